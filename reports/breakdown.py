@@ -1,0 +1,122 @@
+"""Where the cycles went: stacked bars by operator kind and by cause, one bar per run.
+
+python -m reports.breakdown RUN_DIR... -o breakdown.png   (folders written by `carat run -o RUN_DIR`)
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from reports import style
+from sim.errors import InputError
+
+LABELLED_SHARE = 0.035
+"""Segments lower than this share of the tallest bar carry no label; it would not fit."""
+
+
+def breakdown(axes: Axes, runs: Mapping[str, pd.DataFrame], by: Literal["kind", "cause"] = "kind") -> Axes:
+    """Draw one stacked bar per run on ``axes`` and return them.
+
+    ``runs``: name -> frame of operators with columns op_kind, cycles and <cause>_cycles. Heights are cycles,
+    so bars compare; labels are shares of their own bar.
+    """
+    parts = {name: _by_kind(frame) if by == "kind" else _by_cause(frame) for name, frame in runs.items()}
+    table = pd.DataFrame(parts).fillna(0.0)
+    table = table.loc[table.sum(axis=1) > 0]
+    if by == "kind":
+        table = table.loc[table.sum(axis=1).sort_values(ascending=False).index]
+    places = range(len(table.columns))
+    bottom = pd.Series(0.0, index=table.columns)
+    totals = table.sum()
+    for part, cycles in table.iterrows():
+        color = style.kind_color(str(part)) if by == "kind" else style.CAUSE_COLORS[str(part)]
+        axes.bar(
+            places, cycles, 0.62, bottom, color=color, edgecolor="white", lw=0.5, label=_words(str(part))
+        )
+        for place, name in enumerate(table.columns):
+            if cycles[name] >= LABELLED_SHARE * totals.max():
+                middle = bottom[name] + cycles[name] / 2
+                ink = style.text_color(color)
+                axes.text(
+                    place,
+                    middle,
+                    f"{cycles[name] / totals[name]:.0%}",
+                    ha="center",
+                    va="center",
+                    color=ink,
+                    fontsize=7.5,
+                )
+        bottom = bottom + cycles
+    for place, name in enumerate(table.columns):
+        axes.annotate(
+            EngFormatter(places=2)(totals[name]),
+            (place, totals[name]),
+            (0, 2),
+            textcoords="offset points",
+            ha="center",
+        )
+    axes.set_xticks(
+        list(places), [str(name) for name in table.columns], rotation=0 if len(places) < 4 else 20
+    )
+    axes.set_xlim(-0.6, len(places) - 0.4)
+    axes.set_ylim(0, totals.max() * 1.08)
+    axes.grid(axis="x", visible=False)
+    axes.yaxis.set_major_formatter(EngFormatter())
+    axes.set_ylabel("cycles")
+    axes.set_title(f"by {'operator' if by == 'kind' else 'cause'}")
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return axes
+
+
+def read_run(path: Path) -> pd.DataFrame:
+    """Read the operators of a run folder (or an ops.csv itself); InputError if columns are missing."""
+    causes = [f"{cause}_cycles" for cause in style.CAUSE_COLORS]
+    return style.read(path / "ops.csv" if path.is_dir() else path, ["op_kind", "cycles", *causes])
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Draw both panels for the given runs and save them."""
+    parser = argparse.ArgumentParser(prog="python -m reports.breakdown", description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
+    parser.add_argument("-o", "--output", type=Path, default=Path("breakdown.png"))
+    parser.add_argument("--label", action="append", help="name of a run in the picture; once per run")
+    chosen = parser.parse_args(arguments)
+    labels = chosen.label or [_name(path) for path in chosen.runs]
+    if len(labels) != len(set(labels)) or len(labels) != len(chosen.runs):
+        raise InputError(f"--label: {len(chosen.runs)} different names are needed, not {labels}")
+    runs = {label: read_run(path) for label, path in zip(labels, chosen.runs, strict=True)}
+    with style.sheet():
+        figure = Figure(figsize=(5.8 + 1.6 * len(runs), 4.4))
+        left, right = figure.subplots(1, 2)
+        breakdown(left, runs, "kind")
+        breakdown(right, runs, "cause")
+        style.save(figure, chosen.output)
+
+
+def _by_kind(frame: pd.DataFrame) -> pd.Series:
+    return frame.groupby("op_kind")["cycles"].sum()
+
+
+def _by_cause(frame: pd.DataFrame) -> pd.Series:
+    return pd.Series({cause: frame[f"{cause}_cycles"].sum() for cause in style.CAUSE_COLORS})
+
+
+def _name(path: Path) -> str:
+    return path.resolve().name if path.is_dir() else path.resolve().parent.name
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+if __name__ == "__main__":
+    style.run(main)

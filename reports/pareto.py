@@ -1,0 +1,151 @@
+"""A sweep as a scatter with its Pareto front: no other point is at least as good on both axes.
+
+python -m reports.pareto SWEEP.csv -o pareto.png [--x cycles] [--y energy_pj] [--color COLUMN]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, Formatter, FuncFormatter, NullFormatter
+
+from reports import style
+from sim.columns import COLUMNS
+from sim.errors import InputError, did_you_mean
+
+LOG_RATIO = 8
+"""An axis is logarithmic when its largest value is this many times its smallest."""
+
+CROWDED_PIXELS = 22
+"""Front points closer than this share one number."""
+
+LISTED = 18
+"""At most this many front points are listed beside the axes; more do not fit."""
+
+
+def front(x: npt.ArrayLike, y: npt.ArrayLike) -> npt.NDArray[np.intp]:
+    """Return the indices of the points that no other beats on both axes (smaller is better), by rising x."""
+    xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    order = np.lexsort((ys, xs))
+    best = np.minimum.accumulate(np.concatenate([[np.inf], ys[order][:-1]]))
+    return order[ys[order] < best]
+
+
+def pareto(axes: Axes, sweep: pd.DataFrame, x: str = "cycles", y: str = "energy_pj", color: str = "") -> Axes:
+    """Draw the finished points of ``sweep`` on ``axes`` with their front, and return them.
+
+    Front points are numbered; the list beside the axes says what sets each apart (the columns that the sweep
+    varied). ``color``: column whose values get colours of their own.
+    """
+    points = sweep.loc[sweep[x].notna() & sweep[y].notna()].reset_index(drop=True)
+    if points.empty:
+        raise InputError("no finished point in the sweep, nothing to draw")
+    values = sorted(points[color].unique()) if color else [None]
+    for number, value in enumerate(values):
+        group = points.loc[points[color] == value] if color else points
+        marker = style.MARKERS[number % len(style.MARKERS)]
+        fill = style.PALETTE[number % len(style.PALETTE)]
+        label = f"{color} = {value}" if color else None
+        axes.scatter(group[x], group[y], s=26, marker=marker, color=fill, label=label, alpha=0.85, zorder=3)
+    chosen = front(points[x], points[y])
+    steps: dict[str, Any] = {"color": style.DARK_TEXT, "lw": 1.1, "drawstyle": "steps-post"}
+    axes.plot(points[x][chosen], points[y][chosen], label="Pareto front", **steps)
+    for axis, name, scale in ((axes.xaxis, x, axes.set_xscale), (axes.yaxis, y, axes.set_yscale)):
+        if points[name].min() > 0 and points[name].max() / points[name].min() >= LOG_RATIO:
+            scale("log")
+        axis.set_major_formatter(_ticks(name))
+        axis.set_minor_formatter(NullFormatter())
+    axes.margins(0.09)
+    axes.set_xlabel(_axis_label(x))
+    axes.set_ylabel(_axis_label(y))
+    _number(axes, points[x].to_numpy()[chosen], points[y].to_numpy()[chosen])
+    axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    knobs = _knobs(points, {x, y})
+    lines = [
+        f"{number}  " + ", ".join(f"{_short(knob, knobs)} {points[knob][index]}" for knob in knobs)
+        for number, index in enumerate(chosen[:LISTED], start=1)
+    ]
+    more = [f"... and {len(chosen) - LISTED} more"] if len(chosen) > LISTED else []
+    listing = "\n".join(["on the front:", *lines, *more])
+    axes.text(1.03, 0.0, listing, transform=axes.transAxes, fontsize=7.5, va="bottom")
+    return axes
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Draw one sweep and save it."""
+    parser = argparse.ArgumentParser(prog="python -m reports.pareto", description=__doc__)
+    parser.add_argument("sweep", type=Path, metavar="SWEEP.csv")
+    parser.add_argument("-o", "--output", type=Path, default=Path("pareto.png"))
+    parser.add_argument("--x", default="cycles", help="column, smaller is better")
+    parser.add_argument("--y", default="energy_pj", help="column, smaller is better")
+    parser.add_argument("--color", default="", help="column whose values get colours of their own")
+    chosen = parser.parse_args(arguments)
+    wanted = [chosen.x, chosen.y, *([chosen.color] if chosen.color else [])]
+    table = style.read(chosen.sweep, wanted)
+    for name in (chosen.x, chosen.y):
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            numbers = [
+                str(column) for column in table.columns if pd.api.types.is_numeric_dtype(table[column])
+            ]
+            raise InputError(f"column {name!r} holds no numbers{did_you_mean(name, numbers)}")
+    with style.sheet():
+        figure = Figure(figsize=(8.0, 4.4))
+        pareto(figure.subplots(), table, chosen.x, chosen.y, chosen.color)
+        style.save(figure, chosen.output)
+
+
+def _knobs(points: pd.DataFrame, drawn: set[str]) -> list[str]:
+    """Return the columns that the sweep set and varied: those that are no result of the simulation."""
+    given = {"hardware", "workload", "sparsity", "prune", "seed"}
+    names = [str(name) for name in points.columns if name in given or name not in COLUMNS]
+    return [name for name in names if name not in drawn and len(set(points[name].astype(str))) > 1]
+
+
+def _number(axes: Axes, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]) -> None:
+    """Number the front points; neighbours too close to tell apart share one label ("4-6")."""
+    spots = axes.transData.transform(np.column_stack([xs, ys]))
+    start = 0
+    for end in range(1, len(spots) + 1):
+        if end < len(spots) and np.hypot(*(spots[end] - spots[start])) < CROWDED_PIXELS:
+            continue
+        label = f"{start + 1}" if end == start + 1 else f"{start + 1}-{end}"
+        spot = (xs[start], ys[start])
+        axes.annotate(label, spot, (-5, -5), textcoords="offset points", ha="right", va="top", fontsize=8)
+        start = end
+
+
+def _short(knob: str, knobs: Sequence[str]) -> str:
+    """Return the last part of a dotted key if no other varied key ends like it."""
+    last = knob.rsplit(".", 1)[-1]
+    return last if sum(other.rsplit(".", 1)[-1] == last for other in knobs) == 1 else knob
+
+
+def _ticks(name: str) -> Formatter:
+    """Return tick labels with a metric prefix; energies are read in joules, not in millions of picojoules."""
+    if _unit(name) != "pJ":
+        return EngFormatter()
+    joules = EngFormatter(unit="J")
+    return FuncFormatter(lambda picojoules, _: joules(picojoules * 1e-12))
+
+
+def _unit(name: str) -> str:
+    return COLUMNS[name].unit if name in COLUMNS else ""
+
+
+def _axis_label(name: str) -> str:
+    """Return the column's name with its unit in brackets, unless the ticks carry it."""
+    unit = _unit(name)
+    short = name.removesuffix(f"_{unit.lower()}")
+    return short if unit in ("", "1", "pJ", name) else f"{short} ({unit})"
+
+
+if __name__ == "__main__":
+    style.run(main)

@@ -1,0 +1,41 @@
+"""Carat: cycle-level simulation of Gemmini-like transformer accelerators. The front door loads lazily."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sim.columns import COLUMNS as COLUMNS
+    from sim.errors import CaratError as CaratError
+    from sim.errors import Hang as Hang
+    from sim.errors import InputError as InputError
+    from sim.graph import Graph as Graph
+    from sim.hardware import Hardware as Hardware
+    from sim.pipeline import simulate as simulate
+    from sim.result import Result as Result
+    from sim.sweeps import sweep as sweep
+
+_HOME = {
+    "COLUMNS": "sim.columns",
+    "CaratError": "sim.errors",
+    "Graph": "sim.graph",
+    "Hang": "sim.errors",
+    "Hardware": "sim.hardware",
+    "InputError": "sim.errors",
+    "Result": "sim.result",
+    "simulate": "sim.pipeline",
+    "sweep": "sim.sweeps",
+}
+
+__all__ = ["COLUMNS", "CaratError", "Graph", "Hang", "Hardware", "InputError", "Result", "simulate", "sweep"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'sim' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

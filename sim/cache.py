@@ -1,0 +1,73 @@
+"""The in-run memo: work items that are equal for the timing core are lowered and simulated once.
+
+The core never looks at data. Of DRAM addresses it sees the place within a request and a page, and whether an
+access goes to the same page as the one before it (FrontendTLB). Tensors lie on pages of their own, so an
+item's time stays the same when each of its tensors moves by whole pages: `alike` moves them all to fixed
+regions, and equal layers become equal items. The start phase (which loop slot comes next), the machine and
+the clock complete the key.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sim.lower.work import BlockSparseMatmul, Operand, Work
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+    from sim.timing import Timing
+
+PAGE_BYTES = 4096
+REGION_BYTES = 1 << 36
+"""Distance of two regions: more than any tensor."""
+
+W = TypeVar("W", bound=Work)
+
+
+def alike(work: W, bases: Sequence[int]) -> W:
+    """Return ``work`` with each tensor it touches moved by whole pages to a region of its own.
+
+    ``bases``: page-aligned DRAM addresses at which tensors begin, ascending. Regions are numbered as the item
+    names its tensors; operands in one tensor keep their distance.
+    """
+    addresses = _addresses(work)
+    tensor = {address: bases[bisect_right(bases, address) - 1] for address in addresses}
+    order = list(dict.fromkeys(tensor[address] for address in addresses))
+    first = {
+        base: min(a for a in addresses if tensor[a] == base) // PAGE_BYTES * PAGE_BYTES for base in order
+    }
+    regions = {base: (number + 1) * REGION_BYTES for number, base in enumerate(order)}
+    return _moved(work, {a: a - first[tensor[a]] + regions[tensor[a]] for a in addresses})
+
+
+def _addresses(work: Work) -> list[int]:
+    if isinstance(work, BlockSparseMatmul):
+        return [*_addresses(work.matmul), work.index_address]
+    values = [getattr(work, field.name) for field in fields(work)]
+    return [value.address for value in values if isinstance(value, Operand)]
+
+
+def _moved(work: W, to: dict[int, int]) -> W:
+    if isinstance(work, BlockSparseMatmul):
+        return replace(work, matmul=_moved(work.matmul, to), index_address=to[work.index_address])
+    values = {field.name: getattr(work, field.name) for field in fields(work)}
+    operands = {name: value for name, value in values.items() if isinstance(value, Operand)}
+    moved: dict[str, Any] = {name: replace(o, address=to[o.address]) for name, o in operands.items()}
+    return replace(work, **moved)
+
+
+class Memo:
+    """Timings by content; may be shared by any number of runs."""
+
+    def __init__(self) -> None:
+        self._timings: dict[tuple[str, Work, int, str], Timing] = {}
+
+    def timing(self, item: Work, hw: Hardware, phase: int, clock: str, run: Callable[[], Timing]) -> Timing:
+        """Return the timing of an item (as `alike` gives it), calling ``run`` only for a key that is new."""
+        key = (hw.key, item, phase, clock)
+        if key not in self._timings:
+            self._timings[key] = run()
+        return self._timings[key]

@@ -1,0 +1,41 @@
+"""The commands, one module each."""
+
+from __future__ import annotations
+
+import typer
+
+from sim.cli.columns import columns
+from sim.cli.listing import listing
+from sim.cli.run import run
+from sim.cli.show import show
+from sim.cli.sweep import sweep
+from sim.validate.cli import compare, replay, validate
+
+app = typer.Typer(
+    name="carat",
+    help="Cycle-level simulator of Gemmini-like transformer accelerators: cycles, memory traffic and energy.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run)
+app.command()(sweep)
+app.command()(show)
+app.command(name="list")(listing)
+app.command()(columns)
+app.command()(validate)
+app.command()(replay)
+app.command()(compare)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show_version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    """Print the version of the code that decides results."""
+    if show_version:
+        from sim.store import code_version
+
+        typer.echo(f"carat {code_version()}")
+        raise typer.Exit

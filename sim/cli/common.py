@@ -1,0 +1,174 @@
+"""What the commands share: option types, the progress bar, the output folder, tables."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from sim.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Progress = Callable[[int, int, str], None]
+
+DEFAULT_HARDWARE = "gemmini_ibert"
+"""The default machine with the units that keep every encoder operator on the array."""
+PATIENCE_S = 2.0
+"""A run shorter than this shows no progress bar."""
+PIPED_WIDTH = 140
+"""Columns of a table that goes into a file or pipe, where there is no terminal to ask."""
+
+Workload = Annotated[str, typer.Argument(help="Workload name (see `carat list`) or a graph file (.json).")]
+Machine = Annotated[str, typer.Option("--hw", help="Machine: a preset (see `carat list`) or a TOML file.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a key of the machine, e.g. scratchpad.capacity=512KiB."
+    ),
+]
+Seq = Annotated[int | None, typer.Option("--seq", min=1, help="Sequence length in tokens.")]
+Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Sequences at a time.")]
+Sizes = Annotated[
+    list[str] | None,
+    typer.Option("--size", metavar="NAME=N", help="Another size of the workload, e.g. layers=2."),
+]
+SparsityText = Annotated[
+    str | None,
+    typer.Option("--sparsity", metavar="PATTERN:DENSITY", help="Block-sparse weights, e.g. block16:0.5."),
+]
+Prune = Annotated[
+    str | None,
+    typer.Option("--prune", metavar="NAME=KEEP,...", help="Structured pruning, e.g. heads=8,layers=6."),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random masks.")]
+Clock = Annotated[
+    Literal["leap", "reference"], typer.Option("--clock", help="leap, or visit every cycle (slow).")
+]
+Dataflow = Annotated[Literal["WS", "OS"] | None, typer.Option("--dataflow", help="Dataflow of the matmuls.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def settings(given: Sequence[str] | None) -> dict[str, object]:
+    """Return ``--set key=value`` options as overrides. Raises InputError for what has no ``=``."""
+    from sim.hardware import parse_settings
+
+    return parse_settings(given or ())
+
+
+def sizes(seq: int | None, batch: int | None, given: Sequence[str] | None) -> dict[str, Any]:
+    """Return the workload's size arguments. Raises InputError for a size that is no whole number."""
+    chosen: dict[str, Any] = {
+        name: value for name, value in (("seq", seq), ("batch", batch)) if value is not None
+    }
+    problems = []
+    for text in given or ():
+        name, equals, number = text.partition("=")
+        if equals and number.isdecimal():
+            chosen[name] = int(number)
+        else:
+            problems.append(f"--size {text}: must be NAME=N with a whole number N, e.g. layers=2")
+    if problems:
+        raise InputError(problems)
+    return chosen
+
+
+def output_folder(path: Path | None) -> None:
+    """Create the folder and prove that it can be written, before any time is spent. Raises InputError."""
+    if path is None:
+        return
+    probe = path / f".carat-{os.getpid()}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"output folder {path}: cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Progress]:
+    """Yield a callback (done, total, label) that draws a bar on stderr after two seconds, on a terminal.
+
+    Its first call, which comes when all input has been accepted, announces a compilation if one is due.
+    """
+    if not sys.stderr.isatty():
+        yield _announcing(lambda done, total, label: None)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    look = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    bar = Progress(*look, console=Console(stderr=True), transient=True)
+    task = bar.add_task(what, total=None)
+    timer = threading.Timer(PATIENCE_S, bar.start)
+    timer.daemon = True
+    timer.start()
+
+    def update(done: int, total: int, label: str) -> None:
+        bar.update(task, completed=done, total=total, description=label or what)
+
+    try:
+        yield _announcing(update)
+    finally:
+        timer.cancel()
+        timer.join()
+        bar.stop()
+
+
+def _announcing(progress: Progress) -> Progress:
+    called = False
+
+    def first_announce(done: int, total: int, label: str) -> None:
+        nonlocal called
+        if not called and done < total:
+            announce_compilation()
+        called = True
+        progress(done, total, label)
+
+    return first_announce
+
+
+def announce_compilation() -> None:
+    """Say on stderr that this run compiles the timing core first, when numba's cache has nothing of it."""
+    import numba
+
+    import sim.core
+
+    folder = Path(getattr(numba.config, "CACHE_DIR", "") or Path(sim.core.__file__).parent)
+    if not any(folder.rglob("*.nbi")):
+        message = "carat: compiling the timing core (once after each installation or change) ..."
+        typer.echo(message, err=True)
+
+
+def console() -> Console:
+    """Return the console of the answer: coloured and as wide as the terminal, plain and wide when piped."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+
+
+def print_table(
+    title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1
+) -> None:
+    """Print a table; the first ``text_columns`` columns are left-aligned, the others are numbers."""
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for index, heading in enumerate(headings):
+        if index < text_columns:
+            table.add_column(heading, overflow="fold")
+        else:
+            table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console().print(table)

@@ -1,0 +1,147 @@
+"""``carat run``: simulate one workload on one machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sim.cli import common
+
+if TYPE_CHECKING:
+    from sim.result import Result
+
+HEADINGS = (
+    *("operators", "count", "cycles", "share", "MACs"),
+    *("utilization", "read MB", "write MB", "energy uJ", "visited"),
+)
+
+
+def run(
+    workload: common.Workload = "bert-base",
+    hw: common.Machine = common.DEFAULT_HARDWARE,
+    set_: common.Settings = None,
+    seq: common.Seq = None,
+    batch: common.Batch = None,
+    size: common.Sizes = None,
+    sparsity: common.SparsityText = None,
+    prune: common.Prune = None,
+    seed: common.Seed = 0,
+    clock: common.Clock = "leap",
+    dataflow: common.Dataflow = None,
+    tile: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tile", metavar="OP=I,J,K", help="Tile of matching matmuls in blocks of the array, by hand."
+        ),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Measure what relieving the bottleneck gives.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Keep ops.csv, totals.json, hardware.json here."),
+    ] = None,
+    as_json: common.AsJson = False,
+) -> None:
+    """Simulate a workload on a machine: cycles, traffic, energy, by kind of operator."""
+    from sim.explain import explain as explanation
+    from sim.pipeline import simulate
+
+    common.output_folder(output)
+    with common.progress_bar(f"{workload} on {hw}") as progress:
+        result = simulate(
+            workload,
+            hw,
+            overrides=common.settings(set_),
+            sparsity=sparsity,
+            prune=prune,
+            seed=seed,
+            clock=clock,
+            dataflow=dataflow,
+            mapping=_mapping(tile),
+            progress=progress,
+            **common.sizes(seq, batch, size),
+        )
+        sentence = explanation(result, measure=explain) if explain or not as_json else None
+    if output is not None:
+        keep(result, output)
+    if as_json:
+        explained = {"explanation": sentence} if sentence else {}
+        typer.echo(json.dumps({**result.to_dict(), **explained}, indent=1))
+        return
+    _print(result)
+    typer.echo(f"\n{sentence}")
+    if output is not None:
+        typer.echo(
+            f"\nKept in {output}. Plot: python -m reports.breakdown {output} -o {output / 'breakdown.png'}"
+        )
+
+
+def _mapping(tiles: list[str] | None) -> dict[str, dict[str, tuple[int, ...]]]:
+    from sim.errors import InputError
+
+    mapping, problems = {}, []
+    for text in tiles or ():
+        name, _, numbers = text.rpartition("=")
+        parts = numbers.split(",")
+        if name and len(parts) == 3 and all(part.strip().isdecimal() for part in parts):
+            mapping[name] = {"tile": tuple(int(part) for part in parts)}
+        else:
+            problems.append(
+                f"--tile {text}: must be OP=I,J,K with three whole numbers of blocks, e.g. L0.FF1=5,5,48"
+            )
+    if problems:
+        raise InputError(problems)
+    return mapping
+
+
+def keep(result: Result, folder: Path) -> None:
+    """Write ops.csv, totals.json and hardware.json, each whole or not at all. Raises InputError."""
+    from sim.result import write_whole
+
+    result.to_csv(folder / "ops.csv")
+    write_whole(folder / "totals.json", json.dumps(result.totals, indent=1) + "\n")
+    write_whole(
+        folder / "hardware.json", json.dumps(result.hardware.model_dump(mode="json"), indent=1) + "\n"
+    )
+
+
+def _print(result: Result) -> None:
+    total = result.totals
+    rows = [_cells(dict(row)) for row in result.kinds.to_dict("records")]
+    rows.append(_cells({**total, "op_kind": "total", "ops": len(result.rows), "share": 1.0}))
+    common.print_table(f"{total['workload']} on {total['hardware']}", HEADINGS, rows)
+    causes = {cause: cycles for cause, cycles in result.causes.items() if cycles}
+    split = sorted(causes.items(), key=lambda item: -item[1])
+    typer.echo(
+        "cycles by cause: " + ", ".join(f"{cause} {cycles / result.cycles:.1%}" for cause, cycles in split)
+    )
+    typer.echo(
+        f"{total['time_s'] * 1e3:,.3f} ms at {total['clock_mhz']:g} MHz, {total['power_w']:.3g} W, "
+        f"EDP {total['edp_js']:.3g} J s; "
+        f"{total['distinct']} of {total['invocations']} array programs simulated, the others are equal"
+    )
+
+
+def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
+    visited = row["visited_share"]
+    seen = f"{visited:.1%}" if isinstance(visited, float) and visited == visited else "-"
+    return (
+        str(row["op_kind"]),
+        f"{row['ops']}",
+        f"{row['cycles']:,}",
+        f"{row['share']:.1%}",
+        f"{row['macs']:,}",
+        f"{row['utilization']:.1%}",
+        f"{_mega(row['dram_read_bytes']):,.3f}",
+        f"{_mega(row['dram_write_bytes']):,.3f}",
+        f"{_mega(row['energy_pj']):,.1f}",
+        seen,
+    )
+
+
+def _mega(value: float) -> float:
+    return value / 1e6

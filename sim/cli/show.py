@@ -1,0 +1,83 @@
+"""``carat show``: the two printable doors, the graph and the lowered program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sim.cli import common
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+    from sim.plan import Step
+
+
+def show(
+    workload: common.Workload,
+    hw: common.Machine = common.DEFAULT_HARDWARE,
+    set_: common.Settings = None,
+    op: Annotated[str | None, typer.Option("--op", help="Only this operator, with its work items.")] = None,
+    commands: Annotated[
+        bool, typer.Option("--commands", help="Print the commands of the lowered program.")
+    ] = False,
+    invocation: Annotated[
+        int, typer.Option("--invocation", min=0, help="Which head or batch item's program.")
+    ] = 0,
+    seq: common.Seq = None,
+    batch: common.Batch = None,
+    size: common.Sizes = None,
+    sparsity: common.SparsityText = None,
+    prune: common.Prune = None,
+    seed: common.Seed = 0,
+    dataflow: common.Dataflow = None,
+) -> None:
+    """Print a workload's graph, what runs where on a machine, and the commands it is lowered to."""
+    from sim.errors import InputError, did_you_mean
+    from sim.pipeline import load_machine, resolve_graph, resolve_sparsity
+    from sim.plan import plan
+
+    machine = load_machine(hw, common.settings(set_))
+    graph = resolve_graph(workload, common.sizes(seq, batch, size), prune)
+    steps = plan(graph, machine, dataflow=dataflow, sparsity=resolve_sparsity(sparsity, seed))
+    if op is None:
+        typer.echo(str(graph))
+    else:
+        chosen = [step for step in steps if step.name == op or step.name.startswith(f"{op}.")]
+        if not chosen:
+            fused = {name.name for name in graph.ops}
+            hint = did_you_mean(op, [step.name for step in steps])
+            where = "it is fused into the matmul before it" if op in fused else f"no such operator{hint}"
+            raise InputError(f"--op {op}: {where}")
+        steps = tuple(chosen)
+    typer.echo(f"\n{machine.name}:\n" + "\n".join(_lines(steps)))
+    if commands:
+        for step in steps:
+            _print_program(step, machine, invocation)
+
+
+def _lines(steps: tuple[Step, ...]) -> list[str]:
+    width = max(len(step.name) for step in steps)
+    lines = []
+    for step in steps:
+        shape = f"{step.m}x{step.n}" + (f"x{step.k}" if step.k else "")
+        times = f"{step.batch} of " if step.batch > 1 else ""
+        flow = f" {step.dataflow}" if step.dataflow else ""
+        lines.append(f"  {step.name:<{width}}  {step.engine:<5}  {step.kind:<14}  {times}{shape}{flow}")
+    return lines
+
+
+def _print_program(step: Step, machine: Hardware, invocation: int) -> None:
+    from sim.disassemble import disassemble
+    from sim.errors import InputError
+    from sim.lower import lower
+
+    if not step.works:
+        typer.echo(f"\n{step.name}: no commands, the host runs it")
+        return
+    if invocation >= len(step.works):
+        legal = f"0 to {len(step.works) - 1}"
+        raise InputError(f"--invocation {invocation}: {step.name} has {len(step.works)} (legal: {legal})")
+    program = lower(step.works[invocation], machine)
+    typer.echo(f"\n{step.name}, invocation {invocation} of {len(step.works)}: {len(program)} commands")
+    typer.echo(disassemble(program))

@@ -1,0 +1,136 @@
+"""``carat sweep``: simulate every combination of machines, settings, workloads and sparsity."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sim.cli import common
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INTERRUPTED = 130
+"""Exit code of a program ended by Ctrl-C, as shells count it."""
+
+
+def sweep(
+    workload: Annotated[list[str], typer.Argument(help="Workload names or graph files.")],
+    hw: Annotated[
+        list[str] | None, typer.Option("--hw", help="Machine; repeatable. Default: gemmini_ibert.")
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grid",
+            metavar="KEY=V1,V2,...",
+            help="Values of a machine key; KEY+KEY changes both; repeatable.",
+        ),
+    ] = None,
+    set_: common.Settings = None,
+    sparsity: Annotated[
+        list[str] | None, typer.Option("--sparsity", help="block16:0.5, or dense; repeatable.")
+    ] = None,
+    prune: Annotated[list[str] | None, typer.Option("--prune", help="heads=8,layers=6; repeatable.")] = None,
+    seq: common.Seq = None,
+    batch: common.Batch = None,
+    size: common.Sizes = None,
+    seed: common.Seed = 0,
+    clock: common.Clock = "leap",
+    dataflow: common.Dataflow = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Worker processes.")] = 1,
+    store: Annotated[
+        Path | None, typer.Option("--store", help="SQLite file to keep points in and to resume from.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE.csv", help="Write the table here.")
+    ] = None,
+    as_json: common.AsJson = False,
+) -> None:
+    """Simulate every combination; one row per point, a failing point is a row with its error."""
+    from sim.result import write_whole
+    from sim.sweeps import sweep as run_sweep
+
+    if output is not None:
+        common.output_folder(output.parent)
+    with common.progress_bar("sweep") as bar:
+        done = [0, 0]
+
+        def progress(finished: int, total: int, label: str) -> None:
+            done[:] = finished, total
+            bar(finished, total, label)
+
+        try:
+            table = run_sweep(
+                hw or [common.DEFAULT_HARDWARE],
+                grid={**{key: [value] for key, value in common.settings(set_).items()}, **_grid(grid)},
+                workloads=workload,
+                sizes=common.sizes(seq, batch, size),
+                sparsity=sparsity,
+                prune=prune,
+                seed=seed,
+                clock=clock,
+                dataflow=dataflow,
+                jobs=jobs,
+                store=store,
+                progress=progress,
+            )
+        except KeyboardInterrupt:
+            kept = (
+                f"they are kept in {store}; the same command goes on from there"
+                if store
+                else "use --store to keep them"
+            )
+            sys.stderr.write(f"carat: interrupted after {done[0]} of {done[1]} points; {kept}\n")
+            raise typer.Exit(INTERRUPTED) from None
+    if output is not None:
+        write_whole(output, table.to_csv(index=False, lineterminator="\n"))
+    if as_json:
+        typer.echo(table.to_json(orient="records", indent=1, double_precision=15))
+    elif output is None and not sys.stdout.isatty():
+        typer.echo(table.to_csv(index=False, lineterminator="\n"), nl=False)
+    else:
+        _print(table)
+
+
+def _grid(given: list[str] | None) -> dict[str, list[Any]]:
+    """Return ``KEY=V1,V2`` options as a grid. Raises InputError for what has no ``=``."""
+    from sim.errors import InputError
+    from sim.hardware import parse_settings
+
+    grid: dict[str, list[Any]] = {}
+    problems = []
+    for text in given or ():
+        key, equals, values = text.partition("=")
+        if not equals or not key or not values:
+            problems.append(f"--grid {text}: must be KEY=V1,V2,..., e.g. scratchpad.capacity=128KiB,256KiB")
+            continue
+        grid[key] = [next(iter(parse_settings([f"{key}={value}"]).values())) for value in values.split(",")]
+    if problems:
+        raise InputError(problems)
+    return grid
+
+
+def _print(table: pd.DataFrame) -> None:
+    knobs = [name for name in table.columns[: list(table.columns).index("seed")] if table[name].notna().any()]
+    headings = ["point", *knobs, "cycles", "utilization", "read MB", "write MB", "energy uJ"]
+    records = table.to_dict("records")
+    rows = [[str(i), *(_text(row[knob]) for knob in knobs), *_answers(row)] for i, row in enumerate(records)]
+    failed = [(i, row["error"]) for i, row in enumerate(records) if isinstance(row["error"], str)]
+    common.print_table(f"{len(rows)} points, {len(failed)} failed", headings, rows, len(knobs) + 1)
+    for index, error in failed:
+        typer.echo(f"point {index}: {error}")
+
+
+def _text(value: Any) -> str:
+    return str(value) if isinstance(value, str) or value == value else ""
+
+
+def _answers(row: dict[Any, Any]) -> list[str]:
+    if isinstance(row["error"], str):
+        return ["failed", "", "", "", ""]
+    megas = (row["dram_read_bytes"], row["dram_write_bytes"], row["energy_pj"])
+    return [f"{row['cycles']:,.0f}", f"{row['utilization']:.1%}", *(f"{value / 1e6:,.3f}" for value in megas)]

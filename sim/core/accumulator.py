@@ -1,0 +1,174 @@
+"""The accumulator banks: write pipeline with its adder, what a write in flight blocks, the one-row read buffers.
+
+Source: AccumulatorMem.scala. Dual-ported banks: an accumulating write takes the read port in its cycle. Single-ported
+banks (chip configurations): sub-banks with a three-entry write queue; read-for-accumulate, then queued write, then read.
+"""
+
+import numpy as np
+from numba import njit
+
+from sim.core.events import Event
+from sim.core.params import BANKS, NEVER, acc_bank, acc_row
+
+E_ACCW = int(Event.ACC_WRITE_ROWS)
+E_ACCA = int(Event.ACC_ACCUMULATE_ROWS)
+E_ACCR = int(Event.ACC_READ_ROWS)
+
+DEPTH = 8  # most stages of the write pipeline (acc_latency)
+
+DTYPE = np.dtype(
+    [
+        # the last writes of each bank, newest at `at`
+        ("at", "i8", (BANKS,)),
+        ("w_t", "i8", (BANKS, DEPTH)),
+        ("w_row", "i8", (BANKS, DEPTH)),
+        # this cycle's presented write: stamp and accumulate flag
+        ("shown_t", "i8", (BANKS,)),
+        ("shown_acc", "i8", (BANKS,)),
+        ("mesh_t", "i8", (BANKS,)),
+        ("last_t", "i8"),  # newest write of all banks
+        # read buffer: cycle from which the row read last is there; NEVER = empty
+        ("read_t", "i8", (BANKS,)),
+        # single-ported: sub-bank write queues (row in sub-bank), accumulate reads of this cycle
+        ("q_n", "i8", (BANKS, 4)),
+        ("q_row", "i8", (BANKS, 4, 4)),
+        ("rmw_t", "i8", (BANKS, 4)),
+        ("wen_t", "i8", (BANKS, 4)),
+        ("same_t", "i8", (BANKS,)),  # cycle in which a DMA write must pause (same sub-bank twice)
+        ("same_sub", "i8", (BANKS,)),
+    ]
+)
+
+
+@njit
+def same_bank(m, a, b):
+    """True when two accumulator addresses lie in one bank."""
+    return acc_bank(m.p, a) == acc_bank(m.p, b)
+
+
+@njit
+def _in_flight(m, bank, row, now):
+    """A write to this row entered the pipeline less than acc_latency + 1 cycles ago (and not in this cycle)."""
+    a = m.acc
+    for k in range(m.p.acc_latency + 1):
+        i = (a.at[bank] - k) % DEPTH
+        t = a.w_t[bank, i]
+        if t < now and t >= now - m.p.acc_latency and a.w_row[bank, i] == row:
+            return True
+    return False
+
+
+@njit
+def _queued(m, bank, row):
+    """Single-ported only: the row waits in its sub-bank's write queue."""
+    a = m.acc
+    sub = row & (m.p.acc_sub_banks - 1)
+    for k in range(a.q_n[bank, sub]):
+        if a.q_row[bank, sub, k] == row:
+            return True
+    return False
+
+
+@njit
+def _enter(now, m, bank, row, accumulate, count):
+    a = m.acc
+    i = (a.at[bank] + 1) % DEPTH
+    a.at[bank] = i
+    a.w_t[bank, i] = now
+    a.w_row[bank, i] = row
+    a.last_t = now
+    count[E_ACCW] += 1
+    if accumulate:
+        count[E_ACCA] += 1
+    if m.p.acc_single:
+        sub = row & (m.p.acc_sub_banks - 1)
+        if accumulate:
+            a.rmw_t[bank, sub] = now
+            if sub == a.same_sub[bank]:
+                a.same_t[bank] = now + 1
+            else:
+                a.same_sub[bank] = sub
+
+
+@njit
+def settle(now, m):
+    """Single-ported: writes leaving the pipeline this cycle join their sub-bank's queue (seen from the next cycle)."""
+    a = m.acc
+    p = m.p
+    acted = False
+    for bank in range(p.acc_banks):
+        for sub in range(p.acc_sub_banks):
+            if a.q_n[bank, sub] > 0 and a.rmw_t[bank, sub] != now:
+                a.wen_t[bank, sub] = now
+                a.q_n[bank, sub] -= 1
+                for k in range(a.q_n[bank, sub]):
+                    a.q_row[bank, sub, k] = a.q_row[bank, sub, k + 1]
+                acted = True
+        for i in range(DEPTH):
+            if a.w_t[bank, i] == now - p.acc_latency:
+                row = a.w_row[bank, i]
+                sub = row & (p.acc_sub_banks - 1)
+                a.q_row[bank, sub, a.q_n[bank, sub]] = row
+                a.q_n[bank, sub] += 1
+                acted = True
+    return acted
+
+
+@njit
+def mesh_write(now, m, address, accumulate, count):
+    """A result row of the mesh; never refused."""
+    a = m.acc
+    bank = acc_bank(m.p, address)
+    a.shown_t[bank] = now
+    a.shown_acc[bank] = accumulate
+    a.mesh_t[bank] = now
+    _enter(now, m, bank, acc_row(m.p, address), accumulate, count)
+
+
+@njit
+def dma_write(now, m, address, accumulate, count):
+    """A loaded row at the accumulator; True when it was written."""
+    a = m.acc
+    bank = acc_bank(m.p, address)
+    row = acc_row(m.p, address)
+    if a.mesh_t[bank] == now or (m.p.acc_single and a.same_t[bank] == now):
+        return False
+    a.shown_t[bank] = now
+    a.shown_acc[bank] = accumulate
+    if accumulate:
+        if _in_flight(m, bank, row, now):
+            return False
+        if m.p.acc_single and _queued(m, bank, row):
+            return False
+    _enter(now, m, bank, row, accumulate, count)
+    return True
+
+
+@njit
+def try_read(now, m, address, count):
+    """A read of the store path; True when the bank accepts it. The row is there in the next cycle."""
+    a = m.acc
+    p = m.p
+    bank = acc_bank(p, address)
+    if a.read_t[bank] != NEVER:
+        return False
+    if a.shown_t[bank] == now and a.shown_acc[bank]:
+        return False
+    row = acc_row(p, address)
+    if _in_flight(m, bank, row, now):
+        return False
+    if p.acc_single:
+        sub = row & (p.acc_sub_banks - 1)
+        if a.rmw_t[bank, sub] == now or a.wen_t[bank, sub] == now or _queued(m, bank, row):
+            return False
+    a.read_t[bank] = now + 1
+    count[E_ACCR] += 1
+    return True
+
+
+@njit
+def wake(now, m):
+    """While a write is in the pipeline, what it blocks changes with time alone."""
+    if m.acc.last_t >= now - m.p.acc_latency:
+        return now + 1
+    return NEVER

@@ -1,0 +1,50 @@
+"""The two-entry command queues of the front end (Chisel Queue(2): latency 1, one in and one out per cycle).
+
+Units run downstream first, so a pop is seen before the push of the same cycle; hardware, however, judges "full"
+by the count at the start of the cycle. `pop_t` remembers a pop of this very cycle for that reason.
+"""
+
+import numpy as np
+from numba import njit
+
+DTYPE = np.dtype(
+    [
+        ("n", "i8"),
+        ("pop_t", "i8"),
+        ("funct", "i8", (2,)),
+        ("rs1", "i8", (2,)),
+        ("rs2", "i8", (2,)),
+        ("src", "i8", (2,)),  # who made it: 0 program, 1 matmul unroller, 2 convolution unroller
+    ]
+)
+
+
+@njit
+def can_push(q, now):
+    """True when the queue had room at the start of this cycle."""
+    n = q.n
+    if q.pop_t == now:
+        n += 1
+    return n < 2
+
+
+@njit
+def push(q, funct, rs1, rs2, src):
+    """Append a command; the caller has asked can_push."""
+    i = q.n
+    q.funct[i] = funct
+    q.rs1[i] = rs1
+    q.rs2[i] = rs2
+    q.src[i] = src
+    q.n = i + 1
+
+
+@njit
+def pop(q, now):
+    """Drop the head."""
+    q.funct[0] = q.funct[1]
+    q.rs1[0] = q.rs1[1]
+    q.rs2[0] = q.rs2[1]
+    q.src[0] = q.src[1]
+    q.n -= 1
+    q.pop_t = now

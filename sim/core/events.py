@@ -1,0 +1,72 @@
+"""The counters the timing core keeps, and the causes it gives to cycles: one enum each, the single source of names.
+
+Counters are kept as one int64 array indexed by ``Event``; ``UNITS`` states unit and definition of each.
+Causes partition time: every cycle between the first accepted command and the last idle cycle has exactly one.
+Names that Gemmini's own CounterFile.scala defines are spelt as there.
+"""
+
+from enum import IntEnum
+
+
+class Event(IntEnum):
+    """Index of a counter in the core's counter array."""
+
+    DRAM_READ_REQUESTS = 0
+    DRAM_READ_BYTES = 1
+    DRAM_WRITE_REQUESTS = 2
+    DRAM_WRITE_BYTES = 3
+    DRAM_WRITE_BYTES_UNMASKED = 4
+    BUS_READ_BEATS = 5
+    BUS_WRITE_BEATS = 6
+    MESH_INPUT_ROWS = 7
+    MESH_OUTPUT_ROWS = 8
+    SPAD_READ_ROWS = 9
+    SPAD_WRITE_ROWS = 10
+    ACC_READ_ROWS = 11
+    ACC_WRITE_ROWS = 12
+    ACC_ACCUMULATE_ROWS = 13
+    WEIGHT_ROWS = 14
+    SCALE_ROWS = 15
+    NORMALIZE_ROWS = 16
+    COMMANDS = 17
+    COMMANDS_LD = 18
+    COMMANDS_ST = 19
+    COMMANDS_EX = 20
+    COMMAND_STALL_CYCLES = 21
+    MAX_OUTSTANDING_READS = 22
+    MAX_OUTSTANDING_WRITES = 23
+    VISITED_CYCLES = 24
+    # Gemmini's own names (CounterFile.scala)
+    MAIN_LD_CYCLES = 25
+    MAIN_ST_CYCLES = 26
+    MAIN_EX_CYCLES = 27
+    MAIN_LD_ST_CYCLES = 28
+    MAIN_LD_EX_CYCLES = 29
+    MAIN_ST_EX_CYCLES = 30
+    MAIN_LD_ST_EX_CYCLES = 31
+    LOAD_DMA_WAIT_CYCLE = 32
+    LOAD_ACTIVE_CYCLE = 33
+    STORE_DMA_WAIT_CYCLE = 34
+    STORE_ACTIVE_CYCLE = 35
+    EXE_ACTIVE_CYCLE = 36
+    EXE_FLUSH_CYCLE = 37
+    EXE_CONTROL_Q_BLOCK_CYCLE = 38
+    EXE_PRELOAD_HAZ_CYCLE = 39
+    EXE_OVERLAP_HAZ_CYCLE = 40
+    RESERVATION_STATION_FULL_CYCLES = 41
+    RESERVATION_STATION_ACTIVE_CYCLES = 42
+    LOOP_MATMUL_ACTIVE_CYCLES = 43
+
+
+class Cause(IntEnum):
+    """Why a cycle passed; the first that applies, in this order (see explain in sim/core/causes.py)."""
+
+    COMPUTE = 0
+    BANK_CONFLICT = 1
+    LOAD_WAIT = 2
+    STORE_WAIT = 3
+    NORMALIZE = 4
+    DEPENDENCY = 5
+    QUEUE_FULL = 6
+    FILL_DRAIN = 7
+    ISSUE = 8

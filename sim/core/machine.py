@@ -1,0 +1,106 @@
+"""The whole machine as one record: the fixed numbers and one sub-record per unit, all 64-bit integers."""
+
+import numpy as np
+
+from sim.core import (
+    accumulator,
+    execute,
+    frontend,
+    load,
+    loop_conv,
+    loop_matmul,
+    memory,
+    mesh,
+    mvin,
+    mvout,
+    normalizer,
+    reader,
+    reservation,
+    store,
+    tlb,
+    writer,
+)
+from sim.core.params import NEVER, PARAMS
+
+MACHINE = np.dtype(
+    [
+        ("p", PARAMS),
+        ("fe", frontend.DTYPE),
+        ("lc", loop_conv.DTYPE),
+        ("lm", loop_matmul.DTYPE),
+        ("rs", reservation.DTYPE),
+        ("ld", load.DTYPE),
+        ("rd", reader.DTYPE),
+        ("mv", mvin.DTYPE),
+        ("acc", accumulator.DTYPE),
+        ("ex", execute.DTYPE),
+        ("mesh", mesh.DTYPE),
+        ("st", store.DTYPE),
+        ("out", mvout.DTYPE),
+        ("ports", mvout.PORTS),
+        ("norm", normalizer.DTYPE),
+        ("wr", writer.DTYPE),
+        ("tlb", tlb.DTYPE),
+        ("bus", memory.DTYPE),
+    ]
+)
+
+
+def build(parameters: dict[str, int], phase: int = 0) -> np.ndarray:
+    """Return a freshly reset machine as an array of one MACHINE record.
+
+    ``parameters`` gives every field of PARAMS; ``phase`` is the loop slot that comes next (0 after reset).
+    """
+    array = np.zeros(1, MACHINE).view(np.recarray)
+    m = array[0]
+    for name in PARAMS.names:
+        m.p[name] = parameters[name]
+    long_ago = -(1 << 40)
+    m.lm.head = phase
+    m.lm.first[:] = 0
+    m.rs.told_t = long_ago
+    m.rs.freed_t[:] = long_ago
+    m.rs.ex_done = -1
+    m.rs.pixels[:] = 1
+    m.ex.pend0 = -1
+    m.ex.pend1 = -1
+    m.ex.ws = 1 if parameters["dataflow"] == 1 else 0
+    m.mesh.ws = m.ex.ws
+    m.bus.prefer = 1  # the crossbar's first tie goes to the writer
+    m.tlb.page[:] = -1
+    m.tlb.ask_t[:] = long_ago
+    m.rd.free_n = parameters["n_xacts"]
+    m.rd.free[: parameters["n_xacts"]] = np.arange(parameters["n_xacts"])[::-1]
+    m.acc.w_t[:] = long_ago
+    m.acc.shown_t[:] = long_ago
+    m.acc.mesh_t[:] = long_ago
+    m.acc.last_t = long_ago
+    m.acc.read_t[:] = NEVER
+    m.acc.rmw_t[:] = long_ago
+    m.acc.wen_t[:] = long_ago
+    m.acc.same_t[:] = long_ago
+    m.ports.sp_write_t[:] = long_ago
+    m.ports.sp_read_t[:] = long_ago
+    m.out.b_t[:] = NEVER
+    m.out.b_pop_t[:] = long_ago
+    m.norm.sum_t = long_ago
+    m.norm.max_t = long_ago
+    m.norm.ends_t[:] = long_ago
+    for queue in ("raw", "conv", "mat", "unrolled"):
+        m.fe[queue].pop_t = long_ago
+    for unit in (m.ld, m.st, m.ex):
+        unit.q_pop_t = long_ago
+    m.ex.u_pop_t = long_ago
+    m.mv.s.q_pop_t = long_ago
+    m.mv.w.q_pop_t = long_ago
+    m.mv.s.s_free_t[:] = long_ago
+    m.mesh.t_pop_t = long_ago
+    m.mesh.c_pop_t = long_ago
+    for field in ("d_pop_t", "n_pop_t", "s_pop_t"):
+        m.out[field] = long_ago
+    m.norm.pop_t = long_ago
+    m.rd.freed_t = long_ago
+    m.wr.freed_t = long_ago
+    for buffer in ("ra", "wa", "pa", "pd", "rd", "wd"):
+        m.bus[buffer].pop_t = long_ago
+    return array

@@ -1,0 +1,109 @@
+"""The machine's fixed numbers as the hot room sees them: plain integers, no names of presets, no units of measure.
+
+`sim.timing.parameters` fills this record from a Hardware; the meaning of each field is that of the RTL parameter
+named beside it. Booleans are 0/1.
+"""
+
+import numpy as np
+from numba import njit
+
+NEVER = 1 << 60
+"""A wake that will not come by itself: the unit acts only after another unit has acted."""
+
+RING = 64  # entries of every ring buffer whose capacity is a parameter
+XACTS = 256  # most DMA transactions in flight in one direction
+BANKS = 16  # most scratchpad banks; most accumulator banks
+
+PARAMS = np.dtype(
+    [
+        ("dim", "i8"),
+        ("in_bytes", "i8"),
+        ("acc_bytes", "i8"),
+        ("sp_banks", "i8"),
+        ("sp_row_bits", "i8"),  # log2 rows per scratchpad bank
+        ("sp_rows", "i8"),
+        ("acc_banks", "i8"),
+        ("acc_row_bits", "i8"),  # log2 rows per accumulator bank
+        ("acc_rows", "i8"),
+        ("addr_mask", "i8"),  # data field of a local address
+        ("garbage_mask", "i8"),  # all these bits set = garbage address (LocalAddr.scala)
+        ("sp_single", "i8"),
+        ("acc_single", "i8"),
+        ("acc_sub_banks", "i8"),
+        ("acc_latency", "i8"),
+        ("scale_latency", "i8"),
+        ("read_delay", "i8"),  # spad_read_delay as it sizes queues
+        ("read_pipe", "i8"),  # stages behind the scratchpad SRAM
+        ("read_is_queue", "i8"),  # 1: those stages are one plain queue of latency 1 (gemmini 8c3f992)
+        ("beat_bytes", "i8"),
+        ("max_bytes", "i8"),
+        ("n_xacts", "i8"),
+        ("n_cmds", "i8"),  # commands tracked per load/store controller
+        ("ldq", "i8"),
+        ("stq", "i8"),
+        ("exq", "i8"),
+        ("rs_ld", "i8"),
+        ("rs_ex", "i8"),
+        ("rs_st", "i8"),
+        ("serialise_stores", "i8"),
+        ("tag_queue", "i8"),
+        ("matmul_ids", "i8"),  # max_simultaneous_matmuls
+        ("mesh_latency", "i8"),
+        ("dataflow", "i8"),  # 0 OS, 1 WS, 2 chosen by config_ex
+        ("raw_impossible", "i8"),
+        ("hardcode_d", "i8"),
+        ("ex_write_spad", "i8"),
+        ("mvin_units", "i8"),  # multipliers of the mvin scaler; -1 one per lane
+        ("mvin_latency", "i8"),
+        ("mvin_acc_latency", "i8"),  # pipeline of the accumulator-width mvin scaler (0 = none)
+        ("first_layer", "i8"),
+        ("has_norm", "i8"),
+        ("has_pool", "i8"),
+        ("has_training", "i8"),
+        ("block_len", "i8"),  # MAX_BLOCK_LEN of the loop unrollers
+        ("block_len_acc", "i8"),
+        ("mem_latency", "i8"),
+        ("read_num", "i8"),  # memory sends a beat every read_num/read_den cycles
+        ("read_den", "i8"),
+        ("write_num", "i8"),
+        ("write_den", "i8"),
+        ("l2_rows", "i8"),
+        ("stall_limit", "i8"),  # cycles without any command progress that count as a hang
+    ]
+)
+
+
+@njit
+def is_garbage(p, address):
+    """All-ones address: the operand is absent."""
+    return (address & p.garbage_mask) == p.garbage_mask
+
+
+@njit
+def is_acc(address):
+    """Bit 31: accumulator rather than scratchpad."""
+    return (address >> 31) & 1
+
+
+@njit
+def plus(p, address, rows):
+    """Local address `rows` further; only the data field counts up, and it wraps (LocalAddr.scala)."""
+    return (address & ~p.addr_mask) | ((address + rows) & p.addr_mask)
+
+
+@njit
+def sp_bank(p, address):
+    """Scratchpad bank of a local address."""
+    return ((address & p.addr_mask) >> p.sp_row_bits) & (p.sp_banks - 1)
+
+
+@njit
+def acc_bank(p, address):
+    """Accumulator bank of a local address."""
+    return ((address & p.addr_mask) >> p.acc_row_bits) & (p.acc_banks - 1)
+
+
+@njit
+def acc_row(p, address):
+    """Row inside its accumulator bank."""
+    return address & ((1 << p.acc_row_bits) - 1)

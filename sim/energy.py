@@ -1,0 +1,145 @@
+"""Energy of a run: counters times a table of energy per action, by component. A pure function.
+
+What each counter pays for (names of sim.core.events.Event; DIM = PEs along one side):
+
+==================== =================================================================================
+mac                  one multiply-accumulate per useful MAC. Padding is zeros, and a zero toggles nothing.
+register             per row of A that enters the array (MESH_INPUT_ROWS), DIM x DIM PE steps: A written
+                     and read, the weight read, the partial sum written and read. Per row of weights
+                     (WEIGHT_ROWS): DIM elements shifted through (DIM + 1) / 2 PEs on average, each
+                     shift written and read.
+scratchpad           one access of a row's width per SPAD_READ_ROWS and SPAD_WRITE_ROWS
+accumulator          one access of a row's width per ACC_READ_ROWS and ACC_WRITE_ROWS; for those written
+                     rows that accumulate (ACC_ACCUMULATE_ROWS) one more read and DIM additions
+special_function     DIM float32 multiplications per SCALE_ROWS, DIM normaliser steps per
+                     NORMALIZE_ROWS
+dram                 every byte requested, masked or not: DRAM_READ_BYTES and DRAM_WRITE_BYTES
+l2                   one access of a beat's width per BUS_READ_BEATS and BUS_WRITE_BEATS, if there is an L2
+host                 one in-order core, per host cycle
+leakage              static power of PEs, scratchpad, accumulator and L2 over all cycles (no figure is
+                     known for the host)
+==================== =================================================================================
+
+A row wider than the 64 bits of the SRAM sources costs in proportion to its bits. The capacity that sets the
+price is that of the whole memory, because the sources' figures include their own banking and wires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from sim.errors import InputError
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+    from sim.hardware.energy_table import EnergyTable, Level
+
+COMPONENTS = (
+    "mac",
+    "register",
+    "scratchpad",
+    "accumulator",
+    "special_function",
+    "dram",
+    "l2",
+    "host",
+    "leakage",
+)
+"""Keys of what `price` returns, in the order of the table above."""
+
+COUNTERS = (
+    "MESH_INPUT_ROWS",
+    "WEIGHT_ROWS",
+    "SPAD_READ_ROWS",
+    "SPAD_WRITE_ROWS",
+    "ACC_READ_ROWS",
+    "ACC_WRITE_ROWS",
+    "ACC_ACCUMULATE_ROWS",
+    "SCALE_ROWS",
+    "NORMALIZE_ROWS",
+    "DRAM_READ_BYTES",
+    "DRAM_WRITE_BYTES",
+    "BUS_READ_BEATS",
+    "BUS_WRITE_BEATS",
+)
+"""Counters that cost energy."""
+
+INT8_PARTIAL_SUM_BITS = 20
+"""Width of a partial sum between PEs of the int8 machines (spatialArrayOutputType of Configs.scala)."""
+
+
+def price(
+    counters: Mapping[str, int],
+    macs: int,
+    cycles: int,
+    hw: Hardware,
+    host_cycles: int = 0,
+    level: Level = "nominal",
+) -> dict[str, float]:
+    """Return component -> energy in pJ (keys: `COMPONENTS`).
+
+    ``counters``: counts by name, all of `COUNTERS`; empty for work that never touched the array. ``macs``:
+    useful multiply-accumulates. ``cycles``: accelerator cycles that passed, ``host_cycles`` those of them in
+    which the host worked. ``level``: which value of a figure where its sources disagree.
+    Raises InputError when a counter or a figure is missing, or when a host worked that the machine lacks.
+    """
+    from sim.hardware.energy_table import load_energy_table  # pydantic is slow to import
+
+    table = load_energy_table(hw.energy_table)
+    missing = [name for name in COUNTERS if name not in counters] if counters else []
+    if missing:
+        raise InputError(f"energy: counters missing: {', '.join(missing)}")
+    count = {name: counters.get(name, 0) for name in COUNTERS}
+    sp_bits, acc_bits = 8 * hw.dim * hw.input_bytes, 8 * hw.dim * hw.acc_bytes
+    sp_pj = sp_bits * table.sram_pj_per_bit("scratchpad", hw.scratchpad.capacity_bytes, hw.dim, level)
+    acc_pj = acc_bits * table.sram_pj_per_bit("accumulator", hw.accumulator.capacity_bytes, hw.dim, level)
+    mac_pj = table.figure("mac", table.mac, hw.array.input_type).at(level)
+    add_pj = table.figure("add", table.add, hw.array.acc_type).at(level)
+    dram_pj = table.figure("dram", table.dram, hw.memory.technology).at(level)
+    acc_accesses = count["ACC_READ_ROWS"] + count["ACC_WRITE_ROWS"] + count["ACC_ACCUMULATE_ROWS"]
+    special_pj = count["SCALE_ROWS"] * table.scale.at(level) + count["NORMALIZE_ROWS"] * table.normalize.at(
+        level
+    )
+    return {
+        "mac": macs * mac_pj,
+        "register": _register_bits(count, hw) * table.register_bit.at(level),
+        "scratchpad": (count["SPAD_READ_ROWS"] + count["SPAD_WRITE_ROWS"]) * sp_pj,
+        "accumulator": acc_accesses * acc_pj + count["ACC_ACCUMULATE_ROWS"] * hw.dim * add_pj,
+        "special_function": special_pj * hw.dim,
+        "dram": 8 * (count["DRAM_READ_BYTES"] + count["DRAM_WRITE_BYTES"]) * dram_pj,
+        "l2": _l2_pj(count, hw, table, level),
+        "host": _host_pj(host_cycles, hw, table, level),
+        "leakage": cycles * _leakage_mw(hw, table, level) * 1000 / hw.clock_mhz,  # mW * ns = pJ
+    }
+
+
+def _register_bits(count: Mapping[str, int], hw: Hardware) -> int:
+    input_bits = 8 * hw.input_bytes
+    floating = not hw.array.input_type.startswith("int")
+    sum_bits = {"int8": INT8_PARTIAL_SUM_BITS}.get(hw.array.input_type, 8 * hw.acc_bytes)
+    sum_bits = input_bits if floating else sum_bits  # floating-point PEs pass sums on in the input type
+    per_row = hw.dim**2 * (3 * input_bits + 2 * sum_bits)
+    per_weight_row = hw.dim * (hw.dim + 1) // 2 * 2 * input_bits
+    return count["MESH_INPUT_ROWS"] * per_row + count["WEIGHT_ROWS"] * per_weight_row
+
+
+def _l2_pj(count: Mapping[str, int], hw: Hardware, table: EnergyTable, level: Level) -> float:
+    if not hw.memory.l2_bytes:
+        return 0.0
+    bits = 8 * hw.dma.bus_bytes * (count["BUS_READ_BEATS"] + count["BUS_WRITE_BEATS"])
+    return bits * table.sram_pj_per_bit("l2", hw.memory.l2_bytes, hw.dim, level)
+
+
+def _host_pj(host_cycles: int, hw: Hardware, table: EnergyTable, level: Level) -> float:
+    if not host_cycles:
+        return 0.0
+    if hw.host == "none":
+        raise InputError(f"energy: {host_cycles} host cycles on {hw.name}, which has no host CPU")
+    return host_cycles * hw.host.clock_ratio * table.host.at(level)
+
+
+def _leakage_mw(hw: Hardware, table: EnergyTable, level: Level) -> float:
+    pe_mw = table.figure("leakage.pe", table.leakage.pe, hw.array.input_type).at(level)
+    sram_bytes = hw.scratchpad.capacity_bytes + hw.accumulator.capacity_bytes + hw.memory.l2_bytes
+    return hw.dim**2 * pe_mw + sram_bytes / 1024 * table.leakage.sram.at(level)

@@ -1,0 +1,33 @@
+"""Errors that reach a user: each says what is wrong, where, which rule it broke and the nearest way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class CaratError(Exception):
+    """Base of all errors Carat raises on purpose; the command line prints it without a traceback, exit code 2."""
+
+
+class InputError(CaratError):
+    """Input refused at the door. ``problems`` lists every broken rule, not only the first."""
+
+    def __init__(self, problems: str | Sequence[str]):
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[tuple[str, ...]]]:
+        """Survive the trip from a worker process."""
+        return (type(self), (self.problems,))
+
+
+class Hang(CaratError):
+    """The program can never end: no unit can make progress. The message shows each unit's state in words."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the closest known name, or the list of known names."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(names)})"

@@ -1,0 +1,109 @@
+"""Schema errors in our own words: where, what was given, which rule, and the closest key or value."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from sim.errors import did_you_mean
+
+_EXPECTED = {
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "float_type": "must be a number",
+    "string_type": "must be a text",
+    "model_type": "must be a table",
+    "finite_number": "must be finite",
+    "string_too_short": "must not be empty",
+    "tuple_type": "must be a list",
+}
+_ALIASES = {"capacity_bytes": "capacity"}
+_MISSING = 'state it, or inherit it with base = "NAME"'
+_WITHOUT_VALUE = ("extra_forbidden", "missing", "value_error")
+
+
+def schema_problems(error: ValidationError, model: type[BaseModel], where: str) -> tuple[list[str], set[str]]:
+    """Return one sentence per faulty key, and the dotted keys concerned."""
+    demands: dict[str, list[str]] = {}
+    values: dict[str, str] = {}
+    for item in error.errors():
+        path, table = _locate(model, item["loc"])
+        key = ".".join(path)
+        demands.setdefault(key, []).append(_demand(item, path[-1], table))
+        if item["type"] not in _WITHOUT_VALUE:
+            values[key] = f" = {reprlib.repr(item['input'])}"
+    # A faulty table of a union ("host") is also reported as not being the other branch; its keys say more.
+    keys = [key for key in demands if not any(other.startswith(f"{key}.") for other in demands)]
+    missing = [key for key in keys if demands[key] == [_MISSING]]
+    sentences = [
+        f"{where}: {key}{values.get(key, '')}: {', or '.join(demands[key])}"
+        for key in keys
+        if key not in missing
+    ]
+    if missing:
+        sentences.append(f"{where}: missing: {', '.join(missing)} ({_MISSING})")
+    return sentences, set(keys)
+
+
+def removed(tables: Mapping[str, Any], dotted_keys: set[str], prefix: str = "") -> dict[str, Any]:
+    """Return nested tables without the given dotted keys."""
+    return {
+        key: removed(value, dotted_keys, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+        for key, value in tables.items()
+        if f"{prefix}{key}" not in dotted_keys
+    }
+
+
+def _demand(item: Mapping[str, Any], key: str, table: type[BaseModel] | None) -> str:
+    kind, context = item["type"], item.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = [_ALIASES.get(name, name) for name in table.model_fields] if table else []
+        return "unknown key" + (did_you_mean(key, known) if known else "")
+    if kind == "missing":
+        return _MISSING
+    if kind == "literal_error":
+        known = [choice.strip(" '") for choice in context["expected"].replace(" or ", ",").split(",")]
+        given = item["input"]
+        return "not a known value" + did_you_mean(given if isinstance(given, str) else "", known)
+    if kind == "greater_than":
+        return f"must be greater than {context['gt']:g}"
+    if kind == "greater_than_equal":
+        return f"must be at least {context['ge']:g}; nearest legal value: {context['ge']:g}"
+    if kind == "value_error":
+        return str(context["error"])
+    return _EXPECTED.get(kind) or str(item["msg"])
+
+
+def _locate(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel] | None]:
+    """Return an error's keys without union tags, and the last key's table if that has fixed keys."""
+    path: list[str] = []
+    table = model
+    below: type[BaseModel] | None = model
+    free = False  # inside a table whose keys are free
+    for part in loc:
+        if below is None:
+            if free and re.fullmatch(r"[a-z0-9_]+", str(part)):  # not the tag of a branch, e.g. "Linear"
+                path.append(str(part))
+            continue
+        if path and part == below.__name__:
+            continue
+        if path and str(part).startswith("literal["):
+            continue
+        table = below
+        path.append(_ALIASES.get(str(part), str(part)))
+        field = table.model_fields.get("capacity_bytes" if part == "capacity" else str(part))
+        below = _table_of(field.annotation) if field else None
+        free = field is not None and typing.get_origin(field.annotation) is dict
+    return path, None if free else table
+
+
+def _table_of(annotation: object) -> type[BaseModel] | None:
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    members = typing.get_args(annotation) if union else (annotation,)
+    return next((one for one in members if isinstance(one, type) and issubclass(one, BaseModel)), None)

@@ -1,0 +1,29 @@
+"""Where the TOML files that ship with Carat are, and how one is read."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+from sim.errors import InputError
+
+
+def config_files(folder: str = "") -> dict[str, Path]:
+    """Return name -> file of every TOML in ``hwconfigs`` or in one of its folders, sorted by name."""
+    spec = util.find_spec("hwconfigs")
+    # Not importlib.resources: an editable install adds a place that is no directory to the namespace path.
+    places = [Path(place) for place in spec.submodule_search_locations or ()] if spec else []
+    files = {file.stem: file for place in reversed(places) for file in (place / folder).glob("*.toml")}
+    return dict(sorted(files.items()))
+
+
+def read_toml(file: Path, where: str) -> dict[str, Any]:
+    """Return the tables of a TOML file; InputError with file, line and column when it cannot be read."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{where}: not valid TOML: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{where}: cannot be read: {error}") from error

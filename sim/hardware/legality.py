@@ -1,0 +1,289 @@
+"""Rules that join several parameters: what Gemmini's generator and its DMA demand.
+
+From gemmini_machine.md 1.4 (read in GemminiConfigs.scala unless a rule says otherwise). Not here, because
+types and other rules imply them: element widths in {8, 16, 32, 64} bits; DIM * ceil(bits / (DIM / 2)) a power
+of two; one width for inputs and weights (there is one input type). A machine of a paper that breaks a rule
+says so itself, in ``waived_rules``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+from sim.errors import did_you_mean
+from sim.hardware.files import config_files, read_toml
+from sim.hardware.machine import Hardware
+
+L2_WAYS, L2_LINE_BYTES = 8, 64
+"""Geometry of the measured SiFive inclusive cache."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A broken rule: keys concerned, the value found, the demand in words, the nearest legal value."""
+
+    keys: tuple[str, ...]
+    value: object
+    demand: str
+    nearest: object = None
+
+
+Rule = Callable[[Hardware], Iterator[Broken]]
+
+
+def problems(hw: Hardware, ignore: Collection[str] = ()) -> list[str]:
+    """Return one sentence per broken rule that is not waived; rules about keys in ``ignore`` are left out."""
+    sentences = []
+    for rule in RULES:
+        name = rule.__name__
+        if name in hw.waived_rules:
+            continue
+        for broken in rule(hw):
+            if any(key == bad or key.startswith(f"{bad}.") for key in broken.keys for bad in ignore):
+                continue
+            nearest = "" if broken.nearest is None else f"; nearest legal value: {broken.nearest}"
+            sentences.append(f"{broken.keys[0]} = {broken.value}: {broken.demand}{nearest} [rule {name}]")
+    names = {rule.__name__ for rule in RULES}
+    for waived in hw.waived_rules:
+        if waived not in names:
+            sentences.append(f"waived_rules: unknown rule {waived!r}{did_you_mean(waived, names)}")
+    return sentences
+
+
+def _is_power(value: int) -> bool:
+    return value > 0 and value & (value - 1) == 0
+
+
+def _nearest_power(value: float, lowest: int = 1) -> int:
+    """Return the power of two closest to ``value`` (the smaller one on a tie), at least ``lowest``."""
+    below = 1 << max(int(value), 1).bit_length() - 1
+    return max(lowest, below if value - below <= 2 * below - value else 2 * below)
+
+
+def _text(size_bytes: int) -> str:
+    for unit, scale in (("MiB", 1024**2), ("KiB", 1024)):
+        if size_bytes >= scale and size_bytes % scale == 0:
+            return f"{size_bytes // scale}{unit}"
+    return f"{size_bytes}B"
+
+
+def square_array(hw: Hardware) -> Iterator[Broken]:
+    """Rows and columns of PEs are equal in number."""
+    array = hw.array
+    columns = array.mesh_columns * array.tile_columns
+    if columns != hw.dim:
+        yield Broken(
+            ("array.mesh_columns", "array.mesh_rows", "array.tile_rows", "array.tile_columns"),
+            array.mesh_columns,
+            f"the array is square: mesh_rows * tile_rows = {hw.dim}, mesh_columns * tile_columns = {columns}",
+            max(1, round(_nearest_power(hw.dim, 2) / array.tile_columns)),
+        )
+
+
+def dim_power_of_two(hw: Hardware) -> Iterator[Broken]:
+    """DIM is a power of two and at least 2."""
+    if not _is_power(hw.dim) or hw.dim < 2:
+        yield Broken(
+            ("array.mesh_rows", "array.tile_rows"),
+            hw.array.mesh_rows,
+            f"DIM = mesh_rows * tile_rows = {hw.dim} must be a power of two, at least 2",
+            f"DIM {_nearest_power(hw.dim, 2)}",
+        )
+
+
+def _bank_rows(table: str, capacity: int, banks: int, row_bytes: int, dim: int) -> Iterator[Broken]:
+    rows = capacity / (banks * row_bytes)
+    if not _is_power(dim):
+        return  # reported by dim_power_of_two; a capacity that fits such an array would mislead
+    if rows != int(rows) or not _is_power(int(rows)) or int(rows) % dim:
+        legal = _nearest_power(rows, _nearest_power(dim)) * banks * row_bytes
+        yield Broken(
+            (f"{table}.capacity", f"{table}.banks", "array"),
+            _text(capacity),
+            f"rows per bank = capacity / ({banks} banks * {row_bytes} B) = {rows:g} must be a power of two "
+            f"and a multiple of DIM = {dim}",
+            _text(legal),
+        )
+
+
+def scratchpad_bank_rows(hw: Hardware) -> Iterator[Broken]:
+    """Rows of a scratchpad bank: a power of two, a multiple of DIM."""
+    row_bytes = hw.dim * hw.input_bytes
+    return _bank_rows("scratchpad", hw.scratchpad.capacity_bytes, hw.scratchpad.banks, row_bytes, hw.dim)
+
+
+def accumulator_bank_rows(hw: Hardware) -> Iterator[Broken]:
+    """Rows of an accumulator bank: a multiple of DIM, and a power of two by LocalAddr.scala."""
+    row_bytes = hw.dim * hw.acc_bytes
+    return _bank_rows("accumulator", hw.accumulator.capacity_bytes, hw.accumulator.banks, row_bytes, hw.dim)
+
+
+def scratchpad_holds_accumulator(hw: Hardware) -> Iterator[Broken]:
+    """SP_ROWS / DIM - 2 >= ACC_ROWS / DIM."""
+    sp_blocks, acc_blocks = hw.sp_rows // hw.dim, hw.acc_rows // hw.dim
+    if sp_blocks - 2 < acc_blocks and _is_power(hw.dim):
+        need = (acc_blocks + 2) * hw.dim / hw.scratchpad.banks  # rows per bank; powers of two only
+        rows = 1 << max(0, int(need - 1)).bit_length()
+        yield Broken(
+            ("scratchpad.capacity", "scratchpad.banks", "accumulator.capacity", "accumulator.banks", "array"),
+            _text(hw.scratchpad.capacity_bytes),
+            f"its {sp_blocks} blocks minus 2 must be at least the accumulator's {acc_blocks} blocks",
+            _text(rows * hw.scratchpad.banks * hw.dim * hw.input_bytes),
+        )
+
+
+def accumulator_sub_banks(hw: Hardware) -> Iterator[Broken]:
+    """A single-ported accumulator has 1, 2 or 4 sub-banks."""
+    sub_banks = hw.accumulator.sub_banks
+    if hw.accumulator.single_ported and sub_banks not in (1, 2, 4):
+        demand = "a single-ported accumulator needs a power of two of sub-banks, at most 4"
+        nearest = min(4, _nearest_power(max(1, sub_banks)))
+        yield Broken(("accumulator.sub_banks", "accumulator.single_ported"), sub_banks, demand, nearest)
+    elif sub_banks < 1 and sub_banks != -1:
+        yield Broken(("accumulator.sub_banks",), sub_banks, "a number of sub-banks, or -1 for none", -1)
+
+
+def accumulator_latency(hw: Hardware) -> Iterator[Broken]:
+    """acc_latency >= 2 (AccumulatorMem.scala)."""
+    if hw.accumulator.latency_cycles < 2:
+        demand = "an accumulator write takes at least 2 cycles"
+        yield Broken(("accumulator.latency_cycles",), hw.accumulator.latency_cycles, demand, 2)
+
+
+def accumulator_scale_latency(hw: Hardware) -> Iterator[Broken]:
+    """The scale unit behind the accumulator has a latency above zero."""
+    if hw.accumulator.scale_latency_cycles < 1:
+        yield Broken(("accumulator.scale_latency_cycles",), 0, "the scale unit takes at least 1 cycle", 1)
+
+
+def reservation_station_entries(hw: Hardware) -> Iterator[Broken]:
+    """Entries of each class are a power of two."""
+    station = hw.reservation_station
+    for kind, entries in (("ld", station.ld), ("st", station.st), ("ex", station.ex)):
+        if not _is_power(entries):
+            nearest = _nearest_power(entries)
+            yield Broken((f"reservation_station.{kind}",), entries, "entries must be a power of two", nearest)
+
+
+def execute_queue(hw: Hardware) -> Iterator[Broken]:
+    """The execute controller looks at three commands at once."""
+    if hw.queues.ex < 3:
+        yield Broken(("queues.ex",), hw.queues.ex, "the execute controller needs at least 3 entries", 3)
+
+
+def local_address_bits(hw: Hardware) -> Iterator[Broken]:
+    """Row address and 6 metadata bits leave room in 32 bits (LocalAddr.scala)."""
+    memories = (("scratchpad", hw.sp_rows, hw.input_bytes), ("accumulator", hw.acc_rows, hw.acc_bytes))
+    for table, rows, element_bytes in memories:
+        bits = max(0, rows - 1).bit_length()
+        if bits + 6 >= 32:
+            yield Broken(
+                (f"{table}.capacity", "array"),
+                f"{rows} rows",
+                f"a row address of {bits} bits plus 6 metadata bits must stay below 32",
+                _text(2**25 * hw.dim * element_bytes),
+            )
+
+
+def normalizer_type(hw: Hardware) -> Iterator[Broken]:
+    """The normaliser works on integers as wide as the scale type, float32 (Normalizer.scala)."""
+    if hw.features.normalizations and hw.array.acc_type != "int32":
+        demand = "the normaliser (features.normalizations) needs a signed 32-bit integer accumulator"
+        yield Broken(("array.acc_type", "features.normalizations"), hw.array.acc_type, demand, "int32")
+
+
+def same_number_kind(hw: Hardware) -> Iterator[Broken]:
+    """Inputs and sums are both integers or both floating point, and sums are not narrower."""
+    floats = hw.array.input_type.startswith("int") != hw.array.acc_type.startswith("int")
+    if floats or hw.acc_bytes < hw.input_bytes:
+        demand = f"sums of {hw.array.input_type} inputs must be of the same kind and not narrower"
+        nearest = "int32" if hw.array.input_type.startswith("int") else "fp32"
+        yield Broken(("array.acc_type", "array.input_type"), hw.array.acc_type, demand, nearest)
+
+
+def hardwired_d(hw: Hardware) -> Iterator[Broken]:
+    """Without a D operand there is nothing to preload in the output-stationary dataflow."""
+    if hw.array.hardcode_d_to_garbage and hw.array.dataflow != "WS":
+        demand = "a hard-wired D operand (hardcode_d_to_garbage) works weight-stationary only"
+        yield Broken(("array.dataflow", "array.hardcode_d_to_garbage"), hw.array.dataflow, demand, "WS")
+
+
+def dma_sizes(hw: Hardware) -> Iterator[Broken]:
+    """TileLink moves powers of two; a request is at least one beat (DMA.scala)."""
+    bus, largest = hw.dma.bus_bytes, hw.dma.max_request_bytes
+    if not _is_power(bus):
+        demand = "a bus beat must be a power of two of bytes"
+        yield Broken(("dma.bus_bytes",), bus, demand, _nearest_power(bus))
+    if not _is_power(largest) or largest < bus:
+        demand = f"a request must be a power of two of bytes, at least one beat of {bus} B"
+        nearest = _nearest_power(largest, bus)
+        yield Broken(("dma.max_request_bytes", "dma.bus_bytes"), largest, demand, nearest)
+
+
+def l2_size(hw: Hardware) -> Iterator[Broken]:
+    """The L2 has a power of two of sets."""
+    l2_bytes, way = hw.memory.l2_bytes, L2_WAYS * L2_LINE_BYTES
+    if l2_bytes and (l2_bytes % way or not _is_power(l2_bytes // way)):
+        demand = f"an L2 of {L2_WAYS} ways of {L2_LINE_BYTES} B lines holds a power of two of sets"
+        nearest = _text(_nearest_power(l2_bytes / way) * way)
+        yield Broken(("memory.l2_bytes",), _text(l2_bytes), demand, nearest)
+
+
+def command_pace(hw: Hardware) -> Iterator[Broken]:
+    """A hardware loop is set up by commands, so it cannot come faster than one."""
+    command, loop = hw.cpu.command_cycles, hw.cpu.loop_cycles
+    if loop < command:
+        demand = f"a hardware loop starts with a command, so at least command_cycles = {command}"
+        yield Broken(("cpu.loop_cycles", "cpu.command_cycles"), loop, demand, command)
+
+
+def known_energy_table(hw: Hardware) -> Iterator[Broken]:
+    """The energy table exists."""
+    tables = config_files("energy")
+    if hw.energy_table not in tables and not hw.energy_table.endswith(".toml"):
+        demand = f"no such energy table{did_you_mean(hw.energy_table, tables)}"
+        yield Broken(("energy_table",), hw.energy_table, demand)
+
+
+def known_dram(hw: Hardware) -> Iterator[Broken]:
+    """The DRAM technology has an energy figure."""
+    known = read_toml(config_files("dram")["energy"], "dram/energy.toml")
+    if hw.memory.technology not in known:
+        demand = f"no such DRAM technology{did_you_mean(hw.memory.technology, known)}"
+        yield Broken(("memory.technology",), hw.memory.technology, demand)
+
+
+def host_takes_priced(hw: Hardware) -> Iterator[Broken]:
+    """The host takes over only operators that it has a price for."""
+    if hw.host == "none":
+        return
+    for kind in hw.host.takes:
+        if kind not in hw.host.cycles_per_element:
+            demand = f"the host has no price for it{did_you_mean(kind, hw.host.cycles_per_element)}"
+            yield Broken(("host.takes", "host.cycles_per_element"), kind, demand)
+
+
+RULES: tuple[Rule, ...] = (
+    square_array,
+    dim_power_of_two,
+    scratchpad_bank_rows,
+    accumulator_bank_rows,
+    scratchpad_holds_accumulator,
+    accumulator_sub_banks,
+    accumulator_latency,
+    accumulator_scale_latency,
+    reservation_station_entries,
+    execute_queue,
+    local_address_bits,
+    normalizer_type,
+    same_number_kind,
+    hardwired_d,
+    dma_sizes,
+    l2_size,
+    command_pace,
+    known_energy_table,
+    known_dram,
+    host_takes_priced,
+)
+"""All rules, in the order of the report. A rule's function name is its name in ``waived_rules``."""

@@ -1,0 +1,172 @@
+"""From a preset's name, a TOML file or a mapping to a `Hardware`: bases, overrides, all problems at once."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sim.errors import InputError, did_you_mean
+from sim.hardware import legality, units
+from sim.hardware.explain import removed, schema_problems
+from sim.hardware.files import config_files, read_toml
+from sim.hardware.machine import NEW_RTL, Hardware
+
+Source = str | Path | Mapping[str, object] | Hardware
+
+DEFAULT = "gemmini_default"
+_SYNONYMS = {"capacity_bytes": "capacity"}
+
+
+def presets() -> list[str]:
+    """Return the names of all machines that ship with Carat, sorted."""
+    return list(config_files())
+
+
+def load(source: Source, overrides: Mapping[str, object] | None = None) -> Hardware:
+    """Return the machine named by a preset, written in a TOML file, or given as a mapping of tables.
+
+    ``overrides``: dotted keys, e.g. ``{"scratchpad.capacity": "512KiB", "memory.latency_cycles": 100}``.
+    Raises InputError with every problem found: unknown preset or key, wrong unit, broken rule, bad TOML.
+    """
+    if isinstance(source, Hardware):
+        return source.with_(overrides) if overrides else source
+    where = "hardware" if isinstance(source, Mapping) else str(source)
+    description = _resolve(source, chain=())
+    if not isinstance(source, Mapping):
+        description.setdefault("name", where.rsplit("/", 1)[-1].removesuffix(".toml"))
+    return build(description, overrides or {}, where=where)
+
+
+def build(description: Mapping[str, Any], overrides: Mapping[str, object], where: str) -> Hardware:
+    """Return the machine of a complete description with dotted overrides applied; see `load`."""
+    merged = merge({}, description)
+    for dotted, value in overrides.items():
+        _place(merged, dotted, value)
+    merged = merge({}, merged)  # a host given by name becomes its table
+    problems: list[str] = []
+    bad: set[str] = set()
+    hardware, errors = _validate(merged)
+    if errors is not None:
+        problems, bad = schema_problems(errors, Hardware, where)
+        # Go on with the rest, so that a person sees every broken rule at once: values in doubt are taken from
+        # the default machine, and rules that touch them are not reported.
+        hardware, _ = _validate(merge(_resolve(DEFAULT, chain=()), removed(merged, bad)))
+    if hardware is not None:
+        problems += [f"{where}: {problem}" for problem in legality.problems(hardware, ignore=bad)]
+    if hardware is None or problems:
+        raise InputError(problems)
+    hardware._description = merged
+    return hardware
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, object]:
+    """Return overrides from strings ``key=value``; values are read as TOML, else as plain text."""
+    overrides: dict[str, object] = {}
+    problems = []
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            problems.append(f"--set {text!r}: expected key=value, e.g. scratchpad.capacity=512KiB")
+            continue
+        try:
+            overrides[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            overrides[key.strip()] = value.strip()
+    if problems:
+        raise InputError(problems)
+    return overrides
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``changes`` laid over it, table by table; neither argument is touched."""
+    merged = {key: merge({}, value) if isinstance(value, Mapping) else value for key, value in base.items()}
+    for key, value in changes.items():
+        key = _SYNONYMS.get(key, key)
+        if key == "host" and isinstance(value, str) and value != "none":
+            merged[key] = _host(value)
+        elif isinstance(value, Mapping):
+            below = merged.get(key)
+            merged[key] = merge(below if isinstance(below, Mapping) else {}, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _resolve(source: str | Path | Mapping[str, object], chain: tuple[str, ...]) -> dict[str, Any]:
+    """Return the description with its bases underneath; ``chain``: the files on the way, to catch cycles."""
+    folder = Path()
+    if isinstance(source, Mapping):
+        own, label = dict(source), "hardware"
+    else:
+        file, label = _find(source)
+        if label in chain:
+            raise InputError(f"base: cyclic inheritance: {' -> '.join((*chain, label))}")
+        own = read_toml(file, label)
+        folder = Path(label).parent
+    base = own.pop("base", None)
+    if base is None:
+        return merge({}, own)
+    if not isinstance(base, str | Path):
+        raise InputError(f"{label}: base = {base!r}: expected the name of a preset or a TOML file")
+    beside = folder / base
+    parent = _resolve(beside if _is_path(base) and beside.exists() else base, (*chain, label))
+    return merge(parent, own)
+
+
+def _is_path(source: str | Path) -> bool:
+    return isinstance(source, Path) or source.endswith(".toml") or "/" in source
+
+
+def _find(source: str | Path) -> tuple[Path, str]:
+    if _is_path(source):
+        path = Path(source).resolve()  # one spelling per file, or a cycle of bases could hide
+        if not path.is_file():
+            raise InputError(f"{source}: no such machine file")
+        return path, str(path)
+    files = config_files()
+    if str(source) not in files:
+        raise InputError(f"unknown hardware preset {str(source)!r}{did_you_mean(str(source), files)}")
+    return files[str(source)], str(source)
+
+
+def _host(name: str) -> dict[str, Any]:
+    files = config_files("host")
+    if name not in files:
+        raise InputError(f"host: unknown host CPU {name!r}{did_you_mean(name, [*files, 'none'])}")
+    return {"name": name} | read_toml(files[name], f"host/{name}.toml")
+
+
+def _place(tables: dict[str, Any], dotted: str, value: object) -> None:
+    *path, last = dotted.split(".")
+    for part in path:
+        below = tables.get(part)
+        if not isinstance(below, dict):
+            below = tables[part] = {}
+        tables = below
+    last = _SYNONYMS.get(last, last)
+    below = tables.get(last)
+    tables[last] = merge(below, value) if isinstance(value, Mapping) and isinstance(below, dict) else value
+
+
+def _validate(description: Mapping[str, Any]) -> tuple[Hardware | None, ValidationError | None]:
+    tables = merge({"name": "unnamed", "description": "", "waived_rules": []}, description)
+    new = tables.get("rtl") == NEW_RTL
+    scratchpad, station = tables.get("scratchpad"), tables.get("reservation_station")
+    if isinstance(scratchpad, dict) and "read_delay_cycles" in scratchpad:
+        # Addendum D1: the read delay is a pipeline at 25809f78 and only sizes queues at 8c3f992.
+        scratchpad.setdefault("read_pipeline_cycles", 1 if new else scratchpad["read_delay_cycles"])
+    if isinstance(station, dict):
+        station.setdefault("serialise_stores", new)  # Addendum D3
+    try:
+        clock_mhz = units.frequency_mhz(tables.get("clock_mhz", 1000.0))
+        context = {"clock_mhz": clock_mhz if isinstance(clock_mhz, int | float) and clock_mhz > 0 else 1000.0}
+    except ValueError:
+        context = {"clock_mhz": 1000.0}  # the clock itself is reported by its own field
+    try:
+        return Hardware.model_validate(tables, context=context), None
+    except ValidationError as error:
+        return None, error

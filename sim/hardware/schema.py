@@ -1,0 +1,161 @@
+"""The tables of a machine description: what each key means, its type and its plain range.
+
+Names and meanings follow Gemmini's own parameters (GemminiConfigs.scala); rules that join several keys are in
+`legality`. Sizes are bytes, times are cycles of the accelerator's clock, rates are bytes per cycle. Strings
+with units are accepted wherever such a quantity stands (see `units`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from sim.hardware import units
+
+ELEMENT_BYTES = {"int8": 1, "int16": 2, "int32": 4, "fp16": 2, "bf16": 2, "fp32": 4}
+"""Bytes of one element by type name."""
+
+ElementType = Literal["int8", "int16", "int32", "fp16", "bf16", "fp32"]
+
+
+def _clock_mhz(info: ValidationInfo) -> float:
+    return float((info.context or {}).get("clock_mhz", 1000.0))
+
+
+def _cycles(value: object, info: ValidationInfo) -> object:
+    return units.duration_cycles(value, _clock_mhz(info))
+
+
+def _rate(value: object, info: ValidationInfo) -> object:
+    return units.rate_bytes_per_cycle(value, _clock_mhz(info))
+
+
+Bytes = Annotated[int, BeforeValidator(units.size_bytes), Field(gt=0)]
+BytesOrZero = Annotated[int, BeforeValidator(units.size_bytes), Field(ge=0)]
+Capacity = Annotated[Bytes, Field(validation_alias=AliasChoices("capacity", "capacity_bytes"))]
+Rate = Annotated[float, BeforeValidator(_rate), Field(gt=0, allow_inf_nan=False)]
+Cycles = Annotated[int, BeforeValidator(_cycles), Field(ge=0)]
+PositiveCycles = Annotated[int, BeforeValidator(_cycles), Field(ge=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Table(BaseModel):
+    """A frozen table that refuses unknown keys and silent conversions ("16" is not 16)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+
+class Array(Table):
+    """The systolic array: a mesh of tiles, each a combinational block of PEs."""
+
+    mesh_rows: Count
+    mesh_columns: Count
+    tile_rows: Count
+    tile_columns: Count
+    dataflow: Literal["WS", "OS", "BOTH"]
+    input_type: ElementType
+    acc_type: ElementType
+    tile_latency_cycles: Cycles
+    mesh_output_delay_cycles: Cycles
+    ex_read_from_spad: bool
+    ex_read_from_acc: bool
+    ex_write_to_spad: bool
+    ex_write_to_acc: bool
+    hardcode_d_to_garbage: bool
+
+
+class Scratchpad(Table):
+    """Input memory. ``read_delay_cycles`` sizes queues, ``read_pipeline_cycles`` comes after the SRAM."""
+
+    capacity_bytes: Capacity
+    banks: Count
+    single_ported: bool
+    read_delay_cycles: PositiveCycles
+    read_pipeline_cycles: PositiveCycles
+
+
+class Accumulator(Table):
+    """Output memory with adders, and the scale unit behind it. ``sub_banks`` is -1 where there are none."""
+
+    capacity_bytes: Capacity
+    banks: Count
+    single_ported: bool
+    sub_banks: int
+    latency_cycles: Cycles
+    scale_latency_cycles: Cycles
+    scale_units: Literal["per_lane"] | Count
+    read_full_width: bool
+    read_small_width: bool
+
+
+class Dma(Table):
+    """The two DMA engines and the scalers in the load path (``mvin_acc_scale``: latency in cycles)."""
+
+    bus_bytes: Bytes
+    max_request_bytes: Bytes
+    max_in_flight_requests: Count
+    mvin_scale_latency_cycles: Cycles
+    mvin_scale_units: Literal["per_lane", "none"] | Count
+    mvin_acc_scale: Literal["none"] | Count
+
+
+class ReservationStation(Table):
+    """Entries per class; whether a store waits for the completion of the store before it."""
+
+    ld: Count
+    st: Count
+    ex: Count
+    serialise_stores: bool
+
+
+class Queues(Table):
+    """Command queue entries in front of each controller."""
+
+    ld: Count
+    st: Count
+    ex: Count
+
+
+class Features(Table):
+    """Optional units of the generator."""
+
+    normalizations: bool
+    max_pool: bool
+    training_convs: bool
+    nonlinear_activations: bool
+    first_layer_optimizations: bool
+
+
+class Memory(Table):
+    """What lies behind the accelerator's port; ``technology`` names the DRAM of the energy table."""
+
+    latency_cycles: Cycles
+    read_bytes_per_cycle: Rate
+    write_bytes_per_cycle: Rate
+    l2_bytes: BytesOrZero
+    technology: str
+
+
+class Cpu(Table):
+    """How fast commands arrive.
+
+    ``command_cycles``: least cycles between a command and the one before it; ``loop_cycles``: the same for
+    the first command of a hardware loop, whose operands the CPU computes.
+    """
+
+    command_cycles: PositiveCycles
+    loop_cycles: PositiveCycles
+
+
+class Host(Table):
+    """The CPU that runs what the array cannot.
+
+    ``cycles_per_element`` counts host cycles; ``clock_ratio`` = host clock / accelerator clock.
+    ``takes`` lists operators that run here although the array could run them.
+    """
+
+    name: str
+    clock_ratio: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    takes: Annotated[tuple[str, ...], Field(strict=False)]
+    cycles_per_element: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]

@@ -1,0 +1,244 @@
+"""Convolutions with optional pooling: one hardware loop (loop_conv_ws) per tile (tiled_conv_auto of
+gemmini.h).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sim.errors import InputError
+from sim.hardware import Hardware
+from sim.isa import Funct, Program
+from sim.lower.convtiling import ConvTile, conv_limits, conv_tile
+from sim.lower.encode import Stream
+from sim.lower.tiling import blocks_of
+from sim.lower.work import ACTIVATIONS, Conv
+
+REUSE_TILES = 2
+"""Weights or input stay in the scratchpad while they consist of at most this many tiles: one per half."""
+
+
+@dataclass(frozen=True)
+class ConvStep:
+    """One tile: where it starts and how large it is (as a `ConvTile`), and which operands stay."""
+
+    at: ConvTile
+    size: ConvTile
+    keep_input: bool
+    keep_weights: bool
+
+
+def check(work: Conv, hw: Hardware) -> None:
+    """Raise InputError for everything the library or the machine refuses, all at once."""
+    problems: list[str] = []
+    sizes = ("batch", "in_rows", "in_cols", "in_channels", "out_channels", "kernel", "stride")
+    problems += [f"{name} = {getattr(work, name)} must be >= 1" for name in sizes if getattr(work, name) < 1]
+    if hw.array.dataflow == "OS":
+        problems.append("convolutions need dataflow WS; this array is built for OS only")
+    if work.kernel <= work.padding:
+        problems.append(f"padding {work.padding} must be smaller than kernel {work.kernel}")
+    if work.input_dilation not in (1, 2):
+        problems.append(f"input_dilation {work.input_dilation} must be 1 or 2")
+    if work.input_dilation > 1 and work.stride > 1:
+        problems.append(f"input_dilation {work.input_dilation} needs stride 1, got {work.stride}")
+    if work.pool_stride and not hw.features.max_pool:
+        problems.append("pooling: this machine has no max-pool unit (features.max_pool)")
+    if work.pool_stride and work.pool_size < 1:
+        problems.append(f"pool_size {work.pool_size} must be >= 1 with pool_stride {work.pool_stride}")
+    if work.trans_output_1203 and work.pool_stride:
+        problems.append("trans_output_1203 excludes pooling")
+    if work.trans_weight_1203 and work.trans_weight_0132:
+        problems.append("trans_weight_1203 and trans_weight_0132 exclude each other")
+    if work.trans_input_3120 and work.trans_weight_0132:
+        problems.append("trans_input_3120 and trans_weight_0132 exclude each other")
+    if not problems and (work.pooled_rows < 1 or work.pooled_cols < 1):
+        problems.append(
+            f"the result has {work.pooled_rows}x{work.pooled_cols} pixels: kernel or pool exceed the image"
+        )
+    if problems:
+        where = (
+            f"conv {work.in_rows}x{work.in_cols}x{work.in_channels}->{work.out_channels} k={work.kernel}: "
+        )
+        raise InputError([where + problem for problem in problems])
+
+
+def conv_steps(work: Conv, tile: ConvTile) -> Iterator[ConvStep]:
+    """Yield the tiles: batch, row, column, out channels, kernel row, kernel column, in channels
+    (innermost).
+    """
+    limits = conv_limits(work)
+    b, prow, pcol, poch, krow, kcol, kch = (blocks_of(n, size) for n, size in zip(limits, tile, strict=True))
+    keep_weights = kch * poch * krow * kcol <= REUSE_TILES
+    keep_input = kch * krow * kcol * b * prow * pcol <= REUSE_TILES
+
+    def walk(axis: int, at: tuple[int, ...]) -> Iterator[ConvStep]:
+        if axis == len(limits):
+            b0, pr, pc, oc, kr, kc, ic = at
+            sizes = tuple(min(t, n - a) for t, n, a in zip(tile, limits, at, strict=True))
+            bs, prs, pcs, ocs, krs, kcs, ics = sizes
+            yield ConvStep(
+                (b0, pr, pc, oc, kr, kc, ic), (bs, prs, pcs, ocs, krs, kcs, ics), keep_input, keep_weights
+            )
+            return
+        for start in range(0, limits[axis], tile[axis]):
+            yield from walk(axis + 1, (*at, start))
+
+    yield from walk(0, ())
+
+
+def lower_conv(work: Conv, hw: Hardware) -> Program:
+    """Return the program of one convolution, without a fence at its end (the library leaves that to the
+    caller).
+
+    Raises InputError for what the machine or the library refuses.
+    """
+    check(work, hw)
+    tile = conv_tile(work, hw)
+    stream = Stream(hw)
+    pixel = work.batch * work.out_channels if work.trans_output_1203 else work.c.row_stride
+    stream.config_st(pixel * hw.input_bytes, activation=ACTIVATIONS.index(work.activation), scale=work.scale)
+    stream.config_ex(
+        transpose_a=work.trans_input_3120,
+        transpose_b=work.trans_weight_0132,
+        scale_bits=0,
+        a_stride=work.stride >> work.downsample,
+        c_stride=work.input_dilation,
+    )
+    for step in conv_steps(work, tile):
+        _emit_tile(stream, work, hw, step)
+    return stream.program()
+
+
+def _overhang(start: int, length: int, limit: int) -> tuple[int, int]:
+    """How far [start, start + length) sticks out below 0 and above ``limit``."""
+    return max(0, -start), max(0, start + length - limit)
+
+
+def _window(
+    work: Conv, start: int, size: int, kstart: int, ksize: int, out: int, image: int
+) -> tuple[int, ...]:
+    """One dimension of a tile: (input start, low pad, high pad, pool low pad, pool high pad, output size)."""
+    pool_size, pool_stride, pool_padding = work.pool
+    first = start * pool_stride - pool_padding
+    covered = size * pool_stride + pool_size - 1
+    pool_low, pool_high = _overhang(first, covered, out)
+    outputs = covered - pool_low - pool_high
+    at = max(0, first) * work.stride + kstart * work.kernel_dilation - work.padding
+    dilated = ksize + (work.kernel_dilation - 1) * (ksize - 1)
+    inputs = outputs * work.stride + dilated - 1
+    low, high = _overhang(at, inputs, image + (work.input_dilation - 1) * (image - 1))
+    if work.input_dilation == 2:
+        # The image has data on even positions only: a tile that starts or ends on an odd one is padded there.
+        low += low == 0 and at % 2 != 0
+        high += high == 0 and (at + inputs) % 2 != 1
+    return at, low, high, pool_low, pool_high, outputs
+
+
+def _pixels_per_row(work: Conv, hw: Hardware, kcols: int, kchs: int) -> int:
+    """How many kernel columns share a scratchpad row (first-layer trick for few channels)."""
+    transposed = (
+        work.trans_output_1203 or work.trans_input_3120 or work.trans_weight_1203 or work.trans_weight_0132
+    )
+    spread = work.wrot180 or work.downsample or work.input_dilation > 1 or work.kernel_dilation > 1
+    if not hw.features.first_layer_optimizations or transposed or spread or kchs > hw.dim:
+        return 1
+    return min(hw.dim // kchs, kcols)
+
+
+def _addresses(
+    work: Conv, hw: Hardware, step: ConvStep, corner: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """DRAM bytes of input, weights, output and bias of one tile; 0 = not moved. ``corner``: input pixel
+    (row, col).
+    """
+    b, prow, pcol, poch, krow, kcol, kch = step.at
+    _, _, _, _, krows, kcols, kchs = step.size
+    if work.trans_input_3120:
+        pixel = (kch * work.in_rows + corner[0]) * work.in_cols + corner[1]
+        x = pixel * work.batch + b
+    else:
+        pixel = (b * work.in_rows + corner[0]) * work.in_cols + corner[1]
+        x = pixel * work.x.row_stride + kch
+    if work.wrot180:
+        krow, kcol = work.kernel - krow - krows, work.kernel - kcol - kcols
+    if work.trans_weight_1203:
+        w = (kch * work.kernel**2 + krow * work.kernel + kcol) * work.out_channels + poch
+    elif work.trans_weight_0132:
+        w = ((krow * work.kernel + kcol) * work.out_channels + poch) * work.in_channels + kch
+    else:
+        w = ((krow * work.kernel + kcol) * work.in_channels + kch) * work.weights.row_stride + poch
+    if work.trans_output_1203:
+        c = ((prow * work.pooled_cols + pcol) * work.batch + b) * work.out_channels + poch
+    else:
+        c = ((b * work.pooled_rows + prow) * work.pooled_cols + pcol) * work.c.row_stride + poch
+    first = not any(step.at[4:])
+    last = step.at[4] + krows >= work.kernel and step.at[5] + kcols >= work.kernel
+    last = last and kch + kchs >= work.in_channels
+    # Without a bias the library passes a dummy that must not be zero: zero means "add to what is there".
+    bias = (1 if work.bias is None else work.bias.address) + poch * hw.acc_bytes
+    return (
+        0 if step.keep_input and poch else work.x.address + x * hw.input_bytes,
+        0 if step.keep_weights and b + prow + pcol else work.weights.address + w * hw.input_bytes,
+        work.c.address + c * hw.input_bytes if last else 0,
+        bias if first else 0,
+    )
+
+
+def _emit_tile(stream: Stream, work: Conv, hw: Hardware, step: ConvStep) -> None:
+    """One loop_conv_ws: its seven commands (field positions in gemmini_machine.md 2.2)."""
+    batches, prows, pcols, pochs, krows, kcols, kchs = step.size
+    pool_size, pool_stride, pool_padding = work.pool
+    irow, upad, dpad, pupad, pdpad, orows = _window(
+        work, step.at[1], prows, step.at[4], krows, work.out_rows, work.in_rows
+    )
+    icol, lpad, rpad, plpad, prpad, ocols = _window(
+        work, step.at[2], pcols, step.at[5], kcols, work.out_cols, work.in_cols
+    )
+    dilated = work.input_dilation == 2
+    corner = ((irow + upad) >> dilated, (icol + lpad) >> dilated)
+    x, weights, c, bias = _addresses(work, hw, step, corner)
+    b, prow, pcol, poch, krow, kcol, kch = step.at
+    input_half = (1 if kch + krow + kcol + b + prow + pcol == 0 else 2) if step.keep_input else 0
+    weight_half = (1 if kch + poch + krow + kcol == 0 else 2) if step.keep_weights else 0
+    flags = input_half << 18 | weight_half << 16 | _pixels_per_row(work, hw, kcols, kchs) << 8
+    flags |= work.trans_input_3120 << 5 | work.trans_weight_0132 << 4 | work.trans_weight_1203 << 3
+    flags |= work.trans_output_1203 << 2 | work.wrot180 << 1 | (work.bias is None)
+    modes = (
+        ACTIVATIONS.index(work.activation) << 3 | dilated << 2 | work.downsample << 1 | (not work.pool_stride)
+    )
+    stream.emit_loop(
+        (
+            (
+                Funct.LOOP_CONV_WS_CONFIG_1,
+                work.out_channels << 48 | work.in_channels << 32 | work.in_rows << 16 | work.batch,
+                work.padding << 56
+                | work.stride << 48
+                | work.out_cols << 32
+                | work.pooled_rows << 16
+                | work.out_rows,
+            ),
+            (
+                Funct.LOOP_CONV_WS_CONFIG_2,
+                work.kernel << 48
+                | work.pooled_cols << 32
+                | pool_size << 16
+                | pool_stride << 8
+                | pool_padding,
+                batches << 48 | prows << 32 | pcols << 16 | pochs,
+            ),
+            (
+                Funct.LOOP_CONV_WS_CONFIG_3,
+                krows << 48 | kcols << 32 | kchs << 16 | lpad,
+                rpad << 48 | upad << 32 | dpad << 24 | plpad << 16 | work.in_cols,
+            ),
+            (
+                Funct.LOOP_CONV_WS_CONFIG_4,
+                orows << 48 | prpad << 32 | pupad << 21 | pdpad << 10 | work.kernel_dilation,
+                work.x.row_stride << 48 | work.weights.row_stride << 32 | work.c.row_stride << 16 | ocols,
+            ),
+            (Funct.LOOP_CONV_WS_CONFIG_5, weights, c),
+            (Funct.LOOP_CONV_WS_CONFIG_6, bias, x),
+            (Funct.LOOP_CONV_WS, flags, modes),
+        )
+    )

@@ -1,0 +1,171 @@
+"""The command stream under construction: one method per command, operands packed as the hardware decodes
+them.
+
+Field positions: GemminiISA.scala and LocalAddr.scala (gemmini_machine.md 2.2). Each command carries the
+pace of the CPU in its gap: ``hw.cpu.command_cycles`` for every command, and at least ``hw.cpu.loop_cycles``
+before the first command of a hardware loop (the CPU computes a tile's addresses and bounds there).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+from sim.hardware import Hardware
+from sim.isa import COMMAND, ConfigKind, Funct, Program, command, local_operand, program
+
+WEIGHT_STATIONARY = 1
+LOAD_FUNCTS = (Funct.MVIN, Funct.MVIN2, Funct.MVIN3)
+"""The mvin command of load state 0, 1, 2."""
+
+
+def float_bits(value: float) -> int:
+    """Return the bits of ``value`` as an IEEE single: scales travel in commands like this."""
+    bits: int = struct.unpack("<I", struct.pack("<f", value))[0]
+    return bits
+
+
+class Stream:
+    """Commands in program order; `program` packs them."""
+
+    def __init__(self, hw: Hardware):
+        self.dim = hw.dim
+        self.mvin_scaled = hw.dma.mvin_scale_units != "none"
+        self.gap = hw.cpu.command_cycles
+        self.loop_gap = max(hw.cpu.command_cycles, hw.cpu.loop_cycles)
+        self.commands: list[tuple[int, int, int, int]] = []
+
+    def emit(self, funct: Funct, rs1: int = 0, rs2: int = 0) -> None:
+        """Append one hand-issued command."""
+        self.commands.append(command(funct, rs1, rs2, self.gap))
+
+    def emit_loop(self, commands: Sequence[tuple[Funct, int, int]]) -> None:
+        """Append the commands of one hardware loop."""
+        for position, (funct, rs1, rs2) in enumerate(commands):
+            self.commands.append(command(funct, rs1, rs2, self.gap if position else self.loop_gap))
+
+    def fence(self) -> None:
+        """Wait until the accelerator is idle."""
+        self.commands.append(command(Funct.FENCE))
+
+    def program(self) -> Program:
+        """Return the finished stream; it ends with a fence."""
+        return program(self.commands)
+
+    def config_ex(
+        self,
+        *,
+        activation: int = 0,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        dataflow: int = WEIGHT_STATIONARY,
+        scale_bits: int = 0x3F800000,
+        a_stride: int = 1,
+        c_stride: int = 1,
+    ) -> None:
+        """Configure the execute controller; strides in local rows, ``scale_bits`` an IEEE single (1.0)."""
+        rs1 = scale_bits << 32 | a_stride << 16 | transpose_b << 9 | transpose_a << 8
+        rs1 |= activation << 3 | dataflow << 2 | ConfigKind.EX
+        self.emit(Funct.CONFIG, rs1, c_stride << 48)
+
+    def config_ld(
+        self, stride_bytes: int, state: int = 0, *, scale: float = 1.0, shrink: bool = False
+    ) -> None:
+        """Configure load state 0..2; ``shrink``: data for the accumulator arrive in input type."""
+        scale_bits = float_bits(scale) if self.mvin_scaled else 0
+        rs1 = scale_bits << 32 | self.dim << 16 | 1 << 8 | state << 3 | shrink << 2 | ConfigKind.LD
+        self.emit(Funct.CONFIG, rs1, stride_bytes)
+
+    def config_st(self, stride_bytes: int, *, activation: int = 0, scale: float = 1.0) -> None:
+        """Configure the store controller without pooling; ``activation`` is the two-bit code."""
+        rs2 = float_bits(scale) << 32 | (stride_bytes & 0xFFFFFFFF)
+        self.emit(Funct.CONFIG, activation << 2 | ConfigKind.ST, rs2)
+
+    def config_norm(
+        self,
+        stat: int = 0,
+        *,
+        constant: int = 0,
+        second_constant: bool = False,
+        only_stat: bool = False,
+        softmax: bool = False,
+        qb: int = 0,
+        qc: int = 0,
+    ) -> None:
+        """Select the statistics register and, unless ``only_stat``, the polynomial constants of the
+        normaliser.
+        """
+        rs1 = (constant & 0xFFFFFFFF) << 32 | second_constant << 18 | only_stat << 17 | softmax << 16
+        self.emit(
+            Funct.CONFIG, rs1 | stat << 8 | ConfigKind.NORM, (qc & 0xFFFFFFFF) << 32 | (qb & 0xFFFFFFFF)
+        )
+
+    def mvin(self, dram: int, local: int, cols: int, rows: int, state: int = 0) -> None:
+        """Load rows x cols elements from DRAM ``dram`` (0: write zeros) to local address ``local``."""
+        self.emit(LOAD_FUNCTS[state], dram, local_operand(local, cols, rows))
+
+    def mvout(self, dram: int, local: int, cols: int, rows: int) -> None:
+        """Store rows x cols elements from local address ``local`` to DRAM ``dram``."""
+        self.emit(Funct.MVOUT, dram, local_operand(local, cols, rows))
+
+    def preload(self, local: int, c: int, shape: tuple[int, int], c_shape: tuple[int, int]) -> None:
+        """Preload B (WS) or D (OS) of ``shape`` (cols, rows) and name the result ``c`` of ``c_shape``."""
+        self.emit(Funct.PRELOAD, local_operand(local, *shape), local_operand(c, *c_shape))
+
+    def compute(
+        self, a: int, bd: int, a_shape: tuple[int, int], bd_shape: tuple[int, int], *, preloaded: bool
+    ) -> None:
+        """Run A through the array; ``preloaded``: switch to the weights of the last preload first."""
+        funct = Funct.COMPUTE_PRELOADED if preloaded else Funct.COMPUTE_ACCUMULATED
+        self.emit(funct, local_operand(a, *a_shape), local_operand(bd, *bd_shape))
+
+    def loop_ws(
+        self,
+        blocks: tuple[int, int, int],
+        pads: tuple[int, int, int],
+        addresses: tuple[int, int, int, int],
+        strides: tuple[int, int, int, int],
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        full_c: bool = False,
+        low_d: bool = False,
+        accumulate: bool = False,
+        activation: int = 0,
+        a_half: int = 0,
+        b_half: int = 0,
+        residual: bool = False,
+    ) -> None:
+        """One hardware matmul loop: (I, J, K) blocks, their pads, DRAM addresses and element strides of A,
+        B, D, C.
+
+        A zero address switches the operand's traffic off; ``a_half``/``b_half`` 1 or 2 pin A or B to a half
+        of the scratchpad (0: the loop's own slot decides).
+        """
+        i, j, k = blocks
+        pad_i, pad_j, pad_k = pads
+        a, b, d, c = addresses
+        stride_a, stride_b, stride_d, stride_c = strides
+        flags = a_half << 18 | b_half << 16 | activation << 8 | low_d << 2 | full_c << 1 | accumulate
+        self.emit_loop(
+            (
+                (Funct.LOOP_WS_CONFIG_BOUNDS, pad_k << 32 | pad_j << 16 | pad_i, k << 32 | j << 16 | i),
+                (Funct.LOOP_WS_CONFIG_ADDRS_AB, a, b),
+                (Funct.LOOP_WS_CONFIG_ADDRS_DC, d, c),
+                (Funct.LOOP_WS_CONFIG_STRIDES_AB, stride_a, stride_b),
+                (Funct.LOOP_WS_CONFIG_STRIDES_DC, stride_d, stride_c),
+                (Funct.LOOP_WS, flags, residual << 2 | transpose_b << 1 | transpose_a),
+            )
+        )
+
+
+def with_gap(commands: Program, gap_cycles: int) -> Program:
+    """Return a copy whose commands (fences apart) are offered at least ``gap_cycles`` after the previous
+    one.
+    """
+    slowed = np.array(commands, dtype=COMMAND)
+    hand = slowed["funct"] != Funct.FENCE
+    slowed["gap"][hand] = np.maximum(slowed["gap"][hand], gap_cycles)
+    return slowed

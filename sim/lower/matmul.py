@@ -1,0 +1,217 @@
+"""Matrix products, weight-stationary: one hardware loop per tile (tiled_matmul_auto and tiled_matmul of
+gemmini.h).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from sim.errors import InputError
+from sim.hardware import Hardware
+from sim.isa import Program
+from sim.lower.encode import Stream
+from sim.lower.outputstationary import emit_os_tile
+from sim.lower.tiling import Tile, matmul_blocks, matmul_tile, tile_counts
+from sim.lower.work import ACTIVATIONS, Matmul, Operand
+
+REUSE_TILES = 2
+"""A or B stays in the scratchpad while it consists of at most this many tiles: one per half."""
+
+
+@dataclass(frozen=True)
+class TileStep:
+    """One tile of a product: its position and size in blocks, what its edges lack, and its DRAM addresses
+    in bytes.
+
+    ``d`` is 0 when nothing is loaded, ``c`` when nothing is stored yet; ``a_half``/``b_half`` as in
+    `Stream.loop_ws`.
+    """
+
+    index: Tile
+    blocks: Tile
+    pads: tuple[int, int, int]
+    a: int
+    b: int
+    d: int
+    c: int
+    a_half: int
+    b_half: int
+    accumulate: bool
+
+
+def check(work: Matmul, hw: Hardware) -> None:
+    """Raise InputError for everything the library or the machine refuses, all at once."""
+    problems: list[str] = []
+    problems += [f"{name} = {getattr(work, name)} must be >= 1" for name in "mnk" if getattr(work, name) < 1]
+    if hw.array.dataflow not in ("BOTH", work.dataflow):
+        problems.append(f"dataflow {work.dataflow}: this array is built for {hw.array.dataflow} only")
+    if work.bias != "none" and work.d is None:
+        problems.append(f"bias {work.bias!r} without a bias operand d")
+    if work.dataflow == "WS" and work.transpose_a and work.transpose_b:
+        problems.append(
+            "transpose_a and transpose_b together: there is one transposer; transpose one operand"
+        )
+    if work.dataflow == "OS":
+        refused = {
+            "transpose_a": work.transpose_a,
+            "transpose_b": work.transpose_b,
+            "low_d": work.low_d,
+            f"activation {work.activation!r}": work.activation in ("layernorm", "softmax"),
+        }
+        problems += [f"{name} needs dataflow WS" for name, wanted in refused.items() if wanted]
+    if work.activation in ("layernorm", "igelu", "softmax") and not hw.features.normalizations:
+        problems.append(f"activation {work.activation!r}: this machine has no normalisation units")
+    if work.full_c and not hw.accumulator.read_full_width:
+        problems.append("full_c: this accumulator cannot be read at full width (accumulator.read_full_width)")
+    if not work.full_c and not hw.accumulator.read_small_width:
+        problems.append("full_c is off, but this accumulator reads at full width only (read_small_width)")
+    if sorted(work.loop_order) != ["i", "j", "k"]:
+        problems.append(f"loop_order {work.loop_order!r} must be a permutation of 'ijk'")
+    if problems:
+        raise InputError([f"matmul {work.m}x{work.n}x{work.k}: {problem}" for problem in problems])
+
+
+def check_order(work: Matmul, counts: Tile) -> None:
+    """Raise InputError if partial sums of several output tiles would meet in one accumulator half."""
+    several = {name for name, count in zip("ijk", counts, strict=True) if count > 1}
+    inside_k = several & set(work.loop_order[work.loop_order.index("k") :]) - {"k"}
+    if "k" in several and inside_k:
+        legal = work.loop_order.replace("k", "") + "k"
+        raise InputError(
+            f"matmul {work.m}x{work.n}x{work.k}: loop_order {work.loop_order!r}: k has {counts[2]} tiles and "
+            f"must be innermost, since an accumulator half holds one output tile; nearest: {legal!r}"
+        )
+
+
+def tile_steps(work: Matmul, hw: Hardware, tile: Tile) -> Iterator[TileStep]:
+    """Yield the tiles in the order of ``work.loop_order``.
+
+    A (or B) that is one or two tiles large is loaded once and stays; otherwise both are loaded for every
+    tile. The bias enters with the first k-tile, C leaves with the last.
+    """
+    dim = hw.dim
+    total = matmul_blocks(work, dim)
+    counts = tile_counts(total, tile)
+    check_order(work, counts)
+    last = tuple(t - (n - 1) * size for t, n, size in zip(total, counts, tile, strict=True))
+    padding = tuple(t * dim - size for t, size in zip(total, (work.m, work.n, work.k), strict=True))
+    d = work.d or Operand(0, 0)
+    c_bytes = hw.acc_bytes if work.full_c else hw.input_bytes
+    d_bytes = hw.input_bytes if work.low_d else hw.acc_bytes
+    weight_stationary = work.dataflow == "WS"
+    keep_a = weight_stationary and counts[0] * counts[2] <= REUSE_TILES
+    keep_b = weight_stationary and counts[1] * counts[2] <= REUSE_TILES
+
+    for outer in product(*(range(counts["ijk".index(name)]) for name in work.loop_order)):
+        position = dict(zip(work.loop_order, outer, strict=True))
+        i0, j0, k0 = position["i"], position["j"], position["k"]
+        edge = (i0 == counts[0] - 1, j0 == counts[1] - 1, k0 == counts[2] - 1)
+        row, col, depth = i0 * tile[0] * dim, j0 * tile[1] * dim, k0 * tile[2] * dim
+        a_offset = depth * work.a.row_stride + row if work.transpose_a else row * work.a.row_stride + depth
+        b_offset = col * work.b.row_stride + depth if work.transpose_b else depth * work.b.row_stride + col
+        bias_row = 0 if work.bias == "row" else row
+        d_offset = (bias_row * d.row_stride + col) * d_bytes
+        c_offset = (row * work.c.row_stride + col) * c_bytes
+        yield TileStep(
+            index=(i0, j0, k0),
+            blocks=_pick(edge, last, tile),
+            pads=_pick(edge, padding, (0, 0, 0)),
+            a=0 if keep_a and j0 else work.a.address + a_offset * hw.input_bytes,
+            b=0 if keep_b and i0 else work.b.address + b_offset * hw.input_bytes,
+            d=d.address + d_offset if work.bias != "none" and k0 == 0 else 0,
+            c=work.c.address + c_offset if edge[2] else 0,
+            a_half=(1 if i0 + k0 == 0 else 2) if keep_a else 0,
+            b_half=(1 if j0 + k0 == 0 else 2) if keep_b else 0,
+            accumulate=work.bias != "none" or k0 > 0,
+        )
+
+
+def _pick(edge: tuple[bool, ...], at_edge: tuple[int, ...], inside: tuple[int, ...]) -> tuple[int, int, int]:
+    i, j, k = (e if flag else n for flag, e, n in zip(edge, at_edge, inside, strict=True))
+    return i, j, k
+
+
+def polynomial_constants(work_scale: float) -> tuple[int, int, int, int]:
+    """Return (qln2, qln2_inv, qb, qc) of the integer softmax at ``work_scale``, in single precision as in
+    C.
+    """
+    one = np.float32
+    scale = one(work_scale)
+    qln2 = int(0.693147 / float(scale))
+    qb = int(one(1.353) / scale)
+    qc = int(one(0.344) / (one(0.3585) * scale * scale))
+    return qln2, 65536 // qln2, qb, qc
+
+
+def gelu_constants(work_scale: float) -> tuple[int, int]:
+    """Return (qb, qc) of the integer GELU at ``work_scale``, in single precision as in C."""
+    scale = np.float32(work_scale)
+    erf_scale = np.float32(-0.2888 * float(scale * scale / np.float32(2)))
+    qb = int(-1.769 / float(scale / np.float32(1.41421356237)))
+    return qb, int(1.0 / float(erf_scale))
+
+
+def emit_softmax_constants(stream: Stream, bert_scale: float) -> None:
+    """Load the two constants and the polynomial of the integer exponential into the normaliser."""
+    qln2, qln2_inv, qb, qc = polynomial_constants(bert_scale)
+    stream.config_norm(constant=qln2, softmax=True, qb=qb, qc=qc)
+    stream.config_norm(constant=qln2_inv, second_constant=True, softmax=True, qb=qb, qc=qc)
+
+
+def emit_config(stream: Stream, work: Matmul, hw: Hardware) -> None:
+    """The commands in front of all tiles: execute, store and three load states, normaliser constants."""
+    code = ACTIVATIONS.index(work.activation)
+    d_stride = 0 if work.d is None or work.bias == "row" else work.d.row_stride
+    d_bytes = hw.input_bytes if work.low_d else hw.acc_bytes
+    stream.config_ex(
+        activation=code & 3,
+        transpose_a=work.transpose_a,
+        transpose_b=work.transpose_b,
+        dataflow=int(work.dataflow == "WS"),
+    )
+    c_bytes = hw.acc_bytes if work.full_c else hw.input_bytes
+    stream.config_st(work.c.row_stride * c_bytes, activation=code & 3, scale=work.scale)
+    stream.config_ld(work.a.row_stride * hw.input_bytes, 0, scale=work.a_scale)
+    stream.config_ld(work.b.row_stride * hw.input_bytes, 1, scale=work.b_scale)
+    stream.config_ld(d_stride * d_bytes, 2, scale=work.d_scale, shrink=work.low_d)
+    if work.activation == "igelu":
+        qb, qc = gelu_constants(work.bert_scale)
+        stream.config_norm(qb=qb, qc=qc)
+    if work.activation == "softmax":
+        emit_softmax_constants(stream, work.bert_scale)
+
+
+def lower_matmul(work: Matmul, hw: Hardware) -> Program:
+    """Return the program of one product; raises InputError for what the machine or the library refuses."""
+    check(work, hw)
+    tile = matmul_tile(work, hw)
+    stream = Stream(hw)
+    emit_config(stream, work, hw)
+    d_stride = 0 if work.d is None or work.bias == "row" else work.d.row_stride
+    strides = (work.a.row_stride, work.b.row_stride, d_stride, work.c.row_stride)
+    for step in tile_steps(work, hw, tile):
+        if work.dataflow == "OS":
+            emit_os_tile(
+                stream, work, hw, step.blocks, step.pads, (step.a, step.b, step.d, step.c), step.accumulate
+            )
+            continue
+        stream.loop_ws(
+            step.blocks,
+            step.pads,
+            (step.a, step.b, step.d, step.c),
+            strides,
+            transpose_a=work.transpose_a,
+            transpose_b=work.transpose_b,
+            full_c=work.full_c,
+            low_d=work.low_d,
+            accumulate=step.accumulate,
+            activation=ACTIVATIONS.index(work.activation),
+            a_half=step.a_half,
+            b_half=step.b_half,
+        )
+    stream.fence()
+    return stream.program()

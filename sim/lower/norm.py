@@ -1,0 +1,95 @@
+"""LayerNorm and softmax of accumulator-type rows in DRAM, every command hand-issued (tiled_norm_auto).
+
+A row is stored three times: the first two passes only feed the normaliser's statistics (sum -> mean,
+variance -> inverse deviation; maximum, sum of exponentials -> inverse), the third writes the result. Two
+statistics registers alternate so that two rows overlap.
+"""
+
+from __future__ import annotations
+
+from sim.errors import InputError, did_you_mean
+from sim.hardware import Hardware
+from sim.isa import ACCUMULATE_BIT, ACCUMULATOR_BIT, Program
+from sim.lower.encode import Stream
+from sim.lower.matmul import emit_softmax_constants
+from sim.lower.tiling import blocks_of
+from sim.lower.work import ACTIVATIONS, Norm
+
+STATISTICS = 2
+"""Statistics registers of the normaliser (NORM_STAT_IDS, Normalizer.scala)."""
+
+COMMAND_SHIFT = 26
+"""Position of the normalisation command in a local address (LocalAddr.scala)."""
+
+PASSES = {"layernorm": ((1, 2), (3, 4), (0, 0)), "softmax": ((5, 5), (6, 7), (0, 0))}
+"""Per pass the command of all chunks of a row but the last, and of the last (NormCmd.scala: 0 RESET, 1 SUM,
+2 MEAN, 3 VARIANCE, 4 INV_STDDEV, 5 MAX, 6 SUM_EXP, 7 INV_SUM_EXP).
+"""
+
+
+def norm_tile_rows(work: Norm, hw: Hardware) -> int:
+    """Return how many rows go into the accumulator at once (single buffered); InputError if not even one
+    does.
+    """
+    col_blocks = blocks_of(work.cols, hw.dim)
+    row_blocks = hw.acc_rows // (hw.dim * col_blocks)
+    if row_blocks < 1:
+        raise InputError(
+            f"{work.kind} {work.rows}x{work.cols}: one block of rows takes {hw.dim * col_blocks} "
+            f"accumulator rows, {hw.acc_rows} there; at most {hw.acc_rows} columns fit"
+        )
+    return min(work.rows, row_blocks * hw.dim)
+
+
+def lower_norm(work: Norm, hw: Hardware) -> Program:
+    """Return the program of one normalisation; raises InputError if the machine has no units for it."""
+    problems = [
+        f"{work.kind}: {name} = {getattr(work, name)} must be >= 1"
+        for name in ("rows", "cols")
+        if getattr(work, name) < 1
+    ]
+    if work.kind not in PASSES:
+        problems.append(f"norm kind {work.kind!r} is unknown{did_you_mean(work.kind, PASSES)}")
+    if not hw.features.normalizations:
+        problems.append(f"{work.kind}: this machine has no normalisation units (features.normalizations)")
+    if problems:
+        raise InputError(problems)
+    stream = Stream(hw)
+    code = ACTIVATIONS.index(work.kind)
+    stream.config_st(work.cols * hw.input_bytes, activation=code & 3, scale=work.scale)
+    stream.config_ex()
+    stream.config_ld(work.cols * hw.acc_bytes, 0)
+    stream.config_ld(work.cols * hw.acc_bytes, 1)
+    if work.kind == "softmax":
+        emit_softmax_constants(stream, work.bert_scale)
+    tile_rows = norm_tile_rows(work, hw)
+    for first in range(0, work.rows, tile_rows):
+        for row in range(first, min(first + tile_rows, work.rows), hw.dim):
+            rows = min(hw.dim, first + tile_rows - row, work.rows - row)
+            base = (row - first) * blocks_of(work.cols, hw.dim)
+            _emit_load(stream, work, hw, row, rows, base)
+            _emit_passes(stream, work, hw, row, rows, base)
+    stream.fence()
+    return stream.program()
+
+
+def _emit_load(stream: Stream, work: Norm, hw: Hardware, row: int, rows: int, base: int) -> None:
+    """Load ``rows`` rows from ``row`` on to accumulator row ``base``, block columns side by side."""
+    chunk = min(blocks_of(work.cols, hw.dim), hw.max_block_len_acc) * hw.dim
+    for col in range(0, work.cols, chunk):
+        source = work.x.address + (row * work.cols + col) * hw.acc_bytes
+        stream.mvin(source, ACCUMULATOR_BIT + base + col, min(chunk, work.cols - col), rows)
+
+
+def _emit_passes(stream: Stream, work: Norm, hw: Hardware, row: int, rows: int, base: int) -> None:
+    """Store each row three times, two rows at a time."""
+    chunk = min(blocks_of(work.cols, hw.dim), hw.max_block_len) * hw.dim
+    for pair in range(0, rows, STATISTICS):
+        for inner, final in PASSES[work.kind]:
+            for stat in range(min(STATISTICS, rows - pair)):
+                stream.config_norm(stat, only_stat=work.kind == "softmax")
+                for col in range(0, work.cols, chunk):
+                    norm_command = final if col + chunk >= work.cols else inner
+                    local = (ACCUMULATOR_BIT | ACCUMULATE_BIT) + base + col + pair + stat
+                    sink = work.c.address + ((row + pair + stat) * work.cols + col) * hw.input_bytes
+                    stream.mvout(sink, local | norm_command << COMMAND_SHIFT, min(chunk, work.cols - col), 1)

@@ -1,0 +1,24 @@
+"""Where operands lie in DRAM, as in the recorded programs: 4-KiB aligned, one after the other from
+0x20010000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+BASE_ADDRESS = 0x2001_0000
+ALIGNMENT_BYTES = 4096
+
+
+def place(sizes_bytes: Iterable[int], base: int = BASE_ADDRESS) -> list[int]:
+    """Return the byte address of each operand of the given sizes, in order (A, B, D, C in the recordings)."""
+    addresses = []
+    for size in sizes_bytes:
+        addresses.append(base)
+        base += -(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+    return addresses
+
+
+def matrix_bytes(rows: int, row_stride: int, element_bytes: int) -> int:
+    """Return the bytes of a matrix of ``rows`` rows, ``row_stride`` elements apart."""
+    return rows * row_stride * element_bytes

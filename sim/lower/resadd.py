@@ -1,0 +1,59 @@
+"""Residual addition: operands meet in the accumulator, one hardware loop per tile (tiled_resadd_auto)."""
+
+from __future__ import annotations
+
+from sim.errors import InputError
+from sim.hardware import Hardware
+from sim.isa import Program
+from sim.lower.encode import Stream
+from sim.lower.tiling import blocks_of
+from sim.lower.work import ResidualAdd
+
+
+def resadd_tile(rows: int, cols: int, hw: Hardware) -> tuple[int, int]:
+    """Return the tile in ELEMENTS (rows, cols): halve rows or drop one block of columns until it fits half
+    of C.
+    """
+    tile_rows, tile_cols = rows, cols
+    while blocks_of(tile_rows, hw.dim) * hw.dim * blocks_of(tile_cols, hw.dim) > hw.acc_rows // 2:
+        if tile_rows >= tile_cols or tile_cols <= hw.dim:
+            tile_rows //= 2
+        else:
+            tile_cols -= hw.dim
+    return tile_rows, tile_cols
+
+
+def lower_resadd(work: ResidualAdd, hw: Hardware) -> Program:
+    """Return the program of one residual addition; raises InputError on sizes below 1 or unequal strides."""
+    problems = [
+        f"residual add: {name} = {getattr(work, name)} must be >= 1"
+        for name in ("rows", "cols")
+        if getattr(work, name) < 1
+    ]
+    strides = {work.a.row_stride, work.b.row_stride, work.c.row_stride}
+    if len(strides) > 1:
+        problems.append(f"residual add: a, b and c need one row stride, got {sorted(strides)}")
+    if problems:
+        raise InputError(problems)
+    stride = work.c.row_stride
+    stream = Stream(hw)
+    stream.config_st(stride * hw.input_bytes, activation=int(work.relu), scale=work.c_scale)
+    stream.config_ex()
+    stream.config_ld(stride * hw.input_bytes, 0, scale=work.a_scale, shrink=True)
+    stream.config_ld(stride * hw.input_bytes, 1, scale=work.b_scale, shrink=True)
+    tile_rows, tile_cols = resadd_tile(work.rows, work.cols, hw)
+    for row in range(0, work.rows, tile_rows):
+        for col in range(0, work.cols, tile_cols):
+            rows, cols = min(tile_rows, work.rows - row), min(tile_cols, work.cols - col)
+            i, j = blocks_of(rows, hw.dim), blocks_of(cols, hw.dim)
+            offset = (row * stride + col) * hw.input_bytes
+            stream.loop_ws(
+                (i, j, 0),
+                (i * hw.dim - rows, j * hw.dim - cols, 0),
+                (work.a.address + offset, work.b.address + offset, 0, work.c.address + offset),
+                (stride, stride, 0, stride),
+                activation=int(work.relu),
+                residual=True,
+            )
+    stream.fence()
+    return stream.program()

@@ -1,0 +1,268 @@
+"""The three command streams of a block-sparse product (loads, computes, stores), tile after tile.
+
+What each command needs to precede it is written down beside it; `merge` makes one program order of them.
+"""
+
+from __future__ import annotations
+
+from operator import itemgetter
+
+import numpy as np
+
+from sim.hardware import Hardware
+from sim.isa import (
+    ACCUMULATE_BIT,
+    ACCUMULATOR_BIT,
+    FULL_WIDTH_BIT,
+    GARBAGE_ADDRESS,
+    ConfigKind,
+    Funct,
+    command,
+    local_operand,
+)
+from sim.lower.encode import LOAD_FUNCTS, float_bits
+from sim.lower.merge import Command, Item
+from sim.lower.sparseplan import Cut, LoadCost, Mask, Step, column_bytes, runs, span
+from sim.lower.tiling import blocks_of, matmul_blocks
+from sim.lower.work import BlockSparseMatmul, Operand
+
+A_STATE, B_STATE, D_STATE = 0, 1, 2
+"""Load states as in the dense program; the third serves bias, zeros and the block index in turn."""
+
+
+class Builder:
+    """Fills the three command streams of one product, tile after tile."""
+
+    def __init__(self, work: BlockSparseMatmul, mask: Mask, cut: Cut, hw: Hardware):
+        self.work, self.product, self.mask, self.cut, self.hw = work, work.matmul, mask, cut, hw
+        self.dim, self.gap = hw.dim, hw.cpu.command_cycles
+        self.cost = LoadCost(hw)
+        self.sizes = (self.product.m, self.product.n, self.product.k)
+        self.blocks = matmul_blocks(self.product, hw.dim)
+        self.loads: list[Item] = []
+        self.pairs: list[Item] = []
+        self.stores: list[Item] = []
+        self.a_local: dict[tuple[int, int], int] = {}
+        self.b_local: dict[tuple[int, int], int] = {}
+        self.ready: dict[tuple[str, int, int], int] = {}
+        self.slot_pairs = {"a": [0] * len(cut.a_slots), "b": [0] * len(cut.b_slots)}
+        self.half_stores = [0, 0]
+        d = self.product.d or Operand(0, 0)
+        self.d_address, self.d_stride = d.address, 0 if self.product.bias == "row" else d.row_stride
+        self.state_stride = self.d_stride * (hw.input_bytes if self.product.low_d else hw.acc_bytes)
+
+    def streams(self) -> tuple[list[Item], list[Item], list[Item]]:
+        """Return (loads, computes, stores)."""
+        seen_a = seen_b = -1
+        outputs = -1
+        ends: dict[int, int] = {}
+        for step in self.cut.steps:
+            k0 = step.index[2]
+            if k0 == 0:
+                outputs += 1
+                ends = {}
+                self._begin_output(step, outputs % 2)
+            if step.b_part > seen_b:
+                self._index(step)
+            self._operands(step, load_a=step.a_part > seen_a, load_b=step.b_part > seen_b)
+            seen_a, seen_b = max(seen_a, step.a_part), max(seen_b, step.b_part)
+            self._computes(step, outputs % 2, ends)
+            if k0 == self.cut.counts[2] - 1:
+                self._store(step, outputs % 2, ends)
+        return self.loads, self.pairs, self.stores
+
+    def _extent(self, first: int, count: int, axis: int) -> int:
+        """Elements of ``count`` blocks from block ``first`` on, without what lies beyond the matrix."""
+        return min((first + count) * self.dim, self.sizes[axis]) - first * self.dim
+
+    def _ranges(self, step: Step) -> tuple[range, range, range]:
+        i, j, k = (
+            span(index, size, limit)
+            for index, size, limit in zip(step.index, self.cut.tile, self.blocks, strict=True)
+        )
+        return i, j, k
+
+    def _c_local(self, half: int, i: int, j: int, ranges: tuple[range, range, range]) -> int:
+        offset = ((i - ranges[0].start) * len(ranges[1]) + j - ranges[1].start) * self.dim
+        return (ACCUMULATOR_BIT | half * (self.hw.acc_rows // 2)) + offset
+
+    def _load(
+        self,
+        state: int,
+        dram: int,
+        local: int,
+        shape: tuple[int, int],
+        element_bytes: int,
+        needs: tuple[int, int, int] = (0, 0, 0),
+    ) -> None:
+        """Append an mvin of ``shape`` (cols, rows)."""
+        cols, rows = shape
+        blocks = blocks_of(cols, self.dim)
+        busy = rows * self.cost.row_cycles(blocks, self.dim * element_bytes) if dram else rows * blocks
+        beats = rows * blocks_of(cols * element_bytes, self.cost.bus_bytes)
+        self._command(LOAD_FUNCTS[state], dram, local_operand(local, cols, rows), busy, beats, needs)
+
+    def _command(
+        self,
+        funct: Funct,
+        rs1: int,
+        rs2: int,
+        busy: float,
+        drain: float,
+        needs: tuple[int, int, int] = (0, 0, 0),
+    ) -> None:
+        self.loads.append(Item((command(funct, rs1, rs2, self.gap),), busy, drain, needs))
+
+    def _third_state(self, stride_bytes: int, *, shrink: bool = False) -> None:
+        """Point load state 2 at rows ``stride_bytes`` apart, if it isn't there already."""
+        if self.state_stride == stride_bytes:
+            return
+        self.state_stride = stride_bytes
+        scale = float_bits(self.product.d_scale) if self.hw.dma.mvin_scale_units != "none" else 0
+        rs1 = scale << 32 | self.dim << 16 | 1 << 8 | D_STATE << 3 | shrink << 2 | ConfigKind.LD
+        self._command(Funct.CONFIG, rs1, stride_bytes, 1, 1)
+
+    def _index(self, step: Step) -> None:
+        """Fetch the index columns of a part of B, as whole scratchpad rows, to the start of its slot."""
+        _, cols, _ = self._ranges(step)
+        column = column_bytes(self.blocks[2])
+        row_bytes = self.dim * self.hw.input_bytes
+        first = cols.start * column // row_bytes
+        last = blocks_of(cols.stop * column, row_bytes)
+        slot = self.cut.b_parts[step.b_part].slot
+        needs = (0, self.slot_pairs["b"][slot], 0)
+        self._third_state(row_bytes)
+        for row in range(first, last, self.dim):
+            rows = min(self.dim, last - row)
+            dram = self.work.index_address + row * row_bytes
+            local = self.cut.b_slots[slot] + row - first
+            self._load(D_STATE, dram, local, (self.dim, rows), self.hw.input_bytes, needs)
+
+    def _operands(self, step: Step, *, load_a: bool, load_b: bool) -> None:
+        """Load what the tile needs and no slot holds: row k of B, then the columns of A that begin there."""
+        rows, cols, depth = self._ranges(step)
+        a_part, b_part = self.cut.a_parts[step.a_part], self.cut.b_parts[step.b_part]
+        a_runs = dict(runs(a_part.needed, self.cost.group, self.cost.bridge)) if load_a else {}
+        a_columns = sum(a_runs.values())
+        a_next = self.cut.a_slots[a_part.slot]
+        index_rows = blocks_of(cols.stop * column_bytes(self.blocks[2]), self.dim * self.hw.input_bytes)
+        index_rows -= cols.start * column_bytes(self.blocks[2]) // (self.dim * self.hw.input_bytes)
+        b_next = self.cut.b_slots[b_part.slot] + index_rows
+        width, product = self.hw.input_bytes, self.product
+        a_needs = (0, self.slot_pairs["a"][a_part.slot], 0)
+        b_needs = (0, self.slot_pairs["b"][b_part.slot], 0)
+        for k in depth:
+            used = tuple(int(j) + cols.start for j in np.flatnonzero(self.mask[k, cols.start : cols.stop]))
+            for j, count in runs(used, self.cost.group) if load_b else ():
+                dram = product.b.address + (k * product.b.row_stride + j) * self.dim * width
+                self._load(
+                    B_STATE, dram, b_next, (self._extent(j, count, 1), self._extent(k, 1, 2)), width, b_needs
+                )
+                for n in range(count):
+                    self.b_local[k, j + n] = b_next + n * self.dim
+                    self.ready["b", k, j + n] = len(self.loads)
+                b_next += count * self.dim
+            if count := a_runs.get(k, 0):
+                for i in rows:
+                    dram = product.a.address + (i * product.a.row_stride + k) * self.dim * width
+                    local = a_next + (i - rows.start) * a_columns * self.dim
+                    self._load(
+                        A_STATE,
+                        dram,
+                        local,
+                        (self._extent(k, count, 2), self._extent(i, 1, 0)),
+                        width,
+                        a_needs,
+                    )
+                    for n in range(count):
+                        self.a_local[i, k + n] = local + n * self.dim
+                        self.ready["a", i, k + n] = len(self.loads)
+                a_next += count * self.dim
+
+    def _begin_output(self, step: Step, half: int) -> None:
+        """Bring the bias into the accumulator half, or zeros where no block of B will ever write."""
+        ranges = self._ranges(step)
+        rows, cols, _ = ranges
+        biased = self.product.bias != "none"
+        wanted = [j for j in cols if biased or not self.mask[:, j].any()]
+        width = self.hw.input_bytes if self.product.low_d else self.hw.acc_bytes
+        group = self.hw.loop_max_block_len_acc
+        if biased and wanted:
+            self._third_state(self.d_stride * width, shrink=self.product.low_d)
+        for j, count in runs(tuple(wanted), group):
+            for i in rows:
+                row = 0 if self.product.bias == "row" else i * self.d_stride
+                dram = self.d_address + (row + j) * self.dim * width if biased else 0
+                shape = (self._extent(j, count, 1), self._extent(i, 1, 0))
+                self._load(
+                    D_STATE,
+                    dram,
+                    self._c_local(half, i, j, ranges),
+                    shape,
+                    width,
+                    (0, 0, self.half_stores[half]),
+                )
+                for n in range(count):
+                    self.ready["c", i, j + n] = len(self.loads)
+
+    def _computes(self, step: Step, half: int, ends: dict[int, int]) -> None:
+        """One preload per non-zero block, one compute per row block; ``ends``: pairs so far, by column j."""
+        ranges = self._ranges(step)
+        rows, cols, depth = ranges
+        dim, biased = self.dim, self.product.bias != "none"
+        for k in depth:
+            for j in cols:
+                if not self.mask[k, j]:
+                    continue
+                accumulate = ACCUMULATE_BIT if biased or j in ends else 0
+                b_shape = (self._extent(j, 1, 1), self._extent(k, 1, 2))
+                for i in rows:
+                    height = self._extent(i, 1, 0)
+                    c = self._c_local(half, i, j, ranges) | accumulate
+                    weights = self.b_local[k, j] if i == rows.start else GARBAGE_ADDRESS
+                    first = Funct.COMPUTE_PRELOADED if i == rows.start else Funct.COMPUTE_ACCUMULATED
+                    a = local_operand(self.a_local[i, k], b_shape[1], height)
+                    pair: tuple[Command, ...] = (
+                        command(
+                            Funct.PRELOAD,
+                            local_operand(weights, *b_shape),
+                            local_operand(c, b_shape[0], height),
+                            self.gap,
+                        ),
+                        command(first, a, local_operand(GARBAGE_ADDRESS, dim, dim), self.gap),
+                    )
+                    loads = max(
+                        self.ready["a", i, k],
+                        self.ready["b", k, j],
+                        self.ready.get(("c", i, j), 0) if biased else 0,
+                    )
+                    busy = dim if i == rows.start else max(height, 4)
+                    self.pairs.append(Item(pair, busy, busy, (loads, 0, self.half_stores[half])))
+                ends[j] = len(self.pairs)
+        self.slot_pairs["a"][self.cut.a_parts[step.a_part].slot] = len(self.pairs)
+        self.slot_pairs["b"][self.cut.b_parts[step.b_part].slot] = len(self.pairs)
+
+    def _store(self, step: Step, half: int, ends: dict[int, int]) -> None:
+        """Store the output tile, up to four block columns at a time, as soon as they are complete."""
+        ranges = self._ranges(step)
+        rows, cols, _ = ranges
+        full = self.product.full_c
+        width = self.hw.acc_bytes if full else self.hw.input_bytes
+        group = 1 if full else self.hw.loop_max_block_len
+        chunks = [range(j, min(j + group, cols.stop)) for j in range(cols.start, cols.stop, group)]
+        for pairs, chunk in sorted(((max(ends.get(j, 0) for j in c), c) for c in chunks), key=itemgetter(0)):
+            for i in rows:
+                loads = max(self.ready.get(("c", i, j), 0) for j in chunk)
+                local = (
+                    self._c_local(half, i, chunk.start, ranges)
+                    | ACCUMULATE_BIT
+                    | (FULL_WIDTH_BIT if full else 0)
+                )
+                dram = (
+                    self.product.c.address + (i * self.product.c.row_stride + chunk.start) * self.dim * width
+                )
+                shape = (self._extent(chunk.start, len(chunk), 1), self._extent(i, 1, 0))
+                busy = shape[1] * (2 * len(chunk) - 1)
+                store = command(Funct.MVOUT, dram, local_operand(local, *shape), self.gap)
+                self.stores.append(Item((store,), busy, busy, (loads, pairs, 0)))
+        self.half_stores[half] = len(self.stores)

@@ -1,0 +1,222 @@
+"""Work items: what one accelerator operator computes and where its operands lie, before any command exists.
+
+All are frozen plain data, so two operators that are equal can be recognised and simulated once. Addresses
+are DRAM bytes; strides count ELEMENTS of the operand's own type, as the arguments of Gemmini's C library
+do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Activation = Literal["none", "relu", "layernorm", "igelu", "softmax"]
+ACTIVATIONS: tuple[Activation, ...] = ("none", "relu", "layernorm", "igelu", "softmax")
+"""In the order of their codes in the command set (gemmini.h)."""
+
+BiasKind = Literal["none", "full", "row"]
+Dataflow = Literal["WS", "OS"]
+NormKind = Literal["layernorm", "softmax"]
+
+DEFAULT_SCALE = 0.05
+"""Output scale of the recorded matmul and conv programs; values only, no effect on time."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A matrix in DRAM: ``address`` in bytes of its first element, ``row_stride`` in elements (0 = one row,
+    repeated).
+    """
+
+    address: int
+    row_stride: int
+
+
+@dataclass(frozen=True)
+class Matmul:
+    """C[m, n] = activation(scale * (A[m, k] x B[k, n] + D)).
+
+    ``a``, ``b``: input type; with ``transpose_a`` A is stored as [k, m], with ``transpose_b`` B as [n, k].
+    ``d``: bias in accumulator type (input type with ``low_d``), [m, n] for bias "full", one row [n] for
+    "row". With bias "none" only its ``row_stride`` matters: the library configures it all the same. ``c``:
+    input type, or accumulator type with ``full_c``. ``tile``: (I, J, K) in blocks of DIM; None = the
+    library's own choice. ``loop_order``: order of the tile loops, outermost first, a permutation of "ijk"
+    (WS only; the library's is "ijk"). ``bert_scale``: scale of the integer GELU and softmax polynomials
+    (I-BERT).
+    """
+
+    m: int
+    n: int
+    k: int
+    a: Operand
+    b: Operand
+    c: Operand
+    d: Operand | None = None
+    bias: BiasKind = "none"
+    transpose_a: bool = False
+    transpose_b: bool = False
+    activation: Activation = "none"
+    full_c: bool = False
+    low_d: bool = False
+    dataflow: Dataflow = "WS"
+    tile: tuple[int, int, int] | None = None
+    loop_order: str = "ijk"
+    scale: float = DEFAULT_SCALE
+    bert_scale: float = DEFAULT_SCALE
+    a_scale: float = 1.0
+    b_scale: float = 1.0
+    d_scale: float = 1.0
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the product: m * n * k."""
+        return self.m * self.n * self.k
+
+    def with_tile(self, tile: tuple[int, int, int] | None) -> Matmul:
+        """Return the same product with another tile (blocks of DIM)."""
+        return replace(self, tile=tile)
+
+
+@dataclass(frozen=True)
+class BlockSparseMatmul:
+    """A `Matmul` whose B is zero outside some DIM x DIM blocks; zero blocks are neither loaded nor computed.
+
+    ``mask``: k_blocks rows of j_blocks booleans, True = the block has to be computed.
+    ``index_address``: DRAM byte address of the block index (format: `sim.lower.blocksparse.index_bytes`).
+    """
+
+    matmul: Matmul
+    mask: tuple[tuple[bool, ...], ...]
+    index_address: int
+
+    @property
+    def nonzero_blocks(self) -> int:
+        """Number of blocks of B that are computed."""
+        return sum(sum(row) for row in self.mask)
+
+
+@dataclass(frozen=True)
+class ResidualAdd:
+    """C[rows, cols] = clip(c_scale * (a_scale * A + b_scale * B)), all of input type and one row stride."""
+
+    rows: int
+    cols: int
+    a: Operand
+    b: Operand
+    c: Operand
+    relu: bool = False
+    a_scale: float = 1.0
+    b_scale: float = 1.0
+    c_scale: float = 1.0
+
+    @property
+    def macs(self) -> int:
+        """Additions are no multiply-accumulates."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Norm:
+    """C[rows, cols] = kind(X) row by row; X of accumulator type, C of input type, both dense (stride =
+    cols).
+    """
+
+    rows: int
+    cols: int
+    kind: NormKind
+    x: Operand
+    c: Operand
+    scale: float = 1.0
+    bert_scale: float = DEFAULT_SCALE
+
+    @property
+    def macs(self) -> int:
+        """Normalisation runs in its own units."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Conv:
+    """Two-dimensional convolution, square kernel, with optional max-pooling behind it (tiled_conv_auto).
+
+    ``x``: NHWC, row_stride = elements from pixel to pixel (normally in_channels). ``weights``: [kernel
+    row][kernel column][in channel][out channel], row_stride from in channel to in channel. ``bias``: one
+    value of accumulator type per out channel, or None. ``c``: NHWC, row_stride from pixel to pixel.
+    ``pool_stride`` 0: no pooling. ``tile``: (batches, pooled rows, pooled columns, out channels, kernel
+    rows, kernel columns, in channels); None = the library's own choice.
+    """
+
+    batch: int
+    in_rows: int
+    in_cols: int
+    in_channels: int
+    out_channels: int
+    kernel: int
+    x: Operand
+    weights: Operand
+    c: Operand
+    bias: Operand | None = None
+    stride: int = 1
+    padding: int = 0
+    input_dilation: int = 1
+    kernel_dilation: int = 1
+    pool_size: int = 0
+    pool_stride: int = 0
+    pool_padding: int = 0
+    activation: Literal["none", "relu"] = "none"
+    scale: float = DEFAULT_SCALE
+    wrot180: bool = False
+    trans_output_1203: bool = False
+    trans_input_3120: bool = False
+    trans_weight_1203: bool = False
+    trans_weight_0132: bool = False
+    tile: tuple[int, int, int, int, int, int, int] | None = None
+
+    def _out(self, size: int) -> int:
+        dilated = size + (self.input_dilation - 1) * (size - 1)
+        kernel = self.kernel + (self.kernel_dilation - 1) * (self.kernel - 1)
+        return (dilated + 2 * self.padding - kernel) // self.stride + 1
+
+    @property
+    def out_rows(self) -> int:
+        """Rows of the convolution's result before pooling."""
+        return self._out(self.in_rows)
+
+    @property
+    def out_cols(self) -> int:
+        """Columns of the convolution's result before pooling."""
+        return self._out(self.in_cols)
+
+    @property
+    def pool(self) -> tuple[int, int, int]:
+        """Size, stride and padding of the pooling window; (1, 1, 0) without pooling."""
+        return (self.pool_size, self.pool_stride, self.pool_padding) if self.pool_stride else (1, 1, 0)
+
+    @property
+    def pooled_rows(self) -> int:
+        """Rows of the stored result."""
+        size, stride, padding = self.pool
+        return (self.out_rows + 2 * padding - size) // stride + 1
+
+    @property
+    def pooled_cols(self) -> int:
+        """Columns of the stored result."""
+        size, stride, padding = self.pool
+        return (self.out_cols + 2 * padding - size) // stride + 1
+
+    @property
+    def downsample(self) -> bool:
+        """A 1x1 kernel of stride 2 on an even image: only every other pixel is loaded at all."""
+        even = self.in_rows % 2 == 0 and self.in_cols % 2 == 0
+        plain = self.padding == 0 and self.pool_stride == 0 and self.input_dilation == 1
+        return self.stride == 2 and self.kernel == 1 and even and plain and not self.trans_input_3120
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates: every output pixel before pooling times kernel area times channels."""
+        pixels = self.batch * self.out_rows * self.out_cols
+        return pixels * self.kernel**2 * self.in_channels * self.out_channels
+
+
+Work = Matmul | BlockSparseMatmul | ResidualAdd | Norm | Conv
+"""Whatever `sim.lower.lower` can turn into a program."""

@@ -1,0 +1,162 @@
+"""THE PIPELINE on one screen: graph -> plan -> programs -> cycles and counters -> energy -> Result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sim import energy, hardware, host, timing
+from sim.cache import Memo
+from sim.errors import Hang, InputError
+from sim.graph import Graph
+from sim.hardware import Hardware
+from sim.lower import Work, lower
+from sim.plan import Step, plan
+from sim.result import Activity, Request, Result, operator_row
+
+if TYPE_CHECKING:
+    from sim.sparsity.spec import Sparsity
+
+Progress = Callable[[int, int, str], None]
+"""Called before each operator with (operators done, operators in all, name of the next)."""
+
+CLOCKS = ("leap", "reference")
+
+RESTART_CYCLES = 1
+"""After a fence the next command is offered one cycle after the first idle cycle (PROGRAMS.md); measured
+layers
+(encoder.csv) show it as one more cycle in every operator but the first."""
+
+
+def simulate(
+    graph: Graph | str | Path,
+    machine: Hardware | str | Path | Mapping[str, Any],
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    sparsity: Sparsity | str | None = None,
+    prune: str | None = None,
+    seed: int = 0,
+    clock: str = "leap",
+    dataflow: str | None = None,
+    mapping: Mapping[str, Mapping[str, Any]] | None = None,
+    progress: Progress | None = None,
+    memo: Memo | None = None,
+    **sizes: int,
+) -> Result:
+    """Run ``graph`` on ``machine`` and return cycles, traffic and energy of each operator.
+
+    ``graph``: a Graph, a workload name with its ``sizes`` (seq, batch, ...) or a JSON file. ``machine``: a
+    preset name, a TOML file, a mapping or a Hardware; ``overrides``: dotted key -> value
+    ("scratchpad.capacity": "512KiB"). ``sparsity``: "block16:0.5" (pattern:density, masks drawn from
+    ``seed``); ``prune``: "heads=8,layers=6". ``clock``: "leap", or "reference" which visits every cycle
+    (equal results, slow). ``dataflow``: "WS" or "OS". ``mapping``: operator pattern -> fields of a matmul
+    work item by hand, {"*.ff1": {"tile": (5, 5, 48)}}. ``memo``: timings to share between runs.
+
+    Raises InputError for anything refused at the door, Hang when the machine can never finish a program.
+    """
+    if clock not in CLOCKS:
+        raise InputError(f"clock: {clock!r} is none of {', '.join(CLOCKS)}")
+    hw = load_machine(machine, overrides)
+    graph = resolve_graph(graph, sizes, prune)
+    pattern = resolve_sparsity(sparsity, seed)
+    steps = plan(graph, hw, dataflow=dataflow, sparsity=pattern, mapping=mapping)
+    request = Request(graph, hw, sparsity, seed, clock, dataflow, mapping)
+    return run_steps(steps, request, memo if memo is not None else Memo(), progress)
+
+
+def run_steps(
+    steps: tuple[Step, ...], request: Request, memo: Memo, progress: Progress | None = None
+) -> Result:
+    """Run planned steps one after the other, carrying the loop slot's phase, and price them."""
+    rows, starts, cycle, state = [], {}, 0, _State()
+    for number, step in enumerate(steps):
+        if progress is not None:
+            progress(number, len(steps), step.name)
+        starts[step.name] = state.phase
+        activity = (
+            _on_array(step, request, memo, state) if step.engine == "array" else _on_host(step, request.hw)
+        )
+        parts = energy.price(
+            activity.counters, step.macs_done, activity.cycles, request.hw, activity.host_cycles
+        )
+        rows.append(operator_row(step, activity, request, cycle, parts))
+        cycle += activity.cycles
+    if progress is not None:
+        progress(len(steps), len(steps), "")
+    return Result(request, steps, tuple(rows), starts)
+
+
+@dataclass
+class _State:
+    """What the machine carries from one operator to the next, and the items that have run."""
+
+    phase: int = 0
+    started: bool = False
+    seen: set[tuple[Work, int]] = field(default_factory=set)
+
+
+def _on_array(step: Step, request: Request, memo: Memo, state: _State) -> Activity:
+    activity = Activity(invocations=len(step.works))
+    before = len(state.seen)
+    for work, alike in zip(step.works, step.alike, strict=True):
+        run = partial(_time, step.name, work, request, state.phase)
+        state.seen.add((alike, state.phase))
+        timed = memo.timing(alike, request.hw, state.phase, request.clock, run)
+        activity.add(timed, restart_cycles=RESTART_CYCLES if state.started else 0)
+        state.phase, state.started = timed.phase, True
+    activity.distinct = len(state.seen) - before
+    return activity
+
+
+def _time(op: str, work: Work, request: Request, phase: int) -> timing.Timing:
+    hw = request.hw
+    try:
+        return timing.run(lower(work, hw), hw, clock=request.clock, phase=phase)
+    except Hang as hang:
+        raise Hang(f"operator {op} on {hw.name}: {hang}") from hang
+    except InputError as error:
+        raise InputError([f"operator {op} on {hw.name}: {problem}" for problem in error.problems]) from error
+
+
+def _on_host(step: Step, hw: Hardware) -> Activity:
+    assert step.host_kind is not None
+    cycles = host.cycles(step.host_kind, step.host_elements, hw)
+    return Activity(cycles=cycles, host_cycles=cycles, causes={"host": cycles})
+
+
+def load_machine(
+    machine: Hardware | str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None
+) -> Hardware:
+    """Return the machine with its overrides. Raises InputError listing every broken rule."""
+    if isinstance(machine, Hardware):
+        return machine.with_(overrides) if overrides else machine
+    return hardware.load(machine, overrides)
+
+
+def resolve_graph(graph: Graph | str | Path, sizes: Mapping[str, int], prune: str | None = None) -> Graph:
+    """Return the graph of a workload name or JSON file with its sizes, pruned as asked. Raises InputError."""
+    if not isinstance(graph, Graph):
+        import workloads
+
+        graph = workloads.build(str(graph), **sizes)
+    elif sizes:
+        raise InputError(
+            f"sizes {', '.join(sizes)} belong to a workload name; graph {graph.name} has its sizes"
+        )
+    if prune:
+        from sim.sparsity.prune import prune as pruned
+
+        graph = pruned(graph, prune)
+    return graph
+
+
+def resolve_sparsity(sparsity: Sparsity | str | None, seed: int) -> Sparsity | None:
+    """Return the sparsity that a specification like "block16:0.5" and a seed describe. Raises InputError."""
+    if not isinstance(sparsity, str):
+        return sparsity
+    from sim.sparsity.spec import parse
+
+    return parse(sparsity, seed=seed)

@@ -1,0 +1,397 @@
+"""Graph x machine -> steps: which operators fuse, which engine runs each, and the work items the array is
+given.
+
+The fusion is that of transformer.c: softmax into the matmul that makes its scores, GELU into the first
+feed-forward matmul, LayerNorm as a pass of its own over int32 results, residual add on the array. What the
+array cannot do goes to the host CPU; on an integer machine its operands are dequantised before and its result
+quantised behind, as steps of their own (Kim et al. 2302.14017, 3.4.2). An operator nobody can run or price is
+an InputError.
+
+Types: int8 in a graph is the machine's element type and int32 its accumulator type, so that the integer
+encoder graphs also run on a floating-point array (which then needs no quantisation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from math import ceil
+from typing import TYPE_CHECKING, Any, Literal
+
+from sim.cache import PAGE_BYTES, alike
+from sim.errors import InputError, did_you_mean
+from sim.graph import DTYPE_BYTES, Graph, Op, View
+from sim.lower import lower
+from sim.lower.encoder import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
+from sim.lower.work import DEFAULT_SCALE, BlockSparseMatmul, Matmul, Norm, Operand, ResidualAdd, Work
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+    from sim.sparsity.spec import Sparsity
+
+Engine = Literal["array", "host"]
+Role = Literal["element", "accumulator", "other"]
+
+BERT_SCALES = {"softmax": SOFTMAX_BERT_SCALE, "igelu": GELU_BERT_SCALE}
+"""Scales of the I-BERT polynomials; a graph gives none, and they move values, not cycles."""
+
+BASE_ADDRESS = 0x20010000
+"""Tensors lie 4-KiB aligned from BASE_ADDRESS in graph order, as in the recorded programs (PROGRAMS.md)."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row of the result: an operator (with what is fused into it) on one engine.
+
+    ``works``: one item per invocation of the array (batch item or head); empty on the host, where
+    ``host_kind`` is the priced operator and ``host_elements`` the elements it handles. ``macs`` are those of
+    the dense operator, ``macs_done`` those left when zero blocks are skipped. ``alike``: the items as the
+    memo compares them (`sim.cache.alike`).
+    """
+
+    name: str
+    kind: str
+    layer: int | None
+    engine: Engine
+    m: int
+    n: int
+    k: int
+    batch: int
+    macs: int = 0
+    macs_done: int = 0
+    works: tuple[Work, ...] = ()
+    alike: tuple[Work, ...] = ()
+    host_kind: str | None = None
+    host_elements: int = 0
+
+    @property
+    def dataflow(self) -> str | None:
+        """Dataflow of the matmuls, or None where there are none."""
+        matmuls = [_matmul(work) for work in self.works if isinstance(work, Matmul | BlockSparseMatmul)]
+        return matmuls[0].dataflow if matmuls else None
+
+
+@dataclass
+class _Planner:
+    graph: Graph
+    hw: Hardware
+    dataflow: str
+    sparsity: Sparsity | None
+    mapping: Mapping[str, Mapping[str, Any]]
+    addresses: dict[str, int]
+    free_address: int
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    index_addresses: list[int] = field(default_factory=list)
+
+    # Types and places
+
+    def role(self, view: View) -> Role:
+        dtype = self.graph.tensors[view.tensor].dtype
+        return _role(dtype, self.hw)
+
+    def operand(self, view: View, batch: int) -> Operand:
+        width = _element_bytes(self.graph.tensors[view.tensor].dtype, self.hw)
+        start = view.offset + (batch * view.batch_stride if view.batch > 1 else 0)
+        return Operand(self.addresses[view.tensor] + start * width, view.row_stride)
+
+    def place_index(self, size_bytes: int) -> int:
+        address = self.free_address
+        self.free_address += ceil(size_bytes / PAGE_BYTES) * PAGE_BYTES
+        self.index_addresses.append(address)
+        return address
+
+    def refuse(self, op: Op, reason: str) -> None:
+        self.refused.append((op.name, reason))
+
+    # The array
+
+    def matmul(self, op: Op, fused: Op | None) -> list[Step]:
+        output = fused.output if fused else op.output
+        activation = {"softmax": "softmax", "gelu": "igelu"}[fused.kind] if fused else op.attrs["activation"]
+        if activation == "relu" and not self.hw.features.nonlinear_activations:
+            self.refuse(op, "relu needs features.nonlinear_activations = true")
+        wrong = [self.graph.tensors[view.tensor] for view in op.inputs[:2] if self.role(view) != "element"]
+        for tensor in wrong:
+            rule = f"the array multiplies {self.hw.array.input_type} (written int8 in integer graphs)"
+            self.refuse(op, f"operand {tensor.name} is {tensor.dtype}; {rule}")
+        if len(op.inputs) > 2 and self.role(op.inputs[2]) != "accumulator" and not self._float():
+            dtype = self.graph.tensors[op.inputs[2].tensor].dtype
+            self.refuse(
+                op, f"the bias is {dtype}; it must be {self.hw.array.acc_type} (int32 in integer graphs)"
+            )
+        if self.role(output) == "other":
+            dtype = self.graph.tensors[output.tensor].dtype
+            self.refuse(
+                op,
+                f"the result is {dtype}, not {self.hw.array.input_type} or {self.hw.array.acc_type}",
+            )
+        dataflow = self.matmul_dataflow(op, activation)
+        if self.refused:
+            return []
+        works = self.sparse(
+            op, [self.matmul_work(op, output, activation, dataflow, b) for b in range(op.batch)]
+        )
+        m, n, k = op.mnk
+        kind = f"matmul+{fused.kind}" if fused else "matmul"
+        done = sum(_macs_done(work, self.hw.dim) for work in works)
+        return [Step(op.name, kind, op.layer, "array", m, n, k, op.batch, op.macs, done, works)]
+
+    def matmul_dataflow(self, op: Op, activation: str) -> str:
+        """Return OS when asked for, but WS for transposed operands and normalised rows (library: no OS)."""
+        only_ws = op.attrs["transpose_a"] or op.attrs["transpose_b"] or activation in ("softmax", "layernorm")
+        dataflow = "WS" if only_ws else self.dataflow
+        if self.hw.array.dataflow not in (dataflow, "BOTH"):
+            self.refuse(op, f"it needs dataflow {dataflow}, the array has only {self.hw.array.dataflow}")
+        return dataflow
+
+    def matmul_work(self, op: Op, output: View, activation: Any, dataflow: Any, batch: int) -> Matmul:
+        m, n, k = op.mnk
+        bias = op.inputs[2] if len(op.inputs) > 2 else None
+        work = Matmul(
+            m=m,
+            n=n,
+            k=k,
+            a=self.operand(op.inputs[0], batch),
+            b=self.operand(op.inputs[1], batch),
+            c=self.operand(output, batch),
+            d=None if bias is None else self.operand(bias, batch),
+            bias="none" if bias is None else "row" if op.attrs["repeating_bias"] else "full",
+            transpose_a=op.attrs["transpose_a"],
+            transpose_b=op.attrs["transpose_b"],
+            activation=activation,
+            full_c=self.role(output) == "accumulator",
+            dataflow=dataflow,
+            bert_scale=BERT_SCALES.get(activation, DEFAULT_SCALE),
+        )
+        given = [choice for pattern, choice in self.mapping.items() if fnmatchcase(op.name, pattern)]
+        return replace(work, **given[-1]) if given else work
+
+    def sparse(self, op: Op, works: list[Matmul]) -> tuple[Work, ...]:
+        """Replace the work of an operator with block-sparse weights; a full mask stays the dense program."""
+        if self.sparsity is None or not self.sparsity.applies_to(op, self.graph):
+            return tuple(works)
+        from sim.lower.blocksparse import index_bytes
+
+        mask = self.sparsity.array_mask(op, self.hw.dim)
+        rows = tuple(tuple(bool(block) for block in row) for row in mask)
+        address = self.place_index(index_bytes(rows))
+        return tuple(BlockSparseMatmul(work, rows, address) for work in works)
+
+    def norm(self, op: Op) -> list[Step] | None:
+        """LayerNorm or softmax as a pass over accumulator-type rows, or None when the array cannot."""
+        x, y, dim = op.inputs[0], op.output, self.hw.dim
+        whole_row = ceil(x.cols / dim) * dim <= self.hw.acc_rows
+        types = self.role(x) == "accumulator" and self.role(y) == "element"
+        dense = x.row_stride == x.cols and y.row_stride == y.cols
+        if not (op.kind in self.hw.array_operators and whole_row and types and dense):
+            return None
+        works = tuple(
+            Norm(x.rows, x.cols, op.kind, self.operand(x, b), self.operand(y, b))  # type: ignore[arg-type]
+            for b in range(op.batch)
+        )
+        return [Step(op.name, op.kind, op.layer, "array", x.rows, x.cols, 0, op.batch, works=works)]
+
+    def residual_add(self, op: Op) -> list[Step] | None:
+        views = (*op.inputs, op.output)
+        one_stride = len({view.row_stride for view in views}) == 1
+        if (
+            op.kind not in self.hw.array_operators
+            or not one_stride
+            or any(self.role(view) != "element" for view in views)
+        ):
+            return None
+        rows, cols = op.output.rows, op.output.cols
+        operands = [tuple(self.operand(view, b) for view in views) for b in range(op.batch)]
+        works = tuple(ResidualAdd(rows, cols, x, y, z) for x, y, z in operands)
+        return [Step(op.name, op.kind, op.layer, "array", rows, cols, 0, op.batch, works=works)]
+
+    # The host
+
+    def host(self, op: Op) -> list[Step]:
+        """Return the operator on the host, between the conversions an integer machine needs."""
+        converts = not self._float() and op.kind not in ("embedding", "quantize", "dequantize")
+        steps = []
+        for index, view in enumerate(op.inputs):
+            if converts and self.graph.tensors[view.tensor].kind != "weight" and self.role(view) != "other":
+                suffix = f".dequantize{index}" if index else ".dequantize"
+                steps.append(self.host_step(op, op.name + suffix, "dequantize", view))
+        steps.append(self.host_step(op, op.name, op.kind, op.output))
+        if converts and self.role(op.output) != "other":
+            steps.append(self.host_step(op, op.name + ".quantize", "quantize", op.output))
+        return steps
+
+    def host_step(self, op: Op, name: str, kind: str, view: View) -> Step:
+        sizes = (view.rows, view.cols, 0, view.batch)
+        return Step(name, kind, op.layer, "host", *sizes, host_kind=kind, host_elements=view.elements)
+
+    def _float(self) -> bool:
+        return not str(self.hw.array.input_type).startswith(("int", "uint"))
+
+    # Everything
+
+    def fusion(self, op: Op) -> Op | None:
+        """Return the operator that the array applies while it moves the matmul's result out, or None."""
+        consumers = self.graph.consumers(op.output.tensor)
+        if op.kind != "matmul" or len(consumers) != 1 or op.attrs["activation"] != "none":
+            return None
+        (reader,) = consumers
+        alone = len(self.graph.producers(op.output.tensor)) == 1 and reader.inputs == (op.output,)
+        types = self.role(op.output) == "element" == self.role(reader.output)
+        able = reader.kind in self.hw.array_operators
+        if not (able and alone and types and reader.output.shape == op.output.shape):
+            return None
+        # tiled_matmul_auto normalises whole rows: one row of blocks must fit into half of the accumulator.
+        whole_row = ceil(op.output.cols / self.hw.dim) * self.hw.dim <= self.hw.acc_rows // 2
+        return reader if reader.kind == "gelu" or (reader.kind == "softmax" and whole_row) else None
+
+    def steps(self) -> list[Step]:
+        array: dict[str, Callable[[Op], list[Step] | None]] = {
+            "layernorm": self.norm,
+            "softmax": self.norm,
+            "residual_add": self.residual_add,
+        }
+        steps: list[Step] = []
+        fused_names: set[str] = set()
+        for op in self.graph.ops:
+            if op.name in fused_names:
+                continue
+            if op.kind == "matmul":
+                fused = self.fusion(op)
+                fused_names |= {fused.name} if fused else set()
+                steps += self.matmul(op, fused)
+            else:
+                steps += (array[op.kind](op) if op.kind in array else None) or self.host(op)
+        return steps
+
+
+def plan(
+    graph: Graph,
+    hw: Hardware,
+    *,
+    dataflow: str | None = None,
+    sparsity: Sparsity | None = None,
+    mapping: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[Step, ...]:
+    """Return the steps of ``graph`` on ``hw`` in order.
+
+    ``dataflow``: "WS" or "OS" for the matmuls that can choose; None = what the array is built for (WS when
+    both). ``mapping``: operator name or pattern -> fields of `sim.lower.work.Matmul` by hand ({"tile": (5, 5,
+    48)}). Raises InputError naming each operator the machine (array and host) has no way to run, or no price
+    for.
+    """
+    chosen = dataflow or ("OS" if hw.array.dataflow == "OS" else "WS")
+    _check_request(graph, chosen, mapping or {})
+    if sparsity is not None:
+        sparsity.check(graph, hw.dim)
+    addresses, free = _addresses(graph, hw)
+    planner = _Planner(graph, hw, chosen, sparsity, mapping or {}, addresses, free)
+    steps = planner.steps()
+    refused = [*planner.refused, *_unpriced(steps, hw), *_misfits(steps, hw, mapping or {})]
+    if refused:
+        raise InputError(_by_reason(refused, hw))
+    bases = sorted((*addresses.values(), *planner.index_addresses))
+    if (
+        hw.memory.l2_bytes
+    ):  # which lines a shared cache holds depends on whole addresses: no two items are alike
+        return tuple(replace(step, alike=step.works) for step in steps)
+    return tuple(replace(step, alike=tuple(alike(work, bases) for work in step.works)) for step in steps)
+
+
+BY_HAND = ("tile", "loop_order")
+"""Fields of a matmul work item that a mapping may set."""
+
+
+def _check_request(graph: Graph, dataflow: str, mapping: Mapping[str, Mapping[str, Any]]) -> None:
+    problems = [] if dataflow in ("WS", "OS") else [f"dataflow: {dataflow!r} is none of WS, OS"]
+    names = [op.name for op in graph.ops if op.kind == "matmul"]
+    for pattern, choice in mapping.items():
+        if not any(fnmatchcase(name, pattern) for name in names):
+            problems.append(
+                f"mapping: no matmul of {graph.name} is named {pattern!r}{did_you_mean(pattern, names)}"
+            )
+        problems += [
+            f"mapping of {pattern!r}: unknown key {key!r}{did_you_mean(key, BY_HAND)}"
+            for key in choice
+            if key not in BY_HAND
+        ]
+    if problems:
+        raise InputError(problems)
+
+
+def _unpriced(steps: list[Step], hw: Hardware) -> list[tuple[str, str]]:
+    from sim import host
+
+    refused = []
+    for step in steps:
+        if step.host_kind is not None:
+            try:
+                host.cycles(step.host_kind, step.host_elements, hw)
+            except InputError as error:
+                refused += [(step.name, problem) for problem in error.problems]
+    return refused
+
+
+def _misfits(
+    steps: list[Step], hw: Hardware, mapping: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, str]]:
+    """Lower what was mapped by hand, so that a tile that does not fit is refused before any time is spent."""
+    refused = []
+    for step in steps:
+        if step.works and any(fnmatchcase(step.name, pattern) for pattern in mapping):
+            try:
+                lower(step.works[0], hw)
+            except InputError as error:
+                refused += [(step.name, problem) for problem in error.problems]
+    return refused
+
+
+def _by_reason(refused: list[tuple[str, str]], hw: Hardware) -> list[str]:
+    """Return one problem per reason, naming the first operators it hits: layers repeat."""
+    names: dict[str, list[str]] = {}
+    for name, reason in refused:
+        names.setdefault(reason, []).append(name)
+    lines = []
+    for reason, hit in names.items():
+        more = f" and {len(hit) - 2} more" if len(hit) > 2 else ""
+        plural = "s" if len(hit) > 1 else ""
+        lines.append(f"operator{plural} {', '.join(hit[:2])}{more} cannot run on {hw.name}: {reason}")
+    return lines
+
+
+def _role(dtype: str, hw: Hardware) -> Role:
+    if dtype in ("int8", hw.array.input_type):
+        return "element"
+    return "accumulator" if dtype in ("int32", hw.array.acc_type) else "other"
+
+
+def _element_bytes(dtype: str, hw: Hardware) -> int:
+    widths = {"element": hw.input_bytes, "accumulator": hw.acc_bytes}
+    return int(widths.get(_role(dtype, hw), DTYPE_BYTES[dtype]))
+
+
+def _addresses(graph: Graph, hw: Hardware) -> tuple[dict[str, int], int]:
+    """Return each tensor's DRAM address and the first free one behind them."""
+    addresses, address = {}, BASE_ADDRESS
+    for tensor in graph.tensors.values():
+        addresses[tensor.name] = address
+        address += ceil(tensor.elements * _element_bytes(tensor.dtype, hw) / PAGE_BYTES) * PAGE_BYTES
+    return addresses, address
+
+
+def _matmul(work: Matmul | BlockSparseMatmul) -> Matmul:
+    return work.matmul if isinstance(work, BlockSparseMatmul) else work
+
+
+def _macs_done(work: Work, dim: int) -> int:
+    """Return the multiply-accumulates left without zero blocks; an edge block counts what lies inside."""
+    if not isinstance(work, BlockSparseMatmul):
+        return work.macs
+    m, n, k = work.matmul.m, work.matmul.n, work.matmul.k
+    weights = sum(
+        min(dim, k - row * dim) * min(dim, n - col * dim)
+        for row, blocks in enumerate(work.mask)
+        for col, computed in enumerate(blocks)
+        if computed
+    )
+    return m * weights

@@ -1,0 +1,283 @@
+"""The result of a simulation: one tidy row per operator, totals, energy, counters, and files of them.
+
+Definitions of all columns are in `sim.columns`. pandas is imported when the first frame is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sim import columns
+from sim.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    from sim.graph import Graph
+    from sim.hardware import Hardware
+    from sim.plan import Step
+    from sim.sparsity.spec import Sparsity
+    from sim.timing import Timing
+
+HIGH_WATER = "MAX_"
+"""Counters with this prefix are peaks: the whole run's is the largest, not the sum."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was simulated; enough to do it again."""
+
+    graph: Graph
+    hw: Hardware
+    sparsity: Sparsity | str | None = None
+    seed: int = 0
+    clock: str = "leap"
+    dataflow: str | None = None
+    mapping: Mapping[str, Mapping[str, Any]] | None = None
+
+
+@dataclass
+class Activity:
+    """What an engine did for one operator. ``counters`` by the names of `sim.core.events.Event`."""
+
+    cycles: int = 0
+    host_cycles: int = 0
+    invocations: int = 0
+    distinct: int = 0
+    visited_cycles: int = 0
+    causes: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+
+    def add(self, timed: Timing, restart_cycles: int) -> None:
+        """Append one invocation, ``restart_cycles`` after the one before it."""
+        self.cycles += timed.cycles + restart_cycles
+        self.visited_cycles += timed.visited_cycles
+        for cause, cycles in timed.causes.items():
+            self.causes[cause] = self.causes.get(cause, 0) + cycles
+        self.causes["issue"] = self.causes.get("issue", 0) + restart_cycles
+        self.counters = merge_counters(self.counters, timed.counters)
+
+
+def merge_counters(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    """Return the counters of two runs one after the other: sums, and the larger of peaks."""
+    merged = dict(first)
+    for name, value in second.items():
+        before = merged.get(name, 0)
+        merged[name] = max(before, value) if name.startswith(HIGH_WATER) else before + value
+    return merged
+
+
+def operator_row(
+    step: Step, done: Activity, request: Request, start: int, energy_pj: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return one row of the operator table, and under "counters" what the core counted."""
+    hw, count = request.hw, done.counters
+    fed, slots = count.get("MESH_INPUT_ROWS", 0), hw.dim * hw.dim
+    spad, acc = hw.dim * hw.input_bytes, hw.dim * hw.acc_bytes
+    on_array = step.engine == "array"
+    row = {
+        "hardware": hw.name,
+        "workload": request.graph.name,
+        "op_kind": step.kind,
+        "layer": step.layer,
+        "op": step.name,
+        "engine": step.engine,
+        "dataflow": step.dataflow,
+        "m": step.m,
+        "n": step.n,
+        "k": step.k,
+        "batch": step.batch,
+        "invocations": done.invocations,
+        "distinct": done.distinct,
+        "start_cycle": start,
+        "end_cycle": start + done.cycles,
+        "cycles": done.cycles,
+        **{f"{cause}_cycles": done.causes.get(cause, 0) for cause in columns.CAUSES},
+        "visited_cycles": done.visited_cycles,
+        "bound": columns.bound(done.causes.items()),
+        "macs": step.macs_done,
+        "macs_skipped": step.macs - step.macs_done,
+        "density": _ratio(step.macs_done, step.macs),
+        "util_mapping": _ratio(step.macs_done, fed * slots),
+        "util_compute": fed / done.cycles if on_array else None,
+        "utilization": step.macs_done / (done.cycles * slots),
+        "dram_read_bytes": count.get("DRAM_READ_BYTES", 0),
+        "dram_write_bytes": count.get("DRAM_WRITE_BYTES", 0),
+        "dram_read_requests": count.get("DRAM_READ_REQUESTS", 0),
+        "dram_write_requests": count.get("DRAM_WRITE_REQUESTS", 0),
+        "spad_read_bytes": count.get("SPAD_READ_ROWS", 0) * spad,
+        "spad_write_bytes": count.get("SPAD_WRITE_ROWS", 0) * spad,
+        "acc_read_bytes": count.get("ACC_READ_ROWS", 0) * acc,
+        "acc_write_bytes": count.get("ACC_WRITE_ROWS", 0) * acc,
+        "energy_pj": sum(energy_pj.values()),
+        **{f"energy_{part}_pj": energy_pj.get(part, 0.0) for part in columns.ENERGY},
+    }
+    return {**row, "counters": dict(count)}
+
+
+SUMMED = ("invocations", "distinct", "cycles", "visited_cycles", "macs", "macs_skipped", "energy_pj")
+SUMMED_PREFIXES = ("dram_", "spad_", "acc_", "energy_")
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _is_summed(name: str) -> bool:
+    cause = name.removesuffix("_cycles") in columns.CAUSES
+    return name in SUMMED or cause or name.startswith(SUMMED_PREFIXES)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `sim.simulate` returns. ``steps``: the plan; ``rows``: plain rows behind ``ops``."""
+
+    request: Request
+    steps: tuple[Step, ...]
+    rows: tuple[dict[str, Any], ...]
+    start_phases: Mapping[str, int]
+
+    @property
+    def hardware(self) -> Hardware:
+        """The machine that was simulated."""
+        return self.request.hw
+
+    @cached_property
+    def ops(self) -> pd.DataFrame:
+        """One row per operator in order of execution."""
+        import pandas as pd
+
+        frame = pd.DataFrame.from_records(self.rows, columns=list(columns.table("ops")))
+        return frame.astype({"layer": "Int64"})
+
+    @cached_property
+    def totals(self) -> dict[str, Any]:
+        """The whole run as plain numbers (`columns.table("totals")`)."""
+        hw = self.hardware
+        summed = {n: sum(row[n] for row in self.rows) for n in columns.table("totals") if _is_summed(n)}
+        seconds = summed["cycles"] / (hw.clock_mhz * 1e6)
+        joules = summed["energy_pj"] * 1e-12
+        derived = {
+            "hardware": hw.name,
+            "workload": self.request.graph.name,
+            "utilization": summed["macs"] / (summed["cycles"] * hw.dim**2),
+            "visited_share": _ratio(summed["visited_cycles"], summed["cycles"] - summed["host_cycles"]),
+            "clock_mhz": hw.clock_mhz,
+            "time_s": seconds,
+            "power_w": joules / seconds,
+            "edp_js": joules * seconds,
+        }
+        both = {**summed, **derived}
+        return {name: both[name] for name in columns.table("totals")}
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of the whole run."""
+        return int(self.totals["cycles"])
+
+    @property
+    def energy(self) -> dict[str, float]:
+        """Energy in pJ by component."""
+        return {part: self.totals[f"energy_{part}_pj"] for part in columns.ENERGY}
+
+    @property
+    def causes(self) -> dict[str, int]:
+        """Cycles by cause; they sum to ``cycles``."""
+        return {cause: self.totals[f"{cause}_cycles"] for cause in columns.CAUSES}
+
+    @cached_property
+    def counters(self) -> dict[str, int]:
+        """The core's counters, Gemmini's own names among them, over the whole run."""
+        merged: dict[str, int] = {}
+        for row in self.rows:
+            merged = merge_counters(merged, row["counters"])
+        return merged
+
+    @cached_property
+    def kinds(self) -> pd.DataFrame:
+        """One row per kind of operator (`columns.table("kinds")`), the most cycles first."""
+        groups = self.ops.groupby("op_kind", sort=False)
+        summed = [name for name in columns.table("kinds") if _is_summed(name)]
+        frame = groups[summed].sum()
+        frame["ops"] = groups.size()
+        frame["share"] = frame["cycles"] / self.cycles
+        frame["utilization"] = frame["macs"] / (frame["cycles"] * self.hardware.dim**2)
+        array_cycles = frame["cycles"].where(frame["invocations"] > 0)
+        frame["visited_share"] = frame["visited_cycles"] / array_cycles
+        frame = frame.sort_values("cycles", ascending=False, kind="stable").reset_index()
+        return frame[list(columns.table("kinds"))]
+
+    def step(self, op: str) -> Step:
+        """Return the planned step called ``op``. Raises InputError for an unknown name."""
+        by_name = {step.name: step for step in self.steps}
+        if op not in by_name:
+            raise InputError(f"no operator {op!r} in {self.request.graph.name}{did_you_mean(op, by_name)}")
+        return by_name[op]
+
+    def timeline(self, op: str, invocation: int = 0) -> npt.NDArray[np.void]:
+        """Return the command timeline of one invocation of ``op``, run again with recording switched on.
+
+        Fields: queue (0 load, 1 execute, 2 store), funct, rs1, rs2, t_alloc, t_issue, t_complete in cycles
+        from the invocation's start. Raises InputError for an operator on the host or an invocation that does
+        not exist.
+        """
+        from sim.explain import record_timeline
+
+        return record_timeline(self, op, invocation)
+
+    def explain(self) -> str:
+        """Return one sentence: what bounds the run, and what relieving it gives (measured, or a bound)."""
+        from sim.explain import explain
+
+        return explain(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return totals, operator rows and the machine as plain data."""
+        names = columns.table("ops")
+        ops = [{name: row[name] for name in names} for row in self.rows]
+        return {"totals": self.totals, "ops": ops, "hardware": self.hardware.model_dump(mode="json")}
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Return `to_dict` as JSON text, and write it to ``path`` when given (whole or not at all)."""
+        text = json.dumps(self.to_dict(), indent=1) + "\n"
+        if path is not None:
+            write_whole(Path(path), text)
+        return text
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the operator table to ``path`` (whole or not at all)."""
+        write_whole(Path(path), self.ops.to_csv(index=False, lineterminator="\n"))
+
+    def __repr__(self) -> str:
+        total = self.totals
+        return (
+            f"Result({total['workload']} on {total['hardware']}: {total['cycles']:,} cycles, "
+            f"utilization {total['utilization']:.1%}, {total['energy_pj'] / 1e6:,.1f} uJ)"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the summary and the table by kind in a notebook."""
+        from html import escape
+
+        return f"<p>{escape(repr(self))}</p>{self.kinds.to_html(index=False, float_format='{:.3g}'.format)}"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write ``text`` beside ``path`` and rename it into place, so that no reader ever sees half of it.
+
+    Raises InputError when the folder cannot be written or the disk is full; an older file stays as it was.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,208 @@
+"""Structured pruning as an edit of the graph: fewer heads, feed-forward neurons or layers, a smaller graph.
+
+"heads=8,layers=6,ffn=1536" says what is *kept*, in every layer: the first 6 layers, each with its first 8
+heads and 1536 neurons. Which ones go doesn't matter for time, only how many. The edit follows structure, not
+names: matmul, softmax, matmul is attention; matmul, gelu, matmul is feed-forward. So it works on any graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from sim.errors import InputError, did_you_mean
+from sim.graph import Graph, Op, Tensor, View
+
+ELEMENTWISE = ("gelu", "tanh", "residual_add", "quantize", "dequantize")
+"""Kinds that treat each column alone, so that pruned columns pass through them."""
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What to keep; None keeps all."""
+
+    heads: int | None = None
+    layers: int | None = None
+    ffn: int | None = None
+
+    def __str__(self) -> str:
+        """Return the line that `parse` reads."""
+        return ",".join(f"{name}={kept}" for name, kept in vars(self).items() if kept is not None)
+
+
+def parse(text: str) -> Pruning:
+    """Read "heads=8,layers=6,ffn=1536" (any of them, any order). Raises InputError listing all problems."""
+    kept: dict[str, int] = {}
+    problems = []
+    for part in text.split(","):
+        name, _, value = (word.strip() for word in part.partition("="))
+        if name not in Pruning.__dataclass_fields__:
+            problems.append(f"unknown part {name!r}{did_you_mean(name, Pruning.__dataclass_fields__)}")
+        elif name in kept:
+            problems.append(f"{name} is given twice")
+        elif not (value.isascii() and value.isdigit()) or int(value) < 1:
+            problems.append(f"{name} is {value!r}, must be a whole number >= 1 (how many to keep)")
+        else:
+            kept[name] = int(value)
+    if problems:
+        raise InputError([f"prune {text!r}: {problem}" for problem in problems])
+    return Pruning(**kept)
+
+
+def prune(graph: Graph, what: str | Pruning) -> Graph:
+    """Return ``graph`` with only ``what`` kept; keeping everything returns an equal graph.
+
+    Raises InputError when there are fewer heads, neurons or layers than asked for, or no such structure.
+    """
+    pruning = parse(what) if isinstance(what, str) else what
+    edit = _Edit(graph)
+    if pruning.layers is not None:
+        edit.keep_layers(pruning.layers)
+    if pruning.heads is not None:
+        edit.keep_heads(pruning.heads)
+    if pruning.ffn is not None:
+        edit.keep_neurons(pruning.ffn)
+    ops = edit.ops() if not edit.problems else ()
+    if edit.problems:
+        raise InputError([f"prune {pruning}: {problem}" for problem in dict.fromkeys(edit.problems)])
+    gone = _touched(graph.ops) - _touched(ops)
+    tensors = {name: edit.tensor(tensor) for name, tensor in graph.tensors.items() if name not in gone}
+    return Graph(graph.name, tensors, ops)
+
+
+def _touched(ops: tuple[Op, ...]) -> set[str]:
+    """Return the names of all tensors that ``ops`` read, write or name."""
+    names = {view.tensor for op in ops for view in (*op.inputs, op.output)}
+    return names | {name for op in ops for name in op.attrs.values() if isinstance(name, str)}
+
+
+@dataclass
+class _Edit:
+    """The edit in progress: tensors to narrow (axis, old, new), layers to drop, tensors to read instead."""
+
+    graph: Graph
+    narrowed: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    dropped: frozenset[int] = frozenset()
+    instead: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def keep_layers(self, kept: int) -> None:
+        layers = sorted({op.layer for op in self.graph.ops if op.layer is not None})
+        if not self._enough("layers", kept, len(layers), self.graph.name):
+            return
+        outputs = {layer: self._layer_outputs(layer) for layer in layers[kept - 1 :]}
+        shapes = {(t.shape, t.dtype) for found in outputs.values() for t in found}
+        if any(len(found) != 1 for found in outputs.values()) or len(shapes) != 1:
+            self.problems.append("the layers don't each hand one tensor of one shape to what follows")
+            return
+        self.dropped = frozenset(layers[kept:])
+        last = outputs[layers[kept - 1]][0].name
+        self.instead = {outputs[layer][0].name: last for layer in self.dropped}
+
+    def _layer_outputs(self, layer: int) -> list[Tensor]:
+        """Return the tensors written in ``layer`` and read outside it, or by nobody."""
+        written = dict.fromkeys(op.output.tensor for op in self.graph.ops if op.layer == layer)
+        readers = {name: self.graph.consumers(name) for name in written}
+        return [
+            self.graph.tensors[name]
+            for name, ops in readers.items()
+            if not ops or any(op.layer != layer for op in ops)
+        ]
+
+    def keep_heads(self, kept: int) -> None:
+        softmaxes = [op for op in self.graph.ops if op.kind == "softmax"]
+        attention: list[tuple[Op, Op, Op]] = []
+        for softmax in softmaxes:
+            before = self.graph.producers(softmax.inputs[0].tensor)
+            after = self.graph.consumers(softmax.output.tensor)
+            if [op.kind for op in (*before, *after)] == ["matmul", "matmul"]:
+                attention.append((before[0], softmax, after[0]))
+        if not attention or len(attention) != len(softmaxes):
+            self.problems.append(f"heads: {self.graph.name} isn't made of matmul, softmax, matmul")
+            return
+        inside = {op.name for block in attention for op in block}
+        for scores, softmax, context in attention:
+            heads = scores.batch
+            if self._enough("heads", kept, heads, scores.name):
+                for view in (scores.output, softmax.output):
+                    self.narrowed[view.tensor] = (0, heads, kept)
+                for view in (*scores.inputs, context.inputs[1], context.output):
+                    size = view.cols
+                    self._columns(view.tensor, heads * size, kept * size, inside)
+
+    def keep_neurons(self, kept: int) -> None:
+        activations = [op for op in self.graph.ops if op.kind == "gelu"]
+        if not activations:
+            self.problems.append(f"ffn: {self.graph.name} has no matmul, gelu, matmul")
+        for op in activations:
+            if self._enough("ffn", kept, op.output.cols, op.name):
+                self._columns(op.output.tensor, op.output.cols, kept, set())
+
+    def _enough(self, what: str, kept: int, there: int, where: str) -> bool:
+        if 1 <= kept <= there:
+            return True
+        self.problems.append(
+            f"{what}={kept}, but {where} has {there} (nearest: {what}={min(max(kept, 1), there)})"
+        )
+        return False
+
+    def _columns(self, tensor: str, old: int, new: int, inside: set[str]) -> None:
+        """Narrow the columns of ``tensor`` and follow them through its writers and readers to the weights."""
+        if tensor in self.narrowed:
+            return
+        self.narrowed[tensor] = (-1, old, new)
+        writers, readers = self.graph.producers(tensor), self.graph.consumers(tensor)
+        if not writers:
+            self.problems.append(f"{tensor!r} is given, not computed: its columns cannot be pruned")
+        for op in (*writers, *readers):
+            if op.name in inside:
+                continue
+            if op.kind in ELEMENTWISE:
+                for view in (*op.inputs, op.output):
+                    self._columns(view.tensor, old, new, inside)
+            elif op.kind == "matmul" and self.graph.tensors[op.inputs[1].tensor].kind == "weight":
+                b_cols, b_rows = (0, -1) if op.attrs["transpose_b"] else (-1, 0)
+                if op in writers:
+                    self.narrowed[op.inputs[1].tensor] = (b_cols, old, new)
+                    for bias in op.inputs[2:]:
+                        self.narrowed[bias.tensor] = (-1, old, new)
+                else:
+                    self.narrowed[op.inputs[1].tensor] = (b_rows, old, new)
+            else:
+                self.problems.append(f"{op.name} ({op.kind}) needs all columns of {tensor!r}")
+
+    def ops(self) -> tuple[Op, ...]:
+        """Return the operators that stay, with their new windows; may find further problems."""
+        ops = []
+        for op in self.graph.ops:
+            if op.layer is None or op.layer not in self.dropped:
+                *inputs, output = (self._view(op, view) for view in (*op.inputs, op.output))
+                ops.append(replace(op, inputs=tuple(inputs), output=output))
+        return tuple(ops)
+
+    def tensor(self, tensor: Tensor) -> Tensor:
+        """Return ``tensor`` with its new shape."""
+        if tensor.name not in self.narrowed:
+            return tensor
+        axis, _, new = self.narrowed[tensor.name]
+        shape = list(tensor.shape)
+        shape[axis] = new
+        return replace(tensor, shape=tuple(shape))
+
+    def _view(self, op: Op, view: View) -> View:
+        """Return ``view`` on the narrowed tensor; one that isn't made of whole rows or heads is a problem."""
+        view = replace(view, tensor=self.instead.get(view.tensor, view.tensor))
+        if view.tensor not in self.narrowed:
+            return view
+        axis, old, new = self.narrowed[view.tensor]
+        tensor = self.graph.tensors[view.tensor]
+        fits = tensor.shape[axis] == old
+        if fits and axis == 0 and view == View.whole(tensor):
+            return View.whole(self.tensor(tensor))
+        by_head = view.batch > 1 and view.batch_stride == view.cols and view.batch * view.cols == old
+        if fits and axis == -1 and view.offset % old == 0 and (by_head or view.cols == old):
+            moved = replace(view, row_stride=view.row_stride // old * new, offset=view.offset // old * new)
+            if by_head:
+                return replace(moved, batch=new // view.cols)
+            return replace(moved, cols=new, batch_stride=view.batch_stride // old * new)
+        self.problems.append(f"{op.name}: its window of {view.tensor!r} isn't made of whole heads or rows")
+        return view

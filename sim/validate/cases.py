@@ -1,0 +1,120 @@
+"""From a measured row to the task that simulates it: its machine, its program or work item, its history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from sim.errors import InputError
+from sim.validate.recordings import Library
+from sim.validate.tables import QUANTITIES, WORK_COLUMNS, Row
+from sim.validate.tasks import EncoderSizes, Task
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+
+TOTAL = "TOTAL"
+"""``operator`` of the row that stands for a whole encoder layer."""
+
+LIBRARY_SCHEDULE = "loop_ws_library"
+"""``schedule`` of the block-sparse rows that ran the library's matmul on the dense shape."""
+
+WAYS = ("auto", "recorded", "lowered")
+"""auto: rows that describe a work item are lowered, command sequences replayed; else only that."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row and what to simulate for it: a task, or the reason why there is none."""
+
+    row: Row
+    task: Task | None
+    reason: str = ""
+
+    @property
+    def part(self) -> str | None:
+        """Operator of the task's program that the row measures; None = the whole program."""
+        operator = self.row.columns.get("operator")
+        return None if operator in (None, TOTAL) else operator
+
+
+def case_of(row: Row, library: Library, way: str = "auto") -> Case | None:
+    """Return the case of a row; None when ``way`` is recorded or lowered and it has no such program.
+
+    A machine or work item that is refused makes a case with a reason, not an exception.
+    """
+    try:
+        hw = machine_of(row)
+        source = _source(row, hw, library, way)
+    except InputError as error:
+        return Case(row, None, str(error))
+    if source is None:
+        if way != "auto":
+            return None
+        return Case(row, None, f"no recorded program of case {row.id!r} on machine {row.cfg!r} was found")
+    return Case(row, Task(hw, source, row.phase, row.repeats, row.command_gap_cycles, cost=abs(row.cycles)))
+
+
+def machine_of(row: Row) -> Hardware:
+    """Return the whole machine that the row names."""
+    return _machine(
+        tuple(sorted((name, text) for name, text in row.columns.items() if name not in _NOT_MACHINE))
+    )
+
+
+@lru_cache(maxsize=256)
+def _machine(columns: tuple[tuple[str, str], ...]) -> Hardware:
+    from sim.hardware import from_row
+
+    return from_row(dict(columns))
+
+
+_NOT_MACHINE = frozenset(
+    (
+        *QUANTITIES,
+        *("id", "case", "kind", "M", "N", "K", "I", "J", "relu", "rows", "cols", "flow", "bias", "act"),
+        *(
+            "cycles",
+            "sections",
+            "measured_section_cycles",
+            "loop_phase",
+            "cycles_after_odd_loops",
+            "verified",
+        ),
+        *("verified", "useful_macs", "util", "n_cmds", "last_cmd_accepted", "rd_bus_util", "wr_bus_util"),
+        *("first_req_cycle", "first_data_cycle", "op_index", "operator"),
+    )
+)
+"""Columns of work and of measured figures, left out so that rows of one machine share one `Hardware`."""
+
+
+def _source(row: Row, hw: Hardware, library: Library, way: str) -> Any:
+    if way == "recorded" or (way == "auto" and not _is_work(row)):
+        recording = library.find(row.cfg, row.id)
+        if recording is not None:
+            return recording.program
+        return _dense(row, hw) if row.columns.get("schedule") == LIBRARY_SCHEDULE else None
+    return _work(row, hw) if _is_work(row) else None
+
+
+def _dense(row: Row, hw: Hardware) -> Any:
+    """Return the library's dense matmul, the reference schedule of the block-sparse rows."""
+    from sim import lower
+
+    return lower.from_row({**row.columns, "kind": "matmul"}, hw)
+
+
+def _is_work(row: Row) -> bool:
+    """Command sequences, and tables that name no kind of their own, are replayed; the rest is lowered."""
+    return row.kind in WORK_COLUMNS and bool(row.columns.get("kind"))
+
+
+def _work(row: Row, hw: Hardware) -> Any:
+    if row.kind == "encoder":
+        return EncoderSizes(*(int(row.columns[name]) for name in ("seq", "hidden", "heads", "ffn")))
+    from sim import lower
+
+    columns: Mapping[str, str] = row.columns
+    return lower.from_row(columns, hw)

@@ -1,0 +1,178 @@
+"""The commands `carat validate`, `carat replay` and `carat compare`, registered by the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from sim.errors import InputError
+
+if TYPE_CHECKING:
+    from sim.validate.report import Report
+    from sim.validate.runner import Progress, Result
+
+Measurements = Annotated[
+    list[Path] | None,
+    typer.Option(help="Measured table (CSV, may be gzipped); repeatable. Default: the tables that ship."),
+]
+Programs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Folder (or file) of recorded programs; repeatable. Default: programs/ beside each table."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Jobs = Annotated[int, typer.Option(min=0, help="Worker processes; 0 = one per core.")]
+Clock = Annotated[
+    Literal["leap", "reference"], typer.Option(help="leap: skip idle cycles; reference: visit all.")
+]
+Setting = Annotated[list[str] | None, typer.Option("--set", help="Override key=value; repeatable.")]
+
+
+def validate(
+    measurements: Measurements = None,
+    programs: Programs = None,
+    as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/VALIDATION.md.")] = False,
+    way: Annotated[
+        Literal["auto", "recorded", "lowered"],
+        typer.Option(help="auto: lower work items, replay sequences; recorded, lowered: only such rows."),
+    ] = "auto",
+    timelines: Annotated[bool, typer.Option(help="Compare timeline files command by command, too.")] = True,
+    kind: Annotated[list[str] | None, typer.Option(help="Only rows of this kind; repeatable.")] = None,
+    cfg: Annotated[list[str] | None, typer.Option(help="Only rows of this machine; repeatable.")] = None,
+    jobs: Jobs = 0,
+    clock: Clock = "leap",
+) -> None:
+    """Simulate measured rows and print the error of cycles, bytes and requests per row and per group."""
+    if as_json and markdown:
+        raise InputError("--json and --markdown exclude each other: choose one")
+    report = _validated(measurements, programs, way, timelines, (kind, cfg), jobs, clock)
+    if as_json:
+        json.dump(report.as_dict(), sys.stdout, indent=1)
+        sys.stdout.write("\n")
+    elif markdown:
+        from sim.validate.markdown import document
+
+        sys.stdout.write(document(report))
+    else:
+        from sim.validate.text import text
+
+        sys.stdout.write(text(report))
+
+
+def replay(
+    file: Annotated[
+        Path, typer.Argument(help="Recorded command stream (CSV of case, seq, funct, rs1, rs2).")
+    ],
+    hw: Annotated[str, typer.Option(help="Preset or TOML file of the machine.")] = "gemmini_default",
+    settings: Setting = None,
+    case: Annotated[str | None, typer.Option(help="Only this case of the file.")] = None,
+    timeline: Annotated[Path | None, typer.Option(help="Write the commands' times to this CSV file.")] = None,
+    gap: Annotated[int, typer.Option(min=1, help="Cycles between two commands at least.")] = 1,
+    phase: Annotated[int, typer.Option(min=0, max=1, help="Hardware loop slot that comes first.")] = 0,
+    as_json: Json = False,
+    clock: Clock = "leap",
+) -> None:
+    """Run a recorded command stream as it is, the timing core alone."""
+    from sim.hardware import load, parse_settings
+    from sim.validate import replay as replaying
+
+    machine = load(hw, parse_settings(settings or []))
+    recordings = replaying.choose(file, case)
+    if timeline is not None and len(recordings) > 1:
+        names = ", ".join(recording.case for recording in recordings[:5])
+        raise InputError(
+            f"--timeline takes one case, {file} holds {len(recordings)} ({names}, ...): use --case"
+        )
+    if timeline is not None:
+        _refuse_unwritable(timeline)
+    entries = []
+    for recording in recordings:
+        outcome = replaying.run(recording, machine, clock=clock, gap_cycles=gap, phase=phase)
+        if timeline is not None:
+            timeline.write_text(replaying.timeline_csv(recording.case, outcome))
+        entries.append(replaying.as_dict(recording, outcome))
+        if not as_json:
+            typer.echo(replaying.line(recording, outcome))
+    if as_json:
+        typer.echo(json.dumps({"hardware": machine.name, "cases": entries}, indent=1))
+
+
+def compare(
+    peer: Annotated[str, typer.Option(help="Published cycle rule: onnxim-rule or scalesim-rule.")],
+    measurements: Measurements = None,
+    programs: Programs = None,
+    as_json: Json = False,
+    jobs: Jobs = 0,
+    clock: Clock = "leap",
+) -> None:
+    """Print what a published cycle rule says of the measured matmul rows, beside what Carat says."""
+    from sim import peers
+    from sim.validate import comparison
+
+    rule = peers.rule(peer)
+    report = _validated(measurements, programs, "auto", False, (["matmul"], None), jobs, clock)
+    table = comparison.against(rule, report.results)
+    typer.echo(json.dumps(comparison.as_dict(table), indent=1) if as_json else comparison.text(table))
+
+
+def _validated(
+    measurements: Sequence[Path] | None,
+    programs: Sequence[Path] | None,
+    way: str,
+    with_timelines: bool,
+    only: tuple[Sequence[str] | None, Sequence[str] | None],
+    jobs: int,
+    clock: str,
+) -> Report:
+    from sim.cli.common import announce_compilation
+    from sim.validate import csvfile, runner, sources, timelines
+    from sim.validate.report import Report
+
+    announce_compilation()
+    files = list(measurements or sources.default_tables())
+    kinds, machines = only
+    with _progress("rows") as progress:
+        results: list[Result] = runner.validate(
+            files,
+            tuple(programs or ()),
+            way=way,
+            jobs=jobs or os.cpu_count() or 1,
+            clock=clock,
+            select=lambda row: (not kinds or row.kind in kinds) and (not machines or row.cfg in machines),
+            progress=progress,
+        )
+    compared = []
+    if (
+        with_timelines
+        and not (kinds or machines)
+        and any(sources.is_timeline(csvfile.read(p)) for p in files)
+    ):
+        with _progress("timelines") as progress:
+            compared = timelines.compare(
+                files, tuple(programs or ()), way=way, clock=clock, progress=progress
+            )
+    return Report(results, compared)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Progress | None]:
+    """Show the command line's bar; it is quiet when piped."""
+    from sim.cli.common import progress_bar
+
+    with progress_bar(what) as update:
+        yield None if update is None else lambda done, total: update(done, total, "")
+
+
+def _refuse_unwritable(path: Path) -> None:
+    folder = path.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK) or path.is_dir():
+        raise InputError(f"--timeline {path}: cannot be written: {folder} must be a folder you may write to")

@@ -1,0 +1,47 @@
+"""Where measured tables and recorded programs are found when the user names none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sim.errors import InputError
+from sim.validate import csvfile, tables
+from sim.validate.csvfile import CsvFile
+from sim.validate.recordings import Library
+
+_ROOT = Path(__file__).resolve().parents[2]
+_FOLDERS = (_ROOT.parent / "shared" / "rtl", _ROOT / "tests" / "oracle")
+
+
+def default_tables() -> list[Path]:
+    """Return the tables and timelines of the first of ``../shared/rtl`` and ``tests/oracle`` that exists."""
+    for folder in _FOLDERS:
+        if folder.is_dir():
+            return [path for path in csvfile.inside(folder) if _is_table(path)]
+    raise InputError(
+        "no measured tables found: this installation has no tests/oracle beside it;"
+        " name one with --measurements FILE.csv"
+    )
+
+
+def library(table: Path) -> Library:
+    """Return the streams of ``programs/`` beside a table, then those of the default tables.
+
+    Further folders do no harm: a stream is found by machine and case, and the first folder wins.
+    """
+    found: list[Path] = []
+    for folder in (table.parent, *_FOLDERS):
+        programs = folder / "programs"
+        if programs.is_dir() and not any(programs.samefile(other) for other in found):
+            found.append(programs)
+    return Library(tuple(found))
+
+
+def is_timeline(table: CsvFile) -> bool:
+    """Return whether the columns are those of per-command times."""
+    return table.has("case", "seq", "funct", "t_alloc", "t_issue", "t_complete")
+
+
+def _is_table(path: Path) -> bool:
+    table = csvfile.read(path)
+    return tables.is_measurements(table) or is_timeline(table)

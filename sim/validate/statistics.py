@@ -1,0 +1,148 @@
+"""Errors of many rows as a few figures: by kind, by dataflow, by configuration, by all three, and overall."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from sim.validate.runner import Result
+from sim.validate.tasks import NEVER_ENDS
+
+COUNTED = ("read_bytes", "write_bytes", "read_reqs", "write_reqs")
+"""Counts whose errors are stated per group beside the cycles."""
+
+MEAN_BAR = 0.001
+"""Largest mean of absolute errors of cycles that a group may have."""
+EXACT_BAR = 0.8
+"""Least share of rows of a group that must have the exact cycles."""
+WORST_BAR = 0.01
+"""Largest absolute error of cycles of a row ..."""
+SHORT_CYCLES = 1000
+"""... except rows shorter than this, ..."""
+SHORT_BAR_CYCLES = 6
+"""... which may be this many cycles off."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Absolute relative errors of some rows, ``worst`` with its sign; ``exact``: share without error."""
+
+    rows: int
+    mean: float
+    median: float
+    p90: float
+    worst: float
+    worst_id: str
+    exact: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that share kind, dataflow or configuration: errors of cycles and counts, and bars they miss."""
+
+    rows: int
+    not_simulated: int
+    cycles: Spread
+    counts: Mapping[str, Spread]
+    misses: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        counts = {name: asdict(spread) for name, spread in self.counts.items()}
+        head = {"rows": self.rows, "not_simulated": self.not_simulated, "cycles": asdict(self.cycles)}
+        return {**head, **counts, "bars_met": not self.misses, "misses": list(self.misses)}
+
+
+def spread(errors: Sequence[tuple[float, str]]) -> Spread:
+    """Summarise (relative error, row name) pairs; the percentile interpolates linearly between rows."""
+    sizes = np.abs([error for error, _ in errors])
+    worst = int(np.argmax(sizes))
+    return Spread(
+        rows=len(errors),
+        mean=float(sizes.mean()),
+        median=float(np.median(sizes)),
+        p90=float(np.percentile(sizes, 90)),
+        worst=errors[worst][0],
+        worst_id=errors[worst][1],
+        exact=float((sizes == 0).mean()),
+    )
+
+
+def group(results: Sequence[Result]) -> Group:
+    """Summarise some results (at least one)."""
+    cycles = spread([(result.error, name(result)) for result in results])
+    counts = {}
+    for quantity in COUNTED:
+        pairs = [(result.error_of(quantity), name(result)) for result in results]
+        known = [(error, row) for error, row in pairs if error is not None]
+        if known:
+            counts[quantity] = spread(known)
+    lost = sum(result.outcome.cycles is None for result in results)
+    return Group(len(results), lost, cycles, counts, tuple(_misses(results, cycles, counts)))
+
+
+def groups(results: Sequence[Result]) -> dict[str, Group]:
+    """Return the groups: ``kind=...``, ``dataflow=...``, ``configuration=...`` and all three together."""
+    members: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        row = result.row
+        keys = (f"kind={row.kind}", f"dataflow={row.dataflow}", f"configuration={row.cfg}")
+        for key in (*keys, " ".join(keys)):
+            members[key].append(result)
+    return {key: group(members[key]) for key in sorted(members, key=lambda key: (" " in key, key))}
+
+
+def name(result: Result) -> str:
+    """Name a row for people: id, operator if any, machine if it is not the default one."""
+    row = result.row
+    operator = row.columns.get("operator", "")
+    return " ".join(
+        part for part in (row.id, operator, f"({row.cfg})" if row.cfg != "default" else "") if part
+    )
+
+
+def within_bar(result: Result) -> bool:
+    """Return whether one row's cycles are inside the bar for a single row."""
+    measured, simulated = result.row.cycles, result.outcome.cycles
+    if result.met_hang:
+        return True
+    if simulated is None or NEVER_ENDS in (measured, simulated):
+        return False
+    return abs(result.error) <= WORST_BAR or (
+        measured < SHORT_CYCLES and abs(simulated - measured) <= SHORT_BAR_CYCLES
+    )
+
+
+def _misses(results: Sequence[Result], cycles: Spread, counts: Mapping[str, Spread]) -> list[str]:
+    misses = []
+    if cycles.mean > MEAN_BAR:
+        misses.append(f"mean error {cycles.mean:.3%} > {MEAN_BAR:.1%}")
+    if cycles.exact < EXACT_BAR:
+        misses.append(f"{cycles.exact:.0%} of the rows exact < {EXACT_BAR:.0%}")
+    far = sum(not within_bar(result) for result in results)
+    if far:
+        misses.append(f"{far} rows off by more than {WORST_BAR:.0%} (short ones: {SHORT_BAR_CYCLES} cycles)")
+    misses += [
+        f"{quantity} exact in {s.exact:.1%} of the rows" for quantity, s in counts.items() if s.exact < 1
+    ]
+    return misses
+
+
+def figures(name: str, group: Group) -> tuple[str, ...]:
+    """Return one table line: name, rows, exact, mean, median, p90, worst, bytes, requests, bars."""
+    shares = []
+    for what in ("bytes", "reqs"):
+        exact = [group.counts[key].exact for key in (f"read_{what}", f"write_{what}") if key in group.counts]
+        shares.append(percent(min(exact)) if exact else "-")
+    cycles = group.cycles
+    spread_of = (cycles.exact, cycles.mean, cycles.median, cycles.p90, cycles.worst)
+    return (name, f"{group.rows}", *map(percent, spread_of), *shares, "missed" if group.misses else "met")
+
+
+def percent(value: float) -> str:
+    """Return a share or error readably: 0, 0.012 %, 3.4 %."""
+    return "0" if value == 0 else f"{100 * value:.2g} %" if abs(value) < 0.1 else f"{100 * value:.1f} %"

@@ -1,0 +1,143 @@
+"""Each figure runs on a tiny table, draws what the table holds, and refuses what it cannot draw."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from reports import breakdown, density, pareto, style, validation
+from sim.columns import CAUSES
+from sim.errors import InputError
+
+
+def run_frame(scale: int = 1) -> pd.DataFrame:
+    rows = []
+    for kind, compute, wait in (("matmul", 700, 300), ("layernorm", 0, 200), ("matmul", 100, 100)):
+        causes = {f"{cause}_cycles": 0 for cause in CAUSES}
+        causes |= {"compute_cycles": compute * scale, "load_wait_cycles": wait * scale}
+        rows.append({"op_kind": kind, "cycles": (compute + wait) * scale, **causes})
+    return pd.DataFrame(rows)
+
+
+def run_folder(path: Path, scale: int = 1) -> Path:
+    path.mkdir()
+    run_frame(scale).to_csv(path / "ops.csv", index=False)
+    return path
+
+
+def sweep_frame() -> pd.DataFrame:
+    rows = [
+        {"hardware": "a", "workload": "w", "sparsity": None, "seed": 0, "cycles": 1000.0, "energy_pj": 5e6},
+        {
+            "hardware": "a",
+            "workload": "w",
+            "sparsity": "block16:0.5",
+            "seed": 0,
+            "cycles": 600.0,
+            "energy_pj": 4e6,
+        },
+        {
+            "hardware": "a",
+            "workload": "w",
+            "sparsity": "block16:0.5",
+            "seed": 1,
+            "cycles": 640.0,
+            "energy_pj": 9e6,
+        },
+        {
+            "hardware": "a",
+            "workload": "w",
+            "sparsity": "block16:0.1",
+            "seed": 0,
+            "cycles": None,
+            "energy_pj": None,
+        },
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_every_cause_has_a_colour_of_its_own() -> None:
+    assert list(style.CAUSE_COLORS) == list(CAUSES)
+    assert len(set(style.CAUSE_COLORS.values())) == len(CAUSES)
+
+
+@pytest.mark.parametrize("by", ["kind", "cause"])
+def test_bars_are_as_high_as_the_runs_are_long(by: str) -> None:
+    axes = Figure().subplots()
+    breakdown.breakdown(axes, {"short": run_frame(), "long": run_frame(2)}, by)
+    tops: dict[float, float] = {}
+    for bar in axes.patches:
+        tops[round(bar.get_x(), 3)] = max(tops.get(round(bar.get_x(), 3), 0), bar.get_y() + bar.get_height())
+    assert sorted(tops.values()) == [1400, 2800]
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_breakdown_writes_a_picture(tmp_path: Path, ending: str) -> None:
+    picture = tmp_path / f"b.{ending}"
+    breakdown.main(
+        [str(run_folder(tmp_path / "one")), str(run_folder(tmp_path / "two", 3)), "-o", str(picture)]
+    )
+    assert picture.stat().st_size > 1000
+
+
+def test_density_draws_means_and_the_ideal_line() -> None:
+    axes = Figure().subplots()
+    density.density(axes, sweep_frame())
+    curve, ideal = axes.lines[0], next(line for line in axes.lines if list(line.get_xdata()) == [0, 1])
+    assert list(curve.get_xdata()) == [0.5, 1.0]
+    assert list(curve.get_ydata()) == [620.0, 1000.0]
+    assert list(ideal.get_ydata()) == [0, 1000.0]
+    assert axes.get_ylim()[0] == 0, "an axis of a share must not be cut"
+
+
+def test_the_front_holds_exactly_the_points_that_none_beats() -> None:
+    points = np.random.default_rng(3).integers(0, 12, size=(60, 2))
+    chosen = set(pareto.front(points[:, 0], points[:, 1]).tolist())
+    for index, (x, y) in enumerate(points):
+        beaten = any((a <= x and b <= y) and (a < x or b < y) for a, b in points)
+        twin_chosen = any((points[other] == (x, y)).all() for other in chosen)
+        assert twin_chosen is not beaten, f"point {index}"
+
+
+@pytest.mark.parametrize("module", [density, pareto])
+def test_sweep_figures_write_a_picture(tmp_path: Path, module) -> None:
+    sweep_frame().to_csv(tmp_path / "sweep.csv", index=False)
+    module.main([str(tmp_path / "sweep.csv"), "-o", str(tmp_path / "p.png")])
+    assert (tmp_path / "p.png").stat().st_size > 1000
+
+
+def test_validation_counts_what_it_leaves_out(tmp_path: Path) -> None:
+    rows = [
+        {"kind": "matmul", "cycles_measured": 300, "cycles_simulated": 300},
+        {"kind": "mvin", "cycles_measured": 77, "cycles_simulated": 80},
+        {"kind": "chain", "cycles_measured": -1, "cycles_simulated": -1},
+        {"kind": "conv", "cycles_measured": 99, "cycles_simulated": None},
+    ]
+    (tmp_path / "v.json").write_text(json.dumps({"rows": rows}))
+    axes = Figure().subplots()
+    validation.validation(axes, validation.read_rows(tmp_path / "v.json"))
+    assert axes.get_title() == "2 rows, 50.0% exact to the cycle; 2 without cycles left out"
+    assert axes.get_xscale() == axes.get_yscale() == "log"
+    validation.main([str(tmp_path / "v.json"), "-o", str(tmp_path / "v.png")])
+    assert (tmp_path / "v.png").stat().st_size > 1000
+
+
+def test_bad_input_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("hardware,workload,sparsity,cycels\na,w,,1\n")
+    with pytest.raises(InputError, match=r"bad\.csv: columns missing: cycles .*did you mean 'cycels'"):
+        density.main([str(tmp_path / "bad.csv")])
+    with pytest.raises(InputError, match=r"ops\.csv"):
+        breakdown.main([str(tmp_path)])
+    (tmp_path / "not.json").write_text("[]")
+    with pytest.raises(InputError, match="carat validate --json"):
+        validation.main([str(tmp_path / "not.json")])
+    sweep_frame().to_csv(tmp_path / "sweep.csv", index=False)
+    with pytest.raises(InputError, match="pictures are written as"):
+        density.main([str(tmp_path / "sweep.csv"), "-o", str(tmp_path / "p.bmp")])
+    with pytest.raises(InputError, match="holds no numbers"):
+        pareto.main([str(tmp_path / "sweep.csv"), "--x", "hardware"])

@@ -1,0 +1,99 @@
+"""Each rule of gemmini_machine.md 1.4: a case that breaks it alone, and a way out that is legal."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from sim.errors import InputError
+from sim.hardware import load
+from sim.hardware.legality import RULES
+
+BROKEN: dict[str, dict[str, object]] = {
+    "square_array": {"array.mesh_columns": 8},
+    "dim_power_of_two": {"array.mesh_rows": 12, "array.mesh_columns": 12},
+    "scratchpad_bank_rows": {"scratchpad.capacity": "192KiB"},
+    "accumulator_bank_rows": {"accumulator.banks": 3},
+    "scratchpad_holds_accumulator": {"scratchpad.capacity": "64KiB", "accumulator.capacity": "256KiB"},
+    "accumulator_sub_banks": {"accumulator.single_ported": True, "accumulator.sub_banks": 8},
+    "accumulator_latency": {"accumulator.latency_cycles": 1},
+    "accumulator_scale_latency": {"accumulator.scale_latency_cycles": 0},
+    "reservation_station_entries": {"reservation_station.ex": 12},
+    "execute_queue": {"queues.ex": 2},
+    "local_address_bits": {"scratchpad.capacity": "1GiB"},
+    "normalizer_type": {"features.normalizations": True, "array.acc_type": "int16"},
+    "same_number_kind": {"array.acc_type": "fp32"},
+    "hardwired_d": {"array.hardcode_d_to_garbage": True},
+    "dma_sizes": {"dma.max_request_bytes": 8},
+    "l2_size": {"memory.l2_bytes": "300KiB"},
+    "command_pace": {"cpu.command_cycles": 8},
+    "known_energy_table": {"energy_table": "45mn"},
+    "known_dram": {"memory.technology": "ddr5"},
+    "host_takes_priced": {"host.takes": ["conv"]},
+}
+
+WAY_OUT = {  # the nearest legal value that the message must name, and the key it is for
+    "square_array": ("array.mesh_columns", 16),
+    "scratchpad_bank_rows": ("scratchpad.capacity", "128KiB"),
+    "accumulator_bank_rows": ("accumulator.capacity", "48KiB"),
+    "scratchpad_holds_accumulator": ("scratchpad.capacity", "128KiB"),
+    "accumulator_sub_banks": ("accumulator.sub_banks", 4),
+    "accumulator_latency": ("accumulator.latency_cycles", 2),
+    "accumulator_scale_latency": ("accumulator.scale_latency_cycles", 1),
+    "reservation_station_entries": ("reservation_station.ex", 8),
+    "execute_queue": ("queues.ex", 3),
+    "local_address_bits": ("scratchpad.capacity", "512MiB"),
+    "normalizer_type": ("array.acc_type", "int32"),
+    "same_number_kind": ("array.acc_type", "int32"),
+    "hardwired_d": ("array.dataflow", "WS"),
+    "dma_sizes": ("dma.max_request_bytes", 16),
+    "l2_size": ("memory.l2_bytes", "256KiB"),
+    "command_pace": ("cpu.loop_cycles", 8),
+}
+
+
+def broken_rules(overrides: dict[str, object]) -> tuple[set[str], str]:
+    with pytest.raises(InputError) as refused:
+        load("gemmini_default", overrides)
+    text = str(refused.value)
+    return set(re.findall(r"\[rule (\w+)\]", text)), text
+
+
+def test_every_rule_has_a_case() -> None:
+    assert set(BROKEN) == {rule.__name__ for rule in RULES}
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_a_broken_rule_is_named_and_nothing_else(rule: str) -> None:
+    names, text = broken_rules(BROKEN[rule])
+    assert names == {rule}
+    assert text.startswith("gemmini_default: ")
+
+
+@pytest.mark.parametrize("rule", WAY_OUT)
+def test_the_nearest_legal_value_is_legal(rule: str) -> None:
+    key, value = WAY_OUT[rule]
+    _, text = broken_rules(BROKEN[rule])
+    assert f"nearest legal value: {value}" in text
+    load("gemmini_default", {**BROKEN[rule], key: value})
+
+
+def test_all_broken_rules_are_reported_together() -> None:
+    names, _ = broken_rules({"queues.ex": 1, "reservation_station.ld": 3, "dma.max_request_bytes": 48})
+    assert names == {"execute_queue", "reservation_station_entries", "dma_sizes"}
+
+
+def test_a_rule_can_be_waived_by_name_only() -> None:
+    """The tuned machine of Kim et al. holds as many blocks in the accumulator as in the scratchpad."""
+    tuned = load("kim2023_tuned")
+    assert tuned.sp_rows == tuned.acc_rows and tuned.waived_rules == ("scratchpad_holds_accumulator",)
+    with pytest.raises(InputError, match="rule scratchpad_holds_accumulator"):
+        tuned.with_({"waived_rules": []})
+    with pytest.raises(InputError, match="did you mean 'execute_queue'"):
+        tuned.with_({"waived_rules": ["execute_que"]})
+
+
+def test_two_blocks_more_in_the_scratchpad_are_enough() -> None:
+    """SP_ROWS / DIM - 2 >= ACC_ROWS / DIM: with powers of two, half as many blocks is the next legal size."""
+    load("gemmini_default", {"scratchpad.capacity": "64KiB", "accumulator.capacity": "128KiB"})

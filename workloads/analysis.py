@@ -1,0 +1,79 @@
+"""FLOPs, bytes and arithmetic intensity of a graph by the counting rule of Kim et al. (arXiv 2302.14017).
+
+Ideal traffic: each operand is read once and each result written once, one byte an element, no fusion, biases
+not counted. Additions and multiplications count apart: a product with weights is 2*M*N*K FLOPs, one of two
+activations M*N*(2*K-1). Sections 3.1-3.2, Tables 3 and 10, Figures 4 to 6 there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sim.errors import InputError
+from sim.graph import Graph, Op
+
+GROUPS = ("mha_projections", "act_to_act", "ffn", "other")
+"""The rows of Table 3."""
+
+# (FLOPs, bytes) per output element. Of softmax the paper's totals fix both. Of the rest they fix only the sum
+# per layer for ffn = 4*hidden: 58*seq*hidden FLOPs, 17*seq*hidden bytes (and LayerNorm's weights, 4*hidden
+# bytes): the split into gelu, LayerNorm and residual add is ours, 4*9 + 2*10 + 2*1 and 4*2 + 2*1.5 + 2*3.
+PER_ELEMENT = {
+    "softmax": (4.0, 2.0),
+    "gelu": (9.0, 2.0),
+    "layernorm": (10.0, 1.5),
+    "residual_add": (1.0, 3.0),
+}
+
+
+@dataclass(frozen=True)
+class Count:
+    """Operations and ideal traffic of a part of a graph."""
+
+    flops: float = 0.0
+    bytes: float = 0.0
+
+    @property
+    def intensity(self) -> float:
+        """Arithmetic intensity, FLOPs per byte; 0 of an empty part."""
+        return self.flops / self.bytes if self.bytes else 0.0
+
+    def __add__(self, other: Count) -> Count:
+        """Return both parts together."""
+        return Count(self.flops + other.flops, self.bytes + other.bytes)
+
+
+def group(op: Op, graph: Graph) -> str:
+    """Return which of `GROUPS` the operator belongs to: weights beside a GELU make it "ffn"."""
+    if op.kind != "matmul":
+        return "other"
+    if graph.tensors[op.inputs[1].tensor].kind != "weight":
+        return "act_to_act"
+    beside = (*graph.producers(op.inputs[0].tensor), *graph.consumers(op.output.tensor))
+    return "ffn" if any(neighbour.kind == "gelu" for neighbour in beside) else "mha_projections"
+
+
+def count(op: Op, graph: Graph) -> Count:
+    """Return FLOPs and bytes of one operator. Raises InputError for a kind the paper doesn't count."""
+    if op.kind == "matmul":
+        m, n, k = op.mnk
+        per_output = 2 * k - 1 if group(op, graph) == "act_to_act" else 2 * k
+        shared = 1 if op.inputs[1].batch < op.batch else op.batch
+        return Count(op.batch * m * n * per_output, op.batch * (m * k + m * n) + shared * k * n)
+    if op.kind not in PER_ELEMENT:
+        rule = f"Kim et al. count only matmul, {', '.join(PER_ELEMENT)}"
+        raise InputError(
+            f"graph {graph.name}: {op.name} is {op.kind}; {rule} (leave embeddings and pooler out)"
+        )
+    flops, size = PER_ELEMENT[op.kind]
+    weights = sum(graph.tensors[name].elements for name in op.attrs.values() if name in graph.tensors)
+    return Count(flops * op.output.elements, size * op.output.elements + weights)
+
+
+def analyse(graph: Graph) -> dict[str, Count]:
+    """Return the counts of each of `GROUPS` and of their "total". Raises InputError as `count` does."""
+    counts = dict.fromkeys(GROUPS, Count())
+    for op in graph.ops:
+        name = group(op, graph)
+        counts[name] += count(op, graph)
+    return {**counts, "total": sum(counts.values(), Count())}

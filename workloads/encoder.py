@@ -1,0 +1,176 @@
+"""The encoder layer as Gemmini's C library runs it, with free sizes; every BERT is a stack of it.
+
+Types and order are those of the library's integer encoder: int8 activations; int32 out of W_out and FF2, so
+that LayerNorm reads int32; LayerNorm before the residual add, which adds int8. Scores and the input of GELU
+are int8: a machine that fuses softmax and GELU never writes them, one that cannot writes them requantised.
+The projections of all sequences of a batch are one matmul (their rows are stacked); attention is one operator
+per sequence, batched over its heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sim.errors import InputError, did_you_mean
+from sim.graph import ACCUMULATOR, Graph, Op, Tensor, View
+
+
+class Builder:
+    """Collects tensors and operators; ``sums`` is the dtype of sums and biases for elements of ``dtype``."""
+
+    def __init__(self, dtype: str):
+        self.dtype, self.sums = dtype, ACCUMULATOR[dtype]
+        self.tensors: list[Tensor] = []
+        self.ops: list[Op] = []
+
+    def tensor(
+        self, name: str, shape: tuple[int, ...], dtype: str | None = None, kind: str = "activation"
+    ) -> Tensor:
+        """Add and return a tensor; ``dtype`` defaults to the element type."""
+        self.tensors.append(Tensor(name, shape, dtype or self.dtype, kind))
+        return self.tensors[-1]
+
+    def op(
+        self, name: str, kind: str, inputs: list[View], output: View, layer: int | None, **attrs: object
+    ) -> None:
+        """Add an operator."""
+        self.ops.append(Op(name, kind, tuple(inputs), output, attrs, layer))
+
+    def map(
+        self, name: str, kind: str, sources: list[Tensor], out: str, layer: int | None, **attrs: object
+    ) -> Tensor:
+        """Add an operator, its output shaped as its first source, of the element type; return it."""
+        result = self.tensor(out, sources[0].shape)
+        self.op(name, kind, [View.whole(source) for source in sources], View.whole(result), layer, **attrs)
+        return result
+
+    def norm(self, name: str, source: Tensor, out: str, layer: int | None) -> Tensor:
+        """Add a LayerNorm over the last axis with its weights gamma and beta; return its output."""
+        weights = {part: f"{name}.{part}" for part in ("gamma", "beta")}
+        for weight in weights.values():
+            self.tensor(weight, source.shape[-1:], self.sums, "weight")
+        return self.map(name, "layernorm", [source], out, layer, **weights)
+
+    def linear(
+        self,
+        name: str,
+        source: Tensor,
+        cols: int,
+        out: str,
+        layer: int | None,
+        *,
+        full: bool,
+        repeating: bool,
+    ) -> Tensor:
+        """Add source x W + bias; ``full``: the output keeps the type of the sums.
+
+        ``repeating``: the bias is given as one row to repeat; otherwise as a matrix whose rows all lie in the
+        same place. Stride 0 in either case: how the library's feed-forward and attention halves pass theirs.
+        """
+        rows, inner = source.shape
+        weight = self.tensor(f"{name}.weight", (inner, cols), kind="weight")
+        bias = self.tensor(f"{name}.bias", (cols,), self.sums, "weight")
+        result = self.tensor(out, (rows, cols), self.sums if full else self.dtype)
+        bias_view = View(bias.name, 1, 1 if repeating else rows, cols, 0, 0)
+        views = [View.whole(source), View.whole(weight), bias_view]
+        self.op(name, "matmul", views, View.whole(result), layer, repeating_bias=repeating)
+        return result
+
+    def layer(
+        self, index: int, source: Tensor, seq: int, batch: int, heads: int, head_dim: int, ffn: int
+    ) -> Tensor:
+        """Add encoder layer ``index`` on ``source`` (batch*seq x hidden); return its output."""
+        at, hidden = f"L{index}.", source.shape[1]
+        q, k, v = (
+            self.linear(
+                f"{at}matmul_{x}", source, heads * head_dim, f"{at}{x}", index, full=False, repeating=False
+            )
+            for x in "QKV"
+        )
+        context = self._attention(at, index, (q, k, v), seq, batch, heads, head_dim)
+        projected = self.linear(
+            f"{at}W_out", context, hidden, f"{at}projected", index, full=True, repeating=False
+        )
+        normed = self.norm(f"{at}layernorm1", projected, f"{at}normed1", index)
+        attended = self.map(f"{at}residual_add1", "residual_add", [source, normed], f"{at}attended", index)
+        expanded = self.linear(f"{at}FF1", attended, ffn, f"{at}expanded", index, full=False, repeating=True)
+        active = self.map(f"{at}gelu", "gelu", [expanded], f"{at}active", index)
+        reduced = self.linear(f"{at}FF2", active, hidden, f"{at}reduced", index, full=True, repeating=True)
+        normed = self.norm(f"{at}layernorm2", reduced, f"{at}normed2", index)
+        return self.map(f"{at}residual_add2", "residual_add", [normed, attended], f"{at}output", index)
+
+    def _attention(
+        self,
+        at: str,
+        index: int,
+        qkv: tuple[Tensor, Tensor, Tensor],
+        seq: int,
+        batch: int,
+        heads: int,
+        head_dim: int,
+    ) -> Tensor:
+        context = self.tensor(f"{at}context", (batch * seq, heads * head_dim))
+        for item in range(batch):
+            suffix = f".b{item}" if batch > 1 else ""
+            scores = self.tensor(f"{at}scores{suffix}", (heads, seq, seq))
+
+            def split(tensor: Tensor, item: int = item) -> View:
+                row = heads * head_dim
+                return View(tensor.name, heads, seq, head_dim, row, head_dim, item * seq * row)
+
+            q, k, v = map(split, qkv)
+            # The scale 1/sqrt(head_dim) of the scores is folded into the fixed-point scale of Q.
+            self.op(f"{at}scores{suffix}", "matmul", [q, k], View.whole(scores), index, transpose_b=True)
+            shares = self.map(
+                f"{at}softmax{suffix}", "softmax", [scores], f"{at}probabilities{suffix}", index
+            )
+            self.op(f"{at}context{suffix}", "matmul", [View.whole(shares), v], split(context), index)
+        return context
+
+
+def check_sizes(what: str, sizes: Mapping[str, object], dtype: str) -> None:
+    """Raise InputError listing every size that isn't a whole number >= 1, and an unknown element type."""
+    problems = [
+        f"{what}: {name} is {value!r}, must be a whole number >= 1"
+        for name, value in sizes.items()
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1
+    ]
+    if dtype not in ACCUMULATOR:
+        problems.append(f"{what}: unknown dtype {dtype!r}{did_you_mean(str(dtype), ACCUMULATOR)}")
+    if problems:
+        raise InputError(problems)
+
+
+def head_size(what: str, hidden: int, heads: int) -> int:
+    """Return hidden / heads. Raises InputError where that isn't whole, naming the nearest number of heads."""
+    if hidden % heads:
+        nearest = min((n for n in range(1, hidden + 1) if hidden % n == 0), key=lambda n: abs(n - heads))
+        way_out = f"nearest: heads={nearest}; or set head_dim"
+        raise InputError(f"{what}: hidden {hidden} is not a multiple of heads {heads} ({way_out})")
+    return hidden // heads
+
+
+def encoder_layer(
+    seq: int = 128,
+    batch: int = 1,
+    hidden: int = 768,
+    heads: int = 12,
+    ffn: int = 3072,
+    layers: int = 1,
+    head_dim: int | None = None,
+    dtype: str = "int8",
+) -> Graph:
+    """Return ``layers`` encoder layers of free sizes (elements), by default one layer of BERT-base.
+
+    ``head_dim`` defaults to hidden / heads. ``dtype`` is the element type: int8 (int32 sums) or a float type.
+    Raises InputError for illegal sizes.
+    """
+    what = "encoder-layer"
+    sizes = {"seq": seq, "batch": batch, "hidden": hidden, "heads": heads, "ffn": ffn, "layers": layers}
+    check_sizes(what, sizes if head_dim is None else sizes | {"head_dim": head_dim}, dtype)
+    builder = Builder(dtype)
+    data = builder.tensor("input", (batch * seq, hidden), kind="input")
+    size = head_size(what, hidden, heads) if head_dim is None else head_dim
+    for index in range(layers):
+        data = builder.layer(index, data, seq, batch, heads, size, ffn)
+    return Graph(what, {tensor.name: tensor for tensor in builder.tensors}, tuple(builder.ops))
