@@ -166,7 +166,9 @@ def _columns() -> Iterator[Column]:
         "accumulator bytes written, additions in place included",
         "row writes x columns x sum bytes",
     )
-    yield Column("energy_pj", "pJ", ALL, "energy", "sum of the energy_*_pj columns")
+    yield Column(
+        "energy_pj", "pJ", ALL, "energy of array, memories, DRAM and host", "sum of the energy_*_pj columns"
+    )
     for component, meaning in ENERGY.items():
         yield Column(f"energy_{component}_pj", "pJ", RESULTS, f"energy of the {meaning}")
     yield Column("share", "1", KINDS, "share of all cycles", "cycles / total cycles")

@@ -192,9 +192,7 @@ def _words(funct: int, rs1: int, rs2: int) -> str:
 
 
 def lines(program: Program) -> Iterator[str]:
-    """Yield one line per command: its number, its words, and its pace where the CPU is slower than 1 per
-    cycle.
-    """
+    """Yield one line per command: number, words, and its pace where the CPU is slower than 1."""
     for number, (funct, rs1, rs2, gap) in enumerate(program.tolist()):
         words = _words(funct, rs1 & 0xFFFF_FFFF_FFFF_FFFF, rs2 & 0xFFFF_FFFF_FFFF_FFFF)
         pace = f"  (after {gap} cycles)" if gap > 1 else ""

@@ -270,11 +270,11 @@ def _exit_with_parent() -> None:
         threading.Thread(target=lambda: (wait_for([sentinel]), os._exit(1)), daemon=True).start()
 
 
-def _executor(jobs: int) -> Executor:
+def _executor(jobs: int, points: int) -> Executor:
     if jobs == 1:
         return ThreadPoolExecutor(1)
     context = multiprocessing.get_context("spawn")  # the same on every system, and safe beside compiled code
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_exit_with_parent)
+    return ProcessPoolExecutor(min(jobs, points), mp_context=context, initializer=_exit_with_parent)
 
 
 def _futures(queue: deque[tuple[int, Point]], jobs: int) -> Iterator[tuple[int, Point, Future[Outcome]]]:
@@ -283,7 +283,7 @@ def _futures(queue: deque[tuple[int, Point]], jobs: int) -> Iterator[tuple[int, 
 
     What has not begun is cancelled when the caller stops early (interrupt, full disk).
     """
-    pool = _executor(min(jobs, len(queue)) if jobs > 1 else 1)
+    pool = _executor(jobs, len(queue))
     pending: dict[Future[Outcome], tuple[int, Point]] = {}
     broken = False
     try:

@@ -40,9 +40,7 @@ def show(
     machine = load_machine(hw, common.settings(set_))
     graph = resolve_graph(workload, common.sizes(seq, batch, size), prune)
     steps = plan(graph, machine, dataflow=dataflow, sparsity=resolve_sparsity(sparsity, seed))
-    if op is None:
-        typer.echo(str(graph))
-    else:
+    if op is not None:
         chosen = [step for step in steps if step.name == op or step.name.startswith(f"{op}.")]
         if not chosen:
             fused = {name.name for name in graph.ops}
@@ -50,10 +48,9 @@ def show(
             where = "it is fused into the matmul before it" if op in fused else f"no such operator{hint}"
             raise InputError(f"--op {op}: {where}")
         steps = tuple(chosen)
-    typer.echo(f"\n{machine.name}:\n" + "\n".join(_lines(steps)))
-    if commands:
-        for step in steps:
-            _print_program(step, machine, invocation)
+    programs = [_program(step, machine, invocation) for step in steps] if commands else []
+    title = [] if op is not None else [f"{graph}\n"]
+    typer.echo("\n".join([*title, f"{machine.name}:", *_lines(steps), *programs]))
 
 
 def _lines(steps: tuple[Step, ...]) -> list[str]:
@@ -67,17 +64,16 @@ def _lines(steps: tuple[Step, ...]) -> list[str]:
     return lines
 
 
-def _print_program(step: Step, machine: Hardware, invocation: int) -> None:
+def _program(step: Step, machine: Hardware, invocation: int) -> str:
     from sim.disassemble import disassemble
     from sim.errors import InputError
     from sim.lower import lower
 
     if not step.works:
-        typer.echo(f"\n{step.name}: no commands, the host runs it")
-        return
+        return f"\n{step.name}: no commands, the host runs it"
     if invocation >= len(step.works):
         legal = f"0 to {len(step.works) - 1}"
         raise InputError(f"--invocation {invocation}: {step.name} has {len(step.works)} (legal: {legal})")
     program = lower(step.works[invocation], machine)
-    typer.echo(f"\n{step.name}, invocation {invocation} of {len(step.works)}: {len(program)} commands")
-    typer.echo(disassemble(program))
+    title = f"{step.name}, invocation {invocation} of {len(step.works)}: {len(program)} commands"
+    return f"\n{title}\n{disassemble(program)}"

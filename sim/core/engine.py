@@ -1,9 +1,9 @@
 """The loop: every unit once per visited cycle, downstream first; then on to the next cycle, or to the earliest wake.
 
 Order within a cycle (it is part of the semantics; both clocks share it):
- 1 idle check   2 result rows leave the mesh   3 loaded rows at the write ports   4 beat merger   5 answers on the bus
- 6 requests on the bus   7 store path behind the SRAM   8 execute   9 SRAM reads of the store path   10 store controller
- 11 DMA reader   12 load controller   13 reservation station   14 loop unrollers   15 front end   16 TLB
+ 1 idle check   2 result rows leave the mesh   3 loaded rows at the write ports   4 beat merger, acknowledges
+ 5 answers on the bus   6 requests on the bus   7 store path behind the SRAM   8 execute   9 SRAM reads of the store path
+ 10 store controller   11 DMA reader   12 load controller   13 reservation station   14 loop unrollers   15 front end
 Downstream first means: a place freed in this cycle can be filled in this cycle only where the hardware's queue allows
 that; plain queues remember the pop (`pop_t`) and judge by the count at the start of the cycle.
 """
@@ -27,6 +27,7 @@ from sim.core import (
     reservation,
     store,
     tlb,
+    writer,
 )
 from sim.core.events import Event
 from sim.core.params import NEVER
@@ -51,6 +52,7 @@ def run(machine, program, count, cause, sections, times, leap):
         if m.p.acc_single and accumulator.settle(now, m):
             wake = now + 1
         wake = min(wake, mvin.step_merge(now, m))
+        wake = min(wake, writer.acknowledge(now, m))
         wake = min(wake, memory.step_d(now, m, count))
         wake = min(wake, memory.step_a(now, m, count))
         wake = min(wake, mvout.step(now, m, count))
@@ -64,7 +66,7 @@ def run(machine, program, count, cause, sections, times, leap):
         wake = min(wake, loop_conv.step(now, m))
         wake = min(wake, frontend.step(now, m, program, count))
         tlb.settle(now, m)
-        if wake >= NEVER or now - m.rs.progress_t > m.p.stall_limit:
+        if wake >= NEVER or m.ex.illegal or now - m.rs.progress_t > m.p.stall_limit:
             return HANG
         until = wake if leap else now + 1
         causes.settle(m, until - now, count, cause)

@@ -51,6 +51,7 @@ DTYPE = np.dtype(
         ("kind", "i8"),
         # configuration
         ("ws", "i8"),
+        ("illegal", "i8"),  # 1: two operands configured for the one transposer; the RTL then flushes for ever
         ("a_transpose", "i8"),
         ("bd_transpose", "i8"),
         ("a_stride", "i8"),
@@ -237,6 +238,9 @@ def _decide(now, m, pending):
                 if p.dataflow == 2:
                     x.ws = (rs1 >> 2) & 1
                     m.mesh.ws = x.ws
+            operands = x.a_transpose if x.ws else 1 - x.a_transpose
+            if operands + x.bd_transpose > 1:
+                x.illegal = 1
             x.a_stride = (rs1 >> 16) & 0xFFFF
             m.mesh.c_stride = (rs2 >> 48) & 0xFFFF
             m.rs.ex_done = x.q_slot[h]

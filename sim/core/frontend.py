@@ -46,7 +46,7 @@ def busy(m):
 def check_idle(now, m, program, sections):
     """At a fence (or behind the last command): has the accelerator fallen idle? Judged on the start of the cycle."""
     fe = m.fe
-    if not fe.waits or busy(m):
+    if not fe.waits or fe.offer_t > now or busy(m):
         return False
     fe.waits = 0
     fe.idle_t = now
@@ -71,7 +71,10 @@ def step(now, m, program, count):
         acted = True
     wake = NEVER
     fe.stalled = 0
-    if not fe.waits and fe.pc < program.shape[0]:
+    if fe.waits:
+        if fe.offer_t > now:
+            wake = fe.offer_t
+    elif fe.pc < program.shape[0]:
         if fe.offer_t > now:
             wake = fe.offer_t
         elif cmdqueue.can_push(fe.raw, now):
@@ -80,8 +83,13 @@ def step(now, m, program, count):
             count[E_COMMANDS] += 1
             fe.pc += 1
             acted = True
-            if fe.pc == program.shape[0] or program[fe.pc].funct == FENCE:
+            if fe.pc == program.shape[0]:
                 fe.waits = 1
+                fe.offer_t = now + c.gap + 1
+            elif program[fe.pc].funct == FENCE:
+                # the fence itself comes at the CPU's pace, and looks at the wire one cycle later
+                fe.waits = 1
+                fe.offer_t = now + program[fe.pc].gap + 1
             else:
                 fe.offer_t = now + program[fe.pc].gap
         else:

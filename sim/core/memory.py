@@ -159,8 +159,8 @@ def step_a(now, m, count):
             count[E_RB] += beats * p.beat_bytes
         else:
             count[E_WBEATS] += 1
-            # the write queue starts to drain a beat in the cycle after its acceptance
-            at = now * p.write_den
+            # the write queue drains write_den/write_num beats per cycle; at full width a beat in its own cycle
+            at = (now - 1) * p.write_den
             if b.w_drained > at:
                 at = b.w_drained
             b.w_drained = at + p.write_num

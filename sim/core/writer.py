@@ -50,6 +50,17 @@ def busy(m):
 
 
 @njit
+def acknowledge(now, m):
+    """Take an acknowledge off the bus; its id can be given away from the next cycle. Returns the wake."""
+    if m.bus.wd.n == 0:
+        return NEVER
+    take(m.bus.wd, now)
+    m.wr.used -= 1
+    m.wr.freed_t = now
+    return now + 1
+
+
+@njit
 def _useful_of_beat(p, first, useful, beat):
     """Useful bytes of one beat of a Put whose useful bytes are [first, first + useful)."""
     low = beat * p.beat_bytes
@@ -90,11 +101,6 @@ def step(now, m):
     p = m.p
     acted = False
     hit_before = 1 if (w.q_vaddr >> tlb.PAGE_BITS) == m.tlb.page[tlb.WRITER] else 0
-    if m.bus.wd.n > 0:
-        take(m.bus.wd, now)
-        w.used -= 1
-        w.freed_t = now
-        acted = True
     retry = False
     if w.t_valid:
         if tlb.missed(now, m, tlb.WRITER):

@@ -1,5 +1,4 @@
-"""Products with a block-sparse B: explicit commands, so that zero blocks cost no load, no preload and no
-compute.
+"""Products with a block-sparse B: zero blocks cost no load, no preload and no compute.
 
 Without a tile of its own the product is cut as `sparseplan` finds best, loop order included. Per tile, each
 row k of B comes as runs of adjacent non-zero blocks, of A only the columns that some block of B needs; per

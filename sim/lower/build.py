@@ -1,6 +1,4 @@
-"""Work items from sizes alone: operands dense and placed by `place`, the way the recorded programs lay them
-out.
-"""
+"""Work items from sizes alone: dense operands, laid out by `place` as in the recorded programs."""
 
 from __future__ import annotations
 
@@ -28,9 +26,7 @@ def matmul(
     base: int = BASE_ADDRESS,
     **fields: Any,
 ) -> Matmul:
-    """Return C[m, n] = A[m, k] x B[k, n] (+ D) with dense operands placed A, B, D, C; ``fields`` as in
-    `Matmul`.
-    """
+    """Return C = A x B (+ D), dense operands placed A, B, D, C; ``fields`` as in `Matmul`."""
     a_rows, a_stride = (k, m) if transpose_a else (m, k)
     b_rows, b_stride = (n, k) if transpose_b else (k, n)
     sizes = [matrix_bytes(a_rows, a_stride, input_bytes), matrix_bytes(b_rows, b_stride, input_bytes)]

@@ -1,6 +1,4 @@
-"""Convolutions with optional pooling: one hardware loop (loop_conv_ws) per tile (tiled_conv_auto of
-gemmini.h).
-"""
+"""Convolutions with optional pooling: one loop_conv_ws per tile (tiled_conv_auto of gemmini.h)."""
 
 from __future__ import annotations
 
@@ -64,9 +62,7 @@ def check(work: Conv, hw: Hardware) -> None:
 
 
 def conv_steps(work: Conv, tile: ConvTile) -> Iterator[ConvStep]:
-    """Yield the tiles: batch, row, column, out channels, kernel row, kernel column, in channels
-    (innermost).
-    """
+    """Yield the tiles: batch, row, column, out channels, kernel row, kernel column, in channels inside."""
     limits = conv_limits(work)
     b, prow, pcol, poch, krow, kcol, kch = (blocks_of(n, size) for n, size in zip(limits, tile, strict=True))
     keep_weights = kch * poch * krow * kcol <= REUSE_TILES
@@ -88,8 +84,7 @@ def conv_steps(work: Conv, tile: ConvTile) -> Iterator[ConvStep]:
 
 
 def lower_conv(work: Conv, hw: Hardware) -> Program:
-    """Return the program of one convolution, without a fence at its end (the library leaves that to the
-    caller).
+    """Return the program of one convolution; the fence behind it is the caller's, as in the library.
 
     Raises InputError for what the machine or the library refuses.
     """
@@ -149,9 +144,7 @@ def _pixels_per_row(work: Conv, hw: Hardware, kcols: int, kchs: int) -> int:
 def _addresses(
     work: Conv, hw: Hardware, step: ConvStep, corner: tuple[int, int]
 ) -> tuple[int, int, int, int]:
-    """DRAM bytes of input, weights, output and bias of one tile; 0 = not moved. ``corner``: input pixel
-    (row, col).
-    """
+    """DRAM bytes of input, weights, output, bias of a tile; 0 = not moved. ``corner``: input pixel."""
     b, prow, pcol, poch, krow, kcol, kch = step.at
     _, _, _, _, krows, kcols, kchs = step.size
     if work.trans_input_3120:

@@ -57,9 +57,7 @@ def conv_rows(work: Conv, tile: ConvTile, hw: Hardware) -> tuple[int, int]:
 
 
 def conv_tile(work: Conv, hw: Hardware) -> ConvTile:
-    """Return the work's own tile after checking it, or the library's choice. Raises InputError if it
-    doesn't fit.
-    """
+    """Return the work's own tile or the library's choice; InputError if its own does not fit."""
     limits = conv_limits(work)
     if work.tile is None:
         return auto_conv_tile(work, hw)

@@ -1,5 +1,4 @@
-"""The command stream under construction: one method per command, operands packed as the hardware decodes
-them.
+"""The command stream under construction: one method per command, operands packed for the hardware.
 
 Field positions: GemminiISA.scala and LocalAddr.scala (gemmini_machine.md 2.2). Each command carries the
 pace of the CPU in its gap: ``hw.cpu.command_cycles`` for every command, and at least ``hw.cpu.loop_cycles``
@@ -94,9 +93,7 @@ class Stream:
         qb: int = 0,
         qc: int = 0,
     ) -> None:
-        """Select the statistics register and, unless ``only_stat``, the polynomial constants of the
-        normaliser.
-        """
+        """Select the statistics register and, unless ``only_stat``, the normaliser's polynomial."""
         rs1 = (constant & 0xFFFFFFFF) << 32 | second_constant << 18 | only_stat << 17 | softmax << 16
         self.emit(
             Funct.CONFIG, rs1 | stat << 8 | ConfigKind.NORM, (qc & 0xFFFFFFFF) << 32 | (qb & 0xFFFFFFFF)
@@ -138,8 +135,7 @@ class Stream:
         b_half: int = 0,
         residual: bool = False,
     ) -> None:
-        """One hardware matmul loop: (I, J, K) blocks, their pads, DRAM addresses and element strides of A,
-        B, D, C.
+        """One hardware matmul loop: (I, J, K) blocks, pads, DRAM addresses and strides of A, B, D, C.
 
         A zero address switches the operand's traffic off; ``a_half``/``b_half`` 1 or 2 pin A or B to a half
         of the scratchpad (0: the loop's own slot decides).
@@ -162,9 +158,7 @@ class Stream:
 
 
 def with_gap(commands: Program, gap_cycles: int) -> Program:
-    """Return a copy whose commands (fences apart) are offered at least ``gap_cycles`` after the previous
-    one.
-    """
+    """Return a copy whose commands (not fences) come ``gap_cycles`` or more after the previous one."""
     slowed = np.array(commands, dtype=COMMAND)
     hand = slowed["funct"] != Funct.FENCE
     slowed["gap"][hand] = np.maximum(slowed["gap"][hand], gap_cycles)

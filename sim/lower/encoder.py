@@ -71,8 +71,7 @@ class _Buffers:
 
 
 def operators(seq: int, hidden: int, heads: int, ffn: int, hw: Hardware) -> list[tuple[str, EncoderWork]]:
-    """Return (name, work item) of every operator of one layer, in order, names as in the recorded encoder
-    table.
+    """Return (name, work item) of each operator of one layer, named as in the encoder table.
 
     Raises InputError if a size is below 1 or ``hidden`` is no multiple of ``heads``.
     """

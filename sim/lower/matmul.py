@@ -1,12 +1,11 @@
-"""Matrix products, weight-stationary: one hardware loop per tile (tiled_matmul_auto and tiled_matmul of
-gemmini.h).
-"""
+"""Matrix products (tiled_matmul_auto, tiled_matmul of gemmini.h): one hardware loop per tile."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import inf
 
 import numpy as np
 
@@ -22,10 +21,13 @@ REUSE_TILES = 2
 """A or B stays in the scratchpad while it consists of at most this many tiles: one per half."""
 
 
+LN2 = 0.693147
+"""As the C library writes it."""
+
+
 @dataclass(frozen=True)
 class TileStep:
-    """One tile of a product: its position and size in blocks, what its edges lack, and its DRAM addresses
-    in bytes.
+    """One tile of a product: position and size in blocks, pads in elements, DRAM addresses in bytes.
 
     ``d`` is 0 when nothing is loaded, ``c`` when nothing is stored yet; ``a_half``/``b_half`` as in
     `Stream.loop_ws`.
@@ -69,6 +71,7 @@ def check(work: Matmul, hw: Hardware) -> None:
         problems.append("full_c: this accumulator cannot be read at full width (accumulator.read_full_width)")
     if not work.full_c and not hw.accumulator.read_small_width:
         problems.append("full_c is off, but this accumulator reads at full width only (read_small_width)")
+    problems += scale_problems(work.activation, work.bert_scale)
     if sorted(work.loop_order) != ["i", "j", "k"]:
         problems.append(f"loop_order {work.loop_order!r} must be a permutation of 'ijk'")
     if problems:
@@ -135,13 +138,20 @@ def _pick(edge: tuple[bool, ...], at_edge: tuple[int, ...], inside: tuple[int, .
     return i, j, k
 
 
+def scale_problems(activation: str, bert_scale: float) -> list[str]:
+    """Return what is wrong with the scale of the integer polynomials; the softmax divides by ln 2 / scale."""
+    limit = {"softmax": LN2, "igelu": inf}.get(activation)
+    if limit is None or 0 < bert_scale <= limit:
+        return []
+    rule = f"in (0, {limit}]" if limit < inf else "> 0"
+    return [f"bert_scale = {bert_scale} must be {rule} for {activation!r}"]
+
+
 def polynomial_constants(work_scale: float) -> tuple[int, int, int, int]:
-    """Return (qln2, qln2_inv, qb, qc) of the integer softmax at ``work_scale``, in single precision as in
-    C.
-    """
+    """Return (qln2, qln2_inv, qb, qc) of the integer softmax, in single precision as in C."""
     one = np.float32
     scale = one(work_scale)
-    qln2 = int(0.693147 / float(scale))
+    qln2 = int(LN2 / float(scale))
     qb = int(one(1.353) / scale)
     qc = int(one(0.344) / (one(0.3585) * scale * scale))
     return qln2, 65536 // qln2, qb, qc

@@ -11,7 +11,7 @@ from sim.errors import InputError, did_you_mean
 from sim.hardware import Hardware
 from sim.isa import ACCUMULATE_BIT, ACCUMULATOR_BIT, Program
 from sim.lower.encode import Stream
-from sim.lower.matmul import emit_softmax_constants
+from sim.lower.matmul import emit_softmax_constants, scale_problems
 from sim.lower.tiling import blocks_of
 from sim.lower.work import ACTIVATIONS, Norm
 
@@ -28,9 +28,7 @@ PASSES = {"layernorm": ((1, 2), (3, 4), (0, 0)), "softmax": ((5, 5), (6, 7), (0,
 
 
 def norm_tile_rows(work: Norm, hw: Hardware) -> int:
-    """Return how many rows go into the accumulator at once (single buffered); InputError if not even one
-    does.
-    """
+    """Return how many rows go into the accumulator at once; InputError if not even one does."""
     col_blocks = blocks_of(work.cols, hw.dim)
     row_blocks = hw.acc_rows // (hw.dim * col_blocks)
     if row_blocks < 1:
@@ -52,6 +50,7 @@ def lower_norm(work: Norm, hw: Hardware) -> Program:
         problems.append(f"norm kind {work.kind!r} is unknown{did_you_mean(work.kind, PASSES)}")
     if not hw.features.normalizations:
         problems.append(f"{work.kind}: this machine has no normalisation units (features.normalizations)")
+    problems += scale_problems(work.kind, work.bert_scale)
     if problems:
         raise InputError(problems)
     stream = Stream(hw)

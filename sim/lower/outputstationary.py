@@ -1,6 +1,4 @@
-"""Output-stationary tiles: no hardware loop exists for them, the CPU issues every command
-(sp_tiled_matmul_os).
-"""
+"""Output-stationary tiles: the CPU issues every command, no hardware loop does (sp_tiled_matmul_os)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Where operands lie in DRAM, as in the recorded programs: 4-KiB aligned, one after the other from
-0x20010000.
-"""
+"""Where operands lie in DRAM: 4-KiB aligned in order from 0x20010000, as in the recorded programs."""
 
 from __future__ import annotations
 

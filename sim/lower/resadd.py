@@ -11,9 +11,7 @@ from sim.lower.work import ResidualAdd
 
 
 def resadd_tile(rows: int, cols: int, hw: Hardware) -> tuple[int, int]:
-    """Return the tile in ELEMENTS (rows, cols): halve rows or drop one block of columns until it fits half
-    of C.
-    """
+    """Return the tile in ELEMENTS (rows, cols): halve rows or drop a block of columns until it fits."""
     tile_rows, tile_cols = rows, cols
     while blocks_of(tile_rows, hw.dim) * hw.dim * blocks_of(tile_cols, hw.dim) > hw.acc_rows // 2:
         if tile_rows >= tile_cols or tile_cols <= hw.dim:

@@ -1,5 +1,4 @@
-"""Rows of the RTL tables -> work items (kinds matmul, resadd, norm, conv; README.md and PROGRAMS.md beside
-them).
+"""Rows of the RTL tables (kinds matmul, resadd, norm, conv; README.md beside them) -> work items.
 
 Sizes stand in columns of their own (matmul.csv, conv.csv, ...) or in ``case`` ("kind=matmul M=64 N=64 K=64
 tB=1", sweep.csv and configs.csv), often in both; ``case`` wins because it also carries the scale.
@@ -35,9 +34,7 @@ COLUMNS = {
     "J": ("J", "cols"),
     "relu": ("relu",),
 }
-"""Name in ``case`` -> columns that say the same. Convolution names (b, in, ic, ...) are columns as they
-stand.
-"""
+"""Name in ``case`` -> columns that say the same. Convolution names (b, in, ic, ...) are columns."""
 
 
 RowWork = Matmul | ResidualAdd | Norm | Conv

@@ -28,9 +28,7 @@ ORDERS = ("ijk", "jik")
 BITS_PER_BYTE = 8
 
 REQUEST_OVERHEAD_CYCLES = 6
-"""Round trip of a read request beyond memory latency and beats, as the DMA sees it (rtl README, rule "16
-requests").
-"""
+"""Round trip of a read beyond latency and beats, as the DMA sees it (rtl README, mvin rules)."""
 
 STORE_CYCLES_PER_BLOCK_ROW = 1.75
 """A 64-byte row of four blocks leaves the accumulator every 7 cycles (rtl README, rules for mvout)."""
@@ -47,9 +45,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Step:
-    """One tile: index (i0, j0, k0), and which loads of A and B it uses (positions in `Cut.a_parts`,
-    `b_parts`).
-    """
+    """One tile: (i0, j0, k0), and the loads it uses as positions in `Cut.a_parts`, `Cut.b_parts`."""
 
     index: Tile
     a_part: int
@@ -58,9 +54,7 @@ class Step:
 
 @dataclass
 class Cut:
-    """A complete plan. ``a_slots``/``b_slots``: first scratchpad row of each slot; parts in order of
-    loading.
-    """
+    """A complete plan; slots are first scratchpad rows, parts stand in order of loading."""
 
     tile: Tile
     counts: Tile
@@ -79,8 +73,7 @@ def span(index: int, size: int, limit: int) -> range:
 
 @lru_cache(maxsize=65536)
 def runs(needed: tuple[int, ...], group: int, bridge: int = 0) -> tuple[tuple[int, int], ...]:
-    """Return (start, length) of runs of adjacent block numbers, cut at multiples of ``group`` (aligned
-    requests).
+    """Return (start, length) of runs of adjacent blocks, cut at multiples of ``group`` (aligned reads).
 
     Gaps of at most ``bridge`` blocks are filled: one long request can be cheaper than two short ones.
     """
@@ -97,9 +90,7 @@ def runs(needed: tuple[int, ...], group: int, bridge: int = 0) -> tuple[tuple[in
 
 
 class LoadCost:
-    """Estimated cycles per row of a load: beats on the bus, or the share of the round trip with all ids in
-    use.
-    """
+    """Estimated cycles per row of a load: its beats, or its share of the round trip of all ids."""
 
     def __init__(self, hw: Hardware):
         self.row_bytes = hw.dim * hw.input_bytes
@@ -136,9 +127,7 @@ def column_bytes(blocks_k: int) -> int:
 
 
 def index_rows(blocks_k: int, blocks_j: int, hw: Hardware) -> int:
-    """Return the scratchpad rows that the index of ``blocks_j`` columns of B takes (start row may be
-    shared).
-    """
+    """Return the scratchpad rows of the index of ``blocks_j`` columns (the first may be shared)."""
     return blocks_of(blocks_j * column_bytes(blocks_k), hw.dim * hw.input_bytes) + 1
 
 
@@ -209,9 +198,7 @@ def place_slots(cut: Cut, mask: Mask, hw: Hardware) -> bool:
 
 
 def estimate_cycles(cut: Cut, mask: Mask, rows_blocks: int, hw: Hardware) -> float:
-    """Return a rough length of the program: loads of the next part overlap computes and stores of the
-    present.
-    """
+    """Return a rough length: loads of the next part overlap computes and stores of the present."""
     cost, dim = LoadCost(hw), hw.dim
     blocks_k, blocks_j = mask.shape
     seen_a = seen_b = -1
@@ -254,9 +241,7 @@ def _b_cost(mask: Mask, cols: range, depth: range, cost: LoadCost, hw: Hardware)
 
 
 def candidates(rows_blocks: int, mask: Mask, hw: Hardware) -> Iterator[Tile]:
-    """Yield (I, J) tiles that fill half of the accumulator in different shapes; K is all of it (shrunk
-    later).
-    """
+    """Yield (I, J, all of K) for tiles that fill half of the accumulator in different shapes."""
     room = max(1, hw.acc_rows // 2 // hw.dim)
     blocks_k, blocks_j = mask.shape
     seen = set()

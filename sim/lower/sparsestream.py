@@ -35,7 +35,7 @@ class Builder:
 
     def __init__(self, work: BlockSparseMatmul, mask: Mask, cut: Cut, hw: Hardware):
         self.work, self.product, self.mask, self.cut, self.hw = work, work.matmul, mask, cut, hw
-        self.dim, self.gap = hw.dim, hw.cpu.command_cycles
+        self.dim, self.gap, self.acc_half = hw.dim, hw.cpu.command_cycles, hw.acc_rows // 2
         self.cost = LoadCost(hw)
         self.sizes = (self.product.m, self.product.n, self.product.k)
         self.blocks = matmul_blocks(self.product, hw.dim)
@@ -84,7 +84,7 @@ class Builder:
 
     def _c_local(self, half: int, i: int, j: int, ranges: tuple[range, range, range]) -> int:
         offset = ((i - ranges[0].start) * len(ranges[1]) + j - ranges[1].start) * self.dim
-        return (ACCUMULATOR_BIT | half * (self.hw.acc_rows // 2)) + offset
+        return (ACCUMULATOR_BIT | half * self.acc_half) + offset
 
     def _load(
         self,

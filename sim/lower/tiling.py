@@ -1,5 +1,4 @@
-"""Tile sizes: how much of an operator one hardware loop takes, by the rules of Gemmini's C library
-(gemmini.h).
+"""Tile sizes: how much of an operator one hardware loop takes (tiled_matmul_auto of gemmini.h).
 
 A tile (I, J, K) counts blocks of DIM rows and columns. With double buffering (WS) a tile may fill half of
 the scratchpad and half of the accumulator, without (OS) all of it.
@@ -36,9 +35,7 @@ def tile_counts(blocks: Tile, tile: Tile) -> Tile:
 
 
 class Room:
-    """The local memory one tile may use, in blocks: A and B share the scratchpad, C lives in the
-    accumulator.
-    """
+    """The local memory one tile may use, in blocks: scratchpad for A and B, accumulator for C."""
 
     def __init__(self, hw: Hardware, *, double_buffered: bool):
         halves = 2 if double_buffered else 1
@@ -97,18 +94,17 @@ def matmul_tile(work: Matmul, hw: Hardware) -> Tile:
     room = Room(hw, double_buffered=work.dataflow == "WS")
     blocks = matmul_blocks(work, hw.dim)
     problems = tile_problems(tile, blocks, room)
-    if work.activation in ("layernorm", "softmax") and tile[1] < blocks[1]:
+    whole_rows = work.activation in ("layernorm", "softmax")
+    if whole_rows and tile[1] < blocks[1]:
         problems.append(
             f"tile J = {tile[1]}: {work.activation} needs whole rows in one tile, J = {blocks[1]} blocks"
         )
-        whole = (tile[0], blocks[1], tile[2])
-        nearest = room.nearest(whole, blocks)
-        fits = nearest[1] == blocks[1]
-    else:
-        nearest, fits = room.nearest(tile, blocks), True
     if problems:
         where = f"matmul {work.m}x{work.n}x{work.k} ({work.dataflow}): "
-        hint = f"; nearest legal tile: {nearest}" if fits else f"; this machine holds {room.acc} blocks of C"
+        nearest = room.nearest((tile[0], blocks[1] if whole_rows else tile[1], tile[2]), blocks)
+        hint = f"; nearest legal tile: {nearest}"
+        if whole_rows and nearest[1] < blocks[1]:
+            hint = f"; whole rows of at most {min(room.acc, room.spad - 1) * hw.dim} columns fit"
         raise InputError([where + problem + hint for problem in problems])
     return tile
 

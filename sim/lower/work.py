@@ -24,9 +24,7 @@ DEFAULT_SCALE = 0.05
 
 @dataclass(frozen=True)
 class Operand:
-    """A matrix in DRAM: ``address`` in bytes of its first element, ``row_stride`` in elements (0 = one row,
-    repeated).
-    """
+    """A matrix in DRAM: byte address of its first element, elements from row to row (0: one row)."""
 
     address: int
     row_stride: int
@@ -117,9 +115,7 @@ class ResidualAdd:
 
 @dataclass(frozen=True)
 class Norm:
-    """C[rows, cols] = kind(X) row by row; X of accumulator type, C of input type, both dense (stride =
-    cols).
-    """
+    """C[rows, cols] = kind(X) row by row, both dense; X of accumulator type, C of input type."""
 
     rows: int
     cols: int

@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,6 +19,7 @@ from sim.errors import InputError
 if TYPE_CHECKING:
     from sim.validate.report import Report
     from sim.validate.runner import Progress, Result
+    from sim.validate.tables import Row
 
 Measurements = Annotated[
     list[Path] | None,
@@ -36,6 +39,20 @@ Clock = Annotated[
 Setting = Annotated[list[str] | None, typer.Option("--set", help="Override key=value; repeatable.")]
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Which rows are simulated: of these kinds and machines (empty = all), with an id of this pattern."""
+
+    kinds: tuple[str, ...] = ()
+    machines: tuple[str, ...] = ()
+    case: str = "*"
+
+    def takes(self, row: Row) -> bool:
+        """Return whether a row is among them."""
+        fits = (not self.kinds or row.kind in self.kinds) and (not self.machines or row.cfg in self.machines)
+        return fits and fnmatchcase(row.id, self.case)
+
+
 def validate(
     measurements: Measurements = None,
     programs: Programs = None,
@@ -48,13 +65,16 @@ def validate(
     timelines: Annotated[bool, typer.Option(help="Compare timeline files command by command, too.")] = True,
     kind: Annotated[list[str] | None, typer.Option(help="Only rows of this kind; repeatable.")] = None,
     cfg: Annotated[list[str] | None, typer.Option(help="Only rows of this machine; repeatable.")] = None,
+    case: Annotated[str | None, typer.Option(help="Only rows whose id matches, e.g. 'mvin_*'.")] = None,
+    rows: Annotated[bool, typer.Option(help="Print every row, not only the groups.")] = True,
     jobs: Jobs = 0,
     clock: Clock = "leap",
 ) -> None:
     """Simulate measured rows and print the error of cycles, bytes and requests per row and per group."""
     if as_json and markdown:
         raise InputError("--json and --markdown exclude each other: choose one")
-    report = _validated(measurements, programs, way, timelines, (kind, cfg), jobs, clock)
+    chosen = Selection(tuple(kind or ()), tuple(cfg or ()), case or "*")
+    report = _validated(measurements, programs, way, timelines, chosen, jobs, clock)
     if as_json:
         json.dump(report.as_dict(), sys.stdout, indent=1)
         sys.stdout.write("\n")
@@ -65,7 +85,7 @@ def validate(
     else:
         from sim.validate.text import text
 
-        sys.stdout.write(text(report))
+        sys.stdout.write(text(report, with_rows=rows))
 
 
 def replay(
@@ -119,7 +139,7 @@ def compare(
     from sim.validate import comparison
 
     rule = peers.rule(peer)
-    report = _validated(measurements, programs, "auto", False, (["matmul"], None), jobs, clock)
+    report = _validated(measurements, programs, "auto", False, Selection(("matmul",)), jobs, clock)
     table = comparison.against(rule, report.results)
     typer.echo(json.dumps(comparison.as_dict(table), indent=1) if as_json else comparison.text(table))
 
@@ -129,7 +149,7 @@ def _validated(
     programs: Sequence[Path] | None,
     way: str,
     with_timelines: bool,
-    only: tuple[Sequence[str] | None, Sequence[str] | None],
+    chosen: Selection,
     jobs: int,
     clock: str,
 ) -> Report:
@@ -139,7 +159,6 @@ def _validated(
 
     announce_compilation()
     files = list(measurements or sources.default_tables())
-    kinds, machines = only
     with _progress("rows") as progress:
         results: list[Result] = runner.validate(
             files,
@@ -147,15 +166,12 @@ def _validated(
             way=way,
             jobs=jobs or os.cpu_count() or 1,
             clock=clock,
-            select=lambda row: (not kinds or row.kind in kinds) and (not machines or row.cfg in machines),
+            select=chosen.takes,
             progress=progress,
         )
     compared = []
-    if (
-        with_timelines
-        and not (kinds or machines)
-        and any(sources.is_timeline(csvfile.read(p)) for p in files)
-    ):
+    times = any(sources.is_timeline(csvfile.read(path)) for path in files)
+    if times and with_timelines and chosen == Selection():
         with _progress("timelines") as progress:
             compared = timelines.compare(
                 files, tuple(programs or ()), way=way, clock=clock, progress=progress

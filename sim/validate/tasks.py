@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.errors import CaratError, Hang
-from sim.isa import Funct, Program
+from sim.isa import Program
 from sim.validate.recordings import with_gap
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ NEVER_ENDS = -1
 _BROKEN = (
     ArithmeticError,
     AssertionError,
+    AttributeError,
     LookupError,
     MemoryError,
     RuntimeError,
@@ -86,6 +87,7 @@ class Outcome:
     reason: str = ""
     parts: Mapping[str, Outcome] = field(default_factory=dict)
     timeline: Any = None
+    next_phase: int = 0
 
 
 def simulate(task: Task, clock: str = "leap") -> Outcome:
@@ -130,6 +132,7 @@ def _run(hw: Hardware, program: Program, phase: int, clock: str, timeline: bool 
         sections=tuple(int(part) for part in result.sections),
         causes={name: int(count) for name, count in result.causes.items()},
         timeline=result.timeline,
+        next_phase=int(result.phase),
     )
 
 
@@ -153,5 +156,5 @@ def _encoder(task: Task, sizes: EncoderSizes, clock: str) -> Outcome:
         if key not in alone:
             alone[key] = _run(task.hw, program, phase, clock)
         parts[name] = Outcome(cycles, alone[key].counters, causes=alone[key].causes)
-        phase ^= int(np.count_nonzero(program["funct"] == Funct.LOOP_WS)) & 1
+        phase = alone[key].next_phase
     return Outcome(whole.cycles, whole.counters, whole.sections, whole.causes, parts=parts)

@@ -6,21 +6,25 @@ from collections.abc import Sequence
 
 from sim.validate import statistics
 from sim.validate.report import Report
+from sim.validate.runner import Result
 from sim.validate.statistics import percent
 from sim.validate.tasks import NEVER_ENDS
 
 WORST_ROWS = 10
 """How many of the rows with the largest errors are listed."""
 
+_ROW_HEAD = ("row", "measured", "simulated", "error")
 _HEAD = ("group", "rows", "exact", "mean", "median", "p90", "worst", "bytes", "requests", "bars")
 
 
-def text(report: Report) -> str:
-    """Return errors per group, the worst rows, and the share of exact commands of each timeline."""
+def text(report: Report, with_rows: bool = True) -> str:
+    """Return the error of every row (unless told not to), errors per group, the worst rows, and timelines."""
     parts = []
     if report.overall is None:
         parts.append("no rows")
     else:
+        if with_rows:
+            parts += [_columns([_ROW_HEAD, *map(_row, report.results)]), ""]
         groups = {"all rows": report.overall, **{k: g for k, g in report.groups.items() if " " not in k}}
         parts.append(_columns([_HEAD, *(statistics.figures(key, group) for key, group in groups.items())]))
         parts += _worst(report)
@@ -32,14 +36,21 @@ def text(report: Report) -> str:
 
 def _worst(report: Report) -> list[str]:
     ranked = sorted((r for r in report.results if r.error), key=lambda r: -abs(r.error))[:WORST_ROWS]
-    lines = [f"worst {len(ranked)} rows:"] if ranked else ["every row is exact"]
+    lines = ["", f"worst {len(ranked)} rows:"] if ranked else ["", "every row is exact"]
     for result in ranked:
-        said = result.outcome.cycles
-        simulated = "never ends" if said == NEVER_ENDS else "not simulated" if said is None else f"{said:,}"
-        measured = "never ends" if result.row.cycles == NEVER_ENDS else f"{result.row.cycles:,}"
-        line = f"  {statistics.name(result)}: measured {measured}, simulated {simulated}"
-        lines.append(f"{line} ({percent(result.error)}) {_first_line(result.outcome.reason)}".rstrip())
+        name, measured, simulated, error = _row(result)
+        line = f"  {name}: measured {measured}, simulated {simulated} ({error})"
+        lines.append(f"{line} {_first_line(result.outcome.reason)}".rstrip())
     return lines
+
+
+def _row(result: Result) -> tuple[str, str, str, str]:
+    measured, simulated = _cycles(result.row.cycles), _cycles(result.outcome.cycles)
+    return (statistics.name(result), measured, simulated, percent(result.error))
+
+
+def _cycles(cycles: int | None) -> str:
+    return "not simulated" if cycles is None else "never ends" if cycles == NEVER_ENDS else f"{cycles:,}"
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> str:

@@ -141,3 +141,20 @@ def test_bad_input_is_refused_by_name(tmp_path: Path) -> None:
         density.main([str(tmp_path / "sweep.csv"), "-o", str(tmp_path / "p.bmp")])
     with pytest.raises(InputError, match="holds no numbers"):
         pareto.main([str(tmp_path / "sweep.csv"), "--x", "hardware"])
+
+
+def test_as_a_program_bad_input_ends_with_2_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["density", str(tmp_path / "none.csv")])
+    with pytest.raises(SystemExit) as end:
+        style.run(density.main)
+    assert end.value.code == 2
+    assert "none.csv" in capsys.readouterr().err
+
+
+def test_crowded_front_points_share_a_number() -> None:
+    axes = Figure(figsize=(5, 4), dpi=100).subplots()
+    points = pd.DataFrame({"cycles": [1.0, 1.001, 9.0], "energy_pj": [9.0, 8.99, 1.0], "knob": [1, 2, 3]})
+    pareto.pareto(axes, points)
+    assert [text.get_text() for text in axes.texts if len(text.get_text()) < 6] == ["1-2", "3"]

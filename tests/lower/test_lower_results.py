@@ -1,7 +1,7 @@
 """Oracle: a program run on a machine without time leaves exactly numpy's product in DRAM.
 
-So every (i, j, k) block is computed once and only once, nothing is read before it is loaded, no operand leaves its
-memory or its half, and the multiply-accumulates of the stream are those of the operator.
+So every (i, j, k) block is computed once and only once, nothing is read before it is loaded, no operand
+leaves its memory or its half, and the multiply-accumulates of the stream are those of the operator.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def test_block_sparse_tiles_by_hand_do_not_change_the_result(machines):
     hw = machines["small"]
     dense = sized(hw, 90, 70, 100, bias="row")
     mask = np.random.default_rng(3).random((7, 5)) < 0.4
-    for tile, order in product([(1, 1, 1), (2, 3, 2), (6, 1, 3), (1, 5, 1)], ["ijk", "jik"]):
+    for tile, order in product([(1, 1, 1), (2, 2, 2), (4, 1, 3), (1, 4, 1)], ["ijk", "jik"]):
         shaped = replace(dense, tile=tile, loop_order=order)
         work = BlockSparseMatmul(shaped, tuple(map(tuple, mask.tolist())), INDEX_ADDRESS)
         found, expected, _ = run_matmul(work, hw, 3, mask)
@@ -165,7 +165,7 @@ def test_full_mask_is_the_dense_program(machines):
 
 
 def test_zero_blocks_are_not_loaded_and_the_index_is(machines):
-    """Law: bytes loaded of B are those of its non-zero blocks; the index comes on top, at least once in full."""
+    """Law: bytes loaded of B are those of its non-zero blocks; the index comes on top, in full."""
     hw = machines["default"]
     mask = np.random.default_rng(1).random((16, 16)) < 0.25
     work = BlockSparseMatmul(build.matmul(128, 256, 256), tuple(map(tuple, mask.tolist())), INDEX_ADDRESS)

@@ -6,7 +6,7 @@ rule shows within a minute. A known gap has a looser bar and names the deviation
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple

@@ -41,6 +41,7 @@ class FakeCore:
             counters={"DRAM_READ_BYTES": 64, "DRAM_WRITE_BYTES": 0},
             causes={"issue": 10 * len(program)},
             timeline=times if timeline else None,
+            phase=phase,
         )
 
 
