@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -262,8 +263,9 @@ def _worker(point: Point) -> Outcome:
     return _outcome(simulate_point, point)
 
 
-def _exit_with_parent() -> None:
-    """Watch the parent from a thread: a worker whose parent was killed must not wait for work for ever."""
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it: nobody else would end a worker whose parent was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         sentinel = parent.sentinel
@@ -274,7 +276,7 @@ def _executor(jobs: int, points: int) -> Executor:
     if jobs == 1:
         return ThreadPoolExecutor(1)
     context = multiprocessing.get_context("spawn")  # the same on every system, and safe beside compiled code
-    return ProcessPoolExecutor(min(jobs, points), mp_context=context, initializer=_exit_with_parent)
+    return ProcessPoolExecutor(min(jobs, points), mp_context=context, initializer=_begin_worker)
 
 
 def _futures(queue: deque[tuple[int, Point]], jobs: int) -> Iterator[tuple[int, Point, Future[Outcome]]]:

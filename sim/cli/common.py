@@ -8,14 +8,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from sim.errors import InputError
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 Progress = Callable[[int, int, str], None]
 
@@ -25,6 +22,9 @@ PATIENCE_S = 2.0
 """A run shorter than this shows no progress bar."""
 PIPED_WIDTH = 140
 """Columns of a table that goes into a file or pipe, where there is no terminal to ask."""
+UNLIMITED_WIDTH = 10_000
+EDGES = 2
+"""Columns that a table needs beside what rich measures."""
 
 Workload = Annotated[str, typer.Argument(help="Workload name (see `carat list`) or a graph file (.json).")]
 Machine = Annotated[str, typer.Option("--hw", help="Machine: a preset (see `carat list`) or a TOML file.")]
@@ -148,27 +148,28 @@ def announce_compilation() -> None:
         typer.echo(message, err=True)
 
 
-def console() -> Console:
-    """Return the console of the answer: coloured and as wide as the terminal, plain and wide when piped."""
-    from rich.console import Console
-
-    return Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
-
-
 def print_table(
     title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1
 ) -> None:
-    """Print a table; the first ``text_columns`` columns are left-aligned, the others are numbers."""
+    """Print a table as wide as the terminal (plain and wide when piped), wider where numbers would be cut.
+
+    The first ``text_columns`` columns are left-aligned and may fold, but for the very first; others are numbers.
+    """
     from rich.box import SIMPLE_HEAD
+    from rich.console import Console
     from rich.markup import escape
+    from rich.measure import Measurement
     from rich.table import Table
 
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for index, heading in enumerate(headings):
         if index < text_columns:
-            table.add_column(heading, overflow="fold")
+            table.add_column(heading, overflow="fold", no_wrap=index == 0)
         else:
             table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    console().print(table)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    unlimited = console.options.update(width=UNLIMITED_WIDTH)
+    console.width = max(console.width, Measurement.get(console, unlimited, table).minimum + EDGES)
+    console.print(table)

@@ -13,10 +13,7 @@ from sim.cli import common
 if TYPE_CHECKING:
     from sim.result import Result
 
-HEADINGS = (
-    *("operators", "count", "cycles", "share", "MACs"),
-    *("utilization", "read MB", "write MB", "energy uJ", "visited"),
-)
+HEADINGS = ("operators", "ops", "cycles", "share", "util", "read MB", "write MB", "energy uJ", "visited")
 
 
 def run(
@@ -134,7 +131,6 @@ def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
         f"{row['ops']}",
         f"{row['cycles']:,}",
         f"{row['share']:.1%}",
-        f"{row['macs']:,}",
         f"{row['utilization']:.1%}",
         f"{_mega(row['dram_read_bytes']):,.3f}",
         f"{_mega(row['dram_write_bytes']):,.3f}",

@@ -1,13 +1,16 @@
 """Which cause a cycle has, and the interval counters: judged once per visited cycle, valid until the next visit.
 
 Between two visits nothing changes, so what held at the visit holds for the whole interval; counters grow by its
-length. The first cause that applies wins, in the order of `Cause`.
+length. The first cause that applies wins, in the order of the function below: the array is the resource that time is
+charged for, so a cycle in which it takes a row is compute, whatever else happens.
 """
 
 from numba import njit
 
-from sim.core import mvout, writer
+from sim.core import execute, loop_matmul, mesh, mvout, reservation, writer
 from sim.core.events import Cause, Event
+from sim.core.params import RING
+from sim.core.reservation import EX, LD, ST
 
 COMPUTE = int(Cause.COMPUTE)
 BANK_CONFLICT = int(Cause.BANK_CONFLICT)
@@ -19,24 +22,109 @@ QUEUE_FULL = int(Cause.QUEUE_FULL)
 FILL_DRAIN = int(Cause.FILL_DRAIN)
 ISSUE = int(Cause.ISSUE)
 
-E_STALL = int(Event.COMMAND_STALL_CYCLES)
+STALL = int(Event.COMMAND_STALL_CYCLES)
+LD_WAIT = int(Event.LOAD_DMA_WAIT_CYCLE)
+LD_ACTIVE = int(Event.LOAD_ACTIVE_CYCLE)
+ST_WAIT = int(Event.STORE_DMA_WAIT_CYCLE)
+ST_ACTIVE = int(Event.STORE_ACTIVE_CYCLE)
+EX_ACTIVE = int(Event.EXE_ACTIVE_CYCLE)
+EX_FLUSH = int(Event.EXE_FLUSH_CYCLE)
+EX_BLOCK = int(Event.EXE_CONTROL_Q_BLOCK_CYCLE)
+EX_PRELOAD_HAZ = int(Event.EXE_PRELOAD_HAZ_CYCLE)
+EX_OVERLAP_HAZ = int(Event.EXE_OVERLAP_HAZ_CYCLE)
+RS_FULL = int(Event.RESERVATION_STATION_FULL_CYCLES)
+RS_ACTIVE = int(Event.RESERVATION_STATION_ACTIVE_CYCLES)
+LOOP_ACTIVE = int(Event.LOOP_MATMUL_ACTIVE_CYCLES)
+MAIN = int(Event.MAIN_LD_CYCLES)  # LD, ST, EX, LD_ST, LD_EX, ST_EX, LD_ST_EX follow in this order
+
+NEVER_POPPED = -(1 << 50)
 
 
 @njit
 def _cause(m):
     x = m.ex
+    r = m.rs
     if x.fire and not x.stalled:
-        return COMPUTE
+        # weights that go in without a compute beside them only fill the array
+        return FILL_DRAIN if x.kind == execute.SINGLE_PRELOAD else COMPUTE
     if x.stalled:
         return BANK_CONFLICT
-    if m.mesh.r_n > 0 or x.e_n > 0:
+    if x.state == execute.COMPUTE:
+        return QUEUE_FULL
+    if x.state != execute.WAITING:
         return FILL_DRAIN
+    if r.wait_n[EX] > 0:
+        s = r.waiting[EX, r.wait_head[EX]]
+        if r.deps[EX, s, LD]:
+            return LOAD_WAIT
+        if r.deps[EX, s, ST]:
+            return STORE_WAIT
+    if x.q_n > 1:
+        return DEPENDENCY
+    if m.mesh.r_n > 0 or x.e_n > 0 or r.n[EX] > 0:
+        return FILL_DRAIN
+    if m.norm.state[0] > 1 or m.norm.state[1] > 1:
+        return NORMALIZE
+    if mvout.busy(m) or writer.busy(m) or m.st.q_n > 0 or m.st.c_n > 0:
+        return STORE_WAIT
+    if m.rd.used > 0 or m.ld.q_n > 0 or m.ld.c_n > 0:
+        return LOAD_WAIT
+    if m.fe.stalled:
+        return QUEUE_FULL
     return ISSUE
+
+
+@njit
+def _main(m):
+    """Which controllers are busy: index behind MAIN_LD_CYCLES, or -1 for none."""
+    load = m.ld.q_n > 0 or m.ld.c_n > 0
+    store = m.st.q_n > 0 or m.st.c_n > 0
+    run = m.ex.q_n > 0 or mesh.in_progress(NEVER_POPPED, m)
+    if load:
+        if store:
+            return 6 if run else 3
+        return 4 if run else 0
+    if store:
+        return 5 if run else 1
+    return 2 if run else -1
 
 
 @njit
 def settle(m, length, count, cause):
     """Charge `length` cycles to their cause and to the counters of the signals that are on."""
     cause[_cause(m)] += length
+    x = m.ex
     if m.fe.stalled:
-        count[E_STALL] += length
+        count[STALL] += length
+    if m.ld.state == 1:
+        count[LD_WAIT] += length
+    elif m.ld.state == 2:
+        count[LD_ACTIVE] += length
+    if m.st.state == 1:
+        count[ST_WAIT] += length
+    elif m.st.state == 2:
+        count[ST_ACTIVE] += length
+    if x.state == execute.COMPUTE:
+        count[EX_ACTIVE] += length
+        if x.e_n > m.p.read_delay:
+            count[EX_BLOCK] += length
+    elif x.state != execute.WAITING:
+        count[EX_FLUSH] += length
+    elif x.q_n > 1 and m.p.raw_impossible == 0 and m.mesh.t_n > 0:
+        h = x.q_head
+        h1 = (h + 1) % RING
+        h2 = (h + 2) % RING
+        if x.q_funct[h] == 6 and execute.conflicts(NEVER_POPPED, m, x.q_rs1[h], x.q_rs1[h1], x.q_rs2[h1]):
+            count[EX_PRELOAD_HAZ] += length
+        elif x.q_n > 2 and x.q_funct[h1] == 6 and x.q_funct[h] > 3 and x.q_funct[h] < 6:
+            if execute.conflicts(NEVER_POPPED, m, x.q_rs1[h1], x.q_rs1[h2], x.q_rs2[h2]):
+                count[EX_OVERLAP_HAZ] += length
+    which = _main(m)
+    if which >= 0:
+        count[MAIN + which] += length
+    if reservation.busy(m):
+        count[RS_ACTIVE] += length
+    if m.fe.unrolled.n == 0 or reservation.head_blocked(m):
+        count[RS_FULL] += length
+    if m.fe.mat.n > 0 or loop_matmul.busy(m):
+        count[LOOP_ACTIVE] += length

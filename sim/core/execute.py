@@ -221,6 +221,12 @@ def _begin(m, kind):
 
 
 @njit
+def conflicts(now, m, a, b, c):
+    """Does one of these local addresses meet an outstanding result?"""
+    return mesh.hazard(now, m, a) or mesh.hazard(now, m, b) or mesh.hazard(now, m, c)
+
+
+@njit
 def _decide(now, m, pending):
     """State WAITING: choose what the head of the queue becomes. True when the state changed."""
     x = m.ex
@@ -251,9 +257,7 @@ def _decide(now, m, pending):
         if f0 == 6 and x.q_n > 1:
             ok = p.raw_impossible == 1
             if not ok:
-                ok = not (
-                    mesh.hazard(now, m, x.q_rs1[h]) or mesh.hazard(now, m, x.q_rs1[i1]) or mesh.hazard(now, m, x.q_rs2[i1])
-                )
+                ok = not conflicts(now, m, x.q_rs1[h], x.q_rs1[i1], x.q_rs2[i1])
             if ok:
                 _begin(m, SINGLE_PRELOAD)
                 return True
@@ -266,9 +270,7 @@ def _decide(now, m, pending):
                 if third:
                     ok = x.q_n > 2
                     if ok and p.raw_impossible == 0:
-                        ok = not (
-                            mesh.hazard(now, m, x.q_rs1[i1]) or mesh.hazard(now, m, x.q_rs1[i2]) or mesh.hazard(now, m, x.q_rs2[i2])
-                        )
+                        ok = not conflicts(now, m, x.q_rs1[i1], x.q_rs1[i2], x.q_rs2[i2])
                 if ok:
                     _begin(m, OVERLAPPED)
                     return True

@@ -19,6 +19,8 @@ E_RB = int(Event.DRAM_READ_BYTES)
 E_WR = int(Event.DRAM_WRITE_REQUESTS)
 E_WB = int(Event.DRAM_WRITE_BYTES)
 E_WU = int(Event.DRAM_WRITE_BYTES_UNMASKED)
+E_MAXR = int(Event.MAX_OUTSTANDING_READS)
+E_MAXW = int(Event.MAX_OUTSTANDING_WRITES)
 E_RBEATS = int(Event.BUS_READ_BEATS)
 E_WBEATS = int(Event.BUS_WRITE_BEATS)
 
@@ -51,7 +53,6 @@ DTYPE = np.dtype(
         ("w_drained", "i8"),  # when the write queue has drained, in units of 1/write_den cycle
         ("reads_out", "i8"),
         ("writes_out", "i8"),
-        ("moved", "i8"),  # 1: something moved in this visit
     ]
 )
 
@@ -155,6 +156,8 @@ def step_a(now, m, count):
             b.r_xact[i] = b.pa.arg[0] & 0xFFFF
             b.r_n += 1
             b.reads_out += 1
+            if b.reads_out > count[E_MAXR]:
+                count[E_MAXR] = b.reads_out
             count[E_RR] += 1
             count[E_RB] += beats * p.beat_bytes
         else:
@@ -169,6 +172,8 @@ def step_a(now, m, count):
                 b.w_ready[i] = (b.w_drained + p.write_den - 1) // p.write_den + p.mem_latency
                 b.w_n += 1
                 b.writes_out += 1
+                if b.writes_out > count[E_MAXW]:
+                    count[E_MAXW] = b.writes_out
                 count[E_WR] += 1
                 count[E_WB] += b.pa.arg[0] & 0xFFFF
                 count[E_WU] += b.pa.arg[0] >> 16

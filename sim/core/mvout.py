@@ -192,9 +192,9 @@ def _normalize(now, m, count):
             return False
         m.acc.read_t[bank] = NEVER
         normalizer.enter(now, m, o.stat[r], o.norm[r])
-        if p.has_norm:
-            count[E_NORM] += 1
         to_memory = o.norm[r] == 0
+        if not to_memory:
+            count[E_NORM] += 1
     o.n_head = (o.n_head + 1) % QUEUE
     o.n_n -= 1
     o.n_pop_t = now

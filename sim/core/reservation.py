@@ -82,6 +82,15 @@ def busy(m):
 
 
 @njit
+def head_blocked(m):
+    """The next command to enter finds the table of its class full."""
+    q = m.fe.unrolled
+    c = _class_of(q.funct[0], q.rs1[0])
+    limit = m.p.rs_ld if c == LD else (m.p.rs_ex if c == EX else m.p.rs_st)
+    return q.n > 0 and m.rs.n[c] >= limit
+
+
+@njit
 def _range(m, c, s, which, address, rows):
     """Note an operand: `rows` local rows from `address`."""
     r = m.rs

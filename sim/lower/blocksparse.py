@@ -23,7 +23,8 @@ from sim.isa import Program
 from sim.lower import matmul
 from sim.lower.encode import Stream
 from sim.lower.merge import interleave
-from sim.lower.sparseplan import Cut, Mask, choose_cut, column_bytes, make_cut
+from sim.lower.sparsecost import Profile
+from sim.lower.sparseplan import Cut, choose_cut, column_bytes, make_cut
 from sim.lower.sparsestream import Builder
 from sim.lower.tiling import matmul_blocks, matmul_tile, tile_counts
 from sim.lower.work import BlockSparseMatmul
@@ -67,7 +68,7 @@ def lower_blocksparse(work: BlockSparseMatmul, hw: Hardware) -> Program:
     if work.nonzero_blocks == len(work.mask) * len(work.mask[0]):
         return matmul.lower_matmul(work.matmul, hw)
     mask = np.asarray(work.mask, dtype=bool)
-    cut = _cut(work, mask, hw)
+    cut = _cut(work, Profile(mask, hw), hw)
     stream = Stream(hw)
     matmul.emit_config(stream, work.matmul, hw)
     interleave(stream, Builder(work, mask, cut, hw).streams(), hw)
@@ -75,14 +76,14 @@ def lower_blocksparse(work: BlockSparseMatmul, hw: Hardware) -> Program:
     return stream.program()
 
 
-def _cut(work: BlockSparseMatmul, mask: Mask, hw: Hardware) -> Cut:
+def _cut(work: BlockSparseMatmul, profile: Profile, hw: Hardware) -> Cut:
     rows_blocks = matmul_blocks(work.matmul, hw.dim)[0]
     if work.matmul.tile is None:
-        cut = choose_cut(rows_blocks, mask, hw)
+        cut = choose_cut(rows_blocks, profile, hw)
     else:
         tile = matmul_tile(work.matmul, hw)
         matmul.check_order(work.matmul, tile_counts(matmul_blocks(work.matmul, hw.dim), tile))
-        cut = make_cut(tile, work.matmul.loop_order, rows_blocks, mask, hw)
+        cut = make_cut(tile, work.matmul.loop_order, rows_blocks, profile, hw)
     if cut is None:
         raise InputError(
             f"block-sparse matmul {work.matmul.m}x{work.matmul.n}x{work.matmul.k}: tile "

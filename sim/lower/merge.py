@@ -71,28 +71,31 @@ def interleave(stream: Stream, streams: tuple[list[Item], list[Item], list[Item]
         1,
     )
     done: tuple[list[float], list[float], list[float]] = ([], [], [])
+    counts, lengths = [0, 0, 0], [len(items) for items in streams]
     now = 0.0
-    while any(len(done[kind]) < len(streams[kind]) for kind in range(3)):
+    for _ in range(sum(lengths)):
         chosen, chosen_at = -1, float("inf")
         for kind in PRIORITY:
-            if len(done[kind]) == len(streams[kind]):
+            if counts[kind] == lengths[kind]:
                 continue
-            item = streams[kind][len(done[kind])]
-            if any(len(done[other]) < item.needs[other] for other in range(3)):
+            item = streams[kind][counts[kind]]
+            loads, computes, stores = item.needs
+            if counts[LOAD] < loads or counts[EXECUTE] < computes or counts[STORE] < stores:
                 continue
             room_at = units[kind].room_at(now, len(item.commands))
             if room_at < chosen_at:
                 chosen, chosen_at = kind, room_at
-        item = streams[chosen][len(done[chosen])]
+        item = streams[chosen][counts[chosen]]
         unit = units[chosen]
-        ready = [done[other][item.needs[other] - 1] for other in range(3) if item.needs[other]]
-        start = max(chosen_at + ISSUE_CYCLES, unit.free_at, *ready, 0.0)
+        ready = [done[kind][need - 1] for kind, need in enumerate(item.needs) if need]
+        start = max(chosen_at + ISSUE_CYCLES, unit.free_at, *ready)
         if len(unit.in_flight) == in_flight:
             start = max(start, unit.in_flight[0])
         unit.free_at = start + item.busy_cycles
         complete = start + item.drain_cycles + tails[chosen]
         unit.in_flight.append(complete)
         done[chosen].append(complete)
+        counts[chosen] += 1
         for _ in item.commands[1:]:
             insort(unit.held, unit.free_at)
         insort(unit.held, complete)

@@ -11,27 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import product
 
 import numpy as np
-import numpy.typing as npt
 
 from sim.hardware import Hardware
-from sim.lower.tiling import Tile, blocks_of
-
-Mask = npt.NDArray[np.bool_]
+from sim.lower.sparsecost import STORE_CYCLES_PER_BLOCK_ROW, Mask, Profile, runs
+from sim.lower.tiling import Tile, blocks_of, tile_counts
 
 ORDERS = ("ijk", "jik")
 """Loop orders with k innermost: an accumulator half holds one output tile."""
 
 BITS_PER_BYTE = 8
 
-REQUEST_OVERHEAD_CYCLES = 6
-"""Round trip of a read beyond latency and beats, as the DMA sees it (rtl README, mvin rules)."""
+SHARED_BANK_SLOWDOWN = 2.0
+"""A and B in one single-ported bank take turns: 32 instead of 16 cycles per pair (rtl README, compute
+rules).
+"""
 
-STORE_CYCLES_PER_BLOCK_ROW = 1.75
-"""A 64-byte row of four blocks leaves the accumulator every 7 cycles (rtl README, rules for mvout)."""
+DEPTHS_TRIED = 4
+"""Depths of a tile that are estimated, from the largest that fits downwards: a shallow first part starts
+sooner.
+"""
 
 
 @dataclass(frozen=True)
@@ -71,49 +72,6 @@ def span(index: int, size: int, limit: int) -> range:
     return range(index * size, min((index + 1) * size, limit))
 
 
-@lru_cache(maxsize=65536)
-def runs(needed: tuple[int, ...], group: int, bridge: int = 0) -> tuple[tuple[int, int], ...]:
-    """Return (start, length) of runs of adjacent blocks, cut at multiples of ``group`` (aligned reads).
-
-    Gaps of at most ``bridge`` blocks are filled: one long request can be cheaper than two short ones.
-    """
-    found: list[tuple[int, int]] = []
-    for block in needed:
-        if found:
-            start, length = found[-1]
-            gap = block - (start + length)
-            if gap <= bridge and start // group == block // group:
-                found[-1] = (start, block - start + 1)
-                continue
-        found.append((block, 1))
-    return tuple(found)
-
-
-class LoadCost:
-    """Estimated cycles per row of a load: its beats, or its share of the round trip of all ids."""
-
-    def __init__(self, hw: Hardware):
-        self.row_bytes = hw.dim * hw.input_bytes
-        self.group = hw.loop_max_block_len
-        self.beat_cycles = max(1.0, hw.dma.bus_bytes / hw.memory.read_bytes_per_cycle)
-        self.bus_bytes = hw.dma.bus_bytes
-        self.round_trip_cycles = hw.memory.latency_cycles + REQUEST_OVERHEAD_CYCLES
-        self.ids = hw.dma.max_in_flight_requests
-
-    def row_cycles(self, blocks: int, block_bytes: int | None = None) -> float:
-        """Return the cycles of one row of ``blocks`` adjacent blocks."""
-        beats = -(-blocks * (block_bytes or self.row_bytes) // self.bus_bytes)
-        return max(beats * self.beat_cycles, (self.round_trip_cycles + beats * self.beat_cycles) / self.ids)
-
-    @property
-    def bridge(self) -> int:
-        """Widest gap of unneeded blocks that is cheaper to load than to start another request for."""
-        gap = 0
-        while gap + 2 < self.group and self.row_cycles(gap + 3) <= 2 * self.row_cycles(1):
-            gap += 1
-        return gap
-
-
 def order_steps(cut: Cut, order: str) -> Iterator[Tile]:
     """Yield tile indices in loop order."""
     for outer in product(*(range(cut.counts["ijk".index(name)]) for name in order)):
@@ -131,13 +89,12 @@ def index_rows(blocks_k: int, blocks_j: int, hw: Hardware) -> int:
     return blocks_of(blocks_j * column_bytes(blocks_k), hw.dim * hw.input_bytes) + 1
 
 
-def assign_parts(cut: Cut, mask: Mask, order: str) -> None:
+def assign_parts(cut: Cut, profile: Profile, order: str) -> None:
     """Fill steps and parts: walk the tiles, reload a part when it has left its slots."""
-    blocks_k, blocks_j = mask.shape
     slots = [min(2, cut.counts[0] * cut.counts[2]), min(2, cut.counts[1] * cut.counts[2])]
     held: list[list[int]] = [[], []]
     keys: list[list[tuple[int, int]]] = [[], []]
-    users: dict[int, set[int]] = {}
+    users: list[tuple[int, ...]] = []
     for i0, j0, k0 in order_steps(cut, order):
         used = []
         for side, key in enumerate(((i0, k0), (j0, k0))):
@@ -146,35 +103,31 @@ def assign_parts(cut: Cut, mask: Mask, order: str) -> None:
                 found = [len(keys[side])]
                 keys[side].append(key)
                 held[side] = ([*held[side], *found])[-slots[side] :]
+                users += [()] if side == 0 else []
             used.append(found[0])
-        users.setdefault(used[0], set()).add(j0)
+        users[used[0]] += (j0,)
         cut.steps.append(Step((i0, j0, k0), used[0], used[1]))
-    for position, key in enumerate(keys[0]):
-        columns = np.zeros(blocks_j, dtype=bool)
-        for j0 in users[position]:
-            columns[j0 * cut.tile[1] : (j0 + 1) * cut.tile[1]] = True
-        depth = span(key[1], cut.tile[2], blocks_k)
-        wanted = mask[depth.start : depth.stop][:, columns].any(axis=1)
-        needed = tuple(int(k) + depth.start for k in np.flatnonzero(wanted))
-        cut.a_parts.append(Part(key, needed, position % slots[0]))
-    for position, key in enumerate(keys[1]):
-        cut.b_parts.append(Part(key, (), position % slots[1]))
+    needs_a = profile.columns(cut.tile[1]).needs_a
+    known: dict[tuple[int, tuple[int, ...]], tuple[int, ...]] = {}
+    for position, (key, by) in enumerate(zip(keys[0], users, strict=True)):
+        if (key[1], by) not in known:
+            depth = span(key[1], cut.tile[2], needs_a.shape[1])
+            wanted = needs_a[list(by), depth.start : depth.stop].any(axis=0)
+            known[key[1], by] = tuple((np.flatnonzero(wanted) + depth.start).tolist())
+        cut.a_parts.append(Part(key, known[key[1], by], position % slots[0]))
+    cut.b_parts += [Part(key, (), position % slots[1]) for position, key in enumerate(keys[1])]
 
 
-def place_slots(cut: Cut, mask: Mask, hw: Hardware) -> bool:
+def place_slots(cut: Cut, profile: Profile, hw: Hardware) -> bool:
     """Give every slot its rows, A and B in different banks where possible; False if they don't fit."""
     dim, bank, total = hw.dim, hw.sp_bank_rows, hw.sp_rows
-    blocks_k, blocks_j = mask.shape
-    cost = LoadCost(hw)
-    a_rows = max(
-        cut.tile[0] * dim * sum(length for _, length in runs(part.needed, cost.group, cost.bridge))
-        for part in cut.a_parts
-    )
-    b_rows = 0
-    for part in cut.b_parts:
-        cols, depth = span(part.key[0], cut.tile[1], blocks_j), span(part.key[1], cut.tile[2], blocks_k)
-        count = int(mask[depth.start : depth.stop, cols.start : cols.stop].sum())
-        b_rows = max(b_rows, count * dim + index_rows(blocks_k, len(cols), hw))
+    blocks_k = len(profile.mask)
+    group, bridge = profile.cost.group, profile.cost.bridge
+    columns = max(sum(length for _, length in runs(part.needed, group, bridge)) for part in cut.a_parts)
+    a_rows = cut.tile[0] * dim * columns
+    edges = [*range(0, blocks_k, cut.tile[2]), blocks_k]
+    most = int(np.diff(profile.columns(cut.tile[1]).blocks[:, edges], axis=1).max())
+    b_rows = most * dim + index_rows(blocks_k, cut.tile[1], hw)
     two_a, two_b = max(p.slot for p in cut.a_parts) > 0, max(p.slot for p in cut.b_parts) > 0
     half = total // 2
     if two_a and two_b:
@@ -197,53 +150,44 @@ def place_slots(cut: Cut, mask: Mask, hw: Hardware) -> bool:
     return fits
 
 
-def estimate_cycles(cut: Cut, mask: Mask, rows_blocks: int, hw: Hardware) -> float:
+def estimate_cycles(cut: Cut, profile: Profile, rows_blocks: int) -> float:
     """Return a rough length: loads of the next part overlap computes and stores of the present."""
-    cost, dim = LoadCost(hw), hw.dim
-    blocks_k, blocks_j = mask.shape
+    cost, dim = profile.cost, profile.dim
+    blocks_k, blocks_j = profile.mask.shape
+    columns = profile.columns(cut.tile[1])
+    slowdown = SHARED_BANK_SLOWDOWN if cut.shared_banks else 1.0
+    a_cycles: dict[tuple[int, ...], float] = {}
     seen_a = seen_b = -1
-    loads, computes, stores = [], [], []
-    b_cache: dict[tuple[int, int], tuple[float, int]] = {}
+    total = compute = store = earlier_store = 0.0
     for step in cut.steps:
         i0, j0, k0 = step.index
         count_i = len(span(i0, cut.tile[0], rows_blocks))
-        cols, depth = span(j0, cut.tile[1], blocks_j), span(k0, cut.tile[2], blocks_k)
-        if (j0, k0) not in b_cache:
-            b_cache[j0, k0] = _b_cost(mask, cols, depth, cost, hw)
-        b_cycles, count = b_cache[j0, k0]
+        depth = span(k0, cut.tile[2], blocks_k)
         load = 0.0
         if step.a_part > seen_a:
             seen_a = step.a_part
-            for _, length in runs(cut.a_parts[seen_a].needed, cost.group, cost.bridge):
-                load += count_i * dim * cost.row_cycles(length)
+            needed = cut.a_parts[seen_a].needed
+            if needed not in a_cycles:
+                lengths = (length for _, length in runs(needed, cost.group, cost.bridge))
+                a_cycles[needed] = dim * sum(cost.row_cycles(length) for length in lengths)
+            load += count_i * a_cycles[needed]
         if step.b_part > seen_b:
             seen_b = step.b_part
-            load += b_cycles
-        loads.append(load)
-        computes.append(count * count_i * dim * (2.0 if cut.shared_banks else 1.0))
+            load += columns.load_cycles[j0, depth.stop] - columns.load_cycles[j0, depth.start]
+        total += max(compute, load, earlier_store)
+        earlier_store = store
+        blocks = columns.blocks[j0, depth.stop] - columns.blocks[j0, depth.start]
+        compute = float(blocks) * count_i * dim * slowdown
+        width = len(span(j0, cut.tile[1], blocks_j))
         last = k0 == cut.counts[2] - 1
-        stores.append(len(cols) * count_i * dim * STORE_CYCLES_PER_BLOCK_ROW if last else 0.0)
-    total = loads[0]
-    for n in range(len(loads)):
-        following = loads[n + 1] if n + 1 < len(loads) else 0.0
-        total += max(computes[n], following, stores[n - 1] if n else 0.0)
-    return total + stores[-1]
+        store = width * count_i * dim * STORE_CYCLES_PER_BLOCK_ROW if last else 0.0
+    return total + max(compute, earlier_store) + store
 
 
-def _b_cost(mask: Mask, cols: range, depth: range, cost: LoadCost, hw: Hardware) -> tuple[float, int]:
-    cycles, count = 0.0, 0
-    for k in depth:
-        needed = tuple(int(j) + cols.start for j in np.flatnonzero(mask[k, cols.start : cols.stop]))
-        count += len(needed)
-        for _, length in runs(needed, cost.group):
-            cycles += hw.dim * cost.row_cycles(length)
-    return cycles, count
-
-
-def candidates(rows_blocks: int, mask: Mask, hw: Hardware) -> Iterator[Tile]:
-    """Yield (I, J, all of K) for tiles that fill half of the accumulator in different shapes."""
+def candidates(rows_blocks: int, mask: Mask, hw: Hardware) -> Iterator[tuple[int, int]]:
+    """Yield (I, J) for tiles that fill half of the accumulator in different shapes."""
     room = max(1, hw.acc_rows // 2 // hw.dim)
-    blocks_k, blocks_j = mask.shape
+    blocks_j = mask.shape[1]
     seen = set()
     width = 1
     while True:
@@ -253,33 +197,37 @@ def candidates(rows_blocks: int, mask: Mask, hw: Hardware) -> Iterator[Tile]:
         high = blocks_of(rows_blocks, blocks_of(rows_blocks, high))
         if (high, wide) not in seen:
             seen.add((high, wide))
-            yield high, wide, blocks_k
+            yield high, wide
         if width >= min(blocks_j, room):
             return
         width = width * 3 // 2 + 1
 
 
-def make_cut(tile: Tile, order: str, rows_blocks: int, mask: Mask, hw: Hardware) -> Cut | None:
+def make_cut(tile: Tile, order: str, rows_blocks: int, profile: Profile, hw: Hardware) -> Cut | None:
     """Return the plan for one tile and order, or None if its parts don't fit the scratchpad."""
-    blocks_k, blocks_j = mask.shape
-    counts = (blocks_of(rows_blocks, tile[0]), blocks_of(blocks_j, tile[1]), blocks_of(blocks_k, tile[2]))
+    blocks_k, blocks_j = profile.mask.shape
+    counts = tile_counts((rows_blocks, blocks_j, blocks_k), tile)
     cut = Cut(tile, counts)
-    assign_parts(cut, mask, order)
-    return cut if place_slots(cut, mask, hw) else None
+    assign_parts(cut, profile, order)
+    return cut if place_slots(cut, profile, hw) else None
 
 
-def choose_cut(rows_blocks: int, mask: Mask, hw: Hardware) -> Cut | None:
+def choose_cut(rows_blocks: int, profile: Profile, hw: Hardware) -> Cut | None:
     """Return the plan with the shortest estimate, or None if nothing fits; ties keep the earlier one."""
     best, best_cycles = None, float("inf")
-    for high, wide, depth in candidates(rows_blocks, mask, hw):
-        for order in ORDERS:
-            pieces = 1
-            while (
-                cut := make_cut((high, wide, blocks_of(depth, pieces)), order, rows_blocks, mask, hw)
-            ) is None:
-                if blocks_of(depth, pieces) == 1:
+    blocks_k = len(profile.mask)
+    for high, wide in candidates(rows_blocks, profile.mask, hw):
+        several = rows_blocks > high and profile.mask.shape[1] > wide
+        for order in ORDERS if several else ORDERS[:1]:
+            pieces, tried = 1, 0
+            while tried < DEPTHS_TRIED and (depth := blocks_of(blocks_k, pieces)) > 0:
+                cut = make_cut((high, wide, depth), order, rows_blocks, profile, hw)
+                if cut is not None:
+                    tried += 1
+                    cycles = estimate_cycles(cut, profile, rows_blocks)
+                    if cycles < best_cycles:
+                        best, best_cycles = cut, cycles
+                if depth == 1:
                     break
-                pieces = pieces + 1 if pieces < 8 else pieces * 2
-            if cut is not None and (cycles := estimate_cycles(cut, mask, rows_blocks, hw)) < best_cycles:
-                best, best_cycles = cut, cycles
+                pieces = max(pieces + 1, pieces * 3 // 2)
     return best

@@ -22,7 +22,8 @@ from sim.isa import (
 )
 from sim.lower.encode import LOAD_FUNCTS, float_bits
 from sim.lower.merge import Command, Item
-from sim.lower.sparseplan import Cut, LoadCost, Mask, Step, column_bytes, runs, span
+from sim.lower.sparsecost import LoadCost, Mask, runs
+from sim.lower.sparseplan import Cut, Step, column_bytes, span
 from sim.lower.tiling import blocks_of, matmul_blocks
 from sim.lower.work import BlockSparseMatmul, Operand
 

@@ -102,7 +102,8 @@ def test_remedy_that_gives_no_legal_machine_is_left_out(result: sim.Result) -> N
 def test_timeline_of_one_invocation_agrees_with_its_cycles(result: sim.Result) -> None:
     timeline = result.timeline("L0.matmul_Q")
     assert len(timeline) and (timeline["t_alloc"] <= timeline["t_issue"]).all()
-    assert (timeline["t_issue"] <= timeline["t_complete"]).all()
+    completed = timeline["t_complete"] >= 0  # -1: completes as it issues
+    assert (timeline["t_issue"] <= timeline["t_complete"])[completed].all()
     cycles = result.ops.set_index("op").loc["L0.matmul_Q", "cycles"]
     assert timeline["t_complete"].max() <= cycles
 

@@ -39,6 +39,7 @@ if __name__ == "__main__":
     Path(sys.argv[3]).write_text(frame.to_csv(index=False))
 """
 POINTS = 5
+ROOT = Path(__file__).parents[2]
 CONFIG = {"version": "v", "seed": 1}
 
 
@@ -47,7 +48,10 @@ def start(tmp_path: Path, jobs: int, store: str, out: str, stop_after: int = -1)
     script.write_text(SWEEP)
     files = (str(tmp_path / store), str(tmp_path / out))
     arguments = [sys.executable, str(script), str(jobs), *files, str(stop_after)]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment
+    )
 
 
 def _wait_until_gone(group: int) -> None:

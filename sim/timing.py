@@ -1,0 +1,207 @@
+"""The door to the timing core: a program and a machine in, cycles, counters, causes and the command timeline out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.core import engine, explain, machine
+from sim.core.events import Cause, Event
+from sim.core.params import BANKS, RING, XACTS
+from sim.core.reservation import SLOTS, TIMELINE
+from sim.errors import Hang, InputError
+from sim.isa import COMMAND, Funct, Program
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+
+Clock = Literal["leap", "reference"]
+
+# The RTL's own assertion gives up after 10,000 cycles without an issue (ReservationStation.scala, gemmini_timeout);
+# the memory's round trip is added, so that a slow memory is not a hang.
+STALL_CYCLES = 10_000
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one program cost. ``cycles``: first accepted command to the last idle cycle (busy low, nothing left).
+
+    ``sections``: cycles of each fence-delimited part. ``counters``: names of `sim.core.events.Event`. ``causes``:
+    cycles by cause, summing to ``cycles``. ``timeline``: structured array (queue 0 ld / 1 ex / 2 st, funct, rs1, rs2,
+    t_alloc, t_issue, t_complete; -1 = completes on issue) or None. ``phase``: loop slot that comes next.
+    """
+
+    cycles: int
+    sections: tuple[int, ...]
+    counters: dict[str, int]
+    causes: dict[str, int]
+    timeline: npt.NDArray[np.void] | None
+    phase: int
+    visited_cycles: int
+
+
+def _limits(hw: Hardware) -> None:
+    """Refuse what the record has no room for, or what the core has no mechanism for."""
+    limits = [
+        ("dma.max_in_flight_requests", hw.dma.max_in_flight_requests, XACTS),
+        ("scratchpad.banks", hw.scratchpad.banks, BANKS),
+        ("accumulator.banks", hw.accumulator.banks, BANKS),
+        ("reservation_station.ld", hw.reservation_station.ld, SLOTS - 1),
+        ("reservation_station.ex", hw.reservation_station.ex, SLOTS - 1),
+        ("reservation_station.st", hw.reservation_station.st, SLOTS - 1),
+        ("queues.ld", hw.queues.ld, RING),
+        ("queues.st", hw.queues.st, RING),
+        ("queues.ex", hw.queues.ex, RING),
+        ("scratchpad.read_delay_cycles", hw.scratchpad.read_delay_cycles, 14),
+        ("scratchpad.read_pipeline_cycles", hw.scratchpad.read_pipeline_cycles, 14),
+        ("accumulator.latency_cycles", hw.accumulator.latency_cycles, 7),
+        ("accumulator.scale_latency_cycles", hw.accumulator.scale_latency_cycles, 31),
+        ("dma.mvin_scale_latency_cycles", hw.dma.mvin_scale_latency_cycles, RING),
+        ("array: rows inside the mesh (latency)", hw.mesh_latency_cycles, 1000),
+        ("array: tags of the mesh", hw.tag_queue_length, 63),
+        ("tracked commands (dma.max_in_flight_requests / dim + 1)", hw.load_commands_in_flight, 64),
+    ]
+    problems = [
+        f"{hw.name}: {name} = {value}: the timing core holds at most {most}; nearest legal value {most}"
+        for name, value, most in limits
+        if value > most
+    ]
+    if hw.memory.l2_bytes:
+        problems.append(
+            f"{hw.name}: memory.l2_bytes = {hw.memory.l2_bytes}: the timing core has no L2; nearest legal value 0"
+        )
+    if hw.accumulator.scale_units != "per_lane":
+        problems.append(
+            f"{hw.name}: accumulator.scale_units = {hw.accumulator.scale_units}: the timing core knows one scale unit "
+            'per lane; nearest legal value "per_lane"'
+        )
+    if problems:
+        raise InputError(problems)
+
+
+def _pace(bus_bytes: int, bytes_per_cycle: float) -> Fraction:
+    """Cycles per beat of a memory that moves at most one beat a cycle."""
+    return max(Fraction(1), Fraction(bus_bytes) / Fraction(bytes_per_cycle).limit_denominator(1000))
+
+
+def parameters(hw: Hardware) -> dict[str, int]:
+    """Return the plain integers of `sim.core.params.PARAMS` for a machine. Raises InputError beyond the core's limits."""
+    _limits(hw)
+    a, s, c, d = hw.array, hw.scratchpad, hw.accumulator, hw.dma
+    address_bits = max(hw.sp_rows, hw.acc_rows).bit_length() - 1
+    read = _pace(d.bus_bytes, hw.memory.read_bytes_per_cycle)
+    write = _pace(d.bus_bytes, hw.memory.write_bytes_per_cycle)
+    if d.mvin_scale_units == "none":
+        units, latency = -1, 0
+    else:
+        units = -1 if d.mvin_scale_units == "per_lane" else d.mvin_scale_units
+        latency = d.mvin_scale_latency_cycles
+    return {
+        "dim": hw.dim,
+        "in_bytes": hw.input_bytes,
+        "acc_bytes": hw.acc_bytes,
+        "sp_banks": s.banks,
+        "sp_row_bits": hw.sp_bank_rows.bit_length() - 1,
+        "sp_rows": hw.sp_rows,
+        "acc_banks": c.banks,
+        "acc_row_bits": hw.acc_bank_rows.bit_length() - 1,
+        "acc_rows": hw.acc_rows,
+        "addr_mask": (1 << address_bits) - 1,
+        "garbage_mask": 7 << 29 | (1 << (address_bits + 1)) - 1,
+        "sp_single": int(s.single_ported),
+        "acc_single": int(c.single_ported),
+        "acc_sub_banks": max(1, c.sub_banks),
+        "acc_latency": c.latency_cycles,
+        "scale_latency": c.scale_latency_cycles,
+        "read_delay": s.read_delay_cycles,
+        "read_pipe": s.read_pipeline_cycles,
+        "read_is_queue": int(s.read_pipeline_cycles != s.read_delay_cycles),
+        "beat_bytes": d.bus_bytes,
+        "max_bytes": d.max_request_bytes,
+        "n_xacts": d.max_in_flight_requests,
+        "n_cmds": hw.load_commands_in_flight,
+        "ldq": hw.queues.ld,
+        "stq": hw.queues.st,
+        "exq": hw.queues.ex,
+        "rs_ld": hw.reservation_station.ld,
+        "rs_ex": hw.reservation_station.ex,
+        "rs_st": hw.reservation_station.st,
+        "serialise_stores": int(hw.reservation_station.serialise_stores),
+        "tag_queue": hw.tag_queue_length,
+        "matmul_ids": hw.tag_queue_length - 1,
+        "mesh_latency": hw.mesh_latency_cycles,
+        "dataflow": {"OS": 0, "WS": 1, "BOTH": 2}[a.dataflow],
+        "raw_impossible": int(hw.raw_hazards_impossible),
+        "hardcode_d": int(a.hardcode_d_to_garbage),
+        "ex_write_spad": int(a.ex_write_to_spad),
+        "mvin_units": units,
+        "mvin_latency": latency,
+        "mvin_acc_latency": 0 if d.mvin_acc_scale == "none" else d.mvin_acc_scale,
+        "first_layer": int(hw.features.first_layer_optimizations),
+        "has_norm": int(hw.features.normalizations),
+        "has_pool": int(hw.features.max_pool),
+        "has_training": int(hw.features.training_convs),
+        "block_len": hw.loop_max_block_len,
+        "block_len_acc": hw.loop_max_block_len_acc,
+        "mem_latency": hw.memory.latency_cycles,
+        "read_num": read.numerator,
+        "read_den": read.denominator,
+        "write_num": write.numerator,
+        "write_den": write.denominator,
+        "l2_rows": 0,
+        "stall_limit": STALL_CYCLES
+        + 4 * hw.memory.latency_cycles
+        + 1000 * (int(read) + int(write))
+        + hw.cpu.command_cycles
+        + hw.cpu.loop_cycles,
+    }
+
+
+def run(
+    program: Program, hw: Hardware, *, clock: Clock = "leap", timeline: bool = False, phase: int = 0
+) -> Timing:
+    """Time a program (one-dimensional array of COMMAND) on a machine.
+
+    ``clock``: "reference" visits every cycle, "leap" only those in which something can happen; both give the same
+    result. ``timeline``: also record each command's allocation, issue and completion. ``phase``: loop slot that comes
+    next at the start (0 after reset). Raises Hang when the program can never end, InputError when the machine is
+    beyond the core's limits or the program is empty.
+    """
+    commands = np.ascontiguousarray(program, dtype=COMMAND)
+    if not (commands["funct"] != Funct.FENCE).any():
+        raise InputError("program: holds no command; a program needs at least one command before its fence")
+    state = machine.build(parameters(hw), phase)
+    count = np.zeros(len(Event), np.int64)
+    cause = np.zeros(len(Cause), np.int64)
+    sections = np.zeros(int((commands["funct"] == Funct.FENCE).sum()) + 1, np.int64)
+    rows = 1024 if timeline else 0
+    while True:
+        times = np.zeros(rows, TIMELINE).view(np.recarray)
+        status = engine.run(
+            state, commands.view(np.recarray), count, cause, sections, times, clock == "leap"
+        )
+        if status == engine.HANG:
+            raise Hang(f"{hw.name}: the program never ends\n{explain.describe(state, len(commands))}")
+        written = int(state[0].rs.rows)
+        if not timeline or written <= rows:
+            break
+        # the loop unrollers decide how many commands there are: run again with room for all of them
+        rows = written
+        state = machine.build(parameters(hw), phase)
+        for array in (count, cause, sections):
+            array[:] = 0
+    m = state[0]
+    ends = sections[: int(m.fe.sections)]
+    return Timing(
+        cycles=int(m.fe.idle_t),
+        sections=tuple(int(n) for n in np.diff(ends, prepend=0)),
+        counters={event.name: int(count[event]) for event in Event},
+        causes={c.name.lower(): int(cause[c]) for c in Cause},
+        timeline=times[:written].copy() if timeline else None,
+        phase=int(m.lm.head),
+        visited_cycles=int(count[Event.VISITED_CYCLES]),
+    )
