@@ -39,7 +39,7 @@ def simulate(
     sparsity: Sparsity | str | None = None,
     prune: str | None = None,
     seed: int = 0,
-    clock: str = "leap",
+    clock: timing.Clock = "leap",
     dataflow: str | None = None,
     mapping: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Progress | None = None,

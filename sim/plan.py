@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sim.cache import PAGE_BYTES, alike
 from sim.errors import InputError, did_you_mean
-from sim.graph import DTYPE_BYTES, Graph, Op, View
+from sim.graph import Graph, Op, View
+from sim.graph_rules import DTYPE_BYTES
 from sim.lower import lower
 from sim.lower.encoder import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
 from sim.lower.work import DEFAULT_SCALE, BlockSparseMatmul, Matmul, Norm, Operand, ResidualAdd, Work

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.plan import Step
     from sim.sparsity.spec import Sparsity
-    from sim.timing import Timing
+    from sim.timing import Clock, Timing
 
 HIGH_WATER = "MAX_"
 """Counters with this prefix are peaks: the whole run's is the largest, not the sum."""
@@ -38,7 +38,7 @@ class Request:
     hw: Hardware
     sparsity: Sparsity | str | None = None
     seed: int = 0
-    clock: str = "leap"
+    clock: Clock = "leap"
     dataflow: str | None = None
     mapping: Mapping[str, Mapping[str, Any]] | None = None
 
@@ -225,7 +225,7 @@ class Result:
         """Return the command timeline of one invocation of ``op``, run again with recording switched on.
 
         Fields: queue (0 load, 1 execute, 2 store), funct, rs1, rs2, t_alloc, t_issue, t_complete in cycles
-        from the invocation's start. Raises InputError for an operator on the host or an invocation that does
+        from the invocation's start (-1: completes as it issues). Raises InputError for an operator on the host or an invocation that does
         not exist.
         """
         from sim.explain import record_timeline

@@ -36,6 +36,8 @@ from sim.store import Store, code_version, point_key
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sim.timing import Clock
+
 Progress = Callable[[int, int, str], None]
 """Called after each finished point with (points done, points in all, label of the point)."""
 
@@ -51,7 +53,7 @@ class Point:
     sparsity: str | None
     prune: str | None
     seed: int
-    clock: str
+    clock: Clock
     dataflow: str | None
 
     @property
@@ -76,7 +78,7 @@ def sweep(
     sparsity: str | Sequence[str | None] | None = None,
     prune: str | Sequence[str | None] | None = None,
     seed: int = 0,
-    clock: str = "leap",
+    clock: Clock = "leap",
     dataflow: str | None = None,
     jobs: int = 1,
     store: str | Path | None = None,
@@ -114,7 +116,7 @@ def _points(
     sparsity: Any,
     prune: Any,
     seed: int,
-    clock: str,
+    clock: Clock,
     dataflow: str | None,
 ) -> list[Point]:
     settings = [tuple(itertools.chain(*choice)) for choice in itertools.product(*_axes(grid))]
