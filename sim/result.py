@@ -225,8 +225,8 @@ class Result:
         """Return the command timeline of one invocation of ``op``, run again with recording switched on.
 
         Fields: queue (0 load, 1 execute, 2 store), funct, rs1, rs2, t_alloc, t_issue, t_complete in cycles
-        from the invocation's start (-1: completes as it issues). Raises InputError for an operator on the host or an invocation that does
-        not exist.
+        from the invocation's start (-1: completes as it issues). Raises InputError for an operator on the
+        host or an invocation that does not exist.
         """
         from sim.explain import record_timeline
 

@@ -153,7 +153,7 @@ def print_table(
 ) -> None:
     """Print a table as wide as the terminal (plain and wide when piped), wider where numbers would be cut.
 
-    The first ``text_columns`` columns are left-aligned and may fold, but for the very first; others are numbers.
+    The first ``text_columns`` columns are left-aligned; all of them but the first may fold.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console

@@ -17,8 +17,10 @@ READER = 1
 DTYPE = np.dtype(
     [
         ("page", "i8", (2,)),  # remembered page, -1 none
-        ("ask_t", "i8", (2,)),  # cycle in which the client asks the shared TLB
-        ("ask_page", "i8", (2,)),
+        # cycle in which the client asks the shared TLB; two places, because the ask of the next cycle is noted
+        # while this cycle's is still to be settled (odd and even cycles)
+        ("ask_t", "i8", (2, 2)),
+        ("ask_page", "i8", (2, 2)),
         ("hit", "i8", (2,)),  # did the address presented in the previous cycle hit?
         ("granted", "i8"),  # last client served
     ]
@@ -37,15 +39,15 @@ def request(now, m, client, address):
     t = m.tlb
     page = address >> PAGE_BITS
     if page != t.page[client]:
-        t.ask_t[client] = now + 1
-        t.ask_page[client] = page
+        t.ask_t[client, (now + 1) & 1] = now + 1
+        t.ask_page[client, (now + 1) & 1] = page
 
 
 @njit
 def _winner(now, t):
     """The client served this cycle: round robin of two, input 1 first when the last grant went to 0; -1 none."""
-    a = t.ask_t[0] == now
-    b = t.ask_t[1] == now
+    a = t.ask_t[0, now & 1] == now
+    b = t.ask_t[1, now & 1] == now
     if a and b:
         return 1 if t.granted == 0 else 0
     if a:
@@ -59,7 +61,7 @@ def _winner(now, t):
 def missed(now, m, client):
     """True when the answer this cycle is a miss."""
     t = m.tlb
-    if t.ask_t[client] == now:
+    if t.ask_t[client, now & 1] == now:
         return _winner(now, t) != client
     return t.hit[client] == 0
 
@@ -71,4 +73,4 @@ def settle(now, m):
     who = _winner(now, t)
     if who >= 0:
         t.granted = who
-        t.page[who] = t.ask_page[who]
+        t.page[who] = t.ask_page[who, now & 1]
