@@ -237,6 +237,8 @@ def _run(todo: Sequence[tuple[int, Point]], jobs: int) -> Iterator[tuple[int, di
     failure once more.
     """
     queue = deque(todo)
+    if queue and jobs > 1:
+        _compile_core()
     while queue:
         suspects: list[tuple[int, Point]] = []
         for index, point, future in _futures(queue, jobs):
@@ -247,6 +249,14 @@ def _run(todo: Sequence[tuple[int, Point]], jobs: int) -> Iterator[tuple[int, di
         for suspect in suspects:
             for index, _, future in _futures(deque([suspect]), jobs):
                 yield index, *_settled(future)
+
+
+def _compile_core() -> None:
+    """Run one command, so that workers load the compiled core from disk instead of each compiling it."""
+    from sim import hardware, isa, timing
+
+    smallest = [isa.command(isa.Funct.CONFIG, isa.ConfigKind.LD), isa.command(isa.Funct.FENCE)]
+    timing.run(isa.program(smallest), hardware.load("gemmini_default"))
 
 
 def _settled(future: Future[Outcome]) -> tuple[dict[str, Any], bool]:

@@ -120,11 +120,14 @@ def step_d(now, m, count):
                 b.r_beats[h] -= 1
                 last = 1 if b.r_beats[h] == 0 else 0
                 put_in(b.pd, 0, b.r_xact[h], last)
-                # the pace counts from the cycle the beat is offered; it cannot save up idle time
-                at = now * p.read_den
+                # Beats are staged one at a time at the memory's pace: a beat held up on the channel delays the next
+                # one only when that one would have been staged before it left.
+                at = b.r_ready[h] * p.read_den
                 if b.r_next > at:
                     at = b.r_next
                 b.r_next = at + p.read_num
+                if (now + 1) * p.read_den > b.r_next:
+                    b.r_next = (now + 1) * p.read_den
                 count[E_RBEATS] += 1
                 b.r_in_burst = 1 - last
                 if last:

@@ -10,6 +10,7 @@ import pytest
 from sim.errors import InputError
 from sim.validate import runner, tasks
 from sim.validate.report import Report
+from sim.validate.tables import Row
 
 ORACLE = Path(__file__).parents[1] / "oracle"
 
@@ -131,3 +132,15 @@ def test_a_broken_row_does_not_hide_the_others(
 def test_an_unknown_way_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'recorded'"):
         runner.validate([folder / "anything.csv"], way="record")
+
+
+@pytest.mark.long
+def test_worker_processes_change_nothing() -> None:
+    """Compiled core, real machines: order and figures do not depend on how many processes run the rows."""
+
+    def select(row: Row) -> bool:
+        return row.kind in ("config", "chain") and row.cycles < 100
+
+    one = runner.validate([ORACLE / "micro.csv"], [ORACLE / "programs"], select=select)
+    two = runner.validate([ORACLE / "micro.csv"], [ORACLE / "programs"], select=select, jobs=2)
+    assert [result.outcome for result in one] == [result.outcome for result in two]
