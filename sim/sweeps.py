@@ -171,6 +171,8 @@ def _rows(
     progress(len(rows), len(points), "")
     todo = [(index, points[index]) for index in keys if index not in rows]
     for index, row, final in _run(todo, jobs):
+        if row.get("version", code_version()) != code_version():
+            row, final = {"error": "SourcesChanged: the sources were edited while the sweep ran"}, False
         rows[index] = row
         if store is not None and final:
             store.put(*keys[index], row)

@@ -112,6 +112,8 @@ def parameters(hw: Hardware) -> dict[str, int]:
         "acc_rows": hw.acc_rows,
         "addr_mask": (1 << address_bits) - 1,
         "garbage_mask": 7 << 29 | (1 << (address_bits + 1)) - 1,
+        "cols_mask": (1 << max(d.max_request_bytes // hw.input_bytes, hw.dim).bit_length()) - 1,
+        "rows_mask": (1 << hw.dim.bit_length()) - 1,
         "sp_single": int(s.single_ported),
         "acc_single": int(c.single_ported),
         "acc_sub_banks": max(1, c.sub_banks),
@@ -152,7 +154,6 @@ def parameters(hw: Hardware) -> dict[str, int]:
         "read_den": read.denominator,
         "write_num": write.numerator,
         "write_den": write.denominator,
-        "l2_rows": 0,
         "stall_limit": STALL_CYCLES
         + 4 * hw.memory.latency_cycles
         + 1000 * (int(read) + int(write))
@@ -162,19 +163,26 @@ def parameters(hw: Hardware) -> dict[str, int]:
 
 
 def run(
-    program: Program, hw: Hardware, *, clock: Clock = "leap", timeline: bool = False, phase: int = 0
+    program: Program,
+    hw: Hardware,
+    *,
+    clock: Clock = "leap",
+    timeline: bool = False,
+    phase: int = 0,
+    written_rows: tuple[int, ...] = (),
 ) -> Timing:
     """Time a program (one-dimensional array of COMMAND) on a machine.
 
     ``clock``: "reference" visits every cycle, "leap" only those in which something can happen; both give the same
     result. ``timeline``: also record each command's allocation, issue and completion. ``phase``: loop slot that comes
-    next at the start (0 after reset). Raises Hang when the program can never end, InputError when the machine is
+    next at the start (0 after reset). ``written_rows``: accumulator rows that hold data of earlier programs (all other
+    rows are zero until written; only the normaliser's divisions can tell). Raises Hang when the program can never end, InputError when the machine is
     beyond the core's limits or the program is empty.
     """
     commands = np.ascontiguousarray(program, dtype=COMMAND)
     if not (commands["funct"] != Funct.FENCE).any():
         raise InputError("program: holds no command; a program needs at least one command before its fence")
-    state = machine.build(parameters(hw), phase)
+    state = machine.build(parameters(hw), phase, written_rows)
     count = np.zeros(len(Event), np.int64)
     cause = np.zeros(len(Cause), np.int64)
     sections = np.zeros(int((commands["funct"] == Funct.FENCE).sum()) + 1, np.int64)
@@ -191,7 +199,7 @@ def run(
             break
         # the loop unrollers decide how many commands there are: run again with room for all of them
         rows = written
-        state = machine.build(parameters(hw), phase)
+        state = machine.build(parameters(hw), phase, written_rows)
         for array in (count, cause, sections):
             array[:] = 0
     m = state[0]

@@ -23,8 +23,6 @@ PATIENCE_S = 2.0
 PIPED_WIDTH = 140
 """Columns of a table that goes into a file or pipe, where there is no terminal to ask."""
 UNLIMITED_WIDTH = 10_000
-EDGES = 2
-"""Columns that a table needs beside what rich measures."""
 
 Workload = Annotated[str, typer.Argument(help="Workload name (see `carat list`) or a graph file (.json).")]
 Machine = Annotated[str, typer.Option("--hw", help="Machine: a preset (see `carat list`) or a TOML file.")]
@@ -162,14 +160,16 @@ def print_table(
     from rich.table import Table
 
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    cells = [headings, *rows]
     for index, heading in enumerate(headings):
-        if index < text_columns:
-            table.add_column(heading, overflow="fold", no_wrap=index == 0)
+        width = max(len(row[index]) for row in cells)
+        if 0 < index < text_columns:
+            table.add_column(heading, overflow="fold")
         else:
-            table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
+            table.add_column(heading, justify="right" if index >= text_columns else "left", min_width=width)
+    for row in cells[1:]:
         table.add_row(*(escape(cell) for cell in row))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
     unlimited = console.options.update(width=UNLIMITED_WIDTH)
-    console.width = max(console.width, Measurement.get(console, unlimited, table).minimum + EDGES)
+    console.width = max(console.width, Measurement.get(console, unlimited, table).minimum)
     console.print(table)

@@ -15,6 +15,7 @@ E_ACCA = int(Event.ACC_ACCUMULATE_ROWS)
 E_ACCR = int(Event.ACC_READ_ROWS)
 
 DEPTH = 8  # most stages of the write pipeline (acc_latency)
+WORDS = 4096  # of 32 rows each: for which rows it is known that they still hold the zeros of reset
 
 DTYPE = np.dtype(
     [
@@ -36,6 +37,7 @@ DTYPE = np.dtype(
         ("wen_t", "i8", (BANKS, 4)),
         ("same_t", "i8", (BANKS,)),  # cycle in which a DMA write must pause (same sub-bank twice)
         ("same_sub", "i8", (BANKS,)),
+        ("written", "u4", (WORDS,)),
     ]
 )
 
@@ -70,8 +72,18 @@ def _queued(m, bank, row):
 
 
 @njit
+def holds_data(m, address):
+    """The row has been written since reset: its values are not known to be zero."""
+    row = address & (m.p.acc_rows - 1)
+    return row >= 32 * WORDS or (m.acc.written[row >> 5] >> (row & 31)) & 1 == 1
+
+
+@njit
 def _enter(now, m, bank, row, accumulate, count):
     a = m.acc
+    at = bank << m.p.acc_row_bits | row
+    if at < 32 * WORDS:
+        a.written[at >> 5] |= np.uint32(1 << (at & 31))
     i = (a.at[bank] + 1) % DEPTH
     a.at[bank] = i
     a.w_t[bank, i] = now

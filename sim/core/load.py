@@ -77,13 +77,13 @@ def _offer(now, m, rs1, rs2, i, rows):
     s = m.ld
     p = m.p
     local = rs2 & 0xFFFFFFFF
-    cols = (rs2 >> 32) & 0xFFFF
+    cols = (rs2 >> 32) & p.cols_mask
     row_address = (local & ~p.addr_mask) | ((local + s.row) & p.addr_mask)
     acc = is_acc(local)
     wide = 1 if acc and s.shrink[i] == 0 else 0
     repeats = 0
     if s.stride[i] == 0 and rs1 != 0:
-        repeats = ((rs2 >> 48) & 0xFFFF) - 1
+        repeats = ((rs2 >> 48) & p.rows_mask) - 1
     if rs1 == 0:
         v = m.mv
         if v.z_valid:
@@ -133,7 +133,7 @@ def step(now, m):
         pop = True
     else:
         i = _state_of(funct)
-        rows = (rs2 >> 48) & 0xFFFF
+        rows = (rs2 >> 48) & p.rows_mask
         if s.stride[i] == 0 and rs1 != 0:
             rows = 1
         fired = False
@@ -146,13 +146,13 @@ def step(now, m):
                         break
             if free >= 0:
                 acted = True
-                cols = (rs2 >> 32) & 0xFFFF
+                cols = (rs2 >> 32) & p.cols_mask
                 wide = is_acc(rs2) and s.shrink[i] == 0
                 s.c_valid[free] = 1
                 s.c_n += 1
                 s.c_left[free] = cols * rows * (p.acc_bytes if wide else p.in_bytes)
                 s.c_slot[free] = s.q_slot[h]
-                s.c_done_t[free] = NEVER
+                s.c_done_t[free] = NEVER if s.c_left[free] else now + 1
                 s.cmd = free
                 fired = _offer(now, m, rs1, rs2, i, rows)
                 s.state = 2 if fired else 1

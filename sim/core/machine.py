@@ -46,10 +46,11 @@ MACHINE = np.dtype(
 )
 
 
-def build(parameters: dict[str, int], phase: int = 0) -> np.ndarray:
+def build(parameters: dict[str, int], phase: int = 0, written_rows: tuple[int, ...] = ()) -> np.ndarray:
     """Return a freshly reset machine as an array of one MACHINE record.
 
-    ``parameters`` gives every field of PARAMS; ``phase`` is the loop slot that comes next (0 after reset).
+    ``parameters`` gives every field of PARAMS; ``phase`` is the loop slot that comes next (0 after reset);
+    ``written_rows`` are accumulator rows that hold data of earlier programs.
     """
     array = np.zeros(1, MACHINE).view(np.recarray)
     m = array[0]
@@ -86,6 +87,8 @@ def build(parameters: dict[str, int], phase: int = 0) -> np.ndarray:
     m.norm.sum_t = long_ago
     m.norm.max_t = long_ago
     m.norm.ends_t[:] = long_ago
+    for row in written_rows:
+        m.acc.written[row >> 5] |= np.uint32(1 << (row & 31))
     for queue in ("raw", "conv", "mat", "unrolled"):
         m.fe[queue].pop_t = long_ago
     for unit in (m.ld, m.st, m.ex):

@@ -191,7 +191,7 @@ def _normalize(now, m, count):
         if m.acc.read_t[bank] > now or not normalizer.accepts(now, m, o.stat[r]):
             return False
         m.acc.read_t[bank] = NEVER
-        normalizer.enter(now, m, o.stat[r], o.norm[r])
+        normalizer.enter(now, m, o.stat[r], o.norm[r], 1 if accumulator.holds_data(m, address) else 0)
         to_memory = o.norm[r] == 0
         if not to_memory:
             count[E_NORM] += 1

@@ -3,8 +3,8 @@
 Source: Normalizer.scala, Arithmetic.scala; divider latencies from DivSqrtRecFN_small at two bits a cycle. Without
 normalisation units the same place is a two-entry queue.
 
-Division latency depends on the operand in one way: a zero sum is answered in the next cycle. Which rows hold zeros is
-data; the model takes all rows to be non-zero (DEVIATIONS.md).
+Division latency depends on the data in one way: a zero sum is answered in the next cycle. Rows never written since
+reset hold zeros, every other row is taken to hold data.
 """
 
 import numpy as np
@@ -50,7 +50,9 @@ DTYPE = np.dtype(
         ("pop_t", "i8"),
         ("state", "i8", (2,)),
         ("cmd", "i8", (2,)),
-        ("fresh", "i8", (2,)),  # the row has not entered its lanes yet
+        ("has_data", "i8", (2,)),  # the row at the lanes is not all zeros
+        ("has_sum", "i8", (2,)),  # the running sum is not zero
+        ("has_max", "i8", (2,)),  # a maximum has been found: before that the exponential of a row is zero
         ("done_t", "i8", (2,)),  # result of the unit this statistic waits for
         ("ends_t", "i8", (2,)),  # cycle in which the statistic finishes its work
         ("can", "i8", (2,)),  # the statistic can take a row this cycle
@@ -84,6 +86,7 @@ def take(now, m):
         return
     i = 0 if z.state[0] == OUTPUT else 1
     z.state[i] = IDLE
+    z.has_sum[i] = 0
     z.ends_t[i] = now
 
 
@@ -110,14 +113,14 @@ def accepts(now, m, stat):
 
 
 @njit
-def enter(now, m, stat, cmd):
+def enter(now, m, stat, cmd, has_data):
     """A row enters; what it becomes holds from the next cycle."""
     z = m.norm
     if not m.p.has_norm:
         z.n += 1
         return
     z.cmd[stat] = cmd
-    z.fresh[stat] = 1
+    z.has_data[stat] = has_data
     if cmd == 0:
         z.state[stat] = OUTPUT
     elif cmd == MAX:
@@ -153,6 +156,7 @@ def step(now, m):
         if s == GET_MAX:
             if i == maxing:
                 z.max_t = now + LANES
+                z.has_max[i] = 1
                 z.state[i] = IDLE
                 z.can[i] = 1
                 acted = True
@@ -161,6 +165,8 @@ def step(now, m):
                 if sum_starts:
                     z.sum_t = now + LANES
                     acted = True
+                    if z.has_max[i] if c >= SUM_EXP else z.has_data[i]:
+                        z.has_sum[i] = 1
                     if c == MEAN:
                         z.state[i] = GET_MEAN
                     elif c == INV_STDDEV:
@@ -174,8 +180,9 @@ def step(now, m):
                     wake = z.max_t + 1
         elif s == GET_MEAN or s == GET_VARIANCE:
             if not sum_busy and z.div_t <= now:
-                z.div_t = now + DIVIDE
-                z.done_t[i] = now + DIVIDE
+                z.div_t = now + (DIVIDE if z.has_sum[i] else 1)
+                z.done_t[i] = z.div_t
+                z.has_sum[i] = 0
                 z.state[i] = WAIT_MEAN if s == GET_MEAN else WAIT_VARIANCE
                 acted = True
             else:
@@ -186,8 +193,8 @@ def step(now, m):
                     wake = at
         elif s == GET_INV_SUM:
             if not sum_busy and z.exp_t <= now:
-                z.exp_t = now + RECIPROCAL
-                z.done_t[i] = now + RECIPROCAL
+                z.exp_t = now + (RECIPROCAL if z.has_sum[i] else 1)
+                z.done_t[i] = z.exp_t
                 z.state[i] = WAIT_INV_SUM
                 acted = True
             else:

@@ -27,6 +27,8 @@ PARAMS = np.dtype(
         ("acc_rows", "i8"),
         ("addr_mask", "i8"),  # data field of a local address
         ("garbage_mask", "i8"),  # all these bits set = garbage address (LocalAddr.scala)
+        ("cols_mask", "i8"),  # bits of the column and row fields of mvin and mvout (GemminiConfigs.scala)
+        ("rows_mask", "i8"),
         ("sp_single", "i8"),
         ("acc_single", "i8"),
         ("acc_sub_banks", "i8"),
@@ -67,7 +69,6 @@ PARAMS = np.dtype(
         ("read_den", "i8"),
         ("write_num", "i8"),
         ("write_den", "i8"),
-        ("l2_rows", "i8"),
         ("stall_limit", "i8"),  # cycles without any command progress that count as a hang
     ]
 )

@@ -293,12 +293,12 @@ def _operands(m, c, s, funct, rs1, rs2):
             r.end[c, s, 0] = after & (p.acc_rows - 1)
             r.wraps[c, s, 0] = 1 if after & (p.acc_rows - 1) == 0 else 0
         else:
-            blocks = (((rs2 >> 32) & 0xFFFF) + p.dim - 1) // p.dim
-            _range(m, c, s, 0, address, (blocks - 1) * p.dim + ((rs2 >> 48) & 0xFFFF))
+            blocks = (((rs2 >> 32) & p.cols_mask) + p.dim - 1) // p.dim
+            _range(m, c, s, 0, address, (blocks - 1) * p.dim + ((rs2 >> 48) & p.rows_mask))
     else:
         i = 1 if funct == 1 else (2 if funct == 14 else 0)
         address = rs2 & 0xFFFFFFFF
-        blocks = (((rs2 >> 32) & 0xFFFF) + p.dim - 1) // p.dim
+        blocks = (((rs2 >> 32) & p.cols_mask) + p.dim - 1) // p.dim
         if p.first_layer and not is_acc(address):
             row = address & (p.sp_rows - 1)
             floor = p.sp_rows // 2 if row > p.sp_rows // 2 else 0
@@ -306,7 +306,7 @@ def _operands(m, c, s, funct, rs1, rs2):
             to = floor if row < floor + back else row - back
             address = (address & ~p.addr_mask) | to
         r.a_dst[c, s] = 1
-        _range(m, c, s, 0, address, (blocks - 1) * r.block_stride[i] + ((rs2 >> 48) & 0xFFFF))
+        _range(m, c, s, 0, address, (blocks - 1) * r.block_stride[i] + ((rs2 >> 48) & p.rows_mask))
 
 
 @njit

@@ -86,7 +86,7 @@ def _offer(now, m, rs1, rs2, blocks):
     if not mvout.can_accept(now, m):
         return False
     local = rs2 & GARBAGE
-    cols = (rs2 >> 32) & 0xFFFF
+    cols = (rs2 >> 32) & p.cols_mask
     pooling = p.has_pool and s.pool_stride > 0
     flat = s.pool_size > 0 and not pooling
     store = 1
@@ -177,8 +177,8 @@ def step(now, m):
         _configure(m, rs1, rs2)
         pop = True
     else:
-        rows = (rs2 >> 48) & 0xFFFF
-        blocks = (((rs2 >> 32) & 0xFFFF) + p.dim - 1) // p.dim
+        rows = (rs2 >> 48) & p.rows_mask
+        blocks = (((rs2 >> 32) & p.cols_mask) + p.dim - 1) // p.dim
         pooling = p.has_pool and s.pool_stride > 0
         fired = False
         ended = False

@@ -20,17 +20,29 @@ from sim.validate.tables import Row
 ORACLE = Path(__file__).parent
 LONGEST_CYCLES = 40_000
 STRIDE = 5
+WHOLE = ("encoder", "normmv")
+"""Groups of which every row is taken: few rows, or operators of one program."""
 SHORT_TIMELINE = 200
 """Commands of the longest timeline that is compared here."""
 
 
 class Bar(NamedTuple):
-    """What a group must reach: mean absolute error, share exact, share inside the bar of a single row."""
+    """What a group must reach: mean absolute error, share exact, share inside the bar of a single row.
+
+    ``counts``: bytes and requests must be exact. ``deviation``: why a bar is looser than the default.
+    """
 
     mean: float = statistics.MEAN_BAR
     exact: float = statistics.EXACT_BAR
     inside: float = 1.0
+    counts: bool = True
     deviation: str = ""
+
+    def met(self, found: list[Result]) -> bool:
+        """Return whether the cycles of some rows are within the bar."""
+        cycles = statistics.group(found).cycles
+        inside = sum(map(statistics.within_bar, found)) / len(found)
+        return cycles.mean <= self.mean and cycles.exact >= self.exact and inside >= self.inside
 
 
 BARS: dict[str, Bar] = {
@@ -45,11 +57,13 @@ BARS: dict[str, Bar] = {
     "resadd": Bar(),
     "conv": Bar(),
     "norm": Bar(),
-    "normmv": Bar(),
+    "normmv": Bar(mean=0.2, exact=0.75, inside=0.75, deviation="D1"),
     "encoder": Bar(),
     "blocksparse": Bar(),
+    "wide mvin": Bar(mean=6.0, exact=0.0, inside=0.0, counts=False, deviation="D3"),
+    "l2": Bar(mean=1.0, exact=0.0, inside=0.0, counts=False, deviation="D2"),
 }
-"""Kind of row -> its bar. A looser one than the default names its entry in DEVIATIONS.md."""
+"""Group -> its bar. A looser one than the default names its entry in DEVIATIONS.md and goes when it can."""
 
 TIMELINE_BAR = 0.95
 """Share of the commands whose allocation, issue and completion are all exact, over the short timelines."""
@@ -66,13 +80,23 @@ def results() -> dict[str, list[Result]]:
     def fast(row: Row) -> bool:
         if row.cycles > LONGEST_CYCLES or (row.kind == "encoder" and "_s32_" not in row.id):
             return False
-        seen[row.kind] += 1
-        return row.kind == "encoder" or seen[row.kind] % STRIDE == 0
+        group = group_of(row)
+        seen[group] += 1
+        return group in WHOLE or seen[group] % STRIDE == 1
 
     found: dict[str, list[Result]] = defaultdict(list)
     for result in runner.validate(files, [ORACLE / "programs"], select=fast):
-        found[result.row.kind].append(result)
+        found[group_of(result.row)].append(result)
     return found
+
+
+def group_of(row: Row) -> str:
+    """Return the kind of a row; rows behind an L2, and moves wider than the DMA, are groups of their own."""
+    if row.whole("l2_KiB", 0):
+        return "l2"
+    if row.kind == "mvin" and row.whole("cols", 0) > row.whole("dma_maxbytes", 64):
+        return "wide mvin"
+    return row.kind
 
 
 def test_every_kind_of_row_has_a_bar() -> None:
@@ -81,25 +105,24 @@ def test_every_kind_of_row_has_a_bar() -> None:
 
 @pytest.mark.parametrize("kind", BARS)
 def test_cycles_are_within_the_bar(kind: str) -> None:
-    bar, found = BARS[kind], results()[kind]
-    group = statistics.group(found)
-    far = [statistics.name(result) for result in found if not statistics.within_bar(result)]
-    inside = 1 - len(far) / len(found)
-    reached = (group.cycles.mean <= bar.mean, group.cycles.exact >= bar.exact, inside >= bar.inside)
-    assert all(reached), f"mean {group.cycles.mean:.4%}, exact {group.cycles.exact:.1%}, far off: {far}"
+    found = results()[kind]
+    off = {
+        statistics.name(r): (r.row.cycles, r.outcome.cycles) for r in found if not statistics.within_bar(r)
+    }
+    cycles = statistics.group(found).cycles
+    assert BARS[kind].met(found), f"mean {cycles.mean:.4%}, exact {cycles.exact:.1%}, far off: {off}"
 
 
-@pytest.mark.parametrize("kind", BARS)
+@pytest.mark.parametrize("kind", [kind for kind, bar in BARS.items() if bar.counts])
 def test_bytes_and_requests_are_exact(kind: str) -> None:
     group = statistics.group(results()[kind])
     assert {quantity: spread.worst_id for quantity, spread in group.counts.items() if spread.exact < 1} == {}
 
 
-@pytest.mark.parametrize("kind", BARS)
-def test_a_looser_bar_names_its_deviation(kind: str) -> None:
-    bar = BARS[kind]
-    if bar[:3] != Bar()[:3]:
-        assert f"| {bar.deviation} |" in (ORACLE / "DEVIATIONS.md").read_text()
+@pytest.mark.parametrize("kind", [kind for kind, bar in BARS.items() if bar.deviation])
+def test_a_looser_bar_is_explained_and_still_needed(kind: str) -> None:
+    assert f"| {BARS[kind].deviation} |" in (ORACLE / "DEVIATIONS.md").read_text()
+    assert not Bar().met(results()[kind]), f"{kind} reaches the default bar: remove its own and the deviation"
 
 
 def test_commands_are_allocated_issued_and_completed_when_they_were(tmp_path: Path) -> None:
