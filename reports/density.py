@@ -23,7 +23,7 @@ DENSE = "dense"
 def density(axes: Axes, sweep: pd.DataFrame) -> Axes:
     """Draw cycles against density on ``axes``, one line per machine, workload and pattern, and return them.
 
-    ``sweep``: columns hardware, workload, sparsity ("pattern:density", empty = dense), cycles. Several seeds
+    ``sweep``: columns hardware, workload, sparsity ("pattern:density", empty or dense), cycles. Several seeds
     of a density give their mean and a bar from lowest to highest. Dashed: dense cycles x density.
     """
     points = _points(sweep)
@@ -65,14 +65,18 @@ def main(arguments: Sequence[str]) -> None:
 def _points(sweep: pd.DataFrame) -> pd.DataFrame:
     """Return line name, density and cycles of every finished point; dense points belong to every pattern."""
     done = sweep.loc[sweep["cycles"].notna()]
+    others = [name for name in style.varied(done) if name not in ("hardware", "workload", "sparsity", "seed")]
     rows = []
     for _, run in done.iterrows():
-        text = run["sparsity"] if isinstance(run["sparsity"], str) and run["sparsity"] else f"{DENSE}:1"
+        text = (
+            run["sparsity"] if isinstance(run["sparsity"], str) and run["sparsity"] != DENSE else f"{DENSE}:1"
+        )
         pattern, _, share = text.partition(":")
+        name = ", ".join(
+            [f"{run['workload']} on {run['hardware']}", *(f"{key} {run[key]}" for key in others)]
+        )
         try:
-            rows.append(
-                (f"{run['workload']} on {run['hardware']}", pattern, float(share), float(run["cycles"]))
-            )
+            rows.append((name, pattern, float(share), float(run["cycles"])))
         except ValueError as error:
             raise InputError(f"sparsity {text!r}: pattern:density is needed, e.g. block16:0.5") from error
     points = pd.DataFrame(rows, columns=["run", "pattern", "density", "cycles"])

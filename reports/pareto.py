@@ -68,7 +68,7 @@ def pareto(axes: Axes, sweep: pd.DataFrame, x: str = "cycles", y: str = "energy_
     axes.set_ylabel(_axis_label(y))
     _number(axes, points[x].to_numpy()[chosen], points[y].to_numpy()[chosen])
     axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
-    knobs = _knobs(points, {x, y})
+    knobs = [name for name in style.varied(points) if name not in (x, y)]
     lines = [
         f"{number}  " + ", ".join(f"{_short(knob, knobs)} {points[knob][index]}" for knob in knobs)
         for number, index in enumerate(chosen[:LISTED], start=1)
@@ -100,13 +100,6 @@ def main(arguments: Sequence[str]) -> None:
         figure = Figure(figsize=(8.0, 4.4))
         pareto(figure.subplots(), table, chosen.x, chosen.y, chosen.color)
         style.save(figure, chosen.output)
-
-
-def _knobs(points: pd.DataFrame, drawn: set[str]) -> list[str]:
-    """Return the columns that the sweep set and varied: those that are no result of the simulation."""
-    given = {"hardware", "workload", "sparsity", "prune", "seed"}
-    names = [str(name) for name in points.columns if name in given or name not in COLUMNS]
-    return [name for name in names if name not in drawn and len(set(points[name].astype(str))) > 1]
 
 
 def _number(axes: Axes, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]) -> None:

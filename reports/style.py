@@ -11,6 +11,7 @@ import matplotlib.style
 import pandas as pd
 from matplotlib.figure import Figure
 
+from sim.columns import COLUMNS
 from sim.errors import CaratError, InputError, did_you_mean
 
 CAUSE_COLORS: dict[str, str] = {
@@ -45,6 +46,9 @@ KIND_COLORS: dict[str, str] = {
 PALETTE: tuple[str, ...] = tuple(CAUSE_COLORS.values())
 MARKERS = "osD^vP*Xph"
 
+GIVEN = ("hardware", "workload", "sparsity", "prune", "seed")
+"""Columns of a sweep that the user chose though `sim.columns` defines them."""
+
 FORMATS = (".png", ".svg", ".pdf")
 DARK_TEXT, LIGHT_TEXT = "#222222", "#ffffff"
 
@@ -73,6 +77,12 @@ def read(path: Path, columns: Iterable[str]) -> pd.DataFrame:
     if frame.empty:
         raise InputError(f"{path}: no rows in it, nothing to draw")
     return frame
+
+
+def varied(sweep: pd.DataFrame) -> list[str]:
+    """Return the columns that a sweep set and varied: those that are no result of the simulation."""
+    names = [str(name) for name in sweep.columns if name in GIVEN or name not in COLUMNS]
+    return [name for name in names if len(set(sweep[name].astype(str))) > 1]
 
 
 @contextmanager

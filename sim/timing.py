@@ -89,7 +89,7 @@ def _pace(bus_bytes: int, bytes_per_cycle: float) -> Fraction:
 
 
 def parameters(hw: Hardware) -> dict[str, int]:
-    """Return the plain integers of `sim.core.params.PARAMS` for a machine. Raises InputError beyond the core's limits."""
+    """Return the integers of `sim.core.params.PARAMS` for a machine. Raises InputError beyond the core's limits."""
     _limits(hw)
     a, s, c, d = hw.array, hw.scratchpad, hw.accumulator, hw.dma
     address_bits = max(hw.sp_rows, hw.acc_rows).bit_length() - 1
@@ -175,9 +175,10 @@ def run(
 
     ``clock``: "reference" visits every cycle, "leap" only those in which something can happen; both give the same
     result. ``timeline``: also record each command's allocation, issue and completion. ``phase``: loop slot that comes
-    next at the start (0 after reset). ``written_rows``: accumulator rows that hold data of earlier programs (all other
-    rows are zero until written; only the normaliser's divisions can tell). Raises Hang when the program can never end, InputError when the machine is
-    beyond the core's limits or the program is empty.
+    next at the start (0 after reset). ``written_rows``: accumulator rows that hold data of earlier programs (all
+    others are zero until written; only the normaliser's divisions can tell).
+    Raises Hang when the program can never end, InputError when the machine is beyond the core's limits or the program
+    is empty.
     """
     commands = np.ascontiguousarray(program, dtype=COMMAND)
     if not (commands["funct"] != Funct.FENCE).any():
@@ -189,9 +190,7 @@ def run(
     rows = 1024 if timeline else 0
     while True:
         times = np.zeros(rows, TIMELINE).view(np.recarray)
-        status = engine.run(
-            state, commands.view(np.recarray), count, cause, sections, times, clock == "leap"
-        )
+        status = engine.run(state, commands.view(np.recarray), count, cause, sections, times, clock == "leap")
         if status == engine.HANG:
             raise Hang(f"{hw.name}: the program never ends\n{explain.describe(state, len(commands))}")
         written = int(state[0].rs.rows)

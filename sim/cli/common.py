@@ -159,7 +159,7 @@ def print_table(
     from rich.measure import Measurement
     from rich.table import Table
 
-    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     cells = [headings, *rows]
     for index, heading in enumerate(headings):
         width = max(len(row[index]) for row in cells)

@@ -13,7 +13,7 @@ from sim.cli import common
 if TYPE_CHECKING:
     from sim.result import Result
 
-HEADINGS = ("operators", "ops", "cycles", "share", "util", "read MB", "write MB", "energy uJ", "visited")
+HEADINGS = ("operators", "cycles", "share", "util", "read MB", "write MB", "energy uJ", "visited")
 
 
 def run(
@@ -109,7 +109,7 @@ def keep(result: Result, folder: Path) -> None:
 def _print(result: Result) -> None:
     total = result.totals
     rows = [_cells(dict(row)) for row in result.kinds.to_dict("records")]
-    rows.append(_cells({**total, "op_kind": "total", "ops": len(result.rows), "share": 1.0}))
+    rows.append(_cells({**total, "op_kind": "total", "share": 1.0}))
     common.print_table(f"{total['workload']} on {total['hardware']}", HEADINGS, rows)
     causes = {cause: cycles for cause, cycles in result.causes.items() if cycles}
     split = sorted(causes.items(), key=lambda item: -item[1])
@@ -128,7 +128,6 @@ def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
     seen = f"{visited:.1%}" if isinstance(visited, float) and visited == visited else "-"
     return (
         str(row["op_kind"]),
-        f"{row['ops']}",
         f"{row['cycles']:,}",
         f"{row['share']:.1%}",
         f"{row['utilization']:.1%}",

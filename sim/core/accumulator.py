@@ -1,7 +1,7 @@
 """The accumulator banks: write pipeline with its adder, what a write in flight blocks, the one-row read buffers.
 
 Source: AccumulatorMem.scala. Dual-ported banks: an accumulating write takes the read port in its cycle. Single-ported
-banks (chip configurations): sub-banks with a three-entry write queue; read-for-accumulate, then queued write, then read.
+banks (chip configurations): sub-banks with a write queue; read-for-accumulate, then queued write, then plain read.
 """
 
 import numpy as np

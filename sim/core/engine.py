@@ -2,13 +2,12 @@
 
 Order within a cycle (it is part of the semantics; both clocks share it):
  1 idle check   2 result rows leave the mesh   3 loaded rows at the write ports   4 beat merger, acknowledges
- 5 answers on the bus   6 requests on the bus   7 store path behind the SRAM   8 execute   9 SRAM reads of the store path
+ 5 answers on the bus   6 requests on the bus   7 store path behind the SRAM   8 execute   9 SRAM reads of the stores
  10 store controller   11 DMA reader   12 load controller   13 reservation station   14 loop unrollers   15 front end
 Downstream first means: a place freed in this cycle can be filled in this cycle only where the hardware's queue allows
 that; plain queues remember the pop (`pop_t`) and judge by the count at the start of the cycle.
 """
 
-import numpy as np
 from numba import njit
 
 from sim.core import (

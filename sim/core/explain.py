@@ -8,7 +8,8 @@ from sim.core.reservation import EX, LD, ST
 
 CLASS = {LD: "ld", EX: "ex", ST: "st"}
 FUNCT = {
-    0: "config", 1: "mvin2", 2: "mvin", 3: "mvout", 4: "compute_preloaded", 5: "compute_accumulated", 6: "preload", 14: "mvin3",
+    0: "config", 1: "mvin2", 2: "mvin", 3: "mvout", 4: "compute_preloaded", 5: "compute_accumulated", 6: "preload",
+    14: "mvin3",
 }  # fmt: skip
 EX_STATE = {0: "waiting for commands", 1: "firing rows", 2: "asking for a flush", 3: "flushing"}
 LD_STATE = {0: "waiting for a command", 1: "waiting for the DMA", 2: "sending rows"}
@@ -21,9 +22,7 @@ def _head(m: np.record, c: int) -> str:
     if r.wait_n[c] == 0:
         return f"{r.n[c]} issued, none waiting"
     slot = r.waiting[c, r.wait_head[c] % r.waiting.shape[1]]
-    waits = [
-        f"{bin(int(r.deps[c, slot, d])).count('1')} {CLASS[d]}" for d in CLASS if r.deps[c, slot, d] != 0
-    ]
+    waits = [f"{bin(int(r.deps[c, slot, d])).count('1')} {CLASS[d]}" for d in CLASS if r.deps[c, slot, d] != 0]
     name = FUNCT.get(int(r.funct[c, slot]), str(int(r.funct[c, slot])))
     return f"{r.n[c]} entries, next to issue: {name}, waits for {' and '.join(waits) or 'its controller'}"
 

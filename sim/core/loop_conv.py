@@ -6,7 +6,6 @@ machines configure their load state first; execute starts when all loads of its 
 loads of the other slot wait; stores start when all computes are emitted. The commands themselves are in conv_emit.
 """
 
-import numpy as np
 from numba import njit
 
 from sim.core import conv_emit

@@ -1,4 +1,4 @@
-"""The way of loaded rows from the bus into local memory: beat merger, scalers, pixel repeater, zero writer, write ports.
+"""The way of loaded rows into local memory: beat merger, scalers, pixel repeater, zero writer, write ports.
 
 Sources: BeatMerger.scala, VectorScalarMultiplier.scala, PixelRepeater.scala, ZeroWriter.scala and the write side of
 Scratchpad.scala. Two scalers stand side by side: `s` for input-width rows (it ends in the pixel repeater), `w` for

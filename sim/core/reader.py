@@ -11,7 +11,6 @@ from sim.core import tlb
 from sim.core.memory import put_in, room
 from sim.core.params import NEVER, XACTS
 
-
 QUEUE = 16
 
 DTYPE = np.dtype(

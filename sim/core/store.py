@@ -214,8 +214,10 @@ def step(now, m):
                 _next(m, rows, blocks)
         else:
             # one request only: it was made in an earlier state
-            ended = s.row == 0 and s.block == 0 and (
-                not pooling or (s.porow == 0 and s.pocol == 0 and s.wrow == 0 and s.wcol == 0)
+            ended = (
+                s.row == 0
+                and s.block == 0
+                and (not pooling or (s.porow == 0 and s.pocol == 0 and s.wrow == 0 and s.wcol == 0))
             )
             if not ended:
                 fired = _offer(now, m, rs1, rs2, blocks)

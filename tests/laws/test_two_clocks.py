@@ -1,4 +1,4 @@
-"""The law that the leaping clock stands on: it gives what the cycle-by-cycle clock gives, to the last counter.
+"""The law that the leaping clock stands on: the same result as the cycle-by-cycle clock.
 
 A wake that comes too late changes a result and shows here; one that comes too early only costs time.
 """

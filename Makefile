@@ -1,0 +1,41 @@
+# Two commands on a fresh machine: `make run` (the main job) and `make test`. Both set up what they need in .venv.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out/bert-base
+JOBS ?= 2
+
+.PHONY: run test test-long lint bench validate clean
+
+$(BIN)/carat: setup.cfg pyproject.toml
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "needs Python 3.11 or newer (make PYTHON=python3)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+run: $(BIN)/carat ## BERT-base on the default machine, with the breakdown plot
+	$(BIN)/carat run bert-base --hw gemmini_ibert -o $(OUT)
+	$(BIN)/python -m reports.breakdown $(OUT) -o $(OUT)/breakdown.png
+
+lint: $(BIN)/carat
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(BIN)/carat lint
+	$(BIN)/python -m sim --help >/dev/null
+	$(BIN)/pytest -m "not long" -n $(JOBS)
+
+test-long: $(BIN)/carat
+	CARAT_EXAMPLES=5000 $(BIN)/pytest -n $(JOBS)
+
+bench: $(BIN)/carat
+	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only
+
+validate: $(BIN)/carat
+	$(BIN)/carat validate --markdown > docs/VALIDATION.md
+
+clean:
+	rm -rf $(VENV) out build *.egg-info
