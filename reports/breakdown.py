@@ -13,7 +13,7 @@ from typing import Literal
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from reports import style
 from sim.errors import InputError
@@ -21,12 +21,18 @@ from sim.errors import InputError
 LABELLED_SHARE = 0.035
 """Segments lower than this share of the tallest bar carry no label; it would not fit."""
 
+LONGEST_LEVEL_NAME = 14
+"""Run names longer than this are slanted, so that neighbours do not run into each other."""
 
-def breakdown(axes: Axes, runs: Mapping[str, pd.DataFrame], by: Literal["kind", "cause"] = "kind") -> Axes:
+
+def breakdown(
+    axes: Axes, runs: Mapping[str, pd.DataFrame], by: Literal["kind", "cause"] = "kind", shares: bool = False
+) -> Axes:
     """Draw one stacked bar per run on ``axes`` and return them.
 
     ``runs``: name -> frame of operators with columns op_kind, cycles and <cause>_cycles. Heights are cycles,
-    so bars compare; labels are shares of their own bar.
+    so bars compare, or with ``shares`` shares of each run, so that a short run beside a long one can be read;
+    labels are shares of their own bar, the figure on top is the run's cycles.
     """
     parts = {name: _by_kind(frame) if by == "kind" else _by_cause(frame) for name, frame in runs.items()}
     table = pd.DataFrame(parts).fillna(0.0)
@@ -35,12 +41,13 @@ def breakdown(axes: Axes, runs: Mapping[str, pd.DataFrame], by: Literal["kind", 
         table = table.loc[table.sum(axis=1).sort_values(ascending=False).index]
     places = range(len(table.columns))
     bottom = pd.Series(0.0, index=table.columns)
+    cycles_of_run = table.sum()
+    if shares:
+        table = table / cycles_of_run
     totals = table.sum()
     for part, cycles in table.iterrows():
         color = style.kind_color(str(part)) if by == "kind" else style.CAUSE_COLORS[str(part)]
-        axes.bar(
-            places, cycles, 0.62, bottom, color=color, edgecolor="white", lw=0.5, label=_words(str(part))
-        )
+        axes.bar(places, cycles, 0.62, bottom, color=color, edgecolor="white", lw=0.5, label=_words(str(part)))
         for place, name in enumerate(table.columns):
             if cycles[name] >= LABELLED_SHARE * totals.max():
                 middle = bottom[name] + cycles[name] / 2
@@ -57,20 +64,20 @@ def breakdown(axes: Axes, runs: Mapping[str, pd.DataFrame], by: Literal["kind", 
         bottom = bottom + cycles
     for place, name in enumerate(table.columns):
         axes.annotate(
-            EngFormatter(places=2)(totals[name]),
+            EngFormatter(places=2)(cycles_of_run[name]),
             (place, totals[name]),
             (0, 2),
             textcoords="offset points",
             ha="center",
         )
-    axes.set_xticks(
-        list(places), [str(name) for name in table.columns], rotation=0 if len(places) < 4 else 20
-    )
+    names = [str(name) for name in table.columns]
+    slanted = len(names) > 1 and max(map(len, names)) > LONGEST_LEVEL_NAME
+    axes.set_xticks(list(places), names, rotation=25 if slanted else 0, ha="right" if slanted else "center")
     axes.set_xlim(-0.6, len(places) - 0.4)
     axes.set_ylim(0, totals.max() * 1.08)
     axes.grid(axis="x", visible=False)
-    axes.yaxis.set_major_formatter(EngFormatter())
-    axes.set_ylabel("cycles")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0) if shares else EngFormatter())
+    axes.set_ylabel("share of the cycles" if shares else "cycles")
     axes.set_title(f"by {'operator' if by == 'kind' else 'cause'}")
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -88,6 +95,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m reports.breakdown", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
     parser.add_argument("-o", "--output", type=Path, default=Path("breakdown.png"))
+    parser.add_argument("--shares", action="store_true", help="all bars of one height: shares of each run")
     parser.add_argument("--label", action="append", help="name of a run in the picture; once per run")
     chosen = parser.parse_args(arguments)
     labels = chosen.label or [_name(path) for path in chosen.runs]
@@ -97,8 +105,8 @@ def main(arguments: Sequence[str]) -> None:
     with style.sheet():
         figure = Figure(figsize=(5.8 + 1.6 * len(runs), 4.4))
         left, right = figure.subplots(1, 2)
-        breakdown(left, runs, "kind")
-        breakdown(right, runs, "cause")
+        breakdown(left, runs, "kind", chosen.shares)
+        breakdown(right, runs, "cause", chosen.shares)
         style.save(figure, chosen.output)
 
 

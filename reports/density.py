@@ -32,9 +32,7 @@ def density(axes: Axes, sweep: pd.DataFrame) -> Axes:
         color = style.PALETTE[number % len(style.PALETTE)]
         spread = [stats["mean"] - stats["min"], stats["max"] - stats["mean"]]
         marker = style.MARKERS[number % len(style.MARKERS)]
-        axes.errorbar(
-            stats.index, stats["mean"], spread, marker=marker, color=color, capsize=2, label=str(name)
-        )
+        axes.errorbar(stats.index, stats["mean"], spread, marker=marker, color=color, capsize=2, label=str(name))
         whole = stats.loc[stats.index >= 1.0, "mean"]
         if len(whole):
             axes.plot([0, 1], [0, whole.iloc[0]], "--", color=color, lw=1.0, alpha=0.8)
@@ -68,13 +66,9 @@ def _points(sweep: pd.DataFrame) -> pd.DataFrame:
     others = [name for name in style.varied(done) if name not in ("hardware", "workload", "sparsity", "seed")]
     rows = []
     for _, run in done.iterrows():
-        text = (
-            run["sparsity"] if isinstance(run["sparsity"], str) and run["sparsity"] != DENSE else f"{DENSE}:1"
-        )
+        text = run["sparsity"] if isinstance(run["sparsity"], str) and run["sparsity"] != DENSE else f"{DENSE}:1"
         pattern, _, share = text.partition(":")
-        name = ", ".join(
-            [f"{run['workload']} on {run['hardware']}", *(f"{key} {run[key]}" for key in others)]
-        )
+        name = ", ".join([f"{run['workload']} on {run['hardware']}", *(f"{key} {run[key]}" for key in others)])
         try:
             rows.append((name, pattern, float(share), float(run["cycles"])))
         except ValueError as error:

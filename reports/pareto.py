@@ -28,7 +28,10 @@ CROWDED_PIXELS = 22
 """Front points closer than this share one number."""
 
 LISTED = 18
-"""At most this many front points are listed beside the axes; more do not fit."""
+"""At most this many front points are listed under the axes; more do not fit."""
+
+BELOW_AXIS = -0.16
+"""Where the list begins, in heights of the axes: under the axis label."""
 
 
 def front(x: npt.ArrayLike, y: npt.ArrayLike) -> npt.NDArray[np.intp]:
@@ -42,7 +45,7 @@ def front(x: npt.ArrayLike, y: npt.ArrayLike) -> npt.NDArray[np.intp]:
 def pareto(axes: Axes, sweep: pd.DataFrame, x: str = "cycles", y: str = "energy_pj", color: str = "") -> Axes:
     """Draw the finished points of ``sweep`` on ``axes`` with their front, and return them.
 
-    Front points are numbered; the list beside the axes says what sets each apart (the columns that the sweep
+    Front points are numbered; the list under the axes says what sets each apart (the columns that the sweep
     varied). ``color``: column whose values get colours of their own.
     """
     points = sweep.loc[sweep[x].notna() & sweep[y].notna()].reset_index(drop=True)
@@ -67,7 +70,7 @@ def pareto(axes: Axes, sweep: pd.DataFrame, x: str = "cycles", y: str = "energy_
     axes.set_xlabel(_axis_label(x))
     axes.set_ylabel(_axis_label(y))
     _number(axes, points[x].to_numpy()[chosen], points[y].to_numpy()[chosen])
-    axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    axes.legend(loc="best")
     knobs = [name for name in style.varied(points) if name not in (x, y)]
     lines = [
         f"{number}  " + ", ".join(f"{_short(knob, knobs)} {points[knob][index]}" for knob in knobs)
@@ -75,7 +78,7 @@ def pareto(axes: Axes, sweep: pd.DataFrame, x: str = "cycles", y: str = "energy_
     ]
     more = [f"... and {len(chosen) - LISTED} more"] if len(chosen) > LISTED else []
     listing = "\n".join(["on the front:", *lines, *more])
-    axes.text(1.03, 0.0, listing, transform=axes.transAxes, fontsize=7.5, va="bottom")
+    axes.text(0.0, BELOW_AXIS, listing, transform=axes.transAxes, fontsize=7.5, va="top")
     return axes
 
 
@@ -92,12 +95,10 @@ def main(arguments: Sequence[str]) -> None:
     table = style.read(chosen.sweep, wanted)
     for name in (chosen.x, chosen.y):
         if not pd.api.types.is_numeric_dtype(table[name]):
-            numbers = [
-                str(column) for column in table.columns if pd.api.types.is_numeric_dtype(table[column])
-            ]
+            numbers = [str(column) for column in table.columns if pd.api.types.is_numeric_dtype(table[column])]
             raise InputError(f"column {name!r} holds no numbers{did_you_mean(name, numbers)}")
     with style.sheet():
-        figure = Figure(figsize=(8.0, 4.4))
+        figure = Figure(figsize=(6.4, 5.6))
         pareto(figure.subplots(), table, chosen.x, chosen.y, chosen.color)
         style.save(figure, chosen.output)
 

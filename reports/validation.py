@@ -45,9 +45,7 @@ def validation(axes: Axes, rows: pd.DataFrame) -> Axes:
     """
     shown = _finished(rows)
     for name, group, look in _groups(shown):
-        axes.scatter(
-            group["cycles_measured"], group["cycles_simulated"], label=f"{name} ({len(group)})", **look
-        )
+        axes.scatter(group["cycles_measured"], group["cycles_simulated"], label=f"{name} ({len(group)})", **look)
     ends = [shown["cycles_measured"].min() * 0.8, shown["cycles_measured"].max() * 1.25]
     axes.plot(ends, ends, color=style.DARK_TEXT, lw=0.8, zorder=1, label="simulated = measured")
     axes.set_xscale("log")
@@ -71,9 +69,7 @@ def errors(axes: Axes, rows: pd.DataFrame) -> Axes:
     axes.axhline(0.0, color=style.DARK_TEXT, lw=0.8, zorder=1)
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=LINEAR_ERROR)
-    largest = max(
-        10 * LINEAR_ERROR, float((shown["cycles_simulated"] / shown["cycles_measured"] - 1).abs().max())
-    )
+    largest = max(10 * LINEAR_ERROR, float((shown["cycles_simulated"] / shown["cycles_measured"] - 1).abs().max()))
     steps = [step for step in (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0) if step <= 10 * largest]
     axes.set_yticks([*(-step for step in reversed(steps) if step <= 1.0), 0.0, *steps])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:+g} %" if value else "0"))

@@ -1,157 +1,30 @@
-"""Execute controller: pairs preloads with computes, reads operand rows, feeds the mesh, completes commands.
+"""Execute controller: pairs preloads with computes, feeds the mesh, completes commands.
 
-Source: ExecuteController.scala, TransposePreloadUnroller.scala, MultiHeadedQueue.scala. A decision is taken in the
-cycle in which the head is visible and row 0 is fired in that same cycle. Each cycle in which a command is being
-performed puts one entry into the control queue, whether or not an operand row was fired.
+Source: ExecuteController.scala. A decision is taken in the cycle in which the head is visible and row 0 is fired in
+that same cycle. Each cycle in which a command is being performed puts one entry into the control queue, whether or not
+an operand row was fired (execute_rows).
 """
 
-import numpy as np
 from numba import njit
 
-from sim.core import mesh
-from sim.core.events import Event
-from sim.core.params import NEVER, RING, is_acc, is_garbage, plus, sp_bank
-
-E_SPR = int(Event.SPAD_READ_ROWS)
-E_WEIGHT = int(Event.WEIGHT_ROWS)
-
-WAITING = 0
-COMPUTE = 1
-FLUSH = 2
-FLUSHING = 3
-
-SINGLE_PRELOAD = 1
-OVERLAPPED = 2
-SINGLE_COMPUTE = 3
-
-GARBAGE = 0xFFFFFFFF
-ENTRIES = 16
-
-DTYPE = np.dtype(
-    [
-        # transpose unroller
-        ("u_n", "i8"),
-        ("u_pop_t", "i8"),
-        ("u_funct", "i8", (2,)),
-        ("u_rs1", "i8", (2,)),
-        ("u_rs2", "i8", (2,)),
-        ("u_slot", "i8", (2,)),
-        ("u_state", "i8"),  # 0 idle, 1 first compute, 2 second preload
-        ("u_transposed", "i8"),
-        # execute queue
-        ("q_n", "i8"),
-        ("q_head", "i8"),
-        ("q_popped", "i8"),
-        ("q_pop_t", "i8"),
-        ("q_funct", "i8", (RING,)),
-        ("q_rs1", "i8", (RING,)),
-        ("q_rs2", "i8", (RING,)),
-        ("q_slot", "i8", (RING,)),
-        ("state", "i8"),
-        ("kind", "i8"),
-        # configuration
-        ("ws", "i8"),
-        ("illegal", "i8"),  # 1: two operands configured for the one transposer; the RTL then flushes for ever
-        ("a_transpose", "i8"),
-        ("bd_transpose", "i8"),
-        ("a_stride", "i8"),
-        # the command being performed
-        ("total", "i8"),
-        ("row", "i8"),
-        ("done", "i8"),  # operands fired for the present row: 1 A, 2 B, 4 D
-        ("a_on", "i8"),  # operand is being read (started and not garbage)
-        ("b_on", "i8"),
-        ("d_on", "i8"),
-        ("a_addr", "i8"),
-        ("b_addr", "i8"),
-        ("d_addr", "i8"),
-        ("a_rows", "i8"),
-        ("b_rows", "i8"),
-        ("d_rows", "i8"),
-        ("a_cols", "i8"),
-        ("b_cols", "i8"),
-        ("d_cols", "i8"),
-        ("c_addr", "i8"),
-        ("c_rows", "i8"),
-        ("c_slot", "i8"),
-        ("pend0", "i8"),  # completed commands that wait for the completion port, -1 none
-        ("pend1", "i8"),
-        # control queue
-        ("e_n", "i8"),
-        ("e_head", "i8"),
-        ("e_fires", "i8", (ENTRIES,)),
-        ("e_first", "i8", (ENTRIES,)),
-        ("e_t", "i8", (ENTRIES,)),
-        ("e_total", "i8", (ENTRIES,)),
-        ("e_slot", "i8", (ENTRIES,)),
-        ("e_addr", "i8", (ENTRIES,)),
-        ("e_rows", "i8", (ENTRIES,)),
-        # what held the controller back this cycle, for the cause of the cycle
-        ("stalled", "i8"),  # 1: an operand row was refused by its bank
-        ("fed", "i8"),  # 1: a row entered the array
-        ("fire", "i8"),
-    ]
+from sim.core import execute_state, mesh
+from sim.core.execute_rows import fire
+from sim.core.execute_state import (
+    COMPUTE,
+    ENTRIES,
+    FLUSH,
+    FLUSHING,
+    GARBAGE,
+    OVERLAPPED,
+    SINGLE_COMPUTE,
+    SINGLE_PRELOAD,
+    WAITING,
+    pop,
+    unroll,
 )
+from sim.core.params import NEVER, RING, is_garbage
 
-
-@njit
-def _unroll(now, m):
-    """One command through the transpose unroller into the execute queue. True when one went."""
-    x = m.ex
-    p = m.p
-    if x.u_n == 0:
-        return False
-    n = x.q_n + (x.q_popped if x.q_pop_t == now else 0)
-    if n >= p.exq:
-        return False
-    funct = x.u_funct[0]
-    rs1 = x.u_rs1[0]
-    rs2 = x.u_rs2[0]
-    slot = x.u_slot[0]
-    keep = False
-    if x.u_state == 0 and funct == 6:
-        if x.u_transposed:
-            if x.u_n < 2:
-                return False
-            if x.u_funct[1] == 4:
-                rs2 = (rs2 & ~GARBAGE) | GARBAGE
-                slot = -1
-                keep = True
-                x.u_state = 1
-    elif x.u_state == 1:
-        funct = 5
-        rs1 = x.u_rs1[1]
-        rs2 = x.u_rs2[1]
-        slot = -1
-        keep = True
-        x.u_state = 2
-    elif x.u_state == 2:
-        rs1 = (rs1 & ~GARBAGE) | GARBAGE
-        x.u_state = 0
-    if funct == 0 and (rs1 >> 7) & 1 == 0:
-        x.u_transposed = 1 if (p.dataflow == 1 or (rs1 >> 2) & 1) and (rs1 >> 9) & 1 else 0
-    i = (x.q_head + x.q_n) % RING
-    x.q_funct[i] = funct
-    x.q_rs1[i] = rs1
-    x.q_rs2[i] = rs2
-    x.q_slot[i] = slot
-    x.q_n += 1
-    if not keep:
-        x.u_funct[0] = x.u_funct[1]
-        x.u_rs1[0] = x.u_rs1[1]
-        x.u_rs2[0] = x.u_rs2[1]
-        x.u_slot[0] = x.u_slot[1]
-        x.u_n -= 1
-        x.u_pop_t = now
-    return True
-
-
-@njit
-def _pop(now, x, k):
-    x.q_head = (x.q_head + k) % RING
-    x.q_n -= k
-    x.q_popped = k
-    x.q_pop_t = now
+DTYPE = execute_state.DTYPE
 
 
 @njit
@@ -250,7 +123,7 @@ def _decide(now, m, pending):
             x.a_stride = (rs1 >> 16) & 0xFFFF
             m.mesh.c_stride = (rs2 >> 48) & 0xFFFF
             m.rs.ex_done = x.q_slot[h]
-            _pop(now, x, 1)
+            pop(now, x, 1)
             return True
         i1 = (h + 1) % RING
         i2 = (h + 2) % RING
@@ -284,130 +157,6 @@ def _decide(now, m, pending):
         x.state = FLUSH
         return True
     return False
-
-
-@njit
-def _bank_free(now, m, address):
-    """Will the operand's bank take a read this cycle?"""
-    bank = sp_bank(m.p, address)
-    if m.p.sp_single and m.ports.sp_write_t[bank] == now:
-        return False
-    return m.ports.sp_held[bank] == 0
-
-
-@njit
-def _clash(p, x_addr, y_addr):
-    """Two operand rows that cannot be read together: one scratchpad bank, or both in the accumulator."""
-    if is_acc(x_addr) != is_acc(y_addr):
-        return False
-    return is_acc(x_addr) == 1 or sp_bank(p, x_addr) == sp_bank(p, y_addr)
-
-
-@njit
-def _fire(now, m, count):
-    """Fire what can be fired of the present row into the control queue."""
-    x = m.ex
-    p = m.p
-    row = x.row
-    done = x.done
-    a = plus(p, x.a_addr, row * x.a_stride)
-    b = plus(p, x.b_addr, row)
-    d = plus(p, x.d_addr, p.dim - 1 - row)
-    fires = 0
-    reads = False
-    refused = False
-    lost = False
-    if not done & 1:
-        ok = True
-        if x.a_on and row < x.a_rows:
-            if is_acc(a):
-                lost = True
-            elif _bank_free(now, m, a):
-                m.ports.sp_read_t[sp_bank(p, a)] = now
-                reads = True
-                count[E_SPR] += 1
-            else:
-                ok = False
-                refused = True
-        if ok:
-            fires |= 1
-    if not done & 2:
-        ok = not (x.a_on and x.b_on and not done & 1 and _clash(p, a, b))
-        if ok and x.b_on and row < x.b_rows:
-            if is_acc(b):
-                lost = True
-            elif _bank_free(now, m, b):
-                m.ports.sp_read_t[sp_bank(p, b)] = now
-                reads = True
-                count[E_SPR] += 1
-            else:
-                ok = False
-                refused = True
-        if ok:
-            fires |= 2
-    if not done & 4:
-        ok = True
-        if x.d_on:
-            if x.a_on and not done & 1 and _clash(p, a, d):
-                ok = False
-                refused = True
-            if x.b_on and not done & 2 and _clash(p, b, d):
-                ok = False
-                refused = True
-        if ok and x.d_on and p.dim - 1 - row < x.d_rows:
-            if is_acc(d):
-                lost = True
-            elif _bank_free(now, m, d):
-                m.ports.sp_read_t[sp_bank(p, d)] = now
-                reads = True
-                count[E_SPR] += 1
-                count[E_WEIGHT] += 1
-            else:
-                ok = False
-                refused = True
-        if ok:
-            fires |= 4
-    i = (x.e_head + x.e_n) % ENTRIES
-    x.e_fires[i] = fires
-    x.e_first[i] = 1 if row == 0 and done == 0 else 0
-    x.e_t[i] = now + 1 + p.read_pipe if reads else now + 1
-    if lost:
-        x.e_t[i] = NEVER
-    x.e_total[i] = x.total
-    x.e_slot[i] = x.c_slot
-    x.e_addr[i] = GARBAGE if x.kind == SINGLE_COMPUTE else x.c_addr
-    x.e_rows[i] = x.c_rows
-    x.e_n += 1
-    if refused:
-        x.stalled = 1
-    if fires:
-        x.fire = 1
-    x.done = done | fires
-    if x.done == 7:
-        x.done = 0
-        x.row = row + 1
-        if x.row == x.total:
-            _finish(now, m)
-
-
-@njit
-def _finish(now, m):
-    """All rows fired: commands leave the queue, completions become pending."""
-    x = m.ex
-    h = x.q_head
-    x.state = WAITING
-    x.row = 0
-    garbage = is_garbage(m.p, x.c_addr)
-    if x.kind == SINGLE_PRELOAD:
-        x.pend0 = x.q_slot[h] if garbage else -1
-        _pop(now, x, 1)
-    elif x.kind == OVERLAPPED:
-        x.pend0 = x.q_slot[h]
-        x.pend1 = x.q_slot[(h + 1) % RING] if garbage else -1
-        _pop(now, x, 2)
-    else:
-        x.pend0 = x.q_slot[h]
-        _pop(now, x, 1)
 
 
 @njit
@@ -461,11 +210,11 @@ def step(now, m, count):
             x.state = WAITING
             acted = True
     if x.state == COMPUTE and x.e_n < p.read_delay + 1:
-        _fire(now, m, count)
+        fire(now, m, count)
         acted = True
     if not requested:
         mesh.close(m)
-    if _unroll(now, m):
+    if unroll(now, m):
         acted = True
     if acted:
         return now + 1

@@ -3,19 +3,20 @@
 Source: LoopConv.scala. Frame as in the matmul loop (two slots, emission counters), with these differences: fixed
 priority store > execute > bias > weights > input; each machine's commands pass a two-stage elastic pipeline; load
 machines configure their load state first; execute starts when all loads of its slot are emitted, and meanwhile the
-loads of the other slot wait; stores start when all computes are emitted. The commands themselves are in conv_emit.
+loads of the other slot wait; stores start when all computes are emitted. The commands themselves are in conv_emit
+and conv_execute.
 """
 
 from numba import njit
 
-from sim.core import conv_emit
+from sim.core import conv_emit, conv_execute, conv_state
 from sim.core.cmdqueue import can_push, pop, push
-from sim.core.conv_emit import BIAS, EX, INPUT, ST, WEIGHTS
+from sim.core.conv_state import BIAS, EX, INPUT, ST, WEIGHTS
 from sim.core.params import NEVER
 
 STAGES = 2
 
-DTYPE = conv_emit.DTYPE
+DTYPE = conv_state.DTYPE
 
 PRIORITY = (ST, EX, BIAS, WEIGHTS, INPUT)
 
@@ -95,7 +96,7 @@ def _configure(m, q, funct, rs1, rs2):
         s.downsample[q] = (rs2 >> 1) & 1
         s.dilated[q] = (rs2 >> 2) & 1 & train
         s.activation[q] = (rs2 >> 3) & 3
-        conv_emit.derive(s, q, p.dim)
+        conv_state.derive(s, q, p.dim)
         s.configured[q] = 1
 
 
@@ -121,7 +122,7 @@ def _accept(m, which, q):
         s.first[which] = s.half[which]
         if s.dram[q, ST] != 0:
             s.half[which] = half - s.half[which]
-    conv_emit.begin(m, which)
+    conv_state.begin(m, which)
 
 
 @njit
@@ -135,8 +136,8 @@ def _feed(now, m, which, popped):
         s.state[which] = 0
         return True
     if which == EX:
-        if conv_emit.skips(s):
-            conv_emit.advance_execute(m, True)
+        if conv_execute.skips(s):
+            conv_execute.advance_execute(m, True)
             return True
         if not s.loads_emitted:
             return False

@@ -13,38 +13,11 @@ from numba import njit
 from sim.core import accumulator, load
 from sim.core.events import Event
 from sim.core.memory import take
-from sim.core.params import NEVER, RING, is_acc, sp_bank
+from sim.core.params import NEVER, is_acc, sp_bank
 from sim.core.reader import free_xact
+from sim.core.scaler import SCALER, advance, drop, out_ready, pack0, pack1, peek, placed, timed
 
 E_SPW = int(Event.SPAD_WRITE_ROWS)
-
-SCALER = np.dtype(
-    [
-        ("q_n", "i8"),
-        ("q_pop_t", "i8"),
-        ("q0", "i8", (2,)),
-        ("q1", "i8", (2,)),
-        ("valid", "i8"),  # the input register, in which repeats are counted down
-        ("r0", "i8"),
-        ("r1", "i8"),
-        # one multiplier per lane: an elastic pipeline
-        ("p_n", "i8"),
-        ("p_head", "i8"),
-        ("p0", "i8", (RING,)),
-        ("p1", "i8", (RING,)),
-        ("p_t", "i8", (RING,)),
-        # few multipliers: three row slots served round robin, one representative multiplier
-        ("head", "i8"),
-        ("tail", "i8"),
-        ("s_valid", "i8", (3,)),
-        ("s_free_t", "i8", (3,)),
-        ("s0", "i8", (3,)),
-        ("s1", "i8", (3,)),
-        ("s_left", "i8", (3,)),  # bit e set: element e of this slot still waits for the multiplier
-        ("s_done_t", "i8", (3,)),
-        ("grant", "i8"),
-    ]
-)
 
 DTYPE = np.dtype(
     [
@@ -82,18 +55,6 @@ DTYPE = np.dtype(
 
 
 @njit
-def pack0(address, accumulate, identity, last, wide, cmd):
-    """Local address with its accumulator bit, flags, command slot."""
-    return address | accumulate << 33 | identity << 34 | last << 35 | wide << 36 | cmd << 40
-
-
-@njit
-def pack1(repeats, pixels, length, n_bytes):
-    """Repeats still to come, copies per pixel, elements of the row, bytes its transaction reports."""
-    return repeats | pixels << 16 | length << 24 | n_bytes << 40
-
-
-@njit
 def _respond(now, m, w0, w1):
     load.returned(now, m, (w0 >> 40) & 0xFF, w1 >> 40)
 
@@ -125,136 +86,12 @@ def _repeated(m, w0, w1):
 
 
 @njit
-def _out_ready(now, m, q, latency, units):
-    """True when a scaler offers a row this cycle."""
-    if units > 0:
-        h = q.head
-        return q.s_valid[h] == 1 and q.s_left[h] == 0 and q.s_done_t[h] <= now
-    if latency == 0:
-        return q.valid == 1
-    return q.p_n > 0 and q.p_t[q.p_head] <= now
-
-
-@njit
-def _peek(q, latency, units):
-    if units > 0:
-        return q.s0[q.head], q.s1[q.head]
-    if latency == 0:
-        return q.r0, q.r1
-    return q.p0[q.p_head], q.p1[q.p_head]
-
-
-@njit
-def _placed(m, w0, w1):
-    """The row as it leaves the scaler: address advanced by the repeat count, `last` only on the last repeat."""
-    repeats = w1 & 0xFFFF
-    address = w0 & 0xFFFFFFFF
-    moved = (address & ~m.p.addr_mask) | ((address + repeats) & m.p.addr_mask)
-    w0 = (w0 & ~0xFFFFFFFF) | moved
-    if repeats > 0:
-        w0 = w0 & ~(1 << 35)
-    return w0
-
-
-@njit
-def _drop(now, q, latency, units):
-    if units > 0:
-        h = q.head
-        q.s_valid[h] = 0
-        q.s_free_t[h] = now
-        q.head = (h + 1) % 3
-    elif latency > 0:
-        q.p_head = (q.p_head + 1) % RING
-        q.p_n -= 1
-
-
-@njit
-def _advance(now, m, q, latency, units, popped):
-    """Multiplier grants, input register -> slots or pipeline, queue -> input register. True when anything moved."""
-    acted = False
-    if units > 0:
-        elements = (m.p.dim + units - 1) // units
-        best = -1
-        after = -1
-        for slot in range(3):
-            left = q.s_left[slot]
-            if q.s_valid[slot] == 1 and left != 0:
-                for e in range(elements):
-                    if (left >> e) & 1:
-                        at = slot * elements + e
-                        if best < 0:
-                            best = at
-                        if at > q.grant and after < 0:
-                            after = at
-        if after >= 0:
-            best = after
-        if best >= 0:
-            q.grant = best
-            slot = best // elements
-            q.s_left[slot] &= ~(1 << (best - slot * elements))
-            q.s_done_t[slot] = now + latency + 2
-            acted = True
-    moved = False
-    if q.valid == 1:
-        if units > 0:
-            t = q.tail
-            if q.s_valid[t] == 0 and q.s_free_t[t] != now:
-                q.s_valid[t] = 1
-                q.s0[t] = q.r0
-                q.s1[t] = q.r1
-                q.s_done_t[t] = now + 1
-                identity = (q.r0 >> 34) & 1
-                q.s_left[t] = 0 if identity else (1 << ((m.p.dim + units - 1) // units)) - 1
-                q.tail = (t + 1) % 3
-                moved = True
-        elif latency == 0:
-            moved = popped
-        elif q.p_n < latency:
-            i = (q.p_head + q.p_n) % RING
-            q.p0[i] = q.r0
-            q.p1[i] = q.r1
-            q.p_t[i] = now + latency
-            q.p_n += 1
-            moved = True
-    free = q.valid == 0
-    if moved:
-        acted = True
-        if q.r1 & 0xFFFF:
-            q.r1 -= 1
-        else:
-            q.valid = 0
-            free = True
-    if free and q.q_n > 0:
-        q.valid = 1
-        q.r0 = q.q0[0]
-        q.r1 = q.q1[0]
-        q.q0[0] = q.q0[1]
-        q.q1[0] = q.q1[1]
-        q.q_n -= 1
-        q.q_pop_t = now
-        acted = True
-    return acted
-
-
-@njit
-def _timed(now, q, latency, units, wake):
-    """Earliest cycle at which a row inside a scaler becomes ready by the mere passing of time."""
-    if units > 0:
-        h = q.head
-        if q.s_valid[h] == 1 and q.s_left[h] == 0 and now < q.s_done_t[h] < wake:
-            return q.s_done_t[h]
-    elif latency > 0 and q.p_n > 0 and now < q.p_t[q.p_head] < wake:
-        return q.p_t[q.p_head]
-    return wake
-
-
-@njit
 def step_write(now, m, count):
     """Rows at the write ports, then everything behind them that moves up. Returns the wake."""
     p = m.p
     v = m.mv
     acted = False
-    s_out = _out_ready(now, m, v.s, p.mvin_latency, p.mvin_units)
+    s_out = out_ready(now, m, v.s, p.mvin_latency, p.mvin_units)
     s0 = 0
     s1 = 0
     if p.first_layer:
@@ -265,8 +102,8 @@ def step_write(now, m, count):
     else:
         have = s_out
         if have:
-            s0, s1 = _peek(v.s, p.mvin_latency, p.mvin_units)
-            s0 = _placed(m, s0, s1)
+            s0, s1 = peek(v.s, p.mvin_latency, p.mvin_units)
+            s0 = placed(m, s0, s1)
             s1 = s1 & ~(0xFF << 16)
     under = False
     s_valid = False
@@ -279,12 +116,12 @@ def step_write(now, m, count):
         s_valid = not under
         s_acc = is_acc(s0)
         s_last = (s0 >> 35) & 1 if ((s1 >> 16) & 0xFF) == 0 else 0
-    w_valid = _out_ready(now, m, v.w, p.mvin_acc_latency, -1)
+    w_valid = out_ready(now, m, v.w, p.mvin_acc_latency, -1)
     w0 = 0
     w1 = 0
     if w_valid:
-        w0, w1 = _peek(v.w, p.mvin_acc_latency, -1)
-        w0 = _placed(m, w0, w1)
+        w0, w1 = peek(v.w, p.mvin_acc_latency, -1)
+        w0 = placed(m, w0, w1)
     spad_last = s_valid and s_last == 1 and s_acc == 0
 
     # `s` at the ports
@@ -343,29 +180,29 @@ def step_write(now, m, count):
                 v.r_valid = 0
                 space = True
         if s_out and space:
-            a0, a1 = _peek(v.s, p.mvin_latency, p.mvin_units)
-            v.r0 = _placed(m, a0, a1)
+            a0, a1 = peek(v.s, p.mvin_latency, p.mvin_units)
+            v.r0 = placed(m, a0, a1)
             v.r1 = a1 - (1 << 16)
             v.r_valid = 1
-            _drop(now, v.s, p.mvin_latency, p.mvin_units)
+            drop(now, v.s, p.mvin_latency, p.mvin_units)
             popped = True
     elif s_fire:
-        _drop(now, v.s, p.mvin_latency, p.mvin_units)
+        drop(now, v.s, p.mvin_latency, p.mvin_units)
         popped = True
     acted = acted or popped
-    if _advance(now, m, v.s, p.mvin_latency, p.mvin_units, popped):
+    if advance(now, m, v.s, p.mvin_latency, p.mvin_units, popped):
         acted = True
     if w_fire:
-        _drop(now, v.w, p.mvin_acc_latency, -1)
+        drop(now, v.w, p.mvin_acc_latency, -1)
         acted = True
-    if _advance(now, m, v.w, p.mvin_acc_latency, -1, w_fire):
+    if advance(now, m, v.w, p.mvin_acc_latency, -1, w_fire):
         acted = True
     if _zeros(now, m, z_fire, z_under):
         acted = True
     if acted:
         return now + 1
-    wake = _timed(now, v.s, p.mvin_latency, p.mvin_units, NEVER)
-    return _timed(now, v.w, p.mvin_acc_latency, -1, wake)
+    wake = timed(now, v.s, p.mvin_latency, p.mvin_units, NEVER)
+    return timed(now, v.w, p.mvin_acc_latency, -1, wake)
 
 
 @njit

@@ -79,9 +79,7 @@ def test_bars_are_as_high_as_the_runs_are_long(by: str) -> None:
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
 def test_breakdown_writes_a_picture(tmp_path: Path, ending: str) -> None:
     picture = tmp_path / f"b.{ending}"
-    breakdown.main(
-        [str(run_folder(tmp_path / "one")), str(run_folder(tmp_path / "two", 3)), "-o", str(picture)]
-    )
+    breakdown.main([str(run_folder(tmp_path / "one")), str(run_folder(tmp_path / "two", 3)), "-o", str(picture)])
     assert picture.stat().st_size > 1000
 
 
@@ -158,3 +156,18 @@ def test_crowded_front_points_share_a_number() -> None:
     points = pd.DataFrame({"cycles": [1.0, 1.001, 9.0], "energy_pj": [9.0, 8.99, 1.0], "knob": [1, 2, 3]})
     pareto.pareto(axes, points)
     assert [text.get_text() for text in axes.texts if len(text.get_text()) < 6] == ["1-2", "3"]
+
+
+def test_shares_make_bars_of_one_height() -> None:
+    axes = Figure().subplots()
+    breakdown.breakdown(axes, {"short": run_frame(), "long": run_frame(50)}, "cause", shares=True)
+    assert max(bar.get_y() + bar.get_height() for bar in axes.patches) == pytest.approx(1.0)
+    assert "1.40 k" in [text.get_text() for text in axes.texts], "the run's cycles stay on top of its bar"
+
+
+def test_a_dense_point_may_be_called_dense_or_nothing() -> None:
+    by_name = sweep_frame().fillna({"sparsity": "dense"})
+    for sweep in (sweep_frame(), by_name):
+        axes = Figure().subplots()
+        density.density(axes, sweep)
+        assert list(axes.lines[0].get_xdata()) == [0.5, 1.0]

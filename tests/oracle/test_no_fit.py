@@ -10,9 +10,7 @@ from sim.validate import csvfile, runner
 ORACLE = Path(__file__).parent
 ROOT = ORACLE.parents[1]
 SIMULATOR = [
-    path
-    for path in sorted((ROOT / "sim").rglob("*.py"))
-    if "validate" not in path.parts and path.name != "peers.py"
+    path for path in sorted((ROOT / "sim").rglob("*.py")) if "validate" not in path.parts and path.name != "peers.py"
 ]
 ROUND = {base * 10**power for base in range(1, 11) for power in range(12)}
 POWERS = {1 << power for power in range(64)} | {(1 << power) - 1 for power in range(65)}
@@ -20,9 +18,7 @@ POWERS = {1 << power for power in range(64)} | {(1 << power) - 1 for power in ra
 
 def measured_cycles() -> set[int]:
     """Return all measured cycle counts that are too long and too odd to be anything else by chance."""
-    files = [
-        path for path in csvfile.inside(ORACLE) if "masks" not in path.name and "timeline." not in path.name
-    ]
+    files = [path for path in csvfile.inside(ORACLE) if "masks" not in path.name and "timeline." not in path.name]
     return {row.cycles for row in runner.read_rows(files) if row.cycles > 200} - ROUND - POWERS
 
 
@@ -49,9 +45,7 @@ def test_the_simulator_knows_neither_tables_nor_validation() -> None:
 
 
 def test_no_case_of_the_tables_is_named_in_the_simulator() -> None:
-    files = [
-        path for path in csvfile.inside(ORACLE) if "masks" not in path.name and "timeline." not in path.name
-    ]
+    files = [path for path in csvfile.inside(ORACLE) if "masks" not in path.name and "timeline." not in path.name]
     names = {row.id for row in runner.read_rows(files) if len(row.id) > 8}
     for path in SIMULATOR:
         words = {

@@ -60,7 +60,6 @@ BARS: dict[str, Bar] = {
     "normmv": Bar(mean=0.2, exact=0.75, inside=0.75, deviation="D1"),
     "encoder": Bar(),
     "blocksparse": Bar(),
-    "wide mvin": Bar(mean=6.0, exact=0.0, inside=0.0, counts=False, deviation="D3"),
     "l2": Bar(mean=1.0, exact=0.0, inside=0.0, counts=False, deviation="D2"),
 }
 """Group -> its bar. A looser one than the default names its entry in DEVIATIONS.md and goes when it can."""
@@ -72,9 +71,7 @@ TIMELINE_BAR = 0.95
 @cache
 def results() -> dict[str, list[Result]]:
     """Simulate the fast part of the tables once for all tests of this file."""
-    files = [
-        path for path in csvfile.inside(ORACLE) if "masks" not in path.name and "timeline" not in path.name
-    ]
+    files = [path for path in csvfile.inside(ORACLE) if "masks" not in path.name and "timeline" not in path.name]
     seen: dict[str, int] = defaultdict(int)
 
     def fast(row: Row) -> bool:
@@ -91,12 +88,8 @@ def results() -> dict[str, list[Result]]:
 
 
 def group_of(row: Row) -> str:
-    """Return the kind of a row; rows behind an L2, and moves wider than the DMA, are groups of their own."""
-    if row.whole("l2_KiB", 0):
-        return "l2"
-    if row.kind == "mvin" and row.whole("cols", 0) > row.whole("dma_maxbytes", 64):
-        return "wide mvin"
-    return row.kind
+    """Return the kind of a row; all rows behind an L2 are a group of their own."""
+    return "l2" if row.whole("l2_KiB", 0) else row.kind
 
 
 def test_every_kind_of_row_has_a_bar() -> None:
@@ -106,9 +99,7 @@ def test_every_kind_of_row_has_a_bar() -> None:
 @pytest.mark.parametrize("kind", BARS)
 def test_cycles_are_within_the_bar(kind: str) -> None:
     found = results()[kind]
-    off = {
-        statistics.name(r): (r.row.cycles, r.outcome.cycles) for r in found if not statistics.within_bar(r)
-    }
+    off = {statistics.name(r): (r.row.cycles, r.outcome.cycles) for r in found if not statistics.within_bar(r)}
     cycles = statistics.group(found).cycles
     assert BARS[kind].met(found), f"mean {cycles.mean:.4%}, exact {cycles.exact:.1%}, far off: {off}"
 

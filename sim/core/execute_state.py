@@ -1,0 +1,148 @@
+"""State of the execute controller: transpose unroller, command queue, the command being performed, control queue.
+
+Source: ExecuteController.scala, TransposePreloadUnroller.scala, MultiHeadedQueue.scala.
+"""
+
+import numpy as np
+from numba import njit
+
+from sim.core.params import RING
+
+WAITING = 0
+COMPUTE = 1
+FLUSH = 2
+FLUSHING = 3
+
+SINGLE_PRELOAD = 1
+OVERLAPPED = 2
+SINGLE_COMPUTE = 3
+
+GARBAGE = 0xFFFFFFFF
+ENTRIES = 16
+
+DTYPE = np.dtype(
+    [
+        # transpose unroller
+        ("u_n", "i8"),
+        ("u_pop_t", "i8"),
+        ("u_funct", "i8", (2,)),
+        ("u_rs1", "i8", (2,)),
+        ("u_rs2", "i8", (2,)),
+        ("u_slot", "i8", (2,)),
+        ("u_state", "i8"),  # 0 idle, 1 first compute, 2 second preload
+        ("u_transposed", "i8"),
+        # execute queue
+        ("q_n", "i8"),
+        ("q_head", "i8"),
+        ("q_popped", "i8"),
+        ("q_pop_t", "i8"),
+        ("q_funct", "i8", (RING,)),
+        ("q_rs1", "i8", (RING,)),
+        ("q_rs2", "i8", (RING,)),
+        ("q_slot", "i8", (RING,)),
+        ("state", "i8"),
+        ("kind", "i8"),
+        # configuration
+        ("ws", "i8"),
+        ("illegal", "i8"),  # 1: two operands configured for the one transposer; the RTL then flushes for ever
+        ("a_transpose", "i8"),
+        ("bd_transpose", "i8"),
+        ("a_stride", "i8"),
+        # the command being performed
+        ("total", "i8"),
+        ("row", "i8"),
+        ("done", "i8"),  # operands fired for the present row: 1 A, 2 B, 4 D
+        ("a_on", "i8"),  # operand is being read (started and not garbage)
+        ("b_on", "i8"),
+        ("d_on", "i8"),
+        ("a_addr", "i8"),
+        ("b_addr", "i8"),
+        ("d_addr", "i8"),
+        ("a_rows", "i8"),
+        ("b_rows", "i8"),
+        ("d_rows", "i8"),
+        ("a_cols", "i8"),
+        ("b_cols", "i8"),
+        ("d_cols", "i8"),
+        ("c_addr", "i8"),
+        ("c_rows", "i8"),
+        ("c_slot", "i8"),
+        ("pend0", "i8"),  # completed commands that wait for the completion port, -1 none
+        ("pend1", "i8"),
+        # control queue
+        ("e_n", "i8"),
+        ("e_head", "i8"),
+        ("e_fires", "i8", (ENTRIES,)),
+        ("e_first", "i8", (ENTRIES,)),
+        ("e_t", "i8", (ENTRIES,)),
+        ("e_total", "i8", (ENTRIES,)),
+        ("e_slot", "i8", (ENTRIES,)),
+        ("e_addr", "i8", (ENTRIES,)),
+        ("e_rows", "i8", (ENTRIES,)),
+        # what held the controller back this cycle, for the cause of the cycle
+        ("stalled", "i8"),  # 1: an operand row was refused by its bank
+        ("fed", "i8"),  # 1: a row entered the array
+        ("fire", "i8"),
+    ]
+)
+
+
+@njit
+def pop(now, x, k):
+    """Drop the first k commands of the queue."""
+    x.q_head = (x.q_head + k) % RING
+    x.q_n -= k
+    x.q_popped = k
+    x.q_pop_t = now
+
+
+@njit
+def unroll(now, m):
+    """One command through the transpose unroller into the execute queue. True when one went."""
+    x = m.ex
+    p = m.p
+    if x.u_n == 0:
+        return False
+    n = x.q_n + (x.q_popped if x.q_pop_t == now else 0)
+    if n >= p.exq:
+        return False
+    funct = x.u_funct[0]
+    rs1 = x.u_rs1[0]
+    rs2 = x.u_rs2[0]
+    slot = x.u_slot[0]
+    keep = False
+    if x.u_state == 0 and funct == 6:
+        if x.u_transposed:
+            if x.u_n < 2:
+                return False
+            if x.u_funct[1] == 4:
+                rs2 = (rs2 & ~GARBAGE) | GARBAGE
+                slot = -1
+                keep = True
+                x.u_state = 1
+    elif x.u_state == 1:
+        funct = 5
+        rs1 = x.u_rs1[1]
+        rs2 = x.u_rs2[1]
+        slot = -1
+        keep = True
+        x.u_state = 2
+    elif x.u_state == 2:
+        rs1 = (rs1 & ~GARBAGE) | GARBAGE
+        x.u_state = 0
+    if funct == 0 and (rs1 >> 7) & 1 == 0:
+        x.u_transposed = 1 if (p.dataflow == 1 or (rs1 >> 2) & 1) and (rs1 >> 9) & 1 else 0
+    i = (x.q_head + x.q_n) % RING
+    x.q_funct[i] = funct
+    x.q_rs1[i] = rs1
+    x.q_rs2[i] = rs2
+    x.q_slot[i] = slot
+    x.q_n += 1
+    if not keep:
+        x.u_funct[0] = x.u_funct[1]
+        x.u_rs1[0] = x.u_rs1[1]
+        x.u_rs2[0] = x.u_rs2[1]
+        x.u_slot[0] = x.u_slot[1]
+        x.u_n -= 1
+        x.u_pop_t = now
+    return True

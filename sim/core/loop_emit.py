@@ -1,0 +1,400 @@
+"""The commands of the matmul loop: state of its five machines, their nests, addresses and the arbiter between them.
+
+Source: LoopMatmul.scala, WeightedArbiter.scala. Store > execute > load D > load A or B; between A and B whichever is
+behind in k. Order of each machine, outer to inner: A k, i; B k, j; D j, i; execute k, j, i; store j, i.
+"""
+
+import numpy as np
+from numba import njit
+
+LDA = 0
+LDB = 1
+LDD = 2
+EX = 3
+ST = 4
+
+SIGN = 1 << 31
+LAYERNORM = 2
+SOFTMAX = 4
+
+DTYPE = np.dtype(
+    [
+        ("head", "i8"),  # slot of the older loop; not reset by hardware: it carries over between programs
+        ("resadd", "i8"),
+        ("ld_used", "i8"),
+        ("ex_used", "i8"),
+        ("st_used", "i8"),
+        ("d_half", "i8"),  # accumulator row at which the next job of load D, execute, store begins
+        ("x_half", "i8"),
+        ("s_half", "i8"),
+        # the two slots
+        ("configured", "i8", (2,)),
+        ("running", "i8", (2,)),
+        ("started", "i8", (2, 5)),
+        ("completed", "i8", (2, 5)),
+        ("bound", "i8", (2, 3)),  # I, J, K in blocks
+        ("pad", "i8", (2, 3)),
+        ("dram", "i8", (2, 4)),  # A, B, D, C
+        ("dstride", "i8", (2, 4)),
+        ("act", "i8", (2,)),
+        ("a_t", "i8", (2,)),
+        ("b_t", "i8", (2,)),
+        ("low_d", "i8", (2,)),
+        ("full_c", "i8", (2,)),
+        ("accumulate", "i8", (2,)),
+        ("a_id", "i8", (2,)),
+        ("b_id", "i8", (2,)),
+        # the five machines: state 0 idle; loop slot; iterators; start address
+        ("state", "i8", (5,)),
+        ("slot", "i8", (5,)),
+        ("i", "i8", (5,)),
+        ("j", "i8", (5,)),
+        ("k", "i8", (5,)),
+        ("first", "i8", (5,)),
+        # store machine under LayerNorm / softmax
+        ("ln_row", "i8"),
+        ("ln_cmd", "i8"),
+        ("ln_stat", "i8"),
+        # command of this cycle
+        ("funct", "i8"),
+        ("rs1", "i8"),
+        ("rs2", "i8"),
+    ]
+)
+
+
+@njit
+def _least(a, b):
+    return a if a < b else b
+
+
+@njit
+def _load_ab(m, which):
+    """Command of the A or B machine at its present position."""
+    s = m.lm
+    p = m.p
+    q = s.slot[which]
+    t = s.a_t[q] if which == LDA else s.b_t[q]
+    if which == LDA:
+        # A is I x K; in a residual addition I x J
+        rows_n, row_pad, row = s.bound[q, 0], s.pad[q, 0], s.i[which]
+        if s.resadd:
+            cols_n, col_pad = s.bound[q, 1], s.pad[q, 1]
+        else:
+            cols_n, col_pad = s.bound[q, 2], s.pad[q, 2]
+        col = s.k[which]
+        address, stride = s.dram[q, 0], s.dstride[q, 0]
+    else:
+        if s.resadd:
+            rows_n, row_pad = s.bound[q, 0], s.pad[q, 0]
+        else:
+            rows_n, row_pad = s.bound[q, 2], s.pad[q, 2]
+        row = s.k[which]
+        cols_n, col_pad, col = s.bound[q, 1], s.pad[q, 1], s.j[which]
+        address, stride = s.dram[q, 1], s.dstride[q, 1]
+    if t:
+        rows_n, cols_n = cols_n, rows_n
+        row_pad, col_pad = col_pad, row_pad
+        row, col = col, row
+    most = _least(cols_n, p.block_len)
+    blocks = most if col + most <= cols_n else cols_n - col
+    cols = blocks * p.dim - (col_pad if col + blocks >= cols_n else 0)
+    rows = p.dim
+    if which == LDA and row == rows_n - 1:
+        rows -= row_pad
+    offset = (row * stride + col) * p.dim * p.in_bytes
+    local = s.first[which] + (row * cols_n + col) * p.dim
+    if s.resadd:
+        local = (local & p.addr_mask) | SIGN | ((1 << 30) if which == LDB else 0)
+    else:
+        local = local & p.addr_mask
+    s.funct = 2 if which == LDA else 1
+    s.rs1 = address + (offset & 0xFFFFFFFF)
+    s.rs2 = rows << 48 | cols << 32 | local
+
+
+@njit
+def _advance_ab(m, which):
+    """Next position of the A or B machine: the block dimension of its rows innermost."""
+    s = m.lm
+    p = m.p
+    q = s.slot[which]
+    if which == LDA:
+        inner_n = s.bound[q, 0]
+        outer_n = s.bound[q, 1] if s.resadd else s.bound[q, 2]
+        t = s.a_t[q]
+        most = _least(inner_n if t else outer_n, p.block_len)
+        s.i[which] += most if t else 1
+        if s.i[which] >= inner_n:
+            s.i[which] = 0
+            s.k[which] += 1 if t else most
+            if s.k[which] >= outer_n:
+                s.k[which] = 0
+                s.state[which] = 0
+    else:
+        inner_n = s.bound[q, 1]
+        outer_n = s.bound[q, 0] if s.resadd else s.bound[q, 2]
+        t = s.b_t[q]
+        most = _least(outer_n if t else inner_n, p.block_len)
+        s.j[which] += 1 if t else most
+        if s.j[which] >= inner_n:
+            s.j[which] = 0
+            s.k[which] += most if t else 1
+            if s.k[which] >= outer_n:
+                s.k[which] = 0
+                s.state[which] = 0
+
+
+@njit
+def _load_d(m):
+    s = m.lm
+    p = m.p
+    q = s.slot[LDD]
+    i = s.i[LDD]
+    j = s.j[LDD]
+    most = _least(s.bound[q, 1], p.block_len if s.low_d[q] else p.block_len_acc)
+    blocks = most if j + most <= s.bound[q, 1] else s.bound[q, 1] - j
+    cols = blocks * p.dim - (s.pad[q, 1] if j + blocks >= s.bound[q, 1] else 0)
+    rows = p.dim - (s.pad[q, 0] if i == s.bound[q, 0] - 1 else 0)
+    offset = (i * s.dstride[q, 2] + j) * p.dim * (p.in_bytes if s.low_d[q] else p.acc_bytes)
+    local = ((s.first[LDD] + (i * s.bound[q, 1] + j) * p.dim) & p.addr_mask) | SIGN
+    s.funct = 14
+    s.rs1 = s.dram[q, 2] + (offset & 0xFFFFFFFF)
+    s.rs2 = rows << 48 | cols << 32 | local
+    s.i[LDD] += 1
+    if s.i[LDD] >= s.bound[q, 0]:
+        s.i[LDD] = 0
+        s.j[LDD] += most
+        if s.j[LDD] >= s.bound[q, 1]:
+            s.j[LDD] = 0
+            s.state[LDD] = 0
+
+
+@njit
+def _execute(m):
+    """Preload, then compute, of the present block; order k, j, i."""
+    s = m.lm
+    p = m.p
+    q = s.slot[EX]
+    i = s.i[EX]
+    j = s.j[EX]
+    k = s.k[EX]
+    i_n = s.bound[q, 0]
+    j_n = s.bound[q, 1]
+    k_n = s.bound[q, 2]
+    pad_i = s.pad[q, 0] if i == i_n - 1 else 0
+    pad_j = s.pad[q, 1] if j == j_n - 1 else 0
+    pad_k = s.pad[q, 2] if k == k_n - 1 else 0
+    dim = p.dim
+    if s.state[EX] == 1:
+        b = j * k_n + k if s.b_t[q] else k * j_n + j
+
+        local = p.garbage_mask
+        if i == 0:
+            local = (b_end(m, q) - k_n * j_n * dim + b * dim) & p.addr_mask
+        c = ((s.first[EX] + (i * j_n + j) * dim) & p.addr_mask) | SIGN
+        if s.accumulate[q] or k != 0:
+            c |= 1 << 30
+        s.funct = 6
+        s.rs1 = (dim - pad_k) << 48 | (dim - pad_j) << 32 | local
+        s.rs2 = (dim - pad_i) << 48 | (dim - pad_j) << 32 | c
+        s.state[EX] = 2
+        return
+    a = k * i_n + i if s.a_t[q] else i * k_n + k
+    local = (a_start(m, q) + a * dim) & p.addr_mask
+    s.funct = 4 if i == 0 else 5
+    s.rs1 = (dim - pad_i) << 48 | (dim - pad_k) << 32 | local
+    s.rs2 = dim << 48 | dim << 32 | p.garbage_mask
+    s.state[EX] = 1
+    s.i[EX] += 1
+    if s.i[EX] == i_n:
+        s.i[EX] = 0
+        s.j[EX] += 1
+        if s.j[EX] == j_n:
+            s.j[EX] = 0
+            s.k[EX] += 1
+            if s.k[EX] == k_n:
+                s.k[EX] = 0
+                s.state[EX] = 0
+
+
+@njit
+def a_start(m, q):
+    """First scratchpad row of A: the slot's half, or the half the program chose."""
+    half = m.p.sp_rows // 2
+    if m.lm.a_id[q]:
+        return (m.lm.a_id[q] - 1) * half
+    return q * half
+
+
+@njit
+def b_end(m, q):
+    """Row behind the last row of B."""
+    half = m.p.sp_rows // 2
+    if m.lm.b_id[q]:
+        return m.lm.b_id[q] * half
+    return (q + 1) * half
+
+
+@njit
+def _store(m):
+    """Mvout of up to block_len blocks, or the row passes of LayerNorm and softmax."""
+    s = m.lm
+    p = m.p
+    q = s.slot[ST]
+    i = s.i[ST]
+    j = s.j[ST]
+    i_n = s.bound[q, 0]
+    j_n = s.bound[q, 1]
+    most = 1 if s.full_c[q] else _least(j_n, p.block_len)
+    blocks = most if j + most <= j_n else j_n - j
+    cols = blocks * p.dim - (s.pad[q, 1] if j + blocks >= j_n else 0)
+    rows = p.dim - (s.pad[q, 0] if i == i_n - 1 else 0)
+    full = (1 << 29) if s.full_c[q] else 0
+    if s.state[ST] == 1:
+        offset = (i * s.dstride[q, 3] + j) * p.dim * (p.acc_bytes if s.full_c[q] else p.in_bytes)
+        local = ((s.first[ST] + (i * j_n + j) * p.dim) & p.addr_mask) | SIGN | full
+        s.funct = 3
+        s.rs1 = s.dram[q, 3] + (offset & 0xFFFFFFFF)
+        s.rs2 = rows << 48 | cols << 32 | local
+        s.i[ST] += 1
+        if s.i[ST] == i_n:
+            s.i[ST] = 0
+            s.j[ST] += most
+            if s.j[ST] >= j_n:
+                s.j[ST] = 0
+                s.state[ST] = 0
+        return
+    if s.state[ST] == 2:
+        s.funct = 0
+        s.rs1 = 1 << 17 | s.ln_stat << 8 | 3
+        s.rs2 = 0
+        s.state[ST] = 3
+        return
+    row = s.ln_row + s.ln_stat
+    last = j + most >= j_n
+    if s.act[q] == LAYERNORM:
+        norm = (2 if last else 1) if s.ln_cmd == 0 else ((4 if last else 3) if s.ln_cmd == 1 else 0)
+    else:
+        norm = 5 if s.ln_cmd == 0 else ((7 if last else 6) if s.ln_cmd == 1 else 0)
+    offset = ((i * s.dstride[q, 3] + j) * p.dim + row * s.dstride[q, 3]) * p.in_bytes
+    local = ((s.first[ST] + (i * j_n + j) * p.dim + row) & p.addr_mask) | SIGN | full | norm << 26
+    s.funct = 3
+    s.rs1 = s.dram[q, 3] + (offset & 0xFFFFFFFF)
+    s.rs2 = 1 << 48 | cols << 32 | local
+    stats = _least(2, rows - s.ln_row)
+    s.j[ST] += most
+    if s.j[ST] < j_n:
+        return
+    s.j[ST] = 0
+    s.state[ST] = 2
+    s.ln_stat += 1
+    if s.ln_stat < stats:
+        return
+    s.ln_stat = 0
+    s.ln_cmd += 1
+    if s.ln_cmd < 3:
+        return
+    s.ln_cmd = 0
+    s.ln_row += 2
+    if s.ln_row < rows:
+        return
+    s.ln_row = 0
+    s.i[ST] += 1
+    if s.i[ST] == i_n:
+        s.i[ST] = 0
+        s.state[ST] = 0
+
+
+@njit
+def _execute_may(s):
+    """The operands of the present block have been emitted as loads (not: have arrived)."""
+    q = s.slot[EX]
+    i = s.i[EX]
+    j = s.j[EX]
+    k = s.k[EX]
+    ka = s.k[LDA]
+    a_done = s.slot[LDA] != q or s.state[LDA] == 0
+    b_done = s.slot[LDB] != q or s.state[LDB] == 0
+    d_done = s.slot[LDD] != q or s.state[LDD] == 0
+    a_ahead = a_done or ka > k or (ka == k and s.i[LDA] > i)
+    b_ahead = b_done or s.k[LDB] > k or (ka == k and s.j[LDB] > j)
+    return a_ahead and b_ahead and d_done
+
+
+@njit
+def _store_may(m):
+    """All commands that compute the blocks to be stored have been emitted."""
+    s = m.lm
+    q = s.slot[ST]
+    j = s.j[ST]
+    i = s.i[ST]
+    j_n = s.bound[q, 1]
+    most = 1 if s.full_c[q] else _least(j_n, m.p.block_len)
+    blocks = most if j + most <= j_n else j_n - j
+    if s.resadd:
+        done = (s.slot[LDA] != q or s.state[LDA] == 0) and (s.slot[LDB] != q or s.state[LDB] == 0)
+        return done or s.k[LDB] > i or (s.k[LDB] == i and s.j[LDB] >= j + blocks)
+    if s.slot[EX] != q or s.state[EX] == 0:
+        return True
+    if s.act[q] == LAYERNORM or s.act[q] == SOFTMAX:
+        return False
+    if s.k[EX] != s.bound[q, 2] - 1:
+        return False
+    return s.j[EX] >= j + blocks or (s.j[EX] == j + blocks - 1 and s.i[EX] > i)
+
+
+@njit
+def _choose_ab(m):
+    """LDA or LDB: which of the two load machines has the turn."""
+    s = m.lm
+    a_idle = s.state[LDA] == 0
+    b_idle = s.state[LDB] == 0
+    same = s.slot[LDA] == s.slot[LDB]
+    force_a = not same and s.slot[LDA] == s.head
+    force_b = not same and s.slot[LDB] == s.head
+    if s.resadd:
+        force_a = same and not a_idle
+        force_b = force_b or a_idle
+    if force_a:
+        return LDA
+    if force_b:
+        return LDB
+    if a_idle:
+        return LDB
+    if b_idle:
+        return LDA
+    if s.k[LDA] > s.k[LDB] or (s.k[LDB] == 0 and s.j[LDB] == 0):
+        return LDB
+    return LDA
+
+
+@njit
+def emit(m):
+    """The command the arbiter lets through this cycle; its machine advances. False when none is valid."""
+    s = m.lm
+    p = m.p
+    q = s.slot[ST]
+    if s.state[ST] and s.st_used < p.rs_st and s.dram[q, 3] != 0 and _store_may(m):
+        _store(m)
+        s.st_used += 1
+        return True
+    if s.state[EX] and s.ex_used < p.rs_ex and not s.resadd and _execute_may(s):
+        _execute(m)
+        s.ex_used += 1
+        return True
+    if s.ld_used >= p.rs_ld:
+        return False
+    q = s.slot[LDD]
+    if s.state[LDD] and s.dram[q, 2] != 0:
+        _load_d(m)
+        s.ld_used += 1
+        return True
+    which = _choose_ab(m)
+    q = s.slot[which]
+    if s.state[which] and s.dram[q, which] != 0:
+        _load_ab(m, which)
+        _advance_ab(m, which)
+        s.ld_used += 1
+        return True
+    return False
