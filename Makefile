@@ -15,7 +15,7 @@ $(BIN)/carat: setup.cfg pyproject.toml
 	@touch $@
 
 run: $(BIN)/carat ## BERT-base on the default machine, with the breakdown plot
-	$(BIN)/carat run bert-base --hw gemmini_ibert -o $(OUT)
+	$(BIN)/carat run bert-base --hw gemmini_default -o $(OUT)
 	$(BIN)/python -m reports.breakdown $(OUT) -o $(OUT)/breakdown.png
 
 lint: $(BIN)/carat

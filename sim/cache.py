@@ -36,9 +36,7 @@ def alike(work: W, bases: Sequence[int]) -> W:
     addresses = _addresses(work)
     tensor = {address: bases[bisect_right(bases, address) - 1] for address in addresses}
     order = list(dict.fromkeys(tensor[address] for address in addresses))
-    first = {
-        base: min(a for a in addresses if tensor[a] == base) // PAGE_BYTES * PAGE_BYTES for base in order
-    }
+    first = {base: min(a for a in addresses if tensor[a] == base) // PAGE_BYTES * PAGE_BYTES for base in order}
     regions = {base: (number + 1) * REGION_BYTES for number, base in enumerate(order)}
     return _moved(work, {a: a - first[tensor[a]] + regions[tensor[a]] for a in addresses})
 

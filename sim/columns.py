@@ -65,9 +65,7 @@ PE = "rows x columns of the array"
 def _columns() -> Iterator[Column]:
     yield Column("hardware", "", RESULTS, "name of the machine")
     yield Column("workload", "", RESULTS, "name of the graph")
-    yield Column(
-        "op_kind", "", ("ops", "kinds"), "kind of operator; a + joins what the array applies on move-out"
-    )
+    yield Column("op_kind", "", ("ops", "kinds"), "kind of operator; a + joins what the array applies on move-out")
     yield Column("layer", "1", OPS, "number of the layer, from 0; null outside layers")
     yield Column("op", "", OPS, "name of the operator; a suffix names the conversion put before or behind it")
     yield Column("engine", "", OPS, "array, or host for what the array cannot do")
@@ -84,9 +82,7 @@ def _columns() -> Iterator[Column]:
         "invocations unlike all earlier ones of the run: only these are simulated",
     )
     yield Column("start_cycle", "cycles", OPS, "cycle in which the operator starts, from 0")
-    yield Column(
-        "end_cycle", "cycles", OPS, "cycle in which the next operator may start", "start_cycle + cycles"
-    )
+    yield Column("end_cycle", "cycles", OPS, "cycle in which the next operator may start", "start_cycle + cycles")
     yield Column(
         "cycles",
         "cycles",
@@ -110,9 +106,7 @@ def _columns() -> Iterator[Column]:
         "argmax over the groups of causes",
     )
     yield Column("macs", "1", ALL, "multiply-accumulates done, zero blocks left out")
-    yield Column(
-        "macs_skipped", "1", RESULTS, "multiply-accumulates of the dense operator that were not done"
-    )
+    yield Column("macs_skipped", "1", RESULTS, "multiply-accumulates of the dense operator that were not done")
     yield Column(
         "density",
         "1",
@@ -146,9 +140,7 @@ def _columns() -> Iterator[Column]:
     yield Column("dram_write_bytes", "bytes", ALL, f"bytes written to memory {traffic}")
     yield Column("dram_read_requests", "1", RESULTS, "read requests sent to memory")
     yield Column("dram_write_requests", "1", RESULTS, "write requests sent to memory")
-    yield Column(
-        "spad_read_bytes", "bytes", RESULTS, "scratchpad bytes read", "row reads x columns x element bytes"
-    )
+    yield Column("spad_read_bytes", "bytes", RESULTS, "scratchpad bytes read", "row reads x columns x element bytes")
     yield Column(
         "spad_write_bytes",
         "bytes",
@@ -156,9 +148,7 @@ def _columns() -> Iterator[Column]:
         "scratchpad bytes written",
         "row writes x columns x element bytes",
     )
-    yield Column(
-        "acc_read_bytes", "bytes", RESULTS, "accumulator bytes read", "row reads x columns x sum bytes"
-    )
+    yield Column("acc_read_bytes", "bytes", RESULTS, "accumulator bytes read", "row reads x columns x sum bytes")
     yield Column(
         "acc_write_bytes",
         "bytes",
@@ -166,9 +156,7 @@ def _columns() -> Iterator[Column]:
         "accumulator bytes written, additions in place included",
         "row writes x columns x sum bytes",
     )
-    yield Column(
-        "energy_pj", "pJ", ALL, "energy of array, memories, DRAM and host", "sum of the energy_*_pj columns"
-    )
+    yield Column("energy_pj", "pJ", ALL, "energy of array, memories, DRAM and host", "sum of the energy_*_pj columns")
     for component, meaning in ENERGY.items():
         yield Column(f"energy_{component}_pj", "pJ", RESULTS, f"energy of the {meaning}")
     yield Column("share", "1", KINDS, "share of all cycles", "cycles / total cycles")

@@ -67,21 +67,15 @@ def simulate(
     return run_steps(steps, request, memo if memo is not None else Memo(), progress)
 
 
-def run_steps(
-    steps: tuple[Step, ...], request: Request, memo: Memo, progress: Progress | None = None
-) -> Result:
+def run_steps(steps: tuple[Step, ...], request: Request, memo: Memo, progress: Progress | None = None) -> Result:
     """Run planned steps one after the other, carrying the loop slot's phase, and price them."""
     rows, starts, cycle, state = [], {}, 0, _State()
     for number, step in enumerate(steps):
         if progress is not None:
             progress(number, len(steps), step.name)
         starts[step.name] = state.phase
-        activity = (
-            _on_array(step, request, memo, state) if step.engine == "array" else _on_host(step, request.hw)
-        )
-        parts = energy.price(
-            activity.counters, step.macs_done, activity.cycles, request.hw, activity.host_cycles
-        )
+        activity = _on_array(step, request, memo, state) if step.engine == "array" else _on_host(step, request.hw)
+        parts = energy.price(activity.counters, step.macs_done, activity.cycles, request.hw, activity.host_cycles)
         rows.append(operator_row(step, activity, request, cycle, parts))
         cycle += activity.cycles
     if progress is not None:
@@ -127,9 +121,7 @@ def _on_host(step: Step, hw: Hardware) -> Activity:
     return Activity(cycles=cycles, host_cycles=cycles, causes={"host": cycles})
 
 
-def load_machine(
-    machine: Hardware | str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None
-) -> Hardware:
+def load_machine(machine: Hardware | str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None) -> Hardware:
     """Return the machine with its overrides. Raises InputError listing every broken rule."""
     if isinstance(machine, Hardware):
         return machine.with_(overrides) if overrides else machine
@@ -143,9 +135,7 @@ def resolve_graph(graph: Graph | str | Path, sizes: Mapping[str, int], prune: st
 
         graph = workloads.build(str(graph), **sizes)
     elif sizes:
-        raise InputError(
-            f"sizes {', '.join(sizes)} belong to a workload name; graph {graph.name} has its sizes"
-        )
+        raise InputError(f"sizes {', '.join(sizes)} belong to a workload name; graph {graph.name} has its sizes")
     if prune:
         from sim.sparsity.prune import prune as pruned
 

@@ -118,9 +118,7 @@ class _Planner:
             self.refuse(op, f"operand {tensor.name} is {tensor.dtype}; {rule}")
         if len(op.inputs) > 2 and self.role(op.inputs[2]) != "accumulator" and not self._float():
             dtype = self.graph.tensors[op.inputs[2].tensor].dtype
-            self.refuse(
-                op, f"the bias is {dtype}; it must be {self.hw.array.acc_type} (int32 in integer graphs)"
-            )
+            self.refuse(op, f"the bias is {dtype}; it must be {self.hw.array.acc_type} (int32 in integer graphs)")
         if self.role(output) == "other":
             dtype = self.graph.tensors[output.tensor].dtype
             self.refuse(
@@ -130,9 +128,7 @@ class _Planner:
         dataflow = self.matmul_dataflow(op, activation)
         if self.refused:
             return []
-        works = self.sparse(
-            op, [self.matmul_work(op, output, activation, dataflow, b) for b in range(op.batch)]
-        )
+        works = self.sparse(op, [self.matmul_work(op, output, activation, dataflow, b) for b in range(op.batch)])
         m, n, k = op.mnk
         kind = f"matmul+{fused.kind}" if fused else "matmul"
         done = sum(_macs_done(work, self.hw.dim) for work in works)
@@ -292,9 +288,7 @@ def plan(
     if refused:
         raise InputError(_by_reason(refused, hw))
     bases = sorted((*addresses.values(), *planner.index_addresses))
-    if (
-        hw.memory.l2_bytes
-    ):  # which lines a shared cache holds depends on whole addresses: no two items are alike
+    if hw.memory.l2_bytes:  # which lines a shared cache holds depends on whole addresses: no two items are alike
         return tuple(replace(step, alike=step.works) for step in steps)
     return tuple(replace(step, alike=tuple(alike(work, bases) for work in step.works)) for step in steps)
 
@@ -308,9 +302,7 @@ def _check_request(graph: Graph, dataflow: str, mapping: Mapping[str, Mapping[st
     names = [op.name for op in graph.ops if op.kind == "matmul"]
     for pattern, choice in mapping.items():
         if not any(fnmatchcase(name, pattern) for name in names):
-            problems.append(
-                f"mapping: no matmul of {graph.name} is named {pattern!r}{did_you_mean(pattern, names)}"
-            )
+            problems.append(f"mapping: no matmul of {graph.name} is named {pattern!r}{did_you_mean(pattern, names)}")
         problems += [
             f"mapping of {pattern!r}: unknown key {key!r}{did_you_mean(key, BY_HAND)}"
             for key in choice
@@ -333,9 +325,7 @@ def _unpriced(steps: list[Step], hw: Hardware) -> list[tuple[str, str]]:
     return refused
 
 
-def _misfits(
-    steps: list[Step], hw: Hardware, mapping: Mapping[str, Mapping[str, Any]]
-) -> list[tuple[str, str]]:
+def _misfits(steps: list[Step], hw: Hardware, mapping: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Lower what was mapped by hand, so that a tile that does not fit is refused before any time is spent."""
     refused = []
     for step in steps:

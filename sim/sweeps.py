@@ -126,9 +126,7 @@ def _points(
         for machine, overrides, workload, pattern, cut in itertools.product(*axes)
     ]
     if not points:
-        raise InputError(
-            "sweep: no points; hardware, workloads and every list of the grid need at least one value"
-        )
+        raise InputError("sweep: no points; hardware, workloads and every list of the grid need at least one value")
     return points
 
 
@@ -153,9 +151,7 @@ def _axes(grid: Mapping[str, Sequence[Any]]) -> list[list[tuple[tuple[str, Any],
     return axes
 
 
-def _rows(
-    points: Sequence[Point], jobs: int, store: Store | None, progress: Progress
-) -> list[dict[str, Any]]:
+def _rows(points: Sequence[Point], jobs: int, store: Store | None, progress: Progress) -> list[dict[str, Any]]:
     """Return the rows in the order of ``points``: from the store where it has them, else simulated."""
     rows: dict[int, dict[str, Any]] = {}
     keys: dict[int, tuple[str, dict[str, Any]]] = {}
@@ -267,9 +263,7 @@ def _settled(future: Future[Outcome]) -> tuple[dict[str, Any], bool]:
         row, error = future.result()
         return ({"error": error} if row is None else row), True
     if isinstance(failure, BrokenProcessPool):
-        return {
-            "error": "WorkerDied: the process simulating this point died (killed, or out of memory)"
-        }, False
+        return {"error": "WorkerDied: the process simulating this point died (killed, or out of memory)"}, False
     return {"error": f"{type(failure).__name__}: {failure}"}, False
 
 

@@ -28,9 +28,7 @@ Workload = Annotated[str, typer.Argument(help="Workload name (see `carat list`) 
 Machine = Annotated[str, typer.Option("--hw", help="Machine: a preset (see `carat list`) or a TOML file.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change a key of the machine, e.g. scratchpad.capacity=512KiB."
-    ),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the machine, e.g. scratchpad.capacity=512KiB."),
 ]
 Seq = Annotated[int | None, typer.Option("--seq", min=1, help="Sequence length in tokens.")]
 Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Sequences at a time.")]
@@ -47,9 +45,7 @@ Prune = Annotated[
     typer.Option("--prune", metavar="NAME=KEEP,...", help="Structured pruning, e.g. heads=8,layers=6."),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random masks.")]
-Clock = Annotated[
-    Literal["leap", "reference"], typer.Option("--clock", help="leap, or visit every cycle (slow).")
-]
+Clock = Annotated[Literal["leap", "reference"], typer.Option("--clock", help="leap, or visit every cycle (slow).")]
 Dataflow = Annotated[Literal["WS", "OS"] | None, typer.Option("--dataflow", help="Dataflow of the matmuls.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -63,9 +59,7 @@ def settings(given: Sequence[str] | None) -> dict[str, object]:
 
 def sizes(seq: int | None, batch: int | None, given: Sequence[str] | None) -> dict[str, Any]:
     """Return the workload's size arguments. Raises InputError for a size that is no whole number."""
-    chosen: dict[str, Any] = {
-        name: value for name, value in (("seq", seq), ("batch", batch)) if value is not None
-    }
+    chosen: dict[str, Any] = {name: value for name, value in (("seq", seq), ("batch", batch)) if value is not None}
     problems = []
     for text in given or ():
         name, equals, number = text.partition("=")
@@ -146,9 +140,7 @@ def announce_compilation() -> None:
         typer.echo(message, err=True)
 
 
-def print_table(
-    title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1
-) -> None:
+def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> None:
     """Print a table as wide as the terminal (plain and wide when piped), wider where numbers would be cut.
 
     The first ``text_columns`` columns are left-aligned; all of them but the first may fold.

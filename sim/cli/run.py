@@ -30,13 +30,9 @@ def run(
     dataflow: common.Dataflow = None,
     tile: Annotated[
         list[str] | None,
-        typer.Option(
-            "--tile", metavar="OP=I,J,K", help="Tile of matching matmuls in blocks of the array, by hand."
-        ),
+        typer.Option("--tile", metavar="OP=I,J,K", help="Tile of matching matmuls in blocks of the array, by hand."),
     ] = None,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Measure what relieving the bottleneck gives.")
-    ] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Measure what relieving the bottleneck gives.")] = False,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="DIR", help="Keep ops.csv, totals.json, hardware.json here."),
@@ -72,9 +68,7 @@ def run(
     _print(result)
     typer.echo(f"\n{sentence}")
     if output is not None:
-        typer.echo(
-            f"\nKept in {output}. Plot: python -m reports.breakdown {output} -o {output / 'breakdown.png'}"
-        )
+        typer.echo(f"\nKept in {output}. Plot: python -m reports.breakdown {output} -o {output / 'breakdown.png'}")
 
 
 def _mapping(tiles: list[str] | None) -> dict[str, dict[str, tuple[int, ...]]]:
@@ -87,9 +81,7 @@ def _mapping(tiles: list[str] | None) -> dict[str, dict[str, tuple[int, ...]]]:
         if name and len(parts) == 3 and all(part.strip().isdecimal() for part in parts):
             mapping[name] = {"tile": tuple(int(part) for part in parts)}
         else:
-            problems.append(
-                f"--tile {text}: must be OP=I,J,K with three whole numbers of blocks, e.g. L0.FF1=5,5,48"
-            )
+            problems.append(f"--tile {text}: must be OP=I,J,K with three whole numbers of blocks, e.g. L0.FF1=5,5,48")
     if problems:
         raise InputError(problems)
     return mapping
@@ -101,9 +93,7 @@ def keep(result: Result, folder: Path) -> None:
 
     result.to_csv(folder / "ops.csv")
     write_whole(folder / "totals.json", json.dumps(result.totals, indent=1) + "\n")
-    write_whole(
-        folder / "hardware.json", json.dumps(result.hardware.model_dump(mode="json"), indent=1) + "\n"
-    )
+    write_whole(folder / "hardware.json", json.dumps(result.hardware.model_dump(mode="json"), indent=1) + "\n")
 
 
 def _print(result: Result) -> None:
@@ -113,9 +103,7 @@ def _print(result: Result) -> None:
     common.print_table(f"{total['workload']} on {total['hardware']}", HEADINGS, rows)
     causes = {cause: cycles for cause, cycles in result.causes.items() if cycles}
     split = sorted(causes.items(), key=lambda item: -item[1])
-    typer.echo(
-        "cycles by cause: " + ", ".join(f"{cause} {cycles / result.cycles:.1%}" for cause, cycles in split)
-    )
+    typer.echo("cycles by cause: " + ", ".join(f"{cause} {cycles / result.cycles:.1%}" for cause, cycles in split))
     typer.echo(
         f"{total['time_s'] * 1e3:,.3f} ms at {total['clock_mhz']:g} MHz, {total['power_w']:.3g} W, "
         f"EDP {total['edp_js']:.3g} J s; "

@@ -18,12 +18,8 @@ def show(
     hw: common.Machine = common.DEFAULT_HARDWARE,
     set_: common.Settings = None,
     op: Annotated[str | None, typer.Option("--op", help="Only this operator, with its work items.")] = None,
-    commands: Annotated[
-        bool, typer.Option("--commands", help="Print the commands of the lowered program.")
-    ] = False,
-    invocation: Annotated[
-        int, typer.Option("--invocation", min=0, help="Which head or batch item's program.")
-    ] = 0,
+    commands: Annotated[bool, typer.Option("--commands", help="Print the commands of the lowered program.")] = False,
+    invocation: Annotated[int, typer.Option("--invocation", min=0, help="Which head or batch item's program.")] = 0,
     seq: common.Seq = None,
     batch: common.Batch = None,
     size: common.Sizes = None,

@@ -19,9 +19,7 @@ INTERRUPTED = 130
 
 def sweep(
     workload: Annotated[list[str], typer.Argument(help="Workload names or graph files.")],
-    hw: Annotated[
-        list[str] | None, typer.Option("--hw", help="Machine; repeatable. Default: gemmini_ibert.")
-    ] = None,
+    hw: Annotated[list[str] | None, typer.Option("--hw", help="Machine; repeatable. Default: gemmini_ibert.")] = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(
@@ -31,9 +29,7 @@ def sweep(
         ),
     ] = None,
     set_: common.Settings = None,
-    sparsity: Annotated[
-        list[str] | None, typer.Option("--sparsity", help="block16:0.5, or dense; repeatable.")
-    ] = None,
+    sparsity: Annotated[list[str] | None, typer.Option("--sparsity", help="block16:0.5, or dense; repeatable.")] = None,
     prune: Annotated[list[str] | None, typer.Option("--prune", help="heads=8,layers=6; repeatable.")] = None,
     seq: common.Seq = None,
     batch: common.Batch = None,

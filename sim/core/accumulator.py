@@ -103,8 +103,16 @@ def _enter(now, m, bank, row, accumulate, count):
 
 
 @njit
+def wake(now, m):
+    """While a write is in the pipeline, what it blocks changes with time alone."""
+    if m.acc.last_t >= now - m.p.acc_latency:
+        return now + 1
+    return NEVER
+
+
+@njit
 def settle(now, m):
-    """Single-ported: writes leaving the pipeline this cycle join their sub-bank's queue (seen from the next cycle)."""
+    """Single-ported: writes leaving the pipeline this cycle join their sub-bank's queue. Returns the wake."""
     a = m.acc
     p = m.p
     acted = False
@@ -123,7 +131,7 @@ def settle(now, m):
                 a.q_row[bank, sub, a.q_n[bank, sub]] = row
                 a.q_n[bank, sub] += 1
                 acted = True
-    return acted
+    return now + 1 if acted else wake(now, m)
 
 
 @njit
@@ -176,11 +184,3 @@ def try_read(now, m, address, count):
     a.read_t[bank] = now + 1
     count[E_ACCR] += 1
     return True
-
-
-@njit
-def wake(now, m):
-    """While a write is in the pipeline, what it blocks changes with time alone."""
-    if m.acc.last_t >= now - m.p.acc_latency:
-        return now + 1
-    return NEVER

@@ -48,8 +48,8 @@ def run(machine, program, count, cause, sections, times, leap):
             return DONE
         wake = mesh.step_out(now, m, count)
         wake = min(wake, mvin.step_write(now, m, count))
-        if m.p.acc_single and accumulator.settle(now, m):
-            wake = now + 1
+        if m.p.acc_single:
+            wake = min(wake, accumulator.settle(now, m))
         wake = min(wake, mvin.step_merge(now, m))
         wake = min(wake, writer.acknowledge(now, m))
         wake = min(wake, memory.step_d(now, m, count))

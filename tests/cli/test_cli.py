@@ -60,8 +60,7 @@ def test_run_prints_kinds_causes_and_the_bottleneck(capsys: pytest.CaptureFixtur
 
 def test_settings_change_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
     near, far = (
-        json.loads(answer(capsys, *RUN, "--json", "--set", f"memory.latency_cycles={latency}"))
-        for latency in (10, 400)
+        json.loads(answer(capsys, *RUN, "--json", "--set", f"memory.latency_cycles={latency}")) for latency in (10, 400)
     )
     assert far["hardware"]["memory"]["latency_cycles"] == 400
     assert far["totals"]["cycles"] > near["totals"]["cycles"]
@@ -142,9 +141,7 @@ def test_show_prints_graph_plan_and_commands(capsys: pytest.CaptureFixture[str])
 
 
 def test_show_names_what_the_host_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    out = answer(
-        capsys, "show", "encoder-layer", *SMALL, "--hw", "kim2023_baseline", "--op", "L0.gelu", "--commands"
-    )
+    out = answer(capsys, "show", "encoder-layer", *SMALL, "--hw", "kim2023_baseline", "--op", "L0.gelu", "--commands")
     assert "L0.gelu.dequantize" in out and "no commands, the host runs it" in out
 
 

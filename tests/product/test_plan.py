@@ -83,9 +83,7 @@ def test_floating_point_array_needs_no_conversions() -> None:
     assert set(elements) == {"softmax", "gelu", "layernorm"}
 
 
-@pytest.mark.parametrize(
-    "machine", ["gemmini_default", "gemmini_ibert", "kim2023_baseline", "gemmini_fp32_4x4"]
-)
+@pytest.mark.parametrize("machine", ["gemmini_default", "gemmini_ibert", "kim2023_baseline", "gemmini_fp32_4x4"])
 def test_every_mac_of_the_graph_is_planned_once(machine: str) -> None:
     graph = layer(batch=2)
     steps = plan(graph, hardware.load(machine))
@@ -126,9 +124,7 @@ def test_operator_that_nobody_can_run_is_refused_by_name() -> None:
 def test_operator_without_a_price_is_refused_by_name() -> None:
     machine = hardware.load("gemmini_default")
     tensors = [Tensor("x", (4, 8), "int8", "input"), Tensor("y", (4, 8), "int8", "activation")]
-    graph = Graph.from_ops(
-        "g", tensors, [Op("pool", "tanh", (View.whole(tensors[0]),), View.whole(tensors[1]))]
-    )
+    graph = Graph.from_ops("g", tensors, [Op("pool", "tanh", (View.whole(tensors[0]),), View.whole(tensors[1]))])
     with pytest.raises(InputError, match=r"pool cannot run on gemmini_default.*no price.*tanh"):
         plan(graph, machine)
 
@@ -187,9 +183,7 @@ def test_tile_by_hand_reaches_the_work_item(ibert: Hardware) -> None:
         ({"*FF1": {"til": 1}}, "did you mean 'tile'"),
     ],
 )
-def test_wrong_mapping_is_refused(
-    ibert: Hardware, mapping: dict[str, dict[str, object]], message: str
-) -> None:
+def test_wrong_mapping_is_refused(ibert: Hardware, mapping: dict[str, dict[str, object]], message: str) -> None:
     with pytest.raises(InputError, match=message):
         plan(layer(), ibert, mapping=mapping)
 

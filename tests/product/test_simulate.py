@@ -44,9 +44,7 @@ def test_utilization_is_a_share_and_the_product_of_its_parts(result: sim.Result)
     ops = result.ops
     assert ops[["util_mapping", "util_compute", "utilization"]].max().max() <= 1.0
     matmuls = ops[ops["macs"] > 0]
-    assert len(matmuls) and np.allclose(
-        matmuls["util_mapping"] * matmuls["util_compute"], matmuls["utilization"]
-    )
+    assert len(matmuls) and np.allclose(matmuls["util_mapping"] * matmuls["util_compute"], matmuls["utilization"])
 
 
 def test_no_operator_is_faster_than_a_full_array(result: sim.Result) -> None:
@@ -105,9 +103,7 @@ def test_operators_apart_equal_the_one_long_program() -> None:
 
 
 def test_both_clocks_give_the_same_rows() -> None:
-    leap, reference = (
-        sim.simulate("encoder-layer", "gemmini_ibert", clock=c, **TINY) for c in ("leap", "reference")
-    )
+    leap, reference = (sim.simulate("encoder-layer", "gemmini_ibert", clock=c, **TINY) for c in ("leap", "reference"))
     changing = {"visited_cycles", "counters"}
     for ours, theirs in zip(leap.rows, reference.rows, strict=True):
         assert {k: v for k, v in ours.items() if k not in changing} == {
@@ -132,8 +128,7 @@ def test_full_density_is_dense_cycle_for_cycle() -> None:
 
 def test_nested_masks_never_do_more_work() -> None:
     results = [
-        sim.simulate("encoder-layer", "gemmini_ibert", sparsity=f"block16:{d}", seed=3, **TINY)
-        for d in (0.25, 0.5, 1)
+        sim.simulate("encoder-layer", "gemmini_ibert", sparsity=f"block16:{d}", seed=3, **TINY) for d in (0.25, 0.5, 1)
     ]
     for sparser, denser in itertools.pairwise(results):
         assert sparser.totals["macs"] < denser.totals["macs"]

@@ -49,9 +49,7 @@ def start(tmp_path: Path, jobs: int, store: str, out: str, stop_after: int = -1)
     files = (str(tmp_path / store), str(tmp_path / out))
     arguments = [sys.executable, str(script), str(jobs), *files, str(stop_after)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment
-    )
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment)
 
 
 def _wait_until_gone(group: int) -> None:

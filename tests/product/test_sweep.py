@@ -56,9 +56,7 @@ def test_failing_point_is_a_row_with_its_error_and_costs_no_other() -> None:
     assert str(frame["cycles"].dtype) == "Int64" and frame["cycles"].isna().tolist() == [False, True, False]
 
 
-def test_unexpected_failure_is_a_row_too_and_is_tried_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_unexpected_failure_is_a_row_too_and_is_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     real = sweeps.simulate_point
 
     def breaks(point: sweeps.Point) -> dict[str, Any]:
