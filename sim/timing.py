@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 Clock = Literal["leap", "reference"]
 
-# The RTL's own assertion gives up after 10,000 cycles without an issue (ReservationStation.scala, gemmini_timeout);
-# the memory's round trip is added, so that a slow memory is not a hang.
+# The RTL's own assertion gives up after 10,000 cycles without an issue or completion (ReservationStation.scala,
+# gemmini_timeout); here a beat on the bus counts as progress too, and the memory's round trip is added, so that
+# neither a long command nor a slow memory is a hang.
 STALL_CYCLES = 10_000
 
 

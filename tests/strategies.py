@@ -136,12 +136,18 @@ class _Program:
         """Scratchpad row with room for some blocks behind it: one of few places in one of few banks."""
         bank = self.one(*range(min(3, self.hw.scratchpad.banks)))
         place = bank * self.hw.sp_bank_rows + self.one(0, 0, 1, 2) * self.hw.dim
-        return int(min(place, self.hw.sp_rows - blocks * self.hw.dim))
+        return int(max(0, min(place, self.hw.sp_rows - blocks * self.hw.dim)))
 
     def acc(self, blocks: int = 1) -> int:
+        """Accumulator address, likewise."""
         bank = self.one(*range(min(2, self.hw.accumulator.banks)))
         place = bank * self.hw.acc_bank_rows + self.one(0, 0, 1) * self.hw.dim
-        return int(min(place, self.hw.acc_rows - blocks * self.hw.dim)) | ACCUMULATOR_BIT
+        return int(max(0, min(place, self.hw.acc_rows - blocks * self.hw.dim))) | ACCUMULATOR_BIT
+
+    def loadable(self, blocks: int) -> int:
+        """Blocks of one move: a few, no more than an eighth of the smaller memory."""
+        rows = min(self.hw.sp_rows, self.hw.acc_rows)
+        return self.upto(min(blocks, max(1, rows // 8 // self.hw.dim)))
 
     def dram(self) -> int:
         return int(DRAM + self.one(0, 0, 64, 4096) + self.one(0, 0, 4, 48))
@@ -176,10 +182,10 @@ class _Program:
         state, dim = self.one(0, 1, 2), self.hw.dim
         wide = self.hw.loop_max_block_len_acc
         if self.one(True, True, False):
-            blocks = self.upto(self.blocks)
+            blocks = self.loadable(self.blocks)
             local = self.spad(2 * blocks)
         else:
-            blocks = self.upto(self.blocks if self.shrink[state] else wide)
+            blocks = self.loadable(self.blocks if self.shrink[state] else wide)
             local = self.acc(2 * blocks) | self.one(0, ACCUMULATE_BIT)
         cols = (blocks - 1) * dim + self.upto(dim)
         dram = self.one(*[self.dram()] * 3, 0)
@@ -190,7 +196,7 @@ class _Program:
         if kind == "full":
             self.stream.mvout(self.dram(), self.acc() | FULL_WIDTH_BIT, self.upto(dim), self.upto(dim))
             return
-        blocks = self.upto(self.blocks)
+        blocks = self.loadable(self.blocks)
         local = self.spad(blocks) if kind == "spad" else self.acc(blocks)
         self.stream.mvout(self.dram(), local, (blocks - 1) * dim + self.upto(dim), self.upto(dim))
 
@@ -288,7 +294,7 @@ class _Program:
         """Statistics of one row, in passes of one-row mvouts."""
         for command in (self.one(*range(8)) for _ in range(self.one(1, 2, 4))):
             self.stream.config_norm(self.one(0, 1), only_stat=True)
-            blocks = self.upto(self.blocks)
+            blocks = self.loadable(self.blocks)
             self.stream.mvout(self.dram(), self.acc(blocks) | command << 26, blocks * self.hw.dim, 1)
 
     def pool(self) -> None:

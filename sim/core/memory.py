@@ -140,6 +140,7 @@ def step_d(now, m, count):
         if b.w_n > 0 and b.w_ready[b.w_head] > now and b.w_ready[b.w_head] < wake:
             wake = b.w_ready[b.w_head]
     if acted:
+        m.rs.progress_t = now
         return now + 1
     return wake
 
@@ -206,5 +207,6 @@ def step_a(now, m, count):
             take(b.wa, now)
             acted = True
     if acted:
+        m.rs.progress_t = now
         return now + 1
     return NEVER

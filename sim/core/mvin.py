@@ -201,7 +201,8 @@ def step_write(now, m, count):
         acted = True
     if acted:
         return now + 1
-    wake = timed(now, v.s, p.mvin_latency, p.mvin_units, NEVER)
+    # an accumulating row may have been refused because its address is still in the write pipeline
+    wake = timed(now, v.s, p.mvin_latency, p.mvin_units, accumulator.wake(now, m))
     return timed(now, v.w, p.mvin_acc_latency, -1, wake)
 
 

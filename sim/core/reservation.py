@@ -54,7 +54,7 @@ DTYPE = np.dtype(
         ("told_t", "i8"),
         ("ex_done", "i8"),  # ex slot that completes this cycle, -1 none
         ("rows", "i8"),  # timeline rows written
-        ("progress_t", "i8"),  # last cycle in which a command moved
+        ("progress_t", "i8"),  # last cycle in which a command or a beat on the bus moved
     ]
 )
 
