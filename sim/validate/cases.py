@@ -54,7 +54,28 @@ def case_of(row: Row, library: Library, way: str = "auto") -> Case | None:
         if way != "auto":
             return None
         return Case(row, None, f"no recorded program of case {row.id!r} on machine {row.cfg!r} was found")
-    return Case(row, Task(hw, source, row.phase, row.repeats, row.command_gap_cycles, cost=abs(row.cycles)))
+    return Case(
+        row,
+        Task(
+            hw,
+            source,
+            row.phase,
+            row.repeats,
+            row.command_gap_cycles,
+            cost=abs(row.cycles),
+            written_rows=_history(row, hw),
+        ),
+    )
+
+
+def _history(row: Row, hw: Hardware) -> tuple[int, ...]:
+    """Return the accumulator rows that hold data when the measured program starts.
+
+    The one-row moves through the normaliser (kind normmv) were measured on a model whose accumulator was left over
+    from earlier cases (norm.csv beside PROGRAMS.md, which gives 192 and 175 cycles with and without). How many of
+    their divisions meet a zero sum says what was left: the first row of the first four blocks, a 1 x 4 block matrix.
+    """
+    return tuple(hw.dim * block for block in range(4)) if row.kind == "normmv" else ()
 
 
 def machine_of(row: Row) -> Hardware:

@@ -51,7 +51,8 @@ class Task:
 
     ``source``: a recorded program, `EncoderSizes`, or a work item for the lowering. ``gap_cycles``: earliest
     offer of a command after the acceptance of the one before. ``phase``: hardware loop slot that comes first.
-    ``cost``: a guess of the simulation's length in cycles, only for scheduling.
+    ``cost``: a guess of the simulation's length in cycles, only for scheduling. ``written_rows``: accumulator
+    rows that hold data of earlier programs.
     """
 
     hw: Hardware
@@ -61,6 +62,7 @@ class Task:
     gap_cycles: int = 1
     timeline: bool = False
     cost: int = 0
+    written_rows: tuple[int, ...] = ()
 
     @property
     def key(self) -> Hashable:
@@ -68,7 +70,7 @@ class Task:
         source = self.source
         if isinstance(source, np.ndarray):
             source = hashlib.sha256(source.tobytes()).hexdigest()
-        return (self.hw.key, source, self.phase, self.repeats, self.gap_cycles, self.timeline)
+        return (self.hw.key, source, self.phase, self.repeats, self.gap_cycles, self.timeline, self.written_rows)
 
     @property
     def way(self) -> str:
@@ -95,7 +97,7 @@ def simulate(task: Task, clock: str = "leap") -> Outcome:
     try:
         if isinstance(task.source, EncoderSizes):
             return _encoder(task, task.source, clock)
-        return _run(task.hw, program_of(task), task.phase, clock, task.timeline)
+        return _run(task.hw, program_of(task), task.phase, clock, task.timeline, task.written_rows)
     except Hang as hang:
         return Outcome(NEVER_ENDS, reason=str(hang))
     except CaratError as error:
@@ -124,8 +126,15 @@ def core() -> Any:
     return timing
 
 
-def _run(hw: Hardware, program: Program, phase: int, clock: str, timeline: bool = False) -> Outcome:
-    result = core().run(program, hw, clock=clock, timeline=timeline, phase=phase)
+def _run(
+    hw: Hardware,
+    program: Program,
+    phase: int,
+    clock: str,
+    timeline: bool = False,
+    written_rows: tuple[int, ...] = (),
+) -> Outcome:
+    result = core().run(program, hw, clock=clock, timeline=timeline, phase=phase, written_rows=written_rows)
     return Outcome(
         cycles=int(result.cycles),
         counters={name: int(count) for name, count in result.counters.items()},

@@ -57,7 +57,7 @@ BARS: dict[str, Bar] = {
     "resadd": Bar(),
     "conv": Bar(),
     "norm": Bar(),
-    "normmv": Bar(mean=0.2, exact=0.75, inside=0.75, deviation="D1"),
+    "normmv": Bar(),
     "encoder": Bar(),
     "blocksparse": Bar(),
     "l2": Bar(mean=1.0, exact=0.0, inside=0.0, counts=False, deviation="D2"),

@@ -1,0 +1,84 @@
+"""Speed of the simulator: `make bench`. Figures are ratios where a ratio is possible; nothing here is a correctness test.
+
+The peers' CPU seconds for one BERT-base encoder layer at 128 tokens were measured on a machine of two cores
+(docs/BENCHMARKS.md names them); a ratio against them holds only as far as this machine is like that one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import sim
+from sim import hardware, lower, timing
+from sim.cache import Memo
+from sim.isa import Program
+from sim.lower import build
+
+ONNXIM_LAYER_CPU_S = 2.2  # ONNXim a1e8629, one encoder layer at 128 tokens, best of five
+SCALESIM_GEMM_CPU_S = 103.0  # SCALE-Sim v3, one 128x768x768 product with its default traces
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Compile before anything is timed."""
+    sim.simulate("encoder-layer", "gemmini_ibert", seq=16, hidden=32, heads=2, ffn=32)
+
+
+def program(m: int, n: int, k: int, hw: hardware.Hardware) -> Program:
+    """The library's weight-stationary product C[m,n] = A[m,k] x B[k,n]."""
+    return lower.lower(build.matmul(m, n, k, hw=hw), hw)
+
+
+def cpu_seconds(run: Callable[[], Any]) -> float:
+    """CPU time of one call."""
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def test_encoder_layer_at_128_tokens(benchmark: Any) -> None:
+    """Every operator anew (a fresh memo each round): the layer that ONNXim needs 2.2 CPU s for."""
+
+    def layer() -> Any:
+        return sim.simulate("encoder-layer", "gemmini_ibert", seq=128, hidden=768, heads=12, ffn=3072, memo=Memo())
+
+    result = benchmark.pedantic(layer, rounds=5, iterations=1)
+    seconds = benchmark.stats.stats.median
+    benchmark.extra_info["times_faster_than_onnxim"] = round(ONNXIM_LAYER_CPU_S / seconds, 2)
+    benchmark.extra_info["simulated_cycles_per_s"] = round(result.totals["cycles"] / seconds)
+
+
+def test_bert_base_at_128_tokens(benchmark: Any) -> None:
+    """Twelve layers: equal operators are simulated once, so the depth costs next to nothing."""
+    benchmark.pedantic(
+        lambda: sim.simulate("bert-base", "gemmini_ibert", seq=128, memo=Memo()), rounds=3, iterations=1
+    )
+
+
+def test_one_product(benchmark: Any) -> None:
+    """128x768x768, the product that SCALE-Sim v3 needs 103 CPU s for."""
+    hw = hardware.load("gemmini_default")
+    commands = program(128, 768, 768, hw)
+    timed = benchmark.pedantic(lambda: timing.run(commands, hw), rounds=5, iterations=1)
+    seconds = benchmark.stats.stats.median
+    benchmark.extra_info["times_faster_than_scalesim"] = round(SCALESIM_GEMM_CPU_S / seconds)
+    benchmark.extra_info["cycles_per_s"] = round(timed.cycles / seconds)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "latency"),
+    [("compute bound", (256, 256, 256), 40), ("latency bound", (1, 256, 256), 400)],
+)
+def test_leaping_against_reference(benchmark: Any, name: str, shape: tuple[int, int, int], latency: int) -> None:
+    """What the leaping clock saves: cycles visited, and CPU time as a ratio of the two clocks."""
+    hw = hardware.load("gemmini_default", {"memory.latency_cycles": latency})
+    commands = program(*shape, hw)
+    leap = benchmark.pedantic(lambda: timing.run(commands, hw), rounds=5, iterations=1)
+    every = min(cpu_seconds(lambda: timing.run(commands, hw, clock="reference")) for _ in range(3))
+    benchmark.extra_info["visited_share"] = round(leap.visited_cycles / leap.cycles, 3)
+    benchmark.extra_info["reference_over_leap"] = round(every / benchmark.stats.stats.min, 2)
+    benchmark.extra_info["case"] = name
