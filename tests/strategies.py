@@ -181,6 +181,7 @@ class _Program:
     def mvin(self) -> None:
         state, dim = self.one(0, 1, 2), self.hw.dim
         wide = self.hw.loop_max_block_len_acc
+        dram = self.one(*[self.dram()] * 3, 0)
         if self.one(True, True, False):
             blocks = self.loadable(self.blocks)
             local = self.spad(2 * blocks)
@@ -188,7 +189,8 @@ class _Program:
             blocks = self.loadable(self.blocks if self.shrink[state] else wide)
             local = self.acc(2 * blocks) | self.one(0, ACCUMULATE_BIT)
         cols = (blocks - 1) * dim + self.upto(dim)
-        dram = self.one(*[self.dram()] * 3, 0)
+        if self.shrink[state] and local & ACCUMULATOR_BIT:
+            dram = dram or DRAM  # the zero writer reports full width: such a command never completes
         self.stream.mvin(dram, local, cols, self.upto(dim), state)
 
     def mvout(self) -> None:
@@ -214,9 +216,7 @@ class _Program:
                 c = GARBAGE_ADDRESS
             self.stream.preload(b, c, (cols, k), (cols, rows))
             d = self.one(GARBAGE_ADDRESS, GARBAGE_ADDRESS, self.spad())
-            self.stream.compute(
-                self.spad(2), d, (k, rows), (cols, rows), preloaded=b != GARBAGE_ADDRESS
-            )
+            self.stream.compute(self.spad(2), d, (k, rows), (cols, rows), preloaded=b != GARBAGE_ADDRESS)
 
     def loop_ws(self) -> None:
         hw, dim = self.hw, self.hw.dim

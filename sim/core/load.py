@@ -89,6 +89,7 @@ def _offer(now, m, rs1, rs2, i, rows):
         if v.z_valid:
             return False
         v.z_valid = 1
+        v.busy = 1
         v.z_addr = row_address
         v.z_cols = cols
         v.z_stride = s.block_stride[i]

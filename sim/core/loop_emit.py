@@ -20,6 +20,7 @@ SOFTMAX = 4
 DTYPE = np.dtype(
     [
         ("head", "i8"),  # slot of the older loop; not reset by hardware: it carries over between programs
+        ("quiet", "i8"),  # 1: the last cycle changed nothing
         ("resadd", "i8"),
         ("ld_used", "i8"),
         ("ex_used", "i8"),

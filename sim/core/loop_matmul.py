@@ -94,9 +94,12 @@ def step(now, m):
     configured = s.configured[0] + s.configured[1] > 0
     to = 1 - s.head if s.configured[s.head] else s.head
     free = s.configured[to] == 0
-    if configured:
+    # a cycle that changed nothing is repeated only after a completion, a configuration or room for a command
+    if configured and (not s.quiet or fe.unrolled.pop_t >= now - 1):
         acted = _run(now, m)
+        s.quiet = 0 if acted else 1
     if m.rs.told_t == now:
+        s.quiet = 0
         s.ld_used -= m.rs.told[1, 0]
         s.ex_used -= m.rs.told[1, 1]
         s.st_used -= m.rs.told[1, 2]
@@ -106,6 +109,7 @@ def step(now, m):
         if 8 <= funct <= 13:
             if free:
                 _configure(m, to, funct, q.rs1[0], q.rs2[0])
+                s.quiet = 0
                 pop(q, now)
                 acted = True
         elif not configured and can_push(fe.unrolled, now):

@@ -15,7 +15,7 @@ from sim.core.events import Event
 from sim.core.memory import take
 from sim.core.params import NEVER, is_acc, sp_bank
 from sim.core.reader import free_xact
-from sim.core.scaler import SCALER, advance, drop, out_ready, pack0, pack1, peek, placed, timed
+from sim.core.scaler import SCALER, advance, drop, occupied, out_ready, pack0, pack1, peek, placed, timed
 
 E_SPW = int(Event.SPAD_WRITE_ROWS)
 
@@ -47,6 +47,7 @@ DTYPE = np.dtype(
         ("z_cmd", "i8"),
         ("z_bytes", "i8"),
         ("z_pix", "i8"),
+        ("busy", "i8"),  # 0: no row anywhere behind the merger and the zero writer's input
         ("y_valid", "i8"),  # its pixel repeater
         ("y0", "i8"),
         ("y1", "i8"),
@@ -90,6 +91,8 @@ def step_write(now, m, count):
     """Rows at the write ports, then everything behind them that moves up. Returns the wake."""
     p = m.p
     v = m.mv
+    if v.busy == 0:
+        return NEVER
     acted = False
     s_out = out_ready(now, m, v.s, p.mvin_latency, p.mvin_units)
     s0 = 0
@@ -200,6 +203,7 @@ def step_write(now, m, count):
     if _zeros(now, m, z_fire, z_under):
         acted = True
     if acted:
+        v.busy = 1 if v.r_valid or v.y_valid or v.z_valid or occupied(v.s) or occupied(v.w) else 0
         return now + 1
     # an accumulating row may have been refused because its address is still in the write pipeline
     wake = timed(now, v.s, p.mvin_latency, p.mvin_units, accumulator.wake(now, m))
@@ -282,6 +286,7 @@ def step_merge(now, m):
                 a0 = (v.g0 & ~0xFFFFFFFF) | (v.g0 & 0x80000000) | (address & m.p.addr_mask)
                 if ends:
                     a0 = a0 | 1 << 35
+                v.busy = 1
                 if wide:
                     v.w.q0[v.w.q_n] = a0
                     v.w.q1[v.w.q_n] = v.g1

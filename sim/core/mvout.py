@@ -233,6 +233,9 @@ def _buffers(now, m):
 def step(now, m, count):
     """Everything behind the SRAM read, writer included. Returns the wake."""
     o = m.out
+    if o.n_n + o.s_n + o.i_n + o.b_any + o.p_n == 0 and writer.at_rest(m) and not m.p.has_norm:
+        m.wr.ready = 1
+        return NEVER
     acted = False
     writing = writer.step(now, m)
     if _hand_over(now, m):

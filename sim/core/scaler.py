@@ -52,6 +52,12 @@ def pack1(repeats, pixels, length, n_bytes):
 
 
 @njit
+def occupied(q):
+    """Any row in the scaler?"""
+    return q.q_n + q.valid + q.p_n + q.s_valid[0] + q.s_valid[1] + q.s_valid[2] > 0
+
+
+@njit
 def out_ready(now, m, q, latency, units):
     """True when a scaler offers a row this cycle."""
     if units > 0:

@@ -50,6 +50,13 @@ def busy(m):
 
 
 @njit
+def at_rest(m):
+    """Nothing to send: neither a row nor a beat in a stage."""
+    w = m.wr
+    return w.state == IDLE and w.q_valid + w.t_valid + w.p_valid == 0
+
+
+@njit
 def acknowledge(now, m):
     """Take an acknowledge off the bus; its id can be given away from the next cycle. Returns the wake."""
     if m.bus.wd.n == 0:

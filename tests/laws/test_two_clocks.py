@@ -12,11 +12,32 @@ import pytest
 from hypothesis import given
 from strategies import cases
 
-from sim.errors import Hang
-from sim.hardware import Hardware, load
-from sim.isa import Program
+from sim.errors import Hang, InputError
+from sim.hardware import Hardware, load, presets
+from sim.isa import Funct, Program
 from sim.lower import Conv, Matmul, Norm, Operand, ResidualAdd, Work, lower
-from sim.timing import Clock, run
+from sim.timing import Clock, parameters, run
+
+X, W, D, C = (Operand(0x2001_0000 + 0x10_0000 * place, 96) for place in range(4))
+MATMUL = Matmul(70, 96, 90, X, W, C, d=D, bias="full")
+CONV = Conv(1, 9, 9, 20, 20, 3, Operand(X.address, 20), Operand(W.address, 20), Operand(C.address, 20), D, 2, 1)
+WORKS: dict[str, Work] = {
+    "matmul": MATMUL,
+    "row_bias_full_c": Matmul(33, 96, 40, X, W, C, d=D, bias="row", full_c=True, activation="relu"),
+    "one_row": Matmul(1, 96, 96, X, W, C, tile=(1, 2, 3)),
+    "transposed_b": Matmul(40, 40, 64, X, W, C, transpose_b=True),
+    "transposed_a": Matmul(40, 96, 64, X, W, C, transpose_a=True),
+    "scaled": Matmul(24, 96, 24, X, W, C, a_scale=0.5),
+    "output_stationary": Matmul(40, 96, 40, X, W, C, dataflow="OS"),
+    "softmax_fused": Matmul(20, 96, 32, X, W, C, activation="softmax"),
+    "resadd": ResidualAdd(70, 96, X, W, C),
+    "layernorm": Norm(20, 96, "layernorm", X, C),
+    "softmax": Norm(20, 96, "softmax", X, C),
+    "conv": CONV,
+    "pooled_conv": Conv(1, 8, 8, 3, 20, 3, Operand(X.address, 3), W, Operand(C.address, 20), D, 1, 1,
+                        pool_size=2, pool_stride=2),
+}  # fmt: skip
+"""Small operators of every kind, with edges in every dimension."""
 
 
 def outcome(program: Program, hw: Hardware, clock: Clock, phase: int = 0) -> tuple[dict[str, Any], int]:
@@ -49,3 +70,34 @@ def assert_clocks_agree(program: Program, hw: Hardware, phase: int = 0) -> None:
 @given(cases())
 def test_random_programs_on_random_machines(case: tuple[Hardware, Program, int]) -> None:
     assert_clocks_agree(case[1], case[0], case[2])
+
+
+@pytest.mark.parametrize("work", WORKS)
+@pytest.mark.parametrize("preset", presets())
+def test_whole_operators_on_every_preset(preset: str, work: str) -> None:
+    hw = load(preset)
+    try:
+        parameters(hw)
+        program = lower(WORKS[work], hw)
+    except InputError as refused:
+        pytest.skip(str(refused))
+    assert_clocks_agree(program, hw)
+
+
+@pytest.mark.parametrize("phase", (0, 1))
+@pytest.mark.parametrize("latency, pace", [(1, 16.0), (200, 16.0), (40, 3.7)])
+def test_memories_at_the_ends_of_the_range(latency: int, pace: float, phase: int) -> None:
+    memory = {"latency_cycles": latency, "read_bytes_per_cycle": pace, "write_bytes_per_cycle": pace}
+    hw = load("gemmini_default", {f"memory.{key}": value for key, value in memory.items()})
+    assert_clocks_agree(lower(MATMUL, hw, repeat=2), hw, phase)
+
+
+def test_a_hang_is_the_same_hang() -> None:
+    """B transposed output-stationary flushes for ever; reference and leap give up in the same state."""
+    hw = load("gemmini_default")
+    program = lower(Matmul(16, 16, 16, X, W, C), hw)
+    ex = program[program["funct"] == Funct.CONFIG][0]
+    ex["rs1"] = (int(ex["rs1"]) & ~(1 << 2)) | 1 << 9  # OS, B transposed, A not
+    told, _ = outcome(np.array([ex, *program[1:]], dtype=program.dtype), hw, "leap")
+    assert "transposer" in told["hang"]
+    assert_clocks_agree(np.array([ex, *program[1:]], dtype=program.dtype), hw)

@@ -55,9 +55,7 @@ class Gate(Stream):
         self.config_ld(stride, scale=scale)
         return self
 
-    def pair(
-        self, b: int, c: int, a: int, rows: int = 0, d: int = NOTHING, *, preloaded: bool = True
-    ) -> None:
+    def pair(self, b: int, c: int, a: int, rows: int = 0, d: int = NOTHING, *, preloaded: bool = True) -> None:
         """One preload of a whole block and one compute of ``rows`` rows (0: DIM)."""
         dim = self.dim
         self.preload(b, c, (dim, dim), (dim, rows or dim))
@@ -103,7 +101,7 @@ def configs(timing: Timing) -> list[Times]:
 
 
 def load_path(hw: Hardware, *, wide: bool = False) -> int:
-    """Cycles from the last beat at the reader to the completion: merger, scaler queue, scaler, repeater, write, tracker.
+    """Cycles from the last beat at the reader to the completion: merger, scaler, pixel repeater, write, tracker.
 
     int8 with the identity scale, or accumulator width without a scaler (``wide``).
     """
