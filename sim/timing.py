@@ -185,13 +185,11 @@ def run(
     if not (commands["funct"] != Funct.FENCE).any():
         raise InputError("program: holds no command; a program needs at least one command before its fence")
     state = machine.build(parameters(hw), phase, written_rows)
-    count = np.zeros(len(Event), np.int64)
-    cause = np.zeros(len(Cause), np.int64)
     sections = np.zeros(int((commands["funct"] == Funct.FENCE).sum()) + 1, np.int64)
     rows = 1024 if timeline else 0
     while True:
         times = np.zeros(rows, TIMELINE).view(np.recarray)
-        status = engine.run(state, commands.view(np.recarray), count, cause, sections, times, clock == "leap")
+        status = engine.run(state, commands.view(np.recarray), sections, times, clock == "leap")
         if status == engine.HANG:
             raise Hang(f"{hw.name}: the program never ends\n{explain.describe(state, len(commands))}")
         written = int(state[0].rs.rows)
@@ -200,16 +198,15 @@ def run(
         # the loop unrollers decide how many commands there are: run again with room for all of them
         rows = written
         state = machine.build(parameters(hw), phase, written_rows)
-        for array in (count, cause, sections):
-            array[:] = 0
+        sections[:] = 0
     m = state[0]
     ends = sections[: int(m.fe.sections)]
     return Timing(
         cycles=int(m.fe.idle_t),
         sections=tuple(int(n) for n in np.diff(ends, prepend=0)),
-        counters={event.name: int(count[event]) for event in Event},
-        causes={c.name.lower(): int(cause[c]) for c in Cause},
+        counters={event.name: int(m.count[event]) for event in Event},
+        causes={c.name.lower(): int(m.cause[c]) for c in Cause},
         timeline=times[:written].copy() if timeline else None,
         phase=int(m.lm.head),
-        visited_cycles=int(count[Event.VISITED_CYCLES]),
+        visited_cycles=int(m.count[Event.VISITED_CYCLES]),
     )

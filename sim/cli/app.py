@@ -6,6 +6,7 @@ import typer
 
 from sim.cli.columns import columns
 from sim.cli.listing import listing
+from sim.cli.map_command import map_workload
 from sim.cli.run import run
 from sim.cli.show import show
 from sim.cli.sweep import sweep
@@ -23,6 +24,7 @@ app.command()(run)
 app.command()(sweep)
 app.command()(show)
 app.command(name="list")(listing)
+app.command(name="map")(map_workload)
 app.command()(columns)
 app.command()(validate)
 app.command()(replay)

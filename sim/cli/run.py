@@ -32,6 +32,17 @@ def run(
         list[str] | None,
         typer.Option("--tile", metavar="OP=I,J,K", help="Tile of matching matmuls in blocks of the array, by hand."),
     ] = None,
+    mapping: Annotated[
+        str,
+        typer.Option(
+            "--mapping",
+            metavar="library|best|FILE.toml",
+            help="Tiles: the C library's, searched for, or those of `carat map`; shows before and after.",
+        ),
+    ] = "library",
+    store: Annotated[
+        Path | None, typer.Option("--store", help="SQLite file that --mapping best searches in and resumes.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Measure what relieving the bottleneck gives.")] = False,
     output: Annotated[
         Path | None,
@@ -40,32 +51,47 @@ def run(
     as_json: common.AsJson = False,
 ) -> None:
     """Simulate a workload on a machine: cycles, traffic, energy, by kind of operator."""
+    from sim.cache import Memo
+    from sim.cli import map_command
     from sim.explain import explain as explanation
-    from sim.pipeline import simulate
+    from sim.pipeline import load_machine, resolve_graph, simulate
 
     common.output_folder(output)
+    machine = load_machine(hw, common.settings(set_))
+    graph = resolve_graph(workload, common.sizes(seq, batch, size), prune)
+    by_hand = _mapping(tile)
+    changes = None
     with common.progress_bar(f"{workload} on {hw}") as progress:
-        result = simulate(
-            workload,
-            hw,
-            overrides=common.settings(set_),
-            sparsity=sparsity,
-            prune=prune,
-            seed=seed,
-            clock=clock,
-            dataflow=dataflow,
-            mapping=_mapping(tile),
-            progress=progress,
-            **common.sizes(seq, batch, size),
-        )
+        fields = map_command.chosen(mapping, graph, machine, sparsity, dataflow, store, progress)
+        shared = Memo()
+
+        def simulated(tiles: dict[str, dict[str, Any]]) -> Result:
+            return simulate(
+                graph,
+                machine,
+                sparsity=sparsity,
+                seed=seed,
+                clock=clock,
+                dataflow=dataflow,
+                mapping=tiles,
+                progress=progress,
+                memo=shared,
+            )
+
+        result = simulated({**fields, **by_hand})
+        if fields:
+            changes = map_command.changes(simulated(by_hand), result)
         sentence = explanation(result, measure=explain) if explain or not as_json else None
     if output is not None:
         keep(result, output)
     if as_json:
         explained = {"explanation": sentence} if sentence else {}
-        typer.echo(json.dumps({**result.to_dict(), **explained}, indent=1))
+        mapped = {"mapping": changes} if changes else {}
+        typer.echo(json.dumps({**result.to_dict(), **explained, **mapped}, indent=1))
         return
     _print(result)
+    if changes:
+        map_command.print_changes(changes, mapping)
     typer.echo(f"\n{sentence}")
     if output is not None:
         typer.echo(f"\nKept in {output}. Plot: python -m reports.breakdown {output} -o {output / 'breakdown.png'}")

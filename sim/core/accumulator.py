@@ -79,7 +79,7 @@ def holds_data(m, address):
 
 
 @njit
-def _enter(now, m, bank, row, accumulate, count):
+def _enter(now, m, bank, row, accumulate):
     a = m.acc
     at = bank << m.p.acc_row_bits | row
     if at < 32 * WORDS:
@@ -89,9 +89,9 @@ def _enter(now, m, bank, row, accumulate, count):
     a.w_t[bank, i] = now
     a.w_row[bank, i] = row
     a.last_t = now
-    count[E_ACCW] += 1
+    m.count[E_ACCW] += 1
     if accumulate:
-        count[E_ACCA] += 1
+        m.count[E_ACCA] += 1
     if m.p.acc_single:
         sub = row & (m.p.acc_sub_banks - 1)
         if accumulate:
@@ -135,18 +135,18 @@ def settle(now, m):
 
 
 @njit
-def mesh_write(now, m, address, accumulate, count):
+def mesh_write(now, m, address, accumulate):
     """A result row of the mesh; never refused."""
     a = m.acc
     bank = acc_bank(m.p, address)
     a.shown_t[bank] = now
     a.shown_acc[bank] = accumulate
     a.mesh_t[bank] = now
-    _enter(now, m, bank, acc_row(m.p, address), accumulate, count)
+    _enter(now, m, bank, acc_row(m.p, address), accumulate)
 
 
 @njit
-def dma_write(now, m, address, accumulate, count):
+def dma_write(now, m, address, accumulate):
     """A loaded row at the accumulator; True when it was written."""
     a = m.acc
     bank = acc_bank(m.p, address)
@@ -160,12 +160,12 @@ def dma_write(now, m, address, accumulate, count):
             return False
         if m.p.acc_single and _queued(m, bank, row):
             return False
-    _enter(now, m, bank, row, accumulate, count)
+    _enter(now, m, bank, row, accumulate)
     return True
 
 
 @njit
-def try_read(now, m, address, count):
+def try_read(now, m, address):
     """A read of the store path; True when the bank accepts it. The row is there in the next cycle."""
     a = m.acc
     p = m.p
@@ -182,5 +182,5 @@ def try_read(now, m, address, count):
         if a.rmw_t[bank, sub] == now or a.wen_t[bank, sub] == now or _queued(m, bank, row):
             return False
     a.read_t[bank] = now + 1
-    count[E_ACCR] += 1
+    m.count[E_ACCR] += 1
     return True

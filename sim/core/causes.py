@@ -90,41 +90,41 @@ def _main(m):
 
 
 @njit
-def settle(m, length, count, cause):
+def settle(m, length):
     """Charge `length` cycles to their cause and to the counters of the signals that are on."""
-    cause[_cause(m)] += length
+    m.cause[_cause(m)] += length
     x = m.ex
     if m.fe.stalled:
-        count[STALL] += length
+        m.count[STALL] += length
     if m.ld.state == 1:
-        count[LD_WAIT] += length
+        m.count[LD_WAIT] += length
     elif m.ld.state == 2:
-        count[LD_ACTIVE] += length
+        m.count[LD_ACTIVE] += length
     if m.st.state == 1:
-        count[ST_WAIT] += length
+        m.count[ST_WAIT] += length
     elif m.st.state == 2:
-        count[ST_ACTIVE] += length
+        m.count[ST_ACTIVE] += length
     if x.state == execute.COMPUTE:
-        count[EX_ACTIVE] += length
+        m.count[EX_ACTIVE] += length
         if x.e_n > m.p.read_delay:
-            count[EX_BLOCK] += length
+            m.count[EX_BLOCK] += length
     elif x.state != execute.WAITING:
-        count[EX_FLUSH] += length
+        m.count[EX_FLUSH] += length
     elif x.q_n > 1 and m.p.raw_impossible == 0 and m.mesh.t_n > 0:
         h = x.q_head
         h1 = (h + 1) % RING
         h2 = (h + 2) % RING
         if x.q_funct[h] == 6 and execute.conflicts(NEVER_POPPED, m, x.q_rs1[h], x.q_rs1[h1], x.q_rs2[h1]):
-            count[EX_PRELOAD_HAZ] += length
+            m.count[EX_PRELOAD_HAZ] += length
         elif x.q_n > 2 and x.q_funct[h1] == 6 and x.q_funct[h] > 3 and x.q_funct[h] < 6:
             if execute.conflicts(NEVER_POPPED, m, x.q_rs1[h1], x.q_rs1[h2], x.q_rs2[h2]):
-                count[EX_OVERLAP_HAZ] += length
+                m.count[EX_OVERLAP_HAZ] += length
     which = _main(m)
     if which >= 0:
-        count[MAIN + which] += length
+        m.count[MAIN + which] += length
     if reservation.busy(m):
-        count[RS_ACTIVE] += length
+        m.count[RS_ACTIVE] += length
     if m.fe.unrolled.n == 0 or reservation.head_blocked(m):
-        count[RS_FULL] += length
+        m.count[RS_FULL] += length
     if m.fe.mat.n > 0 or loop_matmul.busy(m):
-        count[LOOP_ACTIVE] += length
+        m.count[LOOP_ACTIVE] += length

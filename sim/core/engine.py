@@ -38,35 +38,43 @@ HANG = 1
 
 
 @njit(cache=True)
-def run(machine, program, count, cause, sections, times, leap):
+def run(machine, program, sections, times, leap):
     """Run a program to its last idle cycle; returns a status and leaves everything else in the arrays."""
     m = machine[0]
+    m.rs.logging = 1 if times.shape[0] > 0 else 0
+    frontend.fetch(m, program)
     now = 0
     while True:
-        count[E_VISITED] += 1
-        if frontend.check_idle(now, m, program, sections) and m.fe.pc >= program.shape[0]:
-            return DONE
-        wake = mesh.step_out(now, m, count)
-        wake = min(wake, mvin.step_write(now, m, count))
+        m.count[E_VISITED] += 1
+        if frontend.fell_idle(now, m):
+            frontend.resume(now, m, program, sections)
+            if m.fe.left == 0:
+                return DONE
+        wake = mesh.step_out(now, m)
+        wake = min(wake, mvin.step_write(now, m))
         if m.p.acc_single:
             wake = min(wake, accumulator.settle(now, m))
         wake = min(wake, mvin.step_merge(now, m))
         wake = min(wake, writer.acknowledge(now, m))
-        wake = min(wake, memory.step_d(now, m, count))
-        wake = min(wake, memory.step_a(now, m, count))
-        wake = min(wake, mvout.step(now, m, count))
-        wake = min(wake, execute.step(now, m, count))
-        wake = min(wake, mvout.step_dispatch(now, m, count))
+        wake = min(wake, memory.step_d(now, m))
+        wake = min(wake, memory.step_a(now, m))
+        wake = min(wake, mvout.step(now, m))
+        wake = min(wake, execute.step(now, m))
+        wake = min(wake, mvout.step_dispatch(now, m))
         wake = min(wake, store.step(now, m))
         wake = min(wake, reader.step(now, m))
         wake = min(wake, load.step(now, m))
-        wake = min(wake, reservation.step(now, m, count, times))
+        wake = min(wake, reservation.step(now, m))
         wake = min(wake, loop_matmul.step(now, m))
         wake = min(wake, loop_conv.step(now, m))
-        wake = min(wake, frontend.step(now, m, program, count))
+        wake = min(wake, frontend.step(now, m))
         tlb.settle(now, m)
+        if m.fe.fetch:
+            frontend.fetch(m, program)
+        if m.rs.log_n:
+            reservation.record(now, m, times)
         if wake >= NEVER or m.ex.illegal or now - m.rs.progress_t > m.p.stall_limit:
             return HANG
         until = wake if leap else now + 1
-        causes.settle(m, until - now, count, cause)
+        causes.settle(m, until - now)
         now = until

@@ -160,13 +160,13 @@ def _decide(now, m, pending):
 
 
 @njit
-def step(now, m, count):
+def step(now, m):
     """One cycle: mesh input, control queue, state machine, completion, command queues. Returns the wake."""
     x = m.ex
     p = m.p
     x.stalled = 0
     x.fire = 0
-    acted = mesh.feed(now, m, count)
+    acted = mesh.feed(now, m)
     x.fed = 1 if acted else 0
     timed = NEVER
     begun = x.state
@@ -210,7 +210,7 @@ def step(now, m, count):
             x.state = WAITING
             acted = True
     if x.state == COMPUTE and x.e_n < p.read_delay + 1:
-        fire(now, m, count)
+        fire(now, m)
         acted = True
     if not requested:
         mesh.close(m)

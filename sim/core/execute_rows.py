@@ -32,7 +32,7 @@ def _clash(p, x_addr, y_addr):
 
 
 @njit
-def fire(now, m, count):
+def fire(now, m):
     """Fire what can be fired of the present row into the control queue."""
     x = m.ex
     p = m.p
@@ -53,7 +53,7 @@ def fire(now, m, count):
             elif _bank_free(now, m, a):
                 m.ports.sp_read_t[sp_bank(p, a)] = now
                 reads = True
-                count[E_SPR] += 1
+                m.count[E_SPR] += 1
             else:
                 ok = False
                 refused = True
@@ -67,7 +67,7 @@ def fire(now, m, count):
             elif _bank_free(now, m, b):
                 m.ports.sp_read_t[sp_bank(p, b)] = now
                 reads = True
-                count[E_SPR] += 1
+                m.count[E_SPR] += 1
             else:
                 ok = False
                 refused = True
@@ -88,8 +88,8 @@ def fire(now, m, count):
             elif _bank_free(now, m, d):
                 m.ports.sp_read_t[sp_bank(p, d)] = now
                 reads = True
-                count[E_SPR] += 1
-                count[E_WEIGHT] += 1
+                m.count[E_SPR] += 1
+                m.count[E_WEIGHT] += 1
             else:
                 ok = False
                 refused = True

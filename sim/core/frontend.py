@@ -12,7 +12,6 @@ from sim.core.events import Event
 from sim.core.params import NEVER
 
 E_COMMANDS = int(Event.COMMANDS)
-E_STALL = int(Event.COMMAND_STALL_CYCLES)
 FENCE = 1000
 
 DTYPE = np.dtype(
@@ -23,6 +22,15 @@ DTYPE = np.dtype(
         ("stalled", "i8"),  # 1: a command is offered and refused
         ("idle_t", "i8"),  # the idle cycle that ended the program
         ("sections", "i8"),
+        # the next command, copied from the program: passing an array to a unit costs more than the unit
+        ("fetch", "i8"),
+        ("left", "i8"),
+        ("funct", "i8"),
+        ("rs1", "i8"),
+        ("rs2", "i8"),
+        ("gap", "i8"),
+        ("next_funct", "i8"),
+        ("next_gap", "i8"),
         ("raw", cmdqueue.DTYPE),
         ("conv", cmdqueue.DTYPE),
         ("mat", cmdqueue.DTYPE),
@@ -43,25 +51,46 @@ def busy(m):
 
 
 @njit
-def check_idle(now, m, program, sections):
+def fetch(m, program):
+    """Copy the next command, and what is needed of the one behind it, into the record."""
+    fe = m.fe
+    fe.fetch = 0
+    fe.left = program.shape[0] - fe.pc
+    if fe.left > 0:
+        c = program[fe.pc]
+        fe.funct = c.funct
+        fe.rs1 = c.rs1
+        fe.rs2 = c.rs2
+        fe.gap = c.gap
+    if fe.left > 1:
+        fe.next_funct = program[fe.pc + 1].funct
+        fe.next_gap = program[fe.pc + 1].gap
+
+
+@njit
+def fell_idle(now, m):
     """At a fence (or behind the last command): has the accelerator fallen idle? Judged on the start of the cycle."""
     fe = m.fe
-    if not fe.waits or fe.offer_t > now or busy(m):
-        return False
+    return fe.waits == 1 and fe.offer_t <= now and not busy(m)
+
+
+@njit
+def resume(now, m, program, sections):
+    """Note the idle cycle and go on behind the fence, one cycle later; several fences in a row count once."""
+    fe = m.fe
     fe.waits = 0
     fe.idle_t = now
     if fe.sections < sections.shape[0]:
         sections[fe.sections] = now
     fe.sections += 1
-    # several fences in a row count once
     while fe.pc < program.shape[0] and program[fe.pc].funct == FENCE:
         fe.pc += 1
     fe.offer_t = now + 1
-    return True
+    fetch(m, program)
 
 
 @njit
-def step(now, m, program, count):
+def step(now, m):
     """The raw queue's head moves on, then the CPU offers its next command. Returns the wake."""
     fe = m.fe
     acted = False
@@ -74,24 +103,24 @@ def step(now, m, program, count):
     if fe.waits:
         if fe.offer_t > now:
             wake = fe.offer_t
-    elif fe.pc < program.shape[0]:
+    elif fe.left > 0:
         if fe.offer_t > now:
             wake = fe.offer_t
         elif cmdqueue.can_push(fe.raw, now):
-            c = program[fe.pc]
-            cmdqueue.push(fe.raw, c.funct, c.rs1, c.rs2, 0)
-            count[E_COMMANDS] += 1
+            cmdqueue.push(fe.raw, fe.funct, fe.rs1, fe.rs2, 0)
+            m.count[E_COMMANDS] += 1
             fe.pc += 1
+            fe.fetch = 1
             acted = True
-            if fe.pc == program.shape[0]:
+            if fe.left == 1:
                 fe.waits = 1
-                fe.offer_t = now + c.gap + 1
-            elif program[fe.pc].funct == FENCE:
+                fe.offer_t = now + fe.gap + 1
+            elif fe.next_funct == FENCE:
                 # the fence itself comes at the CPU's pace, and looks at the wire one cycle later
                 fe.waits = 1
-                fe.offer_t = now + program[fe.pc].gap + 1
+                fe.offer_t = now + fe.next_gap + 1
             else:
-                fe.offer_t = now + program[fe.pc].gap
+                fe.offer_t = now + fe.next_gap
         else:
             fe.stalled = 1
     if acted:

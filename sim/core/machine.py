@@ -20,6 +20,7 @@ from sim.core import (
     tlb,
     writer,
 )
+from sim.core.events import Cause, Event
 from sim.core.params import NEVER, PARAMS
 
 MACHINE = np.dtype(
@@ -42,6 +43,8 @@ MACHINE = np.dtype(
         ("wr", writer.DTYPE),
         ("tlb", tlb.DTYPE),
         ("bus", memory.DTYPE),
+        ("count", "i8", (len(Event),)),
+        ("cause", "i8", (len(Cause),)),
     ]
 )
 

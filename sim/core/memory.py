@@ -87,7 +87,7 @@ def take(b, now):
 
 
 @njit
-def step_d(now, m, count):
+def step_d(now, m):
     """Answers: port buffer -> reader or writer buffer, then memory -> port buffer. Returns the wake."""
     b = m.bus
     p = m.p
@@ -128,7 +128,7 @@ def step_d(now, m, count):
                 b.r_next = at + p.read_num
                 if (now + 1) * p.read_den > b.r_next:
                     b.r_next = (now + 1) * p.read_den
-                count[E_RBEATS] += 1
+                m.count[E_RBEATS] += 1
                 b.r_in_burst = 1 - last
                 if last:
                     b.r_head = (h + 1) % XACTS
@@ -146,7 +146,7 @@ def step_d(now, m, count):
 
 
 @njit
-def step_a(now, m, count):
+def step_a(now, m):
     """Requests: port -> memory, then the crossbar's round-robin choice reader/writer -> port. Returns the wake."""
     b = m.bus
     p = m.p
@@ -160,12 +160,12 @@ def step_a(now, m, count):
             b.r_xact[i] = b.pa.arg[0] & 0xFFFF
             b.r_n += 1
             b.reads_out += 1
-            if b.reads_out > count[E_MAXR]:
-                count[E_MAXR] = b.reads_out
-            count[E_RR] += 1
-            count[E_RB] += beats * p.beat_bytes
+            if b.reads_out > m.count[E_MAXR]:
+                m.count[E_MAXR] = b.reads_out
+            m.count[E_RR] += 1
+            m.count[E_RB] += beats * p.beat_bytes
         else:
-            count[E_WBEATS] += 1
+            m.count[E_WBEATS] += 1
             # the write queue drains write_den/write_num beats per cycle; at full width a beat in its own cycle
             at = (now - 1) * p.write_den
             if b.w_drained > at:
@@ -176,11 +176,11 @@ def step_a(now, m, count):
                 b.w_ready[i] = (b.w_drained + p.write_den - 1) // p.write_den + p.mem_latency
                 b.w_n += 1
                 b.writes_out += 1
-                if b.writes_out > count[E_MAXW]:
-                    count[E_MAXW] = b.writes_out
-                count[E_WR] += 1
-                count[E_WB] += b.pa.arg[0] & 0xFFFF
-                count[E_WU] += b.pa.arg[0] >> 16
+                if b.writes_out > m.count[E_MAXW]:
+                    m.count[E_MAXW] = b.writes_out
+                m.count[E_WR] += 1
+                m.count[E_WB] += b.pa.arg[0] & 0xFFFF
+                m.count[E_WU] += b.pa.arg[0] >> 16
         take(b.pa, now)
         acted = True
     if room(b.pa, now):

@@ -85,7 +85,7 @@ def hazard(now, m, address):
 
 
 @njit
-def step_out(now, m, count):
+def step_out(now, m):
     """A result row leaves: written to its bank; with the last one the preload completes. Returns the wake."""
     x = m.mesh
     p = m.p
@@ -99,7 +99,7 @@ def step_out(now, m, count):
     number = x.r_id[h]
     x.r_head = (h + 1) % ROWS
     x.r_n -= 1
-    count[E_OUT] += 1
+    m.count[E_OUT] += 1
     t = x.t_head
     tagged = x.t_n > 0 and x.t_id[t] == number
     c = x.c_head
@@ -117,10 +117,10 @@ def step_out(now, m, count):
                 write = total - 1 - done < x.t_rows[t]
             if write:
                 if is_acc(row):
-                    accumulator.mesh_write(now, m, row, (row >> 30) & 1, count)
+                    accumulator.mesh_write(now, m, row, (row >> 30) & 1)
                 elif p.ex_write_spad:
                     m.ports.sp_write_t[sp_bank(p, row)] = now
-                    count[E_SPW] += 1
+                    m.count[E_SPW] += 1
         x.out_row += 1
         if x.out_row >= total:
             x.out_row = 0
@@ -138,7 +138,7 @@ def step_out(now, m, count):
 
 
 @njit
-def feed(now, m, count):
+def feed(now, m):
     """The next row goes into the array when its operands are in place. True when one went."""
     x = m.mesh
     x.last_fire = 0
@@ -151,7 +151,7 @@ def feed(now, m, count):
     x.last_fire = 1 if x.fired == x.total else 0
     x.r_last[i] = x.last_fire
     x.r_n += 1
-    count[E_IN] += 1
+    m.count[E_IN] += 1
     x.written = 0
     if x.last_fire:
         x.fired = 0

@@ -61,13 +61,13 @@ def _respond(now, m, w0, w1):
 
 
 @njit
-def _write_spad(now, m, address, count):
+def _write_spad(now, m, address):
     """Try to write one scratchpad row from the DMA side; the mesh goes first."""
     bank = sp_bank(m.p, address)
     if m.ports.sp_write_t[bank] == now:
         return False
     m.ports.sp_write_t[bank] = now
-    count[E_SPW] += 1
+    m.count[E_SPW] += 1
     return True
 
 
@@ -87,7 +87,7 @@ def _repeated(m, w0, w1):
 
 
 @njit
-def step_write(now, m, count):
+def step_write(now, m):
     """Rows at the write ports, then everything behind them that moves up. Returns the wake."""
     p = m.p
     v = m.mv
@@ -131,15 +131,15 @@ def step_write(now, m, count):
     s_fire = False
     if s_valid:
         if s_acc:
-            s_fire = accumulator.dma_write(now, m, address, (s0 >> 33) & 1, count)
+            s_fire = accumulator.dma_write(now, m, address, (s0 >> 33) & 1)
         else:
-            s_fire = _write_spad(now, m, address, count)
+            s_fire = _write_spad(now, m, address)
         if s_fire and s_last:
             _respond(now, m, s0, s1)
     # `w`: only when `s` does not go to the accumulator, and never beside a response of `s`
     w_fire = False
     if w_valid and not (s_valid and s_acc) and not spad_last:
-        w_fire = accumulator.dma_write(now, m, w0 & 0xFFFFFFFF, (w0 >> 33) & 1, count)
+        w_fire = accumulator.dma_write(now, m, w0 & 0xFFFFFFFF, (w0 >> 33) & 1)
         if w_fire and (w0 >> 35) & 1:
             _respond(now, m, w0, w1)
     # zeros come last, and wait while one of the others ends a transaction
@@ -163,11 +163,11 @@ def step_write(now, m, count):
     if z_valid and not (s_valid and s_last) and not (w_valid and (w0 >> 35) & 1):
         if is_acc(z_address):
             if not (s_valid and s_acc) and not w_valid:
-                z_fire = accumulator.dma_write(now, m, z_address, (z_address >> 30) & 1, count)
+                z_fire = accumulator.dma_write(now, m, z_address, (z_address >> 30) & 1)
             elif not accumulator.same_bank(m, address if s_valid and s_acc else w0 & 0xFFFFFFFF, z_address):
-                z_fire = accumulator.dma_write(now, m, z_address, (z_address >> 30) & 1, count)
+                z_fire = accumulator.dma_write(now, m, z_address, (z_address >> 30) & 1)
         else:
-            z_fire = _write_spad(now, m, z_address, count)
+            z_fire = _write_spad(now, m, z_address)
         if z_fire and (z0 >> 35) & 1 and ((z1 >> 16) & 0xFF) == 0:
             _respond(now, m, z0, z1)
 

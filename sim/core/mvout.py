@@ -151,7 +151,7 @@ def _issue(m, r):
 
 
 @njit
-def _scale(now, m, count):
+def _scale(now, m):
     """Scale queue -> issue queue, for accumulator rows through the scale unit. True when a row moved."""
     o = m.out
     p = m.p
@@ -165,7 +165,7 @@ def _scale(now, m, count):
         normalizer.take(now, m)
         o.p_t[(o.p_head + o.p_n) % QUEUE] = now + p.scale_latency
         o.p_n += 1
-        count[E_SCALE] += 1
+        m.count[E_SCALE] += 1
     o.s_head = (o.s_head + 1) % QUEUE
     o.s_n -= 1
     o.s_pop_t = now
@@ -174,7 +174,7 @@ def _scale(now, m, count):
 
 
 @njit
-def _normalize(now, m, count):
+def _normalize(now, m):
     """Norm queue -> normaliser and scale queue. True when a row moved."""
     o = m.out
     p = m.p
@@ -194,7 +194,7 @@ def _normalize(now, m, count):
         normalizer.enter(now, m, o.stat[r], o.norm[r], 1 if accumulator.holds_data(m, address) else 0)
         to_memory = o.norm[r] == 0
         if not to_memory:
-            count[E_NORM] += 1
+            m.count[E_NORM] += 1
     o.n_head = (o.n_head + 1) % QUEUE
     o.n_n -= 1
     o.n_pop_t = now
@@ -230,7 +230,7 @@ def _buffers(now, m):
 
 
 @njit
-def step(now, m, count):
+def step(now, m):
     """Everything behind the SRAM read, writer included. Returns the wake."""
     o = m.out
     if o.n_n + o.s_n + o.i_n + o.b_any + o.p_n == 0 and writer.at_rest(m) and not m.p.has_norm:
@@ -240,10 +240,10 @@ def step(now, m, count):
     writing = writer.step(now, m)
     if _hand_over(now, m):
         acted = True
-    if _scale(now, m, count):
+    if _scale(now, m):
         acted = True
     norm_wake = normalizer.step(now, m)
-    if _normalize(now, m, count):
+    if _normalize(now, m):
         acted = True
     if _buffers(now, m):
         acted = True
@@ -262,7 +262,7 @@ def step(now, m, count):
 
 
 @njit
-def step_dispatch(now, m, count):
+def step_dispatch(now, m):
     """Dispatch queue -> SRAM read request and norm queue, after the execute controller had its turn."""
     o = m.out
     p = m.p
@@ -275,7 +275,7 @@ def step_dispatch(now, m, count):
     address = o.addr[r]
     if not is_garbage(p, address):
         if is_acc(address):
-            if not accumulator.try_read(now, m, address, count):
+            if not accumulator.try_read(now, m, address):
                 return accumulator.wake(now, m)
         else:
             b = sp_bank(p, address)
@@ -285,7 +285,7 @@ def step_dispatch(now, m, count):
                 return NEVER
             o.b_t[b] = now + 1
             o.b_any += 1
-            count[E_SPR] += 1
+            m.count[E_SPR] += 1
     o.d[0] = o.d[1]
     o.d_n -= 1
     o.d_pop_t = now

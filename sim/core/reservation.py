@@ -53,7 +53,14 @@ DTYPE = np.dtype(
         ("told", "i8", (3, 3)),
         ("told_t", "i8"),
         ("ex_done", "i8"),  # ex slot that completes this cycle, -1 none
-        ("rows", "i8"),  # timeline rows written
+        # what happened to which entry in this cycle, for the timeline
+        ("logging", "i8"),
+        ("log_n", "i8"),
+        ("log_what", "i8", (8,)),
+        ("log_class", "i8", (8,)),
+        ("log_slot", "i8", (8,)),
+        ("log_row", "i8", (8,)),
+        ("rows", "i8"),  # timeline rows begun
         ("progress_t", "i8"),  # last cycle in which a command or a beat on the bus moved
     ]
 )
@@ -69,6 +76,48 @@ TIMELINE = np.dtype(
         ("t_complete", "i8"),
     ]
 )
+
+
+ALLOCATED = 0
+ISSUED = 1
+COMPLETED = 2
+
+
+@njit
+def _note(r, c, slot, what):
+    """Remember an event of this cycle for the timeline."""
+    if r.logging:
+        i = r.log_n
+        r.log_what[i] = what
+        r.log_class[i] = c
+        r.log_slot[i] = slot
+        r.log_row[i] = r.row[c, slot]
+        r.log_n = i + 1
+
+
+@njit
+def record(now, m, times):
+    """Write the events of this cycle into the timeline (as far as it has room)."""
+    r = m.rs
+    for i in range(r.log_n):
+        row = r.log_row[i]
+        if row < times.shape[0]:
+            t = times[row]
+            if r.log_what[i] == ISSUED:
+                t.t_issue = now
+            elif r.log_what[i] == COMPLETED:
+                t.t_complete = now
+            else:
+                c = r.log_class[i]
+                s = r.log_slot[i]
+                t.queue = c
+                t.funct = r.funct[c, s]
+                t.rs1 = r.rs1[c, s]
+                t.rs2 = r.rs2[c, s]
+                t.t_alloc = now
+                t.t_issue = -1
+                t.t_complete = -1
+    r.log_n = 0
 
 
 @njit
@@ -99,7 +148,7 @@ def _clear(r, c, slot):
 
 
 @njit
-def _free(now, m, c, slot, times):
+def _free(now, m, c, slot):
     r = m.rs
     if r.freed_t[c] != now:
         r.freed_t[c] = now
@@ -115,12 +164,11 @@ def _free(now, m, c, slot, times):
 
 
 @njit
-def _complete(now, m, c, slot, times):
+def _complete(now, m, c, slot):
     r = m.rs
     _clear(r, c, slot)
-    if times.shape[0] > r.row[c, slot]:
-        times[r.row[c, slot]].t_complete = now
-    _free(now, m, c, slot, times)
+    _note(r, c, slot, COMPLETED)
+    _free(now, m, c, slot)
 
 
 @njit
@@ -137,7 +185,7 @@ def _controller_room(now, m, c):
 
 
 @njit
-def _issue(now, m, c, times):
+def _issue(now, m, c):
     """Issue the oldest waiting command of a class when its dependences are gone. True when it went."""
     r = m.rs
     if r.wait_n[c] == 0:
@@ -149,8 +197,7 @@ def _issue(now, m, c, times):
         return False
     r.wait_head[c] = (r.wait_head[c] + 1) % SLOTS
     r.wait_n[c] -= 1
-    if times.shape[0] > r.row[c, s]:
-        times[r.row[c, s]].t_issue = now
+    _note(r, c, s, ISSUED)
     if c == LD:
         q = m.ld
         i = (q.q_head + q.q_n) % RING
@@ -177,21 +224,21 @@ def _issue(now, m, c, times):
         x.u_n += 1
     if r.funct[c, s] == 0 and c != EX:
         _clear(r, c, s)
-        _free(now, m, c, s, times)
+        _free(now, m, c, s)
     return True
 
 
 @njit
-def step(now, m, count, times):
+def step(now, m):
     """One cycle: issue, complete, allocate. Returns the wake."""
     r = m.rs
     p = m.p
     acted = False
     for c in range(3):
-        if _issue(now, m, c, times):
+        if _issue(now, m, c):
             acted = True
     if r.ex_done >= 0:
-        _complete(now, m, EX, r.ex_done, times)
+        _complete(now, m, EX, r.ex_done)
         r.ex_done = -1
         acted = True
     else:
@@ -199,7 +246,7 @@ def step(now, m, count, times):
         if k >= 0:
             m.ld.c_valid[k] = 0
             m.ld.c_n -= 1
-            _complete(now, m, LD, m.ld.c_slot[k], times)
+            _complete(now, m, LD, m.ld.c_slot[k])
             acted = True
         else:
             s = m.st
@@ -207,7 +254,7 @@ def step(now, m, count, times):
                 if s.c_valid[i] and s.c_left[i] == 0 and s.c_done_t[i] <= now:
                     s.c_valid[i] = 0
                     s.c_n -= 1
-                    _complete(now, m, ST, s.c_slot[i], times)
+                    _complete(now, m, ST, s.c_slot[i])
                     acted = True
                     break
     q = m.fe.unrolled
@@ -240,17 +287,9 @@ def step(now, m, count, times):
                 remember(m, funct, rs1, rs2, c)
                 r.waiting[c, (r.wait_head[c] + r.wait_n[c]) % SLOTS] = slot
                 r.wait_n[c] += 1
-                if times.shape[0] > r.rows:
-                    t = times[r.rows]
-                    t.queue = c
-                    t.funct = funct
-                    t.rs1 = rs1
-                    t.rs2 = rs2
-                    t.t_alloc = now
-                    t.t_issue = -1
-                    t.t_complete = -1
+                _note(r, c, slot, ALLOCATED)
                 r.rows += 1
-                count[E_LD if c == LD else (E_EX if c == EX else E_ST)] += 1
+                m.count[E_LD if c == LD else (E_EX if c == EX else E_ST)] += 1
                 pop(q, now)
                 acted = True
     if acted:

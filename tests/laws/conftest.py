@@ -1,14 +1,10 @@
-"""Profiles of the property tests, and the way to the strategies they share."""
+"""The profile of the property tests."""
 
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 from hypothesis import HealthCheck, settings
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 EXAMPLES = int(os.environ.get("CARAT_EXAMPLES", "100"))
 """Examples per property; `make test-long` asks for thousands, drawn afresh each time."""

@@ -1,0 +1,12 @@
+"""Mappings as data: the library's, one by hand, or the best that a search finds with the timing core as judge.
+
+In: work items and a machine. Out: `OpMapping`s and maps of whole workloads. Loads lazily where numba would
+come in.
+"""
+
+from __future__ import annotations
+
+from sim.mapping.opmapping import OpMapping, library
+from sim.mapping.searching import Found, search
+
+__all__ = ["Found", "OpMapping", "library", "search"]

@@ -1,0 +1,54 @@
+"""What the judge has answered, kept in the result store by code, machine and shape, so that a search resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sim.mapping.measure import Forecast, Measured
+from sim.store import Store, code_version, point_key
+
+KIND = "mapping search"
+
+
+class Journal:
+    """Answers to batches of questions; without a path nothing is kept. Use as a context.
+
+    Raises InputError for a file that is no store, CaratError when a write fails.
+    """
+
+    def __init__(self, path: str | Path | None = None):
+        self._store = None if path is None else Store(path)
+
+    def get(self, batch: Mapping[str, Any]) -> list[Measured | Forecast] | None:
+        """Return the kept answers to a batch, or None."""
+        if self._store is None:
+            return None
+        kept = self._store.get(point_key(_config(batch)))
+        if kept is None:
+            return None
+        form = Measured if batch["depth"] == "whole" else Forecast
+        return [form(**answer) for answer in kept["answers"]]
+
+    def put(self, batch: Mapping[str, Any], answers: Sequence[Measured | Forecast]) -> None:
+        """Keep the answers to a batch."""
+        if self._store is not None:
+            config = _config(batch)
+            self._store.put(point_key(config), config, {"answers": [asdict(answer) for answer in answers]})
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._store is not None:
+            self._store.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _config(batch: Mapping[str, Any]) -> dict[str, Any]:
+    return {"kind": KIND, "version": code_version(), "seed": 0, **batch}

@@ -1,0 +1,81 @@
+"""A mapping as data: which tiles, in which order and dataflow one work item runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from sim.errors import InputError
+from sim.hardware import Hardware
+from sim.lower.convtiling import NAMES as CONV_AXES
+from sim.lower.convtiling import auto_conv_tile
+from sim.lower.tiling import auto_matmul_tile
+from sim.lower.work import Conv, Dataflow, Matmul, Work
+
+Kind = Literal["matmul", "conv"]
+Tiled = Matmul | Conv
+"""Work items with tiles to choose."""
+
+AXES: dict[Kind, tuple[str, ...]] = {"matmul": ("I", "J", "K"), "conv": CONV_AXES}
+"""Names of the tile's sizes: blocks of DIM for a matmul, elements for a convolution."""
+
+LIBRARY_ORDER = "ijk"
+"""The only loop order of the library's explicit-tile call (tiled_matmul of gemmini.h)."""
+
+
+@dataclass(frozen=True)
+class OpMapping:
+    """How one operator is cut up: ``tile`` along `AXES`, order of the tile loops (matmul), dataflow.
+
+    Which operands stay in the scratchpad follows from the tile (`sim.lower.matmul.REUSE_TILES`), as in the
+    library.
+    """
+
+    kind: Kind
+    tile: tuple[int, ...]
+    loop_order: str = LIBRARY_ORDER
+    dataflow: Dataflow = "WS"
+
+    @property
+    def callable(self) -> bool:
+        """Whether the library's explicit-tile call can be given this mapping."""
+        return self.loop_order == LIBRARY_ORDER
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the work item that this mapping sets."""
+        if self.kind == "conv":
+            return {"tile": self.tile}
+        return {"tile": self.tile, "loop_order": self.loop_order, "dataflow": self.dataflow}
+
+    def apply(self, work: Tiled) -> Tiled:
+        """Return ``work`` mapped this way. Raises InputError for another kind or number of sizes."""
+        kind = kind_of(work)
+        if kind != self.kind or len(self.tile) != len(AXES[kind]):
+            raise InputError(
+                f"a {self.kind} mapping of {len(self.tile)} sizes does not fit a {kind} ({', '.join(AXES[kind])})"
+            )
+        return replace(work, **self.fields())
+
+    def __str__(self) -> str:
+        sizes = ",".join(str(size) for size in self.tile)
+        order = "" if self.kind == "conv" or self.callable else f" {self.loop_order}"
+        return f"({sizes}){order}{' OS' if self.dataflow == 'OS' else ''}"
+
+
+def tiled(work: Work) -> Tiled:
+    """Return ``work`` when it has tiles to choose. Raises InputError when it has none."""
+    if isinstance(work, Tiled):
+        return work
+    raise InputError(f"{type(work).__name__}: has no tiles to choose; matmul and conv have")
+
+
+def kind_of(work: Tiled) -> Kind:
+    """Return the kind of mapping that ``work`` takes."""
+    return "conv" if isinstance(work, Conv) else "matmul"
+
+
+def library(work: Tiled, hw: Hardware) -> OpMapping:
+    """Return the mapping that Gemmini's C library gives ``work``. Raises InputError when nothing fits."""
+    if isinstance(work, Conv):
+        return OpMapping("conv", auto_conv_tile(work, hw))
+    return OpMapping("matmul", auto_matmul_tile(work, hw), LIBRARY_ORDER, work.dataflow)

@@ -1,0 +1,35 @@
+"""Which mappings are refused, in words: the rule, the numbers and the nearest legal mapping."""
+
+from __future__ import annotations
+
+from sim.errors import InputError
+from sim.hardware import Hardware
+from sim.lower import matmul
+from sim.lower.convtiling import conv_tile
+from sim.lower.tiling import matmul_blocks, matmul_tile, tile_counts
+from sim.lower.work import Conv, Matmul
+from sim.mapping.opmapping import OpMapping, Tiled
+
+
+def problems(work: Tiled, mapping: OpMapping, hw: Hardware) -> list[str]:
+    """Return every rule that ``mapping`` breaks on ``work`` and ``hw``; empty when lowering takes it."""
+    try:
+        mapped = mapping.apply(work)
+    except InputError as error:
+        return list(error.problems)
+    found: list[str] = []
+    try:
+        if isinstance(mapped, Matmul):
+            matmul.check(mapped, hw)
+    except InputError as error:
+        found += error.problems
+    try:
+        if isinstance(mapped, Matmul):
+            tile = matmul_tile(mapped, hw)
+            if not found:
+                matmul.check_order(mapped, tile_counts(matmul_blocks(mapped, hw.dim), tile))
+        if isinstance(mapped, Conv):
+            conv_tile(mapped, hw)
+    except InputError as error:
+        found += error.problems
+    return found

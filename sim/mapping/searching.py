@@ -1,0 +1,285 @@
+"""The search for one operator: exhaustive where the space is small, else in rungs.
+
+Small: every legal mapping in the order of its lower bound; those whose bound is no better than the best
+mapping simulated so far are left out, which loses nothing. Large: the mappings with even tiles in the same
+order are foretold from their first tiles, the most promising are simulated whole, then the neighbours of the
+best in the same way until the effort is used up. The library's mapping is always simulated first, so nothing
+worse is ever returned.
+
+Effort is counted in simulated cycles, not seconds, and batches have a fixed size: the same request gives the
+same mapping on any machine with any number of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from sim import energy
+from sim.energy import COUNTERS
+from sim.errors import InputError, did_you_mean
+from sim.hardware import Hardware
+from sim.lower.work import Work
+from sim.mapping.bounds import Bound, bound
+from sim.mapping.journal import Journal
+from sim.mapping.measure import Depth, Forecast, Measured, Task, score
+from sim.mapping.opmapping import LIBRARY_ORDER, OpMapping, Tiled, library, tiled
+from sim.mapping.spaces import ORDERS, neighbours, size_of, space
+from sim.mapping.workers import Workers
+
+Objective = Literal["cycles", "energy", "edp"]
+OBJECTIVES: tuple[Objective, ...] = ("cycles", "energy", "edp")
+
+EFFORT_CYCLES = 18_000_000
+"""Simulated cycles per operator: some eight seconds of one core."""
+LARGEST_SPACE = 200_000
+"""Mappings that are listed at most to see whether an exhaustive search is affordable."""
+STRIDE = 4
+BATCH = 32
+FINAL_BATCH = 4
+FORECAST_SHARE = 0.3
+"""Share of the effort for the forecasts of the coarse space."""
+REFINE_SHARE = 0.6
+"""Share of the effort after which the coarse space's best are left and neighbours are tried."""
+SLACK = 1.03
+"""Mappings foretold to be worse than the best by more are not simulated whole; forecasts err by less."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The outcome: the best mapping and the library's, both simulated whole.
+
+    ``exhaustive``: nothing legal (in the orders asked for) is better. ``space``: mappings considered;
+    ``simulated``: those run whole; ``foretold``: those run in part; ``spent_cycles``: simulated in all.
+    """
+
+    work: Tiled
+    objective: Objective
+    mapping: OpMapping
+    best: Measured
+    library_mapping: OpMapping
+    library: Measured
+    exhaustive: bool
+    space: int
+    simulated: int
+    foretold: int
+    spent_cycles: int
+
+    @property
+    def gain(self) -> float:
+        """Cycles of the library's mapping over those of the best."""
+        return self.library.cycles / self.best.cycles
+
+    def shrunk(self) -> list[tuple[str, int]]:
+        """Return (cause, cycles saved), the largest saving first; negative where a cause grew."""
+        causes = {*self.library.causes, *self.best.causes}
+        saved = {c: self.library.causes.get(c, 0) - self.best.causes.get(c, 0) for c in causes}
+        return sorted(((c, n) for c, n in saved.items() if n), key=lambda item: (-item[1], item[0]))
+
+
+def search(
+    work: Work,
+    hw: Hardware,
+    *,
+    objective: Objective = "cycles",
+    any_order: bool = False,
+    effort_cycles: int = EFFORT_CYCLES,
+    phase: int = 0,
+    jobs: int = 1,
+    workers: Workers | None = None,
+    journal: Journal | None = None,
+) -> Found:
+    """Return the best mapping found for ``work`` (a Matmul or Conv) on ``hw``.
+
+    ``any_order``: also the loop orders that the library's explicit-tile call cannot express.
+    ``effort_cycles``: simulated cycles after which a search that is not exhaustive ends. ``phase``: loop slot
+    that comes next at the start. ``journal``: finished batches to resume from. Raises InputError for an
+    unknown objective, work without tiles, or work that the machine refuses.
+    """
+    problems = []
+    if objective not in OBJECTIVES:
+        problems.append(f"objective {objective!r} is unknown{did_you_mean(objective, OBJECTIVES)}")
+    if effort_cycles < 1:
+        problems.append(f"effort_cycles {effort_cycles} must be >= 1")
+    if problems:
+        raise InputError(problems)
+    item = tiled(work)
+    orders = ORDERS if any_order else (LIBRARY_ORDER,)
+    request = {"work": asdict(item), "machine": hw.key, "objective": objective, "phase": phase}
+    request |= {"orders": list(orders), "effort_cycles": effort_cycles}
+    own = workers or Workers(jobs)
+    try:
+        run = _Search(item, hw, objective, orders, effort_cycles, phase, own, journal or Journal(), request)
+        return run.result()
+    finally:
+        if workers is None:
+            own.close()
+
+
+@dataclass
+class _Search:
+    work: Tiled
+    hw: Hardware
+    objective: Objective
+    orders: Sequence[str]
+    effort_cycles: int
+    phase: int
+    workers: Workers
+    journal: Journal
+    request: dict[str, Any]
+    measured: dict[OpMapping, Measured] = field(default_factory=dict)
+    foretold: dict[OpMapping, float] = field(default_factory=dict)
+    thorough: set[OpMapping] = field(default_factory=set)
+    bounds: dict[OpMapping, Bound] = field(default_factory=dict)
+    spent_cycles: int = 0
+
+    def result(self) -> Found:
+        first = library(self.work, self.hw)
+        self.measure([first])
+        exhaustive, considered = self.affordable(self.measured[first].cycles)
+        if exhaustive:
+            self.exhaust(considered)
+        else:
+            self.climb(considered)
+        best = self.best()
+        return Found(
+            self.work,
+            self.objective,
+            best,
+            self.measured[best],
+            first,
+            self.measured[first],
+            exhaustive,
+            len(self.bounds),
+            len(self.measured),
+            len(self.foretold),
+            self.spent_cycles,
+        )
+
+    def affordable(self, library_cycles: int) -> tuple[bool, list[OpMapping]]:
+        """Return whether all mappings that the bound leaves fit the effort, and what to look at."""
+        if size_of(self.work, self.hw) <= LARGEST_SPACE:
+            everything = self.ordered(space(self.work, self.hw, even=False, orders=self.orders))
+            left = [mapping for mapping in everything if self.promising(mapping)]
+            if len(left) * library_cycles <= self.effort_cycles:
+                return True, left
+            self.bounds.clear()
+        return False, self.ordered(space(self.work, self.hw, even=True, orders=self.orders))
+
+    def exhaust(self, left: list[OpMapping]) -> None:
+        for start in range(0, len(left), BATCH):
+            self.measure([m for m in left[start : start + BATCH] if self.promising(m)])
+
+    def climb(self, coarse: list[OpMapping]) -> None:
+        # Every STRIDE-th first: what the effort does not reach is then spread over the whole order.
+        spread = [mapping for first in range(STRIDE) for mapping in coarse[first::STRIDE]]
+        for start in range(0, len(spread), BATCH):
+            if self.spent_cycles > FORECAST_SHARE * self.effort_cycles:
+                break
+            self.foretell([m for m in spread[start : start + BATCH] if self.promising(m)])
+        self.confirm(REFINE_SHARE)
+        looked_at: set[OpMapping] = set()
+        while self.spent_cycles < self.effort_cycles and self.best() not in looked_at:
+            best = self.best()
+            looked_at.add(best)
+            near = [m for m in self.ordered(neighbours(self.work, best, self.hw)) if m not in self.foretold]
+            for start in range(0, len(near), BATCH):
+                if self.spent_cycles > self.effort_cycles:
+                    break
+                self.foretell([m for m in near[start : start + BATCH] if self.promising(m)])
+            self.confirm(1.0)
+
+    def confirm(self, share: float) -> None:
+        """Simulate the most promising forecasts whole, best first, up to ``share`` of the effort.
+
+        A forecast from the first tiles is made again from whole output tiles before it counts as one. When
+        the effort is used up, the best of those are still simulated.
+        """
+        while self.spent_cycles <= share * self.effort_cycles:
+            first = self.shortlist(self.foretold)
+            hasty = [mapping for mapping in first if mapping not in self.thorough]
+            if hasty:
+                self.foretell(hasty, "chains")
+                self.thorough.update(hasty)
+            elif first:
+                self.measure(first)
+            else:
+                return
+        self.measure(self.shortlist(self.thorough))
+
+    def shortlist(self, among: Iterable[OpMapping]) -> list[OpMapping]:
+        """Return the few of ``among`` that promise most, if they may beat the best one simulated so far."""
+        best = self.measured[self.best()].score(self.objective)
+        rest = [m for m in among if self.promising(m) and self.expected(m)[0] < SLACK * best]
+        return sorted(rest, key=self.expected)[:FINAL_BATCH]
+
+    def expected(self, mapping: OpMapping) -> tuple[Any, ...]:
+        """What a forecast promises, in the objective, then the bound and the tile."""
+        promise = self.least_score(mapping, self.foretold[mapping])
+        return (promise, *self.rank(mapping))
+
+    def best(self) -> OpMapping:
+        """The best mapping simulated; the library's among equals, then the first in tile order."""
+        first = next(iter(self.measured))
+        return min(
+            self.measured,
+            key=lambda m: (self.measured[m].score(self.objective), m != first, m.tile, m.loop_order),
+        )
+
+    # Bounds
+
+    def ordered(self, mappings: Iterable[OpMapping]) -> list[OpMapping]:
+        found = list(mappings)
+        for mapping in found:
+            self.bounds.setdefault(mapping, bound(self.work, mapping, self.hw))
+        return sorted(found, key=self.rank)
+
+    def rank(self, mapping: OpMapping) -> tuple[Any, ...]:
+        least = self.bounds[mapping]
+        promise = self.least_score(mapping, least.cycles)
+        return (promise, least.read_bytes, mapping.tile, mapping.loop_order)
+
+    def promising(self, mapping: OpMapping) -> bool:
+        """Whether the bound allows the mapping to beat the best one simulated so far."""
+        if mapping in self.measured:
+            return False
+        least = self.least_score(mapping, self.bounds[mapping].cycles)
+        return least < self.measured[self.best()].score(self.objective)
+
+    def least_score(self, mapping: OpMapping, cycles: float) -> float:
+        """Return the objective's value for ``cycles`` and the least energy that goes with them."""
+        if self.objective == "cycles":
+            return cycles
+        least = self.bounds[mapping]
+        count = dict.fromkeys(COUNTERS, 0)
+        count |= {"DRAM_READ_BYTES": least.read_bytes, "DRAM_WRITE_BYTES": least.write_bytes}
+        parts = energy.price(count, self.work.macs, int(cycles), self.hw)
+        return score(self.objective, cycles, sum(parts.values()))
+
+    # The judge
+
+    def measure(self, mappings: list[OpMapping]) -> None:
+        for mapping, answer in self.ask(mappings, "whole"):
+            assert isinstance(answer, Measured)
+            self.measured[mapping] = answer
+
+    def foretell(self, mappings: list[OpMapping], depth: Depth = "start") -> None:
+        for mapping, answer in self.ask(mappings, depth):
+            assert isinstance(answer, Forecast)
+            self.foretold[mapping] = answer.cycles
+
+    def ask(self, mappings: list[OpMapping], depth: Depth) -> list[tuple[OpMapping, Measured | Forecast]]:
+        """Return the answers from the journal where it has the batch, else from the workers."""
+        if not mappings:
+            return []
+        for mapping in mappings:
+            self.bounds.setdefault(mapping, bound(self.work, mapping, self.hw))
+        batch = {**self.request, "depth": depth, "mappings": [asdict(m) for m in mappings]}
+        answers = self.journal.get(batch)
+        if answers is None:
+            tasks = [Task(self.work, mapping, self.hw, self.phase, depth) for mapping in mappings]
+            answers = self.workers.run(tasks)
+            self.journal.put(batch, answers)
+        self.spent_cycles += sum(answer.spent_cycles for answer in answers)
+        return list(zip(mappings, answers, strict=True))

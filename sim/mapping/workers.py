@@ -1,0 +1,56 @@
+"""Where tasks run: in this process, or spread over worker processes; answers come in the order asked."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from sim.errors import CaratError, InputError
+from sim.mapping.measure import Forecast, Measured, Task
+
+Answer = Measured | Forecast
+
+
+class Workers:
+    """A pool of ``jobs`` processes, started when first needed; use as a context."""
+
+    def __init__(self, jobs: int = 1):
+        if jobs < 1:
+            raise InputError(f"jobs: {jobs} worker processes; the rule is jobs >= 1 (nearest legal: 1)")
+        self.jobs = jobs
+        self._pool: ProcessPoolExecutor | None = None
+
+    def run(self, tasks: Sequence[Task]) -> list[Answer]:
+        """Return the answers in the order of ``tasks``."""
+        if self.jobs == 1 or len(tasks) == 1:
+            return [task.run() for task in tasks]
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")  # safe beside compiled code, the same everywhere
+            self._pool = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=_begin)
+        try:
+            return list(self._pool.map(Task.run, tasks))
+        except BrokenProcessPool as error:
+            raise CaratError(
+                "a worker process died (killed, or out of memory); what was searched before is kept in the "
+                "store: run the same search again to go on from there"
+            ) from error
+
+    def close(self) -> None:
+        """End the processes; what has not begun is dropped."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _begin() -> None:
+    """Leave Ctrl-C to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
