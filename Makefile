@@ -14,9 +14,11 @@ $(BIN)/carat: setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-run: $(BIN)/carat ## BERT-base on the default machine, with the breakdown plot
-	$(BIN)/carat run bert-base --hw gemmini_default -o $(OUT)
-	$(BIN)/python -m reports.breakdown $(OUT) -o $(OUT)/breakdown.png
+run: $(BIN)/carat ## BERT-base on the default machine, and on the one with I-BERT units, with the breakdown plot of both
+	$(BIN)/carat run bert-base --hw gemmini_default -o $(OUT)/gemmini_default
+	$(BIN)/carat run bert-base --hw gemmini_ibert -o $(OUT)/gemmini_ibert
+	$(BIN)/python -m reports.breakdown $(OUT)/gemmini_default $(OUT)/gemmini_ibert --shares -o $(OUT)/breakdown.png
+	@echo "The picture: $(OUT)/breakdown.png"
 
 lint: $(BIN)/carat
 	$(BIN)/ruff check .

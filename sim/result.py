@@ -255,6 +255,17 @@ class Result:
         """Write the operator table to ``path`` (whole or not at all)."""
         write_whole(Path(path), self.ops.to_csv(index=False, lineterminator="\n"))
 
+    def save(self, folder: str | Path) -> None:
+        """Write ops.csv, totals.json and hardware.json, each whole or not at all. Raises InputError."""
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be created: {error.strerror}") from error
+        self.to_csv(folder / "ops.csv")
+        write_whole(folder / "totals.json", json.dumps(self.totals, indent=1) + "\n")
+        write_whole(folder / "hardware.json", json.dumps(self.hardware.model_dump(mode="json"), indent=1) + "\n")
+
     def __repr__(self) -> str:
         total = self.totals
         return (

@@ -18,7 +18,6 @@ from concurrent.futures import (
     FIRST_COMPLETED,
     Executor,
     Future,
-    ProcessPoolExecutor,
     ThreadPoolExecutor,
     wait,
 )
@@ -29,6 +28,7 @@ from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sim import workers
 from sim.cache import Memo
 from sim.errors import CaratError, InputError
 from sim.store import Store, code_version, point_key
@@ -283,8 +283,7 @@ def _begin_worker() -> None:
 def _executor(jobs: int, points: int) -> Executor:
     if jobs == 1:
         return ThreadPoolExecutor(1)
-    context = multiprocessing.get_context("spawn")  # the same on every system, and safe beside compiled code
-    return ProcessPoolExecutor(min(jobs, points), mp_context=context, initializer=_begin_worker)
+    return workers.pool(min(jobs, points), _begin_worker)
 
 
 def _futures(queue: deque[tuple[int, Point]], jobs: int) -> Iterator[tuple[int, Point, Future[Outcome]]]:

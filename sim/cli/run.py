@@ -83,7 +83,7 @@ def run(
             changes = map_command.changes(simulated(by_hand), result)
         sentence = explanation(result, measure=explain) if explain or not as_json else None
     if output is not None:
-        keep(result, output)
+        result.save(output)
     if as_json:
         explained = {"explanation": sentence} if sentence else {}
         mapped = {"mapping": changes} if changes else {}
@@ -111,15 +111,6 @@ def _mapping(tiles: list[str] | None) -> dict[str, dict[str, tuple[int, ...]]]:
     if problems:
         raise InputError(problems)
     return mapping
-
-
-def keep(result: Result, folder: Path) -> None:
-    """Write ops.csv, totals.json and hardware.json, each whole or not at all. Raises InputError."""
-    from sim.result import write_whole
-
-    result.to_csv(folder / "ops.csv")
-    write_whole(folder / "totals.json", json.dumps(result.totals, indent=1) + "\n")
-    write_whole(folder / "hardware.json", json.dumps(result.hardware.model_dump(mode="json"), indent=1) + "\n")
 
 
 def _print(result: Result) -> None:

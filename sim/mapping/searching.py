@@ -39,9 +39,9 @@ STRIDE = 4
 BATCH = 32
 FINAL_BATCH = 4
 FORECAST_SHARE = 0.3
-"""Share of the effort for the forecasts of the coarse space."""
-REFINE_SHARE = 0.6
-"""Share of the effort after which the coarse space's best are left and neighbours are tried."""
+"""Share of the effort for the forecasts of one round."""
+CONFIRM_SHARE = 0.3
+"""Share of the effort for simulating the most promising of a round, before neighbours are tried."""
 SLACK = 1.03
 """Mappings foretold to be worse than the best by more are not simulated whole; forecasts err by less."""
 
@@ -172,31 +172,45 @@ class _Search:
             self.measure([m for m in left[start : start + BATCH] if self.promising(m)])
 
     def climb(self, coarse: list[OpMapping]) -> None:
+        """Foretell, simulate and refine in rounds, until the effort is used up or nothing is left to try."""
         # Every STRIDE-th first: what the effort does not reach is then spread over the whole order.
         spread = [mapping for first in range(STRIDE) for mapping in coarse[first::STRIDE]]
-        for start in range(0, len(spread), BATCH):
-            if self.spent_cycles > FORECAST_SHARE * self.effort_cycles:
-                break
-            self.foretell([m for m in spread[start : start + BATCH] if self.promising(m)])
-        self.confirm(REFINE_SHARE)
         looked_at: set[OpMapping] = set()
+        while self.spent_cycles < self.effort_cycles:
+            spread = self.look_ahead(spread, self.limit(FORECAST_SHARE))
+            self.confirm(self.limit(CONFIRM_SHARE))
+            self.refine(looked_at)
+            if not spread:
+                return
+
+    def limit(self, share: float) -> int:
+        """Return how far ``spent_cycles`` may go for a part that gets ``share`` of the effort."""
+        return min(self.effort_cycles, self.spent_cycles + int(share * self.effort_cycles))
+
+    def look_ahead(self, mappings: list[OpMapping], limit_cycles: int) -> list[OpMapping]:
+        """Foretell the mappings in order up to the limit; return those not reached."""
+        for start in range(0, len(mappings), BATCH):
+            if self.spent_cycles >= limit_cycles:
+                return mappings[start:]
+            batch = mappings[start : start + BATCH]
+            self.foretell([m for m in batch if m not in self.foretold and self.promising(m)])
+        return []
+
+    def refine(self, looked_at: set[OpMapping]) -> None:
+        """Try the neighbours of the best mapping until it is the best of its neighbourhood."""
         while self.spent_cycles < self.effort_cycles and self.best() not in looked_at:
             best = self.best()
             looked_at.add(best)
-            near = [m for m in self.ordered(neighbours(self.work, best, self.hw)) if m not in self.foretold]
-            for start in range(0, len(near), BATCH):
-                if self.spent_cycles > self.effort_cycles:
-                    break
-                self.foretell([m for m in near[start : start + BATCH] if self.promising(m)])
-            self.confirm(1.0)
+            self.look_ahead(self.ordered(neighbours(self.work, best, self.hw)), self.effort_cycles)
+            self.confirm(self.effort_cycles)
 
-    def confirm(self, share: float) -> None:
-        """Simulate the most promising forecasts whole, best first, up to ``share`` of the effort.
+    def confirm(self, limit_cycles: int) -> None:
+        """Simulate the most promising forecasts whole, best first, up to the limit.
 
         A forecast from the first tiles is made again from whole output tiles before it counts as one. When
-        the effort is used up, the best of those are still simulated.
+        the limit is reached, the best of those are still simulated.
         """
-        while self.spent_cycles <= share * self.effort_cycles:
+        while self.spent_cycles < limit_cycles:
             first = self.shortlist(self.foretold)
             hasty = [mapping for mapping in first if mapping not in self.thorough]
             if hasty:

@@ -80,9 +80,7 @@ def _history(row: Row, hw: Hardware) -> tuple[int, ...]:
 
 def machine_of(row: Row) -> Hardware:
     """Return the whole machine that the row names."""
-    return _machine(
-        tuple(sorted((name, text) for name, text in row.columns.items() if name not in _NOT_MACHINE))
-    )
+    return _machine(tuple(sorted((name, text) for name, text in row.columns.items() if name not in _NOT_MACHINE)))
 
 
 @lru_cache(maxsize=256)

@@ -27,15 +27,11 @@ Measurements = Annotated[
 ]
 Programs = Annotated[
     list[Path] | None,
-    typer.Option(
-        help="Folder (or file) of recorded programs; repeatable. Default: programs/ beside each table."
-    ),
+    typer.Option(help="Folder (or file) of recorded programs; repeatable. Default: programs/ beside each table."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Jobs = Annotated[int, typer.Option(min=0, help="Worker processes; 0 = one per core.")]
-Clock = Annotated[
-    Literal["leap", "reference"], typer.Option(help="leap: skip idle cycles; reference: visit all.")
-]
+Clock = Annotated[Literal["leap", "reference"], typer.Option(help="leap: skip idle cycles; reference: visit all.")]
 Setting = Annotated[list[str] | None, typer.Option("--set", help="Override key=value; repeatable.")]
 
 
@@ -89,9 +85,7 @@ def validate(
 
 
 def replay(
-    file: Annotated[
-        Path, typer.Argument(help="Recorded command stream (CSV of case, seq, funct, rs1, rs2).")
-    ],
+    file: Annotated[Path, typer.Argument(help="Recorded command stream (CSV of case, seq, funct, rs1, rs2).")],
     hw: Annotated[str, typer.Option(help="Preset or TOML file of the machine.")] = "gemmini_default",
     settings: Setting = None,
     case: Annotated[str | None, typer.Option(help="Only this case of the file.")] = None,
@@ -109,9 +103,7 @@ def replay(
     recordings = replaying.choose(file, case)
     if timeline is not None and len(recordings) > 1:
         names = ", ".join(recording.case for recording in recordings[:5])
-        raise InputError(
-            f"--timeline takes one case, {file} holds {len(recordings)} ({names}, ...): use --case"
-        )
+        raise InputError(f"--timeline takes one case, {file} holds {len(recordings)} ({names}, ...): use --case")
     if timeline is not None:
         _refuse_unwritable(timeline)
     entries = []
@@ -173,9 +165,7 @@ def _validated(
     times = any(sources.is_timeline(csvfile.read(path)) for path in files)
     if times and with_timelines and chosen == Selection():
         with _progress("timelines") as progress:
-            compared = timelines.compare(
-                files, tuple(programs or ()), way=way, clock=clock, progress=progress
-            )
+            compared = timelines.compare(files, tuple(programs or ()), way=way, clock=clock, progress=progress)
     return Report(results, compared)
 
 

@@ -66,9 +66,7 @@ def _worst(results: Sequence[Result]) -> list[str]:
         said = "none" if simulated is None else "never ends" if simulated == NEVER_ENDS else f"{simulated:,}"
         reason = (result.outcome.reason.splitlines() or [""])[0][:100]
         measured = "never ends" if result.row.cycles == NEVER_ENDS else f"{result.row.cycles:,}"
-        lines.append(
-            (statistics.name(result), result.row.kind, measured, said, percent(result.error), reason)
-        )
+        lines.append((statistics.name(result), result.row.kind, measured, said, percent(result.error), reason))
     return [
         "",
         "## Worst rows",
@@ -85,9 +83,7 @@ def _timelines(report: Report) -> list[str]:
         sizes = np.abs(comparison.differences)
         median, worst = (f"{np.median(sizes):g}", f"{sizes.max()}") if sizes.size else ("-", "-")
         counts = (f"{comparison.commands_measured}", f"{comparison.same_commands}")
-        lines.append(
-            (comparison.case, *counts, percent(comparison.exact), median, worst, comparison.reason[:80])
-        )
+        lines.append((comparison.case, *counts, percent(comparison.exact), median, worst, comparison.reason[:80]))
     commands = sum(c.commands_measured for c in report.timelines)
     share = sum(c.exact * c.commands_measured for c in report.timelines) / commands
     everything = np.concatenate([np.abs(c.differences).ravel() for c in report.timelines])
@@ -99,9 +95,7 @@ def _timelines(report: Report) -> list[str]:
         f"Allocation, issue and completion of {commands:,} commands: {percent(share)} exact in all three,"
         f" median difference {median} cycles, worst {worst} cycles.",
         "",
-        *_table(
-            ("case", "commands", "same operands", "exact", "median cycles", "worst cycles", "reason"), lines
-        ),
+        *_table(("case", "commands", "same operands", "exact", "median cycles", "worst cycles", "reason"), lines),
     ]
 
 

@@ -77,9 +77,7 @@ def load(source: Path) -> dict[tuple[str | None, str], Recording]:
     return streams
 
 
-def recordings_of(
-    table: CsvFile, notes: dict[tuple[str, str], tuple[str, int]] | None = None
-) -> list[Recording]:
+def recordings_of(table: CsvFile, notes: dict[tuple[str, str], tuple[str, int]] | None = None) -> list[Recording]:
     """Return the streams of one program file in file order.
 
     Raises InputError naming each line whose command is none.
@@ -110,9 +108,7 @@ def with_gap(program: Program, gap_cycles: int) -> Program:
     return paced
 
 
-def _program(
-    path: Path, commands: list[tuple[int, tuple[str, ...]]], gap: int, problems: list[str]
-) -> Program:
+def _program(path: Path, commands: list[tuple[int, tuple[str, ...]]], gap: int, problems: list[str]) -> Program:
     program = np.zeros(len(commands), dtype=COMMAND)
     program["gap"] = gap
     try:

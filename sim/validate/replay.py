@@ -23,9 +23,7 @@ def choose(path: Path, case: str | None = None) -> list[Recording]:
     """Return the streams of a program file, or the one named; InputError if it holds none of that name."""
     table = csvfile.read(path)
     if not recordings.is_program(table):
-        raise InputError(
-            f"{path}: line 1: no recorded program: columns case, seq, funct, rs1, rs2 are needed"
-        )
+        raise InputError(f"{path}: line 1: no recorded program: columns case, seq, funct, rs1, rs2 are needed")
     found = recordings.recordings_of(table)
     if not found:
         raise InputError(f"{path}: no command in it")
@@ -35,9 +33,7 @@ def choose(path: Path, case: str | None = None) -> list[Recording]:
     return chosen
 
 
-def run(
-    recording: Recording, hw: Hardware, *, clock: str = "leap", gap_cycles: int = 1, phase: int = 0
-) -> Outcome:
+def run(recording: Recording, hw: Hardware, *, clock: str = "leap", gap_cycles: int = 1, phase: int = 0) -> Outcome:
     """Run a recorded stream on ``hw`` with its timeline; one that never ends gives cycles -1 and why."""
     program = with_gap(recording.program, gap_cycles)
     return simulate(Task(hw, program, phase=phase, timeline=True), clock)

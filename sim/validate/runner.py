@@ -6,12 +6,12 @@ Rows that need the same program on the same machine are simulated once. One proc
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from sim import workers
 from sim.errors import InputError, did_you_mean
 from sim.validate import csvfile, sources, tables
 from sim.validate.cases import WAYS, Case, case_of
@@ -132,7 +132,7 @@ def _outcomes(tasks: Mapping[Hashable, Task], jobs: int, clock: str) -> Iterator
             yield key, simulate(task, clock)
         return
     # spawn: no worker inherits the threads of a progress bar or of compiled code
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with workers.pool(jobs) as pool:
         futures = {pool.submit(simulate, task, clock): key for key, task in longest_first}
         for future in as_completed(futures):
             yield futures[future], future.result()
@@ -154,6 +154,4 @@ def _part(row: Row, operator: str, layer: Outcome) -> Outcome:
     index = row.whole("op_index", -1)
     if not layer.parts and 0 <= index < len(layer.sections):
         return Outcome(layer.sections[index])
-    return Outcome(
-        None, reason=f"the layer has no operator {operator!r}{did_you_mean(operator, layer.parts)}"
-    )
+    return Outcome(None, reason=f"the layer has no operator {operator!r}{did_you_mean(operator, layer.parts)}")

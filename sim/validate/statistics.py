@@ -100,9 +100,7 @@ def name(result: Result) -> str:
     """Name a row for people: id, operator if any, machine if it is not the default one."""
     row = result.row
     operator = row.columns.get("operator", "")
-    return " ".join(
-        part for part in (row.id, operator, f"({row.cfg})" if row.cfg != "default" else "") if part
-    )
+    return " ".join(part for part in (row.id, operator, f"({row.cfg})" if row.cfg != "default" else "") if part)
 
 
 def within_bar(result: Result) -> bool:
@@ -112,9 +110,7 @@ def within_bar(result: Result) -> bool:
         return True
     if simulated is None or NEVER_ENDS in (measured, simulated):
         return False
-    return abs(result.error) <= WORST_BAR or (
-        measured < SHORT_CYCLES and abs(simulated - measured) <= SHORT_BAR_CYCLES
-    )
+    return abs(result.error) <= WORST_BAR or (measured < SHORT_CYCLES and abs(simulated - measured) <= SHORT_BAR_CYCLES)
 
 
 def _misses(results: Sequence[Result], cycles: Spread, counts: Mapping[str, Spread]) -> list[str]:
@@ -126,9 +122,7 @@ def _misses(results: Sequence[Result], cycles: Spread, counts: Mapping[str, Spre
     far = sum(not within_bar(result) for result in results)
     if far:
         misses.append(f"{far} rows off by more than {WORST_BAR:.0%} (short ones: {SHORT_BAR_CYCLES} cycles)")
-    misses += [
-        f"{quantity} exact in {s.exact:.1%} of the rows" for quantity, s in counts.items() if s.exact < 1
-    ]
+    misses += [f"{quantity} exact in {s.exact:.1%} of the rows" for quantity, s in counts.items() if s.exact < 1]
     return misses
 
 

@@ -140,14 +140,10 @@ def rows_of(table: CsvFile) -> list[Row]:
     if not is_measurements(table):
         missing = [name for name in ("cfg", "id", "kind", "cycles", "mem_latency") if not table.has(name)]
         hints = "".join(f"; {name}{did_you_mean(name, table.header)}" for name in missing[:2])
-        raise InputError(
-            f"{table.path}: line 1: not a measured table: columns missing: {', '.join(missing)}{hints}"
-        )
+        raise InputError(f"{table.path}: line 1: not a measured table: columns missing: {', '.join(missing)}{hints}")
     memory = [name for name in ("mem_latency", "rd_bytes_per_cycle") if not table.has(name)]
     if memory and not table.has("mem_latency", "bytes_per_cycle"):
-        raise InputError(
-            f"{table.path}: line 1: the memory is not named: columns missing: {', '.join(memory)}"
-        )
+        raise InputError(f"{table.path}: line 1: the memory is not named: columns missing: {', '.join(memory)}")
     rows = [Row(table.path, line, columns) for line, columns in table.records()]
     csvfile.refuse([problem for row in rows for problem in _problems(row)])
     return rows

@@ -115,9 +115,7 @@ def _compare(
     outcome = simulate(replace(chosen.task, timeline=True), clock)
     if outcome.timeline is None:
         return Comparison(case, len(measured), 0, 0, nothing, outcome.reason)
-    simulated = np.stack(
-        [outcome.timeline[name].astype(np.int64) for name in ("funct", "rs1", "rs2", *TIMES)], axis=1
-    )
+    simulated = np.stack([outcome.timeline[name].astype(np.int64) for name in ("funct", "rs1", "rs2", *TIMES)], axis=1)
     both = min(len(measured), len(simulated))
     same = (measured[:both, :3] == simulated[:both, :3]).all(axis=1)
     differences = simulated[:both, 3:] - measured[:both, 3:]
@@ -134,9 +132,7 @@ def read_cases(table: CsvFile) -> list[tuple[str, npt.NDArray[np.int64]]]:
             times = tuple(int(cells[time]) for time in TIMES)
             lines[cells["case"]].append((int(cells["seq"]), int(cells["funct"]), *operands, *times))
         except ValueError as error:
-            problems.append(
-                f"{table.path}: line {number}: seq, funct, rs1, rs2 and times are numbers: {error}"
-            )
+            problems.append(f"{table.path}: line {number}: seq, funct, rs1, rs2 and times are numbers: {error}")
     csvfile.refuse(problems)
     return [(case, np.array(sorted(found), dtype=np.int64)[:, 1:]) for case, found in lines.items()]
 
@@ -148,7 +144,5 @@ def _row(case: str, table: CsvFile, rows: dict[str, Row]) -> Row:
             if tables.is_measurements(other):
                 rows.update({row.id: row for row in tables.rows_of(other) if row.id not in rows})
     if case not in rows:
-        raise InputError(
-            f"{table.path}: case {case!r}: no measured table beside it names its machine and memory"
-        )
+        raise InputError(f"{table.path}: case {case!r}: no measured table beside it names its machine and memory")
     return rows[case]

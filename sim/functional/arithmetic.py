@@ -1,0 +1,120 @@
+"""The arithmetic of the machine, one element at a time, compiled.
+
+Rounding follows Gemmini's C library (gemmini.h: scale_and_sat, matmul_cpu, resadd_cpu; gemmini_params.h: ACC_SCALE,
+MVIN_SCALE), which gives values to the RTL's own tests. Where C and RTL disagree, or C is undefined:
+
+- Exponential: the RTL of 8c3f992 holds a copy of the GELU polynomial in its place (papers.md 2). C is followed.
+- LayerNorm and softmax divide in integers in C (mean and variance truncate towards zero); C is followed.
+- The array's results are 20 bits wide in the int8 configurations; C has no such limit and is followed. Weight
+  stationary the sum of one block cannot exceed 20 bits.
+- A shift by 32 or more is undefined in C; the hardware shifts everything out, which gives 0.
+- int32 sums wrap (C on every machine we know); wraps inside the integer polynomials are counted, not hidden.
+- Floating point: a processing element multiplies and adds with one rounding to float32 (fused), rows of the array in
+  order. Here the sum is made in double precision and rounded once more: exact products, then a rounding that differs
+  from the fused one only where the double result lies within 2**-29 of a tie.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+INT32_MAX = 2147483647
+INT32_MIN = -2147483648
+
+
+@njit
+def wrap32(x):  # type: ignore[no-untyped-def]
+    """The low 32 bits of ``x`` as a signed number."""
+    return ((x + 2147483648) & 0xFFFFFFFF) - 2147483648
+
+
+@njit
+def fits32(x):  # type: ignore[no-untyped-def]
+    """True when ``x`` is an int32."""
+    return INT32_MIN <= x <= INT32_MAX
+
+
+@njit
+def scaled(x, scale, low, high):  # type: ignore[no-untyped-def]
+    """ACC_SCALE and MVIN_SCALE: float32 product, round half to even, saturate to [low, high]."""
+    y = np.rint(np.float32(np.float32(x) * np.float32(scale)))
+    if np.isnan(y):
+        return np.int64(0)
+    if y > high:
+        return np.int64(high)
+    if y < low:
+        return np.int64(low)
+    return np.int64(y)
+
+
+@njit
+def truncating_divide(a, b):  # type: ignore[no-untyped-def]
+    """Integer division of C: towards zero."""
+    q = abs(a) // abs(b)
+    return q if (a < 0) == (b < 0) else -q
+
+
+@njit
+def integer_sqrt(n):  # type: ignore[no-untyped-def]
+    """floor(sqrt(n)) of 0 <= n < 2**31 by Newton's method, as int_sqrt of gemmini.h."""
+    if n == 0:
+        return np.int64(0)
+    bits = 0
+    x = n
+    while x > 0:
+        x //= 2
+        bits += 1
+    before = np.int64(1) << ((bits + 1) // 2)
+    while True:
+        after = (before + n // before) // 2
+        if after >= before:
+            return before
+        before = after
+
+
+@njit
+def integer_gelu(q, qb, qc, overflows):  # type: ignore[no-untyped-def]
+    """I-BERT's GELU of an int32 (papers.md 6); ``overflows[0]`` counts results beyond int32, which wrap."""
+    sign = -1 if q < 0 else 1
+    clipped = min(abs(q), -qb)
+    poly = (clipped + qb) * (clipped + qb) + qc
+    result = q * wrap32(sign * poly + qc)
+    if not (fits32(result) and fits32(poly)):
+        overflows[0] += 1
+    return wrap32(result)
+
+
+@njit
+def integer_exp(q, qln2, qln2_inv, qb, qc, overflows):  # type: ignore[no-untyped-def]
+    """I-BERT's exponential of an int32 <= 0 (papers.md 6)."""
+    product = -q * qln2_inv
+    z = wrap32(product) >> 16
+    base = q + z * qln2 + qb
+    value = base * base + qc
+    if not (fits32(product) and fits32(value)):
+        overflows[0] += 1
+    if z < 0 or z > 31:
+        return np.int64(0)
+    return wrap32(value) >> z
+
+
+@njit
+def encode_float(x, exponent_bits, fraction_bits):  # type: ignore[no-untyped-def]
+    """Bits of ``x`` as a small IEEE float (fp16: 5, 10; bf16: 8, 7), rounded half to even."""
+    sign = 1 << (exponent_bits + fraction_bits) if math.copysign(1.0, x) < 0 else 0
+    infinity = ((1 << exponent_bits) - 1) << fraction_bits
+    if np.isnan(x):
+        return infinity | 1 << (fraction_bits - 1)
+    size = abs(np.float64(x))
+    if np.isinf(size):
+        return sign | infinity
+    bias = (1 << (exponent_bits - 1)) - 1
+    _, exponent = math.frexp(size)
+    exponent = max(exponent - 1, 1 - bias)
+    units = np.int64(np.rint(math.ldexp(size, fraction_bits - exponent)))
+    # units = 1.fraction * 2**fraction_bits; a carry into the exponent adds up by itself
+    bits = units + ((exponent + bias - 1) << fraction_bits)
+    return sign | min(bits, infinity)

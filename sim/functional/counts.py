@@ -1,0 +1,71 @@
+"""Traffic of the executed commands, counted from what they touched, independently of the timing core.
+
+Requests follow the rule of the DMA (gemmini_machine.md 4.2): of all powers of two from a bus beat to the longest
+request the aligned window with most useful bytes, the smallest of equals.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+NAMES = (
+    "DRAM_READ_REQUESTS",
+    "DRAM_READ_BYTES",
+    "DRAM_WRITE_REQUESTS",
+    "DRAM_WRITE_BYTES",
+    "DRAM_WRITE_BYTES_UNMASKED",
+    "SPAD_READ_ROWS",
+    "SPAD_WRITE_ROWS",
+    "ACC_READ_ROWS",
+    "ACC_WRITE_ROWS",
+    "ACC_ACCUMULATE_ROWS",
+    "WEIGHT_ROWS",
+    "SCALE_ROWS",
+    "NORMALIZE_ROWS",
+)
+"""Counters of `sim.core.events.Event` that follow from the commands alone, in the order of ``State.counts``."""
+
+DRAM_READ_REQUESTS, DRAM_READ_BYTES, DRAM_WRITE_REQUESTS, DRAM_WRITE_BYTES, DRAM_WRITE_BYTES_UNMASKED = range(5)
+SPAD_READ_ROWS, SPAD_WRITE_ROWS, ACC_READ_ROWS, ACC_WRITE_ROWS, ACC_ACCUMULATE_ROWS = range(5, 10)
+WEIGHT_ROWS, SCALE_ROWS, NORMALIZE_ROWS = range(10, 13)
+
+
+@njit
+def _window(m, address, left):  # type: ignore[no-untyped-def]
+    """(bytes of the request, useful bytes) of the next request of a row."""
+    size = m.p[12]
+    best = 0
+    useful = -1
+    while size <= m.p[13]:
+        got = min(size - address % size, left)
+        if got > useful:
+            useful = got
+            best = size
+        size *= 2
+    return best, useful
+
+
+@njit
+def count_read(m, address, length, row_bytes):  # type: ignore[no-untyped-def]
+    """Count the requests of one row of ``length`` bytes; return how many local rows they write."""
+    asked = 0
+    writes = 0
+    while asked < length:
+        size, useful = _window(m, address + asked, length - asked)
+        m.counts[DRAM_READ_REQUESTS] += 1
+        m.counts[DRAM_READ_BYTES] += size
+        writes += (asked % row_bytes + useful + row_bytes - 1) // row_bytes
+        asked += useful
+    return writes
+
+
+@njit
+def count_write(m, address, length):  # type: ignore[no-untyped-def]
+    """Count the requests of one stored row of ``length`` bytes."""
+    sent = 0
+    while sent < length:
+        size, useful = _window(m, address + sent, length - sent)
+        m.counts[DRAM_WRITE_REQUESTS] += 1
+        m.counts[DRAM_WRITE_BYTES] += size
+        m.counts[DRAM_WRITE_BYTES_UNMASKED] += useful
+        sent += useful

@@ -1,0 +1,194 @@
+"""The array: preload, compute, results (gemmini_machine.md 6). A preload and the compute behind it belong together.
+
+Weights are read until the compute is through (without a result: until the preload is), A until the compute is
+through; the result is written when the preload completes. Rows and columns beyond the given shape are zeros going in
+and are masked coming out (ExecuteController.scala).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from sim.functional.counts import (
+    ACC_ACCUMULATE_ROWS,
+    ACC_WRITE_ROWS,
+    SPAD_READ_ROWS,
+    SPAD_WRITE_ROWS,
+    WEIGHT_ROWS,
+)
+from sim.functional.kernel_rows import EX, LD, add, as_element, clashed, disturb, garble, is_acc, is_garbage, row_of, seen
+
+# snapshot: the five fields of config_ex; what B, C (or A, BD) had seen; the partner; flags of a preload
+WS, A_T, BD_T, A_STRIDE, C_STRIDE, SEEN0, SEEN1, PARTNER, STAGED, DONE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+WORD = 0xFFFFFFFF
+
+
+@njit
+def _shape(operand, turned):  # type: ignore[no-untyped-def]
+    """(rows, cols) as stored; the fields of a transposed operand give the shape behind the transposer."""
+    rows = (operand >> 48) & 0xFFFF
+    cols = (operand >> 32) & 0xFFFF
+    return (cols, rows) if turned else (rows, cols)
+
+
+@njit
+def _fill(m, out, operand, stride, turned, bad):  # type: ignore[no-untyped-def]
+    """out[dim, dim] = the operand, transposed if ``turned``, zeros around it."""
+    out[:, :] = 0
+    address = operand & WORD
+    if is_garbage(m, address):
+        return
+    rows, cols = _shape(operand, turned)
+    for r in range(min(rows, m.p[0])):
+        row = row_of(m, address, r * stride)
+        for c in range(min(cols, m.p[0])):
+            i, j = (c, r) if turned else (r, c)
+            if is_acc(address):
+                out[i, j] = m.acc[row, c]
+            else:
+                out[i, j] = m.spad[row, c]
+            if bad:
+                out[i, j] = garble(m, out[i, j])
+
+
+@njit
+def _seen(m, operand, stride, turned):  # type: ignore[no-untyped-def]
+    if is_garbage(m, operand & WORD):
+        return np.int64(0)
+    rows, _ = _shape(operand, turned)
+    return seen(m, operand & WORD, 0, stride, rows, LD)
+
+
+@njit
+def begin_preload(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
+    """From now on the result's rows are in motion."""
+    snap = m.snap[s]
+    snap[WS : WS + 5] = m.ex
+    snap[SEEN0] = _seen(m, rs1, 1, snap[WS] and snap[BD_T])
+    c = rs2 & WORD
+    if not is_garbage(m, c):
+        rows = (rs2 >> 48) & 0xFFFF
+        snap[SEEN1] = seen(m, c, 0, snap[C_STRIDE], rows, LD)
+        disturb(m, c, 0, snap[C_STRIDE], rows, EX, 1)
+    m.stage_rs1[s] = rs1
+    m.pending[0] = s
+
+
+@njit
+def _stage(m, s):  # type: ignore[no-untyped-def]
+    """Read B (or, output stationary, D) of the preload in slot ``s``, once."""
+    snap = m.snap[s]
+    if snap[STAGED]:
+        return
+    snap[STAGED] = 1
+    rs1 = m.stage_rs1[s]
+    turned = snap[WS] and snap[BD_T]
+    bad = clashed(m, snap[0], snap[SEEN0], _seen(m, rs1, 1, turned))
+    _fill(m, m.blocks[0, s], rs1, 1, turned, bad)
+    if not is_garbage(m, rs1 & WORD):
+        rows, _ = _shape(rs1, turned)
+        m.counts[WEIGHT_ROWS] += rows
+        m.counts[SPAD_READ_ROWS] += rows
+
+
+@njit
+def begin_compute(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
+    """Its preload is the last one that was issued."""
+    snap = m.snap[s]
+    snap[WS : WS + 5] = m.ex
+    snap[PARTNER] = m.pending[0]
+    snap[SEEN0] = _seen(m, rs1, snap[A_STRIDE], snap[A_T])
+    snap[SEEN1] = _seen(m, rs2, 1, snap[BD_T] and not snap[WS])
+
+
+@njit
+def end_compute(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
+    """The last row went in: the product is made."""
+    snap = m.snap[s]
+    partner = snap[PARTNER]
+    weights, inside, left, right = m.tiles[0], m.tiles[1], m.tiles[2], m.tiles[3]
+    _stage(m, partner)
+    fresh = funct == 4
+    b_turned = snap[BD_T] and not snap[WS]
+    bad_a = clashed(m, snap[0], snap[SEEN0], _seen(m, rs1, snap[A_STRIDE], snap[A_T]))
+    bad_b = clashed(m, snap[0], snap[SEEN1], _seen(m, rs2, 1, b_turned))
+    _fill(m, left, rs1, snap[A_STRIDE], snap[A_T], bad_a)
+    result = m.blocks[1, partner]
+    other = rs2 | WORD if m.p[14] and snap[WS] else rs2
+    if snap[WS]:
+        if fresh:
+            weights[:, :] = m.blocks[0, partner]
+        _fill(m, result, other, 1, False, bad_b)
+        _multiply(m, result, left, weights)
+    else:
+        if fresh:
+            inside[:, :] = m.blocks[0, partner]
+        _fill(m, right, other, 1, b_turned, bad_b)
+        _multiply(m, inside, left, right)
+        result[:, :] = inside
+    m.snap[partner, DONE] = 1
+    reads = 0
+    if not is_garbage(m, rs1 & WORD):
+        reads += _shape(rs1, snap[A_T])[0]
+    if not is_garbage(m, other & WORD):
+        reads += _shape(other, b_turned)[0]
+    # a transposed B makes the unroller send A through twice (TransposePreloadUnroller.scala)
+    m.counts[SPAD_READ_ROWS] += 2 * reads if snap[WS] and snap[BD_T] and fresh else reads
+
+
+@njit
+def _multiply(m, out, left, right):  # type: ignore[no-untyped-def]
+    """out += left x right; k in the order of the array's rows. Floats: one rounding to float32 per step."""
+    dim = m.p[0]
+    for r in range(dim):
+        for k in range(dim):
+            a = left[r, k]
+            if m.p[6]:
+                for c in range(dim):
+                    out[r, c] = np.float32(np.float64(a) * np.float64(right[k, c]) + np.float64(out[r, c]))
+            elif a != 0:
+                for c in range(dim):
+                    out[r, c] += a * right[k, c]
+
+
+@njit
+def end_preload(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
+    """The last row of the result came out."""
+    snap = m.snap[s]
+    _stage(m, s)
+    c = rs2 & WORD
+    if is_garbage(m, c):
+        return
+    rows = (rs2 >> 48) & 0xFFFF
+    cols = (rs2 >> 32) & 0xFFFF
+    now = seen(m, c, 0, snap[C_STRIDE], rows, LD)
+    bad = clashed(m, snap[0], snap[SEEN1] if snap[DONE] else -1, now)
+    disturb(m, c, 0, snap[C_STRIDE], rows, EX, -1)
+    accumulate = (c >> 30) & 1
+    result = m.blocks[1, s]
+    for r in range(min(rows, m.p[0])):
+        row = row_of(m, c, r * snap[C_STRIDE])
+        for col in range(min(cols, m.p[0])):
+            if bad:
+                result[r, col] = garble(m, result[r, col])
+            if not is_acc(c):
+                m.spad[row, col] = _clipped(m, result[r, col])
+            elif accumulate:
+                add(m, row, col, result[r, col])
+            else:
+                m.acc[row, col] = result[r, col]
+    if is_acc(c):
+        m.counts[ACC_WRITE_ROWS] += rows
+        if accumulate:
+            m.counts[ACC_ACCUMULATE_ROWS] += rows
+    else:
+        m.counts[SPAD_WRITE_ROWS] += rows
+
+
+@njit
+def _clipped(m, value):  # type: ignore[no-untyped-def]
+    """A sum as an element of the scratchpad: saturated."""
+    if m.p[6]:
+        return as_element(m, value)
+    return np.float64(min(max(value, m.p[3]), m.p[4]))

@@ -1,0 +1,146 @@
+"""Loads: config_ld, mvin with its scale, repeats, pixel copies and accumulation (gemmini_machine.md 2.2, 4.2)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from sim.functional.arithmetic import scaled
+from sim.functional.counts import ACC_ACCUMULATE_ROWS, ACC_WRITE_ROWS, SPAD_WRITE_ROWS, count_read
+from sim.functional.kernel_rows import EX, LD, add, as_element, clashed, disturb, garble, is_acc, row_of, seen
+
+IDENTITY_SCALE = 0x3F800000
+# snapshot of the load state: stride, scale bits, shrink, block stride, pixels, wide; then what the rows had seen
+STRIDE, SCALE, SHRINK, BLOCK_STRIDE, PIXELS, WIDE, SEEN = 1, 2, 3, 4, 5, 6, 7
+
+
+@njit
+def configure_load(m, rs1, rs2):  # type: ignore[no-untyped-def]
+    """config_ld: one of the load states."""
+    x = m.ld[(rs1 >> 3) & 3]
+    x[0] = rs2
+    x[1] = (rs1 >> 32) & 0xFFFFFFFF
+    x[2] = (rs1 >> 2) & 1
+    x[3] = (rs1 >> 16) & 0xFFFF
+    pixels = (rs1 >> 8) & 0xFF
+    x[4] = pixels if pixels > 0 and m.p[7] else 1
+
+
+@njit
+def _shape(m, rs2):  # type: ignore[no-untyped-def]
+    cols = (rs2 >> 32) & m.p[8]
+    return cols, (rs2 >> 48) & m.p[9], (cols + m.p[0] - 1) // m.p[0]
+
+
+@njit
+def begin_load(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
+    """The destination is in motion from now on."""
+    state = 1 if funct == 1 else (2 if funct == 14 else 0)
+    snap = m.snap[s]
+    snap[STRIDE : STRIDE + 5] = m.ld[state]
+    local = rs2 & 0xFFFFFFFF
+    snap[WIDE] = 1 if is_acc(local) and snap[SHRINK] == 0 else 0
+    _, rows, blocks = _shape(m, rs2)
+    for b in range(blocks):
+        first = b * snap[BLOCK_STRIDE] - (snap[PIXELS] - 1)
+        count = rows + snap[PIXELS] - 1
+        was = seen(m, local, first, 1, count, EX)
+        snap[SEEN] = -1 if was < 0 or snap[SEEN] < 0 else snap[SEEN] + was
+        disturb(m, local, first, 1, count, LD, 1)
+
+
+@njit
+def element(m, address_bytes, wide):  # type: ignore[no-untyped-def]
+    """One element of DRAM as a double; 0 outside the image (padded rows are loaded too)."""
+    at = address_bytes - m.base[0]
+    size = m.p[2] if wide else m.p[1]
+    i = at // size
+    if at < 0 or i >= (m.dram_acc.shape[0] if wide else m.dram_in.shape[0]) or at % size:
+        m.tally[2] += 1
+        return 0.0
+    if wide:
+        return np.float64(m.dram_acc[i])
+    if m.p[6] == 2:
+        return np.float64(m.lut[np.int64(m.dram_in[i])])
+    return np.float64(m.dram_in[i])
+
+
+@njit
+def _scaled_in(m, snap, value, scale):  # type: ignore[no-untyped-def]
+    if m.p[6]:
+        product = np.float64(np.float32(value) * scale)
+        return product if snap[WIDE] else as_element(m, product)
+    if snap[WIDE]:
+        return value
+    return np.float64(scaled(value, scale, m.p[3], m.p[4]))
+
+
+@njit
+def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
+    """Bytes arrive: the rows are written and no longer in motion."""
+    snap = m.snap[s]
+    dim = m.p[0]
+    local = rs2 & 0xFFFFFFFF
+    cols, rows, blocks = _shape(m, rs2)
+    now = np.int64(0)
+    for b in range(blocks):
+        first = b * snap[BLOCK_STRIDE] - (snap[PIXELS] - 1)
+        count = rows + snap[PIXELS] - 1
+        was = seen(m, local, first, 1, count, EX)
+        now = -1 if was < 0 or now < 0 else now + was
+        disturb(m, local, first, 1, count, LD, -1)
+    bad = clashed(m, snap[0], snap[SEEN], now)
+    acc = is_acc(local)
+    accumulate = acc and (local >> 30) & 1
+    wide = snap[WIDE]
+    has_scale = m.p[11] if wide else m.p[10]
+    m.bits[0] = snap[SCALE] if has_scale and rs1 != 0 else IDENTITY_SCALE
+    identity = m.bits[0] == IDENTITY_SCALE
+    scale = m.bits.view(np.float32)[0]
+    size = m.p[2] if wide else m.p[1]
+    half = m.spad.shape[0] // 2
+    for r in range(rows):
+        source = rs1 + r * snap[STRIDE]
+        for col in range(cols):
+            value = 0.0
+            if rs1 != 0:
+                value = element(m, source + col * size, wide)
+                if not identity:
+                    value = _scaled_in(m, snap, value, scale)
+            if bad:
+                value = garble(m, value)
+            row = row_of(m, local, r + (col // dim) * snap[BLOCK_STRIDE])
+            lane = col % dim
+            if acc:
+                if accumulate:
+                    add(m, row, lane, value)
+                else:
+                    m.acc[row, lane] = value
+            else:
+                floor = 0 if row < half else half
+                for pixel in range(snap[PIXELS]):
+                    if row - pixel >= floor and pixel * cols + lane < dim:
+                        m.spad[row - pixel, pixel * cols + lane] = value
+    _count(m, snap, rs1, rs2, rows, cols, blocks, size, acc, accumulate)
+
+
+@njit
+def _count(m, snap, rs1, rs2, rows, cols, blocks, size, acc, accumulate):  # type: ignore[no-untyped-def]
+    """Bytes asked for and local rows written: a row that several requests fill is written by each of them."""
+    local = rs2 & 0xFFFFFFFF
+    half = m.spad.shape[0] // 2
+    repeated = rs1 != 0 and snap[STRIDE] == 0
+    for r in range(rows):
+        writes = blocks
+        if rs1 != 0 and (r == 0 or not repeated):
+            m.pieces[0] = count_read(m, rs1 + r * snap[STRIDE], cols * size, m.p[0] * size)
+        if rs1 != 0:
+            writes = m.pieces[0]
+        if acc:
+            m.counts[ACC_WRITE_ROWS] += writes
+            if accumulate:
+                m.counts[ACC_ACCUMULATE_ROWS] += writes
+        else:
+            row = row_of(m, local, r)
+            floor = 0 if row < half else half
+            m.counts[SPAD_WRITE_ROWS] += writes * min(snap[PIXELS], row - floor + 1)

@@ -1,0 +1,163 @@
+"""`Machine`: DRAM, scratchpad and accumulator images of one machine, on which timed programs compute numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.errors import InputError
+from sim.functional import state
+from sim.functional.counts import NAMES
+from sim.functional.kernel import execute
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+    from sim.timing import Timing
+
+BASE_ADDRESS = 0x20010000
+"""First byte of the DRAM image: where `sim.lower.place` and `sim.plan` put the first tensor."""
+
+SPARE_BYTES = 1 << 16
+"""Behind the tensors: the rows that pad the last block of B are loaded too, from whatever lies there."""
+
+SLOTS = 512
+"""Commands that may be between issue and completion; the reservation stations hold fewer than 64 per class."""
+
+EX = 1
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What one program did. ``counters``: names of `sim.core.events.Event` that follow from the commands.
+
+    ``clashes``: commands whose data another queue had in motion (0 for every correct schedule); ``clashed``: rows of
+    the timeline, the first few of them. ``overflows``: int32 results that wrapped inside the integer polynomials.
+    ``outside_reads``/``outside_writes``: elements beyond the DRAM image (read as zero, dropped).
+    """
+
+    counters: dict[str, int]
+    clashes: int
+    clashed: tuple[int, ...]
+    overflows: int
+    outside_reads: int
+    outside_writes: int
+
+
+class Machine:
+    """Memories of ``hw`` with ``dram_bytes`` of DRAM from byte address ``base`` on; local ones start as noise."""
+
+    def __init__(self, hw: Hardware, dram_bytes: int, base: int = BASE_ADDRESS, seed: int = 0):
+        if hw.array.input_type.startswith("int") != hw.array.acc_type.startswith("int"):
+            raise InputError(
+                f"{hw.name}: array.input_type {hw.array.input_type} with array.acc_type {hw.array.acc_type}: "
+                "the executor computes with int8/int16 into int32, or with floats into fp32"
+            )
+        if hw.array.acc_type not in ("int32", "fp32"):
+            raise InputError(
+                f"{hw.name}: array.acc_type {hw.array.acc_type}: the executor sums in int32 or fp32; nearest: "
+                + ("int32" if hw.array.acc_type.startswith("int") else "fp32")
+            )
+        self.hw, self.base = hw, base
+        size = -(-(dram_bytes + SPARE_BYTES) // 8) * 8
+        self.image = np.zeros(size, np.uint8)
+        self.state = state.build(hw, self.image, base, SLOTS, seed)
+
+    def write(self, address: int, matrix: npt.ArrayLike, row_stride: int | None = None, *, wide: bool = False) -> None:
+        """Put a matrix [rows, cols] into DRAM; ``row_stride`` in elements (default: dense).
+
+        ``wide``: accumulator type rather than input type. Raises InputError outside the image.
+        """
+        values = np.atleast_2d(np.asarray(matrix))
+        view, at = self._window(address, values.shape, row_stride, wide)
+        view[at] = self._encoded(values, wide)
+
+    def read(
+        self, address: int, shape: tuple[int, int], row_stride: int | None = None, *, wide: bool = False
+    ) -> npt.NDArray[Any]:
+        """Return a matrix of ``shape`` from DRAM: integers as stored, floats as float32."""
+        view, at = self._window(address, shape, row_stride, wide)
+        stored = view[at]
+        small = self.hw.array.input_type in state.SMALL_FLOATS and not wide
+        return self.state.lut[stored] if small else stored.copy()
+
+    def run(self, timing: Timing | npt.NDArray[np.void]) -> Execution:
+        """Execute the commands of a timeline (`sim.timing.run(..., timeline=True)`) in the order of their times.
+
+        Raises InputError for a result without a timeline, a command that never completed, or a shift that only the
+        output-stationary hardware has.
+        """
+        times = timing if isinstance(timing, np.ndarray) else timing.timeline
+        if times is None:
+            raise InputError("timing: it holds no timeline; run the timing core with timeline=True")
+        _check(times)
+        s = self.state
+        s.counts[:] = 0
+        s.tally[:] = 0
+        columns = [np.ascontiguousarray(times[name]) for name in ("queue", "funct", "rs1", "rs2")]
+        execute(order(times), *columns, s)
+        clashes, overflows, outside_reads, outside_writes = (int(n) for n in s.tally)
+        return Execution(
+            counters={name: int(n) for name, n in zip(NAMES, s.counts, strict=True)},
+            clashes=clashes,
+            clashed=tuple(int(n) for n in s.clashes[: min(clashes, len(s.clashes))]),
+            overflows=overflows,
+            outside_reads=outside_reads,
+            outside_writes=outside_writes,
+        )
+
+    def _window(
+        self, address: int, shape: tuple[int, ...], row_stride: int | None, wide: bool
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+        view = self.state.dram_acc if wide else self.state.dram_in
+        size = self.hw.acc_bytes if wide else self.hw.input_bytes
+        rows, cols = shape
+        first = address - self.base
+        stride = cols if row_stride is None else row_stride
+        end = first + ((rows - 1) * stride + cols) * size
+        if first < 0 or end > self.image.size or first % size:
+            raise InputError(
+                f"DRAM: a {rows}x{cols} matrix at 0x{address:x} is not in the image 0x{self.base:x}.."
+                f"0x{self.base + self.image.size:x}, or not aligned to its elements of {size} bytes"
+            )
+        return view, first // size + np.arange(rows)[:, None] * stride + np.arange(cols)
+
+    def _encoded(self, values: npt.NDArray[Any], wide: bool) -> npt.NDArray[Any]:
+        kind = self.hw.array.acc_type if wide else self.hw.array.input_type
+        if kind == "bf16":
+            bits = values.astype(np.float32).view(np.uint32)
+            return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+        if kind == "fp16":
+            return values.astype(np.float16).view(np.uint16)
+        return values.astype(np.float32 if kind == "fp32" else kind)
+
+
+def order(times: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
+    """Return the events of a timeline in order: command * 2 for its issue, command * 2 + 1 for its completion.
+
+    Sorted by cycle; in one cycle issues come before completions (a dependant may issue only in the cycle after a
+    completion), then in program order. A command that completes on issue ends right there.
+    """
+    issue, complete = times["t_issue"], times["t_complete"]
+    number = np.arange(len(times), dtype=np.int64)
+    ends = np.where(complete < 0, issue, complete)
+    cycle = np.concatenate([issue, ends])
+    event = np.concatenate([2 * number, 2 * number + 1])
+    return np.asarray(event[np.lexsort((event >> 1, event & 1, cycle))], dtype=np.int64)
+
+
+def _check(times: npt.NDArray[np.void]) -> None:
+    problems = []
+    config = times["funct"] == 0
+    unended = ~config & (times["t_complete"] < 0) | (times["t_issue"] < 0)
+    if unended.any():
+        where = int(np.flatnonzero(unended)[0])
+        problems.append(f"timeline: {int(unended.sum())} commands never completed, the first is number {where}")
+    shifted = config & (times["queue"] == EX) & (times["rs2"] & 0xFFFFFFFF != 0)
+    if shifted.any():
+        where = int(np.flatnonzero(shifted)[0])
+        problems.append(f"timeline: command {where} (config_ex) asks for a shift of results; only 0 is computed")
+    if problems:
+        raise InputError(problems)

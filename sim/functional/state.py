@@ -1,0 +1,135 @@
+"""What the compiled executor works on: memories, configuration registers, marks and counters, as plain arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.functional.counts import NAMES
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+
+Array = npt.NDArray[Any]
+
+SNAP_FIELDS = 24
+MOST_NOTED = 256
+"""Clashes kept by number; all are counted."""
+
+SMALL_FLOATS = {"fp16": (5, 10), "bf16": (8, 7)}
+"""Exponent and fraction bits."""
+
+
+class State(NamedTuple):
+    """``p``: see `parameters`. ``tally``: clashes, overflows, reads outside DRAM, stores outside DRAM.
+
+    ``blocks``: per slot of a preload, its operand and its result; ``tiles``: weights, sums inside the array, A, B.
+    ``marks``: per queue (ld, ex) and row (scratchpad, then accumulator): writers in motion, changes so far.
+    """
+
+    p: Array
+    base: Array
+    dram_in: Array
+    dram_acc: Array
+    spad: Array
+    acc: Array
+    lut: Array
+    ld: Array
+    ex: Array
+    st: Array
+    normals: Array
+    factor: Array
+    snap: Array
+    stage_rs1: Array
+    blocks: Array
+    tiles: Array
+    pending: Array
+    marks: Array
+    tally: Array
+    clashes: Array
+    counts: Array
+    bits: Array
+    pieces: Array
+
+
+def decode_table(kind: str) -> Array:
+    """Return float32[65536]: the value of each 16-bit pattern of fp16 or bf16."""
+    patterns = np.arange(1 << 16, dtype=np.uint32)
+    if kind == "bf16":
+        return (patterns << 16).view(np.float32)
+    with np.errstate(invalid="ignore"):
+        return patterns.astype(np.uint16).view(np.float16).astype(np.float32)
+
+
+def parameters(hw: Hardware) -> Array:
+    """Return the fixed numbers of a machine as int64, in the order of their use in the kernel."""
+    kind = hw.array.input_type
+    integer = kind.startswith("int")
+    bounds = np.iinfo(kind) if integer else np.iinfo(np.int8)
+    address_bits = max(hw.sp_rows, hw.acc_rows).bit_length() - 1
+    exponent, fraction = SMALL_FLOATS.get(kind, (8, 23))
+    longest = max(hw.dma.max_request_bytes // hw.input_bytes, hw.dim)
+    return np.array(
+        [
+            hw.dim,
+            hw.input_bytes,
+            hw.acc_bytes,
+            bounds.min,
+            bounds.max,
+            7 << 29 | (1 << (address_bits + 1)) - 1,  # garbage address
+            0 if integer else 2 if kind in SMALL_FLOATS else 1,
+            hw.features.first_layer_optimizations,
+            (1 << longest.bit_length()) - 1,  # columns field
+            (1 << hw.dim.bit_length()) - 1,  # rows field
+            hw.dma.mvin_scale_units != "none",
+            hw.dma.mvin_acc_scale != "none",
+            hw.dma.bus_bytes,
+            hw.dma.max_request_bytes,
+            hw.array.hardcode_d_to_garbage,
+            hw.features.max_pool,
+            hw.features.normalizations,
+            exponent,
+            fraction,
+        ],
+        np.int64,
+    )
+
+
+def build(hw: Hardware, image: npt.NDArray[np.uint8], base: int, slots: int, seed: int) -> State:
+    """Return the state after power-up: local memories hold noise, so that a row nobody wrote shows."""
+    kind = hw.array.input_type
+    integer = kind.startswith("int")
+    sums = np.dtype(np.int32 if integer else np.float32)
+    elements = np.dtype(kind if integer else np.float32)
+    stored = np.dtype(np.uint16) if kind in SMALL_FLOATS else elements
+    rng = np.random.default_rng(seed)
+    dim = hw.dim
+    noise = rng.integers(-100, 100, (hw.sp_rows + hw.acc_rows, dim))
+
+    return State(
+        p=parameters(hw),
+        base=np.array([base], np.int64),
+        dram_in=image.view(stored),
+        dram_acc=image.view(sums),
+        spad=noise[: hw.sp_rows].astype(elements),
+        acc=noise[hw.sp_rows :].astype(sums),
+        lut=decode_table(kind) if kind in SMALL_FLOATS else np.zeros(1, np.float32),
+        ld=np.zeros((4, 5), np.int64),
+        ex=np.zeros(5, np.int64),
+        st=np.zeros(17, np.int64),
+        normals=np.zeros((2, 6), np.int64),
+        factor=np.zeros(2, np.float32),
+        snap=np.zeros((slots, SNAP_FIELDS), np.int64),
+        stage_rs1=np.zeros(slots, np.int64),
+        blocks=np.zeros((2, slots, dim, dim), sums),
+        tiles=np.zeros((4, dim, dim), sums),
+        pending=np.zeros(1, np.int64),
+        marks=np.zeros((2, 2, hw.sp_rows + hw.acc_rows), np.int64),
+        tally=np.zeros(4, np.int64),
+        clashes=np.zeros(MOST_NOTED, np.int64),
+        counts=np.zeros(len(NAMES), np.int64),
+        bits=np.zeros(1, np.uint32),
+        pieces=np.zeros(1, np.int64),
+    )
