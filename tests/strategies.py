@@ -130,7 +130,7 @@ class _Program:
 
     def upto(self, most: int) -> int:
         """1..most, most of the time an end of the range."""
-        return max(1, self.one(most, most, 1, most // 2, most - 1))
+        return max(1, int(self.one(most, most, 1, most // 2, most - 1)))
 
     def spad(self, blocks: int = 1) -> int:
         """Scratchpad row with room for some blocks behind it: one of few places in one of few banks."""
@@ -287,7 +287,7 @@ class _Program:
             commands = lower(work, hw)
         except InputError:
             return  # this machine or its memories cannot run the operator
-        self.stream.commands += [tuple(int(c[name]) for name in commands.dtype.names) for c in commands]
+        self.stream.commands += [(int(c["funct"]), int(c["rs1"]), int(c["rs2"]), int(c["gap"])) for c in commands]
         self.shrink = [kind == "resadd"] * 3
 
     def normalise(self) -> None:

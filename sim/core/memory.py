@@ -28,6 +28,10 @@ BUFFER = np.dtype([("n", "i8"), ("pop_t", "i8"), ("who", "i8", (2,)), ("arg", "i
 """A TLBuffer channel. who: 0 reader, 1 writer. arg: A: beats asked (reader) or bytes of the Put on its last beat
 (writer), with the transaction id; D: transaction id. last: last beat of a burst."""
 
+NOTHING = 0
+READ = 1
+ACKNOWLEDGE = 2
+
 DTYPE = np.dtype(
     [
         ("ra", BUFFER),
@@ -37,6 +41,7 @@ DTYPE = np.dtype(
         ("rd", BUFFER),
         ("wd", BUFFER),
         ("prefer", "i8"),  # 0: reader wins the next tie, 1: writer
+        ("offer", "i8"),  # what the memory holds on its answer wires
         ("locked", "i8"),  # 1: the writer is inside a burst on A
         # pending reads in request order
         ("r_head", "i8"),
@@ -87,6 +92,31 @@ def take(b, now):
 
 
 @njit
+def _send_beat(now, m):
+    """The next beat of the oldest read goes into the port's buffer."""
+    b = m.bus
+    p = m.p
+    h = b.r_head
+    b.r_beats[h] -= 1
+    last = 1 if b.r_beats[h] == 0 else 0
+    put_in(b.pd, 0, b.r_xact[h], last)
+    # Beats are staged one at a time at the memory's pace: a beat held up on the channel delays the next one only when
+    # that one would have been staged before it left.
+    at = b.r_ready[h] * p.read_den
+    if b.r_next > at:
+        at = b.r_next
+    b.r_next = at + p.read_num
+    if (now + 1) * p.read_den > b.r_next:
+        b.r_next = (now + 1) * p.read_den
+    m.count[E_RBEATS] += 1
+    b.r_in_burst = 1 - last
+    if last:
+        b.r_head = (h + 1) % XACTS
+        b.r_n -= 1
+        b.reads_out -= 1
+
+
+@njit
 def step_d(now, m):
     """Answers: port buffer -> reader or writer buffer, then memory -> port buffer. Returns the wake."""
     b = m.bus
@@ -103,42 +133,33 @@ def step_d(now, m):
             take(b.pd, now)
             acted = True
     wake = NEVER
-    if room(b.pd, now):
-        if b.w_n > 0 and b.r_in_burst == 0 and b.w_ready[b.w_head] <= now:
-            put_in(b.pd, 1, 0, 1)
-            b.w_head = (b.w_head + 1) % XACTS
-            b.w_n -= 1
-            b.writes_out -= 1
+    if b.offer == NOTHING:
+        # acknowledges first, but not inside a burst; what is once offered stays on the wires until it is taken
+        if b.w_n > 0 and b.w_ready[b.w_head] <= now and b.r_in_burst == 0:
+            b.offer = ACKNOWLEDGE
             acted = True
         elif b.r_n > 0:
-            h = b.r_head
-            due = b.r_ready[h]
+            due = b.r_ready[b.r_head]
             paced = (b.r_next + p.read_den - 1) // p.read_den
             if paced > due:
                 due = paced
             if due <= now:
-                b.r_beats[h] -= 1
-                last = 1 if b.r_beats[h] == 0 else 0
-                put_in(b.pd, 0, b.r_xact[h], last)
-                # Beats are staged one at a time at the memory's pace: a beat held up on the channel delays the next
-                # one only when that one would have been staged before it left.
-                at = b.r_ready[h] * p.read_den
-                if b.r_next > at:
-                    at = b.r_next
-                b.r_next = at + p.read_num
-                if (now + 1) * p.read_den > b.r_next:
-                    b.r_next = (now + 1) * p.read_den
-                m.count[E_RBEATS] += 1
-                b.r_in_burst = 1 - last
-                if last:
-                    b.r_head = (h + 1) % XACTS
-                    b.r_n -= 1
-                    b.reads_out -= 1
+                b.offer = READ
                 acted = True
-            elif due < wake:
+            else:
                 wake = due
-        if b.w_n > 0 and b.w_ready[b.w_head] > now and b.w_ready[b.w_head] < wake:
+        if b.w_n > 0 and now < b.w_ready[b.w_head] < wake:
             wake = b.w_ready[b.w_head]
+    if b.offer != NOTHING and room(b.pd, now):
+        if b.offer == READ:
+            _send_beat(now, m)
+        else:
+            put_in(b.pd, 1, 0, 1)
+            b.w_head = (b.w_head + 1) % XACTS
+            b.w_n -= 1
+            b.writes_out -= 1
+        b.offer = NOTHING
+        acted = True
     if acted:
         m.rs.progress_t = now
         return now + 1

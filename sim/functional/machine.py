@@ -50,11 +50,6 @@ class Machine:
     """Memories of ``hw`` with ``dram_bytes`` of DRAM from byte address ``base`` on; local ones start as noise."""
 
     def __init__(self, hw: Hardware, dram_bytes: int, base: int = BASE_ADDRESS, seed: int = 0):
-        if hw.array.input_type.startswith("int") != hw.array.acc_type.startswith("int"):
-            raise InputError(
-                f"{hw.name}: array.input_type {hw.array.input_type} with array.acc_type {hw.array.acc_type}: "
-                "the executor computes with int8/int16 into int32, or with floats into fp32"
-            )
         if hw.array.acc_type not in ("int32", "fp32"):
             raise InputError(
                 f"{hw.name}: array.acc_type {hw.array.acc_type}: the executor sums in int32 or fp32; nearest: "

@@ -11,7 +11,7 @@ simulation is for.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 
 from sim.hardware import Hardware
 from sim.lower.convtiling import conv_limits
@@ -112,12 +112,9 @@ def matmul_demand(work: Matmul, mapping: OpMapping, hw: Hardware) -> Demand:
 
 
 def conv_demand(work: Conv, mapping: OpMapping, hw: Hardware) -> Demand:
-    """Return the demand of a convolution; only what every tiling needs, and its number of loops."""
+    """Return the demand of a convolution; only what every tiling needs, its passes and its number of loops."""
     dim = hw.dim
     counts = [blocks_of(n, size) for n, size in zip(conv_limits(work), mapping.tile, strict=True)]
-    loops = 1
-    for count in counts:
-        loops *= count
     _, _, _, och, _, kcols, ich = mapping.tile
     size, stride, padding = work.pool
     side = min(size, stride)
@@ -130,15 +127,29 @@ def conv_demand(work: Conv, mapping: OpMapping, hw: Hardware) -> Demand:
     c_bytes = work.batch * work.pooled_rows * work.pooled_cols * work.out_channels * hw.input_bytes
     keep_weights = counts[3] * counts[4] * counts[5] * counts[6] <= REUSE_TILES
     passes = 1 if keep_weights else counts[0] * counts[1] * counts[2]
+    weights = work.kernel**2 * work.in_channels * work.out_channels
+    keep_input = prod(counts) // counts[3] <= REUSE_TILES
+    image_passes = 1 if keep_input else counts[3]
     return Demand(
         array_rows=pixels * out_blocks * in_blocks * taps,
-        read_bytes=passes * work.kernel**2 * work.in_channels * work.out_channels * hw.input_bytes,
+        read_bytes=(passes * weights + image_passes * _image(work)) * hw.input_bytes,
         write_bytes=c_bytes,
         read_requests=0,
         write_requests=ceil(c_bytes / hw.dma.max_request_bytes),
         load_commands=0,
-        issued_commands=LOOP_COMMANDS["conv"] * loops,
+        issued_commands=LOOP_COMMANDS["conv"] * prod(counts),
     )
+
+
+def _image(work: Conv) -> int:
+    """Return the least input elements that all results together need: each brings fresh pixels along a side."""
+    size, stride, padding = work.pool
+    fresh = min(work.stride, work.kernel)
+    pixels = 1
+    for pooled in (work.pooled_rows, work.pooled_cols):
+        results = max(0, pooled * min(size, stride) - 2 * padding)
+        pixels *= max(0, results * fresh - 2 * work.padding)
+    return work.batch * pixels * work.in_channels // work.input_dilation**2
 
 
 def _blocks_over(total: int, tile: int, dim: int) -> int:

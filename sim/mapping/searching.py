@@ -252,7 +252,9 @@ class _Search:
     def rank(self, mapping: OpMapping) -> tuple[Any, ...]:
         least = self.bounds[mapping]
         promise = self.least_score(mapping, least.cycles)
-        return (promise, least.read_bytes, mapping.tile, mapping.loop_order)
+        # Of equal convolutions the largest tiles come first: their halos overlap least.
+        sizes = mapping.tile if mapping.kind == "matmul" else tuple(-size for size in mapping.tile)
+        return (promise, least.read_bytes, sizes, mapping.loop_order)
 
     def promising(self, mapping: OpMapping) -> bool:
         """Whether the bound allows the mapping to beat the best one simulated so far."""

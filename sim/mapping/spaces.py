@@ -52,7 +52,7 @@ def matmul_space(
 def conv_space(work: Conv, hw: Hardware, *, even: bool = False) -> Iterator[OpMapping]:
     """Yield legal mappings of a convolution: channels in whole blocks, kernels whole or one row or tap.
 
-    Larger tiles first along each axis. ``even``: only even cuts of the image.
+    ``even``: only even cuts of the image and of the channels.
     """
     batch, rows, cols, ochs, kernel, _, ichs = conv_limits(work)
 

@@ -83,7 +83,8 @@ def test_neighbours_of_a_measured_shape_behave_alike(delta: int) -> None:
     hw = load("gemmini_default")
 
     def cycles(m: int) -> int:
-        work = Matmul(m, 64, 64, *(Operand(0x2001_0000 + 0x1_0000 * place, 64) for place in range(3)))
+        a, b, c = (Operand(0x2001_0000 + 0x1_0000 * place, 64) for place in range(3))
+        work = Matmul(m, 64, 64, a, b, c)
         return run(lower(work, hw), hw).cycles
 
     row_of_blocks = (64 // hw.dim) ** 2 * hw.dim  # one more row of blocks, computed
@@ -93,7 +94,8 @@ def test_neighbours_of_a_measured_shape_behave_alike(delta: int) -> None:
 
 def test_the_core_opens_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     hw = load("gemmini_default")
-    program = lower(Matmul(16, 16, 16, *(Operand(0x2001_0000 + 4096 * place, 16) for place in range(3))), hw)
+    a, b, c = (Operand(0x2001_0000 + 4096 * place, 16) for place in range(3))
+    program = lower(Matmul(16, 16, 16, a, b, c), hw)
     run(program, hw)  # compiled and cached
 
     def refuse(*_: object, **__: object) -> Any:

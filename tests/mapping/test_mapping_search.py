@@ -11,6 +11,7 @@ from sim import hardware
 from sim.errors import InputError
 from sim.hardware.rows import from_row
 from sim.lower import build
+from sim.lower.work import BlockSparseMatmul
 from sim.mapping import search
 from sim.mapping.journal import Journal
 from sim.mapping.measure import Task, forecast_chains, forecast_start, measure
@@ -183,7 +184,8 @@ def test_refusals() -> None:
         search(build.matmul(16, 16, 16), hw, objective="cycle", effort_cycles=0)  # type: ignore[arg-type]
     assert "did you mean 'cycles'" in refused.value.problems[0]
     assert "effort_cycles 0 must be >= 1" in refused.value.problems[1]
-    with pytest.raises(InputError, match="ResidualAdd: has no tiles to choose"):
-        search(build.resadd(16, 16), hw)  # type: ignore[arg-type]
+    sparse = BlockSparseMatmul(build.matmul(16, 16, 16), ((True,),), 0)
+    with pytest.raises(InputError, match="BlockSparseMatmul: has no tiles to choose"):
+        search(sparse, hw)
     with pytest.raises(InputError, match="jobs >= 1"):
         search(build.matmul(16, 16, 16), hw, jobs=0)

@@ -92,7 +92,7 @@ def test_nothing_waits_for_the_garbage_address() -> None:
     gate = Gate().configure()
     gate.mvin(DRAM, 0, 16, DIM)
     gate.pair(NOTHING, NOTHING, A)
-    load, preload, compute = gate.times()
+    _, preload, compute = gate.times()
     assert (preload.issue, compute.issue) == (preload.alloc + ISSUE, compute.alloc + ISSUE)
 
 

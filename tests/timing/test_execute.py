@@ -6,6 +6,8 @@ Sources: ExecuteController.scala, MeshWithDelays.scala, TagQueue.scala, Transpos
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from timing.gates import ACC, DEFAULT, EX, NEWER, NOTHING, Gate, Times, configs, fire_to_write
 
@@ -56,16 +58,16 @@ def test_a_preload_waits_for_its_compute(late: int) -> None:
     assert preload.complete == result(gate, compute.issue + SEEN + 16, 16)
 
 
-def chain(weights: list[int], a: int = A, rows: int = 16, **changes: object) -> list[Times]:
+def chain(weights: list[int], a: int = A, rows: int = 16, **changes: int) -> list[Times]:
     """Completion times of a chain of pairs, one per weight address."""
-    gate = Gate(**changes).configure()
+    gate = Gate(None, **changes).configure()
     for n, b in enumerate(weights):
         gate.pair(b, ACC + 16 * n, a + 16 * n, rows, preloaded=b != NOTHING)
     return [t for t in gate.times() if t.funct == 6]
 
 
 def steps(times: list[Times]) -> list[int]:
-    return [b.complete - a.complete for a, b in zip(times, times[1:], strict=False)]
+    return [b.complete - a.complete for a, b in pairwise(times)]
 
 
 def test_weights_are_loaded_under_the_compute_before() -> None:
@@ -184,8 +186,6 @@ def test_the_next_compute_must_be_there_for_an_overlap_unless_raw_is_impossible(
     gate.wait(30)  # the second compute is offered after the first has begun
     gate.compute(A + 16, NOTHING, (16, 16), (16, 16), preloaded=True)
     _, first, second, last = gate.times()
-    if raw:  # the first compute ran alone; then weights and rows of the second
-        begun = max(first.complete, last.issue + SEEN) + 16
-    else:  # the weights went in under the first compute
-        begun = max(first.complete, last.issue + SEEN)
-    assert second.complete == result(gate, begun, 16)
+    begun = max(first.complete, last.issue + SEEN)
+    # RAW possible: the first compute ran alone, and the weights go in before the rows of the second
+    assert second.complete == result(gate, begun + (16 if raw else 0), 16)

@@ -31,16 +31,16 @@ def looped(i: int, j: int, k: int, *, loops: int = 1, phase: int = 0, d: int = 0
         gate.loop_ws((i, j, k), (0, 0, 0), (A, B, d, C), (16 * k, 16 * j, 0, 16 * j), **flags)
     timing = gate.run(phase)
     assert timing.timeline is not None
-    return timing.timeline[timing.timeline["funct"] != Funct.CONFIG]
+    rows: np.ndarray = timing.timeline[timing.timeline["funct"] != Funct.CONFIG]
+    return rows
 
 
-def places(rows: np.ndarray) -> list[tuple[str, int, int]]:
-    """Loads as (operand, block row, first block column), A of k blocks a row and B of j."""
-    found = []
-    for row in rows[rows["queue"] == 0]:
-        is_a = row["funct"] == Funct.MVIN
-        found.append(("A" if is_a else "B", int(row["rs1"]) - (A if is_a else B)))
-    return found
+def places(rows: np.ndarray) -> list[tuple[str, int]]:
+    """Loads in order: operand and bytes from its start."""
+    loads = rows[rows["queue"] == 0]
+    names = ["A" if Funct(f) is Funct.MVIN else "B" for f in loads["funct"]]
+    starts = {"A": A, "B": B}
+    return [(name, int(address) - starts[name]) for name, address in zip(names, loads["rs1"], strict=True)]
 
 
 def test_the_first_load_is_allocated_six_cycles_after_the_loop_is_accepted() -> None:
@@ -58,22 +58,23 @@ def test_the_first_preload_follows_the_loads_of_its_operands() -> None:
     assert np.diff(rows["t_alloc"]).tolist() == [1, 1, 1, 1]
 
 
-def test_loads_alternate_as_the_unroller_chooses() -> None:
-    """B first; A while its k is not ahead of B's; four blocks a command; B's k step 1, A's 4."""
-    i, j, k = 2, 8, 8
-    a = lambda row, col: ("A", row * 16 * (16 * k) + col * 16)  # noqa: E731
-    b = lambda row, col: ("B", row * 16 * (16 * j) + col * 16)  # noqa: E731
-    expected = [b(0, 0), a(0, 0), a(1, 0), b(0, 4)]
-    expected += [b(row, col) for row in (1, 2, 3) for col in (0, 4)]
-    expected += [b(4, 0), a(0, 4), a(1, 4), b(4, 4)]
-    expected += [b(row, col) for row in (5, 6, 7) for col in (0, 4)]
-    found = places(looped(i, j, k))
-    assert sorted(found) == sorted(expected)
-    assert [name for name, _ in found].count("A") == i * k // 4
-    # A of the next four k waits until B has reached its row
-    order = [name for name, _ in groupby(found, key=lambda place: place[0])]
-    assert order[:3] == ["B", "A", "B"]
-    assert found[:4] == expected[:4]
+@pytest.mark.parametrize("i, j, k", [(1, 1, 1), (2, 8, 8), (3, 4, 9), (5, 6, 2), (2, 9, 5)])
+def test_loads_alternate_as_the_unroller_chooses(i: int, j: int, k: int) -> None:
+    """B when A is ahead in k, at B's very first command and when A is done; A otherwise; four blocks a command."""
+    a_nest = [(at_k, row) for at_k in range(0, k, 4) for row in range(i)]
+    b_nest = [(at_k, col) for at_k in range(k) for col in range(0, j, 4)]
+    expected, a, b = [], 0, 0
+    while a + b < len(a_nest) + len(b_nest):
+        b_turn = a == len(a_nest) or b == 0 or (b < len(b_nest) and a_nest[a][0] > b_nest[b][0])
+        if b_turn:
+            at_k, col = b_nest[b]
+            expected.append(("B", at_k * 16 * (16 * j) + col * 16))
+            b += 1
+        else:
+            at_k, row = a_nest[a]
+            expected.append(("A", row * 16 * (16 * k) + at_k * 16))
+            a += 1
+    assert places(looped(i, j, k)) == expected
 
 
 def test_blocks_are_computed_k_outermost_and_i_innermost() -> None:

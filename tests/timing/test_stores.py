@@ -6,6 +6,8 @@ ReservationStation.scala (gemmini_machine.md 4.3, 4.4; addendum D2, D3, E4, E5).
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from timing.gates import ACC, BUS, DRAM, FULL, HEAD, NEWER, OUT, Gate
 
@@ -113,7 +115,7 @@ def test_sixteen_puts_wait_for_their_acknowledges(latency: int) -> None:
             gate.mvout(OUT + 4096 * n, ACC, 16, 16)
         cycles.append(gate.run().cycles)
     period = latency + BUS + 3
-    assert [b - a for a, b in zip(cycles, cycles[1:], strict=False)] == [period, period]
+    assert [b - a for a, b in pairwise(cycles)] == [period, period]
 
 
 def test_no_beat_goes_while_all_ids_are_taken() -> None:
