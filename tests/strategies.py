@@ -88,7 +88,7 @@ def machine(seed: int) -> Hardware:
         "features.max_pool": one(False, True),
         "features.training_convs": one(False, True),
         "features.first_layer_optimizations": one(False, True),
-        "memory.latency_cycles": one(0, 1, 10, 40, 200),
+        "memory.latency_cycles": one(1, 2, 10, 40, 200),
         "memory.read_bytes_per_cycle": one(1.0, 5.3, 16.0, 64.0),
         "memory.write_bytes_per_cycle": one(1.0, 5.3, 16.0, 64.0),
         "cpu.command_cycles": command,

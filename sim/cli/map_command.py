@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sim.cli import common
+from sim.cli.sweep import INTERRUPTED
 
 if TYPE_CHECKING:
     from sim.graph import Graph
@@ -92,17 +93,22 @@ def _search(
     from sim.mapping.maps import find
     from sim.mapping.searching import EFFORT_CYCLES
 
-    with common.progress_bar("mapping") as progress, Journal(store) as journal:
-        return find(
-            graph,
-            machine,
-            objective=objective,
-            any_order=any_order,
-            effort_cycles=effort or EFFORT_CYCLES,
-            jobs=jobs,
-            journal=journal,
-            progress=progress,
-        )
+    try:
+        with common.progress_bar("mapping") as progress, Journal(store) as journal:
+            return find(
+                graph,
+                machine,
+                objective=objective,
+                any_order=any_order,
+                effort_cycles=effort or EFFORT_CYCLES,
+                jobs=jobs,
+                journal=journal,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        kept = f"what was simulated is kept in {store}; the same command goes on from there" if store else ""
+        typer.echo(f"carat: interrupted; {kept or 'use --store to keep what was simulated'}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _check_outputs(outputs: list[Path]) -> None:

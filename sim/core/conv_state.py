@@ -58,7 +58,7 @@ DTYPE = np.dtype(
         ("p_rs1", "i8", (5, 2)),
         ("p_rs2", "i8", (5, 2)),
         # decisions of this cycle
-        ("take", "i8", (5,)),
+        ("job", "i8", (5,)),
         ("done", "i8", (5,)),
         ("blocked", "i8", (5,)),
         ("loads_emitted", "i8"),

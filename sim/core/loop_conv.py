@@ -196,15 +196,15 @@ def _run(now, m):
     for n in range(5):
         if s.completed[head, n] == 0:
             release = False
-        s.take[n] = _wants(s, head, n)
+        s.job[n] = _wants(s, head, n)
         q = s.slot[n]
         s.done[n] = 1 if _idle(s, n) and s.running[q] == 1 and s.started[q, n] == 1 else 0
-    q = s.take[EX]
+    q = s.job[EX]
     if q >= 0 and s.started[q, BIAS] + s.started[q, INPUT] + s.started[q, WEIGHTS] < 3:
-        s.take[EX] = -1
-    q = s.take[ST]
+        s.job[EX] = -1
+    q = s.job[ST]
     if q >= 0 and s.started[q, EX] == 0:
-        s.take[ST] = -1
+        s.job[ST] = -1
     x = s.slot[EX]
     s.loads_emitted = 1
     waiting = s.started[x, EX] == 1 and s.completed[x, EX] == 0
@@ -227,8 +227,8 @@ def _run(now, m):
             s.completed[s.slot[n], n] = 1
             acted = True
     for n in range(5):
-        if s.take[n] >= 0:
-            _accept(m, n, s.take[n])
+        if s.job[n] >= 0:
+            _accept(m, n, s.job[n])
             acted = True
     if release:
         s.configured[head] = 0

@@ -2,8 +2,8 @@
 
 Source: Scratchpad.scala (write_dispatch_q, write_norm_q, write_scale_q, write_issue_q), AccumulatorScale.scala.
 The issue queue holds a row during its whole scale latency and has read_delay + 1 entries: that limits the rate.
-Data that come out of a bank's pipe are taken against the *bits* at the head of the issue queue, valid or not, as in
-the RTL: with a short pipe they can be lost, and the program then never ends.
+At 25809f78, data that come out of a bank's pipe are taken against the *bits* at the head of the issue queue, valid or
+not: with a short pipe they can be lost, and the program then never ends.
 """
 
 import numpy as np
@@ -107,8 +107,8 @@ def _hand_over(now, m):
     """Issue queue and data -> writer. True when something moved."""
     o = m.out
     p = m.p
-    if not m.wr.ready:
-        return False
+    if not m.wr.ready or (p.read_is_queue and o.i_n == 0):
+        return False  # gemmini 8c3f992 looks whether there is a head; 25809f78 does not
     address = o.i_addr[o.i_head]
     valid = False
     acted = False

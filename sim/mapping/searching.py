@@ -43,7 +43,9 @@ FORECAST_SHARE = 0.3
 CONFIRM_SHARE = 0.3
 """Share of the effort for simulating the most promising of a round, before neighbours are tried."""
 SLACK = 1.03
-"""Mappings foretold to be worse than the best by more are not simulated whole; forecasts err by less."""
+"""Mappings foretold to be worse than the best by more are not simulated whole. Forecasts from the start erred by -12 %
+to +6 % on 24 random mappings, so a climb may pass by the best one.
+"""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from strategies import cases
 
 from sim.errors import Hang, InputError
 from sim.hardware import Hardware, load, presets
-from sim.isa import Funct, Program
+from sim.isa import ACCUMULATE_BIT, ACCUMULATOR_BIT, Funct, Program
 from sim.lower import Conv, Matmul, Norm, Operand, ResidualAdd, Work, lower
+from sim.lower.encode import Stream
 from sim.timing import Clock, parameters, run
 
 X, W, D, C = (Operand(0x2001_0000 + 0x10_0000 * place, 96) for place in range(4))
@@ -101,3 +102,13 @@ def test_a_hang_is_the_same_hang() -> None:
     told, _ = outcome(np.array([ex, *program[1:]], dtype=program.dtype), hw, "leap")
     assert "transposer" in told["hang"]
     assert_clocks_agree(np.array([ex, *program[1:]], dtype=program.dtype), hw)
+
+
+def test_a_refused_accumulating_row_wakes_itself() -> None:
+    """60 + 4 bytes add to one row: the second piece is refused while the first is in the write pipeline."""
+    hw = load("gemmini_default")
+    stream = Stream(hw)
+    stream.config_ld(64)
+    stream.mvin(0x2001_0004, ACCUMULATOR_BIT | ACCUMULATE_BIT, 16, 1)
+    stream.fence()
+    assert_clocks_agree(stream.program(), hw)

@@ -54,7 +54,7 @@ def random_matmul(rng: random.Random, hw: Hardware) -> Matmul:
 def random_conv(rng: random.Random, hw: Hardware) -> Conv:
     pooled = {"pool_size": 2, "pool_stride": 2} if hw.features.max_pool and rng.random() < 0.3 else {}
     return build.conv(
-        rng.randint(5, 12),
+        rng.randint(8, 12),
         rng.choice([3, 8, 16, 32]),
         rng.choice([8, 16, 32]),
         kernel := rng.choice([1, 3, 5]),
