@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sim.hardware import Hardware as Hardware
     from sim.pipeline import simulate as simulate
     from sim.result import Result as Result
+    from sim.mapping import search as search
     from sim.sweeps import sweep as sweep
 
 _HOME = {
@@ -25,10 +26,11 @@ _HOME = {
     "InputError": "sim.errors",
     "Result": "sim.result",
     "simulate": "sim.pipeline",
+    "search": "sim.mapping",
     "sweep": "sim.sweeps",
 }
 
-__all__ = ["COLUMNS", "CaratError", "Graph", "Hang", "Hardware", "InputError", "Result", "simulate", "sweep"]
+__all__ = ["COLUMNS", "CaratError", "Graph", "Hang", "Hardware", "InputError", "Result", "search", "simulate", "sweep"]
 
 
 def __getattr__(name: str) -> Any:

@@ -98,9 +98,7 @@ def price(
     add_pj = table.figure("add", table.add, hw.array.acc_type).at(level)
     dram_pj = table.figure("dram", table.dram, hw.memory.technology).at(level)
     acc_accesses = count["ACC_READ_ROWS"] + count["ACC_WRITE_ROWS"] + count["ACC_ACCUMULATE_ROWS"]
-    special_pj = count["SCALE_ROWS"] * table.scale.at(level) + count["NORMALIZE_ROWS"] * table.normalize.at(
-        level
-    )
+    special_pj = count["SCALE_ROWS"] * table.scale.at(level) + count["NORMALIZE_ROWS"] * table.normalize.at(level)
     return {
         "mac": macs * mac_pj,
         "register": _register_bits(count, hw) * table.register_bit.at(level),

@@ -76,9 +76,7 @@ class View:
     @property
     def end(self) -> int:
         """One past the last flat element that the window touches."""
-        return (
-            self.offset + (self.batch - 1) * self.batch_stride + (self.rows - 1) * self.row_stride + self.cols
-        )
+        return self.offset + (self.batch - 1) * self.batch_stride + (self.rows - 1) * self.row_stride + self.cols
 
     def __str__(self) -> str:
         """Return e.g. ``12x128x64``."""

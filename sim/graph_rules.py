@@ -90,9 +90,7 @@ def _tensor_problems(key: str, tensor: Tensor) -> list[str]:
         f"shape {shape!r} must be whole numbers >= 1": bool(shape) and all(_is_count(n, 1) for n in shape),
     }
     words = (("dtype", tensor.dtype, tuple(DTYPE_BYTES)), ("kind", tensor.kind, kinds))
-    problems = _broken(rules) + [
-        _unknown(what, word, known) for what, word, known in words if word not in known
-    ]
+    problems = _broken(rules) + [_unknown(what, word, known) for what, word, known in words if word not in known]
     return [f"tensor {tensor.name!r}: {problem}" for problem in problems]
 
 
@@ -101,9 +99,7 @@ def _view_problems(view: View, tensors: Mapping[str, Tensor], wrong: Mapping[str
         return [_unknown("tensor", view.tensor, tensors)]
     least = {"batch": 1, "rows": 1, "cols": 1, "row_stride": 0, "batch_stride": 0, "offset": 0}
     values = {name: getattr(view, name) for name in least}
-    problems = _broken(
-        {f"{n} is {v!r}, must be >= {least[n]}": _is_count(v, least[n]) for n, v in values.items()}
-    )
+    problems = _broken({f"{n} is {v!r}, must be >= {least[n]}": _is_count(v, least[n]) for n, v in values.items()})
     if not problems and not wrong[view.tensor] and view.end > (size := tensors[view.tensor].elements):
         problems = [f"ends at element {view.end}, the tensor has {size} ({view.end - size} too many)"]
     return [f"view of {view.tensor!r}: {problem}" for problem in problems]
@@ -175,9 +171,7 @@ def _matmul_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
 
 def _elementwise_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
     source, result = dtypes[0], dtypes[-1]
-    rules = {
-        f"input is {v}, output {op.output}: must be one shape": v.shape == op.output.shape for v in op.inputs
-    }
+    rules = {f"input is {v}, output {op.output}: must be one shape": v.shape == op.output.shape for v in op.inputs}
     if op.kind == "residual_add":
         rules[f"dtypes {', '.join(dtypes)} must be one"] = len(set(dtypes)) == 1
     elif op.kind == "quantize":
@@ -189,9 +183,9 @@ def _elementwise_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
             source[0] == "i" and source != result and result not in ("int8", "int16")
         )
     else:
-        rules[f"input {source} and output {result} must both be integers or both floats"] = (
-            source[0] == "i"
-        ) == (result[0] == "i")
+        rules[f"input {source} and output {result} must both be integers or both floats"] = (source[0] == "i") == (
+            result[0] == "i"
+        )
     return rules
 
 
@@ -203,9 +197,7 @@ def order_problems(ops: Sequence[Op], tensors: Mapping[str, Tensor]) -> list[str
         for view in dict.fromkeys(op.inputs):
             written = writes.get(view.tensor, [])
             if late := [ops[at].name for at, out in written if at >= index and meet(view, out)]:
-                problems.append(
-                    f"{op.name} reads {view.tensor!r} before {late[-1]} writes it (Graph.from_ops sorts)"
-                )
+                problems.append(f"{op.name} reads {view.tensor!r} before {late[-1]} writes it (Graph.from_ops sorts)")
             if not written and tensors[view.tensor].kind == "activation":
                 problems.append(f"{op.name} reads the activation {view.tensor!r}, which no operator writes")
     for name, by in writes.items():
@@ -213,13 +205,9 @@ def order_problems(ops: Sequence[Op], tensors: Mapping[str, Tensor]) -> list[str
         if tensors[name].kind != "activation":
             problems.append(f"{ops[by[0][0]].name} writes {name!r}, which is of kind {tensors[name].kind!r}")
         if any(a.end > b.offset for a, b in pairwise(views)) or any(map(_overlaps_itself, views)):
-            problems.append(
-                f"{name!r}: elements are written more than once, or windows of two writers interleave"
-            )
+            problems.append(f"{name!r}: elements are written more than once, or windows of two writers interleave")
         elif sum(view.elements for view in views) != tensors[name].elements:
-            problems.append(
-                f"{name!r}: {sum(v.elements for v in views)} of {tensors[name].elements} elements written"
-            )
+            problems.append(f"{name!r}: {sum(v.elements for v in views)} of {tensors[name].elements} elements written")
     return problems
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from math import ceil
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sim.cache import PAGE_BYTES, alike
 from sim.errors import InputError, did_you_mean
@@ -161,8 +161,15 @@ class _Planner:
             dataflow=dataflow,
             bert_scale=BERT_SCALES.get(activation, DEFAULT_SCALE),
         )
-        given = [choice for pattern, choice in self.mapping.items() if fnmatchcase(op.name, pattern)]
-        return replace(work, **given[-1]) if given else work
+        return self.mapped(op, work)
+
+    def mapped(self, op: Op, work: Mapped) -> Mapped:
+        """Return the item with the last mapping by hand that names its operator and has its fields."""
+        fields = BY_HAND[type(work)]
+        for pattern, choice in reversed(list(self.mapping.items())):
+            if fnmatchcase(op.name, pattern) and _is_for(choice, type(work)):
+                return replace(work, **{name: choice[name] for name in fields if name in choice})
+        return work
 
     def sparse(self, op: Op, works: list[Matmul]) -> tuple[Work, ...]:
         """Replace the work of an operator with block-sparse weights; a full mask stays the dense program."""
@@ -184,7 +191,7 @@ class _Planner:
         if not (op.kind in self.hw.array_operators and whole_row and types and dense):
             return None
         works = tuple(
-            Norm(x.rows, x.cols, op.kind, self.operand(x, b), self.operand(y, b))  # type: ignore[arg-type]
+            self.mapped(op, Norm(x.rows, x.cols, op.kind, self.operand(x, b), self.operand(y, b)))  # type: ignore[arg-type]
             for b in range(op.batch)
         )
         return [Step(op.name, op.kind, op.layer, "array", x.rows, x.cols, 0, op.batch, works=works)]
@@ -200,7 +207,7 @@ class _Planner:
             return None
         rows, cols = op.output.rows, op.output.cols
         operands = [tuple(self.operand(view, b) for view in views) for b in range(op.batch)]
-        works = tuple(ResidualAdd(rows, cols, x, y, z) for x, y, z in operands)
+        works = tuple(self.mapped(op, ResidualAdd(rows, cols, x, y, z)) for x, y, z in operands)
         return [Step(op.name, op.kind, op.layer, "array", rows, cols, 0, op.batch, works=works)]
 
     # The host
@@ -293,20 +300,46 @@ def plan(
     return tuple(replace(step, alike=tuple(alike(work, bases) for work in step.works)) for step in steps)
 
 
-BY_HAND = ("tile", "loop_order")
-"""Fields of a matmul work item that a mapping may set."""
+Mapped = TypeVar("Mapped", Matmul, ResidualAdd, Norm)
+
+BY_HAND: dict[type, tuple[str, ...]] = {
+    Matmul: ("tile", "loop_order"),
+    ResidualAdd: ("tile",),
+    Norm: ("tile_rows",),
+}
+"""Fields of each kind of work item that a mapping may set."""
+
+KINDS: dict[type, tuple[str, ...]] = {
+    Matmul: ("matmul",),
+    ResidualAdd: ("residual_add",),
+    Norm: ("layernorm", "softmax"),
+}
+"""Operators of the graph that become each kind of work item."""
+
+RESADD_SIZES = 2
+"""A tile of two sizes is a residual add's; a matmul's has three."""
+
+
+def _is_for(choice: Mapping[str, Any], kind: type) -> bool:
+    if "tile_rows" in choice:
+        return kind is Norm
+    return (kind is ResidualAdd) == (len(choice.get("tile", ())) == RESADD_SIZES) and kind is not Norm
 
 
 def _check_request(graph: Graph, dataflow: str, mapping: Mapping[str, Mapping[str, Any]]) -> None:
     problems = [] if dataflow in ("WS", "OS") else [f"dataflow: {dataflow!r} is none of WS, OS"]
-    names = [op.name for op in graph.ops if op.kind == "matmul"]
+    known = sorted({name for names in BY_HAND.values() for name in names})
     for pattern, choice in mapping.items():
+        (item,) = [kind for kind in BY_HAND if _is_for(choice, kind)]
+        names = [op.name for op in graph.ops if op.kind in KINDS[item]]
         if not any(fnmatchcase(name, pattern) for name in names):
-            problems.append(f"mapping: no matmul of {graph.name} is named {pattern!r}{did_you_mean(pattern, names)}")
+            problems.append(
+                f"mapping: no {KINDS[item][0]} of {graph.name} is named {pattern!r}{did_you_mean(pattern, names)}"
+            )
         problems += [
-            f"mapping of {pattern!r}: unknown key {key!r}{did_you_mean(key, BY_HAND)}"
+            f"mapping of {pattern!r}: unknown key {key!r}{did_you_mean(key, known)}"
             for key in choice
-            if key not in BY_HAND
+            if key not in known
         ]
     if problems:
         raise InputError(problems)

@@ -57,9 +57,7 @@ def build(name: str, **sizes: object) -> Graph:
             raise InputError(f"{name}: a graph file has fixed sizes, it takes no {', '.join(sorted(sizes))}")
         return load(Path(name))
     if name not in WORKLOADS:
-        raise InputError(
-            f"unknown workload {name!r}{did_you_mean(name, WORKLOADS)}, nor a path ending in .json"
-        )
+        raise InputError(f"unknown workload {name!r}{did_you_mean(name, WORKLOADS)}, nor a path ending in .json")
     known = inspect.signature(WORKLOADS[name]).parameters
     problems = [f"{name}: no size {size!r}{did_you_mean(size, known)}" for size in sizes if size not in known]
     if problems:

@@ -62,9 +62,7 @@ def count(op: Op, graph: Graph) -> Count:
         return Count(op.batch * m * n * per_output, op.batch * (m * k + m * n) + shared * k * n)
     if op.kind not in PER_ELEMENT:
         rule = f"Kim et al. count only matmul, {', '.join(PER_ELEMENT)}"
-        raise InputError(
-            f"graph {graph.name}: {op.name} is {op.kind}; {rule} (leave embeddings and pooler out)"
-        )
+        raise InputError(f"graph {graph.name}: {op.name} is {op.kind}; {rule} (leave embeddings and pooler out)")
     flops, size = PER_ELEMENT[op.kind]
     weights = sum(graph.tensors[name].elements for name in op.attrs.values() if name in graph.tensors)
     return Count(flops * op.output.elements, size * op.output.elements + weights)

@@ -58,9 +58,7 @@ def _embeddings(builder: Builder, seq: int, batch: int, model: Model) -> Tensor:
         ids = builder.tensor(f"{what}_ids", (1, batch * seq), "int32", "input")
         table = builder.tensor(f"{what}_table", (rows, model.hidden), kind="weight")
         found = builder.tensor(f"{what}_embedding", (batch * seq, model.hidden))
-        builder.op(
-            f"embed_{what}", "embedding", [View.whole(ids), View.whole(table)], View.whole(found), None
-        )
+        builder.op(f"embed_{what}", "embedding", [View.whole(ids), View.whole(table)], View.whole(found), None)
         if total is None:
             total = found
         else:
@@ -86,9 +84,7 @@ def _pooler(builder: Builder, last: Tensor, seq: int, batch: int) -> None:
     builder.map("pooler_tanh", "tanh", [dense], "pooled", None)
 
 
-def _build(
-    name: str, seq: int, batch: int, layers: int | None, embeddings: bool, pooler: bool, dtype: str
-) -> Graph:
+def _build(name: str, seq: int, batch: int, layers: int | None, embeddings: bool, pooler: bool, dtype: str) -> Graph:
     model = MODELS[name]
     depth = model.layers if layers is None else layers
     check_sizes(name, {"seq": seq, "batch": batch, "layers": depth}, dtype)

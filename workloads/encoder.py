@@ -23,22 +23,16 @@ class Builder:
         self.tensors: list[Tensor] = []
         self.ops: list[Op] = []
 
-    def tensor(
-        self, name: str, shape: tuple[int, ...], dtype: str | None = None, kind: str = "activation"
-    ) -> Tensor:
+    def tensor(self, name: str, shape: tuple[int, ...], dtype: str | None = None, kind: str = "activation") -> Tensor:
         """Add and return a tensor; ``dtype`` defaults to the element type."""
         self.tensors.append(Tensor(name, shape, dtype or self.dtype, kind))
         return self.tensors[-1]
 
-    def op(
-        self, name: str, kind: str, inputs: list[View], output: View, layer: int | None, **attrs: object
-    ) -> None:
+    def op(self, name: str, kind: str, inputs: list[View], output: View, layer: int | None, **attrs: object) -> None:
         """Add an operator."""
         self.ops.append(Op(name, kind, tuple(inputs), output, attrs, layer))
 
-    def map(
-        self, name: str, kind: str, sources: list[Tensor], out: str, layer: int | None, **attrs: object
-    ) -> Tensor:
+    def map(self, name: str, kind: str, sources: list[Tensor], out: str, layer: int | None, **attrs: object) -> Tensor:
         """Add an operator, its output shaped as its first source, of the element type; return it."""
         result = self.tensor(out, sources[0].shape)
         self.op(name, kind, [View.whole(source) for source in sources], View.whole(result), layer, **attrs)
@@ -76,21 +70,15 @@ class Builder:
         self.op(name, "matmul", views, View.whole(result), layer, repeating_bias=repeating)
         return result
 
-    def layer(
-        self, index: int, source: Tensor, seq: int, batch: int, heads: int, head_dim: int, ffn: int
-    ) -> Tensor:
+    def layer(self, index: int, source: Tensor, seq: int, batch: int, heads: int, head_dim: int, ffn: int) -> Tensor:
         """Add encoder layer ``index`` on ``source`` (batch*seq x hidden); return its output."""
         at, hidden = f"L{index}.", source.shape[1]
         q, k, v = (
-            self.linear(
-                f"{at}matmul_{x}", source, heads * head_dim, f"{at}{x}", index, full=False, repeating=False
-            )
+            self.linear(f"{at}matmul_{x}", source, heads * head_dim, f"{at}{x}", index, full=False, repeating=False)
             for x in "QKV"
         )
         context = self._attention(at, index, (q, k, v), seq, batch, heads, head_dim)
-        projected = self.linear(
-            f"{at}W_out", context, hidden, f"{at}projected", index, full=True, repeating=False
-        )
+        projected = self.linear(f"{at}W_out", context, hidden, f"{at}projected", index, full=True, repeating=False)
         normed = self.norm(f"{at}layernorm1", projected, f"{at}normed1", index)
         attended = self.map(f"{at}residual_add1", "residual_add", [source, normed], f"{at}attended", index)
         expanded = self.linear(f"{at}FF1", attended, ffn, f"{at}expanded", index, full=False, repeating=True)
@@ -121,9 +109,7 @@ class Builder:
             q, k, v = map(split, qkv)
             # The scale 1/sqrt(head_dim) of the scores is folded into the fixed-point scale of Q.
             self.op(f"{at}scores{suffix}", "matmul", [q, k], View.whole(scores), index, transpose_b=True)
-            shares = self.map(
-                f"{at}softmax{suffix}", "softmax", [scores], f"{at}probabilities{suffix}", index
-            )
+            shares = self.map(f"{at}softmax{suffix}", "softmax", [scores], f"{at}probabilities{suffix}", index)
             self.op(f"{at}context{suffix}", "matmul", [View.whole(shares), v], split(context), index)
         return context
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import typer
 
 from sim.cli.columns import columns
+from sim.cli.infer import infer
 from sim.cli.listing import listing
 from sim.cli.map_command import map_workload
 from sim.cli.run import run
 from sim.cli.show import show
 from sim.cli.sweep import sweep
-from sim.validate.cli import compare, replay, validate
+from sim.cli.validate import compare, replay, validate
 
 app = typer.Typer(
     name="carat",
@@ -25,6 +26,7 @@ app.command()(sweep)
 app.command()(show)
 app.command(name="list")(listing)
 app.command(name="map")(map_workload)
+app.command()(infer)
 app.command()(columns)
 app.command()(validate)
 app.command()(replay)

@@ -73,7 +73,7 @@ def run(machine, program, sections, times, leap):
             frontend.fetch(m, program)
         if m.rs.log_n:
             reservation.record(now, m, times)
-        if wake >= NEVER or m.ex.illegal or now - m.rs.progress_t > m.p.stall_limit:
+        if (leap and wake >= NEVER) or m.ex.illegal or now - m.rs.progress_t > m.p.stall_limit:
             return HANG
         until = wake if leap else now + 1
         causes.settle(m, until - now)

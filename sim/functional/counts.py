@@ -47,16 +47,16 @@ def _window(m, address, left):  # type: ignore[no-untyped-def]
 
 @njit
 def count_read(m, address, length, row_bytes):  # type: ignore[no-untyped-def]
-    """Count the requests of one row of ``length`` bytes; return how many local rows they write."""
+    """Count the requests of one row of ``length`` bytes; ``m.pieces``: how many of them fill each local row."""
     asked = 0
-    writes = 0
+    m.pieces[: (length - 1) // row_bytes + 1] = 0
     while asked < length:
         size, useful = _window(m, address + asked, length - asked)
         m.counts[DRAM_READ_REQUESTS] += 1
         m.counts[DRAM_READ_BYTES] += size
-        writes += (asked % row_bytes + useful + row_bytes - 1) // row_bytes
+        for block in range(asked // row_bytes, (asked + useful - 1) // row_bytes + 1):
+            m.pieces[block] += 1
         asked += useful
-    return writes
 
 
 @njit

@@ -17,7 +17,19 @@ from sim.functional.counts import (
     SPAD_WRITE_ROWS,
     WEIGHT_ROWS,
 )
-from sim.functional.kernel_rows import EX, LD, add, as_element, clashed, disturb, garble, is_acc, is_garbage, row_of, seen
+from sim.functional.kernel_rows import (
+    EX,
+    LD,
+    add,
+    as_element,
+    clashed,
+    disturb,
+    garble,
+    is_acc,
+    is_garbage,
+    row_of,
+    seen,
+)
 
 # snapshot: the five fields of config_ex; what B, C (or A, BD) had seen; the partner; flags of a preload
 WS, A_T, BD_T, A_STRIDE, C_STRIDE, SEEN0, SEEN1, PARTNER, STAGED, DONE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10

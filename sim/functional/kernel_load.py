@@ -33,6 +33,16 @@ def _shape(m, rs2):  # type: ignore[no-untyped-def]
 
 
 @njit
+def _copies(m, snap, local, offset):  # type: ignore[no-untyped-def]
+    """Rows that one loaded row fills: pixel copies go upwards, not beyond the start of the scratchpad's half."""
+    if is_acc(local):
+        return np.int64(1)
+    row = row_of(m, local, offset)
+    half = m.spad.shape[0] // 2
+    return min(snap[PIXELS], row - (0 if row < half else half) + 1)
+
+
+@njit
 def begin_load(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
     """The destination is in motion from now on."""
     state = 1 if funct == 1 else (2 if funct == 14 else 0)
@@ -42,8 +52,9 @@ def begin_load(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
     snap[WIDE] = 1 if is_acc(local) and snap[SHRINK] == 0 else 0
     _, rows, blocks = _shape(m, rs2)
     for b in range(blocks):
-        first = b * snap[BLOCK_STRIDE] - (snap[PIXELS] - 1)
-        count = rows + snap[PIXELS] - 1
+        back = _copies(m, snap, local, b * snap[BLOCK_STRIDE]) - 1
+        first = b * snap[BLOCK_STRIDE] - back
+        count = rows + back
         was = seen(m, local, first, 1, count, EX)
         snap[SEEN] = -1 if was < 0 or snap[SEEN] < 0 else snap[SEEN] + was
         disturb(m, local, first, 1, count, LD, 1)
@@ -84,10 +95,11 @@ def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
     cols, rows, blocks = _shape(m, rs2)
     now = np.int64(0)
     for b in range(blocks):
-        first = b * snap[BLOCK_STRIDE] - (snap[PIXELS] - 1)
-        count = rows + snap[PIXELS] - 1
+        back = _copies(m, snap, local, b * snap[BLOCK_STRIDE]) - 1
+        first = b * snap[BLOCK_STRIDE] - back
+        count = rows + back
         was = seen(m, local, first, 1, count, EX)
-        now = -1 if was < 0 or now < 0 else now + was
+        now = np.int64(-1) if was < 0 or now < 0 else now + was
         disturb(m, local, first, 1, count, LD, -1)
     bad = clashed(m, snap[0], snap[SEEN], now)
     acc = is_acc(local)
@@ -98,7 +110,6 @@ def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
     identity = m.bits[0] == IDENTITY_SCALE
     scale = m.bits.view(np.float32)[0]
     size = m.p[2] if wide else m.p[1]
-    half = m.spad.shape[0] // 2
     for r in range(rows):
         source = rs1 + r * snap[STRIDE]
         for col in range(cols):
@@ -117,9 +128,8 @@ def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
                 else:
                     m.acc[row, lane] = value
             else:
-                floor = 0 if row < half else half
-                for pixel in range(snap[PIXELS]):
-                    if row - pixel >= floor and pixel * cols + lane < dim:
+                for pixel in range(_copies(m, snap, local, r + (col // dim) * snap[BLOCK_STRIDE])):
+                    if pixel * cols + lane < dim:
                         m.spad[row - pixel, pixel * cols + lane] = value
     _count(m, snap, rs1, rs2, rows, cols, blocks, size, acc, accumulate)
 
@@ -128,19 +138,18 @@ def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
 def _count(m, snap, rs1, rs2, rows, cols, blocks, size, acc, accumulate):  # type: ignore[no-untyped-def]
     """Bytes asked for and local rows written: a row that several requests fill is written by each of them."""
     local = rs2 & 0xFFFFFFFF
-    half = m.spad.shape[0] // 2
     repeated = rs1 != 0 and snap[STRIDE] == 0
     for r in range(rows):
-        writes = blocks
-        if rs1 != 0 and (r == 0 or not repeated):
-            m.pieces[0] = count_read(m, rs1 + r * snap[STRIDE], cols * size, m.p[0] * size)
-        if rs1 != 0:
-            writes = m.pieces[0]
-        if acc:
-            m.counts[ACC_WRITE_ROWS] += writes
-            if accumulate:
-                m.counts[ACC_ACCUMULATE_ROWS] += writes
-        else:
-            row = row_of(m, local, r)
-            floor = 0 if row < half else half
-            m.counts[SPAD_WRITE_ROWS] += writes * min(snap[PIXELS], row - floor + 1)
+        if rs1 == 0:
+            m.pieces[:blocks] = 1
+        elif r == 0 or not repeated:
+            count_read(m, rs1 + r * snap[STRIDE], cols * size, m.p[0] * size)
+        for b in range(blocks):
+            if acc:  # only rows of input width, and zeros, pass the pixel repeater
+                writes = m.pieces[b] * (1 if snap[WIDE] and rs1 != 0 else snap[PIXELS])
+                m.counts[ACC_WRITE_ROWS] += writes
+                if accumulate:
+                    m.counts[ACC_ACCUMULATE_ROWS] += writes
+            else:
+                copies = _copies(m, snap, local, r + b * snap[BLOCK_STRIDE])
+                m.counts[SPAD_WRITE_ROWS] += m.pieces[b] * copies

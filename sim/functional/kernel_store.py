@@ -224,9 +224,9 @@ def _statistics(m, x, local, r, cols, norm, bad):  # type: ignore[no-untyped-def
         row = row_of(m, local, r + (col // m.p[0]) * m.p[0])
         value = np.float64(m.acc[row, col % m.p[0]])
         q = np.int64(garble(m, value) if bad else value)
-        if norm == SUM or norm == MEAN:
+        if norm in (SUM, MEAN):
             term = q
-        elif norm == VARIANCE or norm == INV_STDDEV:
+        elif norm in (VARIANCE, INV_STDDEV):
             off = wrap32(q - stat[N_MEAN])
             term = off * off
         elif norm == MAX:

@@ -18,6 +18,9 @@ SNAP_FIELDS = 24
 MOST_NOTED = 256
 """Clashes kept by number; all are counted."""
 
+MOST_BLOCKS = 512
+"""Blocks of one mvin; its columns field has fewer bits than that."""
+
 SMALL_FLOATS = {"fp16": (5, 10), "bf16": (8, 7)}
 """Exponent and fraction bits."""
 
@@ -131,5 +134,5 @@ def build(hw: Hardware, image: npt.NDArray[np.uint8], base: int, slots: int, see
         clashes=np.zeros(MOST_NOTED, np.int64),
         counts=np.zeros(len(NAMES), np.int64),
         bits=np.zeros(1, np.uint32),
-        pieces=np.zeros(1, np.int64),
+        pieces=np.zeros(MOST_BLOCKS, np.int64),
     )

@@ -128,9 +128,7 @@ class EnergyTable(Table):
         """Return pJ per bit of an access to the scratchpad, accumulator or L2 (``role``) of a capacity."""
         rule = self.sram.get(role) or self.sram.get("any")
         if rule is None:
-            raise InputError(
-                f"energy table {self.name}: no figure sram.{role}{did_you_mean(role, self.sram)}"
-            )
+            raise InputError(f"energy table {self.name}: no figure sram.{role}{did_you_mean(role, self.sram)}")
         return rule.pj_per_bit(capacity_bytes, dim, level)
 
 

@@ -42,9 +42,7 @@ def schema_problems(error: ValidationError, model: type[BaseModel], where: str) 
     keys = [key for key in demands if not any(other.startswith(f"{key}.") for other in demands)]
     missing = [key for key in keys if demands[key] == [_MISSING]]
     sentences = [
-        f"{where}: {key}{values.get(key, '')}: {', or '.join(demands[key])}"
-        for key in keys
-        if key not in missing
+        f"{where}: {key}{values.get(key, '')}: {', or '.join(demands[key])}" for key in keys if key not in missing
     ]
     if missing:
         sentences.append(f"{where}: missing: {', '.join(missing)} ({_MISSING})")

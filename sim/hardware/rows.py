@@ -182,9 +182,7 @@ def _contradictions(cells: Mapping[str, str], hardware: Hardware) -> list[str]:
     for column, (convert, derive) in DERIVED.items():
         try:
             if column in cells and convert(cells[column]) != derive(hardware):
-                problems.append(
-                    f"column {column} = {cells[column]}: the other columns say {derive(hardware)}"
-                )
+                problems.append(f"column {column} = {cells[column]}: the other columns say {derive(hardware)}")
         except ValueError as error:
             problems.append(f"column {column}: {error}")
     return problems

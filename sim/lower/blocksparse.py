@@ -43,17 +43,13 @@ def check(work: BlockSparseMatmul, hw: Hardware) -> None:
     problems = []
     shape = (len(work.mask), len(work.mask[0]) if work.mask else 0)
     if shape != (blocks_k, blocks_j) or any(len(row) != blocks_j for row in work.mask):
-        problems.append(
-            f"mask of {shape[0]}x{shape[1]} blocks; B has {blocks_k}x{blocks_j} blocks of {hw.dim}"
-        )
+        problems.append(f"mask of {shape[0]}x{shape[1]} blocks; B has {blocks_k}x{blocks_j} blocks of {hw.dim}")
     if product.transpose_a or product.transpose_b:
         problems.append("transposed operands are not skipped blockwise; store A and B plainly")
     if product.dataflow != "WS":
         problems.append(f"dataflow {product.dataflow}: zero blocks are skipped with WS only")
     if product.activation in ("layernorm", "softmax"):
-        problems.append(
-            f"activation {product.activation!r} needs whole rows of C; run it as an operator of its own"
-        )
+        problems.append(f"activation {product.activation!r} needs whole rows of C; run it as an operator of its own")
     if problems:
         where = f"block-sparse matmul {product.m}x{product.n}x{product.k}: "
         raise InputError([where + problem for problem in problems])

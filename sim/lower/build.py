@@ -85,9 +85,7 @@ def conv(
 ) -> Conv:
     """Return a convolution of square images with dense operands placed input, weights, output, bias."""
     nowhere = Operand(0, 0)
-    shape = Conv(
-        batch, in_size, in_size, in_channels, out_channels, kernel, nowhere, nowhere, nowhere, **fields
-    )
+    shape = Conv(batch, in_size, in_size, in_channels, out_channels, kernel, nowhere, nowhere, nowhere, **fields)
     x, weights, c, d = place(
         [
             matrix_bytes(batch * in_size**2, in_channels, input_bytes),

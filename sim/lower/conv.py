@@ -50,14 +50,12 @@ def check(work: Conv, hw: Hardware) -> None:
         problems.append("trans_weight_1203 and trans_weight_0132 exclude each other")
     if work.trans_input_3120 and work.trans_weight_0132:
         problems.append("trans_input_3120 and trans_weight_0132 exclude each other")
-    if not problems and (work.pooled_rows < 1 or work.pooled_cols < 1):
-        problems.append(
-            f"the result has {work.pooled_rows}x{work.pooled_cols} pixels: kernel or pool exceed the image"
-        )
+    if not problems and min(work.out_rows, work.out_cols) < 1:
+        problems.append(f"the result has {work.out_rows}x{work.out_cols} pixels: the dilated kernel exceeds the image")
+    elif not problems and min(work.pooled_rows, work.pooled_cols) < 1:
+        problems.append(f"the pooled result has {work.pooled_rows}x{work.pooled_cols} pixels: the pool exceeds it")
     if problems:
-        where = (
-            f"conv {work.in_rows}x{work.in_cols}x{work.in_channels}->{work.out_channels} k={work.kernel}: "
-        )
+        where = f"conv {work.in_rows}x{work.in_cols}x{work.in_channels}->{work.out_channels} k={work.kernel}: "
         raise InputError([where + problem for problem in problems])
 
 
@@ -73,9 +71,7 @@ def conv_steps(work: Conv, tile: ConvTile) -> Iterator[ConvStep]:
             b0, pr, pc, oc, kr, kc, ic = at
             sizes = tuple(min(t, n - a) for t, n, a in zip(tile, limits, at, strict=True))
             bs, prs, pcs, ocs, krs, kcs, ics = sizes
-            yield ConvStep(
-                (b0, pr, pc, oc, kr, kc, ic), (bs, prs, pcs, ocs, krs, kcs, ics), keep_input, keep_weights
-            )
+            yield ConvStep((b0, pr, pc, oc, kr, kc, ic), (bs, prs, pcs, ocs, krs, kcs, ics), keep_input, keep_weights)
             return
         for start in range(0, limits[axis], tile[axis]):
             yield from walk(axis + 1, (*at, start))
@@ -110,9 +106,7 @@ def _overhang(start: int, length: int, limit: int) -> tuple[int, int]:
     return max(0, -start), max(0, start + length - limit)
 
 
-def _window(
-    work: Conv, start: int, size: int, kstart: int, ksize: int, out: int, image: int
-) -> tuple[int, ...]:
+def _window(work: Conv, start: int, size: int, kstart: int, ksize: int, out: int, image: int) -> tuple[int, ...]:
     """One dimension of a tile: (input start, low pad, high pad, pool low pad, pool high pad, output size)."""
     pool_size, pool_stride, pool_padding = work.pool
     first = start * pool_stride - pool_padding
@@ -132,18 +126,14 @@ def _window(
 
 def _pixels_per_row(work: Conv, hw: Hardware, kcols: int, kchs: int) -> int:
     """How many kernel columns share a scratchpad row (first-layer trick for few channels)."""
-    transposed = (
-        work.trans_output_1203 or work.trans_input_3120 or work.trans_weight_1203 or work.trans_weight_0132
-    )
+    transposed = work.trans_output_1203 or work.trans_input_3120 or work.trans_weight_1203 or work.trans_weight_0132
     spread = work.wrot180 or work.downsample or work.input_dilation > 1 or work.kernel_dilation > 1
     if not hw.features.first_layer_optimizations or transposed or spread or kchs > hw.dim:
         return 1
     return min(hw.dim // kchs, kcols)
 
 
-def _addresses(
-    work: Conv, hw: Hardware, step: ConvStep, corner: tuple[int, int]
-) -> tuple[int, int, int, int]:
+def _addresses(work: Conv, hw: Hardware, step: ConvStep, corner: tuple[int, int]) -> tuple[int, int, int, int]:
     """DRAM bytes of input, weights, output, bias of a tile; 0 = not moved. ``corner``: input pixel."""
     b, prow, pcol, poch, krow, kcol, kch = step.at
     _, _, _, _, krows, kcols, kchs = step.size
@@ -197,27 +187,17 @@ def _emit_tile(stream: Stream, work: Conv, hw: Hardware, step: ConvStep) -> None
     flags = input_half << 18 | weight_half << 16 | _pixels_per_row(work, hw, kcols, kchs) << 8
     flags |= work.trans_input_3120 << 5 | work.trans_weight_0132 << 4 | work.trans_weight_1203 << 3
     flags |= work.trans_output_1203 << 2 | work.wrot180 << 1 | (work.bias is None)
-    modes = (
-        ACTIVATIONS.index(work.activation) << 3 | dilated << 2 | work.downsample << 1 | (not work.pool_stride)
-    )
+    modes = ACTIVATIONS.index(work.activation) << 3 | dilated << 2 | work.downsample << 1 | (not work.pool_stride)
     stream.emit_loop(
         (
             (
                 Funct.LOOP_CONV_WS_CONFIG_1,
                 work.out_channels << 48 | work.in_channels << 32 | work.in_rows << 16 | work.batch,
-                work.padding << 56
-                | work.stride << 48
-                | work.out_cols << 32
-                | work.pooled_rows << 16
-                | work.out_rows,
+                work.padding << 56 | work.stride << 48 | work.out_cols << 32 | work.pooled_rows << 16 | work.out_rows,
             ),
             (
                 Funct.LOOP_CONV_WS_CONFIG_2,
-                work.kernel << 48
-                | work.pooled_cols << 32
-                | pool_size << 16
-                | pool_stride << 8
-                | pool_padding,
+                work.kernel << 48 | work.pooled_cols << 32 | pool_size << 16 | pool_stride << 8 | pool_padding,
                 batches << 48 | prows << 32 | pcols << 16 | pochs,
             ),
             (

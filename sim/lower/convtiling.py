@@ -89,9 +89,7 @@ def auto_conv_tile(work: Conv, hw: Hardware) -> ConvTile:
 
     while not fits(tile):
         if all(size == 1 for size in tile):
-            raise InputError(
-                f"conv {work.in_rows}x{work.in_cols}: not even one output pixel fits this machine"
-            )
+            raise InputError(f"conv {work.in_rows}x{work.in_cols}: not even one output pixel fits this machine")
         # Narrow columns are spared while rows can shrink: they feed the array.
         spared = tile[POOLED_COLS] <= hw.dim and tile[POOLED_ROWS] > 1
         candidates = [i for i in range(len(tile)) if not (i == POOLED_COLS and spared)]

@@ -69,9 +69,7 @@ class Stream:
         rs1 |= activation << 3 | dataflow << 2 | ConfigKind.EX
         self.emit(Funct.CONFIG, rs1, c_stride << 48)
 
-    def config_ld(
-        self, stride_bytes: int, state: int = 0, *, scale: float = 1.0, shrink: bool = False
-    ) -> None:
+    def config_ld(self, stride_bytes: int, state: int = 0, *, scale: float = 1.0, shrink: bool = False) -> None:
         """Configure load state 0..2; ``shrink``: data for the accumulator arrive in input type."""
         scale_bits = float_bits(scale) if self.mvin_scaled else 0
         rs1 = scale_bits << 32 | self.dim << 16 | 1 << 8 | state << 3 | shrink << 2 | ConfigKind.LD
@@ -95,9 +93,7 @@ class Stream:
     ) -> None:
         """Select the statistics register and, unless ``only_stat``, the normaliser's polynomial."""
         rs1 = (constant & 0xFFFFFFFF) << 32 | second_constant << 18 | only_stat << 17 | softmax << 16
-        self.emit(
-            Funct.CONFIG, rs1 | stat << 8 | ConfigKind.NORM, (qc & 0xFFFFFFFF) << 32 | (qb & 0xFFFFFFFF)
-        )
+        self.emit(Funct.CONFIG, rs1 | stat << 8 | ConfigKind.NORM, (qc & 0xFFFFFFFF) << 32 | (qb & 0xFFFFFFFF))
 
     def mvin(self, dram: int, local: int, cols: int, rows: int, state: int = 0) -> None:
         """Load rows x cols elements from DRAM ``dram`` (0: write zeros) to local address ``local``."""
@@ -111,9 +107,7 @@ class Stream:
         """Preload B (WS) or D (OS) of ``shape`` (cols, rows) and name the result ``c`` of ``c_shape``."""
         self.emit(Funct.PRELOAD, local_operand(local, *shape), local_operand(c, *c_shape))
 
-    def compute(
-        self, a: int, bd: int, a_shape: tuple[int, int], bd_shape: tuple[int, int], *, preloaded: bool
-    ) -> None:
+    def compute(self, a: int, bd: int, a_shape: tuple[int, int], bd_shape: tuple[int, int], *, preloaded: bool) -> None:
         """Run A through the array; ``preloaded``: switch to the weights of the last preload first."""
         funct = Funct.COMPUTE_PRELOADED if preloaded else Funct.COMPUTE_ACCUMULATED
         self.emit(funct, local_operand(a, *a_shape), local_operand(bd, *bd_shape))

@@ -79,9 +79,7 @@ def operators(seq: int, hidden: int, heads: int, ffn: int, hw: Hardware) -> list
     problems = [f"encoder: {name} = {size} must be >= 1" for name, size in sizes.items() if size < 1]
     if not problems and hidden % heads:
         nearest = max(divisor for divisor in range(1, heads + 1) if hidden % divisor == 0)
-        problems.append(
-            f"encoder: hidden {hidden} is no multiple of heads {heads}; nearest: heads = {nearest}"
-        )
+        problems.append(f"encoder: hidden {hidden} is no multiple of heads {heads}; nearest: heads = {nearest}")
     if problems:
         raise InputError(problems)
 
@@ -117,9 +115,7 @@ def operators(seq: int, hidden: int, heads: int, ffn: int, hw: Hardware) -> list
         seq, ffn, hidden, at("sum1"), at("ff1_w"), at("ff1"), at("ff1_bias"), "row",
         activation="igelu", scale=1 / (qc * GELU_OUTPUT_STEPS * sqrt(hidden)), bert_scale=GELU_BERT_SCALE,
     )  # fmt: skip
-    ff2 = Matmul(
-        seq, hidden, ffn, at("ff1"), at("ff2_w"), at("ff2"), at("ff2_bias"), "row", full_c=True, scale=1.0
-    )
+    ff2 = Matmul(seq, hidden, ffn, at("ff1"), at("ff2_w"), at("ff2"), at("ff2_bias"), "row", full_c=True, scale=1.0)
     return [
         *found,
         ("Wout_fullC", projection),

@@ -54,9 +54,7 @@ def check(work: Matmul, hw: Hardware) -> None:
     if work.bias != "none" and work.d is None:
         problems.append(f"bias {work.bias!r} without a bias operand d")
     if work.dataflow == "WS" and work.transpose_a and work.transpose_b:
-        problems.append(
-            "transpose_a and transpose_b together: there is one transposer; transpose one operand"
-        )
+        problems.append("transpose_a and transpose_b together: there is one transposer; transpose one operand")
     if work.dataflow == "OS":
         refused = {
             "transpose_a": work.transpose_a,
@@ -205,9 +203,7 @@ def lower_matmul(work: Matmul, hw: Hardware) -> Program:
     strides = (work.a.row_stride, work.b.row_stride, d_stride, work.c.row_stride)
     for step in tile_steps(work, hw, tile):
         if work.dataflow == "OS":
-            emit_os_tile(
-                stream, work, hw, step.blocks, step.pads, (step.a, step.b, step.d, step.c), step.accumulate
-            )
+            emit_os_tile(stream, work, hw, step.blocks, step.pads, (step.a, step.b, step.d, step.c), step.accumulate)
             continue
         stream.loop_ws(
             step.blocks,

@@ -28,7 +28,7 @@ PASSES = {"layernorm": ((1, 2), (3, 4), (0, 0)), "softmax": ((5, 5), (6, 7), (0,
 
 
 def norm_tile_rows(work: Norm, hw: Hardware) -> int:
-    """Return how many rows go into the accumulator at once; InputError if not even one does."""
+    """Return how many rows go into the accumulator at once; InputError if not even one does, or not so many."""
     col_blocks = blocks_of(work.cols, hw.dim)
     row_blocks = hw.acc_rows // (hw.dim * col_blocks)
     if row_blocks < 1:
@@ -36,7 +36,15 @@ def norm_tile_rows(work: Norm, hw: Hardware) -> int:
             f"{work.kind} {work.rows}x{work.cols}: one block of rows takes {hw.dim * col_blocks} "
             f"accumulator rows, {hw.acc_rows} there; at most {hw.acc_rows} columns fit"
         )
-    return min(work.rows, row_blocks * hw.dim)
+    most = min(work.rows, row_blocks * hw.dim)
+    if work.tile_rows is None:
+        return most
+    if not 1 <= work.tile_rows <= most:
+        raise InputError(
+            f"{work.kind} {work.rows}x{work.cols}: tile_rows = {work.tile_rows} must be 1..{most}; nearest: "
+            f"{max(1, min(work.tile_rows, most))}"
+        )
+    return work.tile_rows
 
 
 def lower_norm(work: Norm, hw: Hardware) -> Program:

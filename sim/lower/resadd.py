@@ -11,14 +11,38 @@ from sim.lower.work import ResidualAdd
 
 
 def resadd_tile(rows: int, cols: int, hw: Hardware) -> tuple[int, int]:
-    """Return the tile in ELEMENTS (rows, cols): halve rows or drop a block of columns until it fits."""
+    """Return the library's tile in ELEMENTS (rows, cols): halve rows or drop a block of columns until it fits."""
     tile_rows, tile_cols = rows, cols
-    while blocks_of(tile_rows, hw.dim) * hw.dim * blocks_of(tile_cols, hw.dim) > hw.acc_rows // 2:
+    while acc_rows_of((tile_rows, tile_cols), hw) > hw.acc_rows // 2:
         if tile_rows >= tile_cols or tile_cols <= hw.dim:
             tile_rows //= 2
         else:
             tile_cols -= hw.dim
     return tile_rows, tile_cols
+
+
+def acc_rows_of(tile: tuple[int, int], hw: Hardware) -> int:
+    """Return the accumulator rows that a tile of elements takes."""
+    return blocks_of(tile[0], hw.dim) * hw.dim * blocks_of(tile[1], hw.dim)
+
+
+def chosen_tile(work: ResidualAdd, hw: Hardware) -> tuple[int, int]:
+    """Return the work's own tile or the library's choice; InputError if its own does not fit."""
+    nearest = resadd_tile(work.rows, work.cols, hw)
+    if work.tile is None:
+        return nearest
+    problems = [
+        f"residual add tile: {name} = {size} must be 1..{limit}"
+        for name, size, limit in zip(("rows", "cols"), work.tile, (work.rows, work.cols), strict=True)
+        if not 1 <= size <= limit
+    ]
+    if work.tile[1] % hw.dim and work.tile[1] < work.cols:
+        problems.append(f"residual add tile: cols = {work.tile[1]} must be a multiple of {hw.dim}, or all {work.cols}")
+    if (acc := acc_rows_of(work.tile, hw)) > hw.acc_rows // 2:
+        problems.append(f"residual add tile {work.tile}: needs {acc} accumulator rows, {hw.acc_rows // 2} there")
+    if problems:
+        raise InputError([f"{problem}; a legal tile: {nearest}" for problem in problems])
+    return work.tile
 
 
 def lower_resadd(work: ResidualAdd, hw: Hardware) -> Program:
@@ -39,7 +63,7 @@ def lower_resadd(work: ResidualAdd, hw: Hardware) -> Program:
     stream.config_ex()
     stream.config_ld(stride * hw.input_bytes, 0, scale=work.a_scale, shrink=True)
     stream.config_ld(stride * hw.input_bytes, 1, scale=work.b_scale, shrink=True)
-    tile_rows, tile_cols = resadd_tile(work.rows, work.cols, hw)
+    tile_rows, tile_cols = chosen_tile(work, hw)
     for row in range(0, work.rows, tile_rows):
         for col in range(0, work.cols, tile_cols):
             rows, cols = min(tile_rows, work.rows - row), min(tile_cols, work.cols - col)

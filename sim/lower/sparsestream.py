@@ -78,8 +78,7 @@ class Builder:
 
     def _ranges(self, step: Step) -> tuple[range, range, range]:
         i, j, k = (
-            span(index, size, limit)
-            for index, size, limit in zip(step.index, self.cut.tile, self.blocks, strict=True)
+            span(index, size, limit) for index, size, limit in zip(step.index, self.cut.tile, self.blocks, strict=True)
         )
         return i, j, k
 
@@ -156,9 +155,7 @@ class Builder:
             used = tuple(int(j) + cols.start for j in np.flatnonzero(self.mask[k, cols.start : cols.stop]))
             for j, count in runs(used, self.cost.group) if load_b else ():
                 dram = product.b.address + (k * product.b.row_stride + j) * self.dim * width
-                self._load(
-                    B_STATE, dram, b_next, (self._extent(j, count, 1), self._extent(k, 1, 2)), width, b_needs
-                )
+                self._load(B_STATE, dram, b_next, (self._extent(j, count, 1), self._extent(k, 1, 2)), width, b_needs)
                 for n in range(count):
                     self.b_local[k, j + n] = b_next + n * self.dim
                     self.ready["b", k, j + n] = len(self.loads)
@@ -254,14 +251,8 @@ class Builder:
         for pairs, chunk in sorted(((max(ends.get(j, 0) for j in c), c) for c in chunks), key=itemgetter(0)):
             for i in rows:
                 loads = max(self.ready.get(("c", i, j), 0) for j in chunk)
-                local = (
-                    self._c_local(half, i, chunk.start, ranges)
-                    | ACCUMULATE_BIT
-                    | (FULL_WIDTH_BIT if full else 0)
-                )
-                dram = (
-                    self.product.c.address + (i * self.product.c.row_stride + chunk.start) * self.dim * width
-                )
+                local = self._c_local(half, i, chunk.start, ranges) | ACCUMULATE_BIT | (FULL_WIDTH_BIT if full else 0)
+                dram = self.product.c.address + (i * self.product.c.row_stride + chunk.start) * self.dim * width
                 shape = (self._extent(chunk.start, len(chunk), 1), self._extent(i, 1, 0))
                 busy = shape[1] * (2 * len(chunk) - 1)
                 store = command(Funct.MVOUT, dram, local_operand(local, *shape), self.gap)

@@ -96,9 +96,7 @@ def matmul_tile(work: Matmul, hw: Hardware) -> Tile:
     problems = tile_problems(tile, blocks, room)
     whole_rows = work.activation in ("layernorm", "softmax")
     if whole_rows and tile[1] < blocks[1]:
-        problems.append(
-            f"tile J = {tile[1]}: {work.activation} needs whole rows in one tile, J = {blocks[1]} blocks"
-        )
+        problems.append(f"tile J = {tile[1]}: {work.activation} needs whole rows in one tile, J = {blocks[1]} blocks")
     if problems:
         where = f"matmul {work.m}x{work.n}x{work.k} ({work.dataflow}): "
         nearest = room.nearest((tile[0], blocks[1] if whole_rows else tile[1], tile[2]), blocks)
@@ -118,9 +116,7 @@ def tile_problems(tile: Tile, blocks: Tile, room: Room) -> list[str]:
         if not 1 <= size <= min(limit, LOOP_BOUND_LIMIT)
     ]
     if (spad := (i * k + k * j) * room.dim) > room.spad_rows:
-        problems.append(
-            f"tile {tile}: A and B need (I*K + K*J)*DIM = {spad} scratchpad rows, {room.spad_rows} there"
-        )
+        problems.append(f"tile {tile}: A and B need (I*K + K*J)*DIM = {spad} scratchpad rows, {room.spad_rows} there")
     if (acc := i * j * room.dim) > room.acc_rows:
         problems.append(f"tile {tile}: C needs I*J*DIM = {acc} accumulator rows, {room.acc_rows} there")
     return problems

@@ -95,7 +95,10 @@ class BlockSparseMatmul:
 
 @dataclass(frozen=True)
 class ResidualAdd:
-    """C[rows, cols] = clip(c_scale * (a_scale * A + b_scale * B)), all of input type and one row stride."""
+    """C[rows, cols] = clip(c_scale * (a_scale * A + b_scale * B)), all of input type and one row stride.
+
+    ``tile``: (rows, cols) in elements of one hardware loop; None = the library's own choice.
+    """
 
     rows: int
     cols: int
@@ -106,6 +109,7 @@ class ResidualAdd:
     a_scale: float = 1.0
     b_scale: float = 1.0
     c_scale: float = 1.0
+    tile: tuple[int, int] | None = None
 
     @property
     def macs(self) -> int:
@@ -115,7 +119,10 @@ class ResidualAdd:
 
 @dataclass(frozen=True)
 class Norm:
-    """C[rows, cols] = kind(X) row by row, both dense; X of accumulator type, C of input type."""
+    """C[rows, cols] = kind(X) row by row, both dense; X of accumulator type, C of input type.
+
+    ``tile_rows``: rows in the accumulator at once; None = the library's choice, as many as fit.
+    """
 
     rows: int
     cols: int
@@ -124,6 +131,7 @@ class Norm:
     c: Operand
     scale: float = 1.0
     bert_scale: float = DEFAULT_SCALE
+    tile_rows: int | None = None
 
     @property
     def macs(self) -> int:

@@ -17,7 +17,7 @@ from sim.hardware import Hardware
 from sim.lower.convtiling import conv_limits
 from sim.lower.matmul import REUSE_TILES
 from sim.lower.tiling import blocks_of, matmul_blocks, tile_counts
-from sim.lower.work import Conv, Matmul
+from sim.lower.work import Conv, Matmul, Norm, ResidualAdd
 from sim.mapping.opmapping import OpMapping, Tiled
 
 LOOP_COMMANDS = {"matmul": 6, "conv": 7}
@@ -73,6 +73,8 @@ def bound(work: Tiled, mapping: OpMapping, hw: Hardware) -> Bound:
     """Return the bound of ``work`` under ``mapping`` (a legal one)."""
     if isinstance(work, Conv):
         return conv_demand(work, mapping, hw).bound(hw)
+    if isinstance(work, ResidualAdd | Norm):
+        return rows_demand(work, mapping, hw).bound(hw)
     return matmul_demand(work, mapping, hw).bound(hw)
 
 
@@ -138,6 +140,28 @@ def conv_demand(work: Conv, mapping: OpMapping, hw: Hardware) -> Demand:
         write_requests=ceil(c_bytes / hw.dma.max_request_bytes),
         load_commands=0,
         issued_commands=LOOP_COMMANDS["conv"] * prod(counts),
+    )
+
+
+def rows_demand(work: ResidualAdd | Norm, mapping: OpMapping, hw: Hardware) -> Demand:
+    """Return the demand of a pass over rows: every element in and out once, whatever the tile.
+
+    A normalised row leaves the accumulator three times.
+    """
+    elements = work.rows * work.cols
+    added = isinstance(work, ResidualAdd)
+    read_bytes = elements * (2 * hw.input_bytes if added else hw.acc_bytes)
+    c_bytes = elements * hw.input_bytes
+    loops = blocks_of(work.rows, mapping.tile[0]) * (blocks_of(work.cols, mapping.tile[1]) if added else 0)
+    return Demand(
+        array_rows=0,
+        read_bytes=read_bytes,
+        write_bytes=c_bytes,
+        read_requests=ceil(read_bytes / hw.dma.max_request_bytes),
+        write_requests=ceil(c_bytes / hw.dma.max_request_bytes),
+        load_commands=0,
+        issued_commands=LOOP_COMMANDS["matmul"] * loops,
+        store_rows=0 if added else NORM_PASSES * work.rows * blocks_of(work.cols, hw.dim),
     )
 
 

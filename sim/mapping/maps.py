@@ -10,7 +10,7 @@ from sim.cache import Memo
 from sim.errors import InputError, did_you_mean
 from sim.graph import Graph
 from sim.hardware import Hardware
-from sim.lower.work import Conv
+from sim.lower.work import Conv, Norm, ResidualAdd
 from sim.mapping.journal import Journal
 from sim.mapping.opmapping import OpMapping, Tiled, library
 from sim.mapping.rules import problems as rule_problems
@@ -75,6 +75,9 @@ def shape_of(work: Tiled) -> str:
         pool = f" pool={work.pool_size}/{work.pool_stride}" if work.pool_stride else ""
         kernel = f"k={work.kernel} s={work.stride} p={work.padding}"
         return f"conv {image}->{work.out_channels} {kernel}{pool}"
+    if isinstance(work, ResidualAdd | Norm):
+        kind = "residual_add" if isinstance(work, ResidualAdd) else work.kind
+        return f"{kind} {work.rows}x{work.cols}"
     flags = {
         "bias=" + work.bias: work.bias != "none",
         "transpose_a": work.transpose_a,

@@ -9,15 +9,22 @@ from sim.errors import InputError
 from sim.hardware import Hardware
 from sim.lower.convtiling import NAMES as CONV_AXES
 from sim.lower.convtiling import auto_conv_tile
+from sim.lower.norm import norm_tile_rows
+from sim.lower.resadd import resadd_tile
 from sim.lower.tiling import auto_matmul_tile
-from sim.lower.work import Conv, Dataflow, Matmul, Work
+from sim.lower.work import Conv, Dataflow, Matmul, Norm, ResidualAdd, Work
 
-Kind = Literal["matmul", "conv"]
-Tiled = Matmul | Conv
+Kind = Literal["matmul", "conv", "residual_add", "norm"]
+Tiled = Matmul | Conv | ResidualAdd | Norm
 """Work items with tiles to choose."""
 
-AXES: dict[Kind, tuple[str, ...]] = {"matmul": ("I", "J", "K"), "conv": CONV_AXES}
-"""Names of the tile's sizes: blocks of DIM for a matmul, elements for a convolution."""
+AXES: dict[Kind, tuple[str, ...]] = {
+    "matmul": ("I", "J", "K"),
+    "conv": CONV_AXES,
+    "residual_add": ("rows", "cols"),
+    "norm": ("rows",),
+}
+"""Names of the tile's sizes: blocks of DIM for a matmul, elements for all others."""
 
 LIBRARY_ORDER = "ijk"
 """The only loop order of the library's explicit-tile call (tiled_matmul of gemmini.h)."""
@@ -43,7 +50,9 @@ class OpMapping:
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of the work item that this mapping sets."""
-        if self.kind == "conv":
+        if self.kind == "norm":
+            return {"tile_rows": self.tile[0]}
+        if self.kind != "matmul":
             return {"tile": self.tile}
         return {"tile": self.tile, "loop_order": self.loop_order, "dataflow": self.dataflow}
 
@@ -58,7 +67,7 @@ class OpMapping:
 
     def __str__(self) -> str:
         sizes = ",".join(str(size) for size in self.tile)
-        order = "" if self.kind == "conv" or self.callable else f" {self.loop_order}"
+        order = "" if self.callable else f" {self.loop_order}"
         return f"({sizes}){order}{' OS' if self.dataflow == 'OS' else ''}"
 
 
@@ -66,16 +75,21 @@ def tiled(work: Work) -> Tiled:
     """Return ``work`` when it has tiles to choose. Raises InputError when it has none."""
     if isinstance(work, Tiled):
         return work
-    raise InputError(f"{type(work).__name__}: has no tiles to choose; matmul and conv have")
+    raise InputError(f"{type(work).__name__}: has no tiles to choose (dense operators have)")
 
 
 def kind_of(work: Tiled) -> Kind:
     """Return the kind of mapping that ``work`` takes."""
-    return "conv" if isinstance(work, Conv) else "matmul"
+    kinds: dict[type, Kind] = {Matmul: "matmul", Conv: "conv", ResidualAdd: "residual_add", Norm: "norm"}
+    return kinds[type(work)]
 
 
 def library(work: Tiled, hw: Hardware) -> OpMapping:
     """Return the mapping that Gemmini's C library gives ``work``. Raises InputError when nothing fits."""
     if isinstance(work, Conv):
         return OpMapping("conv", auto_conv_tile(work, hw))
+    if isinstance(work, ResidualAdd):
+        return OpMapping("residual_add", resadd_tile(work.rows, work.cols, hw))
+    if isinstance(work, Norm):
+        return OpMapping("norm", (norm_tile_rows(replace(work, tile_rows=None), hw),))
     return OpMapping("matmul", auto_matmul_tile(work, hw), LIBRARY_ORDER, work.dataflow)

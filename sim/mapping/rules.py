@@ -6,8 +6,10 @@ from sim.errors import InputError
 from sim.hardware import Hardware
 from sim.lower import matmul
 from sim.lower.convtiling import conv_tile
+from sim.lower.norm import norm_tile_rows
+from sim.lower.resadd import chosen_tile
 from sim.lower.tiling import matmul_blocks, matmul_tile, tile_counts
-from sim.lower.work import Conv, Matmul
+from sim.lower.work import Conv, Matmul, Norm, ResidualAdd
 from sim.mapping.opmapping import OpMapping, Tiled
 
 
@@ -30,6 +32,10 @@ def problems(work: Tiled, mapping: OpMapping, hw: Hardware) -> list[str]:
                 matmul.check_order(mapped, tile_counts(matmul_blocks(mapped, hw.dim), tile))
         if isinstance(mapped, Conv):
             conv_tile(mapped, hw)
+        if isinstance(mapped, ResidualAdd):
+            chosen_tile(mapped, hw)
+        if isinstance(mapped, Norm):
+            norm_tile_rows(mapped, hw)
     except InputError as error:
         found += error.problems
     return found

@@ -8,6 +8,7 @@ search then looks at their neighbours.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from math import prod
 
@@ -15,9 +16,12 @@ from sim.errors import InputError
 from sim.hardware import Hardware
 from sim.lower.convtiling import ConvTile, conv_limits, conv_rows
 from sim.lower.matmul import check_order
+from sim.lower.norm import norm_tile_rows
+from sim.lower.resadd import acc_rows_of
 from sim.lower.tiling import Room, blocks_of, matmul_blocks, tile_counts
-from sim.lower.work import Conv, Matmul
+from sim.lower.work import Conv, Matmul, Norm, ResidualAdd
 from sim.mapping.opmapping import LIBRARY_ORDER, OpMapping, Tiled
+from sim.mapping.rules import problems
 
 ORDERS = (LIBRARY_ORDER, "jik")
 """Orders that can differ: with several k-tiles k must be innermost, with one its place does not matter."""
@@ -71,6 +75,23 @@ def conv_space(work: Conv, hw: Hardware, *, even: bool = False) -> Iterator[OpMa
             yield OpMapping("conv", tile)
 
 
+def resadd_space(work: ResidualAdd, hw: Hardware, *, even: bool = False) -> Iterator[OpMapping]:
+    """Yield the tiles of whole blocks that half of the accumulator holds."""
+    rows, cols = blocks_of(work.rows, hw.dim), blocks_of(work.cols, hw.dim)
+    sizes = [even_sizes(total) if even else list(range(1, total + 1)) for total in (rows, cols)]
+    for i, j in product(*sizes):
+        tile = (min(work.rows, i * hw.dim), min(work.cols, j * hw.dim))
+        if acc_rows_of(tile, hw) <= hw.acc_rows // 2:
+            yield OpMapping("residual_add", tile)
+
+
+def norm_space(work: Norm, hw: Hardware) -> Iterator[OpMapping]:
+    """Yield whole blocks of rows, and all that fit."""
+    most = norm_tile_rows(replace(work, tile_rows=None), hw)
+    for rows in sorted({*range(hw.dim, most, hw.dim), most}):
+        yield OpMapping("norm", (rows,))
+
+
 def conv_fits(work: Conv, tile: ConvTile, hw: Hardware) -> bool:
     """Whether half of the scratchpad and half of the accumulator hold the tile."""
     spad, acc = conv_rows(work, tile, hw)
@@ -81,13 +102,17 @@ def space(work: Tiled, hw: Hardware, *, even: bool, orders: Sequence[str]) -> It
     """Yield the mappings of either kind."""
     if isinstance(work, Conv):
         return conv_space(work, hw, even=even)
+    if isinstance(work, ResidualAdd):
+        return resadd_space(work, hw, even=even)
+    if isinstance(work, Norm):
+        return norm_space(work, hw)
     return matmul_space(work, hw, even=even, orders=orders)
 
 
 def neighbours(work: Tiled, mapping: OpMapping, hw: Hardware) -> list[OpMapping]:
     """Return the legal mappings one or two steps away along one axis, or one step along two axes."""
-    limits = conv_limits(work) if isinstance(work, Conv) else matmul_blocks(work, hw.dim)
-    step = [1] * len(limits)
+    limits = limits_of(work, hw)
+    step = [1 if isinstance(work, Matmul | Conv) else hw.dim] * len(limits)
     if isinstance(work, Conv):
         step[3] = step[6] = hw.dim
     found = []
@@ -110,6 +135,8 @@ def is_legal(work: Tiled, mapping: OpMapping, hw: Hardware) -> bool:
         b, pr, pc, oc, kr, kc, ic = mapping.tile
         inside = all(1 <= size <= limit for size, limit in zip(mapping.tile, conv_limits(work), strict=True))
         return inside and conv_fits(work, (b, pr, pc, oc, kr, kc, ic), hw)
+    if isinstance(work, ResidualAdd | Norm):
+        return not problems(work, mapping, hw)
     room, blocks = Room(hw, double_buffered=mapping.dataflow == "WS"), matmul_blocks(work, hw.dim)
     i, j, k = mapping.tile
     inside = all(1 <= size <= limit for size, limit in zip(mapping.tile, blocks, strict=True))
@@ -125,5 +152,13 @@ def is_legal(work: Tiled, mapping: OpMapping, hw: Hardware) -> bool:
 
 def size_of(work: Tiled, hw: Hardware) -> int:
     """Return an upper estimate of how many mappings `space` can hold, without listing them."""
-    limits = conv_limits(work) if isinstance(work, Conv) else matmul_blocks(work, hw.dim)
-    return prod(limits)
+    return prod(limits_of(work, hw))
+
+
+def limits_of(work: Tiled, hw: Hardware) -> tuple[int, ...]:
+    """Return the whole operator as one tile."""
+    if isinstance(work, Conv):
+        return conv_limits(work)
+    if isinstance(work, ResidualAdd):
+        return work.rows, work.cols
+    return (work.rows,) if isinstance(work, Norm) else matmul_blocks(work, hw.dim)

@@ -103,9 +103,7 @@ class _Edit:
         written = dict.fromkeys(op.output.tensor for op in self.graph.ops if op.layer == layer)
         readers = {name: self.graph.consumers(name) for name in written}
         return [
-            self.graph.tensors[name]
-            for name, ops in readers.items()
-            if not ops or any(op.layer != layer for op in ops)
+            self.graph.tensors[name] for name, ops in readers.items() if not ops or any(op.layer != layer for op in ops)
         ]
 
     def keep_heads(self, kept: int) -> None:
@@ -140,9 +138,7 @@ class _Edit:
     def _enough(self, what: str, kept: int, there: int, where: str) -> bool:
         if 1 <= kept <= there:
             return True
-        self.problems.append(
-            f"{what}={kept}, but {where} has {there} (nearest: {what}={min(max(kept, 1), there)})"
-        )
+        self.problems.append(f"{what}={kept}, but {where} has {there} (nearest: {what}={min(max(kept, 1), there)})")
         return False
 
     def _columns(self, tensor: str, old: int, new: int, inside: set[str]) -> None:

@@ -29,7 +29,7 @@ def shown(benchmark: Any, capsys: Any) -> Any:
     yield
     if benchmark.stats:
         with capsys.disabled():
-            print(json.dumps({benchmark.name: {k: v for k, v in benchmark.extra_info.items()}}, default=float))
+            print(json.dumps({benchmark.name: dict(benchmark.extra_info)}, default=float))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,9 +69,7 @@ def test_encoder_layer_at_128_tokens(benchmark: Any) -> None:
 
 def test_bert_base_at_128_tokens(benchmark: Any) -> None:
     """Twelve layers: equal operators are simulated once, so the depth costs next to nothing."""
-    benchmark.pedantic(
-        lambda: sim.simulate("bert-base", "gemmini_ibert", seq=128, memo=Memo()), rounds=3, iterations=1
-    )
+    benchmark.pedantic(lambda: sim.simulate("bert-base", "gemmini_ibert", seq=128, memo=Memo()), rounds=3, iterations=1)
 
 
 def test_one_product(benchmark: Any) -> None:

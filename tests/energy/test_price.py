@@ -73,9 +73,7 @@ def test_bus_beats_cost_only_in_front_of_an_l2() -> None:
 counts = st.fixed_dictionaries({name: st.integers(0, 10**6) for name in energy.COUNTERS})
 
 
-@given(
-    counts, counts, st.sampled_from(["gemmini_default", "gemmini_l2", "gemmini_bf16_8x8", "kim2023_tuned"])
-)
+@given(counts, counts, st.sampled_from(["gemmini_default", "gemmini_l2", "gemmini_bf16_8x8", "kim2023_tuned"]))
 def test_energy_is_additive(first: dict[str, int], second: dict[str, int], name: str) -> None:
     """Two runs one after the other cost the sum of both, component by component."""
     hw = load(name)

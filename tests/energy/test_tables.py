@@ -45,9 +45,7 @@ def test_each_figure_has_a_source_and_an_order(name: str) -> None:
         ("dosa_40nm", "accumulator", 256, 2 * 3.548),
     ],
 )
-def test_sram_passes_through_the_printed_points(
-    name: str, role: str, capacity_kib: int, pj_per_64_bit: float
-) -> None:
+def test_sram_passes_through_the_printed_points(name: str, role: str, capacity_kib: int, pj_per_64_bit: float) -> None:
     table = load_energy_table(name)
     per_bit = table.sram_pj_per_bit(role, capacity_kib * 1024, 16, "nominal")
     assert 64 * per_bit == pytest.approx(pj_per_64_bit, rel=2e-4)

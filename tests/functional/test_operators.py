@@ -81,6 +81,7 @@ def test_convolutions_are_exact(
         input_dilation=dilation[0], kernel_dilation=dilation[1], pool_size=pool[0], pool_stride=pool[1],
         pool_padding=pool[2], activation="relu" if relu else "none", **fields,
     )  # fmt: skip
+    assume(work.out_rows >= 1 and work.out_cols >= 1)
     rng = np.random.default_rng(seed)
     x = rng.integers(-128, 128, (batch, size, size, channels[0]))
     weights = rng.integers(-128, 128, (kernel, kernel, *channels))
@@ -116,8 +117,11 @@ def test_pixels_that_share_a_row_are_placed_right(channels):
     rng = np.random.default_rng(0)
     x = rng.integers(-128, 128, (1, 11, 11, channels))
     weights, d = rng.integers(-128, 128, (3, 3, channels, 20)), rng.integers(-999, 999, 20)
-    places = [(work.x.address, x.reshape(-1, channels), None, False),
-              (work.weights.address, weights.reshape(-1, 20), None, False), (work.bias.address, d, None, True)]  # fmt: skip
+    places = [
+        (work.x.address, x.reshape(-1, channels), None, False),
+        (work.weights.address, weights.reshape(-1, 20), None, False),
+        (work.bias.address, d, None, True),
+    ]
     machine, done, times = execute(work, hw, places)
     found = machine.read(work.c.address, (121, 20))
     np.testing.assert_array_equal(found, reference.conv(x, weights, d, work).reshape(-1, 20))

@@ -201,9 +201,7 @@ def test_unknown_operator_name_is_told() -> None:
 def test_print_has_a_line_for_every_operator() -> None:
     graph = bert_tiny()
     title, header, *lines = str(graph).splitlines()
-    assert (
-        title == f"bert-tiny: {len(graph.ops)} operators, {graph.macs:,} MACs, {graph.parameters:,} weights"
-    )
+    assert title == f"bert-tiny: {len(graph.ops)} operators, {graph.macs:,} MACs, {graph.parameters:,} weights"
     assert header.split() == ["operator", "kind", "shapes", "types", "MACs"]
     assert [line.split()[0] for line in lines] == [op.name for op in graph.ops]
     assert "128x128, 128x128, 128x128 -> 128x128" in lines[0] and lines[0].endswith(f"{graph.ops[0].macs:,}")

@@ -45,9 +45,7 @@ def test_cycles_are_rounded_up_and_follow_the_clock_ratio() -> None:
 def test_an_operator_without_a_price_is_refused_by_name() -> None:
     with pytest.raises(InputError, match=r"no price for operator 'softmx' \(did you mean 'softmax'\?\)"):
         host.cycles("softmx", 10, load("gemmini_default"))
-    with pytest.raises(
-        InputError, match=r"operator 'softmax' needs a host CPU, and gemmini_default has none"
-    ):
+    with pytest.raises(InputError, match=r"operator 'softmax' needs a host CPU, and gemmini_default has none"):
         host.cycles("softmax", 10, load("gemmini_default", {"host": "none"}))
     with pytest.raises(InputError, match="-1 elements"):
         host.cycles("softmax", -1, load("gemmini_default"))

@@ -19,9 +19,7 @@ def refusal(source: object, overrides: dict[str, object] | None = None) -> str:
 
 def test_overrides_take_units_and_leave_the_preset_alone() -> None:
     before = load("gemmini_default")
-    hw = before.with_(
-        {"scratchpad.capacity": "0.5MiB", "dma.bus_bytes": "256bit", "memory.l2_bytes": "1 MiB"}
-    )
+    hw = before.with_({"scratchpad.capacity": "0.5MiB", "dma.bus_bytes": "256bit", "memory.l2_bytes": "1 MiB"})
     assert (hw.scratchpad.capacity_bytes, hw.dma.bus_bytes, hw.memory.l2_bytes) == (512 * 1024, 32, 1024**2)
     assert before == load("gemmini_default") != hw
 
@@ -74,9 +72,7 @@ def test_a_file_inherits_from_a_preset_and_from_a_file_beside_it(tmp_path: Path)
     (tmp_path / "mine.toml").write_text('base = "gemmini_default"\nscratchpad.capacity = "128KiB"\n')
     (tmp_path / "child.toml").write_text('base = "mine.toml"\nhost = "none"\n[array]\ndataflow = "WS"\n')
     child = load(tmp_path / "child.toml")
-    assert child == load(
-        "gemmini_default", {"scratchpad.capacity": "128KiB", "array.dataflow": "WS", "host": "none"}
-    )
+    assert child == load("gemmini_default", {"scratchpad.capacity": "128KiB", "array.dataflow": "WS", "host": "none"})
     assert child.name == "child" and load(str(tmp_path / "child.toml")) == child
 
 

@@ -98,9 +98,7 @@ def test_raw_hazards_are_impossible_where_the_sources_say_so() -> None:
 
 def test_kim_machines_have_the_papers_memories_and_units() -> None:
     baseline, tuned = load("kim2023_baseline"), load("kim2023_tuned")  # papers.md 1.2-1.4
-    sizes = [
-        (hw.scratchpad.capacity_bytes >> 10, hw.accumulator.capacity_bytes >> 10) for hw in (baseline, tuned)
-    ]
+    sizes = [(hw.scratchpad.capacity_bytes >> 10, hw.accumulator.capacity_bytes >> 10) for hw in (baseline, tuned)]
     assert sizes == [(256, 64), (64, 256)]
     nonlinear = {"softmax", "layernorm", "gelu", "residual_add"}
     assert not nonlinear & baseline.array_operators
@@ -128,9 +126,7 @@ def test_every_measured_machine_is_a_preset() -> None:
 
 def alike(preset: Hardware, measured: Hardware) -> bool:
     """Whether both are one machine behind the same memory and command pace, which rows of one cfg vary."""
-    return (
-        preset.with_({"memory": measured.memory.model_dump(), "cpu": measured.cpu.model_dump()}) == measured
-    )
+    return preset.with_({"memory": measured.memory.model_dump(), "cpu": measured.cpu.model_dump()}) == measured
 
 
 @pytest.mark.parametrize("cfg", PRESET_OF_CFG)

@@ -98,9 +98,7 @@ class Machine:
     def rows_of(self, local: int, start: int, rows: int) -> np.ndarray:
         memory = self.acc if local >> 31 else self.spad
         first = (local & 0xFFFFFF) + start
-        assert first >= 0 and first + rows <= len(memory), (
-            f"rows {first}..{first + rows} outside {len(memory)}"
-        )
+        assert first >= 0 and first + rows <= len(memory), f"rows {first}..{first + rows} outside {len(memory)}"
         return memory[first : first + rows]
 
     def mvin(self, state: int, dram: int, local: int, cols: int, rows: int) -> None:
@@ -232,9 +230,7 @@ class Machine:
                     target = 1 << 31 | (1 << 30 if accumulate or k else 0) | ex + (i * count_j + j) * dim
                     a_shape = (rows, deep) if rs2 & 1 else (deep, rows)
                     b_shape = (deep, cols) if rs2 >> 1 & 1 else (cols, deep)
-                    self.preload(
-                        (b_at(k, j), *b_shape) if i == 0 else (GARBAGE, dim, dim), (target, cols, rows)
-                    )
+                    self.preload((b_at(k, j), *b_shape) if i == 0 else (GARBAGE, dim, dim), (target, cols, rows))
                     self.compute((a_at(i, k), *a_shape), (GARBAGE, dim, dim), i == 0)
         c_bytes = self.hw.acc_bytes if full else size
         for i in range(count_i if c else 0):

@@ -108,9 +108,7 @@ def test_unseen_rows_of_the_same_formats():
     assert (work.full_c, work.transpose_a, work.scale, work.a.row_stride) == (True, True, 0.5, 33)
     assert work.b.address - work.a.address == 12288  # 33*90 floats of 4 bytes, in pages
     assert repeats(row) == 3
-    tiled = from_row(
-        {"kind": "matmul", "M": "64", "N": "64", "K": "64", "tile_I": "2", "tile_J": "1", "tile_K": "4"}
-    )
+    tiled = from_row({"kind": "matmul", "M": "64", "N": "64", "K": "64", "tile_I": "2", "tile_J": "1", "tile_K": "4"})
     assert tiled.tile == (2, 1, 4)
     conv = from_row({"kind": "conv", "in": "8", "ic": "3", "oc": "5", "k": "3", "s": "1", "p": "1", "b": "2"})
     assert (conv.batch, conv.out_rows, conv.activation, conv.bias is not None) == (2, 8, "relu", True)

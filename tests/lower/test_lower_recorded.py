@@ -97,9 +97,7 @@ def test_rows_with_columns_of_their_own_mean_the_same_as_their_case():
 def test_dense_reference_of_the_block_sparse_set():
     rows = [row for row in table("blocksparse") if row["schedule"] == "loop_ws_library"]
     streams = recorded("blocksparse")
-    pairs = [
-        ({**row, "kind": "matmul"}, streams[row["id"], ""]) for row in rows if (row["id"], "") in streams
-    ]
+    pairs = [({**row, "kind": "matmul"}, streams[row["id"], ""]) for row in rows if (row["id"], "") in streams]
     assert not differing(pairs)
 
 

@@ -131,9 +131,7 @@ def test_loop_orders_do_not_change_the_result(machines, order, size):
     full_c=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_block_sparse_product_is_exact_and_does_only_its_blocks(
-    machines, size, machine, bias, density, full_c, seed
-):
+def test_block_sparse_product_is_exact_and_does_only_its_blocks(machines, size, machine, bias, density, full_c, seed):
     hw = machines[machine]
     dense = sized(hw, *size, bias=bias, full_c=full_c)
     _, blocks_j, blocks_k = matmul_blocks(dense, hw.dim)

@@ -52,9 +52,7 @@ def test_chosen_tile_is_legal_and_cannot_grow(size, dataflow):
     room, top = Room(DEFAULT, double_buffered=dataflow == "WS"), matmul_blocks(work, 16)
     assert room.holds(i, j, k)
     bigger = [(i + 1, j, k), (i, j + 1, k), (i, j, k + 1)]
-    assert not any(
-        room.holds(*tile) and all(t <= b for t, b in zip(tile, top, strict=True)) for tile in bigger
-    )
+    assert not any(room.holds(*tile) and all(t <= b for t, b in zip(tile, top, strict=True)) for tile in bigger)
 
 
 @settings(max_examples=60)
@@ -68,9 +66,7 @@ def test_refused_tile_names_a_legal_one(size, tile):
         return
     with pytest.raises(InputError, match="nearest legal tile") as caught:
         lower(work, DEFAULT)
-    offered = tuple(
-        map(int, re.findall(r"nearest legal tile: \((\d+), (\d+), (\d+)\)", str(caught.value))[0])
-    )
+    offered = tuple(map(int, re.findall(r"nearest legal tile: \((\d+), (\d+), (\d+)\)", str(caught.value))[0]))
     assert matmul_tile(work.with_tile(offered), DEFAULT) == offered
 
 

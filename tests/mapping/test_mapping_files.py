@@ -101,7 +101,7 @@ def test_header_has_one_line_per_operator_in_the_call_s_order() -> None:
     """tiled_matmul takes tile_I, tile_J, tile_K in this order (gemmini.h), so the macro stands for all three."""
     maps = library_maps(small_graph())
     defined = re.findall(r"^#define (\w+)_TILES (\d+), (\d+), (\d+) /\*", to_header(maps), flags=re.MULTILINE)
-    tiles = [mapping.tile for mapping in maps.by_operator().values()]
+    tiles = [mapping.tile for mapping in maps.by_operator().values() if mapping.kind == "matmul"]
     assert [tuple(int(size) for size in sizes) for _, *sizes in defined] == tiles
     assert len({name for name, *_ in defined}) == len(tiles)
 

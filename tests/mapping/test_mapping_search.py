@@ -13,6 +13,7 @@ from sim.hardware.rows import from_row
 from sim.lower import build
 from sim.lower.work import BlockSparseMatmul
 from sim.mapping import search
+from sim.mapping.bounds import bound
 from sim.mapping.journal import Journal
 from sim.mapping.measure import Task, forecast_chains, forecast_start, measure
 from sim.mapping.opmapping import OpMapping
@@ -189,3 +190,16 @@ def test_refusals() -> None:
         search(sparse, hw)
     with pytest.raises(InputError, match="jobs >= 1"):
         search(build.matmul(16, 16, 16), hw, jobs=0)
+
+
+def test_residual_add_and_layernorm_rows() -> None:
+    """A residual add gains from tiles small enough to overlap; LayerNorm's library rows are already the best."""
+    hw = hardware.load("gemmini_ibert")
+    added = search(build.resadd(100, 100), hw)
+    assert added.exhaustive
+    assert added.best.cycles < added.library.cycles
+    normalised = search(build.norm(64, 256, "layernorm"), hw)
+    assert normalised.exhaustive
+    assert normalised.best.cycles <= normalised.library.cycles
+    for found in (added, normalised):
+        assert bound(found.work, found.mapping, hw).cycles <= found.best.cycles

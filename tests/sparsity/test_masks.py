@@ -45,9 +45,7 @@ def test_density_one_is_the_full_mask_and_zero_the_empty_one() -> None:
 
 
 def test_operators_and_seeds_differ() -> None:
-    masks = [
-        Sparsity(16, 0.5, seed).mask_for(op, 8, 32) for op in (FF1, GRAPH.op("L1.FF1")) for seed in (0, 1)
-    ]
+    masks = [Sparsity(16, 0.5, seed).mask_for(op, 8, 32) for op in (FF1, GRAPH.op("L1.FF1")) for seed in (0, 1)]
     for i, one in enumerate(masks):
         for other in masks[:i]:
             assert 0.3 < np.mean(one == other) < 0.7  # independent halves agree on one half of the blocks
@@ -69,9 +67,7 @@ def test_a_mask_is_the_same_in_another_process() -> None:
         "print(Sparsity(16, 0.5, 7).mask_for(g.op('L0.FF1'), 8, 32).tobytes().hex())"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "123"}
-    other = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
-    )
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert other.stdout.strip() == Sparsity(16, 0.5, 7).mask_for(FF1, 8, 32).tobytes().hex()
 
 

@@ -119,9 +119,7 @@ def test_a_graph_without_the_structure_is_told() -> None:
     only["tensors"] = [tensor for tensor in data["tensors"] if tensor["name"] in used]
     with pytest.raises(InputError) as caught:
         prune(from_dict(only), "heads=2,ffn=8,layers=1")
-    assert (
-        len(caught.value.problems) == 3
-    )  # no attention, no feed-forward, and Q, K and V all leave the layer
+    assert len(caught.value.problems) == 3  # no attention, no feed-forward, and Q, K and V all leave the layer
 
 
 def test_given_activations_cannot_be_narrowed() -> None:

@@ -27,9 +27,7 @@ def test_errors_are_no_failure_and_json_is_one_object(
     assert report["overall"]["rows"] == 4
 
 
-def test_a_malformed_file_ends_with_2_and_its_line(
-    core: Any, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_malformed_file_ends_with_2_and_its_line(core: Any, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = folder / "anything.csv"
     path.write_text(path.read_text().replace(",30,64", ",thirty,64"))
     assert run("validate", "--measurements", str(path), "--jobs", "1", "--json") == 2
@@ -84,9 +82,7 @@ def test_replay_refuses_an_unknown_case_and_an_unwritable_timeline(
     assert core.calls == []
 
 
-def test_compare_prints_the_rule_beside_carat(
-    core: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_compare_prints_the_rule_beside_carat(core: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     head = "cfg,id,kind,M,N,K,flow,mem_latency,rd_bytes_per_cycle,wr_bytes_per_cycle,cycles"
     rows = ["default,a,matmul,128,768,768,WS,40,16,16,301082", "default,b,matmul,16,16,16,OS,40,16,16,301"]
     (tmp_path / "m.csv").write_text("\n".join([head, *rows]) + "\n")

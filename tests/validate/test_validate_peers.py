@@ -16,9 +16,7 @@ def test_scalesim_rule_gives_what_scalesim_printed() -> None:
     ("m", "n", "k", "printed"),
     [(512, 512, 512, 525_478), (128, 768, 768, 296_614), (1, 768, 768, 38_387), (384, 384, 384, 222_118)],
 )
-def test_onnxim_rule_is_a_close_lower_bound_of_what_onnxim_printed(
-    m: int, n: int, k: int, printed: int
-) -> None:
+def test_onnxim_rule_is_a_close_lower_bound_of_what_onnxim_printed(m: int, n: int, k: int, printed: int) -> None:
     """ONNXim adds its DRAM to the rule: the rule alone must stay below what it printed, by less than 5 %."""
     cycles = onnxim_cycles(m, n, k, 16, 16, "WS")
     assert cycles is not None

@@ -40,11 +40,7 @@ def test_equal_programs_on_equal_machines_are_simulated_once(core: Any, folder: 
 
 
 def test_a_hang_where_the_rtl_ended_is_an_error_of_one_and_null_in_json(core: Any, folder: Path) -> None:
-    text = (
-        (folder / "anything.csv")
-        .read_text()
-        .replace("endless,chain,40,16,16,-1", "endless,chain,40,16,16,99")
-    )
+    text = (folder / "anything.csv").read_text().replace("endless,chain,40,16,16,-1", "endless,chain,40,16,16,99")
     (folder / "anything.csv").write_text(text)
     results = runner.validate([folder / "anything.csv"])
     row = next(row for row in Report(results).as_dict()["rows"] if row["id"] == "endless")
@@ -78,9 +74,7 @@ def test_history_pace_and_repeats_of_a_row_reach_the_core(core: Any, folder: Pat
     result = runner.validate([folder / "second.csv"])[0]
     assert core.calls[0][2] == 1
     assert result.outcome.cycles == 60, "two calls of three commands"
-    task = tasks.Task(
-        None, runner.sources.library(folder / "x").find("default", "right").program, gap_cycles=8
-    )
+    task = tasks.Task(None, runner.sources.library(folder / "x").find("default", "right").program, gap_cycles=8)
     assert set(tasks.program_of(task)["gap"].tolist()) == {8}
 
 
@@ -92,9 +86,7 @@ def test_an_encoder_layer_gives_every_operator_and_the_total(core: Any) -> None:
     cycles = {result.row.columns["operator"]: result.outcome.cycles for result in results}
     assert len(cycles) == 15
     assert None not in cycles.values()
-    assert sum(cycles.values()) - cycles["TOTAL"] == cycles["TOTAL"], (
-        "operators are the sections of the layer"
-    )
+    assert sum(cycles.values()) - cycles["TOTAL"] == cycles["TOTAL"], "operators are the sections of the layer"
 
 
 def test_a_renamed_row_is_simulated_the_same(core: Any, tmp_path: Path) -> None:
@@ -117,9 +109,7 @@ def test_a_renamed_row_is_simulated_the_same(core: Any, tmp_path: Path) -> None:
     assert len(core.calls) == 1
 
 
-def test_a_broken_row_does_not_hide_the_others(
-    core: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_row_does_not_hide_the_others(core: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(program, hw, **options):
         raise IndexError("ring 3 of 2")
 

@@ -63,9 +63,7 @@ def test_the_bar_of_a_single_row(measured: int, simulated: int, inside: bool) ->
 
 
 def test_counts_have_errors_of_their_own() -> None:
-    group = statistics.group(
-        [result("mvin", 10, 10, read_bytes="64"), result("mvin", 10, 10, read_bytes="128")]
-    )
+    group = statistics.group([result("mvin", 10, 10, read_bytes="64"), result("mvin", 10, 10, read_bytes="128")])
     assert group.counts["read_bytes"].exact == 0.5
     assert group.counts["read_bytes"].worst == -0.5
     assert "write_bytes" not in group.counts, "none was measured"

@@ -53,9 +53,7 @@ def test_name_and_compression_of_a_file_do_not_matter(tmp_path: Path) -> None:
     plain = table(tmp_path, GOOD, name="nobody has seen this name.txt")
     packed = tmp_path / "packed.csv"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
-    assert [row.columns for row in runner.read_rows([plain])] == [
-        row.columns for row in runner.read_rows([packed])
-    ]
+    assert [row.columns for row in runner.read_rows([plain])] == [row.columns for row in runner.read_rows([packed])]
 
 
 def test_a_row_says_what_its_columns_and_its_case_say(tmp_path: Path) -> None:
@@ -81,9 +79,7 @@ def test_a_row_says_what_its_columns_and_its_case_say(tmp_path: Path) -> None:
         (GOOD.replace("default,", ","), "cfg", "must not be empty"),
     ],
 )
-def test_a_bad_cell_is_named_with_line_column_and_rule(
-    tmp_path: Path, row: str, column: str, rule: str
-) -> None:
+def test_a_bad_cell_is_named_with_line_column_and_rule(tmp_path: Path, row: str, column: str, rule: str) -> None:
     message = problems(table(tmp_path, GOOD, row))
     assert "x.csv: line 3" in message
     assert column in message
@@ -98,9 +94,7 @@ def test_all_problems_of_all_files_come_at_once(tmp_path: Path) -> None:
     assert len(refused.value.problems) == 3
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\x1f\x8bbroken", b"\xff\xfe\x00\x01", b"a,a\n1,2\n", b"a,b\n1,2\n"]
-)
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8bbroken", b"\xff\xfe\x00\x01", b"a,a\n1,2\n", b"a,b\n1,2\n"])
 def test_what_is_no_table_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "odd.csv"
     path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""The commands `carat validate`, `carat replay` and `carat compare`, registered by the command line."""
+"""`carat validate`, `carat replay` and `carat compare`."""
 
 from __future__ import annotations
 

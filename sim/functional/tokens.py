@@ -1,0 +1,81 @@
+"""Token ids from the command line or a file, and the tensors an encoder's graph is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.errors import InputError
+
+if TYPE_CHECKING:
+    from workloads.checkpoint import Checkpoint
+
+Array = npt.NDArray[Any]
+
+RANDOM = "random:"
+TABLES = ("word", "position", "token_type")
+
+
+def read_tokens(text: str, vocabulary: int, positions: int, seed: int = 0) -> list[int]:
+    """Return the ids that ``text`` gives: "101,2023", a file of ids (its first line that has any), or "random:N".
+
+    Raises InputError for what is no id, an id beyond the vocabulary, or too many of them.
+    """
+    if text.startswith(RANDOM):
+        count = text.removeprefix(RANDOM)
+        if not count.isdecimal() or not 1 <= int(count) <= positions:
+            raise InputError(f"--tokens {text}: random:N takes 1 to {positions} tokens, e.g. random:{positions}")
+        return [int(n) for n in np.random.default_rng(seed).integers(0, vocabulary, int(count))]
+    path = Path(text)
+    if path.is_file():
+        return _lines(path, vocabulary, positions)[0]
+    return _ids(text, f"--tokens {text}", vocabulary, positions)
+
+
+def _lines(path: Path, vocabulary: int, positions: int) -> list[list[int]]:
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text: {error}") from error
+    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not numbered:
+        raise InputError(f"{path}: holds no token ids; one sequence per line, e.g. 101,2023,102")
+    return [_ids(line, f"{path}, line {number}", vocabulary, positions) for number, line in numbered]
+
+
+def _ids(text: str, where: str, vocabulary: int, positions: int) -> list[int]:
+    words = text.replace(",", " ").split()
+    wrong = [word for word in words if not word.isdecimal()]
+    problems = (
+        [f"{where}: {', '.join(map(repr, wrong[:5]))}: token ids are whole numbers (or name a file)"] if wrong else []
+    )
+    beyond = [word for word in words if word.isdecimal() and int(word) >= vocabulary]
+    if beyond:
+        problems.append(f"{where}: id {beyond[0]} is beyond the vocabulary of {vocabulary} (nearest: {vocabulary - 1})")
+    if not 1 <= len(words) <= positions:
+        problems.append(f"{where}: {len(words)} ids; the model has positions for 1 to {positions}")
+    if problems:
+        raise InputError(problems)
+    return [int(word) for word in words]
+
+
+def _id_tensors(model: Checkpoint, ids: list[int]) -> dict[str, Array]:
+    rows = {"word": ids, "position": list(range(len(ids))), "token_type": [0] * len(ids)}
+    return {f"{name}_ids": np.array([rows[name]], np.int64) for name in TABLES if name in model.weights}
+
+
+def inputs(model: Checkpoint, ids: list[int]) -> dict[str, Array]:
+    """Return what the graph of ``model`` is given: ids, tables and weights by tensor name."""
+    weights = {f"{name}_table" if name in TABLES else name: values for name, values in model.weights.items()}
+    return {**weights, **_id_tensors(model, ids)}
+
+
+def calibration_inputs(path: Path | None, model: Checkpoint, length: int) -> list[dict[str, Array]]:
+    """Return the ids of each sequence of a file, cut or filled up with its last id to ``length``."""
+    if path is None:
+        return []
+    sequences = _lines(path, model.vocabulary, model.positions)
+    return [_id_tensors(model, (ids + ids[-1:] * length)[:length]) for ids in sequences]

@@ -1,0 +1,209 @@
+"""A trained encoder from a folder: close to float where the machine's arithmetic allows it, wrong input refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from sim import hardware, simulate
+from sim.cli.app import app
+from sim.errors import InputError
+from sim.functional import host, masks, tokens
+from sim.functional.inference import block_mask, infer
+from sim.functional.quantize import EXP0, gelu_floor, softmax_floor
+from workloads import checkpoint, checkpoint_graph
+
+SIZES = {"layers": 2, "hidden": 64, "heads": 2, "ffn": 128, "vocabulary": 100, "positions": 40}
+
+
+def write_safetensors(path, tensors):
+    header, at = {}, 0
+    for name, values in tensors.items():
+        header[name] = {"dtype": "F32", "shape": list(values.shape), "data_offsets": [at, at + values.size * 4]}
+        at += values.size * 4
+    text = json.dumps(header).encode()
+    body = b"".join(np.ascontiguousarray(values, "<f4").tobytes() for values in tensors.values())
+    path.write_bytes(len(text).to_bytes(8, "little") + text + body)
+
+
+def model_tensors(kind, seed=0):
+    """Random weights under the names of the published models."""
+    rng = np.random.default_rng(seed)
+    wanted = checkpoint._wanted(kind, {**SIZES, "token_types": 2 if kind == "bert" else 0})
+    tensors = {}
+    for name, (source, shape, _) in wanted.items():
+        gain = ("norm" in name and name.endswith("weight")) * 1.0
+        spread = 1 / np.sqrt(shape[-1]) if len(shape) == 2 else 0.1
+        tensors[f"{kind}.{source}"] = (gain + spread * rng.standard_normal(shape)).astype(np.float32)
+    return tensors
+
+
+def write_model(folder, kind="bert", tensors=None, **config):
+    folder.mkdir(exist_ok=True)
+    sizes = {key: SIZES[name] for name, key in checkpoint.CONFIG_KEYS[kind].items() if name in SIZES}
+    content = {"model_type": kind, "type_vocab_size": 2, **sizes, **config}
+    (folder / "config.json").write_text(json.dumps(content))
+    write_safetensors(folder / "model.safetensors", model_tensors(kind) if tensors is None else tensors)
+    return folder
+
+
+def run(folder, hw, count=24, **options):
+    model = checkpoint.load(folder)
+    given = tokens.inputs(model, tokens.read_tokens(f"random:{count}", model.vocabulary, model.positions))
+    graph = checkpoint_graph.graph(model, count, **options)
+    return infer(graph, hw, given, epsilon=model.epsilon, head_dim=model.head_dim)
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert"])
+@pytest.mark.parametrize("name", ["gemmini_default", "gemmini_ibert"])
+def test_integer_inference_follows_float(tmp_path, kind, name):
+    # a tensor of normal values spread over 127 steps of its largest (about 4 sigma) has 1 % of rounding noise; some
+    # twenty roundings in a row, in quadrature, stay below 8 %
+    result = run(write_model(tmp_path / "model", kind), hardware.load(name))
+    assert 0 < result.error < 0.08
+    assert result.cosine > 0.995
+    assert result.overflows == 0
+    assert result.cycles == sum(op.cycles for op in result.ops)
+
+
+def test_a_floating_point_machine_is_float(tmp_path):
+    # float32 throughout: only the order of sums differs from numpy's
+    result = run(write_model(tmp_path / "model"), hardware.load("gemmini_fp32_4x4"), count=9)
+    assert result.error < 1e-5
+
+
+def test_the_integer_gelu_costs_resolution_but_never_overflows(tmp_path):
+    folder, hw = write_model(tmp_path / "model"), hardware.load("gemmini_ibert")
+    fused, exact = run(folder, hw, wide_gelu=False), run(folder, hw)
+    assert {op.kind for op in fused.ops} >= {"matmul+gelu", "matmul+softmax"}
+    assert fused.overflows == 0
+    assert exact.error < fused.error < 0.5
+    assert fused.cycles < exact.cycles
+
+
+def test_scale_floors_are_the_edge_of_int32():
+    assert 128 * EXP0 / softmax_floor(128) ** 2 < 2**31 < 128 * EXP0 / (0.9 * softmax_floor(128)) ** 2
+    assert gelu_floor(8.0) == pytest.approx(2 * gelu_floor(1.0))
+
+
+def test_host_operators_are_the_textbook_ones():
+    x = np.linspace(-4, 4, 41, dtype=np.float32)
+    from math import erf, sqrt
+
+    np.testing.assert_allclose(host.gelu(x), [v / 2 * (1 + erf(v / sqrt(2))) for v in x], atol=1e-6)
+    np.testing.assert_allclose(host.softmax(x[None]).sum(), 1, rtol=1e-6)
+    normed = host.layernorm(x[None], np.ones(41), np.zeros(41), 0.0)
+    assert abs(normed.mean()) < 1e-6
+    assert normed.std() == pytest.approx(1, rel=1e-5)
+
+
+def test_measured_masks_feed_the_simulator(tmp_path):
+    tensors = model_tensors("bert")
+    pruned = "bert.encoder.layer.0.intermediate.dense.weight"
+    tensors[pruned][:64] = 0  # half of the FFN's neurons
+    result = run(write_model(tmp_path / "model", tensors=tensors), hardware.load("gemmini_ibert"))
+    assert result.masks["L0.FF1"].mean() == 0.5
+    np.savez(tmp_path / "masks.npz", **result.masks)
+    measured = masks.load(tmp_path / "masks.npz", 16)
+    sizes = {"seq": 24, "hidden": 64, "heads": 2, "ffn": 128, "layers": 2}
+    dense = simulate("encoder-layer", "gemmini_ibert", **sizes)
+    sparse = simulate("encoder-layer", "gemmini_ibert", sparsity=measured, **sizes)
+    assert dense.totals["macs"] - sparse.totals["macs"] == 24 * 64 * 64
+    with pytest.raises(InputError, match="its mask"):
+        simulate("encoder-layer", "gemmini_ibert", sparsity=measured, **{**sizes, "ffn": 256})
+
+
+def test_a_block_with_anything_in_it_is_kept():
+    weights = np.zeros((33, 20), np.int8)
+    weights[32, 19] = 1
+    np.testing.assert_array_equal(block_mask(weights, 16), [[0, 0], [0, 0], [0, 1]])
+
+
+def test_the_command_reports_everything(tmp_path):
+    folder, out = write_model(tmp_path / "model"), tmp_path / "out"
+    line = ["infer", str(folder), "--tokens", "1,2,3,99", "--json", "-o", str(out)]
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 0, done.output
+    totals = json.loads(done.stdout)["totals"]
+    assert totals["tokens"] == 4
+    assert totals["cycles"] == totals["array_cycles"] + totals["host_cycles"]
+    assert np.load(out / "output.npy").shape == (4, 64)
+    assert json.loads((out / "infer.json").read_text())["totals"] == totals
+    sequences = tmp_path / "ids.txt"
+    sequences.write_text("1 2 3\n5,6,7,8\n")
+    plain = CliRunner().invoke(app, ["infer", str(folder), "--tokens", str(sequences), "--calibrate", str(sequences)])
+    assert plain.exit_code == 0, plain.output
+    assert "against float" in plain.output
+
+
+BROKEN = {
+    "missing": (lambda t: t.pop("bert.encoder.layer.1.output.dense.weight"), "is missing"),
+    "shape": (lambda t: t.update({"bert.embeddings.LayerNorm.bias": np.zeros(63, np.float32)}), r"shape \(63,\)"),
+    "nan": (lambda t: t["bert.encoder.layer.0.output.dense.bias"].fill(np.nan), "64 values that are no finite"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_broken_weights_are_named(tmp_path, what):
+    tensors = model_tensors("bert")
+    breaks, message = BROKEN[what]
+    breaks(tensors)
+    with pytest.raises(InputError, match=message):
+        checkpoint.load(write_model(tmp_path / "model", tensors=tensors))
+
+
+def test_all_problems_come_at_once(tmp_path):
+    tensors = model_tensors("bert")
+    for breaks, _ in BROKEN.values():
+        breaks(tensors)
+    with pytest.raises(InputError) as refused:
+        checkpoint.load(write_model(tmp_path / "model", tensors=tensors))
+    assert len(refused.value.problems) == 3
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_type": "brt"}, "did you mean 'bert'"),
+        ({"hidden_act": "relu"}, "is not GELU"),
+        ({"num_attention_heads": 7}, "do not split into 7 heads"),
+        ({"num_hidden_layers": 0}, "whole number >= 1"),
+        ({"position_embedding_type": "relative_key"}, "only 'absolute'"),
+    ],
+)
+def test_unknown_architectures_are_refused(tmp_path, config, message):
+    with pytest.raises(InputError, match=message):
+        checkpoint.load(write_model(tmp_path / "model", **config))
+
+
+def test_damaged_files_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        checkpoint.load(tmp_path / "nowhere")
+    folder = write_model(tmp_path / "model")
+    weights = folder / "model.safetensors"
+    whole = weights.read_bytes()
+    for content, message in (
+        (whole[:-4], "data_offsets"),
+        (b"\xff" * 32, "no safetensors"),
+        (whole[:4], "no safetensors"),
+    ):
+        weights.write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            checkpoint.load(folder)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(InputError, match="no JSON"):
+        checkpoint.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("1,x", "'x'"), ("5,100", "beyond the vocabulary of 100"), ("random:41", "1 to 40"), ("1," * 41, "41 ids")],
+)
+def test_bad_tokens_are_refused(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        tokens.read_tokens(text, 100, 40)
+    line = ["infer", str(write_model(tmp_path / "model")), "--tokens", text]
+    assert isinstance(CliRunner().invoke(app, line).exception, InputError)

@@ -1,0 +1,220 @@
+"""Trained encoders from a folder on disk: BERT and DistilBERT in the Hugging Face layout, safetensors weights.
+
+Nothing is fetched. Names and shapes are those of the published models; a prefix such as ``bert.`` is taken off.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.errors import InputError, did_you_mean
+from workloads import checkpoint_safetensors
+
+Weights = dict[str, npt.NDArray[np.float32]]
+
+CONFIG_KEYS = {
+    "bert": {
+        "layers": "num_hidden_layers",
+        "hidden": "hidden_size",
+        "heads": "num_attention_heads",
+        "ffn": "intermediate_size",
+        "vocabulary": "vocab_size",
+        "positions": "max_position_embeddings",
+        "token_types": "type_vocab_size",
+    },
+    "distilbert": {
+        "layers": "n_layers",
+        "hidden": "dim",
+        "heads": "n_heads",
+        "ffn": "hidden_dim",
+        "vocabulary": "vocab_size",
+        "positions": "max_position_embeddings",
+    },
+}
+"""Model type of config.json -> our name of a size -> its key there."""
+
+LAYER_NAMES = {
+    "bert": (
+        "encoder.layer.{}.",
+        {
+            "matmul_Q": "attention.self.query",
+            "matmul_K": "attention.self.key",
+            "matmul_V": "attention.self.value",
+            "W_out": "attention.output.dense",
+            "layernorm1": "attention.output.LayerNorm",
+            "FF1": "intermediate.dense",
+            "FF2": "output.dense",
+            "layernorm2": "output.LayerNorm",
+        },
+    ),
+    "distilbert": (
+        "transformer.layer.{}.",
+        {
+            "matmul_Q": "attention.q_lin",
+            "matmul_K": "attention.k_lin",
+            "matmul_V": "attention.v_lin",
+            "W_out": "attention.out_lin",
+            "layernorm1": "sa_layer_norm",
+            "FF1": "ffn.lin1",
+            "FF2": "ffn.lin2",
+            "layernorm2": "output_layer_norm",
+        },
+    ),
+}
+"""Model type -> prefix of a layer, our operator -> its module there."""
+
+OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+GELU_NAMES = ("gelu", "gelu_new", "gelu_pytorch_tanh")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained encoder. ``weights``: "word", "position", "token_type" [rows, hidden]; per operator such as
+
+    "L0.FF1" its ".weight" [in, out] and ".bias" [out] (LayerNorm: both [hidden]), "embed_norm.*" likewise.
+    """
+
+    name: str
+    layers: int
+    hidden: int
+    heads: int
+    ffn: int
+    vocabulary: int
+    positions: int
+    token_types: int
+    epsilon: float
+    weights: Weights
+
+    @property
+    def head_dim(self) -> int:
+        """Elements of one attention head."""
+        return self.hidden // self.heads
+
+
+def load(folder: str | Path) -> Checkpoint:
+    """Return the model of a folder with config.json and model.safetensors (or shards with their index).
+
+    Raises InputError listing everything that is missing, misshapen, not a number, or unknown.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder; it must hold config.json and model.safetensors")
+    config = _json(path / "config.json")
+    kind = _architecture(config, path)
+    sizes = _sizes(config, kind, path)
+    raw = _without_prefix(_tensors(path), kind)
+    wanted = _wanted(kind, sizes)
+    weights, problems = {}, []
+    for name, (source, shape, turned) in wanted.items():
+        if source not in raw:
+            problems.append(f"{path}: tensor {source!r} is missing{did_you_mean(source, raw)}")
+            continue
+        found = raw[source]
+        if found.shape != shape:
+            problems.append(f"{path}: tensor {source!r} has shape {found.shape}; config.json makes it {shape}")
+        elif not np.isfinite(found).all():
+            bad = int((~np.isfinite(found)).sum())
+            problems.append(f"{path}: tensor {source!r} holds {bad} values that are no finite numbers (NaN, infinity)")
+        else:
+            values = found.astype(np.float32)
+            weights[name] = np.ascontiguousarray(values.T if turned else values)
+    if problems:
+        raise InputError(problems)
+    epsilon = float(config.get("layer_norm_eps", 1e-12))
+    return Checkpoint(name=path.resolve().name, epsilon=epsilon, weights=weights, **sizes)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must hold one JSON object")
+    return content
+
+
+def _architecture(config: dict[str, Any], path: Path) -> str:
+    kind = str(config.get("model_type", ""))
+    problems = []
+    if kind not in CONFIG_KEYS:
+        problems.append(f"{path}: unknown architecture model_type {kind!r}{did_you_mean(kind, CONFIG_KEYS)}")
+    activation = config.get("hidden_act", config.get("activation", "gelu"))
+    if activation not in GELU_NAMES:
+        problems.append(f"{path}: activation {activation!r} is not GELU{did_you_mean(str(activation), GELU_NAMES)}")
+    if config.get("position_embedding_type", "absolute") != "absolute":
+        problems.append(f"{path}: position_embedding_type {config['position_embedding_type']!r}: only 'absolute'")
+    if problems:
+        raise InputError(problems)
+    return kind
+
+
+def _sizes(config: dict[str, Any], kind: str, path: Path) -> dict[str, int]:
+    sizes, problems = {"token_types": 0}, []
+    for name, key in CONFIG_KEYS[kind].items():
+        value = config.get(key)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            problems.append(f"{path}: config.json: {key} is {value!r}, must be a whole number >= 1")
+        else:
+            sizes[name] = value
+    if not problems and sizes["hidden"] % sizes["heads"]:
+        problems.append(
+            f"{path}: config.json: {sizes['hidden']} hidden elements do not split into {sizes['heads']} heads"
+        )
+    if problems:
+        raise InputError(problems)
+    return sizes
+
+
+def _tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
+    index = path / "model.safetensors.index.json"
+    names = ["model.safetensors"]
+    if index.exists():
+        names = sorted({str(name) for name in _json(index).get("weight_map", {}).values()})
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    for name in names:
+        tensors.update(checkpoint_safetensors.read(path / name))
+    return tensors
+
+
+def _without_prefix(tensors: dict[str, npt.NDArray[Any]], kind: str) -> dict[str, npt.NDArray[Any]]:
+    plain = {}
+    for name, values in tensors.items():
+        short = name.removeprefix(f"{kind}.")
+        for old, new in OLD_NAMES.items():
+            short = short.removesuffix(old) + new if short.endswith(old) else short
+        plain[short] = values
+    return plain
+
+
+def _wanted(kind: str, sizes: dict[str, int]) -> dict[str, tuple[str, tuple[int, ...], bool]]:
+    """Our name -> (name in the file, shape there, transposed)."""
+    hidden, ffn = sizes["hidden"], sizes["ffn"]
+    tables = {"word": ("word_embeddings", sizes["vocabulary"]), "position": ("position_embeddings", sizes["positions"])}
+    if sizes["token_types"]:
+        tables["token_type"] = ("token_type_embeddings", sizes["token_types"])
+    wanted: dict[str, tuple[str, tuple[int, ...], bool]] = {
+        name: (f"embeddings.{source}.weight", (rows, hidden), False) for name, (source, rows) in tables.items()
+    }
+    for part in ("weight", "bias"):
+        wanted[f"embed_norm.{part}"] = (f"embeddings.LayerNorm.{part}", (hidden,), False)
+    prefix, modules = LAYER_NAMES[kind]
+    for layer in range(sizes["layers"]):
+        for op, module in modules.items():
+            rows, cols = (ffn, hidden) if op == "FF1" else (hidden, ffn) if op == "FF2" else (hidden, hidden)
+            source = prefix.format(layer) + module
+            if op.startswith("layernorm"):
+                rows = hidden
+                wanted[f"L{layer}.{op}.weight"] = (f"{source}.weight", (hidden,), False)
+            else:
+                wanted[f"L{layer}.{op}.weight"] = (f"{source}.weight", (rows, cols), True)
+            wanted[f"L{layer}.{op}.bias"] = (f"{source}.bias", (rows,), False)
+    return wanted

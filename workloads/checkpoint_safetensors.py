@@ -1,0 +1,56 @@
+"""Read safetensors files: 8 bytes of header length, a JSON header, raw little-endian data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.errors import InputError, did_you_mean
+
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "u1"}
+LENGTH_BYTES = 8
+
+
+def read(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return every tensor of a file by name; BF16 becomes float32. Raises InputError for a damaged file."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    length = int.from_bytes(data[:LENGTH_BYTES], "little")
+    start = LENGTH_BYTES + length
+    if len(data) < LENGTH_BYTES or start > len(data):
+        raise InputError(f"{path}: no safetensors file: its header would be {length} bytes, the file has {len(data)}")
+    try:
+        header = json.loads(data[LENGTH_BYTES:start])
+    except ValueError as error:
+        raise InputError(f"{path}: no safetensors file: its header is no JSON ({error})") from error
+    tensors, problems = {}, []
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        try:
+            tensors[name] = _tensor(data, start, entry)
+        except (KeyError, TypeError, ValueError) as error:
+            problems.append(f"{path}: tensor {name!r}: {error}")
+    if problems:
+        raise InputError(problems)
+    return tensors
+
+
+def _tensor(data: bytes, start: int, entry: dict[str, Any]) -> npt.NDArray[Any]:
+    kind, shape = entry["dtype"], tuple(entry["shape"])
+    if kind not in DTYPES:
+        raise ValueError(f"unknown dtype {kind!r}{did_you_mean(kind, DTYPES)}")
+    dtype = np.dtype(DTYPES[kind])
+    first, last = entry["data_offsets"]
+    wanted = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if not 0 <= first <= last <= len(data) - start or last - first != wanted:
+        there = len(data) - start
+        raise ValueError(f"data_offsets {first}..{last} do not hold {wanted} bytes of {kind}{shape} in {there} bytes")
+    values = np.frombuffer(data, dtype, count=wanted // dtype.itemsize, offset=start + first).reshape(shape)
+    return (values.astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else values
