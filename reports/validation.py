@@ -54,8 +54,8 @@ def validation(axes: Axes, rows: pd.DataFrame) -> Axes:
     axes.set_ylabel("simulated cycles")
     exact = (shown["cycles_measured"] == shown["cycles_simulated"]).mean()
     left_out = len(rows) - len(shown)
-    title = f"{len(shown):,} rows, {exact:.1%} exact to the cycle"
-    axes.set_title(title + (f"; {left_out} without cycles left out" if left_out else ""))
+    title = f"{len(shown):,} rows, {exact:.2%} exact to the cycle"
+    axes.set_title(title + (f"; {left_out} that have no cycles left out" if left_out else ""))
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return axes
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from sim.errors import InputError as InputError
     from sim.graph import Graph as Graph
     from sim.hardware import Hardware as Hardware
+    from sim.mapping import search as search
     from sim.pipeline import simulate as simulate
     from sim.result import Result as Result
-    from sim.mapping import search as search
     from sim.sweeps import sweep as sweep
 
 _HOME = {

@@ -44,6 +44,7 @@ def infer(
 ) -> None:
     """Run a trained encoder with integer arithmetic on a machine; report cycles and the difference from float."""
     from sim.functional.inference import infer as run_inference
+    from sim.functional.jit import is_compiled
     from sim.functional.tokens import calibration_inputs, inputs, read_tokens
     from sim.hardware import load as load_machine
     from workloads import checkpoint, checkpoint_graph
@@ -54,6 +55,8 @@ def infer(
     ids = read_tokens(tokens, model.vocabulary, model.positions, seed)
     further = calibration_inputs(calibrate, model, len(ids))
     graph = checkpoint_graph.graph(model, len(ids), wide_gelu=gelu == "host")
+    if not is_compiled():
+        typer.echo("carat: compiling the executor (once after each installation or change) ...", err=True)
     with common.progress_bar(f"{model.name} on {machine.name}") as progress:
         result = run_inference(
             graph,

@@ -21,13 +21,19 @@ SOURCES = (ROOM / "arithmetic.py", ROOM / "counts.py", *sorted(ROOM.glob("kernel
 
 SOURCE_KEY = hashlib.sha256(b"\0".join(path.read_bytes() for path in SOURCES)).hexdigest()[:16]
 
+FOLDER = COMPILE_CACHE.parent / f"functional-{SOURCE_KEY}"
+
+
+def is_compiled() -> bool:
+    """True when this very source has been compiled and cached before (or compilation is switched off)."""
+    return bool(numba.config.DISABLE_JIT) or any(FOLDER.rglob("*.nbc"))
+
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile ``function`` with numba, cached beside the timing core's code."""
-    folder = COMPILE_CACHE.parent / f"functional-{SOURCE_KEY}"
     settings: Any = numba.config
     before = settings.CACHE_DIR
-    settings.CACHE_DIR = str(folder)
+    settings.CACHE_DIR = str(FOLDER)
     try:
         return numba.njit(cache=True)(function)
     finally:

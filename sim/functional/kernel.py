@@ -5,6 +5,10 @@ inside that interval, and what it writes must not be in motion on behalf of anot
 data (`GARBLED`) and the clash is noted. A correct schedule has no such clash, because the reservation station lets a
 dependant issue only after the completion it waits for; so at one and the same cycle begins come before ends. Inside
 a queue the hardware keeps program order, and the order of issue counts.
+
+DRAM is read when a load ends and written when a store ends: a timeline knows nothing of the bytes that are still on
+their way behind a store's completion, so a fence that a program forgot between a store and the load of the same bytes
+shows only when the load ends before the store does.
 """
 
 from __future__ import annotations

@@ -48,10 +48,7 @@ def conv_rows(work: Conv, tile: ConvTile, hw: Hardware) -> tuple[int, int]:
     irows, icols = blocks_of(irows, work.input_dilation), blocks_of(icols, work.input_dilation)
     image = (irows >> work.downsample) * (icols >> work.downsample)
     in_blocks, out_blocks = blocks_of(kchs, hw.dim), blocks_of(ochs, hw.dim)
-    if work.trans_input_3120:
-        input_rows = blocks_of(batches, hw.dim) * kchs * image
-    else:
-        input_rows = in_blocks * batches * image
+    input_rows = blocks_of(batches, hw.dim) * kchs * image if work.trans_input_3120 else in_blocks * batches * image
     weight_rows = kcols * krows * (in_blocks * ochs if work.trans_weight_0132 else out_blocks * kchs)
     return input_rows + weight_rows, out_blocks * batches * orows * ocols
 

@@ -1,4 +1,4 @@
-"""Speed of the simulator: `make bench`. Figures are ratios where a ratio is possible; nothing here is a correctness test.
+"""Speed of the simulator: `make bench`. Ratios where a ratio is possible; nothing here is a correctness test.
 
 The peers' CPU seconds for one BERT-base encoder layer at 128 tokens were measured on a machine of two cores
 (docs/BENCHMARKS.md names them); a ratio against them holds only as far as this machine is like that one.

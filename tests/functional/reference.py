@@ -49,7 +49,8 @@ def layernorm(x, scale):
     n = x.shape[1]
     mean = truncated(wrap(x.sum(axis=1, keepdims=True)), n)
     variance = truncated(wrap(wrap((x - mean) ** 2).sum(axis=1, keepdims=True)), n)
-    deviation = np.maximum(np.floor(np.sqrt(variance.astype(np.float64))), 1)
+    # an int32 overflow can make it negative: C's root has no value there, the executor takes 1
+    deviation = np.maximum(np.floor(np.sqrt(np.maximum(variance, 0).astype(np.float64))), 1)
     return scale_int8(np.rint((x - mean) / deviation), scale)
 
 
