@@ -26,7 +26,8 @@ FOLDER = COMPILE_CACHE.parent / f"functional-{SOURCE_KEY}"
 
 def is_compiled() -> bool:
     """True when this very source has been compiled and cached before (or compilation is switched off)."""
-    return bool(numba.config.DISABLE_JIT) or any(FOLDER.rglob("*.nbc"))
+    settings: Any = numba.config
+    return bool(settings.DISABLE_JIT) or any(FOLDER.rglob("*.nbc"))
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -26,7 +26,7 @@ SPARE_BYTES = 1 << 16
 SLOTS = 512
 """Commands that may be between issue and completion; the reservation stations hold fewer than 64 per class."""
 
-EX = 1
+LD, EX, ST = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -133,11 +133,18 @@ def order(times: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
     """Return the events of a timeline in order: command * 2 for its issue, command * 2 + 1 for its completion.
 
     Sorted by cycle; in one cycle issues come before completions (a dependant may issue only in the cycle after a
-    completion), then in program order. A command that completes on issue ends right there.
+    completion), then in program order. A command that completes on issue ends right there. Stores, and loads from
+    DRAM, move their data in order; only their completions may overtake each other at the one completion port. So when
+    a later one has completed, the data of an earlier one had been moved too.
     """
     issue, complete = times["t_issue"], times["t_complete"]
     number = np.arange(len(times), dtype=np.int64)
     ends = np.where(complete < 0, issue, complete)
+    moves = times["funct"] != 0
+    for path in (times["queue"] == ST, (times["queue"] == LD) & (times["rs1"] != 0)):
+        inside = np.flatnonzero(path & moves)
+        inside = inside[np.argsort(issue[inside], kind="stable")]
+        ends[inside] = np.minimum.accumulate(ends[inside][::-1])[::-1]
     cycle = np.concatenate([issue, ends])
     event = np.concatenate([2 * number, 2 * number + 1])
     return np.asarray(event[np.lexsort((event >> 1, event & 1, cycle))], dtype=np.int64)
