@@ -134,8 +134,8 @@ def order(times: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
 
     Sorted by cycle; in one cycle issues come before completions (a dependant may issue only in the cycle after a
     completion), then in program order. A command that completes on issue ends right there. Stores, and loads from
-    DRAM, move their data in order; only their completions may overtake each other at the one completion port. So when
-    a later one has completed, the data of an earlier one had been moved too.
+    DRAM, move their data in program order; only their completions may overtake each other at the one completion port.
+    So when a later one has completed, the data of an earlier one had been moved too.
     """
     issue, complete = times["t_issue"], times["t_complete"]
     number = np.arange(len(times), dtype=np.int64)
@@ -143,7 +143,6 @@ def order(times: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
     moves = times["funct"] != 0
     for path in (times["queue"] == ST, (times["queue"] == LD) & (times["rs1"] != 0)):
         inside = np.flatnonzero(path & moves)
-        inside = inside[np.argsort(issue[inside], kind="stable")]
         ends[inside] = np.minimum.accumulate(ends[inside][::-1])[::-1]
     cycle = np.concatenate([issue, ends])
     event = np.concatenate([2 * number, 2 * number + 1])
