@@ -28,10 +28,10 @@ lint: $(BIN)/carat
 
 test: $(BIN)/carat lint
 	$(BIN)/python -m sim --help >/dev/null
-	$(BIN)/pytest -m "not long" -n $(JOBS)
+	$(BIN)/pytest -m "not long" -n $(JOBS) --hypothesis-profile=ci # the same random cases each time
 
 test-long: $(BIN)/carat
-	CARAT_EXAMPLES=5000 $(BIN)/pytest -n $(JOBS)
+	CARAT_EXAMPLES=5000 $(BIN)/pytest -n $(JOBS) # other random cases each time
 
 bench: $(BIN)/carat
 	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only

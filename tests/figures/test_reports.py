@@ -119,7 +119,7 @@ def test_validation_counts_what_it_leaves_out(tmp_path: Path) -> None:
     (tmp_path / "v.json").write_text(json.dumps({"rows": rows}))
     axes = Figure().subplots()
     validation.validation(axes, validation.read_rows(tmp_path / "v.json"))
-    assert axes.get_title() == "2 rows, 50.0% exact to the cycle; 2 without cycles left out"
+    assert axes.get_title() == "2 rows, 50.00% exact to the cycle; 2 that have no cycles left out"
     assert axes.get_xscale() == axes.get_yscale() == "log"
     validation.main([str(tmp_path / "v.json"), "-o", str(tmp_path / "v.png")])
     assert (tmp_path / "v.png").stat().st_size > 1000
