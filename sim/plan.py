@@ -19,26 +19,22 @@ from fnmatch import fnmatchcase
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from sim.cache import PAGE_BYTES, alike
+from sim.cache import alike
 from sim.errors import InputError, did_you_mean
 from sim.graph import Graph, Op, View
-from sim.graph_rules import DTYPE_BYTES
 from sim.lower import lower
 from sim.lower.encoder import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
 from sim.lower.work import DEFAULT_SCALE, BlockSparseMatmul, Matmul, Norm, Operand, ResidualAdd, Work
+from sim.placement import Role, element_bytes, place, role, whole_pages
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.sparsity.spec import Sparsity
 
 Engine = Literal["array", "host"]
-Role = Literal["element", "accumulator", "other"]
 
 BERT_SCALES = {"softmax": SOFTMAX_BERT_SCALE, "igelu": GELU_BERT_SCALE}
 """Scales of the I-BERT polynomials; a graph gives none, and they move values, not cycles."""
-
-BASE_ADDRESS = 0x20010000
-"""Tensors lie 4-KiB aligned from BASE_ADDRESS in graph order, as in the recorded programs (PROGRAMS.md)."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +85,16 @@ class _Planner:
 
     def role(self, view: View) -> Role:
         dtype = self.graph.tensors[view.tensor].dtype
-        return _role(dtype, self.hw)
+        return role(dtype, self.hw)
 
     def operand(self, view: View, batch: int) -> Operand:
-        width = _element_bytes(self.graph.tensors[view.tensor].dtype, self.hw)
+        width = element_bytes(self.graph.tensors[view.tensor].dtype, self.hw)
         start = view.offset + (batch * view.batch_stride if view.batch > 1 else 0)
         return Operand(self.addresses[view.tensor] + start * width, view.row_stride)
 
     def place_index(self, size_bytes: int) -> int:
         address = self.free_address
-        self.free_address += ceil(size_bytes / PAGE_BYTES) * PAGE_BYTES
+        self.free_address += whole_pages(size_bytes)
         self.index_addresses.append(address)
         return address
 
@@ -288,7 +284,7 @@ def plan(
     _check_request(graph, chosen, mapping or {})
     if sparsity is not None:
         sparsity.check(graph, hw.dim)
-    addresses, free = _addresses(graph, hw)
+    addresses, free = place(graph, hw)
     planner = _Planner(graph, hw, chosen, sparsity, mapping or {}, addresses, free)
     steps = planner.steps()
     refused = [*planner.refused, *_unpriced(steps, hw), *_misfits(steps, hw, mapping or {})]
@@ -381,26 +377,6 @@ def _by_reason(refused: list[tuple[str, str]], hw: Hardware) -> list[str]:
         plural = "s" if len(hit) > 1 else ""
         lines.append(f"operator{plural} {', '.join(hit[:2])}{more} cannot run on {hw.name}: {reason}")
     return lines
-
-
-def _role(dtype: str, hw: Hardware) -> Role:
-    if dtype in ("int8", hw.array.input_type):
-        return "element"
-    return "accumulator" if dtype in ("int32", hw.array.acc_type) else "other"
-
-
-def _element_bytes(dtype: str, hw: Hardware) -> int:
-    widths = {"element": hw.input_bytes, "accumulator": hw.acc_bytes}
-    return int(widths.get(_role(dtype, hw), DTYPE_BYTES[dtype]))
-
-
-def _addresses(graph: Graph, hw: Hardware) -> tuple[dict[str, int], int]:
-    """Return each tensor's DRAM address and the first free one behind them."""
-    addresses, address = {}, BASE_ADDRESS
-    for tensor in graph.tensors.values():
-        addresses[tensor.name] = address
-        address += ceil(tensor.elements * _element_bytes(tensor.dtype, hw) / PAGE_BYTES) * PAGE_BYTES
-    return addresses, address
 
 
 def _matmul(work: Matmul | BlockSparseMatmul) -> Matmul:

@@ -7,11 +7,7 @@ behind in k. Order of each machine, outer to inner: A k, i; B k, j; D j, i; exec
 import numpy as np
 from numba import njit
 
-LDA = 0
-LDB = 1
-LDD = 2
-EX = 3
-ST = 4
+LDA, LDB, LDD, EX, ST = range(5)
 
 SIGN = 1 << 31
 LAYERNORM = 2

@@ -22,10 +22,10 @@ from sim.functional import host
 from sim.functional.machine import Machine
 from sim.functional.quantize import largest_magnitudes, quantized, scales
 from sim.graph import Graph, Op, View
-from sim.graph_rules import DTYPE_BYTES
 from sim.lower import lower
 from sim.lower.work import Matmul, ResidualAdd, Work
-from sim.plan import BASE_ADDRESS, Step, plan
+from sim.placement import BASE_ADDRESS, place
+from sim.plan import Step, plan
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int, str], None]
 
-PAGE_BYTES = 4096
 ERF_A = -0.2888
 """Leading coefficient of I-BERT's error function (papers.md 6)."""
 
@@ -102,7 +101,7 @@ class _Run:
         self.graph, self.hw = graph, hw
         self.given, self.epsilon, self.head_dim = given, epsilon, head_dim
         self.ops = {op.name: op for op in graph.ops}
-        self.addresses, end = _addresses(graph, hw)
+        self.addresses, end = place(graph, hw)
         self.machine = Machine(hw, end - BASE_ADDRESS, BASE_ADDRESS)
         self.scale: dict[str, float] = {}
         self.host_values = dict(given)
@@ -221,17 +220,6 @@ class _Run:
 def _single(scale: float) -> float:
     """A scale of exactly 1 where it is meant to be 1: the mvin scaler passes such rows at full speed."""
     return 1.0 if abs(scale - 1.0) < 1e-6 else scale
-
-
-def _addresses(graph: Graph, hw: Hardware) -> tuple[dict[str, int], int]:
-    """Where `sim.plan` puts each tensor, and the first byte behind the last one."""
-    widths = {"int8": hw.input_bytes, "int32": hw.acc_bytes}
-    addresses, at = {}, BASE_ADDRESS
-    for tensor in graph.tensors.values():
-        addresses[tensor.name] = at
-        width = widths.get(tensor.dtype, DTYPE_BYTES[tensor.dtype])
-        at += -(-tensor.elements * width // PAGE_BYTES) * PAGE_BYTES
-    return addresses, at
 
 
 def infer(
