@@ -8,10 +8,6 @@ the sweep resumable: points it holds are not simulated again, rows come back bit
 from __future__ import annotations
 
 import itertools
-import multiprocessing
-import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import (
@@ -24,7 +20,6 @@ from concurrent.futures import (
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -271,19 +266,10 @@ def _worker(point: Point) -> Outcome:
     return _outcome(simulate_point, point)
 
 
-def _begin_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it: nobody else would end a worker whose parent was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        sentinel = parent.sentinel
-        threading.Thread(target=lambda: (wait_for([sentinel]), os._exit(1)), daemon=True).start()
-
-
 def _executor(jobs: int, points: int) -> Executor:
     if jobs == 1:
         return ThreadPoolExecutor(1)
-    return workers.pool(min(jobs, points), _begin_worker)
+    return workers.pool(min(jobs, points), workers.follow_parent)
 
 
 def _futures(queue: deque[tuple[int, Point]], jobs: int) -> Iterator[tuple[int, Point, Future[Outcome]]]:

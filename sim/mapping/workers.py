@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 
 from sim import workers
 from sim.errors import CaratError, InputError
@@ -32,7 +27,7 @@ class Workers:
         if self.jobs == 1 or len(tasks) == 1:
             return [task.run() for task in tasks]
         if self._pool is None:
-            self._pool = workers.pool(self.jobs, _begin)
+            self._pool = workers.pool(self.jobs, workers.follow_parent)
         try:
             return list(self._pool.map(Task.run, tasks))
         except BrokenProcessPool as error:
@@ -52,12 +47,3 @@ class Workers:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _begin() -> None:
-    """Leave Ctrl-C to the parent, and end with it: nobody else would end a worker whose parent was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        sentinel = parent.sentinel
-        threading.Thread(target=lambda: (wait([sentinel]), os._exit(1)), daemon=True).start()
