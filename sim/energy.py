@@ -14,7 +14,7 @@ accumulator          one access of a row's width per ACC_READ_ROWS and ACC_WRITE
 special_function     DIM float32 multiplications per SCALE_ROWS, DIM normaliser steps per
                      NORMALIZE_ROWS
 dram                 every byte requested, masked or not: DRAM_READ_BYTES and DRAM_WRITE_BYTES
-l2                   one access of a beat's width per BUS_READ_BEATS and BUS_WRITE_BEATS, if there is an L2
+l2                   one access of a beat's width per L2_BANK_ACCESSES (reads, writes, refills, evictions)
 host                 one in-order core, per host cycle
 leakage              static power of PEs, scratchpad, accumulator and L2 over all cycles (no figure is
                      known for the host)
@@ -60,8 +60,7 @@ COUNTERS = (
     "NORMALIZE_ROWS",
     "DRAM_READ_BYTES",
     "DRAM_WRITE_BYTES",
-    "BUS_READ_BEATS",
-    "BUS_WRITE_BEATS",
+    "L2_BANK_ACCESSES",
 )
 """Counters that cost energy."""
 
@@ -125,7 +124,7 @@ def _register_bits(count: Mapping[str, int], hw: Hardware) -> int:
 def _l2_pj(count: Mapping[str, int], hw: Hardware, table: EnergyTable, level: Level) -> float:
     if not hw.memory.l2_bytes:
         return 0.0
-    bits = 8 * hw.dma.bus_bytes * (count["BUS_READ_BEATS"] + count["BUS_WRITE_BEATS"])
+    bits = 8 * hw.dma.bus_bytes * count["L2_BANK_ACCESSES"]
     return bits * table.sram_pj_per_bit("l2", hw.memory.l2_bytes, hw.dim, level)
 
 

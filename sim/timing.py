@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sim.core import engine, explain, machine
 from sim.core.events import Cause, Event
+from sim.core.l2_state import LINE_BITS, MEM_CYCLES, WAYS
 from sim.core.params import BANKS, RING, XACTS
 from sim.core.reservation import SLOTS, TIMELINE
 from sim.errors import Hang, InputError
@@ -71,10 +72,6 @@ def _limits(hw: Hardware) -> None:
         for name, value, most in limits
         if value > most
     ]
-    if hw.memory.l2_bytes:
-        problems.append(
-            f"{hw.name}: memory.l2_bytes = {hw.memory.l2_bytes}: the timing core has no L2; nearest legal value 0"
-        )
     if hw.accumulator.scale_units != "per_lane":
         problems.append(
             f"{hw.name}: accumulator.scale_units = {hw.accumulator.scale_units}: the timing core knows one scale unit "
@@ -93,6 +90,8 @@ def parameters(hw: Hardware) -> dict[str, int]:
     """Return the integers of `sim.core.params.PARAMS` for a machine. Raises InputError beyond the core's limits."""
     _limits(hw)
     a, s, c, d = hw.array, hw.scratchpad, hw.accumulator, hw.dma
+    # Parameters.scala of the cache: enough MSHRs for its own idea of a memory round trip, and two for other channels
+    mshrs = max(2, -(-MEM_CYCLES * d.bus_bytes // (1 << LINE_BITS)))
     address_bits = max(hw.sp_rows, hw.acc_rows).bit_length() - 1
     read = _pace(d.bus_bytes, hw.memory.read_bytes_per_cycle)
     write = _pace(d.bus_bytes, hw.memory.write_bytes_per_cycle)
@@ -155,6 +154,9 @@ def parameters(hw: Hardware) -> dict[str, int]:
         "read_den": read.denominator,
         "write_num": write.numerator,
         "write_den": write.denominator,
+        "l2_sets": hw.memory.l2_bytes // (WAYS << LINE_BITS),
+        "l2_mshrs": mshrs,
+        "l2_queued": max(mshrs + 2, MEM_CYCLES - mshrs - 2),
         "stall_limit": STALL_CYCLES
         + 4 * hw.memory.latency_cycles
         + 1000 * (int(read) + int(write))
@@ -184,12 +186,14 @@ def run(
     commands = np.ascontiguousarray(program, dtype=COMMAND)
     if not (commands["funct"] != Funct.FENCE).any():
         raise InputError("program: holds no command; a program needs at least one command before its fence")
-    state = machine.build(parameters(hw), phase, written_rows)
+    numbers = parameters(hw)
+    state = machine.build(numbers, phase, written_rows)
+    lines = np.zeros(numbers["l2_sets"] * WAYS, np.int64)
     sections = np.zeros(int((commands["funct"] == Funct.FENCE).sum()) + 1, np.int64)
     rows = 1024 if timeline else 0
     while True:
         times = np.zeros(rows, TIMELINE).view(np.recarray)
-        status = engine.run(state, commands.view(np.recarray), sections, times, clock == "leap")
+        status = engine.run(state, commands.view(np.recarray), sections, times, lines, clock == "leap")
         if status == engine.HANG:
             raise Hang(f"{hw.name}: the program never ends\n{explain.describe(state, len(commands))}")
         written = int(state[0].rs.rows)
@@ -197,7 +201,8 @@ def run(
             break
         # the loop unrollers decide how many commands there are: run again with room for all of them
         rows = written
-        state = machine.build(parameters(hw), phase, written_rows)
+        state = machine.build(numbers, phase, written_rows)
+        lines[:] = 0
         sections[:] = 0
     m = state[0]
     ends = sections[: int(m.fe.sections)]

@@ -46,6 +46,7 @@ def machine(seed: int) -> Hardware:
     sp_blocks = max(one(8, 16, 32), 2 * acc_banks * acc_blocks // sp_banks, 4)
     read_delay = one(1, 2, 4, 6)
     bus = one(8, 16, 32)
+    l2_bytes = one(0, 0, 1024, 4096, 65536)  # small ones, so that lines are evicted
     acc_single = one(False, True)
     command = one(1, 1, 2, 7, 30)
     overrides: dict[str, object] = {
@@ -73,7 +74,7 @@ def machine(seed: int) -> Hardware:
         "accumulator.latency_cycles": one(2, 2, 3),
         "accumulator.scale_latency_cycles": one(1, 4, 8, 11),
         "dma.bus_bytes": bus,
-        "dma.max_request_bytes": bus * one(1, 2, 4),
+        "dma.max_request_bytes": min(bus * one(1, 2, 4), 64) if l2_bytes else bus * one(1, 2, 4),
         "dma.max_in_flight_requests": one(2, 4, 16, 64),
         "dma.mvin_scale_latency_cycles": one(1, 3, 4),
         "dma.mvin_scale_units": one("none", "per_lane", 1, 4),
@@ -88,6 +89,7 @@ def machine(seed: int) -> Hardware:
         "features.max_pool": one(False, True),
         "features.training_convs": one(False, True),
         "features.first_layer_optimizations": one(False, True),
+        "memory.l2_bytes": l2_bytes,
         "memory.latency_cycles": one(1, 2, 10, 40, 200),
         "memory.read_bytes_per_cycle": one(1.0, 5.3, 16.0, 64.0),
         "memory.write_bytes_per_cycle": one(1.0, 5.3, 16.0, 64.0),

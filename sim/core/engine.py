@@ -2,8 +2,9 @@
 
 Order within a cycle (it is part of the semantics; both clocks share it):
  1 idle check   2 result rows leave the mesh   3 loaded rows at the write ports   4 beat merger, acknowledges
- 5 answers on the bus   6 requests on the bus   7 store path behind the SRAM   8 execute   9 SRAM reads of the stores
- 10 store controller   11 DMA reader   12 load controller   13 reservation station   14 loop unrollers   15 front end
+ 5 answers on the bus   (5a the L2)   6 requests on the bus   7 store path behind the SRAM   8 execute
+ 9 SRAM reads of the stores   10 store controller   11 DMA reader   12 load controller   13 reservation station
+ 14 loop unrollers   15 front end
 Downstream first means: a place freed in this cycle can be filled in this cycle only where the hardware's queue allows
 that; plain queues remember the pop (`pop_t`) and judge by the count at the start of the cycle.
 """
@@ -15,6 +16,7 @@ from sim.core import (
     causes,
     execute,
     frontend,
+    l2,
     load,
     loop_conv,
     loop_matmul,
@@ -38,8 +40,11 @@ HANG = 1
 
 
 @njit(cache=True)
-def run(machine, program, sections, times, leap):
-    """Run a program to its last idle cycle; returns a status and leaves everything else in the arrays."""
+def run(machine, program, sections, times, lines, leap):
+    """Run a program to its last idle cycle; returns a status and leaves everything else in the arrays.
+
+    ``lines`` are the L2's tags (l2_state.py), empty without an L2.
+    """
     m = machine[0]
     m.rs.logging = 1 if times.shape[0] > 0 else 0
     frontend.fetch(m, program)
@@ -57,6 +62,8 @@ def run(machine, program, sections, times, leap):
         wake = min(wake, mvin.step_merge(now, m))
         wake = min(wake, writer.acknowledge(now, m))
         wake = min(wake, memory.step_d(now, m))
+        if m.p.l2_sets:
+            wake = min(wake, l2.step(now, m, lines))
         wake = min(wake, memory.step_a(now, m))
         wake = min(wake, mvout.step(now, m))
         wake = min(wake, execute.step(now, m))

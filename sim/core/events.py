@@ -56,6 +56,11 @@ class Event(IntEnum):
     RESERVATION_STATION_FULL_CYCLES = 41
     RESERVATION_STATION_ACTIVE_CYCLES = 42
     LOOP_MATMUL_ACTIVE_CYCLES = 43
+    # the L2, if there is one
+    L2_HITS = 44
+    L2_MISSES = 45
+    L2_WRITEBACKS = 46
+    L2_BANK_ACCESSES = 47
 
 
 class Cause(IntEnum):

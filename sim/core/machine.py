@@ -6,6 +6,8 @@ from sim.core import (
     accumulator,
     execute,
     frontend,
+    l2,
+    l2_state,
     load,
     loop_conv,
     loop_matmul,
@@ -43,6 +45,7 @@ MACHINE = np.dtype(
         ("wr", writer.DTYPE),
         ("tlb", tlb.DTYPE),
         ("bus", memory.DTYPE),
+        ("l2", l2_state.DTYPE),
         ("count", "i8", (len(Event),)),
         ("cause", "i8", (len(Cause),)),
     ]
@@ -109,4 +112,5 @@ def build(parameters: dict[str, int], phase: int = 0, written_rows: tuple[int, .
     m.wr.freed_t = long_ago
     for buffer in ("ra", "wa", "pa", "pd", "rd", "wd"):
         m.bus[buffer].pop_t = long_ago
+    l2.reset(m)
     return array

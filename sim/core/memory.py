@@ -1,4 +1,4 @@
-"""The memory behind the machine and the bus to it: two TileLink buffers each way, a round-robin crossbar, a D channel.
+"""The bus to memory and the memory: two TileLink buffers each way, a round-robin crossbar, a D channel.
 
 Source: Scratchpad.scala (reader and writer -> TLBuffer -> TLXbar -> TLBuffer -> port) and the measurement set-up
 (fixed latency, bytes per cycle each way, reads answered in request order, acknowledges before read beats, bursts
@@ -6,6 +6,7 @@ not interleaved, one beat per cycle on each channel).
 
 A channel: `ra` and `wa` are the 2-entry buffers behind reader and writer, `pa` the one at the port.
 D channel: `pd` at the port, `rd` and `wd` in front of reader and writer. An entry is one beat.
+Behind the port lies the memory, or an L2 (l2.py) that asks the memory in its turn.
 """
 
 import numpy as np
@@ -24,9 +25,18 @@ E_MAXW = int(Event.MAX_OUTSTANDING_WRITES)
 E_RBEATS = int(Event.BUS_READ_BEATS)
 E_WBEATS = int(Event.BUS_WRITE_BEATS)
 
-BUFFER = np.dtype([("n", "i8"), ("pop_t", "i8"), ("who", "i8", (2,)), ("arg", "i8", (2,)), ("last", "i8", (2,))])
-"""A TLBuffer channel. who: 0 reader, 1 writer. arg: A: beats asked (reader) or bytes of the Put on its last beat
-(writer), with the transaction id; D: transaction id. last: last beat of a burst."""
+BUFFER = np.dtype(
+    [
+        ("n", "i8"),
+        ("pop_t", "i8"),
+        ("who", "i8", (2,)),
+        ("arg", "i8", (2,)),
+        ("last", "i8", (2,)),
+        ("address", "i8", (2,)),
+    ]
+)
+"""A TLBuffer channel. who: 0 reader, 1 writer. arg: A: transaction id | beats << 16 (reader) or bytes | useful bytes
+<< 16 of the Put (writer); D: transaction id. last: last beat of a burst. address (A): the first useful byte."""
 
 NOTHING = 0
 READ = 1
@@ -55,6 +65,7 @@ DTYPE = np.dtype(
         ("w_head", "i8"),
         ("w_n", "i8"),
         ("w_ready", "i8", (XACTS,)),
+        ("w_xact", "i8", (XACTS,)),
         ("w_drained", "i8"),  # when the write queue has drained, in units of 1/write_den cycle
         ("reads_out", "i8"),
         ("writes_out", "i8"),
@@ -72,12 +83,13 @@ def room(b, now):
 
 
 @njit
-def put_in(b, who, arg, last):
+def put_in(b, who, arg, last, address):
     """Append a beat."""
     i = b.n
     b.who[i] = who
     b.arg[i] = arg
     b.last[i] = last
+    b.address[i] = address
     b.n = i + 1
 
 
@@ -87,19 +99,93 @@ def take(b, now):
     b.who[0] = b.who[1]
     b.arg[0] = b.arg[1]
     b.last[0] = b.last[1]
+    b.address[0] = b.address[1]
     b.n -= 1
     b.pop_t = now
 
 
 @njit
-def _send_beat(now, m):
-    """The next beat of the oldest read goes into the port's buffer."""
+def accept_read(now, m, xact, beats):
+    """The memory takes a read of some beats."""
+    b = m.bus
+    i = (b.r_head + b.r_n) % XACTS
+    b.r_ready[i] = now + m.p.mem_latency
+    b.r_beats[i] = beats
+    b.r_xact[i] = xact
+    b.r_n += 1
+    b.reads_out += 1
+    if b.reads_out > m.count[E_MAXR]:
+        m.count[E_MAXR] = b.reads_out
+    m.count[E_RR] += 1
+    m.count[E_RB] += beats * m.p.beat_bytes
+
+
+@njit
+def accept_write(now, m, xact, last, size, useful):
+    """The memory takes a beat of a Put of `size` bytes, of which `useful` are enabled by its mask."""
     b = m.bus
     p = m.p
+    m.count[E_WBEATS] += 1
+    # the write queue drains write_den/write_num beats per cycle; at full width a beat in its own cycle
+    at = (now - 1) * p.write_den
+    if b.w_drained > at:
+        at = b.w_drained
+    b.w_drained = at + p.write_num
+    if last:
+        i = (b.w_head + b.w_n) % XACTS
+        b.w_ready[i] = (b.w_drained + p.write_den - 1) // p.write_den + p.mem_latency
+        b.w_xact[i] = xact
+        b.w_n += 1
+        b.writes_out += 1
+        if b.writes_out > m.count[E_MAXW]:
+            m.count[E_MAXW] = b.writes_out
+        m.count[E_WR] += 1
+        m.count[E_WB] += size
+        m.count[E_WU] += useful
+
+
+@njit
+def offer(now, m):
+    """Put the next answer on the memory's wires, where it stays until it is taken. Returns the wake."""
+    b = m.bus
+    p = m.p
+    if b.offer != NOTHING:
+        return NEVER
+    wake = NEVER
+    # acknowledges first, but not inside a burst
+    if b.w_n > 0 and b.w_ready[b.w_head] <= now and b.r_in_burst == 0:
+        b.offer = ACKNOWLEDGE
+        return now + 1
+    if b.r_n > 0:
+        due = b.r_ready[b.r_head]
+        paced = (b.r_next + p.read_den - 1) // p.read_den
+        if paced > due:
+            due = paced
+        if due <= now:
+            b.offer = READ
+            return now + 1
+        wake = due
+    if b.w_n > 0 and now < b.w_ready[b.w_head] < wake:
+        wake = b.w_ready[b.w_head]
+    return wake
+
+
+@njit
+def answer(now, m):
+    """Take what the memory offers off its wires; returns transaction id << 1 | last beat."""
+    b = m.bus
+    p = m.p
+    if b.offer == ACKNOWLEDGE:
+        b.offer = NOTHING
+        xact = b.w_xact[b.w_head]
+        b.w_head = (b.w_head + 1) % XACTS
+        b.w_n -= 1
+        b.writes_out -= 1
+        return xact << 1 | 1
+    b.offer = NOTHING
     h = b.r_head
     b.r_beats[h] -= 1
     last = 1 if b.r_beats[h] == 0 else 0
-    put_in(b.pd, 0, b.r_xact[h], last)
     # Beats are staged one at a time at the memory's pace: a beat held up on the channel delays the next one only when
     # that one would have been staged before it left.
     at = b.r_ready[h] * p.read_den
@@ -114,52 +200,32 @@ def _send_beat(now, m):
         b.r_head = (h + 1) % XACTS
         b.r_n -= 1
         b.reads_out -= 1
+    return b.r_xact[h] << 1 | last
 
 
 @njit
 def step_d(now, m):
     """Answers: port buffer -> reader or writer buffer, then memory -> port buffer. Returns the wake."""
     b = m.bus
-    p = m.p
     acted = False
     if b.pd.n > 0:
         if b.pd.who[0] == 0:
             if room(b.rd, now):
-                put_in(b.rd, 0, b.pd.arg[0], b.pd.last[0])
+                put_in(b.rd, 0, b.pd.arg[0], b.pd.last[0], 0)
                 take(b.pd, now)
                 acted = True
         elif room(b.wd, now):
-            put_in(b.wd, 1, 0, 1)
+            put_in(b.wd, 1, b.pd.arg[0], 1, 0)
             take(b.pd, now)
             acted = True
     wake = NEVER
-    if b.offer == NOTHING:
-        # acknowledges first, but not inside a burst; what is once offered stays on the wires until it is taken
-        if b.w_n > 0 and b.w_ready[b.w_head] <= now and b.r_in_burst == 0:
-            b.offer = ACKNOWLEDGE
+    if m.p.l2_sets == 0:
+        wake = offer(now, m)
+        if b.offer != NOTHING and room(b.pd, now):
+            who = 0 if b.offer == READ else 1
+            beat = answer(now, m)
+            put_in(b.pd, who, beat >> 1, beat & 1, 0)
             acted = True
-        elif b.r_n > 0:
-            due = b.r_ready[b.r_head]
-            paced = (b.r_next + p.read_den - 1) // p.read_den
-            if paced > due:
-                due = paced
-            if due <= now:
-                b.offer = READ
-                acted = True
-            else:
-                wake = due
-        if b.w_n > 0 and now < b.w_ready[b.w_head] < wake:
-            wake = b.w_ready[b.w_head]
-    if b.offer != NOTHING and room(b.pd, now):
-        if b.offer == READ:
-            _send_beat(now, m)
-        else:
-            put_in(b.pd, 1, 0, 1)
-            b.w_head = (b.w_head + 1) % XACTS
-            b.w_n -= 1
-            b.writes_out -= 1
-        b.offer = NOTHING
-        acted = True
     if acted:
         m.rs.progress_t = now
         return now + 1
@@ -170,38 +236,12 @@ def step_d(now, m):
 def step_a(now, m):
     """Requests: port -> memory, then the crossbar's round-robin choice reader/writer -> port. Returns the wake."""
     b = m.bus
-    p = m.p
     acted = False
-    if b.pa.n > 0:
+    if m.p.l2_sets == 0 and b.pa.n > 0:
         if b.pa.who[0] == 0:
-            i = (b.r_head + b.r_n) % XACTS
-            beats = b.pa.arg[0] >> 16
-            b.r_ready[i] = now + p.mem_latency
-            b.r_beats[i] = beats
-            b.r_xact[i] = b.pa.arg[0] & 0xFFFF
-            b.r_n += 1
-            b.reads_out += 1
-            if b.reads_out > m.count[E_MAXR]:
-                m.count[E_MAXR] = b.reads_out
-            m.count[E_RR] += 1
-            m.count[E_RB] += beats * p.beat_bytes
+            accept_read(now, m, b.pa.arg[0] & 0xFFFF, b.pa.arg[0] >> 16)
         else:
-            m.count[E_WBEATS] += 1
-            # the write queue drains write_den/write_num beats per cycle; at full width a beat in its own cycle
-            at = (now - 1) * p.write_den
-            if b.w_drained > at:
-                at = b.w_drained
-            b.w_drained = at + p.write_num
-            if b.pa.last[0]:
-                i = (b.w_head + b.w_n) % XACTS
-                b.w_ready[i] = (b.w_drained + p.write_den - 1) // p.write_den + p.mem_latency
-                b.w_n += 1
-                b.writes_out += 1
-                if b.writes_out > m.count[E_MAXW]:
-                    m.count[E_MAXW] = b.writes_out
-                m.count[E_WR] += 1
-                m.count[E_WB] += b.pa.arg[0] & 0xFFFF
-                m.count[E_WU] += b.pa.arg[0] >> 16
+            accept_write(now, m, 0, b.pa.last[0], b.pa.arg[0] & 0xFFFF, b.pa.arg[0] >> 16)
         take(b.pa, now)
         acted = True
     if room(b.pa, now):
@@ -219,12 +259,12 @@ def step_a(now, m):
             who = 1
             b.prefer = 0
         if who == 0:
-            put_in(b.pa, 0, b.ra.arg[0], 1)
+            put_in(b.pa, 0, b.ra.arg[0], 1, b.ra.address[0])
             take(b.ra, now)
             acted = True
         elif who == 1:
             b.locked = 1 - b.wa.last[0]
-            put_in(b.pa, 1, b.wa.arg[0], b.wa.last[0])
+            put_in(b.pa, 1, b.wa.arg[0], b.wa.last[0], b.wa.address[0])
             take(b.wa, now)
             acted = True
     if acted:

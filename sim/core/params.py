@@ -69,6 +69,9 @@ PARAMS = np.dtype(
         ("read_den", "i8"),
         ("write_num", "i8"),
         ("write_den", "i8"),
+        ("l2_sets", "i8"),  # 0: no L2
+        ("l2_mshrs", "i8"),  # MSHRs for requests of clients
+        ("l2_queued", "i8"),  # requests that wait behind an MSHR of their set
         ("stall_limit", "i8"),  # cycles without any command progress that count as a hang
     ]
 )

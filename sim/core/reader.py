@@ -99,7 +99,7 @@ def step(now, m):
         acted = True
         r.a_valid = 0
         if room(m.bus.ra, now) and not tlb.missed(now, m, tlb.READER):
-            put_in(m.bus.ra, 0, r.a_arg, 1)
+            put_in(m.bus.ra, 0, r.a_arg, 1, r.a_vaddr)
         else:
             retry = True
     retry_arg = r.a_arg

@@ -115,7 +115,7 @@ def step(now, m):
             w.t_valid = 0
             acted = True
         elif room(m.bus.wa, now):
-            put_in(m.bus.wa, 1, w.t_beat >> 1, w.t_beat & 1)
+            put_in(m.bus.wa, 1, w.t_beat >> 1, w.t_beat & 1, w.t_vaddr)
             w.t_valid = 0
             acted = True
     again_beat = w.t_beat

@@ -15,7 +15,7 @@ from sim.errors import did_you_mean
 from sim.hardware.files import config_files, read_toml
 from sim.hardware.machine import Hardware
 
-L2_WAYS, L2_LINE_BYTES = 8, 64
+L2_WAYS, L2_LINE_BYTES, L2_WORD_BYTES = 8, 64, 8
 """Geometry of the measured SiFive inclusive cache."""
 
 
@@ -222,12 +222,24 @@ def dma_sizes(hw: Hardware) -> Iterator[Broken]:
 
 
 def l2_size(hw: Hardware) -> Iterator[Broken]:
-    """The L2 has a power of two of sets."""
+    """The L2 has a power of two of sets, at least two (Parameters.scala of the inclusive cache)."""
     l2_bytes, way = hw.memory.l2_bytes, L2_WAYS * L2_LINE_BYTES
-    if l2_bytes and (l2_bytes % way or not _is_power(l2_bytes // way)):
-        demand = f"an L2 of {L2_WAYS} ways of {L2_LINE_BYTES} B lines holds a power of two of sets"
-        nearest = _text(_nearest_power(l2_bytes / way) * way)
+    if l2_bytes and (l2_bytes % way or not _is_power(l2_bytes // way) or l2_bytes == way):
+        demand = f"an L2 of {L2_WAYS} ways of {L2_LINE_BYTES} B lines holds a power of two of sets, at least two"
+        nearest = _text(max(2, _nearest_power(l2_bytes / way)) * way)
         yield Broken(("memory.l2_bytes",), _text(l2_bytes), demand, nearest)
+
+
+def l2_requests(hw: Hardware) -> Iterator[Broken]:
+    """A request fits into a line of the L2, a beat holds a word of its banks (Parameters.scala there)."""
+    if not hw.memory.l2_bytes:
+        return
+    if hw.dma.max_request_bytes > L2_LINE_BYTES:
+        demand = f"behind the port lies an L2 of {L2_LINE_BYTES} B lines: a request is at most a line"
+        yield Broken(("dma.max_request_bytes", "memory.l2_bytes"), hw.dma.max_request_bytes, demand, L2_LINE_BYTES)
+    if hw.dma.bus_bytes < L2_WORD_BYTES:
+        demand = f"behind the port lies an L2 with banks of {L2_WORD_BYTES} B words: a beat is at least a word"
+        yield Broken(("dma.bus_bytes", "memory.l2_bytes"), hw.dma.bus_bytes, demand, L2_WORD_BYTES)
 
 
 def command_pace(hw: Hardware) -> Iterator[Broken]:
@@ -281,6 +293,7 @@ RULES: tuple[Rule, ...] = (
     hardwired_d,
     dma_sizes,
     l2_size,
+    l2_requests,
     command_pace,
     known_energy_table,
     known_dram,

@@ -65,9 +65,9 @@ def test_special_functions_dram_host_and_leakage_by_hand() -> None:
     assert energy.price({}, 0, 7, HW.with_({"clock_mhz": 500}))["leakage"] == pytest.approx(14 * per_cycle)
 
 
-def test_bus_beats_cost_only_in_front_of_an_l2() -> None:
-    assert one("BUS_READ_BEATS") == {}
-    assert one("BUS_READ_BEATS", load("gemmini_l2")) == pytest.approx({"l2": 2 * 20 * 5 ** (4 / 5)})
+def test_bank_accesses_cost_only_in_an_l2() -> None:
+    assert one("L2_BANK_ACCESSES") == {}
+    assert one("L2_BANK_ACCESSES", load("gemmini_l2")) == pytest.approx({"l2": 2 * 20 * 5 ** (4 / 5)})
 
 
 counts = st.fixed_dictionaries({name: st.integers(0, 10**6) for name in energy.COUNTERS})

@@ -27,6 +27,7 @@ BROKEN: dict[str, dict[str, object]] = {
     "hardwired_d": {"array.hardcode_d_to_garbage": True},
     "dma_sizes": {"dma.max_request_bytes": 8},
     "l2_size": {"memory.l2_bytes": "300KiB"},
+    "l2_requests": {"memory.l2_bytes": "512KiB", "dma.max_request_bytes": 128},
     "command_pace": {"cpu.command_cycles": 8},
     "known_energy_table": {"energy_table": "45mn"},
     "known_dram": {"memory.technology": "ddr5"},
@@ -49,6 +50,7 @@ WAY_OUT = {  # the nearest legal value that the message must name, and the key i
     "hardwired_d": ("array.dataflow", "WS"),
     "dma_sizes": ("dma.max_request_bytes", 16),
     "l2_size": ("memory.l2_bytes", "256KiB"),
+    "l2_requests": ("dma.max_request_bytes", 64),
     "command_pace": ("cpu.loop_cycles", 8),
 }
 
