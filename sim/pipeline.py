@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim import energy, hardware, host, timing
-from sim.cache import Memo
-from sim.errors import Hang, InputError
+from sim.ahead import Ahead, time_item
+from sim.cache import Memo, default_timings
+from sim.errors import InputError
 from sim.graph import Graph
 from sim.hardware import Hardware
-from sim.lower import Work, lower
+from sim.lower import Work
 from sim.plan import Step, plan
 from sim.result import Activity, Request, Result, operator_row
 
@@ -44,6 +45,8 @@ def simulate(
     mapping: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Progress | None = None,
     memo: Memo | None = None,
+    cache: bool = True,
+    threads: int | None = None,
     **sizes: int,
 ) -> Result:
     """Run ``graph`` on ``machine`` and return cycles, traffic and energy of each operator.
@@ -53,31 +56,45 @@ def simulate(
     ("scratchpad.capacity": "512KiB"). ``sparsity``: "block16:0.5" (pattern:density, masks drawn from
     ``seed``); ``prune``: "heads=8,layers=6". ``clock``: "leap", or "reference" which visits every cycle
     (equal results, slow). ``dataflow``: "WS" or "OS". ``mapping``: operator pattern -> fields of a matmul
-    work item by hand, {"*.ff1": {"tile": (5, 5, 48)}}. ``memo``: timings to share between runs.
+    work item by hand, {"*.ff1": {"tile": (5, 5, 48)}}. ``memo``: timings to share between runs; without one,
+    ``cache`` says whether timings are looked up and kept on disk (`sim.cache.disk`). ``threads``: operators
+    simulated at a time, None = one per core; the result is the same.
 
     Raises InputError for anything refused at the door, Hang when the machine can never finish a program.
     """
     if clock not in CLOCKS:
         raise InputError(f"clock: {clock!r} is none of {', '.join(CLOCKS)}")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads: {threads}; the rule is threads >= 1 (nearest legal: 1)")
     hw = load_machine(machine, overrides)
     graph = resolve_graph(graph, sizes, prune)
     pattern = resolve_sparsity(sparsity, seed)
     steps = plan(graph, hw, dataflow=dataflow, sparsity=pattern, mapping=mapping)
     request = Request(graph, hw, sparsity, seed, clock, dataflow, mapping)
-    return run_steps(steps, request, memo if memo is not None else Memo(), progress)
+    known = memo if memo is not None else Memo(default_timings() if cache else None)
+    return run_steps(steps, request, known, progress, threads)
 
 
-def run_steps(steps: tuple[Step, ...], request: Request, memo: Memo, progress: Progress | None = None) -> Result:
+def run_steps(
+    steps: tuple[Step, ...],
+    request: Request,
+    memo: Memo,
+    progress: Progress | None = None,
+    threads: int | None = None,
+) -> Result:
     """Run planned steps one after the other, carrying the loop slot's phase, and price them."""
     rows, starts, cycle, state = [], {}, 0, _State()
-    for number, step in enumerate(steps):
-        if progress is not None:
-            progress(number, len(steps), step.name)
-        starts[step.name] = state.phase
-        activity = _on_array(step, request, memo, state) if step.engine == "array" else _on_host(step, request.hw)
-        parts = energy.price(activity.counters, step.macs_done, activity.cycles, request.hw, activity.host_cycles)
-        rows.append(operator_row(step, activity, request, cycle, parts))
-        cycle += activity.cycles
+    with Ahead(request.hw, request.clock, memo, threads) as ahead:
+        for number, step in enumerate(steps):
+            if progress is not None:
+                progress(number, len(steps), step.name)
+            if number == 0:  # after the first call of progress, which may announce a compilation
+                ahead.begin(steps)
+            starts[step.name] = state.phase
+            activity = _on_array(step, request, memo, state) if step.engine == "array" else _on_host(step, request.hw)
+            parts = energy.price(activity.counters, step.macs_done, activity.cycles, request.hw, activity.host_cycles)
+            rows.append(operator_row(step, activity, request, cycle, parts))
+            cycle += activity.cycles
     if progress is not None:
         progress(len(steps), len(steps), "")
     return Result(request, steps, tuple(rows), starts)
@@ -95,24 +112,14 @@ class _State:
 def _on_array(step: Step, request: Request, memo: Memo, state: _State) -> Activity:
     activity = Activity(invocations=len(step.works))
     before = len(state.seen)
-    for work, alike in zip(step.works, step.alike, strict=True):
-        run = partial(_time, step.name, work, request, state.phase)
-        state.seen.add((alike, state.phase))
-        timed = memo.timing(alike, request.hw, state.phase, request.clock, run)
+    for item in step.alike:
+        run = partial(time_item, step.name, item, request.hw, request.clock, memo, state.phase)
+        state.seen.add((item, state.phase))
+        timed = memo.timing(item, request.hw, state.phase, request.clock, run)
         activity.add(timed, restart_cycles=RESTART_CYCLES if state.started else 0)
         state.phase, state.started = timed.phase, True
     activity.distinct = len(state.seen) - before
     return activity
-
-
-def _time(op: str, work: Work, request: Request, phase: int) -> timing.Timing:
-    hw = request.hw
-    try:
-        return timing.run(lower(work, hw), hw, clock=request.clock, phase=phase)
-    except Hang as hang:
-        raise Hang(f"operator {op} on {hw.name}: {hang}") from hang
-    except InputError as error:
-        raise InputError([f"operator {op} on {hw.name}: {problem}" for problem in error.problems]) from error
 
 
 def _on_host(step: Step, hw: Hardware) -> Activity:

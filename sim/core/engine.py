@@ -39,7 +39,7 @@ DONE = 0
 HANG = 1
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def run(machine, program, sections, times, lines, leap):
     """Run a program to its last idle cycle; returns a status and leaves everything else in the arrays.
 

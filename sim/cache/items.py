@@ -1,24 +1,19 @@
-"""The in-run memo: work items that are equal for the timing core are lowered and simulated once.
+"""When two work items are equal for the timing core.
 
 The core never looks at data. Of DRAM addresses it sees the place within a request and a page, and whether an
 access goes to the same page as the one before it (FrontendTLB). Tensors lie on pages of their own, so an
 item's time stays the same when each of its tensors moves by whole pages: `alike` moves them all to fixed
-regions, and equal layers become equal items. The start phase (which loop slot comes next), the machine and
-the clock complete the key.
+regions, and equal layers become equal items.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sim.lower.work import BlockSparseMatmul, Operand, Work
-
-if TYPE_CHECKING:
-    from sim.hardware import Hardware
-    from sim.timing import Timing
 
 PAGE_BYTES = 4096
 REGION_BYTES = 1 << 36
@@ -55,17 +50,3 @@ def _moved(work: W, to: dict[int, int]) -> W:
     operands = {name: value for name, value in values.items() if isinstance(value, Operand)}
     moved: dict[str, Any] = {name: replace(o, address=to[o.address]) for name, o in operands.items()}
     return replace(work, **moved)
-
-
-class Memo:
-    """Timings by content; may be shared by any number of runs."""
-
-    def __init__(self) -> None:
-        self._timings: dict[tuple[str, Work, int, str], Timing] = {}
-
-    def timing(self, item: Work, hw: Hardware, phase: int, clock: str, run: Callable[[], Timing]) -> Timing:
-        """Return the timing of an item (as `alike` gives it), calling ``run`` only for a key that is new."""
-        key = (hw.key, item, phase, clock)
-        if key not in self._timings:
-            self._timings[key] = run()
-        return self._timings[key]
