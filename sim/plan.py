@@ -293,7 +293,7 @@ def plan(
     bases = sorted((*addresses.values(), *planner.index_addresses))
     if hw.memory.l2_bytes:  # which lines a shared cache holds depends on whole addresses: no two items are alike
         return tuple(replace(step, alike=step.works) for step in steps)
-    return tuple(replace(step, alike=tuple(alike(work, bases) for work in step.works)) for step in steps)
+    return tuple(replace(step, alike=tuple(alike(work, bases, hw) for work in step.works)) for step in steps)
 
 
 Mapped = TypeVar("Mapped", Matmul, ResidualAdd, Norm)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -165,6 +166,12 @@ def parameters(hw: Hardware) -> dict[str, int]:
     }
 
 
+@lru_cache(maxsize=8)  # filling the record takes longer than a small program; a run builds a few machines
+def _reset(described: tuple[tuple[str, int], ...], phase: int, written_rows: tuple[int, ...]) -> npt.NDArray[np.void]:
+    """Return the machine after reset, to be copied."""
+    return machine.build(dict(described), phase, written_rows)
+
+
 def run(
     program: Program,
     hw: Hardware,
@@ -187,7 +194,8 @@ def run(
     if not (commands["funct"] != Funct.FENCE).any():
         raise InputError("program: holds no command; a program needs at least one command before its fence")
     numbers = parameters(hw)
-    state = machine.build(numbers, phase, written_rows)
+    described = tuple(numbers.items())
+    state = _reset(described, phase, written_rows).copy()
     lines = np.zeros(numbers["l2_sets"] * WAYS, np.int64)
     sections = np.zeros(int((commands["funct"] == Funct.FENCE).sum()) + 1, np.int64)
     rows = 1024 if timeline else 0
@@ -201,7 +209,7 @@ def run(
             break
         # the loop unrollers decide how many commands there are: run again with room for all of them
         rows = written
-        state = machine.build(numbers, phase, written_rows)
+        state = _reset(described, phase, written_rows).copy()
         lines[:] = 0
         sections[:] = 0
     m = state[0]

@@ -3,7 +3,9 @@
 The core never looks at data. Of DRAM addresses it sees the place within a request and a page, and whether an
 access goes to the same page as the one before it (FrontendTLB). Tensors lie on pages of their own, so an
 item's time stays the same when each of its tensors moves by whole pages: `alike` moves them all to fixed
-regions, and equal layers become equal items.
+regions, and equal layers become equal items. A window of a tensor, such as a head's columns, may also move by
+whole requests as long as no byte of it changes its page: `alike` moves each as far down as that allows, and most
+heads become equal items.
 """
 
 from __future__ import annotations
@@ -11,9 +13,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any, TypeVar
+from math import gcd
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sim.lower.work import BlockSparseMatmul, Operand, Work
+from sim.lower.work import BlockSparseMatmul, Matmul, Operand, Work
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
 
 PAGE_BYTES = 4096
 REGION_BYTES = 1 << 36
@@ -22,18 +28,53 @@ REGION_BYTES = 1 << 36
 W = TypeVar("W", bound=Work)
 
 
-def alike(work: W, bases: Sequence[int]) -> W:
+def alike(work: W, bases: Sequence[int], hw: Hardware) -> W:
     """Return ``work`` with each tensor it touches moved by whole pages to a region of its own.
 
     ``bases``: page-aligned DRAM addresses at which tensors begin, ascending. Regions are numbered as the item
-    names its tensors; operands in one tensor keep their distance.
+    names its tensors; operands in one tensor keep their distance in pages.
     """
+    work = _settled(work, hw)
     addresses = _addresses(work)
     tensor = {address: bases[bisect_right(bases, address) - 1] for address in addresses}
     order = list(dict.fromkeys(tensor[address] for address in addresses))
     first = {base: min(a for a in addresses if tensor[a] == base) // PAGE_BYTES * PAGE_BYTES for base in order}
     regions = {base: (number + 1) * REGION_BYTES for number, base in enumerate(order)}
     return _moved(work, {a: a - first[tensor[a]] + regions[tensor[a]] for a in addresses})
+
+
+def _settled(work: W, hw: Hardware) -> W:
+    """Return ``work`` with the windows of its matmul moved down by whole requests, every byte within its page."""
+    if isinstance(work, BlockSparseMatmul):
+        return replace(work, matmul=_settled(work.matmul, hw))
+    if not isinstance(work, Matmul):
+        return work
+    sums = {True: hw.acc_bytes, False: hw.input_bytes}
+    windows = {
+        "a": (work.a, work.m if work.transpose_a else work.k, hw.input_bytes),
+        "b": (work.b, work.k if work.transpose_b else work.n, hw.input_bytes),
+        "c": (work.c, work.n, sums[work.full_c]),
+        "d": (work.d, work.n, sums[not work.low_d]),
+    }
+    moved: dict[str, Any] = {
+        name: replace(window, address=_lowest(window.address, window.row_stride * width, columns * width, hw))
+        for name, (window, columns, width) in windows.items()
+        if window is not None
+    }
+    return replace(work, **moved)
+
+
+def _lowest(address: int, stride_bytes: int, row_bytes: int, hw: Hardware) -> int:
+    """Return the lowest address that leaves every byte's page and every row's place within a request as they are.
+
+    All rows begin at the same place within a block of gcd(stride, page) bytes; a row that ends in its block can move
+    inside it.
+    """
+    block = gcd(stride_bytes, PAGE_BYTES)
+    place = address % block
+    if place + row_bytes > block:
+        return address
+    return address - place + place % hw.dma.max_request_bytes
 
 
 def _addresses(work: Work) -> list[int]:

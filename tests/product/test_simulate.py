@@ -77,14 +77,37 @@ def test_equal_items_are_simulated_once_and_change_nothing() -> None:
     assert once.totals["distinct"] < once.totals["invocations"]
 
 
-def test_items_that_are_alike_take_the_same_time() -> None:
-    """The memo's claim, checked on the core: a tensor may move by whole pages."""
-    hw = hardware.load("gemmini_ibert")
-    graph = workloads.build("encoder-layer", **TINY)
+HEADS = [  # hidden, heads, head_dim: rows of a page, of a part of a page, heads across pages, odd ones
+    (64, 2, 32),
+    (4096, 4, 64),
+    (768, 6, 64),
+    (1024, 3, 128),
+    (1600, 5, 64),
+    (200, 4, 24),
+]
+
+
+@pytest.mark.parametrize("machine", ["gemmini_ibert", "gemmini_bus64", "gemmini_8x8"])
+@pytest.mark.parametrize(("hidden", "heads", "head_dim"), HEADS)
+def test_items_that_are_alike_take_the_same_time(machine: str, hidden: int, heads: int, head_dim: int) -> None:
+    """The memo's claim, checked on the core: tensors may move by whole pages, heads by requests within a page."""
+    hw = hardware.load(machine)
+    graph = workloads.build("encoder-layer", seq=20, hidden=hidden, heads=heads, head_dim=head_dim, ffn=16)
     for step in plan(graph, hw):
+        if hidden > 64 and not step.name.endswith(("scores", "context")):
+            continue  # the heads are what the sizes are about
         for work, alike in zip(step.works, step.alike, strict=True):
             here, there = (timing.run(lower(item, hw), hw) for item in (work, alike))
             assert (here.cycles, here.causes, here.counters) == (there.cycles, there.causes, there.counters)
+
+
+@pytest.mark.parametrize(("hidden", "distinct"), [(1024, 1), (768, 3), (1600, 25)])
+def test_heads_are_equal_unless_their_rows_meet_pages_differently(hidden: int, distinct: int) -> None:
+    """Rows of 1,024 bytes: every head lies alike in a quarter page. Of 768: every fourth. Of 1,600: none."""
+    hw = hardware.load("gemmini_ibert")
+    steps = plan(workloads.build("encoder-layer", seq=64, hidden=hidden, heads=hidden // 64), hw)
+    (scores,) = [step for step in steps if step.name == "L0.scores"]
+    assert len(set(scores.alike)) == distinct
 
 
 def test_operators_apart_equal_the_one_long_program() -> None:
