@@ -8,6 +8,7 @@ from sim.cli.columns import columns
 from sim.cli.infer import infer
 from sim.cli.listing import listing
 from sim.cli.map_command import map_workload
+from sim.cli.merge import export, merge
 from sim.cli.run import run
 from sim.cli.show import show
 from sim.cli.sweep import sweep
@@ -23,6 +24,8 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(sweep)
+app.command()(merge)
+app.command()(export)
 app.command()(show)
 app.command(name="list")(listing)
 app.command(name="map")(map_workload)

@@ -47,6 +47,8 @@ Prune = Annotated[
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random masks.")]
 Clock = Annotated[Literal["leap", "reference"], typer.Option("--clock", help="leap, or visit every cycle (slow).")]
 Dataflow = Annotated[Literal["WS", "OS"] | None, typer.Option("--dataflow", help="Dataflow of the matmuls.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither look timings up on disk nor keep them there.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Worker processes. Default: one per core.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

@@ -48,10 +48,11 @@ def run(
         Path | None,
         typer.Option("-o", "--output", metavar="DIR", help="Keep ops.csv, totals.json, hardware.json here."),
     ] = None,
+    no_cache: common.NoCache = False,
     as_json: common.AsJson = False,
 ) -> None:
     """Simulate a workload on a machine: cycles, traffic, energy, by kind of operator."""
-    from sim.cache import Memo
+    from sim.cache import Memo, default_timings
     from sim.cli import map_command
     from sim.explain import explain as explanation
     from sim.pipeline import load_machine, resolve_graph, simulate
@@ -63,7 +64,7 @@ def run(
     changes = None
     with common.progress_bar(f"{workload} on {hw}") as progress:
         fields = map_command.chosen(mapping, graph, machine, sparsity, dataflow, store, progress)
-        shared = Memo()
+        shared = Memo(None if no_cache else default_timings())
 
         def simulated(tiles: dict[str, dict[str, Any]]) -> Result:
             return simulate(

@@ -13,6 +13,11 @@ from sim.cli import common
 if TYPE_CHECKING:
     import pandas as pd
 
+Table = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", metavar="FILE", help="Write the table here: .csv or .parquet."),
+]
+
 INTERRUPTED = 130
 """Exit code of a program ended by Ctrl-C, as shells count it."""
 
@@ -37,21 +42,26 @@ def sweep(
     seed: common.Seed = 0,
     clock: common.Clock = "leap",
     dataflow: common.Dataflow = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Worker processes.")] = 1,
+    jobs: common.Jobs = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="Run on this dask.distributed cluster instead."),
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", metavar="I/N", help="Only every N-th point from the I-th on; see `merge`.")
+    ] = None,
     store: Annotated[
         Path | None, typer.Option("--store", help="SQLite file to keep points in and to resume from.")
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE.csv", help="Write the table here.")
-    ] = None,
+    output: Table = None,
+    no_cache: common.NoCache = False,
     as_json: common.AsJson = False,
 ) -> None:
     """Simulate every combination; one row per point, a failing point is a row with its error."""
-    from sim.result import write_whole
     from sim.sweeps import sweep as run_sweep
+    from sim.sweeps import write_table
 
-    if output is not None:
-        common.output_folder(output.parent)
+    check_table(output)
     with common.progress_bar("sweep") as bar:
         done = [0, 0]
 
@@ -71,7 +81,10 @@ def sweep(
                 clock=clock,
                 dataflow=dataflow,
                 jobs=jobs,
+                scheduler=scheduler,
+                shard=shard,
                 store=store,
+                cache=not no_cache,
                 progress=progress,
             )
         except KeyboardInterrupt:
@@ -83,13 +96,22 @@ def sweep(
             sys.stderr.write(f"carat: interrupted after {done[0]} of {done[1]} points; {kept}\n")
             raise typer.Exit(INTERRUPTED) from None
     if output is not None:
-        write_whole(output, table.to_csv(index=False, lineterminator="\n"))
+        write_table(table, output)
     if as_json:
         typer.echo(table.to_json(orient="records", indent=1, double_precision=15))
     elif output is None and not sys.stdout.isatty():
         typer.echo(table.to_csv(index=False, lineterminator="\n"), nl=False)
     else:
         _print(table)
+
+
+def check_table(output: Path | None) -> None:
+    """Refuse an output file that cannot be written, before any time is spent. Raises InputError."""
+    from sim.sweeps.tables import check_output
+
+    if output is not None:
+        check_output(output)
+        common.output_folder(output.parent)
 
 
 def _grid(given: list[str] | None) -> dict[str, list[Any]]:

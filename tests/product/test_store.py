@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sim.errors import CaratError, InputError
@@ -80,6 +81,55 @@ def test_killed_sweep_goes_on_where_it_was(jobs: int, tmp_path: Path) -> None:
     assert said.startswith(f"2 {POINTS}\n")
     straight = start(tmp_path, 1, "straight.sqlite", "straight.csv")
     straight.communicate()
+    assert (tmp_path / "resumed.csv").read_bytes() == (tmp_path / "straight.csv").read_bytes()
+
+
+WRITER = """
+import sys
+from sim.store import Store
+
+with Store(sys.argv[1]) as store:
+    store.enlist("sweep", [(n, str(n), {"n": n}) for n in range(100_000)], {})
+    for n in range(len(store), 100_000):
+        store.put(str(n), {"version": "v", "seed": n}, {"n": n, "text": "x" * 3000})
+        print(n, flush=True)
+"""
+
+
+def test_store_survives_sigkill_at_random_points(tmp_path: Path) -> None:
+    """Whatever was told as written is there and whole after each kill, and writing goes on behind it."""
+    path, script = tmp_path / "store.sqlite", tmp_path / "writer.py"
+    script.write_text(WRITER)
+    delays = np.random.default_rng(7).uniform(0, 0.05, 6)  # s after the first write: some 100 writes
+    told = -1
+    for delay in delays:
+        arguments = [sys.executable, str(script), str(path)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment) as writer:
+            assert writer.stdout is not None
+            first = int(writer.stdout.readline())
+            assert first > told or told == -1, "it goes on behind what is kept"
+            time.sleep(delay)
+            writer.kill()
+            told = max([first, *(int(line) for line in writer.stdout.read().split())])
+        with Store(path) as store:
+            assert store._db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            kept = [store.get(str(n)) for n in range(len(store))]
+        assert [row["n"] for row in kept if row is not None] == list(range(len(kept)))
+        assert told + 1 <= len(kept) <= told + 2, "at most the write under way was not told"
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_sweep_survives_sigkill_at_random_points(seed: int, tmp_path: Path) -> None:
+    """Killed with its workers, three times at random moments of its life, it ends with the rows of a straight run."""
+    for delay in np.random.default_rng(seed).uniform(0.2, 3.0, 3):
+        running = start(tmp_path, 2, "killed.sqlite", "resumed.csv")
+        time.sleep(delay)
+        running.kill()
+        running.communicate()
+        _wait_until_gone(running.pid)
+    start(tmp_path, 1, "killed.sqlite", "resumed.csv").communicate()
+    start(tmp_path, 1, "straight.sqlite", "straight.csv").communicate()
     assert (tmp_path / "resumed.csv").read_bytes() == (tmp_path / "straight.csv").read_bytes()
 
 

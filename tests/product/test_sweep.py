@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 
 import sim
-from sim import sweeps
 from sim.errors import InputError
 from sim.store import Store
+from sim.sweeps import execution
+from sim.sweeps.points import Task
 
 TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
 LATENCIES = [20, 40, 80]
 
 
 def small_sweep(**more: Any) -> Any:
-    arguments = {"workloads": "encoder-layer", "sizes": TINY, "grid": {"memory.latency_cycles": LATENCIES}}
+    arguments = {"workloads": "encoder-layer", "sizes": TINY, "grid": {"memory.latency_cycles": LATENCIES}, "jobs": 1}
     return sim.sweep(more.pop("hardware", "gemmini_ibert"), **{**arguments, **more})
 
 
@@ -57,17 +58,17 @@ def test_failing_point_is_a_row_with_its_error_and_costs_no_other() -> None:
 
 
 def test_unexpected_failure_is_a_row_too_and_is_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    real = sweeps.simulate_point
+    real = execution.simulate_task
 
-    def breaks(point: sweeps.Point) -> dict[str, Any]:
-        if dict(point.overrides)["memory.latency_cycles"] == LATENCIES[1]:
+    def breaks(task: Task, cache: bool) -> dict[str, Any]:
+        if dict(task.point.overrides)["memory.latency_cycles"] == LATENCIES[1]:
             raise ZeroDivisionError("a bug")
-        return real(point)
+        return real(task, cache)
 
-    monkeypatch.setattr(sweeps, "simulate_point", breaks)
+    monkeypatch.setattr(execution, "simulate_task", breaks)
     frame = small_sweep(store=tmp_path / "store.sqlite")
     assert frame["error"].tolist()[1] == "ZeroDivisionError: a bug"
-    monkeypatch.setattr(sweeps, "simulate_point", real)
+    monkeypatch.setattr(execution, "simulate_task", real)
     assert small_sweep(store=tmp_path / "store.sqlite")["error"].isna().all()
 
 
@@ -94,7 +95,7 @@ def test_progress_counts_to_the_end() -> None:
 def test_finished_points_are_not_simulated_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     store = tmp_path / "store.sqlite"
     first = small_sweep(store=store)
-    monkeypatch.setattr(sweeps, "simulate_point", lambda point: pytest.fail("simulated again"))
+    monkeypatch.setattr(execution, "simulate_task", lambda task, cache: pytest.fail("simulated again"))
     assert small_sweep(store=store).equals(first)
 
 
@@ -114,14 +115,14 @@ def test_workers_change_no_bit(jobs: int, tmp_path: Path) -> None:
     assert alone.to_csv() == together.to_csv()
 
 
-def _kill_the_worker(point: sweeps.Point) -> sweeps.Outcome:
-    if dict(point.overrides)["memory.latency_cycles"] == LATENCIES[1]:
+def _kill_the_worker(task: Task, cache: bool) -> execution.Outcome:
+    if dict(task.point.overrides)["memory.latency_cycles"] == LATENCIES[1]:
         os.kill(os.getpid(), signal.SIGKILL)
-    return {"cycles": dict(point.overrides)["memory.latency_cycles"], "error": None}, None
+    return {"cycles": dict(task.point.overrides)["memory.latency_cycles"], "error": None}, None
 
 
 def test_dying_worker_costs_its_own_point_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeps, "_worker", _kill_the_worker)
+    monkeypatch.setattr(execution, "outcome", _kill_the_worker)
     frame = small_sweep(jobs=2)
     assert frame["error"].str.startswith("WorkerDied").tolist() == [None, True, None]
     assert frame["cycles"].tolist()[::2] == [20, 80]

@@ -1,0 +1,59 @@
+"""``carat merge`` and ``carat export``: stores of a sweep put together, and written as a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sim.cli.sweep import Table, check_table
+
+if TYPE_CHECKING:
+    from sim.store import Store
+
+
+def merge(
+    store: Annotated[Path, typer.Argument(help="Store that takes the others in; created when missing.")],
+    others: Annotated[list[Path], typer.Argument(help="Stores of other shards; they stay as they are.")],
+    output: Table = None,
+) -> None:
+    """Put the stores of a sweep's shards into one; say what is missing; write the table."""
+    from sim.store import Store
+
+    check_table(output)
+    with Store(store) as whole:
+        for other in others:
+            new = whole.merge(other)
+            typer.echo(f"{other}: {new} points new to {store}")
+        report(whole, output)
+
+
+def export(
+    store: Annotated[Path, typer.Argument(help="Store of a sweep.")],
+    output: Table = None,
+) -> None:
+    """Say what a store holds, and write its finished points as a table."""
+    from sim.errors import InputError
+    from sim.store import Store
+
+    check_table(output)
+    if not store.is_file():
+        raise InputError(f"store {store}: no such file")
+    with Store(store) as kept:
+        report(kept, output)
+
+
+def report(store: Store, output: Path | None) -> None:
+    """Print how much of each sweep is there, and write the table when asked to."""
+    from sim.sweeps import write_table
+    from sim.sweeps.stored import stored_table
+
+    for sweep in store.sweeps():
+        missing = len(sweep.points) - sweep.finished
+        rest = f"{missing} missing: run the sweep, or the missing shards, with --store" if missing else "complete"
+        typer.echo(f"sweep {sweep.sweep}: {sweep.finished} of {len(sweep.points)} points, {rest}")
+    if output is not None:
+        table = stored_table(store)
+        write_table(table, output)
+        typer.echo(f"{len(table)} rows in {output}")

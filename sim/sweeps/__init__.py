@@ -1,0 +1,12 @@
+"""Sweeps: hardware overrides x workloads x sparsity over worker processes or a cluster, one tidy row per point.
+
+The order of the rows is that of the arguments (hardware, then the grid's last key fastest, then workload,
+sparsity, pruning), wherever and by however many workers they are computed. A failing point is a row with its
+``error``; a store makes the sweep resumable: points it holds are not simulated again, rows come back bit for bit.
+"""
+
+from sim.sweeps.points import Point
+from sim.sweeps.sweeping import Progress, sweep
+from sim.sweeps.tables import write_table
+
+__all__ = ["Point", "Progress", "sweep", "write_table"]

@@ -1,0 +1,57 @@
+"""The points of a sweep on a dask.distributed cluster (extra ``cluster``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sim.errors import InputError
+from sim.sweeps.execution import Place
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+CONNECT_S = 30
+"""Seconds to wait for a scheduler, and for its first worker."""
+
+
+@contextmanager
+def cluster(scheduler: str | Client) -> Iterator[Place]:
+    """Connect to a dask.distributed scheduler (an address, or a Client, which stays open) for a while.
+
+    Dask itself gives a dead worker's points to others. Raises InputError without the extra, without a scheduler at
+    the address or without a worker.
+    """
+    client = _connected(scheduler) if isinstance(scheduler, str) else scheduler
+    try:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT_S)
+        except TimeoutError as error:
+            message = f"scheduler {scheduler}: no worker within {CONNECT_S} s; start one: dask worker ADDRESS"
+            raise InputError(message) from error
+
+        @contextmanager
+        def open_executor(points: int) -> Iterator[Executor]:
+            executor = client.get_executor(pure=False)
+            try:
+                yield executor
+            finally:
+                executor.shutdown(wait=False)  # cancels what is under way when the sweep ends early
+
+        yield Place(open_executor, 2 * max(1, sum(client.nthreads().values())))
+    finally:
+        if isinstance(scheduler, str):
+            client.close()
+
+
+def _connected(address: str) -> Any:
+    try:
+        import distributed
+    except ImportError as error:
+        raise InputError("a cluster needs the extra: pip install 'carat-sim[cluster]'") from error
+    try:
+        return distributed.Client(address, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise InputError(f"scheduler {address}: cannot be reached ({error}); e.g. tcp://host:8786") from error

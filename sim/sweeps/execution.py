@@ -1,0 +1,165 @@
+"""Points on workers: what a worker does, how points are handed out, and what becomes of those whose worker dies."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sim import workers
+from sim.cache import Memo, default_timings
+from sim.errors import CaratError, InputError
+from sim.store import code_version
+from sim.sweeps.points import Task
+
+DIED = "WorkerDied: the process simulating this point died (killed, or out of memory)"
+
+Outcome = tuple[dict[str, Any] | None, str | None]
+"""(row, None) of a point that went through, or (None, message)."""
+
+Numbered = tuple[int, Task]
+"""A task and its position in the sweep."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A way to get an executor for some points, and how many points it is given at a time."""
+
+    open: Callable[[int], AbstractContextManager[Executor]]
+    in_flight: int
+
+
+def local(jobs: int | None) -> Place:
+    """Return worker processes, ``jobs`` of them (None: one per core). Raises InputError for jobs < 1."""
+    if jobs is not None and jobs < 1:
+        raise InputError(f"jobs: {jobs} worker processes; the rule is jobs >= 1 (nearest legal: 1)")
+    count = usable_cores() if jobs is None else jobs
+
+    @contextmanager
+    def open_pool(points: int) -> Iterator[Executor]:
+        if count > 1:
+            _compile_core()
+        alone = count == 1 or (jobs is None and points == 1)
+        pool: Executor = ThreadPoolExecutor(1) if alone else workers.pool(min(count, points), workers.follow_parent)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    return Place(open_pool, 2 * count)
+
+
+def usable_cores() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_OWN = threading.local()
+"""One memo per worker (process, or thread of a cluster's worker): points of a sweep share programs."""
+
+
+def simulate_task(task: Task, cache: bool) -> dict[str, Any]:
+    """Simulate one point and return its totals; runs in a worker."""
+    from sim.pipeline import simulate
+
+    if code_version() != task.version:
+        raise CaratError(f"this worker runs version {code_version()}, the sweep was started by {task.version}")
+    if getattr(_OWN, "cache", None) != cache:
+        _OWN.memo, _OWN.cache = Memo(default_timings() if cache else None), cache
+    point = task.point
+    result = simulate(
+        task.graph,
+        task.machine,
+        sparsity=point.sparsity,
+        prune=point.prune,
+        seed=point.seed,
+        clock=point.clock,
+        dataflow=point.dataflow,
+        memo=_OWN.memo,
+        threads=1,  # the workers share the cores among them
+    )
+    return {**result.totals, "version": task.version, "error": None}
+
+
+def outcome(task: Task, cache: bool) -> Outcome:
+    """Return (row, None), or (None, message) when the input is refused or the machine hangs; runs in a worker."""
+    try:
+        return simulate_task(task, cache), None
+    except CaratError as error:
+        return None, f"{type(error).__name__}: {error}"
+
+
+def run(todo: Sequence[Numbered], place: Place, cache: bool) -> Iterator[tuple[int, dict[str, Any], bool]]:
+    """Yield (position, row, whether the row is worth keeping) as points finish.
+
+    When a worker process dies (killed, out of memory) the points in flight are suspects: each is tried again alone,
+    and one that kills its worker again gets a row saying so. Only refusals and hangs, which are decided by the
+    input, are kept: resuming tries any other failure once more.
+    """
+    queue = deque(todo)
+    while queue:
+        suspects: list[Numbered] = []
+        for number, task, future in _futures(queue, place, cache):
+            if isinstance(_failure(future), BrokenProcessPool):
+                suspects.append((number, task))
+            else:
+                yield number, *_settled(future)
+        for suspect in suspects:
+            for number, _, future in _futures(deque([suspect]), place, cache):
+                yield number, *_settled(future)
+
+
+def _compile_core() -> None:
+    """Run one command, so that workers load the compiled core from disk instead of each compiling it."""
+    from sim import hardware, isa, timing
+
+    smallest = [isa.command(isa.Funct.CONFIG, isa.ConfigKind.LD), isa.command(isa.Funct.FENCE)]
+    timing.run(isa.program(smallest), hardware.load("gemmini_default"))
+
+
+def _failure(future: Future[Outcome]) -> BaseException | None:
+    try:
+        return future.exception()
+    except CancelledError as error:  # the cluster has given it up
+        return error
+
+
+def _settled(future: Future[Outcome]) -> tuple[dict[str, Any], bool]:
+    failure = _failure(future)
+    if failure is None:
+        row, error = future.result()
+        if row is not None:
+            return row, True
+        return {"error": error}, not str(error).startswith(f"{CaratError.__name__}:")
+    if isinstance(failure, BrokenProcessPool) or type(failure).__name__ == "KilledWorker":
+        return {"error": DIED}, False
+    return {"error": f"{type(failure).__name__}: {failure}"}, False
+
+
+def _futures(queue: deque[Numbered], place: Place, cache: bool) -> Iterator[tuple[int, Task, Future[Outcome]]]:
+    """Take points from ``queue``, a few per worker in flight, and yield them finished; stops taking when a
+    worker process died.
+
+    What has not begun is cancelled when the caller stops early (interrupt, full disk).
+    """
+    with place.open(len(queue)) as pool:
+        pending: dict[Future[Outcome], Numbered] = {}
+        broken = False
+        while pending or (queue and not broken):
+            while queue and not broken and len(pending) < place.in_flight:
+                try:
+                    future = pool.submit(outcome, queue[0][1], cache)
+                except BrokenProcessPool:
+                    broken = True
+                else:
+                    pending[future] = queue.popleft()
+            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            broken |= any(isinstance(_failure(future), BrokenProcessPool) for future in done)
+            for future in sorted(done, key=lambda finished: pending[finished][0]):
+                yield (*pending.pop(future), future)
