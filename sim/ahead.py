@@ -22,22 +22,33 @@ if TYPE_CHECKING:
     from sim.cache import Memo
     from sim.hardware import Hardware
     from sim.plan import Step
-    from sim.timing import Clock, Timing
+    from sim.timing import Clock, L2Contents, Timing
 
 LOOP_SLOTS = 2
 """Loops that the matmul unroller holds (LoopMatmul.scala, concurrent_loops)."""
 
 
 def time_item(
-    op: str, item: Work, hw: Hardware, clock: Clock, memo: Memo, phase: int, program: Program | None = None
+    op: str,
+    item: Work,
+    hw: Hardware,
+    clock: Clock,
+    memo: Memo,
+    phase: int,
+    program: Program | None = None,
+    l2: L2Contents | None = None,
 ) -> Timing:
     """Time an item of operator ``op``, or find its timing on the memo's disk; ``program``: the item lowered, if it is.
 
+    With ``l2``, what earlier items left there, the disk is not asked.
+
     Raises InputError and Hang, naming operator and machine.
     """
-    run = timing.run if memo.disk is None else memo.disk.run
     try:
-        return run(lower(item, hw) if program is None else program, hw, clock=clock, phase=phase)
+        program = lower(item, hw) if program is None else program
+        if memo.disk is None or l2 is not None:
+            return timing.run(program, hw, clock=clock, phase=phase, l2=l2)
+        return memo.disk.run(program, hw, clock=clock, phase=phase)
     except Hang as hang:
         raise Hang(f"operator {op} on {hw.name}: {hang}") from hang
     except InputError as error:

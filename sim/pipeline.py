@@ -20,6 +20,7 @@ from sim.result import Activity, Request, Result, operator_row
 
 if TYPE_CHECKING:
     from sim.sparsity.spec import Sparsity
+    from sim.timing import L2Contents
 
 Progress = Callable[[int, int, str], None]
 """Called before each operator with (operators done, operators in all, name of the next)."""
@@ -83,12 +84,13 @@ def run_steps(
     threads: int | None = None,
 ) -> Result:
     """Run planned steps one after the other, carrying the loop slot's phase, and price them."""
-    rows, starts, cycle, state = [], {}, 0, _State()
+    rows, starts, cycle = [], {}, 0
+    state = _State(l2=timing.L2Contents.empty(request.hw) if request.hw.memory.l2_bytes else None)
     with Ahead(request.hw, request.clock, memo, threads) as ahead:
         for number, step in enumerate(steps):
             if progress is not None:
                 progress(number, len(steps), step.name)
-            if number == 0:  # after the first call of progress, which may announce a compilation
+            if number == 0 and state.l2 is None:  # after the first call of progress, which may announce a compilation
                 ahead.begin(steps)
             starts[step.name] = state.phase
             activity = _on_array(step, request, memo, state) if step.engine == "array" else _on_host(step, request.hw)
@@ -106,6 +108,7 @@ class _State:
 
     phase: int = 0
     started: bool = False
+    l2: L2Contents | None = None
     seen: set[tuple[Work, int]] = field(default_factory=set)
 
 
@@ -113,12 +116,13 @@ def _on_array(step: Step, request: Request, memo: Memo, state: _State) -> Activi
     activity = Activity(invocations=len(step.works))
     before = len(state.seen)
     for item in step.alike:
-        run = partial(time_item, step.name, item, request.hw, request.clock, memo, state.phase)
+        run = partial(time_item, step.name, item, request.hw, request.clock, memo, state.phase, l2=state.l2)
         state.seen.add((item, state.phase))
-        timed = memo.timing(item, request.hw, state.phase, request.clock, run)
+        # behind an L2 an item is like no other: its time depends on all that ran before
+        timed = memo.timing(item, request.hw, state.phase, request.clock, run) if state.l2 is None else run()
         activity.add(timed, restart_cycles=RESTART_CYCLES if state.started else 0)
-        state.phase, state.started = timed.phase, True
-    activity.distinct = len(state.seen) - before
+        state.phase, state.started, state.l2 = timed.phase, True, timed.l2
+    activity.distinct = len(step.alike) if state.l2 is not None else len(state.seen) - before
     return activity
 
 

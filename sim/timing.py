@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from sim.core import engine, explain, machine
 from sim.core.events import Cause, Event
+from sim.core.l2_state import DTYPE as L2_STATE
 from sim.core.l2_state import LINE_BITS, MEM_CYCLES, WAYS
+from sim.core.memory import DTYPE as BUS
 from sim.core.params import BANKS, RING, XACTS
 from sim.core.reservation import SLOTS, TIMELINE
 from sim.errors import Hang, InputError
@@ -30,12 +32,30 @@ STALL_CYCLES = 10_000
 
 
 @dataclass(frozen=True)
+class L2Contents:
+    """What a program finds in an L2: its tags and, after another program, the records of cache and bus.
+
+    Bytes of int64 ``lines`` (sim/core/l2_state.py) and of the records `L2_STATE` and `BUS`; what was under way goes on.
+    """
+
+    lines: bytes
+    cache: bytes = b""
+    bus: bytes = b""
+
+    @classmethod
+    def empty(cls, hw: Hardware) -> L2Contents:
+        """Return the contents after reset; no lines on a machine without an L2."""
+        return cls(bytes(8 * hw.memory.l2_bytes >> LINE_BITS))
+
+
+@dataclass(frozen=True)
 class Timing:
     """What one program cost. ``cycles``: first accepted command to the last idle cycle (busy low, nothing left).
 
     ``sections``: cycles of each fence-delimited part. ``counters``: names of `sim.core.events.Event`. ``causes``:
     cycles by cause, summing to ``cycles``. ``timeline``: structured array (queue 0 ld / 1 ex / 2 st, funct, rs1, rs2,
-    t_alloc, t_issue, t_complete; -1 = completes on issue) or None. ``phase``: loop slot that comes next.
+    t_alloc, t_issue, t_complete; -1 = completes on issue) or None. ``phase``: loop slot that comes next. ``l2``: what
+    the next program finds in the L2, if asked for.
     """
 
     cycles: int
@@ -45,6 +65,7 @@ class Timing:
     timeline: npt.NDArray[np.void] | None
     phase: int
     visited_cycles: int
+    l2: L2Contents | None = None
 
 
 def _limits(hw: Hardware) -> None:
@@ -180,13 +201,15 @@ def run(
     timeline: bool = False,
     phase: int = 0,
     written_rows: tuple[int, ...] = (),
+    l2: L2Contents | None = None,
 ) -> Timing:
     """Time a program (one-dimensional array of COMMAND) on a machine.
 
     ``clock``: "reference" visits every cycle, "leap" only those in which something can happen; both give the same
     result. ``timeline``: also record each command's allocation, issue and completion. ``phase``: loop slot that comes
     next at the start (0 after reset). ``written_rows``: accumulator rows that hold data of earlier programs (all
-    others are zero until written; only the normaliser's divisions can tell).
+    others are zero until written; only the normaliser's divisions can tell). ``l2``: what an earlier program left in
+    the L2 (nothing after reset); with it the timing tells what this one leaves.
     Raises Hang when the program can never end, InputError when the machine is beyond the core's limits or the program
     is empty.
     """
@@ -196,7 +219,7 @@ def run(
     numbers = parameters(hw)
     described = tuple(numbers.items())
     state = _reset(described, phase, written_rows).copy()
-    lines = np.zeros(numbers["l2_sets"] * WAYS, np.int64)
+    lines = _lines(state, hw, l2)
     sections = np.zeros(int((commands["funct"] == Funct.FENCE).sum()) + 1, np.int64)
     rows = 1024 if timeline else 0
     while True:
@@ -210,9 +233,12 @@ def run(
         # the loop unrollers decide how many commands there are: run again with room for all of them
         rows = written
         state = _reset(described, phase, written_rows).copy()
-        lines[:] = 0
+        lines = _lines(state, hw, l2)
         sections[:] = 0
     m = state[0]
+    if l2 is not None and hw.memory.l2_bytes:
+        engine.rest(state, lines)
+        l2 = L2Contents(lines.tobytes(), m.l2.tobytes(), m.bus.tobytes())
     ends = sections[: int(m.fe.sections)]
     return Timing(
         cycles=int(m.fe.idle_t),
@@ -222,4 +248,14 @@ def run(
         timeline=times[:written].copy() if timeline else None,
         phase=int(m.lm.head),
         visited_cycles=int(m.count[Event.VISITED_CYCLES]),
+        l2=l2,
     )
+
+
+def _lines(state: np.ndarray, hw: Hardware, l2: L2Contents | None) -> npt.NDArray[np.int64]:
+    """Return the L2's tags as a program finds them, and put its state back."""
+    contents = l2 or L2Contents.empty(hw)
+    if contents.cache:
+        state["l2"] = np.frombuffer(contents.cache, L2_STATE)
+        state["bus"] = np.frombuffer(contents.bus, BUS)
+    return np.frombuffer(contents.lines, np.int64).copy()

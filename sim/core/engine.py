@@ -85,3 +85,14 @@ def run(machine, program, sections, times, lines, leap):
         until = wake if leap else now + 1
         causes.settle(m, until - now)
         now = until
+
+
+@njit(cache=True, nogil=True)
+def rest(machine, lines):
+    """The cycle between two programs, in which only the memory side works; its times then count from the next one."""
+    m = machine[0]
+    now = m.fe.idle_t
+    memory.step_d(now, m)
+    l2.step(now, m, lines)
+    memory.step_a(now, m)
+    memory.rebase(m, now + 1)

@@ -271,3 +271,16 @@ def step_a(now, m):
         m.rs.progress_t = now
         return now + 1
     return NEVER
+
+
+@njit
+def rebase(m, start):
+    """Let all times of the memory side count from cycle ``start``."""
+    b = m.bus
+    for buffer in (b.ra, b.wa, b.pa, b.pd, b.rd, b.wd):
+        buffer.pop_t -= start
+    for i in range(XACTS):
+        b.r_ready[i] -= start
+        b.w_ready[i] -= start
+    b.r_next -= start * m.p.read_den
+    b.w_drained -= start * m.p.write_den

@@ -14,7 +14,7 @@ from sim.errors import Hang
 from sim.hardware import Hardware, load
 from sim.isa import Funct, Program
 from sim.lower import Matmul, Norm, Operand, ResidualAdd, lower
-from sim.timing import Timing, run
+from sim.timing import Timing, parameters, run
 
 X, W, D, C = (Operand(0x2001_0000 + 0x10_0000 * place, 128) for place in range(4))
 Case = tuple[Hardware, Program, int]
@@ -55,16 +55,18 @@ def test_busy_and_idle_cycles_of_a_unit_fit_into_the_total(case: Case) -> None:
 def test_the_bus_moves_whole_beats_at_most_one_a_cycle(case: Case) -> None:
     hw, timing = case[0], timed(case)
     n, beat = timing.counters, case[0].dma.bus_bytes
-    assert n["DRAM_READ_BYTES"] == n["BUS_READ_BEATS"] * beat
-    assert n["DRAM_WRITE_BYTES"] == n["BUS_WRITE_BEATS"] * beat
+    # an L2 asks for blocks, and may still wait for them and write one back when the accelerator is idle
+    lines = parameters(hw)["l2_mshrs"] if hw.memory.l2_bytes else 0
+    assert 0 <= n["DRAM_READ_BYTES"] - n["BUS_READ_BEATS"] * beat <= 64 * lines
+    assert 0 <= n["BUS_WRITE_BEATS"] * beat - n["DRAM_WRITE_BYTES"] < (64 if lines else 1)
     assert n["DRAM_WRITE_BYTES_UNMASKED"] <= n["DRAM_WRITE_BYTES"]
     # every acknowledge takes a beat of the channel that reads come on
     assert n["BUS_READ_BEATS"] + n["DRAM_WRITE_REQUESTS"] <= timing.cycles
     assert n["BUS_WRITE_BEATS"] + n["DRAM_READ_REQUESTS"] <= timing.cycles
-    ids = hw.dma.max_in_flight_requests
+    ids = lines or hw.dma.max_in_flight_requests
     assert n["MAX_OUTSTANDING_READS"] <= ids and n["MAX_OUTSTANDING_WRITES"] <= ids
     rate = min(hw.memory.read_bytes_per_cycle, beat)
-    assert n["DRAM_READ_BYTES"] <= ceil(rate * timing.cycles) + beat
+    assert n["BUS_READ_BEATS"] * beat <= ceil(rate * timing.cycles) + beat
 
 
 @given(cases())

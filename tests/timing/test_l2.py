@@ -8,10 +8,15 @@ is answered a cycle after the first beat if it asks for the first bytes of the b
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timing.gates import ACC, DRAM, OUT, Gate, work
+
+from sim.hardware import load
+from sim.lower import build, lower
+from sim.timing import L2Contents, run
 
 HIT = 4  # t+2 start, s1; t+3 s2; t+4 s3 = answer
 MISS = 7  # t+2 start, t+3 request, +L answer, +1 queue and banks, +1 start and s1, +1 s2, +1 s3
@@ -102,3 +107,17 @@ def test_blocks_are_conserved(accesses: list[tuple[int, bool]], log_sets: int) -
     per_set = [sum(block % sets == place for block in distinct) for place in range(sets)]
     if max(per_set) == 1:  # a victim is drawn among the ways, so two blocks of a set may push each other out
         assert counters["L2_MISSES"] == len(distinct) and counters["L2_WRITEBACKS"] == 0
+
+
+def test_what_a_program_left_is_found_by_the_next() -> None:
+    """Parts of one program between fences, or programs one after the other: the same, but for the fence's own cycle."""
+    hw = load("gemmini_l2", {"memory.l2_bytes": "16KiB"})
+    program = lower(build.matmul(64, 64, 96), hw)
+    whole = run(np.concatenate([program, program, program]), hw)
+    contents, phase, cycles = L2Contents.empty(hw), 0, []
+    for _ in range(3):
+        timing = run(program, hw, phase=phase, l2=contents)
+        assert timing.l2 is not None
+        contents, phase = timing.l2, timing.phase
+        cycles.append(timing.cycles)
+    assert whole.sections == (cycles[0], cycles[1] + 1, cycles[2] + 1)
