@@ -16,7 +16,13 @@ from __future__ import annotations
 import numpy as np
 
 from sim.functional.jit import compiled
-from sim.functional.kernel_execute import begin_compute, begin_preload, end_compute, end_preload
+from sim.functional.kernel_execute import (
+    begin_compute,
+    begin_preload,
+    configure_execute,
+    end_compute,
+    end_preload,
+)
 from sim.functional.kernel_load import begin_load, configure_load, end_load
 from sim.functional.kernel_store import begin_store, configure_store, end_store
 
@@ -45,13 +51,7 @@ def execute(events, queue, funct, rs1, rs2, m):  # type: ignore[no-untyped-def]
                 elif q == ST:
                     configure_store(m, a, b)
                 else:
-                    x = m.ex
-                    if (a >> 7) & 1 == 0:
-                        x[1] = (a >> 8) & 1
-                        x[2] = (a >> 9) & 1
-                        x[0] = (a >> 2) & 1
-                    x[3] = (a >> 16) & 0xFFFF
-                    x[4] = (b >> 48) & 0xFFFF
+                    configure_execute(m, a, b)
                 continue
             s = free[taken % slots]
             taken += 1

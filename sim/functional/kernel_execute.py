@@ -20,20 +20,36 @@ from sim.functional.counts import (
 from sim.functional.kernel_rows import (
     EX,
     LD,
-    add,
     as_element,
     clashed,
     disturb,
     garble,
     is_acc,
     is_garbage,
+    put_sum,
     row_of,
     seen,
 )
 
-# snapshot: the five fields of config_ex; what B, C (or A, BD) had seen; the partner; flags of a preload
-WS, A_T, BD_T, A_STRIDE, C_STRIDE, SEEN0, SEEN1, PARTNER, STAGED, DONE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+# snapshot: the fields of config_ex; what B, C (or A, BD) had seen; the partner; flags of a preload
+WS, A_T, BD_T, A_STRIDE, C_STRIDE, SHIFT, ACT, SEEN0, SEEN1, PARTNER, STAGED, DONE = range(1, 13)
+FIELDS = ACT
+RELU = 1
 WORD = 0xFFFFFFFF
+
+
+@njit
+def configure_execute(m, rs1, rs2):  # type: ignore[no-untyped-def]
+    """config_ex; bit 7 keeps everything but the strides."""
+    x = m.ex
+    if (rs1 >> 7) & 1 == 0:
+        x[WS - 1] = (rs1 >> 2) & 1
+        x[A_T - 1] = (rs1 >> 8) & 1
+        x[BD_T - 1] = (rs1 >> 9) & 1
+        x[ACT - 1] = (rs1 >> 3) & 3
+        x[SHIFT - 1] = rs2 & 31
+    x[A_STRIDE - 1] = (rs1 >> 16) & 0xFFFF
+    x[C_STRIDE - 1] = (rs2 >> 48) & 0xFFFF
 
 
 @njit
@@ -76,7 +92,7 @@ def _seen(m, operand, stride, turned):  # type: ignore[no-untyped-def]
 def begin_preload(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
     """From now on the result's rows are in motion."""
     snap = m.snap[s]
-    snap[WS : WS + 5] = m.ex
+    snap[WS : WS + FIELDS] = m.ex
     snap[SEEN0] = _seen(m, rs1, 1, snap[WS] and snap[BD_T])
     c = rs2 & WORD
     if not is_garbage(m, c):
@@ -108,7 +124,7 @@ def _stage(m, s):  # type: ignore[no-untyped-def]
 def begin_compute(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
     """Its preload is the last one that was issued."""
     snap = m.snap[s]
-    snap[WS : WS + 5] = m.ex
+    snap[WS : WS + FIELDS] = m.ex
     snap[PARTNER] = m.pending[0]
     snap[SEEN0] = _seen(m, rs1, snap[A_STRIDE], snap[A_T])
     snap[SEEN1] = _seen(m, rs2, 1, snap[BD_T] and not snap[WS])
@@ -138,7 +154,9 @@ def end_compute(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
             inside[:, :] = m.blocks[0, partner]
         _fill(m, right, other, 1, b_turned, bad_b)
         _multiply(m, inside, left, right)
-        result[:, :] = inside
+        for r in range(m.p[0]):
+            for c in range(m.p[0]):
+                result[r, c] = _shifted(m, inside[r, c], snap[SHIFT])
     m.snap[partner, DONE] = 1
     reads = 0
     if not is_garbage(m, rs1 & WORD):
@@ -150,6 +168,14 @@ def end_compute(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
 
 
 @njit
+def _shifted(m, value, shift):  # type: ignore[no-untyped-def]
+    """What leaves an output-stationary element: shifted right, half to even (PE.scala); floats have no shift."""
+    if shift == 0 or m.p[6]:
+        return value
+    return np.rint(value / (1 << shift))
+
+
+@njit
 def _multiply(m, out, left, right):  # type: ignore[no-untyped-def]
     """out += left x right; k in the order of the array's rows. Floats: one rounding to float32 per step."""
     dim = m.p[0]
@@ -158,7 +184,7 @@ def _multiply(m, out, left, right):  # type: ignore[no-untyped-def]
             a = left[r, k]
             if m.p[6]:
                 for c in range(dim):
-                    out[r, c] = np.float32(np.float64(a) * np.float64(right[k, c]) + np.float64(out[r, c]))
+                    out[r, c] = np.float64(np.float32(a * right[k, c] + out[r, c]))
             elif a != 0:
                 for c in range(dim):
                     out[r, c] += a * right[k, c]
@@ -184,12 +210,12 @@ def end_preload(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
         for col in range(min(cols, m.p[0])):
             if bad:
                 result[r, col] = garble(m, result[r, col])
-            if not is_acc(c):
-                m.spad[row, col] = _clipped(m, result[r, col])
-            elif accumulate:
-                add(m, row, col, result[r, col])
+            if abs(result[r, col]) > m.p[19]:
+                m.tally[4] += 1
+            if is_acc(c):
+                put_sum(m, row, col, result[r, col], accumulate)
             else:
-                m.acc[row, col] = result[r, col]
+                m.spad[row, col] = _clipped(m, result[r, col], snap[ACT])
     if is_acc(c):
         m.counts[ACC_WRITE_ROWS] += rows
         if accumulate:
@@ -199,8 +225,10 @@ def end_preload(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _clipped(m, value):  # type: ignore[no-untyped-def]
-    """A sum as an element of the scratchpad: saturated."""
+def _clipped(m, value, activation):  # type: ignore[no-untyped-def]
+    """A sum as an element of the scratchpad: saturated, then the ReLU of config_ex (ExecuteController.scala)."""
+    if activation == RELU and value < 0:
+        return 0.0
     if m.p[6]:
         return as_element(m, value)
     return np.float64(min(max(value, m.p[3]), m.p[4]))

@@ -7,7 +7,19 @@ from numba import njit
 
 from sim.functional.arithmetic import scaled
 from sim.functional.counts import ACC_ACCUMULATE_ROWS, ACC_WRITE_ROWS, SPAD_WRITE_ROWS, count_read
-from sim.functional.kernel_rows import EX, LD, add, as_element, clashed, disturb, garble, is_acc, row_of, seen
+from sim.functional.kernel_rows import (
+    EX,
+    LD,
+    as_element,
+    clashed,
+    disturb,
+    garble,
+    is_acc,
+    load_element,
+    put_sum,
+    row_of,
+    seen,
+)
 
 IDENTITY_SCALE = 0x3F800000
 # snapshot of the load state: stride, scale bits, shrink, block stride, pixels, wide; then what the rows had seen
@@ -61,22 +73,6 @@ def begin_load(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
 
 
 @njit
-def element(m, address_bytes, wide):  # type: ignore[no-untyped-def]
-    """One element of DRAM as a double; 0 outside the image (padded rows are loaded too)."""
-    at = address_bytes - m.base[0]
-    size = m.p[2] if wide else m.p[1]
-    i = at // size
-    if at < 0 or i >= (m.dram_acc.shape[0] if wide else m.dram_in.shape[0]) or at % size:
-        m.tally[2] += 1
-        return 0.0
-    if wide:
-        return np.float64(m.dram_acc[i])
-    if m.p[6] == 2:
-        return np.float64(m.lut[np.int64(m.dram_in[i])])
-    return np.float64(m.dram_in[i])
-
-
-@njit
 def _scaled_in(m, snap, value, scale):  # type: ignore[no-untyped-def]
     if m.p[6]:
         product = np.float64(np.float32(value) * scale)
@@ -115,7 +111,7 @@ def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
         for col in range(cols):
             value = 0.0
             if rs1 != 0:
-                value = element(m, source + col * size, wide)
+                value = load_element(m, source + col * size, wide)
                 if not identity:
                     value = _scaled_in(m, snap, value, scale)
             if bad:
@@ -123,10 +119,7 @@ def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
             row = row_of(m, local, r + (col // dim) * snap[BLOCK_STRIDE])
             lane = col % dim
             if acc:
-                if accumulate:
-                    add(m, row, lane, value)
-                else:
-                    m.acc[row, lane] = value
+                put_sum(m, row, lane, value, accumulate)
             else:
                 for pixel in range(_copies(m, snap, local, r + (col // dim) * snap[BLOCK_STRIDE])):
                     if pixel * cols + lane < dim:

@@ -80,12 +80,48 @@ def garble(m, value):  # type: ignore[no-untyped-def]
 
 
 @njit
-def add(m, row, lane, value):  # type: ignore[no-untyped-def]
-    """Add to an accumulator element: int32 wraps, float32 rounds once."""
-    if m.p[6]:
-        m.acc[row, lane] = np.float32(np.float32(m.acc[row, lane]) + np.float32(value))
+def put_sum(m, row, lane, value, accumulate):  # type: ignore[no-untyped-def]
+    """Write or add to an accumulator element: int32 wraps, float32 rounds once."""
+    if accumulate:
+        value = m.acc[row, lane] + value
+    m.acc[row, lane] = np.float64(np.float32(value)) if m.p[6] else np.float64(wrap32(np.int64(value)))
+
+
+@njit
+def load_element(m, address, wide):  # type: ignore[no-untyped-def]
+    """One element of DRAM; 0 outside the image (padded rows are loaded too)."""
+    at = address - m.base[0]
+    size = m.p[2] if wide else m.p[1]
+    if at < 0 or at + size > m.int8.shape[0] or at % size:
+        m.tally[2] += 1
+        return 0.0
+    if m.p[6] == 0:
+        if size == 1:
+            return np.float64(m.int8[at])
+        return np.float64(m.int16[at // 2]) if size == 2 else np.float64(m.int32[at // 4])
+    if m.p[6] == 2 and not wide:
+        return np.float64(m.lut[np.int64(m.uint16[at // 2])])
+    return np.float64(m.float32[at // 4])
+
+
+@njit
+def store_element(m, address, value, wide):  # type: ignore[no-untyped-def]
+    """Write one element to DRAM; outside the image it is noted and dropped."""
+    at = address - m.base[0]
+    size = m.p[2] if wide else m.p[1]
+    if at < 0 or at + size > m.int8.shape[0] or at % size:
+        m.tally[3] += 1
+    elif m.p[6] == 0:
+        if size == 1:
+            m.int8[at] = np.int64(value)
+        elif size == 2:
+            m.int16[at // 2] = np.int64(value)
+        else:
+            m.int32[at // 4] = np.int64(value)
+    elif m.p[6] == 2 and not wide:
+        m.uint16[at // 2] = encode_float(value, m.p[17], m.p[18])
     else:
-        m.acc[row, lane] = wrap32(np.int64(m.acc[row, lane]) + np.int64(value))
+        m.float32[at // 4] = value
 
 
 @njit

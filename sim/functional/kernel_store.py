@@ -10,7 +10,6 @@ import numpy as np
 from numba import njit
 
 from sim.functional.arithmetic import (
-    encode_float,
     fits32,
     integer_exp,
     integer_gelu,
@@ -20,7 +19,7 @@ from sim.functional.arithmetic import (
     wrap32,
 )
 from sim.functional.counts import ACC_READ_ROWS, NORMALIZE_ROWS, SCALE_ROWS, SPAD_READ_ROWS, count_write
-from sim.functional.kernel_rows import EX, LD, clashed, garble, is_acc, row_of, seen
+from sim.functional.kernel_rows import EX, LD, clashed, garble, is_acc, row_of, seen, store_element
 
 # fields of the store configuration; a snapshot holds them from place 1
 STRIDE, ACT, SCALE, POOL_SIZE, POOL_STRIDE, OUT_DIM, POROWS, POCOLS, OROWS, OCOLS, UPAD, LPAD = range(12)
@@ -131,7 +130,7 @@ def end_store(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
         count_write(m, sink, cols * size)
         for col in range(cols):
             row = row_of(m, local, r + (col // m.p[0]) * m.p[0])
-            _put(m, sink + col * size, _value(m, x, local, row, col % m.p[0], scale, bad), full)
+            store_element(m, sink + col * size, _value(m, x, local, row, col % m.p[0], scale, bad), full)
 
 
 @njit
@@ -170,23 +169,6 @@ def _exponential(m, x, q):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _put(m, address, value, full):  # type: ignore[no-untyped-def]
-    """Write one element to DRAM; outside the image it is noted and dropped."""
-    at = address - m.base[0]
-    size = m.p[2] if full else m.p[1]
-    i = at // size
-    if at < 0 or i >= (m.dram_acc.shape[0] if full else m.dram_in.shape[0]) or at % size:
-        m.tally[3] += 1
-        return
-    if full:
-        m.dram_acc[i] = value
-    elif m.p[6] == 2:
-        m.dram_in[i] = encode_float(value, m.p[17], m.p[18])
-    else:
-        m.dram_in[i] = value
-
-
-@njit
 def _pool(m, x, rs1, local, cols, scale, bad):  # type: ignore[no-untyped-def]
     """Maximum over windows; taps outside the image are zeros."""
     for porow in range(x[POROWS]):
@@ -206,7 +188,7 @@ def _pool(m, x, rs1, local, cols, scale, bad):  # type: ignore[no-untyped-def]
                             m.counts[ACC_READ_ROWS] += 1
                             m.counts[SCALE_ROWS] += 1
                     best = max(best, value)
-                _put(m, sink + col * m.p[1], best, False)
+                store_element(m, sink + col * m.p[1], best, False)
 
 
 @njit

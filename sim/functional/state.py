@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-SNAP_FIELDS = 24
+SNAP_FIELDS = 26
 MOST_NOTED = 256
 """Clashes kept by number; all are counted."""
 
@@ -24,18 +24,26 @@ MOST_BLOCKS = 512
 SMALL_FLOATS = {"fp16": (5, 10), "bf16": (8, 7)}
 """Exponent and fraction bits."""
 
+ARRAY_BITS = {"int8": 20}
+"""Width of the array's results by element type (spatialArrayOutputType, Configs.scala); others are not narrowed."""
+
 
 class State(NamedTuple):
-    """``p``: see `parameters`. ``tally``: clashes, overflows, reads outside DRAM, stores outside DRAM.
+    """``p``: see `parameters`. ``tally``: clashes, overflows, reads and stores outside DRAM, results beyond the array.
 
+    The fields have the same types on every machine, so that the executor is compiled once: local memories and blocks
+    are doubles, which hold every int32 and float32 exactly; DRAM is one image seen as each of its element types.
     ``blocks``: per slot of a preload, its operand and its result; ``tiles``: weights, sums inside the array, A, B.
     ``marks``: per queue (ld, ex) and row (scratchpad, then accumulator): writers in motion, changes so far.
     """
 
     p: Array
     base: Array
-    dram_in: Array
-    dram_acc: Array
+    int8: Array
+    int16: Array
+    int32: Array
+    uint16: Array
+    float32: Array
     spad: Array
     acc: Array
     lut: Array
@@ -95,6 +103,7 @@ def parameters(hw: Hardware) -> Array:
             hw.features.normalizations,
             exponent,
             fraction,
+            1 << (ARRAY_BITS.get(kind, 33) - 1),
         ],
         np.int64,
     )
@@ -103,34 +112,28 @@ def parameters(hw: Hardware) -> Array:
 def build(hw: Hardware, image: npt.NDArray[np.uint8], base: int, slots: int, seed: int) -> State:
     """Return the state after power-up: local memories hold noise, so that a row nobody wrote shows."""
     kind = hw.array.input_type
-    integer = kind.startswith("int")
-    sums = np.dtype(np.int32 if integer else np.float32)
-    elements = np.dtype(kind if integer else np.float32)
-    stored = np.dtype(np.uint16) if kind in SMALL_FLOATS else elements
-    rng = np.random.default_rng(seed)
     dim = hw.dim
-    noise = rng.integers(-100, 100, (hw.sp_rows + hw.acc_rows, dim))
-
+    noise = np.random.default_rng(seed).integers(-100, 100, (hw.sp_rows + hw.acc_rows, dim)).astype(np.float64)
+    views = {name: image.view(name) for name in ("int8", "int16", "int32", "uint16", "float32")}
     return State(
         p=parameters(hw),
         base=np.array([base], np.int64),
-        dram_in=image.view(stored),
-        dram_acc=image.view(sums),
-        spad=noise[: hw.sp_rows].astype(elements),
-        acc=noise[hw.sp_rows :].astype(sums),
+        **views,
+        spad=noise[: hw.sp_rows],
+        acc=noise[hw.sp_rows :],
         lut=decode_table(kind) if kind in SMALL_FLOATS else np.zeros(1, np.float32),
         ld=np.zeros((4, 5), np.int64),
-        ex=np.zeros(5, np.int64),
+        ex=np.zeros(7, np.int64),
         st=np.zeros(17, np.int64),
         normals=np.zeros((2, 6), np.int64),
         factor=np.zeros(2, np.float32),
         snap=np.zeros((slots, SNAP_FIELDS), np.int64),
         stage_rs1=np.zeros(slots, np.int64),
-        blocks=np.zeros((2, slots, dim, dim), sums),
-        tiles=np.zeros((4, dim, dim), sums),
+        blocks=np.zeros((2, slots, dim, dim)),
+        tiles=np.zeros((4, dim, dim)),
         pending=np.zeros(1, np.int64),
         marks=np.zeros((2, 2, hw.sp_rows + hw.acc_rows), np.int64),
-        tally=np.zeros(4, np.int64),
+        tally=np.zeros(5, np.int64),
         clashes=np.zeros(MOST_NOTED, np.int64),
         counts=np.zeros(len(NAMES), np.int64),
         bits=np.zeros(1, np.uint32),
