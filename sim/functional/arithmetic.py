@@ -76,26 +76,26 @@ def integer_sqrt(n):  # type: ignore[no-untyped-def]
 
 
 @njit
-def integer_gelu(q, qb, qc, overflows):  # type: ignore[no-untyped-def]
-    """I-BERT's GELU of an int32 (papers.md 6); ``overflows[0]`` counts results beyond int32, which wrap."""
+def integer_gelu(q, qb, qc, tally):  # type: ignore[no-untyped-def]
+    """I-BERT's GELU of an int32 (papers.md 6); ``tally[1]`` counts results beyond int32, which wrap."""
     sign = -1 if q < 0 else 1
     clipped = min(abs(q), -qb)
     poly = (clipped + qb) * (clipped + qb) + qc
     result = q * wrap32(sign * poly + qc)
     if not (fits32(result) and fits32(poly)):
-        overflows[0] += 1
+        tally[1] += 1
     return wrap32(result)
 
 
 @njit
-def integer_exp(q, qln2, qln2_inv, qb, qc, overflows):  # type: ignore[no-untyped-def]
+def integer_exp(q, qln2, qln2_inv, qb, qc, tally):  # type: ignore[no-untyped-def]
     """I-BERT's exponential of an int32 <= 0 (papers.md 6)."""
     product = -q * qln2_inv
     z = wrap32(product) >> 16
     base = q + z * qln2 + qb
     value = base * base + qc
     if not (fits32(product) and fits32(value)):
-        overflows[0] += 1
+        tally[1] += 1
     if z < 0 or z > 31:
         return np.int64(0)
     return wrap32(value) >> z

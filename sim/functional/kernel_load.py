@@ -13,10 +13,10 @@ from sim.functional.kernel_rows import (
     as_element,
     clashed,
     disturb,
-    garble,
+    garble_line,
     is_acc,
-    load_element,
     put_sum,
+    read_line,
     row_of,
     seen,
 )
@@ -73,13 +73,15 @@ def begin_load(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _scaled_in(m, snap, value, scale):  # type: ignore[no-untyped-def]
-    if m.p[6]:
-        product = np.float64(np.float32(value) * scale)
-        return product if snap[WIDE] else as_element(m, product)
-    if snap[WIDE]:
-        return value
-    return np.float64(scaled(value, scale, m.p[3], m.p[4]))
+def _scale_line(m, wide, count, scale):  # type: ignore[no-untyped-def]
+    """The mvin scaler: floats are multiplied; integers are too, rounded and saturated, but int32 rows pass."""
+    line = m.line
+    for i in range(count):
+        if m.p[6]:
+            product = np.float64(np.float32(line[i]) * scale)
+            line[i] = product if wide else as_element(m, product)
+        elif not wide:
+            line[i] = scaled(line[i], scale, m.p[3], m.p[4])
 
 
 @njit
@@ -107,23 +109,25 @@ def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
     scale = m.bits.view(np.float32)[0]
     size = m.p[2] if wide else m.p[1]
     for r in range(rows):
-        source = rs1 + r * snap[STRIDE]
-        for col in range(cols):
-            value = 0.0
-            if rs1 != 0:
-                value = load_element(m, source + col * size, wide)
-                if not identity:
-                    value = _scaled_in(m, snap, value, scale)
-            if bad:
-                value = garble(m, value)
-            row = row_of(m, local, r + (col // dim) * snap[BLOCK_STRIDE])
-            lane = col % dim
+        if rs1 == 0:
+            m.line[:cols] = 0.0
+        else:
+            read_line(m, rs1 + r * snap[STRIDE], cols, wide)
+        if not identity:
+            _scale_line(m, wide, cols, scale)
+        if bad:
+            garble_line(m, cols)
+        for b in range(blocks):
+            offset = r + b * snap[BLOCK_STRIDE]
+            row = row_of(m, local, offset)
+            lanes = min(dim, cols - b * dim)
             if acc:
-                put_sum(m, row, lane, value, accumulate)
+                for lane in range(lanes):
+                    put_sum(m, row, lane, m.line[b * dim + lane], accumulate)
             else:
-                for pixel in range(_copies(m, snap, local, r + (col // dim) * snap[BLOCK_STRIDE])):
-                    if pixel * cols + lane < dim:
-                        m.spad[row - pixel, pixel * cols + lane] = value
+                for pixel in range(_copies(m, snap, local, offset)):
+                    for lane in range(min(lanes, dim - pixel * cols)):
+                        m.spad[row - pixel, pixel * cols + lane] = m.line[b * dim + lane]
     _count(m, snap, rs1, rs2, rows, cols, blocks, size, acc, accumulate)
 
 

@@ -33,29 +33,35 @@ def row_of(m, address, offset):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _mark_of(m, address, offset):  # type: ignore[no-untyped-def]
-    """Place of a row in ``m.marks``: the accumulator's rows follow the scratchpad's."""
-    return row_of(m, address, offset) + is_acc(address) * m.spad.shape[0]
+def _first_mark(m, address):  # type: ignore[no-untyped-def]
+    """(place of a memory's first row in ``m.marks``, mask of its rows): the accumulator follows the scratchpad."""
+    if is_acc(address):
+        return m.spad.shape[0], m.acc.shape[0] - 1
+    return 0, m.spad.shape[0] - 1
 
 
 @njit
 def disturb(m, address, offset, stride, count, writer, step):  # type: ignore[no-untyped-def]
     """``count`` rows begin (step 1) or end (step -1) to be written by a command of queue ``writer``."""
+    first, mask = _first_mark(m, address)
+    writers, changes = m.marks[writer, 0], m.marks[writer, 1]
     for r in range(count):
-        row = _mark_of(m, address, offset + r * stride)
-        m.marks[writer, 0, row] += step
-        m.marks[writer, 1, row] += 1
+        row = first + ((address + offset + r * stride) & mask)
+        writers[row] += step
+        changes[row] += 1
 
 
 @njit
 def seen(m, address, offset, stride, count, writer):  # type: ignore[no-untyped-def]
     """Number of changes so far in ``count`` rows by one queue, or -1 when it has one of them in motion."""
+    first, mask = _first_mark(m, address)
+    writers, changes = m.marks[writer, 0], m.marks[writer, 1]
     total = np.int64(0)
     for r in range(count):
-        row = _mark_of(m, address, offset + r * stride)
-        if m.marks[writer, 0, row] > 0:
+        row = first + ((address + offset + r * stride) & mask)
+        if writers[row] > 0:
             return np.int64(-1)
-        total += m.marks[writer, 1, row]
+        total += changes[row]
     return total
 
 
@@ -88,40 +94,63 @@ def put_sum(m, row, lane, value, accumulate):  # type: ignore[no-untyped-def]
 
 
 @njit
-def load_element(m, address, wide):  # type: ignore[no-untyped-def]
-    """One element of DRAM; 0 outside the image (padded rows are loaded too)."""
-    at = address - m.base[0]
+def read_line(m, address, count, wide):  # type: ignore[no-untyped-def]
+    """m.line[:count] = elements of DRAM; 0 outside the image (padded rows are loaded too)."""
+    line = m.line
     size = m.p[2] if wide else m.p[1]
-    if at < 0 or at + size > m.int8.shape[0] or at % size:
-        m.tally[2] += 1
-        return 0.0
-    if m.p[6] == 0:
-        if size == 1:
-            return np.float64(m.int8[at])
-        return np.float64(m.int16[at // 2]) if size == 2 else np.float64(m.int32[at // 4])
-    if m.p[6] == 2 and not wide:
-        return np.float64(m.lut[np.int64(m.uint16[at // 2])])
-    return np.float64(m.float32[at // 4])
+    at = address - m.base[0]
+    inside = max(0, min(count, (m.int8.shape[0] - at) // size)) if at >= 0 and at % size == 0 else 0
+    m.tally[2] += count - inside
+    line[inside:count] = 0.0
+    first = at // size
+    if m.p[6] == 0 and size == 1:
+        for i in range(inside):
+            line[i] = m.int8[first + i]
+    elif m.p[6] == 0 and size == 2:
+        for i in range(inside):
+            line[i] = m.int16[first + i]
+    elif m.p[6] == 0:
+        for i in range(inside):
+            line[i] = m.int32[first + i]
+    elif m.p[6] == 2 and not wide:
+        for i in range(inside):
+            line[i] = m.lut[np.int64(m.uint16[first + i])]
+    else:
+        for i in range(inside):
+            line[i] = m.float32[first + i]
 
 
 @njit
-def store_element(m, address, value, wide):  # type: ignore[no-untyped-def]
-    """Write one element to DRAM; outside the image it is noted and dropped."""
-    at = address - m.base[0]
+def write_line(m, address, count, wide):  # type: ignore[no-untyped-def]
+    """Elements of DRAM = m.line[:count]; outside the image they are noted and dropped."""
+    line = m.line
     size = m.p[2] if wide else m.p[1]
-    if at < 0 or at + size > m.int8.shape[0] or at % size:
-        m.tally[3] += 1
+    at = address - m.base[0]
+    inside = max(0, min(count, (m.int8.shape[0] - at) // size)) if at >= 0 and at % size == 0 else 0
+    m.tally[3] += count - inside
+    first = at // size
+    if m.p[6] == 0 and size == 1:
+        for i in range(inside):
+            m.int8[first + i] = np.int64(line[i])
+    elif m.p[6] == 0 and size == 2:
+        for i in range(inside):
+            m.int16[first + i] = np.int64(line[i])
     elif m.p[6] == 0:
-        if size == 1:
-            m.int8[at] = np.int64(value)
-        elif size == 2:
-            m.int16[at // 2] = np.int64(value)
-        else:
-            m.int32[at // 4] = np.int64(value)
+        for i in range(inside):
+            m.int32[first + i] = np.int64(line[i])
     elif m.p[6] == 2 and not wide:
-        m.uint16[at // 2] = encode_float(value, m.p[17], m.p[18])
+        for i in range(inside):
+            m.uint16[first + i] = encode_float(line[i], m.p[17], m.p[18])
     else:
-        m.float32[at // 4] = value
+        for i in range(inside):
+            m.float32[first + i] = line[i]
+
+
+@njit
+def garble_line(m, count):  # type: ignore[no-untyped-def]
+    """What a reader gets of rows in motion, in place."""
+    for i in range(count):
+        m.line[i] = garble(m, m.line[i])
 
 
 @njit

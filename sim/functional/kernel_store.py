@@ -19,7 +19,7 @@ from sim.functional.arithmetic import (
     wrap32,
 )
 from sim.functional.counts import ACC_READ_ROWS, NORMALIZE_ROWS, SCALE_ROWS, SPAD_READ_ROWS, count_write
-from sim.functional.kernel_rows import EX, LD, clashed, garble, is_acc, row_of, seen, store_element
+from sim.functional.kernel_rows import EX, LD, clashed, garble, is_acc, row_of, seen, write_line
 
 # fields of the store configuration; a snapshot holds them from place 1
 STRIDE, ACT, SCALE, POOL_SIZE, POOL_STRIDE, OUT_DIM, POROWS, POCOLS, OROWS, OCOLS, UPAD, LPAD = range(12)
@@ -128,74 +128,79 @@ def end_store(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
             place = (r // x[OCOLS]) * x[OUT_DIM] + r % x[OCOLS]
         sink = rs1 + place * x[STRIDE]
         count_write(m, sink, cols * size)
-        for col in range(cols):
-            row = row_of(m, local, r + (col // m.p[0]) * m.p[0])
-            store_element(m, sink + col * size, _value(m, x, local, row, col % m.p[0], scale, bad), full)
+        for b in range(blocks):
+            _take(m, x, local, row_of(m, local, r + b * m.p[0]), b * m.p[0], min(m.p[0], cols - b * m.p[0]), scale, bad)
+        write_line(m, sink, cols, full)
 
 
 @njit
-def _value(m, x, local, row, lane, scale, bad):  # type: ignore[no-untyped-def]
-    """One stored element as a double: a scratchpad element, a full sum, or a scaled and activated sum."""
-    if not is_acc(local):
-        value = np.float64(m.spad[row, lane])
-        return garble(m, value) if bad else value
-    value = np.float64(m.acc[row, lane])
-    if bad:
-        value = garble(m, value)
-    if (local >> 29) & 1:
-        return value
+def _take(m, x, local, row, at, lanes, scale, bad):  # type: ignore[no-untyped-def]
+    """m.line[at : at + lanes] = what a row gives: scratchpad elements, full sums, or scaled and activated sums."""
+    out = m.line[at : at + lanes]
+    for lane in range(lanes):
+        value = m.acc[row, lane] if is_acc(local) else m.spad[row, lane]
+        out[lane] = garble(m, value) if bad else value
+    if not is_acc(local) or (local >> 29) & 1:
+        return
+    low, high = m.p[3], m.p[4]
     if m.p[6]:
-        value = np.float64(np.float32(value) * scale)
-        return max(value, 0.0) if x[ACT] == RELU else value
-    q = np.int64(value)
-    if x[ACT] == IGELU:
-        q = integer_gelu(q, x[QB], x[QC], m.tally[1:])
+        for lane in range(lanes):
+            value = np.float64(np.float32(out[lane]) * scale)
+            out[lane] = 0.0 if x[ACT] == RELU and value < 0 else value
+    elif x[ACT] == IGELU:
+        for lane in range(lanes):
+            out[lane] = scaled(integer_gelu(np.int64(out[lane]), x[QB], x[QC], m.tally), scale, low, high)
     elif x[ACT] == LAYERNORM and m.p[16]:
-        stat = m.normals[x[STAT]]
-        q = np.int64(np.rint(np.float64(wrap32(q - stat[N_MEAN])) / np.float64(stat[N_STDDEV])))
+        mean, deviation = m.normals[x[STAT], N_MEAN], np.float64(m.normals[x[STAT], N_STDDEV])
+        if m.p[20]:
+            factor = np.float32(np.float32(1.0) / np.float32(deviation)) * scale
+            for lane in range(lanes):
+                out[lane] = scaled(wrap32(np.int64(out[lane]) - mean), factor, low, high)
+        else:
+            for lane in range(lanes):
+                whole = np.rint(np.float64(wrap32(np.int64(out[lane]) - mean)) / deviation)
+                out[lane] = scaled(whole, scale, low, high)
     elif x[ACT] == SOFTMAX and m.p[16]:
-        q = _exponential(m, x, q)
-        scale = m.factor[x[STAT]]
-    result = scaled(q, scale, m.p[3], m.p[4])
-    if x[ACT] == RELU and result < 0:
-        return 0.0
-    return np.float64(result)
-
-
-@njit
-def _exponential(m, x, q):  # type: ignore[no-untyped-def]
-    below = wrap32(q - m.normals[x[STAT], N_MAX])
-    return integer_exp(below, x[QLN2], x[QLN2_INV], x[QB], x[QC], m.tally[1:])
+        factor, top = m.factor[x[STAT]], m.normals[x[STAT], N_MAX]
+        for lane in range(lanes):
+            below = wrap32(np.int64(out[lane]) - top)
+            exponential = integer_exp(below, x[QLN2], x[QLN2_INV], x[QB], x[QC], m.tally)
+            out[lane] = scaled(exponential, factor, low, high)
+    else:
+        for lane in range(lanes):
+            value = scaled(out[lane], scale, low, high)
+            out[lane] = 0 if x[ACT] == RELU and value < 0 else value
 
 
 @njit
 def _pool(m, x, rs1, local, cols, scale, bad):  # type: ignore[no-untyped-def]
-    """Maximum over windows; taps outside the image are zeros."""
+    """Maximum over windows of one block of channels; taps outside the image are zeros."""
+    lanes = min(cols, m.p[0])
+    best = np.empty(lanes)
     for porow in range(x[POROWS]):
         for pocol in range(x[POCOLS]):
             sink = rs1 + (porow * x[OUT_DIM] + pocol) * x[STRIDE]
             count_write(m, sink, cols * m.p[1])
-            for col in range(cols):
-                best = -np.inf
-                for tap in range(x[POOL_SIZE] * x[POOL_SIZE]):
-                    orow = porow * x[POOL_STRIDE] + tap // x[POOL_SIZE] - x[UPAD]
-                    ocol = pocol * x[POOL_STRIDE] + tap % x[POOL_SIZE] - x[LPAD]
-                    value = 0.0
-                    if 0 <= orow < x[OROWS] and 0 <= ocol < x[OCOLS]:
-                        row = row_of(m, local, orow * x[OCOLS] + ocol)
-                        value = _value(m, x, local, row, col, scale, bad)
-                        if col == 0:
-                            m.counts[ACC_READ_ROWS] += 1
-                            m.counts[SCALE_ROWS] += 1
-                    best = max(best, value)
-                store_element(m, sink + col * m.p[1], best, False)
+            best[:] = -np.inf
+            for tap in range(x[POOL_SIZE] * x[POOL_SIZE]):
+                orow = porow * x[POOL_STRIDE] + tap // x[POOL_SIZE] - x[UPAD]
+                ocol = pocol * x[POOL_STRIDE] + tap % x[POOL_SIZE] - x[LPAD]
+                if 0 <= orow < x[OROWS] and 0 <= ocol < x[OCOLS]:
+                    _take(m, x, local, row_of(m, local, orow * x[OCOLS] + ocol), 0, lanes, scale, bad)
+                    m.counts[ACC_READ_ROWS] += 1
+                    m.counts[SCALE_ROWS] += 1
+                else:
+                    m.line[:lanes] = 0.0
+                for lane in range(lanes):
+                    best[lane] = max(best[lane], m.line[lane])
+            m.line[:lanes] = best
+            write_line(m, sink, lanes, False)
 
 
 @njit
 def _statistics(m, x, local, r, cols, norm, bad):  # type: ignore[no-untyped-def]
     """One pass of a row through the normaliser; the last block of the last chunk ends the statistic."""
     stat = m.normals[x[STAT]]
-    overflows = m.tally[1:]
     if norm == MAX and stat[N_OPEN] == 0:
         stat[N_MAX] = -2147483648
     if stat[N_OPEN] == 0:
@@ -215,9 +220,10 @@ def _statistics(m, x, local, r, cols, norm, bad):  # type: ignore[no-untyped-def
             stat[N_MAX] = max(stat[N_MAX], q)
             continue
         else:
-            term = _exponential(m, x, q)
+            below = wrap32(q - stat[N_MAX])
+            term = integer_exp(below, x[QLN2], x[QLN2_INV], x[QB], x[QC], m.tally)
         if not (fits32(term) and fits32(stat[N_SUM] + term)):
-            overflows[0] += 1
+            m.tally[1] += 1
         stat[N_SUM] = wrap32(stat[N_SUM] + wrap32(term))
         stat[N_COUNT] += 1
     if norm == MEAN:

@@ -36,7 +36,7 @@ class Execution:
     ``clashes``: commands whose data another queue had in motion (0 for every correct schedule); ``clashed``: rows of
     the timeline, the first few of them. ``overflows``: int32 results that wrapped inside the integer polynomials.
     ``outside_reads``/``outside_writes``: elements beyond the DRAM image (read as zero, dropped). ``beyond_array``:
-    results that the RTL's array would clip to its 20 bits on int8 machines and that are kept whole here (docs/NUMBERS.md).
+    results that the RTL's int8 array would cut to its 20 bits and that are kept whole here (docs/NUMBERS.md).
     """
 
     counters: dict[str, int]
@@ -49,9 +49,20 @@ class Execution:
 
 
 class Machine:
-    """Memories of ``hw`` with ``dram_bytes`` of DRAM from byte address ``base`` on; local ones start as noise."""
+    """Memories of ``hw`` with ``dram_bytes`` of DRAM from byte address ``base`` on; local ones start as noise.
 
-    def __init__(self, hw: Hardware, dram_bytes: int, base: int = BASE_ADDRESS, seed: int = 0):
+    ``layernorm``: normalised rows are rounded as by the C "library" (to whole deviations, then scaled) or as by the
+    "hardware" (one scaled product); see docs/NUMBERS.md.
+    """
+
+    def __init__(
+        self,
+        hw: Hardware,
+        dram_bytes: int,
+        base: int = BASE_ADDRESS,
+        seed: int = 0,
+        layernorm: state.LayerNormRule = "library",
+    ):
         if hw.array.acc_type not in ("int32", "fp32"):
             raise InputError(
                 f"{hw.name}: array.acc_type {hw.array.acc_type}: the executor sums in int32 or fp32; nearest: "
@@ -60,7 +71,7 @@ class Machine:
         self.hw, self.base = hw, base
         size = -(-(dram_bytes + SPARE_BYTES) // 8) * 8
         self.image = np.zeros(size, np.uint8)
-        self.state = state.build(hw, self.image, base, SLOTS, seed)
+        self.state = state.build(hw, self.image, base, SLOTS, seed, layernorm)
 
     def write(self, address: int, matrix: npt.ArrayLike, row_stride: int | None = None, *, wide: bool = False) -> None:
         """Put a matrix [rows, cols] into DRAM; ``row_stride`` in elements (default: dense).

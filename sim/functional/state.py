@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from sim.hardware import Hardware
 
 Array = npt.NDArray[Any]
+
+LayerNormRule = Literal["library", "hardware"]
+"""How a normalised row is rounded: as gemmini.h or as the RTL does it (docs/NUMBERS.md)."""
 
 SNAP_FIELDS = 26
 MOST_NOTED = 256
@@ -63,6 +66,7 @@ class State(NamedTuple):
     counts: Array
     bits: Array
     pieces: Array
+    line: Array
 
 
 def decode_table(kind: str) -> Array:
@@ -74,7 +78,7 @@ def decode_table(kind: str) -> Array:
         return patterns.astype(np.uint16).view(np.float16).astype(np.float32)
 
 
-def parameters(hw: Hardware) -> Array:
+def parameters(hw: Hardware, layernorm: LayerNormRule) -> Array:
     """Return the fixed numbers of a machine as int64, in the order of their use in the kernel."""
     kind = hw.array.input_type
     integer = kind.startswith("int")
@@ -104,19 +108,28 @@ def parameters(hw: Hardware) -> Array:
             exponent,
             fraction,
             1 << (ARRAY_BITS.get(kind, 33) - 1),
+            layernorm == "hardware",
         ],
         np.int64,
     )
 
 
-def build(hw: Hardware, image: npt.NDArray[np.uint8], base: int, slots: int, seed: int) -> State:
+def build(
+    hw: Hardware,
+    image: npt.NDArray[np.uint8],
+    base: int,
+    slots: int,
+    seed: int,
+    layernorm: LayerNormRule,
+) -> State:
     """Return the state after power-up: local memories hold noise, so that a row nobody wrote shows."""
     kind = hw.array.input_type
     dim = hw.dim
     noise = np.random.default_rng(seed).integers(-100, 100, (hw.sp_rows + hw.acc_rows, dim)).astype(np.float64)
     views = {name: image.view(name) for name in ("int8", "int16", "int32", "uint16", "float32")}
+    fixed = parameters(hw, layernorm)
     return State(
-        p=parameters(hw),
+        p=fixed,
         base=np.array([base], np.int64),
         **views,
         spad=noise[: hw.sp_rows],
@@ -138,4 +151,5 @@ def build(hw: Hardware, image: npt.NDArray[np.uint8], base: int, slots: int, see
         counts=np.zeros(len(NAMES), np.int64),
         bits=np.zeros(1, np.uint32),
         pieces=np.zeros(MOST_BLOCKS, np.int64),
+        line=np.zeros(int(fixed[8]) + 1),
     )
