@@ -109,6 +109,8 @@ def encode_float(x, exponent_bits, fraction_bits):  # type: ignore[no-untyped-de
     if np.isnan(x):
         return infinity | 1 << (fraction_bits - 1)
     size = abs(np.float64(x))
+    if size == 0:
+        return sign
     if np.isinf(size):
         return sign | infinity
     bias = (1 << (exponent_bits - 1)) - 1

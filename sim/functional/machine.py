@@ -33,6 +33,9 @@ LD, EX, ST = 0, 1, 2
 class Execution:
     """What one program did. ``counters``: names of `sim.core.events.Event` that follow from the commands.
 
+    Those of DRAM are missing on a machine with an L2, which decides on them: there each of the ``dma_requests`` is one
+    hit or one miss.
+
     ``clashes``: commands whose data another queue had in motion (0 for every correct schedule); ``clashed``: rows of
     the timeline, the first few of them. ``overflows``: int32 results that wrapped inside the integer polynomials.
     ``outside_reads``/``outside_writes``: elements beyond the DRAM image (read as zero, dropped). ``beyond_array``:
@@ -40,6 +43,7 @@ class Execution:
     """
 
     counters: dict[str, int]
+    dma_requests: int
     clashes: int
     clashed: tuple[int, ...]
     overflows: int
@@ -106,8 +110,13 @@ class Machine:
         columns = [np.ascontiguousarray(times[name]) for name in ("queue", "funct", "rs1", "rs2")]
         execute(order(times), *columns, s)
         clashes, overflows, outside_reads, outside_writes, beyond_array = (int(n) for n in s.tally)
+        counters = {name: int(n) for name, n in zip(NAMES, s.counts, strict=True)}
+        requests = counters["DRAM_READ_REQUESTS"] + counters["DRAM_WRITE_REQUESTS"]
+        if self.hw.memory.l2_bytes:
+            counters = {name: n for name, n in counters.items() if not name.startswith("DRAM_")}
         return Execution(
-            counters={name: int(n) for name, n in zip(NAMES, s.counts, strict=True)},
+            counters=counters,
+            dma_requests=requests,
             clashes=clashes,
             clashed=tuple(int(n) for n in s.clashes[: min(clashes, len(s.clashes))]),
             overflows=overflows,

@@ -29,7 +29,12 @@ from sim.hardware.schema import (
 )
 
 BLOCK_ROW_BYTES = 64
-"""Longest row of one mvin or mvout in Gemmini's generated header (its MAX_BYTES), whatever the DMA can do."""
+"""Longest row of one mvin or mvout in Gemmini's generated header (its MAX_BYTES).
+
+The header says so even where a DMA request is shorter (GemminiConfigs.scala); the columns field of a command is only as
+wide as a request, so that 64 columns of 32-byte requests read as 0 and nothing is moved (docs/NUMBERS.md). Software
+that works keeps to the shorter of the two.
+"""
 
 NEW_RTL = "gemmini-8c3f992"
 
@@ -119,13 +124,13 @@ class Hardware(Table):
 
     @property
     def max_block_len(self) -> int:
-        """Blocks of inputs per mvin/mvout that software uses (MAX_BLOCK_LEN of the generated header)."""
-        return max(1, BLOCK_ROW_BYTES // (self.dim * self.input_bytes))
+        """Blocks of inputs per mvin/mvout that software uses (MAX_BLOCK_LEN, where a request is that long)."""
+        return max(1, min(BLOCK_ROW_BYTES, self.dma.max_request_bytes) // (self.dim * self.input_bytes))
 
     @property
     def max_block_len_acc(self) -> int:
-        """Blocks of sums per mvin/mvout that software uses (MAX_BLOCK_LEN_ACC of the generated header)."""
-        return max(1, BLOCK_ROW_BYTES // (self.dim * self.acc_bytes))
+        """Blocks of sums per mvin/mvout that software uses (MAX_BLOCK_LEN_ACC, where a request is that long)."""
+        return max(1, min(BLOCK_ROW_BYTES, self.dma.max_request_bytes) // (self.dim * self.acc_bytes))
 
     @property
     def loop_max_block_len(self) -> int:

@@ -16,6 +16,9 @@ from sim.lower.work import ACTIVATIONS, Conv
 REUSE_TILES = 2
 """Weights or input stay in the scratchpad while they consist of at most this many tiles: one per half."""
 
+TRAINING = ("wrot180", "trans_output_1203", "trans_input_3120", "trans_weight_1203", "trans_weight_0132")
+"""Flags of backward passes, which only hardware built for them looks at."""
+
 
 @dataclass(frozen=True)
 class ConvStep:
@@ -40,6 +43,9 @@ def check(work: Conv, hw: Hardware) -> None:
         problems.append(f"input_dilation {work.input_dilation} must be 1 or 2")
     if work.input_dilation > 1 and work.stride > 1:
         problems.append(f"input_dilation {work.input_dilation} needs stride 1, got {work.stride}")
+    if not hw.features.training_convs:  # the hardware loop ignores them then (LoopConv.scala)
+        wanted = [name for name in TRAINING if getattr(work, name)] + ["input_dilation"] * (work.input_dilation > 1)
+        problems += [f"{name}: this machine has no training convolutions (features.training_convs)" for name in wanted]
     if work.pool_stride and not hw.features.max_pool:
         problems.append("pooling: this machine has no max-pool unit (features.max_pool)")
     if work.pool_stride and work.pool_size < 1:
@@ -86,6 +92,13 @@ def lower_conv(work: Conv, hw: Hardware) -> Program:
     """
     check(work, hw)
     tile = conv_tile(work, hw)
+    if work.trans_input_3120 and tile[0] < work.batch:
+        raise InputError(
+            f"conv {work.in_rows}x{work.in_cols}x{work.in_channels}->{work.out_channels} k={work.kernel}: "
+            f"trans_input_3120 with {tile[0]} of {work.batch} images in a tile: the hardware loop finds pixels by the "
+            "tile's batch where they lie by the whole one (LoopConv.scala); "
+            f"nearest: batch {tile[0]}, or a tile that begins with {work.batch}"
+        )
     stream = Stream(hw)
     pixel = work.batch * work.out_channels if work.trans_output_1203 else work.c.row_stride
     stream.config_st(pixel * hw.input_bytes, activation=ACTIVATIONS.index(work.activation), scale=work.scale)
