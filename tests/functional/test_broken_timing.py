@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from functional.bench_machine import execute, matmul_operands
@@ -10,9 +12,12 @@ from sim import hardware, timing
 from sim.errors import InputError
 from sim.functional import Machine
 from sim.isa import Funct
-from sim.lower import build, lower
+from sim.lower import build, lower, matmul
+from sim.lower.matmul import tile_steps
+from sim.lower.tiling import matmul_tile
 
 LD, EX, ST = 0, 1, 2
+LOADS = (Funct.MVIN, Funct.MVIN2, Funct.MVIN3)
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +97,51 @@ def test_one_cycle_too_early_is_too_early(case, queue):
     assert max(waits) > 0
 
 
-def test_a_program_that_forgets_a_tile_is_a_wrong_answer(case):
+def test_every_single_command_matters(case):
+    """A stream without any one of its loads, products or stores is a wrong answer."""
     times = case[3]
-    keep = np.ones(len(times), bool)
-    keep[last(times, (Funct.MVIN2,))] = False
-    _, right = rerun(case, times[keep])
-    assert not right
+    moves = np.flatnonzero(np.isin(times["funct"], (*LOADS, Funct.MVOUT, Funct.PRELOAD)))
+    done = set()
+    for at in moves:
+        again = (times["rs1"][at], times["rs2"][at]) in done
+        done.add((times["rs1"][at], times["rs2"][at]))
+        if again and times["funct"][at] == Funct.MVIN:
+            continue  # the same part of A to the same rows: what lies there already
+        keep = np.ones(len(times), bool)
+        keep[at] = False
+        if times["funct"][at] == Funct.PRELOAD:  # its compute goes with it
+            later = np.flatnonzero((times["queue"] == EX) & (np.arange(len(times)) > at))
+            keep[later[0]] = False
+        assert not rerun(case, times[keep])[1], f"command {at} is not missed"
+    assert len(done) > 50
+
+
+def forget_a_tile(steps):
+    return [*steps[:2], *steps[3:]]
+
+
+def forget_to_accumulate(steps):
+    return [replace(step, accumulate=step.accumulate and step.index[2] == 0) for step in steps]
+
+
+def read_a_stale_operand(steps):
+    """The second tile takes the A that the first one left behind."""
+    return [steps[0], replace(steps[1], a=0, a_half=1), *steps[2:]]
+
+
+def mistake_a_row(steps):
+    return [replace(step, b=step.b + 50 * (step.index[2] > 0)) for step in steps]
+
+
+@pytest.mark.parametrize("mutate", [forget_a_tile, forget_to_accumulate, read_a_stale_operand, mistake_a_row])
+def test_a_broken_lowering_is_a_wrong_answer(case, mutate, monkeypatch):
+    hw, work = case[:2]
+    steps = list(tile_steps(work, hw, matmul_tile(work, hw)))
+    assert any(step.index[2] for step in steps)
+    for changed, is_right in ((steps, True), (mutate(steps), False)):
+        monkeypatch.setattr(matmul, "tile_steps", lambda *_, kept=changed: kept)
+        times = timing.run(lower(work, hw), hw, timeline=True).timeline
+        assert rerun(case, times)[1] == is_right
 
 
 def test_rows_that_nobody_wrote_are_noise(case):

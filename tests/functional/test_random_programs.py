@@ -1,31 +1,39 @@
 """Law: on any program the executor's own traffic equals the timing core's, and no schedule breaks a dependence.
 
-The programs are those of the two-clock law, on presets with integer arrays (each element type compiles once).
+The programs are those of the two-clock law, on every preset and on random machines.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from functional.bench_machine import MACHINES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, program
+from strategies import machine as random_machine
 
 from sim import hardware, timing
 from sim.errors import Hang
 from sim.functional import Machine
 
-PRESETS = ("gemmini_default", "gemmini_ibert", "gemmini_chip", "gemmini_8x8", "gemmini_lean", "gemmini_8c3f992")
+
+def machine(name, seed, copies):
+    """A preset or a random machine; ``copies``: with pixel copies."""
+    hw = random_machine(seed) if name == "random" else MACHINES[name]
+    plain = hw.features.model_copy(update={"first_layer_optimizations": False})
+    return hw if copies else hw.model_copy(update={"features": plain})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
-    name=st.sampled_from(PRESETS),
+    name=st.sampled_from([*sorted(MACHINES), *["random"] * 20]),
+    machine_seed=SEEDS,
     actions=st.lists(st.tuples(SEEDS, SEEDS), min_size=2, max_size=15),
     copies=st.booleans(),
     phase=st.integers(0, 1),
 )
-def test_traffic_is_the_core_s_and_nothing_clashes(name, actions, copies, phase):
-    hw = hardware.load(name, {} if copies else {"features.first_layer_optimizations": False})
+def test_traffic_is_the_core_s_and_nothing_clashes(name, machine_seed, actions, copies, phase):
+    hw = machine(name, machine_seed, copies)
     commands = program(hw, actions)
     try:
         times = timing.run(commands, hw, timeline=True, phase=phase)
