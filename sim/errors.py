@@ -27,7 +27,18 @@ class Hang(CaratError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``" (did you mean 'x'?)"`` for the closest known name, or the list of known names."""
+    """Return ``" (did you mean 'x'?)"`` for the closest known name, or the list of known names.
+
+    A name that ``word`` abbreviates (L0.Q for L0.matmul_Q) is closer than one that merely looks like it.
+    """
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    longer = sorted((name for name in names if _abbreviates(word.lower(), name.lower())), key=len)
+    close = longer or difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(names)})"
+
+
+def _abbreviates(short: str, name: str) -> bool:
+    """All letters of ``short`` (two at least) stand in ``name`` in this order, from the first letter to the last."""
+    letters = iter(name)
+    inside = len(short) > 1 and all(letter in letters for letter in short)
+    return inside and (short[0], short[-1]) == (name[0], name[-1])
