@@ -5,25 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from sim.core import engine, explain, machine
+from sim.core import engine, explain, machine, periodic
 from sim.core.events import Cause, Event
 from sim.core.l2_state import DTYPE as L2_STATE
 from sim.core.l2_state import LINE_BITS, MEM_CYCLES, WAYS
+from sim.core.memo import RUN
 from sim.core.memory import DTYPE as BUS
 from sim.core.params import BANKS, RING, XACTS
 from sim.core.reservation import SLOTS, TIMELINE
+from sim.core.tlb import USE
 from sim.errors import Hang, InputError
 from sim.isa import COMMAND, Funct, Program
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
 
-Clock = Literal["leap", "reference"]
+Clock = Literal["periodic", "leap", "reference"]
 
 # The RTL's own assertion gives up after 10,000 cycles without an issue or completion (ReservationStation.scala,
 # gemmini_timeout); here a beat on the bus counts as progress too, and the memory's round trip is added, so that
@@ -224,10 +226,10 @@ def run(
     rows = 1024 if timeline else 0
     while True:
         times = np.zeros(rows, TIMELINE).view(np.recarray)
-        status = engine.run(state, commands.view(np.recarray), sections, times, lines, clock == "leap")
+        status, told = _told(state, commands.view(np.recarray), sections, times, lines, clock)
         if status == engine.HANG:
             raise Hang(f"{hw.name}: the program never ends\n{explain.describe(state, len(commands))}")
-        written = int(state[0].rs.rows)
+        written = int(told.row)
         if not timeline or written <= rows:
             break
         # the loop unrollers decide how many commands there are: run again with room for all of them
@@ -239,15 +241,15 @@ def run(
     if l2 is not None and hw.memory.l2_bytes:
         engine.rest(state, lines)
         l2 = L2Contents(lines.tobytes(), m.l2.tobytes(), m.bus.tobytes())
-    ends = sections[: int(m.fe.sections)]
+    ends = sections[: int(told.sections)]
     return Timing(
-        cycles=int(m.fe.idle_t),
+        cycles=int(told.idle_t),
         sections=tuple(int(n) for n in np.diff(ends, prepend=0)),
-        counters={event.name: int(m.count[event]) for event in Event},
-        causes={c.name.lower(): int(m.cause[c]) for c in Cause},
+        counters={event.name: int(told.count[event]) for event in Event},
+        causes={c.name.lower(): int(told.cause[c]) for c in Cause},
         timeline=times[:written].copy() if timeline else None,
-        phase=int(m.lm.head),
-        visited_cycles=int(m.count[Event.VISITED_CYCLES]),
+        phase=int(state[0].lm.head),
+        visited_cycles=int(told.count[Event.VISITED_CYCLES]),
         l2=l2,
     )
 
@@ -259,3 +261,24 @@ def _lines(state: np.ndarray, hw: Hardware, l2: L2Contents | None) -> npt.NDArra
         state["l2"] = np.frombuffer(contents.cache, L2_STATE)
         state["bus"] = np.frombuffer(contents.bus, BUS)
     return np.frombuffer(contents.lines, np.int64).copy()
+
+
+def _told(
+    state: npt.NDArray[Any], program: npt.NDArray[Any], sections: npt.NDArray[Any], times: npt.NDArray[Any],
+    lines: npt.NDArray[np.int64], clock: Clock,
+) -> tuple[int, Any]:  # fmt: skip
+    """Run with a clock; returns the engine's status and what came of it as a RUN record."""
+    if clock == "periodic" and periodic.fits(state, program):
+        status: int
+        status, told = periodic.run(state, program, sections, times, lines)
+        return status, told
+    unlogged = np.zeros(0, USE).view(np.recarray)
+    status = engine.run(state, program, sections, times, lines, unlogged, clock != "reference")
+    m = state[0]
+    told = np.zeros(1, RUN).view(np.recarray)[0]
+    told.idle_t = m.fe.idle_t
+    told.sections = m.fe.sections
+    told.row = m.rs.rows
+    told.count[:] = m.count
+    told.cause[:] = m.cause
+    return status, told

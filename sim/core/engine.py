@@ -34,19 +34,24 @@ from sim.core.events import Event
 from sim.core.params import NEVER
 
 E_VISITED = int(Event.VISITED_CYCLES)
+E_EX = int(Event.COMMANDS_EX)
 
 DONE = 0
 HANG = 1
+STOPPED = 2
 
 
 @njit(cache=True, nogil=True)
-def run(machine, program, sections, times, lines, leap):
-    """Run a program to its last idle cycle; returns a status and leaves everything else in the arrays.
+def run(machine, program, sections, times, lines, uses, leap):
+    """Run a program to its last idle cycle, or to one of the stops in `fe`; returns a status, all else is in the arrays.
 
-    ``lines`` are the L2's tags (l2_state.py), empty without an L2.
+    ``times``: timeline, ``uses``: log of the TLB; either may have no room, and then is not kept. ``lines``: the L2's
+    tags (l2_state.py), empty without an L2.
     """
     m = machine[0]
     m.rs.logging = 1 if times.shape[0] > 0 else 0
+    m.tlb.logging = 1 if uses.shape[0] > 0 else 0
+    used = 0
     frontend.fetch(m, program)
     now = 0
     while True:
@@ -75,7 +80,9 @@ def run(machine, program, sections, times, lines, leap):
         wake = min(wake, loop_matmul.step(now, m))
         wake = min(wake, loop_conv.step(now, m))
         wake = min(wake, frontend.step(now, m))
-        tlb.settle(now, m)
+        tlb.settle(now, m.tlb)
+        if m.tlb.log_n:
+            used = tlb.record(now, m.tlb, uses, used)
         if m.fe.fetch:
             frontend.fetch(m, program)
         if m.rs.log_n:
@@ -85,6 +92,10 @@ def run(machine, program, sections, times, lines, leap):
         until = wake if leap else now + 1
         causes.settle(m, until - now)
         now = until
+        if m.fe.pc >= m.fe.stop or m.count[E_EX] >= m.fe.stop_ex:
+            m.fe.stop_t = now
+            m.tlb.logged = used
+            return STOPPED
 
 
 @njit(cache=True, nogil=True)

@@ -7,7 +7,7 @@ Source: Controller.scala (raw command queue), the measurement set-up (a command 
 import numpy as np
 from numba import njit
 
-from sim.core import cmdqueue, loop_conv, loop_matmul, mvout, reservation, writer
+from sim.core import address, cmdqueue, loop_conv, loop_matmul, mvout, reservation, writer
 from sim.core.events import Event
 from sim.core.params import NEVER
 
@@ -17,6 +17,12 @@ FENCE = 1000
 DTYPE = np.dtype(
     [
         ("pc", "i8"),
+        # periodic clock: place in the program up to which to run, or execute commands; first cycle after it; marks of
+        # DRAM addresses count from `origin` (-1: no marks)
+        ("stop", "i8"),
+        ("stop_ex", "i8"),
+        ("stop_t", "i8"),
+        ("origin", "i8"),
         ("offer_t", "i8"),  # earliest cycle of the next offer
         ("waits", "i8"),  # 1: at a fence
         ("stalled", "i8"),  # 1: a command is offered and refused
@@ -61,6 +67,12 @@ def fetch(m, program):
         fe.funct = c.funct
         fe.rs1 = c.rs1
         fe.rs2 = c.rs2
+        if fe.origin >= 0:
+            operands = address.holds(c.funct)
+            if operands:
+                fe.rs1 = address.marked(c.rs1, 0, fe.pc - fe.origin)
+            if operands > 1:
+                fe.rs2 = address.marked(c.rs2, 1, fe.pc - fe.origin)
         fe.gap = c.gap
     if fe.left > 1:
         fe.next_funct = program[fe.pc + 1].funct

@@ -63,6 +63,9 @@ def build(parameters: dict[str, int], phase: int = 0, written_rows: tuple[int, .
     for name in PARAMS.names:
         m.p[name] = parameters[name]
     long_ago = -(1 << 40)
+    m.fe.origin = -1
+    m.fe.stop = NEVER
+    m.fe.stop_ex = NEVER
     m.lm.head = phase
     m.lm.first[:] = 0
     m.rs.told_t = long_ago

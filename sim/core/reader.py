@@ -98,7 +98,7 @@ def step(now, m):
     if r.a_valid:
         acted = True
         r.a_valid = 0
-        if room(m.bus.ra, now) and not tlb.missed(now, m, tlb.READER):
+        if room(m.bus.ra, now) and not tlb.missed(now, m.tlb, tlb.READER):
             put_in(m.bus.ra, 0, r.a_arg, 1, r.a_vaddr)
         else:
             retry = True
@@ -110,8 +110,8 @@ def step(now, m):
         r.a_arg = r.t_arg
         r.a_vaddr = r.t_vaddr
         r.t_valid = 0
-        tlb.present(m, tlb.READER, r.t_vaddr)
-        tlb.request(now, m, tlb.READER, r.t_vaddr)
+        tlb.present(now, m.tlb, tlb.READER, r.t_vaddr)
+        tlb.request(now, m.tlb, tlb.READER, r.t_vaddr)
     ready = r.busy == 0
     if retry:
         r.t_valid = 1

@@ -61,6 +61,9 @@ DTYPE = np.dtype(
         ("log_slot", "i8", (8,)),
         ("log_row", "i8", (8,)),
         ("rows", "i8"),  # timeline rows begun
+        # where row 0 and cycle 0 of this record lie in the timeline (the periodic clock sets both back)
+        ("row0", "i8"),
+        ("t0", "i8"),
         ("progress_t", "i8"),  # last cycle in which a command or a beat on the bus moved
     ]
 )
@@ -100,13 +103,13 @@ def record(now, m, times):
     """Write the events of this cycle into the timeline (as far as it has room)."""
     r = m.rs
     for i in range(r.log_n):
-        row = r.log_row[i]
+        row = r.log_row[i] + r.row0
         if row < times.shape[0]:
             t = times[row]
             if r.log_what[i] == ISSUED:
-                t.t_issue = now
+                t.t_issue = now + r.t0
             elif r.log_what[i] == COMPLETED:
-                t.t_complete = now
+                t.t_complete = now + r.t0
             else:
                 c = r.log_class[i]
                 s = r.log_slot[i]
@@ -114,7 +117,7 @@ def record(now, m, times):
                 t.funct = r.funct[c, s]
                 t.rs1 = r.rs1[c, s]
                 t.rs2 = r.rs2[c, s]
-                t.t_alloc = now
+                t.t_alloc = now + r.t0
                 t.t_issue = -1
                 t.t_complete = -1
     r.log_n = 0

@@ -35,6 +35,7 @@ SCALER = np.dtype(
         ("s_left", "i8", (3,)),  # bit e set: element e of this slot still waits for the multiplier
         ("s_done_t", "i8", (3,)),
         ("grant", "i8"),
+        ("granted", "i8"),  # 1: the multiplier has been given to some element (the periodic clock sets it back)
     ]
 )
 
@@ -125,6 +126,7 @@ def advance(now, m, q, latency, units, popped):
             best = after
         if best >= 0:
             q.grant = best
+            q.granted = 1
             slot = best // elements
             q.s_left[slot] &= ~(1 << (best - slot * elements))
             q.s_done_t[slot] = now + latency + 2

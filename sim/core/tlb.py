@@ -10,9 +10,17 @@ Client 0 is the writer, client 1 the reader.
 import numpy as np
 from numba import njit
 
+from sim.core.address import real
+
 PAGE_BITS = 12
 WRITER = 0
 READER = 1
+
+# what a client does, for the log of the periodic clock: address presented, page asked for, answer heard (hit or miss)
+PRESENTED, ASKED, HIT, MISSED = range(4)
+
+USE = np.dtype([("t", "i8"), ("what", "i8"), ("client", "i8"), ("address", "i8")])
+"""One use of the TLB by a client, as the periodic clock repeats it."""
 
 DTYPE = np.dtype(
     [
@@ -23,21 +31,55 @@ DTYPE = np.dtype(
         ("ask_page", "i8", (2, 2)),
         ("hit", "i8", (2,)),  # did the address presented in the previous cycle hit?
         ("granted", "i8"),  # last client served
+        # what the clients did in this cycle
+        ("logging", "i8"),
+        ("log_n", "i8"),
+        ("logged", "i8"),  # uses in the log when the engine stopped
+        ("log_what", "i8", (8,)),
+        ("log_client", "i8", (8,)),
+        ("log_address", "i8", (8,)),
     ]
 )
 
 
 @njit
-def present(m, client, address):
-    """The address on the client's request wires this cycle (valid or not)."""
-    m.tlb.hit[client] = 1 if (address >> PAGE_BITS) == m.tlb.page[client] else 0
+def _note(t, what, client, address):
+    i = t.log_n
+    t.log_what[i] = what
+    t.log_client[i] = client
+    t.log_address[i] = address
+    t.log_n = i + 1
 
 
 @njit
-def request(now, m, client, address):
+def record(now, t, uses, n):
+    """Append this cycle's uses to a log that holds n; returns how many it holds then (its length: it is full)."""
+    for i in range(t.log_n):
+        if n < uses.shape[0]:
+            use = uses[n]
+            use.t = now
+            use.what = t.log_what[i]
+            use.client = t.log_client[i]
+            use.address = t.log_address[i]
+            n += 1
+    t.log_n = 0
+    return n
+
+
+@njit
+def present(now, t, client, address):
+    """The address on the client's request wires this cycle (valid or not)."""
+    if t.logging:
+        _note(t, PRESENTED, client, address)
+    t.hit[client] = 1 if real(address) >> PAGE_BITS == t.page[client] else 0
+
+
+@njit
+def request(now, t, client, address):
     """A valid request; the answer holds in the next cycle."""
-    t = m.tlb
-    page = address >> PAGE_BITS
+    if t.logging:
+        _note(t, ASKED, client, address)
+    page = real(address) >> PAGE_BITS
     if page != t.page[client]:
         t.ask_t[client, (now + 1) & 1] = now + 1
         t.ask_page[client, (now + 1) & 1] = page
@@ -58,18 +100,20 @@ def _winner(now, t):
 
 
 @njit
-def missed(now, m, client):
+def missed(now, t, client):
     """True when the answer this cycle is a miss."""
-    t = m.tlb
     if t.ask_t[client, now & 1] == now:
-        return _winner(now, t) != client
-    return t.hit[client] == 0
+        answer = _winner(now, t) != client
+    else:
+        answer = t.hit[client] == 0
+    if t.logging:
+        _note(t, MISSED if answer else HIT, client, 0)
+    return answer
 
 
 @njit
-def settle(now, m):
+def settle(now, t):
     """End of the cycle: the served client remembers its page."""
-    t = m.tlb
     who = _winner(now, t)
     if who >= 0:
         t.granted = who

@@ -107,10 +107,11 @@ def step(now, m):
     w = m.wr
     p = m.p
     acted = False
-    hit_before = 1 if (w.q_vaddr >> tlb.PAGE_BITS) == m.tlb.page[tlb.WRITER] else 0
+    shown = w.q_valid or w.t_valid  # else nobody will ask what the wires of this cycle were answered
+    shown_vaddr = w.q_vaddr
     retry = False
     if w.t_valid:
-        if tlb.missed(now, m, tlb.WRITER):
+        if tlb.missed(now, m.tlb, tlb.WRITER):
             retry = True
             w.t_valid = 0
             acted = True
@@ -122,7 +123,7 @@ def step(now, m):
     again_vaddr = w.t_vaddr
     had_parked = w.p_valid
     if w.q_valid and w.t_valid == 0:
-        tlb.request(now, m, tlb.WRITER, w.q_vaddr)
+        tlb.request(now, m.tlb, tlb.WRITER, w.q_vaddr)
         if retry:
             w.p_valid = 1
             w.p_beat = w.q_beat
@@ -150,7 +151,8 @@ def step(now, m):
             if used < p.n_xacts:
                 acted = True
                 _beat(m)
-    m.tlb.hit[tlb.WRITER] = hit_before
+    if shown:
+        tlb.present(now, m.tlb, tlb.WRITER, shown_vaddr)
     if acted:
         return now + 1
     return NEVER

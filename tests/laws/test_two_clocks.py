@@ -5,55 +5,18 @@ A wake that comes too late changes a result and shows here; one that comes too e
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
+from clocks import MATMUL, WORKS, C, W, X, outcome
 from hypothesis import given
 from strategies import cases
 
-from sim.errors import Hang, InputError
+from sim.errors import InputError
 from sim.hardware import Hardware, load, presets
 from sim.isa import ACCUMULATE_BIT, ACCUMULATOR_BIT, Funct, Program
-from sim.lower import Conv, Matmul, Norm, Operand, ResidualAdd, Work, lower
+from sim.lower import Matmul, lower
 from sim.lower.encode import Stream
-from sim.timing import Clock, parameters, run
-
-X, W, D, C = (Operand(0x2001_0000 + 0x10_0000 * place, 96) for place in range(4))
-MATMUL = Matmul(70, 96, 90, X, W, C, d=D, bias="full")
-CONV = Conv(1, 9, 9, 20, 20, 3, Operand(X.address, 20), Operand(W.address, 20), Operand(C.address, 20), D, 2, 1)
-WORKS: dict[str, Work] = {
-    "matmul": MATMUL,
-    "row_bias_full_c": Matmul(33, 96, 40, X, W, C, d=D, bias="row", full_c=True, activation="relu"),
-    "one_row": Matmul(1, 96, 96, X, W, C, tile=(1, 2, 3)),
-    "transposed_b": Matmul(40, 40, 64, X, W, C, transpose_b=True),
-    "transposed_a": Matmul(40, 96, 64, X, W, C, transpose_a=True),
-    "scaled": Matmul(24, 96, 24, X, W, C, a_scale=0.5),
-    "output_stationary": Matmul(40, 96, 40, X, W, C, dataflow="OS"),
-    "softmax_fused": Matmul(20, 96, 32, X, W, C, activation="softmax"),
-    "resadd": ResidualAdd(70, 96, X, W, C),
-    "layernorm": Norm(20, 96, "layernorm", X, C),
-    "softmax": Norm(20, 96, "softmax", X, C),
-    "conv": CONV,
-    "pooled_conv": Conv(1, 8, 8, 3, 20, 3, Operand(X.address, 3), W, Operand(C.address, 20), D, 1, 1,
-                        pool_size=2, pool_stride=2),
-}  # fmt: skip
-"""Small operators of every kind, with edges in every dimension."""
-
-
-def outcome(program: Program, hw: Hardware, clock: Clock, phase: int = 0) -> tuple[dict[str, Any], int]:
-    """All that a run tells (a hang: its message) except the visited cycles, and these."""
-    try:
-        timing = run(program, hw, clock=clock, timeline=True, phase=phase)
-    except Hang as hang:
-        return {"hang": str(hang)}, 0
-    assert timing.timeline is not None
-    counters = {name: n for name, n in timing.counters.items() if name != "VISITED_CYCLES"}
-    told = {
-        "cycles": timing.cycles, "sections": timing.sections, "phase": timing.phase,
-        "causes": timing.causes, "counters": counters, "timeline": timing.timeline.tolist(),
-    }  # fmt: skip
-    return told, timing.visited_cycles
+from sim.timing import parameters
 
 
 def assert_clocks_agree(program: Program, hw: Hardware, phase: int = 0) -> None:

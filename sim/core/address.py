@@ -1,0 +1,79 @@
+"""DRAM addresses that remember where they come from: the program's command, and the distance from what it says.
+
+Timing depends on a DRAM address through its alignment and through the identity of its page, nothing else. So that a
+state of the machine can be compared with one at another place of the program, the periodic clock has the front end
+mark each address with the command that gave it (high bits, which survive the adding of offsets). The other clocks
+leave them plain; every address that is *looked at* goes through `real`.
+"""
+
+from numba import njit
+
+BITS = 44
+"""Bits of the address itself; above them one bit for the operand (rs1, rs2) and the mark."""
+MASK = (1 << BITS) - 1
+BIAS = 1 << 16
+"""Mark of the command at the mark's origin: earlier commands have smaller ones, 0 means not marked."""
+LOW = 8
+"""Bits that a relative address keeps of the true one: more than any request's alignment asks for."""
+REACH = 1 << 35
+"""Farthest distance in bytes between an address and its command's operand that a relative address can hold."""
+
+
+@njit
+def real(address):
+    """The address without its mark."""
+    return address & MASK
+
+
+@njit
+def moves(funct):
+    """Does rs1 of the command hold a DRAM address? (mvin, mvin2, mvin3, mvout)"""
+    return funct == 1 or funct == 2 or funct == 3 or funct == 14
+
+
+@njit
+def holds(funct):
+    """Operands of a command that are DRAM addresses: 0 none, 1 rs1, 2 both."""
+    if moves(funct):
+        return 1
+    return 2 if funct == 10 or funct == 11 or funct == 20 or funct == 21 else 0
+
+
+@njit
+def marked(address, operand, distance):
+    """An address of a program marked with its operand (0 rs1, 1 rs2) and its command's distance from the origin."""
+    return address | operand << BITS | (distance + BIAS) << (BITS + 1) if address else 0
+
+
+@njit
+def relative(address, program, origin, onward, align):
+    """A marked address made independent of its place: mark from `origin + onward` on, distance, alignment.
+
+    `align` is the largest request in bytes, at most 1 << LOW. An address out of reach becomes a plain one.
+    """
+    mark = address >> (BITS + 1)
+    if mark <= 0:
+        return address
+    operand = (address >> BITS) & 1
+    at = origin + mark - BIAS
+    given = program[at].rs2 if operand else program[at].rs1
+    distance = real(address) - given
+    mark -= onward
+    if distance < -REACH or distance >= REACH or mark <= 0:
+        return real(address)
+    return mark << (BITS + 1) | operand << BITS | ((distance << LOW) & MASK) | (address & (align - 1))
+
+
+@njit
+def absolute(word, program, origin):
+    """The inverse of `relative`, its marks counted from `origin`."""
+    mark = word >> (BITS + 1)
+    if mark <= 0:
+        return word
+    operand = (word >> BITS) & 1
+    at = origin + mark - BIAS
+    given = program[at].rs2 if operand else program[at].rs1
+    distance = (word & MASK) >> LOW
+    if distance >= REACH:
+        distance -= 2 * REACH
+    return mark << (BITS + 1) | operand << BITS | (given + distance)

@@ -1,0 +1,277 @@
+"""The periodic clock: what the machine did before, from the same state and on the same commands, is not done again.
+
+The program is cut into stretches. At the end of each the machine is brought into canonical form (canonical.py) and its
+addresses are made relative to the place in the program (places.py); a state met before proves that the machine will do
+what it did then, as long as the commands are the same but for their operands' addresses and the TLB answers the same
+(memo.py). A period is the case in which the steps come back to their beginning. Exact, whatever the program: what does
+not fit is simulated by the leaping clock.
+"""
+
+import numpy as np
+from numba import njit
+
+from sim.core import engine, memo, tlb
+from sim.core.address import LOW, MASK
+from sim.core.canonical import canonise
+from sim.core.memo import RUN, STATE, STEP
+from sim.core.params import NEVER
+from sim.core.places import turn_all
+
+FENCE = 1000
+LOOP_MATMUL = 8
+LOOP_CONV = 15
+
+WORTH_CYCLES = 2000
+"""A stretch ought to last longer than the bookkeeping at its end, which costs as much as about 200 cycles."""
+FEWEST_COMMANDS = 24
+"""In shorter programs little can repeat."""
+EXECUTE_ROWS = 4096
+"""Rows of execute commands after which a stretch ends inside a loop; half of them, the computes, take a cycle each."""
+MOST_COMMANDS = 1 << 14
+"""Longest stretch aimed at; marks of addresses reach 65,536 commands back."""
+LOG = 1 << 16
+"""Uses of the TLB that one stretch may make; a longer one is not remembered."""
+IMAGE_WORDS = 1 << 21
+USES = 1 << 21
+"""Bounds of the memory: 16 MiB of images, 64 MiB of uses."""
+PATIENCE = 512
+"""Stretches without a repetition after which the next ones are made twice as long."""
+
+
+@njit
+def _ends(program, i):
+    """A good place to stop before command i: behind a loop or a fence, or where loads follow results."""
+    before = program[i - 1].funct
+    if program[i].funct == FENCE:
+        return False
+    if before == LOOP_MATMUL or before == LOOP_CONV or before == FENCE:
+        return True
+    results = 3 <= before <= 5
+    return results and not 3 <= program[i].funct <= 6
+
+
+@njit(cache=True)
+def next_stop(program, place, least):
+    """First good place to stop at least `least` commands on; -1 when only the end of the program is left."""
+    for i in range(place + least, program.shape[0]):
+        if _ends(program, i):
+            return i
+    return -1
+
+
+@njit(cache=True)
+def leave(machine, words, program, tlbs, run_, step, pool, at):
+    """Take the stopped machine apart: its image into the pool, TLB aside, what it did into the run and the step.
+
+    Returns the pairs of the image and their digest.
+    """
+    m = machine[0]
+    run = run_[0]
+    now = m.fe.stop_t
+    step.place = run.place
+    step.length = m.fe.pc - run.place
+    step.cycles = now
+    step.t = run.t
+    step.row = run.row
+    step.rows = m.rs.rows
+    step.sections = m.fe.sections
+    step.idle_t = m.fe.idle_t
+    step.count[:] = m.count
+    step.cause[:] = m.cause
+    memo.take_grant(m, run, step)
+    memo.repeat(run, step)
+    memo.keep(tlbs[0], m.tlb)
+    memo.rebase(tlbs[0], now)
+    run.away = 1
+    run.onward = m.fe.pc - run.origin
+    canonise(m, now)
+    turn_all(m, program, run)
+    m.fe.pc = 0
+    m.fe.stop = 0
+    m.fe.stop_ex = 0
+    m.fe.origin = 0
+    memo.clear(m.tlb)
+    m.rs.row0 = 0
+    m.rs.t0 = 0
+    m.rs.logging = 0
+    run.oldest = 0
+    for c in range(3):
+        if m.rs.n[c] > 0:
+            run.oldest = min(run.oldest, m.rs.row[c, 0])
+    return memo.compress(words, pool, at)
+
+
+@njit(cache=True)
+def enter(machine, words, program, tlbs, run_, pool, at, n):
+    """Put the machine together again at the run's place, from an image of the pool (n > 0) or as it was left."""
+    m = machine[0]
+    run = run_[0]
+    if n > 0:
+        memo.expand(words, pool, at, n)
+    run.away = 0
+    run.origin = run.place
+    turn_all(m, program, run)
+    m.fe.pc = run.place
+    m.fe.origin = run.place
+    m.rs.row0 = run.row
+    m.rs.t0 = run.t
+    memo.keep(m.tlb, tlbs[0])
+    m.mv.s.grant = run.grant
+
+
+def plain(funct: np.ndarray, rs1: np.ndarray) -> np.ndarray:
+    """Operands of timeline rows without the marks of their addresses."""
+    return np.where(np.isin(funct, (1, 2, 3, 14)), rs1 & MASK, rs1)
+
+
+def fits(machine: np.ndarray, program: np.ndarray) -> bool:
+    """Is the program long enough to repeat anything, and are its addresses and strides within what marks carry? No L2?"""
+    funct = program.funct
+    p = machine[0].p
+    if p.l2_sets or p.max_bytes > 1 << LOW or next_stop(program, 0, FEWEST_COMMANDS) < 0:
+        return False
+    both = np.isin(funct, (10, 11, 20, 21))
+    addresses = np.concatenate([program.rs1[both | np.isin(funct, (1, 2, 3, 14))], program.rs2[both]])
+    if not ((addresses >= 0) & (addresses < 1 << 40)).all():
+        return False
+    kind = program.rs1 & 3
+    loads = program.rs2[(funct == 0) & (kind == 1)]
+    stores = program.rs2[(funct == 0) & (kind == 2)] & 0xFFFFFFFF
+    return bool(((loads >= 0) & (loads < 1 << 24)).all() and (stores < 1 << 24).all())
+
+
+class Memory:
+    """States and steps of one run, in arrays that grow; forgets everything when it is full."""
+
+    def __init__(self) -> None:
+        """Begin with nothing known."""
+        self.pool = np.zeros(1 << 17, np.int64)
+        self.uses = np.zeros(4 * LOG, tlb.USE).view(np.recarray)
+        self.states = np.zeros(256, STATE).view(np.recarray)
+        self.steps = np.zeros(256, STEP).view(np.recarray)
+        self.marks = np.zeros(64, np.int64)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget every state and step."""
+        self.words = self.used = self.known = self.made = self.marked = 0
+        self.by_digest: dict[int, list[int]] = {}
+
+    @property
+    def full(self) -> bool:
+        """True when no more may be remembered."""
+        return self.words > IMAGE_WORDS or self.used > USES
+
+    def grow(self, image_words: int) -> None:
+        """Make room for one more of everything."""
+        self.pool = _roomy(self.pool, self.words + 2 * image_words)
+        self.uses = _roomy(self.uses, self.used + LOG)
+        self.states = _roomy(self.states, self.known + 1)
+        self.steps = _roomy(self.steps, self.made + 1)
+
+    def state(self, n: int, digest: int, oldest: int) -> int:
+        """Return the state whose image of n pairs was just written behind the pool's end, adding it when it is new."""
+        for number in self.by_digest.get(digest, ()):
+            was = self.states[number]
+            if was.n == n and memo.same(self.pool, int(was.at), self.words, n):
+                return number
+        self.states[self.known] = (digest, self.words, n, -1, oldest)
+        self.by_digest.setdefault(digest, []).append(self.known)
+        self.words += 2 * n
+        self.known += 1
+        return self.known - 1
+
+    def remember(self, before: int, to: int, ends: np.ndarray, logged: int, program: np.ndarray, align: int) -> None:
+        """Keep the step just made (its lengths and counters are in place) as one of the state it was made from."""
+        step = self.steps[self.made]
+        step.after = self.states[before].first
+        step.to = to
+        step.uses_at = self.used
+        step.uses_n = logged
+        step.section_at = self.mark(ends)
+        memo.localise(self.uses, self.used, logged, program, int(step.place), align)
+        self.states[before].first = self.made
+        self.made += 1
+        self.used += logged
+
+    def mark(self, ends: np.ndarray) -> int:
+        """Keep the ends of a step's sections; returns where."""
+        at = self.marked
+        self.marks = _roomy(self.marks, at + len(ends))
+        self.marks[at : at + len(ends)] = ends
+        self.marked += len(ends)
+        return at
+
+
+def _roomy(array: np.ndarray, least: int) -> np.ndarray:
+    if least <= len(array):
+        return array
+    larger = np.zeros(max(least, 2 * len(array)), array.dtype)
+    larger[: len(array)] = array
+    return larger.view(np.recarray) if array.dtype.names else larger
+
+
+def run(
+    machine: np.ndarray, program: np.ndarray, sections: np.ndarray, times: np.ndarray, lines: np.ndarray
+) -> tuple[int, np.record]:
+    """Run a program to its last idle cycle; returns the engine's status and what came of it as a RUN record.
+
+    Arguments as in `engine.run`.
+    """
+    m = machine[0]
+    words = machine.view(np.int64)
+    runs = np.zeros(1, RUN).view(np.recarray)
+    tlbs = np.zeros(2, tlb.DTYPE).view(np.recarray)
+    r = runs[0]
+    r.align = align = int(m.p.max_bytes)
+    r.state = -1
+    r.elements = -(-int(m.p.dim) // int(m.p.mvin_units)) if m.p.mvin_units > 0 else 1
+    memory = Memory()
+    ends = np.zeros_like(sections)
+    m.fe.origin = 0
+    visited = tried = tried_cycles = in_vain = 0
+    least = 1
+    inner = EXECUTE_ROWS // m.p.dim
+    while True:
+        stop = next_stop(program, r.place, least)
+        m.fe.stop = stop if stop >= 0 else NEVER
+        m.fe.stop_ex = inner if stop >= 0 else NEVER
+        memory.grow(len(words))
+        log = memory.uses[memory.used : memory.used + (LOG if stop >= 0 else 0)]
+        status = engine.run(machine, program, ends, times, lines, log, True)
+        visited += int(m.count[engine.E_VISITED])
+        done = int(m.fe.sections)
+        sections[r.sections : r.sections + done] = ends[:done] + r.t
+        step = memory.steps[memory.made]
+        if status != engine.STOPPED:
+            step.sections = done
+            step.idle_t = m.fe.idle_t
+            step.count[:] = m.count
+            step.cause[:] = m.cause
+            step.cycles = step.length = 0
+            step.rows = m.rs.rows
+            memo.repeat(r, step)
+            r.count[engine.E_VISITED] = visited
+            times.rs1 = plain(times.funct, times.rs1)
+            return status, r
+        logged = int(m.tlb.logged)
+        before = int(r.state)
+        n, digest = leave(machine, words, program, tlbs, runs, step, memory.pool, memory.words)
+        r.state = memory.state(n, digest, int(r.oldest))
+        if before >= 0 and logged < LOG:
+            memory.remember(before, int(r.state), ends[:done], logged, program, align)
+        steps = memo.follow(
+            runs, memory.states, memory.steps, memory.uses, memory.marks, tlbs, program, sections, times
+        )
+        tried += 1
+        tried_cycles += int(step.cycles)
+        in_vain = 0 if steps else in_vain + 1
+        if (tried >= 8 and tried_cycles < tried * WORTH_CYCLES) or in_vain > PATIENCE:
+            least = min(2 * max(least, int(step.length)), MOST_COMMANDS)
+            inner *= 2
+            tried = tried_cycles = in_vain = 0
+        image = memory.states[r.state]
+        enter(machine, words, program, tlbs, runs, memory.pool, int(image.at), int(image.n) if steps else 0)
+        if memory.full:
+            memory.forget()
+            r.state = -1

@@ -1,0 +1,116 @@
+"""The law of the periodic clock: it tells what the leaping clock tells, whatever repeats, and repeats what does.
+
+Stretches are made short here, so that the machine is taken apart and put together again at every turn: what the
+canonical form forgets although some unit would still look at it shows as another result.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from clocks import WORKS, outcome
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import cases
+
+from sim.core import periodic
+from sim.errors import InputError
+from sim.hardware import Hardware, load, presets
+from sim.isa import Funct, Program
+from sim.lower import Matmul, Operand, lower
+from sim.timing import Clock, parameters, run
+
+A, B, D, C = (Operand(0x2001_0000 + 0x20_0000 * place, 320) for place in range(4))
+MATMUL = Matmul(160, 320, 64, A, B, C, tile=(1, 4, 2))
+"""Fifty loops; 320-byte rows begin in a page at 64 different places."""
+
+
+@pytest.fixture(autouse=True)
+def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(periodic, "EXECUTE_ROWS", 64)
+    monkeypatch.setattr(periodic, "FEWEST_COMMANDS", 1)
+    monkeypatch.setattr(periodic, "WORTH_CYCLES", 0)
+
+
+def moved(program: Program, onward: int) -> Program:
+    """The same program, every DRAM address moved up."""
+    again = program.copy()
+    for operand, functs in (("rs1", (1, 2, 3, 14, 10, 11, 20, 21)), ("rs2", (10, 11, 20, 21))):
+        which = np.isin(again["funct"], functs) & (again[operand] != 0)
+        again[operand][which] += onward
+    return again
+
+
+def assert_periodic_agrees(program: Program, hw: Hardware, phase: int = 0) -> float:
+    """Every time and every counter; returns the share of the leaping clock's visits that were needed."""
+    clocks: tuple[Clock, ...] = ("periodic", "leap")
+    (told, visited), (leap, most) = (outcome(program, hw, clock, phase) for clock in clocks)
+    assert told.keys() == leap.keys(), (told.get("hang"), leap.get("hang"))
+    for name, value in leap.items():
+        assert told[name] == value, name
+    assert visited <= most
+    return visited / most if most else 0.0
+
+
+@given(cases(most=8), st.lists(st.sampled_from([0, 64, 4096, 4100, 320]), min_size=2, max_size=6), st.integers(0, 999))
+def test_random_programs_that_repeat_and_break_off(
+    case: tuple[Hardware, Program, int], onward: list[int], broken: int
+) -> None:
+    """A program again and again at other addresses; somewhere one command is left out."""
+    hw, program, phase = case
+    parts, at = [], 0
+    for distance in onward:
+        parts.append(moved(program, at))
+        at += distance
+    whole = np.concatenate(parts)
+    place = broken % len(whole)
+    if broken % 3 and whole[place]["funct"] in (Funct.MVIN, Funct.MVIN2, Funct.MVOUT, Funct.FENCE):
+        whole = np.delete(whole, place)
+    assert_periodic_agrees(whole, hw, phase)
+
+
+@pytest.mark.parametrize("work", WORKS)
+@pytest.mark.parametrize("preset", presets())
+def test_whole_operators_four_times_over(preset: str, work: str) -> None:
+    hw = load(preset)
+    try:
+        parameters(hw)
+        program = lower(WORKS[work], hw)
+    except InputError as refused:
+        pytest.skip(str(refused))
+    assert_periodic_agrees(np.concatenate([moved(program, 4096 * n) for n in range(4)]), hw)
+
+
+@pytest.mark.parametrize("phase", (0, 1))
+@pytest.mark.parametrize("latency, pace", [(1, 16.0), (200, 16.0), (40, 3.7)])
+def test_memories_at_the_ends_of_the_range(latency: int, pace: float, phase: int) -> None:
+    memory = {"latency_cycles": latency, "read_bytes_per_cycle": pace, "write_bytes_per_cycle": pace}
+    hw = load("gemmini_default", {f"memory.{key}": value for key, value in memory.items()})
+    visited = assert_periodic_agrees(lower(MATMUL, hw), hw, phase)
+    assert visited < 0.8 or pace == 3.7  # a beat every 160/37 cycles: only every 37th can meet the same phase
+
+
+@pytest.mark.parametrize("order", ("ijk", "jik"))
+def test_what_repeats_is_not_done_again(order: str) -> None:
+    """Tiles of one product: the period reaches over several tiles (addresses, loop slots); most cycles are saved."""
+    hw = load("gemmini_default")
+    work = Matmul(512, 256, 64, *(Operand(x.address, 256) for x in (A, B, C)), tile=(1, 4, 2), loop_order=order)
+    assert assert_periodic_agrees(lower(work, hw), hw) < 0.3
+
+
+def test_a_program_without_periods_is_simulated_whole() -> None:
+    """Every tile has another row count: nothing repeats, and nothing is claimed to."""
+    hw = load("gemmini_default")
+    works = [Matmul(16 + n, 64, 64, A, B, C) for n in range(12)]
+    program = np.concatenate([lower(work, hw) for work in works])
+    visited = assert_periodic_agrees(program, hw)
+    assert visited > 0.9
+
+
+def test_marks_stay_out_of_what_is_told() -> None:
+    """Addresses carry their command's number inside the machine; a timeline shows them plain."""
+    hw = load("gemmini_default")
+    timed: Any = run(lower(MATMUL, hw), hw, clock="periodic", timeline=True)
+    assert timed.timeline["rs1"][timed.timeline["funct"] == Funct.MVOUT].max() < 1 << 32
