@@ -96,7 +96,7 @@ def _columns() -> Iterator[Column]:
         "visited_cycles",
         "cycles",
         ALL,
-        "cycles that the leaping clock had to look at, repetitions counted as often as they run",
+        "cycles that the clock had to look at, repetitions counted as often as they run",
     )
     yield Column(
         "bound",
@@ -164,7 +164,7 @@ def _columns() -> Iterator[Column]:
         "visited_share",
         "1",
         ("kinds", *TOTALS),
-        "share of the array's cycles that the leaping clock had to visit; null without any",
+        "share of the array's cycles that the clock had to visit; null without any",
         "visited_cycles / cycles not on the host",
     )
     yield Column("ops", "1", KINDS, "operators of this kind")

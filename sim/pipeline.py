@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, str], None]
 """Called before each operator with (operators done, operators in all, name of the next)."""
 
-CLOCKS = ("leap", "reference")
+CLOCKS = ("periodic", "leap", "reference")
 
 RESTART_CYCLES = 1
 """After a fence the next command is offered one cycle after the first idle cycle (PROGRAMS.md); measured
@@ -41,7 +41,7 @@ def simulate(
     sparsity: Sparsity | str | None = None,
     prune: str | None = None,
     seed: int = 0,
-    clock: timing.Clock = "leap",
+    clock: timing.Clock = "periodic",
     dataflow: str | None = None,
     mapping: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Progress | None = None,
@@ -55,11 +55,11 @@ def simulate(
     ``graph``: a Graph, a workload name with its ``sizes`` (seq, batch, ...) or a JSON file. ``machine``: a
     preset name, a TOML file, a mapping or a Hardware; ``overrides``: dotted key -> value
     ("scratchpad.capacity": "512KiB"). ``sparsity``: "block16:0.5" (pattern:density, masks drawn from
-    ``seed``); ``prune``: "heads=8,layers=6". ``clock``: "leap", or "reference" which visits every cycle
-    (equal results, slow). ``dataflow``: "WS" or "OS". ``mapping``: operator pattern -> fields of a matmul
-    work item by hand, {"*.ff1": {"tile": (5, 5, 48)}}. ``memo``: timings to share between runs; without one,
-    ``cache`` says whether timings are looked up and kept on disk (`sim.cache.disk`). ``threads``: operators
-    simulated at a time, None = one per core; the result is the same.
+    ``seed``); ``prune``: "heads=8,layers=6". ``clock``: "periodic"; "leap", which does all anew; "reference",
+    which visits every cycle (equal results, slow). ``dataflow``: "WS" or "OS". ``mapping``: operator pattern ->
+    fields of a matmul work item by hand, {"*.ff1": {"tile": (5, 5, 48)}}. ``memo``: timings to share between runs;
+    without one, ``cache`` says whether timings are looked up and kept on disk (`sim.cache.disk`). ``threads``:
+    operators simulated at a time, None = one per core; the result is the same.
 
     Raises InputError for anything refused at the door, Hang when the machine can never finish a program.
     """

@@ -38,7 +38,7 @@ class Request:
     hw: Hardware
     sparsity: Sparsity | str | None = None
     seed: int = 0
-    clock: Clock = "leap"
+    clock: Clock = "periodic"
     dataflow: str | None = None
     mapping: Mapping[str, Mapping[str, Any]] | None = None
 

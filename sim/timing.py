@@ -199,7 +199,7 @@ def run(
     program: Program,
     hw: Hardware,
     *,
-    clock: Clock = "leap",
+    clock: Clock = "periodic",
     timeline: bool = False,
     phase: int = 0,
     written_rows: tuple[int, ...] = (),
@@ -207,11 +207,12 @@ def run(
 ) -> Timing:
     """Time a program (one-dimensional array of COMMAND) on a machine.
 
-    ``clock``: "reference" visits every cycle, "leap" only those in which something can happen; both give the same
-    result. ``timeline``: also record each command's allocation, issue and completion. ``phase``: loop slot that comes
-    next at the start (0 after reset). ``written_rows``: accumulator rows that hold data of earlier programs (all
-    others are zero until written; only the normaliser's divisions can tell). ``l2``: what an earlier program left in
-    the L2 (nothing after reset); with it the timing tells what this one leaves.
+    ``clock``: "reference" visits every cycle, "leap" only those in which something can happen, "periodic" of these
+    only what it has not seen before; all give the same result. ``timeline``: also record each command's allocation,
+    issue and completion. ``phase``: loop slot that comes next at the start (0 after reset). ``written_rows``:
+    accumulator rows that hold data of earlier programs (all others are zero until written; only the normaliser's
+    divisions can tell). ``l2``: what an earlier program left in the L2 (nothing after reset); with it the timing
+    tells what this one leaves.
     Raises Hang when the program can never end, InputError when the machine is beyond the core's limits or the program
     is empty.
     """

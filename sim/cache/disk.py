@@ -78,7 +78,7 @@ class Timings:
         self.hits = 0
         self._lock = threading.Lock()
 
-    def run(self, program: Program, hw: Hardware, *, clock: Clock = "leap", phase: int = 0) -> Timing:
+    def run(self, program: Program, hw: Hardware, *, clock: Clock = "periodic", phase: int = 0) -> Timing:
         """Return `sim.timing.run` of a program: from disk, or run and kept. Raises what it raises."""
         from sim import timing
 

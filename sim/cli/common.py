@@ -45,7 +45,10 @@ Prune = Annotated[
     typer.Option("--prune", metavar="NAME=KEEP,...", help="Structured pruning, e.g. heads=8,layers=6."),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random masks.")]
-Clock = Annotated[Literal["leap", "reference"], typer.Option("--clock", help="leap, or visit every cycle (slow).")]
+Clock = Annotated[
+    Literal["periodic", "leap", "reference"],
+    typer.Option("--clock", help="periodic, leap (every change anew) or reference (every cycle, slow): one result."),
+]
 Dataflow = Annotated[Literal["WS", "OS"] | None, typer.Option("--dataflow", help="Dataflow of the matmuls.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither look timings up on disk nor keep them there.")]
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Worker processes. Default: one per core.")]

@@ -26,7 +26,7 @@ def run(
     sparsity: common.SparsityText = None,
     prune: common.Prune = None,
     seed: common.Seed = 0,
-    clock: common.Clock = "leap",
+    clock: common.Clock = "periodic",
     dataflow: common.Dataflow = None,
     tile: Annotated[
         list[str] | None,

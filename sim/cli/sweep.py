@@ -40,7 +40,7 @@ def sweep(
     batch: common.Batch = None,
     size: common.Sizes = None,
     seed: common.Seed = 0,
-    clock: common.Clock = "leap",
+    clock: common.Clock = "periodic",
     dataflow: common.Dataflow = None,
     jobs: common.Jobs = None,
     scheduler: Annotated[

@@ -31,7 +31,10 @@ Programs = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Jobs = Annotated[int, typer.Option(min=0, help="Worker processes; 0 = one per core.")]
-Clock = Annotated[Literal["leap", "reference"], typer.Option(help="leap: skip idle cycles; reference: visit all.")]
+Clock = Annotated[
+    Literal["periodic", "leap", "reference"],
+    typer.Option(help="periodic: repeat what repeats; leap: skip idle cycles; reference: visit all."),
+]
 Setting = Annotated[list[str] | None, typer.Option("--set", help="Override key=value; repeatable.")]
 
 
@@ -64,7 +67,7 @@ def validate(
     case: Annotated[str | None, typer.Option(help="Only rows whose id matches, e.g. 'mvin_*'.")] = None,
     rows: Annotated[bool, typer.Option(help="Print every row, not only the groups.")] = True,
     jobs: Jobs = 0,
-    clock: Clock = "leap",
+    clock: Clock = "periodic",
 ) -> None:
     """Simulate measured rows and print the error of cycles, bytes and requests per row and per group."""
     if as_json and markdown:
@@ -93,7 +96,7 @@ def replay(
     gap: Annotated[int, typer.Option(min=1, help="Cycles between two commands at least.")] = 1,
     phase: Annotated[int, typer.Option(min=0, max=1, help="Hardware loop slot that comes first.")] = 0,
     as_json: Json = False,
-    clock: Clock = "leap",
+    clock: Clock = "periodic",
 ) -> None:
     """Run a recorded command stream as it is, the timing core alone."""
     from sim.hardware import load, parse_settings
@@ -124,7 +127,7 @@ def compare(
     programs: Programs = None,
     as_json: Json = False,
     jobs: Jobs = 0,
-    clock: Clock = "leap",
+    clock: Clock = "periodic",
 ) -> None:
     """Print what a published cycle rule says of the measured matmul rows, beside what Carat says."""
     from sim import peers

@@ -43,7 +43,7 @@ STOPPED = 2
 
 @njit(cache=True, nogil=True)
 def run(machine, program, sections, times, lines, uses, leap):
-    """Run a program to its last idle cycle, or to one of the stops in `fe`; returns a status, all else is in the arrays.
+    """Run a program to its last idle cycle or to one of the stops in `fe`; returns a status, all else is in the arrays.
 
     ``times``: timeline, ``uses``: log of the TLB; either may have no room, and then is not kept. ``lines``: the L2's
     tags (l2_state.py), empty without an L2.

@@ -50,7 +50,7 @@ def _ends(program, i):
     return results and not 3 <= program[i].funct <= 6
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def next_stop(program, place, least):
     """First good place to stop at least `least` commands on; -1 when only the end of the program is left."""
     for i in range(place + least, program.shape[0]):
@@ -59,7 +59,7 @@ def next_stop(program, place, least):
     return -1
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def leave(machine, words, program, tlbs, run_, step, pool, at):
     """Take the stopped machine apart: its image into the pool, TLB aside, what it did into the run and the step.
 
@@ -101,7 +101,7 @@ def leave(machine, words, program, tlbs, run_, step, pool, at):
     return memo.compress(words, pool, at)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def enter(machine, words, program, tlbs, run_, pool, at, n):
     """Put the machine together again at the run's place, from an image of the pool (n > 0) or as it was left."""
     m = machine[0]
@@ -125,7 +125,7 @@ def plain(funct: np.ndarray, rs1: np.ndarray) -> np.ndarray:
 
 
 def fits(machine: np.ndarray, program: np.ndarray) -> bool:
-    """Is the program long enough to repeat anything, and are its addresses and strides within what marks carry? No L2?"""
+    """Is the program long enough to repeat anything, do marks carry its addresses and strides, is there no L2?"""
     funct = program.funct
     p = machine[0].p
     if p.l2_sets or p.max_bytes > 1 << LOW or next_stop(program, 0, FEWEST_COMMANDS) < 0:

@@ -35,7 +35,7 @@ def sweep(
     sparsity: str | Sequence[str | None] | None = None,
     prune: str | Sequence[str | None] | None = None,
     seed: int = 0,
-    clock: Clock = "leap",
+    clock: Clock = "periodic",
     dataflow: str | None = None,
     jobs: int | None = None,
     scheduler: str | Client | None = None,

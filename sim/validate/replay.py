@@ -33,7 +33,7 @@ def choose(path: Path, case: str | None = None) -> list[Recording]:
     return chosen
 
 
-def run(recording: Recording, hw: Hardware, *, clock: str = "leap", gap_cycles: int = 1, phase: int = 0) -> Outcome:
+def run(recording: Recording, hw: Hardware, *, clock: str = "periodic", gap_cycles: int = 1, phase: int = 0) -> Outcome:
     """Run a recorded stream on ``hw`` with its timeline; one that never ends gives cycles -1 and why."""
     program = with_gap(recording.program, gap_cycles)
     return simulate(Task(hw, program, phase=phase, timeline=True), clock)

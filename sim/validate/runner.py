@@ -86,7 +86,7 @@ def validate(
     *,
     way: str = "auto",
     jobs: int = 1,
-    clock: str = "leap",
+    clock: str = "periodic",
     select: Callable[[Row], bool] = lambda row: True,
     progress: Progress | None = None,
 ) -> list[Result]:
@@ -106,7 +106,7 @@ def validate(
 
 
 def run_cases(
-    cases: Sequence[Case], *, jobs: int = 1, clock: str = "leap", progress: Progress | None = None
+    cases: Sequence[Case], *, jobs: int = 1, clock: str = "periodic", progress: Progress | None = None
 ) -> list[Result]:
     """Simulate the cases, equal tasks once, and return one result per case in order."""
     tasks: dict[Hashable, Task] = {}

@@ -92,7 +92,7 @@ class Outcome:
     next_phase: int = 0
 
 
-def simulate(task: Task, clock: str = "leap") -> Outcome:
+def simulate(task: Task, clock: str = "periodic") -> Outcome:
     """Lower or take the task's program, run it, and say what came of it; errors become a reason."""
     try:
         if isinstance(task.source, EncoderSizes):

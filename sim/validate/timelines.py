@@ -78,7 +78,7 @@ def compare(
     programs: Sequence[Path] = (),
     *,
     way: str = "auto",
-    clock: str = "leap",
+    clock: str = "periodic",
     progress: Progress | None = None,
 ) -> list[Comparison]:
     """Compare every case of the timeline files; machines come from the measured tables given or beside them.

@@ -22,7 +22,7 @@ class FakeCore:
     def __init__(self) -> None:
         self.calls: list[tuple[object, str, int]] = []
 
-    def run(self, program, hw, *, clock="leap", timeline=False, phase=0, written_rows=()):
+    def run(self, program, hw, *, clock="periodic", timeline=False, phase=0, written_rows=()):
         self.calls.append((program.tobytes(), hw.key, phase))
         fences = np.flatnonzero(program["funct"] == Funct.FENCE)
         if not len(fences):
