@@ -203,16 +203,32 @@ class Result:
     @cached_property
     def kinds(self) -> pd.DataFrame:
         """One row per kind of operator (`columns.table("kinds")`), the most cycles first."""
-        groups = self.ops.groupby("op_kind", sort=False)
-        summed = [name for name in columns.table("kinds") if _is_summed(name)]
-        frame = groups[summed].sum()
-        frame["ops"] = groups.size()
-        frame["share"] = frame["cycles"] / self.cycles
-        frame["utilization"] = frame["macs"] / (frame["cycles"] * self.hardware.dim**2)
-        array_cycles = frame["cycles"].where(frame["invocations"] > 0)
-        frame["visited_share"] = frame["visited_cycles"] / array_cycles
-        frame = frame.sort_values("cycles", ascending=False, kind="stable").reset_index()
-        return frame[list(columns.table("kinds"))]
+        import pandas as pd
+
+        return pd.DataFrame.from_records(self.kind_rows, columns=list(columns.table("kinds")))
+
+    @cached_property
+    def kind_rows(self) -> tuple[dict[str, Any], ...]:
+        """The plain rows behind ``kinds``: what a command prints without loading pandas."""
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for row in self.rows:
+            groups.setdefault(row["op_kind"], []).append(row)
+        kinds = [self._kind_row(kind, rows) for kind, rows in groups.items()]
+        return tuple(sorted(kinds, key=lambda row: -row["cycles"]))
+
+    def _kind_row(self, kind: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        names = columns.table("kinds")
+        summed = {name: sum(row[name] for row in rows) for name in names if _is_summed(name)}
+        array_cycles = summed["cycles"] if summed["invocations"] else 0
+        derived = {
+            "op_kind": kind,
+            "ops": len(rows),
+            "share": summed["cycles"] / self.cycles,
+            "utilization": summed["macs"] / (summed["cycles"] * self.hardware.dim**2),
+            "visited_share": _ratio(summed["visited_cycles"], array_cycles),
+        }
+        both = {**summed, **derived}
+        return {name: both[name] for name in names}
 
     def step(self, op: str) -> Step:
         """Return the planned step called ``op``. Raises InputError for an unknown name."""

@@ -141,7 +141,7 @@ def announce_compilation() -> None:
 
     folder = Path(getattr(numba.config, "CACHE_DIR", "") or Path(sim.core.__file__).parent)
     if not any(folder.rglob("*.nbi")):
-        message = "carat: compiling the timing core (once after each installation or change) ..."
+        message = "carat: compiling the timing core, about half a minute (once after each installation or change) ..."
         typer.echo(message, err=True)
 
 

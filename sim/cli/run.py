@@ -116,7 +116,7 @@ def _mapping(tiles: list[str] | None) -> dict[str, dict[str, tuple[int, ...]]]:
 
 def _print(result: Result) -> None:
     total = result.totals
-    rows = [_cells(dict(row)) for row in result.kinds.to_dict("records")]
+    rows = [_cells(row) for row in result.kind_rows]
     rows.append(_cells({**total, "op_kind": "total", "share": 1.0}))
     common.print_table(f"{total['workload']} on {total['hardware']}", HEADINGS, rows)
     causes = {cause: cycles for cause, cycles in result.causes.items() if cycles}
@@ -125,13 +125,13 @@ def _print(result: Result) -> None:
     typer.echo(
         f"{total['time_s'] * 1e3:,.3f} ms at {total['clock_mhz']:g} MHz, {total['power_w']:.3g} W, "
         f"EDP {total['edp_js']:.3g} J s; "
-        f"{total['distinct']} of {total['invocations']} array programs simulated, the others are equal"
+        f"{total['distinct']} of {total['invocations']} array programs are distinct"
     )
 
 
-def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     visited = row["visited_share"]
-    seen = f"{visited:.1%}" if isinstance(visited, float) and visited == visited else "-"
+    seen = f"{visited:.1%}" if visited is not None else "-"
     return (
         str(row["op_kind"]),
         f"{row['cycles']:,}",
