@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Column(NamedTuple):
-    """Definition of one column. ``tables``: where it appears (ops, kinds, totals, sweep)."""
+    """Definition of one column. ``tables``: where it appears (ops, kinds, totals, sweep, explore)."""
 
     name: str
     unit: str
@@ -176,6 +176,7 @@ def _columns() -> Iterator[Column]:
     yield Column("sparsity", "", sweep, "pattern:density of the weights; null = dense")
     yield Column("prune", "", sweep, "structured pruning, e.g. heads=8,layers=6; null = none")
     yield Column("seed", "1", sweep, "seed of the random masks")
+    yield Column("best", "", ("explore",), "true where no point tried is better in one objective and as good in all")
     yield Column(
         "version",
         "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from sim.cli.columns import columns
+from sim.cli.explore import explore
 from sim.cli.infer import infer
 from sim.cli.listing import listing
 from sim.cli.map_command import map_workload
@@ -26,6 +27,7 @@ app.command()(run)
 app.command()(sweep)
 app.command()(merge)
 app.command()(export)
+app.command()(explore)
 app.command()(show)
 app.command(name="list")(listing)
 app.command(name="map")(map_workload)

@@ -9,7 +9,9 @@ import typer
 
 from sim.cli import common
 
-Which = Annotated[Literal["ops", "kinds", "totals", "sweep"] | None, typer.Option("--table", help="Only this table.")]
+Which = Annotated[
+    Literal["ops", "kinds", "totals", "sweep", "explore"] | None, typer.Option("--table", help="Only this table.")
+]
 
 
 def columns(table: Which = None, as_json: common.AsJson = False) -> None:

@@ -18,6 +18,15 @@ Table = Annotated[
     typer.Option("-o", "--output", metavar="FILE", help="Write the table here: .csv or .parquet."),
 ]
 
+Grid = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--grid",
+        metavar="KEY=V1,V2,...",
+        help="Values of a machine key; KEY+KEY changes both; repeatable.",
+    ),
+]
+
 INTERRUPTED = 130
 """Exit code of a program ended by Ctrl-C, as shells count it."""
 
@@ -25,14 +34,7 @@ INTERRUPTED = 130
 def sweep(
     workload: Annotated[list[str], typer.Argument(help="Workload names or graph files.")],
     hw: Annotated[list[str] | None, typer.Option("--hw", help="Machine; repeatable. Default: gemmini_ibert.")] = None,
-    grid: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--grid",
-            metavar="KEY=V1,V2,...",
-            help="Values of a machine key; KEY+KEY changes both; repeatable.",
-        ),
-    ] = None,
+    grid: Grid = None,
     set_: common.Settings = None,
     sparsity: Annotated[list[str] | None, typer.Option("--sparsity", help="block16:0.5, or dense; repeatable.")] = None,
     prune: Annotated[list[str] | None, typer.Option("--prune", help="heads=8,layers=6; repeatable.")] = None,
@@ -72,7 +74,7 @@ def sweep(
         try:
             table = run_sweep(
                 hw or [common.DEFAULT_HARDWARE],
-                grid={**{key: [value] for key, value in common.settings(set_).items()}, **_grid(grid)},
+                grid={**{key: [value] for key, value in common.settings(set_).items()}, **parse_grid(grid)},
                 workloads=workload,
                 sizes=common.sizes(seq, batch, size),
                 sparsity=sparsity,
@@ -102,7 +104,7 @@ def sweep(
     elif output is None and not sys.stdout.isatty():
         typer.echo(table.to_csv(index=False, lineterminator="\n"), nl=False)
     else:
-        _print(table)
+        print_points(table)
 
 
 def check_table(output: Path | None) -> None:
@@ -114,7 +116,7 @@ def check_table(output: Path | None) -> None:
         common.output_folder(output.parent)
 
 
-def _grid(given: list[str] | None) -> dict[str, list[Any]]:
+def parse_grid(given: list[str] | None) -> dict[str, list[Any]]:
     """Return ``KEY=V1,V2`` options as a grid. Raises InputError for what has no ``=``."""
     from sim.errors import InputError
     from sim.hardware import parse_settings
@@ -132,7 +134,8 @@ def _grid(given: list[str] | None) -> dict[str, list[Any]]:
     return grid
 
 
-def _print(table: pd.DataFrame) -> None:
+def print_points(table: pd.DataFrame) -> None:
+    """Print the rows of a sweep as a table: point, knobs, and the answers people ask for first."""
     knobs = [name for name in table.columns[: list(table.columns).index("seed")] if table[name].notna().any()]
     headings = ["point", *knobs, "cycles", "utilization", "read MB", "write MB", "energy uJ"]
     records = table.to_dict("records")

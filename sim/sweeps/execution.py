@@ -64,8 +64,11 @@ _OWN = threading.local()
 """One memo per worker (process, or thread of a cluster's worker): points of a sweep share programs."""
 
 
-def simulate_task(task: Task, cache: bool) -> dict[str, Any]:
-    """Simulate one point and return its totals; runs in a worker."""
+def simulate_task(task: Task, cache: bool, threads: int | None = 1) -> dict[str, Any]:
+    """Simulate one point and return its totals; runs in a worker.
+
+    ``threads``: one, as the workers of a sweep share the cores among them; None = one per core.
+    """
     from sim.pipeline import simulate
 
     if code_version() != task.version:
@@ -82,15 +85,15 @@ def simulate_task(task: Task, cache: bool) -> dict[str, Any]:
         clock=point.clock,
         dataflow=point.dataflow,
         memo=_OWN.memo,
-        threads=1,  # the workers share the cores among them
+        threads=threads,
     )
     return {**result.totals, "version": task.version, "error": None}
 
 
-def outcome(task: Task, cache: bool) -> Outcome:
+def outcome(task: Task, cache: bool, threads: int | None = 1) -> Outcome:
     """Return (row, None), or (None, message) when the input is refused or the machine hangs; runs in a worker."""
     try:
-        return simulate_task(task, cache), None
+        return simulate_task(task, cache, threads), None
     except CaratError as error:
         return None, f"{type(error).__name__}: {error}"
 

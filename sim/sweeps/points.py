@@ -115,11 +115,11 @@ def points(
     dataflow: str | None,
 ) -> list[Point]:
     """Return every combination (arguments: `sim.sweeps.sweep`). Raises InputError for an empty or ill-formed one."""
-    settings = [tuple(itertools.chain(*choice)) for choice in itertools.product(*_axes(grid))]
-    axes = (_many(hardware), settings, _many(workloads), _many(sparsity), _many(prune))
+    settings = [tuple(itertools.chain(*choice)) for choice in itertools.product(*axes(grid))]
+    lists = (_many(hardware), settings, _many(workloads), _many(sparsity), _many(prune))
     combined = [
         Point(machine, overrides, workload, tuple(sizes.items()), pattern, cut, seed, clock, dataflow)
-        for machine, overrides, workload, pattern, cut in itertools.product(*axes)
+        for machine, overrides, workload, pattern, cut in itertools.product(*lists)
     ]
     if not combined:
         raise InputError("sweep: no points; hardware, workloads and every list of the grid need at least one value")
@@ -145,9 +145,12 @@ def _many(value: Any) -> list[Any]:
     return [value] if value is None or isinstance(value, str) else list(value)
 
 
-def _axes(grid: Mapping[str, Sequence[Any]]) -> list[list[tuple[tuple[str, Any], ...]]]:
-    """Return one list of settings per key of the grid, each setting a tuple of (dotted key, value)."""
-    axes, problems = [], []
+def axes(grid: Mapping[str, Sequence[Any]]) -> list[list[tuple[tuple[str, Any], ...]]]:
+    """Return one list of settings per key of the grid, each setting a tuple of (dotted key, value).
+
+    Raises InputError listing every key whose values are no list or do not fit it.
+    """
+    found, problems = [], []
     for joined, values in grid.items():
         keys = tuple(key.strip() for key in joined.split("+"))
         if isinstance(values, str) or not isinstance(values, Iterable):
@@ -160,7 +163,7 @@ def _axes(grid: Mapping[str, Sequence[Any]]) -> list[list[tuple[tuple[str, Any],
                 axis.append(tuple(zip(keys, parts, strict=True)))
             else:
                 problems.append(f"grid: {joined!r} joins {len(keys)} keys, {value!r} has {len(parts)} values")
-        axes.append(axis)
+        found.append(axis)
     if problems:
         raise InputError(problems)
-    return axes
+    return found

@@ -60,10 +60,10 @@ def test_failing_point_is_a_row_with_its_error_and_costs_no_other() -> None:
 def test_unexpected_failure_is_a_row_too_and_is_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     real = execution.simulate_task
 
-    def breaks(task: Task, cache: bool) -> dict[str, Any]:
+    def breaks(task: Task, cache: bool, threads: int | None) -> dict[str, Any]:
         if dict(task.point.overrides)["memory.latency_cycles"] == LATENCIES[1]:
             raise ZeroDivisionError("a bug")
-        return real(task, cache)
+        return real(task, cache, threads)
 
     monkeypatch.setattr(execution, "simulate_task", breaks)
     frame = small_sweep(store=tmp_path / "store.sqlite")
@@ -95,7 +95,7 @@ def test_progress_counts_to_the_end() -> None:
 def test_finished_points_are_not_simulated_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     store = tmp_path / "store.sqlite"
     first = small_sweep(store=store)
-    monkeypatch.setattr(execution, "simulate_task", lambda task, cache: pytest.fail("simulated again"))
+    monkeypatch.setattr(execution, "simulate_task", lambda *_: pytest.fail("simulated again"))
     assert small_sweep(store=store).equals(first)
 
 
