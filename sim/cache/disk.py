@@ -79,9 +79,14 @@ class Timings:
         self._lock = threading.Lock()
 
     def run(self, program: Program, hw: Hardware, *, clock: Clock = "periodic", phase: int = 0) -> Timing:
-        """Return `sim.timing.run` of a program: from disk, or run and kept. Raises what it raises."""
+        """Return `sim.timing.run` of a program: from disk, or run and kept. Raises what it raises.
+
+        Behind an L2 nothing is kept: what it holds comes with the timing, and is large.
+        """
         from sim import timing
 
+        if hw.memory.l2_bytes:
+            return timing.run(program, hw, clock=clock, phase=phase)
         path = self._path(program, hw, clock, phase)
         found = _read(path)
         if found is None:
@@ -131,7 +136,8 @@ class Timings:
 
 
 def _packed(timed: Timing) -> bytes:
-    content = {field.name: getattr(timed, field.name) for field in fields(timed) if field.name != "timeline"}
+    kept = [field.name for field in fields(timed) if field.name not in ("timeline", "l2")]
+    content = {name: getattr(timed, name) for name in kept}
     packed = zlib.compress(json.dumps(content, separators=(",", ":")).encode())
     return hashlib.sha256(packed).digest() + packed
 

@@ -71,7 +71,9 @@ with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.St
                    layout="layout.csv", input_type_gemm=True)
     start = time.process_time()
     run.run_scale(top_path="out")
-print(json.dumps({{"cpu_s": time.process_time() - start, "cycles": int(run.get_total_cycles())}}))
+    spent = time.process_time() - start
+layer = run.runner.single_layer_sim_object_list[0]
+print(json.dumps({{"cpu_s": spent, "cycles": int(layer.get_compute_report_items()[0])}}))
 """
 
 ZIGZAG = f"""
