@@ -61,7 +61,7 @@ def explore(
     wanted = [objective] if isinstance(objective, str) else list(objective)
     _check(wanted, trials)
     choices = axes(grid)
-    space = points(hardware, grid, workload, sizes or {}, sparsity, prune, seed, "leap", dataflow)
+    space = points(hardware, grid, workload, sizes or {}, sparsity, prune, seed, "periodic", dataflow)
     with Store(store) if store is not None else nullcontext() as kept:
         judge = _Judge(kept, cache)
         if trials >= len(space):
