@@ -13,14 +13,15 @@ encoder graphs also run on a floating-point array (which then needs no quantisat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from math import ceil
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
+from sim import byhand
 from sim.cache import alike
-from sim.errors import InputError, did_you_mean
+from sim.errors import InputError
 from sim.graph import Graph, Op, View
 from sim.lower import lower
 from sim.lower.encoder import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
@@ -75,7 +76,7 @@ class _Planner:
     hw: Hardware
     dataflow: str
     sparsity: Sparsity | None
-    mapping: Mapping[str, Mapping[str, Any]]
+    mapping: byhand.Choices
     addresses: dict[str, int]
     free_address: int
     refused: list[tuple[str, str]] = field(default_factory=list)
@@ -157,15 +158,7 @@ class _Planner:
             dataflow=dataflow,
             bert_scale=BERT_SCALES.get(activation, DEFAULT_SCALE),
         )
-        return self.mapped(op, work)
-
-    def mapped(self, op: Op, work: Mapped) -> Mapped:
-        """Return the item with the last mapping by hand that names its operator and has its fields."""
-        fields = BY_HAND[type(work)]
-        for pattern, choice in reversed(list(self.mapping.items())):
-            if fnmatchcase(op.name, pattern) and _is_for(choice, type(work)):
-                return replace(work, **{name: choice[name] for name in fields if name in choice})
-        return work
+        return byhand.mapped(work, op.name, self.mapping)
 
     def sparse(self, op: Op, works: list[Matmul]) -> tuple[Work, ...]:
         """Replace the work of an operator with block-sparse weights; a full mask stays the dense program."""
@@ -187,9 +180,10 @@ class _Planner:
         if not (op.kind in self.hw.array_operators and whole_row and types and dense):
             return None
         works = tuple(
-            self.mapped(op, Norm(x.rows, x.cols, op.kind, self.operand(x, b), self.operand(y, b)))  # type: ignore[arg-type]
+            Norm(x.rows, x.cols, op.kind, self.operand(x, b), self.operand(y, b))  # type: ignore[arg-type]
             for b in range(op.batch)
         )
+        works = tuple(byhand.mapped(work, op.name, self.mapping) for work in works)
         return [Step(op.name, op.kind, op.layer, "array", x.rows, x.cols, 0, op.batch, works=works)]
 
     def residual_add(self, op: Op) -> list[Step] | None:
@@ -203,7 +197,7 @@ class _Planner:
             return None
         rows, cols = op.output.rows, op.output.cols
         operands = [tuple(self.operand(view, b) for view in views) for b in range(op.batch)]
-        works = tuple(self.mapped(op, ResidualAdd(rows, cols, x, y, z)) for x, y, z in operands)
+        works = tuple(byhand.mapped(ResidualAdd(rows, cols, x, y, z), op.name, self.mapping) for x, y, z in operands)
         return [Step(op.name, op.kind, op.layer, "array", rows, cols, 0, op.batch, works=works)]
 
     # The host
@@ -271,7 +265,7 @@ def plan(
     *,
     dataflow: str | None = None,
     sparsity: Sparsity | None = None,
-    mapping: Mapping[str, Mapping[str, Any]] | None = None,
+    mapping: byhand.Choices | None = None,
 ) -> tuple[Step, ...]:
     """Return the steps of ``graph`` on ``hw`` in order.
 
@@ -296,49 +290,11 @@ def plan(
     return tuple(replace(step, alike=tuple(alike(work, bases, hw) for work in step.works)) for step in steps)
 
 
-Mapped = TypeVar("Mapped", Matmul, ResidualAdd, Norm)
-
-BY_HAND: dict[type, tuple[str, ...]] = {
-    Matmul: ("tile", "loop_order"),
-    ResidualAdd: ("tile",),
-    Norm: ("tile_rows",),
-}
-"""Fields of each kind of work item that a mapping may set."""
-
-KINDS: dict[type, tuple[str, ...]] = {
-    Matmul: ("matmul",),
-    ResidualAdd: ("residual_add",),
-    Norm: ("layernorm", "softmax"),
-}
-"""Operators of the graph that become each kind of work item."""
-
-RESADD_SIZES = 2
-"""A tile of two sizes is a residual add's; a matmul's has three."""
-
-
-def _is_for(choice: Mapping[str, Any], kind: type) -> bool:
-    if "tile_rows" in choice:
-        return kind is Norm
-    return (kind is ResidualAdd) == (len(choice.get("tile", ())) == RESADD_SIZES) and kind is not Norm
-
-
-def _check_request(graph: Graph, dataflow: str, mapping: Mapping[str, Mapping[str, Any]]) -> None:
-    problems = [] if dataflow in ("WS", "OS") else [f"dataflow: {dataflow!r} is none of WS, OS"]
-    known = sorted({name for names in BY_HAND.values() for name in names})
-    for pattern, choice in mapping.items():
-        (item,) = [kind for kind in BY_HAND if _is_for(choice, kind)]
-        names = [op.name for op in graph.ops if op.kind in KINDS[item]]
-        if not any(fnmatchcase(name, pattern) for name in names):
-            problems.append(
-                f"mapping: no {KINDS[item][0]} of {graph.name} is named {pattern!r}{did_you_mean(pattern, names)}"
-            )
-        problems += [
-            f"mapping of {pattern!r}: unknown key {key!r}{did_you_mean(key, known)}"
-            for key in choice
-            if key not in known
-        ]
-    if problems:
-        raise InputError(problems)
+def _check_request(graph: Graph, dataflow: str, mapping: byhand.Choices) -> None:
+    wrong = [] if dataflow in ("WS", "OS") else [f"dataflow: {dataflow!r} is none of WS, OS"]
+    wrong += byhand.problems(graph, mapping)
+    if wrong:
+        raise InputError(wrong)
 
 
 def _unpriced(steps: list[Step], hw: Hardware) -> list[tuple[str, str]]:
@@ -354,7 +310,7 @@ def _unpriced(steps: list[Step], hw: Hardware) -> list[tuple[str, str]]:
     return refused
 
 
-def _misfits(steps: list[Step], hw: Hardware, mapping: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _misfits(steps: list[Step], hw: Hardware, mapping: byhand.Choices) -> list[tuple[str, str]]:
     """Lower what was mapped by hand, so that a tile that does not fit is refused before any time is spent."""
     refused = []
     for step in steps:

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from sim.graph import Graph
     from sim.hardware import Hardware
     from sim.mapping.maps import Maps
+    from sim.mapping.spaces import Reach
     from sim.result import Result
 
-HEADINGS = ("operators", "shape", "library", "found", "search", "cycles", "found", "gain")
+HEADINGS = ("operators", "shape", "library", "found", "proof", "cycles", "found", "gain")
 SUFFIXES = (".toml", ".h", ".json")
 
 Store = Annotated[
@@ -37,10 +38,14 @@ def map_workload(
     objective: Annotated[
         Literal["cycles", "energy", "edp"], typer.Option("--objective", help="What to minimise.")
     ] = "cycles",
-    any_order: Annotated[
-        bool,
-        typer.Option("--any-order", help="Also loop orders that the C library's explicit-tile call cannot be given."),
-    ] = False,
+    reach: Annotated[
+        Literal["call", "hardware"],
+        typer.Option(
+            "--reach",
+            help="call: what the C library's explicit-tile call can be given. hardware: also loop orders, operands "
+            "that stay, scratchpad halves, which only loop commands of one's own can say.",
+        ),
+    ] = "call",
     effort: Annotated[
         int | None,
         typer.Option("--effort", min=1, metavar="CYCLES", help="Simulated cycles per operator at most."),
@@ -70,7 +75,7 @@ def map_workload(
         maps = read(given)
         check(maps, graph, machine, str(given))
     else:
-        maps = _search(graph, machine, objective, any_order, effort, jobs or os.cpu_count() or 1, store)
+        maps = _search(graph, machine, objective, reach, effort, jobs or os.cpu_count() or 1, store)
     _write(maps, output or [])
     if as_json:
         from sim.mapping.export import to_plain
@@ -84,7 +89,7 @@ def _search(
     graph: Graph,
     machine: Hardware,
     objective: Literal["cycles", "energy", "edp"],
-    any_order: bool,
+    reach: Reach,
     effort: int | None,
     jobs: int,
     store: Path | None,
@@ -99,7 +104,7 @@ def _search(
                 graph,
                 machine,
                 objective=objective,
-                any_order=any_order,
+                reach=reach,
                 effort_cycles=effort or EFFORT_CYCLES,
                 jobs=jobs,
                 journal=journal,
@@ -147,13 +152,20 @@ def _print(maps: Maps, graph: Graph, machine: Hardware) -> None:
                 entry.shape,
                 str(library(items[first], machine)),
                 str(entry.mapping),
-                "exhaustive" if entry.exhaustive else "in part",
+                _proof(entry.exhaustive, entry.gap),
                 f"{entry.library_cycles:,}",
                 f"{entry.cycles:,}",
                 gain,
             )
         )
     common.print_table(f"{maps.workload} on {maps.hardware}: {maps.objective}", HEADINGS, rows, 5)
+
+
+def _proof(exhaustive: bool, gap: float) -> str:
+    """What the search proves: nothing is better, or nothing by more than a share, or (too large to list) nothing."""
+    if exhaustive:
+        return "best"
+    return f"within {gap:.1%}" if gap >= 0 else "-"
 
 
 def chosen(

@@ -30,7 +30,12 @@ def run(
     dataflow: common.Dataflow = None,
     tile: Annotated[
         list[str] | None,
-        typer.Option("--tile", metavar="OP=I,J,K", help="Tile of matching matmuls in blocks of the array, by hand."),
+        typer.Option(
+            "--tile",
+            metavar="OP=I,J,K[,KEY=WORD...]",
+            help="Mapping of matching matmuls by hand: tile in blocks of the array; loop_order=jik, resident=a, "
+            "halves=apart, dataflow=OS.",
+        ),
     ] = None,
     mapping: Annotated[
         str,
@@ -98,17 +103,27 @@ def run(
         typer.echo(f"\nKept in {output}. Plot: python -m reports.breakdown {output} -o {output / 'breakdown.png'}")
 
 
-def _mapping(tiles: list[str] | None) -> dict[str, dict[str, tuple[int, ...]]]:
+def _mapping(tiles: list[str] | None) -> dict[str, dict[str, Any]]:
     from sim.errors import InputError
 
-    mapping, problems = {}, []
+    mapping: dict[str, dict[str, Any]] = {}
+    problems = []
     for text in tiles or ():
-        name, _, numbers = text.rpartition("=")
-        parts = numbers.split(",")
-        if name and len(parts) == 3 and all(part.strip().isdecimal() for part in parts):
-            mapping[name] = {"tile": tuple(int(part) for part in parts)}
+        name, _, rest = text.partition("=")
+        sizes, words = rest.split(",")[:3], rest.split(",")[3:]
+        if (
+            name
+            and len(sizes) == 3
+            and all(size.strip().isdecimal() for size in sizes)
+            and all("=" in w for w in words)
+        ):
+            choices = {key.strip(): word.strip() for key, _, word in (w.partition("=") for w in words)}
+            mapping[name] = {"tile": tuple(int(size) for size in sizes), **choices}
         else:
-            problems.append(f"--tile {text}: must be OP=I,J,K with three whole numbers of blocks, e.g. L0.FF1=5,5,48")
+            problems.append(
+                f"--tile {text}: must be OP=I,J,K with three whole numbers of blocks, e.g. L0.FF1=5,5,48, and behind "
+                "them words like resident=a"
+            )
     if problems:
         raise InputError(problems)
     return mapping

@@ -78,7 +78,7 @@ def _cut(work: BlockSparseMatmul, profile: Profile, hw: Hardware) -> Cut:
         cut = choose_cut(rows_blocks, profile, hw)
     else:
         tile = matmul_tile(work.matmul, hw)
-        matmul.check_order(work.matmul, tile_counts(matmul_blocks(work.matmul, hw.dim), tile))
+        matmul.check_tiles(work.matmul, tile_counts(matmul_blocks(work.matmul, hw.dim), tile))
         cut = make_cut(tile, work.matmul.loop_order, rows_blocks, profile, hw)
     if cut is None:
         raise InputError(

@@ -12,14 +12,12 @@ import numpy as np
 from sim.errors import InputError
 from sim.hardware import Hardware
 from sim.isa import Program
+from sim.lower import residency
 from sim.lower.encode import Stream
 from sim.lower.outputstationary import emit_os_tile
+from sim.lower.residency import Residency
 from sim.lower.tiling import Tile, matmul_blocks, matmul_tile, tile_counts
 from sim.lower.work import ACTIVATIONS, Matmul, Operand
-
-REUSE_TILES = 2
-"""A or B stays in the scratchpad while it consists of at most this many tiles: one per half."""
-
 
 LN2 = 0.693147
 """As the C library writes it."""
@@ -76,8 +74,11 @@ def check(work: Matmul, hw: Hardware) -> None:
         raise InputError([f"matmul {work.m}x{work.n}x{work.k}: {problem}" for problem in problems])
 
 
-def check_order(work: Matmul, counts: Tile) -> None:
-    """Raise InputError if partial sums of several output tiles would meet in one accumulator half."""
+def check_tiles(work: Matmul, counts: Tile) -> None:
+    """Raise InputError if order or residency do not go with the number of tiles along I, J, K.
+
+    Partial sums of several output tiles must not meet in one accumulator half; what stays must find room.
+    """
     several = {name for name, count in zip("ijk", counts, strict=True) if count > 1}
     inside_k = several & set(work.loop_order[work.loop_order.index("k") :]) - {"k"}
     if "k" in several and inside_k:
@@ -86,26 +87,27 @@ def check_order(work: Matmul, counts: Tile) -> None:
             f"matmul {work.m}x{work.n}x{work.k}: loop_order {work.loop_order!r}: k has {counts[2]} tiles and "
             f"must be innermost, since an accumulator half holds one output tile; nearest: {legal!r}"
         )
+    found = residency.problems(work, counts)
+    if found:
+        raise InputError([f"matmul {work.m}x{work.n}x{work.k}: {problem}" for problem in found])
 
 
 def tile_steps(work: Matmul, hw: Hardware, tile: Tile) -> Iterator[TileStep]:
     """Yield the tiles in the order of ``work.loop_order``.
 
-    A (or B) that is one or two tiles large is loaded once and stays; otherwise both are loaded for every
+    An operand that stays (`sim.lower.residency`) is loaded for the first tile that uses it, any other for every
     tile. The bias enters with the first k-tile, C leaves with the last.
     """
     dim = hw.dim
     total = matmul_blocks(work, dim)
     counts = tile_counts(total, tile)
-    check_order(work, counts)
+    check_tiles(work, counts)
     last = tuple(t - (n - 1) * size for t, n, size in zip(total, counts, tile, strict=True))
     padding = tuple(t * dim - size for t, size in zip(total, (work.m, work.n, work.k), strict=True))
     d = work.d or Operand(0, 0)
     c_bytes = hw.acc_bytes if work.full_c else hw.input_bytes
     d_bytes = hw.input_bytes if work.low_d else hw.acc_bytes
-    weight_stationary = work.dataflow == "WS"
-    keep_a = weight_stationary and counts[0] * counts[2] <= REUSE_TILES
-    keep_b = weight_stationary and counts[1] * counts[2] <= REUSE_TILES
+    places = Residency(work, counts)
 
     for outer in product(*(range(counts["ijk".index(name)]) for name in work.loop_order)):
         position = dict(zip(work.loop_order, outer, strict=True))
@@ -117,16 +119,19 @@ def tile_steps(work: Matmul, hw: Hardware, tile: Tile) -> Iterator[TileStep]:
         bias_row = 0 if work.bias == "row" else row
         d_offset = (bias_row * d.row_stride + col) * d_bytes
         c_offset = (row * work.c.row_stride + col) * c_bytes
+        a_half, load_a = places.place("a", (i0, k0))
+        b_half, load_b = places.place("b", (j0, k0))
+        places.next()
         yield TileStep(
             index=(i0, j0, k0),
             blocks=_pick(edge, last, tile),
             pads=_pick(edge, padding, (0, 0, 0)),
-            a=0 if keep_a and j0 else work.a.address + a_offset * hw.input_bytes,
-            b=0 if keep_b and i0 else work.b.address + b_offset * hw.input_bytes,
+            a=work.a.address + a_offset * hw.input_bytes if load_a else 0,
+            b=work.b.address + b_offset * hw.input_bytes if load_b else 0,
             d=d.address + d_offset if work.bias != "none" and k0 == 0 else 0,
             c=work.c.address + c_offset if edge[2] else 0,
-            a_half=(1 if i0 + k0 == 0 else 2) if keep_a else 0,
-            b_half=(1 if j0 + k0 == 0 else 2) if keep_b else 0,
+            a_half=a_half,
+            b_half=b_half,
             accumulate=work.bias != "none" or k0 > 0,
         )
 

@@ -16,6 +16,8 @@ ACTIVATIONS: tuple[Activation, ...] = ("none", "relu", "layernorm", "igelu", "so
 
 BiasKind = Literal["none", "full", "row"]
 Dataflow = Literal["WS", "OS"]
+Resident = Literal["library", "none", "a", "b", "ab"]
+Halves = Literal["slot", "together", "apart"]
 NormKind = Literal["layernorm", "softmax"]
 
 DEFAULT_SCALE = 0.05
@@ -39,8 +41,11 @@ class Matmul:
     "row". With bias "none" only its ``row_stride`` matters: the library configures it all the same. ``c``:
     input type, or accumulator type with ``full_c``. ``tile``: (I, J, K) in blocks of DIM; None = the
     library's own choice. ``loop_order``: order of the tile loops, outermost first, a permutation of "ijk"
-    (WS only; the library's is "ijk"). ``bert_scale``: scale of the integer GELU and softmax polynomials
-    (I-BERT).
+    (the library's is "ijk"). ``resident``: operands that stay in the scratchpad over the tiles that use them
+    again, or "library" = by its rule. ``halves``: "slot" = the loop's slot decides in which half of the
+    scratchpad a tile lies (as in the library); "together", "apart" = the program does, A and B alternating
+    from one half or from opposite ones (`sim.lower.residency`; all three WS only). ``bert_scale``: scale of
+    the integer GELU and softmax polynomials (I-BERT).
     """
 
     m: int
@@ -59,6 +64,8 @@ class Matmul:
     dataflow: Dataflow = "WS"
     tile: tuple[int, int, int] | None = None
     loop_order: str = "ijk"
+    resident: Resident = "library"
+    halves: Halves = "slot"
     scale: float = DEFAULT_SCALE
     bert_scale: float = DEFAULT_SCALE
     a_scale: float = 1.0

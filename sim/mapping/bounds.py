@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from math import ceil, prod
 
 from sim.hardware import Hardware
+from sim.lower.conv import REUSE_TILES
 from sim.lower.convtiling import conv_limits
-from sim.lower.matmul import REUSE_TILES
+from sim.lower.residency import kept
 from sim.lower.tiling import blocks_of, matmul_blocks, tile_counts
 from sim.lower.work import Conv, Matmul, Norm, ResidualAdd
 from sim.mapping.opmapping import OpMapping, Tiled
@@ -84,8 +85,9 @@ def matmul_demand(work: Matmul, mapping: OpMapping, hw: Hardware) -> Demand:
     tile = (mapping.tile[0], mapping.tile[1], mapping.tile[2])
     count_i, count_j, count_k = tile_counts(blocks, tile)
     stationary = mapping.dataflow == "WS"
-    a_loads = 1 if stationary and count_i * count_k <= REUSE_TILES else count_j
-    b_loads = 1 if stationary and count_j * count_k <= REUSE_TILES else count_i
+    stay = kept(mapping.resident, mapping.dataflow, (count_i, count_j, count_k))
+    a_loads = 1 if "a" in stay else count_j
+    b_loads = 1 if "b" in stay else count_i
     last_rows = work.m - (count_i - 1) * tile[0] * dim
     row_sum = (count_i - 1) * tile[0] * dim + max(dim, last_rows) if stationary else blocks[0] * dim
     wide = hw.loop_max_block_len

@@ -14,7 +14,7 @@ def to_header(maps: Maps) -> str:
     """Return a C header with one line per operator: its tile sizes in the order of the library's arguments.
 
     tiled_matmul takes tile_I, tile_J, tile_K behind one another, so that a macro stands for all three. A
-    mapping that the call cannot express (another loop order) is a comment, not a macro.
+    mapping that the call cannot express (loop order, residency, halves) is a comment, not a macro.
     """
     macros = _macro_names([name for entry in maps.entries for name in entry.operators])
     lines = [
@@ -41,8 +41,7 @@ def _line(macro: str, name: str, entry: Entry) -> str:
     sizes = ", ".join(str(size) for size in mapping.tile)
     what = f"{name}: {entry.shape}"
     if not mapping.callable:
-        order = f"loop order {mapping.loop_order} cannot be given to the library's call"
-        return f"/* {_comment(what)}: tiles {sizes}, {_comment(order)} */"
+        return f"/* {_comment(what)}: {mapping} cannot be given to the library's call */"
     flow = "" if mapping.dataflow == "WS" else f", {mapping.dataflow}"
     cycles = f", {entry.cycles} cycles ({entry.library_cycles})" if entry.cycles else ""
     return f"#define {macro}_TILES {sizes} /* {_comment(what)}{flow}{cycles} */"
@@ -76,7 +75,7 @@ def to_plain(maps: Maps) -> dict[str, Any]:
         gain = entry.library_cycles / entry.cycles if entry.cycles else None
         for name in entry.operators:
             head = {"operator": name, "shape": entry.shape, **asdict(entry.mapping)}
-            call = {"library_call": entry.mapping.callable, "exhaustive": entry.exhaustive}
+            call = {"library_call": entry.mapping.callable, "exhaustive": entry.exhaustive, "gap": entry.gap}
             rows.append({**head, **numbers, "gain": gain, **call})
     top = {
         "workload": maps.workload,

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sim.errors import InputError, did_you_mean
-from sim.lower.work import Dataflow
+from sim.lower.residency import HALVES, RESIDENTS
 from sim.mapping.maps import Entry, Maps
-from sim.mapping.opmapping import AXES, LIBRARY_ORDER, Kind, OpMapping
+from sim.mapping.opmapping import AXES, MATMUL_FIELDS, Kind, OpMapping
 from sim.mapping.searching import OBJECTIVES
 
 FORMAT = "carat-maps-1"
@@ -32,21 +32,25 @@ ENTRY: dict[str, type] = {
     "tile": list,
     "loop_order": str,
     "dataflow": str,
+    "resident": str,
+    "halves": str,
     "cycles": int,
     "library_cycles": int,
     "exhaustive": bool,
+    "gap": float,
 }
-OPTIONAL = {"shape", "loop_order", "dataflow", "cycles", "library_cycles", "exhaustive", "objective", "kind"}
+OPTIONAL = {*ENTRY, "objective"} - {"operators", "tile"}
 """Keys that maps written by hand may leave out."""
 
-TYPE_NAMES = {str: "text", int: "a whole number", list: "a list", bool: "true or false"}
+TYPE_NAMES = {str: "text", int: "a whole number", list: "a list", bool: "true or false", float: "a number"}
 
 
 def to_toml(maps: Maps) -> str:
     """Return the text of a map file."""
     lines = [
         f"# Mappings of {maps.workload} on {maps.hardware}: `carat run {maps.workload} --mapping THIS_FILE`.",
-        "# tile: blocks of DIM along I, J, K of a matmul. cycles: one invocation, loop slot 0 next.",
+        "# tile: blocks of DIM along I, J, K of a matmul; resident: operands that stay in the scratchpad. cycles: one",
+        "# invocation, loop slot 0 next. gap: share by which the best mapping possible could be better at most.",
         f'format = "{FORMAT}"',
         f"workload = {json.dumps(maps.workload)}",
         f"hardware = {json.dumps(maps.hardware)}",
@@ -65,9 +69,12 @@ def to_toml(maps: Maps) -> str:
             f"tile = {list(entry.mapping.tile)}",
             f"loop_order = {json.dumps(entry.mapping.loop_order)}",
             f"dataflow = {json.dumps(entry.mapping.dataflow)}",
+            f"resident = {json.dumps(entry.mapping.resident)}",
+            f"halves = {json.dumps(entry.mapping.halves)}",
             f"cycles = {entry.cycles}",
             f"library_cycles = {entry.library_cycles}",
             f"exhaustive = {json.dumps(entry.exhaustive)}",
+            f"gap = {entry.gap}",
         ]
     return "\n".join(lines) + "\n"
 
@@ -126,6 +133,8 @@ def _entry(table: Any, place: str) -> tuple[Entry | None, list[str]]:
     choices: tuple[tuple[str, Iterable[str], str], ...] = (
         ("kind", AXES, "matmul"),
         ("dataflow", ("WS", "OS"), "WS"),
+        ("resident", RESIDENTS, "library"),
+        ("halves", HALVES, "slot"),
     )
     for key, known, default in choices:
         value = table.get(key, default)
@@ -134,7 +143,7 @@ def _entry(table: Any, place: str) -> tuple[Entry | None, list[str]]:
     if problems:
         return None, problems
     kind: Kind = table.get("kind", "matmul")
-    dataflow: Dataflow = table.get("dataflow", "WS")
+    more = {key: table[key] for key in MATMUL_FIELDS if key != "tile" and key in table}
     tile, names = table["tile"], table["operators"]
     if len(tile) != len(AXES[kind]) or any(type(size) is not int for size in tile):
         problems.append(f"{place}: tile = {tile} must be {len(AXES[kind])} whole numbers ({', '.join(AXES[kind])})")
@@ -149,9 +158,9 @@ def _entry(table: Any, place: str) -> tuple[Entry | None, list[str]]:
         problems.append(f"{place}: operators = {names} must be a list of at least one operator name")
     if problems:
         return None, problems
-    mapping = OpMapping(kind, tuple(tile), table.get("loop_order", LIBRARY_ORDER), dataflow)
-    numbers = (table.get("cycles", 0), table.get("library_cycles", 0), table.get("exhaustive", False))
-    return Entry(tuple(names), table.get("shape", ""), mapping, *numbers), []
+    mapping = OpMapping(kind, tuple(tile), **more)
+    told = {key: table[key] for key in ("shape", "cycles", "library_cycles", "exhaustive", "gap") if key in table}
+    return Entry(tuple(names), mapping=mapping, **{"shape": "", **told}), []
 
 
 def _key_problems(table: Mapping[str, Any], keys: Mapping[str, type], place: str) -> list[str]:

@@ -15,6 +15,7 @@ from sim.mapping.journal import Journal
 from sim.mapping.opmapping import OpMapping, Tiled, library
 from sim.mapping.rules import problems as rule_problems
 from sim.mapping.searching import EFFORT_CYCLES, Found, Objective, search
+from sim.mapping.spaces import Reach
 from sim.mapping.workers import Workers
 from sim.plan import Step, plan
 from sim.result import Result
@@ -27,7 +28,8 @@ class Entry:
     """One mapping and the operators that share it (equal in shape, operand layout and flags).
 
     ``cycles``, ``library_cycles``: one invocation with loop slot 0 next, simulated; 0 when not known (maps
-    by hand). ``exhaustive``: nothing better exists among the mappings looked at.
+    by hand). ``exhaustive``: nothing legal within reach is better; ``gap``: share by which the best possible
+    one could be better at most (-1: not known).
     """
 
     operators: tuple[str, ...]
@@ -36,6 +38,7 @@ class Entry:
     cycles: int = 0
     library_cycles: int = 0
     exhaustive: bool = False
+    gap: float = -1.0
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,7 @@ class Maps:
 
     def fields(self) -> dict[str, dict[str, Any]]:
         """Return operator name -> fields of its work items, as `sim.simulate(mapping=...)` takes them."""
-        return {
-            name: {key: value for key, value in mapping.fields().items() if key != "dataflow"}
-            for name, mapping in self.by_operator().items()
-        }
+        return {name: mapping.fields() for name, mapping in self.by_operator().items()}
 
 
 def operators(graph: Graph, hw: Hardware, dataflow: str | None = None) -> dict[str, tuple[Step, Tiled]]:
@@ -94,7 +94,7 @@ def find(
     hw: Hardware,
     *,
     objective: Objective = "cycles",
-    any_order: bool = False,
+    reach: Reach = "call",
     effort_cycles: int = EFFORT_CYCLES,
     jobs: int = 1,
     journal: Journal | None = None,
@@ -119,7 +119,7 @@ def find(
                 item,
                 hw,
                 objective=objective,
-                any_order=any_order,
+                reach=reach,
                 effort_cycles=effort_cycles,
                 workers=workers,
                 journal=journal,
@@ -134,6 +134,7 @@ def find(
             one.best.cycles,
             one.library.cycles,
             one.exhaustive,
+            -1.0 if one.gap is None else round(one.gap, 6),
         )
         for names, one in found
     )
@@ -156,7 +157,7 @@ def settle(maps: Maps, graph: Graph, hw: Hardware, memo: Memo) -> Maps:
         for entry in maps.entries:
             first = library(items[entry.operators[0]], hw)
             if worse & set(entry.operators) and entry.mapping != first:
-                entry = replace(entry, mapping=first, cycles=entry.library_cycles)
+                entry = replace(entry, mapping=first, cycles=entry.library_cycles, exhaustive=False, gap=-1.0)
             entries.append(entry)
         if tuple(entries) == maps.entries:
             return maps

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from sim import energy, isa, timing
 from sim.hardware import Hardware
@@ -23,6 +24,9 @@ COMPUTES = (int(Funct.COMPUTE_PRELOADED), int(Funct.COMPUTE_ACCUMULATED))
 OUTPUTS = (int(Funct.LOOP_WS_CONFIG_ADDRS_DC), int(Funct.LOOP_CONV_WS_CONFIG_5))
 """Commands whose rs2 is the DRAM address of a loop's result, 0 when nothing is stored."""
 
+OS_ENDS = (int(Funct.CONFIG), int(Funct.FENCE))
+"""An OS tile begins with a load configuration; the fence ends the last one."""
+
 START_COMPUTES = 800
 """Computes that the start holds at least: some 13,000 cycles at DIM 16."""
 START_LOOPS = 4
@@ -32,6 +36,7 @@ CHAIN_COMPUTES = 2000
 CHAIN_RATIO = 2.5
 """How much longer the longer one is at least."""
 
+Ints = npt.NDArray[np.int64]
 Depth = Literal["whole", "chains", "start"]
 
 
@@ -108,13 +113,14 @@ def forecast_start(work: Tiled, hw: Hardware, phase: int = 0) -> Forecast:
     Measures between computes inside one run, so that the drain at its end does not count as pace.
     """
     program = lower(work, hw)
-    reached = np.cumsum(loop_weights(program))
+    tiles = tiles_of(program)
+    reached = np.cumsum(tiles.weights)
     total = int(reached[-1])
     loops = max(START_LOOPS, int(np.searchsorted(reached, START_COMPUTES)) + 1)
     if loops >= len(reached) or 2 * reached[loops - 1] > total:
         cycles = timing.run(program, hw, phase=phase).cycles
         return Forecast(cycles, cycles)
-    timed = timing.run(beginning(program, loops), hw, phase=phase, timeline=True)
+    timed = timing.run(beginning(program, int(tiles.ends[loops - 1])), hw, phase=phase, timeline=True)
     assert timed.timeline is not None
     computes = timed.timeline[np.isin(timed.timeline["funct"], COMPUTES)]["t_issue"]
     # From the end of a loop to the end of the beginning, so that both ends stand at the same place of a tile.
@@ -130,36 +136,52 @@ def forecast_chains(work: Tiled, hw: Hardware, phase: int = 0) -> Forecast:
     Both end with the store of an output tile, so that their drains cancel out.
     """
     program = lower(work, hw)
-    reached = np.cumsum(loop_weights(program))
+    tiles = tiles_of(program)
+    reached = np.cumsum(tiles.weights)
     total = int(reached[-1])
-    ends = np.flatnonzero(storing_loops(program))
+    ends = np.flatnonzero(tiles.stores)
     first = ends[min(len(ends) - 1, int(np.searchsorted(reached[ends], CHAIN_COMPUTES)))]
     second = ends[min(len(ends) - 1, int(np.searchsorted(reached[ends], CHAIN_RATIO * reached[first])))]
     if first == second or reached[first] + reached[second] > total:
         cycles = timing.run(program, hw, phase=phase).cycles
         return Forecast(cycles, cycles)
-    short = timing.run(beginning(program, int(first) + 1), hw, phase=phase).cycles
-    long = timing.run(beginning(program, int(second) + 1), hw, phase=phase).cycles
+    short = timing.run(beginning(program, int(tiles.ends[first])), hw, phase=phase).cycles
+    long = timing.run(beginning(program, int(tiles.ends[second])), hw, phase=phase).cycles
     pace = (long - short) / int(reached[second] - reached[first])
     return Forecast(long + (total - int(reached[second])) * pace, short + long)
 
 
-def loop_weights(program: Program) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return the computes of each hardware loop: blocks I*J*K of a matmul, 1 each for convolutions."""
-    bounds = program["rs2"][program["funct"] == Funct.LOOP_WS_CONFIG_BOUNDS]
+@dataclass(frozen=True)
+class Tiles:
+    """The tiles of a program: index behind the last command of each, its computes, whether it stores results."""
+
+    ends: Ints
+    weights: Ints
+    stores: npt.NDArray[np.bool_]
+
+
+def tiles_of(program: Program) -> Tiles:
+    """Return the tiles of a program: hardware loops, or what the CPU issues between two load configurations (OS).
+
+    ``weights``: blocks I*J*K of a matmul loop, 1 each for convolutions, computes of an OS tile.
+    """
+    funct = program["funct"]
+    loops = np.flatnonzero(np.isin(funct, LOOPS))
+    if not len(loops):
+        behind = np.isin(funct[:-1], (*COMPUTES, int(Funct.MVOUT))) & np.isin(funct[1:], OS_ENDS)
+        ends = np.flatnonzero(behind) + 1
+        computed = np.concatenate([[0], np.cumsum(np.isin(funct, COMPUTES))])[ends]
+        stored = np.concatenate([[0], np.cumsum(funct == Funct.MVOUT)])[ends]
+        return Tiles(ends, np.diff(computed, prepend=0), np.diff(stored, prepend=0) > 0)
+    stores = program["rs2"][np.isin(funct, OUTPUTS)] != 0
+    bounds = program["rs2"][funct == Funct.LOOP_WS_CONFIG_BOUNDS]
+    weights = np.ones(len(loops), np.int64)
     if len(bounds):
         mask = (1 << 16) - 1
-        return np.asarray((bounds & mask) * (bounds >> 16 & mask) * (bounds >> 32 & mask), np.int64)
-    return np.ones(int(np.isin(program["funct"], LOOPS).sum()), np.int64)
+        weights = np.asarray((bounds & mask) * (bounds >> 16 & mask) * (bounds >> 32 & mask), np.int64)
+    return Tiles(loops + 1, weights, np.asarray(stores, np.bool_))
 
 
-def storing_loops(program: Program) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Return for each hardware loop whether it stores results: the last of the chain that makes a tile."""
-    outputs = program["rs2"][np.isin(program["funct"], OUTPUTS)]
-    return np.asarray(outputs != 0, np.bool_)
-
-
-def beginning(program: Program, loops: int) -> Program:
-    """Return the program up to its ``loops``-th hardware loop, with a fence."""
-    last = int(np.flatnonzero(np.isin(program["funct"], LOOPS))[loops - 1])
-    return np.append(program[: last + 1], isa.program([isa.command(Funct.FENCE)]))
+def beginning(program: Program, end: int) -> Program:
+    """Return the first ``end`` commands of a program, with a fence."""
+    return np.append(program[:end], isa.program([isa.command(Funct.FENCE)]))

@@ -12,7 +12,7 @@ from sim.lower.convtiling import auto_conv_tile
 from sim.lower.norm import norm_tile_rows
 from sim.lower.resadd import resadd_tile
 from sim.lower.tiling import auto_matmul_tile
-from sim.lower.work import Conv, Dataflow, Matmul, Norm, ResidualAdd, Work
+from sim.lower.work import Conv, Dataflow, Halves, Matmul, Norm, Resident, ResidualAdd, Work
 
 Kind = Literal["matmul", "conv", "residual_add", "norm"]
 Tiled = Matmul | Conv | ResidualAdd | Norm
@@ -26,27 +26,32 @@ AXES: dict[Kind, tuple[str, ...]] = {
 }
 """Names of the tile's sizes: blocks of DIM for a matmul, elements for all others."""
 
+MATMUL_FIELDS = ("tile", "loop_order", "dataflow", "resident", "halves")
+"""Fields of `sim.lower.work.Matmul` that a mapping sets."""
+
 LIBRARY_ORDER = "ijk"
 """The only loop order of the library's explicit-tile call (tiled_matmul of gemmini.h)."""
 
 
 @dataclass(frozen=True)
 class OpMapping:
-    """How one operator is cut up: ``tile`` along `AXES`, order of the tile loops (matmul), dataflow.
+    """How one operator is cut up: ``tile`` along `AXES`, and for a matmul all that `Matmul` says beside it.
 
-    Which operands stay in the scratchpad follows from the tile (`sim.lower.matmul.REUSE_TILES`), as in the
-    library.
+    ``loop_order`` of the tile loops, ``dataflow``, the operands that stay in the scratchpad (``resident``) and
+    in which ``halves`` of it tiles lie.
     """
 
     kind: Kind
     tile: tuple[int, ...]
     loop_order: str = LIBRARY_ORDER
     dataflow: Dataflow = "WS"
+    resident: Resident = "library"
+    halves: Halves = "slot"
 
     @property
     def callable(self) -> bool:
-        """Whether the library's explicit-tile call can be given this mapping."""
-        return self.loop_order == LIBRARY_ORDER
+        """Whether the library's explicit-tile call can be given this mapping: it chooses tiles and dataflow only."""
+        return (self.loop_order, self.resident, self.halves) == (LIBRARY_ORDER, "library", "slot")
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of the work item that this mapping sets."""
@@ -54,7 +59,7 @@ class OpMapping:
             return {"tile_rows": self.tile[0]}
         if self.kind != "matmul":
             return {"tile": self.tile}
-        return {"tile": self.tile, "loop_order": self.loop_order, "dataflow": self.dataflow}
+        return {name: getattr(self, name) for name in MATMUL_FIELDS}
 
     def apply(self, work: Tiled) -> Tiled:
         """Return ``work`` mapped this way. Raises InputError for another kind or number of sizes."""
@@ -67,8 +72,13 @@ class OpMapping:
 
     def __str__(self) -> str:
         sizes = ",".join(str(size) for size in self.tile)
-        order = "" if self.callable else f" {self.loop_order}"
-        return f"({sizes}){order}{' OS' if self.dataflow == 'OS' else ''}"
+        words = [
+            self.loop_order if self.loop_order != LIBRARY_ORDER else "",
+            {"library": "", "none": "none stays"}.get(self.resident, f"{'+'.join(self.resident.upper())} stays"),
+            self.halves if self.halves != "slot" else "",
+            self.dataflow if self.dataflow != "WS" else "",
+        ]
+        return " ".join([f"({sizes})", *(word for word in words if word)])
 
 
 def tiled(work: Work) -> Tiled:

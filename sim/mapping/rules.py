@@ -29,7 +29,7 @@ def problems(work: Tiled, mapping: OpMapping, hw: Hardware) -> list[str]:
         if isinstance(mapped, Matmul):
             tile = matmul_tile(mapped, hw)
             if not found:
-                matmul.check_order(mapped, tile_counts(matmul_blocks(mapped, hw.dim), tile))
+                matmul.check_tiles(mapped, tile_counts(matmul_blocks(mapped, hw.dim), tile))
         if isinstance(mapped, Conv):
             conv_tile(mapped, hw)
         if isinstance(mapped, ResidualAdd):

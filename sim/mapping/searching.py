@@ -12,20 +12,20 @@ same mapping on any machine with any number of workers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from sim import energy
 from sim.energy import COUNTERS
 from sim.errors import InputError, did_you_mean
 from sim.hardware import Hardware
-from sim.lower.work import Work
+from sim.lower.work import Matmul, Work
 from sim.mapping.bounds import Bound, bound
 from sim.mapping.journal import Journal
 from sim.mapping.measure import Depth, Forecast, Measured, Task, score
-from sim.mapping.opmapping import LIBRARY_ORDER, OpMapping, Tiled, library, tiled
-from sim.mapping.spaces import ORDERS, neighbours, size_of, space
+from sim.mapping.opmapping import OpMapping, Tiled, library, tiled
+from sim.mapping.spaces import REACHES, Reach, dataflows, matmul_space, neighbours, size_of, space
 from sim.mapping.workers import Workers
 
 Objective = Literal["cycles", "energy", "edp"]
@@ -35,6 +35,8 @@ EFFORT_CYCLES = 18_000_000
 """Simulated cycles per operator: some eight seconds of one core."""
 LARGEST_SPACE = 200_000
 """Mappings that are listed at most to see whether an exhaustive search is affordable."""
+FOREIGN_SLACK = 1.25
+"""The other dataflow is climbed too if its library tile is foretold to be within this of the best mapping."""
 STRIDE = 4
 BATCH = 32
 FINAL_BATCH = 4
@@ -52,8 +54,11 @@ to +6 % on 24 random mappings, so a climb may pass by the best one.
 class Found:
     """The outcome: the best mapping and the library's, both simulated whole.
 
-    ``exhaustive``: nothing legal (in the orders asked for) is better. ``space``: mappings considered;
-    ``simulated``: those run whole; ``foretold``: those run in part; ``spent_cycles``: simulated in all.
+    ``exhaustive``: nothing legal within reach is better. ``least``: no legal mapping within reach scores below
+    it, as its bound tells (None: too many to list); equal to the best score when exhaustive. ``space``: legal
+    mappings within reach (of a space too large to list: those considered); ``excluded``: those of them that
+    were simulated or whose bound is no better than the best; ``simulated``: run whole; ``foretold``: run in
+    part; ``spent_cycles``: simulated in all.
     """
 
     work: Tiled
@@ -63,10 +68,17 @@ class Found:
     library_mapping: OpMapping
     library: Measured
     exhaustive: bool
+    least: float | None
     space: int
+    excluded: int
     simulated: int
     foretold: int
     spent_cycles: int
+
+    @property
+    def gap(self) -> float | None:
+        """Share by which the best possible mapping could be better at most, by its bound; None if not known."""
+        return None if self.least is None else self.best.score(self.objective) / self.least - 1
 
     @property
     def gain(self) -> float:
@@ -85,16 +97,17 @@ def search(
     hw: Hardware,
     *,
     objective: Objective = "cycles",
-    any_order: bool = False,
+    reach: Reach = "call",
     effort_cycles: int = EFFORT_CYCLES,
     phase: int = 0,
     jobs: int = 1,
     workers: Workers | None = None,
     journal: Journal | None = None,
 ) -> Found:
-    """Return the best mapping found for ``work`` (a Matmul or Conv) on ``hw``.
+    """Return the best mapping found for ``work`` on ``hw``.
 
-    ``any_order``: also the loop orders that the library's explicit-tile call cannot express.
+    ``reach``: "call" = what the library's explicit-tile call can be given (tiles, dataflow); "hardware" = also
+    loop orders, residency and halves that only loop commands of one's own can say.
     ``effort_cycles``: simulated cycles after which a search that is not exhaustive ends. ``phase``: loop slot
     that comes next at the start. ``journal``: finished batches to resume from. Raises InputError for an
     unknown objective, work without tiles, or work that the machine refuses.
@@ -102,17 +115,18 @@ def search(
     problems = []
     if objective not in OBJECTIVES:
         problems.append(f"objective {objective!r} is unknown{did_you_mean(objective, OBJECTIVES)}")
+    if reach not in REACHES:
+        problems.append(f"reach {reach!r} is unknown{did_you_mean(reach, REACHES)}")
     if effort_cycles < 1:
         problems.append(f"effort_cycles {effort_cycles} must be >= 1")
     if problems:
         raise InputError(problems)
     item = tiled(work)
-    orders = ORDERS if any_order else (LIBRARY_ORDER,)
     request = {"work": asdict(item), "machine": hw.key, "objective": objective, "phase": phase}
-    request |= {"orders": list(orders), "effort_cycles": effort_cycles}
+    request |= {"reach": reach, "effort_cycles": effort_cycles}
     own = workers or Workers(jobs)
     try:
-        run = _Search(item, hw, objective, orders, effort_cycles, phase, own, journal or Journal(), request)
+        run = _Search(item, hw, objective, reach, effort_cycles, phase, own, journal or Journal(), request)
         return run.result()
     finally:
         if workers is None:
@@ -124,7 +138,7 @@ class _Search:
     work: Tiled
     hw: Hardware
     objective: Objective
-    orders: Sequence[str]
+    reach: Reach
     effort_cycles: int
     phase: int
     workers: Workers
@@ -139,12 +153,13 @@ class _Search:
     def result(self) -> Found:
         first = library(self.work, self.hw)
         self.measure([first])
-        exhaustive, considered = self.affordable(self.measured[first].cycles)
-        if exhaustive:
-            self.exhaust(considered)
+        left = self.affordable(self.measured[first].cycles)
+        if left is not None:
+            self.exhaust(left)
         else:
-            self.climb(considered)
+            self.climb_by_stages()
         best = self.best()
+        least, legal, excluded = self.census()
         return Found(
             self.work,
             self.objective,
@@ -152,22 +167,56 @@ class _Search:
             self.measured[best],
             first,
             self.measured[first],
-            exhaustive,
-            len(self.bounds),
+            left is not None,
+            self.measured[best].score(self.objective) if left is not None else least,
+            legal,
+            legal if left is not None else excluded,
             len(self.measured),
             len(self.foretold),
             self.spent_cycles,
         )
 
-    def affordable(self, library_cycles: int) -> tuple[bool, list[OpMapping]]:
-        """Return whether all mappings that the bound leaves fit the effort, and what to look at."""
-        if size_of(self.work, self.hw) <= LARGEST_SPACE:
-            everything = self.ordered(space(self.work, self.hw, even=False, orders=self.orders))
-            left = [mapping for mapping in everything if self.promising(mapping)]
-            if len(left) * library_cycles <= self.effort_cycles:
-                return True, left
-            self.bounds.clear()
-        return False, self.ordered(space(self.work, self.hw, even=True, orders=self.orders))
+    def affordable(self, library_cycles: int) -> list[OpMapping] | None:
+        """Return all mappings that the bound leaves if they fit the effort, else None."""
+        if size_of(self.work, self.hw, self.reach) > LARGEST_SPACE:
+            return None
+        everything = self.ordered(space(self.work, self.hw, even=False, reach=self.reach))
+        left = [mapping for mapping in everything if self.promising(mapping)]
+        return left if len(left) * library_cycles <= self.effort_cycles else None
+
+    def census(self) -> tuple[float | None, int, int]:
+        """Return (least score that any legal mapping can have, legal mappings, those that cannot be better)."""
+        if size_of(self.work, self.hw, self.reach) > LARGEST_SPACE:
+            return None, len(self.bounds), len(self.measured)
+        best = self.measured[self.best()].score(self.objective)
+        least, legal, excluded = best, 0, 0
+        for mapping in space(self.work, self.hw, even=False, reach=self.reach):
+            legal += 1
+            if mapping not in self.bounds:
+                self.bounds[mapping] = bound(self.work, mapping, self.hw)
+            if self.promising(mapping):
+                least = min(least, self.least_score(mapping, self.bounds[mapping].cycles))
+            else:
+                excluded += 1
+        return least, legal, excluded
+
+    def climb_by_stages(self) -> None:
+        """Climb among what the library's call can be given, then, if wanted, among all that the loop can do."""
+        whole = self.effort_cycles
+        reaches: tuple[Reach, ...] = REACHES if self.reach == "hardware" else REACHES[:1]
+        for number, self.reach in enumerate(reaches, start=1):
+            self.effort_cycles = whole * number // len(reaches)
+            self.climb(self.ordered(space(self.work, self.hw, even=True, reach=self.reach)) + self.foreign())
+
+    def foreign(self) -> list[OpMapping]:
+        """Return even mappings in the other dataflow if the library's tile of it comes near the best; else none."""
+        if not isinstance(self.work, Matmul) or len(flows := dataflows(self.work, self.hw)) == 1:
+            return []
+        first = library(replace(self.work, dataflow=flows[1]), self.hw)
+        if first not in self.foretold:
+            self.foretell([first])
+        near = self.expected(first)[0] < FOREIGN_SLACK * self.measured[self.best()].score(self.objective)
+        return self.ordered(matmul_space(self.work, self.hw, even=True, dataflow=flows[1])) if near else []
 
     def exhaust(self, left: list[OpMapping]) -> None:
         for start in range(0, len(left), BATCH):
@@ -203,7 +252,7 @@ class _Search:
         while self.spent_cycles < self.effort_cycles and self.best() not in looked_at:
             best = self.best()
             looked_at.add(best)
-            self.look_ahead(self.ordered(neighbours(self.work, best, self.hw)), self.effort_cycles)
+            self.look_ahead(self.ordered(neighbours(self.work, best, self.hw, self.reach)), self.effort_cycles)
             self.confirm(self.effort_cycles)
 
     def confirm(self, limit_cycles: int) -> None:
@@ -240,7 +289,7 @@ class _Search:
         first = next(iter(self.measured))
         return min(
             self.measured,
-            key=lambda m: (self.measured[m].score(self.objective), m != first, m.tile, m.loop_order),
+            key=lambda m: (self.measured[m].score(self.objective), m != first, not m.callable, m.tile, str(m)),
         )
 
     # Bounds
@@ -256,7 +305,7 @@ class _Search:
         promise = self.least_score(mapping, least.cycles)
         # Of equal convolutions the largest tiles come first: their halos overlap least.
         sizes = mapping.tile if mapping.kind == "matmul" else tuple(-size for size in mapping.tile)
-        return (promise, least.read_bytes, sizes, mapping.loop_order)
+        return (promise, least.read_bytes, sizes, str(mapping))
 
     def promising(self, mapping: OpMapping) -> bool:
         """Whether the bound allows the mapping to beat the best one simulated so far."""

@@ -7,24 +7,33 @@ search then looks at their neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 from math import prod
+from typing import Literal
 
 from sim.errors import InputError
 from sim.hardware import Hardware
 from sim.lower.convtiling import ConvTile, conv_limits, conv_rows
-from sim.lower.matmul import check_order
+from sim.lower.matmul import check, check_tiles
 from sim.lower.norm import norm_tile_rows
 from sim.lower.resadd import acc_rows_of
-from sim.lower.tiling import Room, blocks_of, matmul_blocks, tile_counts
-from sim.lower.work import Conv, Matmul, Norm, ResidualAdd
+from sim.lower.residency import HALVES_PER_OPERAND, INDEX, RESIDENTS, kept, tiles_between_uses
+from sim.lower.tiling import Room, Tile, blocks_of, matmul_blocks, tile_counts
+from sim.lower.work import Conv, Dataflow, Halves, Matmul, Norm, Resident, ResidualAdd
 from sim.mapping.opmapping import LIBRARY_ORDER, OpMapping, Tiled
 from sim.mapping.rules import problems
 
+Reach = Literal["call", "hardware"]
+REACHES: tuple[Reach, ...] = ("call", "hardware")
+"""Mappings that the library's explicit-tile call can be given, or all that the hardware loop can do."""
+
 ORDERS = (LIBRARY_ORDER, "jik")
 """Orders that can differ: with several k-tiles k must be innermost, with one its place does not matter."""
+
+CHOSEN_HALVES: tuple[Halves, ...] = ("together", "apart")
+"""What a program can say about halves; where the slot decides, it is one of the two, as the last program left it."""
 
 
 def even_sizes(total: int) -> list[int]:
@@ -33,12 +42,20 @@ def even_sizes(total: int) -> list[int]:
 
 
 def matmul_space(
-    work: Matmul, hw: Hardware, *, even: bool = False, orders: Sequence[str] = (LIBRARY_ORDER,)
+    work: Matmul, hw: Hardware, *, even: bool = False, reach: Reach = "call", dataflow: Dataflow | None = None
 ) -> Iterator[OpMapping]:
-    """Yield the legal mappings of a product in the dataflow it has, ascending in I, J, K and order."""
-    room = Room(hw, double_buffered=work.dataflow == "WS")
+    """Yield the legal mappings of a product, ascending in I, J, K, in its own dataflow unless another is given.
+
+    ``even``: only tiles that come out even, and multiples of the blocks that one load command moves.
+    """
+    flow = dataflow or work.dataflow
+    room = Room(hw, double_buffered=flow == "WS")
     blocks = matmul_blocks(work, hw.dim)
-    axes = [even_sizes(total) if even else list(range(1, total + 1)) for total in blocks]
+    wide = hw.loop_max_block_len
+    axes = [
+        sorted({*even_sizes(total), *range(wide, total + 1, wide)}) if even else list(range(1, total + 1))
+        for total in blocks
+    ]
     if work.activation in ("layernorm", "softmax"):
         axes[1] = [blocks[1]]  # statistics need whole rows of C in the accumulator
     for i, j in product(axes[0], axes[1]):
@@ -47,10 +64,37 @@ def matmul_space(
         for k in axes[2]:
             if not room.holds(i, j, k):
                 break
-            counts = tile_counts(blocks, (i, j, k))
-            for order in orders:
-                if order == LIBRARY_ORDER or (counts[0] > 1 and counts[1] > 1):
-                    yield OpMapping("matmul", (i, j, k), order, work.dataflow)
+            yield OpMapping("matmul", (i, j, k), dataflow=flow)
+            if reach == "hardware" and flow == "WS":
+                yield from beyond_call((i, j, k), tile_counts(blocks, (i, j, k)))
+
+
+def beyond_call(tile: Tile, counts: Tile) -> Iterator[OpMapping]:
+    """Yield what the hardware loop can do with a tile beside the library's call: orders, residency, halves.
+
+    Only what can differ: an order of two loops that both have several tiles, an operand that is used again.
+    """
+    if counts == (1, 1, 1):
+        return
+    for order in ORDERS if counts[0] > 1 and counts[1] > 1 else ORDERS[:1]:
+        again = {"a": counts[1] > 1, "b": counts[0] > 1}
+        free = [name for name in INDEX if again[name] and tiles_between_uses(name, order, counts) <= HALVES_PER_OPERAND]
+        choices: list[Resident] = ["none", *(letters for letters in RESIDENTS if set(letters) <= set(free))]
+        as_library = kept("library", "WS", counts)
+        for resident, halves in product(choices, CHOSEN_HALVES):
+            same = order == LIBRARY_ORDER and halves == "together" and kept(resident, "WS", counts) == as_library
+            if not same:
+                yield OpMapping("matmul", tile, order, "WS", resident, halves)
+
+
+def dataflows(work: Matmul, hw: Hardware) -> tuple[Dataflow, ...]:
+    """Return the dataflows that the machine and the library have for a product, its own first."""
+    other: Dataflow = "OS" if work.dataflow == "WS" else "WS"
+    try:
+        check(replace(work, dataflow=other), hw)
+    except InputError:
+        return (work.dataflow,)
+    return (work.dataflow, other)
 
 
 def conv_space(work: Conv, hw: Hardware, *, even: bool = False) -> Iterator[OpMapping]:
@@ -98,24 +142,28 @@ def conv_fits(work: Conv, tile: ConvTile, hw: Hardware) -> bool:
     return spad <= hw.sp_rows // 2 and acc <= hw.acc_rows // 2
 
 
-def space(work: Tiled, hw: Hardware, *, even: bool, orders: Sequence[str]) -> Iterator[OpMapping]:
-    """Yield the mappings of either kind."""
+def space(work: Tiled, hw: Hardware, *, even: bool, reach: Reach) -> Iterator[OpMapping]:
+    """Yield the mappings of any kind; of a product all dataflows, of its even ones only its own."""
     if isinstance(work, Conv):
         return conv_space(work, hw, even=even)
     if isinstance(work, ResidualAdd):
         return resadd_space(work, hw, even=even)
     if isinstance(work, Norm):
         return norm_space(work, hw)
-    return matmul_space(work, hw, even=even, orders=orders)
+    flows = dataflows(work, hw)[: 1 if even else None]
+    return chain.from_iterable(matmul_space(work, hw, even=even, reach=reach, dataflow=flow) for flow in flows)
 
 
-def neighbours(work: Tiled, mapping: OpMapping, hw: Hardware) -> list[OpMapping]:
-    """Return the legal mappings one or two steps away along one axis, or one step along two axes."""
+def neighbours(work: Tiled, mapping: OpMapping, hw: Hardware, reach: Reach = "call") -> list[OpMapping]:
+    """Return the legal mappings one or two steps away along one axis, or one step along two axes.
+
+    With reach "hardware" also everything else that the loop can do with the same tile.
+    """
     limits = limits_of(work, hw)
     step = [1 if isinstance(work, Matmul | Conv) else hw.dim] * len(limits)
     if isinstance(work, Conv):
         step[3] = step[6] = hw.dim
-    found = []
+    found: dict[OpMapping, None] = {}
     for move in product((-2, -1, 0, 1, 2), repeat=len(limits)):
         if not 1 <= sum(map(abs, move)) <= 2:
             continue
@@ -123,14 +171,17 @@ def neighbours(work: Tiled, mapping: OpMapping, hw: Hardware) -> list[OpMapping]
             min(limit, size + delta * by)
             for size, delta, by, limit in zip(mapping.tile, move, step, limits, strict=True)
         )
-        moved = OpMapping(mapping.kind, tile, mapping.loop_order, mapping.dataflow)
-        if min(tile) >= 1 and moved not in found and moved != mapping and is_legal(work, moved, hw):
-            found.append(moved)
-    return found
+        if min(tile) >= 1:
+            found[replace(mapping, tile=tile)] = None
+    if reach == "hardware" and isinstance(work, Matmul) and mapping.dataflow == "WS":
+        i, j, k = mapping.tile
+        found |= dict.fromkeys(beyond_call((i, j, k), tile_counts(matmul_blocks(work, hw.dim), (i, j, k))))
+        found[OpMapping("matmul", mapping.tile)] = None
+    return [moved for moved in found if moved != mapping and is_legal(work, moved, hw)]
 
 
 def is_legal(work: Tiled, mapping: OpMapping, hw: Hardware) -> bool:
-    """Whether the lowering would take the mapping (matmul: room, whole rows, order; conv: room)."""
+    """Whether the lowering would take the mapping (matmul: room, whole rows, order, residency; conv: room)."""
     if isinstance(work, Conv):
         b, pr, pc, oc, kr, kc, ic = mapping.tile
         inside = all(1 <= size <= limit for size, limit in zip(mapping.tile, conv_limits(work), strict=True))
@@ -144,15 +195,28 @@ def is_legal(work: Tiled, mapping: OpMapping, hw: Hardware) -> bool:
     if not (inside and whole and room.holds(i, j, k)):
         return False
     try:
-        check_order(mapping.apply(work), tile_counts(blocks, (i, j, k)))  # type: ignore[arg-type]
+        check_tiles(mapping.apply(work), tile_counts(blocks, (i, j, k)))  # type: ignore[arg-type]
     except InputError:
         return False
     return True
 
 
-def size_of(work: Tiled, hw: Hardware) -> int:
-    """Return an upper estimate of how many mappings `space` can hold, without listing them."""
-    return prod(limits_of(work, hw))
+VARIANTS = 10
+"""About as many mappings beyond the library's call go with one tile."""
+
+
+def size_of(work: Tiled, hw: Hardware, reach: Reach) -> int:
+    """Return an upper estimate of how many mappings `space` holds, without listing them."""
+    limits = limits_of(work, hw)
+    if isinstance(work, Conv):
+        batch, rows, cols, ochs, kernel, _, ichs = limits
+        taps = 1 if kernel == 1 else 3
+        return len(even_sizes(batch)) * rows * cols * blocks_of(ochs, hw.dim) * taps * blocks_of(ichs, hw.dim)
+    if not isinstance(work, Matmul):
+        return prod(blocks_of(limit, hw.dim) for limit in limits)
+    acc = Room(hw, double_buffered=False).acc
+    pairs = sum(min(limits[1], acc // i) for i in range(1, min(limits[0], acc) + 1))
+    return pairs * limits[2] * (VARIANTS if reach == "hardware" else 1)
 
 
 def limits_of(work: Tiled, hw: Hardware) -> tuple[int, ...]:

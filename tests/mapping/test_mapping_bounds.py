@@ -12,7 +12,7 @@ from sim.lower import build, lower
 from sim.lower.work import Conv, Matmul
 from sim.mapping.bounds import bound
 from sim.mapping.opmapping import OpMapping
-from sim.mapping.spaces import ORDERS, conv_space, is_legal, matmul_space
+from sim.mapping.spaces import conv_space, is_legal, matmul_space
 
 MACHINES = ("gemmini_default", "gemmini_ibert", "gemmini_8x8", "gemmini_4x4", "gemmini_64k_16k")
 SAMPLES = 25
@@ -73,8 +73,7 @@ def random_case(seed: int) -> tuple[Matmul | Conv, OpMapping, Hardware]:
         conv = random_conv(rng, hw)
         return conv, rng.choice(list(conv_space(conv, hw, even=True))), hw
     work = random_matmul(rng, hw)
-    orders = ORDERS if work.dataflow == "WS" else ORDERS[:1]
-    return work, rng.choice(list(matmul_space(work, hw, orders=orders))), hw
+    return work, rng.choice(list(matmul_space(work, hw, reach="hardware"))), hw
 
 
 @pytest.mark.parametrize("block", range(4))

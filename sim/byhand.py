@@ -1,0 +1,68 @@
+"""Mappings that a caller gives: which operators take which fields, and what is wrong with a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sim.errors import did_you_mean
+from sim.lower.work import Matmul, Norm, ResidualAdd
+
+if TYPE_CHECKING:
+    from sim.graph import Graph
+
+Choices = Mapping[str, Mapping[str, Any]]
+"""Operator name or pattern -> fields of its work items."""
+
+Mapped = TypeVar("Mapped", Matmul, ResidualAdd, Norm)
+
+BY_HAND: dict[type, tuple[str, ...]] = {
+    Matmul: ("tile", "loop_order", "dataflow", "resident", "halves"),
+    ResidualAdd: ("tile",),
+    Norm: ("tile_rows",),
+}
+"""Fields of each kind of work item that a mapping may set."""
+
+KINDS: dict[type, tuple[str, ...]] = {
+    Matmul: ("matmul",),
+    ResidualAdd: ("residual_add",),
+    Norm: ("layernorm", "softmax"),
+}
+"""Operators of the graph that become each kind of work item."""
+
+SIZES: dict[int, type] = {2: ResidualAdd, 3: Matmul}
+"""Work item that a tile of so many sizes is for."""
+
+
+def item_of(choice: Mapping[str, Any]) -> type:
+    """Return the kind of work item that a choice is for: its tile tells, a matmul where there is none."""
+    if "tile_rows" in choice:
+        return Norm
+    return SIZES.get(len(choice.get("tile", ())), Matmul)
+
+
+def mapped(work: Mapped, name: str, choices: Choices) -> Mapped:
+    """Return the item with the last choice that names its operator and has its fields."""
+    for pattern, choice in reversed(list(choices.items())):
+        if fnmatchcase(name, pattern) and item_of(choice) is type(work):
+            return replace(work, **{field: choice[field] for field in BY_HAND[type(work)] if field in choice})
+    return work
+
+
+def problems(graph: Graph, choices: Choices) -> list[str]:
+    """Return what is wrong with the names and keys of ``choices``; sizes are for the lowering to judge."""
+    found = []
+    known = sorted({name for names in BY_HAND.values() for name in names})
+    for pattern, choice in choices.items():
+        kinds = KINDS[item_of(choice)]
+        names = [op.name for op in graph.ops if op.kind in kinds]
+        if not any(fnmatchcase(name, pattern) for name in names):
+            found.append(f"mapping: no {kinds[0]} of {graph.name} is named {pattern!r}{did_you_mean(pattern, names)}")
+        found += [
+            f"mapping of {pattern!r}: unknown key {key!r}{did_you_mean(key, known)}"
+            for key in choice
+            if key not in known
+        ]
+    return found
