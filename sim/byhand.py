@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sim.errors import did_you_mean
-from sim.lower.work import Matmul, Norm, ResidualAdd
+from sim.lower.work import Conv, Matmul, Norm, ResidualAdd
 
 if TYPE_CHECKING:
     from sim.graph import Graph
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 Choices = Mapping[str, Mapping[str, Any]]
 """Operator name or pattern -> fields of its work items."""
 
-Mapped = TypeVar("Mapped", Matmul, ResidualAdd, Norm)
+Mapped = TypeVar("Mapped", Matmul, Conv, ResidualAdd, Norm)
 
 BY_HAND: dict[type, tuple[str, ...]] = {
     Matmul: ("tile", "loop_order", "dataflow", "resident", "halves"),
+    Conv: ("tile",),
     ResidualAdd: ("tile",),
     Norm: ("tile_rows",),
 }
@@ -27,12 +28,13 @@ BY_HAND: dict[type, tuple[str, ...]] = {
 
 KINDS: dict[type, tuple[str, ...]] = {
     Matmul: ("matmul",),
+    Conv: ("conv",),
     ResidualAdd: ("residual_add",),
     Norm: ("layernorm", "softmax"),
 }
 """Operators of the graph that become each kind of work item."""
 
-SIZES: dict[int, type] = {2: ResidualAdd, 3: Matmul}
+SIZES: dict[int, type] = {2: ResidualAdd, 3: Matmul, 7: Conv}
 """Work item that a tile of so many sizes is for."""
 
 

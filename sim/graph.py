@@ -90,8 +90,12 @@ class Op:
     kind, inputs, attributes:
       matmul        A, B[, bias]; transpose_a, transpose_b, activation ("none" or "relu"), scale,
                     repeating_bias (True: the bias is one row, added to every output row)
+      conv          image, weights[, bias]; in_rows, in_cols, kernel, stride, padding, activation, scale.
+                    Images are [pixels, channels], one behind the other; weights are [kernel row, kernel
+                    column, in channel; out channel]; the bias is one row
+      maxpool       image; in_rows, in_cols, kernel, stride, padding
       softmax, layernorm, gelu, tanh    one input; layernorm may name its weights gamma and beta
-      residual_add  two inputs
+      residual_add  two inputs; activation ("none" or "relu")
       embedding     ids, table
       quantize, dequantize    one input
     A batch is as many independent operators; an input of batch 1 serves all of them.
@@ -119,7 +123,9 @@ class Op:
 
     @property
     def mnk(self) -> tuple[int, int, int]:
-        """(M, N, K) of one repetition of a matmul; (rows, cols, 0) of any other operator."""
+        """(M, N, K) of one repetition of a matmul, or of the one that a convolution is; else (rows, cols, 0)."""
+        if self.kind == "conv":
+            return self.output.rows, self.output.cols, self.inputs[1].rows
         if self.kind != "matmul":
             return self.output.rows, self.output.cols, 0
         a = self.inputs[0]
@@ -127,7 +133,7 @@ class Op:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates: batch * M * N * K of a matmul, 0 of anything else."""
+        """Multiply-accumulates: batch * M * N * K of a matmul or convolution, 0 of anything else."""
         m, n, k = self.mnk
         return self.batch * m * n * k
 
@@ -170,7 +176,7 @@ class Graph:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of all matmuls."""
+        """Multiply-accumulates of all matmuls and convolutions."""
         return sum(op.macs for op in self.ops)
 
     @property

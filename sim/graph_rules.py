@@ -9,6 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from sim.errors import did_you_mean
+from sim.windows import positions
 
 if TYPE_CHECKING:
     from sim.graph import Op, Tensor, View
@@ -26,18 +27,28 @@ ATTRIBUTES: dict[str, dict[str, Any]] = {
         "scale": 1.0,
         "repeating_bias": False,
     },
+    "conv": {
+        "in_rows": 0,
+        "in_cols": 0,
+        "kernel": 1,
+        "stride": 1,
+        "padding": 0,
+        "activation": "none",
+        "scale": 1.0,
+    },
+    "maxpool": {"in_rows": 0, "in_cols": 0, "kernel": 2, "stride": 2, "padding": 0},
     "softmax": {},
     "layernorm": {"gamma": None, "beta": None},
     "gelu": {},
     "tanh": {},
-    "residual_add": {},
+    "residual_add": {"activation": "none"},
     "embedding": {},
     "quantize": {},
     "dequantize": {},
 }
 """Operator kinds, each with its attributes and their defaults."""
 
-INPUTS = {"matmul": (2, 3), "residual_add": (2,), "embedding": (2,)}
+INPUTS = {"matmul": (2, 3), "conv": (2, 3), "residual_add": (2,), "embedding": (2,)}
 """Legal numbers of inputs of a kind; 1 for kinds that are not listed."""
 
 
@@ -115,7 +126,12 @@ def _op_problems(op: Op, tensors: Mapping[str, Tensor]) -> list[str]:
     if len(op.inputs) not in legal:
         return [*problems, f"{op.kind} takes {' or '.join(map(str, legal))} inputs, not {len(op.inputs)}"]
     dtypes = [tensors[view.tensor].dtype for view in (*op.inputs, op.output)]
-    special = {"matmul": _matmul_rules, "embedding": _embedding_rules}
+    special = {
+        "matmul": _matmul_rules,
+        "embedding": _embedding_rules,
+        "conv": _conv_rules,
+        "maxpool": _maxpool_rules,
+    }
     problems += _broken(special.get(op.kind, _elementwise_rules)(op, dtypes))
     if op.kind == "layernorm":
         shift_scale = [(name, op.attrs[name]) for name in known if op.attrs[name] is not None]
@@ -169,11 +185,76 @@ def _matmul_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
     return rules
 
 
+def window_results(attrs: Mapping[str, Any]) -> tuple[int, int]:
+    """Return (rows, cols) of the result of a convolution or pooling with these attributes."""
+    kernel, stride, padding = attrs["kernel"], attrs["stride"], attrs["padding"]
+    rows, cols = (positions(attrs[name], kernel, stride, padding) for name in ("in_rows", "in_cols"))
+    return rows, cols
+
+
+def _window_rules(op: Op, channels: int) -> dict[str, bool]:
+    """Images lie pixel by pixel, row by row, image by image: one row of a view is one pixel's channels."""
+    attrs, image, result = op.attrs, op.inputs[0], op.output
+    least = {"in_rows": 1, "in_cols": 1, "kernel": 1, "stride": 1, "padding": 0}
+    rules = {
+        f"{name} is {attrs[name]!r}, must be a whole number >= {n}": _is_count(attrs[name], n)
+        for name, n in least.items()
+    }
+    if not all(rules.values()):
+        return rules
+    pixels, (rows, cols) = attrs["in_rows"] * attrs["in_cols"], window_results(attrs)
+    size = f"{attrs['in_rows']}x{attrs['in_cols']}"
+    rules[f"padding {attrs['padding']} must be smaller than kernel {attrs['kernel']}"] = (
+        attrs["padding"] < attrs["kernel"]
+    )
+    rules[f"the kernel of {attrs['kernel']} exceeds the image of {size}"] = min(rows, cols) >= 1
+    rules[
+        f"input and output have batch {image.batch} and {result.batch}, must be 1 (images lie one behind the other)"
+    ] = image.batch == result.batch == 1
+    rules[f"the input has {image.rows} pixels, no whole number of images of {size}"] = image.rows % pixels == 0
+    images = image.rows // pixels
+    rules[f"output is {result}, must be {images * rows * cols}x{channels} ({images} of {rows}x{cols})"] = (
+        result.rows == images * rows * cols and result.cols == channels
+    )
+    return rules
+
+
+def _conv_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    image, weights, *bias = op.inputs
+    element, attrs = dtypes[0], op.attrs
+    sums = ACCUMULATOR.get(element, "none")
+    rules = _window_rules(op, weights.cols)
+    if _is_count(attrs["kernel"], 1):
+        wanted = attrs["kernel"] ** 2 * image.cols
+        rules[f"weights are {weights}, must have {wanted} rows (kernel * kernel * {image.cols} channels)"] = (
+            weights.shape[:2] == (1, wanted)
+        )
+    rules |= {
+        f"input {dtypes[0]}, weights {dtypes[1]} and output {dtypes[-1]} must be one dtype": len(
+            {*dtypes[:2], dtypes[-1]}
+        )
+        == 1,
+        f"input is {element}, can be {', '.join(ACCUMULATOR)}": element in ACCUMULATOR,
+        f"activation is {attrs['activation']!r}, can be none, relu": attrs["activation"] in ("none", "relu"),
+    }
+    if bias:
+        rules[f"bias is {bias[0]}, must be 1x{weights.cols}"] = bias[0].shape == (1, 1, weights.cols)
+        rules[f"bias is {dtypes[2]}, must be {sums}"] = dtypes[2] == sums
+    return rules
+
+
+def _maxpool_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    same = f"input {dtypes[0]} and output {dtypes[-1]} must be one dtype"
+    return {**_window_rules(op, op.inputs[0].cols), same: dtypes[0] == dtypes[-1]}
+
+
 def _elementwise_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
     source, result = dtypes[0], dtypes[-1]
     rules = {f"input is {v}, output {op.output}: must be one shape": v.shape == op.output.shape for v in op.inputs}
     if op.kind == "residual_add":
+        activation = op.attrs["activation"]
         rules[f"dtypes {', '.join(dtypes)} must be one"] = len(set(dtypes)) == 1
+        rules[f"activation is {activation!r}, can be none, relu"] = activation in ("none", "relu")
     elif op.kind == "quantize":
         rules[f"quantizes to int8 or int16, from a wider dtype, not {source} to {result}"] = (
             result in ("int8", "int16") and DTYPE_BYTES[source] >= DTYPE_BYTES[result] and source != result

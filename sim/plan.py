@@ -25,7 +25,7 @@ from sim.errors import InputError
 from sim.graph import Graph, Op, View
 from sim.lower import lower
 from sim.lower.encoder import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
-from sim.lower.work import DEFAULT_SCALE, BlockSparseMatmul, Matmul, Norm, Operand, ResidualAdd, Work
+from sim.lower.work import DEFAULT_SCALE, BlockSparseMatmul, Conv, Matmul, Norm, Operand, ResidualAdd, Work
 from sim.placement import Role, element_bytes, place, role, whole_pages
 
 if TYPE_CHECKING:
@@ -195,16 +195,49 @@ class _Planner:
             or any(self.role(view) != "element" for view in views)
         ):
             return None
-        rows, cols = op.output.rows, op.output.cols
+        rows, cols, relu = op.output.rows, op.output.cols, op.attrs["activation"] == "relu"
         operands = [tuple(self.operand(view, b) for view in views) for b in range(op.batch)]
-        works = tuple(byhand.mapped(ResidualAdd(rows, cols, x, y, z), op.name, self.mapping) for x, y, z in operands)
+        works = tuple(
+            byhand.mapped(ResidualAdd(rows, cols, x, y, z, relu), op.name, self.mapping) for x, y, z in operands
+        )
         return [Step(op.name, op.kind, op.layer, "array", rows, cols, 0, op.batch, works=works)]
+
+    def conv(self, op: Op, pool: Op | None) -> list[Step]:
+        """Return the convolution with the pooling behind it; what the machine lacks is told when it is lowered."""
+        wrong = {self.graph.tensors[v.tensor].dtype for v in (*op.inputs[:2], op.output) if self.role(v) != "element"}
+        for dtype in sorted(wrong):
+            self.refuse(op, f"the array convolves {self.hw.array.input_type} (int8 in integer graphs), not {dtype}")
+        if wrong:
+            return []
+        image, weights, *bias = op.inputs
+        attrs = op.attrs
+        work = Conv(
+            batch=image.rows // (attrs["in_rows"] * attrs["in_cols"]),
+            in_rows=attrs["in_rows"],
+            in_cols=attrs["in_cols"],
+            in_channels=image.cols,
+            out_channels=op.output.cols,
+            kernel=attrs["kernel"],
+            x=self.operand(image, 0),
+            weights=self.operand(weights, 0),
+            c=self.operand((pool or op).output, 0),
+            bias=self.operand(bias[0], 0) if bias else None,
+            stride=attrs["stride"],
+            padding=attrs["padding"],
+            activation=attrs["activation"],
+            pool_size=pool.attrs["kernel"] if pool else 0,
+            pool_stride=pool.attrs["stride"] if pool else 0,
+            pool_padding=pool.attrs["padding"] if pool else 0,
+        )
+        work = byhand.mapped(work, op.name, self.mapping)
+        kind = "conv+maxpool" if pool else "conv"
+        return [Step(op.name, kind, op.layer, "array", *op.mnk, 1, op.macs, op.macs, (work,))]
 
     # The host
 
     def host(self, op: Op) -> list[Step]:
         """Return the operator on the host, between the conversions an integer machine needs."""
-        converts = not self._float() and op.kind not in ("embedding", "quantize", "dequantize")
+        converts = not self._float() and op.kind not in ("embedding", "quantize", "dequantize", "maxpool")
         steps = []
         for index, view in enumerate(op.inputs):
             if converts and self.graph.tensors[view.tensor].kind != "weight" and self.role(view) != "other":
@@ -223,6 +256,12 @@ class _Planner:
         return not str(self.hw.array.input_type).startswith(("int", "uint"))
 
     # Everything
+
+    def pool(self, op: Op) -> Op | None:
+        """Return the max-pooling that the array does while it moves the convolution's result out, or None."""
+        consumers = self.graph.consumers(op.output.tensor)
+        fits = self.hw.features.max_pool and len(consumers) == 1 and consumers[0].kind == "maxpool"
+        return consumers[0] if fits and consumers[0].inputs == (op.output,) else None
 
     def fusion(self, op: Op) -> Op | None:
         """Return the operator that the array applies while it moves the matmul's result out, or None."""
@@ -250,10 +289,10 @@ class _Planner:
         for op in self.graph.ops:
             if op.name in fused_names:
                 continue
-            if op.kind == "matmul":
-                fused = self.fusion(op)
+            if op.kind in ("matmul", "conv"):
+                fused = self.fusion(op) if op.kind == "matmul" else self.pool(op)
                 fused_names |= {fused.name} if fused else set()
-                steps += self.matmul(op, fused)
+                steps += self.matmul(op, fused) if op.kind == "matmul" else self.conv(op, fused)
             else:
                 steps += (array[op.kind](op) if op.kind in array else None) or self.host(op)
         return steps

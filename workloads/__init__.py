@@ -19,6 +19,7 @@ from workloads.bert import (
 )
 from workloads.encoder import encoder_layer
 from workloads.graph_file import load
+from workloads.resnet import resnet50
 
 __all__ = [
     "WORKLOADS",
@@ -32,6 +33,7 @@ __all__ = [
     "distilbert",
     "encoder_layer",
     "load",
+    "resnet50",
 ]
 
 WORKLOADS: dict[str, Callable[..., Graph]] = {
@@ -43,6 +45,7 @@ WORKLOADS: dict[str, Callable[..., Graph]] = {
     "bert-large": bert_large,
     "distilbert": distilbert,
     "encoder-layer": encoder_layer,
+    "resnet50": resnet50,
 }
 """Every workload by the name that the command line takes."""
 

@@ -7,11 +7,13 @@ tB=1", sweep.csv and configs.csv), often in both; ``case`` wins because it also 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from sim.errors import InputError, did_you_mean
 from sim.hardware import Hardware
 from sim.lower import build
+from sim.lower.residency import HALVES, RESIDENTS
 from sim.lower.work import ACTIVATIONS, DEFAULT_SCALE, Activation, BiasKind, Conv, Matmul, Norm, ResidualAdd
 
 BIASES: tuple[BiasKind, ...] = ("none", "full", "row")
@@ -128,6 +130,18 @@ def _tile(fields: _Fields) -> tuple[int, int, int] | None:
     return i, j, k
 
 
+def _sizes(fields: _Fields, count: int) -> tuple[int, ...] | None:
+    """Return the ``count`` sizes of a tile written like 1x7x14 in the column tile, or None where it is empty."""
+    text = fields.text("tile")
+    if not text:
+        return None
+    parts = text.split("x")
+    if len(parts) != count or not all(part.isdecimal() for part in parts):
+        fields.problems.append(f"tile = {text!r} must be {count} whole numbers joined by x")
+        return None
+    return tuple(int(part) for part in parts)
+
+
 def _matmul(fields: _Fields, input_bytes: int, acc_bytes: int) -> Matmul:
     activation: Activation = fields.choice("act", ACTIVATIONS, "none")
     return build.matmul(
@@ -143,13 +157,17 @@ def _matmul(fields: _Fields, input_bytes: int, acc_bytes: int) -> Matmul:
         activation=activation,
         dataflow=fields.choice("df", ("OS", "WS"), "WS"),
         tile=_tile(fields),
+        loop_order=fields.text("loop_order", "ijk"),
+        resident=fields.choice("resident", RESIDENTS, "library"),
+        halves=fields.choice("halves", HALVES, "slot"),
         scale=_scale(fields, activation),
     )
 
 
 def _resadd(fields: _Fields, input_bytes: int, acc_bytes: int) -> ResidualAdd:
     relu = bool(fields.integer("relu", 0))
-    return build.resadd(fields.integer("I"), fields.integer("J"), relu=relu, input_bytes=input_bytes)
+    work = build.resadd(fields.integer("I"), fields.integer("J"), relu=relu, input_bytes=input_bytes)
+    return replace(work, tile=_sizes(fields, 2))
 
 
 def _norm(fields: _Fields, input_bytes: int, acc_bytes: int) -> Norm:
@@ -183,6 +201,7 @@ def _conv(fields: _Fields, input_bytes: int, acc_bytes: int) -> Conv:
         pool_padding=fields.integer("pp", 0),
         activation="relu",
         scale=_scale(fields),
+        tile=_sizes(fields, 7),
     )
 
 

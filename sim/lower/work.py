@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from sim.windows import positions
+
 Activation = Literal["none", "relu", "layernorm", "igelu", "softmax"]
 ACTIVATIONS: tuple[Activation, ...] = ("none", "relu", "layernorm", "igelu", "softmax")
 """In the order of their codes in the command set (gemmini.h)."""
@@ -186,7 +188,7 @@ class Conv:
     def _out(self, size: int) -> int:
         dilated = size + (self.input_dilation - 1) * (size - 1)
         kernel = self.kernel + (self.kernel_dilation - 1) * (self.kernel - 1)
-        return (dilated + 2 * self.padding - kernel) // self.stride + 1
+        return positions(dilated, kernel, self.stride, self.padding)
 
     @property
     def out_rows(self) -> int:
@@ -207,13 +209,13 @@ class Conv:
     def pooled_rows(self) -> int:
         """Rows of the stored result."""
         size, stride, padding = self.pool
-        return (self.out_rows + 2 * padding - size) // stride + 1
+        return positions(self.out_rows, size, stride, padding)
 
     @property
     def pooled_cols(self) -> int:
         """Columns of the stored result."""
         size, stride, padding = self.pool
-        return (self.out_cols + 2 * padding - size) // stride + 1
+        return positions(self.out_cols, size, stride, padding)
 
     @property
     def downsample(self) -> bool:

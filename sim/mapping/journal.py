@@ -29,8 +29,7 @@ class Journal:
         kept = self._store.get(point_key(_config(batch)))
         if kept is None:
             return None
-        form = Measured if batch["depth"] == "whole" else Forecast
-        return [form(**answer) for answer in kept["answers"]]
+        return [Measured(**answer) if "energy_pj" in answer else Forecast(**answer) for answer in kept["answers"]]
 
     def put(self, batch: Mapping[str, Any], answers: Sequence[Measured | Forecast]) -> None:
         """Keep the answers to a batch."""

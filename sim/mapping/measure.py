@@ -1,6 +1,7 @@
 """The judge: one mapping through lowering and timing core, whole, or its beginning with the rest foretold.
 
-A forecast runs the first tiles only and carries the pace between two of their computes on to the end. It
+A forecast runs two beginnings only and carries the pace between them on to the end; where
+that would be nearly everything, all is simulated and the answer is a measurement. It
 ranks the mappings of a large operator; nothing is reported that was not simulated whole.
 """
 
@@ -24,20 +25,41 @@ COMPUTES = (int(Funct.COMPUTE_PRELOADED), int(Funct.COMPUTE_ACCUMULATED))
 OUTPUTS = (int(Funct.LOOP_WS_CONFIG_ADDRS_DC), int(Funct.LOOP_CONV_WS_CONFIG_5))
 """Commands whose rs2 is the DRAM address of a loop's result, 0 when nothing is stored."""
 
+CONV_SIZES = (
+    int(Funct.LOOP_CONV_WS_CONFIG_2),
+    int(Funct.LOOP_CONV_WS_CONFIG_3),
+    int(Funct.LOOP_CONV_WS_CONFIG_4),
+)
+"""Commands that say how large a convolution's tile is (their fields: sim.lower.conv)."""
+
 OS_ENDS = (int(Funct.CONFIG), int(Funct.FENCE))
 """An OS tile begins with a load configuration; the fence ends the last one."""
 
-START_COMPUTES = 800
-"""Computes that the start holds at least: some 13,000 cycles at DIM 16."""
-START_LOOPS = 4
-"""Tiles that the start holds at least: two to fill both halves, two of steady pace."""
-CHAIN_COMPUTES = 2000
-"""Computes of the shorter of two beginnings at least."""
-CHAIN_RATIO = 2.5
-"""How much longer the longer one is at least."""
+
+@dataclass(frozen=True)
+class Beginnings:
+    """The two beginnings of a forecast: the shorter has ``computes`` and ``tiles`` at least, the longer ``ratio`` more.
+
+    ``stored``: both end behind a tile that stores results.
+    """
+
+    computes: int
+    tiles: int
+    ratio: float
+    stored: bool
+
 
 Ints = npt.NDArray[np.int64]
 Depth = Literal["whole", "chains", "start"]
+
+WORTHWHILE = 0.7
+"""Share of the whole that beginnings cost at most; else the whole is simulated, which tells more."""
+
+BEGINNINGS: dict[Depth, Beginnings] = {
+    "start": Beginnings(computes=256, tiles=2, ratio=2.0, stored=False),
+    "chains": Beginnings(computes=2000, tiles=1, ratio=2.5, stored=True),
+}
+"""Start: some 4,100 cycles at DIM 16, two tiles to fill both halves, blind to stores that come later."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +100,11 @@ class Task:
     depth: Depth
 
     def run(self) -> Measured | Forecast:
-        """Answer it: `Measured` for depth "whole", else a `Forecast`."""
+        """Answer it: `Measured` for depth "whole" and where beginnings are as long as the whole, else a `Forecast`."""
         mapped = self.mapping.apply(self.work)
         if self.depth == "whole":
             return measure(mapped, self.hw, self.phase)
-        foretell = forecast_chains if self.depth == "chains" else forecast_start
-        return foretell(mapped, self.hw, self.phase)
+        return forecast(mapped, self.hw, self.depth, self.phase)
 
 
 def score(objective: str, cycles: float, energy_pj: float) -> float:
@@ -107,48 +128,28 @@ def measure(work: Tiled, hw: Hardware, phase: int = 0) -> Measured:
     )
 
 
-def forecast_start(work: Tiled, hw: Hardware, phase: int = 0) -> Forecast:
-    """Foretell the cycles from the pace of the first tiles; cheap, and blind to stores that come later.
+def forecast(work: Tiled, hw: Hardware, depth: Depth, phase: int = 0) -> Forecast | Measured:
+    """Foretell the cycles from the pace between two beginnings, which end alike so that their drains cancel.
 
-    Measures between computes inside one run, so that the drain at its end does not count as pace.
+    Both end behind a tile that stores results, or neither. Measures the whole where that would cost as much.
     """
     program = lower(work, hw)
-    tiles = tiles_of(program)
+    how, tiles = BEGINNINGS[depth], tiles_of(program, hw.dim)
     reached = np.cumsum(tiles.weights)
-    total = int(reached[-1])
-    loops = max(START_LOOPS, int(np.searchsorted(reached, START_COMPUTES)) + 1)
-    if loops >= len(reached) or 2 * reached[loops - 1] > total:
-        cycles = timing.run(program, hw, phase=phase).cycles
-        return Forecast(cycles, cycles)
-    timed = timing.run(beginning(program, int(tiles.ends[loops - 1])), hw, phase=phase, timeline=True)
-    assert timed.timeline is not None
-    computes = timed.timeline[np.isin(timed.timeline["funct"], COMPUTES)]["t_issue"]
-    # From the end of a loop to the end of the beginning, so that both ends stand at the same place of a tile.
-    since = int(len(computes) * reached[loops // 2 - 1] / reached[loops - 1])
-    pace = (int(computes[-1]) - int(computes[since - 1])) / (len(computes) - since)
-    missing = len(computes) * (total / int(reached[loops - 1]) - 1)
-    return Forecast(timed.cycles + missing * pace, 2 * timed.cycles)  # the timeline takes a second pass
+    total, ends = int(reached[-1]), np.flatnonzero(tiles.stores) if how.stored else np.arange(len(reached))
+    first = _end(ends, max(how.tiles, int(np.searchsorted(reached[ends], how.computes)) + 1))
+    ends = ends[tiles.stores[ends] == tiles.stores[first]]
+    second = _end(ends, int(np.searchsorted(reached[ends], how.ratio * reached[first])) + 1)
+    if first == second or reached[first] + reached[second] > WORTHWHILE * total:
+        return measure(work, hw, phase)
+    short, long = (timing.run(beginning(program, int(tiles.ends[end])), hw, phase=phase) for end in (first, second))
+    pace = (long.cycles - short.cycles) / int(reached[second] - reached[first])
+    return Forecast(long.cycles + (total - int(reached[second])) * pace, short.cycles + long.cycles)
 
 
-def forecast_chains(work: Tiled, hw: Hardware, phase: int = 0) -> Forecast:
-    """Foretell the cycles from whole output tiles, stores included: the difference of two beginnings.
-
-    Both end with the store of an output tile, so that their drains cancel out.
-    """
-    program = lower(work, hw)
-    tiles = tiles_of(program)
-    reached = np.cumsum(tiles.weights)
-    total = int(reached[-1])
-    ends = np.flatnonzero(tiles.stores)
-    first = ends[min(len(ends) - 1, int(np.searchsorted(reached[ends], CHAIN_COMPUTES)))]
-    second = ends[min(len(ends) - 1, int(np.searchsorted(reached[ends], CHAIN_RATIO * reached[first])))]
-    if first == second or reached[first] + reached[second] > total:
-        cycles = timing.run(program, hw, phase=phase).cycles
-        return Forecast(cycles, cycles)
-    short = timing.run(beginning(program, int(tiles.ends[first])), hw, phase=phase).cycles
-    long = timing.run(beginning(program, int(tiles.ends[second])), hw, phase=phase).cycles
-    pace = (long - short) / int(reached[second] - reached[first])
-    return Forecast(long + (total - int(reached[second])) * pace, short + long)
+def _end(ends: Ints, count: int) -> int:
+    """Return the tile that is the ``count``-th of ``ends``, or the last of them."""
+    return int(ends[min(len(ends), count) - 1])
 
 
 @dataclass(frozen=True)
@@ -160,10 +161,10 @@ class Tiles:
     stores: npt.NDArray[np.bool_]
 
 
-def tiles_of(program: Program) -> Tiles:
+def tiles_of(program: Program, dim: int) -> Tiles:
     """Return the tiles of a program: hardware loops, or what the CPU issues between two load configurations (OS).
 
-    ``weights``: blocks I*J*K of a matmul loop, 1 each for convolutions, computes of an OS tile.
+    ``weights``: computes of each, which for a convolution are those without the sharing of rows by pixels.
     """
     funct = program["funct"]
     loops = np.flatnonzero(np.isin(funct, LOOPS))
@@ -174,12 +175,20 @@ def tiles_of(program: Program) -> Tiles:
         stored = np.concatenate([[0], np.cumsum(funct == Funct.MVOUT)])[ends]
         return Tiles(ends, np.diff(computed, prepend=0), np.diff(stored, prepend=0) > 0)
     stores = program["rs2"][np.isin(funct, OUTPUTS)] != 0
-    bounds = program["rs2"][funct == Funct.LOOP_WS_CONFIG_BOUNDS]
-    weights = np.ones(len(loops), np.int64)
-    if len(bounds):
-        mask = (1 << 16) - 1
-        weights = np.asarray((bounds & mask) * (bounds >> 16 & mask) * (bounds >> 32 & mask), np.int64)
+    if (funct == Funct.LOOP_CONV_WS).any():
+        sizes, taps, pixels = (program[funct == code] for code in CONV_SIZES)
+        blocks = -(-_field(sizes["rs2"], 0) // dim) * -(-_field(taps["rs1"], 1) // dim)
+        segments = _field(sizes["rs2"], 3) * _field(pixels["rs1"], 3) * -(-_field(pixels["rs2"], 0) // dim)
+        weights = blocks * segments * _field(taps["rs1"], 3) * _field(taps["rs1"], 2)
+    else:
+        bounds = program["rs2"][funct == Funct.LOOP_WS_CONFIG_BOUNDS]
+        weights = _field(bounds, 0) * _field(bounds, 1) * np.maximum(1, _field(bounds, 2))
     return Tiles(loops + 1, weights, np.asarray(stores, np.bool_))
+
+
+def _field(operands: Ints, number: int) -> Ints:
+    """Return a 16-bit field of the operands of loop commands."""
+    return np.asarray(operands >> (16 * number) & 0xFFFF, np.int64)
 
 
 def beginning(program: Program, end: int) -> Program:

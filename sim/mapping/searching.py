@@ -25,7 +25,7 @@ from sim.mapping.bounds import Bound, bound
 from sim.mapping.journal import Journal
 from sim.mapping.measure import Depth, Forecast, Measured, Task, score
 from sim.mapping.opmapping import OpMapping, Tiled, library, tiled
-from sim.mapping.spaces import REACHES, Reach, dataflows, matmul_space, neighbours, size_of, space
+from sim.mapping.spaces import REACHES, Reach, dataflows, matmul_space, neighbours, seeds, size_of, space
 from sim.mapping.workers import Workers
 
 Objective = Literal["cycles", "energy", "edp"]
@@ -226,6 +226,7 @@ class _Search:
         """Foretell, simulate and refine in rounds, until the effort is used up or nothing is left to try."""
         # Every STRIDE-th first: what the effort does not reach is then spread over the whole order.
         spread = [mapping for first in range(STRIDE) for mapping in coarse[first::STRIDE]]
+        spread = [*self.ordered(seeds(self.work, self.hw)), *spread]
         looked_at: set[OpMapping] = set()
         while self.spent_cycles < self.effort_cycles:
             spread = self.look_ahead(spread, self.limit(FORECAST_SHARE))
@@ -333,8 +334,9 @@ class _Search:
 
     def foretell(self, mappings: list[OpMapping], depth: Depth = "start") -> None:
         for mapping, answer in self.ask(mappings, depth):
-            assert isinstance(answer, Forecast)
             self.foretold[mapping] = answer.cycles
+            if isinstance(answer, Measured):
+                self.measured[mapping] = answer
 
     def ask(self, mappings: list[OpMapping], depth: Depth) -> list[tuple[OpMapping, Measured | Forecast]]:
         """Return the answers from the journal where it has the batch, else from the workers."""

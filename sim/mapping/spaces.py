@@ -154,6 +154,25 @@ def space(work: Tiled, hw: Hardware, *, even: bool, reach: Reach) -> Iterator[Op
     return chain.from_iterable(matmul_space(work, hw, even=even, reach=reach, dataflow=flow) for flow in flows)
 
 
+def seeds(work: Tiled, hw: Hardware) -> list[OpMapping]:
+    """Return where a climb in a product begins: small tiles in whole load commands, K short or all or half of it.
+
+    Small tiles are loaded into one half while the other is computed from; a load command moves up to
+    `loop_max_block_len` blocks, so that J and K in whole commands waste none. Empty for all other work.
+    """
+    if not isinstance(work, Matmul):
+        return []
+    blocks, wide = matmul_blocks(work, hw.dim), hw.loop_max_block_len
+    i_sizes = {1, max(1, wide // 2), wide, 2 * wide}
+    j_sizes = {blocks[1]} if work.activation in ("layernorm", "softmax") else i_sizes - {1}
+    k_sizes = {wide, 2 * wide, blocks_of(blocks[2], 2), blocks[2]}
+    tiles = (
+        (min(i, blocks[0]), min(j, blocks[1]), min(k, blocks[2])) for i, j, k in product(i_sizes, j_sizes, k_sizes)
+    )
+    found = dict.fromkeys(OpMapping("matmul", tile, dataflow=work.dataflow) for tile in tiles)
+    return [mapping for mapping in found if is_legal(work, mapping, hw)]
+
+
 def neighbours(work: Tiled, mapping: OpMapping, hw: Hardware, reach: Reach = "call") -> list[OpMapping]:
     """Return the legal mappings one or two steps away along one axis, or one step along two axes.
 

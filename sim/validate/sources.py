@@ -14,14 +14,18 @@ _FOLDERS = (_ROOT.parent / "shared" / "rtl", _ROOT / "tests" / "oracle")
 
 
 def default_tables() -> list[Path]:
-    """Return the tables and timelines of the first of ``../shared/rtl`` and ``tests/oracle`` that exists."""
+    """Return the tables and timelines of ``../shared/rtl`` and of ``tests/oracle``; of one name the first's."""
+    found: dict[str, Path] = {}
     for folder in _FOLDERS:
-        if folder.is_dir():
-            return [path for path in csvfile.inside(folder) if _is_table(path)]
-    raise InputError(
-        "no measured tables found: this installation has no tests/oracle beside it;"
-        " name one with --measurements FILE.csv"
-    )
+        for path in csvfile.inside(folder) if folder.is_dir() else ():
+            if _is_table(path):
+                found.setdefault(path.name.removesuffix(".gz"), path)
+    if not found:
+        raise InputError(
+            "no measured tables found: this installation has no tests/oracle beside it;"
+            " name one with --measurements FILE.csv"
+        )
+    return list(found.values())
 
 
 def library(table: Path) -> Library:

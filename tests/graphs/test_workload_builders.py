@@ -58,7 +58,7 @@ def test_the_full_graph_has_the_published_parameters(name: str) -> None:
     assert build(name, seq=16, **ends).parameters == parameters(name)
 
 
-@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize("name", sorted(set(WORKLOADS) - {"resnet50"}))
 @pytest.mark.parametrize("batch", [1, 2])
 def test_macs_by_formula(name: str, batch: int) -> None:
     seq, d, f = 24, 768, 3072
