@@ -167,7 +167,8 @@ def _matmul(fields: _Fields, input_bytes: int, acc_bytes: int) -> Matmul:
 def _resadd(fields: _Fields, input_bytes: int, acc_bytes: int) -> ResidualAdd:
     relu = bool(fields.integer("relu", 0))
     work = build.resadd(fields.integer("I"), fields.integer("J"), relu=relu, input_bytes=input_bytes)
-    return replace(work, tile=_sizes(fields, 2))
+    tile = _sizes(fields, 2)
+    return work if tile is None else replace(work, tile=(tile[0], tile[1]))
 
 
 def _norm(fields: _Fields, input_bytes: int, acc_bytes: int) -> Norm:
