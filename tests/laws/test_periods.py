@@ -19,7 +19,7 @@ from sim.core import periodic
 from sim.errors import InputError
 from sim.hardware import Hardware, load, presets
 from sim.isa import Funct, Program
-from sim.lower import Matmul, Operand, lower
+from sim.lower import BlockSparseMatmul, Matmul, Operand, lower
 from sim.timing import Clock, parameters, run
 
 A, B, D, C = (Operand(0x2001_0000 + 0x20_0000 * place, 320) for place in range(4))
@@ -98,6 +98,17 @@ def test_what_repeats_is_not_done_again(order: str) -> None:
     hw = load("gemmini_default")
     work = Matmul(512, 256, 64, *(Operand(x.address, 256) for x in (A, B, C)), tile=(1, 4, 2), loop_order=order)
     assert assert_periodic_agrees(lower(work, hw), hw) < 0.3
+
+
+@pytest.mark.parametrize("density", (0.2, 0.6))
+@pytest.mark.parametrize("preset", ("gemmini_default", "gemmini_chip"))
+def test_block_sparse_weights(preset: str, density: float) -> None:
+    """Irregular tiles; the second half of the columns repeats the first half's pattern at other addresses."""
+    hw = load(preset)
+    half = np.random.default_rng(7).random((8, 12)) < density
+    mask = tuple(tuple(bool(block) for block in row) for row in np.concatenate([half, half], axis=1))
+    dense = Matmul(64, 24 * hw.dim, 8 * hw.dim, *(Operand(x.address, 24 * hw.dim) for x in (A, B, C)))
+    assert_periodic_agrees(lower(BlockSparseMatmul(dense, mask, D.address), hw, repeat=2), hw)
 
 
 def test_a_program_without_periods_is_simulated_whole() -> None:
