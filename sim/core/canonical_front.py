@@ -106,6 +106,7 @@ def _station(m, now):
     r.log_class[:] = 0
     r.log_slot[:] = 0
     r.log_row[:] = 0
+    r.news_t = recent(r.news_t, now, 0)
     r.progress_t -= now
 
 

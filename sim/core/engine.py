@@ -5,6 +5,10 @@ Order within a cycle (it is part of the semantics; both clocks share it):
  5 answers on the bus   (5a the L2)   6 requests on the bus   7 store path behind the SRAM   8 execute
  9 SRAM reads of the stores   10 store controller   11 DMA reader   12 load controller   13 reservation station
  14 loop unrollers   15 front end
+The leaping clock leaves out the units that cannot act: those that move data (3 to 7, 9 to 12) unless one of them
+woke, waits for a port or was handed a command; those that handle commands (13 to 15) unless one of them woke or has
+news of a completion or a freed place. The array is asked every time.
+
 Downstream first means: a place freed in this cycle can be filled in this cycle only where the hardware's queue allows
 that; plain queues remember the pop (`pop_t`) and judge by the count at the start of the cycle.
 """
@@ -54,39 +58,52 @@ def run(machine, program, sections, times, lines, uses, leap):
     used = 0
     frontend.fetch(m, program)
     now = 0
+    data_t = 0
+    command_t = 0
     while True:
         m.count[E_VISITED] += 1
         if frontend.fell_idle(now, m):
             frontend.resume(now, m, program, sections)
             if m.fe.left == 0:
                 return DONE
+            command_t = now
+        # a port that was taken may be free now: whoever waits for one is asked every time
+        data = not leap or data_t <= now or m.mv.busy or m.out.d_n > 0 or m.p.acc_single
         wake = mesh.step_out(now, m)
-        wake = min(wake, mvin.step_write(now, m))
-        if m.p.acc_single:
-            wake = min(wake, accumulator.settle(now, m))
-        wake = min(wake, mvin.step_merge(now, m))
-        wake = min(wake, writer.acknowledge(now, m))
-        wake = min(wake, memory.step_d(now, m))
-        if m.p.l2_sets:
-            wake = min(wake, l2.step(now, m, lines))
-        wake = min(wake, memory.step_a(now, m))
-        wake = min(wake, mvout.step(now, m))
+        if data:
+            data_t = mvin.step_write(now, m)
+            if m.p.acc_single:
+                data_t = min(data_t, accumulator.settle(now, m))
+            data_t = min(data_t, mvin.step_merge(now, m))
+            data_t = min(data_t, writer.acknowledge(now, m))
+            data_t = min(data_t, memory.step_d(now, m))
+            if m.p.l2_sets:
+                data_t = min(data_t, l2.step(now, m, lines))
+            data_t = min(data_t, memory.step_a(now, m))
+            data_t = min(data_t, mvout.step(now, m))
         wake = min(wake, execute.step(now, m))
-        wake = min(wake, mvout.step_dispatch(now, m))
-        wake = min(wake, store.step(now, m))
-        wake = min(wake, reader.step(now, m))
-        wake = min(wake, load.step(now, m))
-        wake = min(wake, reservation.step(now, m))
-        wake = min(wake, loop_matmul.step(now, m))
-        wake = min(wake, loop_conv.step(now, m))
-        wake = min(wake, frontend.step(now, m))
-        tlb.settle(now, m.tlb)
-        if m.tlb.log_n:
-            used = tlb.record(now, m.tlb, uses, used)
-        if m.fe.fetch:
-            frontend.fetch(m, program)
-        if m.rs.log_n:
-            reservation.record(now, m, times)
+        if data:
+            data_t = min(data_t, mvout.step_dispatch(now, m))
+            data_t = min(data_t, store.step(now, m))
+            data_t = min(data_t, reader.step(now, m))
+            data_t = min(data_t, load.step(now, m))
+        if not leap or command_t <= now or reservation.has_news(now, m):
+            handed = reservation.handed_over(m)
+            command_t = reservation.step(now, m)
+            command_t = min(command_t, loop_matmul.step(now, m))
+            command_t = min(command_t, loop_conv.step(now, m))
+            command_t = min(command_t, frontend.step(now, m))
+            if reservation.handed_over(m) != handed:
+                data_t = now + 1
+            if m.fe.fetch:
+                frontend.fetch(m, program)
+            if m.rs.log_n:
+                reservation.record(now, m, times)
+        if data:
+            tlb.settle(now, m.tlb)
+            if m.tlb.log_n:
+                used = tlb.record(now, m.tlb, uses, used)
+        wake = min(wake, min(data_t, command_t))
         if (leap and wake >= NEVER) or m.ex.illegal or now - m.rs.progress_t > m.p.stall_limit:
             return HANG
         until = wake if leap else now + 1

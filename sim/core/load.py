@@ -48,6 +48,7 @@ def returned(now, m, cmd, n_bytes):
     s.c_left[cmd] -= n_bytes
     if s.c_left[cmd] == 0:
         s.c_done_t[cmd] = now + 1
+        m.rs.news_t = now + 1
 
 
 @njit
@@ -154,6 +155,8 @@ def step(now, m):
                 s.c_left[free] = cols * rows * (p.acc_bytes if wide else p.in_bytes)
                 s.c_slot[free] = s.q_slot[h]
                 s.c_done_t[free] = NEVER if s.c_left[free] else now + 1
+                if s.c_left[free] == 0:
+                    m.rs.news_t = now + 1
                 s.cmd = free
                 fired = _offer(now, m, rs1, rs2, i, rows)
                 s.state = 2 if fired else 1
@@ -178,6 +181,7 @@ def step(now, m):
         s.q_head = (h + 1) % RING
         s.q_n -= 1
         s.q_pop_t = now
+        m.rs.news_t = now + 1
         return now + 1
     if acted:
         return now + 1

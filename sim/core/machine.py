@@ -69,6 +69,7 @@ def build(parameters: dict[str, int], phase: int = 0, written_rows: tuple[int, .
     m.lm.head = phase
     m.lm.first[:] = 0
     m.rs.told_t = long_ago
+    m.rs.news_t = long_ago
     m.rs.freed_t[:] = long_ago
     m.rs.ex_done = -1
     m.rs.pixels[:] = 1

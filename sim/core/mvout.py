@@ -296,4 +296,5 @@ def step_dispatch(now, m):
     s.c_left[c] -= 1
     if s.c_left[c] == 0:
         s.c_done_t[c] = now + 1
+        m.rs.news_t = now + 1
     return now + 1

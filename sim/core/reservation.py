@@ -64,6 +64,7 @@ DTYPE = np.dtype(
         # where row 0 and cycle 0 of this record lie in the timeline (the periodic clock sets both back)
         ("row0", "i8"),
         ("t0", "i8"),
+        ("news_t", "i8"),  # cycle in which the load or store controller has a completion or a free place
         ("progress_t", "i8"),  # last cycle in which a command or a beat on the bus moved
     ]
 )
@@ -129,6 +130,18 @@ def busy(m):
     r = m.rs
     n = r.n[0] + r.n[1] + r.n[2]
     return n > 0 and not (n == 1 and r.solitary == 1)
+
+
+@njit
+def has_news(now, m):
+    """Has a controller completed something or freed a place that the station has not seen yet?"""
+    return m.rs.news_t >= now or m.rs.ex_done >= 0 or m.ex.u_pop_t >= now - 1
+
+
+@njit
+def handed_over(m):
+    """A number that changes when the load or store controller is handed a command or relieved of one."""
+    return (m.ld.q_n + m.st.q_n) * SLOTS * SLOTS + m.ld.c_n + m.st.c_n
 
 
 @njit

@@ -231,6 +231,7 @@ def step(now, m):
         s.q_head = (h + 1) % RING
         s.q_n -= 1
         s.q_pop_t = now
+        m.rs.news_t = now + 1
         return now + 1
     if acted:
         return now + 1
