@@ -17,7 +17,7 @@ import sim
 
 GRID: dict[str, list[Any]] = {
     "array.mesh_rows+array.mesh_columns": [8, 16, 32, 64],
-    "scratchpad.capacity": ["64KiB", "128KiB", "256KiB", "512KiB", "1MiB"],
+    "scratchpad.capacity": ["256KiB", "512KiB", "1MiB", "2MiB", "4MiB"],
     "accumulator.capacity": ["32KiB", "64KiB", "128KiB", "256KiB", "512KiB"],
     "memory.read_bytes_per_cycle+memory.write_bytes_per_cycle": [2, 4, 8, 12, 16],
     "memory.latency_cycles": [40, 200],
