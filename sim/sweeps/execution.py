@@ -119,11 +119,15 @@ def run(todo: Sequence[Numbered], place: Place, cache: bool) -> Iterator[tuple[i
 
 
 def _compile_core() -> None:
-    """Run one command, so that workers load the compiled core from disk instead of each compiling it."""
-    from sim import hardware, isa, timing
+    """Run a small product, so that workers load the compiled core from disk instead of each compiling it.
 
-    smallest = [isa.command(isa.Funct.CONFIG, isa.ConfigKind.LD), isa.command(isa.Funct.FENCE)]
-    timing.run(isa.program(smallest), hardware.load("gemmini_default"))
+    It has enough tiles for the periodic clock to go to work.
+    """
+    from sim import hardware, timing
+    from sim.lower import build, lower
+
+    hw = hardware.load("gemmini_default")
+    timing.run(lower(build.matmul(512, 512, 64), hw), hw)
 
 
 def _failure(future: Future[Outcome]) -> BaseException | None:
