@@ -32,7 +32,8 @@ def test_rows_cover_each_dimension_of_a_mapping() -> None:
     assert {work.loop_order for work in matmuls} == {"ijk", "jik"}
     assert {work.dataflow for work in matmuls} == {"WS", "OS"}
     assert sum(isinstance(work, Conv) for work in works) == 7
-    assert sum(isinstance(work, ResidualAdd) for work in works) == 7
+    assert sum(isinstance(work, ResidualAdd) for work in works) == 8
+    assert {"softmax", "igelu"} < {work.activation for work in matmuls}
     assert all(work.tile for work in works)
 
 
