@@ -1,6 +1,10 @@
-"""What sparsity buys: cycles against density of the weights, beside the line where zeros cost nothing.
+"""What sparsity buys, all patterns on one page: cycles, energy and traffic against density, and where the rest goes.
 
-python -m reports.density SWEEP.csv -o density.png   (a table of `carat sweep ... --sparsity block16:0.5 ...`)
+python -m reports.density SWEEP.csv -o density.png   (a table of `carat sweep ... --density 0.1:1.0:0.1 --pattern ...`)
+
+Above, each beside the dense run (dotted) and the ideal (dashed: dense x share of multiply-accumulates left). Below,
+what a pattern loses, as a share of the dense run: to imbalance (cycles in which multipliers hold zeros), to fetch
+(cycles that wait for operands or their banks) and to metadata (index, bitmaps and tables, in bytes).
 """
 
 from __future__ import annotations
@@ -16,71 +20,183 @@ from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from reports import style
 from sim.errors import InputError
+from sim.sparsity.spec import Sparsity, parse
 
 DENSE = "dense"
+METRICS = {
+    "cycles": "cycles",
+    "energy_pj": "energy (J)",
+    "dram_bytes": "traffic to and from memory (bytes)",
+}
+LOSSES = {
+    "imbalance": "lost to imbalance: cycles of zeros",
+    "fetch": "lost to fetch: cycles of waiting",
+    "metadata": "lost to metadata: bytes of index",
+}
+BASE = {f"dense_{name}": name for name in ("cycles", "dram_bytes", "mac_slots", "macs")}
+"""What losses are measured against: columns of the dense run."""
+
+PAGE_COLUMNS = (
+    "macs",
+    "macs_skipped",
+    "mac_slots",
+    "utilization",
+    "energy_pj",
+    "dram_read_bytes",
+    "dram_write_bytes",
+    "metadata_bytes",
+    "load_wait_cycles",
+    "bank_conflict_cycles",
+)
+"""What the whole page needs beside hardware, workload, sparsity and cycles."""
 
 
-def density(axes: Axes, sweep: pd.DataFrame) -> Axes:
-    """Draw cycles against density on ``axes``, one line per machine, workload and pattern, and return them.
+def density(axes: Axes, sweep: pd.DataFrame, metric: str = "cycles") -> Axes:
+    """Draw a metric against density on ``axes``, one line per machine, workload and pattern, and return them.
 
-    ``sweep``: columns hardware, workload, sparsity ("pattern:density", empty or dense), cycles. Several seeds
-    of a density give their mean and a bar from lowest to highest. Dashed: dense cycles x density.
+    ``sweep``: columns hardware, workload, sparsity (a line such as "block16:0.5" or "2:4", empty or dense) and the
+    metric. Several seeds of a density give their mean and a bar from lowest to highest.
     """
-    points = _points(sweep)
-    for number, (name, line) in enumerate(points.groupby("line", sort=True)):
-        stats = line.groupby("density")["cycles"].agg(["mean", "min", "max"])
-        color = style.PALETTE[number % len(style.PALETTE)]
-        spread = [stats["mean"] - stats["min"], stats["max"] - stats["mean"]]
-        marker = style.MARKERS[number % len(style.MARKERS)]
-        axes.errorbar(stats.index, stats["mean"], spread, marker=marker, color=color, capsize=2, label=str(name))
-        whole = stats.loc[stats.index >= 1.0, "mean"]
+    points = _points(sweep, metric)
+    _lines(axes, points)
+    for number, (_, run) in enumerate(points.groupby("run", sort=True)):
+        whole = run.loc[run["density"] >= 1.0, "value"]
         if len(whole):
-            axes.plot([0, 1], [0, whole.iloc[0]], "--", color=color, lw=1.0, alpha=0.8)
-    axes.set_xlim(0, 1.04)
+            left = run.groupby("density")["left"].mean()
+            label = "_" if number else "ideal: dense x MACs left"
+            axes.plot(left.index, left * whole.iloc[0], "--", color=style.DARK_TEXT, lw=1.0, label=label)
+            axes.axhline(whole.iloc[0], ls=":", color=style.DARK_TEXT, lw=1.0)
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.yaxis.set_major_formatter(EngFormatter())
-    axes.set_xlabel("density of the weights (share of blocks that are not zero)")
-    axes.set_ylabel("cycles")
-    axes.plot([], [], "--", color=style.DARK_TEXT, lw=1.0, label="dense cycles x density")
-    axes.legend(loc="upper left")
+    axes.set_ylabel(METRICS.get(metric, metric))
     return axes
 
 
+def page(figure: Figure, sweep: pd.DataFrame) -> None:
+    """Fill ``figure`` with the three metrics above and the three losses below, one legend for all."""
+    table = sweep.assign(dram_bytes=sweep["dram_read_bytes"] + sweep["dram_write_bytes"], energy_pj=sweep["energy_pj"])
+    above, below = figure.subplots(2, 3, sharex=True)
+    for axes, metric in zip(above, METRICS, strict=True):
+        scaled = table.assign(energy_pj=table["energy_pj"] * 1e-12)
+        density(axes, scaled, metric)
+        axes.set_xlabel("")
+    losses = _losses(table)
+    for axes, loss in zip(below, LOSSES, strict=True):
+        _lines(axes, _points(losses, loss))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set_ylabel(f"{LOSSES[loss]}\n(share of the dense run)")
+        axes.set_ylim(bottom=0)
+    handles, labels = above[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Draw one sweep and save it."""
+    """Draw one sweep and save it: the whole page, or cycles alone where the table has nothing else."""
     parser = argparse.ArgumentParser(prog="python -m reports.density", description=__doc__)
     parser.add_argument("sweep", type=Path, metavar="SWEEP.csv")
     parser.add_argument("-o", "--output", type=Path, default=Path("density.png"))
     chosen = parser.parse_args(arguments)
     table = style.read(chosen.sweep, ["hardware", "workload", "sparsity", "cycles"])
+    whole = set(PAGE_COLUMNS) <= set(table.columns)
     with style.sheet():
-        figure = Figure(figsize=(5.6, 4.0))
-        density(figure.subplots(), table)
+        figure = Figure(figsize=(12.0, 7.4), layout="constrained") if whole else Figure(figsize=(5.6, 4.0))
+        if whole:
+            page(figure, table)
+        else:
+            density(figure.subplots(), table).legend(loc="upper left")
         style.save(figure, chosen.output)
 
 
-def _points(sweep: pd.DataFrame) -> pd.DataFrame:
-    """Return line name, density and cycles of every finished point; dense points belong to every pattern."""
-    done = sweep.loc[sweep["cycles"].notna()]
-    others = [name for name in style.varied(done) if name not in ("hardware", "workload", "sparsity", "seed")]
+def _lines(axes: Axes, points: pd.DataFrame) -> None:
+    for number, (name, line) in enumerate(points.groupby("line", sort=True)):
+        stats = line.groupby("density")["value"].agg(["mean", "min", "max"])
+        spread = [stats["mean"] - stats["min"], stats["max"] - stats["mean"]]
+        axes.errorbar(
+            stats.index,
+            stats["mean"],
+            spread,
+            marker=style.MARKERS[number % len(style.MARKERS)],
+            color=style.PALETTE[number % len(style.PALETTE)],
+            capsize=2,
+            label=str(name),
+        )
+    axes.set_xlim(0, 1.04)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlabel("density: share of the weights that is not zero")
+
+
+def _losses(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with their losses as shares of the dense run of the same machine and workload."""
+    dense = table.loc[_is_dense(table) & table["cycles"].notna()]
+    if dense.empty:
+        raise InputError("no finished dense point in the sweep; losses are shares of it (add --sparsity dense)")
+    by = ["hardware", "workload"]
+    base = (
+        dense.groupby(by)[list(BASE.values())]
+        .mean()
+        .reset_index()
+        .rename(columns={name: new for new, name in BASE.items()})
+    )
+    joined = table.merge(base, on=by, how="left")
+    multipliers = joined["macs"] / (joined["cycles"] * joined["utilization"])
+    idle = (joined["mac_slots"] - joined["macs"]) - (joined["dense_mac_slots"] - joined["dense_macs"])
+    waits = joined["load_wait_cycles"] + joined["bank_conflict_cycles"]
+    return joined.assign(
+        imbalance=(idle / multipliers / joined["dense_cycles"]).clip(lower=0),
+        fetch=waits / joined["dense_cycles"],
+        metadata=joined["metadata_bytes"] / joined["dense_dram_bytes"],
+    )
+
+
+def _is_dense(table: pd.DataFrame) -> pd.Series:
+    return table["sparsity"].isna() | table["sparsity"].isin(["", DENSE])
+
+
+def _points(sweep: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return run, pattern, density, value and MACs left of every finished point.
+
+    The dense point belongs to every pattern that has points at several densities.
+    """
+    done = sweep.loc[sweep[metric].notna()]
+    known = ("hardware", "workload", "sparsity", "seed", *METRICS, *LOSSES, *BASE)
+    others = [name for name in style.varied(done) if name not in known]
+    several = len(done[["hardware", "workload", *others]].drop_duplicates()) > 1
     rows = []
     for _, run in done.iterrows():
-        text = run["sparsity"] if isinstance(run["sparsity"], str) and run["sparsity"] != DENSE else f"{DENSE}:1"
-        pattern, _, share = text.partition(":")
+        pattern, share = _pattern(run)
         name = ", ".join([f"{run['workload']} on {run['hardware']}", *(f"{key} {run[key]}" for key in others)])
-        try:
-            rows.append((name, pattern, float(share), float(run["cycles"])))
-        except ValueError as error:
-            raise InputError(f"sparsity {text!r}: pattern:density is needed, e.g. block16:0.5") from error
-    points = pd.DataFrame(rows, columns=["run", "pattern", "density", "cycles"])
+        counted = {"macs", "macs_skipped"} <= set(run.index)
+        left = run["macs"] / (run["macs"] + run["macs_skipped"]) if counted else share
+        rows.append((name, pattern, share, float(run[metric]), left))
+    points = pd.DataFrame(rows, columns=["run", "pattern", "density", "value", "left"])
     if points.empty:
         raise InputError("no finished point in the sweep, nothing to draw")
     sparse = points.loc[points["pattern"] != DENSE]
-    patterns = sparse[["run", "pattern"]].drop_duplicates()
+    grids = sparse.loc[~sparse["pattern"].str.match(r"\d+:\d+")]
+    patterns = grids[["run", "pattern"]].drop_duplicates()
     dense = points.loc[points["pattern"] == DENSE].drop(columns="pattern").merge(patterns, on="run")
-    known = pd.concat([sparse, dense]) if len(sparse) else points
-    return known.assign(line=known["run"] + ", " + known["pattern"])
+    # a pattern's own point at full density is the dense program: one of the two is enough
+    dense = dense.loc[~dense.set_index(["run", "pattern", "density"]).index.isin(_places(grids))]
+    found = pd.concat([sparse, dense]) if len(sparse) else points
+    return found.assign(line=found["run"] + ", " + found["pattern"] if several else found["pattern"])
+
+
+def _places(points: pd.DataFrame) -> pd.Index:
+    return points.set_index(["run", "pattern", "density"]).index
+
+
+def _pattern(run: pd.Series) -> tuple[str, float]:
+    """Return the name of a row's pattern and its density."""
+    text = run["sparsity"] if isinstance(run["sparsity"], str) and run["sparsity"] else DENSE
+    if text == DENSE:
+        return DENSE, 1.0
+    rule = parse(text)
+    if not isinstance(rule, Sparsity) or rule.pattern == "measured":
+        return text, float(run["macs"] / (run["macs"] + run["macs_skipped"]))
+    if rule.pattern == "nm":
+        return text, rule.density
+    body, slash, scheme = text.partition("@")[0].partition("/")
+    return f"{body.partition(':')[0]}{slash}{scheme}", rule.density
 
 
 if __name__ == "__main__":

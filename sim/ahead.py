@@ -11,12 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sim import timing
 from sim.errors import Hang, InputError
 from sim.isa import Funct, Program
 from sim.lower import Work, lower
+from sim.lower.sparseworks import extra_reads
 
 if TYPE_CHECKING:
     from sim.cache import Memo
@@ -47,8 +49,14 @@ def time_item(
     try:
         program = lower(item, hw) if program is None else program
         if memo.disk is None or l2 is not None:
-            return timing.run(program, hw, clock=clock, phase=phase, l2=l2)
-        return memo.disk.run(program, hw, clock=clock, phase=phase)
+            timed = timing.run(program, hw, clock=clock, phase=phase, l2=l2)
+        else:
+            timed = memo.disk.run(program, hw, clock=clock, phase=phase)
+        beside = extra_reads(item, program, hw)
+        if not beside:
+            return timed
+        rows = timed.counters["SPAD_READ_ROWS"] + beside
+        return replace(timed, counters={**timed.counters, "SPAD_READ_ROWS": rows})
     except Hang as hang:
         raise Hang(f"operator {op} on {hw.name}: {hang}") from hang
     except InputError as error:

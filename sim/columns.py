@@ -68,7 +68,7 @@ def _columns() -> Iterator[Column]:
     yield Column("op_kind", "", ("ops", "kinds"), "kind of operator; a + joins what the array applies on move-out")
     yield Column("layer", "1", OPS, "number of the layer, from 0; null outside layers")
     yield Column("op", "", OPS, "name of the operator; a suffix names the conversion put before or behind it")
-    yield Column("engine", "", OPS, "array, or host for what the array cannot do")
+    yield Column("engine", "", OPS, "array, host for what the array cannot do, or unit for the ranking unit")
     yield Column("dataflow", "", OPS, "WS or OS of a matmul, null otherwise")
     yield Column("m", "1", OPS, "rows of one invocation's result")
     yield Column("n", "1", OPS, "columns of one invocation's result")
@@ -105,14 +105,25 @@ def _columns() -> Iterator[Column]:
         "group of causes with the most cycles: " + ", ".join(BOUNDS),
         "argmax over the groups of causes",
     )
-    yield Column("macs", "1", ALL, "multiply-accumulates done, zero blocks left out")
+    yield Column("macs", "1", ALL, "multiply-accumulates of operands that are not zero")
     yield Column("macs_skipped", "1", RESULTS, "multiply-accumulates of the dense operator that were not done")
+    yield Column(
+        "mac_slots",
+        "1",
+        RESULTS,
+        "multiply-accumulates that the array had room for in the rows it took in: those of zeros and padding included",
+        f"rows taken in x {PE}",
+    )
     yield Column(
         "density",
         "1",
         OPS,
         "share of the dense multiply-accumulates that was done; null without any",
         "macs / (macs + macs_skipped)",
+    )
+    yield Column("scheme", "", OPS, "what was made of zeros (`carat list`); null where nothing was asked for")
+    yield Column(
+        "metadata_bytes", "bytes", RESULTS, "index, bitmaps and tables stored beside the values of sparse weights"
     )
     yield Column(
         "util_mapping",
@@ -134,6 +145,13 @@ def _columns() -> Iterator[Column]:
         ALL,
         "share of the array's multiply-accumulate slots that did useful work; never above 1",
         f"macs / (cycles x {PE})",
+    )
+    yield Column(
+        "effective_macs_per_cycle",
+        "1",
+        RESULTS,
+        "dense multiply-accumulates per cycle, as if none had been skipped: may exceed the array's",
+        "(macs + macs_skipped) / cycles",
     )
     traffic = "by the accelerator's DMA; host operators move theirs through the CPU and are not counted"
     yield Column("dram_read_bytes", "bytes", ALL, f"bytes requested from memory {traffic}")
@@ -173,7 +191,7 @@ def _columns() -> Iterator[Column]:
     yield Column("power_w", "W", TOTALS, "mean power", "energy_pj x 1e-12 / time_s")
     yield Column("edp_js", "J s", TOTALS, "energy-delay product", "energy_pj x 1e-12 x time_s")
     sweep = ("sweep",)
-    yield Column("sparsity", "", sweep, "pattern:density of the weights; null = dense")
+    yield Column("sparsity", "", sweep, "pattern:density/scheme of the weights, or a file; null = dense")
     yield Column("prune", "", sweep, "structured pruning, e.g. heads=8,layers=6; null = none")
     yield Column("seed", "1", sweep, "seed of the random masks")
     yield Column("best", "", ("explore",), "true where no point tried is better in one objective and as good in all")

@@ -96,6 +96,8 @@ class Op:
       maxpool       image; in_rows, in_cols, kernel, stride, padding
       softmax, layernorm, gelu, tanh    one input; layernorm may name its weights gamma and beta
       residual_add  two inputs; activation ("none" or "relu")
+      copy          one input, moved to other rows
+      top_k         scores -> places of the largest ones: which columns of the input stay
       embedding     ids, table
       quantize, dequantize    one input
     A batch is as many independent operators; an input of batch 1 serves all of them.

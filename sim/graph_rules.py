@@ -42,6 +42,8 @@ ATTRIBUTES: dict[str, dict[str, Any]] = {
     "gelu": {},
     "tanh": {},
     "residual_add": {"activation": "none"},
+    "copy": {},
+    "top_k": {},
     "embedding": {},
     "quantize": {},
     "dequantize": {},
@@ -131,6 +133,7 @@ def _op_problems(op: Op, tensors: Mapping[str, Tensor]) -> list[str]:
         "embedding": _embedding_rules,
         "conv": _conv_rules,
         "maxpool": _maxpool_rules,
+        "top_k": _top_k_rules,
     }
     problems += _broken(special.get(op.kind, _elementwise_rules)(op, dtypes))
     if op.kind == "layernorm":
@@ -152,6 +155,14 @@ def _embedding_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
         f"rows of {table.cols} in the table, {cols} in the output": table.cols == cols,
         f"ids must be int32, not {dtypes[0]}": dtypes[0] == "int32",
         f"table {dtypes[1]} and output {dtypes[2]} must be one dtype": dtypes[1] == dtypes[2],
+    }
+
+
+def _top_k_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    scores, kept = op.inputs[0].cols, op.output.elements
+    return {
+        f"{kept} of {scores} scores cannot be kept": kept <= scores,
+        f"the places of the kept scores are int32, not {dtypes[1]}": dtypes[1] == "int32",
     }
 
 

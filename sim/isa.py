@@ -64,6 +64,10 @@ ACCUMULATOR_BIT = 1 << 31
 ACCUMULATE_BIT = 1 << 30
 FULL_WIDTH_BIT = 1 << 29
 
+STORED_SHIFT = 48
+"""Bits [62:48] of an mvin's DRAM address, which no address of the RTL reaches (coreMaxAddrBits = 40): bytes from which
+a decoder expands the block; 0, as in every program of the RTL, means that the block lies in DRAM as it is."""
+
 
 def signed64(value: int) -> int:
     """Return the signed 64-bit integer with the bits of ``value`` (taken modulo 2**64)."""

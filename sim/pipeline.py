@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from sim.plan import Step, plan
 from sim.result import Activity, Request, Result, operator_row
 
 if TYPE_CHECKING:
-    from sim.sparsity.spec import Sparsity
+    from sim.sparsity.rules import AnySparsity
     from sim.timing import L2Contents
 
 Progress = Callable[[int, int, str], None]
@@ -38,7 +39,7 @@ def simulate(
     machine: Hardware | str | Path | Mapping[str, Any],
     *,
     overrides: Mapping[str, Any] | None = None,
-    sparsity: Sparsity | str | None = None,
+    sparsity: AnySparsity | str | None = None,
     prune: str | None = None,
     seed: int = 0,
     clock: timing.Clock = "periodic",
@@ -52,14 +53,14 @@ def simulate(
 ) -> Result:
     """Run ``graph`` on ``machine`` and return cycles, traffic and energy of each operator.
 
-    ``graph``: a Graph, a workload name with its ``sizes`` (seq, batch, ...) or a JSON file. ``machine``: a
-    preset name, a TOML file, a mapping or a Hardware; ``overrides``: dotted key -> value
-    ("scratchpad.capacity": "512KiB"). ``sparsity``: "block16:0.5" (pattern:density, masks drawn from
-    ``seed``); ``prune``: "heads=8,layers=6". ``clock``: "periodic"; "leap", which does all anew; "reference",
-    which visits every cycle (equal results, slow). ``dataflow``: "WS" or "OS". ``mapping``: operator pattern ->
-    fields of a matmul work item by hand, {"*.ff1": {"tile": (5, 5, 48)}}. ``memo``: timings to share between runs;
-    without one, ``cache`` says whether timings are looked up and kept on disk (`sim.cache.disk`). ``threads``:
-    operators simulated at a time, None = one per core; the result is the same.
+    ``graph``: a Graph, a workload name with its ``sizes`` (seq, batch, ...) or a JSON file. ``machine``: a preset
+    name, a TOML file, a mapping or a Hardware; ``overrides``: dotted key -> value ("scratchpad.capacity":
+    "512KiB"). ``sparsity``: "block16:0.5", "2:4", "unstructured:0.3" (masks drawn from ``seed``), a file of masks
+    or a SPEC.toml (docs/SPARSITY.md); ``prune``: "heads=8,layers=6". ``clock``: "periodic"; "leap", which does all
+    anew; "reference", which visits every cycle (equal results, slow). ``dataflow``: "WS" or "OS". ``mapping``:
+    operator pattern -> fields of a matmul work item by hand, {"*.ff1": {"tile": (5, 5, 48)}}. ``memo``: timings to
+    share between runs; without one, ``cache`` says whether timings are looked up and kept on disk
+    (`sim.cache.disk`). ``threads``: operators simulated at a time, None = one per core; the result is the same.
 
     Raises InputError for anything refused at the door, Hang when the machine can never finish a program.
     """
@@ -70,6 +71,7 @@ def simulate(
     hw = load_machine(machine, overrides)
     graph = resolve_graph(graph, sizes, prune)
     pattern = resolve_sparsity(sparsity, seed)
+    graph = pattern.edit(graph) if pattern is not None else graph
     steps = plan(graph, hw, dataflow=dataflow, sparsity=pattern, mapping=mapping)
     request = Request(graph, hw, sparsity, seed, clock, dataflow, mapping)
     known = memo if memo is not None else Memo(default_timings() if cache else None)
@@ -93,8 +95,13 @@ def run_steps(
             if number == 0 and state.l2 is None:  # after the first call of progress, which may announce a compilation
                 ahead.begin(steps)
             starts[step.name] = state.phase
-            activity = _on_array(step, request, memo, state) if step.engine == "array" else _on_host(step, request.hw)
-            parts = energy.price(activity.counters, step.macs_done, activity.cycles, request.hw, activity.host_cycles)
+            if step.engine == "array":
+                activity = _on_array(step, request, memo, state)
+            else:
+                activity = (_on_host if step.engine == "host" else _on_unit)(step, request.hw)
+            parts = energy.price(
+                activity.counters, step.macs_switched, activity.cycles, request.hw, activity.host_cycles
+            )
             rows.append(operator_row(step, activity, request, cycle, parts))
             cycle += activity.cycles
     if progress is not None:
@@ -132,6 +139,13 @@ def _on_host(step: Step, hw: Hardware) -> Activity:
     return Activity(cycles=cycles, host_cycles=cycles, causes={"host": cycles})
 
 
+def _on_unit(step: Step, hw: Hardware) -> Activity:
+    """The ranking unit: its cycles and energy count as those of the normalisation units."""
+    cycles = ceil(step.host_elements / hw.sparsity.top_k_per_cycle)
+    counters = {**dict.fromkeys(energy.COUNTERS, 0), "NORMALIZE_ROWS": ceil(step.host_elements / hw.dim)}
+    return Activity(cycles=cycles, causes={"normalize": cycles}, counters=counters)
+
+
 def load_machine(machine: Hardware | str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None) -> Hardware:
     """Return the machine with its overrides. Raises InputError listing every broken rule."""
     if isinstance(machine, Hardware):
@@ -154,7 +168,7 @@ def resolve_graph(graph: Graph | str | Path, sizes: Mapping[str, int], prune: st
     return graph
 
 
-def resolve_sparsity(sparsity: Sparsity | str | None, seed: int) -> Sparsity | None:
+def resolve_sparsity(sparsity: AnySparsity | str | None, seed: int) -> AnySparsity | None:
     """Return the sparsity that a specification like "block16:0.5" and a seed describe. Raises InputError."""
     if not isinstance(sparsity, str):
         return sparsity

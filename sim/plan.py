@@ -25,14 +25,27 @@ from sim.errors import InputError
 from sim.graph import Graph, Op, View
 from sim.lower import lower
 from sim.lower.encoder import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
-from sim.lower.work import DEFAULT_SCALE, BlockSparseMatmul, Conv, Matmul, Norm, Operand, ResidualAdd, Work
+from sim.lower.work import (
+    DEFAULT_SCALE,
+    BlockSparseMatmul,
+    Conv,
+    Matmul,
+    Norm,
+    Operand,
+    PackedMatmul,
+    ResidualAdd,
+    Work,
+)
 from sim.placement import Role, element_bytes, place, role, whole_pages
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.sparsity.spec import Sparsity
+    from sim.sparsity.rules import AnySparsity
 
-Engine = Literal["array", "host"]
+Engine = Literal["array", "host", "unit"]
+
+SELECTION_PASSES = 3.39
+"""Scores looked at per score ranked: comparisons of a quick-select for the median, 3.39 n (Knuth, vol. 3, 5.2.2)."""
 
 BERT_SCALES = {"softmax": SOFTMAX_BERT_SCALE, "igelu": GELU_BERT_SCALE}
 """Scales of the I-BERT polynomials; a graph gives none, and they move values, not cycles."""
@@ -43,9 +56,12 @@ class Step:
     """One row of the result: an operator (with what is fused into it) on one engine.
 
     ``works``: one item per invocation of the array (batch item or head); empty on the host, where
-    ``host_kind`` is the priced operator and ``host_elements`` the elements it handles. ``macs`` are those of
-    the dense operator, ``macs_done`` those left when zero blocks are skipped. ``alike``: the items as the
-    memo compares them (`sim.cache.alike`).
+    ``host_kind`` is the priced operator and ``host_elements`` the elements it handles (those of the ranking unit, on
+    engine "unit"). ``macs`` are those of
+    the dense operator, ``macs_done`` those of operands that are not zero, ``macs_switched`` those that multipliers
+    work on (zeros among them, where the machine neither skips nor gates them). ``scheme``: what is made of zeros,
+    ``metadata_bytes``: index and tables stored for them. ``alike``: the items as the memo compares them
+    (`sim.cache.alike`).
     """
 
     name: str
@@ -58,6 +74,9 @@ class Step:
     batch: int
     macs: int = 0
     macs_done: int = 0
+    macs_switched: int = 0
+    scheme: str | None = None
+    metadata_bytes: int = 0
     works: tuple[Work, ...] = ()
     alike: tuple[Work, ...] = ()
     host_kind: str | None = None
@@ -66,7 +85,7 @@ class Step:
     @property
     def dataflow(self) -> str | None:
         """Dataflow of the matmuls, or None where there are none."""
-        matmuls = [_matmul(work) for work in self.works if isinstance(work, Matmul | BlockSparseMatmul)]
+        matmuls = [_matmul(work) for work in self.works if isinstance(work, Matmul | BlockSparseMatmul | PackedMatmul)]
         return matmuls[0].dataflow if matmuls else None
 
 
@@ -75,7 +94,7 @@ class _Planner:
     graph: Graph
     hw: Hardware
     dataflow: str
-    sparsity: Sparsity | None
+    sparsity: AnySparsity | None
     mapping: byhand.Choices
     addresses: dict[str, int]
     free_address: int
@@ -125,11 +144,11 @@ class _Planner:
         dataflow = self.matmul_dataflow(op, activation)
         if self.refused:
             return []
-        works = self.sparse(op, [self.matmul_work(op, output, activation, dataflow, b) for b in range(op.batch)])
+        works = tuple(self.matmul_work(op, output, activation, dataflow, b) for b in range(op.batch))
         m, n, k = op.mnk
         kind = f"matmul+{fused.kind}" if fused else "matmul"
-        done = sum(_macs_done(work, self.hw.dim) for work in works)
-        return [Step(op.name, kind, op.layer, "array", m, n, k, op.batch, op.macs, done, works)]
+        dense = Step(op.name, kind, op.layer, "array", m, n, k, op.batch, op.macs, op.macs, op.macs, works=works)
+        return [self.sparse(op, dense)]
 
     def matmul_dataflow(self, op: Op, activation: str) -> str:
         """Return OS when asked for, but WS for transposed operands and normalised rows (library: no OS)."""
@@ -160,16 +179,20 @@ class _Planner:
         )
         return byhand.mapped(work, op.name, self.mapping)
 
-    def sparse(self, op: Op, works: list[Matmul]) -> tuple[Work, ...]:
-        """Replace the work of an operator with block-sparse weights; a full mask stays the dense program."""
-        if self.sparsity is None or not self.sparsity.applies_to(op, self.graph):
-            return tuple(works)
-        from sim.lower.blocksparse import index_bytes
+    def sparse(self, op: Op, dense: Step) -> Step:
+        """Return the step of an operator with what the machine makes of its zeros; a full mask stays dense."""
+        if self.sparsity is None:
+            return dense
+        from sim.lower.sparseworks import treated
 
-        mask = self.sparsity.array_mask(op, self.hw.dim)
-        rows = tuple(tuple(bool(block) for block in row) for row in mask)
-        address = self.place_index(index_bytes(rows))
-        return tuple(BlockSparseMatmul(work, rows, address) for work in works)
+        works = [work for work in dense.works if isinstance(work, Matmul)]
+        try:
+            found = treated(self.sparsity, op, works, self.graph, self.hw, self.place_index)
+        except InputError as error:
+            for problem in error.problems:
+                self.refuse(op, problem)
+            return dense
+        return replace(dense, **vars(found)) if found is not None else dense
 
     def norm(self, op: Op) -> list[Step] | None:
         """LayerNorm or softmax as a pass over accumulator-type rows, or None when the array cannot."""
@@ -190,17 +213,26 @@ class _Planner:
         views = (*op.inputs, op.output)
         one_stride = len({view.row_stride for view in views}) == 1
         if (
-            op.kind not in self.hw.array_operators
+            "residual_add" not in self.hw.array_operators
             or not one_stride
             or any(self.role(view) != "element" for view in views)
         ):
             return None
-        rows, cols, relu = op.output.rows, op.output.cols, op.attrs["activation"] == "relu"
-        operands = [tuple(self.operand(view, b) for view in views) for b in range(op.batch)]
-        works = tuple(
-            byhand.mapped(ResidualAdd(rows, cols, x, y, z, relu), op.name, self.mapping) for x, y, z in operands
-        )
-        return [Step(op.name, op.kind, op.layer, "array", rows, cols, 0, op.batch, works=works)]
+        rows, cols, relu = op.output.rows, op.output.cols, op.attrs.get("activation") == "relu"
+        works = []
+        for b in range(op.batch):
+            x, *y, z = (self.operand(view, b) for view in views)
+            item = ResidualAdd(rows, cols, x, y[0] if y else None, z, relu)
+            works.append(byhand.mapped(item, op.name, self.mapping))
+        return [Step(op.name, op.kind, op.layer, "array", rows, cols, 0, op.batch, works=tuple(works))]
+
+    def top_k(self, op: Op) -> list[Step]:
+        """The ranking unit; there is no price for it on the host."""
+        if not self.hw.sparsity.top_k_per_cycle:
+            self.refuse(op, "top_k needs a ranking unit (--set sparsity.top_k_per_cycle=16, or --hw gemmini_sparse)")
+        scores = ceil(op.batch * op.inputs[0].cols * SELECTION_PASSES)
+        sizes = (op.output.rows, op.output.cols, 0, op.batch)
+        return [Step(op.name, op.kind, op.layer, "unit", *sizes, host_elements=scores)]
 
     def conv(self, op: Op, pool: Op | None) -> list[Step]:
         """Return the convolution with the pooling behind it; what the machine lacks is told when it is lowered."""
@@ -231,7 +263,7 @@ class _Planner:
         )
         work = byhand.mapped(work, op.name, self.mapping)
         kind = "conv+maxpool" if pool else "conv"
-        return [Step(op.name, kind, op.layer, "array", *op.mnk, 1, op.macs, op.macs, (work,))]
+        return [Step(op.name, kind, op.layer, "array", *op.mnk, 1, op.macs, op.macs, op.macs, works=(work,))]
 
     # The host
 
@@ -283,6 +315,8 @@ class _Planner:
             "layernorm": self.norm,
             "softmax": self.norm,
             "residual_add": self.residual_add,
+            "copy": self.residual_add,
+            "top_k": self.top_k,
         }
         steps: list[Step] = []
         fused_names: set[str] = set()
@@ -303,7 +337,7 @@ def plan(
     hw: Hardware,
     *,
     dataflow: str | None = None,
-    sparsity: Sparsity | None = None,
+    sparsity: AnySparsity | None = None,
     mapping: byhand.Choices | None = None,
 ) -> tuple[Step, ...]:
     """Return the steps of ``graph`` on ``hw`` in order.
@@ -374,19 +408,5 @@ def _by_reason(refused: list[tuple[str, str]], hw: Hardware) -> list[str]:
     return lines
 
 
-def _matmul(work: Matmul | BlockSparseMatmul) -> Matmul:
-    return work.matmul if isinstance(work, BlockSparseMatmul) else work
-
-
-def _macs_done(work: Work, dim: int) -> int:
-    """Return the multiply-accumulates left without zero blocks; an edge block counts what lies inside."""
-    if not isinstance(work, BlockSparseMatmul):
-        return work.macs
-    m, n, k = work.matmul.m, work.matmul.n, work.matmul.k
-    weights = sum(
-        min(dim, k - row * dim) * min(dim, n - col * dim)
-        for row, blocks in enumerate(work.mask)
-        for col, computed in enumerate(blocks)
-        if computed
-    )
-    return m * weights
+def _matmul(work: Matmul | BlockSparseMatmul | PackedMatmul) -> Matmul:
+    return work if isinstance(work, Matmul) else work.matmul

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sim.graph import Graph
     from sim.hardware import Hardware
     from sim.plan import Step
-    from sim.sparsity.spec import Sparsity
+    from sim.sparsity.rules import AnySparsity
     from sim.timing import Clock, Timing
 
 HIGH_WATER = "MAX_"
@@ -36,7 +36,7 @@ class Request:
 
     graph: Graph
     hw: Hardware
-    sparsity: Sparsity | str | None = None
+    sparsity: AnySparsity | str | None = None
     seed: int = 0
     clock: Clock = "periodic"
     dataflow: str | None = None
@@ -104,10 +104,14 @@ def operator_row(
         "bound": columns.bound(done.causes.items()),
         "macs": step.macs_done,
         "macs_skipped": step.macs - step.macs_done,
+        "mac_slots": fed * slots,
         "density": _ratio(step.macs_done, step.macs),
+        "scheme": step.scheme,
+        "metadata_bytes": step.metadata_bytes,
         "util_mapping": _ratio(step.macs_done, fed * slots),
         "util_compute": fed / done.cycles if on_array else None,
         "utilization": step.macs_done / (done.cycles * slots),
+        "effective_macs_per_cycle": step.macs / done.cycles,
         "dram_read_bytes": count.get("DRAM_READ_BYTES", 0),
         "dram_write_bytes": count.get("DRAM_WRITE_BYTES", 0),
         "dram_read_requests": count.get("DRAM_READ_REQUESTS", 0),
@@ -122,7 +126,17 @@ def operator_row(
     return {**row, "counters": dict(count)}
 
 
-SUMMED = ("invocations", "distinct", "cycles", "visited_cycles", "macs", "macs_skipped", "energy_pj")
+SUMMED = (
+    "invocations",
+    "distinct",
+    "cycles",
+    "visited_cycles",
+    "macs",
+    "macs_skipped",
+    "mac_slots",
+    "metadata_bytes",
+    "energy_pj",
+)
 SUMMED_PREFIXES = ("dram_", "spad_", "acc_", "energy_")
 
 
@@ -168,6 +182,7 @@ class Result:
             "hardware": hw.name,
             "workload": self.request.graph.name,
             "utilization": summed["macs"] / (summed["cycles"] * hw.dim**2),
+            "effective_macs_per_cycle": (summed["macs"] + summed["macs_skipped"]) / summed["cycles"],
             "visited_share": _ratio(summed["visited_cycles"], summed["cycles"] - summed["host_cycles"]),
             "clock_mhz": hw.clock_mhz,
             "time_s": seconds,

@@ -167,6 +167,7 @@ def parameters(hw: Hardware) -> dict[str, int]:
         "mvin_units": units,
         "mvin_latency": latency,
         "mvin_acc_latency": 0 if d.mvin_acc_scale == "none" else d.mvin_acc_scale,
+        "decode_cycles": hw.decode_cycles,
         "first_layer": int(hw.features.first_layer_optimizations),
         "has_norm": int(hw.features.normalizations),
         "has_pool": int(hw.features.max_pool),

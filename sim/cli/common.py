@@ -38,7 +38,11 @@ Sizes = Annotated[
 ]
 SparsityText = Annotated[
     str | None,
-    typer.Option("--sparsity", metavar="PATTERN:DENSITY", help="Block-sparse weights, e.g. block16:0.5."),
+    typer.Option(
+        "--sparsity",
+        metavar="PATTERN|FILE",
+        help="block16:0.5, 2:4, unstructured:0.3, masks.npz, SPEC.toml; see `carat list`.",
+    ),
 ]
 Prune = Annotated[
     str | None,

@@ -13,25 +13,25 @@ def listing(as_json: common.AsJson = False) -> None:
     """List workloads, machines, energy tables and sparsity patterns."""
     from sim import hardware
     from sim.hardware.files import config_files
+    from sim.sparsity.spec import PATTERNS, SCHEMES
     from workloads import WORKLOADS
 
     machines = {name: hardware.load(name).description for name in hardware.presets()}
     workloads = {name: (builder.__doc__ or "").strip().split("\n")[0] for name, builder in WORKLOADS.items()}
     tables = sorted(config_files("energy"))
-    patterns = {
-        "dense": "no zero blocks",
-        "blockN:D": "N x N blocks, share D of them not zero (N: a multiple of the array)",
-    }
+    patterns, schemes = dict(PATTERNS), dict(SCHEMES)
     if as_json:
         content = {
             "workloads": workloads,
             "machines": machines,
             "energy_tables": tables,
             "sparsity": patterns,
+            "schemes": schemes,
         }
         typer.echo(json.dumps(content, indent=1))
         return
     common.print_table("Workloads", ("name", "what"), workloads.items(), 2)
     common.print_table("Machines (--hw)", ("name", "what"), machines.items(), 2)
     common.print_table("Sparsity (--sparsity)", ("pattern", "what"), patterns.items(), 2)
+    common.print_table("Schemes (--sparsity PATTERN:DENSITY/SCHEME)", ("scheme", "what"), schemes.items(), 2)
     typer.echo(f"Energy tables (--set energy_table=NAME): {', '.join(tables)}")

@@ -36,7 +36,17 @@ def sweep(
     hw: Annotated[list[str] | None, typer.Option("--hw", help="Machine; repeatable. Default: gemmini_ibert.")] = None,
     grid: Grid = None,
     set_: common.Settings = None,
-    sparsity: Annotated[list[str] | None, typer.Option("--sparsity", help="block16:0.5, or dense; repeatable.")] = None,
+    sparsity: Annotated[
+        list[str] | None, typer.Option("--sparsity", help="block16:0.5, 2:4, SPEC.toml, or dense; repeatable.")
+    ] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option("--pattern", metavar="P1,P2,...", help="Patterns to sweep, e.g. block16,2:4,unstructured/pack."),
+    ] = None,
+    density: Annotated[
+        str | None,
+        typer.Option("--density", metavar="FIRST:LAST:STEP", help="Densities of --pattern, or a list 0.1,0.5."),
+    ] = None,
     prune: Annotated[list[str] | None, typer.Option("--prune", help="heads=8,layers=6; repeatable.")] = None,
     seq: common.Seq = None,
     batch: common.Batch = None,
@@ -63,6 +73,10 @@ def sweep(
     from sim.sweeps import sweep as run_sweep
     from sim.sweeps import write_table
 
+    if pattern is not None or density is not None:
+        from sim.sparsity.grid import lines
+
+        sparsity = [*(sparsity or []), *lines(pattern, density)]
     check_table(output)
     with common.progress_bar("sweep") as bar:
         done = [0, 0]

@@ -38,6 +38,8 @@ DTYPE = np.dtype(
     ]
 )
 
+STORED_SHIFT = 48  # sim.isa: bytes in DRAM of a block that the load path expands; 0 in every program of the RTL
+STORED_MASK = (1 << STORED_SHIFT) - 1
 IDENTITY_SCALE = 0x3F800000  # 1.0 as float32: the scaler lets such rows pass
 
 
@@ -82,8 +84,9 @@ def _offer(now, m, rs1, rs2, i, rows):
     row_address = (local & ~p.addr_mask) | ((local + s.row) & p.addr_mask)
     acc = is_acc(local)
     wide = 1 if acc and s.shrink[i] == 0 else 0
+    stored = rs1 >> STORED_SHIFT
     repeats = 0
-    if s.stride[i] == 0 and rs1 != 0:
+    if s.stride[i] == 0 and rs1 != 0 and not stored:
         repeats = ((rs2 >> 48) & p.rows_mask) - 1
     if rs1 == 0:
         v = m.mv
@@ -104,7 +107,12 @@ def _offer(now, m, rs1, rs2, i, rows):
     address = row_address & (0x80000000 | p.addr_mask)
     w0 = address | ((local >> 30) & 1) << 33 | s.identity[i] << 34 | wide << 36 | s.cmd << 40
     w1 = repeats | (1 if wide else s.pixels[i]) << 16 | (cols & 0xFFFF) << 24
-    if wide:
+    if stored:
+        # one request for all bytes of the block; each local row takes its share of them, one row after the other
+        blocks = (cols + p.dim - 1) // p.dim
+        local_rows = blocks * ((rs2 >> 48) & p.rows_mask)
+        reader.accept(m, rs1 & STORED_MASK, w0 | 1 << 37, w1, stored, stored // local_rows, 1)
+    elif wide:
         reader.accept(m, rs1 + s.row * s.stride[i], w0, w1, cols * p.acc_bytes, p.dim * p.acc_bytes, s.block_stride[i])
     else:
         reader.accept(m, rs1 + s.row * s.stride[i], w0, w1, cols * p.in_bytes, p.dim * p.in_bytes, s.block_stride[i])
@@ -136,7 +144,8 @@ def step(now, m):
     else:
         i = _state_of(funct)
         rows = (rs2 >> 48) & p.rows_mask
-        if s.stride[i] == 0 and rs1 != 0:
+        stored = rs1 >> STORED_SHIFT
+        if (s.stride[i] == 0 or stored) and rs1 != 0:
             rows = 1
         fired = False
         if s.state == 0:
@@ -152,7 +161,7 @@ def step(now, m):
                 wide = is_acc(rs2) and s.shrink[i] == 0
                 s.c_valid[free] = 1
                 s.c_n += 1
-                s.c_left[free] = cols * rows * (p.acc_bytes if wide else p.in_bytes)
+                s.c_left[free] = stored if stored else cols * rows * (p.acc_bytes if wide else p.in_bytes)
                 s.c_slot[free] = s.q_slot[h]
                 s.c_done_t[free] = NEVER if s.c_left[free] else now + 1
                 if s.c_left[free] == 0:

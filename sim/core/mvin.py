@@ -34,6 +34,7 @@ DTYPE = np.dtype(
         ("g_stride", "i8"),
         ("g0", "i8"),
         ("g1", "i8"),
+        ("d_t", "i8"),  # the decoder gives its next row from this cycle on
         ("s", SCALER),
         ("w", SCALER),
         ("r_valid", "i8"),  # pixel repeater behind `s`
@@ -258,6 +259,7 @@ def step_merge(now, m):
     v = m.mv
     x = m.rd
     acted = False
+    wake = NEVER
     ready = v.g_valid == 0
     sent_at_start = v.g_sent
     read_at_start = v.g_read
@@ -273,7 +275,10 @@ def step_merge(now, m):
             pop_t = v.w.q_pop_t if wide else v.s.q_pop_t
             if pop_t == now:
                 n += 1
-            if n < 2:
+            stored = (v.g0 >> 37) & 1
+            if n < 2 and stored and v.d_t > now:
+                wake = v.d_t
+            elif n < 2:
                 acted = True
                 step = v.g_row
                 if v.g_sent == 0:
@@ -281,6 +286,11 @@ def step_merge(now, m):
                 following = v.g_sent + step
                 if following > v.g_bytes:
                     following = v.g_bytes
+                if stored:
+                    v.d_t = now + m.p.decode_cycles
+                    if v.g_bytes - following < v.g_row:
+                        # what is left belongs to a row that the next request completes; the last one leaves nothing
+                        following = v.g_bytes
                 address = v.g_addr + v.g_stride * ((v.g_off + v.g_sent) // v.g_row)
                 ends = following == v.g_bytes
                 a0 = (v.g0 & ~0xFFFFFFFF) | (v.g0 & 0x80000000) | (address & m.p.addr_mask)
@@ -332,4 +342,4 @@ def step_merge(now, m):
             acted = True
     if acted:
         return now + 1
-    return NEVER
+    return wake

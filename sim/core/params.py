@@ -58,6 +58,7 @@ PARAMS = np.dtype(
         ("mvin_units", "i8"),  # multipliers of the mvin scaler; -1 one per lane
         ("mvin_latency", "i8"),
         ("mvin_acc_latency", "i8"),  # pipeline of the accumulator-width mvin scaler (0 = none)
+        ("decode_cycles", "i8"),  # cycles of the load path's decoder per local row (no unit of the RTL)
         ("first_layer", "i8"),
         ("has_norm", "i8"),
         ("has_pool", "i8"),

@@ -250,6 +250,37 @@ def command_pace(hw: Hardware) -> Iterator[Broken]:
         yield Broken(("cpu.loop_cycles", "cpu.command_cycles"), loop, demand, command)
 
 
+def selected_operands(hw: Hardware) -> Iterator[Broken]:
+    """A PE picks among activations that come in together, and one load command brings them."""
+    support, most = hw.sparsity, hw.loop_max_block_len
+    if not _is_power(support.fetch_rows) or support.fetch_rows > most:
+        yield Broken(
+            ("sparsity.fetch_rows", "dma.max_request_bytes", "array"),
+            support.fetch_rows,
+            f"a power of two of scratchpad rows that one load command fills, at most {most}",
+            min(most, _nearest_power(support.fetch_rows)),
+        )
+    elif support.select_inputs > support.fetch_rows * hw.dim:
+        yield Broken(
+            ("sparsity.select_inputs", "sparsity.fetch_rows", "array"),
+            support.select_inputs,
+            f"{support.fetch_rows} scratchpad rows hold {support.fetch_rows * hw.dim} activations to pick from",
+            support.fetch_rows * hw.dim,
+        )
+
+
+def decoder_rate(hw: Hardware) -> Iterator[Broken]:
+    """A decoder expands at most one scratchpad row a cycle, and some elements if it has formats."""
+    support = hw.sparsity
+    if support.decoder_elements_per_cycle > hw.dim or (support.decoder and not support.decoder_elements_per_cycle):
+        yield Broken(
+            ("sparsity.decoder_elements_per_cycle", "sparsity.decoder", "array"),
+            support.decoder_elements_per_cycle,
+            f"the load path writes one row a cycle: 1 to {hw.dim} elements",
+            hw.dim,
+        )
+
+
 def known_energy_table(hw: Hardware) -> Iterator[Broken]:
     """The energy table exists."""
     tables = config_files("energy")
@@ -295,6 +326,8 @@ RULES: tuple[Rule, ...] = (
     l2_size,
     l2_requests,
     command_pace,
+    selected_operands,
+    decoder_rate,
     known_energy_table,
     known_dram,
     host_takes_priced,

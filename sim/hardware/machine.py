@@ -25,6 +25,7 @@ from sim.hardware.schema import (
     Queues,
     ReservationStation,
     Scratchpad,
+    SparsitySupport,
     Table,
 )
 
@@ -61,6 +62,7 @@ class Hardware(Table):
     memory: Memory
     cpu: Cpu
     host: Host | Literal["none"]
+    sparsity: SparsitySupport = SparsitySupport()
 
     _description: dict[str, Any] = PrivateAttr(default_factory=dict)
 
@@ -161,6 +163,11 @@ class Hardware(Table):
         tile = min(self.array.tile_rows, self.array.tile_columns)
         latency_per_pe = max(Fraction(1), Fraction(self.array.tile_latency_cycles + 1, tile))
         return math.ceil(5 * latency_per_pe) + 1
+
+    @property
+    def decode_cycles(self) -> int:
+        """Cycles that the decoder of the load path takes for one scratchpad row."""
+        return math.ceil(self.dim / self.sparsity.decoder_elements_per_cycle) if self.sparsity.decoder else 1
 
     @property
     def raw_hazards_impossible(self) -> bool:

@@ -16,6 +16,9 @@ from sim.hardware import units
 ELEMENT_BYTES = {"int8": 1, "int16": 2, "int32": 4, "fp16": 2, "bf16": 2, "fp32": 4}
 """Bytes of one element by type name."""
 
+DecoderFormat = Literal["bitmap", "rle", "csr", "csc", "codebook", "narrow", "circulant"]
+"""Formats of stored weights that a load path may expand (`sim.sparsity.formats`)."""
+
 ElementType = Literal["int8", "int16", "int32", "fp16", "bf16", "fp32"]
 
 
@@ -135,6 +138,26 @@ class Memory(Table):
     write_bytes_per_cycle: Rate
     l2_bytes: BytesOrZero
     technology: str
+
+
+class SparsitySupport(Table):
+    """What a machine has for sparse and compressed operands. Gemmini's RTL has none of it: all off by default.
+
+    ``select_inputs``: activations among which each PE picks one by the index beside its weight (0: it takes its
+    row's). ``fetch_rows``: scratchpad rows of activations that the array takes in at once; the read port is as many
+    rows wide. ``gating``: operand whose zeros keep a multiplier from switching. ``decoder``: formats that the load
+    path expands, at ``decoder_elements_per_cycle``. ``block_scheduler``: a unit that reads the block index and issues
+    the commands of non-zero blocks, one a cycle, in the CPU's place. ``top_k_per_cycle``: scores that the ranking
+    unit takes in a cycle (0: there is none).
+    """
+
+    select_inputs: Annotated[int, Field(ge=0)] = 0
+    fetch_rows: Count = 1
+    gating: Literal["none", "weights", "activations", "both"] = "none"
+    decoder: Annotated[tuple[DecoderFormat, ...], Field(strict=False)] = ()
+    decoder_elements_per_cycle: Annotated[int, Field(ge=0)] = 0
+    block_scheduler: bool = False
+    top_k_per_cycle: Annotated[int, Field(ge=0)] = 0
 
 
 class Cpu(Table):

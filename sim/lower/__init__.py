@@ -15,7 +15,7 @@ from sim.lower.norm import lower_norm
 from sim.lower.place import place
 from sim.lower.resadd import lower_resadd
 from sim.lower.rows import from_row, repeats
-from sim.lower.work import BlockSparseMatmul, Conv, Matmul, Norm, Operand, ResidualAdd, Work
+from sim.lower.work import BlockSparseMatmul, Conv, Matmul, Norm, Operand, PackedMatmul, ResidualAdd, Work
 
 __all__ = [
     "BlockSparseMatmul",
@@ -23,6 +23,7 @@ __all__ = [
     "Matmul",
     "Norm",
     "Operand",
+    "PackedMatmul",
     "ResidualAdd",
     "Work",
     "from_row",
@@ -42,7 +43,7 @@ def lower(work: Work, hw: Hardware, *, repeat: int = 1, bare: bool = False) -> P
     match work:
         case Matmul():
             program = lower_matmul(work, hw)
-        case BlockSparseMatmul():
+        case BlockSparseMatmul() | PackedMatmul():
             program = lower_blocksparse(work, hw)
         case ResidualAdd():
             program = lower_resadd(work, hw)

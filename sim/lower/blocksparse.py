@@ -15,19 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from sim.errors import InputError
 from sim.hardware import Hardware
 from sim.isa import Program
 from sim.lower import matmul
 from sim.lower.encode import Stream
 from sim.lower.merge import interleave
+from sim.lower.sparseblocks import Blocks, block_sparse, column_bytes, packed
 from sim.lower.sparsecost import Profile
-from sim.lower.sparseplan import Cut, choose_cut, column_bytes, make_cut
+from sim.lower.sparseplan import Cut, choose_cut, make_cut
 from sim.lower.sparsestream import Builder
-from sim.lower.tiling import matmul_blocks, matmul_tile, tile_counts
-from sim.lower.work import BlockSparseMatmul
+from sim.lower.tiling import blocks_of, matmul_blocks, matmul_tile, tile_counts
+from sim.lower.work import BlockSparseMatmul, Matmul, PackedMatmul
 
 
 def index_bytes(mask: Sequence[Sequence[bool]]) -> int:
@@ -35,15 +34,14 @@ def index_bytes(mask: Sequence[Sequence[bool]]) -> int:
     return len(mask[0]) * column_bytes(len(mask)) if mask else 0
 
 
-def check(work: BlockSparseMatmul, hw: Hardware) -> None:
+def check(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> None:
     """Raise InputError for what the explicit program cannot do, on top of the rules of dense products."""
     product = work.matmul
     matmul.check(product, hw)
     _, blocks_j, blocks_k = matmul_blocks(product, hw.dim)
-    problems = []
-    shape = (len(work.mask), len(work.mask[0]) if work.mask else 0)
-    if shape != (blocks_k, blocks_j) or any(len(row) != blocks_j for row in work.mask):
-        problems.append(f"mask of {shape[0]}x{shape[1]} blocks; B has {blocks_k}x{blocks_j} blocks of {hw.dim}")
+    problems = _mask_problems(work, (blocks_k, blocks_j), hw) if isinstance(work, BlockSparseMatmul) else []
+    if isinstance(work, PackedMatmul):
+        problems = _rows_problems(work, blocks_j, hw)
     if product.transpose_a or product.transpose_b:
         problems.append("transposed operands are not skipped blockwise; store A and B plainly")
     if product.dataflow != "WS":
@@ -55,35 +53,60 @@ def check(work: BlockSparseMatmul, hw: Hardware) -> None:
         raise InputError([where + problem for problem in problems])
 
 
-def lower_blocksparse(work: BlockSparseMatmul, hw: Hardware) -> Program:
+def _mask_problems(work: BlockSparseMatmul, wanted: tuple[int, int], hw: Hardware) -> list[str]:
+    shape = (len(work.mask), len(work.mask[0]) if work.mask else 0)
+    if shape == wanted and all(len(row) == wanted[1] for row in work.mask):
+        return []
+    return [f"mask of {shape[0]}x{shape[1]} blocks; B has {wanted[0]}x{wanted[1]} blocks of {hw.dim}"]
+
+
+def _rows_problems(work: PackedMatmul, blocks_j: int, hw: Hardware) -> list[str]:
+    groups, most = blocks_of(work.matmul.k, work.depth), work.fetch_rows * hw.dim
+    problems = []
+    if len(work.rows) != groups or any(len(row) != blocks_j for row in work.rows):
+        problems.append(f"packed rows of {len(work.rows)} groups; B has {groups} of {work.depth}, {blocks_j} columns")
+    elif not 0 <= min(map(min, work.rows)) <= max(map(max, work.rows)) <= most:
+        problems.append(f"packed rows of a group must be 0 to {most}")
+    if work.fetch_rows > hw.sparsity.fetch_rows:
+        problems.append(f"fetch_rows {work.fetch_rows}; this array takes {hw.sparsity.fetch_rows} at once")
+    return problems
+
+
+def describe(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> Blocks:
+    """Return the blocks of B that the machine loads and computes."""
+    return block_sparse(work, hw) if isinstance(work, BlockSparseMatmul) else packed(work, hw)
+
+
+def lower_blocksparse(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> Program:
     """Return the program; a mask without a zero block gives the ordinary dense program.
 
     Raises InputError for what the machine, the library or the explicit program refuses.
     """
     check(work, hw)
-    if work.nonzero_blocks == len(work.mask) * len(work.mask[0]):
+    blocks = describe(work, hw)
+    if blocks.dense:
         return matmul.lower_matmul(work.matmul, hw)
-    mask = np.asarray(work.mask, dtype=bool)
-    cut = _cut(work, Profile(mask, hw), hw)
+    cut = _cut(work.matmul, Profile(blocks, hw), hw)
     stream = Stream(hw)
     matmul.emit_config(stream, work.matmul, hw)
-    interleave(stream, Builder(work, mask, cut, hw).streams(), hw)
+    interleave(stream, Builder(work, blocks, cut, hw).streams(), hw)
     stream.fence()
     return stream.program()
 
 
-def _cut(work: BlockSparseMatmul, profile: Profile, hw: Hardware) -> Cut:
-    rows_blocks = matmul_blocks(work.matmul, hw.dim)[0]
-    if work.matmul.tile is None:
-        cut = choose_cut(rows_blocks, profile, hw)
+def _cut(work: Matmul, profile: Profile, hw: Hardware) -> Cut:
+    blocks_i, blocks_j, _ = matmul_blocks(work, hw.dim)
+    if work.tile is None:
+        cut = choose_cut(blocks_i, profile, hw)
     else:
-        tile = matmul_tile(work.matmul, hw)
-        matmul.check_tiles(work.matmul, tile_counts(matmul_blocks(work.matmul, hw.dim), tile))
-        cut = make_cut(tile, work.matmul.loop_order, rows_blocks, profile, hw)
+        tile = matmul_tile(work, hw)
+        tile = (tile[0], tile[1], profile.blocks.whole(tile[2]))
+        matmul.check_tiles(work, tile_counts((blocks_i, blocks_j, profile.blocks.shape[0]), tile))
+        cut = make_cut(tile, work.loop_order, blocks_i, profile, hw)
     if cut is None:
         raise InputError(
-            f"block-sparse matmul {work.matmul.m}x{work.matmul.n}x{work.matmul.k}: tile "
-            f"{work.matmul.tile or 'auto'} and its block index do not fit {hw.sp_rows} "
+            f"block-sparse matmul {work.m}x{work.n}x{work.k}: tile "
+            f"{work.tile or 'auto'} and its block index do not fit {hw.sp_rows} "
             "scratchpad rows; take a smaller K or J"
         )
     return cut

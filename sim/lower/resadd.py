@@ -7,7 +7,7 @@ from sim.hardware import Hardware
 from sim.isa import Program
 from sim.lower.encode import Stream
 from sim.lower.tiling import blocks_of
-from sim.lower.work import ResidualAdd
+from sim.lower.work import Operand, ResidualAdd
 
 
 def resadd_tile(rows: int, cols: int, hw: Hardware) -> tuple[int, int]:
@@ -52,7 +52,8 @@ def lower_resadd(work: ResidualAdd, hw: Hardware) -> Program:
         for name in ("rows", "cols")
         if getattr(work, name) < 1
     ]
-    strides = {work.a.row_stride, work.b.row_stride, work.c.row_stride}
+    b = work.b or Operand(0, work.a.row_stride)
+    strides = {work.a.row_stride, b.row_stride, work.c.row_stride}
     if len(strides) > 1:
         problems.append(f"residual add: a, b and c need one row stride, got {sorted(strides)}")
     if problems:
@@ -72,7 +73,7 @@ def lower_resadd(work: ResidualAdd, hw: Hardware) -> Program:
             stream.loop_ws(
                 (i, j, 0),
                 (i * hw.dim - rows, j * hw.dim - cols, 0),
-                (work.a.address + offset, work.b.address + offset, 0, work.c.address + offset),
+                (work.a.address + offset, b.address + offset if work.b else 0, 0, work.c.address + offset),
                 (stride, stride, 0, stride),
                 activation=int(work.relu),
                 residual=True,

@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.hardware import Hardware
+from sim.lower.sparseblocks import Blocks, Mask
 from sim.lower.tiling import blocks_of
-
-Mask = npt.NDArray[np.bool_]
 
 REQUEST_OVERHEAD_CYCLES = 6
 """Round trip of a read beyond latency and beats, as the DMA sees it (rtl README, mvin rules)."""
@@ -70,8 +69,8 @@ class LoadCost:
 class Columns:
     """What parts of B of one width need, by tile column j0.
 
-    ``needs_a``: [j0, k] whether row k has a block; ``blocks``, ``load_cycles``: [j0, k] sums over rows
-    below k.
+    ``needs_a``: [j0, k] whether block k of A is needed; ``blocks``, ``load_cycles``: [j0, q] sums over rows of
+    blocks below q.
     """
 
     needs_a: Mask
@@ -80,10 +79,10 @@ class Columns:
 
 
 class Profile:
-    """A mask with its sums, made once per width of a part."""
+    """Blocks of B with their sums, made once per width of a part."""
 
-    def __init__(self, mask: Mask, hw: Hardware):
-        self.mask, self.dim = mask, hw.dim
+    def __init__(self, blocks: Blocks, hw: Hardware):
+        self.blocks, self.mask, self.dim = blocks, blocks.mask, hw.dim
         self.cost = LoadCost(hw)
         self._columns: dict[int, Columns] = {}
         self._patterns: dict[int, float] = {}
@@ -98,7 +97,7 @@ class Profile:
                 last = min(first + width, blocks_j)
                 counts[j0, 1:] = self.mask[:, first:last].sum(axis=1).cumsum()
                 cycles[j0, 1:] = self._row_loads(first, last).cumsum()
-            self._columns[width] = Columns(np.diff(counts, axis=1) > 0, counts, cycles)
+            self._columns[width] = Columns(self.blocks.needs_a(np.diff(counts, axis=1) > 0), counts, cycles)
         return self._columns[width]
 
     def _row_loads(self, first: int, last: int) -> npt.NDArray[np.float64]:

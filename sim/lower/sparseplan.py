@@ -12,22 +12,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
+from operator import itemgetter
 
 import numpy as np
 
 from sim.hardware import Hardware
-from sim.lower.sparsecost import STORE_CYCLES_PER_BLOCK_ROW, Mask, Profile, runs
+from sim.lower.sparseblocks import Mask
+from sim.lower.sparsecost import STORE_CYCLES_PER_BLOCK_ROW, Profile, runs
 from sim.lower.tiling import Tile, blocks_of, tile_counts
 
 ORDERS = ("ijk", "jik")
 """Loop orders with k innermost: an accumulator half holds one output tile."""
 
-BITS_PER_BYTE = 8
-
 SHARED_BANK_SLOWDOWN = 2.0
 """A and B in one single-ported bank take turns: 32 instead of 16 cycles per pair (rtl README, compute
 rules).
 """
+
+ABOUT_EQUAL = 1.02
+"""Estimates this close say nothing about which plan is faster; bytes loaded, which cost energy, decide then."""
 
 DEPTHS_TRIED = 4
 """Depths of a tile that are estimated, from the largest that fits downwards: a shallow first part starts
@@ -79,16 +82,6 @@ def order_steps(cut: Cut, order: str) -> Iterator[Tile]:
         yield at["i"], at["j"], at["k"]
 
 
-def column_bytes(blocks_k: int) -> int:
-    """Return the bytes of one column of the block index: one bit per block, whole bytes."""
-    return blocks_of(blocks_k, BITS_PER_BYTE)
-
-
-def index_rows(blocks_k: int, blocks_j: int, hw: Hardware) -> int:
-    """Return the scratchpad rows of the index of ``blocks_j`` columns (the first may be shared)."""
-    return blocks_of(blocks_j * column_bytes(blocks_k), hw.dim * hw.input_bytes) + 1
-
-
 def assign_parts(cut: Cut, profile: Profile, order: str) -> None:
     """Fill steps and parts: walk the tiles, reload a part when it has left its slots."""
     slots = [min(2, cut.counts[0] * cut.counts[2]), min(2, cut.counts[1] * cut.counts[2])]
@@ -122,12 +115,12 @@ def place_slots(cut: Cut, profile: Profile, hw: Hardware) -> bool:
     """Give every slot its rows, A and B in different banks where possible; False if they don't fit."""
     dim, bank, total = hw.dim, hw.sp_bank_rows, hw.sp_rows
     blocks_k = len(profile.mask)
-    group, bridge = profile.cost.group, profile.cost.bridge
+    group, bridge = profile.blocks.a_group(profile.cost.group), profile.cost.bridge
     columns = max(sum(length for _, length in runs(part.needed, group, bridge)) for part in cut.a_parts)
     a_rows = cut.tile[0] * dim * columns
     edges = [*range(0, blocks_k, cut.tile[2]), blocks_k]
     most = int(np.diff(profile.columns(cut.tile[1]).blocks[:, edges], axis=1).max())
-    b_rows = most * dim + index_rows(blocks_k, cut.tile[1], hw)
+    b_rows = most * dim + profile.blocks.index_rows(cut.tile[2], cut.tile[1], hw)
     two_a, two_b = max(p.slot for p in cut.a_parts) > 0, max(p.slot for p in cut.b_parts) > 0
     half = total // 2
     if two_a and two_b:
@@ -150,15 +143,15 @@ def place_slots(cut: Cut, profile: Profile, hw: Hardware) -> bool:
     return fits
 
 
-def estimate_cycles(cut: Cut, profile: Profile, rows_blocks: int) -> float:
-    """Return a rough length: loads of the next part overlap computes and stores of the present."""
+def estimate_cycles(cut: Cut, profile: Profile, rows_blocks: int) -> tuple[float, float]:
+    """Return a rough length, in which loads of the next part overlap with work on this one, and that of all loads."""
     cost, dim = profile.cost, profile.dim
     blocks_k, blocks_j = profile.mask.shape
     columns = profile.columns(cut.tile[1])
     slowdown = SHARED_BANK_SLOWDOWN if cut.shared_banks else 1.0
     a_cycles: dict[tuple[int, ...], float] = {}
     seen_a = seen_b = -1
-    total = compute = store = earlier_store = 0.0
+    total = loads = compute = store = earlier_store = 0.0
     for step in cut.steps:
         i0, j0, k0 = step.index
         count_i = len(span(i0, cut.tile[0], rows_blocks))
@@ -168,20 +161,21 @@ def estimate_cycles(cut: Cut, profile: Profile, rows_blocks: int) -> float:
             seen_a = step.a_part
             needed = cut.a_parts[seen_a].needed
             if needed not in a_cycles:
-                lengths = (length for _, length in runs(needed, cost.group, cost.bridge))
+                lengths = (length for _, length in runs(needed, profile.blocks.a_group(cost.group), cost.bridge))
                 a_cycles[needed] = dim * sum(cost.row_cycles(length) for length in lengths)
             load += count_i * a_cycles[needed]
         if step.b_part > seen_b:
             seen_b = step.b_part
             load += columns.load_cycles[j0, depth.stop] - columns.load_cycles[j0, depth.start]
         total += max(compute, load, earlier_store)
+        loads += load
         earlier_store = store
         blocks = columns.blocks[j0, depth.stop] - columns.blocks[j0, depth.start]
         compute = float(blocks) * count_i * dim * slowdown
         width = len(span(j0, cut.tile[1], blocks_j))
         last = k0 == cut.counts[2] - 1
         store = width * count_i * dim * STORE_CYCLES_PER_BLOCK_ROW if last else 0.0
-    return total + max(compute, earlier_store) + store
+    return total + max(compute, earlier_store) + store, loads
 
 
 def candidates(rows_blocks: int, mask: Mask, hw: Hardware) -> Iterator[tuple[int, int]]:
@@ -213,21 +207,23 @@ def make_cut(tile: Tile, order: str, rows_blocks: int, profile: Profile, hw: Har
 
 
 def choose_cut(rows_blocks: int, profile: Profile, hw: Hardware) -> Cut | None:
-    """Return the plan with the shortest estimate, or None if nothing fits; ties keep the earlier one."""
-    best, best_cycles = None, float("inf")
+    """Return, of the plans whose estimate is about the shortest, the one that loads least; None if nothing fits."""
+    found: list[tuple[float, float, Cut]] = []
     blocks_k = len(profile.mask)
     for high, wide in candidates(rows_blocks, profile.mask, hw):
         several = rows_blocks > high and profile.mask.shape[1] > wide
         for order in ORDERS if several else ORDERS[:1]:
             pieces, tried = 1, 0
             while tried < DEPTHS_TRIED and (depth := blocks_of(blocks_k, pieces)) > 0:
-                cut = make_cut((high, wide, depth), order, rows_blocks, profile, hw)
+                whole = profile.blocks.whole(depth)
+                cut = make_cut((high, wide, whole), order, rows_blocks, profile, hw)
                 if cut is not None:
                     tried += 1
-                    cycles = estimate_cycles(cut, profile, rows_blocks)
-                    if cycles < best_cycles:
-                        best, best_cycles = cut, cycles
-                if depth == 1:
+                    found.append((*estimate_cycles(cut, profile, rows_blocks), cut))
+                if depth == 1 or whole == profile.blocks.fetch:
                     break
                 pieces = max(pieces + 1, pieces * 3 // 2)
-    return best
+    if not found:
+        return None
+    longest = ABOUT_EQUAL * min(cycles for cycles, _, _ in found)
+    return min((plan for plan in found if plan[0] <= longest), key=itemgetter(1, 0))[2]

@@ -15,6 +15,7 @@ from sim.isa import (
     ACCUMULATOR_BIT,
     FULL_WIDTH_BIT,
     GARBAGE_ADDRESS,
+    STORED_SHIFT,
     ConfigKind,
     Funct,
     command,
@@ -22,10 +23,14 @@ from sim.isa import (
 )
 from sim.lower.encode import LOAD_FUNCTS, float_bits
 from sim.lower.merge import Command, Item
-from sim.lower.sparsecost import LoadCost, Mask, runs
-from sim.lower.sparseplan import Cut, Step, column_bytes, span
+from sim.lower.sparseblocks import BITS_PER_BYTE, Blocks, column_bytes
+from sim.lower.sparsecost import LoadCost, runs
+from sim.lower.sparseplan import Cut, Step, span
 from sim.lower.tiling import blocks_of, matmul_blocks
-from sim.lower.work import BlockSparseMatmul, Operand
+from sim.lower.work import BlockSparseMatmul, Operand, PackedMatmul
+
+SCHEDULER_CYCLES = 1
+"""A block scheduler issues a command every cycle, as the hardware loops do."""
 
 A_STATE, B_STATE, D_STATE = 0, 1, 2
 """Load states as in the dense program; the third serves bias, zeros and the block index in turn."""
@@ -34,12 +39,18 @@ A_STATE, B_STATE, D_STATE = 0, 1, 2
 class Builder:
     """Fills the three command streams of one product, tile after tile."""
 
-    def __init__(self, work: BlockSparseMatmul, mask: Mask, cut: Cut, hw: Hardware):
-        self.work, self.product, self.mask, self.cut, self.hw = work, work.matmul, mask, cut, hw
-        self.dim, self.gap, self.acc_half = hw.dim, hw.cpu.command_cycles, hw.acc_rows // 2
+    def __init__(self, work: BlockSparseMatmul | PackedMatmul, parts: Blocks, cut: Cut, hw: Hardware):
+        self.work, self.product, self.parts, self.cut, self.hw = work, work.matmul, parts, cut, hw
+        self.mask = parts.mask
+        scheduled = isinstance(work, BlockSparseMatmul) and work.scheduled
+        self.dim, self.acc_half = hw.dim, hw.acc_rows // 2
+        self.gap = SCHEDULER_CYCLES if scheduled else hw.cpu.command_cycles
         self.cost = LoadCost(hw)
-        self.sizes = (self.product.m, self.product.n, self.product.k)
-        self.blocks = matmul_blocks(self.product, hw.dim)
+        self.sizes = (self.product.m, self.product.n)
+        self.blocks = (*matmul_blocks(self.product, hw.dim)[:2], parts.shape[0])
+        self.index_at: dict[tuple[int, int], int] = {}
+        self.stored_at: dict[tuple[int, int], int] = {}
+        self.index_end = self.stored_end = 0
         self.loads: list[Item] = []
         self.pairs: list[Item] = []
         self.stores: list[Item] = []
@@ -63,9 +74,9 @@ class Builder:
                 outputs += 1
                 ends = {}
                 self._begin_output(step, outputs % 2)
-            if step.b_part > seen_b:
-                self._index(step)
-            self._operands(step, load_a=step.a_part > seen_a, load_b=step.b_part > seen_b)
+            load_b = step.b_part > seen_b
+            index_rows = self._index(step) if load_b else 0
+            self._operands(step, load_a=step.a_part > seen_a, load_b=load_b, index_rows=index_rows)
             seen_a, seen_b = max(seen_a, step.a_part), max(seen_b, step.b_part)
             self._computes(step, outputs % 2, ends)
             if k0 == self.cut.counts[2] - 1:
@@ -122,60 +133,92 @@ class Builder:
         rs1 = scale << 32 | self.dim << 16 | 1 << 8 | D_STATE << 3 | shrink << 2 | ConfigKind.LD
         self._command(Funct.CONFIG, rs1, stride_bytes, 1, 1)
 
-    def _index(self, step: Step) -> None:
-        """Fetch the index columns of a part of B, as whole scratchpad rows, to the start of its slot."""
-        _, cols, _ = self._ranges(step)
-        column = column_bytes(self.blocks[2])
+    def _index(self, step: Step) -> int:
+        """Fetch the index of a part of B to the start of its slot, as whole scratchpad rows; return how many."""
+        depth, cols = self._ranges(step)[2], self._ranges(step)[1]
         row_bytes = self.dim * self.hw.input_bytes
-        first = cols.start * column // row_bytes
-        last = blocks_of(cols.stop * column, row_bytes)
+        if self.parts.stored_bits is not None:
+            return 0
+        if self.parts.index_bits is None:  # a bitmap column by column; the first row may hold others' bits too
+            column = column_bytes(self.blocks[2])
+            first, last = cols.start * column // row_bytes, blocks_of(cols.stop * column, row_bytes)
+            wide = 1
+        else:  # in the order of use, each part from a fresh line on, as wide as a request
+            key = self.cut.b_parts[step.b_part].key
+            if key not in self.index_at:
+                self.index_at[key] = self.index_end
+                line = self.parts.index_line_bytes(depth.start, depth.stop, cols.start, cols.stop)
+                self.index_end += blocks_of(line, row_bytes)
+            first, wide = self.index_at[key], self.cost.group
+            line = self.parts.index_line_bytes(depth.start, depth.stop, cols.start, cols.stop)
+            last = first + blocks_of(line, row_bytes)
         slot = self.cut.b_parts[step.b_part].slot
         needs = (0, self.slot_pairs["b"][slot], 0)
-        self._third_state(row_bytes)
-        for row in range(first, last, self.dim):
+        row = first
+        while row < last:  # whole blocks side by side, so that nothing is written behind the index
+            blocks = max(1, min(wide, (last - row) // self.dim))
             rows = min(self.dim, last - row)
+            self._third_state(row_bytes * blocks)
             dram = self.work.index_address + row * row_bytes
             local = self.cut.b_slots[slot] + row - first
-            self._load(D_STATE, dram, local, (self.dim, rows), self.hw.input_bytes, needs)
+            self._load(D_STATE, dram, local, (blocks * self.dim, rows), self.hw.input_bytes, needs)
+            row += rows * blocks
+        return last - first
 
-    def _operands(self, step: Step, *, load_a: bool, load_b: bool) -> None:
-        """Load what the tile needs and no slot holds: row k of B, then the columns of A that begin there."""
+    def _operands(self, step: Step, *, load_a: bool, load_b: bool, index_rows: int) -> None:
+        """Load what the tile needs and no slot holds: row q of B, then the columns of A that begin there."""
         rows, cols, depth = self._ranges(step)
+        parts = self.parts
         a_part, b_part = self.cut.a_parts[step.a_part], self.cut.b_parts[step.b_part]
-        a_runs = dict(runs(a_part.needed, self.cost.group, self.cost.bridge)) if load_a else {}
+        a_runs = dict(runs(a_part.needed, parts.a_group(self.cost.group), self.cost.bridge)) if load_a else {}
         a_columns = sum(a_runs.values())
         a_next = self.cut.a_slots[a_part.slot]
-        index_rows = blocks_of(cols.stop * column_bytes(self.blocks[2]), self.dim * self.hw.input_bytes)
-        index_rows -= cols.start * column_bytes(self.blocks[2]) // (self.dim * self.hw.input_bytes)
         b_next = self.cut.b_slots[b_part.slot] + index_rows
         width, product = self.hw.input_bytes, self.product
         a_needs = (0, self.slot_pairs["a"][a_part.slot], 0)
         b_needs = (0, self.slot_pairs["b"][b_part.slot], 0)
-        for k in depth:
-            used = tuple(int(j) + cols.start for j in np.flatnonzero(self.mask[k, cols.start : cols.stop]))
+        for q in depth:
+            used = tuple(int(j) + cols.start for j in np.flatnonzero(self.mask[q, cols.start : cols.stop]))
             for j, count in runs(used, self.cost.group) if load_b else ():
-                dram = product.b.address + (k * product.b.row_stride + j) * self.dim * width
-                self._load(B_STATE, dram, b_next, (self._extent(j, count, 1), self._extent(k, 1, 2)), width, b_needs)
+                # Neighbours with fewer packed rows are padded: the lines of a request are stored side by side.
+                shape = (self._extent(j, count, 1), int(parts.rows[q, j : j + count].max()))
+                if parts.stored_bits is None:
+                    dram = product.b.address + (q * product.b.row_stride + j) * self.dim * width
+                    self._load(B_STATE, dram, b_next, shape, width, b_needs)
+                else:
+                    self._expand(q, j, count, b_next, shape, b_needs)
                 for n in range(count):
-                    self.b_local[k, j + n] = b_next + n * self.dim
-                    self.ready["b", k, j + n] = len(self.loads)
+                    self.b_local[q, j + n] = b_next + n * self.dim
+                    self.ready["b", q, j + n] = len(self.loads)
                 b_next += count * self.dim
-            if count := a_runs.get(k, 0):
+            if count := a_runs.get(q, 0):
+                last = q + count - 1
+                extent = parts.a_column(last) + parts.a_width(last) - parts.a_column(q)
                 for i in rows:
-                    dram = product.a.address + (i * product.a.row_stride + k) * self.dim * width
+                    dram = product.a.address + (i * product.a.row_stride * self.dim + parts.a_column(q)) * width
                     local = a_next + (i - rows.start) * a_columns * self.dim
-                    self._load(
-                        A_STATE,
-                        dram,
-                        local,
-                        (self._extent(k, count, 2), self._extent(i, 1, 0)),
-                        width,
-                        a_needs,
-                    )
+                    self._load(A_STATE, dram, local, (extent, self._extent(i, 1, 0)), width, a_needs)
                     for n in range(count):
-                        self.a_local[i, k + n] = local + n * self.dim
-                        self.ready["a", i, k + n] = len(self.loads)
+                        self.a_local[i, q + n] = local + n * self.dim
+                        self.ready["a", i, q + n] = len(self.loads)
                 a_next += count * self.dim
+
+    def _expand(
+        self, q: int, j: int, count: int, local: int, shape: tuple[int, int], needs: tuple[int, int, int]
+    ) -> None:
+        """Append an expanding mvin: bytes as stored, in the order of use, each from a fresh beat on."""
+        assert self.parts.stored_bits is not None
+        local_rows = shape[1] * blocks_of(shape[0], self.dim)
+        bits = int(self.parts.stored_bits[q, j : j + count].sum())
+        stored = max(1, blocks_of(blocks_of(bits, BITS_PER_BYTE), local_rows)) * local_rows
+        if (q, j) not in self.stored_at:
+            self.stored_at[q, j] = self.stored_end
+            self.stored_end += blocks_of(stored, self.cost.bus_bytes) * self.cost.bus_bytes
+        dram = self.work.index_address + self.stored_at[q, j]
+        busy = max(self.cost.row_cycles(1, stored), local_rows * self.hw.decode_cycles)
+        beats = blocks_of(stored, self.cost.bus_bytes)
+        rs1 = stored << STORED_SHIFT | dram
+        self._command(LOAD_FUNCTS[B_STATE], rs1, local_operand(local, *shape), busy, beats, needs)
 
     def _begin_output(self, step: Step, half: int) -> None:
         """Bring the bias into the accumulator half, or zeros where no block of B will ever write."""
@@ -213,13 +256,14 @@ class Builder:
                 if not self.mask[k, j]:
                     continue
                 accumulate = ACCUMULATE_BIT if biased or j in ends else 0
-                b_shape = (self._extent(j, 1, 1), self._extent(k, 1, 2))
+                b_shape = (self._extent(j, 1, 1), int(self.parts.rows[k, j]))
+                group = k // self.parts.fetch * self.parts.fetch
                 for i in rows:
                     height = self._extent(i, 1, 0)
                     c = self._c_local(half, i, j, ranges) | accumulate
                     weights = self.b_local[k, j] if i == rows.start else GARBAGE_ADDRESS
                     first = Funct.COMPUTE_PRELOADED if i == rows.start else Funct.COMPUTE_ACCUMULATED
-                    a = local_operand(self.a_local[i, k], b_shape[1], height)
+                    a = local_operand(self.a_local[i, group], b_shape[1], height)
                     pair: tuple[Command, ...] = (
                         command(
                             Funct.PRELOAD,
@@ -230,7 +274,7 @@ class Builder:
                         command(first, a, local_operand(GARBAGE_ADDRESS, dim, dim), self.gap),
                     )
                     loads = max(
-                        self.ready["a", i, k],
+                        self.ready["a", i, group],
                         self.ready["b", k, j],
                         self.ready.get(("c", i, j), 0) if biased else 0,
                     )

@@ -90,11 +90,15 @@ class BlockSparseMatmul:
 
     ``mask``: k_blocks rows of j_blocks booleans, True = the block has to be computed.
     ``index_address``: DRAM byte address of the block index (format: `sim.lower.blocksparse.index_bytes`).
+    ``nonzeros``: weights in those blocks that are not zero; None = all of them. ``scheduled``: a block scheduler,
+    not the CPU, issues the commands.
     """
 
     matmul: Matmul
     mask: tuple[tuple[bool, ...], ...]
     index_address: int
+    nonzeros: int | None = None
+    scheduled: bool = False
 
     @property
     def nonzero_blocks(self) -> int:
@@ -103,16 +107,39 @@ class BlockSparseMatmul:
 
 
 @dataclass(frozen=True)
+class PackedMatmul:
+    """A `Matmul` whose B is stored with its zeros squeezed out, and what the machine does about it.
+
+    ``rows``: per group of ``depth`` elements of K, per column of blocks, the packed rows kept (`sparseblocks`).
+    ``fetch_rows``: scratchpad rows of A that one row of PEs picks its operands from. ``row_index_bits``: index of one
+    packed row of DIM values. ``stored_bits``: None, or the bits of each block in DRAM, expanded by the load path; then
+    the packed rows are plain rows of K and there is no index behind the decoder. ``index_address``: DRAM byte address
+    of the index (of the stored stream). ``nonzeros``: weights that are not zero, for the multiply-accumulates.
+    ``scheduled``: a block scheduler, not the CPU, issues the commands.
+    """
+
+    matmul: Matmul
+    rows: tuple[tuple[int, ...], ...]
+    depth: int
+    fetch_rows: int
+    row_index_bits: int
+    index_address: int
+    nonzeros: int
+    stored_bits: tuple[tuple[int, ...], ...] | None = None
+
+
+@dataclass(frozen=True)
 class ResidualAdd:
     """C[rows, cols] = clip(c_scale * (a_scale * A + b_scale * B)), all of input type and one row stride.
 
+    Without ``b`` it is a copy: the hardware loop leaves out the traffic of an operand whose address is 0.
     ``tile``: (rows, cols) in elements of one hardware loop; None = the library's own choice.
     """
 
     rows: int
     cols: int
     a: Operand
-    b: Operand
+    b: Operand | None
     c: Operand
     relu: bool = False
     a_scale: float = 1.0
@@ -231,5 +258,5 @@ class Conv:
         return pixels * self.kernel**2 * self.in_channels * self.out_channels
 
 
-Work = Matmul | BlockSparseMatmul | ResidualAdd | Norm | Conv
+Work = Matmul | BlockSparseMatmul | PackedMatmul | ResidualAdd | Norm | Conv
 """Whatever `sim.lower.lower` can turn into a program."""

@@ -1,8 +1,10 @@
-"""Structured pruning as an edit of the graph: fewer heads, feed-forward neurons or layers, a smaller graph.
+"""Structured pruning as an edit of the graph: fewer heads, neurons, columns or layers, a smaller graph.
 
-"heads=8,layers=6,ffn=1536" says what is *kept*, in every layer: the first 6 layers, each with its first 8
-heads and 1536 neurons. Which ones go doesn't matter for time, only how many. The edit follows structure, not
-names: matmul, softmax, matmul is attention; matmul, gelu, matmul is feed-forward. So it works on any graph.
+"heads=8,layers=6,ffn=1536" says what is *kept*, in every layer: the first 6 layers, each with 8 heads and 1536
+neurons; "head_dim=48" keeps columns of Q, K and V in every head (rows of the product behind them), "hidden=512"
+columns of everything that the layers hand on. Which ones go doesn't matter for time, only how many; `saliency` says
+which. The edit follows structure, not names: matmul, softmax, matmul is attention; matmul, gelu, matmul is
+feed-forward. So it works on any graph.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from sim.errors import InputError, did_you_mean
 from sim.graph import Graph, Op, Tensor, View
+from sim.sparsity.structure import attention_blocks
 
 ELEMENTWISE = ("gelu", "tanh", "residual_add", "quantize", "dequantize")
 """Kinds that treat each column alone, so that pruned columns pass through them."""
@@ -23,6 +26,8 @@ class Pruning:
     heads: int | None = None
     layers: int | None = None
     ffn: int | None = None
+    head_dim: int | None = None
+    hidden: int | None = None
 
     def __str__(self) -> str:
         """Return the line that `parse` reads."""
@@ -54,19 +59,23 @@ def prune(graph: Graph, what: str | Pruning) -> Graph:
     Raises InputError when there are fewer heads, neurons or layers than asked for, or no such structure.
     """
     pruning = parse(what) if isinstance(what, str) else what
-    edit = _Edit(graph)
-    if pruning.layers is not None:
-        edit.keep_layers(pruning.layers)
-    if pruning.heads is not None:
-        edit.keep_heads(pruning.heads)
-    if pruning.ffn is not None:
-        edit.keep_neurons(pruning.ffn)
-    ops = edit.ops() if not edit.problems else ()
-    if edit.problems:
-        raise InputError([f"prune {pruning}: {problem}" for problem in dict.fromkeys(edit.problems)])
-    gone = _touched(graph.ops) - _touched(ops)
-    tensors = {name: edit.tensor(tensor) for name, tensor in graph.tensors.items() if name not in gone}
-    return Graph(graph.name, tensors, ops)
+    steps = {
+        "layers": _Edit.keep_layers,
+        "heads": _Edit.keep_heads,
+        "ffn": _Edit.keep_neurons,
+        "head_dim": _Edit.keep_head_columns,
+        "hidden": _Edit.keep_hidden,
+    }
+    problems: list[str] = []
+    for name, step in steps.items():
+        if (kept := getattr(pruning, name)) is not None:
+            edit = _Edit(graph)
+            step(edit, kept)
+            graph = edit.graph if edit.problems else edit.done()
+            problems += edit.problems
+    if problems:
+        raise InputError([f"prune {pruning}: {problem}" for problem in dict.fromkeys(problems)])
+    return graph
 
 
 def _touched(ops: tuple[Op, ...]) -> set[str]:
@@ -84,6 +93,17 @@ class _Edit:
     dropped: frozenset[int] = frozenset()
     instead: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    per_head: dict[str, int] = field(default_factory=dict)
+    whole_rows: bool = False
+
+    def done(self) -> Graph:
+        """Return the edited graph, or the one given where a problem turns up on the way."""
+        ops = self.ops()
+        if self.problems:
+            return self.graph
+        gone = _touched(self.graph.ops) - _touched(ops)
+        tensors = {name: self.tensor(tensor) for name, tensor in self.graph.tensors.items() if name not in gone}
+        return Graph(self.graph.name, tensors, ops)
 
     def keep_layers(self, kept: int) -> None:
         layers = sorted({op.layer for op in self.graph.ops if op.layer is not None})
@@ -107,14 +127,8 @@ class _Edit:
         ]
 
     def keep_heads(self, kept: int) -> None:
-        softmaxes = [op for op in self.graph.ops if op.kind == "softmax"]
-        attention: list[tuple[Op, Op, Op]] = []
-        for softmax in softmaxes:
-            before = self.graph.producers(softmax.inputs[0].tensor)
-            after = self.graph.consumers(softmax.output.tensor)
-            if [op.kind for op in (*before, *after)] == ["matmul", "matmul"]:
-                attention.append((before[0], softmax, after[0]))
-        if not attention or len(attention) != len(softmaxes):
+        attention = attention_blocks(self.graph)
+        if not attention:
             self.problems.append(f"heads: {self.graph.name} isn't made of matmul, softmax, matmul")
             return
         inside = {op.name for block in attention for op in block}
@@ -126,6 +140,30 @@ class _Edit:
                 for view in (*scores.inputs, context.inputs[1], context.output):
                     size = view.cols
                     self._columns(view.tensor, heads * size, kept * size, inside)
+
+    def keep_head_columns(self, kept: int) -> None:
+        attention = attention_blocks(self.graph)
+        if not attention:
+            self.problems.append(f"head_dim: {self.graph.name} isn't made of matmul, softmax, matmul")
+        inside = {op.name for block in attention for op in block}
+        for scores, _, context in attention:
+            for view in (*scores.inputs, context.inputs[1], context.output):
+                if self._enough("head_dim", kept, view.cols, scores.name):
+                    self.per_head[view.tensor] = view.batch
+                    self._columns(view.tensor, view.batch * view.cols, view.batch * kept, inside)
+
+    def keep_hidden(self, kept: int) -> None:
+        """Narrow what the layers hand on, from the first operand of a weight on; LayerNorm then has fewer columns."""
+        sources = [
+            op.inputs[0]
+            for op in self.graph.ops
+            if op.kind == "matmul" and self.graph.tensors[op.inputs[1].tensor].kind == "weight"
+        ]
+        if not sources:
+            self.problems.append(f"hidden: {self.graph.name} has no matmul with weights")
+        elif self._enough("hidden", kept, sources[0].cols, self.graph.name):
+            self.whole_rows = True
+            self._columns(sources[0].tensor, sources[0].cols, kept, set())
 
     def keep_neurons(self, kept: int) -> None:
         activations = [op for op in self.graph.ops if op.kind == "gelu"]
@@ -147,14 +185,20 @@ class _Edit:
             return
         self.narrowed[tensor] = (-1, old, new)
         writers, readers = self.graph.producers(tensor), self.graph.consumers(tensor)
-        if not writers:
+        if not writers and not self.whole_rows:
             self.problems.append(f"{tensor!r} is given, not computed: its columns cannot be pruned")
         for op in (*writers, *readers):
             if op.name in inside:
                 continue
-            if op.kind in ELEMENTWISE:
-                for view in (*op.inputs, op.output):
-                    self._columns(view.tensor, old, new, inside)
+            if op.kind in ELEMENTWISE or (self.whole_rows and op.kind in ("layernorm", "embedding")):
+                for name in (op.attrs.get("gamma"), op.attrs.get("beta")):
+                    if name is not None:
+                        self.narrowed[name] = (-1, old, new)
+                if op.kind == "embedding":
+                    self.narrowed[op.inputs[1].tensor] = (-1, old, new)
+                for view in (op.inputs[0], op.output) if op.kind == "layernorm" else (*op.inputs, op.output):
+                    if op.kind != "embedding" or view is op.output:
+                        self._columns(view.tensor, old, new, inside)
             elif op.kind == "matmul" and self.graph.tensors[op.inputs[1].tensor].kind == "weight":
                 b_cols, b_rows = (0, -1) if op.attrs["transpose_b"] else (-1, 0)
                 if op in writers:
@@ -195,6 +239,10 @@ class _Edit:
         if fits and axis == 0 and view == View.whole(tensor):
             return View.whole(self.tensor(tensor))
         by_head = view.batch > 1 and view.batch_stride == view.cols and view.batch * view.cols == old
+        if fits and axis == -1 and by_head and view.tensor in self.per_head:
+            size = new // view.batch
+            offset = view.offset // old * new
+            return replace(view, row_stride=view.row_stride // old * new, offset=offset, cols=size, batch_stride=size)
         if fits and axis == -1 and view.offset % old == 0 and (by_head or view.cols == old):
             moved = replace(view, row_stride=view.row_stride // old * new, offset=view.offset // old * new)
             if by_head:

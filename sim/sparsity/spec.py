@@ -1,139 +1,244 @@
-"""Block-sparse weights: which blocks of a weight matrix are zero, from a line such as "block16:0.5".
+"""What is sparse, and what the machine is to do about it, from a line such as "block16:0.5", "2:4" or "masks.npz".
 
-The grammar is ``pattern:density[@names]``. ``block16`` makes a weight matrix B[K,N] of 16 x 16 blocks;
-density is the share of blocks that are *not* zero; ``@*FF*`` restricts it to matmuls whose name matches the
-glob. "dense" is no sparsity at all. Masks are made here, not learnt: which blocks are zero is random, how
-many is exact.
+The grammar is ``pattern[:density][/scheme][@names]``. Patterns of a weight matrix B[K,N]: ``block16`` (16 x 16 blocks
+are zero or not as a whole), ``2:4`` (of each four weights along K two are not zero), ``unstructured``, or a file of
+real masks (.npz, .npy, .safetensors; `measured`). Density is the share of what is *not* zero. The scheme says what
+the machine makes of the zeros (`SCHEMES`); left out, it is the best one that the machine has for the pattern.
+``@*FF*`` restricts the line to matmuls whose name matches the glob; "dense" is no sparsity at all. A file SPEC.toml
+holds several such rules (`rules`). Masks drawn here are not learnt: which weights are zero is random, how many exact.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-
-import numpy as np
-import numpy.typing as npt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sim.errors import InputError, did_you_mean
 from sim.graph import Graph, Op
+from sim.sparsity import patterns
+from sim.sparsity.patterns import Mask as Mask
 
-Mask = npt.NDArray[np.bool_]
-"""Blocks of B by (k, j): True where the block is stored and computed."""
+if TYPE_CHECKING:
+    from sim.sparsity.rules import Rules
 
 MAX_BLOCK = 65535
 """Columns and rows of a block travel in 16-bit fields of a command (sim/isa.py)."""
 
+PATTERNS = {
+    "dense": "no zeros",
+    "blockN:D": "N x N blocks, share D of them not zero",
+    "N:M": "N of each M weights along K are not zero, e.g. 2:4",
+    "unstructured:D": "share D of the weights is not zero, anywhere",
+    "FILE": "real masks or weights by operator (.npz, .npy, .safetensors), e.g. masks.npz of `carat infer`",
+    "SPEC.toml": "rules per operator, pruning, attention and compression (docs/SPARSITY.md)",
+}
+
+SCHEMES = {
+    "skip": "blocks of the array that are all zero are neither loaded nor computed; the CPU leaves their commands out",
+    "scheduler": "the same by a unit that reads the block index and issues the commands itself",
+    "select": "N:M weights compressed in DRAM and scratchpad; each PE picks its activation by an index",
+    "pack": "zeros squeezed out along K per block column; each PE picks its activation by an index",
+    "gate": "a zero keeps its multiplier from switching: energy only",
+    "compress": "stored in the smallest of the machine's formats, expanded by the load path: traffic only",
+    "bitmap": "stored as a bitmap and values, expanded by the load path",
+    "rle": "stored as runs of zeros and values, expanded by the load path",
+    "csr": "stored by rows as column numbers and values, expanded by the load path",
+    "csc": "stored by columns as row numbers and values, expanded by the load path",
+}
+"""What a machine can make of zeros."""
+
+FILES = re.compile(r"(.+\.(?:npz|npy|safetensors))(?:/([A-Za-z_]+))?")
+
 
 @dataclass(frozen=True)
 class Sparsity:
-    """Block sparsity of weights. ``density`` of 1 is a full mask; ``block`` of 0 is dense, no mask at all.
+    """One rule. ``density`` of 1 is a full mask; ``block`` of 0 is dense, no mask at all.
 
-    For one seed masks are nested: what a lower density keeps, a higher one keeps too. A mask depends on
-    nothing but the operator's name, the seed, the density and the block grid.
+    ``pattern``: "block" (of ``block`` elements), "nm" (``group`` = (N, M)), "unstructured" or "measured". ``operand``:
+    "weights" or "activations". ``scheme``: a key of `SCHEMES`, "" = the machine's best. For one seed masks are
+    nested; a mask depends on nothing but the operator's name, the seed, the density and the shape.
     """
 
     block: int
     density: float
     seed: int = 0
     names: str = "*"
+    pattern: str = "block"
+    group: tuple[int, int] = (0, 0)
+    scheme: str = ""
+    operand: str = "weights"
 
     def __str__(self) -> str:
         """Return the line that `parse` reads."""
+        what = {
+            "block": f"block{self.block}:{self.density!r}",
+            "nm": f"{self.group[0]}:{self.group[1]}",
+            "unstructured": f"unstructured:{self.density!r}",
+        }[self.pattern]
+        how = f"/{self.scheme}" if self.scheme else ""
         where = "" if self.names == "*" else f"@{self.names}"
-        return f"block{self.block}:{self.density!r}{where}" if self.block else "dense"
+        return f"{what}{how}{where}" if self.active else "dense"
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to do; "dense" is the rule without a block."""
+        return self.pattern != "block" or self.block > 0
 
     def applies_to(self, op: Op, graph: Graph) -> bool:
-        """Return whether ``op`` is a matmul by a weight whose name matches."""
-        is_weighted = op.kind == "matmul" and graph.tensors[op.inputs[1].tensor].kind == "weight"
-        return bool(self.block) and is_weighted and fnmatchcase(op.name, self.names)
+        """Return whether ``op`` is a matmul whose operand (a weight, unless activations are meant) the rule names."""
+        if not self.active or op.kind != "matmul":
+            return False
+        b = graph.tensors[op.inputs[1].tensor]
+        if self.operand == "weights" and b.kind != "weight":
+            return False
+        return fnmatchcase(op.name, self.names) or (self.operand == "weights" and fnmatchcase(b.name, self.names))
+
+    def rule_for(self, op: Op, graph: Graph, operand: str = "weights") -> Sparsity | None:
+        """Return the rule for an operand of ``op``, or None."""
+        return self if self.operand == operand and self.applies_to(op, graph) else None
+
+    def edit(self, graph: Graph) -> Graph:
+        """Return the graph with what the rules change in it: nothing, here."""
+        return graph
+
+    def compression_for(self, op: Op, graph: Graph) -> None:
+        """A line of zeros says nothing about how values are stored."""
 
     def check(self, graph: Graph, dim: int) -> None:
-        """Raise InputError unless `array_mask` has a mask for this array and the names match an operator."""
-        problems = self._block_problems(dim)
-        weighted = [op.name for op in graph.ops if Sparsity(1, 1.0).applies_to(op, graph)]
-        if self.block and not any(fnmatchcase(name, self.names) for name in weighted):
-            problems.append(
-                f"sparsity {self}: no matmul with weights of {graph.name} is named {self.names!r}"
-                f"{did_you_mean(self.names, weighted)}"
-            )
-        if problems:
+        """Raise InputError unless the names match an operator. ``dim``: side of the array (for given masks)."""
+        if problems := self.problems(graph, dim):
             raise InputError(problems)
+
+    def problems(self, graph: Graph, dim: int) -> list[str]:
+        """Return what `check` would raise."""
+        del dim
+        every: list[str] = [op.name for op in graph.ops if op.kind == "matmul"]
+        if self.operand == "weights":
+            every = [op.name for op in graph.ops if Sparsity(1, 1.0).applies_to(op, graph)]
+        if not self.active or any(self.applies_to(op, graph) for op in graph.ops):
+            return []
+        what = "matmul with weights" if self.operand == "weights" else "matmul"
+        return [f"sparsity {self}: no {what} of {graph.name} is named {self.names!r}{did_you_mean(self.names, every)}"]
 
     def mask_for(self, op: Op, k_blocks: int, j_blocks: int) -> Mask:
         """Return the mask of ``op``'s weights, bool[k_blocks, j_blocks] (in blocks of this sparsity).
 
         Exactly round(density * k_blocks * j_blocks) blocks are True (a half rounds to even).
         """
-        blocks = k_blocks * j_blocks
-        kept = round(self.density * blocks) if self.block else blocks
-        mask = np.zeros(blocks, np.bool_)
-        mask[_order(f"{self.seed}/{op.name}", blocks)[:kept]] = True
-        return mask.reshape(k_blocks, j_blocks)
+        density = self.density if self.active else 1.0
+        return patterns.random_cells(f"{self.seed}/{op.name}", (k_blocks, j_blocks), density)
+
+    def element_mask(self, op: Op) -> Mask:
+        """Return which weights of ``op`` are kept, bool[K, N] (for activations bool[M, K])."""
+        m, n, k = op.mnk
+        rows, cols = (k, n) if self.operand == "weights" else (m, k)
+        name = f"{self.seed}/{op.name}" if self.operand == "weights" else f"{self.seed}/{op.name}/activations"
+        if self.pattern == "nm":
+            if self.operand == "weights":
+                return patterns.random_groups(name, (rows, cols), *self.group)
+            return patterns.random_groups(name, (cols, rows), *self.group).T
+        if self.pattern == "unstructured":
+            return patterns.random_cells(name, (rows, cols), self.density)
+        block = self.block or 1
+        return patterns.enlarged(self.mask_for(op, -(-rows // block), -(-cols // block)), block, (rows, cols))
 
     def array_mask(self, op: Op, dim: int) -> Mask:
-        """Return the mask of ``op``'s weights in blocks of the array, bool[ceil(K/dim), ceil(N/dim)].
-
-        A block of several array blocks is zero or not as a whole. Raises InputError unless it is a multiple.
-        """
-        if problems := self._block_problems(dim):
-            raise InputError(problems)
-        _, n, k = op.mnk
-        block = self.block or dim
-        times = block // dim
-        mask = self.mask_for(op, -(-k // block), -(-n // block))
-        wide = np.repeat(np.repeat(mask, times, axis=0), times, axis=1)
-        return wide[: -(-k // dim), : -(-n // dim)]
-
-    def _block_problems(self, dim: int) -> list[str]:
-        if self.block % dim == 0:
-            return []
-        legal = max(1, round(self.block / dim)) * dim
-        rule = f"block {self.block} is not a multiple of the array's {dim} (nearest: block{legal})"
-        return [f"sparsity {self}: {rule}"]
+        """Return which blocks of the array hold a kept weight, bool[ceil(K/dim), ceil(N/dim)]."""
+        return patterns.touched(self.element_mask(op), dim)
 
 
-def _order(name: str, count: int) -> npt.NDArray[np.intp]:
-    """Return a random order of range(count) that is the same on every machine and for every numpy.
+def parse(text: str, seed: int = 0) -> Sparsity | Rules:
+    """Read "block16:0.5", "2:4", "unstructured:0.3/bitmap@*FF*", "masks.npz", "SPEC.toml" or "dense".
 
-    Ranks are the hashes of a counter started by the name: the SplitMix64 finaliser (Steele, Lea, Flood 2014).
+    Raises InputError listing all problems.
     """
-    start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
-    x = np.uint64(start) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.argsort(x ^ (x >> np.uint64(31)), kind="stable")
-
-
-def parse(text: str, seed: int = 0) -> Sparsity:
-    """Read "block16:0.5", "block16:0.5@*FF*" or "dense". Raises InputError listing all problems."""
     if text == "dense":
         return Sparsity(0, 1.0, seed)
     body, at, names = text.partition("@")
-    pattern, colon, density_text = body.partition(":")
+    if body.endswith(".toml"):
+        from sim.sparsity.rules import read
+
+        return read(Path(body), seed)
     problems = []
-    word = re.fullmatch(r"([A-Za-z:_-]*)(.*)", pattern)
-    kind, size = word.groups() if word else ("", "")
-    if kind != "block":
-        problems.append(f"unknown pattern {pattern!r}{did_you_mean(kind or pattern, ('block', 'dense'))}")
-    elif not re.fullmatch(r"[0-9]{1,9}", size) or not 1 <= int(size) <= MAX_BLOCK:
-        problems.append(f"block size {size!r} must be a whole number from 1 to {MAX_BLOCK}, as in block16")
-    density = _density(density_text) if colon else None
-    if density is None:
-        problems.append(f"density {density_text!r} must be a number, as in block16:0.5")
-    elif not 0.0 <= density <= 1.0:
-        nearest = 0 if density < 0 else 1
-        problems.append(f"density {density:g} is the share of non-zero blocks, 0 to 1 (nearest: {nearest})")
     if at and not names:
         problems.append("no name behind '@'; leave it out to mean all weights")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         problems.append(f"seed {seed!r} must be a whole number >= 0")
+    if file := FILES.fullmatch(body):
+        problems += scheme_problems(file[2] or "", "measured")
+        _raise(text, problems)
+        from sim.sparsity.measured import load
+
+        return load(file[1], scheme=file[2] or "skip", names=names or "*")
+    body, _, scheme = body.partition("/")
+    found, more = _pattern(body, scheme)
+    _raise(text, more + problems)
+    return Sparsity(seed=seed, names=names or "*", scheme=scheme, **found)
+
+
+def _raise(text: str, problems: list[str]) -> None:
     if problems:
         raise InputError([f"sparsity {text!r}: {problem}" for problem in problems])
-    return Sparsity(int(size), float(density_text), seed, names or "*")
 
 
-def _density(text: str) -> float | None:
+def _pattern(body: str, scheme: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the fields of a rule and what is wrong with them."""
+    if group := re.fullmatch(r"([+-]?\d+):(\d+)", body):
+        keep, of = int(group[1]), int(group[2])
+        problems = group_problems(keep, of) + scheme_problems(scheme, "nm")
+        return {"block": 0, "density": keep / max(1, of), "pattern": "nm", "group": (keep, of)}, problems
+    word, colon, density_text = body.partition(":")
+    parts = re.fullmatch(r"([A-Za-z_-]*)(.*)", word)
+    kind, size = parts.groups() if parts else ("", "")
+    problems = []
+    if kind not in ("block", "unstructured") or (kind == "unstructured" and size):
+        known = ("block", "dense", "unstructured")
+        problems.append(f"unknown pattern {word!r}{did_you_mean(kind or word, known)}; or N:M such as 2:4, or a file")
+    elif kind == "block" and (not re.fullmatch(r"[0-9]{1,9}", size) or not 1 <= int(size) <= MAX_BLOCK):
+        problems.append(f"block size {size!r} must be a whole number from 1 to {MAX_BLOCK}, as in block16")
+    example = "unstructured:0.3" if kind == "unstructured" else "block16:0.5"
+    density = _number(density_text) if colon else None
+    if density is None:
+        problems.append(f"density {density_text!r} must be a number, as in {example}")
+    else:
+        problems += density_problems(density, "weights" if kind == "unstructured" else "blocks")
+    problems += scheme_problems(scheme, kind)
+    if problems:
+        return {}, problems
+    return {"block": int(size) if kind == "block" else 0, "density": density, "pattern": kind}, []
+
+
+def group_problems(keep: int, of: int) -> list[str]:
+    """Return what is wrong with an N:M pattern."""
+    if of < 1 or of > MAX_BLOCK:
+        return [f"{keep}:{of}: groups are of 1 to {MAX_BLOCK} weights"]
+    if not 1 <= keep <= of:
+        return [f"{keep}:{of} keeps {keep} of {of}: N:M needs 1 <= N <= M (nearest: {min(max(keep, 1), of)}:{of})"]
+    return []
+
+
+def density_problems(density: float, what: str) -> list[str]:
+    """Return what is wrong with a share of ``what``."""
+    if 0.0 <= density <= 1.0:
+        return []
+    nearest = 0 if density < 0 else 1
+    return [f"density {density:g} is the share of non-zero {what}, 0 to 1 (nearest: {nearest})"]
+
+
+def scheme_problems(scheme: str, pattern: str) -> list[str]:
+    """Return what is wrong with a scheme for a pattern."""
+    if not scheme:
+        return []
+    if scheme not in SCHEMES:
+        return [f"unknown scheme {scheme!r}{did_you_mean(scheme, SCHEMES)}"]
+    if scheme == "select" and pattern in ("block", "unstructured"):
+        return [f"scheme select needs an N:M pattern such as 2:4, not {pattern}; pack takes any"]
+    return []
+
+
+def _number(text: str) -> float | None:
     """Return the number ``text``, or None where it is none."""
     return float(text) if re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", text) else None

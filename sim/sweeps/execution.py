@@ -79,7 +79,7 @@ def simulate_task(task: Task, cache: bool, threads: int | None = 1) -> dict[str,
     result = simulate(
         task.graph,
         task.machine,
-        sparsity=point.sparsity,
+        sparsity=task.rules,
         prune=point.prune,
         seed=point.seed,
         clock=point.clock,

@@ -14,6 +14,7 @@ from sim.store import code_version, point_key
 if TYPE_CHECKING:
     from sim.graph import Graph
     from sim.hardware import Hardware
+    from sim.sparsity.rules import AnySparsity
     from sim.timing import Clock
 
 
@@ -46,12 +47,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Task:
-    """A point with its machine and graph: all that a worker needs, wherever it is; no file is read there."""
+    """A point with its machine, graph and sparsity: all that a worker needs, wherever it is; no file is read there."""
 
     point: Point
     machine: Hardware
     graph: Graph
     version: str
+    rules: AnySparsity | None = None
 
     def config(self) -> dict[str, Any]:
         """Return everything that decides the point's row: code, full machine, options, and the graph by its key."""
@@ -62,6 +64,7 @@ class Task:
             "version": self.version,
             "machine": self.machine.model_dump(mode="json"),
             "graph": self.graph.key,
+            "rules": None if self.rules is None else str(self.rules),
         }
 
 
@@ -74,7 +77,10 @@ class Resolver:
 
     def task(self, point: Point) -> Task:
         """Return the point with its machine and graph. Raises InputError for one that is refused at the door."""
-        return Task(point, self._machine(point), self._graph(point), code_version())
+        from sim.pipeline import resolve_sparsity
+
+        rules = resolve_sparsity(point.sparsity, point.seed)
+        return Task(point, self._machine(point), self._graph(point), code_version(), rules)
 
     def _machine(self, point: Point) -> Hardware:
         from sim import hardware

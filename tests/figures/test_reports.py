@@ -86,10 +86,10 @@ def test_breakdown_writes_a_picture(tmp_path: Path, ending: str) -> None:
 def test_density_draws_means_and_the_ideal_line() -> None:
     axes = Figure().subplots()
     density.density(axes, sweep_frame())
-    curve, ideal = axes.lines[0], next(line for line in axes.lines if list(line.get_xdata()) == [0, 1])
+    curve, ideal = axes.lines[0], next(line for line in axes.lines if line.get_linestyle() == "--")
     assert list(curve.get_xdata()) == [0.5, 1.0]
     assert list(curve.get_ydata()) == [620.0, 1000.0]
-    assert list(ideal.get_ydata()) == [0, 1000.0]
+    assert list(ideal.get_ydata()) == [500.0, 1000.0]
     assert axes.get_ylim()[0] == 0, "an axis of a share must not be cut"
 
 

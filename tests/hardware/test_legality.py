@@ -29,6 +29,8 @@ BROKEN: dict[str, dict[str, object]] = {
     "l2_size": {"memory.l2_bytes": "300KiB"},
     "l2_requests": {"memory.l2_bytes": "512KiB", "dma.max_request_bytes": 128},
     "command_pace": {"cpu.command_cycles": 8},
+    "selected_operands": {"sparsity.fetch_rows": 8},
+    "decoder_rate": {"sparsity.decoder": ["bitmap"]},
     "known_energy_table": {"energy_table": "45mn"},
     "known_dram": {"memory.technology": "ddr5"},
     "host_takes_priced": {"host.takes": ["conv"]},
@@ -52,6 +54,8 @@ WAY_OUT = {  # the nearest legal value that the message must name, and the key i
     "l2_size": ("memory.l2_bytes", "256KiB"),
     "l2_requests": ("dma.max_request_bytes", 64),
     "command_pace": ("cpu.loop_cycles", 8),
+    "selected_operands": ("sparsity.fetch_rows", 4),
+    "decoder_rate": ("sparsity.decoder_elements_per_cycle", 16),
 }
 
 

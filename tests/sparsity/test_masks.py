@@ -106,7 +106,10 @@ def test_edge_blocks_are_in_the_mask() -> None:
     assert parse("block32:1").array_mask(odd, 16).shape == (8, 32)
 
 
-@pytest.mark.parametrize("text", ["block16:0.5", "block32:0.123456789@*FF*", "block8:1.0", "dense"])
+@pytest.mark.parametrize(
+    "text",
+    ["block16:0.5", "block32:0.123456789@*FF*", "block8:1.0", "dense", "2:4", "1:4/gate@*FF*", "unstructured:0.3/rle"],
+)
 def test_the_line_round_trips(text: str) -> None:
     assert str(parse(text)) == text and parse(str(parse(text))) == parse(text)
 
@@ -115,7 +118,13 @@ def test_the_line_round_trips(text: str) -> None:
     ("text", "told"),
     [
         ("blok16:0.5", "unknown pattern 'blok16' (did you mean 'block'?)"),
-        ("2:4", "unknown pattern '2'"),
+        ("5:4", "keeps 5 of 4: N:M needs 1 <= N <= M (nearest: 4:4)"),
+        ("0:4", "keeps 0 of 4: N:M needs 1 <= N <= M (nearest: 1:4)"),
+        ("unstructured:1.5", "density 1.5 is the share of non-zero weights, 0 to 1 (nearest: 1)"),
+        ("unstructured", "density '' must be a number, as in unstructured:0.3"),
+        ("unstructured:0.3/bitmapp", "unknown scheme 'bitmapp' (did you mean 'bitmap'?)"),
+        ("block16:0.5/select", "scheme select needs an N:M pattern"),
+        ("nowhere.npz", "cannot be read as masks"),
         ("", "unknown pattern ''"),
         ("block16", "density '' must be a number"),
         ("block16:half", "density 'half' must be a number"),
@@ -139,16 +148,20 @@ def test_all_problems_of_a_line_come_at_once() -> None:
     assert len(caught.value.problems) == 4
 
 
-def test_a_misfit_to_array_or_graph_is_told() -> None:
-    with pytest.raises(InputError) as caught:
+def test_a_name_of_no_operator_is_told() -> None:
+    with pytest.raises(InputError, match="no matmul with weights of bert-tiny is named '\\*FFF\\*'"):
         parse("block24:0.5@*FFF*").check(bert_tiny(), 16)
-    first, second = caught.value.problems
-    assert "block 24 is not a multiple of the array's 16 (nearest: block32)" in first
-    assert "no matmul with weights of bert-tiny is named '*FFF*'" in second
-    with pytest.raises(InputError, match="nearest: block16"):
-        parse("block4:0.5").array_mask(FF1, 16)
     parse("block16:0.5").check(bert_tiny(), 16)
     parse("dense").check(bert_tiny(), 16)
+
+
+@pytest.mark.parametrize("block", [3, 8, 24, 40])
+def test_blocks_of_any_size_keep_every_array_block_that_they_touch(block: int) -> None:
+    # Law: an array block is left out only if every weight in it is zero.
+    sparsity = parse(f"block{block}:0.2", seed=5)
+    elements, blocks = sparsity.element_mask(FF1), sparsity.array_mask(FF1, 16)
+    for i, j in np.ndindex(blocks.shape):
+        assert blocks[i, j] == elements[16 * i : 16 * i + 16, 16 * j : 16 * j + 16].any()
 
 
 def test_a_mask_needs_only_the_name() -> None:

@@ -20,12 +20,28 @@ def layers(**sizes: Any) -> Graph:
 
 
 @settings(max_examples=30, deadline=None)
-@given(heads=st.integers(1, 8), ffn=st.integers(1, 96), depth=st.integers(1, 3), batch=st.integers(1, 2))
-def test_the_edit_equals_the_small_graph(heads: int, ffn: int, depth: int, batch: int) -> None:
+@given(
+    heads=st.integers(1, 8),
+    ffn=st.integers(1, 96),
+    depth=st.integers(1, 3),
+    batch=st.integers(1, 2),
+    head_dim=st.integers(1, 8),
+    hidden=st.integers(1, 64),
+)
+def test_the_edit_equals_the_small_graph(
+    heads: int, ffn: int, depth: int, batch: int, head_dim: int, hidden: int
+) -> None:
     # Oracle: the builder, given the small sizes; it and the edit share no code.
     whole = layers(heads=8, ffn=96, layers=3, batch=batch)
-    small = layers(heads=heads, ffn=ffn, layers=depth, batch=batch)
-    assert prune(whole, Pruning(heads=heads, ffn=ffn, layers=depth)) == small
+    small = layers(heads=heads, ffn=ffn, layers=depth, batch=batch, head_dim=head_dim, hidden=hidden)
+    assert prune(whole, Pruning(heads=heads, ffn=ffn, layers=depth, head_dim=head_dim, hidden=hidden)) == small
+
+
+def test_hidden_size_is_pruned_in_the_embeddings_too() -> None:
+    whole = build("bert-tiny", seq=16, embeddings=True)
+    pruned = prune(whole, "hidden=96")
+    tables = [tensor for name, tensor in pruned.tensors.items() if name.endswith("_table")]
+    assert tables and all(tensor.shape[-1] == 96 for tensor in tables)
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
@@ -95,6 +111,8 @@ def test_weights_stored_transposed_are_pruned_alike() -> None:
         ("heads=13", "heads=13, but L0.scores has 12 (nearest: heads=12)"),
         ("layers=13", "layers=13, but bert-base has 12 (nearest: layers=12)"),
         ("ffn=4000", "ffn=4000, but L11.gelu has 3072 (nearest: ffn=3072)"),
+        ("hidden=769", "hidden=769, but bert-base has 768 (nearest: hidden=768)"),
+        ("head_dim=65", "head_dim=65, but L0.scores has 64 (nearest: head_dim=64)"),
     ],
 )
 def test_a_wrong_specification_is_told(spec: str, told: str) -> None:

@@ -1,0 +1,129 @@
+"""B of a sparse product as the array meets it: blocks of at most DIM packed rows, and what of A each draws on.
+
+One description serves all schemes that skip. In a *block-sparse* B a block is DIM rows of K, there or not. In a
+*packed* B zeros were squeezed out along K: the K axis is cut into groups of ``depth`` elements, whose activations
+come in together (``fetch`` scratchpad rows at once); of a group only the rows that hold a value anywhere in the
+block column are kept, and each PE picks its activation by an index. Group s may then have up to ``fetch`` blocks per
+block column, numbered q = s * fetch, s * fetch + 1, ... *Stored* blocks are expanded on the way into the scratchpad:
+they take fewer bits in DRAM than rows and columns say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.hardware import Hardware
+from sim.lower.tiling import blocks_of
+from sim.lower.work import BlockSparseMatmul, PackedMatmul
+
+Mask = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
+
+BITS_PER_BYTE = 8
+
+
+def column_bytes(blocks_k: int) -> int:
+    """Return the bytes of one column of a block index: one bit per block, whole bytes."""
+    return blocks_of(blocks_k, BITS_PER_BYTE)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Blocks of B by (q, j).
+
+    ``rows``: rows in use, 0 = no block. ``index_bits``: bits of index of each block, or None for a bitmap of blocks.
+    ``stored_bits``: bits of each block in DRAM, or None where blocks lie there as they are used.
+    """
+
+    dim: int
+    k: int
+    rows: Counts
+    fetch: int
+    depth: int
+    index_bits: Counts | None = None
+    stored_bits: Counts | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(Q, J)."""
+        return self.rows.shape[0], self.rows.shape[1]
+
+    @cached_property
+    def mask(self) -> Mask:
+        """[Q, J]: where there is a block."""
+        found: Mask = self.rows > 0
+        return found
+
+    @property
+    def dense(self) -> bool:
+        """Whether this is an ordinary product: every block there, as it is, in its place."""
+        return self.fetch == 1 and self.index_bits is None and self.stored_bits is None and bool(self.mask.all())
+
+    @property
+    def aligned(self) -> bool:
+        """Whether blocks of A lie DIM elements apart, those of neighbouring groups included."""
+        return self.depth == self.fetch * self.dim
+
+    def a_column(self, k: int) -> int:
+        """Return the first element of K in block ``k`` of A."""
+        return k // self.fetch * self.depth + k % self.fetch * self.dim
+
+    def a_width(self, k: int) -> int:
+        """Return the elements of K in block ``k`` of A; 0 where the group or the matrix has ended."""
+        inside = min(self.dim, self.depth - k % self.fetch * self.dim, self.k - self.a_column(k))
+        return max(0, inside)
+
+    def a_group(self, group: int) -> int:
+        """Return how many adjacent blocks of A one load may take, of the ``group`` that fit a request."""
+        return group if self.aligned else min(group, self.fetch)
+
+    def needs_a(self, used: Mask) -> Mask:
+        """Return which blocks of A a set of rows q draws on; ``used``: [..., Q]."""
+        groups = used.reshape(*used.shape[:-1], -1, self.fetch).any(axis=-1)
+        there = np.array([self.a_width(k) > 0 for k in range(self.shape[0])])
+        needed: Mask = np.repeat(groups, self.fetch, axis=-1) & there
+        return needed
+
+    def whole(self, depth: int) -> int:
+        """Return the least number of rows q, at least ``depth``, that cuts no group."""
+        return min(blocks_of(depth, self.fetch) * self.fetch, self.shape[0])
+
+    def index_line_bytes(self, first: int, last: int, start: int, stop: int) -> int:
+        """Return the bytes of index of the blocks in rows q first..last and columns start..stop."""
+        assert self.index_bits is not None
+        return blocks_of(int(self.index_bits[first:last, start:stop].sum()), BITS_PER_BYTE)
+
+    def index_rows(self, depth: int, width: int, hw: Hardware) -> int:
+        """Return the scratchpad rows that the index of a part of ``depth`` rows q and ``width`` columns may take."""
+        row_bytes = hw.dim * hw.input_bytes
+        blocks_q, blocks_j = self.shape
+        if self.stored_bits is not None:
+            return 0  # the decoder takes the index off
+        if self.index_bits is None:
+            return blocks_of(width * column_bytes(blocks_q), row_bytes) + 1  # the first row may be shared
+        sums = np.add.reduceat(self.index_bits, range(0, blocks_q, depth), axis=0)
+        sums = np.add.reduceat(sums, range(0, blocks_j, width), axis=1)
+        return blocks_of(blocks_of(int(sums.max()), BITS_PER_BYTE), row_bytes)
+
+
+def block_sparse(work: BlockSparseMatmul, hw: Hardware) -> Blocks:
+    """Return the blocks of a block-sparse B; edge blocks have the rows that lie inside the matrix."""
+    mask = np.asarray(work.mask, dtype=bool)
+    inside = np.minimum(hw.dim, work.matmul.k - hw.dim * np.arange(len(mask)))
+    return Blocks(hw.dim, work.matmul.k, mask * inside[:, None], 1, hw.dim)
+
+
+def packed(work: PackedMatmul, hw: Hardware) -> Blocks:
+    """Return the blocks of a packed or stored B: each group's rows cut into blocks of DIM, the last one shorter."""
+    fill = np.asarray(work.rows, dtype=np.int64)
+    place = np.arange(work.fetch_rows)[None, :, None] * hw.dim
+    rows = np.clip(fill[:, None, :] - place, 0, hw.dim).reshape(-1, fill.shape[1])
+    index = rows * work.row_index_bits if work.row_index_bits else None
+    if index is None and work.stored_bits is None:
+        index = np.zeros_like(rows)
+    stored = None if work.stored_bits is None else np.asarray(work.stored_bits, dtype=np.int64)
+    return Blocks(hw.dim, work.matmul.k, rows, work.fetch_rows, work.depth, index, stored)

@@ -1,0 +1,98 @@
+"""Cascade pruning of tokens and heads (SpAtten): after each layer only the most important ones go on.
+
+The graph must be a stack of encoder layers; each layer is rebuilt with the tokens and heads that are left. Whatever is
+ranked costs a "top_k" operator on the ranking unit (scores are summed up beside the softmax, where its results pass
+by), and the rows of tokens that stay are copied together. Which tokens stay is data; how many is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sim.errors import InputError, did_you_mean
+from sim.graph import Graph, View
+from sim.sparsity.structure import attention_blocks
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """Shares of tokens and heads left after the last layer; in between they fall linearly from ``first`` on."""
+
+    tokens: float = 1.0
+    heads: float = 1.0
+    first: int = 0
+
+    def left(self, count: int, share: float, layer: int, layers: int) -> int:
+        """Return how many of ``count`` enter a layer."""
+        if layer <= self.first:
+            return count
+        done = (layer - self.first) / max(1, layers - 1 - self.first)
+        return max(1, round(count * (1 - (1 - share) * done)))
+
+
+def parse(table: dict[str, Any]) -> Cascade:
+    """Read the table [cascade] of a SPEC.toml. Raises InputError listing all problems."""
+    known = [field.name for field in fields(Cascade)]
+    problems = [f"unknown key {key!r}{did_you_mean(key, known)}" for key in table if key not in known]
+    for key in ("tokens", "heads"):
+        value = table.get(key, 1.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+            problems.append(f"{key} is {value!r}, must be the share left after the last layer, above 0 and at most 1")
+    first = table.get("first", 0)
+    if isinstance(first, bool) or not isinstance(first, int) or first < 0:
+        problems.append(f"first is {first!r}, must be the number of a layer, 0 or more")
+    if problems:
+        raise InputError(problems)
+    return Cascade(**table)
+
+
+def edit(graph: Graph, cascade: Cascade) -> Graph:
+    """Return the graph with shrinking layers. Raises InputError for anything but a stack of encoder layers."""
+    from workloads.encoder import Builder, encoder_layer
+
+    blocks = attention_blocks(graph)
+    layers = sorted({op.layer for op in graph.ops if op.layer is not None})
+    gelus = [op for op in graph.ops if op.kind == "gelu"]
+    rebuilt = None
+    if blocks and len(blocks) == len(layers) == len(gelus):
+        scores = blocks[0][0]
+        seq, heads, head_dim = scores.output.rows, scores.output.batch, scores.inputs[0].cols
+        hidden, ffn = graph.tensors["input"].shape[-1] if "input" in graph.tensors else 0, gelus[0].output.cols
+        dtype = graph.tensors[scores.inputs[0].tensor].dtype
+        sizes = {"seq": seq, "hidden": hidden, "heads": heads, "ffn": ffn, "layers": len(layers)}
+        if hidden:
+            rebuilt = encoder_layer(**sizes, head_dim=head_dim, dtype=dtype)
+    if rebuilt is None or rebuilt.ops != graph.ops:
+        raise InputError(
+            f"cascade: {graph.name} must be a stack of equal encoder layers for one sequence, nothing else"
+        )
+    builder = Builder(dtype)
+    data = builder.tensor("input", (seq, hidden), kind="input")
+    for layer in layers:
+        tokens = cascade.left(seq, cascade.tokens, layer, len(layers))
+        if tokens < data.shape[0]:
+            data = _ranked(builder, f"L{layer}.tokens", data.shape[0], tokens, layer, data.name)
+        now, before = (cascade.left(heads, cascade.heads, at, len(layers)) for at in (layer, max(0, layer - 1)))
+        if now < before:
+            _rank(builder, f"L{layer}.heads", before, now, layer)
+        data = builder.layer(layer, data, tokens, 1, now, head_dim, ffn)
+    return Graph(graph.name, {tensor.name: tensor for tensor in builder.tensors}, tuple(builder.ops))
+
+
+def _rank(builder: Any, name: str, count: int, kept: int, layer: int) -> None:
+    """Add the ranking of ``count`` scores, read where the last layer's probabilities lie."""
+    probabilities = next(t for t in reversed(builder.tensors) if t.name == f"L{layer - 1}.probabilities")
+    places = builder.tensor(f"{name}.kept", (1, kept), builder.sums)
+    scores = View(probabilities.name, 1, 1, count, count, 0)
+    builder.op(f"{name}.top_k", "top_k", [scores], View.whole(places), layer)
+
+
+def _ranked(builder: Any, name: str, count: int, kept: int, layer: int, source: str) -> Any:
+    """Add the ranking of tokens and the copy of those that stay; return their tensor."""
+    _rank(builder, name, count, kept, layer)
+    data = next(t for t in builder.tensors if t.name == source)
+    width = data.shape[1]
+    left = builder.tensor(f"{name}.left", (kept, width))
+    builder.op(f"{name}.copy", "copy", [View(source, 1, kept, width, width, 0)], View.whole(left), layer)
+    return left

@@ -1,0 +1,150 @@
+"""Weight compression without zeros: low rank, block-circulant matrices, codebooks, fewer bits.
+
+*low_rank* is an edit of the graph: W[K,N] becomes U[K,r] x V[r,N], two products on unmodified hardware. The others
+are formats that the load path expands (traffic only; `sparsity.decoder`): *narrow* stores every weight in ``bits``,
+*codebook* an index into ``entries`` shared values, *circulant* the first row of every block x block circulant; the
+circulant is multiplied out in the array like any matrix, there is no FFT unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
+from math import ceil, log2
+from typing import Any
+
+import numpy as np
+
+from sim.errors import InputError, did_you_mean
+from sim.graph import Graph, Op, Tensor, View
+from sim.sparsity import formats
+from sim.sparsity.spec import Sparsity
+
+KINDS = {"low_rank": "rank", "circulant": "block", "codebook": "entries", "narrow": "bits"}
+"""Kind -> the size it needs."""
+
+NARROW_BITS = (2, 4)
+
+
+@dataclass(frozen=True)
+class Compression:
+    """How the weights of the operators named are compressed."""
+
+    kind: str
+    operators: str = "*"
+    rank: int = 0
+    block: int = 0
+    entries: int = 0
+    bits: int = 0
+
+    @property
+    def edits(self) -> bool:
+        """Whether it changes the graph rather than what is stored."""
+        return self.kind == "low_rank"
+
+    def applies_to(self, op: Op, graph: Graph) -> bool:
+        """Return whether ``op`` is a matmul by a weight that is named."""
+        if not Sparsity(1, 1.0).applies_to(op, graph):
+            return False
+        return any(fnmatchcase(name, self.operators) for name in (op.name, op.inputs[1].tensor))
+
+    def block_bits(self, op: Op, dim: int, value_bits: int) -> formats.Bits:
+        """Return the bits stored per dim x dim block of ``op``'s weights (table of a codebook in the first block)."""
+        _, n, k = op.mnk
+        each = {
+            "narrow": float(self.bits),
+            "codebook": float(ceil(log2(max(2, self.entries)))),
+            "circulant": value_bits / max(1, self.block),
+        }[self.kind]
+        bits = formats.uniform_bits((k, n), dim, each)
+        if self.kind == "codebook":
+            bits[0, 0] += self.entries * value_bits
+        return bits
+
+    def table_bytes(self, value_bits: int) -> int:
+        """Return the bytes that are stored beside the weights' own: the table of a codebook."""
+        return self.entries * value_bits // 8 if self.kind == "codebook" else 0
+
+    def problems(self, graph: Graph) -> list[str]:
+        """Return what is wrong with it for a graph."""
+        named = [op for op in graph.ops if self.applies_to(op, graph)]
+        weighted = [op.name for op in graph.ops if Sparsity(1, 1.0).applies_to(op, graph)]
+        found = []
+        if not named:
+            hint = did_you_mean(self.operators, weighted)
+            found.append(f"{self.kind}: no matmul with weights of {graph.name} is named {self.operators!r}{hint}")
+        for op in named:
+            _, n, k = op.mnk
+            if self.kind == "low_rank" and self.rank > min(n, k):
+                found.append(f"low_rank: {op.name} is {k}x{n}: rank {self.rank} is at most {min(n, k)}")
+            if self.kind == "circulant" and (k % self.block or n % self.block):
+                whole = _divisor(k, n, self.block)
+                found.append(f"circulant: {op.name} is {k}x{n}: block {self.block} must divide both (nearest: {whole})")
+        return found
+
+
+def _divisor(k: int, n: int, near: int) -> int:
+    return min((d for d in range(1, min(k, n) + 1) if k % d == 0 == n % d), key=lambda d: abs(d - near))
+
+
+def parse(table: dict[str, Any]) -> Compression:
+    """Read one table [[compress]] of a SPEC.toml. Raises InputError listing all problems."""
+    known = [field.name for field in fields(Compression)]
+    problems = [f"unknown key {key!r}{did_you_mean(key, known)}" for key in table if key not in known]
+    kind = table.get("kind")
+    if kind not in KINDS:
+        problems.append(f"kind {kind!r}{did_you_mean(str(kind), KINDS)}")
+        raise InputError(problems)
+    size = KINDS[kind]
+    value = table.get(size)
+    if isinstance(value, bool) or not isinstance(value, int):
+        problems.append(f"{kind} needs {size}, a whole number, not {value!r}")
+    elif kind == "codebook" and not 2 <= value <= 256:
+        problems.append(f"a codebook of {value} entries is too small or too large: 2 to 256 shared values")
+    elif kind == "narrow" and value not in NARROW_BITS:
+        problems.append(f"bits {value}: weights narrower than the array's are stored in {NARROW_BITS} bits")
+    elif value < 1:
+        problems.append(f"{size} {value} must be at least 1")
+    if problems:
+        raise InputError(problems)
+    return Compression(**table)
+
+
+def check_codebook(weights: Any, entries: int, where: str) -> None:
+    """Raise InputError where a matrix holds more values than its codebook can name."""
+    values = int(np.unique(np.asarray(weights)).size)
+    if values > entries:
+        raise InputError(f"{where}: a codebook of {entries} entries cannot name {values} values (nearest: {values})")
+
+
+def edit(graph: Graph, compression: Compression) -> Graph:
+    """Return the graph with every named product factored, where that is what the compression does."""
+    if not compression.edits:
+        return graph
+    tensors = dict(graph.tensors)
+    ops: list[Op] = []
+    for op in graph.ops:
+        if not compression.applies_to(op, graph):
+            ops.append(op)
+        else:
+            ops += _factored(tensors, op, compression.rank)
+    used = {view.tensor for op in ops for view in (*op.inputs, op.output)}
+    used |= {name for op in ops for name in op.attrs.values() if isinstance(name, str)}
+    return Graph(graph.name, {name: tensor for name, tensor in tensors.items() if name in used}, tuple(ops))
+
+
+def _add(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], dtype: str, kind: str) -> View:
+    tensors[name] = Tensor(name, shape, dtype, kind)
+    return View.whole(tensors[name])
+
+
+def _factored(tensors: dict[str, Tensor], op: Op, rank: int) -> list[Op]:
+    m, n, k = op.mnk
+    weight = tensors[op.inputs[1].tensor]
+    dtype = weight.dtype
+    u = _add(tensors, f"{weight.name}.U", (k, rank), dtype, "weight")
+    v = _add(tensors, f"{weight.name}.V", (rank, n), dtype, "weight")
+    inner = _add(tensors, f"{op.name}.inner", (m, rank), dtype, "activation")
+    first = Op(f"{op.name}.U", "matmul", (op.inputs[0], u), inner, {}, op.layer)
+    attrs = {**op.attrs, "transpose_b": False}
+    return [first, replace(op, inputs=(inner, v, *op.inputs[2:]), attrs=attrs)]

@@ -1,0 +1,60 @@
+"""Lines of a density sweep: every pattern at every density, and the dense run that they are held against."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+
+from sim.errors import InputError
+from sim.sparsity.spec import parse
+
+EXAMPLE = "--density 0.1:1.0:0.1 --pattern block16,2:4,unstructured"
+MOST = 1000
+"""Densities of one sweep."""
+
+
+def lines(pattern: str | None, density: str | None) -> list[str]:
+    """Return sparsity lines for "block16,2:4,unstructured/pack" and "0.1:1.0:0.1" (or "0.1,0.5"), dense first.
+
+    An N:M pattern has a density of its own and gives one line. Raises InputError for what cannot be read.
+    """
+    if pattern is None:
+        raise InputError(f"--density {density}: needs --pattern too, as in {EXAMPLE}")
+    fixed = re.compile(r"\d+:\d+(/.*)?")
+    names = [name.strip() for name in pattern.split(",")]
+    free = [name for name in names if not fixed.fullmatch(name)]
+    if free and density is None:
+        raise InputError(f"--pattern {pattern}: {', '.join(free)} needs --density too, as in {EXAMPLE}")
+    values = _densities(density) if density is not None else []
+    found = ["dense"]
+    for name in names:
+        body, slash, scheme = name.partition("/")
+        found += [name] if name not in free else [f"{body}:{value}{slash}{scheme}" for value in values]
+    problems: list[str] = []
+    for line in found:
+        try:
+            parse(line)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def _densities(text: str) -> list[str]:
+    parts = text.split(":") if ":" in text else text.split(",")
+    try:
+        numbers = [Decimal(part.strip()) for part in parts]
+    except InvalidOperation:
+        numbers = []
+    if not numbers or not all(number.is_finite() for number in numbers) or (":" in text and len(numbers) != 3):
+        raise InputError(f"--density {text}: must be FIRST:LAST:STEP or a list of numbers, as in {EXAMPLE}")
+    if ":" not in text:
+        return [str(number) for number in numbers]
+    first, last, step = numbers
+    if step <= 0 or last < first or (last - first) / step >= MOST:
+        raise InputError(
+            f"--density {text}: must rise from FIRST to LAST by a positive STEP, in at most {MOST} steps "
+            "(nearest: 0.1:1.0:0.1)"
+        )
+    return [str(first + step * number) for number in range(int((last - first) / step) + 1)]

@@ -1,0 +1,139 @@
+"""Real masks: which weights of a model are zero, from a file, in place of an assumed density.
+
+A file holds one array per operator, under the operator's name ("L0.FF1") or its weight's ("L0.FF1.weight"): a mask or
+the weights themselves [K, N], or a mask of the array's blocks [ceil(K/dim), ceil(N/dim)] as `carat infer -o DIR` keeps
+in DIR/masks.npz. Not zero means kept. A .npy file holds one array, for every operator of that shape.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.errors import InputError, did_you_mean
+from sim.graph import Graph, Op
+from sim.sparsity import patterns
+from sim.sparsity.spec import Mask, Sparsity
+
+ANY = "*"
+"""Name of the array of a .npy file."""
+
+
+@dataclass(frozen=True)
+class MeasuredMasks(Sparsity):
+    """Sparsity with the given masks by operator or weight: bool[K, N], or bool[k_blocks, j_blocks] of ``block``.
+
+    ``block`` of 0: the side of the array that the run is on.
+    """
+
+    masks: Mapping[str, Mask] = field(default_factory=dict, compare=False)
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256()
+        for name in sorted(self.masks):
+            digest.update(f"{name}{self.masks[name].shape}".encode() + np.packbits(self.masks[name]).tobytes())
+        object.__setattr__(self, "digest", digest.hexdigest()[:12])
+        object.__setattr__(self, "pattern", "measured")
+
+    def __str__(self) -> str:
+        """Block size and a digest of the masks, so that two measurements are never taken for one."""
+        how = f"/{self.scheme}" if self.scheme else ""
+        where = "" if self.names == "*" else f"@{self.names}"
+        return f"measured{self.block or ''}:{self.digest}{how}{where}"
+
+    @property
+    def active(self) -> bool:
+        """Masks always count."""
+        return True
+
+    def given(self, op: Op) -> Mask | None:
+        """Return the mask that the file has for an operator, or None."""
+        weight = op.inputs[1].tensor if self.operand == "weights" else op.name
+        for name in (op.name, weight, f"{op.name}.weight"):
+            if name in self.masks:
+                return self.masks[name]
+        return self.masks.get(ANY)
+
+    def applies_to(self, op: Op, graph: Graph) -> bool:
+        """Return whether ``op`` is a matmul by a weight that was measured."""
+        return super().applies_to(op, graph) and self.given(op) is not None
+
+    def problems(self, graph: Graph, dim: int) -> list[str]:
+        """Return what is wrong: a mask of the wrong shape, names that no operator has."""
+        found = []
+        measured = [op for op in graph.ops if self.applies_to(op, graph)]
+        for op in measured:
+            whole, blocks = self._shapes(op, self.block or dim)
+            mask = self.given(op)
+            assert mask is not None
+            if mask.shape not in (whole, blocks):
+                found.append(
+                    f"sparsity {self}: {op.name} has {whole} weights, {blocks} blocks of {self.block or dim}; "
+                    f"its mask has shape {mask.shape}"
+                )
+        if not measured:
+            weighted = [op.name for op in graph.ops if Sparsity(1, 1.0).applies_to(op, graph)]
+            first = sorted(self.masks)[0] if self.masks else ""
+            found.append(
+                f"sparsity {self}: {graph.name} has none of the measured operators {sorted(self.masks)[:3]}"
+                f"{did_you_mean(first, weighted)}"
+            )
+        return found
+
+    def _shapes(self, op: Op, block: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        m, n, k = op.mnk
+        whole = (k, n) if self.operand == "weights" else (m, k)
+        return whole, (-(-whole[0] // block), -(-whole[1] // block))
+
+    def mask_for(self, op: Op, k_blocks: int, j_blocks: int) -> Mask:
+        """Return the measured mask; `check` has compared its shape."""
+        mask = self.given(op)
+        assert mask is not None
+        return mask
+
+    def element_mask(self, op: Op) -> Mask:
+        """Return the measured mask of ``op``, block masks enlarged to weights."""
+        mask = self.given(op)
+        assert mask is not None
+        whole = self._shapes(op, 1)[0]
+        if mask.shape == whole:
+            return mask
+        block = self.block or -(-whole[0] // mask.shape[0])
+        return patterns.enlarged(mask, block, whole)
+
+
+def load(path: str | Path, block: int = 0, *, scheme: str = "skip", names: str = "*") -> MeasuredMasks:
+    """Read masks or weights. ``block``: side of the blocks that block masks count (0: of the run's array).
+
+    Raises InputError for a file that cannot be read, holds no arrays, or arrays that are no matrices.
+    """
+    arrays = read(Path(path))
+    wrong = [f"{path}: {name!r} has shape {a.shape}, must be a matrix" for name, a in arrays.items() if a.ndim != 2]
+    if wrong or not arrays:
+        raise InputError(wrong or f"{path}: holds no arrays")
+    masks = {name: np.asarray(array != 0) for name, array in arrays.items()}
+    kept = sum(int(mask.sum()) for mask in masks.values()) / max(1, sum(mask.size for mask in masks.values()))
+    return MeasuredMasks(block, kept, names=names, scheme=scheme, masks=masks)
+
+
+def read(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of a .npz, .npy or .safetensors file by name. Raises InputError."""
+    if path.suffix == ".safetensors":
+        from workloads import checkpoint_safetensors
+
+        return {name: array for name, array in checkpoint_safetensors.read(path).items() if array.ndim == 2}
+    try:
+        stored = np.load(path)
+        if isinstance(stored, np.ndarray):
+            return {ANY: stored}
+        with stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as masks of weights: {error}") from error

@@ -1,0 +1,71 @@
+"""How many rows are left of a weight matrix when the zeros of each block column are squeezed out along K.
+
+The hardware picks operands: each PE of a row takes one of the ``window`` activations that its row is fed. Of a
+window as many packed rows are left as its fullest column has weights: that is the imbalance, and it comes from the
+mask. N:M sparsity is the case in which all windows are alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, log2
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.sparsity.patterns import Mask
+
+
+@dataclass(frozen=True)
+class Packing:
+    """``rows``: packed rows by (group, block column); a group is ``depth`` elements of K, fed together.
+
+    ``row_index_bits``: index of one packed row: for each of its values which of the window it multiplies, and for the
+    row which window of the group it is fed.
+    """
+
+    rows: npt.NDArray[np.int64]
+    depth: int
+    fetch_rows: int
+    row_index_bits: int
+
+    def blocks(self, dim: int) -> int:
+        """Return the blocks of ``dim`` packed rows that have to be loaded and computed."""
+        return int((-(-self.rows // dim)).sum())
+
+    def padded_rows(self, dim: int, together: int) -> int:
+        """Return the rows of values that are loaded: ``together`` aligned neighbours come in lines of one length."""
+        place = np.arange(self.fetch_rows)[None, :, None] * dim
+        rows = np.clip(self.rows[:, None, :] - place, 0, dim)
+        edges = range(0, rows.shape[2], together)
+        longest = np.maximum.reduceat(rows, edges, axis=2)
+        return int((np.add.reduceat(rows > 0, edges, axis=2) * longest).sum())
+
+
+def pack(mask: Mask, dim: int, fetch_rows: int, window: int, keep: int | None = None) -> Packing:
+    """Pack a mask bool[K, N] for an array of ``dim`` columns fed ``fetch_rows * dim`` activations at once.
+
+    ``window``: activations a PE picks from. ``keep``: rows of every window (N:M), None = as many as its fullest
+    column needs; then a packed row also says which window it belongs to.
+    """
+    k, n = mask.shape
+    windows = fetch_rows * dim // window
+    depth = windows * window
+    groups, columns = -(-k // depth), -(-n // dim)
+    whole = np.zeros((groups * depth, columns * dim), np.bool_)
+    whole[:k, :n] = mask
+    counts = whole.reshape(groups, windows, window, columns, dim).sum(axis=2)
+    fullest = counts.max(axis=-1)  # [group, window, column]
+    if keep is not None:
+        inside = np.clip(k - np.arange(groups * windows) * window, 0, keep).reshape(groups, windows, 1)
+        fullest = np.broadcast_to(inside, fullest.shape)
+    bits = dim * ceil(log2(window)) if window > 1 else 0
+    if keep is None and windows > 1:
+        bits += ceil(log2(windows))
+    return Packing(fullest.sum(axis=1, dtype=np.int64), depth, fetch_rows, bits)
+
+
+def best(mask: Mask, dim: int, fetch_rows: int, window: int, keep: int | None = None) -> Packing:
+    """Return the packing with the fewest blocks among all widths of the feed up to ``fetch_rows`` (powers of two)."""
+    widths = [2**power for power in range(fetch_rows.bit_length()) if 2**power * dim >= window]
+    return min((pack(mask, dim, width, window, keep) for width in widths), key=lambda found: found.blocks(dim))

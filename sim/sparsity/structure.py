@@ -1,0 +1,20 @@
+"""Structure found in a graph by what its operators are, not by their names."""
+
+from __future__ import annotations
+
+from sim.graph import Graph, Op
+
+Attention = tuple[Op, Op, Op]
+"""Scores, softmax, context."""
+
+
+def attention_blocks(graph: Graph) -> list[Attention]:
+    """Return all attention of a graph, or nothing where some softmax isn't between two matmuls alone."""
+    softmaxes = [op for op in graph.ops if op.kind == "softmax"]
+    found: list[Attention] = []
+    for softmax in softmaxes:
+        before = graph.producers(softmax.inputs[0].tensor)
+        after = [op for op in graph.consumers(softmax.output.tensor) if op.kind != "top_k"]
+        if [op.kind for op in (*before, *after)] == ["matmul", "matmul"]:
+            found.append((before[0], softmax, after[0]))
+    return found if len(found) == len(softmaxes) else []

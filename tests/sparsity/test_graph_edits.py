@@ -1,0 +1,278 @@
+"""Edits of the graph compute what the masked network computes: attention patterns, low rank, saliency, cascades."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sim
+from sim.errors import InputError
+from sim.graph import Graph, View
+from sim.sparsity import attention, cascade, compress, saliency
+from sim.sparsity.prune import Pruning, prune
+from sim.sparsity.rules import read
+from sim.sparsity.spec import parse
+from workloads import build, encoder_layer
+
+SIZES = {"seq": 32, "hidden": 32, "heads": 2, "ffn": 64}
+GRAPH = encoder_layer(**SIZES)
+
+
+def places(view: View) -> np.ndarray:
+    """Flat element numbers of a window, [batch, rows, cols]."""
+    b, r, c = np.ogrid[: view.batch, : view.rows, : view.cols]
+    return view.offset + b * view.batch_stride + r * view.row_stride + c
+
+
+def evaluate(graph: Graph, given: dict[str, np.ndarray], hide: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Run a graph in double precision, operator by operator; ``hide``: scores of (query, key) that don't count."""
+    values = {name: np.zeros(tensor.elements) for name, tensor in graph.tensors.items()}
+    for name, array in given.items():
+        if name in values:
+            values[name][:] = np.ravel(array)
+    for op in graph.ops:
+        inputs = [values[view.tensor][places(view)] for view in op.inputs]
+        if op.kind == "matmul":
+            a, b = inputs[0], inputs[1]
+            a = a.swapaxes(1, 2) if op.attrs["transpose_a"] else a
+            b = b.swapaxes(1, 2) if op.attrs["transpose_b"] else b
+            result = a @ b + (inputs[2] if len(inputs) > 2 else 0)
+        elif op.kind == "softmax":
+            scores = inputs[0] if hide is None else np.where(hide, -np.inf, inputs[0])
+            result = np.exp(scores - scores.max(axis=-1, keepdims=True))
+            result = result / result.sum(axis=-1, keepdims=True)
+        elif op.kind == "layernorm":
+            x = inputs[0]
+            result = (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-9)
+        elif op.kind == "residual_add":
+            result = inputs[0] + inputs[1]
+        elif op.kind == "gelu":
+            result = inputs[0] / (1 + np.exp(-1.702 * inputs[0]))
+        else:
+            assert op.kind == "copy"
+            result = inputs[0]
+        values[op.output.tensor][places(op.output)] = result
+    return {name: values[name].reshape(tensor.shape) for name, tensor in graph.tensors.items()}
+
+
+def given_values(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(size=t.shape) * 0.3 for name, t in graph.tensors.items() if t.kind != "activation"}
+
+
+PATTERN = st.sampled_from(
+    [
+        attention.Pattern("causal", tile=8),
+        attention.Pattern("window", window=5, tile=8),
+        attention.Pattern("local", window=8, tile=8),
+        attention.Pattern("strided", window=2, stride=16, tile=4),
+        attention.Pattern("longformer", window=3, globals=2, tile=8),
+        attention.Pattern("bigbird", window=1, globals=1, random=1, tile=4, seed=3),
+        attention.Pattern("window", window=9, causal=True, tile=4),
+    ]
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(pattern=PATTERN, seed=st.integers(0, 5))
+def test_tiles_compute_the_masked_attention(pattern: attention.Pattern, seed: int) -> None:
+    # Oracle: the whole graph with every score hidden whose block no query of the tile sees.
+    edited, given = attention.edit(GRAPH, pattern), given_values(GRAPH, seed)
+    seen = np.kron(sim_blocks(pattern), np.ones((pattern.tile, pattern.tile))) > 0
+    whole = evaluate(GRAPH, given, ~seen)["L0.output"]
+    np.testing.assert_allclose(evaluate(edited, given)["L0.output"], whole, atol=1e-9)
+    assert edited.macs < GRAPH.macs
+    assert (seen | ~pattern.mask(32)).all(), "a token that is seen lies in a block that is computed"
+
+
+def sim_blocks(pattern: attention.Pattern) -> np.ndarray:
+    blocks = np.zeros((32 // pattern.tile,) * 2, bool)
+    for i, (_, runs) in enumerate(pattern.runs(32)):
+        for run in runs:
+            blocks[i, run.start // pattern.tile : run.stop // pattern.tile] = True
+    return blocks
+
+
+def test_a_pattern_that_sees_everything_changes_nothing() -> None:
+    assert attention.edit(GRAPH, attention.Pattern("window", window=32, tile=8)) == GRAPH
+
+
+def test_causal_masks_skip_upper_blocks() -> None:
+    # Closed form: of t x t tiles t (t + 1) / 2 are left, in both products.
+    edited = attention.edit(GRAPH, attention.Pattern("causal", tile=8))
+    left = sum(op.macs for op in edited.ops if "scores" in op.name or "context" in op.name)
+    assert left == 2 * 2 * 32 * 32 * 16 * (4 * 5 // 2) // 16
+
+
+def test_a_query_that_sees_nothing_is_refused(tmp_path: Path) -> None:
+    mask = np.tri(32, dtype=bool)
+    mask[7] = False
+    np.save(tmp_path / "mask.npy", mask)
+    (tmp_path / "spec.toml").write_text('[attention]\npattern = "mask"\nmask = "mask.npy"\ntile = 8\n')
+    with pytest.raises(InputError, match=r"query 7 .*sees no key; a softmax needs one value in every row"):
+        sim.simulate(GRAPH, "gemmini_ibert", sparsity=str(tmp_path / "spec.toml"))
+    np.save(tmp_path / "mask.npy", mask[:16, :16])
+    with pytest.raises(InputError, match=r"its shape is \(16, 16\), L0.scores has \(32, 32\) scores"):
+        sim.simulate(GRAPH, "gemmini_ibert", sparsity=str(tmp_path / "spec.toml"))
+
+
+def test_copies_move_their_rows_once() -> None:
+    pattern = attention.Pattern("longformer", window=3, globals=2, tile=16)
+    edited = attention.edit(encoder_layer(seq=64, hidden=32, heads=2, ffn=64), pattern)
+    result = sim.simulate(edited, "gemmini_ibert")
+    copies = result.ops[result.ops["op_kind"] == "copy"]
+    assert len(copies) and (copies["dram_read_bytes"] == copies["m"] * copies["n"]).all()
+    assert (copies["dram_write_bytes"] == copies["m"] * copies["n"]).all()
+
+
+def test_full_rank_is_exact_and_low_rank_is_the_product_of_its_factors() -> None:
+    made = compress.parse({"kind": "low_rank", "operators": "*.FF1", "rank": 8})
+    edited, given = compress.edit(GRAPH, made), given_values(GRAPH)
+    u, v = given_values(edited)["L0.FF1.weight.U"], given_values(edited)["L0.FF1.weight.V"]
+    factors = {**given, "L0.FF1.weight.U": u, "L0.FF1.weight.V": v}
+    expected = evaluate(GRAPH, {**given, "L0.FF1.weight": u @ v})["L0.output"]
+    np.testing.assert_allclose(evaluate(edited, factors)["L0.output"], expected, atol=1e-9)
+    assert edited.macs == GRAPH.macs - 32 * 32 * 64 + 32 * 8 * (32 + 64)
+
+
+@pytest.mark.parametrize("what", [{"heads": 1}, {"ffn": 20}, {"head_dim": 5}, {"heads": 1, "ffn": 20, "head_dim": 9}])
+def test_pruning_computes_the_network_with_the_rest_at_zero(what: dict[str, int]) -> None:
+    # Oracle: the whole graph with the pruned rows and columns of the weights at zero, biases included.
+    given, pruning = given_values(GRAPH), Pruning(**what)
+    given |= {name: np.zeros_like(v) for name, v in given.items() if name.endswith(".bias")}
+    weights = {name: v for name, v in given.items() if name.endswith(".weight")}
+    chosen = saliency.select(GRAPH, pruning, saliency.magnitudes(GRAPH, weights))
+    small = saliency.cut(GRAPH, weights, chosen)
+    pruned = prune(GRAPH, pruning)
+    assert all(pruned.tensors[name].shape == values.shape for name, values in small.items())
+    zeroed = dict(given)
+    dim = chosen.get("L0.head_dim", np.arange(16))
+    stay = np.arange(32).reshape(2, 16)[chosen.get("L0.heads", np.arange(2))][:, dim].ravel()
+    neurons = chosen.get("L0.ffn", np.arange(64))
+    for name, axis, keep, size in (
+        ("L0.matmul_Q", 1, stay, 32), ("L0.matmul_K", 1, stay, 32), ("L0.matmul_V", 1, stay, 32),
+        ("L0.W_out", 0, stay, 32), ("L0.FF1", 1, neurons, 64), ("L0.FF2", 0, neurons, 64),
+    ):  # fmt: skip
+        mask = np.isin(np.arange(size), keep)
+        zeroed[f"{name}.weight"] = given[f"{name}.weight"] * (mask if axis else mask[:, None])
+    rest = {name: v for name, v in given.items() if name in pruned.tensors and v.shape == pruned.tensors[name].shape}
+    found = evaluate(pruned, {**rest, **small})["L0.output"]
+    np.testing.assert_allclose(found, evaluate(GRAPH, zeroed)["L0.output"], atol=1e-9)
+
+
+def test_the_most_salient_stay() -> None:
+    graph = encoder_layer(**SIZES, layers=3)
+    scores = {f"L{i}.heads": np.array([1.0, 2.0]) for i in range(3)} | {"layers": np.array([3.0, 1.0, 2.0])}
+    chosen = saliency.select(graph, Pruning(heads=1, layers=2), scores)
+    assert chosen["L1.heads"].tolist() == [1] and chosen["layers"].tolist() == [0, 2]
+    with pytest.raises(InputError, match=r"no scores 'L0.ffn'"):
+        saliency.select(graph, Pruning(ffn=3), scores)
+    with pytest.raises(InputError, match="must be 2 finite numbers"):
+        saliency.select(graph, Pruning(heads=1), {**scores, "L0.heads": np.ones(3)})
+
+
+def test_cascades_shrink_layer_by_layer() -> None:
+    graph = encoder_layer(**SIZES, layers=3)
+    edited = cascade.edit(graph, cascade.Cascade(tokens=0.5, heads=0.5))
+    rows = [edited.op(f"L{i}.scores").output for i in range(3)]
+    assert [view.rows for view in rows] == [32, 24, 16] and [view.batch for view in rows] == [2, 2, 1]
+    assert cascade.edit(graph, cascade.Cascade()).ops == graph.ops
+    result = sim.simulate(edited, "gemmini_sparse")
+    ranked = result.ops[result.ops["op_kind"] == "top_k"]
+    assert (ranked["cycles"] > 0).all() and (ranked["energy_pj"] > 0).all()
+    with pytest.raises(InputError, match=r"top_k needs a ranking unit .*sparsity.top_k_per_cycle"):
+        sim.simulate(edited, "gemmini_ibert")
+    with pytest.raises(InputError, match="must be a stack of equal encoder layers"):
+        cascade.edit(build("bert-tiny", seq=16, pooler=True), cascade.Cascade(tokens=0.5))
+
+
+@pytest.mark.parametrize(
+    ("kind", "share"),
+    [
+        ({"kind": "codebook", "entries": 16}, 0.5),
+        ({"kind": "narrow", "bits": 2}, 0.25),
+        ({"kind": "circulant", "block": 8}, 0.125),
+    ],
+)
+def test_compressed_weights_move_fewer_bytes_and_nothing_else(
+    kind: dict[str, Any], share: float, tmp_path: Path
+) -> None:
+    lines = [f"{key} = {value!r}".replace("'", '"') for key, value in kind.items()]
+    (tmp_path / "spec.toml").write_text("[[compress]]\noperators = '*.FF1'\n" + "\n".join(lines))
+    graph = encoder_layer(seq=32, hidden=64, heads=2, ffn=128)
+    dense, small = (
+        sim.simulate(graph, "gemmini_sparse", sparsity=text).ops.set_index("op").loc["L0.FF1"]
+        for text in (None, str(tmp_path / "spec.toml"))
+    )
+    assert small["macs"] == dense["macs"] and small["dram_write_bytes"] == dense["dram_write_bytes"]
+    saved = dense["dram_read_bytes"] - small["dram_read_bytes"]
+    assert 0.85 * (1 - share) * 64 * 128 < saved <= (1 - share) * 64 * 128 + 128 * 4 * 2
+    with pytest.raises(InputError, match=rf"{kind['kind']} weights need a decoder .*sparsity\.decoder"):
+        sim.simulate(graph, "gemmini_ibert", sparsity=str(tmp_path / "spec.toml"))
+
+
+BAD = {
+    "[[weights]]\npattern = '3:2'": "keeps 3 of 2",
+    "[[weights]]\npattern = 'block16'\ndensity = 1.2": "nearest: 1",
+    "[[weights]]\npatern = '2:4'": "did you mean 'pattern'",
+    "[[weights]]\nmask = 'none.npz'": "cannot be read as masks",
+    "[[activations]]\npattern = 'unstructured'\ndensity = 0.5\nscheme = 'gat'": "did you mean 'gate'",
+    "[attention]\npattern = 'longformr'": "did you mean 'longformer'",
+    "[attention]\npattern = 'window'": "pattern window needs window",
+    "[attention]\npattern = 'window'\nwindow = -1": "must be a whole number >= 0",
+    "[cascade]\ntokens = 0": "share left after the last layer",
+    "[[compress]]\nkind = 'codebook'\nentries = 1": "codebook of 1 entries is too small",
+    "[[compress]]\nkind = 'narrow'\nbits = 7": "stored in (2, 4) bits",
+    "[[compress]]\nkind = 'lowrank'\nrank = 3": "did you mean 'low_rank'",
+    "[wights]\na = 1": "did you mean 'weights'",
+    "": "holds no rule",
+    "a = [": "not valid TOML",
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_bad_specifications_are_told(text: str, tmp_path: Path) -> None:
+    (tmp_path / "spec.toml").write_text(text)
+    with pytest.raises(InputError) as caught:
+        parse(str(tmp_path / "spec.toml"))
+    assert BAD[text] in str(caught.value)
+
+
+def test_all_problems_of_a_file_come_at_once(tmp_path: Path) -> None:
+    (tmp_path / "spec.toml").write_text("\n".join(list(BAD)[:3]) + "\n[cascade]\ntokens = 2")
+    with pytest.raises(InputError) as caught:
+        read(tmp_path / "spec.toml")
+    assert len(caught.value.problems) >= 4
+
+
+def test_a_block_that_does_not_divide_and_a_rank_too_high_are_told() -> None:
+    assert "must divide both (nearest: 32)" in compress.Compression("circulant", block=33).problems(GRAPH)[0]
+    assert "rank 40 is at most 32" in compress.Compression("low_rank", rank=40).problems(GRAPH)[0]
+    with pytest.raises(InputError, match="codebook of 4 entries cannot name 5 values"):
+        compress.check_codebook(np.arange(5), 4, "L0.FF1")
+
+
+def test_real_masks_by_weight_or_operator(tmp_path: Path) -> None:
+    mask = np.random.default_rng(0).random((32, 64)) < 0.3
+    np.savez(tmp_path / "masks.npz", **{"L0.FF1.weight": mask})
+    for line in (f"{tmp_path}/masks.npz", f"{tmp_path}/masks.npz/pack", f"{tmp_path}/masks.npz/gate@*.FF1"):
+        result = sim.simulate(GRAPH, "gemmini_sparse", sparsity=line).ops.set_index("op")
+        assert result.loc["L0.FF1", "macs"] == 32 * int(mask.sum())
+    np.savez(tmp_path / "wrong.npz", **{"L0.FF1": mask[:, :50]})
+    with pytest.raises(InputError, match=r"its mask has shape \(32, 50\)"):
+        sim.simulate(GRAPH, "gemmini_sparse", sparsity=f"{tmp_path}/wrong.npz")
+
+
+def test_activation_zeros_are_gated(tmp_path: Path) -> None:
+    (tmp_path / "spec.toml").write_text("[[activations]]\npattern = 'unstructured'\ndensity = 0.25\noperators='*.FF2'")
+    rules = parse(str(tmp_path / "spec.toml"))
+    dense, gated = (sim.simulate(GRAPH, "gemmini_sparse", sparsity=s).ops.set_index("op") for s in (None, rules))
+    assert (dense["cycles"] == gated["cycles"]).all()
+    assert gated.loc["L0.FF2", "macs"] == dense.loc["L0.FF2", "macs"] // 4
+    with pytest.raises(InputError, match=r'sparsity\.gating="both"'):
+        sim.simulate(GRAPH, "gemmini_ibert", overrides={"sparsity.gating": "weights"}, sparsity=rules)
