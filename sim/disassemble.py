@@ -13,6 +13,7 @@ from sim.isa import (
     ACCUMULATOR_BIT,
     FULL_WIDTH_BIT,
     GARBAGE_ADDRESS,
+    STORED_SHIFT,
     ConfigKind,
     Funct,
     Program,
@@ -89,7 +90,13 @@ def _config(rs1: int, rs2: int) -> str:
 
 
 def _mvin(name: str) -> Callable[[int, int], str]:
-    return lambda rs1, rs2: f"{name} {_operand(rs2)} <- {_dram(rs1, 'zeros')}"
+    def text(rs1: int, rs2: int) -> str:
+        stored = rs1 >> STORED_SHIFT
+        expanded = f", expanded from {stored} B" if stored > 0 else ""
+        source = _dram(rs1 & (1 << STORED_SHIFT) - 1 if expanded else rs1, "zeros")
+        return f"{name} {_operand(rs2)} <- {source}{expanded}"
+
+    return text
 
 
 def _mvout(rs1: int, rs2: int) -> str:

@@ -35,7 +35,9 @@ def show(
 
     machine = load_machine(hw, common.settings(set_))
     graph = resolve_graph(workload, common.sizes(seq, batch, size), prune)
-    steps = plan(graph, machine, dataflow=dataflow, sparsity=resolve_sparsity(sparsity, seed))
+    rules = resolve_sparsity(sparsity, seed)
+    graph = rules.edit(graph) if rules is not None else graph
+    steps = plan(graph, machine, dataflow=dataflow, sparsity=rules)
     if op is not None:
         chosen = [step for step in steps if step.name == op or step.name.startswith(f"{op}.")]
         if not chosen:

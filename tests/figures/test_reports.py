@@ -171,3 +171,26 @@ def test_a_dense_point_may_be_called_dense_or_nothing() -> None:
         axes = Figure().subplots()
         density.density(axes, sweep)
         assert list(axes.lines[0].get_xdata()) == [0.5, 1.0]
+
+
+def test_the_density_page_shows_what_a_pattern_loses(tmp_path: Path) -> None:
+    # By hand: 100 multipliers; the sparse run holds zeros for 200 of its cycles and waits for 60, of 1000 dense ones.
+    def point(sparsity: str | None, cycles: float, macs: float, metadata: float) -> dict[str, object]:
+        left = {"macs": macs, "macs_skipped": 90_000 - macs, "mac_slots": macs + 100 * (200 if sparsity else 0)}
+        traffic = {"dram_read_bytes": 700.0, "dram_write_bytes": 300.0, "metadata_bytes": metadata}
+        waits = {"load_wait_cycles": 50.0, "bank_conflict_cycles": 10.0, "utilization": macs / (cycles * 100)}
+        knobs = {"hardware": "a", "workload": "w", "sparsity": sparsity, "seed": 0}
+        return {**knobs, "cycles": cycles, "energy_pj": cycles, **left, **traffic, **waits}
+
+    sweep = pd.DataFrame([point(None, 1000.0, 90_000, 0.0), point("unstructured:0.3/pack", 600.0, 27_000, 80.0)])
+    assert set(density.PAGE_COLUMNS) <= set(sweep.columns)
+    figure = Figure(figsize=(12, 7))
+    density.page(figure, sweep)
+    heights = [axes.lines[0].get_ydata()[0] for axes in figure.axes]
+    assert heights[0] == 600.0 and heights[2] == 1000.0
+    assert heights[3:] == pytest.approx([0.2, 0.06, 0.08])
+    sweep.to_csv(tmp_path / "sweep.csv", index=False)
+    density.main([str(tmp_path / "sweep.csv"), "-o", str(tmp_path / "page.png")])
+    assert (tmp_path / "page.png").stat().st_size > 10_000
+    with pytest.raises(InputError, match="no finished dense point"):
+        density.page(Figure(), sweep.iloc[1:])

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 import sim
+from sim.disassemble import disassemble
 from sim.errors import InputError
 from sim.hardware import load
+from sim.lower import build, lower
 from sim.plan import plan
+from sim.sparsity.grid import lines
 from sim.sparsity.spec import SCHEMES, parse
 from workloads import encoder_layer
 
@@ -175,3 +178,36 @@ def test_a_machine_without_the_unit_names_the_option(line: str, option: str) -> 
     with pytest.raises(InputError) as refused:
         run(line, "gemmini_ibert")
     assert option in str(refused.value) and "gemmini_sparse" in str(refused.value)
+
+
+def test_a_density_sweep_is_every_pattern_at_every_density_and_dense() -> None:
+    assert lines("block16,2:4,unstructured/pack", "0.1:0.5:0.2") == [
+        "dense", "block16:0.1", "block16:0.3", "block16:0.5", "2:4",
+        "unstructured:0.1/pack", "unstructured:0.3/pack", "unstructured:0.5/pack",
+    ]  # fmt: skip
+    assert lines("1:4", None) == ["dense", "1:4"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "density", "told"),
+    [
+        (None, "0.5", "needs --pattern too"),
+        ("block16", None, "block16 needs --density too"),
+        ("block16", "0.1:0.5", "must be FIRST:LAST:STEP"),
+        ("block16", "0.5:0.1:0.1", "must rise from FIRST to LAST"),
+        ("block16", "0.1:1:0.00001", "at most 1000 steps"),
+        ("blok16", "0.5", "did you mean 'block'"),
+        ("block16", "0.5,1.5", "nearest: 1"),
+        ("block16", "half", "must be FIRST:LAST:STEP or a list"),
+    ],
+)
+def test_a_wrong_density_sweep_is_told(pattern: str | None, density: str | None, told: str) -> None:
+    with pytest.raises(InputError) as refused:
+        lines(pattern, density)
+    assert told in str(refused.value)
+
+
+def test_an_expanding_load_says_so_in_the_listing() -> None:
+    (step,) = [s for s in plan(GRAPH, SPARSE, sparsity=parse("unstructured:0.2/rle@*FF1")) if s.name == "L0.FF1"]
+    assert ", expanded from " in disassemble(lower(step.works[0], SPARSE))
+    assert "expanded" not in disassemble(lower(build.matmul(32, 32, 32), SPARSE))

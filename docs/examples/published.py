@@ -1,0 +1,78 @@
+"""The published sparse accelerators, as near as Carat's machines come: speed-up and traffic over the dense machine."""
+
+from pathlib import Path
+
+import sim
+from sim.sparsity.attention import Pattern
+from sim.sparsity.cascade import Cascade
+from sim.sparsity.compress import Compression
+from sim.sparsity.rules import AnySparsity, Rules
+from sim.sparsity.spec import parse
+
+FOLDER = Path(sim.__file__).parents[1] / "hwconfigs" / "published"
+ATTENTION = ("scores", "softmax", "context")
+
+
+def of(result: sim.Result, words: tuple[str, ...]) -> tuple[int, int]:
+    """Return cycles and DRAM bytes of the operators whose name holds one of the words."""
+    rows = [row for row in result.rows if any(word in row["op"] for word in words)]
+    return sum(r["cycles"] for r in rows), sum(r["dram_read_bytes"] + r["dram_write_bytes"] for r in rows)
+
+
+def show(
+    name: str, what: str, rules: AnySparsity, workload: str, words: tuple[str, ...] = (".",), **sizes: int
+) -> None:
+    """Print speed-up and traffic of one machine over itself without sparsity."""
+    dense, sparse = (
+        of(sim.simulate(workload, FOLDER / f"{name}.toml", sparsity=s, **sizes), words) for s in (None, rules)
+    )
+    print(f"{name:16}{what:58}{dense[0] / sparse[0]:6.2f}x faster {dense[1] / sparse[1]:6.2f}x fewer bytes", flush=True)
+
+
+large = {"hidden": 1024, "heads": 16, "ffn": 4096}
+show(
+    "nm_tensor_core",
+    "2:4 on all weights, one BERT-large layer, 128 tokens",
+    parse("2:4"),
+    "encoder-layer",
+    seq=128,
+    **large,
+)
+show(
+    "nm_tensor_core",
+    "the same, weighted products only",
+    parse("2:4"),
+    "encoder-layer",
+    ("W_out", "FF", "matmul"),
+    seq=128,
+    **large,
+)
+show(
+    "spatten",
+    "half of the tokens and heads left, BERT-base, 384 tokens",
+    Rules((), cascade=Cascade(0.5, 0.5)),
+    "bert-base",
+    seq=384,
+)
+show("spatten", "the same, attention only", Rules((), cascade=Cascade(0.5, 0.5)), "bert-base", ATTENTION, seq=384)
+polar = Pattern("longformer", window=8, globals=8, tile=16)
+show(
+    "vitcod",
+    "polarised mask, 197 tokens of DeiT-base, attention only",
+    Rules((), polar),
+    "encoder-layer",
+    ATTENTION,
+    seq=197,
+)
+spread = Pattern("bigbird", window=0, globals=0, random=2, tile=16)
+show(
+    "sanger",
+    "random blocks of 16 at density 1/4, attention only",
+    Rules((), spread),
+    "encoder-layer",
+    ATTENTION,
+    seq=128,
+)
+circulant = Rules((), compressions=(Compression("circulant", block=16),))
+show("ftrans", "circulant blocks of 16, one layer, 128 tokens", circulant, "encoder-layer", seq=128)
+show("ftrans", "the same, 4 tokens", circulant, "encoder-layer", seq=4)
