@@ -91,10 +91,9 @@ def _config(rs1: int, rs2: int) -> str:
 
 def _mvin(name: str) -> Callable[[int, int], str]:
     def text(rs1: int, rs2: int) -> str:
-        stored = rs1 >> STORED_SHIFT
-        expanded = f", expanded from {stored} B" if stored > 0 else ""
-        source = _dram(rs1 & (1 << STORED_SHIFT) - 1 if expanded else rs1, "zeros")
-        return f"{name} {_operand(rs2)} <- {source}{expanded}"
+        row_bytes = _bits(rs2, 62, STORED_SHIFT)
+        expanded = f", expanded from {row_bytes} B a row" if row_bytes else ""
+        return f"{name} {_operand(_bits(rs2, STORED_SHIFT - 1, 0))} <- {_dram(rs1, 'zeros')}{expanded}"
 
     return text
 

@@ -64,9 +64,9 @@ ACCUMULATOR_BIT = 1 << 31
 ACCUMULATE_BIT = 1 << 30
 FULL_WIDTH_BIT = 1 << 29
 
-STORED_SHIFT = 48
-"""Bits [62:48] of an mvin's DRAM address, which no address of the RTL reaches (coreMaxAddrBits = 40): bytes from which
-a decoder expands the block; 0, as in every program of the RTL, means that the block lies in DRAM as it is."""
+STORED_SHIFT = 56
+"""Bits [62:56] of an mvin's second operand, above the rows: bytes from which a decoder expands each local row. All
+blocks then come as one stream from the DRAM address on. 0, as in every program of the RTL: they lie there as used."""
 
 
 def signed64(value: int) -> int:

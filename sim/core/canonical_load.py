@@ -144,6 +144,7 @@ def _rows(v, now):
         v.g_stride = 0
         v.g0 = 0
         v.g1 = 0
+    v.d_t = due(v.d_t, now)
     _scaler(v.s, now)
     _scaler(v.w, now)
     if not v.r_valid:

@@ -38,8 +38,7 @@ DTYPE = np.dtype(
     ]
 )
 
-STORED_SHIFT = 48  # sim.isa: bytes in DRAM of a block that the load path expands; 0 in every program of the RTL
-STORED_MASK = (1 << STORED_SHIFT) - 1
+STORED_SHIFT = 56  # sim.isa: bytes in DRAM of a local row that the load path expands; 0 in every program of the RTL
 IDENTITY_SCALE = 0x3F800000  # 1.0 as float32: the scaler lets such rows pass
 
 
@@ -75,6 +74,12 @@ def _state_of(funct):
 
 
 @njit
+def _local_rows(p, rs2):
+    """Local rows that the blocks of an mvin fill."""
+    return (((rs2 >> 32) & p.cols_mask) + p.dim - 1) // p.dim * ((rs2 >> 48) & p.rows_mask)
+
+
+@njit
 def _offer(now, m, rs1, rs2, i, rows):
     """Offer the present row; True when the DMA or the zero writer takes it."""
     s = m.ld
@@ -84,7 +89,7 @@ def _offer(now, m, rs1, rs2, i, rows):
     row_address = (local & ~p.addr_mask) | ((local + s.row) & p.addr_mask)
     acc = is_acc(local)
     wide = 1 if acc and s.shrink[i] == 0 else 0
-    stored = rs1 >> STORED_SHIFT
+    stored = rs2 >> STORED_SHIFT
     repeats = 0
     if s.stride[i] == 0 and rs1 != 0 and not stored:
         repeats = ((rs2 >> 48) & p.rows_mask) - 1
@@ -108,10 +113,8 @@ def _offer(now, m, rs1, rs2, i, rows):
     w0 = address | ((local >> 30) & 1) << 33 | s.identity[i] << 34 | wide << 36 | s.cmd << 40
     w1 = repeats | (1 if wide else s.pixels[i]) << 16 | (cols & 0xFFFF) << 24
     if stored:
-        # one request for all bytes of the block; each local row takes its share of them, one row after the other
-        blocks = (cols + p.dim - 1) // p.dim
-        local_rows = blocks * ((rs2 >> 48) & p.rows_mask)
-        reader.accept(m, rs1 & STORED_MASK, w0 | 1 << 37, w1, stored, stored // local_rows, 1)
+        # one request for all bytes of the blocks; each local row takes its share of them, one row after the other
+        reader.accept(m, rs1, w0 | 1 << 37, w1, stored * _local_rows(p, rs2), stored, 1)
     elif wide:
         reader.accept(m, rs1 + s.row * s.stride[i], w0, w1, cols * p.acc_bytes, p.dim * p.acc_bytes, s.block_stride[i])
     else:
@@ -144,7 +147,7 @@ def step(now, m):
     else:
         i = _state_of(funct)
         rows = (rs2 >> 48) & p.rows_mask
-        stored = rs1 >> STORED_SHIFT
+        stored = rs2 >> STORED_SHIFT
         if (s.stride[i] == 0 or stored) and rs1 != 0:
             rows = 1
         fired = False
@@ -161,7 +164,9 @@ def step(now, m):
                 wide = is_acc(rs2) and s.shrink[i] == 0
                 s.c_valid[free] = 1
                 s.c_n += 1
-                s.c_left[free] = stored if stored else cols * rows * (p.acc_bytes if wide else p.in_bytes)
+                s.c_left[free] = (
+                    stored * _local_rows(p, rs2) if stored else cols * rows * (p.acc_bytes if wide else p.in_bytes)
+                )
                 s.c_slot[free] = s.q_slot[h]
                 s.c_done_t[free] = NEVER if s.c_left[free] else now + 1
                 if s.c_left[free] == 0:

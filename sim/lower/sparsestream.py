@@ -210,15 +210,16 @@ class Builder:
         assert self.parts.stored_bits is not None
         local_rows = shape[1] * blocks_of(shape[0], self.dim)
         bits = int(self.parts.stored_bits[q, j : j + count].sum())
-        stored = max(1, blocks_of(blocks_of(bits, BITS_PER_BYTE), local_rows)) * local_rows
+        row_bytes = max(1, blocks_of(blocks_of(bits, BITS_PER_BYTE), local_rows))
+        stored = row_bytes * local_rows
         if (q, j) not in self.stored_at:
             self.stored_at[q, j] = self.stored_end
             self.stored_end += blocks_of(stored, self.cost.bus_bytes) * self.cost.bus_bytes
         dram = self.work.index_address + self.stored_at[q, j]
         busy = max(self.cost.row_cycles(1, stored), local_rows * self.hw.decode_cycles)
         beats = blocks_of(stored, self.cost.bus_bytes)
-        rs1 = stored << STORED_SHIFT | dram
-        self._command(LOAD_FUNCTS[B_STATE], rs1, local_operand(local, *shape), busy, beats, needs)
+        rs2 = row_bytes << STORED_SHIFT | local_operand(local, *shape)
+        self._command(LOAD_FUNCTS[B_STATE], dram, rs2, busy, beats, needs)
 
     def _begin_output(self, step: Step, half: int) -> None:
         """Bring the bias into the accumulator half, or zeros where no block of B will ever write."""

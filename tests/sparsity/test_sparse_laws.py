@@ -129,10 +129,11 @@ def test_the_wider_feed_costs_scratchpad_energy() -> None:
 
 
 @pytest.mark.parametrize("line", ["2:4", "unstructured:0.2/pack", "unstructured:0.2/rle", "block8:0.2/scheduler"])
-def test_both_clocks_agree(line: str) -> None:
-    leap, reference = run(line), run(line, clock="reference")
-    columns = [name for name in leap.ops.columns if name != "visited_cycles"]
-    assert leap.ops[columns].equals(reference.ops[columns])
+def test_all_clocks_agree(line: str) -> None:
+    runs = [run(line, clock=clock, cache=False) for clock in ("reference", "leap", "periodic")]
+    columns = [name for name in runs[0].ops.columns if name != "visited_cycles"]
+    assert runs[1].ops[columns].equals(runs[0].ops[columns])
+    assert runs[2].ops[columns].equals(runs[0].ops[columns])
 
 
 def test_packing_loses_to_the_imbalance_of_the_mask() -> None:
