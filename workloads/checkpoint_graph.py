@@ -1,85 +1,183 @@
 """The layer graph of a trained encoder: BERT's own order, in which LayerNorm follows the residual add.
 
 It differs from `workloads.encoder` (the order of Gemmini's benchmark, LayerNorm before the add), because here values
-count. LayerNorm has its gain and shift and reads int8, so it runs where the plan puts it: on the host. The
-embeddings are sums of look-ups in fp32 on the host; their LayerNorm makes the first int8 tensor.
+count. Three choices say how much is computed in integers on the array (`Engines`); what the array's units lack is made
+of products with diagonal matrices, which run block-sparse: widening int8 to the int32 that the normaliser and the
+integer GELU want (times an identity), and LayerNorm's gain and shift (times a diagonal, plus a bias).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from sim.errors import InputError
 from sim.graph import Graph, Tensor, View
 from workloads.checkpoint import Checkpoint
 from workloads.encoder import Builder
 
+MASK = "attention_mask"
+"""Tensor that is added to the scores of padded sequences: 0, or a large negative number for a key that is none."""
 
-def graph(model: Checkpoint, seq: int, *, wide_gelu: bool = True) -> Graph:
+IDENTITY = "identity."
+"""Prefix of the tensors that only widen."""
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Who computes what the published model has in float.
+
+    ``gelu``: "host" reads int32 sums in float; "array" widens int8 to the integer GELU; "fused" runs that GELU on the
+    sums of the matmul before it: no extra pass, but its weights lose resolution so that int32 does not overflow.
+    ``layernorm``: "host", or "array": normalised by the array's unit, gain and shift as a diagonal product.
+    ``embeddings``: "host" adds look-ups in float; "array" adds rows of int8 tables.
+    """
+
+    gelu: Literal["host", "array", "fused"] = "host"
+    layernorm: Literal["host", "array"] = "host"
+    embeddings: Literal["host", "array"] = "host"
+
+    def needs(self) -> set[str]:
+        """Return the operators that the machine must have units for."""
+        wanted = {"gelu": self.gelu != "host", "layernorm": self.layernorm == "array"}
+        return {name for name, array in wanted.items() if array}
+
+
+def graph(
+    model: Checkpoint, seq: int, engines: Engines | None = None, *, padded: bool = False, wide_scores: bool = False
+) -> Graph:
     """Return the graph of ``model`` on ``seq`` tokens of one sequence.
 
-    ``wide_gelu``: GELU reads the int32 sums of the matmul before it (then the host runs it); otherwise int8, which a
-    machine with the integer GELU fuses into that matmul. Raises InputError for an illegal length.
+    ``padded``: the scores get an attention mask. ``wide_scores``: they stay int32, for a host that runs softmax (int8
+    has no room for a mask). Raises InputError for an illegal length.
     """
     if not 1 <= seq <= model.positions:
         nearest = min(max(seq, 1), model.positions)
         raise InputError(f"{model.name}: {seq} tokens; 1 to {model.positions} have a position (nearest: {nearest})")
-    builder = Builder("int8")
-    data = _embeddings(builder, model, seq)
-    for layer in range(model.layers):
-        data = _layer(builder, model, layer, data, seq, wide_gelu)
-    return Graph(model.name, {tensor.name: tensor for tensor in builder.tensors}, tuple(builder.ops))
+    return _Encoder(model, seq, engines or Engines(), padded, wide_scores).build()
 
 
-def _embeddings(builder: Builder, model: Checkpoint, seq: int) -> Tensor:
-    total: Tensor | None = None
-    for what in ("word", "position", "token_type"):
-        if what not in model.weights:
-            continue
-        ids = builder.tensor(f"{what}_ids", (1, seq), "int32", "input")
-        table = builder.tensor(f"{what}_table", model.weights[what].shape, "fp32", "weight")
-        found = builder.tensor(f"{what}_embedding", (seq, model.hidden), "fp32")
-        builder.op(f"embed_{what}", "embedding", [View.whole(ids), View.whole(table)], View.whole(found), None)
-        if total is None:
-            total = found
-            continue
-        result = builder.tensor(f"sum_{what}", (seq, model.hidden), "fp32")
-        builder.op(f"add_{what}", "residual_add", [View.whole(total), View.whole(found)], View.whole(result), None)
-        total = result
-    assert total is not None
-    normed = builder.tensor("embedded", (seq, model.hidden), "fp32")
-    _norm(builder, "embed_norm", total, normed, None)
-    return builder.map("quantize_input", "quantize", [normed], "input", None)
+def constants(model: Checkpoint, layers: Graph) -> dict[str, npt.NDArray[Any]]:
+    """Return the weights of ``layers`` that the checkpoint has in another form: identities, gains, shifts."""
+    found: dict[str, npt.NDArray[Any]] = {}
+    for tensor in layers.tensors.values():
+        name = tensor.name
+        if name.startswith(IDENTITY):
+            found[name] = np.eye(tensor.shape[0], dtype=np.float32)
+        elif name.endswith(".gain"):
+            found[name] = np.diag(model.weights[name.removesuffix(".gain") + ".weight"])
+        elif name.endswith(".shift"):
+            found[name] = model.weights[name.removesuffix(".shift") + ".bias"]
+    return found
 
 
-def _norm(builder: Builder, name: str, source: Tensor, result: Tensor, layer: int | None) -> Tensor:
-    weights = {"gamma": f"{name}.weight", "beta": f"{name}.bias"}
-    for weight in weights.values():
-        builder.tensor(weight, source.shape[-1:], "fp32", "weight")
-    builder.op(name, "layernorm", [View.whole(source)], View.whole(result), layer, **weights)
-    return result
+class _Encoder(Builder):
+    """Collects the tensors and operators of one model."""
 
+    def __init__(self, model: Checkpoint, seq: int, engines: Engines, padded: bool, wide_scores: bool):
+        super().__init__("int8")
+        self.model, self.seq, self.engines = model, seq, engines
+        self.padded, self.wide_scores = padded, wide_scores
+        self.shared: dict[str, Tensor] = {}
 
-def _layer(builder: Builder, model: Checkpoint, layer: int, source: Tensor, seq: int, wide_gelu: bool) -> Tensor:
-    at, heads, size = f"L{layer}.", model.heads, model.head_dim
+    def build(self) -> Graph:
+        data = self.embeddings()
+        for layer in range(self.model.layers):
+            data = self.encoder_layer(layer, data)
+        return Graph(self.model.name, {tensor.name: tensor for tensor in self.tensors}, tuple(self.ops))
 
-    def linear(name: str, x: Tensor, cols: int, out: str, full: bool = False) -> Tensor:
-        return builder.linear(at + name, x, cols, at + out, layer, full=full, repeating=True)
+    def embeddings(self) -> Tensor:
+        model, shape = self.model, (self.seq, self.model.hidden)
+        dtype = "int8" if self.engines.embeddings == "array" else "fp32"
+        total: Tensor | None = None
+        for what in ("word", "position", "token_type"):
+            if what not in model.weights:
+                continue
+            ids = self.tensor(f"{what}_ids", (1, self.seq), "int32", "input")
+            table = self.tensor(f"{what}_table", model.weights[what].shape, dtype, "weight")
+            found = self.tensor(f"{what}_embedding", shape, dtype)
+            self.op(f"embed_{what}", "embedding", [View.whole(ids), View.whole(table)], View.whole(found), None)
+            if total is None:
+                total = found
+                continue
+            result = self.tensor(f"sum_{what}", shape, dtype)
+            self.op(f"add_{what}", "residual_add", [View.whole(total), View.whole(found)], View.whole(result), None)
+            total = result
+        assert total is not None
+        if dtype == "int8":
+            return self.normalise("embed_norm", total, "input", None)
+        normed = self.tensor("embedded", shape, "fp32")
+        self.host_norm("embed_norm", total, normed, None)
+        return self.map("quantize_input", "quantize", [normed], "input", None)
 
-    def split(tensor: Tensor) -> View:
-        return View(tensor.name, heads, seq, size, model.hidden, size)
+    def normalise(self, name: str, source: Tensor, out: str, layer: int | None) -> Tensor:
+        """LayerNorm of int8, with its gain and shift."""
+        if self.engines.layernorm == "host":
+            return self.host_norm(name, source, self.tensor(out, source.shape), layer)
+        wide = self.widen(f"{name}.widen", source, "layernorm", f"{name}.widened", "int32", layer)
+        normed = self.map(name, "layernorm", [wide], f"{name}.normed", layer)
+        gain = self.tensor(f"{name}.gain", (source.shape[1],) * 2, kind="weight")
+        shift = self.tensor(f"{name}.shift", source.shape[1:], self.sums, "weight")
+        result = self.tensor(out, source.shape)
+        views = [View.whole(normed), View.whole(gain), View(shift.name, 1, 1, source.shape[1], 0, 0)]
+        self.op(f"{name}.gain", "matmul", views, View.whole(result), layer, repeating_bias=True)
+        return result
 
-    q, k, v = (linear(f"matmul_{x}", source, model.hidden, x) for x in "QKV")
-    scores = builder.tensor(f"{at}scores", (heads, seq, seq))
-    builder.op(f"{at}scores", "matmul", [split(q), split(k)], View.whole(scores), layer, transpose_b=True)
-    shares = builder.map(f"{at}softmax", "softmax", [scores], f"{at}probabilities", layer)
-    context = builder.tensor(f"{at}context", (seq, model.hidden))
-    builder.op(f"{at}context", "matmul", [View.whole(shares), split(v)], split(context), layer)
-    projected = linear("W_out", context, model.hidden, "projected")
-    summed = builder.map(f"{at}residual_add1", "residual_add", [source, projected], f"{at}sum1", layer)
-    attended = builder.tensor(f"{at}attended", summed.shape)
-    _norm(builder, f"{at}layernorm1", summed, attended, layer)
-    expanded = linear("FF1", attended, model.ffn, "expanded", full=wide_gelu)
-    active = builder.tensor(f"{at}active", expanded.shape)
-    builder.op(f"{at}gelu", "gelu", [View.whole(expanded)], View.whole(active), layer)
-    reduced = linear("FF2", active, model.hidden, "reduced")
-    summed = builder.map(f"{at}residual_add2", "residual_add", [attended, reduced], f"{at}sum2", layer)
-    return _norm(builder, f"{at}layernorm2", summed, builder.tensor(f"{at}output", summed.shape), layer)
+    def host_norm(self, name: str, source: Tensor, result: Tensor, layer: int | None) -> Tensor:
+        weights = {"gamma": f"{name}.weight", "beta": f"{name}.bias"}
+        for weight in weights.values():
+            self.tensor(weight, source.shape[-1:], "fp32", "weight")
+        self.op(name, "layernorm", [View.whole(source)], View.whole(result), layer, **weights)
+        return result
+
+    def widen(self, name: str, source: Tensor, use: str, out: str, dtype: str, layer: int | None) -> Tensor:
+        """Multiply by an identity; operators of one use share it."""
+        if use not in self.shared:
+            self.shared[use] = self.tensor(IDENTITY + use, (source.shape[1],) * 2, kind="weight")
+        result = self.tensor(out, source.shape, dtype)
+        views = [View.whole(source), View.whole(self.shared[use])]
+        self.op(name, "matmul", views, View.whole(result), layer)
+        return result
+
+    def attention(self, at: str, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
+        model, seq = self.model, self.seq
+
+        def split(tensor: Tensor) -> View:
+            return View(tensor.name, model.heads, seq, model.head_dim, model.hidden, model.head_dim)
+
+        scores = self.tensor(f"{at}scores", (model.heads, seq, seq), self.sums if self.wide_scores else None)
+        inputs = [split(q), split(k)]
+        if self.padded:
+            if MASK not in self.shared:
+                self.shared[MASK] = self.tensor(MASK, (seq,), self.sums, "input")
+            inputs.append(View(MASK, 1, 1, seq, 0, 0))
+        attrs = {"transpose_b": True, "repeating_bias": self.padded}
+        self.op(f"{at}scores", "matmul", inputs, View.whole(scores), layer, **attrs)
+        shares = self.map(f"{at}softmax", "softmax", [scores], f"{at}probabilities", layer)
+        context = self.tensor(f"{at}context", (seq, model.hidden))
+        self.op(f"{at}context", "matmul", [View.whole(shares), split(v)], split(context), layer)
+        return context
+
+    def encoder_layer(self, layer: int, source: Tensor) -> Tensor:
+        model, at = self.model, f"L{layer}."
+
+        def linear(name: str, x: Tensor, cols: int, out: str, full: bool = False) -> Tensor:
+            return self.linear(at + name, x, cols, at + out, layer, full=full, repeating=True)
+
+        def add_and_norm(which: int, x: Tensor, y: Tensor, out: str) -> Tensor:
+            summed = self.map(f"{at}residual_add{which}", "residual_add", [x, y], f"{at}sum{which}", layer)
+            return self.normalise(f"{at}layernorm{which}", summed, at + out, layer)
+
+        q, k, v = (linear(f"matmul_{x}", source, model.hidden, x) for x in "QKV")
+        context = self.attention(at, q, k, v, layer)
+        attended = add_and_norm(1, source, linear("W_out", context, model.hidden, "projected"), "attended")
+        wide = self.engines.gelu == "host"
+        expanded = linear("FF1", attended, model.ffn, "expanded", full=wide)
+        if self.engines.gelu == "array":
+            expanded = self.widen(f"{at}gelu.widen", expanded, "gelu", f"{at}gelu.widened", "int8", layer)
+        active = self.tensor(f"{at}active", expanded.shape)
+        self.op(f"{at}gelu", "gelu", [View.whole(expanded)], View.whole(active), layer)
+        return add_and_norm(2, attended, linear("FF2", active, model.hidden, "reduced"), "output")

@@ -12,10 +12,15 @@ from sim.cli import common
 
 if TYPE_CHECKING:
     from sim.functional.inference import Inference
+    from sim.hardware import Hardware
+    from workloads.checkpoint import Checkpoint
+    from workloads.checkpoint_graph import Engines
 
 HEADINGS = ("operator", "kind", "engine", "cycles", "error", "zeros A", "zeros W", "blocks W")
+DEFAULT_TOKENS = "random:128"
 
-Gelu = Literal["host", "array"]
+Gelu = Literal["host", "array", "fused"]
+Engine = Literal["host", "array"]
 
 
 def infer(
@@ -23,18 +28,39 @@ def infer(
         Path, typer.Argument(help="Folder with config.json and model.safetensors (BERT, DistilBERT).")
     ],
     tokens: Annotated[
-        str,
-        typer.Option("--tokens", metavar="IDS", help="Token ids 101,2023,...; a file of them; or random:N."),
-    ] = "random:128",
+        str | None,
+        typer.Option(
+            "--tokens", metavar="IDS", help=f"Ids 101,2023,...; a file of them; or random:N (default {DEFAULT_TOKENS})."
+        ),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", help="Words instead of ids; needs vocab.txt in the folder.")
+    ] = None,
     hw: common.Machine = common.DEFAULT_HARDWARE,
     set_: common.Settings = None,
     calibrate: Annotated[
         Path | None,
         typer.Option("--calibrate", help="File of further token sequences, one per line, that set the scales."),
     ] = None,
+    pad_to: Annotated[
+        int | None, typer.Option("--pad-to", min=1, metavar="N", help="Fill up to N tokens behind an attention mask.")
+    ] = None,
     gelu: Annotated[
-        Gelu, typer.Option("--gelu", help="Who runs GELU: host (float), or the array's integer unit.")
+        Gelu,
+        typer.Option(
+            "--gelu", help="host: in float; array: the integer unit, in a pass of its own; fused: behind the matmul."
+        ),
     ] = "host",
+    layernorm: Annotated[
+        Engine, typer.Option("--layernorm", help="host: in float; array: the normaliser, gain and shift as a product.")
+    ] = "host",
+    embeddings: Annotated[
+        Engine, typer.Option("--embeddings", help="host: summed in float; array: summed in int8.")
+    ] = "host",
+    integer: Annotated[
+        bool,
+        typer.Option("--integer", help="Everything on the array that it can do: array for all three of the above."),
+    ] = False,
     seed: common.Seed = 0,
     output: Annotated[
         Path | None,
@@ -45,46 +71,84 @@ def infer(
     """Run a trained encoder with integer arithmetic on a machine; report cycles and the difference from float."""
     from sim.functional.inference import infer as run_inference
     from sim.functional.jit import is_compiled
-    from sim.functional.tokens import calibration_inputs, inputs, read_tokens
+    from sim.functional.tokens import calibration_inputs, inputs, padded_length
     from sim.hardware import load as load_machine
     from workloads import checkpoint, checkpoint_graph
 
     common.output_folder(output)
     machine = load_machine(hw, common.settings(set_))
+    engines = checkpoint_graph.Engines(*("array",) * 3 if integer else (gelu, layernorm, embeddings))
+    _check_engines(engines, machine)
     model = checkpoint.load(model_dir)
-    ids = read_tokens(tokens, model.vocabulary, model.positions, seed)
-    further = calibration_inputs(calibrate, model, len(ids))
-    graph = checkpoint_graph.graph(model, len(ids), wide_gelu=gelu == "host")
+    ids = _ids(model, model_dir, tokens, text, seed)
+    length = padded_length(len(ids), pad_to, model.positions)
+    further = calibration_inputs(calibrate, model, length)
+    padded = length > len(ids)
+    wide = padded and "softmax" not in machine.array_operators
+    graph = checkpoint_graph.graph(model, length, engines, padded=padded, wide_scores=wide)
     if not is_compiled():
         typer.echo("carat: compiling the executor (once after each installation or change) ...", err=True)
     with common.progress_bar(f"{model.name} on {machine.name}") as progress:
         result = run_inference(
             graph,
             machine,
-            inputs(model, ids),
+            {**inputs(model, ids, length), **checkpoint_graph.constants(model, graph)},
             epsilon=model.epsilon,
             head_dim=model.head_dim,
+            tokens=len(ids),
             calibration=further,
             progress=progress,
         )
-    totals = summary(result, model.name, machine.name, len(ids))
+    totals = summary(result, model.name, machine.name, len(ids), length)
+    report = {"totals": totals, "sparsity": densities(result, machine.dim), "ops": _rows(result)}
     if output is not None:
-        keep(result, totals, output)
+        keep(result, report, output)
     if as_json:
-        typer.echo(json.dumps({"totals": totals, "ops": _rows(result)}, indent=1))
+        typer.echo(json.dumps(report, indent=1))
         return
     _print(result, totals)
     if output is not None:
         typer.echo(f"\nKept in {output}: output.npy, infer.json, masks.npz (non-zero blocks per weight matrix)")
 
 
-def summary(result: Inference, model: str, machine: str, tokens: int) -> dict[str, Any]:
+def _check_engines(engines: Engines, machine: Hardware) -> None:
+    """Refuse units that the machine does not have."""
+    from sim.errors import InputError
+
+    missing = sorted(engines.needs() - set(machine.array_operators))
+    if missing:
+        raise InputError(
+            [
+                f"--{what} array: {machine.name} has no unit for it (features.normalizations on an integer array, and "
+                "not in host.takes); nearest: host, or a machine such as gemmini_ibert"
+                for what in missing
+            ]
+        )
+
+
+def _ids(model: Checkpoint, folder: Path, tokens: str | None, text: str | None, seed: int) -> list[int]:
+    """The token ids that --tokens or --text gives."""
+    from sim.errors import InputError
+    from sim.functional.tokens import read_tokens
+
+    if text is None:
+        return read_tokens(tokens or DEFAULT_TOKENS, model.vocabulary, model.positions, seed)
+    if tokens is not None:
+        raise InputError("--tokens and --text exclude each other; give one")
+    from workloads import wordpiece
+
+    found = wordpiece.load(folder).encode(text)
+    return read_tokens(",".join(map(str, found)), model.vocabulary, model.positions)
+
+
+def summary(result: Inference, model: str, machine: str, tokens: int, length: int) -> dict[str, Any]:
     """Return the totals: names, cycles by engine, error against float, traffic."""
     array = sum(op.cycles for op in result.ops if op.engine == "array")
     return {
         "model": model,
         "hardware": machine,
         "tokens": tokens,
+        "padded_tokens": length,
         "cycles": result.cycles,
         "array_cycles": array,
         "host_cycles": result.cycles - array,
@@ -95,27 +159,33 @@ def summary(result: Inference, model: str, machine: str, tokens: int) -> dict[st
     }
 
 
-def keep(result: Inference, totals: dict[str, Any], folder: Path) -> None:
-    """Write the output, the report and the masks, each whole or not at all. Raises InputError."""
-    import io
+def densities(result: Inference, block: int) -> dict[str, str]:
+    """Return, per weight matrix, its measured density as `carat run --sparsity` reads it."""
+    return {name: f"block{block}:{result.masks[name].mean():.6g}@{name}" for name in sorted(result.masks)}
+
+
+def keep(result: Inference, report: dict[str, Any], folder: Path) -> None:
+    """Write output, masks and report: all whole beside their places, then moved there. Raises InputError."""
+    import os
+    import shutil
 
     import numpy as np
 
     from sim.errors import InputError
-    from sim.result import write_whole
 
-    write_whole(folder / "infer.json", json.dumps({"totals": totals, "ops": _rows(result)}, indent=1) + "\n")
-    output, masks = io.BytesIO(), io.BytesIO()
-    np.save(output, result.output)
-    arrays: dict[str, Any] = dict(result.masks)
-    np.savez_compressed(masks, **arrays)
-    for name, content in (("output.npy", output), ("masks.npz", masks)):
-        partial = folder / f"{name}.partial"
-        try:
-            partial.write_bytes(content.getvalue())
-            partial.replace(folder / name)
-        except OSError as error:
-            raise InputError(f"{folder / name}: cannot be written: {error.strerror}") from error
+    partial = folder / f".partial-{os.getpid()}"
+    try:
+        partial.mkdir()
+        np.save(partial / "output.npy", result.output)
+        arrays: dict[str, Any] = dict(result.masks)
+        np.savez_compressed(partial / "masks.npz", **arrays)
+        (partial / "infer.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        for name in ("output.npy", "masks.npz", "infer.json"):  # the report last: where it is, the others are too
+            (partial / name).replace(folder / name)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _rows(result: Inference) -> list[dict[str, Any]]:
@@ -133,7 +203,10 @@ def _print(result: Inference, totals: dict[str, Any]) -> None:
          share(op.zero_weights), share(op.nonzero_blocks))
         for op in result.ops
     ]  # fmt: skip
-    common.print_table(f"{totals['model']}, {totals['tokens']} tokens, on {totals['hardware']}", HEADINGS, rows, 3)
+    length = totals["padded_tokens"]
+    padding = f" (filled up to {length})" if length > totals["tokens"] else ""
+    title = f"{totals['model']}, {totals['tokens']} tokens{padding}, on {totals['hardware']}"
+    common.print_table(title, HEADINGS, rows, 3)
     typer.echo(
         f"{totals['cycles']:,} cycles ({totals['array_cycles']:,} array, {totals['host_cycles']:,} host); "
         f"against float: rms error {result.error:.2%}, cosine {result.cosine:.5f}"

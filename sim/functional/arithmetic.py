@@ -91,13 +91,15 @@ def integer_gelu(q, qb, qc, tally):  # type: ignore[no-untyped-def]
 def integer_exp(q, qln2, qln2_inv, qb, qc, tally):  # type: ignore[no-untyped-def]
     """I-BERT's exponential of an int32 <= 0 (papers.md 6)."""
     product = -q * qln2_inv
+    if not fits32(product):
+        tally[1] += 1
     z = wrap32(product) >> 16
+    if z < 0 or z > 31:  # all bits are shifted out, whatever they are
+        return np.int64(0)
     base = q + z * qln2 + qb
     value = base * base + qc
-    if not (fits32(product) and fits32(value)):
+    if not fits32(value):
         tally[1] += 1
-    if z < 0 or z > 31:
-        return np.int64(0)
     return wrap32(value) >> z
 
 

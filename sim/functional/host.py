@@ -56,7 +56,13 @@ def apply(op: Op, inputs: list[Array], weights: Mapping[str, Array], epsilon: fl
     if op.kind == "residual_add":
         return np.asarray(first + inputs[1])
     if op.kind == "layernorm":
-        return layernorm(first, weights[op.attrs["gamma"]], weights[op.attrs["beta"]], epsilon)
+        gain, shift = (op.attrs[name] for name in ("gamma", "beta"))
+        return layernorm(
+            first,
+            np.ones(1) if gain is None else weights[gain],
+            np.zeros(1) if shift is None else weights[shift],
+            epsilon,
+        )
     if op.kind == "softmax":
         return softmax(first)
     if op.kind == "gelu":

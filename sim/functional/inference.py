@@ -8,7 +8,7 @@ conversions that the plan prices. The yardstick is the same graph in float32 thr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,13 @@ from sim import host as host_prices
 from sim import timing
 from sim.errors import CaratError
 from sim.functional import host
+from sim.functional.counts import NAMES
 from sim.functional.machine import Machine
-from sim.functional.quantize import largest_magnitudes, quantized, scales
+from sim.functional.masks import MeasuredMasks
+from sim.functional.quantize import largest_energies, largest_magnitudes, quantized, scales
 from sim.graph import Graph, Op, View
 from sim.lower import lower
-from sim.lower.work import Matmul, ResidualAdd, Work
+from sim.lower.work import BlockSparseMatmul, Matmul, Norm, ResidualAdd, Work
 from sim.placement import BASE_ADDRESS, place
 from sim.plan import Step, plan
 
@@ -102,7 +104,7 @@ class _Run:
         self.given, self.epsilon, self.head_dim = given, epsilon, head_dim
         self.ops = {op.name: op for op in graph.ops}
         self.addresses, end = place(graph, hw)
-        self.machine = Machine(hw, end - BASE_ADDRESS, BASE_ADDRESS)
+        self.machine = Machine(hw, end - BASE_ADDRESS, BASE_ADDRESS, layernorm="hardware")
         self.scale: dict[str, float] = {}
         self.host_values = dict(given)
         self.phase = 0
@@ -151,7 +153,7 @@ class _Run:
         return np.asarray(self.stored(name).astype(np.float32) * np.float32(self.scale_of(name)))
 
     def load_weights(self) -> None:
-        """Quantise the matmuls' weights, and their biases at the scale of the sums."""
+        """Quantise the matmuls' weights (but for the mask, which `array_step` stores), biases at the sums' scale."""
         for op in self.graph.ops:
             if op.kind != "matmul":
                 continue
@@ -176,8 +178,13 @@ class _Run:
     def array_step(self, step: Step) -> int:
         """Run one operator on the array; return its cycles."""
         cycles = 0
+        op = self.ops[step.name]
+        for view in op.inputs[2:]:
+            if self.graph.tensors[view.tensor].kind == "input":  # an attention mask: in units of this layer's scores
+                scale = self.product_scale(op) * math.sqrt(self.head_dim)
+                self.store(view.tensor, self.given[view.tensor], scale, True)
         for work in step.works:
-            program = lower(self.with_scales(work, self.ops[step.name], step), self.hw)
+            program = lower(self.with_scales(work, op, step), self.hw)
             times = timing.run(program, self.hw, timeline=True, phase=self.phase)
             self.phase = times.phase
             done = self.machine.run(times)
@@ -186,9 +193,12 @@ class _Run:
                     f"{step.name}: {done.clashes} commands saw data in motion, the first is number {done.clashed[0]} "
                     "of its timeline; this is a fault of Carat's timing core"
                 )
+            differing = [name for name, count in done.counters.items() if count != times.counters[name]]
+            if differing:
+                raise WrongSchedule(f"{step.name}: the executor and Carat's timing core differ in {differing}")
             self.overflows += done.overflows
-            for name, count in done.counters.items():
-                self.counters[name] = self.counters.get(name, 0) + count
+            for name in NAMES:
+                self.counters[name] = self.counters.get(name, 0) + times.counters[name]
             cycles += times.cycles
         return cycles
 
@@ -198,6 +208,14 @@ class _Run:
             a, b = (self.scale[view.tensor] for view in op.inputs)
             out = self.scale[op.output.tensor]
             return replace(work, a_scale=_single(a / out), b_scale=_single(b / out))
+        if isinstance(work, BlockSparseMatmul):
+            inside = self.with_scales(work.matmul, op, step)
+            assert isinstance(inside, Matmul)
+            return replace(work, matmul=inside)
+        if isinstance(work, Norm):
+            if work.kind == "softmax":
+                return replace(work, bert_scale=self.scale_of(op.inputs[0].tensor))
+            return replace(work, scale=1 / self.scale[op.output.tensor])
         assert isinstance(work, Matmul)
         sums = self.product_scale(op)
         if work.activation == "softmax":
@@ -229,19 +247,23 @@ def infer(
     *,
     epsilon: float,
     head_dim: int,
+    tokens: int | None = None,
     calibration: Sequence[dict[str, Array]] = (),
     progress: Progress = lambda done, total, label: None,
 ) -> Inference:
     """Run ``graph`` on ``hw``. ``given``: ids and float32 weights by tensor name.
 
+    ``tokens``: how many of the rows are no padding (None: all); only they are returned and compared.
     ``calibration``: further sets of ids (same graph) whose magnitudes count, besides those of ``given``. Raises
     InputError for what the machine cannot run, WrongSchedule when the timing core broke a dependence.
     """
-    steps = plan(graph, hw)
+    diagonals = diagonal_weights(graph, given)
+    steps = plan(graph, hw, sparsity=_block_diagonal(graph, hw, diagonals))
     reference = host.forward(graph, given, epsilon, head_dim)
     runs = [reference, *(host.forward(graph, {**given, **ids}, epsilon, head_dim) for ids in calibration)]
     run = _Run(graph, hw, given, epsilon, head_dim)
-    run.scale = scales(graph, hw, largest_magnitudes(runs), head_dim)
+    identities = {name for name, values in diagonals.items() if (values == 1).all()}
+    run.scale = scales(graph, hw, largest_magnitudes(runs), head_dim, largest_energies(graph, runs), identities)
     run.load_weights()
     reports: list[OpReport] = []
     masks: dict[str, Array] = {}
@@ -258,19 +280,46 @@ def infer(
             cycles = run.array_step(step)
         output = run.output_of(step).tensor
         error = relative_error(run.real(output), reference[output])
-        shares = _shares(run, step, masks)
+        shares = {} if _weight(run.ops[step.name]) in diagonals else _shares(run, step, masks)
         reports.append(OpReport(step.name, step.kind, step.engine, cycles, error, **shares))
     progress(len(steps), len(steps), "")
     last = graph.ops[-1].output.tensor
     return Inference(
-        output=run.real(last),
-        reference=reference[last],
+        output=run.real(last)[:tokens],
+        reference=reference[last][:tokens],
         ops=tuple(reports),
         cycles=sum(report.cycles for report in reports),
         counters=run.counters,
         overflows=run.overflows,
         masks=masks,
     )
+
+
+def diagonal_weights(graph: Graph, given: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the diagonal of every square weight matrix of ``graph`` that is zero beside it."""
+    found = {}
+    for name in {_weight(op) for op in graph.ops} - {None}:
+        tensor = graph.tensors[str(name)]
+        if tensor.kind == "weight" and tensor.shape[0] == tensor.shape[-1]:
+            values = given[tensor.name]
+            if np.count_nonzero(values) == np.count_nonzero(values.diagonal()):
+                found[tensor.name] = values.diagonal()
+    return found
+
+
+def _weight(op: Op) -> str | None:
+    """Return the name of B of a matmul."""
+    return op.inputs[1].tensor if op.kind == "matmul" else None
+
+
+def _block_diagonal(graph: Graph, hw: Hardware, diagonals: Mapping[str, Array]) -> MeasuredMasks | None:
+    """Return the blocks that products with diagonal weights need; None where there is none."""
+    masks = {
+        op.name: np.eye(math.ceil(graph.tensors[str(_weight(op))].shape[0] / hw.dim), dtype=np.bool_)
+        for op in graph.ops
+        if _weight(op) in diagonals
+    }
+    return MeasuredMasks(hw.dim, 1.0, masks=masks) if masks else None
 
 
 def _shares(run: _Run, step: Step, masks: dict[str, Array]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 RANDOM = "random:"
+PAD = 0
+"""Id of [PAD] in BERT's vocabularies; the mask makes its value irrelevant."""
+
+ATTENTION_MASK = "attention_mask"
+"""Tensor of a graph on padded tokens (workloads.checkpoint_graph)."""
+
+MASKED = -10_000.0
+"""Score of a masked key, BERT's own value; much larger ones overflow int32 in the integer exponential."""
+
 TABLES = ("word", "position", "token_type")
 
 
@@ -62,15 +72,33 @@ def _ids(text: str, where: str, vocabulary: int, positions: int) -> list[int]:
     return [int(word) for word in words]
 
 
-def _id_tensors(model: Checkpoint, ids: list[int]) -> dict[str, Array]:
-    rows = {"word": ids, "position": list(range(len(ids))), "token_type": [0] * len(ids)}
+def padded_length(count: int, pad_to: int | None, positions: int) -> int:
+    """Return the length that ``count`` tokens are filled up to. Raises InputError below it or beyond the positions."""
+    if pad_to is None:
+        return count
+    if not count <= pad_to <= positions:
+        raise InputError(
+            f"--pad-to {pad_to}: {count} tokens and {positions} positions; nearest: "
+            f"{min(max(pad_to, count), positions)}"
+        )
+    return pad_to
+
+
+def _id_tensors(model: Checkpoint, ids: list[int], length: int) -> dict[str, Array]:
+    rows = {"word": ids + [PAD] * (length - len(ids)), "position": list(range(length)), "token_type": [0] * length}
     return {f"{name}_ids": np.array([rows[name]], np.int64) for name in TABLES if name in model.weights}
 
 
-def inputs(model: Checkpoint, ids: list[int]) -> dict[str, Array]:
-    """Return what the graph of ``model`` is given: ids, tables and weights by tensor name."""
+def inputs(model: Checkpoint, ids: list[int], length: int | None = None) -> dict[str, Array]:
+    """Return what a graph of ``model`` on ``length`` tokens is given: ids, attention mask, tables, weights by name.
+
+    Behind ``ids`` comes padding, which the mask hides from attention.
+    """
+    length = length or len(ids)
     weights = {f"{name}_table" if name in TABLES else name: values for name, values in model.weights.items()}
-    return {**weights, **_id_tensors(model, ids)}
+    # the graph divides masked scores by sqrt(head_dim)
+    mask = np.where(np.arange(length) < len(ids), 0.0, MASKED * math.sqrt(model.head_dim)).astype(np.float32)
+    return {**weights, **_id_tensors(model, ids, length), ATTENTION_MASK: mask}
 
 
 def calibration_inputs(path: Path | None, model: Checkpoint, length: int) -> list[dict[str, Array]]:
@@ -78,4 +106,4 @@ def calibration_inputs(path: Path | None, model: Checkpoint, length: int) -> lis
     if path is None:
         return []
     sequences = _lines(path, model.vocabulary, model.positions)
-    return [_id_tensors(model, (ids + ids[-1:] * length)[:length]) for ids in sequences]
+    return [_id_tensors(model, (ids + ids[-1:] * length)[:length], length) for ids in sequences]

@@ -45,7 +45,10 @@ def conv_rows(work: Conv, tile: ConvTile, hw: Hardware) -> tuple[int, int]:
     ocols = pooled_cols * pool_stride + pool_size - 1
     irows = orows * work.stride + krows + (work.kernel_dilation - 1) * (krows - 1) - 1
     icols = ocols * work.stride + kcols + (work.kernel_dilation - 1) * (kcols - 1) - 1
-    irows, icols = blocks_of(irows, work.input_dilation), blocks_of(icols, work.input_dilation)
+    if work.input_dilation > 1:
+        # Low pad, image and high pad are each rounded up where holes are skipped (undilated of LoopConv.scala), one
+        # row and column more than gemmini.h counts: with its count the image can run into the weights.
+        irows, icols = blocks_of(irows, work.input_dilation) + 1, blocks_of(icols, work.input_dilation) + 1
     image = (irows >> work.downsample) * (icols >> work.downsample)
     in_blocks, out_blocks = blocks_of(kchs, hw.dim), blocks_of(ochs, hw.dim)
     input_rows = blocks_of(batches, hw.dim) * kchs * image if work.trans_input_3120 else in_blocks * batches * image

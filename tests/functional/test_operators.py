@@ -181,3 +181,12 @@ def test_a_transposed_input_needs_its_whole_batch_in_one_tile():
     with pytest.raises(InputError, match="a tile that begins with 2"):
         lower(work, hw)
     assert_conv(hw, replace(work, tile=(2, 2, 2, 1, 1, 1, 1)), np.random.default_rng(0))
+
+
+def test_a_dilated_image_does_not_run_into_the_weights():
+    # 4 x 4 x 29 rows of weights and, by gemmini.h's count, 4 x 4 x 2 of the image fit into half of 1,024 rows; the
+    # hardware loop fills 5 x 5 x 2
+    assert_conv(
+        MACHINES["small"], build.conv(3, 29, 1, 4, bias=False, padding=1, scale=0.003, input_dilation=2),
+        np.random.default_rng(0),
+    )  # fmt: skip

@@ -1,0 +1,97 @@
+"""Text to token ids: BERT's basic tokenizer and WordPiece, from the vocab.txt of a checkpoint's folder."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from sim.errors import InputError
+
+CLS, SEP, UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
+LONGEST_WORD = 100
+"""Characters; longer words are unknown (max_input_chars_per_word of the published tokenizer)."""
+
+CJK = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F))
+"""Ideographs: each is a word."""
+
+ASCII_PUNCTUATION = ((33, 47), (58, 64), (91, 96), (123, 126))
+"""Punctuation to BERT, though Unicode calls some of it symbols."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Word pieces by id. ``lower``: text is lower-cased and loses its accents first."""
+
+    ids: dict[str, int]
+    lower: bool
+
+    def encode(self, text: str) -> list[int]:
+        """Return [CLS], the pieces of ``text``, [SEP]."""
+        pieces = [self.ids[piece] for word in self._words(text) for piece in self._pieces(word)]
+        return [self.ids[CLS], *pieces, self.ids[SEP]]
+
+    def _words(self, text: str) -> list[str]:
+        spaced = []
+        for character in unicodedata.normalize("NFC", text):
+            if _is_space(character):
+                spaced.append(" ")
+            elif _is_between(ord(character), CJK):
+                spaced.append(f" {character} ")
+            elif unicodedata.category(character)[0] != "C" and ord(character) != 0xFFFD:
+                spaced.append(character)
+        plain = "".join(spaced)
+        if self.lower:
+            plain = "".join(c for c in unicodedata.normalize("NFD", plain.lower()) if unicodedata.category(c) != "Mn")
+        return "".join(f" {c} " if _is_punctuation(c) else c for c in plain).split()
+
+    def _pieces(self, word: str) -> list[str]:
+        """The longest known piece first, then the longest known continuation, and so on; or unknown."""
+        if len(word) > LONGEST_WORD:
+            return [UNKNOWN]
+        found: list[str] = []
+        start = 0
+        while start < len(word):
+            prefix = "##" if start else ""
+            ends = (end for end in range(len(word), start, -1) if prefix + word[start:end] in self.ids)
+            end = next(ends, None)
+            if end is None:
+                return [UNKNOWN]
+            found.append(prefix + word[start:end])
+            start = end
+        return found
+
+
+def load(folder: str | Path) -> Vocabulary:
+    """Return the vocabulary of a folder with vocab.txt (one piece a line); tokenizer_config.json may set do_lower_case.
+
+    Raises InputError when it is missing, no text, or lacks a special token.
+    """
+    path = Path(folder) / "vocab.txt"
+    settings = Path(folder) / "tokenizer_config.json"
+    try:
+        pieces = path.read_text(encoding="utf-8").split("\n")
+        lower = (
+            json.loads(settings.read_text(encoding="utf-8")).get("do_lower_case", True) if settings.exists() else True
+        )
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; without it give token ids (--tokens)") from error
+    except ValueError as error:
+        raise InputError(f"{path} or {settings.name}: cannot be read as text: {error}") from error
+    ids = {piece.rstrip("\r"): number for number, piece in enumerate(pieces) if piece}
+    if missing := [token for token in (CLS, SEP, UNKNOWN) if token not in ids]:
+        raise InputError(f"{path}: lacks {', '.join(missing)}; it is no vocabulary of BERT")
+    return Vocabulary(ids, bool(lower))
+
+
+def _is_between(code: int, ranges: tuple[tuple[int, int], ...]) -> bool:
+    return any(first <= code <= last for first, last in ranges)
+
+
+def _is_space(character: str) -> bool:
+    return character in " \t\n\r" or unicodedata.category(character) == "Zs"
+
+
+def _is_punctuation(character: str) -> bool:
+    return _is_between(ord(character), ASCII_PUNCTUATION) or unicodedata.category(character)[0] == "P"
