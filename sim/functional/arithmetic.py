@@ -1,12 +1,14 @@
 """The arithmetic of the machine, one element at a time, compiled.
 
 Rounding follows Gemmini's C library (gemmini.h: scale_and_sat, matmul_cpu, resadd_cpu; gemmini_params.h: ACC_SCALE,
-MVIN_SCALE), which gives values to the RTL's own tests. Where C and RTL disagree, or C is undefined:
+MVIN_SCALE), which gives values to the RTL's own tests. Where C and RTL disagree, or C is undefined (the whole list
+with reasons: docs/NUMBERS.md):
 
 - Exponential: the RTL of 8c3f992 holds a copy of the GELU polynomial in its place (papers.md 2). C is followed.
-- LayerNorm and softmax divide in integers in C (mean and variance truncate towards zero); C is followed.
-- The array's results are 20 bits wide in the int8 configurations; C has no such limit and is followed. Weight
-  stationary the sum of one block cannot exceed 20 bits.
+- LayerNorm's last division: C rounds to whole deviations and scales those, the RTL scales the inverse deviation. Both
+  are there (`Machine`); mean and variance truncate towards zero in both.
+- The array's results are 20 bits wide in the int8 configurations; C has no such limit and is followed; what 20 bits
+  do not hold is counted.
 - A shift by 32 or more is undefined in C; the hardware shifts everything out, which gives 0.
 - int32 sums wrap (C on every machine we know); wraps inside the integer polynomials are counted, not hidden.
 - Floating point: a processing element multiplies and adds with one rounding to float32 (fused), rows of the array in

@@ -25,6 +25,9 @@ PROBABILITY_SCALE = 1 / 127
 
 INT32 = 2**31 - 1
 MARGIN = 1.05
+GELU_RESERVE = 1.5
+"""Sums of coarsely quantised weights go beyond what calibration has seen; an overflow would change the sign."""
+
 ENERGY_RESERVE = 2.0
 """Rows that calibration has not seen may have twice the variance."""
 
@@ -43,7 +46,7 @@ def softmax_floor(columns: int) -> float:
 
 def gelu_floor(largest: float) -> float:
     """Return the smallest scale of GELU's input at which its result fits int32 for inputs up to ``largest``."""
-    return float(MARGIN * np.cbrt(GELU1 * max(largest, 1.0) / INT32))
+    return float(MARGIN * np.cbrt(GELU_RESERVE * GELU1 * max(largest, 1.0) / INT32))
 
 
 def variance_floor(energy: float) -> float:

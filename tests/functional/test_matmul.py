@@ -113,6 +113,20 @@ def test_sums_beyond_the_array_s_20_bits_are_kept_and_counted():
     assert done.beyond_array == 20
 
 
+def test_a_masked_column_has_no_share():
+    # an attention mask is a bias of -10000 in real units; what is left is the softmax of the other columns
+    hw = MACHINES["gemmini_ibert"]
+    fields = {"transpose_b": True, "activation": "softmax", "bert_scale": 0.001}
+    masked = build.matmul(8, 24, 16, bias="row", **fields)
+    a, b, d, places = matmul_operands(masked, np.random.default_rng(4), -20, 20)
+    d[:, :20], d[:, 20:] = 0, -10_000 / 0.001
+    machine, done, _ = execute(masked, hw, places)
+    found = machine.read(masked.c.address, (8, 24))
+    np.testing.assert_array_equal(found[:, 20:], 0)
+    np.testing.assert_array_equal(found[:, :20], reference.softmax(a @ b[:, :20], 0.001))
+    assert done.overflows == 0
+
+
 def test_int32_sums_wrap():
     hw = MACHINES["int16"]
     work = build.matmul(2, 3, 9, full_c=True, **sizes_of(hw))
