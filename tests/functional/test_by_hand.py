@@ -1,0 +1,66 @@
+"""Oracle: what no library call uses but the command set has: shifted results, ReLU on the way into the scratchpad."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from functional.bench_machine import MACHINES
+
+from sim import timing
+from sim.functional import Machine
+from sim.isa import ACCUMULATOR_BIT, FULL_WIDTH_BIT, GARBAGE_ADDRESS, Funct
+from sim.lower.encode import Stream
+
+A, B, C = 0x2001_0000, 0x2001_1000, 0x2001_2000
+HW = MACHINES["gemmini_default"]
+
+
+def product(a, b, target, dataflow, shift=0, activation=0):
+    """C = A x B [16, 16] at local address ``target`` through hand-issued commands, as stored."""
+    stream = Stream(HW)
+    stream.emit(Funct.CONFIG, 0x3F800000 << 32 | 1 << 16 | activation << 3 | dataflow << 2, 1 << 48 | shift)
+    wide = bool(target & ACCUMULATOR_BIT)
+    stream.config_st(64 if wide else 16)
+    stream.config_ld(16)
+    stream.mvin(A, 0, 16, 16)
+    stream.mvin(B, HW.sp_bank_rows, 16, 16)
+    first, second = (HW.sp_bank_rows, GARBAGE_ADDRESS) if dataflow else (GARBAGE_ADDRESS, HW.sp_bank_rows)
+    stream.preload(first, target, (16, 16), (16, 16))
+    stream.compute(0, second, (16, 16), (16, 16), preloaded=True)
+    stream.mvout(C, target | (FULL_WIDTH_BIT if wide else 0), 16, 16)
+    stream.fence()
+    machine = Machine(HW, 1 << 16)
+    machine.write(A, a)
+    machine.write(B, b)
+    done = machine.run(timing.run(stream.program(), HW, timeline=True))
+    assert done.clashes == 0
+    return machine.read(C, (16, 16), wide=wide)
+
+
+def operands(high):
+    return np.random.default_rng(7).integers(-high, high, (2, 16, 16))
+
+
+@pytest.mark.parametrize("shift", [0, 1, 5, 31])
+def test_output_stationary_results_are_shifted_half_to_even(shift):
+    a, b = operands(128)
+    a[0], b[:, 0] = 0, 0
+    a[0, 0], b[0, 0], b[0, 1] = 1, 16, 48  # halves at a shift of 5: to 0 and to 2
+    found = product(a, b, ACCUMULATOR_BIT, dataflow=0, shift=shift)
+    np.testing.assert_array_equal(found, np.rint((a @ b) / 2**shift))
+    if shift == 5:
+        assert (found[0, 0], found[0, 1]) == (0, 2)
+
+
+def test_weight_stationary_results_are_not_shifted():
+    a, b = operands(128)
+    np.testing.assert_array_equal(product(a, b, ACCUMULATOR_BIT, dataflow=1, shift=5), a @ b)
+
+
+@pytest.mark.parametrize("activation", [0, 1])
+def test_results_in_the_scratchpad_are_clipped_then_activated(activation):
+    a, b = operands(6)
+    sums = a @ b
+    assert sums.max() > 127 or sums.min() < -128
+    found = product(a, b, 2 * HW.sp_bank_rows, dataflow=1, activation=activation)
+    np.testing.assert_array_equal(found, np.clip(sums, 0 if activation else -128, 127))
