@@ -26,6 +26,7 @@ from sim.functional.quantize import largest_energies, largest_magnitudes, quanti
 from sim.graph import Graph, Op, View
 from sim.lower import lower
 from sim.lower.work import BlockSparseMatmul, Matmul, Norm, ResidualAdd, Work
+from sim.pipeline import RESTART_CYCLES
 from sim.placement import BASE_ADDRESS, place
 from sim.plan import Step, plan
 
@@ -107,7 +108,8 @@ class _Run:
         self.machine = Machine(hw, end - BASE_ADDRESS, BASE_ADDRESS, layernorm="hardware")
         self.scale: dict[str, float] = {}
         self.host_values = dict(given)
-        self.phase = 0
+        self.phase, self.started = 0, False
+        self.l2 = timing.L2Contents.empty(hw) if hw.memory.l2_bytes else None
         self.overflows = 0
         self.counters: dict[str, int] = {}
 
@@ -185,8 +187,8 @@ class _Run:
                 self.store(view.tensor, self.given[view.tensor], scale, True)
         for work in step.works:
             program = lower(self.with_scales(work, op, step), self.hw)
-            times = timing.run(program, self.hw, timeline=True, phase=self.phase)
-            self.phase = times.phase
+            times = timing.run(program, self.hw, timeline=True, phase=self.phase, l2=self.l2)
+            self.phase, self.l2 = times.phase, times.l2
             done = self.machine.run(times)
             if done.clashes:
                 raise WrongSchedule(
@@ -199,7 +201,8 @@ class _Run:
             self.overflows += done.overflows
             for name in NAMES:
                 self.counters[name] = self.counters.get(name, 0) + times.counters[name]
-            cycles += times.cycles
+            cycles += times.cycles + (RESTART_CYCLES if self.started else 0)
+            self.started = True
         return cycles
 
     def with_scales(self, work: Work, op: Op, step: Step) -> Work:

@@ -117,6 +117,18 @@ def test_padding_changes_nothing_but_cycles(tmp_path, name):
     assert padded.cycles > plain.cycles
 
 
+@pytest.mark.parametrize("name", ["gemmini_ibert", "gemmini_l2"])
+def test_products_take_the_cycles_that_the_simulator_tells(tmp_path, name):
+    # one timing core, the same streams: only residual adds differ, whose scales are real ones here
+    folder, hw = write_model(tmp_path / "model"), hardware.load(name)
+    model = checkpoint.load(folder)
+    told = simulate(checkpoint_graph.graph(model, 24), hw, cache=False).rows
+    first = next(number for number, row in enumerate(told) if row["op"] == "L0.residual_add1")
+    found = run(folder, hw).ops
+    assert found[first].name == "L0.residual_add1"
+    assert [op.cycles for op in found[:first]] == [row["cycles"] for row in told[:first]]
+
+
 def test_scale_floors_are_the_edge_of_int32():
     assert 128 * EXP0 / softmax_floor(128) ** 2 < 2**31 < 128 * EXP0 / (0.9 * softmax_floor(128)) ** 2
     assert gelu_floor(8.0) == pytest.approx(2 * gelu_floor(1.0))
