@@ -108,6 +108,7 @@ def load(folder: str | Path) -> Checkpoint:
     config = _json(path / "config.json")
     kind = _architecture(config, path)
     sizes = _sizes(config, kind, path)
+    epsilon = _epsilon(config, path)
     raw = _without_prefix(_tensors(path), kind)
     wanted = _wanted(kind, sizes)
     weights, problems = {}, []
@@ -126,7 +127,6 @@ def load(folder: str | Path) -> Checkpoint:
             weights[name] = np.ascontiguousarray(values.T if turned else values)
     if problems:
         raise InputError(problems)
-    epsilon = float(config.get("layer_norm_eps", 1e-12))
     return Checkpoint(name=path.resolve().name, epsilon=epsilon, weights=weights, **sizes)
 
 
@@ -174,11 +174,21 @@ def _sizes(config: dict[str, Any], kind: str, path: Path) -> dict[str, int]:
     return sizes
 
 
+def _epsilon(config: dict[str, Any], path: Path) -> float:
+    value = config.get("layer_norm_eps", 1e-12)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise InputError(f"{path}: config.json: layer_norm_eps is {value!r}, must be a number in [0, 1), e.g. 1e-12")
+    return float(value)
+
+
 def _tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
     index = path / "model.safetensors.index.json"
     names = ["model.safetensors"]
     if index.exists():
-        names = sorted({str(name) for name in _json(index).get("weight_map", {}).values()})
+        places = _json(index).get("weight_map")
+        if not isinstance(places, dict) or not places:
+            raise InputError(f"{index}: weight_map must say which file holds each tensor")
+        names = sorted({str(name) for name in places.values()})
     tensors: dict[str, npt.NDArray[Any]] = {}
     for name in names:
         tensors.update(checkpoint_safetensors.read(path / name))

@@ -29,6 +29,8 @@ def read(path: Path) -> dict[str, npt.NDArray[Any]]:
         header = json.loads(data[LENGTH_BYTES:start])
     except ValueError as error:
         raise InputError(f"{path}: no safetensors file: its header is no JSON ({error})") from error
+    if not isinstance(header, dict):
+        raise InputError(f"{path}: no safetensors file: its header is no JSON object")
     tensors, problems = {}, []
     for name, entry in header.items():
         if name == "__metadata__":

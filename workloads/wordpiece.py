@@ -72,17 +72,18 @@ def load(folder: str | Path) -> Vocabulary:
     settings = Path(folder) / "tokenizer_config.json"
     try:
         pieces = path.read_text(encoding="utf-8").split("\n")
-        lower = (
-            json.loads(settings.read_text(encoding="utf-8")).get("do_lower_case", True) if settings.exists() else True
-        )
+        chosen = json.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; without it give token ids (--tokens)") from error
     except ValueError as error:
         raise InputError(f"{path} or {settings.name}: cannot be read as text: {error}") from error
+    lower = chosen.get("do_lower_case", True) if isinstance(chosen, dict) else None
+    if not isinstance(lower, bool):
+        raise InputError(f"{settings}: must be a JSON object; do_lower_case true or false")
     ids = {piece.rstrip("\r"): number for number, piece in enumerate(pieces) if piece}
     if missing := [token for token in (CLS, SEP, UNKNOWN) if token not in ids]:
         raise InputError(f"{path}: lacks {', '.join(missing)}; it is no vocabulary of BERT")
-    return Vocabulary(ids, bool(lower))
+    return Vocabulary(ids, lower)
 
 
 def _is_between(code: int, ranges: tuple[tuple[int, int], ...]) -> bool:

@@ -224,6 +224,7 @@ def test_all_problems_come_at_once(tmp_path):
         ({"num_attention_heads": 7}, "do not split into 7 heads"),
         ({"num_hidden_layers": 0}, "whole number >= 1"),
         ({"position_embedding_type": "relative_key"}, "only 'absolute'"),
+        ({"layer_norm_eps": "small"}, "layer_norm_eps is 'small'"),
     ],
 )
 def test_unknown_architectures_are_refused(tmp_path, config, message):
@@ -241,10 +242,14 @@ def test_damaged_files_are_refused(tmp_path):
         (whole[:-4], "data_offsets"),
         (b"\xff" * 32, "no safetensors"),
         (whole[:4], "no safetensors"),
+        ((2).to_bytes(8, "little") + b"[]", "no JSON object"),
     ):
         weights.write_bytes(content)
         with pytest.raises(InputError, match=message):
             checkpoint.load(folder)
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": []}')
+    with pytest.raises(InputError, match="which file holds each tensor"):
+        checkpoint.load(folder)
     (folder / "config.json").write_text("{")
     with pytest.raises(InputError, match="no JSON"):
         checkpoint.load(folder)

@@ -66,6 +66,9 @@ def test_case_and_accents_stay_where_the_model_knows_them(tmp_path):
 def test_a_file_that_is_no_vocabulary_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"lacks \[CLS\]"):
         vocabulary(tmp_path, [piece for piece in PIECES if piece != "[CLS]"])
+    (tmp_path / "tokenizer_config.json").write_text("[]")
+    with pytest.raises(InputError, match="must be a JSON object"):
+        vocabulary(tmp_path)
     (tmp_path / "vocab.txt").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(InputError, match="cannot be read as text"):
         wordpiece.load(tmp_path)
