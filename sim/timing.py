@@ -231,6 +231,12 @@ def run(
         status, told = _told(state, commands.view(np.recarray), sections, times, lines, clock)
         if status == engine.HANG:
             raise Hang(f"{hw.name}: the program never ends\n{explain.describe(state, len(commands))}")
+        if lost := int(state[0].acc.lost):
+            raise Hang(
+                f"{hw.name}: {lost} rows found the write queue of their accumulator sub-bank full, where the RTL's own "
+                "assertion fails (AccumulatorMem.scala); nearest: twice the accumulator.sub_banks, or "
+                "accumulator.single_ported = false"
+            )
         written = int(told.row)
         if not timeline or written <= rows:
             break

@@ -15,6 +15,7 @@ E_ACCA = int(Event.ACC_ACCUMULATE_ROWS)
 E_ACCR = int(Event.ACC_READ_ROWS)
 
 DEPTH = 8  # most stages of the write pipeline (acc_latency)
+WRITE_QUEUE = 3  # entries of a sub-bank's write queue (nEntries)
 WORDS = 4096  # of 32 rows each: for which rows it is known that they still hold the zeros of reset
 
 DTYPE = np.dtype(
@@ -32,7 +33,8 @@ DTYPE = np.dtype(
         ("read_t", "i8", (BANKS,)),
         # single-ported: sub-bank write queues (row in sub-bank), accumulate reads of this cycle
         ("q_n", "i8", (BANKS, 4)),
-        ("q_row", "i8", (BANKS, 4, 4)),
+        ("q_row", "i8", (BANKS, 4, WRITE_QUEUE)),
+        ("lost", "i8"),  # rows that found their queue full: the RTL's assertion fails
         ("rmw_t", "i8", (BANKS, 4)),
         ("wen_t", "i8", (BANKS, 4)),
         ("same_t", "i8", (BANKS,)),  # cycle in which a DMA write must pause (same sub-bank twice)
@@ -128,8 +130,11 @@ def settle(now, m):
             if a.w_t[bank, i] == now - p.acc_latency:
                 row = a.w_row[bank, i]
                 sub = row & (p.acc_sub_banks - 1)
-                a.q_row[bank, sub, a.q_n[bank, sub]] = row
-                a.q_n[bank, sub] += 1
+                if a.q_n[bank, sub] < WRITE_QUEUE:
+                    a.q_row[bank, sub, a.q_n[bank, sub]] = row
+                    a.q_n[bank, sub] += 1
+                else:
+                    a.lost += 1
                 acted = True
     return now + 1 if acted else wake(now, m)
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from functional.bench_machine import MACHINES
 
-from sim import timing
+from sim import hardware, timing
+from sim.errors import Hang
 from sim.functional import Machine
 from sim.isa import ACCUMULATOR_BIT, FULL_WIDTH_BIT, GARBAGE_ADDRESS, Funct
+from sim.lower import build, lower
 from sim.lower.encode import Stream
 
 A, B, C = 0x2001_0000, 0x2001_1000, 0x2001_2000
@@ -64,3 +66,11 @@ def test_results_in_the_scratchpad_are_clipped_then_activated(activation):
     assert sums.max() > 127 or sums.min() < -128
     found = product(a, b, 2 * HW.sp_bank_rows, dataflow=1, activation=activation)
     np.testing.assert_array_equal(found, np.clip(sums, 0 if activation else -128, 127))
+
+
+def test_a_sub_bank_that_cannot_keep_up_is_named():
+    # one sub-bank reads for every accumulating row, so that no queued write gets its turn: the RTL's assertion fails
+    single = {"accumulator.single_ported": True, "accumulator.sub_banks": 1}
+    work = build.matmul(64, 16, 64, bias="full")
+    with pytest.raises(Hang, match="write queue of their accumulator sub-bank"):
+        timing.run(lower(work, hardware.load("gemmini_default", single)), hardware.load("gemmini_default", single))
