@@ -10,7 +10,7 @@ from numba import njit
 from sim.core import load
 from sim.core.cmdqueue import pop
 from sim.core.dependences import EX, LD, ST, class_of, depend, operands, remember
-from sim.core.events import Event
+from sim.core.events import Cause, Event
 from sim.core.params import NEVER, RING
 
 E_LD = int(Event.COMMANDS_LD)
@@ -69,6 +69,18 @@ DTYPE = np.dtype(
     ]
 )
 
+# Counters that the timeline reads at each completion: activity over time, exact, at no cost to other runs.
+SEEN = (
+    Event.BUS_READ_BEATS,
+    Event.BUS_WRITE_BEATS,
+    Event.MESH_INPUT_ROWS,
+    Event.SPAD_READ_ROWS,
+    Event.SPAD_WRITE_ROWS,
+    Event.ACC_READ_ROWS,
+    Event.ACC_WRITE_ROWS,
+)
+SEEN_COUNTERS = tuple(int(event) for event in SEEN)
+
 TIMELINE = np.dtype(
     [
         ("queue", "i8"),
@@ -78,6 +90,8 @@ TIMELINE = np.dtype(
         ("t_alloc", "i8"),
         ("t_issue", "i8"),
         ("t_complete", "i8"),
+        ("seen", "i8", (len(SEEN),)),  # counters at completion, in the order of SEEN
+        ("why", "i8", (len(Cause),)),  # cycles by cause before completion
     ]
 )
 
@@ -111,6 +125,10 @@ def record(now, m, times):
                 t.t_issue = now + r.t0
             elif r.log_what[i] == COMPLETED:
                 t.t_complete = now + r.t0
+                for k in range(len(SEEN_COUNTERS)):
+                    t.seen[k] = m.count[SEEN_COUNTERS[k]]
+                for k in range(m.cause.shape[0]):
+                    t.why[k] = m.cause[k]
             else:
                 c = r.log_class[i]
                 s = r.log_slot[i]
