@@ -190,6 +190,13 @@ def _columns() -> Iterator[Column]:
     yield Column("time_s", "s", TOTALS, "time at that clock", "cycles / (clock_mhz x 1e6)")
     yield Column("power_w", "W", TOTALS, "mean power", "energy_pj x 1e-12 / time_s")
     yield Column("edp_js", "J s", TOTALS, "energy-delay product", "energy_pj x 1e-12 x time_s")
+    yield Column(
+        "area_mm2",
+        "mm2",
+        TOTALS,
+        "area of the machine in the 22 nm of the published one (hwconfigs/area), whatever the energy table's node",
+        "sum of sim.area.area_um2 x 1e-6",
+    )
     sweep = ("sweep",)
     yield Column("sparsity", "", sweep, "pattern:density/scheme of the weights, or a file; null = dense")
     yield Column("prune", "", sweep, "structured pruning, e.g. heads=8,layers=6; null = none")

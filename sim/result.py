@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim import columns
+from sim import area, columns
 from sim.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -188,6 +188,7 @@ class Result:
             "time_s": seconds,
             "power_w": joules / seconds,
             "edp_js": joules * seconds,
+            "area_mm2": area.total_mm2(hw),
         }
         both = {**summed, **derived}
         return {name: both[name] for name in columns.table("totals")}

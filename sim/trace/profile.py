@@ -1,0 +1,228 @@
+"""What a run did over time and to whom its traffic belongs: each distinct program once more, with its timeline.
+
+Traffic is split by operand through the DRAM address of each move. Activity is exact at every completion of a command
+(the timeline carries the core's counters) and linear in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from sim import timing
+from sim.core.reservation import SEEN
+from sim.lower import BlockSparseMatmul, Work, lower
+from sim.lower.blocksparse import index_bytes
+from sim.lower.work import Matmul, Norm, Operand, ResidualAdd
+from sim.pipeline import RESTART_CYCLES
+from sim.timing import Timing
+from sim.trace.commands import Commands, decode
+from sim.trace.walk import STEPS, walk
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+    from sim.plan import Step
+    from sim.result import Result
+
+Floats = npt.NDArray[np.float64]
+T = TypeVar("T")
+
+MOST_COMMANDS = 1_000_000
+"""A program of more commands is left out (200 MB of timeline), and said to be."""
+
+BINS = 400
+"""Steps of the activity over a whole run: about what a picture can show."""
+
+SERIES = ("spad_rows", "acc_rows", "read_beats", "write_beats", "mesh_rows")
+"""Kept over time: rows occupied in scratchpad and accumulator, beats on the bus, rows into the array."""
+
+OPERANDS = {"a": "A", "b": "B (weights)", "d": "D (bias)", "c": "C (results)", "x": "X", "index": "block index"}
+OTHER = "request padding"
+"""Bytes that requests carry beyond the operands: a request is a whole aligned power of two of bytes."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One program run with its timeline. ``commands``: None where it has more than `MOST_COMMANDS`."""
+
+    work: Work
+    timed: Timing
+    commands: Commands | None
+
+
+@dataclass(frozen=True)
+class Placed(Generic[T]):
+    """One invocation in the run: its operator, its number and first cycle, whether it is the first of its kind, and
+    what was made of its recording."""
+
+    step: Step
+    invocation: int
+    start_cycle: int
+    cycles: int
+    is_first: bool
+    kept: T
+
+
+@dataclass
+class Profile:
+    """``operands``: rows op, operand, read_bytes, write_bytes. ``edges``: cycles that bound the bins of ``activity``:
+    series of `SERIES` -> mean rows held, or beats and rows per cycle. ``left_out``: operators without a recording."""
+
+    operands: list[dict[str, Any]] = field(default_factory=list)
+    edges: Floats = field(default_factory=lambda: np.zeros(1))
+    activity: dict[str, Floats] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        activity = {name: [float(f"{value:.5g}") for value in values] for name, values in self.activity.items()}
+        return {
+            "operands": self.operands,
+            "edges": [round(float(edge), 1) for edge in self.edges],
+            "activity": activity,
+            "left_out": self.left_out,
+        }
+
+
+def profile(result: Result, bins: int = BINS) -> Profile:
+    """Return traffic by operand and activity over time of a whole run; it simulates each distinct program again."""
+    hw = result.hardware
+    edges = np.linspace(0, result.cycles, min(bins, result.cycles) + 1)
+    grown = {name: np.zeros(len(edges)) for name in SERIES}
+    traffic: dict[tuple[str, str], list[int]] = {}
+    left_out: list[str] = []
+    for placed in invocations(result, lambda recording: _digest(recording, hw)):
+        if placed.kept is None:
+            left_out += [placed.step.name] if placed.step.name not in left_out else []
+            continue
+        integrals, split = placed.kept
+        for name, (times, total) in integrals.items():
+            grown[name] += np.interp(edges - placed.start_cycle, times, total)
+        for operand, (read, write) in split.items():
+            sums = traffic.setdefault((placed.step.name, operand), [0, 0])
+            sums[0] += read
+            sums[1] += write
+    widths = np.diff(edges)
+    activity = {name: np.diff(total) / widths for name, total in grown.items()}
+    operands = [
+        {"op": op, "operand": operand, "read_bytes": read, "write_bytes": write}
+        for (op, operand), (read, write) in traffic.items()
+    ]
+    return Profile(operands, edges, activity, left_out)
+
+
+def invocations(result: Result, digest: Callable[[Recording], T]) -> Iterator[Placed[T]]:
+    """Yield every invocation of the array in order; ``digest`` sees each distinct program once."""
+    request, phase, started = result.request, 0, False
+    seen: dict[tuple[Work, int], tuple[int, int, T]] = {}
+    for step, row in zip(result.steps, result.rows, strict=True):
+        cycle = row["start_cycle"]
+        commands = sum(row["counters"].get(name, 0) for name in ("COMMANDS_LD", "COMMANDS_ST", "COMMANDS_EX"))
+        small = commands <= MOST_COMMANDS * max(1, len(step.works))
+        for number, (work, alike) in enumerate(zip(step.works, step.alike, strict=True)):
+            cycle += RESTART_CYCLES if started else 0
+            key = (alike, phase)
+            is_first = key not in seen
+            if is_first:
+                recording = _record(work, request.hw, request.clock, phase, small)
+                seen[key] = recording.timed.cycles, recording.timed.phase, digest(recording)
+            cycles, phase, kept = seen[key]
+            yield Placed(step, number, cycle, cycles, is_first, kept)
+            cycle += cycles
+            started = True
+
+
+def _digest(
+    recording: Recording, hw: Hardware
+) -> tuple[dict[str, tuple[Floats, Floats]], dict[str, tuple[int, int]]] | None:
+    if recording.commands is None:
+        return None
+    return _integrals(recording, recording.commands, hw), by_operand(recording, recording.commands, hw)
+
+
+def _record(work: Work, hw: Hardware, clock: timing.Clock, phase: int, small: bool) -> Recording:
+    timed = timing.run(lower(work, hw), hw, clock=clock, phase=phase, timeline=small)
+    return Recording(work, timed, decode(timed.timeline, hw) if timed.timeline is not None else None)
+
+
+def counted(timed: Timing) -> tuple[Floats, Floats]:
+    """Return (times, counters of `SEEN` at those times as [time, counter]) from start to end of a program."""
+    assert timed.timeline is not None
+    done = timed.timeline[timed.timeline["t_complete"] >= 0]
+    order = np.argsort(done["t_complete"], kind="stable")
+    ends = np.array([[timed.counters[event.name] for event in SEEN]])
+    times = np.concatenate([[0], done["t_complete"][order], [timed.cycles]]).astype(float)
+    return times, np.concatenate([np.zeros((1, len(SEEN))), done["seen"][order], ends]).astype(float)
+
+
+def _integrals(recording: Recording, commands: Commands, hw: Hardware) -> dict[str, tuple[Floats, Floats]]:
+    """Return series -> (times, sum over time up to there)."""
+    timed = recording.timed
+    held = walk(commands, hw, timed.cycles)
+    ends = np.minimum(np.arange(len(held.scratchpad) + 1) * held.step_cycles, timed.cycles).astype(float)
+    kept: dict[str, tuple[Floats, Floats]] = {}
+    for name, rows in (("spad_rows", held.scratchpad), ("acc_rows", held.accumulator)):
+        kept[name] = ends, np.concatenate([[0.0], np.cumsum(rows * np.diff(ends))])
+    times, counters = counted(timed)
+    if len(times) > STEPS:
+        chosen = np.linspace(0, len(times) - 1, STEPS).astype(int)
+        times, counters = times[chosen], counters[chosen]
+    for name, column in (("read_beats", 0), ("write_beats", 1), ("mesh_rows", 2)):
+        kept[name] = times, counters[:, column]
+    return kept
+
+
+def by_operand(recording: Recording, commands: Commands, hw: Hardware) -> dict[str, tuple[int, int]]:
+    """Return operand -> (bytes read, bytes written) of one program; with `OTHER` they sum to the counters."""
+    left = commands.dram != 0
+    split: dict[str, tuple[int, int]] = {}
+    for name, operand, rows, cols, width in _operands(recording.work, hw):
+        inside = left & _within(commands.dram, operand, rows, cols, width)
+        left &= ~inside
+        read, write = int(commands.read_bytes[inside].sum()), int(commands.write_bytes[inside].sum())
+        if read or write:
+            before = split.get(name, (0, 0))
+            split[name] = before[0] + read, before[1] + write
+    read = recording.timed.counters["DRAM_READ_BYTES"] - sum(part for part, _ in split.values())
+    write = recording.timed.counters["DRAM_WRITE_BYTES"] - sum(part for _, part in split.values())
+    return {**split, OTHER: (read, write)} if read or write else split
+
+
+def _within(
+    address: npt.NDArray[np.int64], operand: Operand, rows: int, cols: int, width: int
+) -> npt.NDArray[np.bool_]:
+    offset = address - operand.address
+    stride = operand.row_stride * width
+    if stride == 0:
+        return (offset >= 0) & (offset < cols * width)
+    return (offset >= 0) & (offset // stride < rows) & (offset % stride < cols * width)
+
+
+def _operands(work: Work, hw: Hardware) -> Iterator[tuple[str, Operand, int, int, int]]:
+    """Yield name, place, rows, columns and widest element in bytes of each operand of a work item."""
+    if isinstance(work, BlockSparseMatmul):
+        yield OPERANDS["index"], Operand(work.index_address, 0), 1, index_bytes(work.mask), 1
+        work = work.matmul
+    if isinstance(work, Matmul):
+        shapes = {
+            "a": (work.k, work.m) if work.transpose_a else (work.m, work.k),
+            "b": (work.n, work.k) if work.transpose_b else (work.k, work.n),
+            "c": (work.m, work.n),
+            "d": (work.m if work.bias == "full" else 1, work.n),
+        }
+        sums = {"c": work.full_c, "d": not work.low_d}
+    elif isinstance(work, ResidualAdd):
+        shapes, sums = dict.fromkeys("abc", (work.rows, work.cols)), {}
+    elif isinstance(work, Norm):
+        shapes, sums = dict.fromkeys("xc", (work.rows, work.cols)), {"x": True}
+    else:
+        shapes, sums = {}, {}
+    known = {field.name for field in fields(work)}
+    for name, (rows, cols) in shapes.items():
+        operand = getattr(work, name) if name in known else None
+        if operand is not None:
+            yield OPERANDS[name], operand, rows, cols, hw.acc_bytes if sums.get(name) else hw.input_bytes

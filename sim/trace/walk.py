@@ -1,0 +1,97 @@
+"""Follow each local row through the commands: when it holds data still to be read, and who waited for whom.
+
+Compiled, because a run touches tens of millions of rows; one pass in program order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from sim.trace.commands import ACCUMULATE, ACCUMULATOR, READ, WRITE, Commands
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+
+Ints = npt.NDArray[np.int64]
+
+STEPS = 65_536
+"""Occupancy is kept in at most this many steps of equal length."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """``step_cycles``: length of one step. ``scratchpad``, ``accumulator``: rows that hold data still to be read, one
+    value per step. ``waited_for``: for each command the one whose end let it issue, -1 for none."""
+
+    step_cycles: int
+    scratchpad: Ints
+    accumulator: Ints
+    waited_for: Ints
+
+
+def walk(commands: Commands, hw: Hardware, cycles: int) -> Walk:
+    """Return occupancy over ``cycles`` cycles and the critical dependence of each command."""
+    step = max(1, -(-(cycles + 1) // STEPS))
+    difference = np.zeros((2, cycles // step + 2), np.int64)
+    waited = np.full(len(commands), -1, np.int64)
+    c = commands
+    limits = np.array([hw.sp_rows, hw.acc_rows])
+    _follow(
+        c.queue, c.alloc, c.issue, c.complete, c.memory, c.start, c.rows, c.use, limits, step, difference, waited
+    )  # fmt: skip
+    held = np.cumsum(difference, axis=1)[:, :-1]
+    return Walk(step, held[0], held[1], waited)
+
+
+def _follow_rows(
+    queue: Any, alloc: Any, issue: Any, complete: Any, memory: Any, start: Any, rows: Any, use: Any,
+    limits: Any, step: int, difference: Any, waited: Any,
+) -> None:  # fmt: skip
+    offset = limits[0]
+    total = limits[0] + limits[1]
+    writer = np.full(total, -1, np.int64)
+    reader = np.full(total, -1, np.int64)
+    born = np.full(total, -1, np.int64)
+    last = np.zeros(total, np.int64)
+    for j in range(len(queue)):
+        best = -1
+        for which in range(2):
+            place = memory[j, which]
+            if place == 0:
+                continue
+            base = offset if place == ACCUMULATOR else 0
+            limit = limits[place - 1]
+            how = use[j, which]
+            for k in range(rows[j, which]):
+                row = base + (start[j, which] + k) % limit
+                for i in (writer[row], reader[row] if how != READ else -1):
+                    waits = i >= 0 and queue[i] != queue[j] and alloc[j] < complete[i] <= issue[j]
+                    if waits and (best < 0 or complete[i] > complete[best]):
+                        best = i
+                if how == WRITE or (how == ACCUMULATE and born[row] < 0):
+                    if born[row] >= 0:
+                        difference[place - 1, born[row] // step] += 1
+                        difference[place - 1, min(last[row], issue[j]) // step] -= 1
+                    born[row] = issue[j]
+                    last[row] = complete[j]
+                elif born[row] >= 0 and complete[j] > last[row]:
+                    last[row] = complete[j]
+                if how == READ:
+                    if reader[row] < 0 or complete[j] > complete[reader[row]]:
+                        reader[row] = j
+                else:
+                    writer[row] = j
+        waited[j] = best
+    for row in range(total):
+        if born[row] >= 0:
+            place = 1 if row >= offset else 0
+            difference[place, born[row] // step] += 1
+            difference[place, last[row] // step] -= 1
+
+
+_follow: Any = njit(cache=True)(_follow_rows)
