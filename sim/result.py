@@ -287,16 +287,11 @@ class Result:
         """Write the operator table to ``path`` (whole or not at all)."""
         write_whole(Path(path), self.ops.to_csv(index=False, lineterminator="\n"))
 
-    def save(self, folder: str | Path) -> None:
-        """Write ops.csv, totals.json and hardware.json, each whole or not at all. Raises InputError."""
-        folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be created: {error.strerror}") from error
-        self.to_csv(folder / "ops.csv")
-        write_whole(folder / "totals.json", json.dumps(self.totals, indent=1) + "\n")
-        write_whole(folder / "hardware.json", json.dumps(self.hardware.model_dump(mode="json"), indent=1) + "\n")
+    def save(self, folder: str | Path, *, command: str | None = None, sentence: str | None = None) -> None:
+        """Keep the run in ``folder`` for reports and comparisons (`sim.kept.write`). Raises InputError."""
+        from sim import kept
+
+        kept.write(self, folder, command=command, sentence=sentence)
 
     def __repr__(self) -> str:
         total = self.totals

@@ -45,9 +45,10 @@ BUSY_S = 60
 
 @cache
 def code_version() -> str:
-    """Return ``release+digest``: the digest covers every source and energy table that can change a result."""
+    """Return ``release+digest``: the digest covers every source, energy and area table that can change a result."""
     root = Path(__file__).parent
-    sources = sorted([*root.rglob("*.py"), *(root.parent / "hwconfigs" / "energy").glob("*.toml")])
+    tables = [path for folder in ("energy", "area") for path in (root.parent / "hwconfigs" / folder).glob("*.toml")]
+    sources = sorted([*root.rglob("*.py"), *tables])
     digest = hashlib.sha256()
     for source in sources:
         if not {"cli", "validate"} & set(source.parts):

@@ -1,7 +1,8 @@
-"""Where the TOML files that ship with Carat are, and how one is read."""
+"""Where the TOML files that ship with Carat are, and how one is read; a kept run's machine comes as JSON."""
 
 from __future__ import annotations
 
+import json
 import tomllib
 from importlib import util
 from pathlib import Path
@@ -17,6 +18,19 @@ def config_files(folder: str = "") -> dict[str, Path]:
     places = [Path(place) for place in spec.submodule_search_locations or ()] if spec else []
     files = {file.stem: file for place in reversed(places) for file in (place / folder).glob("*.toml")}
     return dict(sorted(files.items()))
+
+
+def read_tables(file: Path, where: str) -> dict[str, Any]:
+    """Return the tables of a machine file: TOML, or the JSON that a kept run holds. Raises InputError."""
+    if file.suffix != ".json":
+        return read_toml(file, where)
+    try:
+        tables = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{where}: cannot be read as JSON: {error}") from error
+    if not isinstance(tables, dict):
+        raise InputError(f"{where}: a JSON object of tables is expected")
+    return tables
 
 
 def read_toml(file: Path, where: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sim.errors import InputError, did_you_mean
 from sim.hardware import legality, units
 from sim.hardware.explain import removed, schema_problems
-from sim.hardware.files import config_files, read_toml
+from sim.hardware.files import config_files, read_tables, read_toml
 from sim.hardware.machine import NEW_RTL, Hardware
 
 Source = str | Path | Mapping[str, object] | Hardware
@@ -27,7 +27,7 @@ def presets() -> list[str]:
 
 
 def load(source: Source, overrides: Mapping[str, object] | None = None) -> Hardware:
-    """Return the machine named by a preset, written in a TOML file, or given as a mapping of tables.
+    """Return the machine named by a preset, written in a TOML file (or a kept run's hardware.json), or given as a mapping of tables.
 
     ``overrides``: dotted keys, e.g. ``{"scratchpad.capacity": "512KiB", "memory.latency_cycles": 100}``.
     Raises InputError with every problem found: unknown preset or key, wrong unit, broken rule, bad TOML.
@@ -105,7 +105,7 @@ def _resolve(source: str | Path | Mapping[str, object], chain: tuple[str, ...]) 
         file, label = _find(source)
         if label in chain:
             raise InputError(f"base: cyclic inheritance: {' -> '.join((*chain, label))}")
-        own = read_toml(file, label)
+        own = read_tables(file, label)
         folder = Path(label).parent
     base = own.pop("base", None)
     if base is None:
@@ -118,7 +118,7 @@ def _resolve(source: str | Path | Mapping[str, object], chain: tuple[str, ...]) 
 
 
 def _is_path(source: str | Path) -> bool:
-    return isinstance(source, Path) or source.endswith(".toml") or "/" in source
+    return isinstance(source, Path) or source.endswith((".toml", ".json")) or "/" in source
 
 
 def _find(source: str | Path) -> tuple[Path, str]:
