@@ -34,23 +34,34 @@ BELOW_AXIS = -0.16
 """Where the list begins, in heights of the axes: under the axis label."""
 
 
-def front(x: npt.ArrayLike, y: npt.ArrayLike) -> npt.NDArray[np.intp]:
-    """Return the indices of the points that no other beats on both axes (smaller is better), by rising x."""
-    xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    order = np.lexsort((ys, xs))
-    best = np.minimum.accumulate(np.concatenate([[np.inf], ys[order][:-1]]))
-    return order[ys[order] < best]
+def front(*columns: npt.ArrayLike) -> npt.NDArray[np.intp]:
+    """Return the indices of the points that no other beats (at least as good in every column, smaller is better), by
+    rising first column; of equal points the first."""
+    values = np.column_stack([np.asarray(column, dtype=float) for column in columns])
+    order = np.lexsort(values.T[::-1])
+    kept: list[int] = []
+    for index in order:  # sorted: whatever beats a point stands before it
+        if not any((values[other] <= values[index]).all() for other in kept):
+            kept.append(int(index))
+    return np.array(kept, dtype=np.intp)
 
 
-def pareto(axes: Axes, sweep: pd.DataFrame, x: str = "cycles", y: str = "energy_pj", color: str = "") -> Axes:
+def pareto(
+    axes: Axes,
+    sweep: pd.DataFrame,
+    x: str = "cycles",
+    y: str = "energy_pj",
+    color: str = "",
+    also: Sequence[str] = (),
+    listing: bool = True,
+) -> Axes:
     """Draw the finished points of ``sweep`` on ``axes`` with their front, and return them.
 
     Front points are numbered; the list under the axes says what sets each apart (the columns that the sweep
-    varied). ``color``: column whose values get colours of their own.
+    varied). ``color``: column whose values get colours of their own. ``also``: further columns; points that no
+    other beats in ``x``, ``y`` and these together get a ring.
     """
-    points = sweep.loc[sweep[x].notna() & sweep[y].notna()].reset_index(drop=True)
-    if points.empty:
-        raise InputError("no finished point in the sweep, nothing to draw")
+    points = style.finished(sweep, (x, y, *also))
     values = sorted(points[color].unique()) if color else [None]
     for number, value in enumerate(values):
         group = points.loc[points[color] == value] if color else points
@@ -61,6 +72,10 @@ def pareto(axes: Axes, sweep: pd.DataFrame, x: str = "cycles", y: str = "energy_
     chosen = front(points[x], points[y])
     steps: dict[str, Any] = {"color": style.DARK_TEXT, "lw": 1.1, "drawstyle": "steps-post"}
     axes.plot(points[x][chosen], points[y][chosen], label="Pareto front", **steps)
+    if also:
+        ringed = front(*(points[name] for name in (x, y, *also)))
+        ring: dict[str, Any] = {"s": 70, "facecolors": "none", "edgecolors": style.DARK_TEXT, "lw": 1.0, "zorder": 4}
+        axes.scatter(points[x][ringed], points[y][ringed], label=f"front with {', '.join(also)}", **ring)
     for axis, name, scale in ((axes.xaxis, x, axes.set_xscale), (axes.yaxis, y, axes.set_yscale)):
         if points[name].min() > 0 and points[name].max() / points[name].min() >= LOG_RATIO:
             scale("log")
@@ -71,14 +86,16 @@ def pareto(axes: Axes, sweep: pd.DataFrame, x: str = "cycles", y: str = "energy_
     axes.set_ylabel(_axis_label(y))
     _number(axes, points[x].to_numpy()[chosen], points[y].to_numpy()[chosen])
     axes.legend(loc="best")
+    if not listing:
+        return axes
     knobs = [name for name in style.varied(points) if name not in (x, y)]
     lines = [
-        f"{number}  " + ", ".join(f"{_short(knob, knobs)} {points[knob][index]}" for knob in knobs)
+        f"{number}  " + ", ".join(f"{style.short(knob, knobs)} {points[knob][index]}" for knob in knobs)
         for number, index in enumerate(chosen[:LISTED], start=1)
     ]
     more = [f"... and {len(chosen) - LISTED} more"] if len(chosen) > LISTED else []
-    listing = "\n".join(["on the front:", *lines, *more])
-    axes.text(0.0, BELOW_AXIS, listing, transform=axes.transAxes, fontsize=7.5, va="top")
+    text = "\n".join(["on the front:", *lines, *more])
+    axes.text(0.0, BELOW_AXIS, text, transform=axes.transAxes, fontsize=7.5, va="top")
     return axes
 
 
@@ -114,12 +131,6 @@ def _number(axes: Axes, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]
         spot = (xs[start], ys[start])
         axes.annotate(label, spot, (-5, -5), textcoords="offset points", ha="right", va="top", fontsize=8)
         start = end
-
-
-def _short(knob: str, knobs: Sequence[str]) -> str:
-    """Return the last part of a dotted key if no other varied key ends like it."""
-    last = knob.rsplit(".", 1)[-1]
-    return last if sum(other.rsplit(".", 1)[-1] == last for other in knobs) == 1 else knob
 
 
 def _ticks(name: str) -> Formatter:

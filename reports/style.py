@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import SupportsFloat
 
 import matplotlib.style
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from sim.columns import COLUMNS
 from sim.errors import CaratError, InputError, did_you_mean
-
-CAUSE_COLORS: dict[str, str] = {
-    "compute": "#0072B2",
-    "bank_conflict": "#D55E00",
-    "load_wait": "#E69F00",
-    "store_wait": "#F0E442",
-    "normalize": "#CC79A7",
-    "dependency": "#56B4E9",
-    "queue_full": "#009E73",
-    "fill_drain": "#A6A6A6",
-    "issue": "#4D4D4D",
-    "host": "#7A4B2A",
-}
-"""One colour per cause in every figure: Okabe and Ito's colour-blind safe palette, two greys, a brown."""
+from sim.palette import CAUSE_COLORS as CAUSE_COLORS
 
 KIND_COLORS: dict[str, str] = {
     "matmul": "#0072B2",
@@ -36,26 +27,62 @@ KIND_COLORS: dict[str, str] = {
     "residual_add": "#F0E442",
     "softmax": "#D55E00",
     "gelu": "#E69F00",
-    "conv": "#4D4D4D",
-    "embedding": "#A6A6A6",
-    "quantize": "#7A4B2A",
+    "conv": "#3C3C3C",
+    "embedding": "#C4C4C4",
+    "quantize": "#6B3A1B",
     "dequantize": "#C49A6C",
 }
 """One colour per operator kind in every figure."""
 
+ENERGY_COLORS: dict[str, str] = {
+    "mac": "#0072B2",
+    "register": "#56B4E9",
+    "scratchpad": "#E69F00",
+    "accumulator": "#F0E442",
+    "special_function": "#CC79A7",
+    "dram": "#D55E00",
+    "l2": "#009E73",
+    "host": "#6B3A1B",
+    "leakage": "#C4C4C4",
+}
+"""One colour per component of energy in every figure."""
+
+OPERAND_COLORS: dict[str, str] = {
+    "A": "#0072B2",
+    "B (weights)": "#E69F00",
+    "C (results)": "#009E73",
+    "D (bias)": "#56B4E9",
+    "X": "#CC79A7",
+    "block index": "#D55E00",
+    "request padding": "#C4C4C4",
+    "read": "#8C8C8C",
+    "written": "#3C3C3C",
+}
+"""One colour per operand of the traffic, and per direction where operands are not told apart."""
+
 PALETTE: tuple[str, ...] = tuple(CAUSE_COLORS.values())
+RUN_COLORS: tuple[str, ...] = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+"""Colours of runs beside each other."""
 MARKERS = "osD^vP*Xph"
 
 GIVEN = ("hardware", "workload", "sparsity", "prune", "seed")
 """Columns of a sweep that the user chose though `sim.columns` defines them."""
 
 FORMATS = (".png", ".svg", ".pdf")
+"""What `save` writes."""
 DARK_TEXT, LIGHT_TEXT = "#222222", "#ffffff"
+EDGE = "#fefefe"
+"""Between the parts of a bar: white on paper; a page puts its own background there."""
 
 
 def kind_color(kind: str) -> str:
     """Return the fixed colour of an operator kind; kinds without one get a palette colour by their name."""
-    return KIND_COLORS.get(kind, PALETTE[sum(kind.encode()) % len(PALETTE)])
+    return named_color(kind, KIND_COLORS)
+
+
+def named_color(name: str, colors: Mapping[str, str]) -> str:
+    """Return the fixed colour of a name, or one of the palette that depends on the name alone."""
+    return colors.get(name, PALETTE[sum(name.encode()) % len(PALETTE)])
 
 
 def text_color(background: str) -> str:
@@ -83,6 +110,65 @@ def varied(sweep: pd.DataFrame) -> list[str]:
     """Return the columns that a sweep set and varied: those that are no result of the simulation."""
     names = [str(name) for name in sweep.columns if name in GIVEN or name not in COLUMNS]
     return [name for name in names if len(set(sweep[name].astype(str))) > 1]
+
+
+def stack(axes: Axes, parts: Mapping[str, Sequence[float]], names: Sequence[str], colors: Mapping[str, str]) -> Axes:
+    """Draw horizontal stacked bars, one per name from top to bottom, with a legend; parts without length are left out.
+
+    ``parts``: part -> one length per name.
+    """
+    places = range(len(names))
+    left = [0.0] * len(names)
+    for part, lengths in parts.items():
+        if not any(lengths):
+            continue
+        color = named_color(part, colors)
+        axes.barh(places, lengths, 0.66, left, color=color, edgecolor=EDGE, lw=0.5, label=part.replace("_", " "))
+        left = [before + length for before, length in zip(left, lengths, strict=True)]
+    axes.set_yticks(list(places), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(0, (max(left) or 1) * 1.03)
+    axes.grid(axis="y", visible=False)
+    below(axes)
+    return axes
+
+
+def log_ticks(axis: Axis) -> None:
+    """Label 1, 2 and 5 of every decade of a logarithmic axis with metric prefixes."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(EngFormatter())
+    axis.set_minor_formatter(NullFormatter())
+
+
+def below(axes: Axes, columns: int = 4) -> None:
+    """Put the legend under the axes, where it covers no data at any width."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns, columnspacing=1.0, handlelength=1.2)
+
+
+def finished(sweep: pd.DataFrame, results: Iterable[str]) -> pd.DataFrame:
+    """Return the points of a sweep that have all ``results``; InputError when a column or every point is missing."""
+    missing = [name for name in results if name not in sweep.columns]
+    if missing:
+        raise InputError(f"columns missing in the sweep: {', '.join(missing)}; sweep again to have them")
+    done = sweep.loc[sweep[list(results)].notna().all(axis=1)].reset_index(drop=True)
+    if done.empty:
+        raise InputError("no finished point in the sweep, nothing to draw")
+    return done
+
+
+def short(knob: str, knobs: Sequence[str]) -> str:
+    """Return the last part of a dotted key if no other varied key ends like it."""
+    last = knob.rsplit(".", 1)[-1]
+    return last if sum(other.rsplit(".", 1)[-1] == last for other in knobs) == 1 else knob
+
+
+def number(value: object) -> str:
+    """Return a number of at most four digits with a metric prefix (1.23M), text as it is."""
+    if isinstance(value, str) or not isinstance(value, SupportsFloat):
+        return str(value)
+    amount = float(value)
+    is_short = abs(amount) < 10_000 and amount == round(amount, 3)
+    return f"{amount:g}" if is_short else EngFormatter(places=2, sep="")(amount)
 
 
 @contextmanager

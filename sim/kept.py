@@ -140,9 +140,14 @@ def changes(hw: Hardware) -> list[tuple[str, Any, Any]]:
     """Return (dotted key, value in `BASE`, value here) of every setting that differs."""
     from sim import hardware
 
-    base, here = flat(hardware.load(BASE).model_dump(mode="json")), flat(hw.model_dump(mode="json"))
-    keys = [key for key in dict.fromkeys([*base, *here]) if key not in NOT_SETTINGS]
-    return [(key, base.get(key), here.get(key)) for key in keys if base.get(key) != here.get(key)]
+    return settings_that_differ(hardware.load(BASE).model_dump(mode="json"), hw.model_dump(mode="json"))
+
+
+def settings_that_differ(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return (dotted key, value of the first machine, of the second) of every setting in which two machines differ."""
+    one, two = flat(first), flat(second)
+    keys = [key for key in dict.fromkeys([*one, *two]) if key not in NOT_SETTINGS]
+    return [(key, one.get(key), two.get(key)) for key in keys if one.get(key) != two.get(key)]
 
 
 def flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -179,7 +184,7 @@ def energy_band(result: Result) -> dict[str, dict[str, float]]:
         for row in result.rows:
             parts = energy.price(
                 row["counters"], row["macs"], row["cycles"], result.hardware, row["host_cycles"], level
-            )  # type: ignore[arg-type]
+            )
             for part, picojoules in parts.items():
                 band[part][level] = band[part].get(level, 0.0) + picojoules
     return band

@@ -6,6 +6,7 @@ import typer
 
 from sim.cli.columns import columns
 from sim.cli.explore import explore
+from sim.cli.diff_command import diff
 from sim.cli.infer import infer
 from sim.cli.listing import listing
 from sim.cli.map_command import map_workload
@@ -29,6 +30,7 @@ app.command()(merge)
 app.command()(export)
 app.command()(explore)
 app.command()(show)
+app.command()(diff)
 app.command(name="list")(listing)
 app.command(name="map")(map_workload)
 app.command()(infer)

@@ -27,7 +27,7 @@ def presets() -> list[str]:
 
 
 def load(source: Source, overrides: Mapping[str, object] | None = None) -> Hardware:
-    """Return the machine named by a preset, written in a TOML file (or a kept run's hardware.json), or given as a mapping of tables.
+    """Return the machine named by a preset, written in a TOML file or a kept run's hardware.json, or given as tables.
 
     ``overrides``: dotted keys, e.g. ``{"scratchpad.capacity": "512KiB", "memory.latency_cycles": 100}``.
     Raises InputError with every problem found: unknown preset or key, wrong unit, broken rule, bad TOML.

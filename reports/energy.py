@@ -1,0 +1,36 @@
+"""Energy by component, with the band that disagreeing sources leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
+
+from reports import style
+
+if TYPE_CHECKING:
+    from sim.kept import KeptRun
+
+
+def energy(axes: Axes, runs: Mapping[str, KeptRun]) -> Axes:
+    """Draw one stacked bar per run on ``axes``, the whiskers from all-low to all-high sources, and return them."""
+    bands = [run.record["energy_pj"] for run in runs.values()]
+    parts = {part: [band[part]["nominal"] * 1e-12 for band in bands] for part in style.ENERGY_COLORS}
+    style.stack(axes, parts, list(runs), style.ENERGY_COLORS)
+    totals = [band_of(run) for run in runs.values()]
+    middle = [nominal for _, nominal, _ in totals]
+    spread = [[nominal - low for low, nominal, _ in totals], [high - nominal for _, nominal, high in totals]]
+    axes.errorbar(middle, range(len(runs)), xerr=spread, fmt="none", ecolor=style.DARK_TEXT, capsize=4, lw=1.2)
+    axes.set_xlim(0, max(high for _, _, high in totals) * 1.05)
+    axes.set_xlabel("energy; whisker: lowest to highest published figures")
+    axes.xaxis.set_major_formatter(EngFormatter(unit="J"))
+    return axes
+
+
+def band_of(run: KeptRun) -> tuple[float, float, float]:
+    """Return (low, nominal, high) energy of a run in joules."""
+    parts = run.record["energy_pj"].values()
+    low, nominal, high = (sum(part[level] for part in parts) * 1e-12 for level in ("low", "nominal", "high"))
+    return low, nominal, high

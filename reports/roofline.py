@@ -1,0 +1,104 @@
+"""Roofline: each operator as a point under the roofs of the array, of DRAM and of the scratchpad.
+
+DRAM intensity counts the bytes of the busier direction, since reads and writes have buses of their own; so no point can
+lie above its roof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from reports import style
+from sim.diff import without_layer
+from sim.errors import InputError
+
+if TYPE_CHECKING:
+    from sim.kept import KeptRun
+
+LABELLED = 5
+"""Operators with the most cycles that carry their name."""
+
+
+def roofline(axes: Axes, runs: Mapping[str, KeptRun]) -> Axes:
+    """Draw the operators of each run on ``axes``, both logarithmic, and return them.
+
+    Filled points: MACs per DRAM byte; hollow ones: per scratchpad byte. Points are as large as their share of cycles.
+    Raises InputError when no operator multiplies.
+    """
+    tables = {name: points(run) for name, run in runs.items()}
+    shown = pd.concat(tables.values())
+    if shown.empty:
+        raise InputError("no operator with multiply-accumulates on the array, nothing to draw")
+    finite = shown[["dram_intensity", "spad_intensity"]].to_numpy(float)
+    finite = finite[np.isfinite(finite)]
+    ends = np.array([finite.min() / 3, finite.max() * 3])
+    handles: list[Line2D] = []
+    for number, (name, run) in enumerate(runs.items()):
+        color = style.RUN_COLORS[number % len(style.RUN_COLORS)]
+        roofs, table = run.record["roofs"], tables[name]
+        for key, dashes in (("dram_read_bytes_per_cycle", "-"), ("spad_bytes_per_cycle", "--")):
+            bend = roofs["macs_per_cycle"] / roofs[key]
+            xs = np.unique(np.clip([ends[0], bend, ends[1]], *ends))
+            axes.plot(xs, np.minimum(roofs["macs_per_cycle"], xs * roofs[key]), dashes, color=color, lw=1.2)
+        sizes = 12 + 160 * table["share"]
+        axes.scatter(table["dram_intensity"], table["rate"], s=sizes, color=color, alpha=0.85, zorder=3)
+        axes.scatter(
+            table["spad_intensity"], table["rate"], s=sizes, facecolors="none", edgecolors=color, alpha=0.85, zorder=3
+        )
+        handles.append(Line2D([], [], color=color, marker="o", label=name))
+        if len(runs) == 1:
+            _name(axes, table)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(*ends)
+    style.log_ticks(axes.xaxis)
+    style.log_ticks(axes.yaxis)
+    axes.set_xlabel("MACs per byte (log)")
+    axes.set_ylabel("MACs per cycle (log)")
+    grey = style.DARK_TEXT
+    handles += [
+        Line2D([], [], color=grey, marker="o", ls="-", label="DRAM roof, bytes of the busier direction"),
+        Line2D([], [], color=grey, marker="o", ls="--", mfc="none", label="scratchpad roof and bytes"),
+    ]
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1)
+    return axes
+
+
+def points(run: KeptRun) -> pd.DataFrame:
+    """Return one row per operator without its layer: rate (MACs per cycle), the two intensities, share of cycles."""
+    ops, roofs = run.ops, run.record["roofs"]
+    chosen = ops.loc[(ops["macs"] > 0) & (ops["engine"] == "array")]
+    sums = chosen.groupby(chosen["op"].map(without_layer), sort=False)[
+        ["macs", "cycles", "dram_read_bytes", "dram_write_bytes", "spad_read_bytes", "spad_write_bytes"]
+    ].sum()
+    scale = roofs["dram_read_bytes_per_cycle"] / roofs["dram_write_bytes_per_cycle"]
+    busier = np.maximum(sums["dram_read_bytes"], sums["dram_write_bytes"] * scale)
+    return pd.DataFrame(
+        {
+            "rate": sums["macs"] / sums["cycles"],
+            "dram_intensity": sums["macs"] / busier,
+            "spad_intensity": sums["macs"] / (sums["spad_read_bytes"] + sums["spad_write_bytes"]),
+            "share": sums["cycles"] / ops["cycles"].sum(),
+        }
+    )
+
+
+def _name(axes: Axes, table: pd.DataFrame) -> None:
+    """Name the largest points; one so near a named one that the names would meet joins it ("FF1, W_out")."""
+    groups: list[tuple[float, float, list[str]]] = []
+    for name, row in table.sort_values("share", ascending=False).head(LABELLED).iterrows():
+        x, y = float(row["dram_intensity"]), float(row["rate"])
+        near = [group for group in groups if abs(np.log10(group[0] / x)) < 0.25 and abs(np.log10(group[1] / y)) < 0.1]
+        if near:
+            near[0][2].append(str(name))
+        else:
+            groups.append((x, y, [str(name)]))
+    for x, y, names in groups:
+        text = ",\n".join(names)
+        axes.annotate(text, (x, y), (0, -9), textcoords="offset points", ha="center", va="top", fontsize=7)
