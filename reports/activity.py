@@ -45,5 +45,5 @@ def activity(axes: Axes, run: KeptRun, what: Literal["occupancy", "throughput"] 
     axes.xaxis.set_major_formatter(EngFormatter())
     axes.set_xlabel("cycle")
     axes.set_ylabel("rows in use" if what == "occupancy" else "share of one per cycle")
-    style.below(axes, 3)
+    style.above(axes, 3)
     return axes

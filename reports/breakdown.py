@@ -47,7 +47,7 @@ def breakdown(
     totals = table.sum()
     for part, cycles in table.iterrows():
         color = style.kind_color(str(part)) if by == "kind" else style.CAUSE_COLORS[str(part)]
-        axes.bar(places, cycles, 0.62, bottom, color=color, edgecolor="white", lw=0.5, label=_words(str(part)))
+        axes.bar(places, cycles, 0.62, bottom, color=color, edgecolor=style.EDGE, lw=0.5, label=_words(str(part)))
         for place, name in enumerate(table.columns):
             if cycles[name] >= LABELLED_SHARE * totals.max():
                 middle = bottom[name] + cycles[name] / 2

@@ -1,4 +1,4 @@
-"""Energy by component, with the band that disagreeing sources leave."""
+"""Energy by component, with the band that disagreeing sources leave; area by component."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
 from reports import style
+from sim.area import COMPONENTS
 
 if TYPE_CHECKING:
     from sim.kept import KeptRun
@@ -26,6 +27,14 @@ def energy(axes: Axes, runs: Mapping[str, KeptRun]) -> Axes:
     axes.set_xlim(0, max(high for _, _, high in totals) * 1.05)
     axes.set_xlabel("energy; whisker: lowest to highest published figures")
     axes.xaxis.set_major_formatter(EngFormatter(unit="J"))
+    return axes
+
+
+def area(axes: Axes, runs: Mapping[str, KeptRun]) -> Axes:
+    """Draw the area of each run's machine by component, stacked, on ``axes`` and return them."""
+    parts = {part: [run.record["area_um2"][part] * 1e-6 for run in runs.values()] for part in COMPONENTS}
+    style.stack(axes, parts, list(runs), style.AREA_COLORS)
+    axes.set_xlabel("area (mm2)")
     return axes
 
 

@@ -66,7 +66,7 @@ def roofline(axes: Axes, runs: Mapping[str, KeptRun]) -> Axes:
         Line2D([], [], color=grey, marker="o", ls="-", label="DRAM roof, bytes of the busier direction"),
         Line2D([], [], color=grey, marker="o", ls="--", mfc="none", label="scratchpad roof and bytes"),
     ]
-    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1)
+    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1)
     return axes
 
 
@@ -94,7 +94,7 @@ def _name(axes: Axes, table: pd.DataFrame) -> None:
     groups: list[tuple[float, float, list[str]]] = []
     for name, row in table.sort_values("share", ascending=False).head(LABELLED).iterrows():
         x, y = float(row["dram_intensity"]), float(row["rate"])
-        near = [group for group in groups if abs(np.log10(group[0] / x)) < 0.25 and abs(np.log10(group[1] / y)) < 0.1]
+        near = [group for group in groups if abs(np.log10(group[0] / x)) < 0.12 and abs(np.log10(group[1] / y)) < 0.1]
         if near:
             near[0][2].append(str(name))
         else:

@@ -47,6 +47,17 @@ ENERGY_COLORS: dict[str, str] = {
 }
 """One colour per component of energy in every figure."""
 
+AREA_COLORS: dict[str, str] = {
+    "array": ENERGY_COLORS["mac"],
+    "scratchpad": ENERGY_COLORS["scratchpad"],
+    "accumulator": ENERGY_COLORS["accumulator"],
+    "special_function": ENERGY_COLORS["special_function"],
+    "dma_control": "#56B4E9",
+    "l2": ENERGY_COLORS["l2"],
+    "host": ENERGY_COLORS["host"],
+}
+"""One colour per component of area; what energy has too keeps its colour."""
+
 OPERAND_COLORS: dict[str, str] = {
     "A": "#0072B2",
     "B (weights)": "#E69F00",
@@ -55,8 +66,8 @@ OPERAND_COLORS: dict[str, str] = {
     "X": "#CC79A7",
     "block index": "#D55E00",
     "request padding": "#C4C4C4",
-    "read": "#8C8C8C",
-    "written": "#3C3C3C",
+    "read": "#9A9A9A",
+    "written": "#5E5E5E",
 }
 """One colour per operand of the traffic, and per direction where operands are not told apart."""
 
@@ -71,6 +82,8 @@ GIVEN = ("hardware", "workload", "sparsity", "prune", "seed")
 FORMATS = (".png", ".svg", ".pdf")
 """What `save` writes."""
 DARK_TEXT, LIGHT_TEXT = "#222222", "#ffffff"
+DARK_ON_COLOR = "#1a1a1a"
+"""Dark letters on a coloured ground, which stays as it is when a page turns dark."""
 EDGE = "#fefefe"
 """Between the parts of a bar: white on paper; a page puts its own background there."""
 
@@ -88,7 +101,7 @@ def named_color(name: str, colors: Mapping[str, str]) -> str:
 def text_color(background: str) -> str:
     """Return black or white, whichever reads better on ``background`` ("#rrggbb")."""
     red, green, blue = (int(background[at : at + 2], 16) for at in (1, 3, 5))
-    return DARK_TEXT if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else LIGHT_TEXT
+    return DARK_ON_COLOR if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else LIGHT_TEXT
 
 
 def read(path: Path, columns: Iterable[str]) -> pd.DataFrame:
@@ -129,7 +142,7 @@ def stack(axes: Axes, parts: Mapping[str, Sequence[float]], names: Sequence[str]
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(0, (max(left) or 1) * 1.03)
     axes.grid(axis="y", visible=False)
-    below(axes)
+    above(axes)
     return axes
 
 
@@ -140,9 +153,9 @@ def log_ticks(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def below(axes: Axes, columns: int = 4) -> None:
-    """Put the legend under the axes, where it covers no data at any width."""
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns, columnspacing=1.0, handlelength=1.2)
+def above(axes: Axes, columns: int = 4) -> None:
+    """Put the legend over the axes, where it covers no data at any size."""
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, columnspacing=1.0, handlelength=1.2)
 
 
 def finished(sweep: pd.DataFrame, results: Iterable[str]) -> pd.DataFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
@@ -11,6 +13,11 @@ from sim.errors import InputError
 
 SHOWN = 16
 LESS, MORE = "#E69F00", "#0072B2"
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Return the table of `carat whatif -o`. Raises InputError for another file."""
+    return style.read(path, ["knob", "direction", "from", "to", "cycles", "cycles_change"])
 
 
 def tornado(axes: Axes, effects: pd.DataFrame, metric: str = "cycles") -> Axes:
@@ -47,5 +54,5 @@ def tornado(axes: Axes, effects: pd.DataFrame, metric: str = "cycles") -> Axes:
     axes.set_xlabel(f"change of {metric}; at the bar's end: the knob's value")
     axes.bar([0], [0], color=LESS, label="knob lowered")
     axes.bar([0], [0], color=MORE, label="knob raised")
-    style.below(axes, 2)
+    style.above(axes, 2)
     return axes

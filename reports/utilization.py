@@ -39,7 +39,7 @@ def utilization(axes: Axes, runs: Mapping[str, pd.DataFrame]) -> Axes:
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlabel("utilization of the array (behind the name: share of the cycles)")
     if len(runs) > 1:
-        style.below(axes, 2)
+        style.above(axes, 2)
     return axes
 
 

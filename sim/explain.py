@@ -8,10 +8,8 @@ none was tried, the sentence gives the bound: the time if the cause vanished and
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sim.cache import Memo
 from sim.columns import CAUSES
 from sim.errors import Hang, InputError
 
@@ -105,20 +103,15 @@ def explain(result: Result, *, measure: bool = True) -> str:
 
 def speedup(result: Result, remedy: Remedy) -> float | None:
     """Return old / new cycles with the remedy; None where it changes nothing or gives no legal machine."""
-    from sim.pipeline import resolve_sparsity, run_steps
-    from sim.plan import plan
+    from sim.whatif import rerun
 
-    request = result.request
+    changes = remedy.overrides(result.hardware)
     try:
-        hw = request.hw.with_(remedy.overrides(request.hw))
-        if hw == request.hw:
+        if result.hardware.with_(changes) == result.hardware:
             return None
-        pattern = resolve_sparsity(request.sparsity, request.seed)
-        steps = plan(request.graph, hw, dataflow=request.dataflow, sparsity=pattern, mapping=request.mapping)
-        relieved = run_steps(steps, replace(request, hw=hw), Memo())
+        return result.cycles / rerun(result.request, changes).cycles
     except (InputError, Hang):
         return None
-    return result.cycles / relieved.cycles
 
 
 def record_timeline(result: Result, op: str, invocation: int) -> npt.NDArray[np.void]:

@@ -11,10 +11,12 @@ from sim.cli.infer import infer
 from sim.cli.listing import listing
 from sim.cli.map_command import map_workload
 from sim.cli.merge import export, merge
+from sim.cli.report import report
 from sim.cli.run import run
 from sim.cli.show import show
 from sim.cli.sweep import sweep
 from sim.cli.validate import compare, replay, validate
+from sim.cli.whatif import whatif
 
 app = typer.Typer(
     name="carat",
@@ -31,6 +33,8 @@ app.command()(export)
 app.command()(explore)
 app.command()(show)
 app.command()(diff)
+app.command()(report)
+app.command()(whatif)
 app.command(name="list")(listing)
 app.command(name="map")(map_workload)
 app.command()(infer)

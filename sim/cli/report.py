@@ -1,0 +1,29 @@
+"""``carat report``: one self-contained HTML page of kept runs, or of a sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR...|SWEEP", help="Folders kept by `carat run -o`, or one sweep's table or store."),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="Where the page goes.")] = Path(
+        "report.html"
+    ),
+    whatif: Annotated[
+        Path | None,
+        typer.Option("--whatif", metavar="FILE.csv", help="Add a tornado: the table of `carat whatif -o`."),
+    ] = None,
+) -> None:
+    """Write one HTML page that opens from disk: runs side by side with their differences, or a sweep."""
+    from reports import page
+    from sim.result import write_whole
+
+    write_whole(page.checked(output), page.of(sources, whatif))
+    typer.echo(f"{output}: open it in a browser")

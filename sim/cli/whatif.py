@@ -1,0 +1,86 @@
+"""``carat whatif``: what each knob of the machine is worth around one point."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sim.cli import common
+
+BAR_CHARACTERS = 24
+
+
+def whatif(
+    workload: common.Workload = "bert-base",
+    hw: common.Machine = common.DEFAULT_HARDWARE,
+    set_: common.Settings = None,
+    knob: Annotated[
+        list[str] | None, typer.Option("--knob", help="Only this knob, e.g. memory.latency_cycles; repeatable.")
+    ] = None,
+    seq: common.Seq = None,
+    batch: common.Batch = None,
+    size: common.Sizes = None,
+    sparsity: common.SparsityText = None,
+    prune: common.Prune = None,
+    seed: common.Seed = 0,
+    dataflow: common.Dataflow = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Worker processes.")] = 1,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE.csv", help="Write the table here, for `carat plot`.")
+    ] = None,
+    as_json: common.AsJson = False,
+) -> None:
+    """Halve and double every number of the machine, one run each: which knob moves the cycles, and how far."""
+    from sim.pipeline import load_machine, resolve_graph, simulate
+    from sim.result import write_whole
+    from sim.whatif import trials
+    from sim.whatif import whatif as try_all
+
+    if output is not None:
+        common.output_folder(output.parent)
+    machine = load_machine(hw, common.settings(set_))
+    trials(machine, knob or ())  # an unknown knob is refused before any time is spent
+    graph = resolve_graph(workload, common.sizes(seq, batch, size), prune)
+    with common.progress_bar(f"{workload} on {hw}") as progress:
+        base = simulate(graph, machine, sparsity=sparsity, seed=seed, dataflow=dataflow, progress=progress)
+        table = try_all(base, knob or (), jobs=jobs, progress=progress)
+    if output is not None:
+        write_whole(output, table.to_csv(index=False, lineterminator="\n"))
+    rows = [{str(key): _plain(value) for key, value in row.items()} for row in table.to_dict("records")]
+    if as_json:
+        typer.echo(json.dumps({"totals": base.totals, "knobs": rows}, indent=1))
+        return
+    done = [row for row in rows if row["error"] is None]
+    reach = max((abs(row["cycles_change"]) for row in done), default=0.0) or 1.0
+    cells = [
+        (
+            row["knob"],
+            f"{row['from']:g} -> {row['to']:g}",
+            f"{row['cycles']:,}",
+            f"{row['cycles_change']:+.2%}",
+            f"{row['energy_pj_change']:+.2%}",
+            f"{row['area_mm2_change']:+.2%}",
+            f"{row['cycles_per_unit']:+,.4g}",
+            "#" * round(abs(row["cycles_change"]) / reach * BAR_CHARACTERS),
+        )
+        for row in done
+    ]
+    headings = ("knob", "value", "cycles", "change", "energy", "area", "cycles per unit", "")
+    common.print_table(f"{graph.name} on {machine.name}: {base.cycles:,} cycles", headings, cells)
+    for row in rows:
+        if row["error"] is not None:
+            typer.echo(f"{row['knob']} = {row['to']:g}: {row['error']}")
+    if output is not None:
+        typer.echo(f"Kept in {output}. Picture: carat plot tornado {output} -o {output.with_suffix('.svg')}")
+
+
+def _plain(value: Any) -> Any:
+    """Return a cell of the table as JSON knows it: null for what is missing, whole numbers whole."""
+    if value is None or value != value:
+        return None
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return value
