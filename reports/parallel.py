@@ -23,7 +23,7 @@ def parallel(axes: Axes, sweep: pd.DataFrame, results: Sequence[str] = RESULTS) 
     points = style.finished(sweep, results)
     knobs = [name for name in style.varied(points) if name not in results]
     names = [*knobs, *results]
-    columns = {name: _scaled(points[name]) for name in names}
+    columns = {name: _scaled(points[name], name) for name in names}
     best = set(front(*(points[name] for name in results)).tolist())
     order = sorted(range(len(points)), key=lambda index: index in best)
     for index in order:
@@ -35,24 +35,24 @@ def parallel(axes: Axes, sweep: pd.DataFrame, results: Sequence[str] = RESULTS) 
         axes.axvline(place, color=style.DARK_TEXT, lw=0.8)
         for height, label in columns[name][1]:
             axes.annotate(label, (place, height), (3, 0), textcoords="offset points", fontsize=7, va="center")
-    axes.set_xticks(range(len(names)), [style.short(name, names) for name in names], rotation=20, ha="right")
-    axes.set_xlim(-0.15, len(names) - 0.5)
+    words = [style.short(name, names).replace("_pj", "").replace("_mm2", "") for name in names]
+    axes.set_xticks(range(len(names)), words, rotation=25, ha="right")
+    axes.set_xlim(-0.15, len(names) - 0.3)
     axes.set_ylim(-0.05, 1.05)
     axes.yaxis.set_visible(False)
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False)
-    axes.set_title(f"{len(points)} points, {len(best)} on the front of {', '.join(results)}", loc="left")
     return axes
 
 
-def _scaled(values: pd.Series) -> tuple[list[float], list[tuple[float, str]]]:
+def _scaled(values: pd.Series, name: str) -> tuple[list[float], list[tuple[float, str]]]:
     """Return heights in 0..1 and the (height, label) of ticks: all values when few, else the ends."""
     if pd.api.types.is_numeric_dtype(values):
         numbers = values.astype(float).fillna(0.0)
         low, high = float(numbers.min()), float(numbers.max())
         heights = ((numbers - low) / (high - low)).tolist() if high > low else [0.5] * len(numbers)
         few = sorted(set(numbers)) if numbers.nunique() <= 6 else [low, high]
-        return heights, [((v - low) / (high - low) if high > low else 0.5, style.number(v)) for v in few]
+        return heights, [((v - low) / (high - low) if high > low else 0.5, style.quantity(name, v)) for v in few]
     words = [str(value) for value in values]
     known = sorted(set(words), key=words.index)
     place = {word: float(height) for word, height in zip(known, np.linspace(0, 1, max(2, len(known))), strict=False)}

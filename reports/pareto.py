@@ -135,6 +135,8 @@ def _number(axes: Axes, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]
 
 def _ticks(name: str) -> Formatter:
     """Return tick labels with a metric prefix; energies are read in joules, not in millions of picojoules."""
+    if _unit(name) == "mm2":
+        return FuncFormatter(lambda area, _: f"{area:.3g}")
     if _unit(name) != "pJ":
         return EngFormatter()
     joules = EngFormatter(unit="J")

@@ -176,12 +176,22 @@ def short(knob: str, knobs: Sequence[str]) -> str:
 
 
 def number(value: object) -> str:
-    """Return a number of at most four digits with a metric prefix (1.23M), text as it is."""
+    """Return a number short: whole Ki and Mi as such, else three digits with a prefix (1.23M); text as it is."""
     if isinstance(value, str) or not isinstance(value, SupportsFloat):
         return str(value)
     amount = float(value)
-    is_short = abs(amount) < 10_000 and amount == round(amount, 3)
-    return f"{amount:g}" if is_short else EngFormatter(places=2, sep="")(amount)
+    for size, prefix in ((1 << 20, "Mi"), (1 << 10, "Ki")):
+        if amount and amount % size == 0:
+            return f"{amount / size:g}{prefix}"
+    return f"{amount:.4g}" if abs(amount) < 10_000 else EngFormatter(places=2, sep="")(amount)
+
+
+def quantity(column: str, value: float) -> str:
+    """Return a column's value short and with its unit: energies in joules, not in millions of picojoules."""
+    unit = COLUMNS[column].unit if column in COLUMNS else ""
+    if unit == "pJ":
+        return EngFormatter(unit="J", places=2)(value * 1e-12)
+    return f"{value:.3g} {unit}" if unit == "mm2" else number(value)
 
 
 @contextmanager
@@ -191,10 +201,15 @@ def sheet() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a picture as PNG, SVG or PDF by the ending of ``path``."""
+def check_ending(path: Path) -> None:
+    """Raise InputError unless ``path`` ends like a picture."""
     if path.suffix not in FORMATS:
         raise InputError(f"{path}: pictures are written as {', '.join(FORMATS)}")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture as PNG, SVG or PDF by the ending of ``path``."""
+    check_ending(path)
     stamp = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
     try:
         figure.savefig(path, metadata=stamp)

@@ -11,7 +11,12 @@ from matplotlib.ticker import PercentFormatter
 from reports import style
 from sim.errors import InputError
 
-SHOWN = 16
+SHOWN = 14
+LEAST_CHANGE = 0.0005
+"""Knobs that move less than this share in both directions are counted, not drawn."""
+LINEAR_CHANGE = 0.01
+UNLIKE = 20
+"""With effects further apart than this factor the axis is logarithmic beyond `LINEAR_CHANGE`."""
 LESS, MORE = "#E69F00", "#0072B2"
 
 
@@ -24,35 +29,49 @@ def tornado(axes: Axes, effects: pd.DataFrame, metric: str = "cycles") -> Axes:
     """Draw one bar per knob and direction on ``axes`` and return them.
 
     ``effects``: the table of `carat whatif`, columns knob, direction ("less", "more"), from, to, <metric>_change (share
-    of the base). Raises InputError when no knob was tried.
+    of the base). Raises InputError when no knob moved the metric.
     """
     column = f"{metric}_change"
+    if column not in effects.columns:
+        raise InputError(f"no column {column} among the effects; `carat whatif -o` writes it")
     done = effects.loc[effects[column].notna()]
-    if done.empty:
-        raise InputError("no knob gave another legal machine, nothing to draw")
     reach = done[column].abs().groupby(done["knob"]).max().sort_values(ascending=False, kind="stable")
-    knobs = list(reach.index[:SHOWN])
-    for direction, color in (("less", LESS), ("more", MORE)):
-        rows = done.loc[done["direction"] == direction].set_index("knob")
-        for place, knob in enumerate(knobs):
-            if knob not in rows.index:
-                continue
-            change = float(rows.loc[knob, column])
-            axes.barh(place, change, 0.7, color=color, alpha=0.9)
-            label = f"{style.number(rows.loc[knob, 'to'])}"
-            side = "left" if change >= 0 else "right"
-            axes.annotate(
-                label, (change, place), (3 if change >= 0 else -3, 0), textcoords="offset points",
-                ha=side, va="center", fontsize=7,
-            )  # fmt: skip
+    moving = reach.loc[reach >= LEAST_CHANGE]
+    if moving.empty:
+        raise InputError(f"no knob moved {metric}, nothing to draw")
+    knobs = [str(knob) for knob in moving.index[:SHOWN]]
+    for place, knob in enumerate(knobs):
+        _bars(axes, place, done.loc[done["knob"] == knob], column)
     axes.set_yticks(range(len(knobs)), knobs)
     axes.set_ylim(len(knobs) - 0.4, -0.6)
     axes.axvline(0, color=style.DARK_TEXT, lw=0.8)
-    axes.margins(x=0.18)
+    logarithmic = moving.iloc[0] > UNLIKE * moving.iloc[min(len(knobs), 6) - 1]
+    if logarithmic:
+        axes.set_xscale("symlog", linthresh=LINEAR_CHANGE)
+    axes.margins(x=0.2)
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set_xlabel(f"change of {metric}; at the bar's end: the knob's value")
-    axes.bar([0], [0], color=LESS, label="knob lowered")
-    axes.bar([0], [0], color=MORE, label="knob raised")
+    still = len(reach) - len(knobs)
+    axes.set_xlabel(
+        f"change of {metric.split('_')[0]}{' (log beyond 1%)' if logarithmic else ''}; {still} knobs not shown"
+    )
+    for label, color in (("knob lowered", LESS), ("knob raised", MORE)):
+        axes.bar([0], [0], color=color, label=label)
     style.above(axes, 2)
     return axes
+
+
+def _bars(axes: Axes, place: int, steps: pd.DataFrame, column: str) -> None:
+    """Draw a knob's steps, longest first, and write its values at their ends, together when on one side."""
+    ends: dict[bool, list[tuple[float, str]]] = {}
+    for step in sorted(steps.to_dict("records"), key=lambda step: -abs(step[column])):
+        change = float(step[column])
+        axes.barh(place, change, 0.7, color=LESS if step["direction"] == "less" else MORE)
+        if abs(change) >= LEAST_CHANGE:
+            ends.setdefault(change > 0, []).append((change, style.number(step["to"])))
+    for upwards, values in ends.items():
+        text = ", ".join(label for _, label in values)
+        axes.annotate(
+            text, (values[0][0], place), (3 if upwards else -3, 0), textcoords="offset points",
+            ha="left" if upwards else "right", va="center", fontsize=7,
+        )  # fmt: skip

@@ -185,7 +185,8 @@ WORDS: dict[int, Callable[[int, int], str]] = {
 }
 
 
-def _words(funct: int, rs1: int, rs2: int) -> str:
+def words(funct: int, rs1: int, rs2: int) -> str:
+    """Return one command in words; operands unsigned."""
     if funct in CONV_FIELDS:
         name = "loop_conv run" if funct == Funct.LOOP_CONV_WS else "loop_conv"
         values = (
@@ -200,9 +201,9 @@ def _words(funct: int, rs1: int, rs2: int) -> str:
 def lines(program: Program) -> Iterator[str]:
     """Yield one line per command: number, words, and its pace where the CPU is slower than 1."""
     for number, (funct, rs1, rs2, gap) in enumerate(program.tolist()):
-        words = _words(funct, rs1 & 0xFFFF_FFFF_FFFF_FFFF, rs2 & 0xFFFF_FFFF_FFFF_FFFF)
+        text = words(funct, rs1 & 0xFFFF_FFFF_FFFF_FFFF, rs2 & 0xFFFF_FFFF_FFFF_FFFF)
         pace = f"  (after {gap} cycles)" if gap > 1 else ""
-        yield f"{number:6d}  {words}{pace}"
+        yield f"{number:6d}  {text}{pace}"
 
 
 def disassemble(program: Program) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def sweep_page(sweep: pd.DataFrame, name: str, whatif: Path | None = None) -> st
     best = pareto.front(*(done[column] for column in RESULTS)).tolist()
     knobs = [knob for knob in style.varied(done) if knob != "version"]
     failed = [str(error) for error in sweep["error"] if isinstance(error, str)] if "error" in sweep else []
-    fastest, thrifty = done.loc[done["cycles"].idxmin()], done.loc[done["energy_pj"].idxmin()]
+    fastest, thrifty = done.iloc[int(done["cycles"].argmin())], done.iloc[int(done["energy_pj"].argmin())]
     return render.page(
         "sweep.html.j2",
         title=f"Sweep {name}",
@@ -85,11 +86,7 @@ def _scaled(value: Any, scale: float) -> float | None:
 
 
 def _figures(done: pd.DataFrame) -> list[dict[str, str]]:
-    pairs = (
-        ("cycles", "energy_pj", "area_mm2"),
-        ("cycles", "area_mm2", "energy_pj"),
-        ("area_mm2", "energy_pj", "cycles"),
-    )
+    pairs = [(x, y, next(z for z in RESULTS if z not in (x, y))) for x, y in itertools.combinations(RESULTS, 2)]
     figures = [
         {
             "id": f"{x}-{y}",

@@ -11,10 +11,12 @@ from sim.cli.infer import infer
 from sim.cli.listing import listing
 from sim.cli.map_command import map_workload
 from sim.cli.merge import export, merge
+from sim.cli.plot import plot
 from sim.cli.report import report
 from sim.cli.run import run
 from sim.cli.show import show
 from sim.cli.sweep import sweep
+from sim.cli.trace import trace
 from sim.cli.validate import compare, replay, validate
 from sim.cli.whatif import whatif
 
@@ -34,7 +36,9 @@ app.command()(explore)
 app.command()(show)
 app.command()(diff)
 app.command()(report)
+app.command()(plot)
 app.command()(whatif)
+app.command()(trace)
 app.command(name="list")(listing)
 app.command(name="map")(map_workload)
 app.command()(infer)

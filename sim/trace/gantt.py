@@ -1,0 +1,61 @@
+"""A trace as bars of characters, one line per unit: for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sim.errors import InputError
+from sim.trace.chrome import MACHINE
+
+DEFAULT_CYCLES = 4_000
+"""Window shown when none is given: the start of the first program, where single commands can still be seen."""
+
+SYMBOLS = {"mvin": "a", "mvin2": "b", "mvin3": "d", "preload": "p", "compute": "#", "mvout": "o"}
+KEY = "a b d: mvin, mvin2, mvin3, p: preload, #: compute, o: mvout; where some overlap, the one that takes most"
+
+
+def units(traced: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Return track -> its slices, the lanes of a track together."""
+    events = traced["traceEvents"]
+    named = {
+        (event["pid"], event["tid"]): event["args"]["name"]
+        for event in events
+        if event["ph"] == "M" and event["name"] == "thread_name"
+    }
+    lines: dict[str, list[dict[str, Any]]] = {}
+    slices = [event for event in events if event["ph"] == "X" and event["pid"] == MACHINE]
+    for event in sorted(slices, key=lambda one: (one["tid"], one["ts"])):
+        track = named[event["pid"], event["tid"]].split(" (")[0]
+        lines.setdefault(track, []).append(event)
+    return lines
+
+
+def window_of(traced: Mapping[str, Any], window: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the cycles to show: ``window``, else the first `DEFAULT_CYCLES` with a command. Raises InputError."""
+    starts = [e["ts"] for e in traced["traceEvents"] if e["ph"] == "X" and e["pid"] == MACHINE]
+    if not starts:
+        raise InputError("no command in this trace: nothing ran on the array there")
+    return window if window is not None else (min(starts), min(starts) + DEFAULT_CYCLES)
+
+
+def text(traced: Mapping[str, Any], window: tuple[int, int] | None = None, width: int = 100) -> str:
+    """Return one line of ``width`` characters per unit; a blank is a stretch in which it had nothing to do."""
+    low, high = window_of(traced, window)
+    span = high - low
+    lines = []
+    for name, slices in units(traced).items():
+        busy: list[dict[str, float]] = [{} for _ in range(width)]
+        for event in slices:
+            begin, end = max(event["ts"], low), min(event["ts"] + max(event["dur"], 1), high)
+            first, last = (begin - low) * width / span, (end - low) * width / span
+            for column in range(int(first), min(width, int(last) + 1) if end > begin else 0):
+                part = min(last, column + 1) - max(first, column)
+                symbol = SYMBOLS.get(event["name"], "=")
+                busy[column][symbol] = busy[column].get(symbol, 0.0) + part
+        bar = "".join(max(cell, key=lambda one: cell[one]) if cell else " " for cell in busy)
+        if bar.strip():
+            lines.append(f"{name:>20} |{bar}|")
+    ruler = f"{low:,}".ljust(width - len(f"{high:,}")) + f"{high:,}"
+    each = f"one character = {span / width:,.4g} cycles"
+    return "\n".join([f"{'cycle':>20}  {ruler}", *lines, "", f"{each}; {KEY}"])
