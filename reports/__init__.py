@@ -1,4 +1,5 @@
-"""Figures from files: each module draws on given axes, or runs as `python -m reports.NAME`.
+"""Figures and pages from files: each module draws on given axes; `carat plot` and `carat report` call them.
 
-Nothing imports this package; it reads what `carat run -o`, `carat sweep` and `carat validate --json` write.
+Nothing but those two commands imports this package; it reads what `carat run -o`, `sweep`, `whatif`, `trace` and
+`validate --json` write, and simulates nothing.
 """

@@ -49,6 +49,7 @@ def tornado(axes: Axes, effects: pd.DataFrame, metric: str = "cycles") -> Axes:
     if logarithmic:
         axes.set_xscale("symlog", linthresh=LINEAR_CHANGE)
     axes.margins(x=0.2)
+    axes.set_xlim(left=max(axes.get_xlim()[0], -1.3))
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     still = len(reach) - len(knobs)

@@ -40,24 +40,23 @@ NOT_SETTINGS = ("name", "description", "waived_rules")
 
 @dataclass(frozen=True)
 class KeptRun:
-    """One kept run. ``name``: of the folder. ``record``: run.json, see `record_of`."""
+    """One kept run. ``name``: of the folder. ``record``: run.json, see `record_of`. ``result``: where it was made here
+    and has no folder."""
 
     folder: Path
     name: str
     totals: Mapping[str, Any]
     hardware: Mapping[str, Any]
     record: Mapping[str, Any]
-
-    @property
-    def is_of_this_code(self) -> bool:
-        """Whether the code that runs now would give the same numbers."""
-        return bool(self.record["version"] == code_version())
+    result: Result | None = None
 
     @cached_property
     def ops(self) -> pd.DataFrame:
         """The operator table (`columns.table("ops")`), causes and energies included."""
         import pandas as pd
 
+        if self.result is not None:
+            return self.result.ops
         path = self.folder / "ops.csv"
         try:
             frame = pd.read_csv(path)
@@ -122,6 +121,12 @@ def record_of(result: Result, folder: Path, command: str | None = None, sentence
         "counters": result.counters,
         "profile": profile(result).to_dict(),
     }
+
+
+def of(result: Result, name: str = "run") -> KeptRun:
+    """Return a result as the pictures want it, without a folder: for notebooks and scripts."""
+    hardware = result.hardware.model_dump(mode="json")
+    return KeptRun(Path(name), name, result.totals, hardware, record_of(result, Path(name)), result)
 
 
 def _command(request: Request, folder: Path) -> str:

@@ -301,10 +301,14 @@ class Result:
         )
 
     def _repr_html_(self) -> str:
-        """Show the summary and the table by kind in a notebook."""
+        """Show the summary, the cycles by cause as a bar and the table by kind in a notebook."""
         from html import escape
 
-        return f"<p>{escape(repr(self))}</p>{self.kinds.to_html(index=False, float_format='{:.3g}'.format)}"
+        from sim import palette
+
+        table = self.kinds.to_html(index=False, float_format="{:.3g}".format)
+        key = f"<p>{palette.bar(self.causes)} {palette.legend(self.causes)}</p>"
+        return f"<p>{escape(repr(self))}</p>{key}{table}"
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from reports import activity, breakdown, energy, layers, roofline, style, traffic, utilization
 from reports.page import render, vector
 from reports.page.tables import Cell, Head, Row, Table, change, number, plain, word
+from sim import palette
 from sim.area import COMPONENTS
 from sim.columns import CAUSES, COLUMNS
 from sim.diff import diff
@@ -149,15 +150,7 @@ def _summary(runs: Sequence[KeptRun]) -> Table:
 
 
 def _bar(row: Any) -> str:
-    """Return the causes of a row as a bar of coloured parts."""
-    total = row["cycles"] or 1
-    parts = [
-        f'<i style="width:{100 * row[f"{cause}_cycles"] / total:.2f}%;background:{color}" title="{cause} '
-        f'{row[f"{cause}_cycles"] / total:.1%}"></i>'
-        for cause, color in _colors()
-        if row[f"{cause}_cycles"]
-    ]
-    return render.safe(f'<span class="bar">{"".join(parts)}</span>')
+    return render.safe(palette.bar({cause: int(row[f"{cause}_cycles"]) for cause in CAUSES}))
 
 
 def _difference(first: KeptRun, run: KeptRun) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -57,6 +58,13 @@ Dataflow = Annotated[Literal["WS", "OS"] | None, typer.Option("--dataflow", help
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither look timings up on disk nor keep them there.")]
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Worker processes. Default: one per core.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def command_line() -> str | None:
+    """Return the command as it was typed, None where a script called it."""
+    from sim import cli
+
+    return shlex.join(["carat", *cli.typed]) if cli.typed else None
 
 
 def settings(given: Sequence[str] | None) -> dict[str, object]:

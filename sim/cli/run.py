@@ -51,7 +51,7 @@ def run(
     explain: Annotated[bool, typer.Option("--explain", help="Measure what relieving the bottleneck gives.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Keep ops.csv, totals.json, hardware.json here."),
+        typer.Option("-o", "--output", metavar="DIR", help="Keep the run here, for `carat report`, `plot` and `diff`."),
     ] = None,
     no_cache: common.NoCache = False,
     as_json: common.AsJson = False,
@@ -89,7 +89,7 @@ def run(
             changes = map_command.changes(simulated(by_hand), result)
         sentence = explanation(result, measure=explain) if explain or not as_json else None
     if output is not None:
-        result.save(output)
+        result.save(output, command=common.command_line(), sentence=sentence)
     if as_json:
         explained = {"explanation": sentence} if sentence else {}
         mapped = {"mapping": changes} if changes else {}
@@ -100,7 +100,7 @@ def run(
         map_command.print_changes(changes, mapping)
     typer.echo(f"\n{sentence}")
     if output is not None:
-        typer.echo(f"\nKept in {output}. Plot: python -m reports.breakdown {output} -o {output / 'breakdown.png'}")
+        typer.echo(f"\nKept in {output}. A page of it: carat report {output} -o {output / 'report.html'}")
 
 
 def _mapping(tiles: list[str] | None) -> dict[str, dict[str, Any]]:
