@@ -117,7 +117,8 @@ def whatif(
         rows.append({**row, "error": error})
     if progress is not None:
         progress(len(steps), len(steps), "")
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).drop(columns="error")
+    frame["error"] = pd.Series([row["error"] for row in rows], dtype=object)  # None stays None
     reach = frame["cycles_change"].astype(float).abs().groupby(frame["knob"]).transform("max").fillna(-1.0)
     order = reach.sort_values(ascending=False, kind="stable").index
     return frame.loc[order].reset_index(drop=True)

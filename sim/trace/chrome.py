@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from sim.disassemble import words
 from sim.errors import InputError, did_you_mean
+from sim.isa import Funct
 from sim.trace.commands import ACCUMULATOR, EXECUTE, LOAD, NAMES, READ, SCRATCHPAD, STORE, Commands
 from sim.trace.profile import Placed, Recording, counted, invocations
 from sim.trace.walk import Walk, walk
@@ -177,42 +178,32 @@ def _program(
     """Yield the events of the picked commands of one invocation, moved to its place in the run."""
     origin = placed.start_cycle
     held = walk(commands, hw, placed.cycles)
-    present = set(picked.tolist())
     tids = {name: number * LANES for number, name in enumerate(tracks(hw), start=1)}
     span = int(commands.issue[picked].min()), int(commands.complete[picked].max())
     if bounds.window is not None:
         span = max(span[0], bounds.window[0] - origin), min(span[1], bounds.window[1] - origin)
     yield from _counters(placed, commands, held, span, hw)
+    tid_of: dict[int, int] = {}
     for queue, track in QUEUES.items():
         mine = picked[commands.queue[picked] == queue]
         lanes = _lanes(commands.issue[mine], commands.complete[mine])
-        for index, lane in zip(mine.tolist(), lanes, strict=True):
-            tid = tids[track] + lane
-            args = {
-                "command": words(
-                    int(commands.funct[index]), *(int(r[index]) & WORD for r in (commands.rs1, commands.rs2))
-                ),
-                "operator": placed.step.name,
-                "waited_in_station": int(commands.issue[index] - commands.alloc[index]),
-            }
-            name = NAMES.get(int(commands.funct[index]), "command")  # type: ignore[call-overload]
-            begin, end = int(commands.issue[index]) + origin, int(commands.complete[index]) + origin
-            yield _slice(MACHINE, tid, name, begin, end, args)
-            source = int(held.waited_for[index])
-            if source in present:
-                yield from _arrow(index, source, begin, tid, commands, tids, origin)
+        tid_of |= {index: tids[track] + lane for index, lane in zip(mine.tolist(), lanes, strict=True)}
+    for index, tid in tid_of.items():
+        funct, *operands = (int(part[index]) & WORD for part in (commands.funct, commands.rs1, commands.rs2))
+        args = {
+            "command": words(funct, *operands),
+            "operator": placed.step.name,
+            "waited_in_station": int(commands.issue[index] - commands.alloc[index]),
+        }
+        begin, end = int(commands.issue[index]) + origin, int(commands.complete[index]) + origin
+        yield _slice(MACHINE, tid, NAMES.get(Funct(funct), "command"), begin, end, args)
+        source = int(held.waited_for[index])
+        if source in tid_of:  # an arrow from the command whose end let this one issue
+            last = max(int(commands.issue[source]), int(commands.complete[source]) - 1) + origin
+            common = {"cat": "dependence", "name": "waits for", "id": f"{origin}.{index}", "pid": MACHINE}
+            yield {**common, "ph": "s", "tid": tid_of[source], "ts": last}
+            yield {**common, "ph": "f", "bp": "e", "tid": tid, "ts": begin}
     yield from _units(commands, picked, tids, hw, origin)
-
-
-def _arrow(
-    index: int, source: int, begin: int, tid: int, commands: Commands, tids: dict[str, int], origin: int
-) -> Iterator[Event]:
-    """Yield the two ends of an arrow from the command whose end let this one issue."""
-    ident = origin * 4096 + index
-    common = {"cat": "dependence", "name": "waits for", "id": ident, "pid": MACHINE}
-    last = max(int(commands.issue[source]), int(commands.complete[source]) - 1) + origin
-    yield {**common, "ph": "s", "tid": tids[QUEUES[int(commands.queue[source])]], "ts": last}
-    yield {**common, "ph": "f", "bp": "e", "tid": tid, "ts": begin}
 
 
 def _units(commands: Commands, picked: Ints, tids: dict[str, int], hw: Hardware, origin: int) -> Iterator[Event]:

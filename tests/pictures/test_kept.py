@@ -1,0 +1,148 @@
+"""A kept run comes back as it was, says how to do it again, and refuses what is no whole run of this format."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+import sim
+from sim import kept, sweep_table
+from sim.cli import main
+from sim.errors import InputError
+
+
+def test_a_run_comes_back_as_it_was(fast: sim.Result, runs: dict[str, kept.KeptRun]) -> None:
+    run = runs["fast"]
+    assert run.totals == fast.totals and run.record["sentence"] == fast_sentence(fast)
+    assert run.ops["cycles"].tolist() == fast.ops["cycles"].tolist()
+    assert run.record["reproduce"] == "carat run fast"
+    assert ["accumulator.capacity_bytes", 65536, 131072] in run.record["changes"]
+
+
+def fast_sentence(result: sim.Result) -> str:
+    from sim.explain import explain
+
+    return explain(result, measure=False)
+
+
+def test_the_reproduce_line_reproduces(fast: sim.Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a run that no command made: the line names the files of the folder."""
+    fast.save(tmp_path / "made")
+    command = shlex.split(kept.read(tmp_path / "made").record["reproduce"])
+    with pytest.raises(SystemExit) as ended:
+        main([*command[1:], "--json"])
+    assert ended.value.code == 0
+    assert json.loads(capsys.readouterr().out)["totals"] == fast.totals
+
+
+def test_the_command_line_says_what_was_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", "encoder-layer", "--seq", "16", "--size", "hidden=32", "--size", "heads=2", "--size", "ffn=32"]
+    with pytest.raises(SystemExit):
+        main([*words, "-o", str(tmp_path / "run")])
+    assert "carat report" in capsys.readouterr().out
+    assert kept.read(tmp_path / "run").record["reproduce"] == shlex.join(["carat", *words, "-o", str(tmp_path / "run")])
+
+
+def test_energy_band_encloses_the_run(runs: dict[str, kept.KeptRun]) -> None:
+    for run in runs.values():
+        for part, band in run.record["energy_pj"].items():
+            assert band["low"] <= band["nominal"] <= band["high"], part
+            assert band["nominal"] == pytest.approx(run.totals[f"energy_{part}_pj"])
+
+
+def broken(folder: Path, target: Path, spoil: str) -> Path:
+    shutil.copytree(folder, target)
+    if spoil == "empty":
+        for path in target.iterdir():
+            path.unlink()
+    elif spoil == "half-written":
+        (target / "run.json").unlink()
+    elif spoil == "cut off":
+        (target / "totals.json").write_text((target / "totals.json").read_text()[:100])
+    elif spoil == "other format":
+        record = json.loads((target / "run.json").read_text())
+        (target / "run.json").write_text(json.dumps({**record, "format": 99, "version": "9.9.9"}))
+    elif spoil == "without profile":
+        record = json.loads((target / "run.json").read_text())
+        (target / "run.json").write_text(json.dumps({k: v for k, v in record.items() if k != "profile"}))
+    elif spoil == "gone":
+        shutil.rmtree(target)
+    return target
+
+
+BROKEN = {
+    "empty": "no run is kept in it",
+    "half-written": "no run.json: the run was interrupted",
+    "cut off": "damaged, no JSON",
+    "other format": r"format 99, written by Carat 9\.9\.9",
+    "without profile": "incomplete, without profile",
+    "gone": "no such folder",
+}
+
+
+@pytest.mark.parametrize("spoil", BROKEN)
+def test_a_folder_that_is_no_whole_run_is_refused(folders: list[Path], tmp_path: Path, spoil: str) -> None:
+    with pytest.raises(InputError, match=BROKEN[spoil]):
+        kept.read(broken(folders[0], tmp_path / "bad", spoil))
+
+
+def test_all_bad_folders_are_named_at_once(
+    folders: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = [broken(folders[0], tmp_path / name, name) for name in ("empty", "gone")]
+    page = tmp_path / "page.html"
+    with pytest.raises(SystemExit) as ended:
+        main(["report", str(folders[0]), *map(str, bad), "-o", str(page)])
+    message = capsys.readouterr().err
+    assert ended.value.code == 2 and "Traceback" not in message
+    assert "empty: no run is kept" in message and "gone: no such folder" in message
+    assert not page.exists(), "nothing half-written"
+
+
+def test_operators_of_another_run_are_refused(folders: list[Path], tmp_path: Path) -> None:
+    mixed = broken(folders[0], tmp_path / "mixed", "")
+    shutil.copy(folders[1] / "ops.csv", mixed / "ops.csv")
+    with pytest.raises(InputError, match="does not belong to the totals beside it"):
+        _ = kept.read(mixed).ops
+
+
+def sweep(path: Path) -> Path:
+    table = sim.sweep(
+        "gemmini_ibert",
+        grid={"scratchpad.capacity": ["128KiB", "256KiB"], "accumulator.capacity": ["64KiB", "512KiB"]},
+        workloads="encoder-layer",
+        sizes={"seq": 16, "hidden": 32, "heads": 2, "ffn": 32},
+        store=path / "sweep.sqlite",
+    )
+    table.to_csv(path / "sweep.csv", index=False)
+    return path
+
+
+def test_table_and_store_of_a_sweep_read_alike(tmp_path: Path) -> None:
+    """The store alone is enough, also of a sweep that was cut off: same points, same results, in any order."""
+    sweep(tmp_path)
+    table, store = sweep_table.read(tmp_path / "sweep.csv"), sweep_table.read(tmp_path / "sweep.sqlite")
+    done = table.loc[table["error"].isna()]
+    assert sorted(store["cycles"].dropna()) == sorted(done["cycles"])
+    assert sorted(store["area_mm2"].dropna()) == sorted(done["area_mm2"])
+    assert {"scratchpad.capacity_bytes", "accumulator.capacity_bytes"} <= set(store.columns)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("cut.csv", "hardware,cycles,energy_pj\na,1,2\nb,1", "last line is cut off"),
+        ("failed.csv", "hardware,cycles,energy_pj,error\na,,,Hang\n", "1 points, all failed"),
+        ("other.csv", "a,b\n1,2\n", "columns missing: cycles, energy_pj"),
+        ("noise.sqlite", "this is no database, whatever its name says" * 40, "cannot be read as a sweep store"),
+        ("words.txt", "cycles", "sweeps are read as"),
+    ],
+)
+def test_what_is_no_finished_sweep_is_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        sweep_table.read(tmp_path / name)
