@@ -56,7 +56,12 @@ def _table(path: Path) -> pd.DataFrame:
             if text and not text.endswith("\n"):
                 raise InputError(f"{path}: the last line is cut off: the table was not written whole. Sweep again")
             return pd.read_csv(path)
-        return pd.read_json(path, orient="records") if path.suffix == ".json" else pd.read_parquet(path)
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        points = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(points, list):
+            raise InputError(f"{path}: a list of points is expected, as `carat sweep --json` prints it")
+        return pd.DataFrame.from_records(points)
     except (OSError, ValueError, ImportError) as error:
         raise InputError(f"{path}: cannot be read as a table: {error}") from error
 

@@ -72,7 +72,7 @@ def test_every_number_of_a_machine_is_a_knob_or_left_out_on_purpose() -> None:
     known = {key for keys in knobs(hardware.load("gemmini_ibert")).values() for key in keys}
     wanted = {"memory.latency_cycles", "dma.bus_bytes", "queues.ex", "array.mesh_rows", "cpu.command_cycles"}
     assert wanted <= known and not any(key.startswith("host.cycles") for key in known)
-    with pytest.raises(InputError, match="did you mean 'queues.ex'"):
+    with pytest.raises(InputError, match=r"did you mean 'queues\.ex'"):
         trials(hardware.load("gemmini_ibert"), ["queue.ex"])
 
 

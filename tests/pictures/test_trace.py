@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_a_trace_is_well_formed(fast: sim.Result) -> None:
                 assert event["args"]["value"] <= 1
     for slices in tracks.values():
         ends = sorted(slices)
-        assert all(one[1] <= two[0] for one, two in zip(ends, ends[1:], strict=False)), "slices overlap"
+        assert all(one[1] <= two[0] for one, two in pairwise(ends)), "slices overlap"
     assert arrows
     for ends_of in arrows.values():
         assert set(ends_of) == {"s", "f"} and ends_of["s"]["ts"] <= ends_of["f"]["ts"]

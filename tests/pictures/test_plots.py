@@ -1,0 +1,204 @@
+"""Each picture draws on the axes it is given what the run holds, in colours that everybody can tell apart."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+import sim
+from reports import activity, energy, gantt, kinds, layers, parallel, pareto, roofline, tornado, traffic, utilization
+from sim import kept
+from sim.cli import main
+from sim.columns import CAUSES
+from sim.errors import InputError
+from sim.palette import CAUSE_COLORS
+from sim.trace import chrome
+
+Runs = dict[str, kept.KeptRun]
+
+
+def drawn_lengths(axes: object) -> dict[float, float]:
+    """Return place -> right end of the bars there."""
+    ends: dict[float, float] = {}
+    for bar in axes.patches:  # type: ignore[attr-defined]
+        place = round(bar.get_y() + bar.get_height() / 2, 3)
+        ends[place] = max(ends.get(place, 0.0), bar.get_x() + bar.get_width())
+    return ends
+
+
+def test_traffic_bars_are_as_long_as_the_counters(runs: Runs) -> None:
+    axes = Figure().subplots()
+    assert traffic.traffic(axes, runs, "dram") is axes
+    totals = [run.totals["dram_read_bytes"] + run.totals["dram_write_bytes"] for run in runs.values()]
+    assert list(drawn_lengths(axes).values()) == pytest.approx(totals)
+
+
+def test_energy_bars_are_as_long_as_the_energy(runs: Runs) -> None:
+    axes = Figure().subplots()
+    assert energy.energy(axes, runs) is axes
+    joules = [run.totals["energy_pj"] * 1e-12 for run in runs.values()]
+    assert list(drawn_lengths(axes).values()) == pytest.approx(joules)
+
+
+def test_layers_are_as_long_as_their_cycles(runs: Runs) -> None:
+    axes = Figure().subplots()
+    assert layers.layers(axes, runs["fast"].ops) is axes
+    assert sum(drawn_lengths(axes).values()) == runs["fast"].totals["cycles"]
+
+
+def test_no_operator_lies_above_its_roofs(runs: Runs) -> None:
+    """The law of the roofline, which the simulated machine has to keep."""
+    for run in runs.values():
+        table, roofs = roofline.points(run), run.record["roofs"]
+        assert (table["rate"] <= roofs["macs_per_cycle"]).all()
+        assert (table["rate"] <= table["dram_intensity"] * roofs["dram_read_bytes_per_cycle"] * (1 + 1e-9)).all()
+        assert (table["rate"] <= table["spad_intensity"] * roofs["spad_bytes_per_cycle"] * (1 + 1e-9)).all()
+
+
+def test_roofline_axes_are_logarithmic_and_say_so(runs: Runs) -> None:
+    axes = roofline.roofline(Figure().subplots(), runs)
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert "(log)" in axes.get_xlabel() and "(log)" in axes.get_ylabel()
+
+
+def test_utilization_never_exceeds_one(runs: Runs) -> None:
+    axes = utilization.utilization(Figure().subplots(), {name: run.ops for name, run in runs.items()})
+    assert all(0 <= end <= 1 for end in drawn_lengths(axes).values())
+
+
+@pytest.mark.parametrize("what", ["occupancy", "throughput"])
+def test_shares_over_time_stay_between_nothing_and_all(runs: Runs, what: str) -> None:
+    axes = activity.activity(Figure().subplots(), runs["fast"], what)  # type: ignore[arg-type]
+    for patch in axes.patches:
+        values = patch.get_data().values  # type: ignore[attr-defined]
+        assert values.min() >= 0 and values.max() <= 1
+
+
+def test_front_of_three_holds_what_nobody_beats() -> None:
+    """Against the definition, on random points with ties."""
+    draw = np.random.default_rng(5)
+    points = draw.integers(0, 8, (200, 3)).astype(float)
+    chosen = pareto.front(*points.T).tolist()
+
+    def beaten(point: npt.NDArray[np.float64]) -> bool:
+        return bool(((points <= point).all(axis=1) & (points < point).any(axis=1)).any())
+
+    assert {tuple(points[i]) for i in chosen} == {tuple(point) for point in points if not beaten(point)}
+    assert len({tuple(points[i]) for i in chosen}) == len(chosen), "equal points once"
+
+
+def sweep_frame() -> pd.DataFrame:
+    rows = [
+        {"hardware": "a", "workload": "w", "seed": 0, "memory.latency_cycles": latency,
+         "cycles": cycles, "energy_pj": pj, "area_mm2": area, "error": None}
+        for latency, cycles, pj, area in ((40, 100.0, 5e6, 1.0), (80, 120.0, 4e6, 1.1), (160, 200.0, 6e6, 1.2))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_parallel_coordinates_draw_every_point_once() -> None:
+    axes = parallel.parallel(Figure().subplots(), sweep_frame())
+    lines = [line for line in axes.lines if len(line.get_xdata()) > 2]
+    assert len(lines) == 3
+    assert sum(line.get_color() != "#888888" for line in lines) == 2, "the third point is beaten by the first"
+
+
+def test_tornado_puts_the_largest_effect_on_top() -> None:
+    effects = pd.DataFrame(
+        [
+            {"knob": "small", "direction": "more", "from": 1, "to": 2, "cycles_change": 0.02},
+            {"knob": "large", "direction": "less", "from": 8, "to": 4, "cycles_change": -0.3},
+            {"knob": "none", "direction": "more", "from": 1, "to": 2, "cycles_change": 0.0},
+        ]
+    )
+    axes = tornado.tornado(Figure().subplots(), effects)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["large", "small"]
+    assert "1 knobs not shown" in axes.get_xlabel()
+
+
+def test_gantt_draws_units_and_arrows(fast: sim.Result) -> None:
+    traced = chrome.trace(fast, chrome.Bounds("L0.FF1"))
+    axes = gantt.gantt(Figure().subplots(), traced)
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names[:3] == ["load", "execute", "store"] and "scratchpad bank 0" in names
+    assert any(type(patch).__name__ == "FancyArrowPatch" for patch in axes.patches)
+    with pytest.raises(InputError, match="no command between"):
+        gantt.gantt(Figure().subplots(), traced, (10**8, 10**8 + 1))
+
+
+@pytest.mark.parametrize("name", kinds.KINDS)
+def test_every_kind_is_drawn_by_the_command(
+    name: str, folders: list[Path], fast: sim.Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = kinds.KINDS[name].source
+    frame = sweep_frame().assign(sparsity=["dense", "block16:0.5", "block16:0.25"])
+    frame.to_csv(tmp_path / "sweep.csv", index=False)
+    effects = [{"knob": "k", "direction": "more", "from": 1, "to": 2, "cycles": 5, "cycles_change": 0.1}]
+    pd.DataFrame(effects).to_csv(tmp_path / "whatif.csv", index=False)
+    (tmp_path / "trace.json").write_text(chrome.to_json(chrome.trace(fast, chrome.Bounds("L0.FF1"))))
+    files = {
+        "runs": folders,
+        "run": folders[:1],
+        "sweep": [tmp_path / "sweep.csv"],
+        "whatif": [tmp_path / "whatif.csv"],
+        "trace": [tmp_path / "trace.json"],
+    }
+    picture = tmp_path / f"{name}.svg"
+    with pytest.raises(SystemExit) as ended:
+        main(["plot", name, *map(str, files[source]), "-o", str(picture)])
+    assert ended.value.code == 0, capsys.readouterr().err
+    assert picture.read_text().count("<path") > 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["rofline", "x"], "did you mean 'roofline'"),
+        (["roofline"], "draws folders of `carat run -o`, not 0 sources"),
+        (["roofline", "{run}", "-o", "{tmp}/a.bmp"], "pictures are written as .png, .svg, .pdf"),
+        (["gantt", "{run}/totals.json"], "no trace of Carat"),
+        (["pareto", "{run}/hardware.json"], "a list of points is expected"),
+    ],
+)
+def test_bad_plots_are_refused(
+    folders: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    out = [] if "-o" in words else ["-o", str(tmp_path / "a.png")]
+    with pytest.raises(SystemExit) as ended:
+        main(["plot", *(word.format(run=folders[0], tmp=tmp_path) for word in words), *out])
+    err = capsys.readouterr().err
+    assert ended.value.code == 2 and message in err, err
+
+
+# Machado, Oliveira, Fernandes (2009), severity 1: linear RGB as people with each kind of colour blindness see it.
+BLINDNESS = {
+    "none": np.eye(3),
+    "protanopia": np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]),
+    "deuteranopia": np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]),
+    "tritanopia": np.array([[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]]),
+}
+APART = 15.0
+"""CIE Lab distance; 2.3 is a just noticeable difference side by side, these are told apart across a figure."""
+
+
+def lab(color: str, seen: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    part = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    linear = np.clip(seen @ np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4), 0, 1)
+    to_xyz = np.array([[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]])
+    xyz = to_xyz @ linear / np.array([0.9505, 1.0, 1.0888])
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("blindness", BLINDNESS)
+def test_causes_are_told_apart_by_the_colour_blind(blindness: str) -> None:
+    assert list(CAUSE_COLORS) == list(CAUSES)
+    seen = {cause: lab(color, BLINDNESS[blindness]) for cause, color in CAUSE_COLORS.items()}
+    for one, two in itertools.combinations(seen, 2):
+        assert np.linalg.norm(seen[one] - seen[two]) >= APART, (one, two)
