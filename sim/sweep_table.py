@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sim.errors import InputError
-from sim.kept import flat
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
 TABLES = (".csv", ".json", ".parquet")
 STORES = (".sqlite", ".sqlite3", ".db")
 NEEDED = ("cycles", "energy_pj")
-CHOSEN = ("hardware", "workload", "sparsity", "prune", "seed", "dataflow")
-"""Options of a stored point that a sweep can vary; machine keys that differ come on top."""
 
 
 def is_sweep(path: Path) -> bool:
@@ -67,31 +63,21 @@ def _table(path: Path) -> pd.DataFrame:
 
 
 def _store(path: Path) -> pd.DataFrame:
-    import pandas as pd
+    """Return the finished points of a store; ``attrs["unfinished"]`` counts those that are still to come."""
+    from sim.store import Store
+    from sim.sweeps.stored import stored_table
 
     try:
         database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
-            found = database.execute("SELECT config, row FROM points").fetchall()
+        try:  # looked at before it is opened as a store, which would put its tables into any database
+            found = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         finally:
             database.close()
     except sqlite3.Error as error:
         raise InputError(f"{path}: cannot be read as a sweep store: {error}") from error
-    configs = [json.loads(config) for config, _ in found]
-    rows = [json.loads(row) for _, row in found]
-    machines = [flat(config.get("machine", {})) for config in configs]
-    keys = [key for key in dict.fromkeys(key for machine in machines for key in machine) if _varies(key, machines)]
-    points = [
-        {
-            **{name: config.get(name) for name in CHOSEN},
-            **{key: machine.get(key) for key in keys if key not in ("name", "description")},
-            **{name: value for name, value in row.items() if name not in CHOSEN},
-        }
-        for config, machine, row in zip(configs, machines, rows, strict=True)
-    ]
-    return pd.DataFrame.from_records(points)
-
-
-def _varies(key: str, machines: list[dict[str, Any]]) -> bool:
-    values: list[Mapping[str, Any] | Any] = [machine.get(key) for machine in machines]
-    return any(value != values[0] for value in values)
+    if not {"points", "members"} <= found:
+        raise InputError(f"{path}: is no store of a sweep, or one of an older Carat; sweep again with --store {path}")
+    with Store(path) as store:
+        frame = stored_table(store)
+        frame.attrs["unfinished"] = sum(len(sweep.points) - sweep.finished for sweep in store.sweeps())
+    return frame

@@ -45,13 +45,20 @@ def sweep_page(sweep: pd.DataFrame, name: str, whatif: Path | None = None) -> st
             f"Fewest cycles: {fastest['cycles']:,.0f} with {_setting(fastest, knobs)}.",
             f"Least energy: {thrifty['energy_pj'] * 1e-9:,.4f} mJ with {_setting(thrifty, knobs)}.",
         ],
-        warnings=[f"{len(failed)} points failed, the first: {failed[0]}"] if failed else [],
+        warnings=_warnings(failed, int(sweep.attrs.get("unfinished", 0))),
         results=", ".join(COLUMNS[column].name for column in RESULTS),
         front=_points(done.iloc[best], knobs, set(range(len(best)))),
         front_figures=_figures(done),
         tornado=_tornado(whatif) if whatif is not None else [],
         points=_points(done, knobs, set(best)),
     )
+
+
+def _warnings(failed: list[str], unfinished: int) -> list[str]:
+    warnings = [f"{len(failed)} points failed, the first: {failed[0]}"] if failed else []
+    if unfinished:
+        warnings.append(f"{unfinished} points are still to come: the sweep was cut off, or is running.")
+    return warnings
 
 
 def _setting(point: Any, knobs: list[str]) -> str:

@@ -118,17 +118,19 @@ def profile(result: Result, bins: int = BINS) -> Profile:
 def invocations(result: Result, digest: Callable[[Recording], T]) -> Iterator[Placed[T]]:
     """Yield every invocation of the array in order; ``digest`` sees each distinct program once."""
     request, phase, started = result.request, 0, False
+    l2 = timing.L2Contents.empty(request.hw) if request.hw.memory.l2_bytes else None
     seen: dict[tuple[Work, int], tuple[int, int, T]] = {}
     for step, row in zip(result.steps, result.rows, strict=True):
         cycle = row["start_cycle"]
         commands = sum(row["counters"].get(name, 0) for name in ("COMMANDS_LD", "COMMANDS_ST", "COMMANDS_EX"))
         small = commands <= MOST_COMMANDS * max(1, len(step.works))
-        for number, (work, alike) in enumerate(zip(step.works, step.alike, strict=True)):
+        for number, item in enumerate(step.alike):
             cycle += RESTART_CYCLES if started else 0
-            key = (alike, phase)
-            is_first = key not in seen
+            key = (item, phase)
+            is_first = key not in seen or l2 is not None  # behind an L2 an item is like no other
             if is_first:
-                recording = _record(work, request.hw, request.clock, phase, small)
+                recording = _record(item, request.hw, request.clock, phase, small, l2)
+                l2 = recording.timed.l2
                 seen[key] = recording.timed.cycles, recording.timed.phase, digest(recording)
             cycles, phase, kept = seen[key]
             yield Placed(step, number, cycle, cycles, is_first, kept)
@@ -144,8 +146,10 @@ def _digest(
     return _integrals(recording, recording.commands, hw), by_operand(recording, recording.commands, hw)
 
 
-def _record(work: Work, hw: Hardware, clock: timing.Clock, phase: int, small: bool) -> Recording:
-    timed = timing.run(lower(work, hw), hw, clock=clock, phase=phase, timeline=small)
+def _record(
+    work: Work, hw: Hardware, clock: timing.Clock, phase: int, small: bool, l2: timing.L2Contents | None
+) -> Recording:
+    timed = timing.run(lower(work, hw), hw, clock=clock, phase=phase, timeline=small, l2=l2)
     return Recording(work, timed, decode(timed.timeline, hw) if timed.timeline is not None else None)
 
 
@@ -177,7 +181,12 @@ def _integrals(recording: Recording, commands: Commands, hw: Hardware) -> dict[s
 
 
 def by_operand(recording: Recording, commands: Commands, hw: Hardware) -> dict[str, tuple[int, int]]:
-    """Return operand -> (bytes read, bytes written) of one program; with `OTHER` they sum to the counters."""
+    """Return operand -> (bytes read, bytes written) of one program; with `OTHER` they sum to the counters.
+
+    Nothing behind an L2: whose bytes reach DRAM there, no command tells.
+    """
+    if hw.memory.l2_bytes:
+        return {}
     left = commands.dram != 0
     split: dict[str, tuple[int, int]] = {}
     for name, operand, rows, cols, width in _operands(recording.work, hw):

@@ -69,10 +69,16 @@ def test_settings_change_the_machine(capsys: pytest.CaptureFixture[str]) -> None
 def test_run_keeps_its_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "one"
     out = answer(capsys, *RUN, "-o", str(folder))
-    assert sorted(path.name for path in folder.iterdir()) == ["hardware.json", "ops.csv", "totals.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "graph.json",
+        "hardware.json",
+        "ops.csv",
+        "run.json",
+        "totals.json",
+    ]
     assert (folder / "ops.csv").read_text().splitlines()[0] == ",".join(columns.table("ops"))
     assert json.loads((folder / "hardware.json").read_text())["name"] == "gemmini_ibert"
-    assert f"python -m reports.breakdown {folder}" in out.replace("\n", " ")
+    assert f"carat report {folder}" in out.replace("\n", " ")
 
 
 REFUSALS = [

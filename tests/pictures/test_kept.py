@@ -129,7 +129,7 @@ def test_table_and_store_of_a_sweep_read_alike(tmp_path: Path) -> None:
     done = table.loc[table["error"].isna()]
     assert sorted(store["cycles"].dropna()) == sorted(done["cycles"])
     assert sorted(store["area_mm2"].dropna()) == sorted(done["area_mm2"])
-    assert {"scratchpad.capacity_bytes", "accumulator.capacity_bytes"} <= set(store.columns)
+    assert {"scratchpad.capacity", "accumulator.capacity"} <= set(store.columns)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +140,7 @@ def test_table_and_store_of_a_sweep_read_alike(tmp_path: Path) -> None:
         ("other.csv", "a,b\n1,2\n", "columns missing: cycles, energy_pj"),
         ("noise.sqlite", "this is no database, whatever its name says" * 40, "cannot be read as a sweep store"),
         ("words.txt", "cycles", "sweeps are read as"),
+        ("dict.json", "{}", "a list of points is expected"),
     ],
 )
 def test_what_is_no_finished_sweep_is_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
