@@ -17,8 +17,8 @@ $(BIN)/carat: setup.cfg pyproject.toml
 run: $(BIN)/carat ## BERT-base on the default machine, and on the one with I-BERT units, with the breakdown plot of both
 	$(BIN)/carat run bert-base --hw gemmini_default -o $(OUT)/gemmini_default
 	$(BIN)/carat run bert-base --hw gemmini_ibert -o $(OUT)/gemmini_ibert
-	$(BIN)/python -m reports.breakdown $(OUT)/gemmini_default $(OUT)/gemmini_ibert --shares -o $(OUT)/breakdown.png
-	@echo "The picture: $(OUT)/breakdown.png"
+	$(BIN)/carat plot breakdown $(OUT)/gemmini_default $(OUT)/gemmini_ibert --shares -o $(OUT)/breakdown.png
+	$(BIN)/carat report $(OUT)/gemmini_default $(OUT)/gemmini_ibert -o $(OUT)/report.html
 
 lint: $(BIN)/carat
 	$(BIN)/ruff check .

@@ -1,22 +1,15 @@
-"""Where the cycles went: stacked bars by operator kind and by cause, one bar per run.
-
-python -m reports.breakdown RUN_DIR... -o breakdown.png   (folders written by `carat run -o RUN_DIR`)
-"""
+"""Where the cycles went: stacked bars by operator kind and by cause, one bar per run."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from reports import style
-from sim.errors import InputError
 
 LABELLED_SHARE = 0.035
 """Segments lower than this share of the tallest bar carry no label; it would not fit."""
@@ -84,32 +77,6 @@ def breakdown(
     return axes
 
 
-def read_run(path: Path) -> pd.DataFrame:
-    """Read the operators of a run folder (or an ops.csv itself); InputError if columns are missing."""
-    causes = [f"{cause}_cycles" for cause in style.CAUSE_COLORS]
-    return style.read(path / "ops.csv" if path.is_dir() else path, ["op_kind", "cycles", *causes])
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Draw both panels for the given runs and save them."""
-    parser = argparse.ArgumentParser(prog="python -m reports.breakdown", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
-    parser.add_argument("-o", "--output", type=Path, default=Path("breakdown.png"))
-    parser.add_argument("--shares", action="store_true", help="all bars of one height: shares of each run")
-    parser.add_argument("--label", action="append", help="name of a run in the picture; once per run")
-    chosen = parser.parse_args(arguments)
-    labels = chosen.label or [_name(path) for path in chosen.runs]
-    if len(labels) != len(set(labels)) or len(labels) != len(chosen.runs):
-        raise InputError(f"--label: {len(chosen.runs)} different names are needed, not {labels}")
-    runs = {label: read_run(path) for label, path in zip(labels, chosen.runs, strict=True)}
-    with style.sheet():
-        figure = Figure(figsize=(5.8 + 1.6 * len(runs), 4.4))
-        left, right = figure.subplots(1, 2)
-        breakdown(left, runs, "kind", chosen.shares)
-        breakdown(right, runs, "cause", chosen.shares)
-        style.save(figure, chosen.output)
-
-
 def _by_kind(frame: pd.DataFrame) -> pd.Series:
     return frame.groupby("op_kind")["cycles"].sum()
 
@@ -118,13 +85,5 @@ def _by_cause(frame: pd.DataFrame) -> pd.Series:
     return pd.Series({cause: frame[f"{cause}_cycles"].sum() for cause in style.CAUSE_COLORS})
 
 
-def _name(path: Path) -> str:
-    return path.resolve().name if path.is_dir() else path.resolve().parent.name
-
-
 def _words(name: str) -> str:
     return name.replace("_", " ")
-
-
-if __name__ == "__main__":
-    style.run(main)

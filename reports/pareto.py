@@ -1,20 +1,14 @@
-"""A sweep as a scatter with its Pareto front: no other point is at least as good on both axes.
-
-python -m reports.pareto SWEEP.csv -o pareto.png [--x cycles] [--y energy_pj] [--color COLUMN]
-"""
+"""A sweep as a scatter with its Pareto front: no other point is at least as good on both axes."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, Formatter, FuncFormatter, NullFormatter
 
 from reports import style
@@ -62,6 +56,11 @@ def pareto(
     other beats in ``x``, ``y`` and these together get a ring.
     """
     points = style.finished(sweep, (x, y, *also))
+    style.require(points, [color] if color else [])
+    for name in (x, y):
+        if not pd.api.types.is_numeric_dtype(points[name]):
+            numbers = [str(column) for column in points.columns if pd.api.types.is_numeric_dtype(points[column])]
+            raise InputError(f"column {name!r} holds no numbers{did_you_mean(name, numbers)}")
     values = sorted(points[color].unique()) if color else [None]
     for number, value in enumerate(values):
         group = points.loc[points[color] == value] if color else points
@@ -99,27 +98,6 @@ def pareto(
     return axes
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Draw one sweep and save it."""
-    parser = argparse.ArgumentParser(prog="python -m reports.pareto", description=__doc__)
-    parser.add_argument("sweep", type=Path, metavar="SWEEP.csv")
-    parser.add_argument("-o", "--output", type=Path, default=Path("pareto.png"))
-    parser.add_argument("--x", default="cycles", help="column, smaller is better")
-    parser.add_argument("--y", default="energy_pj", help="column, smaller is better")
-    parser.add_argument("--color", default="", help="column whose values get colours of their own")
-    chosen = parser.parse_args(arguments)
-    wanted = [chosen.x, chosen.y, *([chosen.color] if chosen.color else [])]
-    table = style.read(chosen.sweep, wanted)
-    for name in (chosen.x, chosen.y):
-        if not pd.api.types.is_numeric_dtype(table[name]):
-            numbers = [str(column) for column in table.columns if pd.api.types.is_numeric_dtype(table[column])]
-            raise InputError(f"column {name!r} holds no numbers{did_you_mean(name, numbers)}")
-    with style.sheet():
-        figure = Figure(figsize=(6.4, 5.6))
-        pareto(figure.subplots(), table, chosen.x, chosen.y, chosen.color)
-        style.save(figure, chosen.output)
-
-
 def _number(axes: Axes, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]) -> None:
     """Number the front points; neighbours too close to tell apart share one label ("4-6")."""
     spots = axes.transData.transform(np.column_stack([xs, ys]))
@@ -152,7 +130,3 @@ def _axis_label(name: str) -> str:
     unit = _unit(name)
     short = name.removesuffix(f"_{unit.lower()}")
     return short if unit in ("", "1", "pJ", name) else f"{short} ({unit})"
-
-
-if __name__ == "__main__":
-    style.run(main)

@@ -158,12 +158,18 @@ def above(axes: Axes, columns: int = 4) -> None:
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, columnspacing=1.0, handlelength=1.2)
 
 
+def require(table: pd.DataFrame, columns: Iterable[str]) -> None:
+    """Raise InputError for columns that a table lacks, with the nearest name."""
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        hint = did_you_mean(missing[0], map(str, table.columns))
+        raise InputError(f"columns missing in the sweep: {', '.join(missing)}{hint}")
+
+
 def finished(sweep: pd.DataFrame, results: Iterable[str]) -> pd.DataFrame:
     """Return the points of a sweep that have all ``results``; InputError when a column or every point is missing."""
-    missing = [name for name in results if name not in sweep.columns]
-    if missing:
-        raise InputError(f"columns missing in the sweep: {', '.join(missing)}; sweep again to have them")
-    done = sweep.loc[sweep[list(results)].notna().all(axis=1)].reset_index(drop=True)
+    require(sweep, results := list(results))
+    done = sweep.loc[sweep[results].notna().all(axis=1)].reset_index(drop=True)
     if done.empty:
         raise InputError("no finished point in the sweep, nothing to draw")
     return done

@@ -89,6 +89,16 @@ def sizes(seq: int | None, batch: int | None, given: Sequence[str] | None) -> di
     return chosen
 
 
+def window(given: str | None) -> tuple[int, int] | None:
+    """Return ``FROM:TO`` in cycles as numbers. Raises InputError for anything else."""
+    if given is None:
+        return None
+    start, colon, end = given.partition(":")
+    if not (colon and start.isdecimal() and end.isdecimal() and int(start) < int(end)):
+        raise InputError(f"--window {given}: must be FROM:TO in cycles with FROM < TO, e.g. 0:2000")
+    return int(start), int(end)
+
+
 def output_folder(path: Path | None) -> None:
     """Create the folder and prove that it can be written, before any time is spent. Raises InputError."""
     if path is None:

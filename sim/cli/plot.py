@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
+
+from sim.cli import common
 
 
 def plot(
@@ -17,6 +19,13 @@ def plot(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help=".png, .svg or .pdf; default KIND.png.")
     ] = None,
+    shares: Annotated[bool, typer.Option("--shares", help="breakdown, causes, kinds: bars of one height.")] = False,
+    x: Annotated[str | None, typer.Option("--x", help="pareto: column, smaller is better.")] = None,
+    y: Annotated[str | None, typer.Option("--y", help="pareto: column, smaller is better.")] = None,
+    color: Annotated[str | None, typer.Option("--color", help="pareto: column whose values get colours.")] = None,
+    metric: Annotated[str | None, typer.Option("--metric", help="tornado: cycles, energy_pj or area_mm2.")] = None,
+    level: Annotated[Literal["dram", "all"] | None, typer.Option("--level", help="traffic: which levels.")] = None,
+    window: Annotated[str | None, typer.Option("--window", metavar="FROM:TO", help="gantt: cycles to show.")] = None,
 ) -> None:
     """Draw one picture from kept runs, a sweep, a whatif table or a trace."""
     from reports import kinds
@@ -27,5 +36,7 @@ def plot(
             typer.echo(f"{name:<{width}}  {known.about}, from {kinds.SOURCES[known.source][0]}")
         return
     path = output or Path(f"{kind}.png")
-    kinds.plot(kind, sources or [], path)
+    given: dict[str, Any] = {"shares": shares or None, "x": x, "y": y, "color": color, "metric": metric, "level": level}
+    given |= {"window": common.window(window)}
+    kinds.plot(kind, sources or [], path, **{name: value for name, value in given.items() if value is not None})
     typer.echo(f"drawn: {path}")

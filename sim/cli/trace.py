@@ -65,13 +65,6 @@ def trace(
 
 
 def _bounds(op: str, window: str | None, first: int, events: int | None) -> Bounds:
-    from sim.errors import InputError
     from sim.trace.chrome import DEFAULT_EVENTS, Bounds
 
-    cycles = None
-    if window is not None:
-        start, colon, end = window.partition(":")
-        if not (colon and start.isdecimal() and end.isdecimal()):
-            raise InputError(f"--window {window}: must be FROM:TO in cycles, e.g. 0:2000")
-        cycles = int(start), int(end)
-    return Bounds(op, cycles, first, events if events is not None else DEFAULT_EVENTS)
+    return Bounds(op, common.window(window), first, events if events is not None else DEFAULT_EVENTS)

@@ -163,6 +163,8 @@ def test_every_kind_is_drawn_by_the_command(
         (["roofline"], "draws folders of `carat run -o`, not 0 sources"),
         (["roofline", "{run}", "-o", "{tmp}/a.bmp"], "pictures are written as .png, .svg, .pdf"),
         (["gantt", "{run}/totals.json"], "no trace of Carat"),
+        (["gantt", "{run}/totals.json", "--window", "9:3"], "must be FROM:TO"),
+        (["layers", "{run}", "--shares"], "has no --shares; it takes none"),
         (["pareto", "{run}/hardware.json"], "a list of points is expected"),
     ],
 )
