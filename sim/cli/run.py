@@ -87,7 +87,8 @@ def run(
         result = simulated({**fields, **by_hand})
         if fields:
             changes = map_command.changes(simulated(by_hand), result)
-        sentence = explanation(result, measure=explain) if explain or not as_json else None
+        measure = explain or output is not None
+        sentence = explanation(result, measure=measure) if measure or not as_json else None
     if output is not None:
         result.save(output, command=common.command_line(), sentence=sentence)
     if as_json:
