@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.recfunctions import repack_fields
 
 from sim.core import engine, explain, machine, periodic
 from sim.core.events import Cause, Event
@@ -24,6 +25,10 @@ from sim.isa import COMMAND, Funct, Program
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
+
+COMMAND_COUNTS = ("t_complete", "seen", "why")
+COMMAND_TIMES = tuple(name for name in TIMELINE.names or () if name not in COMMAND_COUNTS[1:])
+"""Fields of `Timing.seen` and `Timing.timeline`."""
 
 Clock = Literal["periodic", "leap", "reference"]
 
@@ -57,7 +62,9 @@ class Timing:
     ``sections``: cycles of each fence-delimited part. ``counters``: names of `sim.core.events.Event`. ``causes``:
     cycles by cause, summing to ``cycles``. ``timeline``: structured array (queue 0 ld / 1 ex / 2 st, funct, rs1, rs2,
     t_alloc, t_issue, t_complete; -1 = completes on issue) or None. ``phase``: loop slot that comes next. ``l2``: what
-    the next program finds in the L2, if asked for.
+    the next program finds in the L2, if asked for. ``seen``: with the timeline, and a clock other than periodic, what
+    the counters stood at when each command completed: structured array (t_complete; seen, the counters of `sim.core.reservation.SEEN`; why, cycles by
+    cause before).
     """
 
     cycles: int
@@ -68,6 +75,7 @@ class Timing:
     phase: int
     visited_cycles: int
     l2: L2Contents | None = None
+    seen: npt.NDArray[np.void] | None = None
 
 
 def _limits(hw: Hardware) -> None:
@@ -255,11 +263,18 @@ def run(
         sections=tuple(int(n) for n in np.diff(ends, prepend=0)),
         counters={event.name: int(told.count[event]) for event in Event},
         causes={c.name.lower(): int(told.cause[c]) for c in Cause},
-        timeline=times[:written].copy() if timeline else None,
+        timeline=_fields(times[:written], COMMAND_TIMES) if timeline else None,
         phase=int(state[0].lm.head),
         visited_cycles=int(told.count[Event.VISITED_CYCLES]),
         l2=l2,
+        # the periodic clock counts from its last repetition, so only the others know what stood at a completion
+        seen=_fields(times[:written], COMMAND_COUNTS) if timeline and clock != "periodic" else None,
     )
+
+
+def _fields(records: npt.NDArray[np.void], names: tuple[str, ...]) -> npt.NDArray[np.void]:
+    """Return a copy that has only the named fields."""
+    return np.asarray(repack_fields(records.view(np.ndarray)[list(names)]))
 
 
 def _lines(state: np.ndarray, hw: Hardware, l2: L2Contents | None) -> npt.NDArray[np.int64]:

@@ -155,8 +155,8 @@ def _record(
 
 def counted(timed: Timing) -> tuple[Floats, Floats]:
     """Return (times, counters of `SEEN` at those times as [time, counter]) from start to end of a program."""
-    assert timed.timeline is not None
-    done = timed.timeline[timed.timeline["t_complete"] >= 0]
+    assert timed.seen is not None
+    done = timed.seen[timed.seen["t_complete"] >= 0]
     order = np.argsort(done["t_complete"], kind="stable")
     ends = np.array([[timed.counters[event.name] for event in SEEN]])
     times = np.concatenate([[0], done["t_complete"][order], [timed.cycles]]).astype(float)

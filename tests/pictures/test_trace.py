@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 import sim
-from sim import kept
+from sim import kept, timing
 from sim.cli import main
 from sim.errors import InputError
+from sim.lower import lower
 from sim.trace import chrome, gantt
 from sim.trace.commands import decode
 from sim.trace.profile import OTHER, profile
@@ -154,3 +155,16 @@ def test_programs_too_long_to_record_are_named(fast: sim.Result, monkeypatch: py
     monkeypatch.setattr("sim.trace.profile.MOST_COMMANDS", 40)
     record = kept.record_of(fast, Path("x"))
     assert record["profile"]["left_out"]
+
+
+def test_both_clocks_see_the_same_counters(fast: sim.Result) -> None:
+    """Counters over time are read in the core, so the law of the two clocks holds for them too."""
+    work = fast.step("L0.FF1").works[0]
+    program = lower(work, fast.hardware)
+    leap, reference = (
+        timing.run(program, fast.hardware, clock=clock, timeline=True) for clock in ("leap", "reference")
+    )
+    assert leap.seen is not None and reference.seen is not None
+    assert (leap.seen == reference.seen).all()
+    last = leap.seen[leap.seen["t_complete"].argmax()]
+    assert last["why"].sum() == last["t_complete"], "every cycle before has a cause"
