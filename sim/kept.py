@@ -133,7 +133,7 @@ def _command(request: Request, folder: Path) -> str:
     """Return a command line that does the same from the files in the folder."""
     words = ["carat", "run", str(folder / "graph.json"), "--hw", str(folder / "hardware.json")]
     words += ["--seed", str(request.seed)] if request.seed else []
-    words += ["--clock", request.clock] if request.clock != "leap" else []
+    words += ["--clock", request.clock] if request.clock != "periodic" else []
     words += ["--dataflow", request.dataflow] if request.dataflow else []
     words += ["--sparsity", str(request.sparsity)] if isinstance(request.sparsity, str) else []
     for pattern, fields in (request.mapping or {}).items():

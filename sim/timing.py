@@ -63,8 +63,8 @@ class Timing:
     cycles by cause, summing to ``cycles``. ``timeline``: structured array (queue 0 ld / 1 ex / 2 st, funct, rs1, rs2,
     t_alloc, t_issue, t_complete; -1 = completes on issue) or None. ``phase``: loop slot that comes next. ``l2``: what
     the next program finds in the L2, if asked for. ``seen``: with the timeline, and a clock other than periodic, what
-    the counters stood at when each command completed: structured array (t_complete; seen, the counters of `sim.core.reservation.SEEN`; why, cycles by
-    cause before).
+    the counters stood at when each command completed: structured array (t_complete; seen, the counters of
+    `sim.core.reservation.SEEN`; why, cycles by cause before).
     """
 
     cycles: int
