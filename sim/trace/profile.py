@@ -129,7 +129,8 @@ def invocations(result: Result, digest: Callable[[Recording], T]) -> Iterator[Pl
             key = (item, phase)
             is_first = key not in seen or l2 is not None  # behind an L2 an item is like no other
             if is_first:
-                clock = "reference" if request.clock == "reference" else "leap"  # periodic sees no counters over time
+                # periodic sees no counters over time
+                clock: timing.Clock = "reference" if request.clock == "reference" else "leap"
                 recording = _record(item, request.hw, clock, phase, small, l2)
                 l2 = recording.timed.l2
                 seen[key] = recording.timed.cycles, recording.timed.phase, digest(recording)
