@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from sim.cli.columns import columns
-from sim.cli.explore import explore
 from sim.cli.diff_command import diff
+from sim.cli.explore import explore
 from sim.cli.infer import infer
 from sim.cli.listing import listing
 from sim.cli.map_command import map_workload
