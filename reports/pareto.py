@@ -14,6 +14,7 @@ from matplotlib.ticker import EngFormatter, Formatter, FuncFormatter, NullFormat
 from reports import style
 from sim.columns import COLUMNS
 from sim.errors import InputError, did_you_mean
+from sim.front import pareto as unbeaten_of
 
 LOG_RATIO = 8
 """An axis is logarithmic when its largest value is this many times its smallest."""
@@ -31,13 +32,10 @@ BELOW_AXIS = -0.16
 def front(*columns: npt.ArrayLike) -> npt.NDArray[np.intp]:
     """Return the indices of the points that no other beats (at least as good in every column, smaller is better), by
     rising first column; of equal points the first."""
-    values = np.column_stack([np.asarray(column, dtype=float) for column in columns])
-    order = np.lexsort(values.T[::-1])
-    kept: list[int] = []
-    for index in order:  # sorted: whatever beats a point stands before it
-        if not any((values[other] <= values[index]).all() for other in kept):
-            kept.append(int(index))
-    return np.array(kept, dtype=np.intp)
+    values = [tuple(float(part) for part in row) for row in zip(*map(np.asarray, columns), strict=True)]
+    first = {row: index for index, row in reversed(list(enumerate(values)))}
+    best = [index for index, unbeaten in enumerate(unbeaten_of(values)) if unbeaten and first[values[index]] == index]
+    return np.array(sorted(best, key=lambda index: values[index]), dtype=np.intp)
 
 
 def pareto(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim import columns
 from sim.errors import InputError, did_you_mean
+from sim.front import pareto
 from sim.store import Store, point_key
 from sim.sweeps.execution import outcome
 from sim.sweeps.points import Point, Resolver, axes, points, refused_config
@@ -78,16 +79,6 @@ def explore(
     table = frame([point.knobs() for point in chosen], rows)
     table.insert(len(table.columns) - 1, "best", best)
     return table
-
-
-def pareto(scores: Sequence[Sequence[float] | None]) -> list[bool]:
-    """Return which scores no other beats: smaller in one and no larger in all. None is never best."""
-
-    def beats(one: Sequence[float], other: Sequence[float]) -> bool:
-        return all(a <= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
-
-    there = [score for score in scores if score is not None]
-    return [score is not None and not any(beats(other, score) for other in there) for score in scores]
 
 
 def _check(wanted: Sequence[str], trials: int) -> None:
