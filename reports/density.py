@@ -1,6 +1,6 @@
 """What sparsity buys, all patterns on one page: cycles, energy and traffic against density, and where the rest goes.
 
-python -m reports.density SWEEP.csv -o density.png   (a table of `carat sweep ... --density 0.1:1.0:0.1 --pattern ...`)
+`carat plot density SWEEP -o density.png` (a table of `carat sweep ... --density 0.1:1.0:0.1 --pattern ...`).
 
 Above, each beside the dense run (dotted) and the ideal (dashed: dense x share of multiply-accumulates left). Below,
 what a pattern loses, as a share of the dense run: to imbalance (cycles in which multipliers hold zeros), to fetch
@@ -9,13 +9,10 @@ what a pattern loses, as a share of the dense run: to imbalance (cycles in which
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from reports import style
@@ -57,6 +54,7 @@ def density(axes: Axes, sweep: pd.DataFrame, metric: str = "cycles") -> Axes:
     ``sweep``: columns hardware, workload, sparsity (a line such as "block16:0.5" or "2:4", empty or dense) and the
     metric. Several seeds of a density give their mean and a bar from lowest to highest.
     """
+    style.require(sweep, ("hardware", "workload", "sparsity", metric))
     points = _points(sweep, metric)
     _lines(axes, points)
     for number, (_, run) in enumerate(points.groupby("run", sort=True)):
@@ -72,10 +70,11 @@ def density(axes: Axes, sweep: pd.DataFrame, metric: str = "cycles") -> Axes:
     return axes
 
 
-def page(figure: Figure, sweep: pd.DataFrame) -> None:
-    """Fill ``figure`` with the three metrics above and the three losses below, one legend for all."""
+def page(panels: Sequence[Sequence[Axes]], sweep: pd.DataFrame) -> None:
+    """Draw the three metrics on the upper row of ``panels`` and the three losses on the lower, one legend for all."""
+    style.require(sweep, PAGE_COLUMNS)
+    above, below = panels
     table = sweep.assign(dram_bytes=sweep["dram_read_bytes"] + sweep["dram_write_bytes"], energy_pj=sweep["energy_pj"])
-    above, below = figure.subplots(2, 3, sharex=True)
     for axes, metric in zip(above, METRICS, strict=True):
         scaled = table.assign(energy_pj=table["energy_pj"] * 1e-12)
         density(axes, scaled, metric)
@@ -87,24 +86,7 @@ def page(figure: Figure, sweep: pd.DataFrame) -> None:
         axes.set_ylabel(f"{LOSSES[loss]}\n(share of the dense run)")
         axes.set_ylim(bottom=0)
     handles, labels = above[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Draw one sweep and save it: the whole page, or cycles alone where the table has nothing else."""
-    parser = argparse.ArgumentParser(prog="python -m reports.density", description=__doc__)
-    parser.add_argument("sweep", type=Path, metavar="SWEEP.csv")
-    parser.add_argument("-o", "--output", type=Path, default=Path("density.png"))
-    chosen = parser.parse_args(arguments)
-    table = style.read(chosen.sweep, ["hardware", "workload", "sparsity", "cycles"])
-    whole = set(PAGE_COLUMNS) <= set(table.columns)
-    with style.sheet():
-        figure = Figure(figsize=(12.0, 7.4), layout="constrained") if whole else Figure(figsize=(5.6, 4.0))
-        if whole:
-            page(figure, table)
-        else:
-            density(figure.subplots(), table).legend(loc="upper left")
-        style.save(figure, chosen.output)
+    above[0].figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
 
 
 def _lines(axes: Axes, points: pd.DataFrame) -> None:
@@ -197,7 +179,3 @@ def _pattern(run: pd.Series) -> tuple[str, float]:
         return text, rule.density
     body, slash, scheme = text.partition("@")[0].partition("/")
     return f"{body.partition(':')[0]}{slash}{scheme}", rule.density
-
-
-if __name__ == "__main__":
-    style.run(main)

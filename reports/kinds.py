@@ -41,8 +41,11 @@ SOURCES: dict[Source, tuple[str, Callable[[Path], Any]]] = {
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of picture. ``draw`` takes the Axes (a list with several ``panels``), the source (runs: name -> run) and
-    ``options``; sizes in inches, ``per_run`` for each further run."""
+    """One kind of picture.
+
+    ``draw`` takes the Axes (an array with several ``panels``: rows, columns), the source (runs: name -> run) and
+    ``options``; sizes in inches, ``per_run`` for each further run.
+    """
 
     source: Source
     about: str
@@ -51,7 +54,7 @@ class Kind:
     height: float = 3.6
     per_run: float = 0.0
     options: tuple[str, ...] = ()
-    panels: int = 1
+    panels: tuple[int, int] = (1, 1)
 
 
 def _ops(runs: Any) -> dict[str, Any]:
@@ -64,7 +67,7 @@ def _breakdown(panels: Sequence[Axes], runs: Any, shares: bool = False) -> None:
 
 
 KINDS: dict[str, Kind] = {
-    "breakdown": Kind("runs", "cycles by kind and by cause", _breakdown, 7.4, 4.4, 1.6, ("shares",), panels=2),
+    "breakdown": Kind("runs", "cycles by kind and by cause", _breakdown, 7.4, 4.4, 1.6, ("shares",), panels=(1, 2)),
     "causes": Kind(
         "runs",
         "cycles by cause",
@@ -89,7 +92,14 @@ KINDS: dict[str, Kind] = {
     "throughput": Kind("run", "array, buses over time", lambda axes, run: activity.activity(axes, run, "throughput")),
     "pareto": Kind("sweep", "points of a sweep with their front", pareto.pareto, 6.4, 5.6, options=("x", "y", "color")),
     "parallel": Kind("sweep", "all points in parallel coordinates", parallel.parallel, 7.2, 4.0),
-    "density": Kind("sweep", "cycles against density of the weights", density.density, 5.6, 4.0),
+    "density": Kind("sweep", "what sparsity buys and what it loses", density.page, 12.0, 7.4, panels=(2, 3)),
+    "speedup": Kind(
+        "sweep",
+        "cycles against density of the weights",
+        lambda axes, sweep: density.density(axes, sweep).legend(loc="upper left"),
+        5.6,
+        4.0,
+    ),
     "tornado": Kind("whatif", "what each knob is worth", tornado.tornado, 6.4, 4.6, options=("metric",)),
     "gantt": Kind("trace", "commands of a window by unit", gantt.gantt, 8.0, 5.0, options=("window",)),
 }
@@ -114,5 +124,5 @@ def plot(name: str, sources: Sequence[Path], output: Path, **options: Any) -> No
     data = {run.name: run for run in kept.read_all(list(sources))} if kind.source == "runs" else read(sources[0])
     with style.sheet():
         figure = Figure(figsize=(kind.width, kind.height + kind.per_run * (len(sources) - 1)))
-        kind.draw(figure.subplots(1, kind.panels), data, **options)
+        kind.draw(figure.subplots(*kind.panels), data, **options)
         style.save(figure, output)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from reports import breakdown, density, pareto, style, validation
+from reports import breakdown, density, kinds, pareto, style, validation
 from sim.columns import CAUSES
 from sim.errors import InputError
 
@@ -168,13 +168,13 @@ def test_the_density_page_shows_what_a_pattern_loses(tmp_path: Path) -> None:
 
     sweep = pd.DataFrame([point(None, 1000.0, 90_000, 0.0), point("unstructured:0.3/pack", 600.0, 27_000, 80.0)])
     assert set(density.PAGE_COLUMNS) <= set(sweep.columns)
-    figure = Figure(figsize=(12, 7))
-    density.page(figure, sweep)
+    figure = Figure(figsize=(12, 7), layout="constrained")
+    density.page(figure.subplots(2, 3), sweep)
     heights = [axes.lines[0].get_ydata()[0] for axes in figure.axes]
     assert heights[0] == 600.0 and heights[2] == 1000.0
     assert heights[3:] == pytest.approx([0.2, 0.06, 0.08])
     sweep.to_csv(tmp_path / "sweep.csv", index=False)
-    density.main([str(tmp_path / "sweep.csv"), "-o", str(tmp_path / "page.png")])
+    kinds.plot("density", [tmp_path / "sweep.csv"], tmp_path / "page.png")
     assert (tmp_path / "page.png").stat().st_size > 10_000
     with pytest.raises(InputError, match="no finished dense point"):
-        density.page(Figure(), sweep.iloc[1:])
+        density.page(Figure(layout="constrained").subplots(2, 3), sweep.iloc[1:])
