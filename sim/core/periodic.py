@@ -171,9 +171,9 @@ class Memory:
 
     def state(self, n: int, digest: int, oldest: int) -> int:
         """Return the state whose image of n pairs was just written behind the pool's end, adding it when it is new."""
+        known = np.asarray(self.states)  # a record's attribute costs a microsecond or more, a column's item a tenth
         for number in self.by_digest.get(digest, ()):
-            was = self.states[number]
-            if was.n == n and memo.same(self.pool, int(was.at), self.words, n):
+            if known["n"][number] == n and memo.same(self.pool, int(known["at"][number]), self.words, n):
                 return number
         self.states[self.known] = (digest, self.words, n, -1, oldest)
         self.by_digest.setdefault(digest, []).append(self.known)
@@ -183,14 +183,14 @@ class Memory:
 
     def remember(self, before: int, to: int, ends: np.ndarray, logged: int, program: np.ndarray, align: int) -> None:
         """Keep the step just made (its lengths and counters are in place) as one of the state it was made from."""
-        step = self.steps[self.made]
-        step.after = self.states[before].first
-        step.to = to
-        step.uses_at = self.used
-        step.uses_n = logged
-        step.section_at = self.mark(ends)
-        memo.localise(self.uses, self.used, logged, program, int(step.place), align)
-        self.states[before].first = self.made
+        states, steps, made = np.asarray(self.states), np.asarray(self.steps), self.made
+        steps["after"][made] = states["first"][before]
+        steps["to"][made] = to
+        steps["uses_at"][made] = self.used
+        steps["uses_n"][made] = logged
+        steps["section_at"][made] = self.mark(ends) if len(ends) else 0
+        memo.localise(self.uses, self.used, logged, program, int(steps["place"][made]), align)
+        states["first"][before] = made
         self.made += 1
         self.used += logged
 
@@ -231,17 +231,23 @@ def run(
     m.fe.origin = 0
     visited = tried = tried_cycles = in_vain = 0
     least = 1
-    inner = EXECUTE_ROWS // m.p.dim
+    inner = EXECUTE_ROWS // int(m.p.dim)
+    # columns of one item each: see Memory.state
+    record, told = np.asarray(machine), np.asarray(runs)
+    front, visits, logged_n = record["fe"], record["count"][:, engine.E_VISITED], record["tlb"]["logged"]
+    places, times_past, sections_past, state_of = (told[name] for name in ("place", "t", "sections", "state"))
     while True:
-        stop = next_stop(program, r.place, least)
-        m.fe.stop = stop if stop >= 0 else NEVER
-        m.fe.stop_ex = inner if stop >= 0 else NEVER
+        stop = next_stop(program, int(places[0]), least)
+        front["stop"] = stop if stop >= 0 else NEVER
+        front["stop_ex"] = inner if stop >= 0 else NEVER
         memory.grow(len(words))
         log = memory.uses[memory.used : memory.used + (LOG if stop >= 0 else 0)]
         status = engine.run(machine, program, ends, times, lines, log, True)
-        visited += int(m.count[engine.E_VISITED])
-        done = int(m.fe.sections)
-        sections[r.sections : r.sections + done] = ends[:done] + r.t
+        visited += int(visits[0])
+        done = int(front["sections"][0])
+        if done:
+            past = int(sections_past[0])
+            sections[past : past + done] = ends[:done] + times_past[0]
         step = memory.steps[memory.made]
         if status != engine.STOPPED:
             step.sections = done
@@ -254,24 +260,24 @@ def run(
             r.count[engine.E_VISITED] = visited
             times.rs1 = plain(times.funct, times.rs1)
             return status, r
-        logged = int(m.tlb.logged)
-        before = int(r.state)
+        made, logged, before = memory.made, int(logged_n[0]), int(state_of[0])
         n, digest = leave(machine, words, program, tlbs, runs, step, memory.pool, memory.words)
-        r.state = memory.state(n, digest, int(r.oldest))
+        state = memory.state(n, digest, int(told["oldest"][0]))
+        state_of[0] = state
         if before >= 0 and logged < LOG:
-            memory.remember(before, int(r.state), ends[:done], logged, program, align)
+            memory.remember(before, state, ends[:done], logged, program, align)
         steps = memo.follow(
             runs, memory.states, memory.steps, memory.uses, memory.marks, tlbs, program, sections, times
         )
         tried += 1
-        tried_cycles += int(step.cycles)
+        tried_cycles += int(memory.steps["cycles"][made])
         in_vain = 0 if steps else in_vain + 1
         if (tried >= 8 and tried_cycles < tried * WORTH_CYCLES) or in_vain > PATIENCE:
-            least = min(2 * max(least, int(step.length)), MOST_COMMANDS)
+            least = min(2 * max(least, int(memory.steps["length"][made])), MOST_COMMANDS)
             inner *= 2
             tried = tried_cycles = in_vain = 0
-        image = memory.states[r.state]
-        enter(machine, words, program, tlbs, runs, memory.pool, int(image.at), int(image.n) if steps else 0)
+        _, at, pairs, _, _ = memory.states.item(int(state_of[0]))
+        enter(machine, words, program, tlbs, runs, memory.pool, at, pairs if steps else 0)
         if memory.full:
             memory.forget()
-            r.state = -1
+            state_of[0] = -1
