@@ -33,7 +33,7 @@ DTYPE = np.dtype(
         ("read_t", "i8", (BANKS,)),
         # single-ported: sub-bank write queues (row in sub-bank), accumulate reads of this cycle
         ("q_n", "i8", (BANKS, 4)),
-        ("q_row", "i8", (BANKS, 4, WRITE_QUEUE)),
+        ("q_row", "i8", (BANKS, 4, 4)),
         ("lost", "i8"),  # rows that found their queue full: the RTL's assertion fails
         ("rmw_t", "i8", (BANKS, 4)),
         ("wen_t", "i8", (BANKS, 4)),
