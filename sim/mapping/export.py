@@ -23,6 +23,7 @@ def to_header(maps: Maps) -> str:
         " * Arguments tile_I, tile_J, tile_K of tiled_matmul(), in blocks of DIM:",
         " *   tiled_matmul(M, N, K, A, B, D, C, ..., <OPERATOR>_TILES, transpose_A, ..., WS);",
         " * Two sizes: tile_I, tile_J of tiled_resadd(), in elements. One: tile_I of tiled_norm(), tile_J = all.",
+        " * Seven: batches, porows, pocols, pochs, krows, kcols, kchs of tiled_conv().",
         " * Cycles: one call, predicted by Carat; in brackets those of tiled_matmul_auto(). */",
         "#ifndef CARAT_MAPS_H",
         "#define CARAT_MAPS_H",
