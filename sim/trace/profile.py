@@ -41,6 +41,7 @@ SERIES = ("spad_rows", "acc_rows", "read_beats", "write_beats", "mesh_rows")
 """Kept over time: rows occupied in scratchpad and accumulator, beats on the bus, rows into the array."""
 
 OPERANDS = {"a": "A", "b": "B (weights)", "d": "D (bias)", "c": "C (results)", "x": "X", "index": "block index"}
+OPERANDS |= {"weights": OPERANDS["b"], "bias": OPERANDS["d"]}
 OTHER = "request padding"
 """Bytes that requests carry beyond the operands: a request is a whole aligned power of two of bytes."""
 
@@ -231,7 +232,14 @@ def _operands(work: Work, hw: Hardware) -> Iterator[tuple[str, Operand, int, int
     elif isinstance(work, Norm):
         shapes, sums = dict.fromkeys("xc", (work.rows, work.cols)), {"x": True}
     else:
-        shapes, sums = {}, {}
+        pixels = work.batch * work.in_rows * work.in_cols, work.in_channels
+        shapes = {
+            "x": pixels,
+            "weights": (work.kernel**2 * work.in_channels, work.out_channels),
+            "c": (work.batch * work.pooled_rows * work.pooled_cols, work.out_channels),
+            "bias": (1, work.out_channels),
+        }
+        sums = {"bias": True}
     known = {field.name for field in fields(work)}
     for name, (rows, cols) in shapes.items():
         operand = getattr(work, name) if name in known else None
