@@ -290,7 +290,7 @@ class _Program:
         except InputError:
             return  # this machine or its memories cannot run the operator
         self.stream.commands += [(int(c["funct"]), int(c["rs1"]), int(c["rs2"]), int(c["gap"])) for c in commands]
-        self.shrink = [kind == "resadd"] * 3
+        self.shrink = [True, True, self.shrink[2]] if kind == "resadd" else [False] * 3
 
     def normalise(self) -> None:
         """Statistics of one row, in passes of one-row mvouts."""

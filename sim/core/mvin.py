@@ -74,14 +74,18 @@ def _write_spad(now, m, address):
 
 @njit
 def _repeated(m, w0, w1):
-    """Address of the copy a pixel repeater is about to write, or -1 when it would fall below its half."""
+    """Address of the copy a pixel repeater is about to write, or -1 when it would fall below its half.
+
+    The reader hands on a row number without the accumulator bit, so the repeater takes rows of either memory for
+    scratchpad rows (Scratchpad.scala: reader.io.req.bits.spaddr).
+    """
     p = m.p
     address = w0 & 0xFFFFFFFF
     pixels = (w1 >> 16) & 0xFF
-    if is_acc(address) or pixels == 0:
+    if pixels == 0:
         return address
-    row = address & (p.sp_rows - 1)
-    floor = 0 if row < p.sp_rows // 2 else p.sp_rows // 2
+    row = address & p.addr_mask
+    floor = 0 if row & (p.sp_rows - 1) < p.sp_rows // 2 else p.sp_rows // 2
     if row < floor + pixels:
         return -1
     return address - pixels
@@ -157,7 +161,8 @@ def step_write(now, m):
         else:
             z0, z1 = _zero_row(m)
             z1 = z1 & ~(0xFF << 16)
-        z_address = _repeated(m, z0, z1)
+        # the zero writer keeps the whole address: in the accumulator every copy falls on the same row
+        z_address = z0 & 0xFFFFFFFF if is_acc(z0) else _repeated(m, z0, z1)
         z_under = z_address < 0
         z_valid = not z_under
     z_fire = False

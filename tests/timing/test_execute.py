@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from timing.gates import ACC, DEFAULT, EX, NEWER, NOTHING, Gate, Times, configs, fire_to_write
+from timing.gates import ACC, DEFAULT, EX, FULL, NEWER, NOTHING, Gate, Times, configs, fire_to_write
 
 from sim.errors import Hang
 from sim.hardware import load
@@ -189,3 +189,17 @@ def test_the_next_compute_must_be_there_for_an_overlap_unless_raw_is_impossible(
     begun = max(first.complete, last.issue + SEEN)
     # RAW possible: the first compute ran alone, and the weights go in before the rows of the second
     assert second.complete == result(gate, begun + (16 if raw else 0), 16)
+
+
+@pytest.mark.parametrize(
+    ("b", "a", "d"),
+    [(ACC, A, NOTHING), (0, ACC, NOTHING), (0, ACC | FULL, NOTHING), (0, A, ACC)],
+    ids=["b", "a", "full", "d"],
+)
+@pytest.mark.parametrize("dataflow", (0, 1))
+def test_operands_in_the_accumulator_never_arrive(b: int, a: int, d: int, dataflow: int) -> None:
+    """Such reads end in the store path: Gemmini 25809f78 under Verilator hangs as well (WS: A, B, D; OS: A)."""
+    gate = Gate().configure(dataflow=dataflow)
+    gate.pair(b, ACC + 16, a, d=d)
+    with pytest.raises(Hang):
+        gate.run()

@@ -7,7 +7,7 @@ PixelRepeater.scala, ZeroWriter.scala (gemmini_machine.md 4.1, 4.2, 5.3; addendu
 from __future__ import annotations
 
 import pytest
-from timing.gates import ACC, BUS, DEFAULT, DRAM, HEAD, Gate, load_path, loaded
+from timing.gates import ACC, ADD, BUS, DEFAULT, DRAM, HEAD, Gate, load_path, loaded
 
 from sim.isa import ConfigKind, Funct
 
@@ -157,3 +157,31 @@ def test_the_pixel_repeater_writes_each_row_several_times(pixels: int) -> None:
     [load] = gate.times()
     assert timing.counters["SPAD_WRITE_ROWS"] == 16 * pixels
     assert load.complete == loaded(gate.hw, load.issue, 1) + 16 * pixels - 1
+
+
+@pytest.mark.parametrize(
+    ("pixels", "address", "cols", "cycles"),
+    [
+        *[(2, 0, 16, 93), (2, 0, 64, 183), (3, 16, 16, 108), (3, 16, 64, 243)],
+        *[
+            (2, ADD, 16, 121),
+            (2, ADD | 512, 16, 121),
+            (2, ADD | 512, 64, 183),
+            (3, ADD, 16, 122),
+            (3, ADD | 512, 64, 243),
+        ],
+    ],
+)
+def test_the_pixel_repeater_takes_accumulator_rows_for_scratchpad_rows(
+    pixels: int, address: int, cols: int, cycles: int
+) -> None:
+    """Scratchpad.scala: the reader hands on a row without the accumulator bit, so copies go to the rows before it.
+
+    The cycles are those of Gemmini 25809f78 under Verilator, dummy datapath, 15 rows of input width, latency 40.
+    """
+    gate = Gate()
+    gate.config_ex(dataflow=1)
+    gate.config_st(16)
+    gate.emit(Funct.CONFIG, 0x3F800000 << 32 | 16 << 16 | pixels << 8 | 1 << 2 | ConfigKind.LD, 16)
+    gate.mvin(DRAM, ACC | address, cols, 15)
+    assert gate.run().cycles == cycles
