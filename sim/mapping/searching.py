@@ -1,10 +1,11 @@
 """The search for one operator: exhaustive where the space is small, else in rungs.
 
 Small: every legal mapping in the order of its lower bound; those whose bound is no better than the best
-mapping simulated so far are left out, which loses nothing. Large: the mappings with even tiles in the same
-order are foretold from their first tiles, the most promising are simulated whole, then the neighbours of the
-best in the same way until the effort is used up. The library's mapping is always simulated first, so nothing
-worse is ever returned.
+mapping simulated so far are left out, which loses nothing. Large: small tiles in whole load commands, then the
+mappings with even tiles in the same order, are foretold from their beginnings, the most promising are simulated
+whole, then the neighbours of the best in the same way until the effort is used up. The library's mapping is
+always simulated first, so nothing worse is ever returned; behind a climb the bounds of all legal mappings say
+how much better the best can be.
 
 Effort is counted in simulated cycles, not seconds, and batches have a fixed size: the same request gives the
 same mapping on any machine with any number of workers.
