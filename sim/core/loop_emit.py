@@ -17,7 +17,8 @@ DTYPE = np.dtype(
     [
         ("head", "i8"),  # slot of the older loop; not reset by hardware: it carries over between programs
         ("quiet", "i8"),  # 1: the last cycle changed nothing
-        ("resadd", "i8"),
+        ("resadd", "i8"),  # one register for both slots: the last loop command decides
+        ("adds", "i8", (5,)),  # what it said when the machine took its job
         ("ld_used", "i8"),
         ("ex_used", "i8"),
         ("st_used", "i8"),
@@ -75,14 +76,14 @@ def _load_ab(m, which):
     if which == LDA:
         # A is I x K; in a residual addition I x J
         rows_n, row_pad, row = s.bound[q, 0], s.pad[q, 0], s.i[which]
-        if s.resadd:
+        if s.adds[which]:
             cols_n, col_pad = s.bound[q, 1], s.pad[q, 1]
         else:
             cols_n, col_pad = s.bound[q, 2], s.pad[q, 2]
         col = s.k[which]
         address, stride = s.dram[q, 0], s.dstride[q, 0]
     else:
-        if s.resadd:
+        if s.adds[which]:
             rows_n, row_pad = s.bound[q, 0], s.pad[q, 0]
         else:
             rows_n, row_pad = s.bound[q, 2], s.pad[q, 2]
@@ -101,7 +102,7 @@ def _load_ab(m, which):
         rows -= row_pad
     offset = (row * stride + col) * p.dim * p.in_bytes
     local = s.first[which] + (row * cols_n + col) * p.dim
-    if s.resadd:
+    if s.adds[which]:
         local = (local & p.addr_mask) | SIGN | ((1 << 30) if which == LDB else 0)
     else:
         local = local & p.addr_mask
@@ -118,7 +119,7 @@ def _advance_ab(m, which):
     q = s.slot[which]
     if which == LDA:
         inner_n = s.bound[q, 0]
-        outer_n = s.bound[q, 1] if s.resadd else s.bound[q, 2]
+        outer_n = s.bound[q, 1] if s.adds[which] else s.bound[q, 2]
         t = s.a_t[q]
         most = _least(inner_n if t else outer_n, p.block_len)
         s.i[which] += most if t else 1
@@ -130,7 +131,7 @@ def _advance_ab(m, which):
                 s.state[which] = 0
     else:
         inner_n = s.bound[q, 1]
-        outer_n = s.bound[q, 0] if s.resadd else s.bound[q, 2]
+        outer_n = s.bound[q, 0] if s.adds[which] else s.bound[q, 2]
         t = s.b_t[q]
         most = _least(outer_n if t else inner_n, p.block_len)
         s.j[which] += 1 if t else most
@@ -329,16 +330,20 @@ def _store_may(m):
     j_n = s.bound[q, 1]
     most = 1 if s.full_c[q] else _least(j_n, m.p.block_len)
     blocks = most if j + most <= j_n else j_n - j
+    # whom the store follows is the register's present word, how it follows is the word its job began with
     if s.resadd:
         done = (s.slot[LDA] != q or s.state[LDA] == 0) and (s.slot[LDB] != q or s.state[LDB] == 0)
-        return done or s.k[LDB] > i or (s.k[LDB] == i and s.j[LDB] >= j + blocks)
-    if s.slot[EX] != q or s.state[EX] == 0:
+        at_i, at_j, at_k = s.k[LDB], s.j[LDB], 0
+    else:
+        done = s.slot[EX] != q or s.state[EX] == 0
+        at_i, at_j, at_k = s.i[EX], s.j[EX], s.k[EX]
+    if done:
         return True
-    if s.act[q] == LAYERNORM or s.act[q] == SOFTMAX:
+    if s.adds[ST]:
+        return at_i > i or (at_i == i and at_j >= j + blocks)
+    if s.act[q] == LAYERNORM or s.act[q] == SOFTMAX or at_k != s.bound[q, 2] - 1:
         return False
-    if s.k[EX] != s.bound[q, 2] - 1:
-        return False
-    return s.j[EX] >= j + blocks or (s.j[EX] == j + blocks - 1 and s.i[EX] > i)
+    return at_j >= j + blocks or (at_j == j + blocks - 1 and at_i > i)
 
 
 @njit
@@ -376,7 +381,7 @@ def emit(m):
         _store(m)
         s.st_used += 1
         return True
-    if s.state[EX] and s.ex_used < p.rs_ex and not s.resadd and _execute_may(s):
+    if s.state[EX] and s.ex_used < p.rs_ex and not s.adds[EX] and _execute_may(s):
         _execute(m)
         s.ex_used += 1
         return True

@@ -32,6 +32,7 @@ def _accept(m, which, q):
     s.k[which] = 0
     s.running[q] = 1
     s.started[q, which] = 1
+    s.adds[which] = s.resadd
     half = m.p.acc_rows // 2
     moves = s.dram[q, 3] != 0
     if which == LDA:
@@ -163,7 +164,7 @@ def _run(now, m):
     null_b = not idle_b and s.dram[slot_b, 1] == 0
     null_d = not idle_d and s.dram[slot_d, 2] == 0
     null_s = not idle_s and s.dram[slot_s, 3] == 0
-    skip_x = not idle_x and s.resadd == 1
+    skip_x = not idle_x and s.adds[EX] == 1
     if can_push(fe.unrolled, now) and emit(m):
         push(fe.unrolled, s.funct, s.rs1, s.rs2, 1)
         acted = True

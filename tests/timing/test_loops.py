@@ -175,3 +175,27 @@ def test_a_convolution_computes_each_kernel_place_over_all_output_rows() -> None
     out_rows = 2  # 4 - 3 + 1
     place = [Funct.COMPUTE_PRELOADED] + [Funct.COMPUTE_ACCUMULATED] * (out_rows - 1)
     assert computes == place * 9
+
+
+def test_a_product_behind_a_residual_addition_leaves_its_loads_alone() -> None:
+    """LoopMatmul.scala: one is_resadd register for both slots, copied by each machine with its job.
+
+    The matmul loop clears the register while the addition still loads: only what watches the wire itself (whose turn
+    it is, whom the store follows) changes at once. 1051 cycles: Gemmini 25809f78 under Verilator, dummy datapath.
+    """
+    gate = Gate()
+    loops = [
+        (9, 0, 0x2_0003), (10, 0x2001_0000, 0x2001_1000), (11, 0, 0x2001_3000), (12, 64, 64), (13, 0, 64),
+        (8, 0xA_0101, 4),
+        (9, 15, 0x2_0004_0002), (10, 0x2001_0000, 0x2001_1000), (11, 0, 0), (12, 64, 64), (13, 64, 64),
+        (8, 0x101, 0),
+    ]  # fmt: skip
+    configs = [
+        (0x3F80000000010104, 1 << 48), (6, 0x3F80000000000064), (0x3F80000000100205, 16), (0x3F80000000100109, 64),
+        (0x3F80000000100111, 64), (0x3F80000000100105, 64), (0x3F8000000010010D, 64),
+    ]  # fmt: skip
+    for rs1, rs2 in configs:
+        gate.emit(Funct.CONFIG, rs1, rs2)
+    for funct, rs1, rs2 in loops:
+        gate.emit(Funct(funct), rs1, rs2)
+    assert gate.run().cycles == 1051
