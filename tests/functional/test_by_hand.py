@@ -74,3 +74,7 @@ def test_a_sub_bank_that_cannot_keep_up_is_named():
     work = build.matmul(64, 16, 64, bias="full")
     with pytest.raises(Hang, match="write queue of their accumulator sub-bank"):
         timing.run(lower(work, hardware.load("gemmini_default", single)), hardware.load("gemmini_default", single))
+    # results two rows apart, as of a dilated input, make one of two sub-banks the only one
+    chip = MACHINES["gemmini_chip"]
+    with pytest.raises(Hang, match="nearest: twice the accumulator"):
+        timing.run(lower(build.conv(8, 16, 16, 3, padding=1, input_dilation=2), chip), chip)

@@ -144,7 +144,9 @@ def test_convolutions_are_exact(
 ):
     hw = MACHINES[name]
     fields = {turned: True} if turned and hw.features.training_convs else {}
-    dilation = dilation if hw.features.training_convs else (1, dilation[1])
+    # every other row of a dilated result goes to one of two sub-banks, which cannot keep up: see test_by_hand.py
+    holes = hw.features.training_convs and not hw.accumulator.single_ported
+    dilation = dilation if holes else (1, dilation[1])
     pool = pool if hw.features.max_pool else (0, 0, 0)
     work = build.conv(
         size, *channels, kernel, batch=batch, bias=bias, stride=stride, padding=padding,
