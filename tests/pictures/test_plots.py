@@ -12,7 +12,20 @@ import pytest
 from matplotlib.figure import Figure
 
 import sim
-from reports import activity, energy, gantt, kinds, layers, parallel, pareto, roofline, tornado, traffic, utilization
+from reports import (
+    activity,
+    density,
+    energy,
+    gantt,
+    kinds,
+    layers,
+    parallel,
+    pareto,
+    roofline,
+    tornado,
+    traffic,
+    utilization,
+)
 from sim import kept
 from sim.cli import main
 from sim.columns import CAUSES
@@ -138,6 +151,7 @@ def test_every_kind_is_drawn_by_the_command(
 ) -> None:
     source = kinds.KINDS[name].source
     frame = sweep_frame().assign(sparsity=["dense", "block16:0.5", "block16:0.25"])
+    frame = frame.assign(**{column: 0.5 for column in density.PAGE_COLUMNS if column not in frame})
     frame.to_csv(tmp_path / "sweep.csv", index=False)
     effects = [{"knob": "k", "direction": "more", "from": 1, "to": 2, "cycles": 5, "cycles_change": 0.1}]
     pd.DataFrame(effects).to_csv(tmp_path / "whatif.csv", index=False)
