@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from sim.isa import FULL_WIDTH_BIT, ConfigKind, Funct
+from sim.isa import FULL_WIDTH_BIT, STORED_SHIFT, ConfigKind, Funct
 from sim.timing import parameters
 
 if TYPE_CHECKING:
@@ -128,6 +128,8 @@ def decode(timeline: npt.NDArray[np.void], hw: Hardware) -> Commands:
     element = np.where(wide, hw.acc_bytes, hw.input_bytes)
     fetched_rows = np.where(stride == 0, np.minimum(high_rows, 1), high_rows)  # a row of stride 0 is read once
     read = np.where(load & (rs1 != 0), fetched_rows * high_cols * element, 0)
+    stored = rs2 >> STORED_SHIFT & 0x7F
+    read = np.where(load & (stored > 0), high_rows * blocks * stored, read)
     full = to_accumulator & (rs2 & FULL_WIDTH_BIT != 0)
     statistics = to_accumulator & (rs2 >> 26 & 7 != 0)  # passes of the normaliser write nothing
     written = high_rows * high_cols * np.where(full, hw.acc_bytes, hw.input_bytes)

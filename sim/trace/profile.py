@@ -17,7 +17,7 @@ from sim import timing
 from sim.core.reservation import SEEN
 from sim.lower import BlockSparseMatmul, Work, lower
 from sim.lower.blocksparse import index_bytes
-from sim.lower.work import Matmul, Norm, Operand, ResidualAdd
+from sim.lower.work import Matmul, Norm, Operand, PackedMatmul, ResidualAdd
 from sim.pipeline import RESTART_CYCLES
 from sim.timing import Timing
 from sim.trace.commands import Commands, decode
@@ -218,6 +218,12 @@ def _operands(work: Work, hw: Hardware) -> Iterator[tuple[str, Operand, int, int
     """Yield name, place, rows, columns and widest element in bytes of each operand of a work item."""
     if isinstance(work, BlockSparseMatmul):
         yield OPERANDS["index"], Operand(work.index_address, 0), 1, index_bytes(work.mask), 1
+        work = work.matmul
+    elif isinstance(work, PackedMatmul):
+        # what lies there is smaller than the dense matrix, and nothing else of the program lies behind it
+        name = "index" if work.stored_bits is None else "b"
+        most_bytes = work.matmul.k * work.matmul.n * hw.acc_bytes
+        yield OPERANDS[name], Operand(work.index_address, 0), 1, most_bytes, 1
         work = work.matmul
     if isinstance(work, Matmul):
         shapes = {

@@ -40,6 +40,21 @@ def test_operands_sum_to_the_dram_counters(sparsity: str | None) -> None:
         assert OTHER not in set(table["operand"])
 
 
+@pytest.mark.parametrize(
+    "sparsity", ["2:4", "unstructured:0.3/pack", "unstructured:0.3/bitmap", "unstructured:0.3/csr"]
+)
+def test_packed_and_stored_weights_have_an_owner(sparsity: str) -> None:
+    """What lies beyond the operands is the rest of misaligned requests: less than one of 64 B for each that is sent."""
+    result = sim.simulate("encoder-layer", "gemmini_sparse", sparsity=sparsity, seq=32, hidden=64, heads=2, ffn=128)
+    table = split(result)
+    assert table["read_bytes"].sum() == result.totals["dram_read_bytes"]
+    assert (table[["read_bytes", "write_bytes"]] >= 0).all(axis=None)
+    beyond = table.loc[table["operand"] == OTHER, "read_bytes"].sum()
+    assert beyond < 64 * result.totals["dram_read_requests"] and beyond < 0.2 * result.totals["dram_read_bytes"]
+    weights = table.query("op == 'L0.FF1' and operand == 'B (weights)'")["read_bytes"].sum()
+    assert 0 < weights < 64 * 128 * 2, "fewer than the dense matrix read twice"
+
+
 def test_weights_are_read_at_least_once_and_results_written_once(fast: sim.Result) -> None:
     """Compulsory traffic: FF1 has 64 x 64 int8 weights, and writes its 32 x 64 int8 results exactly once."""
     ff1 = split(fast).query("op == 'L0.FF1'").set_index("operand")
