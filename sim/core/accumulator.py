@@ -161,9 +161,12 @@ def dma_write(now, m, address, accumulate):
     a.shown_t[bank] = now
     a.shown_acc[bank] = accumulate
     if accumulate:
+        if m.p.acc_single:
+            if _queued(m, bank, row):
+                return False
+            # a row that the pipeline refuses has read its sub-bank all the same, before any queued write
+            a.rmw_t[bank, row & (m.p.acc_sub_banks - 1)] = now
         if _in_flight(m, bank, row, now):
-            return False
-        if m.p.acc_single and _queued(m, bank, row):
             return False
     _enter(now, m, bank, row, accumulate)
     return True

@@ -9,6 +9,10 @@ from __future__ import annotations
 import pytest
 from timing.gates import ACC, ADD, ALLOC, DRAM, ISSUE, OUT, Gate, Times, fire_to_write
 
+from sim.hardware import load
+from sim.lower import Operand, ResidualAdd, lower
+from sim.timing import run
+
 A = 4096  # bank 1
 READ = 2  # store issued -> SRAM read
 WRITE = 3  # zero mvin issued -> first local row written
@@ -118,3 +122,15 @@ def test_an_accumulating_load_waits_while_its_row_is_being_written() -> None:
     assert plain.run().counters["ACC_WRITE_ROWS"] == 2
     # plain pieces enter in t and t + 1; an adding one waits until t + latency + 1
     assert second.complete - first.complete == latency
+
+
+def test_a_refused_accumulating_row_still_holds_its_sub_bank() -> None:
+    """Rows of 47 B come in two parts: the second waits for the first in the pipeline, and queued writes wait with it.
+
+    AccumulatorMem.scala: rmw_req is valid whether or not the pipeline lets the row in, and goes before w_q. 848 cycles
+    measured on Gemmini 25809f78 (the chip configuration) under Verilator, latency 10.
+    """
+    hw = load("gemmini_chip", {"memory.latency_cycles": 10})
+    a, b, c = (Operand(0x2001_0000 + 0x1_0000 * place, 47) for place in range(3))
+    program = lower(ResidualAdd(47, 47, a, b, c), hw)
+    assert run(program, hw).cycles == run(program, hw, clock="reference").cycles == 848
