@@ -42,3 +42,16 @@ def _abbreviates(short: str, name: str) -> bool:
     letters = iter(name)
     inside = len(short) > 1 and all(letter in letters for letter in short)
     return inside and (short[0], short[-1]) == (name[0], name[-1])
+
+
+def by_reason(refused: Iterable[tuple[str, str]], machine: str) -> list[str]:
+    """Return one problem per reason of (operator, reason), naming the first operators it hits: layers repeat."""
+    names: dict[str, list[str]] = {}
+    for name, reason in refused:
+        names.setdefault(reason, []).append(name)
+    lines = []
+    for reason, hit in names.items():
+        more = f" and {len(hit) - 2} more" if len(hit) > 2 else ""
+        plural = "s" if len(hit) > 1 else ""
+        lines.append(f"operator{plural} {', '.join(hit[:2])}{more} cannot run on {machine}: {reason}")
+    return lines

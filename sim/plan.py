@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sim import byhand
 from sim.cache import alike
-from sim.errors import InputError
+from sim.errors import InputError, by_reason
 from sim.graph import Graph, Op, View
 from sim.lower import lower
 from sim.lower.encoder import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
@@ -356,7 +356,7 @@ def plan(
     steps = planner.steps()
     refused = [*planner.refused, *_unpriced(steps, hw), *_misfits(steps, hw, mapping or {})]
     if refused:
-        raise InputError(_by_reason(refused, hw))
+        raise InputError(by_reason(refused, hw.name))
     bases = sorted((*addresses.values(), *planner.index_addresses))
     if hw.memory.l2_bytes:  # which lines a shared cache holds depends on whole addresses: no two items are alike
         return tuple(replace(step, alike=step.works) for step in steps)
@@ -393,19 +393,6 @@ def _misfits(steps: list[Step], hw: Hardware, mapping: byhand.Choices) -> list[t
             except InputError as error:
                 refused += [(step.name, problem) for problem in error.problems]
     return refused
-
-
-def _by_reason(refused: list[tuple[str, str]], hw: Hardware) -> list[str]:
-    """Return one problem per reason, naming the first operators it hits: layers repeat."""
-    names: dict[str, list[str]] = {}
-    for name, reason in refused:
-        names.setdefault(reason, []).append(name)
-    lines = []
-    for reason, hit in names.items():
-        more = f" and {len(hit) - 2} more" if len(hit) > 2 else ""
-        plural = "s" if len(hit) > 1 else ""
-        lines.append(f"operator{plural} {', '.join(hit[:2])}{more} cannot run on {hw.name}: {reason}")
-    return lines
 
 
 def _matmul(work: Matmul | BlockSparseMatmul | PackedMatmul) -> Matmul:

@@ -8,10 +8,8 @@ import numpy as np
 from numba import njit
 
 LDA, LDB, LDD, EX, ST = range(5)
-
 SIGN = 1 << 31
-LAYERNORM = 2
-SOFTMAX = 4
+LAYERNORM, SOFTMAX = 2, 4
 
 DTYPE = np.dtype(
     [
