@@ -55,6 +55,17 @@ Clock = Annotated[
     typer.Option("--clock", help="periodic, leap (every change anew) or reference (every cycle, slow): one result."),
 ]
 Dataflow = Annotated[Literal["WS", "OS"] | None, typer.Option("--dataflow", help="Dataflow of the matmuls.")]
+Objective = Annotated[
+    Literal["cycles", "energy", "edp"], typer.Option("--objective", help="What a search for tiles minimises.")
+]
+Reach = Annotated[
+    Literal["call", "hardware"],
+    typer.Option(
+        "--reach",
+        help="Of a search for tiles. call: what the C library's explicit-tile call can be given. hardware: also loop "
+        "orders, operands that stay, scratchpad halves, which only loop commands of one's own can say.",
+    ),
+]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither look timings up on disk nor keep them there.")]
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Worker processes. Default: one per core.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

@@ -35,17 +35,8 @@ def map_workload(
     seq: common.Seq = None,
     batch: common.Batch = None,
     size: common.Sizes = None,
-    objective: Annotated[
-        Literal["cycles", "energy", "edp"], typer.Option("--objective", help="What to minimise.")
-    ] = "cycles",
-    reach: Annotated[
-        Literal["call", "hardware"],
-        typer.Option(
-            "--reach",
-            help="call: what the C library's explicit-tile call can be given. hardware: also loop orders, operands "
-            "that stay, scratchpad halves, which only loop commands of one's own can say.",
-        ),
-    ] = "call",
+    objective: common.Objective = "cycles",
+    reach: common.Reach = "call",
     effort: Annotated[
         int | None,
         typer.Option("--effort", min=1, metavar="CYCLES", help="Simulated cycles per operator at most."),
@@ -174,6 +165,8 @@ def chosen(
     machine: Hardware,
     sparsity: str | None,
     dataflow: str | None,
+    objective: Literal["cycles", "energy", "edp"],
+    reach: Reach,
     store: Path | None,
     progress: common.Progress,
 ) -> dict[str, dict[str, Any]]:
@@ -183,6 +176,10 @@ def chosen(
     """
     from sim.errors import InputError
 
+    asked = {"--objective": objective if objective != "cycles" else None, "--reach": reach if reach != "call" else None}
+    vain = [f"{name} {value}" for name, value in asked.items() if value]
+    if vain and mapping != "best":
+        raise InputError(f"{' and '.join(vain)}: only a search heeds it; use --mapping best, not --mapping {mapping}")
     if mapping == "library":
         return {}
     others = {"--sparsity": sparsity, "--dataflow": dataflow}
@@ -197,7 +194,15 @@ def chosen(
         from sim.mapping.maps import find
 
         with Journal(store) as journal:
-            maps = find(graph, machine, jobs=os.cpu_count() or 1, journal=journal, progress=progress)
+            maps = find(
+                graph,
+                machine,
+                objective=objective,
+                reach=reach,
+                jobs=os.cpu_count() or 1,
+                journal=journal,
+                progress=progress,
+            )
         return maps.fields()
     if not mapping.endswith(".toml"):
         raise InputError(f"--mapping {mapping}: must be library, best or a file of `carat map` (.toml)")

@@ -45,6 +45,8 @@ def run(
             help="Tiles: the C library's, searched for, or those of `carat map`; shows before and after.",
         ),
     ] = "library",
+    objective: common.Objective = "cycles",
+    reach: common.Reach = "call",
     store: Annotated[
         Path | None, typer.Option("--store", help="SQLite file that --mapping best searches in and resumes.")
     ] = None,
@@ -68,7 +70,7 @@ def run(
     by_hand = _mapping(tile)
     changes = None
     with common.progress_bar(f"{workload} on {hw}") as progress:
-        fields = map_command.chosen(mapping, graph, machine, sparsity, dataflow, store, progress)
+        fields = map_command.chosen(mapping, graph, machine, sparsity, dataflow, objective, reach, store, progress)
         shared = Memo(None if no_cache else default_timings())
 
         def simulated(tiles: dict[str, dict[str, Any]]) -> Result:

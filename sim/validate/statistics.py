@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -138,5 +139,9 @@ def figures(name: str, group: Group) -> tuple[str, ...]:
 
 
 def percent(value: float) -> str:
-    """Return a share or error readably: 0, 0.012 %, 3.4 %."""
-    return "0" if value == 0 else f"{100 * value:.2g} %" if abs(value) < 0.1 else f"{100 * value:.1f} %"
+    """Return a share or error readably: 0, 0.012 %, 3.4 %, 100 %; what is short of 100 % never reads as 100 %."""
+    if value in (0, 1):
+        return "0" if value == 0 else "100 %"
+    if 0.999 <= value < 1:
+        return f"{math.floor(1e6 * value) / 1e4:.6g} %"
+    return f"{100 * value:.2g} %" if abs(value) < 0.1 else f"{100 * value:.1f} %"

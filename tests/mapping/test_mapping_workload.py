@@ -66,12 +66,25 @@ def test_command_line_writes_maps_and_runs_with_them(
     assert json.loads(out)["operators"]
 
 
+def test_wider_reach_is_never_slower(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """What the library's call can be given is part of what the hardware can do."""
+    store = ["--store", str(tmp_path / "store.sqlite"), "--json"]
+    found = {}
+    for reach in ("call", "hardware"):
+        code, out, err = call(capsys, "run", *SMALL, "--mapping", "best", "--reach", reach, *store)
+        assert code == 0, err
+        found[reach] = json.loads(out)["totals"]["cycles"]
+    assert found["hardware"] <= found["call"]
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
         (["run", *SMALL, "--mapping", "bets"], "must be library, best or a file"),
         (["run", *SMALL, "--mapping", "none.toml"], "cannot be read as maps"),
         (["run", *SMALL, "--mapping", "best", "--sparsity", "block16:0.5"], "leave out --sparsity block16:0.5"),
+        (["run", *SMALL, "--reach", "hardware"], "only a search heeds it; use --mapping best"),
+        (["run", *SMALL, "--mapping", "m.toml", "--objective", "edp"], "--objective edp: only a search heeds it"),
         (["run", *SMALL, "--tile", "*FF1=2,4,2,resident=c"], "resident 'c' is unknown"),
         (["run", *SMALL, "--tile", "*FF1=2,1,1,resident=a"], "tiles of A are used before the first comes again"),
         (["run", *SMALL, "--tile", "*FF1=2,4,2,stays=a"], "unknown key 'stays'"),

@@ -77,3 +77,11 @@ def test_markdown_and_text_name_the_worst_row_and_the_missed_bars() -> None:
         assert "20.0 %" in page
     table = [line for line in markdown.document(report).splitlines() if line.startswith("|")]
     assert all(line.count("|") in (12, 7) for line in table), "every line of a table has its columns"
+
+
+def test_what_is_short_of_all_never_reads_as_all() -> None:
+    """One row of 2,800 with an error must show in a share, however many rows there are."""
+    assert statistics.percent(1) == "100 %"
+    assert statistics.percent(2799 / 2800) == "99.9642 %"
+    assert statistics.percent(1 - 1e-9) != statistics.percent(1)
+    assert [statistics.percent(value) for value in (0, 0.00012, 0.034)] == ["0", "0.012 %", "3.4 %"]
