@@ -36,6 +36,7 @@ test-long: $(BIN)/carat
 bench: $(BIN)/carat ## what docs/BENCHMARKS.md shows; minutes, on an otherwise idle machine
 	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only
 	$(BIN)/python tests/bench/networks.py
+	$(BIN)/python tests/bench/mapping.py --jobs $(JOBS)
 	$(BIN)/python tests/bench/startup.py --first
 	$(BIN)/python tests/bench/thousand_points.py --jobs $(JOBS)
 
