@@ -5,9 +5,9 @@ banks (chip configurations): sub-banks with a write queue; read-for-accumulate, 
 """
 
 import numpy as np
-from numba import njit
 
 from sim.core.events import Event
+from sim.core.jit import njit
 from sim.core.params import BANKS, NEVER, acc_bank, acc_row
 
 E_ACCW = int(Event.ACC_WRITE_ROWS)

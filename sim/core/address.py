@@ -6,7 +6,7 @@ mark each address with the command that gave it (high bits, which survive the ad
 leave them plain; every address that is *looked at* goes through `real`.
 """
 
-from numba import njit
+from sim.core.jit import njit
 
 BITS = 44
 """Bits of the address itself; above them one bit for the operand (rs1, rs2) and the mark."""

@@ -9,9 +9,8 @@ mentions here is left alone and costs at most a period that is not found. Each u
 Held by tests/laws/test_periods.py: a machine canonised at every stop runs as one that never was.
 """
 
-from numba import njit
-
 from sim.core import canonical_execute, canonical_front, canonical_load, canonical_store
+from sim.core.jit import njit
 
 
 @njit

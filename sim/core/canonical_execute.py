@@ -1,9 +1,8 @@
 """Canonical form of the execute controller, the array and the memories' ports."""
 
-from numba import njit
-
 from sim.core.accumulator import DEPTH
 from sim.core.execute_state import COMPUTE, ENTRIES
+from sim.core.jit import njit
 from sim.core.mesh import ROWS, TAGS
 from sim.core.params import BANKS, RING
 from sim.core.rings import LONG_AGO, due, recent, straighten

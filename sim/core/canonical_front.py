@@ -1,8 +1,8 @@
 """Canonical form of the front end, the loop unrollers and the reservation station."""
 
 import numpy as np
-from numba import njit
 
+from sim.core.jit import njit
 from sim.core.loop_conv import STAGES
 from sim.core.reservation import EX, LD, SLOTS, ST
 from sim.core.rings import LONG_AGO, due, recent, straighten

@@ -1,9 +1,9 @@
 """Canonical form of the load path: controller, DMA reader, bus and memory, the way of loaded rows."""
 
 import numpy as np
-from numba import njit
 
 from sim.core import load, reader
+from sim.core.jit import njit
 from sim.core.params import RING, XACTS
 from sim.core.rings import due, recent, straighten
 

@@ -1,10 +1,10 @@
 """Canonical form of the store path: controller, rows on their way, normaliser, DMA writer."""
 
 import numpy as np
-from numba import njit
 
 from sim.core import normalizer
 from sim.core.canonical_load import controller
+from sim.core.jit import njit
 from sim.core.loop_emit import SIGN
 from sim.core.mvout import QUEUE, ROWS
 from sim.core.params import BANKS, is_acc, is_garbage, sp_bank

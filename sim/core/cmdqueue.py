@@ -5,7 +5,8 @@ by the count at the start of the cycle. `pop_t` remembers a pop of this very cyc
 """
 
 import numpy as np
-from numba import njit
+
+from sim.core.jit import njit
 
 DTYPE = np.dtype(
     [

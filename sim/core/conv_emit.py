@@ -4,10 +4,9 @@ Source: LoopConv.scala. Nests, outer to inner: bias b, orow, ocol, och; weights 
 icol, ich; store b, orow, ocol, och (pooling: b, och).
 """
 
-from numba import njit
-
 from sim.core.conv_execute import execute
 from sim.core.conv_state import BIAS, EX, INPUT, SIGN, ST, WEIGHTS, halved, least
+from sim.core.jit import njit
 
 IDENTITY = 0x3F800000 << 32  # scale 1.0
 KEEP_SCALE = 0xFFFFFFFF

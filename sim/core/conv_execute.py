@@ -3,9 +3,8 @@
 Source: LoopConv.scala (LoopConvExecute). Nest, outer to inner: och, krow, kcol, kch, b, orow, ocol.
 """
 
-from numba import njit
-
 from sim.core.conv_state import EX, SIGN, halved, least
+from sim.core.jit import njit
 
 
 @njit

@@ -4,7 +4,8 @@ Source: LoopConv.scala.
 """
 
 import numpy as np
-from numba import njit
+
+from sim.core.jit import njit
 
 BIAS = 0
 WEIGHTS = 1

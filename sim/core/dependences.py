@@ -4,8 +4,7 @@ Source: ReservationStation.scala. A load waits for executes and stores whose ope
 loads of its operands and, when its result overlaps, for stores; a store for loads and preloads of what it reads.
 """
 
-from numba import njit
-
+from sim.core.jit import njit
 from sim.core.params import is_acc, is_garbage
 
 LD = 0

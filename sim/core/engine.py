@@ -13,7 +13,7 @@ Downstream first means: a place freed in this cycle can be filled in this cycle 
 that; plain queues remember the pop (`pop_t`) and judge by the count at the start of the cycle.
 """
 
-from numba import njit
+import numpy as np
 
 from sim.core import (
     accumulator,
@@ -35,6 +35,7 @@ from sim.core import (
     writer,
 )
 from sim.core.events import Event
+from sim.core.jit import entry
 from sim.core.params import NEVER
 
 E_VISITED = int(Event.VISITED_CYCLES)
@@ -45,7 +46,7 @@ HANG = 1
 STOPPED = 2
 
 
-@njit(cache=True, nogil=True)
+@entry
 def run(machine, program, sections, times, lines, uses, leap):
     """Run a program to its last idle cycle or to one of the stops in `fe`; returns a status, all else is in the arrays.
 
@@ -57,7 +58,7 @@ def run(machine, program, sections, times, lines, uses, leap):
     m.tlb.logging = 1 if uses.shape[0] > 0 else 0
     used = 0
     frontend.fetch(m, program)
-    now = 0
+    now = np.int64(0)  # not a literal, for which every unit would be compiled once more
     data_t = 0
     command_t = 0
     while True:
@@ -115,7 +116,7 @@ def run(machine, program, sections, times, lines, uses, leap):
             return STOPPED
 
 
-@njit(cache=True, nogil=True)
+@entry
 def rest(machine, lines):
     """The cycle between two programs, in which only the memory side works; its times then count from the next one."""
     m = machine[0]

@@ -5,8 +5,6 @@ that same cycle. Each cycle in which a command is being performed puts one entry
 an operand row was fired (execute_rows).
 """
 
-from numba import njit
-
 from sim.core import execute_state, mesh
 from sim.core.execute_rows import fire
 from sim.core.execute_state import (
@@ -22,6 +20,7 @@ from sim.core.execute_state import (
     pop,
     unroll,
 )
+from sim.core.jit import njit
 from sim.core.params import NEVER, RING, is_garbage
 
 DTYPE = execute_state.DTYPE

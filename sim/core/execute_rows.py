@@ -4,10 +4,9 @@ Source: ExecuteController.scala. Operands in priority order A, B, D; two of them
 than one row ahead; a refused read costs its operand the cycle.
 """
 
-from numba import njit
-
 from sim.core.events import Event
 from sim.core.execute_state import ENTRIES, GARBAGE, OVERLAPPED, SINGLE_COMPUTE, SINGLE_PRELOAD, WAITING, pop
+from sim.core.jit import njit
 from sim.core.params import NEVER, RING, is_acc, is_garbage, plus, sp_bank
 
 E_SPR = int(Event.SPAD_READ_ROWS)

@@ -4,8 +4,8 @@ Source: ExecuteController.scala, TransposePreloadUnroller.scala, MultiHeadedQueu
 """
 
 import numpy as np
-from numba import njit
 
+from sim.core.jit import njit
 from sim.core.params import RING
 
 WAITING = 0

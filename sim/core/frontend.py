@@ -5,10 +5,10 @@ Source: Controller.scala (raw command queue), the measurement set-up (a command 
 """
 
 import numpy as np
-from numba import njit
 
 from sim.core import address, cmdqueue, loop_conv, loop_matmul, mvout, reservation, writer
 from sim.core.events import Event
+from sim.core.jit import njit
 from sim.core.params import NEVER
 
 E_COMMANDS = int(Event.COMMANDS)

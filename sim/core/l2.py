@@ -6,10 +6,9 @@ Everything is judged by the registers at the start of the cycle, so the far end 
 then data, then the beat at the door.
 """
 
-from numba import njit
-
 from sim.core import l2_data, l2_schedule, memory
 from sim.core.events import Event
+from sim.core.jit import njit
 from sim.core.l2_state import (
     GET,
     GRANT,

@@ -5,9 +5,8 @@ banks, chosen by the low bits of way, set and beat; a bank word is 8 B. A reques
 those below it in rank away: evictions, then refills, then writes of Puts, then reads.
 """
 
-from numba import njit
-
 from sim.core.events import Event
+from sim.core.jit import njit
 from sim.core.l2_state import GRANT_DATA, LINE_BITS, PUT_FULL, RELEASE_ACK, is_put, opcode, set_of, size
 from sim.core.l2_state import block_of as block_of_address
 

@@ -5,9 +5,8 @@ because the only client is a DMA that never holds a block: channels B, C and E o
 MSHRs reserved for them. A block here is either absent or held for reading and writing.
 """
 
-from numba import njit
-
 from sim.core.events import Event
+from sim.core.jit import njit
 from sim.core.l2_state import MEM_CYCLES, PUT_FULL, WAYS, block_of, is_put, opcode, set_of, size
 
 WRITE_COMES = 1  # written into the directory's queue in this cycle, seen from the next one on

@@ -7,7 +7,8 @@ beside the record, since their number is a parameter.
 """
 
 import numpy as np
-from numba import njit
+
+from sim.core.jit import njit
 
 WAYS = 8  # Configs.scala: nWays
 LINE_BITS = 6  # 64 B blocks

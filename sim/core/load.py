@@ -5,9 +5,9 @@ and offers row 0 in the same cycle, then one row per cycle.
 """
 
 import numpy as np
-from numba import njit
 
 from sim.core import reader
+from sim.core.jit import njit
 from sim.core.params import NEVER, RING, is_acc
 
 STATES = 4  # load states a program can address (rs1[4:3])

@@ -7,11 +7,10 @@ loads of the other slot wait; stores start when all computes are emitted. The co
 and conv_execute.
 """
 
-from numba import njit
-
 from sim.core import conv_emit, conv_execute, conv_state
 from sim.core.cmdqueue import can_push, pop, push
 from sim.core.conv_state import BIAS, EX, INPUT, ST, WEIGHTS
+from sim.core.jit import njit
 from sim.core.params import NEVER
 
 STAGES = 2

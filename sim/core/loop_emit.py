@@ -5,7 +5,8 @@ behind in k. Order of each machine, outer to inner: A k, i; B k, j; D j, i; exec
 """
 
 import numpy as np
-from numba import njit
+
+from sim.core.jit import njit
 
 LDA, LDB, LDD, EX, ST = range(5)
 SIGN = 1 << 31

@@ -5,10 +5,9 @@ released when all five have emitted everything. Everything is decided on the sta
 commands themselves are in loop_emit.
 """
 
-from numba import njit
-
 from sim.core import loop_emit
 from sim.core.cmdqueue import can_push, pop, push
+from sim.core.jit import njit
 from sim.core.loop_emit import EX, LAYERNORM, LDA, LDB, LDD, SOFTMAX, ST, a_start, b_end, emit
 from sim.core.params import NEVER
 

@@ -7,11 +7,11 @@ questions about the addresses of the new place, gives the same answers: then not
 """
 
 import numpy as np
-from numba import njit
 
 from sim.core import tlb
 from sim.core.address import absolute, holds, moves, relative
 from sim.core.events import Cause, Event
+from sim.core.jit import entry, njit
 from sim.core.rings import LONG_AGO
 
 E_MAXR = int(Event.MAX_OUTSTANDING_READS)
@@ -72,7 +72,7 @@ RUN = np.dtype(
 """How far a run has come."""
 
 
-@njit(cache=True, nogil=True)
+@entry
 def compress(words, pool, at):
     """Write the non-zero words of an image into the pool as pairs; returns their number and a digest."""
     n = 0
@@ -86,7 +86,7 @@ def compress(words, pool, at):
     return n, digest
 
 
-@njit(cache=True, nogil=True)
+@entry
 def same(pool, at, other, n):
     """Are two images of n pairs equal?"""
     for i in range(2 * n):
@@ -95,7 +95,7 @@ def same(pool, at, other, n):
     return True
 
 
-@njit(cache=True, nogil=True)
+@entry
 def expand(words, pool, at, n):
     """Write an image back into the machine's words."""
     words[:] = 0
@@ -132,7 +132,7 @@ def alike(program, a, b, length, align):
     return x.gap == y.gap and (x.funct == FENCE) == (y.funct == FENCE)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def localise(uses, at, n, program, origin, align):
     """Make the addresses of logged uses independent of their place."""
     for i in range(at, at + n):
@@ -242,7 +242,7 @@ def take_grant(m, run, step):
     s.grant = 0
 
 
-@njit(cache=True, nogil=True)
+@entry
 def repeat(run, step):
     """Carry the run over a step: counters (the two high-water marks are no sums), time and place."""
     reads = max(run.count[E_MAXR], step.count[E_MAXR])
@@ -265,7 +265,7 @@ def repeat(run, step):
     run.place += step.length
 
 
-@njit(cache=True, nogil=True)
+@entry
 def follow(run_, states, steps, uses, marks, tlbs, program, sections, times):
     """Repeat steps as long as the present state has one that fits; returns how many.
 

@@ -10,9 +10,9 @@ Behind the port lies the memory, or an L2 (l2.py) that asks the memory in its tu
 """
 
 import numpy as np
-from numba import njit
 
 from sim.core.events import Event
+from sim.core.jit import njit
 from sim.core.params import NEVER, XACTS
 
 E_RR = int(Event.DRAM_READ_REQUESTS)

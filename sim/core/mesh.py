@@ -6,10 +6,10 @@ the preload whose result the *next* request (WS; next but one in OS) produces; t
 """
 
 import numpy as np
-from numba import njit
 
 from sim.core import accumulator
 from sim.core.events import Event
+from sim.core.jit import njit
 from sim.core.params import NEVER, is_acc, is_garbage, plus, sp_bank
 
 E_IN = int(Event.MESH_INPUT_ROWS)

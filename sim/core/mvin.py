@@ -8,10 +8,10 @@ Priority at a bank: mesh result, then `s`, then `w`, then zeros; one response to
 """
 
 import numpy as np
-from numba import njit
 
 from sim.core import accumulator, load
 from sim.core.events import Event
+from sim.core.jit import njit
 from sim.core.memory import take
 from sim.core.params import NEVER, is_acc, sp_bank
 from sim.core.reader import free_xact

@@ -7,10 +7,10 @@ not: with a short pipe they can be lost, and the program then never ends.
 """
 
 import numpy as np
-from numba import njit
 
 from sim.core import accumulator, normalizer, writer
 from sim.core.events import Event
+from sim.core.jit import njit
 from sim.core.params import BANKS, NEVER, acc_bank, is_acc, is_garbage, sp_bank
 
 E_SCALE = int(Event.SCALE_ROWS)

@@ -8,8 +8,8 @@ reset hold zeros, every other row is taken to hold data.
 """
 
 import numpy as np
-from numba import njit
 
+from sim.core.jit import njit
 from sim.core.params import NEVER
 
 IDLE = 0

@@ -5,7 +5,8 @@ named beside it. Booleans are 0/1.
 """
 
 import numpy as np
-from numba import njit
+
+from sim.core.jit import njit
 
 NEVER = 1 << 60
 """A wake that will not come by itself: the unit acts only after another unit has acted."""

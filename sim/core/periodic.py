@@ -8,11 +8,11 @@ not fit is simulated by the leaping clock.
 """
 
 import numpy as np
-from numba import njit
 
 from sim.core import engine, memo, tlb
 from sim.core.address import LOW, MASK
 from sim.core.canonical import canonise
+from sim.core.jit import entry, njit
 from sim.core.memo import RUN, STATE, STEP
 from sim.core.params import NEVER
 from sim.core.places import turn_all
@@ -50,7 +50,7 @@ def _ends(program, i):
     return results and not 3 <= program[i].funct <= 6
 
 
-@njit(cache=True, nogil=True)
+@entry
 def next_stop(program, place, least):
     """First good place to stop at least `least` commands on; -1 when only the end of the program is left."""
     for i in range(place + least, program.shape[0]):
@@ -59,7 +59,7 @@ def next_stop(program, place, least):
     return -1
 
 
-@njit(cache=True, nogil=True)
+@entry
 def leave(machine, words, program, tlbs, run_, step, pool, at):
     """Take the stopped machine apart: its image into the pool, TLB aside, what it did into the run and the step.
 
@@ -101,7 +101,7 @@ def leave(machine, words, program, tlbs, run_, step, pool, at):
     return memo.compress(words, pool, at)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def enter(machine, words, program, tlbs, run_, pool, at, n):
     """Put the machine together again at the run's place, from an image of the pool (n > 0) or as it was left."""
     m = machine[0]

@@ -3,9 +3,8 @@
 The record must be in canonical form: queues begin at their first place, idle units hold no address.
 """
 
-from numba import njit
-
 from sim.core.address import absolute, holds, relative
+from sim.core.jit import njit
 
 
 @njit

@@ -5,9 +5,9 @@ transaction id is free), TLB stage, translate stage, A channel. A refused reques
 """
 
 import numpy as np
-from numba import njit
 
 from sim.core import tlb
+from sim.core.jit import njit
 from sim.core.memory import put_in, room
 from sim.core.params import NEVER, XACTS
 

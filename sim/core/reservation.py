@@ -5,12 +5,12 @@ Source: ReservationStation.scala. Per cycle: one command enters, up to one per c
 """
 
 import numpy as np
-from numba import njit
 
 from sim.core import load
 from sim.core.cmdqueue import pop
 from sim.core.dependences import EX, LD, ST, class_of, depend, operands, remember
 from sim.core.events import Cause, Event
+from sim.core.jit import njit
 from sim.core.params import NEVER, RING
 
 E_LD = int(Event.COMMANDS_LD)

@@ -1,7 +1,6 @@
 """Small change of the canonical form: times set back, rings turned to their beginning."""
 
-from numba import njit
-
+from sim.core.jit import njit
 from sim.core.params import NEVER
 
 LONG_AGO = -(1 << 40)

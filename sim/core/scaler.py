@@ -6,8 +6,8 @@ scaler do the same thing, so one stands for them. A row on the way is two packed
 """
 
 import numpy as np
-from numba import njit
 
+from sim.core.jit import njit
 from sim.core.params import RING
 
 SCALER = np.dtype(

@@ -5,9 +5,9 @@ window. The command completes when the last local row was read, long before DRAM
 """
 
 import numpy as np
-from numba import njit
 
 from sim.core import mvout
+from sim.core.jit import njit
 from sim.core.params import NEVER, RING, plus
 
 SLOTS = 64

@@ -8,9 +8,9 @@ Client 0 is the writer, client 1 the reader.
 """
 
 import numpy as np
-from numba import njit
 
 from sim.core.address import real
+from sim.core.jit import njit
 
 PAGE_BITS = 12
 WRITER = 0

@@ -5,9 +5,9 @@ A channel in place (unlike the reader's), one that the TLB refuses goes round ag
 """
 
 import numpy as np
-from numba import njit
 
 from sim.core import tlb
+from sim.core.jit import njit
 from sim.core.memory import put_in, room, take
 from sim.core.params import NEVER
 

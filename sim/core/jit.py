@@ -1,0 +1,73 @@
+"""How the room is compiled: `njit` for the units, `entry` for the few functions that Python calls.
+
+numba gives every function a library of its own: optimised, wrapped for Python, turned into machine code, and then
+optimised once more inside each caller. A unit is called by compiled code alone, so it is handed on as it was lowered
+and optimised where it is used, with all it calls in sight: less to compile, and faster code (docs/CLOCKS.md).
+"""
+
+import numba
+
+try:
+    from numba.core.codegen import JITCodeLibrary
+    from numba.core.compiler import CompilerBase, DefaultPassBuilder
+    from numba.core.compiler_machinery import register_pass
+    from numba.core.typed_passes import NativeLowering
+except ImportError:  # another numba than those this was written for: everything whole, as it does by itself
+    _UNIT = {}
+else:
+
+    class _Library(JITCodeLibrary):
+        """Code of a unit, kept for its callers: neither optimised nor turned into machine code."""
+
+        def _optimize_final_module(self):
+            pass
+
+        def _finalize_final_module(self):
+            self._finalized = True
+
+    @register_pass(mutates_CFG=True, analysis_only=False)
+    class _Lowering(NativeLowering):
+        """Lowers a unit into a library that its callers link."""
+
+        _name = "unit_lowering"
+
+        def run_pass(self, state):
+            context = state.targetctx
+            state.library = _Library(context.codegen(), state.func_id.func_qualname)
+            state.library.enable_object_caching()
+            state.flags.no_compile = True
+            super().run_pass(state)
+            lowered = state["cr"]
+            # what compiled callers know the unit by: a built-in function of its own that refuses whoever calls it
+            known = [lowered.fndesc.qualname].clear
+            context.insert_user_function(known, lowered.fndesc, [state.library])
+            state["cr"] = lowered._replace(cfunc=known)
+            return True
+
+    class _Types(tuple):
+        """Types of arguments; numba spells them out before each of its thirty passes, and a machine is a long word."""
+
+        def __repr__(self):
+            return f"({len(self)} arguments)"
+
+    class _Compiler(CompilerBase):
+        """numba's own passes, but for the last."""
+
+        def define_pipelines(self):
+            self.state.args = _Types(self.state.args)
+            passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+            passes.passes = [(_Lowering, why) if own is NativeLowering else (own, why) for own, why in passes.passes]
+            passes.finalize()
+            return [passes]
+
+    _UNIT = {"pipeline_class": _Compiler, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def njit(unit):
+    """Compile a function that compiled code calls."""
+    return numba.njit(**_UNIT)(unit)
+
+
+def entry(function):
+    """Compile a function that Python calls, and keep its code on disk."""
+    return numba.njit(cache=True, nogil=True)(function)
