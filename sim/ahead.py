@@ -82,21 +82,22 @@ class Ahead:
         """
         if self._pool is None:
             return
-        hw, clock, memo, phase = self.hw, self.clock, self.memo, 0
-        lowered: dict[Work, tuple[Program, int]] = {}
+        clock, memo, phase = self.clock, self.memo, 0
+        lowered: dict[tuple[Work, Hardware], tuple[Program, int]] = {}
         for step in steps:
+            hw = step.machine or self.hw
             for item in step.alike:
                 known = memo.known(item, hw, phase, clock)
                 if known is not None and not isinstance(known, Future):
                     phase = known.phase
                     continue
-                if item not in lowered:
+                if (item, hw) not in lowered:
                     try:
                         program = lower(item, hw)
                     except InputError:
                         return
-                    lowered[item] = program, int((program["funct"] == Funct.LOOP_WS).sum())
-                program, loops = lowered[item]
+                    lowered[item, hw] = program, int((program["funct"] == Funct.LOOP_WS).sum())
+                program, loops = lowered[item, hw]
                 if known is None:
                     timed = self._pool.submit(time_item, step.name, item, hw, clock, memo, phase, program)
                     memo.begin(item, hw, phase, clock, timed)

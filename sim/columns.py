@@ -70,6 +70,7 @@ def _columns() -> Iterator[Column]:
     yield Column("op", "", OPS, "name of the operator; a suffix names the conversion put before or behind it")
     yield Column("engine", "", OPS, "array, host for what the array cannot do, or unit for the ranking unit")
     yield Column("dataflow", "", OPS, "WS or OS of a matmul, null otherwise")
+    yield Column("words", "", OPS, "types multiplied and bits of A, B, C in memory; null: all of the input type")
     yield Column("m", "1", OPS, "rows of one invocation's result")
     yield Column("n", "1", OPS, "columns of one invocation's result")
     yield Column("k", "1", OPS, "length of the dot products of a matmul, else 0")
@@ -137,14 +138,21 @@ def _columns() -> Iterator[Column]:
         "1",
         OPS,
         "share of the cycles in which the array takes in a row; null on the host",
-        "rows taken in / cycles",
+        "rows taken in x cycles per row / cycles",
     )
     yield Column(
         "utilization",
         "1",
         ALL,
         "share of the array's multiply-accumulate slots that did useful work; never above 1",
-        f"macs / (cycles x {PE})",
+        "macs / (cycles x peak_macs_per_cycle)",
+    )
+    yield Column(
+        "peak_macs_per_cycle",
+        "1",
+        RESULTS,
+        "multiply-accumulates per cycle with all multipliers at work, at the operator's word sizes; mean over cycles",
+        f"({PE}, each what it splits into) / cycles per row",
     )
     yield Column(
         "effective_macs_per_cycle",

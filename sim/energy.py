@@ -3,7 +3,9 @@
 What each counter pays for (names of sim.core.events.Event; DIM = PEs along one side):
 
 ==================== =================================================================================
-mac                  one multiply-accumulate per useful MAC. Padding is zeros, and a zero toggles nothing.
+mac                  one multiply-accumulate per useful MAC. Padding is zeros, and a zero toggles nothing. In a PE that
+                     splits or works bit by bit it costs in proportion to the product of both widths (the scaling of
+                     Timeloop's Eyeriss figures, pat.cpp: a/16 * b/16 of a 16-bit one); a fixed one pays its own width.
 register             per row of A that enters the array (MESH_INPUT_ROWS), DIM x DIM PE steps: A written
                      and read, the weight read, the partial sum written and read. Per row of weights
                      (WEIGHT_ROWS): DIM elements shifted through (DIM + 1) / 2 PEs on average, each
@@ -34,6 +36,7 @@ from sim.errors import InputError
 if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.hardware.energy_table import EnergyTable, Level
+    from sim.hardware.machine import Words
 
 COMPONENTS = (
     "mac",
@@ -90,10 +93,10 @@ def price(
     if missing:
         raise InputError(f"energy: counters missing: {', '.join(missing)}")
     count = {name: counters.get(name, 0) for name in COUNTERS}
-    sp_bits, acc_bits = 8 * hw.dim * hw.input_bytes, 8 * hw.dim * hw.acc_bytes
+    sp_bits, acc_bits = 8 * hw.sp_row_bytes, 8 * hw.dim * hw.acc_bytes
     sp_pj = sp_bits * table.sram_pj_per_bit("scratchpad", hw.scratchpad.capacity_bytes, hw.dim, level)
     acc_pj = acc_bits * table.sram_pj_per_bit("accumulator", hw.accumulator.capacity_bytes, hw.dim, level)
-    mac_pj = table.figure("mac", table.mac, hw.array.input_type).at(level)
+    mac_pj = table.figure("mac", table.mac, hw.array.input_type).at(level) * _mac_share(hw)
     add_pj = table.figure("add", table.add, hw.array.acc_type).at(level)
     dram_pj = table.figure("dram", table.dram, hw.memory.technology).at(level)
     acc_accesses = count["ACC_READ_ROWS"] + count["ACC_WRITE_ROWS"] + count["ACC_ACCUMULATE_ROWS"]
@@ -112,13 +115,31 @@ def price(
 
 
 def _register_bits(count: Mapping[str, int], hw: Hardware) -> int:
-    input_bits = 8 * hw.input_bytes
+    own_bits = 8 * hw.input_bytes
+    a_bits, b_bits = (own_bits, own_bits) if hw.words is None or hw.array.pe == "fixed" else _operand_bits(hw.words)
     floating = not hw.array.input_type.startswith("int")
     sum_bits = {"int8": INT8_PARTIAL_SUM_BITS}.get(hw.array.input_type, 8 * hw.acc_bytes)
-    sum_bits = input_bits if floating else sum_bits  # floating-point PEs pass sums on in the input type
-    per_row = hw.dim**2 * (3 * input_bits + 2 * sum_bits)
-    per_weight_row = hw.dim * (hw.dim + 1) // 2 * 2 * input_bits
+    sum_bits = own_bits if floating else sum_bits  # floating-point PEs pass sums on in the input type
+    # Operands and sums pass the side's PEs; a PE that splits holds a weight for each of its parts.
+    per_row = hw.dim * (hw.side * 2 * a_bits + hw.dim * b_bits + hw.side * 2 * sum_bits)
+    per_weight_row = hw.dim * (hw.side + 1) // 2 * 2 * b_bits
     return count["MESH_INPUT_ROWS"] * per_row + count["WEIGHT_ROWS"] * per_weight_row
+
+
+def _operand_bits(words: Words) -> tuple[int, int]:
+    return words.a_bits, words.b_bits
+
+
+def _mac_share(hw: Hardware) -> float:
+    """Energy of a multiply-accumulate at its word sizes over that of the input type.
+
+    A fixed PE multiplies at its own width whatever comes in; of others the energy goes with the product of the widths.
+    """
+    own = 8 * hw.input_bytes
+    if hw.words is None or hw.array.pe == "fixed":
+        return 1.0
+    a_bits, b_bits = _operand_bits(hw.words)
+    return a_bits * b_bits / own**2
 
 
 def _l2_pj(count: Mapping[str, int], hw: Hardware, table: EnergyTable, level: Level) -> float:
@@ -139,4 +160,4 @@ def _host_pj(host_cycles: int, hw: Hardware, table: EnergyTable, level: Level) -
 def _leakage_mw(hw: Hardware, table: EnergyTable, level: Level) -> float:
     pe_mw = table.figure("leakage.pe", table.leakage.pe, hw.array.input_type).at(level)
     sram_bytes = hw.scratchpad.capacity_bytes + hw.accumulator.capacity_bytes + hw.memory.l2_bytes
-    return hw.dim**2 * pe_mw + sram_bytes / 1024 * table.leakage.sram.at(level)
+    return hw.side**2 * pe_mw + sram_bytes / 1024 * table.leakage.sram.at(level)

@@ -123,9 +123,10 @@ def record_timeline(result: Result, op: str, invocation: int) -> npt.NDArray[np.
     if not 0 <= invocation < len(step.works):
         where = "it runs on the host" if not step.works else f"legal: 0 to {len(step.works) - 1}"
         raise InputError(f"timeline of {op}: no invocation {invocation}; {where}")
+    hw = step.machine or request.hw
     for work in step.works[:invocation]:
-        phase = timing.run(lower(work, request.hw), request.hw, clock=request.clock, phase=phase).phase
-    program = lower(step.works[invocation], request.hw)
-    recorded = timing.run(program, request.hw, clock=request.clock, phase=phase, timeline=True).timeline
+        phase = timing.run(lower(work, hw), hw, clock=request.clock, phase=phase).phase
+    program = lower(step.works[invocation], hw)
+    recorded = timing.run(program, hw, clock=request.clock, phase=phase, timeline=True).timeline
     assert recorded is not None
     return recorded

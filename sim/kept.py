@@ -165,12 +165,12 @@ def flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def roofs(hw: Hardware) -> dict[str, float]:
     """Return the roofs of a machine: MACs per cycle, and bytes per cycle of DRAM and of all scratchpad banks."""
-    row = hw.dim * hw.input_bytes
+    row = hw.sp_row_bytes
     reads = min(hw.dma.bus_bytes, hw.memory.read_bytes_per_cycle)
     writes = min(hw.dma.bus_bytes, hw.memory.write_bytes_per_cycle)
     ports = 1 if hw.scratchpad.single_ported else 2
     return {
-        "macs_per_cycle": float(hw.dim**2),
+        "macs_per_cycle": hw.peak_macs_per_cycle,
         "dram_read_bytes_per_cycle": float(reads),
         "dram_write_bytes_per_cycle": float(writes),
         "spad_bytes_per_cycle": float(hw.scratchpad.banks * ports * row),

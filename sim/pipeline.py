@@ -20,6 +20,7 @@ from sim.plan import Step, plan
 from sim.result import Activity, Request, Result, operator_row
 
 if TYPE_CHECKING:
+    from sim.hardware.machine import Words
     from sim.sparsity.rules import AnySparsity
     from sim.timing import L2Contents
 
@@ -99,9 +100,8 @@ def run_steps(
                 activity = _on_array(step, request, memo, state)
             else:
                 activity = (_on_host if step.engine == "host" else _on_unit)(step, request.hw)
-            parts = energy.price(
-                activity.counters, step.macs_switched, activity.cycles, request.hw, activity.host_cycles
-            )
+            machine = step.machine or request.hw
+            parts = energy.price(activity.counters, step.macs_switched, activity.cycles, machine, activity.host_cycles)
             rows.append(operator_row(step, activity, request, cycle, parts))
             cycle += activity.cycles
     if progress is not None:
@@ -116,17 +116,22 @@ class _State:
     phase: int = 0
     started: bool = False
     l2: L2Contents | None = None
-    seen: set[tuple[Work, int]] = field(default_factory=set)
+    words: Words | None = None
+    seen: set[tuple[Work, int, Words | None]] = field(default_factory=set)
 
 
 def _on_array(step: Step, request: Request, memo: Memo, state: _State) -> Activity:
     activity = Activity(invocations=len(step.works))
     before = len(state.seen)
+    hw = step.machine or request.hw
+    if hw.words != state.words:  # the fence behind every item has drained the array; a command sets it anew
+        activity.wait(request.hw.cpu.command_cycles)
+        state.words = hw.words
     for item in step.alike:
-        run = partial(time_item, step.name, item, request.hw, request.clock, memo, state.phase, l2=state.l2)
-        state.seen.add((item, state.phase))
+        run = partial(time_item, step.name, item, hw, request.clock, memo, state.phase, l2=state.l2)
+        state.seen.add((item, state.phase, hw.words))
         # behind an L2 an item is like no other: its time depends on all that ran before
-        timed = memo.timing(item, request.hw, state.phase, request.clock, run) if state.l2 is None else run()
+        timed = memo.timing(item, hw, state.phase, request.clock, run) if state.l2 is None else run()
         activity.add(timed, restart_cycles=RESTART_CYCLES if state.started else 0)
         state.phase, state.started, state.l2 = timed.phase, True, timed.l2
     activity.distinct = len(step.alike) if state.l2 is not None else len(state.seen) - before

@@ -9,6 +9,8 @@ from sim.cache import PAGE_BYTES
 from sim.graph_rules import DTYPE_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sim.graph import Graph
     from sim.hardware import Hardware
 
@@ -36,10 +38,20 @@ def whole_pages(size_bytes: int) -> int:
     return ceil(size_bytes / PAGE_BYTES) * PAGE_BYTES
 
 
-def place(graph: Graph, hw: Hardware) -> tuple[dict[str, int], int]:
-    """Return each tensor's DRAM address and the first free one behind them."""
+def element_bits(dtype: str, hw: Hardware) -> int:
+    """Return the bits of one element of a graph's type on a machine."""
+    return 8 * element_bytes(dtype, hw)
+
+
+def place(graph: Graph, hw: Hardware, bits: Mapping[str, int] | None = None) -> tuple[dict[str, int], int]:
+    """Return each tensor's DRAM address and the first free one behind them.
+
+    ``bits``: tensor -> bits of its elements, where they are not of its type's width.
+    """
+    narrow = bits or {}
     addresses, address = {}, BASE_ADDRESS
     for tensor in graph.tensors.values():
         addresses[tensor.name] = address
-        address += whole_pages(tensor.elements * element_bytes(tensor.dtype, hw))
+        width = narrow.get(tensor.name, element_bits(tensor.dtype, hw))
+        address += whole_pages(-(-tensor.elements * width // 8))
     return addresses, address

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +22,6 @@ from sim import byhand
 from sim.cache import alike
 from sim.errors import InputError, by_reason
 from sim.graph import Graph, Op, View
-from sim.lower import lower
 from sim.lower.encoder import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
 from sim.lower.work import (
     DEFAULT_SCALE,
@@ -36,7 +34,9 @@ from sim.lower.work import (
     ResidualAdd,
     Work,
 )
-from sim.placement import Role, element_bytes, place, role, whole_pages
+from sim.placement import Role, place, role, whole_pages
+from sim.planchecks import misfits, refuse_request, unpriced
+from sim.words import WordSizes
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -57,7 +57,7 @@ class Step:
 
     ``works``: one item per invocation of the array (batch item or head); empty on the host, where
     ``host_kind`` is the priced operator and ``host_elements`` the elements it handles (those of the ranking unit, on
-    engine "unit"). ``macs`` are those of
+    engine "unit"). ``machine``: the machine at the operator's word sizes, None = as it is. ``macs`` are those of
     the dense operator, ``macs_done`` those of operands that are not zero, ``macs_switched`` those that multipliers
     work on (zeros among them, where the machine neither skips nor gates them). ``scheme``: what is made of zeros,
     ``metadata_bytes``: index and tables stored for them. ``alike``: the items as the memo compares them
@@ -81,6 +81,7 @@ class Step:
     alike: tuple[Work, ...] = ()
     host_kind: str | None = None
     host_elements: int = 0
+    machine: Hardware | None = None
 
     @property
     def dataflow(self) -> str | None:
@@ -98,6 +99,7 @@ class _Planner:
     mapping: byhand.Choices
     addresses: dict[str, int]
     free_address: int
+    words: WordSizes
     refused: list[tuple[str, str]] = field(default_factory=list)
     index_addresses: list[int] = field(default_factory=list)
 
@@ -108,9 +110,19 @@ class _Planner:
         return role(dtype, self.hw)
 
     def operand(self, view: View, batch: int) -> Operand:
-        width = element_bytes(self.graph.tensors[view.tensor].dtype, self.hw)
         start = view.offset + (batch * view.batch_stride if view.batch > 1 else 0)
-        return Operand(self.addresses[view.tensor] + start * width, view.row_stride)
+        at = self.addresses[view.tensor] + start * self.words.of(view.tensor) // 8
+        return Operand(at, view.row_stride)
+
+    def machine(self, op: Op, output: View) -> Hardware | None:
+        """Return the machine at the word sizes of an operator, None where it is the machine as it is."""
+        try:
+            found = self.words.machine(op, output)
+        except InputError as error:
+            for problem in error.problems:
+                self.refuse(op, problem)
+            return None
+        return None if found.words is None else found
 
     def place_index(self, size_bytes: int) -> int:
         address = self.free_address
@@ -141,18 +153,20 @@ class _Planner:
                 op,
                 f"the result is {dtype}, not {self.hw.array.input_type} or {self.hw.array.acc_type}",
             )
-        dataflow = self.matmul_dataflow(op, activation)
+        machine = self.machine(op, output)
+        dataflow = self.matmul_dataflow(op, activation, machine)
         if self.refused:
             return []
         works = tuple(self.matmul_work(op, output, activation, dataflow, b) for b in range(op.batch))
         m, n, k = op.mnk
         kind = f"matmul+{fused.kind}" if fused else "matmul"
-        dense = Step(op.name, kind, op.layer, "array", m, n, k, op.batch, op.macs, op.macs, op.macs, works=works)
-        return [self.sparse(op, dense)]
+        sizes = (m, n, k, op.batch, op.macs, op.macs, op.macs)
+        return [self.sparse(op, Step(op.name, kind, op.layer, "array", *sizes, works=works, machine=machine))]
 
-    def matmul_dataflow(self, op: Op, activation: str) -> str:
-        """Return OS when asked for, but WS for transposed operands and normalised rows (library: no OS)."""
+    def matmul_dataflow(self, op: Op, activation: str, machine: Hardware | None) -> str:
+        """Return OS when asked for, but WS for transposed operands, normalised rows (library: no OS), other words."""
         only_ws = op.attrs["transpose_a"] or op.attrs["transpose_b"] or activation in ("softmax", "layernorm")
+        only_ws = only_ws or machine is not None
         dataflow = "WS" if only_ws else self.dataflow
         if self.hw.array.dataflow not in (dataflow, "BOTH"):
             self.refuse(op, f"it needs dataflow {dataflow}, the array has only {self.hw.array.dataflow}")
@@ -187,7 +201,7 @@ class _Planner:
 
         works = [work for work in dense.works if isinstance(work, Matmul)]
         try:
-            found = treated(self.sparsity, op, works, self.graph, self.hw, self.place_index)
+            found = treated(self.sparsity, op, works, self.graph, dense.machine or self.hw, self.place_index)
         except InputError as error:
             for problem in error.problems:
                 self.refuse(op, problem)
@@ -207,7 +221,8 @@ class _Planner:
             for b in range(op.batch)
         )
         works = tuple(byhand.mapped(work, op.name, self.mapping) for work in works)
-        return [Step(op.name, op.kind, op.layer, "array", x.rows, x.cols, 0, op.batch, works=works)]
+        sizes, machine = (x.rows, x.cols, 0, op.batch), self.machine(op, op.output)
+        return [Step(op.name, op.kind, op.layer, "array", *sizes, works=works, machine=machine)]
 
     def residual_add(self, op: Op) -> list[Step] | None:
         views = (*op.inputs, op.output)
@@ -224,7 +239,8 @@ class _Planner:
             x, *y, z = (self.operand(view, b) for view in views)
             item = ResidualAdd(rows, cols, x, y[0] if y else None, z, relu)
             works.append(byhand.mapped(item, op.name, self.mapping))
-        return [Step(op.name, op.kind, op.layer, "array", rows, cols, 0, op.batch, works=tuple(works))]
+        sizes, machine = (rows, cols, 0, op.batch), self.machine(op, op.output)
+        return [Step(op.name, op.kind, op.layer, "array", *sizes, works=tuple(works), machine=machine)]
 
     def top_k(self, op: Op) -> list[Step]:
         """The ranking unit; there is no price for it on the host."""
@@ -348,51 +364,20 @@ def plan(
     for.
     """
     chosen = dataflow or ("OS" if hw.array.dataflow == "OS" else "WS")
-    _check_request(graph, chosen, mapping or {})
+    refuse_request(graph, chosen, mapping or {})
     if sparsity is not None:
         sparsity.check(graph, hw.dim)
-    addresses, free = place(graph, hw)
-    planner = _Planner(graph, hw, chosen, sparsity, mapping or {}, addresses, free)
+    words = WordSizes(graph, hw, sparsity)
+    addresses, free = place(graph, hw, words.bits)
+    planner = _Planner(graph, hw, chosen, sparsity, mapping or {}, addresses, free, words)
     steps = planner.steps()
-    refused = [*planner.refused, *_unpriced(steps, hw), *_misfits(steps, hw, mapping or {})]
+    refused = [*planner.refused, *unpriced(steps, hw), *misfits(steps, hw, mapping or {})]
     if refused:
         raise InputError(by_reason(refused, hw.name))
     bases = sorted((*addresses.values(), *planner.index_addresses))
     if hw.memory.l2_bytes:  # which lines a shared cache holds depends on whole addresses: no two items are alike
         return tuple(replace(step, alike=step.works) for step in steps)
-    return tuple(replace(step, alike=tuple(alike(work, bases, hw) for work in step.works)) for step in steps)
-
-
-def _check_request(graph: Graph, dataflow: str, mapping: byhand.Choices) -> None:
-    wrong = [] if dataflow in ("WS", "OS") else [f"dataflow: {dataflow!r} is none of WS, OS"]
-    wrong += byhand.problems(graph, mapping)
-    if wrong:
-        raise InputError(wrong)
-
-
-def _unpriced(steps: list[Step], hw: Hardware) -> list[tuple[str, str]]:
-    from sim import host
-
-    refused = []
-    for step in steps:
-        if step.host_kind is not None:
-            try:
-                host.cycles(step.host_kind, step.host_elements, hw)
-            except InputError as error:
-                refused += [(step.name, problem) for problem in error.problems]
-    return refused
-
-
-def _misfits(steps: list[Step], hw: Hardware, mapping: byhand.Choices) -> list[tuple[str, str]]:
-    """Lower what was mapped by hand, so that a tile that does not fit is refused before any time is spent."""
-    refused = []
-    for step in steps:
-        if step.works and any(fnmatchcase(step.name, pattern) for pattern in mapping):
-            try:
-                lower(step.works[0], hw)
-            except InputError as error:
-                refused += [(step.name, problem) for problem in error.problems]
-    return refused
+    return tuple(replace(s, alike=tuple(alike(work, bases, s.machine or hw) for work in s.works)) for s in steps)
 
 
 def _matmul(work: Matmul | BlockSparseMatmul | PackedMatmul) -> Matmul:

@@ -6,7 +6,7 @@ Definitions of all columns are in `sim.columns`. pandas is imported when the fir
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -55,13 +55,18 @@ class Activity:
     causes: dict[str, int] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
 
+    def wait(self, cycles: int) -> None:
+        """Append cycles in which a command is awaited."""
+        self.cycles += cycles
+        self.causes["issue"] = self.causes.get("issue", 0) + cycles
+
     def add(self, timed: Timing, restart_cycles: int) -> None:
         """Append one invocation, ``restart_cycles`` after the one before it."""
-        self.cycles += timed.cycles + restart_cycles
+        self.wait(restart_cycles)
+        self.cycles += timed.cycles
         self.visited_cycles += timed.visited_cycles
         for cause, cycles in timed.causes.items():
             self.causes[cause] = self.causes.get(cause, 0) + cycles
-        self.causes["issue"] = self.causes.get("issue", 0) + restart_cycles
         self.counters = merge_counters(self.counters, timed.counters)
 
 
@@ -78,9 +83,9 @@ def operator_row(
     step: Step, done: Activity, request: Request, start: int, energy_pj: Mapping[str, float]
 ) -> dict[str, Any]:
     """Return one row of the operator table, and under "counters" what the core counted."""
-    hw, count = request.hw, done.counters
+    hw, count = step.machine or request.hw, done.counters
     fed, slots = count.get("MESH_INPUT_ROWS", 0), hw.dim * hw.dim
-    spad, acc = hw.dim * hw.input_bytes, hw.dim * hw.acc_bytes
+    spad, acc = hw.sp_row_bytes, hw.dim * hw.acc_bytes
     on_array = step.engine == "array"
     row = {
         "hardware": hw.name,
@@ -90,6 +95,7 @@ def operator_row(
         "op": step.name,
         "engine": step.engine,
         "dataflow": step.dataflow,
+        "words": words_of(step),
         "m": step.m,
         "n": step.n,
         "k": step.k,
@@ -109,8 +115,9 @@ def operator_row(
         "scheme": step.scheme,
         "metadata_bytes": step.metadata_bytes,
         "util_mapping": _ratio(step.macs_done, fed * slots),
-        "util_compute": fed / done.cycles if on_array else None,
-        "utilization": step.macs_done / (done.cycles * slots),
+        "util_compute": fed * hw.row_cycles / done.cycles if on_array else None,
+        "utilization": step.macs_done / (done.cycles * hw.peak_macs_per_cycle),
+        "peak_macs_per_cycle": hw.peak_macs_per_cycle,
         "effective_macs_per_cycle": step.macs / done.cycles,
         "dram_read_bytes": count.get("DRAM_READ_BYTES", 0),
         "dram_write_bytes": count.get("DRAM_WRITE_BYTES", 0),
@@ -124,6 +131,15 @@ def operator_row(
         **{f"energy_{part}_pj": energy_pj.get(part, 0.0) for part in columns.ENERGY},
     }
     return {**row, "counters": dict(count)}
+
+
+def words_of(step: Step) -> str | None:
+    """Return the word sizes of an operator in text, None where all are of the input type."""
+    words = None if step.machine is None else step.machine.words
+    if words is None:
+        return None
+    stored = "/".join(str(bits) for bits in words[:3])
+    return f"{words.a_type} x {words.b_type}, stored in {stored} bit" if step.k else f"stored in {stored} bit"
 
 
 SUMMED = (
@@ -181,7 +197,8 @@ class Result:
         derived = {
             "hardware": hw.name,
             "workload": self.request.graph.name,
-            "utilization": summed["macs"] / (summed["cycles"] * hw.dim**2),
+            "utilization": summed["macs"] / (summed["cycles"] * self._peak(self.rows)),
+            "peak_macs_per_cycle": self._peak(self.rows),
             "effective_macs_per_cycle": (summed["macs"] + summed["macs_skipped"]) / summed["cycles"],
             "visited_share": _ratio(summed["visited_cycles"], summed["cycles"] - summed["host_cycles"]),
             "clock_mhz": hw.clock_mhz,
@@ -232,6 +249,12 @@ class Result:
         kinds = [self._kind_row(kind, rows) for kind, rows in groups.items()]
         return tuple(sorted(kinds, key=lambda row: -row["cycles"]))
 
+    @staticmethod
+    def _peak(rows: Sequence[Mapping[str, Any]]) -> float:
+        """Return the peak of some operators together, each by its cycles."""
+        slots = sum(row["peak_macs_per_cycle"] * row["cycles"] for row in rows)
+        return float(slots / sum(row["cycles"] for row in rows))
+
     def _kind_row(self, kind: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
         names = columns.table("kinds")
         summed = {name: sum(row[name] for row in rows) for name in names if _is_summed(name)}
@@ -240,7 +263,7 @@ class Result:
             "op_kind": kind,
             "ops": len(rows),
             "share": summed["cycles"] / self.cycles,
-            "utilization": summed["macs"] / (summed["cycles"] * self.hardware.dim**2),
+            "utilization": summed["macs"] / (summed["cycles"] * self._peak(rows)),
             "visited_share": _ratio(summed["visited_cycles"], array_cycles),
         }
         both = {**summed, **derived}

@@ -49,27 +49,28 @@ def _settled(work: W, hw: Hardware) -> W:
         return replace(work, matmul=_settled(work.matmul, hw))
     if not isinstance(work, Matmul):
         return work
-    sums = {True: hw.acc_bytes, False: hw.input_bytes}
+    sums, low = 8 * hw.acc_bytes, hw.bits
     windows = {
-        "a": (work.a, work.m if work.transpose_a else work.k, hw.input_bytes),
-        "b": (work.b, work.k if work.transpose_b else work.n, hw.input_bytes),
-        "c": (work.c, work.n, sums[work.full_c]),
-        "d": (work.d, work.n, sums[not work.low_d]),
+        "a": (work.a, work.m if work.transpose_a else work.k, low("a")),
+        "b": (work.b, work.k if work.transpose_b else work.n, low("b")),
+        "c": (work.c, work.n, sums if work.full_c else low("c")),
+        "d": (work.d, work.n, low("word") if work.low_d else sums),
     }
     moved: dict[str, Any] = {
-        name: replace(window, address=_lowest(window.address, window.row_stride * width, columns * width, hw))
-        for name, (window, columns, width) in windows.items()
+        name: replace(window, address=_lowest(window.address, window.row_stride * bits, columns * bits, hw))
+        for name, (window, columns, bits) in windows.items()
         if window is not None
     }
     return replace(work, **moved)
 
 
-def _lowest(address: int, stride_bytes: int, row_bytes: int, hw: Hardware) -> int:
+def _lowest(address: int, stride_bits: int, row_bits: int, hw: Hardware) -> int:
     """Return the lowest address that leaves every byte's page and every row's place within a request as they are.
 
     All rows begin at the same place within a block of gcd(stride, page) bytes; a row that ends in its block can move
     inside it.
     """
+    stride_bytes, row_bytes = (-(-bits // 8) for bits in (stride_bits, row_bits))
     block = gcd(stride_bytes, PAGE_BYTES)
     place = address % block
     if place + row_bytes > block:

@@ -25,6 +25,7 @@ def _queues(x, now):
     for ring in (x.e_fires, x.e_first, x.e_t, x.e_total, x.e_slot, x.e_addr, x.e_rows):
         straighten(ring, x.e_head, x.e_n, ENTRIES)
     x.e_head = 0
+    x.pace_t = due(x.pace_t, now)
     for i in range(x.e_n):
         x.e_t[i] = due(x.e_t[i], now)
 

@@ -208,7 +208,10 @@ def step(now, m):
         if can_request:
             x.state = WAITING
             acted = True
-    if x.state == COMPUTE and x.e_n < p.read_delay + 1:
+    if x.state == COMPUTE and x.pace_t > now:
+        x.fire = 1
+        timed = min(timed, x.pace_t)
+    elif x.state == COMPUTE and x.e_n < p.read_delay + 1:
         fire(now, m)
         acted = True
     if not requested:

@@ -112,6 +112,7 @@ def fire(now, m):
     x.done = done | fires
     if x.done == 7:
         x.done = 0
+        x.pace_t = now + p.row_cycles
         x.row = row + 1
         if x.row == x.total:
             finish(now, m)

@@ -51,6 +51,7 @@ DTYPE = np.dtype(
         # the command being performed
         ("total", "i8"),
         ("row", "i8"),
+        ("pace_t", "i8"),  # the next row fires no earlier
         ("done", "i8"),  # operands fired for the present row: 1 A, 2 B, 4 D
         ("a_on", "i8"),  # operand is being read (started and not garbage)
         ("b_on", "i8"),

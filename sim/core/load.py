@@ -8,7 +8,7 @@ import numpy as np
 
 from sim.core import reader
 from sim.core.jit import njit
-from sim.core.params import NEVER, RING, is_acc
+from sim.core.params import NEVER, RING, is_acc, load_bits, packed_bytes
 
 STATES = 4  # load states a program can address (rs1[4:3])
 SLOTS = 64
@@ -90,6 +90,7 @@ def _offer(now, m, rs1, rs2, i, rows):
     acc = is_acc(local)
     wide = 1 if acc and s.shrink[i] == 0 else 0
     stored = rs2 >> STORED_SHIFT
+    bits = load_bits(p, i)
     repeats = 0
     if s.stride[i] == 0 and rs1 != 0 and not stored:
         repeats = ((rs2 >> 48) & p.rows_mask) - 1
@@ -105,7 +106,7 @@ def _offer(now, m, rs1, rs2, i, rows):
         v.z_col = 0
         v.z_cmd = s.cmd
         v.z_pix = s.pixels[i]
-        v.z_bytes = cols * (p.acc_bytes if acc else p.in_bytes)
+        v.z_bytes = cols * p.acc_bytes if acc else packed_bytes(cols, bits)
         return True
     if not reader.can_accept(m):
         return False
@@ -118,7 +119,8 @@ def _offer(now, m, rs1, rs2, i, rows):
     elif wide:
         reader.accept(m, rs1 + s.row * s.stride[i], w0, w1, cols * p.acc_bytes, p.dim * p.acc_bytes, s.block_stride[i])
     else:
-        reader.accept(m, rs1 + s.row * s.stride[i], w0, w1, cols * p.in_bytes, p.dim * p.in_bytes, s.block_stride[i])
+        length, row_bytes = packed_bytes(cols, bits), p.dim * bits >> 3
+        reader.accept(m, rs1 + s.row * s.stride[i], w0, w1, length, row_bytes, s.block_stride[i])
     return True
 
 
@@ -164,9 +166,10 @@ def step(now, m):
                 wide = is_acc(rs2) and s.shrink[i] == 0
                 s.c_valid[free] = 1
                 s.c_n += 1
-                s.c_left[free] = (
-                    stored * _local_rows(p, rs2) if stored else cols * rows * (p.acc_bytes if wide else p.in_bytes)
-                )
+                if stored:
+                    s.c_left[free] = stored * _local_rows(p, rs2)
+                else:
+                    s.c_left[free] = rows * (cols * p.acc_bytes if wide else packed_bytes(cols, load_bits(p, i)))
                 s.c_slot[free] = s.q_slot[h]
                 s.c_done_t[free] = NEVER if s.c_left[free] else now + 1
                 if s.c_left[free] == 0:

@@ -99,7 +99,7 @@ def _load_ab(m, which):
     rows = p.dim
     if which == LDA and row == rows_n - 1:
         rows -= row_pad
-    offset = (row * stride + col) * p.dim * p.in_bytes
+    offset = (row * stride + col) * p.dim * (p.a_bits if which == LDA else p.b_bits) >> 3
     local = s.first[which] + (row * cols_n + col) * p.dim
     if s.adds[which]:
         local = (local & p.addr_mask) | SIGN | ((1 << 30) if which == LDB else 0)
@@ -153,7 +153,7 @@ def _load_d(m):
     blocks = most if j + most <= s.bound[q, 1] else s.bound[q, 1] - j
     cols = blocks * p.dim - (s.pad[q, 1] if j + blocks >= s.bound[q, 1] else 0)
     rows = p.dim - (s.pad[q, 0] if i == s.bound[q, 0] - 1 else 0)
-    offset = (i * s.dstride[q, 2] + j) * p.dim * (p.in_bytes if s.low_d[q] else p.acc_bytes)
+    offset = (i * s.dstride[q, 2] + j) * p.dim * (p.word_bits if s.low_d[q] else 8 * p.acc_bytes) >> 3
     local = ((s.first[LDD] + (i * s.bound[q, 1] + j) * p.dim) & p.addr_mask) | SIGN
     s.funct = 14
     s.rs1 = s.dram[q, 2] + (offset & 0xFFFFFFFF)
@@ -249,7 +249,7 @@ def _store(m):
     rows = p.dim - (s.pad[q, 0] if i == i_n - 1 else 0)
     full = (1 << 29) if s.full_c[q] else 0
     if s.state[ST] == 1:
-        offset = (i * s.dstride[q, 3] + j) * p.dim * (p.acc_bytes if s.full_c[q] else p.in_bytes)
+        offset = (i * s.dstride[q, 3] + j) * p.dim * (8 * p.acc_bytes if s.full_c[q] else p.c_bits) >> 3
         local = ((s.first[ST] + (i * j_n + j) * p.dim) & p.addr_mask) | SIGN | full
         s.funct = 3
         s.rs1 = s.dram[q, 3] + (offset & 0xFFFFFFFF)
@@ -274,7 +274,7 @@ def _store(m):
         norm = (2 if last else 1) if s.ln_cmd == 0 else ((4 if last else 3) if s.ln_cmd == 1 else 0)
     else:
         norm = 5 if s.ln_cmd == 0 else ((7 if last else 6) if s.ln_cmd == 1 else 0)
-    offset = ((i * s.dstride[q, 3] + j) * p.dim + row * s.dstride[q, 3]) * p.in_bytes
+    offset = ((i * s.dstride[q, 3] + j) * p.dim + row * s.dstride[q, 3]) * p.c_bits >> 3
     local = ((s.first[ST] + (i * j_n + j) * p.dim + row) & p.addr_mask) | SIGN | full | norm << 26
     s.funct = 3
     s.rs1 = s.dram[q, 3] + (offset & 0xFFFFFFFF)

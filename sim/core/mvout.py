@@ -11,7 +11,7 @@ import numpy as np
 from sim.core import accumulator, normalizer, writer
 from sim.core.events import Event
 from sim.core.jit import njit
-from sim.core.params import BANKS, NEVER, acc_bank, is_acc, is_garbage, sp_bank
+from sim.core.params import BANKS, NEVER, acc_bank, is_acc, is_garbage, packed_bytes, sp_bank
 
 E_SCALE = int(Event.SCALE_ROWS)
 E_NORM = int(Event.NORMALIZE_ROWS)
@@ -133,7 +133,7 @@ def _hand_over(now, m):
         r = o.i[o.i_head]
         length = o.length[r]
         full = is_acc(address) == 1 and (address >> 29) & 1 == 1 and not is_garbage(p, address)
-        length *= p.acc_bytes if full else p.in_bytes
+        length = length * p.acc_bytes if full else packed_bytes(length, p.c_bits)
         writer.accept(m, o.vaddr[r], length, o.block[r], o.store[r])
         o.i_head = (o.i_head + 1) % (p.read_delay + 1)
         o.i_n -= 1

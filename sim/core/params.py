@@ -20,6 +20,11 @@ PARAMS = np.dtype(
         ("dim", "i8"),
         ("in_bytes", "i8"),
         ("acc_bytes", "i8"),
+        ("a_bits", "i8"),  # an element in memory, loaded in state 0
+        ("b_bits", "i8"),  # in state 1
+        ("word_bits", "i8"),  # in any other state, and in the scratchpad
+        ("c_bits", "i8"),  # stored in input type
+        ("row_cycles", "i8"),  # from one row of operands into the array to the next
         ("sp_banks", "i8"),
         ("sp_row_bits", "i8"),  # log2 rows per scratchpad bank
         ("sp_rows", "i8"),
@@ -77,6 +82,18 @@ PARAMS = np.dtype(
         ("stall_limit", "i8"),  # cycles without any command progress that count as a hang
     ]
 )
+
+
+@njit
+def packed_bytes(elements, bits):
+    """Bytes of adjacent elements in memory, from a whole byte on."""
+    return (elements * bits + 7) >> 3
+
+
+@njit
+def load_bits(p, state):
+    """Bits of an element that a load state brings from memory in input type."""
+    return p.a_bits if state == 0 else p.b_bits if state == 1 else p.word_bits
 
 
 @njit

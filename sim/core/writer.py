@@ -191,6 +191,6 @@ def accept(m, vaddr, length, block, store):
     """A row, or one block of it; only the last block (store) starts the transfer."""
     w = m.wr
     w.vaddr = vaddr
-    w.length = block * m.p.dim * m.p.in_bytes + length
+    w.length = (block * m.p.dim * m.p.c_bits >> 3) + length
     w.sent = 0
     w.state = NEW_PACKET if store else IDLE

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from sim.errors import did_you_mean
+from sim.hardware import precision
 from sim.hardware.files import config_files, read_toml
 from sim.hardware.machine import Hardware
 
@@ -281,6 +282,42 @@ def decoder_rate(hw: Hardware) -> Iterator[Broken]:
         )
 
 
+def accepted_types(hw: Hardware) -> Iterator[Broken]:
+    """The array's PEs can multiply the types it accepts."""
+    able = precision.acceptable(hw)
+    for name in hw.array.accepts:
+        if name not in able:
+            demand = f"{hw.array.pe} PEs of {hw.array.input_type} multiply {', '.join(able)}"
+            yield Broken(("array.accepts", "array.pe", "array.input_type"), name, demand, able[-1])
+    if hw.array.pe != "fixed" and not hw.array.input_type.startswith("int"):
+        demand = f"only integers come in parts or bit by bit; the input type is {hw.array.input_type}"
+        yield Broken(("array.pe", "array.input_type"), hw.array.pe, demand, "fixed")
+
+
+def serial_bits(hw: Hardware) -> Iterator[Broken]:
+    """A bit-serial array takes at least a bit of an activation a cycle; no other has such lanes."""
+    array, own = hw.array, 8 * hw.input_bytes
+    serial = array.pe == "bit_serial"
+    if not serial * 1 <= array.serial_activation_bits <= serial * own:
+        demand = f"1 to {own} bits of an activation a cycle" if serial else 'lanes of array.pe = "bit_serial"'
+        yield Broken(
+            ("array.serial_activation_bits", "array.pe", "array.input_type"),
+            array.serial_activation_bits, demand, min(own, max(1, array.serial_activation_bits)) if serial else 0,
+        )  # fmt: skip
+    if array.serial_weight_bits > serial * own:
+        demand = f"at most {own} bits of a weight a cycle, 0 for all" if serial else 'lanes of array.pe = "bit_serial"'
+        yield Broken(("array.serial_weight_bits", "array.pe"), array.serial_weight_bits, demand, serial * own)
+
+
+def sums_taken_in(hw: Hardware) -> Iterator[Broken]:
+    """The accumulator takes in at least what a row of the plain array gives."""
+    sums = hw.array.sums_per_cycle
+    if sums and (sums < hw.side or not _is_power(sums)):
+        demand = f"0 for one per column, or a power of two of at least DIM = {hw.side}"
+        nearest = max(hw.side, _nearest_power(sums))
+        yield Broken(("array.sums_per_cycle", "array.mesh_rows", "array.tile_rows"), sums, demand, nearest)
+
+
 def known_energy_table(hw: Hardware) -> Iterator[Broken]:
     """The energy table exists."""
     tables = config_files("energy")
@@ -328,6 +365,9 @@ RULES: tuple[Rule, ...] = (
     command_pace,
     selected_operands,
     decoder_rate,
+    accepted_types,
+    serial_bits,
+    sums_taken_in,
     known_energy_table,
     known_dram,
     host_takes_priced,

@@ -8,12 +8,13 @@ import math
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from sim.hardware import units
 from sim.hardware.schema import (
+    ELEMENT_BITS,
     ELEMENT_BYTES,
     Accumulator,
     Array,
@@ -43,6 +44,41 @@ ARRAY_ALWAYS = frozenset({"matmul", "residual_add", "conv"})
 NORMALIZER_OPERATORS = frozenset({"softmax", "layernorm", "gelu"})
 
 
+class Words(NamedTuple):
+    """Bits of an element of A, B and C in memory and of a scratchpad word, and the mode that they put the array in.
+
+    ``parts``: multipliers that a PE splits into along each side; ``row_cycles``: cycles that a row of operands takes;
+    ``a_type``, ``b_type``: what is multiplied.
+    """
+
+    a: int
+    b: int
+    c: int
+    word: int
+    parts: int
+    row_cycles: int
+    a_type: str
+    b_type: str
+
+    @property
+    def a_bits(self) -> int:
+        """Bits of what is multiplied: activations."""
+        return ELEMENT_BITS[self.a_type]
+
+    @property
+    def b_bits(self) -> int:
+        """Bits of what is multiplied: weights."""
+        return ELEMENT_BITS[self.b_type]
+
+
+def serial_cycles(array: Array, a_bits: int, b_bits: int) -> int:
+    """Return the cycles that a row of ``a_bits`` activations takes through weights of ``b_bits``; 1 unless serial."""
+    if array.pe != "bit_serial":
+        return 1
+    weights = math.ceil(b_bits / (array.serial_weight_bits or 8 * ELEMENT_BYTES[array.input_type]))
+    return math.ceil(a_bits / array.serial_activation_bits) * weights
+
+
 class Hardware(Table):
     """A whole machine, built by `sim.hardware.load`, changed by `with_`, never in place."""
 
@@ -65,11 +101,14 @@ class Hardware(Table):
     sparsity: SparsitySupport = SparsitySupport()
 
     _description: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _words: Words | None = PrivateAttr(default=None)
 
     @cached_property
     def key(self) -> str:
         """SHA-256 of everything that can change a result (all but name, description and waived rules)."""
         content = self.model_dump(exclude={"name", "description", "waived_rules"})
+        if self._words is not None:
+            content["words"] = self._words
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def __hash__(self) -> int:
@@ -90,9 +129,14 @@ class Hardware(Table):
     # Sizes (gemmini_machine.md 1.3)
 
     @property
-    def dim(self) -> int:
+    def side(self) -> int:
         """PEs along one side of the array."""
         return self.array.mesh_rows * self.array.tile_rows
+
+    @property
+    def dim(self) -> int:
+        """Multipliers along one side of the array: its PEs, or what they split into for narrow words."""
+        return self.side if self._words is None else self.side * self._words.parts
 
     @property
     def input_bytes(self) -> int:
@@ -112,7 +156,7 @@ class Hardware(Table):
     @property
     def sp_bank_rows(self) -> int:
         """Rows of dim inputs in one scratchpad bank."""
-        return self.scratchpad.capacity_bytes // (self.scratchpad.banks * self.dim * self.input_bytes)
+        return self.scratchpad.capacity_bytes // (self.scratchpad.banks * self.sp_row_bytes)
 
     @property
     def acc_rows(self) -> int:
@@ -127,7 +171,7 @@ class Hardware(Table):
     @property
     def max_block_len(self) -> int:
         """Blocks of inputs per mvin/mvout that software uses (MAX_BLOCK_LEN, where a request is that long)."""
-        return max(1, min(BLOCK_ROW_BYTES, self.dma.max_request_bytes) // (self.dim * self.input_bytes))
+        return max(1, 8 * min(BLOCK_ROW_BYTES, self.dma.max_request_bytes) // (self.dim * self.widest_bits))
 
     @property
     def max_block_len_acc(self) -> int:
@@ -137,12 +181,56 @@ class Hardware(Table):
     @property
     def loop_max_block_len(self) -> int:
         """Blocks of inputs per mvin/mvout that the hardware loops use (LoopMatmul.scala)."""
-        return max(1, self.dma.max_request_bytes // (self.dim * self.input_bytes))
+        return max(1, 8 * self.dma.max_request_bytes // (self.dim * self.widest_bits))
 
     @property
     def loop_max_block_len_acc(self) -> int:
         """Blocks of sums per mvin/mvout that the hardware loops use (LoopMatmul.scala)."""
         return max(1, self.dma.max_request_bytes // (self.dim * self.acc_bytes))
+
+    # Words narrower or wider than the input type (sim/hardware/precision.py)
+
+    @property
+    def words(self) -> Words | None:
+        """Word sizes and mode of the operator that this machine is for; None: everything is of the input type."""
+        return self._words
+
+    def with_words(self, words: Words) -> Hardware:
+        """Return the machine as an operator of these word sizes meets it."""
+        other = self.model_copy()
+        other.__dict__.pop("key", None)
+        other._words = words
+        return other
+
+    def bits(self, operand: str) -> int:
+        """Return the bits of an element in memory: of operand "a", "b" or "c", or of a scratchpad "word"."""
+        return 8 * self.input_bytes if self._words is None else int(getattr(self._words, operand))
+
+    def packed_bytes(self, elements: int, operand: str) -> int:
+        """Return the bytes of adjacent elements of an operand (`bits`), whole ones."""
+        return -(-elements * self.bits(operand) // 8)
+
+    @property
+    def widest_bits(self) -> int:
+        """Bits of the widest element that a load or store of input type moves."""
+        return max(self.bits(operand) for operand in Words._fields[:4])
+
+    @property
+    def sp_row_bytes(self) -> int:
+        """Bytes of a scratchpad row."""
+        return self.packed_bytes(self.dim, "word")
+
+    @property
+    def row_cycles(self) -> int:
+        """Cycles from one row of operands into the array to the next."""
+        if self._words is not None:
+            return self._words.row_cycles
+        return serial_cycles(self.array, 8 * self.input_bytes, 8 * self.input_bytes)
+
+    @property
+    def peak_macs_per_cycle(self) -> float:
+        """Multiply-accumulates of one cycle with every multiplier at work."""
+        return self.dim**2 / self.row_cycles
 
     # Depths and latencies
 
@@ -150,12 +238,12 @@ class Hardware(Table):
     def mesh_latency_cycles(self) -> int:
         """Cycles from a row's entry into the array to its result at the bottom."""
         hops = self.array.mesh_rows + self.array.mesh_columns - 1
-        return hops * (self.array.tile_latency_cycles + 1) + self.array.mesh_output_delay_cycles
+        return hops * (self.array.tile_latency_cycles + 1) + self.array.mesh_output_delay_cycles + self.row_cycles - 1
 
     @property
     def load_commands_in_flight(self) -> int:
         """Commands that the load controller, and separately the store controller, tracks at once (nCmds)."""
-        return self.dma.max_in_flight_requests // self.dim + 1
+        return self.dma.max_in_flight_requests // self.side + 1
 
     @property
     def tag_queue_length(self) -> int:

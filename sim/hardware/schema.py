@@ -43,6 +43,12 @@ PositiveCycles = Annotated[int, BeforeValidator(_cycles), Field(ge=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
+ELEMENT_BITS = {"int2": 2, "int4": 4, **{name: 8 * size for name, size in ELEMENT_BYTES.items()}}
+"""Bits of one element by type name, those narrower than a byte included."""
+
+OperandType = Literal["int2", "int4", "int8", "int16", "fp16", "bf16", "fp32"]
+
+
 class Table(BaseModel):
     """A frozen table that refuses unknown keys and silent conversions ("16" is not 16)."""
 
@@ -50,7 +56,13 @@ class Table(BaseModel):
 
 
 class Array(Table):
-    """The systolic array: a mesh of tiles, each a combinational block of PEs."""
+    """The systolic array: a mesh of tiles, each a combinational block of PEs.
+
+    ``accepts``: element types that the array multiplies beside ``input_type``. ``pe``: what it makes of them
+    (`sim.hardware.precision`): "fixed" widens a narrow operand, "decomposable" multipliers split, "bit_serial" ones
+    take ``serial_activation_bits`` (and ``serial_weight_bits``; 0: all) of an operand per cycle. ``sums_per_cycle``:
+    sums that the accumulator takes in and gives out in a cycle (0: one per column).
+    """
 
     mesh_rows: Count
     mesh_columns: Count
@@ -66,16 +78,25 @@ class Array(Table):
     ex_write_to_spad: bool
     ex_write_to_acc: bool
     hardcode_d_to_garbage: bool
+    pe: Literal["fixed", "decomposable", "bit_serial"] = "fixed"
+    accepts: Annotated[tuple[OperandType, ...], Field(strict=False)] = ()
+    sums_per_cycle: Annotated[int, Field(ge=0)] = 0
+    serial_activation_bits: Annotated[int, Field(ge=0)] = 0
+    serial_weight_bits: Annotated[int, Field(ge=0)] = 0
 
 
 class Scratchpad(Table):
-    """Input memory. ``read_delay_cycles`` sizes queues, ``read_pipeline_cycles`` comes after the SRAM."""
+    """Input memory. ``read_delay_cycles`` sizes queues, ``read_pipeline_cycles`` comes after the SRAM.
+
+    ``narrow_words``: rows hold operands as narrow as they are multiplied, not only ones of the input type.
+    """
 
     capacity_bytes: Capacity
     banks: Count
     single_ported: bool
     read_delay_cycles: PositiveCycles
     read_pipeline_cycles: PositiveCycles
+    narrow_words: bool = False
 
 
 class Accumulator(Table):

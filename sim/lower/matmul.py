@@ -105,8 +105,6 @@ def tile_steps(work: Matmul, hw: Hardware, tile: Tile) -> Iterator[TileStep]:
     last = tuple(t - (n - 1) * size for t, n, size in zip(total, counts, tile, strict=True))
     padding = tuple(t * dim - size for t, size in zip(total, (work.m, work.n, work.k), strict=True))
     d = work.d or Operand(0, 0)
-    c_bytes = hw.acc_bytes if work.full_c else hw.input_bytes
-    d_bytes = hw.input_bytes if work.low_d else hw.acc_bytes
     places = Residency(work, counts)
 
     for outer in product(*(range(counts["ijk".index(name)]) for name in work.loop_order)):
@@ -117,8 +115,8 @@ def tile_steps(work: Matmul, hw: Hardware, tile: Tile) -> Iterator[TileStep]:
         a_offset = depth * work.a.row_stride + row if work.transpose_a else row * work.a.row_stride + depth
         b_offset = col * work.b.row_stride + depth if work.transpose_b else depth * work.b.row_stride + col
         bias_row = 0 if work.bias == "row" else row
-        d_offset = (bias_row * d.row_stride + col) * d_bytes
-        c_offset = (row * work.c.row_stride + col) * c_bytes
+        d_offset = bias_row * d.row_stride + col
+        c_offset = row * work.c.row_stride + col
         a_half, load_a = places.place("a", (i0, k0))
         b_half, load_b = places.place("b", (j0, k0))
         places.next()
@@ -126,14 +124,22 @@ def tile_steps(work: Matmul, hw: Hardware, tile: Tile) -> Iterator[TileStep]:
             index=(i0, j0, k0),
             blocks=_pick(edge, last, tile),
             pads=_pick(edge, padding, (0, 0, 0)),
-            a=work.a.address + a_offset * hw.input_bytes if load_a else 0,
-            b=work.b.address + b_offset * hw.input_bytes if load_b else 0,
-            d=d.address + d_offset if work.bias != "none" and k0 == 0 else 0,
-            c=work.c.address + c_offset if edge[2] else 0,
+            a=work.a.address + hw.packed_bytes(a_offset, "a") if load_a else 0,
+            b=work.b.address + hw.packed_bytes(b_offset, "b") if load_b else 0,
+            d=d.address + _d_bytes(d_offset, work, hw) if work.bias != "none" and k0 == 0 else 0,
+            c=work.c.address + _c_bytes(c_offset, work, hw) if edge[2] else 0,
             a_half=a_half,
             b_half=b_half,
             accumulate=work.bias != "none" or k0 > 0,
         )
+
+
+def _c_bytes(elements: int, work: Matmul, hw: Hardware) -> int:
+    return elements * hw.acc_bytes if work.full_c else hw.packed_bytes(elements, "c")
+
+
+def _d_bytes(elements: int, work: Matmul, hw: Hardware) -> int:
+    return hw.packed_bytes(elements, "word") if work.low_d else elements * hw.acc_bytes
 
 
 def _pick(edge: tuple[bool, ...], at_edge: tuple[int, ...], inside: tuple[int, ...]) -> tuple[int, int, int]:
@@ -179,18 +185,16 @@ def emit_config(stream: Stream, work: Matmul, hw: Hardware) -> None:
     """The commands in front of all tiles: execute, store and three load states, normaliser constants."""
     code = ACTIVATIONS.index(work.activation)
     d_stride = 0 if work.d is None or work.bias == "row" else work.d.row_stride
-    d_bytes = hw.input_bytes if work.low_d else hw.acc_bytes
     stream.config_ex(
         activation=code & 3,
         transpose_a=work.transpose_a,
         transpose_b=work.transpose_b,
         dataflow=int(work.dataflow == "WS"),
     )
-    c_bytes = hw.acc_bytes if work.full_c else hw.input_bytes
-    stream.config_st(work.c.row_stride * c_bytes, activation=code & 3, scale=work.scale)
-    stream.config_ld(work.a.row_stride * hw.input_bytes, 0, scale=work.a_scale)
-    stream.config_ld(work.b.row_stride * hw.input_bytes, 1, scale=work.b_scale)
-    stream.config_ld(d_stride * d_bytes, 2, scale=work.d_scale, shrink=work.low_d)
+    stream.config_st(_c_bytes(work.c.row_stride, work, hw), activation=code & 3, scale=work.scale)
+    stream.config_ld(hw.packed_bytes(work.a.row_stride, "a"), 0, scale=work.a_scale)
+    stream.config_ld(hw.packed_bytes(work.b.row_stride, "b"), 1, scale=work.b_scale)
+    stream.config_ld(_d_bytes(d_stride, work, hw), 2, scale=work.d_scale, shrink=work.low_d)
     if work.activation == "igelu":
         qb, qc = gelu_constants(work.bert_scale)
         stream.config_norm(qb=qb, qc=qc)

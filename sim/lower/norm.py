@@ -63,7 +63,7 @@ def lower_norm(work: Norm, hw: Hardware) -> Program:
         raise InputError(problems)
     stream = Stream(hw)
     code = ACTIVATIONS.index(work.kind)
-    stream.config_st(work.cols * hw.input_bytes, activation=code & 3, scale=work.scale)
+    stream.config_st(hw.packed_bytes(work.cols, "c"), activation=code & 3, scale=work.scale)
     stream.config_ex()
     stream.config_ld(work.cols * hw.acc_bytes, 0)
     stream.config_ld(work.cols * hw.acc_bytes, 1)
@@ -98,5 +98,5 @@ def _emit_passes(stream: Stream, work: Norm, hw: Hardware, row: int, rows: int, 
                 for col in range(0, work.cols, chunk):
                     norm_command = final if col + chunk >= work.cols else inner
                     local = (ACCUMULATOR_BIT | ACCUMULATE_BIT) + base + col + pair + stat
-                    sink = work.c.address + ((row + pair + stat) * work.cols + col) * hw.input_bytes
+                    sink = work.c.address + hw.packed_bytes((row + pair + stat) * work.cols + col, "c")
                     stream.mvout(sink, local | norm_command << COMMAND_SHIFT, min(chunk, work.cols - col), 1)

@@ -60,20 +60,20 @@ def lower_resadd(work: ResidualAdd, hw: Hardware) -> Program:
         raise InputError(problems)
     stride = work.c.row_stride
     stream = Stream(hw)
-    stream.config_st(stride * hw.input_bytes, activation=int(work.relu), scale=work.c_scale)
+    stream.config_st(hw.packed_bytes(stride, "c"), activation=int(work.relu), scale=work.c_scale)
     stream.config_ex()
-    stream.config_ld(stride * hw.input_bytes, 0, scale=work.a_scale, shrink=True)
-    stream.config_ld(stride * hw.input_bytes, 1, scale=work.b_scale, shrink=True)
+    stream.config_ld(hw.packed_bytes(stride, "a"), 0, scale=work.a_scale, shrink=True)
+    stream.config_ld(hw.packed_bytes(stride, "b"), 1, scale=work.b_scale, shrink=True)
     tile_rows, tile_cols = chosen_tile(work, hw)
     for row in range(0, work.rows, tile_rows):
         for col in range(0, work.cols, tile_cols):
             rows, cols = min(tile_rows, work.rows - row), min(tile_cols, work.cols - col)
             i, j = blocks_of(rows, hw.dim), blocks_of(cols, hw.dim)
-            offset = (row * stride + col) * hw.input_bytes
+            to_a, to_b, to_c = (hw.packed_bytes(row * stride + col, name) for name in "abc")
             stream.loop_ws(
                 (i, j, 0),
                 (i * hw.dim - rows, j * hw.dim - cols, 0),
-                (work.a.address + offset, b.address + offset if work.b else 0, 0, work.c.address + offset),
+                (work.a.address + to_a, b.address + to_b if work.b else 0, 0, work.c.address + to_c),
                 (stride, stride, 0, stride),
                 activation=int(work.relu),
                 residual=True,

@@ -99,7 +99,7 @@ class Blocks:
 
     def index_rows(self, depth: int, width: int, hw: Hardware) -> int:
         """Return the scratchpad rows that the index of a part of ``depth`` rows q and ``width`` columns may take."""
-        row_bytes = hw.dim * hw.input_bytes
+        row_bytes = hw.sp_row_bytes
         blocks_q, blocks_j = self.shape
         if self.stored_bits is not None:
             return 0  # the decoder takes the index off

@@ -44,7 +44,7 @@ class LoadCost:
     """Estimated cycles per row of a load: its beats, or its share of the round trip of all ids."""
 
     def __init__(self, hw: Hardware):
-        self.row_bytes = hw.dim * hw.input_bytes
+        self.row_bytes = hw.packed_bytes(hw.dim, "b")
         self.group = hw.loop_max_block_len
         self.beat_cycles = max(1.0, hw.dma.bus_bytes / hw.memory.read_bytes_per_cycle)
         self.bus_bytes = hw.dma.bus_bytes

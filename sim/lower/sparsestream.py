@@ -61,7 +61,13 @@ class Builder:
         self.half_stores = [0, 0]
         d = self.product.d or Operand(0, 0)
         self.d_address, self.d_stride = d.address, 0 if self.product.bias == "row" else d.row_stride
-        self.state_stride = self.d_stride * (hw.input_bytes if self.product.low_d else hw.acc_bytes)
+        self.state_stride = self._d_bytes(self.d_stride)
+
+    def _d_bytes(self, elements: int) -> int:
+        return self.hw.packed_bytes(elements, "word") if self.product.low_d else elements * self.hw.acc_bytes
+
+    def _c_bytes(self, elements: int) -> int:
+        return elements * self.hw.acc_bytes if self.product.full_c else self.hw.packed_bytes(elements, "c")
 
     def streams(self) -> tuple[list[Item], list[Item], list[Item]]:
         """Return (loads, computes, stores)."""
@@ -103,14 +109,14 @@ class Builder:
         dram: int,
         local: int,
         shape: tuple[int, int],
-        element_bytes: int,
+        bits: int,
         needs: tuple[int, int, int] = (0, 0, 0),
     ) -> None:
         """Append an mvin of ``shape`` (cols, rows)."""
         cols, rows = shape
         blocks = blocks_of(cols, self.dim)
-        busy = rows * self.cost.row_cycles(blocks, self.dim * element_bytes) if dram else rows * blocks
-        beats = rows * blocks_of(cols * element_bytes, self.cost.bus_bytes)
+        busy = rows * self.cost.row_cycles(blocks, self.dim * bits // 8) if dram else rows * blocks
+        beats = rows * blocks_of(cols * bits, 8 * self.cost.bus_bytes)
         self._command(LOAD_FUNCTS[state], dram, local_operand(local, cols, rows), busy, beats, needs)
 
     def _command(
@@ -136,7 +142,7 @@ class Builder:
     def _index(self, step: Step) -> int:
         """Fetch the index of a part of B to the start of its slot, as whole scratchpad rows; return how many."""
         depth, cols = self._ranges(step)[2], self._ranges(step)[1]
-        row_bytes = self.dim * self.hw.input_bytes
+        row_bytes = self.hw.sp_row_bytes
         if self.parts.stored_bits is not None:
             return 0
         if self.parts.index_bits is None:  # a bitmap column by column; the first row may hold others' bits too
@@ -161,7 +167,7 @@ class Builder:
             self._third_state(row_bytes * blocks)
             dram = self.work.index_address + row * row_bytes
             local = self.cut.b_slots[slot] + row - first
-            self._load(D_STATE, dram, local, (blocks * self.dim, rows), self.hw.input_bytes, needs)
+            self._load(D_STATE, dram, local, (blocks * self.dim, rows), self.hw.bits("word"), needs)
             row += rows * blocks
         return last - first
 
@@ -174,7 +180,7 @@ class Builder:
         a_columns = sum(a_runs.values())
         a_next = self.cut.a_slots[a_part.slot]
         b_next = self.cut.b_slots[b_part.slot] + index_rows
-        width, product = self.hw.input_bytes, self.product
+        hw, product = self.hw, self.product
         a_needs = (0, self.slot_pairs["a"][a_part.slot], 0)
         b_needs = (0, self.slot_pairs["b"][b_part.slot], 0)
         for q in depth:
@@ -183,8 +189,8 @@ class Builder:
                 # Neighbours with fewer packed rows are padded: the lines of a request are stored side by side.
                 shape = (self._extent(j, count, 1), int(parts.rows[q, j : j + count].max()))
                 if parts.stored_bits is None:
-                    dram = product.b.address + (q * product.b.row_stride + j) * self.dim * width
-                    self._load(B_STATE, dram, b_next, shape, width, b_needs)
+                    dram = product.b.address + hw.packed_bytes((q * product.b.row_stride + j) * self.dim, "b")
+                    self._load(B_STATE, dram, b_next, shape, hw.bits("b"), b_needs)
                 else:
                     self._expand(q, j, count, b_next, shape, b_needs)
                 for n in range(count):
@@ -195,9 +201,10 @@ class Builder:
                 last = q + count - 1
                 extent = parts.a_column(last) + parts.a_width(last) - parts.a_column(q)
                 for i in rows:
-                    dram = product.a.address + (i * product.a.row_stride * self.dim + parts.a_column(q)) * width
+                    column = i * product.a.row_stride * self.dim + parts.a_column(q)
+                    dram = product.a.address + hw.packed_bytes(column, "a")
                     local = a_next + (i - rows.start) * a_columns * self.dim
-                    self._load(A_STATE, dram, local, (extent, self._extent(i, 1, 0)), width, a_needs)
+                    self._load(A_STATE, dram, local, (extent, self._extent(i, 1, 0)), hw.bits("a"), a_needs)
                     for n in range(count):
                         self.a_local[i, q + n] = local + n * self.dim
                         self.ready["a", i, q + n] = len(self.loads)
@@ -227,21 +234,20 @@ class Builder:
         rows, cols, _ = ranges
         biased = self.product.bias != "none"
         wanted = [j for j in cols if biased or not self.mask[:, j].any()]
-        width = self.hw.input_bytes if self.product.low_d else self.hw.acc_bytes
         group = self.hw.loop_max_block_len_acc
         if biased and wanted:
-            self._third_state(self.d_stride * width, shrink=self.product.low_d)
+            self._third_state(self._d_bytes(self.d_stride), shrink=self.product.low_d)
         for j, count in runs(tuple(wanted), group):
             for i in rows:
                 row = 0 if self.product.bias == "row" else i * self.d_stride
-                dram = self.d_address + (row + j) * self.dim * width if biased else 0
+                dram = self.d_address + self._d_bytes((row + j) * self.dim) if biased else 0
                 shape = (self._extent(j, count, 1), self._extent(i, 1, 0))
                 self._load(
                     D_STATE,
                     dram,
                     self._c_local(half, i, j, ranges),
                     shape,
-                    width,
+                    self.hw.bits("word") if self.product.low_d else 8 * self.hw.acc_bytes,
                     (0, 0, self.half_stores[half]),
                 )
                 for n in range(count):
@@ -290,14 +296,13 @@ class Builder:
         ranges = self._ranges(step)
         rows, cols, _ = ranges
         full = self.product.full_c
-        width = self.hw.acc_bytes if full else self.hw.input_bytes
         group = 1 if full else self.hw.loop_max_block_len
         chunks = [range(j, min(j + group, cols.stop)) for j in range(cols.start, cols.stop, group)]
         for pairs, chunk in sorted(((max(ends.get(j, 0) for j in c), c) for c in chunks), key=itemgetter(0)):
             for i in rows:
                 loads = max(self.ready.get(("c", i, j), 0) for j in chunk)
                 local = self._c_local(half, i, chunk.start, ranges) | ACCUMULATE_BIT | (FULL_WIDTH_BIT if full else 0)
-                dram = self.product.c.address + (i * self.product.c.row_stride + chunk.start) * self.dim * width
+                dram = self.product.c.address + self._c_bytes((i * self.product.c.row_stride + chunk.start) * self.dim)
                 shape = (self._extent(chunk.start, len(chunk), 1), self._extent(i, 1, 0))
                 busy = shape[1] * (2 * len(chunk) - 1)
                 store = command(Funct.MVOUT, dram, local_operand(local, *shape), self.gap)

@@ -203,7 +203,7 @@ def _packed(rule: Sparsity, mask: Mask, works: Sequence[Matmul], hw: Hardware, p
         raise InputError(f"{rule}: the mask has groups of {rule.group[1]} with more than {rule.group[0]} weights")
     keep = rule.group[0] if scheme == "select" else None
     found = packing.best(mask, hw.dim, hw.sparsity.fetch_rows, window, keep)
-    value_bits = BITS_PER_BYTE * hw.input_bytes
+    value_bits = hw.bits("b")
     weights = int(mask.sum())
     dense_rows = mask.shape[0] * blocks_of(mask.shape[1], hw.dim)
     index_bits = int(found.rows.sum()) * found.row_index_bits
@@ -213,7 +213,7 @@ def _packed(rule: Sparsity, mask: Mask, works: Sequence[Matmul], hw: Hardware, p
     packed_rows = int(found.rows.sum())
     index_bytes = blocks_of(packed_rows * found.row_index_bits, BITS_PER_BYTE)
     # Each part of the matrix begins its index on a fresh scratchpad row: at most one row of slack per group and column.
-    address = place(index_bytes + found.rows.size * hw.dim * hw.input_bytes)
+    address = place(index_bytes + found.rows.size * hw.sp_row_bytes)
     rows = tuple(tuple(int(count) for count in row) for row in found.rows)
     packed = [
         PackedMatmul(work, rows, found.depth, found.fetch_rows, found.row_index_bits, address, weights)
@@ -225,7 +225,7 @@ def _packed(rule: Sparsity, mask: Mask, works: Sequence[Matmul], hw: Hardware, p
 
 
 def _stored(mask: Mask, works: Sequence[Matmul], hw: Hardware, place: Place, scheme: str) -> Stored:
-    value_bits = BITS_PER_BYTE * hw.input_bytes
+    value_bits = hw.bits("b")
     able = [form for form in formats.SPARSE_FORMATS if form in hw.sparsity.decoder]
     forms = able if scheme == "compress" else [scheme]
     sizes = {form: formats.block_bits(mask, hw.dim, value_bits, form) for form in forms}
@@ -246,7 +246,7 @@ def _compressed(compression: Compression, op: Op, works: Sequence[Matmul], hw: H
             f'(--set sparsity.decoder=["{compression.kind}"] --set sparsity.decoder_elements_per_cycle={hw.dim}, '
             f"or --hw {ALL_UNITS})"
         )
-    value_bits = BITS_PER_BYTE * hw.input_bytes
+    value_bits = hw.bits("b")
     bits = compression.block_bits(op, hw.dim, value_bits)
     weights = op.mnk[1] * op.mnk[2]
     if int(bits.sum()) >= weights * value_bits:
@@ -283,6 +283,6 @@ def extra_reads(work: Work, program: Program, hw: Hardware) -> int:
     rows = (operand >> 48) & 0xFFFF
     computes = (funct == Funct.COMPUTE_PRELOADED) | (funct == Funct.COMPUTE_ACCUMULATED)
     loads = (funct == Funct.PRELOAD) & ((operand & 0xFFFFFFFF) != GARBAGE_ADDRESS)
-    row_bits = BITS_PER_BYTE * hw.dim * hw.input_bytes
+    row_bits = BITS_PER_BYTE * hw.sp_row_bytes
     index = -(-rows[loads] * work.row_index_bits // row_bits)
     return int(rows[computes].sum()) * (work.fetch_rows - 1) + int(np.sum(index))

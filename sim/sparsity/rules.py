@@ -18,7 +18,7 @@ from typing import Any
 
 from sim.errors import InputError, did_you_mean
 from sim.graph import Graph, Op
-from sim.sparsity import attention, cascade, compress
+from sim.sparsity import attention, cascade, compress, precision
 from sim.sparsity.spec import Sparsity, parse
 
 RULE_KEYS = ("operators", "pattern", "density", "mask", "scheme")
@@ -33,11 +33,12 @@ class Rules:
     attention: attention.Pattern | None = None
     compressions: tuple[compress.Compression, ...] = ()
     cascade: cascade.Cascade | None = None
+    precisions: tuple[precision.Precision, ...] = ()
 
     def __str__(self) -> str:
         """All rules, in order."""
         edits = [repr(edit) for edit in (self.cascade, self.attention, *self.compressions) if edit is not None]
-        return "; ".join([*(f"{rule.operand} {rule}" for rule in self.rules), *edits])
+        return "; ".join([*(f"{rule.operand} {rule}" for rule in self.rules), *edits, *map(str, self.precisions)])
 
     def rule_for(self, op: Op, graph: Graph, operand: str = "weights") -> Sparsity | None:
         """Return the last rule for an operand of ``op``, or None."""
@@ -59,9 +60,16 @@ class Rules:
         found = [one for one in self.compressions if not one.edits and one.applies_to(op, graph)]
         return found[-1] if found else None
 
+    def precision_for(self, op: Op) -> precision.Precision | None:
+        """Return the last rule for the word sizes of ``op``, or None."""
+        found = [one for one in self.precisions if one.applies_to(op)]
+        return found[-1] if found else None
+
     def check(self, graph: Graph, dim: int) -> None:
         """Raise InputError with all problems of all rules."""
-        if problems := [problem for rule in self.rules for problem in rule.problems(graph, dim)]:
+        problems = [problem for rule in self.rules for problem in rule.problems(graph, dim)]
+        problems += [problem for rule in self.precisions for problem in rule.problems(graph)]
+        if problems:
             raise InputError(problems)
 
 
@@ -77,7 +85,7 @@ def read(path: Path, seed: int = 0) -> Rules:
         raise InputError(f"{path}: cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not valid TOML: {error}") from error
-    known = ("seed", *OPERANDS, "attention", "cascade", "compress")
+    known = ("seed", *OPERANDS, "attention", "cascade", "compress", "precision")
     problems = [f"{path}: unknown key {key!r}{did_you_mean(key, known)}" for key in tables if key not in known]
     rules: list[Sparsity] = []
     for operand in OPERANDS:
@@ -106,11 +114,17 @@ def read(path: Path, seed: int = 0) -> Rules:
             compressions.append(compress.parse(table))
         except InputError as error:
             problems += [f"{path}: compress {number}: {problem}" for problem in error.problems]
-    if not (rules or pattern or falling or compressions or problems):
+    precisions = []
+    for number, table in enumerate(tables.get("precision", []), 1):
+        try:
+            precisions.append(precision.parse(table))
+        except InputError as error:
+            problems += [f"{path}: precision {number}: {problem}" for problem in error.problems]
+    if not (rules or pattern or falling or compressions or precisions or problems):
         problems.append(f"{path}: holds no rule ({', '.join(known[1:])})")
     if problems:
         raise InputError(problems)
-    return Rules(tuple(rules), pattern, tuple(compressions), falling)
+    return Rules(tuple(rules), pattern, tuple(compressions), falling, tuple(precisions))
 
 
 def _rule(table: dict[str, Any], operand: str, seed: int, folder: Path) -> Sparsity:

@@ -32,6 +32,7 @@ PATTERNS = {
     "blockN:D": "N x N blocks, share D of them not zero",
     "N:M": "N of each M weights along K are not zero, e.g. 2:4",
     "unstructured:D": "share D of the weights is not zero, anywhere",
+    "wNaM": "N-bit integer weights, M-bit activations, e.g. w4a8 (types, outliers: SPEC.toml)",
     "FILE": "real masks or weights by operator (.npz, .npy, .safetensors), e.g. masks.npz of `carat infer`",
     "SPEC.toml": "rules per operator, pruning, attention and compression (docs/SPARSITY.md)",
 }
@@ -107,6 +108,9 @@ class Sparsity:
     def compression_for(self, op: Op, graph: Graph) -> None:
         """A line of zeros says nothing about how values are stored."""
 
+    def precision_for(self, op: Op) -> None:
+        """A line of zeros says nothing about word sizes."""
+
     def check(self, graph: Graph, dim: int) -> None:
         """Raise InputError unless the names match an operator. ``dim``: side of the array (for given masks)."""
         if problems := self.problems(graph, dim):
@@ -151,12 +155,18 @@ class Sparsity:
 
 
 def parse(text: str, seed: int = 0) -> Sparsity | Rules:
-    """Read "block16:0.5", "2:4", "unstructured:0.3/bitmap@*FF*", "masks.npz", "SPEC.toml" or "dense".
+    """Read "block16:0.5", "2:4", "unstructured:0.3/bitmap@*FF*", "w4a8", "masks.npz", "SPEC.toml" or "dense".
 
     Raises InputError listing all problems.
     """
     if text == "dense":
         return Sparsity(0, 1.0, seed)
+    from sim.sparsity import precision
+
+    if (words := precision.short(text)) is not None:
+        from sim.sparsity.rules import Rules
+
+        return Rules((), precisions=(words,))
     body, at, names = text.partition("@")
     if body.endswith(".toml"):
         from sim.sparsity.rules import read

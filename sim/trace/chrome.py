@@ -73,7 +73,7 @@ def trace(result: Result, bounds: Bounds | None = None) -> dict[str, Any]:
         room = max(0, min(share, bounds.events - len(events)) // EVENTS_PER_COMMAND)
         left_out += max(0, len(picked) - room)
         if room:
-            events += _program(placed, commands, picked[:room], hw, bounds)
+            events += _program(placed, commands, picked[:room], placed.step.machine or hw, bounds)
             programs += 1
     events += _lane_names(events, hw)
     about = {

@@ -125,14 +125,15 @@ def decode(timeline: npt.NDArray[np.void], hw: Hardware) -> Commands:
     operand(1, compute, rs2, rs2 >> 48 & 0xFFFF, READ)
 
     wide = to_accumulator & (narrow == 0)
-    element = np.where(wide, hw.acc_bytes, hw.input_bytes)
+    bits = np.select([state == 0, state == 1], [hw.bits("a"), hw.bits("b")], hw.bits("word"))
+    row_bytes = np.where(wide, high_cols * hw.acc_bytes, -(-high_cols * bits // 8))
     fetched_rows = np.where(stride == 0, np.minimum(high_rows, 1), high_rows)  # a row of stride 0 is read once
-    read = np.where(load & (rs1 != 0), fetched_rows * high_cols * element, 0)
+    read = np.where(load & (rs1 != 0), fetched_rows * row_bytes, 0)
     stored = rs2 >> STORED_SHIFT & 0x7F
     read = np.where(load & (stored > 0), high_rows * blocks * stored, read)
     full = to_accumulator & (rs2 & FULL_WIDTH_BIT != 0)
     statistics = to_accumulator & (rs2 >> 26 & 7 != 0)  # passes of the normaliser write nothing
-    written = high_rows * high_cols * np.where(full, hw.acc_bytes, hw.input_bytes)
+    written = high_rows * np.where(full, high_cols * hw.acc_bytes, -(-high_cols * hw.bits("c") // 8))
     write = np.where(store & ~statistics, written, 0)
     alloc = np.asarray(timeline["t_alloc"], np.int64)
     dram = np.where(load | store, rs1, 0)

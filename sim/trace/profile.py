@@ -53,6 +53,7 @@ class Recording:
     work: Work
     timed: Timing
     commands: Commands | None
+    hw: Hardware
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,11 @@ class Profile:
 
 def profile(result: Result, bins: int = BINS) -> Profile:
     """Return traffic by operand and activity over time of a whole run; it simulates each distinct program again."""
-    hw = result.hardware
     edges = np.linspace(0, result.cycles, min(bins, result.cycles) + 1)
     grown = {name: np.zeros(len(edges)) for name in SERIES}
     traffic: dict[tuple[str, str], list[int]] = {}
     left_out: list[str] = []
-    for placed in invocations(result, lambda recording: _digest(recording, hw)):
+    for placed in invocations(result, _digest):
         if placed.kept is None:
             left_out += [placed.step.name] if placed.step.name not in left_out else []
             continue
@@ -120,19 +120,24 @@ def invocations(result: Result, digest: Callable[[Recording], T]) -> Iterator[Pl
     """Yield every invocation of the array in order; ``digest`` sees each distinct program once."""
     request, phase, started = result.request, 0, False
     l2 = timing.L2Contents.empty(request.hw) if request.hw.memory.l2_bytes else None
-    seen: dict[tuple[Work, int], tuple[int, int, T]] = {}
+    seen: dict[tuple[Work, int, Hardware], tuple[int, int, T]] = {}
+    words = None
     for step, row in zip(result.steps, result.rows, strict=True):
         cycle = row["start_cycle"]
         commands = sum(row["counters"].get(name, 0) for name in ("COMMANDS_LD", "COMMANDS_ST", "COMMANDS_EX"))
         small = commands <= MOST_COMMANDS * max(1, len(step.works))
+        hw = step.machine or request.hw
+        if step.works and hw.words != words:
+            words = hw.words
+            cycle += hw.cpu.command_cycles
         for number, item in enumerate(step.alike):
             cycle += RESTART_CYCLES if started else 0
-            key = (item, phase)
+            key = (item, phase, hw)
             is_first = key not in seen or l2 is not None  # behind an L2 an item is like no other
             if is_first:
                 # periodic sees no counters over time
                 clock: timing.Clock = "reference" if request.clock == "reference" else "leap"
-                recording = _record(item, request.hw, clock, phase, small, l2)
+                recording = _record(item, hw, clock, phase, small, l2)
                 l2 = recording.timed.l2
                 seen[key] = recording.timed.cycles, recording.timed.phase, digest(recording)
             cycles, phase, kept = seen[key]
@@ -141,9 +146,8 @@ def invocations(result: Result, digest: Callable[[Recording], T]) -> Iterator[Pl
             started = True
 
 
-def _digest(
-    recording: Recording, hw: Hardware
-) -> tuple[dict[str, tuple[Floats, Floats]], dict[str, tuple[int, int]]] | None:
+def _digest(recording: Recording) -> tuple[dict[str, tuple[Floats, Floats]], dict[str, tuple[int, int]]] | None:
+    hw = recording.hw
     if recording.commands is None:
         return None
     return _integrals(recording, recording.commands, hw), by_operand(recording, recording.commands, hw)
@@ -153,7 +157,7 @@ def _record(
     work: Work, hw: Hardware, clock: timing.Clock, phase: int, small: bool, l2: timing.L2Contents | None
 ) -> Recording:
     timed = timing.run(lower(work, hw), hw, clock=clock, phase=phase, timeline=small, l2=l2)
-    return Recording(work, timed, decode(timed.timeline, hw) if timed.timeline is not None else None)
+    return Recording(work, timed, decode(timed.timeline, hw) if timed.timeline is not None else None, hw)
 
 
 def counted(timed: Timing) -> tuple[Floats, Floats]:
@@ -192,8 +196,8 @@ def by_operand(recording: Recording, commands: Commands, hw: Hardware) -> dict[s
         return {}
     left = commands.dram != 0
     split: dict[str, tuple[int, int]] = {}
-    for name, operand, rows, cols, width in _operands(recording.work, hw):
-        inside = left & _within(commands.dram, operand, rows, cols, width)
+    for name, operand, rows, cols, bits in _operands(recording.work, hw):
+        inside = left & _within(commands.dram, operand, rows, cols, bits)
         left &= ~inside
         read, write = int(commands.read_bytes[inside].sum()), int(commands.write_bytes[inside].sum())
         if read or write:
@@ -204,26 +208,24 @@ def by_operand(recording: Recording, commands: Commands, hw: Hardware) -> dict[s
     return {**split, OTHER: (read, write)} if read or write else split
 
 
-def _within(
-    address: npt.NDArray[np.int64], operand: Operand, rows: int, cols: int, width: int
-) -> npt.NDArray[np.bool_]:
+def _within(address: npt.NDArray[np.int64], operand: Operand, rows: int, cols: int, bits: int) -> npt.NDArray[np.bool_]:
     offset = address - operand.address
-    stride = operand.row_stride * width
+    stride, length = -(-operand.row_stride * bits // 8), -(-cols * bits // 8)
     if stride == 0:
-        return (offset >= 0) & (offset < cols * width)
-    return (offset >= 0) & (offset // stride < rows) & (offset % stride < cols * width)
+        return (offset >= 0) & (offset < length)
+    return (offset >= 0) & (offset // stride < rows) & (offset % stride < length)
 
 
 def _operands(work: Work, hw: Hardware) -> Iterator[tuple[str, Operand, int, int, int]]:
-    """Yield name, place, rows, columns and widest element in bytes of each operand of a work item."""
+    """Yield name, place, rows, columns and widest element in bits of each operand of a work item."""
     if isinstance(work, BlockSparseMatmul):
-        yield OPERANDS["index"], Operand(work.index_address, 0), 1, index_bytes(work.mask), 1
+        yield OPERANDS["index"], Operand(work.index_address, 0), 1, index_bytes(work.mask), 8
         work = work.matmul
     elif isinstance(work, PackedMatmul):
         # what lies there is smaller than the dense matrix, and nothing else of the program lies behind it
         name = "index" if work.stored_bits is None else "b"
         most_bytes = work.matmul.k * work.matmul.n * hw.acc_bytes
-        yield OPERANDS[name], Operand(work.index_address, 0), 1, most_bytes, 1
+        yield OPERANDS[name], Operand(work.index_address, 0), 1, most_bytes, 8
         work = work.matmul
     if isinstance(work, Matmul):
         shapes = {
@@ -250,4 +252,5 @@ def _operands(work: Work, hw: Hardware) -> Iterator[tuple[str, Operand, int, int
     for name, (rows, cols) in shapes.items():
         operand = getattr(work, name) if name in known else None
         if operand is not None:
-            yield OPERANDS[name], operand, rows, cols, hw.acc_bytes if sums.get(name) else hw.input_bytes
+            low = hw.bits({"x": "a", "weights": "b", "d": "word", "bias": "word"}.get(name, name))
+            yield OPERANDS[name], operand, rows, cols, 8 * hw.acc_bytes if sums.get(name) else low

@@ -31,6 +31,9 @@ BROKEN: dict[str, dict[str, object]] = {
     "command_pace": {"cpu.command_cycles": 8},
     "selected_operands": {"sparsity.fetch_rows": 8},
     "decoder_rate": {"sparsity.decoder": ["bitmap"]},
+    "accepted_types": {"array.accepts": ["int4", "fp16"]},
+    "serial_bits": {"array.pe": "bit_serial"},
+    "sums_taken_in": {"array.pe": "decomposable", "array.sums_per_cycle": 8},
     "known_energy_table": {"energy_table": "45mn"},
     "known_dram": {"memory.technology": "ddr5"},
     "host_takes_priced": {"host.takes": ["conv"]},
@@ -56,6 +59,8 @@ WAY_OUT = {  # the nearest legal value that the message must name, and the key i
     "command_pace": ("cpu.loop_cycles", 8),
     "selected_operands": ("sparsity.fetch_rows", 4),
     "decoder_rate": ("sparsity.decoder_elements_per_cycle", 16),
+    "serial_bits": ("array.serial_activation_bits", 1),
+    "sums_taken_in": ("array.sums_per_cycle", 16),
 }
 
 

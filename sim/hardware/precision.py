@@ -1,0 +1,137 @@
+"""Arrays that multiply words narrower or wider than their input type: what a machine is for one pair of types.
+
+A mode is a machine of its own: `machine` derives it, the lowering and the timing core take it as any other.
+
+============= ====================================================================================================
+fixed         a narrow operand is widened at the load; the rate stays. With ``scratchpad.narrow_words`` rows hold
+              words as wide as the wider operand: more rows of fewer bytes.
+decomposable  a W x W multiplier splits into W/w along N (weights) and W/a along K (activations); the edge wires stay.
+              The square array of that many parts a side takes parts^2 / (W/a * W/w) cycles a row: 1 where both are
+              narrow, 2 where one is half as wide. An operand of 2 W takes two passes. Bit Fusion (Sharma et al., ISCA
+              2018) splits into as many.
+bit_serial    activation bits come one after the other: a row takes ceil(a / serial_activation_bits) cycles, times
+              ceil(w / serial_weight_bits) where weights are serial too (Stripes, MICRO 2016; Loom, DAC 2018); one
+              wider than the input type takes two passes.
+============= ====================================================================================================
+
+A row of a split array has ``parts`` times the sums; the accumulator takes in ``array.sums_per_cycle``, and where that
+is one per column of PEs a row takes ``parts`` cycles at least. Weights enter at the pace of rows.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import ceil
+
+from sim.errors import InputError
+from sim.hardware.machine import Hardware, Words, serial_cycles
+from sim.hardware.schema import ELEMENT_BITS
+
+WIDENS = {
+    "int4": ("int2",),
+    "int8": ("int2", "int4"),
+    "int16": ("int2", "int4", "int8"),
+    "fp16": ("int2", "int4", "int8"),
+    "bf16": ("int2", "int4", "int8"),
+    "fp32": ("int2", "int4", "int8", "int16", "fp16", "bf16"),
+}
+"""Input type of an array -> types whose every value it holds exactly (bf16 has 8 significant bits, as int8)."""
+
+INTEGERS = ("int2", "int4", "int8", "int16")
+
+
+def acceptable(hw: Hardware) -> tuple[str, ...]:
+    """Return the types that ``array.accepts`` may name on a machine."""
+    own = hw.array.input_type
+    if hw.array.pe == "fixed":
+        return (own, *WIDENS.get(own, ()))
+    return INTEGERS if own in INTEGERS else (own,)
+
+
+def accepted(hw: Hardware) -> tuple[str, ...]:
+    """Return the types that the array multiplies, its input type first."""
+    return tuple(dict.fromkeys((hw.array.input_type, *hw.array.accepts)))
+
+
+def refusals(hw: Hardware, a_type: str, b_type: str) -> list[str]:
+    """Return why an array does not multiply activations and weights of two types, with the option that would allow it.
+
+    Types come from a rule that has checked their names.
+    """
+    found = []
+    for operand, name in dict.fromkeys((("activations", a_type), ("weights", b_type))):
+        if name in accepted(hw):
+            continue
+        able = acceptable(hw)
+        if name in able:
+            types = ", ".join(f'"{one}"' for one in (*hw.array.accepts, name))
+            option = f"--set 'array.accepts=[{types}]'"
+        elif name in INTEGERS and hw.array.input_type in INTEGERS:
+            option = 'array.pe = "decomposable" or "bit_serial" takes wider integers; --hw gemmini_decomposable'
+        else:
+            option = f"nearest: {min(able, key=lambda one: _distance(one, name))}"
+        found.append(
+            f"{operand} in {name}: {hw.name} ({hw.array.pe} {hw.array.input_type} PEs) multiplies "
+            f"{', '.join(accepted(hw))} ({option})"
+        )
+    return found
+
+
+def _distance(one: str, other: str) -> tuple[int, bool]:
+    kinds = one.startswith("int") != other.startswith("int")
+    return abs(ELEMENT_BITS[one] - ELEMENT_BITS[other]), kinds
+
+
+@lru_cache(maxsize=512)
+def machine(hw: Hardware, a_type: str, b_type: str, stored: tuple[int, int, int]) -> Hardware:
+    """Return the machine for an operator: the types it multiplies, and the bits of A, B and C in memory.
+
+    The machine itself where nothing differs from its input type. Raises InputError for types the array does not
+    take, and where a split array leaves the memories too few rows.
+    """
+    own, kind = 8 * hw.input_bytes, hw.array.input_type
+    if (a_type, b_type) == (kind, kind) and set(stored) == {own}:
+        return hw
+    if problems := refusals(hw, a_type, b_type):
+        raise InputError(problems)
+    a, b = ELEMENT_BITS[a_type], ELEMENT_BITS[b_type]
+    parts, row_cycles = _mode(hw, a, b)
+    narrow = hw.array.pe != "fixed" or hw.scratchpad.narrow_words
+    word = max(a, b) if narrow else max(own, a, b)
+    moded = hw.with_words(Words(*stored, word, parts, row_cycles, a_type, b_type))
+    if problems := _misfits(moded, f"{a_type} x {b_type}"):
+        raise InputError(problems)
+    return moded
+
+
+def _mode(hw: Hardware, a: int, b: int) -> tuple[int, int]:
+    """Return (parts a side, cycles a row) of an array for activations and weights of some bits."""
+    own = 8 * hw.input_bytes
+    if hw.array.pe == "bit_serial":
+        return 1, max(serial_cycles(hw.array, a, b), ceil(max(a, b) / own))
+    if hw.array.pe == "fixed":
+        return 1, 1
+    parts = max(1, own // a, own // b)
+    row_cycles = parts**2 * a * b // own**2
+    sums = hw.array.sums_per_cycle or hw.side
+    return parts, max(row_cycles, ceil(hw.side * parts / sums))
+
+
+def _misfits(hw: Hardware, what: str) -> list[str]:
+    found = []
+    for key, rows in (("scratchpad", hw.sp_bank_rows), ("accumulator", hw.acc_bank_rows)):
+        if rows < hw.dim:
+            memory = getattr(hw, key)
+            need = memory.capacity_bytes * ceil(hw.dim / max(rows, 1)) if rows else memory.capacity_bytes * hw.dim
+            found.append(
+                f"{what}: the array splits into {hw.dim} x {hw.dim}, a bank of the {key} holds {rows} rows of "
+                f"{hw.dim}, fewer than a block (nearest: --set {key}.capacity={need}B)"
+            )
+    if hw.sp_rows // hw.dim - 2 < hw.acc_rows // hw.dim and not found:
+        found.append(
+            f"{what}: the scratchpad holds {hw.sp_rows // hw.dim} blocks, fewer than the accumulator's "
+            f"{hw.acc_rows // hw.dim} and two (nearest: --set scratchpad.capacity={2 * hw.scratchpad.capacity_bytes}B)"
+        )
+    if (hw.dim * min(hw.bits(name) for name in Words._fields[:4])) % 8:
+        found.append(f"{what}: a row of {hw.dim} such elements is no whole number of bytes")
+    return found

@@ -1,0 +1,120 @@
+"""Word sizes per operator and operand: [[precision]] of a SPEC.toml, or a line such as "w4a8@*FF?".
+
+    [[precision]]
+    operators = "*.FF?"         # glob over matmuls or their weight tensors; the last that names one wins
+    weights = "int4"            # int2, int4, int8, int16, fp16, bf16, fp32; default: the array's input type
+    activations = "int8"        # of A, and of B where that is no weight
+    outliers = 0.005            # share of the K features, or outlier_file = "columns.npz": operator -> their numbers
+    outlier_type = "int16"      # they are multiplied in; default: int16 of integers
+
+What the array makes of the types: `sim.hardware.precision`. A tensor is stored as wide as its widest reader wants it.
+With outliers a product falls into two (Dettmers et al., LLM.int8(), 2208.07339): all features but the outliers in the
+narrow types, the outliers in the wide one, gathered from A by copies; the first leaves its sums in memory, the second
+adds to them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+from typing import Any
+
+from sim.errors import InputError, did_you_mean
+from sim.graph import Graph, Op
+
+TYPES = ("int2", "int4", "int8", "int16", "fp16", "bf16", "fp32")
+"""Names of element types that a rule may give."""
+
+SHORT = re.compile(r"w(\d+)a(\d+)")
+"""The line for integers: bits of weights and of activations."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """One rule: element types of the operands of the matmuls named; "" = the array's input type.
+
+    ``outliers``: share of the K features in ``outlier_type``; ``columns``: which ones, operator -> their numbers,
+    where a file says so (a share spreads them evenly).
+    """
+
+    operators: str = "*"
+    weights: str = ""
+    activations: str = ""
+    outliers: float = 0.0
+    outlier_type: str = "int16"
+    columns: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    def __str__(self) -> str:
+        """The rule in words."""
+        kept = f", outliers {self.outliers:g} in {self.outlier_type}" if self.outliers else ""
+        kept = f", outliers of a file in {self.outlier_type}" if self.columns else kept
+        types = f"weights {self.weights or 'as they are'}, activations {self.activations or 'as they are'}"
+        return f"precision {types}{kept}" + ("" if self.operators == "*" else f"@{self.operators}")
+
+    @property
+    def splits(self) -> bool:
+        """Whether it takes outliers apart."""
+        return bool(self.outliers or self.columns)
+
+    def applies_to(self, op: Op) -> bool:
+        """Return whether ``op`` is a matmul that is named, by itself or by its second operand."""
+        return op.kind == "matmul" and any(fnmatchcase(n, self.operators) for n in (op.name, op.inputs[1].tensor))
+
+    def types_for(self, op: Op, graph: Graph) -> tuple[str, str]:
+        """Return the types of A and B of a matmul it applies to; "" = the array's input type."""
+        is_weight = graph.tensors[op.inputs[1].tensor].kind == "weight"
+        return self.activations, self.weights if is_weight else self.activations
+
+    def problems(self, graph: Graph) -> list[str]:
+        """Return what is wrong with it for a graph."""
+        matmuls = [op.name for op in graph.ops if op.kind == "matmul"]
+        if any(self.applies_to(op) for op in graph.ops):
+            return []
+        hint = did_you_mean(self.operators, matmuls)
+        return [f"{self}: no matmul of {graph.name} is named {self.operators!r}{hint}"]
+
+
+def parse(table: dict[str, Any], columns: dict[str, tuple[int, ...]] | None = None) -> Precision:
+    """Read a table [[precision]] of a SPEC.toml, ``columns`` from its file. Raises InputError listing all problems."""
+    known = [*(field.name for field in fields(Precision) if field.name != "columns"), "outlier_file"]
+    problems = [f"unknown key {key!r}{did_you_mean(key, known)}" for key in table if key not in known]
+    for key in ("weights", "activations", "outlier_type"):
+        if key in table and table[key] not in TYPES:
+            problems.append(f"{key} {table[key]!r} is none of {', '.join(TYPES)}{did_you_mean(str(table[key]), TYPES)}")
+    if not isinstance(table.get("operators", ""), str):
+        problems.append(f"operators is {table['operators']!r}, must be text in quotes")
+    share = table.get("outliers", 0)
+    if isinstance(share, bool) or not isinstance(share, int | float):
+        problems.append(f"outliers is {share!r}, must be a number")
+    elif not 0 <= share < 1:
+        problems.append(
+            f"outliers {share:g} is a share of the features, 0 to below 1 (nearest: {0 if share < 0 else 0.99})"
+        )
+    if "outliers" in table and "outlier_file" in table:
+        problems.append("give either outliers (a share) or outlier_file")
+    if not {"weights", "activations", "outliers", "outlier_file"} & table.keys():
+        problems.append("says nothing: give weights, activations or outliers")
+    if problems:
+        raise InputError(problems)
+    kept = {key: value for key, value in table.items() if key != "outlier_file"}
+    return Precision(**kept, columns=tuple(sorted((columns or {}).items())))
+
+
+def short(text: str) -> Precision | None:
+    """Return the rule of "w4a8" or "w4a8@*FF?", None for another kind of line. Raises InputError for odd widths."""
+    body, at, names = text.partition("@")
+    found = SHORT.fullmatch(body)
+    if found is None:
+        return None
+    types = [f"int{bits}" for bits in found.groups()]
+    problems = [
+        f"precision {text!r}: {name} is none of int2, int4, int8, int16{did_you_mean(name, TYPES)}"
+        for name in types
+        if name not in TYPES[:4]
+    ]
+    if at and not names:
+        problems.append(f"precision {text!r}: no name behind '@'; leave it out to mean all matmuls")
+    if problems:
+        raise InputError(problems)
+    return Precision(names or "*", types[0], types[1])

@@ -1,0 +1,85 @@
+"""Word sizes of one plan: how many bits each tensor's elements take in memory, and which machine each operator meets.
+
+A tensor is stored as wide as its widest reader multiplies it; what the host, a convolution or anything but a matmul
+reads is of the array's input type, and so is what nobody reads. A reader that wants less narrows it at its load.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.errors import InputError
+from sim.hardware import precision
+from sim.hardware.schema import ELEMENT_BITS
+from sim.placement import element_bits, role
+
+if TYPE_CHECKING:
+    from sim.graph import Graph, Op, View
+    from sim.hardware import Hardware
+    from sim.sparsity.rules import AnySparsity
+
+
+class WordSizes:
+    """``bits``: tensor -> bits of its elements, of those that are not of their type's width."""
+
+    def __init__(self, graph: Graph, hw: Hardware, sparsity: AnySparsity | None):
+        self.graph, self.hw = graph, hw
+        self.own = 8 * hw.input_bytes
+        self.types: dict[str, tuple[str, str]] = {}
+        for op in graph.ops if sparsity is not None else ():
+            rule = sparsity.precision_for(op) if sparsity is not None else None
+            if rule is not None:
+                a, b = rule.types_for(op, graph)
+                self.types[op.name] = a or hw.array.input_type, b or hw.array.input_type
+        self.bits = self._stored() if self.types else {}
+
+    def _stored(self) -> dict[str, int]:
+        wanted: dict[str, int] = {}
+        convolved = {view.tensor for op in self.graph.ops if op.kind == "conv" for view in (*op.inputs, op.output)}
+        for op in self.graph.ops:
+            for place, view in enumerate(op.inputs):
+                width = self.own
+                if op.name in self.types and place < 2:
+                    width = ELEMENT_BITS[self.types[op.name][place]]
+                wanted[view.tensor] = max(wanted.get(view.tensor, 0), width)
+        return {
+            name: width
+            for name, width in wanted.items()
+            if width != self.own
+            and name not in convolved
+            and role(self.graph.tensors[name].dtype, self.hw) == "element"
+        }
+
+    def of(self, tensor: str) -> int:
+        """Return the bits of an element of a tensor in memory."""
+        return self.bits.get(tensor, element_bits(self.graph.tensors[tensor].dtype, self.hw))
+
+    def machine(self, op: Op, output: View) -> Hardware:
+        """Return the machine as ``op`` (with what is fused into it) meets it; itself where no word size differs.
+
+        Raises InputError for what the array does not multiply, and for rows that do not begin on whole bytes.
+        """
+        kind = self.hw.array.input_type
+        a_type, b_type = self.types.get(op.name, (kind, kind))
+        a, *b = (self._bits(view) for view in op.inputs[:2])
+        stored = (a, b[0] if b else self.own, self._bits(output))
+        found = precision.machine(self.hw, a_type, b_type, stored)
+        if problems := [problem for view in (*op.inputs, output) for problem in self._split_bytes(view)]:
+            raise InputError(problems)
+        return found
+
+    def _bits(self, view: View) -> int:
+        """Bits of an operand in input type; sums are as wide as they are, whatever the operands."""
+        is_element = role(self.graph.tensors[view.tensor].dtype, self.hw) == "element"
+        return self.of(view.tensor) if is_element else self.own
+
+    def _split_bytes(self, view: View) -> list[str]:
+        bits = self.of(view.tensor)
+        places = {"row": view.row_stride * (view.rows > 1), "repetition": view.batch_stride * (view.batch > 1)}
+        places["window"] = view.offset
+        return [
+            f"{view.tensor} in {bits} bits: every {what} must begin on a whole byte, and {elements} elements do not "
+            f"fill one (nearest: {-(-elements * bits // 8) * 8 // bits})"
+            for what, elements in places.items()
+            if elements * bits % 8
+        ]
