@@ -105,7 +105,7 @@ def _limits(hw: Hardware) -> None:
         for name, value, most in limits
         if value > most
     ]
-    if hw.accumulator.scale_units != "per_lane":
+    if hw.accumulator.scale_units not in ("per_lane", "none"):
         problems.append(
             f"{hw.name}: accumulator.scale_units = {hw.accumulator.scale_units}: the timing core knows one scale unit "
             'per lane; nearest legal value "per_lane"'

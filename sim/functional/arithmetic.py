@@ -11,9 +11,11 @@ with reasons: docs/NUMBERS.md):
   do not hold is counted.
 - A shift by 32 or more is undefined in C; the hardware shifts everything out, which gives 0.
 - int32 sums wrap (C on every machine we know); wraps inside the integer polynomials are counted, not hidden.
-- Floating point: a processing element multiplies and adds with one rounding to float32 (fused), rows of the array in
-  order. Here the sum is made in double precision and rounded once more: exact products, then a rounding that differs
-  from the fused one only where the double result lies within 2**-29 of a tie.
+- Floating point: a processing element multiplies and adds with one rounding (MulAddRecFN, Arithmetic.scala), rows of
+  the array in order. The type it rounds to is that of what travels from element to element (spatialArrayOutputType,
+  PE.scala): that of the inputs on weight-stationary arrays, so 16-bit floats round to 16 bits at every step. In
+  output-stationary use the sum stays inside in accumulator type and is rounded when it leaves. Scales of loaded rows
+  are taken in the type of the row (`*` of FloatArithmetic).
 """
 
 from __future__ import annotations
@@ -106,6 +108,23 @@ def integer_exp(q, qln2, qln2_inv, qb, qc, tally):  # type: ignore[no-untyped-de
 
 
 @njit
+def fused(a, b, c):  # type: ignore[no-untyped-def]
+    """a * b + c of values with at most 26 significant bits, rounded to odd: rounding it to 51 bits or fewer is exact.
+
+    The product is exact in double; what the sum loses (Knuth's two-sum) decides its last bit.
+    """
+    product = np.float64(a) * np.float64(b)
+    total = product + np.float64(c)
+    part = total - product
+    lost = (product - (total - part)) + (c - part)
+    if lost == 0 or not np.isfinite(total):
+        return total
+    bits = np.float64(total).view(np.int64)
+    towards_zero = bits if (lost > 0) == (total > 0) else bits - 1
+    return np.int64(towards_zero | 1).view(np.float64)
+
+
+@njit
 def encode_float(x, exponent_bits, fraction_bits):  # type: ignore[no-untyped-def]
     """Bits of ``x`` as a small IEEE float (fp16: 5, 10; bf16: 8, 7), rounded half to even."""
     sign = 1 << (exponent_bits + fraction_bits) if math.copysign(1.0, x) < 0 else 0
@@ -124,3 +143,16 @@ def encode_float(x, exponent_bits, fraction_bits):  # type: ignore[no-untyped-de
     # units = 1.fraction * 2**fraction_bits; a carry into the exponent adds up by itself
     bits = units + ((exponent + bias - 1) << fraction_bits)
     return sign | min(bits, infinity)
+
+
+@njit
+def round_float(x, exponent_bits, fraction_bits, table):  # type: ignore[no-untyped-def]
+    """``x`` rounded half to even to a small IEEE float; ``table``: the value of each of its bit patterns."""
+    bits = np.float64(x).view(np.int64)
+    exponent = ((bits >> 52) & 0x7FF) - 1023
+    bias = (1 << (exponent_bits - 1)) - 1
+    if 1 - bias <= exponent < bias:  # neither subnormal nor near infinity: cut the fraction where it lies
+        drop = 52 - fraction_bits
+        bits += (1 << (drop - 1)) - 1 + ((bits >> drop) & 1)
+        return np.int64((bits >> drop) << drop).view(np.float64)
+    return np.float64(table[encode_float(np.float64(x), exponent_bits, fraction_bits)])

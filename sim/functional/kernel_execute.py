@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from sim.functional.arithmetic import fused
 from sim.functional.counts import (
     ACC_ACCUMULATE_ROWS,
     ACC_WRITE_ROWS,
@@ -30,9 +31,18 @@ from sim.functional.kernel_rows import (
     row_of,
     seen,
 )
+from sim.functional.kernel_select import (
+    begin_index,
+    feed_seen,
+    index_seen,
+    multiply_selected,
+    packed_row,
+    read_index,
+)
+from sim.functional.unit import SELECTING
 
 # snapshot: the fields of config_ex; what B, C (or A, BD) had seen; the partner; flags of a preload
-WS, A_T, BD_T, A_STRIDE, C_STRIDE, SHIFT, ACT, SEEN0, SEEN1, PARTNER, STAGED, DONE = range(1, 13)
+WS, A_T, BD_T, A_STRIDE, C_STRIDE, SHIFT, ACT, SEEN0, SEEN1, PARTNER, STAGED, DONE, INDEX, SEEN2, ROW = range(1, 16)
 FIELDS = ACT
 RELU = 1
 WORD = 0xFFFFFFFF
@@ -99,6 +109,11 @@ def begin_preload(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
         rows = (rs2 >> 48) & 0xFFFF
         snap[SEEN1] = seen(m, c, 0, snap[C_STRIDE], rows, LD)
         disturb(m, c, 0, snap[C_STRIDE], rows, EX, 1)
+    if m.unit[0] == SELECTING and not is_garbage(m, rs1 & WORD):
+        depth = (rs1 >> 48) & 0xFFFF
+        snap[INDEX] = begin_index(m, rs1 & WORD, depth)
+        snap[SEEN2] = index_seen(m, snap[INDEX], depth)
+        snap[ROW] = packed_row(m, c, depth)
     m.stage_rs1[s] = rs1
     m.pending[0] = s
 
@@ -118,6 +133,9 @@ def _stage(m, s):  # type: ignore[no-untyped-def]
         rows, _ = _shape(rs1, turned)
         m.counts[WEIGHT_ROWS] += rows
         m.counts[SPAD_READ_ROWS] += rows
+        if m.unit[0] == SELECTING:
+            clashed(m, snap[0], snap[SEEN2], index_seen(m, snap[INDEX], rows))
+            read_index(m, m.picks[s], snap[INDEX], rows, snap[ROW])
 
 
 @njit
@@ -126,7 +144,10 @@ def begin_compute(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
     snap = m.snap[s]
     snap[WS : WS + FIELDS] = m.ex
     snap[PARTNER] = m.pending[0]
-    snap[SEEN0] = _seen(m, rs1, snap[A_STRIDE], snap[A_T])
+    if m.unit[0] == SELECTING:
+        snap[SEEN0] = feed_seen(m, rs1 & WORD, snap[A_STRIDE], (rs1 >> 48) & 0xFFFF)
+    else:
+        snap[SEEN0] = _seen(m, rs1, snap[A_STRIDE], snap[A_T])
     snap[SEEN1] = _seen(m, rs2, 1, snap[BD_T] and not snap[WS])
 
 
@@ -139,24 +160,35 @@ def end_compute(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
     _stage(m, partner)
     fresh = funct == 4
     b_turned = snap[BD_T] and not snap[WS]
-    bad_a = clashed(m, snap[0], snap[SEEN0], _seen(m, rs1, snap[A_STRIDE], snap[A_T]))
+    selecting = m.unit[0] == SELECTING
+    if selecting:
+        seen_a = feed_seen(m, rs1 & WORD, snap[A_STRIDE], (rs1 >> 48) & 0xFFFF)
+    else:
+        seen_a = _seen(m, rs1, snap[A_STRIDE], snap[A_T])
+    bad_a = clashed(m, snap[0], snap[SEEN0], seen_a)
     bad_b = clashed(m, snap[0], snap[SEEN1], _seen(m, rs2, 1, b_turned))
-    _fill(m, left, rs1, snap[A_STRIDE], snap[A_T], bad_a)
     result = m.blocks[1, partner]
     other = rs2 | WORD if m.p[14] and snap[WS] else rs2
     if snap[WS]:
         if fresh:
             weights[:, :] = m.blocks[0, partner]
+            m.chosen[:, :] = m.picks[partner]
         _fill(m, result, other, 1, False, bad_b)
-        _multiply(m, result, left, weights)
+        if selecting:
+            rows, depth = _shape(rs1, False)
+            multiply_selected(m, result, weights, m.chosen, rs1 & WORD, snap[A_STRIDE], rows, depth, bad_a)
+        else:
+            _fill(m, left, rs1, snap[A_STRIDE], snap[A_T], bad_a)
+            _multiply(m, result, left, weights, m.p[6])
     else:
         if fresh:
             inside[:, :] = m.blocks[0, partner]
+        _fill(m, left, rs1, snap[A_STRIDE], snap[A_T], bad_a)
         _fill(m, right, other, 1, b_turned, bad_b)
-        _multiply(m, inside, left, right)
+        _multiply(m, inside, left, right, min(m.p[6], 1))  # sums stay in accumulator type ...
         for r in range(m.p[0]):
             for c in range(m.p[0]):
-                result[r, c] = _shifted(m, inside[r, c], snap[SHIFT])
+                result[r, c] = _shifted(m, inside[r, c], snap[SHIFT])  # ... and leave in that of the array
     m.snap[partner, DONE] = 1
     reads = 0
     if not is_garbage(m, rs1 & WORD):
@@ -170,21 +202,27 @@ def end_compute(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
 @njit
 def _shifted(m, value, shift):  # type: ignore[no-untyped-def]
     """What leaves an output-stationary element: shifted right, half to even (PE.scala); floats have no shift."""
-    if shift == 0 or m.p[6]:
-        return value
-    return np.rint(value / (1 << shift))
+    if m.p[6]:
+        return as_element(m, value)
+    return value if shift == 0 else np.rint(value / (1 << shift))
 
 
 @njit
-def _multiply(m, out, left, right):  # type: ignore[no-untyped-def]
-    """out += left x right; k in the order of the array's rows. Floats: one rounding to float32 per step."""
+def _multiply(m, out, left, right, kind):  # type: ignore[no-untyped-def]
+    """out += left x right; k in the order of the array's rows. Floats (``kind`` > 0): one rounding per step,
+
+    to float32 (1) or to the machine's 16-bit type (2).
+    """
     dim = m.p[0]
     for r in range(dim):
         for k in range(dim):
             a = left[r, k]
-            if m.p[6]:
+            if kind == 2:
                 for c in range(dim):
-                    out[r, c] = np.float64(np.float32(a * right[k, c] + out[r, c]))
+                    out[r, c] = as_element(m, fused(a, right[k, c], out[r, c]))
+            elif kind == 1:
+                for c in range(dim):
+                    out[r, c] = np.float64(np.float32(fused(a, right[k, c], out[r, c])))
             elif a != 0:
                 for c in range(dim):
                     out[r, c] += a * right[k, c]

@@ -7,6 +7,7 @@ from numba import njit
 
 from sim.functional.arithmetic import scaled
 from sim.functional.counts import ACC_ACCUMULATE_ROWS, ACC_WRITE_ROWS, SPAD_WRITE_ROWS, count_read
+from sim.functional.kernel_decode import decode
 from sim.functional.kernel_rows import (
     EX,
     LD,
@@ -20,8 +21,16 @@ from sim.functional.kernel_rows import (
     row_of,
     seen,
 )
+from sim.functional.kernel_select import note_index
+from sim.functional.unit import SELECTING
+from sim.isa import STORED_SHIFT
 
 IDENTITY_SCALE = 0x3F800000
+STORED_MOST = 0x7F
+FP16_FRACTION = 10
+INDEX_STATE = 2
+"""The load state that brings the index of packed weights (`sim.lower.sparsestream`)."""
+
 # snapshot of the load state: stride, scale bits, shrink, block stride, pixels, wide; then what the rows had seen
 STRIDE, SCALE, SHRINK, BLOCK_STRIDE, PIXELS, WIDE, SEEN = 1, 2, 3, 4, 5, 6, 7
 
@@ -45,26 +54,32 @@ def _shape(m, rs2):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _copies(m, snap, local, offset):  # type: ignore[no-untyped-def]
-    """Rows that one loaded row fills: pixel copies go upwards, not beyond the start of the scratchpad's half."""
-    if is_acc(local):
+def _copies(m, snap, local, offset, zeros):  # type: ignore[no-untyped-def]
+    """Rows that one loaded row fills: pixel copies go upwards, not beyond the start of the scratchpad's half.
+
+    The reader hands rows on without the accumulator bit: those of input width for the accumulator are copied by the
+    scratchpad's rule, too (Scratchpad.scala). Rows of accumulator width do not pass the repeater, and zeros for the
+    accumulator stay on one row.
+    """
+    if is_acc(local) and (snap[WIDE] or zeros):
         return np.int64(1)
     row = row_of(m, local, offset)
     half = m.spad.shape[0] // 2
-    return min(snap[PIXELS], row - (0 if row < half else half) + 1)
+    return min(snap[PIXELS], row - (0 if row & (m.spad.shape[0] - 1) < half else half) + 1)
 
 
 @njit
 def begin_load(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
     """The destination is in motion from now on."""
-    state = 1 if funct == 1 else (2 if funct == 14 else 0)
+    state = 1 if funct == 1 else (INDEX_STATE if funct == 14 else 0)
     snap = m.snap[s]
+    m.ld_state[s] = state
     snap[STRIDE : STRIDE + 5] = m.ld[state]
     local = rs2 & 0xFFFFFFFF
     snap[WIDE] = 1 if is_acc(local) and snap[SHRINK] == 0 else 0
     _, rows, blocks = _shape(m, rs2)
     for b in range(blocks):
-        back = _copies(m, snap, local, b * snap[BLOCK_STRIDE]) - 1
+        back = _copies(m, snap, local, b * snap[BLOCK_STRIDE], rs1 == 0) - 1
         first = b * snap[BLOCK_STRIDE] - back
         count = rows + back
         was = seen(m, local, first, 1, count, EX)
@@ -74,12 +89,17 @@ def begin_load(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
 
 @njit
 def _scale_line(m, wide, count, scale):  # type: ignore[no-untyped-def]
-    """The mvin scaler: floats are multiplied; integers are too, rounded and saturated, but int32 rows pass."""
+    """The mvin scaler: floats are multiplied; integers are too, rounded and saturated, but int32 rows pass.
+
+    A scale is rounded to the elements of the row (all scalers of fp16 have it in fp16), the product once.
+    """
     line = m.line
+    if m.p[6] == 2 and (not wide or m.p[18] == FP16_FRACTION):
+        scale = np.float32(as_element(m, scale))
     for i in range(count):
         if m.p[6]:
-            product = np.float64(np.float32(line[i]) * scale)
-            line[i] = product if wide else as_element(m, product)
+            product = np.float64(line[i]) * np.float64(scale)
+            line[i] = np.float64(np.float32(product)) if wide else as_element(m, product)
         elif not wide:
             line[i] = scaled(line[i], scale, m.p[3], m.p[4])
 
@@ -93,7 +113,7 @@ def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
     cols, rows, blocks = _shape(m, rs2)
     now = np.int64(0)
     for b in range(blocks):
-        back = _copies(m, snap, local, b * snap[BLOCK_STRIDE]) - 1
+        back = _copies(m, snap, local, b * snap[BLOCK_STRIDE], rs1 == 0) - 1
         first = b * snap[BLOCK_STRIDE] - back
         count = rows + back
         was = seen(m, local, first, 1, count, EX)
@@ -108,8 +128,13 @@ def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
     identity = m.bits[0] == IDENTITY_SCALE
     scale = m.bits.view(np.float32)[0]
     size = m.p[2] if wide else m.p[1]
+    stored = (rs2 >> STORED_SHIFT) & STORED_MOST
+    if stored:
+        decode(m, rs1, rows, cols)
     for r in range(rows):
-        if rs1 == 0:
+        if stored:
+            m.line[:cols] = m.decoded[r, :cols]
+        elif rs1 == 0:
             m.line[:cols] = 0.0
         else:
             read_line(m, rs1 + r * snap[STRIDE], cols, wide)
@@ -121,13 +146,15 @@ def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
             offset = r + b * snap[BLOCK_STRIDE]
             row = row_of(m, local, offset)
             lanes = min(dim, cols - b * dim)
-            if acc:
-                for lane in range(lanes):
-                    put_sum(m, row, lane, m.line[b * dim + lane], accumulate)
-            else:
-                for pixel in range(_copies(m, snap, local, offset)):
-                    for lane in range(min(lanes, dim - pixel * cols)):
-                        m.spad[row - pixel, pixel * cols + lane] = m.line[b * dim + lane]
+            for pixel in range(_copies(m, snap, local, offset, rs1 == 0)):
+                for lane in range(min(lanes, dim - pixel * cols)):
+                    value = m.line[b * dim + lane]
+                    if acc:
+                        put_sum(m, row - pixel, pixel * cols + lane, value, accumulate)
+                    else:
+                        m.spad[row - pixel, pixel * cols + lane] = value
+    if m.unit[0] == SELECTING and not acc and m.ld_state[s] == INDEX_STATE:
+        note_index(m, rs1, local, rows, cols, snap[STRIDE])
     _count(m, snap, rs1, rs2, rows, cols, blocks, size, acc, accumulate)
 
 
@@ -135,6 +162,11 @@ def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
 def _count(m, snap, rs1, rs2, rows, cols, blocks, size, acc, accumulate):  # type: ignore[no-untyped-def]
     """Bytes asked for and local rows written: a row that several requests fill is written by each of them."""
     local = rs2 & 0xFFFFFFFF
+    stored = (rs2 >> STORED_SHIFT) & STORED_MOST
+    if stored:  # one request stream for all bytes; every local row is written once
+        count_read(m, rs1, stored * rows * blocks, m.p[0] * size)
+        m.counts[SPAD_WRITE_ROWS] += rows * blocks
+        return
     repeated = rs1 != 0 and snap[STRIDE] == 0
     for r in range(rows):
         if rs1 == 0:
@@ -142,11 +174,12 @@ def _count(m, snap, rs1, rs2, rows, cols, blocks, size, acc, accumulate):  # typ
         elif r == 0 or not repeated:
             count_read(m, rs1 + r * snap[STRIDE], cols * size, m.p[0] * size)
         for b in range(blocks):
-            if acc:  # only rows of input width, and zeros, pass the pixel repeater
-                writes = m.pieces[b] * (1 if snap[WIDE] and rs1 != 0 else snap[PIXELS])
+            if acc:
+                copies = snap[PIXELS] if rs1 == 0 else _copies(m, snap, local, r + b * snap[BLOCK_STRIDE], False)
+                writes = m.pieces[b] * copies
                 m.counts[ACC_WRITE_ROWS] += writes
                 if accumulate:
                     m.counts[ACC_ACCUMULATE_ROWS] += writes
             else:
-                copies = _copies(m, snap, local, r + b * snap[BLOCK_STRIDE])
+                copies = _copies(m, snap, local, r + b * snap[BLOCK_STRIDE], rs1 == 0)
                 m.counts[SPAD_WRITE_ROWS] += m.pieces[b] * copies

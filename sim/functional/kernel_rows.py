@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sim.functional.arithmetic import encode_float, wrap32
+from sim.functional.arithmetic import encode_float, round_float, wrap32
 
 LD, EX, ST = 0, 1, 2
 GARBLED = 0x5A
@@ -157,5 +157,5 @@ def garble_line(m, count):  # type: ignore[no-untyped-def]
 def as_element(m, value):  # type: ignore[no-untyped-def]
     """``value`` rounded to the machine's floating-point element type."""
     if m.p[6] == 2:
-        return np.float64(m.lut[encode_float(np.float64(value), m.p[17], m.p[18])])
+        return round_float(value, m.p[17], m.p[18], m.lut)
     return np.float64(np.float32(value))

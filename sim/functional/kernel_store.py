@@ -107,7 +107,7 @@ def end_store(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
     full = is_acc(local) and (local >> 29) & 1
     size = m.p[2] if full else m.p[1]
     m.bits[0] = x[SCALE]
-    scale = m.bits.view(np.float32)[0]
+    scale = np.float32(1.0) if m.p[21] else m.bits.view(np.float32)[0]
     norm = (local >> 26) & 7 if m.p[16] and is_acc(local) else 0
     if norm:
         m.counts[ACC_READ_ROWS] += rows * blocks

@@ -12,6 +12,7 @@ from sim.errors import InputError
 from sim.functional import state
 from sim.functional.counts import NAMES
 from sim.functional.kernel import execute
+from sim.functional.unit import Selector, Unit
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -95,9 +96,10 @@ class Machine:
         small = self.hw.array.input_type in state.SMALL_FLOATS and not wide
         return self.state.lut[stored] if small else stored.copy()
 
-    def run(self, timing: Timing | npt.NDArray[np.void]) -> Execution:
+    def run(self, timing: Timing | npt.NDArray[np.void], unit: Unit | None = None) -> Execution:
         """Execute the commands of a timeline (`sim.timing.run(..., timeline=True)`) in the order of their times.
 
+        ``unit``: what stored or packed weights mean (`sim.functional.weights` puts them into DRAM and returns it).
         Raises InputError for a result without a timeline, or a command that never completed.
         """
         times = timing if isinstance(timing, np.ndarray) else timing.timeline
@@ -105,6 +107,7 @@ class Machine:
             raise InputError("timing: it holds no timeline; run the timing core with timeline=True")
         _check(times)
         s = self.state
+        _set(s, unit)
         s.counts[:] = 0
         s.tally[:] = 0
         columns = [np.ascontiguousarray(times[name]) for name in ("queue", "funct", "rs1", "rs2")]
@@ -171,6 +174,15 @@ def order(times: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
     cycle = np.concatenate([issue, ends])
     event = np.concatenate([2 * number, 2 * number + 1])
     return np.asarray(event[np.lexsort((event >> 1, event & 1, cycle))], dtype=np.int64)
+
+
+def _set(s: state.State, unit: Unit | None) -> None:
+    """Set the units for sparse weights, and forget what they knew of an earlier matrix."""
+    s.unit[:] = 0 if unit is None else unit.numbers()
+    if isinstance(unit, Selector):
+        s.start_of[:] = -1
+        s.end_of[:] = -1
+        s.rows_done[:] = 0
 
 
 def _check(times: npt.NDArray[np.void]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.functional.counts import NAMES
+from sim.functional.unit import FIELDS
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -24,6 +25,9 @@ MOST_NOTED = 256
 MOST_BLOCKS = 512
 """Blocks of one mvin; its columns field has fewer bits than that."""
 
+MOST_SHARED = 256
+"""Entries of a codebook (sim.sparsity.compress)."""
+
 SMALL_FLOATS = {"fp16": (5, 10), "bf16": (8, 7)}
 """Exponent and fraction bits."""
 
@@ -37,6 +41,10 @@ class State(NamedTuple):
     The fields have the same types on every machine, so that the executor is compiled once: local memories and blocks
     are doubles, which hold every int32 and float32 exactly; DRAM is one image seen as each of its element types.
     ``blocks``: per slot of a preload, its operand and its result; ``tiles``: weights, sums inside the array, A, B.
+    ``unit``: `sim.functional.unit`; ``decoded``, ``table``: rows of an expanding load, shared values; ``raw``: bytes of
+    index rows in the scratchpad, ``start_of``/``end_of``: where what is in front of (behind) a row begins (ends), or
+    -1; ``picks``, ``chosen``: selected operands of each slot, and of the weights in the array; ``rows_done``: packed
+    rows by accumulator row.
     ``marks``: per queue (ld, ex) and row (scratchpad, then accumulator): writers in motion, changes so far.
     """
 
@@ -67,6 +75,16 @@ class State(NamedTuple):
     bits: Array
     pieces: Array
     line: Array
+    unit: Array
+    ld_state: Array
+    decoded: Array
+    table: Array
+    raw: Array
+    start_of: Array
+    end_of: Array
+    picks: Array
+    chosen: Array
+    rows_done: Array
 
 
 def decode_table(kind: str) -> Array:
@@ -109,6 +127,7 @@ def parameters(hw: Hardware, layernorm: LayerNormRule) -> Array:
             fraction,
             1 << (ARRAY_BITS.get(kind, 33) - 1),
             layernorm == "hardware",
+            hw.accumulator.scale_units == "none",
         ],
         np.int64,
     )
@@ -152,4 +171,14 @@ def build(
         bits=np.zeros(1, np.uint32),
         pieces=np.zeros(MOST_BLOCKS, np.int64),
         line=np.zeros(int(fixed[8]) + 1),
+        unit=np.zeros(FIELDS, np.int64),
+        ld_state=np.zeros(slots, np.int64),
+        decoded=np.zeros((dim, int(fixed[8]) + 1 + dim)),
+        table=np.zeros(MOST_SHARED),
+        raw=np.zeros((hw.sp_rows, dim * hw.input_bytes), np.uint8),
+        start_of=np.full(hw.sp_rows + 1, -1, np.int64),
+        end_of=np.full(hw.sp_rows + 1, -1, np.int64),
+        picks=np.zeros((slots, dim, dim), np.int64),
+        chosen=np.zeros((dim, dim), np.int64),
+        rows_done=np.zeros(hw.acc_rows, np.int64),
     )

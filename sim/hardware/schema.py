@@ -100,7 +100,10 @@ class Scratchpad(Table):
 
 
 class Accumulator(Table):
-    """Output memory with adders, and the scale unit behind it. ``sub_banks`` is -1 where there are none."""
+    """Output memory with adders, and the scale unit behind it. ``sub_banks`` is -1 where there are none.
+
+    ``scale_units`` "none": what leaves is not scaled, whatever the command says (float chip configuration).
+    """
 
     capacity_bytes: Capacity
     banks: Count
@@ -108,7 +111,7 @@ class Accumulator(Table):
     sub_banks: int
     latency_cycles: Cycles
     scale_latency_cycles: Cycles
-    scale_units: Literal["per_lane"] | Count
+    scale_units: Literal["per_lane", "none"] | Count
     read_full_width: bool
     read_small_width: bool
 

@@ -8,7 +8,7 @@ from functional import reference
 
 from sim import hardware, timing
 from sim.functional import Machine
-from sim.lower import lower
+from sim.lower import ResidualAdd, lower
 
 DRAM_BYTES = 1 << 22
 
@@ -47,9 +47,11 @@ def draw(rng, kind, shape, low=-128, high=128):
     return rng.integers(low, high, shape)
 
 
-def output_scale(hw, scale):
-    """The scale a machine can apply: the accumulator of gemmini_chip_fp32 has the identity for a scaler."""
-    return 1.0 if hw.name == "gemmini_chip_fp32" else scale
+def heard(hw, work):
+    """``work`` as the machine takes it: the accumulator of gemmini_chip_fp32 scales nothing, whatever it is told."""
+    if hw.accumulator.scale_units != "none":
+        return work
+    return replace(work, **{"c_scale" if isinstance(work, ResidualAdd) else "scale": 1.0})
 
 
 def legal(hw, work):
@@ -66,7 +68,7 @@ def legal(hw, work):
         work = replace(work, full_c=False)
     if hw.dma.mvin_scale_units == "none":
         work = replace(work, a_scale=1.0, b_scale=1.0, d_scale=1.0)
-    return replace(work, scale=output_scale(hw, work.scale))
+    return work
 
 
 def matmul_operands(work, rng, low=-128, high=128, bias=9999, kind="int8"):

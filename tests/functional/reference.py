@@ -13,18 +13,48 @@ def wrap(x):
 
 
 def bfloat16(x):
-    bits = np.asarray(x, np.float32).view(np.uint32).astype(np.uint64)
-    rounded = (bits + 0x7FFF + (bits >> np.uint64(16) & np.uint64(1))) >> np.uint64(16) << np.uint64(16)
-    return rounded.astype(np.uint32).view(np.float32)
+    x = np.asarray(x, np.float64)
+    step = np.exp2(np.maximum(np.frexp(x)[1], -125) - 8.0)
+    return (np.rint(x / step) * step).astype(np.float32)
 
 
 def float16(x):
     with np.errstate(over="ignore"):
-        return np.asarray(x, np.float32).astype(np.float16).astype(np.float32)
+        return np.asarray(x, np.float64).astype(np.float16).astype(np.float32)
 
 
 ROUND = {"fp32": lambda x: np.asarray(x, np.float32), "fp16": float16, "bf16": bfloat16}
-"""Floating-point element type -> float32 values rounded to it, half to even."""
+"""Floating-point element type -> float32 values rounded to it once, half to even."""
+
+
+def fma(a, b, c, kind):
+    """a * b + c with one rounding to ``kind``: an error-free sum in double, its last bit made odd where bits were lost.
+
+    The lost part comes from Dekker's sum of the larger and the smaller term; results with an odd last bit round right
+    to any type of fewer bits (Boldo and Melquiond).
+    """
+    product = np.asarray(a, np.float64) * np.asarray(b, np.float64)
+    c = np.broadcast_to(np.asarray(c, np.float64), product.shape)
+    large = np.where(np.abs(product) >= np.abs(c), product, c)
+    small = np.where(np.abs(product) >= np.abs(c), c, product)
+    total = large + small
+    lost = small - (total - large)
+    toward = np.nextafter(total, np.where(lost > 0, np.inf, -np.inf))
+    odd = total.view(np.int64) & 1 == 1
+    return ROUND[kind](np.where((lost != 0) & ~odd, toward, total))
+
+
+def loaded(x, scale, kind, element):
+    """The scaler of the load path: rows of ``kind`` on a machine of ``element``, half to even, integers saturate.
+
+    The RTL takes the scale in the type of the row, on fp16 machines in fp16 (mvin_scale_args, ConfigsFP.scala).
+    """
+    if scale == 1:
+        return x
+    if kind not in ROUND:
+        return rescale(x, scale, kind=kind)
+    factor = ROUND["fp16" if element == "fp16" else kind](scale)
+    return ROUND[kind](np.asarray(x, np.float64) * np.float64(factor))
 
 
 def rescale(x, scale, relu=False, kind="int8"):
@@ -86,22 +116,32 @@ def product(a, b, d, work, hw, chain):
     stationary) or a chain (output stationary) is added up in the array, the rest in the accumulator.
     """
     kind = hw.array.input_type
-    a, b = (rescale(x, s, kind=kind) if s != 1 else x for x, s in ((a, work.a_scale), (b, work.b_scale)))
-    if d is not None and work.d_scale != 1:
+    a, b = loaded(a, work.a_scale, kind, kind), loaded(b, work.b_scale, kind, kind)
+    if d is not None:
         if work.low_d:
-            d = rescale(d, work.d_scale, kind=kind)
+            d = loaded(d, work.d_scale, kind, kind)
         elif hw.dma.mvin_acc_scale != "none":  # sums in accumulator type have a scaler of their own, or none
-            d = rescale(d, work.d_scale, kind=hw.array.acc_type)
+            d = loaded(d, work.d_scale, hw.array.acc_type, kind)
     if kind not in ROUND:
         return wrap(a @ b + (0 if d is None else d))
     total = None if d is None else np.broadcast_to(d.astype(np.float32), (a.shape[0], b.shape[1]))
     step = hw.dim if work.dataflow == "WS" else chain
     for first in range(0, a.shape[1], step):
-        part = np.zeros((a.shape[0], b.shape[1]), np.float32)
-        for k in range(first, min(first + step, a.shape[1])):
-            part = (a[:, k : k + 1].astype(np.float64) * b[k].astype(np.float64) + part).astype(np.float32)
+        part = float_chain(a[:, first : first + step], b[first : first + step], kind, work.dataflow)
         total = part if total is None else total + part
     return total
+
+
+def float_chain(a, b, kind, dataflow="WS"):
+    """a x b inside the array: from element to element sums have the type of the inputs (PE.scala).
+
+    Output stationary they stay where they are, in float32, and get that type when they leave.
+    """
+    inside = kind if dataflow == "WS" else "fp32"
+    part = np.zeros((*a.shape[:-1], b.shape[1]), np.float32)
+    for k in range(a.shape[-1]):
+        part = fma(a[..., k : k + 1], b[k], part, inside)
+    return ROUND[kind](part)
 
 
 def activate(x, work, kind="int8"):
@@ -117,8 +157,8 @@ def activate(x, work, kind="int8"):
     return rescale(x, work.scale, work.activation == "relu", kind)
 
 
-def conv_sums(x, weights, bias, work):
-    """NHWC convolution (input dilation by holes of zeros) before scaling; for floats exact on small integers only."""
+def conv_windows(x, work):
+    """x as [batch, out row, out col, kernel row, kernel col, channel]: what each tap sees (holes and padding: 0)."""
     n, rows, cols, channels = x.shape
     t, e, k = work.input_dilation, work.kernel_dilation, work.kernel
     wide = np.zeros((n, rows * t - t + 1, cols * t - t + 1, channels), x.dtype)
@@ -127,20 +167,53 @@ def conv_sums(x, weights, bias, work):
     reach = (work.out_rows - 1) * work.stride + (k - 1) * e + 1
     need = max(0, reach - wide.shape[1] - 2 * p)
     wide = np.pad(wide, ((0, 0), (p, p + need), (p, p + need), (0, 0)))
-    out = np.zeros((n, work.out_rows, work.out_cols, work.out_channels), x.dtype)
+    taps = np.zeros((n, work.out_rows, work.out_cols, k, k, channels), x.dtype)
     for i in range(k):
         for j in range(k):
-            w = weights[k - 1 - i, k - 1 - j] if work.wrot180 else weights[i, j]
             rows_at = i * e + work.stride * np.arange(work.out_rows)
             cols_at = j * e + work.stride * np.arange(work.out_cols)
-            out += wide[:, rows_at][:, :, cols_at] @ w
-    return out if bias is None else out + bias
+            taps[:, :, :, i, j] = wide[:, rows_at][:, :, cols_at]
+    return taps
 
 
-def conv(x, weights, bias, work, kind="int8"):
+def conv_sums(x, weights, bias, work, order):
+    """NHWC convolution before scaling. ``order``: None, or of floats (type, chunks): see `conv_chunks`."""
+    taps = conv_windows(x, work)
+    used = weights[::-1, ::-1] if work.wrot180 else weights
+    if order is None:
+        return wrap(np.einsum("nrcijk,ijko->nrco", taps, used) + (0 if bias is None else bias))
+    kind, chunks = order
+    total = np.zeros((*taps.shape[:3], weights.shape[-1]), np.float32)
+    total += 0 if bias is None else bias.astype(np.float32)
+    for row, cols, channels in chunks:
+        a = taps[:, :, :, row, cols, channels]
+        b = used[row, cols, channels]
+        total = total + float_chain(a.reshape(*a.shape[:3], -1), b.reshape(-1, b.shape[-1]), kind)
+    return total
+
+
+def conv_chunks(work, tile, dim, pixels):
+    """What the array adds up inside, chunk by chunk: kernel row, columns, channels (LoopConv.scala).
+
+    Tiles of the kernel outside, in them rows, then columns ``pixels(columns, channels)`` at a time, then channels.
+    """
+    krows, kcols, kchs = tile[4:]
+    for top in range(0, work.kernel, krows):
+        for left in range(0, work.kernel, kcols):
+            for first in range(0, work.in_channels, kchs):
+                columns = min(kcols, work.kernel - left)
+                depth = min(kchs, work.in_channels - first)
+                step = pixels(columns, depth)
+                for row in range(top, min(top + krows, work.kernel)):
+                    for col in range(left, left + columns, step):
+                        for ch in range(first, first + depth, dim):
+                            end = min(ch + dim, first + depth)
+                            yield row, slice(col, min(col + step, left + columns)), slice(ch, end)
+
+
+def conv(x, weights, bias, work, kind="int8", order=None):
     """Convolution, scaled, activated, then max-pooled with zero padding."""
-    sums = conv_sums(x, weights, bias, work)
-    done = rescale(sums if kind in ROUND else wrap(sums), work.scale, work.activation == "relu", kind)
+    done = rescale(conv_sums(x, weights, bias, work, order), work.scale, work.activation == "relu", kind)
     if not work.pool_stride:
         return done
     size, stride, pad = work.pool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from functional.bench_machine import (
     check_traffic,
     draw,
     execute,
-    output_scale,
+    heard,
     sizes_of,
 )
 from hypothesis import assume, given, settings
@@ -22,6 +23,8 @@ from hypothesis import strategies as st
 from sim.errors import InputError
 from sim.lower import build, lower
 from sim.lower.build import resadd
+from sim.lower.conv import _pixels_per_row
+from sim.lower.convtiling import conv_tile
 
 
 @settings(max_examples=100, deadline=None)
@@ -37,11 +40,11 @@ def test_residual_adds_are_exact(size, name, scales, relu, seed):
     kind, rng = hw.array.input_type, np.random.default_rng(seed)
     a_scale, b_scale = (1.0, 1.0) if hw.dma.mvin_scale_units == "none" else scales[:2]
     plain = resadd(*size, relu=relu, input_bytes=hw.input_bytes)
-    work = replace(plain, a_scale=a_scale, b_scale=b_scale, c_scale=output_scale(hw, scales[2]))
+    work = replace(plain, a_scale=a_scale, b_scale=b_scale, c_scale=scales[2])
     a, b = draw(rng, kind, size), draw(rng, kind, size)
     machine, done, times = execute(work, hw, [(work.a.address, a, None, False), (work.b.address, b, None, False)])
-    total = reference.rescale(a, work.a_scale, kind=kind) + reference.rescale(b, work.b_scale, kind=kind)
-    expected = reference.rescale(total, work.c_scale, relu, kind)
+    total = reference.loaded(a, work.a_scale, kind, kind) + reference.loaded(b, work.b_scale, kind, kind)
+    expected = reference.rescale(total, heard(hw, work).c_scale, relu, kind)
     np.testing.assert_array_equal(machine.read(work.c.address, size), expected)
     check_traffic(done, times)
 
@@ -90,12 +93,15 @@ TURNS = ["", "", "", "wrot180", "trans_output_1203", "trans_weight_1203", "trans
 def conv_case(hw, work, rng):
     """Random operands of a Conv as stored, and the expected result [pixels, out channels]."""
     kind = hw.array.input_type
-    floats = kind in reference.ROUND
-    low, high = (-8, 8) if floats else (-128, 128)  # sums of floats depend on their order; small integers do not
     shape = (work.batch, work.in_rows, work.in_cols, work.in_channels)
-    x = rng.integers(low, high, shape)
-    weights = rng.integers(low, high, (work.kernel, work.kernel, work.in_channels, work.out_channels))
-    d = rng.integers(-999, 999, work.out_channels) if work.bias else None
+    x = draw(rng, kind, shape)
+    weights = draw(rng, kind, (work.kernel, work.kernel, work.in_channels, work.out_channels))
+    order = None
+    if kind in reference.ROUND:  # sums of floats depend on their order
+        pixels = partial(_pixels_per_row, work, hw)
+        order = kind, reference.conv_chunks(work, conv_tile(work, hw), hw.dim, pixels)
+    sums = "fp32" if order else kind
+    d = draw(rng, sums, (work.out_channels,), -999, 999) if work.bias else None
     stored_x, stored_w = x, weights
     if work.trans_input_3120:
         stored_x = x.transpose(3, 1, 2, 0)
@@ -109,7 +115,7 @@ def conv_case(hw, work, rng):
     ]
     if work.bias:
         places.append((work.bias.address, d, None, True))
-    expected = reference.conv(x, weights, d, work, kind)
+    expected = reference.conv(x, weights, d, heard(hw, work), kind, order)
     if work.trans_output_1203:
         expected = expected.transpose(1, 2, 0, 3)
     return places, expected.reshape(-1, work.out_channels)
@@ -150,7 +156,7 @@ def test_convolutions_are_exact(
     pool = pool if hw.features.max_pool else (0, 0, 0)
     work = build.conv(
         size, *channels, kernel, batch=batch, bias=bias, stride=stride, padding=padding,
-        scale=output_scale(hw, 0.003), input_dilation=dilation[0], kernel_dilation=dilation[1], pool_size=pool[0],
+        scale=0.003, input_dilation=dilation[0], kernel_dilation=dilation[1], pool_size=pool[0],
         pool_stride=pool[1], pool_padding=pool[2], activation="relu" if relu else "none", **sizes_of(hw), **fields,
     )  # fmt: skip
     assume(work.out_rows >= 1 and work.out_cols >= 1)

@@ -1,0 +1,147 @@
+"""Expanding loads: the bits of each block as `sim.sparsity.codec` packs them, back into rows of elements.
+
+Blocks of one load follow each other bit by bit, lowest bit first; block by block, inside it row by row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from sim.functional.unit import BITMAP, CODEBOOK, CSC, CSR, NARROW, RLE, RUN_BITS
+
+FORM, SIZE, TABLE = 0, 1, 2
+
+
+@njit
+def bits_of(m, at, count):  # type: ignore[no-untyped-def]
+    """``count`` bits of the DRAM image from bit ``at`` on; 0 beyond it."""
+    value = np.int64(0)
+    for i in range(count):
+        byte = (at + i) >> 3
+        if 0 <= byte < m.int8.shape[0]:
+            value |= ((np.int64(m.int8[byte]) >> ((at + i) & 7)) & 1) << i
+    return value
+
+
+@njit
+def _value(m, bits):  # type: ignore[no-untyped-def]
+    """An element of the array from its bits."""
+    if m.p[6] == 0:
+        return np.float64(bits - (1 << (8 * m.p[1])) if bits >> (8 * m.p[1] - 1) else bits)
+    if m.p[6] == 2:
+        return np.float64(m.lut[bits])
+    m.bits[0] = bits
+    return np.float64(m.bits.view(np.float32)[0])
+
+
+@njit
+def decode(m, address, rows, cols):  # type: ignore[no-untyped-def]
+    """m.decoded[:rows, :cols] = the blocks of one expanding load from DRAM ``address`` on."""
+    dim = m.p[0]
+    width = 8 * m.p[1]
+    form, size = m.unit[FORM], m.unit[SIZE]
+    at = (address - m.base[0]) * 8
+    m.decoded[:rows, :cols] = 0.0
+    if form == CODEBOOK and address == m.unit[TABLE]:
+        for i in range(size):
+            m.table[i] = _value(m, bits_of(m, at, width))
+            at += width
+    for first in range(0, cols, dim):
+        block = m.decoded[:dim, first : first + dim]
+        inside = min(dim, cols - first)
+        if form == BITMAP:
+            at = _bitmap(m, block, at, width)
+        elif form == RLE:
+            at = _runs(m, block, at, width)
+        elif form in (CSR, CSC):
+            at = _indexed(m, block, at, width, form == CSC)
+        elif form in (NARROW, CODEBOOK):
+            at = _short(m, block, at, rows, inside, form == CODEBOOK)
+        else:
+            at = _circulant(m, block, at, rows, inside, width)
+
+
+@njit
+def _bitmap(m, block, at, width):  # type: ignore[no-untyped-def]
+    """One bit per element, then the values where it is set."""
+    dim = m.p[0]
+    value_at = at + dim * dim
+    for cell in range(dim * dim):
+        if bits_of(m, at + cell, 1):
+            block[cell // dim, cell % dim] = _value(m, bits_of(m, value_at, width))
+            value_at += width
+    return value_at
+
+
+@njit
+def _runs(m, block, at, width):  # type: ignore[no-untyped-def]
+    """Zeros before a value, the value; until all elements are named."""
+    dim = m.p[0]
+    cell = 0
+    while cell < dim * dim:
+        cell += bits_of(m, at, RUN_BITS)
+        if cell < dim * dim:
+            block[cell // dim, cell % dim] = _value(m, bits_of(m, at + RUN_BITS, width))
+        cell += 1
+        at += RUN_BITS + width
+    return at
+
+
+@njit
+def _bits_for(count):  # type: ignore[no-untyped-def]
+    """ceil(log2(count)), at least 1."""
+    bits = 1
+    while (1 << bits) < count:
+        bits += 1
+    return bits
+
+
+@njit
+def _indexed(m, block, at, width, by_column):  # type: ignore[no-untyped-def]
+    """Per line where it ends; per value its place in the line and itself."""
+    dim = m.p[0]
+    pointer, place = _bits_for(dim * dim + 1), _bits_for(dim)
+    entry = at + dim * pointer
+    done = 0
+    for line in range(dim):
+        end = bits_of(m, at + line * pointer, pointer)
+        while done < end:
+            other = bits_of(m, entry, place) % dim
+            value = _value(m, bits_of(m, entry + place, width))
+            if by_column:
+                block[other, line] = value
+            else:
+                block[line, other] = value
+            entry += place + width
+            done += 1
+    return entry
+
+
+@njit
+def _short(m, block, at, rows, cols, shared):  # type: ignore[no-untyped-def]
+    """Every element in fewer bits: signed, or the number of a shared value."""
+    size = _bits_for(m.unit[SIZE]) if shared else m.unit[SIZE]
+    for r in range(rows):
+        for c in range(cols):
+            bits = bits_of(m, at, size)
+            if shared:
+                block[r, c] = m.table[bits]
+            else:
+                block[r, c] = bits - (1 << size) if bits >> (size - 1) else bits
+            at += size
+    return at
+
+
+@njit
+def _circulant(m, block, at, rows, cols, width):  # type: ignore[no-untyped-def]
+    """Of each circulant its first row; row i is that row moved by i."""
+    size = m.unit[SIZE]
+    for top in range(0, rows, size):
+        for left in range(0, cols, size):
+            for j in range(size):
+                value = _value(m, bits_of(m, at, width))
+                for i in range(size):
+                    block[top + i, left + (j + i) % size] = value
+                at += width
+    return at
