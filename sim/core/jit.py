@@ -7,14 +7,17 @@ and optimised where it is used, with all it calls in sight: less to compile, and
 
 import numba
 
-try:
+WRITTEN_FOR = (0, 68)
+"""Release of numba whose inner classes are used here. With another one everything is compiled as numba does by itself:
+the same machine, after a longer wait."""
+
+if numba.version_info.short != WRITTEN_FOR:
+    _UNIT = {}
+else:
     from numba.core.codegen import JITCodeLibrary
     from numba.core.compiler import CompilerBase, DefaultPassBuilder
     from numba.core.compiler_machinery import register_pass
     from numba.core.typed_passes import NativeLowering
-except ImportError:  # another numba than those this was written for: everything whole, as it does by itself
-    _UNIT = {}
-else:
 
     class _Library(JITCodeLibrary):
         """Code of a unit, kept for its callers: neither optimised nor turned into machine code."""
