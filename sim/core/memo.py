@@ -21,8 +21,9 @@ CAUSES = len(Cause)
 FENCE = 1000
 DIGEST = (1 << 56) - 1
 
-STATE = np.dtype([("digest", "i8"), ("at", "i8"), ("n", "i8"), ("first", "i8"), ("oldest", "i8")])
-"""Image in the pool (n pairs index, value from `at` on); its first step, -1 none; oldest timeline row still open."""
+STATE = np.dtype([("digest", "i8"), ("at", "i8"), ("n", "i8"), ("first", "i8"), ("oldest", "i8"), ("unread", "i8")])
+"""Image in the pool (n pairs index, value from `at` on); its first step, -1 none; oldest timeline row still open;
+commands before its place that wait as they came (negative)."""
 
 STEP = np.dtype(
     [
@@ -64,6 +65,8 @@ RUN = np.dtype(
         ("origin", "i8"),
         ("onward", "i8"),
         ("align", "i8"),
+        ("own", "i8"),
+        ("unread", "i8"),
         ("oldest", "i8"),  # oldest timeline row still open where the machine was left last, counted back
         ("count", "i8", (len(Event),)),
         ("cause", "i8", (len(Cause),)),
@@ -73,12 +76,12 @@ RUN = np.dtype(
 
 
 @entry
-def compress(words, pool, at):
-    """Write the non-zero words of an image into the pool as pairs; returns their number and a digest."""
+def compress(words, blank, pool, at):
+    """Write the words that differ from a blank machine's into the pool as pairs; returns their number and a digest."""
     n = 0
     digest = 0
     for i in range(words.shape[0]):
-        if words[i] != 0:
+        if words[i] != blank[i]:
             pool[at + 2 * n] = i
             pool[at + 2 * n + 1] = words[i]
             n += 1
@@ -96,9 +99,10 @@ def same(pool, at, other, n):
 
 
 @entry
-def expand(words, pool, at, n):
+def expand(words, blank, pool, at, n):
     """Write an image back into the machine's words."""
-    words[:] = 0
+    for i in range(words.shape[0]):
+        words[i] = blank[i]
     for i in range(n):
         words[pool[at + 2 * i]] = pool[at + 2 * i + 1]
 
@@ -111,17 +115,21 @@ def _same_operand(a, b, is_address, align):
 
 
 @njit
-def alike(program, a, b, length, align):
-    """Are two stretches of the program the same but for where their operands lie, up to what follows them?"""
+def alike(program, a, b, length, first, last, align):
+    """Are two stretches of the program the same but for where their operands lie, up to what follows them?
+
+    The operands are those of the commands from a + first to before a + last: the stretch looks at no others.
+    """
     if a == b:
         return True
     if a + length >= program.shape[0] or b + length >= program.shape[0]:
         return False
     for i in range(length):
+        if program[a + i].funct != program[b + i].funct or program[a + i].gap != program[b + i].gap:
+            return False
+    for i in range(first, last):
         x = program[a + i]
         y = program[b + i]
-        if x.funct != y.funct or x.gap != y.gap:
-            return False
         operands = holds(x.funct)
         if not _same_operand(x.rs1, y.rs1, operands > 0, align):
             return False
@@ -278,7 +286,9 @@ def follow(run_, states, steps, uses, marks, tlbs, program, sections, times):
         while s >= 0:
             step = steps[s]
             fits = step.granted == 0 or step.grant_before == run.grant
-            if fits and alike(program, step.place, run.place, step.length, run.align):
+            first = states[run.state].unread
+            last = step.length + states[step.to].unread
+            if fits and alike(program, step.place, run.place, step.length, first, last, run.align):
                 keep(tlbs[1], tlbs[0])
                 if answers(uses, step.uses_at, step.uses_n, step.cycles, tlbs[1], program, run.place):
                     break

@@ -20,6 +20,8 @@ from sim.core.places import turn_all
 FENCE = 1000
 LOOP_MATMUL = 8
 LOOP_CONV = 15
+ADDRESSES = (10, 11)
+"""Commands that give a matmul loop its four DRAM addresses."""
 
 WORTH_CYCLES = 2000
 """A stretch ought to last longer than the bookkeeping at its end, which costs as much as about 200 cycles."""
@@ -34,7 +36,7 @@ LOG = 1 << 16
 IMAGE_WORDS = 1 << 21
 USES = 1 << 21
 """Bounds of the memory: 16 MiB of images, 64 MiB of uses."""
-PATIENCE = 512
+PATIENCE = 2048
 """Stretches without a repetition after which the next ones are made twice as long."""
 
 
@@ -60,7 +62,7 @@ def next_stop(program, place, least):
 
 
 @entry
-def leave(machine, words, program, tlbs, run_, step, pool, at):
+def leave(machine, words, blank, program, tlbs, run_, step, pool, at):
     """Take the stopped machine apart: its image into the pool, TLB aside, what it did into the run and the step.
 
     Returns the pairs of the image and their digest.
@@ -98,16 +100,16 @@ def leave(machine, words, program, tlbs, run_, step, pool, at):
     for c in range(3):
         if m.rs.n[c] > 0:
             run.oldest = min(run.oldest, m.rs.row[c, 0])
-    return memo.compress(words, pool, at)
+    return memo.compress(words, blank, pool, at)
 
 
 @entry
-def enter(machine, words, program, tlbs, run_, pool, at, n):
+def enter(machine, words, blank, program, tlbs, run_, pool, at, n):
     """Put the machine together again at the run's place, from an image of the pool (n > 0) or as it was left."""
     m = machine[0]
     run = run_[0]
     if n > 0:
-        memo.expand(words, pool, at, n)
+        memo.expand(words, blank, pool, at, n)
     run.away = 0
     run.origin = run.place
     turn_all(m, program, run)
@@ -140,6 +142,13 @@ def fits(machine: np.ndarray, program: np.ndarray) -> bool:
     return bool(((loads >= 0) & (loads < 1 << 24)).all() and (stores < 1 << 24).all())
 
 
+def own_addresses(program: np.ndarray) -> bool:
+    """Is every matmul loop preceded by both commands that give its addresses, behind the loop before?"""
+    loops = np.flatnonzero(program.funct == LOOP_MATMUL)
+    given = [np.diff(np.cumsum(program.funct == funct)[loops], prepend=0) for funct in ADDRESSES]
+    return bool((np.minimum(*given) > 0).all())
+
+
 class Memory:
     """States and steps of one run, in arrays that grow; forgets everything when it is full."""
 
@@ -169,13 +178,13 @@ class Memory:
         self.states = _roomy(self.states, self.known + 1)
         self.steps = _roomy(self.steps, self.made + 1)
 
-    def state(self, n: int, digest: int, oldest: int) -> int:
+    def state(self, n: int, digest: int, oldest: int, unread: int) -> int:
         """Return the state whose image of n pairs was just written behind the pool's end, adding it when it is new."""
         known = np.asarray(self.states)  # a record's attribute costs a microsecond or more, a column's item a tenth
         for number in self.by_digest.get(digest, ()):
             if known["n"][number] == n and memo.same(self.pool, int(known["at"][number]), self.words, n):
                 return number
-        self.states[self.known] = (digest, self.words, n, -1, oldest)
+        self.states[self.known] = (digest, self.words, n, -1, oldest, unread)
         self.by_digest.setdefault(digest, []).append(self.known)
         self.words += 2 * n
         self.known += 1
@@ -220,10 +229,12 @@ def run(
     """
     m = machine[0]
     words = machine.view(np.int64)
+    blank = words.copy()  # an image tells what differs from the machine after reset
     runs = np.zeros(1, RUN).view(np.recarray)
     tlbs = np.zeros(2, tlb.DTYPE).view(np.recarray)
     r = runs[0]
     r.align = align = int(m.p.max_bytes)
+    r.own = own_addresses(program)
     r.state = -1
     r.elements = -(-int(m.p.dim) // int(m.p.mvin_units)) if m.p.mvin_units > 0 else 1
     memory = Memory()
@@ -261,8 +272,8 @@ def run(
             times.rs1 = plain(times.funct, times.rs1)
             return status, r
         made, logged, before = memory.made, int(logged_n[0]), int(state_of[0])
-        n, digest = leave(machine, words, program, tlbs, runs, step, memory.pool, memory.words)
-        state = memory.state(n, digest, int(told["oldest"][0]))
+        n, digest = leave(machine, words, blank, program, tlbs, runs, step, memory.pool, memory.words)
+        state = memory.state(n, digest, int(told["oldest"][0]), int(told["unread"][0]))
         state_of[0] = state
         if before >= 0 and logged < LOG:
             memory.remember(before, state, ends[:done], logged, program, align)
@@ -276,8 +287,8 @@ def run(
             least = min(2 * max(least, int(memory.steps["length"][made])), MOST_COMMANDS)
             inner *= 2
             tried = tried_cycles = in_vain = 0
-        _, at, pairs, _, _ = memory.states.item(int(state_of[0]))
-        enter(machine, words, program, tlbs, runs, memory.pool, at, pairs if steps else 0)
+        _, at, pairs, _, _, _ = memory.states.item(int(state_of[0]))
+        enter(machine, words, blank, program, tlbs, runs, memory.pool, at, pairs if steps else 0)
         if memory.full:
             memory.forget()
             state_of[0] = -1

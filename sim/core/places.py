@@ -3,8 +3,9 @@
 The record must be in canonical form: queues begin at their first place, idle units hold no address.
 """
 
-from sim.core.address import absolute, holds, relative
+from sim.core.address import absolute, holds, marked, relative
 from sim.core.jit import njit
+from sim.core.loop_emit import EX, LDA, LDB, LDD, ST
 
 
 @njit
@@ -27,11 +28,58 @@ def _queue(q, program, turn):
 
 
 @njit
+def _unread(q, first, program, turn):
+    """Commands that wait as they came, from program[first] on: only their places belong to the state."""
+    for i in range(q.n):
+        if turn.away:
+            q.rs1[i] = 0
+            q.rs2[i] = 0
+        else:
+            c = program[first + i]
+            operands = holds(c.funct)
+            q.rs1[i] = marked(c.rs1, 0, first + i - turn.origin) if operands > 0 else c.rs1
+            q.rs2[i] = marked(c.rs2, 1, first + i - turn.origin) if operands > 1 else c.rs2
+
+
+@njit
+def _waiting(fe, program, turn):
+    """The queues in front of the unrollers, newest first; the convolutions' unroller puts commands into the last."""
+    place = turn.origin + turn.onward if turn.away else turn.origin
+    first = place - fe.raw.n
+    _unread(fe.raw, first, program, turn)
+    first -= fe.conv.n
+    _unread(fe.conv, first, program, turn)
+    if fe.mat.n > 0 and fe.mat.src[0] == 0 and fe.mat.src[fe.mat.n - 1] == 0:
+        first -= fe.mat.n
+        _unread(fe.mat, first, program, turn)
+    else:
+        _queue(fe.mat, program, turn)
+    turn.unread = first - place
+
+
+@njit
+def _done(s, slot, which):
+    """A machine of the matmul unroller has emitted all it had to for this slot's loop."""
+    return s.started[slot, which] == 1 and (s.state[which] == 0 or s.slot[which] != slot)
+
+
+@njit
+def _forget_done(s):
+    """Addresses of a loop for which no command will be made any more; the next loop brings its own."""
+    for slot in range(2):
+        for which in (LDA, LDB, LDD):
+            if _done(s, slot, which):
+                s.dram[slot, which] = 0
+        if _done(s, slot, ST) and s.started[slot, EX] == 1 and s.started[slot, LDD] == 1:
+            s.dram[slot, 3] = 0
+
+
+@njit
 def _front(m, program, turn):
-    _queue(m.fe.raw, program, turn)
-    _queue(m.fe.conv, program, turn)
-    _queue(m.fe.mat, program, turn)
+    _waiting(m.fe, program, turn)
     _queue(m.fe.unrolled, program, turn)
+    if turn.away and turn.own:
+        _forget_done(m.lm)
     for slot in range(2):
         for n in range(4):
             m.lm.dram[slot, n] = _turned(m.lm.dram[slot, n], program, turn)
@@ -83,6 +131,8 @@ def turn_all(m, program, turn):
     """Turn every address of the machine.
 
     `turn.away`: to relative addresses, their marks then counted `turn.onward` commands behind `turn.origin`; else back.
+    `turn.unread`: commands before that place that wait as they came, negative.
+    `turn.own`: every matmul loop of the program comes with addresses of its own.
     """
     _front(m, program, turn)
     _controllers(m, program, turn)
