@@ -100,6 +100,22 @@ def test_what_repeats_is_not_done_again(order: str) -> None:
     assert assert_periodic_agrees(lower(work, hw), hw) < 0.3
 
 
+def test_tiles_that_begin_elsewhere_in_a_request_share_what_only_computes() -> None:
+    """Operands begin 40 bytes on from tile to tile, at eight places of a request: only loads differ by that."""
+    hw = load("gemmini_8x8")
+    work = Matmul(64, 128, 800, *(Operand(x.address, 800) for x in (A, B, C)), tile=(8, 16, 5))
+    assert assert_periodic_agrees(lower(work, hw), hw) < 0.5
+
+
+@pytest.mark.parametrize("left_out", range(0, 100, 9))
+def test_loops_that_go_on_with_the_addresses_of_the_loop_before(left_out: int) -> None:
+    """By hand: a loop without one of its two address commands uses what its slot held, however old."""
+    hw = load("gemmini_default")
+    program = lower(MATMUL, hw)
+    given = np.flatnonzero(np.isin(program["funct"], (Funct.LOOP_WS_CONFIG_ADDRS_AB, Funct.LOOP_WS_CONFIG_ADDRS_DC)))
+    assert_periodic_agrees(np.delete(program, given[left_out]), hw)
+
+
 @pytest.mark.parametrize("density", (0.2, 0.6))
 @pytest.mark.parametrize("preset", ("gemmini_default", "gemmini_chip"))
 def test_block_sparse_weights(preset: str, density: float) -> None:
