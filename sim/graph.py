@@ -98,6 +98,8 @@ class Op:
       residual_add  two inputs; activation ("none" or "relu")
       copy          one input, moved to other rows
       top_k         scores -> places of the largest ones: which columns of the input stay
+      predict       queries, keys -> scores as they come out at low precision
+      mask          predicted scores -> a bit for each that is to be computed; rule ("top_k" or "threshold")
       embedding     ids, table
       quantize, dequantize    one input
     A batch is as many independent operators; an input of batch 1 serves all of them.

@@ -44,13 +44,15 @@ ATTRIBUTES: dict[str, dict[str, Any]] = {
     "residual_add": {"activation": "none"},
     "copy": {},
     "top_k": {},
+    "predict": {},
+    "mask": {"rule": "top_k"},
     "embedding": {},
     "quantize": {},
     "dequantize": {},
 }
 """Operator kinds, each with its attributes and their defaults."""
 
-INPUTS = {"matmul": (2, 3), "conv": (2, 3), "residual_add": (2,), "embedding": (2,)}
+INPUTS = {"matmul": (2, 3), "conv": (2, 3), "residual_add": (2,), "embedding": (2,), "predict": (2,)}
 """Legal numbers of inputs of a kind; 1 for kinds that are not listed."""
 
 
@@ -134,6 +136,8 @@ def _op_problems(op: Op, tensors: Mapping[str, Tensor]) -> list[str]:
         "conv": _conv_rules,
         "maxpool": _maxpool_rules,
         "top_k": _top_k_rules,
+        "predict": _predict_rules,
+        "mask": _mask_rules,
     }
     problems += _broken(special.get(op.kind, _elementwise_rules)(op, dtypes))
     if op.kind == "layernorm":
@@ -163,6 +167,30 @@ def _top_k_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
     return {
         f"{kept} of {scores} scores cannot be kept": kept <= scores,
         f"the places of the kept scores are int32, not {dtypes[1]}": dtypes[1] == "int32",
+    }
+
+
+MASK_RULES = ("top_k", "threshold")
+"""How the scores that count are chosen from predicted ones."""
+
+
+def _predict_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    queries, keys = op.inputs
+    return {
+        f"queries have {queries.cols} columns, keys {keys.cols}": queries.cols == keys.cols,
+        f"{queries.rows} queries and {keys.rows} keys give {queries.rows}x{keys.rows} scores, not "
+        f"{op.output.rows}x{op.output.cols}": op.output.shape[1:] == (queries.rows, keys.rows),
+        f"dtypes {', '.join(dtypes)} must be one": len(set(dtypes)) == 1,
+    }
+
+
+def _mask_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    del dtypes
+    scores, size = op.inputs[0], -(-op.inputs[0].cols // 8)
+    return {
+        f"rule is {op.attrs['rule']!r}, can be {', '.join(MASK_RULES)}": op.attrs["rule"] in MASK_RULES,
+        f"a bit for each of {scores.cols} scores is {size} bytes a row, not {op.output.cols}": op.output.shape
+        == (scores.batch, scores.rows, size),
     }
 
 

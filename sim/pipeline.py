@@ -145,10 +145,16 @@ def _on_host(step: Step, hw: Hardware) -> Activity:
 
 
 def _on_unit(step: Step, hw: Hardware) -> Activity:
-    """The ranking unit: its cycles and energy count as those of the normalisation units."""
-    cycles = ceil(step.host_elements / hw.sparsity.top_k_per_cycle)
-    counters = {**dict.fromkeys(energy.COUNTERS, 0), "NORMALIZE_ROWS": ceil(step.host_elements / hw.dim)}
-    return Activity(cycles=cycles, causes={"normalize": cycles}, counters=counters)
+    """A unit beside the array: its cycles and what it ranks count as those of the normalisation units."""
+    assert step.beside is not None
+    work = step.beside
+    counted = {
+        "NORMALIZE_ROWS": ceil(work.ranked / hw.dim),
+        "DRAM_READ_BYTES": work.read_bytes,
+        "DRAM_WRITE_BYTES": work.write_bytes,
+    }
+    causes = {"normalize": work.cycles}
+    return Activity(cycles=work.cycles, causes=causes, counters={**dict.fromkeys(energy.COUNTERS, 0), **counted})
 
 
 def load_machine(machine: Hardware | str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None) -> Hardware:

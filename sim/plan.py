@@ -16,78 +16,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import ceil
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from sim import byhand
+from sim import beside, byhand
 from sim.cache import alike
 from sim.errors import InputError, by_reason
 from sim.graph import Graph, Op, View
 from sim.lower.encoder import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
-from sim.lower.work import (
-    DEFAULT_SCALE,
-    BlockSparseMatmul,
-    Conv,
-    Matmul,
-    Norm,
-    Operand,
-    PackedMatmul,
-    ResidualAdd,
-    Work,
-)
+from sim.lower.work import DEFAULT_SCALE, Conv, Matmul, Norm, Operand, ResidualAdd
 from sim.placement import Role, place, role, whole_pages
 from sim.planchecks import misfits, refuse_request, unpriced
+from sim.step import Step as Step
 from sim.words import WordSizes
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
+    from sim.sparsity.dynamic import Chosen
     from sim.sparsity.rules import AnySparsity
-
-Engine = Literal["array", "host", "unit"]
-
-SELECTION_PASSES = 3.39
-"""Scores looked at per score ranked: comparisons of a quick-select for the median, 3.39 n (Knuth, vol. 3, 5.2.2)."""
 
 BERT_SCALES = {"softmax": SOFTMAX_BERT_SCALE, "igelu": GELU_BERT_SCALE}
 """Scales of the I-BERT polynomials; a graph gives none, and they move values, not cycles."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One row of the result: an operator (with what is fused into it) on one engine.
-
-    ``works``: one item per invocation of the array (batch item or head); empty on the host, where
-    ``host_kind`` is the priced operator and ``host_elements`` the elements it handles (those of the ranking unit, on
-    engine "unit"). ``machine``: the machine at the operator's word sizes, None = as it is. ``macs`` are those of
-    the dense operator, ``macs_done`` those of operands that are not zero, ``macs_switched`` those that multipliers
-    work on (zeros among them, where the machine neither skips nor gates them). ``scheme``: what is made of zeros,
-    ``metadata_bytes``: index and tables stored for them. ``alike``: the items as the memo compares them
-    (`sim.cache.alike`).
-    """
-
-    name: str
-    kind: str
-    layer: int | None
-    engine: Engine
-    m: int
-    n: int
-    k: int
-    batch: int
-    macs: int = 0
-    macs_done: int = 0
-    macs_switched: int = 0
-    scheme: str | None = None
-    metadata_bytes: int = 0
-    works: tuple[Work, ...] = ()
-    alike: tuple[Work, ...] = ()
-    host_kind: str | None = None
-    host_elements: int = 0
-    machine: Hardware | None = None
-
-    @property
-    def dataflow(self) -> str | None:
-        """Dataflow of the matmuls, or None where there are none."""
-        matmuls = [_matmul(work) for work in self.works if isinstance(work, Matmul | BlockSparseMatmul | PackedMatmul)]
-        return matmuls[0].dataflow if matmuls else None
 
 
 @dataclass
@@ -193,15 +141,25 @@ class _Planner:
         )
         return byhand.mapped(work, op.name, self.mapping)
 
+    def chosen(self, op: Op) -> Chosen | None:
+        """Return which scores the operator computes or reads, None where it does all."""
+        return None if self.sparsity is None else self.sparsity.chosen(op, self.graph)
+
     def sparse(self, op: Op, dense: Step) -> Step:
         """Return the step of an operator with what the machine makes of its zeros; a full mask stays dense."""
         if self.sparsity is None:
             return dense
-        from sim.lower.sparseworks import treated
+        from sim.lower import sampledworks, sparseworks
 
-        works = [work for work in dense.works if isinstance(work, Matmul)]
+        works, hw = [work for work in dense.works if isinstance(work, Matmul)], dense.machine or self.hw
         try:
-            found = treated(self.sparsity, op, works, self.graph, dense.machine or self.hw, self.place_index)
+            chosen = self.chosen(op)
+            if chosen is None:
+                found = sparseworks.treated(self.sparsity, op, works, self.graph, hw, self.place_index)
+            else:
+                bits = View.whole(self.graph.tensors[chosen.kept])
+                kept = [self.operand(bits, b) for b in range(op.batch)]
+                found = sampledworks.attention(chosen, op, works, kept, hw)
         except InputError as error:
             for problem in error.problems:
                 self.refuse(op, problem)
@@ -242,13 +200,22 @@ class _Planner:
         sizes, machine = (rows, cols, 0, op.batch), self.machine(op, op.output)
         return [Step(op.name, op.kind, op.layer, "array", *sizes, works=tuple(works), machine=machine)]
 
-    def top_k(self, op: Op) -> list[Step]:
-        """The ranking unit; there is no price for it on the host."""
-        if not self.hw.sparsity.top_k_per_cycle:
-            self.refuse(op, "top_k needs a ranking unit (--set sparsity.top_k_per_cycle=16, or --hw gemmini_sparse)")
-        scores = ceil(op.batch * op.inputs[0].cols * SELECTION_PASSES)
+    def unit(self, op: Op) -> list[Step]:
+        """An operator of a unit beside the array; there is no price for it on the host."""
+        try:
+            work = {"top_k": beside.top_k, "mask": beside.mask, "predict": beside.predict}[op.kind](op, self.hw)
+        except InputError as error:
+            self.refuse(op, error.problems[0])
+            return []
         sizes = (op.output.rows, op.output.cols, 0, op.batch)
-        return [Step(op.name, op.kind, op.layer, "unit", *sizes, host_elements=scores)]
+        return [Step(op.name, op.kind, op.layer, "unit", *sizes, macs_switched=work.multiplications, beside=work)]
+
+    def predict(self, op: Op) -> list[Step]:
+        """Scores at low precision: by the array, at its own width, where there is no predictor."""
+        if self.hw.sparsity.predictor_macs_per_cycle:
+            return self.unit(op)
+        product = replace(op, kind="matmul", attrs={"transpose_b": True})
+        return [replace(step, kind="predict") for step in self.matmul(product, None)]
 
     def conv(self, op: Op, pool: Op | None) -> list[Step]:
         """Return the convolution with the pooling behind it; what the machine lacks is told when it is lowered."""
@@ -322,8 +289,11 @@ class _Planner:
         able = reader.kind in self.hw.array_operators
         if not (able and alone and types and reader.output.shape == op.output.shape):
             return None
-        # tiled_matmul_auto normalises whole rows: one row of blocks must fit into half of the accumulator.
-        whole_row = ceil(op.output.cols / self.hw.dim) * self.hw.dim <= self.hw.acc_rows // 2
+        # tiled_matmul_auto normalises whole rows: one row of blocks must fit into half of the accumulator. Of chosen
+        # scores only the sub-rows must, which is seen when they are planned.
+        whole_row = (
+            ceil(op.output.cols / self.hw.dim) * self.hw.dim <= self.hw.acc_rows // 2 or self.chosen(op) is not None
+        )
         return reader if reader.kind == "gelu" or (reader.kind == "softmax" and whole_row) else None
 
     def steps(self) -> list[Step]:
@@ -332,7 +302,9 @@ class _Planner:
             "softmax": self.norm,
             "residual_add": self.residual_add,
             "copy": self.residual_add,
-            "top_k": self.top_k,
+            "top_k": self.unit,
+            "mask": self.unit,
+            "predict": self.predict,
         }
         steps: list[Step] = []
         fused_names: set[str] = set()
@@ -378,7 +350,3 @@ def plan(
     if hw.memory.l2_bytes:  # which lines a shared cache holds depends on whole addresses: no two items are alike
         return tuple(replace(step, alike=step.works) for step in steps)
     return tuple(replace(s, alike=tuple(alike(work, bases, s.machine or hw) for work in s.works)) for s in steps)
-
-
-def _matmul(work: Matmul | BlockSparseMatmul | PackedMatmul) -> Matmul:
-    return work if isinstance(work, Matmul) else work.matmul

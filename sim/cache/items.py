@@ -16,7 +16,7 @@ from dataclasses import fields, replace
 from math import gcd
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sim.lower.work import BlockSparseMatmul, Matmul, Operand, PackedMatmul, Work
+from sim.lower.work import BlockSparseMatmul, Matmul, Operand, PackedMatmul, SampledMatmul, Work
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -45,7 +45,7 @@ def alike(work: W, bases: Sequence[int], hw: Hardware) -> W:
 
 def _settled(work: W, hw: Hardware) -> W:
     """Return ``work`` with the windows of its matmul moved down by whole requests, every byte within its page."""
-    if isinstance(work, BlockSparseMatmul | PackedMatmul):
+    if isinstance(work, BlockSparseMatmul | PackedMatmul | SampledMatmul):
         return replace(work, matmul=_settled(work.matmul, hw))
     if not isinstance(work, Matmul):
         return work
@@ -79,14 +79,14 @@ def _lowest(address: int, stride_bits: int, row_bits: int, hw: Hardware) -> int:
 
 
 def _addresses(work: Work) -> list[int]:
-    if isinstance(work, BlockSparseMatmul | PackedMatmul):
+    if isinstance(work, BlockSparseMatmul | PackedMatmul | SampledMatmul):
         return [*_addresses(work.matmul), work.index_address]
     values = [getattr(work, field.name) for field in fields(work)]
     return [value.address for value in values if isinstance(value, Operand)]
 
 
 def _moved(work: W, to: dict[int, int]) -> W:
-    if isinstance(work, BlockSparseMatmul | PackedMatmul):
+    if isinstance(work, BlockSparseMatmul | PackedMatmul | SampledMatmul):
         return replace(work, matmul=_moved(work.matmul, to), index_address=to[work.index_address])
     values = {field.name: getattr(work, field.name) for field in fields(work)}
     operands = {name: value for name, value in values.items() if isinstance(value, Operand)}

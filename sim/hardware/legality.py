@@ -270,6 +270,17 @@ def selected_operands(hw: Hardware) -> Iterator[Broken]:
         )
 
 
+def chosen_scores(hw: Hardware) -> Iterator[Broken]:
+    """Sub-rows of chosen scores need PEs that hold several weights; a predictor is narrower than the array."""
+    support, bits = hw.sparsity, 8 * hw.input_bytes
+    if support.pack_and_split and support.resident_weights < 2:
+        demand = "with one weight per PE there is nothing to pick: at least 2"
+        yield Broken(("sparsity.resident_weights", "sparsity.pack_and_split"), support.resident_weights, demand, 2)
+    if support.predictor_bits > bits:
+        demand = f"a prediction takes operands of {hw.array.input_type} and no wider ones: at most {bits}"
+        yield Broken(("sparsity.predictor_bits", "array.input_type"), support.predictor_bits, demand, bits)
+
+
 def decoder_rate(hw: Hardware) -> Iterator[Broken]:
     """A decoder expands at most one scratchpad row a cycle, and some elements if it has formats."""
     support = hw.sparsity
@@ -364,6 +375,7 @@ RULES: tuple[Rule, ...] = (
     l2_requests,
     command_pace,
     selected_operands,
+    chosen_scores,
     decoder_rate,
     accepted_types,
     serial_bits,

@@ -172,7 +172,11 @@ class SparsitySupport(Table):
     rows wide. ``gating``: operand whose zeros keep a multiplier from switching. ``decoder``: formats that the load
     path expands, at ``decoder_elements_per_cycle``. ``block_scheduler``: a unit that reads the block index and issues
     the commands of non-zero blocks, one a cycle, in the CPU's place. ``top_k_per_cycle``: scores that the ranking
-    unit takes in a cycle (0: there is none).
+    unit takes in a cycle (0: there is none). ``resident_weights``: weights that each PE holds (twice, as the next ones
+    come in meanwhile) and among which an index beside the streamed row picks; ``resident_reach``: "pe", a PE picks
+    among its own, or "line", among those of its whole row or column. ``pack_and_split``: a unit that makes sub-rows of
+    a mask of chosen scores, so that only those are computed. ``predictor_macs_per_cycle``: rate of an array of its own
+    that predicts scores from operands of ``predictor_bits`` (0: the main array predicts, at full width and cost).
     """
 
     select_inputs: Annotated[int, Field(ge=0)] = 0
@@ -182,6 +186,11 @@ class SparsitySupport(Table):
     decoder_elements_per_cycle: Annotated[int, Field(ge=0)] = 0
     block_scheduler: bool = False
     top_k_per_cycle: Annotated[int, Field(ge=0)] = 0
+    resident_weights: Count = 1
+    resident_reach: Literal["pe", "line"] = "pe"
+    pack_and_split: bool = False
+    predictor_macs_per_cycle: Annotated[int, Field(ge=0)] = 0
+    predictor_bits: Annotated[int, Field(ge=1)] = 4
 
 
 class Cpu(Table):

@@ -15,7 +15,18 @@ from sim.lower.norm import lower_norm
 from sim.lower.place import place
 from sim.lower.resadd import lower_resadd
 from sim.lower.rows import from_row, repeats
-from sim.lower.work import BlockSparseMatmul, Conv, Matmul, Norm, Operand, PackedMatmul, ResidualAdd, Work
+from sim.lower.sampled import lower_sampled
+from sim.lower.work import (
+    BlockSparseMatmul,
+    Conv,
+    Matmul,
+    Norm,
+    Operand,
+    PackedMatmul,
+    ResidualAdd,
+    SampledMatmul,
+    Work,
+)
 
 __all__ = [
     "BlockSparseMatmul",
@@ -25,6 +36,7 @@ __all__ = [
     "Operand",
     "PackedMatmul",
     "ResidualAdd",
+    "SampledMatmul",
     "Work",
     "from_row",
     "lower",
@@ -45,6 +57,8 @@ def lower(work: Work, hw: Hardware, *, repeat: int = 1, bare: bool = False) -> P
             program = lower_matmul(work, hw)
         case BlockSparseMatmul() | PackedMatmul():
             program = lower_blocksparse(work, hw)
+        case SampledMatmul():
+            program = lower_sampled(work, hw)
         case ResidualAdd():
             program = lower_resadd(work, hw)
         case Norm():

@@ -6,7 +6,7 @@ the option that would allow it. A matrix that a scheme would make larger is stor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,12 @@ import numpy as np
 from sim.errors import InputError
 from sim.hardware import Hardware
 from sim.isa import GARBAGE_ADDRESS, Funct, Program
-from sim.lower import blocksparse
+from sim.lower import blocksparse, sampledworks
+from sim.lower.sampled import index_reads
 from sim.lower.sparseblocks import BITS_PER_BYTE
 from sim.lower.tiling import blocks_of
-from sim.lower.work import BlockSparseMatmul, Matmul, PackedMatmul, Work
+from sim.lower.treatment import ALL_UNITS, Place, Treated
+from sim.lower.work import BlockSparseMatmul, Matmul, PackedMatmul, SampledMatmul, Work
 from sim.sparsity import formats, packing, patterns
 from sim.sparsity.patterns import Mask
 
@@ -27,23 +29,6 @@ if TYPE_CHECKING:
     from sim.sparsity.compress import Compression
     from sim.sparsity.rules import AnySparsity
     from sim.sparsity.spec import Sparsity
-
-ALL_UNITS = "gemmini_sparse"
-"""The preset that has every unit."""
-
-Place = Callable[[int], int]
-"""Gives the DRAM address of a new tensor of some bytes."""
-
-
-@dataclass(frozen=True)
-class Treated:
-    """What becomes of one operator: fields of `sim.plan.Step` by name."""
-
-    works: tuple[Work, ...]
-    macs_done: int
-    macs_switched: int
-    scheme: str
-    metadata_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,6 +57,11 @@ def treated(
     compression = sparsity.compression_for(op, graph)
     if weights is None and activations is None and compression is None:
         return None
+    if activations is not None and sampledworks.wanted(activations, hw):
+        if weights is not None or compression is not None:
+            other = weights or compression
+            raise InputError(f"{activations} of activations and {other}: one operand of a product is packed, not both")
+        return sampledworks.activations(activations, op, works, hw, place)
     m, n, k = op.mnk
     found = Stored(tuple(works), k * n, k * n, "dense")
     if compression is not None:
@@ -89,12 +79,13 @@ def treated(
 def _gated(rule: Sparsity, weights: Sparsity | None, op: Op, step: Treated, hw: Hardware) -> Treated:
     """Return the operator with zeros among its activations keeping multipliers still, of which time knows nothing."""
     if rule.scheme not in ("", "gate"):
-        raise InputError(f"{rule}: activations are multiplied as they come; the scheme for them is gate")
+        raise InputError(f"{rule}: activations are multiplied as they come (gate) or lie packed as N:M (select)")
     if not gates(hw, "activations"):
         option = "both" if gates(hw, "weights") else "activations"
+        packed = f"; or {sampledworks.lacks(rule, hw)}" if rule.pattern == "nm" else ""
         raise InputError(
             f"{rule} needs multipliers that zeros among activations keep still, which {hw.name} has not "
-            f'(--set sparsity.gating="{option}", or --hw {ALL_UNITS})'
+            f'(--set sparsity.gating="{option}", or --hw {ALL_UNITS}){packed}'
         )
     mask = rule.element_mask(op)
     used = np.full(op.mnk[2], op.mnk[1]) if weights is None else weights.element_mask(op).sum(axis=1)
@@ -277,6 +268,8 @@ def extra_reads(work: Work, program: Program, hw: Hardware) -> int:
     The core counts one row per cycle of the feed; a feed of several rows reads the others at the same time from the
     same wide port. The index of a block of weights is read beside it.
     """
+    if isinstance(work, SampledMatmul):
+        return index_reads(work, program, hw)
     if not isinstance(work, PackedMatmul) or work.stored_bits is not None:
         return 0
     funct, operand = program["funct"], program["rs1"]

@@ -129,6 +129,27 @@ class PackedMatmul:
 
 
 @dataclass(frozen=True)
+class SampledMatmul:
+    """A `Matmul` of which only what an index picks is computed, from weights several of which lie in each PE.
+
+    ``picks`` "outputs": of C[m, n] only chosen elements (B stored as [n, k]); they leave packed, row by row, each row
+    from the place on where the dense one begins. "inputs": A[m, k] lies there packed and its index says which rows of
+    B its values meet. ``counts``: sub-rows of DIM picks by row and window of ``resident`` * DIM columns (of K).
+    ``row_elements``: the most elements of a packed row. ``index_address``: DRAM byte address of the index, of which
+    each row has ``index_row_bytes``; ``index_bits`` go with each streamed sub-row.
+    """
+
+    matmul: Matmul
+    picks: Literal["outputs", "inputs"]
+    counts: tuple[tuple[int, ...], ...]
+    resident: int
+    row_elements: int
+    index_address: int
+    index_row_bytes: int
+    index_bits: int
+
+
+@dataclass(frozen=True)
 class ResidualAdd:
     """C[rows, cols] = clip(c_scale * (a_scale * A + b_scale * B)), all of input type and one row stride.
 
@@ -258,5 +279,5 @@ class Conv:
         return pixels * self.kernel**2 * self.in_channels * self.out_channels
 
 
-Work = Matmul | BlockSparseMatmul | PackedMatmul | ResidualAdd | Norm | Conv
+Work = Matmul | BlockSparseMatmul | PackedMatmul | SampledMatmul | ResidualAdd | Norm | Conv
 """Whatever `sim.lower.lower` can turn into a program."""

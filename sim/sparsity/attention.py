@@ -38,6 +38,9 @@ PATTERNS = {
 }
 """Pattern -> the sizes it needs."""
 
+DYNAMIC = ("topk", "threshold")
+"""Patterns that depend on the data (`sim.sparsity.dynamic`)."""
+
 DEFAULT_TILE = 64
 
 
@@ -100,7 +103,7 @@ def parse(table: dict[str, Any], seed: int = 0, folder: Path = Path()) -> Patter
     problems = [f"unknown key {key!r}{did_you_mean(key, known)}" for key in table if key not in known]
     name = table.get("pattern")
     if name not in PATTERNS:
-        problems.append(f"pattern {name!r}{did_you_mean(str(name), PATTERNS)}")
+        problems.append(f"pattern {name!r}{did_you_mean(str(name), (*PATTERNS, *DYNAMIC))}")
     needed = PATTERNS.get(str(name), ())
     problems += [f"pattern {name} needs {size}" for size in needed if size not in table]
     for key in ("window", "stride", "globals", "random", "tile", "seed"):
@@ -151,21 +154,24 @@ def edit(graph: Graph, pattern: Pattern) -> Graph:
         if op.name not in replaced:
             ops.append(op)
         elif op is replaced[op.name][0]:
-            ops += _tiles(tensors, replaced[op.name], pattern)
+            ops += tiles(tensors, replaced[op.name], pattern)
     used = {view.tensor for op in ops for view in (*op.inputs, op.output)}
     used |= {name for op in ops for name in op.attrs.values() if isinstance(name, str)}
     return Graph(graph.name, {name: tensor for name, tensor in tensors.items() if name in used}, tuple(ops))
 
 
-def _tiles(tensors: dict[str, Tensor], block: Attention, pattern: Pattern) -> list[Op]:
-    """Return the operators of one attention; whole rows of queries that see everything stay in one triple."""
+def tiles(tensors: dict[str, Tensor], block: Attention, pattern: Pattern) -> list[Op]:
+    """Return the operators of one attention; whole rows of queries that see everything stay in one triple.
+
+    ``tensors`` takes up the new ones.
+    """
     scores, softmax, context = block
     tokens = scores.output.cols
-    tiles = pattern.runs(tokens)
-    if all(keys == [range(tokens)] for _, keys in tiles):
+    parts = pattern.runs(tokens)
+    if all(keys == [range(tokens)] for _, keys in parts):
         return list(block)
     ops: list[Op] = []
-    for number, (queries, keys) in enumerate(tiles):
+    for number, (queries, keys) in enumerate(parts):
         at, size = f".t{number}", sum(map(len, keys))
         q = _rows(scores.inputs[0], queries)
         k, v = scores.inputs[1], context.inputs[1]

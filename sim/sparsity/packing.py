@@ -3,12 +3,16 @@
 The hardware picks operands: each PE of a row takes one of the ``window`` activations that its row is fed. Of a
 window as many packed rows are left as its fullest column has weights: that is the imbalance, and it comes from the
 mask. N:M sparsity is the case in which all windows are alike.
+
+The other way round, each PE may hold several weights and pick one for every row that passes: a row of chosen scores
+(of chosen activations) is then streamed as *sub-rows*, each with at most one choice per line of PEs (`sub_rows`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, log2
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -69,3 +73,45 @@ def best(mask: Mask, dim: int, fetch_rows: int, window: int, keep: int | None = 
     """Return the packing with the fewest blocks among all widths of the feed up to ``fetch_rows`` (powers of two)."""
     widths = [2**power for power in range(fetch_rows.bit_length()) if 2**power * dim >= window]
     return min((pack(mask, dim, width, window, keep) for width in widths), key=lambda found: found.blocks(dim))
+
+
+Reach = Literal["pe", "line"]
+"""Weights that a PE picks among: its own, or those that all PEs of its line hold (a row or a column of the array)."""
+
+Counts = npt.NDArray[np.int64]
+
+
+def sub_rows(mask: Mask, dim: int, resident: int, reach: Reach) -> Counts:
+    """Return how many sub-rows each row of a mask bool[rows, K] takes in each window of K, int64[rows, windows].
+
+    A window is the ``resident`` * ``dim`` columns whose weights are in the array together. With reach "line" every
+    place of a sub-row takes any column of the window that is left: ceil(kept / dim) sub-rows. With "pe" place p takes
+    only columns p, p + dim, ...: the fullest place decides.
+    """
+    rows, k = mask.shape
+    window = resident * dim
+    windows = -(-k // window)
+    whole = np.zeros((rows, windows * window), np.bool_)
+    whole[:, :k] = mask
+    by_place = whole.reshape(rows, windows, resident, dim)
+    if reach == "line":
+        return np.asarray(-(-by_place.sum(axis=(2, 3)) // dim), np.int64)
+    return np.asarray(by_place.sum(axis=2).max(axis=-1), np.int64)
+
+
+def sub_row_columns(kept: npt.NDArray[np.bool_], dim: int, resident: int, reach: Reach) -> list[npt.NDArray[np.int64]]:
+    """Return the sub-rows of one row in one window: the column in each of ``dim`` places, -1 where there is none.
+
+    ``kept``: bool[at most resident * dim]. As many as `sub_rows` says.
+    """
+    columns = np.flatnonzero(kept)
+    if reach == "line":
+        padded = np.full(-(-columns.size // dim) * dim, -1, np.int64)
+        padded[: columns.size] = columns
+        return list(padded.reshape(-1, dim))
+    by_place = [columns[columns % dim == place] for place in range(dim)]
+    deepest = max((one.size for one in by_place), default=0)
+    found = np.full((deepest, dim), -1, np.int64)
+    for place, one in enumerate(by_place):
+        found[: one.size, place] = one
+    return list(found)

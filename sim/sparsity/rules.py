@@ -18,7 +18,8 @@ from typing import Any
 
 from sim.errors import InputError, did_you_mean
 from sim.graph import Graph, Op
-from sim.sparsity import attention, cascade, compress, precision
+from sim.sparsity import attention, cascade, compress, dynamic, precision
+from sim.sparsity.dynamic import Chosen, Dynamic
 from sim.sparsity.spec import Sparsity, parse
 
 RULE_KEYS = ("operators", "pattern", "density", "mask", "scheme")
@@ -30,7 +31,7 @@ class Rules:
     """Rules in the order of the file. Same door as a single `Sparsity`."""
 
     rules: tuple[Sparsity, ...]
-    attention: attention.Pattern | None = None
+    attention: attention.Pattern | Dynamic | None = None
     compressions: tuple[compress.Compression, ...] = ()
     cascade: cascade.Cascade | None = None
     precisions: tuple[precision.Precision, ...] = ()
@@ -53,7 +54,13 @@ class Rules:
             if problems := compression.problems(graph):
                 raise InputError(problems)
             graph = compress.edit(graph, compression)
+        if isinstance(self.attention, Dynamic):
+            return dynamic.edit(graph, self.attention)
         return graph if self.attention is None else attention.edit(graph, self.attention)
+
+    def chosen(self, op: Op, graph: Graph) -> Chosen | None:
+        """Return which scores of an attention are computed, where ``op`` makes or reads them; else None."""
+        return dynamic.chosen(graph, op, self.attention) if isinstance(self.attention, Dynamic) else None
 
     def compression_for(self, op: Op, graph: Graph) -> compress.Compression | None:
         """Return the last compression of what ``op``'s weights are stored as, or None."""
@@ -101,7 +108,9 @@ def read(path: Path, seed: int = 0) -> Rules:
     pattern = falling = None
     try:
         if "attention" in tables:
-            pattern = attention.parse(tables["attention"], tables.get("seed", seed), path.parent)
+            table = tables["attention"]
+            read_table = dynamic.parse if table.get("pattern") in attention.DYNAMIC else attention.parse
+            pattern = read_table(table, tables.get("seed", seed), path.parent)
     except InputError as error:
         problems += [f"{path}: attention: {problem}" for problem in error.problems]
     try:

@@ -105,6 +105,9 @@ class Sparsity:
         """Return the graph with what the rules change in it: nothing, here."""
         return graph
 
+    def chosen(self, op: Op, graph: Graph) -> None:
+        """A line of zeros chooses no scores."""
+
     def compression_for(self, op: Op, graph: Graph) -> None:
         """A line of zeros says nothing about how values are stored."""
 

@@ -17,7 +17,8 @@ from sim import timing
 from sim.core.reservation import SEEN
 from sim.lower import BlockSparseMatmul, Work, lower
 from sim.lower.blocksparse import index_bytes
-from sim.lower.work import Matmul, Norm, Operand, PackedMatmul, ResidualAdd
+from sim.lower.tiling import blocks_of
+from sim.lower.work import Matmul, Norm, Operand, PackedMatmul, ResidualAdd, SampledMatmul
 from sim.pipeline import RESTART_CYCLES
 from sim.timing import Timing
 from sim.trace.commands import Commands, decode
@@ -226,6 +227,10 @@ def _operands(work: Work, hw: Hardware) -> Iterator[tuple[str, Operand, int, int
         name = "index" if work.stored_bits is None else "b"
         most_bytes = work.matmul.k * work.matmul.n * hw.acc_bytes
         yield OPERANDS[name], Operand(work.index_address, 0), 1, most_bytes, 8
+        work = work.matmul
+    elif isinstance(work, SampledMatmul):
+        size = work.matmul.m * work.index_row_bytes
+        yield OPERANDS["index"], Operand(work.index_address, 0), 1, blocks_of(size, hw.dim) * hw.dim, 1
         work = work.matmul
     if isinstance(work, Matmul):
         shapes = {

@@ -1,0 +1,84 @@
+"""Units that stand beside the array: ranking, prediction of scores, choice among them. Cycles, bytes and energy.
+
+None of them is in Gemmini's RTL; each is a rate that the machine declares under ``[sparsity]``. Their time is not
+overlapped with the array's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING
+
+from sim.errors import InputError
+
+if TYPE_CHECKING:
+    from sim.graph import Op, View
+    from sim.hardware import Hardware
+
+RANKING_LOOKS = 3.39
+"""Looks at each score ranked: comparisons of a quick-select for the median, 3.39 n (Knuth, vol. 3, 5.2.2)."""
+
+THRESHOLD_LOOKS = 2
+"""Looks at each score of a softmax that is compared: one for the sum of exponentials, one for the comparison."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a unit does for one operator. ``ranked``: scores looked at, priced as elements of the normaliser.
+    ``multiplications``: as many of the array's width cost the same energy.
+    """
+
+    cycles: int
+    ranked: int = 0
+    multiplications: int = 0
+    read_bytes: int = 0
+    write_bytes: int = 0
+
+
+def top_k(op: Op, hw: Hardware) -> Beside:
+    """Return the ranking of one row of scores that pass by anyway. Raises InputError without the unit."""
+    looks = ceil(op.batch * op.inputs[0].cols * RANKING_LOOKS)
+    return Beside(ceil(looks / _ranking_rate(op, hw)), looks)
+
+
+def mask(op: Op, hw: Hardware) -> Beside:
+    """Return the choice among predicted scores, a bit each. Raises InputError without the unit.
+
+    Scores that the array predicted are read from memory; a predictor hands its own over.
+    """
+    looks = op.inputs[0].elements * (RANKING_LOOKS if op.attrs["rule"] == "top_k" else THRESHOLD_LOOKS)
+    read = 0 if hw.sparsity.predictor_macs_per_cycle else _bytes(op.inputs[0], hw)
+    return _paced(hw, ceil(looks / _ranking_rate(op, hw)), ceil(looks), 0, read, op.output.elements)
+
+
+def predict(op: Op, hw: Hardware) -> Beside:
+    """Return the product of queries and keys in an array of its own, of ``predictor_bits`` per operand.
+
+    A multiplier's energy is taken to grow with the product of its operands' widths.
+    """
+    macs = op.output.elements * op.inputs[0].cols
+    width = 8 * hw.input_bytes
+    energy = ceil(macs * hw.sparsity.predictor_bits**2 / width**2)
+    read = sum(_bytes(view, hw) for view in op.inputs)
+    return _paced(hw, ceil(macs / hw.sparsity.predictor_macs_per_cycle), 0, energy, read, 0)
+
+
+def _paced(hw: Hardware, cycles: int, ranked: int, multiplications: int, read: int, write: int) -> Beside:
+    """Return a unit's work, as long as its own pace or that of memory says, whichever is slower."""
+    memory = hw.memory
+    longest = max(cycles, ceil(read / memory.read_bytes_per_cycle), ceil(write / memory.write_bytes_per_cycle))
+    return Beside(longest, ranked, multiplications, read, write)
+
+
+def _bytes(view: View, hw: Hardware) -> int:
+    return view.elements * hw.input_bytes
+
+
+def _ranking_rate(op: Op, hw: Hardware) -> int:
+    if not hw.sparsity.top_k_per_cycle:
+        raise InputError(
+            f"{op.kind} needs a ranking unit (--set sparsity.top_k_per_cycle=16, or --hw gemmini_sparse); the host "
+            "has no price for it"
+        )
+    return hw.sparsity.top_k_per_cycle

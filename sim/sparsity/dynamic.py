@@ -1,0 +1,243 @@
+"""Attention whose mask depends on the data: the best keys of every query, found by a prediction that is paid for.
+
+*topk* keeps ``k`` keys (or ``share`` of them) per query, *threshold* those whose predicted share of the softmax is
+large enough; how many that are (``density``) is given, or both come as a real ``mask`` [queries, keys] or
+[heads, queries, keys] from a file. Masks drawn here are not learnt: which keys is random, how many exact; for one seed
+they are nested, and every query keeps a key.
+
+Each attention becomes five operators: *predict* (scores at low precision), *mask* (one bit per score), and scores,
+softmax and context of what is left. Scheme "pack" computes chosen scores only, on an array whose PEs pick among
+several weights (`sim.sparsity.packing.sub_rows`); "skip" leaves out tiles that no query of a tile wants, on any array.
+A pattern known to keep every key predicts nothing and changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.errors import InputError, did_you_mean
+from sim.graph import Graph, Op, Tensor, View
+from sim.sparsity import attention, measured, patterns
+from sim.sparsity.structure import attention_blocks
+
+Masks = npt.NDArray[np.bool_]
+"""bool[heads, queries, keys]."""
+
+SCHEMES = {
+    "pack": "chosen scores only, packed into sub-rows of the array",
+    "skip": "tiles of queries x keys that no query of the tile wants, in no head, are left out",
+}
+
+
+@dataclass(frozen=True)
+class Dynamic:
+    """Keys per query (``k`` or ``share``), or ``density`` of all scores, or real masks by scores operator.
+
+    ``tile``: tokens of a tile of scheme "skip".
+    """
+
+    pattern: str
+    k: int = 0
+    share: float = 0.0
+    density: float = 0.0
+    scheme: str = "pack"
+    tile: int = attention.DEFAULT_TILE
+    seed: int = 0
+    given: Mapping[str, Masks] | None = field(default=None, compare=False, repr=False)
+    digest: str = ""
+
+    def kept(self, tokens: int) -> int:
+        """Return the keys that each query of a topk pattern keeps, of ``tokens``: at least one."""
+        return min(tokens, self.k or max(1, round(self.share * tokens)))
+
+    def masks(self, scores: str, heads: int, queries: int, keys: int) -> Masks:
+        """Return which scores of an attention count."""
+        if self.given is not None:
+            mask = self.given.get(scores, self.given.get("*"))
+            assert mask is not None
+            return np.broadcast_to(mask, (heads, queries, keys))
+        return _drawn(self, scores, heads, queries, keys)
+
+    def everything(self, keys: int) -> bool:
+        """Whether it keeps every key, as far as is known before anything is predicted."""
+        return self.given is None and (self.kept(keys) == keys if self.pattern == "topk" else self.density == 1)
+
+
+@lru_cache(maxsize=64)
+def _drawn(pattern: Dynamic, scores: str, heads: int, queries: int, keys: int) -> Masks:
+    """Return masks of random ranks: the best k of each query, or the best of all after the best of each query."""
+    ranks = patterns.order(f"{pattern.seed}/{scores}", heads * queries * keys).reshape(heads, queries, keys)
+    place = ranks.argsort(axis=-1, kind="stable").argsort(axis=-1, kind="stable")
+    if pattern.pattern == "topk":
+        return np.asarray(place < pattern.kept(keys))
+    mask = np.zeros((heads, queries * keys), np.bool_)
+    order = np.where(place == 0, np.uint64(0), ranks).reshape(heads, -1)
+    count = round(pattern.density * queries * keys)
+    chosen = np.argsort(order, axis=-1, kind="stable")[:, :count]
+    np.put_along_axis(mask, chosen, values=True, axis=-1)
+    return mask.reshape(heads, queries, keys)
+
+
+def parse(table: dict[str, Any], seed: int = 0, folder: Path = Path()) -> Dynamic:
+    """Read the table [attention] of a SPEC.toml whose pattern is a dynamic one. Raises InputError, all problems."""
+    name = table["pattern"]
+    sizes = {"topk": ("k", "share"), "threshold": ("density",)}[name]
+    known = ["pattern", *sizes, "mask", "scheme", "tile", "seed"]
+    problems = [f"unknown key {key!r}{did_you_mean(key, known)}" for key in table if key not in known]
+    if sum(key in table for key in (*sizes, "mask")) != 1:
+        problems.append(f"pattern {name} needs one of {', '.join((*sizes, 'mask'))}")
+    for key, least in (("k", 1), ("tile", 1), ("seed", 0)):
+        value = table.get(key, least)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            problems.append(f"{key} is {value!r}, must be a whole number >= {least}")
+    for key in ("share", "density"):
+        value = table.get(key, 1.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+            nearest = 1 if isinstance(value, int | float) and value > 1 else "one key per query: k = 1"
+            problems.append(f"{key} is {value!r}, must be above 0 and at most 1 (nearest: {nearest})")
+    if (scheme := table.get("scheme", "pack")) not in SCHEMES:
+        problems.append(f"scheme {scheme!r}{did_you_mean(str(scheme), SCHEMES)}; can be {', '.join(SCHEMES)}")
+    if problems:
+        raise InputError(problems)
+    options = {"seed": seed, **table}
+    if "mask" in options:
+        options |= _read(folder / str(options.pop("mask")))
+    return Dynamic(**options)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the masks of a file, by scores operator ("*": all), and a digest of them."""
+    arrays = {name: np.asarray(array != 0) for name, array in measured.read(path).items()}
+    wrong = [f"{path}: {name!r} has shape {a.shape}" for name, a in arrays.items() if a.ndim not in (2, 3)]
+    if wrong or not arrays:
+        rule = "must be [queries, keys] or [heads, queries, keys]"
+        raise InputError([f"{problem}, {rule}" for problem in wrong] or f"{path}: holds no arrays")
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name}{arrays[name].shape}".encode() + np.packbits(arrays[name]).tobytes())
+    return {"given": arrays, "digest": digest.hexdigest()[:12]}
+
+
+def problems(graph: Graph, pattern: Dynamic) -> list[str]:
+    """Return what is wrong with a pattern for a graph."""
+    found: list[str] = []
+    blocks = attention_blocks(graph)
+    if not blocks:
+        return [f"attention {pattern.pattern}: {graph.name} isn't made of matmul, softmax, matmul"]
+    for scores, softmax, _ in blocks:
+        heads, queries, keys = scores.output.shape
+        where = f"attention {pattern.pattern}: {scores.name}"
+        if not scores.attrs["transpose_b"] or len(scores.inputs) != 2:
+            found.append(f"{where}: scores must be queries x transposed keys, without a bias")
+        if pattern.k > keys:
+            found.append(f"{where}: k is {pattern.k}, there are {keys} keys (nearest: {keys})")
+        if pattern.given is not None:
+            mask = pattern.given.get(scores.name, pattern.given.get("*"))
+            if mask is None:
+                found.append(f"{where}: the file has no mask of that name{did_you_mean(scores.name, pattern.given)}")
+                continue
+            if mask.shape not in ((queries, keys), (heads, queries, keys)):
+                found.append(f"{where}: its mask has shape {mask.shape}, must be {(heads, queries, keys)}")
+                continue
+        elif pattern.pattern == "threshold" and round(pattern.density * queries * keys) < queries:
+            found.append(
+                f"{where}: density {pattern.density:g} of {keys} keys leaves queries that see no key; a softmax needs "
+                f"one value in every row (nearest: {1 / keys:.4g})"
+            )
+            continue
+        empty = np.argwhere(~pattern.masks(scores.name, heads, queries, keys).any(axis=-1))
+        if empty.size:
+            head, query = empty[0].tolist()
+            found.append(
+                f"{where}: {softmax.name}: query {query} of head {head} (and {len(empty) - 1} more) sees no key; a "
+                "softmax needs one value in every row (nearest: let every token see itself)"
+            )
+    return found
+
+
+def edit(graph: Graph, pattern: Dynamic) -> Graph:
+    """Return ``graph`` with prediction and mask before every attention; scheme "skip" also cuts it into tiles.
+
+    Raises InputError with what is wrong (`problems`).
+    """
+    if found := problems(graph, pattern):
+        raise InputError(found)
+    tensors, ops = dict(graph.tensors), []
+    cut = {op.name: block for block in attention_blocks(graph) for op in block}
+    for op in graph.ops:
+        block = cut.get(op.name)
+        if block is None or pattern.everything(block[0].output.cols):
+            ops.append(op)
+        elif op is block[0]:
+            ops += _predicted(tensors, op, pattern)
+            ops += [op] if pattern.scheme == "pack" else attention.tiles(tensors, block, _wanted(op, pattern))
+        elif pattern.scheme == "pack":
+            ops.append(op)
+    return Graph(graph.name, {name: tensors[name] for name in _used(ops, tensors)}, tuple(ops))
+
+
+def _wanted(scores: Op, pattern: Dynamic) -> attention.Pattern:
+    """Return the fixed pattern of what any query of any head wants: the heads of an operator are one batch."""
+    mask = np.asarray(pattern.masks(scores.name, *scores.output.shape).any(axis=0))
+    return attention.Pattern("mask", tile=pattern.tile, given=mask)
+
+
+def _used(ops: list[Op], tensors: Mapping[str, Tensor]) -> list[str]:
+    names = {view.tensor for op in ops for view in (*op.inputs, op.output)}
+    names |= {name for op in ops for name in op.attrs.values() if isinstance(name, str)}
+    return [name for name in tensors if name in names]
+
+
+def _predicted(tensors: dict[str, Tensor], scores: Op, pattern: Dynamic) -> list[Op]:
+    """Return the prediction of scores and the choice among them."""
+    heads, queries, keys = scores.output.shape
+    dtype = tensors[scores.inputs[0].tensor].dtype
+    made = []
+    for name, shape, kind in (
+        (f"{scores.name}.predicted", (heads, queries, keys), dtype),
+        (kept_name(scores), (heads, queries, -(-keys // 8)), "int8"),
+    ):
+        tensors[name] = Tensor(name, shape, kind, "activation")
+        made.append(View.whole(tensors[name]))
+    rule = {"topk": "top_k", "threshold": "threshold"}[pattern.pattern]
+    return [
+        Op(f"{scores.name}.predict", "predict", scores.inputs, made[0], {}, scores.layer),
+        Op(f"{scores.name}.mask", "mask", (made[0],), made[1], {"rule": rule}, scores.layer),
+    ]
+
+
+def kept_name(scores: Op) -> str:
+    """Return the name of the tensor that says which scores count: a bit each."""
+    return f"{scores.name}.kept"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which scores count in a product: those that it makes (``picks`` "outputs") or reads ("inputs").
+
+    ``kept``: the tensor of their bits.
+    """
+
+    masks: Masks
+    picks: Literal["outputs", "inputs"]
+    kept: str
+
+
+def chosen(graph: Graph, op: Op, pattern: Dynamic) -> Chosen | None:
+    """Return the choice that holds for an operator of an edited graph, or None."""
+    if pattern.scheme != "pack":
+        return None
+    for scores, _, context in attention_blocks(graph):
+        name = kept_name(scores)
+        if op.name in (scores.name, context.name) and name in graph.tensors:
+            masks = pattern.masks(scores.name, *scores.output.shape)
+            return Chosen(masks, "outputs" if op.name == scores.name else "inputs", name)
+    return None
