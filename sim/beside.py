@@ -1,12 +1,13 @@
 """Units that stand beside the array: ranking, prediction of scores, choice among them. Cycles, bytes and energy.
 
-None of them is in Gemmini's RTL; each is a rate that the machine declares under ``[sparsity]``. Their time is not
-overlapped with the array's.
+None of them is in Gemmini's RTL; each is a rate that the machine declares under ``[sparsity]``. A unit works before the
+array does, except where prediction has an array of its own: then masks of later heads are made while the main array
+is at work on earlier ones (`sim.pipeline`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ THRESHOLD_LOOKS = 2
 @dataclass(frozen=True)
 class Beside:
     """What a unit does for one operator. ``ranked``: scores looked at, priced as elements of the normaliser.
-    ``multiplications``: as many of the array's width cost the same energy.
+    ``multiplications``: as many of the array's width cost the same energy. ``heads``: parts of the work that the array
+    can begin on one by one.
     """
 
     cycles: int
@@ -34,6 +36,7 @@ class Beside:
     multiplications: int = 0
     read_bytes: int = 0
     write_bytes: int = 0
+    heads: int = 1
 
 
 def top_k(op: Op, hw: Hardware) -> Beside:
@@ -49,7 +52,9 @@ def mask(op: Op, hw: Hardware) -> Beside:
     """
     looks = op.inputs[0].elements * (RANKING_LOOKS if op.attrs["rule"] == "top_k" else THRESHOLD_LOOKS)
     read = 0 if hw.sparsity.predictor_macs_per_cycle else _bytes(op.inputs[0], hw)
-    return _paced(hw, ceil(looks / _ranking_rate(op, hw)), ceil(looks), 0, read, op.output.elements)
+    heads = op.batch if hw.sparsity.predictor_macs_per_cycle else 1
+    work = Beside(ceil(looks / _ranking_rate(op, hw)), ceil(looks), 0, read, op.output.elements, heads)
+    return _paced(work, hw)
 
 
 def predict(op: Op, hw: Hardware) -> Beside:
@@ -61,14 +66,14 @@ def predict(op: Op, hw: Hardware) -> Beside:
     width = 8 * hw.input_bytes
     energy = ceil(macs * hw.sparsity.predictor_bits**2 / width**2)
     read = sum(_bytes(view, hw) for view in op.inputs)
-    return _paced(hw, ceil(macs / hw.sparsity.predictor_macs_per_cycle), 0, energy, read, 0)
+    work = Beside(ceil(macs / hw.sparsity.predictor_macs_per_cycle), 0, energy, read, 0, op.batch)
+    return _paced(work, hw)
 
 
-def _paced(hw: Hardware, cycles: int, ranked: int, multiplications: int, read: int, write: int) -> Beside:
-    """Return a unit's work, as long as its own pace or that of memory says, whichever is slower."""
-    memory = hw.memory
-    longest = max(cycles, ceil(read / memory.read_bytes_per_cycle), ceil(write / memory.write_bytes_per_cycle))
-    return Beside(longest, ranked, multiplications, read, write)
+def _paced(work: Beside, hw: Hardware) -> Beside:
+    """Return the work with the cycles of its own pace or of memory's, whichever is slower."""
+    read, write = hw.memory.read_bytes_per_cycle, hw.memory.write_bytes_per_cycle
+    return replace(work, cycles=max(work.cycles, ceil(work.read_bytes / read), ceil(work.write_bytes / write)))
 
 
 def _bytes(view: View, hw: Hardware) -> int:

@@ -15,7 +15,7 @@ from sim.cache import Memo, default_timings
 from sim.errors import InputError
 from sim.graph import Graph
 from sim.hardware import Hardware
-from sim.lower import Work
+from sim.lower import SampledMatmul, Work
 from sim.plan import Step, plan
 from sim.result import Activity, Request, Result, operator_row
 
@@ -99,7 +99,7 @@ def run_steps(
             if step.engine == "array":
                 activity = _on_array(step, request, memo, state)
             else:
-                activity = (_on_host if step.engine == "host" else _on_unit)(step, request.hw)
+                activity = _on_host(step, request.hw) if step.engine == "host" else _on_unit(step, request.hw, state)
             machine = step.machine or request.hw
             parts = energy.price(activity.counters, step.macs_switched, activity.cycles, machine, activity.host_cycles)
             rows.append(operator_row(step, activity, request, cycle, parts))
@@ -111,12 +111,16 @@ def run_steps(
 
 @dataclass
 class _State:
-    """What the machine carries from one operator to the next, and the items that have run."""
+    """What the machine carries from one operator to the next, and the items that have run.
+
+    ``ahead_cycles``: what units beside the array still have to do for heads that it has not come to.
+    """
 
     phase: int = 0
     started: bool = False
     l2: L2Contents | None = None
     words: Words | None = None
+    ahead_cycles: int = 0
     seen: set[tuple[Work, int, Words | None]] = field(default_factory=set)
 
 
@@ -134,6 +138,8 @@ def _on_array(step: Step, request: Request, memo: Memo, state: _State) -> Activi
         timed = memo.timing(item, hw, state.phase, request.clock, run) if state.l2 is None else run()
         activity.add(timed, restart_cycles=RESTART_CYCLES if state.started else 0)
         state.phase, state.started, state.l2 = timed.phase, True, timed.l2
+    if state.ahead_cycles:
+        _catch_up(step, activity, state)
     activity.distinct = len(step.alike) if state.l2 is not None else len(state.seen) - before
     return activity
 
@@ -144,17 +150,34 @@ def _on_host(step: Step, hw: Hardware) -> Activity:
     return Activity(cycles=cycles, host_cycles=cycles, causes={"host": cycles})
 
 
-def _on_unit(step: Step, hw: Hardware) -> Activity:
-    """A unit beside the array: its cycles and what it ranks count as those of the normalisation units."""
+def _on_unit(step: Step, hw: Hardware, state: _State) -> Activity:
+    """A unit beside the array: its cycles and what it ranks count as those of the normalisation units.
+
+    Of work by heads only the first head's is waited for here, the rest where the array needs it (`_catch_up`).
+    """
     assert step.beside is not None
     work = step.beside
+    cycles = ceil(work.cycles / work.heads)
+    state.ahead_cycles = max(state.ahead_cycles, work.cycles - cycles)
     counted = {
         "NORMALIZE_ROWS": ceil(work.ranked / hw.dim),
         "DRAM_READ_BYTES": work.read_bytes,
         "DRAM_WRITE_BYTES": work.write_bytes,
     }
-    causes = {"normalize": work.cycles}
-    return Activity(cycles=work.cycles, causes=causes, counters={**dict.fromkeys(energy.COUNTERS, 0), **counted})
+    counters = {**dict.fromkeys(energy.COUNTERS, 0), **counted}
+    return Activity(cycles=cycles, causes={"normalize": cycles}, counters=counters)
+
+
+def _catch_up(step: Step, activity: Activity, state: _State) -> None:
+    """Let units beside the array work on while it computes chosen scores and what they meet, then wait for them."""
+    work = step.works[0]
+    if isinstance(work, SampledMatmul):
+        state.ahead_cycles = max(0, state.ahead_cycles - activity.cycles)
+        if work.picks == "outputs":
+            return
+    activity.cycles += state.ahead_cycles
+    activity.causes["normalize"] = activity.causes.get("normalize", 0) + state.ahead_cycles
+    state.ahead_cycles = 0
 
 
 def load_machine(machine: Hardware | str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None) -> Hardware:

@@ -171,6 +171,20 @@ def test_the_prediction_is_paid_by_the_array_or_by_its_own(dense: sim.Result) ->
     assert rows(own)["scores.mask"]["dram_read_bytes"] == 0 and own.cycles < plain.cycles
 
 
+def test_masks_of_later_heads_are_made_while_the_array_works() -> None:
+    # Law of a pipeline: it takes as long as its slower side and the first head of the other, and causes sum to cycles.
+    slow = SPARSE.with_({"sparsity.predictor_macs_per_cycle": 16})
+    fast = SPARSE.with_({"sparsity.predictor_macs_per_cycle": 10**6, "sparsity.top_k_per_cycle": 10**6})
+    array = sum(rows(run(TOP, fast))[name]["cycles"] for name in ("scores", "context"))
+    predictor = HEADS * SEQ * SEQ * SIZE // 16
+    for hw, longest in ((slow, max(array, predictor)), (fast, array)):
+        result = run(TOP, hw)
+        parts = [rows(result)[name]["cycles"] for name in ("scores.predict", "scores.mask", "scores", "context")]
+        first_head = parts[0] + parts[1]
+        assert longest <= sum(parts) <= longest + first_head
+        assert sum(result.causes.values()) == result.cycles
+
+
 def test_real_masks_by_head_and_by_layer(tmp_path: Path) -> None:
     mask = np.random.default_rng(0).random((HEADS, SEQ, SEQ)) < 0.2
     mask |= np.eye(SEQ, dtype=bool)
