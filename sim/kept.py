@@ -24,6 +24,7 @@ from sim.errors import InputError
 from sim.store import code_version
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
 
     from sim.hardware import Hardware
@@ -73,13 +74,22 @@ class KeptRun:
         return f"it was written by Carat {self.record['version']}, this is {code_version()}: keep the run again"
 
 
-def write(result: Result, folder: str | Path, *, command: str | None = None, sentence: str | None = None) -> None:
+def write(
+    result: Result,
+    folder: str | Path,
+    *,
+    command: str | None = None,
+    sentence: str | None = None,
+    stay: Mapping[str, npt.NDArray[Any]] | None = None,
+) -> None:
     """Keep a run in ``folder`` (created when missing), each file whole or not at all, run.json last.
 
-    ``command``: the line that made it; ``sentence``: its bottleneck, if known. Simulates every distinct program
+    ``command``: the line that made it; ``sentence``: its bottleneck, if known; ``stay``: numbers of what pruning kept
+    (`sim.sparsity.saliency`), which go to kept.npz. Simulates every distinct program
     once more, for traffic by operand and activity over time. Raises InputError when the folder cannot be written.
     """
     from sim.result import write_whole
+    from sim.sparsity.saliency import lines, write_selection
 
     folder = Path(folder)
     try:
@@ -88,11 +98,13 @@ def write(result: Result, folder: str | Path, *, command: str | None = None, sen
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
     result.to_csv(folder / "ops.csv")
+    if stay:
+        write_selection(stay, folder / "kept.npz")
     contents = {
         "totals.json": result.totals,
         "hardware.json": result.hardware.model_dump(mode="json"),
         "graph.json": result.request.graph.to_dict(),
-        "run.json": record_of(result, folder, command, sentence),
+        "run.json": {**record_of(result, folder, command, sentence), **({"stay": lines(stay)} if stay else {})},
     }
     for name, content in contents.items():
         write_whole(folder / name, json.dumps(content, indent=1) + "\n")

@@ -310,11 +310,18 @@ class Result:
         """Write the operator table to ``path`` (whole or not at all)."""
         write_whole(Path(path), self.ops.to_csv(index=False, lineterminator="\n"))
 
-    def save(self, folder: str | Path, *, command: str | None = None, sentence: str | None = None) -> None:
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        command: str | None = None,
+        sentence: str | None = None,
+        stay: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> None:
         """Keep the run in ``folder`` for reports and comparisons (`sim.kept.write`). Raises InputError."""
         from sim import kept
 
-        kept.write(self, folder, command=command, sentence=sentence)
+        kept.write(self, folder, command=command, sentence=sentence, stay=stay)
 
     def __repr__(self) -> str:
         total = self.totals

@@ -77,7 +77,12 @@ def runs_page(runs: Sequence[KeptRun]) -> str:
         changes=_changes(runs),
         settings=_settings(runs),
         reproduce=[
-            {"name": run.name, "command": run.record["reproduce"], "note": f"{_seed(run)}Carat {run.record['version']}"}
+            {
+                "name": run.name,
+                "command": run.record["reproduce"],
+                "note": f"{_seed(run)}Carat {run.record['version']}",
+                "stay": run.record.get("stay", []),
+            }
             for run in runs
         ],
     )

@@ -47,7 +47,9 @@ SparsityText = Annotated[
 ]
 Prune = Annotated[
     str | None,
-    typer.Option("--prune", metavar="NAME=KEEP,...", help="Structured pruning, e.g. heads=8,layers=6."),
+    typer.Option(
+        "--prune", metavar="NAME=KEEP,...", help="Structured pruning, e.g. heads=8,layers=6 or *.FF1.columns=1536."
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random masks.")]
 Clock = Annotated[

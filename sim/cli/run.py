@@ -11,7 +11,9 @@ import typer
 from sim.cli import common
 
 if TYPE_CHECKING:
+    from sim.graph import Graph
     from sim.result import Result
+    from sim.sparsity.saliency import Selection
 
 HEADINGS = ("operators", "cycles", "share", "util", "read MB", "write MB", "energy uJ", "visited")
 
@@ -25,6 +27,14 @@ def run(
     size: common.Sizes = None,
     sparsity: common.SparsityText = None,
     prune: common.Prune = None,
+    saliency: Annotated[
+        Path | None,
+        typer.Option("--saliency", metavar="SCORES.npz", help="Scores that say which of --prune stay: L0.heads, ..."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="DIR|FILE", help="Weights whose magnitude says which of --prune stay."),
+    ] = None,
     seed: common.Seed = 0,
     clock: common.Clock = "periodic",
     dataflow: common.Dataflow = None,
@@ -66,7 +76,9 @@ def run(
 
     common.output_folder(output)
     machine = load_machine(hw, common.settings(set_))
-    graph = resolve_graph(workload, common.sizes(seq, batch, size), prune)
+    sizes = common.sizes(seq, batch, size)
+    graph = resolve_graph(workload, sizes, prune)
+    kept = _kept(resolve_graph(workload, sizes), prune, saliency, weights)
     by_hand = _mapping(tile)
     changes = None
     with common.progress_bar(f"{workload} on {hw}") as progress:
@@ -92,18 +104,38 @@ def run(
         measure = explain or output is not None
         sentence = explanation(result, measure=measure) if measure or not as_json else None
     if output is not None:
-        result.save(output, command=common.command_line(), sentence=sentence)
+        result.save(output, command=common.command_line(), sentence=sentence, stay=kept)
     if as_json:
         explained = {"explanation": sentence} if sentence else {}
         mapped = {"mapping": changes} if changes else {}
-        typer.echo(json.dumps({**result.to_dict(), **explained, **mapped}, indent=1))
+        pruned = {"kept": {name: stay.tolist() for name, stay in kept.items()}} if kept else {}
+        typer.echo(json.dumps({**result.to_dict(), **explained, **mapped, **pruned}, indent=1))
         return
     _print(result)
+    if kept:
+        from sim.sparsity.saliency import lines
+
+        typer.echo("\n".join(["", *lines(kept)]))
     if changes:
         map_command.print_changes(changes, mapping)
     typer.echo(f"\n{sentence}")
     if output is not None:
         typer.echo(f"\nKept in {output}. A page of it: carat report {output} -o {output / 'report.html'}")
+
+
+def _kept(whole: Graph, prune: str | None, saliency: Path | None, weights: Path | None) -> Selection:
+    """Return which heads, neurons, rows, columns and layers stay; nothing without scores and weights."""
+    from sim.errors import InputError
+
+    if saliency is None and weights is None:
+        return {}
+    if prune is None:
+        given = "--saliency" if weights is None else "--weights"
+        raise InputError(f"{given} says which of what --prune keeps; give --prune too, e.g. --prune heads=8")
+    from sim.sparsity.prune import parse
+    from sim.sparsity.saliency import choose
+
+    return choose(whole, parse(prune), saliency, weights)
 
 
 def _mapping(tiles: list[str] | None) -> dict[str, dict[str, Any]]:

@@ -2,14 +2,17 @@
 
 "heads=8,layers=6,ffn=1536" says what is *kept*, in every layer: the first 6 layers, each with 8 heads and 1536
 neurons; "head_dim=48" keeps columns of Q, K and V in every head (rows of the product behind them), "hidden=512"
-columns of everything that the layers hand on. Which ones go doesn't matter for time, only how many; `saliency` says
-which. The edit follows structure, not names: matmul, softmax, matmul is attention; matmul, gelu, matmul is
-feed-forward. So it works on any graph.
+columns of everything that the layers hand on. "L*.FF1.columns=1536" and "L0.FF2.rows=1536" narrow the weight [K, N] of
+the matmuls named, and with it whatever writes or reads what goes; where an operator needs all of it (a LayerNorm, a
+head), the error names that operator. Which ones go doesn't matter for time, only how many; `saliency` says which. The
+edit follows structure, not names: matmul, softmax, matmul is attention; matmul, gelu, matmul is feed-forward. So it
+works on any graph.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 
 from sim.errors import InputError, did_you_mean
 from sim.graph import Graph, Op, Tensor, View
@@ -17,6 +20,32 @@ from sim.sparsity.structure import attention_blocks
 
 ELEMENTWISE = ("gelu", "tanh", "residual_add", "quantize", "dequantize")
 """Kinds that treat each column alone, so that pruned columns pass through them."""
+
+
+PARTS = ("heads", "layers", "ffn", "head_dim", "hidden")
+
+SIDES = ("rows", "columns")
+"""Sides of a weight [K, N]: rows meet columns of its input, columns make those of its output."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """Rows or columns of the weights that a glob over operators or weight tensors names."""
+
+    operators: str
+    side: str
+    kept: int
+
+    def matmuls(self, graph: Graph) -> list[Op]:
+        """Return the matmuls by weights that are named."""
+        return [
+            op for op in weighted(graph) if any(fnmatchcase(n, self.operators) for n in (op.name, op.inputs[1].tensor))
+        ]
+
+
+def weighted(graph: Graph) -> list[Op]:
+    """Return the matmuls whose second operand is a weight."""
+    return [op for op in graph.ops if op.kind == "matmul" and graph.tensors[op.inputs[1].tensor].kind == "weight"]
 
 
 @dataclass(frozen=True)
@@ -28,10 +57,12 @@ class Pruning:
     ffn: int | None = None
     head_dim: int | None = None
     hidden: int | None = None
+    named: tuple[Named, ...] = ()
 
     def __str__(self) -> str:
         """Return the line that `parse` reads."""
-        return ",".join(f"{name}={kept}" for name, kept in vars(self).items() if kept is not None)
+        parts = [f"{name}={getattr(self, name)}" for name in PARTS if getattr(self, name) is not None]
+        return ",".join([*parts, *(f"{one.operators}.{one.side}={one.kept}" for one in self.named)])
 
 
 def parse(text: str) -> Pruning:
@@ -40,8 +71,8 @@ def parse(text: str) -> Pruning:
     problems = []
     for part in text.split(","):
         name, _, value = (word.strip() for word in part.partition("="))
-        if name not in Pruning.__dataclass_fields__:
-            problems.append(f"unknown part {name!r}{did_you_mean(name, Pruning.__dataclass_fields__)}")
+        if name not in PARTS and not name.endswith(tuple(f".{side}" for side in SIDES)):
+            problems.append(f"unknown part {name!r}{did_you_mean(name, PARTS)}; or NAME.rows, NAME.columns of a weight")
         elif name in kept:
             problems.append(f"{name} is given twice")
         elif not (value.isascii() and value.isdigit()) or int(value) < 1:
@@ -50,7 +81,11 @@ def parse(text: str) -> Pruning:
             kept[name] = int(value)
     if problems:
         raise InputError([f"prune {text!r}: {problem}" for problem in problems])
-    return Pruning(**kept)
+    split = [(*name.rpartition(".")[::2], number) for name, number in kept.items() if name not in PARTS]
+    return Pruning(
+        **{name: number for name, number in kept.items() if name in PARTS},
+        named=tuple(Named(*one) for one in split),
+    )
 
 
 def prune(graph: Graph, what: str | Pruning) -> Graph:
@@ -73,9 +108,32 @@ def prune(graph: Graph, what: str | Pruning) -> Graph:
             step(edit, kept)
             graph = edit.graph if edit.problems else edit.done()
             problems += edit.problems
+    for named in pruning.named:
+        ops = named.matmuls(graph)
+        if not ops:
+            hint = did_you_mean(named.operators, [op.name for op in weighted(graph)])
+            problems.append(f"{graph.name} has no matmul with weights named {named.operators!r}{hint}")
+        for op in ops:
+            edit = _Edit(graph)
+            edit.keep_side(op, named.side, named.kept)
+            graph = edit.graph if edit.problems else edit.done()
+            problems += edit.problems
     if problems:
         raise InputError([f"prune {pruning}: {problem}" for problem in dict.fromkeys(problems)])
     return graph
+
+
+def narrowed(graph: Graph, name: str, side: str) -> tuple[int, dict[str, int]]:
+    """Return how many rows or columns the weight of matmul ``name`` has, and every weight that is narrowed with it.
+
+    Weights by name, with the axis of the stored tensor. Raises InputError where an operator needs all of them.
+    """
+    op, edit = graph.op(name), _Edit(graph)
+    count = (op.inputs[0] if side == "rows" else op.output).cols
+    edit.keep_side(op, side, count)
+    if edit.problems:
+        raise InputError([f"prune {name}.{side}: {problem}" for problem in dict.fromkeys(edit.problems)])
+    return count, {n: axis for n, (axis, *_) in edit.narrowed.items() if graph.tensors[n].kind == "weight"}
 
 
 def _touched(ops: tuple[Op, ...]) -> set[str]:
@@ -172,6 +230,12 @@ class _Edit:
         for op in activations:
             if self._enough("ffn", kept, op.output.cols, op.name):
                 self._columns(op.output.tensor, op.output.cols, kept, set())
+
+    def keep_side(self, op: Op, side: str, kept: int) -> None:
+        """Narrow rows or columns of a weight, by way of the activation on that side of it."""
+        view = op.inputs[0] if side == "rows" else op.output
+        if self._enough(f"{op.name}.{side}", kept, view.cols, op.name):
+            self._columns(view.tensor, view.cols, kept, set())
 
     def _enough(self, what: str, kept: int, there: int, where: str) -> bool:
         if 1 <= kept <= there:

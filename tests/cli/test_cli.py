@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sim import columns
@@ -81,7 +82,30 @@ def test_run_keeps_its_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert f"carat report {folder}" in out.replace("\n", " ")
 
 
+def test_run_says_what_pruning_kept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    # Oracle: the larger scores. The same by magnitude, where head 1's weights are the larger ones.
+    np.savez(tmp_path / "scores.npz", **{"L0.heads": [1.0, 2.0]})
+    shapes = {"matmul_Q": (32, 32), "matmul_K": (32, 32), "matmul_V": (32, 32), "W_out": (32, 32)}
+    shapes |= {"FF1": (32, 32), "FF2": (32, 32)}
+    large = np.where(np.arange(32) < 16, 1.0, 2.0)
+    weights = {f"L0.{name}.weight": np.ones(shape) * large for name, shape in shapes.items()}
+    np.savez(tmp_path / "weights.npz", allow_pickle=False, **weights)
+    for option, file in (("--saliency", "scores.npz"), ("--weights", "weights.npz")):
+        asked = [*RUN, "--prune", "heads=1", option, str(tmp_path / file)]
+        assert json.loads(answer(capsys, *asked, "--json"))["kept"] == {"L0.heads": [1]}
+    out = answer(capsys, *asked, "-o", str(tmp_path / "run"))
+    assert "L0.heads: 1 stay: 1" in out
+    assert np.load(tmp_path / "run" / "kept.npz")["L0.heads"].tolist() == [1]
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["stay"] == ["L0.heads: 1 stay: 1"]
+    page = tmp_path / "page.html"
+    answer(capsys, "report", str(tmp_path / "run"), "-o", str(page))
+    assert "L0.heads: 1 stay: 1" in page.read_text()
+
+
 REFUSALS = [
+    ([*RUN, "--saliency", "scores.npz"], "give --prune too"),
+    ([*RUN, "--prune", "heads=1", "--saliency", "a.npz", "--weights", "b.npz"], "give either"),
+    ([*RUN, "--prune", "heads=1", "--weights", "no/such.npz"], "no/such.npz: cannot be read"),
     (["run", "bert-tinny"], "did you mean 'bert-tiny'"),
     ([*RUN, "--hw", "gemmini_defalt"], "did you mean 'gemmini_default'"),
     ([*RUN, "--set", "scratchpad.capacitie=3"], "unknown key"),

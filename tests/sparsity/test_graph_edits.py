@@ -15,6 +15,7 @@ from sim.errors import InputError
 from sim.graph import Graph, View
 from sim.sparsity import attention, cascade, compress, dynamic, saliency
 from sim.sparsity.prune import Pruning, prune
+from sim.sparsity.prune import parse as parse_pruning
 from sim.sparsity.rules import read
 from sim.sparsity.spec import parse
 from workloads import build, encoder_layer
@@ -178,6 +179,38 @@ def test_pruning_computes_the_network_with_the_rest_at_zero(what: dict[str, int]
     rest = {name: v for name, v in given.items() if name in pruned.tensors and v.shape == pruned.tensors[name].shape}
     found = evaluate(pruned, {**rest, **small})["L0.output"]
     np.testing.assert_allclose(found, evaluate(GRAPH, zeroed)["L0.output"], atol=1e-9)
+
+
+@pytest.mark.parametrize("side", ["L0.FF1.columns", "L0.FF2.rows"])
+def test_pruning_a_named_weight_computes_the_network_with_the_rest_at_zero(side: str) -> None:
+    given, pruning = given_values(GRAPH), parse_pruning(f"{side}=20")
+    given |= {name: np.zeros_like(v) for name, v in given.items() if name.endswith(".bias")}
+    weights = {name: v for name, v in given.items() if name.endswith(".weight")}
+    chosen = saliency.select(GRAPH, pruning, saliency.magnitudes(GRAPH, weights, pruning))
+    small, pruned = saliency.cut(GRAPH, weights, chosen), prune(GRAPH, pruning)
+    zeroed = dict(given)
+    gone = np.setdiff1d(np.arange(64), chosen[side])
+    for name, axis in (("L0.FF1.weight", 1), ("L0.FF2.weight", 0)):
+        zeroed[name] = given[name].copy()
+        zeroed[name].swapaxes(0, axis)[gone] = 0
+    rest = {name: v for name, v in given.items() if name in pruned.tensors and v.shape == pruned.tensors[name].shape}
+    found = evaluate(pruned, {**rest, **small})["L0.output"]
+    np.testing.assert_allclose(found, evaluate(GRAPH, zeroed)["L0.output"], atol=1e-9)
+    # Bound: of squares summed over both weights none that goes is larger than one that stays.
+    squares = (weights["L0.FF1.weight"] ** 2).sum(axis=0) + (weights["L0.FF2.weight"] ** 2).sum(axis=1)
+    assert squares[gone].max() <= squares[chosen[side]].min()
+
+
+def test_pruned_and_narrow_weights_together(tmp_path: Path) -> None:
+    # Closed form: 64 of 128 neurons, then 4 bits each: the weights of FF1 are a quarter of the dense ones' bytes.
+    (tmp_path / "spec.toml").write_text("[[compress]]\noperators = '*.FF1'\nkind = 'narrow'\nbits = 4")
+    graph = encoder_layer(seq=32, hidden=64, heads=2, ffn=128)
+    small, both = (
+        sim.simulate(graph, "gemmini_sparse", prune="L0.FF1.columns=64", sparsity=spec).ops.set_index("op")
+        for spec in (None, str(tmp_path / "spec.toml"))
+    )
+    assert both.loc["L0.FF1", "macs"] == 32 * 64 * 64 and both.loc["L0.FF1", "scheme"] == "narrow"
+    assert both.loc["L0.FF1", "dram_read_bytes"] == small.loc["L0.FF1", "dram_read_bytes"] - 64 * 64 // 2
 
 
 def test_the_most_salient_stay() -> None:

@@ -69,6 +69,15 @@ def test_ends_of_a_model_are_joined_to_the_layers_that_stay() -> None:
     assert prune(build("bert-tiny", **ends), "layers=1") == build("bert-tiny", layers=1, **ends)
 
 
+@pytest.mark.parametrize("spec", ["L*.FF1.columns=24", "*.FF2.rows=24", "*.FF1.weight.columns=24"])
+def test_a_weight_by_name_takes_along_what_meets_it(spec: str) -> None:
+    # Rows of the second feed-forward weight meet columns of the first: either way the graph of ffn=24.
+    graph = layers(heads=4, ffn=32, layers=2)
+    assert prune(graph, spec) == prune(graph, "ffn=24") != graph
+    one = prune(graph, spec.replace("L*", "L1").replace("*.", "L1."))
+    assert one.tensors["L0.FF1.weight"].shape[1] == 32 and one.tensors["L1.FF1.weight"].shape[1] == 24
+
+
 def test_names_do_not_matter() -> None:
     # The edit follows structure: with every operator and tensor renamed it removes the same.
     graph = layers(heads=4, ffn=32)
@@ -112,6 +121,11 @@ def test_weights_stored_transposed_are_pruned_alike() -> None:
         ("heads=13", "heads=13, but L0.scores has 12 (nearest: heads=12)"),
         ("layers=13", "layers=13, but bert-base has 12 (nearest: layers=12)"),
         ("ffn=4000", "ffn=4000, but L11.gelu has 3072 (nearest: ffn=3072)"),
+        ("L0.FF1.column=9", "unknown part 'L0.FF1.column'"),
+        ("L0.FF9.columns=9", "has no matmul with weights named 'L0.FF9' (did you mean 'L0.FF"),
+        ("L0.FF1.columns=4000", "L0.FF1.columns=4000, but L0.FF1 has 3072 (nearest: L0.FF1.columns=3072)"),
+        ("L0.W_out.columns=700", "L0.layernorm1 (layernorm) needs all columns of 'L0.projected'"),
+        ("L0.matmul_V.columns=700", "L0.context (matmul) needs all columns of 'L0.V'"),
         ("hidden=769", "hidden=769, but bert-base has 768 (nearest: hidden=768)"),
         ("head_dim=65", "head_dim=65, but L0.scores has 64 (nearest: head_dim=64)"),
     ],
