@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.errors import InputError, did_you_mean
-from workloads import checkpoint_safetensors
+from workloads import checkpoint_head, checkpoint_safetensors
+from workloads.checkpoint_head import Head
 
 Weights = dict[str, npt.NDArray[np.float32]]
 
@@ -70,6 +71,9 @@ LAYER_NAMES = {
 """Model type -> prefix of a layer, our operator -> its module there."""
 
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+BUFFERS = {"embeddings.position_ids", "embeddings.token_type_ids"}
+"""Constants that older files keep beside the weights."""
+
 GELU_NAMES = ("gelu", "gelu_new", "gelu_pytorch_tanh")
 
 
@@ -77,7 +81,8 @@ GELU_NAMES = ("gelu", "gelu_new", "gelu_pytorch_tanh")
 class Checkpoint:
     """A trained encoder. ``weights``: "word", "position", "token_type" [rows, hidden]; per operator such as
 
-    "L0.FF1" its ".weight" [in, out] and ".bias" [out] (LayerNorm: both [hidden]), "embed_norm.*" likewise.
+    "L0.FF1" its ".weight" [in, out] and ".bias" [out] (LayerNorm: both [hidden]), "embed_norm.*" and the layers of
+    ``head`` likewise. ``unused``: tensors of the file that nothing here runs.
     """
 
     name: str
@@ -90,6 +95,8 @@ class Checkpoint:
     token_types: int
     epsilon: float
     weights: Weights
+    head: Head | None = None
+    unused: tuple[str, ...] = ()
 
     @property
     def head_dim(self) -> int:
@@ -110,7 +117,8 @@ def load(folder: str | Path) -> Checkpoint:
     sizes = _sizes(config, kind, path)
     epsilon = _epsilon(config, path)
     raw = _without_prefix(_tensors(path), kind)
-    wanted = _wanted(kind, sizes)
+    head = checkpoint_head.find(config, kind, {name: values.shape for name, values in raw.items()}, path)
+    wanted = {**_wanted(kind, sizes), **checkpoint_head.wanted(head, sizes["hidden"])}
     weights, problems = {}, []
     for name, (source, shape, turned) in wanted.items():
         if source not in raw:
@@ -127,7 +135,8 @@ def load(folder: str | Path) -> Checkpoint:
             weights[name] = np.ascontiguousarray(values.T if turned else values)
     if problems:
         raise InputError(problems)
-    return Checkpoint(name=path.resolve().name, epsilon=epsilon, weights=weights, **sizes)
+    unused = tuple(sorted(set(raw) - {source for source, _, _ in wanted.values()} - BUFFERS))
+    return Checkpoint(path.resolve().name, epsilon=epsilon, weights=weights, head=head, unused=unused, **sizes)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from sim.errors import InputError
 from sim.graph import Graph, Tensor, View
 from workloads.checkpoint import Checkpoint
+from workloads.checkpoint_head import POOLER
 from workloads.encoder import Builder
 
 MASK = "attention_mask"
@@ -46,18 +47,35 @@ class Engines:
         return {name for name, array in wanted.items() if array}
 
 
+LOGITS = "logits"
+POOLED = "pooled"
+"""Outputs of a head."""
+
+
+def encoded(model: Checkpoint) -> str:
+    """Return the name of the tensor that the encoder ends with, [tokens, hidden]."""
+    return f"L{model.layers - 1}.output"
+
+
 def graph(
-    model: Checkpoint, seq: int, engines: Engines | None = None, *, padded: bool = False, wide_scores: bool = False
+    model: Checkpoint,
+    seq: int,
+    engines: Engines | None = None,
+    *,
+    padded: bool = False,
+    wide_scores: bool = False,
+    full_sums: bool = True,
 ) -> Graph:
-    """Return the graph of ``model`` on ``seq`` tokens of one sequence.
+    """Return the graph of ``model``, its head included, on ``seq`` tokens of one sequence.
 
     ``padded``: the scores get an attention mask. ``wide_scores``: they stay int32, for a host that runs softmax (int8
-    has no room for a mask). Raises InputError for an illegal length.
+    has no room for a mask). ``full_sums``: what the host reads next leaves the array as int32; False for accumulators
+    that cannot be read so. Raises InputError for an illegal length.
     """
     if not 1 <= seq <= model.positions:
         nearest = min(max(seq, 1), model.positions)
         raise InputError(f"{model.name}: {seq} tokens; 1 to {model.positions} have a position (nearest: {nearest})")
-    return _Encoder(model, seq, engines or Engines(), padded, wide_scores).build()
+    return _Encoder(model, seq, engines or Engines(), padded, wide_scores, full_sums).build()
 
 
 def constants(model: Checkpoint, layers: Graph) -> dict[str, npt.NDArray[Any]]:
@@ -77,8 +95,9 @@ def constants(model: Checkpoint, layers: Graph) -> dict[str, npt.NDArray[Any]]:
 class _Encoder(Builder):
     """Collects the tensors and operators of one model."""
 
-    def __init__(self, model: Checkpoint, seq: int, engines: Engines, padded: bool, wide_scores: bool):
+    def __init__(self, model: Checkpoint, seq: int, engines: Engines, padded: bool, wide_scores: bool, full_sums: bool):
         super().__init__("int8")
+        self.full_sums = full_sums
         self.model, self.seq, self.engines = model, seq, engines
         self.padded, self.wide_scores = padded, wide_scores
         self.shared: dict[str, Tensor] = {}
@@ -87,6 +106,7 @@ class _Encoder(Builder):
         data = self.embeddings()
         for layer in range(self.model.layers):
             data = self.encoder_layer(layer, data)
+        self.head(data)
         return Graph(self.model.name, {tensor.name: tensor for tensor in self.tensors}, tuple(self.ops))
 
     def embeddings(self) -> Tensor:
@@ -174,10 +194,31 @@ class _Encoder(Builder):
         q, k, v = (linear(f"matmul_{x}", source, model.hidden, x) for x in "QKV")
         context = self.attention(at, q, k, v, layer)
         attended = add_and_norm(1, source, linear("W_out", context, model.hidden, "projected"), "attended")
-        wide = self.engines.gelu == "host"
+        wide = self.engines.gelu == "host" and self.full_sums
         expanded = linear("FF1", attended, model.ffn, "expanded", full=wide)
         if self.engines.gelu == "array":
             expanded = self.widen(f"{at}gelu.widen", expanded, "gelu", f"{at}gelu.widened", "int8", layer)
         active = self.tensor(f"{at}active", expanded.shape)
         self.op(f"{at}gelu", "gelu", [View.whole(expanded)], View.whole(active), layer)
         return add_and_norm(2, attended, linear("FF2", active, model.hidden, "reduced"), "output")
+
+    def head(self, source: Tensor) -> None:
+        """Add what stands on the encoder: its layers read the first token, or all of them."""
+        head = self.model.head
+        if head is None:
+            return
+        rows = self.seq if head.kind in ("tokens", "span") else 1
+        view = View(source.name, 1, rows, self.model.hidden, self.model.hidden, 0)
+        for name in head.layers:
+            cols = self.model.weights[f"{name}.bias"].size
+            weight = self.tensor(f"{name}.weight", (self.model.hidden, cols), kind="weight")
+            bias = self.tensor(f"{name}.bias", (cols,), self.sums, "weight")
+            inputs = [view, View.whole(weight), View(bias.name, 1, 1, cols, 0, 0)]
+            wide = self.sums if self.full_sums and name != "pre_classifier" else None
+            out = {"pooler": "pooler.sums", "pre_classifier": POOLED}.get(name, LOGITS)
+            result = self.tensor(out, (rows, cols), wide)
+            relu = "relu" if name == "pre_classifier" else "none"
+            self.op(name, "matmul", inputs, View.whole(result), None, repeating_bias=True, activation=relu)
+            if name == POOLER:
+                result = self.map("pooler.tanh", "tanh", [result], POOLED, None)
+            view = View.whole(result)

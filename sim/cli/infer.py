@@ -85,7 +85,9 @@ def infer(
     further = calibration_inputs(calibrate, model, length)
     padded = length > len(ids)
     wide = padded and "softmax" not in machine.array_operators
-    graph = checkpoint_graph.graph(model, length, engines, padded=padded, wide_scores=wide)
+    graph = checkpoint_graph.graph(
+        model, length, engines, padded=padded, wide_scores=wide, full_sums=machine.accumulator.read_full_width
+    )
     if not is_compiled():
         typer.echo("carat: compiling the executor (once after each installation or change) ...", err=True)
     with common.progress_bar(f"{model.name} on {machine.name}") as progress:
@@ -96,19 +98,23 @@ def infer(
             epsilon=model.epsilon,
             head_dim=model.head_dim,
             tokens=len(ids),
+            encoded=checkpoint_graph.encoded(model),
             calibration=further,
             progress=progress,
         )
     totals = summary(result, model.name, machine.name, len(ids), length)
-    report = {"totals": totals, "sparsity": densities(result, machine.dim), "ops": _rows(result)}
+    head = head_report(result, model)
+    report = {"totals": totals, "head": head, "sparsity": densities(result, machine.dim), "ops": _rows(result)}
     if output is not None:
         keep(result, report, output)
     if as_json:
         typer.echo(json.dumps(report, indent=1))
         return
     _print(result, totals)
+    _print_head(head, model)
     if output is not None:
-        typer.echo(f"\nKept in {output}: output.npy, infer.json, masks.npz (non-zero blocks per weight matrix)")
+        logits = "" if result.logits is None else "logits.npy, "
+        typer.echo(f"\nKept in {output}: output.npy, {logits}infer.json, masks.npz (non-zero blocks per weight matrix)")
 
 
 def _check_engines(engines: Engines, machine: Hardware) -> None:
@@ -159,13 +165,37 @@ def summary(result: Inference, model: str, machine: str, tokens: int, length: in
     }
 
 
+def head_report(result: Inference, model: Checkpoint) -> dict[str, Any] | None:
+    """Return what the head decides in integers and in float, its logits and their error; None without a head."""
+    from sim.functional.inference import relative_error
+    from sim.functional.verdict import judge
+
+    if model.head is None or result.logits is None or result.reference_logits is None:
+        return None
+    head = model.head
+    verdict = judge(result.logits, result.reference_logits, head.kind, head.labels, head.problem)
+    return {
+        "kind": head.kind,
+        "problem": head.problem if head.labels else None,
+        "labels": list(head.labels),
+        "decisions": list(verdict.decisions),
+        "float_decisions": list(verdict.float_decisions),
+        "same_decisions": verdict.same,
+        "relative_rms_error": relative_error(result.logits, result.reference_logits),
+        "largest_difference": float(abs(result.logits - result.reference_logits).max()),
+        "logits": result.logits.tolist(),
+        "float_logits": result.reference_logits.tolist(),
+        "told": str(verdict),
+    }
+
+
 def densities(result: Inference, block: int) -> dict[str, str]:
     """Return, per weight matrix, its measured density as `carat run --sparsity` reads it."""
     return {name: f"block{block}:{result.masks[name].mean():.6g}@{name}" for name in sorted(result.masks)}
 
 
 def keep(result: Inference, report: dict[str, Any], folder: Path) -> None:
-    """Write output, masks and report: all whole beside their places, then moved there. Raises InputError."""
+    """Write output, logits, masks and report: all whole beside their places, then moved there. Raises InputError."""
     import os
     import shutil
 
@@ -180,7 +210,10 @@ def keep(result: Inference, report: dict[str, Any], folder: Path) -> None:
         arrays: dict[str, Any] = dict(result.masks)
         np.savez_compressed(partial / "masks.npz", **arrays)
         (partial / "infer.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        for name in ("output.npy", "masks.npz", "infer.json"):  # the report last: where it is, the others are too
+        logits = () if result.logits is None else ("logits.npy",)
+        if result.logits is not None:
+            np.save(partial / "logits.npy", result.logits)
+        for name in ("output.npy", *logits, "masks.npz", "infer.json"):  # where the report is, the others are too
             (partial / name).replace(folder / name)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
@@ -213,3 +246,17 @@ def _print(result: Inference, totals: dict[str, Any]) -> None:
     )
     if result.overflows:
         typer.echo(f"{result.overflows:,} int32 overflows inside the integer polynomials: the numbers are unreliable")
+
+
+def _print_head(head: dict[str, Any] | None, model: Checkpoint) -> None:
+    if head is not None:
+        off = f"logits off by {head['largest_difference']:.3g} at most, rms error {head['relative_rms_error']:.2%}"
+        if head["kind"] == "pooler":
+            typer.echo(f"pooler: rms error {head['relative_rms_error']:.2%}")
+        elif head["problem"] == "regression":
+            typer.echo(f"{head['kind']}: {head['logits'][0][0]:.4g} (float: {head['float_logits'][0][0]:.4g}); {off}")
+        else:
+            typer.echo(f"{head['kind']}: {head['told']}; {off}")
+    if model.unused:
+        more = ", ..." if len(model.unused) > 3 else ""
+        typer.echo(f"Not run: {len(model.unused)} tensors of the file ({', '.join(model.unused[:3])}{more})")

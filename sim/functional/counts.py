@@ -60,6 +60,21 @@ def count_read(m, address, length, row_bytes):  # type: ignore[no-untyped-def]
 
 
 @njit
+def count_stored(m, address, length, row_bytes):  # type: ignore[no-untyped-def]
+    """Count the requests of ``length`` stored bytes and the local rows they fill, ``row_bytes`` each.
+
+    A row is written by the request that completes it, and by one that lies inside it from end to end.
+    """
+    asked = 0
+    while asked < length:
+        size, useful = _window(m, address + asked, length - asked)
+        m.counts[DRAM_READ_REQUESTS] += 1
+        m.counts[DRAM_READ_BYTES] += size
+        m.counts[SPAD_WRITE_ROWS] += max(1, (asked % row_bytes + useful) // row_bytes)
+        asked += useful
+
+
+@njit
 def count_write(m, address, length):  # type: ignore[no-untyped-def]
     """Count the requests of one stored row of ``length`` bytes."""
     sent = 0

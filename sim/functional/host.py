@@ -67,10 +67,14 @@ def apply(op: Op, inputs: list[Array], weights: Mapping[str, Array], epsilon: fl
         return softmax(first)
     if op.kind == "gelu":
         return gelu(first)
+    if op.kind == "tanh":
+        return np.tanh(first)
     second = inputs[1].transpose(0, 2, 1) if op.attrs["transpose_b"] else inputs[1]
     product = first @ second
     if len(inputs) > 2:
         product = product + inputs[2]
+    if op.attrs["activation"] == "relu":
+        product = np.maximum(product, 0)
     return np.asarray(product / math.sqrt(head_dim) if op.attrs["transpose_b"] else product)
 
 

@@ -66,6 +66,7 @@ class OpReport:
 class Inference:
     """The outcome: ``output`` and ``reference`` [tokens, hidden] (float32), per-operator reports, totals.
 
+    ``logits``, ``reference_logits``: what the head gives, [tokens or 1, labels] (a pooler: [1, hidden]), or None.
     ``counters``: traffic counted by the executor. ``masks``: per weight matrix the array-sized blocks that are not
     all zero, bool[k_blocks, n_blocks]. ``overflows``: int32 wraps inside the machine's polynomials.
     """
@@ -77,6 +78,8 @@ class Inference:
     counters: dict[str, int]
     overflows: int
     masks: dict[str, Array]
+    logits: Array | None = None
+    reference_logits: Array | None = None
 
     @property
     def error(self) -> float:
@@ -227,7 +230,10 @@ class _Run:
         if work.activation == "igelu":
             # GELU's result is q * (erf + 1) with the scale of q times that of erf, a * scale**2 / 2, halved
             return replace(work, bert_scale=sums, scale=sums * ERF_A * sums**2 / 4 / self.scale[output.tensor])
-        return replace(work, scale=1.0 if work.full_c else _single(sums / self.scale[output.tensor]))
+        scale = 1.0 if work.full_c else _single(sums / self.scale[output.tensor])
+        if self.hw.accumulator.scale_units == "none":  # what cannot be scaled on its way out is scaled coming in
+            return replace(work, scale=1.0, a_scale=scale)
+        return replace(work, scale=scale)
 
     def output_of(self, step: Step) -> View:
         """Return what a step writes: of a fused pair, the second one's output."""
@@ -251,12 +257,14 @@ def infer(
     epsilon: float,
     head_dim: int,
     tokens: int | None = None,
+    encoded: str | None = None,
     calibration: Sequence[dict[str, Array]] = (),
     progress: Progress = lambda done, total, label: None,
 ) -> Inference:
     """Run ``graph`` on ``hw``. ``given``: ids and float32 weights by tensor name.
 
-    ``tokens``: how many of the rows are no padding (None: all); only they are returned and compared.
+    ``tokens``: how many of the rows are no padding (None: all); only they are returned and compared. ``encoded``: the
+    tensor the encoder ends with, where a head stands on it.
     ``calibration``: further sets of ids (same graph) whose magnitudes count, besides those of ``given``. Raises
     InputError for what the machine cannot run, WrongSchedule when the timing core broke a dependence.
     """
@@ -287,9 +295,12 @@ def infer(
         reports.append(OpReport(step.name, step.kind, step.engine, cycles, error, **shares))
     progress(len(steps), len(steps), "")
     last = graph.ops[-1].output.tensor
+    body = encoded or last
     return Inference(
-        output=run.real(last)[:tokens],
-        reference=reference[last][:tokens],
+        output=run.real(body)[:tokens],
+        reference=reference[body][:tokens],
+        logits=run.real(last)[:tokens] if body != last else None,
+        reference_logits=reference[last][:tokens] if body != last else None,
         ops=tuple(reports),
         cycles=sum(report.cycles for report in reports),
         counters=run.counters,

@@ -32,8 +32,9 @@ from sim.functional.kernel_rows import (
     seen,
 )
 from sim.functional.kernel_select import (
+    begin_feed,
     begin_index,
-    feed_seen,
+    feed_clashed,
     index_seen,
     multiply_selected,
     packed_row,
@@ -145,7 +146,7 @@ def begin_compute(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
     snap[WS : WS + FIELDS] = m.ex
     snap[PARTNER] = m.pending[0]
     if m.unit[0] == SELECTING:
-        snap[SEEN0] = feed_seen(m, rs1 & WORD, snap[A_STRIDE], (rs1 >> 48) & 0xFFFF)
+        begin_feed(m, s, rs1 & WORD, snap[A_STRIDE], (rs1 >> 48) & 0xFFFF)
     else:
         snap[SEEN0] = _seen(m, rs1, snap[A_STRIDE], snap[A_T])
     snap[SEEN1] = _seen(m, rs2, 1, snap[BD_T] and not snap[WS])
@@ -161,11 +162,9 @@ def end_compute(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
     fresh = funct == 4
     b_turned = snap[BD_T] and not snap[WS]
     selecting = m.unit[0] == SELECTING
-    if selecting:
-        seen_a = feed_seen(m, rs1 & WORD, snap[A_STRIDE], (rs1 >> 48) & 0xFFFF)
-    else:
-        seen_a = _seen(m, rs1, snap[A_STRIDE], snap[A_T])
-    bad_a = clashed(m, snap[0], snap[SEEN0], seen_a)
+    bad_a = False
+    if not selecting:
+        bad_a = clashed(m, snap[0], snap[SEEN0], _seen(m, rs1, snap[A_STRIDE], snap[A_T]))
     bad_b = clashed(m, snap[0], snap[SEEN1], _seen(m, rs2, 1, b_turned))
     result = m.blocks[1, partner]
     other = rs2 | WORD if m.p[14] and snap[WS] else rs2
@@ -176,6 +175,7 @@ def end_compute(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
         _fill(m, result, other, 1, False, bad_b)
         if selecting:
             rows, depth = _shape(rs1, False)
+            bad_a = feed_clashed(m, s, weights, m.chosen, rs1 & WORD, snap[A_STRIDE], rows, depth)
             multiply_selected(m, result, weights, m.chosen, rs1 & WORD, snap[A_STRIDE], rows, depth, bad_a)
         else:
             _fill(m, left, rs1, snap[A_STRIDE], snap[A_T], bad_a)

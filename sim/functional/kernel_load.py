@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from sim.functional.arithmetic import scaled
-from sim.functional.counts import ACC_ACCUMULATE_ROWS, ACC_WRITE_ROWS, SPAD_WRITE_ROWS, count_read
+from sim.functional.counts import ACC_ACCUMULATE_ROWS, ACC_WRITE_ROWS, SPAD_WRITE_ROWS, count_read, count_stored
 from sim.functional.kernel_decode import decode
 from sim.functional.kernel_rows import (
     EX,
@@ -163,9 +163,8 @@ def _count(m, snap, rs1, rs2, rows, cols, blocks, size, acc, accumulate):  # typ
     """Bytes asked for and local rows written: a row that several requests fill is written by each of them."""
     local = rs2 & 0xFFFFFFFF
     stored = (rs2 >> STORED_SHIFT) & STORED_MOST
-    if stored:  # one request stream for all bytes; every local row is written once
-        count_read(m, rs1, stored * rows * blocks, m.p[0] * size)
-        m.counts[SPAD_WRITE_ROWS] += rows * blocks
+    if stored:
+        count_stored(m, rs1, stored * rows * blocks, stored)
         return
     repeated = rs1 != 0 and snap[STRIDE] == 0
     for r in range(rows):

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from sim.functional.arithmetic import fused
-from sim.functional.kernel_rows import LD, as_element, garble, row_of, seen
+from sim.functional.kernel_rows import LD, as_element, clashed, garble, row_of, seen
 
 WINDOW, KEEP, FETCH, WINDOWS, PLACE_BITS, WINDOW_BITS, TOTAL, CURSOR = range(3, 11)
 """Places in ``m.unit``."""
@@ -105,15 +105,24 @@ def read_index(m, picks, at, rows, first_row):  # type: ignore[no-untyped-def]
 
 
 @njit
-def feed_seen(m, address, stride, rows):  # type: ignore[no-untyped-def]
-    """Changes so far in all rows of the wide feed."""
-    total = np.int64(0)
+def begin_feed(m, s, address, stride, rows):  # type: ignore[no-untyped-def]
+    """Note what the rows of each block of the wide feed have seen so far."""
     for f in range(m.unit[FETCH]):
-        part = seen(m, address, f * m.p[0], stride, rows, LD)
-        if part < 0:
-            return np.int64(-1)
-        total += part
-    return total
+        m.fed[s, f] = seen(m, address, f * m.p[0], stride, rows, LD)
+
+
+@njit
+def feed_clashed(m, s, weights, picks, address, stride, rows, depth):  # type: ignore[no-untyped-def]
+    """Was a block disturbed that a weight draws on? Others of the feed may be anybody's."""
+    dim = m.p[0]
+    for f in range(m.unit[FETCH]):
+        used = False
+        for k in range(min(depth, dim)):
+            for c in range(dim):
+                used = used or (weights[k, c] != 0 and picks[k, c] // dim == f)
+        if used and clashed(m, m.snap[s, 0], m.fed[s, f], seen(m, address, f * dim, stride, rows, LD)):
+            return True
+    return False
 
 
 @njit

@@ -73,6 +73,11 @@ class Machine:
                 f"{hw.name}: array.acc_type {hw.array.acc_type}: the executor sums in int32 or fp32; nearest: "
                 + ("int32" if hw.array.acc_type.startswith("int") else "fp32")
             )
+        if hw.words is not None:
+            raise InputError(
+                f"{hw.name}: operands in {hw.words.a_type} and {hw.words.b_type}: the executor multiplies words of the "
+                f"array's own type; nearest: {hw.array.input_type}"
+            )
         self.hw, self.base = hw, base
         size = -(-(dram_bytes + SPARE_BYTES) // 8) * 8
         self.image = np.zeros(size, np.uint8)
@@ -95,6 +100,21 @@ class Machine:
         stored = view[at]
         small = self.hw.array.input_type in state.SMALL_FLOATS and not wide
         return self.state.lut[stored] if small else stored.copy()
+
+    def write_bytes(self, address: int, content: npt.NDArray[np.uint8]) -> None:
+        """Put bytes into DRAM. Raises InputError outside the image."""
+        first = address - self.base
+        if first < 0 or first + content.size > self.image.size:
+            raise InputError(
+                f"DRAM: {content.size} bytes at 0x{address:x} are not in the image 0x{self.base:x}.."
+                f"0x{self.base + self.image.size:x}"
+            )
+        self.image[first : first + content.size] = content
+
+    def patterns(self, matrix: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Return the bit patterns of a matrix of elements, as they lie in DRAM."""
+        stored = self._encoded(np.asarray(matrix), wide=False)
+        return stored.view(f"u{stored.itemsize}").astype(np.int64)
 
     def run(self, timing: Timing | npt.NDArray[np.void], unit: Unit | None = None) -> Execution:
         """Execute the commands of a timeline (`sim.timing.run(..., timeline=True)`) in the order of their times.

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-PROBABILITY_SCALE = 1 / 127
-"""The machine's softmax calls 1.0 127 (gemmini.h)."""
+BOUNDED_SCALE = 1 / 127
+"""Of results whose largest magnitude is 1: the machine's softmax calls it 127 (gemmini.h), so the host's tanh does."""
 
 INT32 = 2**31 - 1
 MARGIN = 1.05
@@ -97,8 +97,8 @@ def scales(
         if tensor.dtype == "int8"
     }
     for op in graph.ops:
-        if op.kind == "softmax":
-            chosen[op.output.tensor] = PROBABILITY_SCALE
+        if op.kind in ("softmax", "tanh"):
+            chosen[op.output.tensor] = BOUNDED_SCALE
     for op in graph.ops:
         if op.kind == "matmul" and op.attrs["transpose_b"] and "softmax" in hw.array_operators:
             q, k = (view.tensor for view in op.inputs[:2])

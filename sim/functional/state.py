@@ -43,8 +43,8 @@ class State(NamedTuple):
     ``blocks``: per slot of a preload, its operand and its result; ``tiles``: weights, sums inside the array, A, B.
     ``unit``: `sim.functional.unit`; ``decoded``, ``table``: rows of an expanding load, shared values; ``raw``: bytes of
     index rows in the scratchpad, ``start_of``/``end_of``: where what is in front of (behind) a row begins (ends), or
-    -1; ``picks``, ``chosen``: selected operands of each slot, and of the weights in the array; ``rows_done``: packed
-    rows by accumulator row.
+    -1; ``picks``, ``chosen``: selected operands of each slot, and of the weights in the array; ``fed``: what the
+    blocks of a feed have seen, by slot; ``rows_done``: packed rows by accumulator row.
     ``marks``: per queue (ld, ex) and row (scratchpad, then accumulator): writers in motion, changes so far.
     """
 
@@ -84,6 +84,7 @@ class State(NamedTuple):
     end_of: Array
     picks: Array
     chosen: Array
+    fed: Array
     rows_done: Array
 
 
@@ -180,5 +181,6 @@ def build(
         end_of=np.full(hw.sp_rows + 1, -1, np.int64),
         picks=np.zeros((slots, dim, dim), np.int64),
         chosen=np.zeros((dim, dim), np.int64),
+        fed=np.zeros((slots, hw.sparsity.fetch_rows), np.int64),
         rows_done=np.zeros(hw.acc_rows, np.int64),
     )

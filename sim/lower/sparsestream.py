@@ -5,6 +5,7 @@ What each command needs to precede it is written down beside it; `merge` makes o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from operator import itemgetter
 
 import numpy as np
@@ -36,6 +37,17 @@ A_STATE, B_STATE, D_STATE = 0, 1, 2
 """Load states as in the dense program; the third serves bias, zeros and the block index in turn."""
 
 
+@dataclass(frozen=True)
+class IndexPart:
+    """The index of one part of B: its ``blocks`` (q, j) in the order of use, and the loads that bring it.
+
+    ``loads``: DRAM byte address, lines side by side, rows, first of its scratchpad rows counted from the part's first.
+    """
+
+    blocks: tuple[tuple[int, int], ...]
+    loads: tuple[tuple[int, int, int, int], ...]
+
+
 class Builder:
     """Fills the three command streams of one product, tile after tile."""
 
@@ -49,7 +61,9 @@ class Builder:
         self.sizes = (self.product.m, self.product.n)
         self.blocks = (*matmul_blocks(self.product, hw.dim)[:2], parts.shape[0])
         self.index_at: dict[tuple[int, int], int] = {}
+        self.index_parts: dict[tuple[int, int], IndexPart] = {}
         self.stored_at: dict[tuple[int, int], int] = {}
+        self.stored_blocks: dict[tuple[int, int], int] = {}
         self.index_end = self.stored_end = 0
         self.loads: list[Item] = []
         self.pairs: list[Item] = []
@@ -59,6 +73,7 @@ class Builder:
         self.ready: dict[tuple[str, int, int], int] = {}
         self.slot_pairs = {"a": [0] * len(cut.a_slots), "b": [0] * len(cut.b_slots)}
         self.half_stores = [0, 0]
+        self.last_read: dict[int, int] = {}
         d = self.product.d or Operand(0, 0)
         self.d_address, self.d_stride = d.address, 0 if self.product.bias == "row" else d.row_stride
         self.state_stride = self._d_bytes(self.d_stride)
@@ -160,6 +175,12 @@ class Builder:
             last = first + blocks_of(line, row_bytes)
         slot = self.cut.b_parts[step.b_part].slot
         needs = (0, self.slot_pairs["b"][slot], 0)
+        if self.parts.index_bits is not None and slot in self.last_read:
+            # No command names the index rows, so the reservation station lets loads overwrite them while preloads of
+            # the slot's last part have yet to read them. A zero on the block that is preloaded last waits for that
+            # preload, and all later loads wait behind it.
+            self._load(B_STATE, 0, self.last_read[slot], (1, 1), self.hw.bits("word"), needs)
+        loads = []
         row = first
         while row < last:  # whole blocks side by side, so that nothing is written behind the index
             blocks = max(1, min(wide, (last - row) // self.dim))
@@ -168,7 +189,11 @@ class Builder:
             dram = self.work.index_address + row * row_bytes
             local = self.cut.b_slots[slot] + row - first
             self._load(D_STATE, dram, local, (blocks * self.dim, rows), self.hw.bits("word"), needs)
+            loads.append((dram, blocks, rows, row - first))
             row += rows * blocks
+        if self.parts.index_bits is not None:
+            used = tuple((q, j) for q in depth for j in cols if self.mask[q, j])
+            self.index_parts[self.cut.b_parts[step.b_part].key] = IndexPart(used, tuple(loads))
         return last - first
 
     def _operands(self, step: Step, *, load_a: bool, load_b: bool, index_rows: int) -> None:
@@ -221,6 +246,7 @@ class Builder:
         stored = row_bytes * local_rows
         if (q, j) not in self.stored_at:
             self.stored_at[q, j] = self.stored_end
+            self.stored_blocks[q, j] = count
             self.stored_end += blocks_of(stored, self.cost.bus_bytes) * self.cost.bus_bytes
         dram = self.work.index_address + self.stored_at[q, j]
         busy = max(self.cost.row_cycles(1, stored), local_rows * self.hw.decode_cycles)
@@ -288,6 +314,7 @@ class Builder:
                     busy = dim if i == rows.start else max(height, 4)
                     self.pairs.append(Item(pair, busy, busy, (loads, 0, self.half_stores[half])))
                 ends[j] = len(self.pairs)
+                self.last_read[self.cut.b_parts[step.b_part].slot] = self.b_local[k, j]
         self.slot_pairs["a"][self.cut.a_parts[step.a_part].slot] = len(self.pairs)
         self.slot_pairs["b"][self.cut.b_parts[step.b_part].slot] = len(self.pairs)
 

@@ -2,7 +2,8 @@
 
 ========== ==========================================================================================
 bitmap     one bit per element, then the non-zero values
-rle        per non-zero value the zeros before it in its block row in 4 bits; a longer run costs a filler
+rle        per non-zero value the zeros before it in 4 bits, row after row; a longer run, and the one that ends
+           the block, costs fillers (zeros stored as values)
 csr        per block row a pointer of ceil(log2(cells + 1)) bits; per value its column
 csc        the same by columns: per value its row
 narrow     every value in fewer bits, all of them stored
@@ -10,7 +11,8 @@ codebook   per value an index into a table of shared values; the table once per 
 circulant  of each b x b circulant block its first row
 ========== ==========================================================================================
 
-Values and their index are packed bit by bit inside a block; blocks are padded where they are loaded (`sim.lower`).
+Values and their index are packed bit by bit inside a block (`codec` does it); blocks are padded where they are loaded
+(`sim.lower`).
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from sim.sparsity.patterns import Mask
 Bits = npt.NDArray[np.int64]
 
 RUN_BITS = 4
-"""Width of a run of zeros (the run-length fields of Eyeriss and EIE are 5 and 4 bits; 4 covers a row of 16)."""
+"""Width of a run of zeros (the run-length fields of Eyeriss and EIE are 5 and 4 bits)."""
 
 SPARSE_FORMATS = ("bitmap", "rle", "csr", "csc")
 
@@ -52,17 +54,18 @@ def block_bits(mask: Mask, dim: int, value_bits: int, form: str) -> Bits:
 
 
 def _fillers(cells: Mask) -> Bits:
-    """Return the zero values that runs longer than a field can count cost, by block; a run ends with its row."""
-    longest = 2**RUN_BITS - 1
-    dim = cells.shape[-1]
-    if dim <= longest + 1:
-        return np.zeros(cells.shape[:2], np.int64)
-    fillers = np.zeros(cells.shape[:2], np.int64)
-    run = np.zeros(cells.shape[:3], np.int64)
-    for column in range(dim):
-        kept = cells[..., column]
-        fillers += np.where(kept, run // (longest + 1), 0).sum(axis=-1)
+    """Return by block the zeros that are stored as values: one per 2**RUN_BITS zeros, and one for what ends the block.
+
+    Without the latter a block would not say where the next one begins.
+    """
+    reach = 2**RUN_BITS
+    flat = cells.reshape(*cells.shape[:2], -1)
+    fillers, run = (np.zeros(cells.shape[:2], np.int64) for _ in range(2))
+    for place in range(flat.shape[-1]):
+        kept = flat[..., place]
+        fillers += np.where(kept, run // reach, 0)
         run = np.where(kept, 0, run + 1)
+    fillers += -(-run // reach)
     return fillers
 
 
