@@ -97,6 +97,7 @@ class Op:
       softmax, layernorm, gelu, tanh    one input; layernorm may name its weights gamma and beta
       residual_add  two inputs; activation ("none" or "relu")
       copy          one input, moved to other rows
+      gather        one input; columns: which of them come side by side
       top_k         scores -> places of the largest ones: which columns of the input stay
       predict       queries, keys -> scores as they come out at low precision
       mask          predicted scores -> a bit for each that is to be computed; rule ("top_k" or "threshold")

@@ -43,6 +43,7 @@ ATTRIBUTES: dict[str, dict[str, Any]] = {
     "tanh": {},
     "residual_add": {"activation": "none"},
     "copy": {},
+    "gather": {"columns": ()},
     "top_k": {},
     "predict": {},
     "mask": {"rule": "top_k"},
@@ -138,6 +139,7 @@ def _op_problems(op: Op, tensors: Mapping[str, Tensor]) -> list[str]:
         "top_k": _top_k_rules,
         "predict": _predict_rules,
         "mask": _mask_rules,
+        "gather": _gather_rules,
     }
     problems += _broken(special.get(op.kind, _elementwise_rules)(op, dtypes))
     if op.kind == "layernorm":
@@ -159,6 +161,18 @@ def _embedding_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
         f"rows of {table.cols} in the table, {cols} in the output": table.cols == cols,
         f"ids must be int32, not {dtypes[0]}": dtypes[0] == "int32",
         f"table {dtypes[1]} and output {dtypes[2]} must be one dtype": dtypes[1] == dtypes[2],
+    }
+
+
+def _gather_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    source, put, columns = op.inputs[0], op.output, op.attrs["columns"]
+    sound = all(_is_count(column, 0) and column < source.cols for column in columns)
+    rising = sound and all(one < two for one, two in pairwise(columns))
+    return {
+        f"columns must be rising whole numbers below {source.cols}": rising,
+        f"{len(columns)} columns of {source.rows} rows give an output of {put}": put.cols == len(columns)
+        and (put.batch, put.rows) == (source.batch, source.rows),
+        f"input {dtypes[0]} and output {dtypes[1]} must be one dtype": dtypes[0] == dtypes[1],
     }
 
 

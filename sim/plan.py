@@ -27,7 +27,7 @@ from sim.lower.work import DEFAULT_SCALE, Conv, Matmul, Norm, Operand, ResidualA
 from sim.placement import Role, place, role, whole_pages
 from sim.planchecks import misfits, refuse_request, unpriced
 from sim.step import Step as Step
-from sim.words import WordSizes
+from sim.words import WordSizes, runs_of
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -108,7 +108,8 @@ class _Planner:
         works = tuple(self.matmul_work(op, output, activation, dataflow, b) for b in range(op.batch))
         m, n, k = op.mnk
         kind = f"matmul+{fused.kind}" if fused else "matmul"
-        sizes = (m, n, k, op.batch, op.macs, op.macs, op.macs)
+        useful = op.macs - op.batch * m * n * self.words.taken.get(op.name, 0)
+        sizes = (m, n, k, op.batch, useful, useful, op.macs)
         return [self.sparse(op, Step(op.name, kind, op.layer, "array", *sizes, works=works, machine=machine))]
 
     def matmul_dataflow(self, op: Op, activation: str, machine: Hardware | None) -> str:
@@ -198,6 +199,19 @@ class _Planner:
             item = ResidualAdd(rows, cols, x, y[0] if y else None, z, relu)
             works.append(byhand.mapped(item, op.name, self.mapping))
         sizes, machine = (rows, cols, 0, op.batch), self.machine(op, op.output)
+        return [Step(op.name, op.kind, op.layer, "array", *sizes, works=tuple(works), machine=machine)]
+
+    def gather(self, op: Op) -> list[Step] | None:
+        """Copies of columns through the accumulator, one for each run of adjacent ones."""
+        if "residual_add" not in self.hw.array_operators or op.batch > 1:
+            return None
+        works, rows, place = [], op.output.rows, 0
+        for run in runs_of(op.attrs["columns"]):
+            taken = replace(op.inputs[0], offset=op.inputs[0].offset + run[0])
+            put = replace(op.output, offset=op.output.offset + place)
+            works.append(ResidualAdd(rows, len(run), self.operand(taken, 0), None, self.operand(put, 0)))
+            place += len(run)
+        sizes, machine = (rows, op.output.cols, 0, 1), self.machine(op, op.output)
         return [Step(op.name, op.kind, op.layer, "array", *sizes, works=tuple(works), machine=machine)]
 
     def unit(self, op: Op) -> list[Step]:
@@ -302,6 +316,7 @@ class _Planner:
             "softmax": self.norm,
             "residual_add": self.residual_add,
             "copy": self.residual_add,
+            "gather": self.gather,
             "top_k": self.unit,
             "mask": self.unit,
             "predict": self.predict,

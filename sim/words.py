@@ -1,17 +1,20 @@
 """Word sizes of one plan: how many bits each tensor's elements take in memory, and which machine each operator meets.
 
 A tensor is stored as wide as its widest reader multiplies it; what the host, a convolution or anything but a matmul
-reads is of the array's input type, and so is what nobody reads. A reader that wants less narrows it at its load.
+reads is of the array's input type, and so is what nobody reads. A reader that wants less narrows it at its
+load. A copy hands on the width that its readers want.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sim.errors import InputError
 from sim.hardware import precision
 from sim.hardware.schema import ELEMENT_BITS
 from sim.placement import element_bits, role
+from sim.sparsity.precision import SUFFIX
 
 if TYPE_CHECKING:
     from sim.graph import Graph, Op, View
@@ -19,16 +22,34 @@ if TYPE_CHECKING:
     from sim.sparsity.rules import AnySparsity
 
 
+def runs_of(numbers: Iterable[int]) -> list[range]:
+    """Return rising numbers as runs of adjacent ones."""
+    runs: list[range] = []
+    for number in numbers:
+        if runs and runs[-1].stop == number:
+            runs[-1] = range(runs[-1].start, number + 1)
+        else:
+            runs.append(range(number, number + 1))
+    return runs
+
+
 class WordSizes:
-    """``bits``: tensor -> bits of its elements, of those that are not of their type's width."""
+    """``bits``: tensor -> bits of its elements, of those that are not of their type's width.
+
+    ``taken``: operator -> features of its K that another product multiplies, as zeros to this one.
+    """
 
     def __init__(self, graph: Graph, hw: Hardware, sparsity: AnySparsity | None):
         self.graph, self.hw = graph, hw
         self.own = 8 * hw.input_bytes
         self.types: dict[str, tuple[str, str]] = {}
+        self.taken: dict[str, int] = {}
+        named = {op.name: op for op in graph.ops}
         for op in graph.ops if sparsity is not None else ():
             rule = sparsity.precision_for(op) if sparsity is not None else None
             if rule is not None:
+                if rule.splits and f"{op.name}{SUFFIX}" in named:
+                    self.taken[op.name] = named[f"{op.name}{SUFFIX}"].mnk[2]
                 a, b = rule.types_for(op, graph)
                 self.types[op.name] = a or hw.array.input_type, b or hw.array.input_type
         self.bits = self._stored() if self.types else {}
@@ -36,9 +57,9 @@ class WordSizes:
     def _stored(self) -> dict[str, int]:
         wanted: dict[str, int] = {}
         convolved = {view.tensor for op in self.graph.ops if op.kind == "conv" for view in (*op.inputs, op.output)}
-        for op in self.graph.ops:
+        for op in reversed(self.graph.ops):  # readers before writers: a copy is as wide as what reads the copy
             for place, view in enumerate(op.inputs):
-                width = self.own
+                width = wanted.get(op.output.tensor, self.own) if op.kind in ("copy", "gather") else self.own
                 if op.name in self.types and place < 2:
                     width = ELEMENT_BITS[self.types[op.name][place]]
                 wanted[view.tensor] = max(wanted.get(view.tensor, 0), width)
@@ -59,6 +80,8 @@ class WordSizes:
 
         Raises InputError for what the array does not multiply, and for rows that do not begin on whole bytes.
         """
+        if not self.types:
+            return self.hw
         kind = self.hw.array.input_type
         a_type, b_type = self.types.get(op.name, (kind, kind))
         a, *b = (self._bits(view) for view in op.inputs[:2])

@@ -59,7 +59,8 @@ def refusals(hw: Hardware, a_type: str, b_type: str) -> list[str]:
     Types come from a rule that has checked their names.
     """
     found = []
-    for operand, name in dict.fromkeys((("activations", a_type), ("weights", b_type))):
+    both = (("operands", a_type),) if a_type == b_type else (("activations", a_type), ("weights", b_type))
+    for operand, name in both:
         if name in accepted(hw):
             continue
         able = acceptable(hw)

@@ -53,28 +53,30 @@ def lower_resadd(work: ResidualAdd, hw: Hardware) -> Program:
         if getattr(work, name) < 1
     ]
     b = work.b or Operand(0, work.a.row_stride)
-    strides = {work.a.row_stride, b.row_stride, work.c.row_stride}
+    strides = {work.a.row_stride, b.row_stride, work.c.row_stride} if work.b else set()
     if len(strides) > 1:
         problems.append(f"residual add: a, b and c need one row stride, got {sorted(strides)}")
     if problems:
         raise InputError(problems)
-    stride = work.c.row_stride
     stream = Stream(hw)
-    stream.config_st(hw.packed_bytes(stride, "c"), activation=int(work.relu), scale=work.c_scale)
+    stream.config_st(hw.packed_bytes(work.c.row_stride, "c"), activation=int(work.relu), scale=work.c_scale)
     stream.config_ex()
-    stream.config_ld(hw.packed_bytes(stride, "a"), 0, scale=work.a_scale, shrink=True)
-    stream.config_ld(hw.packed_bytes(stride, "b"), 1, scale=work.b_scale, shrink=True)
+    stream.config_ld(hw.packed_bytes(work.a.row_stride, "a"), 0, scale=work.a_scale, shrink=True)
+    stream.config_ld(hw.packed_bytes(b.row_stride, "b"), 1, scale=work.b_scale, shrink=True)
     tile_rows, tile_cols = chosen_tile(work, hw)
     for row in range(0, work.rows, tile_rows):
         for col in range(0, work.cols, tile_cols):
             rows, cols = min(tile_rows, work.rows - row), min(tile_cols, work.cols - col)
             i, j = blocks_of(rows, hw.dim), blocks_of(cols, hw.dim)
-            to_a, to_b, to_c = (hw.packed_bytes(row * stride + col, name) for name in "abc")
+            to_a, to_b, to_c = (
+                hw.packed_bytes(row * operand.row_stride + col, name)
+                for name, operand in (("a", work.a), ("b", b), ("c", work.c))
+            )
             stream.loop_ws(
                 (i, j, 0),
                 (i * hw.dim - rows, j * hw.dim - cols, 0),
                 (work.a.address + to_a, b.address + to_b if work.b else 0, 0, work.c.address + to_c),
-                (stride, stride, 0, stride),
+                (work.a.row_stride, b.row_stride, 0, work.c.row_stride),
                 activation=int(work.relu),
                 residual=True,
             )

@@ -30,6 +30,10 @@ SHORT = re.compile(r"w(\d+)a(\d+)")
 """The line for integers: bits of weights and of activations."""
 
 
+SUFFIX = ".outliers"
+"""Ends the name of the wide part of a product that falls into two."""
+
+
 @dataclass(frozen=True)
 class Precision:
     """One rule: element types of the operands of the matmuls named; "" = the array's input type.
@@ -59,10 +63,15 @@ class Precision:
 
     def applies_to(self, op: Op) -> bool:
         """Return whether ``op`` is a matmul that is named, by itself or by its second operand."""
-        return op.kind == "matmul" and any(fnmatchcase(n, self.operators) for n in (op.name, op.inputs[1].tensor))
+        if op.kind != "matmul":
+            return False
+        names = (op.name.removesuffix(SUFFIX), op.inputs[1].tensor.partition(SUFFIX)[0])
+        return any(fnmatchcase(name, self.operators) for name in names)
 
     def types_for(self, op: Op, graph: Graph) -> tuple[str, str]:
         """Return the types of A and B of a matmul it applies to; "" = the array's input type."""
+        if op.name.endswith(SUFFIX):
+            return self.outlier_type, self.outlier_type
         is_weight = graph.tensors[op.inputs[1].tensor].kind == "weight"
         return self.activations, self.weights if is_weight else self.activations
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from sim.errors import InputError, did_you_mean
 from sim.graph import Graph, Op
-from sim.sparsity import attention, cascade, compress, dynamic, precision
+from sim.sparsity import attention, cascade, compress, dynamic, outliers, precision
 from sim.sparsity.dynamic import Chosen, Dynamic
 from sim.sparsity.spec import Sparsity, parse
 
@@ -55,8 +55,10 @@ class Rules:
                 raise InputError(problems)
             graph = compress.edit(graph, compression)
         if isinstance(self.attention, Dynamic):
-            return dynamic.edit(graph, self.attention)
-        return graph if self.attention is None else attention.edit(graph, self.attention)
+            graph = dynamic.edit(graph, self.attention)
+        elif self.attention is not None:
+            graph = attention.edit(graph, self.attention)
+        return outliers.edit(graph, self) if any(rule.splits for rule in self.precisions) else graph
 
     def chosen(self, op: Op, graph: Graph) -> Chosen | None:
         """Return which scores of an attention are computed, where ``op`` makes or reads them; else None."""
@@ -126,7 +128,8 @@ def read(path: Path, seed: int = 0) -> Rules:
     precisions = []
     for number, table in enumerate(tables.get("precision", []), 1):
         try:
-            precisions.append(precision.parse(table))
+            file = table.get("outlier_file")
+            precisions.append(precision.parse(table, outliers.load(path.parent / file) if file else None))
         except InputError as error:
             problems += [f"{path}: precision {number}: {problem}" for problem in error.problems]
     if not (rules or pattern or falling or compressions or precisions or problems):

@@ -25,11 +25,13 @@ def fields(value: int) -> tuple[int, int, int]:
 
 
 class Machine:
-    """DRAM holds one float per byte address: the element that starts there."""
+    """DRAM holds one float per ``cells``-th part of a byte: the element that starts there. Sizes are bytes."""
+
+    cells = 1
 
     def __init__(self, hw, dram_bytes: int):
         self.hw, self.dim = hw, hw.dim
-        self.dram = np.full(dram_bytes, np.nan)
+        self.dram = np.full(dram_bytes * self.cells, np.nan)
         self.spad = np.full((hw.sp_rows, hw.dim), np.nan)
         self.acc = np.full((hw.acc_rows, hw.dim), np.nan)
         self.ld_stride, self.shrink = [0, 0, 0], [False] * 3
@@ -41,16 +43,24 @@ class Machine:
         self.halves = [0, 0, 0]  # of the accumulator: bias loads, computes, stores
         self.bounds = self.addresses = self.strides = None
 
-    def write(self, address: int, row_stride: int, matrix: np.ndarray, element_bytes: int) -> None:
-        for r, row in enumerate(matrix):
-            start = address - BASE + r * row_stride * element_bytes
-            self.dram[start : start + len(row) * element_bytes : element_bytes] = row
+    def size(self, operand: str) -> float:
+        """Bytes of an element of input type: of A, B, C, or of any other load."""
+        return self.hw.bits(operand) / 8
 
-    def read(self, address: int, row_stride: int, shape: tuple[int, int], element_bytes: int) -> np.ndarray:
+    def row(self, address: float, count: int, element_bytes: float) -> slice:
+        """The cells of adjacent elements."""
+        start, step = (address - BASE) * self.cells, element_bytes * self.cells
+        assert start % 1 == step % 1 == 0, "an element starts between two cells"
+        return slice(int(start), int(start + count * step), int(step))
+
+    def write(self, address: int, row_stride: int, matrix: np.ndarray, element_bytes: float) -> None:
+        for r, row in enumerate(matrix):
+            self.dram[self.row(address + r * row_stride * element_bytes, len(row), element_bytes)] = row
+
+    def read(self, address: float, row_stride: int, shape: tuple[int, int], element_bytes: float) -> np.ndarray:
         out = np.empty(shape)
         for r in range(shape[0]):
-            start = address - BASE + r * row_stride * element_bytes
-            out[r] = self.dram[start : start + shape[1] * element_bytes : element_bytes]
+            out[r] = self.dram[self.row(address + r * row_stride * element_bytes, shape[1], element_bytes)]
         return out
 
     def run(self, program) -> None:
@@ -103,7 +113,7 @@ class Machine:
 
     def mvin(self, state: int, dram: int, local: int, cols: int, rows: int) -> None:
         wide = local >> 31 and not self.shrink[state]
-        size = self.hw.acc_bytes if wide else self.hw.input_bytes
+        size = self.hw.acc_bytes if wide else self.size(("a", "b", "word")[state])
         longest = self.hw.max_block_len_acc if wide else self.hw.max_block_len
         assert 1 <= rows <= self.dim and 1 <= cols <= longest * self.dim
         for block in range(0, cols, self.dim):
@@ -116,22 +126,20 @@ class Machine:
                 data = np.repeat(data, rows, 0)
                 if self.ld_stride[state]:
                     for r in range(rows):
-                        start = dram - BASE + r * self.ld_stride[state] + block * size
-                        data[r] = self.dram[start : start + width * size : size]
+                        data[r] = self.dram[self.row(dram + r * self.ld_stride[state] + block * size, width, size)]
             if local >> 30 & 1:
                 data = data + target
             target[:] = data
 
     def mvout(self, dram: int, local: int, cols: int, rows: int) -> None:
-        size = self.hw.acc_bytes if local >> 29 & 1 else self.hw.input_bytes
+        size = self.hw.acc_bytes if local >> 29 & 1 else self.size("c")
         assert 1 <= rows <= self.dim and 1 <= cols <= self.hw.max_block_len * self.dim
         for block in range(0, cols, self.dim):
             width = min(self.dim, cols - block)
             data = self.rows_of(local, block // self.dim * self.dim, rows)[:, :width]
             assert not np.isnan(data).any(), "stores what nobody computed"
             for r in range(rows):
-                start = dram - BASE + r * self.st_stride + block * size
-                self.dram[start : start + width * size : size] = data[r]
+                self.dram[self.row(dram + r * self.st_stride + block * size, width, size)] = data[r]
 
     def operand(self, where: tuple[int, int, int]) -> np.ndarray:
         local, cols, rows = where
@@ -178,7 +186,7 @@ class Machine:
         turn = self.loops % 2
         self.loops += 1
         a_half, b_half = (p - 1 if p else turn for p in (pinned_a, pinned_b))
-        size = self.hw.input_bytes
+        a_size, b_size, c_size = (self.size(operand) for operand in "abc")
         assert self.transpose == (bool(rs2 & 1), bool(rs2 >> 1 & 1)) or residual
 
         def length(index: int, count: int, pad: int) -> int:
@@ -191,10 +199,10 @@ class Machine:
                 for j in range(count_j):
                     rows, cols = length(i, count_i, pads[0]), length(j, count_j, pads[1])
                     at = base + (i * count_j + j) * dim
-                    left = self.read(a + (i * stride_a + j) * dim * size, stride_a, (rows, cols), size)
-                    right = self.read(b + (i * stride_b + j) * dim * size, stride_b, (rows, cols), size)
+                    left = self.read(a + (i * stride_a + j) * dim * a_size, stride_a, (rows, cols), a_size)
+                    right = self.read(b + (i * stride_b + j) * dim * b_size, stride_b, (rows, cols), b_size)
                     self.acc[at : at + rows, :cols] = left + right
-                    self.mvout(c + (i * stride_c + j) * dim * size, 1 << 31 | at, cols, rows)
+                    self.mvout(c + (i * stride_c + j) * dim * c_size, 1 << 31 | at, cols, rows)
             return
         assert (count_i + count_j) * count_k * dim <= half_spad, "a tile exceeds half of the scratchpad"
         assert count_i * count_j * dim <= half_acc, "a tile exceeds half of the accumulator"
@@ -206,14 +214,14 @@ class Machine:
             for k in range(count_k if a else 0):
                 rows, cols = length(i, count_i, pads[0]), length(k, count_k, pads[2])
                 x, y, shape = (k, i, (cols, rows)) if rs2 & 1 else (i, k, (rows, cols))
-                data = self.read(a + (x * stride_a + y) * dim * size, stride_a, shape, size)
+                data = self.read(a + (x * stride_a + y) * dim * a_size, stride_a, shape, a_size)
                 self.spad[a_at(i, k) : a_at(i, k) + dim] = np.nan
                 self.spad[a_at(i, k) : a_at(i, k) + shape[0], : shape[1]] = data
         for k in range(count_k if b else 0):
             for j in range(count_j):
                 rows, cols = length(k, count_k, pads[2]), length(j, count_j, pads[1])
                 x, y, shape = (j, k, (cols, rows)) if rs2 >> 1 & 1 else (k, j, (rows, cols))
-                data = self.read(b + (x * stride_b + y) * dim * size, stride_b, shape, size)
+                data = self.read(b + (x * stride_b + y) * dim * b_size, stride_b, shape, b_size)
                 self.spad[b_at(k, j) : b_at(k, j) + dim] = np.nan
                 self.spad[b_at(k, j) : b_at(k, j) + shape[0], : shape[1]] = data
         for i in range(count_i if d else 0):
@@ -232,7 +240,7 @@ class Machine:
                     b_shape = (deep, cols) if rs2 >> 1 & 1 else (cols, deep)
                     self.preload((b_at(k, j), *b_shape) if i == 0 else (GARBAGE, dim, dim), (target, cols, rows))
                     self.compute((a_at(i, k), *a_shape), (GARBAGE, dim, dim), i == 0)
-        c_bytes = self.hw.acc_bytes if full else size
+        c_bytes = self.hw.acc_bytes if full else c_size
         for i in range(count_i if c else 0):
             for j in range(count_j):
                 rows, cols = length(i, count_i, pads[0]), length(j, count_j, pads[1])

@@ -1,0 +1,106 @@
+"""Outlier features in higher precision (Dettmers et al., LLM.int8(), 2208.07339): one product becomes two.
+
+C = A x B is split along K. ``X.gather`` copies the outlier columns of A side by side, a program for each run of
+adjacent ones; ``X`` multiplies the narrow rest and leaves its sums in memory at full width; ``X.outliers`` multiplies
+the gathered columns by the same rows of B, kept a second time in the wide type, and adds those sums. As in the
+published kernel the narrow part runs over all of K, with zeros in the rows of B that the wide part has: they cost time
+and do no useful work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim.errors import InputError, did_you_mean
+from sim.graph import Graph, Op, Tensor, View
+from sim.sparsity.precision import SUFFIX, Precision
+
+if TYPE_CHECKING:
+    from sim.sparsity.rules import Rules
+
+
+def load(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return operator -> outlier features from an .npz of whole numbers. Raises InputError for anything else."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name]) for name in file.files}
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: cannot be read as .npz of feature numbers by operator: {error}") from error
+    problems = [
+        f"{path}: {name}: feature numbers must be whole numbers in one row, not {array.dtype} of shape {array.shape}"
+        for name, array in arrays.items()
+        if array.ndim != 1 or array.dtype.kind not in "iu"
+    ]
+    if problems or not arrays:
+        raise InputError(problems or f"{path}: holds no array")
+    return {name: tuple(sorted({int(number) for number in array})) for name, array in arrays.items()}
+
+
+def features(rule: Precision, op: Op) -> tuple[int, ...]:
+    """Return the features of K that a rule takes for outliers of ``op``; a share is spread evenly, at least one."""
+    k = op.mnk[2]
+    if rule.columns:
+        return dict(rule.columns).get(op.name, ())
+    count = max(1, round(rule.outliers * k)) if rule.outliers else 0
+    return tuple((2 * number + 1) * k // (2 * count) for number in range(count))
+
+
+def edit(graph: Graph, rules: Rules) -> Graph:
+    """Return the graph with the named products split. Raises InputError listing what cannot be."""
+    tensors, ops, problems = dict(graph.tensors), [], []
+    known = {op.name for op in graph.ops}
+    for rule in rules.precisions:
+        problems += [
+            f"outlier_file: no operator of {graph.name} is named {name!r}{did_you_mean(name, known)}"
+            for name, _ in rule.columns
+            if name not in known
+        ]
+    for op in graph.ops:
+        rule = rules.precision_for(op)
+        splits = rule is not None and rule.splits and tensors[op.inputs[1].tensor].kind == "weight"
+        chosen = features(rule, op) if rule is not None and splits else ()
+        if rule is None or not chosen:
+            ops.append(op)
+            continue
+        found = _problems(op, chosen)
+        if rules.rule_for(op, graph) is not None or rules.compression_for(op, graph) is not None:
+            found.append(f"{op.name}: outliers, and zeros or compression: the weights of one operator are of one kind")
+        problems += found
+        ops += [op] if found else _split(tensors, op, chosen)
+    if problems:
+        raise InputError(problems)
+    return Graph(graph.name, tensors, tuple(ops))
+
+
+def _problems(op: Op, chosen: tuple[int, ...]) -> list[str]:
+    k = op.mnk[2]
+    found = []
+    wrong = [number for number in chosen if not 0 <= number < k]
+    if wrong:
+        found.append(f"{op.name}: outlier feature {wrong[0]}: K is {k} (nearest: {min(max(wrong[0], 0), k - 1)})")
+    elif len(chosen) >= k:
+        found.append(f"{op.name}: all {k} features are outliers; give the operator the wide type instead")
+    if op.attrs["transpose_a"] or op.attrs["transpose_b"] or op.batch > 1:
+        found.append(f"{op.name}: outliers are columns of a plain A and rows of a plain B, once per operator")
+    return found
+
+
+def _split(tensors: dict[str, Tensor], op: Op, chosen: tuple[int, ...]) -> list[Op]:
+    m, n, _ = op.mnk
+    a, b = op.inputs[:2]
+
+    def add(name: str, shape: tuple[int, int], dtype: str, kind: str) -> View:
+        tensors[name] = Tensor(name, shape, dtype, kind)
+        return View.whole(tensors[name])
+
+    wide = add(f"{op.name}.outlier_columns", (m, len(chosen)), tensors[a.tensor].dtype, "activation")
+    rows = add(f"{b.tensor}{SUFFIX}.{op.name}", (len(chosen), n), tensors[b.tensor].dtype, "weight")
+    sums = add(f"{op.name}.narrow_sums", (m, n), "int32", "activation")
+    gather = Op(f"{op.name}.gather", "gather", (a,), wide, {"columns": chosen}, op.layer)
+    narrow = replace(op, output=sums, attrs={**op.attrs, "activation": "none"})
+    attrs = {**op.attrs, "repeating_bias": False}
+    return [gather, narrow, Op(f"{op.name}{SUFFIX}", "matmul", (wide, rows, sums), op.output, attrs, op.layer)]

@@ -1,0 +1,236 @@
+"""Laws of word sizes: the input type is today's machine, narrower moves no more bytes, no mode beats its peak, all
+clocks agree, and the programs of every mode leave numpy's product in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from functional_machine import BASE, Machine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sim
+from sim.graph import Graph, Op, Tensor, View
+from sim.hardware import load, precision
+from sim.hardware.schema import ELEMENT_BITS
+from sim.lower import Operand, build, lower
+from sim.plan import plan
+from sim.sparsity.spec import parse
+from workloads import encoder_layer
+
+SIZES = {"seq": 32, "hidden": 64, "heads": 2, "ffn": 128}
+GRAPH = encoder_layer(**SIZES)
+MACHINES = {name: load(f"gemmini_{name}") for name in ("widening", "decomposable", "bitserial")}
+INTEGERS = ("int2", "int4", "int8", "int16")
+MODES = [
+    (name, a, w)
+    for name, hw in MACHINES.items()
+    for a in INTEGERS
+    for w in INTEGERS
+    if {a, w} <= set(precision.accepted(hw))
+]
+
+
+def line(a: str, w: str) -> str:
+    return f"w{ELEMENT_BITS[w]}a{ELEMENT_BITS[a]}"
+
+
+def run(hw: Any, sparsity: str | None, **more: Any) -> sim.Result:
+    return sim.simulate(GRAPH, hw, sparsity=sparsity, **more)
+
+
+def moved(result: sim.Result) -> int:
+    return int(result.totals["dram_read_bytes"] + result.totals["dram_write_bytes"])
+
+
+def product(m: int, n: int, k: int) -> Graph:
+    tensors = [Tensor("a", (m, k), "int8", "input"), Tensor("b", (k, n), "int8", "weight")]
+    tensors.append(Tensor("c", (m, n), "int8", "activation"))
+    views = [View.whole(tensor) for tensor in tensors]
+    return Graph("product", {t.name: t for t in tensors}, (Op("product", "matmul", tuple(views[:2]), views[2]),))
+
+
+@settings(max_examples=12, deadline=None)
+@given(size=st.tuples(*[st.integers(1, 20)] * 3), name=st.sampled_from(["widening", "decomposable"]))
+def test_the_input_type_is_the_plain_machine_cycle_for_cycle(size: tuple[int, int, int], name: str) -> None:
+    m, n, k = (4 * blocks for blocks in size)
+    plain = sim.simulate(product(m, n, k), "gemmini_ibert")
+    same = sim.simulate(product(m, n, k), MACHINES[name], sparsity="w8a8")
+    columns = [column for column in plain.ops.columns if column != "hardware"]
+    assert same.ops[columns].equals(plain.ops[columns])
+
+
+@settings(max_examples=60, deadline=None)
+@given(size=st.tuples(*[st.integers(1, 48)] * 3), mode=st.sampled_from(MODES), data=st.data())
+def test_narrower_moves_no_more_bytes(size: tuple[int, int, int], mode: tuple[str, str, str], data: Any) -> None:
+    # The hardware loop loads whole blocks of B along K, so of arrays that split only such sizes are compared.
+    name, a, w = mode
+    wider = [one for one in MODES if one[0] == name and all(map(wide, one[1:], (a, w)))]
+    _, wide_a, wide_w = data.draw(st.sampled_from(wider))
+    m, n, k = (4 * blocks for blocks in size)
+    graph = product(m, n, -(-k // 64) * 64 if name == "decomposable" else k)
+    narrow, wide_run = (
+        sim.simulate(graph, MACHINES[name], sparsity=line(*types)) for types in ((a, w), (wide_a, wide_w))
+    )
+    assert moved(narrow) <= moved(wide_run)
+
+
+def wide(one: str, other: str) -> bool:
+    return ELEMENT_BITS[one] >= ELEMENT_BITS[other]
+
+
+@pytest.mark.parametrize(("name", "a", "w"), MODES)
+def test_no_mode_beats_its_peak_and_causes_sum(name: str, a: str, w: str) -> None:
+    result = run(MACHINES[name], line(a, w))
+    for row in result.rows:
+        assert sum(row[f"{cause}_cycles"] for cause in sim.columns.CAUSES) == row["cycles"]
+        assert 0 <= row["utilization"] <= 1 and 0 <= (row["util_compute"] or 0) <= 1
+        assert row["macs"] <= row["mac_slots"] or not row["macs"]
+        assert row["macs"] <= row["cycles"] * row["peak_macs_per_cycle"]
+    assert result.totals["macs"] == GRAPH.macs and 0 < result.totals["utilization"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "peak"),
+    [
+        ("widening", "w4a4", 256), ("widening", "w2a8", 256),
+        ("decomposable", "w4a4", 1024), ("decomposable", "w4a8", 512), ("decomposable", "w8a4", 512),
+        ("decomposable", "w8a8", 256), ("decomposable", "w8a16", 128), ("decomposable", "w16a16", 64),
+        ("bitserial", "w8a8", 256), ("bitserial", "w8a4", 512), ("bitserial", "w2a2", 1024),
+        ("bitserial", "w4a8", 256), ("bitserial", "w8a16", 128), ("bitserial", "w16a8", 128),
+    ],
+)  # fmt: skip
+def test_peaks_by_formula(name: str, line: str, peak: int) -> None:
+    # Law: 256 x 64 / (a w) for multipliers that split, 1024 x 2 / a for serial ones of two bits, 256 for fixed ones.
+    assert sim.simulate(product(32, 32, 32), MACHINES[name], sparsity=line).totals["peak_macs_per_cycle"] == peak
+
+
+def test_twice_the_sums_are_paid_for_at_the_accumulator() -> None:
+    # Law: a row of the split array gives twice the sums; a port of one per column takes them in two cycles.
+    wide, narrow = MACHINES["decomposable"], MACHINES["decomposable"].with_({"array.sums_per_cycle": 0})
+    peaks = [precision.machine(hw, "int4", "int4", (4, 4, 8)).peak_macs_per_cycle for hw in (wide, narrow)]
+    assert peaks == [1024, 512]
+    graph = product(128, 128, 512)
+    cycles = [sim.simulate(graph, hw, sparsity="w4a4").cycles for hw in (wide, narrow)]
+    assert 1.5 < cycles[1] / cycles[0] <= 2
+
+
+@pytest.mark.parametrize(("name", "row_cycles"), [("bitserial", 4), ("widening", 1)])
+def test_rows_enter_at_their_pace(name: str, row_cycles: int) -> None:
+    # Tight gate: an array that never waits takes a row every ``row_cycles``, and all of it is compute.
+    row = sim.simulate(product(512, 128, 512), MACHINES[name], sparsity="w8a8").rows[0]
+    fed = row["mac_slots"] // MACHINES[name].dim ** 2
+    assert fed * row_cycles <= row["cycles"] and row["util_compute"] == fed * row_cycles / row["cycles"]
+    assert row["util_compute"] > 0.85
+    assert abs(row["compute_cycles"] - fed * row_cycles) <= 0.02 * row["cycles"]
+
+
+@pytest.mark.parametrize(("name", "line"), [(n, one) for n in MACHINES for one in ("w4a4", "w4a8", "w2a4")])
+def test_all_clocks_agree(name: str, line: str) -> None:
+    runs = [run(MACHINES[name], line, clock=clock, cache=False) for clock in ("reference", "leap", "periodic")]
+    columns = [column for column in runs[0].ops.columns if column != "visited_cycles"]
+    assert runs[1].ops[columns].equals(runs[0].ops[columns])
+    assert runs[2].ops[columns].equals(runs[0].ops[columns])
+
+
+def test_narrow_weights_are_half_the_bytes_and_nothing_else() -> None:
+    # Law: at equal tiles (a word of 8 bits) int4 weights save half of what their loads read.
+    wide, narrow = (run(MACHINES["widening"], one).ops.set_index("op") for one in ("w8a8", "w4a8"))
+    saved = wide["dram_read_bytes"] - narrow["dram_read_bytes"]
+    for name, k, n in (("L0.FF1", 64, 128), ("L0.FF2", 128, 64), ("L0.W_out", 64, 64)):
+        assert saved[name] == k * n // 2
+    assert saved["L0.scores"] == saved["L0.layernorm1"] == 0
+    assert (narrow["dram_write_bytes"] == wide["dram_write_bytes"]).all()
+
+
+def test_a_tensor_is_as_wide_as_its_widest_reader() -> None:
+    # The residual stream is read by an addition, which knows int8 only; what only products read is stored in 4 bits.
+    steps = {step.name: step for step in plan(GRAPH, MACHINES["widening"], sparsity=parse("w4a4"))}
+    words = {name: step.machine.words for name, step in steps.items() if step.machine is not None}
+    assert words["L0.FF1"][:3] == (8, 4, 4) and words["L0.FF1"].a_type == "int4"
+    assert words["L0.scores"][:3] == (4, 4, 4) and "L0.residual_add1" not in words
+
+
+def test_energy_goes_with_the_widths_only_where_the_multiplier_does() -> None:
+    mac = {n: run(hw, "w4a4").totals["energy_mac_pj"] for n, hw in MACHINES.items()}
+    whole = run("gemmini_ibert", None).totals["energy_mac_pj"]
+    assert mac["widening"] == pytest.approx(whole)
+    assert mac["decomposable"] == mac["bitserial"] == pytest.approx(whole / 4)
+
+
+def test_a_change_of_mode_costs_a_command() -> None:
+    slow = MACHINES["widening"].with_({"cpu.command_cycles": 50, "cpu.loop_cycles": 50})
+    both, first, dense = (run(slow, one).ops.set_index("op") for one in ("w4a8@*FF?", "w4a8@*FF1", None))
+    assert both.loc["L0.FF1", "issue_cycles"] >= dense.loc["L0.FF1", "issue_cycles"] + 50
+    # FF2 in the same mode as FF1 pays nothing; from FF1 back to int8 a command again
+    assert first.loc["L0.FF2", "cycles"] == dense.loc["L0.FF2", "cycles"] + 50
+
+
+def test_word_sizes_go_together_with_zeros() -> None:
+    hw = MACHINES["decomposable"].with_({"sparsity.select_inputs": 16, "sparsity.fetch_rows": 4})
+    rules = parse("w4a4")
+    whole, half = (
+        sim.simulate(GRAPH, hw, sparsity=replace(rules, rules=(parse(zeros),))).ops.set_index("op")
+        for zeros in ("4:4", "2:4")
+    )
+    plain = run(hw, "w4a4").ops.set_index("op")
+    assert (whole["cycles"] == plain["cycles"]).all() and (whole["dram_read_bytes"] == plain["dram_read_bytes"]).all()
+    assert half.loc["L0.FF2", "macs"] == plain.loc["L0.FF2", "macs"] / 2
+    assert half.loc["L0.FF2", "dram_read_bytes"] < plain.loc["L0.FF2", "dram_read_bytes"]
+
+
+class Packed(Machine):
+    """DRAM by quarters of a byte."""
+
+    cells = 4
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.tuples(*[st.integers(1, 36)] * 3),
+    mode=st.sampled_from(MODES),
+    stored=st.tuples(*[st.sampled_from([0, 1, 2])] * 2),
+    c_bits=st.sampled_from([2, 4, 8]),
+    transpose_b=st.booleans(),
+    small=st.booleans(),
+)
+def test_programs_of_all_modes_leave_the_product(
+    size: tuple[int, int, int],
+    mode: tuple[str, str, str],
+    stored: tuple[int, int],
+    c_bits: int,
+    transpose_b: bool,
+    small: bool,
+) -> None:
+    # Oracle: numpy. Operands lie in memory as wide as multiplied or wider; narrow values of the types.
+    name, a_type, w_type = mode
+    hw = MACHINES[name]
+    if small and name != "decomposable":
+        hw = hw.with_({"scratchpad.capacity": "64KiB", "accumulator.capacity": "32KiB"})
+    bits = [min(16, ELEMENT_BITS[one] << more) for one, more in zip((a_type, w_type), stored, strict=True)]
+    machine = precision.machine(hw, a_type, w_type, (*bits, c_bits))
+    m, n, k = (4 * blocks for blocks in size)
+    rng = np.random.default_rng(m + n + k)
+    a, b = (
+        rng.integers(-(2 ** (ELEMENT_BITS[one] - 1)), 2 ** (ELEMENT_BITS[one] - 1), shape)
+        for one, shape in ((a_type, (m, k)), (w_type, (k, n)))
+    )
+    ran = Packed(machine, 1 << 20)
+    places = [BASE + place * (1 << 18) for place in range(3)]
+    work = build.matmul(m, n, k)
+    b_stride = k if transpose_b else n
+    work = replace(
+        work, a=Operand(places[0], k), b=Operand(places[1], b_stride), c=Operand(places[2], n), transpose_b=transpose_b,
+        bias="none", d=None,
+    )  # fmt: skip
+    ran.write(places[0], k, a, bits[0] / 8)
+    ran.write(places[1], b_stride, b.T if transpose_b else b, bits[1] / 8)
+    ran.run(lower(work, machine))
+    np.testing.assert_array_equal(ran.read(places[2], n, (m, n), c_bits / 8), a @ b)
+    assert ran.macs == m * n * k
+    assert machine.peak_macs_per_cycle == Fraction(machine.dim**2, machine.row_cycles)
