@@ -60,10 +60,10 @@ def edit(graph: Graph, rules: Rules) -> Graph:
             if name not in known
         ]
     for op in graph.ops:
-        rule = rules.precision_for(op)
-        splits = rule is not None and rule.splits and tensors[op.inputs[1].tensor].kind == "weight"
-        chosen = features(rule, op) if rule is not None and splits else ()
-        if rule is None or not chosen:
+        named = rules.precision_for(op)
+        of_weights = op.kind == "matmul" and tensors[op.inputs[1].tensor].kind == "weight"
+        chosen = features(named, op) if named is not None and of_weights else ()
+        if not chosen:
             ops.append(op)
             continue
         found = _problems(op, chosen)
