@@ -27,8 +27,8 @@ THRESHOLD_LOOKS = 2
 @dataclass(frozen=True)
 class Beside:
     """What a unit does for one operator. ``ranked``: scores looked at, priced as elements of the normaliser.
-    ``multiplications``: as many of the array's width cost the same energy. ``heads``: parts of the work that the array
-    can begin on one by one.
+    ``scaled``: elements through the scale units. ``multiplications``: as many of the array's width cost the same
+    energy. ``heads``: parts of the work that the array can begin on one by one.
     """
 
     cycles: int
@@ -37,6 +37,7 @@ class Beside:
     read_bytes: int = 0
     write_bytes: int = 0
     heads: int = 1
+    scaled: int = 0
 
 
 def top_k(op: Op, hw: Hardware) -> Beside:
@@ -53,7 +54,7 @@ def mask(op: Op, hw: Hardware) -> Beside:
     looks = op.inputs[0].elements * (RANKING_LOOKS if op.attrs["rule"] == "top_k" else THRESHOLD_LOOKS)
     read = 0 if hw.sparsity.predictor_macs_per_cycle else _bytes(op.inputs[0], hw)
     heads = op.batch if hw.sparsity.predictor_macs_per_cycle else 1
-    work = Beside(ceil(looks / _ranking_rate(op, hw)), ceil(looks), 0, read, op.output.elements, heads)
+    work = Beside(ceil(looks / _ranking_rate(op, hw)), ceil(looks), 0, read, op.output.elements, heads=heads)
     return _paced(work, hw)
 
 
@@ -66,7 +67,7 @@ def predict(op: Op, hw: Hardware) -> Beside:
     width = 8 * hw.input_bytes
     energy = ceil(macs * hw.sparsity.predictor_bits**2 / width**2)
     read = sum(_bytes(view, hw) for view in op.inputs)
-    work = Beside(ceil(macs / hw.sparsity.predictor_macs_per_cycle), 0, energy, read, 0, op.batch)
+    work = Beside(ceil(macs / hw.sparsity.predictor_macs_per_cycle), 0, energy, read, 0, heads=op.batch)
     return _paced(work, hw)
 
 

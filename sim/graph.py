@@ -98,6 +98,7 @@ class Op:
       residual_add  two inputs; activation ("none" or "relu")
       copy          one input, moved to other rows
       gather        one input; columns: which of them come side by side
+      fft, ifft     one input; block: real numbers of a transform; ifft: activation
       top_k         scores -> places of the largest ones: which columns of the input stay
       predict       queries, keys -> scores as they come out at low precision
       mask          predicted scores -> a bit for each that is to be computed; rule ("top_k" or "threshold")

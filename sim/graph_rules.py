@@ -44,6 +44,8 @@ ATTRIBUTES: dict[str, dict[str, Any]] = {
     "residual_add": {"activation": "none"},
     "copy": {},
     "gather": {"columns": ()},
+    "fft": {"block": 16},
+    "ifft": {"block": 16, "activation": "none"},
     "top_k": {},
     "predict": {},
     "mask": {"rule": "top_k"},
@@ -140,6 +142,8 @@ def _op_problems(op: Op, tensors: Mapping[str, Tensor]) -> list[str]:
         "predict": _predict_rules,
         "mask": _mask_rules,
         "gather": _gather_rules,
+        "fft": _transform_rules,
+        "ifft": _transform_rules,
     }
     problems += _broken(special.get(op.kind, _elementwise_rules)(op, dtypes))
     if op.kind == "layernorm":
@@ -173,6 +177,17 @@ def _gather_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
         f"{len(columns)} columns of {source.rows} rows give an output of {put}": put.cols == len(columns)
         and (put.batch, put.rows) == (source.batch, source.rows),
         f"input {dtypes[0]} and output {dtypes[1]} must be one dtype": dtypes[0] == dtypes[1],
+    }
+
+
+def _transform_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    block, cols = op.attrs["block"], op.output.cols
+    power = _is_count(block, 4) and block & (block - 1) == 0
+    return {
+        f"block {block!r} must be a power of two of at least 4": power,
+        f"blocks of {block} do not divide {cols} columns": not power or cols % block == 0,
+        f"{op.inputs[0].elements} elements in, {op.output.elements} out": op.inputs[0].elements == op.output.elements,
+        f"a transform of {dtypes[0]} gives it again, not {dtypes[1]}": op.kind == "ifft" or dtypes[0] == dtypes[1],
     }
 
 

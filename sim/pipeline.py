@@ -161,6 +161,7 @@ def _on_unit(step: Step, hw: Hardware, state: _State) -> Activity:
     state.ahead_cycles = max(state.ahead_cycles, work.cycles - cycles)
     counted = {
         "NORMALIZE_ROWS": ceil(work.ranked / hw.dim),
+        "SCALE_ROWS": ceil(work.scaled / hw.dim),
         "DRAM_READ_BYTES": work.read_bytes,
         "DRAM_WRITE_BYTES": work.write_bytes,
     }

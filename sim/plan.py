@@ -27,6 +27,7 @@ from sim.lower.work import DEFAULT_SCALE, Conv, Matmul, Norm, Operand, ResidualA
 from sim.placement import Role, place, role, whole_pages
 from sim.planchecks import misfits, refuse_request, unpriced
 from sim.step import Step as Step
+from sim.transforms import transform
 from sim.words import WordSizes, runs_of
 
 if TYPE_CHECKING:
@@ -214,15 +215,19 @@ class _Planner:
         sizes, machine = (rows, op.output.cols, 0, 1), self.machine(op, op.output)
         return [Step(op.name, op.kind, op.layer, "array", *sizes, works=tuple(works), machine=machine)]
 
-    def unit(self, op: Op) -> list[Step]:
+    def unit(self, op: Op, fused: Op | None = None) -> list[Step]:
         """An operator of a unit beside the array; there is no price for it on the host."""
+        kind = f"{op.kind}+{fused.kind}" if fused else op.kind
         try:
-            work = {"top_k": beside.top_k, "mask": beside.mask, "predict": beside.predict}[op.kind](op, self.hw)
+            if op.kind in ("fft", "ifft"):
+                work = transform(op, self.hw, self.words.of)
+            else:
+                work = {"top_k": beside.top_k, "mask": beside.mask, "predict": beside.predict}[op.kind](op, self.hw)
         except InputError as error:
             self.refuse(op, error.problems[0])
             return []
         sizes = (op.output.rows, op.output.cols, 0, op.batch)
-        return [Step(op.name, op.kind, op.layer, "unit", *sizes, macs_switched=work.multiplications, beside=work)]
+        return [Step(op.name, kind, op.layer, "unit", *sizes, macs_switched=work.multiplications, beside=work)]
 
     def predict(self, op: Op) -> list[Step]:
         """Scores at low precision: by the array, at its own width, where there is no predictor."""
@@ -295,7 +300,7 @@ class _Planner:
     def fusion(self, op: Op) -> Op | None:
         """Return the operator that the array applies while it moves the matmul's result out, or None."""
         consumers = self.graph.consumers(op.output.tensor)
-        if op.kind != "matmul" or len(consumers) != 1 or op.attrs["activation"] != "none":
+        if op.kind not in ("matmul", "ifft") or len(consumers) != 1 or op.attrs["activation"] != "none":
             return None
         (reader,) = consumers
         alone = len(self.graph.producers(op.output.tensor)) == 1 and reader.inputs == (op.output,)
@@ -308,7 +313,8 @@ class _Planner:
         whole_row = (
             ceil(op.output.cols / self.hw.dim) * self.hw.dim <= self.hw.acc_rows // 2 or self.chosen(op) is not None
         )
-        return reader if reader.kind == "gelu" or (reader.kind == "softmax" and whole_row) else None
+        softmax = reader.kind == "softmax" and whole_row and op.kind == "matmul"
+        return reader if reader.kind == "gelu" or softmax else None
 
     def steps(self) -> list[Step]:
         array: dict[str, Callable[[Op], list[Step] | None]] = {
@@ -317,6 +323,7 @@ class _Planner:
             "residual_add": self.residual_add,
             "copy": self.residual_add,
             "gather": self.gather,
+            "fft": self.unit,
             "top_k": self.unit,
             "mask": self.unit,
             "predict": self.predict,
@@ -330,8 +337,13 @@ class _Planner:
                 fused = self.fusion(op) if op.kind == "matmul" else self.pool(op)
                 fused_names |= {fused.name} if fused else set()
                 steps += self.matmul(op, fused) if op.kind == "matmul" else self.conv(op, fused)
+            elif op.kind == "ifft":
+                fused = self.fusion(op)
+                fused_names |= {fused.name} if fused else set()
+                steps += self.unit(op, fused)
             else:
-                steps += (array[op.kind](op) if op.kind in array else None) or self.host(op)
+                planned = array[op.kind](op) if op.kind in array else None
+                steps += self.host(op) if planned is None else planned
         return steps
 
 

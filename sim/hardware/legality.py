@@ -293,6 +293,16 @@ def decoder_rate(hw: Hardware) -> Iterator[Broken]:
         )
 
 
+def transform_unit(hw: Hardware) -> Iterator[Broken]:
+    """A transform unit takes blocks of a power of two of numbers, at least 4; without one there is no block."""
+    rate, block = hw.sparsity.fft_butterflies_per_cycle, hw.sparsity.fft_block
+    if rate and (block < 4 or not _is_power(block)):
+        demand = "transforms are of a power of two of numbers, at least 4"
+        yield Broken(
+            ("sparsity.fft_block", "sparsity.fft_butterflies_per_cycle"), block, demand, _nearest_power(block, 4)
+        )
+
+
 def accepted_types(hw: Hardware) -> Iterator[Broken]:
     """The array's PEs can multiply the types it accepts."""
     able = precision.acceptable(hw)
@@ -377,6 +387,7 @@ RULES: tuple[Rule, ...] = (
     selected_operands,
     chosen_scores,
     decoder_rate,
+    transform_unit,
     accepted_types,
     serial_bits,
     sums_taken_in,

@@ -186,6 +186,8 @@ class SparsitySupport(Table):
     decoder_elements_per_cycle: Annotated[int, Field(ge=0)] = 0
     block_scheduler: bool = False
     top_k_per_cycle: Annotated[int, Field(ge=0)] = 0
+    fft_butterflies_per_cycle: Annotated[int, Field(ge=0)] = 0
+    fft_block: Annotated[int, Field(ge=0)] = 0
     resident_weights: Count = 1
     resident_reach: Literal["pe", "line"] = "pe"
     pack_and_split: bool = False

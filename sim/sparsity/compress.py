@@ -2,8 +2,8 @@
 
 *low_rank* is an edit of the graph: W[K,N] becomes U[K,r] x V[r,N], two products on unmodified hardware. The others
 are formats that the load path expands (traffic only; `sparsity.decoder`): *narrow* stores every weight in ``bits``,
-*codebook* an index into ``entries`` shared values, *circulant* the first row of every block x block circulant; the
-circulant is multiplied out in the array like any matrix, there is no FFT unit.
+*codebook* an index into ``entries`` shared values, *circulant* the first row of every block x block circulant, which
+the array multiplies out like any matrix; with ``via = "fft"`` it is an edit of the graph too (`circulant`).
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ import numpy as np
 
 from sim.errors import InputError, did_you_mean
 from sim.graph import Graph, Op, Tensor, View
-from sim.sparsity import formats
+from sim.sparsity import circulant, formats
 from sim.sparsity.spec import Sparsity
 
 KINDS = {"low_rank": "rank", "circulant": "block", "codebook": "entries", "narrow": "bits"}
 """Kind -> the size it needs."""
 
 NARROW_BITS = (2, 4)
+WAYS = ("direct", "fft")
+"""How a circulant is multiplied."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,12 @@ class Compression:
     block: int = 0
     entries: int = 0
     bits: int = 0
+    via: str = "direct"
 
     @property
     def edits(self) -> bool:
         """Whether it changes the graph rather than what is stored."""
-        return self.kind == "low_rank"
+        return self.kind == "low_rank" or self.via == "fft"
 
     def applies_to(self, op: Op, graph: Graph) -> bool:
         """Return whether ``op`` is a matmul by a weight that is named."""
@@ -75,6 +78,7 @@ class Compression:
             found.append(f"{self.kind}: no matmul with weights of {graph.name} is named {self.operators!r}{hint}")
         for op in named:
             _, n, k = op.mnk
+            found += circulant.problems(op, graph, self.block) if self.via == "fft" else []
             if self.kind == "low_rank" and self.rank > min(n, k):
                 found.append(f"low_rank: {op.name} is {k}x{n}: rank {self.rank} is at most {min(n, k)}")
             if self.kind == "circulant" and (k % self.block or n % self.block):
@@ -105,6 +109,8 @@ def parse(table: dict[str, Any]) -> Compression:
         problems.append(f"bits {value}: weights narrower than the array's are stored in {NARROW_BITS} bits")
     elif value < 1:
         problems.append(f"{size} {value} must be at least 1")
+    if table.get("via", "direct") not in WAYS or ("via" in table and kind != "circulant"):
+        problems.append(f"via {table['via']!r} of {kind}: circulant takes {' or '.join(WAYS)}, others nothing")
     if problems:
         raise InputError(problems)
     return Compression(**table)
@@ -121,6 +127,8 @@ def edit(graph: Graph, compression: Compression) -> Graph:
     """Return the graph with every named product factored, where that is what the compression does."""
     if not compression.edits:
         return graph
+    if compression.via == "fft":
+        return circulant.edit(graph, [op for op in graph.ops if compression.applies_to(op, graph)], compression.block)
     tensors = dict(graph.tensors)
     ops: list[Op] = []
     for op in graph.ops:

@@ -32,6 +32,7 @@ BROKEN: dict[str, dict[str, object]] = {
     "selected_operands": {"sparsity.fetch_rows": 8},
     "chosen_scores": {"sparsity.pack_and_split": True},
     "decoder_rate": {"sparsity.decoder": ["bitmap"]},
+    "transform_unit": {"sparsity.fft_butterflies_per_cycle": 8, "sparsity.fft_block": 12},
     "accepted_types": {"array.accepts": ["int4", "fp16"]},
     "serial_bits": {"array.pe": "bit_serial"},
     "sums_taken_in": {"array.pe": "decomposable", "array.sums_per_cycle": 8},
@@ -61,6 +62,7 @@ WAY_OUT = {  # the nearest legal value that the message must name, and the key i
     "selected_operands": ("sparsity.fetch_rows", 4),
     "chosen_scores": ("sparsity.resident_weights", 2),
     "decoder_rate": ("sparsity.decoder_elements_per_cycle", 16),
+    "transform_unit": ("sparsity.fft_block", 8),
     "serial_bits": ("array.serial_activation_bits", 1),
     "sums_taken_in": ("array.sums_per_cycle", 16),
 }
