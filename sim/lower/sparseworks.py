@@ -231,6 +231,7 @@ def _stored(mask: Mask, works: Sequence[Matmul], hw: Hardware, place: Place, sch
 
 
 def _compressed(compression: Compression, op: Op, works: Sequence[Matmul], hw: Hardware, place: Place) -> Stored:
+    compression = compression.fitted(op, hw.sparsity.decoder, hw.dim, hw.bits("b"))
     if compression.kind not in hw.sparsity.decoder:
         raise InputError(
             f"{compression.kind} weights need a decoder in the load path, which {hw.name} has not "

@@ -8,20 +8,24 @@ the array multiplies out like any matrix; with ``via = "fft"`` it is an edit of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from math import ceil, log2
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sim.errors import InputError, did_you_mean
 from sim.graph import Graph, Op, Tensor, View
-from sim.sparsity import circulant, formats
+from sim.sparsity import circulant, fitting, formats
 from sim.sparsity.spec import Sparsity
 
-KINDS = {"low_rank": "rank", "circulant": "block", "codebook": "entries", "narrow": "bits"}
-"""Kind -> the size it needs."""
+KINDS = {"low_rank": "rank", "circulant": "block", "codebook": "entries", "narrow": "bits", "smallest": "error"}
+"""Kind -> the size it needs; "smallest": of those stored, per matrix the one that keeps the error in least bytes."""
+
+STORED = ("codebook", "narrow", "circulant")
 
 NARROW_BITS = (2, 4)
 WAYS = ("direct", "fft")
@@ -30,7 +34,11 @@ WAYS = ("direct", "fft")
 
 @dataclass(frozen=True)
 class Compression:
-    """How the weights of the operators named are compressed."""
+    """How the weights of the operators named are compressed.
+
+    ``weights``: the real ones by operator or tensor, where a file gives them; ``error``: the most that may change of
+    them (`sim.sparsity.fitting`).
+    """
 
     kind: str
     operators: str = "*"
@@ -39,6 +47,8 @@ class Compression:
     entries: int = 0
     bits: int = 0
     via: str = "direct"
+    error: float = 0.0
+    weights: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def edits(self) -> bool:
@@ -84,16 +94,71 @@ class Compression:
             if self.kind == "circulant" and (k % self.block or n % self.block):
                 whole = _divisor(k, n, self.block)
                 found.append(f"circulant: {op.name} is {k}x{n}: block {self.block} must divide both (nearest: {whole})")
+            found += self._misfit(op)
+        if self.weights and not found and self.kind != "smallest":
+            found += [problem for op in named for problem in self._too_coarse(op)]
         return found
+
+    def given(self, op: Op) -> npt.NDArray[Any] | None:
+        """Return the real weights of an operator, None where no file has them."""
+        names = (op.name, op.inputs[1].tensor, f"{op.name}.weight", "*")
+        return next((self.weights[name] for name in names if name in self.weights), None)
+
+    def fitted(self, op: Op, decoder: tuple[str, ...], dim: int, value_bits: int) -> Compression:
+        """Return itself, or of "smallest" the stored form with the fewest bits that keeps the error.
+
+        Raises InputError where none of the decoder's does.
+        """
+        weights = self.given(op)
+        if self.kind != "smallest" or weights is None:
+            return self
+        real = np.asarray(weights, np.float64)
+        sizes = {kind: fitting.least(real, kind, self.error) for kind in STORED if kind in decoder}
+        able = [self._at(kind, size) for kind, size in sizes.items() if size is not None]
+        if not able:
+            raise InputError(
+                f"smallest: no format of {', '.join(sizes) or 'none'} keeps {op.name} within an error of "
+                f"{self.error:g}; give more error, or leave it as it is"
+            )
+        return min(able, key=lambda one: int(one.block_bits(op, dim, value_bits).sum()))
+
+    def _at(self, kind: str, size: int) -> Compression:
+        sizes = {name: size if KINDS[kind] == name else 0 for name in ("entries", "bits", "block")}
+        return replace(self, kind=kind, entries=sizes["entries"], bits=sizes["bits"], block=sizes["block"])
+
+    def _misfit(self, op: Op) -> list[str]:
+        _, n, k = op.mnk
+        weights = self.given(op)
+        if self.weights and weights is None:
+            return [f"{self.kind}: the file of weights has none of {op.name}{did_you_mean(op.name, self.weights)}"]
+        if weights is not None and weights.shape != (k, n):
+            return [f"{self.kind}: {op.name} is {k}x{n}, its weights in the file are of shape {weights.shape}"]
+        return []
+
+    def _too_coarse(self, op: Op) -> list[str]:
+        """What is wrong with it for the real weights of ``op``."""
+        real, size = np.asarray(self.given(op), np.float64), KINDS[self.kind]
+        value = getattr(self, size)
+        if self.kind == "codebook" and not self.error:
+            values = fitting.distinct(real)
+            few = f"codebook: {op.name}: {value} entries cannot name {values} values"
+            return [f"{few} (nearest: {values}, or an error above 0)"] if values > value else []
+        found = fitting.error(real, self.kind, value)
+        if found <= self.error:
+            return []
+        enough = fitting.least(real, self.kind, self.error)
+        nearest = f"nearest: {size} = {enough}" if enough else f"no {size} does; nearest: error = {found:.3g}"
+        what = f"{self.kind}: {op.name}: {size} {value} leaves an error of {found:.3g}"
+        return [f"{what}, more than {self.error:g} ({nearest})"]
 
 
 def _divisor(k: int, n: int, near: int) -> int:
     return min((d for d in range(1, min(k, n) + 1) if k % d == 0 == n % d), key=lambda d: abs(d - near))
 
 
-def parse(table: dict[str, Any]) -> Compression:
-    """Read one table [[compress]] of a SPEC.toml. Raises InputError listing all problems."""
-    known = [field.name for field in fields(Compression)]
+def parse(table: dict[str, Any], weights: Mapping[str, npt.NDArray[Any]] | None = None) -> Compression:
+    """Read one table [[compress]] of a SPEC.toml, ``weights`` from its file. Raises InputError listing all problems."""
+    known = [one.name for one in fields(Compression)]
     problems = [f"unknown key {key!r}{did_you_mean(key, known)}" for key in table if key not in known]
     kind = table.get("kind")
     if kind not in KINDS:
@@ -101,7 +166,14 @@ def parse(table: dict[str, Any]) -> Compression:
         raise InputError(problems)
     size = KINDS[kind]
     value = table.get(size)
-    if isinstance(value, bool) or not isinstance(value, int):
+    share = table.get("error", 0.0)
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+        problems.append(f"error {share!r} is a share of the weights' norm, 0 to below 1")
+    if ("error" in table or kind == "smallest") and "weights" not in table:
+        problems.append(f"{kind} within an error needs the weights themselves: weights = a file")
+    if kind == "smallest":
+        problems += [] if "error" in table else ["smallest needs error, the most that may change, e.g. 0.05"]
+    elif isinstance(value, bool) or not isinstance(value, int):
         problems.append(f"{kind} needs {size}, a whole number, not {value!r}")
     elif kind == "codebook" and not 2 <= value <= 256:
         problems.append(f"a codebook of {value} entries is too small or too large: 2 to 256 shared values")
@@ -113,14 +185,7 @@ def parse(table: dict[str, Any]) -> Compression:
         problems.append(f"via {table['via']!r} of {kind}: circulant takes {' or '.join(WAYS)}, others nothing")
     if problems:
         raise InputError(problems)
-    return Compression(**table)
-
-
-def check_codebook(weights: Any, entries: int, where: str) -> None:
-    """Raise InputError where a matrix holds more values than its codebook can name."""
-    values = int(np.unique(np.asarray(weights)).size)
-    if values > entries:
-        raise InputError(f"{where}: a codebook of {entries} entries cannot name {values} values (nearest: {values})")
+    return Compression(**{**table, "weights": weights or {}})
 
 
 def edit(graph: Graph, compression: Compression) -> Graph:

@@ -18,7 +18,7 @@ from typing import Any
 
 from sim.errors import InputError, did_you_mean
 from sim.graph import Graph, Op
-from sim.sparsity import attention, cascade, compress, dynamic, outliers, precision
+from sim.sparsity import attention, cascade, compress, dynamic, measured, outliers, precision
 from sim.sparsity.dynamic import Chosen, Dynamic
 from sim.sparsity.spec import Sparsity, parse
 
@@ -122,7 +122,9 @@ def read(path: Path, seed: int = 0) -> Rules:
     compressions = []
     for number, table in enumerate(tables.get("compress", []), 1):
         try:
-            compressions.append(compress.parse(table))
+            file = table.get("weights") if isinstance(table, dict) else None
+            weights = measured.read(path.parent / file) if isinstance(file, str) else None
+            compressions.append(compress.parse(table, weights))
         except InputError as error:
             problems += [f"{path}: compress {number}: {problem}" for problem in error.problems]
     precisions = []
