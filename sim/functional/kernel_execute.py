@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sim.functional.arithmetic import fused
+from sim.functional.arithmetic import fused, round_float
 from sim.functional.counts import (
     ACC_ACCUMULATE_ROWS,
     ACC_WRITE_ROWS,
@@ -214,12 +214,13 @@ def _multiply(m, out, left, right, kind):  # type: ignore[no-untyped-def]
     to float32 (1) or to the machine's 16-bit type (2).
     """
     dim = m.p[0]
+    exponent_bits, fraction_bits, table = m.p[17], m.p[18], m.lut  # a call with all of ``m`` takes longer than the sum
     for r in range(dim):
         for k in range(dim):
             a = left[r, k]
             if kind == 2:
                 for c in range(dim):
-                    out[r, c] = as_element(m, fused(a, right[k, c], out[r, c]))
+                    out[r, c] = round_float(fused(a, right[k, c], out[r, c]), exponent_bits, fraction_bits, table)
             elif kind == 1:
                 for c in range(dim):
                     out[r, c] = np.float64(np.float32(fused(a, right[k, c], out[r, c])))
