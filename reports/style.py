@@ -31,6 +31,10 @@ KIND_COLORS: dict[str, str] = {
     "embedding": "#C4C4C4",
     "quantize": "#6B3A1B",
     "dequantize": "#C49A6C",
+    "gather": "#999933",
+    "fft": "#882255",
+    "ifft": "#AA4499",
+    "ifft+gelu": "#44AA99",
 }
 """One colour per operator kind in every figure."""
 

@@ -28,7 +28,8 @@ THRESHOLD_LOOKS = 2
 class Beside:
     """What a unit does for one operator. ``ranked``: scores looked at, priced as elements of the normaliser.
     ``scaled``: elements through the scale units. ``multiplications``: as many of the array's width cost the same
-    energy. ``heads``: parts of the work that the array can begin on one by one.
+    energy. ``heads``: parts of the work that the array can begin on one by one. ``load_wait_cycles``,
+    ``store_wait_cycles``: those of its ``cycles`` in which it waits for memory.
     """
 
     cycles: int
@@ -38,6 +39,8 @@ class Beside:
     write_bytes: int = 0
     heads: int = 1
     scaled: int = 0
+    load_wait_cycles: int = 0
+    store_wait_cycles: int = 0
 
 
 def top_k(op: Op, hw: Hardware) -> Beside:

@@ -25,7 +25,7 @@ CAUSES: dict[str, str] = {
     "bank_conflict": "a row is held back by another access to its scratchpad or accumulator bank",
     "load_wait": "execution waits for data that is being loaded from memory",
     "store_wait": "execution waits for, or only the tail consists of, results being written to memory",
-    "normalize": "the normaliser or scale unit is the only one that works",
+    "normalize": "the normaliser, the scale unit or a unit beside the array is the only one that works",
     "dependency": "a command waits for another to complete, with no memory access under way",
     "queue_full": "a command waits because a queue or the reservation station is full",
     "fill_drain": "the array fills or drains: results are under way, no row goes in",

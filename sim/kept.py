@@ -127,7 +127,7 @@ def record_of(result: Result, folder: Path, command: str | None = None, sentence
         "sparsity": str(result.request.sparsity) if result.request.sparsity is not None else None,
         "base": BASE,
         "changes": changes(result.hardware),
-        "roofs": roofs(result.hardware),
+        "roofs": roofs(result.hardware) | {"macs_per_cycle": max(row["peak_macs_per_cycle"] for row in result.rows)},
         "energy_pj": energy_band(result),
         "area_um2": area_um2(result.hardware),
         "counters": result.counters,
@@ -198,10 +198,9 @@ def energy_band(result: Result) -> dict[str, dict[str, float]]:
 
     band: dict[str, dict[str, float]] = {part: {} for part in columns.ENERGY}
     for level in ("low", "nominal", "high"):
-        for row in result.rows:
-            parts = energy.price(
-                row["counters"], row["macs"], row["cycles"], result.hardware, row["host_cycles"], level
-            )
+        for step, row in zip(result.steps, result.rows, strict=True):
+            hw = step.machine or result.hardware
+            parts = energy.price(row["counters"], step.macs_switched, row["cycles"], hw, row["host_cycles"], level)
             for part, picojoules in parts.items():
                 band[part][level] = band[part].get(level, 0.0) + picojoules
     return band

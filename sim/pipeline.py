@@ -166,7 +166,8 @@ def _on_unit(step: Step, hw: Hardware, state: _State) -> Activity:
         "DRAM_WRITE_BYTES": work.write_bytes,
     }
     counters = {**dict.fromkeys(energy.COUNTERS, 0), **counted}
-    return Activity(cycles=cycles, causes={"normalize": cycles}, counters=counters)
+    waits = {"load_wait": work.load_wait_cycles, "store_wait": work.store_wait_cycles}
+    return Activity(cycles=cycles, causes={"normalize": cycles - sum(waits.values()), **waits}, counters=counters)
 
 
 def _catch_up(step: Step, activity: Activity, state: _State) -> None:

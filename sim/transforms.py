@@ -45,11 +45,18 @@ def transform(op: Op, hw: Hardware, bits: Callable[[str], int]) -> Beside:
     work = butterflies(numbers, block)
     read, write = (ceil(numbers * bits(view.tensor) / 8) for view in (op.inputs[0], op.output))
     scaled = numbers if op.kind == "ifft" else 0
-    longest = max(
-        ceil(work / support.fft_butterflies_per_cycle),
-        ceil(scaled / hw.dim),  # the store path's scale units: one per column
-        ceil(read / min(hw.dma.bus_bytes, hw.memory.read_bytes_per_cycle)),
-        ceil(write / min(hw.dma.bus_bytes, hw.memory.write_bytes_per_cycle)),
+    busy = max(ceil(work / support.fft_butterflies_per_cycle), ceil(scaled / hw.dim))  # a scale unit per column
+    loads = ceil(read / min(hw.dma.bus_bytes, hw.memory.read_bytes_per_cycle))
+    stores = ceil(write / min(hw.dma.bus_bytes, hw.memory.write_bytes_per_cycle))
+    store_wait = max(0, stores - busy) if stores > loads else 0
+    load_wait = max(0, loads - busy) if loads >= stores else 0
+    latency = hw.memory.latency_cycles
+    return Beside(
+        busy + load_wait + store_wait + latency,
+        multiplications=work * BUTTERFLY_MACS,
+        read_bytes=read,
+        write_bytes=write,
+        scaled=scaled,
+        load_wait_cycles=load_wait + latency,
+        store_wait_cycles=store_wait,
     )
-    cycles = longest + hw.memory.latency_cycles
-    return Beside(cycles, 0, work * BUTTERFLY_MACS, read, write, scaled=scaled)

@@ -96,6 +96,8 @@ def machine(seed: int) -> Hardware:
         "cpu.command_cycles": command,
         "cpu.loop_cycles": command + one(0, 0, 50),
     }
+    if input_type.startswith("int") and one(False, False, True):  # rows of several cycles
+        overrides |= {"array.pe": "bit_serial", "array.serial_activation_bits": one(1, 3, 4)}
     return load("gemmini_default", overrides)
 
 

@@ -73,6 +73,7 @@ show(
     ATTENTION,
     seq=128,
 )
-circulant = Rules((), compressions=(Compression("circulant", block=16),))
-show("ftrans", "circulant blocks of 16, one layer, 128 tokens", circulant, "encoder-layer", seq=128)
-show("ftrans", "the same, 4 tokens", circulant, "encoder-layer", seq=4)
+for via, how in (("fft", "transformed"), ("direct", "expanded at load")):
+    circulant = Rules((), compressions=(Compression("circulant", block=16, via=via),))
+    for tokens in (128, 4):
+        show("ftrans", f"circulant blocks of 16, {how}, {tokens} tokens", circulant, "encoder-layer", seq=tokens)

@@ -16,11 +16,12 @@ MOST = 1000
 def lines(pattern: str | None, density: str | None) -> list[str]:
     """Return sparsity lines for "block16,2:4,unstructured/pack" and "0.1:1.0:0.1" (or "0.1,0.5"), dense first.
 
-    An N:M pattern has a density of its own and gives one line. Raises InputError for what cannot be read.
+    An N:M pattern has a density of its own and gives one line, and so do word sizes such as w4a8. Raises InputError
+    for what cannot be read.
     """
     if pattern is None:
         raise InputError(f"--density {density}: needs --pattern too, as in {EXAMPLE}")
-    fixed = re.compile(r"\d+:\d+(/.*)?")
+    fixed = re.compile(r"\d+:\d+(/.*)?|w\d+a\d+")
     names = [name.strip() for name in pattern.split(",")]
     free = [name for name in names if not fixed.fullmatch(name)]
     if free and density is None:

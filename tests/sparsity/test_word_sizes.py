@@ -4,8 +4,10 @@ clocks agree, and the programs of every mode leave numpy's product in memory.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,9 @@ from sim.hardware import load, precision
 from sim.hardware.schema import ELEMENT_BITS
 from sim.lower import Operand, build, lower
 from sim.plan import plan
+from sim.sparsity.grid import lines
 from sim.sparsity.spec import parse
+from sim.trace.profile import profile
 from workloads import encoder_layer
 
 SIZES = {"seq": 32, "hidden": 64, "heads": 2, "ffn": 128}
@@ -234,3 +238,19 @@ def test_programs_of_all_modes_leave_the_product(
     np.testing.assert_array_equal(ran.read(places[2], n, (m, n), c_bits / 8), a @ b)
     assert ran.macs == m * n * k
     assert machine.peak_macs_per_cycle == Fraction(machine.dim**2, machine.row_cycles)
+
+
+def test_word_sizes_are_lines_of_a_sweep() -> None:
+    assert lines("w8a8,w4a8,2:4", None) == ["dense", "w8a8", "w4a8", "2:4"]
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_traffic_by_operand_sums_to_the_counters(name: str, tmp_path: Path) -> None:
+    result = run(MACHINES[name], "w4a8")
+    operands = profile(result).operands
+    for way in ("read", "write"):
+        assert sum(row[f"{way}_bytes"] for row in operands) == result.totals[f"dram_{way}_bytes"]
+    result.save(tmp_path / "kept")  # law: the nominal figures of the kept band are those of the run
+    record = json.loads((tmp_path / "kept" / "run.json").read_text())
+    assert sum(part["nominal"] for part in record["energy_pj"].values()) == pytest.approx(result.totals["energy_pj"])
+    assert record["roofs"]["macs_per_cycle"] == max(row["peak_macs_per_cycle"] for row in result.rows)
