@@ -27,6 +27,11 @@ def attention(chosen: Chosen, op: Op, works: Sequence[Matmul], kept: Sequence[Op
     Raises InputError naming the options that a machine lacks, and what finds no room.
     """
     support = hw.sparsity
+    if hw.words is not None:
+        raise InputError(
+            f"chosen scores are multiplied in {hw.array.input_type}, not {hw.words.a_type} x {hw.words.b_type} "
+            "(nearest: name other operators in [[precision]])"
+        )
     if not support.pack_and_split:
         raise InputError(
             f"chosen scores need a unit that packs them and PEs that pick among several weights, which {hw.name} has "

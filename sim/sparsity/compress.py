@@ -169,6 +169,11 @@ def parse(table: dict[str, Any], weights: Mapping[str, npt.NDArray[Any]] | None 
     share = table.get("error", 0.0)
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
         problems.append(f"error {share!r} is a share of the weights' norm, 0 to below 1")
+    problems += [
+        f"{key} is {table[key]!r}, must be text in quotes"
+        for key in ("operators", "weights")
+        if not isinstance(table.get(key, ""), str)
+    ]
     if ("error" in table or kind == "smallest") and "weights" not in table:
         problems.append(f"{kind} within an error needs the weights themselves: weights = a file")
     if kind == "smallest":

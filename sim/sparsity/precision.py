@@ -91,8 +91,9 @@ def parse(table: dict[str, Any], columns: dict[str, tuple[int, ...]] | None = No
     for key in ("weights", "activations", "outlier_type"):
         if key in table and table[key] not in TYPES:
             problems.append(f"{key} {table[key]!r} is none of {', '.join(TYPES)}{did_you_mean(str(table[key]), TYPES)}")
-    if not isinstance(table.get("operators", ""), str):
-        problems.append(f"operators is {table['operators']!r}, must be text in quotes")
+    for key in ("operators", "outlier_file"):
+        if not isinstance(table.get(key, ""), str):
+            problems.append(f"{key} is {table[key]!r}, must be text in quotes")
     share = table.get("outliers", 0)
     if isinstance(share, bool) or not isinstance(share, int | float):
         problems.append(f"outliers is {share!r}, must be a number")

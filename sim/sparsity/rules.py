@@ -122,7 +122,7 @@ def read(path: Path, seed: int = 0) -> Rules:
     compressions = []
     for number, table in enumerate(tables.get("compress", []), 1):
         try:
-            file = table.get("weights") if isinstance(table, dict) else None
+            file = _table(table, "compress").get("weights")
             weights = measured.read(path.parent / file) if isinstance(file, str) else None
             compressions.append(compress.parse(table, weights))
         except InputError as error:
@@ -130,8 +130,9 @@ def read(path: Path, seed: int = 0) -> Rules:
     precisions = []
     for number, table in enumerate(tables.get("precision", []), 1):
         try:
-            file = table.get("outlier_file")
-            precisions.append(precision.parse(table, outliers.load(path.parent / file) if file else None))
+            file = _table(table, "precision").get("outlier_file")
+            columns = outliers.load(path.parent / file) if isinstance(file, str) else None
+            precisions.append(precision.parse(table, columns))
         except InputError as error:
             problems += [f"{path}: precision {number}: {problem}" for problem in error.problems]
     if not (rules or pattern or falling or compressions or precisions or problems):
@@ -139,6 +140,12 @@ def read(path: Path, seed: int = 0) -> Rules:
     if problems:
         raise InputError(problems)
     return Rules(tuple(rules), pattern, tuple(compressions), falling, tuple(precisions))
+
+
+def _table(table: object, key: str) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        raise InputError(f"must be a table, [[{key}]]")
+    return table
 
 
 def _rule(table: dict[str, Any], operand: str, seed: int, folder: Path) -> Sparsity:

@@ -200,7 +200,8 @@ class Machine:
                     rows, cols = length(i, count_i, pads[0]), length(j, count_j, pads[1])
                     at = base + (i * count_j + j) * dim
                     left = self.read(a + (i * stride_a + j) * dim * a_size, stride_a, (rows, cols), a_size)
-                    right = self.read(b + (i * stride_b + j) * dim * b_size, stride_b, (rows, cols), b_size)
+                    there = b + (i * stride_b + j) * dim * b_size
+                    right = self.read(there, stride_b, (rows, cols), b_size) if b else np.zeros((rows, cols))
                     self.acc[at : at + rows, :cols] = left + right
                     self.mvout(c + (i * stride_c + j) * dim * c_size, 1 << 31 | at, cols, rows)
             return

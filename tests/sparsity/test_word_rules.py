@@ -7,14 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from functional_machine import Machine
 
 import sim
 from sim.errors import InputError
+from sim.graph import Graph, Op, Tensor, View
 from sim.hardware import load
+from sim.lower import lower
+from sim.placement import place
+from sim.plan import plan
 from sim.sparsity import outliers
 from sim.sparsity.precision import Precision
 from sim.sparsity.rules import Rules
 from sim.sparsity.spec import parse
+from sim.words import WordSizes
 from workloads import encoder_layer
 
 GRAPH = encoder_layer(seq=32, hidden=64, heads=2, ffn=128)
@@ -59,6 +65,8 @@ def test_the_short_line_is_the_same_rule(tmp_path: Path) -> None:
         ('outliers = "many"', "outliers is 'many', must be a number"),
         ('outliers = 0.1\noutlier_file = "f.npz"', "give either outliers (a share) or outlier_file"),
         ('outlier_file = "none.npz"', "cannot be read"),
+        ("outlier_file = 5", "outlier_file is 5, must be text in quotes"),
+        ('weights = "int4"\noperators = 5', "operators is 5, must be text in quotes"),
         ('outliers = 0.1\noutlier_type = "int12"', "outlier_type 'int12' is none of"),
     ],
 )
@@ -67,6 +75,12 @@ def test_a_wrong_rule_says_where_and_what(tmp_path: Path, table: str, told: str)
     with pytest.raises(InputError) as refused:
         spec(tmp_path, f"[[precision]]\n{table}\n")
     assert told in str(refused.value) and "precision 1: " in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["precision", "compress"])
+def test_a_single_table_is_told_to_be_one_of_several(tmp_path: Path, key: str) -> None:
+    with pytest.raises(InputError, match=rf"{key} 1: must be a table, \[\[{key}\]\]"):
+        spec(tmp_path, f'[{key}]\nkind = "narrow"\nweights = "int4"\n')
 
 
 @pytest.mark.parametrize(
@@ -170,3 +184,65 @@ def test_outliers_and_zeros_of_one_operator_are_refused() -> None:
     rules = Rules((parse("2:4"),), precisions=(Precision(outliers=0.1),))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="the weights of one operator are of one kind"):
         run(rules)
+
+
+class Quarters(Machine):
+    """DRAM by quarters of a byte."""
+
+    cells = 4
+
+
+@pytest.mark.parametrize("name", ["decomposable", "bitserial"])
+def test_gather_narrow_part_and_wide_part_leave_the_product_in_memory(name: str) -> None:
+    # Oracle: numpy. The programs of all three operators, one after the other on one memory.
+    hw = load(f"gemmini_{name}")
+    m, n, k = 37, 40, 72
+    tensors = {
+        "a": Tensor("a", (m, k), "int8", "input"),
+        "b": Tensor("b", (k, n), "int8", "weight"),
+        "d": Tensor("d", (1, n), "int32", "weight"),
+        "c": Tensor("c", (m, n), "int8", "activation"),
+    }
+    a, b, d, c = (View.whole(tensor) for tensor in tensors.values())
+    product = Graph("product", tensors, (Op("x", "matmul", (a, b, d), c, {"repeating_bias": True}),))
+    rules = Rules((), precisions=(Precision(activations="int4", weights="int4", outliers=0.06),))
+    graph = rules.edit(product)
+    chosen = list(graph.op("x.gather").attrs["columns"])
+    places, _ = place(graph, hw, WordSizes(graph, hw, rules).bits)
+    rng = np.random.default_rng(0)
+    values = {
+        "a": rng.integers(-99, 99, (m, k)),
+        "b": rng.integers(-8, 8, (k, n)),
+        "d": rng.integers(-999, 999, (1, n)),
+    }
+    memory = Quarters(hw, 1 << 19)
+    rest = values["b"].copy()
+    rest[chosen] = 0
+    memory.write(places["a"], k, values["a"], 2)  # as wide as the widest reader
+    memory.write(places["b"], n, rest, 0.5)
+    memory.write(places["b.outliers.x"], n, values["b"][chosen], 2)
+    memory.write(places["d"], n, values["d"], 4)
+    steps = plan(graph, hw, sparsity=rules)
+    assert [step.name for step in steps] == ["x.gather", "x", "x.outliers"]
+    for step in steps:
+        machine = step.machine or hw
+        for work in step.works:
+            ran = Quarters(machine, 1)
+            ran.dram = memory.dram
+            ran.run(lower(work, machine))
+    expected = values["a"] @ values["b"] + values["d"]
+    np.testing.assert_array_equal(memory.read(places["c"], n, (m, n), 1), expected)
+
+
+def test_chosen_scores_take_no_other_words(tmp_path: Path) -> None:
+    text = '[attention]\npattern = "topk"\nk = 8\n[[precision]]\noperators = "*.{}"\nactivations = "int4"\n'
+    hw = load("gemmini_sparse", {"array.accepts": ["int4"]})
+    assert run(spec(tmp_path, text.format("FF2")), hw).cycles > 0
+    with pytest.raises(InputError, match="chosen scores are multiplied in int8, not int4 x int4"):
+        run(spec(tmp_path, text.format("scores")), hw)
+
+
+def test_an_array_that_is_output_stationary_only_takes_no_other_words() -> None:
+    hw = load("gemmini_default", {"array.dataflow": "OS", "array.accepts": ["int4"]})
+    with pytest.raises(InputError, match="needs dataflow WS"):
+        sim.simulate(GRAPH, hw, sparsity="w4a8")
