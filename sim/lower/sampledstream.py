@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from sim.hardware import Hardware
 from sim.isa import (
@@ -22,12 +22,10 @@ from sim.isa import (
 from sim.lower.encode import LOAD_FUNCTS, float_bits
 from sim.lower.merge import Command, Item
 from sim.lower.norm import COMMAND_SHIFT, PASSES, STATISTICS
+from sim.lower.sampledplan import Cut, Shape, Step
 from sim.lower.sparsecost import LoadCost
 from sim.lower.tiling import blocks_of
 from sim.lower.work import Operand, SampledMatmul
-
-if TYPE_CHECKING:
-    from sim.lower.sampled import Layout, Tile
 
 A_STATE, B_STATE, D_STATE = 0, 1, 2
 """Load states as in the dense program; the third serves bias and index in turn."""
@@ -49,7 +47,7 @@ class Weights:
 class Chunk:
     """Up to DIM sub-rows that one compute streams; ``c_rows``: local rows of C that they may go to."""
 
-    tile: int
+    step: int
     rows: int
     a: int
     a_cols: int
@@ -70,41 +68,43 @@ class Group:
 class Builder:
     """Fills the three command streams of one product."""
 
-    def __init__(self, work: SampledMatmul, layout: Layout, hw: Hardware):
-        self.work, self.product, self.layout, self.hw = work, work.matmul, layout, hw
-        self.dim, self.gap, self.cost = hw.dim, hw.cpu.command_cycles, LoadCost(hw)
-        self.outputs = work.picks == "outputs"
-        m, n, k = self.product.m, self.product.n, self.product.k
-        self.m, self.keys, self.width = m, *((n, k) if self.outputs else (k, n))
-        self.counts = np.asarray(work.counts, np.int64)
-        self.columns = self.counts.cumsum(axis=1) - self.counts
+    def __init__(self, work: SampledMatmul, cut: Cut, hw: Hardware):
+        self.work, self.product, self.cut, self.hw = work, work.matmul, cut, hw
+        self.shape = Shape(work, hw)
+        self.outputs, self.keys, self.width = self.shape.outputs, self.shape.keys, self.shape.width
+        self.dim, self.gap, self.cost, self.m = hw.dim, hw.cpu.command_cycles, LoadCost(hw), work.matmul.m
         self.loads: list[Item] = []
-        self.pairs: list[Item] = []
         self.stores: list[Item] = []
         self.waits: dict[int, tuple[int, int]] = {}
-        self.b_ready: dict[tuple[int, int], int] = {}
+        self.a_local: dict[int, dict[int, tuple[int, int]]] = {}
+        self.b_ready: dict[tuple[int, int, int], int] = {}
+        self.biased: dict[int, int] = {}
+        self.last_use = ({s.a_part: n for n, s in enumerate(cut.steps)}, {s.b_part: n for n, s in enumerate(cut.steps)})
         d = self.product.d or Operand(0, 0)
         self.d_address, self.d_stride = d.address, 0 if self.product.bias == "row" else d.row_stride
         self.state_stride = self.d_stride * (hw.input_bytes if self.product.low_d else hw.acc_bytes)
 
     def streams(self) -> tuple[list[Item], list[Item], list[Item]]:
         """Return (loads, computes, stores)."""
-        tiles = self.layout.tiles
-        groups = [group for number, tile in enumerate(tiles) for group in self._groups(number, tile)]
+        groups = [group for number, step in enumerate(self.cut.steps) for group in self._groups(number, step)]
         pairs, belongs = self._pairs(groups)
-        ends = [belongs.index(number + 1) if number + 1 in belongs else len(pairs) for number in range(len(tiles))]
-        stored = []
-        for number, tile in enumerate(tiles):
-            for words, busy in self._softmax(number, tile) if self.outputs else self._rows(number, tile):
+        ends = np.searchsorted(belongs, np.arange(len(self.cut.steps)), side="right").tolist()
+        stored: list[int] = []
+        for number, (step, following) in enumerate(zip(self.cut.steps, (*self.cut.steps[1:], None), strict=True)):
+            if following is not None and following.tile == step.tile:
+                continue
+            for words, busy in self._softmax(step) if self.outputs else self._rows(step):
                 self.stores.append(Item((words,), busy, busy, (0, ends[number], 0)))
             stored.append(len(self.stores))
-        # A slot and a half of the accumulator are free again behind the computes, the stores of the tile before last.
-        for place, (slot_of, half_of) in self.waits.items():
-            needs = (0, ends[slot_of - 2] if slot_of > 1 else 0, stored[half_of - 2] if half_of > 1 else 0)
+        # A slot is free again behind the last step that used what lay there, half of the accumulator behind the stores
+        # of the tile before last.
+        for place, (step_before, tile) in self.waits.items():
+            needs = (0, ends[step_before] if step_before >= 0 else 0, stored[tile - 2] if tile > 1 else 0)
             self.loads[place] = replace(self.loads[place], needs=needs)
         for place, number in enumerate(belongs):
-            loads = pairs[place].needs[0]
-            pairs[place] = replace(pairs[place], needs=(loads, 0, stored[number - 2] if number > 1 else 0))
+            tile = self.cut.steps[number].tile
+            needs = (pairs[place].needs[0], 0, stored[tile - 2] if tile > 1 else 0)
+            pairs[place] = replace(pairs[place], needs=needs)
         return self.loads, pairs, self.stores
 
     def _extent(self, block: int, size: int) -> int:
@@ -112,16 +112,25 @@ class Builder:
 
     # Loads
 
-    def _load(self, state: int, dram: int, local: int, shape: tuple[int, int], width: int, slot: int, half: int) -> int:
-        """Append an mvin of ``shape`` (cols, rows) behind the tile two before ``slot`` (``half``); return the loads."""
+    def _load(
+        self, state: int, dram: int, local: int, shape: tuple[int, int], width: int, wait: tuple[int, int]
+    ) -> int:
+        """Append an mvin of ``shape`` (cols, rows); return the loads so far.
+
+        ``wait``: the step whose computes, the tile two behind the one whose stores come first (-1, 0: none).
+        """
         cols, rows = shape
         blocks = blocks_of(cols, self.dim)
         beats = rows * blocks_of(cols * width, self.cost.bus_bytes)
         busy = rows * self.cost.row_cycles(blocks, self.dim * width)
-        self.waits[len(self.loads)] = slot, half
+        self.waits[len(self.loads)] = wait
         words = command(LOAD_FUNCTS[state], dram, local_operand(local, cols, rows), self.gap)
         self.loads.append(Item((words,), busy, beats))
         return len(self.loads)
+
+    def _free(self, side: int, part: int) -> tuple[int, int]:
+        """Return what loads of a part wait for: the last step that used the part two before, in the same slot."""
+        return self.last_use[side].get(part - 2, -1), 0
 
     def _third_state(self, stride_bytes: int) -> None:
         """Point load state 2 at rows ``stride_bytes`` apart, if it isn't there already."""
@@ -132,131 +141,134 @@ class Builder:
         rs1 = scale << 32 | self.dim << 16 | 1 << 8 | D_STATE << 3 | self.product.low_d << 2 | ConfigKind.LD
         self.loads.append(Item((command(Funct.CONFIG, rs1, stride_bytes, self.gap),), 1, 1))
 
-    def _index(self, number: int, tile: Tile) -> None:
-        """Load the index of a tile's rows as whole scratchpad rows to the start of its slot."""
+    def _a(self, step: Step) -> dict[int, tuple[int, int]]:
+        """Load what a step streams, its index first, unless it is there; return (local address, loads) by block."""
+        if step.a_part in self.a_local:
+            return self.a_local[step.a_part]
+        windows = range(self.shape.windows) if self.outputs else step.windows
+        wait, local = self._free(0, step.a_part), self.cut.a_slots[step.a_part % 2]
+        self._index(step, windows, local, wait)
+        local += self.shape.index_rows(step.blocks, windows)
+        found, group = {}, self.cost.group
+        for block in step.blocks:
+            columns = self.shape.columns(block, windows)
+            end = min(columns.stop * self.dim, self.width if self.outputs else self.work.row_elements)
+            for col in columns[::group]:
+                place = (block * self.product.a.row_stride + col) * self.dim
+                dram = self.product.a.address + place * self.hw.input_bytes
+                shape = (min(group * self.dim, end - col * self.dim), self._extent(block, self.m))
+                at = local + (col - columns.start) * self.dim
+                if shape[0] > 0:
+                    self._load(A_STATE, dram, at, shape, self.hw.input_bytes, wait)
+            found[block] = local, len(self.loads)
+            local += len(columns) * self.dim
+        self.a_local[step.a_part] = found
+        return found
+
+    def _index(self, step: Step, windows: range, local: int, wait: tuple[int, int]) -> None:
+        """Load the index of a part as whole scratchpad rows."""
         row_bytes = self.dim * self.hw.input_bytes
-        row = tile.rows.start * self.work.index_row_bytes // row_bytes
-        last, local = blocks_of(tile.rows.stop * self.work.index_row_bytes, row_bytes), self.layout.slots[number % 2]
+        first, size = self.shape.index_bytes(self.shape.elements(step.blocks), windows)
+        row, last = first // row_bytes, blocks_of(first + size, row_bytes)
         while row < last:
             blocks = max(1, min(self.cost.group, (last - row) // self.dim))
             rows = min(self.dim, last - row)
             self._third_state(row_bytes * blocks)
             dram = self.work.index_address + row * row_bytes
-            self._load(D_STATE, dram, local, (blocks * self.dim, rows), self.hw.input_bytes, number, 0)
+            self._load(D_STATE, dram, local, (blocks * self.dim, rows), self.hw.input_bytes, wait)
             row, local = row + rows * blocks, local + rows * blocks
 
-    def _operands(self, number: int, tile: Tile) -> dict[int, tuple[int, int]]:
-        """Load what a tile streams; return (local address, loads) by block of rows."""
-        found, group = {}, self.cost.group * self.dim
-        local = self.layout.slots[number % 2] + tile.index_rows
-        for block, size in zip(tile.blocks, tile.operands, strict=True):
-            cols = self.width if self.outputs else min(size, self.work.row_elements)
-            rows = self._extent(block, self.m)
-            for col in range(0, cols, group):
-                dram = (
-                    self.product.a.address + (block * self.dim * self.product.a.row_stride + col) * self.hw.input_bytes
-                )
-                shape = (min(group, cols - col), rows)
-                self._load(A_STATE, dram, local + col, shape, self.hw.input_bytes, number, 0)
-            found[block] = local, len(self.loads)
-            local += size
-        return found
-
-    def _weights(self, block: int, feature: int) -> Weights:
-        """Return block (keys, features) of B, loaded with its neighbours when it is used first."""
+    def _weights(self, step: Step, block: int, feature: int) -> Weights:
+        """Return block (keys, features) of B, loaded with its neighbours when its part needs it first."""
         group = self.cost.group
-        first = feature // group * group
-        if (block, first) not in self.b_ready:
-            place = block * self.dim * self.product.b.row_stride + first * self.dim
-            shape = (min(group * self.dim, self.width - first * self.dim), self._extent(block, self.keys))
-            dram = self.product.b.address + place * self.hw.input_bytes
-            local = (block * self.layout.features + first) * self.dim
-            self.b_ready[block, first] = self._load(B_STATE, dram, local, shape, self.hw.input_bytes, 0, 0)
+        first = max(step.features.start, feature // group * group)
+        place = block - step.windows.start * self.work.resident
+        base = self.cut.b_slots[step.b_part % 2] + place * len(step.features) * self.dim
+        if (step.b_part, block, first) not in self.b_ready:
+            last = min((first // group + 1) * group, step.features.stop)
+            shape = (min(last * self.dim, self.width) - first * self.dim, self._extent(block, self.keys))
+            dram = self.product.b.address + (block * self.product.b.row_stride + first) * self.dim * self.hw.input_bytes
+            local = base + (first - step.features.start) * self.dim
+            loaded = self._load(B_STATE, dram, local, shape, self.hw.input_bytes, self._free(1, step.b_part))
+            self.b_ready[step.b_part, block, first] = loaded
         extents = self._extent(block, self.keys), self._extent(feature, self.width)
         shape = extents if self.outputs else extents[::-1]
-        local = (block * self.layout.features + feature) * self.dim
-        return Weights(local, shape, self.b_ready[block, first])
+        return Weights(
+            base + (feature - step.features.start) * self.dim, shape, self.b_ready[step.b_part, block, first]
+        )
 
-    def _bias(self, number: int, tile: Tile) -> int:
-        """Bring the bias into a tile's half of the accumulator; return the loads."""
+    def _bias(self, step: Step) -> int:
+        """Bring the bias into a tile's half of the accumulator, once; return the loads."""
+        if self.product.bias == "none" or step.tile in self.biased:
+            return self.biased.get(step.tile, 0)
         width = self.hw.input_bytes if self.product.low_d else self.hw.acc_bytes
         self._third_state(self.d_stride * width)
-        group = self.hw.loop_max_block_len_acc * self.dim
-        for block in tile.blocks:
-            for col in range(0, self.width, group):
+        for block in step.blocks:
+            for feature in step.features[:: self.hw.loop_max_block_len_acc]:
                 row = 0 if self.product.bias == "row" else block * self.dim * self.d_stride
-                shape = (min(group, self.width - col), self._extent(block, self.m))
-                local = self._c(number, tile, block) + col
-                self._load(D_STATE, self.d_address + (row + col) * width, local, shape, width, 0, number)
+                end = min((feature + self.hw.loop_max_block_len_acc), step.features.stop)
+                shape = (min(end * self.dim, self.width) - feature * self.dim, self._extent(block, self.m))
+                local = self._c(step, block) + (feature - step.features.start) * self.dim
+                dram = self.d_address + (row + feature * self.dim) * width
+                self._load(D_STATE, dram, local, shape, width, (-1, step.tile))
+        self.biased[step.tile] = len(self.loads)
         return len(self.loads)
 
     # Computes
 
-    def _c(self, number: int, tile: Tile, block: int) -> int:
+    def _c(self, step: Step, block: int) -> int:
         """Return the local address at which the results of a block of rows begin."""
-        before = sum(tile.places[: block - tile.blocks.start])
-        return (ACCUMULATOR_BIT | number % 2 * (self.hw.acc_rows // 2)) + before
+        before = sum(self.shape.places(b, step.features) for b in range(step.blocks.start, block))
+        return (ACCUMULATOR_BIT | step.tile % 2 * (self.hw.acc_rows // 2)) + before
 
-    def _groups(self, number: int, tile: Tile) -> Iterator[Group]:
+    def _groups(self, number: int, step: Step) -> Iterator[Group]:
         """Yield what is preloaded together and streamed past it, loads on the way."""
-        self._index(number, tile)
-        operands = self._operands(number, tile)
-        bias = self._bias(number, tile) if self.product.bias != "none" else 0
-        counts = self.counts[tile.rows.start : tile.rows.stop]
-        streamed = {
-            window: np.repeat(np.asarray(tile.rows), counts[:, window])
-            for window in range(counts.shape[1])
-            if counts[:, window].any()
-        }
-        features = range(self.layout.features)
+        operands, bias = self._a(step), self._bias(step)
+        rows = self.shape.elements(step.blocks)
+        counts = self.shape.counts[rows.start : rows.stop]
+        streamed = {w: np.repeat(np.asarray(rows), counts[:, w]) for w in step.windows if counts[:, w].any()}
+        first = int(counts.any(axis=0).argmax())
         if self.outputs:
-            order = [(window, feature) for window in streamed for feature in features]
+            order = [(window, feature) for window in streamed for feature in step.features]
         else:  # columns of C one after the other, so that they can leave
-            order = [(window, feature) for feature in features for window in streamed]
+            order = [(window, feature) for feature in step.features for window in streamed]
         for window, feature in order:
-            adds = feature > 0 if self.outputs else bias > 0 or window != next(iter(streamed))
+            adds = feature > 0 if self.outputs else bias > 0 or window != first
             blocks = range(window * self.work.resident, blocks_of(self.keys, self.dim))[: self.work.resident]
-            weights = [self._weights(block, feature) for block in blocks]
-            rows = streamed[window]
-            parts = [rows[i : i + self.dim] for i in range(0, len(rows), self.dim)]
-            chunks = [self._chunk(number, tile, operands, part, window, feature, bias, adds=adds) for part in parts]
+            weights = [self._weights(step, block, feature) for block in blocks]
+            parts = [streamed[window][i : i + self.dim] for i in range(0, len(streamed[window]), self.dim)]
+            chunks = [self._chunk(step, operands, part, window, feature) for part in parts]
+            flag = ACCUMULATE_BIT if adds else 0
+            chunks = [replace(c, step=number, c=c.c | flag, loads=max(c.loads, bias)) for c in chunks]
             yield Group(weights, chunks)
 
     def _chunk(
-        self,
-        number: int,
-        tile: Tile,
-        operands: dict[int, tuple[int, int]],
-        rows: np.ndarray,
-        window: int,
-        feature: int,
-        bias: int,
-        *,
-        adds: bool,
+        self, step: Step, operands: dict[int, tuple[int, int]], rows: npt.NDArray[np.int64], window: int, feature: int
     ) -> Chunk:
         first, last = int(rows[0]) // self.dim, int(rows[-1]) // self.dim
         local, loads = operands[last]
-        c, end = self._c(number, tile, first), self._c(number, tile, last)
+        c, end = self._c(step, first), self._c(step, last)
         if self.outputs:
-            local, end = local + feature * self.dim, end + tile.places[last - tile.blocks.start]
+            local, end = local + feature * self.dim, end + self.shape.places(last, step.features)
             cols = self._extent(feature, self.width), self.dim
         else:
-            local += int(self.columns[rows[-1], window]) * self.dim
-            c, end = c + feature * self.dim, end + (feature + 1) * self.dim
+            start = self.shape.columns(last, step.windows).start
+            local += (int(self.shape.before[rows[-1], window]) - start) * self.dim
+            place = (feature - step.features.start) * self.dim
+            c, end = c + place, end + place + self.dim
             cols = min(self.dim, self.work.row_elements), self._extent(feature, self.width)
-        flag = ACCUMULATE_BIT if adds else 0
-        return Chunk(number, len(rows), local, cols[0], c | flag, end - c, cols[1], max(loads, bias))
+        return Chunk(0, len(rows), local, cols[0], c, end - c, cols[1], loads)
 
     def _pairs(self, groups: list[Group]) -> tuple[list[Item], list[int]]:
-        """Return preloads and computes, and the tile of each.
+        """Return preloads and computes, and the step of each.
 
         A group's weights but the last come in beside chunks of the group before; where it has too few, alone.
         """
         items: list[Item] = []
-        tiles: list[int] = []
+        steps: list[int] = []
         for number, group in enumerate(groups):
             after = groups[number + 1].weights[:-1] if number + 1 < len(groups) else []
-            tile = group.chunks[0].tile
+            step = group.chunks[0].step
             alone = group.weights[:-1] if number == 0 else []
             rides: list[Weights | None] = [group.weights[-1], *after[: len(group.chunks) - 1]]
             rides += [None] * (len(group.chunks) - len(rides))
@@ -266,8 +278,8 @@ class Builder:
                 for place, (chunk, weights) in enumerate(zip(group.chunks, rides, strict=True))
             ]
             items += [self._preload(weights) for weights in after[len(group.chunks) - 1 :]]
-            tiles += [tile] * (len(items) - len(tiles))
-        return items, tiles
+            steps += [step] * (len(items) - len(steps))
+        return items, steps
 
     def _preload(self, weights: Weights) -> Item:
         nowhere = local_operand(GARBAGE_ADDRESS, self.dim, self.dim)
@@ -288,13 +300,13 @@ class Builder:
 
     # Stores
 
-    def _softmax(self, number: int, tile: Tile) -> Iterator[tuple[Command, float]]:
+    def _softmax(self, step: Step) -> Iterator[tuple[Command, float]]:
         """Yield the three passes over the sub-rows of each row, two rows at a time, as in `sim.lower.norm`."""
         group, width = self.hw.max_block_len * self.dim, self.hw.input_bytes
-        lengths = np.minimum(self.counts.sum(axis=1) * self.dim, self.work.row_elements)
-        for block in tile.blocks:
-            base = self._c(number, tile, block) | ACCUMULATE_BIT
-            rows = range(block * self.dim, block * self.dim + self._extent(block, self.m))
+        lengths = np.minimum(self.shape.counts.sum(axis=1) * self.dim, self.work.row_elements)
+        for block in step.blocks:
+            base = self._c(step, block) | ACCUMULATE_BIT
+            rows = self.shape.elements(range(block, block + 1))
             for row in rows[::STATISTICS]:
                 for inner, final in PASSES["softmax"]:
                     for stat, one in enumerate(range(row, min(row + STATISTICS, rows.stop))):
@@ -307,15 +319,19 @@ class Builder:
                             words = command(Funct.MVOUT, dram, local_operand(local, cols, 1), self.gap)
                             yield words, blocks_of(cols, self.dim) + NORM_CYCLES
 
-    def _rows(self, number: int, tile: Tile) -> Iterator[tuple[Command, float]]:
+    def _rows(self, step: Step) -> Iterator[tuple[Command, float]]:
         """Yield the stores of whole blocks of C."""
         full = self.product.full_c
         width = self.hw.acc_bytes if full else self.hw.input_bytes
-        group = (1 if full else self.hw.loop_max_block_len) * self.dim
-        for block in tile.blocks:
-            base = self._c(number, tile, block) | ACCUMULATE_BIT | (FULL_WIDTH_BIT if full else 0)
-            for col in range(0, self.width, group):
-                shape = (min(group, self.width - col), self._extent(block, self.m))
-                dram = self.product.c.address + (block * self.dim * self.product.c.row_stride + col) * width
-                words = command(Funct.MVOUT, dram, local_operand(base + col, *shape), self.gap)
+        group = 1 if full else self.hw.loop_max_block_len
+        for block in step.blocks:
+            base = self._c(step, block) | ACCUMULATE_BIT | (FULL_WIDTH_BIT if full else 0)
+            for feature in step.features[::group]:
+                end = min(feature + group, step.features.stop)
+                shape = (min(end * self.dim, self.width) - feature * self.dim, self._extent(block, self.m))
+                place = (block * self.product.c.row_stride + feature) * self.dim
+                local = base + (feature - step.features.start) * self.dim
+                words = command(
+                    Funct.MVOUT, self.product.c.address + place * width, local_operand(local, *shape), self.gap
+                )
                 yield words, shape[1] * (2 * blocks_of(shape[0], self.dim) - 1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sim.errors import InputError
 from sim.hardware import Hardware
 from sim.lower import sampled
+from sim.lower.sampledplan import choose_cut
 from sim.lower.sparseblocks import BITS_PER_BYTE
 from sim.lower.tiling import blocks_of
 from sim.lower.treatment import ALL_UNITS, Place, Treated
@@ -49,7 +50,7 @@ def attention(chosen: Chosen, op: Op, works: Sequence[Matmul], kept: Sequence[Op
         )
     for item in items:
         sampled.check(item, hw)
-        sampled.layout(item, hw)
+        choose_cut(item, hw)
     done = int(chosen.masks.sum()) * (op.mnk[2] if chosen.picks == "outputs" else op.mnk[1])
     return Treated(tuple(items), done, done, "sampled", len(items) * queries * index_row)
 
@@ -109,6 +110,6 @@ def activations(rule: Sparsity, op: Op, works: Sequence[Matmul], hw: Hardware, p
     )  # fmt: skip
     for item in items[:1]:
         sampled.check(item, hw)
-        sampled.layout(item, hw)
+        choose_cut(item, hw)
     done = op.batch * int(mask.sum()) * n
     return Treated(items, done, done, "select", op.batch * m * index_row)

@@ -240,7 +240,7 @@ def test_bad_input_is_told(given: str, told: str, tmp_path: Path) -> None:
         ({"sparsity.pack_and_split": False}, "sparsity.pack_and_split=true --set sparsity.resident_weights=4"),
         ({"sparsity.top_k_per_cycle": 0}, "mask needs a ranking unit (--set sparsity.top_k_per_cycle=16"),
         (
-            {"scratchpad.banks": 1, "scratchpad.capacity": "8KiB", "accumulator.capacity": "8KiB"},
+            {"scratchpad.capacity": "2KiB", "accumulator.capacity": "4KiB"},
             "take a larger scratchpad.capacity",
         ),
         ({"scratchpad.capacity": "64KiB", "accumulator.capacity": "2KiB"}, "take a larger accumulator.capacity"),
