@@ -6,6 +6,7 @@ import sim
 from sim.sparsity.attention import Pattern
 from sim.sparsity.cascade import Cascade
 from sim.sparsity.compress import Compression
+from sim.sparsity.dynamic import Dynamic, packed
 from sim.sparsity.rules import AnySparsity, Rules
 from sim.sparsity.spec import parse
 
@@ -26,7 +27,7 @@ def show(
     dense, sparse = (
         of(sim.simulate(workload, FOLDER / f"{name}.toml", sparsity=s, **sizes), words) for s in (None, rules)
     )
-    print(f"{name:16}{what:58}{dense[0] / sparse[0]:6.2f}x faster {dense[1] / sparse[1]:6.2f}x fewer bytes", flush=True)
+    print(f"{name:16}{what:62}{dense[0] / sparse[0]:6.2f}x faster {dense[1] / sparse[1]:6.2f}x fewer bytes", flush=True)
 
 
 large = {"hidden": 1024, "heads": 16, "ffn": 4096}
@@ -55,24 +56,14 @@ show(
     seq=384,
 )
 show("spatten", "the same, attention only", Rules((), cascade=Cascade(0.5, 0.5)), "bert-base", ATTENTION, seq=384)
-polar = Pattern("longformer", window=8, globals=8, tile=16)
-show(
-    "vitcod",
-    "polarised mask, 197 tokens of DeiT-base, attention only",
-    Rules((), polar),
-    "encoder-layer",
-    ATTENTION,
-    seq=197,
-)
-spread = Pattern("bigbird", window=0, globals=0, random=2, tile=16)
-show(
-    "sanger",
-    "random blocks of 16 at density 1/4, attention only",
-    Rules((), spread),
-    "encoder-layer",
-    ATTENTION,
-    seq=128,
-)
+for how, label in (("tiles", "in tiles"), ("pack", "packed")):
+    polar = packed(Pattern("longformer", window=8, globals=8, tile=16, scheme=how))
+    what = f"polarised mask, 197 tokens of DeiT-base, {label}, attention only"
+    show("vitcod", what, Rules((), polar), "encoder-layer", ATTENTION, seq=197)
+for density in (0.08, 0.15, 0.27):
+    for tokens in (128, 512):
+        what = f"threshold, density {density}, {tokens} tokens, attention only"
+        show("sanger", what, Rules((), Dynamic("threshold", density=density)), "encoder-layer", ATTENTION, seq=tokens)
 for via, how in (("fft", "transformed"), ("direct", "expanded at load")):
     circulant = Rules((), compressions=(Compression("circulant", block=16, via=via),))
     for tokens in (128, 4):

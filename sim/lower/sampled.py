@@ -44,6 +44,8 @@ def check(work: SampledMatmul, hw: Hardware) -> None:
         )
     if work.picks == "inputs" and product.activation in ("softmax", "layernorm"):
         problems.append(f"activation {product.activation!r} needs whole rows of C; run it as an operator of its own")
+    if hw.words is not None:
+        problems.append("operands of other widths than the array's are not picked among; leave out their [[precision]]")
     if work.resident > hw.sparsity.resident_weights:
         problems.append(f"{work.resident} weights per PE; this array holds {hw.sparsity.resident_weights}")
     wide = product.n if work.picks == "outputs" else product.k

@@ -79,6 +79,7 @@ class Builder:
         self.a_local: dict[int, dict[int, tuple[int, int]]] = {}
         self.b_ready: dict[tuple[int, int, int], int] = {}
         self.biased: dict[int, int] = {}
+        self.last_read: dict[int, int] = {}
         self.last_use = ({s.a_part: n for n, s in enumerate(cut.steps)}, {s.b_part: n for n, s in enumerate(cut.steps)})
         d = self.product.d or Operand(0, 0)
         self.d_address, self.d_stride = d.address, 0 if self.product.bias == "row" else d.row_stride
@@ -147,6 +148,11 @@ class Builder:
             return self.a_local[step.a_part]
         windows = range(self.shape.windows) if self.outputs else step.windows
         wait, local = self._free(0, step.a_part), self.cut.a_slots[step.a_part % 2]
+        if step.a_part - 2 in self.last_read:
+            # No command names the index rows, nor all the rows that a chunk streams, so the reservation station lets
+            # loads overwrite them while they are read. A zero on what the slot's last part streams last waits for that
+            # compute, and all later loads wait behind it.
+            self._load(A_STATE, 0, self.last_read[step.a_part - 2], (1, 1), self.hw.input_bytes, wait)
         self._index(step, windows, local, wait)
         local += self.shape.index_rows(step.blocks, windows)
         found, group = {}, self.cost.group
@@ -240,6 +246,7 @@ class Builder:
             chunks = [self._chunk(step, operands, part, window, feature) for part in parts]
             flag = ACCUMULATE_BIT if adds else 0
             chunks = [replace(c, step=number, c=c.c | flag, loads=max(c.loads, bias)) for c in chunks]
+            self.last_read[step.a_part] = chunks[-1].a
             yield Group(weights, chunks)
 
     def _chunk(

@@ -41,12 +41,17 @@ PATTERNS = {
 DYNAMIC = ("topk", "threshold")
 """Patterns that depend on the data (`sim.sparsity.dynamic`)."""
 
+SCHEMES = ("tiles", "pack")
+
 DEFAULT_TILE = 64
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A fixed pattern; sizes count tokens, ``random`` blocks of ``tile`` tokens."""
+    """A fixed pattern; sizes count tokens, ``random`` blocks of ``tile`` tokens.
+
+    ``scheme``: "tiles", or "pack", which computes single scores on an array that can (`sim.sparsity.dynamic`).
+    """
 
     pattern: str
     window: int = 0
@@ -56,6 +61,7 @@ class Pattern:
     causal: bool = False
     tile: int = DEFAULT_TILE
     seed: int = 0
+    scheme: str = "tiles"
     given: Mask | None = field(default=None, compare=False, repr=False)
     digest: str = ""
 
@@ -111,6 +117,8 @@ def parse(table: dict[str, Any], seed: int = 0, folder: Path = Path()) -> Patter
         value = table.get(key, least)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             problems.append(f"{key} is {value!r}, must be a whole number >= {least}")
+    if (scheme := table.get("scheme", "tiles")) not in SCHEMES:
+        problems.append(f"scheme {scheme!r}{did_you_mean(str(scheme), SCHEMES)}; can be {', '.join(SCHEMES)}")
     if not isinstance(table.get("causal", False), bool):
         problems.append(f"causal is {table['causal']!r}, must be true or false")
     if name == "local" and table.get("window") == 0:

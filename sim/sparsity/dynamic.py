@@ -41,7 +41,7 @@ SCHEMES = {
 class Dynamic:
     """Keys per query (``k`` or ``share``), or ``density`` of all scores, or real masks by scores operator.
 
-    ``tile``: tokens of a tile of scheme "skip".
+    ``tile``: tokens of a tile of scheme "skip". ``fixed``: a pattern known beforehand, packed without a prediction.
     """
 
     pattern: str
@@ -51,6 +51,7 @@ class Dynamic:
     scheme: str = "pack"
     tile: int = attention.DEFAULT_TILE
     seed: int = 0
+    fixed: attention.Pattern | None = None
     given: Mapping[str, Masks] | None = field(default=None, compare=False, repr=False)
     digest: str = ""
 
@@ -60,6 +61,8 @@ class Dynamic:
 
     def masks(self, scores: str, heads: int, queries: int, keys: int) -> Masks:
         """Return which scores of an attention count."""
+        if self.fixed is not None:
+            return np.broadcast_to(self.fixed.mask(keys), (heads, queries, keys))
         if self.given is not None:
             mask = self.given.get(scores, self.given.get("*"))
             assert mask is not None
@@ -68,6 +71,8 @@ class Dynamic:
 
     def everything(self, keys: int) -> bool:
         """Whether it keeps every key, as far as is known before anything is predicted."""
+        if self.fixed is not None:
+            return bool(self.fixed.mask(keys).all())
         return self.given is None and (self.kept(keys) == keys if self.pattern == "topk" else self.density == 1)
 
 
@@ -113,6 +118,13 @@ def parse(table: dict[str, Any], seed: int = 0, folder: Path = Path()) -> Dynami
     return Dynamic(**options)
 
 
+def packed(pattern: attention.Pattern | Dynamic) -> attention.Pattern | Dynamic:
+    """Return a fixed pattern of scheme "pack" as one whose single scores are chosen; any other as it is."""
+    if isinstance(pattern, attention.Pattern) and pattern.scheme == "pack":
+        return Dynamic(pattern.pattern, fixed=pattern)
+    return pattern
+
+
 def _read(path: Path) -> dict[str, Any]:
     """Return the masks of a file, by scores operator ("*": all), and a digest of them."""
     arrays = {name: np.asarray(array != 0) for name, array in measured.read(path).items()}
@@ -147,6 +159,10 @@ def problems(graph: Graph, pattern: Dynamic) -> list[str]:
             if mask.shape not in ((queries, keys), (heads, queries, keys)):
                 found.append(f"{where}: its mask has shape {mask.shape}, must be {(heads, queries, keys)}")
                 continue
+        elif pattern.fixed is not None and pattern.fixed.given is not None:
+            if pattern.fixed.given.shape != (queries, keys):
+                found.append(f"{where}: its mask has shape {pattern.fixed.given.shape}, must be {(queries, keys)}")
+                continue
         elif pattern.pattern == "threshold" and round(pattern.density * queries * keys) < queries:
             found.append(
                 f"{where}: density {pattern.density:g} of {keys} keys leaves queries that see no key; a softmax needs "
@@ -170,18 +186,21 @@ def edit(graph: Graph, pattern: Dynamic) -> Graph:
     """
     if found := problems(graph, pattern):
         raise InputError(found)
-    tensors, ops = dict(graph.tensors), []
+    tensors, ops, known = dict(graph.tensors), [], list[str]()
     cut = {op.name: block for block in attention_blocks(graph) for op in block}
     for op in graph.ops:
         block = cut.get(op.name)
         if block is None or pattern.everything(block[0].output.cols):
             ops.append(op)
         elif op is block[0]:
+            known.append(_place_bits(tensors, op, pattern))
             ops += _predicted(tensors, op, pattern)
             ops += [op] if pattern.scheme == "pack" else attention.tiles(tensors, block, _wanted(op, pattern))
         elif pattern.scheme == "pack":
             ops.append(op)
-    return Graph(graph.name, {name: tensors[name] for name in _used(ops, tensors)}, tuple(ops))
+    used = {view.tensor for op in ops for view in (*op.inputs, op.output)} | set(known)
+    used |= {name for op in ops for name in op.attrs.values() if isinstance(name, str)}
+    return Graph(graph.name, {name: tensor for name, tensor in tensors.items() if name in used}, tuple(ops))
 
 
 def _wanted(scores: Op, pattern: Dynamic) -> attention.Pattern:
@@ -190,27 +209,26 @@ def _wanted(scores: Op, pattern: Dynamic) -> attention.Pattern:
     return attention.Pattern("mask", tile=pattern.tile, given=mask)
 
 
-def _used(ops: list[Op], tensors: Mapping[str, Tensor]) -> list[str]:
-    names = {view.tensor for op in ops for view in (*op.inputs, op.output)}
-    names |= {name for op in ops for name in op.attrs.values() if isinstance(name, str)}
-    return [name for name in tensors if name in names]
+def _place_bits(tensors: dict[str, Tensor], scores: Op, pattern: Dynamic) -> str:
+    """Add the tensor of bits that say which scores count, one for all heads if the pattern is fixed; return its name."""
+    heads, queries, keys = scores.output.shape
+    heads, kind = (1, "weight") if pattern.fixed is not None else (heads, "activation")
+    name = kept_name(scores)
+    tensors[name] = Tensor(name, (heads, queries, -(-keys // 8)), "int8", kind)
+    return name
 
 
 def _predicted(tensors: dict[str, Tensor], scores: Op, pattern: Dynamic) -> list[Op]:
-    """Return the prediction of scores and the choice among them."""
-    heads, queries, keys = scores.output.shape
-    dtype = tensors[scores.inputs[0].tensor].dtype
-    made = []
-    for name, shape, kind in (
-        (f"{scores.name}.predicted", (heads, queries, keys), dtype),
-        (kept_name(scores), (heads, queries, -(-keys // 8)), "int8"),
-    ):
-        tensors[name] = Tensor(name, shape, kind, "activation")
-        made.append(View.whole(tensors[name]))
+    """Return the prediction of scores and the choice among them; a fixed pattern needs neither."""
+    if pattern.fixed is not None:
+        return []
+    name, dtype = f"{scores.name}.predicted", tensors[scores.inputs[0].tensor].dtype
+    tensors[name] = Tensor(name, scores.output.shape, dtype, "activation")
+    predicted, kept = View.whole(tensors[name]), View.whole(tensors[kept_name(scores)])
     rule = {"topk": "top_k", "threshold": "threshold"}[pattern.pattern]
     return [
-        Op(f"{scores.name}.predict", "predict", scores.inputs, made[0], {}, scores.layer),
-        Op(f"{scores.name}.mask", "mask", (made[0],), made[1], {"rule": rule}, scores.layer),
+        Op(f"{scores.name}.predict", "predict", scores.inputs, predicted, {}, scores.layer),
+        Op(f"{scores.name}.mask", "mask", (predicted,), kept, {"rule": rule}, scores.layer),
     ]
 
 

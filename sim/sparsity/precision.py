@@ -33,6 +33,9 @@ SHORT = re.compile(r"w(\d+)a(\d+)")
 SUFFIX = ".outliers"
 """Ends the name of the wide part of a product that falls into two."""
 
+PRODUCTS = ("matmul", "predict")
+"""Kinds of operator whose operands may have a width of their own."""
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -63,7 +66,7 @@ class Precision:
 
     def applies_to(self, op: Op) -> bool:
         """Return whether ``op`` is a matmul that is named, by itself or by its second operand."""
-        if op.kind != "matmul":
+        if op.kind not in PRODUCTS:
             return False
         names = (op.name.removesuffix(SUFFIX), op.inputs[1].tensor.partition(SUFFIX)[0])
         return any(fnmatchcase(name, self.operators) for name in names)
@@ -77,7 +80,7 @@ class Precision:
 
     def problems(self, graph: Graph) -> list[str]:
         """Return what is wrong with it for a graph."""
-        matmuls = [op.name for op in graph.ops if op.kind == "matmul"]
+        matmuls = [op.name for op in graph.ops if op.kind in PRODUCTS]
         if any(self.applies_to(op) for op in graph.ops):
             return []
         hint = did_you_mean(self.operators, matmuls)

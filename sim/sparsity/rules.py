@@ -112,7 +112,7 @@ def read(path: Path, seed: int = 0) -> Rules:
         if "attention" in tables:
             table = tables["attention"]
             read_table = dynamic.parse if table.get("pattern") in attention.DYNAMIC else attention.parse
-            pattern = read_table(table, tables.get("seed", seed), path.parent)
+            pattern = dynamic.packed(read_table(table, tables.get("seed", seed), path.parent))
     except InputError as error:
         problems += [f"{path}: attention: {problem}" for problem in error.problems]
     try:

@@ -14,7 +14,7 @@ import sim
 from sim.errors import InputError
 from sim.hardware import load
 from sim.plan import plan
-from sim.sparsity import dynamic, packing
+from sim.sparsity import attention, dynamic, packing
 from sim.sparsity.dynamic import Dynamic
 from sim.sparsity.rules import Rules
 from sim.sparsity.spec import parse
@@ -185,6 +185,26 @@ def test_masks_of_later_heads_are_made_while_the_array_works() -> None:
         assert sum(result.causes.values()) == result.cycles
 
 
+def test_the_array_predicts_at_the_width_that_a_rule_gives(tmp_path: Path) -> None:
+    hw = load("gemmini_decomposable", {"sparsity.top_k_per_cycle": 16, "sparsity.pack_and_split": True,
+                                       "sparsity.resident_weights": 4})  # fmt: skip
+    lines = ["[attention]", "pattern = 'topk'", "share = 0.2", "[[precision]]", "operators = '*.predict'"]
+    (tmp_path / "spec.toml").write_text("\n".join([*lines, "weights = 'int4'", "activations = 'int4'"]))
+    wide, narrow = (rows(sim.simulate(GRAPH, hw, sparsity=s)) for s in (Rules((), TOP), str(tmp_path / "spec.toml")))
+    assert narrow["scores.predict"]["cycles"] < wide["scores.predict"]["cycles"]
+    assert narrow["scores"]["macs"] == wide["scores"]["macs"]
+
+
+@settings(max_examples=8, deadline=None)
+@given(window=st.integers(0, 20), count=st.integers(0, 4))
+def test_a_fixed_pattern_is_packed_without_a_prediction(window: int, count: int) -> None:
+    fixed = attention.Pattern("longformer", window=window, globals=count, scheme="pack")
+    by_name = rows(run(dynamic.packed(fixed)))
+    assert "scores.predict" not in by_name and "scores.mask" not in by_name
+    assert by_name["scores"]["macs"] == HEADS * SIZE * int(fixed.mask(SEQ).sum())
+    assert by_name["context"]["macs"] == by_name["scores"]["macs"]
+
+
 def test_real_masks_by_head_and_by_layer(tmp_path: Path) -> None:
     mask = np.random.default_rng(0).random((HEADS, SEQ, SEQ)) < 0.2
     mask |= np.eye(SEQ, dtype=bool)
@@ -214,6 +234,8 @@ def test_real_masks_by_head_and_by_layer(tmp_path: Path) -> None:
         ("pattern = 'threshold'\ndensty = 0.1", "did you mean 'density'"),
         ("pattern = 'topk'\nk = 3\nscheme = 'pakc'", "did you mean 'pack'"),
         ("pattern = 'topkk'\nk = 3", "did you mean 'topk'"),
+        ("pattern = 'window'\nwindow = 3\nscheme = 'packed'", "did you mean 'pack'"),
+        ("pattern = 'mask'\nmask = 'wrong.npy'\nscheme = 'pack'", "its mask has shape (5, 5), must be (48, 48)"),
         ("pattern = 'topk'\nk = 49", "k is 49, there are 48 keys (nearest: 48)"),
         ("pattern = 'threshold'\ndensity = 0.01", "leaves queries that see no key; a softmax needs one value"),
         ("pattern = 'topk'\nmask = 'none.npy'", "cannot be read"),
