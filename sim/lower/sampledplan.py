@@ -27,6 +27,9 @@ from sim.lower.work import SampledMatmul
 SOFTMAX_CYCLES = (19.0, 2.5)
 """Cycles per row, and per block of it, through the normaliser: measured on `gemmini_sparse` at 128 and 512 tokens."""
 
+SLOTS = 2
+"""Of either operand: one part is used while the next is loaded."""
+
 CUTS_TRIED = 64
 """Cuts that fit and are estimated."""
 
@@ -54,6 +57,11 @@ class Shape:
         """Sub-rows of the fullest row of each block of rows: what the block takes in columns."""
         totals = self.counts.sum(axis=1)
         return tuple(max(1, int(totals[i : i + self.dim].max())) for i in range(0, self.m, self.dim))
+
+    def streams(self, blocks: range, windows: range) -> bool:
+        """Whether any row of some blocks has a sub-row in some windows."""
+        rows = self.elements(blocks)
+        return bool(self.counts[rows.start : rows.stop, windows.start : windows.stop].any())
 
     def columns(self, block: int, windows: range) -> range:
         """Return the columns of packed values that a block of rows has in some windows, in blocks of DIM."""
@@ -102,13 +110,41 @@ class Step:
     tile: int
 
 
+class Parts:
+    """Parts of one side in the order of loading, in two slots: a new one takes the place of that used longest ago.
+
+    Never that of the step before: its last computes already bring in the next weights.
+    """
+
+    def __init__(self) -> None:
+        self.keys: list[object] = []
+        self.slots: list[int] = []
+        self.replaced: list[int] = []
+        self._held: list[int] = []
+
+    def take(self, key: object) -> int:
+        """Return the part of this key that is there, or a new one."""
+        part = next((held for held in self._held if self.keys[held] == key), len(self.keys))
+        if part < len(self.keys):
+            self._held.remove(part)
+        else:
+            gone = self._held.pop(0) if len(self._held) == SLOTS else -1
+            self.keys.append(key)
+            self.replaced.append(gone)
+            self.slots.append(self.slots[gone] if gone >= 0 else part)
+        self._held.append(part)
+        return part
+
+
 @dataclass(frozen=True)
 class Cut:
-    """All steps in order; first scratchpad rows of the slots of either side."""
+    """All steps in order; by part of either side, the first scratchpad row of its slot and the part it replaces (-1:
+    none).
+    """
 
     steps: tuple[Step, ...]
-    a_slots: tuple[int, ...]
-    b_slots: tuple[int, ...]
+    a_parts: tuple[tuple[int, int], ...]
+    b_parts: tuple[tuple[int, int], ...]
 
 
 @lru_cache(maxsize=64)
@@ -166,21 +202,23 @@ def _cut(shape: Shape, rows: list[range], features: list[range], windows: list[r
     ):
         return None
     steps: list[Step] = []
-    keys: tuple[list[object], list[object]] = ([], [])
+    a, b = Parts(), Parts()
     tile = -1
     for wide, blocks in product(features, rows):
         tile += 1
         for deep in windows:
-            parts = []
-            for known, key in zip(keys, ((blocks, None if shape.outputs else deep), (wide, deep)), strict=True):
-                if key not in known[-2:]:
-                    known.append(key)
-                parts.append(len(known) - 1 if known[-1] == key else len(known) - 2)
-            steps.append(Step(blocks, wide, deep, parts[0], parts[1], tile))
+            if not shape.streams(blocks, deep):
+                continue
+            parts = a.take((blocks, None if shape.outputs else deep)), b.take((wide, deep))
+            steps.append(Step(blocks, wide, deep, *parts, tile))
     a_rows = max(shape.a_rows(step.blocks, step.windows) for step in steps)
-    a_count, b_count = (min(2, len(known)) for known in keys)
-    slots = _slots((a_rows,) * a_count + (b_rows,) * b_count, hw)
-    return None if slots is None else Cut(tuple(steps), slots[:a_count], slots[a_count:])
+    counts = [min(SLOTS, len(side.keys)) for side in (a, b)]
+    slots = _slots((a_rows,) * counts[0] + (b_rows,) * counts[1], hw)
+    if slots is None:
+        return None
+    sides = (a, slots[: counts[0]]), (b, slots[counts[0] :])
+    placed = [tuple((at[slot], gone) for slot, gone in zip(p.slots, p.replaced, strict=True)) for p, at in sides]
+    return Cut(tuple(steps), placed[0], placed[1])
 
 
 def _slots(sizes: tuple[int, ...], hw: Hardware) -> tuple[int, ...] | None:

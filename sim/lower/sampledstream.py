@@ -130,8 +130,9 @@ class Builder:
         return len(self.loads)
 
     def _free(self, side: int, part: int) -> tuple[int, int]:
-        """Return what loads of a part wait for: the last step that used the part two before, in the same slot."""
-        return self.last_use[side].get(part - 2, -1), 0
+        """Return what loads of a part wait for: the last step that used the part which it replaces."""
+        gone = (self.cut.a_parts, self.cut.b_parts)[side][part][1]
+        return self.last_use[side].get(gone, -1), 0
 
     def _third_state(self, stride_bytes: int) -> None:
         """Point load state 2 at rows ``stride_bytes`` apart, if it isn't there already."""
@@ -147,12 +148,12 @@ class Builder:
         if step.a_part in self.a_local:
             return self.a_local[step.a_part]
         windows = range(self.shape.windows) if self.outputs else step.windows
-        wait, local = self._free(0, step.a_part), self.cut.a_slots[step.a_part % 2]
-        if step.a_part - 2 in self.last_read:
+        wait, (local, gone) = self._free(0, step.a_part), self.cut.a_parts[step.a_part]
+        if gone in self.last_read:
             # No command names the index rows, nor all the rows that a chunk streams, so the reservation station lets
             # loads overwrite them while they are read. A zero on what the slot's last part streams last waits for that
             # compute, and all later loads wait behind it.
-            self._load(A_STATE, 0, self.last_read[step.a_part - 2], (1, 1), self.hw.input_bytes, wait)
+            self._load(A_STATE, 0, self.last_read[gone], (1, 1), self.hw.input_bytes, wait)
         self._index(step, windows, local, wait)
         local += self.shape.index_rows(step.blocks, windows)
         found, group = {}, self.cost.group
@@ -189,7 +190,7 @@ class Builder:
         group = self.cost.group
         first = max(step.features.start, feature // group * group)
         place = block - step.windows.start * self.work.resident
-        base = self.cut.b_slots[step.b_part % 2] + place * len(step.features) * self.dim
+        base = self.cut.b_parts[step.b_part][0] + place * len(step.features) * self.dim
         if (step.b_part, block, first) not in self.b_ready:
             last = min((first // group + 1) * group, step.features.stop)
             shape = (min(last * self.dim, self.width) - first * self.dim, self._extent(block, self.keys))

@@ -210,7 +210,7 @@ def _wanted(scores: Op, pattern: Dynamic) -> attention.Pattern:
 
 
 def _place_bits(tensors: dict[str, Tensor], scores: Op, pattern: Dynamic) -> str:
-    """Add the tensor of bits that say which scores count, one for all heads if the pattern is fixed; return its name."""
+    """Add the tensor of bits that say which scores count (a fixed pattern: one for all heads); return its name."""
     heads, queries, keys = scores.output.shape
     heads, kind = (1, "weight") if pattern.fixed is not None else (heads, "activation")
     name = kept_name(scores)

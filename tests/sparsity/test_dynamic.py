@@ -205,6 +205,29 @@ def test_a_fixed_pattern_is_packed_without_a_prediction(window: int, count: int)
     assert by_name["context"]["macs"] == by_name["scores"]["macs"]
 
 
+def test_windows_that_no_query_of_a_tile_wants_are_left_out() -> None:
+    # 256 tokens that see their own block of 16: of 4 windows each row of blocks meets one.
+    graph = encoder_layer(seq=256, hidden=64, heads=HEADS, ffn=64)
+    fixed = attention.Pattern("local", window=16, scheme="pack")
+    by_name = rows(sim.simulate(graph, SPARSE, sparsity=Rules((), dynamic.packed(fixed))))
+    assert by_name["scores"]["macs"] == HEADS * SIZE * 256 * 16
+    assert by_name["scores"]["dram_write_bytes"] == HEADS * 256 * 16
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 1000), share=st.sampled_from([0.01, 0.05, 0.3]), capacity=st.sampled_from(["16KiB", "1MiB"]))
+def test_any_mask_gives_a_program_that_ends(seed: int, share: float, capacity: str) -> None:
+    # Windows come and go from tile to tile, in memories that hold few of them: all scores are computed all the same.
+    rng = np.random.default_rng(seed)
+    mask = rng.random((1, 200, 200)) < share * rng.random((1, 200, 1)) ** 3
+    mask[0, :, rng.integers(200)] = True
+    mask[0, rng.integers(200)] = True
+    graph = encoder_layer(seq=200, hidden=64, heads=1, ffn=32)
+    hw = SPARSE.with_({"scratchpad.capacity": capacity, "accumulator.capacity": "32KiB"})
+    by_name = rows(sim.simulate(graph, hw, sparsity=Rules((), Dynamic("topk", given={"*": mask}))))
+    assert by_name["scores"]["macs"] == by_name["context"]["macs"] == int(mask.sum()) * 64
+
+
 def test_real_masks_by_head_and_by_layer(tmp_path: Path) -> None:
     mask = np.random.default_rng(0).random((HEADS, SEQ, SEQ)) < 0.2
     mask |= np.eye(SEQ, dtype=bool)

@@ -128,9 +128,9 @@ def test_large_products_are_cut_to_fit_both_memories() -> None:
             assert sum(len(s.blocks) * len(s.features) * len(s.windows) for s in cut.steps) == len(seen)
             for s in cut.steps:
                 assert sum(shape.places(b, s.features) for b in s.blocks) <= SPARSE.acc_rows // 2
-                a = range(first := cut.a_slots[s.a_part % 2], first + shape.a_rows(s.blocks, s.windows))
+                a = range(first := cut.a_parts[s.a_part][0], first + shape.a_rows(s.blocks, s.windows))
                 rows = len(s.windows) * work.resident * len(s.features) * SPARSE.dim
-                b = range(first := cut.b_slots[s.b_part % 2], first + rows)
+                b = range(first := cut.b_parts[s.b_part][0], first + rows)
                 assert max(a.stop, b.stop) <= SPARSE.sp_rows and (a.stop <= b.start or b.stop <= a.start)
 
 
