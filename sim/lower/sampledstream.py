@@ -87,8 +87,7 @@ class Builder:
 
     def streams(self) -> tuple[list[Item], list[Item], list[Item]]:
         """Return (loads, computes, stores)."""
-        groups = [group for number, step in enumerate(self.cut.steps) for group in self._groups(number, step)]
-        pairs, belongs = self._pairs(groups)
+        pairs, belongs = self._pairs(self.groups())
         ends = np.searchsorted(belongs, np.arange(len(self.cut.steps)), side="right").tolist()
         stored: list[int] = []
         for number, (step, following) in enumerate(zip(self.cut.steps, (*self.cut.steps[1:], None), strict=True)):
@@ -107,6 +106,10 @@ class Builder:
             needs = (pairs[place].needs[0], 0, stored[tile - 2] if tile > 1 else 0)
             pairs[place] = replace(pairs[place], needs=needs)
         return self.loads, pairs, self.stores
+
+    def groups(self) -> list[Group]:
+        """Return what is preloaded together and streamed past it, in order; the loads come about on the way."""
+        return [group for number, step in enumerate(self.cut.steps) for group in self._groups(number, step)]
 
     def _extent(self, block: int, size: int) -> int:
         return min(self.dim, size - block * self.dim)
@@ -229,7 +232,7 @@ class Builder:
         return (ACCUMULATOR_BIT | step.tile % 2 * (self.hw.acc_rows // 2)) + before
 
     def _groups(self, number: int, step: Step) -> Iterator[Group]:
-        """Yield what is preloaded together and streamed past it, loads on the way."""
+        """Yield the groups of one step."""
         operands, bias = self._a(step), self._bias(step)
         rows = self.shape.elements(step.blocks)
         counts = self.shape.counts[rows.start : rows.stop]

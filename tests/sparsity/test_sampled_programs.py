@@ -1,0 +1,110 @@
+"""The programs of sampled products, command by command: what lies in the scratchpad when a command reads it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sim.hardware import load
+from sim.isa import GARBAGE_ADDRESS, Funct
+from sim.lower import lower
+from sim.lower.sampledplan import Shape, choose_cut
+from sim.lower.sampledstream import Builder
+from sim.lower.work import Matmul, Operand, SampledMatmul
+from sim.sparsity import packing
+
+HW = load("gemmini_sparse", {"scratchpad.capacity": "32KiB", "accumulator.capacity": "16KiB"})
+DIM, RESIDENT = 16, 2
+LOADS = (Funct.MVIN, Funct.MVIN2, Funct.MVIN3)
+A, B, C, INDEX = (k << 28 for k in range(1, 5))
+
+
+def product(picks: str, m: int, keys: int, width: int, mask: np.ndarray) -> SampledMatmul:
+    outputs = picks == "outputs"
+    n, k = (keys, width) if outputs else (width, keys)
+    matmul = Matmul(
+        m, n, k, Operand(A, k), Operand(B, width), Operand(C, n),
+        transpose_b=outputs, activation="softmax" if outputs else "none",
+    )  # fmt: skip
+    counts = packing.sub_rows(mask, DIM, RESIDENT, "line")
+    rows = tuple(tuple(int(c) for c in row) for row in counts)
+    return SampledMatmul(matmul, picks, rows, RESIDENT, keys, INDEX, -(-keys // 8), RESIDENT * DIM)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    picks=st.sampled_from(["outputs", "inputs"]),
+    sizes=st.tuples(st.integers(1, 90), st.integers(17, 200), st.integers(1, 70)),
+    density=st.sampled_from([0.02, 0.2, 0.9]),
+    seed=st.integers(0, 99),
+)
+def test_every_command_reads_what_it_names(picks: str, sizes: tuple[int, int, int], density: float, seed: int) -> None:
+    # Replay in program order: each mvin writes DRAM addresses into rows of the scratchpad. A preload must find its
+    # block of B there, a compute the rows of A of its last sub-row; and weights come in only when the set before is in
+    # use. All sub-rows are streamed past all their weights, and every row of C leaves.
+    m, keys, width = sizes
+    mask = np.random.default_rng(seed).random((m, keys)) < density
+    mask[:, 0] = True
+    work = product(picks, m, keys, width, mask)
+    shape, cut = Shape(work, HW), choose_cut(work, HW)
+    groups = Builder(work, cut, HW).groups()
+    meant = list(_meant(shape, cut))
+    assert len(groups) == len(meant)
+    blocks = [weights for group in groups for weights in group.weights]
+    expected = [address for _, addresses, _ in meant for address in addresses]
+    chunks = [(number, chunk) for number, group in enumerate(groups) for chunk in group.chunks]
+    spad: dict[int, int] = {}
+    strides, preloads, computes, stored, switched = [0, 0, 0], 0, 0, set(), -1
+    for command in lower(work, HW):
+        funct, rs1, rs2 = int(command["funct"]), int(command["rs1"]), int(command["rs2"])
+        local, cols, rows = rs2 & 0x7FFFFFFF, rs2 >> 32 & 0xFFFF, rs2 >> 48 & 0xFFFF
+        if funct == Funct.CONFIG and rs1 & 3 == 1:
+            strides[rs1 >> 3 & 3] = rs2
+        elif funct in LOADS:
+            assert local + (-(-cols // DIM) - 1) * DIM + rows <= HW.sp_rows
+            for row in range(rows):
+                for block in range(-(-cols // DIM)):
+                    spad[local + block * DIM + row] = rs1 + row * strides[LOADS.index(funct)] + block * DIM
+        elif funct == Funct.PRELOAD and rs1 & 0xFFFFFFFF != GARBAGE_ADDRESS:
+            assert rs1 & 0xFFFFFFFF == blocks[preloads].local
+            assert spad[blocks[preloads].local] == expected[preloads]
+            owner = next(n for n in range(len(groups)) if preloads < sum(len(g.weights) for g in groups[: n + 1]))
+            assert switched >= owner - 1, "the registers of the next weights are still in use"
+            preloads += 1
+        elif funct in (Funct.COMPUTE_PRELOADED, Funct.COMPUTE_ACCUMULATED):
+            number, chunk = chunks[computes]
+            if funct == Funct.COMPUTE_PRELOADED:
+                switched += 1
+                assert preloads >= sum(len(group.weights) for group in groups[: number + 1])
+            assert switched == number and rs1 >> 48 == chunk.rows <= DIM
+            place = sum(other.rows for owner, other in chunks[: computes + 1] if owner == number) - 1
+            row, column = meant[number][2][place]
+            assert spad[(rs1 & 0xFFFFFFFF) + row % DIM] == A + row * work.matmul.k + column
+            computes += 1
+        elif funct == Funct.MVOUT:
+            stored |= {(rs1 - C) // work.matmul.n + row for row in range(rows)}
+    assert (preloads, computes, stored) == (len(blocks), len(chunks), set(range(m)))
+
+
+def _meant(shape: Shape, cut: object) -> object:
+    """By group: features, DRAM addresses of its blocks of B, (row, first column in A) of its sub-rows in order."""
+    for step in cut.steps:
+        rows = [r for block in step.blocks for r in range(block * DIM, min((block + 1) * DIM, shape.m))]
+        windows = [w for w in step.windows if shape.counts[rows, w].any()]
+        pairs = [(w, f) for w in windows for f in step.features]
+        for w, f in pairs if shape.outputs else sorted(pairs, key=lambda pair: pair[1]):
+            keys = range(w * RESIDENT, min((w + 1) * RESIDENT, -(-shape.keys // DIM)))
+            addresses = [B + (key * shape.width + f) * DIM for key in keys]
+            streamed = [r for r in rows for _ in range(shape.counts[r, w])]
+            yield f, addresses, [(r, f * DIM if shape.outputs else int(shape.before[r, w]) * DIM) for r in streamed]
+
+
+@pytest.mark.parametrize("picks", ["outputs", "inputs"])
+def test_sub_rows_are_streamed_past_every_feature(picks: str) -> None:
+    # Closed form: rows fed = sub-rows x features, every block of weights of a window that is wanted once per tile.
+    mask = np.ones((32, 64), bool)
+    work = product(picks, 32, 64, 32, mask)
+    streamed = sum(chunk.rows for group in Builder(work, choose_cut(work, HW), HW).groups() for chunk in group.chunks)
+    assert streamed == 32 * (64 // DIM) * (32 // DIM)
