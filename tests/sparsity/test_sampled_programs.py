@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.hardware import load
-from sim.isa import GARBAGE_ADDRESS, Funct
+from sim.isa import ACCUMULATE_BIT, GARBAGE_ADDRESS, Funct
 from sim.lower import lower
 from sim.lower.sampledplan import Shape, choose_cut
 from sim.lower.sampledstream import Builder
@@ -56,6 +56,7 @@ def test_every_command_reads_what_it_names(picks: str, sizes: tuple[int, int, in
     expected = [address for _, addresses, _ in meant for address in addresses]
     chunks = [(number, chunk) for number, group in enumerate(groups) for chunk in group.chunks]
     spad: dict[int, int] = {}
+    results: dict[tuple[int, int], int] = {}
     strides, preloads, computes, stored, switched = [0, 0, 0], 0, 0, set(), -1
     for command in lower(work, HW):
         funct, rs1, rs2 = int(command["funct"]), int(command["rs1"]), int(command["rs2"])
@@ -82,9 +83,14 @@ def test_every_command_reads_what_it_names(picks: str, sizes: tuple[int, int, in
             place = sum(other.rows for owner, other in chunks[: computes + 1] if owner == number) - 1
             row, column = meant[number][2][place]
             assert spad[(rs1 & 0xFFFFFFFF) + row % DIM] == A + row * work.matmul.k + column
+            begin = meant[number][2][place + 1 - chunk.rows][0]
+            results[begin // DIM, meant[number][0]] = chunk.c & ~ACCUMULATE_BIT
             computes += 1
         elif funct == Funct.MVOUT:
             stored |= {(rs1 - C) // work.matmul.n + row for row in range(rows)}
+            at, feature = (rs1 - C) // work.matmul.n // DIM, (rs1 - C) % work.matmul.n // DIM
+            if picks == "inputs" and (at, feature) in results:
+                assert rs2 & 0xBFFFFFFF == results[at, feature], "a result leaves from where it was summed up"
     assert (preloads, computes, stored) == (len(blocks), len(chunks), set(range(m)))
 
 
