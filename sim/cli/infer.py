@@ -42,6 +42,14 @@ def infer(
         Path | None,
         typer.Option("--calibrate", help="File of further token sequences, one per line, that set the scales."),
     ] = None,
+    evaluate: Annotated[
+        Path | None,
+        typer.Option(
+            "--evaluate",
+            help="File of sequences, one per line, each with its label behind a tab if known: how often the head "
+            "decides as in float, and as labelled.",
+        ),
+    ] = None,
     pad_to: Annotated[
         int | None, typer.Option("--pad-to", min=1, metavar="N", help="Fill up to N tokens behind an attention mask.")
     ] = None,
@@ -71,7 +79,7 @@ def infer(
     """Run a trained encoder with integer arithmetic on a machine; report cycles and the difference from float."""
     from sim.functional.inference import infer as run_inference
     from sim.functional.jit import is_compiled
-    from sim.functional.tokens import calibration_inputs, inputs, padded_length
+    from sim.functional.tokens import calibration_inputs, inputs, padded_length, sequence_inputs
     from sim.hardware import load as load_machine
     from workloads import checkpoint, checkpoint_graph
 
@@ -80,10 +88,13 @@ def infer(
     engines = checkpoint_graph.Engines(*("array",) * 3 if integer else (gelu, layernorm, embeddings))
     _check_engines(engines, machine)
     model = checkpoint.load(model_dir)
-    ids = _ids(model, model_dir, tokens, text, seed)
-    length = padded_length(len(ids), pad_to, model.positions)
+    others = _labelled(evaluate, model)
+    default = ",".join(map(str, others[0][0])) if others else DEFAULT_TOKENS
+    ids = _ids(model, model_dir, tokens or (default if text is None else None), text, seed)
+    lengths = [len(ids), *(len(sequence) for sequence, _ in others)]
+    length = padded_length(max(lengths), pad_to, model.positions)
     further = calibration_inputs(calibrate, model, length)
-    padded = length > len(ids)
+    padded = length > min(lengths)
     wide = padded and "softmax" not in machine.array_operators
     graph = checkpoint_graph.graph(
         model, length, engines, padded=padded, wide_scores=wide, full_sums=machine.accumulator.read_full_width
@@ -100,11 +111,19 @@ def infer(
             tokens=len(ids),
             encoded=checkpoint_graph.encoded(model),
             calibration=further,
+            others=[(sequence_inputs(model, sequence, length), len(sequence)) for sequence, _ in others],
             progress=progress,
         )
     totals = summary(result, model.name, machine.name, len(ids), length)
     head = head_report(result, model)
-    report = {"totals": totals, "head": head, "sparsity": densities(result, machine.dim), "ops": _rows(result)}
+    evaluation = evaluation_report(result, model, others)
+    report = {
+        "totals": totals,
+        "head": head,
+        "evaluation": evaluation,
+        "sparsity": densities(result, machine.dim),
+        "ops": _rows(result),
+    }
     if output is not None:
         keep(result, report, output)
     if as_json:
@@ -112,6 +131,8 @@ def infer(
         return
     _print(result, totals)
     _print_head(head, model)
+    if evaluation is not None:
+        typer.echo(evaluation["told"])
     if output is not None:
         logits = "" if result.logits is None else "logits.npy, "
         typer.echo(f"\nKept in {output}: output.npy, {logits}infer.json, masks.npz (non-zero blocks per weight matrix)")
@@ -145,6 +166,43 @@ def _ids(model: Checkpoint, folder: Path, tokens: str | None, text: str | None, 
 
     found = wordpiece.load(folder).encode(text)
     return read_tokens(",".join(map(str, found)), model.vocabulary, model.positions)
+
+
+def _labelled(path: Path | None, model: Checkpoint) -> list[tuple[list[int], str | None]]:
+    """The sequences and labels of --evaluate."""
+    from sim.errors import InputError
+    from sim.functional.tokens import read_labelled
+    from sim.functional.verdict import named
+
+    if path is None:
+        return []
+    head = model.head
+    if head is None or not head.labels or head.problem == "regression":
+        raise InputError(
+            f"--evaluate: {model.name} has no head that decides anything (a classifier or an answer's span)"
+        )
+    found = read_labelled(path, model.vocabulary, model.positions)
+    if head.kind != "sequence" or head.problem != "single_label_classification":
+        return [(ids, None) for ids, _ in found]
+    labels = named([label for _, label in found], head.labels)
+    return [(ids, label) for (ids, _), label in zip(found, labels, strict=True)]
+
+
+def evaluation_report(
+    result: Inference, model: Checkpoint, others: list[tuple[list[int], str | None]]
+) -> dict[str, Any] | None:
+    """Return how the sequences of --evaluate were decided; None without."""
+    from dataclasses import asdict
+
+    from sim.functional.verdict import evaluate, judge
+
+    head = model.head
+    if not others or head is None:
+        return None
+    verdicts = [judge(found, wanted, head.kind, head.labels, head.problem) for found, wanted in result.others]
+    found = evaluate(verdicts, [label for _, label in others])
+    decisions = [list(verdict.decisions) for verdict in verdicts]
+    return {**asdict(found), "decided": decisions, "told": str(found)}
 
 
 def summary(result: Inference, model: str, machine: str, tokens: int, length: int) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class Inference:
     """The outcome: ``output`` and ``reference`` [tokens, hidden] (float32), per-operator reports, totals.
 
     ``logits``, ``reference_logits``: what the head gives, [tokens or 1, labels] (a pooler: [1, hidden]), or None.
+    ``others``: the same of each further sequence, a pair (machine, float) of what the graph ends with.
     ``counters``: traffic counted by the executor. ``masks``: per weight matrix the array-sized blocks that are not
     all zero, bool[k_blocks, n_blocks]. ``overflows``: int32 wraps inside the machine's polynomials.
     """
@@ -80,6 +81,7 @@ class Inference:
     masks: dict[str, Array]
     logits: Array | None = None
     reference_logits: Array | None = None
+    others: tuple[tuple[Array, Array], ...] = ()
 
     @property
     def error(self) -> float:
@@ -115,6 +117,7 @@ class _Run:
         self.l2 = timing.L2Contents.empty(hw) if hw.memory.l2_bytes else None
         self.overflows = 0
         self.counters: dict[str, int] = {}
+        self.timings: dict[tuple[Work, int], timing.Timing] | None = None
 
     # Tensors
 
@@ -189,8 +192,7 @@ class _Run:
                 scale = self.product_scale(op) * math.sqrt(self.head_dim)
                 self.store(view.tensor, self.given[view.tensor], scale, True)
         for work in step.works:
-            program = lower(self.with_scales(work, op, step), self.hw)
-            times = timing.run(program, self.hw, timeline=True, phase=self.phase, l2=self.l2)
+            times = self.timed(self.with_scales(work, op, step))
             self.phase, self.l2 = times.phase, times.l2
             done = self.machine.run(times)
             if done.clashes:
@@ -207,6 +209,29 @@ class _Run:
             cycles += times.cycles + (RESTART_CYCLES if self.started else 0)
             self.started = True
         return cycles
+
+    def timed(self, work: Work) -> timing.Timing:
+        """Time a work item; where sequences follow each other, what ran before from the same loop slot is known."""
+        key = (work, self.phase)
+        if self.timings is not None and key in self.timings:
+            return self.timings[key]
+        times = timing.run(lower(work, self.hw), self.hw, timeline=True, phase=self.phase, l2=self.l2)
+        if self.timings is not None:
+            self.timings[key] = times
+        return times
+
+    def again(self, steps: Sequence[Step], sequence: dict[str, Array], tokens: int) -> tuple[Array, Array]:
+        """Run another sequence with the same scales; return what the graph ends with, by the machine and in float."""
+        self.given = {**self.given, **sequence}
+        self.host_values = dict(self.given)
+        for step in steps:
+            if step.engine == "array":
+                self.array_step(step)
+            elif step.name in self.ops:
+                self.host_step(self.ops[step.name])
+        last = self.graph.ops[-1].output.tensor
+        reference = host.forward(self.graph, self.given, self.epsilon, self.head_dim)
+        return self.real(last)[:tokens].copy(), reference[last][:tokens]
 
     def with_scales(self, work: Work, op: Op, step: Step) -> Work:
         """Return the work item with the scales of its tensors."""
@@ -259,14 +284,16 @@ def infer(
     tokens: int | None = None,
     encoded: str | None = None,
     calibration: Sequence[dict[str, Array]] = (),
+    others: Sequence[tuple[dict[str, Array], int]] = (),
     progress: Progress = lambda done, total, label: None,
 ) -> Inference:
     """Run ``graph`` on ``hw``. ``given``: ids and float32 weights by tensor name.
 
     ``tokens``: how many of the rows are no padding (None: all); only they are returned and compared. ``encoded``: the
     tensor the encoder ends with, where a head stands on it.
-    ``calibration``: further sets of ids (same graph) whose magnitudes count, besides those of ``given``. Raises
-    InputError for what the machine cannot run, WrongSchedule when the timing core broke a dependence.
+    ``calibration``: further sets of ids (same graph) whose magnitudes count, besides those of ``given``. ``others``:
+    sequences to run afterwards with the same scales, and their lengths; cycles and reports are those of ``given``.
+    Raises InputError for what the machine cannot run, WrongSchedule when the timing core broke a dependence.
     """
     diagonals = diagonal_weights(graph, given)
     steps = plan(graph, hw, sparsity=_block_diagonal(graph, hw, diagonals))
@@ -276,6 +303,8 @@ def infer(
     identities = {name for name, values in diagonals.items() if (values == 1).all()}
     run.scale = scales(graph, hw, largest_magnitudes(runs), head_dim, largest_energies(graph, runs), identities)
     run.load_weights()
+    if others and run.l2 is None:  # what an L2 holds makes every run its own
+        run.timings = {}
     reports: list[OpReport] = []
     masks: dict[str, Array] = {}
     for number, step in enumerate(steps):
@@ -293,20 +322,26 @@ def infer(
         error = relative_error(run.real(output), reference[output])
         shares = {} if _weight(run.ops[step.name]) in diagonals else _shares(run, step, masks)
         reports.append(OpReport(step.name, step.kind, step.engine, cycles, error, **shares))
-    progress(len(steps), len(steps), "")
+    counters, overflows = dict(run.counters), run.overflows
     last = graph.ops[-1].output.tensor
     body = encoded or last
-    return Inference(
+    found = Inference(
         output=run.real(body)[:tokens],
         reference=reference[body][:tokens],
         logits=run.real(last)[:tokens] if body != last else None,
         reference_logits=reference[last][:tokens] if body != last else None,
         ops=tuple(reports),
         cycles=sum(report.cycles for report in reports),
-        counters=run.counters,
-        overflows=run.overflows,
+        counters=counters,
+        overflows=overflows,
         masks=masks,
     )
+    results = []
+    for number, (sequence, length) in enumerate(others):
+        progress(number, len(others), f"sequence {number + 2}")
+        results.append(run.again(steps, sequence, length))
+    progress(len(steps), len(steps), "")
+    return replace(found, others=tuple(results))
 
 
 def diagonal_weights(graph: Graph, given: Mapping[str, Array]) -> dict[str, Array]:

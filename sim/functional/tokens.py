@@ -45,7 +45,7 @@ def read_tokens(text: str, vocabulary: int, positions: int, seed: int = 0) -> li
     return _ids(text, f"--tokens {text}", vocabulary, positions)
 
 
-def _lines(path: Path, vocabulary: int, positions: int) -> list[list[int]]:
+def _numbered(path: Path) -> list[tuple[int, str]]:
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -53,7 +53,23 @@ def _lines(path: Path, vocabulary: int, positions: int) -> list[list[int]]:
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not numbered:
         raise InputError(f"{path}: holds no token ids; one sequence per line, e.g. 101,2023,102")
-    return [_ids(line, f"{path}, line {number}", vocabulary, positions) for number, line in numbered]
+    return numbered
+
+
+def _lines(path: Path, vocabulary: int, positions: int) -> list[list[int]]:
+    return [_ids(line, f"{path}, line {number}", vocabulary, positions) for number, line in _numbered(path)]
+
+
+def read_labelled(path: Path, vocabulary: int, positions: int) -> list[tuple[list[int], str | None]]:
+    """Return the sequences of a file, one per line, each with the label that stands behind a tab (None without).
+
+    Raises InputError naming the line of what is no id.
+    """
+    parts = [(number, *line.partition("\t")[::2]) for number, line in _numbered(path)]
+    return [
+        (_ids(ids, f"{path}, line {number}", vocabulary, positions), label.strip() or None)
+        for number, ids, label in parts
+    ]
 
 
 def _ids(text: str, where: str, vocabulary: int, positions: int) -> list[int]:
@@ -96,9 +112,14 @@ def inputs(model: Checkpoint, ids: list[int], length: int | None = None) -> dict
     """
     length = length or len(ids)
     weights = {f"{name}_table" if name in TABLES else name: values for name, values in model.weights.items()}
+    return {**weights, **sequence_inputs(model, ids, length)}
+
+
+def sequence_inputs(model: Checkpoint, ids: list[int], length: int) -> dict[str, Array]:
+    """Return what changes from one sequence to the next: ids and attention mask, with padding up to ``length``."""
     # the graph divides masked scores by sqrt(head_dim)
     mask = np.where(np.arange(length) < len(ids), 0.0, MASKED * math.sqrt(model.head_dim)).astype(np.float32)
-    return {**weights, **_id_tensors(model, ids, length), ATTENTION_MASK: mask}
+    return {**_id_tensors(model, ids, length), ATTENTION_MASK: mask}
 
 
 def calibration_inputs(path: Path | None, model: Checkpoint, length: int) -> list[dict[str, Array]]:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sim.errors import InputError, did_you_mean
+
 Array = npt.NDArray[Any]
 
 MOST_TOLD = 8
@@ -64,3 +66,53 @@ def _decisions(logits: Array, kind: str, labels: Sequence[str], problem: str) ->
         signs = np.asarray(logits > 0).reshape(-1, len(labels))
         return tuple(f"{'' if on else 'not '}{label}" for row in signs for label, on in zip(labels, row, strict=True))
     return tuple(labels[place] for place in logits.argmax(axis=1))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Verdicts over many sequences. ``accuracy``, ``float_accuracy``: share decided as labelled; None: no labels."""
+
+    sequences: int
+    decisions: int
+    same: int
+    accuracy: float | None
+    float_accuracy: float | None
+
+    def __str__(self) -> str:
+        """Return one line."""
+        told = f"{self.sequences} sequences: {self.same} of {self.decisions} decisions as in float"
+        if self.accuracy is None:
+            return told
+        return f"{told}; accuracy {self.accuracy:.1%}, in float {self.float_accuracy:.1%}"
+
+
+def evaluate(verdicts: Sequence[Verdict], labels: Sequence[str | None]) -> Evaluation:
+    """Return how often decisions agree with those in float, and with the labels where every sequence has one."""
+    right = None
+    if verdicts and all(label is not None for label in labels):
+        right = [
+            float(np.mean([found == (label,) for found, label in zip(which, labels, strict=True)]))
+            for which in ([v.decisions for v in verdicts], [v.float_decisions for v in verdicts])
+        ]
+    return Evaluation(
+        sequences=len(verdicts),
+        decisions=sum(verdict.out_of for verdict in verdicts),
+        same=sum(verdict.same for verdict in verdicts),
+        accuracy=right[0] if right else None,
+        float_accuracy=right[1] if right else None,
+    )
+
+
+def named(labels: Sequence[str | None], known: Sequence[str]) -> list[str | None]:
+    """Return labels by name where they are given by name or number. Raises InputError for one that is neither."""
+    wrong = [label for label in labels if label is not None and label not in known and not _number(label, known)]
+    if wrong:
+        raise InputError(
+            f"label {wrong[0]!r} is none of {', '.join(known[:MOST_TOLD])}{did_you_mean(wrong[0], known)}, "
+            f"nor a number of 0 to {len(known) - 1}"
+        )
+    return [label if label is None or label in known else known[int(label)] for label in labels]
+
+
+def _number(label: str, known: Sequence[str]) -> bool:
+    return label.isdecimal() and int(label) < len(known)

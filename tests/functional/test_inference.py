@@ -58,7 +58,8 @@ def run(folder, hw, count=24, length=None, wide_scores=False, **engines):
     chosen = checkpoint_graph.Engines(**engines)
     graph = checkpoint_graph.graph(model, length or count, chosen, padded=bool(length), wide_scores=wide_scores)
     given |= checkpoint_graph.constants(model, graph)
-    return infer(graph, hw, given, epsilon=model.epsilon, head_dim=model.head_dim, tokens=count)
+    sizes = {"epsilon": model.epsilon, "head_dim": model.head_dim, "encoded": checkpoint_graph.encoded(model)}
+    return infer(graph, hw, given, tokens=count, **sizes)
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])
