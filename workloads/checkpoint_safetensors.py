@@ -31,6 +31,8 @@ def read(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise InputError(f"{path}: no safetensors file: its header is no JSON ({error})") from error
     if not isinstance(header, dict):
         raise InputError(f"{path}: no safetensors file: its header is no JSON object")
+    if cut := _cut_short(header, len(data) - start):
+        raise InputError(f"{path}: {cut}")
     tensors, problems = {}, []
     for name, entry in header.items():
         if name == "__metadata__":
@@ -42,6 +44,21 @@ def read(path: Path) -> dict[str, npt.NDArray[Any]]:
     if problems:
         raise InputError(problems)
     return tensors
+
+
+def _cut_short(header: dict[str, Any], there: int) -> str | None:
+    """Return what to say of a file that ends before its tensors do."""
+    try:
+        ends = {name: int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"}
+    except (KeyError, TypeError, ValueError, IndexError):
+        return None  # told tensor by tensor
+    beyond = [name for name, end in ends.items() if end > there]
+    if not beyond:
+        return None
+    return (
+        f"cut short: its header describes {max(ends.values())} bytes of data_offsets, {there} are there; "
+        f"{len(beyond)} of {len(ends)} tensors are not whole, the first is {beyond[0]!r}"
+    )
 
 
 def _tensor(data: bytes, start: int, entry: dict[str, Any]) -> npt.NDArray[Any]:
