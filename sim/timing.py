@@ -13,6 +13,7 @@ from numpy.lib.recfunctions import repack_fields
 
 from sim.core import engine, explain, machine, periodic
 from sim.core.events import Cause, Event
+from sim.core.jit import passed
 from sim.core.l2_state import DTYPE as L2_STATE
 from sim.core.l2_state import LINE_BITS, MEM_CYCLES, WAYS
 from sim.core.memo import RUN
@@ -302,7 +303,8 @@ def _told(
         status, told = periodic.run(state, program, sections, times, lines)
         return status, told
     unlogged = np.zeros(0, USE).view(np.recarray)
-    status = engine.run(state, program, sections, times, lines, unlogged, clock != "reference")
+    hot = (passed(array) for array in (state, program))
+    status = engine.run(*hot, sections, passed(times), lines, passed(unlogged), clock != "reference")
     m = state[0]
     told = np.zeros(1, RUN).view(np.recarray)[0]
     told.idle_t = m.fe.idle_t

@@ -5,7 +5,10 @@ optimised once more inside each caller. A unit is called by compiled code alone,
 and optimised where it is used, with all it calls in sight: less to compile, and faster code (docs/CLOCKS.md).
 """
 
+from functools import cache
+
 import numba
+import numpy as np
 
 WRITTEN_FOR = (0, 68)
 """Release of numba whose inner classes are used here. With another one everything is compiled as numba does by itself:
@@ -74,3 +77,17 @@ def njit(unit):
 def entry(function):
     """Compile a function that Python calls, and keep its code on disk."""
     return numba.njit(cache=True, nogil=True)(function)
+
+
+@cache
+def _plain(dtype: np.dtype) -> np.dtype:
+    return np.dtype((np.void, dtype)) if dtype.names else dtype
+
+
+def passed(array: np.ndarray) -> np.ndarray:
+    """Return an array as it is best handed to an entry, of the same memory.
+
+    numba works out the type of a record array at every call anew (35 us for a machine); that of a plain array with a
+    type object it has met it knows. Run as plain Python, the room needs record arrays.
+    """
+    return array if numba.config.DISABLE_JIT else array.view(_plain(array.dtype), np.ndarray)

@@ -12,7 +12,7 @@ import numpy as np
 from sim.core import engine, memo, tlb
 from sim.core.address import LOW, MASK
 from sim.core.canonical import canonise
-from sim.core.jit import entry, njit
+from sim.core.jit import entry, njit, passed
 from sim.core.memo import RUN, STATE, STEP
 from sim.core.params import NEVER
 from sim.core.places import turn_all
@@ -20,6 +20,7 @@ from sim.core.places import turn_all
 FENCE = 1000
 LOOP_MATMUL = 8
 LOOP_CONV = 15
+BOUNDS = 9
 ADDRESSES = (10, 11)
 """Commands that give a matmul loop its four DRAM addresses."""
 
@@ -29,6 +30,8 @@ FEWEST_COMMANDS = 24
 """In shorter programs little can repeat."""
 EXECUTE_ROWS = 4096
 """Rows of execute commands after which a stretch ends inside a loop; half of them, the computes, take a cycle each."""
+LOOP_PARTS = 16
+"""Most stretches of one matmul loop: large tiles are few, and finer cuts through them cost more than they find."""
 MOST_COMMANDS = 1 << 14
 """Longest stretch aimed at; marks of addresses reach 65,536 commands back."""
 LOG = 1 << 16
@@ -149,6 +152,13 @@ def own_addresses(program: np.ndarray) -> bool:
     return bool((np.minimum(*given) > 0).all())
 
 
+def loop_commands(program: np.ndarray) -> int:
+    """Execute commands of the program's largest matmul loop: preload and compute of I x J x K blocks."""
+    bounds = program.rs2[program.funct == BOUNDS]
+    blocks = (bounds & 0xFFFF) * (bounds >> 16 & 0xFFFF) * (bounds >> 32 & 0xFFFF)
+    return 2 * int(blocks.max(initial=0))
+
+
 class Memory:
     """States and steps of one run, in arrays that grow; forgets everything when it is full."""
 
@@ -198,7 +208,7 @@ class Memory:
         steps["uses_at"][made] = self.used
         steps["uses_n"][made] = logged
         steps["section_at"][made] = self.mark(ends) if len(ends) else 0
-        memo.localise(self.uses, self.used, logged, program, int(steps["place"][made]), align)
+        memo.localise(passed(self.uses), self.used, logged, program, int(steps["place"][made]), align)
         states["first"][before] = made
         self.made += 1
         self.used += logged
@@ -228,7 +238,7 @@ def run(
     Arguments as in `engine.run`.
     """
     m = machine[0]
-    words = machine.view(np.int64)
+    words = np.asarray(machine).view(np.int64)
     blank = words.copy()  # an image tells what differs from the machine after reset
     runs = np.zeros(1, RUN).view(np.recarray)
     tlbs = np.zeros(2, tlb.DTYPE).view(np.recarray)
@@ -242,9 +252,10 @@ def run(
     m.fe.origin = 0
     visited = tried = tried_cycles = in_vain = 0
     least = 1
-    inner = EXECUTE_ROWS // int(m.p.dim)
+    inner = max(EXECUTE_ROWS // int(m.p.dim), loop_commands(program) // LOOP_PARTS)
     # columns of one item each: see Memory.state
     record, told = np.asarray(machine), np.asarray(runs)
+    machine, program, timeline, tlbs, going = (passed(a) for a in (machine, program, times, tlbs, runs))
     front, visits, logged_n = record["fe"], record["count"][:, engine.E_VISITED], record["tlb"]["logged"]
     places, times_past, sections_past, state_of = (told[name] for name in ("place", "t", "sections", "state"))
     while True:
@@ -252,8 +263,8 @@ def run(
         front["stop"] = stop if stop >= 0 else NEVER
         front["stop_ex"] = inner if stop >= 0 else NEVER
         memory.grow(len(words))
-        log = memory.uses[memory.used : memory.used + (LOG if stop >= 0 else 0)]
-        status = engine.run(machine, program, ends, times, lines, log, True)
+        log = passed(memory.uses)[memory.used : memory.used + (LOG if stop >= 0 else 0)]
+        status = engine.run(machine, program, ends, timeline, lines, log, True)
         visited += int(visits[0])
         done = int(front["sections"][0])
         if done:
@@ -272,14 +283,13 @@ def run(
             times.rs1 = plain(times.funct, times.rs1)
             return status, r
         made, logged, before = memory.made, int(logged_n[0]), int(state_of[0])
-        n, digest = leave(machine, words, blank, program, tlbs, runs, step, memory.pool, memory.words)
+        n, digest = leave(machine, words, blank, program, tlbs, going, step, memory.pool, memory.words)
         state = memory.state(n, digest, int(told["oldest"][0]), int(told["unread"][0]))
         state_of[0] = state
         if before >= 0 and logged < LOG:
             memory.remember(before, state, ends[:done], logged, program, align)
-        steps = memo.follow(
-            runs, memory.states, memory.steps, memory.uses, memory.marks, tlbs, program, sections, times
-        )
+        known = (passed(a) for a in (memory.states, memory.steps, memory.uses, memory.marks))
+        steps = memo.follow(going, *known, tlbs, program, sections, timeline)
         tried += 1
         tried_cycles += int(memory.steps["cycles"][made])
         in_vain = 0 if steps else in_vain + 1
@@ -288,7 +298,7 @@ def run(
             inner *= 2
             tried = tried_cycles = in_vain = 0
         _, at, pairs, _, _, _ = memory.states.item(int(state_of[0]))
-        enter(machine, words, blank, program, tlbs, runs, memory.pool, at, pairs if steps else 0)
+        enter(machine, words, blank, program, tlbs, going, memory.pool, at, pairs if steps else 0)
         if memory.full:
             memory.forget()
             state_of[0] = -1
