@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.recfunctions import repack_fields
 
-from sim.core import engine, explain, machine, periodic
+from sim.core import compiling, engine, explain, machine, periodic
 from sim.core.events import Cause, Event
 from sim.core.jit import passed
 from sim.core.l2_state import DTYPE as L2_STATE
@@ -232,6 +232,7 @@ def run(
     Raises Hang when the program can never end, InputError when the machine is beyond the core's limits or the program
     is empty.
     """
+    compiling.prepare()
     commands = np.ascontiguousarray(program, dtype=COMMAND)
     if not (commands["funct"] != Funct.FENCE).any():
         raise InputError("program: holds no command; a program needs at least one command before its fence")

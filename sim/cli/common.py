@@ -170,12 +170,9 @@ def _announcing(progress: Progress) -> Progress:
 
 def announce_compilation() -> None:
     """Say on stderr that this run compiles the timing core first, when numba's cache has nothing of it."""
-    import numba
+    from sim import core
 
-    import sim.core
-
-    folder = Path(getattr(numba.config, "CACHE_DIR", "") or Path(sim.core.__file__).parent)
-    if not any(folder.rglob("*.nbi")):
+    if not core.is_compiled():
         message = "carat: compiling the timing core, about half a minute (once after each installation or change) ..."
         typer.echo(message, err=True)
 

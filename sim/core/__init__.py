@@ -34,4 +34,5 @@ numba.config.CACHE_DIR = str(COMPILE_CACHE)
 
 def is_compiled() -> bool:
     """True when this very source has been compiled and cached before (or compilation is switched off)."""
-    return bool(numba.config.DISABLE_JIT) or any(COMPILE_CACHE.rglob("*.nbc"))
+    parts = ("engine.run-*.nbc", "periodic.leave-*.nbc")
+    return bool(numba.config.DISABLE_JIT) or all(any(COMPILE_CACHE.rglob(part)) for part in parts)

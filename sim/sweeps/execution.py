@@ -14,6 +14,7 @@ from typing import Any
 
 from sim import workers
 from sim.cache import Memo, default_timings
+from sim.core import compiling
 from sim.errors import CaratError, InputError
 from sim.store import code_version
 from sim.sweeps.points import Task
@@ -44,7 +45,7 @@ def local(jobs: int | None) -> Place:
     @contextmanager
     def open_pool(points: int) -> Iterator[Executor]:
         if count > 1:
-            _compile_core()
+            compiling.prepare()  # workers then load the compiled core from disk
         alone = count == 1 or (jobs is None and points == 1)
         pool: Executor = ThreadPoolExecutor(1) if alone else workers.pool(min(count, points), workers.follow_parent)
         try:
@@ -116,18 +117,6 @@ def run(todo: Sequence[Numbered], place: Place, cache: bool) -> Iterator[tuple[i
         for suspect in suspects:
             for number, _, future in _futures(deque([suspect]), place, cache):
                 yield number, *_settled(future)
-
-
-def _compile_core() -> None:
-    """Run a small product, so that workers load the compiled core from disk instead of each compiling it.
-
-    It has enough tiles for the periodic clock to go to work.
-    """
-    from sim import hardware, timing
-    from sim.lower import build, lower
-
-    hw = hardware.load("gemmini_default")
-    timing.run(lower(build.matmul(512, 512, 64), hw), hw)
 
 
 def _failure(future: Future[Outcome]) -> BaseException | None:

@@ -1,0 +1,99 @@
+"""The first compilation of the room, on two cores: the loop here, the periodic clock's functions in another process.
+
+Both write to the compile cache (numba renames whole files into place). Run as a module: compile the second part.
+"""
+
+import os
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+import numba
+import numpy as np
+
+from sim.core import COMPILE_CACHE, engine, is_compiled, memo, periodic, tlb
+from sim.core.machine import MACHINE
+from sim.core.reservation import TIMELINE
+from sim.isa import COMMAND
+
+ROOT = Path(__file__).parents[2]
+
+
+def _loop() -> None:
+    """Compile the loop with all units."""
+    numbers = np.zeros(0, np.int64)
+    uses = np.zeros(0, tlb.USE)
+    _compile(engine.run, _machine(), _program(), numbers, np.zeros(0, TIMELINE), numbers, uses, True)
+
+
+def _periodic() -> None:
+    """Compile what the periodic clock calls between stretches."""
+    numbers, uses, times = np.zeros(0, np.int64), np.zeros(0, tlb.USE), np.zeros(0, TIMELINE)
+    machine, program = _machine(), _program()
+    tlbs, run, states, steps = (np.zeros(2, dtype) for dtype in (tlb.DTYPE, memo.RUN, memo.STATE, memo.STEP))
+    step = steps.view(np.recarray)[0]
+    _compile(periodic.leave, machine, numbers, numbers, program, tlbs, run, step, numbers, 0)
+    _compile(periodic.enter, machine, numbers, numbers, program, tlbs, run, numbers, 0, 0)
+    _compile(periodic.next_stop, program, 0, 0)
+    _compile(memo.follow, run, states, steps, uses, numbers, tlbs, program, numbers, times)
+    _compile(memo.localise, uses, 0, 0, program, 0, 0)
+    _compile(memo.same, numbers, 0, 0, 0)
+    _compile(memo.repeat, run.view(np.recarray)[0], step)
+
+
+def _machine() -> np.ndarray:
+    return np.zeros(1, MACHINE)
+
+
+def _program() -> np.ndarray:
+    return np.zeros(0, COMMAND)
+
+
+def _compile(function, *arguments) -> None:
+    function.compile(tuple(numba.typeof(argument) for argument in arguments))
+
+
+@cache
+def prepare() -> None:
+    """See to it that the room is compiled, once a process: with a second core, in half the time.
+
+    Whoever else is compiling on this machine is waited for. What goes wrong here costs time only: numba compiles what
+    it does not find on disk.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if is_compiled():
+        return
+    with _alone():
+        if is_compiled() or cores < 2 or not sys.executable:
+            return
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        command = [sys.executable, "-m", "sim.core.compiling"]
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        try:
+            beside = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, **quiet)
+        except OSError:
+            return
+        try:
+            _loop()
+            beside.wait()
+        finally:
+            beside.kill()
+            beside.wait()
+
+
+@contextmanager
+def _alone():
+    """Hold the compile cache's lock, where the system has such locks; it ends with this process at the latest."""
+    with ExitStack() as held:
+        with suppress(ImportError, OSError):
+            import fcntl
+
+            lock = held.enter_context((COMPILE_CACHE / "lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    _periodic()

@@ -1,0 +1,38 @@
+"""What is compiled ahead is what runs call: one type of each argument, so nothing is compiled a second time."""
+
+from __future__ import annotations
+
+import numba
+import pytest
+
+from sim import hardware, timing
+from sim.core import compiling, engine, memo, periodic
+from sim.lower import build, lower
+from sim.lower.work import Norm, Operand
+
+ENTRIES = (
+    engine.run,
+    periodic.next_stop,
+    periodic.leave,
+    periodic.enter,
+    memo.follow,
+    memo.localise,
+    memo.same,
+    memo.repeat,
+)
+
+
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")
+def test_runs_call_what_was_compiled_ahead() -> None:
+    compiling._loop()
+    compiling._periodic()
+    hw = hardware.load("gemmini_ibert")
+    repeating = lower(build.matmul(256, 256, 64), hw)
+    by_hand = lower(Norm(64, 256, "layernorm", Operand(0x2001_0000, 256), Operand(0x2101_0000, 256)), hw)
+    for program in (repeating, by_hand):
+        for clock in ("leap", "reference", "periodic"):
+            for timeline in (False, True):
+                timing.run(program, hw, clock=clock, timeline=timeline)
+    assert {entry.py_func.__name__: len(entry.signatures) for entry in ENTRIES} == {
+        entry.py_func.__name__: 1 for entry in ENTRIES
+    }
