@@ -120,13 +120,25 @@ def _pace(bus_bytes: int, bytes_per_cycle: float) -> Fraction:
     return max(Fraction(1), Fraction(bus_bytes) / Fraction(bytes_per_cycle).limit_denominator(1000))
 
 
+def local_memories(sp_rows: int, sp_banks: int, acc_rows: int, acc_banks: int) -> dict[str, int]:
+    """Return the numbers among `parameters` that follow from the sizes of the local memories in rows."""
+    address_bits = max(sp_rows, acc_rows).bit_length() - 1
+    return {
+        "sp_rows": sp_rows,
+        "sp_row_bits": (sp_rows // sp_banks).bit_length() - 1,
+        "acc_rows": acc_rows,
+        "acc_row_bits": (acc_rows // acc_banks).bit_length() - 1,
+        "addr_mask": (1 << address_bits) - 1,
+        "garbage_mask": 7 << 29 | (1 << (address_bits + 1)) - 1,
+    }
+
+
 def parameters(hw: Hardware) -> dict[str, int]:
     """Return the integers of `sim.core.params.PARAMS` for a machine. Raises InputError beyond the core's limits."""
     _limits(hw)
     a, s, c, d = hw.array, hw.scratchpad, hw.accumulator, hw.dma
     # Parameters.scala of the cache: enough MSHRs for its own idea of a memory round trip, and two for other channels
     mshrs = max(2, -(-MEM_CYCLES * d.bus_bytes // (1 << LINE_BITS)))
-    address_bits = max(hw.sp_rows, hw.acc_rows).bit_length() - 1
     read = _pace(d.bus_bytes, hw.memory.read_bytes_per_cycle)
     write = _pace(d.bus_bytes, hw.memory.write_bytes_per_cycle)
     if d.mvin_scale_units == "none":
@@ -144,13 +156,8 @@ def parameters(hw: Hardware) -> dict[str, int]:
         "c_bits": hw.bits("c"),
         "row_cycles": hw.row_cycles,
         "sp_banks": s.banks,
-        "sp_row_bits": hw.sp_bank_rows.bit_length() - 1,
-        "sp_rows": hw.sp_rows,
         "acc_banks": c.banks,
-        "acc_row_bits": hw.acc_bank_rows.bit_length() - 1,
-        "acc_rows": hw.acc_rows,
-        "addr_mask": (1 << address_bits) - 1,
-        "garbage_mask": 7 << 29 | (1 << (address_bits + 1)) - 1,
+        **local_memories(hw.sp_rows, s.banks, hw.acc_rows, c.banks),
         "cols_mask": (1 << max(8 * d.max_request_bytes // hw.widest_bits, hw.dim).bit_length()) - 1,
         "rows_mask": (1 << hw.dim.bit_length()) - 1,
         "sp_single": int(s.single_ported),

@@ -1,7 +1,7 @@
 """Timings on disk, by content: what this core has said of this program on this machine, it says again.
 
 An entry is a small file named after a SHA-256 of everything that decides a timing: the program, the machine as
-the core sees it (`sim.timing.parameters`), clock, start phase and the source of the core. Nothing is ever
+the program sees it (`sim.cache.machines`), clock, start phase and the source of the core. Nothing is ever
 invalid, only unused. Files are written aside and renamed, so writers need no lock and readers never see half of
 one; each begins with the digest of its content, so a damaged one counts as absent and is written anew. The
 folder is bounded: a full shelf (one of 256 sub-folders) drops the entries that were not used for longest. A disk
@@ -99,8 +99,9 @@ class Timings:
 
     def _path(self, program: Program, hw: Hardware, clock: str, phase: int) -> Path:
         from sim import isa, timing
+        from sim.cache.machines import seen
 
-        machine = sorted(timing.parameters(hw).items())
+        machine = sorted(seen(program, timing.parameters(hw)).items())
         digest = hashlib.sha256(json.dumps([_core_version(), machine, clock, phase]).encode())
         digest.update(np.ascontiguousarray(program, dtype=isa.COMMAND).tobytes())
         name = digest.hexdigest()

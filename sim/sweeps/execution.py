@@ -8,12 +8,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sim import workers
-from sim.cache import Memo, default_timings
+from sim.cache import Memo, Timings, default_timings
 from sim.core import compiling
 from sim.errors import CaratError, InputError
 from sim.store import code_version
@@ -30,10 +32,11 @@ Numbered = tuple[int, Task]
 
 @dataclass(frozen=True)
 class Place:
-    """A way to get an executor for some points, and how many points it is given at a time."""
+    """A way to get an executor for some points, how many points it is given at a time, and is it on this machine?"""
 
     open: Callable[[int], AbstractContextManager[Executor]]
     in_flight: int
+    here: bool = False
 
 
 def local(jobs: int | None) -> Place:
@@ -53,7 +56,7 @@ def local(jobs: int | None) -> Place:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    return Place(open_pool, 2 * count)
+    return Place(open_pool, 2 * count, here=True)
 
 
 def usable_cores() -> int:
@@ -65,17 +68,19 @@ _OWN = threading.local()
 """One memo per worker (process, or thread of a cluster's worker): points of a sweep share programs."""
 
 
-def simulate_task(task: Task, cache: bool, threads: int | None = 1) -> dict[str, Any]:
+def simulate_task(task: Task, cache: bool | Path, threads: int | None = 1) -> dict[str, Any]:
     """Simulate one point and return its totals; runs in a worker.
 
-    ``threads``: one, as the workers of a sweep share the cores among them; None = one per core.
+    ``cache``: a folder of timings, True = the user's, False = none. ``threads``: one, as the workers of a sweep share
+    the cores among them; None = one per core.
     """
     from sim.pipeline import simulate
 
     if code_version() != task.version:
         raise CaratError(f"this worker runs version {code_version()}, the sweep was started by {task.version}")
     if getattr(_OWN, "cache", None) != cache:
-        _OWN.memo, _OWN.cache = Memo(default_timings() if cache else None), cache
+        disk = Timings(cache) if isinstance(cache, Path) else default_timings() if cache else None
+        _OWN.memo, _OWN.cache = Memo(disk), cache
     point = task.point
     result = simulate(
         task.graph,
@@ -91,7 +96,7 @@ def simulate_task(task: Task, cache: bool, threads: int | None = 1) -> dict[str,
     return {**result.totals, "version": task.version, "error": None}
 
 
-def outcome(task: Task, cache: bool, threads: int | None = 1) -> Outcome:
+def outcome(task: Task, cache: bool | Path, threads: int | None = 1) -> Outcome:
     """Return (row, None), or (None, message) when the input is refused or the machine hangs; runs in a worker."""
     try:
         return simulate_task(task, cache, threads), None
@@ -104,9 +109,18 @@ def run(todo: Sequence[Numbered], place: Place, cache: bool) -> Iterator[tuple[i
 
     When a worker process dies (killed, out of memory) the points in flight are suspects: each is tried again alone,
     and one that kills its worker again gets a row saying so. Only refusals and hangs, which are decided by the
-    input, are kept: resuming tries any other failure once more.
+    input, are kept: resuming tries any other failure once more. Without ``cache``, workers on this machine share
+    what they find for the time of the sweep.
     """
-    queue = deque(todo)
+    with ExitStack() as until_the_end:
+        shared: bool | Path = cache
+        if place.here and not cache:
+            with suppress(OSError):
+                shared = Path(until_the_end.enter_context(TemporaryDirectory(prefix="carat-")))
+        yield from _settle_all(deque(todo), place, shared)
+
+
+def _settle_all(queue: deque[Numbered], place: Place, cache: bool | Path) -> Iterator[tuple[int, dict[str, Any], bool]]:
     while queue:
         suspects: list[Numbered] = []
         for number, task, future in _futures(queue, place, cache):
@@ -138,7 +152,7 @@ def _settled(future: Future[Outcome]) -> tuple[dict[str, Any], bool]:
     return {"error": f"{type(failure).__name__}: {failure}"}, False
 
 
-def _futures(queue: deque[Numbered], place: Place, cache: bool) -> Iterator[tuple[int, Task, Future[Outcome]]]:
+def _futures(queue: deque[Numbered], place: Place, cache: bool | Path) -> Iterator[tuple[int, Task, Future[Outcome]]]:
     """Take points from ``queue``, a few per worker in flight, and yield them finished; stops taking when a
     worker process died.
 
