@@ -35,10 +35,16 @@ class Stream:
         self.gap = hw.cpu.command_cycles
         self.loop_gap = max(hw.cpu.command_cycles, hw.cpu.loop_cycles)
         self.commands: list[tuple[int, int, int, int]] = []
+        self._packed: list[Program] = []
 
     def emit(self, funct: Funct, rs1: int = 0, rs2: int = 0) -> None:
         """Append one hand-issued command."""
         self.commands.append(command(funct, rs1, rs2, self.gap))
+
+    def emit_packed(self, commands: Program) -> None:
+        """Append commands that are an array already, their gaps included."""
+        self._packed += [program(self.commands), commands]
+        self.commands = []
 
     def emit_loop(self, commands: Sequence[tuple[Funct, int, int]]) -> None:
         """Append the commands of one hardware loop."""
@@ -51,7 +57,7 @@ class Stream:
 
     def program(self) -> Program:
         """Return the finished stream; it ends with a fence."""
-        return program(self.commands)
+        return np.concatenate([*self._packed, program(self.commands)])
 
     def config_ex(
         self,

@@ -7,9 +7,12 @@ statistics registers alternate so that two rows overlap.
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from sim.errors import InputError, did_you_mean
 from sim.hardware import Hardware
-from sim.isa import ACCUMULATE_BIT, ACCUMULATOR_BIT, Program
+from sim.isa import ACCUMULATE_BIT, ACCUMULATOR_BIT, COMMAND, ConfigKind, Funct, Program
 from sim.lower.encode import Stream
 from sim.lower.matmul import emit_softmax_constants, scale_problems
 from sim.lower.tiling import blocks_of
@@ -90,13 +93,34 @@ def _emit_load(stream: Stream, work: Norm, hw: Hardware, row: int, rows: int, ba
 
 def _emit_passes(stream: Stream, work: Norm, hw: Hardware, row: int, rows: int, base: int) -> None:
     """Store each row three times, two rows at a time."""
+    even = rows - rows % STATISTICS
+    for first, last, statistics in ((0, even, STATISTICS), (even, rows, 1)):
+        if first < last:
+            pairs = np.arange(first, last, statistics)
+            stream.emit_packed(_passes(stream.gap, work, hw, row + pairs, base + pairs, statistics))
+
+
+def _passes(
+    gap: int, work: Norm, hw: Hardware, rows: npt.NDArray[np.int64], local: npt.NDArray[np.int64], statistics: int
+) -> Program:
+    """Return the passes over ``statistics`` rows from each of ``rows`` on, which lie from accumulator rows ``local`` on.
+
+    Axes: pair of rows, pass, row of the pair, configuration and then chunks of columns.
+    """
     chunk = min(blocks_of(work.cols, hw.dim), hw.max_block_len) * hw.dim
-    for pair in range(0, rows, STATISTICS):
-        for inner, final in PASSES[work.kind]:
-            for stat in range(min(STATISTICS, rows - pair)):
-                stream.config_norm(stat, only_stat=work.kind == "softmax")
-                for col in range(0, work.cols, chunk):
-                    norm_command = final if col + chunk >= work.cols else inner
-                    local = (ACCUMULATOR_BIT | ACCUMULATE_BIT) + base + col + pair + stat
-                    sink = work.c.address + hw.packed_bytes((row + pair + stat) * work.cols + col, "c")
-                    stream.mvout(sink, local | norm_command << COMMAND_SHIFT, min(chunk, work.cols - col), 1)
+    cols = np.arange(0, work.cols, chunk)
+    inner, final = np.array(PASSES[work.kind]).T[:, None, :, None, None]
+    wide = np.minimum(chunk, work.cols - cols)
+    stat = np.arange(statistics)[:, None]
+    out = np.zeros((len(rows), len(PASSES[work.kind]), statistics, 1 + len(cols)), COMMAND)
+    out["gap"] = gap
+    out["funct"] = Funct.MVOUT
+    out["funct"][..., 0] = Funct.CONFIG
+    only_stat = work.kind == "softmax"
+    out["rs1"][..., 0] = only_stat << 17 | np.arange(statistics) << 8 | ConfigKind.NORM
+    elements = (rows[:, None, None, None] + stat) * work.cols + cols
+    out["rs1"][..., 1:] = work.c.address + -(-elements * hw.bits("c") // 8)
+    address = (ACCUMULATOR_BIT | ACCUMULATE_BIT) + local[:, None, None, None] + stat + cols
+    command = np.where(cols + chunk >= work.cols, final, inner)
+    out["rs2"][..., 1:] = address | command << COMMAND_SHIFT | wide << 32 | 1 << 48
+    return out.ravel()
