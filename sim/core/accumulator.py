@@ -8,7 +8,7 @@ import numpy as np
 
 from sim.core.events import Event
 from sim.core.jit import njit
-from sim.core.params import BANKS, NEVER, acc_bank, acc_row
+from sim.core.params import BANKS, NEVER, acc_bank, acc_row, plus
 
 E_ACCW = int(Event.ACC_WRITE_ROWS)
 E_ACCA = int(Event.ACC_ACCUMULATE_ROWS)
@@ -39,6 +39,13 @@ DTYPE = np.dtype(
         ("wen_t", "i8", (BANKS, 4)),
         ("same_t", "i8", (BANKS,)),  # cycle in which a DMA write must pause (same sub-bank twice)
         ("same_sub", "i8", (BANKS,)),
+        # rows the array has announced: cycle of the next, how many come, how many of them are for good, where they go
+        ("run_t", "i8"),
+        ("run_n", "i8"),
+        ("run_good", "i8"),
+        ("run_addr", "i8"),
+        ("run_row", "i8"),
+        ("run_stride", "i8"),
         ("written", "u4", (WORDS,)),
     ]
 )
@@ -107,6 +114,7 @@ def _enter(now, m, bank, row, accumulate):
 @njit
 def wake(now, m):
     """While a write is in the pipeline, what it blocks changes with time alone."""
+    arrive(now, m)
     if m.acc.last_t >= now - m.p.acc_latency:
         return now + 1
     return NEVER
@@ -140,6 +148,38 @@ def settle(now, m):
 
 
 @njit
+def expect(m, start, n, address, row, rows, stride):
+    """The array announces n rows, one a cycle from `start` on: result rows from `row` on, of which `rows` are kept."""
+    a = m.acc
+    a.run_t = start
+    a.run_n = n
+    a.run_good = min(n, max(0, rows - row))
+    a.run_addr = address
+    a.run_row = row
+    a.run_stride = stride
+
+
+@njit
+def arrive(now, m):
+    """Write the announced rows that are due by now. Those that have left the pipeline since are only counted."""
+    a = m.acc
+    k = min(now + 1 - a.run_t, a.run_n)
+    if k <= 0:
+        return
+    good = min(k, a.run_good)
+    past = 0 if m.p.has_norm else max(0, min(good, now - m.p.acc_latency - a.run_t))
+    accumulate = (a.run_addr >> 30) & 1
+    m.count[E_ACCW] += past
+    m.count[E_ACCA] += past * accumulate
+    for i in range(past, good):
+        mesh_write(a.run_t + i, m, plus(m.p, a.run_addr, (a.run_row + i) * a.run_stride), accumulate)
+    a.run_t += k
+    a.run_row += k
+    a.run_n -= k
+    a.run_good -= good
+
+
+@njit
 def mesh_write(now, m, address, accumulate):
     """A result row of the mesh; never refused."""
     a = m.acc
@@ -153,6 +193,7 @@ def mesh_write(now, m, address, accumulate):
 @njit
 def dma_write(now, m, address, accumulate):
     """A loaded row at the accumulator; True when it was written."""
+    arrive(now, m)
     a = m.acc
     bank = acc_bank(m.p, address)
     row = acc_row(m.p, address)
@@ -175,6 +216,7 @@ def dma_write(now, m, address, accumulate):
 @njit
 def try_read(now, m, address):
     """A read of the store path; True when the bank accepts it. The row is there in the next cycle."""
+    arrive(now, m)
     a = m.acc
     p = m.p
     bank = acc_bank(p, address)

@@ -36,6 +36,12 @@ def _command(x):
     x.stalled = 0
     x.fed = 0
     x.fire = 0
+    x.run_t = 0
+    x.run_reads = 0
+    x.run_weights = 0
+    x.run_a = 0
+    x.run_b = 0
+    x.run_d = 0
     if x.state == COMPUTE:
         return
     x.kind = 0
@@ -84,6 +90,7 @@ def _array(m, now):
     x.t_pop_t = recent(x.t_pop_t, now, 0)
     x.c_pop_t = recent(x.c_pop_t, now, 0)
     x.last_fire = 0
+    x.run_t = 0
     if not x.req:
         x.total = 0
 
@@ -113,6 +120,11 @@ def _accumulator(m, now):
             a.rmw_t[bank, sub] = LONG_AGO
             a.wen_t[bank, sub] = LONG_AGO
     a.last_t = recent(a.last_t, now, p.acc_latency)
+    a.run_t = 0
+    a.run_good = 0
+    a.run_addr = 0
+    a.run_row = 0
+    a.run_stride = 0
     if not p.has_norm:
         a.written[:] = 0  # only the normaliser's divisions can tell
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from sim.core import load, reader
+from sim.core import burst, load, reader
 from sim.core.jit import njit
-from sim.core.params import RING, XACTS
-from sim.core.rings import due, recent, straighten
+from sim.core.params import BANKS, RING, XACTS
+from sim.core.rings import LONG_AGO, due, recent, straighten
 
 
 @njit
@@ -164,12 +164,47 @@ def _rows(v, now):
 
 
 @njit
+def _bursts(f, now):
+    straighten(f.p_t, f.p_i, f.p_n - f.p_i, burst.BEATS)
+    straighten(f.a_t, f.a_head, f.a_n, burst.REQUESTS)
+    straighten(f.x_t, f.x_head, f.x_n, RING)
+    straighten(f.x_id, f.x_head, f.x_n, RING)
+    for ring in (f.w_t, f.w_bank, f.w_last):
+        straighten(ring, f.w_head, f.w_n, RING)
+    f.p_n -= f.p_i
+    f.p_i = 0
+    f.a_head = 0
+    f.x_head = 0
+    f.w_head = 0
+    for i in range(f.a_n):
+        f.a_t[i] -= now
+    for i in range(f.p_n):
+        f.p_t[i] -= now
+    for i in range(f.x_n):
+        f.x_t[i] -= now
+    for i in range(f.w_n):
+        f.w_t[i] -= now
+    for bank in range(BANKS):
+        f.bank_t[bank] = recent(f.bank_t[bank], now, 0)
+    f.busy_t = recent(f.busy_t, now, 0)
+    f.pd1 = recent(f.pd1, now, 0)
+    f.rd1 = recent(f.rd1, now, 0)
+    f.rd2 = recent(f.rd2, now, 0)
+    f.mg1 = recent(f.mg1, now, 0)
+    f.mg2 = recent(f.mg2, now, 0)
+    f.lost_t = recent(f.lost_t, now, 2 * burst.STALL)
+    f.row_t = LONG_AGO
+    f.last_t = LONG_AGO
+
+
+@njit
 def rest(m, now):
     """Load controller to write ports, clock set back."""
     controller(m.ld, now)
     _reader(m.rd, now)
     _bus(m, now)
     _rows(m.mv, now)
+    _bursts(m.burst, now)
 
 
 @njit
@@ -187,6 +222,9 @@ def _numbered(m, to):
     b = m.bus
     r = m.rd
     n = 0
+    for i in range(m.burst.x_n):
+        n = _name(to, m.burst.x_id[i], n)
+        m.burst.x_id[i] = to[m.burst.x_id[i]]
     for i in range(b.rd.n):
         n = _name(to, b.rd.arg[i], n)
         b.rd.arg[i] = to[b.rd.arg[i]]

@@ -69,14 +69,14 @@ def depend(now, m, c, s):
             for e in range(m.p.rs_ex):
                 if (r.live[EX] >> e) & 1 and (_overlap(r, c, s, 0, EX, e, 0) or _overlap(r, c, s, 0, EX, e, 1)):
                     deps1 |= 1 << e
-            for e in range(m.p.rs_st):
+            for e in range(m.p.rs_st if r.live[ST] else 0):
                 if (r.live[ST] >> e) & 1 and _overlap(r, c, s, 0, ST, e, 0):
                     deps2 |= 1 << e
         elif c == EX:
-            for e in range(m.p.rs_ld):
+            for e in range(m.p.rs_ld if r.live[LD] else 0):
                 if (r.live[LD] >> e) & 1 and (_overlap(r, c, s, 0, LD, e, 0) or _overlap(r, c, s, 1, LD, e, 0)):
                     deps0 |= 1 << e
-            if r.a_dst[c, s]:
+            if r.a_dst[c, s] and r.live[ST]:
                 for e in range(m.p.rs_st):
                     if (r.live[ST] >> e) & 1 and _overlap(r, c, s, 0, ST, e, 0):
                         deps2 |= 1 << e
@@ -106,6 +106,8 @@ def operands(m, c, s, funct, rs1, rs2):
         return
     if funct == 6:
         r.a_dst[c, s] = 1
+        if not is_acc(rs2) and not is_garbage(p, rs2):
+            m.burst.off = 1
         _range(m, c, s, 0, rs2 & 0xFFFFFFFF, ((rs2 >> 48) & 0xFFFF) * r.c_stride)
         _range(m, c, s, 1, rs1 & 0xFFFFFFFF, (rs1 >> 48) & 0xFFFF)
     elif funct == 4 or funct == 5:

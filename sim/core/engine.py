@@ -17,8 +17,11 @@ import numpy as np
 
 from sim.core import (
     accumulator,
+    burst,
     causes,
     execute,
+    execute_run,
+    execute_state,
     frontend,
     l2,
     load,
@@ -56,9 +59,12 @@ def run(machine, program, sections, times, lines, uses, leap):
     m = machine[0]
     m.rs.logging = 1 if times.shape[0] > 0 else 0
     m.tlb.logging = 1 if uses.shape[0] > 0 else 0
+    m.burst.on = 1 if leap and burst.suits(m.p) else 0
     used = 0
     frontend.fetch(m, program)
     now = np.int64(0)  # not a literal, for which every unit would be compiled once more
+    out_t = 0
+    ex_t = 0
     data_t = 0
     command_t = 0
     while True:
@@ -66,23 +72,38 @@ def run(machine, program, sections, times, lines, uses, leap):
         if frontend.fell_idle(now, m):
             frontend.resume(now, m, program, sections)
             if m.fe.left == 0:
+                execute_run.halt(now, m)
                 return DONE
             command_t = now
+        entered = burst.settle(now, m)
         # a port that was taken may be free now: whoever waits for one is asked every time
-        data = not leap or data_t <= now or m.mv.busy or m.out.d_n > 0 or m.p.acc_single
-        wake = mesh.step_out(now, m)
+        data = not leap or data_t <= now or m.mv.busy or m.out.d_n > 0 or m.p.acc_single or m.rd.freed_t >= now - 1
+        if out_t <= now or m.mesh.run_n == 0:
+            mesh.leave(now, m)
+            out_t = mesh.step_out(now, m)
+            if leap:
+                out_t = max(out_t, mesh.announce(now, m))
         if data:
             data_t = mvin.step_write(now, m)
             if m.p.acc_single:
                 data_t = min(data_t, accumulator.settle(now, m))
             data_t = min(data_t, mvin.step_merge(now, m))
             data_t = min(data_t, writer.acknowledge(now, m))
+            burst.begin(now, m)
             data_t = min(data_t, memory.step_d(now, m))
             if m.p.l2_sets:
                 data_t = min(data_t, l2.step(now, m, lines))
             data_t = min(data_t, memory.step_a(now, m))
             data_t = min(data_t, mvout.step(now, m))
-        wake = min(wake, execute.step(now, m))
+        if ex_t <= now or m.ex.run_n == 0 or ((data or entered) and execute_run.disturbed(now, m)):
+            execute_run.carry_out(now, m)
+            ex_t = execute.step(now, m)
+            m.ex.run_n = 0
+            if leap:
+                ex_t = max(ex_t, execute_run.begin(now, m))
+            wake = now + 1 if execute_state.unrolls(now, m) or m.mesh.t_pop_t == now else ex_t
+        else:
+            wake = now + 1 if execute_state.unroll(now, m) else ex_t
         if data:
             data_t = min(data_t, mvout.step_dispatch(now, m))
             data_t = min(data_t, store.step(now, m))
@@ -99,18 +120,22 @@ def run(machine, program, sections, times, lines, uses, leap):
             if m.fe.fetch:
                 frontend.fetch(m, program)
             if m.rs.log_n:
+                execute_run.carry_out(now + 1, m)
+                accumulator.arrive(now, m)
                 reservation.record(now, m, times)
         if data:
             tlb.settle(now, m.tlb)
             if m.tlb.log_n:
-                used = tlb.record(now, m.tlb, uses, used)
-        wake = min(wake, min(data_t, command_t))
+                used = tlb.record(m.tlb, uses, used)
+        wake = min(min(min(wake, out_t), min(data_t, command_t)), burst.wake(now, m))
         if (leap and wake >= NEVER) or m.ex.illegal or now - m.rs.progress_t > m.p.stall_limit:
+            execute_run.halt(now + 1, m)
             return HANG
         until = wake if leap else now + 1
         causes.settle(m, until - now)
         now = until
         if m.fe.pc >= m.fe.stop or m.count[E_EX] >= m.fe.stop_ex:
+            execute_run.halt(now, m)
             m.fe.stop_t = now
             m.tlb.logged = used
             return STOPPED

@@ -80,6 +80,14 @@ DTYPE = np.dtype(
         ("e_slot", "i8", (ENTRIES,)),
         ("e_addr", "i8", (ENTRIES,)),
         ("e_rows", "i8", (ENTRIES,)),
+        # the run (execute_run): its next cycle, cycles left, rows read in each, banks that a write would take away
+        ("run_t", "i8"),
+        ("run_n", "i8"),
+        ("run_reads", "i8"),
+        ("run_weights", "i8"),
+        ("run_a", "i8"),
+        ("run_b", "i8"),
+        ("run_d", "i8"),
         # what held the controller back this cycle, for the cause of the cycle
         ("stalled", "i8"),  # 1: an operand row was refused by its bank
         ("fed", "i8"),  # 1: a row entered the array
@@ -95,6 +103,12 @@ def pop(now, x, k):
     x.q_n -= k
     x.q_popped = k
     x.q_pop_t = now
+
+
+@njit
+def unrolls(now, m):
+    """A command went to the execute queue in this cycle, or one waits and there is room."""
+    return m.ex.u_pop_t == now or (m.ex.u_n > 0 and m.ex.q_n < m.p.exq)
 
 
 @njit

@@ -35,6 +35,7 @@ DTYPE = np.dtype(
         ("c_slot", "i8", (SLOTS,)),
         ("c_done_t", "i8", (SLOTS,)),
         ("c_n", "i8"),
+        ("c_ready", "i8"),  # commands that are complete, or will be in the next cycle
     ]
 )
 
@@ -49,19 +50,31 @@ def returned(now, m, cmd, n_bytes):
     s.c_left[cmd] -= n_bytes
     if s.c_left[cmd] == 0:
         s.c_done_t[cmd] = now + 1
-        m.rs.news_t = now + 1
+        s.c_ready += 1
 
 
 @njit
 def completed(now, m):
     """Tracker slot whose command is complete (lowest first), or -1."""
     s = m.ld
-    if s.c_n == 0:
+    if s.c_ready == 0:
         return -1
     for i in range(m.p.n_cmds):
         if s.c_valid[i] and s.c_done_t[i] <= now:
             return i
     return -1
+
+
+@njit
+def next_done(now, m):
+    """Cycle after this one in which a command will be complete, as far as that is known."""
+    s = m.ld
+    t = NEVER
+    if s.c_ready > 0:
+        for i in range(m.p.n_cmds):
+            if s.c_valid[i] and now < s.c_done_t[i] < t:
+                t = s.c_done_t[i]
+    return t
 
 
 @njit
@@ -147,6 +160,8 @@ def step(now, m):
         s.pixels[i] = pixels if pixels > 0 and p.first_layer else 1
         pop = True
     else:
+        if rs1 != 0 and (s.state == 1 or s.row > 0) and not reader.can_accept(m):
+            return NEVER
         i = _state_of(funct)
         rows = (rs2 >> 48) & p.rows_mask
         stored = rs2 >> STORED_SHIFT
@@ -173,7 +188,7 @@ def step(now, m):
                 s.c_slot[free] = s.q_slot[h]
                 s.c_done_t[free] = NEVER if s.c_left[free] else now + 1
                 if s.c_left[free] == 0:
-                    m.rs.news_t = now + 1
+                    s.c_ready += 1
                 s.cmd = free
                 fired = _offer(now, m, rs1, rs2, i, rows)
                 s.state = 2 if fired else 1

@@ -94,10 +94,14 @@ def step(now, m):
     configured = s.configured[0] + s.configured[1] > 0
     to = 1 - s.head if s.configured[s.head] else s.head
     free = s.configured[to] == 0
-    # a cycle that changed nothing is repeated only after a completion, a configuration or room for a command
-    if configured and (not s.quiet or fe.unrolled.pop_t >= now - 1):
-        acted = _run(now, m)
-        s.quiet = 0 if acted else 1
+    if configured:
+        # a cycle that changed nothing is repeated only after a completion, a configuration or room for a command
+        if not s.still:
+            acted = _run(now, m)
+            s.quiet = 0 if acted else 1
+        elif (not s.quiet or fe.unrolled.pop_t >= now - 1) and can_push(fe.unrolled, now):
+            acted = _emit(m)
+            s.quiet = 0 if acted else 1
     if m.rs.told_t == now:
         s.quiet = 0
         s.ld_used -= m.rs.told[1, 0]
@@ -110,6 +114,7 @@ def step(now, m):
             if free:
                 _configure(m, to, funct, q.rs1[0], q.rs2[0])
                 s.quiet = 0
+                s.still = 0
                 pop(q, now)
                 acted = True
         elif not configured and can_push(fe.unrolled, now):
@@ -164,9 +169,8 @@ def _run(now, m):
     null_d = not idle_d and s.dram[slot_d, 2] == 0
     null_s = not idle_s and s.dram[slot_s, 3] == 0
     skip_x = not idle_x and s.adds[EX] == 1
-    if can_push(fe.unrolled, now) and emit(m):
-        push(fe.unrolled, s.funct, s.rs1, s.rs2, 1)
-        acted = True
+    s.still = 1
+    emitted = can_push(fe.unrolled, now) and _emit(m)
     if null_a:
         s.state[LDA] = 0
         acted = True
@@ -220,7 +224,32 @@ def _run(now, m):
         s.completed[head, :] = 0
         s.head = 1 - head
         acted = True
-    return acted
+    if acted:
+        s.still = 0
+    return acted or emitted
+
+
+@njit
+def _emit(m):
+    """Let one command through to the reservation station, if a machine has one. True when it went."""
+    s = m.lm
+    idle = _idle(s)
+    if not emit(m):
+        return False
+    push(m.fe.unrolled, s.funct, s.rs1, s.rs2, 1)
+    if _idle(s) != idle:
+        s.still = 0  # that was a machine's last command
+    return True
+
+
+@njit
+def _idle(s):
+    """Machines without a job."""
+    n = 0
+    for which in range(5):
+        if s.state[which] == 0:
+            n += 1
+    return n
 
 
 @njit

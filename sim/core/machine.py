@@ -4,6 +4,7 @@ import numpy as np
 
 from sim.core import (
     accumulator,
+    burst,
     execute,
     frontend,
     l2,
@@ -35,6 +36,7 @@ MACHINE = np.dtype(
         ("ld", load.DTYPE),
         ("rd", reader.DTYPE),
         ("mv", mvin.DTYPE),
+        ("burst", burst.DTYPE),
         ("acc", accumulator.DTYPE),
         ("ex", execute.DTYPE),
         ("mesh", mesh.DTYPE),
@@ -94,6 +96,8 @@ def build(parameters: dict[str, int], phase: int = 0, written_rows: tuple[int, .
     m.ports.sp_read_t[:] = long_ago
     m.out.b_t[:] = NEVER
     m.out.b_pop_t[:] = long_ago
+    for field in ("busy_t", "pd1", "rd1", "rd2", "mg1", "mg2", "lost_t", "row_t", "last_t"):
+        m.burst[field] = long_ago
     m.norm.sum_t = long_ago
     m.norm.max_t = long_ago
     m.norm.ends_t[:] = long_ago

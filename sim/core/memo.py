@@ -206,6 +206,7 @@ def clear(t):
     t.logging = 0
     t.logged = 0
     t.log_n = 0
+    t.log_t[:] = 0
     t.log_what[:] = 0
     t.log_client[:] = 0
     t.log_address[:] = 0

@@ -152,6 +152,8 @@ def offer(now, m):
     if b.offer != NOTHING:
         return NEVER
     wake = NEVER
+    if m.burst.busy_t >= now:
+        return m.burst.busy_t + 1 if b.r_n + b.w_n > 0 else NEVER  # a burst is on the wires
     # acknowledges first, but not inside a burst
     if b.w_n > 0 and b.w_ready[b.w_head] <= now and b.r_in_burst == 0:
         b.offer = ACKNOWLEDGE

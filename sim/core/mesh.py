@@ -51,6 +51,9 @@ DTYPE = np.dtype(
         ("out_row", "i8"),  # rows of the present result that have come out
         ("c_stride", "i8"),
         ("ws", "i8"),  # present dataflow
+        # rows announced to the accumulator: cycle in which the next one leaves, how many are left
+        ("run_t", "i8"),
+        ("run_n", "i8"),
     ]
 )
 
@@ -135,6 +138,62 @@ def step_out(now, m):
         x.c_n -= 1
         x.c_pop_t = now
     return now + 1
+
+
+@njit
+def announce(now, m):
+    """Announce to the accumulator the rows that leave one a cycle from now on and end nothing: one event of the leap.
+
+    Returns the cycle behind them, 0 when there are none.
+    """
+    x = m.mesh
+    p = m.p
+    if p.acc_single or x.ws == 0 or x.t_n == 0 or x.c_n == 0 or x.r_n == 0:
+        return 0
+    h = x.r_head
+    t = x.t_head
+    n = min(min(x.r_n, x.c_total[x.c_head] - 1 - x.out_row), ROWS - p.mesh_latency)
+    if n < 2 or x.t_id[t] != x.r_id[h] or x.c_id[x.c_head] != x.r_id[h] or x.t_slot[t] < 0:
+        return 0
+    address = x.t_addr[t]
+    end = (h + n - 1) % ROWS
+    together = x.r_t[end] == x.r_t[h] + n - 1 and x.r_id[end] == x.r_id[h] and x.r_last[end] == 0
+    if is_garbage(p, address) or not is_acc(address) or not together:
+        return 0
+    x.run_t = x.r_t[h] + p.mesh_latency
+    x.run_n = n
+    accumulator.expect(m, x.run_t, n, address, x.out_row, x.t_rows[t], x.c_stride)
+    return x.run_t + n
+
+
+@njit
+def leave(until, m):
+    """The announced rows that are due before `until` have left."""
+    x = m.mesh
+    k = min(until - x.run_t, x.run_n)
+    if k > 0:
+        accumulator.arrive(until - 1, m)
+        x.r_head = (x.r_head + k) % ROWS
+        x.r_n -= k
+        x.out_row += k
+        x.run_t += k
+        x.run_n -= k
+        m.count[E_OUT] += k
+
+
+@njit
+def feed_rows(start, m, k):
+    """k rows of the present request, none of them its last, have gone in, one a cycle from `start` on."""
+    x = m.mesh
+    for i in range(k):
+        j = (x.r_head + x.r_n + i) % ROWS
+        x.r_t[j] = start + i
+        x.r_id[j] = x.id
+        x.r_last[j] = 0
+    x.r_n += k
+    x.fired += k
+    x.last_fire = 0
+    m.count[E_IN] += k
 
 
 @njit

@@ -130,7 +130,8 @@ def step_write(now, m):
     if w_valid:
         w0, w1 = peek(v.w, p.mvin_acc_latency, -1)
         w0 = placed(m, w0, w1)
-    spad_last = s_valid and s_last == 1 and s_acc == 0
+    # the last row of a burst answers too (burst.py)
+    spad_last = (s_valid and s_last == 1 and s_acc == 0) or m.burst.last_t == now
 
     # `s` at the ports
     s_fire = False
@@ -166,7 +167,7 @@ def step_write(now, m):
         z_under = z_address < 0
         z_valid = not z_under
     z_fire = False
-    if z_valid and not (s_valid and s_last) and not (w_valid and (w0 >> 35) & 1):
+    if z_valid and not (s_valid and s_last) and not spad_last and not (w_valid and (w0 >> 35) & 1):
         if is_acc(z_address):
             if not (s_valid and s_acc) and not w_valid:
                 z_fire = accumulator.dma_write(now, m, z_address, (z_address >> 30) & 1)

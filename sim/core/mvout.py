@@ -282,7 +282,7 @@ def step_dispatch(now, m):
             if m.ports.sp_read_t[b] == now or o.b_t[b] != NEVER:
                 return NEVER
             if p.sp_single and m.ports.sp_write_t[b] == now:
-                return NEVER
+                return now + 1
             o.b_t[b] = now + 1
             o.b_any += 1
             m.count[E_SPR] += 1
@@ -296,5 +296,6 @@ def step_dispatch(now, m):
     s.c_left[c] -= 1
     if s.c_left[c] == 0:
         s.c_done_t[c] = now + 1
+        s.c_ready += 1
         m.rs.news_t = now + 1
     return now + 1

@@ -6,12 +6,13 @@ transaction id is free), TLB stage, translate stage, A channel. A refused reques
 
 import numpy as np
 
-from sim.core import tlb
+from sim.core import tlb, writer
 from sim.core.jit import njit
-from sim.core.memory import put_in, room
+from sim.core.memory import E_RB, E_RR, put_in, room
 from sim.core.params import NEVER, XACTS
 
 QUEUE = 16
+REQUESTS = 8  # most on the way to the memory alone: one a cycle
 
 DTYPE = np.dtype(
     [
@@ -89,6 +90,35 @@ def accept(m, vaddr, w0, w1, length_bytes, row_bytes, stride):
 
 
 @njit
+def _alone(m):
+    """Nobody is on the way to the memory, nor will the writer be in the next cycles: a request meets no one there."""
+    b = m.bus
+    o = m.out
+    if m.rd.t_valid + m.rd.a_valid + b.ra.n + b.pa.n + b.wa.n > 0 or not writer.at_rest(m):
+        return False
+    return o.d_n + o.n_n + o.s_n + o.i_n + o.b_any + o.p_n == 0
+
+
+@njit
+def _send(now, m, xact, beats):
+    """A request that meets no one: TLB stage, translate stage, two buffers; the memory takes it four cycles on."""
+    b = m.bus
+    f = m.burst
+    tlb.pass_alone(now, m.tlb, tlb.READER, m.rd.vaddr)
+    b.prefer = 1
+    i = (b.r_head + b.r_n) % XACTS
+    b.r_ready[i] = now + 4 + m.p.mem_latency
+    b.r_beats[i] = beats
+    b.r_xact[i] = xact
+    b.r_n += 1
+    f.a_t[(f.a_head + f.a_n) % REQUESTS] = now + 4
+    f.a_n += 1
+    m.count[E_RR] += 1
+    m.count[E_RB] += beats * m.p.beat_bytes
+    m.rs.progress_t = now + 4
+
+
+@njit
 def step(now, m):
     """One cycle of the reader. Returns the wake."""
     r = m.rd
@@ -146,9 +176,12 @@ def step(now, m):
             r.x_row[xact] = r.row
             r.x_stride[xact] = r.stride
             r.x_addr[xact] = (r.r0 & 0xFFFFFFFF) + r.stride * (r.asked // r.row)
-            r.t_valid = 1
-            r.t_arg = xact | (best // p.beat_bytes) << 16
-            r.t_vaddr = r.vaddr
+            if m.burst.on and _alone(m):
+                _send(now, m, xact, best // p.beat_bytes)
+            else:
+                r.t_valid = 1
+                r.t_arg = xact | (best // p.beat_bytes) << 16
+                r.t_vaddr = r.vaddr
             r.vaddr += best_bytes
             r.asked += best_bytes
             r.left -= best_bytes

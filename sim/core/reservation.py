@@ -153,7 +153,7 @@ def busy(m):
 @njit
 def has_news(now, m):
     """Has a controller completed something or freed a place that the station has not seen yet?"""
-    return m.rs.news_t >= now or m.rs.ex_done >= 0 or m.ex.u_pop_t >= now - 1
+    return m.rs.news_t >= now or m.rs.ex_done >= 0 or m.ex.u_pop_t >= now - 1 or load.completed(now, m) >= 0
 
 
 @njit
@@ -220,14 +220,10 @@ def _controller_room(now, m, c):
 
 @njit
 def _issue(now, m, c):
-    """Issue the oldest waiting command of a class when its dependences are gone. True when it went."""
+    """Issue the oldest waiting command of a class, for which its controller has room, when its dependences are gone."""
     r = m.rs
-    if r.wait_n[c] == 0:
-        return False
     s = r.waiting[c, r.wait_head[c]]
     if r.deps[c, s, 0] | r.deps[c, s, 1] | r.deps[c, s, 2]:
-        return False
-    if not _controller_room(now, m, c):
         return False
     r.wait_head[c] = (r.wait_head[c] + 1) % SLOTS
     r.wait_n[c] -= 1
@@ -269,7 +265,7 @@ def step(now, m):
     p = m.p
     acted = False
     for c in range(3):
-        if _issue(now, m, c):
+        if r.wait_n[c] > 0 and _controller_room(now, m, c) and _issue(now, m, c):
             acted = True
     if r.ex_done >= 0:
         _complete(now, m, EX, r.ex_done)
@@ -280,14 +276,16 @@ def step(now, m):
         if k >= 0:
             m.ld.c_valid[k] = 0
             m.ld.c_n -= 1
+            m.ld.c_ready -= 1
             _complete(now, m, LD, m.ld.c_slot[k])
             acted = True
-        else:
+        elif m.st.c_ready > 0:
             s = m.st
             for i in range(p.n_cmds):
                 if s.c_valid[i] and s.c_left[i] == 0 and s.c_done_t[i] <= now:
                     s.c_valid[i] = 0
                     s.c_n -= 1
+                    s.c_ready -= 1
                     _complete(now, m, ST, s.c_slot[i])
                     acted = True
                     break

@@ -47,6 +47,7 @@ DTYPE = np.dtype(
         ("c_slot", "i8", (SLOTS,)),
         ("c_done_t", "i8", (SLOTS,)),
         ("c_n", "i8"),
+        ("c_ready", "i8"),  # commands that are complete, or will be in the next cycle
     ]
 )
 

@@ -35,6 +35,7 @@ DTYPE = np.dtype(
         ("logging", "i8"),
         ("log_n", "i8"),
         ("logged", "i8"),  # uses in the log when the engine stopped
+        ("log_t", "i8", (8,)),
         ("log_what", "i8", (8,)),
         ("log_client", "i8", (8,)),
         ("log_address", "i8", (8,)),
@@ -43,8 +44,9 @@ DTYPE = np.dtype(
 
 
 @njit
-def _note(t, what, client, address):
+def _note(now, t, what, client, address):
     i = t.log_n
+    t.log_t[i] = now
     t.log_what[i] = what
     t.log_client[i] = client
     t.log_address[i] = address
@@ -52,12 +54,12 @@ def _note(t, what, client, address):
 
 
 @njit
-def record(now, t, uses, n):
-    """Append this cycle's uses to a log that holds n; returns how many it holds then (its length: it is full)."""
+def record(t, uses, n):
+    """Append the uses noted since to a log that holds n; returns how many it holds then (its length: it is full)."""
     for i in range(t.log_n):
         if n < uses.shape[0]:
             use = uses[n]
-            use.t = now
+            use.t = t.log_t[i]
             use.what = t.log_what[i]
             use.client = t.log_client[i]
             use.address = t.log_address[i]
@@ -70,7 +72,7 @@ def record(now, t, uses, n):
 def present(now, t, client, address):
     """The address on the client's request wires this cycle (valid or not)."""
     if t.logging:
-        _note(t, PRESENTED, client, address)
+        _note(now, t, PRESENTED, client, address)
     t.hit[client] = 1 if real(address) >> PAGE_BITS == t.page[client] else 0
 
 
@@ -78,11 +80,24 @@ def present(now, t, client, address):
 def request(now, t, client, address):
     """A valid request; the answer holds in the next cycle."""
     if t.logging:
-        _note(t, ASKED, client, address)
+        _note(now, t, ASKED, client, address)
     page = real(address) >> PAGE_BITS
     if page != t.page[client]:
         t.ask_t[client, (now + 1) & 1] = now + 1
         t.ask_page[client, (now + 1) & 1] = page
+
+
+@njit
+def pass_alone(now, t, client, address):
+    """A request due in the next cycle whose rival is quiet until it is answered, in the cycle after: a hit."""
+    if t.logging:
+        _note(now + 1, t, PRESENTED, client, address)
+        _note(now + 1, t, ASKED, client, address)
+        _note(now + 2, t, HIT, client, 0)
+    page = real(address) >> PAGE_BITS
+    if page != t.page[client]:
+        t.page[client] = page
+        t.granted = client
 
 
 @njit
@@ -107,7 +122,7 @@ def missed(now, t, client):
     else:
         answer = t.hit[client] == 0
     if t.logging:
-        _note(t, MISSED if answer else HIT, client, 0)
+        _note(now, t, MISSED if answer else HIT, client, 0)
     return answer
 
 

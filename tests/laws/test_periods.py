@@ -51,7 +51,7 @@ def assert_periodic_agrees(program: Program, hw: Hardware, phase: int = 0) -> fl
     assert told.keys() == leap.keys(), (told.get("hang"), leap.get("hang"))
     for name, value in leap.items():
         assert told[name] == value, name
-    assert visited <= most
+    assert visited <= 1.05 * most + 8  # a stop cuts a run of rows in two
     return visited / most if most else 0.0
 
 
