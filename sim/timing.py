@@ -155,6 +155,7 @@ def parameters(hw: Hardware) -> dict[str, int]:
         "word_bits": hw.bits("word"),
         "c_bits": hw.bits("c"),
         "row_cycles": hw.row_cycles,
+        "sum_cycles": hw.sum_cycles,
         "sp_banks": s.banks,
         "acc_banks": c.banks,
         **local_memories(hw.sp_rows, s.banks, hw.acc_rows, c.banks),

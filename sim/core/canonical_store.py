@@ -29,6 +29,7 @@ def _path(m, now):
     for i in range(o.d_n, 2):
         o.d[i] = 0
     o.d_pop_t = recent(o.d_pop_t, now, 0)
+    o.pace_t = due(o.pace_t, now)
     straighten(o.n, o.n_head, o.n_n, QUEUE)
     o.n_head = 0
     o.n_pop_t = recent(o.n_pop_t, now, 0)

@@ -34,6 +34,7 @@ DTYPE = np.dtype(
         # queues of row numbers
         ("d_n", "i8"),
         ("d_pop_t", "i8"),
+        ("pace_t", "i8"),  # the next accumulator row is read no earlier
         ("d", "i8", (2,)),
         ("n_n", "i8"),
         ("n_head", "i8"),
@@ -275,8 +276,11 @@ def step_dispatch(now, m):
     address = o.addr[r]
     if not is_garbage(p, address):
         if is_acc(address):
+            if o.pace_t > now:
+                return o.pace_t
             if not accumulator.try_read(now, m, address):
                 return accumulator.wake(now, m)
+            o.pace_t = now + p.sum_cycles
         else:
             b = sp_bank(p, address)
             if m.ports.sp_read_t[b] == now or o.b_t[b] != NEVER:

@@ -25,6 +25,7 @@ PARAMS = np.dtype(
         ("word_bits", "i8"),  # in any other state, and in the scratchpad
         ("c_bits", "i8"),  # stored in input type
         ("row_cycles", "i8"),  # from one row of operands into the array to the next
+        ("sum_cycles", "i8"),  # from one row out of the accumulator to the next
         ("sp_banks", "i8"),
         ("sp_row_bits", "i8"),  # log2 rows per scratchpad bank
         ("sp_rows", "i8"),

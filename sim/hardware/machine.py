@@ -228,6 +228,11 @@ class Hardware(Table):
         return serial_cycles(self.array, 8 * self.input_bytes, 8 * self.input_bytes)
 
     @property
+    def sum_cycles(self) -> int:
+        """Cycles that a row of sums takes into or out of the accumulator."""
+        return math.ceil(self.dim / (self.array.sums_per_cycle or self.side))
+
+    @property
     def peak_macs_per_cycle(self) -> float:
         """Multiply-accumulates of one cycle with every multiplier at work."""
         return self.dim**2 / self.row_cycles

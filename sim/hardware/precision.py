@@ -15,7 +15,7 @@ bit_serial    activation bits come one after the other: a row takes ceil(a / ser
 ============= ====================================================================================================
 
 A row of a split array has ``parts`` times the sums; the accumulator takes in ``array.sums_per_cycle``, and where that
-is one per column of PEs a row takes ``parts`` cycles at least. Weights enter at the pace of rows.
+is one per column of PEs a row takes ``parts`` cycles at least, in and out again. Weights enter at the pace of rows.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _mode(hw: Hardware, a: int, b: int) -> tuple[int, int]:
     parts = max(1, own // a, own // b)
     row_cycles = parts**2 * a * b // own**2
     sums = hw.array.sums_per_cycle or hw.side
-    return parts, max(row_cycles, ceil(hw.side * parts / sums))
+    return parts, max(row_cycles, ceil(hw.side * parts / sums))  # as `Hardware.sum_cycles`, of the split array
 
 
 def _misfits(hw: Hardware, what: str) -> list[str]:

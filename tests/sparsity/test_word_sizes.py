@@ -124,6 +124,18 @@ def test_twice_the_sums_are_paid_for_at_the_accumulator() -> None:
     assert 1.5 < cycles[1] / cycles[0] <= 2
 
 
+def test_twice_the_sums_leave_the_accumulator_in_two_cycles() -> None:
+    # Bound: a softmax passes every row of sums three times; all clocks agree on the pace.
+    hw = MACHINES["decomposable"].with_({"array.sums_per_cycle": 0})
+    runs = [run(hw, "w4a4", clock=clock, cache=False) for clock in ("reference", "leap", "periodic")]
+    columns = [column for column in runs[0].ops.columns if column != "visited_cycles"]
+    assert runs[1].ops[columns].equals(runs[0].ops[columns]) and runs[2].ops[columns].equals(runs[0].ops[columns])
+    heads, rows, blocks = 2, 32, 1  # 32 columns of scores are one block of the split array
+    scores = [one.ops.set_index("op").loc["L0.scores"] for one in (runs[0], run(MACHINES["decomposable"], "w4a4"))]
+    assert scores[0]["words"].startswith("int4 x int4")
+    assert scores[0]["cycles"] >= max(heads * 3 * rows * blocks * 2, scores[1]["cycles"] + heads * rows)
+
+
 @pytest.mark.parametrize(("name", "row_cycles"), [("bitserial", 4), ("widening", 1)])
 def test_rows_enter_at_their_pace(name: str, row_cycles: int) -> None:
     # Tight gate: an array that never waits takes a row every ``row_cycles``, and all of it is compute.
