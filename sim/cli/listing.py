@@ -13,6 +13,8 @@ def listing(as_json: common.AsJson = False) -> None:
     """List workloads, machines, energy tables and sparsity patterns."""
     from sim import hardware
     from sim.hardware.files import config_files
+    from sim.sparsity.compress import WHAT
+    from sim.sparsity.precision import TYPES
     from sim.sparsity.spec import PATTERNS, SCHEMES
     from workloads import WORKLOADS
 
@@ -27,6 +29,8 @@ def listing(as_json: common.AsJson = False) -> None:
             "energy_tables": tables,
             "sparsity": patterns,
             "schemes": schemes,
+            "compression": WHAT,
+            "word_types": TYPES,
         }
         typer.echo(json.dumps(content, indent=1))
         return
@@ -34,4 +38,6 @@ def listing(as_json: common.AsJson = False) -> None:
     common.print_table("Machines (--hw)", ("name", "what"), machines.items(), 2)
     common.print_table("Sparsity (--sparsity)", ("pattern", "what"), patterns.items(), 2)
     common.print_table("Schemes (--sparsity PATTERN:DENSITY/SCHEME)", ("scheme", "what"), schemes.items(), 2)
+    common.print_table("Compression ([[compress]] of a SPEC.toml)", ("kind", "what"), WHAT.items(), 2)
+    typer.echo(f"Word sizes ([[precision]] of a SPEC.toml): {', '.join(TYPES)}")
     typer.echo(f"Energy tables (--set energy_table=NAME): {', '.join(tables)}")

@@ -27,6 +27,15 @@ KINDS = {"low_rank": "rank", "circulant": "block", "codebook": "entries", "narro
 
 STORED = ("codebook", "narrow", "circulant")
 
+WHAT = {
+    "low_rank": "rank: two thin factors in place of a matrix, two products on unmodified hardware",
+    "circulant": 'block: first rows of circulant blocks; multiplied out, or by transforms (via = "fft")',
+    "codebook": "entries: an index into shared values per weight, expanded by the load path",
+    "narrow": "bits: fewer bits per weight, expanded by the load path",
+    "smallest": "error: of these formats, per matrix, the one that keeps real weights within it in the fewest bits",
+}
+"""What `carat list` says of each kind."""
+
 NARROW_BITS = (2, 4)
 WAYS = ("direct", "fft")
 """How a circulant is multiplied."""

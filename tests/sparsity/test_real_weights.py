@@ -39,7 +39,7 @@ def test_what_is_left_out_of_a_low_rank_is_its_error() -> None:
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 99), kind=st.sampled_from(["codebook", "narrow", "circulant", "low_rank"]))
 def test_more_stored_is_never_a_larger_error(seed: int, kind: str) -> None:
-    # Law; and the least size that keeps an error keeps it.
+    # Law (of noise, for circulants: one of 16 is none of 4); and the least size that keeps an error keeps it.
     weights = np.random.default_rng(seed).normal(size=(32, 16))
     sizes = {"codebook": (2, 8, 256), "narrow": (2, 4), "circulant": (16, 4, 2), "low_rank": (1, 5, 15)}[kind]
     errors = [fitting.error(weights, kind, size) for size in sizes]
