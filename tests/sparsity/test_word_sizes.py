@@ -266,3 +266,13 @@ def test_traffic_by_operand_sums_to_the_counters(name: str, tmp_path: Path) -> N
     record = json.loads((tmp_path / "kept" / "run.json").read_text())
     assert sum(part["nominal"] for part in record["energy_pj"].values()) == pytest.approx(result.totals["energy_pj"])
     assert record["roofs"]["macs_per_cycle"] == max(row["peak_macs_per_cycle"] for row in result.rows)
+
+
+def test_narrower_sums_are_half_the_bytes_and_twice_the_rows() -> None:
+    # Law, for the machine's own accumulator type: the array takes in the same rows.
+    wide, narrow = (load("gemmini_default", {"array.acc_type": one}) for one in ("int32", "int16"))
+    assert narrow.acc_rows == 2 * wide.acc_rows
+    graph = product(128, 64, 64)
+    rows = [sim.simulate(graph, hw).rows[0] for hw in (wide, narrow)]
+    assert rows[1]["acc_write_bytes"] == rows[0]["acc_write_bytes"] / 2 and rows[1]["mac_slots"] == rows[0]["mac_slots"]
+    assert 0 < rows[1]["energy_accumulator_pj"] < rows[0]["energy_accumulator_pj"]
