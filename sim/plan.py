@@ -104,7 +104,7 @@ class _Planner:
             )
         machine = self.machine(op, output)
         dataflow = self.matmul_dataflow(op, activation, machine)
-        if self.refused:
+        if any(name == op.name for name, _ in self.refused):
             return []
         works = tuple(self.matmul_work(op, output, activation, dataflow, b) for b in range(op.batch))
         m, n, k = op.mnk

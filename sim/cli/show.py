@@ -68,7 +68,9 @@ def _program(step: Step, machine: Hardware, invocation: int) -> str:
     from sim.lower import lower
 
     if not step.works:
-        return f"\n{step.name}: no commands, the host runs it"
+        return (
+            f"\n{step.name}: no commands, {'the host' if step.engine == 'host' else 'a unit beside the array'} runs it"
+        )
     if invocation >= len(step.works):
         legal = f"0 to {len(step.works) - 1}"
         raise InputError(f"--invocation {invocation}: {step.name} has {len(step.works)} (legal: {legal})")
