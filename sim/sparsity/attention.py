@@ -107,10 +107,10 @@ def parse(table: dict[str, Any], seed: int = 0, folder: Path = Path()) -> Patter
     """Read the table [attention] of a SPEC.toml in ``folder``. Raises InputError listing all problems."""
     known = [one.name for one in fields(Pattern) if one.name not in ("given", "digest")] + ["mask"]
     problems = [f"unknown key {key!r}{did_you_mean(key, known)}" for key in table if key not in known]
-    name = table.get("pattern")
+    name = str(table.get("pattern"))
     if name not in PATTERNS:
-        problems.append(f"pattern {name!r}{did_you_mean(str(name), (*PATTERNS, *DYNAMIC))}")
-    needed = PATTERNS.get(str(name), ())
+        problems.append(f"pattern {name!r}{did_you_mean(name, (*PATTERNS, *DYNAMIC))}")
+    needed = PATTERNS.get(name, ())
     problems += [f"pattern {name} needs {size}" for size in needed if size not in table]
     for key in ("window", "stride", "globals", "random", "tile", "seed"):
         least = 0 if key in ("window", "globals", "random", "seed") else 1

@@ -96,13 +96,11 @@ def read(path: Path, seed: int = 0) -> Rules:
         raise InputError(f"{path}: not valid TOML: {error}") from error
     known = ("seed", *OPERANDS, "attention", "cascade", "compress", "precision")
     problems = [f"{path}: unknown key {key!r}{did_you_mean(key, known)}" for key in tables if key not in known]
+    problems += [f"{path}: {problem}" for problem in _misplaced(tables)]
     rules: list[Sparsity] = []
     for operand in OPERANDS:
         for number, table in enumerate(tables.get(operand, []), 1):
             where = f"{path}: {operand} rule {number}"
-            if not isinstance(table, dict):
-                problems.append(f"{where}: must be a table, [[{operand}]]")
-                continue
             try:
                 rules.append(_rule(table, operand, tables.get("seed", seed), path.parent))
             except InputError as error:
@@ -111,7 +109,7 @@ def read(path: Path, seed: int = 0) -> Rules:
     try:
         if "attention" in tables:
             table = tables["attention"]
-            read_table = dynamic.parse if table.get("pattern") in attention.DYNAMIC else attention.parse
+            read_table = dynamic.parse if str(table.get("pattern")) in attention.DYNAMIC else attention.parse
             pattern = dynamic.packed(read_table(table, tables.get("seed", seed), path.parent))
     except InputError as error:
         problems += [f"{path}: attention: {problem}" for problem in error.problems]
@@ -122,7 +120,7 @@ def read(path: Path, seed: int = 0) -> Rules:
     compressions = []
     for number, table in enumerate(tables.get("compress", []), 1):
         try:
-            file = _table(table, "compress").get("weights")
+            file = table.get("weights")
             weights = measured.read(path.parent / file) if isinstance(file, str) else None
             compressions.append(compress.parse(table, weights))
         except InputError as error:
@@ -130,7 +128,7 @@ def read(path: Path, seed: int = 0) -> Rules:
     precisions = []
     for number, table in enumerate(tables.get("precision", []), 1):
         try:
-            file = _table(table, "precision").get("outlier_file")
+            file = table.get("outlier_file")
             columns = outliers.load(path.parent / file) if isinstance(file, str) else None
             precisions.append(precision.parse(table, columns))
         except InputError as error:
@@ -142,10 +140,19 @@ def read(path: Path, seed: int = 0) -> Rules:
     return Rules(tuple(rules), pattern, tuple(compressions), falling, tuple(precisions))
 
 
-def _table(table: object, key: str) -> dict[str, Any]:
-    if not isinstance(table, dict):
-        raise InputError(f"must be a table, [[{key}]]")
-    return table
+def _misplaced(tables: dict[str, Any]) -> list[str]:
+    """Take out what is no table where one belongs, or no list of tables; return what was wrong."""
+    single = ("attention", "cascade")
+    wrong = [key for key in single if not isinstance(tables.get(key, {}), dict)]
+    found = [f"{key} must be one table, [{key}]" for key in wrong]
+    for key in (*OPERANDS, "compress", "precision"):
+        value = tables.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(table, dict) for table in value):
+            wrong.append(key)
+            found.append(f"{key} must be a list of tables, [[{key}]]")
+    for key in wrong:
+        del tables[key]
+    return found
 
 
 def _rule(table: dict[str, Any], operand: str, seed: int, folder: Path) -> Sparsity:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -210,7 +211,7 @@ def test_any_edit_of_a_graph_file_gives_a_graph_or_a_clear_error(edits: list[tup
             if not isinstance(place[key], dict | list) or not place[key] or random.random() < 0.1:
                 break
             place = place[key]
-        place[key] = value
+        place[key] = deepcopy(value)  # a later edit may change it, and the next example draws it again
     with suppress(InputError):
         assert str(from_dict(data))
 

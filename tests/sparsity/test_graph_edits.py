@@ -280,6 +280,13 @@ BAD = {
     "[wights]\na = 1": "did you mean 'weights'",
     "": "holds no rule",
     "a = [": "not valid TOML",
+    "attention = 3": "attention must be one table, [attention]",
+    "[[attention]]\npattern = 'topk'": "attention must be one table, [attention]",
+    "[attention]\npattern = ['a']": "pattern \"['a']\"",
+    "cascade = 1": "cascade must be one table, [cascade]",
+    "[weights]\npattern = '2:4'": "weights must be a list of tables, [[weights]]",
+    "compress = 'narrow'": "compress must be a list of tables, [[compress]]",
+    "precision = [1]": "precision must be a list of tables, [[precision]]",
 }
 
 
