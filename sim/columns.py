@@ -68,7 +68,9 @@ def _columns() -> Iterator[Column]:
     yield Column("op_kind", "", ("ops", "kinds"), "kind of operator; a + joins what the array applies on move-out")
     yield Column("layer", "1", OPS, "number of the layer, from 0; null outside layers")
     yield Column("op", "", OPS, "name of the operator; a suffix names the conversion put before or behind it")
-    yield Column("engine", "", OPS, "array, host for what the array cannot do, or unit for the ranking unit")
+    yield Column(
+        "engine", "", OPS, "array, host for what the array cannot do, or unit for what ranks or predicts beside it"
+    )
     yield Column("dataflow", "", OPS, "WS or OS of a matmul, null otherwise")
     yield Column("words", "", OPS, "types multiplied and bits of A, B, C in memory; null: all of the input type")
     yield Column("m", "1", OPS, "rows of one invocation's result")
@@ -122,9 +124,14 @@ def _columns() -> Iterator[Column]:
         "share of the dense multiply-accumulates that was done; null without any",
         "macs / (macs + macs_skipped)",
     )
-    yield Column("scheme", "", OPS, "what was made of zeros (`carat list`); null where nothing was asked for")
     yield Column(
-        "metadata_bytes", "bytes", RESULTS, "index, bitmaps and tables stored beside the values of sparse weights"
+        "scheme",
+        "",
+        OPS,
+        "what was made of zeros (`carat list`; sampled: chosen scores only); null where nothing was asked for",
+    )
+    yield Column(
+        "metadata_bytes", "bytes", RESULTS, "index, bitmaps and tables stored beside the values of sparse operands"
     )
     yield Column(
         "util_mapping",

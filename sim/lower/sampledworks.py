@@ -52,7 +52,8 @@ def attention(chosen: Chosen, op: Op, works: Sequence[Matmul], kept: Sequence[Op
         sampled.check(item, hw)
         choose_cut(item, hw)
     done = int(chosen.masks.sum()) * (op.mnk[2] if chosen.picks == "outputs" else op.mnk[1])
-    return Treated(tuple(items), done, done, "sampled", len(items) * queries * index_row)
+    stored = len(items) * queries * index_row if chosen.picks == "outputs" else 0  # the bits lie there once
+    return Treated(tuple(items), done, done, "sampled", stored)
 
 
 def wanted(rule: Sparsity, hw: Hardware) -> bool:
