@@ -95,7 +95,7 @@ def infer(
     length = padded_length(max(lengths), pad_to, model.positions)
     further = calibration_inputs(calibrate, model, length)
     padded = length > min(lengths)
-    wide = padded and "softmax" not in machine.array_operators
+    wide = padded and _wide_scores(machine)
     graph = checkpoint_graph.graph(
         model, length, engines, padded=padded, wide_scores=wide, full_sums=machine.accumulator.read_full_width
     )
@@ -151,6 +151,21 @@ def _check_engines(engines: Engines, machine: Hardware) -> None:
                 for what in missing
             ]
         )
+
+
+def _wide_scores(machine: Hardware) -> bool:
+    """Whether scores with a mask have to leave the array as sums: elements have no room for it, unless floats have."""
+    from sim.errors import InputError
+
+    if "softmax" in machine.array_operators or machine.array.input_type == machine.array.acc_type:
+        return False
+    if not machine.accumulator.read_full_width:
+        raise InputError(
+            f"--pad-to: {machine.name} runs softmax on the host, its accumulator is not read at full width, and "
+            f"{machine.array.input_type} has no room for an attention mask; nearest: sequences of one length without "
+            "padding, or --set accumulator.read_full_width=true"
+        )
+    return True
 
 
 def _ids(model: Checkpoint, folder: Path, tokens: str | None, text: str | None, seed: int) -> list[int]:

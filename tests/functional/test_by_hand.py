@@ -7,8 +7,9 @@ import pytest
 from functional.bench_machine import MACHINES
 
 from sim import hardware, timing
-from sim.errors import Hang
+from sim.errors import Hang, InputError
 from sim.functional import Machine
+from sim.hardware import precision
 from sim.isa import ACCUMULATOR_BIT, FULL_WIDTH_BIT, GARBAGE_ADDRESS, Funct
 from sim.lower import build, lower
 from sim.lower.encode import Stream
@@ -78,3 +79,41 @@ def test_a_sub_bank_that_cannot_keep_up_is_named():
     chip = MACHINES["gemmini_chip"]
     with pytest.raises(Hang, match="nearest: twice the accumulator"):
         timing.run(lower(build.conv(8, 16, 16, 3, padding=1, input_dilation=2), chip), chip)
+
+
+def test_a_machine_without_a_scaler_scales_nothing():
+    # chipFP32Config: the function of its accumulator's scaler returns the sum as it is, whatever the scale
+    hw = MACHINES["gemmini_chip_fp32"]
+    assert hw.accumulator.scale_units == "none"
+    work = build.matmul(4, 4, 4, scale=0.05, input_bytes=4, acc_bytes=4)
+    machine = Machine(hw, 1 << 16)
+    machine.write(work.a.address, 3 * np.eye(4))
+    machine.write(work.b.address, np.arange(16).reshape(4, 4))
+    machine.run(timing.run(lower(work, hw), hw, timeline=True))
+    np.testing.assert_array_equal(machine.read(work.c.address, (4, 4)), 3 * np.arange(16).reshape(4, 4))
+
+
+def test_a_fused_step_rounds_once():
+    """1 + 2**-12 squared is 1 + 2**-11 + 2**-24: a tie that a tiny third term decides, in float32 and in bfloat16."""
+    for name, step in (("gemmini_fp32_4x4", 2.0**-12), ("gemmini_bf16_4x4_ws", 2.0**-4)):
+        hw = MACHINES[name]
+        work = build.matmul(1, 1, 2, scale=1.0, full_c=True, input_bytes=hw.input_bytes, acc_bytes=4)
+        tie = (1 + step) ** 2
+        rounded = {}
+        for tiny in (0.0, 2.0**-60, -(2.0**-60)):
+            machine = Machine(hw, 1 << 16)
+            machine.write(work.a.address, [[tiny, 1 + step]])
+            machine.write(work.b.address, [[1.0], [1 + step]])
+            machine.run(timing.run(lower(work, hw), hw, timeline=True))
+            rounded[tiny] = float(machine.read(work.c.address, (1, 1), wide=True)[0, 0])
+        ulp = {"fp32": 2.0**-23, "bf16": 2.0**-7}[hw.array.input_type]
+        assert rounded[2.0**-60] - rounded[-(2.0**-60)] == ulp
+        assert rounded[0.0] in (rounded[2.0**-60], rounded[-(2.0**-60)])
+        assert abs(rounded[0.0] - tie) == ulp / 2
+
+
+def test_words_of_other_sizes_are_refused():
+    hw = hardware.load("gemmini_decomposable")
+    narrow = precision.machine(hw, "int8", "int4", (8, 4, 8))
+    with pytest.raises(InputError, match=r"operands in int8 and int4.*nearest: int8"):
+        Machine(narrow, 1 << 16)

@@ -36,6 +36,12 @@ def test_conversions_give_back_their_share() -> None:
     assert LAYERS * spent / (39.6 * TUNED_CYCLES) == pytest.approx(0.49, rel=0.01)
 
 
+def test_tanh_is_priced_as_softmax_by_count() -> None:
+    """An exponential, a division and three additions or comparisons each: the derivation beside the price."""
+    hw = load("gemmini_default")
+    assert host.cycles("tanh", 1000, hw) == host.cycles("softmax", 1000, hw) > 0
+
+
 def test_cycles_are_rounded_up_and_follow_the_clock_ratio() -> None:
     hw = load("gemmini_default", {"host.cycles_per_element.gelu": 2.5})
     assert [host.cycles("gelu", n, hw) for n in (0, 1, 2, 3)] == [0, 3, 5, 8]
