@@ -135,6 +135,11 @@ def local_memories(sp_rows: int, sp_banks: int, acc_rows: int, acc_banks: int) -
 
 def parameters(hw: Hardware) -> dict[str, int]:
     """Return the integers of `sim.core.params.PARAMS` for a machine. Raises InputError beyond the core's limits."""
+    return dict(_parameters(hw))
+
+
+@lru_cache(maxsize=8)  # one machine runs many programs
+def _parameters(hw: Hardware) -> dict[str, int]:
     _limits(hw)
     a, s, c, d = hw.array, hw.scratchpad, hw.accumulator, hw.dma
     # Parameters.scala of the cache: enough MSHRs for its own idea of a memory round trip, and two for other channels

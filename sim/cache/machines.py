@@ -21,13 +21,18 @@ from sim.timing import local_memories
 TRACKED_ROWS = 32 * WORDS
 """Accumulator rows of which the core knows whether they were written."""
 
-LOADS = (Funct.MVIN, Funct.MVIN2, Funct.MVIN3)
-FIRST_LOCAL = (Funct.PRELOAD, Funct.COMPUTE_PRELOADED, Funct.COMPUTE_ACCUMULATED)
-"""Commands whose first operand is a local address, as the second is."""
-UNDERSTOOD = (
-    Funct.CONFIG, Funct.FLUSH, Funct.FENCE, Funct.MVOUT, *LOADS, *FIRST_LOCAL, Funct.LOOP_WS,
-    Funct.LOOP_WS_CONFIG_BOUNDS, Funct.LOOP_WS_CONFIG_ADDRS_AB, Funct.LOOP_WS_CONFIG_ADDRS_DC,
-    Funct.LOOP_WS_CONFIG_STRIDES_AB, Funct.LOOP_WS_CONFIG_STRIDES_DC,
+
+def _among(*functs: Funct) -> npt.NDArray[np.bool_]:
+    """Return a table: is a command code one of these?"""
+    return np.isin(np.arange(max(Funct) + 1), functs)
+
+
+FIRST_LOCAL = _among(Funct.PRELOAD, Funct.COMPUTE_PRELOADED, Funct.COMPUTE_ACCUMULATED)
+"""Commands whose first operand is a local address."""
+SECOND_LOCAL = FIRST_LOCAL | _among(Funct.MVIN, Funct.MVIN2, Funct.MVIN3, Funct.MVOUT)
+UNDERSTOOD = SECOND_LOCAL | _among(
+    Funct.CONFIG, Funct.FLUSH, Funct.FENCE, Funct.LOOP_WS, Funct.LOOP_WS_CONFIG_BOUNDS, Funct.LOOP_WS_CONFIG_ADDRS_AB,
+    Funct.LOOP_WS_CONFIG_ADDRS_DC, Funct.LOOP_WS_CONFIG_STRIDES_AB, Funct.LOOP_WS_CONFIG_STRIDES_DC,
 )  # fmt: skip
 
 
@@ -64,11 +69,16 @@ def _holds(rows: int, banks: int, first: int, last: int, dim: int) -> bool:
 def _rows(program: Program, dim: int) -> _Rows | None:
     """Return what the program does to local memory; None for what is not understood."""
     funct, rs1, rs2 = program["funct"], program["rs1"], program["rs2"]
-    if not np.isin(funct, UNDERSTOOD).all() or not _plain(rs1[funct == Funct.CONFIG], rs2[funct == Funct.CONFIG], dim):
+    known = (funct >= 0) & (funct < len(UNDERSTOOD))
+    if (
+        not known.all()
+        or not UNDERSTOOD[funct].all()
+        or not _plain(rs1[funct == Funct.CONFIG], rs2[funct == Funct.CONFIG], dim)
+    ):
         return None
     bounds = rs2[funct == Funct.LOOP_WS_CONFIG_BOUNDS]
     i, j, k = (bounds >> shift & 0xFFFF for shift in (0, 16, 32))
-    local = np.concatenate([rs2[np.isin(funct, (*LOADS, *FIRST_LOCAL, Funct.MVOUT))], rs1[np.isin(funct, FIRST_LOCAL)]])
+    local = np.concatenate([rs2[SECOND_LOCAL[funct]], rs1[FIRST_LOCAL[funct]]])
     in_accumulator = local & ACCUMULATOR_BIT != 0
     a, b, c = (dim * int(blocks.max(initial=0)) for blocks in (i * k, k * j, i * j))
     return _Rows(a, b, c, bool((~in_accumulator).any()), bool(in_accumulator.any()) or not len(bounds))

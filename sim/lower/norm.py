@@ -103,7 +103,7 @@ def _emit_passes(stream: Stream, work: Norm, hw: Hardware, row: int, rows: int, 
 def _passes(
     gap: int, work: Norm, hw: Hardware, rows: npt.NDArray[np.int64], local: npt.NDArray[np.int64], statistics: int
 ) -> Program:
-    """Return the passes over ``statistics`` rows from each of ``rows`` on, at accumulator rows ``local``.
+    """Return the passes over ``statistics`` rows from each of ``rows`` on, in the accumulator from ``local`` on.
 
     Axes: pair of rows, pass, row of the pair, configuration and then chunks of columns.
     """
