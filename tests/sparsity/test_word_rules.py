@@ -79,7 +79,7 @@ def test_a_wrong_rule_says_where_and_what(tmp_path: Path, table: str, told: str)
 
 @pytest.mark.parametrize("key", ["precision", "compress"])
 def test_a_single_table_is_told_to_be_one_of_several(tmp_path: Path, key: str) -> None:
-    with pytest.raises(InputError, match=rf"{key} 1: must be a table, \[\[{key}\]\]"):
+    with pytest.raises(InputError, match=rf"{key} must be a list of tables, \[\[{key}\]\]"):
         spec(tmp_path, f'[{key}]\nkind = "narrow"\nweights = "int4"\n')
 
 
