@@ -15,7 +15,7 @@ from sim.lower.sampledstream import Builder
 from sim.lower.work import Matmul, Operand, SampledMatmul
 from sim.sparsity import packing
 
-HW = load("gemmini_sparse", {"scratchpad.capacity": "32KiB", "accumulator.capacity": "16KiB"})
+HW = load("gemmini_sparse", {"scratchpad.capacity": "32KiB", "accumulator.capacity": "32KiB"})
 DIM, RESIDENT = 16, 2
 LOADS = (Funct.MVIN, Funct.MVIN2, Funct.MVIN3)
 A, B, C, INDEX = (k << 28 for k in range(1, 5))
