@@ -16,8 +16,9 @@ import numba
 from sim.core import COMPILE_CACHE
 
 ROOM = Path(__file__).parent
-SOURCES = (ROOM / "arithmetic.py", ROOM / "counts.py", *sorted(ROOM.glob("kernel*.py")))
-"""The files with compiled code."""
+CONSTANTS = (ROOM / "unit.py", ROOM.parent / "isa.py", ROOM.parent / "sparsity" / "formats.py")
+SOURCES = (ROOM / "arithmetic.py", ROOM / "counts.py", *sorted(ROOM.glob("kernel*.py")), *CONSTANTS)
+"""The files with compiled code, and those whose constants it holds."""
 
 SOURCE_KEY = hashlib.sha256(b"\0".join(path.read_bytes() for path in SOURCES)).hexdigest()[:16]
 
