@@ -40,7 +40,7 @@ PATTERNS = {
 SCHEMES = {
     "skip": "blocks of the array that are all zero are neither loaded nor computed; the CPU leaves their commands out",
     "scheduler": "the same by a unit that reads the block index and issues the commands itself",
-    "select": "N:M weights compressed in DRAM and scratchpad; each PE picks its activation by an index",
+    "select": "N:M weights (or activations) packed in DRAM and scratchpad; each PE picks what they meet by an index",
     "pack": "zeros squeezed out along K per block column; each PE picks its activation by an index",
     "gate": "a zero keeps its multiplier from switching: energy only",
     "compress": "stored in the smallest of the machine's formats, expanded by the load path: traffic only",
