@@ -41,6 +41,7 @@ DTYPE = np.dtype(
         ("conv", cmdqueue.DTYPE),
         ("mat", cmdqueue.DTYPE),
         ("unrolled", cmdqueue.DTYPE),
+        ("as_came", "i8"),  # 1: `mat` held a piece of the program when the machine was taken apart last (places.py)
     ]
 )
 

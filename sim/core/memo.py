@@ -118,13 +118,14 @@ def _same_operand(a, b, is_address, align):
 def alike(program, a, b, length, first, last, align):
     """Are two stretches of the program the same but for where their operands lie, up to what follows them?
 
-    The operands are those of the commands from a + first to before a + last: the stretch looks at no others.
+    The operands are those of the commands from a + first to before a + last: the stretch looks at no others. Those from
+    `last` on wait when it ends, and are to be found in the program again (places.py).
     """
     if a == b:
         return True
-    if a + length >= program.shape[0] or b + length >= program.shape[0]:
+    if a + length >= program.shape[0] or b + length >= program.shape[0] or min(a, b) + last < 0:
         return False
-    for i in range(length):
+    for i in range(min(0, last), length):
         if program[a + i].funct != program[b + i].funct or program[a + i].gap != program[b + i].gap:
             return False
     for i in range(first, last):

@@ -7,6 +7,10 @@ from sim.core.address import absolute, holds, marked, relative
 from sim.core.jit import njit
 from sim.core.loop_emit import EX, LDA, LDB, LDD, ST
 
+CONV_FIRST = 15
+CONV_LAST = 21
+"""Commands for the convolutions' unroller (LOOP_CONV_WS and its configurations)."""
+
 
 @njit
 def _turned(address, program, turn):
@@ -42,14 +46,28 @@ def _unread(q, first, program, turn):
 
 
 @njit
+def _piece(q, end, program):
+    """Are the commands of a queue those of the program before `end`: none made, none taken out between them?
+
+    The convolutions' unroller puts its own into the last queue, and keeps those that are for it.
+    """
+    for i in range(q.n):
+        if q.src[i] != 0 or CONV_FIRST <= program[end - 1 - i].funct <= CONV_LAST:
+            return False
+    return q.n > 0
+
+
+@njit
 def _waiting(fe, program, turn):
-    """The queues in front of the unrollers, newest first; the convolutions' unroller puts commands into the last."""
+    """The queues in front of the unrollers, newest first."""
     place = turn.origin + turn.onward if turn.away else turn.origin
     first = place - fe.raw.n
     _unread(fe.raw, first, program, turn)
     first -= fe.conv.n
     _unread(fe.conv, first, program, turn)
-    if fe.mat.n > 0 and fe.mat.src[0] == 0 and fe.mat.src[fe.mat.n - 1] == 0:
+    if turn.away:
+        fe.as_came = 1 if _piece(fe.mat, first, program) else 0
+    if fe.as_came:
         first -= fe.mat.n
         _unread(fe.mat, first, program, turn)
     else:
