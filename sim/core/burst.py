@@ -13,7 +13,7 @@ from sim.core import load
 from sim.core.events import Event
 from sim.core.jit import njit
 from sim.core.memory import NOTHING, room
-from sim.core.params import BANKS, RING, XACTS, sp_bank
+from sim.core.params import BANKS, NEVER, RING, XACTS, sp_bank
 from sim.core.reader import REQUESTS, free_xact
 from sim.core.scaler import occupied
 
@@ -22,17 +22,19 @@ E_RBEATS = int(Event.BUS_READ_BEATS)
 E_SPW = int(Event.SPAD_WRITE_ROWS)
 
 BEATS = 16  # most beats of a burst
+BEATS_OUT = 64  # most beats whose cycles are known
 STALL = 4  # beats that a merger's lost cycle holds up behind it, before the buffers have caught up
 
 DTYPE = np.dtype(
     [
         ("on", "i8"),
         ("off", "i8"),  # 1: the program writes results to the scratchpad, where they go before loaded rows
-        # cycles in which the beats of the newest burst leave the wires, how many there are and have left
+        # bursts (for a timeline: single beats) that have not left the wires yet: last cycle << 6, beats << 1,
+        # 1 where the burst ends
         ("p_n", "i8"),
-        ("p_i", "i8"),
-        ("p_t", "i8", (BEATS,)),
-        ("busy_t", "i8"),  # the last of them
+        ("p_head", "i8"),
+        ("p_t", "i8", (BEATS_OUT,)),
+        ("busy_t", "i8"),  # cycle of the last of them
         # requests on their way to the memory: cycles in which it takes them
         ("a_n", "i8"),
         ("a_head", "i8"),
@@ -84,6 +86,11 @@ def suits(p):
 @njit
 def settle(now, m):
     """Do what is due by now; True when a row enters its bank in this very cycle."""
+    return _settle(now, m) if m.burst.p_n + m.burst.a_n + m.burst.x_n + m.burst.w_n > 0 else False
+
+
+@njit
+def _settle(now, m):
     f = m.burst
     _answered(now, m)
     while f.x_n > 0 and f.x_t[f.x_head] <= now:
@@ -107,18 +114,19 @@ def _answered(now, m):
     f = m.burst
     b = m.bus
     while True:
-        left = f.p_i < f.p_n and f.p_t[f.p_i] <= now
-        if f.a_n > 0 and f.a_t[f.a_head] < now and not (left and f.p_t[f.p_i] <= f.a_t[f.a_head]):
+        t = f.p_t[f.p_head] >> 6
+        left = f.p_n > 0 and t <= now
+        if f.a_n > 0 and f.a_t[f.a_head] < now and not (left and t <= f.a_t[f.a_head]):
             f.a_head = (f.a_head + 1) % REQUESTS
             f.a_n -= 1
             b.reads_out += 1
             m.count[E_MAXR] = max(m.count[E_MAXR], b.reads_out)
         elif left:
-            m.count[E_RBEATS] += 1
-            m.rs.progress_t = max(m.rs.progress_t, f.p_t[f.p_i] + 1)
-            f.p_i += 1
-            if f.p_i == f.p_n:
-                b.reads_out -= 1
+            m.count[E_RBEATS] += (f.p_t[f.p_head] >> 1) & 31
+            m.rs.progress_t = max(m.rs.progress_t, t + 1)
+            b.reads_out -= f.p_t[f.p_head] & 1
+            f.p_head = (f.p_head + 1) % BEATS_OUT
+            f.p_n -= 1
         else:
             return
 
@@ -126,6 +134,15 @@ def _answered(now, m):
 @njit
 def wake(now, m):
     """Cycle in which somebody may want to know: a bank in use, a reader without ids, a completed command."""
+    return (
+        _wake(now, m)
+        if m.ld.c_ready + m.burst.w_n + m.burst.x_n > 0 or m.rd.freed_t == now or m.burst.row_t == now
+        else NEVER
+    )
+
+
+@njit
+def _wake(now, m):
     f = m.burst
     x = m.ex
     t = load.next_done(now, m)
@@ -188,7 +205,7 @@ def _free(now, m):
     """Nothing that goes beat by beat is on the way, and the memory's next answer, due now, is a read."""
     b = m.bus
     v = m.mv
-    if b.r_n == 0 or b.r_ready[b.r_head] > now or b.r_next > now * m.p.read_den or m.burst.busy_t >= now:
+    if b.r_ready[b.r_head] > now or b.r_next > now * m.p.read_den:
         return False
     if b.offer != NOTHING or b.r_in_burst or (b.w_n > 0 and b.w_ready[b.w_head] <= now):
         return False
@@ -200,18 +217,42 @@ def _free(now, m):
 
 @njit
 def begin(now, m):
-    """The memory's next read becomes a burst when it can."""
+    """The memory's next read becomes a burst when it can, and so do those behind it that no acknowledge precedes."""
+    if m.burst.on and m.bus.r_n > 0 and m.burst.busy_t < now:
+        _begin(now, m)
+
+
+@njit
+def _begin(now, m):
     f = m.burst
-    if f.on == 0 or not _free(now, m) or (f.off and now > f.lost_t + 2 * STALL):
+    b = m.bus
+    p = m.p
+    if not _free(now, m) or (f.off and now > f.lost_t + 2 * STALL):
         return
+    at = now
+    until = now + min(p.mem_latency, p.mesh_latency + 10 - _longest(p))
+    while True:
+        xact = b.r_xact[b.r_head]
+        if not _flows(m, xact) or (_loses(m, xact) and (at > now or not _followed(m))):
+            break
+        _launch(at, m, xact, b.r_beats[b.r_head], b.r_ready[b.r_head] * p.read_den)
+        b.r_head = (b.r_head + 1) % XACTS
+        b.r_n -= 1
+        if b.r_n == 0 or f.w_n + BEATS > RING or f.p_n + BEATS > BEATS_OUT or f.x_n == RING:
+            break
+        at = max(max(b.r_ready[b.r_head], f.busy_t + 1), (b.r_next + p.read_den - 1) // p.read_den)
+        if at >= until or (b.w_n > 0 and b.w_ready[b.w_head] <= at):
+            break
+    _answered(now, m)
+
+
+@njit
+def _launch(at, m, xact, n, ready):
+    """A burst of n beats, the first offered in cycle `at`: all times of its beats and rows."""
+    f = m.burst
     b = m.bus
     r = m.rd
     p = m.p
-    h = b.r_head
-    xact = b.r_xact[h]
-    if not _flows(m, xact) or (_loses(m, xact) and not _followed(m)):
-        return
-    n = b.r_beats[h]
     row_bytes = r.x_row[xact]
     shift = r.x_shift[xact]
     n_bytes = r.x_bytes[xact]
@@ -220,8 +261,6 @@ def begin(now, m):
     row = 0
     merged = 0
     filled = 0  # cycle in which the beat of the last row reached the merger
-    ready = b.r_ready[h] * p.read_den
-    at = now
     for i in range(n):
         if i > 0:
             at = max(f.pd1 + 1, (b.r_next + p.read_den - 1) // p.read_den)
@@ -236,7 +275,10 @@ def begin(now, m):
         f.rd1 = buffer
         f.mg2 = f.mg1
         f.mg1 = merged
-        f.p_t[i] = port
+        if m.rs.logging or i == n - 1:
+            ended = 1 if i == n - 1 else 0
+            f.p_t[(f.p_head + f.p_n) % BEATS_OUT] = port << 6 | (1 if m.rs.logging else n) << 1 | ended
+            f.p_n += 1
         useful = (i + 1) * p.beat_bytes - shift
         if done < n_bytes and (useful >= done + row_bytes or useful >= n_bytes):
             done = min(done + row_bytes, n_bytes)
@@ -245,20 +287,15 @@ def begin(now, m):
             filled = merged
     if merged == filled + 1:
         f.lost_t = merged + 1
+    f.busy_t = f.pd1
     j = (f.x_head + f.x_n) % RING
     f.x_t[j] = merged
     f.x_id[j] = xact
     f.x_n += 1
-    f.p_n = n
-    f.p_i = 0
-    f.busy_t = f.pd1
-    b.r_head = (h + 1) % XACTS
-    b.r_n -= 1
     if p.mvin_units > 0:
         m.mv.s.tail = (m.mv.s.tail + row) % 3
         m.mv.s.head = m.mv.s.tail
     load.returned(f.w_t[(f.w_head + f.w_n - 1) % RING], m, (r.x0[xact] >> 40) & 0xFF, r.x1[xact] >> 40)
-    _answered(now, m)
 
 
 @njit

@@ -165,21 +165,20 @@ def _rows(v, now):
 
 @njit
 def _bursts(f, now):
-    straighten(f.p_t, f.p_i, f.p_n - f.p_i, burst.BEATS)
+    straighten(f.p_t, f.p_head, f.p_n, burst.BEATS_OUT)
     straighten(f.a_t, f.a_head, f.a_n, burst.REQUESTS)
     straighten(f.x_t, f.x_head, f.x_n, RING)
     straighten(f.x_id, f.x_head, f.x_n, RING)
     for ring in (f.w_t, f.w_bank, f.w_last):
         straighten(ring, f.w_head, f.w_n, RING)
-    f.p_n -= f.p_i
-    f.p_i = 0
+    f.p_head = 0
     f.a_head = 0
     f.x_head = 0
     f.w_head = 0
     for i in range(f.a_n):
         f.a_t[i] -= now
     for i in range(f.p_n):
-        f.p_t[i] -= now
+        f.p_t[i] -= now << 6
     for i in range(f.x_n):
         f.x_t[i] -= now
     for i in range(f.w_n):

@@ -77,7 +77,14 @@ def run(machine, program, sections, times, lines, uses, leap):
             command_t = now
         entered = burst.settle(now, m)
         # a port that was taken may be free now: whoever waits for one is asked every time
-        data = not leap or data_t <= now or m.mv.busy or m.out.d_n > 0 or m.p.acc_single or m.rd.freed_t >= now - 1
+        data = (
+            not leap
+            or data_t <= now
+            or m.mv.busy
+            or m.out.d_n > 0
+            or m.p.acc_single
+            or (m.rd.busy and m.rd.freed_t >= now - 1)
+        )
         if out_t <= now or m.mesh.run_n == 0:
             mesh.leave(now, m)
             out_t = mesh.step_out(now, m)
@@ -113,6 +120,8 @@ def run(machine, program, sections, times, lines, uses, leap):
             handed = reservation.handed_over(m)
             command_t = reservation.step(now, m)
             command_t = min(command_t, loop_matmul.step(now, m))
+            if command_t <= now + 1 and not loop_conv.busy(m) and not reservation.may_act(now, m):
+                command_t = np.int64(NEVER)
             command_t = min(command_t, loop_conv.step(now, m))
             command_t = min(command_t, frontend.step(now, m))
             if reservation.handed_over(m) != handed:

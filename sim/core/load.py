@@ -140,10 +140,13 @@ def _offer(now, m, rs1, rs2, i, rows):
 @njit
 def step(now, m):
     """One cycle of the load controller. Returns the wake."""
+    return _cycle(now, m) if m.ld.q_n > 0 else NEVER
+
+
+@njit
+def _cycle(now, m):
     s = m.ld
     p = m.p
-    if s.q_n == 0:
-        return NEVER
     h = s.q_head
     funct = s.q_funct[h]
     rs1 = s.q_rs1[h]
@@ -215,6 +218,7 @@ def step(now, m):
         s.q_pop_t = now
         m.rs.news_t = now + 1
         return now + 1
-    if acted:
-        return now + 1
-    return NEVER
+    waits = s.state == 2 and s.row > 0 and rs1 != 0 and p.l2_sets == 0 and not reader.can_accept(m)
+    if not acted or waits:
+        return NEVER
+    return now + 1

@@ -240,8 +240,19 @@ def _run(now, m):
 
 
 @njit
+def _has_work(m):
+    """A loop, a command to hand on, or commands of a loop that have not completed."""
+    return busy(m) or m.fe.conv.n + m.lc.ld_used + m.lc.ex_used + m.lc.st_used > 0
+
+
+@njit
 def step(now, m):
     """One cycle of the convolution unroller. Returns the wake."""
+    return _cycle(now, m) if _has_work(m) else NEVER
+
+
+@njit
+def _cycle(now, m):
     s = m.lc
     fe = m.fe
     acted = False

@@ -152,8 +152,12 @@ def offer(now, m):
     if b.offer != NOTHING:
         return NEVER
     wake = NEVER
-    if m.burst.busy_t >= now:
-        return m.burst.busy_t + 1 if b.r_n + b.w_n > 0 else NEVER  # a burst is on the wires
+    if m.burst.busy_t >= now:  # bursts are on the wires
+        if b.r_n > 0:
+            wake = max(b.r_ready[b.r_head], m.burst.busy_t + 1)
+        if b.w_n > 0:
+            wake = min(wake, max(b.w_ready[b.w_head], m.burst.busy_t + 1))
+        return wake
     # acknowledges first, but not inside a burst
     if b.w_n > 0 and b.w_ready[b.w_head] <= now and b.r_in_burst == 0:
         b.offer = ACKNOWLEDGE
@@ -208,6 +212,11 @@ def answer(now, m):
 @njit
 def step_d(now, m):
     """Answers: port buffer -> reader or writer buffer, then memory -> port buffer. Returns the wake."""
+    return _answers(now, m) if m.bus.pd.n + m.bus.r_n + m.bus.w_n > 0 else NEVER
+
+
+@njit
+def _answers(now, m):
     b = m.bus
     acted = False
     if b.pd.n > 0:
@@ -237,6 +246,11 @@ def step_d(now, m):
 @njit
 def step_a(now, m):
     """Requests: port -> memory, then the crossbar's round-robin choice reader/writer -> port. Returns the wake."""
+    return _requests(now, m) if m.bus.pa.n + m.bus.ra.n + m.bus.wa.n > 0 else NEVER
+
+
+@njit
+def _requests(now, m):
     b = m.bus
     acted = False
     if m.p.l2_sets == 0 and b.pa.n > 0:

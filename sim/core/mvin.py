@@ -94,10 +94,13 @@ def _repeated(m, w0, w1):
 @njit
 def step_write(now, m):
     """Rows at the write ports, then everything behind them that moves up. Returns the wake."""
+    return _write(now, m) if m.mv.busy else NEVER
+
+
+@njit
+def _write(now, m):
     p = m.p
     v = m.mv
-    if v.busy == 0:
-        return NEVER
     acted = False
     s_out = out_ready(now, m, v.s, p.mvin_latency, p.mvin_units)
     s0 = 0
@@ -262,6 +265,11 @@ def _zeros(now, m, fired, under):
 @njit
 def step_merge(now, m):
     """Beat merger: rows out to a scaler queue, beats in from the bus. Returns the wake."""
+    return _merge(now, m) if m.mv.g_valid + m.bus.rd.n > 0 else NEVER
+
+
+@njit
+def _merge(now, m):
     v = m.mv
     x = m.rd
     acted = False

@@ -237,6 +237,12 @@ def step(now, m):
     if o.n_n + o.s_n + o.i_n + o.b_any + o.p_n == 0 and writer.at_rest(m) and not m.p.has_norm:
         m.wr.ready = 1
         return NEVER
+    return _behind(now, m)
+
+
+@njit
+def _behind(now, m):
+    o = m.out
     acted = False
     writing = writer.step(now, m)
     if _hand_over(now, m):
@@ -265,10 +271,13 @@ def step(now, m):
 @njit
 def step_dispatch(now, m):
     """Dispatch queue -> SRAM read request and norm queue, after the execute controller had its turn."""
+    return _dispatch(now, m) if m.out.d_n > 0 else NEVER
+
+
+@njit
+def _dispatch(now, m):
     o = m.out
     p = m.p
-    if o.d_n == 0:
-        return NEVER
     n = o.n_n + (1 if o.n_pop_t == now else 0)
     if n >= p.read_delay + 2:
         return NEVER

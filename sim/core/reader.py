@@ -121,6 +121,11 @@ def _send(now, m, xact, beats):
 @njit
 def step(now, m):
     """One cycle of the reader. Returns the wake."""
+    return _cycle(now, m) if m.rd.busy + m.rd.q_n + m.rd.t_valid + m.rd.a_valid > 0 else NEVER
+
+
+@njit
+def _cycle(now, m):
     r = m.rd
     p = m.p
     acted = False
@@ -201,6 +206,9 @@ def step(now, m):
         r.asked = 0
         r.q_head = (h + 1) % QUEUE
         r.q_n -= 1
-    if acted:
-        return now + 1
-    return NEVER
+    waits = r.a_valid + r.t_valid + m.bus.ra.n + p.l2_sets == 0 and (r.used >= p.n_xacts if r.busy else r.q_n == 0)
+    if not acted:
+        return NEVER
+    if waits:  # until there is a row, or a free id
+        return m.bus.r_ready[(m.bus.r_head + m.bus.r_n - 1) % XACTS] if m.burst.a_n > 0 else NEVER
+    return now + 1

@@ -157,6 +157,34 @@ def has_news(now, m):
 
 
 @njit
+def may_act(now, m):
+    """Could this station, or the unrollers beside it, act in the next cycle without news from elsewhere?"""
+    r = m.rs
+    q = m.fe.unrolled
+    if m.p.l2_sets > 0 or m.st.c_ready > 0 or load.completed(now + 1, m) >= 0:
+        return True  # an L2 is asked as often as anything happens
+    if m.ex.u_n > 0 and m.ex.q_n < m.p.exq:
+        return True
+    if q.n > 0 and (not head_blocked(m) or q.funct[0] == 7 or q.funct[0] > 21):
+        return True
+    if m.fe.waits and not busy(m):
+        return True  # the front end may see that all is done
+    for c in range(3):
+        if r.wait_n[c] > 0 and _controller_room(now + 1, m, c):
+            s = r.waiting[c, r.wait_head[c]]
+            if r.deps[c, s, 0] | r.deps[c, s, 1] | r.deps[c, s, 2] == 0:
+                return True
+    loops = m.lm.configured[0] + m.lm.configured[1]
+    if m.fe.mat.n > 0 and loops < (2 if 8 <= m.fe.mat.funct[0] <= 13 else 1):
+        return True
+    if loops == 0:
+        return False
+    if m.lm.still == 0:
+        return True
+    return q.n < 2 and (m.lm.quiet == 0 or q.pop_t >= now)
+
+
+@njit
 def handed_over(m):
     """A number that changes when the load or store controller is handed a command or relieved of one."""
     return (m.ld.q_n + m.st.q_n) * SLOTS * SLOTS + m.ld.c_n + m.st.c_n

@@ -165,10 +165,13 @@ def _next(m, rows, blocks):
 @njit
 def step(now, m):
     """One cycle of the store controller. Returns the wake."""
+    return _cycle(now, m) if m.st.q_n > 0 else NEVER
+
+
+@njit
+def _cycle(now, m):
     s = m.st
     p = m.p
-    if s.q_n == 0:
-        return NEVER
     h = s.q_head
     rs1 = s.q_rs1[h]
     rs2 = s.q_rs2[h]

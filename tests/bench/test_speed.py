@@ -105,7 +105,7 @@ def test_one_product(benchmark: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "shape", "latency"),
-    [("compute bound", (256, 256, 256), 40), ("latency bound", (1, 256, 256), 400)],
+    [("compute bound", (256, 256, 256), 40), ("latency bound", (1, 256, 256), 400), ("layer", (512, 768, 768), 40)],
 )
 def test_leaping_against_reference(benchmark: Any, name: str, shape: tuple[int, int, int], latency: int) -> None:
     """What the leaping clock saves: cycles visited, and CPU time as a ratio of the two clocks."""
