@@ -13,7 +13,7 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from sim.core import COMPILE_CACHE, engine, is_compiled, memo, periodic, tlb
+from sim.core import COMPILE_CACHE, engine, inner, is_compiled, memo, periodic, tlb
 from sim.core.machine import MACHINE
 from sim.core.reservation import TIMELINE
 from sim.isa import COMMAND
@@ -39,6 +39,11 @@ def _periodic() -> None:
     _compile(periodic.next_stop, program, 0, 0)
     _compile(memo.follow, run, states, steps, uses, numbers, tlbs, program, numbers, times)
     _compile(memo.localise, uses, 0, 0, program, 0, 0)
+    pair = np.zeros(2, MACHINE)
+    _compile(inner.spacing, machine, 0)
+    _compile(inner.skip, machine, numbers, pair, pair.view(np.int64).reshape(2, -1), run, step)
+    _compile(inner.repeated, step, run, step, 0)
+    _compile(memo.compress, numbers, numbers, numbers, 0)
     _compile(memo.same, numbers, 0, 0, 0)
     _compile(memo.repeat, run.view(np.recarray)[0], step)
 

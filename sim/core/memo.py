@@ -67,6 +67,16 @@ RUN = np.dtype(
         ("align", "i8"),
         ("own", "i8"),
         ("unread", "i8"),
+        # periods inside a loop (see inner): k of the last stop, which of the pair it is, what is moved by how much
+        ("inner_k", "i8"),
+        ("side", "i8"),
+        ("a_from", "i8"),
+        ("a_to", "i8"),
+        ("a_by", "i8"),
+        ("b_from", "i8"),
+        ("b_to", "i8"),
+        ("b_by", "i8"),
+        ("k_by", "i8"),
         ("oldest", "i8"),  # oldest timeline row still open where the machine was left last, counted back
         ("count", "i8", (len(Event),)),
         ("cause", "i8", (len(Cause),)),

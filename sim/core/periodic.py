@@ -9,10 +9,11 @@ not fit is simulated by the leaping clock.
 
 import numpy as np
 
-from sim.core import engine, memo, tlb
+from sim.core import engine, inner, memo, tlb
 from sim.core.address import LOW, MASK
 from sim.core.canonical import canonise
 from sim.core.jit import entry, njit, passed
+from sim.core.machine import MACHINE
 from sim.core.memo import RUN, STATE, STEP
 from sim.core.params import NEVER
 from sim.core.places import turn_all
@@ -21,6 +22,8 @@ FENCE = 1000
 LOOP_MATMUL = 8
 LOOP_CONV = 15
 BOUNDS = 9
+LOOPS_ONLY = (0, 7, 8, 9, 10, 11, 12, 13, FENCE)
+"""Commands of a program that leaves local memory to its matmul loops."""
 ADDRESSES = (10, 11)
 """Commands that give a matmul loop its four DRAM addresses."""
 
@@ -28,6 +31,8 @@ WORTH_CYCLES = 2000
 """A stretch ought to last longer than the bookkeeping at its end, which costs as much as about 200 cycles."""
 FEWEST_COMMANDS = 24
 """In shorter programs little can repeat."""
+FEWEST_PARTS = 8
+"""In a short program with a loop of more stretches, these can."""
 EXECUTE_ROWS = 4096
 """Rows of execute commands after which a stretch ends inside a loop; half of them, the computes, take a cycle each."""
 LOOP_PARTS = 16
@@ -130,10 +135,11 @@ def plain(funct: np.ndarray, rs1: np.ndarray) -> np.ndarray:
 
 
 def fits(machine: np.ndarray, program: np.ndarray) -> bool:
-    """Is the program long enough to repeat anything, do marks carry its addresses and strides, is there no L2?"""
+    """Can anything repeat in the program or a loop of it, do marks carry its addresses and strides, is there no L2?"""
     funct = program.funct
     p = machine[0].p
-    if p.l2_sets or p.max_bytes > 1 << LOW or next_stop(program, 0, FEWEST_COMMANDS) < 0:
+    large = loop_commands(program) * p.dim > FEWEST_PARTS * EXECUTE_ROWS
+    if p.l2_sets or p.max_bytes > 1 << LOW or (next_stop(program, 0, FEWEST_COMMANDS) < 0 and not large):
         return False
     both = np.isin(funct, (10, 11, 20, 21))
     addresses = np.concatenate([program.rs1[both | np.isin(funct, (1, 2, 3, 14))], program.rs2[both]])
@@ -252,18 +258,24 @@ def run(
     m.fe.origin = 0
     visited = tried = tried_cycles = in_vain = 0
     least = 1
-    inner = max(EXECUTE_ROWS // int(m.p.dim), loop_commands(program) // LOOP_PARTS)
+    fine = EXECUTE_ROWS // int(m.p.dim)
+    coarse = max(fine, loop_commands(program) // LOOP_PARTS)
+    pair = np.zeros(2, MACHINE).view(np.recarray)
+    loops = not len(times) and bool(np.isin(program.funct, LOOPS_ONLY).all())
+    r.inner_k = -1
     # columns of one item each: see Memory.state
     record, told = np.asarray(machine), np.asarray(runs)
     machine, program, timeline, tlbs, going = (passed(a) for a in (machine, program, times, tlbs, runs))
+    pair = passed(pair)
+    pair_words = pair.view(np.int64).reshape(2, -1)
     front, visits, logged_n = record["fe"], record["count"][:, engine.E_VISITED], record["tlb"]["logged"]
     places, times_past, sections_past, state_of = (told[name] for name in ("place", "t", "sections", "state"))
     while True:
         stop = next_stop(program, int(places[0]), least)
         front["stop"] = stop if stop >= 0 else NEVER
-        front["stop_ex"] = inner if stop >= 0 else NEVER
+        front["stop_ex"] = (inner.spacing(machine, fine) if loops else 0) or coarse
         memory.grow(len(words))
-        log = passed(memory.uses)[memory.used : memory.used + (LOG if stop >= 0 else 0)]
+        log = passed(memory.uses)[memory.used : memory.used + LOG]
         status = engine.run(machine, program, ends, timeline, lines, log, True)
         visited += int(visits[0])
         done = int(front["sections"][0])
@@ -290,12 +302,22 @@ def run(
             memory.remember(before, state, ends[:done], logged, program, align)
         known = (passed(a) for a in (memory.states, memory.steps, memory.uses, memory.marks))
         steps = memo.follow(going, *known, tlbs, program, sections, timeline)
+        if loops and steps:
+            r.inner_k = -1
+        elif loops and before >= 0 and logged == 0:
+            often = inner.skip(machine, words, pair, pair_words, going, step)
+            if often:
+                memory.grow(len(words))
+                inner.repeated(step, going, memory.steps[memory.made], often)
+                n, digest = memo.compress(words, blank, memory.pool, memory.words)
+                state_of[0] = memory.state(n, digest, int(told["oldest"][0]), int(told["unread"][0]))
+                memory.remember(state, int(state_of[0]), ends[:0], 0, program, align)
         tried += 1
         tried_cycles += int(memory.steps["cycles"][made])
         in_vain = 0 if steps else in_vain + 1
         if (tried >= 8 and tried_cycles < tried * WORTH_CYCLES) or in_vain > PATIENCE:
             least = min(2 * max(least, int(memory.steps["length"][made])), MOST_COMMANDS)
-            inner *= 2
+            coarse *= 2
             tried = tried_cycles = in_vain = 0
         _, at, pairs, _, _, _ = memory.states.item(int(state_of[0]))
         enter(machine, words, blank, program, tlbs, going, memory.pool, at, pairs if steps else 0)

@@ -6,6 +6,7 @@ canonical form forgets although some unit would still look at it shows as anothe
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,48 @@ def test_block_sparse_weights(preset: str, density: float) -> None:
     mask = tuple(tuple(bool(block) for block in row) for row in np.concatenate([half, half], axis=1))
     dense = Matmul(64, 24 * hw.dim, 8 * hw.dim, *(Operand(x.address, 24 * hw.dim) for x in (A, B, C)))
     assert_periodic_agrees(lower(BlockSparseMatmul(dense, mask, D.address), hw, repeat=2), hw)
+
+
+def assert_untimed_agrees(program: Program, hw: Hardware, phase: int = 0) -> float:
+    """All that is told without a timeline, which alone lets periods inside a loop be repeated; share of the visits."""
+    told, leap = (run(program, hw, clock=clock, phase=phase) for clock in ("periodic", "leap"))
+    for name in ("cycles", "sections", "causes", "phase"):
+        assert getattr(told, name) == getattr(leap, name), name
+    for name, count in leap.counters.items():
+        assert told.counters[name] == count or name == "VISITED_CYCLES", name
+    return told.visited_cycles / leap.visited_cycles
+
+
+@given(
+    st.tuples(st.integers(1, 130), st.integers(1, 200), st.integers(100, 1500)),
+    st.sampled_from(["gemmini_8x8", "gemmini_ibert", "gemmini_chip", "gemmini_4x4", "gemmini_bf16_8x8"]),
+    st.sampled_from([32, 64, 256]),
+    st.sampled_from([2.0, 5.0, 16.0]),
+    st.sampled_from(["none", "row", "full"]),
+    st.booleans(),
+    st.integers(0, 1),
+)
+def test_inside_large_loops(
+    sizes: tuple[int, int, int], preset: str, kib: int, pace: float, bias: Any, transpose_a: bool, phase: int
+) -> None:
+    """Products of long K in scratchpads of many sizes: A and B cross banks at other places, loads end early or late."""
+    memory = {"memory.read_bytes_per_cycle": pace, "memory.write_bytes_per_cycle": pace}
+    try:
+        hw = load(preset, {"scratchpad.capacity": f"{kib}KiB", "accumulator.capacity": "16KiB", **memory})
+        work = Matmul(
+            *sizes, *(Operand(x.address, 1500) for x in (A, B, C)), d=None if bias == "none" else D, bias=bias
+        )
+        program = lower(replace(work, transpose_a=transpose_a), hw)
+    except InputError:
+        return
+    assert_untimed_agrees(program, hw, phase)
+
+
+def test_inside_one_loop() -> None:
+    """One loop of 60 steps of k: loads are done early, then every step is like the one before it."""
+    hw = load("gemmini_8x8")
+    work = Matmul(64, 128, 480, *(Operand(x.address, 512) for x in (A, B, C)), tile=(8, 16, 60))
+    assert assert_untimed_agrees(lower(work, hw), hw) < 0.3
 
 
 def test_a_program_without_periods_is_simulated_whole() -> None:

@@ -6,7 +6,7 @@ import numba
 import pytest
 
 from sim import hardware, timing
-from sim.core import compiling, engine, memo, periodic
+from sim.core import compiling, engine, inner, memo, periodic
 from sim.lower import build, lower
 from sim.lower.work import Norm, Operand
 
@@ -15,6 +15,10 @@ ENTRIES = (
     periodic.next_stop,
     periodic.leave,
     periodic.enter,
+    inner.spacing,
+    inner.skip,
+    inner.repeated,
+    memo.compress,
     memo.follow,
     memo.localise,
     memo.same,
