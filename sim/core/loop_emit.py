@@ -53,8 +53,7 @@ DTYPE = np.dtype(
         ("ln_row", "i8"),
         ("ln_cmd", "i8"),
         ("ln_stat", "i8"),
-        # command of this cycle
-        ("funct", "i8"),
+        ("funct", "i8"),  # command of this cycle
         ("rs1", "i8"),
         ("rs2", "i8"),
     ]
@@ -186,7 +185,6 @@ def _execute(m):
     dim = p.dim
     if s.state[EX] == 1:
         b = j * k_n + k if s.b_t[q] else k * j_n + j
-
         local = p.garbage_mask
         if i == 0:
             local = (b_end(m, q) - k_n * j_n * dim + b * dim) & p.addr_mask
