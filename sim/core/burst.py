@@ -85,8 +85,9 @@ def suits(p):
 
 @njit
 def settle(now, m):
-    """Do what is due by now; True when a row enters its bank in this very cycle."""
-    return _settle(now, m) if m.burst.p_n + m.burst.a_n + m.burst.x_n + m.burst.w_n > 0 else False
+    """Do what is due by now."""
+    if m.burst.p_n + m.burst.a_n + m.burst.x_n + m.burst.w_n > 0:
+        _settle(now, m)
 
 
 @njit
@@ -105,7 +106,6 @@ def _settle(now, m):
             f.last_t = f.row_t
         f.w_head = (f.w_head + 1) % RING
         f.w_n -= 1
-    return f.row_t == now
 
 
 @njit

@@ -75,7 +75,7 @@ def run(machine, program, sections, times, lines, uses, leap):
                 execute_run.halt(now, m)
                 return DONE
             command_t = now
-        entered = burst.settle(now, m)
+        burst.settle(now, m)
         # a port that was taken may be free now: whoever waits for one is asked every time
         data = (
             not leap
@@ -102,7 +102,7 @@ def run(machine, program, sections, times, lines, uses, leap):
                 data_t = min(data_t, l2.step(now, m, lines))
             data_t = min(data_t, memory.step_a(now, m))
             data_t = min(data_t, mvout.step(now, m))
-        if ex_t <= now or m.ex.run_n == 0 or ((data or entered) and execute_run.disturbed(now, m)):
+        if ex_t <= now or m.ex.run_n == 0 or execute_run.disturbed(now, m):
             execute_run.carry_out(now, m)
             ex_t = execute.step(now, m)
             m.ex.run_n = 0

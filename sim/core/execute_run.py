@@ -49,7 +49,7 @@ def begin(now, m):
     x = m.ex
     p = m.p
     n = _until_last(now, m)
-    if n < 2 or m.out.b_any:
+    if n < 2 or m.st.q_n + m.st.c_n + m.out.d_n + m.out.b_any > 0:
         return 0
     row = x.row
     back = p.dim - 1 - row
@@ -85,14 +85,13 @@ def begin(now, m):
 
 @njit
 def disturbed(now, m):
-    """Does this cycle bring what a run cannot stand: a bank taken by a write, or wanted by the store path?"""
+    """Does this cycle bring what a run cannot stand: a bank taken by a write, or any store?"""
     x = m.ex
     if m.p.sp_single and x.run_reads:
         written = m.ports.sp_write_t
         if written[x.run_a] == now or written[x.run_b] == now or written[x.run_d] == now:
             return True
-    o = m.out
-    return o.b_any > 0 or (o.d_n > 0 and not is_acc(o.addr[o.d[0]]))
+    return m.st.q_n + m.st.c_n + m.out.d_n + m.out.b_any > 0
 
 
 @njit

@@ -292,10 +292,10 @@ def _dispatch(now, m):
             o.pace_t = now + p.sum_cycles
         else:
             b = sp_bank(p, address)
-            if m.ports.sp_read_t[b] == now or o.b_t[b] != NEVER:
-                return NEVER
-            if p.sp_single and m.ports.sp_write_t[b] == now:
+            if m.ports.sp_read_t[b] == now or (p.sp_single and m.ports.sp_write_t[b] == now):
                 return now + 1
+            if o.b_t[b] != NEVER:
+                return NEVER
             o.b_t[b] = now + 1
             o.b_any += 1
             m.count[E_SPR] += 1
