@@ -111,6 +111,12 @@ class Hardware(Table):
             content["words"] = self._words
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Hardware:
+        """Return a copy, as pydantic does, whose key is its own: caches of lowering and timing go by it."""
+        other = super().model_copy(update=update, deep=deep)
+        other.__dict__.pop("key", None)
+        return other
+
     def __hash__(self) -> int:
         return hash(self.key)
 
@@ -198,7 +204,6 @@ class Hardware(Table):
     def with_words(self, words: Words) -> Hardware:
         """Return the machine as an operator of these word sizes meets it."""
         other = self.model_copy()
-        other.__dict__.pop("key", None)
         other._words = words
         return other
 

@@ -165,6 +165,8 @@ def _machine(items: tuple[tuple[str, str], ...]) -> Hardware:
             except ValueError as error:
                 problems.append(f"column {column}: {error}")
     hardware = load(base)
+    if hardware.accumulator.scale_units == "none":  # one per lane is what the tables say of units that do nothing, too
+        overrides.pop("accumulator.scale_units", None)
     try:
         overrides |= _array(settings, hardware)
         if not problems:

@@ -55,6 +55,16 @@ def test_a_rate_in_seconds_follows_a_later_change_of_clock() -> None:
     assert pickle.loads(pickle.dumps(hw)).with_({"clock_mhz": 500}).memory.read_bytes_per_cycle == 32
 
 
+def test_a_copy_has_a_key_of_its_own() -> None:
+    """Caches go by the key: a changed copy that kept it would be given another machine's timings."""
+    hw = load("gemmini_default")
+    before = hw.key
+    other = hw.model_copy(update={"clock_mhz": 2 * hw.clock_mhz})
+    assert other.key != before
+    assert other != hw
+    assert hw.key == before
+
+
 def test_key_depends_on_content_not_on_name_or_spelling() -> None:
     hw = load("gemmini_default")
     same = load("gemmini_sp64k", {"scratchpad.capacity": 262144, "name": "other"})
