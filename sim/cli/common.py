@@ -173,7 +173,7 @@ def announce_compilation() -> None:
     from sim import core
 
     if not core.is_compiled():
-        message = "carat: compiling the timing core, about half a minute (once after each installation or change) ..."
+        message = "carat: compiling the timing core, under a minute on two cores (once per installation or change) ..."
         typer.echo(message, err=True)
 
 
