@@ -3,6 +3,7 @@
 Both write to the compile cache (numba renames whole files into place). Run as a module: compile the second part.
 """
 
+import gc
 import os
 import subprocess
 import sys
@@ -19,6 +20,10 @@ from sim.core.reservation import TIMELINE
 from sim.isa import COMMAND
 
 ROOT = Path(__file__).parents[2]
+
+FEW_COLLECTIONS = (20_000, 10, 1000)
+"""Thresholds of the garbage collector while numba compiles: it makes millions of objects that live long, and looking
+through all of them again and again takes a fifth of the time (32.0 s of CPU to 25.6 for the loop; 18 MiB more)."""
 
 
 def _loop() -> None:
@@ -57,7 +62,12 @@ def _program() -> np.ndarray:
 
 
 def _compile(function, *arguments) -> None:
-    function.compile(tuple(numba.typeof(argument) for argument in arguments))
+    thresholds = gc.get_threshold()
+    gc.set_threshold(*FEW_COLLECTIONS)
+    try:
+        function.compile(tuple(numba.typeof(argument) for argument in arguments))
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 @cache
