@@ -219,9 +219,18 @@ def _parameters(hw: Hardware) -> dict[str, int]:
 
 
 @lru_cache(maxsize=8)  # filling the record takes longer than a small program; a run builds a few machines
-def _reset(described: tuple[tuple[str, int], ...], phase: int, written_rows: tuple[int, ...]) -> npt.NDArray[np.void]:
+def _reset(
+    described: tuple[tuple[str, int], ...], phase: int, written_rows: tuple[int, ...], to_scratchpad: bool
+) -> npt.NDArray[np.void]:
     """Return the machine after reset, to be copied."""
-    return machine.build(dict(described), phase, written_rows)
+    state = machine.build(dict(described), phase, written_rows)
+    state[0].burst.off = to_scratchpad
+    return state
+
+
+def _results_to_scratchpad(commands: npt.NDArray[np.void]) -> bool:
+    """Does a preload name scratchpad rows for its result? The loops name rows of the accumulator (LoopMatmul.scala)."""
+    return bool(((commands["funct"] == Funct.PRELOAD) & (commands["rs2"] & 0x8000_0000 == 0)).any())
 
 
 def run(
@@ -251,7 +260,8 @@ def run(
         raise InputError("program: holds no command; a program needs at least one command before its fence")
     numbers = parameters(hw)
     described = tuple(numbers.items())
-    state = _reset(described, phase, written_rows).copy()
+    to_scratchpad = _results_to_scratchpad(commands)
+    state = _reset(described, phase, written_rows, to_scratchpad).copy()
     lines = _lines(state, hw, l2)
     sections = np.zeros(int((commands["funct"] == Funct.FENCE).sum()) + 1, np.int64)
     rows = 1024 if timeline else 0
@@ -271,7 +281,7 @@ def run(
             break
         # the loop unrollers decide how many commands there are: run again with room for all of them
         rows = written
-        state = _reset(described, phase, written_rows).copy()
+        state = _reset(described, phase, written_rows, to_scratchpad).copy()
         lines = _lines(state, hw, l2)
         sections[:] = 0
     m = state[0]

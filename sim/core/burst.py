@@ -1,8 +1,9 @@
 """Bursts of read beats that nobody contends for, each one event: the leaping clock's way from the memory to the bank.
 
 From the memory's wires a beat goes through two buffers to the merger, the row it completes through the scaler and the
-pixel repeater to its bank. Rows of the scratchpad in whole beats that the scaler lets pass are never held up behind the
-merger, and before it by each other only; so all times of a burst follow when the memory offers its first beat. Nobody
+pixel repeater to its bank. Rows of the scratchpad in whole beats (several in a beat: when the memory is as slow as they
+leave the merger) that the scaler lets pass are never held up behind the merger, and before it by each other only; so
+all times of a burst follow when the memory offers its first beat. Nobody
 is asked beat by beat then (`settle` does what is due), and the units on the way see only the beats that go one by one.
 Of the bursts on their way nobody looks at more than the places they hold: wires, transaction ids, banks.
 """
@@ -28,7 +29,7 @@ STALL = 4  # beats that a merger's lost cycle holds up behind it, before the buf
 DTYPE = np.dtype(
     [
         ("on", "i8"),
-        ("off", "i8"),  # 1: the program writes results to the scratchpad, where they go before loaded rows
+        ("off", "i8"),  # 1: the program sends results to the scratchpad, where they go before loaded rows
         # bursts (for a timeline: single beats) that have not left the wires yet: last cycle << 6, beats << 1,
         # 1 where the burst ends
         ("p_n", "i8"),
@@ -66,21 +67,21 @@ DTYPE = np.dtype(
 
 @njit
 def _path(p):
-    """Cycles from the merger to the bank: queue, input register, multipliers (a row that passes), repeater."""
-    return 3 + (1 if p.mvin_units > 0 else p.mvin_latency) + p.first_layer
+    """Cycles from leaving the merger to the bank: input register, multipliers (a row that passes), repeater."""
+    return 2 + (1 if p.mvin_units > 0 else p.mvin_latency) + p.first_layer
 
 
 @njit
 def _longest(p):
     """Cycles of the longest burst from the wires to the bank."""
     beats = p.max_bytes // p.beat_bytes
-    return (beats * p.read_num + p.read_den - 1) // p.read_den + 2 + STALL + _path(p)
+    return (beats * p.read_num + p.read_den - 1) // p.read_den + 3 + STALL + _path(p)
 
 
 @njit
-def suits(p):
-    """A machine on which a result for the scratchpad, known when its command is allocated, comes after any burst."""
-    return p.l2_sets == 0 and p.max_bytes // p.beat_bytes <= BEATS and _longest(p) < min(p.mesh_latency + 10, RING)
+def suits(m):
+    """Nothing but loaded rows comes to the scratchpad, from a memory without a cache."""
+    return m.burst.off == 0 and m.p.l2_sets == 0 and m.p.max_bytes // m.p.beat_bytes <= BEATS
 
 
 @njit
@@ -161,7 +162,7 @@ def _wake(now, m):
 
 @njit
 def _flows(m, xact):
-    """Rows of this request are whole beats, go to the scratchpad, and pass the scaler unchanged, once each."""
+    """Beats of this request are whole rows or rows whole beats; they go to the scratchpad, unchanged and once each."""
     p = m.p
     r = m.rd
     w0 = r.x0[xact]
@@ -171,7 +172,15 @@ def _flows(m, xact):
     if p.mvin_units > 0 and (w0 >> 34) & 1 == 0:
         return False
     beat = p.beat_bytes
-    return r.x_off[xact] == 0 and r.x_shift[xact] % beat == 0 and r.x_row[xact] % beat == 0
+    row = r.x_row[xact]
+    if row < beat:
+        # rows leave the merger one a cycle: all those of a beat before the next one comes
+        rows = beat // row
+        if rows * row != beat or rows * (r.x_total[xact] // beat) > BEATS or p.read_num < rows * p.read_den:
+            return False
+        ends = r.x_total[xact] - r.x_shift[xact] - r.x_bytes[xact] < beat
+        return ends and r.x_off[xact] == 0 and r.x_shift[xact] % row == 0
+    return r.x_off[xact] == 0 and r.x_shift[xact] % beat == 0 and row % beat == 0
 
 
 @njit
@@ -227,10 +236,14 @@ def _begin(now, m):
     f = m.burst
     b = m.bus
     p = m.p
-    if not _free(now, m) or (f.off and now > f.lost_t + 2 * STALL):
+    if not _free(now, m):
         return
     at = now
-    until = now + min(p.mem_latency, p.mesh_latency + 10 - _longest(p))
+    until = now + p.mem_latency
+    # a beat that was held up comes closer to the next one than the memory's pace
+    late = max(b.r_ready[b.r_head] * p.read_den, b.r_next) <= (now - 1) * p.read_den
+    if late and m.rd.x_row[b.r_xact[b.r_head]] < p.beat_bytes:
+        return
     while True:
         xact = b.r_xact[b.r_head]
         if not _flows(m, xact) or (_loses(m, xact) and (at > now or not _followed(m))):
@@ -260,7 +273,7 @@ def _launch(at, m, xact, n, ready):
     done = 0  # bytes of the rows so far
     row = 0
     merged = 0
-    filled = 0  # cycle in which the beat of the last row reached the merger
+    sent = 0  # cycle in which the last row leaves the merger
     for i in range(n):
         if i > 0:
             at = max(f.pd1 + 1, (b.r_next + p.read_den - 1) // p.read_den)
@@ -280,12 +293,12 @@ def _launch(at, m, xact, n, ready):
             f.p_t[(f.p_head + f.p_n) % BEATS_OUT] = port << 6 | (1 if m.rs.logging else n) << 1 | ended
             f.p_n += 1
         useful = (i + 1) * p.beat_bytes - shift
-        if done < n_bytes and (useful >= done + row_bytes or useful >= n_bytes):
+        while done < n_bytes and (useful >= done + row_bytes or useful >= n_bytes):
             done = min(done + row_bytes, n_bytes)
-            _send(m, merged + path, (r.x_addr[xact] & p.addr_mask) + r.x_stride[xact] * row, done == n_bytes)
+            sent = max(merged, sent) + 1
+            _send(m, sent + path, (r.x_addr[xact] & p.addr_mask) + r.x_stride[xact] * row, done == n_bytes)
             row += 1
-            filled = merged
-    if merged == filled + 1:
+    if merged == sent:
         f.lost_t = merged + 1
     f.busy_t = f.pd1
     j = (f.x_head + f.x_n) % RING

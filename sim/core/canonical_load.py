@@ -191,7 +191,7 @@ def _bursts(f, now):
     f.rd2 = recent(f.rd2, now, 0)
     f.mg1 = recent(f.mg1, now, 0)
     f.mg2 = recent(f.mg2, now, 0)
-    f.lost_t = recent(f.lost_t, now, 2 * burst.STALL)
+    f.lost_t = recent(f.lost_t, now, 0)
     f.row_t = LONG_AGO
     f.last_t = LONG_AGO
 

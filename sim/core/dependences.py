@@ -106,8 +106,6 @@ def operands(m, c, s, funct, rs1, rs2):
         return
     if funct == 6:
         r.a_dst[c, s] = 1
-        if not is_acc(rs2) and not is_garbage(p, rs2):
-            m.burst.off = 1
         _range(m, c, s, 0, rs2 & 0xFFFFFFFF, ((rs2 >> 48) & 0xFFFF) * r.c_stride)
         _range(m, c, s, 1, rs1 & 0xFFFFFFFF, (rs1 >> 48) & 0xFFFF)
     elif funct == 4 or funct == 5:

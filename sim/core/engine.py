@@ -59,7 +59,7 @@ def run(machine, program, sections, times, lines, uses, leap):
     m = machine[0]
     m.rs.logging = 1 if times.shape[0] > 0 else 0
     m.tlb.logging = 1 if uses.shape[0] > 0 else 0
-    m.burst.on = 1 if leap and burst.suits(m.p) else 0
+    m.burst.on = 1 if leap and burst.suits(m) else 0
     used = 0
     frontend.fetch(m, program)
     now = np.int64(0)  # not a literal, for which every unit would be compiled once more
@@ -139,6 +139,8 @@ def run(machine, program, sections, times, lines, uses, leap):
         wake = min(min(min(wake, out_t), min(data_t, command_t)), burst.wake(now, m))
         if (leap and wake >= NEVER) or m.ex.illegal or now - m.rs.progress_t > m.p.stall_limit:
             execute_run.halt(now + 1, m)
+            if not m.ex.illegal:
+                burst.settle(now + m.p.stall_limit, m)
             return HANG
         until = wake if leap else now + 1
         causes.settle(m, until - now)

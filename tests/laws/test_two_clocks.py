@@ -14,7 +14,7 @@ from strategies import cases
 from sim.errors import InputError
 from sim.hardware import Hardware, load, presets
 from sim.isa import ACCUMULATE_BIT, ACCUMULATOR_BIT, Funct, Program
-from sim.lower import Matmul, lower
+from sim.lower import Matmul, build, lower
 from sim.lower.encode import Stream
 from sim.timing import parameters
 
@@ -54,6 +54,18 @@ def test_memories_at_the_ends_of_the_range(latency: int, pace: float, phase: int
     memory = {"latency_cycles": latency, "read_bytes_per_cycle": pace, "write_bytes_per_cycle": pace}
     hw = load("gemmini_default", {f"memory.{key}": value for key, value in memory.items()})
     assert_clocks_agree(lower(MATMUL, hw, repeat=2), hw, phase)
+
+
+@pytest.mark.parametrize("dim, pace, requests", [(8, 8.0, 4), (8, 2.0, 16), (4, 4.0, 16), (4, 1.0, 4)])
+def test_beats_of_several_rows(dim: int, pace: float, requests: int) -> None:
+    """A memory as slow as rows leave the merger, or slower: at (8, 8.0, 4) acknowledges hold a beat up."""
+    memory = {"read_bytes_per_cycle": pace, "write_bytes_per_cycle": 4, "latency_cycles": 200}
+    hw = load("gemmini_ibert", {
+        "array.mesh_rows": dim, "array.mesh_columns": dim, "dma.max_in_flight_requests": requests,
+        **{f"memory.{name}": value for name, value in memory.items()},
+    })  # fmt: skip
+    assert_clocks_agree(lower(build.matmul(7, 96, 17), hw), hw)
+    assert_clocks_agree(lower(MATMUL, hw), hw)
 
 
 def test_a_hang_is_the_same_hang() -> None:
