@@ -241,7 +241,9 @@ class _Planner:
         wrong = {self.graph.tensors[v.tensor].dtype for v in (*op.inputs[:2], op.output) if self.role(v) != "element"}
         for dtype in sorted(wrong):
             self.refuse(op, f"the array convolves {self.hw.array.input_type} (int8 in integer graphs), not {dtype}")
-        if wrong:
+        output = (pool or op).output
+        machine = self.machine(op, output)
+        if any(name == op.name for name, _ in self.refused):
             return []
         image, weights, *bias = op.inputs
         attrs = op.attrs
@@ -254,7 +256,7 @@ class _Planner:
             kernel=attrs["kernel"],
             x=self.operand(image, 0),
             weights=self.operand(weights, 0),
-            c=self.operand((pool or op).output, 0),
+            c=self.operand(output, 0),
             bias=self.operand(bias[0], 0) if bias else None,
             stride=attrs["stride"],
             padding=attrs["padding"],
@@ -265,7 +267,8 @@ class _Planner:
         )
         work = byhand.mapped(work, op.name, self.mapping)
         kind = "conv+maxpool" if pool else "conv"
-        return [Step(op.name, kind, op.layer, "array", *op.mnk, 1, op.macs, op.macs, op.macs, works=(work,))]
+        sizes = (*op.mnk, 1, op.macs, op.macs, op.macs)
+        return [Step(op.name, kind, op.layer, "array", *sizes, works=(work,), machine=machine)]
 
     # The host
 

@@ -153,7 +153,6 @@ def _parameters(hw: Hardware) -> dict[str, int]:
         latency = d.mvin_scale_latency_cycles
     return {
         "dim": hw.dim,
-        "in_bytes": hw.input_bytes,
         "acc_bytes": hw.acc_bytes,
         "a_bits": hw.bits("a"),
         "b_bits": hw.bits("b"),

@@ -1,8 +1,8 @@
 """Word sizes of one plan: how many bits each tensor's elements take in memory, and which machine each operator meets.
 
-A tensor is stored as wide as its widest reader multiplies it; what the host, a convolution or anything but a matmul
-reads is of the array's input type, and so is what nobody reads. A reader that wants less narrows it at its
-load. A copy hands on the width that its readers want.
+A tensor is stored as wide as its widest reader multiplies it; what anything but a matmul or a convolution reads is of
+the array's input type, and so is what nobody reads. A reader that wants less narrows it at its load. A copy hands on
+the width that its readers want. An image whose pixels would not begin on whole bytes (3 channels) is stored wider.
 """
 
 from __future__ import annotations
@@ -56,19 +56,18 @@ class WordSizes:
 
     def _stored(self) -> dict[str, int]:
         wanted: dict[str, int] = {}
-        convolved = {view.tensor for op in self.graph.ops if op.kind == "conv" for view in (*op.inputs, op.output)}
         for op in reversed(self.graph.ops):  # readers before writers: a copy is as wide as what reads the copy
             for place, view in enumerate(op.inputs):
                 width = wanted.get(op.output.tensor, self.own) if op.kind in ("copy", "gather") else self.own
                 if op.name in self.types and place < 2:
                     width = ELEMENT_BITS[self.types[op.name][place]]
+                while op.kind == "conv" and place == 0 and view.row_stride * width % 8:
+                    width *= 2
                 wanted[view.tensor] = max(wanted.get(view.tensor, 0), width)
         return {
             name: width
             for name, width in wanted.items()
-            if width != self.own
-            and name not in convolved
-            and role(self.graph.tensors[name].dtype, self.hw) == "element"
+            if width != self.own and role(self.graph.tensors[name].dtype, self.hw) == "element"
         }
 
     def of(self, tensor: str) -> int:

@@ -90,7 +90,7 @@ def _weights(m):
             stride = kd * kd * s.out_channels[q]
         elif s.trans_weight_0132[q]:
             stride = s.in_channels[q]
-        _load_config(s, 1, s.w_stride[q], 1, stride * p.in_bytes)
+        _load_config(s, 1, s.w_stride[q], 1, stride * p.b_bits >> 3)
         s.state[WEIGHTS] = 2
         return
     och = s.ch[WEIGHTS]
@@ -118,7 +118,7 @@ def _weights(m):
         rows = least(s.kchs[q] - kch, p.dim)
         local = (och // p.dim) * s.w_stride[q] + (krow * s.kcols[q] + kcol) * s.kchs[q] + kch
     s.funct = 1
-    s.rs1 = s.dram[q, WEIGHTS] + ((offset * p.in_bytes) & 0xFFFFFFFF)
+    s.rs1 = s.dram[q, WEIGHTS] + ((offset * p.b_bits >> 3) & 0xFFFFFFFF)
     s.rs2 = rows << 48 | cols << 32 | ((s.first[WEIGHTS] + local) & p.addr_mask)
     s.kch[WEIGHTS] += most if turned else p.dim
     if s.kch[WEIGHTS] < s.kchs[q]:
@@ -146,7 +146,7 @@ def _input(m):
     t = s.dilated[q]
     if s.state[INPUT] == 1:
         stride = s.batch_size[q] if s.trans_input[q] else s.in_stride[q]
-        _load_config(s, 0, s.input_stride[q], s.pixels[q], (stride * p.in_bytes) << d)
+        _load_config(s, 0, s.input_stride[q], s.pixels[q], (stride * p.a_bits >> 3) << d)
         s.state[INPUT] = 2
         return
     wide = p.block_len * p.dim
@@ -182,7 +182,7 @@ def _input(m):
         pixels = least(cols_real - icol, segment)
     count = least((s.batches[q] - b) if turned else (s.kchs[q] - ich), most)
     s.funct = 2
-    s.rs1 = 0 if zeros else s.dram[q, INPUT] + ((offset * p.in_bytes) & 0xFFFFFFFF)
+    s.rs1 = 0 if zeros else s.dram[q, INPUT] + ((offset * p.a_bits >> 3) & 0xFFFFFFFF)
     s.rs2 = (pixels >> d) << 48 | count << 32 | ((s.first[INPUT] + local) & p.addr_mask)
     s.ch[INPUT] += 1 if turned else most
     if s.ch[INPUT] < s.kchs[q]:
@@ -223,7 +223,7 @@ def _store(m):
             offset = pixel * s.out_stride[q] + och
         rows = least(s.ocols[q] - col, p.dim)
         s.funct = 3
-        s.rs1 = s.dram[q, ST] + ((offset * p.in_bytes) & 0xFFFFFFFF)
+        s.rs1 = s.dram[q, ST] + ((offset * p.c_bits >> 3) & 0xFFFFFFFF)
         s.rs2 = rows << 48 | cols << 32 | ((local + row * s.ocols[q] + col) & p.addr_mask) | SIGN
         s.ch[ST] += p.dim
         if s.ch[ST] >= s.ochs[q]:
@@ -234,7 +234,7 @@ def _store(m):
     if state == 4:
         pixel = b * s.pool_out_col_dim[q] * s.pool_out_row_dim[q]
         s.funct = 3
-        s.rs1 = s.dram[q, ST] + (pixel * s.out_stride[q] + och) * p.in_bytes
+        s.rs1 = s.dram[q, ST] + ((pixel * s.out_stride[q] + och) * p.c_bits >> 3)
         s.rs2 = cols << 32 | (local & p.addr_mask) | SIGN
         s.ch[ST] += p.dim
         if s.ch[ST] >= s.ochs[q]:
@@ -250,5 +250,5 @@ def _store(m):
         s.rs1 |= (s.porows[q] & 0xFF) << 32 | (s.pool_out_col_dim[q] & 0xFF) << 24
         s.rs1 |= (s.plpad[q] & 3) << 10 | (s.pupad[q] & 3) << 8 | (s.pool_size[q] & 3) << 6
         s.rs1 |= (s.pool_stride[q] & 3) << 4
-    s.rs2 = KEEP_SCALE << 32 | ((s.out_stride[q] * p.in_bytes) & 0xFFFFFFFF)
+    s.rs2 = KEEP_SCALE << 32 | ((s.out_stride[q] * p.c_bits >> 3) & 0xFFFFFFFF)
     s.state[ST] = 4 if state == 3 else 0

@@ -18,7 +18,6 @@ BANKS = 16  # most scratchpad banks; most accumulator banks
 PARAMS = np.dtype(
     [
         ("dim", "i8"),
-        ("in_bytes", "i8"),
         ("acc_bytes", "i8"),
         ("a_bits", "i8"),  # an element in memory, loaded in state 0
         ("b_bits", "i8"),  # in state 1

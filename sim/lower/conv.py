@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sim.errors import InputError
 from sim.hardware import Hardware
 from sim.isa import Funct, Program
-from sim.lower.convtiling import ConvTile, conv_limits, conv_tile
+from sim.lower.convtiling import ConvTile, conv_limits, conv_tile, per_byte
 from sim.lower.encode import Stream
 from sim.lower.tiling import blocks_of
 from sim.lower.work import ACTIVATIONS, Conv
@@ -60,9 +60,27 @@ def check(work: Conv, hw: Hardware) -> None:
         problems.append(f"the result has {work.out_rows}x{work.out_cols} pixels: the dilated kernel exceeds the image")
     elif not problems and min(work.pooled_rows, work.pooled_cols) < 1:
         problems.append(f"the pooled result has {work.pooled_rows}x{work.pooled_cols} pixels: the pool exceeds it")
+    problems += [
+        f"{what} begin every {elements} elements of {hw.bits(operand)} bits, on no whole byte (nearest: "
+        f"{blocks_of(elements, per_byte(hw, operand)) * per_byte(hw, operand)})"
+        for what, elements, operand in row_distances(work)
+        if elements % per_byte(hw, operand)
+    ]
     if problems:
         where = f"conv {work.in_rows}x{work.in_cols}x{work.in_channels}->{work.out_channels} k={work.kernel}: "
         raise InputError([where + problem for problem in problems])
+
+
+def row_distances(work: Conv) -> tuple[tuple[str, int, str], ...]:
+    """Return (what, elements from one to the next, operand) of the rows that loads and stores move."""
+    weights = work.weights.row_stride
+    if work.trans_weight_0132 or work.trans_weight_1203:
+        weights = work.in_channels if work.trans_weight_0132 else work.out_channels
+    return (
+        ("pixels", work.batch if work.trans_input_3120 else work.x.row_stride, "a"),
+        ("rows of weights", weights, "b"),
+        ("results", work.out_channels if work.trans_output_1203 else work.c.row_stride, "c"),
+    )
 
 
 def conv_steps(work: Conv, tile: ConvTile) -> Iterator[ConvStep]:
@@ -101,7 +119,7 @@ def lower_conv(work: Conv, hw: Hardware) -> Program:
         )
     stream = Stream(hw)
     pixel = work.batch * work.out_channels if work.trans_output_1203 else work.c.row_stride
-    stream.config_st(pixel * hw.input_bytes, activation=ACTIVATIONS.index(work.activation), scale=work.scale)
+    stream.config_st(hw.packed_bytes(pixel, "c"), activation=ACTIVATIONS.index(work.activation), scale=work.scale)
     stream.config_ex(
         transpose_a=work.trans_input_3120,
         transpose_b=work.trans_weight_0132,
@@ -174,9 +192,9 @@ def _addresses(work: Conv, hw: Hardware, step: ConvStep, corner: tuple[int, int]
     # Without a bias the library passes a dummy that must not be zero: zero means "add to what is there".
     bias = (1 if work.bias is None else work.bias.address) + poch * hw.acc_bytes
     return (
-        0 if step.keep_input and poch else work.x.address + x * hw.input_bytes,
-        0 if step.keep_weights and b + prow + pcol else work.weights.address + w * hw.input_bytes,
-        work.c.address + c * hw.input_bytes if last else 0,
+        0 if step.keep_input and poch else work.x.address + hw.packed_bytes(x, "a"),
+        0 if step.keep_weights and b + prow + pcol else work.weights.address + hw.packed_bytes(w, "b"),
+        work.c.address + hw.packed_bytes(c, "c") if last else 0,
         bias if first else 0,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import gcd
+
 from sim.errors import InputError
 from sim.hardware import Hardware
 from sim.lower.tiling import blocks_of
@@ -10,7 +12,7 @@ from sim.lower.work import Conv
 ConvTile = tuple[int, int, int, int, int, int, int]
 """(batches, pooled rows, pooled columns, out channels, kernel rows, kernel columns, in channels)."""
 
-POOLED_ROWS, POOLED_COLS, OUT_CHANNELS, IN_CHANNELS = 1, 2, 3, 6
+BATCHES, POOLED_ROWS, POOLED_COLS, OUT_CHANNELS, IN_CHANNELS = 0, 1, 2, 3, 6
 """Positions in a ConvTile."""
 
 NAMES = (
@@ -35,6 +37,20 @@ def conv_limits(work: Conv) -> ConvTile:
         work.kernel,
         work.in_channels,
     )
+
+
+def per_byte(hw: Hardware, operand: str) -> int:
+    """Return the least elements of an operand ("a", "b", "c") in memory that fill whole bytes."""
+    return 8 // gcd(8, hw.bits(operand))
+
+
+def granules(work: Conv, hw: Hardware) -> ConvTile:
+    """Return what a tile is a multiple of along each axis, or all of it: every tile begins on whole bytes."""
+    a, b, c = (per_byte(hw, operand) for operand in "abc")
+    batches = max(a * work.trans_input_3120, c * work.trans_output_1203, 1)
+    ochs = max(c, 1 if work.trans_weight_0132 else b)
+    ichs = max(1 if work.trans_input_3120 else a, b if work.trans_weight_0132 else 1)
+    return batches, 1, 1, ochs, 1, 1, ichs
 
 
 def conv_rows(work: Conv, tile: ConvTile, hw: Hardware) -> tuple[int, int]:
@@ -66,6 +82,11 @@ def conv_tile(work: Conv, hw: Hardware) -> ConvTile:
         for name, size, limit in zip(NAMES, work.tile, limits, strict=True)
         if not 1 <= size <= limit
     ]
+    problems += [
+        f"conv tile: {name} = {size}: a tile begins on whole bytes, so all {limit} or a multiple of {granule}"
+        for name, size, limit, granule in zip(NAMES, work.tile, limits, granules(work, hw), strict=True)
+        if 1 <= size < limit and size % granule
+    ]
     spad, acc = conv_rows(work, work.tile, hw)
     nearest = auto_conv_tile(work, hw)
     if spad > hw.sp_rows // 2:
@@ -79,8 +100,8 @@ def conv_tile(work: Conv, hw: Hardware) -> ConvTile:
 
 def auto_conv_tile(work: Conv, hw: Hardware) -> ConvTile:
     """Return the library's tile: shrink the largest size until it fits, grow columns, then everything."""
-    limits = conv_limits(work)
-    tile = list(limits)
+    limits, steps = conv_limits(work), granules(work, hw)
+    tile, least = list(limits), [min(pair) for pair in zip(limits, steps, strict=True)]
 
     def fits(candidate: list[int]) -> bool:
         b, pr, pc, oc, kr, kc, ic = candidate
@@ -88,21 +109,19 @@ def auto_conv_tile(work: Conv, hw: Hardware) -> ConvTile:
         return spad <= hw.sp_rows // 2 and acc <= hw.acc_rows // 2
 
     while not fits(tile):
-        if all(size == 1 for size in tile):
+        if tile == least:
             raise InputError(f"conv {work.in_rows}x{work.in_cols}: not even one output pixel fits this machine")
         # Narrow columns are spared while rows can shrink: they feed the array.
         spared = tile[POOLED_COLS] <= hw.dim and tile[POOLED_ROWS] > 1
-        candidates = [i for i in range(len(tile)) if not (i == POOLED_COLS and spared)]
+        candidates = [i for i in range(len(tile)) if not (i == POOLED_COLS and spared) and tile[i] > least[i]]
         largest = max(candidates, key=lambda i: (tile[i], -i))
-        if largest in (OUT_CHANNELS, IN_CHANNELS):
-            tile[largest] = max(1, (tile[largest] - 1) // hw.dim * hw.dim)
-        else:
-            tile[largest] -= 1
+        step = hw.dim if largest in (OUT_CHANNELS, IN_CHANNELS) else steps[largest]
+        tile[largest] = max(least[largest], (tile[largest] - 1) // step * step)
 
     def grow(position: int) -> bool:
         wider = tile.copy()
-        wider[position] += 1
-        if wider[position] > limits[position] or not fits(wider):
+        wider[position] = min(limits[position], (tile[position] // steps[position] + 1) * steps[position])
+        if wider == tile or not fits(wider):
             return False
         tile[:] = wider
         return True

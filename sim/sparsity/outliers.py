@@ -59,6 +59,11 @@ def edit(graph: Graph, rules: Rules) -> Graph:
             for name, _ in rule.columns
             if name not in known
         ]
+    named_convs = [(op, rules.precision_for(op)) for op in graph.ops if op.kind == "conv"]
+    if split := [op.name for op, found in named_convs if found is not None and found.splits]:
+        more = f" and {len(split) - 1} more convolutions" if split[1:] else ""
+        why = "outliers are columns of a matmul's A, a convolution takes none apart"
+        problems.append(f"{split[0]}{more}: {why} (nearest: name matmuls in operators)")
     for op in graph.ops:
         named = rules.precision_for(op)
         of_weights = op.kind == "matmul" and tensors[op.inputs[1].tensor].kind == "weight"

@@ -1,7 +1,7 @@
 """Word sizes per operator and operand: [[precision]] of a SPEC.toml, or a line such as "w4a8@*FF?".
 
     [[precision]]
-    operators = "*.FF?"         # glob over matmuls or their weight tensors; the last that names one wins
+    operators = "*.FF?"         # glob over matmuls, convolutions or their weight tensors; the last that names one wins
     weights = "int4"            # int2, int4, int8, int16, fp16, bf16, fp32; default: the array's input type
     activations = "int8"        # of A, and of B where that is no weight
     outliers = 0.005            # share of the K features, or outlier_file = "columns.npz": operator -> their numbers
@@ -33,13 +33,13 @@ SHORT = re.compile(r"w(\d+)a(\d+)")
 SUFFIX = ".outliers"
 """Ends the name of the wide part of a product that falls into two."""
 
-PRODUCTS = ("matmul", "predict")
+PRODUCTS = ("matmul", "conv", "predict")
 """Kinds of operator whose operands may have a width of their own."""
 
 
 @dataclass(frozen=True)
 class Precision:
-    """One rule: element types of the operands of the matmuls named; "" = the array's input type.
+    """One rule: element types of the operands of the products named; "" = the array's input type.
 
     ``outliers``: share of the K features in ``outlier_type``; ``columns``: which ones, operator -> their numbers,
     where a file says so (a share spreads them evenly).
@@ -65,14 +65,14 @@ class Precision:
         return bool(self.outliers or self.columns)
 
     def applies_to(self, op: Op) -> bool:
-        """Return whether ``op`` is a matmul that is named, by itself or by its second operand."""
+        """Return whether ``op`` is a product that is named, by itself or by its second operand."""
         if op.kind not in PRODUCTS:
             return False
         names = (op.name.removesuffix(SUFFIX), op.inputs[1].tensor.partition(SUFFIX)[0])
         return any(fnmatchcase(name, self.operators) for name in names)
 
     def types_for(self, op: Op, graph: Graph) -> tuple[str, str]:
-        """Return the types of A and B of a matmul it applies to; "" = the array's input type."""
+        """Return the types of A and B of a product it applies to; "" = the array's input type."""
         if op.name.endswith(SUFFIX):
             return self.outlier_type, self.outlier_type
         is_weight = graph.tensors[op.inputs[1].tensor].kind == "weight"
@@ -80,11 +80,12 @@ class Precision:
 
     def problems(self, graph: Graph) -> list[str]:
         """Return what is wrong with it for a graph."""
-        matmuls = [op.name for op in graph.ops if op.kind in PRODUCTS]
+        products = [op for op in graph.ops if op.kind in PRODUCTS]
         if any(self.applies_to(op) for op in graph.ops):
             return []
-        hint = did_you_mean(self.operators, matmuls)
-        return [f"{self}: no matmul of {graph.name} is named {self.operators!r}{hint}"]
+        hint = did_you_mean(self.operators, [op.name for op in products])
+        what = "matmul or convolution" if any(op.kind == "conv" for op in products) else "matmul"
+        return [f"{self}: no {what} of {graph.name} is named {self.operators!r}{hint}"]
 
 
 def parse(table: dict[str, Any], columns: dict[str, tuple[int, ...]] | None = None) -> Precision:
