@@ -97,7 +97,7 @@ def price(
     sp_pj = sp_bits * table.sram_pj_per_bit("scratchpad", hw.scratchpad.capacity_bytes, hw.dim, level)
     acc_pj = acc_bits * table.sram_pj_per_bit("accumulator", hw.accumulator.capacity_bytes, hw.dim, level)
     mac_pj = table.figure("mac", table.mac, hw.array.input_type).at(level) * _mac_share(hw)
-    add_pj = table.figure("add", table.add, hw.array.acc_type).at(level)
+    add_pj = table.figure("add", table.add, hw.sum_type).at(level)
     dram_pj = table.figure("dram", table.dram, hw.memory.technology).at(level)
     acc_accesses = count["ACC_READ_ROWS"] + count["ACC_WRITE_ROWS"] + count["ACC_ACCUMULATE_ROWS"]
     special_pj = count["SCALE_ROWS"] * table.scale.at(level) + count["NORMALIZE_ROWS"] * table.normalize.at(level)

@@ -103,6 +103,12 @@ class _Planner:
                 f"the result is {dtype}, not {self.hw.array.input_type} or {self.hw.array.acc_type}",
             )
         machine = self.machine(op, output)
+        if op.name in self.words.sums and activation in ("softmax", "igelu"):
+            self.refuse(
+                op,
+                f"sums in {self.words.sums[op.name]} with {activation}: the I-BERT units take {self.hw.array.acc_type} "
+                "only (nearest: leave sums out of its [[precision]])",
+            )
         dataflow = self.matmul_dataflow(op, activation, machine)
         if any(name == op.name for name, _ in self.refused):
             return []

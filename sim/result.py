@@ -135,11 +135,11 @@ def operator_row(
 
 def words_of(step: Step) -> str | None:
     """Return the word sizes of an operator in text, None where all are of the input type."""
-    words = None if step.machine is None else step.machine.words
-    if words is None:
+    if step.machine is None or (words := step.machine.words) is None:
         return None
     stored = "/".join(str(bits) for bits in words[:3])
-    return f"{words.a_type} x {words.b_type}, stored in {stored} bit" if step.k else f"stored in {stored} bit"
+    added = f", added up in {words.sum_type}" if words.sum_type != step.machine.array.acc_type else ""
+    return f"{words.a_type} x {words.b_type}, stored in {stored} bit{added}" if step.k else f"stored in {stored} bit"
 
 
 SUMMED = (

@@ -3,6 +3,7 @@
 A tensor is stored as wide as its widest reader multiplies it; what anything but a matmul or a convolution reads is of
 the array's input type, and so is what nobody reads. A reader that wants less narrows it at its load. A copy hands on
 the width that its readers want. An image whose pixels would not begin on whole bytes (3 channels) is stored wider.
+Sums and biases in memory are as wide as the one operator's sums that leaves or takes them: nothing else converts them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sim.errors import InputError
 from sim.hardware import precision
-from sim.hardware.schema import ELEMENT_BITS
+from sim.hardware.schema import ELEMENT_BITS, ELEMENT_BYTES
 from sim.placement import element_bits, role
 from sim.sparsity.precision import SUFFIX
 
@@ -36,13 +37,15 @@ def runs_of(numbers: Iterable[int]) -> list[range]:
 class WordSizes:
     """``bits``: tensor -> bits of its elements, of those that are not of their type's width.
 
-    ``taken``: operator -> features of its K that another product multiplies, as zeros to this one.
+    ``sums``: operator -> type of its sums, where that is not the accumulator's. ``taken``: operator -> features of its
+    K that another product multiplies, as zeros to this one.
     """
 
     def __init__(self, graph: Graph, hw: Hardware, sparsity: AnySparsity | None):
         self.graph, self.hw = graph, hw
         self.own = 8 * hw.input_bytes
         self.types: dict[str, tuple[str, str]] = {}
+        self.sums: dict[str, str] = {}
         self.taken: dict[str, int] = {}
         named = {op.name: op for op in graph.ops}
         for op in graph.ops if sparsity is not None else ():
@@ -52,7 +55,32 @@ class WordSizes:
                     self.taken[op.name] = named[f"{op.name}{SUFFIX}"].mnk[2]
                 a, b = rule.types_for(op, graph)
                 self.types[op.name] = a or hw.array.input_type, b or hw.array.input_type
-        self.bits = self._stored() if self.types else {}
+                if rule.sums not in ("", hw.array.acc_type):
+                    self.sums[op.name] = rule.sums
+        self.bits = {**self._stored(), **self._summed()} if self.types else {}
+
+    def _summed(self) -> dict[str, int]:
+        """Bits of sums and biases that are not the accumulator's. Raises InputError where two operators differ."""
+        wanted: dict[str, dict[str, str]] = {}
+        for op in self.graph.ops:
+            for view in (*op.inputs, op.output):
+                if role(self.graph.tensors[view.tensor].dtype, self.hw) == "accumulator":
+                    wanted.setdefault(view.tensor, {})[op.name] = self.sums.get(op.name, self.hw.array.acc_type)
+        found: dict[str, int] = {}
+        problems = []
+        for tensor, readers in wanted.items():
+            if len(set(readers.values())) > 1:
+                told = ", ".join(f"{name} {kind}" for name, kind in readers.items())
+                problems.append(
+                    f"{tensor}: sums lie in memory in one type, and its operators want {told} (nearest: leave sums out "
+                    f"of the [[precision]] of {next(name for name in readers if name in self.sums)}; for all "
+                    "operators: array.acc_type)"
+                )
+            elif (kind := next(iter(readers.values()))) != self.hw.array.acc_type:
+                found[tensor] = 8 * ELEMENT_BYTES[kind]
+        if problems:
+            raise InputError(problems)
+        return found
 
     def _stored(self) -> dict[str, int]:
         wanted: dict[str, int] = {}
@@ -85,7 +113,7 @@ class WordSizes:
         a_type, b_type = self.types.get(op.name, (kind, kind))
         a, *b = (self._bits(view) for view in op.inputs[:2])
         stored = (a, b[0] if b else self.own, self._bits(output))
-        found = precision.machine(self.hw, a_type, b_type, stored)
+        found = precision.machine(self.hw, a_type, b_type, stored, self.sums.get(op.name, ""))
         if problems := [problem for view in (*op.inputs, output) for problem in self._split_bytes(view)]:
             raise InputError(problems)
         return found

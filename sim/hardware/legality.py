@@ -315,6 +315,17 @@ def accepted_types(hw: Hardware) -> Iterator[Broken]:
         yield Broken(("array.pe", "array.input_type"), hw.array.pe, demand, "fixed")
 
 
+def accumulated_types(hw: Hardware) -> Iterator[Broken]:
+    """Adders are cut into narrower ones that still hold an input."""
+    able = precision.summable(hw)
+    for name in hw.array.accumulates:
+        if name not in able:
+            among = ", ".join(able) or "nothing narrower"
+            demand = f"adders of {hw.array.acc_type} behind {hw.array.input_type} PEs are cut into {among}"
+            keys = ("array.accumulates", "array.acc_type", "array.input_type")
+            yield Broken(keys, name, demand, able[-1] if able else "[]")
+
+
 def serial_bits(hw: Hardware) -> Iterator[Broken]:
     """A bit-serial array takes at least a bit of an activation a cycle; no other has such lanes."""
     array, own = hw.array, 8 * hw.input_bytes
@@ -389,6 +400,7 @@ RULES: tuple[Rule, ...] = (
     decoder_rate,
     transform_unit,
     accepted_types,
+    accumulated_types,
     serial_bits,
     sums_taken_in,
     known_energy_table,

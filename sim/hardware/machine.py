@@ -48,7 +48,7 @@ class Words(NamedTuple):
     """Bits of an element of A, B and C in memory and of a scratchpad word, and the mode that they put the array in.
 
     ``parts``: multipliers that a PE splits into along each side; ``row_cycles``: cycles that a row of operands takes;
-    ``a_type``, ``b_type``: what is multiplied.
+    ``a_type``, ``b_type``: what is multiplied; ``sum_type``: what is added up, in the accumulator and in memory.
     """
 
     a: int
@@ -59,6 +59,7 @@ class Words(NamedTuple):
     row_cycles: int
     a_type: str
     b_type: str
+    sum_type: str
 
     @property
     def a_bits(self) -> int:
@@ -152,7 +153,12 @@ class Hardware(Table):
     @property
     def acc_bytes(self) -> int:
         """Bytes of one accumulator element."""
-        return ELEMENT_BYTES[self.array.acc_type]
+        return ELEMENT_BYTES[self.sum_type]
+
+    @property
+    def sum_type(self) -> str:
+        """Type of what is added up: the accumulator's, or the operator's where it asks for another."""
+        return self.array.acc_type if self._words is None else self._words.sum_type
 
     @property
     def sp_rows(self) -> int:

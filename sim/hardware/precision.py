@@ -14,6 +14,10 @@ bit_serial    activation bits come one after the other: a row takes ceil(a / ser
               wider than the input type takes two passes.
 ============= ====================================================================================================
 
+Sums narrower than ``array.acc_type`` (``array.accumulates``): adders whose carries can be cut, as the sub-words of SIMD
+units, and rows addressed as often again. A row of sums takes their bits of the accumulator, so it holds more rows, a
+row that is read, added to or moved costs their bits; the array gives as many sums a cycle as before.
+
 A row of a split array has ``parts`` times the sums; the accumulator takes in ``array.sums_per_cycle``, and where that
 is one per column of PEs a row takes ``parts`` cycles at least, in and out again. Weights enter at the pace of rows.
 """
@@ -25,7 +29,7 @@ from math import ceil
 
 from sim.errors import InputError
 from sim.hardware.machine import Hardware, Words, serial_cycles
-from sim.hardware.schema import ELEMENT_BITS
+from sim.hardware.schema import ELEMENT_BITS, ELEMENT_BYTES
 
 WIDENS = {
     "int4": ("int2",),
@@ -38,6 +42,8 @@ WIDENS = {
 """Input type of an array -> types whose every value it holds exactly (bf16 has 8 significant bits, as int8)."""
 
 INTEGERS = ("int2", "int4", "int8", "int16")
+
+INTEGERS_OF_SUMS = ("int8", "int16", "int32")
 
 
 def acceptable(hw: Hardware) -> tuple[str, ...]:
@@ -53,12 +59,26 @@ def accepted(hw: Hardware) -> tuple[str, ...]:
     return tuple(dict.fromkeys((hw.array.input_type, *hw.array.accepts)))
 
 
-def refusals(hw: Hardware, a_type: str, b_type: str) -> list[str]:
-    """Return why an array does not multiply activations and weights of two types, with the option that would allow it.
+def summable(hw: Hardware) -> tuple[str, ...]:
+    """Return the types that ``array.accumulates`` may name: integers narrower than the sums, as wide as the inputs."""
+    if hw.array.acc_type not in INTEGERS_OF_SUMS:
+        return ()
+    return tuple(one for one in INTEGERS_OF_SUMS if hw.input_bytes <= ELEMENT_BYTES[one] < hw.acc_bytes)
 
-    Types come from a rule that has checked their names.
+
+def refusals(hw: Hardware, a_type: str, b_type: str, sum_type: str = "") -> list[str]:
+    """Return why an array does not multiply activations and weights of two types, or add them up in a third.
+
+    Each with the option that would allow it. Types come from a rule that has checked their names.
     """
     found = []
+    if sum_type not in ("", hw.array.acc_type, *hw.array.accumulates):
+        able = summable(hw)
+        names = ", ".join(f'"{one}"' for one in (*hw.array.accumulates, sum_type))
+        option = f"--set 'array.accumulates=[{names}]'" if sum_type in able else f'--set array.acc_type="{sum_type}"'
+        found.append(
+            f"sums in {sum_type}: {hw.name} adds up {', '.join((hw.array.acc_type, *hw.array.accumulates))} ({option})"
+        )
     both = (("operands", a_type),) if a_type == b_type else (("activations", a_type), ("weights", b_type))
     for operand, name in both:
         if name in accepted(hw):
@@ -84,22 +104,22 @@ def _distance(one: str, other: str) -> tuple[int, bool]:
 
 
 @lru_cache(maxsize=512)
-def machine(hw: Hardware, a_type: str, b_type: str, stored: tuple[int, int, int]) -> Hardware:
-    """Return the machine for an operator: the types it multiplies, and the bits of A, B and C in memory.
+def machine(hw: Hardware, a_type: str, b_type: str, stored: tuple[int, int, int], sum_type: str = "") -> Hardware:
+    """Return the machine for an operator: the types it multiplies and adds up, and the bits of A, B and C in memory.
 
-    The machine itself where nothing differs from its input type. Raises InputError for types the array does not
-    take, and where a split array leaves the memories too few rows.
+    The machine itself where nothing differs from its own types ("": sums in its own). Raises InputError for types the
+    array does not take, and where a split array leaves the memories too few rows.
     """
-    own, kind = 8 * hw.input_bytes, hw.array.input_type
-    if (a_type, b_type) == (kind, kind) and set(stored) == {own}:
+    own, kind, sums = 8 * hw.input_bytes, hw.array.input_type, sum_type or hw.array.acc_type
+    if (a_type, b_type, sums) == (kind, kind, hw.array.acc_type) and set(stored) == {own}:
         return hw
-    if problems := refusals(hw, a_type, b_type):
+    if problems := refusals(hw, a_type, b_type, sum_type):
         raise InputError(problems)
     a, b = ELEMENT_BITS[a_type], ELEMENT_BITS[b_type]
     parts, row_cycles = _mode(hw, a, b)
     narrow = hw.array.pe != "fixed" or hw.scratchpad.narrow_words
     word = max(a, b) if narrow else max(own, a, b)
-    moded = hw.with_words(Words(*stored, word, parts, row_cycles, a_type, b_type))
+    moded = hw.with_words(Words(*stored, word, parts, row_cycles, a_type, b_type, sums))
     if problems := _misfits(moded, f"{a_type} x {b_type}"):
         raise InputError(problems)
     return moded

@@ -61,7 +61,8 @@ class Array(Table):
     ``accepts``: element types that the array multiplies beside ``input_type``. ``pe``: what it makes of them
     (`sim.hardware.precision`): "fixed" widens a narrow operand, "decomposable" multipliers split, "bit_serial" ones
     take ``serial_activation_bits`` (and ``serial_weight_bits``; 0: all) of an operand per cycle. ``sums_per_cycle``:
-    sums that the accumulator takes in and gives out in a cycle (0: one per column).
+    sums that the accumulator takes in and gives out in a cycle (0: one per column). ``accumulates``: narrower types of
+    sums beside ``acc_type`` that an operator may ask for: adders whose carries are cut, rows addressed as often again.
     """
 
     mesh_rows: Count
@@ -80,6 +81,7 @@ class Array(Table):
     hardcode_d_to_garbage: bool
     pe: Literal["fixed", "decomposable", "bit_serial"] = "fixed"
     accepts: Annotated[tuple[OperandType, ...], Field(strict=False)] = ()
+    accumulates: Annotated[tuple[ElementType, ...], Field(strict=False)] = ()
     sums_per_cycle: Annotated[int, Field(ge=0)] = 0
     serial_activation_bits: Annotated[int, Field(ge=0)] = 0
     serial_weight_bits: Annotated[int, Field(ge=0)] = 0

@@ -4,6 +4,7 @@
     operators = "*.FF?"         # glob over matmuls, convolutions or their weight tensors; the last that names one wins
     weights = "int4"            # int2, int4, int8, int16, fp16, bf16, fp32; default: the array's input type
     activations = "int8"        # of A, and of B where that is no weight
+    sums = "int16"              # in the accumulator and in memory; default: array.acc_type
     outliers = 0.005            # share of the K features, or outlier_file = "columns.npz": operator -> their numbers
     outlier_type = "int16"      # they are multiplied in; default: int16 of integers
 
@@ -26,6 +27,9 @@ from sim.graph import Graph, Op
 TYPES = ("int2", "int4", "int8", "int16", "fp16", "bf16", "fp32")
 """Names of element types that a rule may give."""
 
+SUM_TYPES = ("int8", "int16", "int32", "fp16", "bf16", "fp32")
+"""Names of types that a rule may give to sums."""
+
 SHORT = re.compile(r"w(\d+)a(\d+)")
 """The line for integers: bits of weights and of activations."""
 
@@ -39,7 +43,7 @@ PRODUCTS = ("matmul", "conv", "predict")
 
 @dataclass(frozen=True)
 class Precision:
-    """One rule: element types of the operands of the products named; "" = the array's input type.
+    """One rule: element types of the operands (and sums) of the products named; "" = the array's own.
 
     ``outliers``: share of the K features in ``outlier_type``; ``columns``: which ones, operator -> their numbers,
     where a file says so (a share spreads them evenly).
@@ -48,6 +52,7 @@ class Precision:
     operators: str = "*"
     weights: str = ""
     activations: str = ""
+    sums: str = ""
     outliers: float = 0.0
     outlier_type: str = "int16"
     columns: tuple[tuple[str, tuple[int, ...]], ...] = ()
@@ -57,6 +62,7 @@ class Precision:
         kept = f", outliers {self.outliers:g} in {self.outlier_type}" if self.outliers else ""
         kept = f", outliers of a file in {self.outlier_type}" if self.columns else kept
         types = f"weights {self.weights or 'as they are'}, activations {self.activations or 'as they are'}"
+        types += f", sums {self.sums}" if self.sums else ""
         return f"precision {types}{kept}" + ("" if self.operators == "*" else f"@{self.operators}")
 
     @property
@@ -92,9 +98,10 @@ def parse(table: dict[str, Any], columns: dict[str, tuple[int, ...]] | None = No
     """Read a table [[precision]] of a SPEC.toml, ``columns`` from its file. Raises InputError listing all problems."""
     known = [*(field.name for field in fields(Precision) if field.name != "columns"), "outlier_file"]
     problems = [f"unknown key {key!r}{did_you_mean(key, known)}" for key in table if key not in known]
-    for key in ("weights", "activations", "outlier_type"):
-        if key in table and table[key] not in TYPES:
-            problems.append(f"{key} {table[key]!r} is none of {', '.join(TYPES)}{did_you_mean(str(table[key]), TYPES)}")
+    for key in ("weights", "activations", "sums", "outlier_type"):
+        able = SUM_TYPES if key == "sums" else TYPES
+        if key in table and table[key] not in able:
+            problems.append(f"{key} {table[key]!r} is none of {', '.join(able)}{did_you_mean(str(table[key]), able)}")
     for key in ("operators", "outlier_file"):
         if not isinstance(table.get(key, ""), str):
             problems.append(f"{key} is {table[key]!r}, must be text in quotes")
@@ -107,8 +114,8 @@ def parse(table: dict[str, Any], columns: dict[str, tuple[int, ...]] | None = No
         )
     if "outliers" in table and "outlier_file" in table:
         problems.append("give either outliers (a share) or outlier_file")
-    if not {"weights", "activations", "outliers", "outlier_file"} & table.keys():
-        problems.append("says nothing: give weights, activations or outliers")
+    if not {"weights", "activations", "sums", "outliers", "outlier_file"} & table.keys():
+        problems.append("says nothing: give weights, activations, sums or outliers")
     if problems:
         raise InputError(problems)
     kept = {key: value for key, value in table.items() if key != "outlier_file"}

@@ -275,7 +275,7 @@ def test_outliers_of_a_convolution_are_refused_and_a_wrong_name_is_told() -> Non
 def test_the_last_rule_holds_and_the_rest_stays() -> None:
     rules = Rules((), precisions=(Precision("*.conv?", "int4"), Precision("S3.*", "int2", "int8")))
     steps = {step.name: step for step in plan(NETWORK, MACHINES["widening"], sparsity=rules)}
-    types = {name: step.machine.words[6:] for name, step in steps.items() if step.machine is not None}
+    types = {name: step.machine.words[6:8] for name, step in steps.items() if step.machine is not None}
     assert types["S0.B0.conv1"] == ("int8", "int4") and types["S3.B0.conv1"] == ("int8", "int2")
     assert "stem" not in types and types["S3.B0.fit"] == ("int8", "int2")
     assert parse("w4a8@stem.weight").precision_for(NETWORK.op("stem")) is not None
