@@ -7,6 +7,7 @@ is at work on earlier ones (`sim.pipeline`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ from sim.errors import InputError
 if TYPE_CHECKING:
     from sim.graph import Op, View
     from sim.hardware import Hardware
+
+Bits = Callable[[str], int]
+"""Bits of an element of a tensor in memory."""
 
 RANKING_LOOKS = 3.39
 """Looks at each score ranked: comparisons of a quick-select for the median, 3.39 n (Knuth, vol. 3, 5.2.2)."""
@@ -43,25 +47,26 @@ class Beside:
     store_wait_cycles: int = 0
 
 
-def top_k(op: Op, hw: Hardware) -> Beside:
+def top_k(op: Op, hw: Hardware, bits: Bits) -> Beside:
     """Return the ranking of one row of scores that pass by anyway. Raises InputError without the unit."""
+    del bits  # nothing is read from memory
     looks = ceil(op.batch * op.inputs[0].cols * RANKING_LOOKS)
     return Beside(ceil(looks / _ranking_rate(op, hw)), looks)
 
 
-def mask(op: Op, hw: Hardware) -> Beside:
+def mask(op: Op, hw: Hardware, bits: Bits) -> Beside:
     """Return the choice among predicted scores, a bit each. Raises InputError without the unit.
 
     Scores that the array predicted are read from memory; a predictor hands its own over.
     """
     looks = op.inputs[0].elements * (RANKING_LOOKS if op.attrs["rule"] == "top_k" else THRESHOLD_LOOKS)
-    read = 0 if hw.sparsity.predictor_macs_per_cycle else _bytes(op.inputs[0], hw)
+    read = 0 if hw.sparsity.predictor_macs_per_cycle else _bytes(op.inputs[0], bits)
     heads = op.batch if hw.sparsity.predictor_macs_per_cycle else 1
     work = Beside(ceil(looks / _ranking_rate(op, hw)), ceil(looks), 0, read, op.output.elements, heads=heads)
     return _paced(work, hw)
 
 
-def predict(op: Op, hw: Hardware) -> Beside:
+def predict(op: Op, hw: Hardware, bits: Bits) -> Beside:
     """Return the product of queries and keys in an array of its own, of ``predictor_bits`` per operand.
 
     A multiplier's energy is taken to grow with the product of its operands' widths.
@@ -69,7 +74,7 @@ def predict(op: Op, hw: Hardware) -> Beside:
     macs = op.output.elements * op.inputs[0].cols
     width = 8 * hw.input_bytes
     energy = ceil(macs * hw.sparsity.predictor_bits**2 / width**2)
-    read = sum(_bytes(view, hw) for view in op.inputs)
+    read = sum(_bytes(view, bits) for view in op.inputs)
     work = Beside(ceil(macs / hw.sparsity.predictor_macs_per_cycle), 0, energy, read, 0, heads=op.batch)
     return _paced(work, hw)
 
@@ -80,8 +85,8 @@ def _paced(work: Beside, hw: Hardware) -> Beside:
     return replace(work, cycles=max(work.cycles, ceil(work.read_bytes / read), ceil(work.write_bytes / write)))
 
 
-def _bytes(view: View, hw: Hardware) -> int:
-    return view.elements * hw.input_bytes
+def _bytes(view: View, bits: Bits) -> int:
+    return ceil(view.elements * bits(view.tensor) / 8)
 
 
 def _ranking_rate(op: Op, hw: Hardware) -> int:

@@ -225,10 +225,8 @@ class _Planner:
         """An operator of a unit beside the array; there is no price for it on the host."""
         kind = f"{op.kind}+{fused.kind}" if fused else op.kind
         try:
-            if op.kind in ("fft", "ifft"):
-                work = transform(op, self.hw, self.words.of)
-            else:
-                work = {"top_k": beside.top_k, "mask": beside.mask, "predict": beside.predict}[op.kind](op, self.hw)
+            units = {"top_k": beside.top_k, "mask": beside.mask, "predict": beside.predict}
+            work = units.get(op.kind, transform)(op, self.hw, self.words.of)
         except InputError as error:
             self.refuse(op, error.problems[0])
             return []

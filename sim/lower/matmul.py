@@ -126,19 +126,21 @@ def tile_steps(work: Matmul, hw: Hardware, tile: Tile) -> Iterator[TileStep]:
             pads=_pick(edge, padding, (0, 0, 0)),
             a=work.a.address + hw.packed_bytes(a_offset, "a") if load_a else 0,
             b=work.b.address + hw.packed_bytes(b_offset, "b") if load_b else 0,
-            d=d.address + _d_bytes(d_offset, work, hw) if work.bias != "none" and k0 == 0 else 0,
-            c=work.c.address + _c_bytes(c_offset, work, hw) if edge[2] else 0,
+            d=d.address + d_bytes(d_offset, work, hw) if work.bias != "none" and k0 == 0 else 0,
+            c=work.c.address + c_bytes(c_offset, work, hw) if edge[2] else 0,
             a_half=a_half,
             b_half=b_half,
             accumulate=work.bias != "none" or k0 > 0,
         )
 
 
-def _c_bytes(elements: int, work: Matmul, hw: Hardware) -> int:
+def c_bytes(elements: int, work: Matmul, hw: Hardware) -> int:
+    """Return the bytes of adjacent elements of C in memory."""
     return elements * hw.acc_bytes if work.full_c else hw.packed_bytes(elements, "c")
 
 
-def _d_bytes(elements: int, work: Matmul, hw: Hardware) -> int:
+def d_bytes(elements: int, work: Matmul, hw: Hardware) -> int:
+    """Return the bytes of adjacent elements of D in memory."""
     return hw.packed_bytes(elements, "word") if work.low_d else elements * hw.acc_bytes
 
 
@@ -191,10 +193,10 @@ def emit_config(stream: Stream, work: Matmul, hw: Hardware) -> None:
         transpose_b=work.transpose_b,
         dataflow=int(work.dataflow == "WS"),
     )
-    stream.config_st(_c_bytes(work.c.row_stride, work, hw), activation=code & 3, scale=work.scale)
+    stream.config_st(c_bytes(work.c.row_stride, work, hw), activation=code & 3, scale=work.scale)
     stream.config_ld(hw.packed_bytes(work.a.row_stride, "a"), 0, scale=work.a_scale)
     stream.config_ld(hw.packed_bytes(work.b.row_stride, "b"), 1, scale=work.b_scale)
-    stream.config_ld(_d_bytes(d_stride, work, hw), 2, scale=work.d_scale, shrink=work.low_d)
+    stream.config_ld(d_bytes(d_stride, work, hw), 2, scale=work.d_scale, shrink=work.low_d)
     if work.activation == "igelu":
         qb, qc = gelu_constants(work.bert_scale)
         stream.config_norm(qb=qb, qc=qc)

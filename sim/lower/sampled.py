@@ -44,8 +44,8 @@ def check(work: SampledMatmul, hw: Hardware) -> None:
         )
     if work.picks == "inputs" and product.activation in ("softmax", "layernorm"):
         problems.append(f"activation {product.activation!r} needs whole rows of C; run it as an operator of its own")
-    if hw.words is not None:
-        problems.append("operands of other widths than the array's are not picked among; leave out their [[precision]]")
+    if hw.dim != hw.side:
+        problems.append("PEs that split hold no weights to pick among in their parts; leave out their [[precision]]")
     if work.resident > hw.sparsity.resident_weights:
         problems.append(f"{work.resident} weights per PE; this array holds {hw.sparsity.resident_weights}")
     wide = product.n if work.picks == "outputs" else product.k
@@ -74,4 +74,4 @@ def index_reads(work: SampledMatmul, program: Program, hw: Hardware) -> int:
     computes = (funct == Funct.COMPUTE_PRELOADED) | (funct == Funct.COMPUTE_ACCUMULATED)
     streamed = computes & ((operand & 0xFFFFFFFF) != GARBAGE_ADDRESS)
     rows = (operand[streamed] >> 48) & 0xFFFF
-    return int(np.sum(-(-rows * work.index_bits // (8 * hw.dim * hw.input_bytes))))
+    return int(np.sum(-(-rows * work.index_bits // (8 * hw.sp_row_bytes))))

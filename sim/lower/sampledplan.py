@@ -91,7 +91,7 @@ class Shape:
     def index_rows(self, blocks: range, windows: range) -> int:
         """Return the scratchpad rows of a part's index; the first and the last may hold others' bytes too."""
         size = self.index_bytes(self.elements(blocks), windows)[1]
-        return blocks_of(size, self.dim * self.hw.input_bytes) + 1
+        return blocks_of(size, self.hw.sp_row_bytes) + 1
 
     def elements(self, blocks: range) -> range:
         """Return the rows of some blocks of rows."""

@@ -20,6 +20,7 @@ from sim.isa import (
     local_operand,
 )
 from sim.lower.encode import LOAD_FUNCTS, float_bits
+from sim.lower.matmul import c_bytes, d_bytes
 from sim.lower.merge import Command, Item
 from sim.lower.norm import COMMAND_SHIFT, PASSES, STATISTICS
 from sim.lower.sampledplan import Cut, Shape, Step
@@ -83,7 +84,7 @@ class Builder:
         self.last_use = ({s.a_part: n for n, s in enumerate(cut.steps)}, {s.b_part: n for n, s in enumerate(cut.steps)})
         d = self.product.d or Operand(0, 0)
         self.d_address, self.d_stride = d.address, 0 if self.product.bias == "row" else d.row_stride
-        self.state_stride = self.d_stride * (hw.input_bytes if self.product.low_d else hw.acc_bytes)
+        self.state_stride = d_bytes(self.d_stride, self.product, hw)
 
     def streams(self) -> tuple[list[Item], list[Item], list[Item]]:
         """Return (loads, computes, stores)."""
@@ -116,17 +117,15 @@ class Builder:
 
     # Loads
 
-    def _load(
-        self, state: int, dram: int, local: int, shape: tuple[int, int], width: int, wait: tuple[int, int]
-    ) -> int:
-        """Append an mvin of ``shape`` (cols, rows); return the loads so far.
+    def _load(self, state: int, dram: int, local: int, shape: tuple[int, int], bits: int, wait: tuple[int, int]) -> int:
+        """Append an mvin of ``shape`` (cols, rows) of elements of ``bits``; return the loads so far.
 
         ``wait``: the step whose computes, the tile two behind the one whose stores come first (-1, 0: none).
         """
         cols, rows = shape
         blocks = blocks_of(cols, self.dim)
-        beats = rows * blocks_of(cols * width, self.cost.bus_bytes)
-        busy = rows * self.cost.row_cycles(blocks, self.dim * width)
+        beats = rows * blocks_of(cols * bits, 8 * self.cost.bus_bytes)
+        busy = rows * self.cost.row_cycles(blocks, self.dim * bits // 8)
         self.waits[len(self.loads)] = wait
         words = command(LOAD_FUNCTS[state], dram, local_operand(local, cols, rows), self.gap)
         self.loads.append(Item((words,), busy, beats))
@@ -156,7 +155,7 @@ class Builder:
             # No command names the index rows, nor all the rows that a chunk streams, so the reservation station lets
             # loads overwrite them while they are read. A zero on what the slot's last part streams last waits for that
             # compute, and all later loads wait behind it.
-            self._load(A_STATE, 0, self.last_read[gone], (1, 1), self.hw.input_bytes, wait)
+            self._load(A_STATE, 0, self.last_read[gone], (1, 1), self.hw.bits("word"), wait)
         self._index(step, windows, local, wait)
         local += self.shape.index_rows(step.blocks, windows)
         found, group = {}, self.cost.group
@@ -165,11 +164,11 @@ class Builder:
             end = min(columns.stop * self.dim, self.width if self.outputs else self.work.row_elements)
             for col in columns[::group]:
                 place = (block * self.product.a.row_stride + col) * self.dim
-                dram = self.product.a.address + place * self.hw.input_bytes
+                dram = self.product.a.address + self.hw.packed_bytes(place, "a")
                 shape = (min(group * self.dim, end - col * self.dim), self._extent(block, self.m))
                 at = local + (col - columns.start) * self.dim
                 if shape[0] > 0:
-                    self._load(A_STATE, dram, at, shape, self.hw.input_bytes, wait)
+                    self._load(A_STATE, dram, at, shape, self.hw.bits("a"), wait)
             found[block] = local, len(self.loads)
             local += len(columns) * self.dim
         self.a_local[step.a_part] = found
@@ -177,7 +176,7 @@ class Builder:
 
     def _index(self, step: Step, windows: range, local: int, wait: tuple[int, int]) -> None:
         """Load the index of a part as whole scratchpad rows."""
-        row_bytes = self.dim * self.hw.input_bytes
+        row_bytes = self.hw.sp_row_bytes
         first, size = self.shape.index_bytes(self.shape.elements(step.blocks), windows)
         row, last = first // row_bytes, blocks_of(first + size, row_bytes)
         while row < last:
@@ -185,7 +184,7 @@ class Builder:
             rows = min(self.dim, last - row)
             self._third_state(row_bytes * blocks)
             dram = self.work.index_address + row * row_bytes
-            self._load(D_STATE, dram, local, (blocks * self.dim, rows), self.hw.input_bytes, wait)
+            self._load(D_STATE, dram, local, (blocks * self.dim, rows), self.hw.bits("word"), wait)
             row, local = row + rows * blocks, local + rows * blocks
 
     def _weights(self, step: Step, block: int, feature: int) -> Weights:
@@ -197,9 +196,10 @@ class Builder:
         if (step.b_part, block, first) not in self.b_ready:
             last = min((first // group + 1) * group, step.features.stop)
             shape = (min(last * self.dim, self.width) - first * self.dim, self._extent(block, self.keys))
-            dram = self.product.b.address + (block * self.product.b.row_stride + first) * self.dim * self.hw.input_bytes
+            begin = (block * self.product.b.row_stride + first) * self.dim
+            dram = self.product.b.address + self.hw.packed_bytes(begin, "b")
             local = base + (first - step.features.start) * self.dim
-            loaded = self._load(B_STATE, dram, local, shape, self.hw.input_bytes, self._free(1, step.b_part))
+            loaded = self._load(B_STATE, dram, local, shape, self.hw.bits("b"), self._free(1, step.b_part))
             self.b_ready[step.b_part, block, first] = loaded
         extents = self._extent(block, self.keys), self._extent(feature, self.width)
         shape = extents if self.outputs else extents[::-1]
@@ -211,16 +211,16 @@ class Builder:
         """Bring the bias into a tile's half of the accumulator, once; return the loads."""
         if self.product.bias == "none" or step.tile in self.biased:
             return self.biased.get(step.tile, 0)
-        width = self.hw.input_bytes if self.product.low_d else self.hw.acc_bytes
-        self._third_state(self.d_stride * width)
+        bits = self.hw.bits("word") if self.product.low_d else 8 * self.hw.acc_bytes
+        self._third_state(d_bytes(self.d_stride, self.product, self.hw))
         for block in step.blocks:
             for feature in step.features[:: self.hw.loop_max_block_len_acc]:
                 row = 0 if self.product.bias == "row" else block * self.dim * self.d_stride
                 end = min((feature + self.hw.loop_max_block_len_acc), step.features.stop)
                 shape = (min(end * self.dim, self.width) - feature * self.dim, self._extent(block, self.m))
                 local = self._c(step, block) + (feature - step.features.start) * self.dim
-                dram = self.d_address + (row + feature * self.dim) * width
-                self._load(D_STATE, dram, local, shape, width, (-1, step.tile))
+                dram = self.d_address + d_bytes(row + feature * self.dim, self.product, self.hw)
+                self._load(D_STATE, dram, local, shape, bits, (-1, step.tile))
         self.biased[step.tile] = len(self.loads)
         return len(self.loads)
 
@@ -313,7 +313,7 @@ class Builder:
 
     def _softmax(self, step: Step) -> Iterator[tuple[Command, float]]:
         """Yield the three passes over the sub-rows of each row, two rows at a time, as in `sim.lower.norm`."""
-        group, width = self.hw.max_block_len * self.dim, self.hw.input_bytes
+        group = self.hw.max_block_len * self.dim
         lengths = np.minimum(self.shape.counts.sum(axis=1) * self.dim, self.work.row_elements)
         for block in step.blocks:
             base = self._c(step, block) | ACCUMULATE_BIT
@@ -326,14 +326,14 @@ class Builder:
                             cols = min(group, int(lengths[one]) - col)
                             code = final if col + group >= lengths[one] else inner
                             local = (base + col + one - rows.start) | code << COMMAND_SHIFT
-                            dram = self.product.c.address + (one * self.product.c.row_stride + col) * width
+                            place = one * self.product.c.row_stride + col
+                            dram = self.product.c.address + self.hw.packed_bytes(place, "c")
                             words = command(Funct.MVOUT, dram, local_operand(local, cols, 1), self.gap)
                             yield words, blocks_of(cols, self.dim) + NORM_CYCLES
 
     def _rows(self, step: Step) -> Iterator[tuple[Command, float]]:
         """Yield the stores of whole blocks of C."""
         full = self.product.full_c
-        width = self.hw.acc_bytes if full else self.hw.input_bytes
         group = 1 if full else self.hw.loop_max_block_len
         for block in step.blocks:
             base = self._c(step, block) | ACCUMULATE_BIT | (FULL_WIDTH_BIT if full else 0)
@@ -342,7 +342,6 @@ class Builder:
                 shape = (min(end * self.dim, self.width) - feature * self.dim, self._extent(block, self.m))
                 place = (block * self.product.c.row_stride + feature) * self.dim
                 local = base + (feature - step.features.start) * self.dim
-                words = command(
-                    Funct.MVOUT, self.product.c.address + place * width, local_operand(local, *shape), self.gap
-                )
+                dram = self.product.c.address + c_bytes(place, self.product, self.hw)
+                words = command(Funct.MVOUT, dram, local_operand(local, *shape), self.gap)
                 yield words, shape[1] * (2 * blocks_of(shape[0], self.dim) - 1)

@@ -28,10 +28,11 @@ def attention(chosen: Chosen, op: Op, works: Sequence[Matmul], kept: Sequence[Op
     Raises InputError naming the options that a machine lacks, and what finds no room.
     """
     support = hw.sparsity
-    if hw.words is not None:
+    if hw.words is not None and hw.dim != hw.side:
         raise InputError(
-            f"chosen scores are multiplied in {hw.array.input_type}, not {hw.words.a_type} x {hw.words.b_type} "
-            "(nearest: name other operators in [[precision]])"
+            f"chosen scores in {hw.words.a_type} x {hw.words.b_type}: a PE that splits would pick among the weights of "
+            f"each of its {hw.words.parts**2} parts, and {hw.name} has no wires for that (nearest: name others in "
+            '[[precision]], array.pe = "fixed" or "bit_serial", or scheme = "skip")'
         )
     if not support.pack_and_split:
         raise InputError(

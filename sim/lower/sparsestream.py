@@ -23,6 +23,7 @@ from sim.isa import (
     local_operand,
 )
 from sim.lower.encode import LOAD_FUNCTS, float_bits
+from sim.lower.matmul import c_bytes, d_bytes
 from sim.lower.merge import Command, Item
 from sim.lower.sparseblocks import BITS_PER_BYTE, Blocks, column_bytes
 from sim.lower.sparsecost import LoadCost, runs
@@ -76,13 +77,7 @@ class Builder:
         self.last_read: dict[int, int] = {}
         d = self.product.d or Operand(0, 0)
         self.d_address, self.d_stride = d.address, 0 if self.product.bias == "row" else d.row_stride
-        self.state_stride = self._d_bytes(self.d_stride)
-
-    def _d_bytes(self, elements: int) -> int:
-        return self.hw.packed_bytes(elements, "word") if self.product.low_d else elements * self.hw.acc_bytes
-
-    def _c_bytes(self, elements: int) -> int:
-        return elements * self.hw.acc_bytes if self.product.full_c else self.hw.packed_bytes(elements, "c")
+        self.state_stride = d_bytes(self.d_stride, self.product, hw)
 
     def streams(self) -> tuple[list[Item], list[Item], list[Item]]:
         """Return (loads, computes, stores)."""
@@ -262,11 +257,11 @@ class Builder:
         wanted = [j for j in cols if biased or not self.mask[:, j].any()]
         group = self.hw.loop_max_block_len_acc
         if biased and wanted:
-            self._third_state(self._d_bytes(self.d_stride), shrink=self.product.low_d)
+            self._third_state(d_bytes(self.d_stride, self.product, self.hw), shrink=self.product.low_d)
         for j, count in runs(tuple(wanted), group):
             for i in rows:
                 row = 0 if self.product.bias == "row" else i * self.d_stride
-                dram = self.d_address + self._d_bytes((row + j) * self.dim) if biased else 0
+                dram = self.d_address + d_bytes((row + j) * self.dim, self.product, self.hw) if biased else 0
                 shape = (self._extent(j, count, 1), self._extent(i, 1, 0))
                 self._load(
                     D_STATE,
@@ -329,7 +324,8 @@ class Builder:
             for i in rows:
                 loads = max(self.ready.get(("c", i, j), 0) for j in chunk)
                 local = self._c_local(half, i, chunk.start, ranges) | ACCUMULATE_BIT | (FULL_WIDTH_BIT if full else 0)
-                dram = self.product.c.address + self._c_bytes((i * self.product.c.row_stride + chunk.start) * self.dim)
+                place = (i * self.product.c.row_stride + chunk.start) * self.dim
+                dram = self.product.c.address + c_bytes(place, self.product, self.hw)
                 shape = (self._extent(chunk.start, len(chunk), 1), self._extent(i, 1, 0))
                 busy = shape[1] * (2 * len(chunk) - 1)
                 store = command(Funct.MVOUT, dram, local_operand(local, *shape), self.gap)

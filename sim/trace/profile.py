@@ -230,7 +230,7 @@ def _operands(work: Work, hw: Hardware) -> Iterator[tuple[str, Operand, int, int
         work = work.matmul
     elif isinstance(work, SampledMatmul):
         size = work.matmul.m * work.index_row_bytes
-        yield OPERANDS["index"], Operand(work.index_address, 0), 1, blocks_of(size, hw.dim) * hw.dim, 1
+        yield OPERANDS["index"], Operand(work.index_address, 0), 1, blocks_of(size, hw.dim) * hw.dim, 8
         work = work.matmul
     if isinstance(work, Matmul):
         shapes = {

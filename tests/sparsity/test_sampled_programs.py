@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.hardware import load
+from sim.hardware import Hardware, load, precision
 from sim.isa import ACCUMULATE_BIT, GARBAGE_ADDRESS, Funct
 from sim.lower import lower
 from sim.lower.sampledplan import Shape, choose_cut
@@ -17,6 +17,14 @@ from sim.sparsity import packing
 
 HW = load("gemmini_sparse", {"scratchpad.capacity": "32KiB", "accumulator.capacity": "32KiB"})
 DIM, RESIDENT = 16, 2
+NARROW = {"array.accepts": ["int4", "int2"], "scratchpad.narrow_words": True}
+MACHINES = (
+    HW,
+    precision.machine(HW.with_(NARROW), "int4", "int4", (4, 4, 4)),
+    precision.machine(HW.with_(NARROW), "int8", "int4", (8, 4, 8)),
+    precision.machine(HW.with_(NARROW), "int2", "int4", (4, 8, 2)),
+)
+"""The plain one, and words narrower in memory and in the scratchpad."""
 LOADS = (Funct.MVIN, Funct.MVIN2, Funct.MVIN3)
 A, B, C, INDEX = (k << 28 for k in range(1, 5))
 
@@ -33,23 +41,26 @@ def product(picks: str, m: int, keys: int, width: int, mask: np.ndarray) -> Samp
     return SampledMatmul(matmul, picks, rows, RESIDENT, keys, INDEX, -(-keys // 8), RESIDENT * DIM)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     picks=st.sampled_from(["outputs", "inputs"]),
     sizes=st.tuples(st.integers(1, 90), st.integers(17, 200), st.integers(1, 70)),
     density=st.sampled_from([0.02, 0.2, 0.9]),
     seed=st.integers(0, 99),
+    hw=st.sampled_from(MACHINES),
 )
-def test_every_command_reads_what_it_names(picks: str, sizes: tuple[int, int, int], density: float, seed: int) -> None:
+def test_every_command_reads_what_it_names(
+    picks: str, sizes: tuple[int, int, int], density: float, seed: int, hw: Hardware
+) -> None:
     # Replay in program order: each mvin writes DRAM addresses into rows of the scratchpad. A preload must find its
     # block of B there, a compute the rows of A of its last sub-row; and weights come in only when the set before is in
     # use. All sub-rows are streamed past all their weights, and every row of C leaves.
-    m, keys, width = sizes
+    m, keys, width = (sizes[0], *(4 * -(-size // 4) for size in sizes[1:]))
     mask = np.random.default_rng(seed).random((m, keys)) < density
     mask[:, 0] = True
     work = product(picks, m, keys, width, mask)
-    shape, cut = Shape(work, HW), choose_cut(work, HW)
-    groups = Builder(work, cut, HW).groups()
+    shape, cut = Shape(work, hw), choose_cut(work, hw)
+    groups = Builder(work, cut, hw).groups()
     meant = list(_meant(shape, cut))
     assert len(groups) == len(meant)
     blocks = [weights for group in groups for weights in group.weights]
@@ -58,19 +69,21 @@ def test_every_command_reads_what_it_names(picks: str, sizes: tuple[int, int, in
     spad: dict[int, int] = {}
     results: dict[tuple[int, int], int] = {}
     strides, preloads, computes, stored, switched = [0, 0, 0], 0, 0, set(), -1
-    for command in lower(work, HW):
+    for command in lower(work, hw):
         funct, rs1, rs2 = int(command["funct"]), int(command["rs1"]), int(command["rs2"])
         local, cols, rows = rs2 & 0x7FFFFFFF, rs2 >> 32 & 0xFFFF, rs2 >> 48 & 0xFFFF
         if funct == Funct.CONFIG and rs1 & 3 == 1:
             strides[rs1 >> 3 & 3] = rs2
         elif funct in LOADS:
-            assert local + (-(-cols // DIM) - 1) * DIM + rows <= HW.sp_rows
+            state = LOADS.index(funct)
+            apart = hw.packed_bytes(DIM, ("a", "b", "word")[state])
+            assert local + (-(-cols // DIM) - 1) * DIM + rows <= hw.sp_rows
             for row in range(rows):
                 for block in range(-(-cols // DIM)):
-                    spad[local + block * DIM + row] = rs1 + row * strides[LOADS.index(funct)] + block * DIM
+                    spad[local + block * DIM + row] = rs1 + row * strides[state] + block * apart
         elif funct == Funct.PRELOAD and rs1 & 0xFFFFFFFF != GARBAGE_ADDRESS:
             assert rs1 & 0xFFFFFFFF == blocks[preloads].local
-            assert spad[blocks[preloads].local] == expected[preloads]
+            assert spad[blocks[preloads].local] == B + hw.packed_bytes(expected[preloads], "b")
             owner = next(n for n in range(len(groups)) if preloads < sum(len(g.weights) for g in groups[: n + 1]))
             assert switched >= owner - 1, "the registers of the next weights are still in use"
             preloads += 1
@@ -80,29 +93,30 @@ def test_every_command_reads_what_it_names(picks: str, sizes: tuple[int, int, in
                 switched += 1
                 assert preloads >= sum(len(group.weights) for group in groups[: number + 1])
             assert switched == number and rs1 >> 48 == chunk.rows <= DIM
-            place = sum(other.rows for owner, other in chunks[: computes + 1] if owner == number) - 1
-            row, column = meant[number][2][place]
-            assert spad[(rs1 & 0xFFFFFFFF) + row % DIM] == A + row * work.matmul.k + column
-            begin = meant[number][2][place + 1 - chunk.rows][0]
+            last = sum(other.rows for owner, other in chunks[: computes + 1] if owner == number) - 1
+            row, column = meant[number][2][last]
+            assert spad[(rs1 & 0xFFFFFFFF) + row % DIM] == A + hw.packed_bytes(row * work.matmul.k + column, "a")
+            begin = meant[number][2][last + 1 - chunk.rows][0]
             results[begin // DIM, meant[number][0]] = chunk.c & ~ACCUMULATE_BIT
             computes += 1
         elif funct == Funct.MVOUT:
-            stored |= {(rs1 - C) // work.matmul.n + row for row in range(rows)}
-            at, feature = (rs1 - C) // work.matmul.n // DIM, (rs1 - C) % work.matmul.n // DIM
+            place = (rs1 - C) * 8 // hw.bits("c")
+            stored |= {place // work.matmul.n + row for row in range(rows)}
+            at, feature = place // work.matmul.n // DIM, place % work.matmul.n // DIM
             if picks == "inputs" and (at, feature) in results:
                 assert rs2 & 0xBFFFFFFF == results[at, feature], "a result leaves from where it was summed up"
     assert (preloads, computes, stored) == (len(blocks), len(chunks), set(range(m)))
 
 
 def _meant(shape: Shape, cut: object) -> object:
-    """By group: features, DRAM addresses of its blocks of B, (row, first column in A) of its sub-rows in order."""
+    """By group: features, first elements of its blocks of B, (row, first column in A) of its sub-rows in order."""
     for step in cut.steps:
         rows = [r for block in step.blocks for r in range(block * DIM, min((block + 1) * DIM, shape.m))]
         windows = [w for w in step.windows if shape.counts[rows, w].any()]
         pairs = [(w, f) for w in windows for f in step.features]
         for w, f in pairs if shape.outputs else sorted(pairs, key=lambda pair: pair[1]):
             keys = range(w * RESIDENT, min((w + 1) * RESIDENT, -(-shape.keys // DIM)))
-            addresses = [B + (key * shape.width + f) * DIM for key in keys]
+            addresses = [(key * shape.width + f) * DIM for key in keys]
             streamed = [r for r in rows for _ in range(shape.counts[r, w])]
             yield f, addresses, [(r, f * DIM if shape.outputs else int(shape.before[r, w]) * DIM) for r in streamed]
 

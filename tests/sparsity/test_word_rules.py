@@ -235,14 +235,6 @@ def test_gather_narrow_part_and_wide_part_leave_the_product_in_memory(name: str)
     np.testing.assert_array_equal(memory.read(places["c"], n, (m, n), 1), expected)
 
 
-def test_chosen_scores_take_no_other_words(tmp_path: Path) -> None:
-    text = '[attention]\npattern = "topk"\nk = 8\n[[precision]]\noperators = "*.{}"\nactivations = "int4"\n'
-    hw = load("gemmini_sparse", {"array.accepts": ["int4"]})
-    assert run(spec(tmp_path, text.format("FF2")), hw).cycles > 0
-    with pytest.raises(InputError, match="chosen scores are multiplied in int8, not int4 x int4"):
-        run(spec(tmp_path, text.format("scores")), hw)
-
-
 def test_an_array_that_is_output_stationary_only_takes_no_other_words() -> None:
     hw = load("gemmini_default", {"array.dataflow": "OS", "array.accepts": ["int4"]})
     with pytest.raises(InputError, match="needs dataflow WS"):
