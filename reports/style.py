@@ -59,6 +59,7 @@ AREA_COLORS: dict[str, str] = {
     "dma_control": "#56B4E9",
     "l2": ENERGY_COLORS["l2"],
     "host": ENERGY_COLORS["host"],
+    "sparsity_units": ENERGY_COLORS["dram"],
 }
 """One colour per component of area; what energy has too keeps its colour."""
 

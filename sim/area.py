@@ -1,22 +1,25 @@
 """Area of a machine by component: constants of one published Gemmini, scaled by what the machine has more or less of.
 
 ================ ====================================================================================
-array            PEs x (multiplier + adder of the types + the rest of the published PE by its bits)
+array            PEs x (multiplier + adder of the types + the rest of the published PE by the bits it holds)
 scratchpad       KiB x published density
-accumulator      KiB x published density, adders and scale units included
-special_function columns x normaliser and activation units, where the machine has them
+accumulator      KiB x published density, one adder and scale unit per column included; where there are more, theirs
+special_function lanes x normaliser and activation units, where the machine has them
 dma_control      DMA, queues, controllers: what the published total leaves, a constant
 l2               KiB x the scratchpad's density, where there is an L2
 host             one Rocket core, where the machine has a host
+sparsity_units   predictor (PEs of its width), transform unit (its multipliers and adders), bitmap decoder
 ================ ====================================================================================
 
-All in the node of the published machine (hwconfigs/area), whatever the energy table's node: areas of two machines
-compare, energies and areas of one machine may be of different nodes.
+What has no published figure is not in the sum and is named (`not_modelled`). All in the node of the published machine
+(hwconfigs/area), whatever the energy table's node: areas of two machines compare, energies and areas of one machine may
+be of different nodes.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from math import log
 from typing import TYPE_CHECKING, Any, Literal
 
 from sim.errors import InputError, did_you_mean
@@ -24,8 +27,20 @@ from sim.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     from sim.hardware import Hardware
 
-COMPONENTS = ("array", "scratchpad", "accumulator", "special_function", "dma_control", "l2", "host")
+COMPONENTS = (
+    "array",
+    "scratchpad",
+    "accumulator",
+    "special_function",
+    "dma_control",
+    "l2",
+    "host",
+    "sparsity_units",
+)
 """Keys of what `area_um2` returns."""
+
+BUTTERFLY_MULTIPLIERS, BUTTERFLY_ADDERS = 4, 6
+"""A complex product is four real ones and two sums; the two complex sums behind it are four more."""
 
 
 def area_um2(hw: Hardware, level: Literal["low", "nominal", "high"] = "nominal") -> dict[str, float]:
@@ -38,19 +53,43 @@ def area_um2(hw: Hardware, level: Literal["low", "nominal", "high"] = "nominal")
     per_lane = units["um2_per_lane"] if level == "nominal" else units[level]
     has_units = hw.features.normalizations
     return {
-        "array": hw.dim**2 * _pe_um2(hw.array.input_type, hw.array.acc_type, table),
+        "array": hw.side**2 * _pe_um2(hw, table),
         "scratchpad": hw.scratchpad.capacity_bytes / 1024 * table["scratchpad"]["um2_per_kib"],
-        "accumulator": hw.accumulator.capacity_bytes / 1024 * table["accumulator"]["um2_per_kib"],
-        "special_function": hw.dim * float(per_lane) if has_units else 0.0,
+        "accumulator": hw.accumulator.capacity_bytes / 1024 * table["accumulator"]["um2_per_kib"]
+        + (_lanes(hw) - hw.side) * _lane_um2(hw, table),
+        "special_function": _lanes(hw) * float(per_lane) if has_units else 0.0,
         "dma_control": float(table["dma_control"]["um2"]),
         "l2": hw.memory.l2_bytes / 1024 * table["scratchpad"]["um2_per_kib"],
         "host": 0.0 if hw.host == "none" else float(table["host"]["um2"]),
+        "sparsity_units": _predictor_um2(hw, table) + _transform_um2(hw, table) + _decoder_um2(hw, table),
     }
 
 
 def total_mm2(hw: Hardware) -> float:
-    """Return the whole machine's area in mm2."""
+    """Return the whole machine's area in mm2, without what is `not_modelled`."""
     return sum(area_um2(hw).values()) * 1e-6
+
+
+def not_modelled(hw: Hardware) -> tuple[str, ...]:
+    """Return what the machine has and no published figure is known for, so that it is in no component."""
+    array, support, table = hw.array, hw.sparsity, constants()
+    unpriced = [name for name in support.decoder if name not in table["decoder"]["um2_per_element"]]
+    found = {
+        "shift-and-add trees of PEs that split": array.pe == "decomposable",
+        "serialisers and shifters of bit-serial PEs": array.pe == "bit_serial",
+        "widening of narrow operands": array.pe == "fixed" and bool(array.accepts),
+        "cut carries of the accumulator's adders": bool(array.accumulates),
+        "operand selection in the PEs": support.select_inputs > 0,
+        "wide operand fetch": support.fetch_rows > 1,
+        "zero detection": support.gating != "none",
+        f"decoder ({', '.join(unpriced)})": bool(unpriced),
+        "block scheduler": support.block_scheduler,
+        "ranking unit": support.top_k_per_cycle > 0,
+        "twiddle factors and buffers of the transform unit": support.fft_butterflies_per_cycle > 0,
+        "selection among resident weights": support.resident_weights > 1,
+        "pack-and-split unit": support.pack_and_split,
+    }
+    return tuple(name for name, there in found.items() if there)
 
 
 @cache
@@ -61,23 +100,80 @@ def constants() -> dict[str, Any]:
     return read_toml(config_files("area")["gemmini"], "area/gemmini.toml")
 
 
-def _pe_um2(input_type: str, acc_type: str, table: dict[str, Any]) -> float:
-    reference = table["pe"]["reference_type"]
-    rest = table["pe"]["um2"] - _mac_um2(reference, "int32", table)
-    bits = _bits(input_type, acc_type) / _bits(reference, "int32")
-    return float(_mac_um2(input_type, acc_type, table) + rest * bits)
+def multiplier_um2(a_bits: int, b_bits: int, table: dict[str, Any]) -> float:
+    """Return the area of an integer multiplier of any widths, in the node of its sources (45 nm)."""
+    ends = [table["mac"]["integer"][end] for end in ("narrow", "wide")]
+    low, high = (float(table["mac"]["multiply"][name]) for name in ends)
+    low_bits, high_bits = (_bits(name) for name in ends)
+    slope = log(high / low) / log(high_bits**2 / low_bits**2)
+    return float(low * (a_bits * b_bits / low_bits**2) ** slope)
 
 
-def _mac_um2(input_type: str, acc_type: str, table: dict[str, Any]) -> float:
+def _lanes(hw: Hardware) -> int:
+    """Return the sums that leave the array in a cycle."""
+    return hw.array.sums_per_cycle or hw.side
+
+
+def _lane_um2(hw: Hardware, table: dict[str, Any]) -> float:
+    """Return the adder and the scale unit (a float32 multiplier) of one lane of the accumulator."""
     mac = table["mac"]
-    for group, name in (("multiply", input_type), ("add", acc_type)):
-        if name not in mac[group]:
-            raise InputError(f"area: no figure mac.{group}.{name}{did_you_mean(name, mac[group])}")
-    return float((mac["multiply"][input_type] + mac["add"][acc_type]) * mac["node_factor"])
+    scale = 0.0 if hw.accumulator.scale_units == "none" else mac["multiply"]["fp32"]
+    return float((_figure(mac, "add", hw.array.acc_type) + scale) * mac["node_factor"])
 
 
-def _bits(input_type: str, acc_type: str) -> int:
-    """Return the bits a PE holds: an operand passing by, two weights and two sums (PE.scala)."""
-    from sim.hardware.schema import ELEMENT_BYTES
+def _pe_um2(hw: Hardware, table: dict[str, Any]) -> float:
+    """Return one PE: its arithmetic, and what is left of the published one by the bits that it holds (PE.scala).
 
-    return 8 * (3 * ELEMENT_BYTES[input_type] + 2 * ELEMENT_BYTES[acc_type])
+    An operand passing by, weights twice (those at work and the next), two sums. Registers beyond those: of the parts of
+    one that splits (in the mode that needs most), of one that picks among several weights.
+    """
+    from sim.hardware.precision import most_parts
+
+    array = hw.array
+    own, sums = _bits(array.input_type), _bits(array.acc_type)
+    columns, weights = most_parts(hw)
+    passing, multiplier = own, _figure(table["mac"], "multiply", array.input_type)
+    if array.pe == "bit_serial":
+        passing = array.serial_activation_bits
+        multiplier = multiplier_um2(passing, array.serial_weight_bits or own, table)
+    further = 2 * (weights * hw.sparsity.resident_weights - own) + 2 * sums * (columns - 1)
+    whole = _with_rest(multiplier, array.acc_type, passing + 2 * own + 2 * sums, table)
+    return whole + float(further * table["register"]["um2_per_bit"])
+
+
+def _with_rest(multiplier: float, acc_type: str, held_bits: int, table: dict[str, Any]) -> float:
+    mac, reference = table["mac"], table["pe"]["reference_type"]
+    adder = _figure(mac, "add", acc_type)
+    published = (_figure(mac, "multiply", reference) + _figure(mac, "add", "int32")) * mac["node_factor"]
+    bits = held_bits / (3 * _bits(reference) + 2 * _bits("int32"))
+    return float((multiplier + adder) * mac["node_factor"] + (table["pe"]["um2"] - published) * bits)
+
+
+def _predictor_um2(hw: Hardware, table: dict[str, Any]) -> float:
+    bits, rate = hw.sparsity.predictor_bits, hw.sparsity.predictor_macs_per_cycle
+    held = 3 * bits + 2 * _bits(hw.array.acc_type)
+    return rate * _with_rest(multiplier_um2(bits, bits, table), hw.array.acc_type, held, table)
+
+
+def _transform_um2(hw: Hardware, table: dict[str, Any]) -> float:
+    mac, rate = table["mac"], hw.sparsity.fft_butterflies_per_cycle
+    multiplier, adder = _figure(mac, "multiply", hw.array.input_type), _figure(mac, "add", hw.array.acc_type)
+    return rate * float((BUTTERFLY_MULTIPLIERS * multiplier + BUTTERFLY_ADDERS * adder) * mac["node_factor"])
+
+
+def _decoder_um2(hw: Hardware, table: dict[str, Any]) -> float:
+    known = table["decoder"]["um2_per_element"]
+    rate = hw.sparsity.decoder_elements_per_cycle
+    return rate * float(sum(known[name] for name in hw.sparsity.decoder if name in known))
+
+
+def _figure(mac: dict[str, Any], group: str, name: str) -> float:
+    if name not in mac[group]:
+        raise InputError(f"area: no figure mac.{group}.{name}{did_you_mean(name, mac[group])}")
+    return float(mac[group][name])
+
+
+def _bits(name: str) -> int:
+    from sim.hardware.schema import ELEMENT_BITS
+
+    return ELEMENT_BITS[name]

@@ -212,6 +212,12 @@ def _columns() -> Iterator[Column]:
         "area of the machine in the 22 nm of the published one (hwconfigs/area), whatever the energy table's node",
         "sum of sim.area.area_um2 x 1e-6",
     )
+    yield Column(
+        "area_not_modelled",
+        "",
+        TOTALS,
+        "units of the machine that no published figure is known for: in no component of its area; null = none",
+    )
     sweep = ("sweep",)
     yield Column("sparsity", "", sweep, "pattern:density/scheme of the weights, or a file; null = dense")
     yield Column("prune", "", sweep, "structured pruning, e.g. heads=8,layers=6; null = none")

@@ -206,6 +206,7 @@ class Result:
             "power_w": joules / seconds,
             "edp_js": joules * seconds,
             "area_mm2": area.total_mm2(hw),
+            "area_not_modelled": "; ".join(area.not_modelled(hw)) or None,
         }
         both = {**summed, **derived}
         return {name: both[name] for name in columns.table("totals")}

@@ -177,6 +177,8 @@ def _print(result: Result) -> None:
         f"EDP {total['edp_js']:.3g} J s; "
         f"{total['distinct']} of {total['invocations']} array programs are distinct"
     )
+    missing = total["area_not_modelled"]
+    typer.echo(f"{total['area_mm2']:.3f} mm2" + (f", area not modelled: {missing}" if missing else ""))
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -138,6 +138,17 @@ def _mode(hw: Hardware, a: int, b: int) -> tuple[int, int]:
     return parts, max(row_cycles, ceil(hw.side * parts / sums))  # as `Hardware.sum_cycles`, of the split array
 
 
+def most_parts(hw: Hardware) -> tuple[int, int]:
+    """Return (parts along N, bits of weights) of a PE in the mode in which it holds most; (1, its own) where it is one.
+
+    A PE that splits p-fold a side holds p x p weights of the narrower type.
+    """
+    own = 8 * hw.input_bytes
+    bits = [ELEMENT_BITS[name] for name in accepted(hw)] if hw.array.pe == "decomposable" else [own]
+    modes = [(_mode(hw, a, w)[0], w) for a in bits for w in bits]
+    return max(parts for parts, _ in modes), max(parts**2 * w for parts, w in modes)
+
+
 def _misfits(hw: Hardware, what: str) -> list[str]:
     found = []
     for key, rows in (("scratchpad", hw.sp_bank_rows), ("accumulator", hw.acc_bank_rows)):
