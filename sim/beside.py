@@ -13,6 +13,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from sim.errors import InputError
+from sim.sharing import port_bytes
 
 if TYPE_CHECKING:
     from sim.graph import Op, View
@@ -81,7 +82,7 @@ def predict(op: Op, hw: Hardware, bits: Bits) -> Beside:
 
 def _paced(work: Beside, hw: Hardware) -> Beside:
     """Return the work with the cycles of its own pace or of memory's, whichever is slower."""
-    read, write = hw.memory.read_bytes_per_cycle, hw.memory.write_bytes_per_cycle
+    read, write = port_bytes(hw, "read"), port_bytes(hw, "write")
     return replace(work, cycles=max(work.cycles, ceil(work.read_bytes / read), ceil(work.write_bytes / write)))
 
 

@@ -15,14 +15,15 @@ from sim.cache import Memo, default_timings
 from sim.errors import InputError
 from sim.graph import Graph
 from sim.hardware import Hardware
-from sim.lower import SampledMatmul, Work
+from sim.lower import SampledMatmul, Work, lower
 from sim.plan import Step, plan
 from sim.result import Activity, Request, Result, operator_row
+from sim.sharing import Ahead as WorkAhead
 
 if TYPE_CHECKING:
     from sim.hardware.machine import Words
     from sim.sparsity.rules import AnySparsity
-    from sim.timing import L2Contents
+    from sim.timing import L2Contents, Timing
 
 Progress = Callable[[int, int, str], None]
 """Called before each operator with (operators done, operators in all, name of the next)."""
@@ -113,14 +114,16 @@ def run_steps(
 class _State:
     """What the machine carries from one operator to the next, and the items that have run.
 
-    ``ahead_cycles``: what units beside the array still have to do for heads that it has not come to.
+    ``ahead``: what units beside the array still have to do for heads that it has not come to; ``slowed``: cycles of
+    items beside them, which depend on a memory that only this run has.
     """
 
     phase: int = 0
     started: bool = False
     l2: L2Contents | None = None
     words: Words | None = None
-    ahead_cycles: int = 0
+    ahead: WorkAhead = field(default_factory=WorkAhead)
+    slowed: dict[tuple[Work, str, int], int] = field(default_factory=dict)
     seen: set[tuple[Work, int, Words | None]] = field(default_factory=set)
 
 
@@ -136,10 +139,13 @@ def _on_array(step: Step, request: Request, memo: Memo, state: _State) -> Activi
         state.seen.add((item, state.phase, hw.words))
         # behind an L2 an item is like no other: its time depends on all that ran before
         timed = memo.timing(item, hw, state.phase, request.clock, run) if state.l2 is None else run()
-        activity.add(timed, restart_cycles=RESTART_CYCLES if state.started else 0)
+        restart_cycles = RESTART_CYCLES if state.started else 0
+        activity.add(timed, restart_cycles)
+        if isinstance(item, SampledMatmul):
+            _share(step, item, timed, restart_cycles, activity, request, memo, state)
         state.phase, state.started, state.l2 = timed.phase, True, timed.l2
-    if state.ahead_cycles:
-        _catch_up(step, activity, state)
+    if not (isinstance(step.works[0], SampledMatmul) and step.works[0].picks == "outputs"):
+        activity.wait(state.ahead.rest(), "normalize")
     activity.distinct = len(step.alike) if state.l2 is not None else len(state.seen) - before
     return activity
 
@@ -153,12 +159,11 @@ def _on_host(step: Step, hw: Hardware) -> Activity:
 def _on_unit(step: Step, hw: Hardware, state: _State) -> Activity:
     """A unit beside the array: its cycles and what it ranks count as those of the normalisation units.
 
-    Of work by heads only the first head's is waited for here, the rest where the array needs it (`_catch_up`).
+    Of work by heads only the first head's is waited for here, the rest by the array where it needs it.
     """
     assert step.beside is not None
     work = step.beside
-    cycles = ceil(work.cycles / work.heads)
-    state.ahead_cycles = max(state.ahead_cycles, work.cycles - cycles)
+    cycles = state.ahead.begin(work)
     counted = {
         "NORMALIZE_ROWS": ceil(work.ranked / hw.dim),
         "SCALE_ROWS": ceil(work.scaled / hw.dim),
@@ -170,16 +175,28 @@ def _on_unit(step: Step, hw: Hardware, state: _State) -> Activity:
     return Activity(cycles=cycles, causes={"normalize": cycles - sum(waits.values()), **waits}, counters=counters)
 
 
-def _catch_up(step: Step, activity: Activity, state: _State) -> None:
-    """Let units beside the array work on while it computes chosen scores and what they meet, then wait for them."""
-    work = step.works[0]
-    if isinstance(work, SampledMatmul):
-        state.ahead_cycles = max(0, state.ahead_cycles - activity.cycles)
-        if work.picks == "outputs":
-            return
-    activity.cycles += state.ahead_cycles
-    activity.causes["normalize"] = activity.causes.get("normalize", 0) + state.ahead_cycles
-    state.ahead_cycles = 0
+def _share(
+    step: Step,
+    item: SampledMatmul,
+    timed: Timing,
+    restart_cycles: int,
+    activity: Activity,
+    request: Request,
+    memo: Memo,
+    state: _State,
+) -> None:
+    """Let units beside the array work on meanwhile, and take their bytes of the memory that its item meets."""
+    hw, cycles = step.machine or request.hw, timed.cycles
+    slower = state.ahead.beside(hw)
+    if slower is not None:
+        key = (item, slower.key, state.phase)
+        if key not in state.slowed:  # the same program: it was made for the machine as it is
+            program = lower(item, hw)
+            run = time_item(step.name, item, slower, request.clock, memo, state.phase, program, state.l2)
+            state.slowed[key] = run.cycles
+        cycles = state.slowed[key]
+    alone, slowed = timed.cycles + restart_cycles, cycles + restart_cycles
+    activity.wait(state.ahead.overlap(alone, slowed, timed.counters, hw), "load_wait")
 
 
 def load_machine(machine: Hardware | str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None) -> Hardware:

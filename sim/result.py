@@ -55,10 +55,10 @@ class Activity:
     causes: dict[str, int] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
 
-    def wait(self, cycles: int) -> None:
-        """Append cycles in which a command is awaited."""
+    def wait(self, cycles: int, cause: str = "issue") -> None:
+        """Append cycles in which a command is awaited, or that pass for another ``cause``."""
         self.cycles += cycles
-        self.causes["issue"] = self.causes.get("issue", 0) + cycles
+        self.causes[cause] = self.causes.get(cause, 0) + cycles
 
     def add(self, timed: Timing, restart_cycles: int) -> None:
         """Append one invocation, ``restart_cycles`` after the one before it."""
