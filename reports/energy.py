@@ -34,7 +34,8 @@ def area(axes: Axes, runs: Mapping[str, KeptRun]) -> Axes:
     """Draw the area of each run's machine by component, stacked, on ``axes`` and return them."""
     parts = {part: [run.record["area_um2"][part] * 1e-6 for run in runs.values()] for part in COMPONENTS}
     style.stack(axes, parts, list(runs), style.AREA_COLORS)
-    axes.set_xlabel("area (mm2)")
+    missing = any(run.totals["area_not_modelled"] for run in runs.values())
+    axes.set_xlabel("area (mm2)" + (", without units that no figure is published for" if missing else ""))
     return axes
 
 
