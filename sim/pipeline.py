@@ -114,8 +114,8 @@ def run_steps(
 class _State:
     """What the machine carries from one operator to the next, and the items that have run.
 
-    ``ahead``: what units beside the array still have to do for heads that it has not come to; ``slowed``: cycles of
-    items beside them, which depend on a memory that only this run has.
+    ``ahead``: what units beside the array still have to do for heads that it has not come to; ``halved``: cycles of
+    items on half a port, which only their programs for the whole one meet.
     """
 
     phase: int = 0
@@ -123,7 +123,7 @@ class _State:
     l2: L2Contents | None = None
     words: Words | None = None
     ahead: WorkAhead = field(default_factory=WorkAhead)
-    slowed: dict[tuple[Work, str, int], int] = field(default_factory=dict)
+    halved: dict[tuple[Work, str, int], int] = field(default_factory=dict)
     seen: set[tuple[Work, int, Words | None]] = field(default_factory=set)
 
 
@@ -185,18 +185,18 @@ def _share(
     memo: Memo,
     state: _State,
 ) -> None:
-    """Let units beside the array work on meanwhile, and take their bytes of the memory that its item meets."""
+    """Let units beside the array work on meanwhile, and take their bytes through its memory port."""
     hw, cycles = step.machine or request.hw, timed.cycles
-    slower = state.ahead.beside(hw)
-    if slower is not None:
-        key = (item, slower.key, state.phase)
-        if key not in state.slowed:  # the same program: it was made for the machine as it is
+    half = state.ahead.halved(hw)
+    if half is not None:
+        key = (item, half.key, state.phase)
+        if key not in state.halved:  # the same program: it was made for the machine as it is
             program = lower(item, hw)
-            run = time_item(step.name, item, slower, request.clock, memo, state.phase, program, state.l2)
-            state.slowed[key] = run.cycles
-        cycles = state.slowed[key]
-    alone, slowed = timed.cycles + restart_cycles, cycles + restart_cycles
-    activity.wait(state.ahead.overlap(alone, slowed, timed.counters, hw), "load_wait")
+            run = time_item(step.name, item, half, request.clock, memo, state.phase, program, state.l2)
+            state.halved[key] = run.cycles
+        cycles = state.halved[key]
+    alone, halved = timed.cycles + restart_cycles, cycles + restart_cycles
+    activity.wait(state.ahead.overlap(alone, halved, timed.counters, hw), "load_wait")
 
 
 def load_machine(machine: Hardware | str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None) -> Hardware:

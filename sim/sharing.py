@@ -1,8 +1,12 @@
 """The memory port that the array shares with a unit working ahead of it: each gets its bytes, no byte moves twice.
 
-While a predictor makes masks of later heads, its operands come through the port that the array's loads use. For that
-time the array meets a memory slower by what the unit takes, in the same timing core; where both want more than half,
-each gets half, and the unit takes longer. The rate of a unit is even: its bytes over its cycles.
+While a predictor makes masks of later heads, its operands come through the port that the array's loads use, at an even
+rate: its bytes over its cycles. Where both want more than half, each gets half, and the unit takes longer.
+
+What the array loses: the timing core runs its item with half of the port, a beat in the time of two (of paces between
+it rounds up every request). With a share s taken a beat takes 1 / (1 - s) of its time, and the item that much of the
+way to the halved one. Time over beat time bends upwards, so the straight line errs to the long side; it never exceeds
+taking turns, and the bytes of both always fit through the port.
 """
 
 from __future__ import annotations
@@ -17,8 +21,8 @@ if TYPE_CHECKING:
     from sim.beside import Beside
     from sim.hardware import Hardware
 
-LEAST_SHARE = 0.5
-"""Of the port, for the array: what a fair arbiter between two leaves it."""
+MOST_SHARE = 0.5
+"""Of the port, for the unit: what a fair arbiter gives one of two that want more."""
 
 
 @dataclass
@@ -45,23 +49,23 @@ class Ahead:
         found = {"read": self.read_bytes / self.cycles, "write": self.write_bytes / self.cycles}
         return {way: rate for way, rate in found.items() if rate}
 
-    def beside(self, hw: Hardware) -> Hardware | None:
-        """Return the machine with what is left of its memory, None where nothing is taken."""
-        rates = self.rates()
-        left = {
-            f"{way}_bytes_per_cycle": max(port_bytes(hw, way) - rate, LEAST_SHARE * port_bytes(hw, way))
-            for way, rate in rates.items()
-        }
+    def halved(self, hw: Hardware) -> Hardware | None:
+        """Return the machine with what the unit leaves at most of its memory, None where it takes nothing."""
+        left = {f"{way}_bytes_per_cycle": (1 - MOST_SHARE) * port_bytes(hw, way) for way in self.rates()}
         return hw.model_copy(update={"memory": hw.memory.model_copy(update=left)}) if left else None
 
-    def overlap(self, alone_cycles: int, slowed_cycles: int, counters: Mapping[str, Any], hw: Hardware) -> int:
+    def overlap(self, alone_cycles: int, halved_cycles: int, counters: Mapping[str, Any], hw: Hardware) -> int:
         """Work while the array is at an item; return the cycles that it takes longer than ``alone_cycles``.
 
-        ``slowed_cycles``: of the item beside the unit. ``counters``: of the item, for the bytes that it moves.
+        ``halved_cycles``: of the item on the `halved` machine. ``counters``: of the item, for the bytes that it moves.
         """
-        longer = max(0, slowed_cycles - alone_cycles)
-        if slowed_cycles > self.cycles:  # the unit is done before the item is
-            longer = ceil(longer * self.cycles / slowed_cycles)
+        shares = [min(rate / port_bytes(hw, way), MOST_SHARE) for way, rate in self.rates().items()]
+        stretches = [1 / (1 - share) - 1 for share in shares]
+        whole = 1 / (1 - MOST_SHARE) - 1
+        on_the_way = max(0, halved_cycles - alone_cycles) * max(stretches, default=0.0) / whole
+        longer = ceil(min(on_the_way, alone_cycles * sum(stretches)))
+        if alone_cycles + longer > self.cycles:  # the unit is done before the item is
+            longer = ceil(longer * self.cycles / (alone_cycles + longer))
         taken = alone_cycles + longer
         done = min(self.cycles, taken)
         for way, rate in self.rates().items():

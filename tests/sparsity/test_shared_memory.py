@@ -75,13 +75,13 @@ def test_all_bytes_fit_through_the_port(bandwidth: float, predictor: int) -> Non
 @pytest.mark.parametrize("predictor", [64, 512, 10**6])
 def test_competition_costs_no_more_than_taking_turns(bandwidth: float, predictor: int) -> None:
     # Bounds: never faster than the array with the memory to itself and the unit's first head before it; never slower
-    # than one after the other, but for a hundredth: a slower memory also spreads the requests of one load.
+    # than one after the other.
     hw = machine(bandwidth, predictor)
     rows = parts(hw)
     first = rows["predict"]["cycles"] + rows["mask"]["cycles"]
     later = (rows["predict"]["cycles"] + rows["mask"]["cycles"]) * (HEADS - 1)
     array = rows["scores"]["cycles"] + rows["context"]["cycles"]
-    assert alone(hw) - 2 <= array <= 1.01 * (alone(hw) + later)
+    assert alone(hw) - 2 <= array <= alone(hw) + later + HEADS
     assert array + first >= max(alone(hw), rows["predict"]["cycles"] * HEADS)
 
 
@@ -93,6 +93,15 @@ def test_a_slow_memory_shows_the_competition_and_a_fast_one_hides_it() -> None:
     assert array[0] > 1.1 * alone(slow)
     assert array[1] - shown[1]["context"]["normalize_cycles"] <= 1.1 * alone(fast)
     assert waited[0] > waited[1]
+
+
+@pytest.mark.parametrize("name", ["L0.scores", "L0.context"])
+def test_the_straight_line_errs_to_the_long_side(name: str) -> None:
+    # Bound: an item's time bends upwards over the time of a beat (1, 2, 3 cycles), but for edges of a hundredth.
+    (step,) = [step for step in plan(RULES.edit(GRAPH), machine(16), sparsity=RULES) if step.name == name]
+    program = lower(step.alike[0], machine(16))
+    one, two, three = (timing.run(program, machine(16 / beat)).cycles for beat in (1, 2, 3))
+    assert three - one >= 2 * (two - one) - 0.01 * one
 
 
 def test_all_clocks_agree() -> None:
@@ -126,5 +135,6 @@ def test_no_byte_is_lost_and_none_moves_twice(heads: int, cycles: int, read: int
         assert 0 <= extra <= longer and 0 <= ahead.cycles <= before
         moved = (before - ahead.cycles) * taken
         assert moved + array_bytes <= 8 * (alone_cycles + extra) * (1 + 1e-9) or before == ahead.cycles
+        assert extra <= (before - ahead.cycles) * taken / 8 + 2, "no longer than taking turns"
     assert ahead.rest() >= 0 and ahead.cycles == 0 and ahead.read_bytes == pytest.approx(0)
     assert ahead.rates() == {}
