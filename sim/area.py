@@ -132,13 +132,26 @@ def _pe_um2(hw: Hardware, table: dict[str, Any]) -> float:
     array = hw.array
     own, sums = _bits(array.input_type), _bits(array.acc_type)
     columns, weights = most_parts(hw)
-    passing, multiplier = own, _figure(table["mac"], "multiply", array.input_type)
-    if array.pe == "bit_serial":
-        passing = array.serial_activation_bits
-        multiplier = multiplier_um2(passing, array.serial_weight_bits or own, table)
+    passing = array.serial_activation_bits if array.pe == "bit_serial" else own
     further = 2 * (weights * hw.sparsity.resident_weights - own) + 2 * sums * (columns - 1)
-    whole = _with_rest(multiplier, array.acc_type, passing + 2 * own + 2 * sums, table)
+    whole = _with_rest(_multiplier_um2(hw, table), array.acc_type, passing + 2 * own + 2 * sums, table)
     return whole + float(further * table["register"]["um2_per_bit"])
+
+
+def arithmetic_share(hw: Hardware) -> float:
+    """Return the multiplier and adder of a PE over those of a plain one of its input type: what its leakage goes by."""
+    mac, name = constants()["mac"], hw.array.input_type
+    adder = _figure(mac, "add", name)
+    return (_multiplier_um2(hw, constants()) + adder) / (_figure(mac, "multiply", name) + adder)
+
+
+def _multiplier_um2(hw: Hardware, table: dict[str, Any]) -> float:
+    """Return the multiplier of one PE, in the node of its sources; a serial one is of the bits of a cycle."""
+    array = hw.array
+    if array.pe == "bit_serial":
+        own = _bits(array.input_type)
+        return multiplier_um2(array.serial_activation_bits, array.serial_weight_bits or own, table)
+    return _figure(table["mac"], "multiply", array.input_type)
 
 
 def _with_rest(multiplier: float, acc_type: str, held_bits: int, table: dict[str, Any]) -> float:

@@ -18,8 +18,8 @@ special_function     DIM float32 multiplications per SCALE_ROWS, DIM normaliser 
 dram                 every byte requested, masked or not: DRAM_READ_BYTES and DRAM_WRITE_BYTES
 l2                   one access of a beat's width per L2_BANK_ACCESSES (reads, writes, refills, evictions)
 host                 one in-order core, per host cycle
-leakage              static power of PEs, scratchpad, accumulator and L2 over all cycles (no figure is
-                     known for the host)
+leakage              static power of PEs (by the area of their arithmetic, where it is serial), scratchpad, accumulator
+                     and L2 over all cycles (no figure is known for the host and units beside the array)
 ==================== =================================================================================
 
 A row wider than the 64 bits of the SRAM sources costs in proportion to its bits. The capacity that sets the
@@ -31,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from sim.area import arithmetic_share
 from sim.errors import InputError
 
 if TYPE_CHECKING:
@@ -158,6 +159,6 @@ def _host_pj(host_cycles: int, hw: Hardware, table: EnergyTable, level: Level) -
 
 
 def _leakage_mw(hw: Hardware, table: EnergyTable, level: Level) -> float:
-    pe_mw = table.figure("leakage.pe", table.leakage.pe, hw.array.input_type).at(level)
+    pe_mw = table.figure("leakage.pe", table.leakage.pe, hw.array.input_type).at(level) * arithmetic_share(hw)
     sram_bytes = hw.scratchpad.capacity_bytes + hw.accumulator.capacity_bytes + hw.memory.l2_bytes
     return hw.side**2 * pe_mw + sram_bytes / 1024 * table.leakage.sram.at(level)

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from sim.area import area_um2, constants, multiplier_um2, not_modelled, total_mm2
+from sim import energy
+from sim.area import area_um2, arithmetic_share, constants, multiplier_um2, not_modelled, total_mm2
 from sim.cli import main
 from sim.hardware import load
+from sim.hardware.energy_table import load_energy_table
 from sim.hardware.schema import SparsitySupport
 
 BASE = load("gemmini_ibert")
@@ -109,3 +111,13 @@ def test_what_is_left_out_is_told_by_name(capsys: pytest.CaptureFixture[str]) ->
             assert totals["area_not_modelled"].startswith("operand selection in the PEs; ")
         else:
             assert ("area not modelled: operand selection" in printed) == ("gemmini_sparse" in arguments)
+
+
+def test_leakage_goes_with_the_arithmetic_of_a_serial_pe() -> None:
+    # Law: all bits of both operands at once are the plain PE; two of eight leak as their multiplier's area says.
+    plain, whole, serial = (BASE.with_(o) for o in ({}, {**SERIAL, "array.serial_activation_bits": 8}, SERIAL))
+    leak = [energy.price({}, 0, 10**6, hw)["leakage"] for hw in (plain, whole, serial)]
+    assert leak[1] == pytest.approx(leak[0])
+    pe_mw = load_energy_table(BASE.energy_table).leakage.pe["int8"].nominal
+    lost = (1 - arithmetic_share(serial)) * BASE.side**2 * pe_mw * 10**6
+    assert leak[0] - leak[2] == pytest.approx(lost) and 0.3 < arithmetic_share(serial) < 0.4
