@@ -31,7 +31,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from sim.area import arithmetic_share
 from sim.errors import InputError
 
 if TYPE_CHECKING:
@@ -159,6 +158,8 @@ def _host_pj(host_cycles: int, hw: Hardware, table: EnergyTable, level: Level) -
 
 
 def _leakage_mw(hw: Hardware, table: EnergyTable, level: Level) -> float:
+    from sim.area import arithmetic_share  # reads a table
+
     pe_mw = table.figure("leakage.pe", table.leakage.pe, hw.array.input_type).at(level) * arithmetic_share(hw)
     sram_bytes = hw.scratchpad.capacity_bytes + hw.accumulator.capacity_bytes + hw.memory.l2_bytes
     return hw.side**2 * pe_mw + sram_bytes / 1024 * table.leakage.sram.at(level)

@@ -23,7 +23,7 @@ from sim.sharing import Ahead as WorkAhead
 if TYPE_CHECKING:
     from sim.hardware.machine import Words
     from sim.sparsity.rules import AnySparsity
-    from sim.timing import L2Contents, Timing
+    from sim.timing import L2Contents
 
 Progress = Callable[[int, int, str], None]
 """Called before each operator with (operators done, operators in all, name of the next)."""
@@ -114,7 +114,7 @@ def run_steps(
 class _State:
     """What the machine carries from one operator to the next, and the items that have run.
 
-    ``ahead``: what units beside the array still have to do for heads that it has not come to; ``halved``: cycles of
+    ``ahead``: what units beside the array still have to do for heads that it has not come to; ``halved``: timings of
     items on half a port, which only their programs for the whole one meet.
     """
 
@@ -123,13 +123,18 @@ class _State:
     l2: L2Contents | None = None
     words: Words | None = None
     ahead: WorkAhead = field(default_factory=WorkAhead)
-    halved: dict[tuple[Work, str, int], int] = field(default_factory=dict)
+    halved: dict[tuple[Work, str, int], timing.Timing] = field(default_factory=dict)
     seen: set[tuple[Work, int, Words | None]] = field(default_factory=set)
+
+    @property
+    def ahead_cycles(self) -> int:
+        """What units beside the array still have to do for heads that it has not come to."""
+        return self.ahead.cycles
 
 
 def _on_array(step: Step, request: Request, memo: Memo, state: _State) -> Activity:
     activity = Activity(invocations=len(step.works))
-    before = len(state.seen)
+    before, began = len(state.seen), (state.phase, state.l2)
     hw = step.machine or request.hw
     if hw.words != state.words:  # the fence behind every item has drained the array; a command sets it anew
         activity.wait(request.hw.cpu.command_cycles)
@@ -139,13 +144,10 @@ def _on_array(step: Step, request: Request, memo: Memo, state: _State) -> Activi
         state.seen.add((item, state.phase, hw.words))
         # behind an L2 an item is like no other: its time depends on all that ran before
         timed = memo.timing(item, hw, state.phase, request.clock, run) if state.l2 is None else run()
-        restart_cycles = RESTART_CYCLES if state.started else 0
-        activity.add(timed, restart_cycles)
-        if isinstance(item, SampledMatmul):
-            _share(step, item, timed, restart_cycles, activity, request, memo, state)
+        activity.add(timed, restart_cycles=RESTART_CYCLES if state.started else 0)
         state.phase, state.started, state.l2 = timed.phase, True, timed.l2
-    if not (isinstance(step.works[0], SampledMatmul) and step.works[0].picks == "outputs"):
-        activity.wait(state.ahead.rest(), "normalize")
+    if state.ahead_cycles:
+        _catch_up(step, request, memo, began, activity, state)
     activity.distinct = len(step.alike) if state.l2 is not None else len(state.seen) - before
     return activity
 
@@ -159,7 +161,7 @@ def _on_host(step: Step, hw: Hardware) -> Activity:
 def _on_unit(step: Step, hw: Hardware, state: _State) -> Activity:
     """A unit beside the array: its cycles and what it ranks count as those of the normalisation units.
 
-    Of work by heads only the first head's is waited for here, the rest by the array where it needs it.
+    Of work by heads only the first head's is waited for here, the rest where the array needs it (`_catch_up`).
     """
     assert step.beside is not None
     work = step.beside
@@ -175,28 +177,32 @@ def _on_unit(step: Step, hw: Hardware, state: _State) -> Activity:
     return Activity(cycles=cycles, causes={"normalize": cycles - sum(waits.values()), **waits}, counters=counters)
 
 
-def _share(
-    step: Step,
-    item: SampledMatmul,
-    timed: Timing,
-    restart_cycles: int,
-    activity: Activity,
-    request: Request,
-    memo: Memo,
-    state: _State,
+def _catch_up(
+    step: Step, request: Request, memo: Memo, began: tuple[int, L2Contents | None], activity: Activity, state: _State
 ) -> None:
-    """Let units beside the array work on meanwhile, and take their bytes through its memory port."""
-    hw, cycles = step.machine or request.hw, timed.cycles
-    half = state.ahead.halved(hw)
-    if half is not None:
-        key = (item, half.key, state.phase)
-        if key not in state.halved:  # the same program: it was made for the machine as it is
-            program = lower(item, hw)
-            run = time_item(step.name, item, half, request.clock, memo, state.phase, program, state.l2)
-            state.halved[key] = run.cycles
-        cycles = state.halved[key]
-    alone, halved = timed.cycles + restart_cycles, cycles + restart_cycles
-    activity.wait(state.ahead.overlap(alone, halved, timed.counters, hw), "load_wait")
+    """Let units beside the array work on while it computes chosen scores and what they meet, then wait for them.
+
+    ``began``: loop slot and L2 at the first item. Units take their bytes through the array's port (`sim.sharing`).
+    """
+    work, (phase, l2) = step.works[0], began
+    if isinstance(work, SampledMatmul):
+        hw = step.machine or request.hw
+        for item in step.alike:
+            run = partial(time_item, step.name, item, hw, request.clock, memo, phase, l2=l2)
+            timed = memo.timing(item, hw, phase, request.clock, run) if l2 is None else run()
+            half, halved = state.ahead.halved(hw), timed
+            if half is not None:  # the same program: it was made for the machine as it is
+                run = partial(time_item, step.name, item, half, request.clock, memo, phase, lower(item, hw), l2)
+                key = (item, half.key, phase)
+                halved = state.halved[key] if key in state.halved else run()
+                if l2 is None:
+                    state.halved[key] = halved
+            cycles = [one.cycles + RESTART_CYCLES for one in (timed, halved)]
+            activity.wait(state.ahead.overlap(cycles[0], cycles[1], timed.counters, hw), "load_wait")
+            phase, l2 = timed.phase, timed.l2
+        if work.picks == "outputs":
+            return
+    activity.wait(state.ahead.rest(), "normalize")
 
 
 def load_machine(machine: Hardware | str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None) -> Hardware:

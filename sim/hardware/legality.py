@@ -304,26 +304,17 @@ def transform_unit(hw: Hardware) -> Iterator[Broken]:
 
 
 def accepted_types(hw: Hardware) -> Iterator[Broken]:
-    """The array's PEs can multiply the types it accepts."""
+    """The array's PEs can multiply the types it accepts, and its adders be cut into those it accumulates."""
     able = precision.acceptable(hw)
     for name in hw.array.accepts:
         if name not in able:
             demand = f"{hw.array.pe} PEs of {hw.array.input_type} multiply {', '.join(able)}"
             yield Broken(("array.accepts", "array.pe", "array.input_type"), name, demand, able[-1])
+    for cut, demand, nearest in precision.uncut(hw):
+        yield Broken(("array.accumulates", "array.acc_type", "array.input_type"), cut, demand, nearest)
     if hw.array.pe != "fixed" and not hw.array.input_type.startswith("int"):
         demand = f"only integers come in parts or bit by bit; the input type is {hw.array.input_type}"
         yield Broken(("array.pe", "array.input_type"), hw.array.pe, demand, "fixed")
-
-
-def accumulated_types(hw: Hardware) -> Iterator[Broken]:
-    """Adders are cut into narrower ones that still hold an input."""
-    able = precision.summable(hw)
-    for name in hw.array.accumulates:
-        if name not in able:
-            among = ", ".join(able) or "nothing narrower"
-            demand = f"adders of {hw.array.acc_type} behind {hw.array.input_type} PEs are cut into {among}"
-            keys = ("array.accumulates", "array.acc_type", "array.input_type")
-            yield Broken(keys, name, demand, able[-1] if able else "[]")
 
 
 def serial_bits(hw: Hardware) -> Iterator[Broken]:
@@ -400,7 +391,6 @@ RULES: tuple[Rule, ...] = (
     decoder_rate,
     transform_unit,
     accepted_types,
-    accumulated_types,
     serial_bits,
     sums_taken_in,
     known_energy_table,

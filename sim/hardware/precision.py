@@ -66,6 +66,14 @@ def summable(hw: Hardware) -> tuple[str, ...]:
     return tuple(one for one in INTEGERS_OF_SUMS if hw.input_bytes <= ELEMENT_BYTES[one] < hw.acc_bytes)
 
 
+def uncut(hw: Hardware) -> list[tuple[str, str, str]]:
+    """Return what ``array.accumulates`` names that no adder can be cut into: type, demand, nearest legal value."""
+    able = summable(hw)
+    among = ", ".join(able) or "nothing narrower"
+    demand = f"adders of {hw.array.acc_type} behind {hw.array.input_type} PEs are cut into {among}"
+    return [(name, demand, able[-1] if able else "[]") for name in hw.array.accumulates if name not in able]
+
+
 def refusals(hw: Hardware, a_type: str, b_type: str, sum_type: str = "") -> list[str]:
     """Return why an array does not multiply activations and weights of two types, or add them up in a third.
 

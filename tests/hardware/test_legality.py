@@ -34,7 +34,6 @@ BROKEN: dict[str, dict[str, object]] = {
     "decoder_rate": {"sparsity.decoder": ["bitmap"]},
     "transform_unit": {"sparsity.fft_butterflies_per_cycle": 8, "sparsity.fft_block": 12},
     "accepted_types": {"array.accepts": ["int4", "fp16"]},
-    "accumulated_types": {"array.accumulates": ["int32"]},
     "serial_bits": {"array.pe": "bit_serial"},
     "sums_taken_in": {"array.pe": "decomposable", "array.sums_per_cycle": 8},
     "known_energy_table": {"energy_table": "45mn"},

@@ -82,7 +82,7 @@ def test_the_input_type_is_the_plain_machine_cycle_for_cycle(shape: tuple[int, .
 @settings(max_examples=40, deadline=None)
 @given(shape=SHAPES, mode=st.sampled_from(MODES), data=st.data())
 def test_narrower_moves_no_more_bytes(shape: tuple[int, ...], mode: tuple[str, str, str], data: Any) -> None:
-    # At equal tiles: everything in one, as a larger machine of the same mode would have it.
+    # Small images in whole bytes of channels: the tiles that the library cuts of large ones need not get fewer bytes.
     name, a, w = mode
     wider = [one for one in MODES if one[0] == name and all(map(wide, one[1:], (a, w)))]
     _, wide_a, wide_w = data.draw(st.sampled_from(wider))
