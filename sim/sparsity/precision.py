@@ -30,8 +30,8 @@ TYPES = ("int2", "int4", "int8", "int16", "fp16", "bf16", "fp32")
 SUM_TYPES = ("int8", "int16", "int32", "fp16", "bf16", "fp32")
 """Names of types that a rule may give to sums."""
 
-SHORT = re.compile(r"w(\d+)a(\d+)")
-"""The line for integers: bits of weights and of activations."""
+SHORT = re.compile(r"w(\d+)a(\d+)(?:s(\d+))?")
+"""The line for integers: bits of weights, of activations and, where they are not the accumulator's, of sums."""
 
 
 SUFFIX = ".outliers"
@@ -123,19 +123,26 @@ def parse(table: dict[str, Any], columns: dict[str, tuple[int, ...]] | None = No
 
 
 def short(text: str) -> Precision | None:
-    """Return the rule of "w4a8" or "w4a8@*FF?", None for another kind of line. Raises InputError for odd widths."""
+    """Return the rule of "w4a8", "w4a8s16" or "w4a8@*FF?", None for another kind of line.
+
+    Raises InputError for odd widths.
+    """
     body, at, names = text.partition("@")
     found = SHORT.fullmatch(body)
     if found is None:
         return None
-    types = [f"int{bits}" for bits in found.groups()]
+    *types, sums = [f"int{bits}" if bits else "" for bits in found.groups()]
     problems = [
         f"precision {text!r}: {name} is none of int2, int4, int8, int16{did_you_mean(name, TYPES)}"
         for name in types
         if name not in TYPES[:4]
     ]
+    if sums and sums not in SUM_TYPES[:3]:
+        problems.append(
+            f"precision {text!r}: sums in {sums}, none of int8, int16, int32{did_you_mean(sums, SUM_TYPES)}"
+        )
     if at and not names:
         problems.append(f"precision {text!r}: no name behind '@'; leave it out to mean all matmuls")
     if problems:
         raise InputError(problems)
-    return Precision(names or "*", types[0], types[1])
+    return Precision(names or "*", types[0], types[1], sums)

@@ -32,7 +32,7 @@ PATTERNS = {
     "blockN:D": "N x N blocks, share D of them not zero",
     "N:M": "N of each M weights along K are not zero, e.g. 2:4",
     "unstructured:D": "share D of the weights is not zero, anywhere",
-    "wNaM": "N-bit integer weights, M-bit activations, e.g. w4a8 (types, outliers: SPEC.toml)",
+    "wNaM": "N-bit integer weights, M-bit activations, e.g. w4a8; w4a8s16: sums too (types, outliers: SPEC.toml)",
     "FILE": "real masks or weights by operator (.npz, .npy, .safetensors), e.g. masks.npz of `carat infer`",
     "SPEC.toml": "rules per operator, pruning, attention and compression (docs/SPARSITY.md)",
 }

@@ -16,7 +16,7 @@ from sim.graph import Graph, Op, Tensor, View
 from sim.hardware import load, precision
 from sim.lower import build, lower
 from sim.plan import plan
-from sim.sparsity.precision import Precision, parse
+from sim.sparsity.precision import Precision, parse, short
 from sim.sparsity.rules import Rules
 from workloads import encoder_layer, resnet50
 
@@ -136,3 +136,4 @@ def test_a_machine_cuts_adders_of_integers_only() -> None:
 def test_the_rule_is_read_as_written() -> None:
     assert parse({"operators": "*.W_Q", "sums": "int16"}) == Precision("*.W_Q", sums="int16")
     assert "sums int16" in str(Precision(sums="int16"))
+    assert short("w4a8s16@S*") == Precision("S*", "int4", "int8", "int16")

@@ -88,6 +88,7 @@ def test_a_single_table_is_told_to_be_one_of_several(tmp_path: Path, key: str) -
     ("line", "told"),
     [
         ("w3a8", "int3 is none of int2, int4, int8, int16"),
+        ("w4a8s12", "sums in int12, none of int8, int16, int32"),
         ("w4a8@", "no name behind '@'"),
         ("w4a8@*FF9", "no matmul of encoder-layer is named '*FF9'"),
     ],
