@@ -83,7 +83,7 @@ def test_every_command_reads_what_it_names(
                     spad[local + block * DIM + row] = rs1 + row * strides[state] + block * apart
         elif funct == Funct.PRELOAD and rs1 & 0xFFFFFFFF != GARBAGE_ADDRESS:
             assert rs1 & 0xFFFFFFFF == blocks[preloads].local
-            assert spad[blocks[preloads].local] == B + hw.packed_bytes(expected[preloads], "b")
+            assert spad[blocks[preloads].local] == B + hw.packed_bytes(expected[preloads] - B, "b")
             owner = next(n for n in range(len(groups)) if preloads < sum(len(g.weights) for g in groups[: n + 1]))
             assert switched >= owner - 1, "the registers of the next weights are still in use"
             preloads += 1
@@ -93,30 +93,30 @@ def test_every_command_reads_what_it_names(
                 switched += 1
                 assert preloads >= sum(len(group.weights) for group in groups[: number + 1])
             assert switched == number and rs1 >> 48 == chunk.rows <= DIM
-            last = sum(other.rows for owner, other in chunks[: computes + 1] if owner == number) - 1
-            row, column = meant[number][2][last]
+            place = sum(other.rows for owner, other in chunks[: computes + 1] if owner == number) - 1
+            row, column = meant[number][2][place]
             assert spad[(rs1 & 0xFFFFFFFF) + row % DIM] == A + hw.packed_bytes(row * work.matmul.k + column, "a")
-            begin = meant[number][2][last + 1 - chunk.rows][0]
+            begin = meant[number][2][place + 1 - chunk.rows][0]
             results[begin // DIM, meant[number][0]] = chunk.c & ~ACCUMULATE_BIT
             computes += 1
         elif funct == Funct.MVOUT:
-            place = (rs1 - C) * 8 // hw.bits("c")
-            stored |= {place // work.matmul.n + row for row in range(rows)}
-            at, feature = place // work.matmul.n // DIM, place % work.matmul.n // DIM
+            first = (rs1 - C) * 8 // hw.bits("c")
+            stored |= {first // work.matmul.n + row for row in range(rows)}
+            at, feature = first // work.matmul.n // DIM, first % work.matmul.n // DIM
             if picks == "inputs" and (at, feature) in results:
                 assert rs2 & 0xBFFFFFFF == results[at, feature], "a result leaves from where it was summed up"
     assert (preloads, computes, stored) == (len(blocks), len(chunks), set(range(m)))
 
 
 def _meant(shape: Shape, cut: object) -> object:
-    """By group: features, first elements of its blocks of B, (row, first column in A) of its sub-rows in order."""
+    """By group: features, DRAM addresses of its blocks of B, (row, first column in A) of its sub-rows in order."""
     for step in cut.steps:
         rows = [r for block in step.blocks for r in range(block * DIM, min((block + 1) * DIM, shape.m))]
         windows = [w for w in step.windows if shape.counts[rows, w].any()]
         pairs = [(w, f) for w in windows for f in step.features]
         for w, f in pairs if shape.outputs else sorted(pairs, key=lambda pair: pair[1]):
             keys = range(w * RESIDENT, min((w + 1) * RESIDENT, -(-shape.keys // DIM)))
-            addresses = [(key * shape.width + f) * DIM for key in keys]
+            addresses = [B + (key * shape.width + f) * DIM for key in keys]
             streamed = [r for r in rows for _ in range(shape.counts[r, w])]
             yield f, addresses, [(r, f * DIM if shape.outputs else int(shape.before[r, w]) * DIM) for r in streamed]
 
