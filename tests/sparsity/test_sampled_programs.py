@@ -55,7 +55,8 @@ def test_every_command_reads_what_it_names(
     # Replay in program order: each mvin writes DRAM addresses into rows of the scratchpad. A preload must find its
     # block of B there, a compute the rows of A of its last sub-row; and weights come in only when the set before is in
     # use. All sub-rows are streamed past all their weights, and every row of C leaves.
-    m, keys, width = (sizes[0], *(4 * -(-size // 4) for size in sizes[1:]))
+    whole = 1 if hw is HW else 4  # elements of two bits that fill a byte
+    m, keys, width = (sizes[0], *(whole * -(-size // whole) for size in sizes[1:]))
     mask = np.random.default_rng(seed).random((m, keys)) < density
     mask[:, 0] = True
     work = product(picks, m, keys, width, mask)
