@@ -95,7 +95,8 @@ def not_modelled(hw: Hardware) -> tuple[str, ...]:
 @cache
 def constants() -> dict[str, Any]:
     """Return the tables of hwconfigs/area/gemmini.toml."""
-    from sim.hardware.files import config_files, read_toml
+    from sim.hardware.files import config_files
+    from sim.tomlfile import read_toml
 
     return read_toml(config_files("area")["gemmini"], "area/gemmini.toml")
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+MOST_NAMES = 24
+"""Names that a message lists where none is close: a large model has hundreds of weights."""
+
 
 class CaratError(Exception):
     """Base of all errors Carat raises on purpose; the command line prints it without a traceback, exit code 2."""
@@ -34,7 +37,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     longer = sorted((name for name in names if _abbreviates(word.lower(), name.lower())), key=len)
     close = longer or difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(names)})"
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(names[:MOST_NAMES])}{more})"
 
 
 def _abbreviates(short: str, name: str) -> bool:

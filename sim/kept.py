@@ -5,6 +5,7 @@ ops.csv        the operator table
 totals.json    the whole run
 hardware.json  the machine; also a machine file: `carat run --hw DIR/hardware.json`
 graph.json     the workload; also a workload: `carat run DIR/graph.json`
+kept.npz       numbers of what pruning kept, where scores or weights said which
 run.json       everything else, written last: a folder without it is no whole run
 =============  ==================================================================================
 """
@@ -22,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 from sim import columns
 from sim.errors import InputError
 from sim.store import code_version
+from sim.tomlfile import flat
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     import pandas as pd
 
     from sim.hardware import Hardware
@@ -74,19 +75,12 @@ class KeptRun:
         return f"it was written by Carat {self.record['version']}, this is {code_version()}: keep the run again"
 
 
-def write(
-    result: Result,
-    folder: str | Path,
-    *,
-    command: str | None = None,
-    sentence: str | None = None,
-    stay: Mapping[str, npt.NDArray[Any]] | None = None,
-) -> None:
+def write(result: Result, folder: str | Path, *, command: str | None = None, sentence: str | None = None) -> None:
     """Keep a run in ``folder`` (created when missing), each file whole or not at all, run.json last.
 
-    ``command``: the line that made it; ``sentence``: its bottleneck, if known; ``stay``: numbers of what pruning kept
-    (`sim.sparsity.saliency`), which go to kept.npz. Simulates every distinct program
-    once more, for traffic by operand and activity over time. Raises InputError when the folder cannot be written.
+    ``command``: the line that made it; ``sentence``: its bottleneck, if known. The numbers of what pruning kept
+    (`sim.sparsity.saliency`) go to kept.npz. Simulates every distinct program once more, for traffic by operand and
+    activity over time. Raises InputError when the folder cannot be written.
     """
     from sim.result import write_whole
     from sim.sparsity.saliency import lines, write_selection
@@ -94,10 +88,12 @@ def write(
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "run.json").unlink(missing_ok=True)
+        for name in ("run.json", "kept.npz"):
+            (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
     result.to_csv(folder / "ops.csv")
+    stay = result.request.stay
     if stay:
         write_selection(stay, folder / "kept.npz")
     contents = {
@@ -165,14 +161,6 @@ def settings_that_differ(first: Mapping[str, Any], second: Mapping[str, Any]) ->
     one, two = flat(first), flat(second)
     keys = [key for key in dict.fromkeys([*one, *two]) if key not in NOT_SETTINGS]
     return [(key, one.get(key), two.get(key)) for key in keys if one.get(key) != two.get(key)]
-
-
-def flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested tables as one mapping of dotted keys."""
-    values: dict[str, Any] = {}
-    for key, value in tables.items():
-        values |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return values
 
 
 def roofs(hw: Hardware) -> dict[str, float]:

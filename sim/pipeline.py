@@ -22,7 +22,9 @@ from sim.sharing import Ahead as WorkAhead
 
 if TYPE_CHECKING:
     from sim.hardware.machine import Words
+    from sim.sparsity.pruning import Pruning
     from sim.sparsity.rules import AnySparsity
+    from sim.sparsity.saliency import Selection
     from sim.timing import L2Contents
 
 Progress = Callable[[int, int, str], None]
@@ -42,7 +44,7 @@ def simulate(
     *,
     overrides: Mapping[str, Any] | None = None,
     sparsity: AnySparsity | str | None = None,
-    prune: str | None = None,
+    prune: Pruning | str | None = None,
     seed: int = 0,
     clock: timing.Clock = "periodic",
     dataflow: str | None = None,
@@ -58,8 +60,9 @@ def simulate(
     ``graph``: a Graph, a workload name with its ``sizes`` (seq, batch, ...) or a JSON file. ``machine``: a preset
     name, a TOML file, a mapping or a Hardware; ``overrides``: dotted key -> value ("scratchpad.capacity":
     "512KiB"). ``sparsity``: "block16:0.5", "2:4", "unstructured:0.3" (masks drawn from ``seed``), a file of masks
-    or a SPEC.toml (docs/SPARSITY.md); ``prune``: "heads=8,layers=6". ``clock``: "periodic"; "leap", which does all
-    anew; "reference", which visits every cycle (equal results, slow). ``dataflow``: "WS" or "OS". ``mapping``:
+    or a SPEC.toml (docs/SPARSITY.md); ``prune``: "heads=8,layers=6", or with the scores that say which ones
+    (`sim.sparsity.pruning`). ``clock``: "periodic"; "leap", which does all anew; "reference", which visits every
+    cycle (equal results, slow). ``dataflow``: "WS" or "OS". ``mapping``:
     operator pattern -> fields of a matmul work item by hand, {"*.ff1": {"tile": (5, 5, 48)}}. ``memo``: timings to
     share between runs; without one, ``cache`` says whether timings are looked up and kept on disk
     (`sim.cache.disk`). ``threads``: operators simulated at a time, None = one per core; the result is the same.
@@ -71,11 +74,11 @@ def simulate(
     if threads is not None and threads < 1:
         raise InputError(f"threads: {threads}; the rule is threads >= 1 (nearest legal: 1)")
     hw = load_machine(machine, overrides)
-    graph = resolve_graph(graph, sizes, prune)
     pattern = resolve_sparsity(sparsity, seed)
+    graph, stay = resolve_pruning(resolve_graph(graph, sizes), prune, pattern)
     graph = pattern.edit(graph) if pattern is not None else graph
     steps = plan(graph, hw, dataflow=dataflow, sparsity=pattern, mapping=mapping)
-    request = Request(graph, hw, sparsity, seed, clock, dataflow, mapping)
+    request = Request(graph, hw, sparsity, seed, clock, dataflow, mapping, stay)
     known = memo if memo is not None else Memo(default_timings() if cache else None)
     return run_steps(steps, request, known, progress, threads)
 
@@ -212,19 +215,32 @@ def load_machine(machine: Hardware | str | Path | Mapping[str, Any], overrides: 
     return hardware.load(machine, overrides)
 
 
-def resolve_graph(graph: Graph | str | Path, sizes: Mapping[str, int], prune: str | None = None) -> Graph:
-    """Return the graph of a workload name or JSON file with its sizes, pruned as asked. Raises InputError."""
+def resolve_graph(graph: Graph | str | Path, sizes: Mapping[str, int]) -> Graph:
+    """Return the graph of a workload name or JSON file with its sizes. Raises InputError."""
     if not isinstance(graph, Graph):
         import workloads
 
         graph = workloads.build(str(graph), **sizes)
     elif sizes:
         raise InputError(f"sizes {', '.join(sizes)} belong to a workload name; graph {graph.name} has its sizes")
-    if prune:
-        from sim.sparsity.prune import prune as pruned
-
-        graph = pruned(graph, prune)
     return graph
+
+
+def resolve_pruning(graph: Graph, prune: Pruning | str | None, pattern: AnySparsity | None) -> tuple[Graph, Selection]:
+    """Return the graph as ``prune`` and the [[prune]] tables of ``pattern`` leave it, together.
+
+    And the numbers of what stays, by name, where scores or weights were given with them. Raises InputError.
+    """
+    cuts = pattern.prunings if pattern is not None else ()
+    if prune is None and not cuts:
+        return graph, {}
+    from sim.sparsity import prune as edit
+    from sim.sparsity.pruning import parse, together
+    from sim.sparsity.saliency import choose
+
+    given = (parse(prune) if isinstance(prune, str) else prune,) if prune is not None else ()
+    small = edit.prune(graph, together([*given, *cuts]))
+    return small, {name: stay for cut in (*given, *cuts) for name, stay in choose(graph, cut).items()}
 
 
 def resolve_sparsity(sparsity: AnySparsity | str | None, seed: int) -> AnySparsity | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.plan import Step
     from sim.sparsity.rules import AnySparsity
+    from sim.sparsity.saliency import Selection
     from sim.timing import Clock, Timing
 
 HIGH_WATER = "MAX_"
@@ -32,7 +33,7 @@ HIGH_WATER = "MAX_"
 
 @dataclass(frozen=True)
 class Request:
-    """What was simulated; enough to do it again."""
+    """What was simulated; enough to do it again. ``stay``: the numbers of what pruning kept, where scores chose."""
 
     graph: Graph
     hw: Hardware
@@ -41,6 +42,7 @@ class Request:
     clock: Clock = "periodic"
     dataflow: str | None = None
     mapping: Mapping[str, Mapping[str, Any]] | None = None
+    stay: Selection = field(default_factory=dict)
 
 
 @dataclass
@@ -295,10 +297,12 @@ class Result:
         return explain(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return totals, operator rows and the machine as plain data."""
+        """Return totals, operator rows and the machine as plain data; "kept" is what stays by saliency, if asked."""
         names = columns.table("ops")
         ops = [{name: row[name] for name in names} for row in self.rows]
-        return {"totals": self.totals, "ops": ops, "hardware": self.hardware.model_dump(mode="json")}
+        stay = {name: numbers.tolist() for name, numbers in self.request.stay.items()}
+        whole = {"totals": self.totals, "ops": ops, "hardware": self.hardware.model_dump(mode="json")}
+        return {**whole, "kept": stay} if stay else whole
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return `to_dict` as JSON text, and write it to ``path`` when given (whole or not at all)."""
@@ -311,18 +315,11 @@ class Result:
         """Write the operator table to ``path`` (whole or not at all)."""
         write_whole(Path(path), self.ops.to_csv(index=False, lineterminator="\n"))
 
-    def save(
-        self,
-        folder: str | Path,
-        *,
-        command: str | None = None,
-        sentence: str | None = None,
-        stay: Mapping[str, npt.NDArray[Any]] | None = None,
-    ) -> None:
+    def save(self, folder: str | Path, *, command: str | None = None, sentence: str | None = None) -> None:
         """Keep the run in ``folder`` for reports and comparisons (`sim.kept.write`). Raises InputError."""
         from sim import kept
 
-        kept.write(self, folder, command=command, sentence=sentence, stay=stay)
+        kept.write(self, folder, command=command, sentence=sentence)
 
     def __repr__(self) -> str:
         total = self.totals

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim.cache import Memo
 from sim.errors import CaratError, InputError, did_you_mean
-from sim.kept import flat
+from sim.tomlfile import flat
 
 if TYPE_CHECKING:
     import pandas as pd

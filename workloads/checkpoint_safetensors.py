@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from sim.errors import InputError, did_you_mean
 
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "u1"}
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I8": "i1"}
+DTYPES |= {"U8": "u1", "BOOL": "?"}
 LENGTH_BYTES = 8
 
 

@@ -15,8 +15,9 @@ from sim.area import COMPONENTS
 from sim.columns import CAUSES, COLUMNS
 from sim.diff import diff
 from sim.errors import InputError
-from sim.kept import BASE, KeptRun, flat, settings_that_differ
+from sim.kept import BASE, KeptRun, settings_that_differ
 from sim.store import code_version
+from sim.tomlfile import flat
 
 MOST_RUNS = 6
 """Runs that have a colour of their own beside each other."""

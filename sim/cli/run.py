@@ -11,9 +11,8 @@ import typer
 from sim.cli import common
 
 if TYPE_CHECKING:
-    from sim.graph import Graph
     from sim.result import Result
-    from sim.sparsity.saliency import Selection
+    from sim.sparsity.pruning import Pruning
 
 HEADINGS = ("operators", "cycles", "share", "util", "read MB", "write MB", "energy uJ", "visited")
 
@@ -72,24 +71,25 @@ def run(
     from sim.cache import Memo, default_timings
     from sim.cli import map_command
     from sim.explain import explain as explanation
-    from sim.pipeline import load_machine, resolve_graph, simulate
+    from sim.pipeline import load_machine, resolve_graph, resolve_pruning, simulate
 
     common.output_folder(output)
     machine = load_machine(hw, common.settings(set_))
-    sizes = common.sizes(seq, batch, size)
-    graph = resolve_graph(workload, sizes, prune)
-    kept = _kept(resolve_graph(workload, sizes), prune, saliency, weights)
+    whole = resolve_graph(workload, common.sizes(seq, batch, size))
+    pruning = _pruning(prune, saliency, weights)
     by_hand = _mapping(tile)
     changes = None
     with common.progress_bar(f"{workload} on {hw}") as progress:
-        fields = map_command.chosen(mapping, graph, machine, sparsity, dataflow, objective, reach, store, progress)
+        small, _ = resolve_pruning(whole, pruning, None)
+        fields = map_command.chosen(mapping, small, machine, sparsity, dataflow, objective, reach, store, progress)
         shared = Memo(None if no_cache else default_timings())
 
         def simulated(tiles: dict[str, dict[str, Any]]) -> Result:
             return simulate(
-                graph,
+                whole,
                 machine,
                 sparsity=sparsity,
+                prune=pruning,
                 seed=seed,
                 clock=clock,
                 dataflow=dataflow,
@@ -104,18 +104,17 @@ def run(
         measure = explain or output is not None
         sentence = explanation(result, measure=measure) if measure or not as_json else None
     if output is not None:
-        result.save(output, command=common.command_line(), sentence=sentence, stay=kept)
+        result.save(output, command=common.command_line(), sentence=sentence)
     if as_json:
         explained = {"explanation": sentence} if sentence else {}
         mapped = {"mapping": changes} if changes else {}
-        pruned = {"kept": {name: stay.tolist() for name, stay in kept.items()}} if kept else {}
-        typer.echo(json.dumps({**result.to_dict(), **explained, **mapped, **pruned}, indent=1))
+        typer.echo(json.dumps({**result.to_dict(), **explained, **mapped}, indent=1))
         return
     _print(result)
-    if kept:
+    if result.request.stay:
         from sim.sparsity.saliency import lines
 
-        typer.echo("\n".join(["", *lines(kept)]))
+        typer.echo("\n".join(["", *lines(result.request.stay)]))
     if changes:
         map_command.print_changes(changes, mapping)
     typer.echo(f"\n{sentence}")
@@ -123,19 +122,17 @@ def run(
         typer.echo(f"\nKept in {output}. A page of it: carat report {output} -o {output / 'report.html'}")
 
 
-def _kept(whole: Graph, prune: str | None, saliency: Path | None, weights: Path | None) -> Selection:
-    """Return which heads, neurons, rows, columns and layers stay; nothing without scores and weights."""
+def _pruning(prune: str | None, saliency: Path | None, weights: Path | None) -> Pruning | None:
+    """Return what --prune keeps, with the file that says which ones. Raises InputError."""
     from sim.errors import InputError
+    from sim.sparsity.pruning import parse
 
-    if saliency is None and weights is None:
-        return {}
-    if prune is None:
+    if prune is not None:
+        return parse(prune, saliency, weights)
+    if saliency is not None or weights is not None:
         given = "--saliency" if weights is None else "--weights"
         raise InputError(f"{given} says which of what --prune keeps; give --prune too, e.g. --prune heads=8")
-    from sim.sparsity.prune import parse
-    from sim.sparsity.saliency import choose
-
-    return choose(whole, parse(prune), saliency, weights)
+    return None
 
 
 def _mapping(tiles: list[str] | None) -> dict[str, dict[str, Any]]:

@@ -30,12 +30,12 @@ def show(
 ) -> None:
     """Print a workload's graph, what runs where on a machine, and the commands it is lowered to."""
     from sim.errors import InputError, did_you_mean
-    from sim.pipeline import load_machine, resolve_graph, resolve_sparsity
+    from sim.pipeline import load_machine, resolve_graph, resolve_pruning, resolve_sparsity
     from sim.plan import plan
 
     machine = load_machine(hw, common.settings(set_))
-    graph = resolve_graph(workload, common.sizes(seq, batch, size), prune)
     rules = resolve_sparsity(sparsity, seed)
+    graph, _ = resolve_pruning(resolve_graph(workload, common.sizes(seq, batch, size)), prune, rules)
     graph = rules.edit(graph) if rules is not None else graph
     steps = plan(graph, machine, dataflow=dataflow, sparsity=rules)
     if op is not None:

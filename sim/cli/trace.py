@@ -50,9 +50,11 @@ def trace(
         common.output_folder(output.parent)
     bounds = _bounds(op, window, first, events)
     machine = load_machine(hw, common.settings(set_))
-    graph = resolve_graph(workload, common.sizes(seq, batch, size), prune)
+    graph = resolve_graph(workload, common.sizes(seq, batch, size))
     with common.progress_bar(f"{workload} on {hw}") as progress:
-        result = simulate(graph, machine, sparsity=sparsity, seed=seed, dataflow=dataflow, progress=progress)
+        result = simulate(
+            graph, machine, sparsity=sparsity, prune=prune, seed=seed, dataflow=dataflow, progress=progress
+        )
     traced = chrome.trace(result, bounds)
     if output is None:
         typer.echo(gantt.text(traced, bounds.window, width))

@@ -43,9 +43,9 @@ def whatif(
         common.output_folder(output.parent)
     machine = load_machine(hw, common.settings(set_))
     trials(machine, knob or ())  # an unknown knob is refused before any time is spent
-    graph = resolve_graph(workload, common.sizes(seq, batch, size), prune)
+    graph = resolve_graph(workload, common.sizes(seq, batch, size))
     with common.progress_bar(f"{workload} on {hw}") as progress:
-        base = simulate(graph, machine, sparsity=sparsity, seed=seed, dataflow=dataflow, progress=progress)
+        base = simulate(graph, machine, sparsity=sparsity, prune=prune, seed=seed, dataflow=dataflow, progress=progress)
         table = try_all(base, knob or (), jobs=jobs, progress=progress)
     if output is not None:
         write_whole(output, table.to_csv(index=False, lineterminator="\n"))

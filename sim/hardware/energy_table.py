@@ -13,8 +13,9 @@ from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from sim.errors import InputError, did_you_mean
 from sim.hardware.explain import schema_problems
-from sim.hardware.files import config_files, read_toml
+from sim.hardware.files import config_files
 from sim.hardware.schema import Capacity, Table
+from sim.tomlfile import read_toml
 
 Level = Literal["low", "nominal", "high"]
 Energy = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from importlib import util
 from pathlib import Path
 from typing import Any
 
 from sim.errors import InputError
+from sim.tomlfile import read_toml
 
 
 def config_files(folder: str = "") -> dict[str, Path]:
@@ -31,13 +31,3 @@ def read_tables(file: Path, where: str) -> dict[str, Any]:
     if not isinstance(tables, dict):
         raise InputError(f"{where}: a JSON object of tables is expected")
     return tables
-
-
-def read_toml(file: Path, where: str) -> dict[str, Any]:
-    """Return the tables of a TOML file; InputError with file, line and column when it cannot be read."""
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{where}: not valid TOML: {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{where}: cannot be read: {error}") from error

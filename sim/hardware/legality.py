@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from sim.errors import did_you_mean
 from sim.hardware import precision
-from sim.hardware.files import config_files, read_toml
+from sim.hardware.files import config_files
 from sim.hardware.machine import Hardware
+from sim.tomlfile import read_toml
 
 L2_WAYS, L2_LINE_BYTES, L2_WORD_BYTES = 8, 64, 8
 """Geometry of the measured SiFive inclusive cache."""

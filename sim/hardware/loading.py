@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from sim.errors import InputError, did_you_mean
 from sim.hardware import legality, units
 from sim.hardware.explain import removed, schema_problems
-from sim.hardware.files import config_files, read_tables, read_toml
+from sim.hardware.files import config_files, read_tables
 from sim.hardware.machine import NEW_RTL, Hardware
+from sim.tomlfile import read_toml
 
 Source = str | Path | Mapping[str, object] | Hardware
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from sim.lower.residency import HALVES, RESIDENTS
 from sim.mapping.maps import Entry, Maps
 from sim.mapping.opmapping import AXES, MATMUL_FIELDS, Kind, OpMapping
 from sim.mapping.searching import OBJECTIVES
+from sim.tomlfile import read_toml
 
 FORMAT = "carat-maps-1"
 
@@ -81,14 +81,7 @@ def to_toml(maps: Maps) -> str:
 
 def read(path: str | Path) -> Maps:
     """Return the maps of a TOML file. Raises InputError: no such file, bad TOML, unknown or missing keys."""
-    try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise InputError(f"{path}: cannot be read as maps: {reason}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: broken TOML: {error}") from error
-    return from_plain(content, str(path))
+    return from_plain(read_toml(Path(path)), str(path))
 
 
 def from_plain(content: Mapping[str, Any], where: str) -> Maps:

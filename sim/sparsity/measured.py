@@ -8,10 +8,12 @@ in DIR/masks.npz. Not zero means kept. A .npy file holds one array, for every op
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +117,8 @@ def load(path: str | Path, block: int = 0, *, scheme: str = "skip", names: str =
     Raises InputError for a file that cannot be read, holds no arrays, or arrays that are no matrices.
     """
     arrays = read(Path(path))
+    if Path(path).suffix == ".safetensors":  # of a whole model: biases and gains lie beside the matrices
+        arrays = {name: array for name, array in arrays.items() if array.ndim == 2}
     wrong = [f"{path}: {name!r} has shape {a.shape}, must be a matrix" for name, a in arrays.items() if a.ndim != 2]
     if wrong or not arrays:
         raise InputError(wrong or f"{path}: holds no arrays")
@@ -128,12 +132,15 @@ def read(path: Path) -> dict[str, npt.NDArray[Any]]:
     if path.suffix == ".safetensors":
         from workloads import checkpoint_safetensors
 
-        return {name: array for name, array in checkpoint_safetensors.read(path).items() if array.ndim == 2}
+        return checkpoint_safetensors.read(path)
     try:
-        stored = np.load(path)
-        if isinstance(stored, np.ndarray):
-            return {ANY: stored}
-        with stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as masks of weights: {error}") from error
+        with path.open("rb") as file:  # numpy would leave a damaged one open
+            stored = np.load(file)
+            found = {ANY: stored} if isinstance(stored, np.ndarray) else {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or (error if path.suffix in (".npz", ".npy") else "unknown format")
+        raise InputError(f"{path}: cannot be read as arrays (.npz, .npy, .safetensors): {reason}") from error
+    numbers = "biuf"
+    if wrong := [f"{path}: {n!r} holds {a.dtype}, no numbers" for n, a in found.items() if a.dtype.kind not in numbers]:
+        raise InputError(wrong)
+    return found

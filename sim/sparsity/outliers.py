@@ -13,10 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sim.errors import InputError, did_you_mean
 from sim.graph import Graph, Op, Tensor, View
+from sim.sparsity import measured
 from sim.sparsity.precision import SUFFIX, Precision
 
 if TYPE_CHECKING:
@@ -24,12 +23,8 @@ if TYPE_CHECKING:
 
 
 def load(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return operator -> outlier features from an .npz of whole numbers. Raises InputError for anything else."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files}
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: cannot be read as .npz of feature numbers by operator: {error}") from error
+    """Return operator -> outlier features from a file of whole numbers. Raises InputError for anything else."""
+    arrays = measured.read(path)
     problems = [
         f"{path}: {name}: feature numbers must be whole numbers in one row, not {array.dtype} of shape {array.shape}"
         for name, array in arrays.items()

@@ -1,7 +1,7 @@
 """Structured pruning as an edit of the graph: fewer heads, neurons, columns or layers, a smaller graph.
 
-"heads=8,layers=6,ffn=1536" says what is *kept*, in every layer: the first 6 layers, each with 8 heads and 1536
-neurons; "head_dim=48" keeps columns of Q, K and V in every head (rows of the product behind them), "hidden=512"
+"heads=8,layers=6,ffn=1536" (`pruning`) says what is *kept*, in every layer: the first 6 layers, each with 8 heads and
+1536 neurons; "head_dim=48" keeps columns of Q, K and V in every head (rows of the product behind them), "hidden=512"
 columns of everything that the layers hand on. "L*.FF1.columns=1536" and "L0.FF2.rows=1536" narrow the weight [K, N] of
 the matmuls named, and with it whatever writes or reads what goes; where an operator needs all of it (a LayerNorm, a
 head), the error names that operator. Which ones go doesn't matter for time, only how many; `saliency` says which. The
@@ -12,80 +12,14 @@ works on any graph.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 
 from sim.errors import InputError, did_you_mean
 from sim.graph import Graph, Op, Tensor, View
+from sim.sparsity.pruning import SIDES, Pruning, parse, weighted
 from sim.sparsity.structure import attention_blocks
 
 ELEMENTWISE = ("gelu", "tanh", "residual_add", "quantize", "dequantize")
 """Kinds that treat each column alone, so that pruned columns pass through them."""
-
-
-PARTS = ("heads", "layers", "ffn", "head_dim", "hidden")
-
-SIDES = ("rows", "columns")
-"""Sides of a weight [K, N]: rows meet columns of its input, columns make those of its output."""
-
-
-@dataclass(frozen=True)
-class Named:
-    """Rows or columns of the weights that a glob over operators or weight tensors names."""
-
-    operators: str
-    side: str
-    kept: int
-
-    def matmuls(self, graph: Graph) -> list[Op]:
-        """Return the matmuls by weights that are named."""
-        return [
-            op for op in weighted(graph) if any(fnmatchcase(n, self.operators) for n in (op.name, op.inputs[1].tensor))
-        ]
-
-
-def weighted(graph: Graph) -> list[Op]:
-    """Return the matmuls whose second operand is a weight."""
-    return [op for op in graph.ops if op.kind == "matmul" and graph.tensors[op.inputs[1].tensor].kind == "weight"]
-
-
-@dataclass(frozen=True)
-class Pruning:
-    """What to keep; None keeps all."""
-
-    heads: int | None = None
-    layers: int | None = None
-    ffn: int | None = None
-    head_dim: int | None = None
-    hidden: int | None = None
-    named: tuple[Named, ...] = ()
-
-    def __str__(self) -> str:
-        """Return the line that `parse` reads."""
-        parts = [f"{name}={getattr(self, name)}" for name in PARTS if getattr(self, name) is not None]
-        return ",".join([*parts, *(f"{one.operators}.{one.side}={one.kept}" for one in self.named)])
-
-
-def parse(text: str) -> Pruning:
-    """Read "heads=8,layers=6,ffn=1536" (any of them, any order). Raises InputError listing all problems."""
-    kept: dict[str, int] = {}
-    problems = []
-    for part in text.split(","):
-        name, _, value = (word.strip() for word in part.partition("="))
-        if name not in PARTS and not name.endswith(tuple(f".{side}" for side in SIDES)):
-            problems.append(f"unknown part {name!r}{did_you_mean(name, PARTS)}; or NAME.rows, NAME.columns of a weight")
-        elif name in kept:
-            problems.append(f"{name} is given twice")
-        elif not (value.isascii() and value.isdigit()) or int(value) < 1:
-            problems.append(f"{name} is {value!r}, must be a whole number >= 1 (how many to keep)")
-        else:
-            kept[name] = int(value)
-    if problems:
-        raise InputError([f"prune {text!r}: {problem}" for problem in problems])
-    split = [(*name.rpartition(".")[::2], number) for name, number in kept.items() if name not in PARTS]
-    return Pruning(
-        **{name: number for name, number in kept.items() if name in PARTS},
-        named=tuple(Named(*one) for one in split),
-    )
 
 
 def prune(graph: Graph, what: str | Pruning) -> Graph:
@@ -123,17 +57,43 @@ def prune(graph: Graph, what: str | Pruning) -> Graph:
     return graph
 
 
-def narrowed(graph: Graph, name: str, side: str) -> tuple[int, dict[str, int]]:
-    """Return how many rows or columns the weight of matmul ``name`` has, and every weight that is narrowed with it.
+def narrowed(graph: Graph, part: str, op: Op | None = None) -> tuple[int, dict[str, int]]:
+    """Return how many places there are to cut at, and the matrices that are cut there, with the axis.
 
-    Weights by name, with the axis of the stored tensor. Raises InputError where an operator needs all of them.
+    ``part``: "hidden"; "heads" of the attention with the scores ``op`` (places: heads x columns of each), "ffn" of the
+    gelu ``op``, "rows" or "columns" of the matmul ``op``. Matrices: weights [K, N] that lose rows (0) or columns (1),
+    and embedding tables. Raises InputError where an operator needs all of it.
     """
-    op, edit = graph.op(name), _Edit(graph)
-    count = (op.inputs[0] if side == "rows" else op.output).cols
-    edit.keep_side(op, side, count)
+    edit = _Edit(graph)
+    if op is None:
+        count = hidden_size(graph)
+        edit.keep_hidden(count)
+    elif part in SIDES:
+        count = (op.inputs[0] if part == "rows" else op.output).cols
+        edit.keep_side(op, part, count)
+    elif part == "ffn":
+        count = op.output.cols
+        edit.keep_neurons(count, op)
+    else:
+        count = op.inputs[0].cols * op.output.batch
+        edit.keep_heads(op.output.batch, op)
     if edit.problems:
-        raise InputError([f"prune {name}.{side}: {problem}" for problem in dict.fromkeys(edit.problems)])
-    return count, {n: axis for n, (axis, *_) in edit.narrowed.items() if graph.tensors[n].kind == "weight"}
+        where = f"{op.name}.{part}" if op is not None else part
+        raise InputError([f"prune {where}: {problem}" for problem in dict.fromkeys(edit.problems)])
+    stored = {name: axis for name, (axis, *_) in edit.narrowed.items()}
+    tables = {one.inputs[1].tensor: 1 for one in graph.ops if one.kind == "embedding"}
+    matrices = {
+        one.inputs[1].tensor: int((stored[one.inputs[1].tensor] == -1) != one.attrs["transpose_b"])
+        for one in weighted(graph)
+        if one.inputs[1].tensor in stored
+    }
+    return count, {name: axis for name, axis in tables.items() if name in stored} | matrices
+
+
+def hidden_size(graph: Graph) -> int:
+    """Return the columns of what the layers hand on, 0 without a matmul by weights."""
+    products = weighted(graph)
+    return products[0].inputs[0].cols if products else 0
 
 
 def _touched(ops: tuple[Op, ...]) -> set[str]:
@@ -184,7 +144,7 @@ class _Edit:
             self.graph.tensors[name] for name, ops in readers.items() if not ops or any(op.layer != layer for op in ops)
         ]
 
-    def keep_heads(self, kept: int) -> None:
+    def keep_heads(self, kept: int, only: Op | None = None) -> None:
         attention = attention_blocks(self.graph)
         if not attention:
             self.problems.append(f"heads: {self.graph.name} isn't made of matmul, softmax, matmul")
@@ -192,7 +152,7 @@ class _Edit:
         inside = {op.name for block in attention for op in block}
         for scores, softmax, context in attention:
             heads = scores.batch
-            if self._enough("heads", kept, heads, scores.name):
+            if only in (None, scores) and self._enough("heads", kept, heads, scores.name):
                 for view in (scores.output, softmax.output):
                     self.narrowed[view.tensor] = (0, heads, kept)
                 for view in (*scores.inputs, context.inputs[1], context.output):
@@ -212,23 +172,19 @@ class _Edit:
 
     def keep_hidden(self, kept: int) -> None:
         """Narrow what the layers hand on, from the first operand of a weight on; LayerNorm then has fewer columns."""
-        sources = [
-            op.inputs[0]
-            for op in self.graph.ops
-            if op.kind == "matmul" and self.graph.tensors[op.inputs[1].tensor].kind == "weight"
-        ]
-        if not sources:
+        size = hidden_size(self.graph)
+        if not size:
             self.problems.append(f"hidden: {self.graph.name} has no matmul with weights")
-        elif self._enough("hidden", kept, sources[0].cols, self.graph.name):
+        elif self._enough("hidden", kept, size, self.graph.name):
             self.whole_rows = True
-            self._columns(sources[0].tensor, sources[0].cols, kept, set())
+            self._columns(weighted(self.graph)[0].inputs[0].tensor, size, kept, set())
 
-    def keep_neurons(self, kept: int) -> None:
+    def keep_neurons(self, kept: int, only: Op | None = None) -> None:
         activations = [op for op in self.graph.ops if op.kind == "gelu"]
         if not activations:
             self.problems.append(f"ffn: {self.graph.name} has no matmul, gelu, matmul")
         for op in activations:
-            if self._enough("ffn", kept, op.output.cols, op.name):
+            if only in (None, op) and self._enough("ffn", kept, op.output.cols, op.name):
                 self._columns(op.output.tensor, op.output.cols, kept, set())
 
     def keep_side(self, op: Op, side: str, kept: int) -> None:

@@ -7,23 +7,25 @@ operators = "*.FF?"         # glob over operators or weight tensors; default: al
 pattern = "2:4"             # block16, N:M, unstructured; or mask = "masks.npz"
 density = 0.5               # of block and unstructured patterns
 scheme = "select"           # default: the machine's best
+
+Further tables: [[prune]] (`pruning`), [attention], [cascade], [[compress]], [[precision]].
 """
 
 from __future__ import annotations
 
-import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sim.errors import InputError, did_you_mean
 from sim.graph import Graph, Op
-from sim.sparsity import attention, cascade, compress, dynamic, measured, outliers, precision
+from sim.sparsity import attention, cascade, compress, dynamic, measured, outliers, precision, pruning
 from sim.sparsity.dynamic import Chosen, Dynamic
 from sim.sparsity.spec import Sparsity, parse
+from sim.tomlfile import read_toml
 
 RULE_KEYS = ("operators", "pattern", "density", "mask", "scheme")
-OPERANDS = ("weights", "activations")
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,14 @@ class Rules:
     compressions: tuple[compress.Compression, ...] = ()
     cascade: cascade.Cascade | None = None
     precisions: tuple[precision.Precision, ...] = ()
+    prunings: tuple[pruning.Pruning, ...] = ()
 
     def __str__(self) -> str:
         """All rules, in order."""
         edits = [repr(edit) for edit in (self.cascade, self.attention, *self.compressions) if edit is not None]
-        return "; ".join([*(f"{rule.operand} {rule}" for rule in self.rules), *edits, *map(str, self.precisions)])
+        cuts = [f"prune {cut}" for cut in self.prunings]
+        rules = [f"{rule.operand} {rule}" for rule in self.rules]
+        return "; ".join([*cuts, *rules, *edits, *map(str, self.precisions)])
 
     def rule_for(self, op: Op, graph: Graph, operand: str = "weights") -> Sparsity | None:
         """Return the last rule for an operand of ``op``, or None."""
@@ -47,7 +52,7 @@ class Rules:
         return found[-1] if found else None
 
     def edit(self, graph: Graph) -> Graph:
-        """Return the graph with what the rules change in it."""
+        """Return the graph, pruned already (`sim.pipeline.resolve_pruning`), with what else the rules change in it."""
         if self.cascade is not None:
             graph = cascade.edit(graph, self.cascade)
         for compression in self.compressions:
@@ -86,73 +91,73 @@ AnySparsity = Sparsity | Rules
 """What `sim.simulate` takes as sparsity: one rule or several."""
 
 
+SINGLE = ("attention", "cascade")
+"""Tables that a file has once; of all others any number."""
+
+
 def read(path: Path, seed: int = 0) -> Rules:
     """Return the rules of a TOML file. Raises InputError with every problem found in it."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not valid TOML: {error}") from error
-    known = ("seed", *OPERANDS, "attention", "cascade", "compress", "precision")
-    problems = [f"{path}: unknown key {key!r}{did_you_mean(key, known)}" for key in tables if key not in known]
-    problems += [f"{path}: {problem}" for problem in _misplaced(tables)]
-    rules: list[Sparsity] = []
-    for operand in OPERANDS:
-        for number, table in enumerate(tables.get(operand, []), 1):
-            where = f"{path}: {operand} rule {number}"
+    tables, folder = read_toml(path), path.parent
+    seed = tables.pop("seed", seed)
+    readers: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "weights": lambda table: _rule(table, "weights", seed, folder),
+        "activations": lambda table: _rule(table, "activations", seed, folder),
+        "prune": lambda table: pruning.parse_table(table, folder),
+        "attention": lambda table: _attention(table, seed, folder),
+        "cascade": cascade.parse,
+        "compress": lambda table: compress.parse(table, _beside(table, "weights", folder, measured.read)),
+        "precision": lambda table: precision.parse(table, _beside(table, "outlier_file", folder, outliers.load)),
+    }
+    problems = [
+        f"{path}: unknown key {key!r}{did_you_mean(key, ('seed', *readers))}" for key in tables if key not in readers
+    ]
+    found: dict[str, list[Any]] = {key: [] for key in readers}
+    for key, read_table in readers.items():
+        given = _tables(tables, key)
+        if given is None:
+            problems.append(
+                f"{path}: {key} must be " + (f"one table, [{key}]" if key in SINGLE else f"a list of tables, [[{key}]]")
+            )
+        for number, table in enumerate(given or [], 1):
+            where = f"{path}: {key}" if key in SINGLE else f"{path}: {key} {number}"
             try:
-                rules.append(_rule(table, operand, tables.get("seed", seed), path.parent))
+                found[key].append(read_table(table))
             except InputError as error:
                 problems += [f"{where}: {problem}" for problem in error.problems]
-    pattern = falling = None
     try:
-        if "attention" in tables:
-            table = tables["attention"]
-            read_table = dynamic.parse if str(table.get("pattern")) in attention.DYNAMIC else attention.parse
-            pattern = dynamic.packed(read_table(table, tables.get("seed", seed), path.parent))
+        pruning.together(found["prune"])
     except InputError as error:
-        problems += [f"{path}: attention: {problem}" for problem in error.problems]
-    try:
-        falling = cascade.parse(tables["cascade"]) if "cascade" in tables else None
-    except InputError as error:
-        problems += [f"{path}: cascade: {problem}" for problem in error.problems]
-    compressions = []
-    for number, table in enumerate(tables.get("compress", []), 1):
-        try:
-            file = table.get("weights")
-            weights = measured.read(path.parent / file) if isinstance(file, str) else None
-            compressions.append(compress.parse(table, weights))
-        except InputError as error:
-            problems += [f"{path}: compress {number}: {problem}" for problem in error.problems]
-    precisions = []
-    for number, table in enumerate(tables.get("precision", []), 1):
-        try:
-            file = table.get("outlier_file")
-            columns = outliers.load(path.parent / file) if isinstance(file, str) else None
-            precisions.append(precision.parse(table, columns))
-        except InputError as error:
-            problems += [f"{path}: precision {number}: {problem}" for problem in error.problems]
-    if not (rules or pattern or falling or compressions or precisions or problems):
-        problems.append(f"{path}: holds no rule ({', '.join(known[1:])})")
+        problems += [f"{path}: {problem}" for problem in error.problems]
+    if not any(found.values()) and not problems:
+        problems.append(f"{path}: holds no rule ({', '.join(readers)})")
     if problems:
         raise InputError(problems)
-    return Rules(tuple(rules), pattern, tuple(compressions), falling, tuple(precisions))
+    return Rules(
+        (*found["weights"], *found["activations"]),
+        attention=next(iter(found["attention"]), None),
+        compressions=tuple(found["compress"]),
+        cascade=next(iter(found["cascade"]), None),
+        precisions=tuple(found["precision"]),
+        prunings=tuple(found["prune"]),
+    )
 
 
-def _misplaced(tables: dict[str, Any]) -> list[str]:
-    """Take out what is no table where one belongs, or no list of tables; return what was wrong."""
-    single = ("attention", "cascade")
-    wrong = [key for key in single if not isinstance(tables.get(key, {}), dict)]
-    found = [f"{key} must be one table, [{key}]" for key in wrong]
-    for key in (*OPERANDS, "compress", "precision"):
-        value = tables.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(table, dict) for table in value):
-            wrong.append(key)
-            found.append(f"{key} must be a list of tables, [[{key}]]")
-    for key in wrong:
-        del tables[key]
-    return found
+def _tables(tables: dict[str, Any], key: str) -> list[dict[str, Any]] | None:
+    """Return the tables of a key, none where it is not there; None where it holds something else."""
+    given = tables.get(key, [])
+    value = [given] if key in SINGLE and key in tables else given
+    return value if isinstance(value, list) and all(isinstance(table, dict) for table in value) else None
+
+
+def _beside(table: dict[str, Any], key: str, folder: Path, load: Callable[[Path], Any]) -> Any:
+    """Return what the file under a key of the table holds, None without one."""
+    file = table.get(key)
+    return load(folder / file) if isinstance(file, str) else None
+
+
+def _attention(table: dict[str, Any], seed: int, folder: Path) -> attention.Pattern | Dynamic:
+    read_table = dynamic.parse if str(table.get("pattern")) in attention.DYNAMIC else attention.parse
+    return dynamic.packed(read_table(table, seed, folder))
 
 
 def _rule(table: dict[str, Any], operand: str, seed: int, folder: Path) -> Sparsity:

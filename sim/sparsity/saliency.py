@@ -1,15 +1,18 @@
 """Which heads, neurons, columns or layers stay: the most salient ones, by given scores or by the weights' magnitude.
 
 Scores have a name and a value per candidate: "L0.heads" [heads], "L0.ffn" [neurons], "L0.head_dim" [head_dim],
-"layers" [layers], and "L0.FF1.columns" [N], "L0.FF2.rows" [K] of a weight pruned by name. From weights (by tensor name,
-[K, N]) the score is the sum of squares of all that would go with the candidate. `select` gives the numbers that stay,
-ascending; `cut` takes them out of the weights, so that the pruned graph computes what the whole one does with the
-others set to zero.
+"layers" [layers], "hidden" [hidden], and "L0.FF1.columns" [N], "L0.FF2.rows" [K] of a weight pruned by name. From
+weights (by tensor name, [K, N]) the score is the sum of squares of all that would go with the candidate: what the edit
+of the graph (`prune`) would narrow, and for "hidden" rows or columns of every matrix that reads or writes the feature,
+embedding tables included (biases, gains and shifts of LayerNorm do not count). `select` gives the numbers that stay,
+ascending; `cut` takes the others out of the matrices, so that the pruned graph computes what the whole one does with
+them set to zero; LayerNorm alone takes its mean and variance over the features that are left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,91 +20,123 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.errors import InputError, did_you_mean
-from sim.graph import Graph, Op
-from sim.sparsity.prune import SIDES, Pruning, narrowed, weighted
+from sim.graph import Graph
+from sim.sparsity.prune import narrowed
+from sim.sparsity.pruning import SIDES, Named, Pruning, weighted
 from sim.sparsity.structure import attention_blocks
 
 Array = npt.NDArray[Any]
 Selection = dict[str, Array]
 """Name of the scores -> numbers that stay, ascending."""
 
-
-def _projections(graph: Graph, block: tuple[Op, Op, Op]) -> tuple[list[str], list[str]]:
-    """Return the weights whose columns are heads (Q, K, V) and those whose rows are (behind the context)."""
-    scores, _, context = block
-    views = (*scores.inputs, context.inputs[1])
-    before = [op.inputs[1].tensor for view in views for op in graph.producers(view.tensor)]
-    return before, [op.inputs[1].tensor for op in graph.consumers(context.output.tensor)]
+MOST_PROBLEMS = 6
+"""Wrong tensors that an error names: a file of another model has hundreds."""
 
 
-def _feed_forward(graph: Graph, gelu: Op) -> tuple[str, str]:
-    (first,), (second,) = graph.producers(gelu.inputs[0].tensor), graph.consumers(gelu.output.tensor)
-    return first.inputs[1].tensor, second.inputs[1].tensor
+@dataclass(frozen=True)
+class Choice:
+    """``count`` candidates, of which ``kept`` stay.
 
-
-def magnitudes(graph: Graph, weights: Mapping[str, Array], pruning: Pruning | None = None) -> dict[str, Array]:
-    """Return the scores of everything that can be pruned; of rows and columns, of what ``pruning`` names.
-
-    Raises InputError for weights that are missing.
+    ``owner``: the candidate at each place at which the matrices of ``cut`` (name -> axis) are cut, int[places].
     """
-    _complete(graph, weights)
-    squares = {name: np.asarray(values, np.float64) ** 2 for name, values in weights.items()}
-    found: dict[str, Array] = {}
-    layers: dict[int, float] = {}
-    for op in graph.ops:
-        if op.layer is not None and op.kind == "matmul" and op.inputs[1].tensor in squares:
-            layers[op.layer] = layers.get(op.layer, 0.0) + float(squares[op.inputs[1].tensor].sum())
-    for block in attention_blocks(graph):
-        before, behind = _projections(graph, block)
-        heads = block[0].output.batch
-        columns = np.sum([squares[name].sum(axis=0) for name in before], axis=0)
-        columns = columns + np.sum([squares[name].sum(axis=1) for name in behind], axis=0)
-        by_head = columns.reshape(heads, -1)
-        found[f"L{block[0].layer}.heads"] = by_head.sum(axis=1)
-        found[f"L{block[0].layer}.head_dim"] = by_head.sum(axis=0)
-    for gelu in (op for op in graph.ops if op.kind == "gelu"):
-        first, second = _feed_forward(graph, gelu)
-        found[f"L{gelu.layer}.ffn"] = squares[first].sum(axis=0) + squares[second].sum(axis=1)
-    for one in pruning.named if pruning is not None else ():
+
+    count: int
+    kept: int
+    owner: Array
+    cut: Mapping[str, int]
+
+
+def choices(graph: Graph, pruning: Pruning) -> dict[str, Choice]:
+    """Return by the name of its scores every choice that ``pruning`` leaves. Raises InputError (`prune.narrowed`)."""
+    found: dict[str, Choice] = {}
+    if pruning.heads is not None or pruning.head_dim is not None:
+        for scores, _, _ in attention_blocks(graph):
+            at = f"L{scores.layer}"
+            if f"{at}.heads" in found or f"{at}.head_dim" in found:
+                continue  # of a batch every sequence has its own scores, by the same weights
+            places, cut = narrowed(graph, "heads", scores)
+            heads, size = scores.output.batch, scores.inputs[0].cols
+            if pruning.heads is not None:
+                found[f"{at}.heads"] = Choice(heads, pruning.heads, np.arange(places) // size, cut)
+            if pruning.head_dim is not None:
+                found[f"{at}.head_dim"] = Choice(size, pruning.head_dim, np.arange(places) % size, cut)
+    if pruning.ffn is not None:
+        for gelu in (op for op in graph.ops if op.kind == "gelu"):
+            places, cut = narrowed(graph, "ffn", gelu)
+            found[f"L{gelu.layer}.ffn"] = Choice(places, pruning.ffn, np.arange(places), cut)
+    if pruning.hidden is not None:
+        places, cut = narrowed(graph, "hidden")
+        found["hidden"] = Choice(places, pruning.hidden, np.arange(places), cut)
+    for one in pruning.named:
         for op in one.matmuls(graph):
-            sides = _sides(graph, op.name, one.side).items()
-            found[f"{op.name}.{one.side}"] = np.sum([squares[name].sum(axis=1 - axis) for name, axis in sides], axis=0)
-    found["layers"] = np.array([layers[layer] for layer in sorted(layers)])
+            places, cut = narrowed(graph, one.side, op)
+            found[f"{op.name}.{one.side}"] = Choice(places, one.kept, np.arange(places), cut)
+    if pruning.layers is not None:
+        depth = len(_layers(graph))
+        found["layers"] = Choice(depth, pruning.layers, np.zeros(0, np.int64), {})
     return found
 
 
-def _complete(graph: Graph, weights: Mapping[str, Array]) -> None:
+def magnitudes(graph: Graph, weights: Mapping[str, Array], pruning: Pruning) -> dict[str, Array]:
+    """Return the scores of everything that ``pruning`` has to choose from.
+
+    Raises InputError for weights that are missing or of another shape.
+    """
+    asked = choices(graph, pruning)
+    needed = {name for choice in asked.values() for name in choice.cut}
+    if "layers" in asked:
+        needed |= {name for names in _layers(graph).values() for name in names}
+    _complete(graph, weights, needed)
+    squares = {name: np.asarray(weights[name], np.float64) ** 2 for name in needed}
+    found: dict[str, Array] = {}
+    for name, choice in asked.items():
+        each = [squares[weight].sum(axis=1 - axis) for weight, axis in choice.cut.items()]
+        found[name] = np.bincount(choice.owner, np.sum(each, axis=0), choice.count)
+    if "layers" in asked:
+        sums = [sum(float(squares[name].sum()) for name in names) for names in _layers(graph).values()]
+        found["layers"] = np.array(sums)
+    return found
+
+
+def _layers(graph: Graph) -> dict[int, list[str]]:
+    """Return the matrices of each layer, in order."""
+    layers: dict[int, list[str]] = {op.layer: [] for op in graph.ops if op.layer is not None}
+    for op in weighted(graph):
+        if op.layer is not None:
+            layers[op.layer].append(op.inputs[1].tensor)
+    return dict(sorted(layers.items()))
+
+
+def _complete(graph: Graph, weights: Mapping[str, Array], needed: Iterable[str]) -> None:
+    products = {op.inputs[1].tensor: (op.mnk[2], op.mnk[1]) for op in weighted(graph)}
     problems = []
-    for op in graph.ops:
-        if op.kind != "matmul" or graph.tensors[op.inputs[1].tensor].kind != "weight":
-            continue
-        name, (_, n, k) = op.inputs[1].tensor, op.mnk
+    for name in (name for name in graph.tensors if name in needed):
+        shape = products.get(name, graph.tensors[name].shape)
         if name not in weights:
             problems.append(f"weights: {name!r} is missing{did_you_mean(name, weights)}")
-        elif np.shape(weights[name]) != (k, n):
-            problems.append(f"weights: {name!r} has shape {np.shape(weights[name])}, {op.name} takes {(k, n)}")
+        elif np.shape(weights[name]) != shape:
+            problems.append(f"weights: {name!r} has shape {np.shape(weights[name])}, {graph.name} takes {shape}")
+        elif not np.isfinite(weights[name]).all():
+            problems.append(f"weights: {name!r} holds values that are no finite numbers (NaN, infinity)")
     if problems:
-        raise InputError(problems)
+        raise InputError(_some(problems))
 
 
-def choose(
-    graph: Graph, pruning: Pruning, scores_file: str | Path | None = None, weights_path: str | Path | None = None
-) -> Selection:
-    """Return what stays by a file of scores (.npz), or by the magnitude of weights on disk.
+def _some(problems: list[str]) -> list[str]:
+    rest = len(problems) - MOST_PROBLEMS
+    return problems if rest <= 1 else [*problems[:MOST_PROBLEMS], f"... and {rest} more of this kind"]
 
-    ``weights_path``: a folder with a checkpoint (`workloads.checkpoint`), or a .safetensors or .npz file of matrices
-    [K, N] by tensor name. Raises InputError for what cannot be read, or does not fit.
+
+def choose(graph: Graph, pruning: Pruning) -> Selection:
+    """Return what stays by the scores or the weights that came with ``pruning``; nothing without either.
+
+    ``graph``: the whole one. Raises InputError for what does not fit it.
     """
-    from sim.sparsity import measured
-    from workloads import checkpoint
-
-    if (scores_file is None) == (weights_path is None):
-        raise InputError("give either a file of scores (--saliency) or weights (--weights), not both")
-    if scores_file is not None:
-        return select(graph, pruning, measured.read(Path(scores_file)))
-    path = Path(str(weights_path))
-    weights: Mapping[str, Array] = checkpoint.load(path).weights if path.is_dir() else measured.read(path)
-    return select(graph, pruning, magnitudes(graph, weights, pruning))
+    if pruning.scores is not None:
+        return select(graph, pruning, pruning.scores)
+    if pruning.weights is not None:
+        return select(graph, pruning, magnitudes(graph, pruning.weights, pruning))
+    return {}
 
 
 def write_selection(chosen: Mapping[str, Array], path: Path) -> None:
@@ -129,68 +164,44 @@ def select(graph: Graph, pruning: Pruning, scores: Mapping[str, Array]) -> Selec
 
     Raises InputError where scores are missing, have another length than there are candidates, or are no numbers.
     """
-    sizes: dict[str, tuple[int, int]] = {}
-    for block in attention_blocks(graph):
-        at, heads, size = f"L{block[0].layer}", block[0].output.batch, block[0].inputs[0].cols
-        sizes |= {f"{at}.heads": (heads, pruning.heads or heads), f"{at}.head_dim": (size, pruning.head_dim or size)}
-    for gelu in (op for op in graph.ops if op.kind == "gelu"):
-        sizes[f"L{gelu.layer}.ffn"] = (gelu.output.cols, pruning.ffn or gelu.output.cols)
-    for one in pruning.named:
-        for op in one.matmuls(graph):
-            sizes[f"{op.name}.{one.side}"] = narrowed(graph, op.name, one.side)[0], one.kept
-    depth = len({op.layer for op in graph.ops if op.layer is not None})
-    sizes["layers"] = (depth, pruning.layers or depth)
     problems, found = [], {}
-    for name, (count, kept) in sizes.items():
-        if kept == count:
+    for name, choice in choices(graph, pruning).items():
+        if choice.kept == choice.count:
             continue
         if name not in scores:
             problems.append(f"saliency: no scores {name!r}{did_you_mean(name, scores)}")
             continue
-        values = np.asarray(scores[name], np.float64)
-        if values.shape != (count,) or not np.isfinite(values).all():
-            problems.append(f"saliency: {name!r} must be {count} finite numbers, has shape {values.shape}")
-        elif not 1 <= kept <= count:
-            problems.append(f"saliency: {kept} of {count} {name!r} cannot stay (nearest: {min(max(kept, 1), count)})")
+        values = np.asarray(scores[name])
+        numbers = values.dtype.kind in "iufb"
+        if not numbers or values.shape != (choice.count,) or not np.isfinite(values).all():
+            kind = f"has shape {values.shape}, type {values.dtype}"
+            problems.append(f"saliency: {name!r} must be {choice.count} finite numbers, {kind}")
+        elif not 1 <= choice.kept <= choice.count:
+            nearest = min(max(choice.kept, 1), choice.count)
+            problems.append(f"saliency: {choice.kept} of {choice.count} {name!r} cannot stay (nearest: {nearest})")
         else:
-            found[name] = np.sort(np.argsort(-values, kind="stable")[:kept])
+            found[name] = np.sort(np.argsort(-values.astype(np.float64), kind="stable")[: choice.kept])
     if problems:
-        raise InputError(problems)
+        raise InputError(_some(problems))
     return found
 
 
 def cut(graph: Graph, weights: Mapping[str, Array], chosen: Selection) -> dict[str, Array]:
-    """Return the weights of the pruned graph: rows and columns of what goes taken out (layers are left to the caller).
+    """Return the matrices of the pruned graph: rows and columns of what goes taken out (layers are left to the caller).
 
     ``graph``: the whole one. Raises InputError for weights that are missing.
     """
-    _complete(graph, weights)
+    sides = [name.rpartition(".") for name in chosen]
+    parts: dict[str, Any] = {part: 1 for _, _, part in sides if part not in (*SIDES, "layers")}
+    named = tuple(Named(op, side, 1) for op, _, side in sides if side in SIDES)
+    made = {name: choice for name, choice in choices(graph, Pruning(**parts, named=named)).items() if name in chosen}
+    _complete(graph, weights, {name for choice in made.values() for name in choice.cut})
+    stays: dict[tuple[str, int], Array] = {}
+    for name, choice in made.items():
+        kept = np.isin(choice.owner, chosen[name])
+        for weight, axis in choice.cut.items():
+            stays[weight, axis] = kept & stays.get((weight, axis), True)
     left = {name: np.asarray(values) for name, values in weights.items()}
-    for block in attention_blocks(graph):
-        at, heads, size = f"L{block[0].layer}", block[0].output.batch, block[0].inputs[0].cols
-        places = np.arange(heads * size).reshape(heads, size)
-        stay = places[chosen.get(f"{at}.heads", np.arange(heads))][:, chosen.get(f"{at}.head_dim", np.arange(size))]
-        before, behind = _projections(graph, block)
-        left |= {name: left[name][:, stay.ravel()] for name in before}
-        left |= {name: left[name][stay.ravel()] for name in behind}
-    for gelu in (op for op in graph.ops if op.kind == "gelu"):
-        stay = chosen.get(f"L{gelu.layer}.ffn", np.arange(gelu.output.cols))
-        first, second = _feed_forward(graph, gelu)
-        left |= {first: left[first][:, stay], second: left[second][stay]}
-    for name, stay in chosen.items():
-        op, _, side = name.rpartition(".")
-        if side in SIDES:
-            for weight, axis in _sides(graph, op, side).items():
-                left[weight] = np.take(left[weight], stay, axis)
+    for (weight, axis), kept in stays.items():
+        left[weight] = np.compress(kept, left[weight], axis)
     return left
-
-
-def _sides(graph: Graph, name: str, side: str) -> dict[str, int]:
-    """Return the matrices [K, N] that lose rows (axis 0) or columns (1) with one side of a weight."""
-    stored = narrowed(graph, name, side)[1]
-    found = {}
-    for op in weighted(graph):
-        weight = op.inputs[1].tensor
-        if weight in stored:
-            found[weight] = int((stored[weight] == -1) != op.attrs["transpose_b"])
-    return found

@@ -22,6 +22,7 @@ from sim.sparsity import patterns
 from sim.sparsity.patterns import Mask as Mask
 
 if TYPE_CHECKING:
+    from sim.sparsity.pruning import Pruning
     from sim.sparsity.rules import Rules
 
 MAX_BLOCK = 65535
@@ -100,6 +101,11 @@ class Sparsity:
     def rule_for(self, op: Op, graph: Graph, operand: str = "weights") -> Sparsity | None:
         """Return the rule for an operand of ``op``, or None."""
         return self if self.operand == operand and self.applies_to(op, graph) else None
+
+    @property
+    def prunings(self) -> tuple[Pruning, ...]:
+        """A line of zeros prunes nothing."""
+        return ()
 
     def edit(self, graph: Graph) -> Graph:
         """Return the graph with what the rules change in it: nothing, here."""

@@ -86,7 +86,6 @@ def simulate_task(task: Task, cache: bool | Path, threads: int | None = 1) -> di
         task.graph,
         task.machine,
         sparsity=task.rules,
-        prune=point.prune,
         seed=point.seed,
         clock=point.clock,
         dataflow=point.dataflow,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sim.errors import InputError
@@ -73,14 +73,16 @@ class Resolver:
 
     def __init__(self) -> None:
         self._machines: dict[str, Hardware] = {}
-        self.graphs: dict[tuple[str, tuple[tuple[str, int], ...]], Graph] = {}
+        self._graphs: dict[tuple[object, ...], Graph] = {}
+        self._rules: dict[tuple[str, int], AnySparsity] = {}
 
     def task(self, point: Point) -> Task:
         """Return the point with its machine and graph. Raises InputError for one that is refused at the door."""
-        from sim.pipeline import resolve_sparsity
+        from sim.sparsity.rules import Rules
 
-        rules = resolve_sparsity(point.sparsity, point.seed)
-        return Task(point, self._machine(point), self._graph(point), code_version(), rules)
+        rules = self._sparsity(point)
+        task = Task(point, self._machine(point), self._graph(point, rules), code_version(), rules)
+        return replace(task, rules=replace(rules, prunings=())) if isinstance(rules, Rules) else task
 
     def _machine(self, point: Point) -> Hardware:
         from sim import hardware
@@ -90,13 +92,32 @@ class Resolver:
         base = self._machines[point.hardware]
         return base.with_(dict(point.overrides)) if point.overrides else base
 
-    def _graph(self, point: Point) -> Graph:
-        from sim.pipeline import resolve_graph
+    def _sparsity(self, point: Point) -> AnySparsity | None:
+        from sim.pipeline import resolve_sparsity
 
-        of = (point.workload, point.sizes)
-        if of not in self.graphs:
-            self.graphs[of] = resolve_graph(point.workload, dict(point.sizes))
-        return self.graphs[of]
+        if point.sparsity is None:
+            return None
+        of = (point.sparsity, point.seed)
+        if of not in self._rules:
+            rules = resolve_sparsity(*of)
+            assert rules is not None
+            self._rules[of] = rules
+        return self._rules[of]
+
+    def _graph(self, point: Point, rules: AnySparsity | None) -> Graph:
+        """Return the graph of a point, pruned."""
+        from sim.pipeline import resolve_graph, resolve_pruning
+
+        whole: tuple[object, ...] = (point.workload, point.sizes)
+        if whole not in self._graphs:
+            self._graphs[whole] = resolve_graph(point.workload, dict(point.sizes))
+        cuts = rules.prunings if rules is not None else ()
+        if point.prune is None and not cuts:
+            return self._graphs[whole]
+        of = (*whole, point.prune, (point.sparsity, point.seed) if cuts else None)
+        if of not in self._graphs:
+            self._graphs[of], _ = resolve_pruning(self._graphs[whole], point.prune, rules)
+        return self._graphs[of]
 
 
 def refused_config(point: Point) -> dict[str, Any]:

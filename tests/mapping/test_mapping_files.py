@@ -65,14 +65,14 @@ def test_round_trip(tmp_path: Path) -> None:
         ('resident = "library"', 'resident = "libary"', "did you mean 'library'"),
         ('resident = "library"', 'residnt = "a"', "unknown key 'residnt' (did you mean 'resident'?)"),
         ('halves = "slot"', 'halves = "aparts"', "did you mean 'apart'"),
-        ('dataflow = "WS"', 'dataflow = "OS"\nresident = "a"', "broken TOML"),
+        ('dataflow = "WS"', 'dataflow = "OS"\nresident = "a"', "not valid TOML"),
         ('dataflow = "WS"\nresident = "library"', 'dataflow = "OS"\nresident = "a"', "nearest: resident 'none'"),
         ("gap = -1.0", 'gap = "small"', "must be a number"),
         ('kind = "matmul"', 'kind = "conv"', "must be 7 whole numbers"),
         ('format = "carat-maps-1"', 'format = "carat-maps-9"', "this Carat reads 'carat-maps-1'"),
         ("dim = 16", 'dim = "16"', "dim = '16' must be a whole number"),
         ("dim = 16", "", "key 'dim' is missing"),
-        ("[[mapping]]", "[[mapping", "broken TOML"),
+        ("[[mapping]]", "[[mapping", "not valid TOML"),
         ('"L0.matmul_Q"', '"L0.matmul_QQ"', "no operator 'L0.matmul_QQ'"),
         ('"L0.matmul_K"', '"L0.matmul_Q"', "operator 'L0.matmul_Q' already has mapping 1"),
         ("matmul 32x64x64", "matmul 64x64x64", "is for matmul 64x64x64"),
@@ -99,7 +99,7 @@ def test_changed_parameter_of_the_same_machine_is_named() -> None:
 
 
 def test_no_such_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read as maps: No such file"):
+    with pytest.raises(InputError, match="cannot be read: No such file"):
         read(tmp_path / "none.toml")
 
 

@@ -81,7 +81,7 @@ def test_wider_reach_is_never_slower(capsys: pytest.CaptureFixture[str], tmp_pat
     "arguments, message",
     [
         (["run", *SMALL, "--mapping", "bets"], "must be library, best or a file"),
-        (["run", *SMALL, "--mapping", "none.toml"], "cannot be read as maps"),
+        (["run", *SMALL, "--mapping", "none.toml"], "none.toml: cannot be read"),
         (["run", *SMALL, "--mapping", "best", "--sparsity", "block16:0.5"], "leave out --sparsity block16:0.5"),
         (["run", *SMALL, "--reach", "hardware"], "only a search heeds it; use --mapping best"),
         (["run", *SMALL, "--mapping", "m.toml", "--objective", "edp"], "--objective edp: only a search heeds it"),

@@ -14,8 +14,9 @@ import sim
 from sim.errors import InputError
 from sim.graph import Graph, View
 from sim.sparsity import attention, cascade, compress, dynamic, saliency
-from sim.sparsity.prune import Pruning, prune
-from sim.sparsity.prune import parse as parse_pruning
+from sim.sparsity.prune import prune
+from sim.sparsity.pruning import Pruning
+from sim.sparsity.pruning import parse as parse_pruning
 from sim.sparsity.rules import read
 from sim.sparsity.spec import parse
 from workloads import build, encoder_layer
@@ -30,8 +31,13 @@ def places(view: View) -> np.ndarray:
     return view.offset + b * view.batch_stride + r * view.row_stride + c
 
 
-def evaluate(graph: Graph, given: dict[str, np.ndarray], hide: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """Run a graph in double precision, operator by operator; ``hide``: scores of (query, key) that don't count."""
+def evaluate(
+    graph: Graph, given: dict[str, np.ndarray], hide: np.ndarray | None = None, there: Any = slice(None)
+) -> dict[str, np.ndarray]:
+    """Run a graph in double precision, operator by operator.
+
+    ``hide``: scores of (query, key) that don't count; ``there``: features LayerNorm sees, the others become 0.
+    """
     values = {name: np.zeros(tensor.elements) for name, tensor in graph.tensors.items()}
     for name, array in given.items():
         if name in values:
@@ -50,8 +56,8 @@ def evaluate(graph: Graph, given: dict[str, np.ndarray], hide: np.ndarray | None
             result = np.exp(scores - scores.max(axis=-1, keepdims=True))
             result = result / result.sum(axis=-1, keepdims=True)
         elif op.kind == "layernorm":
-            x = inputs[0]
-            result = (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-9)
+            x, result = inputs[0][..., there], np.zeros_like(inputs[0])
+            result[..., there] = (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-9)
         elif op.kind == "residual_add":
             result = inputs[0] + inputs[1]
         elif op.kind == "gelu":
@@ -162,7 +168,7 @@ def test_pruning_computes_the_network_with_the_rest_at_zero(what: dict[str, int]
     given, pruning = given_values(GRAPH), Pruning(**what)
     given |= {name: np.zeros_like(v) for name, v in given.items() if name.endswith(".bias")}
     weights = {name: v for name, v in given.items() if name.endswith(".weight")}
-    chosen = saliency.select(GRAPH, pruning, saliency.magnitudes(GRAPH, weights))
+    chosen = saliency.select(GRAPH, pruning, saliency.magnitudes(GRAPH, weights, pruning))
     small = saliency.cut(GRAPH, weights, chosen)
     pruned = prune(GRAPH, pruning)
     assert all(pruned.tensors[name].shape == values.shape for name, values in small.items())
@@ -179,6 +185,33 @@ def test_pruning_computes_the_network_with_the_rest_at_zero(what: dict[str, int]
     rest = {name: v for name, v in given.items() if name in pruned.tensors and v.shape == pruned.tensors[name].shape}
     found = evaluate(pruned, {**rest, **small})["L0.output"]
     np.testing.assert_allclose(found, evaluate(GRAPH, zeroed)["L0.output"], atol=1e-9)
+
+
+def test_pruning_hidden_features_computes_the_network_without_them() -> None:
+    # Oracle: the whole graph, nothing of whose weights and input has those features, and LayerNorm over the others.
+    given, pruning = given_values(GRAPH), Pruning(hidden=20, ffn=40)
+    given |= {name: np.zeros_like(v) for name, v in given.items() if name.endswith(".bias")}
+    weights = {name: v for name, v in given.items() if name.endswith(".weight")}
+    chosen = saliency.select(GRAPH, pruning, saliency.magnitudes(GRAPH, weights, pruning))
+    small, pruned, stay = saliency.cut(GRAPH, weights, chosen), prune(GRAPH, pruning), chosen["hidden"]
+    assert all(pruned.tensors[name].shape == values.shape for name, values in small.items())
+    zeroed = dict(given)
+    gone = np.setdiff1d(np.arange(32), stay)
+    for name, values in given.items():
+        zeroed[name] = values.copy()
+        if name.endswith(("_Q.weight", "_K.weight", "_V.weight", "FF1.weight")):
+            zeroed[name][gone] = 0
+        elif values.shape[-1] == 32:  # written: W_out, FF2; the input; gains and shifts
+            zeroed[name][..., gone] = 0
+    off = np.setdiff1d(np.arange(64), chosen["L0.ffn"])
+    zeroed["L0.FF2.weight"][off] = 0
+    rest = {
+        name: given[name][..., stay] if tensor.kind == "input" else np.zeros(tensor.shape)
+        for name, tensor in pruned.tensors.items()
+        if name in given and name not in small
+    }
+    found = evaluate(pruned, {**rest, **small})["L0.output"]
+    np.testing.assert_allclose(found, evaluate(GRAPH, zeroed, there=stay)["L0.output"][:, stay], atol=1e-9)
 
 
 @pytest.mark.parametrize("side", ["L0.FF1.columns", "L0.FF2.rows"])
@@ -268,7 +301,7 @@ BAD = {
     "[[weights]]\npattern = '3:2'": "keeps 3 of 2",
     "[[weights]]\npattern = 'block16'\ndensity = 1.2": "nearest: 1",
     "[[weights]]\npatern = '2:4'": "did you mean 'pattern'",
-    "[[weights]]\nmask = 'none.npz'": "cannot be read as masks",
+    "[[weights]]\nmask = 'none.npz'": "none.npz: cannot be read as arrays",
     "[[activations]]\npattern = 'unstructured'\ndensity = 0.5\nscheme = 'gat'": "did you mean 'gate'",
     "[attention]\npattern = 'longformr'": "did you mean 'longformer'",
     "[attention]\npattern = 'window'": "pattern window needs window",

@@ -124,7 +124,7 @@ def test_the_line_round_trips(text: str) -> None:
         ("unstructured", "density '' must be a number, as in unstructured:0.3"),
         ("unstructured:0.3/bitmapp", "unknown scheme 'bitmapp' (did you mean 'bitmap'?)"),
         ("block16:0.5/select", "scheme select needs an N:M pattern"),
-        ("nowhere.npz", "cannot be read as masks"),
+        ("nowhere.npz", "cannot be read as arrays (.npz, .npy, .safetensors): No such file"),
         ("", "unknown pattern ''"),
         ("block16", "density '' must be a number"),
         ("block16:half", "density 'half' must be a number"),

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sim.errors import InputError
 from sim.graph import Graph
-from sim.sparsity.prune import Pruning, parse, prune
+from sim.sparsity.prune import prune
+from sim.sparsity.pruning import Pruning, parse
 from workloads import WORKLOADS, bert_base, build, encoder_layer
 from workloads.graph_file import from_dict
 
