@@ -1,7 +1,5 @@
 """The published sparse accelerators, as near as Carat's machines come: speed-up and traffic over the dense machine."""
 
-from pathlib import Path
-
 import sim
 from sim.sparsity.attention import Pattern
 from sim.sparsity.cascade import Cascade
@@ -10,7 +8,6 @@ from sim.sparsity.dynamic import Dynamic, packed
 from sim.sparsity.rules import AnySparsity, Rules
 from sim.sparsity.spec import parse
 
-FOLDER = Path(sim.__file__).parents[1] / "hwconfigs" / "published"
 ATTENTION = ("scores", "softmax", "context")
 
 
@@ -24,9 +21,7 @@ def show(
     name: str, what: str, rules: AnySparsity, workload: str, words: tuple[str, ...] = (".",), **sizes: int
 ) -> None:
     """Print speed-up and traffic of one machine over itself without sparsity."""
-    dense, sparse = (
-        of(sim.simulate(workload, FOLDER / f"{name}.toml", sparsity=s, **sizes), words) for s in (None, rules)
-    )
+    dense, sparse = (of(sim.simulate(workload, name, sparsity=s, **sizes), words) for s in (None, rules))
     print(f"{name:16}{what:62}{dense[0] / sparse[0]:6.2f}x faster {dense[1] / sparse[1]:6.2f}x fewer bytes", flush=True)
 
 

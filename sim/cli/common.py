@@ -26,7 +26,7 @@ PIPED_WIDTH = 140
 UNLIMITED_WIDTH = 10_000
 
 Workload = Annotated[str, typer.Argument(help="Workload name (see `carat list`) or a graph file (.json).")]
-Machine = Annotated[str, typer.Option("--hw", help="Machine: a preset (see `carat list`) or a TOML file.")]
+Machine = Annotated[str, typer.Option("--hw", help="Machine: a name (see `carat list`) or a TOML file.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the machine, e.g. scratchpad.capacity=512KiB."),

@@ -15,10 +15,13 @@ def listing(as_json: common.AsJson = False) -> None:
     from sim.hardware.files import config_files
     from sim.sparsity.compress import WHAT
     from sim.sparsity.precision import TYPES
+    from sim.sparsity.pruning import WHAT as PRUNED
     from sim.sparsity.spec import PATTERNS, SCHEMES
     from workloads import WORKLOADS
 
-    machines = {name: hardware.load(name).description for name in hardware.presets()}
+    machines, published = (
+        {name: hardware.load(name).description for name in names()} for names in (hardware.presets, hardware.published)
+    )
     workloads = {name: (builder.__doc__ or "").strip().split("\n")[0] for name, builder in WORKLOADS.items()}
     tables = sorted(config_files("energy"))
     patterns, schemes = dict(PATTERNS), dict(SCHEMES)
@@ -26,9 +29,11 @@ def listing(as_json: common.AsJson = False) -> None:
         content = {
             "workloads": workloads,
             "machines": machines,
+            "published_machines": published,
             "energy_tables": tables,
             "sparsity": patterns,
             "schemes": schemes,
+            "pruning": PRUNED,
             "compression": WHAT,
             "word_types": TYPES,
         }
@@ -36,8 +41,10 @@ def listing(as_json: common.AsJson = False) -> None:
         return
     common.print_table("Workloads", ("name", "what"), workloads.items(), 2)
     common.print_table("Machines (--hw)", ("name", "what"), machines.items(), 2)
+    common.print_table("Published machines (--hw), docs/SPARSITY.md", ("name", "what"), published.items(), 2)
     common.print_table("Sparsity (--sparsity)", ("pattern", "what"), patterns.items(), 2)
     common.print_table("Schemes (--sparsity PATTERN:DENSITY/SCHEME)", ("scheme", "what"), schemes.items(), 2)
+    common.print_table("Pruning (--prune, [[prune]] of a SPEC.toml)", ("part", "what is kept"), PRUNED.items(), 2)
     common.print_table("Compression ([[compress]] of a SPEC.toml)", ("kind", "what"), WHAT.items(), 2)
     typer.echo(f"Word sizes ([[precision]] of a SPEC.toml): {', '.join(TYPES)}")
     typer.echo(f"Energy tables (--set energy_table=NAME): {', '.join(tables)}")

@@ -1,10 +1,11 @@
-"""Hardware description: a TOML file, a preset's name or a table row goes in, a frozen `Hardware` comes out.
+"""Hardware description: a TOML file, a machine's name or a table row goes in, a frozen `Hardware` comes out.
 
-Knows nothing of workloads, programs or timing. Presets are the TOML files of ``hwconfigs``.
+Knows nothing of workloads, programs or timing. Names are those of the TOML files of ``hwconfigs`` (presets) and of
+``hwconfigs/published``.
 """
 
-from sim.hardware.loading import load, parse_settings, presets
+from sim.hardware.loading import load, parse_settings, presets, published
 from sim.hardware.machine import Hardware
 from sim.hardware.rows import from_row
 
-__all__ = ["Hardware", "from_row", "load", "parse_settings", "presets"]
+__all__ = ["Hardware", "from_row", "load", "parse_settings", "presets", "published"]

@@ -23,12 +23,17 @@ _SYNONYMS = {"capacity_bytes": "capacity"}
 
 
 def presets() -> list[str]:
-    """Return the names of all machines that ship with Carat, sorted."""
+    """Return the names of the Gemmini machines that ship with Carat, sorted."""
     return list(config_files())
 
 
+def published() -> list[str]:
+    """Return the names of the published sparse machines that ship with Carat, as near as Carat comes, sorted."""
+    return list(config_files("published"))
+
+
 def load(source: Source, overrides: Mapping[str, object] | None = None) -> Hardware:
-    """Return the machine named by a preset, written in a TOML file or a kept run's hardware.json, or given as tables.
+    """Return the machine of a name, written in a TOML file or a kept run's hardware.json, or given as tables.
 
     ``overrides``: dotted keys, e.g. ``{"scratchpad.capacity": "512KiB", "memory.latency_cycles": 100}``.
     Raises InputError with every problem found: unknown preset or key, wrong unit, broken rule, bad TOML.
@@ -123,12 +128,13 @@ def _is_path(source: str | Path) -> bool:
 
 
 def _find(source: str | Path) -> tuple[Path, str]:
+    files = config_files("published") | config_files()
     if _is_path(source):
         path = Path(source).resolve()  # one spelling per file, or a cycle of bases could hide
         if not path.is_file():
-            raise InputError(f"{source}: no such machine file")
+            known = f"; the machine that ships goes by its name, {path.stem}" if path.stem in files else ""
+            raise InputError(f"{source}: no such machine file{known}")
         return path, str(path)
-    files = config_files()
     if str(source) not in files:
         raise InputError(f"unknown hardware preset {str(source)!r}{did_you_mean(str(source), files)}")
     return files[str(source)], str(source)

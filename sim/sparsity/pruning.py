@@ -25,6 +25,17 @@ from sim.tomlfile import flat
 
 PARTS = ("heads", "layers", "ffn", "head_dim", "hidden")
 
+WHAT = {
+    "heads": "so many heads of every attention",
+    "layers": "the first so many layers",
+    "ffn": "so many neurons of every feed-forward part",
+    "head_dim": "so many columns of each head of Q, K and V",
+    "hidden": "so many features of what the layers hand on",
+    "NAME.rows": "so many rows [K] of the weights named, e.g. L*.FF2.rows",
+    "NAME.columns": "so many columns [N] of the weights named",
+}
+"""What `carat list` says of each part."""
+
 SIDES = ("rows", "columns")
 """Sides of a weight [K, N]: rows meet columns of its input, columns make those of its output."""
 

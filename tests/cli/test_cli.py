@@ -124,6 +124,8 @@ REFUSALS = [
         "operators L0.softmax.dequantize",
     ),
     ([*RUN, "--hw", "no/such/file.toml"], "file.toml"),
+    ([*RUN, "--hw", "sangre"], "did you mean 'sanger'"),
+    ([*RUN, "--hw", "published/sanger.toml"], "the machine that ships goes by its name, sanger"),
     (["show", "encoder-layer", *SMALL, "--op", "L0.FF3"], "did you mean 'L0.FF"),
     (["show", "encoder-layer", *SMALL, "--op", "L0.softmax"], "fused into the matmul before it"),
     (
@@ -183,7 +185,8 @@ def test_list_names_every_workload_and_machine(capsys: pytest.CaptureFixture[str
     assert set(data["workloads"]) == set(WORKLOADS) and set(data["machines"]) == set(hardware.presets())
     assert "45nm" in data["energy_tables"]
     text = answer(capsys, "list")
-    assert all(name in text for name in (*WORKLOADS, *hardware.presets()))
+    assert set(data["published_machines"]) == set(hardware.published())
+    assert all(name in text for name in (*WORKLOADS, *hardware.presets(), *hardware.published()))
 
 
 def test_columns_prints_every_definition(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.hardware import Hardware, from_row, load, presets
+from sim.hardware import Hardware, from_row, load, presets, published
+from sim.hardware.files import config_files
 
 TABLES = Path(__file__).parents[3] / "shared" / "rtl"
 
@@ -132,3 +133,9 @@ def alike(preset: Hardware, measured: Hardware) -> bool:
 @pytest.mark.parametrize("cfg", PRESET_OF_CFG)
 def test_cfg_alone_gives_the_preset(cfg: str) -> None:
     assert from_row({"cfg": cfg}) == load(PRESET_OF_CFG[cfg])
+
+
+def test_published_machines_have_names_of_their_own() -> None:
+    # A name means one machine: by name the same as by path, and none is a preset's.
+    assert len(published()) >= 5 and not set(published()) & set(presets())
+    assert all(load(name) == load(path) for name, path in config_files("published").items())
