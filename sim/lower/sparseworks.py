@@ -57,11 +57,17 @@ def treated(
     compression = sparsity.compression_for(op, graph)
     if weights is None and activations is None and compression is None:
         return None
+    unpacked = ""
     if activations is not None and sampledworks.wanted(activations, hw):
         if weights is not None or compression is not None:
             other = weights or compression
             raise InputError(f"{activations} of activations and {other}: one operand of a product is packed, not both")
-        return sampledworks.activations(activations, op, works, hw, place)
+        try:
+            return sampledworks.activations(activations, op, works, hw, place)
+        except InputError as error:
+            if activations.scheme:
+                raise
+            unpacked = f"; packed they cannot be here: {error.problems[0]}"
     m, n, k = op.mnk
     found = Stored(tuple(works), k * n, k * n, "dense")
     if compression is not None:
@@ -73,16 +79,20 @@ def treated(
     result = Treated(
         found.works, op.batch * m * found.weights, op.batch * m * found.switched, found.scheme, found.metadata_bytes
     )
-    return result if activations is None else _gated(activations, weights, op, result, hw)
+    return result if activations is None else _gated(activations, weights, op, result, hw, unpacked)
 
 
-def _gated(rule: Sparsity, weights: Sparsity | None, op: Op, step: Treated, hw: Hardware) -> Treated:
-    """Return the operator with zeros among its activations keeping multipliers still, of which time knows nothing."""
+def _gated(rule: Sparsity, weights: Sparsity | None, op: Op, step: Treated, hw: Hardware, unpacked: str) -> Treated:
+    """Return the operator with zeros among its activations keeping multipliers still, of which time knows nothing.
+
+    ``unpacked``: why they do not lie packed instead, where they would by default.
+    """
     if rule.scheme not in ("", "gate"):
         raise InputError(f"{rule}: activations are multiplied as they come (gate) or lie packed as N:M (select)")
     if not gates(hw, "activations"):
         option = "both" if gates(hw, "weights") else "activations"
-        packed = f"; or {sampledworks.lacks(rule, hw)}" if rule.pattern == "nm" else ""
+        lacks = sampledworks.lacks(rule, hw) if rule.pattern == "nm" else None
+        packed = f"; or {lacks}" if lacks else unpacked
         raise InputError(
             f"{rule} needs multipliers that zeros among activations keep still, which {hw.name} has not "
             f'(--set sparsity.gating="{option}", or --hw {ALL_UNITS}){packed}'

@@ -14,14 +14,14 @@ MOST = 1000
 
 
 def lines(pattern: str | None, density: str | None) -> list[str]:
-    """Return sparsity lines for "block16,2:4,unstructured/pack" and "0.1:1.0:0.1" (or "0.1,0.5"), dense first.
+    """Return sparsity lines for "block16,2:4,attention=topk/pack" and "0.1:1.0:0.1" (or "0.1,0.5"), dense first.
 
     An N:M pattern has a density of its own and gives one line, and so do word sizes such as w4a8. Raises InputError
     for what cannot be read.
     """
     if pattern is None:
         raise InputError(f"--density {density}: needs --pattern too, as in {EXAMPLE}")
-    fixed = re.compile(r"\d+:\d+(/.*)?|w\d+a\d+")
+    fixed = re.compile(r"(activations=)?\d+:\d+(/.*)?|w\d+a\d+")
     names = [name.strip() for name in pattern.split(",")]
     free = [name for name in names if not fixed.fullmatch(name)]
     if free and density is None:
@@ -30,7 +30,9 @@ def lines(pattern: str | None, density: str | None) -> list[str]:
     found = ["dense"]
     for name in names:
         body, slash, scheme = name.partition("/")
-        found += [name] if name not in free else [f"{body}:{value}{slash}{scheme}" for value in values]
+        is_share = name.startswith("attention=")  # a whole number would count keys
+        shares = [value if "." in value or not is_share else f"{value}.0" for value in values]
+        found += [name] if name not in free else [f"{body}:{share}{slash}{scheme}" for share in shares]
     problems: list[str] = []
     for line in found:
         try:

@@ -46,9 +46,7 @@ class MeasuredMasks(Sparsity):
 
     def __str__(self) -> str:
         """Block size and a digest of the masks, so that two measurements are never taken for one."""
-        how = f"/{self.scheme}" if self.scheme else ""
-        where = "" if self.names == "*" else f"@{self.names}"
-        return f"measured{self.block or ''}:{self.digest}{how}{where}"
+        return self.line(f"measured{self.block or ''}:{self.digest}")
 
     @property
     def active(self) -> bool:

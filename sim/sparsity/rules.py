@@ -43,8 +43,7 @@ class Rules:
         """All rules, in order."""
         edits = [repr(edit) for edit in (self.cascade, self.attention, *self.compressions) if edit is not None]
         cuts = [f"prune {cut}" for cut in self.prunings]
-        rules = [f"{rule.operand} {rule}" for rule in self.rules]
-        return "; ".join([*cuts, *rules, *edits, *map(str, self.precisions)])
+        return "; ".join([*cuts, *map(str, self.rules), *edits, *map(str, self.precisions)])
 
     def rule_for(self, op: Op, graph: Graph, operand: str = "weights") -> Sparsity | None:
         """Return the last rule for an operand of ``op``, or None."""
@@ -153,6 +152,38 @@ def _beside(table: dict[str, Any], key: str, folder: Path, load: Callable[[Path]
     """Return what the file under a key of the table holds, None without one."""
     file = table.get(key)
     return load(folder / file) if isinstance(file, str) else None
+
+
+def attention_line(line: str, seed: int = 0) -> Rules:
+    """Read "topk:0.2/pack", "topk:64", "threshold:0.15", "causal" or "longformer:32,2": a table [attention] in short.
+
+    Sizes come in the order of `attention.PATTERNS`; of topk a whole number counts keys, one with a point is a share.
+    Raises InputError listing all problems.
+    """
+    body, slash, scheme = line.partition("/")
+    name, colon, given = body.partition(":")
+    texts = [word.strip() for word in given.split(",")] if colon else []
+    sizes = {"topk": ("k",), "threshold": ("density",), **attention.PATTERNS}.get(name, ())
+    problems = []
+    if name not in (*attention.DYNAMIC, *attention.PATTERNS):
+        problems.append(f"unknown pattern {name!r}{did_you_mean(name, (*attention.DYNAMIC, *attention.PATTERNS))}")
+    elif name == "mask":
+        problems.append("a real mask is given as mask = FILE in a table [attention] of a SPEC.toml")
+    elif len(texts) > len(sizes):
+        problems.append(f"{name} takes {', '.join(sizes) or 'no size'}, not {given!r}")
+    table: dict[str, Any] = {"pattern": name} | ({"scheme": scheme} if slash else {})
+    for size, text in zip(sizes, texts, strict=False):
+        try:
+            value = float(text) if name == "threshold" or "." in text else int(text)
+            table["share" if size == "k" and isinstance(value, float) else size] = value
+        except ValueError:
+            problems.append(f"{size} {text!r} must be a number")
+    if not problems:
+        try:
+            return Rules((), _attention(table, seed, Path()))
+        except InputError as error:
+            problems += error.problems
+    raise InputError([f"sparsity 'attention={line}': {problem}" for problem in problems])
 
 
 def _attention(table: dict[str, Any], seed: int, folder: Path) -> attention.Pattern | Dynamic:

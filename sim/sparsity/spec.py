@@ -1,9 +1,10 @@
 """What is sparse, and what the machine is to do about it, from a line such as "block16:0.5", "2:4" or "masks.npz".
 
-The grammar is ``pattern[:density][/scheme][@names]``. Patterns of a weight matrix B[K,N]: ``block16`` (16 x 16 blocks
-are zero or not as a whole), ``2:4`` (of each four weights along K two are not zero), ``unstructured``, or a file of
-real masks (.npz, .npy, .safetensors; `measured`). Density is the share of what is *not* zero. The scheme says what
-the machine makes of the zeros (`SCHEMES`); left out, it is the best one that the machine has for the pattern.
+The grammar is ``[operand=]pattern[:density][/scheme][@names]``; the operand is the weights, or as in "activations=2:4".
+"attention=topk:0.2/pack" is a table [attention] in a line (`rules`). Patterns of a weight matrix B[K,N]: ``block16``
+(16 x 16 blocks are zero or not as a whole), ``2:4`` (of each four weights along K two are not zero), ``unstructured``,
+or a file of real masks (.npz, .npy, .safetensors; `measured`). Density is the share of what is *not* zero. The scheme
+says what the machine makes of the zeros (`SCHEMES`); left out, it is the best one that the machine has for the pattern.
 ``@*FF*`` restricts the line to matmuls whose name matches the glob; "dense" is no sparsity at all. A file SPEC.toml
 holds several such rules (`rules`). Masks drawn here are not learnt: which weights are zero is random, how many exact.
 """
@@ -11,7 +12,7 @@ holds several such rules (`rules`). Masks drawn here are not learnt: which weigh
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ PATTERNS = {
     "blockN:D": "N x N blocks, share D of them not zero",
     "N:M": "N of each M weights along K are not zero, e.g. 2:4",
     "unstructured:D": "share D of the weights is not zero, anywhere",
+    "activations=...": "the same of the activations, e.g. activations=2:4",
+    "attention=...": "scores that count: causal, window:64, longformer:32,2, topk:64, topk:0.2/pack, threshold:0.15",
     "wNaM": "N-bit integer weights, M-bit activations, e.g. w4a8; w4a8s16: sums too (types, outliers: SPEC.toml)",
     "FILE": "real masks or weights by operator (.npz, .npy, .safetensors), e.g. masks.npz of `carat infer`",
     "SPEC.toml": "rules per operator, pruning, attention and compression (docs/SPARSITY.md)",
@@ -51,6 +54,8 @@ SCHEMES = {
     "csc": "stored by columns as row numbers and values, expanded by the load path",
 }
 """What a machine can make of zeros."""
+
+OPERANDS = ("weights", "activations")
 
 FILES = re.compile(r"(.+\.(?:npz|npy|safetensors))(?:/([A-Za-z_]+))?")
 
@@ -80,9 +85,14 @@ class Sparsity:
             "nm": f"{self.group[0]}:{self.group[1]}",
             "unstructured": f"unstructured:{self.density!r}",
         }[self.pattern]
+        return self.line(what) if self.active else "dense"
+
+    def line(self, what: str) -> str:
+        """Return the whole line around a pattern's own part of it."""
+        of = "" if self.operand == "weights" else f"{self.operand}="
         how = f"/{self.scheme}" if self.scheme else ""
         where = "" if self.names == "*" else f"@{self.names}"
-        return f"{what}{how}{where}" if self.active else "dense"
+        return f"{of}{what}{how}{where}"
 
     @property
     def active(self) -> bool:
@@ -166,10 +176,12 @@ class Sparsity:
 def parse(text: str, seed: int = 0) -> Sparsity | Rules:
     """Read "block16:0.5", "2:4", "unstructured:0.3/bitmap@*FF*", "w4a8", "masks.npz", "SPEC.toml" or "dense".
 
-    Raises InputError listing all problems.
+    And "activations=2:4", "attention=topk:0.2/pack". Raises InputError listing all problems.
     """
     if text == "dense":
         return Sparsity(0, 1.0, seed)
+    if prefixed := re.fullmatch(r"([A-Za-z_]+)=(.*)", text):
+        return _prefixed(prefixed[1], prefixed[2], seed)
     from sim.sparsity import precision
 
     if (words := precision.short(text)) is not None:
@@ -196,6 +208,20 @@ def parse(text: str, seed: int = 0) -> Sparsity | Rules:
     found, more = _pattern(body, scheme)
     _raise(text, more + problems)
     return Sparsity(seed=seed, names=names or "*", scheme=scheme, **found)
+
+
+def _prefixed(operand: str, line: str, seed: int) -> Sparsity | Rules:
+    """Read a line behind "activations=", "attention=" or "weights="."""
+    if operand == "attention":
+        from sim.sparsity.rules import attention_line
+
+        return attention_line(line, seed)
+    if operand not in OPERANDS:
+        raise InputError(f"sparsity: unknown operand {operand!r}{did_you_mean(operand, (*OPERANDS, 'attention'))}")
+    rule = parse(line, seed)
+    if not isinstance(rule, Sparsity) or not rule.active:
+        raise InputError(f"sparsity '{operand}={line}': {operand}= takes a pattern or a file of masks, as in 2:4")
+    return replace(rule, operand=operand)
 
 
 def _raise(text: str, problems: list[str]) -> None:
