@@ -2,9 +2,11 @@
 
 `carat plot density SWEEP -o density.png` (a table of `carat sweep ... --density 0.1:1.0:0.1 --pattern ...`).
 
-Above, each beside the dense run (dotted) and the ideal (dashed: dense x share of multiply-accumulates left). Below,
-what a pattern loses, as a share of the dense run: to imbalance (cycles in which multipliers hold zeros), to fetch
-(cycles that wait for operands or their banks) and to metadata (index, bitmaps and tables, in bytes).
+Above, each beside the dense run (dotted) and the ideal (dashed: dense x share of multiply-accumulates left, a line for
+each operand that has zeros, unless they fall together). Below, what a pattern loses, as a share of the dense run: to
+imbalance (cycles in which multipliers hold zeros), to fetch (cycles that wait for operands or their banks) and to
+metadata (index, bitmaps and tables, in bytes). Patterns of any density are lines, N:M ones points; those of activations
+and of attention are hollow.
 """
 
 from __future__ import annotations
@@ -17,9 +19,15 @@ from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from reports import style
 from sim.errors import InputError
+from sim.sparsity.dynamic import Dynamic
+from sim.sparsity.rules import Rules
 from sim.sparsity.spec import Sparsity, parse
 
 DENSE = "dense"
+LINE_COLORS = (*style.RUN_COLORS, "#882255", "#999933", "#6B3A1B", "#44AA99")
+SAME_IDEAL = 0.05
+"""Ideals that differ by less than this share of the dense run are drawn as one line."""
+
 METRICS = {
     "cycles": "cycles",
     "energy_pj": "energy (J)",
@@ -60,10 +68,10 @@ def density(axes: Axes, sweep: pd.DataFrame, metric: str = "cycles") -> Axes:
     for number, (_, run) in enumerate(points.groupby("run", sort=True)):
         whole = run.loc[run["density"] >= 1.0, "value"]
         if len(whole):
-            left = run.groupby("density")["left"].mean()
-            label = "_" if number else "ideal: dense x MACs left"
-            axes.plot(left.index, left * whole.iloc[0], "--", color=style.DARK_TEXT, lw=1.0, label=label)
-            axes.axhline(whole.iloc[0], ls=":", color=style.DARK_TEXT, lw=1.0)
+            for place, left in enumerate(_ideals(run)):
+                label = "_" if number or place else "ideal: dense x MACs left"
+                axes.plot(left.index, left * whole.iloc[0], "--", color=style.DARK_TEXT, lw=1.0, label=label)
+            axes.axhline(whole.iloc[0], ls=":", color=style.DARK_TEXT, lw=1.0, label="_" if number else "dense")
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(EngFormatter())
     axes.set_ylabel(METRICS.get(metric, metric))
@@ -90,21 +98,41 @@ def page(panels: Sequence[Sequence[Axes]], sweep: pd.DataFrame) -> None:
 
 
 def _lines(axes: Axes, points: pd.DataFrame) -> None:
-    for number, (name, line) in enumerate(points.groupby("line", sort=True)):
+    """Draw patterns of any density as lines, each in a colour of its own, and N:M ones as points."""
+    free = 0
+    for name, line in points.groupby("line", sort=False):
         stats = line.groupby("density")["value"].agg(["mean", "min", "max"])
         spread = [stats["mean"] - stats["min"], stats["max"] - stats["mean"]]
+        group = line["group"].iloc[0]
+        groups = sorted(points.loc[points["group"] != "", "group"].unique())
+        number = groups.index(group) if group else free
+        color = style.DARK_TEXT if group else LINE_COLORS[number % len(LINE_COLORS)]
+        free += not group
         axes.errorbar(
             stats.index,
             stats["mean"],
             spread,
             marker=style.MARKERS[number % len(style.MARKERS)],
-            color=style.PALETTE[number % len(style.PALETTE)],
+            markerfacecolor=color if line["operand"].iloc[0] == "weights" else "white",
+            ls="none" if group else "-",
+            color=color,
             capsize=2,
             label=str(name),
         )
     axes.set_xlim(0, 1.04)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set_xlabel("density: share of the weights that is not zero")
+    operands = [name for name in dict.fromkeys(points["operand"]) if name != DENSE] or ["weights"]
+    axes.set_xlabel(f"density: share that is not zero of\n{', '.join(operands)}")
+
+
+def _ideals(run: pd.DataFrame) -> list[pd.Series]:
+    """Return by density the share of multiply-accumulates left, of each operand that differs from those before."""
+    found: list[pd.Series] = []
+    for operand in dict.fromkeys(run.loc[run["operand"] != DENSE, "operand"]):
+        left = run.loc[run["operand"].isin((operand, DENSE))].groupby("density")["left"].mean()
+        if all((left - other).abs().max() > SAME_IDEAL for other in found):
+            found.append(left)
+    return found
 
 
 def _losses(table: pd.DataFrame) -> pd.DataFrame:
@@ -145,16 +173,16 @@ def _points(sweep: pd.DataFrame, metric: str) -> pd.DataFrame:
     several = len(done[["hardware", "workload", *others]].drop_duplicates()) > 1
     rows = []
     for _, run in done.iterrows():
-        pattern, share = _pattern(run)
+        pattern, share, operand, group = _pattern(run)
         name = ", ".join([f"{run['workload']} on {run['hardware']}", *(f"{key} {run[key]}" for key in others)])
         counted = {"macs", "macs_skipped"} <= set(run.index)
         left = run["macs"] / (run["macs"] + run["macs_skipped"]) if counted else share
-        rows.append((name, pattern, share, float(run[metric]), left))
-    points = pd.DataFrame(rows, columns=["run", "pattern", "density", "value", "left"])
+        rows.append((name, pattern, share, float(run[metric]), left, operand, group))
+    points = pd.DataFrame(rows, columns=["run", "pattern", "density", "value", "left", "operand", "group"])
     if points.empty:
         raise InputError("no finished point in the sweep, nothing to draw")
     sparse = points.loc[points["pattern"] != DENSE]
-    grids = sparse.loc[~sparse["pattern"].str.match(r"\d+:\d+")]
+    grids = sparse.loc[sparse["group"] == ""]
     patterns = grids[["run", "pattern"]].drop_duplicates()
     dense = points.loc[points["pattern"] == DENSE].drop(columns="pattern").merge(patterns, on="run")
     # a pattern's own point at full density is the dense program: one of the two is enough
@@ -167,15 +195,18 @@ def _places(points: pd.DataFrame) -> pd.Index:
     return points.set_index(["run", "pattern", "density"]).index
 
 
-def _pattern(run: pd.Series) -> tuple[str, float]:
-    """Return the name of a row's pattern and its density."""
+def _pattern(run: pd.Series) -> tuple[str, float, str, str]:
+    """Return the name of a row's pattern, its density, the operand that has it, and N:M, "" for another kind."""
     text = run["sparsity"] if isinstance(run["sparsity"], str) and run["sparsity"] else DENSE
     if text == DENSE:
-        return DENSE, 1.0
+        return DENSE, 1.0, DENSE, ""
     rule = parse(text)
-    if not isinstance(rule, Sparsity) or rule.pattern == "measured":
-        return text, float(run["macs"] / (run["macs"] + run["macs_skipped"]))
-    if rule.pattern == "nm":
-        return text, rule.density
     body, slash, scheme = text.partition("@")[0].partition("/")
-    return f"{body.partition(':')[0]}{slash}{scheme}", rule.density
+    name = f"{body.partition(':')[0]}{slash}{scheme}"
+    if isinstance(rule, Rules) and isinstance(rule.attention, Dynamic) and "=" in text and not rule.attention.k:
+        return name, rule.attention.share or rule.attention.density, "scores", ""
+    if not isinstance(rule, Sparsity) or rule.pattern == "measured":
+        return text, float(run["macs"] / (run["macs"] + run["macs_skipped"])), "weights", ""
+    if rule.pattern == "nm":
+        return text, rule.density, rule.operand, f"{rule.group[0]}:{rule.group[1]}"
+    return name, rule.density, rule.operand, ""

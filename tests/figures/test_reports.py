@@ -157,6 +157,29 @@ def test_a_dense_point_may_be_called_dense_or_nothing() -> None:
         assert list(axes.lines[0].get_xdata()) == [0.5, 1.0]
 
 
+def test_each_operand_has_its_ideal_and_its_look() -> None:
+    # By hand: attention leaves 90 of 100 at half density, weights 52. N:M points stand alone, others are hollow.
+    def point(sparsity: str, cycles: float, left: float) -> dict[str, object]:
+        counts = {"macs": left, "macs_skipped": 100 - left}
+        return {"hardware": "a", "workload": "w", "sparsity": sparsity, "seed": 0, "cycles": cycles, **counts}
+
+    rows = [point("dense", 1000.0, 100), point("block16:0.5", 600.0, 52), point("attention=topk:0.5/pack", 950.0, 90)]
+    rows += [point("2:4", 580.0, 52), point("activations=2:4", 570.0, 50), point("4:8", 590.0, 52)]
+    axes = Figure().subplots()
+    density.density(axes, pd.DataFrame(rows))
+    curves = {bars.get_label(): bars.lines[0] for bars in axes.containers}
+    ideals = [line for line in axes.lines if line.get_linestyle() == "--"]
+    assert [list(line.get_ydata()) for line in ideals] == [[520.0, 1000.0], [900.0, 1000.0]]
+    assert list(curves["attention=topk/pack"].get_xdata()) == [0.5, 1.0]
+    assert all(curves[name].get_linestyle() == "None" for name in ("2:4", "4:8", "activations=2:4"))
+    assert curves["2:4"].get_marker() == curves["activations=2:4"].get_marker() != curves["4:8"].get_marker()
+    assert [n for n, line in curves.items() if line.get_markerfacecolor() == "white"] == [
+        "attention=topk/pack",
+        "activations=2:4",
+    ]
+    assert axes.get_xlabel().endswith("weights, scores, activations")
+
+
 def test_the_density_page_shows_what_a_pattern_loses(tmp_path: Path) -> None:
     # By hand: 100 multipliers; the sparse run holds zeros for 200 of its cycles and waits for 60, of 1000 dense ones.
     def point(sparsity: str | None, cycles: float, macs: float, metadata: float) -> dict[str, object]:

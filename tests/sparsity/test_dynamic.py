@@ -16,6 +16,7 @@ from sim.hardware import load
 from sim.plan import plan
 from sim.sparsity import attention, dynamic, packing
 from sim.sparsity.dynamic import Dynamic
+from sim.sparsity.grid import lines
 from sim.sparsity.rules import Rules
 from sim.sparsity.spec import parse
 from workloads import encoder_layer
@@ -295,3 +296,23 @@ def test_a_machine_without_the_unit_or_the_room_names_the_option(overrides: dict
     with pytest.raises(InputError) as refused:
         run(Dynamic("topk", share=0.5), SPARSE.with_(overrides))
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "table"),
+    [
+        ("topk:0.2/pack", "pattern = 'topk'\nshare = 0.2\nscheme = 'pack'"),
+        ("topk:8", "pattern = 'topk'\nk = 8"),
+        ("threshold:0.3", "pattern = 'threshold'\ndensity = 0.3"),
+        ("longformer:4,2/pack", "pattern = 'longformer'\nwindow = 4\nglobals = 2\nscheme = 'pack'"),
+        ("causal", "pattern = 'causal'"),
+    ],
+)
+def test_a_line_is_the_table_in_short(tmp_path: Path, line: str, table: str) -> None:
+    (tmp_path / "spec.toml").write_text(f"[attention]\n{table}\n")
+    assert parse(f"attention={line}", seed=3) == parse(str(tmp_path / "spec.toml"), seed=3)
+
+
+def test_a_sweep_takes_shares_whole_or_not() -> None:
+    assert lines("attention=topk/pack", "0.5,1") == ["dense", "attention=topk:0.5/pack", "attention=topk:1.0/pack"]
+    assert lines("activations=2:4,2:4", None) == ["dense", "activations=2:4", "2:4"]

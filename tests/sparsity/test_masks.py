@@ -108,7 +108,17 @@ def test_edge_blocks_are_in_the_mask() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["block16:0.5", "block32:0.123456789@*FF*", "block8:1.0", "dense", "2:4", "1:4/gate@*FF*", "unstructured:0.3/rle"],
+    [
+        "block16:0.5",
+        "block32:0.123456789@*FF*",
+        "block8:1.0",
+        "dense",
+        "2:4",
+        "1:4/gate@*FF*",
+        "unstructured:0.3/rle",
+        "activations=2:4/select@*.FF?",
+        "activations=unstructured:0.3/gate",
+    ],
 )
 def test_the_line_round_trips(text: str) -> None:
     assert str(parse(text)) == text and parse(str(parse(text))) == parse(text)
@@ -126,6 +136,17 @@ def test_the_line_round_trips(text: str) -> None:
         ("block16:0.5/select", "scheme select needs an N:M pattern"),
         ("nowhere.npz", "cannot be read as arrays (.npz, .npy, .safetensors): No such file"),
         ("", "unknown pattern ''"),
+        ("activation=2:4", "unknown operand 'activation' (did you mean 'activations'?)"),
+        ("activations=w4a8", "activations= takes a pattern or a file of masks"),
+        ("activations=5:4", "keeps 5 of 4"),
+        ("attention=topkk:3", "unknown pattern 'topkk' (did you mean 'topk'?)"),
+        ("attention=topk", "pattern topk needs one of k, share, mask"),
+        ("attention=topk:1.5", "share is 1.5, must be above 0 and at most 1 (nearest: 1)"),
+        ("attention=longformer:32", "pattern longformer needs globals"),
+        ("attention=window:3,4", "window takes window, not '3,4'"),
+        ("attention=window:x", "window 'x' must be a number"),
+        ("attention=topk:0.2/pak", "scheme 'pak' (did you mean 'pack'?)"),
+        ("attention=mask", "a real mask is given as mask = FILE"),
         ("block16", "density '' must be a number"),
         ("block16:half", "density 'half' must be a number"),
         ("block16:nan", "density 'nan' must be a number"),

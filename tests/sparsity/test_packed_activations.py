@@ -140,6 +140,17 @@ def test_from_a_specification_and_by_default(tmp_path: Path) -> None:
         assert run(parse(str(tmp_path / "spec.toml")))["L0.FF2"]["scheme"] == "select"
 
 
+def test_by_default_what_cannot_lie_packed_is_gated(dense: dict[str, dict[str, object]]) -> None:
+    # Scores leave through the softmax by whole rows; asked for by name, packing them is refused.
+    found = run(parse("activations=2:4"))
+    assert found["L0.scores"]["scheme"] == "gate" and found["L0.scores"]["cycles"] == dense["L0.scores"]["cycles"]
+    assert found["L0.FF1"]["scheme"] == found["L0.context"]["scheme"] == "select"
+    with pytest.raises(InputError, match=r"L0.scores cannot run .* needs whole rows of C"):
+        run(parse("activations=2:4/select"))
+    with pytest.raises(InputError, match=r"sparsity.gating.*packed they cannot be here: "):
+        run(parse("activations=2:4"), SPARSE.with_({"sparsity.gating": "none"}))
+
+
 @pytest.mark.parametrize(
     ("rules", "overrides", "told"),
     [
