@@ -70,6 +70,19 @@ Reach = Annotated[
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither look timings up on disk nor keep them there.")]
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Worker processes. Default: one per core.")]
+Grid = Annotated[
+    list[str] | None,
+    typer.Option("--grid", metavar="KEY=V1,V2,...", help="Values of a machine key; KEY+KEY changes both; repeatable."),
+]
+Store = Annotated[
+    Path | None, typer.Option("--store", help="SQLite file to keep what was simulated in, and to resume from.")
+]
+Table = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the table here: .csv or .parquet.")
+]
+Window = Annotated[
+    str | None, typer.Option("--window", metavar="FROM:TO", help="Only what happens in these cycles of the run.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sim.cli import common
-from sim.cli.sweep import Grid, Table, check_table, parse_grid, print_points
+from sim.cli.sweep import check_table, parse_grid, print_points
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 def explore(
     workload: common.Workload = "encoder-layer",
     hw: common.Machine = common.DEFAULT_HARDWARE,
-    grid: Grid = None,
+    grid: common.Grid = None,
     set_: common.Settings = None,
     objective: Annotated[
         list[str] | None,
@@ -31,10 +30,8 @@ def explore(
     size: common.Sizes = None,
     seed: common.Seed = 0,
     dataflow: common.Dataflow = None,
-    store: Annotated[
-        Path | None, typer.Option("--store", help="SQLite file to keep points in and to resume from, as a sweep's.")
-    ] = None,
-    output: Table = None,
+    store: common.Store = None,
+    output: common.Table = None,
     no_cache: common.NoCache = False,
     as_json: common.AsJson = False,
 ) -> None:

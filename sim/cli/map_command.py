@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 HEADINGS = ("operators", "shape", "library", "found", "proof", "cycles", "found", "gain")
 SUFFIXES = (".toml", ".h", ".json")
 
-Store = Annotated[
-    Path | None,
-    typer.Option("--store", help="SQLite file to keep what was simulated in, and to resume from."),
-]
-
 
 def map_workload(
     workload: common.Workload = "bert-base",
@@ -41,8 +36,8 @@ def map_workload(
         int | None,
         typer.Option("--effort", min=1, metavar="CYCLES", help="Simulated cycles per operator at most."),
     ] = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Worker processes; default: one per core.")] = None,
-    store: Store = None,
+    jobs: common.Jobs = None,
+    store: common.Store = None,
     given: Annotated[
         Path | None,
         typer.Option("--from", metavar="maps.toml", help="Convert these maps instead of searching."),

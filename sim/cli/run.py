@@ -51,14 +51,13 @@ def run(
         typer.Option(
             "--mapping",
             metavar="library|best|FILE.toml",
-            help="Tiles: the C library's, searched for, or those of `carat map`; shows before and after.",
+            help="Tiles: the C library's, searched for (--store keeps the search), or those of `carat map`; shows "
+            "before and after.",
         ),
     ] = "library",
     objective: common.Objective = "cycles",
     reach: common.Reach = "call",
-    store: Annotated[
-        Path | None, typer.Option("--store", help="SQLite file that --mapping best searches in and resumes.")
-    ] = None,
+    store: common.Store = None,
     explain: Annotated[bool, typer.Option("--explain", help="Measure what relieving the bottleneck gives.")] = False,
     output: Annotated[
         Path | None,

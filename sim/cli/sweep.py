@@ -13,20 +13,6 @@ from sim.cli import common
 if TYPE_CHECKING:
     import pandas as pd
 
-Table = Annotated[
-    Path | None,
-    typer.Option("-o", "--output", metavar="FILE", help="Write the table here: .csv or .parquet."),
-]
-
-Grid = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--grid",
-        metavar="KEY=V1,V2,...",
-        help="Values of a machine key; KEY+KEY changes both; repeatable.",
-    ),
-]
-
 INTERRUPTED = 130
 """Exit code of a program ended by Ctrl-C, as shells count it."""
 
@@ -34,7 +20,7 @@ INTERRUPTED = 130
 def sweep(
     workload: Annotated[list[str], typer.Argument(help="Workload names or graph files.")],
     hw: Annotated[list[str] | None, typer.Option("--hw", help="Machine; repeatable. Default: gemmini_ibert.")] = None,
-    grid: Grid = None,
+    grid: common.Grid = None,
     set_: common.Settings = None,
     sparsity: Annotated[
         list[str] | None, typer.Option("--sparsity", help="block16:0.5, 2:4, SPEC.toml, or dense; repeatable.")
@@ -62,10 +48,8 @@ def sweep(
     shard: Annotated[
         str | None, typer.Option("--shard", metavar="I/N", help="Only every N-th point from the I-th on; see `merge`.")
     ] = None,
-    store: Annotated[
-        Path | None, typer.Option("--store", help="SQLite file to keep points in and to resume from.")
-    ] = None,
-    output: Table = None,
+    store: common.Store = None,
+    output: common.Table = None,
     no_cache: common.NoCache = False,
     as_json: common.AsJson = False,
 ) -> None:

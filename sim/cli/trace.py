@@ -18,9 +18,7 @@ def trace(
     hw: common.Machine = common.DEFAULT_HARDWARE,
     set_: common.Settings = None,
     op: Annotated[str, typer.Option("--op", metavar="PATTERN", help='Only these operators, e.g. "L0.*".')] = "*",
-    window: Annotated[
-        str | None, typer.Option("--window", metavar="FROM:TO", help="Only commands in these cycles of the run.")
-    ] = None,
+    window: common.Window = None,
     first: Annotated[int, typer.Option("--first", min=1, help="Programs shown of each kind of equal ones.")] = 1,
     events: Annotated[
         int | None, typer.Option("--events", min=1, help="Bound of the file; what is beyond is left out and counted.")

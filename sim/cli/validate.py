@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sim.cli import common
 from sim.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,13 +30,6 @@ Programs = Annotated[
     list[Path] | None,
     typer.Option(help="Folder (or file) of recorded programs; repeatable. Default: programs/ beside each table."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-Jobs = Annotated[int, typer.Option(min=0, help="Worker processes; 0 = one per core.")]
-Clock = Annotated[
-    Literal["periodic", "leap", "reference"],
-    typer.Option(help="periodic: repeat what repeats; leap: skip idle cycles; reference: visit all."),
-]
-Setting = Annotated[list[str] | None, typer.Option("--set", help="Override key=value; repeatable.")]
 
 
 @dataclass(frozen=True)
@@ -55,7 +49,7 @@ class Selection:
 def validate(
     measurements: Measurements = None,
     programs: Programs = None,
-    as_json: Json = False,
+    as_json: common.AsJson = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/VALIDATION.md.")] = False,
     way: Annotated[
         Literal["auto", "recorded", "lowered"],
@@ -66,8 +60,8 @@ def validate(
     cfg: Annotated[list[str] | None, typer.Option(help="Only rows of this machine; repeatable.")] = None,
     case: Annotated[str | None, typer.Option(help="Only rows whose id matches, e.g. 'mvin_*'.")] = None,
     rows: Annotated[bool, typer.Option(help="Print every row, not only the groups.")] = True,
-    jobs: Jobs = 0,
-    clock: Clock = "periodic",
+    jobs: common.Jobs = None,
+    clock: common.Clock = "periodic",
 ) -> None:
     """Simulate measured rows and print the error of cycles, bytes and requests per row and per group."""
     if as_json and markdown:
@@ -89,20 +83,20 @@ def validate(
 
 def replay(
     file: Annotated[Path, typer.Argument(help="Recorded command stream (CSV of case, seq, funct, rs1, rs2).")],
-    hw: Annotated[str, typer.Option(help="Preset or TOML file of the machine.")] = "gemmini_default",
-    settings: Setting = None,
+    hw: common.Machine = "gemmini_default",
+    settings: common.Settings = None,
     case: Annotated[str | None, typer.Option(help="Only this case of the file.")] = None,
     timeline: Annotated[Path | None, typer.Option(help="Write the commands' times to this CSV file.")] = None,
     gap: Annotated[int, typer.Option(min=1, help="Cycles between two commands at least.")] = 1,
     phase: Annotated[int, typer.Option(min=0, max=1, help="Hardware loop slot that comes first.")] = 0,
-    as_json: Json = False,
-    clock: Clock = "periodic",
+    as_json: common.AsJson = False,
+    clock: common.Clock = "periodic",
 ) -> None:
     """Run a recorded command stream as it is, the timing core alone."""
-    from sim.hardware import load, parse_settings
+    from sim.hardware import load
     from sim.validate import replay as replaying
 
-    machine = load(hw, parse_settings(settings or []))
+    machine = load(hw, common.settings(settings))
     recordings = replaying.choose(file, case)
     if timeline is not None and len(recordings) > 1:
         names = ", ".join(recording.case for recording in recordings[:5])
@@ -125,9 +119,9 @@ def compare(
     peer: Annotated[str, typer.Option(help="Published cycle rule: onnxim-rule or scalesim-rule.")],
     measurements: Measurements = None,
     programs: Programs = None,
-    as_json: Json = False,
-    jobs: Jobs = 0,
-    clock: Clock = "periodic",
+    as_json: common.AsJson = False,
+    jobs: common.Jobs = None,
+    clock: common.Clock = "periodic",
 ) -> None:
     """Print what a published cycle rule says of the measured matmul rows, beside what Carat says."""
     from sim import peers
@@ -145,14 +139,13 @@ def _validated(
     way: str,
     with_timelines: bool,
     chosen: Selection,
-    jobs: int,
+    jobs: int | None,
     clock: str,
 ) -> Report:
-    from sim.cli.common import announce_compilation
     from sim.validate import csvfile, runner, sources, timelines
     from sim.validate.report import Report
 
-    announce_compilation()
+    common.announce_compilation()
     files = list(measurements or sources.default_tables())
     with _progress("rows") as progress:
         results: list[Result] = runner.validate(
@@ -173,12 +166,10 @@ def _validated(
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Progress | None]:
+def _progress(what: str) -> Iterator[Progress]:
     """Show the command line's bar; it is quiet when piped."""
-    from sim.cli.common import progress_bar
-
-    with progress_bar(what) as update:
-        yield None if update is None else lambda done, total: update(done, total, "")
+    with common.progress_bar(what) as update:
+        yield lambda done, total: update(done, total, "")
 
 
 def _refuse_unwritable(path: Path) -> None:
