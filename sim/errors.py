@@ -9,6 +9,10 @@ MOST_NAMES = 24
 """Names that a message lists where none is close: a large model has hundreds of weights."""
 
 
+MOST_PROBLEMS = 6
+"""Problems of one kind that a message lists."""
+
+
 class CaratError(Exception):
     """Base of all errors Carat raises on purpose; the command line prints it without a traceback, exit code 2."""
 
@@ -27,6 +31,12 @@ class InputError(CaratError):
 
 class Hang(CaratError):
     """The program can never end: no unit can make progress. The message shows each unit's state in words."""
+
+
+def some(problems: Sequence[str]) -> list[str]:
+    """Return the first problems and how many more there are: a file of another model has hundreds of wrong tensors."""
+    rest = len(problems) - MOST_PROBLEMS
+    return list(problems) if rest <= 1 else [*problems[:MOST_PROBLEMS], f"... and {rest} more of this kind"]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -48,14 +58,10 @@ def _abbreviates(short: str, name: str) -> bool:
     return inside and (short[0], short[-1]) == (name[0], name[-1])
 
 
-def by_reason(refused: Iterable[tuple[str, str]], machine: str) -> list[str]:
-    """Return one problem per reason of (operator, reason), naming the first operators it hits: layers repeat."""
+def by_reason(refused: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return (operators, reason) for each reason of (operator, reason), naming the first operators: layers repeat."""
     names: dict[str, list[str]] = {}
     for name, reason in refused:
         names.setdefault(reason, []).append(name)
-    lines = []
-    for reason, hit in names.items():
-        more = f" and {len(hit) - 2} more" if len(hit) > 2 else ""
-        plural = "s" if len(hit) > 1 else ""
-        lines.append(f"operator{plural} {', '.join(hit[:2])}{more} cannot run on {machine}: {reason}")
-    return lines
+    more = {reason: f" and {len(hit) - 2} more" if len(hit) > 2 else "" for reason, hit in names.items()}
+    return [(", ".join(hit[:2]) + more[reason], reason) for reason, hit in names.items()]

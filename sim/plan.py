@@ -379,7 +379,8 @@ def plan(
     steps = planner.steps()
     refused = [*planner.refused, *unpriced(steps, hw), *misfits(steps, hw, mapping or {})]
     if refused:
-        raise InputError(by_reason(refused, hw.name))
+        cannot = f"cannot run on {hw.name}"
+        raise InputError([f"operator{'s' * (',' in n)} {n} {cannot}: {reason}" for n, reason in by_reason(refused)])
     bases = sorted((*addresses.values(), *planner.index_addresses))
     if hw.memory.l2_bytes:  # which lines a shared cache holds depends on whole addresses: no two items are alike
         return tuple(replace(step, alike=step.works) for step in steps)

@@ -73,7 +73,7 @@ def lacks(rule: Sparsity, hw: Hardware) -> str | None:
         return None
     line = "" if keep == 1 else ' --set sparsity.resident_reach="line"'
     return (
-        f"{rule} of activations needs PEs that pick among {of} weights: sparsity.resident_weights = "
+        f"{rule} needs PEs that pick among {of} weights: sparsity.resident_weights = "
         f"{support.resident_weights}, resident_reach = {support.resident_reach!r} on {hw.name} (nearest: --set "
         f"sparsity.resident_weights={needed}{line}, or --hw {ALL_UNITS})"
     )
@@ -94,7 +94,7 @@ def activations(rule: Sparsity, op: Op, works: Sequence[Matmul], hw: Hardware, p
     if hw.dim % keep or of % keep:
         even = max(d for d in range(1, keep + 1) if hw.dim % d == 0 and of % d == 0)
         raise InputError(
-            f"{rule} of activations: {keep} values of each {of} must fill {hw.dim} rows of PEs and {of}/{keep} whole "
+            f"{rule}: {keep} values of each {of} must fill {hw.dim} rows of PEs and {of}/{keep} whole "
             f"blocks of weights (nearest: {even}:{of})"
         )
     resident = of // keep

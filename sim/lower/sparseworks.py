@@ -61,7 +61,7 @@ def treated(
     if activations is not None and sampledworks.wanted(activations, hw):
         if weights is not None or compression is not None:
             other = weights or compression
-            raise InputError(f"{activations} of activations and {other}: one operand of a product is packed, not both")
+            raise InputError(f"{activations} and {other}: one operand of a product is packed, not both")
         try:
             return sampledworks.activations(activations, op, works, hw, place)
         except InputError as error:

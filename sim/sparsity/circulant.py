@@ -83,17 +83,13 @@ def _parts(split: _Split, op: Op, block: int) -> list[Op]:
 
 
 def problems(op: Op, graph: Graph, block: int) -> list[str]:
-    """Return why a product cannot be done by transforms of ``block``."""
+    """Return why a product cannot be done by transforms of ``block``: reasons that do not name it."""
     found = []
     if block < 4 or block & (block - 1):
         nearest = 1 << max(2, block.bit_length() - 1)
-        found.append(
-            f"circulant: block {block} must be a power of two of at least 4 to be transformed (nearest: {nearest})"
-        )
+        found.append(f"block {block} must be a power of two of at least 4 to be transformed (nearest: {nearest})")
     if op.attrs["transpose_a"] or op.attrs["transpose_b"] or op.batch > 1:
-        found.append(f"circulant: {op.name} must multiply plain matrices, once, to be transformed")
+        found.append("must multiply plain matrices, once, to be transformed")
     if len(op.inputs) > 2 and graph.tensors[op.inputs[2].tensor].kind != "weight":
-        found.append(
-            f"circulant: {op.name} adds {op.inputs[2].tensor}, which is computed; only constants are transformed"
-        )
+        found.append(f"adds {op.inputs[2].tensor}, which is computed; only constants are transformed")
     return found

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError, did_you_mean
+from sim.errors import InputError, by_reason, did_you_mean, some
 from sim.graph import Graph, Op, Tensor, View
 from sim.sparsity import circulant, fitting, formats
 from sim.sparsity.spec import Sparsity
@@ -95,18 +95,21 @@ class Compression:
         if not named:
             hint = did_you_mean(self.operators, weighted)
             found.append(f"{self.kind}: no matmul with weights of {graph.name} is named {self.operators!r}{hint}")
+        reasons = []
         for op in named:
             _, n, k = op.mnk
-            found += circulant.problems(op, graph, self.block) if self.via == "fft" else []
+            wrong = circulant.problems(op, graph, self.block) if self.via == "fft" else []
             if self.kind == "low_rank" and self.rank > min(n, k):
-                found.append(f"low_rank: {op.name} is {k}x{n}: rank {self.rank} is at most {min(n, k)}")
+                wrong.append(f"{k}x{n}: rank {self.rank} is at most {min(n, k)} (nearest: {min(n, k)})")
             if self.kind == "circulant" and (k % self.block or n % self.block):
                 whole = _divisor(k, n, self.block)
-                found.append(f"circulant: {op.name} is {k}x{n}: block {self.block} must divide both (nearest: {whole})")
+                wrong.append(f"{k}x{n}: block {self.block} must divide both (nearest: {whole})")
+            reasons += [(op.name, reason) for reason in wrong]
             found += self._misfit(op)
+        found += [f"{self.kind}: {names}: {reason}" for names, reason in by_reason(reasons)]
         if self.weights and not found and self.kind != "smallest":
             found += [problem for op in named for problem in self._too_coarse(op)]
-        return found
+        return some(found)
 
     def given(self, op: Op) -> npt.NDArray[Any] | None:
         """Return the real weights of an operator, None where no file has them."""
@@ -171,7 +174,8 @@ def parse(table: dict[str, Any], weights: Mapping[str, npt.NDArray[Any]] | None 
     problems = [f"unknown key {key!r}{did_you_mean(key, known)}" for key in table if key not in known]
     kind = table.get("kind")
     if kind not in KINDS:
-        problems.append(f"kind {kind!r}{did_you_mean(str(kind), KINDS)}")
+        what = "no kind" if kind is None else f"unknown kind {kind!r}"
+        problems.append(f"{what}{did_you_mean(str(kind), KINDS)}")
         raise InputError(problems)
     size = KINDS[kind]
     value = table.get(size)

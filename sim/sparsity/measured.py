@@ -18,7 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError, did_you_mean
+from sim.errors import InputError, did_you_mean, some
 from sim.graph import Graph, Op
 from sim.sparsity import patterns
 from sim.sparsity.spec import Mask, Sparsity
@@ -31,10 +31,11 @@ ANY = "*"
 class MeasuredMasks(Sparsity):
     """Sparsity with the given masks by operator or weight: bool[K, N], or bool[k_blocks, j_blocks] of ``block``.
 
-    ``block`` of 0: the side of the array that the run is on.
+    ``block`` of 0: the side of the array that the run is on. ``source``: the file, for errors.
     """
 
     masks: Mapping[str, Mask] = field(default_factory=dict, compare=False)
+    source: str = field(default="", compare=False)
     digest: str = ""
 
     def __post_init__(self) -> None:
@@ -68,6 +69,7 @@ class MeasuredMasks(Sparsity):
     def problems(self, graph: Graph, dim: int) -> list[str]:
         """Return what is wrong: a mask of the wrong shape, names that no operator has."""
         found = []
+        where = self.source or str(self)
         measured = [op for op in graph.ops if self.applies_to(op, graph)]
         for op in measured:
             whole, blocks = self._shapes(op, self.block or dim)
@@ -75,17 +77,17 @@ class MeasuredMasks(Sparsity):
             assert mask is not None
             if mask.shape not in (whole, blocks):
                 found.append(
-                    f"sparsity {self}: {op.name} has {whole} weights, {blocks} blocks of {self.block or dim}; "
+                    f"sparsity {where}: {op.name} has {whole} weights, {blocks} blocks of {self.block or dim}; "
                     f"its mask has shape {mask.shape}"
                 )
         if not measured:
             weighted = [op.name for op in graph.ops if Sparsity(1, 1.0).applies_to(op, graph)]
             first = sorted(self.masks)[0] if self.masks else ""
             found.append(
-                f"sparsity {self}: {graph.name} has none of the measured operators {sorted(self.masks)[:3]}"
+                f"sparsity {where}: {graph.name} has none of the measured operators {sorted(self.masks)[:3]}"
                 f"{did_you_mean(first, weighted)}"
             )
-        return found
+        return some(found)
 
     def _shapes(self, op: Op, block: int) -> tuple[tuple[int, int], tuple[int, int]]:
         m, n, k = op.mnk
@@ -122,7 +124,7 @@ def load(path: str | Path, block: int = 0, *, scheme: str = "skip", names: str =
         raise InputError(wrong or f"{path}: holds no arrays")
     masks = {name: np.asarray(array != 0) for name, array in arrays.items()}
     kept = sum(int(mask.sum()) for mask in masks.values()) / max(1, sum(mask.size for mask in masks.values()))
-    return MeasuredMasks(block, kept, names=names, scheme=scheme, masks=masks)
+    return MeasuredMasks(block, kept, names=names, scheme=scheme, masks=masks, source=str(path))
 
 
 def read(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -140,5 +142,7 @@ def read(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise InputError(f"{path}: cannot be read as arrays (.npz, .npy, .safetensors): {reason}") from error
     numbers = "biuf"
     if wrong := [f"{path}: {n!r} holds {a.dtype}, no numbers" for n, a in found.items() if a.dtype.kind not in numbers]:
-        raise InputError(wrong)
+        raise InputError(some(wrong))
+    if wrong := [f"{path}: {n!r} holds NaN or infinity" for n, a in found.items() if not np.isfinite(a).all()]:
+        raise InputError(some(wrong))
     return found

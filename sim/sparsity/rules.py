@@ -13,6 +13,7 @@ Further tables: [[prune]] (`pruning`), [attention], [cascade], [[compress]], [[p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,7 +98,10 @@ SINGLE = ("attention", "cascade")
 def read(path: Path, seed: int = 0) -> Rules:
     """Return the rules of a TOML file. Raises InputError with every problem found in it."""
     tables, folder = read_toml(path), path.parent
-    seed = tables.pop("seed", seed)
+    seed, problems = tables.pop("seed", seed), []
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        problems.append(f"{path}: seed is {seed!r}, must be a whole number >= 0")
+        seed = 0
     readers: dict[str, Callable[[dict[str, Any]], Any]] = {
         "weights": lambda table: _rule(table, "weights", seed, folder),
         "activations": lambda table: _rule(table, "activations", seed, folder),
@@ -107,7 +111,7 @@ def read(path: Path, seed: int = 0) -> Rules:
         "compress": lambda table: compress.parse(table, _beside(table, "weights", folder, measured.read)),
         "precision": lambda table: precision.parse(table, _beside(table, "outlier_file", folder, outliers.load)),
     }
-    problems = [
+    problems += [
         f"{path}: unknown key {key!r}{did_you_mean(key, ('seed', *readers))}" for key in tables if key not in readers
     ]
     found: dict[str, list[Any]] = {key: [] for key in readers}
@@ -198,8 +202,13 @@ def _rule(table: dict[str, Any], operand: str, seed: int, folder: Path) -> Spars
         for key in ("operators", "pattern", "mask", "scheme")
         if not isinstance(table.get(key, ""), str)
     ]
+    share = table.get("density", 1.0)
+    if isinstance(share, bool) or not isinstance(share, int | float):
+        problems.append(f"density is {share!r}, must be a number")
     if ("pattern" in table) == ("mask" in table):
         problems.append('give either pattern (e.g. "2:4") or mask (a file)')
+    elif "density" not in table and re.fullmatch(r"block\d*|unstructured", str(table.get("pattern"))):
+        problems.append(f"{table['pattern']} needs density, the share that is not zero, e.g. density = 0.5")
     if problems:
         raise InputError(problems)
     names = table.get("operators", "*")

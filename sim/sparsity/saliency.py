@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError, did_you_mean
+from sim.errors import InputError, did_you_mean, some
 from sim.graph import Graph
 from sim.sparsity.prune import narrowed
 from sim.sparsity.pruning import SIDES, Named, Pruning, weighted
@@ -28,9 +28,6 @@ from sim.sparsity.structure import attention_blocks
 Array = npt.NDArray[Any]
 Selection = dict[str, Array]
 """Name of the scores -> numbers that stay, ascending."""
-
-MOST_PROBLEMS = 6
-"""Wrong tensors that an error names: a file of another model has hundreds."""
 
 
 @dataclass(frozen=True)
@@ -119,12 +116,7 @@ def _complete(graph: Graph, weights: Mapping[str, Array], needed: Iterable[str])
         elif not np.isfinite(weights[name]).all():
             problems.append(f"weights: {name!r} holds values that are no finite numbers (NaN, infinity)")
     if problems:
-        raise InputError(_some(problems))
-
-
-def _some(problems: list[str]) -> list[str]:
-    rest = len(problems) - MOST_PROBLEMS
-    return problems if rest <= 1 else [*problems[:MOST_PROBLEMS], f"... and {rest} more of this kind"]
+        raise InputError(some(problems))
 
 
 def choose(graph: Graph, pruning: Pruning) -> Selection:
@@ -182,7 +174,7 @@ def select(graph: Graph, pruning: Pruning, scores: Mapping[str, Array]) -> Selec
         else:
             found[name] = np.sort(np.argsort(-values.astype(np.float64), kind="stable")[: choice.kept])
     if problems:
-        raise InputError(_some(problems))
+        raise InputError(some(problems))
     return found
 
 

@@ -235,20 +235,23 @@ def _pattern(body: str, scheme: str) -> tuple[dict[str, Any], list[str]]:
         keep, of = int(group[1]), int(group[2])
         problems = group_problems(keep, of) + scheme_problems(scheme, "nm")
         return {"block": 0, "density": keep / max(1, of), "pattern": "nm", "group": (keep, of)}, problems
+    if group := re.fullmatch(r"(\d+:\d+):(.*)", body):
+        return {}, [f"{group[1]} has a density of its own, leave out {group[2]!r}"]
     word, colon, density_text = body.partition(":")
     parts = re.fullmatch(r"([A-Za-z_-]*)(.*)", word)
     kind, size = parts.groups() if parts else ("", "")
     problems = []
     if kind not in ("block", "unstructured") or (kind == "unstructured" and size):
         known = ("block", "dense", "unstructured")
-        problems.append(f"unknown pattern {word!r}{did_you_mean(kind or word, known)}; or N:M such as 2:4, or a file")
+        files = "or a file (.npz, .npy, .safetensors, SPEC.toml)"
+        problems.append(f"unknown pattern {word!r}{did_you_mean(kind or word, known)}; or N:M such as 2:4, {files}")
     elif kind == "block" and (not re.fullmatch(r"[0-9]{1,9}", size) or not 1 <= int(size) <= MAX_BLOCK):
         problems.append(f"block size {size!r} must be a whole number from 1 to {MAX_BLOCK}, as in block16")
     example = "unstructured:0.3" if kind == "unstructured" else "block16:0.5"
     density = _number(density_text) if colon else None
-    if density is None:
+    if density is None and (colon or not problems):  # whether an unknown pattern needs one is unknown, too
         problems.append(f"density {density_text!r} must be a number, as in {example}")
-    else:
+    elif density is not None:
         problems += density_problems(density, "weights" if kind == "unstructured" else "blocks")
     problems += scheme_problems(scheme, kind)
     if problems:

@@ -320,6 +320,10 @@ BAD = {
     "[weights]\npattern = '2:4'": "weights must be a list of tables, [[weights]]",
     "compress = 'narrow'": "compress must be a list of tables, [[compress]]",
     "precision = [1]": "precision must be a list of tables, [[precision]]",
+    "seed = -1\n[attention]\npattern = 'causal'": "seed is -1, must be a whole number >= 0",
+    "[[weights]]\npattern = 'block16'": "block16 needs density, the share that is not zero, e.g. density = 0.5",
+    "[[weights]]\npattern = 'block16'\ndensity = 'half'": "density is 'half', must be a number",
+    "[[compress]]\nentries = 16": "no kind (known: circulant, codebook",
 }
 
 
@@ -340,7 +344,9 @@ def test_all_problems_of_a_file_come_at_once(tmp_path: Path) -> None:
 
 def test_a_block_that_does_not_divide_and_a_rank_too_high_are_told() -> None:
     assert "must divide both (nearest: 32)" in compress.Compression("circulant", block=33).problems(GRAPH)[0]
-    assert "rank 40 is at most 32" in compress.Compression("low_rank", rank=40).problems(GRAPH)[0]
+    found = compress.Compression("low_rank", rank=40).problems(GRAPH)
+    assert found[0] == "low_rank: L0.matmul_Q, L0.matmul_K and 2 more: 32x32: rank 40 is at most 32 (nearest: 32)"
+    assert len(found) == 3, "of equal shapes one problem"
 
 
 def test_real_masks_by_weight_or_operator(tmp_path: Path) -> None:
@@ -350,8 +356,11 @@ def test_real_masks_by_weight_or_operator(tmp_path: Path) -> None:
         result = sim.simulate(GRAPH, "gemmini_sparse", sparsity=line).ops.set_index("op")
         assert result.loc["L0.FF1", "macs"] == 32 * int(mask.sum())
     np.savez(tmp_path / "wrong.npz", **{"L0.FF1": mask[:, :50]})
-    with pytest.raises(InputError, match=r"its mask has shape \(32, 50\)"):
+    with pytest.raises(InputError, match=r"wrong.npz: L0.FF1 has \(32, 64\) weights, .* its mask has shape \(32, 50\)"):
         sim.simulate(GRAPH, "gemmini_sparse", sparsity=f"{tmp_path}/wrong.npz")
+    np.savez(tmp_path / "nan.npz", **{"L0.FF1": np.full((32, 64), np.nan)})
+    with pytest.raises(InputError, match=r"nan.npz: 'L0.FF1' holds NaN or infinity"):
+        sim.simulate(GRAPH, "gemmini_sparse", sparsity=f"{tmp_path}/nan.npz")
 
 
 def test_activation_zeros_are_gated(tmp_path: Path) -> None:

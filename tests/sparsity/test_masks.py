@@ -128,6 +128,7 @@ def test_the_line_round_trips(text: str) -> None:
     ("text", "told"),
     [
         ("blok16:0.5", "unknown pattern 'blok16' (did you mean 'block'?)"),
+        ("2:4:0.5", "2:4 has a density of its own, leave out '0.5'"),
         ("5:4", "keeps 5 of 4: N:M needs 1 <= N <= M (nearest: 4:4)"),
         ("0:4", "keeps 0 of 4: N:M needs 1 <= N <= M (nearest: 1:4)"),
         ("unstructured:1.5", "density 1.5 is the share of non-zero weights, 0 to 1 (nearest: 1)"),
