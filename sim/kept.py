@@ -4,7 +4,7 @@
 ops.csv        the operator table
 totals.json    the whole run
 hardware.json  the machine; also a machine file: `carat run --hw DIR/hardware.json`
-graph.json     the workload; also a workload: `carat run DIR/graph.json`
+graph.json     the workload, pruned, without what --sparsity edits; also a workload: `carat run DIR/graph.json`
 kept.npz       numbers of what pruning kept, where scores or weights said which
 run.json       everything else, written last: a folder without it is no whole run
 =============  ==================================================================================
@@ -99,7 +99,7 @@ def write(result: Result, folder: str | Path, *, command: str | None = None, sen
     contents = {
         "totals.json": result.totals,
         "hardware.json": result.hardware.model_dump(mode="json"),
-        "graph.json": result.request.graph.to_dict(),
+        "graph.json": (result.request.given or result.request.graph).to_dict(),
         "run.json": {**record_of(result, folder, command, sentence), **({"stay": lines(stay)} if stay else {})},
     }
     for name, content in contents.items():

@@ -75,10 +75,10 @@ def simulate(
         raise InputError(f"threads: {threads}; the rule is threads >= 1 (nearest legal: 1)")
     hw = load_machine(machine, overrides)
     pattern = resolve_sparsity(sparsity, seed)
-    graph, stay = resolve_pruning(resolve_graph(graph, sizes), prune, pattern)
-    graph = pattern.edit(graph) if pattern is not None else graph
+    given, stay = resolve_pruning(resolve_graph(graph, sizes), prune, pattern)
+    graph = pattern.edit(given) if pattern is not None else given
     steps = plan(graph, hw, dataflow=dataflow, sparsity=pattern, mapping=mapping)
-    request = Request(graph, hw, sparsity, seed, clock, dataflow, mapping, stay)
+    request = Request(graph, hw, sparsity, seed, clock, dataflow, mapping, stay, given)
     known = memo if memo is not None else Memo(default_timings() if cache else None)
     return run_steps(steps, request, known, progress, threads)
 

@@ -33,7 +33,11 @@ HIGH_WATER = "MAX_"
 
 @dataclass(frozen=True)
 class Request:
-    """What was simulated; enough to do it again. ``stay``: the numbers of what pruning kept, where scores chose."""
+    """What was simulated; enough to do it again.
+
+    ``stay``: the numbers of what pruning kept, where scores chose; ``given``: the pruned graph, before ``sparsity``
+    edited it.
+    """
 
     graph: Graph
     hw: Hardware
@@ -43,6 +47,7 @@ class Request:
     dataflow: str | None = None
     mapping: Mapping[str, Mapping[str, Any]] | None = None
     stay: Selection = field(default_factory=dict)
+    given: Graph | None = None
 
 
 @dataclass

@@ -70,7 +70,7 @@ def run(
     from sim.cache import Memo, default_timings
     from sim.cli import map_command
     from sim.explain import explain as explanation
-    from sim.pipeline import load_machine, resolve_graph, resolve_pruning, simulate
+    from sim.pipeline import load_machine, resolve_graph, resolve_pruning, resolve_sparsity, simulate
 
     common.output_folder(output)
     machine = load_machine(hw, common.settings(set_))
@@ -79,8 +79,10 @@ def run(
     by_hand = _mapping(tile)
     changes = None
     with common.progress_bar(f"{workload} on {hw}") as progress:
-        small, _ = resolve_pruning(whole, pruning, None)
-        fields = map_command.chosen(mapping, small, machine, sparsity, dataflow, objective, reach, store, progress)
+        rules = resolve_sparsity(sparsity, seed)
+        small, _ = resolve_pruning(whole, pruning, rules)
+        zeros = None if rules is None or rules.only_prunes else sparsity
+        fields = map_command.chosen(mapping, small, machine, zeros, dataflow, objective, reach, store, progress)
         shared = Memo(None if no_cache else default_timings())
 
         def simulated(tiles: dict[str, dict[str, Any]]) -> Result:

@@ -46,6 +46,11 @@ class Rules:
         cuts = [f"prune {cut}" for cut in self.prunings]
         return "; ".join([*cuts, *map(str, self.rules), *edits, *map(str, self.precisions)])
 
+    @property
+    def only_prunes(self) -> bool:
+        """Whether what is left after pruning is dense and plain."""
+        return self == Rules((), prunings=self.prunings)
+
     def rule_for(self, op: Op, graph: Graph, operand: str = "weights") -> Sparsity | None:
         """Return the last rule for an operand of ``op``, or None."""
         found = [rule for rule in self.rules if rule.rule_for(op, graph, operand) is not None]

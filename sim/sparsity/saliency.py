@@ -44,7 +44,10 @@ class Choice:
 
 
 def choices(graph: Graph, pruning: Pruning) -> dict[str, Choice]:
-    """Return by the name of its scores every choice that ``pruning`` leaves. Raises InputError (`prune.narrowed`)."""
+    """Return by the name of its scores every choice that ``pruning`` leaves; where all stay there is none.
+
+    Raises InputError where an operator needs all of it.
+    """
     found: dict[str, Choice] = {}
     if pruning.heads is not None or pruning.head_dim is not None:
         for scores, _, _ in attention_blocks(graph):
@@ -71,7 +74,7 @@ def choices(graph: Graph, pruning: Pruning) -> dict[str, Choice]:
     if pruning.layers is not None:
         depth = len(_layers(graph))
         found["layers"] = Choice(depth, pruning.layers, np.zeros(0, np.int64), {})
-    return found
+    return {name: choice for name, choice in found.items() if choice.kept != choice.count}
 
 
 def magnitudes(graph: Graph, weights: Mapping[str, Array], pruning: Pruning) -> dict[str, Array]:
@@ -158,8 +161,6 @@ def select(graph: Graph, pruning: Pruning, scores: Mapping[str, Array]) -> Selec
     """
     problems, found = [], {}
     for name, choice in choices(graph, pruning).items():
-        if choice.kept == choice.count:
-            continue
         if name not in scores:
             problems.append(f"saliency: no scores {name!r}{did_you_mean(name, scores)}")
             continue
@@ -184,8 +185,8 @@ def cut(graph: Graph, weights: Mapping[str, Array], chosen: Selection) -> dict[s
     ``graph``: the whole one. Raises InputError for weights that are missing.
     """
     sides = [name.rpartition(".") for name in chosen]
-    parts: dict[str, Any] = {part: 1 for _, _, part in sides if part not in (*SIDES, "layers")}
-    named = tuple(Named(op, side, 1) for op, _, side in sides if side in SIDES)
+    parts: dict[str, Any] = {part: 0 for _, _, part in sides if part not in (*SIDES, "layers")}
+    named = tuple(Named(op, side, 0) for op, _, side in sides if side in SIDES)
     made = {name: choice for name, choice in choices(graph, Pruning(**parts, named=named)).items() if name in chosen}
     _complete(graph, weights, {name for choice in made.values() for name in choice.cut})
     stays: dict[tuple[str, int], Array] = {}

@@ -113,6 +113,11 @@ class Sparsity:
         return self if self.operand == operand and self.applies_to(op, graph) else None
 
     @property
+    def only_prunes(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.active
+
+    @property
     def prunings(self) -> tuple[Pruning, ...]:
         """A line of zeros prunes nothing."""
         return ()

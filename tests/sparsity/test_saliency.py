@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -184,3 +185,15 @@ def test_rules_that_only_prune_leave_the_weights_dense(tmp_path: Path) -> None:
     rules = read(Path(spec(tmp_path, "[[prune]]\nffn = 32\n")))
     assert isinstance(rules, Rules) and str(rules) == "prune ffn=32"
     assert set(sim.simulate(GRAPH, "gemmini_ibert", sparsity=rules).ops["density"].dropna()) == {1.0}
+
+
+@pytest.mark.parametrize("line", ["attention=topk:0.25/pack", "pruned"])
+def test_a_kept_run_says_how_to_do_it_again(tmp_path: Path, line: str) -> None:
+    # What --sparsity edits in the graph must not be edited twice, what it prunes by weights not be looked for again.
+    asked = spec(tmp_path, "[[prune]]\nhidden = 24\nweights = 'weights.npz'\n") if line == "pruned" else line
+    first = sim.simulate(GRAPH, "gemmini_sparse", sparsity=asked)
+    first.save(tmp_path / "run")
+    command = json.loads((tmp_path / "run" / "run.json").read_text())["reproduce"].split()
+    assert command[:2] == ["carat", "run"] and command[-2:] == ["--sparsity", asked]
+    again = sim.simulate(command[2], command[4], sparsity=asked)
+    assert again.rows == first.rows
