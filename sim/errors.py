@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-MOST_NAMES = 24
+MOST_NAMES = 16
 """Names that a message lists where none is close: a large model has hundreds of weights."""
 
 

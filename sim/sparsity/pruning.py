@@ -174,6 +174,8 @@ def _files(scores: str | Path | None, weights: str | Path | None) -> tuple[dict[
         if weights is None:
             return {}, []
         path = Path(weights)
+        if path.name == "model.safetensors" and path.with_name("config.json").is_file():
+            path = path.parent  # a checkpoint's own file, whose names and shapes its config.json explains
         if not path.is_dir():
             return {"weights": measured.read(path)}, []
         found = checkpoint.load(path).weights

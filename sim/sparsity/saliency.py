@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError, did_you_mean, some
+from sim.errors import InputError, by_reason, did_you_mean, some
 from sim.graph import Graph
 from sim.sparsity.prune import narrowed
 from sim.sparsity.pruning import SIDES, Named, Pruning, weighted
@@ -109,17 +109,23 @@ def _layers(graph: Graph) -> dict[int, list[str]]:
 
 def _complete(graph: Graph, weights: Mapping[str, Array], needed: Iterable[str]) -> None:
     products = {op.inputs[1].tensor: (op.mnk[2], op.mnk[1]) for op in weighted(graph)}
-    problems = []
-    for name in (name for name in graph.tensors if name in needed):
+    wrong = []
+    missing = [name for name in graph.tensors if name in needed and name not in weights]
+    for name in (name for name in graph.tensors if name in needed and name in weights):
         shape = products.get(name, graph.tensors[name].shape)
-        if name not in weights:
-            problems.append(f"weights: {name!r} is missing{did_you_mean(name, weights)}")
-        elif np.shape(weights[name]) != shape:
-            problems.append(f"weights: {name!r} has shape {np.shape(weights[name])}, {graph.name} takes {shape}")
+        if np.shape(weights[name]) != shape:
+            wrong.append((name, f"shape {np.shape(weights[name])}, {graph.name} takes {shape}"))
         elif not np.isfinite(weights[name]).all():
-            problems.append(f"weights: {name!r} holds values that are no finite numbers (NaN, infinity)")
+            wrong.append((name, "values that are no finite numbers (NaN, infinity)"))
+    problems = [f"weights: {_first(missing)} missing{did_you_mean(missing[0], weights)}"] if missing else []
+    problems += [f"weights: {names}: {reason}" for names, reason in by_reason(wrong)]
     if problems:
         raise InputError(some(problems))
+
+
+def _first(names: list[str]) -> str:
+    """Return the first names in words."""
+    return by_reason([(repr(name), "") for name in names])[0][0]
 
 
 def choose(graph: Graph, pruning: Pruning) -> Selection:
@@ -159,11 +165,10 @@ def select(graph: Graph, pruning: Pruning, scores: Mapping[str, Array]) -> Selec
 
     Raises InputError where scores are missing, have another length than there are candidates, or are no numbers.
     """
-    problems, found = [], {}
-    for name, choice in choices(graph, pruning).items():
-        if name not in scores:
-            problems.append(f"saliency: no scores {name!r}{did_you_mean(name, scores)}")
-            continue
+    asked, found = choices(graph, pruning), {}
+    missing = [name for name in asked if name not in scores]
+    problems = [f"saliency: no scores {_first(missing)}{did_you_mean(missing[0], scores)}"] if missing else []
+    for name, choice in ((name, choice) for name, choice in asked.items() if name in scores):
         values = np.asarray(scores[name])
         numbers = values.dtype.kind in "iufb"
         if not numbers or values.shape != (choice.count,) or not np.isfinite(values).all():

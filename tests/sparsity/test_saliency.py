@@ -153,8 +153,11 @@ def test_all_problems_of_tables_come_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pruning", "told"),
     [
-        (Pruning(hidden=9, weights={}), "'L0.matmul_Q.weight' is missing"),
-        (Pruning(hidden=9, weights=dict.fromkeys(matrices(), np.ones((3, 3)))), "... and 6 more of this kind"),
+        (Pruning(hidden=9, weights={}), "'L0.matmul_Q.weight', 'L0.matmul_K.weight' and 10 more missing"),
+        (
+            Pruning(hidden=9, weights=dict.fromkeys(matrices(), np.ones((3, 3)))),
+            "L0.matmul_Q.weight, L0.matmul_K.weight and 6 more: shape (3, 3), encoder-layer takes (32, 32)",
+        ),
         (Pruning(ffn=9, weights=matrices() | {"L1.FF1.weight": np.full((32, 64), np.nan)}), "no finite numbers"),
         (Pruning(hidden=9, scores={"hiden": np.ones(32)}), "no scores 'hidden' (did you mean 'hiden'?)"),
         (Pruning(hidden=9, scores={"hidden": np.ones(31)}), "'hidden' must be 32 finite numbers, has shape (31,)"),
