@@ -11,6 +11,7 @@ and of attention are hollow.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -24,9 +25,15 @@ from sim.sparsity.rules import Rules
 from sim.sparsity.spec import Sparsity, parse
 
 DENSE = "dense"
+MIXED = "multiply-accumulates"
+"""What a density counts of a specification with several rules."""
+OF_FILES = re.compile(r"\.(toml|npz|npy|safetensors)(/|$)")
 LINE_COLORS = (*style.RUN_COLORS, "#882255", "#999933", "#6B3A1B", "#44AA99")
 SAME_IDEAL = 0.05
 """Ideals that differ by less than this share of the dense run are drawn as one line."""
+
+HEADROOM = 1.05
+"""Of the y axis, over the largest value."""
 
 METRICS = {
     "cycles": "cycles",
@@ -66,16 +73,20 @@ def density(axes: Axes, sweep: pd.DataFrame, metric: str = "cycles") -> Axes:
     points = _points(sweep, metric)
     _lines(axes, points)
     for number, (_, run) in enumerate(points.groupby("run", sort=True)):
-        whole = run.loc[run["density"] >= 1.0, "value"]
-        if len(whole):
+        if not pd.isna(whole := run["dense"].iloc[0]):
             for place, left in enumerate(_ideals(run)):
                 label = "_" if number or place else "ideal: dense x MACs left"
-                axes.plot(left.index, left * whole.iloc[0], "--", color=style.DARK_TEXT, lw=1.0, label=label)
-            axes.axhline(whole.iloc[0], ls=":", color=style.DARK_TEXT, lw=1.0, label="_" if number else "dense")
-    axes.set_ylim(bottom=0)
+                axes.plot(left.index, left * whole, "--", color=style.DARK_TEXT, lw=1.0, label=label)
+            axes.axhline(whole, ls=":", color=style.DARK_TEXT, lw=1.0, label="_" if number else "dense")
+    _from_zero(axes)
     axes.yaxis.set_major_formatter(EngFormatter())
     axes.set_ylabel(METRICS.get(metric, metric))
     return axes
+
+
+def speedup(axes: Axes, sweep: pd.DataFrame) -> None:
+    """Draw cycles against density on ``axes``, the legend beside them."""
+    density(axes, sweep).figure.legend(loc="outside right upper")
 
 
 def page(panels: Sequence[Sequence[Axes]], sweep: pd.DataFrame) -> None:
@@ -92,7 +103,7 @@ def page(panels: Sequence[Sequence[Axes]], sweep: pd.DataFrame) -> None:
         _lines(axes, _points(losses, loss))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_ylabel(f"{LOSSES[loss]}\n(share of the dense run)")
-        axes.set_ylim(bottom=0)
+        _from_zero(axes)
     handles, labels = above[0].get_legend_handles_labels()
     above[0].figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
 
@@ -113,7 +124,7 @@ def _lines(axes: Axes, points: pd.DataFrame) -> None:
             stats["mean"],
             spread,
             marker=style.MARKERS[number % len(style.MARKERS)],
-            markerfacecolor=color if line["operand"].iloc[0] == "weights" else "white",
+            markerfacecolor=color if line["operand"].iloc[0] in ("weights", MIXED) else "white",
             ls="none" if group else "-",
             color=color,
             capsize=2,
@@ -125,10 +136,15 @@ def _lines(axes: Axes, points: pd.DataFrame) -> None:
     axes.set_xlabel(f"density: share that is not zero of\n{', '.join(operands)}")
 
 
+def _from_zero(axes: Axes) -> None:
+    """Let the y axis begin at zero and end above what is drawn."""
+    axes.set_ylim(0, HEADROOM * axes.dataLim.y1 or None)
+
+
 def _ideals(run: pd.DataFrame) -> list[pd.Series]:
     """Return by density the share of multiply-accumulates left, of each operand that differs from those before."""
     found: list[pd.Series] = []
-    for operand in dict.fromkeys(run.loc[run["operand"] != DENSE, "operand"]):
+    for operand in dict.fromkeys(run.loc[~run["operand"].isin((DENSE, MIXED)), "operand"]):
         left = run.loc[run["operand"].isin((operand, DENSE))].groupby("density")["left"].mean()
         if all((left - other).abs().max() > SAME_IDEAL for other in found):
             found.append(left)
@@ -171,24 +187,34 @@ def _points(sweep: pd.DataFrame, metric: str) -> pd.DataFrame:
     known = ("hardware", "workload", "sparsity", "seed", *METRICS, *LOSSES, *BASE)
     others = [name for name in style.varied(done) if name not in known]
     several = len(done[["hardware", "workload", *others]].drop_duplicates()) > 1
+    names = {
+        at: ", ".join([f"{run['workload']} on {run['hardware']}", *(f"{key} {run[key]}" for key in others)])
+        for at, run in done.iterrows()
+    }
+    dense_macs = {names[at]: run["macs"] for at, run in done.loc[_is_dense(done)].iterrows() if "macs" in run.index}
     rows = []
-    for _, run in done.iterrows():
+    for at, run in done.iterrows():
         pattern, share, operand, group = _pattern(run)
-        name = ", ".join([f"{run['workload']} on {run['hardware']}", *(f"{key} {run[key]}" for key in others)])
+        name = names[at]
         counted = {"macs", "macs_skipped"} <= set(run.index)
         left = run["macs"] / (run["macs"] + run["macs_skipped"]) if counted else share
+        if operand == MIXED and name in dense_macs and counted:
+            share = left = run["macs"] / dense_macs[name]  # pruned, it has skipped nothing
         rows.append((name, pattern, share, float(run[metric]), left, operand, group))
     points = pd.DataFrame(rows, columns=["run", "pattern", "density", "value", "left", "operand", "group"])
     if points.empty:
         raise InputError("no finished point in the sweep, nothing to draw")
     sparse = points.loc[points["pattern"] != DENSE]
     grids = sparse.loc[sparse["group"] == ""]
+    wholes = pd.concat([points.loc[points["pattern"] == DENSE], grids.loc[grids["density"] >= 1.0]])
+    reference = wholes.drop_duplicates("run").set_index("run")["value"]
     patterns = grids[["run", "pattern"]].drop_duplicates()
     dense = points.loc[points["pattern"] == DENSE].drop(columns="pattern").merge(patterns, on="run")
     # a pattern's own point at full density is the dense program: one of the two is enough
     dense = dense.loc[~dense.set_index(["run", "pattern", "density"]).index.isin(_places(grids))]
     found = pd.concat([sparse, dense]) if len(sparse) else points
-    return found.assign(line=found["run"] + ", " + found["pattern"] if several else found["pattern"])
+    line = found["run"] + ", " + found["pattern"] if several else found["pattern"]
+    return found.assign(line=line, dense=found["run"].map(reference))
 
 
 def _places(points: pd.DataFrame) -> pd.Index:
@@ -196,17 +222,23 @@ def _places(points: pd.DataFrame) -> pd.Index:
 
 
 def _pattern(run: pd.Series) -> tuple[str, float, str, str]:
-    """Return the name of a row's pattern, its density, the operand that has it, and N:M, "" for another kind."""
+    """Return the name of a row's pattern, its density, the operand that has it, and what makes it a single point.
+
+    That is N:M, or the name itself of what has no density to choose (a file, word sizes): the share of
+    multiply-accumulates left; "" for a pattern of any density.
+    """
     text = run["sparsity"] if isinstance(run["sparsity"], str) and run["sparsity"] else DENSE
     if text == DENSE:
         return DENSE, 1.0, DENSE, ""
-    rule = parse(text)
-    body, slash, scheme = text.partition("@")[0].partition("/")
-    name = f"{body.partition(':')[0]}{slash}{scheme}"
-    if isinstance(rule, Rules) and isinstance(rule.attention, Dynamic) and "=" in text and not rule.attention.k:
-        return name, rule.attention.share or rule.attention.density, "scores", ""
-    if not isinstance(rule, Sparsity) or rule.pattern == "measured":
-        return text, float(run["macs"] / (run["macs"] + run["macs_skipped"])), "weights", ""
-    if rule.pattern == "nm":
-        return text, rule.density, rule.operand, f"{rule.group[0]}:{rule.group[1]}"
-    return name, rule.density, rule.operand, ""
+    if not OF_FILES.search(text.partition("@")[0]):  # which need not be here any more
+        rule = parse(text)
+        body, slash, scheme = text.partition("@")[0].partition("/")
+        name = f"{body.partition(':')[0]}{slash}{scheme}"
+        chosen = rule.attention if isinstance(rule, Rules) and isinstance(rule.attention, Dynamic) else None
+        if chosen is not None and (share := chosen.share or chosen.density):
+            return name, share, "scores", ""
+        if isinstance(rule, Sparsity) and rule.pattern == "nm":
+            return text, rule.density, rule.operand, f"{rule.group[0]}:{rule.group[1]}"
+        if isinstance(rule, Sparsity):
+            return name, rule.density, rule.operand, ""
+    return text, float(run["macs"] / (run["macs"] + run["macs_skipped"])), MIXED, text

@@ -180,6 +180,19 @@ def test_each_operand_has_its_ideal_and_its_look() -> None:
     assert axes.get_xlabel().endswith("weights, scores, activations")
 
 
+def test_a_specification_is_a_point_at_the_work_that_is_left() -> None:
+    # By hand: pruned to 40 of 100 it has skipped nothing. Its file need not be here; the dense run stays the reference.
+    knobs = {"hardware": "a", "workload": "w", "seed": 0, "macs_skipped": 0}
+    rows = [{**knobs, "sparsity": None, "cycles": 1000.0, "macs": 100}]
+    rows += [{**knobs, "sparsity": "gone/spec.toml", "cycles": 500.0, "macs": 40}]
+    axes = Figure().subplots()
+    density.density(axes, pd.DataFrame(rows))
+    (point,) = axes.containers
+    assert (point.get_label(), *point.lines[0].get_xydata()[0]) == ("gone/spec.toml", 0.4, 500.0)
+    assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [1000.0]
+    assert axes.get_ylim() == (0, 1050.0)
+
+
 def test_the_density_page_shows_what_a_pattern_loses(tmp_path: Path) -> None:
     # By hand: 100 multipliers; the sparse run holds zeros for 200 of its cycles and waits for 60, of 1000 dense ones.
     def point(sparsity: str | None, cycles: float, macs: float, metadata: float) -> dict[str, object]:
