@@ -109,7 +109,8 @@ def parse(table: dict[str, Any], seed: int = 0, folder: Path = Path()) -> Patter
     problems = [f"unknown key {key!r}{did_you_mean(key, known)}" for key in table if key not in known]
     name = str(table.get("pattern"))
     if name not in PATTERNS:
-        problems.append(f"pattern {name!r}{did_you_mean(name, (*PATTERNS, *DYNAMIC))}")
+        what = f"unknown pattern {name!r}" if "pattern" in table else "no pattern"
+        problems.append(f"{what}{did_you_mean(name, (*PATTERNS, *DYNAMIC))}")
     needed = PATTERNS.get(name, ())
     problems += [f"pattern {name} needs {size}" for size in needed if size not in table]
     for key in ("window", "stride", "globals", "random", "tile", "seed"):

@@ -39,6 +39,8 @@ def parse(table: dict[str, Any]) -> Cascade:
         value = table.get(key, 1.0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
             problems.append(f"{key} is {value!r}, must be the share left after the last layer, above 0 and at most 1")
+    if not {"tokens", "heads"} & table.keys():
+        problems.append("says nothing: give tokens or heads, shares left after the last layer")
     first = table.get("first", 0)
     if isinstance(first, bool) or not isinstance(first, int) or first < 0:
         problems.append(f"first is {first!r}, must be the number of a layer, 0 or more")
@@ -67,6 +69,10 @@ def edit(graph: Graph, cascade: Cascade) -> Graph:
         raise InputError(
             f"cascade: {graph.name} must be a stack of equal encoder layers for one sequence, nothing else"
         )
+    if min(cascade.tokens, cascade.heads) < 1 and cascade.first >= len(layers) - 1:
+        nearest = f" (nearest: first = {len(layers) - 2})" if len(layers) > 1 else ""
+        there = f"{graph.name} has {len(layers)}{nearest}"
+        raise InputError(f"cascade: what layer {cascade.first} ranks goes on to a layer behind it, {there}")
     builder = Builder(dtype)
     data = builder.tensor("input", (seq, hidden), kind="input")
     for layer in layers:

@@ -178,6 +178,8 @@ def parse(table: dict[str, Any], weights: Mapping[str, npt.NDArray[Any]] | None 
         problems.append(f"{what}{did_you_mean(str(kind), KINDS)}")
         raise InputError(problems)
     size = KINDS[kind]
+    foreign = [key for key in table if key in KINDS.values() and key not in (size, "error")]
+    problems += [f"{kind} takes {size}, not {key}" for key in foreign]
     value = table.get(size)
     share = table.get("error", 0.0)
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:

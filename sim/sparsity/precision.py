@@ -137,6 +137,7 @@ def short(text: str) -> Precision | None:
         for name in types
         if name not in TYPES[:4]
     ]
+    problems = list(dict.fromkeys(problems))
     if sums and sums not in SUM_TYPES[:3]:
         problems.append(
             f"precision {text!r}: sums in {sums}, none of int8, int16, int32{did_you_mean(sums, SUM_TYPES)}"

@@ -23,7 +23,7 @@ from sim.errors import InputError, did_you_mean
 from sim.graph import Graph, Op
 from sim.sparsity import attention, cascade, compress, dynamic, measured, outliers, precision, pruning
 from sim.sparsity.dynamic import Chosen, Dynamic
-from sim.sparsity.spec import Sparsity, parse
+from sim.sparsity.spec import FILES, Sparsity, default_scheme, parse, scheme_problems
 from sim.tomlfile import read_toml
 
 RULE_KEYS = ("operators", "pattern", "density", "mask", "scheme")
@@ -210,21 +210,31 @@ def _rule(table: dict[str, Any], operand: str, seed: int, folder: Path) -> Spars
     share = table.get("density", 1.0)
     if isinstance(share, bool) or not isinstance(share, int | float):
         problems.append(f"density is {share!r}, must be a number")
+    pattern = str(table.get("pattern", ""))
     if ("pattern" in table) == ("mask" in table):
         problems.append('give either pattern (e.g. "2:4") or mask (a file)')
-    elif "density" not in table and re.fullmatch(r"block\d*|unstructured", str(table.get("pattern"))):
-        problems.append(f"{table['pattern']} needs density, the share that is not zero, e.g. density = 0.5")
+    elif "density" in table and "mask" in table:
+        problems.append("a mask has a density of its own, leave out density")
+    elif "density" not in table and re.fullmatch(r"block\d*|unstructured", pattern):
+        problems.append(f"{pattern} needs density, the share that is not zero, e.g. density = 0.5")
+    elif "=" in pattern or "@" in pattern or "/" in pattern:
+        problems.append(f"pattern {pattern!r}: only the pattern; its operand, scheme and operators stand beside it")
+    elif FILES.fullmatch(pattern) or pattern.endswith(".toml"):
+        problems.append(f"pattern {pattern!r} is a file: masks go under mask, further rules into this file")
+    elif precision.SHORT.fullmatch(pattern):
+        problems.append(f"pattern {pattern!r}: word sizes go in a table [[precision]]")
+    if "mask" in table:
+        problems += scheme_problems(str(table.get("scheme", "")), "measured")
     if problems:
         raise InputError(problems)
     names = table.get("operators", "*")
     if "mask" in table:
         from sim.sparsity.measured import load
 
-        line = load(folder / table["mask"], scheme=table.get("scheme", "skip"), names=names)
+        line = load(folder / table["mask"], scheme=table.get("scheme", default_scheme(operand)), names=names)
         return replace(line, operand=operand)
     density = f":{table['density']!r}" if "density" in table else ""
     scheme = f"/{table['scheme']}" if "scheme" in table else ""
-    rule = parse(f"{table['pattern']}{density}{scheme}@{names}", seed)
-    if not isinstance(rule, Sparsity):
-        raise InputError(f"pattern {table['pattern']!r}: a rule takes no further file of rules")
+    rule = parse(f"{pattern}{density}{scheme}@{names}", seed)
+    assert isinstance(rule, Sparsity)
     return replace(rule, operand=operand)

@@ -197,6 +197,8 @@ def parse(text: str, seed: int = 0) -> Sparsity | Rules:
     if body.endswith(".toml"):
         from sim.sparsity.rules import read
 
+        if at:
+            raise InputError(f"sparsity {text!r}: the file names the operators of each rule, leave out '@{names}'")
         return read(Path(body), seed)
     problems = []
     if at and not names:
@@ -208,7 +210,7 @@ def parse(text: str, seed: int = 0) -> Sparsity | Rules:
         _raise(text, problems)
         from sim.sparsity.measured import load
 
-        return load(file[1], scheme=file[2] or "skip", names=names or "*")
+        return load(file[1], scheme=file[2] or default_scheme("weights"), names=names or "*")
     body, _, scheme = body.partition("/")
     found, more = _pattern(body, scheme)
     _raise(text, more + problems)
@@ -224,9 +226,10 @@ def _prefixed(operand: str, line: str, seed: int) -> Sparsity | Rules:
     if operand not in OPERANDS:
         raise InputError(f"sparsity: unknown operand {operand!r}{did_you_mean(operand, (*OPERANDS, 'attention'))}")
     rule = parse(line, seed)
-    if not isinstance(rule, Sparsity) or not rule.active:
+    if not isinstance(rule, Sparsity) or not rule.active or rule.operand != "weights":
         raise InputError(f"sparsity '{operand}={line}': {operand}= takes a pattern or a file of masks, as in 2:4")
-    return replace(rule, operand=operand)
+    file = FILES.fullmatch(line.partition("@")[0])
+    return replace(rule, operand=operand, scheme=default_scheme(operand) if file and not file[2] else rule.scheme)
 
 
 def _raise(text: str, problems: list[str]) -> None:
@@ -264,6 +267,11 @@ def _pattern(body: str, scheme: str) -> tuple[dict[str, Any], list[str]]:
     return {"block": int(size) if kind == "block" else 0, "density": density, "pattern": kind}, []
 
 
+def default_scheme(operand: str) -> str:
+    """Return what is made of the zeros of real masks where nothing is said: what needs least of a machine."""
+    return "skip" if operand == "weights" else "gate"
+
+
 def group_problems(keep: int, of: int) -> list[str]:
     """Return what is wrong with an N:M pattern."""
     if of < 1 or of > MAX_BLOCK:
@@ -287,8 +295,9 @@ def scheme_problems(scheme: str, pattern: str) -> list[str]:
         return []
     if scheme not in SCHEMES:
         return [f"unknown scheme {scheme!r}{did_you_mean(scheme, SCHEMES)}"]
-    if scheme == "select" and pattern in ("block", "unstructured"):
-        return [f"scheme select needs an N:M pattern such as 2:4, not {pattern}; pack takes any"]
+    if scheme == "select" and pattern != "nm":
+        what = "a file of masks" if pattern == "measured" else pattern
+        return [f"scheme select needs an N:M pattern such as 2:4, not {what}; pack takes any"]
     return []
 
 

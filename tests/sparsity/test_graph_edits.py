@@ -270,6 +270,8 @@ def test_cascades_shrink_layer_by_layer() -> None:
         sim.simulate(edited, "gemmini_ibert")
     with pytest.raises(InputError, match="must be a stack of equal encoder layers"):
         cascade.edit(build("bert-tiny", seq=16, pooler=True), cascade.Cascade(tokens=0.5))
+    with pytest.raises(InputError, match=r"layer 2 ranks goes on to a layer behind it.* has 3 \(nearest: first = 1\)"):
+        cascade.edit(graph, cascade.Cascade(tokens=0.5, first=2))
 
 
 @pytest.mark.parametrize(
@@ -320,6 +322,14 @@ BAD = {
     "[weights]\npattern = '2:4'": "weights must be a list of tables, [[weights]]",
     "compress = 'narrow'": "compress must be a list of tables, [[compress]]",
     "precision = [1]": "precision must be a list of tables, [[precision]]",
+    "[[weights]]\npattern = 'activations=2:4'": "only the pattern; its operand, scheme and operators stand beside it",
+    "[[weights]]\npattern = 'other.toml'": "is a file: masks go under mask, further rules into this file",
+    "[[weights]]\npattern = 'w4a8'": "word sizes go in a table [[precision]]",
+    "[[weights]]\nmask = 'm.npz'\ndensity = 0.5": "a mask has a density of its own, leave out density",
+    "[[weights]]\nmask = 'm.npz'\nscheme = 'select'": "select needs an N:M pattern such as 2:4, not a file of masks",
+    "[attention]\nwindow = 3": "no pattern (known: bigbird",
+    "[cascade]\nfirst = 1": "says nothing: give tokens or heads",
+    "[[compress]]\nkind = 'narrow'\nbits = 4\nentries = 3": "narrow takes bits, not entries",
     "seed = -1\n[attention]\npattern = 'causal'": "seed is -1, must be a whole number >= 0",
     "[[weights]]\npattern = 'block16'": "block16 needs density, the share that is not zero, e.g. density = 0.5",
     "[[weights]]\npattern = 'block16'\ndensity = 'half'": "density is 'half', must be a number",
@@ -355,6 +365,10 @@ def test_real_masks_by_weight_or_operator(tmp_path: Path) -> None:
     for line in (f"{tmp_path}/masks.npz", f"{tmp_path}/masks.npz/pack", f"{tmp_path}/masks.npz/gate@*.FF1"):
         result = sim.simulate(GRAPH, "gemmini_sparse", sparsity=line).ops.set_index("op")
         assert result.loc["L0.FF1", "macs"] == 32 * int(mask.sum())
+    zeros = tmp_path / "zeros.npz"
+    np.savez(zeros, **{"L0.FF1": np.eye(32)})
+    gated = sim.simulate(GRAPH, "gemmini_sparse", sparsity=f"activations={zeros}").ops.set_index("op")
+    assert gated.loc["L0.FF1", "scheme"] == "gate" and gated.loc["L0.FF1", "macs"] == 32 * 64
     np.savez(tmp_path / "wrong.npz", **{"L0.FF1": mask[:, :50]})
     with pytest.raises(InputError, match=r"wrong.npz: L0.FF1 has \(32, 64\) weights, .* its mask has shape \(32, 50\)"):
         sim.simulate(GRAPH, "gemmini_sparse", sparsity=f"{tmp_path}/wrong.npz")

@@ -128,6 +128,8 @@ def test_the_line_round_trips(text: str) -> None:
     ("text", "told"),
     [
         ("blok16:0.5", "unknown pattern 'blok16' (did you mean 'block'?)"),
+        ("spec.toml@*FF*", "the file names the operators of each rule, leave out '@*FF*'"),
+        ("masks.npz/select", "scheme select needs an N:M pattern such as 2:4, not a file of masks"),
         ("2:4:0.5", "2:4 has a density of its own, leave out '0.5'"),
         ("5:4", "keeps 5 of 4: N:M needs 1 <= N <= M (nearest: 4:4)"),
         ("0:4", "keeps 0 of 4: N:M needs 1 <= N <= M (nearest: 1:4)"),
