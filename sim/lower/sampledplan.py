@@ -71,6 +71,10 @@ class Shape:
         ends = self.before[rows] + self.counts[rows]
         return range(int(self.before[rows, windows.start].min()), int(ends[:, windows.stop - 1].max()))
 
+    def a_windows(self, windows: range) -> range:
+        """Return the windows whose index a part of A brings: queries, which stay while keys pass, that of all."""
+        return range(self.windows) if self.outputs else windows
+
     def places(self, block: int, features: range) -> int:
         """Return the accumulator rows that the results of a block of rows take."""
         return (self.longest[block] if self.outputs else len(features)) * self.dim
@@ -211,7 +215,7 @@ def _cut(shape: Shape, rows: list[range], features: list[range], windows: list[r
                 continue
             parts = a.take((blocks, None if shape.outputs else deep)), b.take((wide, deep))
             steps.append(Step(blocks, wide, deep, *parts, tile))
-    a_rows = max(shape.a_rows(step.blocks, step.windows) for step in steps)
+    a_rows = max(shape.a_rows(step.blocks, shape.a_windows(step.windows)) for step in steps)
     counts = [min(SLOTS, len(side.keys)) for side in (a, b)]
     slots = _slots((a_rows,) * counts[0] + (b_rows,) * counts[1], hw)
     if slots is None:

@@ -149,7 +149,7 @@ class Builder:
         """Load what a step streams, its index first, unless it is there; return (local address, loads) by block."""
         if step.a_part in self.a_local:
             return self.a_local[step.a_part]
-        windows = range(self.shape.windows) if self.outputs else step.windows
+        windows = self.shape.a_windows(step.windows)
         wait, (local, gone) = self._free(0, step.a_part), self.cut.a_parts[step.a_part]
         if gone in self.last_read:
             # No command names the index rows, nor all the rows that a chunk streams, so the reservation station lets
