@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from sim.errors import InputError, did_you_mean
 from sim.hardware.explain import schema_problems
-from sim.hardware.files import config_files
+from sim.hardware.files import config_files, dram_table
 from sim.hardware.schema import Capacity, Table
 from sim.tomlfile import read_toml
 
@@ -144,7 +144,7 @@ def load_energy_table(name: str) -> EnergyTable:
     """
     tables = _resolve(name, ())
     tables["name"] = Path(name).stem
-    dram = read_toml(config_files("dram")["energy"], "dram/energy.toml")
+    dram = dram_table()
     tables["dram"] = _lay_over(dram, tables.get("dram", {}))
     try:
         return EnergyTable.model_validate(tables)

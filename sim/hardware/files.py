@@ -20,6 +20,11 @@ def config_files(folder: str = "") -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
+def dram_table() -> dict[str, Any]:
+    """Return the figures of each DRAM technology."""
+    return read_toml(config_files("dram")["energy"], "dram/energy.toml")
+
+
 def read_tables(file: Path, where: str) -> dict[str, Any]:
     """Return the tables of a machine file: TOML, or the JSON that a kept run holds. Raises InputError."""
     if file.suffix != ".json":

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 from sim.errors import did_you_mean
 from sim.hardware import precision
-from sim.hardware.files import config_files
+from sim.hardware.files import config_files, dram_table
 from sim.hardware.machine import Hardware
-from sim.tomlfile import read_toml
 
 L2_WAYS, L2_LINE_BYTES, L2_WORD_BYTES = 8, 64, 8
 """Geometry of the measured SiFive inclusive cache."""
@@ -352,7 +351,7 @@ def known_energy_table(hw: Hardware) -> Iterator[Broken]:
 
 def known_dram(hw: Hardware) -> Iterator[Broken]:
     """The DRAM technology has an energy figure."""
-    known = read_toml(config_files("dram")["energy"], "dram/energy.toml")
+    known = dram_table()
     if hw.memory.technology not in known:
         demand = f"no such DRAM technology{did_you_mean(hw.memory.technology, known)}"
         yield Broken(("memory.technology",), hw.memory.technology, demand)
