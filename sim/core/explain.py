@@ -46,7 +46,6 @@ def describe(machine: np.ndarray, program_length: int) -> str:
         f"store controller: {LD_STATE[int(m.st.state)]}, {m.st.q_n} commands queued, {m.st.c_n} in flight",
         f"store path: dispatch {m.out.d_n}, norm {m.out.n_n}, scale {m.out.s_n}, issue {m.out.i_n} rows",
         f"DMA writer: {m.wr.used} writes unacknowledged, {'sending' if m.wr.state else 'idle'}",
-        f"memory: {m.bus.r_n} reads and {m.bus.w_n} acknowledges pending",
     ]
     if m.ex.illegal:
         lines.append("execute: config_ex asks for two operands from the one transposer; the array flushes for ever")
