@@ -44,12 +44,24 @@ def _until_last(now, m):
 
 
 @njit
+def _stores_from_scratchpad(m):
+    """A stored row waits for a scratchpad bank, or in its read buffer."""
+    o = m.out
+    if o.b_any > 0:
+        return True
+    for i in range(o.d_n):
+        if not is_acc(o.addr[o.d[i]]):
+            return True
+    return False
+
+
+@njit
 def begin(now, m):
     """Begin a run behind this cycle; returns the first cycle after it, 0 when there is none."""
     x = m.ex
     p = m.p
     n = _until_last(now, m)
-    if n < 2 or m.st.q_n + m.st.c_n + m.out.d_n + m.out.b_any > 0:
+    if n < 2 or _stores_from_scratchpad(m):
         return 0
     row = x.row
     back = p.dim - 1 - row
@@ -85,13 +97,13 @@ def begin(now, m):
 
 @njit
 def disturbed(now, m):
-    """Does this cycle bring what a run cannot stand: a bank taken by a write, or any store?"""
+    """Does this cycle bring what a run cannot stand: a bank taken by a write, or a store that reads the scratchpad?"""
     x = m.ex
     if m.p.sp_single and x.run_reads:
         written = m.ports.sp_write_t
         if written[x.run_a] == now or written[x.run_b] == now or written[x.run_d] == now:
             return True
-    return m.st.q_n + m.st.c_n + m.out.d_n + m.out.b_any > 0
+    return _stores_from_scratchpad(m)
 
 
 @njit
