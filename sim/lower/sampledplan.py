@@ -17,9 +17,11 @@ from math import prod
 from operator import itemgetter
 
 import numpy as np
+import numpy.typing as npt
 
 from sim.errors import InputError
 from sim.hardware import Hardware
+from sim.lower.sparseblocks import BITS_PER_BYTE
 from sim.lower.sparsecost import STORE_CYCLES_PER_BLOCK_ROW, LoadCost
 from sim.lower.tiling import blocks_of
 from sim.lower.work import SampledMatmul
@@ -35,6 +37,18 @@ CUTS_TRIED = 64
 
 HELD_UP = 0.5
 """Share of the time of loads that shows nevertheless: they begin late, and hold up computes that read their bank."""
+
+
+@dataclass(frozen=True)
+class IndexLoad:
+    """One load of index: its first line in DRAM (a scratchpad row of bytes), its first row behind the part's, blocks,
+    rows. Of several blocks row r has ``blocks`` neighbouring lines, one for each.
+    """
+
+    line: int
+    local: int
+    blocks: int
+    rows: int
 
 
 class Shape:
@@ -79,11 +93,33 @@ class Shape:
         """Return the accumulator rows that the results of a block of rows take."""
         return (self.longest[block] if self.outputs else len(features)) * self.dim
 
-    def index_bytes(self, rows: range, windows: range) -> tuple[int, int]:
-        """Return (first byte, bytes) of the index of some rows in some windows: parts lie one behind the other."""
-        whole = len(rows) * self.work.index_row_bytes
-        first, last = (whole * edge // self.windows for edge in (windows.start, windows.stop))
-        return rows.start * self.work.index_row_bytes + first, last - first
+    def sub_rows(self, rows: range, window: int) -> npt.NDArray[np.int64]:
+        """Return int64[2, sub-rows]: the row of each sub-row of some rows in a window, and its place in the row."""
+        counts = self.counts[rows.start : rows.stop, window]
+        owners = np.repeat(np.asarray(rows), counts)
+        number = np.arange(len(owners)) - np.repeat(counts.cumsum() - counts, counts)
+        return np.stack([owners, self.before[owners, window] + number])
+
+    def index_edge(self, window: int) -> int:
+        """Return the bits of a row's index before a window; behind the last one those that fill its last byte too."""
+        whole = self.work.index_row_bytes * BITS_PER_BYTE
+        return whole if window == self.windows else min(window * self.work.index_bits, whole)
+
+    def index_bits(self, rows: range, windows: range) -> tuple[int, int]:
+        """Return (first bit, bits) of the index of some rows in some windows: parts lie one behind the other."""
+        first, last = (len(rows) * self.index_edge(edge) for edge in (windows.start, windows.stop))
+        return rows.start * self.work.index_row_bytes * BITS_PER_BYTE + first, last - first
+
+    def index_loads(self, blocks: range, windows: range, group: int) -> Iterator[IndexLoad]:
+        """Yield the loads that bring the index of a part as whole scratchpad rows; ``group``: blocks of a request."""
+        first, size = self.index_bits(self.elements(blocks), windows)
+        row_bits = self.hw.sp_row_bytes * BITS_PER_BYTE
+        line, last, local = first // row_bits, blocks_of(first + size, row_bits), 0
+        while line < last:
+            wide = max(1, min(group, (last - line) // self.dim))
+            rows = min(self.dim, last - line)
+            yield IndexLoad(line, local, wide, rows)
+            line, local = line + rows * wide, local + rows * wide
 
     def a_rows(self, blocks: range, windows: range) -> int:
         """Return the scratchpad rows of a part of A, index first."""
@@ -94,8 +130,8 @@ class Shape:
 
     def index_rows(self, blocks: range, windows: range) -> int:
         """Return the scratchpad rows of a part's index; the first and the last may hold others' bytes too."""
-        size = self.index_bytes(self.elements(blocks), windows)[1]
-        return blocks_of(size, self.hw.sp_row_bytes) + 1
+        size = self.index_bits(self.elements(blocks), windows)[1]
+        return blocks_of(size, self.hw.sp_row_bytes * BITS_PER_BYTE) + 1
 
     def elements(self, blocks: range) -> range:
         """Return the rows of some blocks of rows."""

@@ -177,15 +177,11 @@ class Builder:
     def _index(self, step: Step, windows: range, local: int, wait: tuple[int, int]) -> None:
         """Load the index of a part as whole scratchpad rows."""
         row_bytes = self.hw.sp_row_bytes
-        first, size = self.shape.index_bytes(self.shape.elements(step.blocks), windows)
-        row, last = first // row_bytes, blocks_of(first + size, row_bytes)
-        while row < last:
-            blocks = max(1, min(self.cost.group, (last - row) // self.dim))
-            rows = min(self.dim, last - row)
-            self._third_state(row_bytes * blocks)
-            dram = self.work.index_address + row * row_bytes
-            self._load(D_STATE, dram, local, (blocks * self.dim, rows), self.hw.bits("word"), wait)
-            row, local = row + rows * blocks, local + rows * blocks
+        for load in self.shape.index_loads(step.blocks, windows, self.cost.group):
+            self._third_state(row_bytes * load.blocks)
+            dram = self.work.index_address + load.line * row_bytes
+            shape = load.blocks * self.dim, load.rows
+            self._load(D_STATE, dram, local + load.local, shape, self.hw.bits("word"), wait)
 
     def _weights(self, step: Step, block: int, feature: int) -> Weights:
         """Return block (keys, features) of B, loaded with its neighbours when its part needs it first."""
@@ -236,7 +232,7 @@ class Builder:
         operands, bias = self._a(step), self._bias(step)
         rows = self.shape.elements(step.blocks)
         counts = self.shape.counts[rows.start : rows.stop]
-        streamed = {w: np.repeat(np.asarray(rows), counts[:, w]) for w in step.windows if counts[:, w].any()}
+        streamed = {w: self.shape.sub_rows(rows, w) for w in step.windows if counts[:, w].any()}
         first = int(counts.any(axis=0).argmax())
         if self.outputs:
             order = [(window, feature) for window in streamed for feature in step.features]
@@ -246,16 +242,18 @@ class Builder:
             adds = feature > 0 if self.outputs else bias > 0 or window != first
             blocks = range(window * self.work.resident, blocks_of(self.keys, self.dim))[: self.work.resident]
             weights = [self._weights(step, block, feature) for block in blocks]
-            parts = [streamed[window][i : i + self.dim] for i in range(0, len(streamed[window]), self.dim)]
-            chunks = [self._chunk(step, operands, part, window, feature) for part in parts]
+            parts = [streamed[window][:, i : i + self.dim] for i in range(0, streamed[window].shape[1], self.dim)]
+            chunks = [self._chunk(step, operands, part, feature) for part in parts]
             flag = ACCUMULATE_BIT if adds else 0
             chunks = [replace(c, step=number, c=c.c | flag, loads=max(c.loads, bias)) for c in chunks]
             self.last_read[step.a_part] = chunks[-1].a
             yield Group(weights, chunks)
 
     def _chunk(
-        self, step: Step, operands: dict[int, tuple[int, int]], rows: npt.NDArray[np.int64], window: int, feature: int
+        self, step: Step, operands: dict[int, tuple[int, int]], sub_rows: npt.NDArray[np.int64], feature: int
     ) -> Chunk:
+        """``sub_rows``: rows and places, as `Shape.sub_rows`. Of A it names what is loaded last, so that it waits."""
+        rows, places = sub_rows
         first, last = int(rows[0]) // self.dim, int(rows[-1]) // self.dim
         local, loads = operands[last]
         c, end = self._c(step, first), self._c(step, last)
@@ -264,7 +262,7 @@ class Builder:
             cols = self._extent(feature, self.width), self.dim
         else:
             start = self.shape.columns(last, step.windows).start
-            local += (int(self.shape.before[rows[-1], window]) - start) * self.dim
+            local += (int(places[rows // self.dim == last].max()) - start) * self.dim
             place = (feature - step.features.start) * self.dim
             c, end = c + place, end + place + self.dim
             cols = min(self.dim, self.work.row_elements), self._extent(feature, self.width)

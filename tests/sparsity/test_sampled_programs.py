@@ -96,9 +96,11 @@ def test_every_command_reads_what_it_names(
                 assert preloads >= sum(len(group.weights) for group in groups[: number + 1])
             assert switched == number and rs1 >> 48 == chunk.rows <= DIM
             place = sum(other.rows for owner, other in chunks[: computes + 1] if owner == number) - 1
-            row, column = meant[number][2][place]
+            streamed = meant[number][2][place + 1 - chunk.rows : place + 1]
+            last = streamed[-1][0] // DIM
+            column, row = max((column, row) for row, column in streamed if row // DIM == last)
             assert spad[(rs1 & 0xFFFFFFFF) + row % DIM] == A + hw.packed_bytes(row * work.matmul.k + column, "a")
-            begin = meant[number][2][place + 1 - chunk.rows][0]
+            begin = streamed[0][0]
             results[begin // DIM, meant[number][0]] = chunk.c & ~ACCUMULATE_BIT
             computes += 1
         elif funct == Funct.MVOUT:
@@ -119,8 +121,8 @@ def _meant(shape: Shape, cut: object) -> object:
         for w, f in pairs if shape.outputs else sorted(pairs, key=lambda pair: pair[1]):
             keys = range(w * RESIDENT, min((w + 1) * RESIDENT, -(-shape.keys // DIM)))
             addresses = [B + (key * shape.width + f) * DIM for key in keys]
-            streamed = [r for r in rows for _ in range(shape.counts[r, w])]
-            yield f, addresses, [(r, f * DIM if shape.outputs else int(shape.before[r, w]) * DIM) for r in streamed]
+            places = [(r, int(shape.before[r, w]) + s) for r in rows for s in range(shape.counts[r, w])]
+            yield f, addresses, [(r, (f if shape.outputs else place) * DIM) for r, place in places]
 
 
 @pytest.mark.parametrize("picks", ["outputs", "inputs"])
