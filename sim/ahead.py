@@ -18,7 +18,7 @@ from sim import timing
 from sim.errors import Hang, InputError
 from sim.isa import Funct, Program
 from sim.lower import Work, lower
-from sim.lower.sparseworks import extra_reads
+from sim.lower.sparseworks import counted
 
 if TYPE_CHECKING:
     from sim.cache import Memo
@@ -52,11 +52,8 @@ def time_item(
             timed = timing.run(program, hw, clock=clock, phase=phase, l2=l2)
         else:
             timed = memo.disk.run(program, hw, clock=clock, phase=phase)
-        beside = extra_reads(item, program, hw)
-        if not beside:
-            return timed
-        rows = timed.counters["SPAD_READ_ROWS"] + beside
-        return replace(timed, counters={**timed.counters, "SPAD_READ_ROWS": rows})
+        counters = counted(item, program, hw, timed.counters)
+        return timed if counters == timed.counters else replace(timed, counters=counters)
     except Hang as hang:
         raise Hang(f"operator {op} on {hw.name}: {hang}") from hang
     except InputError as error:

@@ -14,6 +14,8 @@ the RTL: it has one weight per PE, and no index.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from sim.errors import InputError
@@ -75,3 +77,17 @@ def index_reads(work: SampledMatmul, program: Program, hw: Hardware) -> int:
     streamed = computes & ((operand & 0xFFFFFFFF) != GARBAGE_ADDRESS)
     rows = (operand[streamed] >> 48) & 0xFFFF
     return int(np.sum(-(-rows * work.index_bits // (8 * hw.sp_row_bytes))))
+
+
+def sums_written(work: SampledMatmul, program: Program, counters: Mapping[str, int]) -> dict[str, int]:
+    """Return the accumulator rows that are written, and added to, as counters: those of sub-rows and of the bias.
+
+    The timing core writes every row that comes out of the array, up to those a command names; here these are all it may
+    touch, and rows that pass beside weights with nothing streamed go nowhere. With a bias every result is added to, so
+    what the core wrote without adding is the bias.
+    """
+    streams = np.flatnonzero((program["funct"] == Funct.PRELOAD) & ((program["rs2"] & 0xFFFFFFFF) != GARBAGE_ADDRESS))
+    fed = program["rs1"][streams + 1] >> 48 & 0xFFFF
+    added = int((fed * (program["rs2"][streams] >> 30 & 1)).sum())
+    bias = 0 if work.matmul.bias == "none" else counters["ACC_WRITE_ROWS"] - counters["ACC_ACCUMULATE_ROWS"]
+    return {"ACC_WRITE_ROWS": int(fed.sum()) + bias, "ACC_ACCUMULATE_ROWS": added}

@@ -6,7 +6,7 @@ the option that would allow it. A matrix that a scheme would make larger is stor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from sim.errors import InputError
 from sim.hardware import Hardware
 from sim.isa import GARBAGE_ADDRESS, Funct, Program
 from sim.lower import blocksparse, sampledworks
-from sim.lower.sampled import index_reads
+from sim.lower.sampled import index_reads, sums_written
 from sim.lower.sparseblocks import BITS_PER_BYTE
 from sim.lower.tiling import blocks_of
 from sim.lower.treatment import ALL_UNITS, Place, Treated
@@ -271,6 +271,13 @@ def expanded(
     items = tuple(PackedMatmul(work, rows, depth, 1, 0, address, weights, by_block) for work in works)
     _checked(items[0], hw)
     return items
+
+
+def counted(work: Work, program: Program, hw: Hardware, counters: Mapping[str, int]) -> dict[str, int]:
+    """Return the timing core's counters of a program with what its commands do not say of sparse operands."""
+    reads = {"SPAD_READ_ROWS": counters["SPAD_READ_ROWS"] + extra_reads(work, program, hw)}
+    sums = sums_written(work, program, counters) if isinstance(work, SampledMatmul) else {}
+    return {**counters, **reads, **sums}
 
 
 def extra_reads(work: Work, program: Program, hw: Hardware) -> int:
