@@ -65,7 +65,7 @@ def execute(events, queue, funct, rs1, rs2, m):  # type: ignore[no-untyped-def]
             elif f == 6:
                 begin_preload(m, s, a, b)
             else:
-                begin_compute(m, s, a, b)
+                begin_compute(m, s, f, a, b)
         elif f != 0:
             s = slot_of[c]
             free[freed % slots] = s

@@ -8,9 +8,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from sim.functional.kernel_words import BITS, OWN, value_of
 from sim.functional.unit import BITMAP, CODEBOOK, CSC, CSR, NARROW, RLE, RUN_BITS
 
 FORM, SIZE, TABLE = 0, 1, 2
+B_ROW = 1
+"""Load state of weights, and their row in ``m.words``."""
 
 
 @njit
@@ -26,20 +29,17 @@ def bits_of(m, at, count):  # type: ignore[no-untyped-def]
 
 @njit
 def _value(m, bits):  # type: ignore[no-untyped-def]
-    """An element of the array from its bits."""
-    if m.p[6] == 0:
-        return np.float64(bits - (1 << (8 * m.p[1])) if bits >> (8 * m.p[1] - 1) else bits)
-    if m.p[6] == 2:
+    """An element of B from its bits."""
+    if m.p[6] == 2 and m.words[B_ROW, OWN]:
         return np.float64(m.lut[bits])
-    m.bits[0] = bits
-    return np.float64(m.bits.view(np.float32)[0])
+    return value_of(m, m.words[B_ROW], bits)
 
 
 @njit
 def decode(m, address, rows, cols):  # type: ignore[no-untyped-def]
     """m.decoded[:rows, :cols] = the blocks of one expanding load from DRAM ``address`` on."""
     dim = m.p[0]
-    width = 8 * m.p[1]
+    width = m.words[B_ROW, BITS]
     form, size = m.unit[FORM], m.unit[SIZE]
     at = (address - m.base[0]) * 8
     m.decoded[:rows, :cols] = 0.0

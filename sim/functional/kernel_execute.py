@@ -31,6 +31,17 @@ from sim.functional.kernel_rows import (
     row_of,
     seen,
 )
+from sim.functional.kernel_sampled import (
+    FIRST,
+    HELD,
+    NEXT,
+    begin_weights,
+    keep_weights,
+    multiply_sampled,
+    scatter,
+    stream_seen,
+)
+from sim.functional.kernel_sampled import STAGED as WEIGHTS
 from sim.functional.kernel_select import (
     begin_feed,
     begin_index,
@@ -40,12 +51,15 @@ from sim.functional.kernel_select import (
     packed_row,
     read_index,
 )
-from sim.functional.unit import SELECTING
+from sim.functional.unit import SAMPLING, SELECTING
 
-# snapshot: the fields of config_ex; what B, C (or A, BD) had seen; the partner; flags of a preload
+# snapshot: the fields of config_ex; what B, C (or A, BD) had seen; the partner; flags of a preload; of sampled products
+# the chunk of a compute, the number of a preload's weights, first and end of the set that a compute switches to
 WS, A_T, BD_T, A_STRIDE, C_STRIDE, SHIFT, ACT, SEEN0, SEEN1, PARTNER, STAGED, DONE, INDEX, SEEN2, ROW = range(1, 16)
+CHUNK, NUMBER, SET_FIRST, SET_END = range(16, 20)
 FIELDS = ACT
 RELU = 1
+COMPUTE_PRELOADED = 4
 WORD = 0xFFFFFFFF
 
 
@@ -115,6 +129,8 @@ def begin_preload(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
         snap[INDEX] = begin_index(m, rs1 & WORD, depth)
         snap[SEEN2] = index_seen(m, snap[INDEX], depth)
         snap[ROW] = packed_row(m, c, depth)
+    elif m.unit[0] == SAMPLING and not is_garbage(m, rs1 & WORD):
+        snap[NUMBER] = begin_weights(m, s)
     m.stage_rs1[s] = rs1
     m.pending[0] = s
 
@@ -137,16 +153,25 @@ def _stage(m, s):  # type: ignore[no-untyped-def]
         if m.unit[0] == SELECTING:
             clashed(m, snap[0], snap[SEEN2], index_seen(m, snap[INDEX], rows))
             read_index(m, m.picks[s], snap[INDEX], rows, snap[ROW])
+        elif m.unit[0] == SAMPLING:
+            keep_weights(m, s, snap[NUMBER])
 
 
 @njit
-def begin_compute(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
-    """Its preload is the last one that was issued."""
+def begin_compute(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
+    """Its preload is the last one that was issued; of sampled products, one that switches takes all so far."""
     snap = m.snap[s]
     snap[WS : WS + FIELDS] = m.ex
     snap[PARTNER] = m.pending[0]
     if m.unit[0] == SELECTING:
         begin_feed(m, s, rs1 & WORD, snap[A_STRIDE], (rs1 >> 48) & 0xFFFF)
+    elif m.unit[0] == SAMPLING:
+        snap[CHUNK] = m.unit[NEXT]
+        m.unit[NEXT] += 1
+        if funct == COMPUTE_PRELOADED:
+            snap[SET_FIRST], snap[SET_END] = m.unit[FIRST], m.unit[WEIGHTS]
+            m.unit[FIRST] = m.unit[WEIGHTS]
+        snap[SEEN0] = stream_seen(m, snap[CHUNK], rs1 & WORD)
     else:
         snap[SEEN0] = _seen(m, rs1, snap[A_STRIDE], snap[A_T])
     snap[SEEN1] = _seen(m, rs2, 1, snap[BD_T] and not snap[WS])
@@ -159,11 +184,17 @@ def end_compute(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
     partner = snap[PARTNER]
     weights, inside, left, right = m.tiles[0], m.tiles[1], m.tiles[2], m.tiles[3]
     _stage(m, partner)
-    fresh = funct == 4
+    fresh = funct == COMPUTE_PRELOADED
     b_turned = snap[BD_T] and not snap[WS]
     selecting = m.unit[0] == SELECTING
+    sampling = m.unit[0] == SAMPLING
     bad_a = False
-    if not selecting:
+    if sampling:
+        bad_a = clashed(m, snap[0], snap[SEEN0], stream_seen(m, snap[CHUNK], rs1 & WORD))
+        m.snap[partner, CHUNK] = snap[CHUNK]
+        if fresh:
+            _switch(m, snap[SET_FIRST], snap[SET_END])
+    elif not selecting:
         bad_a = clashed(m, snap[0], snap[SEEN0], _seen(m, rs1, snap[A_STRIDE], snap[A_T]))
     bad_b = clashed(m, snap[0], snap[SEEN1], _seen(m, rs2, 1, b_turned))
     result = m.blocks[1, partner]
@@ -173,7 +204,9 @@ def end_compute(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
             weights[:, :] = m.blocks[0, partner]
             m.chosen[:, :] = m.picks[partner]
         _fill(m, result, other, 1, False, bad_b)
-        if selecting:
+        if sampling:
+            multiply_sampled(m, result, snap[CHUNK], rs1 & WORD, _shape(rs1, False)[1], bad_a)
+        elif selecting:
             rows, depth = _shape(rs1, False)
             bad_a = feed_clashed(m, s, weights, m.chosen, rs1 & WORD, snap[A_STRIDE], rows, depth)
             multiply_selected(m, result, weights, m.chosen, rs1 & WORD, snap[A_STRIDE], rows, depth, bad_a)
@@ -197,6 +230,17 @@ def end_compute(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
         reads += _shape(other, b_turned)[0]
     # a transposed B makes the unroller send A through twice (TransposePreloadUnroller.scala)
     m.counts[SPAD_READ_ROWS] += 2 * reads if snap[WS] and snap[BD_T] and fresh else reads
+
+
+@njit
+def _switch(m, first, end):  # type: ignore[no-untyped-def]
+    """The weights preloaded since the last switch are those at work from now on."""
+    m.unit[HELD] = end - first
+    for number in range(first, end):
+        ring = number % m.second.shape[0]
+        if not m.second_there[ring]:
+            _stage(m, m.second_slot[ring])
+        m.resident[number - first] = m.second[ring]
 
 
 @njit
@@ -244,6 +288,9 @@ def end_preload(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
     disturb(m, c, 0, snap[C_STRIDE], rows, EX, -1)
     accumulate = (c >> 30) & 1
     result = m.blocks[1, s]
+    if m.unit[0] == SAMPLING:
+        scatter(m, result, snap[CHUNK], c, cols, bad)
+        return
     for r in range(min(rows, m.p[0])):
         row = row_of(m, c, r * snap[C_STRIDE])
         for col in range(min(cols, m.p[0])):

@@ -21,8 +21,9 @@ from sim.functional.kernel_rows import (
     row_of,
     seen,
 )
-from sim.functional.kernel_select import note_index
-from sim.functional.unit import SELECTING
+from sim.functional.kernel_select import keep_index, note_index
+from sim.functional.kernel_words import BITS, INSIDE, KIND, LOW, NARROWS, element_bytes, narrow_line
+from sim.functional.unit import SAMPLING, SELECTING
 from sim.isa import STORED_SHIFT
 
 IDENTITY_SCALE = 0x3F800000
@@ -88,12 +89,16 @@ def begin_load(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _scale_line(m, wide, count, scale):  # type: ignore[no-untyped-def]
+def _scale_line(m, wide, acc, count, scale, state):  # type: ignore[no-untyped-def]
     """The mvin scaler: floats are multiplied; integers are too, rounded and saturated, but int32 rows pass.
+
+    What goes to the accumulator keeps the range it has in memory, what is multiplied gets that of its type.
 
     A scale is rounded to the elements of the row (all scalers of fp16 have it in fp16), the product once.
     """
     line = m.line
+    bounds = LOW if acc or not m.words[state, NARROWS] else INSIDE + LOW - KIND
+    low, high = m.words[state, bounds], m.words[state, bounds + 1]
     if m.p[6] == 2 and (not wide or m.p[18] == FP16_FRACTION):
         scale = np.float32(as_element(m, scale))
     for i in range(count):
@@ -101,7 +106,7 @@ def _scale_line(m, wide, count, scale):  # type: ignore[no-untyped-def]
             product = np.float64(line[i]) * np.float64(scale)
             line[i] = np.float64(np.float32(product)) if wide else as_element(m, product)
         elif not wide:
-            line[i] = scaled(line[i], scale, m.p[3], m.p[4])
+            line[i] = scaled(line[i], scale, low, high)
 
 
 @njit
@@ -127,7 +132,7 @@ def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
     m.bits[0] = snap[SCALE] if has_scale and rs1 != 0 else IDENTITY_SCALE
     identity = m.bits[0] == IDENTITY_SCALE
     scale = m.bits.view(np.float32)[0]
-    size = m.p[2] if wide else m.p[1]
+    state = m.ld_state[s]
     stored = (rs2 >> STORED_SHIFT) & STORED_MOST
     if stored:
         decode(m, rs1, rows, cols)
@@ -137,9 +142,11 @@ def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
         elif rs1 == 0:
             m.line[:cols] = 0.0
         else:
-            read_line(m, rs1 + r * snap[STRIDE], cols, wide)
+            read_line(m, rs1 + r * snap[STRIDE], cols, wide, state)
         if not identity:
-            _scale_line(m, wide, cols, scale)
+            _scale_line(m, wide, acc, cols, scale, state)
+        if m.words[state, NARROWS] and not acc:
+            narrow_line(m, state, cols)
         if bad:
             garble_line(m, cols)
         for b in range(blocks):
@@ -153,13 +160,15 @@ def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
                         put_sum(m, row - pixel, pixel * cols + lane, value, accumulate)
                     else:
                         m.spad[row - pixel, pixel * cols + lane] = value
-    if m.unit[0] == SELECTING and not acc and m.ld_state[s] == INDEX_STATE:
+    if m.unit[0] == SELECTING and not acc and state == INDEX_STATE:
         note_index(m, rs1, local, rows, cols, snap[STRIDE])
-    _count(m, snap, rs1, rs2, rows, cols, blocks, size, acc, accumulate)
+    elif m.unit[0] == SAMPLING and not acc and state == INDEX_STATE:
+        keep_index(m, rs1, local, rows, blocks, snap[STRIDE])
+    _count(m, snap, rs1, rs2, rows, cols, blocks, state, acc, accumulate)
 
 
 @njit
-def _count(m, snap, rs1, rs2, rows, cols, blocks, size, acc, accumulate):  # type: ignore[no-untyped-def]
+def _count(m, snap, rs1, rs2, rows, cols, blocks, state, acc, accumulate):  # type: ignore[no-untyped-def]
     """Bytes asked for and local rows written: a row that several requests fill is written by each of them."""
     local = rs2 & 0xFFFFFFFF
     stored = (rs2 >> STORED_SHIFT) & STORED_MOST
@@ -167,11 +176,13 @@ def _count(m, snap, rs1, rs2, rows, cols, blocks, size, acc, accumulate):  # typ
         count_stored(m, rs1, stored * rows * blocks, stored)
         return
     repeated = rs1 != 0 and snap[STRIDE] == 0
+    length = cols * m.p[2] if snap[WIDE] else element_bytes(m, state, cols)
+    row_bytes = m.p[0] * m.p[2] if snap[WIDE] else m.p[0] * m.words[state, BITS] >> 3
     for r in range(rows):
         if rs1 == 0:
             m.pieces[:blocks] = 1
         elif r == 0 or not repeated:
-            count_read(m, rs1 + r * snap[STRIDE], cols * size, m.p[0] * size)
+            count_read(m, rs1 + r * snap[STRIDE], length, row_bytes)
         for b in range(blocks):
             if acc:
                 copies = snap[PIXELS] if rs1 == 0 else _copies(m, snap, local, r + b * snap[BLOCK_STRIDE], False)

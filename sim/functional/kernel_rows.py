@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from sim.functional.arithmetic import encode_float, round_float, wrap32
+from sim.functional.kernel_words import C_ROW, OWN, read_words, write_words
 
 LD, EX, ST = 0, 1, 2
 GARBLED = 0x5A
@@ -94,8 +95,11 @@ def put_sum(m, row, lane, value, accumulate):  # type: ignore[no-untyped-def]
 
 
 @njit
-def read_line(m, address, count, wide):  # type: ignore[no-untyped-def]
-    """m.line[:count] = elements of DRAM; 0 outside the image (padded rows are loaded too)."""
+def read_line(m, address, count, wide, state):  # type: ignore[no-untyped-def]
+    """m.line[:count] = elements of DRAM for a load state; 0 outside the image (padded rows are loaded too)."""
+    if not wide and not m.words[state, OWN]:
+        read_words(m, address, count, state)
+        return
     line = m.line
     size = m.p[2] if wide else m.p[1]
     at = address - m.base[0]
@@ -123,6 +127,9 @@ def read_line(m, address, count, wide):  # type: ignore[no-untyped-def]
 @njit
 def write_line(m, address, count, wide):  # type: ignore[no-untyped-def]
     """Elements of DRAM = m.line[:count]; outside the image they are noted and dropped."""
+    if not wide and not m.words[C_ROW, OWN]:
+        write_words(m, address, count)
+        return
     line = m.line
     size = m.p[2] if wide else m.p[1]
     at = address - m.base[0]

@@ -20,8 +20,8 @@ WINDOW, KEEP, FETCH, WINDOWS, PLACE_BITS, WINDOW_BITS, TOTAL, CURSOR = range(3, 
 @njit
 def note_index(m, address, local, rows, cols, stride):  # type: ignore[no-untyped-def]
     """Index rows have arrived: keep their bytes, and where the blocks behind them begin."""
-    row_bytes = m.raw.shape[1]
     blocks = (cols + m.p[0] - 1) // m.p[0]
+    keep_index(m, address, local, rows, blocks, stride)
     first = row_of(m, local, 0)
     start = m.start_of[first]
     if start < 0:
@@ -33,6 +33,12 @@ def note_index(m, address, local, rows, cols, stride):  # type: ignore[no-untype
     end = first + rows * blocks
     m.start_of[end] = start
     m.end_of[start] = end
+
+
+@njit
+def keep_index(m, address, local, rows, blocks, stride):  # type: ignore[no-untyped-def]
+    """Keep the bytes of index rows that have arrived."""
+    row_bytes = m.raw.shape[1]
     for r in range(rows):
         for b in range(blocks):
             at = address - m.base[0] + r * stride + b * row_bytes
@@ -69,14 +75,20 @@ def packed_row(m, target, rows):  # type: ignore[no-untyped-def]
 @njit
 def index_seen(m, at, rows):  # type: ignore[no-untyped-def]
     """Changes so far in the scratchpad rows that hold an index of ``rows`` packed rows."""
-    row_bits = m.raw.shape[1] * 8
-    first = at // row_bits
-    last = (at + rows * (m.p[0] * m.unit[PLACE_BITS] + m.unit[WINDOW_BITS]) - 1) // row_bits
-    return seen(m, first, 0, 1, last - first + 1 if rows else 0, LD)
+    return index_rows_seen(m, at, rows * (m.p[0] * m.unit[PLACE_BITS] + m.unit[WINDOW_BITS]))
 
 
 @njit
-def _take_bits(m, at, count):  # type: ignore[no-untyped-def]
+def index_rows_seen(m, at, bits):  # type: ignore[no-untyped-def]
+    """Changes so far in the scratchpad rows that hold ``bits`` of index from bit ``at`` of the scratchpad on."""
+    row_bits = m.raw.shape[1] * 8
+    first = at // row_bits
+    return seen(m, first, 0, 1, (at + bits - 1) // row_bits - first + 1 if bits else 0, LD)
+
+
+@njit
+def take_bits(m, at, count):  # type: ignore[no-untyped-def]
+    """``count`` bits of the index from bit ``at`` of the scratchpad on."""
     value = np.int64(0)
     row_bytes = m.raw.shape[1]
     for i in range(count):
@@ -95,10 +107,10 @@ def read_index(m, picks, at, rows, first_row):  # type: ignore[no-untyped-def]
     for r in range(rows):
         window = (first_row + r) // unit[KEEP] % unit[WINDOWS] if unit[KEEP] else 0
         for c in range(m.p[0]):
-            picks[r, c] = _take_bits(m, at, unit[PLACE_BITS])
+            picks[r, c] = take_bits(m, at, unit[PLACE_BITS])
             at += unit[PLACE_BITS]
         if unit[WINDOW_BITS]:
-            window = _take_bits(m, at, unit[WINDOW_BITS])
+            window = take_bits(m, at, unit[WINDOW_BITS])
             at += unit[WINDOW_BITS]
         for c in range(m.p[0]):
             picks[r, c] += window * unit[WINDOW]

@@ -20,6 +20,9 @@ from sim.functional.arithmetic import (
 )
 from sim.functional.counts import ACC_READ_ROWS, NORMALIZE_ROWS, SCALE_ROWS, SPAD_READ_ROWS, count_write
 from sim.functional.kernel_rows import EX, LD, clashed, garble, is_acc, row_of, seen, write_line
+from sim.functional.kernel_sampled import NO_SCORE
+from sim.functional.kernel_words import C_ROW, HIGH, LOW, element_bytes
+from sim.functional.unit import SAMPLING
 
 # fields of the store configuration; a snapshot holds them from place 1
 STRIDE, ACT, SCALE, POOL_SIZE, POOL_STRIDE, OUT_DIM, POROWS, POCOLS, OROWS, OCOLS, UPAD, LPAD = range(12)
@@ -105,7 +108,7 @@ def end_store(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
     local = rs2 & 0xFFFFFFFF
     cols, rows, blocks = _shape(m, x, rs2)
     full = is_acc(local) and (local >> 29) & 1
-    size = m.p[2] if full else m.p[1]
+    length = cols * m.p[2] if full else element_bytes(m, C_ROW, cols)
     m.bits[0] = x[SCALE]
     scale = np.float32(1.0) if m.p[21] else m.bits.view(np.float32)[0]
     norm = (local >> 26) & 7 if m.p[16] and is_acc(local) else 0
@@ -127,7 +130,7 @@ def end_store(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
         if x[POOL_SIZE]:
             place = (r // x[OCOLS]) * x[OUT_DIM] + r % x[OCOLS]
         sink = rs1 + place * x[STRIDE]
-        count_write(m, sink, cols * size)
+        count_write(m, sink, length)
         for b in range(blocks):
             _take(m, x, local, row_of(m, local, r + b * m.p[0]), b * m.p[0], min(m.p[0], cols - b * m.p[0]), scale, bad)
         write_line(m, sink, cols, full)
@@ -142,7 +145,7 @@ def _take(m, x, local, row, at, lanes, scale, bad):  # type: ignore[no-untyped-d
         out[lane] = garble(m, value) if bad else value
     if not is_acc(local) or (local >> 29) & 1:
         return
-    low, high = m.p[3], m.p[4]
+    low, high = m.words[C_ROW, LOW], m.words[C_ROW, HIGH]
     if m.p[6]:
         for lane in range(lanes):
             value = np.float64(np.float32(out[lane]) * scale)
@@ -162,7 +165,11 @@ def _take(m, x, local, row, at, lanes, scale, bad):  # type: ignore[no-untyped-d
                 out[lane] = scaled(whole, scale, low, high)
     elif x[ACT] == SOFTMAX and m.p[16]:
         factor, top = m.factor[x[STAT]], m.normals[x[STAT], N_MAX]
+        sampled = m.unit[0] == SAMPLING
         for lane in range(lanes):
+            if sampled and out[lane] == NO_SCORE:
+                out[lane] = 0
+                continue
             below = wrap32(np.int64(out[lane]) - top)
             exponential = integer_exp(below, x[QLN2], x[QLN2_INV], x[QB], x[QC], m.tally)
             out[lane] = scaled(exponential, factor, low, high)
@@ -180,7 +187,7 @@ def _pool(m, x, rs1, local, cols, scale, bad):  # type: ignore[no-untyped-def]
     for porow in range(x[POROWS]):
         for pocol in range(x[POCOLS]):
             sink = rs1 + (porow * x[OUT_DIM] + pocol) * x[STRIDE]
-            count_write(m, sink, cols * m.p[1])
+            count_write(m, sink, element_bytes(m, C_ROW, cols))
             best[:] = -np.inf
             for tap in range(x[POOL_SIZE] * x[POOL_SIZE]):
                 orow = porow * x[POOL_STRIDE] + tap // x[POOL_SIZE] - x[UPAD]
@@ -211,6 +218,8 @@ def _statistics(m, x, local, r, cols, norm, bad):  # type: ignore[no-untyped-def
         row = row_of(m, local, r + (col // m.p[0]) * m.p[0])
         value = np.float64(m.acc[row, col % m.p[0]])
         q = np.int64(garble(m, value) if bad else value)
+        if q == NO_SCORE and m.unit[0] == SAMPLING:
+            continue
         if norm in (SUM, MEAN):
             term = q
         elif norm in (VARIANCE, INV_STDDEV):
@@ -234,7 +243,8 @@ def _statistics(m, x, local, r, cols, norm, bad):  # type: ignore[no-untyped-def
         stat[N_STDDEV] = integer_sqrt(variance) if variance > 0 else 1
     elif norm == INV_SUM_EXP:
         total = np.float32(stat[N_SUM])
-        m.factor[x[STAT]] = np.float32(127.0) / total if total != 0 else np.float32(np.inf)
+        most = np.float32(min(127, m.words[C_ROW, HIGH]))  # of fewer bits than 8: their largest number
+        m.factor[x[STAT]] = most / total if total != 0 else np.float32(np.inf)
     else:
         return
     stat[N_SUM] = 0

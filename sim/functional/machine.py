@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.errors import InputError
-from sim.functional import state
+from sim.functional import state, words
 from sim.functional.counts import NAMES
 from sim.functional.kernel import execute
-from sim.functional.unit import Selector, Unit
+from sim.functional.unit import Sampler, Selector, Unit
+from sim.hardware.schema import ELEMENT_BITS
+from sim.isa import Funct
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -28,6 +31,7 @@ SLOTS = 512
 """Commands that may be between issue and completion; the reservation stations hold fewer than 64 per class."""
 
 LD, EX, ST = 0, 1, 2
+BYTE = 8
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Execution:
     the timeline, the first few of them. ``overflows``: int32 results that wrapped inside the integer polynomials.
     ``outside_reads``/``outside_writes``: elements beyond the DRAM image (read as zero, dropped). ``beyond_array``:
     results that the RTL's int8 array would cut to its 20 bits and that are kept whole here (docs/NUMBERS.md).
+    ``narrowed``: elements that a load changed because the type that is multiplied does not hold them.
     """
 
     counters: dict[str, int]
@@ -51,10 +56,13 @@ class Execution:
     outside_reads: int
     outside_writes: int
     beyond_array: int
+    narrowed: int
 
 
 class Machine:
     """Memories of ``hw`` with ``dram_bytes`` of DRAM from byte address ``base`` on; local ones start as noise.
+
+    ``image``: DRAM that is there already. ``stored``, ``types``: element types in DRAM (`sim.functional.words`).
 
     ``layernorm``: normalised rows are rounded as by the C "library" (to whole deviations, then scaled) or as by the
     "hardware" (one scaled product); see docs/NUMBERS.md.
@@ -67,39 +75,68 @@ class Machine:
         base: int = BASE_ADDRESS,
         seed: int = 0,
         layernorm: state.LayerNormRule = "library",
+        stored: Mapping[str, str] | None = None,
+        image: npt.NDArray[np.uint8] | None = None,
     ):
         if hw.array.acc_type not in ("int32", "fp32"):
             raise InputError(
                 f"{hw.name}: array.acc_type {hw.array.acc_type}: the executor sums in int32 or fp32; nearest: "
                 + ("int32" if hw.array.acc_type.startswith("int") else "fp32")
             )
-        if hw.words is not None:
-            raise InputError(
-                f"{hw.name}: operands in {hw.words.a_type} and {hw.words.b_type}: the executor multiplies words of the "
-                f"array's own type; nearest: {hw.array.input_type}"
-            )
         self.hw, self.base = hw, base
         size = -(-(dram_bytes + SPARE_BYTES) // 8) * 8
-        self.image = np.zeros(size, np.uint8)
-        self.state = state.build(hw, self.image, base, SLOTS, seed, layernorm)
+        self.image = np.zeros(size, np.uint8) if image is None else image
+        self.types = words.types_of(hw, stored)
+        self.layernorm: state.LayerNormRule = layernorm
+        self.state = state.build(hw, self.image, base, SLOTS, seed, layernorm, self.types)
 
-    def write(self, address: int, matrix: npt.ArrayLike, row_stride: int | None = None, *, wide: bool = False) -> None:
+    def for_operator(self, hw: Hardware, seed: int = 0, stored: Mapping[str, str] | None = None) -> Machine:
+        """Return the same DRAM beside the array as another operator meets it (`sim.plan.Step.machine`).
+
+        Its local memories hold noise again: a fence lies between, and rows of other words. Raises InputError as the
+        constructor does.
+        """
+        return Machine(hw, 0, self.base, seed, self.layernorm, stored, self.image)
+
+    def write(
+        self,
+        address: int,
+        matrix: npt.ArrayLike,
+        row_stride: int | None = None,
+        *,
+        wide: bool = False,
+        kind: str | None = None,
+    ) -> None:
         """Put a matrix [rows, cols] into DRAM; ``row_stride`` in elements (default: dense).
 
-        ``wide``: accumulator type rather than input type. Raises InputError outside the image.
+        ``wide``: accumulator type rather than input type; ``kind``: another element type, e.g. ``types["b"]``. Raises
+        InputError outside the image.
         """
         values = np.atleast_2d(np.asarray(matrix))
-        view, at = self._window(address, values.shape, row_stride, wide)
-        view[at] = self._encoded(values, wide)
+        kind = self._kind(wide, kind)
+        view, at, bits = self._window(address, values.shape, row_stride, kind)
+        stored = words.encode(values, kind)
+        view[at] = words.pack(stored, bits) if bits < BYTE else stored
+        if bits < BYTE:
+            first = address - self.base
+            self.image[first : first + view.size // BYTE] = np.packbits(view, bitorder="little")
 
     def read(
-        self, address: int, shape: tuple[int, int], row_stride: int | None = None, *, wide: bool = False
+        self,
+        address: int,
+        shape: tuple[int, int],
+        row_stride: int | None = None,
+        *,
+        wide: bool = False,
+        kind: str | None = None,
     ) -> npt.NDArray[Any]:
-        """Return a matrix of ``shape`` from DRAM: integers as stored, floats as float32."""
-        view, at = self._window(address, shape, row_stride, wide)
-        stored = view[at]
-        small = self.hw.array.input_type in state.SMALL_FLOATS and not wide
-        return self.state.lut[stored] if small else stored.copy()
+        """Return a matrix of ``shape`` from DRAM: integers as stored, floats as float32; ``kind`` as in `write`."""
+        kind = self._kind(wide, kind)
+        view, at, bits = self._window(address, shape, row_stride, kind)
+        return words.unpack(view[at]) if bits < BYTE else words.decode(view[at].copy(), kind)
+
+    def _kind(self, wide: bool, kind: str | None) -> str:
+        return kind or (self.hw.array.acc_type if wide else self.hw.array.input_type)
 
     def write_bytes(self, address: int, content: npt.NDArray[np.uint8]) -> None:
         """Put bytes into DRAM. Raises InputError outside the image."""
@@ -111,10 +148,11 @@ class Machine:
             )
         self.image[first : first + content.size] = content
 
-    def patterns(self, matrix: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """Return the bit patterns of a matrix of elements, as they lie in DRAM."""
-        stored = self._encoded(np.asarray(matrix), wide=False)
-        return stored.view(f"u{stored.itemsize}").astype(np.int64)
+    def patterns(self, matrix: npt.ArrayLike, operand: str) -> npt.NDArray[np.int64]:
+        """Return the bit patterns of a matrix of elements of an operand ("a", "b", "c"), as they lie in DRAM."""
+        kind = self.types[operand]
+        stored = words.encode(np.asarray(matrix), kind)
+        return stored.view(f"u{stored.itemsize}").astype(np.int64) & ((1 << ELEMENT_BITS[kind]) - 1)
 
     def run(self, timing: Timing | npt.NDArray[np.void], unit: Unit | None = None) -> Execution:
         """Execute the commands of a timeline (`sim.timing.run(..., timeline=True)`) in the order of their times.
@@ -126,13 +164,18 @@ class Machine:
         if times is None:
             raise InputError("timing: it holds no timeline; run the timing core with timeline=True")
         _check(times)
+        if isinstance(unit, Sampler):
+            self.state = self.state._replace(chunks=unit.chunks, subs=unit.subs)
         s = self.state
         _set(s, unit)
         s.counts[:] = 0
         s.tally[:] = 0
         columns = [np.ascontiguousarray(times[name]) for name in ("queue", "funct", "rs1", "rs2")]
+        computes = np.isin(columns[1], (Funct.COMPUTE_PRELOADED, Funct.COMPUTE_ACCUMULATED)).sum()
+        if isinstance(unit, Sampler) and computes != len(unit.chunks) - 1:
+            raise InputError(f"sampled product: {computes} computes, its unit was made for {len(unit.chunks) - 1}")
         execute(order(times), *columns, s)
-        clashes, overflows, outside_reads, outside_writes, beyond_array = (int(n) for n in s.tally)
+        clashes, overflows, outside_reads, outside_writes, beyond_array, narrowed = (int(n) for n in s.tally)
         counters = {name: int(n) for name, n in zip(NAMES, s.counts, strict=True)}
         requests = counters["DRAM_READ_REQUESTS"] + counters["DRAM_WRITE_REQUESTS"]
         if self.hw.memory.l2_bytes:
@@ -146,34 +189,29 @@ class Machine:
             outside_reads=outside_reads,
             outside_writes=outside_writes,
             beyond_array=beyond_array,
+            narrowed=narrowed,
         )
 
     def _window(
-        self, address: int, shape: tuple[int, ...], row_stride: int | None, wide: bool
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-        kind = self.hw.array.acc_type if wide else self.hw.array.input_type
-        names = {"fp32": "float32", "fp16": "uint16", "bf16": "uint16"}
-        view = getattr(self.state, names.get(kind, kind))
-        size = self.hw.acc_bytes if wide else self.hw.input_bytes
+        self, address: int, shape: tuple[int, ...], row_stride: int | None, kind: str
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], int]:
+        """Return (elements, places of a matrix among them, bits of each); narrow ones as a copy of single bits."""
+        bits = ELEMENT_BITS[kind]
         rows, cols = shape
         first = address - self.base
         stride = cols if row_stride is None else row_stride
-        end = first + ((rows - 1) * stride + cols) * size
-        if first < 0 or end > self.image.size or first % size:
+        end = first + -(-((rows - 1) * stride + cols) * bits // BYTE)
+        if first < 0 or end > self.image.size or first * BYTE % bits or (bits > BYTE and first % (bits // BYTE)):
             raise InputError(
-                f"DRAM: a {rows}x{cols} matrix at 0x{address:x} is not in the image 0x{self.base:x}.."
-                f"0x{self.base + self.image.size:x}, or not aligned to its elements of {size} bytes"
+                f"DRAM: a {rows}x{cols} matrix of {kind} at 0x{address:x} is not in the image 0x{self.base:x}.."
+                f"0x{self.base + self.image.size:x}, or not aligned to its elements of {bits} bits"
             )
-        return view, first // size + np.arange(rows)[:, None] * stride + np.arange(cols)
-
-    def _encoded(self, values: npt.NDArray[Any], wide: bool) -> npt.NDArray[Any]:
-        kind = self.hw.array.acc_type if wide else self.hw.array.input_type
-        if kind == "bf16":
-            bits = values.astype(np.float32).view(np.uint32)
-            return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-        if kind == "fp16":
-            return values.astype(np.float16).view(np.uint16)
-        return values.astype(np.float32 if kind == "fp32" else kind)
+        place = np.arange(rows)[:, None] * stride + np.arange(cols)
+        if bits < BYTE:
+            single = np.unpackbits(self.image[first:end], bitorder="little")
+            return single, place[..., None] * bits + np.arange(bits), bits
+        names = {"fp32": "float32", "fp16": "uint16", "bf16": "uint16"}
+        return getattr(self.state, names.get(kind, kind)), first * BYTE // bits + place, bits
 
 
 def order(times: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from sim.functional.counts import NAMES
+from sim.functional.kernel_words import HIGH, LOW
 from sim.functional.unit import FIELDS
+from sim.functional.words import SMALL_FLOATS, decode_table, row, table
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -19,6 +22,10 @@ LayerNormRule = Literal["library", "hardware"]
 """How a normalised row is rounded: as gemmini.h or as the RTL does it (docs/NUMBERS.md)."""
 
 SNAP_FIELDS = 26
+SUB_FIELDS = 6
+SETS = 4
+"""Of resident weights: one at work, one behind it, room for preloads that have begun."""
+
 MOST_NOTED = 256
 """Clashes kept by number; all are counted."""
 
@@ -28,15 +35,13 @@ MOST_BLOCKS = 512
 MOST_SHARED = 256
 """Entries of a codebook (sim.sparsity.compress)."""
 
-SMALL_FLOATS = {"fp16": (5, 10), "bf16": (8, 7)}
-"""Exponent and fraction bits."""
-
 ARRAY_BITS = {"int8": 20}
 """Width of the array's results by element type (spatialArrayOutputType, Configs.scala); others are not narrowed."""
 
 
 class State(NamedTuple):
-    """``p``: see `parameters`. ``tally``: clashes, overflows, reads and stores outside DRAM, results beyond the array.
+    """``p``: see `parameters`. ``tally``: clashes, overflows, reads and stores outside DRAM, results beyond the array,
+    elements that a load narrowed.
 
     The fields have the same types on every machine, so that the executor is compiled once: local memories and blocks
     are doubles, which hold every int32 and float32 exactly; DRAM is one image seen as each of its element types.
@@ -45,6 +50,10 @@ class State(NamedTuple):
     index rows in the scratchpad, ``start_of``/``end_of``: where what is in front of (behind) a row begins (ends), or
     -1; ``picks``, ``chosen``: selected operands of each slot, and of the weights in the array; ``fed``: what the
     blocks of a feed have seen, by slot; ``rows_done``: packed rows by accumulator row.
+    ``chunks``, ``subs``: what computes of a sampled product stream (`sim.functional.kernel_sampled`); ``second``: the
+    weights preloaded lately, their slots, whether they have been read; ``resident``: those at work; ``lanes``,
+    ``depth``: choices of a sub-row, elements chosen so far by place.
+    ``words``: elements in DRAM by operand (`sim.functional.words`).
     ``marks``: per queue (ld, ex) and row (scratchpad, then accumulator): writers in motion, changes so far.
     """
 
@@ -86,32 +95,33 @@ class State(NamedTuple):
     chosen: Array
     fed: Array
     rows_done: Array
+    words: Array
+    chunks: Array
+    subs: Array
+    second: Array
+    second_slot: Array
+    second_there: Array
+    resident: Array
+    lanes: Array
+    depth: Array
 
 
-def decode_table(kind: str) -> Array:
-    """Return float32[65536]: the value of each 16-bit pattern of fp16 or bf16."""
-    patterns = np.arange(1 << 16, dtype=np.uint32)
-    if kind == "bf16":
-        return (patterns << 16).view(np.float32)
-    with np.errstate(invalid="ignore"):
-        return patterns.astype(np.uint16).view(np.float16).astype(np.float32)
-
-
-def parameters(hw: Hardware, layernorm: LayerNormRule) -> Array:
+def parameters(hw: Hardware, layernorm: LayerNormRule, types: Mapping[str, str]) -> Array:
     """Return the fixed numbers of a machine as int64, in the order of their use in the kernel."""
     kind = hw.array.input_type
     integer = kind.startswith("int")
-    bounds = np.iinfo(kind) if integer else np.iinfo(np.int8)
+    lowest, highest = row(hw, "word", types["word"])[LOW : HIGH + 1]
     address_bits = max(hw.sp_rows, hw.acc_rows).bit_length() - 1
     exponent, fraction = SMALL_FLOATS.get(kind, (8, 23))
-    longest = max(hw.dma.max_request_bytes // hw.input_bytes, hw.dim)
+    longest = max(8 * hw.dma.max_request_bytes // hw.widest_bits, hw.dim)
+    sums = 33 if hw.words is not None else ARRAY_BITS.get(kind, 33)
     return np.array(
         [
             hw.dim,
             hw.input_bytes,
             hw.acc_bytes,
-            bounds.min,
-            bounds.max,
+            lowest,  # of an integer in the scratchpad
+            highest,
             7 << 29 | (1 << (address_bits + 1)) - 1,  # garbage address
             0 if integer else 2 if kind in SMALL_FLOATS else 1,
             hw.features.first_layer_optimizations,
@@ -126,7 +136,7 @@ def parameters(hw: Hardware, layernorm: LayerNormRule) -> Array:
             hw.features.normalizations,
             exponent,
             fraction,
-            1 << (ARRAY_BITS.get(kind, 33) - 1),
+            1 << (sums - 1),
             layernorm == "hardware",
             hw.accumulator.scale_units == "none",
         ],
@@ -141,13 +151,18 @@ def build(
     slots: int,
     seed: int,
     layernorm: LayerNormRule,
+    types: Mapping[str, str],
 ) -> State:
-    """Return the state after power-up: local memories hold noise, so that a row nobody wrote shows."""
+    """Return the state after power-up: local memories hold noise, so that a row nobody wrote shows.
+
+    ``types``: `sim.functional.words.types_of`.
+    """
     kind = hw.array.input_type
     dim = hw.dim
     noise = np.random.default_rng(seed).integers(-100, 100, (hw.sp_rows + hw.acc_rows, dim)).astype(np.float64)
     views = {name: image.view(name) for name in ("int8", "int16", "int32", "uint16", "float32")}
-    fixed = parameters(hw, layernorm)
+    fixed = parameters(hw, layernorm, types)
+    held = hw.sparsity.resident_weights
     return State(
         p=fixed,
         base=np.array([base], np.int64),
@@ -166,7 +181,7 @@ def build(
         tiles=np.zeros((4, dim, dim)),
         pending=np.zeros(1, np.int64),
         marks=np.zeros((2, 2, hw.sp_rows + hw.acc_rows), np.int64),
-        tally=np.zeros(5, np.int64),
+        tally=np.zeros(6, np.int64),
         clashes=np.zeros(MOST_NOTED, np.int64),
         counts=np.zeros(len(NAMES), np.int64),
         bits=np.zeros(1, np.uint32),
@@ -176,11 +191,20 @@ def build(
         ld_state=np.zeros(slots, np.int64),
         decoded=np.zeros((dim, int(fixed[8]) + 1 + dim)),
         table=np.zeros(MOST_SHARED),
-        raw=np.zeros((hw.sp_rows, dim * hw.input_bytes), np.uint8),
+        raw=np.zeros((hw.sp_rows, hw.sp_row_bytes), np.uint8),
         start_of=np.full(hw.sp_rows + 1, -1, np.int64),
         end_of=np.full(hw.sp_rows + 1, -1, np.int64),
         picks=np.zeros((slots, dim, dim), np.int64),
         chosen=np.zeros((dim, dim), np.int64),
         fed=np.zeros((slots, hw.sparsity.fetch_rows), np.int64),
         rows_done=np.zeros(hw.acc_rows, np.int64),
+        words=table(hw, types),
+        chunks=np.zeros(1, np.int64),
+        subs=np.zeros((1, SUB_FIELDS), np.int64),
+        second=np.zeros((SETS * held, dim, dim)),
+        second_slot=np.zeros(SETS * held, np.int64),
+        second_there=np.zeros(SETS * held, np.int64),
+        resident=np.zeros((held, dim, dim)),
+        lanes=np.zeros(dim, np.int64),
+        depth=np.zeros(dim, np.int64),
     )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, log2
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from sim.sparsity import formats
 
-PLAIN, BITMAP, RLE, CSR, CSC, NARROW, CODEBOOK, CIRCULANT, SELECTING = range(9)
+PLAIN, BITMAP, RLE, CSR, CSC, NARROW, CODEBOOK, CIRCULANT, SELECTING, SAMPLING = range(10)
 RUN_BITS = formats.RUN_BITS
 FORMS = {"bitmap": BITMAP, "rle": RLE, "csr": CSR, "csc": CSC}
 FORMS |= {"narrow": NARROW, "codebook": CODEBOOK, "circulant": CIRCULANT}
@@ -69,4 +70,26 @@ class Selector:
         return np.array([SELECTING, 0, 0, *shape, self.place_bits, self.window_bits, self.total, 0], np.int64)
 
 
-Unit = Decoder | Selector
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """Values pick one of several weights in a PE by an index (`sim.functional.sampled` makes it for a work item).
+
+    ``outputs``: chosen are elements of C, not of A. ``reach``: as `sim.sparsity.packing.sub_rows`, of an index with a
+    bit per element; or ``group`` (N, M): of each value its place among M. ``chunks``: int64[computes + 1], the first
+    sub-row of each compute; ``subs``: int64[sub-rows, fields], see `sim.functional.kernel_sampled`.
+    """
+
+    outputs: bool
+    reach: Literal["pe", "line"]
+    group: tuple[int, int] | None
+    chunks: npt.NDArray[np.int64]
+    subs: npt.NDArray[np.int64]
+
+    def numbers(self) -> npt.NDArray[np.int64]:
+        """Return the fields of ``State.unit``."""
+        keep, of = self.group or (1, 1)
+        form = (self.group is not None, self.reach == "line", keep, of, ceil(log2(of)), self.outputs)
+        return np.array([SAMPLING, *form, 0, 0, 0, 0], np.int64)
+
+
+Unit = Decoder | Selector | Sampler

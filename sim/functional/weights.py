@@ -29,9 +29,9 @@ def write_stored(machine: Machine, work: PackedMatmul, weights: Array, form: str
     if work.stored_bits is None or form not in FORMS:
         raise InputError(f"weights: a product with stored blocks and a format of {', '.join(FORMS)}, not {form!r}")
     hw, dim = machine.hw, machine.hw.dim
-    if form == "narrow" and not hw.array.input_type.startswith("int"):
-        raise InputError(f"weights: {hw.array.input_type} is not stored in {size} bits; nearest: codebook")
-    codes, width = machine.patterns(weights), 8 * hw.input_bytes
+    if form == "narrow" and not machine.types["b"].startswith("int"):
+        raise InputError(f"weights: {machine.types['b']} is not stored in {size} bits; nearest: codebook")
+    codes, width = machine.patterns(weights, "b"), hw.bits("b")
     table = _table(codes, size) if form == "codebook" else None
     for (q, j), (address, count) in layout(work, hw).stored.items():
         parts = []
@@ -92,8 +92,8 @@ def write_packed(
             for f in range(work.fetch_rows):
                 bits[s * work.fetch_rows + f, j] = index[f * dim : (f + 1) * dim].reshape(-1)
     b = work.matmul.b
-    machine.write(b.address, packed[:, :n], b.row_stride)
-    row_bytes = dim * hw.input_bytes
+    machine.write(b.address, packed[:, :n], b.row_stride, kind=machine.types["b"])
+    row_bytes = hw.sp_row_bytes
     for part in layout(work, hw).index:
         named = (
             np.concatenate([bits[at] for at in part.blocks], dtype=np.uint8) if part.blocks else np.zeros(0, np.uint8)

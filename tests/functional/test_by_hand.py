@@ -7,9 +7,8 @@ import pytest
 from functional.bench_machine import MACHINES
 
 from sim import hardware, timing
-from sim.errors import Hang, InputError
+from sim.errors import Hang
 from sim.functional import Machine
-from sim.hardware import precision
 from sim.isa import ACCUMULATOR_BIT, FULL_WIDTH_BIT, GARBAGE_ADDRESS, Funct
 from sim.lower import build, lower
 from sim.lower.encode import Stream
@@ -110,10 +109,3 @@ def test_a_fused_step_rounds_once():
         assert rounded[2.0**-60] - rounded[-(2.0**-60)] == ulp
         assert rounded[0.0] in (rounded[2.0**-60], rounded[-(2.0**-60)])
         assert abs(rounded[0.0] - tie) == ulp / 2
-
-
-def test_words_of_other_sizes_are_refused():
-    hw = hardware.load("gemmini_decomposable")
-    narrow = precision.machine(hw, "int8", "int4", (8, 4, 8))
-    with pytest.raises(InputError, match=r"operands in int8 and int4.*nearest: int8"):
-        Machine(narrow, 1 << 16)

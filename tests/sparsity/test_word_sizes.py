@@ -12,13 +12,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from functional_machine import BASE, Machine
+from functional import reference
+from functional.bench_machine import check_traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sim
+from sim import timing
+from sim.errors import InputError
+from sim.functional import Machine
+from sim.functional.machine import BASE_ADDRESS
 from sim.graph import Graph, Op, Tensor, View
 from sim.hardware import load, precision
+from sim.hardware.precision import WIDENS
 from sim.hardware.schema import ELEMENT_BITS
 from sim.lower import Operand, build, lower
 from sim.plan import plan
@@ -200,20 +206,44 @@ def test_word_sizes_go_together_with_zeros() -> None:
     assert half.loc["L0.FF2", "dram_read_bytes"] < plain.loc["L0.FF2", "dram_read_bytes"]
 
 
-class Packed(Machine):
-    """DRAM by quarters of a byte."""
+def values(rng: np.random.Generator, kind: str, shape: tuple[int, int]) -> np.ndarray:
+    """All values of an integer type; of floats small whole numbers, exact in any order of summing."""
+    top = 4 if not kind.startswith("int") else 1 << (ELEMENT_BITS[kind] - 1)
+    return rng.integers(-top, top, shape)
 
-    cells = 4
+
+def executed(machine: Any, work: Any, operands: dict[str, np.ndarray]) -> tuple[np.ndarray, Any]:
+    """Return (C, execution): the program in the order of the timing core, its traffic that of the core."""
+    times = timing.run(lower(work, machine), machine, timeline=True)
+    ran = Machine(machine, 1 << 20)
+    b = operands["b"].T if work.transpose_b else operands["b"]
+    ran.write(work.a.address, operands["a"], work.a.row_stride, kind=ran.types["a"])
+    ran.write(work.b.address, b, work.b.row_stride, kind=ran.types["b"])
+    if "d" in operands:
+        ran.write(work.d.address, operands["d"], work.d.row_stride, wide=True)
+    done = ran.run(times)
+    check_traffic(done, times)
+    kind = None if work.full_c else ran.types["c"]
+    return ran.read(work.c.address, (work.m, work.n), work.c.row_stride, wide=work.full_c, kind=kind), done
 
 
-@settings(max_examples=60, deadline=None)
+FLOATS = [
+    ("fp32", a, w) for a in ("fp32", "bf16", "fp16", "int16", "int8") for w in ("fp32", "bf16", "int8", "int4", "int2")
+] + [("bf16", a, w) for a in ("bf16", "int8") for w in ("bf16", "int8", "int4", "int2")]
+FLOAT_MACHINES = {kind: load(f"gemmini_{kind}_4x4", {"array.accepts": list(WIDENS[kind])}) for kind in ("fp32", "bf16")}
+
+
+@settings(max_examples=80, deadline=None)
 @given(
     size=st.tuples(*[st.integers(1, 36)] * 3),
     mode=st.sampled_from(MODES),
     stored=st.tuples(*[st.sampled_from([0, 1, 2])] * 2),
-    c_bits=st.sampled_from([2, 4, 8]),
+    c_bits=st.sampled_from([2, 4, 8, 16]),
     transpose_b=st.booleans(),
+    bias=st.sampled_from(["none", "full", "row"]),
+    full_c=st.booleans(),
     small=st.booleans(),
+    seed=st.integers(0, 999),
 )
 def test_programs_of_all_modes_leave_the_product(
     size: tuple[int, int, int],
@@ -221,9 +251,12 @@ def test_programs_of_all_modes_leave_the_product(
     stored: tuple[int, int],
     c_bits: int,
     transpose_b: bool,
+    bias: Any,
+    full_c: bool,
     small: bool,
+    seed: int,
 ) -> None:
-    # Oracle: numpy. Operands lie in memory as wide as multiplied or wider; narrow values of the types.
+    # Oracle: numpy. Operands lie in memory as wide as multiplied or wider; all values of the types multiplied.
     name, a_type, w_type = mode
     hw = MACHINES[name]
     if small and name != "decomposable":
@@ -231,25 +264,79 @@ def test_programs_of_all_modes_leave_the_product(
     bits = [min(16, ELEMENT_BITS[one] << more) for one, more in zip((a_type, w_type), stored, strict=True)]
     machine = precision.machine(hw, a_type, w_type, (*bits, c_bits))
     m, n, k = (4 * blocks for blocks in size)
-    rng = np.random.default_rng(m + n + k)
-    a, b = (
-        rng.integers(-(2 ** (ELEMENT_BITS[one] - 1)), 2 ** (ELEMENT_BITS[one] - 1), shape)
-        for one, shape in ((a_type, (m, k)), (w_type, (k, n)))
+    rng = np.random.default_rng(seed)
+    operands = {"a": values(rng, a_type, (m, k)), "b": values(rng, w_type, (k, n))}
+    if bias != "none":
+        operands["d"] = rng.integers(-(1 << 20), 1 << 20, (1 if bias == "row" else m, n))
+    found, done = executed(machine, placed(m, n, k, transpose_b, bias, full_c), operands)
+    sums = reference.wrap(operands["a"] @ operands["b"] + operands.get("d", 0))
+    expected = (
+        sums if full_c else reference.rescale(sums, 0.05, kind="int16").clip(-(1 << c_bits - 1), (1 << c_bits - 1) - 1)
     )
-    ran = Packed(machine, 1 << 20)
-    places = [BASE + place * (1 << 18) for place in range(3)]
-    work = build.matmul(m, n, k)
-    b_stride = k if transpose_b else n
-    work = replace(
-        work, a=Operand(places[0], k), b=Operand(places[1], b_stride), c=Operand(places[2], n), transpose_b=transpose_b,
-        bias="none", d=None,
-    )  # fmt: skip
-    ran.write(places[0], k, a, bits[0] / 8)
-    ran.write(places[1], b_stride, b.T if transpose_b else b, bits[1] / 8)
-    ran.run(lower(work, machine))
-    np.testing.assert_array_equal(ran.read(places[2], n, (m, n), c_bits / 8), a @ b)
-    assert ran.macs == m * n * k
+    np.testing.assert_array_equal(found, expected)
+    assert done.narrowed == 0
     assert machine.peak_macs_per_cycle == Fraction(machine.dim**2, machine.row_cycles)
+
+
+def placed(m: int, n: int, k: int, transpose_b: bool = False, bias: Any = "none", full_c: bool = False) -> Any:
+    """A product whose operands find room at any width."""
+    places = [BASE_ADDRESS + place * (1 << 18) for place in range(4)]
+    return replace(
+        build.matmul(m, n, k, bias=bias, full_c=full_c), a=Operand(places[0], k),
+        b=Operand(places[1], k if transpose_b else n), c=Operand(places[2], n), d=Operand(places[3], n),
+        transpose_b=transpose_b,
+    )  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    size=st.tuples(*[st.integers(1, 12)] * 3),
+    mode=st.sampled_from(FLOATS),
+    wider=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_floating_arrays_widen_what_they_take(
+    size: tuple[int, int, int], mode: tuple[str, str, str], wider: bool, seed: int
+) -> None:
+    # Oracle: numpy. A fixed floating-point PE holds every value of the types it widens.
+    name, a_type, w_type = mode
+    own = ELEMENT_BITS[name]
+    bits = [own if wider else ELEMENT_BITS[one] for one in (a_type, w_type)]
+    machine = precision.machine(FLOAT_MACHINES[name], a_type, w_type, (*bits, own))
+    m, n, k = (4 * blocks for blocks in size)
+    rng = np.random.default_rng(seed)
+    operands = {"a": values(rng, a_type, (m, k)), "b": values(rng, w_type, (k, n))}
+    found, done = executed(machine, placed(m, n, k), operands)
+    sums = reference.product(operands["a"], operands["b"], None, placed(m, n, k), FLOAT_MACHINES[name], k)
+    np.testing.assert_array_equal(found, reference.rescale(sums, 0.05, kind=name))
+    assert done.narrowed == 0
+
+
+def test_a_load_narrows_to_the_type_that_is_multiplied_and_says_so() -> None:
+    # Oracle: numpy's clip. What lies there in 16 bits and is multiplied in 4 saturates at the load.
+    machine = precision.machine(MACHINES["decomposable"], "int4", "int4", (16, 4, 8))
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-30, 30, (20, 32)), rng.integers(-8, 8, (32, 16))
+    found, done = executed(machine, placed(20, 16, 32), {"a": a, "b": b})
+    np.testing.assert_array_equal(found, reference.rescale(a.clip(-8, 7) @ b, 0.05))
+    assert done.narrowed == int(((a < -8) | (a > 7)).sum())  # one tile: every element is loaded once
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [
+        (None, 'c in 16 bits may be int16, fp16, bf16: say which, e.g. stored={"c": "int16"}'),
+        ({"c": "int8"}, "c as int8: the program moves elements of 16 bits of it"),
+        ({"cc": "int16"}, "operand 'cc' (did you mean 'c'?)"),
+    ],
+)
+def test_bits_that_do_not_say_a_type_are_asked_about(stored: dict[str, str] | None, told: str) -> None:
+    machine = precision.machine(FLOAT_MACHINES["fp32"], "int8", "int4", (8, 4, 16))
+    with pytest.raises(InputError) as refused:
+        Machine(machine, 1 << 16, stored=stored)
+    assert told in str(refused.value)
+    for kind in ("int16", "fp16", "bf16"):
+        assert Machine(machine, 1 << 16, stored={"c": kind}).types["c"] == kind
 
 
 def test_word_sizes_are_lines_of_a_sweep() -> None:

@@ -1,0 +1,220 @@
+"""Sampled products in DRAM as their programs look for them: the index, packed rows, and the unit that reads both.
+
+The sequencer of such an array goes through rows, windows and features in the order of the plan
+(`sim.lower.sampledplan`) and counts the sub-rows of each row; `write_index` tells it so. What a value meets is not
+told: it is read from the index that the program loads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.errors import InputError
+from sim.functional.kernel_sampled import AS_TOLD, ONTO, OVER
+from sim.functional.machine import Machine
+from sim.functional.unit import Sampler
+from sim.lower.sampledplan import Cut, Shape, Step, choose_cut
+from sim.lower.sparsecost import LoadCost
+from sim.lower.work import SampledMatmul
+from sim.sparsity import packing
+
+Array = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """``mask``: bool[M, N] of the elements of C that are computed, or bool[M, K] of those of A that are there.
+
+    ``reach``: which weights a place of a sub-row takes (`sim.sparsity.packing`). ``group`` (N, M): at most N of each M
+    are kept, the index has their places; without it a bit per element.
+    """
+
+    mask: npt.NDArray[np.bool_]
+    reach: Literal["pe", "line"] = "line"
+    group: tuple[int, int] | None = None
+
+
+def write_index(machine: Machine, work: SampledMatmul, choice: Choice) -> Sampler:
+    """Put the index of what is chosen into DRAM where ``work`` loads it; return the unit that reads it.
+
+    Raises InputError where ``work`` was made for another choice.
+    """
+    hw = machine.hw
+    shape, cut = Shape(work, hw), choose_cut(work, hw)
+    _check(shape, choice)
+    bits = _index_bits(shape, choice)
+    row_bytes = hw.dim * hw.input_bytes
+    for blocks, windows in dict.fromkeys((step.blocks, _windows(shape, step)) for step in cut.steps):
+        rows = shape.elements(blocks)
+        first, size = shape.index_bits(rows, windows)
+        part = bits[rows.start : rows.stop, shape.index_edge(windows.start) : shape.index_edge(windows.stop)].reshape(
+            -1
+        )
+        assert part.size == size
+        loads = list(shape.index_loads(blocks, windows, LoadCost(hw).group))
+        order = np.concatenate([_order(load.blocks, load.rows) + load.local for load in loads])
+        begin = loads[0].line * row_bytes
+        address = work.index_address + begin
+        lines = machine.read(address, (len(order), row_bytes), kind="int8").view(np.uint8)
+        single = np.unpackbits(lines[np.argsort(order)], axis=1, bitorder="little").reshape(-1)  # as they lie locally
+        at = first - begin * 8
+        single[at : at + size] = part
+        local = np.packbits(single.reshape(len(order), -1), axis=1, bitorder="little")
+        machine.write_bytes(address, local[order].reshape(-1))
+    return Sampler(shape.outputs, choice.reach, choice.group, *_sequence(shape, cut, hw.dim))
+
+
+def pack_rows(values: Array, choice: Choice, work: SampledMatmul, dim: int) -> Array:
+    """Return values [M, K] (or chosen scores, [M, N]) packed as [M, ``work.row_elements``]: sub-row after sub-row.
+
+    Places without a value are zero.
+    """
+    found = np.zeros((len(values), work.row_elements), values.dtype)
+    kept = np.where(choice.mask, values, 0)
+    for r, columns in enumerate(packed_columns(choice, work, dim)):
+        columns = columns[: work.row_elements]
+        there = np.flatnonzero(columns >= 0)
+        found[r, there] = kept[r, columns[there]]
+    return found
+
+
+def packed_columns(choice: Choice, work: SampledMatmul, dim: int) -> list[npt.NDArray[np.int64]]:
+    """Return by row the column that lies in each place of a packed row, -1 where there is none."""
+    mask = choice.mask
+    if choice.group is not None:
+        places = _places(mask, choice.group)
+        columns = (places + np.arange(places.shape[1])[None, :, None] * choice.group[1]).reshape(len(mask), -1)
+        return list(np.where(columns < mask.shape[1], columns, -1))
+    width = work.resident * dim
+    found = []
+    for row in mask:
+        parts = [
+            np.where(part >= 0, part + first, -1)
+            for first in range(0, len(row), width)
+            for part in packing.sub_row_columns(row[first : first + width], dim, work.resident, choice.reach)
+        ]
+        found.append(np.concatenate([*parts, np.zeros(0, np.int64)]))
+    return found
+
+
+def _check(shape: Shape, choice: Choice) -> None:
+    work, dim, mask, group = shape.work, shape.dim, choice.mask, choice.group
+    if mask.shape != (shape.m, shape.keys):
+        raise InputError(f"mask of {mask.shape}: the product chooses among {(shape.m, shape.keys)}")
+    if group is None:
+        counts = packing.sub_rows(mask, dim, work.resident, choice.reach)
+        wrong = np.argwhere(counts != shape.counts)
+        if wrong.size:
+            row, window = map(int, wrong[0])
+            raise InputError(
+                f"mask: row {row} takes {counts[row, window]} sub-rows in window {window}, the program says "
+                f"{shape.counts[row, window]}: it was made for another mask, or another reach"
+            )
+    elif _grouped(mask, group).sum(axis=2).max(initial=0) > group[0]:
+        raise InputError(f"mask: more than {group[0]} of {group[1]} values are kept somewhere")
+
+
+def _grouped(mask: Mask, group: tuple[int, int]) -> Mask:
+    """Return bool[rows, groups, M]."""
+    rows, k = mask.shape
+    whole = np.zeros((rows, -(-k // group[1]) * group[1]), np.bool_)
+    whole[:, :k] = mask
+    return whole.reshape(rows, -1, group[1])
+
+
+def _places(mask: Mask, group: tuple[int, int]) -> npt.NDArray[np.int64]:
+    """Return int64[rows, groups, N]: which of M values are kept, rising; where fewer are, others of the group too."""
+    chosen = np.argsort(~_grouped(mask, group), axis=2, kind="stable")[:, :, : group[0]]
+    return np.asarray(chosen, np.int64)
+
+
+def _index_bits(shape: Shape, choice: Choice) -> npt.NDArray[np.uint8]:
+    """Return uint8[rows, bits of a row's index]."""
+    mask, group = choice.mask, choice.group
+    if group is None:
+        found = mask.astype(np.uint8)
+    else:
+        width = np.arange((group[1] - 1).bit_length())
+        found = (_places(mask, group)[..., None] >> width & 1).astype(np.uint8).reshape(len(mask), -1)
+    return np.pad(found, ((0, 0), (0, shape.work.index_row_bytes * 8 - found.shape[1])))
+
+
+def _order(blocks: int, rows: int) -> npt.NDArray[np.int64]:
+    """Return where each line of a load comes to lie: of several blocks row r has lines r * blocks, ..."""
+    lines = np.arange(blocks * rows)
+    return lines % blocks * rows + lines // blocks
+
+
+def _windows(shape: Shape, step: Step) -> range:
+    """The windows whose index a part of A brings."""
+    return range(shape.windows) if shape.outputs else step.windows
+
+
+def _sequence(shape: Shape, cut: Cut, dim: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return ``chunks`` and ``subs`` of a `Sampler`: DIM sub-rows to a compute, in the order of the plan.
+
+    A command names of A the block that is loaded last of those its last row's block needs, of C its first row's block.
+    """
+    lengths, tables = [0], []
+    for step in cut.steps:
+        found = {window: _sub_rows(shape, cut, step, window) for window in step.windows}
+        pairs = [(window, feature) for window in step.windows for feature in step.features]
+        if not shape.outputs:
+            pairs.sort(key=lambda pair: pair[1])
+        for window, _ in pairs:
+            table, block, starts = found[window]
+            for first in range(0, len(table), dim):
+                part, inside = table[first : first + dim].copy(), block[first : first + dim]
+                part[:, 0] -= starts[first : first + dim][inside == inside[-1], 0].max()
+                part[:, 1] -= starts[first, 1]
+                lengths.append(len(part))
+                tables.append(part)
+    return np.cumsum(np.asarray(lengths, np.int64)), np.concatenate(tables)
+
+
+def _sub_rows(
+    shape: Shape, cut: Cut, step: Step, window: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return by sub-row of a step in a window its fields, its block of rows, and where its blocks of A and C begin.
+
+    All local rows are counted from the step's first row of A and of C on.
+    """
+    elements, windows = shape.elements(step.blocks), _windows(shape, step)
+    rows, places = shape.sub_rows(elements, window)
+    number, block = places - shape.before[rows, window], rows // shape.dim - step.blocks.start
+    columns = [shape.columns(one, windows) for one in step.blocks]
+    a = _offsets([len(one) * shape.dim for one in columns])[block]
+    c = _offsets([shape.places(one, step.features) for one in step.blocks])[block]
+    starts = np.stack([a, c], axis=1)
+    if shape.outputs:
+        c = c + places * shape.dim
+        adds = np.full(len(rows), AS_TOLD)
+    else:
+        starts[:, 0] += (places - np.array([one.start for one in columns])[block]) * shape.dim
+        a = starts[:, 0]
+        lies_there = (places > number) | (shape.work.matmul.bias != "none")
+        adds = np.where(number > 0, ONTO, np.where(lies_there, AS_TOLD, OVER))
+    row_bits = shape.dim * shape.hw.input_bytes * 8
+    wide = shape.index_edge(windows.stop) - shape.index_edge(windows.start)
+    inside = shape.index_edge(window) - shape.index_edge(windows.start)
+    start = cut.a_parts[step.a_part][0] * row_bits + shape.index_bits(elements, windows)[0] % row_bits
+    index = start + (rows - elements.start) * wide + inside
+    width = np.full(len(rows), _width(shape, window))
+    fields = (a + rows % shape.dim, c + rows % shape.dim, adds, index, number, width)
+    return np.stack(fields, axis=1).astype(np.int64), block, starts
+
+
+def _width(shape: Shape, window: int) -> int:
+    """Elements that a window chooses among; of packed values (N:M) how many of them it has."""
+    packed = shape.work.row_elements < shape.keys
+    whole, each = (shape.work.row_elements, shape.dim) if packed else (shape.keys, shape.work.resident * shape.dim)
+    return min(each, whole - window * each)
+
+
+def _offsets(sizes: list[int]) -> npt.NDArray[np.int64]:
+    return np.cumsum([0, *sizes[:-1]])
