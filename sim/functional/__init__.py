@@ -7,5 +7,6 @@ what was touched. It must not know graphs' builders, the command line or reports
 from __future__ import annotations
 
 from sim.functional.machine import Execution, Machine
+from sim.functional.steps import run_step
 
-__all__ = ["Execution", "Machine"]
+__all__ = ["Execution", "Machine", "run_step"]

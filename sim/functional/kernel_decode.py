@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from sim.functional.kernel_words import BITS, OWN, value_of
-from sim.functional.unit import BITMAP, CODEBOOK, CSC, CSR, NARROW, RLE, RUN_BITS
+from sim.functional.unit import BITMAP, CIRCULANT, CODEBOOK, CSC, CSR, RLE, RUN_BITS
 
 FORM, SIZE, TABLE = 0, 1, 2
 B_ROW = 1
@@ -47,6 +47,9 @@ def decode(m, address, rows, cols):  # type: ignore[no-untyped-def]
         for i in range(size):
             m.table[i] = _value(m, bits_of(m, at, width))
             at += width
+    if form == CIRCULANT:
+        _circulants(m, address, at, rows, cols, width)
+        return
     for first in range(0, cols, dim):
         block = m.decoded[:dim, first : first + dim]
         inside = min(dim, cols - first)
@@ -56,10 +59,8 @@ def decode(m, address, rows, cols):  # type: ignore[no-untyped-def]
             at = _runs(m, block, at, width)
         elif form in (CSR, CSC):
             at = _indexed(m, block, at, width, form == CSC)
-        elif form in (NARROW, CODEBOOK):
-            at = _short(m, block, at, rows, inside, form == CODEBOOK)
         else:
-            at = _circulant(m, block, at, rows, inside, width)
+            at = _short(m, block, at, rows, inside, form == CODEBOOK)
 
 
 @njit
@@ -134,14 +135,28 @@ def _short(m, block, at, rows, cols, shared):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _circulant(m, block, at, rows, cols, width):  # type: ignore[no-untyped-def]
-    """Of each circulant its first row; row i is that row moved by i."""
+def _circulants(m, address, at, rows, cols, width):  # type: ignore[no-untyped-def]
+    """A window of circulants, one after the other: of each the values met, from the lowest left corner on.
+
+    Where it begins in a circulant the decoder counts (``m.strips``).
+    """
     size = m.unit[SIZE]
-    for top in range(0, rows, size):
-        for left in range(0, cols, size):
-            for j in range(size):
+    strip = m.strips[np.searchsorted(m.strips[:, 0], address)]
+    top = 0
+    while top < rows:
+        high = min(size - (strip[1] + top) % size, rows - top)
+        left = 0
+        while left < cols:
+            wide = min(size - (strip[2] + left) % size, cols - left)
+            count = min(size, high + wide - 1)
+            row, col = (strip[1] + top) % size, (strip[2] + left) % size
+            first = 0 if count == size else (col - (row + high - 1)) % size
+            for v in range(count):
                 value = _value(m, bits_of(m, at, width))
-                for i in range(size):
-                    block[top + i, left + (j + i) % size] = value
                 at += width
-    return at
+                met = (first + v) % size
+                for i in range(high):
+                    for j in range((met + row + i - col) % size, wide, size):
+                        m.decoded[top + i, left + j] = value
+            left += wide
+        top += high

@@ -13,9 +13,9 @@ from sim.errors import InputError
 from sim.functional import state, words
 from sim.functional.counts import NAMES
 from sim.functional.kernel import execute
-from sim.functional.unit import Sampler, Selector, Unit
+from sim.functional.unit import Decoder, Sampler, Selector, Unit
 from sim.hardware.schema import ELEMENT_BITS
-from sim.isa import Funct
+from sim.isa import STORED_SHIFT, Funct
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -166,6 +166,10 @@ class Machine:
         _check(times)
         if isinstance(unit, Sampler):
             self.state = self.state._replace(chunks=unit.chunks, subs=unit.subs)
+        elif isinstance(unit, Decoder) and unit.strips is not None:
+            self.state = self.state._replace(strips=unit.strips)
+        elif not isinstance(unit, Decoder) and _expands(times):
+            raise InputError("timing: its loads expand stored weights; give the decoder that write_stored returned")
         s = self.state
         _set(s, unit)
         s.counts[:] = 0
@@ -232,6 +236,12 @@ def order(times: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
     cycle = np.concatenate([issue, ends])
     event = np.concatenate([2 * number, 2 * number + 1])
     return np.asarray(event[np.lexsort((event >> 1, event & 1, cycle))], dtype=np.int64)
+
+
+def _expands(times: npt.NDArray[np.void]) -> bool:
+    """Whether any load of a timeline brings stored weights."""
+    loads = (times["queue"] == LD) & (times["funct"] != 0)
+    return bool((times["rs2"][loads] >> STORED_SHIFT).any())
 
 
 def _set(s: state.State, unit: Unit | None) -> None:

@@ -46,10 +46,10 @@ class State(NamedTuple):
     The fields have the same types on every machine, so that the executor is compiled once: local memories and blocks
     are doubles, which hold every int32 and float32 exactly; DRAM is one image seen as each of its element types.
     ``blocks``: per slot of a preload, its operand and its result; ``tiles``: weights, sums inside the array, A, B.
-    ``unit``: `sim.functional.unit`; ``decoded``, ``table``: rows of an expanding load, shared values; ``raw``: bytes of
-    index rows in the scratchpad, ``start_of``/``end_of``: where what is in front of (behind) a row begins (ends), or
-    -1; ``picks``, ``chosen``: selected operands of each slot, and of the weights in the array; ``fed``: what the
-    blocks of a feed have seen, by slot; ``rows_done``: packed rows by accumulator row.
+    ``unit``: `sim.functional.unit`; ``decoded``, ``table``, ``strips``: rows of an expanding load, shared values, loads
+    of circulants; ``raw``: bytes of index rows in the scratchpad, ``start_of``/``end_of``: where what is in front of
+    (behind) a row begins (ends), or -1; ``picks``, ``chosen``: selected operands of each slot, and of the weights in
+    the array; ``fed``: what the blocks of a feed have seen, by slot; ``rows_done``: packed rows by accumulator row.
     ``chunks``, ``subs``: what computes of a sampled product stream (`sim.functional.kernel_sampled`); ``second``: the
     weights preloaded lately, their slots, whether they have been read; ``resident``: those at work; ``lanes``,
     ``depth``: choices of a sub-row, elements chosen so far by place.
@@ -96,6 +96,7 @@ class State(NamedTuple):
     fed: Array
     rows_done: Array
     words: Array
+    strips: Array
     chunks: Array
     subs: Array
     second: Array
@@ -199,6 +200,7 @@ def build(
         fed=np.zeros((slots, hw.sparsity.fetch_rows), np.int64),
         rows_done=np.zeros(hw.acc_rows, np.int64),
         words=table(hw, types),
+        strips=np.zeros((1, 3), np.int64),
         chunks=np.zeros(1, np.int64),
         subs=np.zeros((1, SUB_FIELDS), np.int64),
         second=np.zeros((SETS * held, dim, dim)),

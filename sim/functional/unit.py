@@ -23,16 +23,18 @@ FORMS |= {"narrow": NARROW, "codebook": CODEBOOK, "circulant": CIRCULANT}
 FIELDS = 11
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Decoder:
     """Loads expand what they read. ``size``: bits (narrow), entries (codebook) or block (circulant).
 
-    ``table``: DRAM byte address at which a codebook lies in front of its indices.
+    ``table``: DRAM byte address at which a codebook lies in front of its indices. ``strips``: int64[loads, 3], DRAM
+    byte address of each load of circulants, rising, and the row and column of a circulant at which it begins.
     """
 
     form: str
     size: int = 0
     table: int = 0
+    strips: npt.NDArray[np.int64] | None = None
 
     def numbers(self) -> npt.NDArray[np.int64]:
         """Return the fields of ``State.unit``."""

@@ -5,6 +5,7 @@ Each function takes the work item whose program will run, and returns the unit t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from sim.functional.machine import Machine
 from sim.functional.unit import FORMS, Decoder, Selector
 from sim.lower.blocksparse import layout
 from sim.lower.work import PackedMatmul
-from sim.sparsity.codec import encode_block
+from sim.sparsity.codec import check_circulant, encode_block, encode_circulant
 
 Array = npt.NDArray[Any]
+Place = tuple[int, int]
 
 
 def write_stored(machine: Machine, work: PackedMatmul, weights: Array, form: str, size: int = 0) -> Decoder:
@@ -33,7 +35,13 @@ def write_stored(machine: Machine, work: PackedMatmul, weights: Array, form: str
         raise InputError(f"weights: {machine.types['b']} is not stored in {size} bits; nearest: codebook")
     codes, width = machine.patterns(weights, "b"), hw.bits("b")
     table = _table(codes, size) if form == "codebook" else None
-    for (q, j), (address, count) in layout(work, hw).stored.items():
+    stored = layout(work, hw).stored
+    if form == "circulant":
+        check_circulant(codes, size)
+        if size != work.circulant:
+            raise InputError(f"weights: circulants of {size}, the program loads circulants of {work.circulant}")
+        return Decoder(form, size, work.index_address, _write_circulants(machine, codes, width, size, stored))
+    for (q, j), (address, count) in stored.items():
         parts = []
         for column in range(j, j + count):
             block = codes[q * dim : (q + 1) * dim, column * dim : (column + 1) * dim]
@@ -49,6 +57,24 @@ def write_stored(machine: Machine, work: PackedMatmul, weights: Array, form: str
             parts.append(bits)
         machine.write_bytes(address, np.packbits(np.concatenate(parts), bitorder="little"))
     return Decoder(form, size, work.index_address)
+
+
+def _write_circulants(
+    machine: Machine,
+    codes: npt.NDArray[np.int64],
+    width: int,
+    size: int,
+    stored: Mapping[Place, Place],
+) -> npt.NDArray[np.int64]:
+    """Encode a matrix of circulants load by load; return where in a circulant each begins: (address, row, column)."""
+    dim, (k, n) = machine.hw.dim, codes.shape
+    found = []
+    for (q, j), (address, count) in stored.items():
+        window = range(q * dim, min((q + 1) * dim, k)), range(j * dim, min((j + count) * dim, n))
+        bits = encode_circulant(codes, *window, width, size)
+        machine.write_bytes(address, np.packbits(bits, bitorder="little"))
+        found.append((address, q * dim % size, j * dim % size))
+    return np.array(sorted(found), np.int64)
 
 
 def _table(codes: npt.NDArray[np.int64], entries: int) -> npt.NDArray[np.int64]:

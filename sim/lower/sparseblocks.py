@@ -19,6 +19,7 @@ import numpy.typing as npt
 from sim.hardware import Hardware
 from sim.lower.tiling import blocks_of
 from sim.lower.work import BlockSparseMatmul, PackedMatmul
+from sim.sparsity.formats import circulant_pieces
 
 Mask = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int64]
@@ -36,7 +37,8 @@ class Blocks:
     """Blocks of B by (q, j).
 
     ``rows``: rows in use, 0 = no block. ``index_bits``: bits of index of each block, or None for a bitmap of blocks.
-    ``stored_bits``: bits of each block in DRAM, or None where blocks lie there as they are used.
+    ``stored_bits``: bits of each block in DRAM, or None where blocks lie there as they are used. ``circulant``: they
+    are circulants of that size, of elements of ``value_bits``.
     """
 
     dim: int
@@ -46,6 +48,8 @@ class Blocks:
     depth: int
     index_bits: Counts | None = None
     stored_bits: Counts | None = None
+    circulant: int = 0
+    value_bits: int = 8
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -92,6 +96,15 @@ class Blocks:
         """Return the least number of rows q, at least ``depth``, that cuts no group."""
         return min(blocks_of(depth, self.fetch) * self.fetch, self.shape[0])
 
+    def load_bits(self, q: int, j: int, shape: tuple[int, int]) -> int:
+        """Return the stored bits that a load of ``shape`` (cols, rows) from block (q, j) on expands."""
+        assert self.stored_bits is not None
+        cols, rows = shape
+        if not self.circulant:
+            return int(self.stored_bits[q, j : j + blocks_of(cols, self.dim)].sum())
+        window = range(q * self.dim, q * self.dim + rows), range(j * self.dim, j * self.dim + cols)
+        return self.value_bits * sum(count for _, count in circulant_pieces(*window, self.circulant))
+
     def index_line_bytes(self, first: int, last: int, start: int, stop: int) -> int:
         """Return the bytes of index of the blocks in rows q first..last and columns start..stop."""
         assert self.index_bits is not None
@@ -126,4 +139,4 @@ def packed(work: PackedMatmul, hw: Hardware) -> Blocks:
     if index is None and work.stored_bits is None:
         index = np.zeros_like(rows)
     stored = None if work.stored_bits is None else np.asarray(work.stored_bits, dtype=np.int64)
-    return Blocks(hw.dim, work.matmul.k, rows, work.fetch_rows, work.depth, index, stored)
+    return Blocks(hw.dim, work.matmul.k, rows, work.fetch_rows, work.depth, index, stored, work.circulant, hw.bits("b"))

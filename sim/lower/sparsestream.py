@@ -234,9 +234,8 @@ class Builder:
         self, q: int, j: int, count: int, local: int, shape: tuple[int, int], needs: tuple[int, int, int]
     ) -> None:
         """Append an expanding mvin: bytes as stored, in the order of use, each from a fresh beat on."""
-        assert self.parts.stored_bits is not None
         local_rows = shape[1] * blocks_of(shape[0], self.dim)
-        bits = int(self.parts.stored_bits[q, j : j + count].sum())
+        bits = self.parts.load_bits(q, j, shape)
         row_bytes = max(1, blocks_of(blocks_of(bits, BITS_PER_BYTE), local_rows))
         stored = row_bytes * local_rows
         if (q, j) not in self.stored_at:

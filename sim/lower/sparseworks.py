@@ -253,22 +253,26 @@ def _compressed(compression: Compression, op: Op, works: Sequence[Matmul], hw: H
     weights = op.mnk[1] * op.mnk[2]
     if int(bits.sum()) >= weights * value_bits:
         return Stored(tuple(works), weights, weights, "dense")
-    stored = expanded(works, bits, weights, hw, place)
+    stored = expanded(works, bits, weights, hw, place, compression.block if compression.kind == "circulant" else 0)
     return Stored(stored, weights, weights, compression.kind, compression.table_bytes(value_bits))
 
 
 def expanded(
-    works: Sequence[Matmul], bits: formats.Bits, weights: int, hw: Hardware, place: Place
+    works: Sequence[Matmul], bits: formats.Bits, weights: int, hw: Hardware, place: Place, circulant: int = 0
 ) -> tuple[PackedMatmul, ...]:
-    """Return work items whose B is expanded by the load path from ``bits`` per block of the array."""
+    """Return work items whose B is expanded by the load path from ``bits`` per block of the array.
+
+    ``circulant``: size of the circulants that are stored, 0 = of none.
+    """
     depth = hw.dim
     k = works[0].k
     rows = tuple((min(depth, k - row * depth),) * bits.shape[1] for row in range(bits.shape[0]))
-    # Padding: every block to whole bytes per row, every load to whole beats.
-    slack = bits.size * (hw.dim + hw.dma.bus_bytes)
+    # Padding: every block to whole bytes per row, every load to whole beats; it may begin inside a circulant.
+    lead = hw.packed_bytes(hw.dim, "b") if circulant else 0
+    slack = bits.size * (hw.dim + hw.dma.bus_bytes + lead)
     address = place(blocks_of(int(bits.sum()), BITS_PER_BYTE) + slack)
     by_block = tuple(tuple(int(one) for one in row) for row in bits)
-    items = tuple(PackedMatmul(work, rows, depth, 1, 0, address, weights, by_block) for work in works)
+    items = tuple(PackedMatmul(work, rows, depth, 1, 0, address, weights, by_block, circulant) for work in works)
     _checked(items[0], hw)
     return items
 

@@ -115,7 +115,7 @@ class PackedMatmul:
     packed row of DIM values. ``stored_bits``: None, or the bits of each block in DRAM, expanded by the load path; then
     the packed rows are plain rows of K and there is no index behind the decoder. ``index_address``: DRAM byte address
     of the index (of the stored stream). ``nonzeros``: weights that are not zero, for the multiply-accumulates.
-    ``scheduled``: a block scheduler, not the CPU, issues the commands.
+    ``circulant``: stored are circulants of so many rows and columns (0: none).
     """
 
     matmul: Matmul
@@ -126,6 +126,7 @@ class PackedMatmul:
     index_address: int
     nonzeros: int
     stored_bits: tuple[tuple[int, ...], ...] | None = None
+    circulant: int = 0
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ BitString = npt.NDArray[np.uint8]
 def encode_block(
     patterns: Array, dim: int, width: int, form: str, size: int = 0, table: Array | None = None
 ) -> BitString:
-    """Return the bits of one block, patterns [rows, cols] of at most ``dim`` x ``dim``.
+    """Return the bits of one block, patterns [rows, cols] of at most ``dim`` x ``dim``; of all forms but circulants.
 
-    ``width``: bits of an element. ``size``: bits (narrow), entries (codebook), block (circulant). ``table``: patterns
+    ``width``: bits of an element. ``size``: bits (narrow), entries (codebook). ``table``: patterns
     of the shared values of a codebook. Raises InputError for weights that the format cannot hold.
     """
     whole = np.zeros((dim, dim), np.int64)
@@ -42,8 +42,6 @@ def encode_block(
         case "codebook":
             assert table is not None
             return _bits(_numbers(patterns, table), max(1, ceil(log2(len(table)))))
-        case "circulant":
-            return _bits(_first_rows(patterns, dim, size), width)
     raise InputError(f"weights: no format {form!r}")
 
 
@@ -102,17 +100,29 @@ def _numbers(patterns: Array, table: Array) -> Array:
     return np.asarray(places, np.int64)
 
 
-def _first_rows(patterns: Array, dim: int, size: int) -> Array:
-    """The first row of each circulant, in row order."""
+def check_circulant(patterns: Array, size: int) -> None:
+    """Raise InputError for a matrix [K, N] that is not made of circulants of ``size``."""
     rows, cols = patterns.shape
-    if dim % size or rows % size or cols % size:
-        nearest = max(d for d in range(1, min(dim, size) + 1) if dim % d == 0)
-        raise InputError(
-            f"weights: circulants of {size} are not expanded load by load on an array of {dim}: a load brings whole "
-            f"ones only (nearest: {nearest})"
-        )
+    if rows % size or cols % size:
+        raise InputError(f"weights: {rows}x{cols} is not made of whole circulants of {size}")
     parts = patterns.reshape(rows // size, size, cols // size, size)
     turned = (np.arange(size)[None, :] - np.arange(size)[:, None]) % size
     if not np.array_equal(parts, parts[:, 0][:, :, turned].transpose(0, 2, 1, 3)):
         raise InputError(f"weights: not made of circulants of {size}")
-    return np.asarray(parts[:, 0]).reshape(-1)
+
+
+def encode_circulant(patterns: Array, rows: range, cols: range, width: int, size: int) -> BitString:
+    """Return the bits of a window of a matrix [K, N] of circulants of ``size``, as one load brings them.
+
+    Circulant by circulant, row after row of them (`sim.sparsity.formats.circulant_pieces`).
+    """
+    corners = [
+        (high, wide)
+        for high in range(rows.start // size, -(-rows.stop // size))
+        for wide in range(cols.start // size, -(-cols.stop // size))
+    ]
+    found = []
+    for (high, wide), (first, count) in zip(corners, formats.circulant_pieces(rows, cols, size), strict=True):
+        line = patterns[high * size, wide * size : (wide + 1) * size]
+        found.append(_bits(line[(first + np.arange(count)) % size], width))
+    return np.concatenate(found)

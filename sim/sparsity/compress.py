@@ -2,8 +2,9 @@
 
 *low_rank* is an edit of the graph: W[K,N] becomes U[K,r] x V[r,N], two products on unmodified hardware. The others
 are formats that the load path expands (traffic only; `sparsity.decoder`): *narrow* stores every weight in ``bits``,
-*codebook* an index into ``entries`` shared values, *circulant* the first row of every block x block circulant, which
-the array multiplies out like any matrix; with ``via = "fft"`` it is an edit of the graph too (`circulant`).
+*codebook* an index into ``entries`` shared values, *circulant* the first row of every block x block circulant (of one
+larger than the array, for every DIM rows), which the array multiplies out like any matrix; with ``via = "fft"`` it is
+an edit of the graph too (`circulant`).
 """
 
 from __future__ import annotations
@@ -73,11 +74,9 @@ class Compression:
     def block_bits(self, op: Op, dim: int, value_bits: int) -> formats.Bits:
         """Return the bits stored per dim x dim block of ``op``'s weights (table of a codebook in the first block)."""
         _, n, k = op.mnk
-        each = {
-            "narrow": float(self.bits),
-            "codebook": float(ceil(log2(max(2, self.entries)))),
-            "circulant": value_bits / max(1, self.block),
-        }[self.kind]
+        if self.kind == "circulant":
+            return formats.circulant_bits((k, n), dim, self.block, value_bits)
+        each = {"narrow": self.bits, "codebook": ceil(log2(max(2, self.entries)))}[self.kind]
         bits = formats.uniform_bits((k, n), dim, each)
         if self.kind == "codebook":
             bits[0, 0] += self.entries * value_bits

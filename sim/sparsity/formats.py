@@ -8,7 +8,8 @@ csr        per block row a pointer of ceil(log2(cells + 1)) bits; per value its 
 csc        the same by columns: per value its row
 narrow     every value in fewer bits, all of them stored
 codebook   per value an index into a table of shared values; the table once per matrix
-circulant  of each b x b circulant block its first row
+circulant  of each b x b circulant the values that the rows and columns of a load meet: at most b, its first row.
+           On an array smaller than b that is once for every DIM rows: what a load expands, it brings
 ========== ==========================================================================================
 
 Values and their index are packed bit by bit inside a block (`codec` does it); blocks are padded where they are loaded
@@ -17,6 +18,7 @@ Values and their index are packed bit by bit inside a block (`codec` does it); b
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import ceil, log2
 
 import numpy as np
@@ -67,6 +69,47 @@ def _fillers(cells: Mask) -> Bits:
         run = np.where(kept, 0, run + 1)
     fillers += -(-run // reach)
     return fillers
+
+
+def circulant_pieces(rows: range, cols: range, block: int) -> list[tuple[int, int]]:
+    """Return (first value, values) of each circulant that a window of a matrix of block x block circulants meets.
+
+    Row r, column c of a circulant holds value (c - r) mod ``block`` of its first row; of a window as high and wide as
+    ``block`` together all are met, numbered from 0.
+    """
+    found = []
+    for high in _cut(rows, block):
+        for wide in _cut(cols, block):
+            count = len(high) + len(wide) - 1
+            first = (wide.start - (high.stop - 1)) % block
+            found.append((0, block) if count >= block else (first, count))
+    return found
+
+
+def _cut(span: range, block: int) -> list[range]:
+    """Cut a range at multiples of ``block``."""
+    edges = [span.start, *range((span.start // block + 1) * block, span.stop, block), span.stop]
+    return [range(first, last) for first, last in pairwise(edges)]
+
+
+def circulant_bits(shape: tuple[int, int], dim: int, block: int, value_bits: int) -> Bits:
+    """Return the bits of each dim x dim block of a [K, N] matrix of circulants: what it adds to the blocks on its left.
+
+    A load that begins inside a circulant brings what the blocks on its left would have (`circulant_pieces`).
+    """
+    k, n = shape
+    found = np.zeros((-(-k // dim), -(-n // dim)), np.int64)
+    for q, j in np.ndindex(found.shape):
+        rows = range(q * dim, min((q + 1) * dim, k))
+        before, with_it = (
+            sum(count for _, count in circulant_pieces(rows, range(left, min(stop, n)), block)) if stop > left else 0
+            for left, stop in (
+                (j * dim // block * block, j * dim),
+                (j * dim // block * block, (j + 1) * dim),
+            )
+        )
+        found[q, j] = (with_it - before) * value_bits
+    return found
 
 
 def uniform_bits(shape: tuple[int, int], dim: int, bits: float) -> Bits:

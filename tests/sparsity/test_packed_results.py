@@ -149,7 +149,8 @@ def test_stored_products_are_those_of_the_masked_matrix(size, name, density, for
     blocks=st.tuples(st.integers(1, 70), st.integers(1, 9), st.integers(1, 9)),
     name=st.sampled_from(sorted(MACHINES)),
     kind=st.sampled_from([("narrow", 2), ("narrow", 4), ("codebook", 3), ("codebook", 16), ("circulant", 2),
-                          ("circulant", 4)]),
+                          ("circulant", 4), ("circulant", 3), ("circulant", 24), ("circulant", 32), ("circulant", 64),
+                          ("circulant", 80)]),
     seed=st.integers(0, 99),
 )  # fmt: skip
 def test_compressed_products_are_those_of_the_expanded_matrix(blocks, name, kind, seed):
@@ -171,7 +172,8 @@ def test_compressed_products_are_those_of_the_expanded_matrix(blocks, name, kind
         b = first[:, turned].transpose(0, 1, 3, 2).reshape(b.shape)
     compression = Compression(form, **{{"narrow": "bits", "codebook": "entries", "circulant": "block"}[form]: size})
     op = weighted(shape).ops[0]
-    work = stored_work(hw, dense, compression.block_bits(op, hw.dim, 8 * hw.input_bytes), b.size)
+    bits = compression.block_bits(op, hw.dim, 8 * hw.input_bytes)
+    work = replace(stored_work(hw, dense, bits, b.size), circulant=size if form == "circulant" else 0)
     del places[1]
     result, _ = run(hw, work, places, lambda machine: write_stored(machine, work, b, form, size))
     np.testing.assert_array_equal(result, expected(a, b, None, dense, hw))
@@ -267,7 +269,8 @@ def test_format_sizes_by_hand():
         ("narrow", 2, np.full((16, 16), 2), "2 does not fit 2 bits"),
         ("codebook", 4, np.arange(256).reshape(16, 16) - 128, "256 values, the codebook names 4"),
         ("circulant", 4, np.arange(256).reshape(16, 16) - 128, "not made of circulants of 4"),
-        ("circulant", 3, np.zeros((18, 18)), r"circulants of 3.*nearest: 2"),
+        ("circulant", 5, np.zeros((18, 18)), "18x18 is not made of whole circulants of 5"),
+        ("circulant", 2, np.zeros((18, 18)), "circulants of 2, the program loads circulants of 0"),
         ("bitmap", 0, np.ones((16, 16)), "its mask is not that"),
         ("zip", 0, np.ones((16, 16)), "not 'zip'"),
     ],
@@ -279,3 +282,25 @@ def test_weights_that_do_not_fit_are_refused(form, size, weights, message):
     work = stored_work(hw, dense, np.full((blocks, blocks), 512), 256)
     with pytest.raises(InputError, match=message):
         write_stored(Machine(hw, DRAM_BYTES), work, weights, form, size)
+
+
+@pytest.mark.parametrize("block", [32, 48, 128])
+@pytest.mark.parametrize("name", ["small", "fp32"])
+def test_circulants_larger_than_the_array_are_cut_anywhere(name, block):
+    """A load brings what it expands: tiles and requests may begin and end inside a circulant."""
+    hw, rng = MACHINES[name], np.random.default_rng(block)
+    n, k = 3 * block, 2 * block
+    dense, a, _, _, places = product_of(hw, (40, n, k), rng)
+    first = rng.integers(-8, 8, (k // block, block, n // block))
+    turned = (np.arange(block)[None, :] - np.arange(block)[:, None]) % block
+    b = first[:, turned].transpose(0, 1, 3, 2).reshape(k, n)
+    op = weighted((40, n, k)).ops[0]
+    bits = Compression("circulant", block=block).block_bits(op, hw.dim, 8 * hw.input_bytes)
+    # Law: a strip of DIM rows of a circulant is stored once, so larger circulants than the array save no more.
+    assert bits.sum() == k // hw.dim * n * 8 * hw.input_bytes
+    work = replace(stored_work(hw, dense, bits, b.size), circulant=block)
+    del places[1]
+    result, _ = run(hw, work, places, lambda machine: write_stored(machine, work, b, "circulant", block))
+    np.testing.assert_array_equal(result, expected(a, b, None, dense, hw))
+    inside = [at for at in layout(work, hw).stored if at[1] * hw.dim % block]
+    assert inside, "no load begins inside a circulant"

@@ -1,0 +1,57 @@
+"""Planned operators on the executor: all programs of a step of `sim.plan`, or a word on why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sim import timing
+from sim.errors import InputError
+from sim.lower import lower
+from sim.lower.work import PackedMatmul, SampledMatmul
+
+if TYPE_CHECKING:
+    from sim.functional.machine import Execution, Machine
+    from sim.functional.unit import Unit
+    from sim.step import Step
+
+INSTEAD = {
+    "fft": 'via = "direct" of the [[compress]]: the load path expands circulants of any size',
+    "ifft": 'via = "direct" of the [[compress]]: the load path expands circulants of any size',
+    "mask": "a mask of your own, as the index that `sim.functional.sampled.write_index` puts into DRAM",
+    "top_k": "tokens and heads of your own choice: prune the graph",
+    "predict": "sparsity.predictor_macs_per_cycle = 0, the prediction on the array",
+}
+"""What a unit beside the array does -> what the array can do in its place."""
+
+
+def run_step(machine: Machine, step: Step, units: Sequence[Unit] = ()) -> tuple[Execution, ...]:
+    """Run the programs of a step on the DRAM of ``machine``, in the order in which the timing core completes them.
+
+    ``units``: for packed, stored or sampled products one per program, as `sim.functional.weights` and
+    `sim.functional.sampled` return them. Raises InputError for a step that no program computes (a unit beside the
+    array, the host), and where the operands' form needs a unit that is not given: never runs it as if it were dense.
+    """
+    if not step.works:
+        kind = step.kind.partition("+")[0]
+        where = "the host" if step.engine == "host" else "a unit beside the array"
+        instead = INSTEAD.get(kind, "sim.functional.host, in float32")
+        raise InputError(
+            f"{step.name}: {step.kind} runs on {where}, of which time and energy are known, not how it rounds; the "
+            f"executor runs programs of the array (nearest: {instead})"
+        )
+    packed = [work for work in step.works if isinstance(work, PackedMatmul | SampledMatmul)]
+    if len(units) not in (0, len(step.works)) or (packed and not units):
+        what = f"its operands are packed ({step.scheme})" if packed else "its operands lie as they are used"
+        wanted = len(step.works) if packed else 0
+        raise InputError(
+            f"{step.name}: {what}: {len(units)} units for {len(step.works)} programs (nearest: {wanted}, of "
+            "sim.functional.weights or sim.functional.sampled)"
+        )
+    hw = step.machine or machine.hw
+    on = machine if hw == machine.hw else machine.for_operator(hw)
+    done = []
+    for number, work in enumerate(step.works):
+        times = timing.run(lower(work, hw), hw, timeline=True)
+        done.append(on.run(times, units[number] if units else None))
+    return tuple(done)
