@@ -13,6 +13,7 @@ from sim.cli import common
 if TYPE_CHECKING:
     from sim.functional.inference import Inference
     from sim.hardware import Hardware
+    from sim.sparsity.precision import Precision
     from workloads.checkpoint import Checkpoint
     from workloads.checkpoint_graph import Engines
 
@@ -69,6 +70,14 @@ def infer(
         bool,
         typer.Option("--integer", help="Everything on the array that it can do: array for all three of the above."),
     ] = False,
+    sparsity: Annotated[
+        str | None,
+        typer.Option(
+            "--sparsity",
+            metavar="W4A8|SPEC.toml",
+            help="Word sizes of matmuls: w4a8, w4a8@*.FF?, or [[precision]] tables, on an array that takes them.",
+        ),
+    ] = None,
     seed: common.Seed = 0,
     output: Annotated[
         Path | None,
@@ -83,6 +92,7 @@ def infer(
     from sim.hardware import load as load_machine
     from workloads import checkpoint, checkpoint_graph
 
+    words = _words(sparsity)
     common.output_folder(output)
     machine = load_machine(hw, common.settings(set_))
     engines = checkpoint_graph.Engines(*("array",) * 3 if integer else (gelu, layernorm, embeddings))
@@ -112,6 +122,7 @@ def infer(
             encoded=checkpoint_graph.encoded(model),
             calibration=further,
             others=[(sequence_inputs(model, sequence, length), len(sequence)) for sequence, _ in others],
+            words=words,
             progress=progress,
         )
     totals = summary(result, model.name, machine.name, len(ids), length)
@@ -136,6 +147,23 @@ def infer(
     if output is not None:
         logits = "" if result.logits is None else "logits.npy, "
         typer.echo(f"\nKept in {output}: output.npy, {logits}infer.json, masks.npz (non-zero blocks per weight matrix)")
+
+
+def _words(text: str | None) -> tuple[Precision, ...]:
+    """Return the word sizes of --sparsity. Raises InputError for all else that it may say."""
+    from sim.errors import InputError
+    from sim.sparsity.rules import Rules
+    from sim.sparsity.spec import parse
+
+    if text is None:
+        return ()
+    found = parse(text)
+    if not isinstance(found, Rules) or found != Rules((), precisions=found.precisions) or not found.precisions:
+        raise InputError(
+            f"--sparsity {text}: carat infer runs word sizes; zeros of real weights are measured, and carat run skips "
+            "them (nearest: w4a8, or a SPEC.toml of [[precision]] tables)"
+        )
+    return found.precisions
 
 
 def _check_engines(engines: Engines, machine: Hardware) -> None:

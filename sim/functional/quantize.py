@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.graph import Graph, Op
+from sim.hardware.schema import ELEMENT_BITS
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -82,23 +83,26 @@ def scales(
     head_dim: int,
     energies: Mapping[str, float],
     identities: Collection[str] = (),
+    bits: Mapping[str, int] | None = None,
 ) -> dict[str, float]:
     """Return the scale of every tensor of ``graph`` on ``hw`` but for sums; 1.0 on a floating-point machine.
 
-    ``magnitudes``, ``energies``: by tensor, as above. ``identities``: weights that only widen; 1 must be a whole
+    ``magnitudes``, ``energies``: by tensor, as above. ``bits``: tensor -> bits of its elements, where they are not of
+    the input type's width. ``identities``: weights that only widen; 1 must be a whole
     number of their scale.
     """
     if not hw.array.input_type.startswith("int"):
         return {name: 1.0 for name, tensor in graph.tensors.items() if tensor.dtype != "int32"}
-    top = np.iinfo(hw.array.input_type).max
+    narrow, own = bits or {}, 8 * hw.input_bytes
+    top = {name: (1 << narrow.get(name, own) - 1) - 1 for name in graph.tensors}
     chosen = {
-        name: max(magnitudes.get(name, 0.0) / top, SMALLEST_SCALE)
+        name: max(magnitudes.get(name, 0.0) / top[name], SMALLEST_SCALE)
         for name, tensor in graph.tensors.items()
         if tensor.dtype == "int8"
     }
     for op in graph.ops:
         if op.kind in ("softmax", "tanh"):
-            chosen[op.output.tensor] = BOUNDED_SCALE
+            chosen[op.output.tensor] = max(BOUNDED_SCALE, 1 / top[op.output.tensor])
     for op in graph.ops:
         if op.kind == "matmul" and op.attrs["transpose_b"] and "softmax" in hw.array_operators:
             q, k = (view.tensor for view in op.inputs[:2])
@@ -132,5 +136,5 @@ def quantized(values: Array, scale: float, dtype: str) -> Array:
     """Return ``values`` as stored: divided by the scale, half to even, saturated; floats only divided."""
     if not dtype.startswith("int"):
         return np.asarray(values / scale, dtype=np.float32)
-    bounds = np.iinfo(dtype)
-    return np.clip(np.rint(values.astype(np.float64) / scale), bounds.min, bounds.max).astype(dtype)
+    top = 1 << (ELEMENT_BITS[dtype] - 1)
+    return np.clip(np.rint(values.astype(np.float64) / scale), -top, top - 1).astype(np.int64)

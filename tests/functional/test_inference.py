@@ -16,6 +16,7 @@ from sim.functional import host, masks, tokens
 from sim.functional.inference import block_mask, infer
 from sim.functional.quantize import EXP0, gelu_floor, softmax_floor, variance_floor
 from sim.sparsity import spec as sparsity
+from sim.sparsity.spec import parse
 from workloads import checkpoint, checkpoint_graph
 
 SIZES = {"layers": 2, "hidden": 64, "heads": 2, "ffn": 128, "vocabulary": 100, "positions": 40}
@@ -52,7 +53,7 @@ def write_model(folder, kind="bert", tensors=None, **config):
     return folder
 
 
-def run(folder, hw, count=24, length=None, wide_scores=False, full_sums=True, **engines):
+def run(folder, hw, count=24, length=None, wide_scores=False, full_sums=True, words=(), **engines):
     model = checkpoint.load(folder)
     given = tokens.inputs(model, tokens.read_tokens(f"random:{count}", model.vocabulary, model.positions), length)
     chosen = checkpoint_graph.Engines(**engines)
@@ -60,7 +61,7 @@ def run(folder, hw, count=24, length=None, wide_scores=False, full_sums=True, **
     graph = checkpoint_graph.graph(model, length or count, chosen, **shape)
     given |= checkpoint_graph.constants(model, graph)
     sizes = {"epsilon": model.epsilon, "head_dim": model.head_dim, "encoded": checkpoint_graph.encoded(model)}
-    return infer(graph, hw, given, tokens=count, **sizes)
+    return infer(graph, hw, given, tokens=count, words=words, **sizes)
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])
@@ -313,3 +314,52 @@ def test_a_full_disk_keeps_what_was_there(tmp_path, monkeypatch):
     line[3] = "5,6"
     assert "No space left" in str(CliRunner().invoke(app, line).exception)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_word_sizes_of_the_array_s_own_type_change_nothing(tmp_path):
+    # Law: w8a8 on an array of int8 is what it would run anyway, numbers and cycles.
+    folder, hw = write_model(tmp_path / "model"), hardware.load("gemmini_decomposable")
+    plain, same = run(folder, hw), run(folder, hw, words=parse("w8a8").precisions)
+    np.testing.assert_array_equal(same.output, plain.output)
+    assert [op.cycles for op in same.ops] == [op.cycles for op in plain.ops]
+
+
+@pytest.mark.parametrize("name", ["gemmini_decomposable", "gemmini_bitserial", "gemmini_widening"])
+def test_fewer_bits_cost_accuracy_in_their_order(tmp_path, name):
+    # Bound: a step of 4 bits is 16 of 8 bits, so a product of int4 weights is off by about 16 times the rounding noise.
+    folder, hw = write_model(tmp_path / "model"), hardware.load(name)
+    engines = {"gelu": "array", "layernorm": "array", "embeddings": "array"}
+    lines = ((), parse("w4a8").precisions, parse("w4a4").precisions)
+    whole, weights, both = (run(folder, hw, words=words, **engines) for words in lines)
+    assert whole.error < 0.1 and 2 * whole.error < weights.error < 16 * whole.error < 1.5
+    assert weights.error < both.error < 1.5
+    products = ("L0.FF1", "L0.FF2", "L0.W_out")
+    cycles = [sum(op.cycles for op in one.ops if op.name in products) for one in (whole, weights, both)]
+    if name == "gemmini_decomposable":  # PEs that split: 2 and 4 times the rate, less what fills and drains them
+        assert cycles[0] > cycles[1] > cycles[2]
+    assert {op.name for op in whole.ops} == {op.name for op in both.ops}
+
+
+def test_narrow_products_take_the_cycles_that_the_simulator_tells(tmp_path):
+    folder, hw = write_model(tmp_path / "model"), hardware.load("gemmini_decomposable")
+    told = simulate(checkpoint_graph.graph(checkpoint.load(folder), 24), hw, cache=False, sparsity=parse("w4a8")).rows
+    first = next(number for number, row in enumerate(told) if row["op"] == "L0.residual_add1")
+    found = run(folder, hw, words=parse("w4a8").precisions).ops
+    assert [op.cycles for op in found[:first]] == [row["cycles"] for row in told[:first]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sparsity", "2:4"], "carat infer runs word sizes.*nearest: w4a8"),
+        (["--sparsity", "w4a8"], "gemmini_ibert .fixed int8 PEs. multiplies int8"),
+        (["--sparsity", "w4a8", "--hw", "gemmini_fp32_4x4"], "array of integers .nearest: --hw gemmini_decomposable"),
+        (["--sparsity", "w4a8@*.FF9", "--hw", "gemmini_decomposable"], "no matmul of .* is named '..FF9'"),
+        (["--sparsity", "w3a8"], "int3 is none of int2, int4"),
+    ],
+)
+def test_word_sizes_that_cannot_be_are_refused(tmp_path, options, message):
+    line = ["infer", str(write_model(tmp_path / "model")), "--tokens", "1,2,3"]
+    done = CliRunner().invoke(app, [*line, *options])
+    assert isinstance(done.exception, InputError), done.output
+    assert re.search(message, str(done.exception))

@@ -1,0 +1,246 @@
+"""One inference on its way: the machine's DRAM, the scales, the float tensors of the host, operator by operator.
+
+Tensors are stored as wide as `sim.words` says. An operator that multiplies fewer bits than its operand has in memory
+scales it down at the load, by whole powers of two; its sums then count by as much more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sim import timing
+from sim.errors import CaratError, InputError
+from sim.functional import host
+from sim.functional.counts import NAMES
+from sim.functional.machine import Machine
+from sim.functional.quantize import quantized
+from sim.graph import Graph, Op, View
+from sim.hardware.schema import ELEMENT_BITS
+from sim.lower import lower
+from sim.lower.work import BlockSparseMatmul, Matmul, Norm, ResidualAdd, Work
+from sim.pipeline import RESTART_CYCLES
+from sim.placement import BASE_ADDRESS, place
+from sim.words import WordSizes
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+    from sim.hardware.machine import Words
+    from sim.plan import Step
+
+Array = npt.NDArray[Any]
+
+ERF_A = -0.2888
+"""Leading coefficient of I-BERT's error function (papers.md 6)."""
+
+
+class WrongSchedule(CaratError):
+    """The timing core let a command run on data that another one had in motion: its numbers mean nothing."""
+
+
+class Run:
+    """The state of an inference, and what each operator does to it."""
+
+    def __init__(
+        self, graph: Graph, hw: Hardware, given: dict[str, Array], epsilon: float, head_dim: int, words: WordSizes
+    ):
+        self.graph, self.hw, self.words = graph, hw, words
+        self.given, self.epsilon, self.head_dim = given, epsilon, head_dim
+        self.ops = {op.name: op for op in graph.ops}
+        self.addresses, end = place(graph, hw, words.bits)
+        self.machine = Machine(hw, end - BASE_ADDRESS, BASE_ADDRESS, layernorm="hardware")
+        self.scale: dict[str, float] = {}
+        self.host_values = dict(given)
+        self.phase, self.started = 0, False
+        self.l2 = timing.L2Contents.empty(hw) if hw.memory.l2_bytes else None
+        self.overflows = 0
+        self.counters: dict[str, int] = {}
+        self.timings: dict[tuple[Work, int, Words | None], timing.Timing] | None = None
+        self.machines: dict[Hardware, Machine] = {hw: self.machine}
+        self.mode: Words | None = None
+
+    # Tensors
+
+    def product_scale(self, op: Op) -> float:
+        """Scale of the sums of a matmul; the scores carry 1/sqrt(head_dim)."""
+        a, b = (self.scale[view.tensor] * 2**cut for view, cut in zip(op.inputs[:2], self.cut(op), strict=True))
+        return float(a * b / math.sqrt(self.head_dim) if op.attrs["transpose_b"] else a * b)
+
+    def cut(self, op: Op) -> tuple[int, int]:
+        """Return by how many bits A and B of a matmul are scaled down at their loads."""
+        types = self.words.types.get(op.name)
+        if types is None:
+            return 0, 0
+        a, b = (max(0, self.words.of(v.tensor) - ELEMENT_BITS[t]) for v, t in zip(op.inputs[:2], types, strict=True))
+        return a, b
+
+    def kind(self, name: str) -> str:
+        """Return the type of a tensor's elements in DRAM."""
+        if self.wide(name):
+            return self.hw.array.acc_type
+        bits = self.words.bits.get(name)
+        return self.hw.array.input_type if bits is None else f"int{bits}"
+
+    def scale_of(self, name: str) -> float:
+        """Scale of any tensor: sums take that of the matmul that makes them."""
+        if name in self.scale:
+            return self.scale[name]
+        return self.product_scale(self.graph.producers(name)[0])
+
+    def store(self, name: str, values: Array, scale: float, wide: bool) -> None:
+        """Quantise a whole tensor into the machine's DRAM."""
+        kind = self.hw.array.acc_type if wide else self.kind(name)
+        flat = quantized(values, scale, kind).reshape(1, -1)
+        self.machine.write(self.addresses[name], flat, kind=kind)
+
+    def wide(self, name: str) -> bool:
+        """Return whether a tensor is stored in accumulator type (as `sim.plan` reads its dtype)."""
+        return self.graph.tensors[name].dtype not in ("int8", self.hw.array.input_type)
+
+    def stored(self, name: str) -> Array:
+        """Return a tensor as it lies in DRAM, in its shape."""
+        tensor = self.graph.tensors[name]
+        flat = self.machine.read(self.addresses[name], (1, tensor.elements), kind=self.kind(name))
+        return flat.reshape(tensor.shape)
+
+    def on_host(self, name: str) -> bool:
+        """Return whether a tensor never leaves the host: ids, weights the host reads, fp32 of an integer machine."""
+        tensor = self.graph.tensors[name]
+        integer = self.hw.array.input_type.startswith("int")
+        return tensor.kind != "activation" or (tensor.dtype == "fp32" and integer)
+
+    def real(self, name: str) -> Array:
+        """Return a tensor in float32, whoever holds it."""
+        if self.on_host(name):
+            return self.host_values[name]
+        return np.asarray(self.stored(name).astype(np.float32) * np.float32(self.scale_of(name)))
+
+    def load_weights(self) -> None:
+        """Quantise the matmuls' weights (but for the mask, which `array_step` stores), biases at the sums' scale."""
+        for op in self.graph.ops:
+            if op.kind != "matmul":
+                continue
+            for index, view in enumerate(op.inputs[1:], 1):
+                if self.graph.tensors[view.tensor].kind == "weight":
+                    scale = self.product_scale(op) if index == 2 else self.scale[view.tensor]
+                    self.store(view.tensor, self.given[view.tensor], scale, index == 2)
+
+    # Operators
+
+    def host_step(self, op: Op) -> None:
+        """Run one operator in float32."""
+        inputs = [host.window(np.ascontiguousarray(self.real(view.tensor)), view) for view in op.inputs]
+        result = host.apply(op, inputs, self.given, self.epsilon, self.head_dim)
+        name = op.output.tensor
+        result = result.reshape(self.graph.tensors[name].shape)
+        if self.on_host(name):
+            self.host_values[name] = result
+        else:
+            self.store(name, result, self.scale_of(name), self.wide(name))
+
+    def array_step(self, step: Step) -> int:
+        """Run one operator on the array; return its cycles."""
+        hw = step.machine or self.hw
+        if hw not in self.machines:
+            self.machines[hw] = self.machine.for_operator(hw)
+        # as `sim.pipeline`: the fence behind every item has drained the array; a command sets another mode
+        cycles = 0 if hw.words == self.mode else self.hw.cpu.command_cycles
+        self.mode = hw.words
+        op = self.ops[step.name]
+        for view in op.inputs[2:]:
+            if self.graph.tensors[view.tensor].kind == "input":  # an attention mask: in units of this layer's scores
+                scale = self.product_scale(op) * math.sqrt(self.head_dim)
+                self.store(view.tensor, self.given[view.tensor], scale, True)
+        for work in step.works:
+            times = self.timed(self.with_scales(work, op, step), hw)
+            self.phase, self.l2 = times.phase, times.l2
+            done = self.machines[hw].run(times)
+            if done.clashes:
+                raise WrongSchedule(
+                    f"{step.name}: {done.clashes} commands saw data in motion, the first is number {done.clashed[0]} "
+                    "of its timeline; this is a fault of Carat's timing core"
+                )
+            differing = [name for name, count in done.counters.items() if count != times.counters[name]]
+            if differing:
+                raise WrongSchedule(f"{step.name}: the executor and Carat's timing core differ in {differing}")
+            self.overflows += done.overflows
+            for name in NAMES:
+                self.counters[name] = self.counters.get(name, 0) + times.counters[name]
+            cycles += times.cycles + (RESTART_CYCLES if self.started else 0)
+            self.started = True
+        return cycles
+
+    def timed(self, work: Work, hw: Hardware) -> timing.Timing:
+        """Time a work item; where sequences follow each other, what ran before from the same loop slot is known."""
+        key = (work, self.phase, hw.words)
+        if self.timings is not None and key in self.timings:
+            return self.timings[key]
+        times = timing.run(lower(work, hw), hw, timeline=True, phase=self.phase, l2=self.l2)
+        if self.timings is not None:
+            self.timings[key] = times
+        return times
+
+    def again(self, steps: Sequence[Step], sequence: dict[str, Array], tokens: int) -> tuple[Array, Array]:
+        """Run another sequence with the same scales; return what the graph ends with, by the machine and in float."""
+        self.given = {**self.given, **sequence}
+        self.host_values = dict(self.given)
+        for step in steps:
+            if step.engine == "array":
+                self.array_step(step)
+            elif step.name in self.ops:
+                self.host_step(self.ops[step.name])
+        last = self.graph.ops[-1].output.tensor
+        reference = host.forward(self.graph, self.given, self.epsilon, self.head_dim)
+        return self.real(last)[:tokens].copy(), reference[last][:tokens]
+
+    def with_scales(self, work: Work, op: Op, step: Step) -> Work:
+        """Return the work item with the scales of its tensors."""
+        if isinstance(work, ResidualAdd):
+            a, b = (self.scale[view.tensor] for view in op.inputs)
+            out = self.scale[op.output.tensor]
+            return replace(work, a_scale=single(a / out), b_scale=single(b / out))
+        if isinstance(work, BlockSparseMatmul):
+            inside = self.with_scales(work.matmul, op, step)
+            assert isinstance(inside, Matmul)
+            return replace(work, matmul=inside)
+        if isinstance(work, Norm):
+            if work.kind == "softmax":
+                return replace(work, bert_scale=self.scale_of(op.inputs[0].tensor))
+            return replace(work, scale=1 / self.scale[op.output.tensor])
+        assert isinstance(work, Matmul)
+        sums = self.product_scale(op)
+        a_scale, b_scale = (0.5**cut for cut in self.cut(op))
+        if min(a_scale, b_scale) < 1 and self.hw.dma.mvin_scale_units == "none":
+            raise InputError(
+                f"{op.name}: operands lie there in more bits than it multiplies, and loads of {self.hw.name} do not "
+                "scale (nearest: dma.mvin_scale_units, or the same type for all that read them)"
+            )
+        work = replace(work, a_scale=a_scale, b_scale=b_scale)
+        if work.activation == "softmax":
+            return replace(work, bert_scale=sums)
+        output = self.output_of(step)
+        if work.activation == "igelu":
+            # GELU's result is q * (erf + 1) with the scale of q times that of erf, a * scale**2 / 2, halved
+            return replace(work, bert_scale=sums, scale=sums * ERF_A * sums**2 / 4 / self.scale[output.tensor])
+        scale = 1.0 if work.full_c else single(sums / self.scale[output.tensor])
+        if self.hw.accumulator.scale_units == "none":  # what cannot be scaled on its way out is scaled coming in
+            return replace(work, scale=1.0, a_scale=scale * a_scale)
+        return replace(work, scale=scale)
+
+    def output_of(self, step: Step) -> View:
+        """Return what a step writes: of a fused pair, the second one's output."""
+        op = self.ops[step.name]
+        if "+" in step.kind:
+            (reader,) = self.graph.consumers(op.output.tensor)
+            return reader.output
+        return op.output
+
+
+def single(scale: float) -> float:
+    """A scale of exactly 1 where it is meant to be 1: the mvin scaler passes such rows at full speed."""
+    return 1.0 if abs(scale - 1.0) < 1e-6 else scale
