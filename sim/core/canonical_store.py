@@ -134,4 +134,6 @@ def rename_rows(m):
                 table[to[row]] = old[row]
     for k in range(n - o.d_n):
         o.cmd[k] = 0  # only asked for at dispatch
+    for row in range(ROWS):
+        o.there[row] = 1 if row < n else 0
     o.next = n % ROWS

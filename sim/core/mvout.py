@@ -31,6 +31,7 @@ DTYPE = np.dtype(
         ("stat", "i8", (ROWS,)),
         ("store", "i8", (ROWS,)),
         ("cmd", "i8", (ROWS,)),
+        ("there", "i8", (ROWS,)),  # 1: on its way
         # queues of row numbers
         ("d_n", "i8"),
         ("d_pop_t", "i8"),
@@ -90,7 +91,10 @@ def accept(m, vaddr, address, length, block, norm, stat, store, cmd):
     """One row request of the store controller."""
     o = m.out
     r = o.next
+    while o.there[r]:  # rows for the normaliser alone overtake those that wait for the writer, any number of them
+        r = (r + 1) % ROWS
     o.next = (r + 1) % ROWS
+    o.there[r] = 1
     o.vaddr[r] = vaddr
     o.addr[r] = address
     o.length[r] = length
@@ -136,6 +140,7 @@ def _hand_over(now, m):
         full = is_acc(address) == 1 and (address >> 29) & 1 == 1 and not is_garbage(p, address)
         length = length * p.acc_bytes if full else packed_bytes(length, p.c_bits)
         writer.accept(m, o.vaddr[r], length, o.block[r], o.store[r])
+        o.there[r] = 0
         o.i_head = (o.i_head + 1) % (p.read_delay + 1)
         o.i_n -= 1
         acted = True
@@ -202,6 +207,8 @@ def _normalize(now, m):
     if to_memory:
         o.s[(o.s_head + o.s_n) % QUEUE] = r
         o.s_n += 1
+    else:
+        o.there[r] = 0
     return True
 
 

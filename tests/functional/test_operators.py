@@ -20,6 +20,7 @@ from functional.bench_machine import (
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from sim import hardware, timing
 from sim.errors import InputError
 from sim.lower import build, lower
 from sim.lower.build import resadd
@@ -198,3 +199,17 @@ def test_a_dilated_image_does_not_run_into_the_weights():
         MACHINES["small"], build.conv(3, 29, 1, 4, bias=False, padding=1, scale=0.003, input_dilation=2),
         np.random.default_rng(0),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("slow", [{}, {"memory.latency_cycles": 300, "memory.write_bytes_per_cycle": 4}])
+def test_every_row_leaves_however_long_memory_takes(slow):
+    """While a row waits for the writer, any number of rows pass the normaliser alone: none may take its place."""
+    hw = hardware.load("gemmini_ibert", slow)
+    work = build.norm(60, 268, "softmax")
+    x = np.random.default_rng(0).integers(-9999, 9999, (60, 268))
+    machine, done, times = execute(work, hw, [(work.x.address, x, None, True)])
+    check_traffic(done, times)
+    np.testing.assert_array_equal(machine.read(work.c.address, (60, 268)), reference.softmax(x, work.bert_scale))
+    for clock in ("reference", "leap"):
+        again = timing.run(lower(work, hw), hw, clock=clock)
+        assert (again.cycles, again.counters["DRAM_WRITE_BYTES_UNMASKED"]) == (times.cycles, 60 * 268)
