@@ -36,6 +36,13 @@ def wrap32(x):  # type: ignore[no-untyped-def]
 
 
 @njit
+def wrapped(x, bits):  # type: ignore[no-untyped-def]
+    """The low bits of ``x`` as a signed number."""
+    half = np.int64(1) << (bits - 1)
+    return ((x + half) & (2 * half - 1)) - half
+
+
+@njit
 def fits32(x):  # type: ignore[no-untyped-def]
     """True when ``x`` is an int32."""
     return INT32_MIN <= x <= INT32_MAX

@@ -194,9 +194,9 @@ def _rules(
 ) -> AnySparsity | None:
     """Return the blocks that products with diagonal weights need, and the word sizes of all others."""
     problems = [
-        f"{rule}: inference quantises to integers, and knows no outliers (nearest: w4a8, or a rule of int2 to int16)"
+        f"{rule}: inference quantises operands only, to integers, without outliers (nearest: w4a8)"
         for rule in words
-        if rule.splits or not {rule.weights or "int8", rule.activations or "int8"} <= set(INTEGERS)
+        if rule.splits or rule.sums or not {rule.weights or "int8", rule.activations or "int8"} <= set(INTEGERS)
     ]
     if words and not hw.array.input_type.startswith("int"):
         problems.append(f"{hw.name}: word sizes of inference are those of an array of integers (nearest: --hw {SPLIT})")

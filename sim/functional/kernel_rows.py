@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sim.functional.arithmetic import encode_float, round_float, wrap32
+from sim.functional.arithmetic import encode_float, round_float, wrapped
 from sim.functional.kernel_words import C_ROW, OWN, read_words, write_words
 
 LD, EX, ST = 0, 1, 2
@@ -88,10 +88,10 @@ def garble(m, value):  # type: ignore[no-untyped-def]
 
 @njit
 def put_sum(m, row, lane, value, accumulate):  # type: ignore[no-untyped-def]
-    """Write or add to an accumulator element: int32 wraps, float32 rounds once."""
+    """Write or add to an accumulator element: integers wrap at their width, float32 rounds once."""
     if accumulate:
         value = m.acc[row, lane] + value
-    m.acc[row, lane] = np.float64(np.float32(value)) if m.p[6] else np.float64(wrap32(np.int64(value)))
+    m.acc[row, lane] = np.float64(np.float32(value)) if m.p[6] else np.float64(wrapped(np.int64(value), m.p[22]))
 
 
 @njit

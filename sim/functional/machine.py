@@ -32,6 +32,7 @@ SLOTS = 512
 
 LD, EX, ST = 0, 1, 2
 BYTE = 8
+SUMS = ("int8", "int16", "int32", "fp32")
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,9 @@ class Machine:
         stored: Mapping[str, str] | None = None,
         image: npt.NDArray[np.uint8] | None = None,
     ):
-        if hw.array.acc_type not in ("int32", "fp32"):
+        if hw.sum_type not in SUMS:
             raise InputError(
-                f"{hw.name}: array.acc_type {hw.array.acc_type}: the executor sums in int32 or fp32; nearest: "
-                + ("int32" if hw.array.acc_type.startswith("int") else "fp32")
+                f"{hw.name}: array.acc_type {hw.sum_type}: the executor sums in {', '.join(SUMS)}; nearest: fp32"
             )
         self.hw, self.base = hw, base
         size = -(-(dram_bytes + SPARE_BYTES) // 8) * 8
@@ -136,7 +136,7 @@ class Machine:
         return words.unpack(view[at]) if bits < BYTE else words.decode(view[at].copy(), kind)
 
     def _kind(self, wide: bool, kind: str | None) -> str:
-        return kind or (self.hw.array.acc_type if wide else self.hw.array.input_type)
+        return kind or (self.hw.sum_type if wide else self.hw.array.input_type)
 
     def write_bytes(self, address: int, content: npt.NDArray[np.uint8]) -> None:
         """Put bytes into DRAM. Raises InputError outside the image."""

@@ -48,7 +48,7 @@ def write_index(machine: Machine, work: SampledMatmul, choice: Choice) -> Sample
     shape, cut = Shape(work, hw), choose_cut(work, hw)
     _check(shape, choice)
     bits = _index_bits(shape, choice)
-    row_bytes = hw.dim * hw.input_bytes
+    row_bytes = hw.sp_row_bytes
     for blocks, windows in dict.fromkeys((step.blocks, _windows(shape, step)) for step in cut.steps):
         rows = shape.elements(blocks)
         first, size = shape.index_bits(rows, windows)
@@ -199,7 +199,7 @@ def _sub_rows(
         a = starts[:, 0]
         lies_there = (places > number) | (shape.work.matmul.bias != "none")
         adds = np.where(number > 0, ONTO, np.where(lies_there, AS_TOLD, OVER))
-    row_bits = shape.dim * shape.hw.input_bytes * 8
+    row_bits = shape.hw.sp_row_bytes * 8
     wide = shape.index_edge(windows.stop) - shape.index_edge(windows.start)
     inside = shape.index_edge(window) - shape.index_edge(windows.start)
     start = cut.a_parts[step.a_part][0] * row_bits + shape.index_bits(elements, windows)[0] % row_bits

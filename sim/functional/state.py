@@ -140,6 +140,7 @@ def parameters(hw: Hardware, layernorm: LayerNormRule, types: Mapping[str, str])
             1 << (sums - 1),
             layernorm == "hardware",
             hw.accumulator.scale_units == "none",
+            8 * hw.acc_bytes,
         ],
         np.int64,
     )

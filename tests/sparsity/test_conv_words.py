@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conv_machine import ConvMachine
-from functional_machine import BASE
+from functional import reference
+from functional.bench_machine import check_traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sim
 from sim import timing
 from sim.errors import InputError
+from sim.functional import Machine
+from sim.functional.machine import BASE_ADDRESS
 from sim.graph import Graph, Op, Tensor, View
 from sim.hardware import load, precision
 from sim.hardware.schema import ELEMENT_BITS
@@ -136,20 +138,23 @@ def test_all_clocks_agree(name: str, words: str, shape: tuple[int, ...]) -> None
 
 
 def numpy_conv(x: np.ndarray, w: np.ndarray, work: Conv, bias: np.ndarray) -> np.ndarray:
-    """[batch, pooled rows, pooled columns, out channels]."""
+    """Sums [batch, rows, columns, out channels] before pooling."""
     padded = np.pad(x, ((0, 0), (work.padding,) * 2, (work.padding,) * 2, (0, 0)))
-    out = np.zeros((work.batch, work.out_rows, work.out_cols, work.out_channels))
+    out = np.zeros((work.batch, work.out_rows, work.out_cols, work.out_channels), np.int64)
     for i in range(work.kernel):
         for j in range(work.kernel):
             rows = padded[:, i : i + work.stride * work.out_rows : work.stride]
             part = rows[:, : work.out_rows, j : j + work.stride * work.out_cols : work.stride][:, :, : work.out_cols]
             out += part @ w[i, j]
-    out += bias
+    return reference.wrap(out + bias)
+
+
+def pooled_of(out: np.ndarray, work: Conv) -> np.ndarray:
+    """[batch, pooled rows, pooled columns, out channels] of what has been scaled; taps beyond the image are zeros."""
     size, stride, padding = work.pool
     if not work.pool_stride:
         return out
-    edge = ((0, 0), (padding, size), (padding, size), (0, 0))
-    out = np.pad(out, edge, constant_values=-np.inf)
+    out = np.pad(out, ((0, 0), (padding, size), (padding, size), (0, 0)))
     taps = [
         out[:, i : i + stride * work.pooled_rows : stride, j : j + stride * work.pooled_cols : stride]
         for i in range(size)
@@ -173,7 +178,7 @@ def test_programs_of_all_modes_leave_the_convolution(
     shape: tuple[int, ...], batch: int, padded: bool, pooled: bool, mode: tuple[str, str, str],
     stored: tuple[int, int], c_bits: int, small: bool,
 ) -> None:  # fmt: skip
-    # Oracle: numpy. The commands are those that the timing core's loop emits; operands as wide as multiplied, or wider.
+    # Oracle: numpy. The executor runs what the timing core's loop emits; operands as wide as multiplied, or wider.
     name, a_type, w_type = mode
     hw = MACHINES[name]
     if small and name != "decomposable":
@@ -187,7 +192,7 @@ def test_programs_of_all_modes_leave_the_convolution(
         side, ichs, ochs, kernel, batch=batch, stride=stride, padding=kernel // 2 if padded or side < kernel else 0,
         **pool,
     )  # fmt: skip
-    places = [BASE + place * (1 << 15) for place in range(4)]
+    places = [BASE_ADDRESS + place * (1 << 15) for place in range(4)]
     work = replace(
         work, x=Operand(places[0], ichs), weights=Operand(places[1], ochs), c=Operand(places[2], ochs),
         bias=Operand(places[3], 0),
@@ -201,18 +206,18 @@ def test_programs_of_all_modes_leave_the_convolution(
             (99, (1, ochs)),
         )
     )
-    ran = ConvMachine(machine, 1 << 17)
-    ran.write(places[0], ichs, x.reshape(-1, ichs), bits[0] / 8)
-    ran.write(places[1], ochs, w.reshape(-1, ochs), bits[1] / 8)
-    ran.write(places[3], ochs, d, 4)
+    ran = Machine(machine, 1 << 17)
+    ran.write(places[0], x.reshape(-1, ichs), kind=ran.types["a"])
+    ran.write(places[1], w.reshape(-1, ochs), kind=ran.types["b"])
+    ran.write(places[3], d, wide=True)
     timed = timing.run(lower(work, machine), machine, timeline=True)
-    ran.replay(timed.timeline)
-    pixels = batch * work.pooled_rows * work.pooled_cols
-    left = ran.read(places[2], ochs, (pixels, ochs), c_bits / 8)
-    np.testing.assert_array_equal(left, numpy_conv(x, w, work, d).reshape(-1, ochs))
-    assert ran.macs >= work.macs  # the pooling's overlap is computed again
-    if not work.pool_stride:
-        assert ran.macs == work.macs
+    done = ran.run(timed)
+    check_traffic(done, timed)
+    top = 1 << c_bits - 1
+    scaled = reference.rescale(numpy_conv(x, w, work, d), work.scale, kind="int16").clip(-top, top - 1)
+    left = ran.read(places[2], (batch * work.pooled_rows * work.pooled_cols, ochs), kind=ran.types["c"])
+    np.testing.assert_array_equal(left, pooled_of(scaled, work).reshape(-1, ochs))
+    assert done.narrowed == 0
 
 
 @settings(max_examples=60, deadline=None)

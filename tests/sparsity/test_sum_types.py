@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from functional_machine import BASE, Machine
+from functional import reference
+from functional.bench_machine import check_traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sim
+from sim import timing
 from sim.errors import InputError
+from sim.functional import Machine
 from sim.graph import Graph, Op, Tensor, View
 from sim.hardware import load, precision
 from sim.lower import build, lower
@@ -100,14 +103,18 @@ def test_programs_leave_the_product(size: tuple[int, ...], full: bool, name: str
     m, n, k = size
     work = build.matmul(m, n, k, bias="row", full_c=full, acc_bytes=2)
     rng = np.random.default_rng(m * n + k)
-    a, b, d = (rng.integers(-8, 8, shape) for shape in ((m, k), (k, n), (1, n)))
-    ran = Machine(machine, 1 << 16)
-    assert work.d is not None and work.a.address >= BASE
-    ran.write(work.a.address, k, a, 1)
-    ran.write(work.b.address, n, b, 1)
-    ran.write(work.d.address, n, d, 2)
-    ran.run(lower(work, machine))
-    np.testing.assert_array_equal(ran.read(work.c.address, n, (m, n), 2 if full else 1), a @ b + d)
+    top = 8 if name == "int4" else 128  # of int8 the sums wrap at 16 bits
+    a, b, d = (rng.integers(-high, high, shape) for high, shape in ((top, (m, k)), (128, (k, n)), (9999, (1, n))))
+    times = timing.run(lower(work, machine), machine, timeline=True)
+    ran = Machine(machine, 1 << 17)
+    assert work.d is not None
+    ran.write(work.a.address, a, kind=ran.types["a"])
+    ran.write(work.b.address, b, kind=ran.types["b"])
+    ran.write(work.d.address, d, wide=True)
+    check_traffic(ran.run(times), times)
+    sums = (a @ b + d).astype(np.int16).astype(np.int64)
+    found = ran.read(work.c.address, (m, n), wide=full, kind=None if full else ran.types["c"])
+    np.testing.assert_array_equal(found, sums if full else reference.rescale(sums, work.scale))
 
 
 @pytest.mark.parametrize(
