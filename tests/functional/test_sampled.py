@@ -19,6 +19,7 @@ from sim import hardware, timing
 from sim.errors import InputError
 from sim.functional import Machine
 from sim.functional.sampled import Choice, pack_rows, packed_columns, write_index
+from sim.hardware import precision
 from sim.isa import Funct
 from sim.lower import SampledMatmul, build, lower
 from sim.lower.sampled import sums_written
@@ -29,11 +30,15 @@ BASE = 0x2001_0000
 A, B, C, D, INDEX = (BASE + place * (1 << 19) for place in range(5))
 SMALL = {"scratchpad.capacity": "32KiB", "accumulator.capacity": "32KiB"}
 UNITS = {"sparsity.resident_weights": 4, "sparsity.resident_reach": "line", "sparsity.pack_and_split": True}
+NARROW = {"array.accepts": ["int4"], "scratchpad.narrow_words": True, **SMALL}
+SERIAL = {"array.accepts": ["int4"], "array.pe": "bit_serial", "array.serial_activation_bits": 2}
 MACHINES = {
     "large": hardware.load("gemmini_sparse"),
     "small": hardware.load("gemmini_sparse", SMALL),
     "fp32": hardware.load("gemmini_fp32_4x4", UNITS),
     "bf16": hardware.load("gemmini_bf16_4x4", UNITS),
+    "int4": precision.machine(hardware.load("gemmini_sparse", NARROW), "int4", "int4", (4, 4, 8)),
+    "serial": precision.machine(hardware.load("gemmini_sparse", SERIAL), "int8", "int4", (8, 4, 8)),
     "sanger": hardware.load("hwconfigs/published/sanger.toml"),
 }
 SCALE = 0.02
@@ -68,14 +73,19 @@ def run(hw, work, choice, operands):
     program = lower(work, hw)
     times = timing.run(program, hw, timeline=True)
     machine = Machine(hw, 5 << 19)
-    for address, matrix, stride, wide in operands:
-        machine.write(address, matrix, stride, wide=wide)
+    for (address, matrix, stride, wide), operand in zip(operands, "abd", strict=False):
+        machine.write(address, matrix, stride, wide=wide, kind=None if wide else machine.types[operand])
     unit = write_index(machine, work, choice)
     done = machine.run(times, unit)
     counters = {name: times.counters[name] for name in done.counters} | sums_written(work, program, times.counters)
     assert done.counters == counters
     assert (done.clashes, done.outside_writes) == (0, 0)
     return machine, done
+
+
+def whole_bytes(hw, size):
+    """Sizes whose rows begin on whole bytes in any word."""
+    return tuple(-(-one // 4) * 4 for one in size) if hw.words else size
 
 
 def chosen(rng, m, keys, density):
@@ -89,7 +99,7 @@ def chosen(rng, m, keys, density):
 @example(size=(74, 188, 68), name="small", density=0.1, resident=4, reach="line", seed=0)  # a slot is wholly full
 @given(
     size=st.tuples(st.integers(1, 90), st.integers(1, 200), st.integers(1, 70)),
-    name=st.sampled_from(["large", "small", "small", "sanger"]),
+    name=st.sampled_from(["large", "small", "small", "int4", "serial", "sanger"]),
     density=st.sampled_from([0.02, 0.2, 0.9]),
     resident=st.sampled_from([1, 2, 3, 4]),
     reach=st.sampled_from(["line", "pe"]),
@@ -97,11 +107,12 @@ def chosen(rng, m, keys, density):
 )
 def test_chosen_scores_are_the_softmax_of_the_masked_matrix(size, name, density, resident, reach, seed):
     hw, rng = MACHINES[name], np.random.default_rng(seed)
-    m, keys, width = size
+    m, keys, width = whole_bytes(hw, size)
     resident = min(resident, hw.sparsity.resident_weights)
     choice = Choice(chosen(rng, m, keys, density), reach)
     work = product(hw, "outputs", m, keys, width, choice, resident)
-    a, b = draw(rng, hw.array.input_type, (m, width), -20, 20), draw(rng, hw.array.input_type, (keys, width), -20, 20)
+    low, high = (-8, 8) if hw.words else (-20, 20)
+    a, b = (draw(rng, hw.array.input_type, shape, low, high) for shape in ((m, width), (keys, width)))
     machine, done = run(hw, work, choice, [(A, a, width, False), (B, b, width, False)])
     found = machine.read(C, (m, keys))
     scores = a @ b.T
@@ -117,7 +128,7 @@ def test_chosen_scores_are_the_softmax_of_the_masked_matrix(size, name, density,
 @settings(max_examples=50, deadline=None)
 @given(
     size=st.tuples(st.integers(1, 90), st.integers(1, 200), st.integers(1, 70)),
-    name=st.sampled_from(["large", "small", "small", "fp32", "bf16", "sanger"]),
+    name=st.sampled_from(["large", "small", "small", "int4", "serial", "fp32", "bf16", "sanger"]),
     density=st.sampled_from([0.02, 0.2, 0.9]),
     resident=st.sampled_from([1, 2, 3, 4]),
     reach=st.sampled_from(["line", "pe"]),
@@ -127,7 +138,7 @@ def test_chosen_scores_are_the_softmax_of_the_masked_matrix(size, name, density,
 )
 def test_packed_rows_give_the_product_of_the_masked_matrix(size, name, density, resident, reach, bias, full_c, seed):
     hw, rng = MACHINES[name], np.random.default_rng(seed)
-    m, keys, width = size
+    m, keys, width = whole_bytes(hw, size)
     choice = Choice(chosen(rng, m, keys, density), reach)
     check_inputs(hw, product(hw, "inputs", m, keys, width, choice, resident, bias=bias, full_c=full_c), choice, rng)
 
@@ -135,14 +146,14 @@ def test_packed_rows_give_the_product_of_the_masked_matrix(size, name, density, 
 @settings(max_examples=50, deadline=None)
 @given(
     size=st.tuples(st.integers(1, 90), st.integers(1, 200), st.integers(1, 70)),
-    name=st.sampled_from(["large", "small", "small", "fp32", "bf16"]),
+    name=st.sampled_from(["large", "small", "small", "int4", "serial", "fp32", "bf16"]),
     group=st.sampled_from([(1, 2), (2, 4), (1, 4), (4, 8), (2, 8), (4, 16)]),
     bias=st.sampled_from(["none", "full", "row"]),
     seed=st.integers(0, 99),
 )
 def test_n_of_m_activations_give_the_product_of_the_masked_matrix(size, name, group, bias, seed):
     hw, rng = MACHINES[name], np.random.default_rng(seed)
-    m, keys, width = size
+    m, keys, width = whole_bytes(hw, size)
     choice = Choice(patterns.random_groups(str(seed), (keys, m), *group).T, group=group)
     check_inputs(hw, product(hw, "inputs", m, keys, width, choice, group[1] // group[0], bias=bias), choice, rng)
 
