@@ -49,7 +49,7 @@ def write_index(machine: Machine, work: SampledMatmul, choice: Choice) -> Sample
     _check(shape, choice)
     bits = _index_bits(shape, choice)
     row_bytes = hw.sp_row_bytes
-    for blocks, windows in dict.fromkeys((step.blocks, _windows(shape, step)) for step in cut.steps):
+    for blocks, windows in dict.fromkeys((step.blocks, shape.a_windows(step.windows)) for step in cut.steps):
         rows = shape.elements(blocks)
         first, size = shape.index_bits(rows, windows)
         part = bits[rows.start : rows.stop, shape.index_edge(windows.start) : shape.index_edge(windows.stop)].reshape(
@@ -150,11 +150,6 @@ def _order(blocks: int, rows: int) -> npt.NDArray[np.int64]:
     return lines % blocks * rows + lines // blocks
 
 
-def _windows(shape: Shape, step: Step) -> range:
-    """The windows whose index a part of A brings."""
-    return range(shape.windows) if shape.outputs else step.windows
-
-
 def _sequence(shape: Shape, cut: Cut, dim: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return ``chunks`` and ``subs`` of a `Sampler`: DIM sub-rows to a compute, in the order of the plan.
 
@@ -184,7 +179,7 @@ def _sub_rows(
 
     All local rows are counted from the step's first row of A and of C on.
     """
-    elements, windows = shape.elements(step.blocks), _windows(shape, step)
+    elements, windows = shape.elements(step.blocks), shape.a_windows(step.windows)
     rows, places = shape.sub_rows(elements, window)
     number, block = places - shape.before[rows, window], rows // shape.dim - step.blocks.start
     columns = [shape.columns(one, windows) for one in step.blocks]

@@ -122,8 +122,7 @@ class Shape:
             line, local = line + rows * wide, local + rows * wide
 
     def a_rows(self, blocks: range, windows: range) -> int:
-        """Return the scratchpad rows of a part of A, index first; of outputs a part serves all windows."""
-        windows = range(self.windows) if self.outputs else windows
+        """Return the scratchpad rows of a part of A, index first."""
         if (blocks, windows) not in self._a_rows:
             columns = sum(len(self.columns(b, windows)) for b in blocks)
             self._a_rows[blocks, windows] = self.index_rows(blocks, windows) + columns * self.dim

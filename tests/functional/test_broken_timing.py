@@ -165,6 +165,6 @@ def test_bad_input_is_refused(case):
         machine.run(unended)
     with pytest.raises(InputError, match="not in the image"):
         machine.write(0x1000, np.zeros((2, 2)))
-    narrow = hardware.load("gemmini_default", {"array.acc_type": "int16", "accumulator.capacity": "32KiB"})
-    with pytest.raises(InputError, match="acc_type int16"):
+    narrow = hardware.load("gemmini_bf16_4x4", {"array.acc_type": "bf16"})
+    with pytest.raises(InputError, match=r"acc_type bf16.*nearest: fp32"):
         Machine(narrow, 1 << 16)
