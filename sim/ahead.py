@@ -12,12 +12,13 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sim import timing
 from sim.errors import Hang, InputError
 from sim.isa import Funct, Program
-from sim.lower import Work, lower
+from sim.lower import Conv, Matmul, Norm, ResidualAdd, Work, lower
 from sim.lower.sparseworks import counted
 
 if TYPE_CHECKING:
@@ -28,6 +29,20 @@ if TYPE_CHECKING:
 
 LOOP_SLOTS = 2
 """Loops that the matmul unroller holds (LoopMatmul.scala, concurrent_loops)."""
+
+
+DENSE = (Matmul, ResidualAdd, Norm, Conv)
+"""Items whose lowering does not weigh what the memory takes for its answers."""
+
+
+def lowered(item: Work, hw: Hardware) -> Program:
+    """Return the program of an item, not to be written to; dense ones are lowered once for all speeds of the memory."""
+    return _dense(item, hw.unpaced) if isinstance(item, DENSE) else lower(item, hw)
+
+
+@lru_cache(maxsize=32)  # the operators of a run or two
+def _dense(item: Work, hw: Hardware) -> Program:
+    return lower(item, hw)
 
 
 def time_item(
@@ -47,7 +62,7 @@ def time_item(
     Raises InputError and Hang, naming operator and machine.
     """
     try:
-        program = lower(item, hw) if program is None else program
+        program = lowered(item, hw) if program is None else program
         if memo.disk is None or l2 is not None:
             timed = timing.run(program, hw, clock=clock, phase=phase, l2=l2)
         else:
@@ -80,7 +95,7 @@ class Ahead:
         if self._pool is None:
             return
         clock, memo, phase = self.clock, self.memo, 0
-        lowered: dict[tuple[Work, Hardware], tuple[Program, int]] = {}
+        programs: dict[tuple[Work, Hardware], tuple[Program, int]] = {}
         for step in steps:
             hw = step.machine or self.hw
             for item in step.alike:
@@ -88,13 +103,13 @@ class Ahead:
                 if known is not None and not isinstance(known, Future):
                     phase = known.phase
                     continue
-                if (item, hw) not in lowered:
+                if (item, hw) not in programs:
                     try:
-                        program = lower(item, hw)
+                        program = lowered(item, hw)
                     except InputError:
                         return
-                    lowered[item, hw] = program, int((program["funct"] == Funct.LOOP_WS).sum())
-                program, loops = lowered[item, hw]
+                    programs[item, hw] = program, int((program["funct"] == Funct.LOOP_WS).sum())
+                program, loops = programs[item, hw]
                 if known is None:
                     timed = self._pool.submit(time_item, step.name, item, hw, clock, memo, phase, program)
                     memo.begin(item, hw, phase, clock, timed)

@@ -29,7 +29,8 @@ price is that of the whole memory, because the sources' figures include their ow
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from sim.errors import InputError
 
@@ -86,32 +87,56 @@ def price(
     which the host worked. ``level``: which value of a figure where its sources disagree.
     Raises InputError when a counter or a figure is missing, or when a host worked that the machine lacks.
     """
-    from sim.hardware.energy_table import load_energy_table  # pydantic is slow to import
-
-    table = load_energy_table(hw.energy_table)
+    table, each = _table(hw), _each(hw, level)
     missing = [name for name in COUNTERS if name not in counters] if counters else []
     if missing:
         raise InputError(f"energy: counters missing: {', '.join(missing)}")
     count = {name: counters.get(name, 0) for name in COUNTERS}
-    sp_bits, acc_bits = 8 * hw.sp_row_bytes, 8 * hw.dim * hw.acc_bytes
-    sp_pj = sp_bits * table.sram_pj_per_bit("scratchpad", hw.scratchpad.capacity_bytes, hw.dim, level)
-    acc_pj = acc_bits * table.sram_pj_per_bit("accumulator", hw.accumulator.capacity_bytes, hw.dim, level)
-    mac_pj = table.figure("mac", table.mac, hw.array.input_type).at(level) * _mac_share(hw)
-    add_pj = table.figure("add", table.add, hw.sum_type).at(level)
-    dram_pj = table.figure("dram", table.dram, hw.memory.technology).at(level)
     acc_accesses = count["ACC_READ_ROWS"] + count["ACC_WRITE_ROWS"] + count["ACC_ACCUMULATE_ROWS"]
     special_pj = count["SCALE_ROWS"] * table.scale.at(level) + count["NORMALIZE_ROWS"] * table.normalize.at(level)
     return {
-        "mac": macs * mac_pj,
+        "mac": macs * each.mac_pj,
         "register": _register_bits(count, hw) * table.register_bit.at(level),
-        "scratchpad": (count["SPAD_READ_ROWS"] + count["SPAD_WRITE_ROWS"]) * sp_pj,
-        "accumulator": acc_accesses * acc_pj + count["ACC_ACCUMULATE_ROWS"] * hw.dim * add_pj,
+        "scratchpad": (count["SPAD_READ_ROWS"] + count["SPAD_WRITE_ROWS"]) * each.scratchpad_row_pj,
+        "accumulator": acc_accesses * each.accumulator_row_pj
+        + count["ACC_ACCUMULATE_ROWS"] * hw.dim * each.addition_pj,
         "special_function": special_pj * hw.dim,
-        "dram": 8 * (count["DRAM_READ_BYTES"] + count["DRAM_WRITE_BYTES"]) * dram_pj,
+        "dram": 8 * (count["DRAM_READ_BYTES"] + count["DRAM_WRITE_BYTES"]) * each.dram_bit_pj,
         "l2": _l2_pj(count, hw, table, level),
         "host": _host_pj(host_cycles, hw, table, level),
-        "leakage": cycles * _leakage_mw(hw, table, level) * 1000 / hw.clock_mhz,  # mW * ns = pJ
+        "leakage": cycles * each.leakage_mw * 1000 / hw.clock_mhz,  # mW * ns = pJ
     }
+
+
+class _Each(NamedTuple):
+    """What one action costs on a machine."""
+
+    scratchpad_row_pj: float
+    accumulator_row_pj: float
+    mac_pj: float
+    addition_pj: float
+    dram_bit_pj: float
+    leakage_mw: float
+
+
+@lru_cache(maxsize=8)  # one machine has many operators
+def _each(hw: Hardware, level: Level) -> _Each:
+    table = _table(hw)
+    sp_bits, acc_bits = 8 * hw.sp_row_bytes, 8 * hw.dim * hw.acc_bytes
+    return _Each(
+        sp_bits * table.sram_pj_per_bit("scratchpad", hw.scratchpad.capacity_bytes, hw.dim, level),
+        acc_bits * table.sram_pj_per_bit("accumulator", hw.accumulator.capacity_bytes, hw.dim, level),
+        table.figure("mac", table.mac, hw.array.input_type).at(level) * _mac_share(hw),
+        table.figure("add", table.add, hw.sum_type).at(level),
+        table.figure("dram", table.dram, hw.memory.technology).at(level),
+        _leakage_mw(hw, table, level),
+    )
+
+
+def _table(hw: Hardware) -> EnergyTable:
+    from sim.hardware.energy_table import load_energy_table  # pydantic is slow to import
+
+    return load_energy_table(hw.energy_table)
 
 
 def _register_bits(count: Mapping[str, int], hw: Hardware) -> int:

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 from types import MappingProxyType
 from typing import Any
@@ -190,7 +191,7 @@ class Graph:
         """Number of weights (elements of all tensors of kind "weight")."""
         return sum(tensor.elements for tensor in self.tensors.values() if tensor.kind == "weight")
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A sha256 of the whole content."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()

@@ -142,13 +142,18 @@ def _on_array(step: Step, request: Request, memo: Memo, state: _State) -> Activi
     if hw.words != state.words:  # the fence behind every item has drained the array; a command sets it anew
         activity.wait(request.hw.cpu.command_cycles)
         state.words = hw.words
+    restarts, runs = 0, dict[int, list[timing.Timing]]()
     for item in step.alike:
         run = partial(time_item, step.name, item, hw, request.clock, memo, state.phase, l2=state.l2)
         state.seen.add((item, state.phase, hw.words))
         # behind an L2 an item is like no other: its time depends on all that ran before
         timed = memo.timing(item, hw, state.phase, request.clock, run) if state.l2 is None else run()
-        activity.add(timed, restart_cycles=RESTART_CYCLES if state.started else 0)
+        restarts += state.started
+        runs.setdefault(id(timed), []).append(timed)
         state.phase, state.started, state.l2 = timed.phase, True, timed.l2
+    activity.wait(restarts * RESTART_CYCLES)
+    for equal in runs.values():
+        activity.add(equal[0], len(equal))
     if state.ahead_cycles:
         _catch_up(step, request, memo, began, activity, state)
     activity.distinct = len(step.alike) if state.l2 is not None else len(state.seen) - before

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -369,6 +370,25 @@ def plan(
     48)}). Raises InputError naming each operator the machine (array and host) has no way to run, or no price
     for.
     """
+    if sparsity is None and not mapping and hw.words is None:
+        steps = _dense(graph, hw.unpaced, dataflow)
+        if all(step.engine != "unit" for step in steps):  # units beside the array wait for the memory
+            return steps
+    return _planned(graph, hw, dataflow, sparsity, mapping)
+
+
+@lru_cache(maxsize=8)  # a sweep over memory speeds plans each array once
+def _dense(graph: Graph, hw: Hardware, dataflow: str | None) -> tuple[Step, ...]:
+    return _planned(graph, hw, dataflow, None, None)
+
+
+def _planned(
+    graph: Graph,
+    hw: Hardware,
+    dataflow: str | None,
+    sparsity: AnySparsity | None,
+    mapping: byhand.Choices | None,
+) -> tuple[Step, ...]:
     chosen = dataflow or ("OS" if hw.array.dataflow == "OS" else "WS")
     refuse_request(graph, chosen, mapping or {})
     if sparsity is not None:

@@ -67,22 +67,21 @@ class Activity:
         self.cycles += cycles
         self.causes[cause] = self.causes.get(cause, 0) + cycles
 
-    def add(self, timed: Timing, restart_cycles: int) -> None:
-        """Append one invocation, ``restart_cycles`` after the one before it."""
-        self.wait(restart_cycles)
-        self.cycles += timed.cycles
-        self.visited_cycles += timed.visited_cycles
+    def add(self, timed: Timing, times: int = 1) -> None:
+        """Append an invocation, or so many like it."""
+        self.cycles += times * timed.cycles
+        self.visited_cycles += times * timed.visited_cycles
         for cause, cycles in timed.causes.items():
-            self.causes[cause] = self.causes.get(cause, 0) + cycles
-        self.counters = merge_counters(self.counters, timed.counters)
+            self.causes[cause] = self.causes.get(cause, 0) + times * cycles
+        self.counters = merge_counters(self.counters, timed.counters, times)
 
 
-def merge_counters(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
-    """Return the counters of two runs one after the other: sums, and the larger of peaks."""
+def merge_counters(first: Mapping[str, int], second: Mapping[str, int], times: int = 1) -> dict[str, int]:
+    """Return the counters of a run and of so many others behind it: sums, and the larger of peaks."""
     merged = dict(first)
     for name, value in second.items():
         before = merged.get(name, 0)
-        merged[name] = max(before, value) if name.startswith(HIGH_WATER) else before + value
+        merged[name] = max(before, value) if name.startswith(HIGH_WATER) else before + times * value
     return merged
 
 

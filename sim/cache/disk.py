@@ -17,7 +17,7 @@ import threading
 import zlib
 from contextlib import suppress
 from dataclasses import fields
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ import numpy as np
 from sim.errors import InputError
 
 if TYPE_CHECKING:
+    from sim.cache.machines import Rows
     from sim.hardware import Hardware
     from sim.isa import Program
     from sim.timing import Clock, Timing
@@ -99,12 +100,12 @@ class Timings:
 
     def _path(self, program: Program, hw: Hardware, clock: str, phase: int) -> Path:
         from sim import isa, timing
-        from sim.cache.machines import seen
+        from sim.cache.machines import narrowed
 
-        machine = sorted(seen(program, timing.parameters(hw)).items())
-        digest = hashlib.sha256(json.dumps([_core_version(), machine, clock, phase]).encode())
-        digest.update(np.ascontiguousarray(program, dtype=isa.COMMAND).tobytes())
-        name = digest.hexdigest()
+        digest, rows = _looked_at(np.ascontiguousarray(program, dtype=isa.COMMAND).tobytes(), hw.dim)
+        machine = np.fromiter(narrowed(rows, timing.parameters(hw)).values(), np.int64).tobytes()
+        start = f"{_core_version()} {clock} {phase} ".encode()
+        name = hashlib.sha256(start + machine + digest).hexdigest()
         return self.folder / name[:2] / name[2:]
 
     def _write(self, path: Path, timed: Timing) -> None:
@@ -134,6 +135,15 @@ class Timings:
         for _, entry in sorted(used)[:surplus]:
             with suppress(OSError):
                 entry.unlink()
+
+
+@lru_cache(maxsize=32)  # the operators of a run or two
+def _looked_at(commands: bytes, dim: int) -> tuple[bytes, Rows | None]:
+    """Return a program's digest and what it does to local memory."""
+    from sim import isa
+    from sim.cache.machines import local_rows
+
+    return hashlib.sha256(commands).digest(), local_rows(np.frombuffer(commands, isa.COMMAND), dim)
 
 
 def _packed(timed: Timing) -> bytes:

@@ -37,7 +37,7 @@ UNDERSTOOD = SECOND_LOCAL | _among(
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Rows:
     """Local rows of the largest loop's A, B and C; what is named by hand."""
 
     a: int
@@ -49,7 +49,11 @@ class _Rows:
 
 def seen(program: Program, numbers: dict[str, int]) -> dict[str, int]:
     """Return ``numbers`` (`sim.timing.parameters`) with local memories as small as the program cannot tell."""
-    rows = _rows(program, numbers["dim"])
+    return narrowed(local_rows(program, numbers["dim"]), numbers)
+
+
+def narrowed(rows: Rows | None, numbers: dict[str, int]) -> dict[str, int]:
+    """Return ``numbers`` with local memories as small as a program that uses ``rows`` cannot tell."""
     if rows is None:
         return numbers
     sp_rows, acc_rows = numbers["sp_rows"], numbers["acc_rows"]
@@ -66,7 +70,7 @@ def _holds(rows: int, banks: int, first: int, last: int, dim: int) -> bool:
     return rows // banks >= max(first, last, 2 * dim) and rows // 2 >= first + last
 
 
-def _rows(program: Program, dim: int) -> _Rows | None:
+def local_rows(program: Program, dim: int) -> Rows | None:
     """Return what the program does to local memory; None for what is not understood."""
     funct, rs1, rs2 = program["funct"], program["rs1"], program["rs2"]
     known = (funct >= 0) & (funct < len(UNDERSTOOD))
@@ -81,7 +85,7 @@ def _rows(program: Program, dim: int) -> _Rows | None:
     local = np.concatenate([rs2[SECOND_LOCAL[funct]], rs1[FIRST_LOCAL[funct]]])
     in_accumulator = local & ACCUMULATOR_BIT != 0
     a, b, c = (dim * int(blocks.max(initial=0)) for blocks in (i * k, k * j, i * j))
-    return _Rows(a, b, c, bool((~in_accumulator).any()), bool(in_accumulator.any()) or not len(bounds))
+    return Rows(a, b, c, bool((~in_accumulator).any()), bool(in_accumulator.any()) or not len(bounds))
 
 
 def _plain(rs1: npt.NDArray[np.int64], rs2: npt.NDArray[np.int64], dim: int) -> bool:

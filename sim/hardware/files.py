@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from functools import cache
 from importlib import util
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sim.errors import InputError
@@ -13,16 +16,21 @@ from sim.tomlfile import read_toml
 
 def config_files(folder: str = "") -> dict[str, Path]:
     """Return name -> file of every TOML in ``hwconfigs`` or in one of its folders, sorted by name."""
-    spec = util.find_spec("hwconfigs")
-    # Not importlib.resources: an editable install adds a place that is no directory to the namespace path.
-    places = [Path(place) for place in spec.submodule_search_locations or ()] if spec else []
-    files = {file.stem: file for place in reversed(places) for file in (place / folder).glob("*.toml")}
+    files = {file.stem: file for place in reversed(_places()) for file in (place / folder).glob("*.toml")}
     return dict(sorted(files.items()))
 
 
-def dram_table() -> dict[str, Any]:
+@cache
+def _places() -> tuple[Path, ...]:
+    spec = util.find_spec("hwconfigs")
+    # Not importlib.resources: an editable install adds a place that is no directory to the namespace path.
+    return tuple(Path(place) for place in spec.submodule_search_locations or ()) if spec else ()
+
+
+@cache
+def dram_table() -> Mapping[str, Any]:
     """Return the figures of each DRAM technology."""
-    return read_toml(config_files("dram")["energy"], "dram/energy.toml")
+    return MappingProxyType(read_toml(config_files("dram")["energy"], "dram/energy.toml"))
 
 
 def read_tables(file: Path, where: str) -> dict[str, Any]:

@@ -102,20 +102,20 @@ class Hardware(Table):
     sparsity: SparsitySupport = SparsitySupport()
 
     _description: dict[str, Any] = PrivateAttr(default_factory=dict)
-    _words: Words | None = PrivateAttr(default=None)
 
     @cached_property
     def key(self) -> str:
         """SHA-256 of everything that can change a result (all but name, description and waived rules)."""
         content = self.model_dump(exclude={"name", "description", "waived_rules"})
-        if self._words is not None:
-            content["words"] = self._words
+        if self.words is not None:
+            content["words"] = self.words
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Hardware:
-        """Return a copy, as pydantic does, whose key is its own: caches of lowering and timing go by it."""
+        """Return a copy, as pydantic does, whose key and sizes are its own: caches of lowering and timing go by it."""
         other = super().model_copy(update=update, deep=deep)
-        other.__dict__.pop("key", None)
+        for name in set(other.__dict__) - set(type(self).model_fields) - {"words"}:
+            del other.__dict__[name]
         return other
 
     def __hash__(self) -> int:
@@ -133,24 +133,30 @@ class Hardware(Table):
 
         return build(self._description, overrides, where=self.name)
 
+    @cached_property
+    def unpaced(self) -> Hardware:
+        """This machine with a memory of no particular speed: all that plan and program of dense operators depend on."""
+        memory = {"read_bytes_per_cycle": 1.0, "write_bytes_per_cycle": 1.0, "latency_cycles": 0}
+        return self.model_copy(update={"memory": self.memory.model_copy(update=memory)})
+
     # Sizes (gemmini_machine.md 1.3)
 
-    @property
+    @cached_property
     def side(self) -> int:
         """PEs along one side of the array."""
         return self.array.mesh_rows * self.array.tile_rows
 
-    @property
+    @cached_property
     def dim(self) -> int:
         """Multipliers along one side of the array: its PEs, or what they split into for narrow words."""
-        return self.side if self._words is None else self.side * self._words.parts
+        return self.side if self.words is None else self.side * self.words.parts
 
-    @property
+    @cached_property
     def input_bytes(self) -> int:
         """Bytes of one scratchpad element."""
         return ELEMENT_BYTES[self.array.input_type]
 
-    @property
+    @cached_property
     def acc_bytes(self) -> int:
         """Bytes of one accumulator element."""
         return ELEMENT_BYTES[self.sum_type]
@@ -158,7 +164,7 @@ class Hardware(Table):
     @property
     def sum_type(self) -> str:
         """Type of what is added up: the accumulator's, or the operator's where it asks for another."""
-        return self.array.acc_type if self._words is None else self._words.sum_type
+        return self.array.acc_type if self.words is None else self.words.sum_type
 
     @property
     def sp_rows(self) -> int:
@@ -202,26 +208,26 @@ class Hardware(Table):
 
     # Words narrower or wider than the input type (sim/hardware/precision.py)
 
-    @property
+    @cached_property
     def words(self) -> Words | None:
         """Word sizes and mode of the operator that this machine is for; None: everything is of the input type."""
-        return self._words
+        return None
 
     def with_words(self, words: Words) -> Hardware:
         """Return the machine as an operator of these word sizes meets it."""
         other = self.model_copy()
-        other._words = words
+        other.__dict__["words"] = words
         return other
 
     def bits(self, operand: str) -> int:
         """Return the bits of an element in memory: of operand "a", "b" or "c", or of a scratchpad "word"."""
-        return 8 * self.input_bytes if self._words is None else int(getattr(self._words, operand))
+        return 8 * self.input_bytes if self.words is None else int(getattr(self.words, operand))
 
     def packed_bytes(self, elements: int, operand: str) -> int:
         """Return the bytes of adjacent elements of an operand (`bits`), whole ones."""
         return -(-elements * self.bits(operand) // 8)
 
-    @property
+    @cached_property
     def widest_bits(self) -> int:
         """Bits of the widest element that a load or store of input type moves."""
         return max(self.bits(operand) for operand in Words._fields[:4])
@@ -234,8 +240,8 @@ class Hardware(Table):
     @property
     def row_cycles(self) -> int:
         """Cycles from one row of operands into the array to the next."""
-        if self._words is not None:
-            return self._words.row_cycles
+        if self.words is not None:
+            return self.words.row_cycles
         return serial_cycles(self.array, 8 * self.input_bytes, 8 * self.input_bytes)
 
     @property

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -103,7 +103,26 @@ def outcome(task: Task, cache: bool | Path, threads: int | None = 1) -> Outcome:
         return None, f"{type(error).__name__}: {error}"
 
 
-def run(todo: Sequence[Numbered], place: Place, cache: bool) -> Iterator[tuple[int, dict[str, Any], bool]]:
+class Todo:
+    """Points in order, made from ``points`` (at most ``most``) when their turn comes: resolving one takes a while."""
+
+    def __init__(self, points: Iterable[Numbered], most: int):
+        self.most = most
+        self._points = iter(points)
+        self._next: list[Numbered] = []
+
+    def first(self) -> Numbered | None:
+        """Return the next point, which stays the next one; None behind the last."""
+        if not self._next:
+            self._next = list(islice(self._points, 1))
+        return self._next[0] if self._next else None
+
+    def drop(self) -> None:
+        """Go on to the point behind the next one."""
+        self._next.clear()
+
+
+def run(todo: Todo, place: Place, cache: bool) -> Iterator[tuple[int, dict[str, Any], bool]]:
     """Yield (position, row, whether the row is worth keeping) as points finish.
 
     When a worker process dies (killed, out of memory) the points in flight are suspects: each is tried again alone,
@@ -116,19 +135,19 @@ def run(todo: Sequence[Numbered], place: Place, cache: bool) -> Iterator[tuple[i
         if place.here and not cache:
             with suppress(OSError):
                 shared = Path(until_the_end.enter_context(TemporaryDirectory(prefix="carat-")))
-        yield from _settle_all(deque(todo), place, shared)
+        yield from _settle_all(todo, place, shared)
 
 
-def _settle_all(queue: deque[Numbered], place: Place, cache: bool | Path) -> Iterator[tuple[int, dict[str, Any], bool]]:
-    while queue:
+def _settle_all(todo: Todo, place: Place, cache: bool | Path) -> Iterator[tuple[int, dict[str, Any], bool]]:
+    while todo.first() is not None:
         suspects: list[Numbered] = []
-        for number, task, future in _futures(queue, place, cache):
+        for number, task, future in _futures(todo, place, cache):
             if isinstance(_failure(future), BrokenProcessPool):
                 suspects.append((number, task))
             else:
                 yield number, *_settled(future)
         for suspect in suspects:
-            for number, _, future in _futures(deque([suspect]), place, cache):
+            for number, _, future in _futures(Todo([suspect], 1), place, cache):
                 yield number, *_settled(future)
 
 
@@ -151,23 +170,26 @@ def _settled(future: Future[Outcome]) -> tuple[dict[str, Any], bool]:
     return {"error": f"{type(failure).__name__}: {failure}"}, False
 
 
-def _futures(queue: deque[Numbered], place: Place, cache: bool | Path) -> Iterator[tuple[int, Task, Future[Outcome]]]:
-    """Take points from ``queue``, a few per worker in flight, and yield them finished; stops taking when a
+def _futures(todo: Todo, place: Place, cache: bool | Path) -> Iterator[tuple[int, Task, Future[Outcome]]]:
+    """Take points from ``todo``, a few per worker in flight, and yield them finished; stops taking when a
     worker process died.
 
     What has not begun is cancelled when the caller stops early (interrupt, full disk).
     """
-    with place.open(len(queue)) as pool:
+    with place.open(todo.most) as pool:
         pending: dict[Future[Outcome], Numbered] = {}
         broken = False
-        while pending or (queue and not broken):
-            while queue and not broken and len(pending) < place.in_flight:
+        while True:
+            while not broken and len(pending) < place.in_flight and (point := todo.first()) is not None:
                 try:
-                    future = pool.submit(outcome, queue[0][1], cache)
+                    future = pool.submit(outcome, point[1], cache)
                 except BrokenProcessPool:
                     broken = True
                 else:
-                    pending[future] = queue.popleft()
+                    pending[future] = point
+                    todo.drop()
+            if not pending:
+                return
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
             broken |= any(isinstance(_failure(future), BrokenProcessPool) for future in done)
             for future in sorted(done, key=lambda finished: pending[finished][0]):

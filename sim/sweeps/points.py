@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sim.errors import InputError
@@ -55,6 +57,13 @@ class Task:
     version: str
     rules: AnySparsity | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is sent to a worker: the graph as bytes, made once and there unpacked once."""
+        return {**vars(self), "graph": _packed(self.graph)}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state, graph=_unpacked(state["graph"]))
+
     def config(self) -> dict[str, Any]:
         """Return everything that decides the point's row: code, full machine, options, and the graph by its key."""
         options = {key: value for key, value in asdict(self.point).items() if key != "overrides"}
@@ -66,6 +75,17 @@ class Task:
             "graph": self.graph.key,
             "rules": None if self.rules is None else str(self.rules),
         }
+
+
+@lru_cache(maxsize=8)  # workloads are few
+def _packed(graph: Graph) -> bytes:
+    return pickle.dumps(graph)
+
+
+@lru_cache(maxsize=8)
+def _unpacked(graph: bytes) -> Graph:
+    unpacked: Graph = pickle.loads(graph)
+    return unpacked
 
 
 class Resolver:

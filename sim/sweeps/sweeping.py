@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,40 +78,56 @@ def _rows(
     cache: bool,
     progress: Progress,
 ) -> list[Row]:
-    """Return the rows of the chosen positions in order: from the store where it has them, else simulated."""
+    """Return the rows of the chosen positions in order: from the store where it has them, else simulated.
+
+    A store knows all points of the sweep beforehand; without one a point's machine is made when its turn comes.
+    """
     rows: dict[int, Row] = {}
-    tasks, refused, configs = _resolved(wanted)
-    keys = {position: point_key(config) for position, config in configs.items()}
+    resolver = Resolver()
+    resolved: dict[int, Task | Row] = {}
+    keys, configs = list[str](), list[dict[str, Any]]()
     if store is not None:
+        resolved = {position: _resolved(resolver, point) for position, point in enumerate(wanted)}
+        configs = [_config(point, resolved[position]) for position, point in enumerate(wanted)]
+        keys = [point_key(config) for config in configs]
         members = [(position, keys[position], point.knobs()) for position, point in enumerate(wanted)]
-        graphs = {task.graph.key: task.graph for task in tasks.values()}
+        graphs = {task.graph.key: task.graph for task in resolved.values() if isinstance(task, Task)}
         store.enlist(sweep_key(wanted), members, {key: graph.to_dict() for key, graph in graphs.items()})
-    for position in chosen:
-        if position in refused:
-            rows[position] = refused[position]
-            if store is not None:
-                store.put(keys[position], configs[position], rows[position])
-        elif store is not None and (found := store.get(keys[position])) is not None:
-            rows[position] = found
-    progress(len(rows), len(chosen), "")
-    todo = [(position, tasks[position]) for position in chosen if position not in rows]
-    for position, row, final in execution.run(todo, place, cache):
+        for position in chosen:
+            found = resolved[position] if isinstance(resolved[position], dict) else store.get(keys[position])
+            if isinstance(found, dict):
+                rows[position] = found
+
+    def settle(position: int, row: Row, final: bool) -> None:
         rows[position] = row
         if store is not None and final:
             store.put(keys[position], configs[position], row)
+
+    def tasks() -> Iterator[execution.Numbered]:
+        for position in [position for position in chosen if position not in rows]:
+            found = resolved.pop(position, None) or _resolved(resolver, wanted[position])
+            if isinstance(found, Task):
+                yield position, found
+            else:
+                settle(position, found, True)
+                progress(len(rows), len(chosen), wanted[position].label)
+
+    for position in [position for position in rows if isinstance(resolved[position], dict)]:
+        settle(position, rows[position], True)  # refused at the door
+    progress(len(rows), len(chosen), "")
+    for position, row, final in execution.run(execution.Todo(tasks(), len(chosen) - len(rows)), place, cache):
+        settle(position, row, final)
         progress(len(rows), len(chosen), wanted[position].label)
     return [rows[position] for position in chosen]
 
 
-def _resolved(wanted: Sequence[Point]) -> tuple[dict[int, Task], dict[int, Row], dict[int, dict[str, Any]]]:
-    """Return by position the tasks, the rows of what is refused at the door, and the configurations of all."""
-    resolver = Resolver()
-    tasks, refused, configs = {}, {}, {}
-    for position, point in enumerate(wanted):
-        try:
-            tasks[position] = resolver.task(point)
-            configs[position] = tasks[position].config()
-        except InputError as error:
-            refused[position] = {"version": code_version(), "error": f"InputError: {error}"}
-            configs[position] = refused_config(point)
-    return tasks, refused, configs
+def _resolved(resolver: Resolver, point: Point) -> Task | Row:
+    """Return the point's task, or the row that says why it is refused at the door."""
+    try:
+        return resolver.task(point)
+    except InputError as error:
+        return {"version": code_version(), "error": f"InputError: {error}"}
+
+
+def _config(point: Point, found: Task | Row) -> dict[str, Any]:
+    return found.config() if isinstance(found, Task) else refused_config(point)
