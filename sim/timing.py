@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -32,6 +33,10 @@ COMMAND_TIMES = tuple(name for name in TIMELINE.names or () if name not in COMMA
 """Fields of `Timing.seen` and `Timing.timeline`."""
 
 Clock = Literal["periodic", "leap", "reference"]
+
+EVENTS = tuple(Event(place).name for place in range(len(Event)))
+CAUSES = tuple(Cause(place).name.lower() for place in range(len(Cause)))
+"""Names of counters and causes in the order of the record."""
 
 # The RTL's own assertion gives up after 10,000 cycles without an issue or completion (ReservationStation.scala,
 # gemmini_timeout); here a beat on the bus counts as progress too, and the memory's round trip is added, so that
@@ -232,6 +237,21 @@ def _results_to_scratchpad(commands: npt.NDArray[np.void]) -> bool:
     return bool(((commands["funct"] == Funct.PRELOAD) & (commands["rs2"] & 0x8000_0000 == 0)).any())
 
 
+_OF_THREAD = threading.local()
+
+
+def _fresh(
+    described: tuple[tuple[str, int], ...], phase: int, written_rows: tuple[int, ...], to_scratchpad: bool
+) -> npt.NDArray[np.void]:
+    """Return the machine after reset, in the one place of this thread: a new one each time would be new memory."""
+    if not hasattr(_OF_THREAD, "machine"):
+        _OF_THREAD.machine = np.zeros(1, machine.MACHINE).view(np.recarray)
+    state: npt.NDArray[np.void] = _OF_THREAD.machine
+    reset = _reset(described, phase, written_rows, to_scratchpad)
+    np.asarray(state).view(np.int64)[:] = np.asarray(reset).view(np.int64)
+    return state
+
+
 def run(
     program: Program,
     hw: Hardware,
@@ -258,9 +278,8 @@ def run(
     if not (commands["funct"] != Funct.FENCE).any():
         raise InputError("program: holds no command; a program needs at least one command before its fence")
     numbers = parameters(hw)
-    described = tuple(numbers.items())
-    to_scratchpad = _results_to_scratchpad(commands)
-    state = _reset(described, phase, written_rows, to_scratchpad).copy()
+    reset = (tuple(numbers.items()), phase, written_rows, _results_to_scratchpad(commands))
+    state = _fresh(*reset)
     lines = _lines(state, hw, l2)
     sections = np.zeros(int((commands["funct"] == Funct.FENCE).sum()) + 1, np.int64)
     rows = 1024 if timeline else 0
@@ -280,7 +299,7 @@ def run(
             break
         # the loop unrollers decide how many commands there are: run again with room for all of them
         rows = written
-        state = _reset(described, phase, written_rows, to_scratchpad).copy()
+        state = _fresh(*reset)
         lines = _lines(state, hw, l2)
         sections[:] = 0
     m = state[0]
@@ -291,8 +310,8 @@ def run(
     return Timing(
         cycles=int(told.idle_t),
         sections=tuple(int(n) for n in np.diff(ends, prepend=0)),
-        counters={event.name: int(told.count[event]) for event in Event},
-        causes={c.name.lower(): int(told.cause[c]) for c in Cause},
+        counters=dict(zip(EVENTS, told.count.tolist(), strict=True)),
+        causes=dict(zip(CAUSES, told.cause.tolist(), strict=True)),
         timeline=_fields(times[:written], COMMAND_TIMES) if timeline else None,
         phase=int(state[0].lm.head),
         visited_cycles=int(told.count[Event.VISITED_CYCLES]),

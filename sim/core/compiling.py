@@ -43,7 +43,6 @@ def _periodic() -> None:
     _compile(periodic.enter, machine, numbers, numbers, program, tlbs, run, numbers, 0, 0)
     _compile(periodic.next_stop, program, 0, 0)
     _compile(memo.follow, run, states, steps, uses, numbers, tlbs, program, numbers, times)
-    _compile(memo.localise, uses, 0, 0, program, 0, 0)
     pair = np.zeros(2, MACHINE)
     _compile(inner.spacing, machine, 0)
     _compile(inner.skip, machine, numbers, pair, pair.view(np.int64).reshape(2, -1), run, step)

@@ -37,6 +37,7 @@ STEP = np.dtype(
         ("rows", "i8"),
         ("uses_at", "i8"),
         ("uses_n", "i8"),
+        ("local", "i8"),  # 1: the addresses of its uses are independent of their place
         ("section_at", "i8"),
         ("sections", "i8"),
         ("idle_t", "i8"),
@@ -151,11 +152,13 @@ def alike(program, a, b, length, first, last, align):
     return x.gap == y.gap and (x.funct == FENCE) == (y.funct == FENCE)
 
 
-@entry
-def localise(uses, at, n, program, origin, align):
-    """Make the addresses of logged uses independent of their place."""
-    for i in range(at, at + n):
-        uses[i].address = relative(uses[i].address, program, origin, 0, align)
+@njit
+def _localise(uses, step, program, align):
+    """Make the addresses of a step's logged uses independent of their place: most steps are never looked at again."""
+    if step.local == 0:
+        for i in range(step.uses_at, step.uses_at + step.uses_n):
+            uses[i].address = relative(uses[i].address, program, step.place, 0, align)
+        step.local = 1
 
 
 @njit
@@ -302,6 +305,7 @@ def follow(run_, states, steps, uses, marks, tlbs, program, sections, times):
             last = step.length + states[step.to].unread
             if fits and alike(program, step.place, run.place, step.length, first, last, run.align):
                 keep(tlbs[1], tlbs[0])
+                _localise(uses, step, program, run.align)
                 if answers(uses, step.uses_at, step.uses_n, step.cycles, tlbs[1], program, run.place):
                     break
             s = step.after

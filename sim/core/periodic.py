@@ -7,6 +7,8 @@ what it did then, as long as the commands are the same but for their operands' a
 not fit is simulated by the leaping clock.
 """
 
+import threading
+
 import numpy as np
 
 from sim.core import engine, inner, memo, tlb
@@ -166,10 +168,15 @@ def loop_commands(program: np.ndarray) -> int:
 
 
 class Memory:
-    """States and steps of one run, in arrays that grow; forgets everything when it is full."""
+    """States and steps of one run, in arrays that grow; forgets everything when it is full.
+
+    The arrays stay for the thread's next run: to take them anew from the system costs more than a short program.
+    """
 
     def __init__(self) -> None:
         """Begin with nothing known."""
+        self.blank = np.zeros(MACHINE.itemsize // 8, np.int64)
+        self.pair = np.zeros(2, MACHINE).view(np.recarray)
         self.pool = np.zeros(1 << 17, np.int64)
         self.uses = np.zeros(4 * LOG, tlb.USE).view(np.recarray)
         self.states = np.zeros(256, STATE).view(np.recarray)
@@ -206,7 +213,11 @@ class Memory:
         self.known += 1
         return self.known - 1
 
-    def remember(self, before: int, to: int, ends: np.ndarray, logged: int, program: np.ndarray, align: int) -> None:
+    def has_steps(self, state: int) -> bool:
+        """True when something was done from a state before."""
+        return bool(np.asarray(self.states)["first"][state] >= 0)
+
+    def remember(self, before: int, to: int, ends: np.ndarray, logged: int) -> None:
         """Keep the step just made (its lengths and counters are in place) as one of the state it was made from."""
         states, steps, made = np.asarray(self.states), np.asarray(self.steps), self.made
         steps["after"][made] = states["first"][before]
@@ -214,7 +225,7 @@ class Memory:
         steps["uses_at"][made] = self.used
         steps["uses_n"][made] = logged
         steps["section_at"][made] = self.mark(ends) if len(ends) else 0
-        memo.localise(passed(self.uses), self.used, logged, program, int(steps["place"][made]), align)
+        steps["local"][made] = 0
         states["first"][before] = made
         self.made += 1
         self.used += logged
@@ -226,6 +237,18 @@ class Memory:
         self.marks[at : at + len(ends)] = ends
         self.marked += len(ends)
         return at
+
+
+_OF_THREAD = threading.local()
+
+
+def _memory() -> Memory:
+    """Return the thread's memory, emptied."""
+    memory: Memory | None = getattr(_OF_THREAD, "memory", None)
+    if memory is None:
+        memory = _OF_THREAD.memory = Memory()
+    memory.forget()
+    return memory
 
 
 def _roomy(array: np.ndarray, least: int) -> np.ndarray:
@@ -245,28 +268,28 @@ def run(
     """
     m = machine[0]
     words = np.asarray(machine).view(np.int64)
-    blank = words.copy()  # an image tells what differs from the machine after reset
+    memory = _memory()
+    blank = memory.blank
+    blank[:] = words  # an image tells what differs from the machine after reset
     runs = np.zeros(1, RUN).view(np.recarray)
     tlbs = np.zeros(2, tlb.DTYPE).view(np.recarray)
     r = runs[0]
-    r.align = align = int(m.p.max_bytes)
+    r.align = int(m.p.max_bytes)
     r.own = own_addresses(program)
     r.state = -1
     r.elements = -(-int(m.p.dim) // int(m.p.mvin_units)) if m.p.mvin_units > 0 else 1
-    memory = Memory()
     ends = np.zeros_like(sections)
     m.fe.origin = 0
     visited = tried = tried_cycles = in_vain = 0
     least = 1
     fine = EXECUTE_ROWS // int(m.p.dim)
     coarse = max(fine, loop_commands(program) // LOOP_PARTS)
-    pair = np.zeros(2, MACHINE).view(np.recarray)
     loops = not len(times) and bool(np.isin(program.funct, LOOPS_ONLY).all())
     r.inner_k = -1
     # columns of one item each: see Memory.state
     record, told = np.asarray(machine), np.asarray(runs)
     machine, program, timeline, tlbs, going = (passed(a) for a in (machine, program, times, tlbs, runs))
-    pair = passed(pair)
+    pair = passed(memory.pair)
     pair_words = pair.view(np.int64).reshape(2, -1)
     front, visits, logged_n = record["fe"], record["count"][:, engine.E_VISITED], record["tlb"]["logged"]
     places, times_past, sections_past, state_of = (told[name] for name in ("place", "t", "sections", "state"))
@@ -299,9 +322,11 @@ def run(
         state = memory.state(n, digest, int(told["oldest"][0]), int(told["unread"][0]))
         state_of[0] = state
         if before >= 0 and logged < LOG:
-            memory.remember(before, state, ends[:done], logged, program, align)
-        known = (passed(a) for a in (memory.states, memory.steps, memory.uses, memory.marks))
-        steps = memo.follow(going, *known, tlbs, program, sections, timeline)
+            memory.remember(before, state, ends[:done], logged)
+        steps = 0
+        if memory.has_steps(state):
+            known = (passed(a) for a in (memory.states, memory.steps, memory.uses, memory.marks))
+            steps = memo.follow(going, *known, tlbs, program, sections, timeline)
         if loops and steps:
             r.inner_k = -1
         elif loops and before >= 0 and logged == 0:
@@ -311,7 +336,7 @@ def run(
                 inner.repeated(step, going, memory.steps[memory.made], often)
                 n, digest = memo.compress(words, blank, memory.pool, memory.words)
                 state_of[0] = memory.state(n, digest, int(told["oldest"][0]), int(told["unread"][0]))
-                memory.remember(state, int(state_of[0]), ends[:0], 0, program, align)
+                memory.remember(state, int(state_of[0]), ends[:0], 0)
         tried += 1
         tried_cycles += int(memory.steps["cycles"][made])
         in_vain = 0 if steps else in_vain + 1
