@@ -45,7 +45,7 @@ def _periodic() -> None:
     _compile(memo.follow, run, states, steps, uses, numbers, tlbs, program, numbers, times)
     pair = np.zeros(2, MACHINE)
     _compile(inner.spacing, machine, 0)
-    _compile(inner.skip, machine, numbers, pair, pair.view(np.int64).reshape(2, -1), run, step)
+    _compile(inner.skip, machine, numbers, pair, pair.view(np.int64).reshape(2, -1), run, step, uses, 0, tlbs, program)
     _compile(inner.repeated, step, run, step, 0)
     _compile(memo.compress, numbers, numbers, numbers, 0)
     _compile(memo.same, numbers, 0, 0, 0)

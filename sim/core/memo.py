@@ -78,6 +78,8 @@ RUN = np.dtype(
         ("b_to", "i8"),
         ("b_by", "i8"),
         ("k_by", "i8"),
+        ("a_bytes", "i8"),  # of addresses in DRAM
+        ("b_bytes", "i8"),
         ("oldest", "i8"),  # oldest timeline row still open where the machine was left last, counted back
         ("count", "i8", (len(Event),)),
         ("cause", "i8", (len(Cause),)),
@@ -153,7 +155,7 @@ def alike(program, a, b, length, first, last, align):
 
 
 @njit
-def _localise(uses, step, program, align):
+def localise(uses, step, program, align):
     """Make the addresses of a step's logged uses independent of their place: most steps are never looked at again."""
     if step.local == 0:
         for i in range(step.uses_at, step.uses_at + step.uses_n):
@@ -305,7 +307,7 @@ def follow(run_, states, steps, uses, marks, tlbs, program, sections, times):
             last = step.length + states[step.to].unread
             if fits and alike(program, step.place, run.place, step.length, first, last, run.align):
                 keep(tlbs[1], tlbs[0])
-                _localise(uses, step, program, run.align)
+                localise(uses, step, program, run.align)
                 if answers(uses, step.uses_at, step.uses_n, step.cycles, tlbs[1], program, run.place):
                     break
             s = step.after

@@ -329,14 +329,17 @@ def run(
             steps = memo.follow(going, *known, tlbs, program, sections, timeline)
         if loops and steps:
             r.inner_k = -1
-        elif loops and before >= 0 and logged == 0:
-            often = inner.skip(machine, words, pair, pair_words, going, step)
+        elif loops and before >= 0 and logged < LOG:
+            memory.grow(len(words))
+            step, uses = memory.steps[made], passed(memory.uses)
+            often = inner.skip(machine, words, pair, pair_words, going, step, uses, memory.used, tlbs, program)
             if often:
                 memory.grow(len(words))
                 inner.repeated(step, going, memory.steps[memory.made], often)
                 n, digest = memo.compress(words, blank, memory.pool, memory.words)
                 state_of[0] = memory.state(n, digest, int(told["oldest"][0]), int(told["unread"][0]))
-                memory.remember(state, int(state_of[0]), ends[:0], 0)
+                memory.remember(state, int(state_of[0]), ends[:0], often * logged)
+                memory.steps["local"][memory.made - 1] = 1
         tried += 1
         tried_cycles += int(memory.steps["cycles"][made])
         in_vain = 0 if steps else in_vain + 1

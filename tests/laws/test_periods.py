@@ -171,6 +171,44 @@ def test_inside_one_loop() -> None:
     assert assert_untimed_agrees(lower(work, hw), hw) < 0.3
 
 
+@given(
+    st.tuples(st.integers(1, 8), st.integers(1, 10), st.integers(60, 160)),
+    st.tuples(*(st.sampled_from([0, 0, 1, 5]) for _ in range(3))),
+    st.sampled_from([8, 16, 32]),
+    st.sampled_from([1.0, 2.0, 3.0, 4.0]),
+    st.sampled_from([10, 200]),
+    st.sampled_from([1, 8, 64]),
+    st.sampled_from([0, 8, 4032]),
+    st.sampled_from([1, 2]),
+    st.integers(0, 1),
+)
+def test_loops_that_wait_for_their_loads(
+    blocks: tuple[int, int, int], short: tuple[int, int, int], dim: int, pace: float, latency: int,
+    aligned: int, place: int, tiles: int, phase: int,
+) -> None:  # fmt: skip
+    """A slow memory: steps of k with the loads that they wait for, rows at many places of a request and of a page."""
+    m, n, k = (size * dim - less for size, less in zip(blocks, short, strict=True))
+    memory = {"memory.read_bytes_per_cycle": pace, "memory.write_bytes_per_cycle": pace}
+    array = {"array.mesh_rows": dim, "array.mesh_columns": dim, "memory.latency_cycles": latency}
+    strides = (-(-size // aligned) * aligned for size in (k, n, n))
+    operands = (
+        Operand(x.address + 4 * (x.address - A.address) + place, s) for x, s in zip((A, B, C), strides, strict=True)
+    )
+    try:
+        hw = load("gemmini_ibert", {**memory, **array, "scratchpad.capacity": "256KiB"})
+        program = lower(Matmul(m * tiles, n, k, *operands, tile=blocks), hw)
+    except InputError:
+        return
+    assert_untimed_agrees(program, hw, phase)
+
+
+def test_inside_one_loop_that_waits_for_its_loads() -> None:
+    """A 16x16 array on 2 bytes a cycle: of 96 steps of k, in whole requests, most are like the ones before."""
+    hw = load("gemmini_ibert", {"memory.read_bytes_per_cycle": 2.0, "scratchpad.capacity": "512KiB"})
+    work = Matmul(64, 64, 1536, *(Operand(x.address, 1536) for x in (A, B, C)), tile=(4, 4, 96))
+    assert assert_untimed_agrees(lower(work, hw), hw) < 0.35
+
+
 def test_a_program_without_periods_is_simulated_whole() -> None:
     """Every tile has another row count: nothing repeats, and nothing is claimed to."""
     hw = load("gemmini_default")

@@ -20,7 +20,6 @@ ENTRIES = (
     inner.repeated,
     memo.compress,
     memo.follow,
-    memo.localise,
     memo.same,
     memo.repeat,
 )
