@@ -277,8 +277,7 @@ def run(
     commands = np.ascontiguousarray(program, dtype=COMMAND)
     if not (commands["funct"] != Funct.FENCE).any():
         raise InputError("program: holds no command; a program needs at least one command before its fence")
-    numbers = parameters(hw)
-    reset = (tuple(numbers.items()), phase, written_rows, _results_to_scratchpad(commands))
+    reset = (tuple(parameters(hw).items()), phase, written_rows, _results_to_scratchpad(commands))
     state = _fresh(*reset)
     lines = _lines(state, hw, l2)
     sections = np.zeros(int((commands["funct"] == Funct.FENCE).sum()) + 1, np.int64)
