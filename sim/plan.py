@@ -1,14 +1,12 @@
-"""Graph x machine -> steps: which operators fuse, which engine runs each, and the work items the array is
-given.
+"""Graph x machine -> steps: which operators fuse, which engine runs each, and the work items the array is given.
 
-The fusion is that of transformer.c: softmax into the matmul that makes its scores, GELU into the first
-feed-forward matmul, LayerNorm as a pass of its own over int32 results, residual add on the array. What the
-array cannot do goes to the host CPU; on an integer machine its operands are dequantised before and its result
-quantised behind, as steps of their own (Kim et al. 2302.14017, 3.4.2). An operator nobody can run or price is
-an InputError.
+The fusion is that of transformer.c: softmax into the matmul that makes its scores, GELU into the first feed-forward
+matmul, LayerNorm as a pass of its own over int32 results, residual add on the array. What the array cannot do goes to
+the host CPU; on an integer machine its operands are dequantised before and its result quantised behind, as steps of
+their own (Kim et al. 2302.14017, 3.4.2). An operator nobody can run or price is an InputError.
 
-Types: int8 in a graph is the machine's element type and int32 its accumulator type, so that the integer
-encoder graphs also run on a floating-point array (which then needs no quantisation).
+Types: int8 in a graph is the machine's element type and int32 its accumulator type, so that the integer encoder graphs
+also run on a floating-point array (which then needs no quantisation).
 """
 
 from __future__ import annotations
@@ -99,10 +97,7 @@ class _Planner:
             self.refuse(op, f"the bias is {dtype}; it must be {self.hw.array.acc_type} (int32 in integer graphs)")
         if self.role(output) == "other":
             dtype = self.graph.tensors[output.tensor].dtype
-            self.refuse(
-                op,
-                f"the result is {dtype}, not {self.hw.array.input_type} or {self.hw.array.acc_type}",
-            )
+            self.refuse(op, f"the result is {dtype}, not {self.hw.array.input_type} or {self.hw.array.acc_type}")
         machine = self.machine(op, output)
         if op.name in self.words.sums and activation in ("softmax", "igelu"):
             self.refuse(
@@ -365,10 +360,9 @@ def plan(
 ) -> tuple[Step, ...]:
     """Return the steps of ``graph`` on ``hw`` in order.
 
-    ``dataflow``: "WS" or "OS" for the matmuls that can choose; None = what the array is built for (WS when
-    both). ``mapping``: operator name or pattern -> fields of `sim.lower.work.Matmul` by hand ({"tile": (5, 5,
-    48)}). Raises InputError naming each operator the machine (array and host) has no way to run, or no price
-    for.
+    ``dataflow``: "WS" or "OS" for the matmuls that can choose; None = what the array is built for (WS when both).
+    ``mapping``: operator name or pattern -> fields of `sim.lower.work.Matmul` by hand ({"tile": (5, 5, 48)}). Raises
+    InputError naming each operator the machine (array and host) has no way to run, or no price for.
     """
     if sparsity is None and not mapping and hw.words is None:
         steps = _dense(graph, hw.unpaced, dataflow)
