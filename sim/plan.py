@@ -313,9 +313,8 @@ class _Planner:
             return None
         # tiled_matmul_auto normalises whole rows: one row of blocks must fit into half of the accumulator. Of chosen
         # scores only the sub-rows must, which is seen when they are planned.
-        whole_row = (
-            ceil(op.output.cols / self.hw.dim) * self.hw.dim <= self.hw.acc_rows // 2 or self.chosen(op) is not None
-        )
+        row_fits = ceil(op.output.cols / self.hw.dim) * self.hw.dim <= self.hw.acc_rows // 2
+        whole_row = row_fits or self.chosen(op) is not None
         softmax = reader.kind == "softmax" and whole_row and op.kind == "matmul"
         return reader if reader.kind == "gelu" or softmax else None
 

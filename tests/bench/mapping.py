@@ -23,7 +23,7 @@ from sim.pipeline import resolve_graph
 
 def bert_base(jobs: int) -> dict[str, Any]:
     """Search every distinct operator, and simulate the whole run with what was found."""
-    graph: Graph = resolve_graph("bert-base", {"seq": 128}, None)
+    graph: Graph = resolve_graph("bert-base", {"seq": 128})
     maps = find(graph, hardware.load("gemmini_ibert"), jobs=jobs)
     return {"searched": "bert-base, 128 tokens", "operators": len(maps.entries)}
 

@@ -18,10 +18,10 @@ os.environ["CARAT_CACHE_MIB"] = "0"
 
 import sim
 
-WARM_UP = {"seq": 128, "hidden": 256, "heads": 4, "ffn": 1024}
+WARM_UP: dict[str, Any] = {"seq": 128, "hidden": 256, "heads": 4, "ffn": 1024}
 """Large enough for the periodic clock to be loaded from disk, and of no program that the networks have."""
 
-NETWORKS: dict[str, tuple[str, dict[str, int]]] = {
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "encoder-layer": ("encoder-layer", {"seq": 128, "hidden": 768, "heads": 12, "ffn": 3072}),
     "bert-base-512": ("bert-base", {"seq": 512}),
     # Sizes of GPT-2 XL (1.5 B parameters) and LLaMA-7B. Stacks of encoder layers: every product of the prefill at its
