@@ -25,7 +25,9 @@ def energy(axes: Axes, runs: Mapping[str, KeptRun]) -> Axes:
     spread = [[nominal - low for low, nominal, _ in totals], [high - nominal for _, nominal, high in totals]]
     axes.errorbar(middle, range(len(runs)), xerr=spread, fmt="none", ecolor=style.DARK_TEXT, capsize=4, lw=1.2)
     axes.set_xlim(0, max(high for _, _, high in totals) * 1.05)
-    axes.set_xlabel("energy; whisker: lowest to highest published figures")
+    missing = any(run.totals["energy_not_modelled"] for run in runs.values())
+    without = ", without units that no figure is published for" if missing else ""
+    axes.set_xlabel(f"energy{without}; whisker: lowest to highest published figures")
     axes.xaxis.set_major_formatter(EngFormatter(unit="J"))
     return axes
 

@@ -72,17 +72,22 @@ def total_mm2(hw: Hardware) -> float:
 
 def not_modelled(hw: Hardware) -> tuple[str, ...]:
     """Return what the machine has and no published figure is known for, so that it is in no component."""
-    array, support, table = hw.array, hw.sparsity, constants()
+    support, table = hw.sparsity, constants()
     unpriced = [name for name in support.decoder if name not in table["decoder"]["um2_per_element"]]
+    decoders = (f"decoder ({', '.join(unpriced)})",) if unpriced else ()
+    return (*unpublished(hw), *decoders, *(("wide operand fetch",) if support.fetch_rows > 1 else ()))
+
+
+def unpublished(hw: Hardware) -> tuple[str, ...]:
+    """Return the units of the machine for which neither area nor energy was ever published."""
+    array, support = hw.array, hw.sparsity
     found = {
         "shift-and-add trees of PEs that split": array.pe == "decomposable",
         "serialisers and shifters of bit-serial PEs": array.pe == "bit_serial",
         "widening of narrow operands": array.pe == "fixed" and bool(array.accepts),
         "cut carries of the accumulator's adders": bool(array.accumulates),
         "operand selection in the PEs": support.select_inputs > 0,
-        "wide operand fetch": support.fetch_rows > 1,
         "zero detection": support.gating != "none",
-        f"decoder ({', '.join(unpriced)})": bool(unpriced),
         "block scheduler": support.block_scheduler,
         "ranking unit": support.top_k_per_cycle > 0,
         "twiddle factors and buffers of the transform unit": support.fft_butterflies_per_cycle > 0,

@@ -218,6 +218,12 @@ def _columns() -> Iterator[Column]:
         TOTALS,
         "units of the machine that no published figure is known for: in no component of its area; null = none",
     )
+    yield Column(
+        "energy_not_modelled",
+        "",
+        TOTALS,
+        "units of the machine whose work no published figure gives: in no component of its energy; null = none",
+    )
     sweep = ("sweep",)
     yield Column("sparsity", "", sweep, "pattern:density/scheme of the weights, or a file; null = dense")
     yield Column("prune", "", sweep, "structured pruning, e.g. heads=8,layers=6; null = none")

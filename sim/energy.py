@@ -23,7 +23,8 @@ leakage              static power of PEs (by the area of their arithmetic, where
 ==================== =================================================================================
 
 A row wider than the 64 bits of the SRAM sources costs in proportion to its bits. The capacity that sets the
-price is that of the whole memory, because the sources' figures include their own banking and wires.
+price is that of the whole memory, because the sources' figures include their own banking and wires. What has no
+published figure is in no component and is named (`not_modelled`).
 """
 
 from __future__ import annotations
@@ -106,6 +107,20 @@ def price(
         "host": _host_pj(host_cycles, hw, table, level),
         "leakage": cycles * each.leakage_mw * 1000 / hw.clock_mhz,  # mW * ns = pJ
     }
+
+
+def not_modelled(hw: Hardware) -> tuple[str, ...]:
+    """Return what the machine has and no published figure is known for, so that no component pays for its work.
+
+    Multiplications of predictor and transform unit are in ``mac``, rows of a wide fetch in ``scratchpad``.
+    """
+    from sim.area import unpublished
+
+    support = hw.sparsity
+    beside = {"predictor": support.predictor_macs_per_cycle, "transform unit": support.fft_butterflies_per_cycle}
+    leaking = [name for name, rate in beside.items() if rate]
+    decoders = (f"decoder ({', '.join(support.decoder)})",) if support.decoder else ()
+    return (*unpublished(hw), *decoders, *(f"leakage of the {name}" for name in leaking))
 
 
 class _Each(NamedTuple):

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim import area, columns
+from sim import area, columns, energy
 from sim.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -197,7 +197,8 @@ class Result:
     def totals(self) -> dict[str, Any]:
         """The whole run as plain numbers (`columns.table("totals")`)."""
         hw = self.hardware
-        summed = {n: sum(row[n] for row in self.rows) for n in columns.table("totals") if _is_summed(n)}
+        names = [name for name in columns.table("totals") if name in columns.table("ops") and _is_summed(name)]
+        summed = {name: sum(row[name] for row in self.rows) for name in names}
         seconds = summed["cycles"] / (hw.clock_mhz * 1e6)
         joules = summed["energy_pj"] * 1e-12
         derived = {
@@ -213,6 +214,7 @@ class Result:
             "edp_js": joules * seconds,
             "area_mm2": area.total_mm2(hw),
             "area_not_modelled": "; ".join(area.not_modelled(hw)) or None,
+            "energy_not_modelled": "; ".join(energy.not_modelled(hw)) or None,
         }
         both = {**summed, **derived}
         return {name: both[name] for name in columns.table("totals")}

@@ -232,18 +232,19 @@ def _data_figures(runs: Sequence[KeptRun]) -> list[dict[str, str]]:
          "operands.", high, lambda axes: traffic.traffic(axes, named, "dram")),
         ("traffic-levels", "Traffic by level", "The nearer to the array, the more bytes move.", 1.6 + 0.6 * len(runs),
          lambda axes: traffic.traffic(axes, named)),
-        ("energy", "Energy by component", "Whisker: all figures at their lowest or highest published value.", high,
+        ("energy", "Energy by component", "Whisker: all figures at their lowest or highest published value."
+         + _without(runs, "energy_not_modelled"), high,
          lambda axes: energy.energy(axes, named)),
         ("area", "Area by component", "In the 22 nm of the published machine, whatever the energy's node."
-         + _without(runs), high,
+         + _without(runs, "area_not_modelled"), high,
          lambda axes: energy.area(axes, named)),
     ]  # fmt: skip
     return _figures(drawings)
 
 
-def _without(runs: Sequence[KeptRun]) -> str:
-    """Return what the areas leave out, in words."""
-    missing = [(run.name, run.totals["area_not_modelled"]) for run in runs if run.totals["area_not_modelled"]]
+def _without(runs: Sequence[KeptRun], column: str) -> str:
+    """Return what the areas or energies leave out, in words."""
+    missing = [(run.name, run.totals[column]) for run in runs if run.totals[column]]
     return "".join(f" Not modelled of {name}: {text}." for name, text in missing)
 
 
@@ -334,8 +335,9 @@ def _settings(runs: Sequence[KeptRun]) -> Table:
     for part in COMPONENTS:
         areas = [run.record["area_um2"][part] for run in runs]
         rows.append(Row([Cell(f"area of {part}, um2"), *(Cell(f"{area:,.0f}", "text") for area in areas)]))
-    missing = [run.totals["area_not_modelled"] for run in runs]
-    rows.append(Row([Cell("area not modelled"), *(Cell(_value(text), "text wrap") for text in missing)]))
+    for what in ("area", "energy"):
+        missing = [run.totals[f"{what}_not_modelled"] for run in runs]
+        rows.append(Row([Cell(f"{what} not modelled"), *(Cell(_value(text), "text wrap") for text in missing)]))
     return Table([Head("setting", True), *(Head(run.name, True) for run in runs)], rows)
 
 

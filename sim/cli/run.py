@@ -177,6 +177,8 @@ def _print(result: Result) -> None:
     )
     missing = total["area_not_modelled"]
     typer.echo(f"{total['area_mm2']:.3f} mm2" + (f", area not modelled: {missing}" if missing else ""))
+    if total["energy_not_modelled"]:
+        typer.echo(f"energy not modelled: {total['energy_not_modelled']}")
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -51,6 +51,13 @@ def test_no_unit_is_a_silent_zero(overrides: dict[str, Any]) -> None:
     assert not_modelled(hw) or total_mm2(hw) > total_mm2(BASE)
 
 
+@pytest.mark.parametrize("option", [name for name in UNITS if name not in ("fetch_rows", "decoder_elements_per_cycle")])
+def test_what_no_energy_is_known_for_is_named(option: str) -> None:
+    """A wide fetch alone is priced whole: its rows are reads of the scratchpad."""
+    assert energy.not_modelled(BASE) == energy.not_modelled(BASE.with_({"sparsity.fetch_rows": 2})) == ()
+    assert energy.not_modelled(BASE.with_(UNITS[option]))
+
+
 def test_multipliers_lie_on_a_line_through_the_published_ones() -> None:
     table = constants()
     published = table["mac"]["multiply"]
@@ -109,8 +116,10 @@ def test_what_is_left_out_is_told_by_name(capsys: pytest.CaptureFixture[str]) ->
         if "--json" in arguments:
             totals = json.loads(printed)["totals"]
             assert totals["area_not_modelled"].startswith("operand selection in the PEs; ")
+            assert "decoder (bitmap" in totals["energy_not_modelled"]
         else:
-            assert ("area not modelled: operand selection" in printed) == ("gemmini_sparse" in arguments)
+            for what in ("area", "energy"):
+                assert (f"{what} not modelled: operand selection" in printed) == ("gemmini_sparse" in arguments)
 
 
 def test_leakage_goes_with_the_arithmetic_of_a_serial_pe() -> None:
