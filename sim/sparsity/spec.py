@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim.errors import InputError, did_you_mean
 from sim.graph import Graph, Op
-from sim.sparsity import patterns
+from sim.sparsity import attention, patterns
 from sim.sparsity.patterns import Mask as Mask
 
 if TYPE_CHECKING:
@@ -252,7 +252,12 @@ def _pattern(body: str, scheme: str) -> tuple[dict[str, Any], list[str]]:
     if kind not in ("block", "unstructured") or (kind == "unstructured" and size):
         known = ("block", "dense", "unstructured")
         files = "or a file (.npz, .npy, .safetensors, SPEC.toml)"
-        problems.append(f"unknown pattern {word!r}{did_you_mean(kind or word, known)}; or N:M such as 2:4, {files}")
+        sizes = {"topk": ("k",), "threshold": ("density",), **attention.PATTERNS}.get(kind)
+        if sizes is None:
+            problems.append(f"unknown pattern {word!r}{did_you_mean(kind or word, known)}; or N:M such as 2:4, {files}")
+        else:
+            line = f"attention={kind}" + (":" + ",".join(name.upper() for name in sizes) if sizes else "")
+            problems.append(f"{kind} says which scores count, not which weights (nearest: {line})")
     elif kind == "block" and (not re.fullmatch(r"[0-9]{1,9}", size) or not 1 <= int(size) <= MAX_BLOCK):
         problems.append(f"block size {size!r} must be a whole number from 1 to {MAX_BLOCK}, as in block16")
     example = "unstructured:0.3" if kind == "unstructured" else "block16:0.5"

@@ -143,6 +143,7 @@ def test_the_line_round_trips(text: str) -> None:
         ("activations=w4a8", "activations= takes a pattern or a file of masks"),
         ("activations=5:4", "keeps 5 of 4"),
         ("attention=topkk:3", "unknown pattern 'topkk' (did you mean 'topk'?)"),
+        ("longformer", "nearest: attention=longformer:WINDOW,GLOBALS"),
         ("attention=topk", "pattern topk needs one of k, share, mask"),
         ("attention=topk:1.5", "share is 1.5, must be above 0 and at most 1 (nearest: 1)"),
         ("attention=longformer:32", "pattern longformer needs globals"),
