@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sim.errors import did_you_mean
@@ -42,15 +43,21 @@ def item_of(choice: Mapping[str, Any]) -> type:
     """Return the kind of work item that a choice is for: its tile tells, a matmul where there is none."""
     if "tile_rows" in choice:
         return Norm
-    return SIZES.get(len(choice.get("tile", ())), Matmul)
+    tile = choice.get("tile", ())
+    return SIZES.get(len(tile), Matmul) if isinstance(tile, list | tuple) else Matmul
 
 
 def mapped(work: Mapped, name: str, choices: Choices) -> Mapped:
     """Return the item with the last choice that names its operator and has its fields."""
     for pattern, choice in reversed(list(choices.items())):
         if fnmatchcase(name, pattern) and item_of(choice) is type(work):
-            return replace(work, **{field: choice[field] for field in BY_HAND[type(work)] if field in choice})
+            return replace(work, **{field: _fixed(choice[field]) for field in BY_HAND[type(work)] if field in choice})
     return work
+
+
+def _fixed(value: Any) -> Any:
+    """Return lists as tuples: a work item is looked up by its fields."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def problems(graph: Graph, choices: Choices) -> list[str]:
@@ -67,4 +74,7 @@ def problems(graph: Graph, choices: Choices) -> list[str]:
             for key in choice
             if key not in known
         ]
+        tile = choice.get("tile", ())
+        if not isinstance(tile, list | tuple) or any(isinstance(n, bool) or not isinstance(n, Integral) for n in tile):
+            found.append(f"mapping of {pattern!r}: tile is {tile!r}, must be whole numbers, e.g. (5, 5, 48)")
     return found

@@ -172,8 +172,9 @@ def test_tile_that_does_not_fit_is_refused_before_anything_runs(ibert: Hardware)
         plan(layer(), ibert, mapping={"*FF1": {"tile": (99, 1, 1)}})
 
 
-def test_tile_by_hand_reaches_the_work_item(ibert: Hardware) -> None:
-    steps = {step.name: step for step in plan(layer(), ibert, mapping={"*FF1": {"tile": (1, 2, 1)}})}
+@pytest.mark.parametrize("tile", [(1, 2, 1), [1, 2, 1]])
+def test_tile_by_hand_reaches_the_work_item(ibert: Hardware, tile: object) -> None:
+    steps = {step.name: step for step in plan(layer(), ibert, mapping={"*FF1": {"tile": tile}})}
     (work,) = steps["L0.FF1"].works
     assert isinstance(work, Matmul) and work.tile == (1, 2, 1)
 
@@ -183,6 +184,8 @@ def test_tile_by_hand_reaches_the_work_item(ibert: Hardware) -> None:
     [
         ({"*FF7": {"tile": (1, 1, 1)}}, "no matmul of encoder-layer"),
         ({"*FF1": {"til": 1}}, "did you mean 'tile'"),
+        ({"*FF1": {"tile": 5}}, "tile is 5, must be whole numbers"),
+        ({"*FF1": {"tile": (1, 1.5, 2)}}, "must be whole numbers"),
     ],
 )
 def test_wrong_mapping_is_refused(ibert: Hardware, mapping: dict[str, dict[str, object]], message: str) -> None:
