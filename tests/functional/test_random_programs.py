@@ -15,6 +15,7 @@ from strategies import machine as random_machine
 from sim import hardware, timing
 from sim.errors import Hang
 from sim.functional import Machine
+from sim.isa import ACCUMULATOR_BIT, ConfigKind, Funct
 
 
 def machine(name, seed, copies):
@@ -22,6 +23,19 @@ def machine(name, seed, copies):
     hw = random_machine(seed) if name == "random" else MACHINES[name]
     plain = hw.features.model_copy(update={"first_layer_optimizations": False})
     return hw if copies else hw.model_copy(update={"features": plain})
+
+
+def image_wraps(hw, commands):
+    """Does a stored image go on behind the last row of its memory?"""
+    rows = 0
+    for funct, rs1, rs2 in zip(*(commands[name].tolist() for name in ("funct", "rs1", "rs2")), strict=True):
+        if funct == Funct.CONFIG and rs1 & 3 == ConfigKind.ST:
+            rows = (rs1 >> 48 & 0xFF) * (rs1 >> 56 & 0xFF) if rs1 >> 6 & 3 else 0
+        elif funct == Funct.MVOUT and rows:
+            there = hw.acc_rows if rs2 & ACCUMULATOR_BIT else hw.sp_rows
+            if (rs2 & there - 1) + rows > there:
+                return True
+    return False
 
 
 @settings(max_examples=250, deadline=None)
@@ -41,9 +55,10 @@ def test_traffic_is_the_core_s_and_nothing_clashes(name, machine_seed, actions, 
         return
     done = Machine(hw, 1 << 20).run(times)
     assert done.counters == {counter: times.counters[counter] for counter in done.counters}
-    if not copies:
+    if not copies and not image_wraps(hw, commands):
         # with pixel copies the reservation station's range ends p - 1 rows too early (ReservationStation.scala adds
-        # the rows to the lowered start), so that a hand-written program can really race
+        # the rows to the lowered start), and that of a pooled image with its bank, so that a hand-written program can
+        # really race
         assert done.clashes == 0
 
 
