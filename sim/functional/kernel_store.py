@@ -157,7 +157,7 @@ def _take(m, x, local, row, at, lanes, scale, bad):  # type: ignore[no-untyped-d
         mean, deviation = m.normals[x[STAT], N_MEAN], np.float64(m.normals[x[STAT], N_STDDEV])
         if deviation == 0.0:  # no pass has made this statistic: counted as an overflow, and left undivided
             m.tally[1] += 1
-            deviation = 1.0
+            deviation = np.float64(1.0)
         if m.p[20]:
             factor = np.float32(np.float32(1.0) / np.float32(deviation)) * scale
             for lane in range(lanes):

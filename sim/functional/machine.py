@@ -43,7 +43,8 @@ class Execution:
     hit or one miss.
 
     ``clashes``: commands whose data another queue had in motion (0 for every correct schedule); ``clashed``: rows of
-    the timeline, the first few of them. ``overflows``: int32 results that wrapped inside the integer polynomials.
+    the timeline, the first few of them. ``overflows``: int32 results that wrapped inside the integer polynomials, and
+    LayerNorm rows whose statistic no pass had made.
     ``outside_reads``/``outside_writes``: elements beyond the DRAM image (read as zero, dropped). ``beyond_array``:
     results that the RTL's int8 array would cut to its 20 bits and that are kept whole here (docs/NUMBERS.md).
     ``narrowed``: elements that a load changed because the type that is multiplied does not hold them.

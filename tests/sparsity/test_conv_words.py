@@ -196,7 +196,10 @@ def test_programs_of_all_modes_leave_the_convolution(
     name, a_type, w_type = mode
     hw = MACHINES[name]
     if small and name != "decomposable":
-        hw = hw.with_({"scratchpad.capacity": "32KiB", "accumulator.capacity": "16KiB"})
+        # without pixel copies, whose rows the reservation station looks for p - 1 rows too early: tiles that come back
+        # to a half soon really race there
+        few = {"scratchpad.capacity": "32KiB", "accumulator.capacity": "16KiB"}
+        hw = hw.with_({**few, "features.first_layer_optimizations": False})
     bits = [min(16, ELEMENT_BITS[one] << more) for one, more in zip((a_type, w_type), stored, strict=True)]
     machine = precision.machine(hw, a_type, w_type, (*bits, c_bits))
     side, ichs, ochs, kernel, stride = shape
