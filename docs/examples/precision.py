@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import sim
-from reports.style import ENERGY_COLORS
+from reports import style
 
 MACHINES = ("gemmini_widening", "gemmini_decomposable", "gemmini_bitserial")
 LINES = ("w8a8", "w4a8", "w4a4")
@@ -18,24 +18,24 @@ for (hw, line), result in found.items():
         f"{totals['utilization']:>6.1%} {moved / 1e6:>6.1f} MB {totals['energy_pj'] / 1e9:>6.1f} mJ"
     )
 
-plt.style.use("reports/carat.mplstyle")
-figure, (above, below) = plt.subplots(2, 1, figsize=(6.4, 5.2), sharex=True, layout="constrained")
-places = np.array([4 * group + bar for group in range(len(MACHINES)) for bar in range(len(LINES))])
-for axes, unit in ((above, 1e6), (below, 1e9)):
-    left = np.zeros(len(places))
-    parts = {"": "#0072B2"} if axes is above else ENERGY_COLORS
-    for part, color in parts.items():
-        heights = [(r.energy[part] if part else r.cycles) / unit for r in found.values()]
-        if any(heights):
-            axes.bar(places, heights, bottom=left, color=color, width=0.9, label=part.replace("_", " "))
-        left += heights
-    for place, height in zip(places, left, strict=True):
-        axes.text(place, height, f"{height:.1f}", ha="center", va="bottom", fontsize=7)
-above.set_ylabel("cycles (M)")
-below.set_ylabel("energy (mJ)")
-below.legend(loc="upper left", bbox_to_anchor=(1, 1))
-below.set_xticks(places, [line for _, line in found])
-for group, hw in enumerate(MACHINES):
-    name = hw.removeprefix("gemmini_")
-    below.text(4 * group + 1, -0.13, name, ha="center", va="top", transform=below.get_xaxis_transform())
-figure.savefig("precision.png", dpi=150)
+with style.sheet():
+    figure, (above, below) = plt.subplots(2, 1, figsize=(6.4, 5.2), sharex=True, layout="constrained")
+    places = np.array([4 * group + bar for group in range(len(MACHINES)) for bar in range(len(LINES))])
+    for axes, unit in ((above, 1e6), (below, 1e9)):
+        left = np.zeros(len(places))
+        parts = {"": "#0072B2"} if axes is above else style.ENERGY_COLORS
+        for part, color in parts.items():
+            heights = [(r.energy[part] if part else r.cycles) / unit for r in found.values()]
+            if any(heights):
+                axes.bar(places, heights, bottom=left, color=color, width=0.9, label=part.replace("_", " "))
+            left += heights
+        for place, height in zip(places, left, strict=True):
+            axes.text(place, height, f"{height:.1f}", ha="center", va="bottom", fontsize=7)
+    above.set_ylabel("cycles (M)")
+    below.set_ylabel("energy (mJ)")
+    below.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    below.set_xticks(places, [line for _, line in found])
+    for group, hw in enumerate(MACHINES):
+        name = hw.removeprefix("gemmini_")
+        below.text(4 * group + 1, -0.13, name, ha="center", va="top", transform=below.get_xaxis_transform())
+    figure.savefig("precision.png", dpi=150)

@@ -11,6 +11,7 @@ from functional import reference
 from functional.bench_machine import check_traffic
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from words import line, modes
 
 import sim
 from sim import timing
@@ -31,19 +32,8 @@ from workloads import resnet50
 
 POOLS = {"features.max_pool": True}
 MACHINES = {name: load(f"gemmini_{name}", POOLS) for name in ("widening", "decomposable", "bitserial")}
-INTEGERS = ("int2", "int4", "int8", "int16")
-MODES = [
-    (name, a, w)
-    for name, hw in MACHINES.items()
-    for a in INTEGERS
-    for w in INTEGERS
-    if {a, w} <= set(precision.accepted(hw))
-]
+MODES = modes(MACHINES)
 NETWORK = resnet50(image=32)
-
-
-def line(a: str, w: str) -> str:
-    return f"w{ELEMENT_BITS[w]}a{ELEMENT_BITS[a]}"
 
 
 def convolution(side: int, ichs: int, ochs: int, kernel: int, stride: int = 1, images: int = 1) -> Graph:

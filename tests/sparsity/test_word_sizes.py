@@ -16,6 +16,7 @@ from functional import reference
 from functional.bench_machine import check_traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from words import line, modes
 
 import sim
 from sim import timing
@@ -36,18 +37,7 @@ from workloads import encoder_layer
 SIZES = {"seq": 32, "hidden": 64, "heads": 2, "ffn": 128}
 GRAPH = encoder_layer(**SIZES)
 MACHINES = {name: load(f"gemmini_{name}") for name in ("widening", "decomposable", "bitserial")}
-INTEGERS = ("int2", "int4", "int8", "int16")
-MODES = [
-    (name, a, w)
-    for name, hw in MACHINES.items()
-    for a in INTEGERS
-    for w in INTEGERS
-    if {a, w} <= set(precision.accepted(hw))
-]
-
-
-def line(a: str, w: str) -> str:
-    return f"w{ELEMENT_BITS[w]}a{ELEMENT_BITS[a]}"
+MODES = modes(MACHINES)
 
 
 def run(hw: Any, sparsity: str | None, **more: Any) -> sim.Result:
