@@ -59,6 +59,7 @@ def run(machine, program, sections, times, lines, uses, leap):
     m = machine[0]
     m.rs.logging = 1 if times.shape[0] > 0 else 0
     m.tlb.logging = 1 if uses.shape[0] > 0 else 0
+    m.full = 0 if leap else 1
     m.burst.on = 1 if leap and burst.suits(m) else 0
     used = 0
     frontend.fetch(m, program)
@@ -120,7 +121,7 @@ def run(machine, program, sections, times, lines, uses, leap):
             handed = reservation.handed_over(m)
             command_t = reservation.step(now, m)
             command_t = min(command_t, loop_matmul.step(now, m))
-            if command_t <= now + 1 and not loop_conv.busy(m) and not reservation.may_act(now, m):
+            if leap and command_t <= now + 1 and not loop_conv.busy(m) and not reservation.may_act(now, m):
                 command_t = np.int64(NEVER)
             command_t = min(command_t, loop_conv.step(now, m))
             command_t = min(command_t, frontend.step(now, m))

@@ -57,7 +57,7 @@ def returned(now, m, cmd, n_bytes):
 def completed(now, m):
     """Tracker slot whose command is complete (lowest first), or -1."""
     s = m.ld
-    if s.c_ready == 0:
+    if s.c_ready + m.full == 0:
         return -1
     for i in range(m.p.n_cmds):
         if s.c_valid[i] and s.c_done_t[i] <= now:

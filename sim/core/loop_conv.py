@@ -248,7 +248,7 @@ def _has_work(m):
 @njit
 def step(now, m):
     """One cycle of the convolution unroller. Returns the wake."""
-    return _cycle(now, m) if _has_work(m) else NEVER
+    return _cycle(now, m) if m.full or _has_work(m) else NEVER
 
 
 @njit

@@ -96,7 +96,7 @@ def step(now, m):
     free = s.configured[to] == 0
     if configured:
         # a cycle that changed nothing is repeated only after a completion, a configuration or room for a command
-        if not s.still:
+        if not s.still or m.full:
             acted = _run(now, m)
             s.quiet = 0 if acted else 1
         elif (not s.quiet or fe.unrolled.pop_t >= now - 1) and can_push(fe.unrolled, now):

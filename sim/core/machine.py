@@ -29,6 +29,7 @@ from sim.core.params import NEVER, PARAMS
 MACHINE = np.dtype(
     [
         ("p", PARAMS),
+        ("full", "i8"),  # 1: the reference clock; no unit leaves out what it takes for a cycle without effect
         ("fe", frontend.DTYPE),
         ("lc", loop_conv.DTYPE),
         ("lm", loop_matmul.DTYPE),

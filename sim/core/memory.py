@@ -212,7 +212,7 @@ def answer(now, m):
 @njit
 def step_d(now, m):
     """Answers: port buffer -> reader or writer buffer, then memory -> port buffer. Returns the wake."""
-    return _answers(now, m) if m.bus.pd.n + m.bus.r_n + m.bus.w_n > 0 else NEVER
+    return _answers(now, m) if m.bus.pd.n + m.bus.r_n + m.bus.w_n + m.full > 0 else NEVER
 
 
 @njit
@@ -246,7 +246,7 @@ def _answers(now, m):
 @njit
 def step_a(now, m):
     """Requests: port -> memory, then the crossbar's round-robin choice reader/writer -> port. Returns the wake."""
-    return _requests(now, m) if m.bus.pa.n + m.bus.ra.n + m.bus.wa.n > 0 else NEVER
+    return _requests(now, m) if m.bus.pa.n + m.bus.ra.n + m.bus.wa.n + m.full > 0 else NEVER
 
 
 @njit

@@ -94,7 +94,7 @@ def _repeated(m, w0, w1):
 @njit
 def step_write(now, m):
     """Rows at the write ports, then everything behind them that moves up. Returns the wake."""
-    return _write(now, m) if m.mv.busy else NEVER
+    return _write(now, m) if m.mv.busy or m.full else NEVER
 
 
 @njit
@@ -265,7 +265,7 @@ def _zeros(now, m, fired, under):
 @njit
 def step_merge(now, m):
     """Beat merger: rows out to a scaler queue, beats in from the bus. Returns the wake."""
-    return _merge(now, m) if m.mv.g_valid + m.bus.rd.n > 0 else NEVER
+    return _merge(now, m) if m.mv.g_valid + m.bus.rd.n + m.full > 0 else NEVER
 
 
 @njit

@@ -217,7 +217,7 @@ def _buffers(now, m):
     """Rows read from scratchpad banks move from the read buffers into the pipes. True when one moved."""
     o = m.out
     p = m.p
-    if o.b_any == 0:
+    if o.b_any + m.full == 0:
         return False
     acted = False
     for b in range(p.sp_banks):
@@ -241,7 +241,7 @@ def _buffers(now, m):
 def step(now, m):
     """Everything behind the SRAM read, writer included. Returns the wake."""
     o = m.out
-    if o.n_n + o.s_n + o.i_n + o.b_any + o.p_n == 0 and writer.at_rest(m) and not m.p.has_norm:
+    if o.n_n + o.s_n + o.i_n + o.b_any + o.p_n + m.p.has_norm + m.full == 0 and writer.at_rest(m):
         m.wr.ready = 1
         return NEVER
     return _behind(now, m)

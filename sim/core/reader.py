@@ -121,7 +121,7 @@ def _send(now, m, xact, beats):
 @njit
 def step(now, m):
     """One cycle of the reader. Returns the wake."""
-    return _cycle(now, m) if m.rd.busy + m.rd.q_n + m.rd.t_valid + m.rd.a_valid > 0 else NEVER
+    return _cycle(now, m) if m.rd.busy + m.rd.q_n + m.rd.t_valid + m.rd.a_valid + m.full > 0 else NEVER
 
 
 @njit

@@ -307,7 +307,7 @@ def step(now, m):
             m.ld.c_ready -= 1
             _complete(now, m, LD, m.ld.c_slot[k])
             acted = True
-        elif m.st.c_ready > 0:
+        elif m.st.c_ready > 0 or m.full:
             s = m.st
             for i in range(p.n_cmds):
                 if s.c_valid[i] and s.c_left[i] == 0 and s.c_done_t[i] <= now:
