@@ -13,7 +13,7 @@ import numpy as np
 from sim.core import load
 from sim.core.events import Event
 from sim.core.jit import njit
-from sim.core.memory import NOTHING, room
+from sim.core.memory import NOTHING
 from sim.core.params import BANKS, NEVER, RING, XACTS, sp_bank
 from sim.core.reader import REQUESTS, free_xact
 from sim.core.scaler import occupied
@@ -24,7 +24,6 @@ E_SPW = int(Event.SPAD_WRITE_ROWS)
 
 BEATS = 16  # most beats of a burst
 BEATS_OUT = 64  # most beats whose cycles are known
-STALL = 4  # beats that a merger's lost cycle holds up behind it, before the buffers have caught up
 
 DTYPE = np.dtype(
     [
@@ -46,16 +45,18 @@ DTYPE = np.dtype(
         ("rd2", "i8"),
         ("mg1", "i8"),
         ("mg2", "i8"),
-        ("lost_t", "i8"),  # cycle in which the merger is not ready, as its last request ended in useless bytes
+        ("free_t", "i8"),  # cycle from which the merger takes the next request
         # last beats on their way to the merger: cycle, transaction id
         ("x_n", "i8"),
         ("x_head", "i8"),
         ("x_t", "i8", (RING,)),
         ("x_id", "i8", (RING,)),
-        # rows on their way to their banks: cycle, bank, last of a request
+        # rows on their way to their banks, one a cycle: cycle of the first, how many, their bank, 1 when the last of
+        # them is the last of a request
         ("w_n", "i8"),
         ("w_head", "i8"),
         ("w_t", "i8", (RING,)),
+        ("w_rows", "i8", (RING,)),
         ("w_bank", "i8", (RING,)),
         ("w_last", "i8", (RING,)),
         ("bank_t", "i8", (BANKS,)),  # last cycle in which one of them enters this bank
@@ -69,13 +70,6 @@ DTYPE = np.dtype(
 def _path(p):
     """Cycles from leaving the merger to the bank: input register, multipliers (a row that passes), repeater."""
     return 2 + (1 if p.mvin_units > 0 else p.mvin_latency) + p.first_layer
-
-
-@njit
-def _longest(p):
-    """Cycles of the longest burst from the wires to the bank."""
-    beats = p.max_bytes // p.beat_bytes
-    return (beats * p.read_num + p.read_den - 1) // p.read_den + 3 + STALL + _path(p)
 
 
 @njit
@@ -100,13 +94,18 @@ def _settle(now, m):
         f.x_head = (f.x_head + 1) % RING
         f.x_n -= 1
     while f.w_n > 0 and f.w_t[f.w_head] <= now:
-        f.row_t = f.w_t[f.w_head]
-        m.ports.sp_write_t[f.w_bank[f.w_head]] = f.row_t
-        m.count[E_SPW] += 1
-        if f.w_last[f.w_head]:
-            f.last_t = f.row_t
-        f.w_head = (f.w_head + 1) % RING
-        f.w_n -= 1
+        h = f.w_head
+        k = min(now + 1 - f.w_t[h], f.w_rows[h])
+        f.row_t = f.w_t[h] + k - 1
+        m.ports.sp_write_t[f.w_bank[h]] = f.row_t
+        m.count[E_SPW] += k
+        f.w_t[h] += k
+        f.w_rows[h] -= k
+        if f.w_rows[h] == 0:
+            if f.w_last[h]:
+                f.last_t = f.row_t
+            f.w_head = (h + 1) % RING
+            f.w_n -= 1
 
 
 @njit
@@ -174,39 +173,10 @@ def _flows(m, xact):
     beat = p.beat_bytes
     row = r.x_row[xact]
     if row < beat:
-        # rows leave the merger one a cycle: all those of a beat before the next one comes
-        rows = beat // row
-        if rows * row != beat or rows * (r.x_total[xact] // beat) > BEATS or p.read_num < rows * p.read_den:
+        if beat % row or r.x_total[xact] // row > BEATS:
             return False
-        ends = r.x_total[xact] - r.x_shift[xact] - r.x_bytes[xact] < beat
-        return ends and r.x_off[xact] == 0 and r.x_shift[xact] % row == 0
+        return r.x_off[xact] == 0 and r.x_shift[xact] % row == 0
     return r.x_off[xact] == 0 and r.x_shift[xact] % beat == 0 and row % beat == 0
-
-
-@njit
-def _loses(m, xact):
-    """The request ends in one beat without a useful byte: the merger then loses a cycle."""
-    r = m.rd
-    useless = r.x_total[xact] - r.x_shift[xact] - r.x_bytes[xact]
-    return m.p.beat_bytes <= useless < 2 * m.p.beat_bytes
-
-
-@njit
-def _followed(m):
-    """What comes within the stall behind the next read are bursts too, and no acknowledge."""
-    b = m.bus
-    p = m.p
-    if b.w_n > 0 or p.mem_latency < 2 * _longest(p):
-        return False
-    beats = 0
-    for i in range(1, b.r_n):
-        j = (b.r_head + i) % XACTS
-        if beats >= STALL:
-            return True
-        if not _flows(m, b.r_xact[j]) or _loses(m, b.r_xact[j]):
-            return False
-        beats += b.r_beats[j]
-    return True
 
 
 @njit
@@ -218,8 +188,7 @@ def _free(now, m):
         return False
     if b.offer != NOTHING or b.r_in_burst or (b.w_n > 0 and b.w_ready[b.w_head] <= now):
         return False
-    acknowledge = b.pd.n == 1 and b.pd.who[0] == 1 and room(b.wd, now)
-    if (b.pd.n > 0 and not acknowledge) or b.rd.n > 0 or v.g_valid:
+    if b.pd.n + b.rd.n + v.g_valid > 0:
         return False
     return v.busy == 0 or not (v.r_valid or occupied(v.s) or occupied(v.w))
 
@@ -240,13 +209,9 @@ def _begin(now, m):
         return
     at = now
     until = now + p.mem_latency
-    # a beat that was held up comes closer to the next one than the memory's pace
-    late = max(b.r_ready[b.r_head] * p.read_den, b.r_next) <= (now - 1) * p.read_den
-    if late and m.rd.x_row[b.r_xact[b.r_head]] < p.beat_bytes:
-        return
     while True:
         xact = b.r_xact[b.r_head]
-        if not _flows(m, xact) or (_loses(m, xact) and (at > now or not _followed(m))):
+        if not _flows(m, xact):
             break
         _launch(at, m, xact, b.r_beats[b.r_head], b.r_ready[b.r_head] * p.read_den)
         b.r_head = (b.r_head + 1) % XACTS
@@ -280,8 +245,8 @@ def _launch(at, m, xact, n, ready):
         port = max(at, max(f.pd1, f.rd2) + 1)
         buffer = max(port, max(f.rd1, f.mg2)) + 1
         merged = max(buffer, f.mg1) + 1
-        if i == 0 and merged == f.lost_t:
-            merged += 1
+        if i == 0:
+            merged = max(merged, f.free_t)
         b.r_next = max(max(ready, b.r_next) + p.read_num, (port + 1) * p.read_den)
         f.pd1 = port
         f.rd2 = f.rd1
@@ -296,10 +261,10 @@ def _launch(at, m, xact, n, ready):
         while done < n_bytes and (useful >= done + row_bytes or useful >= n_bytes):
             done = min(done + row_bytes, n_bytes)
             sent = max(merged, sent) + 1
-            _send(m, sent + path, (r.x_addr[xact] & p.addr_mask) + r.x_stride[xact] * row, done == n_bytes)
+            _row(m, sent + path, (r.x_addr[xact] & p.addr_mask) + r.x_stride[xact] * row, done == n_bytes)
             row += 1
-    if merged == sent:
-        f.lost_t = merged + 1
+    # the cycle of its last row will do, the one behind a beat that brought no row, but not that of both
+    f.free_t = sent if sent > merged else (merged + 1 if sent < merged else merged + 2)
     f.busy_t = f.pd1
     j = (f.x_head + f.x_n) % RING
     f.x_t[j] = merged
@@ -308,17 +273,22 @@ def _launch(at, m, xact, n, ready):
     if p.mvin_units > 0:
         m.mv.s.tail = (m.mv.s.tail + row) % 3
         m.mv.s.head = m.mv.s.tail
-    load.returned(f.w_t[(f.w_head + f.w_n - 1) % RING], m, (r.x0[xact] >> 40) & 0xFF, r.x1[xact] >> 40)
+    load.returned(sent + path, m, (r.x0[xact] >> 40) & 0xFF, r.x1[xact] >> 40)
 
 
 @njit
-def _send(m, t, address, last):
+def _row(m, t, address, last):
     """A row that will be in its bank in cycle t."""
     f = m.burst
-    j = (f.w_head + f.w_n) % RING
     bank = sp_bank(m.p, address)
-    f.w_t[j] = t
-    f.w_bank[j] = bank
-    f.w_last[j] = 1 if last else 0
-    f.w_n += 1
     f.bank_t[bank] = t
+    j = (f.w_head + f.w_n - 1) % RING
+    if f.w_n > 0 and f.w_bank[j] == bank and f.w_last[j] == 0 and f.w_t[j] + f.w_rows[j] == t:
+        f.w_rows[j] += 1
+    else:
+        j = (f.w_head + f.w_n) % RING
+        f.w_t[j] = t
+        f.w_rows[j] = 1
+        f.w_bank[j] = bank
+        f.w_n += 1
+    f.w_last[j] = 1 if last else 0

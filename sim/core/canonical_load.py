@@ -169,7 +169,7 @@ def _bursts(f, now):
     straighten(f.a_t, f.a_head, f.a_n, burst.REQUESTS)
     straighten(f.x_t, f.x_head, f.x_n, RING)
     straighten(f.x_id, f.x_head, f.x_n, RING)
-    for ring in (f.w_t, f.w_bank, f.w_last):
+    for ring in (f.w_t, f.w_rows, f.w_bank, f.w_last):
         straighten(ring, f.w_head, f.w_n, RING)
     f.p_head = 0
     f.a_head = 0
@@ -191,7 +191,7 @@ def _bursts(f, now):
     f.rd2 = recent(f.rd2, now, 0)
     f.mg1 = recent(f.mg1, now, 0)
     f.mg2 = recent(f.mg2, now, 0)
-    f.lost_t = recent(f.lost_t, now, 0)
+    f.free_t = recent(f.free_t, now, 0)
     f.row_t = LONG_AGO
     f.last_t = LONG_AGO
 

@@ -97,6 +97,7 @@ def run(machine, program, sections, times, lines, uses, leap):
                 data_t = min(data_t, accumulator.settle(now, m))
             data_t = min(data_t, mvin.step_merge(now, m))
             data_t = min(data_t, writer.acknowledge(now, m))
+            data_t = min(data_t, memory.step_port(now, m))
             burst.begin(now, m)
             data_t = min(data_t, memory.step_d(now, m))
             if m.p.l2_sets:
@@ -158,6 +159,7 @@ def rest(machine, lines):
     """The cycle between two programs, in which only the memory side works; its times then count from the next one."""
     m = machine[0]
     now = m.fe.idle_t
+    memory.step_port(now, m)
     memory.step_d(now, m)
     l2.step(now, m, lines)
     memory.step_a(now, m)

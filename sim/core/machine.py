@@ -97,7 +97,7 @@ def build(parameters: dict[str, int], phase: int = 0, written_rows: tuple[int, .
     m.ports.sp_read_t[:] = long_ago
     m.out.b_t[:] = NEVER
     m.out.b_pop_t[:] = long_ago
-    for field in ("busy_t", "pd1", "rd1", "rd2", "mg1", "mg2", "lost_t", "row_t", "last_t"):
+    for field in ("busy_t", "pd1", "rd1", "rd2", "mg1", "mg2", "free_t", "row_t", "last_t"):
         m.burst[field] = long_ago
     m.norm.sum_t = long_ago
     m.norm.max_t = long_ago

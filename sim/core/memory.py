@@ -210,37 +210,59 @@ def answer(now, m):
 
 
 @njit
+def _room_at_port(now, m):
+    """Room for a beat behind those of bursts (burst.py), of which the last two may still be in the buffer."""
+    return m.bus.pd.n + (m.bus.pd.pop_t == now) + (m.burst.rd1 >= now) + (m.burst.rd2 >= now) < 2
+
+
+@njit
+def _room_at_reader(now, m):
+    return m.bus.rd.n + (m.bus.rd.pop_t == now) + (m.burst.mg1 >= now) + (m.burst.mg2 >= now) < 2
+
+
+@njit
+def step_port(now, m):
+    """Answers in the buffer at the port go on to reader or writer. Returns the wake."""
+    return _pass(now, m) if m.bus.pd.n > 0 else NEVER
+
+
+@njit
+def _pass(now, m):
+    b = m.bus
+    if m.burst.rd1 >= now:
+        return now + 1
+    if b.pd.who[0] == 0:
+        if not _room_at_reader(now, m):
+            return now + 1 if m.burst.mg1 >= now else NEVER
+        put_in(b.rd, 0, b.pd.arg[0], b.pd.last[0], 0)
+    else:
+        if not room(b.wd, now):
+            return NEVER
+        put_in(b.wd, 1, b.pd.arg[0], 1, 0)
+    take(b.pd, now)
+    m.rs.progress_t = now
+    return now + 1
+
+
+@njit
 def step_d(now, m):
-    """Answers: port buffer -> reader or writer buffer, then memory -> port buffer. Returns the wake."""
-    return _answers(now, m) if m.bus.pd.n + m.bus.r_n + m.bus.w_n + m.full > 0 else NEVER
+    """The memory's next answer goes to the port. Returns the wake."""
+    return _answers(now, m) if m.bus.r_n + m.bus.w_n + m.full > 0 and m.p.l2_sets == 0 else NEVER
 
 
 @njit
 def _answers(now, m):
     b = m.bus
-    acted = False
-    if b.pd.n > 0:
-        if b.pd.who[0] == 0:
-            if room(b.rd, now):
-                put_in(b.rd, 0, b.pd.arg[0], b.pd.last[0], 0)
-                take(b.pd, now)
-                acted = True
-        elif room(b.wd, now):
-            put_in(b.wd, 1, b.pd.arg[0], 1, 0)
-            take(b.pd, now)
-            acted = True
-    wake = NEVER
-    if m.p.l2_sets == 0:
-        wake = offer(now, m)
-        if b.offer != NOTHING and room(b.pd, now):
-            who = 0 if b.offer == READ else 1
-            beat = answer(now, m)
-            put_in(b.pd, who, beat >> 1, beat & 1, 0)
-            acted = True
-    if acted:
-        m.rs.progress_t = now
-        return now + 1
-    return wake
+    wake = offer(now, m)
+    if b.offer == NOTHING:
+        return wake
+    if not _room_at_port(now, m):
+        return now + 1 if m.burst.rd1 >= now else NEVER
+    who = 0 if b.offer == READ else 1
+    beat = answer(now, m)
+    put_in(b.pd, who, beat >> 1, beat & 1, 0)
+    m.rs.progress_t = now
+    return now + 1
 
 
 @njit

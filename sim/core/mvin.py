@@ -327,7 +327,9 @@ def _merge(now, m):
             v.g_valid = 0
             acted = True
     b = m.bus
-    if b.rd.n > 0:
+    if b.rd.n > 0 and now < m.burst.free_t:  # it merges a burst
+        wake = now + 1
+    elif b.rd.n > 0:
         xact = b.rd.arg[0]
         if ready:
             v.g_valid = 1
