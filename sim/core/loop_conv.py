@@ -240,15 +240,19 @@ def _run(now, m):
 
 
 @njit
-def _has_work(m):
-    """A loop, a command to hand on, or commands of a loop that have not completed."""
-    return busy(m) or m.fe.conv.n + m.lc.ld_used + m.lc.ex_used + m.lc.st_used > 0
+def _has_work(now, m):
+    """A loop, commands of a loop that have not completed, or a command to take or hand on."""
+    s = m.lc
+    if s.configured[0] + s.configured[1] + s.ld_used + s.ex_used + s.st_used > 0:
+        return True
+    q = m.fe.conv
+    return q.n > 0 and (can_push(m.fe.mat, now) or 15 <= q.funct[0] <= 21)
 
 
 @njit
 def step(now, m):
     """One cycle of the convolution unroller. Returns the wake."""
-    return _cycle(now, m) if m.full or _has_work(m) else NEVER
+    return _cycle(now, m) if m.full or _has_work(now, m) else NEVER
 
 
 @njit

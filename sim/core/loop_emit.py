@@ -371,30 +371,30 @@ def _choose_ab(m):
 
 @njit
 def emit(m):
-    """The command the arbiter lets through this cycle; its machine advances. False when none is valid."""
+    """The machine whose command the arbiter lets through this cycle, and which advances; -1 when none has a valid one."""
     s = m.lm
     p = m.p
     q = s.slot[ST]
     if s.state[ST] and s.st_used < p.rs_st and s.dram[q, 3] != 0 and _store_may(m):
         _store(m)
         s.st_used += 1
-        return True
+        return ST
     if s.state[EX] and s.ex_used < p.rs_ex and not s.adds[EX] and _execute_may(s):
         _execute(m)
         s.ex_used += 1
-        return True
+        return EX
     if s.ld_used >= p.rs_ld:
-        return False
+        return -1
     q = s.slot[LDD]
     if s.state[LDD] and s.dram[q, 2] != 0:
         _load_d(m)
         s.ld_used += 1
-        return True
+        return LDD
     which = _choose_ab(m)
     q = s.slot[which]
     if s.state[which] and s.dram[q, which] != 0:
         _load_ab(m, which)
         _advance_ab(m, which)
         s.ld_used += 1
-        return True
-    return False
+        return which
+    return -1

@@ -233,23 +233,13 @@ def _run(now, m):
 def _emit(m):
     """Let one command through to the reservation station, if a machine has one. True when it went."""
     s = m.lm
-    idle = _idle(s)
-    if not emit(m):
+    which = emit(m)
+    if which < 0:
         return False
     push(m.fe.unrolled, s.funct, s.rs1, s.rs2, 1)
-    if _idle(s) != idle:
-        s.still = 0  # that was a machine's last command
+    if s.state[which] == 0:
+        s.still = 0  # that was the machine's last command
     return True
-
-
-@njit
-def _idle(s):
-    """Machines without a job."""
-    n = 0
-    for which in range(5):
-        if s.state[which] == 0:
-            n += 1
-    return n
 
 
 @njit
