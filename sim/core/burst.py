@@ -29,6 +29,7 @@ DTYPE = np.dtype(
     [
         ("on", "i8"),
         ("off", "i8"),  # 1: the program sends results to the scratchpad, where they go before loaded rows
+        ("due_t", "i8"),  # cycle in which `settle` has to do something next
         # bursts (for a timeline: single beats) that have not left the wires yet: last cycle << 6, beats << 1,
         # 1 where the burst ends
         ("p_n", "i8"),
@@ -81,7 +82,7 @@ def suits(m):
 @njit
 def settle(now, m):
     """Do what is due by now."""
-    if m.burst.p_n + m.burst.a_n + m.burst.x_n + m.burst.w_n > 0:
+    if m.burst.due_t <= now:
         _settle(now, m)
 
 
@@ -106,6 +107,13 @@ def _settle(now, m):
                 f.last_t = f.row_t
             f.w_head = (h + 1) % RING
             f.w_n -= 1
+    f.due_t = f.w_t[f.w_head] if f.w_n > 0 else NEVER
+    if f.x_n > 0:
+        f.due_t = min(f.due_t, f.x_t[f.x_head])
+    if f.p_n > 0:
+        f.due_t = min(f.due_t, f.p_t[f.p_head] >> 6)
+    if f.a_n > 0:
+        f.due_t = min(f.due_t, f.a_t[f.a_head] + 1)
 
 
 @njit
@@ -134,15 +142,6 @@ def _answered(now, m):
 @njit
 def wake(now, m):
     """Cycle in which somebody may want to know: a bank in use, a reader without ids, a completed command."""
-    return (
-        _wake(now, m)
-        if m.ld.c_ready + m.burst.w_n + m.burst.x_n > 0 or m.rd.freed_t == now or m.burst.row_t == now
-        else NEVER
-    )
-
-
-@njit
-def _wake(now, m):
     f = m.burst
     x = m.ex
     t = load.next_done(now, m)
@@ -257,6 +256,7 @@ def _launch(at, m, xact, n, ready):
             ended = 1 if i == n - 1 else 0
             f.p_t[(f.p_head + f.p_n) % BEATS_OUT] = port << 6 | (1 if m.rs.logging else n) << 1 | ended
             f.p_n += 1
+            f.due_t = min(f.due_t, port)
         useful = (i + 1) * p.beat_bytes - shift
         while done < n_bytes and (useful >= done + row_bytes or useful >= n_bytes):
             done = min(done + row_bytes, n_bytes)
@@ -291,4 +291,5 @@ def _row(m, t, address, last):
         f.w_rows[j] = 1
         f.w_bank[j] = bank
         f.w_n += 1
+        f.due_t = min(f.due_t, t)
     f.w_last[j] = 1 if last else 0

@@ -183,6 +183,7 @@ def _bursts(f, now):
         f.x_t[i] -= now
     for i in range(f.w_n):
         f.w_t[i] -= now
+    f.due_t = due(f.due_t, now)
     for bank in range(BANKS):
         f.bank_t[bank] = recent(f.bank_t[bank], now, 0)
     f.busy_t = recent(f.busy_t, now, 0)

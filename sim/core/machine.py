@@ -99,6 +99,7 @@ def build(parameters: dict[str, int], phase: int = 0, written_rows: tuple[int, .
     m.out.b_pop_t[:] = long_ago
     for field in ("busy_t", "pd1", "rd1", "rd2", "mg1", "mg2", "free_t", "row_t", "last_t"):
         m.burst[field] = long_ago
+    m.burst.due_t = NEVER
     m.norm.sum_t = long_ago
     m.norm.max_t = long_ago
     m.norm.ends_t[:] = long_ago

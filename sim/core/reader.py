@@ -113,6 +113,7 @@ def _send(now, m, xact, beats):
     b.r_n += 1
     f.a_t[(f.a_head + f.a_n) % REQUESTS] = now + 4
     f.a_n += 1
+    f.due_t = min(f.due_t, now + 5)
     m.count[E_RR] += 1
     m.count[E_RB] += beats * m.p.beat_bytes
     m.rs.progress_t = now + 4
