@@ -15,7 +15,7 @@ LAYERNORM, SOFTMAX = 2, 4
 DTYPE = np.dtype(
     [
         ("head", "i8"),  # slot of the older loop; not reset by hardware: it carries over between programs
-        ("quiet", "i8"),  # 1: the last cycle changed nothing
+        ("quiet", "i8"),  # 1: no machine has a command to emit
         ("still", "i8"),  # 1: nor could the next, but for a command to emit
         ("resadd", "i8"),  # one register for both slots: the last loop command decides
         ("adds", "i8", (5,)),  # what it said when the machine took its job

@@ -95,13 +95,11 @@ def step(now, m):
     to = 1 - s.head if s.configured[s.head] else s.head
     free = s.configured[to] == 0
     if configured:
-        # a cycle that changed nothing is repeated only after a completion, a configuration or room for a command
+        # a cycle that changed nothing is repeated only after a completion or a configuration
         if not s.still or m.full:
             acted = _run(now, m)
-            s.quiet = 0 if acted else 1
-        elif (not s.quiet or fe.unrolled.pop_t >= now - 1) and can_push(fe.unrolled, now):
+        elif not s.quiet and can_push(fe.unrolled, now):
             acted = _emit(m)
-            s.quiet = 0 if acted else 1
     if m.rs.told_t == now:
         s.quiet = 0
         s.ld_used -= m.rs.told[1, 0]
@@ -226,6 +224,7 @@ def _run(now, m):
         acted = True
     if acted:
         s.still = 0
+        s.quiet = 0
     return acted or emitted
 
 
@@ -234,6 +233,7 @@ def _emit(m):
     """Let one command through to the reservation station, if a machine has one. True when it went."""
     s = m.lm
     which = emit(m)
+    s.quiet = 1 if which < 0 else 0
     if which < 0:
         return False
     push(m.fe.unrolled, s.funct, s.rs1, s.rs2, 1)

@@ -181,7 +181,7 @@ def may_act(now, m):
         return False
     if m.lm.still == 0:
         return True
-    return q.n < 2 and (m.lm.quiet == 0 or q.pop_t >= now)
+    return q.n < 2 and m.lm.quiet == 0
 
 
 @njit
