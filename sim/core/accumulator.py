@@ -121,6 +121,22 @@ def wake(now, m):
 
 
 @njit
+def read_wake(now, m, address):
+    """Earliest cycle in which a bank may take the read it has just refused."""
+    a = m.acc
+    p = m.p
+    bank = acc_bank(p, address)
+    if a.read_t[bank] != NEVER:
+        return NEVER  # until the row read last is taken
+    if a.run_n > 0 and (a.run_addr >> 30) & 1 and a.run_good == a.run_n:
+        first = plus(p, a.run_addr, a.run_row * a.run_stride)
+        last = plus(p, a.run_addr, (a.run_row + a.run_n - 1) * a.run_stride)
+        if first <= last and acc_bank(p, first) == bank and acc_bank(p, last) == bank:
+            return a.run_t + a.run_n  # results accumulate there every cycle until then
+    return wake(now, m)
+
+
+@njit
 def settle(now, m):
     """Single-ported: writes leaving the pipeline this cycle join their sub-bank's queue. Returns the wake."""
     a = m.acc

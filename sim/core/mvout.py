@@ -295,7 +295,7 @@ def _dispatch(now, m):
             if o.pace_t > now:
                 return o.pace_t
             if not accumulator.try_read(now, m, address):
-                return accumulator.wake(now, m)
+                return accumulator.read_wake(now, m, address)
             o.pace_t = now + p.sum_cycles
         else:
             b = sp_bank(p, address)
