@@ -37,6 +37,7 @@ def _command(x):
     x.fed = 0
     x.fire = 0
     x.run_t = 0
+    x.run_taken = 0
     x.run_reads = 0
     x.run_weights = 0
     x.run_a = 0

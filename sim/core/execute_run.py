@@ -2,7 +2,7 @@
 
 In each of them one row enters the array, one entry leaves the control queue, and one row of operands is read, whose
 entry joins it: `execute.step` with every choice already made. A run ends before the first cycle that could differ: the
-last row of a command or of a request, an entry that opens a request, an operand that begins or ceases to be read.
+last row of a command, a request that does not follow the last one at once, an operand that begins or ceases to be read.
 Others can end it earlier (`disturbed`). Until then nobody looks at what it moves, except at counters, so it is carried
 out when it is over, or as far as somebody looks.
 """
@@ -27,20 +27,31 @@ def _bank(p, address, first, last):
 
 @njit
 def _until_last(now, m):
-    """Cycles from the next on in which rows enter the array and entries leave the queue one a cycle, ending nothing."""
+    """Cycles from the next on in which rows enter the array and entries leave the queue one a cycle.
+
+    Also the one of them in which a request's last row goes in and the next request is taken; 0 none.
+    """
     x = m.ex
     s = m.mesh
     p = m.p
     if x.state != COMPUTE or x.done or x.fire == 0 or x.fed == 0 or x.stalled or x.pend0 >= 0 or x.pend1 >= 0:
-        return 0
+        return 0, 0
     if s.req == 0 or s.flush or s.written != ALL or p.row_cycles > 1:
-        return 0
-    n = min(min(x.total - x.row, s.total - s.fired), p.mesh_latency) - 1
+        return 0, 0
+    n = min(x.total - x.row, p.mesh_latency) - 1
+    last = s.total - s.fired
+    taken = 0
     for i in range(min(n, x.e_n)):
         j = (x.e_head + i) % ENTRIES
-        if x.e_first[j] or x.e_fires[j] != ALL or x.e_t[j] > now + 1 + i:
-            return i
-    return n
+        if x.e_fires[j] != ALL or x.e_t[j] > now + 1 + i:
+            return i, taken
+        if x.e_first[j]:
+            if i + 1 != last or s.t_n >= p.tag_queue or s.c_n >= p.tag_queue:
+                return i, taken
+            taken = last
+        elif i + 1 == last:
+            return i, taken
+    return n if taken else min(n, last - 1), taken
 
 
 @njit
@@ -60,7 +71,7 @@ def begin(now, m):
     """Begin a run behind this cycle; returns the first cycle after it, 0 when there is none."""
     x = m.ex
     p = m.p
-    n = _until_last(now, m)
+    n, taken = _until_last(now, m)
     if n < 2 or _stores_from_scratchpad(m):
         return 0
     row = x.row
@@ -92,6 +103,7 @@ def begin(now, m):
     x.run_a = other
     x.run_t = now + 1
     x.run_n = n
+    x.run_taken = taken if taken <= n else 0
     return now + 1 + n
 
 
@@ -116,6 +128,14 @@ def carry_out(until, m):
     head = x.e_head + k
     ready = x.run_t + 1 + (m.p.read_pipe if x.run_reads else 0)
     address = GARBAGE if x.kind == SINGLE_COMPUTE else x.c_addr
+    before = x.run_taken if 0 < x.run_taken <= k else 0
+    if before:
+        h = (x.e_head + before - 1) % ENTRIES
+        mesh.feed_rows(x.run_t, m, before - 1)
+        mesh.feed(x.run_t + before - 1, m)
+        mesh.request(m, 0, x.e_total[h], x.e_slot[h], x.e_addr[h], x.e_rows[h])
+        m.mesh.written = ALL
+    x.run_taken = 0 if before else x.run_taken - k
     for i in range(max(0, k - x.e_n), k):
         j = (x.e_head + x.e_n + i) % ENTRIES
         x.e_fires[j] = ALL
@@ -129,7 +149,7 @@ def carry_out(until, m):
     x.row += k
     m.count[E_SPR] += k * x.run_reads
     m.count[E_WEIGHT] += k * x.run_weights
-    mesh.feed_rows(x.run_t, m, k)
+    mesh.feed_rows(x.run_t + before, m, k - before)
     x.run_t += k
     x.run_n -= k
 

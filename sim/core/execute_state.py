@@ -83,6 +83,7 @@ DTYPE = np.dtype(
         # the run (execute_run): its next cycle, cycles left, rows read in each, banks that a write would take away
         ("run_t", "i8"),
         ("run_n", "i8"),
+        ("run_taken", "i8"),  # the array takes its next request in this of them, counted from 1; not positive: in none
         ("run_reads", "i8"),
         ("run_weights", "i8"),
         ("run_a", "i8"),
