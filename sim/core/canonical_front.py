@@ -89,15 +89,10 @@ def _station(m, now):
                 r.src[c, s] = 0
                 r.row[c, s] = 0
                 r.a_dst[c, s] = 0
-                _forget(r, c, s)
+                r.first[c, :, s] = 0
+                r.behind[c, :, s] = 0
             else:
                 r.row[c, s] -= r.rows
-                for k in range(2):
-                    if r.used[c, s, k] == 0:
-                        r.acc[c, s, k] = 0
-                        r.start[c, s, k] = 0
-                        r.end[c, s, k] = 0
-                        r.wraps[c, s, k] = 0
     r.rows = 0
     r.told[:, :] = 0
     r.told_t = LONG_AGO
@@ -108,16 +103,6 @@ def _station(m, now):
     r.log_row[:] = 0
     r.news_t = recent(r.news_t, now, 0)
     r.progress_t -= now
-
-
-@njit
-def _forget(r, c, s):
-    for k in range(2):
-        r.used[c, s, k] = 0
-        r.acc[c, s, k] = 0
-        r.start[c, s, k] = 0
-        r.end[c, s, k] = 0
-        r.wraps[c, s, k] = 0
 
 
 @njit
@@ -175,11 +160,8 @@ def rename_slots(m):
         for k in range(3):
             _permute(r.deps[c, :, k], to[c], live)
         for k in range(2):
-            _permute(r.used[c, :, k], to[c], live)
-            _permute(r.acc[c, :, k], to[c], live)
-            _permute(r.start[c, :, k], to[c], live)
-            _permute(r.end[c, :, k], to[c], live)
-            _permute(r.wraps[c, :, k], to[c], live)
+            _permute(r.first[c, k], to[c], live)
+            _permute(r.behind[c, k], to[c], live)
         for k in range(r.wait_n[c]):
             r.waiting[c, k] = to[c, r.waiting[c, k]]
         r.live[c] = (1 << r.n[c]) - 1

@@ -5,11 +5,15 @@ loads of its operands and, when its result overlaps, for stores; a store for loa
 """
 
 from sim.core.jit import njit
-from sim.core.params import is_acc, is_garbage
+from sim.core.params import NEVER, is_acc, is_garbage
 
 LD = 0
 EX = 1
 ST = 2
+
+# an operand's rows as two numbers: bit 40 set for the accumulator; a range that goes on at row 0 ends behind all rows
+MEMORY = 40
+WRAPPED = 1 << 39
 
 
 @njit
@@ -19,25 +23,30 @@ def _range(m, c, s, which, address, rows):
     p = m.p
     acc = is_acc(address)
     limit = p.acc_rows if acc else p.sp_rows
-    first = address & (limit - 1)
     end = (address & p.addr_mask) + rows
-    r.used[c, s, which] = 0 if is_garbage(p, address) else 1
-    r.acc[c, s, which] = acc
-    r.start[c, s, which] = first
-    r.end[c, s, which] = end & (limit - 1)
-    r.wraps[c, s, which] = 1 if end & limit else 0
+    if is_garbage(p, address):
+        _unused(r, c, s, which)
+    else:
+        r.first[c, which, s] = acc << MEMORY | address & (limit - 1)
+        r.behind[c, which, s] = acc << MEMORY | (WRAPPED if end & limit else end & (limit - 1))
 
 
 @njit
-def _overlap(r, c, s, i, d, e, j):
-    """Do operand i of (class c, slot s) and operand j of (d, e) overlap?"""
-    if r.used[c, s, i] == 0 or r.used[d, e, j] == 0 or r.acc[c, s, i] != r.acc[d, e, j]:
-        return False
-    a = r.start[c, s, i]
-    b = r.start[d, e, j]
-    if b <= a:
-        return a < r.end[d, e, j] or r.wraps[d, e, j] == 1
-    return b < r.end[c, s, i] or r.wraps[c, s, i] == 1
+def _unused(r, c, s, which):
+    r.first[c, which, s] = NEVER
+    r.behind[c, which, s] = -1
+
+
+@njit
+def _overlapped(r, c, s, i, d, j, n):
+    """Mask of the first n slots of class d whose operand j overlaps with operand i of (class c, slot s)."""
+    a = r.first[c, i, s]
+    behind = r.behind[c, i, s]
+    mask = 0
+    for e in range(n):
+        b = r.first[d, j, e]
+        mask |= int((b <= a) & (a < r.behind[d, j, e]) | (b > a) & (b < behind)) << e
+    return mask
 
 
 @njit
@@ -64,29 +73,26 @@ def depend(now, m, c, s):
     deps0 = 0
     deps1 = 0
     deps2 = 0
+    p = m.p
     if r.funct[c, s] != 0:
         if c == LD:
-            for e in range(m.p.rs_ex):
-                if (r.live[EX] >> e) & 1 and (_overlap(r, c, s, 0, EX, e, 0) or _overlap(r, c, s, 0, EX, e, 1)):
-                    deps1 |= 1 << e
-            for e in range(m.p.rs_st if r.live[ST] else 0):
-                if (r.live[ST] >> e) & 1 and _overlap(r, c, s, 0, ST, e, 0):
-                    deps2 |= 1 << e
+            deps1 = _overlapped(r, c, s, 0, EX, 0, p.rs_ex) | _overlapped(r, c, s, 0, EX, 1, p.rs_ex)
+            if r.live[ST]:
+                deps2 = _overlapped(r, c, s, 0, ST, 0, p.rs_st)
         elif c == EX:
-            for e in range(m.p.rs_ld if r.live[LD] else 0):
-                if (r.live[LD] >> e) & 1 and (_overlap(r, c, s, 0, LD, e, 0) or _overlap(r, c, s, 1, LD, e, 0)):
-                    deps0 |= 1 << e
+            if r.live[LD]:
+                deps0 = _overlapped(r, c, s, 0, LD, 0, p.rs_ld) | _overlapped(r, c, s, 1, LD, 0, p.rs_ld)
             if r.a_dst[c, s] and r.live[ST]:
-                for e in range(m.p.rs_st):
-                    if (r.live[ST] >> e) & 1 and _overlap(r, c, s, 0, ST, e, 0):
-                        deps2 |= 1 << e
+                deps2 = _overlapped(r, c, s, 0, ST, 0, p.rs_st)
         else:
-            for e in range(m.p.rs_ld):
-                if (r.live[LD] >> e) & 1 and _overlap(r, c, s, 0, LD, e, 0):
-                    deps0 |= 1 << e
-            for e in range(m.p.rs_ex):
-                if (r.live[EX] >> e) & 1 and r.a_dst[EX, e] and _overlap(r, c, s, 0, EX, e, 0):
-                    deps1 |= 1 << e
+            deps0 = _overlapped(r, c, s, 0, LD, 0, p.rs_ld)
+            deps1 = _overlapped(r, c, s, 0, EX, 0, p.rs_ex)
+            for e in range(p.rs_ex):
+                if r.a_dst[EX, e] == 0:
+                    deps1 &= ~(1 << e)
+    deps0 &= r.live[LD]
+    deps1 &= r.live[EX]
+    deps2 &= r.live[ST]
     if c == ST and m.p.serialise_stores:
         deps2 |= r.live[ST] & ~(1 << s)
     r.deps[c, s, 0] = deps0
@@ -99,8 +105,8 @@ def operands(m, c, s, funct, rs1, rs2):
     """Fill the operand ranges of a new entry."""
     r = m.rs
     p = m.p
-    r.used[c, s, 0] = 0
-    r.used[c, s, 1] = 0
+    _unused(r, c, s, 0)
+    _unused(r, c, s, 1)
     r.a_dst[c, s] = 0
     if funct == 0:
         return
@@ -120,8 +126,7 @@ def operands(m, c, s, funct, rs1, rs2):
             bank = ((address & p.addr_mask) >> p.acc_row_bits) & (p.acc_banks - 1)
             after = (bank + 1) << p.acc_row_bits
             _range(m, c, s, 0, address, 0)
-            r.end[c, s, 0] = after & (p.acc_rows - 1)
-            r.wraps[c, s, 0] = 1 if after & (p.acc_rows - 1) == 0 else 0
+            r.behind[c, 0, s] = is_acc(address) << MEMORY | (after & (p.acc_rows - 1) or WRAPPED)
         else:
             blocks = (((rs2 >> 32) & p.cols_mask) + p.dim - 1) // p.dim
             _range(m, c, s, 0, address, (blocks - 1) * p.dim + ((rs2 >> 48) & p.rows_mask))

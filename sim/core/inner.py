@@ -9,6 +9,7 @@ not reach has to be equal as it is: what is forgotten here hides a period, no mo
 
 from sim.core import memo, tlb
 from sim.core.address import BITS, LOW
+from sim.core.dependences import MEMORY, WRAPPED
 from sim.core.execute_state import COMPUTE
 from sim.core.jit import entry, njit
 from sim.core.loop_emit import EX, LDA, LDB, LDD, a_start, b_end
@@ -138,10 +139,12 @@ def _move_ranges(p, r, c, turn):
     """Rows that the live commands of a class keep to themselves."""
     for s in range(SLOTS):
         for i in range(2):
-            if (r.live[c] >> s) & 1 and r.used[c, s, i] and not r.acc[c, s, i]:
-                by = _moved(p, r.start[c, s, i], turn) - r.start[c, s, i]
-                r.start[c, s, i] += by
-                r.end[c, s, i] += by
+            first = r.first[c, i, s]
+            if (r.live[c] >> s) & 1 and first >> MEMORY == 0:
+                by = _moved(p, first, turn) - first
+                r.first[c, i, s] += by
+                if r.behind[c, i, s] != WRAPPED:
+                    r.behind[c, i, s] += by
 
 
 @njit

@@ -34,12 +34,9 @@ DTYPE = np.dtype(
         ("src", "i8", (3, SLOTS)),
         ("row", "i8", (3, SLOTS)),  # row of the timeline
         ("deps", "i8", (3, SLOTS, 3)),
-        # operand ranges: [.., 0] = opa (a destination when a_dst), [.., 1] = opb
-        ("used", "i8", (3, SLOTS, 2)),
-        ("acc", "i8", (3, SLOTS, 2)),
-        ("start", "i8", (3, SLOTS, 2)),
-        ("end", "i8", (3, SLOTS, 2)),
-        ("wraps", "i8", (3, SLOTS, 2)),
+        # operand ranges (dependences.py): [., 0] = opa (a destination when a_dst), [., 1] = opb
+        ("first", "i8", (3, 2, SLOTS)),
+        ("behind", "i8", (3, 2, SLOTS)),
         ("a_dst", "i8", (3, SLOTS)),
         ("solitary", "i8"),  # the newest execute command is a preload without its compute
         # configuration tracked at allocation
