@@ -227,6 +227,62 @@ def _begin(now, m):
 def _launch(at, m, xact, n, ready):
     """A burst of n beats, the first offered in cycle `at`: all times of its beats and rows."""
     f = m.burst
+    p = m.p
+    r = m.rd
+    address = r.x_addr[xact] & p.addr_mask
+    sent = _smooth(at, m, xact, n, address)
+    if sent < 0:
+        sent = _beats(at, m, xact, n, ready, address)
+    merged = f.mg1
+    # the cycle of its last row will do, the one behind a beat that brought no row, but not that of both
+    f.free_t = sent if sent > merged else (merged + 1 if sent < merged else merged + 2)
+    f.busy_t = f.pd1
+    j = (f.x_head + f.x_n) % RING
+    f.x_t[j] = merged
+    f.x_id[j] = xact
+    f.x_n += 1
+    f.due_t = min(f.due_t, f.p_t[f.p_head] >> 6)
+    load.returned(sent + _path(p), m, (r.x0[xact] >> 40) & 0xFF, r.x1[xact] >> 40)
+
+
+@njit
+def _smooth(at, m, xact, n, address):
+    """A beat a cycle, a row a beat, nobody in the way, one bank: cycle in which the last row leaves the merger, or -1."""
+    f = m.burst
+    p = m.p
+    r = m.rd
+    beat = p.beat_bytes
+    if p.read_num > p.read_den or m.rs.logging or r.x_row[xact] != beat:
+        return -1
+    if max(f.pd1, f.rd2) >= at or max(f.rd1, f.mg2) > at or max(f.mg1 + 1, f.free_t) > at + 2:
+        return -1
+    rows = (r.x_bytes[xact] + beat - 1) // beat
+    last = address + r.x_stride[xact] * (rows - 1)
+    if sp_bank(p, address) != sp_bank(p, last) or last > p.addr_mask:
+        return -1
+    m.bus.r_next = (at + n) * p.read_den
+    if n > 1:
+        f.rd2 = at + n - 1
+        f.mg2 = at + n
+    else:
+        f.rd2 = f.rd1
+        f.mg2 = f.mg1
+    f.pd1 = at + n - 1
+    f.rd1 = at + n
+    f.mg1 = at + n + 1
+    f.p_t[(f.p_head + f.p_n) % BEATS_OUT] = f.pd1 << 6 | n << 1 | 1
+    f.p_n += 1
+    first = at + 3 + r.x_shift[xact] // beat
+    _rows(m, first + _path(p), rows, address, True)
+    if p.mvin_units > 0:
+        _turn(m, rows)
+    return first + rows - 1
+
+
+@njit
+def _beats(at, m, xact, n, ready, address):
+    """The same, beat by beat."""
+    f = m.burst
     b = m.bus
     r = m.rd
     p = m.p
@@ -236,7 +292,6 @@ def _launch(at, m, xact, n, ready):
     path = _path(p)
     done = 0  # bytes of the rows so far
     row = 0
-    merged = 0
     sent = 0  # cycle in which the last row leaves the merger
     for i in range(n):
         if i > 0:
@@ -256,39 +311,37 @@ def _launch(at, m, xact, n, ready):
             ended = 1 if i == n - 1 else 0
             f.p_t[(f.p_head + f.p_n) % BEATS_OUT] = port << 6 | (1 if m.rs.logging else n) << 1 | ended
             f.p_n += 1
-            f.due_t = min(f.due_t, port)
         useful = (i + 1) * p.beat_bytes - shift
         while done < n_bytes and (useful >= done + row_bytes or useful >= n_bytes):
             done = min(done + row_bytes, n_bytes)
             sent = max(merged, sent) + 1
-            _row(m, sent + path, (r.x_addr[xact] & p.addr_mask) + r.x_stride[xact] * row, done == n_bytes)
+            _rows(m, sent + path, 1, address + r.x_stride[xact] * row, done == n_bytes)
             row += 1
-    # the cycle of its last row will do, the one behind a beat that brought no row, but not that of both
-    f.free_t = sent if sent > merged else (merged + 1 if sent < merged else merged + 2)
-    f.busy_t = f.pd1
-    j = (f.x_head + f.x_n) % RING
-    f.x_t[j] = merged
-    f.x_id[j] = xact
-    f.x_n += 1
     if p.mvin_units > 0:
-        m.mv.s.tail = (m.mv.s.tail + row) % 3
-        m.mv.s.head = m.mv.s.tail
-    load.returned(sent + path, m, (r.x0[xact] >> 40) & 0xFF, r.x1[xact] >> 40)
+        _turn(m, row)
+    return sent
 
 
 @njit
-def _row(m, t, address, last):
-    """A row that will be in its bank in cycle t."""
+def _turn(m, rows):
+    """The scaler's slots take turns; these rows have passed."""
+    m.mv.s.tail = (m.mv.s.tail + rows) % 3
+    m.mv.s.head = m.mv.s.tail
+
+
+@njit
+def _rows(m, t, n, address, last):
+    """Rows of one bank, the first of which will be there in cycle t; `last`: the last of them ends a request."""
     f = m.burst
     bank = sp_bank(m.p, address)
-    f.bank_t[bank] = t
+    f.bank_t[bank] = t + n - 1
     j = (f.w_head + f.w_n - 1) % RING
     if f.w_n > 0 and f.w_bank[j] == bank and f.w_last[j] == 0 and f.w_t[j] + f.w_rows[j] == t:
-        f.w_rows[j] += 1
+        f.w_rows[j] += n
     else:
         j = (f.w_head + f.w_n) % RING
         f.w_t[j] = t
-        f.w_rows[j] = 1
+        f.w_rows[j] = n
         f.w_bank[j] = bank
         f.w_n += 1
         f.due_t = min(f.due_t, t)
