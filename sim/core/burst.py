@@ -183,7 +183,7 @@ def _free(now, m):
     """Nothing that goes beat by beat is on the way, and the memory's next answer, due now, is a read."""
     b = m.bus
     v = m.mv
-    if b.r_ready[b.r_head] > now or b.r_next > now * m.p.read_den:
+    if b.r_next > now * m.p.read_den:
         return False
     if b.offer != NOTHING or b.r_in_burst or (b.w_n > 0 and b.w_ready[b.w_head] <= now):
         return False
@@ -195,7 +195,8 @@ def _free(now, m):
 @njit
 def begin(now, m):
     """The memory's next read becomes a burst when it can, and so do those behind it that no acknowledge precedes."""
-    if m.burst.on and m.bus.r_n > 0 and m.burst.busy_t < now:
+    b = m.bus
+    if m.burst.on and b.r_n > 0 and b.r_ready[b.r_head] <= now and m.burst.busy_t < now:
         _begin(now, m)
 
 

@@ -113,10 +113,10 @@ def settle(m, length):
         h = x.q_head
         h1 = (h + 1) % RING
         h2 = (h + 2) % RING
-        if x.q_funct[h] == 6 and execute.conflicts(NEVER_POPPED, m, x.q_rs1[h], x.q_rs1[h1], x.q_rs2[h1]):
+        if x.q_funct[h] == 6 and mesh.hazard(NEVER_POPPED, m, x.q_rs1[h], x.q_rs1[h1], x.q_rs2[h1]):
             m.count[EX_PRELOAD_HAZ] += length
         elif x.q_n > 2 and x.q_funct[h1] == 6 and x.q_funct[h] > 3 and x.q_funct[h] < 6:
-            if execute.conflicts(NEVER_POPPED, m, x.q_rs1[h1], x.q_rs1[h2], x.q_rs2[h2]):
+            if mesh.hazard(NEVER_POPPED, m, x.q_rs1[h1], x.q_rs1[h2], x.q_rs2[h2]):
                 m.count[EX_OVERLAP_HAZ] += length
     which = _main(m)
     if which >= 0:

@@ -93,12 +93,6 @@ def _begin(m, kind):
 
 
 @njit
-def conflicts(now, m, a, b, c):
-    """Does one of these local addresses meet an outstanding result?"""
-    return mesh.hazard(now, m, a) or mesh.hazard(now, m, b) or mesh.hazard(now, m, c)
-
-
-@njit
 def _decide(now, m, pending):
     """State WAITING: choose what the head of the queue becomes. True when the state changed."""
     x = m.ex
@@ -106,7 +100,7 @@ def _decide(now, m, pending):
     if x.q_n > 0:
         h = x.q_head
         f0 = x.q_funct[h]
-        busy = mesh.in_progress(now, m)
+        busy = (x.ws == 0 or f0 == 0) and mesh.in_progress(now, m)
         if f0 == 0 and not busy and not pending:
             rs1 = x.q_rs1[h]
             rs2 = x.q_rs2[h]
@@ -129,7 +123,7 @@ def _decide(now, m, pending):
         if f0 == 6 and x.q_n > 1:
             ok = p.raw_impossible == 1
             if not ok:
-                ok = not conflicts(now, m, x.q_rs1[h], x.q_rs1[i1], x.q_rs2[i1])
+                ok = not mesh.hazard(now, m, x.q_rs1[h], x.q_rs1[i1], x.q_rs2[i1])
             if ok:
                 _begin(m, SINGLE_PRELOAD)
                 return True
@@ -142,13 +136,13 @@ def _decide(now, m, pending):
                 if third:
                     ok = x.q_n > 2
                     if ok and p.raw_impossible == 0:
-                        ok = not conflicts(now, m, x.q_rs1[i1], x.q_rs1[i2], x.q_rs2[i2])
+                        ok = not mesh.hazard(now, m, x.q_rs1[i1], x.q_rs1[i2], x.q_rs2[i2])
                 if ok:
                     _begin(m, OVERLAPPED)
                     return True
             _begin(m, SINGLE_COMPUTE)
             return True
-        if busy and (x.ws == 0 or f0 == 0):
+        if busy:
             x.state = FLUSH
             return True
         return False

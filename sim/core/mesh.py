@@ -75,15 +75,19 @@ def in_progress(now, m):
 
 
 @njit
-def hazard(now, m, address):
-    """Some outstanding result starts at this local address (memory and row only)."""
+def hazard(now, m, a, b, c):
+    """Some outstanding result starts at one of these local addresses (memory and row only)."""
     x = m.mesh
     p = m.p
+    mask = 1 << 31 | p.addr_mask
+    a = a & mask
+    b = b & mask
+    c = c & mask
     for k in range(_first(now, x), x.t_n):
         tag = x.t_addr[(x.t_head + k) % TAGS]
-        if not is_garbage(p, tag) and is_acc(tag) == is_acc(address):
-            if (tag & p.addr_mask) == (address & p.addr_mask):
-                return True
+        row = tag & mask
+        if (row == a or row == b or row == c) and not is_garbage(p, tag):
+            return True
     return False
 
 
