@@ -67,6 +67,7 @@ def run(machine, program, sections, times, lines, uses, leap):
     out_t = 0
     ex_t = 0
     data_t = 0
+    load_t = 0
     command_t = 0
     while True:
         m.count[E_VISITED] += 1
@@ -78,14 +79,8 @@ def run(machine, program, sections, times, lines, uses, leap):
             command_t = now
         burst.settle(now, m)
         # a port that was taken may be free now: whoever waits for one is asked every time
-        data = (
-            not leap
-            or data_t <= now
-            or m.mv.busy
-            or m.out.d_n > 0
-            or m.p.acc_single
-            or (m.rd.busy and m.rd.freed_t >= now - 1)
-        )
+        data = not leap or data_t <= now or m.mv.busy or m.out.d_n + m.bus.ra.n + m.p.acc_single > 0
+        loads = data or load_t <= now or (m.rd.busy and m.rd.freed_t >= now - 1)
         if out_t <= now or m.mesh.run_n == 0:
             mesh.leave(now, m)
             out_t = mesh.step_out(now, m)
@@ -116,8 +111,9 @@ def run(machine, program, sections, times, lines, uses, leap):
         if data:
             data_t = min(data_t, mvout.step_dispatch(now, m))
             data_t = min(data_t, store.step(now, m))
-            data_t = min(data_t, reader.step(now, m))
-            data_t = min(data_t, load.step(now, m))
+        if loads:
+            load_t = min(reader.step(now, m), load.step(now, m))
+            data_t = min(data_t, memory.last_ready(now, m))
         if not leap or command_t <= now or reservation.has_news(now, m):
             handed = reservation.handed_over(m)
             command_t = reservation.step(now, m)
@@ -134,11 +130,11 @@ def run(machine, program, sections, times, lines, uses, leap):
                 execute_run.carry_out(now + 1, m)
                 accumulator.arrive(now, m)
                 reservation.record(now, m, times)
-        if data:
+        if loads:
             tlb.settle(now, m.tlb)
             if m.tlb.log_n:
                 used = tlb.record(m.tlb, uses, used)
-        wake = min(min(min(wake, out_t), min(data_t, command_t)), burst.wake(now, m))
+        wake = min(min(min(wake, out_t), min(min(data_t, load_t), command_t)), burst.wake(now, m))
         if (leap and wake >= NEVER) or m.ex.illegal or now - m.rs.progress_t > m.p.stall_limit:
             execute_run.halt(now + 1, m)
             if not m.ex.illegal:

@@ -221,6 +221,14 @@ def _room_at_reader(now, m):
 
 
 @njit
+def last_ready(now, m):
+    """Cycle in which the memory will answer the read it took last, as far as it has not begun to."""
+    b = m.bus
+    t = b.r_ready[(b.r_head + b.r_n - 1) % XACTS]
+    return t if b.r_n > 0 and t > now else NEVER
+
+
+@njit
 def step_port(now, m):
     """Answers in the buffer at the port go on to reader or writer. Returns the wake."""
     return _pass(now, m) if m.bus.pd.n > 0 else NEVER

@@ -208,8 +208,4 @@ def _cycle(now, m):
         r.q_head = (h + 1) % QUEUE
         r.q_n -= 1
     waits = r.a_valid + r.t_valid + m.bus.ra.n + p.l2_sets == 0 and (r.used >= p.n_xacts if r.busy else r.q_n == 0)
-    if not acted:
-        return NEVER
-    if waits:  # until there is a row, or a free id
-        return m.bus.r_ready[(m.bus.r_head + m.bus.r_n - 1) % XACTS] if m.burst.a_n > 0 else NEVER
-    return now + 1
+    return now + 1 if acted and not waits else NEVER  # else until there is a row, or a free id
