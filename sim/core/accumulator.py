@@ -128,7 +128,7 @@ def read_wake(now, m, address):
     bank = acc_bank(p, address)
     if a.read_t[bank] != NEVER:
         return NEVER  # until the row read last is taken
-    if a.run_n > 0 and (a.run_addr >> 30) & 1 and a.run_good == a.run_n:
+    if a.run_n > 0 and a.run_t == now + 1 and (a.run_addr >> 30) & 1 and a.run_good == a.run_n:
         first = plus(p, a.run_addr, a.run_row * a.run_stride)
         last = plus(p, a.run_addr, (a.run_row + a.run_n - 1) * a.run_stride)
         if first <= last and acc_bank(p, first) == bank and acc_bank(p, last) == bank:

@@ -248,7 +248,7 @@ def _launch(at, m, xact, n, ready):
 
 @njit
 def _smooth(at, m, xact, n, address):
-    """A beat a cycle, a row a beat, nobody in the way, one bank: cycle in which the last row leaves the merger, or -1."""
+    """A beat a cycle, a row a beat, nobody in the way, one bank: cycle of the last row out of the merger, or -1."""
     f = m.burst
     p = m.p
     r = m.rd

@@ -79,7 +79,7 @@ def run(machine, program, sections, times, lines, uses, leap):
             command_t = now
         burst.settle(now, m)
         # a port that was taken may be free now: whoever waits for one is asked every time
-        data = not leap or data_t <= now or m.mv.busy or m.out.d_n + m.bus.ra.n + m.p.acc_single > 0
+        data = not leap or data_t <= now or m.mv.busy or m.bus.ra.n + m.p.acc_single > 0
         loads = data or load_t <= now or (m.rd.busy and m.rd.freed_t >= now - 1)
         if out_t <= now or m.mesh.run_n == 0:
             mesh.leave(now, m)

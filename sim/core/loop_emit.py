@@ -371,7 +371,7 @@ def _choose_ab(m):
 
 @njit
 def emit(m):
-    """The machine whose command the arbiter lets through this cycle, and which advances; -1 when none has a valid one."""
+    """The machine whose command the arbiter lets through, and which advances; -1 when none has a valid one."""
     s = m.lm
     p = m.p
     q = s.slot[ST]
