@@ -2,7 +2,8 @@
 
 numba gives every function a library of its own: optimised, wrapped for Python, turned into machine code, and then
 optimised once more inside each caller. A unit is called by compiled code alone, so it is handed on as it was lowered
-and optimised where it is used, with all it calls in sight: less to compile, and faster code (docs/CLOCKS.md).
+and optimised where it is used, with all it calls in sight, and nobody else can call it there: a unit used once becomes
+part of its caller. Less to compile, and faster code (docs/CLOCKS.md).
 """
 
 from functools import cache
@@ -15,7 +16,7 @@ WRITTEN_FOR = (0, 68)
 the same machine, after a longer wait."""
 
 if numba.version_info.short != WRITTEN_FOR:
-    _UNIT = {}
+    _UNIT = _ENTRY = {}
 else:
     from numba.core.codegen import JITCodeLibrary
     from numba.core.compiler import CompilerBase, DefaultPassBuilder
@@ -30,6 +31,26 @@ else:
 
         def _finalize_final_module(self):
             self._finalized = True
+
+    class _Whole(JITCodeLibrary):
+        """Code of an entry, in which all units it calls are its own."""
+
+        def _optimize_final_module(self):
+            for function in self._final_module.functions:
+                if not function.is_declaration and function.linkage.name == "linkonce_odr":
+                    function.linkage = "internal"
+            super()._optimize_final_module()
+
+    @register_pass(mutates_CFG=True, analysis_only=False)
+    class _LoweringWhole(NativeLowering):
+        """Lowers an entry into a library of that kind."""
+
+        _name = "entry_lowering"
+
+        def run_pass(self, state):
+            state.library = _Whole(state.targetctx.codegen(), state.func_id.func_qualname)
+            state.library.enable_object_caching()
+            return super().run_pass(state)
 
     @register_pass(mutates_CFG=True, analysis_only=False)
     class _Lowering(NativeLowering):
@@ -59,14 +80,24 @@ else:
     class _Compiler(CompilerBase):
         """numba's own passes, but for the last."""
 
+        lowering = _LoweringWhole
+
         def define_pipelines(self):
-            self.state.args = _Types(self.state.args)
             passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-            passes.passes = [(_Lowering, why) if own is NativeLowering else (own, why) for own, why in passes.passes]
+            last = self.lowering
+            passes.passes = [(last, why) if own is NativeLowering else (own, why) for own, why in passes.passes]
             passes.finalize()
             return [passes]
 
-    _UNIT = {"pipeline_class": _Compiler, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    class _UnitCompiler(_Compiler):
+        lowering = _Lowering
+
+        def define_pipelines(self):
+            self.state.args = _Types(self.state.args)
+            return super().define_pipelines()
+
+    _UNIT = {"pipeline_class": _UnitCompiler, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    _ENTRY = {"pipeline_class": _Compiler}
 
 
 def njit(unit):
@@ -76,7 +107,7 @@ def njit(unit):
 
 def entry(function):
     """Compile a function that Python calls, and keep its code on disk."""
-    return numba.njit(cache=True, nogil=True)(function)
+    return numba.njit(cache=True, nogil=True, **_ENTRY)(function)
 
 
 @cache
