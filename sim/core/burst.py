@@ -165,7 +165,9 @@ def _flows(m, xact):
     r = m.rd
     w0 = r.x0[xact]
     w1 = r.x1[xact]
-    if (w0 >> 31) & 1 or (w0 >> 36) & 3 or w1 & 0xFFFF or (p.first_layer and (w1 >> 16) & 0xFF != 1):
+    if r.x_bytes[xact] == 0 or (w0 >> 31) & 1 or (w0 >> 36) & 3 or w1 & 0xFFFF:
+        return False
+    if p.first_layer and (w1 >> 16) & 0xFF != 1:
         return False
     if p.mvin_units > 0 and (w0 >> 34) & 1 == 0:
         return False

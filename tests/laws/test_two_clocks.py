@@ -87,3 +87,33 @@ def test_a_refused_accumulating_row_wakes_itself() -> None:
     stream.mvin(0x2001_0004, ACCUMULATOR_BIT | ACCUMULATE_BIT, 16, 1)
     stream.fence()
     assert_clocks_agree(stream.program(), hw)
+
+
+def test_rows_of_no_bytes_are_not_waited_for_for_ever() -> None:
+    """64 columns in a field cut to 32 (requests of 32 bytes) are none: a row still costs a beat, after its command."""
+    hw = load("gemmini_default", {"dma.max_request_bytes": "32B"})
+    stream = Stream(hw)
+    stream.config_ld(64)
+    for i in range(4):
+        stream.mvin(0x2000_0000 + 1024 * i, 64 * i, 64, 16)
+    stream.fence()
+    program = stream.program()
+    told, _ = outcome(program, hw, "leap")
+    assert "hang" not in told
+    assert_clocks_agree(program, hw)
+
+
+@pytest.mark.parametrize("latency", (1, 5, 40, 200))
+@pytest.mark.parametrize("offset", (0, 4, 16, 48))
+def test_what_goes_beat_by_beat_behind_a_burst(offset: int, latency: int) -> None:
+    """Rows at the end of a request lose the merger a cycle; rows for the accumulator and stores meet what is held up."""
+    hw = load("gemmini_default", {"memory.latency_cycles": latency})
+    stream = Stream(hw)
+    stream.config_ld(768)
+    stream.config_st(64)
+    for i in range(6):
+        stream.mvin(0x2000_0000 + offset + 0x4000 * i, 64 * i, 64 - 16 * (i % 2), 16)
+        stream.mvin(0x3000_0000 + offset * i, ACCUMULATOR_BIT + 16 * i, 16, 5 + i)
+        stream.mvout(0x4000_0000 + 1024 * i, 64 * i, 16, 7)
+    stream.fence()
+    assert_clocks_agree(stream.program(), hw)
