@@ -106,8 +106,8 @@ def test_rows_of_no_bytes_are_not_waited_for_for_ever() -> None:
 @pytest.mark.parametrize("latency", (1, 5, 40, 200))
 @pytest.mark.parametrize("offset", (0, 4, 16, 48))
 def test_what_goes_beat_by_beat_behind_a_burst(offset: int, latency: int) -> None:
-    """Rows at the end of a request lose the merger a cycle; rows for the accumulator and stores meet what is held up."""
-    """A request that ends in useless bytes loses the merger a cycle; rows for the accumulator meet what that holds up."""
+    """A request that ends in useless bytes loses the merger a cycle; accumulator rows meet what that holds up."""
+    hw = load("gemmini_default", {"memory.latency_cycles": latency})
     stream = Stream(hw)
     stream.config_ld(768)
     stream.config_st(64)
