@@ -1,11 +1,11 @@
 """Bursts of read beats that nobody contends for, each one event: the leaping clock's way from the memory to the bank.
 
 From the memory's wires a beat goes through two buffers to the merger, the row it completes through the scaler and the
-pixel repeater to its bank. Rows of the scratchpad in whole beats (several in a beat: when the memory is as slow as they
-leave the merger) that the scaler lets pass are never held up behind the merger, and before it by each other only; so
-all times of a burst follow when the memory offers its first beat. Nobody
-is asked beat by beat then (`settle` does what is due), and the units on the way see only the beats that go one by one.
-Of the bursts on their way nobody looks at more than the places they hold: wires, transaction ids, banks.
+pixel repeater to its bank. Rows of the scratchpad in whole beats, or whole rows in a beat, that the scaler lets pass
+are never held up behind the merger, and before it by each other only; so all times of a burst follow when the memory
+offers its first beat. Nobody is asked beat by beat then (`settle` does what is due), and the units on the way see only
+the beats that go one by one. Of the bursts on their way nobody looks at more than the places they hold: wires, the
+buffers and the merger (from whoever goes beat by beat behind them), transaction ids, banks.
 """
 
 import numpy as np

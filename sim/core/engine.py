@@ -6,8 +6,9 @@ Order within a cycle (it is part of the semantics; both clocks share it):
  9 SRAM reads of the stores   10 store controller   11 DMA reader   12 load controller   13 reservation station
  14 loop unrollers   15 front end
 The leaping clock leaves out the units that cannot act: those that move data (3 to 7, 9 to 12) unless one of them
-woke, waits for a port or was handed a command; those that handle commands (13 to 15) unless one of them woke or has
-news of a completion or a freed place. The array is asked every time.
+woke, waits for a port or was handed a command, and of these all but the load path (11, 12) when it alone woke or got an
+id back; those that handle commands (13 to 15) unless one of them woke or has news of a completion or a freed place. The
+array is asked every time. The reference clock leaves out nothing, nor do the units then (`full`).
 
 Downstream first means: a place freed in this cycle can be filled in this cycle only where the hardware's queue allows
 that; plain queues remember the pop (`pop_t`) and judge by the count at the start of the cycle.

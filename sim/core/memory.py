@@ -217,6 +217,7 @@ def _room_at_port(now, m):
 
 @njit
 def _room_at_reader(now, m):
+    """The same for the reader's buffer."""
     return m.bus.rd.n + (m.bus.rd.pop_t == now) + (m.burst.mg1 >= now) + (m.burst.mg2 >= now) < 2
 
 
