@@ -141,7 +141,7 @@ def _answered(now, m):
 
 @njit
 def wake(now, m):
-    """Cycle in which somebody may want to know: a bank in use, a reader without ids, a completed command."""
+    """Cycle in which somebody may want to know: a bank in use, a reader without ids, a completed command, a fence."""
     f = m.burst
     x = m.ex
     t = load.next_done(now, m)
@@ -155,6 +155,11 @@ def wake(now, m):
             t = now + 1
         elif f.x_n > 0:
             t = min(t, f.x_t[f.x_head] + 1)
+    if m.fe.waits and m.rs.n[0] + m.rs.n[1] + m.rs.n[2] < 2:  # only ids may be out: of useless beats behind all rows
+        if m.rd.freed_t == now:
+            t = now + 1
+        elif f.x_n > 0:
+            t = min(t, f.x_t[f.x_head])
     return t
 
 
