@@ -170,7 +170,9 @@ def _flows(m, xact):
     r = m.rd
     w0 = r.x0[xact]
     w1 = r.x1[xact]
-    if r.x_bytes[xact] == 0 or (w0 >> 31) & 1 or (w0 >> 36) & 3 or w1 & 0xFFFF:
+    if r.x_bytes[xact] == 0:  # no row, and nobody to tell: its command counts no bytes and may be over
+        return False
+    if (w0 >> 31) & 1 or (w0 >> 36) & 3 or w1 & 0xFFFF:
         return False
     if p.first_layer and (w1 >> 16) & 0xFF != 1:
         return False

@@ -243,7 +243,7 @@ def _run(now, m):
 def _has_work(now, m):
     """A loop, commands of a loop that have not completed, or a command to take or hand on."""
     s = m.lc
-    if s.configured[0] + s.configured[1] + s.ld_used + s.ex_used + s.st_used > 0:
+    if busy(m) or s.ld_used + s.ex_used + s.st_used > 0:
         return True
     q = m.fe.conv
     return q.n > 0 and (can_push(m.fe.mat, now) or 15 <= q.funct[0] <= 21)
