@@ -12,16 +12,17 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.recfunctions import repack_fields
 
-from sim.core import compiling, engine, explain, machine, periodic
+from sim.core import compiling, engine, explain, machine
 from sim.core.events import Cause, Event
 from sim.core.jit import passed
-from sim.core.l2_state import DTYPE as L2_STATE
-from sim.core.l2_state import LINE_BITS, MEM_CYCLES, WAYS
-from sim.core.memo import RUN
-from sim.core.memory import DTYPE as BUS
 from sim.core.params import BANKS, RING, XACTS
-from sim.core.reservation import SLOTS, TIMELINE
-from sim.core.tlb import USE
+from sim.core.repeat import periodic
+from sim.core.repeat.memo import RUN
+from sim.core.units.l2.state import DTYPE as L2_STATE
+from sim.core.units.l2.state import LINE_BITS, MEM_CYCLES, WAYS
+from sim.core.units.memory import DTYPE as BUS
+from sim.core.units.reservation import SLOTS, TIMELINE
+from sim.core.units.tlb import USE
 from sim.errors import Hang, InputError
 from sim.isa import COMMAND, Funct, Program
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sim.core.accumulator import WORDS
+from sim.core.units.accumulator import WORDS
 from sim.isa import ACCUMULATOR_BIT, Funct, Program
 from sim.timing import local_memories
 

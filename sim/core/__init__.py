@@ -1,7 +1,7 @@
 """The hot room: the machine in compiled code. It imports numpy, numba and the command door, nothing else of ours.
 
-Compiled code is cached on disk under a folder named after the content of *all* files of this room: numba itself
-watches only the file of the cached function, and would run yesterday's units from today's loop.
+Compiled code is cached on disk under a folder named after the content of *all* files of this room and of `sim.isa`:
+numba itself watches only the file of the cached function, and would run yesterday's units from today's loop.
 """
 
 import hashlib
@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numba
 
-SOURCES = sorted(Path(__file__).parent.glob("*.py"))
+_CORE = Path(__file__).parent
+SOURCES = sorted([*_CORE.rglob("*.py"), *_CORE.parent.glob("isa.py"), *_CORE.parent.glob("isa/**/*.py")])
 SOURCE_KEY = hashlib.sha256(b"\0".join(path.read_bytes() for path in SOURCES)).hexdigest()[:16]
-"""Digest of the room's source: names the compile cache, and belongs to the key of every stored result."""
+"""Digest of the source of this room and of `sim.isa`: names the compile cache, and is part of every result's key."""
 
 
 def _cache_folder() -> Path:

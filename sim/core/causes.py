@@ -5,11 +5,11 @@ length. The first cause that applies wins, in the order of the function below: t
 charged for, so a cycle in which it takes a row is compute, whatever else happens.
 """
 
-from sim.core import execute, loop_matmul, mesh, mvout, reservation, writer
 from sim.core.events import Cause, Event
 from sim.core.jit import njit
 from sim.core.params import RING
-from sim.core.reservation import EX, LD, ST
+from sim.core.units import execute, loop_matmul, mesh, mvout, reservation, writer
+from sim.core.units.reservation import EX, LD, ST
 
 COMPUTE = int(Cause.COMPUTE)
 BANK_CONFLICT = int(Cause.BANK_CONFLICT)

@@ -14,9 +14,11 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from sim.core import COMPILE_CACHE, engine, inner, is_compiled, memo, periodic, tlb
+from sim.core import COMPILE_CACHE, engine, is_compiled
 from sim.core.machine import MACHINE
-from sim.core.reservation import TIMELINE
+from sim.core.repeat import inner, memo, periodic
+from sim.core.units import tlb
+from sim.core.units.reservation import TIMELINE
 from sim.isa import COMMAND
 
 ROOT = Path(__file__).parents[2]

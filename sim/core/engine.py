@@ -16,13 +16,14 @@ that; plain queues remember the pop (`pop_t`) and judge by the count at the star
 
 import numpy as np
 
-from sim.core import (
+from sim.core import causes
+from sim.core.events import Event
+from sim.core.jit import entry
+from sim.core.leap import burst, execute_run
+from sim.core.params import NEVER
+from sim.core.units import (
     accumulator,
-    burst,
-    causes,
     execute,
-    execute_run,
-    execute_state,
     frontend,
     l2,
     load,
@@ -38,9 +39,7 @@ from sim.core import (
     tlb,
     writer,
 )
-from sim.core.events import Event
-from sim.core.jit import entry
-from sim.core.params import NEVER
+from sim.core.units.execute import state as execute_state
 
 E_VISITED = int(Event.VISITED_CYCLES)
 E_EX = int(Event.COMMANDS_EX)

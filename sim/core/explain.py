@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.core.reservation import EX, LD, ST
+from sim.core.units.reservation import EX, LD, ST
 
 CLASS = {LD: "ld", EX: "ex", ST: "st"}
 FUNCT = {

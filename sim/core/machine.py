@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from sim.core import (
+from sim.core.events import Cause, Event
+from sim.core.leap import burst
+from sim.core.params import NEVER, PARAMS
+from sim.core.units import (
     accumulator,
-    burst,
     execute,
     frontend,
     l2,
-    l2_state,
     load,
     loop_conv,
     loop_matmul,
@@ -23,8 +24,6 @@ from sim.core import (
     tlb,
     writer,
 )
-from sim.core.events import Cause, Event
-from sim.core.params import NEVER, PARAMS
 
 MACHINE = np.dtype(
     [
@@ -48,7 +47,7 @@ MACHINE = np.dtype(
         ("wr", writer.DTYPE),
         ("tlb", tlb.DTYPE),
         ("bus", memory.DTYPE),
-        ("l2", l2_state.DTYPE),
+        ("l2", l2.DTYPE),
         ("count", "i8", (len(Event),)),
         ("cause", "i8", (len(Cause),)),
     ]

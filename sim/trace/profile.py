@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim import timing
-from sim.core.reservation import SEEN
+from sim.core.units.reservation import SEEN
 from sim.lower import BlockSparseMatmul, Work, lower
 from sim.lower.blocksparse import index_bytes
 from sim.lower.tiling import blocks_of

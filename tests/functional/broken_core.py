@@ -10,7 +10,7 @@ import sys
 import numpy as np
 
 from sim import hardware, timing
-from sim.core import reservation
+from sim.core.units import reservation
 from sim.isa import ACCUMULATOR_BIT, GARBAGE_ADDRESS
 from sim.lower import build, lower
 from sim.lower.encode import Stream

@@ -76,8 +76,8 @@ def test_no_field_is_named_like_an_attribute_of_a_record() -> None:
     """`m.size` would be 1 in plain Python, and the field in compiled code, without any error."""
     taken = set(dir(np.record)) | set(dir(np.recarray))
     checked = 0
-    for module in pkgutil.iter_modules(sim.core.__path__):
-        for name, value in vars(import_module(f"sim.core.{module.name}")).items():
+    for module in pkgutil.walk_packages(sim.core.__path__, "sim.core."):
+        for name, value in vars(import_module(module.name)).items():
             if isinstance(value, np.dtype) and value.names:
                 checked += 1
                 assert records(value) & taken == set(), (module.name, name)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import cases
 
-from sim.core import periodic
+from sim.core.repeat import periodic
 from sim.errors import InputError
 from sim.hardware import Hardware, load, presets
 from sim.isa import Funct, Program

@@ -6,7 +6,8 @@ import numba
 import pytest
 
 from sim import hardware, timing
-from sim.core import compiling, engine, inner, memo, periodic
+from sim.core import compiling, engine
+from sim.core.repeat import inner, memo, periodic
 from sim.lower import build, lower
 from sim.lower.work import Norm, Operand
 

@@ -1,0 +1,166 @@
+"""A run: cycles in which the execute controller does the same again and again, one event for the leaping clock.
+
+In each of them one row enters the array, one entry leaves the control queue, and one row of operands is read, whose
+entry joins it: `execute.step` with every choice already made. A run ends before the first cycle that could differ: the
+last row of a command, a request that does not follow the last one at once, an operand that begins or ceases to be read.
+Others can end it earlier (`disturbed`). Until then nobody looks at what it moves, except at counters, so it is carried
+out when it is over, or as far as somebody looks.
+"""
+
+from sim.core.jit import njit
+from sim.core.leap import burst
+from sim.core.params import is_acc, plus, sp_bank
+from sim.core.units import mesh
+from sim.core.units.execute.rows import E_SPR, E_WEIGHT
+from sim.core.units.execute.state import COMPUTE, ENTRIES, GARBAGE, SINGLE_COMPUTE
+
+ALL = 7  # operands A, B and D
+
+
+@njit
+def _bank(p, address, first, last):
+    """Scratchpad bank that holds both of these rows of an operand and all between; -1 none."""
+    bank = sp_bank(p, plus(p, address, first))
+    if is_acc(address) or abs(last - first) >> p.sp_row_bits or sp_bank(p, plus(p, address, last)) != bank:
+        return -1
+    return bank
+
+
+@njit
+def _until_last(now, m):
+    """Cycles from the next on in which rows enter the array and entries leave the queue one a cycle.
+
+    Also the one of them in which a request's last row goes in and the next request is taken; 0 none.
+    """
+    x = m.ex
+    s = m.mesh
+    p = m.p
+    if x.state != COMPUTE or x.done or x.fire == 0 or x.fed == 0 or x.stalled or x.pend0 >= 0 or x.pend1 >= 0:
+        return 0, 0
+    if s.req == 0 or s.flush or s.written != ALL or p.row_cycles > 1:
+        return 0, 0
+    n = min(x.total - x.row, p.mesh_latency) - 1
+    last = s.total - s.fired
+    taken = 0
+    for i in range(min(n, x.e_n)):
+        j = (x.e_head + i) % ENTRIES
+        if x.e_fires[j] != ALL or x.e_t[j] > now + 1 + i:
+            return i, taken
+        if x.e_first[j]:
+            if i + 1 != last or s.t_n >= p.tag_queue or s.c_n >= p.tag_queue:
+                return i, taken
+            taken = last
+        elif i + 1 == last:
+            return i, taken
+    return n if taken else min(n, last - 1), taken
+
+
+@njit
+def _stores_from_scratchpad(m):
+    """A stored row waits for a scratchpad bank, or in its read buffer."""
+    o = m.out
+    if o.b_any > 0:
+        return True
+    for i in range(o.d_n):
+        if not is_acc(o.addr[o.d[i]]):
+            return True
+    return False
+
+
+@njit
+def begin(now, m):
+    """Begin a run behind this cycle; returns the first cycle after it, 0 when there is none."""
+    x = m.ex
+    p = m.p
+    n, taken = _until_last(now, m)
+    if n < 2 or _stores_from_scratchpad(m):
+        return 0
+    row = x.row
+    back = p.dim - 1 - row
+    reads_a = x.a_on and row < x.a_rows
+    reads_b = x.b_on and row < x.b_rows
+    reads_d = x.d_on and back < x.d_rows
+    if reads_a:
+        n = min(n, x.a_rows - row)
+    if reads_b:
+        n = min(n, x.b_rows - row)
+    if x.d_on and not reads_d:
+        n = min(n, back - x.d_rows + 1)
+    x.run_reads = reads_a + reads_b + reads_d
+    x.run_weights = 1 if reads_d else 0
+    if x.e_n < 1 + (p.read_pipe if x.run_reads else 0):
+        n = min(n, x.e_n)  # the entries that join the queue could not leave it in time
+    last = row + n - 1
+    x.run_a = _bank(p, x.a_addr, row * x.a_stride, last * x.a_stride) if x.a_on else -2
+    x.run_b = _bank(p, x.b_addr, row, last) if x.b_on else -3
+    x.run_d = _bank(p, x.d_addr, back, p.dim - 1 - last) if x.d_on else -4
+    one_bank = x.run_a == x.run_b or x.run_a == x.run_d or x.run_b == x.run_d
+    if n < 2 or one_bank or x.run_a == -1 or x.run_b == -1 or x.run_d == -1:
+        return 0
+    # who is not read cannot be disturbed
+    other = x.run_a if reads_a else (x.run_b if reads_b else x.run_d)
+    x.run_b = x.run_b if reads_b else other
+    x.run_d = x.run_d if reads_d else other
+    x.run_a = other
+    x.run_t = now + 1
+    x.run_n = n
+    x.run_taken = taken if taken <= n else 0
+    return now + 1 + n
+
+
+@njit
+def disturbed(now, m):
+    """Does this cycle bring what a run cannot stand: a bank taken by a write, or a store that reads the scratchpad?"""
+    x = m.ex
+    if m.p.sp_single and x.run_reads:
+        written = m.ports.sp_write_t
+        if written[x.run_a] == now or written[x.run_b] == now or written[x.run_d] == now:
+            return True
+    return _stores_from_scratchpad(m)
+
+
+@njit
+def carry_out(until, m):
+    """Do what the run has done in its cycles before `until`."""
+    x = m.ex
+    k = min(until - x.run_t, x.run_n)
+    if k <= 0:
+        return
+    head = x.e_head + k
+    ready = x.run_t + 1 + (m.p.read_pipe if x.run_reads else 0)
+    address = GARBAGE if x.kind == SINGLE_COMPUTE else x.c_addr
+    before = x.run_taken if 0 < x.run_taken <= k else 0
+    if before:
+        h = (x.e_head + before - 1) % ENTRIES
+        mesh.feed_rows(x.run_t, m, before - 1)
+        mesh.feed(x.run_t + before - 1, m)
+        mesh.request(m, 0, x.e_total[h], x.e_slot[h], x.e_addr[h], x.e_rows[h])
+        m.mesh.written = ALL
+    x.run_taken = 0 if before else x.run_taken - k
+    for i in range(max(0, k - x.e_n), k):
+        j = (x.e_head + x.e_n + i) % ENTRIES
+        x.e_fires[j] = ALL
+        x.e_first[j] = 0
+        x.e_t[j] = ready + i
+        x.e_total[j] = x.total
+        x.e_slot[j] = x.c_slot
+        x.e_addr[j] = address
+        x.e_rows[j] = x.c_rows
+    x.e_head = head % ENTRIES
+    x.row += k
+    m.count[E_SPR] += k * x.run_reads
+    m.count[E_WEIGHT] += k * x.run_weights
+    mesh.feed_rows(x.run_t + before, m, k - before)
+    x.run_t += k
+    x.run_n -= k
+
+
+@njit
+def halt(until, m):
+    """Carry out all that was announced for cycles before `until`; nothing stays announced."""
+    burst.settle(until - 1, m)
+    carry_out(until, m)
+    mesh.leave(until, m)
+    m.ex.run_n = 0
+    m.mesh.run_n = 0
+    m.acc.run_n = 0

@@ -1,0 +1,344 @@
+"""Periods inside one matmul loop: while only the array and its own loads work, a step of k is like the one before it.
+
+From one k to the next the loop names rows of A and B a fixed distance further, here and in DRAM, and the same rows of
+C. Two stops at which the machine is the same but for that, with nothing but commands of this loop on the way, prove
+that the stretch between them comes again, until another unit could begin to work (the last k has its own sizes, and
+stores follow it) or rows of A or B lie in another bank, or the TLB answers otherwise. Everything that the shift does
+not reach has to be equal as it is: what is forgotten here hides a period, no more.
+"""
+
+from sim.core.address import BITS, LOW
+from sim.core.jit import entry, njit
+from sim.core.params import is_acc
+from sim.core.repeat import memo
+from sim.core.units import tlb
+from sim.core.units.dependences import MEMORY, WRAPPED
+from sim.core.units.execute.state import COMPUTE
+from sim.core.units.loop_matmul.emit import EX, LDA, LDB, LDD, a_start, b_end
+from sim.core.units.reservation import EX as EXECUTE
+from sim.core.units.reservation import LD, SLOTS, ST
+
+IN_FLIGHT = 64
+"""More commands than reservation station and execute queue hold between the unroller and the array."""
+
+
+@njit
+def _works_alone(m):
+    """Nothing but the execute path has anything to do before the loop's last k."""
+    s = m.lm
+    if s.state[EX] == 0 or s.state[LDA] or s.state[LDB] or s.state[LDD] or m.rs.n[LD] or m.rs.n[ST]:
+        return False
+    q = s.slot[EX]
+    return s.a_t[q] == 0 and s.b_t[q] == 0
+
+
+@njit
+def _loads_along(m):
+    """The loop that computes loads its own A and B, and nothing else is under way."""
+    s = m.lm
+    if s.state[EX] == 0 or s.state[LDA] == 0 or s.state[LDB] == 0 or s.state[LDD] or m.rs.n[ST]:
+        return False
+    q = s.slot[EX]
+    return s.slot[LDA] == q and s.slot[LDB] == q and s.a_t[q] == 0 and s.b_t[q] == 0 and s.adds[EX] == 0
+
+
+@entry
+def spacing(machine, least):
+    """Execute commands of so many whole steps of k that they are `least`; 0 where no period is looked for."""
+    m = machine[0]
+    s = m.lm
+    one = 2 * s.bound[s.slot[EX], 0] * s.bound[s.slot[EX], 1]
+    length = m.p.block_len  # a load of A takes so many steps at once
+    if _loads_along(m):
+        if s.k[EX] < length or s.k[LDA] - s.k[EX] > 2 * length:
+            return 0  # loads that run ahead keep no distance
+        one *= length
+        loads = s.bound[s.slot[EX], 0] + length * ((s.bound[s.slot[EX], 1] + length - 1) // length)
+        if loads % 2:
+            one *= 2  # two commands take turns in the load controller: an even number leaves each in its place
+    elif not _works_alone(m):
+        return 0
+    return (least + one - 1) // one * one
+
+
+@njit
+def _moved(p, word, turn):
+    """A command's operand with its rows of A or B moved."""
+    if is_acc(word):
+        return word
+    row = word & p.addr_mask
+    if turn.a_from <= row < turn.a_to:
+        return word + turn.a_by
+    if turn.b_from <= row < turn.b_to:
+        return word + turn.b_by
+    return word
+
+
+@njit
+def _named(funct):
+    """Does the command name rows of A or B? (preload, compute)"""
+    return 4 <= funct <= 6
+
+
+@njit
+def _loads(funct):
+    """Does the command load A or B? (mvin, mvin2)"""
+    return funct == 1 or funct == 2
+
+
+@njit
+def _far(word, turn):
+    """A DRAM address, relative to the command that gave it (places.py), moved with A (first operand) or B."""
+    if word >> (BITS + 1) <= 0:
+        return word
+    return word + ((turn.b_bytes if (word >> BITS) & 1 else turn.a_bytes) << LOW)
+
+
+@njit
+def _move(m, turn):
+    """Move every row of A and B that is named on the way to the array, and on the way from DRAM."""
+    p = m.p
+    q = m.fe.unrolled
+    for i in range(q.n):
+        if _named(q.funct[i]):
+            q.rs1[i] = _moved(p, q.rs1[i], turn)
+        elif _loads(q.funct[i]):
+            q.rs1[i] = _far(q.rs1[i], turn)
+            q.rs2[i] = _moved(p, q.rs2[i], turn)
+    r = m.rs
+    for k in range(r.wait_n[EXECUTE]):
+        s = r.waiting[EXECUTE, k]
+        if _named(r.funct[EXECUTE, s]):
+            r.rs1[EXECUTE, s] = _moved(p, r.rs1[EXECUTE, s], turn)
+    for k in range(r.wait_n[LD]):
+        s = r.waiting[LD, k]
+        if _loads(r.funct[LD, s]):
+            r.rs1[LD, s] = _far(r.rs1[LD, s], turn)
+            r.rs2[LD, s] = _moved(p, r.rs2[LD, s], turn)
+    _move_ranges(p, r, LD, turn)
+    _move_ranges(p, r, EXECUTE, turn)
+    _move_loads(m, turn)
+    x = m.ex
+    for i in range(x.u_n):
+        if _named(x.u_funct[i]):
+            x.u_rs1[i] = _moved(p, x.u_rs1[i], turn)
+    for i in range(x.q_n):
+        if _named(x.q_funct[i]):
+            x.q_rs1[i] = _moved(p, x.q_rs1[i], turn)
+    if x.state == COMPUTE:
+        x.a_addr = _moved(p, x.a_addr, turn)
+        x.b_addr = _moved(p, x.b_addr, turn)
+        x.d_addr = _moved(p, x.d_addr, turn)
+    m.lm.k[EX] += turn.k_by
+    if _loads_along(m):
+        m.lm.k[LDA] += turn.k_by
+        m.lm.k[LDB] += turn.k_by
+
+
+@njit
+def _move_ranges(p, r, c, turn):
+    """Rows that the live commands of a class keep to themselves."""
+    for s in range(SLOTS):
+        for i in range(2):
+            first = r.first[c, i, s]
+            if (r.live[c] >> s) & 1 and first >> MEMORY == 0:
+                by = _moved(p, first, turn) - first
+                r.first[c, i, s] += by
+                if r.behind[c, i, s] != WRAPPED:
+                    r.behind[c, i, s] += by
+
+
+@njit
+def _move_loads(m, turn):
+    """Commands in the load controller, rows and requests in the reader, rows on their way into the scratchpad."""
+    p = m.p
+    c = m.ld
+    for i in range(c.q_n):
+        if _loads(c.q_funct[i]):
+            c.q_rs1[i] = _far(c.q_rs1[i], turn)
+            c.q_rs2[i] = _moved(p, c.q_rs2[i], turn)
+    r = m.rd
+    for i in range(r.q_n):
+        r.q_vaddr[i] = _far(r.q_vaddr[i], turn)
+        r.q0[i] = _moved(p, r.q0[i], turn)
+    if r.busy:
+        r.vaddr = _far(r.vaddr, turn)
+        r.r0 = _moved(p, r.r0, turn)
+    if r.t_valid:
+        r.t_vaddr = _far(r.t_vaddr, turn)
+    if r.a_valid:
+        r.a_vaddr = _far(r.a_vaddr, turn)
+    for i in range(r.used):
+        by = _moved(p, r.x0[i], turn) - r.x0[i]
+        r.x0[i] += by
+        r.x_addr[i] += by
+    v = m.mv
+    if v.g_valid:
+        by = _moved(p, v.g0, turn) - v.g0
+        v.g0 += by
+        v.g_addr += by
+    s = v.s
+    for i in range(s.q_n):
+        s.q0[i] = _moved(p, s.q0[i], turn)
+    if s.valid:
+        s.r0 = _moved(p, s.r0, turn)
+    for i in range(s.p_n):
+        s.p0[i] = _moved(p, s.p0[i], turn)
+    for i in range(3):
+        if s.s_valid[i]:
+            s.s0[i] = _moved(p, s.s0[i], turn)
+    if v.r_valid:
+        v.r0 = _moved(p, v.r0, turn)
+
+
+@njit
+def _towards(m, turn, steps):
+    """Set up a move by `steps` of k."""
+    s = m.lm
+    q = s.slot[EX]
+    dim = m.p.dim
+    turn.a_from = a_start(m, q)
+    turn.a_to = turn.a_from + s.bound[q, 0] * s.bound[q, 2] * dim
+    turn.b_to = b_end(m, q)
+    turn.b_from = turn.b_to - s.bound[q, 1] * s.bound[q, 2] * dim
+    turn.a_by = steps * dim
+    turn.b_by = steps * s.bound[q, 1] * dim
+    turn.a_bytes = steps * dim * m.p.a_bits >> 3
+    turn.b_bytes = steps * dim * s.dstride[q, 1] * m.p.b_bits >> 3
+    turn.k_by = steps
+
+
+@njit
+def _least(a, b):
+    return a if a < b else b
+
+
+@njit
+def _last(m, first):
+    """Last k, of the loop at most, up to which A's and B's rows stay in the banks that those of k = `first` lie in."""
+    s = m.lm
+    p = m.p
+    q = s.slot[EX]
+    bank = 1 << p.sp_row_bits
+    last = s.bound[q, 2] - 1
+    for i in range(s.bound[q, 0]):
+        row = a_start(m, q) + i * s.bound[q, 2] * p.dim
+        ends = ((row + first * p.dim) // bank + 1) * bank
+        last = _least(last, (ends - row) // p.dim - 1)
+    of_k = s.bound[q, 1] * p.dim
+    row = b_end(m, q) - s.bound[q, 2] * of_k
+    ends = ((row + first * of_k) // bank + 1) * bank
+    return _least(last, (ends - row) // of_k - 1)
+
+
+@njit
+def _answered(run, step, uses, used, often, tlbs, program, by):
+    """How often of `often` times the TLB answers as it did in the step; the uses are put behind those `used` already.
+
+    ``by``: steps of k from one to the next, for which the move by one of them is set up.
+    """
+    if step.uses_n == 0:
+        return often
+    memo.localise(uses, step, program, run.align)
+    for i in range(step.uses_at, step.uses_at + step.uses_n):
+        if uses[i].client == tlb.WRITER:
+            return 0
+    run.a_bytes *= by
+    run.b_bytes *= by
+    at = used
+    was = step.uses_at
+    often = min(often, (uses.shape[0] - used) // step.uses_n)
+    for n in range(often):
+        for i in range(step.uses_n):
+            use = uses[at + i]
+            use.t = uses[step.uses_at + i].t
+            use.what = uses[was + i].what
+            use.client = uses[was + i].client
+            use.address = uses[was + i].address
+            if use.what < tlb.HIT:
+                use.address = _far(use.address, run)
+        memo.keep(tlbs[1], tlbs[0])
+        if not memo.answers(uses, at, step.uses_n, step.cycles, tlbs[1], program, run.place):
+            return n
+        memo.keep(tlbs[0], tlbs[1])
+        for i in range(at, at + step.uses_n):
+            uses[i].t += n * step.cycles
+        was = at
+        at += step.uses_n
+    return often
+
+
+@entry
+def skip(machine, words, pair, pair_words, run_, step, uses, used, tlbs, program):
+    """Repeat the stretch just made as often as it is proven to come again; returns how often.
+
+    The machine stands in canonical form at the stretch's end and goes on from where the last repetition ends. ``pair``:
+    the machines of the last two stops, moved back to k = 0; ``step``: the stretch. The uses of the TLB on the way are
+    written from ``used`` on, and the TLB is carried along.
+    """
+    m = machine[0]
+    run = run_[0]
+    along = _loads_along(m)
+    if not along and (step.uses_n or not _works_alone(m)):
+        run.inner_k = -1
+        return 0
+    s = m.lm
+    q = s.slot[EX]
+    k = s.k[EX]
+    before = run.inner_k
+    run.side = 1 - run.side
+    pair[run.side] = machine[0]
+    _towards(m, run, -k)
+    _move(pair[run.side], run)
+    run.inner_k = k
+    of_k = 2 * s.bound[q, 0] * s.bound[q, 1]
+    oldest = before - 1 - IN_FLIGHT // of_k
+    if before < 0 or oldest < 1 or k <= before or step.length or step.sections:
+        return 0
+    if step.granted and step.grant != step.grant_before:
+        return 0
+    for i in range(words.shape[0]):
+        if pair_words[0, i] != pair_words[1, i]:
+            return 0
+    # all that is repeated is emitted before the last k, and its rows lie in the banks of the first stretch's
+    by = k - before
+    often = (_least(_last(m, oldest) - 1, s.bound[q, 2] - 2) - k) // by
+    if along:
+        loaded = max(s.k[LDA], s.k[LDB]) + m.p.block_len  # the last block of a load is its last k or an earlier one
+        often = _least(often, (_least(_last(m, oldest), s.bound[q, 2] - 1) - loaded) // by)
+    _towards(m, run, 1)
+    if along and ((run.a_bytes * by) % run.align or (run.b_bytes * by) % run.align):
+        return 0
+    often = _answered(run, step, uses, used, often, tlbs, program, by) if often > 0 else 0
+    if often <= 0:
+        return 0
+    _towards(m, run, often * by)
+    _move(m, run)
+    run.inner_k = s.k[EX]
+    return often
+
+
+@entry
+def repeated(step, run_, again, often):
+    """Write into `again` the step that does `step` so often, from the run's present place on; carry the run over it."""
+    run = run_[0]
+    again.place = run.place
+    again.length = 0
+    again.cycles = often * step.cycles
+    again.t = run.t
+    again.row = run.row
+    again.rows = often * step.rows
+    again.sections = 0
+    again.idle_t = 0
+    again.local = 1
+    again.granted = step.granted
+    again.grant_before = run.grant
+    again.turned = often * step.turned
+    again.grant = step.grant
+    for i in range(memo.EVENTS):
+        again.count[i] = often * step.count[i]
+    again.count[memo.E_MAXR] = step.count[memo.E_MAXR]
+    again.count[memo.E_MAXW] = step.count[memo.E_MAXW]
+    for i in range(memo.CAUSES):
+        again.cause[i] = often * step.cause[i]
+    memo.repeat(run, again)

@@ -1,0 +1,324 @@
+"""What the periodic clock remembers: states of the machine, and steps from state to state.
+
+A *state* is a canonical machine with relative addresses and without its TLB. A *step* is what the machine did from a
+state on through a stretch of the program: the next state, cycles, counters, and every use of the TLB with its answer.
+A step may be repeated wherever its state is met again before a stretch of the same commands, if the TLB, asked the same
+questions about the addresses of the new place, gives the same answers: then nothing else can tell the two apart.
+"""
+
+import numpy as np
+
+from sim.core.address import absolute, holds, moves, relative
+from sim.core.events import Cause, Event
+from sim.core.jit import entry, njit
+from sim.core.repeat.rings import LONG_AGO
+from sim.core.units import tlb
+
+E_MAXR = int(Event.MAX_OUTSTANDING_READS)
+E_MAXW = int(Event.MAX_OUTSTANDING_WRITES)
+EVENTS = len(Event)
+CAUSES = len(Cause)
+FENCE = 1000
+DIGEST = (1 << 56) - 1
+
+STATE = np.dtype([("digest", "i8"), ("at", "i8"), ("n", "i8"), ("first", "i8"), ("oldest", "i8"), ("unread", "i8")])
+"""Image in the pool (n pairs index, value from `at` on); its first step, -1 none; oldest timeline row still open;
+commands before its place that wait as they came (negative)."""
+
+STEP = np.dtype(
+    [
+        ("after", "i8"),  # the next step of the same state, -1 none
+        ("to", "i8"),
+        ("place", "i8"),  # where it was first made: the stretch of the program, and its lengths
+        ("length", "i8"),
+        ("cycles", "i8"),
+        ("t", "i8"),
+        ("row", "i8"),
+        ("rows", "i8"),
+        ("uses_at", "i8"),
+        ("uses_n", "i8"),
+        ("local", "i8"),  # 1: the addresses of its uses are independent of their place
+        ("section_at", "i8"),
+        ("sections", "i8"),
+        ("idle_t", "i8"),
+        # the scaler's few multipliers: were they used; who had them last, before and after; how far its slots turned
+        ("granted", "i8"),
+        ("grant_before", "i8"),
+        ("grant", "i8"),
+        ("turned", "i8"),
+        ("count", "i8", (len(Event),)),
+        ("cause", "i8", (len(Cause),)),
+    ]
+)
+
+RUN = np.dtype(
+    [
+        ("place", "i8"),  # next command
+        ("t", "i8"),  # cycles so far
+        ("row", "i8"),  # timeline rows so far
+        ("state", "i8"),
+        ("grant", "i8"),  # element that last had the scaler's multiplier, its slots turned to their beginning
+        ("elements", "i8"),  # elements of a row that share a multiplier
+        ("sections", "i8"),
+        ("idle_t", "i8"),
+        # how addresses are being turned (see places)
+        ("away", "i8"),
+        ("origin", "i8"),
+        ("onward", "i8"),
+        ("align", "i8"),
+        ("own", "i8"),
+        ("unread", "i8"),
+        # periods inside a loop (see inner): k of the last stop, which of the pair it is, what is moved by how much
+        ("inner_k", "i8"),
+        ("side", "i8"),
+        ("a_from", "i8"),
+        ("a_to", "i8"),
+        ("a_by", "i8"),
+        ("b_from", "i8"),
+        ("b_to", "i8"),
+        ("b_by", "i8"),
+        ("k_by", "i8"),
+        ("a_bytes", "i8"),  # of addresses in DRAM
+        ("b_bytes", "i8"),
+        ("oldest", "i8"),  # oldest timeline row still open where the machine was left last, counted back
+        ("count", "i8", (len(Event),)),
+        ("cause", "i8", (len(Cause),)),
+    ]
+)
+"""How far a run has come."""
+
+
+@entry
+def compress(words, blank, pool, at):
+    """Write the words that differ from a blank machine's into the pool as pairs; returns their number and a digest."""
+    n = 0
+    digest = 0
+    for i in range(words.shape[0]):
+        if words[i] != blank[i]:
+            pool[at + 2 * n] = i
+            pool[at + 2 * n + 1] = words[i]
+            n += 1
+            digest = (digest * 33 ^ words[i] ^ words[i] >> 40 ^ i) & DIGEST
+    return n, digest
+
+
+@entry
+def same(pool, at, other, n):
+    """Are two images of n pairs equal?"""
+    for i in range(2 * n):
+        if pool[at + i] != pool[other + i]:
+            return False
+    return True
+
+
+@entry
+def expand(words, blank, pool, at, n):
+    """Write an image back into the machine's words."""
+    for i in range(words.shape[0]):
+        words[i] = blank[i]
+    for i in range(n):
+        words[pool[at + 2 * i]] = pool[at + 2 * i + 1]
+
+
+@njit
+def _same_operand(a, b, is_address, align):
+    if not is_address:
+        return a == b
+    return (a == 0) == (b == 0) and (a ^ b) & (align - 1) == 0
+
+
+@njit
+def alike(program, a, b, length, first, last, align):
+    """Are two stretches of the program the same but for where their operands lie, up to what follows them?
+
+    The operands are those of the commands from a + first to before a + last: the stretch looks at no others. Those from
+    `last` on wait when it ends, and are to be found in the program again (places.py).
+    """
+    if a == b:
+        return True
+    if a + length >= program.shape[0] or b + length >= program.shape[0] or min(a, b) + last < 0:
+        return False
+    for i in range(min(0, last), length):
+        if program[a + i].funct != program[b + i].funct or program[a + i].gap != program[b + i].gap:
+            return False
+    for i in range(first, last):
+        x = program[a + i]
+        y = program[b + i]
+        operands = holds(x.funct)
+        if not _same_operand(x.rs1, y.rs1, operands > 0, align):
+            return False
+        if not _same_operand(x.rs2, y.rs2, operands > 1, align):
+            return False
+    x = program[a + length]
+    y = program[b + length]
+    return x.gap == y.gap and (x.funct == FENCE) == (y.funct == FENCE)
+
+
+@njit
+def localise(uses, step, program, align):
+    """Make the addresses of a step's logged uses independent of their place: most steps are never looked at again."""
+    if step.local == 0:
+        for i in range(step.uses_at, step.uses_at + step.uses_n):
+            uses[i].address = relative(uses[i].address, program, step.place, 0, align)
+        step.local = 1
+
+
+@njit
+def answers(uses, at, n, cycles, t, program, origin):
+    """Put the same questions to a TLB, at another place of the program; False as soon as it answers differently."""
+    now = 0
+    for i in range(at, at + n):
+        use = uses[i]
+        if use.t != now:
+            tlb.settle(now, t)
+            if use.t != now + 1:
+                tlb.settle(now + 1, t)
+            now = use.t
+        if use.what == tlb.PRESENTED:
+            tlb.present(now, t, use.client, absolute(use.address, program, origin))
+        elif use.what == tlb.ASKED:
+            tlb.request(now, t, use.client, absolute(use.address, program, origin))
+        elif tlb.missed(now, t, use.client) != (use.what == tlb.MISSED):
+            return False
+    tlb.settle(now, t)
+    if now + 1 < cycles:
+        tlb.settle(now + 1, t)
+    rebase(t, cycles)
+    return True
+
+
+@njit
+def rebase(t, now):
+    """Set the clock of a TLB back by `now`: of its asks only those for that very cycle are still open."""
+    for client in range(2):
+        asks = t.ask_t[client, now & 1] == now
+        page = t.ask_page[client, now & 1] if asks else 0
+        t.ask_t[client, :] = LONG_AGO
+        t.ask_page[client, :] = 0
+        t.ask_t[client, 0] = 0 if asks else LONG_AGO
+        t.ask_page[client, 0] = page
+
+
+@njit
+def keep(a, b):
+    """Make TLB a equal to b, logs aside."""
+    for client in range(2):
+        a.page[client] = b.page[client]
+        a.hit[client] = b.hit[client]
+        for k in range(2):
+            a.ask_t[client, k] = b.ask_t[client, k]
+            a.ask_page[client, k] = b.ask_page[client, k]
+    a.granted = b.granted
+
+
+@njit
+def clear(t):
+    """Nothing of the TLB in an image: what it answers is asked for anew."""
+    t.page[:] = 0
+    t.hit[:] = 0
+    t.ask_t[:, :] = 0
+    t.ask_page[:, :] = 0
+    t.granted = 0
+    t.logging = 0
+    t.logged = 0
+    t.log_n = 0
+    t.log_t[:] = 0
+    t.log_what[:] = 0
+    t.log_client[:] = 0
+    t.log_address[:] = 0
+
+
+@njit
+def _shown(times, step, run, oldest, program):
+    """Timeline entries of a repeated step: those of its first time, moved."""
+    onward = run.t - step.t
+    down = run.row - step.row
+    for row in range(step.row + oldest, step.row + step.rows):
+        if row + down >= times.shape[0] or row < 0:
+            continue
+        was = times[row]
+        becomes = times[row + down]
+        if row >= step.row:
+            becomes.queue = was.queue
+            becomes.funct = was.funct
+            becomes.rs1 = was.rs1
+            becomes.rs2 = was.rs2
+            if moves(was.funct):
+                word = relative(was.rs1, program, step.place, 0, run.align)
+                becomes.rs1 = absolute(word, program, run.place)
+            becomes.t_alloc = was.t_alloc + onward
+            becomes.t_issue = -1
+            becomes.t_complete = -1
+        if step.t <= was.t_issue < step.t + step.cycles:
+            becomes.t_issue = was.t_issue + onward
+        if step.t <= was.t_complete < step.t + step.cycles:
+            becomes.t_complete = was.t_complete + onward
+
+
+@njit
+def take_grant(m, run, step):
+    """Note the scaler's grants of a step, and take them out of the machine: most loads never ask for a multiplier."""
+    s = m.mv.s
+    step.granted = s.granted
+    step.grant_before = run.grant
+    step.turned = s.head
+    step.grant = (s.grant - s.head * run.elements) % (3 * run.elements)
+    s.granted = 0
+    s.grant = 0
+
+
+@entry
+def repeat(run, step):
+    """Carry the run over a step: counters (the two high-water marks are no sums), time and place."""
+    reads = max(run.count[E_MAXR], step.count[E_MAXR])
+    writes = max(run.count[E_MAXW], step.count[E_MAXW])
+    for i in range(EVENTS):
+        run.count[i] += step.count[i]
+    run.count[E_MAXR] = reads
+    run.count[E_MAXW] = writes
+    for i in range(CAUSES):
+        run.cause[i] += step.cause[i]
+    if step.granted:
+        run.grant = step.grant
+    else:
+        run.grant = (run.grant - step.turned * run.elements) % (3 * run.elements)
+    run.sections += step.sections
+    if step.sections:
+        run.idle_t = run.t + step.idle_t
+    run.t += step.cycles
+    run.row += step.rows
+    run.place += step.length
+
+
+@entry
+def follow(run_, states, steps, uses, marks, tlbs, program, sections, times):
+    """Repeat steps as long as the present state has one that fits; returns how many.
+
+    ``tlbs``: the present TLB, and room for a trial. ``marks``: ends of the sections of all steps.
+    """
+    run = run_[0]
+    n = 0
+    while True:
+        s = states[run.state].first
+        while s >= 0:
+            step = steps[s]
+            fits = step.granted == 0 or step.grant_before == run.grant
+            first = states[run.state].unread
+            last = step.length + states[step.to].unread
+            if fits and alike(program, step.place, run.place, step.length, first, last, run.align):
+                keep(tlbs[1], tlbs[0])
+                localise(uses, step, program, run.align)
+                if answers(uses, step.uses_at, step.uses_n, step.cycles, tlbs[1], program, run.place):
+                    break
+            s = step.after
+        if s < 0:
+            return n
+        keep(tlbs[0], tlbs[1])
+        step = steps[s]
+        for i in range(step.sections):
+            sections[run.sections + i] = run.t + marks[step.section_at + i]
+        if times.shape[0] > 0:
+            _shown(times, step, run, states[run.state].oldest, program)
+        repeat(run, step)
+        run.state = step.to
+        n += 1

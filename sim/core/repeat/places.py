@@ -1,0 +1,157 @@
+"""Every DRAM address in the machine's record: made independent of its place in the program, and back.
+
+The record must be in canonical form: queues begin at their first place, idle units hold no address.
+"""
+
+from sim.core.address import absolute, holds, marked, relative
+from sim.core.jit import njit
+from sim.core.units.loop_matmul.emit import EX, LDA, LDB, LDD, ST
+
+CONV_FIRST = 15
+CONV_LAST = 21
+"""Commands for the convolutions' unroller (LOOP_CONV_WS and its configurations)."""
+
+
+@njit
+def _turned(address, program, turn):
+    if address == 0:
+        return address
+    if turn.away:
+        return relative(address, program, turn.origin, turn.onward, turn.align)
+    return absolute(address, program, turn.origin)
+
+
+@njit
+def _queue(q, program, turn):
+    for i in range(q.n):
+        operands = holds(q.funct[i])
+        if operands:
+            q.rs1[i] = _turned(q.rs1[i], program, turn)
+        if operands > 1:
+            q.rs2[i] = _turned(q.rs2[i], program, turn)
+
+
+@njit
+def _unread(q, first, program, turn):
+    """Commands that wait as they came, from program[first] on: only their places belong to the state."""
+    for i in range(q.n):
+        if turn.away:
+            q.rs1[i] = 0
+            q.rs2[i] = 0
+        else:
+            c = program[first + i]
+            operands = holds(c.funct)
+            q.rs1[i] = marked(c.rs1, 0, first + i - turn.origin) if operands > 0 else c.rs1
+            q.rs2[i] = marked(c.rs2, 1, first + i - turn.origin) if operands > 1 else c.rs2
+
+
+@njit
+def _piece(q, end, program):
+    """Are the commands of a queue those of the program before `end`: none made, none taken out between them?
+
+    The convolutions' unroller puts its own into the last queue, and keeps those that are for it.
+    """
+    for i in range(q.n):
+        if q.src[i] != 0 or CONV_FIRST <= program[end - 1 - i].funct <= CONV_LAST:
+            return False
+    return q.n > 0
+
+
+@njit
+def _waiting(fe, program, turn):
+    """The queues in front of the unrollers, newest first."""
+    place = turn.origin + turn.onward if turn.away else turn.origin
+    first = place - fe.raw.n
+    _unread(fe.raw, first, program, turn)
+    first -= fe.conv.n
+    _unread(fe.conv, first, program, turn)
+    if turn.away:
+        fe.as_came = 1 if _piece(fe.mat, first, program) else 0
+    if fe.as_came:
+        first -= fe.mat.n
+        _unread(fe.mat, first, program, turn)
+    else:
+        _queue(fe.mat, program, turn)
+    turn.unread = first - place
+
+
+@njit
+def _done(s, slot, which):
+    """A machine of the matmul unroller has emitted all it had to for this slot's loop."""
+    return s.started[slot, which] == 1 and (s.state[which] == 0 or s.slot[which] != slot)
+
+
+@njit
+def _forget_done(s):
+    """Addresses of a loop for which no command will be made any more; the next loop brings its own."""
+    for slot in range(2):
+        for which in (LDA, LDB, LDD):
+            if _done(s, slot, which):
+                s.dram[slot, which] = 0
+        if _done(s, slot, ST) and s.started[slot, EX] == 1 and s.started[slot, LDD] == 1:
+            s.dram[slot, 3] = 0
+
+
+@njit
+def _front(m, program, turn):
+    _waiting(m.fe, program, turn)
+    _queue(m.fe.unrolled, program, turn)
+    if turn.away and turn.own:
+        _forget_done(m.lm)
+    for slot in range(2):
+        for n in range(4):
+            m.lm.dram[slot, n] = _turned(m.lm.dram[slot, n], program, turn)
+        for n in range(5):
+            m.lc.dram[slot, n] = _turned(m.lc.dram[slot, n], program, turn)
+    for n in range(5):
+        for i in range(m.lc.p_n[n]):
+            if holds(m.lc.p_funct[n, i]):
+                m.lc.p_rs1[n, i] = _turned(m.lc.p_rs1[n, i], program, turn)
+    r = m.rs
+    for c in range(3):
+        for k in range(r.wait_n[c]):
+            s = r.waiting[c, k]
+            if holds(r.funct[c, s]):
+                r.rs1[c, s] = _turned(r.rs1[c, s], program, turn)
+
+
+@njit
+def _controllers(m, program, turn):
+    for i in range(m.ld.q_n):
+        if m.ld.q_funct[i] != 0:
+            m.ld.q_rs1[i] = _turned(m.ld.q_rs1[i], program, turn)
+    for i in range(m.st.q_n):
+        if m.st.q_funct[i] != 0:
+            m.st.q_rs1[i] = _turned(m.st.q_rs1[i], program, turn)
+    r = m.rd
+    for i in range(r.q_n):
+        r.q_vaddr[i] = _turned(r.q_vaddr[i], program, turn)
+    r.vaddr = _turned(r.vaddr, program, turn)
+    r.t_vaddr = _turned(r.t_vaddr, program, turn)
+    r.a_vaddr = _turned(r.a_vaddr, program, turn)
+
+
+@njit
+def _stores(m, program, turn):
+    o = m.out
+    for row in range(o.i_n + o.s_n + o.n_n + o.d_n):
+        o.vaddr[row] = _turned(o.vaddr[row], program, turn)
+    w = m.wr
+    w.vaddr = _turned(w.vaddr, program, turn)
+    w.pk_vaddr = _turned(w.pk_vaddr, program, turn)
+    w.q_vaddr = _turned(w.q_vaddr, program, turn)
+    w.t_vaddr = _turned(w.t_vaddr, program, turn)
+    w.p_vaddr = _turned(w.p_vaddr, program, turn)
+
+
+@njit
+def turn_all(m, program, turn):
+    """Turn every address of the machine.
+
+    `turn.away`: to relative addresses, their marks then counted `turn.onward` commands behind `turn.origin`; else back.
+    `turn.unread`: commands before that place that wait as they came, negative.
+    `turn.own`: every matmul loop of the program comes with addresses of its own.
+    """
+    _front(m, program, turn)
+    _controllers(m, program, turn)
+    _stores(m, program, turn)

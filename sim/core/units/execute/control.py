@@ -1,0 +1,218 @@
+"""Execute controller: pairs preloads with computes, feeds the mesh, completes commands.
+
+Source: ExecuteController.scala. A decision is taken in the cycle in which the head is visible and row 0 is fired in
+that same cycle. Each cycle in which a command is being performed puts one entry into the control queue, whether or not
+an operand row was fired (execute_rows).
+"""
+
+from sim.core.jit import njit
+from sim.core.params import NEVER, RING, is_garbage
+from sim.core.units import mesh
+from sim.core.units.execute import state as execute_state
+from sim.core.units.execute.rows import fire
+from sim.core.units.execute.state import (
+    COMPUTE,
+    ENTRIES,
+    FLUSH,
+    FLUSHING,
+    GARBAGE,
+    OVERLAPPED,
+    SINGLE_COMPUTE,
+    SINGLE_PRELOAD,
+    WAITING,
+    pop,
+    unroll,
+)
+
+DTYPE = execute_state.DTYPE
+
+
+@njit
+def _is_compute(funct):
+    return funct == 4 or funct == 5
+
+
+@njit
+def _begin(m, kind):
+    """Set up the operands of the command(s) at the head of the queue."""
+    x = m.ex
+    p = m.p
+    x.state = COMPUTE
+    x.kind = kind
+    x.row = 0
+    x.done = 0
+    a_t = x.a_transpose if x.ws else 1 - x.a_transpose
+    b_t = x.bd_transpose if not x.ws else 0
+    d_t = x.bd_transpose if x.ws else 0
+    place = 0 if kind == SINGLE_PRELOAD else 1
+    a_place = 1 if place == 0 else (2 if a_t else 0)
+    b_place = 1 if place == 0 else (2 if b_t else 0)
+    a_in = a_t if kind == SINGLE_PRELOAD else (1 if kind == OVERLAPPED else 1 - a_t)
+    b_in = b_t if kind == SINGLE_PRELOAD else (1 if kind == OVERLAPPED else 1 - b_t)
+    d_in = 0 if kind == SINGLE_COMPUTE else 1
+    ia = (x.q_head + a_place) % RING
+    ib = (x.q_head + b_place) % RING
+    ip = (x.q_head + place) % RING
+    a = x.q_rs1[ia]
+    b = x.q_rs2[ib]
+    d = x.q_rs1[ip]
+    c = x.q_rs2[ip]
+    x.a_addr = a & GARBAGE
+    x.b_addr = b & GARBAGE
+    x.d_addr = d & GARBAGE
+    if p.hardcode_d:
+        if p.dataflow == 1:
+            x.b_addr = GARBAGE
+        elif p.dataflow == 0:
+            x.d_addr = GARBAGE
+    x.a_on = 1 if a_in and not is_garbage(p, x.a_addr) else 0
+    x.b_on = 1 if b_in and not is_garbage(p, x.b_addr) else 0
+    x.d_on = 1 if d_in and not is_garbage(p, x.d_addr) else 0
+    x.a_rows = (a >> 48) & 0xFFFF
+    x.a_cols = (a >> 32) & 0xFFFF
+    if x.a_transpose:
+        x.a_rows, x.a_cols = x.a_cols, x.a_rows
+    x.b_rows = (b >> 48) & 0xFFFF
+    x.b_cols = (b >> 32) & 0xFFFF
+    if b_t:
+        x.b_rows, x.b_cols = x.b_cols, x.b_rows
+    x.d_rows = (d >> 48) & 0xFFFF
+    x.d_cols = (d >> 32) & 0xFFFF
+    if d_t:
+        x.d_rows, x.d_cols = x.d_cols, x.d_rows
+    x.c_addr = c & GARBAGE
+    x.c_rows = (c >> 48) & 0xFFFF
+    x.c_slot = x.q_slot[ip] if kind != SINGLE_COMPUTE and not is_garbage(p, x.c_addr) else -1
+    x.total = p.dim
+    if x.ws and not x.d_on and not a_t and not b_t and not d_t:
+        total = 4
+        if x.a_on and x.a_rows > total:
+            total = x.a_rows
+        if x.b_on and x.b_rows > total:
+            total = x.b_rows
+        x.total = total
+
+
+@njit
+def _decide(now, m, pending):
+    """State WAITING: choose what the head of the queue becomes. True when the state changed."""
+    x = m.ex
+    p = m.p
+    if x.q_n > 0:
+        h = x.q_head
+        f0 = x.q_funct[h]
+        busy = (x.ws == 0 or f0 == 0) and mesh.in_progress(now, m)
+        if f0 == 0 and not busy and not pending:
+            rs1 = x.q_rs1[h]
+            rs2 = x.q_rs2[h]
+            if (rs1 >> 7) & 1 == 0:
+                x.a_transpose = (rs1 >> 8) & 1
+                x.bd_transpose = (rs1 >> 9) & 1
+                if p.dataflow == 2:
+                    x.ws = (rs1 >> 2) & 1
+                    m.mesh.ws = x.ws
+            operands = x.a_transpose if x.ws else 1 - x.a_transpose
+            if operands + x.bd_transpose > 1:
+                x.illegal = 1
+            x.a_stride = (rs1 >> 16) & 0xFFFF
+            m.mesh.c_stride = (rs2 >> 48) & 0xFFFF
+            m.rs.ex_done = x.q_slot[h]
+            pop(now, x, 1)
+            return True
+        i1 = (h + 1) % RING
+        i2 = (h + 2) % RING
+        if f0 == 6 and x.q_n > 1:
+            ok = p.raw_impossible == 1
+            if not ok:
+                ok = not mesh.hazard(now, m, x.q_rs1[h], x.q_rs1[i1], x.q_rs2[i1])
+            if ok:
+                _begin(m, SINGLE_PRELOAD)
+                return True
+        if _is_compute(f0):
+            if x.q_n > 1 and x.q_funct[i1] == 6:
+                a_t = x.a_transpose if x.ws else 1 - x.a_transpose
+                b_t = x.bd_transpose if not x.ws else 0
+                third = a_t or b_t or p.raw_impossible == 0
+                ok = True
+                if third:
+                    ok = x.q_n > 2
+                    if ok and p.raw_impossible == 0:
+                        ok = not mesh.hazard(now, m, x.q_rs1[i1], x.q_rs1[i2], x.q_rs2[i2])
+                if ok:
+                    _begin(m, OVERLAPPED)
+                    return True
+            _begin(m, SINGLE_COMPUTE)
+            return True
+        if busy:
+            x.state = FLUSH
+            return True
+        return False
+    if x.ws == 0 and mesh.in_progress(now, m):
+        x.state = FLUSH
+        return True
+    return False
+
+
+@njit
+def step(now, m):
+    """One cycle: mesh input, control queue, state machine, completion, command queues. Returns the wake."""
+    x = m.ex
+    p = m.p
+    x.stalled = 0
+    x.fire = 0
+    acted = mesh.feed(now, m)
+    x.fed = 1 if acted else 0
+    timed = NEVER
+    begun = x.state
+    if begun == WAITING and _decide(now, m, x.pend0 >= 0 or x.pend1 >= 0):
+        acted = True
+    # completions pending from earlier cycles; the mesh's own went first
+    if m.rs.ex_done < 0:
+        if x.pend0 >= 0:
+            m.rs.ex_done = x.pend0
+            x.pend0 = -1
+            acted = True
+        elif x.pend1 >= 0:
+            m.rs.ex_done = x.pend1
+            x.pend1 = -1
+            acted = True
+    can_request = mesh.ready(now, m)
+    requested = False
+    had_entry = x.e_n > 0
+    if had_entry:
+        h = x.e_head
+        fires = x.e_fires[h]
+        if x.e_t[h] > now:
+            timed = x.e_t[h]
+        elif not x.e_first[h] or can_request:
+            acted = True
+            x.e_head = (h + 1) % ENTRIES
+            x.e_n -= 1
+            m.mesh.written |= fires
+            if fires and can_request:
+                requested = True
+                mesh.request(m, 0, x.e_total[h], x.e_slot[h], x.e_addr[h], x.e_rows[h])
+    if begun == FLUSH:
+        if not had_entry and can_request:
+            mesh.request(m, 1, p.dim, -1, GARBAGE, 0)
+            requested = True
+        if requested:
+            x.state = FLUSHING
+            acted = True
+    elif begun == FLUSHING:
+        if can_request:
+            x.state = WAITING
+            acted = True
+    if x.state == COMPUTE and x.pace_t > now:
+        x.fire = 1
+        timed = min(timed, x.pace_t)
+    elif x.state == COMPUTE and x.e_n < p.read_delay + 1:
+        fire(now, m)
+        acted = True
+    if not requested:
+        mesh.close(m)
+    if unroll(now, m):
+        acted = True
+    if acted:
+        return now + 1
+    return timed

@@ -1,0 +1,142 @@
+"""The program as the accelerator receives it: one command at a time, at the CPU's pace, with fences; the first queues.
+
+Source: Controller.scala (raw command queue), the measurement set-up (a command is offered as early as the port and its
+`gap` allow; a fence waits for the first idle cycle, the next command is offered one cycle later).
+"""
+
+import numpy as np
+
+from sim.core import address
+from sim.core.events import Event
+from sim.core.jit import njit
+from sim.core.params import NEVER
+from sim.core.units import cmdqueue, loop_conv, loop_matmul, mvout, reservation, writer
+
+E_COMMANDS = int(Event.COMMANDS)
+FENCE = 1000
+
+DTYPE = np.dtype(
+    [
+        ("pc", "i8"),
+        # periodic clock: place in the program up to which to run, or execute commands; first cycle after it; marks of
+        # DRAM addresses count from `origin` (-1: no marks)
+        ("stop", "i8"),
+        ("stop_ex", "i8"),
+        ("stop_t", "i8"),
+        ("origin", "i8"),
+        ("offer_t", "i8"),  # earliest cycle of the next offer
+        ("waits", "i8"),  # 1: at a fence
+        ("stalled", "i8"),  # 1: a command is offered and refused
+        ("idle_t", "i8"),  # the idle cycle that ended the program
+        ("sections", "i8"),
+        # the next command, copied from the program: passing an array to a unit costs more than the unit
+        ("fetch", "i8"),
+        ("left", "i8"),
+        ("funct", "i8"),
+        ("rs1", "i8"),
+        ("rs2", "i8"),
+        ("gap", "i8"),
+        ("next_funct", "i8"),
+        ("next_gap", "i8"),
+        ("raw", cmdqueue.DTYPE),
+        ("conv", cmdqueue.DTYPE),
+        ("mat", cmdqueue.DTYPE),
+        ("unrolled", cmdqueue.DTYPE),
+        ("as_came", "i8"),  # 1: `mat` held a piece of the program when the machine was taken apart last (places.py)
+    ]
+)
+
+
+@njit
+def busy(m):
+    """The accelerator's busy wire (Controller.scala)."""
+    fe = m.fe
+    if fe.raw.n + fe.conv.n + fe.mat.n + fe.unrolled.n > 0:
+        return True
+    if loop_conv.busy(m) or loop_matmul.busy(m) or reservation.busy(m):
+        return True
+    return mvout.busy(m) or writer.busy(m) or m.rd.used > 0
+
+
+@njit
+def fetch(m, program):
+    """Copy the next command, and what is needed of the one behind it, into the record."""
+    fe = m.fe
+    fe.fetch = 0
+    fe.left = program.shape[0] - fe.pc
+    if fe.left > 0:
+        c = program[fe.pc]
+        fe.funct = c.funct
+        fe.rs1 = c.rs1
+        fe.rs2 = c.rs2
+        if fe.origin >= 0:
+            operands = address.holds(c.funct)
+            if operands:
+                fe.rs1 = address.marked(c.rs1, 0, fe.pc - fe.origin)
+            if operands > 1:
+                fe.rs2 = address.marked(c.rs2, 1, fe.pc - fe.origin)
+        fe.gap = c.gap
+    if fe.left > 1:
+        fe.next_funct = program[fe.pc + 1].funct
+        fe.next_gap = program[fe.pc + 1].gap
+
+
+@njit
+def fell_idle(now, m):
+    """At a fence (or behind the last command): has the accelerator fallen idle? Judged on the start of the cycle."""
+    fe = m.fe
+    return fe.waits == 1 and fe.offer_t <= now and not busy(m)
+
+
+@njit
+def resume(now, m, program, sections):
+    """Note the idle cycle and go on behind the fence, one cycle later; several fences in a row count once."""
+    fe = m.fe
+    fe.waits = 0
+    fe.idle_t = now
+    if fe.sections < sections.shape[0]:
+        sections[fe.sections] = now
+    fe.sections += 1
+    while fe.pc < program.shape[0] and program[fe.pc].funct == FENCE:
+        fe.pc += 1
+    fe.offer_t = now + 1
+    fetch(m, program)
+
+
+@njit
+def step(now, m):
+    """The raw queue's head moves on, then the CPU offers its next command. Returns the wake."""
+    fe = m.fe
+    acted = False
+    if fe.raw.n > 0 and cmdqueue.can_push(fe.conv, now):
+        cmdqueue.push(fe.conv, fe.raw.funct[0], fe.raw.rs1[0], fe.raw.rs2[0], 0)
+        cmdqueue.pop(fe.raw, now)
+        acted = True
+    wake = NEVER
+    fe.stalled = 0
+    if fe.waits:
+        if fe.offer_t > now:
+            wake = fe.offer_t
+    elif fe.left > 0:
+        if fe.offer_t > now:
+            wake = fe.offer_t
+        elif cmdqueue.can_push(fe.raw, now):
+            cmdqueue.push(fe.raw, fe.funct, fe.rs1, fe.rs2, 0)
+            m.count[E_COMMANDS] += 1
+            fe.pc += 1
+            fe.fetch = 1
+            acted = True
+            if fe.left == 1:
+                fe.waits = 1
+                fe.offer_t = now + fe.gap + 1
+            elif fe.next_funct == FENCE:
+                # the fence itself comes at the CPU's pace, and looks at the wire one cycle later
+                fe.waits = 1
+                fe.offer_t = now + fe.next_gap + 1
+            else:
+                fe.offer_t = now + fe.next_gap
+        else:
+            fe.stalled = 1
+    if acted:
+        return now + 1
+    return wake

@@ -1,0 +1,228 @@
+"""The L2 between the port and the memory: one cycle of its door, its control, its data, and its way to memory.
+
+Source: the SiFive inclusive cache (rocket-chip-inclusive-cache 8e157c80) as Configs.scala there sets it up, with the
+buffer in front of it and rocket-chip's CacheCork.scala behind it, which makes reads of Acquires and writes of Releases.
+Everything is judged by the registers at the start of the cycle, so the far end moves first: the cork, then control,
+then data, then the beat at the door.
+"""
+
+from sim.core.events import Event
+from sim.core.jit import njit
+from sim.core.units import memory
+from sim.core.units.l2 import data as l2_data
+from sim.core.units.l2 import schedule as l2_schedule
+from sim.core.units.l2.state import (
+    GET,
+    GRANT,
+    GRANT_DATA,
+    LINE_BITS,
+    LISTS,
+    MEM_CYCLES,
+    PUT_BEATS,
+    PUT_FULL,
+    PUT_PARTIAL,
+    RELEASE_ACK,
+    SINKS,
+)
+
+E_WRITEBACKS = int(Event.L2_WRITEBACKS)
+LINE_BYTES = 1 << LINE_BITS
+
+
+def reset(m):
+    """Bring the record of a new machine to its state after reset."""
+    m.l2.s_release[:] = 1
+    m.l2.s_acquire[:] = 1
+    m.l2.s_grantack[:] = 1
+    m.l2.s_execute[:] = 1
+    m.l2.s_writeback[:] = 1
+    m.l2.w_releaseack[:] = 1
+    m.l2.w_grantfirst[:] = 1
+    m.l2.w_grantlast[:] = 1
+    m.l2.w_grant[:] = 1
+    m.l2.lfsr = 1  # chisel3.util.random.LFSR: the seed is 1
+    m.l2.s1_latch = 1
+    m.l2.sinks_free = SINKS
+
+
+@njit
+def _answers(now, m, room, pool):
+    """Cork, answers: memory first, then Releases and upgrades that it answers itself. Returns whether one moved.
+
+    ``room``: SinkD's queue can take one; ``pool``: a sink id is free for the first beat of a grant.
+    """
+    c = m.l2
+    if not room:
+        return False
+    if m.bus.offer != memory.NOTHING and (m.bus.offer == memory.READ or c.read_locked == 0):
+        if m.bus.offer == memory.ACKNOWLEDGE:
+            kind = RELEASE_ACK
+        else:
+            kind = GRANT_DATA
+            if c.read_locked == 0:
+                if not pool:
+                    return False
+                c.sinks_free -= 1
+                c.read_locked = LINE_BYTES // m.p.beat_bytes
+            c.read_locked -= 1
+        beat = memory.answer(now, m)
+        c.od[c.od_n] = (beat >> 1) << 3 | kind << 1 | (beat & 1)
+    elif c.read_locked:
+        return False
+    elif c.cd_n > 0:
+        c.od[c.od_n] = c.cd[0] << 3 | RELEASE_ACK << 1 | 1
+        c.cd[0] = c.cd[1]
+        c.cd_n -= 1
+    elif c.ad_n > 0 and pool:
+        c.od[c.od_n] = c.ad[0] << 3 | GRANT << 1 | 1
+        c.ad[0] = c.ad[1]
+        c.ad_n -= 1
+        c.sinks_free -= 1
+    else:
+        return False
+    c.od_n += 1
+    return True
+
+
+@njit
+def _requests(now, m, room_c, room_a):
+    """Cork, requests: write-backs before reads; what needs no memory is answered at once. Returns whether one moved.
+
+    ``room_c``, ``room_a``: the cork's own answers to Releases and to upgrades have room.
+    """
+    c = m.l2
+    moved = False
+    to_memory = False
+    if c.cq_n > 0:
+        head = c.cq[0]
+        if head & 4:
+            last = (head >> 1) & 1
+            memory.accept_write(now, m, head >> 3, last, LINE_BYTES, LINE_BYTES)
+            c.put_locked = 1 - last
+            m.count[E_WRITEBACKS] += last
+            to_memory = True
+            moved = True
+        elif room_c:
+            c.cd[c.cd_n] = head >> 3
+            c.cd_n += 1
+            moved = True
+        if moved:
+            for i in range(c.cq_n - 1):
+                c.cq[i] = c.cq[i + 1]
+            c.cq_n -= 1
+    if c.oa_n > 0:
+        goes = False
+        if c.oa[0] & 1:
+            if not to_memory and not c.put_locked:
+                memory.accept_read(now, m, c.oa[0] >> 1, LINE_BYTES // m.p.beat_bytes)
+                goes = True
+        elif room_a:
+            c.ad[c.ad_n] = c.oa[0] >> 1
+            c.ad_n += 1
+            goes = True
+        if goes:
+            c.oa[0] = c.oa[1]
+            c.oa_n -= 1
+            moved = True
+    return moved
+
+
+@njit
+def _mask(p, first, useful, beat):
+    """Words of 8 B (one per bit) that a beat of a Put writes: useful bytes are [first, first + useful)."""
+    mask = 0
+    words = p.beat_bytes // l2_data.WORD
+    for word in range(words):
+        low = beat * p.beat_bytes + word * l2_data.WORD
+        if first < low + l2_data.WORD and first + useful > low:
+            mask |= 1 << word
+    return mask
+
+
+@njit
+def _keep_beat(m, who, arg, last, address):
+    """A beat enters: count it, and put the data of a Put into its list."""
+    c = m.l2
+    if who == 1:
+        bytes_ = arg & 0xFFFF
+        k = c.a_put
+        if c.a_beat == 0:
+            c.list_used[k] = 1
+            c.lists_used += 1
+        slot = (c.put_head[k] + c.put_n[k]) % PUT_BEATS
+        c.put_mask[k, slot] = _mask(m.p, address & (bytes_ - 1), arg >> 16, c.a_beat)
+        c.put_n[k] += 1
+        c.put_used += 1
+    c.a_beat = 0 if last else c.a_beat + 1
+
+
+@njit
+def step(now, m, lines):
+    """One cycle of the whole cache. Returns the wake."""
+    c = m.l2
+    p = m.p
+    port = m.bus.pa
+    wake = memory.offer(now, m)
+    # registers as the cycle begins
+    ready = (1 if c.oa_n < 2 else 0) | (2 if not c.c_busy and c.cq_n <= 1 else 0)
+    ready |= (4 if not c.busy else 0) | (8 if c.oe_n < 2 else 0) | (16 if c.dw_valid == 0 else 0)
+    answers = c.od_n
+    put_full = c.put_used == MEM_CYCLES
+    lists_full = c.lists_used == LISTS
+    room_d = c.d_n == 0
+    room_c = c.cd_n < 2
+    room_a = c.ad_n < 2
+    pool = c.sinks_free > 0
+    acted = _answers(now, m, c.od_n < 2, pool)
+    acted = _requests(now, m, room_c, room_a) or acted
+    if c.oe_n > 0:
+        c.oe_n -= 1
+        c.sinks_free += 1
+        acted = True
+    # the beat at the door: held in the buffer, or on the wires from the port
+    held = c.a_n > 0
+    here = held or port.n > 0
+    who = c.a_who if held else port.who[0]
+    arg = c.a_arg if held else port.arg[0]
+    last = c.a_last if held else port.last[0]
+    raw = c.a_address if held else port.address[0]
+    first = c.a_beat == 0
+    enters = here and not (who == 1 and (put_full or (first and lists_full)))
+    info = 0
+    address = raw
+    if enters and first:
+        if who == 0:
+            bytes_ = (arg >> 16) * p.beat_bytes
+            info = GET | bytes_ << 4 | (arg & 0xFFFF) << 20
+        else:
+            bytes_ = arg & 0xFFFF
+            c.a_put = 0
+            while c.list_used[c.a_put]:
+                c.a_put += 1
+            info = (PUT_FULL if arg >> 16 == bytes_ else PUT_PARTIAL) | bytes_ << 4 | c.a_put << 12 | 1 << 40
+        address &= -bytes_
+    took, changed = l2_schedule.step(m, lines, ready, enters and first, address, info)
+    acted = acted or changed
+    acted = l2_data.step(m, answers, room_d) or acted
+    if c.d_n > 0 and memory.room(m.bus.pd, now):
+        memory.put_in(m.bus.pd, c.d_info >> 40, (c.d_info >> 20) & 0xFFFF, c.d_last, 0)
+        c.d_n = 0
+        acted = True
+    if took or (enters and not first):
+        _keep_beat(m, who, arg, last, raw)
+        c.a_n = 0
+        if not held:
+            memory.take(port, now)
+        acted = True
+    elif here and not held:
+        c.a_n = 1
+        c.a_who = who
+        c.a_arg = arg
+        c.a_last = last
+        c.a_address = raw
+        memory.take(port, now)
+        acted = True
+    if acted:
+        m.rs.progress_t = now
+        return now + 1
+    return wake

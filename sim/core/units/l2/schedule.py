@@ -1,0 +1,263 @@
+"""The L2's control: requests find or get an MSHR, the directory answers, one MSHR a cycle starts what it can.
+
+Source: Scheduler.scala, MSHR.scala, Directory.scala, ListBuffer.scala of the inclusive cache. Left out,
+because the only client is a DMA that never holds a block: channels B, C and E of the inner port, probes, and the two
+MSHRs reserved for them. A block here is either absent or held for reading and writing.
+"""
+
+from sim.core.events import Event
+from sim.core.jit import njit
+from sim.core.units.l2.state import MEM_CYCLES, PUT_FULL, WAYS, block_of, is_put, opcode, set_of, size
+
+WRITE_COMES = 1  # written into the directory's queue in this cycle, seen from the next one on
+WRITE_WAITS = 2
+
+E_HITS = int(Event.L2_HITS)
+E_MISSES = int(Event.L2_MISSES)
+
+
+@njit
+def no_wait(c, i):
+    """Nothing is outstanding for this MSHR."""
+    return c.w_releaseack[i] and c.w_grantlast[i]
+
+
+@njit
+def _wants(c, i):
+    """Bits of what this MSHR would start now: 1 Acquire, 2 Release, 4 answer, 8 grant acknowledge, 16 directory."""
+    wants = 0
+    if not c.s_acquire[i] and c.s_release[i]:
+        wants |= 1
+    if not c.s_release[i]:
+        wants |= 2 | 16
+    if not c.s_execute[i] and c.w_grant[i]:
+        wants |= 4
+    if not c.s_grantack[i] and c.w_grantfirst[i]:
+        wants |= 8
+    if not c.s_writeback[i] and no_wait(c, i):
+        wants |= 16
+    return wants
+
+
+@njit
+def select(m, ready):
+    """The MSHR that starts this cycle, round robin among those whose every resource is ready; -1: none."""
+    c = m.l2
+    n = m.p.l2_mshrs
+    for turn in range(n):
+        i = (c.robin + turn) % n
+        wants = _wants(c, i)
+        if wants and not wants & ~ready:
+            c.robin = (i + 1) % n
+            return i
+    return -1
+
+
+@njit
+def _plan(m, i):
+    """Write the execution plan of a request whose directory entry is known."""
+    c = m.l2
+    c.s_release[i] = 1
+    c.w_releaseack[i] = 1
+    c.s_acquire[i] = 1
+    c.w_grantfirst[i] = 1
+    c.w_grantlast[i] = 1
+    c.w_grant[i] = 1
+    c.s_grantack[i] = 1
+    c.s_writeback[i] = 1
+    c.s_execute[i] = 0
+    if c.meta_hit[i]:
+        m.count[E_HITS] += 1
+        if is_put(c.info[i]) and not c.meta_dirty[i]:
+            c.s_writeback[i] = 0
+        return
+    m.count[E_MISSES] += 1
+    if c.meta_valid[i]:
+        c.s_release[i] = 0
+        c.w_releaseack[i] = 0
+    c.s_acquire[i] = 0
+    c.w_grantfirst[i] = 0
+    c.w_grantlast[i] = 0
+    c.w_grant[i] = 0
+    c.s_grantack[i] = 0
+    c.s_writeback[i] = 0
+
+
+@njit
+def directory_result(m, lines):
+    """The directory's answer to the read of the cycle before, and the plan that follows from it."""
+    c = m.l2
+    block = c.dr_block
+    at = set_of(m.p, block) * WAYS
+    i = c.dr_mshr
+    victim = (c.lfsr & 1023) * WAYS >> 10
+    quash = c.dw_valid and c.dw_at // WAYS == at // WAYS  # a write to this set has not reached the SRAM yet
+    held_way = c.dw_at % WAYS
+    for way in range(WAYS):
+        line = lines[at + way]
+        if line & 1 and line >> 2 == block and not (quash and way == held_way):
+            _found(c, i, line, 1, way)
+            _plan(m, i)
+            return
+    same = quash and c.dw_line >> 2 == block
+    if same:
+        _found(c, i, c.dw_line, c.dw_line & 1, held_way)
+    elif quash and held_way == victim:
+        _found(c, i, c.dw_line, 0, victim)
+    else:
+        _found(c, i, lines[at + victim], 0, victim)
+    _plan(m, i)
+
+
+@njit
+def _found(c, i, line, hit, way):
+    c.meta_block[i] = line >> 2
+    c.meta_dirty[i] = (line >> 1) & 1
+    c.meta_valid[i] = line & 1
+    c.meta_hit[i] = hit
+    c.meta_way[i] = way
+
+
+@njit
+def _read_directory(c, i, block):
+    c.dr_valid = 1
+    c.dr_mshr = i
+    c.dr_block = block
+    bit = (c.lfsr >> 15 ^ c.lfsr >> 13 ^ c.lfsr >> 12 ^ c.lfsr >> 10) & 1  # chisel3.util.random.LFSR(16)
+    c.lfsr = (c.lfsr << 1 | bit) & 0xFFFF
+
+
+@njit
+def start(m, i):
+    """MSHR i starts all it can; returns 1 when it is done with its request and can take the next."""
+    c = m.l2
+    wants = _wants(c, i)
+    done = no_wait(c, i)
+    dirty = 1 if (c.meta_hit[i] and c.meta_dirty[i]) or is_put(c.info[i]) else 0
+    block = block_of(c.address[i])
+    if wants & 1:
+        whole_put = size(c.info[i]) == 64 and opcode(c.info[i]) == PUT_FULL
+        c.oa[c.oa_n] = i << 1 | (0 if whole_put else 1)
+        c.oa_n += 1
+        c.s_acquire[i] = 1
+    if wants & 16:
+        c.dw_valid = WRITE_COMES
+        c.dw_at = set_of(m.p, block) * WAYS + c.meta_way[i]
+        c.dw_line = block << 2 | dirty << 1 | 1 if c.s_release[i] else 0
+    if wants & 2:
+        c.go_c = i
+        c.s_release[i] = 1
+    if wants & 4:
+        c.go_d = i
+        c.go_address = c.address[i]
+        c.go_info = c.info[i]
+        c.go_way = c.meta_way[i]
+        c.s_execute[i] = 1
+    if wants & 8:
+        c.oe_n += 1
+        c.s_grantack[i] = 1
+    if done:
+        c.s_writeback[i] = 1
+        c.valid[i] = 0
+    return done
+
+
+@njit
+def _allocate(c, i, address, info):
+    c.valid[i] = 1
+    c.address[i] = address
+    c.info[i] = info
+
+
+@njit
+def _repeat(m, i, old_info):
+    """The next request of an MSHR is for the block that it already holds: no look at the directory."""
+    c = m.l2
+    c.meta_dirty[i] = 1 if (c.meta_hit[i] and c.meta_dirty[i]) or is_put(old_info) else 0
+    c.meta_valid[i] = 1
+    c.meta_block[i] = block_of(c.address[i])
+    c.meta_hit[i] = 1
+    _plan(m, i)
+
+
+@njit
+def _match(m, address):
+    """The MSHR that works on the set of an address (-1: none), and the first free one (-1: none)."""
+    c = m.l2
+    wanted = set_of(m.p, block_of(address))
+    match = -1
+    free = -1
+    for i in range(m.p.l2_mshrs):
+        if c.valid[i]:
+            if set_of(m.p, block_of(c.address[i])) == wanted:
+                match = i
+        elif free < 0:
+            free = i
+    return match, free
+
+
+@njit
+def step(m, lines, ready, request, address, info):
+    """One cycle of MSHRs, scheduler and directory; returns (request taken, anything changed).
+
+    ``ready``: what can be started, bits as in `_wants`. ``request``: a request is at the door.
+    """
+    c = m.l2
+    acted = False
+    took = False
+    c.go_d = -1
+    c.go_c = -1
+    chosen = select(m, ready)
+    looked_up = c.dr_valid
+    c.dr_valid = 0
+    if looked_up:
+        directory_result(m, lines)
+        acted = True
+    match, free = _match(m, address)
+    reload = False
+    old_info = 0
+    old_block = 0
+    if chosen >= 0:
+        acted = True
+        old_info = c.info[chosen]
+        old_block = block_of(c.address[chosen])
+        reload = start(m, chosen)
+    pops = reload and c.rq_n[chosen] > 0
+    pop_looks = False
+    if pops or (reload and request and match == chosen):
+        i = chosen
+        if pops:
+            h = c.rq_head[i]
+            _allocate(c, i, c.rq_address[i, h], c.rq_info[i, h])
+            c.rq_head[i] = (h + 1) % MEM_CYCLES
+        else:
+            _allocate(c, i, address, info)
+            took = True
+        if block_of(c.address[i]) == old_block:
+            _repeat(m, i, old_info)
+        else:
+            _read_directory(c, i, block_of(c.address[i]))
+            pop_looks = pops
+    if request and not took:
+        if match >= 0:
+            if c.queued < m.p.l2_queued:
+                slot = (c.rq_head[match] + c.rq_n[match] - (1 if pops and match == chosen else 0)) % MEM_CYCLES
+                c.rq_address[match, slot] = address
+                c.rq_info[match, slot] = info
+                c.rq_n[match] += 1
+                c.queued += 1
+                took = True
+        elif free >= 0 and not pop_looks:
+            _allocate(c, free, address, info)
+            _read_directory(c, free, block_of(address))
+            took = True
+    if pops:
+        c.rq_n[chosen] -= 1
+        c.queued -= 1
+    if c.dw_valid == WRITE_WAITS and not c.dr_valid:
+        lines[c.dw_at] = c.dw_line
+        c.dw_valid = 0
+        acted = True
+    elif c.dw_valid == WRITE_COMES:
+        c.dw_valid = WRITE_WAITS
+    return took, acted or took

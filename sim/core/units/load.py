@@ -1,0 +1,224 @@
+"""Load controller: mvin commands become row requests to the DMA reader or the zero writer.
+
+Source: LoadController.scala, DMACommandTracker.scala. At most `n_cmds` commands are tracked; a command takes its slot
+and offers row 0 in the same cycle, then one row per cycle.
+"""
+
+import numpy as np
+
+from sim.core.jit import njit
+from sim.core.params import NEVER, RING, is_acc, load_bits, packed_bytes
+from sim.core.units import reader
+
+STATES = 4  # load states a program can address (rs1[4:3])
+SLOTS = 64
+
+DTYPE = np.dtype(
+    [
+        ("q_n", "i8"),
+        ("q_head", "i8"),
+        ("q_pop_t", "i8"),
+        ("q_funct", "i8", (RING,)),
+        ("q_rs1", "i8", (RING,)),
+        ("q_rs2", "i8", (RING,)),
+        ("q_slot", "i8", (RING,)),
+        ("state", "i8"),  # 0 waiting for a command, 1 waiting for the DMA, 2 sending rows
+        ("row", "i8"),
+        ("cmd", "i8"),  # tracker slot of the present command
+        ("stride", "i8", (STATES,)),
+        ("identity", "i8", (STATES,)),
+        ("shrink", "i8", (STATES,)),
+        ("block_stride", "i8", (STATES,)),
+        ("pixels", "i8", (STATES,)),
+        ("c_valid", "i8", (SLOTS,)),
+        ("c_left", "i8", (SLOTS,)),
+        ("c_slot", "i8", (SLOTS,)),
+        ("c_done_t", "i8", (SLOTS,)),
+        ("c_n", "i8"),
+        ("c_ready", "i8"),  # commands that are complete, or will be in the next cycle
+    ]
+)
+
+STORED_SHIFT = 56  # sim.isa: bytes in DRAM of a local row that the load path expands; 0 in every program of the RTL
+IDENTITY_SCALE = 0x3F800000  # 1.0 as float32: the scaler lets such rows pass
+
+
+@njit
+def returned(now, m, cmd, n_bytes):
+    """Bytes of a command have been written to local memory; the tracker sees the sum in the next cycle."""
+    s = m.ld
+    s.c_left[cmd] -= n_bytes
+    if s.c_left[cmd] == 0:
+        s.c_done_t[cmd] = now + 1
+        s.c_ready += 1
+
+
+@njit
+def completed(now, m):
+    """Tracker slot whose command is complete (lowest first), or -1."""
+    s = m.ld
+    if s.c_ready + m.full == 0:
+        return -1
+    for i in range(m.p.n_cmds):
+        if s.c_valid[i] and s.c_done_t[i] <= now:
+            return i
+    return -1
+
+
+@njit
+def next_done(now, m):
+    """Cycle after this one in which a command will be complete, as far as that is known."""
+    s = m.ld
+    t = NEVER
+    if s.c_ready > 0:
+        for i in range(m.p.n_cmds):
+            if s.c_valid[i] and now < s.c_done_t[i] < t:
+                t = s.c_done_t[i]
+    return t
+
+
+@njit
+def _state_of(funct):
+    if funct == 1:
+        return 1
+    if funct == 14:
+        return 2
+    return 0
+
+
+@njit
+def _local_rows(p, rs2):
+    """Local rows that the blocks of an mvin fill."""
+    return (((rs2 >> 32) & p.cols_mask) + p.dim - 1) // p.dim * ((rs2 >> 48) & p.rows_mask)
+
+
+@njit
+def _offer(now, m, rs1, rs2, i, rows):
+    """Offer the present row; True when the DMA or the zero writer takes it."""
+    s = m.ld
+    p = m.p
+    local = rs2 & 0xFFFFFFFF
+    cols = (rs2 >> 32) & p.cols_mask
+    row_address = (local & ~p.addr_mask) | ((local + s.row) & p.addr_mask)
+    acc = is_acc(local)
+    wide = 1 if acc and s.shrink[i] == 0 else 0
+    stored = rs2 >> STORED_SHIFT
+    bits = load_bits(p, i)
+    repeats = 0
+    if s.stride[i] == 0 and rs1 != 0 and not stored:
+        repeats = ((rs2 >> 48) & p.rows_mask) - 1
+    if rs1 == 0:
+        v = m.mv
+        if v.z_valid:
+            return False
+        v.z_valid = 1
+        v.busy = 1
+        v.z_addr = row_address
+        v.z_cols = cols
+        v.z_stride = s.block_stride[i]
+        v.z_col = 0
+        v.z_cmd = s.cmd
+        v.z_pix = s.pixels[i]
+        v.z_bytes = cols * p.acc_bytes if acc else packed_bytes(cols, bits)
+        return True
+    if not reader.can_accept(m):
+        return False
+    address = row_address & (0x80000000 | p.addr_mask)
+    w0 = address | ((local >> 30) & 1) << 33 | s.identity[i] << 34 | wide << 36 | s.cmd << 40
+    w1 = repeats | (1 if wide else s.pixels[i]) << 16 | (cols & 0xFFFF) << 24
+    if stored:
+        # one request for all bytes of the blocks; each local row takes its share of them, one row after the other
+        reader.accept(m, rs1, w0 | 1 << 37, w1, stored * _local_rows(p, rs2), stored, 1)
+    elif wide:
+        reader.accept(m, rs1 + s.row * s.stride[i], w0, w1, cols * p.acc_bytes, p.dim * p.acc_bytes, s.block_stride[i])
+    else:
+        length, row_bytes = packed_bytes(cols, bits), p.dim * bits >> 3
+        reader.accept(m, rs1 + s.row * s.stride[i], w0, w1, length, row_bytes, s.block_stride[i])
+    return True
+
+
+@njit
+def step(now, m):
+    """One cycle of the load controller. Returns the wake."""
+    return _cycle(now, m) if m.ld.q_n > 0 else NEVER
+
+
+@njit
+def _cycle(now, m):
+    s = m.ld
+    p = m.p
+    h = s.q_head
+    funct = s.q_funct[h]
+    rs1 = s.q_rs1[h]
+    rs2 = s.q_rs2[h]
+    pop = False
+    acted = False
+    if funct == 0:
+        i = (rs1 >> 3) & 3
+        s.stride[i] = rs2
+        s.identity[i] = 1 if (rs1 >> 32) & 0xFFFFFFFF == IDENTITY_SCALE else 0
+        s.shrink[i] = (rs1 >> 2) & 1
+        s.block_stride[i] = (rs1 >> 16) & 0xFFFF
+        pixels = (rs1 >> 8) & 0xFF
+        s.pixels[i] = pixels if pixels > 0 and p.first_layer else 1
+        pop = True
+    else:
+        if rs1 != 0 and (s.state == 1 or s.row > 0) and not reader.can_accept(m):
+            return NEVER
+        i = _state_of(funct)
+        rows = (rs2 >> 48) & p.rows_mask
+        stored = rs2 >> STORED_SHIFT
+        if (s.stride[i] == 0 or stored) and rs1 != 0:
+            rows = 1
+        fired = False
+        if s.state == 0:
+            free = -1
+            if s.c_n < p.n_cmds:
+                for k in range(p.n_cmds):
+                    if s.c_valid[k] == 0:
+                        free = k
+                        break
+            if free >= 0:
+                acted = True
+                cols = (rs2 >> 32) & p.cols_mask
+                wide = is_acc(rs2) and s.shrink[i] == 0
+                s.c_valid[free] = 1
+                s.c_n += 1
+                if stored:
+                    s.c_left[free] = stored * _local_rows(p, rs2)
+                else:
+                    s.c_left[free] = rows * (cols * p.acc_bytes if wide else packed_bytes(cols, load_bits(p, i)))
+                s.c_slot[free] = s.q_slot[h]
+                s.c_done_t[free] = NEVER if s.c_left[free] else now + 1
+                if s.c_left[free] == 0:
+                    s.c_ready += 1
+                s.cmd = free
+                fired = _offer(now, m, rs1, rs2, i, rows)
+                s.state = 2 if fired else 1
+        elif s.state == 1:
+            fired = _offer(now, m, rs1, rs2, i, rows)
+            if fired:
+                s.state = 2
+        else:
+            last = s.row == 0
+            if not last:
+                fired = _offer(now, m, rs1, rs2, i, rows)
+                last = fired and s.row == rows - 1
+            if last:
+                s.state = 0
+                pop = True
+        if fired:
+            acted = True
+            s.row += 1
+            if s.row == rows:
+                s.row = 0
+    if pop:
+        s.q_head = (h + 1) % RING
+        s.q_n -= 1
+        s.q_pop_t = now
+        m.rs.news_t = now + 1
+        return now + 1
+    waits = s.state == 2 and s.row > 0 and rs1 != 0 and p.l2_sets == 0 and not reader.can_accept(m)
+    if not acted or waits:
+        return NEVER
+    return now + 1

@@ -1,0 +1,294 @@
+"""The hardware convolution loop: five machines that emit the commands of one convolution tile.
+
+Source: LoopConv.scala. Frame as in the matmul loop (two slots, emission counters), with these differences: fixed
+priority store > execute > bias > weights > input; each machine's commands pass a two-stage elastic pipeline; load
+machines configure their load state first; execute starts when all loads of its slot are emitted, and meanwhile the
+loads of the other slot wait; stores start when all computes are emitted. The commands themselves are in conv_emit
+and conv_execute.
+"""
+
+from sim.core.jit import njit
+from sim.core.params import NEVER
+from sim.core.units.cmdqueue import can_push, pop, push
+from sim.core.units.loop_conv import emit as conv_emit
+from sim.core.units.loop_conv import execute as conv_execute
+from sim.core.units.loop_conv import state as conv_state
+from sim.core.units.loop_conv.state import BIAS, EX, INPUT, ST, WEIGHTS
+
+STAGES = 2
+
+DTYPE = conv_state.DTYPE
+
+PRIORITY = (ST, EX, BIAS, WEIGHTS, INPUT)
+
+
+@njit
+def busy(m):
+    """A loop is configured."""
+    return m.lc.configured[0] + m.lc.configured[1] > 0
+
+
+@njit
+def _idle(s, which):
+    return s.state[which] == 0 and s.p_n[which] == 0
+
+
+@njit
+def _configure(m, q, funct, rs1, rs2):
+    """One of the seven commands that describe a convolution tile."""
+    s = m.lc
+    p = m.p
+    if funct == 16:
+        s.out_channels[q] = (rs1 >> 48) & 0xFFFF
+        s.in_channels[q] = (rs1 >> 32) & 0xFFFF
+        s.in_row_dim[q] = (rs1 >> 16) & 0xFFFF
+        s.batch_size[q] = rs1 & 0xFFFF
+        s.stride[q] = (rs2 >> 48) & 0xFF
+        s.out_col_dim[q] = (rs2 >> 32) & 0xFFFF
+        s.pool_out_row_dim[q] = (rs2 >> 16) & 0xFFFF
+        s.out_row_dim[q] = rs2 & 0xFFFF
+    elif funct == 17:
+        s.kernel_dim[q] = (rs1 >> 48) & 0xFFFF
+        s.pool_out_col_dim[q] = (rs1 >> 32) & 0xFFFF
+        s.pool_size[q] = (rs1 >> 16) & 0xFFFF if p.has_pool else 1
+        s.pool_stride[q] = (rs1 >> 8) & 0xFF if p.has_pool else 1
+        s.batches[q] = (rs2 >> 48) & 0xFFFF
+        s.porows[q] = (rs2 >> 32) & 0xFFFF
+        s.pocols[q] = (rs2 >> 16) & 0xFFFF
+        s.ochs[q] = rs2 & 0xFFFF
+    elif funct == 18:
+        s.krows[q] = (rs1 >> 48) & 0xFFFF
+        s.kcols[q] = (rs1 >> 32) & 0xFFFF
+        s.kchs[q] = (rs1 >> 16) & 0xFFFF
+        s.lpad[q] = rs1 & 0xFFFF
+        s.rpad[q] = (rs2 >> 48) & 0xFFFF
+        s.upad[q] = (rs2 >> 32) & 0xFFFF
+        s.dpad[q] = (rs2 >> 24) & 0xFF
+        s.plpad[q] = (rs2 >> 16) & 0xFF
+        s.in_col_dim[q] = rs2 & 0xFFFF
+    elif funct == 19:
+        s.orows[q] = (rs1 >> 48) & 0xFFFF
+        s.pupad[q] = (rs1 >> 21) & 0x7FF
+        s.dilation[q] = rs1 & 0x3FF
+        s.in_stride[q] = (rs2 >> 48) & 0xFFFF
+        s.weight_stride[q] = (rs2 >> 32) & 0xFFFF
+        s.out_stride[q] = (rs2 >> 16) & 0xFFFF
+        s.ocols[q] = rs2 & 0xFFFF
+    elif funct == 20:
+        s.dram[q, WEIGHTS] = rs1
+        s.dram[q, ST] = rs2
+    elif funct == 21:
+        s.dram[q, BIAS] = rs1
+        s.dram[q, INPUT] = rs2
+    else:
+        train = p.has_training
+        s.no_bias[q] = rs1 & 1
+        s.wrot180[q] = (rs1 >> 1) & 1 & train
+        s.trans_output[q] = (rs1 >> 2) & 1 & train
+        s.trans_weight_1203[q] = (rs1 >> 3) & 1 & train
+        s.trans_weight_0132[q] = (rs1 >> 4) & 1 & train
+        s.trans_input[q] = (rs1 >> 5) & 1 & train
+        s.depthwise[q] = (rs1 >> 6) & 1
+        pixels = (rs1 >> 8) & 0xFF
+        s.pixels[q] = pixels if p.first_layer and pixels > 0 else 1
+        s.b_id[q] = (rs1 >> 16) & 3
+        s.a_id[q] = (rs1 >> 18) & 3
+        s.no_pool[q] = 1 if not p.has_pool or rs2 & 1 else 0
+        s.downsample[q] = (rs2 >> 1) & 1
+        s.dilated[q] = (rs2 >> 2) & 1 & train
+        s.activation[q] = (rs2 >> 3) & 3
+        conv_state.derive(s, q, p.dim)
+        s.configured[q] = 1
+
+
+@njit
+def _wants(s, head, which):
+    """Slot whose job this machine may take, -1 none."""
+    if not _idle(s, which):
+        return -1
+    q = 1 - head if s.started[head, which] else head
+    if s.configured[q] and s.started[q, which] == 0:
+        return q
+    return -1
+
+
+@njit
+def _accept(m, which, q):
+    s = m.lc
+    s.slot[which] = q
+    s.running[q] = 1
+    s.started[q, which] = 1
+    half = m.p.acc_rows // 2
+    if which == BIAS or which == EX or which == ST:
+        s.first[which] = s.half[which]
+        if s.dram[q, ST] != 0:
+            s.half[which] = half - s.half[which]
+    conv_state.begin(m, which)
+
+
+@njit
+def _feed(now, m, which, popped):
+    """A machine puts its next command into its pipeline. True when its state changed."""
+    s = m.lc
+    q = s.slot[which]
+    if s.state[which] == 0:
+        return False
+    if which != EX and s.dram[q, which] == 0:
+        s.state[which] = 0
+        return True
+    if which == EX:
+        if conv_execute.skips(s):
+            conv_execute.advance_execute(m, True)
+            return True
+        if not s.loads_emitted:
+            return False
+    elif which == ST:
+        if not s.computes_emitted:
+            return False
+    elif s.blocked[which]:
+        return False
+    if s.p_n[which] >= STAGES:
+        return False
+    conv_emit.command(m, which)
+    i = (s.p_head[which] + s.p_n[which]) % STAGES
+    s.p_funct[which, i] = s.funct
+    s.p_rs1[which, i] = s.rs1
+    s.p_rs2[which, i] = s.rs2
+    s.p_t[which, i] = now + STAGES
+    s.p_n[which] += 1
+    return True
+
+
+@njit
+def _emit(now, m):
+    """The arbiter lets one command through. Machine whose command went, or -1."""
+    s = m.lc
+    p = m.p
+    for n in range(5):
+        which = PRIORITY[n]
+        if s.p_n[which] > 0 and s.p_t[which, s.p_head[which]] <= now:
+            full = s.ld_used >= p.rs_ld
+            if which == EX:
+                full = s.ex_used >= p.rs_ex
+            elif which == ST:
+                full = s.st_used >= p.rs_st
+            if not full:
+                h = s.p_head[which]
+                push(m.fe.mat, s.p_funct[which, h], s.p_rs1[which, h], s.p_rs2[which, h], 2)
+                s.p_head[which] = (h + 1) % STAGES
+                s.p_n[which] -= 1
+                if which == EX:
+                    s.ex_used += 1
+                elif which == ST:
+                    s.st_used += 1
+                else:
+                    s.ld_used += 1
+                return which
+    return -1
+
+
+@njit
+def _run(now, m):
+    """A cycle with a loop configured; decisions on the state at its start. True when anything changed."""
+    s = m.lc
+    head = s.head
+    acted = False
+    release = s.running[head] == 1
+    for n in range(5):
+        if s.completed[head, n] == 0:
+            release = False
+        s.job[n] = _wants(s, head, n)
+        q = s.slot[n]
+        s.done[n] = 1 if _idle(s, n) and s.running[q] == 1 and s.started[q, n] == 1 else 0
+    q = s.job[EX]
+    if q >= 0 and s.started[q, BIAS] + s.started[q, INPUT] + s.started[q, WEIGHTS] < 3:
+        s.job[EX] = -1
+    q = s.job[ST]
+    if q >= 0 and s.started[q, EX] == 0:
+        s.job[ST] = -1
+    x = s.slot[EX]
+    s.loads_emitted = 1
+    waiting = s.started[x, EX] == 1 and s.completed[x, EX] == 0
+    loads_done = s.completed[x, BIAS] + s.completed[x, INPUT] + s.completed[x, WEIGHTS] == 3
+    for n in range(3):
+        if s.slot[n] == x and not _idle(s, n):
+            s.loads_emitted = 0
+        s.blocked[n] = 1 if waiting and not loads_done and s.slot[n] != x else 0
+    s.computes_emitted = 1 if s.slot[ST] != x or _idle(s, EX) else 0
+
+    went = -1
+    if can_push(m.fe.mat, now):
+        went = _emit(now, m)
+    if went >= 0:
+        acted = True
+    for n in range(5):
+        if _feed(now, m, n, went == n):
+            acted = True
+        if s.done[n] and s.completed[s.slot[n], n] == 0:
+            s.completed[s.slot[n], n] = 1
+            acted = True
+    for n in range(5):
+        if s.job[n] >= 0:
+            _accept(m, n, s.job[n])
+            acted = True
+    if release:
+        s.configured[head] = 0
+        s.running[head] = 0
+        s.started[head, :] = 0
+        s.completed[head, :] = 0
+        s.head = 1 - head
+        acted = True
+    return acted
+
+
+@njit
+def _has_work(now, m):
+    """A loop, commands of a loop that have not completed, or a command to take or hand on."""
+    s = m.lc
+    if busy(m) or s.ld_used + s.ex_used + s.st_used > 0:
+        return True
+    q = m.fe.conv
+    return q.n > 0 and (can_push(m.fe.mat, now) or 15 <= q.funct[0] <= 21)
+
+
+@njit
+def step(now, m):
+    """One cycle of the convolution unroller. Returns the wake."""
+    return _cycle(now, m) if m.full or _has_work(now, m) else NEVER
+
+
+@njit
+def _cycle(now, m):
+    s = m.lc
+    fe = m.fe
+    acted = False
+    wake = NEVER
+    configured = s.configured[0] + s.configured[1] > 0
+    to = 1 - s.head if s.configured[s.head] else s.head
+    free = s.configured[to] == 0
+    if configured:
+        acted = _run(now, m)
+        for n in range(5):
+            if s.p_n[n] > 0:
+                due = s.p_t[n, s.p_head[n]]
+                if now < due < wake:
+                    wake = due
+    if m.rs.told_t == now:
+        s.ld_used -= m.rs.told[2, 0]
+        s.ex_used -= m.rs.told[2, 1]
+        s.st_used -= m.rs.told[2, 2]
+    q = fe.conv
+    if q.n > 0:
+        funct = q.funct[0]
+        if 15 <= funct <= 21:
+            if free:
+                _configure(m, to, funct, q.rs1[0], q.rs2[0])
+                pop(q, now)
+                acted = True
+        elif not configured and can_push(fe.mat, now):
+            push(fe.mat, funct, q.rs1[0], q.rs2[0], q.src[0])
+            pop(q, now)
+            acted = True
+    if acted:
+        return now + 1
+    return wake

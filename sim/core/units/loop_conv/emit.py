@@ -1,0 +1,254 @@
+"""Load and store commands of the convolution loop.
+
+Source: LoopConv.scala. Nests, outer to inner: bias b, orow, ocol, och; weights och, krow, kcol, kch; input b, irow,
+icol, ich; store b, orow, ocol, och (pooling: b, och).
+"""
+
+from sim.core.jit import njit
+from sim.core.units.loop_conv.execute import execute
+from sim.core.units.loop_conv.state import BIAS, EX, INPUT, SIGN, ST, WEIGHTS, halved, least
+
+IDENTITY = 0x3F800000 << 32  # scale 1.0
+KEEP_SCALE = 0xFFFFFFFF
+
+
+@njit
+def _load_config(s, which_state, stride, pixels, dram_stride):
+    s.funct = 0
+    s.rs1 = IDENTITY | (stride & 0xFFFF) << 16 | (pixels & 0xFF) << 8 | which_state << 3 | 1
+    s.rs2 = dram_stride
+
+
+@njit
+def command(m, which):
+    """The machine's present command into funct, rs1, rs2; the machine advances."""
+    if which == BIAS:
+        _bias(m)
+    elif which == WEIGHTS:
+        _weights(m)
+    elif which == INPUT:
+        _input(m)
+    elif which == EX:
+        execute(m)
+    else:
+        _store(m)
+
+
+@njit
+def _bias(m):
+    s = m.lc
+    p = m.p
+    q = s.slot[BIAS]
+    if s.state[BIAS] == 1:
+        _load_config(s, 2, s.bias_stride[q], 1, 0)
+        s.state[BIAS] = 2
+        return
+    most = least(s.ochs[q], p.block_len_acc * p.dim)
+    och = s.ch[BIAS]
+    area = s.orows[q] * s.ocols[q]
+    local = s.first[BIAS] + (och // p.dim) * s.batches[q] * area + s.b[BIAS] * area
+    local += s.row[BIAS] * s.ocols[q] + s.col[BIAS]
+    rows = least(s.ocols[q] - s.col[BIAS], p.dim)
+    cols = least(s.ochs[q] - och, most)
+    s.funct = 14
+    s.rs1 = 0 if s.no_bias[q] else s.dram[q, BIAS] + och * p.acc_bytes
+    s.rs2 = rows << 48 | cols << 32 | (local & p.addr_mask) | SIGN
+    s.ch[BIAS] += most
+    if s.ch[BIAS] >= s.ochs[q]:
+        s.ch[BIAS] = 0
+        if _next_pixels(s, BIAS, q, p.dim):
+            s.state[BIAS] = 0
+
+
+@njit
+def _next_pixels(s, which, q, step):
+    """Next row segment of the output; True behind the last one."""
+    s.col[which] += step
+    if s.col[which] >= s.ocols[q]:
+        s.col[which] = 0
+        s.row[which] += 1
+        if s.row[which] >= s.orows[q]:
+            s.row[which] = 0
+            s.b[which] += 1
+            if s.b[which] >= s.batches[q]:
+                s.b[which] = 0
+                return True
+    return False
+
+
+@njit
+def _weights(m):
+    s = m.lc
+    p = m.p
+    q = s.slot[WEIGHTS]
+    kd = s.kernel_dim[q]
+    if s.state[WEIGHTS] == 1:
+        stride = s.weight_stride[q]
+        if s.depthwise[q]:
+            stride = 1
+        elif s.trans_weight_1203[q]:
+            stride = kd * kd * s.out_channels[q]
+        elif s.trans_weight_0132[q]:
+            stride = s.in_channels[q]
+        _load_config(s, 1, s.w_stride[q], 1, stride * p.b_bits >> 3)
+        s.state[WEIGHTS] = 2
+        return
+    och = s.ch[WEIGHTS]
+    kch = s.kch[WEIGHTS]
+    krow = s.krow[WEIGHTS]
+    kcol = s.kcol[WEIGHTS]
+    wide = p.block_len * p.dim
+    turned = s.trans_weight_0132[q]
+    if s.depthwise[q]:
+        offset = krow * kd + kcol
+    elif s.trans_weight_1203[q]:
+        offset = (kch * kd * kd + krow * kd + kcol) * s.out_channels[q] + och
+    elif turned:
+        offset = (krow * kd * s.out_channels[q] + kcol * s.out_channels[q] + och) * s.in_channels[q] + kch
+    else:
+        offset = (krow * kd * s.in_channels[q] + kcol * s.in_channels[q] + kch) * s.weight_stride[q] + och
+    if turned:
+        most = least(s.kchs[q], wide)
+        cols = least(s.kchs[q] - kch, most)
+        rows = least(s.ochs[q] - och, p.dim)
+        local = (kch // p.dim) * s.w_stride[q] + (krow * s.kcols[q] + kcol) * s.ochs[q] + och
+    else:
+        most = least(s.ochs[q], wide)
+        cols = least(s.ochs[q] - och, most)
+        rows = least(s.kchs[q] - kch, p.dim)
+        local = (och // p.dim) * s.w_stride[q] + (krow * s.kcols[q] + kcol) * s.kchs[q] + kch
+    s.funct = 1
+    s.rs1 = s.dram[q, WEIGHTS] + ((offset * p.b_bits >> 3) & 0xFFFFFFFF)
+    s.rs2 = rows << 48 | cols << 32 | ((s.first[WEIGHTS] + local) & p.addr_mask)
+    s.kch[WEIGHTS] += most if turned else p.dim
+    if s.kch[WEIGHTS] < s.kchs[q]:
+        return
+    s.kch[WEIGHTS] = 0
+    s.kcol[WEIGHTS] += 1
+    if s.kcol[WEIGHTS] < s.kcols[q]:
+        return
+    s.kcol[WEIGHTS] = 0
+    s.krow[WEIGHTS] += 1
+    if s.krow[WEIGHTS] < s.krows[q]:
+        return
+    s.krow[WEIGHTS] = 0
+    s.ch[WEIGHTS] += p.dim if turned else most
+    if s.ch[WEIGHTS] >= s.ochs[q]:
+        s.state[WEIGHTS] = 0
+
+
+@njit
+def _input(m):
+    s = m.lc
+    p = m.p
+    q = s.slot[INPUT]
+    d = s.downsample[q]
+    t = s.dilated[q]
+    if s.state[INPUT] == 1:
+        stride = s.batch_size[q] if s.trans_input[q] else s.in_stride[q]
+        _load_config(s, 0, s.input_stride[q], s.pixels[q], (stride * p.a_bits >> 3) << d)
+        s.state[INPUT] = 2
+        return
+    wide = p.block_len * p.dim
+    turned = s.trans_input[q]
+    most = least(s.batches[q] if turned else s.kchs[q], wide)
+    b = s.b[INPUT]
+    irow = s.row[INPUT]
+    icol = s.col[INPUT]
+    ich = s.ch[INPUT]
+    upad = halved(s.upad[q], t)
+    lpad = halved(s.lpad[q], t)
+    rpad = halved(s.rpad[q], t)
+    rows_real = s.irows_real[q]
+    cols_real = s.icols_real[q]
+    zeros = irow < 0 or irow >= rows_real or icol < 0 or icol >= cols_real
+    if turned:
+        offset = (ich * s.in_col_dim[q] * s.in_row_dim[q] + irow * s.in_col_dim[q] + icol) * s.batches[q] + b
+    else:
+        offset = (b * s.in_row_dim[q] * s.in_col_dim[q] + irow * s.in_col_dim[q] + icol) * s.in_stride[q] + ich
+    wide_cols = s.icols[q] >> d
+    place = ((irow + upad) >> d) * wide_cols + ((icol + lpad) >> d)
+    area = (s.irows[q] >> d) * wide_cols
+    if turned:
+        local = (b // p.dim) * s.input_stride[q] + ich * area + place
+    else:
+        local = (ich // p.dim) * s.input_stride[q] + b * area + place
+    segment = p.dim << d
+    if icol < 0:
+        pixels = least(-icol, p.dim)
+    elif icol >= cols_real:
+        pixels = least(cols_real + rpad - icol, p.dim)
+    else:
+        pixels = least(cols_real - icol, segment)
+    count = least((s.batches[q] - b) if turned else (s.kchs[q] - ich), most)
+    s.funct = 2
+    s.rs1 = 0 if zeros else s.dram[q, INPUT] + ((offset * p.a_bits >> 3) & 0xFFFFFFFF)
+    s.rs2 = (pixels >> d) << 48 | count << 32 | ((s.first[INPUT] + local) & p.addr_mask)
+    s.ch[INPUT] += 1 if turned else most
+    if s.ch[INPUT] < s.kchs[q]:
+        return
+    s.ch[INPUT] = 0
+    s.col[INPUT] += pixels
+    if s.col[INPUT] < cols_real + rpad:
+        return
+    s.col[INPUT] = -lpad
+    s.row[INPUT] += 1 << d
+    if s.row[INPUT] < rows_real + halved(s.dpad[q], t):
+        return
+    s.row[INPUT] = -upad
+    s.b[INPUT] += most if turned else 1
+    if s.b[INPUT] >= s.batches[q]:
+        s.state[INPUT] = 0
+
+
+@njit
+def _store(m):
+    s = m.lc
+    p = m.p
+    q = s.slot[ST]
+    och = s.ch[ST]
+    b = s.b[ST]
+    cols = least(s.ochs[q] - och, p.dim)
+    area = s.orows[q] * s.ocols[q]
+    local = s.first[ST] + (och // p.dim) * s.batches[q] * area + b * area
+    state = s.state[ST]
+    if state == 2:
+        row = s.row[ST]
+        col = s.col[ST]
+        if s.trans_output[q]:
+            pixel = row * s.out_col_dim[q] * s.batch_size[q] + col * s.batch_size[q] + b
+            offset = pixel * s.out_channels[q] + och
+        else:
+            pixel = b * s.out_row_dim[q] * s.out_col_dim[q] + row * s.out_col_dim[q] + col
+            offset = pixel * s.out_stride[q] + och
+        rows = least(s.ocols[q] - col, p.dim)
+        s.funct = 3
+        s.rs1 = s.dram[q, ST] + ((offset * p.c_bits >> 3) & 0xFFFFFFFF)
+        s.rs2 = rows << 48 | cols << 32 | ((local + row * s.ocols[q] + col) & p.addr_mask) | SIGN
+        s.ch[ST] += p.dim
+        if s.ch[ST] >= s.ochs[q]:
+            s.ch[ST] = 0
+            if _next_pixels(s, ST, q, p.dim):
+                s.state[ST] = 0
+        return
+    if state == 4:
+        pixel = b * s.pool_out_col_dim[q] * s.pool_out_row_dim[q]
+        s.funct = 3
+        s.rs1 = s.dram[q, ST] + ((pixel * s.out_stride[q] + och) * p.c_bits >> 3)
+        s.rs2 = cols << 32 | (local & p.addr_mask) | SIGN
+        s.ch[ST] += p.dim
+        if s.ch[ST] >= s.ochs[q]:
+            s.ch[ST] = 0
+            s.b[ST] += 1
+            if s.b[ST] >= s.batches[q]:
+                s.state[ST] = 5
+        return
+    s.funct = 0
+    s.rs1 = s.activation[q] << 2 | 2
+    if state == 3:
+        s.rs1 |= (s.ocols[q] & 0xFF) << 56 | (s.orows[q] & 0xFF) << 48 | (s.pocols[q] & 0xFF) << 40
+        s.rs1 |= (s.porows[q] & 0xFF) << 32 | (s.pool_out_col_dim[q] & 0xFF) << 24
+        s.rs1 |= (s.plpad[q] & 3) << 10 | (s.pupad[q] & 3) << 8 | (s.pool_size[q] & 3) << 6
+        s.rs1 |= (s.pool_stride[q] & 3) << 4
+    s.rs2 = KEEP_SCALE << 32 | ((s.out_stride[q] * p.c_bits >> 3) & 0xFFFFFFFF)
+    s.state[ST] = 4 if state == 3 else 0

@@ -1,0 +1,117 @@
+"""Preload and compute commands of the convolution loop.
+
+Source: LoopConv.scala (LoopConvExecute). Nest, outer to inner: och, krow, kcol, kch, b, orow, ocol.
+"""
+
+from sim.core.jit import njit
+from sim.core.units.loop_conv.state import EX, SIGN, halved, least
+
+
+@njit
+def skips(s):
+    """A dilated input has holes: this position meets one."""
+    q = s.slot[EX]
+    if s.state[EX] < 2 or not s.dilated[q]:
+        return False
+    row = s.krow[EX] * s.dilation[q] + s.row[EX] - s.upad[q]
+    col = s.kcol[EX] * s.dilation[q] + s.col[EX] - s.lpad[q]
+    return row & 1 == 1 or col & 1 == 1
+
+
+@njit
+def execute(m):
+    """Preload, then compute, of the present position; brings new weights at the first output segment."""
+    s = m.lc
+    p = m.p
+    q = s.slot[EX]
+    if s.state[EX] == 1:
+        s.funct = 0
+        s.rs1 = ((s.irows[q] * s.icols[q]) & 0xFFFF) << 16 | 1 << 7
+        s.rs2 = ((s.orows[q] * s.ocols[q]) & 0x7FFF) << 48
+        s.state[EX] = 2
+        return
+    t = s.dilated[q]
+    d = s.downsample[q]
+    och = s.ch[EX]
+    kch = s.kch[EX]
+    b = s.b[EX]
+    if s.trans_input[q]:
+        rows = least(s.batches[q] - b, p.dim)
+    else:
+        rows = halved(least(s.ocols[q] - s.col[EX], p.dim << t), t)
+    cols = least(s.ochs[q] - och, p.dim)
+    depth = least(s.kcols[q] - s.kcol[EX], s.pixels[q]) * least(s.kchs[q] - kch, p.dim)
+    if s.state[EX] == 2:
+        krow = s.krows[q] - s.krow[EX] - 1 if s.wrot180[q] else s.krow[EX]
+        kcol = s.kcols[q] - s.kcol[EX] - 1 if s.wrot180[q] else s.kcol[EX]
+        local = p.garbage_mask
+        if s.fresh:
+            end = (s.b_id[q] if s.b_id[q] else q + 1) * (p.sp_rows // 2)
+            local = end - s.weight_rows[q]
+            if s.trans_weight_0132[q]:
+                local += (kch // p.dim) * s.w_stride[q] + (krow * s.kcols[q] + kcol) * s.ochs[q] + och
+            else:
+                local += (och // p.dim) * s.w_stride[q] + (krow * s.kcols[q] + kcol) * s.kchs[q] + kch
+            local = local & p.addr_mask
+        area = s.orows[q] * s.ocols[q]
+        c = s.first[EX] + (och // p.dim) * s.batches[q] * area + b * area + s.row[EX] * s.ocols[q] + s.col[EX]
+        s.funct = 6
+        s.rs1 = depth << 48 | cols << 32 | local
+        s.rs2 = rows << 48 | cols << 32 | (c & p.addr_mask) | SIGN | 1 << 30
+        s.state[EX] = 3
+        return
+    irow = halved(s.row[EX] * s.stride[q] + s.krow[EX] * s.dilation[q], t)
+    icol = halved(s.col[EX] * s.stride[q] + s.kcol[EX] * s.dilation[q], t)
+    wide_cols = s.icols[q] >> d
+    area = (s.irows[q] >> d) * wide_cols
+    start = (s.a_id[q] - 1) * (p.sp_rows // 2) if s.a_id[q] else q * (p.sp_rows // 2)
+    if s.trans_input[q]:
+        local = start + (b // p.dim) * s.input_stride[q] + kch * area
+    else:
+        local = start + (kch // p.dim) * s.input_stride[q] + b * area
+    local += (irow >> d) * wide_cols + (icol >> d)
+    s.funct = 4 if s.fresh else 5
+    s.rs1 = rows << 48 | depth << 32 | (local & p.addr_mask)
+    s.rs2 = rows << 48 | cols << 32 | p.garbage_mask
+    s.fresh = 0
+    advance_execute(m, False)
+
+
+@njit
+def advance_execute(m, skipped):
+    """Next position of the execute machine, ocol innermost."""
+    s = m.lc
+    p = m.p
+    q = s.slot[EX]
+    if skipped and s.state[EX] == 2:
+        s.state[EX] = 3
+        return
+    s.state[EX] = 2
+    s.col[EX] += 1 if skipped or s.trans_input[q] else p.dim << s.dilated[q]
+    if s.col[EX] < s.ocols[q]:
+        return
+    s.col[EX] = 0
+    s.row[EX] += 1
+    if s.row[EX] < s.orows[q]:
+        return
+    s.row[EX] = 0
+    s.b[EX] += p.dim if s.trans_input[q] else 1
+    if s.b[EX] < s.batches[q]:
+        return
+    s.b[EX] = 0
+    s.fresh = 1
+    s.kch[EX] += p.dim
+    if s.kch[EX] < s.kchs[q]:
+        return
+    s.kch[EX] = 0
+    s.kcol[EX] += s.pixels[q]
+    if s.kcol[EX] < s.kcols[q]:
+        return
+    s.kcol[EX] = 0
+    s.krow[EX] += 1
+    if s.krow[EX] < s.krows[q]:
+        return
+    s.krow[EX] = 0
+    s.ch[EX] += p.dim
+    if s.ch[EX] >= s.ochs[q]:
+        s.state[EX] = 0

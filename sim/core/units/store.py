@@ -1,0 +1,242 @@
+"""Store controller: mvout commands become one request per local row and block; configuration of the store path.
+
+Source: StoreController.scala. Request order: rows, blocks inside. Pooling: for each output pixel the taps of its
+window. The command completes when the last local row was read, long before DRAM has it.
+"""
+
+import numpy as np
+
+from sim.core.jit import njit
+from sim.core.params import NEVER, RING, plus
+from sim.core.units import mvout
+
+SLOTS = 64
+GARBAGE = 0xFFFFFFFF
+
+DTYPE = np.dtype(
+    [
+        ("q_n", "i8"),
+        ("q_head", "i8"),
+        ("q_pop_t", "i8"),
+        ("q_funct", "i8", (RING,)),
+        ("q_rs1", "i8", (RING,)),
+        ("q_rs2", "i8", (RING,)),
+        ("q_slot", "i8", (RING,)),
+        ("state", "i8"),  # 0 waiting for a command, 1 waiting for the DMA, 2 sending (or pooling)
+        ("row", "i8"),
+        ("block", "i8"),
+        ("cmd", "i8"),
+        ("stride", "i8"),
+        ("activation", "i8"),
+        ("stats", "i8"),
+        ("pool_stride", "i8"),
+        ("pool_size", "i8"),
+        ("pool_out_dim", "i8"),
+        ("porows", "i8"),
+        ("pocols", "i8"),
+        ("orows", "i8"),
+        ("ocols", "i8"),
+        ("upad", "i8"),
+        ("lpad", "i8"),
+        ("porow", "i8"),
+        ("pocol", "i8"),
+        ("wrow", "i8"),
+        ("wcol", "i8"),
+        ("c_valid", "i8", (SLOTS,)),
+        ("c_left", "i8", (SLOTS,)),
+        ("c_slot", "i8", (SLOTS,)),
+        ("c_done_t", "i8", (SLOTS,)),
+        ("c_n", "i8"),
+        ("c_ready", "i8"),  # commands that are complete, or will be in the next cycle
+    ]
+)
+
+
+@njit
+def _configure(m, rs1, rs2):
+    s = m.st
+    if rs1 & 3 == 3:
+        if m.p.has_norm:
+            if (rs1 >> 17) & 1 == 0:
+                s.activation = ((rs1 >> 16) & 1) << 2 | (s.activation & 3)
+            s.stats = (rs1 >> 8) & 0xFF
+        return
+    s.stride = rs2 & 0xFFFFFFFF
+    s.activation = (rs1 >> 2) & 3
+    s.pool_size = (rs1 >> 6) & 3
+    s.pool_stride = (rs1 >> 4) & 3
+    if s.pool_stride:
+        s.pool_out_dim = (rs1 >> 24) & 0xFF
+        s.porows = (rs1 >> 32) & 0xFF
+        s.pocols = (rs1 >> 40) & 0xFF
+        s.orows = (rs1 >> 48) & 0xFF
+        s.ocols = (rs1 >> 56) & 0xFF
+        s.upad = (rs1 >> 8) & 3
+        s.lpad = (rs1 >> 10) & 3
+    elif s.pool_size:
+        s.orows = (rs1 >> 48) & 0xFF
+        s.ocols = (rs1 >> 56) & 0xFF
+        s.pool_out_dim = (rs1 >> 24) & 0xFF
+
+
+@njit
+def _offer(now, m, rs1, rs2, blocks):
+    """Offer the present row to the DMA; True when it is taken."""
+    s = m.st
+    p = m.p
+    if not mvout.can_accept(now, m):
+        return False
+    local = rs2 & GARBAGE
+    cols = (rs2 >> 32) & p.cols_mask
+    pooling = p.has_pool and s.pool_stride > 0
+    flat = s.pool_size > 0 and not pooling
+    store = 1
+    if pooling:
+        orow = s.porow * s.pool_stride + s.wrow - s.upad
+        ocol = s.pocol * s.pool_stride + s.wcol - s.lpad
+        address = plus(p, local, orow * s.ocols + ocol)
+        if orow < 0 or ocol < 0 or orow >= s.orows or ocol >= s.ocols:
+            address = GARBAGE
+        store = 1 if s.wrow == s.pool_size - 1 and s.wcol == s.pool_size - 1 else 0
+    else:
+        address = plus(p, local, s.block * p.dim + s.row)
+        store = 1 if s.block == blocks - 1 else 0
+    if pooling or flat:
+        vaddr = rs1 + (s.porow * s.pool_out_dim + s.pocol) * s.stride
+    else:
+        vaddr = rs1 + s.row * s.stride
+    last = s.block == blocks - 1
+    norm = (local >> 26) & 7 if p.has_norm else 0
+    if not last:
+        # an earlier block of a row only accumulates its statistic
+        if norm == 2:
+            norm = 1
+        elif norm == 4:
+            norm = 3
+        elif norm == 7:
+            norm = 6
+    length = (cols - 1) % p.dim + 1 if last else p.dim
+    mvout.accept(m, vaddr, address, length, s.block, norm, s.stats & 1, store, s.cmd)
+    return True
+
+
+@njit
+def _next(m, rows, blocks):
+    """Advance to the next row request; True when the command has made its last one."""
+    s = m.st
+    p = m.p
+    if p.has_pool and s.pool_stride > 0:
+        s.wcol += 1
+        if s.wcol == s.pool_size:
+            s.wcol = 0
+            s.wrow += 1
+            if s.wrow == s.pool_size:
+                s.wrow = 0
+                s.pocol += 1
+                if s.pocol == s.pocols:
+                    s.pocol = 0
+                    s.porow += 1
+                    if s.porow == s.porows:
+                        s.porow = 0
+                        return True
+        return False
+    if s.pool_size > 0:
+        s.pocol += 1
+        if s.pocol >= s.ocols:
+            s.pocol = 0
+            s.porow += 1
+            if s.porow >= s.orows:
+                s.porow = 0
+        s.row += 1
+        if s.row == s.orows * s.ocols:
+            s.row = 0
+            return True
+        return False
+    s.block += 1
+    if s.block == blocks:
+        s.block = 0
+        s.row += 1
+        if s.row == rows:
+            s.row = 0
+            return True
+    return False
+
+
+@njit
+def step(now, m):
+    """One cycle of the store controller. Returns the wake."""
+    return _cycle(now, m) if m.st.q_n > 0 else NEVER
+
+
+@njit
+def _cycle(now, m):
+    s = m.st
+    p = m.p
+    h = s.q_head
+    rs1 = s.q_rs1[h]
+    rs2 = s.q_rs2[h]
+    pop = False
+    acted = False
+    if s.q_funct[h] == 0:
+        _configure(m, rs1, rs2)
+        pop = True
+    else:
+        rows = (rs2 >> 48) & p.rows_mask
+        blocks = (((rs2 >> 32) & p.cols_mask) + p.dim - 1) // p.dim
+        pooling = p.has_pool and s.pool_stride > 0
+        fired = False
+        ended = False
+        if s.state == 0:
+            free = -1
+            if s.c_n < p.n_cmds:
+                for k in range(p.n_cmds):
+                    if s.c_valid[k] == 0:
+                        free = k
+                        break
+            if free >= 0:
+                acted = True
+                if pooling:
+                    total = s.porows * s.pocols * s.pool_size * s.pool_size
+                elif s.pool_size > 0:
+                    total = s.orows * s.ocols
+                else:
+                    total = rows * blocks
+                s.c_valid[free] = 1
+                s.c_n += 1
+                s.c_left[free] = total
+                s.c_slot[free] = s.q_slot[h]
+                s.c_done_t[free] = NEVER
+                s.cmd = free
+                fired = _offer(now, m, rs1, rs2, blocks)
+                s.state = 2 if fired else 1
+                if fired:
+                    _next(m, rows, blocks)
+        elif s.state == 1:
+            fired = _offer(now, m, rs1, rs2, blocks)
+            if fired:
+                s.state = 2
+                _next(m, rows, blocks)
+        else:
+            # one request only: it was made in an earlier state
+            ended = (
+                s.row == 0
+                and s.block == 0
+                and (not pooling or (s.porow == 0 and s.pocol == 0 and s.wrow == 0 and s.wcol == 0))
+            )
+            if not ended:
+                fired = _offer(now, m, rs1, rs2, blocks)
+                if fired:
+                    ended = _next(m, rows, blocks)
+            if ended:
+                s.state = 0
+                pop = True
+        acted = acted or fired
+    if pop:
+        s.q_head = (h + 1) % RING
+        s.q_n -= 1
+        s.q_pop_t = now
+        m.rs.news_t = now + 1
+        return now + 1
+    if acted:
+        return now + 1
+    return NEVER
