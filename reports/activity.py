@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from reports import style
-from sim.errors import InputError
+from sim.base.errors import InputError
 
 if TYPE_CHECKING:
-    from sim.kept import KeptRun
+    from sim.analysis.saved import KeptRun
 
 OCCUPANCY = {
     "spad_rows": ("scratchpad", "#E69F00", "spad_rows"),

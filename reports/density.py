@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from reports import style
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.sparsity.dynamic import Dynamic
 from sim.sparsity.rules import Rules
 from sim.sparsity.spec import Sparsity, parse

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
 from reports import style
-from sim.area import COMPONENTS
+from sim.cost.area import COMPONENTS
 
 if TYPE_CHECKING:
-    from sim.kept import KeptRun
+    from sim.analysis.saved import KeptRun
 
 
 def energy(axes: Axes, runs: Mapping[str, KeptRun]) -> Axes:

@@ -12,7 +12,7 @@ from matplotlib.patches import FancyArrowPatch, Patch
 from matplotlib.ticker import EngFormatter
 
 from reports import style
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.trace.gantt import units, window_of
 
 COMMAND_COLORS = {

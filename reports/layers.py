@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
 from reports import style
-from sim.columns import CAUSES
+from sim.run.columns import CAUSES
 
 OUTSIDE = "none"
 """Operators that belong to no layer (embedding, head)."""

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, Formatter, FuncFormatter, NullFormatter
 
 from reports import style
-from sim.columns import COLUMNS
-from sim.errors import InputError, did_you_mean
-from sim.front import pareto as unbeaten_of
+from sim.base.errors import InputError, did_you_mean
+from sim.base.pareto import pareto as unbeaten_of
+from sim.run.columns import COLUMNS
 
 LOG_RATIO = 8
 """An axis is logarithmic when its largest value is this many times its smallest."""

@@ -15,11 +15,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from reports import style
-from sim.diff import without_layer
-from sim.errors import InputError
+from sim.analysis.diff import without_layer
+from sim.base.errors import InputError
 
 if TYPE_CHECKING:
-    from sim.kept import KeptRun
+    from sim.analysis.saved import KeptRun
 
 LABELLED = 5
 """Operators with the most cycles that carry their name."""

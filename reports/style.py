@@ -15,9 +15,9 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from sim.columns import COLUMNS
-from sim.errors import CaratError, InputError, did_you_mean
-from sim.palette import CAUSE_COLORS as CAUSE_COLORS
+from sim.base.errors import CaratError, InputError, did_you_mean
+from sim.base.palette import CAUSE_COLORS as CAUSE_COLORS
+from sim.run.columns import COLUMNS
 
 KIND_COLORS: dict[str, str] = {
     "matmul": "#0072B2",
@@ -82,7 +82,7 @@ RUN_COLORS: tuple[str, ...] = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B
 MARKERS = "osD^vP*Xph"
 
 GIVEN = ("hardware", "workload", "sparsity", "prune", "seed")
-"""Columns of a sweep that the user chose though `sim.columns` defines them."""
+"""Columns of a sweep that the user chose though `sim.run.columns` defines them."""
 
 FORMATS = (".png", ".svg", ".pdf")
 """What `save` writes."""

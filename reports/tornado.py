@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from reports import style
-from sim.errors import InputError
+from sim.base.errors import InputError
 
 SHOWN = 14
 LEAST_CHANGE = 0.0005

@@ -11,7 +11,7 @@ from matplotlib.ticker import EngFormatter
 from reports import style
 
 if TYPE_CHECKING:
-    from sim.kept import KeptRun
+    from sim.analysis.saved import KeptRun
 
 LEVELS = {"DRAM": "dram", "scratchpad": "spad", "accumulator": "acc"}
 

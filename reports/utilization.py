@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from reports import style
-from sim.diff import without_layer
+from sim.analysis.diff import without_layer
 
 SHOWN = 14
 """Operators with the most cycles that are drawn; the table of the page has all."""

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from reports import style
-from sim.errors import InputError
+from sim.base.errors import InputError
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "matmul": ("matmul",),

@@ -6,26 +6,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sim.columns import COLUMNS as COLUMNS
-    from sim.errors import CaratError as CaratError
-    from sim.errors import Hang as Hang
-    from sim.errors import InputError as InputError
+    from sim.base.errors import CaratError as CaratError
+    from sim.base.errors import Hang as Hang
+    from sim.base.errors import InputError as InputError
     from sim.graph import Graph as Graph
     from sim.hardware import Hardware as Hardware
     from sim.mapping import search as search
-    from sim.pipeline import simulate as simulate
-    from sim.result import Result as Result
+    from sim.run.columns import COLUMNS as COLUMNS
+    from sim.run.pipeline import simulate as simulate
+    from sim.run.result import Result as Result
     from sim.sweeps import sweep as sweep
 
 _HOME = {
-    "COLUMNS": "sim.columns",
-    "CaratError": "sim.errors",
-    "Graph": "sim.graph",
-    "Hang": "sim.errors",
+    "COLUMNS": "sim.run.columns",
+    "CaratError": "sim.base.errors",
+    "Graph": "sim.graph.graph",
+    "Hang": "sim.base.errors",
     "Hardware": "sim.hardware",
-    "InputError": "sim.errors",
-    "Result": "sim.result",
-    "simulate": "sim.pipeline",
+    "InputError": "sim.base.errors",
+    "Result": "sim.run.result",
+    "simulate": "sim.run.pipeline",
     "search": "sim.mapping",
     "sweep": "sim.sweeps",
 }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim.errors import Hang
+from sim.base.errors import Hang
 from sim.hardware import Hardware
-from sim.isa import Program
+from sim.isa.commands import Program
 from sim.lower import Conv, Matmul, Norm, Operand, ResidualAdd, Work
-from sim.timing import Clock, run
+from sim.timing.timer import Clock, run
 
 X, W, D, C = (Operand(0x2001_0000 + 0x10_0000 * place, 96) for place in range(4))
 MATMUL = Matmul(70, 96, 90, X, W, C, d=D, bias="full")

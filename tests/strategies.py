@@ -13,9 +13,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware import Hardware, load
-from sim.isa import ACCUMULATE_BIT, ACCUMULATOR_BIT, FULL_WIDTH_BIT, GARBAGE_ADDRESS, Funct, Program
+from sim.isa.commands import ACCUMULATE_BIT, ACCUMULATOR_BIT, FULL_WIDTH_BIT, GARBAGE_ADDRESS, Funct, Program
 from sim.lower import Conv, Matmul, Norm, Operand, ResidualAdd, lower
 from sim.lower.encode import Stream
 

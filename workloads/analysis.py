@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.graph import Graph, Op
 
 GROUPS = ("mha_projections", "act_to_act", "ffn", "other")

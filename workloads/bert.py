@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.graph import Graph, Op, Tensor, View
 from workloads.encoder import Builder, check_sizes, head_size
 

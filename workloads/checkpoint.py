@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
 from workloads import checkpoint_head, checkpoint_safetensors
 from workloads.checkpoint_head import Head
 

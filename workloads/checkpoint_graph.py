@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.graph import Graph, Tensor, View
 from workloads.checkpoint import Checkpoint
 from workloads.checkpoint_head import POOLER

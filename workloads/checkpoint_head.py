@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 
 Kind = Literal["pooler", "sequence", "tokens", "span"]
 Problem = Literal["single_label_classification", "multi_label_classification", "regression"]

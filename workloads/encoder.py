@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
 from sim.graph import ACCUMULATOR, Graph, Op, Tensor, View
 
 

@@ -7,7 +7,7 @@ The stride of a stage lies in the 3x3 convolution of its first block (version 1.
 from __future__ import annotations
 
 from sim.graph import Graph, Tensor, View
-from sim.windows import positions
+from sim.graph.windows import positions
 from workloads.encoder import Builder, check_sizes
 
 STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sim.errors import InputError
-from sim.store import code_version
+from sim.base.errors import InputError
+from sim.base.version import code_version
 
 FOLDER = Path(__file__).parent
 

@@ -10,14 +10,14 @@ from matplotlib.axes import Axes
 from reports import activity, breakdown, energy, layers, roofline, style, traffic, utilization
 from reports.page import render, vector
 from reports.page.tables import Cell, Head, Row, Table, change, number, plain, word
-from sim import palette
-from sim.area import COMPONENTS
-from sim.columns import CAUSES, COLUMNS
-from sim.diff import diff
-from sim.errors import InputError
-from sim.kept import BASE, KeptRun, settings_that_differ
-from sim.store import code_version
-from sim.tomlfile import flat
+from sim.analysis.diff import diff
+from sim.analysis.saved import BASE, KeptRun, settings_that_differ
+from sim.base import palette
+from sim.base.errors import InputError
+from sim.base.toml import flat
+from sim.base.version import code_version
+from sim.cost.area import COMPONENTS
+from sim.run.columns import CAUSES, COLUMNS
 
 MOST_RUNS = 6
 """Runs that have a colour of their own beside each other."""

@@ -11,7 +11,7 @@ import pandas as pd
 from reports import parallel, pareto, style, tornado
 from reports.page import render, vector
 from reports.page.tables import Cell, Head, Row, Table, number, word
-from sim.columns import COLUMNS
+from sim.run.columns import COLUMNS
 
 RESULTS = ("cycles", "energy_pj", "area_mm2")
 SHOWN: tuple[tuple[str, str, float, str], ...] = (
@@ -27,7 +27,7 @@ SHOWN: tuple[tuple[str, str, float, str], ...] = (
 
 
 def sweep_page(sweep: pd.DataFrame, name: str, whatif: Path | None = None) -> str:
-    """Return the page of a sweep (`sim.sweep_table.read`) called ``name``.
+    """Return the page of a sweep (`sim.sweeps.table.read`) called ``name``.
 
     ``whatif``: table of `carat whatif -o`. Raises InputError without a finished point or without a needed column.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from sim.errors import CaratError
+from sim.base.errors import CaratError
 
 REFUSED = 2
 """Exit code of anything Carat refuses, as for a wrong option."""

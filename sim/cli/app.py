@@ -54,7 +54,7 @@ def version(
 ) -> None:
     """Print the version of the code that decides results."""
     if show_version:
-        from sim.store import code_version
+        from sim.base.version import code_version
 
         typer.echo(f"carat {code_version()}")
         raise typer.Exit

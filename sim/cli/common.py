@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 
 Progress = Callable[[int, int, str], None]
 

@@ -26,10 +26,10 @@ def diff(
     as_json: common.AsJson = False,
 ) -> None:
     """Print why two runs differ: per operator and per cause, the largest difference first."""
-    from sim import kept
-    from sim.diff import diff as compare
+    from sim.analysis import saved
+    from sim.analysis.diff import diff as compare
 
-    a, b = kept.read_all([first, second])
+    a, b = saved.read_all([first, second])
     found = compare(a.ops, b.ops, (a.name, b.name), by)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=1))
@@ -45,7 +45,7 @@ def diff(
         rest = sum(row.change for row in found.rows[top:])
         typer.echo(f"... and {len(found.rows) - top} more with {rest:+,} together (--top)")
     typer.echo(found.sentence())
-    other = [f"  {key}: {one} -> {two}" for key, one, two in kept.settings_that_differ(a.hardware, b.hardware)]
+    other = [f"  {key}: {one} -> {two}" for key, one, two in saved.settings_that_differ(a.hardware, b.hardware)]
     typer.echo("\n".join(["machines differ in:", *other]) if other else "the machines are the same")
     if a.record["version"] != b.record["version"]:
         typer.echo(f"written by different code: {a.record['version']} and {b.record['version']}")

@@ -36,8 +36,8 @@ def explore(
     as_json: common.AsJson = False,
 ) -> None:
     """Search a grid of machine settings for the best points; needs the extra `explore`."""
-    from sim.explore import explore as search
     from sim.sweeps import write_table
+    from sim.sweeps.explore import explore as search
 
     check_table(output)
     fixed = {key: [value] for key, value in common.settings(set_).items()}

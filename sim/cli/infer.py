@@ -151,7 +151,7 @@ def infer(
 
 def _words(text: str | None) -> tuple[Precision, ...]:
     """Return the word sizes of --sparsity. Raises InputError for all else that it may say."""
-    from sim.errors import InputError
+    from sim.base.errors import InputError
     from sim.sparsity.rules import Rules
     from sim.sparsity.spec import parse
 
@@ -168,7 +168,7 @@ def _words(text: str | None) -> tuple[Precision, ...]:
 
 def _check_engines(engines: Engines, machine: Hardware) -> None:
     """Refuse units that the machine does not have."""
-    from sim.errors import InputError
+    from sim.base.errors import InputError
 
     missing = sorted(engines.needs() - set(machine.array_operators))
     if missing:
@@ -183,7 +183,7 @@ def _check_engines(engines: Engines, machine: Hardware) -> None:
 
 def _wide_scores(machine: Hardware) -> bool:
     """Whether scores with a mask have to leave the array as sums: elements have no room for it, unless floats have."""
-    from sim.errors import InputError
+    from sim.base.errors import InputError
 
     if "softmax" in machine.array_operators or machine.array.input_type == machine.array.acc_type:
         return False
@@ -198,7 +198,7 @@ def _wide_scores(machine: Hardware) -> bool:
 
 def _ids(model: Checkpoint, folder: Path, tokens: str | None, text: str | None, seed: int) -> list[int]:
     """The token ids that --tokens or --text gives."""
-    from sim.errors import InputError
+    from sim.base.errors import InputError
     from sim.functional.tokens import read_tokens
 
     if text is None:
@@ -213,7 +213,7 @@ def _ids(model: Checkpoint, folder: Path, tokens: str | None, text: str | None, 
 
 def _labelled(path: Path | None, model: Checkpoint) -> list[tuple[list[int], str | None]]:
     """The sequences and labels of --evaluate."""
-    from sim.errors import InputError
+    from sim.base.errors import InputError
     from sim.functional.tokens import read_labelled
     from sim.functional.verdict import named
 
@@ -302,7 +302,7 @@ def keep(result: Inference, report: dict[str, Any], folder: Path) -> None:
 
     import numpy as np
 
-    from sim.errors import InputError
+    from sim.base.errors import InputError
 
     partial = folder / f".partial-{os.getpid()}"
     try:

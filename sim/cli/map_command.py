@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.mapping.maps import Maps
     from sim.mapping.spaces import Reach
-    from sim.result import Result
+    from sim.run.result import Result
 
 HEADINGS = ("operators", "shape", "library", "found", "proof", "cycles", "found", "gain")
 SUFFIXES = (".toml", ".h", ".json")
@@ -49,7 +49,7 @@ def map_workload(
     as_json: common.AsJson = False,
 ) -> None:
     """Find tiles for each operator, better than the C library's or equal, with the timing core as judge."""
-    from sim.pipeline import load_machine, resolve_graph
+    from sim.run.pipeline import load_machine, resolve_graph
 
     _check_outputs(output or [])
     machine = load_machine(hw, common.settings(set_))
@@ -103,7 +103,7 @@ def _search(
 
 
 def _check_outputs(outputs: list[Path]) -> None:
-    from sim.errors import InputError
+    from sim.base.errors import InputError
 
     wrong = [path for path in outputs if path.suffix not in SUFFIXES]
     if wrong:
@@ -114,9 +114,9 @@ def _check_outputs(outputs: list[Path]) -> None:
 
 
 def _write(maps: Maps, outputs: list[Path]) -> None:
+    from sim.base.files import write_whole
     from sim.mapping.export import to_header, to_json
     from sim.mapping.mapfile import to_toml
-    from sim.result import write_whole
 
     writers = {".toml": to_toml, ".h": to_header, ".json": to_json}
     for path in outputs:
@@ -169,7 +169,7 @@ def chosen(
 
     Raises InputError for maps that do not belong to this run.
     """
-    from sim.errors import InputError
+    from sim.base.errors import InputError
 
     asked = {"--objective": objective if objective != "cycles" else None, "--reach": reach if reach != "call" else None}
     vain = [f"{name} {value}" for name, value in asked.items() if value]

@@ -11,7 +11,7 @@ from sim.cli import common
 from sim.cli.sweep import check_table
 
 if TYPE_CHECKING:
-    from sim.store import Store
+    from sim.sweeps.store import Store
 
 
 def merge(
@@ -20,7 +20,7 @@ def merge(
     output: common.Table = None,
 ) -> None:
     """Put the stores of a sweep's shards into one; say what is missing; write the table."""
-    from sim.store import Store
+    from sim.sweeps.store import Store
 
     check_table(output)
     with Store(store) as whole:
@@ -35,8 +35,8 @@ def export(
     output: common.Table = None,
 ) -> None:
     """Say what a store holds, and write its finished points as a table."""
-    from sim.errors import InputError
-    from sim.store import Store
+    from sim.base.errors import InputError
+    from sim.sweeps.store import Store
 
     check_table(output)
     if not store.is_file():

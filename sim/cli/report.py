@@ -23,7 +23,7 @@ def report(
 ) -> None:
     """Write one HTML page that opens from disk: runs side by side with their differences, or a sweep."""
     from reports import page
-    from sim.result import write_whole
+    from sim.base.files import write_whole
 
     write_whole(page.checked(output), page.of(sources, whatif))
     typer.echo(f"{output}: open it in a browser")

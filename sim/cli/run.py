@@ -11,7 +11,7 @@ import typer
 from sim.cli import common
 
 if TYPE_CHECKING:
-    from sim.result import Result
+    from sim.run.result import Result
     from sim.sparsity.pruning import Pruning
 
 HEADINGS = ("operators", "cycles", "share", "util", "read MB", "write MB", "energy uJ", "visited")
@@ -67,10 +67,11 @@ def run(
     as_json: common.AsJson = False,
 ) -> None:
     """Simulate a workload on a machine: cycles, traffic, energy, by kind of operator."""
-    from sim.cache import Memo, default_timings
+    from sim.analysis.explain import explain as explanation
     from sim.cli import map_command
-    from sim.explain import explain as explanation
-    from sim.pipeline import load_machine, resolve_graph, resolve_pruning, resolve_sparsity, simulate
+    from sim.run.pipeline import load_machine, resolve_graph, resolve_pruning, resolve_sparsity, simulate
+    from sim.timing.disk import default_timings
+    from sim.timing.memo import Memo
 
     common.output_folder(output)
     machine = load_machine(hw, common.settings(set_))
@@ -125,7 +126,7 @@ def run(
 
 def _pruning(prune: str | None, saliency: Path | None, weights: Path | None) -> Pruning | None:
     """Return what --prune keeps, with the file that says which ones. Raises InputError."""
-    from sim.errors import InputError
+    from sim.base.errors import InputError
     from sim.sparsity.pruning import parse
 
     if prune is not None:
@@ -137,7 +138,7 @@ def _pruning(prune: str | None, saliency: Path | None, weights: Path | None) -> 
 
 
 def _mapping(tiles: list[str] | None) -> dict[str, dict[str, Any]]:
-    from sim.errors import InputError
+    from sim.base.errors import InputError
 
     mapping: dict[str, dict[str, Any]] = {}
     problems = []

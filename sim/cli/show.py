@@ -10,7 +10,7 @@ from sim.cli import common
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.plan import Step
+    from sim.plan.planner import Step
 
 
 def show(
@@ -29,9 +29,9 @@ def show(
     dataflow: common.Dataflow = None,
 ) -> None:
     """Print a workload's graph, what runs where on a machine, and the commands it is lowered to."""
-    from sim.errors import InputError, did_you_mean
-    from sim.pipeline import load_machine, resolve_graph, resolve_pruning, resolve_sparsity
-    from sim.plan import plan
+    from sim.base.errors import InputError, did_you_mean
+    from sim.plan.planner import plan
+    from sim.run.pipeline import load_machine, resolve_graph, resolve_pruning, resolve_sparsity
 
     machine = load_machine(hw, common.settings(set_))
     rules = resolve_sparsity(sparsity, seed)
@@ -63,8 +63,8 @@ def _lines(steps: tuple[Step, ...]) -> list[str]:
 
 
 def _program(step: Step, machine: Hardware, invocation: int) -> str:
-    from sim.disassemble import disassemble
-    from sim.errors import InputError
+    from sim.base.errors import InputError
+    from sim.isa.disassembly import disassemble
     from sim.lower import lower
 
     if not step.works:

@@ -116,7 +116,7 @@ def check_table(output: Path | None) -> None:
 
 def parse_grid(given: list[str] | None) -> dict[str, list[Any]]:
     """Return ``KEY=V1,V2`` options as a grid. Raises InputError for what has no ``=``."""
-    from sim.errors import InputError
+    from sim.base.errors import InputError
     from sim.hardware import parse_settings
 
     grid: dict[str, list[Any]] = {}

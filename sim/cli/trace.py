@@ -37,9 +37,9 @@ def trace(
     width: Annotated[int, typer.Option("--width", min=20, help="Characters of the bars in the terminal.")] = 100,
 ) -> None:
     """Show a run command by command: bars in the terminal, or a trace file with -o."""
-    from sim.errors import InputError
-    from sim.pipeline import load_machine, resolve_graph, simulate
-    from sim.result import write_whole
+    from sim.base.errors import InputError
+    from sim.base.files import write_whole
+    from sim.run.pipeline import load_machine, resolve_graph, simulate
     from sim.trace import chrome, gantt
 
     if output is not None:

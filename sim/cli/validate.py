@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sim.base.errors import InputError
 from sim.cli import common
-from sim.errors import InputError
 
 if TYPE_CHECKING:
     from sim.validate.report import Report
@@ -124,8 +124,7 @@ def compare(
     clock: common.Clock = "periodic",
 ) -> None:
     """Print what a published cycle rule says of the measured matmul rows, beside what Carat says."""
-    from sim import peers
-    from sim.validate import comparison
+    from sim.validate import comparison, peers
 
     rule = peers.rule(peer)
     report = _validated(measurements, programs, "auto", False, Selection(("matmul",)), jobs, clock)

@@ -34,10 +34,10 @@ def whatif(
     as_json: common.AsJson = False,
 ) -> None:
     """Halve and double every number of the machine, one run each: which knob moves the cycles, and how far."""
-    from sim.pipeline import load_machine, resolve_graph, simulate
-    from sim.result import write_whole
-    from sim.whatif import trials
-    from sim.whatif import whatif as try_all
+    from sim.analysis.whatif import trials
+    from sim.analysis.whatif import whatif as try_all
+    from sim.base.files import write_whole
+    from sim.run.pipeline import load_machine, resolve_graph, simulate
 
     if output is not None:
         common.output_folder(output.parent)

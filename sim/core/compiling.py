@@ -19,7 +19,7 @@ from sim.core.machine import MACHINE
 from sim.core.repeat import inner, memo, periodic
 from sim.core.units import tlb
 from sim.core.units.reservation import TIMELINE
-from sim.isa import COMMAND
+from sim.isa.commands import COMMAND
 
 ROOT = Path(__file__).parents[2]
 

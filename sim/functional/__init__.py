@@ -1,7 +1,7 @@
 """Numbers: execute timed command streams on real memory images, bit for bit, in the order the timing core found.
 
-In: the timeline of `sim.timing.run`, a machine, a DRAM image. Out: the DRAM image, and the traffic as counted from
-what was touched. It must not know graphs' builders, the command line or reports.
+In: the timeline of `sim.timing.timer.run`, a machine, a DRAM image. Out: the DRAM image, and the traffic as
+counted from what was touched. It must not know graphs' builders, the command line or reports.
 """
 
 from __future__ import annotations

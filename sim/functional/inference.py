@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sim import host as host_prices
-from sim.errors import InputError
+from sim.base.errors import InputError
+from sim.cost import host as host_prices
 from sim.functional import host
 from sim.functional.masks import MeasuredMasks
 from sim.functional.quantize import largest_energies, largest_magnitudes, scales
 from sim.functional.running import Run
 from sim.graph import Graph, Op
 from sim.hardware.precision import INTEGERS
-from sim.plan import Step, plan
+from sim.plan.planner import Step, plan
+from sim.plan.word_sizes import WordSizes
 from sim.sparsity.precision import Precision
 from sim.sparsity.rules import AnySparsity, Rules
-from sim.words import WordSizes
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware

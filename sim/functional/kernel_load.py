@@ -24,13 +24,13 @@ from sim.functional.kernel_rows import (
 from sim.functional.kernel_select import keep_index, note_index
 from sim.functional.kernel_words import BITS, INSIDE, KIND, LOW, NARROWS, element_bytes, narrow_line
 from sim.functional.unit import SAMPLING, SELECTING
-from sim.isa import STORED_SHIFT
+from sim.isa.commands import STORED_SHIFT
 
 IDENTITY_SCALE = 0x3F800000
 STORED_MOST = 0x7F
 FP16_FRACTION = 10
 INDEX_STATE = 2
-"""The load state that brings the index of packed weights (`sim.lower.sparsestream`)."""
+"""The load state that brings the index of packed weights (`sim.lower.sparse.stream`)."""
 
 # snapshot of the load state: stride, scale bits, shrink, block stride, pixels, wide; then what the rows had seen
 STRIDE, SCALE, SHRINK, BLOCK_STRIDE, PIXELS, WIDE, SEEN = 1, 2, 3, 4, 5, 6, 7

@@ -1,8 +1,8 @@
 """Products of chosen elements: each PE holds several weights, and an index says which one a streamed value meets.
 
 Preloads fill a second set of weights while the first is at work; the compute that switches makes it the first
-(`sim.lower.sampled`). What a compute streams are *sub-rows*, at most DIM chosen elements of one row in one window of
-weights. Which row, window and sub-row comes when, the sequencer knows (``m.chunks``, ``m.subs``; made by
+(`sim.lower.sparse.sampled`). What a compute streams are *sub-rows*, at most DIM chosen elements of one row in one
+window of weights. Which row, window and sub-row comes when, the sequencer knows (``m.chunks``, ``m.subs``; made by
 `sim.functional.sampled`); which weight a value meets is read from the index in the scratchpad.
 """
 

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.functional import state, words
 from sim.functional.counts import NAMES
 from sim.functional.kernel import execute
 from sim.functional.unit import Decoder, Sampler, Selector, Unit
 from sim.hardware.schema import ELEMENT_BITS
-from sim.isa import STORED_SHIFT, Funct
+from sim.isa.commands import STORED_SHIFT, Funct
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.timing import Timing
+    from sim.timing.timer import Timing
 
 BASE_ADDRESS = 0x20010000
-"""First byte of the DRAM image: where `sim.lower.place` and `sim.plan` put the first tensor."""
+"""First byte of the DRAM image: where `sim.lower.place` and `sim.plan.planner` put the first tensor."""
 
 SPARE_BYTES = 1 << 16
 """Behind the tensors: the rows that pad the last block of B are loaded too, from whatever lies there."""
@@ -92,7 +92,7 @@ class Machine:
         self.state = state.build(hw, self.image, base, SLOTS, seed, layernorm, self.types)
 
     def for_operator(self, hw: Hardware, seed: int = 0, stored: Mapping[str, str] | None = None) -> Machine:
-        """Return the same DRAM beside the array as another operator meets it (`sim.plan.Step.machine`).
+        """Return the same DRAM beside the array as another operator meets it (`sim.plan.planner.Step.machine`).
 
         Its local memories hold noise again: a fence lies between, and rows of other words. Raises InputError as the
         constructor does.
@@ -156,7 +156,7 @@ class Machine:
         return stored.view(f"u{stored.itemsize}").astype(np.int64) & ((1 << ELEMENT_BITS[kind]) - 1)
 
     def run(self, timing: Timing | npt.NDArray[np.void], unit: Unit | None = None) -> Execution:
-        """Execute the commands of a timeline (`sim.timing.run(..., timeline=True)`) in the order of their times.
+        """Execute the commands of a timeline (`sim.timing.timer.run(..., timeline=True)`) in the order of their times.
 
         ``unit``: what stored or packed weights mean (`sim.functional.weights` puts them into DRAM and returns it).
         Raises InputError for a result without a timeline, or a command that never completed.

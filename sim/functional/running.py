@@ -1,7 +1,7 @@
 """One inference on its way: the machine's DRAM, the scales, the float tensors of the host, operator by operator.
 
-Tensors are stored as wide as `sim.words` says. An operator that multiplies fewer bits than its operand has in memory
-scales it down at the load, by whole powers of two; its sums then count by as much more.
+Tensors are stored as wide as `sim.plan.word_sizes` says. An operator that multiplies fewer bits than its operand
+has in memory scales it down at the load, by whole powers of two; its sums then count by as much more.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sim import timing
-from sim.errors import CaratError, InputError
+from sim.base.errors import CaratError, InputError
 from sim.functional import host
 from sim.functional.counts import NAMES
 from sim.functional.machine import Machine
@@ -24,14 +23,15 @@ from sim.graph import Graph, Op, View
 from sim.hardware.schema import ELEMENT_BITS
 from sim.lower import lower
 from sim.lower.work import BlockSparseMatmul, Matmul, Norm, ResidualAdd, Work
-from sim.pipeline import RESTART_CYCLES
-from sim.placement import BASE_ADDRESS, place
-from sim.words import WordSizes
+from sim.plan.placement import BASE_ADDRESS, place
+from sim.plan.word_sizes import WordSizes
+from sim.run.pipeline import RESTART_CYCLES
+from sim.timing import timer
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.hardware.machine import Words
-    from sim.plan import Step
+    from sim.plan.planner import Step
 
 Array = npt.NDArray[Any]
 
@@ -57,10 +57,10 @@ class Run:
         self.scale: dict[str, float] = {}
         self.host_values = dict(given)
         self.phase, self.started = 0, False
-        self.l2 = timing.L2Contents.empty(hw) if hw.memory.l2_bytes else None
+        self.l2 = timer.L2Contents.empty(hw) if hw.memory.l2_bytes else None
         self.overflows = 0
         self.counters: dict[str, int] = {}
-        self.timings: dict[tuple[Work, int, Words | None], timing.Timing] | None = None
+        self.timings: dict[tuple[Work, int, Words | None], timer.Timing] | None = None
         self.machines: dict[Hardware, Machine] = {hw: self.machine}
         self.mode: Words | None = None
 
@@ -99,7 +99,7 @@ class Run:
         self.machine.write(self.addresses[name], flat, kind=kind)
 
     def wide(self, name: str) -> bool:
-        """Return whether a tensor is stored in accumulator type (as `sim.plan` reads its dtype)."""
+        """Return whether a tensor is stored in accumulator type (as `sim.plan.planner` reads its dtype)."""
         return self.graph.tensors[name].dtype not in ("int8", self.hw.array.input_type)
 
     def stored(self, name: str) -> Array:
@@ -148,7 +148,7 @@ class Run:
         hw = step.machine or self.hw
         if hw not in self.machines:
             self.machines[hw] = self.machine.for_operator(hw)
-        # as `sim.pipeline`: the fence behind every item has drained the array; a command sets another mode
+        # as `sim.run.pipeline`: the fence behind every item has drained the array; a command sets another mode
         cycles = 0 if hw.words == self.mode else self.hw.cpu.command_cycles
         self.mode = hw.words
         op = self.ops[step.name]
@@ -175,12 +175,12 @@ class Run:
             self.started = True
         return cycles
 
-    def timed(self, work: Work, hw: Hardware) -> timing.Timing:
+    def timed(self, work: Work, hw: Hardware) -> timer.Timing:
         """Time a work item; where sequences follow each other, what ran before from the same loop slot is known."""
         key = (work, self.phase, hw.words)
         if self.timings is not None and key in self.timings:
             return self.timings[key]
-        times = timing.run(lower(work, hw), hw, timeline=True, phase=self.phase, l2=self.l2)
+        times = timer.run(lower(work, hw), hw, timeline=True, phase=self.phase, l2=self.l2)
         if self.timings is not None:
             self.timings[key] = times
         return times

@@ -1,8 +1,8 @@
 """Sampled products in DRAM as their programs look for them: the index, packed rows, and the unit that reads both.
 
 The sequencer of such an array goes through rows, windows and features in the order of the plan
-(`sim.lower.sampledplan`) and counts the sub-rows of each row; `write_index` tells it so. What a value meets is not
-told: it is read from the index that the program loads.
+(`sim.lower.sparse.sampled_plan`) and counts the sub-rows of each row; `write_index` tells it so. What a value meets
+is not told: it is read from the index that the program loads.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.functional.kernel_sampled import AS_TOLD, ONTO, OVER
 from sim.functional.machine import Machine
 from sim.functional.unit import Sampler
-from sim.lower.sampledplan import Cut, Shape, Step, choose_cut
-from sim.lower.sparsecost import LoadCost
+from sim.lower.sparse.cost import LoadCost
+from sim.lower.sparse.sampled_plan import Cut, Shape, Step, choose_cut
 from sim.lower.work import SampledMatmul
 from sim.sparsity import packing
 

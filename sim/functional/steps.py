@@ -1,19 +1,19 @@
-"""Planned operators on the executor: all programs of a step of `sim.plan`, or a word on why there is none."""
+"""Planned operators on the executor: all programs of a step of `sim.plan.planner`, or a word on why there is none."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sim import timing
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.lower import lower
 from sim.lower.work import PackedMatmul, SampledMatmul
+from sim.timing import timer
 
 if TYPE_CHECKING:
     from sim.functional.machine import Execution, Machine
     from sim.functional.unit import Unit
-    from sim.step import Step
+    from sim.plan.step import Step
 
 INSTEAD = {
     "fft": 'via = "direct" of the [[compress]]: the load path expands circulants of any size',
@@ -52,6 +52,6 @@ def run_step(machine: Machine, step: Step, units: Sequence[Unit] = ()) -> tuple[
     on = machine if hw == machine.hw else machine.for_operator(hw)
     done = []
     for number, work in enumerate(step.works):
-        times = timing.run(lower(work, hw), hw, timeline=True)
+        times = timer.run(lower(work, hw), hw, timeline=True)
         done.append(on.run(times, units[number] if units else None))
     return tuple(done)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
 
 Array = npt.NDArray[Any]
 

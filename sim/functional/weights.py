@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.functional.machine import Machine
 from sim.functional.unit import FORMS, Decoder, Selector
-from sim.lower.blocksparse import layout
+from sim.lower.sparse.blocksparse import layout
 from sim.lower.work import PackedMatmul
 from sim.sparsity.codec import check_circulant, encode_block, encode_circulant
 

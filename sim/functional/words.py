@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
 from sim.functional.kernel_words import INTEGER, SINGLE, SMALL
 from sim.hardware.precision import INTEGERS, acceptable
 from sim.hardware.schema import ELEMENT_BITS

@@ -6,6 +6,5 @@ Knows nothing of workloads, programs or timing. Names are those of the TOML file
 
 from sim.hardware.loading import load, parse_settings, presets, published
 from sim.hardware.machine import Hardware
-from sim.hardware.rows import from_row
 
-__all__ = ["Hardware", "from_row", "load", "parse_settings", "presets", "published"]
+__all__ = ["Hardware", "load", "parse_settings", "presets", "published"]

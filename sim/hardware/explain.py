@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sim.errors import did_you_mean
+from sim.base.errors import did_you_mean
 
 _EXPECTED = {
     "int_type": "must be a whole number",

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sim.errors import InputError
-from sim.tomlfile import read_toml
+from sim.base.errors import InputError
+from sim.base.toml import read_toml
 
 
 def config_files(folder: str = "") -> dict[str, Path]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from sim.errors import did_you_mean
+from sim.base.errors import did_you_mean
 from sim.hardware import precision
 from sim.hardware.files import config_files, dram_table
 from sim.hardware.machine import Hardware

@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
+from sim.base.toml import read_toml
 from sim.hardware import legality, units
 from sim.hardware.explain import removed, schema_problems
 from sim.hardware.files import config_files, read_tables
 from sim.hardware.machine import NEW_RTL, Hardware
-from sim.tomlfile import read_toml
 
 Source = str | Path | Mapping[str, object] | Hardware
 

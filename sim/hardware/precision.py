@@ -27,7 +27,7 @@ from __future__ import annotations
 from functools import lru_cache
 from math import ceil
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware.machine import Hardware, Words, serial_cycles
 from sim.hardware.schema import ELEMENT_BITS, ELEMENT_BYTES
 

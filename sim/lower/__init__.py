@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim import isa
 from sim.hardware import Hardware
-from sim.isa import Funct, Program
-from sim.lower.blocksparse import lower_blocksparse
+from sim.isa import commands
+from sim.isa.commands import Funct, Program
 from sim.lower.conv import lower_conv
 from sim.lower.encode import with_gap
 from sim.lower.matmul import lower_matmul
 from sim.lower.norm import lower_norm
 from sim.lower.place import place
 from sim.lower.resadd import lower_resadd
-from sim.lower.rows import from_row, repeats
-from sim.lower.sampled import lower_sampled
+from sim.lower.sparse.blocksparse import lower_blocksparse
+from sim.lower.sparse.sampled import lower_sampled
 from sim.lower.work import (
     BlockSparseMatmul,
     Conv,
@@ -38,10 +37,8 @@ __all__ = [
     "ResidualAdd",
     "SampledMatmul",
     "Work",
-    "from_row",
     "lower",
     "place",
-    "repeats",
     "with_gap",
 ]
 
@@ -66,5 +63,5 @@ def lower(work: Work, hw: Hardware, *, repeat: int = 1, bare: bool = False) -> P
         case Conv():
             program = lower_conv(work, hw)
     if not bare and program["funct"][-1] != Funct.FENCE:
-        program = np.append(program, isa.program([isa.command(Funct.FENCE)]))
+        program = np.append(program, commands.program([commands.command(Funct.FENCE)]))
     return np.tile(program, repeat) if repeat > 1 else program

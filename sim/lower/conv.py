@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware import Hardware
-from sim.isa import Funct, Program
-from sim.lower.convtiling import ConvTile, conv_limits, conv_tile, per_byte
+from sim.isa.commands import Funct, Program
+from sim.lower.conv_tiling import ConvTile, conv_limits, conv_tile, per_byte
 from sim.lower.encode import Stream
 from sim.lower.tiling import blocks_of
 from sim.lower.work import ACTIVATIONS, Conv

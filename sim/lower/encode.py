@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sim.hardware import Hardware
-from sim.isa import COMMAND, ConfigKind, Funct, Program, command, local_operand, program
+from sim.isa.commands import COMMAND, ConfigKind, Funct, Program, command, local_operand, program
 
 WEIGHT_STATIONARY = 1
 LOAD_FUNCTS = (Funct.MVIN, Funct.MVIN2, Funct.MVIN3)

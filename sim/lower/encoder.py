@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from math import sqrt
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.lower.matmul import gelu_constants
 from sim.lower.place import matrix_bytes, place

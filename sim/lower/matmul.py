@@ -9,12 +9,12 @@ from math import inf
 
 import numpy as np
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware import Hardware
-from sim.isa import Program
+from sim.isa.commands import Program
 from sim.lower import residency
 from sim.lower.encode import Stream
-from sim.lower.outputstationary import emit_os_tile
+from sim.lower.output_stationary import emit_os_tile
 from sim.lower.residency import Residency
 from sim.lower.tiling import Tile, matmul_blocks, matmul_tile, tile_counts
 from sim.lower.work import ACTIVATIONS, Matmul, Operand

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
 from sim.hardware import Hardware
-from sim.isa import ACCUMULATE_BIT, ACCUMULATOR_BIT, COMMAND, ConfigKind, Funct, Program
+from sim.isa.commands import ACCUMULATE_BIT, ACCUMULATOR_BIT, COMMAND, ConfigKind, Funct, Program
 from sim.lower.encode import Stream
 from sim.lower.matmul import emit_softmax_constants, scale_problems
 from sim.lower.tiling import blocks_of

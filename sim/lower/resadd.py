@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware import Hardware
-from sim.isa import Program
+from sim.isa.commands import Program
 from sim.lower.encode import Stream
 from sim.lower.tiling import blocks_of
 from sim.lower.work import Operand, ResidualAdd

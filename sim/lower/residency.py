@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sim.errors import did_you_mean
+from sim.base.errors import did_you_mean
 from sim.lower.work import Dataflow, Halves, Matmul, Resident
 
 Tile = tuple[int, int, int]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import isqrt
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.lower.work import Matmul
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sim.windows import positions
+from sim.graph.windows import positions
 
 Activation = Literal["none", "relu", "layernorm", "igelu", "softmax"]
 ACTIVATIONS: tuple[Activation, ...] = ("none", "relu", "layernorm", "igelu", "softmax")
@@ -89,7 +89,7 @@ class BlockSparseMatmul:
     """A `Matmul` whose B is zero outside some DIM x DIM blocks; zero blocks are neither loaded nor computed.
 
     ``mask``: k_blocks rows of j_blocks booleans, True = the block has to be computed.
-    ``index_address``: DRAM byte address of the block index (format: `sim.lower.blocksparse.index_bytes`).
+    ``index_address``: DRAM byte address of the block index (format: `sim.lower.sparse.blocksparse.index_bytes`).
     ``nonzeros``: weights in those blocks that are not zero; None = all of them. ``scheduled``: a block scheduler,
     not the CPU, issues the commands.
     """

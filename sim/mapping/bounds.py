@@ -15,7 +15,7 @@ from math import ceil, prod
 
 from sim.hardware import Hardware
 from sim.lower.conv import REUSE_TILES
-from sim.lower.convtiling import conv_limits
+from sim.lower.conv_tiling import conv_limits
 from sim.lower.residency import kept
 from sim.lower.tiling import blocks_of, matmul_blocks, tile_counts
 from sim.lower.work import Conv, Matmul, Norm, ResidualAdd

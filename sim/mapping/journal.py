@@ -7,8 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sim.base.version import code_version
 from sim.mapping.measure import Forecast, Measured
-from sim.store import Store, code_version, point_key
+from sim.sweeps.store import Store, point_key
 
 KIND = "mapping search"
 

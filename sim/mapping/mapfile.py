@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
+from sim.base.toml import read_toml
 from sim.lower.residency import HALVES, RESIDENTS
 from sim.mapping.maps import Entry, Maps
 from sim.mapping.opmapping import AXES, MATMUL_FIELDS, Kind, OpMapping
 from sim.mapping.searching import OBJECTIVES
-from sim.tomlfile import read_toml
 
 FORMAT = "carat-maps-1"
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sim.cache import Memo
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph
 from sim.hardware import Hardware
 from sim.lower.work import Conv, Norm, ResidualAdd
@@ -17,8 +16,9 @@ from sim.mapping.rules import problems as rule_problems
 from sim.mapping.searching import EFFORT_CYCLES, Found, Objective, search
 from sim.mapping.spaces import Reach
 from sim.mapping.workers import Workers
-from sim.plan import Step, plan
-from sim.result import Result
+from sim.plan.planner import Step, plan
+from sim.run.result import Result
+from sim.timing.memo import Memo
 
 Progress = Callable[[int, int, str], None]
 
@@ -146,7 +146,7 @@ def find(
 
 def settle(maps: Maps, graph: Graph, hw: Hardware, memo: Memo) -> Maps:
     """Return ``maps`` with the library's mapping wherever the whole run shows it to be the better one."""
-    from sim.pipeline import simulate
+    from sim.run.pipeline import simulate
 
     before = {row["op"]: row for row in simulate(graph, hw, memo=memo).rows}
     items = {name: item for name, (_, item) in operators(graph, hw).items()}
@@ -230,7 +230,7 @@ def compare(before: Result, after: Result) -> list[Change]:
 
     ``saved``: (cause, cycles saved), the largest first; a cause that grew is negative.
     """
-    from sim.columns import CAUSES
+    from sim.run.columns import CAUSES
 
     groups: dict[tuple[int, int, tuple[tuple[str, int], ...], str, str], list[str]] = {}
     for old, new in zip(before.rows, after.rows, strict=True):

@@ -13,11 +13,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from sim import energy, isa, timing
+from sim.cost import energy
 from sim.hardware import Hardware
-from sim.isa import Funct, Program
+from sim.isa import commands
+from sim.isa.commands import Funct, Program
 from sim.lower import lower
 from sim.mapping.opmapping import OpMapping, Tiled
+from sim.timing import timer
 
 LOOPS = (int(Funct.LOOP_WS), int(Funct.LOOP_CONV_WS))
 COMPUTES = (int(Funct.COMPUTE_PRELOADED), int(Funct.COMPUTE_ACCUMULATED))
@@ -121,7 +123,7 @@ def measure(work: Tiled, hw: Hardware, phase: int = 0) -> Measured:
     """Simulate a mapped item whole. Raises InputError or Hang as lowering and core do."""
     program = lower(work, hw)
     short = int(tiles_of(program, hw.dim).weights.sum()) < SHORT_COMPUTES
-    timed = timing.run(program, hw, clock="leap" if short else "periodic", phase=phase)
+    timed = timer.run(program, hw, clock="leap" if short else "periodic", phase=phase)
     parts = energy.price(timed.counters, work.macs, timed.cycles, hw)
     count = timed.counters
     causes = {cause: cycles for cause, cycles in timed.causes.items() if cycles}
@@ -153,7 +155,7 @@ def forecast(work: Tiled, hw: Hardware, depth: Depth, phase: int = 0) -> Forecas
     if first == second or reached[first] + reached[second] > WORTHWHILE * total:
         return measure(work, hw, phase)
     cuts = [beginning(program, int(tiles.ends[end])) for end in (first, second)]
-    short, long = (timing.run(cut, hw, clock="leap", phase=phase) for cut in cuts)
+    short, long = (timer.run(cut, hw, clock="leap", phase=phase) for cut in cuts)
     pace = (long.cycles - short.cycles) / int(reached[second] - reached[first])
     return Forecast(long.cycles + (total - int(reached[second])) * pace, short.cycles + long.cycles)
 
@@ -204,4 +206,4 @@ def _field(operands: Ints, number: int) -> Ints:
 
 def beginning(program: Program, end: int) -> Program:
     """Return the first ``end`` commands of a program, with a fence."""
-    return np.append(program[:end], isa.program([isa.command(Funct.FENCE)]))
+    return np.append(program[:end], commands.program([commands.command(Funct.FENCE)]))

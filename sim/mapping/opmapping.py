@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware import Hardware
-from sim.lower.convtiling import NAMES as CONV_AXES
-from sim.lower.convtiling import auto_conv_tile
+from sim.lower.conv_tiling import NAMES as CONV_AXES
+from sim.lower.conv_tiling import auto_conv_tile
 from sim.lower.norm import norm_tile_rows
 from sim.lower.resadd import resadd_tile
 from sim.lower.tiling import auto_matmul_tile

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.lower import matmul
-from sim.lower.convtiling import conv_tile
+from sim.lower.conv_tiling import conv_tile
 from sim.lower.norm import norm_tile_rows
 from sim.lower.resadd import chosen_tile
 from sim.lower.tiling import matmul_blocks, matmul_tile, tile_counts

@@ -17,9 +17,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from sim import energy
-from sim.energy import COUNTERS
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
+from sim.cost import energy
+from sim.cost.energy import COUNTERS
 from sim.hardware import Hardware
 from sim.lower.work import Matmul, Work
 from sim.mapping.bounds import Bound, bound

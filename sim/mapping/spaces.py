@@ -13,9 +13,9 @@ from itertools import chain, product
 from math import prod
 from typing import Literal
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware import Hardware
-from sim.lower.convtiling import ConvTile, conv_limits, conv_rows
+from sim.lower.conv_tiling import ConvTile, conv_limits, conv_rows
 from sim.lower.matmul import check, check_tiles
 from sim.lower.norm import norm_tile_rows
 from sim.lower.resadd import acc_rows_of

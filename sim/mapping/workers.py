@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from sim import workers
-from sim.errors import CaratError, InputError
+from sim.base import workers
+from sim.base.errors import CaratError, InputError
 from sim.mapping.measure import Forecast, Measured, Task
 
 Answer = Measured | Forecast

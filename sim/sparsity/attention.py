@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph, Op, Tensor, View
 from sim.sparsity import patterns
 from sim.sparsity.patterns import Mask

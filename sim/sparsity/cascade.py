@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph, View
 from sim.sparsity.structure import attention_blocks
 

@@ -11,7 +11,7 @@ from math import ceil, log2
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.sparsity import formats
 
 Array = npt.NDArray[np.int64]

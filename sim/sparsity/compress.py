@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError, by_reason, did_you_mean, some
+from sim.base.errors import InputError, by_reason, did_you_mean, some
 from sim.graph import Graph, Op, Tensor, View
 from sim.sparsity import circulant, fitting, formats
 from sim.sparsity.spec import Sparsity

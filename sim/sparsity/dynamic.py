@@ -23,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph, Op, Tensor, View
 from sim.sparsity import attention, measured, patterns
 from sim.sparsity.structure import attention_blocks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal, InvalidOperation
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.sparsity.spec import parse
 
 EXAMPLE = "--density 0.1:1.0:0.1 --pattern block16,2:4,unstructured"

@@ -18,7 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError, did_you_mean, some
+from sim.base.errors import InputError, did_you_mean, some
 from sim.graph import Graph, Op
 from sim.sparsity import patterns
 from sim.sparsity.spec import Mask, Sparsity

@@ -21,7 +21,7 @@ from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any
 
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph, Op
 
 TYPES = ("int2", "int4", "int8", "int16", "fp16", "bf16", "fp32")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph, Op, Tensor, View
 from sim.sparsity.pruning import SIDES, Pruning, parse, weighted
 from sim.sparsity.structure import attention_blocks

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
+from sim.base.toml import flat
 from sim.graph import Graph, Op
-from sim.tomlfile import flat
 
 PARTS = ("heads", "layers", "ffn", "head_dim", "hidden")
 

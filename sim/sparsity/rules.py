@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
+from sim.base.toml import read_toml
 from sim.graph import Graph, Op
 from sim.sparsity import attention, cascade, compress, dynamic, measured, outliers, precision, pruning
 from sim.sparsity.dynamic import Chosen, Dynamic
 from sim.sparsity.spec import FILES, Sparsity, default_scheme, parse, scheme_problems
-from sim.tomlfile import read_toml
 
 RULE_KEYS = ("operators", "pattern", "density", "mask", "scheme")
 
@@ -57,7 +57,7 @@ class Rules:
         return found[-1] if found else None
 
     def edit(self, graph: Graph) -> Graph:
-        """Return the graph, pruned already (`sim.pipeline.resolve_pruning`), with what else the rules change in it."""
+        """Return the graph, pruned already, with what else the rules change in it."""
         if self.cascade is not None:
             graph = cascade.edit(graph, self.cascade)
         for compression in self.compressions:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError, by_reason, did_you_mean, some
+from sim.base.errors import InputError, by_reason, did_you_mean, some
 from sim.graph import Graph
 from sim.sparsity.prune import narrowed
 from sim.sparsity.pruning import SIDES, Named, Pruning, weighted

@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph, Op
 from sim.sparsity import attention, patterns
 from sim.sparsity.patterns import Mask as Mask
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sim.sparsity.rules import Rules
 
 MAX_BLOCK = 65535
-"""Columns and rows of a block travel in 16-bit fields of a command (sim/isa.py)."""
+"""Columns and rows of a block travel in 16-bit fields of a command (sim/isa/commands.py)."""
 
 PATTERNS = {
     "dense": "no zeros",

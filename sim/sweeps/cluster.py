@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.sweeps.execution import Place
 
 if TYPE_CHECKING:

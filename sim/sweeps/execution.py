@@ -14,12 +14,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sim import workers
-from sim.cache import Memo, Timings, default_timings
+from sim.base import workers
+from sim.base.errors import CaratError, InputError
+from sim.base.version import code_version
 from sim.core import compiling
-from sim.errors import CaratError, InputError
-from sim.store import code_version
 from sim.sweeps.points import Task
+from sim.timing.disk import Timings, default_timings
+from sim.timing.memo import Memo
 
 DIED = "WorkerDied: the process simulating this point died (killed, or out of memory)"
 
@@ -74,7 +75,7 @@ def simulate_task(task: Task, cache: bool | Path, threads: int | None = 1) -> di
     ``cache``: a folder of timings, True = the user's, False = none. ``threads``: one, as the workers of a sweep share
     the cores among them; None = one per core.
     """
-    from sim.pipeline import simulate
+    from sim.run.pipeline import simulate
 
     if code_version() != task.version:
         raise CaratError(f"this worker runs version {code_version()}, the sweep was started by {task.version}")

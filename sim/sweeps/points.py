@@ -10,14 +10,15 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sim.errors import InputError
-from sim.store import code_version, point_key
+from sim.base.errors import InputError
+from sim.base.version import code_version
+from sim.sweeps.store import point_key
 
 if TYPE_CHECKING:
     from sim.graph import Graph
     from sim.hardware import Hardware
     from sim.sparsity.rules import AnySparsity
-    from sim.timing import Clock
+    from sim.timing.timer import Clock
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Resolver:
         return base.with_(dict(point.overrides)) if point.overrides else base
 
     def _sparsity(self, point: Point) -> AnySparsity | None:
-        from sim.pipeline import resolve_sparsity
+        from sim.run.pipeline import resolve_sparsity
 
         if point.sparsity is None:
             return None
@@ -126,7 +127,7 @@ class Resolver:
 
     def _graph(self, point: Point, rules: AnySparsity | None) -> Graph:
         """Return the graph of a point, pruned."""
-        from sim.pipeline import resolve_graph, resolve_pruning
+        from sim.run.pipeline import resolve_graph, resolve_pruning
 
         whole: tuple[object, ...] = (point.workload, point.sizes)
         if whole not in self._graphs:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.errors import InputError
-from sim.store import Store
+from sim.base.errors import InputError
+from sim.sweeps.store import Store
 from sim.sweeps.tables import frame
 
 if TYPE_CHECKING:

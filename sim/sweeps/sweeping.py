@@ -7,18 +7,19 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim.errors import InputError
-from sim.store import Store, code_version, point_key
+from sim.base.errors import InputError
+from sim.base.version import code_version
 from sim.sweeps import execution
 from sim.sweeps.cluster import cluster
 from sim.sweeps.points import Point, Resolver, Task, points, refused_config, shard_positions, sweep_key
+from sim.sweeps.store import Store, point_key
 from sim.sweeps.tables import frame
 
 if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
 
-    from sim.timing import Clock
+    from sim.timing.timer import Clock
 
 Progress = Callable[[int, int, str], None]
 """Called after each finished point with (points done, points in all, label of the point)."""
@@ -44,7 +45,7 @@ def sweep(
     cache: bool = True,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Simulate every combination and return one row per point (columns: `sim.columns`, table "sweep").
+    """Simulate every combination and return one row per point (columns: `sim.run.columns`, table "sweep").
 
     ``hardware``: preset names or TOML paths. ``workloads``: names or graph files. ``grid``: dotted hardware
     key -> list of values. Keys joined by "+" change together: {"array.mesh_rows+array.mesh_columns": [8,
@@ -52,7 +53,7 @@ def sweep(
     "heads=8,layers=6" or None. ``sizes``: arguments of the workload builder (seq, batch, ...). ``jobs``
     worker processes, None = one per core; ``scheduler``: a dask.distributed scheduler's address
     ("tcp://host:8786") or Client instead. ``shard``: "i/n", only every n-th point from the i-th on. ``store``:
-    SQLite file to resume from. ``cache``: look timings up and keep them on disk (`sim.cache.disk`).
+    SQLite file to resume from. ``cache``: look timings up and keep them on disk (`sim.timing.disk`).
 
     Raises InputError for a request that is wrong as a whole (no points, jobs < 1, a file that is no store, no
     cluster) and CaratError when the store can no longer be written. A point that fails gives a row whose

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
 
     Parquet columns have one type: a knob of mixed values (128, "1MiB") is written as text.
     """
-    from sim.result import write_whole
+    from sim.base.files import write_whole
 
     path = Path(path)
     check_output(path)

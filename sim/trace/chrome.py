@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.disassemble import words
-from sim.errors import InputError, did_you_mean
-from sim.isa import Funct
+from sim.base.errors import InputError, did_you_mean
+from sim.isa.commands import Funct
+from sim.isa.disassembly import words
 from sim.trace.commands import ACCUMULATOR, EXECUTE, LOAD, NAMES, READ, SCRATCHPAD, STORE, Commands
 from sim.trace.profile import Placed, Recording, counted, invocations
 from sim.trace.walk import Walk, walk
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.result import Result
+    from sim.run.result import Result
 
 Event = dict[str, Any]
 Ints = npt.NDArray[np.int64]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from sim.isa import FULL_WIDTH_BIT, STORED_SHIFT, ConfigKind, Funct
-from sim.timing import parameters
+from sim.isa.commands import FULL_WIDTH_BIT, STORED_SHIFT, ConfigKind, Funct
+from sim.timing.timer import parameters
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware

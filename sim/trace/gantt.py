@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.trace.chrome import MACHINE
 
 DEFAULT_CYCLES = 4_000

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from sim import timing
 from sim.core.units.reservation import SEEN
 from sim.lower import BlockSparseMatmul, Work, lower
-from sim.lower.blocksparse import index_bytes
+from sim.lower.sparse.blocksparse import index_bytes
 from sim.lower.tiling import blocks_of
 from sim.lower.work import Matmul, Norm, Operand, PackedMatmul, ResidualAdd, SampledMatmul
-from sim.pipeline import RESTART_CYCLES
-from sim.timing import Timing
+from sim.run.pipeline import RESTART_CYCLES
+from sim.timing import timer
+from sim.timing.timer import Timing
 from sim.trace.commands import Commands, decode
 from sim.trace.walk import STEPS, walk
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.plan import Step
-    from sim.result import Result
+    from sim.plan.planner import Step
+    from sim.run.result import Result
 
 Floats = npt.NDArray[np.float64]
 T = TypeVar("T")
@@ -120,7 +120,7 @@ def profile(result: Result, bins: int = BINS) -> Profile:
 def invocations(result: Result, digest: Callable[[Recording], T]) -> Iterator[Placed[T]]:
     """Yield every invocation of the array in order; ``digest`` sees each distinct program once."""
     request, phase, started = result.request, 0, False
-    l2 = timing.L2Contents.empty(request.hw) if request.hw.memory.l2_bytes else None
+    l2 = timer.L2Contents.empty(request.hw) if request.hw.memory.l2_bytes else None
     seen: dict[tuple[Work, int, Hardware], tuple[int, int, T]] = {}
     words = None
     for step, row in zip(result.steps, result.rows, strict=True):
@@ -137,7 +137,7 @@ def invocations(result: Result, digest: Callable[[Recording], T]) -> Iterator[Pl
             is_first = key not in seen or l2 is not None  # behind an L2 an item is like no other
             if is_first:
                 # periodic sees no counters over time
-                clock: timing.Clock = "reference" if request.clock == "reference" else "leap"
+                clock: timer.Clock = "reference" if request.clock == "reference" else "leap"
                 recording = _record(item, hw, clock, phase, small, l2)
                 l2 = recording.timed.l2
                 seen[key] = recording.timed.cycles, recording.timed.phase, digest(recording)
@@ -155,9 +155,9 @@ def _digest(recording: Recording) -> tuple[dict[str, tuple[Floats, Floats]], dic
 
 
 def _record(
-    work: Work, hw: Hardware, clock: timing.Clock, phase: int, small: bool, l2: timing.L2Contents | None
+    work: Work, hw: Hardware, clock: timer.Clock, phase: int, small: bool, l2: timer.L2Contents | None
 ) -> Recording:
-    timed = timing.run(lower(work, hw), hw, clock=clock, phase=phase, timeline=small, l2=l2)
+    timed = timer.run(lower(work, hw), hw, clock=clock, phase=phase, timeline=small, l2=l2)
     return Recording(work, timed, decode(timed.timeline, hw) if timed.timeline is not None else None, hw)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.validate.recordings import Library
 from sim.validate.tables import QUANTITIES, WORK_COLUMNS, Row
 from sim.validate.tasks import EncoderSizes, Task
@@ -85,9 +85,9 @@ def machine_of(row: Row) -> Hardware:
 
 @lru_cache(maxsize=256)
 def _machine(columns: tuple[tuple[str, str], ...]) -> Hardware:
-    from sim.hardware import from_row
+    from sim.validate.row_machines import machine_of_row
 
-    return from_row(dict(columns))
+    return machine_of_row(dict(columns))
 
 
 _NOT_MACHINE = frozenset(
@@ -120,9 +120,9 @@ def _source(row: Row, hw: Hardware, library: Library, way: str) -> Any:
 
 def _dense(row: Row, hw: Hardware) -> Any:
     """Return the library's dense matmul, the reference schedule of the block-sparse rows."""
-    from sim import lower
+    from sim.validate.row_items import item_of_row
 
-    return lower.from_row({**row.columns, "kind": "matmul"}, hw)
+    return item_of_row({**row.columns, "kind": "matmul"}, hw)
 
 
 def _is_work(row: Row) -> bool:
@@ -133,7 +133,7 @@ def _is_work(row: Row) -> bool:
 def _work(row: Row, hw: Hardware) -> Any:
     if row.kind == "encoder":
         return EncoderSizes(*(int(row.columns[name]) for name in ("seq", "hidden", "heads", "ffn")))
-    from sim import lower
+    from sim.validate.row_items import item_of_row
 
     columns: Mapping[str, str] = row.columns
-    return lower.from_row(columns, hw)
+    return item_of_row(columns, hw)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sim.errors import InputError
-from sim.peers import PeerRule
+from sim.base.errors import InputError
 from sim.validate.cases import machine_of
+from sim.validate.peers import PeerRule
 from sim.validate.runner import Result
 from sim.validate.statistics import Spread, name, percent, spread
 from sim.validate.tables import Row

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 
 csv.field_size_limit(1 << 24)  # a mask or sections cell can exceed the 128 KiB the module allows
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.errors import InputError
-from sim.isa import COMMAND, Funct, Program
+from sim.base.errors import InputError
+from sim.isa.commands import COMMAND, Funct, Program
 from sim.validate import csvfile
 from sim.validate.csvfile import CsvFile
 

@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
 from sim.validate import csvfile, recordings
 from sim.validate.recordings import Recording, with_gap
 from sim.validate.tasks import NEVER_ENDS, Outcome, Task, simulate

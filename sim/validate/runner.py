@@ -11,8 +11,8 @@ from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim import workers
-from sim.errors import InputError, did_you_mean
+from sim.base import workers
+from sim.base.errors import InputError, did_you_mean
 from sim.validate import csvfile, sources, tables
 from sim.validate.cases import WAYS, Case, case_of
 from sim.validate.recordings import Library

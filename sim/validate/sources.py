@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.validate import csvfile, tables
 from sim.validate.csvfile import CsvFile
 from sim.validate.recordings import Library

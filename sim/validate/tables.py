@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sim.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean
 from sim.validate import csvfile
 from sim.validate.csvfile import CsvFile
 

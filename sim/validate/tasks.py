@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.errors import CaratError, Hang
-from sim.isa import Program
+from sim.base.errors import CaratError, Hang
+from sim.isa.commands import Program
 from sim.validate.recordings import with_gap
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ def program_of(task: Task) -> Program:
 
 def core() -> Any:
     """Return the module of the timing core, imported (and compiled) when first needed."""
-    from sim import timing
+    from sim.timing import timer
 
-    return timing
+    return timer
 
 
 def _run(

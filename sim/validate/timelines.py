@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.errors import InputError
-from sim.isa import signed64
+from sim.base.errors import InputError
+from sim.isa.commands import signed64
 from sim.validate import csvfile, sources, tables
 from sim.validate.cases import case_of
 from sim.validate.csvfile import CsvFile

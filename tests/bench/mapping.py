@@ -18,7 +18,7 @@ from sim.graph import Graph
 from sim.lower import build
 from sim.mapping import search
 from sim.mapping.maps import find
-from sim.pipeline import resolve_graph
+from sim.run.pipeline import resolve_graph
 
 
 def bert_base(jobs: int) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from sim import hardware, lower, timing
+from sim import hardware, lower
 from sim.lower import build
+from sim.timing import timer
 
 
 @pytest.fixture(autouse=True)
@@ -21,10 +22,10 @@ def shown(benchmark: Any, capsys: Any) -> Any:
             print(json.dumps({benchmark.name: dict(benchmark.extra_info)}, default=float))
 
 
-def cpu_seconds(clock: timing.Clock, commands: Any, hw: hardware.Hardware) -> float:
+def cpu_seconds(clock: timer.Clock, commands: Any, hw: hardware.Hardware) -> float:
     """CPU time of one run."""
     start = time.process_time()
-    timing.run(commands, hw, clock=clock)
+    timer.run(commands, hw, clock=clock)
     return time.process_time() - start
 
 
@@ -32,7 +33,7 @@ def cpu_seconds(clock: timing.Clock, commands: Any, hw: hardware.Hardware) -> fl
 def test_periodic_against_leaping(benchmark: Any, shape: tuple[int, int, int]) -> None:
     hw = hardware.load("gemmini_default")
     commands = lower.lower(build.matmul(*shape), hw)
-    told = benchmark.pedantic(lambda: timing.run(commands, hw, clock="periodic"), rounds=3, warmup_rounds=1)
+    told = benchmark.pedantic(lambda: timer.run(commands, hw, clock="periodic"), rounds=3, warmup_rounds=1)
     mine = min(cpu_seconds("periodic", commands, hw) for _ in range(3))
     benchmark.extra_info["visited_share"] = told.visited_cycles / told.cycles
     benchmark.extra_info["leap_over_periodic"] = cpu_seconds("leap", commands, hw) / mine

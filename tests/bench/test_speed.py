@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 import sim
-from sim import hardware, lower, timing
-from sim.cache import Memo
-from sim.isa import Program
+from sim import hardware, lower
+from sim.isa.commands import Program
 from sim.lower import build
+from sim.timing import timer
+from sim.timing.memo import Memo
 
 ONNXIM_LAYER_CPU_S = 2.2  # ONNXim a1e8629, one encoder layer at 128 tokens, best of five
 ONNXIM_BERT_CPU_S = 157.0  # ONNXim a1e8629, BERT-base at 512 tokens, twelve layers
@@ -88,8 +89,8 @@ def test_growth_with_sequence_length(benchmark: Any) -> None:
     """CPU time of a product of 512 and of 4,096 tokens at one tile shape: below 1, time grows less than linearly."""
     hw = hardware.load("gemmini_default")
     short, long = (lower.lower(build.matmul(m, 768, 768).with_tile((4, 8, 16)), hw) for m in (512, 4096))
-    timed = benchmark.pedantic(lambda: cpu_seconds(lambda: timing.run(long, hw)), rounds=3, iterations=1)
-    base = min(cpu_seconds(lambda: timing.run(short, hw)) for _ in range(3))
+    timed = benchmark.pedantic(lambda: cpu_seconds(lambda: timer.run(long, hw)), rounds=3, iterations=1)
+    base = min(cpu_seconds(lambda: timer.run(short, hw)) for _ in range(3))
     benchmark.extra_info["exponent_of_growth"] = math.log(timed / base) / math.log(4096 / 512)
 
 
@@ -97,7 +98,7 @@ def test_one_product(benchmark: Any) -> None:
     """128x768x768, the product that SCALE-Sim v3 needs 103 CPU s for."""
     hw = hardware.load("gemmini_default")
     commands = program(128, 768, 768, hw)
-    timed = benchmark.pedantic(lambda: timing.run(commands, hw), rounds=5, iterations=1)
+    timed = benchmark.pedantic(lambda: timer.run(commands, hw), rounds=5, iterations=1)
     seconds = median_seconds(benchmark)
     benchmark.extra_info["times_faster_than_scalesim"] = SCALESIM_GEMM_CPU_S / seconds
     benchmark.extra_info["cycles_per_s"] = timed.cycles / seconds
@@ -111,8 +112,8 @@ def test_leaping_against_reference(benchmark: Any, name: str, shape: tuple[int, 
     """What the leaping clock saves: cycles visited, and CPU time as a ratio of the two clocks."""
     hw = hardware.load("gemmini_default", {"memory.latency_cycles": latency})
     commands = program(*shape, hw)
-    leap = benchmark.pedantic(lambda: timing.run(commands, hw, clock="leap"), rounds=5, iterations=1)
-    every = min(cpu_seconds(lambda: timing.run(commands, hw, clock="reference")) for _ in range(3))
+    leap = benchmark.pedantic(lambda: timer.run(commands, hw, clock="leap"), rounds=5, iterations=1)
+    every = min(cpu_seconds(lambda: timer.run(commands, hw, clock="reference")) for _ in range(3))
     benchmark.extra_info["visited_share"] = leap.visited_cycles / leap.cycles
     benchmark.extra_info["reference_over_leap"] = every / median_seconds(benchmark)
     benchmark.extra_info["case"] = name

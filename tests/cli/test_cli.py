@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim import columns
 from sim.cli import main
+from sim.run import columns
 
 SMALL = ["--seq", "16", "--size", "hidden=32", "--size", "heads=2", "--size", "ffn=32"]
 RUN = ["run", "encoder-layer", *SMALL]
@@ -154,7 +154,7 @@ def test_unwritable_folder_is_refused_before_anything_runs(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr("sim.pipeline.simulate", lambda *_, **__: pytest.fail("simulated first"))
+    monkeypatch.setattr("sim.run.pipeline.simulate", lambda *_, **__: pytest.fail("simulated first"))
     code, out, err = call(capsys, *RUN, "-o", str(tmp_path / "file" / "runs"))
     assert code == 2 and "output folder" in err and "cannot be written" in err and not out
     assert (tmp_path / "file").read_text() == "in the way"
@@ -214,7 +214,7 @@ def test_sweep_table_names_failures_below(capsys: pytest.CaptureFixture[str], tm
 
 
 def test_version_is_that_of_the_sources(capsys: pytest.CaptureFixture[str]) -> None:
-    from sim.store import code_version
+    from sim.base.version import code_version
 
     assert answer(capsys, "--version") == f"carat {code_version()}\n"
 

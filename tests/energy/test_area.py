@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from sim import energy
-from sim.area import area_um2, arithmetic_share, constants, multiplier_um2, not_modelled, total_mm2
 from sim.cli import main
+from sim.cost import energy
+from sim.cost.area import area_um2, arithmetic_share, constants, multiplier_um2, not_modelled, total_mm2
 from sim.hardware import load
 from sim.hardware.energy_table import load_energy_table
 from sim.hardware.schema import SparsitySupport

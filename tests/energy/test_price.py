@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim import energy
+from sim.base.errors import InputError
 from sim.core.events import Event
-from sim.errors import InputError
+from sim.cost import energy
 from sim.hardware import Hardware, load
 from sim.hardware.energy_table import LEVELS
 

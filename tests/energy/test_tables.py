@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware.energy_table import LEVELS, EnergyTable, Figure, Linear, load_energy_table
 from sim.hardware.files import config_files
 

@@ -11,8 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from reports import breakdown, density, kinds, pareto, style, validation
-from sim.columns import CAUSES
-from sim.errors import InputError
+from sim.base.errors import InputError
+from sim.run.columns import CAUSES
 
 
 def run_frame(scale: int = 1) -> pd.DataFrame:

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from functional import reference
 
-from sim import hardware, timing
+from sim import hardware
 from sim.functional import Machine
 from sim.lower import ResidualAdd, lower
+from sim.timing import timer
 
 DRAM_BYTES = 1 << 22
 
@@ -28,7 +29,7 @@ NORMALISING = [name for name, hw in MACHINES.items() if hw.features.normalizatio
 
 def execute(work, hw, operands, seed=0, layernorm="library", **options):
     """Run ``work``; ``operands``: (address, matrix, row stride, wide). Returns (machine, execution, timing)."""
-    times = timing.run(lower(work, hw), hw, timeline=True, **options)
+    times = timer.run(lower(work, hw), hw, timeline=True, **options)
     machine = Machine(hw, DRAM_BYTES, seed=seed, layernorm=layernorm)
     for address, matrix, stride, wide in operands:
         machine.write(address, matrix, stride, wide=wide)

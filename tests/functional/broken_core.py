@@ -9,11 +9,12 @@ import sys
 
 import numpy as np
 
-from sim import hardware, timing
+from sim import hardware
 from sim.core.units import reservation
-from sim.isa import ACCUMULATOR_BIT, GARBAGE_ADDRESS
+from sim.isa.commands import ACCUMULATOR_BIT, GARBAGE_ADDRESS
 from sim.lower import build, lower
 from sim.lower.encode import Stream
+from sim.timing import timer
 
 MACHINE = {
     "scratchpad.capacity": "2KiB",
@@ -69,11 +70,11 @@ def main(path):
     """Time every program with the whole rule book and with each rule missing."""
     whole, timelines = reservation.depend, {}
     for name, program in PROGRAMS.items():
-        timelines[name] = timing.run(program, HARDWARE, timeline=True).timeline
+        timelines[name] = timer.run(program, HARDWARE, timeline=True).timeline
         for rule in RULES:
             reservation.depend = without(rule)
             waiting, other = (CLASSES[c] for c in rule)
-            timelines[f"{name}/{waiting}/{other}"] = timing.run(program, HARDWARE, timeline=True).timeline
+            timelines[f"{name}/{waiting}/{other}"] = timer.run(program, HARDWARE, timeline=True).timeline
             reservation.depend = whole
     np.savez(path, **timelines)
 

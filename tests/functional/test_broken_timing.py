@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from functional.bench_machine import execute, matmul_operands
 
-from sim import hardware, timing
-from sim.errors import InputError
+from sim import hardware
+from sim.base.errors import InputError
 from sim.functional import Machine
-from sim.isa import Funct
+from sim.isa.commands import Funct
 from sim.lower import build, lower, matmul
 from sim.lower.matmul import tile_steps
 from sim.lower.tiling import matmul_tile
+from sim.timing import timer
 
 LD, EX, ST = 0, 1, 2
 LOADS = (Funct.MVIN, Funct.MVIN2, Funct.MVIN3)
@@ -140,7 +141,7 @@ def test_a_broken_lowering_is_a_wrong_answer(case, mutate, monkeypatch):
     assert any(step.index[2] for step in steps)
     for changed, is_right in ((steps, True), (mutate(steps), False)):
         monkeypatch.setattr(matmul, "tile_steps", lambda *_, kept=changed: kept)
-        times = timing.run(lower(work, hw), hw, timeline=True).timeline
+        times = timer.run(lower(work, hw), hw, timeline=True).timeline
         assert rerun(case, times)[1] == is_right
 
 
@@ -158,7 +159,7 @@ def test_bad_input_is_refused(case):
     hw, work, _, times, _ = case
     machine = Machine(hw, 1 << 16)
     with pytest.raises(InputError, match="no timeline"):
-        machine.run(timing.run(lower(work, hw), hw))
+        machine.run(timer.run(lower(work, hw), hw))
     unended = times.copy()
     unended["t_complete"][unended["funct"] == Funct.MVOUT] = -1
     with pytest.raises(InputError, match="never completed"):

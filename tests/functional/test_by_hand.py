@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from functional.bench_machine import MACHINES
 
-from sim import hardware, timing
-from sim.errors import Hang
+from sim import hardware
+from sim.base.errors import Hang
 from sim.functional import Machine
-from sim.isa import ACCUMULATOR_BIT, FULL_WIDTH_BIT, GARBAGE_ADDRESS, Funct
+from sim.isa.commands import ACCUMULATOR_BIT, FULL_WIDTH_BIT, GARBAGE_ADDRESS, Funct
 from sim.lower import build, lower
 from sim.lower.encode import Stream
+from sim.timing import timer
 
 A, B, C = 0x2001_0000, 0x2001_1000, 0x2001_2000
 HW = MACHINES["gemmini_default"]
@@ -34,7 +35,7 @@ def product(a, b, target, dataflow, shift=0, activation=0):
     machine = Machine(HW, 1 << 16)
     machine.write(A, a)
     machine.write(B, b)
-    done = machine.run(timing.run(stream.program(), HW, timeline=True))
+    done = machine.run(timer.run(stream.program(), HW, timeline=True))
     assert done.clashes == 0
     return machine.read(C, (16, 16), wide=wide)
 
@@ -73,11 +74,11 @@ def test_a_sub_bank_that_cannot_keep_up_is_named():
     single = {"accumulator.single_ported": True, "accumulator.sub_banks": 1}
     work = build.matmul(64, 16, 64, bias="full")
     with pytest.raises(Hang, match="write queue of their accumulator sub-bank"):
-        timing.run(lower(work, hardware.load("gemmini_default", single)), hardware.load("gemmini_default", single))
+        timer.run(lower(work, hardware.load("gemmini_default", single)), hardware.load("gemmini_default", single))
     # results two rows apart, as of a dilated input, make one of two sub-banks the only one
     chip = MACHINES["gemmini_chip"]
     with pytest.raises(Hang, match="nearest: twice the accumulator"):
-        timing.run(lower(build.conv(8, 16, 16, 3, padding=1, input_dilation=2), chip), chip)
+        timer.run(lower(build.conv(8, 16, 16, 3, padding=1, input_dilation=2), chip), chip)
 
 
 def test_a_machine_without_a_scaler_scales_nothing():
@@ -88,7 +89,7 @@ def test_a_machine_without_a_scaler_scales_nothing():
     machine = Machine(hw, 1 << 16)
     machine.write(work.a.address, 3 * np.eye(4))
     machine.write(work.b.address, np.arange(16).reshape(4, 4))
-    machine.run(timing.run(lower(work, hw), hw, timeline=True))
+    machine.run(timer.run(lower(work, hw), hw, timeline=True))
     np.testing.assert_array_equal(machine.read(work.c.address, (4, 4)), 3 * np.arange(16).reshape(4, 4))
 
 
@@ -103,7 +104,7 @@ def test_a_fused_step_rounds_once():
             machine = Machine(hw, 1 << 16)
             machine.write(work.a.address, [[tiny, 1 + step]])
             machine.write(work.b.address, [[1.0], [1 + step]])
-            machine.run(timing.run(lower(work, hw), hw, timeline=True))
+            machine.run(timer.run(lower(work, hw), hw, timeline=True))
             rounded[tiny] = float(machine.read(work.c.address, (1, 1), wide=True)[0, 0])
         ulp = {"fp32": 2.0**-23, "bf16": 2.0**-7}[hw.array.input_type]
         assert rounded[2.0**-60] - rounded[-(2.0**-60)] == ulp

@@ -11,8 +11,8 @@ from functional.test_inference import SIZES, model_tensors, run, write_model
 from typer.testing import CliRunner
 
 from sim import hardware
+from sim.base.errors import InputError
 from sim.cli.app import app
-from sim.errors import InputError
 from sim.functional.verdict import evaluate, judge, named
 from workloads import checkpoint
 from workloads.checkpoint_head import TASKS

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sim import hardware, simulate
+from sim.base.errors import InputError
 from sim.cli.app import app
-from sim.errors import InputError
 from sim.functional import host, masks, tokens
 from sim.functional.inference import block_mask, infer
 from sim.functional.quantize import EXP0, gelu_floor, softmax_floor, variance_floor

@@ -19,12 +19,12 @@ from functional.bench_machine import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim import timing
 from sim.functional import Machine
 from sim.lower import BlockSparseMatmul, Operand, build
-from sim.lower.blocksparse import index_bytes
 from sim.lower.encode import Stream
+from sim.lower.sparse.blocksparse import index_bytes
 from sim.lower.tiling import matmul_tile
+from sim.timing import timer
 
 INDEX_ADDRESS = 0x2001_0000 + (1 << 21)
 
@@ -93,7 +93,7 @@ def test_a_columns_field_holds_no_more_than_a_request():
         stream.mvin(0x2001_0000, 0, cols, 1)
     stream.mvout(0x2001_1000, 0, 16, 1)
     stream.fence()
-    times = timing.run(stream.program(), hw, timeline=True)
+    times = timer.run(stream.program(), hw, timeline=True)
     machine = Machine(hw, 1 << 16)
     machine.write(0x2001_0000, np.arange(64))
     done = machine.run(times)

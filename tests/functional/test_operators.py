@@ -20,12 +20,13 @@ from functional.bench_machine import (
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sim import hardware, timing
-from sim.errors import InputError
+from sim import hardware
+from sim.base.errors import InputError
 from sim.lower import build, lower
 from sim.lower.build import resadd
 from sim.lower.conv import _pixels_per_row
-from sim.lower.convtiling import conv_tile
+from sim.lower.conv_tiling import conv_tile
+from sim.timing import timer
 
 
 @settings(max_examples=100, deadline=None)
@@ -211,5 +212,5 @@ def test_every_row_leaves_however_long_memory_takes(slow):
     check_traffic(done, times)
     np.testing.assert_array_equal(machine.read(work.c.address, (60, 268)), reference.softmax(x, work.bert_scale))
     for clock in ("reference", "leap"):
-        again = timing.run(lower(work, hw), hw, clock=clock)
+        again = timer.run(lower(work, hw), hw, clock=clock)
         assert (again.cycles, again.counters["DRAM_WRITE_BYTES_UNMASKED"]) == (times.cycles, 60 * 268)

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from strategies import SEEDS, program
 from strategies import machine as random_machine
 
-from sim import hardware, timing
-from sim.errors import Hang
+from sim import hardware
+from sim.base.errors import Hang
 from sim.functional import Machine
-from sim.isa import ACCUMULATOR_BIT, ConfigKind, Funct
+from sim.isa.commands import ACCUMULATOR_BIT, ConfigKind, Funct
+from sim.timing import timer
 
 
 def machine(name, seed, copies):
@@ -50,7 +51,7 @@ def test_traffic_is_the_core_s_and_nothing_clashes(name, machine_seed, actions, 
     hw = machine(name, machine_seed, copies)
     commands = program(hw, actions)
     try:
-        times = timing.run(commands, hw, timeline=True, phase=phase)
+        times = timer.run(commands, hw, timeline=True, phase=phase)
     except Hang:
         return
     done = Machine(hw, 1 << 20).run(times)
@@ -65,7 +66,7 @@ def test_traffic_is_the_core_s_and_nothing_clashes(name, machine_seed, actions, 
 def test_what_runs_twice_gives_the_same():
     hw = hardware.load("gemmini_default")
     commands = program(hw, [(n * 7919, n * 104729) for n in range(12)])
-    times = timing.run(commands, hw, timeline=True)
+    times = timer.run(commands, hw, timeline=True)
     images = []
     for _ in range(2):
         machine = Machine(hw, 1 << 20)

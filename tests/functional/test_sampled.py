@@ -15,16 +15,17 @@ from functional.bench_machine import draw, heard, sizes_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sim import hardware, timing
-from sim.errors import InputError
+from sim import hardware
+from sim.base.errors import InputError
 from sim.functional import Machine
 from sim.functional.sampled import Choice, pack_rows, packed_columns, write_index
 from sim.hardware import precision
-from sim.isa import Funct
+from sim.isa.commands import Funct
 from sim.lower import SampledMatmul, build, lower
-from sim.lower.sampled import sums_written
+from sim.lower.sparse.sampled import sums_written
 from sim.lower.work import Operand
 from sim.sparsity import packing, patterns
+from sim.timing import timer
 
 BASE = 0x2001_0000
 A, B, C, D, INDEX = (BASE + place * (1 << 19) for place in range(5))
@@ -71,7 +72,7 @@ def product(hw, picks, m, keys, width, choice, resident, **fields):
 def run(hw, work, choice, operands):
     """Execute a sampled product; returns the machine. Its traffic is that of the core, but for rows of nothing."""
     program = lower(work, hw)
-    times = timing.run(program, hw, timeline=True)
+    times = timer.run(program, hw, timeline=True)
     machine = Machine(hw, 5 << 19)
     for (address, matrix, stride, wide), operand in zip(operands, "abd", strict=False):
         machine.write(address, matrix, stride, wide=wide, kind=None if wide else machine.types[operand])
@@ -189,7 +190,7 @@ def test_scores_and_context_of_one_memory_are_masked_attention():
         machine.write(address, matrix)
     for work in (scores, context):
         unit = write_index(machine, work, choice)
-        assert machine.run(timing.run(lower(work, hw), hw, timeline=True), unit).clashes == 0
+        assert machine.run(timer.run(lower(work, hw), hw, timeline=True), unit).clashes == 0
     shares = np.zeros((m, keys), int)
     for row in range(m):
         there = np.flatnonzero(choice.mask[row])
@@ -209,7 +210,7 @@ def test_an_index_that_is_overwritten_too_early_shows():
     for kept in (program, program[~guards]):
         machine = Machine(hw, 5 << 19)
         unit = write_index(machine, work, choice)
-        clashes.append(machine.run(timing.run(kept, hw, timeline=True), unit).clashes)
+        clashes.append(machine.run(timer.run(kept, hw, timeline=True), unit).clashes)
     assert guards.any() and clashes[0] == 0 < clashes[1]
 
 

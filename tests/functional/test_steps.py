@@ -8,18 +8,19 @@ from functional import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim import hardware, timing
-from sim.errors import InputError
+from sim import hardware
+from sim.base.errors import InputError
 from sim.functional import Machine, run_step
 from sim.functional.sampled import Choice, pack_rows, write_index
 from sim.functional.weights import write_stored
 from sim.graph import Graph, Op, Tensor, View
 from sim.lower import lower
-from sim.plan import plan
+from sim.plan.planner import plan
 from sim.sparsity.compress import Compression
 from sim.sparsity.dynamic import Dynamic
 from sim.sparsity.rules import Rules
 from sim.sparsity.spec import parse
+from sim.timing import timer
 from workloads import encoder_layer
 
 SPARSE = hardware.load("gemmini_sparse")
@@ -140,7 +141,7 @@ def test_packed_operands_never_run_as_if_they_were_dense(rules, told):
         run_step(machine, step)
     if step.scheme != "select":
         with pytest.raises(InputError, match="expand stored weights"):
-            machine.run(timing.run(lower(step.works[0], SPARSE), SPARSE, timeline=True))
+            machine.run(timer.run(lower(step.works[0], SPARSE), SPARSE, timeline=True))
 
 
 def test_what_the_host_or_a_ranking_unit_does_is_named():

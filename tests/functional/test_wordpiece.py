@@ -8,8 +8,8 @@ import pytest
 from functional.test_inference import write_model
 from typer.testing import CliRunner
 
+from sim.base.errors import InputError
 from sim.cli.app import app
-from sim.errors import InputError
 from workloads import wordpiece
 
 PIECES = [

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.graph import Graph, Op, Tensor, View
 from workloads import bert_tiny, encoder_layer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.graph import Graph, Op, Tensor, View
 from workloads import bert_base, bert_large, encoder_layer
 from workloads.analysis import GROUPS, Count, analyse

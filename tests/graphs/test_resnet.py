@@ -8,10 +8,10 @@ import pytest
 
 import workloads
 from sim import hardware, simulate
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.graph import Graph, Op, Tensor, View
 from sim.lower.work import Conv
-from sim.plan import plan
+from sim.plan.planner import plan
 
 
 def test_parameters_and_macs_are_the_published_ones() -> None:

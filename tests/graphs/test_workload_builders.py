@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.graph import Graph
 from workloads import WORKLOADS, build
 from workloads.bert import MODELS, parameters

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sim import host
-from sim.errors import InputError
+from sim.base.errors import InputError
+from sim.cost import host
 from sim.hardware import load
 
 LAYERS, LENGTH, HIDDEN, FFN, HEADS = 12, 512, 768, 3072, 12

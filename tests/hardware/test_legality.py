@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware import load
 from sim.hardware.legality import RULES
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware import Hardware, load, parse_settings
 
 

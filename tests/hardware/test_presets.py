@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sim.hardware import Hardware, from_row, load, presets, published
+from sim.hardware import Hardware, load, presets, published
 from sim.hardware.files import config_files
+from sim.validate.row_machines import machine_of_row
 
 TABLES = Path(__file__).parents[3] / "shared" / "rtl"
 
@@ -121,7 +122,7 @@ def test_every_measured_machine_is_a_preset() -> None:
     rows = rows_by_cfg()
     assert set(rows) == set(PRESET_OF_CFG)
     for cfg, preset in PRESET_OF_CFG.items():
-        machine, measured = load(preset), [from_row(row) for row in rows[cfg]]
+        machine, measured = load(preset), [machine_of_row(row) for row in rows[cfg]]
         assert all(alike(machine, hw) for hw in measured), cfg
 
 
@@ -132,7 +133,7 @@ def alike(preset: Hardware, measured: Hardware) -> bool:
 
 @pytest.mark.parametrize("cfg", PRESET_OF_CFG)
 def test_cfg_alone_gives_the_preset(cfg: str) -> None:
-    assert from_row({"cfg": cfg}) == load(PRESET_OF_CFG[cfg])
+    assert machine_of_row({"cfg": cfg}) == load(PRESET_OF_CFG[cfg])
 
 
 def test_published_machines_have_names_of_their_own() -> None:

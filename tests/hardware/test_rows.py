@@ -1,11 +1,12 @@
-"""`from_row`: columns overrule cfg, new values work, and a row that makes no sense is refused."""
+"""`machine_of_row`: columns overrule cfg, new values work, and a row that makes no sense is refused."""
 
 from __future__ import annotations
 
 import pytest
 
-from sim.errors import InputError
-from sim.hardware import from_row, load
+from sim.base.errors import InputError
+from sim.hardware import load
+from sim.validate.row_machines import machine_of_row
 
 FULL_ROW = {
     "cfg": "nobody_has_seen_this",
@@ -63,7 +64,7 @@ FULL_ROW = {
 
 
 def test_a_full_row_decides_the_machine_whatever_its_cfg() -> None:
-    hw = from_row(FULL_ROW)
+    hw = machine_of_row(FULL_ROW)
     assert (hw.dim, hw.array.mesh_rows, hw.array.tile_columns, hw.array.dataflow) == (8, 4, 2, "WS")
     assert (hw.scratchpad.capacity_bytes, hw.scratchpad.banks, hw.scratchpad.single_ported) == (
         32768,
@@ -80,31 +81,31 @@ def test_a_full_row_decides_the_machine_whatever_its_cfg() -> None:
 
 
 def test_columns_overrule_cfg() -> None:
-    hw = from_row({"cfg": "default+dim=8+sp=64", "DIM": "16", "sp_KiB": "128"})
+    hw = machine_of_row({"cfg": "default+dim=8+sp=64", "DIM": "16", "sp_KiB": "128"})
     assert (hw.dim, hw.scratchpad.capacity_bytes) == (16, 128 * 1024)
 
 
 def test_cfg_fills_what_columns_leave_open() -> None:
     """encoder.csv has no machine columns but cfg, one bandwidth for both ways, and a command gap."""
-    hw = from_row({"cfg": "norm", "mem_latency": "100", "bytes_per_cycle": "8", "min_cmd_gap": "8"})
+    hw = machine_of_row({"cfg": "norm", "mem_latency": "100", "bytes_per_cycle": "8", "min_cmd_gap": "8"})
     assert hw.features.normalizations and hw.accumulator.capacity_bytes == 128 * 1024
     assert (hw.memory.read_bytes_per_cycle, hw.memory.write_bytes_per_cycle) == (8, 8)
     assert (hw.cpu.command_cycles, hw.cpu.loop_cycles) == (8, 8)
 
 
 def test_changes_of_any_base_and_by_column_name() -> None:
-    hw = from_row({"cfg": "lean+spbanks=8+mem_latency=10"})
+    hw = machine_of_row({"cfg": "lean+spbanks=8+mem_latency=10"})
     assert hw == load("gemmini_lean", {"scratchpad.banks": 8, "memory.latency_cycles": 10})
 
 
 def test_numbers_that_went_through_a_float_column_are_read() -> None:
-    assert from_row({"cfg": "chip", "DIM": "16.0", "acc_bytes": "4.0", "acc_singleported": "1.0"}) == load(
+    assert machine_of_row({"cfg": "chip", "DIM": "16.0", "acc_bytes": "4.0", "acc_singleported": "1.0"}) == load(
         "gemmini_chip"
     )
 
 
 def test_empty_cells_are_not_given() -> None:
-    assert from_row({"cfg": "chip", "DIM": "", "cmd_interval": "nan"}) == load("gemmini_chip")
+    assert machine_of_row({"cfg": "chip", "DIM": "", "cmd_interval": "nan"}) == load("gemmini_chip")
 
 
 @pytest.mark.parametrize(
@@ -129,11 +130,11 @@ def test_empty_cells_are_not_given() -> None:
 )
 def test_a_row_that_makes_no_sense_is_refused(row: dict[str, str], message: str) -> None:
     with pytest.raises(InputError) as refused:
-        from_row(row)
+        machine_of_row(row)
     assert message in str(refused.value)
 
 
 def test_all_faulty_cells_are_named_at_once() -> None:
     with pytest.raises(InputError) as refused:
-        from_row({"sp_KiB": "x", "acc_KiB": "y", "DIM": "z"})
+        machine_of_row({"sp_KiB": "x", "acc_KiB": "y", "DIM": "z"})
     assert len(refused.value.problems) == 3

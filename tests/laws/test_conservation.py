@@ -10,11 +10,11 @@ import pytest
 from hypothesis import assume, given
 from strategies import cases
 
-from sim.errors import Hang
+from sim.base.errors import Hang
 from sim.hardware import Hardware, load
-from sim.isa import Funct, Program
+from sim.isa.commands import Funct, Program
 from sim.lower import Matmul, Norm, Operand, ResidualAdd, lower
-from sim.timing import Timing, parameters, run
+from sim.timing.timer import Timing, parameters, run
 
 X, W, D, C = (Operand(0x2001_0000 + 0x10_0000 * place, 128) for place in range(4))
 Case = tuple[Hardware, Program, int]

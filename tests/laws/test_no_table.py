@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import cases
 
-from sim.errors import Hang
+from sim.base.errors import Hang
 from sim.hardware import Hardware, load
-from sim.isa import Funct, Program
+from sim.isa.commands import Funct, Program
 from sim.lower import Matmul, Operand, lower
-from sim.timing import run
+from sim.timing.timer import run
 
 Case = tuple[Hardware, Program, int]
 PAGE = 4096

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import cases
 
+from sim.base.errors import InputError
 from sim.core.repeat import periodic
-from sim.errors import InputError
 from sim.hardware import Hardware, load, presets
-from sim.isa import Funct, Program
+from sim.isa.commands import Funct, Program
 from sim.lower import BlockSparseMatmul, Matmul, Operand, lower
-from sim.timing import Clock, parameters, run
+from sim.timing.timer import Clock, parameters, run
 
 A, B, D, C = (Operand(0x2001_0000 + 0x20_0000 * place, 320) for place in range(4))
 MATMUL = Matmul(160, 320, 64, A, B, C, tile=(1, 4, 2))

@@ -13,12 +13,12 @@ from clocks import WORKS, outcome
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.cache.machines import seen
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware import Hardware, load
-from sim.isa import Program
+from sim.isa.commands import Program
 from sim.lower import Matmul, Operand, lower
-from sim.timing import parameters
+from sim.timing.machines import seen
+from sim.timing.timer import parameters
 
 A, B, D, C = (Operand(0x2001_0000 + 0x20_0000 * place, 320) for place in range(4))
 

@@ -11,12 +11,12 @@ from clocks import MATMUL, WORKS, C, W, X, outcome
 from hypothesis import given
 from strategies import cases
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware import Hardware, load, presets
-from sim.isa import ACCUMULATE_BIT, ACCUMULATOR_BIT, Funct, Program
+from sim.isa.commands import ACCUMULATE_BIT, ACCUMULATOR_BIT, Funct, Program
 from sim.lower import Matmul, build, lower
 from sim.lower.encode import Stream
-from sim.timing import parameters
+from sim.timing.timer import parameters
 
 
 def assert_clocks_agree(program: Program, hw: Hardware, phase: int = 0) -> None:

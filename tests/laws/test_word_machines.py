@@ -11,7 +11,7 @@ from strategies import SEEDS, machine, programs
 
 from sim.hardware import Hardware
 from sim.hardware.machine import Words
-from sim.isa import Program
+from sim.isa.commands import Program
 
 
 @st.composite

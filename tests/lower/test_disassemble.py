@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sim import hardware
-from sim.disassemble import disassemble
-from sim.isa import Funct, command, local_operand, program
+from sim.isa.commands import Funct, command, local_operand, program
+from sim.isa.disassembly import disassemble
 from sim.lower import build, lower
 
 

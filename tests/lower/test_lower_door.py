@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim import hardware
-from sim.errors import InputError
-from sim.isa import Funct
-from sim.lower import BlockSparseMatmul, build, encoder, from_row, lower, place, repeats, with_gap
+from sim.base.errors import InputError
+from sim.isa.commands import Funct
+from sim.lower import BlockSparseMatmul, build, encoder, lower, place, with_gap
+from sim.validate.row_items import item_of_row, repeats
 
 DEFAULT = hardware.load("gemmini_default")
 IBERT = hardware.load("gemmini_ibert")
@@ -90,7 +91,7 @@ def test_block_sparse_tile_without_room_for_its_index():
 def test_row_with_bad_values_lists_all_of_them():
     row = {"id": "x", "kind": "matmul", "M": "12", "N": "many", "K": "", "flow": "WSS", "act": "relu"}
     with pytest.raises(InputError) as caught:
-        from_row(row)
+        item_of_row(row)
     text = str(caught.value)
     assert "N = 'many' must be an integer" in text and "K = '' must be an integer" in text
     assert "did you mean 'WS'" in text
@@ -98,19 +99,21 @@ def test_row_with_bad_values_lists_all_of_them():
 
 def test_row_of_a_command_sequence_is_no_library_call():
     with pytest.raises(InputError, match="'mvin' is no library call"):
-        from_row({"id": "x", "kind": "mvin", "case": "kind=mvin n=1"})
+        item_of_row({"id": "x", "kind": "mvin", "case": "kind=mvin n=1"})
 
 
 def test_unseen_rows_of_the_same_formats():
     row = {"id": "new", "case": "kind=matmul M=33 N=70 K=90 bias=2 act=1 fullC=1 tA=1 scale=0.5 rep=3"}
-    work = from_row(row, hardware.load("gemmini_fp32_4x4"))
+    work = item_of_row(row, hardware.load("gemmini_fp32_4x4"))
     assert (work.m, work.n, work.k, work.bias, work.activation) == (33, 70, 90, "row", "relu")
     assert (work.full_c, work.transpose_a, work.scale, work.a.row_stride) == (True, True, 0.5, 33)
     assert work.b.address - work.a.address == 12288  # 33*90 floats of 4 bytes, in pages
     assert repeats(row) == 3
-    tiled = from_row({"kind": "matmul", "M": "64", "N": "64", "K": "64", "tile_I": "2", "tile_J": "1", "tile_K": "4"})
+    tiled = item_of_row(
+        {"kind": "matmul", "M": "64", "N": "64", "K": "64", "tile_I": "2", "tile_J": "1", "tile_K": "4"}
+    )
     assert tiled.tile == (2, 1, 4)
-    conv = from_row({"kind": "conv", "in": "8", "ic": "3", "oc": "5", "k": "3", "s": "1", "p": "1", "b": "2"})
+    conv = item_of_row({"kind": "conv", "in": "8", "ic": "3", "oc": "5", "k": "3", "s": "1", "p": "1", "b": "2"})
     assert (conv.batch, conv.out_rows, conv.activation, conv.bias is not None) == (2, 8, "relu", True)
 
 

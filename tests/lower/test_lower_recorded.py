@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from sim import hardware
-from sim.isa import Funct
-from sim.lower import encoder, from_row, lower, repeats
+from sim.isa.commands import Funct
+from sim.lower import encoder, lower
+from sim.validate.row_items import item_of_row, repeats
+from sim.validate.row_machines import machine_of_row
 
 ORACLE = Path(__file__).parents[1] / "oracle"
 KINDS = ("matmul", "resadd", "norm", "conv")
@@ -53,7 +54,7 @@ def indexed():
 
 @cache
 def machine(cfg):
-    return hardware.from_row({"cfg": cfg})
+    return machine_of_row({"cfg": cfg})
 
 
 def commands(program):
@@ -63,7 +64,7 @@ def commands(program):
 
 def lowered(row):
     hw = machine(row["cfg"])
-    return commands(lower(from_row(row, hw), hw, repeat=repeats(row), bare=True))
+    return commands(lower(item_of_row(row, hw), hw, repeat=repeats(row), bare=True))
 
 
 def differing(pairs):
@@ -107,7 +108,7 @@ def test_number_of_commands_of_every_measured_row(name):
     wrong = []
     for row in table(name):
         if row["kind"] in KINDS:
-            stream = lower(from_row(row), machine_of(row), repeat=repeats(row))
+            stream = lower(item_of_row(row), machine_of(row), repeat=repeats(row))
             if (stream["funct"] != Funct.FENCE).sum() != int(row["n_cmds"]):
                 wrong.append(row["id"])
     assert not wrong

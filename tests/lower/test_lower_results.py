@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from sim import hardware
 from sim.functional.machine import BASE_ADDRESS
-from sim.isa import Funct
+from sim.isa.commands import Funct
 from sim.lower import BlockSparseMatmul, build, lower
-from sim.lower.blocksparse import index_bytes
+from sim.lower.sparse.blocksparse import index_bytes
 from sim.lower.tiling import auto_matmul_tile, matmul_blocks
 
 INDEX_ADDRESS = BASE_ADDRESS + (1 << 21)

@@ -10,12 +10,13 @@ import pytest
 from functional import reference
 from functional.bench_machine import check_traffic, execute, matmul_operands
 
-from sim import hardware, timing
-from sim.errors import InputError
+from sim import hardware
+from sim.base.errors import InputError
 from sim.lower import build, lower
 from sim.lower.matmul import tile_steps
 from sim.lower.residency import HALVES, RESIDENTS
 from sim.lower.work import Matmul
+from sim.timing import timer
 
 SMALL = hardware.load("gemmini_default", {"scratchpad.capacity": "16KiB", "accumulator.capacity": "8KiB"})
 SIZES = [(40, 100, 60), (100, 40, 30), (70, 90, 16), (20, 20, 100), (48, 48, 48)]
@@ -73,7 +74,7 @@ def test_an_operand_that_stays_is_read_once(order: str, resident: str, operand_l
     """Law: A of m*k bytes is read once per column tile, or once if it stays; B of k*n likewise per row tile."""
     hw = hardware.load("gemmini_default")
     work = replace(build.matmul(64, 96, 32, tile=(2, 2, 2)), loop_order=order, resident=resident)
-    read_bytes = timing.run(lower(work, hw), hw).counters["DRAM_READ_BYTES"]
+    read_bytes = timer.run(lower(work, hw), hw).counters["DRAM_READ_BYTES"]
     assert read_bytes == operand_loads[0] * 64 * 32 + operand_loads[1] * 32 * 96
 
 

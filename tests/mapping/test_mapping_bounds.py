@@ -6,13 +6,14 @@ import random
 
 import pytest
 
-from sim import hardware, timing
+from sim import hardware
 from sim.hardware import Hardware
 from sim.lower import build, lower
 from sim.lower.work import Conv, Matmul
 from sim.mapping.bounds import bound
 from sim.mapping.opmapping import OpMapping
 from sim.mapping.spaces import conv_space, is_legal, matmul_space
+from sim.timing import timer
 
 MACHINES = ("gemmini_default", "gemmini_ibert", "gemmini_8x8", "gemmini_4x4", "gemmini_64k_16k")
 SAMPLES = 25
@@ -82,7 +83,7 @@ def test_no_bound_above_the_simulation(block: int) -> None:
         work, mapping, hw = random_case(seed)
         assert is_legal(work, mapping, hw)
         least = bound(work, mapping, hw)
-        timed = timing.run(lower(mapping.apply(work), hw), hw, phase=seed % 2)
+        timed = timer.run(lower(mapping.apply(work), hw), hw, phase=seed % 2)
         context = (seed, hw.name, mapping, work)
         assert least.cycles <= timed.cycles, context
         assert least.read_bytes <= timed.counters["DRAM_READ_BYTES"], context
@@ -98,7 +99,7 @@ def test_bound_is_close_where_the_array_is_busy(sizes: tuple[int, int, int], til
     """A bound that were 0 would be a law too: with a good tile it comes within 20 % of the cycles."""
     hw = hardware.load("gemmini_default")
     work, mapping = build.matmul(*sizes), OpMapping("matmul", tile)
-    cycles = timing.run(lower(mapping.apply(work), hw), hw).cycles
+    cycles = timer.run(lower(mapping.apply(work), hw), hw).cycles
     assert bound(work, mapping, hw).cycles >= 0.8 * cycles
 
 

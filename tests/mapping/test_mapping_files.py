@@ -11,7 +11,7 @@ import pytest
 
 import workloads
 from sim import hardware
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.graph import Graph
 from sim.mapping.export import to_header, to_json
 from sim.mapping.mapfile import read, to_toml

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sim.hardware.rows import from_row as machine_of_row
 from sim.lower import build
-from sim.lower.rows import from_row
 from sim.lower.work import Conv, Matmul, ResidualAdd
 from sim.mapping import search
 from sim.validate import csvfile, runner
+from sim.validate.row_items import item_of_row
+from sim.validate.row_machines import machine_of_row
 
 ORACLE = Path(__file__).parents[1] / "oracle"
 TABLE = ORACLE / "found_mappings.csv"
@@ -25,7 +25,7 @@ def test_every_short_row_is_met_in_cycles_bytes_and_requests() -> None:
 
 
 def test_rows_cover_each_dimension_of_a_mapping() -> None:
-    works = [from_row(row) for _, row in csvfile.read(TABLE).records()]
+    works = [item_of_row(row) for _, row in csvfile.read(TABLE).records()]
     matmuls = [work for work in works if isinstance(work, Matmul)]
     assert {work.resident for work in matmuls} == {"library", "none", "a", "b", "ab"}
     assert {work.halves for work in matmuls} == {"slot", "together", "apart"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import sim
-from sim import kept
+from sim.analysis import saved
 
 SIZES = {"seq": 32, "hidden": 64, "heads": 2, "ffn": 64}
 
@@ -39,5 +39,5 @@ def folders(
 
 
 @pytest.fixture(scope="session")
-def runs(folders: list[Path]) -> dict[str, kept.KeptRun]:
-    return {run.name: run for run in kept.read_all(folders)}
+def runs(folders: list[Path]) -> dict[str, saved.KeptRun]:
+    return {run.name: run for run in saved.read_all(folders)}

@@ -10,12 +10,12 @@ import pytest
 
 import sim
 from sim import hardware
-from sim.area import COMPONENTS, area_um2, total_mm2
+from sim.analysis.diff import diff
+from sim.analysis.whatif import knobs, trials, whatif
+from sim.base.errors import InputError
 from sim.cli import main
-from sim.columns import CAUSES
-from sim.diff import diff
-from sim.errors import InputError
-from sim.whatif import knobs, trials, whatif
+from sim.cost.area import COMPONENTS, area_um2, total_mm2
+from sim.run.columns import CAUSES
 
 
 @pytest.mark.parametrize("by", ["name", "op", "kind"])

@@ -13,9 +13,9 @@ import pytest
 
 import sim
 from reports import page
-from sim import kept
+from sim.analysis import saved
+from sim.base.errors import InputError
 from sim.cli import main
-from sim.errors import InputError
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 REQUIRED = os.environ.get("CARAT_BROWSER") == "required"
@@ -41,7 +41,7 @@ SMALLEST_LETTER_PX = 7.0
 @pytest.fixture(scope="module")
 def pages(folders: list[Path], fast: sim.Result, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One run, three runs side by side, and a sweep with a tornado, as files."""
-    from sim.whatif import whatif
+    from sim.analysis.whatif import whatif
 
     place = tmp_path_factory.mktemp("pages")
     grid = {"scratchpad.capacity": ["128KiB", "256KiB"], "array.mesh_rows+array.mesh_columns": [8, 16, 1024]}
@@ -165,7 +165,7 @@ def test_a_page_holds_everything_itself(pages: dict[str, Path]) -> None:
             assert word not in text, word
 
 
-def test_a_page_says_what_the_issue_asks_for(pages: dict[str, Path], runs: dict[str, kept.KeptRun]) -> None:
+def test_a_page_says_what_the_issue_asks_for(pages: dict[str, Path], runs: dict[str, saved.KeptRun]) -> None:
     text = pages["one"].read_text(encoding="utf-8")
     for part in (
         "Summary", "By cause", "By kind of operator", "By layer", "Utilization by operator", "Roofline",
@@ -179,7 +179,7 @@ def test_a_page_says_what_the_issue_asks_for(pages: dict[str, Path], runs: dict[
 def test_names_are_escaped_and_other_code_is_pointed_out(folders: list[Path], tmp_path: Path) -> None:
     shutil.copytree(folders[0], tmp_path / "<b>&run")
     record = tmp_path / "<b>&run" / "run.json"
-    record.write_text(record.read_text().replace(f'"version": "{kept.code_version()}"', '"version": "0.0.1+abc"'))
+    record.write_text(record.read_text().replace(f'"version": "{saved.code_version()}"', '"version": "0.0.1+abc"'))
     text = page.of([tmp_path / "<b>&run", folders[1]])
     assert "<b>&run" not in text and "&lt;b&gt;&amp;run" in text
     assert "of different code" in text

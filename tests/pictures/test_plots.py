@@ -26,14 +26,14 @@ from reports import (
     traffic,
     utilization,
 )
-from sim import kept
+from sim.analysis import saved
+from sim.base.errors import InputError
+from sim.base.palette import CAUSE_COLORS
 from sim.cli import main
-from sim.columns import CAUSES
-from sim.errors import InputError
-from sim.palette import CAUSE_COLORS
+from sim.run.columns import CAUSES
 from sim.trace import chrome
 
-Runs = dict[str, kept.KeptRun]
+Runs = dict[str, saved.KeptRun]
 
 
 def drawn_lengths(axes: object) -> dict[float, float]:

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 
 import sim
-from sim import kept, timing
+from sim.analysis import saved
+from sim.base.errors import InputError
 from sim.cli import main
-from sim.errors import InputError
 from sim.lower import lower
+from sim.timing import timer
 from sim.trace import chrome, gantt
 from sim.trace.commands import decode
 from sim.trace.profile import OTHER, profile
@@ -168,7 +169,7 @@ def test_command_line_writes_a_trace(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_programs_too_long_to_record_are_named(fast: sim.Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sim.trace.profile.MOST_COMMANDS", 40)
-    record = kept.record_of(fast, Path("x"))
+    record = saved.record_of(fast, Path("x"))
     assert record["profile"]["left_out"]
 
 
@@ -176,9 +177,7 @@ def test_both_clocks_see_the_same_counters(fast: sim.Result) -> None:
     """Counters over time are read in the core, so the law of the two clocks holds for them too."""
     work = fast.step("L0.FF1").works[0]
     program = lower(work, fast.hardware)
-    leap, reference = (
-        timing.run(program, fast.hardware, clock=clock, timeline=True) for clock in ("leap", "reference")
-    )
+    leap, reference = (timer.run(program, fast.hardware, clock=clock, timeline=True) for clock in ("leap", "reference"))
     assert leap.seen is not None and reference.seen is not None
     assert (leap.seen == reference.seen).all()
     last = leap.seen[leap.seen["t_complete"].argmax()]

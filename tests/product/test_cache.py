@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 
 import sim
-from sim import ahead, hardware, timing, workers
-from sim.cache import Memo, Timings, default_timings, disk
-from sim.errors import InputError
-from sim.isa import Program
+from sim import hardware
+from sim.base import workers
+from sim.base.errors import InputError
+from sim.isa.commands import Program
 from sim.lower import build, lower
+from sim.run import ahead
+from sim.timing import disk, timer
+from sim.timing.disk import Timings, default_timings
+from sim.timing.memo import Memo
 
 HW = hardware.load("gemmini_default")
 TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
@@ -34,8 +38,8 @@ def not_the_core(*_: object, **__: object) -> Any:
 
 def test_timing_comes_back_whole_without_the_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = Timings(tmp_path).run(program(), HW)
-    assert first == timing.run(program(), HW)
-    monkeypatch.setattr(timing, "run", not_the_core)
+    assert first == timer.run(program(), HW)
+    monkeypatch.setattr(timer, "run", not_the_core)
     again = Timings(tmp_path)
     found = again.run(program(), HW)
     assert found == first and list(found.counters) == list(first.counters)
@@ -121,7 +125,7 @@ def _hammer(folder: Path) -> list[int]:
 def test_concurrent_writers_do_no_harm(tmp_path: Path) -> None:
     with workers.pool(2) as pool:
         answers = [future.result() for future in [pool.submit(_hammer, tmp_path) for _ in range(2)]]
-    right = [timing.run(program(16 * size), HW).cycles for size in range(1, 9)]
+    right = [timer.run(program(16 * size), HW).cycles for size in range(1, 9)]
     assert len(set(right)) == len(right)
     assert answers == [right * 20, right * 20]
     assert all(disk._read(path) is not None for path in files(tmp_path)), "nothing half-written is left"
@@ -149,9 +153,9 @@ def test_cache_is_switched_off_and_sized_by_the_environment(monkeypatch: pytest.
 def test_rows_are_the_same_with_and_without_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = sim.simulate("encoder-layer", "gemmini_ibert", cache=False, **TINY)
     kept = Timings(tmp_path)
-    monkeypatch.setattr("sim.pipeline.default_timings", lambda: kept)
+    monkeypatch.setattr("sim.run.pipeline.default_timings", lambda: kept)
     filling = sim.simulate("encoder-layer", "gemmini_ibert", **TINY)
-    monkeypatch.setattr(timing, "run", not_the_core)
+    monkeypatch.setattr(timer, "run", not_the_core)
     found = sim.simulate("encoder-layer", "gemmini_ibert", **TINY)
     assert plain.rows == filling.rows == found.rows
     assert kept.hits == found.totals["distinct"] == len(files(tmp_path))
@@ -171,13 +175,13 @@ def test_threads_change_nothing_even_when_the_start_is_foretold_wrongly(
 
 def test_start_is_foretold_for_every_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each distinct program runs exactly once, on dense and on sparse weights: none was begun in vain."""
-    real, starts = timing.run, []
+    real, starts = timer.run, []
 
-    def counted(commands: Program, hw: hardware.Hardware, **how: Any) -> timing.Timing:
+    def counted(commands: Program, hw: hardware.Hardware, **how: Any) -> timer.Timing:
         starts.append((commands.tobytes(), how["phase"]))
         return real(commands, hw, **how)
 
-    monkeypatch.setattr(timing, "run", counted)
+    monkeypatch.setattr(timer, "run", counted)
     for sparsity in (None, "block16:0.5"):
         starts.clear()
         done = sim.simulate("encoder-layer", "gemmini_ibert", layers=2, sparsity=sparsity, threads=2, **TINY)
@@ -188,7 +192,7 @@ def test_refused_and_hanging_operators_are_named_from_a_thread_too(monkeypatch: 
     def refuses(*_: object, **__: object) -> None:
         raise InputError("too much")
 
-    monkeypatch.setattr(timing, "run", refuses)
+    monkeypatch.setattr(timer, "run", refuses)
     for threads in (1, 2):
         with pytest.raises(InputError, match=r"^operator L0\.matmul_Q on gemmini_ibert: too much$"):
             sim.simulate("encoder-layer", "gemmini_ibert", threads=threads, **TINY)
@@ -197,14 +201,14 @@ def test_refused_and_hanging_operators_are_named_from_a_thread_too(monkeypatch: 
 
 
 def test_memo_forgets_the_oldest_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sim.cache.memo.MOST_TIMINGS", 2)
+    monkeypatch.setattr("sim.timing.memo.MOST_TIMINGS", 2)
     memo, asked = Memo(), []
     item = build.matmul(16, 16, 16)
 
-    timed = timing.run(program(), HW)
+    timed = timer.run(program(), HW)
 
     def answer(phase: int) -> None:
-        def run() -> timing.Timing:
+        def run() -> timer.Timing:
             asked.append(phase)
             return timed
 

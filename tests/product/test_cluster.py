@@ -11,7 +11,7 @@ import distributed
 import pytest
 
 import sim
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.sweeps import cluster as cluster_module
 
 TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}

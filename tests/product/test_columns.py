@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 import sim
-from sim import columns, energy
 from sim.core.events import Cause
+from sim.cost import energy
+from sim.run import columns
 
 TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sim.errors import did_you_mean
+from sim.base.errors import did_you_mean
 
 OPERATORS = ["L0.FF1", "L0.FF2", "L0.matmul_Q", "L0.matmul_K", "L1.matmul_Q"]
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sim
-from sim import explore as module
+from sim.base.errors import InputError
 from sim.cli import main
-from sim.errors import InputError
-from sim.explore import explore, pareto
 from sim.sweeps import execution
+from sim.sweeps import explore as module
+from sim.sweeps.explore import explore, pareto
 
 TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
 GRID = {

@@ -9,13 +9,13 @@ import pytest
 
 import workloads
 from sim import hardware
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.graph import Graph, Op, Tensor, View
 from sim.hardware import Hardware
 from sim.lower import Matmul, Norm, ResidualAdd
 from sim.lower.encoder import operators
 from sim.lower.work import Operand
-from sim.plan import Step, plan
+from sim.plan.planner import Step, plan
 from sim.sparsity.spec import parse
 
 SMALL = {"seq": 32, "hidden": 64, "heads": 2, "ffn": 128}

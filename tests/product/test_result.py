@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 import sim
-from sim import columns
-from sim.errors import InputError
-from sim.explain import REMEDIES, Remedy, bottleneck, explain, speedup
-from sim.result import write_whole
+from sim.analysis.explain import REMEDIES, Remedy, bottleneck, explain, speedup
+from sim.base.errors import InputError
+from sim.base.files import write_whole
+from sim.run import columns
 
 TINY = {"seq": 32, "hidden": 64, "heads": 2, "ffn": 64}
 

@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 
 import sim
+from sim.base.errors import InputError
+from sim.base.version import code_version
 from sim.cli import main
-from sim.errors import InputError
-from sim.store import Store, code_version
 from sim.sweeps import write_table
 from sim.sweeps.points import shard_positions
+from sim.sweeps.store import Store
 from sim.sweeps.stored import stored_table
 
 TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}

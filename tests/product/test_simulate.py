@@ -9,12 +9,14 @@ import pytest
 
 import sim
 import workloads
-from sim import columns, hardware, timing
-from sim.cache import Memo
-from sim.errors import Hang, InputError
+from sim import hardware
+from sim.base.errors import Hang, InputError
 from sim.lower import lower
-from sim.pipeline import RESTART_CYCLES
-from sim.plan import plan
+from sim.plan.planner import plan
+from sim.run import columns
+from sim.run.pipeline import RESTART_CYCLES
+from sim.timing import timer
+from sim.timing.memo import Memo
 
 TINY = {"seq": 32, "hidden": 64, "heads": 2, "ffn": 64}
 MACHINES = ("gemmini_ibert", "gemmini_default", "kim2023_baseline", "gemmini_8x8", "gemmini_fp32_4x4")
@@ -97,7 +99,7 @@ def test_items_that_are_alike_take_the_same_time(machine: str, hidden: int, head
         if hidden > 64 and not step.name.endswith(("scores", "context")):
             continue  # the heads are what the sizes are about
         for work, alike in zip(step.works, step.alike, strict=True):
-            here, there = (timing.run(lower(item, hw), hw) for item in (work, alike))
+            here, there = (timer.run(lower(item, hw), hw) for item in (work, alike))
             assert (here.cycles, here.causes, here.counters) == (there.cycles, there.causes, there.counters)
 
 
@@ -115,10 +117,10 @@ def test_operators_apart_equal_the_one_long_program() -> None:
     hw = hardware.load("gemmini_ibert")
     graph = workloads.build("encoder-layer", **TINY)
     works = [work for step in plan(graph, hw) for work in step.works]
-    whole = timing.run(np.concatenate([lower(work, hw) for work in works]), hw)
+    whole = timer.run(np.concatenate([lower(work, hw) for work in works]), hw)
     phase, apart = 0, []
     for index, work in enumerate(works):
-        timed = timing.run(lower(work, hw), hw, phase=phase)
+        timed = timer.run(lower(work, hw), hw, phase=phase)
         phase = timed.phase
         apart.append(timed.cycles + (RESTART_CYCLES if index else 0))
     assert list(whole.sections) == apart
@@ -179,7 +181,7 @@ def test_hang_names_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     def stuck(*_: object, **__: object) -> None:
         raise Hang("load controller waits for ever")
 
-    monkeypatch.setattr("sim.timing.run", stuck)
+    monkeypatch.setattr("sim.timing.timer.run", stuck)
     with pytest.raises(Hang, match=r"L0\.matmul_Q on gemmini_ibert: load controller"):
         sim.simulate("encoder-layer", "gemmini_ibert", **TINY)
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim.errors import CaratError, InputError
-from sim.store import Store, code_version, point_key
+from sim.base.errors import CaratError, InputError
+from sim.base.version import code_version
+from sim.sweeps.store import Store, point_key
 
 SWEEP = """
 import sys, time

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import sim
-from sim.errors import InputError
-from sim.store import Store
+from sim.base.errors import InputError
 from sim.sweeps import execution
 from sim.sweeps.points import Task
+from sim.sweeps.store import Store
 
 TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
 LATENCIES = [20, 40, 80]

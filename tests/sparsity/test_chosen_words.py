@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import sim
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware import load
 from sim.sparsity.dynamic import Dynamic
 from sim.sparsity.precision import Precision

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sim
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.graph import Graph, Op, Tensor, View
 from sim.hardware import load
+from sim.side_units.transforms import BUTTERFLY_MACS, butterflies
 from sim.sparsity.compress import Compression
 from sim.sparsity.rules import Rules
 from sim.sparsity.spec import parse
-from sim.transforms import BUTTERFLY_MACS, butterflies
 from workloads import encoder_layer
 
 UNIT = {"sparsity.fft_butterflies_per_cycle": 16, "sparsity.fft_block": 64}
@@ -120,7 +120,7 @@ def test_one_transform_serves_all_products_of_one_input() -> None:
 def test_causes_sum_and_utilization_is_a_share() -> None:
     result = sim.simulate(GRAPH, HW, sparsity=by_transform(16))
     for row in result.rows:
-        assert sum(row[f"{cause}_cycles"] for cause in sim.columns.CAUSES) == row["cycles"]
+        assert sum(row[f"{cause}_cycles"] for cause in sim.run.columns.CAUSES) == row["cycles"]
         assert 0 <= row["utilization"] <= 1
 
 

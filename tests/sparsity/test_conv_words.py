@@ -14,20 +14,20 @@ from hypothesis import strategies as st
 from words import line, modes
 
 import sim
-from sim import timing
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.functional import Machine
 from sim.functional.machine import BASE_ADDRESS
 from sim.graph import Graph, Op, Tensor, View
+from sim.graph.windows import positions
 from sim.hardware import load, precision
 from sim.hardware.schema import ELEMENT_BITS
 from sim.lower import Conv, Operand, build, lower
-from sim.lower.convtiling import auto_conv_tile, conv_limits, conv_rows, conv_tile, granules
-from sim.plan import plan
+from sim.lower.conv_tiling import auto_conv_tile, conv_limits, conv_rows, conv_tile, granules
+from sim.plan.planner import plan
 from sim.sparsity.precision import Precision
 from sim.sparsity.rules import Rules
 from sim.sparsity.spec import parse
-from sim.windows import positions
+from sim.timing import timer
 from workloads import resnet50
 
 POOLS = {"features.max_pool": True}
@@ -103,7 +103,7 @@ def test_narrower_moves_no_more_bytes(shape: tuple[int, ...], mode: tuple[str, s
 def test_a_network_keeps_its_products_peaks_and_causes(name: str, words: str) -> None:
     result = sim.simulate(NETWORK, MACHINES[name], sparsity=words)
     for row in result.rows:
-        assert sum(row[f"{cause}_cycles"] for cause in sim.columns.CAUSES) == row["cycles"]
+        assert sum(row[f"{cause}_cycles"] for cause in sim.run.columns.CAUSES) == row["cycles"]
         assert 0 <= row["utilization"] <= 1 and 0 <= (row["util_compute"] or 0) <= 1
         assert row["macs"] <= row["mac_slots"] or not row["macs"]
     assert result.totals["macs"] == NETWORK.macs
@@ -217,7 +217,7 @@ def test_programs_of_all_modes_leave_the_convolution(
     ran.write(places[0], x.reshape(-1, ichs), kind=ran.types["a"])
     ran.write(places[1], w.reshape(-1, ochs), kind=ran.types["b"])
     ran.write(places[3], d, wide=True)
-    timed = timing.run(lower(work, machine), machine, timeline=True)
+    timed = timer.run(lower(work, machine), machine, timeline=True)
     done = ran.run(timed)
     check_traffic(done, timed)
     top = 1 << c_bits - 1

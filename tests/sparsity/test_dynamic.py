@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sim
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware import load
-from sim.plan import plan
+from sim.plan.planner import plan
 from sim.sparsity import attention, dynamic, packing
 from sim.sparsity.dynamic import Dynamic
 from sim.sparsity.grid import lines

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sim
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.graph import Graph, View
 from sim.sparsity import attention, cascade, compress, dynamic, saliency
 from sim.sparsity.prune import prune

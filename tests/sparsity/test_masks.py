@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.graph import Op
 from sim.sparsity.spec import Sparsity, parse
 from workloads import bert_tiny, encoder_layer

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sim
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware import load
-from sim.lower.sampledplan import Shape, choose_cut
-from sim.plan import plan
+from sim.lower.sparse.sampled_plan import Shape, choose_cut
+from sim.plan.planner import plan
 from sim.sparsity import patterns
 from sim.sparsity.rules import Rules
 from sim.sparsity.spec import Sparsity, parse

@@ -15,20 +15,21 @@ from functional.bench_machine import check_traffic, draw, matmul_operands, sizes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim import hardware, timing
-from sim.errors import InputError
+from sim import hardware
+from sim.base.errors import InputError
 from sim.functional import Machine
 from sim.functional.weights import write_packed, write_stored
 from sim.graph import Graph, Op, Tensor, View
-from sim.isa import STORED_SHIFT, Funct
+from sim.isa.commands import STORED_SHIFT, Funct
 from sim.lower import PackedMatmul, build, lower
-from sim.lower.blocksparse import layout
-from sim.lower.sparseworks import extra_reads
+from sim.lower.sparse.blocksparse import layout
+from sim.lower.sparse.works import extra_reads
 from sim.lower.work import Operand
-from sim.plan import plan
+from sim.plan.planner import plan
 from sim.sparsity import codec, formats, packing, patterns
 from sim.sparsity.compress import Compression
 from sim.sparsity.spec import parse
+from sim.timing import timer
 
 BASE = 0x2001_0000
 INDEX_ADDRESS, PACKED_ADDRESS = BASE + (1 << 22), BASE + (1 << 23)
@@ -67,7 +68,7 @@ def product_of(hw, size, rng, **fields):
 def run(hw, work, places, fill):
     """Execute a packed product; ``fill``: writes the weights into DRAM and returns the unit."""
     program = lower(work, hw)
-    times = timing.run(program, hw, timeline=True)
+    times = timer.run(program, hw, timeline=True)
     machine = Machine(hw, DRAM_BYTES)
     for address, matrix, stride, wide in places:
         machine.write(address, matrix, stride, wide=wide)
@@ -225,7 +226,7 @@ def test_an_index_that_is_overwritten_too_early_shows():
     for kept in (program, program[~guards]):
         machine = Machine(hw, DRAM_BYTES)
         unit = write_packed(machine, work, mask.astype(int), mask, *reversed(rule.group))
-        clashes.append(machine.run(timing.run(kept, hw, timeline=True), unit).clashes)
+        clashes.append(machine.run(timer.run(kept, hw, timeline=True), unit).clashes)
     assert guards.any() and clashes[0] == 0 < clashes[1]
 
 

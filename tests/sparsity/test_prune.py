@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.graph import Graph
 from sim.sparsity.prune import prune
 from sim.sparsity.pruning import Pruning, parse

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sim
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.sparsity import fitting
 from sim.sparsity.spec import parse
 from workloads import encoder_layer

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sim
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.sparsity import saliency
 from sim.sparsity.pruning import Pruning, parse, weighted
 from sim.sparsity.rules import Rules, read

@@ -8,10 +8,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sim.hardware import Hardware, load, precision
-from sim.isa import ACCUMULATE_BIT, GARBAGE_ADDRESS, Funct
+from sim.isa.commands import ACCUMULATE_BIT, GARBAGE_ADDRESS, Funct
 from sim.lower import lower
-from sim.lower.sampledplan import Shape, choose_cut
-from sim.lower.sampledstream import Builder
+from sim.lower.sparse.sampled_plan import Shape, choose_cut
+from sim.lower.sparse.sampled_stream import Builder
 from sim.lower.work import Matmul, Operand, SampledMatmul
 from sim.sparsity import packing
 

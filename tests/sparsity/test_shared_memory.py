@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sim
-from sim import timing
-from sim.beside import Beside
 from sim.hardware import load
 from sim.lower import lower
-from sim.pipeline import RESTART_CYCLES
-from sim.plan import plan
-from sim.sharing import Ahead, port_bytes
+from sim.plan.planner import plan
+from sim.run.pipeline import RESTART_CYCLES
+from sim.side_units.port import Ahead, port_bytes
+from sim.side_units.ranking import Beside
 from sim.sparsity.dynamic import Dynamic
 from sim.sparsity.rules import Rules
+from sim.timing import timer
 from workloads import encoder_layer
 
 HEADS, SEQ, SIZE = 4, 64, 32
@@ -51,7 +51,7 @@ def alone(hw: Any) -> int:
     steps = [step for step in plan(RULES.edit(GRAPH), hw, sparsity=RULES) if step.name in ("L0.scores", "L0.context")]
     phase, cycles = 0, 0
     for work in (work for step in steps for work in step.alike):
-        timed = timing.run(lower(work, hw), hw, phase=phase)
+        timed = timer.run(lower(work, hw), hw, phase=phase)
         cycles, phase = cycles + timed.cycles + RESTART_CYCLES, timed.phase
     return cycles
 
@@ -100,7 +100,7 @@ def test_the_straight_line_errs_to_the_long_side(name: str) -> None:
     # Bound: an item's time bends upwards over the time of a beat (1, 2, 3 cycles), but for edges of a hundredth.
     (step,) = [step for step in plan(RULES.edit(GRAPH), machine(16), sparsity=RULES) if step.name == name]
     program = lower(step.alike[0], machine(16))
-    one, two, three = (timing.run(program, machine(16 / beat)).cycles for beat in (1, 2, 3))
+    one, two, three = (timer.run(program, machine(16 / beat)).cycles for beat in (1, 2, 3))
     assert three - one >= 2 * (two - one) - 0.01 * one
 
 

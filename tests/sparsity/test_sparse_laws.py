@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import sim
-from sim.disassemble import disassemble
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.hardware import load
+from sim.isa.disassembly import disassemble
 from sim.lower import build, lower
-from sim.plan import plan
+from sim.plan.planner import plan
 from sim.sparsity.grid import lines
 from sim.sparsity.spec import SCHEMES, parse
 from workloads import encoder_layer

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sim
-from sim import timing
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.functional import Machine
 from sim.graph import Graph, Op, Tensor, View
 from sim.hardware import load, precision
 from sim.lower import build, lower
-from sim.plan import plan
+from sim.plan.planner import plan
 from sim.sparsity.precision import Precision, parse, short
 from sim.sparsity.rules import Rules
+from sim.timing import timer
 from workloads import encoder_layer, resnet50
 
 CUT = {"array.accumulates": ["int16"]}
@@ -105,7 +105,7 @@ def test_programs_leave_the_product(size: tuple[int, ...], full: bool, name: str
     rng = np.random.default_rng(m * n + k)
     top = 8 if name == "int4" else 128  # of int8 the sums wrap at 16 bits
     a, b, d = (rng.integers(-high, high, shape) for high, shape in ((top, (m, k)), (128, (k, n)), (9999, (1, n))))
-    times = timing.run(lower(work, machine), machine, timeline=True)
+    times = timer.run(lower(work, machine), machine, timeline=True)
     ran = Machine(machine, 1 << 17)
     assert work.d is not None
     ran.write(work.a.address, a, kind=ran.types["a"])

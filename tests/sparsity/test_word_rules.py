@@ -11,19 +11,19 @@ from functional import reference
 from functional.bench_machine import check_traffic
 
 import sim
-from sim import timing
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.functional import Machine
 from sim.graph import Graph, Op, Tensor, View
 from sim.hardware import load
 from sim.lower import lower
-from sim.placement import place
-from sim.plan import plan
+from sim.plan.placement import place
+from sim.plan.planner import plan
+from sim.plan.word_sizes import WordSizes
 from sim.sparsity import outliers
 from sim.sparsity.precision import Precision
 from sim.sparsity.rules import Rules
 from sim.sparsity.spec import parse
-from sim.words import WordSizes
+from sim.timing import timer
 from workloads import encoder_layer
 
 GRAPH = encoder_layer(seq=32, hidden=64, heads=2, ffn=128)
@@ -228,7 +228,7 @@ def test_gather_narrow_part_and_wide_part_leave_the_product_in_memory(name: str)
     for step in steps:
         machine = step.machine or hw
         for work in step.works:
-            times = timing.run(lower(work, machine), machine, timeline=True)
+            times = timer.run(lower(work, machine), machine, timeline=True)
             done = memory.for_operator(machine).run(times)
             check_traffic(done, times)
         assert (done.narrowed > 0) == (step.name == "x")  # outliers saturate where their weights are zeros

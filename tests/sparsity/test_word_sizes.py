@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 from words import line, modes
 
 import sim
-from sim import timing
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.functional import Machine
 from sim.functional.machine import BASE_ADDRESS
 from sim.graph import Graph, Op, Tensor, View
@@ -28,9 +27,10 @@ from sim.hardware import load, precision
 from sim.hardware.precision import WIDENS
 from sim.hardware.schema import ELEMENT_BITS
 from sim.lower import Operand, build, lower
-from sim.plan import plan
+from sim.plan.planner import plan
 from sim.sparsity.grid import lines
 from sim.sparsity.spec import parse
+from sim.timing import timer
 from sim.trace.profile import profile
 from workloads import encoder_layer
 
@@ -88,7 +88,7 @@ def wide(one: str, other: str) -> bool:
 def test_no_mode_beats_its_peak_and_causes_sum(name: str, a: str, w: str) -> None:
     result = run(MACHINES[name], line(a, w))
     for row in result.rows:
-        assert sum(row[f"{cause}_cycles"] for cause in sim.columns.CAUSES) == row["cycles"]
+        assert sum(row[f"{cause}_cycles"] for cause in sim.run.columns.CAUSES) == row["cycles"]
         assert 0 <= row["utilization"] <= 1 and 0 <= (row["util_compute"] or 0) <= 1
         assert row["macs"] <= row["mac_slots"] or not row["macs"]
         assert row["macs"] <= row["cycles"] * row["peak_macs_per_cycle"]
@@ -204,7 +204,7 @@ def values(rng: np.random.Generator, kind: str, shape: tuple[int, int]) -> np.nd
 
 def executed(machine: Any, work: Any, operands: dict[str, np.ndarray]) -> tuple[np.ndarray, Any]:
     """Return (C, execution): the program in the order of the timing core, its traffic that of the core."""
-    times = timing.run(lower(work, machine), machine, timeline=True)
+    times = timer.run(lower(work, machine), machine, timeline=True)
     ran = Machine(machine, 1 << 20)
     b = operands["b"].T if work.transpose_b else operands["b"]
     ran.write(work.a.address, operands["a"], work.a.row_stride, kind=ran.types["a"])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numba
 import pytest
 
-from sim import hardware, timing
+from sim import hardware
 from sim.core import compiling, engine
 from sim.core.repeat import inner, memo, periodic
 from sim.lower import build, lower
 from sim.lower.work import Norm, Operand
+from sim.timing import timer
 
 ENTRIES = (
     engine.run,
@@ -36,7 +37,7 @@ def test_runs_call_what_was_compiled_ahead() -> None:
     for program in (repeating, by_hand):
         for clock in ("leap", "reference", "periodic"):
             for timeline in (False, True):
-                timing.run(program, hw, clock=clock, timeline=timeline)
+                timer.run(program, hw, clock=clock, timeline=timeline)
     assert {entry.py_func.__name__: len(entry.signatures) for entry in ENTRIES} == {
         entry.py_func.__name__: 1 for entry in ENTRIES
     }

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 from timing.gates import ACC, DEFAULT, EX, FULL, NEWER, NOTHING, Gate, Times, configs, fire_to_write
 
-from sim.errors import Hang
+from sim.base.errors import Hang
 from sim.hardware import load
 
 A = 4096  # A in bank 1, weights in bank 0

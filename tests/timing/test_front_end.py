@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from timing.gates import ACC, ALLOC, DEFAULT, DRAM, EX, HEAD, ISSUE, LD, OUT, Gate, configs, loaded
 
-from sim.isa import Funct
+from sim.isa.commands import Funct
 
 LONE = 3  # position of the first command behind Gate.configure
 IDLE = 1  # the busy wire is low in the cycle after the last unit went idle

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 from timing.gates import ACC, ADD, BUS, DEFAULT, DRAM, HEAD, Gate, load_path, loaded
 
-from sim.isa import ConfigKind, Funct
+from sim.isa.commands import ConfigKind, Funct
 
 
 @pytest.mark.parametrize("latency", (1, 40, 200))

@@ -12,9 +12,9 @@ import pytest
 from timing.gates import DRAM, OUT, Gate
 
 from sim.hardware import load
-from sim.isa import Funct
+from sim.isa.commands import Funct
 from sim.lower import Conv, Operand, lower
-from sim.timing import run
+from sim.timing.timer import run
 
 LOOP_START = 6  # LOOP_WS accepted -> first load allocated (addendum D6: c + 6)
 A, B, C = DRAM, DRAM + 0x1_0000, OUT

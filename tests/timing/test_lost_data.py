@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 from timing.gates import ACC, OUT, Gate
 
-from sim.errors import Hang
+from sim.base.errors import Hang
 from sim.hardware import load
 
 

@@ -11,7 +11,7 @@ from timing.gates import ACC, ADD, ALLOC, DRAM, ISSUE, OUT, Gate, Times, fire_to
 
 from sim.hardware import load
 from sim.lower import Operand, ResidualAdd, lower
-from sim.timing import run
+from sim.timing.timer import run
 
 A = 4096  # bank 1
 READ = 2  # store issued -> SRAM read

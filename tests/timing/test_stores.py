@@ -12,7 +12,7 @@ import pytest
 from timing.gates import ACC, BUS, DRAM, FULL, HEAD, NEWER, OUT, Gate
 
 from sim.hardware import Hardware
-from sim.isa import ConfigKind, Funct
+from sim.isa.commands import ConfigKind, Funct
 
 IDLE = 1
 SEND = 3  # row at the writer -> beat, TLB stage, translate stage: on the writer's A channel

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sim.errors import Hang
-from sim.isa import Funct
+from sim.base.errors import Hang
+from sim.isa.commands import Funct
 from sim.validate import tasks
 
 HEAD = "cfg,id,kind,mem_latency,rd_bytes_per_cycle,wr_bytes_per_cycle,cycles,read_bytes,write_bytes,sections"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sim.peers import onnxim_cycles, scalesim_cycles
+from sim.validate.peers import onnxim_cycles, scalesim_cycles
 
 
 def test_scalesim_rule_gives_what_scalesim_printed() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim.errors import InputError
-from sim.isa import Funct
+from sim.base.errors import InputError
+from sim.isa.commands import Funct
 from sim.validate import recordings, runner, sources
 from sim.validate.recordings import Library
 from sim.validate.tables import WORK_COLUMNS

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.validate import runner, tasks
 from sim.validate.report import Report
 from sim.validate.tables import Row

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sim.base.errors import InputError
 from sim.core.events import Event
-from sim.errors import InputError
 from sim.validate import csvfile, runner, sources, tables
 
 ORACLE = Path(__file__).parents[1] / "oracle"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sim.errors import InputError
+from sim.base.errors import InputError
 from sim.validate import csvfile, timelines
 
 ORACLE = Path(__file__).parents[1] / "oracle"

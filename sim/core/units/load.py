@@ -39,7 +39,9 @@ DTYPE = np.dtype(
     ]
 )
 
-STORED_SHIFT = 56  # sim.isa: bytes in DRAM of a local row that the load path expands; 0 in every program of the RTL
+STORED_SHIFT = (
+    56  # sim.isa.commands: bytes in DRAM of a local row that the load path expands; 0 in every program of the RTL
+)
 IDENTITY_SCALE = 0x3F800000  # 1.0 as float32: the scaler lets such rows pass
 
 

@@ -1,0 +1,132 @@
+"""Why a run takes as long as it does: one sentence that names the bottleneck and what relieving it gives.
+
+The bottleneck is the cause with the most cycles. Each remedy below is a change of a few machine parameters;
+it is tried by running the same plan again, so its effect is measured, not guessed. Where no remedy exists, or
+none was tried, the sentence gives the bound: the time if the cause vanished and nothing took its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sim.base.errors import Hang, InputError
+from sim.run.columns import CAUSES
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from sim.hardware import Hardware
+    from sim.run.result import Result
+
+
+class Remedy(NamedTuple):
+    """A change of the machine: what to call it, and the overrides it means on a given machine."""
+
+    name: str
+    overrides: Callable[[Hardware], dict[str, Any]]
+
+
+def _wider_memory(hw: Hardware) -> dict[str, Any]:
+    return {
+        "dma.bus_bytes": 2 * hw.dma.bus_bytes,
+        "memory.read_bytes_per_cycle": 2 * hw.memory.read_bytes_per_cycle,
+        "memory.write_bytes_per_cycle": 2 * hw.memory.write_bytes_per_cycle,
+    }
+
+
+def _array_operators(hw: Hardware) -> dict[str, Any]:
+    taken: dict[str, Any] = {} if hw.host == "none" or not hw.host.takes else {"host.takes": []}
+    return {"features.normalizations": True, "features.nonlinear_activations": True, **taken}
+
+
+def _twice(name: str, *keys: str) -> Remedy:
+    def overrides(hw: Hardware) -> dict[str, Any]:
+        values = {}
+        for key in keys:
+            table, field = key.split(".")
+            values[key] = 2 * getattr(getattr(hw, table), field)
+        return values
+
+    return Remedy(name, overrides)
+
+
+MEMORY = (
+    Remedy("a memory port twice as wide", _wider_memory),
+    Remedy("half the memory latency", lambda hw: {"memory.latency_cycles": hw.memory.latency_cycles // 2}),
+    _twice("twice the memory requests in flight", "dma.max_in_flight_requests"),
+)
+STATIONS = tuple(f"reservation_station.{queue}" for queue in ("ld", "st", "ex"))
+DEEPER = (_twice("a reservation station twice as deep", *STATIONS),)
+
+REMEDIES: dict[str, tuple[Remedy, ...]] = {
+    "compute": (_twice("an array of twice the rows and columns", "array.mesh_rows", "array.mesh_columns"),),
+    "bank_conflict": (
+        _twice("twice the scratchpad banks", "scratchpad.banks"),
+        _twice("twice the accumulator banks", "accumulator.banks"),
+    ),
+    "load_wait": MEMORY,
+    "store_wait": MEMORY,
+    "dependency": DEEPER,
+    "queue_full": DEEPER,
+    "issue": (
+        Remedy(
+            "a CPU that issues a command every cycle",
+            lambda _: {"cpu.command_cycles": 1, "cpu.loop_cycles": 1},
+        ),
+    ),
+    "host": (Remedy("normalisation and activation units on the array", _array_operators),),
+}
+
+
+def bottleneck(result: Result) -> tuple[str, float]:
+    """Return the cause with the most cycles and its share of all cycles."""
+    cause = max(result.causes, key=lambda name: result.causes[name])
+    return cause, result.causes[cause] / result.cycles
+
+
+def explain(result: Result, *, measure: bool = True) -> str:
+    """Return the sentence. ``measure``: try the remedies, one more run each; else give the bound."""
+    cause, share = bottleneck(result)
+    worst = max(result.rows, key=lambda row: row[f"{cause}_cycles"])
+    found = f"{cause} takes {share:.1%} of {result.cycles:,} cycles ({CAUSES[cause]}), most in {worst['op']}"
+    tried = [(speedup(result, remedy), remedy) for remedy in REMEDIES.get(cause, ()) if measure]
+    measured = [(gain, remedy) for gain, remedy in tried if gain is not None]
+    if not measured:
+        bound = f"at most {1 / (1 - share):.2f}x" if share < 1 else "the whole run"
+        return f"{found}; without it the run would gain {bound} (a bound: nothing else taking its place)."
+    gain, remedy = max(measured, key=lambda pair: pair[0])
+    changes = ", ".join(f"{key} = {value}" for key, value in remedy.overrides(result.hardware).items())
+    return f"{found}; {remedy.name} gives {gain:.2f}x (measured by running it again with {changes})."
+
+
+def speedup(result: Result, remedy: Remedy) -> float | None:
+    """Return old / new cycles with the remedy; None where it changes nothing or gives no legal machine."""
+    from sim.analysis.whatif import rerun
+
+    changes = remedy.overrides(result.hardware)
+    try:
+        if result.hardware.with_(changes) == result.hardware:
+            return None
+        return result.cycles / rerun(result.request, changes).cycles
+    except (InputError, Hang):
+        return None
+
+
+def record_timeline(result: Result, op: str, invocation: int) -> npt.NDArray[np.void]:
+    """Run one invocation of ``op`` again from its start phase and return its command timeline."""
+    from sim.lower import lower
+    from sim.timing import timer
+
+    step, request, phase = result.step(op), result.request, result.start_phases[op]
+    if not 0 <= invocation < len(step.works):
+        where = "it runs on the host" if not step.works else f"legal: 0 to {len(step.works) - 1}"
+        raise InputError(f"timeline of {op}: no invocation {invocation}; {where}")
+    hw = step.machine or request.hw
+    for work in step.works[:invocation]:
+        phase = timer.run(lower(work, hw), hw, clock=request.clock, phase=phase).phase
+    program = lower(step.works[invocation], hw)
+    recorded = timer.run(program, hw, clock=request.clock, phase=phase, timeline=True).timeline
+    assert recorded is not None
+    return recorded

@@ -1,0 +1,255 @@
+"""A kept run: the folder that `carat run -o DIR` and `Result.save` write, and the one reader of it.
+
+=============  ==================================================================================
+ops.csv        the operator table
+totals.json    the whole run
+hardware.json  the machine; also a machine file: `carat run --hw DIR/hardware.json`
+graph.json     the workload, pruned, without what --sparsity edits; also a workload: `carat run DIR/graph.json`
+kept.npz       numbers of what pruning kept, where scores or weights said which
+run.json       everything else, written last: a folder without it is no whole run
+=============  ==================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sim.base.errors import InputError
+from sim.base.toml import flat
+from sim.base.version import code_version
+from sim.run import columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sim.hardware import Hardware
+    from sim.run.result import Request, Result
+
+FORMAT = 1
+"""Raised whenever a reader of the older folders would misread the new ones, or the other way round."""
+
+BASE = "gemmini_default"
+"""The machine that differences are counted from: the base of every preset."""
+
+NOT_SETTINGS = ("name", "description", "waived_rules")
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """One kept run. ``name``: of the folder. ``record``: run.json, see `record_of`. ``result``: where it was made here
+    and has no folder."""
+
+    folder: Path
+    name: str
+    totals: Mapping[str, Any]
+    hardware: Mapping[str, Any]
+    record: Mapping[str, Any]
+    result: Result | None = None
+
+    @cached_property
+    def ops(self) -> pd.DataFrame:
+        """The operator table (`columns.table("ops")`), causes and energies included."""
+        import pandas as pd
+
+        if self.result is not None:
+            return self.result.ops
+        path = self.folder / "ops.csv"
+        try:
+            frame = pd.read_csv(path)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read as a CSV table: {error}") from error
+        missing = [name for name in columns.table("ops") if name not in frame.columns]
+        if missing:
+            raise InputError(f"{path}: columns missing: {', '.join(missing)}; {self._again()}")
+        if len(frame) != self.record["operators"] or int(frame["cycles"].sum()) != self.totals["cycles"]:
+            raise InputError(f"{path}: does not belong to the totals beside it; {self._again()}")
+        return frame
+
+    def _again(self) -> str:
+        return f"it was written by Carat {self.record['version']}, this is {code_version()}: keep the run again"
+
+
+def write(result: Result, folder: str | Path, *, command: str | None = None, sentence: str | None = None) -> None:
+    """Keep a run in ``folder`` (created when missing), each file whole or not at all, run.json last.
+
+    ``command``: the line that made it; ``sentence``: its bottleneck, if known. The numbers of what pruning kept
+    (`sim.sparsity.saliency`) go to kept.npz. Simulates every distinct program once more, for traffic by operand and
+    activity over time. Raises InputError when the folder cannot be written.
+    """
+    from sim.base.files import write_whole
+    from sim.sparsity.saliency import lines, write_selection
+
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("run.json", "kept.npz"):
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
+    result.to_csv(folder / "ops.csv")
+    stay = result.request.stay
+    if stay:
+        write_selection(stay, folder / "kept.npz")
+    contents = {
+        "totals.json": result.totals,
+        "hardware.json": result.hardware.model_dump(mode="json"),
+        "graph.json": (result.request.given or result.request.graph).to_dict(),
+        "run.json": {**record_of(result, folder, command, sentence), **({"stay": lines(stay)} if stay else {})},
+    }
+    for name, content in contents.items():
+        write_whole(folder / name, json.dumps(content, indent=1) + "\n")
+
+
+def record_of(result: Result, folder: Path, command: str | None = None, sentence: str | None = None) -> dict[str, Any]:
+    """Return what run.json holds: version, how to reproduce, bottleneck, differences of the machine from `BASE`, energy
+    band and area by component, counters, and the profile (`sim.trace.profile`)."""
+    from sim.analysis.explain import explain
+    from sim.cost.area import area_um2
+    from sim.trace.profile import profile
+
+    return {
+        "format": FORMAT,
+        "version": code_version(),
+        "operators": len(result.rows),
+        "reproduce": command or _command(result.request, folder),
+        "sentence": sentence or explain(result, measure=False),
+        "seed": result.request.seed,
+        "sparsity": str(result.request.sparsity) if result.request.sparsity is not None else None,
+        "base": BASE,
+        "changes": changes(result.hardware),
+        "roofs": roofs(result.hardware) | {"macs_per_cycle": max(row["peak_macs_per_cycle"] for row in result.rows)},
+        "energy_pj": energy_band(result),
+        "area_um2": area_um2(result.hardware),
+        "counters": result.counters,
+        "profile": profile(result).to_dict(),
+    }
+
+
+def of(result: Result, name: str = "run") -> KeptRun:
+    """Return a result as the pictures want it, without a folder: for notebooks and scripts."""
+    hardware = result.hardware.model_dump(mode="json")
+    return KeptRun(Path(name), name, result.totals, hardware, record_of(result, Path(name)), result)
+
+
+def _command(request: Request, folder: Path) -> str:
+    """Return a command line that does the same from the files in the folder."""
+    words = ["carat", "run", str(folder / "graph.json"), "--hw", str(folder / "hardware.json")]
+    words += ["--seed", str(request.seed)] if request.seed else []
+    words += ["--clock", request.clock] if request.clock != "periodic" else []
+    words += ["--dataflow", request.dataflow] if request.dataflow else []
+    words += ["--sparsity", str(request.sparsity)] if isinstance(request.sparsity, str) else []
+    for pattern, fields in (request.mapping or {}).items():
+        words += ["--tile", f"{pattern}={','.join(map(str, fields['tile']))}"] if "tile" in fields else []
+    return shlex.join(words)
+
+
+def changes(hw: Hardware) -> list[tuple[str, Any, Any]]:
+    """Return (dotted key, value in `BASE`, value here) of every setting that differs."""
+    from sim import hardware
+
+    return settings_that_differ(hardware.load(BASE).model_dump(mode="json"), hw.model_dump(mode="json"))
+
+
+def settings_that_differ(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return (dotted key, value of the first machine, of the second) of every setting in which two machines differ."""
+    one, two = flat(first), flat(second)
+    keys = [key for key in dict.fromkeys([*one, *two]) if key not in NOT_SETTINGS]
+    return [(key, one.get(key), two.get(key)) for key in keys if one.get(key) != two.get(key)]
+
+
+def roofs(hw: Hardware) -> dict[str, float]:
+    """Return the roofs of a machine: MACs per cycle, and bytes per cycle of DRAM and of all scratchpad banks."""
+    row = hw.sp_row_bytes
+    reads = min(hw.dma.bus_bytes, hw.memory.read_bytes_per_cycle)
+    writes = min(hw.dma.bus_bytes, hw.memory.write_bytes_per_cycle)
+    ports = 1 if hw.scratchpad.single_ported else 2
+    return {
+        "macs_per_cycle": hw.peak_macs_per_cycle,
+        "dram_read_bytes_per_cycle": float(reads),
+        "dram_write_bytes_per_cycle": float(writes),
+        "spad_bytes_per_cycle": float(hw.scratchpad.banks * ports * row),
+        "spad_rows": float(hw.sp_rows),
+        "acc_rows": float(hw.acc_rows),
+        "bus_bytes": float(hw.dma.bus_bytes),
+    }
+
+
+def energy_band(result: Result) -> dict[str, dict[str, float]]:
+    """Return component -> {low, nominal, high} in pJ: where sources of a figure disagree, what each would give."""
+    from sim.cost import energy
+
+    band: dict[str, dict[str, float]] = {part: {} for part in columns.ENERGY}
+    for level in ("low", "nominal", "high"):
+        for step, row in zip(result.steps, result.rows, strict=True):
+            hw = step.machine or result.hardware
+            parts = energy.price(row["counters"], step.macs_switched, row["cycles"], hw, row["host_cycles"], level)
+            for part, picojoules in parts.items():
+                band[part][level] = band[part].get(level, 0.0) + picojoules
+    return band
+
+
+def read(folder: str | Path) -> KeptRun:
+    """Return the run kept in ``folder``.
+
+    Raises InputError: no such folder, nothing kept in it, half-written, of another format, or damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = "is a file, not the folder of a run" if folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {what}; keep a run with: carat run WORKLOAD -o {folder}")
+    path = folder / "run.json"
+    if not path.is_file():
+        found = [name for name in ("ops.csv", "totals.json", "hardware.json") if (folder / name).is_file()]
+        if not found:
+            raise InputError(f"{folder}: no run is kept in it; keep one with: carat run WORKLOAD -o {folder}")
+        why = "the run was interrupted while it was being written, or is of Carat 0.1.0 or older"
+        raise InputError(f"{folder}: holds {', '.join(found)} but no run.json: {why}. Keep it again")
+    record, totals, hardware = (_json(folder / name) for name in ("run.json", "totals.json", "hardware.json"))
+    if record.get("format") != FORMAT:
+        raise InputError(
+            f"{path}: format {record.get('format')!r}, written by Carat {record.get('version', 'unknown')}; this is "
+            f"{code_version()}, which reads format {FORMAT}. Keep the run again"
+        )
+    missing = [key for key in ("version", "operators", "reproduce", "profile", "energy_pj") if key not in record]
+    missing += [f"totals.json: {key}" for key in columns.table("totals") if key not in totals]
+    if missing:
+        raise InputError(f"{path}: incomplete, without {', '.join(missing)}. Keep the run again")
+    return KeptRun(folder, folder.resolve().name, totals, hardware, record)
+
+
+def read_all(folders: list[Path]) -> list[KeptRun]:
+    """Return several kept runs, every problem reported at once; equal names are told apart by their parents."""
+    runs: list[KeptRun] = []
+    problems: list[str] = []
+    for folder in folders:
+        try:
+            runs.append(read(folder))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    names = [run.name for run in runs]
+    return [
+        KeptRun(r.folder, f"{r.folder.resolve().parent.name}/{r.name}", r.totals, r.hardware, r.record)
+        if names.count(r.name) > 1
+        else r
+        for r in runs
+    ]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: damaged, no JSON: {error}. Keep the run again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: damaged: a JSON object is expected. Keep the run again")
+    return content

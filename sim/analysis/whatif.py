@@ -1,0 +1,155 @@
+"""What each knob of a machine is worth around one point: every number halved and doubled, one run each.
+
+Knobs that only make sense together change together (`JOINED`). A step that gives no legal machine, or no other
+machine, is a row with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sim.base.errors import CaratError, InputError, did_you_mean
+from sim.base.toml import flat
+from sim.timing.memo import Memo
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sim.hardware import Hardware
+    from sim.run.result import Request, Result
+
+Progress = Callable[[int, int, str], None]
+
+JOINED: dict[str, tuple[str, ...]] = {
+    "array size": ("array.mesh_rows", "array.mesh_columns"),
+    "memory port": ("dma.bus_bytes", "memory.read_bytes_per_cycle", "memory.write_bytes_per_cycle"),
+    "scratchpad pipeline": ("scratchpad.read_delay_cycles", "scratchpad.read_pipeline_cycles"),
+    "CPU": ("cpu.command_cycles", "cpu.loop_cycles"),
+}
+"""Knobs by name that are several keys changed by one factor."""
+
+LEFT_OUT = (
+    "clock_mhz",  # time, not cycles; rates given in bytes per cycle would not follow
+    "array.tile_rows",  # another array of the same size
+    "array.tile_columns",
+    "accumulator.sub_banks",
+    "memory.l2_bytes",
+)
+TABLES_LEFT_OUT = ("host.cycles_per_element.",)
+
+METRICS = ("cycles", "energy_pj", "area_mm2")
+STEPS: dict[str, float] = {"less": 0.5, "more": 2.0}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One knob in one direction: the keys to set, and the first key's value before and after."""
+
+    knob: str
+    direction: str
+    before: float
+    after: float
+    overrides: tuple[tuple[str, float], ...]
+
+
+def knobs(hw: Hardware) -> dict[str, tuple[str, ...]]:
+    """Return knob -> dotted keys of everything about ``hw`` that is a number and can be turned."""
+    values = flat(hw.model_dump(mode="json"))
+    joined = {key for keys in JOINED.values() for key in keys}
+    single = {
+        key: (key,)
+        for key, value in values.items()
+        if isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and value > 0
+        and key not in joined
+        and key not in LEFT_OUT
+        and not key.startswith(TABLES_LEFT_OUT)
+    }
+    return {**JOINED, **single}
+
+
+def trials(hw: Hardware, chosen: Sequence[str] = ()) -> list[Trial]:
+    """Return the steps to try, all knobs or the ``chosen`` ones. Raises InputError for an unknown knob."""
+    known, values = knobs(hw), flat(hw.model_dump(mode="json"))
+    problems = [f"--knob {name}: unknown{did_you_mean(name, known)}" for name in chosen if name not in known]
+    if problems:
+        raise InputError(problems)
+    steps = []
+    for knob in chosen or known:
+        keys = known[knob]
+        for direction, factor in STEPS.items():
+            after = [_scaled(values[key], factor) for key in keys]
+            if after[0] != values[keys[0]]:
+                steps.append(Trial(knob, direction, values[keys[0]], after[0], tuple(zip(keys, after, strict=True))))
+    return steps
+
+
+def _scaled(value: float, factor: float) -> float:
+    return max(1, int(value * factor)) if isinstance(value, int) else value * factor
+
+
+def whatif(
+    result: Result, chosen: Sequence[str] = (), *, jobs: int = 1, progress: Progress | None = None
+) -> pd.DataFrame:
+    """Return one row per knob and direction, the largest effect on cycles first.
+
+    Columns: knob, direction (less, more), from, to, for each of cycles, energy_pj and area_mm2 the value and its
+    ``_change`` as a share of the base's, ``cycles_per_unit`` (d cycles / d knob over the step), ``error``.
+    """
+    import pandas as pd
+
+    base = result.totals
+    rows = []
+    steps = trials(result.hardware, chosen)
+    for number, (step, (totals, error)) in enumerate(zip(steps, _outcomes(result.request, steps, jobs), strict=True)):
+        if progress is not None:
+            progress(number, len(steps), f"{step.knob} = {step.after:g}")
+        row: dict[str, Any] = {"knob": step.knob, "direction": step.direction, "from": step.before, "to": step.after}
+        for metric in METRICS:
+            row[metric] = totals.get(metric)
+            row[f"{metric}_change"] = totals[metric] / base[metric] - 1 if metric in totals else None
+        gained = totals["cycles"] - base["cycles"] if totals else None
+        row["cycles_per_unit"] = gained / (step.after - step.before) if gained is not None else None
+        rows.append({**row, "error": error})
+    if progress is not None:
+        progress(len(steps), len(steps), "")
+    frame = pd.DataFrame(rows).drop(columns="error")
+    frame["error"] = pd.Series([row["error"] for row in rows], dtype=object)  # None stays None
+    reach = frame["cycles_change"].astype(float).abs().groupby(frame["knob"]).transform("max").fillna(-1.0)
+    order = reach.sort_values(ascending=False, kind="stable").index
+    return frame.loc[order].reset_index(drop=True)
+
+
+def rerun(request: Request, overrides: Mapping[str, Any], memo: Memo | None = None) -> Result:
+    """Plan and run the same request on its machine with ``overrides``. Raises InputError or Hang."""
+    from sim.plan.planner import plan
+    from sim.run.pipeline import resolve_sparsity, run_steps
+
+    hw = request.hw.with_(overrides)
+    pattern = resolve_sparsity(request.sparsity, request.seed)
+    steps = plan(request.graph, hw, dataflow=request.dataflow, sparsity=pattern, mapping=request.mapping)
+    return run_steps(steps, replace(request, hw=hw), memo if memo is not None else Memo())
+
+
+Outcome = tuple[dict[str, Any], str | None]
+
+
+def _outcome(request: Request, step: Trial) -> Outcome:
+    try:
+        return rerun(request, dict(step.overrides)).totals, None
+    except CaratError as error:
+        return {}, f"{type(error).__name__}: {str(error).splitlines()[0]}"
+
+
+def _outcomes(request: Request, steps: Sequence[Trial], jobs: int) -> Iterator[Outcome]:
+    from sim.base import workers
+
+    with workers.pool(jobs, workers.follow_parent) if jobs > 1 else nullcontext() as pool:
+        if pool is None:
+            yield from (_outcome(request, step) for step in steps)
+        else:
+            yield from pool.map(_outcome, [request] * len(steps), steps)

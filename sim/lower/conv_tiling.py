@@ -1,0 +1,134 @@
+"""Tile sizes of a convolution: how much of it one hardware loop takes (tiled_conv_auto of gemmini.h)."""
+
+from __future__ import annotations
+
+from math import gcd
+
+from sim.base.errors import InputError
+from sim.hardware import Hardware
+from sim.lower.tiling import blocks_of
+from sim.lower.work import Conv
+
+ConvTile = tuple[int, int, int, int, int, int, int]
+"""(batches, pooled rows, pooled columns, out channels, kernel rows, kernel columns, in channels)."""
+
+BATCHES, POOLED_ROWS, POOLED_COLS, OUT_CHANNELS, IN_CHANNELS = 0, 1, 2, 3, 6
+"""Positions in a ConvTile."""
+
+NAMES = (
+    "batches",
+    "pooled rows",
+    "pooled columns",
+    "out channels",
+    "kernel rows",
+    "kernel columns",
+    "in channels",
+)
+
+
+def conv_limits(work: Conv) -> ConvTile:
+    """Return the whole convolution as one tile."""
+    return (
+        work.batch,
+        work.pooled_rows,
+        work.pooled_cols,
+        work.out_channels,
+        work.kernel,
+        work.kernel,
+        work.in_channels,
+    )
+
+
+def per_byte(hw: Hardware, operand: str) -> int:
+    """Return the least elements of an operand ("a", "b", "c") in memory that fill whole bytes."""
+    return 8 // gcd(8, hw.bits(operand))
+
+
+def granules(work: Conv, hw: Hardware) -> ConvTile:
+    """Return what a tile is a multiple of along each axis, or all of it: every tile begins on whole bytes."""
+    a, b, c = (per_byte(hw, operand) for operand in "abc")
+    batches = max(a * work.trans_input_3120, c * work.trans_output_1203, 1)
+    ochs = max(c, 1 if work.trans_weight_0132 else b)
+    ichs = max(1 if work.trans_input_3120 else a, b if work.trans_weight_0132 else 1)
+    return batches, 1, 1, ochs, 1, 1, ichs
+
+
+def conv_rows(work: Conv, tile: ConvTile, hw: Hardware) -> tuple[int, int]:
+    """Return the rows a tile takes: (scratchpad rows of input and weights, accumulator rows of output)."""
+    batches, pooled_rows, pooled_cols, ochs, krows, kcols, kchs = tile
+    pool_size, pool_stride, _ = work.pool
+    orows = pooled_rows * pool_stride + pool_size - 1
+    ocols = pooled_cols * pool_stride + pool_size - 1
+    irows = orows * work.stride + krows + (work.kernel_dilation - 1) * (krows - 1) - 1
+    icols = ocols * work.stride + kcols + (work.kernel_dilation - 1) * (kcols - 1) - 1
+    if work.input_dilation > 1:
+        # Low pad, image and high pad are each rounded up where holes are skipped (undilated of LoopConv.scala), one
+        # row and column more than gemmini.h counts: with its count the image can run into the weights.
+        irows, icols = blocks_of(irows, work.input_dilation) + 1, blocks_of(icols, work.input_dilation) + 1
+    image = (irows >> work.downsample) * (icols >> work.downsample)
+    in_blocks, out_blocks = blocks_of(kchs, hw.dim), blocks_of(ochs, hw.dim)
+    input_rows = blocks_of(batches, hw.dim) * kchs * image if work.trans_input_3120 else in_blocks * batches * image
+    weight_rows = kcols * krows * (in_blocks * ochs if work.trans_weight_0132 else out_blocks * kchs)
+    return input_rows + weight_rows, out_blocks * batches * orows * ocols
+
+
+def conv_tile(work: Conv, hw: Hardware) -> ConvTile:
+    """Return the work's own tile or the library's choice; InputError if its own does not fit."""
+    limits = conv_limits(work)
+    if work.tile is None:
+        return auto_conv_tile(work, hw)
+    problems = [
+        f"conv tile: {name} = {size} must be 1..{limit}"
+        for name, size, limit in zip(NAMES, work.tile, limits, strict=True)
+        if not 1 <= size <= limit
+    ]
+    problems += [
+        f"conv tile: {name} = {size}: a tile begins on whole bytes, so all {limit} or a multiple of {granule}"
+        for name, size, limit, granule in zip(NAMES, work.tile, limits, granules(work, hw), strict=True)
+        if 1 <= size < limit and size % granule
+    ]
+    spad, acc = conv_rows(work, work.tile, hw)
+    nearest = auto_conv_tile(work, hw)
+    if spad > hw.sp_rows // 2:
+        problems.append(f"conv tile {work.tile}: needs {spad} scratchpad rows, {hw.sp_rows // 2} there")
+    if acc > hw.acc_rows // 2:
+        problems.append(f"conv tile {work.tile}: needs {acc} accumulator rows, {hw.acc_rows // 2} there")
+    if problems:
+        raise InputError([f"{problem}; a legal tile: {nearest}" for problem in problems])
+    return work.tile
+
+
+def auto_conv_tile(work: Conv, hw: Hardware) -> ConvTile:
+    """Return the library's tile: shrink the largest size until it fits, grow columns, then everything."""
+    limits, steps = conv_limits(work), granules(work, hw)
+    tile, least = list(limits), [min(pair) for pair in zip(limits, steps, strict=True)]
+
+    def fits(candidate: list[int]) -> bool:
+        b, pr, pc, oc, kr, kc, ic = candidate
+        spad, acc = conv_rows(work, (b, pr, pc, oc, kr, kc, ic), hw)
+        return spad <= hw.sp_rows // 2 and acc <= hw.acc_rows // 2
+
+    while not fits(tile):
+        if tile == least:
+            raise InputError(f"conv {work.in_rows}x{work.in_cols}: not even one output pixel fits this machine")
+        # Narrow columns are spared while rows can shrink: they feed the array.
+        spared = tile[POOLED_COLS] <= hw.dim and tile[POOLED_ROWS] > 1
+        candidates = [i for i in range(len(tile)) if not (i == POOLED_COLS and spared) and tile[i] > least[i]]
+        largest = max(candidates, key=lambda i: (tile[i], -i))
+        step = hw.dim if largest in (OUT_CHANNELS, IN_CHANNELS) else steps[largest]
+        tile[largest] = max(least[largest], (tile[largest] - 1) // step * step)
+
+    def grow(position: int) -> bool:
+        wider = tile.copy()
+        wider[position] = min(limits[position], (tile[position] // steps[position] + 1) * steps[position])
+        if wider == tile or not fits(wider):
+            return False
+        tile[:] = wider
+        return True
+
+    while grow(POOLED_COLS):
+        pass
+    while sum(grow(position) for position in range(len(tile))):
+        pass
+    b, pr, pc, oc, kr, kc, ic = tile
+    return b, pr, pc, oc, kr, kc, ic

@@ -1,0 +1,141 @@
+"""Products with a block-sparse B: zero blocks cost no load, no preload and no compute.
+
+Without a tile of its own the product is cut as `sparseplan` finds best, loop order included. Per tile, each
+row k of B comes as runs of adjacent non-zero blocks, of A only the columns that some block of B needs; per
+non-zero block one preload and one compute per row of output blocks. Columns of C without any block are
+zeroed from address 0 (or hold the bias). How the product is cut: `sparseplan`; in which order commands are
+offered: `merge`.
+
+The block index has to be fetched like everything else: a bitmap, one bit per block of B, column by column
+of blocks, each column padded to whole bytes (`index_bytes`). The columns of a part of B are loaded as
+scratchpad rows in front of the part's blocks, every time the part is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sim.base.errors import InputError
+from sim.hardware import Hardware
+from sim.isa.commands import Program
+from sim.lower import matmul
+from sim.lower.encode import Stream
+from sim.lower.merge import interleave
+from sim.lower.sparse.blocks import Blocks, block_sparse, column_bytes, packed
+from sim.lower.sparse.cost import Profile
+from sim.lower.sparse.plan import Cut, choose_cut, make_cut
+from sim.lower.sparse.stream import Builder, IndexPart
+from sim.lower.tiling import blocks_of, matmul_blocks, matmul_tile, tile_counts
+from sim.lower.work import BlockSparseMatmul, Matmul, PackedMatmul
+
+
+def index_bytes(mask: Sequence[Sequence[bool]]) -> int:
+    """Return the bytes of the block index of a mask of k_blocks rows and j_blocks columns."""
+    return len(mask[0]) * column_bytes(len(mask)) if mask else 0
+
+
+def check(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> None:
+    """Raise InputError for what the explicit program cannot do, on top of the rules of dense products."""
+    product = work.matmul
+    matmul.check(product, hw)
+    _, blocks_j, blocks_k = matmul_blocks(product, hw.dim)
+    problems = _mask_problems(work, (blocks_k, blocks_j), hw) if isinstance(work, BlockSparseMatmul) else []
+    if isinstance(work, PackedMatmul):
+        problems = _rows_problems(work, blocks_j, hw)
+    if product.transpose_a or product.transpose_b:
+        problems.append("transposed operands are not skipped blockwise; store A and B plainly")
+    if product.dataflow != "WS":
+        problems.append(f"dataflow {product.dataflow}: zero blocks are skipped with WS only")
+    if product.activation in ("layernorm", "softmax"):
+        problems.append(f"activation {product.activation!r} needs whole rows of C; run it as an operator of its own")
+    if problems:
+        where = f"block-sparse matmul {product.m}x{product.n}x{product.k}: "
+        raise InputError([where + problem for problem in problems])
+
+
+def _mask_problems(work: BlockSparseMatmul, wanted: tuple[int, int], hw: Hardware) -> list[str]:
+    shape = (len(work.mask), len(work.mask[0]) if work.mask else 0)
+    if shape == wanted and all(len(row) == wanted[1] for row in work.mask):
+        return []
+    return [f"mask of {shape[0]}x{shape[1]} blocks; B has {wanted[0]}x{wanted[1]} blocks of {hw.dim}"]
+
+
+def _rows_problems(work: PackedMatmul, blocks_j: int, hw: Hardware) -> list[str]:
+    groups, most = blocks_of(work.matmul.k, work.depth), work.fetch_rows * hw.dim
+    problems = []
+    if len(work.rows) != groups or any(len(row) != blocks_j for row in work.rows):
+        problems.append(f"packed rows of {len(work.rows)} groups; B has {groups} of {work.depth}, {blocks_j} columns")
+    elif not 0 <= min(map(min, work.rows)) <= max(map(max, work.rows)) <= most:
+        problems.append(f"packed rows of a group must be 0 to {most}")
+    if work.fetch_rows > hw.sparsity.fetch_rows:
+        problems.append(f"fetch_rows {work.fetch_rows}; this array takes {hw.sparsity.fetch_rows} at once")
+    return problems
+
+
+def describe(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> Blocks:
+    """Return the blocks of B that the machine loads and computes."""
+    return block_sparse(work, hw) if isinstance(work, BlockSparseMatmul) else packed(work, hw)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the program of a packed product expects what in DRAM.
+
+    ``stored``: by first block (q, j) of an expanding load its byte address and how many blocks follow each other.
+    ``index``: the index, part by part.
+    """
+
+    stored: dict[tuple[int, int], tuple[int, int]]
+    index: tuple[IndexPart, ...]
+
+
+def layout(work: PackedMatmul, hw: Hardware) -> Layout:
+    """Return where the loads of a packed product lie; what lies there `sim.functional.weights` writes.
+
+    Raises InputError as `lower_blocksparse`.
+    """
+    check(work, hw)
+    builder = _builder(work, describe(work, hw), hw)
+    builder.streams()
+    stored = {at: (work.index_address + builder.stored_at[at], count) for at, count in builder.stored_blocks.items()}
+    return Layout(stored, tuple(builder.index_parts.values()))
+
+
+def lower_blocksparse(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> Program:
+    """Return the program; a mask without a zero block gives the ordinary dense program.
+
+    Raises InputError for what the machine, the library or the explicit program refuses.
+    """
+    check(work, hw)
+    blocks = describe(work, hw)
+    if blocks.dense:
+        return matmul.lower_matmul(work.matmul, hw)
+    builder = _builder(work, blocks, hw)
+    stream = Stream(hw)
+    matmul.emit_config(stream, work.matmul, hw)
+    interleave(stream, builder.streams(), hw)
+    stream.fence()
+    return stream.program()
+
+
+def _builder(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, hw: Hardware) -> Builder:
+    return Builder(work, blocks, _cut(work.matmul, Profile(blocks, hw), hw), hw)
+
+
+def _cut(work: Matmul, profile: Profile, hw: Hardware) -> Cut:
+    blocks_i, blocks_j, _ = matmul_blocks(work, hw.dim)
+    if work.tile is None:
+        cut = choose_cut(blocks_i, profile, hw)
+    else:
+        tile = matmul_tile(work, hw)
+        tile = (tile[0], tile[1], profile.blocks.whole(tile[2]))
+        matmul.check_tiles(work, tile_counts((blocks_i, blocks_j, profile.blocks.shape[0]), tile))
+        cut = make_cut(tile, work.loop_order, blocks_i, profile, hw)
+    if cut is None:
+        raise InputError(
+            f"block-sparse matmul {work.m}x{work.n}x{work.k}: tile "
+            f"{work.tile or 'auto'} and its block index do not fit {hw.sp_rows} "
+            "scratchpad rows; take a smaller K or J"
+        )
+    return cut

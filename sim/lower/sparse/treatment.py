@@ -1,0 +1,25 @@
+"""What becomes of one operator whose zeros a machine makes something of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sim.lower.work import Work
+
+ALL_UNITS = "gemmini_sparse"
+"""The preset that has every unit."""
+
+Place = Callable[[int], int]
+"""Gives the DRAM address of a new tensor of some bytes."""
+
+
+@dataclass(frozen=True)
+class Treated:
+    """What becomes of one operator: fields of `sim.plan.planner.Step` by name."""
+
+    works: tuple[Work, ...]
+    macs_done: int
+    macs_switched: int
+    scheme: str
+    metadata_bytes: int = 0

@@ -1,0 +1,303 @@
+"""From a rule and a mask to work items: what the machine makes of the zeros of one operator, or why it can't.
+
+Whatever a scheme asks of the machine stands in its TOML under ``[sparsity]``; a machine without it is refused with
+the option that would allow it. A matrix that a scheme would make larger is stored and run as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim.base.errors import InputError
+from sim.hardware import Hardware
+from sim.isa.commands import GARBAGE_ADDRESS, Funct, Program
+from sim.lower.sparse import blocksparse, sampled_works
+from sim.lower.sparse.blocks import BITS_PER_BYTE
+from sim.lower.sparse.sampled import index_reads, sums_written
+from sim.lower.sparse.treatment import ALL_UNITS, Place, Treated
+from sim.lower.tiling import blocks_of
+from sim.lower.work import BlockSparseMatmul, Matmul, PackedMatmul, SampledMatmul, Work
+from sim.sparsity import formats, packing, patterns
+from sim.sparsity.patterns import Mask
+
+if TYPE_CHECKING:
+    from sim.graph import Graph, Op
+    from sim.sparsity.compress import Compression
+    from sim.sparsity.rules import AnySparsity
+    from sim.sparsity.spec import Sparsity
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Work items, ``weights`` that are not zero, ``switched`` ones that a multiplier works on, bytes of index.
+
+    Without gating a zero that is computed switches its multiplier like any other weight.
+    """
+
+    works: tuple[Work, ...]
+    weights: int
+    switched: int
+    scheme: str
+    metadata_bytes: int = 0
+
+
+def treated(
+    sparsity: AnySparsity, op: Op, works: Sequence[Matmul], graph: Graph, hw: Hardware, place: Place
+) -> Treated | None:
+    """Return the operator under the rules for its weights and activations, None where there are none.
+
+    Raises InputError for what the machine has no unit for.
+    """
+    weights = sparsity.rule_for(op, graph, "weights")
+    activations = sparsity.rule_for(op, graph, "activations")
+    compression = sparsity.compression_for(op, graph)
+    if weights is None and activations is None and compression is None:
+        return None
+    unpacked = ""
+    if activations is not None and sampled_works.wanted(activations, hw):
+        if weights is not None or compression is not None:
+            other = weights or compression
+            raise InputError(f"{activations} and {other}: one operand of a product is packed, not both")
+        try:
+            return sampled_works.activations(activations, op, works, hw, place)
+        except InputError as error:
+            if activations.scheme:
+                raise
+            unpacked = f"; packed they cannot be here: {error.problems[0]}"
+    m, n, k = op.mnk
+    found = Stored(tuple(works), k * n, k * n, "dense")
+    if compression is not None:
+        if weights is not None:
+            raise InputError(f"{weights} and {compression.kind}: the weights of one operator are stored in one way")
+        found = _compressed(compression, op, works, hw, place)
+    elif weights is not None:
+        found = treat(weights, op, works, hw, place)
+    result = Treated(
+        found.works, op.batch * m * found.weights, op.batch * m * found.switched, found.scheme, found.metadata_bytes
+    )
+    return result if activations is None else _gated(activations, weights, op, result, hw, unpacked)
+
+
+def _gated(rule: Sparsity, weights: Sparsity | None, op: Op, step: Treated, hw: Hardware, unpacked: str) -> Treated:
+    """Return the operator with zeros among its activations keeping multipliers still, of which time knows nothing.
+
+    ``unpacked``: why they do not lie packed instead, where they would by default.
+    """
+    if rule.scheme not in ("", "gate"):
+        raise InputError(f"{rule}: activations are multiplied as they come (gate) or lie packed as N:M (select)")
+    if not gates(hw, "activations"):
+        option = "both" if gates(hw, "weights") else "activations"
+        lacks = sampled_works.lacks(rule, hw) if rule.pattern == "nm" else None
+        packed = f"; or {lacks}" if lacks else unpacked
+        raise InputError(
+            f"{rule} needs multipliers that zeros among activations keep still, which {hw.name} has not "
+            f'(--set sparsity.gating="{option}", or --hw {ALL_UNITS}){packed}'
+        )
+    mask = rule.element_mask(op)
+    used = np.full(op.mnk[2], op.mnk[1]) if weights is None else weights.element_mask(op).sum(axis=1)
+    done = op.batch * int(mask.sum(axis=0) @ used)
+    switched = done if gates(hw, "weights") else op.batch * int(mask.sum()) * op.mnk[1]
+    scheme = "gate" if step.scheme == "dense" else step.scheme
+    return Treated(step.works, done, min(switched, step.macs_switched), scheme, step.metadata_bytes)
+
+
+def treat(rule: Sparsity, op: Op, works: Sequence[Matmul], hw: Hardware, place: Place) -> Stored:
+    """Return the work items of ``op`` under a rule for its weights. Raises InputError with every reason against it."""
+    scheme = choose(rule, hw)
+    mask = rule.element_mask(op)
+    if bool(mask.all()):
+        return Stored(tuple(works), mask.size, mask.size, "dense")
+    if scheme in ("skip", "scheduler"):
+        return _skipped(mask, works, hw, place, scheme)
+    if scheme in ("select", "pack"):
+        return _packed(rule, mask, works, hw, place, scheme)
+    if scheme == "gate":
+        return Stored(tuple(works), int(mask.sum()), int(mask.sum()), scheme)
+    return _stored(mask, works, hw, place, scheme)
+
+
+def choose(rule: Sparsity, hw: Hardware) -> str:
+    """Return the scheme of a rule on a machine. Raises InputError naming the option that is missing."""
+    support = hw.sparsity
+    decoders = [form for form in formats.SPARSE_FORMATS if form in support.decoder]
+    if rule.scheme:
+        if reason := _lacks(rule, rule.scheme, hw):
+            raise InputError(reason)
+        return rule.scheme
+    if rule.pattern in ("block", "measured"):
+        return "skip"
+    if rule.pattern == "nm":
+        if reason := _lacks(rule, "select", hw):
+            raise InputError(reason)
+        return "select"
+    able = {"pack": support.select_inputs >= 2, "compress": bool(decoders), "gate": gates(hw, "weights")}
+    for scheme, there in able.items():
+        if there:
+            return scheme
+    raise InputError(
+        f"{rule} needs a unit for single zeros, which {hw.name} has not: operand selection (sparsity.select_inputs, "
+        f"sparsity.fetch_rows), a decoder (sparsity.decoder) or sparsity.gating; --hw {ALL_UNITS} has them all, and "
+        "unstructured:D/skip needs none"
+    )
+
+
+def gates(hw: Hardware, operand: str) -> bool:
+    """Return whether zeros of an operand keep multipliers from switching."""
+    return hw.sparsity.gating in (operand, "both")
+
+
+def _lacks(rule: Sparsity, scheme: str, hw: Hardware) -> str | None:
+    """Return what a machine lacks for a scheme, with the option that would allow it."""
+    support = hw.sparsity
+    has_all = f"or --hw {ALL_UNITS}"
+    if scheme == "select":
+        of = rule.group[1]
+        if support.select_inputs < of:
+            fetch = 1
+            while fetch * hw.dim < of or (fetch < of / rule.group[0] and fetch < hw.loop_max_block_len):
+                fetch *= 2
+            if fetch > hw.loop_max_block_len:
+                most = hw.loop_max_block_len * hw.dim
+                return f"{rule}: a group of {of} activations is more than one load of {hw.name} brings (at most {most})"
+            return (
+                f"{rule} needs PEs that pick among {of} activations: sparsity.select_inputs = {support.select_inputs} "
+                f"on {hw.name} (nearest: --set sparsity.select_inputs={of} --set sparsity.fetch_rows={fetch}, "
+                f"{has_all})"
+            )
+        return None
+    needs = {
+        "pack": (support.select_inputs >= 2, "operand selection", "sparsity.select_inputs=16"),
+        "gate": (gates(hw, "weights"), "multipliers that zeros keep still", 'sparsity.gating="weights"'),
+        "scheduler": (support.block_scheduler, "a block scheduler", "sparsity.block_scheduler=true"),
+        "compress": (bool(support.decoder), "a decoder in the load path", 'sparsity.decoder=["bitmap"]'),
+    }
+    for form in formats.SPARSE_FORMATS:
+        needs[form] = (form in support.decoder, f"a {form} decoder in the load path", f'sparsity.decoder=["{form}"]')
+    there, unit, option = needs.get(scheme, (True, "", ""))
+    return None if there else f"{rule}/{scheme} needs {unit}, which {hw.name} has not (--set {option}, {has_all})"
+
+
+def _checked(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> None:
+    blocksparse.check(work, hw)
+
+
+def _skipped(mask: Mask, works: Sequence[Matmul], hw: Hardware, place: Place, scheme: str) -> Stored:
+    blocks = patterns.touched(mask, hw.dim)
+    rows = tuple(tuple(bool(block) for block in row) for row in blocks)
+    index_bytes = blocksparse.index_bytes(rows)
+    weights = int(mask.sum())
+    computed = int(patterns.enlarged(blocks, hw.dim, (mask.shape[0], mask.shape[1])).sum())
+    address = place(index_bytes)
+    sparse = [BlockSparseMatmul(work, rows, address, weights, scheme == "scheduler") for work in works]
+    _checked(sparse[0], hw)
+    switched = weights if gates(hw, "weights") else computed
+    return Stored(tuple(sparse), weights, switched, scheme, index_bytes)
+
+
+def _packed(rule: Sparsity, mask: Mask, works: Sequence[Matmul], hw: Hardware, place: Place, scheme: str) -> Stored:
+    window = rule.group[1] if scheme == "select" else hw.sparsity.select_inputs
+    if scheme == "select" and not patterns.n_of_m(mask, *rule.group):
+        raise InputError(f"{rule}: the mask has groups of {rule.group[1]} with more than {rule.group[0]} weights")
+    keep = rule.group[0] if scheme == "select" else None
+    found = packing.best(mask, hw.dim, hw.sparsity.fetch_rows, window, keep)
+    value_bits = hw.bits("b")
+    weights = int(mask.sum())
+    dense_rows = mask.shape[0] * blocks_of(mask.shape[1], hw.dim)
+    index_bits = int(found.rows.sum()) * found.row_index_bits
+    loaded = found.padded_rows(hw.dim, hw.loop_max_block_len) * hw.dim * value_bits + index_bits
+    if loaded >= dense_rows * hw.dim * value_bits:
+        return Stored(tuple(works), weights, weights if gates(hw, "weights") else mask.size, "dense")
+    packed_rows = int(found.rows.sum())
+    index_bytes = blocks_of(packed_rows * found.row_index_bits, BITS_PER_BYTE)
+    # Each part of the matrix begins its index on a fresh scratchpad row: at most one row of slack per group and column.
+    address = place(index_bytes + found.rows.size * hw.sp_row_bytes)
+    rows = tuple(tuple(int(count) for count in row) for row in found.rows)
+    packed = [
+        PackedMatmul(work, rows, found.depth, found.fetch_rows, found.row_index_bits, address, weights)
+        for work in works
+    ]
+    _checked(packed[0], hw)
+    switched = weights if gates(hw, "weights") else min(mask.size, packed_rows * hw.dim)
+    return Stored(tuple(packed), weights, switched, scheme, index_bytes)
+
+
+def _stored(mask: Mask, works: Sequence[Matmul], hw: Hardware, place: Place, scheme: str) -> Stored:
+    value_bits = hw.bits("b")
+    able = [form for form in formats.SPARSE_FORMATS if form in hw.sparsity.decoder]
+    forms = able if scheme == "compress" else [scheme]
+    sizes = {form: formats.block_bits(mask, hw.dim, value_bits, form) for form in forms}
+    form = min(sizes, key=lambda name: int(sizes[name].sum()))
+    weights = int(mask.sum())
+    switched = weights if gates(hw, "weights") else mask.size
+    if int(sizes[form].sum()) >= mask.size * value_bits:
+        return Stored(tuple(works), weights, switched, "dense")
+    stored = expanded(works, sizes[form], weights, hw, place)
+    metadata = blocks_of(int(sizes[form].sum()) - weights * value_bits, BITS_PER_BYTE)
+    return Stored(stored, weights, switched, form, metadata)
+
+
+def _compressed(compression: Compression, op: Op, works: Sequence[Matmul], hw: Hardware, place: Place) -> Stored:
+    compression = compression.fitted(op, hw.sparsity.decoder, hw.dim, hw.bits("b"))
+    if compression.kind not in hw.sparsity.decoder:
+        raise InputError(
+            f"{compression.kind} weights need a decoder in the load path, which {hw.name} has not "
+            f'(--set sparsity.decoder=["{compression.kind}"] --set sparsity.decoder_elements_per_cycle={hw.dim}, '
+            f"or --hw {ALL_UNITS})"
+        )
+    value_bits = hw.bits("b")
+    bits = compression.block_bits(op, hw.dim, value_bits)
+    weights = op.mnk[1] * op.mnk[2]
+    if int(bits.sum()) >= weights * value_bits:
+        return Stored(tuple(works), weights, weights, "dense")
+    stored = expanded(works, bits, weights, hw, place, compression.block if compression.kind == "circulant" else 0)
+    return Stored(stored, weights, weights, compression.kind, compression.table_bytes(value_bits))
+
+
+def expanded(
+    works: Sequence[Matmul], bits: formats.Bits, weights: int, hw: Hardware, place: Place, circulant: int = 0
+) -> tuple[PackedMatmul, ...]:
+    """Return work items whose B is expanded by the load path from ``bits`` per block of the array.
+
+    ``circulant``: size of the circulants that are stored, 0 = of none.
+    """
+    depth = hw.dim
+    k = works[0].k
+    rows = tuple((min(depth, k - row * depth),) * bits.shape[1] for row in range(bits.shape[0]))
+    # Padding: every block to whole bytes per row, every load to whole beats; it may begin inside a circulant.
+    lead = hw.packed_bytes(hw.dim, "b") if circulant else 0
+    slack = bits.size * (hw.dim + hw.dma.bus_bytes + lead)
+    address = place(blocks_of(int(bits.sum()), BITS_PER_BYTE) + slack)
+    by_block = tuple(tuple(int(one) for one in row) for row in bits)
+    items = tuple(PackedMatmul(work, rows, depth, 1, 0, address, weights, by_block, circulant) for work in works)
+    _checked(items[0], hw)
+    return items
+
+
+def counted(work: Work, program: Program, hw: Hardware, counters: Mapping[str, int]) -> dict[str, int]:
+    """Return the timing core's counters of a program with what its commands do not say of sparse operands."""
+    reads = {"SPAD_READ_ROWS": counters["SPAD_READ_ROWS"] + extra_reads(work, program, hw)}
+    sums = sums_written(work, program, counters) if isinstance(work, SampledMatmul) else {}
+    return {**counters, **reads, **sums}
+
+
+def extra_reads(work: Work, program: Program, hw: Hardware) -> int:
+    """Return the scratchpad rows that a packed product reads beyond those the timing core counts.
+
+    The core counts one row per cycle of the feed; a feed of several rows reads the others at the same time from the
+    same wide port. The index of a block of weights is read beside it.
+    """
+    if isinstance(work, SampledMatmul):
+        return index_reads(work, program, hw)
+    if not isinstance(work, PackedMatmul) or work.stored_bits is not None:
+        return 0
+    funct, operand = program["funct"], program["rs1"]
+    rows = (operand >> 48) & 0xFFFF
+    computes = (funct == Funct.COMPUTE_PRELOADED) | (funct == Funct.COMPUTE_ACCUMULATED)
+    loads = (funct == Funct.PRELOAD) & ((operand & 0xFFFFFFFF) != GARBAGE_ADDRESS)
+    row_bits = BITS_PER_BYTE * hw.sp_row_bytes
+    index = -(-rows[loads] * work.row_index_bits // row_bits)
+    return int(rows[computes].sum()) * (work.fetch_rows - 1) + int(np.sum(index))

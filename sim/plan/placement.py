@@ -1,0 +1,57 @@
+"""Where a graph's tensors lie in DRAM on a machine, and how wide their elements are there."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, Literal
+
+from sim.graph.rules import DTYPE_BYTES
+from sim.timing.items import PAGE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sim.graph import Graph
+    from sim.hardware import Hardware
+
+Role = Literal["element", "accumulator", "other"]
+
+BASE_ADDRESS = 0x20010000
+"""Tensors lie 4-KiB aligned from BASE_ADDRESS in graph order, as in the recorded programs (PROGRAMS.md)."""
+
+
+def role(dtype: str, hw: Hardware) -> Role:
+    """Return what a graph's type is on a machine: int8 is its element type, int32 its accumulator type."""
+    if dtype in ("int8", hw.array.input_type):
+        return "element"
+    return "accumulator" if dtype in ("int32", hw.array.acc_type) else "other"
+
+
+def element_bytes(dtype: str, hw: Hardware) -> int:
+    """Return the bytes of one element of a graph's type on a machine."""
+    widths = {"element": hw.input_bytes, "accumulator": hw.acc_bytes}
+    return int(widths.get(role(dtype, hw), DTYPE_BYTES[dtype]))
+
+
+def whole_pages(size_bytes: int) -> int:
+    """Return a size rounded up to whole pages, in bytes."""
+    return ceil(size_bytes / PAGE_BYTES) * PAGE_BYTES
+
+
+def element_bits(dtype: str, hw: Hardware) -> int:
+    """Return the bits of one element of a graph's type on a machine."""
+    return 8 * element_bytes(dtype, hw)
+
+
+def place(graph: Graph, hw: Hardware, bits: Mapping[str, int] | None = None) -> tuple[dict[str, int], int]:
+    """Return each tensor's DRAM address and the first free one behind them.
+
+    ``bits``: tensor -> bits of its elements, where they are not of its type's width.
+    """
+    narrow = bits or {}
+    addresses, address = {}, BASE_ADDRESS
+    for tensor in graph.tensors.values():
+        addresses[tensor.name] = address
+        width = narrow.get(tensor.name, element_bits(tensor.dtype, hw))
+        address += whole_pages(-(-tensor.elements * width // 8))
+    return addresses, address

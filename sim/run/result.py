@@ -1,0 +1,347 @@
+"""The result of a simulation: one tidy row per operator, totals, energy, counters, and files of them.
+
+Definitions of all columns are in `sim.run.columns`. pandas is imported when the first frame is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sim.base.errors import InputError, did_you_mean
+from sim.base.files import write_whole
+from sim.cost import area, energy
+from sim.run import columns
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    from sim.graph import Graph
+    from sim.hardware import Hardware
+    from sim.plan.planner import Step
+    from sim.sparsity.rules import AnySparsity
+    from sim.sparsity.saliency import Selection
+    from sim.timing.timer import Clock, Timing
+
+HIGH_WATER = "MAX_"
+"""Counters with this prefix are peaks: the whole run's is the largest, not the sum."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was simulated; enough to do it again.
+
+    ``stay``: the numbers of what pruning kept, where scores chose; ``given``: the pruned graph, before ``sparsity``
+    edited it.
+    """
+
+    graph: Graph
+    hw: Hardware
+    sparsity: AnySparsity | str | None = None
+    seed: int = 0
+    clock: Clock = "periodic"
+    dataflow: str | None = None
+    mapping: Mapping[str, Mapping[str, Any]] | None = None
+    stay: Selection = field(default_factory=dict)
+    given: Graph | None = None
+
+
+@dataclass
+class Activity:
+    """What an engine did for one operator. ``counters`` by the names of `sim.core.events.Event`."""
+
+    cycles: int = 0
+    host_cycles: int = 0
+    invocations: int = 0
+    distinct: int = 0
+    visited_cycles: int = 0
+    causes: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+
+    def wait(self, cycles: int, cause: str = "issue") -> None:
+        """Append cycles in which a command is awaited, or that pass for another ``cause``."""
+        self.cycles += cycles
+        self.causes[cause] = self.causes.get(cause, 0) + cycles
+
+    def add(self, timed: Timing, times: int = 1) -> None:
+        """Append an invocation, or so many like it."""
+        self.cycles += times * timed.cycles
+        self.visited_cycles += times * timed.visited_cycles
+        for cause, cycles in timed.causes.items():
+            self.causes[cause] = self.causes.get(cause, 0) + times * cycles
+        self.counters = merge_counters(self.counters, timed.counters, times)
+
+
+def merge_counters(first: Mapping[str, int], second: Mapping[str, int], times: int = 1) -> dict[str, int]:
+    """Return the counters of a run and of so many others behind it: sums, and the larger of peaks."""
+    merged = dict(first)
+    for name, value in second.items():
+        before = merged.get(name, 0)
+        merged[name] = max(before, value) if name.startswith(HIGH_WATER) else before + times * value
+    return merged
+
+
+def operator_row(
+    step: Step, done: Activity, request: Request, start: int, energy_pj: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return one row of the operator table, and under "counters" what the core counted."""
+    hw, count = step.machine or request.hw, done.counters
+    fed, slots = count.get("MESH_INPUT_ROWS", 0), hw.dim * hw.dim
+    spad, acc = hw.sp_row_bytes, hw.dim * hw.acc_bytes
+    on_array = step.engine == "array"
+    row = {
+        "hardware": hw.name,
+        "workload": request.graph.name,
+        "op_kind": step.kind,
+        "layer": step.layer,
+        "op": step.name,
+        "engine": step.engine,
+        "dataflow": step.dataflow,
+        "words": words_of(step),
+        "m": step.m,
+        "n": step.n,
+        "k": step.k,
+        "batch": step.batch,
+        "invocations": done.invocations,
+        "distinct": done.distinct,
+        "start_cycle": start,
+        "end_cycle": start + done.cycles,
+        "cycles": done.cycles,
+        **{f"{cause}_cycles": done.causes.get(cause, 0) for cause in columns.CAUSES},
+        "visited_cycles": done.visited_cycles,
+        "bound": columns.bound(done.causes.items()),
+        "macs": step.macs_done,
+        "macs_skipped": step.macs - step.macs_done,
+        "mac_slots": fed * slots,
+        "density": _ratio(step.macs_done, step.macs),
+        "scheme": step.scheme,
+        "metadata_bytes": step.metadata_bytes,
+        "util_mapping": _ratio(step.macs_done, fed * slots),
+        "util_compute": fed * hw.row_cycles / done.cycles if on_array else None,
+        "utilization": step.macs_done / (done.cycles * hw.peak_macs_per_cycle),
+        "peak_macs_per_cycle": hw.peak_macs_per_cycle,
+        "effective_macs_per_cycle": step.macs / done.cycles,
+        "dram_read_bytes": count.get("DRAM_READ_BYTES", 0),
+        "dram_write_bytes": count.get("DRAM_WRITE_BYTES", 0),
+        "dram_read_requests": count.get("DRAM_READ_REQUESTS", 0),
+        "dram_write_requests": count.get("DRAM_WRITE_REQUESTS", 0),
+        "spad_read_bytes": count.get("SPAD_READ_ROWS", 0) * spad,
+        "spad_write_bytes": count.get("SPAD_WRITE_ROWS", 0) * spad,
+        "acc_read_bytes": count.get("ACC_READ_ROWS", 0) * acc,
+        "acc_write_bytes": count.get("ACC_WRITE_ROWS", 0) * acc,
+        "energy_pj": sum(energy_pj.values()),
+        **{f"energy_{part}_pj": energy_pj.get(part, 0.0) for part in columns.ENERGY},
+    }
+    return {**row, "counters": dict(count)}
+
+
+def words_of(step: Step) -> str | None:
+    """Return the word sizes of an operator in text, None where all are of the input type."""
+    if step.machine is None or (words := step.machine.words) is None:
+        return None
+    stored = "/".join(str(bits) for bits in words[:3])
+    added = f", added up in {words.sum_type}" if words.sum_type != step.machine.array.acc_type else ""
+    return f"{words.a_type} x {words.b_type}, stored in {stored} bit{added}" if step.k else f"stored in {stored} bit"
+
+
+SUMMED = (
+    "invocations",
+    "distinct",
+    "cycles",
+    "visited_cycles",
+    "macs",
+    "macs_skipped",
+    "mac_slots",
+    "metadata_bytes",
+    "energy_pj",
+)
+SUMMED_PREFIXES = ("dram_", "spad_", "acc_", "energy_")
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _is_summed(name: str) -> bool:
+    cause = name.removesuffix("_cycles") in columns.CAUSES
+    return name in SUMMED or cause or name.startswith(SUMMED_PREFIXES)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `sim.simulate` returns. ``steps``: the plan; ``rows``: plain rows behind ``ops``."""
+
+    request: Request
+    steps: tuple[Step, ...]
+    rows: tuple[dict[str, Any], ...]
+    start_phases: Mapping[str, int]
+
+    @property
+    def hardware(self) -> Hardware:
+        """The machine that was simulated."""
+        return self.request.hw
+
+    @cached_property
+    def ops(self) -> pd.DataFrame:
+        """One row per operator in order of execution."""
+        import pandas as pd
+
+        frame = pd.DataFrame.from_records(self.rows, columns=list(columns.table("ops")))
+        return frame.astype({"layer": "Int64"})
+
+    @cached_property
+    def totals(self) -> dict[str, Any]:
+        """The whole run as plain numbers (`columns.table("totals")`)."""
+        hw = self.hardware
+        names = [name for name in columns.table("totals") if name in columns.table("ops") and _is_summed(name)]
+        summed = {name: sum(row[name] for row in self.rows) for name in names}
+        seconds = summed["cycles"] / (hw.clock_mhz * 1e6)
+        joules = summed["energy_pj"] * 1e-12
+        derived = {
+            "hardware": hw.name,
+            "workload": self.request.graph.name,
+            "utilization": summed["macs"] / (summed["cycles"] * self._peak(self.rows)),
+            "peak_macs_per_cycle": self._peak(self.rows),
+            "effective_macs_per_cycle": (summed["macs"] + summed["macs_skipped"]) / summed["cycles"],
+            "visited_share": _ratio(summed["visited_cycles"], summed["cycles"] - summed["host_cycles"]),
+            "clock_mhz": hw.clock_mhz,
+            "time_s": seconds,
+            "power_w": joules / seconds,
+            "edp_js": joules * seconds,
+            "area_mm2": area.total_mm2(hw),
+            "area_not_modelled": "; ".join(area.not_modelled(hw)) or None,
+            "energy_not_modelled": "; ".join(energy.not_modelled(hw)) or None,
+        }
+        both = {**summed, **derived}
+        return {name: both[name] for name in columns.table("totals")}
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of the whole run."""
+        return int(self.totals["cycles"])
+
+    @property
+    def energy(self) -> dict[str, float]:
+        """Energy in pJ by component."""
+        return {part: self.totals[f"energy_{part}_pj"] for part in columns.ENERGY}
+
+    @property
+    def causes(self) -> dict[str, int]:
+        """Cycles by cause; they sum to ``cycles``."""
+        return {cause: self.totals[f"{cause}_cycles"] for cause in columns.CAUSES}
+
+    @cached_property
+    def counters(self) -> dict[str, int]:
+        """The core's counters, Gemmini's own names among them, over the whole run."""
+        merged: dict[str, int] = {}
+        for row in self.rows:
+            merged = merge_counters(merged, row["counters"])
+        return merged
+
+    @cached_property
+    def kinds(self) -> pd.DataFrame:
+        """One row per kind of operator (`columns.table("kinds")`), the most cycles first."""
+        import pandas as pd
+
+        return pd.DataFrame.from_records(self.kind_rows, columns=list(columns.table("kinds")))
+
+    @cached_property
+    def kind_rows(self) -> tuple[dict[str, Any], ...]:
+        """The plain rows behind ``kinds``: what a command prints without loading pandas."""
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for row in self.rows:
+            groups.setdefault(row["op_kind"], []).append(row)
+        kinds = [self._kind_row(kind, rows) for kind, rows in groups.items()]
+        return tuple(sorted(kinds, key=lambda row: -row["cycles"]))
+
+    @staticmethod
+    def _peak(rows: Sequence[Mapping[str, Any]]) -> float:
+        """Return the peak of some operators together, each by its cycles."""
+        slots = sum(row["peak_macs_per_cycle"] * row["cycles"] for row in rows)
+        return float(slots / sum(row["cycles"] for row in rows))
+
+    def _kind_row(self, kind: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        names = columns.table("kinds")
+        summed = {name: sum(row[name] for row in rows) for name in names if _is_summed(name)}
+        array_cycles = summed["cycles"] if summed["invocations"] else 0
+        derived = {
+            "op_kind": kind,
+            "ops": len(rows),
+            "share": summed["cycles"] / self.cycles,
+            "utilization": summed["macs"] / (summed["cycles"] * self._peak(rows)),
+            "visited_share": _ratio(summed["visited_cycles"], array_cycles),
+        }
+        both = {**summed, **derived}
+        return {name: both[name] for name in names}
+
+    def step(self, op: str) -> Step:
+        """Return the planned step called ``op``. Raises InputError for an unknown name."""
+        by_name = {step.name: step for step in self.steps}
+        if op not in by_name:
+            raise InputError(f"no operator {op!r} in {self.request.graph.name}{did_you_mean(op, by_name)}")
+        return by_name[op]
+
+    def timeline(self, op: str, invocation: int = 0) -> npt.NDArray[np.void]:
+        """Return the command timeline of one invocation of ``op``, run again with recording switched on.
+
+        Fields: queue (0 load, 1 execute, 2 store), funct, rs1, rs2, t_alloc, t_issue, t_complete in cycles
+        from the invocation's start (-1: completes as it issues). Raises InputError for an operator on the
+        host or an invocation that does not exist.
+        """
+        from sim.analysis.explain import record_timeline
+
+        return record_timeline(self, op, invocation)
+
+    def explain(self) -> str:
+        """Return one sentence: what bounds the run, and what relieving it gives (measured, or a bound)."""
+        from sim.analysis.explain import explain
+
+        return explain(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return totals, operator rows and the machine as plain data; "kept" is what stays by saliency, if asked."""
+        names = columns.table("ops")
+        ops = [{name: row[name] for name in names} for row in self.rows]
+        stay = {name: numbers.tolist() for name, numbers in self.request.stay.items()}
+        whole = {"totals": self.totals, "ops": ops, "hardware": self.hardware.model_dump(mode="json")}
+        return {**whole, "kept": stay} if stay else whole
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Return `to_dict` as JSON text, and write it to ``path`` when given (whole or not at all)."""
+        text = json.dumps(self.to_dict(), indent=1) + "\n"
+        if path is not None:
+            write_whole(Path(path), text)
+        return text
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the operator table to ``path`` (whole or not at all)."""
+        write_whole(Path(path), self.ops.to_csv(index=False, lineterminator="\n"))
+
+    def save(self, folder: str | Path, *, command: str | None = None, sentence: str | None = None) -> None:
+        """Keep the run in ``folder`` for reports and comparisons (`sim.analysis.saved.write`). Raises InputError."""
+        from sim.analysis import saved
+
+        saved.write(self, folder, command=command, sentence=sentence)
+
+    def __repr__(self) -> str:
+        total = self.totals
+        return (
+            f"Result({total['workload']} on {total['hardware']}: {total['cycles']:,} cycles, "
+            f"utilization {total['utilization']:.1%}, {total['energy_pj'] / 1e6:,.1f} uJ)"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the summary, the cycles by cause as a bar and the table by kind in a notebook."""
+        from html import escape
+
+        from sim.base import palette
+
+        table = self.kinds.to_html(index=False, float_format="{:.3g}".format)
+        key = f"<p>{palette.bar(self.causes)} {palette.legend(self.causes)}</p>"
+        return f"<p>{escape(repr(self))}</p>{key}{table}"

@@ -1,0 +1,1 @@
+"""Units beside the array, declared by rates (no RTL describes them): ranking, transforms, their memory port."""

@@ -1,0 +1,92 @@
+"""The memory port that the array shares with a unit working ahead of it: each gets its bytes, no byte moves twice.
+
+While a predictor makes masks of later heads, its operands come through the port that the array's loads use, at an even
+rate: its bytes over its cycles. Where both want more than half, each gets half, and the unit takes longer.
+
+What the array loses: the timing core runs its item with half of the port, a beat in the time of two (of paces between
+it rounds up every request). With a share s taken a beat takes 1 / (1 - s) of its time, and the item that much of the
+way to the halved one. Time over beat time bends upwards, so the straight line errs to the long side; it never exceeds
+taking turns, and the bytes of both always fit through the port.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sim.hardware import Hardware
+    from sim.side_units.ranking import Beside
+
+MOST_SHARE = 0.5
+"""Of the port, for the unit: what a fair arbiter gives one of two that want more."""
+
+
+@dataclass
+class Ahead:
+    """What units beside the array still have to do: ``cycles`` at their own pace, bytes over all of them."""
+
+    cycles: int = 0
+    read_bytes: float = 0.0
+    write_bytes: float = 0.0
+
+    def begin(self, work: Beside) -> int:
+        """Take on the heads behind the first; return the cycles of the first, for which the array waits."""
+        first = ceil(work.cycles / work.heads)
+        later = 1 - 1 / work.heads
+        self.cycles = max(self.cycles, work.cycles - first)
+        self.read_bytes += work.read_bytes * later
+        self.write_bytes += work.write_bytes * later
+        return first
+
+    def rates(self) -> dict[str, float]:
+        """Return bytes per cycle by direction, of those that it takes any of."""
+        if not self.cycles:
+            return {}
+        found = {"read": self.read_bytes / self.cycles, "write": self.write_bytes / self.cycles}
+        return {way: rate for way, rate in found.items() if rate}
+
+    def halved(self, hw: Hardware) -> Hardware | None:
+        """Return the machine with what the unit leaves at most of its memory, None where it takes nothing."""
+        left = {f"{way}_bytes_per_cycle": (1 - MOST_SHARE) * port_bytes(hw, way) for way in self.rates()}
+        return hw.model_copy(update={"memory": hw.memory.model_copy(update=left)}) if left else None
+
+    def overlap(self, alone_cycles: int, halved_cycles: int, counters: Mapping[str, Any], hw: Hardware) -> int:
+        """Work while the array is at an item; return the cycles that it takes longer than ``alone_cycles``.
+
+        ``halved_cycles``: of the item on the `halved` machine. ``counters``: of the item, for the bytes that it moves.
+        """
+        shares = [min(rate / port_bytes(hw, way), MOST_SHARE) for way, rate in self.rates().items()]
+        stretches = [1 / (1 - share) - 1 for share in shares]
+        whole = 1 / (1 - MOST_SHARE) - 1
+        on_the_way = max(0, halved_cycles - alone_cycles) * max(stretches, default=0.0) / whole
+        longer = ceil(min(on_the_way, alone_cycles * sum(stretches)))
+        if alone_cycles + longer > self.cycles:  # the unit is done before the item is
+            longer = ceil(longer * self.cycles / (alone_cycles + longer))
+        taken = alone_cycles + longer
+        done = min(self.cycles, taken)
+        for way, rate in self.rates().items():
+            spare = port_bytes(hw, way) * taken - counters[f"DRAM_{way.upper()}_BYTES"]
+            done = min(done, max(0, int(spare / rate)))
+        self._advance(done)
+        return longer
+
+    def rest(self) -> int:
+        """Finish alone; return the cycles that this takes."""
+        left = self.cycles
+        self._advance(left)
+        return left
+
+    def _advance(self, cycles: int) -> None:
+        share = 1 - cycles / self.cycles if self.cycles else 0.0
+        self.cycles -= cycles
+        self.read_bytes *= share
+        self.write_bytes *= share
+
+
+def port_bytes(hw: Hardware, way: str) -> float:
+    """Return the bytes that the port moves in a cycle: a beat, or what the memory gives ("read") or takes ("write")."""
+    return float(min(hw.dma.bus_bytes, getattr(hw.memory, f"{way}_bytes_per_cycle")))

@@ -1,0 +1,99 @@
+"""Units that stand beside the array: ranking, prediction of scores, choice among them. Cycles, bytes and energy.
+
+None of them is in Gemmini's RTL; each is a rate that the machine declares under ``[sparsity]``. A unit works before the
+array does, except where prediction has an array of its own: then masks of later heads are made while the main array
+is at work on earlier ones (`sim.run.pipeline`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import TYPE_CHECKING
+
+from sim.base.errors import InputError
+from sim.side_units.port import port_bytes
+
+if TYPE_CHECKING:
+    from sim.graph import Op, View
+    from sim.hardware import Hardware
+
+Bits = Callable[[str], int]
+"""Bits of an element of a tensor in memory."""
+
+RANKING_LOOKS = 3.39
+"""Looks at each score ranked: comparisons of a quick-select for the median, 3.39 n (Knuth, vol. 3, 5.2.2)."""
+
+THRESHOLD_LOOKS = 2
+"""Looks at each score of a softmax that is compared: one for the sum of exponentials, one for the comparison."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a unit does for one operator. ``ranked``: scores looked at, priced as elements of the normaliser.
+    ``scaled``: elements through the scale units. ``multiplications``: as many of the array's width cost the same
+    energy. ``heads``: parts of the work that the array can begin on one by one. ``load_wait_cycles``,
+    ``store_wait_cycles``: those of its ``cycles`` in which it waits for memory.
+    """
+
+    cycles: int
+    ranked: int = 0
+    multiplications: int = 0
+    read_bytes: int = 0
+    write_bytes: int = 0
+    heads: int = 1
+    scaled: int = 0
+    load_wait_cycles: int = 0
+    store_wait_cycles: int = 0
+
+
+def top_k(op: Op, hw: Hardware, bits: Bits) -> Beside:
+    """Return the ranking of one row of scores that pass by anyway. Raises InputError without the unit."""
+    del bits  # nothing is read from memory
+    looks = ceil(op.batch * op.inputs[0].cols * RANKING_LOOKS)
+    return Beside(ceil(looks / _ranking_rate(op, hw)), looks)
+
+
+def mask(op: Op, hw: Hardware, bits: Bits) -> Beside:
+    """Return the choice among predicted scores, a bit each. Raises InputError without the unit.
+
+    Scores that the array predicted are read from memory; a predictor hands its own over.
+    """
+    looks = op.inputs[0].elements * (RANKING_LOOKS if op.attrs["rule"] == "top_k" else THRESHOLD_LOOKS)
+    read = 0 if hw.sparsity.predictor_macs_per_cycle else _bytes(op.inputs[0], bits)
+    heads = op.batch if hw.sparsity.predictor_macs_per_cycle else 1
+    work = Beside(ceil(looks / _ranking_rate(op, hw)), ceil(looks), 0, read, op.output.elements, heads=heads)
+    return _paced(work, hw)
+
+
+def predict(op: Op, hw: Hardware, bits: Bits) -> Beside:
+    """Return the product of queries and keys in an array of its own, of ``predictor_bits`` per operand.
+
+    A multiplier's energy is taken to grow with the product of its operands' widths.
+    """
+    macs = op.output.elements * op.inputs[0].cols
+    width = 8 * hw.input_bytes
+    energy = ceil(macs * hw.sparsity.predictor_bits**2 / width**2)
+    read = sum(_bytes(view, bits) for view in op.inputs)
+    work = Beside(ceil(macs / hw.sparsity.predictor_macs_per_cycle), 0, energy, read, 0, heads=op.batch)
+    return _paced(work, hw)
+
+
+def _paced(work: Beside, hw: Hardware) -> Beside:
+    """Return the work with the cycles of its own pace or of memory's, whichever is slower."""
+    read, write = port_bytes(hw, "read"), port_bytes(hw, "write")
+    return replace(work, cycles=max(work.cycles, ceil(work.read_bytes / read), ceil(work.write_bytes / write)))
+
+
+def _bytes(view: View, bits: Bits) -> int:
+    return ceil(view.elements * bits(view.tensor) / 8)
+
+
+def _ranking_rate(op: Op, hw: Hardware) -> int:
+    if not hw.sparsity.top_k_per_cycle:
+        raise InputError(
+            f"{op.kind} needs a ranking unit (--set sparsity.top_k_per_cycle=16, or --hw gemmini_sparse); the host "
+            "has no price for it"
+        )
+    return hw.sparsity.top_k_per_cycle

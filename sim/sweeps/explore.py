@@ -1,0 +1,161 @@
+"""Search of hardware settings for the best of one or several objectives (extra ``explore``: optuna).
+
+The space is the grid of a sweep; a point is simulated, kept and reported as a sweep's point is, so that a search
+goes on from the store of a sweep and the other way round. What the search has asked once is not simulated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sim.base.errors import InputError, did_you_mean
+from sim.base.pareto import pareto
+from sim.run import columns
+from sim.sweeps.execution import outcome
+from sim.sweeps.points import Point, Resolver, axes, points, refused_config
+from sim.sweeps.store import Store, point_key
+from sim.sweeps.tables import frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OBJECTIVES = {"cycles": "cycles", "energy": "energy_pj", "edp": "edp_js", "time": "time_s", "area": "area_mm2"}
+"""What can be made small, and its column; only those whose column a run reports can be asked for."""
+
+Row = dict[str, Any]
+
+
+def objectives() -> dict[str, str]:
+    """Return the objectives that a run can answer, each with its column."""
+    reported = columns.table("totals")
+    return {name: column for name, column in OBJECTIVES.items() if column in reported}
+
+
+def explore(
+    hardware: str,
+    *,
+    grid: Mapping[str, Sequence[Any]],
+    workload: str,
+    objective: str | Sequence[str] = "cycles",
+    trials: int = 50,
+    sizes: Mapping[str, int] | None = None,
+    sparsity: str | None = None,
+    prune: str | None = None,
+    seed: int = 0,
+    dataflow: str | None = None,
+    store: str | Path | None = None,
+    cache: bool = True,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> pd.DataFrame:
+    """Search the grid for points that make every ``objective`` small; return a row for each point tried, in order.
+
+    ``grid``, ``sizes``, ``sparsity``, ``prune``, ``dataflow``, ``store``, ``cache``: as for `sim.sweep`. ``objective``:
+    one or several of `objectives`. ``trials``: points asked for; with as many as the grid has, all are tried in the
+    grid's order. ``seed``: of the search and of random masks; the same seed asks the same points. Column ``best``
+    marks the Pareto front.
+
+    Raises InputError without the extra, for an unknown objective or a grid that is wrong as a whole.
+    """
+    wanted = [objective] if isinstance(objective, str) else list(objective)
+    _check(wanted, trials)
+    choices = axes(grid)
+    space = points(hardware, grid, workload, sizes or {}, sparsity, prune, seed, "periodic", dataflow)
+    with Store(store) if store is not None else nullcontext() as kept:
+        judge = _Judge(kept, cache)
+        if trials >= len(space):
+            chosen = space
+            for number, point in enumerate(space):
+                _tell(progress, number, len(space), point)
+                judge.row(point)
+        else:
+            chosen = _search(space, [len(axis) for axis in choices], wanted, trials, seed, judge, progress)
+        rows = [judge.row(point) for point in chosen]
+    _tell(progress, len(chosen), len(chosen), None)
+    answers = [objectives()[name] for name in wanted]
+    best = pareto([None if row.get("error") else [row[name] for name in answers] for row in rows])
+    table = frame([point.knobs() for point in chosen], rows)
+    table.insert(len(table.columns) - 1, "best", best)
+    return table
+
+
+def _check(wanted: Sequence[str], trials: int) -> None:
+    known = objectives()
+    problems = [f"objective: unknown {name!r}{did_you_mean(name, known)}" for name in wanted if name not in known]
+    problems += [] if wanted else [f"objective: none given (known: {', '.join(known)})"]
+    problems += [] if trials >= 1 else [f"trials: {trials}; the rule is trials >= 1 (nearest legal: 1)"]
+    if problems:
+        raise InputError(problems)
+
+
+class _Judge:
+    """Rows of points, simulated once each."""
+
+    def __init__(self, store: Store | None, cache: bool):
+        self._store, self._cache = store, cache
+        self._resolver = Resolver()
+        self._rows: dict[Point, Row] = {}
+
+    def row(self, point: Point) -> Row:
+        if point not in self._rows:
+            self._rows[point] = self._judged(point)
+        return self._rows[point]
+
+    def _judged(self, point: Point) -> Row:
+        try:
+            task = self._resolver.task(point)
+        except InputError as error:
+            config = refused_config(point)
+            row: Row = {"version": config["version"], "error": f"InputError: {error}"}
+        else:
+            config = task.config()
+            found = None if self._store is None else self._store.get(point_key(config))
+            if found is not None:
+                return found
+            answer, message = outcome(task, self._cache, threads=None)
+            row = {"error": message} if answer is None else answer
+        if self._store is not None:
+            self._store.put(point_key(config), config, row)
+        return row
+
+
+def _search(
+    space: Sequence[Point],
+    lengths: Sequence[int],
+    wanted: Sequence[str],
+    trials: int,
+    seed: int,
+    judge: _Judge,
+    progress: Callable[[int, int, str], None] | None,
+) -> list[Point]:
+    """Return the distinct points that optuna's sampler (tree-structured Parzen estimator) asked for."""
+    try:
+        import optuna
+    except ImportError as error:
+        raise InputError("a search needs the extra: pip install 'carat-sim[explore]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(seed=seed)
+    study = optuna.create_study(directions=["minimize"] * len(wanted), sampler=sampler)
+    answers = [objectives()[name] for name in wanted]
+    asked: dict[Point, None] = {}
+    for number in range(trials):
+        trial = study.ask()
+        position = 0
+        for axis, length in enumerate(lengths):
+            position = position * length + trial.suggest_int(f"axis {axis}", 0, length - 1)
+        point = space[position]
+        _tell(progress, number, trials, point)
+        asked[point] = None
+        row = judge.row(point)
+        if row.get("error"):
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(trial, [row[name] for name in answers])
+    return list(asked)
+
+
+def _tell(progress: Callable[[int, int, str], None] | None, done: int, total: int, point: Point | None) -> None:
+    if progress is not None:
+        progress(done, total, "" if point is None else point.label)

@@ -1,0 +1,83 @@
+"""The one reader of finished sweeps: a table that `carat sweep -o` wrote, or the SQLite store of a sweep, even one that
+is still running or was cut off."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sim.base.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLES = (".csv", ".json", ".parquet")
+STORES = (".sqlite", ".sqlite3", ".db")
+NEEDED = ("cycles", "energy_pj")
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether the ending of ``path`` is one of a sweep table or store."""
+    return path.suffix in (*TABLES, *STORES)
+
+
+def read(path: str | Path) -> pd.DataFrame:
+    """Return one row per point: the knobs that vary, the totals, ``error``.
+
+    Raises InputError: no such file, not a sweep, cut off in the middle, or without any finished point.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; a sweep is written by: carat sweep ... -o {path.with_suffix('.csv')}")
+    frame = _store(path) if path.suffix in STORES else _table(path)
+    missing = [name for name in NEEDED if name not in frame.columns]
+    if missing:
+        raise InputError(f"{path}: columns missing: {', '.join(missing)}; a table of `carat sweep -o` has them")
+    if not frame["cycles"].notna().any():
+        points = f"{len(frame)} points, all failed" if len(frame) else "no point"
+        raise InputError(f"{path}: {points}; nothing to show. Run the sweep again, it goes on where it stopped")
+    return frame
+
+
+def _table(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    if path.suffix not in TABLES:
+        raise InputError(f"{path}: sweeps are read as {', '.join((*TABLES, *STORES))}, by the ending of the file")
+    try:
+        if path.suffix == ".csv":
+            text = path.read_text(encoding="utf-8")
+            if text and not text.endswith("\n"):
+                raise InputError(f"{path}: the last line is cut off: the table was not written whole. Sweep again")
+            return pd.read_csv(path)
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        points = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(points, list):
+            raise InputError(f"{path}: a list of points is expected, as `carat sweep --json` prints it")
+        return pd.DataFrame.from_records(points)
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(f"{path}: cannot be read as a table: {error}") from error
+
+
+def _store(path: Path) -> pd.DataFrame:
+    """Return the finished points of a store; ``attrs["unfinished"]`` counts those that are still to come."""
+    from sim.sweeps.store import Store
+    from sim.sweeps.stored import stored_table
+
+    try:
+        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:  # looked at before it is opened as a store, which would put its tables into any database
+            found = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        finally:
+            database.close()
+    except sqlite3.Error as error:
+        raise InputError(f"{path}: cannot be read as a sweep store: {error}") from error
+    if not {"points", "members"} <= found:
+        raise InputError(f"{path}: is no store of a sweep, or one of an older Carat; sweep again with --store {path}")
+    with Store(path) as store:
+        frame = stored_table(store)
+        frame.attrs["unfinished"] = sum(len(sweep.points) - sweep.finished for sweep in store.sweeps())
+    return frame

@@ -1,0 +1,173 @@
+"""Timings on disk, by content: what this core has said of this program on this machine, it says again.
+
+An entry is a small file named after a SHA-256 of everything that decides a timing: the program, the machine as
+the program sees it (`sim.timing.machines`), clock, start phase and the source of the core. Nothing is ever
+invalid, only unused. Files are written aside and renamed, so writers need no lock and readers never see half of
+one; each begins with the digest of its content, so a damaged one counts as absent and is written anew. The
+folder is bounded: a full shelf (one of 256 sub-folders) drops the entries that were not used for longest. A disk
+that is full or may not be written costs the cache, never the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import zlib
+from contextlib import suppress
+from dataclasses import fields
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sim.base.errors import InputError
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+    from sim.isa.commands import Program
+    from sim.timing.machines import Rows
+    from sim.timing.timer import Clock, Timing
+
+LIMIT_VARIABLE = "CARAT_CACHE_MIB"
+"""Environment variable: most MiB on disk; 0 switches the cache off."""
+DEFAULT_MIB = 256
+ENTRY_BYTES = 4096
+"""Most bytes of an entry, a block of common file systems; what is larger (very many fences) is not kept."""
+SHELVES = 256
+DIGEST_BYTES = 32
+DROPPED_SHARE = 4
+"""A full shelf drops one entry in so many, the ones unused for longest, so that it is not full at once again."""
+
+
+@cache
+def _core_version() -> str:
+    """Digest of the source that turns a program into a `Timing`."""
+    from sim import core
+    from sim.timing import timer
+
+    return core.SOURCE_KEY + hashlib.sha256(Path(timer.__file__).read_bytes()).hexdigest()
+
+
+def default_timings() -> Timings | None:
+    """Return the user's cache (beside the compiled core), or None where `LIMIT_VARIABLE` switches it off.
+
+    Raises InputError when the variable is no whole number of MiB.
+    """
+    text = os.environ.get(LIMIT_VARIABLE, str(DEFAULT_MIB))
+    if not text.isdecimal():
+        raise InputError(
+            f"{LIMIT_VARIABLE}={text}: must be a whole number of MiB, 0 = no cache; nearest: {DEFAULT_MIB}"
+        )
+    if int(text) == 0:
+        return None
+    from sim import core
+
+    return Timings(core.COMPILE_CACHE.parent / "timings", int(text) << 20)
+
+
+class Timings:
+    """The cache in ``folder``, of at most ``limit_bytes`` (at least one entry a shelf, 1 MiB in all).
+
+    ``hits``: timings found on disk so far.
+    """
+
+    def __init__(self, folder: Path, limit_bytes: int = DEFAULT_MIB << 20):
+        self.folder = folder
+        self.shelf_entries = max(1, limit_bytes // (SHELVES * ENTRY_BYTES))
+        self.hits = 0
+        self._lock = threading.Lock()
+
+    def run(self, program: Program, hw: Hardware, *, clock: Clock = "periodic", phase: int = 0) -> Timing:
+        """Return `sim.timing.timer.run` of a program: from disk, or run and kept. Raises what it raises.
+
+        Behind an L2 nothing is kept: what it holds comes with the timing, and is large.
+        """
+        from sim.timing import timer
+
+        if hw.memory.l2_bytes:
+            return timer.run(program, hw, clock=clock, phase=phase)
+        path = self._path(program, hw, clock, phase)
+        found = _read(path)
+        if found is None:
+            found = timer.run(program, hw, clock=clock, phase=phase)
+            self._write(path, found)
+        else:
+            with self._lock:
+                self.hits += 1
+        return found
+
+    def _path(self, program: Program, hw: Hardware, clock: str, phase: int) -> Path:
+        from sim.isa import commands
+        from sim.timing import timer
+        from sim.timing.machines import narrowed
+
+        digest, rows = _looked_at(np.ascontiguousarray(program, dtype=commands.COMMAND).tobytes(), hw.dim)
+        machine = np.fromiter(narrowed(rows, timer.parameters(hw)).values(), np.int64).tobytes()
+        start = f"{_core_version()} {clock} {phase} ".encode()
+        name = hashlib.sha256(start + machine + digest).hexdigest()
+        return self.folder / name[:2] / name[2:]
+
+    def _write(self, path: Path, timed: Timing) -> None:
+        entry = _packed(timed)
+        if len(entry) > ENTRY_BYTES:
+            return
+        aside = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._make_room(path.parent)
+            aside.write_bytes(entry)
+            aside.replace(path)
+        except OSError:
+            with suppress(OSError):
+                aside.unlink()
+
+    def _make_room(self, shelf: Path) -> None:
+        """Drop the oldest entries of a full shelf; another process may be doing the same."""
+        entries = list(shelf.iterdir())
+        if len(entries) < self.shelf_entries:
+            return
+        used = []
+        for entry in entries:
+            with suppress(OSError):
+                used.append((entry.stat().st_mtime_ns, entry))
+        surplus = len(entries) - self.shelf_entries + 1 + self.shelf_entries // DROPPED_SHARE
+        for _, entry in sorted(used)[:surplus]:
+            with suppress(OSError):
+                entry.unlink()
+
+
+@lru_cache(maxsize=32)  # the operators of a run or two
+def _looked_at(program: bytes, dim: int) -> tuple[bytes, Rows | None]:
+    """Return a program's digest and what it does to local memory."""
+    from sim.isa import commands
+    from sim.timing.machines import local_rows
+
+    return hashlib.sha256(program).digest(), local_rows(np.frombuffer(program, commands.COMMAND), dim)
+
+
+def _packed(timed: Timing) -> bytes:
+    kept = [field.name for field in fields(timed) if field.name not in ("timeline", "l2")]
+    content = {name: getattr(timed, name) for name in kept}
+    packed = zlib.compress(json.dumps(content, separators=(",", ":")).encode())
+    return hashlib.sha256(packed).digest() + packed
+
+
+def _read(path: Path) -> Timing | None:
+    """Return the timing in a file and mark it as used; None where there is none, or a damaged one."""
+    from sim.timing.timer import Timing
+
+    try:
+        entry = path.read_bytes()
+    except OSError:
+        return None
+    packed = entry[DIGEST_BYTES:]
+    if hashlib.sha256(packed).digest() != entry[:DIGEST_BYTES]:
+        return None
+    with suppress(OSError):
+        os.utime(path)
+    content: dict[str, Any] = json.loads(zlib.decompress(packed))
+    content["sections"] = tuple(content["sections"])
+    return Timing(**content, timeline=None)

@@ -1,0 +1,66 @@
+"""The in-run memo: work items that are equal for the timing core are lowered and simulated once.
+
+Items equal as `sim.timing.items.alike` gives them, the start phase (which loop slot comes next), the machine and
+the clock make the key. A timing may still be under way in another thread; who asks for it then waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from sim.lower.work import Work
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+    from sim.timing.disk import Timings
+    from sim.timing.timer import Timing
+
+MOST_TIMINGS = 4096
+"""Timings a memo holds: a long sweep meets ever new machines, and a timing takes some 10 KiB."""
+
+Key = tuple[str, Work, int, str]
+
+
+class Memo:
+    """Timings by content, the latest `MOST_TIMINGS` of them; may be shared by any number of runs of one thread.
+
+    ``disk``: where timings are looked up that are new here; None = nowhere.
+    """
+
+    def __init__(self, disk: Timings | None = None) -> None:
+        self.disk = disk
+        self._timings: dict[Key, Timing | Future[Timing]] = {}
+
+    def timing(self, item: Work, hw: Hardware, phase: int, clock: str, run: Callable[[], Timing]) -> Timing:
+        """Return the timing of an item (as `alike` gives it), calling ``run`` only for a key that is new.
+
+        Raises what ``run`` raises, here or where it was begun.
+        """
+        key = (hw.key, item, phase, clock)
+        found = self._timings.get(key)
+        if found is None:
+            found = run()
+        elif isinstance(found, Future):
+            found = found.result()
+        self._keep(key, found)
+        return found
+
+    def known(self, item: Work, hw: Hardware, phase: int, clock: str) -> Timing | Future[Timing] | None:
+        """Return the timing of an item, finished or under way, or None."""
+        return self._timings.get((hw.key, item, phase, clock))
+
+    def begin(self, item: Work, hw: Hardware, phase: int, clock: str, timed: Future[Timing]) -> None:
+        """Remember that the timing of an item is under way."""
+        self._keep((hw.key, item, phase, clock), timed)
+
+    def forget_unfinished(self) -> None:
+        """Drop what was begun and not asked for: it may have been cancelled."""
+        self._timings = {key: found for key, found in self._timings.items() if not isinstance(found, Future)}
+
+    def _keep(self, key: Key, found: Timing | Future[Timing]) -> None:
+        self._timings.pop(key, None)  # a key asked for again is young again
+        self._timings[key] = found
+        while len(self._timings) > MOST_TIMINGS:
+            del self._timings[next(iter(self._timings))]

@@ -1,0 +1,357 @@
+"""The door to the timing core: a program and a machine in, cycles, counters, causes and the command timeline out."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.recfunctions import repack_fields
+
+from sim.base.errors import Hang, InputError
+from sim.core import compiling, engine, explain, machine
+from sim.core.events import Cause, Event
+from sim.core.jit import passed
+from sim.core.params import BANKS, RING, XACTS
+from sim.core.repeat import periodic
+from sim.core.repeat.memo import RUN
+from sim.core.units.l2.state import DTYPE as L2_STATE
+from sim.core.units.l2.state import LINE_BITS, MEM_CYCLES, WAYS
+from sim.core.units.memory import DTYPE as BUS
+from sim.core.units.reservation import SLOTS, TIMELINE
+from sim.core.units.tlb import USE
+from sim.isa.commands import COMMAND, Funct, Program
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+
+COMMAND_COUNTS = ("t_complete", "seen", "why")
+COMMAND_TIMES = tuple(name for name in TIMELINE.names or () if name not in COMMAND_COUNTS[1:])
+"""Fields of `Timing.seen` and `Timing.timeline`."""
+
+Clock = Literal["periodic", "leap", "reference"]
+
+EVENTS = tuple(Event(place).name for place in range(len(Event)))
+CAUSES = tuple(Cause(place).name.lower() for place in range(len(Cause)))
+"""Names of counters and causes in the order of the record."""
+
+# The RTL's own assertion gives up after 10,000 cycles without an issue or completion (ReservationStation.scala,
+# gemmini_timeout); here a beat on the bus counts as progress too, and the memory's round trip is added, so that
+# neither a long command nor a slow memory is a hang.
+STALL_CYCLES = 10_000
+
+
+@dataclass(frozen=True)
+class L2Contents:
+    """What a program finds in an L2: its tags and, after another program, the records of cache and bus.
+
+    Bytes of int64 ``lines`` (sim/core/l2_state.py) and of the records `L2_STATE` and `BUS`; what was under way goes on.
+    """
+
+    lines: bytes
+    cache: bytes = b""
+    bus: bytes = b""
+
+    @classmethod
+    def empty(cls, hw: Hardware) -> L2Contents:
+        """Return the contents after reset; no lines on a machine without an L2."""
+        return cls(bytes(8 * hw.memory.l2_bytes >> LINE_BITS))
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one program cost. ``cycles``: first accepted command to the last idle cycle (busy low, nothing left).
+
+    ``sections``: cycles of each fence-delimited part. ``counters``: names of `sim.core.events.Event`. ``causes``:
+    cycles by cause, summing to ``cycles``. ``timeline``: structured array (queue 0 ld / 1 ex / 2 st, funct, rs1, rs2,
+    t_alloc, t_issue, t_complete; -1 = completes on issue) or None. ``phase``: loop slot that comes next. ``l2``: what
+    the next program finds in the L2, if asked for. ``seen``: with the timeline, and a clock other than periodic, what
+    the counters stood at when each command completed: structured array (t_complete; seen, the counters of
+    `sim.core.reservation.SEEN`; why, cycles by cause before).
+    """
+
+    cycles: int
+    sections: tuple[int, ...]
+    counters: dict[str, int]
+    causes: dict[str, int]
+    timeline: npt.NDArray[np.void] | None
+    phase: int
+    visited_cycles: int
+    l2: L2Contents | None = None
+    seen: npt.NDArray[np.void] | None = None
+
+
+def _limits(hw: Hardware) -> None:
+    """Refuse what the record has no room for, or what the core has no mechanism for."""
+    limits = [
+        ("dma.max_in_flight_requests", hw.dma.max_in_flight_requests, XACTS),
+        ("scratchpad.banks", hw.scratchpad.banks, BANKS),
+        ("accumulator.banks", hw.accumulator.banks, BANKS),
+        ("reservation_station.ld", hw.reservation_station.ld, SLOTS - 1),
+        ("reservation_station.ex", hw.reservation_station.ex, SLOTS - 1),
+        ("reservation_station.st", hw.reservation_station.st, SLOTS - 1),
+        ("queues.ld", hw.queues.ld, RING),
+        ("queues.st", hw.queues.st, RING),
+        ("queues.ex", hw.queues.ex, RING),
+        ("scratchpad.read_delay_cycles", hw.scratchpad.read_delay_cycles, 14),
+        ("scratchpad.read_pipeline_cycles", hw.scratchpad.read_pipeline_cycles, 14),
+        ("accumulator.latency_cycles", hw.accumulator.latency_cycles, 7),
+        ("accumulator.scale_latency_cycles", hw.accumulator.scale_latency_cycles, 31),
+        ("dma.mvin_scale_latency_cycles", hw.dma.mvin_scale_latency_cycles, RING),
+        ("array: rows inside the mesh (latency)", hw.mesh_latency_cycles, 1000),
+        ("array: cycles of a row", hw.row_cycles, 1024),
+        ("array: tags of the mesh", hw.tag_queue_length, 63),
+        ("tracked commands (dma.max_in_flight_requests / dim + 1)", hw.load_commands_in_flight, 64),
+    ]
+    problems = [
+        f"{hw.name}: {name} = {value}: the timing core holds at most {most}; nearest legal value {most}"
+        for name, value, most in limits
+        if value > most
+    ]
+    if hw.accumulator.scale_units not in ("per_lane", "none"):
+        problems.append(
+            f"{hw.name}: accumulator.scale_units = {hw.accumulator.scale_units}: the timing core knows one scale unit "
+            'per lane; nearest legal value "per_lane"'
+        )
+    if problems:
+        raise InputError(problems)
+
+
+def _pace(bus_bytes: int, bytes_per_cycle: float) -> Fraction:
+    """Cycles per beat of a memory that moves at most one beat a cycle."""
+    return max(Fraction(1), Fraction(bus_bytes) / Fraction(bytes_per_cycle).limit_denominator(1000))
+
+
+def local_memories(sp_rows: int, sp_banks: int, acc_rows: int, acc_banks: int) -> dict[str, int]:
+    """Return the numbers among `parameters` that follow from the sizes of the local memories in rows."""
+    address_bits = max(sp_rows, acc_rows).bit_length() - 1
+    return {
+        "sp_rows": sp_rows,
+        "sp_row_bits": (sp_rows // sp_banks).bit_length() - 1,
+        "acc_rows": acc_rows,
+        "acc_row_bits": (acc_rows // acc_banks).bit_length() - 1,
+        "addr_mask": (1 << address_bits) - 1,
+        "garbage_mask": 7 << 29 | (1 << (address_bits + 1)) - 1,
+    }
+
+
+def parameters(hw: Hardware) -> dict[str, int]:
+    """Return the integers of `sim.core.params.PARAMS` for a machine. Raises InputError beyond the core's limits."""
+    return dict(_parameters(hw))
+
+
+@lru_cache(maxsize=8)  # one machine runs many programs
+def _parameters(hw: Hardware) -> dict[str, int]:
+    _limits(hw)
+    a, s, c, d = hw.array, hw.scratchpad, hw.accumulator, hw.dma
+    # Parameters.scala of the cache: enough MSHRs for its own idea of a memory round trip, and two for other channels
+    mshrs = max(2, -(-MEM_CYCLES * d.bus_bytes // (1 << LINE_BITS)))
+    read = _pace(d.bus_bytes, hw.memory.read_bytes_per_cycle)
+    write = _pace(d.bus_bytes, hw.memory.write_bytes_per_cycle)
+    if d.mvin_scale_units == "none":
+        units, latency = -1, 0
+    else:
+        units = -1 if d.mvin_scale_units == "per_lane" else d.mvin_scale_units
+        latency = d.mvin_scale_latency_cycles
+    return {
+        "dim": hw.dim,
+        "acc_bytes": hw.acc_bytes,
+        "a_bits": hw.bits("a"),
+        "b_bits": hw.bits("b"),
+        "word_bits": hw.bits("word"),
+        "c_bits": hw.bits("c"),
+        "row_cycles": hw.row_cycles,
+        "sum_cycles": hw.sum_cycles,
+        "sp_banks": s.banks,
+        "acc_banks": c.banks,
+        **local_memories(hw.sp_rows, s.banks, hw.acc_rows, c.banks),
+        "cols_mask": (1 << max(8 * d.max_request_bytes // hw.widest_bits, hw.dim).bit_length()) - 1,
+        "rows_mask": (1 << hw.dim.bit_length()) - 1,
+        "sp_single": int(s.single_ported),
+        "acc_single": int(c.single_ported),
+        "acc_sub_banks": max(1, c.sub_banks),
+        "acc_latency": c.latency_cycles,
+        "scale_latency": c.scale_latency_cycles,
+        "read_delay": s.read_delay_cycles,
+        "read_pipe": s.read_pipeline_cycles,
+        "read_is_queue": int(s.read_pipeline_cycles != s.read_delay_cycles),
+        "beat_bytes": d.bus_bytes,
+        "max_bytes": d.max_request_bytes,
+        "n_xacts": d.max_in_flight_requests,
+        "n_cmds": hw.load_commands_in_flight,
+        "ldq": hw.queues.ld,
+        "stq": hw.queues.st,
+        "exq": hw.queues.ex,
+        "rs_ld": hw.reservation_station.ld,
+        "rs_ex": hw.reservation_station.ex,
+        "rs_st": hw.reservation_station.st,
+        "serialise_stores": int(hw.reservation_station.serialise_stores),
+        "tag_queue": hw.tag_queue_length,
+        "matmul_ids": hw.tag_queue_length - 1,
+        "mesh_latency": hw.mesh_latency_cycles,
+        "dataflow": {"OS": 0, "WS": 1, "BOTH": 2}[a.dataflow],
+        "raw_impossible": int(hw.raw_hazards_impossible),
+        "hardcode_d": int(a.hardcode_d_to_garbage),
+        "ex_write_spad": int(a.ex_write_to_spad),
+        "mvin_units": units,
+        "mvin_latency": latency,
+        "mvin_acc_latency": 0 if d.mvin_acc_scale == "none" else d.mvin_acc_scale,
+        "decode_cycles": hw.decode_cycles,
+        "first_layer": int(hw.features.first_layer_optimizations),
+        "has_norm": int(hw.features.normalizations),
+        "has_pool": int(hw.features.max_pool),
+        "has_training": int(hw.features.training_convs),
+        "block_len": hw.loop_max_block_len,
+        "block_len_acc": hw.loop_max_block_len_acc,
+        "mem_latency": hw.memory.latency_cycles,
+        "read_num": read.numerator,
+        "read_den": read.denominator,
+        "write_num": write.numerator,
+        "write_den": write.denominator,
+        "l2_sets": hw.memory.l2_bytes // (WAYS << LINE_BITS),
+        "l2_mshrs": mshrs,
+        "l2_queued": max(mshrs + 2, MEM_CYCLES - mshrs - 2),
+        "stall_limit": STALL_CYCLES
+        + 4 * hw.memory.latency_cycles
+        + 1000 * (int(read) + int(write))
+        + hw.cpu.command_cycles
+        + hw.cpu.loop_cycles,
+    }
+
+
+@lru_cache(maxsize=8)  # filling the record takes longer than a small program; a run builds a few machines
+def _reset(
+    described: tuple[tuple[str, int], ...], phase: int, written_rows: tuple[int, ...], to_scratchpad: bool
+) -> npt.NDArray[np.void]:
+    """Return the machine after reset, to be copied."""
+    state = machine.build(dict(described), phase, written_rows)
+    state[0].burst.off = to_scratchpad
+    return state
+
+
+def _results_to_scratchpad(commands: npt.NDArray[np.void]) -> bool:
+    """Does a preload name scratchpad rows for its result? The loops name rows of the accumulator (LoopMatmul.scala)."""
+    return bool(((commands["funct"] == Funct.PRELOAD) & (commands["rs2"] & 0x8000_0000 == 0)).any())
+
+
+_OF_THREAD = threading.local()
+
+
+def _fresh(
+    described: tuple[tuple[str, int], ...], phase: int, written_rows: tuple[int, ...], to_scratchpad: bool
+) -> npt.NDArray[np.void]:
+    """Return the machine after reset, in the one place of this thread: a new one each time would be new memory."""
+    if not hasattr(_OF_THREAD, "machine"):
+        _OF_THREAD.machine = np.zeros(1, machine.MACHINE).view(np.recarray)
+    state: npt.NDArray[np.void] = _OF_THREAD.machine
+    reset = _reset(described, phase, written_rows, to_scratchpad)
+    np.asarray(state).view(np.int64)[:] = np.asarray(reset).view(np.int64)
+    return state
+
+
+def run(
+    program: Program,
+    hw: Hardware,
+    *,
+    clock: Clock = "periodic",
+    timeline: bool = False,
+    phase: int = 0,
+    written_rows: tuple[int, ...] = (),
+    l2: L2Contents | None = None,
+) -> Timing:
+    """Time a program (one-dimensional array of COMMAND) on a machine.
+
+    ``clock``: "reference" visits every cycle, "leap" only those in which something can happen, "periodic" of these
+    only what it has not seen before; all give the same result. ``timeline``: also record each command's allocation,
+    issue and completion. ``phase``: loop slot that comes next at the start (0 after reset). ``written_rows``:
+    accumulator rows that hold data of earlier programs (all others are zero until written; only the normaliser's
+    divisions can tell). ``l2``: what an earlier program left in the L2 (nothing after reset); with it the timing
+    tells what this one leaves.
+    Raises Hang when the program can never end, InputError when the machine is beyond the core's limits or the program
+    is empty.
+    """
+    compiling.prepare()
+    commands = np.ascontiguousarray(program, dtype=COMMAND)
+    if not (commands["funct"] != Funct.FENCE).any():
+        raise InputError("program: holds no command; a program needs at least one command before its fence")
+    reset = (tuple(parameters(hw).items()), phase, written_rows, _results_to_scratchpad(commands))
+    state = _fresh(*reset)
+    lines = _lines(state, hw, l2)
+    sections = np.zeros(int((commands["funct"] == Funct.FENCE).sum()) + 1, np.int64)
+    rows = 1024 if timeline else 0
+    while True:
+        times = np.zeros(rows, TIMELINE).view(np.recarray)
+        status, told = _told(state, commands.view(np.recarray), sections, times, lines, clock)
+        if status == engine.HANG:
+            raise Hang(f"{hw.name}: the program never ends\n{explain.describe(state, len(commands))}")
+        if lost := int(state[0].acc.lost):
+            raise Hang(
+                f"{hw.name}: {lost} rows found the write queue of their accumulator sub-bank full, where the RTL's own "
+                "assertion fails (AccumulatorMem.scala); nearest: twice the accumulator.sub_banks, or "
+                "accumulator.single_ported = false"
+            )
+        written = int(told.row)
+        if not timeline or written <= rows:
+            break
+        # the loop unrollers decide how many commands there are: run again with room for all of them
+        rows = written
+        state = _fresh(*reset)
+        lines = _lines(state, hw, l2)
+        sections[:] = 0
+    m = state[0]
+    if l2 is not None and hw.memory.l2_bytes:
+        engine.rest(state, lines)
+        l2 = L2Contents(lines.tobytes(), m.l2.tobytes(), m.bus.tobytes())
+    ends = sections[: int(told.sections)]
+    return Timing(
+        cycles=int(told.idle_t),
+        sections=tuple(int(n) for n in np.diff(ends, prepend=0)),
+        counters=dict(zip(EVENTS, told.count.tolist(), strict=True)),
+        causes=dict(zip(CAUSES, told.cause.tolist(), strict=True)),
+        timeline=_fields(times[:written], COMMAND_TIMES) if timeline else None,
+        phase=int(state[0].lm.head),
+        visited_cycles=int(told.count[Event.VISITED_CYCLES]),
+        l2=l2,
+        # the periodic clock counts from its last repetition, so only the others know what stood at a completion
+        seen=_fields(times[:written], COMMAND_COUNTS) if timeline and clock != "periodic" else None,
+    )
+
+
+def _fields(records: npt.NDArray[np.void], names: tuple[str, ...]) -> npt.NDArray[np.void]:
+    """Return a copy that has only the named fields."""
+    return np.asarray(repack_fields(records.view(np.ndarray)[list(names)]))
+
+
+def _lines(state: np.ndarray, hw: Hardware, l2: L2Contents | None) -> npt.NDArray[np.int64]:
+    """Return the L2's tags as a program finds them, and put its state back."""
+    contents = l2 or L2Contents.empty(hw)
+    if contents.cache:
+        state["l2"] = np.frombuffer(contents.cache, L2_STATE)
+        state["bus"] = np.frombuffer(contents.bus, BUS)
+    return np.frombuffer(contents.lines, np.int64).copy()
+
+
+def _told(
+    state: npt.NDArray[Any], program: npt.NDArray[Any], sections: npt.NDArray[Any], times: npt.NDArray[Any],
+    lines: npt.NDArray[np.int64], clock: Clock,
+) -> tuple[int, Any]:  # fmt: skip
+    """Run with a clock; returns the engine's status and what came of it as a RUN record."""
+    if clock == "periodic" and periodic.fits(state, program):
+        status: int
+        status, told = periodic.run(state, program, sections, times, lines)
+        return status, told
+    unlogged = np.zeros(0, USE).view(np.recarray)
+    hot = (passed(array) for array in (state, program))
+    status = engine.run(*hot, sections, passed(times), lines, passed(unlogged), clock != "reference")
+    m = state[0]
+    told = np.zeros(1, RUN).view(np.recarray)[0]
+    told.idle_t = m.fe.idle_t
+    told.sections = m.fe.sections
+    told.row = m.rs.rows
+    told.count[:] = m.count
+    told.cause[:] = m.cause
+    return status, told
