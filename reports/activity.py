@@ -12,7 +12,7 @@ from reports import style
 from sim.base.errors import InputError
 
 if TYPE_CHECKING:
-    from sim.analysis.saved import KeptRun
+    from sim.analysis.saved import SavedRun
 
 OCCUPANCY = {
     "spad_rows": ("scratchpad", "#E69F00", "spad_rows"),
@@ -26,7 +26,7 @@ THROUGHPUT = {
 """Series of `sim.trace.profile` -> label, colour, capacity among the roofs (None: one per cycle)."""
 
 
-def activity(axes: Axes, run: KeptRun, what: Literal["occupancy", "throughput"] = "occupancy") -> Axes:
+def activity(axes: Axes, run: SavedRun, what: Literal["occupancy", "throughput"] = "occupancy") -> Axes:
     """Draw on ``axes`` shares over the cycles of a run and return them.
 
     "occupancy": rows holding data that is still to be read, of all rows. "throughput": rows into the array and beats

@@ -12,10 +12,10 @@ from reports import style
 from sim.cost.area import COMPONENTS
 
 if TYPE_CHECKING:
-    from sim.analysis.saved import KeptRun
+    from sim.analysis.saved import SavedRun
 
 
-def energy(axes: Axes, runs: Mapping[str, KeptRun]) -> Axes:
+def energy(axes: Axes, runs: Mapping[str, SavedRun]) -> Axes:
     """Draw one stacked bar per run on ``axes``, the whiskers from all-low to all-high sources, and return them."""
     bands = [run.record["energy_pj"] for run in runs.values()]
     parts = {part: [band[part]["nominal"] * 1e-12 for band in bands] for part in style.ENERGY_COLORS}
@@ -32,7 +32,7 @@ def energy(axes: Axes, runs: Mapping[str, KeptRun]) -> Axes:
     return axes
 
 
-def area(axes: Axes, runs: Mapping[str, KeptRun]) -> Axes:
+def area(axes: Axes, runs: Mapping[str, SavedRun]) -> Axes:
     """Draw the area of each run's machine by component, stacked, on ``axes`` and return them."""
     parts = {part: [run.record["area_um2"][part] * 1e-6 for run in runs.values()] for part in COMPONENTS}
     style.stack(axes, parts, list(runs), style.AREA_COLORS)
@@ -41,7 +41,7 @@ def area(axes: Axes, runs: Mapping[str, KeptRun]) -> Axes:
     return axes
 
 
-def band_of(run: KeptRun) -> tuple[float, float, float]:
+def band_of(run: SavedRun) -> tuple[float, float, float]:
     """Return (low, nominal, high) energy of a run in joules."""
     parts = run.record["energy_pj"].values()
     low, nominal, high = (sum(part[level] for part in parts) * 1e-12 for level in ("low", "nominal", "high"))

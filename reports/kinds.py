@@ -25,16 +25,15 @@ from reports import (
     traffic,
     utilization,
 )
-from sim.analysis import saved
+from sim.analysis import saved, sweep_table
 from sim.base.errors import InputError, did_you_mean
-from sim.sweeps import table
 
 Source = Literal["runs", "run", "sweep", "whatif", "trace"]
 
 SOURCES: dict[Source, tuple[str, Callable[[Path], Any]]] = {
-    "runs": ("folders of `carat run -o`", saved.read),
-    "run": ("a folder of `carat run -o`", saved.read),
-    "sweep": ("a table or store of `carat sweep`", table.read),
+    "runs": ("folders of `carat run -o`", saved.load),
+    "run": ("a folder of `carat run -o`", saved.load),
+    "sweep": ("a table or store of `carat sweep`", sweep_table.read),
     "whatif": ("a table of `carat whatif -o`", tornado.read),
     "trace": ("a file of `carat trace -o`", gantt.read),
 }
@@ -122,7 +121,7 @@ def plot(name: str, sources: Sequence[Path], output: Path, **options: Any) -> No
     what, read = SOURCES[kind.source]
     if not sources or (kind.source != "runs" and len(sources) != 1):
         raise InputError(f"plot {name}: draws {what}, not {len(sources)} sources")
-    data = {run.name: run for run in saved.read_all(list(sources))} if kind.source == "runs" else read(sources[0])
+    data = {run.name: run for run in saved.load_all(list(sources))} if kind.source == "runs" else read(sources[0])
     with style.sheet():
         figure = Figure(figsize=(kind.width, kind.height + kind.per_run * (len(sources) - 1)))
         kind.draw(figure.subplots(*kind.panels), data, **options)

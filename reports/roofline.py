@@ -19,13 +19,13 @@ from sim.analysis.diff import without_layer
 from sim.base.errors import InputError
 
 if TYPE_CHECKING:
-    from sim.analysis.saved import KeptRun
+    from sim.analysis.saved import SavedRun
 
 LABELLED = 5
 """Operators with the most cycles that carry their name."""
 
 
-def roofline(axes: Axes, runs: Mapping[str, KeptRun]) -> Axes:
+def roofline(axes: Axes, runs: Mapping[str, SavedRun]) -> Axes:
     """Draw the operators of each run on ``axes``, both logarithmic, and return them.
 
     Filled points: MACs per DRAM byte; hollow ones: per scratchpad byte. Points are as large as their share of cycles.
@@ -70,7 +70,7 @@ def roofline(axes: Axes, runs: Mapping[str, KeptRun]) -> Axes:
     return axes
 
 
-def points(run: KeptRun) -> pd.DataFrame:
+def points(run: SavedRun) -> pd.DataFrame:
     """Return one row per operator without its layer: rate (MACs per cycle), the two intensities, share of cycles."""
     ops, roofs = run.ops, run.record["roofs"]
     chosen = ops.loc[(ops["macs"] > 0) & (ops["engine"] == "array")]

@@ -11,12 +11,12 @@ from matplotlib.ticker import EngFormatter
 from reports import style
 
 if TYPE_CHECKING:
-    from sim.analysis.saved import KeptRun
+    from sim.analysis.saved import SavedRun
 
 LEVELS = {"DRAM": "dram", "scratchpad": "spad", "accumulator": "acc"}
 
 
-def traffic(axes: Axes, runs: Mapping[str, KeptRun], level: Literal["dram", "all"] = "all") -> Axes:
+def traffic(axes: Axes, runs: Mapping[str, SavedRun], level: Literal["dram", "all"] = "all") -> Axes:
     """Draw the bytes of DRAM or of all levels on ``axes``, a bar per run, and return them.
 
     A bar is as long as the counters of its level; operands are told apart in DRAM only.
@@ -34,7 +34,7 @@ def traffic(axes: Axes, runs: Mapping[str, KeptRun], level: Literal["dram", "all
     return axes
 
 
-def dram_by_operand(run: KeptRun) -> dict[str, float]:
+def dram_by_operand(run: SavedRun) -> dict[str, float]:
     """Return operand -> bytes read and written; what no recording tells apart counts as read or written."""
     split: dict[str, float] = {}
     told = {"read": 0, "write": 0}
@@ -48,5 +48,5 @@ def dram_by_operand(run: KeptRun) -> dict[str, float]:
     return split
 
 
-def _by_direction(run: KeptRun, level: str) -> dict[str, float]:
+def _by_direction(run: SavedRun, level: str) -> dict[str, float]:
     return {"read": float(run.totals[f"{level}_read_bytes"]), "written": float(run.totals[f"{level}_write_bytes"])}

@@ -6,6 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sim.analysis.explain import explain as explain
+    from sim.analysis.explain import timeline as timeline
+    from sim.analysis.saved import load as load
+    from sim.analysis.saved import save as save
     from sim.base.errors import CaratError as CaratError
     from sim.base.errors import Hang as Hang
     from sim.base.errors import InputError as InputError
@@ -24,13 +28,32 @@ _HOME = {
     "Hang": "sim.base.errors",
     "Hardware": "sim.hardware",
     "InputError": "sim.base.errors",
+    "explain": "sim.analysis.explain",
+    "load": "sim.analysis.saved",
+    "save": "sim.analysis.saved",
+    "timeline": "sim.analysis.explain",
     "Result": "sim.run.result",
     "simulate": "sim.run.pipeline",
     "search": "sim.mapping",
     "sweep": "sim.sweeps",
 }
 
-__all__ = ["COLUMNS", "CaratError", "Graph", "Hang", "Hardware", "InputError", "Result", "search", "simulate", "sweep"]
+__all__ = [
+    "COLUMNS",
+    "CaratError",
+    "Graph",
+    "Hang",
+    "Hardware",
+    "InputError",
+    "Result",
+    "explain",
+    "load",
+    "save",
+    "search",
+    "simulate",
+    "sweep",
+    "timeline",
+]
 
 
 def __getattr__(name: str) -> Any:

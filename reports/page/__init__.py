@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sim.analysis import saved
+from sim.analysis import saved, sweep_table
 from sim.base.errors import InputError
-from sim.sweeps import table
 
 
 def of(sources: Sequence[Path], whatif: Path | None = None) -> str:
@@ -15,18 +14,18 @@ def of(sources: Sequence[Path], whatif: Path | None = None) -> str:
 
     ``whatif``: the table of `carat whatif -o` to show beside. Raises InputError for anything else, all at once.
     """
-    sweeps = [path for path in sources if not path.is_dir() and table.is_sweep(path)]
+    sweeps = [path for path in sources if not path.is_dir() and sweep_table.is_sweep(path)]
     if sweeps:
         if len(sources) > 1:
             raise InputError(f"report: one sweep ({sweeps[0]}) or several runs, not {len(sources)} sources together")
         from reports.page.sweep import sweep_page
 
-        return sweep_page(table.read(sweeps[0]), sweeps[0].name, whatif)
+        return sweep_page(sweep_table.read(sweeps[0]), sweeps[0].name, whatif)
     if whatif is not None:
         raise InputError("--whatif goes with a sweep; runs are compared with each other")
     from reports.page.runs import runs_page
 
-    return runs_page(saved.read_all(list(sources)))
+    return runs_page(saved.load_all(list(sources)))
 
 
 def checked(path: Path) -> Path:

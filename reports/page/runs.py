@@ -11,7 +11,7 @@ from reports import activity, breakdown, energy, layers, roofline, style, traffi
 from reports.page import render, vector
 from reports.page.tables import Cell, Head, Row, Table, change, number, plain, word
 from sim.analysis.diff import diff
-from sim.analysis.saved import BASE, KeptRun, settings_that_differ
+from sim.analysis.saved import BASE, SavedRun, settings_that_differ
 from sim.base import palette
 from sim.base.errors import InputError
 from sim.base.toml import flat
@@ -39,7 +39,7 @@ SECTIONS = (
 )
 
 
-def runs_page(runs: Sequence[KeptRun]) -> str:
+def runs_page(runs: Sequence[SavedRun]) -> str:
     """Return the page of 1 to `MOST_RUNS` kept runs as HTML; differences count from the first.
 
     Raises InputError for another number of runs, or where a run's table is damaged.
@@ -93,12 +93,12 @@ def _colors() -> list[tuple[str, str]]:
     return list(style.CAUSE_COLORS.items())
 
 
-def _seed(run: KeptRun) -> str:
+def _seed(run: SavedRun) -> str:
     sparsity = run.record.get("sparsity")
     return f"sparsity {sparsity}, seed {run.record.get('seed')}; " if sparsity else ""
 
 
-def _warnings(runs: Sequence[KeptRun]) -> list[str]:
+def _warnings(runs: Sequence[SavedRun]) -> list[str]:
     warnings = []
     versions = dict.fromkeys(run.record["version"] for run in runs)
     if len(versions) > 1:
@@ -132,7 +132,7 @@ SUMMARY: tuple[tuple[str, str, float, str], ...] = (
 )
 
 
-def _summary(runs: Sequence[KeptRun]) -> Table:
+def _summary(runs: Sequence[SavedRun]) -> Table:
     heads = [Head("", text=True)]
     for index, run in enumerate(runs):
         heads += [Head(run.name)] + ([Head("change")] if index else [])
@@ -159,7 +159,7 @@ def _bar(row: Any) -> str:
     return render.safe(palette.bar({cause: int(row[f"{cause}_cycles"]) for cause in CAUSES}))
 
 
-def _difference(first: KeptRun, run: KeptRun) -> dict[str, Any]:
+def _difference(first: SavedRun, run: SavedRun) -> dict[str, Any]:
     found = diff(first.ops, run.ops, (first.name, run.name))
     causes = sorted((cause for cause in CAUSES if found.causes[cause]), key=lambda name: -abs(found.causes[name]))
     heads = [Head("operator", True), Head("count"), Head(first.name), Head(run.name), Head("change")]
@@ -189,7 +189,7 @@ def _figures(drawings: Sequence[Drawing]) -> list[dict[str, str]]:
     ]
 
 
-def _cycle_figures(runs: Sequence[KeptRun]) -> list[dict[str, str]]:
+def _cycle_figures(runs: Sequence[SavedRun]) -> list[dict[str, str]]:
     tables = {run.name: run.ops for run in runs}
     lengths = [run.totals["cycles"] for run in runs]
     shares = max(lengths) > UNLIKE * min(lengths)
@@ -210,7 +210,7 @@ def _cycle_figures(runs: Sequence[KeptRun]) -> list[dict[str, str]]:
     return _figures(drawings)
 
 
-def _limit_figures(runs: Sequence[KeptRun]) -> list[dict[str, str]]:
+def _limit_figures(runs: Sequence[SavedRun]) -> list[dict[str, str]]:
     named = {run.name: run for run in runs}
     tables = {run.name: run.ops for run in runs}
     drawings: list[Drawing] = [
@@ -225,7 +225,7 @@ def _limit_figures(runs: Sequence[KeptRun]) -> list[dict[str, str]]:
     return _figures(drawings)
 
 
-def _data_figures(runs: Sequence[KeptRun]) -> list[dict[str, str]]:
+def _data_figures(runs: Sequence[SavedRun]) -> list[dict[str, str]]:
     named, high = {run.name: run for run in runs}, 1.7 + 0.3 * len(runs)
     drawings: list[Drawing] = [
         ("traffic-dram", "DRAM traffic by operand", "Bytes requested; padding is what requests carry beyond the "
@@ -242,13 +242,13 @@ def _data_figures(runs: Sequence[KeptRun]) -> list[dict[str, str]]:
     return _figures(drawings)
 
 
-def _without(runs: Sequence[KeptRun], column: str) -> str:
+def _without(runs: Sequence[SavedRun], column: str) -> str:
     """Return what the areas or energies leave out, in words."""
     missing = [(run.name, run.totals[column]) for run in runs if run.totals[column]]
     return "".join(f" Not modelled of {name}: {text}." for name, text in missing)
 
 
-def _time_figures(runs: Sequence[KeptRun]) -> list[dict[str, str]]:
+def _time_figures(runs: Sequence[SavedRun]) -> list[dict[str, str]]:
     drawings: list[Drawing] = []
     for index, run in enumerate(runs):
         if len(run.record["profile"]["edges"]) < 2:
@@ -269,7 +269,7 @@ def _hint(column: str) -> str:
     return COLUMNS[column].definition
 
 
-def _operators(runs: Sequence[KeptRun]) -> Table:
+def _operators(runs: Sequence[SavedRun]) -> Table:
     """One row per operator of any run; with several runs cycles, change and utilization of each."""
     indexed = [{str(row["op"]): row for row in run.ops.to_dict("records")} for run in runs]
     heads = [Head("operator", True), Head("kind", True, _hint("op_kind")), Head("layer"), Head("m x n x k", True)]
@@ -308,7 +308,7 @@ def _operators(runs: Sequence[KeptRun]) -> Table:
     return Table(heads, rows)
 
 
-def _changes(runs: Sequence[KeptRun]) -> Table:
+def _changes(runs: Sequence[SavedRun]) -> Table:
     changed = {key for run in runs for key, _, _ in run.record["changes"]}
     changed |= {key for run in runs[1:] for key, _, _ in settings_that_differ(runs[0].hardware, run.hardware)}
     bases = {key: base for run in runs for key, base, _ in run.record["changes"]}
@@ -324,7 +324,7 @@ def _changes(runs: Sequence[KeptRun]) -> Table:
     return Table(heads, rows or plain(["setting"], [["none: the machine is the base"]]).rows)
 
 
-def _settings(runs: Sequence[KeptRun]) -> Table:
+def _settings(runs: Sequence[SavedRun]) -> Table:
     tables = [flat(run.hardware) for run in runs]
     keys = dict.fromkeys(key for table in tables for key in table)
     rows = []

@@ -27,7 +27,7 @@ SHOWN: tuple[tuple[str, str, float, str], ...] = (
 
 
 def sweep_page(sweep: pd.DataFrame, name: str, whatif: Path | None = None) -> str:
-    """Return the page of a sweep (`sim.sweeps.table.read`) called ``name``.
+    """Return the page of a sweep (`sim.analysis.sweep_table.read`) called ``name``.
 
     ``whatif``: table of `carat whatif -o`. Raises InputError without a finished point or without a needed column.
     """

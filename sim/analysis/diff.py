@@ -95,7 +95,7 @@ class Difference:
 
 
 def diff(first: pd.DataFrame, second: pd.DataFrame, names: tuple[str, str] = ("A", "B"), by: By = "name") -> Difference:
-    """Compare two operator tables (`Result.ops` or `KeptRun.ops`).
+    """Compare two operator tables (`Result.ops` or `SavedRun.ops`).
 
     Operators that only one run has count with all their cycles. Raises InputError for an unknown ``by``.
     """

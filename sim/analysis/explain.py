@@ -114,7 +114,7 @@ def speedup(result: Result, remedy: Remedy) -> float | None:
         return None
 
 
-def record_timeline(result: Result, op: str, invocation: int) -> npt.NDArray[np.void]:
+def timeline(result: Result, op: str, invocation: int) -> npt.NDArray[np.void]:
     """Run one invocation of ``op`` again from its start phase and return its command timeline."""
     from sim.lower import lower
     from sim.timing import timer

@@ -41,7 +41,7 @@ NOT_SETTINGS = ("name", "description", "waived_rules")
 
 
 @dataclass(frozen=True)
-class KeptRun:
+class SavedRun:
     """One kept run. ``name``: of the folder. ``record``: run.json, see `record_of`. ``result``: where it was made here
     and has no folder."""
 
@@ -75,7 +75,7 @@ class KeptRun:
         return f"it was written by Carat {self.record['version']}, this is {code_version()}: keep the run again"
 
 
-def write(result: Result, folder: str | Path, *, command: str | None = None, sentence: str | None = None) -> None:
+def save(result: Result, folder: str | Path, *, command: str | None = None, sentence: str | None = None) -> None:
     """Keep a run in ``folder`` (created when missing), each file whole or not at all, run.json last.
 
     ``command``: the line that made it; ``sentence``: its bottleneck, if known. The numbers of what pruning kept
@@ -131,10 +131,10 @@ def record_of(result: Result, folder: Path, command: str | None = None, sentence
     }
 
 
-def of(result: Result, name: str = "run") -> KeptRun:
+def of(result: Result, name: str = "run") -> SavedRun:
     """Return a result as the pictures want it, without a folder: for notebooks and scripts."""
     hardware = result.hardware.model_dump(mode="json")
-    return KeptRun(Path(name), name, result.totals, hardware, record_of(result, Path(name)), result)
+    return SavedRun(Path(name), name, result.totals, hardware, record_of(result, Path(name)), result)
 
 
 def _command(request: Request, folder: Path) -> str:
@@ -194,7 +194,7 @@ def energy_band(result: Result) -> dict[str, dict[str, float]]:
     return band
 
 
-def read(folder: str | Path) -> KeptRun:
+def load(folder: str | Path) -> SavedRun:
     """Return the run kept in ``folder``.
 
     Raises InputError: no such folder, nothing kept in it, half-written, of another format, or damaged.
@@ -220,23 +220,23 @@ def read(folder: str | Path) -> KeptRun:
     missing += [f"totals.json: {key}" for key in columns.table("totals") if key not in totals]
     if missing:
         raise InputError(f"{path}: incomplete, without {', '.join(missing)}. Keep the run again")
-    return KeptRun(folder, folder.resolve().name, totals, hardware, record)
+    return SavedRun(folder, folder.resolve().name, totals, hardware, record)
 
 
-def read_all(folders: list[Path]) -> list[KeptRun]:
+def load_all(folders: list[Path]) -> list[SavedRun]:
     """Return several kept runs, every problem reported at once; equal names are told apart by their parents."""
-    runs: list[KeptRun] = []
+    runs: list[SavedRun] = []
     problems: list[str] = []
     for folder in folders:
         try:
-            runs.append(read(folder))
+            runs.append(load(folder))
         except InputError as error:
             problems += error.problems
     if problems:
         raise InputError(problems)
     names = [run.name for run in runs]
     return [
-        KeptRun(r.folder, f"{r.folder.resolve().parent.name}/{r.name}", r.totals, r.hardware, r.record)
+        SavedRun(r.folder, f"{r.folder.resolve().parent.name}/{r.name}", r.totals, r.hardware, r.record)
         if names.count(r.name) > 1
         else r
         for r in runs

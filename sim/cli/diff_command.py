@@ -29,7 +29,7 @@ def diff(
     from sim.analysis import saved
     from sim.analysis.diff import diff as compare
 
-    a, b = saved.read_all([first, second])
+    a, b = saved.load_all([first, second])
     found = compare(a.ops, b.ops, (a.name, b.name), by)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=1))

@@ -11,7 +11,7 @@ from sim.cli import common
 from sim.cli.sweep import check_table
 
 if TYPE_CHECKING:
-    from sim.sweeps.store import Store
+    from sim.base.store import Store
 
 
 def merge(
@@ -20,7 +20,7 @@ def merge(
     output: common.Table = None,
 ) -> None:
     """Put the stores of a sweep's shards into one; say what is missing; write the table."""
-    from sim.sweeps.store import Store
+    from sim.base.store import Store
 
     check_table(output)
     with Store(store) as whole:
@@ -36,7 +36,7 @@ def export(
 ) -> None:
     """Say what a store holds, and write its finished points as a table."""
     from sim.base.errors import InputError
-    from sim.sweeps.store import Store
+    from sim.base.store import Store
 
     check_table(output)
     if not store.is_file():
@@ -47,8 +47,8 @@ def export(
 
 def report(store: Store, output: Path | None) -> None:
     """Print how much of each sweep is there, and write the table when asked to."""
+    from sim.analysis.stored_sweeps import stored_table
     from sim.sweeps import write_table
-    from sim.sweeps.stored import stored_table
 
     for sweep in store.sweeps():
         missing = len(sweep.points) - sweep.finished

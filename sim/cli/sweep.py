@@ -107,7 +107,7 @@ def sweep(
 
 def check_table(output: Path | None) -> None:
     """Refuse an output file that cannot be written, before any time is spent. Raises InputError."""
-    from sim.sweeps.tables import check_output
+    from sim.analysis.tables import check_output
 
     if output is not None:
         check_output(output)

@@ -16,7 +16,7 @@ import numba
 from sim.core import COMPILE_CACHE
 
 ROOM = Path(__file__).parent
-CONSTANTS = (ROOM / "unit.py", ROOM.parent / "isa.py", ROOM.parent / "sparsity" / "formats.py")
+CONSTANTS = (ROOM / "unit.py", ROOM.parent / "isa" / "commands.py", ROOM.parent / "sparsity" / "formats.py")
 SOURCES = (ROOM / "arithmetic.py", ROOM / "counts.py", *sorted(ROOM.glob("kernel*.py")), *CONSTANTS)
 """The files with compiled code, and those whose constants it holds."""
 

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sim.base.store import Store, point_key
 from sim.base.version import code_version
 from sim.mapping.measure import Forecast, Measured
-from sim.sweeps.store import Store, point_key
 
 KIND = "mapping search"
 

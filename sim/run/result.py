@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import sim  # the front door: `explain`, `save`, `timeline` load what they need when they run
 from sim.base.errors import InputError, did_you_mean
 from sim.base.files import write_whole
 from sim.cost import area, energy
@@ -294,15 +295,11 @@ class Result:
         from the invocation's start (-1: completes as it issues). Raises InputError for an operator on the
         host or an invocation that does not exist.
         """
-        from sim.analysis.explain import record_timeline
-
-        return record_timeline(self, op, invocation)
+        return sim.timeline(self, op, invocation)
 
     def explain(self) -> str:
         """Return one sentence: what bounds the run, and what relieving it gives (measured, or a bound)."""
-        from sim.analysis.explain import explain
-
-        return explain(self)
+        return sim.explain(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return totals, operator rows and the machine as plain data; "kept" is what stays by saliency, if asked."""
@@ -324,10 +321,8 @@ class Result:
         write_whole(Path(path), self.ops.to_csv(index=False, lineterminator="\n"))
 
     def save(self, folder: str | Path, *, command: str | None = None, sentence: str | None = None) -> None:
-        """Keep the run in ``folder`` for reports and comparisons (`sim.analysis.saved.write`). Raises InputError."""
-        from sim.analysis import saved
-
-        saved.write(self, folder, command=command, sentence=sentence)
+        """Keep the run in ``folder`` for reports and comparisons (`sim.analysis.saved.save`). Raises InputError."""
+        sim.save(self, folder, command=command, sentence=sentence)
 
     def __repr__(self) -> str:
         total = self.totals

@@ -5,8 +5,8 @@ sparsity, pruning), wherever and by however many workers they are computed. A fa
 ``error``; a store makes the sweep resumable: points it holds are not simulated again, rows come back bit for bit.
 """
 
+from sim.analysis.tables import write_table
 from sim.sweeps.points import Point
 from sim.sweeps.sweeping import Progress, sweep
-from sim.sweeps.tables import write_table
 
 __all__ = ["Point", "Progress", "sweep", "write_table"]

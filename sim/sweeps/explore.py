@@ -11,13 +11,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sim.analysis.tables import frame
 from sim.base.errors import InputError, did_you_mean
 from sim.base.pareto import pareto
+from sim.base.store import Store, point_key
 from sim.run import columns
 from sim.sweeps.execution import outcome
 from sim.sweeps.points import Point, Resolver, axes, points, refused_config
-from sim.sweeps.store import Store, point_key
-from sim.sweeps.tables import frame
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError
+from sim.base.store import point_key
 from sim.base.version import code_version
-from sim.sweeps.store import point_key
 
 if TYPE_CHECKING:
     from sim.graph import Graph

@@ -7,13 +7,13 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sim.analysis.tables import frame
 from sim.base.errors import InputError
+from sim.base.store import Store, point_key
 from sim.base.version import code_version
 from sim.sweeps import execution
 from sim.sweeps.cluster import cluster
 from sim.sweeps.points import Point, Resolver, Task, points, refused_config, shard_positions, sweep_key
-from sim.sweeps.store import Store, point_key
-from sim.sweeps.tables import frame
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -39,5 +39,5 @@ def folders(
 
 
 @pytest.fixture(scope="session")
-def runs(folders: list[Path]) -> dict[str, saved.KeptRun]:
-    return {run.name: run for run in saved.read_all(folders)}
+def runs(folders: list[Path]) -> dict[str, saved.SavedRun]:
+    return {run.name: run for run in saved.load_all(folders)}

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 import sim
-from sim.analysis import saved
+from sim.analysis import saved, sweep_table
 from sim.base.errors import InputError
 from sim.cli import main
-from sim.sweeps import table
 
 
-def test_a_run_comes_back_as_it_was(fast: sim.Result, runs: dict[str, saved.KeptRun]) -> None:
+def test_a_run_comes_back_as_it_was(fast: sim.Result, runs: dict[str, saved.SavedRun]) -> None:
     run = runs["fast"]
     assert run.totals == fast.totals and run.record["sentence"] == fast_sentence(fast)
     assert run.ops["cycles"].tolist() == fast.ops["cycles"].tolist()
@@ -33,7 +32,7 @@ def fast_sentence(result: sim.Result) -> str:
 def test_the_reproduce_line_reproduces(fast: sim.Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of a run that no command made: the line names the files of the folder."""
     fast.save(tmp_path / "made")
-    command = shlex.split(saved.read(tmp_path / "made").record["reproduce"])
+    command = shlex.split(saved.load(tmp_path / "made").record["reproduce"])
     with pytest.raises(SystemExit) as ended:
         main([*command[1:], "--json"])
     assert ended.value.code == 0
@@ -45,12 +44,12 @@ def test_the_command_line_says_what_was_typed(tmp_path: Path, capsys: pytest.Cap
     with pytest.raises(SystemExit):
         main([*words, "-o", str(tmp_path / "run")])
     assert "carat report" in capsys.readouterr().out
-    assert saved.read(tmp_path / "run").record["reproduce"] == shlex.join(
+    assert saved.load(tmp_path / "run").record["reproduce"] == shlex.join(
         ["carat", *words, "-o", str(tmp_path / "run")]
     )
 
 
-def test_energy_band_encloses_the_run(runs: dict[str, saved.KeptRun]) -> None:
+def test_energy_band_encloses_the_run(runs: dict[str, saved.SavedRun]) -> None:
     for run in runs.values():
         for part, band in run.record["energy_pj"].items():
             assert band["low"] <= band["nominal"] <= band["high"], part
@@ -90,7 +89,7 @@ BROKEN = {
 @pytest.mark.parametrize("spoil", BROKEN)
 def test_a_folder_that_is_no_whole_run_is_refused(folders: list[Path], tmp_path: Path, spoil: str) -> None:
     with pytest.raises(InputError, match=BROKEN[spoil]):
-        saved.read(broken(folders[0], tmp_path / "bad", spoil))
+        saved.load(broken(folders[0], tmp_path / "bad", spoil))
 
 
 def test_all_bad_folders_are_named_at_once(
@@ -110,25 +109,25 @@ def test_operators_of_another_run_are_refused(folders: list[Path], tmp_path: Pat
     mixed = broken(folders[0], tmp_path / "mixed", "")
     shutil.copy(folders[1] / "ops.csv", mixed / "ops.csv")
     with pytest.raises(InputError, match="does not belong to the totals beside it"):
-        _ = saved.read(mixed).ops
+        _ = saved.load(mixed).ops
 
 
 def sweep(path: Path) -> Path:
-    table = sim.sweep(
+    sweep_table = sim.sweep(
         "gemmini_ibert",
         grid={"scratchpad.capacity": ["128KiB", "256KiB"], "accumulator.capacity": ["64KiB", "512KiB"]},
         workloads="encoder-layer",
         sizes={"seq": 16, "hidden": 32, "heads": 2, "ffn": 32},
         store=path / "sweep.sqlite",
     )
-    table.to_csv(path / "sweep.csv", index=False)
+    sweep_table.to_csv(path / "sweep.csv", index=False)
     return path
 
 
 def test_table_and_store_of_a_sweep_read_alike(tmp_path: Path) -> None:
     """The store alone is enough, also of a sweep that was cut off: same points, same results, in any order."""
     sweep(tmp_path)
-    swept, store = table.read(tmp_path / "sweep.csv"), table.read(tmp_path / "sweep.sqlite")
+    swept, store = sweep_table.read(tmp_path / "sweep.csv"), sweep_table.read(tmp_path / "sweep.sqlite")
     done = swept.loc[swept["error"].isna()]
     assert sorted(store["cycles"].dropna()) == sorted(done["cycles"])
     assert sorted(store["area_mm2"].dropna()) == sorted(done["area_mm2"])
@@ -149,4 +148,4 @@ def test_table_and_store_of_a_sweep_read_alike(tmp_path: Path) -> None:
 def test_what_is_no_finished_sweep_is_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=message):
-        table.read(tmp_path / name)
+        sweep_table.read(tmp_path / name)

@@ -165,7 +165,7 @@ def test_a_page_holds_everything_itself(pages: dict[str, Path]) -> None:
             assert word not in text, word
 
 
-def test_a_page_says_what_the_issue_asks_for(pages: dict[str, Path], runs: dict[str, saved.KeptRun]) -> None:
+def test_a_page_says_what_the_issue_asks_for(pages: dict[str, Path], runs: dict[str, saved.SavedRun]) -> None:
     text = pages["one"].read_text(encoding="utf-8")
     for part in (
         "Summary", "By cause", "By kind of operator", "By layer", "Utilization by operator", "Roofline",

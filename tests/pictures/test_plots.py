@@ -33,7 +33,7 @@ from sim.cli import main
 from sim.run.columns import CAUSES
 from sim.trace import chrome
 
-Runs = dict[str, saved.KeptRun]
+Runs = dict[str, saved.SavedRun]
 
 
 def drawn_lengths(axes: object) -> dict[float, float]:

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 import sim
+from sim.analysis.stored_sweeps import stored_table
 from sim.base.errors import InputError
+from sim.base.store import Store
 from sim.base.version import code_version
 from sim.cli import main
 from sim.sweeps import write_table
 from sim.sweeps.points import shard_positions
-from sim.sweeps.store import Store
-from sim.sweeps.stored import stored_table
 
 TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
 GRID = {"memory.latency_cycles": [20, 40, 80], "scratchpad.capacity": ["64KiB", "100KiB"]}

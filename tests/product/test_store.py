@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from sim.base.errors import CaratError, InputError
+from sim.base.store import Store, point_key
 from sim.base.version import code_version
-from sim.sweeps.store import Store, point_key
 
 SWEEP = """
 import sys, time
@@ -87,7 +87,7 @@ def test_killed_sweep_goes_on_where_it_was(jobs: int, tmp_path: Path) -> None:
 
 WRITER = """
 import sys
-from sim.store import Store
+from sim.base.store import Store
 
 with Store(sys.argv[1]) as store:
     store.enlist("sweep", [(n, str(n), {"n": n}) for n in range(100_000)], {})

@@ -12,9 +12,9 @@ import pytest
 
 import sim
 from sim.base.errors import InputError
+from sim.base.store import Store
 from sim.sweeps import execution
 from sim.sweeps.points import Task
-from sim.sweeps.store import Store
 
 TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
 LATENCIES = [20, 40, 80]

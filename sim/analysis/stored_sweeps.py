@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.analysis.tables import frame
 from sim.base.errors import InputError
-from sim.sweeps.store import Store
-from sim.sweeps.tables import frame
+from sim.base.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd

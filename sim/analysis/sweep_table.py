@@ -64,8 +64,8 @@ def _table(path: Path) -> pd.DataFrame:
 
 def _store(path: Path) -> pd.DataFrame:
     """Return the finished points of a store; ``attrs["unfinished"]`` counts those that are still to come."""
-    from sim.sweeps.store import Store
-    from sim.sweeps.stored import stored_table
+    from sim.analysis.stored_sweeps import stored_table
+    from sim.base.store import Store
 
     try:
         database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
