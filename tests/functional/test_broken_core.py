@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from functional.broken_core import CLASSES, HARDWARE, PROGRAMS, RULES
+from helpers.broken_core import CLASSES, HARDWARE, PROGRAMS, RULES
 
 from sim.functional import Machine
 
-SCRIPT = Path(__file__).with_name("broken_core.py")
+SCRIPT = Path(__file__).parents[1] / "helpers" / "broken_core.py"
 DRAM_BYTES = 1 << 16
 
 

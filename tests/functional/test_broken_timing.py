@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from functional.bench_machine import execute, matmul_operands
+from helpers.bench_machine import execute, matmul_operands
 
 from sim import hardware
 from sim.base.errors import InputError

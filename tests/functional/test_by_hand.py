@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from functional.bench_machine import MACHINES
+from helpers.bench_machine import MACHINES
 
 from sim import hardware
 from sim.base.errors import Hang

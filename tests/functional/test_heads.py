@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from functional import trained
 from functional.test_inference import SIZES, model_tensors, run, write_model
+from helpers import trained
 from typer.testing import CliRunner
 
 from sim import hardware

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from functional import reference
-from functional.bench_machine import (
+from helpers import reference
+from helpers.bench_machine import (
     MACHINES,
     check_traffic,
     execute,

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 import pytest
-from functional import reference
-from functional.bench_machine import (
+from helpers import reference
+from helpers.bench_machine import (
     MACHINES,
     NORMALISING,
     check_traffic,

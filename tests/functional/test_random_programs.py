@@ -6,11 +6,11 @@ The programs are those of the two-clock law, on every preset and on random machi
 from __future__ import annotations
 
 import numpy as np
-from functional.bench_machine import MACHINES
+from helpers.bench_machine import MACHINES
+from helpers.strategies import SEEDS, program
+from helpers.strategies import machine as random_machine
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import SEEDS, program
-from strategies import machine as random_machine
 
 from sim import hardware
 from sim.base.errors import Hang

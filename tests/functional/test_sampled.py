@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from functional import reference
-from functional.bench_machine import draw, heard, sizes_of
+from helpers import reference
+from helpers.bench_machine import draw, heard, sizes_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

@@ -7,8 +7,8 @@ from math import ceil
 
 import numpy as np
 import pytest
+from helpers.strategies import cases
 from hypothesis import assume, given
-from strategies import cases
 
 from sim.base.errors import Hang
 from sim.hardware import Hardware, load

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.strategies import cases
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import cases
 
 from sim.base.errors import Hang
 from sim.hardware import Hardware, load

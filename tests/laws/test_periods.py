@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clocks import WORKS, outcome
+from helpers.clocks import WORKS, outcome
+from helpers.strategies import cases
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import cases
 
 from sim.base.errors import InputError
 from sim.core.repeat import periodic

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from clocks import WORKS, outcome
+from helpers.clocks import WORKS, outcome
 from hypothesis import given
 from hypothesis import strategies as st
 

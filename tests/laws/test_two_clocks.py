@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from clocks import MATMUL, WORKS, C, W, X, outcome
+from helpers.clocks import MATMUL, WORKS, C, W, X, outcome
+from helpers.strategies import cases
 from hypothesis import given
-from strategies import cases
 
 from sim.base.errors import InputError
 from sim.hardware import Hardware, load, presets

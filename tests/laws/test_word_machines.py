@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from clocks import outcome
+from helpers.clocks import outcome
+from helpers.strategies import SEEDS, machine, programs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import SEEDS, machine, programs
 
 from sim.hardware import Hardware
 from sim.hardware.machine import Words

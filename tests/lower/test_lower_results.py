@@ -11,8 +11,8 @@ from itertools import product
 
 import numpy as np
 import pytest
-from functional import reference
-from functional.bench_machine import check_traffic, execute, matmul_operands
+from helpers import reference
+from helpers.bench_machine import check_traffic, execute, matmul_operands
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,8 +7,8 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from functional import reference
-from functional.bench_machine import check_traffic, execute, matmul_operands
+from helpers import reference
+from helpers.bench_machine import check_traffic, execute, matmul_operands
 
 from sim import hardware
 from sim.base.errors import InputError

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from functional import reference
-from functional.bench_machine import check_traffic
+from helpers import reference
+from helpers.bench_machine import check_traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from functional import reference
-from functional.bench_machine import check_traffic
+from helpers import reference
+from helpers.bench_machine import check_traffic
+from helpers.words import line, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from words import line, modes
 
 import sim
 from sim.base.errors import InputError

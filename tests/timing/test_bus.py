@@ -7,7 +7,7 @@ acknowledges before read beats, bursts in one piece, one beat a cycle on each ch
 from __future__ import annotations
 
 import pytest
-from timing.gates import BUS, DRAM, GET, HEAD, OUT, Gate, loaded
+from helpers.gates import BUS, DRAM, GET, HEAD, OUT, Gate, loaded
 
 SENT = 2  # beat -> writer's A channel: TLB stage, translate stage
 

@@ -7,7 +7,7 @@ t + 1; without one a command issues the cycle after its allocation.
 from __future__ import annotations
 
 import pytest
-from timing.gates import ACC, DRAM, ISSUE, NOTHING, OUT, Gate, Times
+from helpers.gates import ACC, DRAM, ISSUE, NOTHING, OUT, Gate, Times
 
 A, B = 4096, 0
 DIM = 16

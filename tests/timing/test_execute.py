@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from timing.gates import ACC, DEFAULT, EX, FULL, NEWER, NOTHING, Gate, Times, configs, fire_to_write
+from helpers.gates import ACC, DEFAULT, EX, FULL, NEWER, NOTHING, Gate, Times, configs, fire_to_write
 
 from sim.base.errors import Hang
 from sim.hardware import load

@@ -6,7 +6,7 @@ Sources: Controller.scala, ReservationStation.scala, LoopMatmul.scala (gemmini_m
 from __future__ import annotations
 
 import pytest
-from timing.gates import ACC, ALLOC, DEFAULT, DRAM, EX, HEAD, ISSUE, LD, OUT, Gate, configs, loaded
+from helpers.gates import ACC, ALLOC, DEFAULT, DRAM, EX, HEAD, ISSUE, LD, OUT, Gate, configs, loaded
 
 from sim.isa.commands import Funct
 

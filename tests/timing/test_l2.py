@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.gates import ACC, DRAM, OUT, Gate, work
 from hypothesis import given
 from hypothesis import strategies as st
-from timing.gates import ACC, DRAM, OUT, Gate, work
 
 from sim.hardware import load
 from sim.lower import build, lower

@@ -7,7 +7,7 @@ PixelRepeater.scala, ZeroWriter.scala (gemmini_machine.md 4.1, 4.2, 5.3; addendu
 from __future__ import annotations
 
 import pytest
-from timing.gates import ACC, ADD, BUS, DEFAULT, DRAM, HEAD, Gate, load_path, loaded
+from helpers.gates import ACC, ADD, BUS, DEFAULT, DRAM, HEAD, Gate, load_path, loaded
 
 from sim.isa.commands import ConfigKind, Funct
 

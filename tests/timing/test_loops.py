@@ -9,7 +9,7 @@ from itertools import groupby, product
 
 import numpy as np
 import pytest
-from timing.gates import DRAM, OUT, Gate
+from helpers.gates import DRAM, OUT, Gate
 
 from sim.hardware import load
 from sim.isa.commands import Funct

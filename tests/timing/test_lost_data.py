@@ -7,7 +7,7 @@ queue, valid or not. Measured: the float machines' mvouts from the scratchpad ne
 from __future__ import annotations
 
 import pytest
-from timing.gates import ACC, OUT, Gate
+from helpers.gates import ACC, OUT, Gate
 
 from sim.base.errors import Hang
 from sim.hardware import load

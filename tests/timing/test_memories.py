@@ -7,7 +7,7 @@ two cycles after its issue, a zero mvin's first write three cycles after its iss
 from __future__ import annotations
 
 import pytest
-from timing.gates import ACC, ADD, ALLOC, DRAM, ISSUE, OUT, Gate, Times, fire_to_write
+from helpers.gates import ACC, ADD, ALLOC, DRAM, ISSUE, OUT, Gate, Times, fire_to_write
 
 from sim.hardware import load
 from sim.lower import Operand, ResidualAdd, lower

@@ -7,7 +7,7 @@ divisions of zeros are short) enters at t; the row behind it, of the same statis
 from __future__ import annotations
 
 import pytest
-from timing.gates import ACC, DRAM, OUT, Gate
+from helpers.gates import ACC, DRAM, OUT, Gate
 
 from sim.hardware import load
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from timing.gates import ACC, BUS, DRAM, FULL, HEAD, NEWER, OUT, Gate
+from helpers.gates import ACC, BUS, DRAM, FULL, HEAD, NEWER, OUT, Gate
 
 from sim.hardware import Hardware
 from sim.isa.commands import ConfigKind, Funct

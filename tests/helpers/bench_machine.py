@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from functional import reference
-
+from helpers import reference
 from sim import hardware
 from sim.functional import Machine
 from sim.lower import ResidualAdd, lower
