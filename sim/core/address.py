@@ -1,9 +1,10 @@
-"""DRAM addresses that remember where they come from: the program's command, and the distance from what it says.
+"""DRAM addresses with a mark: which command of the program gave them, and how far they lie from its operand.
 
-Timing depends on a DRAM address through its alignment and through the identity of its page, nothing else. So that a
-state of the machine can be compared with one at another place of the program, the periodic clock has the front end
-mark each address with the command that gave it (high bits, which survive the adding of offsets). The other clocks
-leave them plain; every address that is *looked at* goes through `real`.
+The periodic clock compares a state of the machine with one at another place of the program. For this the front end
+marks each address with the command that gave it (high bits, which survive the adding of offsets), and the comparison is
+of the mark, the distance and the low bits on which time depends. Their number comes from the memory model and the port
+(`machine.timing_bits`): the alignment within a request with a memory of fixed latency, all bits with an L2. Pages are
+compared apart, by asking the TLB again. The other clocks leave addresses plain. `real` gives the value of an address.
 """
 
 from sim.core.jit import njit
@@ -11,10 +12,12 @@ from sim.core.jit import njit
 BITS = 44
 """Bits of the address itself; above them one bit for the operand (rs1, rs2) and the mark."""
 MASK = (1 << BITS) - 1
+ALL_BITS = BITS
+"""TIMING_BITS of a memory whose time depends on the whole address."""
 BIAS = 1 << 16
 """Mark of the command at the mark's origin: earlier commands have smaller ones, 0 means not marked."""
 LOW = 8
-"""Bits that a relative address keeps of the true one: more than any request's alignment asks for."""
+"""Most low bits of the true address that a relative one keeps; a machine that needs more cannot be repeated."""
 REACH = 1 << 35
 """Farthest distance in bytes between an address and its command's operand that a relative address can hold."""
 
@@ -49,7 +52,7 @@ def marked(address, operand, distance):
 def relative(address, program, origin, onward, align):
     """A marked address made independent of its place: mark from `origin + onward` on, distance, alignment.
 
-    `align` is the largest request in bytes, at most 1 << LOW. An address out of reach becomes a plain one.
+    `align`: 1 << the low bits on which time depends, at most 1 << LOW. An address out of reach becomes a plain one.
     """
     mark = address >> (BITS + 1)
     if mark <= 0:

@@ -33,6 +33,7 @@ from sim.core.units import (
     mesh,
     mvin,
     mvout,
+    port,
     reader,
     reservation,
     store,
@@ -40,6 +41,7 @@ from sim.core.units import (
     writer,
 )
 from sim.core.units.execute import state as execute_state
+from sim.core.units.memory import fixed
 
 E_VISITED = int(Event.VISITED_CYCLES)
 E_EX = int(Event.COMMANDS_EX)
@@ -79,7 +81,7 @@ def run(machine, program, sections, times, lines, uses, leap):
             command_t = now
         burst.settle(now, m)
         # a port that was taken may be free now: whoever waits for one is asked every time
-        data = not leap or data_t <= now or m.mv.busy or m.bus.ra.n + m.p.acc_single > 0
+        data = not leap or data_t <= now or m.mv.busy or m.port.reader_out.n + m.p.acc_single > 0
         loads = data or load_t <= now or (m.rd.busy and m.rd.freed_t >= now - 1)
         if out_t <= now or m.mesh.run_n == 0:
             mesh.leave(now, m)
@@ -92,12 +94,12 @@ def run(machine, program, sections, times, lines, uses, leap):
                 data_t = min(data_t, accumulator.settle(now, m))
             data_t = min(data_t, mvin.step_merge(now, m))
             data_t = min(data_t, writer.acknowledge(now, m))
-            data_t = min(data_t, memory.step_port(now, m))
+            data_t = min(data_t, port.step_delivery(now, m))
             burst.begin(now, m)
-            data_t = min(data_t, memory.step_d(now, m))
+            data_t = min(data_t, port.step_answers(now, m))
             if m.p.l2_sets:
                 data_t = min(data_t, l2.step(now, m, lines))
-            data_t = min(data_t, memory.step_a(now, m))
+            data_t = min(data_t, port.step_requests(now, m))
             data_t = min(data_t, mvout.step(now, m))
         if ex_t <= now or m.ex.run_n == 0 or execute_run.disturbed(now, m):
             execute_run.carry_out(now, m)
@@ -113,7 +115,7 @@ def run(machine, program, sections, times, lines, uses, leap):
             data_t = min(data_t, store.step(now, m))
         if loads:
             load_t = min(reader.step(now, m), load.step(now, m))
-            data_t = min(data_t, memory.last_ready(now, m))
+            data_t = min(data_t, fixed.last_ready(now, m))
         if not leap or command_t <= now or reservation.has_news(now, m):
             handed = reservation.handed_over(m)
             command_t = reservation.step(now, m)
@@ -155,8 +157,9 @@ def rest(machine, lines):
     """The cycle between two programs, in which only the memory side works; its times then count from the next one."""
     m = machine[0]
     now = m.fe.idle_t
-    memory.step_port(now, m)
-    memory.step_d(now, m)
+    port.step_delivery(now, m)
+    port.step_answers(now, m)
     l2.step(now, m, lines)
-    memory.step_a(now, m)
+    port.step_requests(now, m)
+    port.rebase(m, now + 1)
     memory.rebase(m, now + 1)

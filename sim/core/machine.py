@@ -18,12 +18,14 @@ from sim.core.units import (
     mvin,
     mvout,
     normalizer,
+    port,
     reader,
     reservation,
     store,
     tlb,
     writer,
 )
+from sim.core.units.memory import fixed
 
 MACHINE = np.dtype(
     [
@@ -46,12 +48,45 @@ MACHINE = np.dtype(
         ("norm", normalizer.DTYPE),
         ("wr", writer.DTYPE),
         ("tlb", tlb.DTYPE),
-        ("bus", memory.DTYPE),
-        ("l2", l2.DTYPE),
+        ("port", port.DTYPE),
+        ("mem", memory.DTYPE),
+        ("fixed", fixed.DTYPE),
         ("count", "i8", (len(Event),)),
         ("cause", "i8", (len(Cause),)),
+        # not in the images of the periodic clock, which refuses machines with these units
+        ("l2", l2.DTYPE),
     ]
 )
+
+IMAGED_WORDS = MACHINE.fields["l2"][1] // 8
+"""Words of the record that an image of the periodic clock covers: all before the first unit that it refuses."""
+
+MEMORY_SIDE = ("port", "mem", "fixed", "l2")
+"""Records that pass from one program to the next on a machine whose memory remembers anything."""
+
+
+def timing_bits(p) -> int:
+    """Low bits of a DRAM address on which time depends beside the identity of its page: the port's and the memory's.
+
+    ``p``: PARAMS as a record or as the dictionary that `build` takes.
+    """
+    if p["l2_sets"]:
+        return l2.TIMING_BITS
+    return max(memory.TIMING_BITS[p["memory_model"]], int(p["max_bytes"]).bit_length() - 1)
+
+
+def memory_side(machine: np.ndarray) -> bytes:
+    """Return what the memory's side of a stopped machine hands to the next program."""
+    return b"".join(np.asarray(machine)[name].tobytes() for name in MEMORY_SIDE)
+
+
+def resume_memory(machine: np.ndarray, kept: bytes) -> None:
+    """Put into a machine after reset what `memory_side` of an earlier program returned."""
+    at = 0
+    for name in MEMORY_SIDE:
+        field = np.asarray(machine)[name]
+        field.view(np.uint8)[:] = np.frombuffer(kept, np.uint8, field.nbytes, at)
+        at += field.nbytes
 
 
 def build(parameters: dict[str, int], phase: int = 0, written_rows: tuple[int, ...] = ()) -> np.ndarray:
@@ -79,7 +114,7 @@ def build(parameters: dict[str, int], phase: int = 0, written_rows: tuple[int, .
     m.ex.pend1 = -1
     m.ex.ws = 1 if parameters["dataflow"] == 1 else 0
     m.mesh.ws = m.ex.ws
-    m.bus.prefer = 1  # the crossbar's first tie goes to the writer
+    port.reset(m)
     m.tlb.page[:] = -1
     m.tlb.ask_t[:] = long_ago
     m.rd.free_n = parameters["n_xacts"]
@@ -119,7 +154,5 @@ def build(parameters: dict[str, int], phase: int = 0, written_rows: tuple[int, .
     m.norm.pop_t = long_ago
     m.rd.freed_t = long_ago
     m.wr.freed_t = long_ago
-    for buffer in ("ra", "wa", "pa", "pd", "rd", "wd"):
-        m.bus[buffer].pop_t = long_ago
     l2.reset(m)
     return array

@@ -12,6 +12,7 @@ NEVER = 1 << 60
 """A wake that will not come by itself: the unit acts only after another unit has acted."""
 
 RING = 64  # entries of every ring buffer whose capacity is a parameter
+FIXED = 0  # memory_model: fixed latency and bandwidth (units/memory/fixed.py)
 XACTS = 256  # most DMA transactions in flight in one direction
 BANKS = 16  # most scratchpad banks; most accumulator banks
 
@@ -71,6 +72,7 @@ PARAMS = np.dtype(
         ("has_training", "i8"),
         ("block_len", "i8"),  # MAX_BLOCK_LEN of the loop unrollers
         ("block_len_acc", "i8"),
+        ("memory_model", "i8"),
         ("mem_latency", "i8"),
         ("read_num", "i8"),  # memory sends a beat every read_num/read_den cycles
         ("read_den", "i8"),

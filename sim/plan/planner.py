@@ -397,6 +397,4 @@ def _planned(
         cannot = f"cannot run on {hw.name}"
         raise InputError([f"operator{'s' * (',' in n)} {n} {cannot}: {reason}" for n, reason in by_reason(refused)])
     bases = sorted((*addresses.values(), *planner.index_addresses))
-    if hw.memory.l2_bytes:  # which lines a shared cache holds depends on whole addresses: no two items are alike
-        return tuple(replace(step, alike=step.works) for step in steps)
     return tuple(replace(s, alike=tuple(alike(work, bases, s.machine or hw) for work in s.works)) for s in steps)

@@ -1,11 +1,12 @@
 """When two work items are equal for the timing core.
 
-The core never looks at data. Of DRAM addresses it sees the place within a request and a page, and whether an
-access goes to the same page as the one before it (FrontendTLB). Tensors lie on pages of their own, so an
-item's time stays the same when each of its tensors moves by whole pages: `alike` moves them all to fixed
-regions, and equal layers become equal items. A window of a tensor, such as a head's columns, may also move by
-whole requests as long as no byte of it changes its page: `alike` moves each as far down as that allows, and most
-heads become equal items.
+The core never looks at data. Its time depends on the low bits of DRAM addresses (`sim.timing.timing_bits`: in front of
+a memory of fixed latency the place within a request) and on whether an access goes to the same page as the one before
+it (FrontendTLB). Tensors lie on pages of their own, so an item's time stays the same when each of its tensors moves by
+whole pages, as long as a page covers those bits: `alike` moves them all to fixed regions, and equal layers become
+equal items. A window of a tensor, such as a head's columns, may also move by whole requests as long as no byte of it
+changes its page: `alike` moves each as far down as that allows, and most heads become equal items. Where time depends
+on more bits of an address (an L2, open rows of a DRAM), addresses stay as they are and no two items are equal.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from math import gcd
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sim.lower.work import BlockSparseMatmul, Matmul, Operand, PackedMatmul, SampledMatmul, Work
+from sim.timing import timing_bits
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -34,6 +36,8 @@ def alike(work: W, bases: Sequence[int], hw: Hardware) -> W:
     ``bases``: page-aligned DRAM addresses at which tensors begin, ascending. Regions are numbered as the item
     names its tensors; operands in one tensor keep their distance in pages.
     """
+    if 1 << timing_bits(hw) > PAGE_BYTES:
+        return work
     work = _settled(work, hw)
     addresses = _addresses(work)
     tensor = {address: bases[bisect_right(bases, address) - 1] for address in addresses}
@@ -75,7 +79,7 @@ def _lowest(address: int, stride_bits: int, row_bits: int, hw: Hardware) -> int:
     place = address % block
     if place + row_bytes > block:
         return address
-    return address - place + place % hw.dma.max_request_bytes
+    return address - place + place % (1 << timing_bits(hw))
 
 
 def _addresses(work: Work) -> list[int]:

@@ -16,12 +16,10 @@ from sim.base.errors import Hang, InputError
 from sim.core import compiling, engine, explain, machine
 from sim.core.events import Cause, Event
 from sim.core.jit import passed
-from sim.core.params import BANKS, RING, XACTS
+from sim.core.params import BANKS, FIXED, RING, XACTS
 from sim.core.repeat import periodic
 from sim.core.repeat.memo import RUN
-from sim.core.units.l2.state import DTYPE as L2_STATE
 from sim.core.units.l2.state import LINE_BITS, MEM_CYCLES, WAYS
-from sim.core.units.memory import DTYPE as BUS
 from sim.core.units.reservation import SLOTS, TIMELINE
 from sim.core.units.tlb import USE
 from sim.isa.commands import COMMAND, Funct, Program
@@ -47,14 +45,14 @@ STALL_CYCLES = 10_000
 
 @dataclass(frozen=True)
 class L2Contents:
-    """What a program finds in an L2: its tags and, after another program, the records of cache and bus.
+    """What a program finds in an L2: its tags and, after another program, the state of everything behind the DMA.
 
-    Bytes of int64 ``lines`` (sim/core/l2_state.py) and of the records `L2_STATE` and `BUS`; what was under way goes on.
+    Bytes of int64 ``lines`` (sim/core/units/l2/state.py) and of the records that `machine.memory_side` names; what was
+    under way goes on.
     """
 
     lines: bytes
-    cache: bytes = b""
-    bus: bytes = b""
+    memory_side: bytes = b""
 
     @classmethod
     def empty(cls, hw: Hardware) -> L2Contents:
@@ -71,7 +69,8 @@ class Timing:
     t_alloc, t_issue, t_complete; -1 = completes on issue) or None. ``phase``: loop slot that comes next. ``l2``: what
     the next program finds in the L2, if asked for. ``seen``: with the timeline, and a clock other than periodic, what
     the counters stood at when each command completed: structured array (t_complete; seen, the counters of
-    `sim.core.reservation.SEEN`; why, cycles by cause before).
+    `sim.core.units.reservation.SEEN`; why, cycles by cause before). ``clock``: the clock that ran; ``refusal``: why it
+    was not the periodic one, where that was asked for.
     """
 
     cycles: int
@@ -83,6 +82,8 @@ class Timing:
     visited_cycles: int
     l2: L2Contents | None = None
     seen: npt.NDArray[np.void] | None = None
+    clock: Clock = "leap"
+    refusal: str = ""
 
 
 def _limits(hw: Hardware) -> None:
@@ -142,6 +143,11 @@ def local_memories(sp_rows: int, sp_banks: int, acc_rows: int, acc_banks: int) -
 def parameters(hw: Hardware) -> dict[str, int]:
     """Return the integers of `sim.core.params.PARAMS` for a machine. Raises InputError beyond the core's limits."""
     return dict(_parameters(hw))
+
+
+def timing_bits(hw: Hardware) -> int:
+    """Return the low bits of a DRAM address on which the time of a program depends, beside the identity of its page."""
+    return machine.timing_bits(_parameters(hw))
 
 
 @lru_cache(maxsize=8)  # one machine runs many programs
@@ -207,6 +213,7 @@ def _parameters(hw: Hardware) -> dict[str, int]:
         "has_training": int(hw.features.training_convs),
         "block_len": hw.loop_max_block_len,
         "block_len_acc": hw.loop_max_block_len_acc,
+        "memory_model": FIXED,
         "mem_latency": hw.memory.latency_cycles,
         "read_num": read.numerator,
         "read_den": read.denominator,
@@ -281,11 +288,13 @@ def run(
     reset = (tuple(parameters(hw).items()), phase, written_rows, _results_to_scratchpad(commands))
     state = _fresh(*reset)
     lines = _lines(state, hw, l2)
+    refusal = periodic.refusal(state, commands.view(np.recarray)) if clock == "periodic" else ""
+    used: Clock = "leap" if refusal else clock
     sections = np.zeros(int((commands["funct"] == Funct.FENCE).sum()) + 1, np.int64)
     rows = 1024 if timeline else 0
     while True:
         times = np.zeros(rows, TIMELINE).view(np.recarray)
-        status, told = _told(state, commands.view(np.recarray), sections, times, lines, clock)
+        status, told = _told(state, commands.view(np.recarray), sections, times, lines, used)
         if status == engine.HANG:
             raise Hang(f"{hw.name}: the program never ends\n{explain.describe(state, len(commands))}")
         if lost := int(state[0].acc.lost):
@@ -302,10 +311,9 @@ def run(
         state = _fresh(*reset)
         lines = _lines(state, hw, l2)
         sections[:] = 0
-    m = state[0]
     if l2 is not None and hw.memory.l2_bytes:
         engine.rest(state, lines)
-        l2 = L2Contents(lines.tobytes(), m.l2.tobytes(), m.bus.tobytes())
+        l2 = L2Contents(lines.tobytes(), machine.memory_side(state))
     ends = sections[: int(told.sections)]
     return Timing(
         cycles=int(told.idle_t),
@@ -318,6 +326,8 @@ def run(
         l2=l2,
         # the periodic clock counts from its last repetition, so only the others know what stood at a completion
         seen=_fields(times[:written], COMMAND_COUNTS) if timeline and clock != "periodic" else None,
+        clock=used,
+        refusal=refusal,
     )
 
 
@@ -329,9 +339,8 @@ def _fields(records: npt.NDArray[np.void], names: tuple[str, ...]) -> npt.NDArra
 def _lines(state: np.ndarray, hw: Hardware, l2: L2Contents | None) -> npt.NDArray[np.int64]:
     """Return the L2's tags as a program finds them, and put its state back."""
     contents = l2 or L2Contents.empty(hw)
-    if contents.cache:
-        state["l2"] = np.frombuffer(contents.cache, L2_STATE)
-        state["bus"] = np.frombuffer(contents.bus, BUS)
+    if contents.memory_side:
+        machine.resume_memory(state, contents.memory_side)
     return np.frombuffer(contents.lines, np.int64).copy()
 
 
@@ -340,7 +349,7 @@ def _told(
     lines: npt.NDArray[np.int64], clock: Clock,
 ) -> tuple[int, Any]:  # fmt: skip
     """Run with a clock; returns the engine's status and what came of it as a RUN record."""
-    if clock == "periodic" and periodic.fits(state, program):
+    if clock == "periodic":
         status: int
         status, told = periodic.run(state, program, sections, times, lines)
         return status, told

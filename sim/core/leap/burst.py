@@ -12,9 +12,9 @@ import numpy as np
 
 from sim.core.events import Event
 from sim.core.jit import njit
-from sim.core.params import BANKS, NEVER, RING, XACTS, sp_bank
+from sim.core.params import BANKS, FIXED, NEVER, RING, XACTS, sp_bank
 from sim.core.units import load
-from sim.core.units.memory import NOTHING
+from sim.core.units.memory.wires import NOTHING
 from sim.core.units.reader import REQUESTS, free_xact
 from sim.core.units.scaler import occupied
 
@@ -76,7 +76,9 @@ def _path(p):
 @njit
 def suits(m):
     """Nothing but loaded rows comes to the scratchpad, from a memory without a cache."""
-    return m.burst.off == 0 and m.p.l2_sets == 0 and m.p.max_bytes // m.p.beat_bytes <= BEATS
+    return (
+        m.burst.off == 0 and m.p.l2_sets == 0 and m.p.memory_model == FIXED and m.p.max_bytes // m.p.beat_bytes <= BEATS
+    )
 
 
 @njit
@@ -120,19 +122,18 @@ def _settle(now, m):
 def _answered(now, m):
     """Beats that have left the memory's wires, and requests it had taken before this cycle, in their order."""
     f = m.burst
-    b = m.bus
     while True:
         t = f.p_t[f.p_head] >> 6
         left = f.p_n > 0 and t <= now
         if f.a_n > 0 and f.a_t[f.a_head] < now and not (left and t <= f.a_t[f.a_head]):
             f.a_head = (f.a_head + 1) % REQUESTS
             f.a_n -= 1
-            b.reads_out += 1
-            m.count[E_MAXR] = max(m.count[E_MAXR], b.reads_out)
+            m.mem.reads_out += 1
+            m.count[E_MAXR] = max(m.count[E_MAXR], m.mem.reads_out)
         elif left:
             m.count[E_RBEATS] += (f.p_t[f.p_head] >> 1) & 31
             m.rs.progress_t = max(m.rs.progress_t, t + 1)
-            b.reads_out -= f.p_t[f.p_head] & 1
+            m.mem.reads_out -= f.p_t[f.p_head] & 1
             f.p_head = (f.p_head + 1) % BEATS_OUT
             f.p_n -= 1
         else:
@@ -190,13 +191,13 @@ def _flows(m, xact):
 @njit
 def _free(now, m):
     """Nothing that goes beat by beat is on the way, and the memory's next answer, due now, is a read."""
-    b = m.bus
+    mem = m.fixed
     v = m.mv
-    if b.r_next > now * m.p.read_den:
+    if mem.next_beat > now * m.p.read_den:
         return False
-    if b.offer != NOTHING or b.r_in_burst or (b.w_n > 0 and b.w_ready[b.w_head] <= now):
+    if m.mem.offered != NOTHING or mem.in_burst or (mem.ack_n > 0 and mem.ack_ready_t[mem.ack_head] <= now):
         return False
-    if b.pd.n + b.rd.n + v.g_valid > 0:
+    if m.port.from_memory.n + m.port.reader_in.n + v.g_valid > 0:
         return False
     return v.busy == 0 or not (v.r_valid or occupied(v.s) or occupied(v.w))
 
@@ -204,31 +205,31 @@ def _free(now, m):
 @njit
 def begin(now, m):
     """The memory's next read becomes a burst when it can, and so do those behind it that no acknowledge precedes."""
-    b = m.bus
-    if m.burst.on and b.r_n > 0 and b.r_ready[b.r_head] <= now and m.burst.busy_t < now:
+    mem = m.fixed
+    if m.burst.on and mem.read_n > 0 and mem.read_ready_t[mem.read_head] <= now and m.burst.busy_t < now:
         _begin(now, m)
 
 
 @njit
 def _begin(now, m):
     f = m.burst
-    b = m.bus
+    mem = m.fixed
     p = m.p
     if not _free(now, m):
         return
     at = now
     until = now + p.mem_latency
     while True:
-        xact = b.r_xact[b.r_head]
+        xact = mem.read_id[mem.read_head]
         if not _flows(m, xact):
             break
-        _launch(at, m, xact, b.r_beats[b.r_head], b.r_ready[b.r_head] * p.read_den)
-        b.r_head = (b.r_head + 1) % XACTS
-        b.r_n -= 1
-        if b.r_n == 0 or f.w_n + BEATS > RING or f.p_n + BEATS > BEATS_OUT or f.x_n == RING:
+        _launch(at, m, xact, mem.read_beats[mem.read_head], mem.read_ready_t[mem.read_head] * p.read_den)
+        mem.read_head = (mem.read_head + 1) % XACTS
+        mem.read_n -= 1
+        if mem.read_n == 0 or f.w_n + BEATS > RING or f.p_n + BEATS > BEATS_OUT or f.x_n == RING:
             break
-        at = max(max(b.r_ready[b.r_head], f.busy_t + 1), (b.r_next + p.read_den - 1) // p.read_den)
-        if at >= until or (b.w_n > 0 and b.w_ready[b.w_head] <= at):
+        at = max(max(mem.read_ready_t[mem.read_head], f.busy_t + 1), (mem.next_beat + p.read_den - 1) // p.read_den)
+        if at >= until or (mem.ack_n > 0 and mem.ack_ready_t[mem.ack_head] <= at):
             break
     _answered(now, m)
 
@@ -270,7 +271,7 @@ def _smooth(at, m, xact, n, address):
     last = address + r.x_stride[xact] * (rows - 1)
     if sp_bank(p, address) != sp_bank(p, last) or last > p.addr_mask:
         return -1
-    m.bus.r_next = (at + n) * p.read_den
+    m.fixed.next_beat = (at + n) * p.read_den
     if n > 1:
         f.rd2 = at + n - 1
         f.mg2 = at + n
@@ -293,7 +294,7 @@ def _smooth(at, m, xact, n, address):
 def _beats(at, m, xact, n, ready, address):
     """The same, beat by beat."""
     f = m.burst
-    b = m.bus
+    mem = m.fixed
     r = m.rd
     p = m.p
     row_bytes = r.x_row[xact]
@@ -305,13 +306,13 @@ def _beats(at, m, xact, n, ready, address):
     sent = 0  # cycle in which the last row leaves the merger
     for i in range(n):
         if i > 0:
-            at = max(f.pd1 + 1, (b.r_next + p.read_den - 1) // p.read_den)
+            at = max(f.pd1 + 1, (mem.next_beat + p.read_den - 1) // p.read_den)
         port = max(at, max(f.pd1, f.rd2) + 1)
         buffer = max(port, max(f.rd1, f.mg2)) + 1
         merged = max(buffer, f.mg1) + 1
         if i == 0:
             merged = max(merged, f.free_t)
-        b.r_next = max(max(ready, b.r_next) + p.read_num, (port + 1) * p.read_den)
+        mem.next_beat = max(max(ready, mem.next_beat) + p.read_num, (port + 1) * p.read_den)
         f.pd1 = port
         f.rd2 = f.rd1
         f.rd1 = buffer

@@ -1,8 +1,8 @@
 """Canonical form of the execute controller, the array and the memories' ports."""
 
 from sim.core.jit import njit
+from sim.core.normal import LONG_AGO, due, recent, straighten
 from sim.core.params import BANKS, RING
-from sim.core.repeat.rings import LONG_AGO, due, recent, straighten
 from sim.core.units.accumulator import DEPTH
 from sim.core.units.execute.state import COMPUTE, ENTRIES
 from sim.core.units.mesh import ROWS, TAGS

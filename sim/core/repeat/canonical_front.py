@@ -3,7 +3,7 @@
 import numpy as np
 
 from sim.core.jit import njit
-from sim.core.repeat.rings import LONG_AGO, due, recent, straighten
+from sim.core.normal import LONG_AGO, due, recent, straighten
 from sim.core.units.loop_conv.control import STAGES
 from sim.core.units.reservation import EX, LD, SLOTS, ST
 

@@ -4,9 +4,9 @@ import numpy as np
 
 from sim.core.jit import njit
 from sim.core.leap import burst
+from sim.core.normal import LONG_AGO, due, recent, straighten
 from sim.core.params import BANKS, RING, XACTS
-from sim.core.repeat.rings import LONG_AGO, due, recent, straighten
-from sim.core.units import load, reader
+from sim.core.units import load, memory, port, reader
 
 
 @njit
@@ -54,44 +54,6 @@ def _reader(r, now):
         r.a_arg = 0
         r.a_vaddr = 0
     r.freed_t = recent(r.freed_t, now, 0)
-
-
-@njit
-def _buffer(b, now):
-    for i in range(b.n, 2):
-        b.who[i] = 0
-        b.arg[i] = 0
-        b.last[i] = 0
-    b.address[:] = 0  # for an L2, which the periodic clock does without
-    b.pop_t = recent(b.pop_t, now, 0)
-
-
-@njit
-def _bus(m, now):
-    """Buffers, pending answers and the pace of the memory."""
-    b = m.bus
-    p = m.p
-    _buffer(b.ra, now)
-    _buffer(b.wa, now)
-    _buffer(b.pa, now)
-    _buffer(b.pd, now)
-    _buffer(b.rd, now)
-    _buffer(b.wd, now)
-    straighten(b.r_ready, b.r_head, b.r_n, XACTS)
-    straighten(b.r_beats, b.r_head, b.r_n, XACTS)
-    straighten(b.r_xact, b.r_head, b.r_n, XACTS)
-    straighten(b.w_ready, b.w_head, b.w_n, XACTS)
-    straighten(b.w_xact, b.w_head, b.w_n, XACTS)
-    b.r_head = 0
-    b.w_head = 0
-    # Below this a time no longer holds a beat up: beats are sent read_num after the one before, at the earliest now.
-    past = p.read_den - p.read_num
-    b.r_next = max(b.r_next - now * p.read_den, past)
-    for i in range(b.r_n):
-        b.r_ready[i] = max(b.r_ready[i] - now, past // p.read_den)
-    for i in range(b.w_n):
-        b.w_ready[i] = due(b.w_ready[i], now)
-    b.w_drained = max(b.w_drained - now * p.write_den, -p.write_den)
 
 
 @njit
@@ -203,7 +165,8 @@ def rest(m, now):
     """Load controller to write ports, clock set back."""
     controller(m.ld, now)
     _reader(m.rd, now)
-    _bus(m, now)
+    port.canonise(m, now)
+    memory.canonise(m, now)
     _rows(m.mv, now)
     _bursts(m.burst, now)
 
@@ -220,29 +183,30 @@ def _name(to, xact, n):
 @njit
 def _numbered(m, to):
     """Number the transactions in flight in the order in which they will end; returns how many there are."""
-    b = m.bus
+    b = m.port
+    mem = m.fixed
     r = m.rd
     n = 0
     for i in range(m.burst.x_n):
         n = _name(to, m.burst.x_id[i], n)
         m.burst.x_id[i] = to[m.burst.x_id[i]]
-    for i in range(b.rd.n):
-        n = _name(to, b.rd.arg[i], n)
-        b.rd.arg[i] = to[b.rd.arg[i]]
-    for i in range(b.pd.n):
-        if b.pd.who[i] == 0:
-            n = _name(to, b.pd.arg[i], n)
-            b.pd.arg[i] = to[b.pd.arg[i]]
-    for i in range(b.r_n):
-        n = _name(to, b.r_xact[i], n)
-        b.r_xact[i] = to[b.r_xact[i]]
-    for i in range(b.pa.n):
-        if b.pa.who[i] == 0:
-            n = _name(to, b.pa.arg[i] & 0xFFFF, n)
-            b.pa.arg[i] = (b.pa.arg[i] & ~0xFFFF) | to[b.pa.arg[i] & 0xFFFF]
-    for i in range(b.ra.n):
-        n = _name(to, b.ra.arg[i] & 0xFFFF, n)
-        b.ra.arg[i] = (b.ra.arg[i] & ~0xFFFF) | to[b.ra.arg[i] & 0xFFFF]
+    for i in range(b.reader_in.n):
+        n = _name(to, b.reader_in.arg[i], n)
+        b.reader_in.arg[i] = to[b.reader_in.arg[i]]
+    for i in range(b.from_memory.n):
+        if b.from_memory.client[i] == port.READER:
+            n = _name(to, b.from_memory.arg[i], n)
+            b.from_memory.arg[i] = to[b.from_memory.arg[i]]
+    for i in range(mem.read_n):
+        n = _name(to, mem.read_id[i], n)
+        mem.read_id[i] = to[mem.read_id[i]]
+    for i in range(b.to_memory.n):
+        if b.to_memory.client[i] == port.READER:
+            n = _name(to, b.to_memory.arg[i] & 0xFFFF, n)
+            b.to_memory.arg[i] = (b.to_memory.arg[i] & ~0xFFFF) | to[b.to_memory.arg[i] & 0xFFFF]
+    for i in range(b.reader_out.n):
+        n = _name(to, b.reader_out.arg[i] & 0xFFFF, n)
+        b.reader_out.arg[i] = (b.reader_out.arg[i] & ~0xFFFF) | to[b.reader_out.arg[i] & 0xFFFF]
     if r.a_valid:
         n = _name(to, r.a_arg & 0xFFFF, n)
         r.a_arg = (r.a_arg & ~0xFFFF) | to[r.a_arg & 0xFFFF]

@@ -3,9 +3,9 @@
 import numpy as np
 
 from sim.core.jit import njit
+from sim.core.normal import LONG_AGO, due, recent, straighten
 from sim.core.params import BANKS, is_acc, is_garbage, sp_bank
 from sim.core.repeat.canonical_load import controller
-from sim.core.repeat.rings import LONG_AGO, due, recent, straighten
 from sim.core.units import normalizer
 from sim.core.units.loop_matmul.emit import SIGN
 from sim.core.units.mvout import QUEUE, ROWS

@@ -11,7 +11,7 @@ import numpy as np
 from sim.core.address import absolute, holds, moves, relative
 from sim.core.events import Cause, Event
 from sim.core.jit import entry, njit
-from sim.core.repeat.rings import LONG_AGO
+from sim.core.normal import LONG_AGO
 from sim.core.units import tlb
 
 E_MAXR = int(Event.MAX_OUTSTANDING_READS)

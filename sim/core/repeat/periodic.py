@@ -12,9 +12,9 @@ import threading
 import numpy as np
 
 from sim.core import engine
-from sim.core.address import LOW, MASK
+from sim.core.address import ALL_BITS, LOW, MASK
 from sim.core.jit import entry, njit, passed
-from sim.core.machine import MACHINE
+from sim.core.machine import IMAGED_WORDS, MACHINE, timing_bits
 from sim.core.params import NEVER
 from sim.core.repeat import inner, memo
 from sim.core.repeat.canonical import canonise
@@ -138,21 +138,30 @@ def plain(funct: np.ndarray, rs1: np.ndarray) -> np.ndarray:
     return np.where(np.isin(funct, (1, 2, 3, 14)), rs1 & MASK, rs1)
 
 
-def fits(machine: np.ndarray, program: np.ndarray) -> bool:
-    """Can anything repeat in the program or a loop of it, do marks carry its addresses and strides, is there no L2?"""
+def refusal(machine: np.ndarray, program: np.ndarray) -> str:
+    """Return why the periodic clock cannot run this program on this machine, "" when it can.
+
+    It cannot where time depends on more bits of a DRAM address than a relative address keeps; it does not where nothing
+    can repeat, or where an address or stride does not fit under its mark.
+    """
     funct = program.funct
     p = machine[0].p
+    if (bits := timing_bits(p)) > LOW:
+        whole = "the whole address" if bits >= ALL_BITS else f"{bits} bits of the address"
+        return f"the time of a memory access depends on {whole}, and repetition compares {LOW} bits"
     large = loop_commands(program) * p.dim > FEWEST_PARTS * EXECUTE_ROWS
-    if p.l2_sets or p.max_bytes > 1 << LOW or (next_stop(program, 0, FEWEST_COMMANDS) < 0 and not large):
-        return False
+    if next_stop(program, 0, FEWEST_COMMANDS) < 0 and not large:
+        return "the program is too short to repeat anything"
     both = np.isin(funct, (10, 11, 20, 21))
     addresses = np.concatenate([program.rs1[both | np.isin(funct, (1, 2, 3, 14))], program.rs2[both]])
     if not ((addresses >= 0) & (addresses < 1 << 40)).all():
-        return False
+        return "a DRAM address is 2^40 or more"
     kind = program.rs1 & 3
     loads = program.rs2[(funct == 0) & (kind == 1)]
     stores = program.rs2[(funct == 0) & (kind == 2)] & 0xFFFFFFFF
-    return bool(((loads >= 0) & (loads < 1 << 24)).all() and (stores < 1 << 24).all())
+    if not (((loads >= 0) & (loads < 1 << 24)).all() and (stores < 1 << 24).all()):
+        return "the stride of a load or store is 2^24 bytes or more"
+    return ""
 
 
 def own_addresses(program: np.ndarray) -> bool:
@@ -177,7 +186,7 @@ class Memory:
 
     def __init__(self) -> None:
         """Begin with nothing known."""
-        self.blank = np.zeros(MACHINE.itemsize // 8, np.int64)
+        self.blank = np.zeros(IMAGED_WORDS, np.int64)
         self.pair = np.zeros(2, MACHINE).view(np.recarray)
         self.pool = np.zeros(1 << 17, np.int64)
         self.uses = np.zeros(4 * LOG, tlb.USE).view(np.recarray)
@@ -269,14 +278,14 @@ def run(
     Arguments as in `engine.run`.
     """
     m = machine[0]
-    words = np.asarray(machine).view(np.int64)
+    words = np.asarray(machine).view(np.int64)[:IMAGED_WORDS]
     memory = _memory()
     blank = memory.blank
     blank[:] = words  # an image tells what differs from the machine after reset
     runs = np.zeros(1, RUN).view(np.recarray)
     tlbs = np.zeros(2, tlb.DTYPE).view(np.recarray)
     r = runs[0]
-    r.align = int(m.p.max_bytes)
+    r.align = 1 << timing_bits(m.p)
     r.own = own_addresses(program)
     r.state = -1
     r.elements = -(-int(m.p.dim) // int(m.p.mvin_units)) if m.p.mvin_units > 0 else 1

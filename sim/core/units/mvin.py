@@ -13,7 +13,7 @@ from sim.core.events import Event
 from sim.core.jit import njit
 from sim.core.params import NEVER, is_acc, sp_bank
 from sim.core.units import accumulator, load
-from sim.core.units.memory import take
+from sim.core.units.port import take
 from sim.core.units.reader import free_xact
 from sim.core.units.scaler import SCALER, advance, drop, occupied, out_ready, pack0, pack1, peek, placed, timed
 
@@ -265,7 +265,7 @@ def _zeros(now, m, fired, under):
 @njit
 def step_merge(now, m):
     """Beat merger: rows out to a scaler queue, beats in from the bus. Returns the wake."""
-    return _merge(now, m) if m.mv.g_valid + m.bus.rd.n + m.full > 0 else NEVER
+    return _merge(now, m) if m.mv.g_valid + m.port.reader_in.n + m.full > 0 else NEVER
 
 
 @njit
@@ -326,11 +326,11 @@ def _merge(now, m):
         if v.g_valid and read_at_start == v.g_total and sent_at_start == v.g_bytes:
             v.g_valid = 0
             acted = True
-    b = m.bus
-    if b.rd.n > 0 and now < m.burst.free_t:  # it merges a burst
+    b = m.port.reader_in
+    if b.n > 0 and now < m.burst.free_t:  # it merges a burst
         wake = now + 1
-    elif b.rd.n > 0:
-        xact = b.rd.arg[0]
+    elif b.n > 0:
+        xact = b.arg[0]
         if ready:
             v.g_valid = 1
             v.g_read = m.p.beat_bytes
@@ -344,15 +344,15 @@ def _merge(now, m):
             v.g_stride = x.x_stride[xact]
             v.g0 = x.x0[xact]
             v.g1 = x.x1[xact]
-            if b.rd.last[0]:
+            if b.last[0]:
                 free_xact(now, m, xact)
-            take(b.rd, now)
+            take(b, now)
             acted = True
         elif v.g_valid and read_at_start != v.g_total:
             v.g_read += m.p.beat_bytes
-            if b.rd.last[0]:
+            if b.last[0]:
                 free_xact(now, m, xact)
-            take(b.rd, now)
+            take(b, now)
             if sent_at_start == v.g_bytes and v.g_read == v.g_total:
                 v.g_valid = 0
             acted = True

@@ -8,8 +8,9 @@ import numpy as np
 
 from sim.core.jit import njit
 from sim.core.params import NEVER, XACTS
-from sim.core.units import tlb, writer
-from sim.core.units.memory import E_RB, E_RR, put_in, room
+from sim.core.units import port, tlb, writer
+from sim.core.units.memory import E_RB, E_RR, fixed
+from sim.core.units.port import put_in, room
 
 QUEUE = 16
 REQUESTS = 8  # most on the way to the memory alone: one a cycle
@@ -92,9 +93,9 @@ def accept(m, vaddr, w0, w1, length_bytes, row_bytes, stride):
 @njit
 def _alone(m):
     """Nobody is on the way to the memory, nor will the writer be in the next cycles: a request meets no one there."""
-    b = m.bus
+    b = m.port
     o = m.out
-    if m.rd.t_valid + m.rd.a_valid + b.ra.n + b.pa.n + b.wa.n > 0 or not writer.at_rest(m):
+    if m.rd.t_valid + m.rd.a_valid + b.reader_out.n + b.to_memory.n + b.writer_out.n > 0 or not writer.at_rest(m):
         return False
     return o.d_n + o.n_n + o.s_n + o.i_n + o.b_any + o.p_n == 0
 
@@ -102,15 +103,10 @@ def _alone(m):
 @njit
 def _send(now, m, xact, beats):
     """A request that meets no one: TLB stage, translate stage, two buffers; the memory takes it four cycles on."""
-    b = m.bus
     f = m.burst
     tlb.pass_alone(now, m.tlb, tlb.READER, m.rd.vaddr)
-    b.prefer = 1
-    i = (b.r_head + b.r_n) % XACTS
-    b.r_ready[i] = now + 4 + m.p.mem_latency
-    b.r_beats[i] = beats
-    b.r_xact[i] = xact
-    b.r_n += 1
+    m.port.prefer = port.WRITER
+    fixed.read(now + 4, m, xact, beats, 0)
     f.a_t[(f.a_head + f.a_n) % REQUESTS] = now + 4
     f.a_n += 1
     f.due_t = min(f.due_t, now + 5)
@@ -134,8 +130,8 @@ def _cycle(now, m):
     if r.a_valid:
         acted = True
         r.a_valid = 0
-        if room(m.bus.ra, now) and not tlb.missed(now, m.tlb, tlb.READER):
-            put_in(m.bus.ra, 0, r.a_arg, 1, r.a_vaddr)
+        if room(m.port.reader_out, now) and not tlb.missed(now, m.tlb, tlb.READER):
+            put_in(m.port.reader_out, port.READER, r.a_arg, 1, r.a_vaddr)
         else:
             retry = True
     retry_arg = r.a_arg
@@ -207,5 +203,7 @@ def _cycle(now, m):
         r.asked = 0
         r.q_head = (h + 1) % QUEUE
         r.q_n -= 1
-    waits = r.a_valid + r.t_valid + m.bus.ra.n + p.l2_sets == 0 and (r.used >= p.n_xacts if r.busy else r.q_n == 0)
+    waits = r.a_valid + r.t_valid + m.port.reader_out.n + p.l2_sets == 0 and (
+        r.used >= p.n_xacts if r.busy else r.q_n == 0
+    )
     return now + 1 if acted and not waits else NEVER  # else until there is a row, or a free id

@@ -9,7 +9,7 @@ import numpy as np
 from sim.core.jit import njit
 from sim.core.params import NEVER
 from sim.core.units import tlb
-from sim.core.units.memory import put_in, room, take
+from sim.core.units.port import WRITER, put_in, room, take
 
 IDLE = 0
 NEW_PACKET = 1
@@ -59,9 +59,9 @@ def at_rest(m):
 @njit
 def acknowledge(now, m):
     """Take an acknowledge off the bus; its id can be given away from the next cycle. Returns the wake."""
-    if m.bus.wd.n == 0:
+    if m.port.writer_in.n == 0:
         return NEVER
-    take(m.bus.wd, now)
+    take(m.port.writer_in, now)
     m.wr.used -= 1
     m.wr.freed_t = now
     return now + 1
@@ -115,8 +115,8 @@ def step(now, m):
             retry = True
             w.t_valid = 0
             acted = True
-        elif room(m.bus.wa, now):
-            put_in(m.bus.wa, 1, w.t_beat >> 1, w.t_beat & 1, w.t_vaddr)
+        elif room(m.port.writer_out, now):
+            put_in(m.port.writer_out, WRITER, w.t_beat >> 1, w.t_beat & 1, w.t_vaddr)
             w.t_valid = 0
             acted = True
     again_beat = w.t_beat

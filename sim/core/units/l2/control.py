@@ -8,7 +8,7 @@ then data, then the beat at the door.
 
 from sim.core.events import Event
 from sim.core.jit import njit
-from sim.core.units import memory
+from sim.core.units import memory, port
 from sim.core.units.l2 import data as l2_data
 from sim.core.units.l2 import schedule as l2_schedule
 from sim.core.units.l2.state import (
@@ -54,8 +54,8 @@ def _answers(now, m, room, pool):
     c = m.l2
     if not room:
         return False
-    if m.bus.offer != memory.NOTHING and (m.bus.offer == memory.READ or c.read_locked == 0):
-        if m.bus.offer == memory.ACKNOWLEDGE:
+    if m.mem.offered != memory.NOTHING and (m.mem.offered == memory.READ or c.read_locked == 0):
+        if m.mem.offered == memory.ACKNOWLEDGE:
             kind = RELEASE_ACK
         else:
             kind = GRANT_DATA
@@ -97,11 +97,13 @@ def _requests(now, m, room_c, room_a):
         head = c.cq[0]
         if head & 4:
             last = (head >> 1) & 1
-            memory.accept_write(now, m, head >> 3, last, LINE_BYTES, LINE_BYTES)
-            c.put_locked = 1 - last
-            m.count[E_WRITEBACKS] += last
-            to_memory = True
-            moved = True
+            block = c.meta_block[head >> 3] << LINE_BITS
+            if memory.takes_write(now, m, block):
+                memory.write(now, m, head >> 3, last, LINE_BYTES, LINE_BYTES, block)
+                c.put_locked = 1 - last
+                m.count[E_WRITEBACKS] += last
+                to_memory = True
+                moved = True
         elif room_c:
             c.cd[c.cd_n] = head >> 3
             c.cd_n += 1
@@ -113,8 +115,9 @@ def _requests(now, m, room_c, room_a):
     if c.oa_n > 0:
         goes = False
         if c.oa[0] & 1:
-            if not to_memory and not c.put_locked:
-                memory.accept_read(now, m, c.oa[0] >> 1, LINE_BYTES // m.p.beat_bytes)
+            block = c.address[c.oa[0] >> 1] & -LINE_BYTES
+            if not to_memory and not c.put_locked and memory.takes_read(now, m, block):
+                memory.read(now, m, c.oa[0] >> 1, LINE_BYTES // m.p.beat_bytes, block)
                 goes = True
         elif room_a:
             c.ad[c.ad_n] = c.oa[0] >> 1
@@ -161,7 +164,7 @@ def step(now, m, lines):
     """One cycle of the whole cache. Returns the wake."""
     c = m.l2
     p = m.p
-    port = m.bus.pa
+    door = m.port.to_memory
     wake = memory.offer(now, m)
     # registers as the cycle begins
     ready = (1 if c.oa_n < 2 else 0) | (2 if not c.c_busy and c.cq_n <= 1 else 0)
@@ -181,11 +184,11 @@ def step(now, m, lines):
         acted = True
     # the beat at the door: held in the buffer, or on the wires from the port
     held = c.a_n > 0
-    here = held or port.n > 0
-    who = c.a_who if held else port.who[0]
-    arg = c.a_arg if held else port.arg[0]
-    last = c.a_last if held else port.last[0]
-    raw = c.a_address if held else port.address[0]
+    here = held or door.n > 0
+    who = c.a_who if held else door.client[0]
+    arg = c.a_arg if held else door.arg[0]
+    last = c.a_last if held else door.last[0]
+    raw = c.a_address if held else door.address[0]
     first = c.a_beat == 0
     enters = here and not (who == 1 and (put_full or (first and lists_full)))
     info = 0
@@ -204,15 +207,15 @@ def step(now, m, lines):
     took, changed = l2_schedule.step(m, lines, ready, enters and first, address, info)
     acted = acted or changed
     acted = l2_data.step(m, answers, room_d) or acted
-    if c.d_n > 0 and memory.room(m.bus.pd, now):
-        memory.put_in(m.bus.pd, c.d_info >> 40, (c.d_info >> 20) & 0xFFFF, c.d_last, 0)
+    if c.d_n > 0 and port.room(m.port.from_memory, now):
+        port.put_in(m.port.from_memory, c.d_info >> 40, (c.d_info >> 20) & 0xFFFF, c.d_last, 0)
         c.d_n = 0
         acted = True
     if took or (enters and not first):
         _keep_beat(m, who, arg, last, raw)
         c.a_n = 0
         if not held:
-            memory.take(port, now)
+            port.take(door, now)
         acted = True
     elif here and not held:
         c.a_n = 1
@@ -220,7 +223,7 @@ def step(now, m, lines):
         c.a_arg = arg
         c.a_last = last
         c.a_address = raw
-        memory.take(port, now)
+        port.take(door, now)
         acted = True
     if acted:
         m.rs.progress_t = now

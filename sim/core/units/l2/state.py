@@ -8,6 +8,7 @@ beside the record, since their number is a parameter.
 
 import numpy as np
 
+from sim.core.address import ALL_BITS
 from sim.core.jit import njit
 
 WAYS = 8  # Configs.scala: nWays
@@ -17,6 +18,9 @@ MEM_CYCLES = 40  # Configs.scala: outerLatencyCycles; sizes the MSHRs, lists and
 LISTS = MEM_CYCLES  # Parameters.scala: putLists
 PUT_BEATS = 8  # most beats of one Put in a list
 SINKS = 8  # CacheCork.scala: sinkIds
+
+TIMING_BITS = ALL_BITS
+"""Sets and tags are made of all bits of an address."""
 
 PUT_FULL = 0
 PUT_PARTIAL = 1

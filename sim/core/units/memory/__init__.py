@@ -1,0 +1,121 @@
+"""What answers the port: the protocol of memory models, and the choice among them.
+
+The port (port.py), or an L2 in front of the memory, calls the functions of this file. They count what goes in and out
+and call the model that `PARAMS.memory_model` names. A model is one file or folder here with
+
+* ``DTYPE``, its record in `machine.MACHINE`, and ``reset(m)``;
+* ``TIMING_BITS``: low bits of a DRAM address on which its times depend; 0: none, `ALL_BITS`: the whole address.
+  (The alignment of requests and the page belong to port and TLB.) `machine.timing_bits` reads it, for the periodic
+  clock, which refuses what its relative addresses do not keep, and for the cache of work items, which compares by it;
+* ``takes_read(now, m, address)``, ``takes_write(now, m, address)``: True when it takes such a beat in this cycle;
+* ``read(now, m, transaction, beats, address)``: it takes a read of so many beats;
+* ``write(now, m, transaction, last, address)``: it takes a beat of a Put, the last one or not;
+* ``busy(m)``: True while `offer` has anything to do;
+* ``offer(now, m)``: moves the model to cycle `now` and puts its next answer on the wires: `m.mem.offered` = READ or
+  ACKNOWLEDGE. Called only while no answer waits there. Returns the wake: the next cycle in which a call could change
+  anything;
+* ``beat(now, m)``: the offered beat of a read is taken; returns transaction << 1 | last beat;
+* ``acknowledge(m)``: the offered acknowledge is taken; returns the transaction;
+* ``rebase(m, start)``: its times count from cycle ``start``, the first of the next program;
+* ``canonise(m, now)``: normal form (normal.py), where TIMING_BITS are few enough for the periodic clock.
+
+`offer` comes before the requests of a cycle, so nothing is answered in the cycle of its request. A cycle brings at most
+one read or one beat of a Put. Beats of two reads are not mixed; reads may be answered out of order, Puts may not.
+"""
+
+from sim.core.events import Event
+from sim.core.jit import njit
+from sim.core.params import NEVER
+from sim.core.units.memory import fixed, wires
+from sim.core.units.memory.wires import ACKNOWLEDGE, NOTHING, READ
+
+__all__ = ["ACKNOWLEDGE", "DTYPE", "NOTHING", "READ"]
+
+E_RR = int(Event.DRAM_READ_REQUESTS)
+E_RB = int(Event.DRAM_READ_BYTES)
+E_WR = int(Event.DRAM_WRITE_REQUESTS)
+E_WB = int(Event.DRAM_WRITE_BYTES)
+E_WU = int(Event.DRAM_WRITE_BYTES_UNMASKED)
+E_MAXR = int(Event.MAX_OUTSTANDING_READS)
+E_MAXW = int(Event.MAX_OUTSTANDING_WRITES)
+E_RBEATS = int(Event.BUS_READ_BEATS)
+E_WBEATS = int(Event.BUS_WRITE_BEATS)
+
+DTYPE = wires.DTYPE
+TIMING_BITS = (fixed.TIMING_BITS,)
+"""By `PARAMS.memory_model`."""
+
+
+@njit
+def busy(m):
+    """True while an answer is due, or the memory has work of its own."""
+    return fixed.busy(m)
+
+
+@njit
+def takes_read(now, m, address):
+    """True when the memory takes a read in this cycle."""
+    return fixed.takes_read(now, m, address)
+
+
+@njit
+def takes_write(now, m, address):
+    """True when the memory takes a beat of a Put in this cycle."""
+    return fixed.takes_write(now, m, address)
+
+
+@njit
+def read(now, m, transaction, beats, address):
+    """The memory takes a read of some beats."""
+    fixed.read(now, m, transaction, beats, address)
+    m.count[E_RR] += 1
+    m.count[E_RB] += beats * m.p.beat_bytes
+    m.mem.reads_out += 1
+    if m.mem.reads_out > m.count[E_MAXR]:
+        m.count[E_MAXR] = m.mem.reads_out
+
+
+@njit
+def write(now, m, transaction, last, size, useful, address):
+    """The memory takes a beat of a Put of `size` bytes, of which `useful` are enabled by its mask."""
+    fixed.write(now, m, transaction, last, address)
+    m.count[E_WBEATS] += 1
+    if last:
+        m.count[E_WR] += 1
+        m.count[E_WB] += size
+        m.count[E_WU] += useful
+        m.mem.writes_out += 1
+        if m.mem.writes_out > m.count[E_MAXW]:
+            m.count[E_MAXW] = m.mem.writes_out
+
+
+@njit
+def offer(now, m):
+    """Put the memory's next answer on its wires, where it stays until it is taken. Returns the wake."""
+    return NEVER if m.mem.offered != NOTHING else fixed.offer(now, m)
+
+
+@njit
+def answer(now, m):
+    """Take the memory's answer off its wires; returns transaction << 1 | last beat."""
+    acknowledges = m.mem.offered == ACKNOWLEDGE
+    m.mem.offered = NOTHING
+    if acknowledges:
+        m.mem.writes_out -= 1
+        return fixed.acknowledge(m) << 1 | 1
+    beat = fixed.beat(now, m)
+    m.count[E_RBEATS] += 1
+    m.mem.reads_out -= beat & 1
+    return beat
+
+
+@njit
+def rebase(m, start):
+    """Let all times of the memory count from cycle ``start``."""
+    fixed.rebase(m, start)
+
+
+@njit
+def canonise(m, now):
+    """Normal form, clock set back to 0."""
+    fixed.canonise(m, now)

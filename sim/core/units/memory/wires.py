@@ -1,0 +1,15 @@
+"""What every memory model shares: the answer it holds on its wires, and the requests it has not answered."""
+
+import numpy as np
+
+NOTHING = 0
+READ = 1
+ACKNOWLEDGE = 2
+
+DTYPE = np.dtype(
+    [
+        ("offered", "i8"),  # NOTHING, or the kind of answer on the wires: a beat of a READ, an ACKNOWLEDGE
+        ("reads_out", "i8"),  # reads taken and not answered
+        ("writes_out", "i8"),  # Puts taken whole and not acknowledged
+    ]
+)

@@ -1,0 +1,226 @@
+"""The port to memory: two TileLink buffers each way for DMA reader and writer, a round-robin crossbar, a D channel.
+
+Source: Scratchpad.scala (reader and writer -> TLBuffer -> TLXbar -> TLBuffer -> port). One beat per cycle on each
+channel. Reader, writer and merger reach memory through these buffers alone (`m.port`):
+
+    reader -> reader_out --+                              +--> reader_in -> beat merger
+                           +--> to_memory .. from_memory -+
+    writer -> writer_out --+                              +--> writer_in -> writer
+
+What lies between `to_memory` and `from_memory` is a memory model (memory/), or an L2 (l2/) with a memory model behind.
+"""
+
+import numpy as np
+
+from sim.core.jit import njit
+from sim.core.normal import LONG_AGO, recent
+from sim.core.params import NEVER
+from sim.core.units import memory
+
+READER = 0
+WRITER = 1
+
+BUFFER = np.dtype(
+    [
+        ("n", "i8"),  # beats in it, at most 2
+        ("pop_t", "i8"),  # cycle in which the last beat was taken out
+        ("client", "i8", (2,)),  # READER or WRITER
+        # request of the reader: transaction | beats << 16; of the writer: bytes of the Put | useful bytes << 16;
+        # answer: transaction
+        ("arg", "i8", (2,)),
+        ("last", "i8", (2,)),  # 1: last beat of its burst
+        ("address", "i8", (2,)),  # of a request: its first useful byte
+    ]
+)
+"""A TLBuffer channel of two entries; an entry is one beat."""
+
+BUFFERS = ("reader_out", "writer_out", "to_memory", "from_memory", "reader_in", "writer_in")
+
+DTYPE = np.dtype(
+    [
+        *((name, BUFFER) for name in BUFFERS),
+        ("prefer", "i8"),  # client that wins the next tie at the crossbar
+        ("locked", "i8"),  # 1: the crossbar is inside a Put of the writer
+    ]
+)
+
+
+def reset(m):
+    """Bring the record of a new machine to its state after reset."""
+    m.port.prefer = WRITER  # the crossbar's first tie goes to the writer
+    for name in BUFFERS:
+        m.port[name].pop_t = LONG_AGO
+
+
+@njit
+def room(b, now):
+    """True when a 2-entry buffer had room at the start of this cycle."""
+    n = b.n
+    if b.pop_t == now:
+        n += 1
+    return n < 2
+
+
+@njit
+def put_in(b, client, arg, last, address):
+    """Append a beat."""
+    i = b.n
+    b.client[i] = client
+    b.arg[i] = arg
+    b.last[i] = last
+    b.address[i] = address
+    b.n = i + 1
+
+
+@njit
+def take(b, now):
+    """Drop the head beat."""
+    b.client[0] = b.client[1]
+    b.arg[0] = b.arg[1]
+    b.last[0] = b.last[1]
+    b.address[0] = b.address[1]
+    b.n -= 1
+    b.pop_t = now
+
+
+@njit
+def _room_at_port(now, m):
+    """Room for a beat behind those of bursts (leap/burst.py), of which the last two may still be in the buffer."""
+    b = m.port.from_memory
+    return b.n + (b.pop_t == now) + (m.burst.rd1 >= now) + (m.burst.rd2 >= now) < 2
+
+
+@njit
+def _room_at_reader(now, m):
+    """The same for the reader's buffer."""
+    b = m.port.reader_in
+    return b.n + (b.pop_t == now) + (m.burst.mg1 >= now) + (m.burst.mg2 >= now) < 2
+
+
+@njit
+def step_delivery(now, m):
+    """Answers in the buffer at the port go on to reader or writer. Returns the wake."""
+    return _deliver(now, m) if m.port.from_memory.n > 0 else NEVER
+
+
+@njit
+def _deliver(now, m):
+    b = m.port.from_memory
+    if m.burst.rd1 >= now:
+        return now + 1
+    if b.client[0] == READER:
+        if not _room_at_reader(now, m):
+            return now + 1 if m.burst.mg1 >= now else NEVER
+        put_in(m.port.reader_in, READER, b.arg[0], b.last[0], 0)
+    else:
+        if not room(m.port.writer_in, now):
+            return NEVER
+        put_in(m.port.writer_in, WRITER, b.arg[0], 1, 0)
+    take(b, now)
+    m.rs.progress_t = now
+    return now + 1
+
+
+@njit
+def step_answers(now, m):
+    """The memory's next answer goes to the port (with an L2, see there). Returns the wake."""
+    return _answers(now, m) if m.p.l2_sets == 0 and (memory.busy(m) or m.full) else NEVER
+
+
+@njit
+def _answers(now, m):
+    wake = memory.offer(now, m)
+    offered = m.mem.offered
+    if offered == memory.NOTHING:
+        return wake
+    if not _room_at_port(now, m):
+        return now + 1 if m.burst.rd1 >= now else NEVER
+    beat = memory.answer(now, m)
+    put_in(m.port.from_memory, READER if offered == memory.READ else WRITER, beat >> 1, beat & 1, 0)
+    m.rs.progress_t = now
+    return now + 1
+
+
+@njit
+def step_requests(now, m):
+    """Requests: port -> memory, then the crossbar's round-robin choice reader/writer -> port. Returns the wake."""
+    b = m.port
+    return _requests(now, m) if b.to_memory.n + b.reader_out.n + b.writer_out.n + m.full > 0 else NEVER
+
+
+@njit
+def _requests(now, m):
+    acted = False
+    if m.p.l2_sets == 0 and m.port.to_memory.n > 0:
+        acted = _to_memory(now, m)
+    if room(m.port.to_memory, now):
+        acted = _arbitrate(now, m) or acted
+    if acted:
+        m.rs.progress_t = now
+        return now + 1
+    return NEVER
+
+
+@njit
+def _to_memory(now, m):
+    """The request at the port goes to the memory, if that takes it."""
+    b = m.port.to_memory
+    if b.client[0] == READER:
+        if not memory.takes_read(now, m, b.address[0]):
+            return False
+        memory.read(now, m, b.arg[0] & 0xFFFF, b.arg[0] >> 16, b.address[0])
+    else:
+        if not memory.takes_write(now, m, b.address[0]):
+            return False
+        # the writer's acknowledges come in order and are counted, so its Puts need no transaction
+        memory.write(now, m, 0, b.last[0], b.arg[0] & 0xFFFF, b.arg[0] >> 16, b.address[0])
+    take(b, now)
+    return True
+
+
+@njit
+def _arbitrate(now, m):
+    """The crossbar hands one beat to the port: round robin, Puts unbroken."""
+    b = m.port
+    client = -1
+    if b.locked:
+        if b.writer_out.n > 0:
+            client = WRITER
+    elif b.reader_out.n > 0 and b.writer_out.n > 0:
+        client = b.prefer
+        b.prefer = 1 - client
+    elif b.reader_out.n > 0:
+        client = READER
+        b.prefer = WRITER
+    elif b.writer_out.n > 0:
+        client = WRITER
+        b.prefer = READER
+    if client == READER:
+        put_in(b.to_memory, READER, b.reader_out.arg[0], 1, b.reader_out.address[0])
+        take(b.reader_out, now)
+    elif client == WRITER:
+        b.locked = 1 - b.writer_out.last[0]
+        put_in(b.to_memory, WRITER, b.writer_out.arg[0], b.writer_out.last[0], b.writer_out.address[0])
+        take(b.writer_out, now)
+    return client >= 0
+
+
+@njit
+def rebase(m, start):
+    """Let all times of the port count from cycle ``start``."""
+    b = m.port
+    for buffer in (b.reader_out, b.writer_out, b.to_memory, b.from_memory, b.reader_in, b.writer_in):
+        buffer.pop_t -= start
+
+
+@njit
+def canonise(m, now):
+    """Normal form, clock set back to 0."""
+    b = m.port
+    for buffer in (b.reader_out, b.writer_out, b.to_memory, b.from_memory, b.reader_in, b.writer_in):
+        for i in range(buffer.n, 2):
+            buffer.client[i] = 0
+            buffer.arg[i] = 0
+            buffer.last[i] = 0
+        buffer.address[:] = 0  # no memory that looks at it can be repeated (TIMING_BITS)
+        buffer.pop_t = recent(buffer.pop_t, now, 0)
