@@ -12,7 +12,7 @@ from pathlib import Path
 import numba
 
 _CORE = Path(__file__).parent
-SOURCES = sorted([*_CORE.rglob("*.py"), *_CORE.parent.glob("isa.py"), *_CORE.parent.glob("isa/**/*.py")])
+SOURCES = sorted([*_CORE.rglob("*.py"), *_CORE.parent.glob("isa/**/*.py")])
 SOURCE_KEY = hashlib.sha256(b"\0".join(path.read_bytes() for path in SOURCES)).hexdigest()[:16]
 """Digest of the source of this room and of `sim.isa`: names the compile cache, and is part of every result's key."""
 

@@ -9,11 +9,12 @@ import json
 import sys
 from pathlib import Path
 
-from sim import hardware, timing
+from sim import hardware
 from sim.core.address import ALL_BITS, real
 from sim.core.units import memory
 from sim.core.units.memory import fixed
 from sim.lower import build, lower
+from sim.timing import timer
 
 ROW_BYTES = 1 << 10
 PENALTY_CYCLES = 30
@@ -36,15 +37,15 @@ class OpenRow:
 
 def main(path: str) -> None:
     program = lower(WORK, HARDWARE)
-    told = {"fixed": timing.run(program, HARDWARE).cycles}
-    timing.FIXED = 1  # the model's number: it is not the one of fixed latency
+    told = {"fixed": timer.run(program, HARDWARE).cycles}
+    timer.FIXED = 1  # the model's number: it is not the one of fixed latency
     memory.TIMING_BITS = (*memory.TIMING_BITS, ALL_BITS)
-    timing._parameters.cache_clear()
+    timer._parameters.cache_clear()
     plain = fixed.read
     for clock in ("reference", "leap", "periodic"):
         fixed.read = plain
         fixed.read = OpenRow()
-        timed = timing.run(program, HARDWARE, clock=clock)
+        timed = timer.run(program, HARDWARE, clock=clock)
         told[clock] = (timed.cycles, timed.clock, timed.refusal, timed.counters["BUS_READ_BEATS"])
     Path(path).write_text(json.dumps(told))
 

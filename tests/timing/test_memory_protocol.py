@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sim import hardware, timing
-from sim.cache import alike
+from sim import hardware
 from sim.core import machine
 from sim.core.address import ALL_BITS
 from sim.lower import build, lower
+from sim.timing import timer
+from sim.timing.items import alike
 
 HERE = Path(__file__).parent
 
@@ -36,31 +37,31 @@ def test_all_clocks_agree_in_front_of_an_open_row(tmp_path: Path) -> None:
 
 def test_the_clock_that_ran_is_told_and_why() -> None:
     program = lower(build.matmul(256, 512, 512), hardware.load("gemmini_l2"))
-    timed = timing.run(program, hardware.load("gemmini_l2"))
+    timed = timer.run(program, hardware.load("gemmini_l2"))
     assert timed.clock == "leap" and "whole address" in timed.refusal
-    timed = timing.run(program, hardware.load("gemmini_default"))
+    timed = timer.run(program, hardware.load("gemmini_default"))
     assert timed.clock == "periodic" and timed.refusal == ""
-    timed = timing.run(program, hardware.load("gemmini_default"), clock="reference")
+    timed = timer.run(program, hardware.load("gemmini_default"), clock="reference")
     assert timed.clock == "reference" and timed.refusal == ""
 
 
 def test_items_keep_addresses_on_which_time_depends() -> None:
     """Behind an L2 no tensor moves; in front of a memory of fixed latency the place in a request decides."""
     work = build.matmul(64, 64, 64)
-    assert timing.timing_bits(hardware.load("gemmini_l2")) == ALL_BITS
+    assert timer.timing_bits(hardware.load("gemmini_l2")) == ALL_BITS
     assert alike(work, [work.a.address, work.b.address, work.c.address], hardware.load("gemmini_l2")) == work
     hw = hardware.load("gemmini_default")
-    assert 1 << timing.timing_bits(hw) == hw.dma.max_request_bytes
+    assert 1 << timer.timing_bits(hw) == hw.dma.max_request_bytes
     assert alike(work, [work.a.address, work.b.address, work.c.address], hw) != work
 
 
 def test_what_a_program_leaves_behind_the_port_comes_back_whole() -> None:
     """The records of the memory's side survive being handed on."""
-    state = machine.build(timing.parameters(hardware.load("gemmini_l2")))
+    state = machine.build(timer.parameters(hardware.load("gemmini_l2")))
     for name in machine.MEMORY_SIDE:
         words = np.asarray(state)[name].view(np.int64)
         words[:] = np.arange(len(words)) + len(name)
-    fresh = machine.build(timing.parameters(hardware.load("gemmini_l2")))
+    fresh = machine.build(timer.parameters(hardware.load("gemmini_l2")))
     machine.resume_memory(fresh, machine.memory_side(state))
     for name in machine.MEMORY_SIDE:
         assert np.array_equal(np.asarray(fresh)[name], np.asarray(state)[name])
