@@ -1,0 +1,278 @@
+"""First-ready, first come first served: of all waiting transactions whose next command is allowed, the oldest.
+
+Rules of Ramulator 2.1's generic controller (one command a clock: DDR3, DDR4) and of its HBM controller (one column
+command and one row command a clock), as docs/MEMORY.md states them. Order within a clock: refresh requests; requests
+behind their activation; refreshes; reads or writes. While a refresh waits, no read or write starts.
+A transaction accepted in cycle t can cause a command in clock t + 1; `step` of cycle t is that clock.
+"""
+
+from sim.core.jit import njit
+from sim.core.params import NEVER
+from sim.core.units.dram.state import (
+    ACT,
+    ACTIVATING,
+    CLOSED,
+    CONFLICT,
+    HIT,
+    MISS,
+    PRE,
+    PREA,
+    RD,
+    REF,
+    TWO_SLOTS,
+    WR,
+    append,
+    banks_of_rank,
+    drop,
+    finish,
+    issue,
+    next_refresh,
+    ready_at,
+    ready_rank,
+    refresh_requests,
+    refresh_served,
+)
+
+COLUMNS = 1
+ROWS = 2
+BOTH = COLUMNS | ROWS
+"""Commands that a slot of the command bus takes."""
+
+
+@njit
+def accept(t, d, identity, address, bank, row, write):
+    """Offer a transaction in cycle t; returns False when it is refused."""
+    line = address >> d.line_bits
+    for i in range(d.writes.n):
+        if d.writes.address[i] == line:
+            if write:
+                d.coalesced += 1
+                finish(d, identity, t, -1)
+            else:
+                d.forwarded += 1
+                d.handed_t = max(d.handed_t, t + 1)
+                finish(d, identity, d.handed_t, -1)
+            return True
+    if write:
+        if d.writes.n >= d.write_depth:
+            return False
+        append(d.writes, identity, t, line, bank, row, 1, 0)
+        if d.posted_writes:
+            finish(d, identity, t + 1, -1)
+    else:
+        if d.reads.n >= d.read_depth:
+            return False
+        append(d.reads, identity, t, line, bank, row, 0, 0)
+    d.next_t = min(d.next_t, t)
+    return True
+
+
+@njit
+def next_command(d, q, i):
+    """What entry i of a queue needs now; -1: it waits for an activation under way."""
+    row = d.row[q.bank[i]]
+    if row == ACTIVATING:
+        return -1
+    if row == CLOSED:
+        return -1 if d.split_n else ACT
+    if row == q.row[i]:
+        return WR if q.write[i] else RD
+    return PRE
+
+
+@njit
+def choose(d, q, c, kinds, guarded):
+    """Oldest entry whose next command is allowed in clock c, -1 none; the command; when the first of the others is.
+
+    ``guarded``: banks with a request behind its activation are not precharged.
+    """
+    soon = NEVER
+    hits = 0
+    for i in range(q.n):
+        command = next_command(d, q, i)
+        if command < 0:
+            continue
+        bank = q.bank[i]
+        if command == RD or command == WR:
+            hits |= 1 << bank
+            if not kinds & COLUMNS:
+                continue
+        else:
+            if not kinds & ROWS:
+                continue
+            if command == PRE and ((guarded and d.active_n[bank]) or (d.keep_hits and hits >> bank & 1)):
+                continue
+        at = ready_at(d, command, bank)
+        if at <= c:
+            return i, command, at
+        soon = min(soon, at)
+    return -1, -1, soon
+
+
+@njit
+def judge(d, q, i, command):
+    """Count a transaction as hit, miss or conflict by the first command given for it."""
+    if not q.judged[i]:
+        q.judged[i] = 1
+        d.outcome[CONFLICT if command == PRE else MISS if command == ACT else HIT] += 1
+
+
+@njit
+def column_done(d, q, i, c):
+    """The burst of entry i is under way: the transaction leaves its queue."""
+    if not q.write[i]:
+        d.handed_t = max(d.handed_t, c + d.read_latency)
+        finish(d, q.id[i], d.handed_t, c)
+    elif not d.posted_writes:
+        finish(d, q.id[i], c, c)
+    drop(q, i)
+
+
+@njit
+def _carry_out(d, q, i, command, c, behind):
+    """Give entry i of a queue its command. ``behind``: the queue is that of requests behind their activation."""
+    judge(d, q, i, command)
+    bank = q.bank[i]
+    issue(d, command, bank, q.row[i], c)
+    if command == ACT:
+        append(d.active, q.id[i], q.age[i], q.address[i], bank, q.row[i], q.write[i], 1)
+        d.active_n[bank] += 1
+        drop(q, i)
+    elif command != PRE:
+        if behind:
+            d.active_n[bank] -= 1
+        column_done(d, q, i, c)
+
+
+@njit
+def refresh_command(d, c):
+    """Command that the first waiting refresh needs, -1 when it may not be given in clock c; and when it may."""
+    rank = d.due[0]
+    command = PREA if d.open_n[rank] > 0 else REF
+    first = rank << (d.group_bits + d.bank_bits)
+    for bank in range(first, first + banks_of_rank(d)):
+        if (command == PREA and d.active_n[bank] > 0) or d.row[bank] == ACTIVATING:
+            return -1, NEVER
+    at = ready_rank(d, command, rank)
+    return (command, at) if at <= c else (-1, at)
+
+
+@njit
+def refresh(d, command, c):
+    """Give the first waiting refresh its command."""
+    issue(d, command, d.due[0] << (d.group_bits + d.bank_bits), CLOSED, c)
+    if command == REF:
+        refresh_served(d)
+
+
+@njit
+def update_mode(d):
+    """Reads or writes: writes from a watermark on or when no read waits, reads when few writes are left."""
+    if d.write_mode:
+        if d.writes.n <= d.drain_until and d.reads.n > 0:
+            d.write_mode = 0
+    elif d.writes.n >= d.drain_from or d.reads.n == 0:
+        d.write_mode = 1
+
+
+@njit
+def _start(d, c, kinds):
+    """A command for a read or write that waits. Returns whether one was given, and else when one could be."""
+    update_mode(d)
+    if d.write_mode:
+        i, command, soon = choose(d, d.writes, c, kinds, True)
+        if i >= 0:
+            _carry_out(d, d.writes, i, command, c, False)
+    else:
+        i, command, soon = choose(d, d.reads, c, kinds, True)
+        if i >= 0:
+            _carry_out(d, d.reads, i, command, c, False)
+    return i >= 0, soon
+
+
+@njit
+def _wanted(d, q):
+    """Banks whose open row a transaction of the queue waits for, as a set of bits."""
+    banks = 0
+    for i in range(q.n):
+        if d.row[q.bank[i]] == q.row[i]:
+            banks |= 1 << q.bank[i]
+    return banks
+
+
+@njit
+def close_idle(d, c):
+    """Closed page: precharge a bank for whose row nothing waits. Returns whether one was, else when one could be."""
+    soon = NEVER
+    wanted = _wanted(d, d.reads) | _wanted(d, d.writes) | _wanted(d, d.active)
+    for bank in range(d.ranks * banks_of_rank(d)):
+        if d.row[bank] >= 0 and not wanted >> bank & 1:
+            at = ready_at(d, PRE, bank)
+            if at <= c:
+                issue(d, PRE, bank, CLOSED, c)
+                return True, at
+            soon = min(soon, at)
+    return False, soon
+
+
+@njit
+def _column_slot(d, c):
+    """The bus of column commands. Returns whether one was given, and else when one could be."""
+    i, command, soon = choose(d, d.active, c, COLUMNS, False)
+    if i >= 0:
+        _carry_out(d, d.active, i, command, c, True)
+        return True, soon
+    if d.due_n > 0:
+        return False, soon
+    acted, at = _start(d, c, COLUMNS)
+    return acted, min(soon, at)
+
+
+@njit
+def _row_slot(d, c):
+    """The bus of row commands. Returns whether one was given, and else when one could be."""
+    if d.due_n > 0:
+        command, at = refresh_command(d, c)
+        if command >= 0:
+            refresh(d, command, c)
+        return command >= 0, at
+    acted, soon = _start(d, c, ROWS)
+    if not acted and d.closed_page:
+        acted, at = close_idle(d, c)
+        soon = min(soon, at)
+    return acted, soon
+
+
+@njit
+def _one_slot(d, c):
+    """The one command bus. Returns whether a command was given, and else when one could be."""
+    i, command, soon = choose(d, d.active, c, BOTH, False)
+    if i >= 0:
+        _carry_out(d, d.active, i, command, c, True)
+        return True, soon
+    if d.due_n > 0:
+        command, at = refresh_command(d, c)
+        if command >= 0:
+            refresh(d, command, c)
+        return command >= 0, min(soon, at)
+    acted, at = _start(d, c, BOTH)
+    soon = min(soon, at)
+    if not acted and d.closed_page:
+        acted, at = close_idle(d, c)
+        soon = min(soon, at)
+    return acted, soon
+
+
+@njit
+def step(t, d):
+    """One clock. Sets the cycle in which the channel can act next."""
+    c = t + 1
+    refresh_requests(d, c)
+    if d.rules == TWO_SLOTS:
+        acted, soon = _column_slot(d, c)
+        acted_too, at = _row_slot(d, c)
+        acted = acted or acted_too
+        soon = min(soon, at)
+    else:
+        acted, soon = _one_slot(d, c)
+    d.next_t = t + 1 if acted else max(t + 1, min(soon, next_refresh(d)) - 1)
