@@ -39,7 +39,7 @@ def test_each_figure_has_a_source_and_an_order(name: str) -> None:
         ("7nm", "scratchpad", 8, 7.5),  # Jouppi et al. TPUv4i Table 2
         ("7nm", "scratchpad", 32, 8.5),
         ("7nm", "scratchpad", 1024, 14.0),
-        ("dosa_40nm", "scratchpad", 256, 8 * 6.923),  # energy_figures.csv, evaluated rows
+        ("dosa_40nm", "scratchpad", 256, 8 * 6.923),  # DOSA: 0.49 + 0.02513 KB (docs/reference/papers.md 5)
         ("dosa_40nm", "scratchpad", 64, 8 * 2.098),
         ("dosa_40nm", "accumulator", 64, 2 * 2.342),
         ("dosa_40nm", "accumulator", 256, 2 * 3.548),
