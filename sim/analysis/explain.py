@@ -115,18 +115,17 @@ def speedup(result: Result, remedy: Remedy) -> float | None:
 
 
 def timeline(result: Result, op: str, invocation: int) -> npt.NDArray[np.void]:
-    """Run one invocation of ``op`` again from its start phase and return its command timeline."""
-    from sim.lower import lower
-    from sim.timing import timer
+    """Run one invocation of ``op`` again from where it started and return its command timeline."""
+    from sim.run.session import Session  # with it the timing core: only who asks for a timeline waits for that
 
-    step, request, phase = result.step(op), result.request, result.start_phases[op]
+    step, request = result.step(op), result.request
     if not 0 <= invocation < len(step.works):
         where = "it runs on the host" if not step.works else f"legal: 0 to {len(step.works) - 1}"
         raise InputError(f"timeline of {op}: no invocation {invocation}; {where}")
-    hw = step.machine or request.hw
-    for work in step.works[:invocation]:
-        phase = timer.run(lower(work, hw), hw, clock=request.clock, phase=phase).phase
-    program = lower(step.works[invocation], hw)
-    recorded = timer.run(program, hw, clock=request.clock, phase=phase, timeline=True).timeline
+    session = Session(request.hw, request.clock, start=result.starts[op])
+    session.begin(op, step.machine)
+    for item in step.alike[:invocation]:
+        session.advance(item)
+    recorded = session.advance(step.works[invocation], timeline=True).timeline
     assert recorded is not None
     return recorded

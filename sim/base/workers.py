@@ -1,7 +1,7 @@
-"""Worker processes that need nothing of the script that asked for them.
+"""Cores that may be used, and worker processes that do not run the calling script.
 
 Python's "spawn" start method runs the calling script again in every worker, so a plain script without the
-``if __name__ == "__main__"`` guard would start its sweep over and over. Our workers only ever call functions of
+``if __name__ == "__main__"`` guard would start its sweep over and over. Our workers only call functions of
 importable modules; they are started with an empty main module in its place.
 """
 
@@ -13,11 +13,56 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from math import ceil
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
 from typing import Any
+
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
+"""Where Linux mounts the groups of processes, and the file that names those of this one (cgroups(7))."""
+
+
+@cache
+def cores() -> int:
+    """Return the number of cores that this process may use, at least 1.
+
+    The smaller of its affinity (`sched_setaffinity`) and the CPU quota of the container it runs in, rounded up.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([allowed, *(ceil(quota) for quota in _quotas(CGROUPS, OWN_CGROUPS))]))
+
+
+def _quotas(root: Path, own: Path) -> Iterator[float]:
+    """Yield the CPU quotas, in cores, of this process's groups and of those around them (version 2, then 1)."""
+    try:
+        lines = [line.split(":", 2) for line in own.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError):
+        return
+    for _, controllers, group in (line for line in lines if len(line) == 3):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mounts = [root / controllers, root / "cpu"] if controllers else [root, root / "unified"]
+        parts = [part for part in group.split("/") if part not in ("", "..")]
+        for mount in mounts:
+            for depth in range(len(parts), -1, -1):
+                quota = _quota(mount.joinpath(*parts[:depth]), 1 if controllers else 2)
+                if quota is not None:
+                    yield quota
+
+
+def _quota(folder: Path, version: int) -> float | None:
+    names = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    try:
+        words = " ".join((folder / name).read_text(encoding="ascii") for name in names).split()
+        quota, period = float(words[0]), float(words[1])  # "max" and -1: no limit
+    except (OSError, ValueError, IndexError):
+        return None
+    return quota / period if quota > 0 and period > 0 else None
 
 
 class Worker(SpawnProcess):
@@ -43,7 +88,7 @@ def pool(jobs: int, initializer: Callable[[], Any] | None = None) -> ProcessPool
 
 
 def follow_parent() -> None:
-    """Leave Ctrl-C to the parent, and end with it: nobody else would end a worker whose parent was killed."""
+    """Leave Ctrl-C to the parent, and end when the parent ends, killed or not."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from sim.base.workers import cores
 from sim.cli import common
 from sim.cli.sweep import INTERRUPTED
 
@@ -61,7 +61,7 @@ def map_workload(
         maps = read(given)
         check(maps, graph, machine, str(given))
     else:
-        maps = _search(graph, machine, objective, reach, effort, jobs or os.cpu_count() or 1, store)
+        maps = _search(graph, machine, objective, reach, effort, jobs or cores(), store)
     _write(maps, output or [])
     if as_json:
         from sim.mapping.export import to_plain
@@ -194,7 +194,7 @@ def chosen(
                 machine,
                 objective=objective,
                 reach=reach,
-                jobs=os.cpu_count() or 1,
+                jobs=cores(),
                 journal=journal,
                 progress=progress,
             )

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sim.base.errors import InputError
+from sim.base.workers import cores
 from sim.cli import common
 
 if TYPE_CHECKING:
+    from sim.timing.timer import Clock
     from sim.validate.report import Report
     from sim.validate.runner import Progress, Result
     from sim.validate.tables import Row
@@ -139,7 +141,7 @@ def _validated(
     with_timelines: bool,
     chosen: Selection,
     jobs: int | None,
-    clock: str,
+    clock: Clock,
 ) -> Report:
     from sim.validate import csvfile, runner, sources, timelines
     from sim.validate.report import Report
@@ -151,7 +153,7 @@ def _validated(
             files,
             tuple(programs or ()),
             way=way,
-            jobs=jobs or os.cpu_count() or 1,
+            jobs=jobs or cores(),
             clock=clock,
             select=chosen.takes,
             progress=progress,

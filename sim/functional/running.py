@@ -25,7 +25,7 @@ from sim.lower import lower
 from sim.lower.work import BlockSparseMatmul, Matmul, Norm, ResidualAdd, Work
 from sim.plan.placement import BASE_ADDRESS, place
 from sim.plan.word_sizes import WordSizes
-from sim.run.pipeline import RESTART_CYCLES
+from sim.run.session import RESTART_CYCLES
 from sim.timing import timer
 
 if TYPE_CHECKING:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,31 +13,26 @@ from sim.base.errors import InputError
 from sim.cost import energy, host
 from sim.graph import Graph
 from sim.hardware import Hardware
-from sim.lower import SampledMatmul, Work, lower
+from sim.lower import SampledMatmul, lower
 from sim.plan.planner import Step, plan
-from sim.run.ahead import Ahead, time_item
+from sim.run.prefetch import Prefetch
 from sim.run.result import Activity, Request, Result, operator_row
+from sim.run.session import RESTART_CYCLES, Session
 from sim.side_units.port import Ahead as WorkAhead
 from sim.timing import timer
 from sim.timing.disk import default_timings
 from sim.timing.memo import Memo
 
 if TYPE_CHECKING:
-    from sim.hardware.machine import Words
     from sim.sparsity.pruning import Pruning
     from sim.sparsity.rules import AnySparsity
     from sim.sparsity.saliency import Selection
-    from sim.timing.timer import L2Contents
+    from sim.timing.timer import Timing
 
 Progress = Callable[[int, int, str], None]
 """Called before each operator with (operators done, operators in all, name of the next)."""
 
 CLOCKS = ("periodic", "leap", "reference")
-
-RESTART_CYCLES = 1
-"""After a fence the next command is offered one cycle after the first idle cycle (PROGRAMS.md); measured
-layers
-(encoder.csv) show it as one more cycle in every operator but the first."""
 
 
 def simulate(
@@ -93,20 +87,22 @@ def run_steps(
     progress: Progress | None = None,
     threads: int | None = None,
 ) -> Result:
-    """Run planned steps one after the other, carrying the loop slot's phase, and price them."""
+    """Run planned steps one after the other and price them."""
     rows, starts, cycle = [], {}, 0
-    state = _State(l2=timer.L2Contents.empty(request.hw) if request.hw.memory.l2_bytes else None)
-    with Ahead(request.hw, request.clock, memo, threads) as ahead:
+    session = Session(request.hw, request.clock, memo)
+    side = _Side()
+    seen: set[Hashable] = set()
+    with Prefetch(session, threads) as prefetch:
         for number, step in enumerate(steps):
             if progress is not None:
                 progress(number, len(steps), step.name)
-            if number == 0 and state.l2 is None:  # after the first call of progress, which may announce a compilation
-                ahead.begin(steps)
-            starts[step.name] = state.phase
+            if number == 0:  # after the first call of progress, which may announce a compilation
+                prefetch.begin(steps)
+            starts[step.name] = session.start
             if step.engine == "array":
-                activity = _on_array(step, request, memo, state)
+                activity = _on_array(step, session, seen, side)
             else:
-                activity = _on_host(step, request.hw) if step.engine == "host" else _on_unit(step, request.hw, state)
+                activity = _on_host(step, request.hw) if step.engine == "host" else _on_unit(step, request.hw, side)
             machine = step.machine or request.hw
             parts = energy.price(activity.counters, step.macs_switched, activity.cycles, machine, activity.host_cycles)
             rows.append(operator_row(step, activity, request, cycle, parts))
@@ -117,49 +113,35 @@ def run_steps(
 
 
 @dataclass
-class _State:
-    """What the machine carries from one operator to the next, and the items that have run.
+class _Side:
+    """What side units still have to do while the array works (``ahead``).
 
-    ``ahead``: what units beside the array still have to do for heads that it has not come to; ``halved``: timings of
-    items on half a port, which only their programs for the whole one meet.
+    ``halved``: timings of items on half a port; their programs are those of the whole port, so no memo may hold them.
     """
 
-    phase: int = 0
-    started: bool = False
-    l2: L2Contents | None = None
-    words: Words | None = None
     ahead: WorkAhead = field(default_factory=WorkAhead)
-    halved: dict[tuple[Work, str, int], timer.Timing] = field(default_factory=dict)
-    seen: set[tuple[Work, int, Words | None]] = field(default_factory=set)
-
-    @property
-    def ahead_cycles(self) -> int:
-        """What units beside the array still have to do for heads that it has not come to."""
-        return self.ahead.cycles
+    halved: dict[tuple[Hashable, str], Timing] = field(default_factory=dict)
 
 
-def _on_array(step: Step, request: Request, memo: Memo, state: _State) -> Activity:
+def _on_array(step: Step, session: Session, seen: set[Hashable], side: _Side) -> Activity:
     activity = Activity(invocations=len(step.works))
-    before, began = len(state.seen), (state.phase, state.l2)
-    hw = step.machine or request.hw
-    if hw.words != state.words:  # the fence behind every item has drained the array; a command sets it anew
-        activity.wait(request.hw.cpu.command_cycles)
-        state.words = hw.words
-    restarts, runs = 0, dict[int, list[timer.Timing]]()
+    before, start, unlike = len(seen), session.start, 0
+    activity.wait(session.begin(step.name, step.machine))
+    restart_cycles = 0
+    equal: dict[int, list[Timing]] = {}
     for item in step.alike:
-        run = partial(time_item, step.name, item, hw, request.clock, memo, state.phase, l2=state.l2)
-        state.seen.add((item, state.phase, hw.words))
-        # behind an L2 an item is like no other: its time depends on all that ran before
-        timed = memo.timing(item, hw, state.phase, request.clock, run) if state.l2 is None else run()
-        restarts += state.started
-        runs.setdefault(id(timed), []).append(timed)
-        state.phase, state.started, state.l2 = timed.phase, True, timed.l2
-    activity.wait(restarts * RESTART_CYCLES)
-    for equal in runs.values():
-        activity.add(equal[0], len(equal))
-    if state.ahead_cycles:
-        _catch_up(step, request, memo, began, activity, state)
-    activity.distinct = len(step.alike) if state.l2 is not None else len(state.seen) - before
+        key = session.key(item)
+        unlike += key is None
+        seen |= set() if key is None else {key}
+        restart_cycles += session.restart_cycles
+        timed = session.advance(item)
+        equal.setdefault(id(timed), []).append(timed)
+    activity.wait(restart_cycles)
+    for timings in equal.values():
+        activity.add(timings[0], len(timings))
+    if side.ahead.cycles:
+        _catch_up(step, Session(session.hw, session.clock, session.memo, start), activity, side)
+    activity.distinct = unlike + len(seen) - before
     return activity
 
 
@@ -169,14 +151,14 @@ def _on_host(step: Step, hw: Hardware) -> Activity:
     return Activity(cycles=cycles, host_cycles=cycles, causes={"host": cycles})
 
 
-def _on_unit(step: Step, hw: Hardware, state: _State) -> Activity:
-    """A unit beside the array: its cycles and what it ranks count as those of the normalisation units.
+def _on_unit(step: Step, hw: Hardware, side: _Side) -> Activity:
+    """A side unit: its cycles and what it ranks count as those of the normalisation units.
 
-    Of work by heads only the first head's is waited for here, the rest where the array needs it (`_catch_up`).
+    Of work by heads the array waits for the first head's here, and for the others' where it uses them (`_catch_up`).
     """
     assert step.beside is not None
     work = step.beside
-    cycles = state.ahead.begin(work)
+    cycles = side.ahead.begin(work)
     counted = {
         "NORMALIZE_ROWS": ceil(work.ranked / hw.dim),
         "SCALE_ROWS": ceil(work.scaled / hw.dim),
@@ -188,33 +170,29 @@ def _on_unit(step: Step, hw: Hardware, state: _State) -> Activity:
     return Activity(cycles=cycles, causes={"normalize": cycles - sum(waits.values()), **waits}, counters=counters)
 
 
-def _catch_up(
-    step: Step, request: Request, memo: Memo, began: tuple[int, L2Contents | None], activity: Activity, state: _State
-) -> None:
-    """Let units beside the array work on while it computes chosen scores and what they meet, then wait for them.
+def _catch_up(step: Step, session: Session, activity: Activity, side: _Side) -> None:
+    """Let side units work on while the array computes chosen scores and their products, then wait for the units.
 
-    ``began``: loop slot and L2 at the first item. Units take their bytes through the array's port
-    (`sim.side_units.port`).
+    ``session``: stands where the step began. Units take their bytes through the array's port (`sim.side_units.port`).
     """
-    work, (phase, l2) = step.works[0], began
+    work = step.works[0]
+    session.begin(step.name, step.machine)
     if isinstance(work, SampledMatmul):
-        hw = step.machine or request.hw
+        hw = session.machine
         for item in step.alike:
-            run = partial(time_item, step.name, item, hw, request.clock, memo, phase, l2=l2)
-            timed = memo.timing(item, hw, phase, request.clock, run) if l2 is None else run()
-            half, halved = state.ahead.halved(hw), timed
-            if half is not None:  # the same program: it was made for the machine as it is
-                run = partial(time_item, step.name, item, half, request.clock, memo, phase, lower(item, hw), l2)
-                key = (item, half.key, phase)
-                halved = state.halved[key] if key in state.halved else run()
-                if l2 is None:
-                    state.halved[key] = halved
+            timed = session.time(item)
+            half, halved = side.ahead.halved(hw), timed
+            if half is not None:
+                key = session.key(item)
+                if key is None or (key, half.key) not in side.halved:
+                    side.halved[key, half.key] = session.time(item, half, lower(item, hw))
+                halved = side.halved[key, half.key]
             cycles = [one.cycles + RESTART_CYCLES for one in (timed, halved)]
-            activity.wait(state.ahead.overlap(cycles[0], cycles[1], timed.counters, hw), "load_wait")
-            phase, l2 = timed.phase, timed.l2
+            activity.wait(side.ahead.overlap(cycles[0], cycles[1], timed.counters, hw), "load_wait")
+            session.follow(timed)
         if work.picks == "outputs":
             return
-    activity.wait(state.ahead.rest(), "normalize")
+    activity.wait(side.ahead.rest(), "normalize")
 
 
 def load_machine(machine: Hardware | str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None) -> Hardware:

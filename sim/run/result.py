@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sim.graph import Graph
     from sim.hardware import Hardware
     from sim.plan.planner import Step
+    from sim.run.session import Start
     from sim.sparsity.rules import AnySparsity
     from sim.sparsity.saliency import Selection
     from sim.timing.timer import Clock, Timing
@@ -176,12 +177,13 @@ def _is_summed(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Result:
-    """What `sim.simulate` returns. ``steps``: the plan; ``rows``: plain rows behind ``ops``."""
+    """What `sim.simulate` returns. ``steps``: the plan; ``rows``: plain rows behind ``ops``; ``starts``: what each
+    operator found of those before it."""
 
     request: Request
     steps: tuple[Step, ...]
     rows: tuple[dict[str, Any], ...]
-    start_phases: Mapping[str, int]
+    starts: Mapping[str, Start]
 
     @property
     def hardware(self) -> Hardware:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ThreadPoolExecutor, wait
@@ -44,7 +43,7 @@ def local(jobs: int | None) -> Place:
     """Return worker processes, ``jobs`` of them (None: one per core). Raises InputError for jobs < 1."""
     if jobs is not None and jobs < 1:
         raise InputError(f"jobs: {jobs} worker processes; the rule is jobs >= 1 (nearest legal: 1)")
-    count = usable_cores() if jobs is None else jobs
+    count = workers.cores() if jobs is None else jobs
 
     @contextmanager
     def open_pool(points: int) -> Iterator[Executor]:
@@ -58,11 +57,6 @@ def local(jobs: int | None) -> Place:
             pool.shutdown(wait=True, cancel_futures=True)
 
     return Place(open_pool, 2 * count, here=True)
-
-
-def usable_cores() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _OWN = threading.local()

@@ -6,20 +6,19 @@ Traffic is split by operand through the DRAM address of each move. Activity is e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from sim.core.units.reservation import SEEN
-from sim.lower import BlockSparseMatmul, Work, lower
+from sim.lower import BlockSparseMatmul, Work
 from sim.lower.sparse.blocksparse import index_bytes
 from sim.lower.tiling import blocks_of
 from sim.lower.work import Matmul, Norm, Operand, PackedMatmul, ResidualAdd, SampledMatmul
-from sim.run.pipeline import RESTART_CYCLES
-from sim.timing import timer
+from sim.run.session import Session
 from sim.timing.timer import Timing
 from sim.trace.commands import Commands, decode
 from sim.trace.walk import STEPS, walk
@@ -118,33 +117,29 @@ def profile(result: Result, bins: int = BINS) -> Profile:
 
 
 def invocations(result: Result, digest: Callable[[Recording], T]) -> Iterator[Placed[T]]:
-    """Yield every invocation of the array in order; ``digest`` sees each distinct program once."""
-    request, phase, started = result.request, 0, False
-    l2 = timer.L2Contents.empty(request.hw) if request.hw.memory.l2_bytes else None
-    seen: dict[tuple[Work, int, Hardware], tuple[int, int, T]] = {}
-    words = None
+    """Yield every invocation of the array in order; ``digest`` gets each distinct program once."""
+    # The periodic clock records no counters over time.
+    session = Session(result.hardware, "reference" if result.request.clock == "reference" else "leap")
+    known: dict[Hashable, tuple[Timing, T]] = {}
     for step, row in zip(result.steps, result.rows, strict=True):
-        cycle = row["start_cycle"]
+        if not step.works:
+            continue
         commands = sum(row["counters"].get(name, 0) for name in ("COMMANDS_LD", "COMMANDS_ST", "COMMANDS_EX"))
-        small = commands <= MOST_COMMANDS * max(1, len(step.works))
-        hw = step.machine or request.hw
-        if step.works and hw.words != words:
-            words = hw.words
-            cycle += hw.cpu.command_cycles
+        small = commands <= MOST_COMMANDS * len(step.works)
+        cycle = row["start_cycle"] + session.begin(step.name, step.machine)
         for number, item in enumerate(step.alike):
-            cycle += RESTART_CYCLES if started else 0
-            key = (item, phase, hw)
-            is_first = key not in seen or l2 is not None  # behind an L2 an item is like no other
+            cycle += session.restart_cycles
+            key = session.key(item)
+            is_first = key is None or key not in known
             if is_first:
-                # periodic sees no counters over time
-                clock: timer.Clock = "reference" if request.clock == "reference" else "leap"
-                recording = _record(item, hw, clock, phase, small, l2)
-                l2 = recording.timed.l2
-                seen[key] = recording.timed.cycles, recording.timed.phase, digest(recording)
-            cycles, phase, kept = seen[key]
-            yield Placed(step, number, cycle, cycles, is_first, kept)
-            cycle += cycles
-            started = True
+                timed = session.time(item, timeline=small)
+                found = replace(timed, timeline=None, seen=None), digest(_recording(item, timed, session.machine))
+                known |= {} if key is None else {key: found}
+            else:
+                found = known[key]
+            session.follow(found[0])
+            yield Placed(step, number, cycle, found[0].cycles, is_first, found[1])
+            cycle += found[0].cycles
 
 
 def _digest(recording: Recording) -> tuple[dict[str, tuple[Floats, Floats]], dict[str, tuple[int, int]]] | None:
@@ -154,10 +149,7 @@ def _digest(recording: Recording) -> tuple[dict[str, tuple[Floats, Floats]], dic
     return _integrals(recording, recording.commands, hw), by_operand(recording, recording.commands, hw)
 
 
-def _record(
-    work: Work, hw: Hardware, clock: timer.Clock, phase: int, small: bool, l2: timer.L2Contents | None
-) -> Recording:
-    timed = timer.run(lower(work, hw), hw, clock=clock, phase=phase, timeline=small, l2=l2)
+def _recording(work: Work, timed: Timing, hw: Hardware) -> Recording:
     return Recording(work, timed, decode(timed.timeline, hw) if timed.timeline is not None else None, hw)
 
 

@@ -14,6 +14,7 @@ from sim.validate.tasks import NEVER_ENDS, Outcome, Task, simulate
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
+    from sim.timing.timer import Clock
 
 TIMELINE_COLUMNS = ("case", "seq", "queue", "funct", "rs1", "rs2", "t_alloc", "t_issue", "t_complete")
 _QUEUES = ("ld", "ex", "st")
@@ -33,7 +34,9 @@ def choose(path: Path, case: str | None = None) -> list[Recording]:
     return chosen
 
 
-def run(recording: Recording, hw: Hardware, *, clock: str = "periodic", gap_cycles: int = 1, phase: int = 0) -> Outcome:
+def run(
+    recording: Recording, hw: Hardware, *, clock: Clock = "periodic", gap_cycles: int = 1, phase: int = 0
+) -> Outcome:
     """Run a recorded stream on ``hw`` with its timeline; one that never ends gives cycles -1 and why."""
     program = with_gap(recording.program, gap_cycles)
     return simulate(Task(hw, program, phase=phase, timeline=True), clock)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sim.base import workers
 from sim.base.errors import InputError, did_you_mean
@@ -19,13 +20,16 @@ from sim.validate.recordings import Library
 from sim.validate.tables import Row
 from sim.validate.tasks import NEVER_ENDS, Outcome, Task, simulate
 
+if TYPE_CHECKING:
+    from sim.timing.timer import Clock
+
 Progress = Callable[[int, int], None]
 """Called with (programs done, programs in all)."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A row beside what the simulator says of it."""
+    """A measured row and its outcome."""
 
     row: Row
     outcome: Outcome
@@ -86,7 +90,7 @@ def validate(
     *,
     way: str = "auto",
     jobs: int = 1,
-    clock: str = "periodic",
+    clock: Clock = "periodic",
     select: Callable[[Row], bool] = lambda row: True,
     progress: Progress | None = None,
 ) -> list[Result]:
@@ -106,7 +110,7 @@ def validate(
 
 
 def run_cases(
-    cases: Sequence[Case], *, jobs: int = 1, clock: str = "periodic", progress: Progress | None = None
+    cases: Sequence[Case], *, jobs: int = 1, clock: Clock = "periodic", progress: Progress | None = None
 ) -> list[Result]:
     """Simulate the cases, equal tasks once, and return one result per case in order."""
     tasks: dict[Hashable, Task] = {}
@@ -121,7 +125,7 @@ def run_cases(
     return [_result(case, outcomes) for case in cases]
 
 
-def _outcomes(tasks: Mapping[Hashable, Task], jobs: int, clock: str) -> Iterator[tuple[Hashable, Outcome]]:
+def _outcomes(tasks: Mapping[Hashable, Task], jobs: int, clock: Clock) -> Iterator[tuple[Hashable, Outcome]]:
     longest_first = sorted(tasks.items(), key=lambda item: -item[1].cost)
     if jobs > 1 and longest_first:
         # the shortest one here first: it leaves the compiled core on disk for the workers

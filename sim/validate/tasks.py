@@ -1,4 +1,4 @@
-"""What must be simulated: one `Task` per distinct program on a machine, and its `Outcome`.
+"""Programs to simulate: one `Task` per distinct program on a machine, and its `Outcome`.
 
 Tasks travel to worker processes and outcomes travel back, so both hold plain data only.
 """
@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sim.base.errors import CaratError, Hang
 from sim.isa.commands import Program
+from sim.lower import lower
+from sim.lower.encoder import operators
+from sim.run.session import Session, Start
 from sim.validate.recordings import with_gap
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
+    from sim.timing.timer import Clock, Timing
 
 NEVER_ENDS = -1
 """Cycles of a program that never ends, as the measured tables spell it."""
@@ -80,7 +84,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the simulator says: cycles (NEVER_ENDS, or None with a reason), counters, sections."""
+    """Result of a task: cycles (NEVER_ENDS, or None with a reason), counters, sections."""
 
     cycles: int | None
     counters: Mapping[str, int] = field(default_factory=dict)
@@ -92,12 +96,12 @@ class Outcome:
     next_phase: int = 0
 
 
-def simulate(task: Task, clock: str = "periodic") -> Outcome:
-    """Lower or take the task's program, run it, and say what came of it; errors become a reason."""
+def simulate(task: Task, clock: Clock = "periodic") -> Outcome:
+    """Lower or take the task's program, run it and return the outcome; errors become its reason."""
     try:
         if isinstance(task.source, EncoderSizes):
             return _encoder(task, task.source, clock)
-        return _run(task.hw, program_of(task), task.phase, clock, task.timeline, task.written_rows)
+        return _outcome(_session(task, clock).advance(program_of(task), timeline=task.timeline))
     except Hang as hang:
         return Outcome(NEVER_ENDS, reason=str(hang))
     except CaratError as error:
@@ -113,57 +117,42 @@ def program_of(task: Task) -> Program:
     elif isinstance(task.source, np.ndarray):
         program = task.source
     else:
-        from sim.lower import lower
-
         program = lower(task.source, task.hw)
     return with_gap(np.concatenate([program] * task.repeats), task.gap_cycles)
 
 
-def core() -> Any:
-    """Return the module of the timing core, imported (and compiled) when first needed."""
-    from sim.timing import timer
-
-    return timer
-
-
-def _run(
-    hw: Hardware,
-    program: Program,
-    phase: int,
-    clock: str,
-    timeline: bool = False,
-    written_rows: tuple[int, ...] = (),
-) -> Outcome:
-    result = core().run(program, hw, clock=clock, timeline=timeline, phase=phase, written_rows=written_rows)
+def _outcome(timed: Timing) -> Outcome:
     return Outcome(
-        cycles=int(result.cycles),
-        counters={name: int(count) for name, count in result.counters.items()},
-        sections=tuple(int(part) for part in result.sections),
-        causes={name: int(count) for name, count in result.causes.items()},
-        timeline=result.timeline,
-        next_phase=int(result.phase),
+        cycles=int(timed.cycles),
+        counters={name: int(count) for name, count in timed.counters.items()},
+        sections=tuple(int(part) for part in timed.sections),
+        causes={name: int(count) for name, count in timed.causes.items()},
+        timeline=timed.timeline,
+        next_phase=int(timed.phase),
     )
 
 
 def _operators(task: Task, sizes: EncoderSizes) -> Iterator[tuple[str, Program]]:
-    from sim.lower import lower
-    from sim.lower.encoder import operators
-
     for name, work in operators(sizes.seq, sizes.hidden, sizes.heads, sizes.ffn, task.hw):
         yield name, with_gap(lower(work, task.hw), task.gap_cycles)
 
 
-def _encoder(task: Task, sizes: EncoderSizes, clock: str) -> Outcome:
+def _session(task: Task, clock: Clock) -> Session:
+    start = replace(Start.reset(task.hw), phase=task.phase, written_rows=task.written_rows)
+    return Session(task.hw, clock, start=start)
+
+
+def _encoder(task: Task, sizes: EncoderSizes, clock: Clock) -> Outcome:
     """Run the layer as one program: its sections are the operators' cycles; counters need each alone."""
     operators = list(_operators(task, sizes))
-    whole = _run(task.hw, np.concatenate([program for _, program in operators]), task.phase, clock)
-    alone: dict[tuple[bytes, int], Outcome] = {}
+    whole = _session(task, clock).advance(np.concatenate([program for _, program in operators]))
+    session = _session(task, clock)
+    alone: dict[Hashable, Timing] = {}
     parts = {}
-    phase = task.phase
     for (name, program), cycles in zip(operators, whole.sections, strict=True):
-        key = (program.tobytes(), phase)
-        if key not in alone:
-            alone[key] = _run(task.hw, program, phase, clock)
-        parts[name] = Outcome(cycles, alone[key].counters, causes=alone[key].causes)
-        phase = alone[key].next_phase
-    return Outcome(whole.cycles, whole.counters, whole.sections, whole.causes, parts=parts)
+        key = session.key(program)
+        if key is None or key not in alone:
+            alone[key] = session.time(program)
+        session.follow(alone[key])
+        parts[name] = replace(_outcome(alone[key]), cycles=int(cycles))
+    return replace(_outcome(whole), parts=parts)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from sim.validate.recordings import Library
 from sim.validate.runner import Progress
 from sim.validate.tables import Row
 from sim.validate.tasks import simulate
+
+if TYPE_CHECKING:
+    from sim.timing.timer import Clock
 
 TIMES = ("t_alloc", "t_issue", "t_complete")
 """Cycles of allocation in the reservation station, issue to its controller, completion (-1: at issue)."""
@@ -78,7 +81,7 @@ def compare(
     programs: Sequence[Path] = (),
     *,
     way: str = "auto",
-    clock: str = "periodic",
+    clock: Clock = "periodic",
     progress: Progress | None = None,
 ) -> list[Comparison]:
     """Compare every case of the timeline files; machines come from the measured tables given or beside them.
@@ -104,7 +107,7 @@ def _compare(
     measured: npt.NDArray[np.int64],
     row: Row,
     way: str,
-    clock: str,
+    clock: Clock,
     library: Library,
 ) -> Comparison:
     chosen = case_of(row, library, "recorded" if way == "auto" else way)

@@ -14,7 +14,7 @@ from sim.base.errors import Hang, InputError
 from sim.lower import lower
 from sim.plan.planner import plan
 from sim.run import columns
-from sim.run.pipeline import RESTART_CYCLES
+from sim.run.session import RESTART_CYCLES
 from sim.timing import timer
 from sim.timing.memo import Memo
 

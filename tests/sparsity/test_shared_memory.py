@@ -13,7 +13,7 @@ import sim
 from sim.hardware import load
 from sim.lower import lower
 from sim.plan.planner import plan
-from sim.run.pipeline import RESTART_CYCLES
+from sim.run.session import RESTART_CYCLES
 from sim.side_units.port import Ahead, port_bytes
 from sim.side_units.ranking import Beside
 from sim.sparsity.dynamic import Dynamic

@@ -14,7 +14,7 @@ from sim.base import workers
 from sim.base.errors import InputError
 from sim.isa.commands import Program
 from sim.lower import build, lower
-from sim.run import ahead
+from sim.run import session
 from sim.timing import disk, timer
 from sim.timing.disk import Timings, default_timings
 from sim.timing.memo import Memo
@@ -161,19 +161,19 @@ def test_rows_are_the_same_with_and_without_the_cache(tmp_path: Path, monkeypatc
     assert kept.hits == found.totals["distinct"] == len(files(tmp_path))
 
 
-@pytest.mark.parametrize("slots", [ahead.LOOP_SLOTS, 1, 3])
-def test_threads_change_nothing_even_when_the_start_is_foretold_wrongly(
+@pytest.mark.parametrize("slots", [session.LOOP_SLOTS, 1, 3])
+def test_threads_change_nothing_even_when_the_start_is_predicted_wrongly(
     slots: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``slots`` 1 and 3 foretell wrong starts, 3 even impossible ones."""
+    """``slots`` 1 and 3 predict wrong starts, 3 even impossible ones."""
     alone = sim.simulate("encoder-layer", "gemmini_ibert", layers=3, threads=1, **TINY)
-    monkeypatch.setattr(ahead, "LOOP_SLOTS", slots)
+    monkeypatch.setattr(session, "LOOP_SLOTS", slots)
     together = sim.simulate("encoder-layer", "gemmini_ibert", layers=3, threads=3, **TINY)
     assert alone.rows == together.rows
-    assert dict(alone.start_phases) == dict(together.start_phases)
+    assert dict(alone.starts) == dict(together.starts)
 
 
-def test_start_is_foretold_for_every_program(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_is_predicted_for_every_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each distinct program runs exactly once, on dense and on sparse weights: none was begun in vain."""
     real, starts = timer.run, []
 

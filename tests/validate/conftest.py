@@ -10,7 +10,6 @@ import pytest
 
 from sim.base.errors import Hang
 from sim.isa.commands import Funct
-from sim.validate import tasks
 
 HEAD = "cfg,id,kind,mem_latency,rd_bytes_per_cycle,wr_bytes_per_cycle,cycles,read_bytes,write_bytes,sections"
 TIMES = [(name, "i8") for name in ("queue", "funct", "rs1", "rs2", "t_alloc", "t_issue", "t_complete")]
@@ -22,7 +21,7 @@ class FakeCore:
     def __init__(self) -> None:
         self.calls: list[tuple[object, str, int]] = []
 
-    def run(self, program, hw, *, clock="periodic", timeline=False, phase=0, written_rows=()):
+    def run(self, program, hw, *, clock="periodic", timeline=False, phase=0, written_rows=(), l2=None):
         self.calls.append((program.tobytes(), hw.key, phase))
         fences = np.flatnonzero(program["funct"] == Funct.FENCE)
         if not len(fences):
@@ -42,13 +41,14 @@ class FakeCore:
             causes={"issue": 10 * len(program)},
             timeline=times if timeline else None,
             phase=phase,
+            l2=l2,
         )
 
 
 @pytest.fixture
 def core(monkeypatch: pytest.MonkeyPatch) -> FakeCore:
     fake = FakeCore()
-    monkeypatch.setattr(tasks, "core", lambda: fake)
+    monkeypatch.setattr("sim.timing.timer.run", fake.run)
     return fake
 
 

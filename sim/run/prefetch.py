@@ -1,0 +1,73 @@
+"""Prefetch of timings: the distinct programs of a run are simulated on all cores, ahead of their turn.
+
+Behind a machine without an L2 a program's timing depends on the one before it through its loop slot alone, and the slot
+follows from the lowered programs (`session.next_phase`), which takes next to no time. A start predicted wrongly wastes
+work and changes no result: the run looks each timing up by its actual start. Threads suffice, as the core holds no
+interpreter lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from sim.base.errors import InputError
+from sim.base.workers import cores
+from sim.run.session import Session, Start, lowered, next_phase, timed
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+    from sim.isa.commands import Program
+    from sim.lower import Work
+    from sim.plan.step import Step
+
+
+class Prefetch:
+    """Times the steps of a session ahead of their turn on ``threads`` threads (None: one per core); a context.
+
+    One thread prefetches nothing. On leaving, programs that have not begun are dropped.
+    """
+
+    def __init__(self, session: Session, threads: int | None = None):
+        self.session = session
+        threads = cores() if threads is None else threads
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def begin(self, steps: Iterable[Step]) -> None:
+        """Lower the distinct items of ``steps`` in order and hand them to the threads.
+
+        Stops at an item that is refused: the steps before it run, then the run itself refuses it. Behind an L2 no
+        program can be timed before those in front of it.
+        """
+        session = self.session
+        if self._pool is None or session.start.l2 is not None:
+            return
+        phase, clock, memo = session.start.phase, session.clock, session.memo
+        programs: dict[tuple[Work, Hardware], Program] = {}
+        for step in steps:
+            hw = step.machine or session.hw
+            for item in step.alike:
+                known = memo.known(item, hw, phase, clock)
+                if known is not None and not isinstance(known, Future):
+                    phase = known.phase
+                    continue
+                if (item, hw) not in programs:
+                    try:
+                        programs[item, hw] = lowered(item, hw)
+                    except InputError:
+                        return
+                program = programs[item, hw]
+                if known is None:
+                    start = Start(phase)
+                    future = self._pool.submit(timed, step.name, item, hw, clock, start, memo.disk, program)
+                    memo.begin(item, hw, phase, clock, future)
+                phase = next_phase(phase, program)
+
+    def __enter__(self) -> Prefetch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self.session.memo.forget_unfinished()

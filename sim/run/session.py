@@ -1,0 +1,176 @@
+"""The machine from one program to the next: the one place that knows what a program passes on to those behind it.
+
+A fence ends each program and drains the array. Four things are left (`Start`): the slot of the loop unroller that comes
+next, the contents of an L2, the word mode that the array is set to, and whether a program has run at all: the CPU
+offers the command behind a fence one cycle later. A run, its trace, its timeline and the executor all go through a
+`Session`, so they agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim.base.errors import Hang, InputError
+from sim.isa.commands import Funct, Program
+from sim.lower import Conv, Matmul, Norm, ResidualAdd, Work, lower
+from sim.lower.sparse.works import counted
+from sim.timing import timer
+from sim.timing.memo import Memo
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+    from sim.hardware.machine import Words
+    from sim.timing.disk import Timings
+    from sim.timing.timer import Clock, L2Contents, Timing
+
+RESTART_CYCLES = 1
+"""After a fence the next command is offered one cycle after the first idle cycle; the measured layers
+(tests/oracle/encoder.csv) show it as one more cycle in every operator but the first."""
+
+LOOP_SLOTS = 2
+"""Loops that the matmul unroller holds (LoopMatmul.scala, concurrent_loops)."""
+
+DENSE = (Matmul, ResidualAdd, Norm, Conv)
+"""Items whose lowering does not depend on how fast the memory answers."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a program finds: ``phase``: loop slot that comes next; ``words``: word mode of the array, None = as built;
+    ``written_rows``: accumulator rows that hold earlier data (a run assumes none; only the normaliser could tell)."""
+
+    phase: int = 0
+    is_first: bool = True
+    words: Words | None = None
+    l2: L2Contents | None = None
+    written_rows: tuple[int, ...] = ()
+
+    @classmethod
+    def reset(cls, hw: Hardware) -> Start:
+        """Return what the first program finds on ``hw``: an L2, if there is one, is empty."""
+        return cls(l2=timer.L2Contents.empty(hw) if hw.memory.l2_bytes else None)
+
+
+class Session:
+    """Programs of one run, one after the other, on ``hw``; ``start``: what the first finds, None = after reset."""
+
+    def __init__(
+        self, hw: Hardware, clock: Clock = "periodic", memo: Memo | None = None, start: Start | None = None
+    ) -> None:
+        self.hw, self.clock = hw, clock
+        self.memo = memo if memo is not None else Memo()
+        self.start = start if start is not None else Start.reset(hw)
+        self.operator: str | None = None
+        self.machine = hw
+
+    def begin(self, operator: str, machine: Hardware | None = None) -> int:
+        """Go on to an operator (``machine``: at its word sizes, None = as it is).
+
+        Returns the cycles of the command that sets another word mode, 0 where it is set: the fence before has drained
+        the array.
+        """
+        self.operator, self.machine = operator, machine or self.hw
+        if self.machine.words == self.start.words:
+            return 0
+        self.start = replace(self.start, words=self.machine.words)
+        return self.hw.cpu.command_cycles
+
+    @property
+    def restart_cycles(self) -> int:
+        """Cycles between the last idle one of the program before and the first of the next."""
+        return 0 if self.start.is_first else RESTART_CYCLES
+
+    def key(self, item: Work | Program) -> Hashable | None:
+        """Return what decides the timing of ``item`` here; None behind an L2, where all earlier programs do."""
+        content = item.tobytes() if isinstance(item, np.ndarray) else item
+        return None if self.start.l2 is not None else (content, self.start.phase, self.machine.words)
+
+    def advance(self, item: Work | Program, *, timeline: bool = False) -> Timing:
+        """Run the next program, a work item or commands as they are, and return its timing.
+
+        ``timeline``: record the commands' times; such a program is simulated even where its timing is known.
+        Raises InputError and Hang, naming operator and machine.
+        """
+        timed = self.time(item, timeline=timeline)
+        self.follow(timed)
+        return timed
+
+    def follow(self, timed: Timing) -> None:
+        """Go on behind a program whose timing from this start is known."""
+        self.start = replace(self.start, phase=timed.phase, l2=timed.l2, is_first=False)
+
+    def time(
+        self,
+        item: Work | Program,
+        machine: Hardware | None = None,
+        program: Program | None = None,
+        *,
+        timeline: bool = False,
+    ) -> Timing:
+        """Return the timing of an item that starts here, and stay here.
+
+        ``machine``: another one, which runs ``program``, the item as it was lowered for this one.
+        """
+        hw, start, disk = machine or self.machine, self.start, self.memo.disk
+        run = partial(timed, self.operator, item, hw, self.clock, start, disk, program, timeline)
+        if timeline or program is not None or start.l2 is not None or isinstance(item, np.ndarray):
+            return run()
+        return self.memo.timing(item, hw, start.phase, self.clock, run)
+
+
+def timed(
+    operator: str | None,
+    item: Work | Program,
+    hw: Hardware,
+    clock: Clock,
+    start: Start,
+    disk: Timings | None = None,
+    program: Program | None = None,
+    timeline: bool = False,
+) -> Timing:
+    """Time an item of an operator, or find its timing on ``disk``; ``program``: the item lowered, if it is.
+
+    Behind an L2, and with a timeline, the disk is not read. Raises InputError and Hang, naming operator (None:
+    programs as they are) and machine.
+    """
+    where = f"operator {operator} on {hw.name}: " if operator is not None else ""
+    try:
+        commands = item if isinstance(item, np.ndarray) else lowered(item, hw) if program is None else program
+        if disk is None or timeline or start.l2 is not None or start.written_rows:
+            found = timer.run(
+                commands,
+                hw,
+                clock=clock,
+                timeline=timeline,
+                phase=start.phase,
+                written_rows=start.written_rows,
+                l2=start.l2,
+            )
+        else:
+            found = disk.run(commands, hw, clock=clock, phase=start.phase)
+        counters = found.counters if isinstance(item, np.ndarray) else counted(item, commands, hw, found.counters)
+        return found if counters == found.counters else replace(found, counters=counters)
+    except Hang as hang:
+        raise Hang(f"{where}{hang}") from hang
+    except InputError as error:
+        raise InputError([f"{where}{problem}" for problem in error.problems]) from error
+
+
+def lowered(item: Work, hw: Hardware) -> Program:
+    """Return the program of an item, not to be written to; dense ones are lowered once for all speeds of the memory."""
+    return _dense(item, hw.unpaced) if isinstance(item, DENSE) else lower(item, hw)
+
+
+@lru_cache(maxsize=32)  # the operators of a run or two
+def _dense(item: Work, hw: Hardware) -> Program:
+    return lower(item, hw)
+
+
+def next_phase(phase: int, program: Program) -> int:
+    """Return the loop slot that comes next behind a program, without running it: each loop takes one slot."""
+    return int(phase + (program["funct"] == Funct.LOOP_WS).sum()) % LOOP_SLOTS
