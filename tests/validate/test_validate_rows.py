@@ -113,7 +113,7 @@ def test_a_broken_row_does_not_hide_the_others(core: Any, folder: Path, monkeypa
     def run(program, hw, **options):
         raise IndexError("ring 3 of 2")
 
-    monkeypatch.setattr(core, "run", run)
+    monkeypatch.setattr("sim.timing.timer.run", run)
     found = by_id(runner.validate([folder / "anything.csv"]))
     assert found["right"].outcome.reason == "internal error: IndexError: ring 3 of 2"
     assert len(found) == 4
