@@ -48,7 +48,7 @@ def map_workload(
     ] = None,
     as_json: common.AsJson = False,
 ) -> None:
-    """Find tiles for each operator, better than the C library's or equal, with the timing core as judge."""
+    """Find tiles for each operator, at least as good as the C library's, by simulating candidates."""
     from sim.run.pipeline import load_machine, resolve_graph
 
     _check_outputs(output or [])

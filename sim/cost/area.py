@@ -1,17 +1,17 @@
-"""Area of a machine by component: constants of one published Gemmini, scaled by what the machine has more or less of.
+"""Area of a machine by component: constants of one published Gemmini, scaled by the machine's sizes.
 
 ================ ====================================================================================
 array            PEs x (multiplier + adder of the types + the rest of the published PE by the bits it holds)
 scratchpad       KiB x published density
-accumulator      KiB x published density, one adder and scale unit per column included; where there are more, theirs
+accumulator      KiB x published density, which includes one adder and scale unit per column; further ones are added
 special_function lanes x normaliser and activation units, where the machine has them
-dma_control      DMA, queues, controllers: what the published total leaves, a constant
+dma_control      DMA, queues, controllers: the rest of the published total, a constant
 l2               KiB x the scratchpad's density, where there is an L2
 host             one Rocket core, where the machine has a host
 sparsity_units   predictor (PEs of its width), transform unit (its multipliers and adders), bitmap decoder
 ================ ====================================================================================
 
-What has no published figure is not in the sum and is named (`not_modelled`). All in the node of the published machine
+Units without a published figure are not in the sum and are named (`not_modelled`). All in the node of the published machine
 (hwconfigs/area), whatever the energy table's node: areas of two machines compare, energies and areas of one machine may
 be of different nodes.
 """
@@ -71,7 +71,7 @@ def total_mm2(hw: Hardware) -> float:
 
 
 def not_modelled(hw: Hardware) -> tuple[str, ...]:
-    """Return what the machine has and no published figure is known for, so that it is in no component."""
+    """Return the units of the machine that no published area is known for; they are in no component."""
     support, table = hw.sparsity, constants()
     unpriced = [name for name in support.decoder if name not in table["decoder"]["um2_per_element"]]
     decoders = (f"decoder ({', '.join(unpriced)})",) if unpriced else ()

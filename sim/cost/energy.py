@@ -1,9 +1,9 @@
 """Energy of a run: counters times a table of energy per action, by component. A pure function.
 
-What each counter pays for (names of sim.core.events.Event; DIM = PEs along one side):
+Energy of each counter (names of sim.core.events.Event; DIM = PEs along one side):
 
 ==================== =================================================================================
-mac                  one multiply-accumulate per useful MAC. Padding is zeros, and a zero toggles nothing. In a PE that
+mac                  one multiply-accumulate per useful MAC. Padding is zeros, which toggle nothing. In a PE that
                      splits or works bit by bit it costs in proportion to the product of both widths (the scaling of
                      Timeloop's Eyeriss figures, pat.cpp: a/16 * b/16 of a 16-bit one); a fixed one pays its own width.
 register             per row of A that enters the array (MESH_INPUT_ROWS), DIM x DIM PE steps: A written
@@ -23,8 +23,8 @@ leakage              static power of PEs (by the area of their arithmetic, where
 ==================== =================================================================================
 
 A row wider than the 64 bits of the SRAM sources costs in proportion to its bits. The capacity that sets the
-price is that of the whole memory, because the sources' figures include their own banking and wires. What has no
-published figure is in no component and is named (`not_modelled`).
+price is that of the whole memory, because the sources' figures include their own banking and wires. Units without a
+published figure are in no component and are named (`not_modelled`).
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def price(
 
 
 def not_modelled(hw: Hardware) -> tuple[str, ...]:
-    """Return what the machine has and no published figure is known for, so that no component pays for its work.
+    """Return the units of the machine that no published energy is known for; no component contains their work.
 
     Multiplications of predictor and transform unit are in ``mac``, rows of a wide fetch in ``scratchpad``.
     """
@@ -124,7 +124,7 @@ def not_modelled(hw: Hardware) -> tuple[str, ...]:
 
 
 class _Each(NamedTuple):
-    """What one action costs on a machine."""
+    """Energy of each action on a machine."""
 
     scratchpad_row_pj: float
     accumulator_row_pj: float
@@ -173,7 +173,7 @@ def _operand_bits(words: Words) -> tuple[int, int]:
 def _mac_share(hw: Hardware) -> float:
     """Energy of a multiply-accumulate at its word sizes over that of the input type.
 
-    A fixed PE multiplies at its own width whatever comes in; of others the energy goes with the product of the widths.
+    A fixed PE multiplies at its own width whatever the word sizes; the energy of others is proportional to the product of the widths.
     """
     own = 8 * hw.input_bytes
     if hw.words is None or hw.array.pe == "fixed":

@@ -1,6 +1,6 @@
-"""Hardware description: a TOML file, a machine's name or a table row goes in, a frozen `Hardware` comes out.
+"""Hardware description: a TOML file, or a machine's name goes in, a frozen `Hardware` comes out.
 
-Knows nothing of workloads, programs or timing. Names are those of the TOML files of ``hwconfigs`` (presets) and of
+It imports no workload, program or timing. Names are those of the TOML files of ``hwconfigs`` (presets) and of
 ``hwconfigs/published``.
 """
 

@@ -1,4 +1,4 @@
-"""Where the TOML files that ship with Carat are, and how one is read; a kept run's machine comes as JSON."""
+"""The TOML files that ship with Carat, and reading one; the machine of a saved run is JSON."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def dram_table() -> Mapping[str, Any]:
 
 
 def read_tables(file: Path, where: str) -> dict[str, Any]:
-    """Return the tables of a machine file: TOML, or the JSON that a kept run holds. Raises InputError."""
+    """Return the tables of a machine file: TOML, or the JSON of a saved run. Raises InputError."""
     if file.suffix != ".json":
         return read_toml(file, where)
     try:

@@ -33,7 +33,7 @@ def published() -> list[str]:
 
 
 def load(source: Source, overrides: Mapping[str, object] | None = None) -> Hardware:
-    """Return the machine of a name, written in a TOML file or a kept run's hardware.json, or given as tables.
+    """Return the machine of a name, written in a TOML file or a saved run's hardware.json, or given as tables.
 
     ``overrides``: dotted keys, e.g. ``{"scratchpad.capacity": "512KiB", "memory.latency_cycles": 100}``.
     Raises InputError with every problem found: unknown preset or key, wrong unit, broken rule, bad TOML.

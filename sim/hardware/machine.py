@@ -33,7 +33,7 @@ from sim.hardware.schema import (
 BLOCK_ROW_BYTES = 64
 """Longest row of one mvin or mvout in Gemmini's generated header (its MAX_BYTES).
 
-The header says so even where a DMA request is shorter (GemminiConfigs.scala); the columns field of a command is only as
+The header states it even where a DMA request is shorter (GemminiConfigs.scala); the columns field of a command is as
 wide as a request, so that 64 columns of 32-byte requests read as 0 and nothing is moved (docs/NUMBERS.md). Software
 that works keeps to the shorter of the two.
 """
@@ -210,11 +210,11 @@ class Hardware(Table):
 
     @cached_property
     def words(self) -> Words | None:
-        """Word sizes and mode of the operator that this machine is for; None: everything is of the input type."""
+        """Word sizes and array mode of the operator to run; None: all operands are of the input type."""
         return None
 
     def with_words(self, words: Words) -> Hardware:
-        """Return the machine as an operator of these word sizes meets it."""
+        """Return the machine for an operator of these word sizes."""
         other = self.model_copy()
         other.__dict__["words"] = words
         return other
@@ -284,7 +284,7 @@ class Hardware(Table):
         """Whether no compute can read what an earlier one wrote, which shortens the command look-ahead."""
         return not (self.array.ex_read_from_acc or self.array.ex_write_to_spad)
 
-    # Who runs what
+    # Engine of each operator kind
 
     @property
     def array_operators(self) -> frozenset[str]:

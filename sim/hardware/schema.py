@@ -58,9 +58,9 @@ class Table(BaseModel):
 class Array(Table):
     """The systolic array: a mesh of tiles, each a combinational block of PEs.
 
-    ``accepts``: element types that the array multiplies beside ``input_type``. ``pe``: what it makes of them
-    (`sim.hardware.precision`): "fixed" widens a narrow operand, "decomposable" multipliers split, "bit_serial" ones
-    take ``serial_activation_bits`` (and ``serial_weight_bits``; 0: all) of an operand per cycle. ``sums_per_cycle``:
+    ``accepts``: element types that the array multiplies beside ``input_type``. ``pe``: how a PE multiplies them
+    (`sim.hardware.precision`): "fixed" widens a narrow operand, "decomposable" splits its multiplier, "bit_serial"
+    takes ``serial_activation_bits`` (and ``serial_weight_bits``; 0: all) of an operand per cycle. ``sums_per_cycle``:
     sums that the accumulator takes in and gives out in a cycle (0: one per column). ``accumulates``: narrower types of
     sums beside ``acc_type`` that an operator may ask for: adders whose carries are cut, rows addressed as often again.
     """
@@ -104,7 +104,7 @@ class Scratchpad(Table):
 class Accumulator(Table):
     """Output memory with adders, and the scale unit behind it. ``sub_banks`` is -1 where there are none.
 
-    ``scale_units`` "none": what leaves is not scaled, whatever the command says (float chip configuration).
+    ``scale_units`` "none": results leave unscaled, the scale of the command is ignored (float chip configuration).
     """
 
     capacity_bytes: Capacity
@@ -157,7 +157,7 @@ class Features(Table):
 
 
 class Memory(Table):
-    """What lies behind the accelerator's port; ``technology`` names the DRAM of the energy table."""
+    """The memory behind the accelerator's port; ``technology`` names the DRAM of the energy table."""
 
     latency_cycles: Cycles
     read_bytes_per_cycle: Rate
@@ -167,14 +167,14 @@ class Memory(Table):
 
 
 class SparsitySupport(Table):
-    """What a machine has for sparse and compressed operands. Gemmini's RTL has none of it: all off by default.
+    """Units for sparse and compressed operands. Gemmini's RTL has none of them: all off by default.
 
-    ``select_inputs``: activations among which each PE picks one by the index beside its weight (0: it takes its
+    ``select_inputs``: activations among which each PE picks one by the index beside its weight (0: it uses its
     row's). ``fetch_rows``: scratchpad rows of activations that the array takes in at once; the read port is as many
     rows wide. ``gating``: operand whose zeros keep a multiplier from switching. ``decoder``: formats that the load
     path expands, at ``decoder_elements_per_cycle``. ``block_scheduler``: a unit that reads the block index and issues
     the commands of non-zero blocks, one a cycle, in the CPU's place. ``top_k_per_cycle``: scores that the ranking
-    unit takes in a cycle (0: there is none). ``resident_weights``: weights that each PE holds (twice, as the next ones
+    unit takes in a cycle (0: no such unit). ``resident_weights``: weights that each PE holds (twice, as the next ones
     come in meanwhile) and among which an index beside the streamed row picks; ``resident_reach``: "pe", a PE picks
     among its own, or "line", among those of its whole row or column. ``pack_and_split``: a unit that makes sub-rows of
     a mask of chosen scores, so that only those are computed. ``predictor_macs_per_cycle``: rate of an array of its own
@@ -198,7 +198,7 @@ class SparsitySupport(Table):
 
 
 class Cpu(Table):
-    """How fast commands arrive.
+    """Issue rate of commands.
 
     ``command_cycles``: least cycles between a command and the one before it; ``loop_cycles``: the same for
     the first command of a hardware loop, whose operands the CPU computes.

@@ -1,7 +1,6 @@
-"""Mappings as data: the library's, one by hand, or the best that a search finds with the timing core as judge.
+"""Mappings as data: the library's, one by hand, or the best that a search finds by simulating candidates.
 
-In: work items and a machine. Out: `OpMapping`s and maps of whole workloads. Loads lazily where numba would
-come in.
+In: work items and a machine. Out: `OpMapping`s and maps of whole workloads.
 """
 
 from __future__ import annotations

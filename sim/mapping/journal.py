@@ -1,4 +1,4 @@
-"""What the judge has answered, kept in the result store by code, machine and shape, so that a search resumes."""
+"""Measurements of a search, stored by code version, machine and shape, so that an interrupted search resumes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KIND = "mapping search"
 
 
 class Journal:
-    """Answers to batches of questions; without a path nothing is kept. Use as a context.
+    """Stored measurements of batches of candidates; without a path nothing is stored. Use as a context.
 
     Raises InputError for a file that is no store, CaratError when a write fails.
     """
@@ -24,7 +24,7 @@ class Journal:
         self._store = None if path is None else Store(path)
 
     def get(self, batch: Mapping[str, Any]) -> list[Measured | Forecast] | None:
-        """Return the kept answers to a batch, or None."""
+        """Return the stored measurements of a batch, or None."""
         if self._store is None:
             return None
         kept = self._store.get(point_key(_config(batch)))
@@ -33,7 +33,7 @@ class Journal:
         return [Measured(**answer) if "energy_pj" in answer else Forecast(**answer) for answer in kept["answers"]]
 
     def put(self, batch: Mapping[str, Any], answers: Sequence[Measured | Forecast]) -> None:
-        """Keep the answers to a batch."""
+        """Store the measurements of a batch."""
         if self._store is not None:
             config = _config(batch)
             self._store.put(point_key(config), config, {"answers": [asdict(answer) for answer in answers]})

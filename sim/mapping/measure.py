@@ -1,8 +1,8 @@
-"""The judge: one mapping through lowering and timing core, whole, or its beginning with the rest foretold.
+"""Measure one mapping: simulate its whole program, or simulate its beginning and extrapolate.
 
-A forecast runs two beginnings only and carries the pace between them on to the end; where
-that would be nearly everything, all is simulated and the answer is a measurement. It
-ranks the mappings of a large operator; nothing is reported that was not simulated whole.
+A forecast simulates two prefixes of the program and extrapolates the pace between them to its end. Where the prefixes
+would be most of the program, the whole is simulated instead. Forecasts only rank the mappings of a large operator;
+every reported figure comes from a whole simulation.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ one, 4,776 cycles 1.6 and 3.9 ms, 295,663 cycles 44 and 13 ms. Both clocks give 
 """
 
 WORTHWHILE = 0.7
-"""Share of the whole that beginnings cost at most; else the whole is simulated, which tells more."""
+"""Share of the whole that beginnings cost at most; else the whole is simulated, and is exact."""
 
 BEGINNINGS: dict[Depth, Beginnings] = {
     "start": Beginnings(computes=256, tiles=2, ratio=2.0, stored=False),
@@ -98,7 +98,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Task:
-    """One question to the judge; travels to a worker."""
+    """One mapping to be measured, and how far; sent to a worker process."""
 
     work: Tiled
     mapping: OpMapping
@@ -107,7 +107,7 @@ class Task:
     depth: Depth
 
     def run(self) -> Measured | Forecast:
-        """Answer it: `Measured` for depth "whole" and where beginnings are as long as the whole, else a `Forecast`."""
+        """Measure: `Measured` for depth "whole" and where beginnings are as long as the whole, else a `Forecast`."""
         mapped = self.mapping.apply(self.work)
         if self.depth == "whole":
             return measure(mapped, self.hw, self.phase)
@@ -138,7 +138,7 @@ def measure(work: Tiled, hw: Hardware, phase: int = 0) -> Measured:
 
 
 def forecast(work: Tiled, hw: Hardware, depth: Depth, phase: int = 0) -> Forecast | Measured:
-    """Foretell the cycles from the pace between two beginnings, which end alike so that their drains cancel.
+    """Extrapolate the cycles from the pace between two prefixes that end alike, so that their drains cancel.
 
     Both end behind a tile that stores results, or neither. Measures the whole where that would cost as much, and
     where the program has no tiles to cut between (LayerNorm rows).

@@ -1,8 +1,8 @@
 """The search for one operator: exhaustive where the space is small, else in rungs.
 
 Small: every legal mapping in the order of its lower bound; those whose bound is no better than the best
-mapping simulated so far are left out, which loses nothing. Large: small tiles in whole load commands, then the
-mappings with even tiles in the same order, are foretold from their beginnings, the most promising are simulated
+mapping simulated so far are skipped, which cannot lose the best. Large: small tiles in whole load commands, then the
+mappings with even tiles in the same order, are extrapolated from a prefix, the most promising are simulated
 whole, then the neighbours of the best in the same way until the effort is used up. The library's mapping is
 always simulated first, so nothing worse is ever returned; behind a climb the bounds of all legal mappings say
 how much better the best can be.
@@ -37,7 +37,7 @@ EFFORT_CYCLES = 18_000_000
 LARGEST_SPACE = 200_000
 """Mappings that are listed at most to see whether an exhaustive search is affordable."""
 FOREIGN_SLACK = 1.25
-"""The other dataflow is climbed too if its library tile is foretold to be within this of the best mapping."""
+"""The other dataflow is searched too if the forecast of its library tile is within this factor of the best mapping."""
 STRIDE = 4
 BATCH = 32
 FINAL_BATCH = 4
@@ -46,8 +46,8 @@ FORECAST_SHARE = 0.3
 CONFIRM_SHARE = 0.3
 """Share of the effort for simulating the most promising of a round, before neighbours are tried."""
 SLACK = 1.03
-"""Mappings foretold to be worse than the best by more are not simulated whole. Forecasts from the start erred by -12 %
-to +6 % on 24 random mappings, so a climb may pass by the best one.
+"""Mappings whose forecast is worse than the best by more are not simulated whole. Forecasts from the start erred by
+-12 % to +6 % on 24 random mappings, so a climb may pass by the best one.
 """
 
 
@@ -58,7 +58,7 @@ class Found:
     ``exhaustive``: nothing legal within reach is better. ``least``: no legal mapping within reach scores below
     it, as its bound tells (None: too many to list); equal to the best score when exhaustive. ``space``: legal
     mappings within reach (of a space too large to list: those considered); ``excluded``: those of them that
-    were simulated or whose bound is no better than the best; ``simulated``: run whole; ``foretold``: run in
+    were simulated or whose bound is no better than the best; ``simulated``: run whole; ``forecast``: run in
     part; ``spent_cycles``: simulated in all.
     """
 
@@ -73,7 +73,7 @@ class Found:
     space: int
     excluded: int
     simulated: int
-    foretold: int
+    forecast: int
     spent_cycles: int
 
     @property
@@ -146,7 +146,7 @@ class _Search:
     journal: Journal
     request: dict[str, Any]
     measured: dict[OpMapping, Measured] = field(default_factory=dict)
-    foretold: dict[OpMapping, float] = field(default_factory=dict)
+    forecast: dict[OpMapping, float] = field(default_factory=dict)
     thorough: set[OpMapping] = field(default_factory=set)
     bounds: dict[OpMapping, Bound] = field(default_factory=dict)
     spent_cycles: int = 0
@@ -173,7 +173,7 @@ class _Search:
             legal,
             legal if left is not None else excluded,
             len(self.measured),
-            len(self.foretold),
+            len(self.forecast),
             self.spent_cycles,
         )
 
@@ -214,8 +214,8 @@ class _Search:
         if not isinstance(self.work, Matmul) or len(flows := dataflows(self.work, self.hw)) == 1:
             return []
         first = library(replace(self.work, dataflow=flows[1]), self.hw)
-        if first not in self.foretold:
-            self.foretell([first])
+        if first not in self.forecast:
+            self.extrapolate([first])
         near = self.expected(first)[0] < FOREIGN_SLACK * self.measured[self.best()].score(self.objective)
         return self.ordered(matmul_space(self.work, self.hw, even=True, dataflow=flows[1])) if near else []
 
@@ -224,7 +224,7 @@ class _Search:
             self.measure([m for m in left[start : start + BATCH] if self.promising(m)])
 
     def climb(self, coarse: list[OpMapping]) -> None:
-        """Foretell, simulate and refine in rounds, until the effort is used up or nothing is left to try."""
+        """Extrapolate, simulate and refine in rounds, until the effort is used up or nothing is left to try."""
         # Every STRIDE-th first: what the effort does not reach is then spread over the whole order.
         spread = [mapping for first in range(STRIDE) for mapping in coarse[first::STRIDE]]
         spread = [*self.ordered(seeds(self.work, self.hw)), *spread]
@@ -241,12 +241,12 @@ class _Search:
         return min(self.effort_cycles, self.spent_cycles + int(share * self.effort_cycles))
 
     def look_ahead(self, mappings: list[OpMapping], limit_cycles: int) -> list[OpMapping]:
-        """Foretell the mappings in order up to the limit; return those not reached."""
+        """Extrapolate the mappings in order up to the limit; return those not reached."""
         for start in range(0, len(mappings), BATCH):
             if self.spent_cycles >= limit_cycles:
                 return mappings[start:]
             batch = mappings[start : start + BATCH]
-            self.foretell([m for m in batch if m not in self.foretold and self.promising(m)])
+            self.extrapolate([m for m in batch if m not in self.forecast and self.promising(m)])
         return []
 
     def refine(self, looked_at: set[OpMapping]) -> None:
@@ -264,10 +264,10 @@ class _Search:
         the limit is reached, the best of those are still simulated.
         """
         while self.spent_cycles < limit_cycles:
-            first = self.shortlist(self.foretold)
+            first = self.shortlist(self.forecast)
             hasty = [mapping for mapping in first if mapping not in self.thorough]
             if hasty:
-                self.foretell(hasty, "chains")
+                self.extrapolate(hasty, "chains")
                 self.thorough.update(hasty)
             elif first:
                 self.measure(first)
@@ -283,7 +283,7 @@ class _Search:
 
     def expected(self, mapping: OpMapping) -> tuple[Any, ...]:
         """What a forecast promises, in the objective, then the bound and the tile."""
-        promise = self.least_score(mapping, self.foretold[mapping])
+        promise = self.least_score(mapping, self.forecast[mapping])
         return (promise, *self.rank(mapping))
 
     def best(self) -> OpMapping:
@@ -326,16 +326,16 @@ class _Search:
         parts = energy.price(count, self.work.macs, int(cycles), self.hw)
         return score(self.objective, cycles, sum(parts.values()))
 
-    # The judge
+    # Measurements
 
     def measure(self, mappings: list[OpMapping]) -> None:
         for mapping, answer in self.ask(mappings, "whole"):
             assert isinstance(answer, Measured)
             self.measured[mapping] = answer
 
-    def foretell(self, mappings: list[OpMapping], depth: Depth = "start") -> None:
+    def extrapolate(self, mappings: list[OpMapping], depth: Depth = "start") -> None:
         for mapping, answer in self.ask(mappings, depth):
-            self.foretold[mapping] = answer.cycles
+            self.forecast[mapping] = answer.cycles
             if isinstance(answer, Measured):
                 self.measured[mapping] = answer
 

@@ -1,8 +1,8 @@
-"""Timings on disk, by content: what this core has said of this program on this machine, it says again.
+"""Persistent timing cache, keyed by program, machine and core source.
 
 An entry is a small file named after a SHA-256 of everything that decides a timing: the program, the machine as
-the program sees it (`sim.timing.machines`), clock, start phase and the source of the core. Nothing is ever
-invalid, only unused. Files are written aside and renamed, so writers need no lock and readers never see half of
+the program sees it (`sim.timing.machines`), clock, start phase and the source of the core. An entry never
+becomes invalid, only unused. Files are written aside and renamed, so writers need no lock and readers never see half of
 one; each begins with the digest of its content, so a damaged one counts as absent and is written anew. The
 folder is bounded: a full shelf (one of 256 sub-folders) drops the entries that were not used for longest. A disk
 that is full or may not be written costs the cache, never the run.

@@ -1,10 +1,10 @@
-"""The machine as a program sees it: two machines that no unit can tell apart on this program have one timing.
+"""Memory sizes in the key of a timing: reduced as far as the program cannot observe them.
 
 A hardware matmul loop puts A at the beginning of a half of the scratchpad, B at its end and C at the beginning of a
 half of the accumulator. Where each of the three lies in one bank, and keeps doing so when the memory is halved, its
-rows have the same bank, the same distance from each other and the same neighbours in both memories: a larger one is
-only wider empty space. `seen` halves the memories as far as that goes. A program that names local rows by hand keeps
-the memory whose rows it names.
+rows have the same bank, the same distance from each other and the same neighbours in both memories: a
+larger one only has more empty rows. `seen` halves the memories as far as that holds. A memory whose rows a program
+names explicitly keeps its size.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ UNDERSTOOD = SECOND_LOCAL | _among(
 
 @dataclass(frozen=True)
 class Rows:
-    """Local rows of the largest loop's A, B and C; what is named by hand."""
+    """Local rows of the largest loop's A, B and C; whether commands outside loops name rows of a memory."""
 
     a: int
     b: int
@@ -48,12 +48,12 @@ class Rows:
 
 
 def seen(program: Program, numbers: dict[str, int]) -> dict[str, int]:
-    """Return ``numbers`` (`sim.timing.timer.parameters`) with local memories as small as the program cannot tell."""
+    """Return ``numbers`` (`timer.parameters`) with local memories as small as the timing of the program allows."""
     return narrowed(local_rows(program, numbers["dim"]), numbers)
 
 
 def narrowed(rows: Rows | None, numbers: dict[str, int]) -> dict[str, int]:
-    """Return ``numbers`` with local memories as small as a program that uses ``rows`` cannot tell."""
+    """Return ``numbers`` with local memories as small as the timing of a program that uses ``rows`` allows."""
     if rows is None:
         return numbers
     sp_rows, acc_rows = numbers["sp_rows"], numbers["acc_rows"]
@@ -71,7 +71,7 @@ def _holds(rows: int, banks: int, first: int, last: int, dim: int) -> bool:
 
 
 def local_rows(program: Program, dim: int) -> Rows | None:
-    """Return what the program does to local memory; None for what is not understood."""
+    """Return what the program does to local memory; None if a command is not understood."""
     funct, rs1, rs2 = program["funct"], program["rs1"], program["rs2"]
     known = (funct >= 0) & (funct < len(UNDERSTOOD))
     if (

@@ -1,7 +1,7 @@
 """The in-run memo: work items that are equal for the timing core are lowered and simulated once.
 
 Items equal as `sim.timing.items.alike` gives them, the start phase (which loop slot comes next), the machine and
-the clock make the key. A timing may still be under way in another thread; who asks for it then waits for it.
+the clock make the key. A timing may still be computed in another thread; a caller that needs it waits for it.
 """
 
 from __future__ import annotations

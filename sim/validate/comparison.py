@@ -26,7 +26,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All groups, and the rows with what each says (None = the rule does not cover the dataflow)."""
+    """All groups, and the rows with the cycles of both (None = the rule does not cover the dataflow)."""
 
     rule: PeerRule
     lines: tuple[Line, ...]

@@ -1,4 +1,4 @@
-"""CSV at the door: plain or gzipped, every malformed line named with file and line."""
+"""Read CSV files, plain or gzipped; every malformed line is named with file and line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What published cycle rules say of one matmul: array alone, ideal memory. For comparison only.
+"""Published cycle rules of other simulators for one matmul: array alone, ideal memory. For comparison only.
 
 C[M, N] = A[M, K] x B[K, N] on an array of ``rows`` x ``columns`` PEs; all results in cycles.
 """

@@ -18,7 +18,7 @@ _HEAD = ("group", "rows", "exact", "mean", "median", "p90", "worst", "bytes", "r
 
 
 def text(report: Report, with_rows: bool = True) -> str:
-    """Return the error of every row (unless told not to), errors per group, the worst rows, and timelines."""
+    """Return the error of every row (if ``with_rows``), errors per group, the worst rows, and timelines."""
     parts = []
     if report.overall is None:
         parts.append("no rows")

@@ -175,7 +175,7 @@ def test_forecast_of_an_output_stationary_operator() -> None:
     assert start.cycles == pytest.approx(cycles, rel=0.15)
 
 
-def test_a_short_operator_is_measured_instead_of_foretold() -> None:
+def test_a_short_operator_is_simulated_whole_instead_of_extrapolated() -> None:
     hw = hardware.load("gemmini_default")
     work = OpMapping("matmul", (2, 2, 2)).apply(build.matmul(32, 32, 32))
     answers = [forecast(work, hw, "start"), forecast(work, hw, "chains")]
@@ -208,7 +208,7 @@ def test_refusals() -> None:
 
 @pytest.mark.parametrize("work", [build.norm(64, 256, "layernorm"), build.resadd(100, 100), build.matmul(40, 40, 40)])
 def test_any_operator_can_be_searched_with_hardly_any_effort(work: Work) -> None:
-    """Programs without hardware loops (LayerNorm) have no beginnings to foretell from: they are measured."""
+    """Programs without hardware loops (LayerNorm) have no tiles to extrapolate from: they are simulated whole."""
     found = search(work, hardware.load("gemmini_ibert"), effort_cycles=1)
     assert not found.exhaustive
     assert found.best.cycles <= found.library.cycles
