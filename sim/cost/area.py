@@ -11,9 +11,9 @@ host             one Rocket core, where the machine has a host
 sparsity_units   predictor (PEs of its width), transform unit (its multipliers and adders), bitmap decoder
 ================ ====================================================================================
 
-Units without a published figure are not in the sum and are named (`not_modelled`). All in the node of the published machine
-(hwconfigs/area), whatever the energy table's node: areas of two machines compare, energies and areas of one machine may
-be of different nodes.
+Units without a published figure are not in the sum and are named (`not_modelled`). All in the node of the published
+machine (hwconfigs/area), whatever the energy table's node: areas of two machines compare, energies and areas of one
+machine may be of different nodes.
 """
 
 from __future__ import annotations

@@ -173,7 +173,8 @@ def _operand_bits(words: Words) -> tuple[int, int]:
 def _mac_share(hw: Hardware) -> float:
     """Energy of a multiply-accumulate at its word sizes over that of the input type.
 
-    A fixed PE multiplies at its own width whatever the word sizes; the energy of others is proportional to the product of the widths.
+    A fixed PE multiplies at its own width whatever the word sizes; the energy of others is proportional to the
+    product of the widths.
     """
     own = 8 * hw.input_bytes
     if hw.words is None or hw.array.pe == "fixed":
