@@ -76,6 +76,11 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
             lambda _: {"cpu.command_cycles": 1, "cpu.loop_cycles": 1},
         ),
     ),
+    "cpu_issue": (Remedy("commands issued by hardware, one a cycle", lambda _: {"cpu.prices": "none"}),),
+    "call": (
+        Remedy("sizes known to the compiler", lambda _: {"cpu.sizes": "constant"}),
+        Remedy("library code that stays in the cache", lambda _: {"cpu.code": "warm"}),
+    ),
     "host": (Remedy("normalisation and activation units on the array", _array_operators),),
 }
 

@@ -188,7 +188,10 @@ def energy_band(result: Result) -> dict[str, dict[str, float]]:
     for level in ("low", "nominal", "high"):
         for step, row in zip(result.steps, result.rows, strict=True):
             hw = step.machine or result.hardware
-            parts = energy.price(row["counters"], step.macs_switched, row["cycles"], hw, row["host_cycles"], level)
+            host = row["host_cycles"]
+            parts = energy.price(
+                row["counters"], step.macs_switched, row["cycles"], hw, host, level, row["cpu_cycles"] - host
+            )
             for part, picojoules in parts.items():
                 band[part][level] = band[part].get(level, 0.0) + picojoules
     return band

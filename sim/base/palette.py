@@ -12,10 +12,12 @@ CAUSE_COLORS: dict[str, str] = {
     "queue_full": "#009E73",
     "fill_drain": "#C4C4C4",
     "issue": "#3C3C3C",
+    "cpu_issue": "#9922FF",
+    "call": "#BBFFAA",
     "host": "#6B3A1B",
 }
-"""Okabe and Ito's colour-blind safe palette, two greys, a brown; a test holds every pair apart for three kinds of
-colour blindness."""
+"""Okabe and Ito's colour-blind safe palette, two greys, a brown, a violet and a light green; a test holds every pair
+apart for three kinds of colour blindness."""
 
 
 def bar(causes: Mapping[str, int]) -> str:

@@ -31,6 +31,15 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the machine, e.g. scratchpad.capacity=512KiB."),
 ]
+Cpu = Annotated[
+    str | None,
+    typer.Option(
+        "--cpu",
+        metavar="none|rocket|...",
+        help="What the CPU costs in front of the accelerator: a file of hwconfigs/cpu (see `carat list`); none: a "
+        "command every cycle, the accelerator alone. Short for --set cpu.prices=NAME.",
+    ),
+]
 Seq = Annotated[int | None, typer.Option("--seq", min=1, help="Sequence length in tokens.")]
 Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Sequences at a time.")]
 Sizes = Annotated[
@@ -93,11 +102,11 @@ def command_line() -> str | None:
     return shlex.join(["carat", *cli.typed]) if cli.typed else None
 
 
-def settings(given: Sequence[str] | None) -> dict[str, object]:
-    """Return ``--set key=value`` options as overrides. Raises InputError for what has no ``=``."""
+def settings(given: Sequence[str] | None, cpu: str | None = None) -> dict[str, object]:
+    """Return ``--set key=value`` and ``--cpu`` as overrides. Raises InputError for what has no ``=``."""
     from sim.hardware import parse_settings
 
-    return parse_settings(given or ())
+    return ({} if cpu is None else {"cpu.prices": cpu}) | parse_settings(given or ())
 
 
 def sizes(seq: int | None, batch: int | None, given: Sequence[str] | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ def explore(
     hw: common.Machine = common.DEFAULT_HARDWARE,
     grid: common.Grid = None,
     set_: common.Settings = None,
+    cpu: common.Cpu = None,
     objective: Annotated[
         list[str] | None,
         typer.Option("--objective", help="cycles, energy, edp, time, area; several: Pareto front. Default: edp."),
@@ -40,7 +41,7 @@ def explore(
     from sim.sweeps.explore import explore as search
 
     check_table(output)
-    fixed = {key: [value] for key, value in common.settings(set_).items()}
+    fixed = {key: [value] for key, value in common.settings(set_, cpu).items()}
     with common.progress_bar("explore") as progress:
         table = search(
             hw,

@@ -39,6 +39,7 @@ def infer(
     ] = None,
     hw: common.Machine = common.DEFAULT_HARDWARE,
     set_: common.Settings = None,
+    cpu: common.Cpu = None,
     calibrate: Annotated[
         Path | None,
         typer.Option("--calibrate", help="File of further token sequences, one per line, that set the scales."),
@@ -94,7 +95,7 @@ def infer(
 
     words = _words(sparsity)
     common.output_folder(output)
-    machine = load_machine(hw, common.settings(set_))
+    machine = load_machine(hw, common.settings(set_, cpu))
     engines = checkpoint_graph.Engines(*("array",) * 3 if integer else (gelu, layernorm, embeddings))
     _check_engines(engines, machine)
     model = checkpoint.load(model_dir)

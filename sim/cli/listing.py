@@ -12,6 +12,7 @@ from sim.cli import common
 def listing(as_json: common.AsJson = False) -> None:
     """List workloads, machines, energy tables and sparsity patterns."""
     from sim import hardware
+    from sim.base.toml import read_toml
     from sim.hardware.files import config_files
     from sim.sparsity.compress import WHAT
     from sim.sparsity.precision import TYPES
@@ -24,12 +25,15 @@ def listing(as_json: common.AsJson = False) -> None:
     )
     workloads = {name: (builder.__doc__ or "").strip().split("\n")[0] for name, builder in WORKLOADS.items()}
     tables = sorted(config_files("energy"))
+    cpus = {"none": "a command every cycle: the accelerator alone"}
+    cpus |= {name: str(read_toml(file, name)["description"]) for name, file in config_files("cpu").items()}
     patterns, schemes = dict(PATTERNS), dict(SCHEMES)
     if as_json:
         content = {
             "workloads": workloads,
             "machines": machines,
             "published_machines": published,
+            "cpus": cpus,
             "energy_tables": tables,
             "sparsity": patterns,
             "schemes": schemes,
@@ -42,6 +46,7 @@ def listing(as_json: common.AsJson = False) -> None:
     common.print_table("Workloads", ("name", "what"), workloads.items(), 2)
     common.print_table("Machines (--hw)", ("name", "what"), machines.items(), 2)
     common.print_table("Published machines (--hw), docs/SPARSITY.md", ("name", "what"), published.items(), 2)
+    common.print_table("CPUs (--cpu), docs/CPU.md", ("name", "what"), cpus.items(), 2)
     common.print_table("Sparsity (--sparsity)", ("pattern", "what"), patterns.items(), 2)
     common.print_table("Schemes (--sparsity PATTERN:DENSITY/SCHEME)", ("scheme", "what"), schemes.items(), 2)
     common.print_table("Pruning (--prune, [[prune]] of a SPEC.toml)", ("part", "what is kept"), PRUNED.items(), 2)

@@ -27,6 +27,7 @@ def map_workload(
     workload: common.Workload = "bert-base",
     hw: common.Machine = common.DEFAULT_HARDWARE,
     set_: common.Settings = None,
+    cpu: common.Cpu = None,
     seq: common.Seq = None,
     batch: common.Batch = None,
     size: common.Sizes = None,
@@ -52,7 +53,7 @@ def map_workload(
     from sim.run.pipeline import load_machine, resolve_graph
 
     _check_outputs(output or [])
-    machine = load_machine(hw, common.settings(set_))
+    machine = load_machine(hw, common.settings(set_, cpu))
     graph = resolve_graph(workload, common.sizes(seq, batch, size))
     if given is not None:
         from sim.mapping.mapfile import read

@@ -21,6 +21,7 @@ def run(
     workload: common.Workload = "bert-base",
     hw: common.Machine = common.DEFAULT_HARDWARE,
     set_: common.Settings = None,
+    cpu: common.Cpu = None,
     seq: common.Seq = None,
     batch: common.Batch = None,
     size: common.Sizes = None,
@@ -74,7 +75,7 @@ def run(
     from sim.timing.memo import Memo
 
     common.output_folder(output)
-    machine = load_machine(hw, common.settings(set_))
+    machine = load_machine(hw, common.settings(set_, cpu))
     whole = resolve_graph(workload, common.sizes(seq, batch, size))
     pruning = _pruning(prune, saliency, weights)
     by_hand = _mapping(tile)

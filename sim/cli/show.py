@@ -17,6 +17,7 @@ def show(
     workload: common.Workload,
     hw: common.Machine = common.DEFAULT_HARDWARE,
     set_: common.Settings = None,
+    cpu: common.Cpu = None,
     op: Annotated[str | None, typer.Option("--op", help="Only this operator, with its work items.")] = None,
     commands: Annotated[bool, typer.Option("--commands", help="Print the commands of the lowered program.")] = False,
     invocation: Annotated[int, typer.Option("--invocation", min=0, help="Which head or batch item's program.")] = 0,
@@ -33,7 +34,7 @@ def show(
     from sim.plan.planner import plan
     from sim.run.pipeline import load_machine, resolve_graph, resolve_pruning, resolve_sparsity
 
-    machine = load_machine(hw, common.settings(set_))
+    machine = load_machine(hw, common.settings(set_, cpu))
     rules = resolve_sparsity(sparsity, seed)
     graph, _ = resolve_pruning(resolve_graph(workload, common.sizes(seq, batch, size)), prune, rules)
     graph = rules.edit(graph) if rules is not None else graph

@@ -22,6 +22,7 @@ def sweep(
     hw: Annotated[list[str] | None, typer.Option("--hw", help="Machine; repeatable. Default: gemmini_ibert.")] = None,
     grid: common.Grid = None,
     set_: common.Settings = None,
+    cpu: common.Cpu = None,
     sparsity: Annotated[
         list[str] | None, typer.Option("--sparsity", help="block16:0.5, 2:4, SPEC.toml, or dense; repeatable.")
     ] = None,
@@ -72,7 +73,7 @@ def sweep(
         try:
             table = run_sweep(
                 hw or [common.DEFAULT_HARDWARE],
-                grid={**{key: [value] for key, value in common.settings(set_).items()}, **parse_grid(grid)},
+                grid={**{key: [value] for key, value in common.settings(set_, cpu).items()}, **parse_grid(grid)},
                 workloads=workload,
                 sizes=common.sizes(seq, batch, size),
                 sparsity=sparsity,

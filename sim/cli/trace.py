@@ -17,6 +17,7 @@ def trace(
     workload: common.Workload,
     hw: common.Machine = common.DEFAULT_HARDWARE,
     set_: common.Settings = None,
+    cpu: common.Cpu = None,
     op: Annotated[str, typer.Option("--op", metavar="PATTERN", help='Only these operators, e.g. "L0.*".')] = "*",
     window: common.Window = None,
     first: Annotated[int, typer.Option("--first", min=1, help="Programs shown of each kind of equal ones.")] = 1,
@@ -47,7 +48,7 @@ def trace(
             raise InputError(f"{output}: a trace is written as FILE.json")
         common.output_folder(output.parent)
     bounds = _bounds(op, window, first, events)
-    machine = load_machine(hw, common.settings(set_))
+    machine = load_machine(hw, common.settings(set_, cpu))
     graph = resolve_graph(workload, common.sizes(seq, batch, size))
     with common.progress_bar(f"{workload} on {hw}") as progress:
         result = simulate(

@@ -87,6 +87,7 @@ def replay(
     file: Annotated[Path, typer.Argument(help="Recorded command stream (CSV of case, seq, funct, rs1, rs2).")],
     hw: common.Machine = "gemmini_default",
     settings: common.Settings = None,
+    cpu: common.Cpu = None,
     case: Annotated[str | None, typer.Option(help="Only this case of the file.")] = None,
     timeline: Annotated[Path | None, typer.Option(help="Write the commands' times to this CSV file.")] = None,
     gap: Annotated[int, typer.Option(min=1, help="Cycles between two commands at least.")] = 1,
@@ -98,7 +99,7 @@ def replay(
     from sim.hardware import load
     from sim.validate import replay as replaying
 
-    machine = load(hw, common.settings(settings))
+    machine = load(hw, common.settings(settings, cpu))
     recordings = replaying.choose(file, case)
     if timeline is not None and len(recordings) > 1:
         names = ", ".join(recording.case for recording in recordings[:5])

@@ -17,6 +17,7 @@ def whatif(
     workload: common.Workload = "bert-base",
     hw: common.Machine = common.DEFAULT_HARDWARE,
     set_: common.Settings = None,
+    cpu: common.Cpu = None,
     knob: Annotated[
         list[str] | None, typer.Option("--knob", help="Only this knob, e.g. memory.latency_cycles; repeatable.")
     ] = None,
@@ -41,7 +42,7 @@ def whatif(
 
     if output is not None:
         common.output_folder(output.parent)
-    machine = load_machine(hw, common.settings(set_))
+    machine = load_machine(hw, common.settings(set_, cpu))
     trials(machine, knob or ())  # an unknown knob is refused before any time is spent
     graph = resolve_graph(workload, common.sizes(seq, batch, size))
     with common.progress_bar(f"{workload} on {hw}") as progress:

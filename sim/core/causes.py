@@ -20,6 +20,7 @@ DEPENDENCY = int(Cause.DEPENDENCY)
 QUEUE_FULL = int(Cause.QUEUE_FULL)
 FILL_DRAIN = int(Cause.FILL_DRAIN)
 ISSUE = int(Cause.ISSUE)
+CPU_ISSUE = int(Cause.CPU_ISSUE)
 
 STALL = int(Event.COMMAND_STALL_CYCLES)
 LD_WAIT = int(Event.LOAD_DMA_WAIT_CYCLE)
@@ -40,7 +41,7 @@ NEVER_POPPED = -(1 << 50)
 
 
 @njit
-def _cause(m):
+def _cause(now, m):
     x = m.ex
     r = m.rs
     if x.fire and not x.stalled:
@@ -68,8 +69,12 @@ def _cause(m):
         return STORE_WAIT
     if m.rd.used > 0 or m.ld.q_n > 0 or m.ld.c_n > 0:
         return LOAD_WAIT
-    if m.fe.stalled:
+    fe = m.fe
+    if fe.stalled:
         return QUEUE_FULL
+    # the CPU takes more than a cycle for its next command, and has not offered it yet
+    if fe.waits == 0 and fe.left > 0 and fe.gap > 1 and fe.offer_t > now:
+        return CPU_ISSUE
     return ISSUE
 
 
@@ -89,9 +94,9 @@ def _main(m):
 
 
 @njit
-def settle(m, length):
+def settle(now, m, length):
     """Charge `length` cycles to their cause and to the counters of the signals that are on."""
-    m.cause[_cause(m)] += length
+    m.cause[_cause(now, m)] += length
     x = m.ex
     if m.fe.stalled:
         m.count[STALL] += length

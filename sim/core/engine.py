@@ -143,7 +143,7 @@ def run(machine, program, sections, times, lines, uses, leap):
                 burst.settle(now + m.p.stall_limit, m)
             return HANG
         until = wake if leap else now + 1
-        causes.settle(m, until - now)
+        causes.settle(now, m, until - now)
         now = until
         if m.fe.pc >= m.fe.stop or m.count[E_EX] >= m.fe.stop_ex:
             execute_run.halt(now, m)

@@ -75,3 +75,4 @@ class Cause(IntEnum):
     QUEUE_FULL = 6
     FILL_DRAIN = 7
     ISSUE = 8
+    CPU_ISSUE = 9

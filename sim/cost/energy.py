@@ -17,7 +17,7 @@ special_function     DIM float32 multiplications per SCALE_ROWS, DIM normaliser 
                      NORMALIZE_ROWS
 dram                 every byte requested, masked or not: DRAM_READ_BYTES and DRAM_WRITE_BYTES
 l2                   one access of a beat's width per L2_BANK_ACCESSES (reads, writes, refills, evictions)
-host                 one in-order core, per host cycle
+host                 one in-order core, per host cycle, and per cycle in which it issues commands
 leakage              static power of PEs (by the area of their arithmetic, where it is serial), scratchpad, accumulator
                      and L2 over all cycles (no figure is known for the host and units beside the array)
 ==================== =================================================================================
@@ -80,12 +80,14 @@ def price(
     hw: Hardware,
     host_cycles: int = 0,
     level: Level = "nominal",
+    cpu_cycles: int = 0,
 ) -> dict[str, float]:
     """Return component -> energy in pJ (keys: `COMPONENTS`).
 
     ``counters``: counts by name, all of `COUNTERS`; empty for work that never touched the array. ``macs``:
     useful multiply-accumulates. ``cycles``: accelerator cycles that passed, ``host_cycles`` those of them in
-    which the host worked. ``level``: which value of a figure where its sources disagree.
+    which the host worked, ``cpu_cycles`` those in which it called the library and issued commands (at the accelerator's
+    clock). ``level``: which value of a figure where its sources disagree.
     Raises InputError when a counter or a figure is missing, or when a host worked that the machine lacks.
     """
     table, each = _table(hw), _each(hw, level)
@@ -104,7 +106,7 @@ def price(
         "special_function": special_pj * hw.dim,
         "dram": 8 * (count["DRAM_READ_BYTES"] + count["DRAM_WRITE_BYTES"]) * each.dram_bit_pj,
         "l2": _l2_pj(count, hw, table, level),
-        "host": _host_pj(host_cycles, hw, table, level),
+        "host": _host_pj(host_cycles, hw, table, level) + cpu_cycles * table.host.at(level),
         "leakage": cycles * each.leakage_mw * 1000 / hw.clock_mhz,  # mW * ns = pJ
     }
 

@@ -52,7 +52,8 @@ def build(description: Mapping[str, Any], overrides: Mapping[str, object], where
     merged = merge({}, description)
     for dotted, value in overrides.items():
         _place(merged, dotted, value)
-    merged = merge({}, merged)  # a host given by name becomes its table
+        if isinstance(value, str):
+            merged = merge({}, merged)  # a host or a CPU given by name becomes its table, which the next one may change
     problems: list[str] = []
     bad: set[str] = set()
     hardware, errors = _validate(merged)
@@ -94,6 +95,8 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         key = _SYNONYMS.get(key, key)
         if key == "host" and isinstance(value, str) and value != "none":
             merged[key] = _host(value)
+        elif key == "prices" and isinstance(value, str) and value != "none":
+            merged[key] = _cpu(value)
         elif isinstance(value, Mapping):
             below = merged.get(key)
             merged[key] = merge(below if isinstance(below, Mapping) else {}, value)
@@ -145,6 +148,13 @@ def _host(name: str) -> dict[str, Any]:
     if name not in files:
         raise InputError(f"host: unknown host CPU {name!r}{did_you_mean(name, [*files, 'none'])}")
     return {"name": name} | read_toml(files[name], f"host/{name}.toml")
+
+
+def _cpu(name: str) -> dict[str, Any]:
+    files = config_files("cpu")
+    if name not in files:
+        raise InputError(f"cpu.prices: unknown CPU {name!r}{did_you_mean(name, [*files, 'none'])}")
+    return {"name": name} | read_toml(files[name], f"cpu/{name}.toml")
 
 
 def _place(tables: dict[str, Any], dotted: str, value: object) -> None:

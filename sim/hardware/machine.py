@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from sim.hardware import units
+from sim.hardware.cpu import Cpu
 from sim.hardware.schema import (
     ELEMENT_BITS,
     ELEMENT_BYTES,
     Accumulator,
     Array,
-    Cpu,
     Dma,
     Features,
     Host,
@@ -107,6 +107,9 @@ class Hardware(Table):
     def key(self) -> str:
         """SHA-256 of everything that can change a result (all but name, description and waived rules)."""
         content = self.model_dump(exclude={"name", "description", "waived_rules"})
+        if self.cpu.prices == "none":  # how a program was compiled then changes nothing
+            for unused in ("prices", "sizes", "code"):
+                del content["cpu"][unused]
         if self.words is not None:
             content["words"] = self.words
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -283,6 +286,20 @@ class Hardware(Table):
     def raw_hazards_impossible(self) -> bool:
         """Whether no compute can read what an earlier one wrote, which shortens the command look-ahead."""
         return not (self.array.ex_read_from_acc or self.array.ex_write_to_spad)
+
+    @property
+    def memory_latency_cycles(self) -> int:
+        """Latency of the memory as the accelerator's port sees it: with the SoC's path, where no L2 lies between."""
+        path = 0 if self.cpu.prices == "none" or self.memory.l2_bytes else self.cpu.prices.path_cycles
+        return self.memory.latency_cycles + path
+
+    @property
+    def longest_gap_cycles(self) -> int:
+        """A bound of the cycles that the CPU takes before one command."""
+        least = self.cpu.command_cycles + self.cpu.loop_cycles
+        if self.cpu.prices == "none":
+            return least
+        return least + max(max(gaps) for way in self.cpu.prices.streams.values() for gaps in way.values())
 
     # Engine of each operator kind
 

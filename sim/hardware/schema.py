@@ -197,17 +197,6 @@ class SparsitySupport(Table):
     predictor_bits: Annotated[int, Field(ge=1)] = 4
 
 
-class Cpu(Table):
-    """Issue rate of commands.
-
-    ``command_cycles``: least cycles between a command and the one before it; ``loop_cycles``: the same for
-    the first command of a hardware loop, whose operands the CPU computes.
-    """
-
-    command_cycles: PositiveCycles
-    loop_cycles: PositiveCycles
-
-
 class Host(Table):
     """The CPU that runs what the array cannot.
 

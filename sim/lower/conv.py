@@ -117,7 +117,8 @@ def lower_conv(work: Conv, hw: Hardware) -> Program:
             "tile's batch where they lie by the whole one (LoopConv.scala); "
             f"nearest: batch {tile[0]}, or a tile that begins with {work.batch}"
         )
-    stream = Stream(hw)
+    stream = Stream(hw, inlined=True)
+    stream.mark("conv_config")
     pixel = work.batch * work.out_channels if work.trans_output_1203 else work.c.row_stride
     stream.config_st(hw.packed_bytes(pixel, "c"), activation=ACTIVATIONS.index(work.activation), scale=work.scale)
     stream.config_ex(
@@ -127,8 +128,13 @@ def lower_conv(work: Conv, hw: Hardware) -> Program:
         a_stride=work.stride >> work.downsample,
         c_stride=work.input_dilation,
     )
+    kind = "conv_loop_first"
+    before: tuple[int, ...] = (0,) * len(tile)
     for step in conv_steps(work, tile):
+        outer = any(now < then for now, then in zip(step.at, before, strict=True))
+        stream.mark(kind if kind == "conv_loop_first" else "conv_loop_outer" if outer else "conv_loop")
         _emit_tile(stream, work, hw, step)
+        kind, before = "conv_loop", step.at
     return stream.program()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import gcd
+from typing import NamedTuple
 
 from sim.base.errors import InputError
 from sim.hardware import Hardware
@@ -98,8 +100,21 @@ def conv_tile(work: Conv, hw: Hardware) -> ConvTile:
     return work.tile
 
 
+class ConvSearch(NamedTuple):
+    """The library's tile of a convolution, and the turns of its three loops that changed it."""
+
+    tile: ConvTile
+    passes: int
+
+
 def auto_conv_tile(work: Conv, hw: Hardware) -> ConvTile:
-    """Return the library's tile: shrink the largest size until it fits, grow columns, then everything."""
+    """Return the library's tile."""
+    return search_conv_tile(work, hw).tile
+
+
+@lru_cache(maxsize=256)
+def search_conv_tile(work: Conv, hw: Hardware) -> ConvSearch:
+    """Search as tiled_conv_auto: shrink the largest size until it fits, grow columns, then everything."""
     limits, steps = conv_limits(work), granules(work, hw)
     tile, least = list(limits), [min(pair) for pair in zip(limits, steps, strict=True)]
 
@@ -108,7 +123,9 @@ def auto_conv_tile(work: Conv, hw: Hardware) -> ConvTile:
         spad, acc = conv_rows(work, (b, pr, pc, oc, kr, kc, ic), hw)
         return spad <= hw.sp_rows // 2 and acc <= hw.acc_rows // 2
 
+    passes = 0
     while not fits(tile):
+        passes += 1
         if tile == least:
             raise InputError(f"conv {work.in_rows}x{work.in_cols}: not even one output pixel fits this machine")
         # Narrow columns are spared while rows can shrink: they feed the array.
@@ -127,8 +144,8 @@ def auto_conv_tile(work: Conv, hw: Hardware) -> ConvTile:
         return True
 
     while grow(POOLED_COLS):
-        pass
+        passes += 1
     while sum(grow(position) for position in range(len(tile))):
-        pass
+        passes += 1
     b, pr, pc, oc, kr, kc, ic = tile
-    return b, pr, pc, oc, kr, kc, ic
+    return ConvSearch((b, pr, pc, oc, kr, kc, ic), passes)

@@ -1,8 +1,9 @@
 """The command stream under construction: one method per command, operands packed for the hardware.
 
 Field positions: GemminiISA.scala and LocalAddr.scala (gemmini_machine.md 2.2). Each command carries the
-pace of the CPU in its gap: ``hw.cpu.command_cycles`` for every command, and at least ``hw.cpu.loop_cycles``
-before the first command of a hardware loop (the CPU computes a tile's addresses and bounds there).
+pace of the CPU in its gap: with a price list that of its kind of stream (`sim.lower.pace`), without one
+``hw.cpu.command_cycles`` for every command, and at least ``hw.cpu.loop_cycles`` before the first command of a hardware
+loop (the CPU computes a tile's addresses and bounds there).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from sim.hardware import Hardware
 from sim.isa.commands import COMMAND, ConfigKind, Funct, Program, command, local_operand, program
+from sim.lower.pace import HAND, Pace
 
 WEIGHT_STATIONARY = 1
 LOAD_FUNCTS = (Funct.MVIN, Funct.MVIN2, Funct.MVIN3)
@@ -27,19 +29,30 @@ def float_bits(value: float) -> int:
 
 
 class Stream:
-    """Commands in program order; `program` packs them."""
+    """Commands in program order; `program` packs them. ``folded``, ``inlined``: as in `sim.lower.pace.variant`."""
 
-    def __init__(self, hw: Hardware):
+    def __init__(self, hw: Hardware, *, folded: bool = False, inlined: bool = False):
         self.dim = hw.dim
         self.mvin_scaled = hw.dma.mvin_scale_units != "none"
         self.gap = hw.cpu.command_cycles
         self.loop_gap = max(hw.cpu.command_cycles, hw.cpu.loop_cycles)
+        self.pace = Pace(hw, folded=folded, inlined=inlined)
+        self._gaps, self._place = self.pace.gaps(HAND), 0
         self.commands: list[tuple[int, int, int, int]] = []
         self._packed: list[Program] = []
 
+    def mark(self, kind: str, place: int = 0) -> None:
+        """Say which kind of stream the next commands are of, from its command number ``place`` on."""
+        if self.pace.priced:
+            self._gaps, self._place = self.pace.gaps(kind), place
+
     def emit(self, funct: Funct, rs1: int = 0, rs2: int = 0) -> None:
         """Append one hand-issued command."""
-        self.commands.append(command(funct, rs1, rs2, self.gap))
+        self.commands.append(command(funct, rs1, rs2, self._priced() if self.pace.priced else self.gap))
+
+    def _priced(self) -> int:
+        place, self._place = min(self._place, len(self._gaps) - 1), self._place + 1
+        return self._gaps[place]
 
     def emit_packed(self, commands: Program) -> None:
         """Append commands that are an array already, their gaps included."""
@@ -49,7 +62,8 @@ class Stream:
     def emit_loop(self, commands: Sequence[tuple[Funct, int, int]]) -> None:
         """Append the commands of one hardware loop."""
         for position, (funct, rs1, rs2) in enumerate(commands):
-            self.commands.append(command(funct, rs1, rs2, self.gap if position else self.loop_gap))
+            gap = self._priced() if self.pace.priced else self.gap if position else self.loop_gap
+            self.commands.append(command(funct, rs1, rs2, gap))
 
     def fence(self) -> None:
         """Wait until the accelerator is idle."""

@@ -16,7 +16,7 @@ from sim.lower import residency
 from sim.lower.encode import Stream
 from sim.lower.output_stationary import emit_os_tile
 from sim.lower.residency import Residency
-from sim.lower.tiling import Tile, matmul_blocks, matmul_tile, tile_counts
+from sim.lower.tiling import Tile, folded, matmul_blocks, matmul_tile, tile_counts
 from sim.lower.work import ACTIVATIONS, Matmul, Operand
 
 LN2 = 0.693147
@@ -187,6 +187,7 @@ def emit_config(stream: Stream, work: Matmul, hw: Hardware) -> None:
     """The commands in front of all tiles: execute, store and three load states, normaliser constants."""
     code = ACTIVATIONS.index(work.activation)
     d_stride = 0 if work.d is None or work.bias == "row" else work.d.row_stride
+    stream.mark("matmul_config")
     stream.config_ex(
         activation=code & 3,
         transpose_a=work.transpose_a,
@@ -199,23 +200,33 @@ def emit_config(stream: Stream, work: Matmul, hw: Hardware) -> None:
     stream.config_ld(d_bytes(d_stride, work, hw), 2, scale=work.d_scale, shrink=work.low_d)
     if work.activation == "igelu":
         qb, qc = gelu_constants(work.bert_scale)
+        stream.mark("matmul_igelu")
         stream.config_norm(qb=qb, qc=qc)
     if work.activation == "softmax":
+        stream.mark("matmul_softmax")
         emit_softmax_constants(stream, work.bert_scale)
+
+
+def _moved(before: Tile | None, now: Tile) -> str:
+    """Return along which size a tile lies behind the one before it, the outermost of several; "first" for the first."""
+    return "first" if before is None else next(name for name, b, n in zip("ijk", before, now, strict=True) if b != n)
 
 
 def lower_matmul(work: Matmul, hw: Hardware) -> Program:
     """Return the program of one product; raises InputError for what the machine or the library refuses."""
     check(work, hw)
     tile = matmul_tile(work, hw)
-    stream = Stream(hw)
+    stream = Stream(hw, folded=folded(work, hw))
     emit_config(stream, work, hw)
     d_stride = 0 if work.d is None or work.bias == "row" else work.d.row_stride
     strides = (work.a.row_stride, work.b.row_stride, d_stride, work.c.row_stride)
+    before = None
     for step in tile_steps(work, hw, tile):
         if work.dataflow == "OS":
             emit_os_tile(stream, work, hw, step.blocks, step.pads, (step.a, step.b, step.d, step.c), step.accumulate)
             continue
+        stream.mark(f"matmul_loop_{_moved(before, step.index)}")
+        before = step.index
         stream.loop_ws(
             step.blocks,
             step.pads,

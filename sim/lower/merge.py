@@ -66,7 +66,7 @@ def interleave(stream: Stream, streams: tuple[list[Item], list[Item], list[Item]
     in_flight = hw.load_commands_in_flight
     units = (_Unit(station.ld, in_flight), _Unit(station.ex, 0), _Unit(station.st, 0))
     tails = (
-        hw.memory.latency_cycles + LOAD_TAIL_CYCLES,
+        hw.memory_latency_cycles + LOAD_TAIL_CYCLES,
         hw.mesh_latency_cycles + hw.scratchpad.read_pipeline_cycles + RESULT_TAIL_CYCLES,
         1,
     )

@@ -7,6 +7,8 @@ statistics registers alternate so that two rows overlap.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -28,6 +30,12 @@ PASSES = {"layernorm": ((1, 2), (3, 4), (0, 0)), "softmax": ((5, 5), (6, 7), (0,
 """Per pass the command of all chunks of a row but the last, and of the last (NormCmd.scala: 0 RESET, 1 SUM,
 2 MEAN, 3 VARIANCE, 4 INV_STDDEV, 5 MAX, 6 SUM_EXP, 7 INV_SUM_EXP).
 """
+
+
+def search_norm_tile(work: Norm, hw: Hardware) -> tuple[int, int]:
+    """Drop a row of the tile until it fits, as tiled_norm_auto does; return its rows and the passes that took."""
+    rows = norm_tile_rows(replace(work, tile_rows=None), hw)
+    return rows, work.rows - rows
 
 
 def norm_tile_rows(work: Norm, hw: Hardware) -> int:
@@ -64,15 +72,17 @@ def lower_norm(work: Norm, hw: Hardware) -> Program:
     problems += scale_problems(work.kind, work.bert_scale)
     if problems:
         raise InputError(problems)
-    stream = Stream(hw)
+    tile_rows = norm_tile_rows(work, hw)
+    stream = Stream(hw, inlined=True, folded=tile_rows == work.rows)
+    stream.mark("norm_config")
     code = ACTIVATIONS.index(work.kind)
     stream.config_st(hw.packed_bytes(work.cols, "c"), activation=code & 3, scale=work.scale)
     stream.config_ex()
     stream.config_ld(work.cols * hw.acc_bytes, 0)
     stream.config_ld(work.cols * hw.acc_bytes, 1)
     if work.kind == "softmax":
+        stream.mark("norm_softmax")
         emit_softmax_constants(stream, work.bert_scale)
-    tile_rows = norm_tile_rows(work, hw)
     for first in range(0, work.rows, tile_rows):
         for row in range(first, min(first + tile_rows, work.rows), hw.dim):
             rows = min(hw.dim, first + tile_rows - row, work.rows - row)
@@ -87,6 +97,7 @@ def _emit_load(stream: Stream, work: Norm, hw: Hardware, row: int, rows: int, ba
     """Load ``rows`` rows from ``row`` on to accumulator row ``base``, block columns side by side."""
     chunk = min(blocks_of(work.cols, hw.dim), hw.max_block_len_acc) * hw.dim
     for col in range(0, work.cols, chunk):
+        stream.mark("norm_load" if col else "norm_load_block" if row else "norm_load_first")
         source = work.x.address + (row * work.cols + col) * hw.acc_bytes
         stream.mvin(source, ACCUMULATOR_BIT + base + col, min(chunk, work.cols - col), rows)
 
@@ -97,11 +108,14 @@ def _emit_passes(stream: Stream, work: Norm, hw: Hardware, row: int, rows: int, 
     for first, last, statistics in ((0, even, STATISTICS), (even, rows, 1)):
         if first < last:
             pairs = np.arange(first, last, statistics)
-            stream.emit_packed(_passes(stream.gap, work, hw, row + pairs, base + pairs, statistics))
+            passes = _passes(stream, work, hw, row + pairs, base + pairs, statistics)
+            if stream.pace.priced and not first:
+                passes["gap"][0] = stream.pace.gap(f"{work.kind}_block")
+            stream.emit_packed(passes)
 
 
 def _passes(
-    gap: int, work: Norm, hw: Hardware, rows: npt.NDArray[np.int64], local: npt.NDArray[np.int64], statistics: int
+    stream: Stream, work: Norm, hw: Hardware, rows: npt.NDArray[np.int64], local: npt.NDArray[np.int64], statistics: int
 ) -> Program:
     """Return the passes over ``statistics`` rows from each of ``rows`` on, in the accumulator from ``local`` on.
 
@@ -113,7 +127,7 @@ def _passes(
     wide = np.minimum(chunk, work.cols - cols)
     stat = np.arange(statistics)[:, None]
     out = np.zeros((len(rows), len(PASSES[work.kind]), statistics, 1 + len(cols)), COMMAND)
-    out["gap"] = gap
+    _space(out["gap"], stream, work)
     out["funct"] = Funct.MVOUT
     out["funct"][..., 0] = Funct.CONFIG
     only_stat = work.kind == "softmax"
@@ -124,3 +138,20 @@ def _passes(
     command = np.where(cols + chunk >= work.cols, final, inner)
     out["rs2"][..., 1:] = address | command << COMMAND_SHIFT | wide << 32 | 1 << 48
     return out.ravel()
+
+
+def _space(gaps: npt.NDArray[np.int64], stream: Stream, work: Norm) -> None:
+    """Set the cycles before each command of `_passes`, by the place of its loop."""
+    if not stream.pace.priced:
+        gaps[:] = stream.gap
+        return
+
+    def price(name: str) -> int:
+        return stream.pace.gap(f"{work.kind}_{name}")
+
+    gaps[..., 2:] = price("store")
+    gaps[..., -1] = price("store_last")
+    gaps[..., 1] = price("store_first")
+    gaps[..., 0] = price("second")
+    gaps[:, 1:, 0, 0] = price("pass")
+    gaps[:, 0, 0, 0] = price("pair")

@@ -11,14 +11,21 @@ from sim.lower.work import Operand, ResidualAdd
 
 
 def resadd_tile(rows: int, cols: int, hw: Hardware) -> tuple[int, int]:
-    """Return the library's tile in ELEMENTS (rows, cols): halve rows or drop a block of columns until it fits."""
+    """Return the library's tile in ELEMENTS (rows, cols)."""
+    return search_resadd_tile(rows, cols, hw)[0]
+
+
+def search_resadd_tile(rows: int, cols: int, hw: Hardware) -> tuple[tuple[int, int], int]:
+    """Halve rows or drop a block of columns until the tile fits; return the tile and the passes that took."""
     tile_rows, tile_cols = rows, cols
+    passes = 0
     while acc_rows_of((tile_rows, tile_cols), hw) > hw.acc_rows // 2:
         if tile_rows >= tile_cols or tile_cols <= hw.dim:
             tile_rows //= 2
         else:
             tile_cols -= hw.dim
-    return tile_rows, tile_cols
+        passes += 1
+    return (tile_rows, tile_cols), passes
 
 
 def acc_rows_of(tile: tuple[int, int], hw: Hardware) -> int:
@@ -58,7 +65,8 @@ def lower_resadd(work: ResidualAdd, hw: Hardware) -> Program:
         problems.append(f"residual add: a, b and c need one row stride, got {sorted(strides)}")
     if problems:
         raise InputError(problems)
-    stream = Stream(hw)
+    stream = Stream(hw, inlined=True, folded=search_resadd_tile(work.rows, work.cols, hw)[1] == 0)
+    stream.mark("resadd_config")
     stream.config_st(hw.packed_bytes(work.c.row_stride, "c"), activation=int(work.relu), scale=work.c_scale)
     stream.config_ex()
     stream.config_ld(hw.packed_bytes(work.a.row_stride, "a"), 0, scale=work.a_scale, shrink=True)
@@ -66,6 +74,7 @@ def lower_resadd(work: ResidualAdd, hw: Hardware) -> Program:
     tile_rows, tile_cols = chosen_tile(work, hw)
     for row in range(0, work.rows, tile_rows):
         for col in range(0, work.cols, tile_cols):
+            stream.mark("resadd_loop" if row or col else "resadd_loop_first")
             rows, cols = min(tile_rows, work.rows - row), min(tile_cols, work.cols - col)
             i, j = blocks_of(rows, hw.dim), blocks_of(cols, hw.dim)
             to_a, to_b, to_c = (

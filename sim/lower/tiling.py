@@ -6,7 +6,9 @@ the scratchpad and half of the accumulator, without (OS) all of it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import isqrt
+from typing import NamedTuple
 
 from sim.base.errors import InputError
 from sim.hardware import Hardware
@@ -64,7 +66,26 @@ class Room:
 
 
 def auto_matmul_tile(work: Matmul, hw: Hardware) -> Tile:
-    """Return the tile of tiled_matmul_auto: start near a square of outputs, then grow J, I, K in turn."""
+    """Return the tile of tiled_matmul_auto."""
+    return search_matmul_tile(work, hw).tile
+
+
+class Search(NamedTuple):
+    """What the library's search for a tile finds, and what it takes to find it.
+
+    ``passes``: turns of its loop that changed the tile. ``foldable``: whether a compiler that knows the sizes does the
+    search itself: the loop changes nothing, or only one size that is not yet whole can change (gcc then evaluates it;
+    of the constant-size programs in tests/oracle/soc those with g = 0 or a single open size carry no search).
+    """
+
+    tile: Tile
+    passes: int
+    foldable: bool
+
+
+@lru_cache(maxsize=1024)
+def search_matmul_tile(work: Matmul, hw: Hardware) -> Search:
+    """Do the search of tiled_matmul_auto: start near a square of outputs, then grow J, I, K in turn."""
     room = Room(hw, double_buffered=work.dataflow == "WS")
     blocks = matmul_blocks(work, hw.dim)
     if work.activation in ("layernorm", "softmax"):
@@ -73,16 +94,22 @@ def auto_matmul_tile(work: Matmul, hw: Hardware) -> Tile:
         side = max(1, isqrt(room.acc))
         i, j = min(blocks[0], side), min(blocks[1], side)
         k = min(blocks[2], max(1, room.spad // 2 // side))
-    growing = True
+    open_sizes = sum(size < limit for size, limit in zip((i, j, k), blocks, strict=True))
+    passes, growing = -1, True
     while growing:
-        growing = False
+        passes, growing = passes + 1, False
         if j < blocks[1] and room.holds(i, j + 1, k):
             j, growing = j + 1, True
         if i < blocks[0] and room.holds(i + 1, j, k):
             i, growing = i + 1, True
         if k < blocks[2] and room.holds(i, j, k + 1):
             k, growing = k + 1, True
-    return i, j, k
+    return Search((i, j, k), passes, passes == 0 or open_sizes <= 1)
+
+
+def folded(work: Matmul, hw: Hardware) -> bool:
+    """Return whether a compiler that knows the sizes leaves no tile search in the program."""
+    return work.tile is not None or search_matmul_tile(work, hw).foldable
 
 
 def matmul_tile(work: Matmul, hw: Hardware) -> Tile:

@@ -51,7 +51,7 @@ class Demand:
 
     def bound(self, hw: Hardware) -> Bound:
         """Return the slowest of all resources."""
-        latency, beat = hw.memory.latency_cycles, hw.dma.bus_bytes
+        latency, beat = hw.memory_latency_cycles, hw.dma.bus_bytes
         round_trip = 0 if hw.memory.l2_bytes else latency
         read_pace = max(1.0, beat / hw.memory.read_bytes_per_cycle)
         write_pace = max(1.0, beat / hw.memory.write_bytes_per_cycle)

@@ -29,7 +29,9 @@ CAUSES: dict[str, str] = {
     "dependency": "a command waits for another to complete, with no memory access under way",
     "queue_full": "a command waits because a queue or the reservation station is full",
     "fill_drain": "the array fills or drains: results are under way, no row goes in",
-    "issue": "no command has arrived yet (front end, hardware loop, CPU), and the one between two programs",
+    "issue": "no command has arrived yet (front end, hardware loop), and the one between two programs",
+    "cpu_issue": "the CPU works on its next command, and no unit of the accelerator has anything to do",
+    "call": "the CPU is in a library call before its first command or behind its last, the accelerator idle",
     "host": "the host CPU runs an operator that the array cannot; the array is idle",
 }
 """Why a cycle passed. Each cycle has one cause: the first that applies, in this order; "host" comes apart."""
@@ -42,7 +44,7 @@ ENERGY: dict[str, str] = {
     "special_function": "scaling, activation and normalisation units",
     "dram": "bytes moved to and from memory",
     "l2": "L2 cache between the DMA and memory, if there is one",
-    "host": "host CPU while it runs operators",
+    "host": "host CPU while it runs operators, calls the library or issues commands",
     "leakage": "static power over the whole time",
 }
 """Components of energy, as `sim.cost.energy.price` names them."""
@@ -53,6 +55,7 @@ BOUNDS: dict[str, tuple[str, ...]] = {
     "sram": ("bank_conflict",),
     "normalize": ("normalize",),
     "control": ("dependency", "queue_full", "issue"),
+    "cpu": ("cpu_issue", "call"),
     "host": ("host",),
 }
 """What bounds an operator, and the causes whose cycles count towards it."""
@@ -95,6 +98,14 @@ def _columns() -> Iterator[Column]:
     )
     for cause, meaning in CAUSES.items():
         yield Column(f"{cause}_cycles", "cycles", RESULTS, f"cycles in which {meaning}")
+    yield Column(
+        "cpu_cycles",
+        "cycles",
+        RESULTS,
+        "cycles in which the CPU works: library calls, the commands it issues, operators it runs; 0 for the first two "
+        "without cpu.prices",
+        "call_cycles + host_cycles + sum of the gaps before commands",
+    )
     yield Column(
         "visited_cycles",
         "cycles",

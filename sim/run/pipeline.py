@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from sim import hardware
 from sim.base.errors import InputError
 from sim.cost import energy, host
+from sim.cpu import issue_cycles
 from sim.graph import Graph
 from sim.hardware import Hardware
 from sim.lower import SampledMatmul, lower
 from sim.plan.planner import Step, plan
 from sim.run.prefetch import Prefetch
 from sim.run.result import Activity, Request, Result, operator_row
-from sim.run.session import RESTART_CYCLES, Session
+from sim.run.session import RESTART_CYCLES, Session, lowered
 from sim.side_units.port import Ahead as WorkAhead
 from sim.timing import timer
 from sim.timing.disk import default_timings
@@ -104,7 +105,14 @@ def run_steps(
             else:
                 activity = _on_host(step, request.hw) if step.engine == "host" else _on_unit(step, request.hw, side)
             machine = step.machine or request.hw
-            parts = energy.price(activity.counters, step.macs_switched, activity.cycles, machine, activity.host_cycles)
+            parts = energy.price(
+                activity.counters,
+                step.macs_switched,
+                activity.cycles,
+                machine,
+                activity.host_cycles,
+                cpu_cycles=activity.cpu_cycles,
+            )
             rows.append(operator_row(step, activity, request, cycle, parts))
             cycle += activity.cycles
     if progress is not None:
@@ -130,6 +138,10 @@ def _on_array(step: Step, session: Session, seen: set[Hashable], side: _Side) ->
     restart_cycles = 0
     equal: dict[int, list[Timing]] = {}
     for item in step.alike:
+        around = session.call(item)
+        activity.wait(around, "call")
+        if session.machine.cpu.prices != "none":
+            activity.cpu_cycles += around + issue_cycles(lowered(item, session.machine))
         key = session.key(item)
         unlike += key is None
         seen |= set() if key is None else {key}

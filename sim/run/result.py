@@ -60,6 +60,7 @@ class Activity:
 
     cycles: int = 0
     host_cycles: int = 0
+    cpu_cycles: int = 0
     invocations: int = 0
     distinct: int = 0
     visited_cycles: int = 0
@@ -116,6 +117,7 @@ def operator_row(
         "end_cycle": start + done.cycles,
         "cycles": done.cycles,
         **{f"{cause}_cycles": done.causes.get(cause, 0) for cause in columns.CAUSES},
+        "cpu_cycles": done.host_cycles + done.cpu_cycles,
         "visited_cycles": done.visited_cycles,
         "bound": columns.bound(done.causes.items()),
         "macs": step.macs_done,
@@ -156,6 +158,7 @@ SUMMED = (
     "invocations",
     "distinct",
     "cycles",
+    "cpu_cycles",
     "visited_cycles",
     "macs",
     "macs_skipped",

@@ -1,9 +1,9 @@
 """The machine from one program to the next: the one place that knows what a program passes on to those behind it.
 
-A fence ends each program and drains the array. Four things are left (`Start`): the slot of the loop unroller that comes
-next, the contents of an L2, the word mode that the array is set to, and whether a program has run at all: the CPU
-offers the command behind a fence one cycle later. A run, its trace, its timeline and the executor all go through a
-`Session`, so they agree.
+A fence ends each program and drains the array. Five things are left (`Start`): the slot of the loop unroller that comes
+next, the contents of an L2, the word mode that the array is set to, the pieces of library code that have run, and
+whether a program has run at all: the CPU offers the command behind a fence one cycle later. A run, its trace, its
+timeline and the executor all go through a `Session`, so they agree.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sim.base.errors import Hang, InputError
+from sim.cpu import cost
 from sim.isa.commands import Funct, Program
 from sim.lower import Conv, Matmul, Norm, ResidualAdd, Work, lower
 from sim.lower.sparse.works import counted
@@ -42,13 +43,15 @@ DENSE = (Matmul, ResidualAdd, Norm, Conv)
 @dataclass(frozen=True)
 class Start:
     """What a program finds: ``phase``: loop slot that comes next; ``words``: word mode of the array, None = as built;
-    ``written_rows``: accumulator rows that hold earlier data (a run assumes none; only the normaliser could tell)."""
+    ``written_rows``: accumulator rows that hold earlier data (a run assumes none; only the normaliser could tell);
+    ``ran``: pieces of the library's code that calls have run (`sim.cpu.calls`)."""
 
     phase: int = 0
     is_first: bool = True
     words: Words | None = None
     l2: L2Contents | None = None
     written_rows: tuple[int, ...] = ()
+    ran: frozenset[str] = frozenset()
 
     @classmethod
     def reset(cls, hw: Hardware) -> Start:
@@ -84,6 +87,13 @@ class Session:
     def restart_cycles(self) -> int:
         """Cycles between the last idle one of the program before and the first of the next."""
         return 0 if self.start.is_first else RESTART_CYCLES
+
+    def call(self, item: Work) -> int:
+        """Return the cycles that the CPU takes around the call of the next item; its code has run then."""
+        around = cost(item, self.machine, self.start.ran)
+        if around.paths - self.start.ran:
+            self.start = replace(self.start, ran=self.start.ran | around.paths)
+        return around.cycles
 
     def key(self, item: Work | Program) -> Hashable | None:
         """Return what decides the timing of ``item`` here; None behind an L2, where all earlier programs do."""

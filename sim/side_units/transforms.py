@@ -50,7 +50,7 @@ def transform(op: Op, hw: Hardware, bits: Callable[[str], int]) -> Beside:
     stores = ceil(write / min(hw.dma.bus_bytes, hw.memory.write_bytes_per_cycle))
     store_wait = max(0, stores - busy) if stores > loads else 0
     load_wait = max(0, loads - busy) if loads >= stores else 0
-    latency = hw.memory.latency_cycles
+    latency = hw.memory_latency_cycles
     return Beside(
         busy + load_wait + store_wait + latency,
         multiplications=work * BUTTERFLY_MACS,

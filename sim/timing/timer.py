@@ -214,7 +214,7 @@ def _parameters(hw: Hardware) -> dict[str, int]:
         "block_len": hw.loop_max_block_len,
         "block_len_acc": hw.loop_max_block_len_acc,
         "memory_model": FIXED,
-        "mem_latency": hw.memory.latency_cycles,
+        "mem_latency": hw.memory_latency_cycles,
         "read_num": read.numerator,
         "read_den": read.denominator,
         "write_num": write.numerator,
@@ -223,10 +223,9 @@ def _parameters(hw: Hardware) -> dict[str, int]:
         "l2_mshrs": mshrs,
         "l2_queued": max(mshrs + 2, MEM_CYCLES - mshrs - 2),
         "stall_limit": STALL_CYCLES
-        + 4 * hw.memory.latency_cycles
+        + 4 * hw.memory_latency_cycles
         + 1000 * (int(read) + int(write))
-        + hw.cpu.command_cycles
-        + hw.cpu.loop_cycles,
+        + hw.longest_gap_cycles,
     }
 
 

@@ -128,7 +128,7 @@ def invocations(result: Result, digest: Callable[[Recording], T]) -> Iterator[Pl
         small = commands <= MOST_COMMANDS * len(step.works)
         cycle = row["start_cycle"] + session.begin(step.name, step.machine)
         for number, item in enumerate(step.alike):
-            cycle += session.restart_cycles
+            cycle += session.call(item) + session.restart_cycles
             key = session.key(item)
             is_first = key is None or key not in known
             if is_first:

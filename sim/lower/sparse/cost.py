@@ -48,7 +48,7 @@ class LoadCost:
         self.group = hw.loop_max_block_len
         self.beat_cycles = max(1.0, hw.dma.bus_bytes / hw.memory.read_bytes_per_cycle)
         self.bus_bytes = hw.dma.bus_bytes
-        self.round_trip_cycles = hw.memory.latency_cycles + REQUEST_OVERHEAD_CYCLES
+        self.round_trip_cycles = hw.memory_latency_cycles + REQUEST_OVERHEAD_CYCLES
         self.ids = hw.dma.max_in_flight_requests
 
     def row_cycles(self, blocks: int, block_bytes: int | None = None) -> float:

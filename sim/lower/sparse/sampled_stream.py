@@ -23,6 +23,7 @@ from sim.lower.encode import LOAD_FUNCTS, float_bits
 from sim.lower.matmul import c_bytes, d_bytes
 from sim.lower.merge import Command, Item
 from sim.lower.norm import COMMAND_SHIFT, PASSES, STATISTICS
+from sim.lower.pace import HAND, Pace
 from sim.lower.sparse.cost import LoadCost
 from sim.lower.sparse.sampled_plan import Cut, Shape, Step
 from sim.lower.tiling import blocks_of
@@ -73,7 +74,7 @@ class Builder:
         self.work, self.product, self.cut, self.hw = work, work.matmul, cut, hw
         self.shape = Shape(work, hw)
         self.outputs, self.keys, self.width = self.shape.outputs, self.shape.keys, self.shape.width
-        self.dim, self.gap, self.cost, self.m = hw.dim, hw.cpu.command_cycles, LoadCost(hw), work.matmul.m
+        self.dim, self.gap, self.cost, self.m = hw.dim, Pace(hw).gap(HAND), LoadCost(hw), work.matmul.m
         self.loads: list[Item] = []
         self.stores: list[Item] = []
         self.waits: dict[int, tuple[int, int]] = {}

@@ -25,6 +25,7 @@ from sim.isa.commands import (
 from sim.lower.encode import LOAD_FUNCTS, float_bits
 from sim.lower.matmul import c_bytes, d_bytes
 from sim.lower.merge import Command, Item
+from sim.lower.pace import HAND, Pace
 from sim.lower.sparse.blocks import BITS_PER_BYTE, Blocks, column_bytes
 from sim.lower.sparse.cost import LoadCost, runs
 from sim.lower.sparse.plan import Cut, Step, span
@@ -57,7 +58,7 @@ class Builder:
         self.mask = parts.mask
         scheduled = isinstance(work, BlockSparseMatmul) and work.scheduled
         self.dim, self.acc_half = hw.dim, hw.acc_rows // 2
-        self.gap = SCHEDULER_CYCLES if scheduled else hw.cpu.command_cycles
+        self.gap = SCHEDULER_CYCLES if scheduled else Pace(hw).gap(HAND)
         self.cost = LoadCost(hw)
         self.sizes = (self.product.m, self.product.n)
         self.blocks = (*matmul_blocks(self.product, hw.dim)[:2], parts.shape[0])

@@ -1,0 +1,8 @@
+"""The CPU in front of the accelerator: what it takes around a library call, and to run operators itself.
+
+The cycles between the commands of a call are the lowering's (`sim.lower.pace`); price lists are in hwconfigs/cpu.
+"""
+
+from sim.cpu.calls import Call, CallCost, cost, issue_cycles
+
+__all__ = ["Call", "CallCost", "cost", "issue_cycles"]

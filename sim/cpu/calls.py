@@ -1,0 +1,106 @@
+"""What a library call costs the CPU before its first command and behind its last idle cycle.
+
+Three parts, all priced by ``cpu.prices``: the call itself; each pass of the library's search for a tile, counted by
+doing that search; and, for the first call of a kind in a program, the lines of code that the instruction cache misses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sim.isa.commands import Program
+from sim.lower.conv_tiling import search_conv_tile
+from sim.lower.norm import search_norm_tile
+from sim.lower.pace import prices_of, variant
+from sim.lower.resadd import search_resadd_tile
+from sim.lower.tiling import folded, matmul_blocks, matmul_tile, search_matmul_tile, tile_counts
+from sim.lower.work import Conv, Matmul, Norm, ResidualAdd, Work
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+    from sim.hardware.cpu import CpuPrices
+
+
+@dataclass(frozen=True)
+class Call:
+    """A library call as the CPU meets it.
+
+    ``function``: a key of the price list. ``passes`` of its tile search. ``loops``: whether several hardware loops
+    follow each other. ``folded``, ``inlined``: how it was compiled (`sim.lower.pace.variant`). ``paths``: pieces of
+    code that not every call of the function runs, as keys of ``cold_lines``.
+    """
+
+    function: str
+    passes: int = 0
+    loops: bool = False
+    folded: bool = False
+    inlined: bool = True
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CallCost:
+    """Cycles around a call: ``around`` with its code in the cache, ``cold`` more because it is not there."""
+
+    around: int = 0
+    cold: int = 0
+    paths: frozenset[str] = frozenset()
+
+    @property
+    def cycles(self) -> int:
+        """All of them."""
+        return self.around + self.cold
+
+
+def call_of(work: Work, hw: Hardware) -> Call:
+    """Return the library call that issues the commands of a work item."""
+    if isinstance(work, Conv):
+        passes = 0 if work.tile is not None else search_conv_tile(work, hw).passes
+        return Call("conv", passes)
+    if isinstance(work, Norm):
+        passes = 0 if work.tile_rows is not None else search_norm_tile(work, hw)[1]
+        return Call("norm", passes, folded=passes == 0)
+    if isinstance(work, ResidualAdd):
+        passes = 0 if work.tile is not None else search_resadd_tile(work.rows, work.cols, hw)[1]
+        return Call("resadd", passes, folded=passes == 0)
+    product = work if isinstance(work, Matmul) else work.matmul
+    passes = 0
+    if isinstance(work, Matmul) and work.tile is None:
+        passes = search_matmul_tile(work, hw).passes
+    several = tile_counts(matmul_blocks(product, hw.dim), matmul_tile(product, hw)) != (1, 1, 1)
+    kinds: list[str] = [product.activation] if product.activation in ("softmax", "igelu") else []
+    kinds += ["full_c"] if product.full_c else []
+    kinds += ["os"] if product.dataflow == "OS" else []
+    return Call("matmul", passes, several, folded(product, hw), False, tuple(kinds))
+
+
+def cost(work: Work, hw: Hardware, seen: Set[str] = frozenset()) -> CallCost:
+    """Return what the CPU takes around the call of a work item; ``seen``: pieces of code that have run before."""
+    prices = hw.cpu.prices
+    if prices == "none":
+        return CallCost()
+    call = call_of(work, hw)
+    way = variant(hw, folded=call.folded, inlined=call.inlined)
+    table = prices_of(prices.calls, way)
+    # what the compiler has searched, no call searches again
+    passes = 0 if way == "folded" else call.passes
+    around = table[call.function] + passes * table.get(f"{call.function}_pass", 0)
+    around += table.get(f"{call.function}_loops", 0) if call.loops else 0
+    paths = frozenset((call.function, *call.paths))
+    return CallCost(around, _cold(prices, hw, way, paths - seen), paths)
+
+
+def issue_cycles(program: Program) -> int:
+    """Return the cycles that the CPU works on the commands of a program, those before each."""
+    return int(program["gap"].sum())
+
+
+def _cold(prices: CpuPrices, hw: Hardware, way: str, new: Set[str]) -> int:
+    """Return the cycles of the missed lines of pieces of code that have not run before."""
+    if hw.cpu.code == "warm":
+        return 0
+    line = hw.memory.latency_cycles + (prices.l2_line_cycles if hw.memory.l2_bytes else prices.line_cycles)
+    lines = sum(prices.cold_lines.get(f"{path}_{way}", prices.cold_lines.get(path, 0)) for path in new)
+    return lines * line
