@@ -1,7 +1,7 @@
 """Compilation of this room: cached on disk under a folder named after the content of all its compiled files.
 
-Numba watches only the file of the cached function and would run yesterday's arithmetic from today's loop; the
-timing core solves it the same way (sim/core/__init__.py) for its own folder.
+Numba watches only the file of the cached function and would run old arithmetic from a new loop; the timing core solves
+it the same way for its own folder (sim/core/__init__.py), whose way of compiling units this room shares.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ from typing import Any
 
 import numba
 
-from sim.core import COMPILE_CACHE
+from sim.core import COMPILE_CACHE, jit
 
 ROOM = Path(__file__).parent
-CONSTANTS = (ROOM / "unit.py", ROOM.parent / "isa" / "commands.py", ROOM.parent / "sparsity" / "formats.py")
-SOURCES = (ROOM / "arithmetic.py", ROOM / "counts.py", *sorted(ROOM.glob("kernel*.py")), *CONSTANTS)
+CONSTANTS = (ROOM / "unit.py", *sorted((ROOM.parent / "isa").glob("*.py")), ROOM.parent / "sparsity" / "formats.py")
+SOURCES = (*sorted((ROOM / "kernels").glob("*.py")), *CONSTANTS)
 """The files with compiled code, and those whose constants it holds."""
 
 SOURCE_KEY = hashlib.sha256(b"\0".join(path.read_bytes() for path in SOURCES)).hexdigest()[:16]
 
 FOLDER = COMPILE_CACHE.parent / f"functional-{SOURCE_KEY}"
+
+njit = jit.njit
+"""Compile a function that compiled code calls."""
 
 
 def is_compiled() -> bool:
@@ -31,12 +34,13 @@ def is_compiled() -> bool:
     return bool(settings.DISABLE_JIT) or any(FOLDER.rglob("*.nbc"))
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile ``function`` with numba, cached beside the timing core's code."""
+def entry(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function that Python calls; its code is kept on disk beside that of the timing core."""
     settings: Any = numba.config
     before = settings.CACHE_DIR
     settings.CACHE_DIR = str(FOLDER)
     try:
-        return numba.njit(cache=True)(function)
+        make: Callable[..., Callable[..., Any]] = jit.entry
+        return make(function)
     finally:
         settings.CACHE_DIR = before

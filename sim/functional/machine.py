@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from sim.base.errors import InputError
 from sim.functional import state, words
-from sim.functional.counts import NAMES
-from sim.functional.kernel import execute
-from sim.functional.unit import Decoder, Sampler, Selector, Unit
+from sim.functional.kernels.counts import NAMES
+from sim.functional.kernels.fields import LOAD, STORE
+from sim.functional.kernels.loop import execute
+from sim.functional.unit import Decoder, Sampler, Unit
 from sim.hardware.schema import ELEMENT_BITS
 from sim.isa.commands import STORED_SHIFT, Funct
 
@@ -30,7 +31,6 @@ SPARE_BYTES = 1 << 16
 SLOTS = 512
 """Commands that may be between issue and completion; the reservation stations hold fewer than 64 per class."""
 
-LD, EX, ST = 0, 1, 2
 BYTE = 8
 SUMS = ("int8", "int16", "int32", "fp32")
 
@@ -166,35 +166,29 @@ class Machine:
             raise InputError("timing: it holds no timeline; run the timing core with timeline=True")
         _check(times)
         if isinstance(unit, Sampler):
-            self.state = self.state._replace(chunks=unit.chunks, subs=unit.subs)
+            sampler = self.state.sampler._replace(chunks=unit.chunks, subs=unit.subs)
+            self.state = self.state._replace(sampler=sampler)
         elif isinstance(unit, Decoder) and unit.strips is not None:
-            self.state = self.state._replace(strips=unit.strips)
+            self.state = self.state._replace(decoder=self.state.decoder._replace(strips=unit.strips))
         elif not isinstance(unit, Decoder) and _expands(times):
             raise InputError("timing: its loads expand stored weights; give the decoder that write_stored returned")
         s = self.state
-        _set(s, unit)
-        s.counts[:] = 0
-        s.tally[:] = 0
+        state.restart(s, unit)
         columns = [np.ascontiguousarray(times[name]) for name in ("queue", "funct", "rs1", "rs2")]
         computes = np.isin(columns[1], (Funct.COMPUTE_PRELOADED, Funct.COMPUTE_ACCUMULATED)).sum()
         if isinstance(unit, Sampler) and computes != len(unit.chunks) - 1:
             raise InputError(f"sampled product: {computes} computes, its unit was made for {len(unit.chunks) - 1}")
         execute(order(times), *columns, s)
-        clashes, overflows, outside_reads, outside_writes, beyond_array, narrowed = (int(n) for n in s.tally)
-        counters = {name: int(n) for name, n in zip(NAMES, s.counts, strict=True)}
+        tally = {name: int(s.tally[name]) for name in state.names(s.tally)}
+        counters = {name: int(s.counts[name.lower()]) for name in NAMES}
         requests = counters["DRAM_READ_REQUESTS"] + counters["DRAM_WRITE_REQUESTS"]
         if self.hw.memory.l2_bytes:
             counters = {name: n for name, n in counters.items() if not name.startswith("DRAM_")}
         return Execution(
             counters=counters,
             dma_requests=requests,
-            clashes=clashes,
-            clashed=tuple(int(n) for n in s.clashes[: min(clashes, len(s.clashes))]),
-            overflows=overflows,
-            outside_reads=outside_reads,
-            outside_writes=outside_writes,
-            beyond_array=beyond_array,
-            narrowed=narrowed,
+            clashed=tuple(int(n) for n in s.clashes[: min(tally["clashes"], len(s.clashes))]),
+            **tally,
         )
 
     def _window(
@@ -216,7 +210,7 @@ class Machine:
             single = np.unpackbits(self.image[first:end], bitorder="little")
             return single, place[..., None] * bits + np.arange(bits), bits
         names = {"fp32": "float32", "fp16": "uint16", "bf16": "uint16"}
-        return getattr(self.state, names.get(kind, kind)), first * BYTE // bits + place, bits
+        return getattr(self.state.dram, names.get(kind, kind)), first * BYTE // bits + place, bits
 
 
 def order(times: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
@@ -231,7 +225,7 @@ def order(times: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
     number = np.arange(len(times), dtype=np.int64)
     ends = np.where(complete < 0, issue, complete)
     moves = times["funct"] != 0
-    for path in (times["queue"] == ST, (times["queue"] == LD) & (times["rs1"] != 0)):
+    for path in (times["queue"] == STORE, (times["queue"] == LOAD) & (times["rs1"] != 0)):
         inside = np.flatnonzero(path & moves)
         ends[inside] = np.minimum.accumulate(ends[inside][::-1])[::-1]
     cycle = np.concatenate([issue, ends])
@@ -241,17 +235,8 @@ def order(times: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
 
 def _expands(times: npt.NDArray[np.void]) -> bool:
     """Whether any load of a timeline brings stored weights."""
-    loads = (times["queue"] == LD) & (times["funct"] != 0)
+    loads = (times["queue"] == LOAD) & (times["funct"] != 0)
     return bool((times["rs2"][loads] >> STORED_SHIFT).any())
-
-
-def _set(s: state.State, unit: Unit | None) -> None:
-    """Set the units for sparse weights, and forget what they knew of an earlier matrix."""
-    s.unit[:] = 0 if unit is None else unit.numbers()
-    if isinstance(unit, Selector):
-        s.start_of[:] = -1
-        s.end_of[:] = -1
-        s.rows_done[:] = 0
 
 
 def _check(times: npt.NDArray[np.void]) -> None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from sim.base.errors import CaratError, InputError
 from sim.functional import host
-from sim.functional.counts import NAMES
+from sim.functional.kernels.counts import NAMES
 from sim.functional.machine import Machine
 from sim.functional.quantize import quantized
 from sim.graph import Graph, Op, View

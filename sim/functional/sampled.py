@@ -1,8 +1,8 @@
 """Sampled products in DRAM as their programs look for them: the index, packed rows, and the unit that reads both.
 
 The sequencer of such an array goes through rows, windows and features in the order of the plan
-(`sim.lower.sparse.sampled_plan`) and counts the sub-rows of each row; `write_index` tells it so. What a value meets
-is not told: it is read from the index that the program loads.
+(`sim.lower.sparse.sampled_plan`) and counts the sub-rows of each row, as `write_index` sets them. The weight that a
+value meets is read from the index that the program loads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import InputError
-from sim.functional.kernel_sampled import AS_TOLD, ONTO, OVER
+from sim.functional.kernels.records import SUB_ROW
+from sim.functional.kernels.sampled import AS_COMMANDED, ONTO, OVER
 from sim.functional.machine import Machine
 from sim.functional.unit import Sampler
 from sim.lower.sparse.cost import LoadCost
@@ -150,7 +151,7 @@ def _order(blocks: int, rows: int) -> npt.NDArray[np.int64]:
     return lines % blocks * rows + lines // blocks
 
 
-def _sequence(shape: Shape, cut: Cut, dim: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _sequence(shape: Shape, cut: Cut, dim: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.void]]:
     """Return ``chunks`` and ``subs`` of a `Sampler`: DIM sub-rows to a compute, in the order of the plan.
 
     A command names of A the block that is loaded last of those its last row's block needs, of C its first row's block.
@@ -169,7 +170,7 @@ def _sequence(shape: Shape, cut: Cut, dim: int) -> tuple[npt.NDArray[np.int64], 
                 part[:, 1] -= starts[first, 1]
                 lengths.append(len(part))
                 tables.append(part)
-    return np.cumsum(np.asarray(lengths, np.int64)), np.concatenate(tables)
+    return np.cumsum(np.asarray(lengths, np.int64)), np.concatenate(tables).view(SUB_ROW)[:, 0]
 
 
 def _sub_rows(
@@ -188,12 +189,12 @@ def _sub_rows(
     starts = np.stack([a, c], axis=1)
     if shape.outputs:
         c = c + places * shape.dim
-        adds = np.full(len(rows), AS_TOLD)
+        adds = np.full(len(rows), AS_COMMANDED)
     else:
         starts[:, 0] += (places - np.array([one.start for one in columns])[block]) * shape.dim
         a = starts[:, 0]
         lies_there = (places > number) | (shape.work.matmul.bias != "none")
-        adds = np.where(number > 0, ONTO, np.where(lies_there, AS_TOLD, OVER))
+        adds = np.where(number > 0, ONTO, np.where(lies_there, AS_COMMANDED, OVER))
     row_bits = shape.hw.sp_row_bytes * 8
     wide = shape.index_edge(windows.stop) - shape.index_edge(windows.start)
     inside = shape.index_edge(window) - shape.index_edge(windows.start)

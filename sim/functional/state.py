@@ -1,4 +1,8 @@
-"""What the compiled executor works on: memories, configuration registers, marks and counters, as plain arrays."""
+"""State of the compiled executor: memories, registers, units and counters (records: `sim.functional.kernels.records`).
+
+The fields have the same types on every machine, so that the executor is compiled once: local memories and blocks of the
+array are doubles, which hold every int32 and float32 exactly; DRAM is one image seen as each of its element types.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +12,25 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sim.functional.counts import NAMES
-from sim.functional.kernel_words import HIGH, LOW
-from sim.functional.unit import FIELDS
-from sim.functional.words import SMALL_FLOATS, decode_table, row, table
+from sim.functional.kernels import records
+from sim.functional.kernels.counts import COUNTS
+from sim.functional.kernels.fields import GARBAGE_BITS
+from sim.functional.kernels.words import INTEGER, SMALL
+from sim.functional.unit import Selector, Unit
+from sim.functional.words import SMALL_FLOATS, decode_table, element, table
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
 
 Array = npt.NDArray[Any]
+Record = Any
+"""One record of a structured array: its fields are attributes."""
 
 LayerNormRule = Literal["library", "hardware"]
 """How a normalised row is rounded: as gemmini.h or as the RTL does it (docs/NUMBERS.md)."""
 
-SNAP_FIELDS = 26
-SUB_FIELDS = 6
 SETS = 4
-"""Of resident weights: one at work, one behind it, room for preloads that have begun."""
+"""Sets of resident weights: one at work, one behind it, room for preloads that have begun."""
 
 MOST_NOTED = 256
 """Clashes kept by number; all are counted."""
@@ -38,112 +44,166 @@ MOST_SHARED = 256
 ARRAY_BITS = {"int8": 20}
 """Width of the array's results by element type (spatialArrayOutputType, Configs.scala); others are not narrowed."""
 
+REGISTERS = np.dtype(
+    [
+        ("load", records.LOAD_CONFIG, (4,)),
+        ("execute", records.EXECUTE_CONFIG),
+        ("store", records.STORE_CONFIG),
+        ("preload", "i8"),  # slot of the last preload
+    ]
+)
+"""Configuration of the machine as the commands so far have set it."""
 
-class State(NamedTuple):
-    """``p``: see `parameters`. ``tally``: clashes, overflows, reads and stores outside DRAM, results beyond the array,
-    elements that a load narrowed.
 
-    The fields have the same types on every machine, so that the executor is compiled once: local memories and blocks
-    are doubles, which hold every int32 and float32 exactly; DRAM is one image seen as each of its element types.
-    ``blocks``: per slot of a preload, its operand and its result; ``tiles``: weights, sums inside the array, A, B.
-    ``unit``: `sim.functional.unit`; ``decoded``, ``table``, ``strips``: rows of an expanding load, shared values, loads
-    of circulants; ``raw``: bytes of index rows in the scratchpad, ``start_of``/``end_of``: where what is in front of
-    (behind) a row begins (ends), or -1; ``picks``, ``chosen``: selected operands of each slot, and of the weights in
-    the array; ``fed``: what the blocks of a feed have seen, by slot; ``rows_done``: packed rows by accumulator row.
-    ``chunks``, ``subs``: what computes of a sampled product stream (`sim.functional.kernel_sampled`); ``second``: the
-    weights preloaded lately, their slots, whether they have been read; ``resident``: those at work; ``lanes``,
-    ``depth``: choices of a sub-row, elements chosen so far by place.
-    ``words``: elements in DRAM by operand (`sim.functional.words`).
-    ``marks``: per queue (ld, ex) and row (scratchpad, then accumulator): writers in motion, changes so far.
-    """
+class Dram(NamedTuple):
+    """The DRAM image, seen as each of its element types."""
 
-    p: Array
-    base: Array
     int8: Array
     int16: Array
     int32: Array
     uint16: Array
     float32: Array
-    spad: Array
-    acc: Array
-    lut: Array
-    ld: Array
-    ex: Array
-    st: Array
-    normals: Array
-    factor: Array
-    snap: Array
-    stage_rs1: Array
-    blocks: Array
-    tiles: Array
-    pending: Array
-    marks: Array
-    tally: Array
-    clashes: Array
-    counts: Array
-    bits: Array
-    pieces: Array
-    line: Array
-    unit: Array
-    ld_state: Array
-    decoded: Array
+
+
+class SystolicArray(NamedTuple):
+    """Blocks [dim, dim]. ``staged``, ``results``: operand and result of the preload in each slot.
+
+    ``weights``: in the array; ``sums``: in the array, output stationary; ``left``, ``right``: A and B of a compute.
+    """
+
+    staged: Array
+    results: Array
+    weights: Array
+    sums: Array
+    left: Array
+    right: Array
+
+
+class Decoder(NamedTuple):
+    """Expanding loads: ``rows`` of one load [dim, columns], ``table`` of shared values, ``strips`` of circulants."""
+
+    rows: Array
     table: Array
-    raw: Array
+    strips: Array
+
+
+class Selection(NamedTuple):
+    """Operand selection. ``index_bytes``: those of index rows in the scratchpad.
+
+    ``start_of``: by scratchpad row, first row of the index that ends in front of it; ``end_of``: row behind the index
+    that begins at it; -1: none. ``picks``: selected activations of the weights in each slot, ``chosen``: of those in
+    the array. ``fed``: changes that the blocks of a feed had seen, by slot. ``rows_done``: packed rows so far, by
+    accumulator row.
+    """
+
+    index_bytes: Array
     start_of: Array
     end_of: Array
     picks: Array
     chosen: Array
     fed: Array
     rows_done: Array
-    words: Array
-    strips: Array
+
+
+class Sampling(NamedTuple):
+    """Sampled products. ``chunks``, ``subs``: sub-rows of each compute (`sim.functional.unit.Sampler`).
+
+    ``second``: weights preloaded last, ``second_slot`` their slots, ``second_read`` 1 where they have been read;
+    ``resident``: weights at work. ``lanes``, ``depth``: elements of a sub-row, elements chosen so far by place.
+    """
+
     chunks: Array
     subs: Array
     second: Array
     second_slot: Array
-    second_there: Array
+    second_read: Array
     resident: Array
     lanes: Array
     depth: Array
 
 
-def parameters(hw: Hardware, layernorm: LayerNormRule, types: Mapping[str, str]) -> Array:
-    """Return the fixed numbers of a machine as int64, in the order of their use in the kernel."""
+class State(NamedTuple):
+    """Everything the compiled executor reads and writes.
+
+    ``small_floats``: value of each 16-bit pattern. ``commands``: one record per slot of a command between issue and
+    completion, ``unused`` an empty one. ``marks``: [queue (load, execute), row of the scratchpad, then of the
+    accumulator]. ``operands``: how A, B, other loads and C lie in DRAM. ``clashes``: numbers of commands. ``bits``: one
+    word of memory seen as integer and float. ``pieces``: requests that fill each local row of a load; ``line``: a row
+    on its way between DRAM and local memory.
+    """
+
+    fixed: Record
+    dram: Dram
+    spad: Array
+    acc: Array
+    small_floats: Array
+    registers: Record
+    normals: Array
+    commands: Array
+    unused: Record
+    array: SystolicArray
+    marks: Array
+    operands: Array
+    unit: Record
+    decoder: Decoder
+    selector: Selection
+    sampler: Sampling
+    tally: Record
+    counts: Record
+    clashes: Array
+    bits: Array
+    pieces: Array
+    line: Array
+
+
+def _records(dtype: np.dtype[Any], shape: int | tuple[int, ...]) -> Array:
+    return np.zeros(shape, dtype).view(np.recarray)
+
+
+def names(record: Record) -> tuple[str, ...]:
+    """Return the names of a record's fields."""
+    found: tuple[str, ...] = record.dtype.names
+    return found
+
+
+def fixed(hw: Hardware, base: int, layernorm: LayerNormRule, types: Mapping[str, str]) -> Record:
+    """Return the constants of a machine whose DRAM image begins at address ``base``."""
     kind = hw.array.input_type
-    integer = kind.startswith("int")
-    lowest, highest = row(hw, "word", types["word"])[LOW : HIGH + 1]
+    low, high = element(types["word"])[3:]
     address_bits = max(hw.sp_rows, hw.acc_rows).bit_length() - 1
-    exponent, fraction = SMALL_FLOATS.get(kind, (8, 23))
     longest = max(8 * hw.dma.max_request_bytes // hw.widest_bits, hw.dim)
-    sums = 33 if hw.words is not None else ARRAY_BITS.get(kind, 33)
-    return np.array(
-        [
-            hw.dim,
-            hw.input_bytes,
-            hw.acc_bytes,
-            lowest,  # of an integer in the scratchpad
-            highest,
-            7 << 29 | (1 << (address_bits + 1)) - 1,  # garbage address
-            0 if integer else 2 if kind in SMALL_FLOATS else 1,
-            hw.features.first_layer_optimizations,
-            (1 << longest.bit_length()) - 1,  # columns field
-            (1 << hw.dim.bit_length()) - 1,  # rows field
-            hw.dma.mvin_scale_units != "none",
-            hw.dma.mvin_acc_scale != "none",
-            hw.dma.bus_bytes,
-            hw.dma.max_request_bytes,
-            hw.array.hardcode_d_to_garbage,
-            hw.features.max_pool,
-            hw.features.normalizations,
-            exponent,
-            fraction,
-            1 << (sums - 1),
-            layernorm == "hardware",
-            hw.accumulator.scale_units == "none",
-            8 * hw.acc_bytes,
-        ],
-        np.int64,
-    )
+    sum_bits = 33 if hw.words is not None else ARRAY_BITS.get(kind, 33)
+    exponent_bits, fraction_bits = SMALL_FLOATS.get(kind, (8, 23))
+    values = {
+        "dim": hw.dim,
+        "input_bytes": hw.input_bytes,
+        "acc_bytes": hw.acc_bytes,
+        "acc_bits": 8 * hw.acc_bytes,
+        "lowest": low,
+        "highest": high,
+        "garbage_address": GARBAGE_BITS | (1 << (address_bits + 1)) - 1,
+        "element": INTEGER if kind.startswith("int") else element(kind)[0],
+        "exponent_bits": exponent_bits,
+        "fraction_bits": fraction_bits,
+        "pixel_copies": hw.features.first_layer_optimizations,
+        "columns_mask": (1 << longest.bit_length()) - 1,
+        "rows_mask": (1 << hw.dim.bit_length()) - 1,
+        "scales_inputs": hw.dma.mvin_scale_units != "none",
+        "scales_sums": hw.dma.mvin_acc_scale != "none",
+        "scales_at_store": hw.accumulator.scale_units != "none",
+        "bus_bytes": hw.dma.bus_bytes,
+        "max_request_bytes": hw.dma.max_request_bytes,
+        "ignores_d": hw.array.hardcode_d_to_garbage,
+        "max_pool": hw.features.max_pool,
+        "normalizes": hw.features.normalizations,
+        "largest_sum": 1 << (sum_bits - 1),
+        "inverse_deviation": layernorm == "hardware",
+        "base": base,
+    }
+    record = _records(records.FIXED, 1)[0]
+    for name in names(record):
+        record[name] = values[name]
+    return record
 
 
 def build(
@@ -155,59 +215,68 @@ def build(
     layernorm: LayerNormRule,
     types: Mapping[str, str],
 ) -> State:
-    """Return the state after power-up: local memories hold noise, so that a row nobody wrote shows.
+    """Return the state after power-up: local memories hold noise, so that a row that was never written shows.
 
     ``types``: `sim.functional.words.types_of`.
     """
-    kind = hw.array.input_type
-    dim = hw.dim
+    kind, dim = hw.array.input_type, hw.dim
     noise = np.random.default_rng(seed).integers(-100, 100, (hw.sp_rows + hw.acc_rows, dim)).astype(np.float64)
-    views = {name: image.view(name) for name in ("int8", "int16", "int32", "uint16", "float32")}
-    fixed = parameters(hw, layernorm, types)
-    held = hw.sparsity.resident_weights
+    constants = fixed(hw, base, layernorm, types)
+    columns = int(constants.columns_mask) + 1
     return State(
-        p=fixed,
-        base=np.array([base], np.int64),
-        **views,
+        fixed=constants,
+        dram=Dram(*(image.view(name) for name in Dram._fields)),
         spad=noise[: hw.sp_rows],
         acc=noise[hw.sp_rows :],
-        lut=decode_table(kind) if kind in SMALL_FLOATS else np.zeros(1, np.float32),
-        ld=np.zeros((4, 5), np.int64),
-        ex=np.zeros(7, np.int64),
-        st=np.zeros(17, np.int64),
-        normals=np.zeros((2, 6), np.int64),
-        factor=np.zeros(2, np.float32),
-        snap=np.zeros((slots, SNAP_FIELDS), np.int64),
-        stage_rs1=np.zeros(slots, np.int64),
-        blocks=np.zeros((2, slots, dim, dim)),
-        tiles=np.zeros((4, dim, dim)),
-        pending=np.zeros(1, np.int64),
-        marks=np.zeros((2, 2, hw.sp_rows + hw.acc_rows), np.int64),
-        tally=np.zeros(6, np.int64),
+        small_floats=decode_table(kind) if constants.element == SMALL else np.zeros(1, np.float32),
+        registers=_records(REGISTERS, 1)[0],
+        normals=_records(records.NORMAL, 2),
+        commands=_records(records.COMMAND, slots),
+        unused=_records(records.COMMAND, 1)[0],
+        array=SystolicArray(*np.zeros((2, slots, dim, dim)), *np.zeros((4, dim, dim))),
+        marks=_records(records.ROW_MARK, (2, hw.sp_rows + hw.acc_rows)),
+        operands=table(hw, types).view(np.recarray),
+        unit=_records(records.UNIT, 1)[0],
+        decoder=Decoder(np.zeros((dim, columns + dim)), np.zeros(MOST_SHARED), _records(records.STRIP, 1)),
+        selector=Selection(
+            index_bytes=np.zeros((hw.sp_rows, hw.sp_row_bytes), np.uint8),
+            start_of=np.full(hw.sp_rows + 1, -1, np.int64),
+            end_of=np.full(hw.sp_rows + 1, -1, np.int64),
+            picks=np.zeros((slots, dim, dim), np.int64),
+            chosen=np.zeros((dim, dim), np.int64),
+            fed=np.zeros((slots, hw.sparsity.fetch_rows), np.int64),
+            rows_done=np.zeros(hw.acc_rows, np.int64),
+        ),
+        sampler=_sampling(dim, hw.sparsity.resident_weights),
+        tally=_records(records.TALLY, 1)[0],
+        counts=_records(COUNTS, 1)[0],
         clashes=np.zeros(MOST_NOTED, np.int64),
-        counts=np.zeros(len(NAMES), np.int64),
         bits=np.zeros(1, np.uint32),
         pieces=np.zeros(MOST_BLOCKS, np.int64),
-        line=np.zeros(int(fixed[8]) + 1),
-        unit=np.zeros(FIELDS, np.int64),
-        ld_state=np.zeros(slots, np.int64),
-        decoded=np.zeros((dim, int(fixed[8]) + 1 + dim)),
-        table=np.zeros(MOST_SHARED),
-        raw=np.zeros((hw.sp_rows, hw.sp_row_bytes), np.uint8),
-        start_of=np.full(hw.sp_rows + 1, -1, np.int64),
-        end_of=np.full(hw.sp_rows + 1, -1, np.int64),
-        picks=np.zeros((slots, dim, dim), np.int64),
-        chosen=np.zeros((dim, dim), np.int64),
-        fed=np.zeros((slots, hw.sparsity.fetch_rows), np.int64),
-        rows_done=np.zeros(hw.acc_rows, np.int64),
-        words=table(hw, types),
-        strips=np.zeros((1, 3), np.int64),
+        line=np.zeros(columns),
+    )
+
+
+def _sampling(dim: int, held: int) -> Sampling:
+    return Sampling(
         chunks=np.zeros(1, np.int64),
-        subs=np.zeros((1, SUB_FIELDS), np.int64),
+        subs=_records(records.SUB_ROW, 1),
         second=np.zeros((SETS * held, dim, dim)),
         second_slot=np.zeros(SETS * held, np.int64),
-        second_there=np.zeros(SETS * held, np.int64),
+        second_read=np.zeros(SETS * held, np.int64),
         resident=np.zeros((held, dim, dim)),
         lanes=np.zeros(dim, np.int64),
         depth=np.zeros(dim, np.int64),
     )
+
+
+def restart(state: State, unit: Unit | None) -> None:
+    """Set counters to zero and the units for sparse weights to ``unit``; they forget the matrix before."""
+    for record in (state.tally, state.counts, state.unit):
+        record.setfield(np.zeros((), record.dtype), record.dtype)
+    if unit is not None:
+        unit.set(state.unit)
+    if isinstance(unit, Selector):
+        state.selector.start_of[:] = -1
+        state.selector.end_of[:] = -1
+        state.selector.rows_done[:] = 0

@@ -1,6 +1,6 @@
-"""The machine's units for sparse and compressed weights, as the executor is told about them (docs/SPARSITY.md).
+"""Settings of the machine's units for sparse and compressed weights (docs/SPARSITY.md).
 
-What a stored stream or an index means is no part of a command: hardware would have registers for it, set once per
+Commands do not say how a stored stream or an index is encoded: hardware would have registers for it, set once per
 matrix. `sim.functional.weights` fills DRAM and returns the unit that reads it.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, log2
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,27 +20,24 @@ RUN_BITS = formats.RUN_BITS
 FORMS = {"bitmap": BITMAP, "rle": RLE, "csr": CSR, "csc": CSC}
 FORMS |= {"narrow": NARROW, "codebook": CODEBOOK, "circulant": CIRCULANT}
 
-FIELDS = 11
-
 
 @dataclass(frozen=True, eq=False)
 class Decoder:
     """Loads expand what they read. ``size``: bits (narrow), entries (codebook) or block (circulant).
 
-    ``table``: DRAM byte address at which a codebook lies in front of its indices. ``strips``: int64[loads, 3], DRAM
-    byte address of each load of circulants, rising, and the row and column of a circulant at which it begins.
+    ``table``: DRAM byte address at which a codebook lies in front of its indices. ``strips``: STRIP[loads]
+    (`sim.functional.kernels.records`) of circulants, by rising address.
     """
 
     form: str
     size: int = 0
     table: int = 0
-    strips: npt.NDArray[np.int64] | None = None
+    strips: npt.NDArray[np.void] | None = None
 
-    def numbers(self) -> npt.NDArray[np.int64]:
-        """Return the fields of ``State.unit``."""
-        found = np.zeros(FIELDS, np.int64)
-        found[:3] = FORMS[self.form], self.size, self.table
-        return found
+    def set(self, unit: Any) -> None:
+        """Set the record ``State.unit``, which is zero, to this unit."""
+        unit.form = FORMS[self.form]
+        unit.decoder = (self.size, self.table)
 
 
 @dataclass(frozen=True)
@@ -66,10 +63,11 @@ class Selector:
         """Bits that name the window of a packed row."""
         return 0 if self.keep or self.windows <= 1 else ceil(log2(self.windows))
 
-    def numbers(self) -> npt.NDArray[np.int64]:
-        """Return the fields of ``State.unit``."""
-        shape = (self.window, self.keep, self.fetch, self.windows)
-        return np.array([SELECTING, 0, 0, *shape, self.place_bits, self.window_bits, self.total, 0], np.int64)
+    def set(self, unit: Any) -> None:
+        """Set the record ``State.unit``, which is zero, to this unit."""
+        unit.form = SELECTING
+        for name in ("window", "keep", "fetch", "windows", "place_bits", "window_bits", "total"):
+            unit.selector[name] = getattr(self, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,20 +76,22 @@ class Sampler:
 
     ``outputs``: chosen are elements of C, not of A. ``reach``: as `sim.sparsity.packing.sub_rows`, of an index with a
     bit per element; or ``group`` (N, M): of each value its place among M. ``chunks``: int64[computes + 1], the first
-    sub-row of each compute; ``subs``: int64[sub-rows, fields], see `sim.functional.kernel_sampled`.
+    sub-row of each compute; ``subs``: SUB_ROW[sub-rows] (`sim.functional.kernels.records`).
     """
 
     outputs: bool
     reach: Literal["pe", "line"]
     group: tuple[int, int] | None
     chunks: npt.NDArray[np.int64]
-    subs: npt.NDArray[np.int64]
+    subs: npt.NDArray[np.void]
 
-    def numbers(self) -> npt.NDArray[np.int64]:
-        """Return the fields of ``State.unit``."""
+    def set(self, unit: Any) -> None:
+        """Set the record ``State.unit``, which is zero, to this unit."""
         keep, of = self.group or (1, 1)
-        form = (self.group is not None, self.reach == "line", keep, of, ceil(log2(of)), self.outputs)
-        return np.array([SAMPLING, *form, 0, 0, 0, 0], np.int64)
+        unit.form = SAMPLING
+        sampler = unit.sampler
+        sampler.packed, sampler.in_line, sampler.outputs = self.group is not None, self.reach == "line", self.outputs
+        sampler.keep, sampler.group, sampler.place_bits = keep, of, ceil(log2(of))
 
 
 Unit = Decoder | Selector | Sampler

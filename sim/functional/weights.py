@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import InputError
+from sim.functional.kernels.records import STRIP
 from sim.functional.machine import Machine
 from sim.functional.unit import FORMS, Decoder, Selector
 from sim.lower.sparse.blocksparse import layout
@@ -65,8 +66,8 @@ def _write_circulants(
     width: int,
     size: int,
     stored: Mapping[Place, Place],
-) -> npt.NDArray[np.int64]:
-    """Encode a matrix of circulants load by load; return where in a circulant each begins: (address, row, column)."""
+) -> npt.NDArray[np.void]:
+    """Encode a matrix of circulants load by load; return where in a circulant each load begins: STRIP[loads]."""
     dim, (k, n) = machine.hw.dim, codes.shape
     found = []
     for (q, j), (address, count) in stored.items():
@@ -74,7 +75,7 @@ def _write_circulants(
         bits = encode_circulant(codes, *window, width, size)
         machine.write_bytes(address, np.packbits(bits, bitorder="little"))
         found.append((address, q * dim % size, j * dim % size))
-    return np.array(sorted(found), np.int64)
+    return np.array(sorted(found), STRIP)
 
 
 def _table(codes: npt.NDArray[np.int64], entries: int) -> npt.NDArray[np.int64]:

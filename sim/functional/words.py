@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import InputError, did_you_mean
-from sim.functional.kernel_words import INTEGER, SINGLE, SMALL
+from sim.functional.kernels.records import OPERAND
+from sim.functional.kernels.words import INTEGER, SINGLE, SMALL
 from sim.hardware.precision import INTEGERS, acceptable
 from sim.hardware.schema import ELEMENT_BITS
 
@@ -28,7 +29,7 @@ SMALL_FLOATS = {"fp16": (5, 10), "bf16": (8, 7)}
 """Exponent and fraction bits."""
 
 OPERANDS = ("a", "b", "word", "c")
-"""What the load states 0, 1 and 2 bring, and what is stored: rows of ``State.words``."""
+"""Operands of the load states 0, 1 and 2, and what is stored: rows of ``State.operands``."""
 
 
 def types_of(hw: Hardware, stored: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -77,27 +78,27 @@ def _candidates(hw: Hardware, operand: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*_multiplied(hw, operand), own, *(INTEGERS if own in INTEGERS else acceptable(hw)))))
 
 
-def table(hw: Hardware, types: Mapping[str, str]) -> npt.NDArray[np.int64]:
-    """Return int64[operand, field] for the compiled executor (places: `sim.functional.kernel_words`)."""
-    return np.array([row(hw, operand, types[operand]) for operand in OPERANDS], np.int64)
+def table(hw: Hardware, types: Mapping[str, str]) -> npt.NDArray[np.void]:
+    """Return OPERAND[4] for the compiled executor, one record for each of OPERANDS."""
+    return np.array([record(hw, operand, types[operand]) for operand in OPERANDS], OPERAND)
 
 
-def row(hw: Hardware, operand: str, kind: str) -> list[int]:
-    """Return the fields of one operand: as the array's own, then its type in memory, then the type multiplied."""
+def record(hw: Hardware, operand: str, kind: str) -> tuple[Any, ...]:
+    """Return the fields of one operand's record: its type in memory, then the type multiplied."""
     own = hw.array.input_type
     inside = own if operand in ("word", "c") else _multiplied(hw, operand)[0]
     # what an integer array cannot tell from its own width needs no narrowing: values are what they are
     narrows = operand in ("a", "b") and inside != kind and ELEMENT_BITS[inside] <= ELEMENT_BITS[kind]
-    return [int(kind == own), ELEMENT_BITS[kind], *_fields(kind), int(narrows), *_fields(inside)]
+    return int(kind == own), ELEMENT_BITS[kind], element(kind), int(narrows), element(inside)
 
 
-def _fields(kind: str) -> list[int]:
-    """Kind, exponent bits, fraction bits, lowest, highest."""
+def element(kind: str) -> tuple[int, int, int, int, int]:
+    """Return the fields of the record ELEMENT of a type."""
     if kind.startswith("int"):
         top = 1 << (ELEMENT_BITS[kind] - 1)
-        return [INTEGER, 0, 0, -top, top - 1]
+        return INTEGER, 0, 0, -top, top - 1
     exponent, fraction = SMALL_FLOATS.get(kind, (8, 23))
-    return [SMALL if kind in SMALL_FLOATS else SINGLE, exponent, fraction, 0, 0]
+    return SMALL if kind in SMALL_FLOATS else SINGLE, exponent, fraction, 0, 0
 
 
 def encode(values: Array, kind: str) -> Array:

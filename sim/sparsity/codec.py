@@ -1,6 +1,6 @@
 """Weights as the formats of `formats` store them: bits of every block of the array, lowest bit first.
 
-The executor's load path expands them again (`sim.functional.kernel_decode`). A value is the bit pattern of an element;
+The executor's load path expands them again (`sim.functional.kernels.decode`). A value is the bit pattern of an element;
 pattern 0 is a zero. Lengths are those of `formats.block_bits` and `Compression.block_bits`, bit for bit.
 """
 

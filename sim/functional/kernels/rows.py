@@ -1,28 +1,22 @@
-"""Local rows: addresses, who has them in motion, and what a clash between two queues leaves behind."""
+"""Local rows: their addresses, which queues are writing them, and the values that a conflict leaves behind."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from sim.functional.arithmetic import encode_float, round_float, wrapped
-from sim.functional.kernel_words import C_ROW, OWN, read_words, write_words
+from sim.functional.jit import njit
+from sim.functional.kernels.arithmetic import encode_float, round_float, wrapped
+from sim.functional.kernels.fields import is_acc
+from sim.functional.kernels.words import INTEGER, SMALL, C, read_words, write_words
 
-LD, EX, ST = 0, 1, 2
 GARBLED = 0x5A
-"""Added to integers (NaN for floats) that were read or written while somebody else had the row in motion."""
-
-
-@njit
-def is_acc(address):  # type: ignore[no-untyped-def]
-    """Bit 31 of a local address."""
-    return (address >> 31) & 1
+"""Added to integers (floats become NaN) that are read or written while another queue is writing the row."""
 
 
 @njit
 def is_garbage(m, address):  # type: ignore[no-untyped-def]
     """All-ones address: the operand is absent (LocalAddr.scala)."""
-    return (address & m.p[5]) == m.p[5]
+    return (address & m.fixed.garbage_address) == m.fixed.garbage_address
 
 
 @njit
@@ -45,43 +39,41 @@ def _first_mark(m, address):  # type: ignore[no-untyped-def]
 def disturb(m, address, offset, stride, count, writer, step):  # type: ignore[no-untyped-def]
     """``count`` rows begin (step 1) or end (step -1) to be written by a command of queue ``writer``."""
     first, mask = _first_mark(m, address)
-    writers, changes = m.marks[writer, 0], m.marks[writer, 1]
     for r in range(count):
-        row = first + ((address + offset + r * stride) & mask)
-        writers[row] += step
-        changes[row] += 1
+        mark = m.marks[writer, first + ((address + offset + r * stride) & mask)]
+        mark.writers += step
+        mark.changes += 1
 
 
 @njit
 def seen(m, address, offset, stride, count, writer):  # type: ignore[no-untyped-def]
-    """Number of changes so far in ``count`` rows by one queue, or -1 when it has one of them in motion."""
+    """Number of changes so far in ``count`` rows by one queue, or -1 while it is writing one of them."""
     first, mask = _first_mark(m, address)
-    writers, changes = m.marks[writer, 0], m.marks[writer, 1]
     total = np.int64(0)
     for r in range(count):
-        row = first + ((address + offset + r * stride) & mask)
-        if writers[row] > 0:
+        mark = m.marks[writer, first + ((address + offset + r * stride) & mask)]
+        if mark.writers > 0:
             return np.int64(-1)
-        total += changes[row]
+        total += mark.changes
     return total
 
 
 @njit
 def clashed(m, command, before, after):  # type: ignore[no-untyped-def]
-    """Was the interval disturbed? Notes the command when it was."""
+    """True, and noted, when another queue wrote the rows during the interval of a command."""
     if before == after and before >= 0:
         return False
-    n = m.tally[0]
+    n = m.tally.clashes
     if n < m.clashes.shape[0]:
         m.clashes[n] = command
-    m.tally[0] += 1
+    m.tally.clashes += 1
     return True
 
 
 @njit
 def garble(m, value):  # type: ignore[no-untyped-def]
-    """What a reader gets of a row in motion."""
-    if m.p[6]:
+    """Value read from a row that another queue is writing."""
+    if m.fixed.element != INTEGER:
         return np.nan
     return np.float64(value) + GARBLED
 
@@ -91,71 +83,74 @@ def put_sum(m, row, lane, value, accumulate):  # type: ignore[no-untyped-def]
     """Write or add to an accumulator element: integers wrap at their width, float32 rounds once."""
     if accumulate:
         value = m.acc[row, lane] + value
-    m.acc[row, lane] = np.float64(np.float32(value)) if m.p[6] else np.float64(wrapped(np.int64(value), m.p[22]))
+    if m.fixed.element == INTEGER:
+        m.acc[row, lane] = np.float64(wrapped(np.int64(value), m.fixed.acc_bits))
+    else:
+        m.acc[row, lane] = np.float64(np.float32(value))
 
 
 @njit
 def read_line(m, address, count, wide, state):  # type: ignore[no-untyped-def]
     """m.line[:count] = elements of DRAM for a load state; 0 outside the image (padded rows are loaded too)."""
-    if not wide and not m.words[state, OWN]:
+    if not wide and not m.operands[state].own:
         read_words(m, address, count, state)
         return
     line = m.line
-    size = m.p[2] if wide else m.p[1]
-    at = address - m.base[0]
-    inside = max(0, min(count, (m.int8.shape[0] - at) // size)) if at >= 0 and at % size == 0 else 0
-    m.tally[2] += count - inside
+    size = m.fixed.acc_bytes if wide else m.fixed.input_bytes
+    at = address - m.fixed.base
+    inside = max(0, min(count, (m.dram.int8.shape[0] - at) // size)) if at >= 0 and at % size == 0 else 0
+    m.tally.outside_reads += count - inside
     line[inside:count] = 0.0
     first = at // size
-    if m.p[6] == 0 and size == 1:
+    if m.fixed.element == INTEGER and size == 1:
         for i in range(inside):
-            line[i] = m.int8[first + i]
-    elif m.p[6] == 0 and size == 2:
+            line[i] = m.dram.int8[first + i]
+    elif m.fixed.element == INTEGER and size == 2:
         for i in range(inside):
-            line[i] = m.int16[first + i]
-    elif m.p[6] == 0:
+            line[i] = m.dram.int16[first + i]
+    elif m.fixed.element == INTEGER:
         for i in range(inside):
-            line[i] = m.int32[first + i]
-    elif m.p[6] == 2 and not wide:
+            line[i] = m.dram.int32[first + i]
+    elif m.fixed.element == SMALL and not wide:
         for i in range(inside):
-            line[i] = m.lut[np.int64(m.uint16[first + i])]
+            line[i] = m.small_floats[np.int64(m.dram.uint16[first + i])]
     else:
         for i in range(inside):
-            line[i] = m.float32[first + i]
+            line[i] = m.dram.float32[first + i]
 
 
 @njit
 def write_line(m, address, count, wide):  # type: ignore[no-untyped-def]
     """Elements of DRAM = m.line[:count]; outside the image they are noted and dropped."""
-    if not wide and not m.words[C_ROW, OWN]:
+    if not wide and not m.operands[C].own:
         write_words(m, address, count)
         return
     line = m.line
-    size = m.p[2] if wide else m.p[1]
-    at = address - m.base[0]
-    inside = max(0, min(count, (m.int8.shape[0] - at) // size)) if at >= 0 and at % size == 0 else 0
-    m.tally[3] += count - inside
+    size = m.fixed.acc_bytes if wide else m.fixed.input_bytes
+    at = address - m.fixed.base
+    inside = max(0, min(count, (m.dram.int8.shape[0] - at) // size)) if at >= 0 and at % size == 0 else 0
+    m.tally.outside_writes += count - inside
     first = at // size
-    if m.p[6] == 0 and size == 1:
+    if m.fixed.element == INTEGER and size == 1:
         for i in range(inside):
-            m.int8[first + i] = np.int64(line[i])
-    elif m.p[6] == 0 and size == 2:
+            m.dram.int8[first + i] = np.int64(line[i])
+    elif m.fixed.element == INTEGER and size == 2:
         for i in range(inside):
-            m.int16[first + i] = np.int64(line[i])
-    elif m.p[6] == 0:
+            m.dram.int16[first + i] = np.int64(line[i])
+    elif m.fixed.element == INTEGER:
         for i in range(inside):
-            m.int32[first + i] = np.int64(line[i])
-    elif m.p[6] == 2 and not wide:
+            m.dram.int32[first + i] = np.int64(line[i])
+    elif m.fixed.element == SMALL and not wide:
         for i in range(inside):
-            m.uint16[first + i] = encode_float(line[i], m.p[17], m.p[18])
+            m.dram.uint16[first + i] = encode_float(line[i], m.fixed.exponent_bits, m.fixed.fraction_bits)
     else:
         for i in range(inside):
-            m.float32[first + i] = line[i]
+            m.dram.float32[first + i] = line[i]
 
 
 @njit
 def garble_line(m, count):  # type: ignore[no-untyped-def]
-    """What a reader gets of rows in motion, in place."""
+    """Garble m.line[:count] in place."""
     for i in range(count):
         m.line[i] = garble(m, m.line[i])
 
@@ -163,6 +158,6 @@ def garble_line(m, count):  # type: ignore[no-untyped-def]
 @njit
 def as_element(m, value):  # type: ignore[no-untyped-def]
     """``value`` rounded to the machine's floating-point element type."""
-    if m.p[6] == 2:
-        return round_float(value, m.p[17], m.p[18], m.lut)
+    if m.fixed.element == SMALL:
+        return round_float(value, m.fixed.exponent_bits, m.fixed.fraction_bits, m.small_floats)
     return np.float64(np.float32(value))

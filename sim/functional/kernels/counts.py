@@ -6,7 +6,9 @@ request the aligned window with most useful bytes, the smallest of equals.
 
 from __future__ import annotations
 
-from numba import njit
+import numpy as np
+
+from sim.functional.jit import njit
 
 NAMES = (
     "DRAM_READ_REQUESTS",
@@ -23,20 +25,19 @@ NAMES = (
     "SCALE_ROWS",
     "NORMALIZE_ROWS",
 )
-"""Counters of `sim.core.events.Event` that follow from the commands alone, in the order of ``State.counts``."""
+"""Counters of `sim.core.events.Event` that follow from the commands alone."""
 
-DRAM_READ_REQUESTS, DRAM_READ_BYTES, DRAM_WRITE_REQUESTS, DRAM_WRITE_BYTES, DRAM_WRITE_BYTES_UNMASKED = range(5)
-SPAD_READ_ROWS, SPAD_WRITE_ROWS, ACC_READ_ROWS, ACC_WRITE_ROWS, ACC_ACCUMULATE_ROWS = range(5, 10)
-WEIGHT_ROWS, SCALE_ROWS, NORMALIZE_ROWS = range(10, 13)
+COUNTS = np.dtype([(name.lower(), "i8") for name in NAMES])
+"""The record ``State.counts``."""
 
 
 @njit
 def _window(m, address, left):  # type: ignore[no-untyped-def]
     """(bytes of the request, useful bytes) of the next request of a row."""
-    size = m.p[12]
+    size = m.fixed.bus_bytes
     best = 0
     useful = -1
-    while size <= m.p[13]:
+    while size <= m.fixed.max_request_bytes:
         got = min(size - address % size, left)
         if got > useful:
             useful = got
@@ -52,8 +53,8 @@ def count_read(m, address, length, row_bytes):  # type: ignore[no-untyped-def]
     m.pieces[: (length - 1) // row_bytes + 1] = 0
     while asked < length:
         size, useful = _window(m, address + asked, length - asked)
-        m.counts[DRAM_READ_REQUESTS] += 1
-        m.counts[DRAM_READ_BYTES] += size
+        m.counts.dram_read_requests += 1
+        m.counts.dram_read_bytes += size
         for block in range(asked // row_bytes, (asked + useful - 1) // row_bytes + 1):
             m.pieces[block] += 1
         asked += useful
@@ -68,9 +69,9 @@ def count_stored(m, address, length, row_bytes):  # type: ignore[no-untyped-def]
     asked = 0
     while asked < length:
         size, useful = _window(m, address + asked, length - asked)
-        m.counts[DRAM_READ_REQUESTS] += 1
-        m.counts[DRAM_READ_BYTES] += size
-        m.counts[SPAD_WRITE_ROWS] += max(1, (asked % row_bytes + useful) // row_bytes)
+        m.counts.dram_read_requests += 1
+        m.counts.dram_read_bytes += size
+        m.counts.spad_write_rows += max(1, (asked % row_bytes + useful) // row_bytes)
         asked += useful
 
 
@@ -80,7 +81,7 @@ def count_write(m, address, length):  # type: ignore[no-untyped-def]
     sent = 0
     while sent < length:
         size, useful = _window(m, address + sent, length - sent)
-        m.counts[DRAM_WRITE_REQUESTS] += 1
-        m.counts[DRAM_WRITE_BYTES] += size
-        m.counts[DRAM_WRITE_BYTES_UNMASKED] += useful
+        m.counts.dram_write_requests += 1
+        m.counts.dram_write_bytes += size
+        m.counts.dram_write_bytes_unmasked += useful
         sent += useful

@@ -1,19 +1,18 @@
 """Expanding loads: the bits of each block as `sim.sparsity.codec` packs them, back into rows of elements.
 
-Blocks of one load follow each other bit by bit, lowest bit first; block by block, inside it row by row.
+The blocks of one load follow each other bit by bit, lowest bit first; inside a block, row by row.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from sim.functional.kernel_words import BITS, OWN, value_of
+from sim.functional.jit import njit
+from sim.functional.kernels.words import SMALL, value_of
 from sim.functional.unit import BITMAP, CIRCULANT, CODEBOOK, CSC, CSR, RLE, RUN_BITS
 
-FORM, SIZE, TABLE = 0, 1, 2
-B_ROW = 1
-"""Load state of weights, and their row in ``m.words``."""
+B = 1
+"""Load state of weights, and their row in ``m.operands``."""
 
 
 @njit
@@ -22,36 +21,36 @@ def bits_of(m, at, count):  # type: ignore[no-untyped-def]
     value = np.int64(0)
     for i in range(count):
         byte = (at + i) >> 3
-        if 0 <= byte < m.int8.shape[0]:
-            value |= ((np.int64(m.int8[byte]) >> ((at + i) & 7)) & 1) << i
+        if 0 <= byte < m.dram.int8.shape[0]:
+            value |= ((np.int64(m.dram.int8[byte]) >> ((at + i) & 7)) & 1) << i
     return value
 
 
 @njit
 def _value(m, bits):  # type: ignore[no-untyped-def]
     """An element of B from its bits."""
-    if m.p[6] == 2 and m.words[B_ROW, OWN]:
-        return np.float64(m.lut[bits])
-    return value_of(m, m.words[B_ROW], bits)
+    if m.fixed.element == SMALL and m.operands[B].own:
+        return np.float64(m.small_floats[bits])
+    return value_of(m, m.operands[B], bits)
 
 
 @njit
 def decode(m, address, rows, cols):  # type: ignore[no-untyped-def]
-    """m.decoded[:rows, :cols] = the blocks of one expanding load from DRAM ``address`` on."""
-    dim = m.p[0]
-    width = m.words[B_ROW, BITS]
-    form, size = m.unit[FORM], m.unit[SIZE]
-    at = (address - m.base[0]) * 8
-    m.decoded[:rows, :cols] = 0.0
-    if form == CODEBOOK and address == m.unit[TABLE]:
+    """m.decoder.rows[:rows, :cols] = the blocks of one expanding load from DRAM ``address`` on."""
+    dim = m.fixed.dim
+    width = m.operands[B].bits
+    form, size = m.unit.form, m.unit.decoder.size
+    at = (address - m.fixed.base) * 8
+    m.decoder.rows[:rows, :cols] = 0.0
+    if form == CODEBOOK and address == m.unit.decoder.table:
         for i in range(size):
-            m.table[i] = _value(m, bits_of(m, at, width))
+            m.decoder.table[i] = _value(m, bits_of(m, at, width))
             at += width
     if form == CIRCULANT:
         _circulants(m, address, at, rows, cols, width)
         return
     for first in range(0, cols, dim):
-        block = m.decoded[:dim, first : first + dim]
+        block = m.decoder.rows[:dim, first : first + dim]
         inside = min(dim, cols - first)
         if form == BITMAP:
             at = _bitmap(m, block, at, width)
@@ -66,7 +65,7 @@ def decode(m, address, rows, cols):  # type: ignore[no-untyped-def]
 @njit
 def _bitmap(m, block, at, width):  # type: ignore[no-untyped-def]
     """One bit per element, then the values where it is set."""
-    dim = m.p[0]
+    dim = m.fixed.dim
     value_at = at + dim * dim
     for cell in range(dim * dim):
         if bits_of(m, at + cell, 1):
@@ -78,7 +77,7 @@ def _bitmap(m, block, at, width):  # type: ignore[no-untyped-def]
 @njit
 def _runs(m, block, at, width):  # type: ignore[no-untyped-def]
     """Zeros before a value, the value; until all elements are named."""
-    dim = m.p[0]
+    dim = m.fixed.dim
     cell = 0
     while cell < dim * dim:
         cell += bits_of(m, at, RUN_BITS)
@@ -101,7 +100,7 @@ def _bits_for(count):  # type: ignore[no-untyped-def]
 @njit
 def _indexed(m, block, at, width, by_column):  # type: ignore[no-untyped-def]
     """Per line where it ends; per value its place in the line and itself."""
-    dim = m.p[0]
+    dim = m.fixed.dim
     pointer, place = _bits_for(dim * dim + 1), _bits_for(dim)
     entry = at + dim * pointer
     done = 0
@@ -122,12 +121,12 @@ def _indexed(m, block, at, width, by_column):  # type: ignore[no-untyped-def]
 @njit
 def _short(m, block, at, rows, cols, shared):  # type: ignore[no-untyped-def]
     """Every element in fewer bits: signed, or the number of a shared value."""
-    size = _bits_for(m.unit[SIZE]) if shared else m.unit[SIZE]
+    size = _bits_for(m.unit.decoder.size) if shared else m.unit.decoder.size
     for r in range(rows):
         for c in range(cols):
             bits = bits_of(m, at, size)
             if shared:
-                block[r, c] = m.table[bits]
+                block[r, c] = m.decoder.table[bits]
             else:
                 block[r, c] = bits - (1 << size) if bits >> (size - 1) else bits
             at += size
@@ -136,20 +135,20 @@ def _short(m, block, at, rows, cols, shared):  # type: ignore[no-untyped-def]
 
 @njit
 def _circulants(m, address, at, rows, cols, width):  # type: ignore[no-untyped-def]
-    """A window of circulants, one after the other: of each the values met, from the lowest left corner on.
+    """A window of circulants, one after the other: of each its values inside the window, from the lower left corner.
 
-    Where it begins in a circulant the decoder counts (``m.strips``).
+    The decoder counts where in a circulant the window begins (``m.decoder.strips``).
     """
-    size = m.unit[SIZE]
-    strip = m.strips[np.searchsorted(m.strips[:, 0], address)]
+    size = m.unit.decoder.size
+    strip = m.decoder.strips[np.searchsorted(m.decoder.strips["address"], address)]
     top = 0
     while top < rows:
-        high = min(size - (strip[1] + top) % size, rows - top)
+        high = min(size - (strip.row + top) % size, rows - top)
         left = 0
         while left < cols:
-            wide = min(size - (strip[2] + left) % size, cols - left)
+            wide = min(size - (strip.col + left) % size, cols - left)
             count = min(size, high + wide - 1)
-            row, col = (strip[1] + top) % size, (strip[2] + left) % size
+            row, col = (strip.row + top) % size, (strip.col + left) % size
             first = 0 if count == size else (col - (row + high - 1)) % size
             for v in range(count):
                 value = _value(m, bits_of(m, at, width))
@@ -157,6 +156,6 @@ def _circulants(m, address, at, rows, cols, width):  # type: ignore[no-untyped-d
                 met = (first + v) % size
                 for i in range(high):
                     for j in range((met + row + i - col) % size, wide, size):
-                        m.decoded[top + i, left + j] = value
+                        m.decoder.rows[top + i, left + j] = value
             left += wide
         top += high

@@ -23,7 +23,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from sim.functional.jit import njit
 
 INT32_MAX = 2147483647
 INT32_MIN = -2147483648
@@ -88,13 +89,13 @@ def integer_sqrt(n):  # type: ignore[no-untyped-def]
 
 @njit
 def integer_gelu(q, qb, qc, tally):  # type: ignore[no-untyped-def]
-    """I-BERT's GELU of an int32 (papers.md 6); ``tally[1]`` counts results beyond int32, which wrap."""
+    """I-BERT's GELU of an int32 (papers.md 6); results beyond int32 wrap and are counted."""
     sign = -1 if q < 0 else 1
     clipped = min(abs(q), -qb)
     poly = (clipped + qb) * (clipped + qb) + qc
     result = q * wrap32(sign * poly + qc)
     if not (fits32(result) and fits32(poly)):
-        tally[1] += 1
+        tally.overflows += 1
     return wrap32(result)
 
 
@@ -103,14 +104,14 @@ def integer_exp(q, qln2, qln2_inv, qb, qc, tally):  # type: ignore[no-untyped-de
     """I-BERT's exponential of an int32 <= 0 (papers.md 6)."""
     product = -q * qln2_inv
     if not fits32(product):
-        tally[1] += 1
+        tally.overflows += 1
     z = wrap32(product) >> 16
     if z < 0 or z > 31:  # all bits are shifted out, whatever they are
         return np.int64(0)
     base = q + z * qln2 + qb
     value = base * base + qc
     if not fits32(value):
-        tally[1] += 1
+        tally.overflows += 1
     return wrap32(value) >> z
 
 
@@ -150,6 +151,22 @@ def encode_float(x, exponent_bits, fraction_bits):  # type: ignore[no-untyped-de
     # units = 1.fraction * 2**fraction_bits; a carry into the exponent adds up by itself
     bits = units + ((exponent + bias - 1) << fraction_bits)
     return sign | min(bits, infinity)
+
+
+@njit
+def decode_float(raw, exponent_bits, fraction_bits):  # type: ignore[no-untyped-def]
+    """The value of a small IEEE float, exactly."""
+    sign = -1.0 if raw >> (exponent_bits + fraction_bits) else 1.0
+    exponent = (raw >> fraction_bits) & ((1 << exponent_bits) - 1)
+    fraction = raw & ((1 << fraction_bits) - 1)
+    if exponent == (1 << exponent_bits) - 1:
+        return np.nan if fraction else sign * np.inf
+    if exponent:
+        fraction += 1 << fraction_bits
+    else:
+        exponent = 1
+    bias = (1 << (exponent_bits - 1)) - 1
+    return sign * math.ldexp(np.float64(fraction), exponent - bias - fraction_bits)
 
 
 @njit
