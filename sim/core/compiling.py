@@ -18,6 +18,7 @@ from sim.core import COMPILE_CACHE, engine, is_compiled
 from sim.core.machine import MACHINE
 from sim.core.repeat import inner, memo, periodic
 from sim.core.units import tlb
+from sim.core.units.dram.state import DTYPE as CHANNEL
 from sim.core.units.reservation import TIMELINE
 from sim.isa.commands import COMMAND
 
@@ -32,7 +33,8 @@ def _loop() -> None:
     """Compile the loop with all units."""
     numbers = np.zeros(0, np.int64)
     uses = np.zeros(0, tlb.USE)
-    _compile(engine.run, _machine(), _program(), numbers, np.zeros(0, TIMELINE), numbers, uses, True)
+    channels = np.zeros(0, CHANNEL)
+    _compile(engine.run, _machine(), _program(), numbers, np.zeros(0, TIMELINE), numbers, channels, uses, True)
 
 
 def _periodic() -> None:

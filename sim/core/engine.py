@@ -52,11 +52,11 @@ STOPPED = 2
 
 
 @entry
-def run(machine, program, sections, times, lines, uses, leap):
+def run(machine, program, sections, times, lines, channels, uses, leap):
     """Run a program to its last idle cycle or to one of the stops in `fe`; returns a status, all else is in the arrays.
 
     ``times``: timeline, ``uses``: log of the TLB; either may have no room, and then is not kept. ``lines``: the L2's
-    tags (l2_state.py), empty without an L2.
+    tags (l2/state.py), empty without an L2. ``channels``: those of a DRAM (dram/state.py), none with another memory.
     """
     m = machine[0]
     m.rs.logging = 1 if times.shape[0] > 0 else 0
@@ -77,6 +77,7 @@ def run(machine, program, sections, times, lines, uses, leap):
             frontend.resume(now, m, program, sections)
             if m.fe.left == 0:
                 execute_run.halt(now, m)
+                memory.settle(now, m, channels)
                 return DONE
             command_t = now
         burst.settle(now, m)
@@ -96,9 +97,9 @@ def run(machine, program, sections, times, lines, uses, leap):
             data_t = min(data_t, writer.acknowledge(now, m))
             data_t = min(data_t, port.step_delivery(now, m))
             burst.begin(now, m)
-            data_t = min(data_t, port.step_answers(now, m))
+            data_t = min(data_t, port.step_answers(now, m, channels))
             if m.p.l2_sets:
-                data_t = min(data_t, l2.step(now, m, lines))
+                data_t = min(data_t, l2.step(now, m, lines, channels))
             data_t = min(data_t, port.step_requests(now, m))
             data_t = min(data_t, mvout.step(now, m))
         if ex_t <= now or m.ex.run_n == 0 or execute_run.disturbed(now, m):
@@ -153,13 +154,14 @@ def run(machine, program, sections, times, lines, uses, leap):
 
 
 @entry
-def rest(machine, lines):
+def rest(machine, lines, channels):
     """The cycle between two programs, in which only the memory side works; its times then count from the next one."""
     m = machine[0]
     now = m.fe.idle_t
     port.step_delivery(now, m)
-    port.step_answers(now, m)
-    l2.step(now, m, lines)
+    port.step_answers(now, m, channels)
+    if m.p.l2_sets:
+        l2.step(now, m, lines, channels)
     port.step_requests(now, m)
     port.rebase(m, now + 1)
     memory.rebase(m, now + 1)

@@ -61,6 +61,17 @@ class Event(IntEnum):
     L2_MISSES = 45
     L2_WRITEBACKS = 46
     L2_BANK_ACCESSES = 47
+    # the DRAM, if there is one: commands of all channels, bursts by what became of the row, clocks of the memory
+    DRAM_ACTIVATES = 48
+    DRAM_PRECHARGES = 49
+    DRAM_READ_BURSTS = 50
+    DRAM_WRITE_BURSTS = 51
+    DRAM_REFRESHES = 52
+    DRAM_ROW_HITS = 53
+    DRAM_ROW_MISSES = 54
+    DRAM_ROW_CONFLICTS = 55
+    DRAM_OPEN_CLOCKS = 56
+    DRAM_CLOCKS = 57
 
 
 class Cause(IntEnum):

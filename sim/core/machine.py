@@ -25,7 +25,7 @@ from sim.core.units import (
     tlb,
     writer,
 )
-from sim.core.units.memory import fixed
+from sim.core.units.memory import dram, fixed
 
 MACHINE = np.dtype(
     [
@@ -55,13 +55,14 @@ MACHINE = np.dtype(
         ("cause", "i8", (len(Cause),)),
         # not in the images of the periodic clock, which refuses machines with these units
         ("l2", l2.DTYPE),
+        ("dram", dram.DTYPE),
     ]
 )
 
 IMAGED_WORDS = MACHINE.fields["l2"][1] // 8
 """Words of the record that an image of the periodic clock covers: all before the first unit that it refuses."""
 
-MEMORY_SIDE = ("port", "mem", "fixed", "l2")
+MEMORY_SIDE = ("port", "mem", "fixed", "l2", "dram")
 """Records that pass from one program to the next on a machine whose memory remembers anything."""
 
 
@@ -155,4 +156,5 @@ def build(parameters: dict[str, int], phase: int = 0, written_rows: tuple[int, .
     m.rd.freed_t = long_ago
     m.wr.freed_t = long_ago
     l2.reset(m)
+    dram.reset(m)
     return array

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from sim.base.errors import InputError, did_you_mean
 from sim.base.toml import read_toml
 from sim.hardware import legality, units
+from sim.hardware.dram.legality import dram_problems
+from sim.hardware.dram.loading import dram_tables
 from sim.hardware.explain import removed, schema_problems
 from sim.hardware.files import config_files, read_tables
 from sim.hardware.machine import NEW_RTL, Hardware
@@ -50,10 +52,9 @@ def load(source: Source, overrides: Mapping[str, object] | None = None) -> Hardw
 def build(description: Mapping[str, Any], overrides: Mapping[str, object], where: str) -> Hardware:
     """Return the machine of a complete description with dotted overrides applied; see `load`."""
     merged = merge({}, description)
-    for dotted, value in overrides.items():
-        _place(merged, dotted, value)
-        if isinstance(value, str):
-            merged = merge({}, merged)  # a host or a CPU given by name becomes its table, which the next one may change
+    for dotted in sorted(overrides, key=lambda dotted: dotted.count(".")):  # a whole table before keys of it
+        _place(merged, dotted, overrides[dotted])
+    merged = merge({}, merged)  # names inside a table that was given whole become tables too
     problems: list[str] = []
     bad: set[str] = set()
     hardware, errors = _validate(merged)
@@ -64,6 +65,8 @@ def build(description: Mapping[str, Any], overrides: Mapping[str, object], where
         hardware, _ = _validate(merge(_resolve(DEFAULT, chain=()), removed(merged, bad)))
     if hardware is not None:
         problems += [f"{where}: {problem}" for problem in legality.problems(hardware, ignore=bad)]
+        if hardware.memory.dram != "none" and not any(key.startswith("memory") for key in bad):
+            problems += [f"{where}: memory.dram.{problem}" for problem in dram_problems(hardware.memory.dram)]
     if hardware is None or problems:
         raise InputError(problems)
     hardware._description = merged
@@ -93,10 +96,8 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     merged = {key: merge({}, value) if isinstance(value, Mapping) else value for key, value in base.items()}
     for key, value in changes.items():
         key = _SYNONYMS.get(key, key)
-        if key == "host" and isinstance(value, str) and value != "none":
-            merged[key] = _host(value)
-        elif key == "prices" and isinstance(value, str) and value != "none":
-            merged[key] = _cpu(value)
+        if key in _NAMED and isinstance(value, str) and value != "none":
+            merged[key] = _NAMED[key](value)
         elif isinstance(value, Mapping):
             below = merged.get(key)
             merged[key] = merge(below if isinstance(below, Mapping) else {}, value)
@@ -157,6 +158,10 @@ def _cpu(name: str) -> dict[str, Any]:
     return {"name": name} | read_toml(files[name], f"cpu/{name}.toml")
 
 
+_NAMED: Mapping[str, Callable[[str], dict[str, Any]]] = {"host": _host, "prices": _cpu, "dram": dram_tables}
+"""Tables that may be given by the name of a file."""
+
+
 def _place(tables: dict[str, Any], dotted: str, value: object) -> None:
     *path, last = dotted.split(".")
     for part in path:
@@ -165,6 +170,9 @@ def _place(tables: dict[str, Any], dotted: str, value: object) -> None:
             below = tables[part] = {}
         tables = below
     last = _SYNONYMS.get(last, last)
+    if last in _NAMED and isinstance(value, str) and value != "none":
+        tables[last] = _NAMED[last](value)
+        return
     below = tables.get(last)
     tables[last] = merge(below, value) if isinstance(value, Mapping) and isinstance(below, dict) else value
 

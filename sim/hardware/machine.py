@@ -27,8 +27,8 @@ from sim.hardware.schema import (
     ReservationStation,
     Scratchpad,
     SparsitySupport,
-    Table,
 )
+from sim.hardware.table import Table
 
 BLOCK_ROW_BYTES = 64
 """Longest row of one mvin or mvout in Gemmini's generated header (its MAX_BYTES).
@@ -139,7 +139,7 @@ class Hardware(Table):
     @cached_property
     def unpaced(self) -> Hardware:
         """This machine with a memory of no particular speed: all that plan and program of dense operators depend on."""
-        memory = {"read_bytes_per_cycle": 1.0, "write_bytes_per_cycle": 1.0, "latency_cycles": 0}
+        memory = {"read_bytes_per_cycle": 1.0, "write_bytes_per_cycle": 1.0, "latency_cycles": 0, "dram": "none"}
         return self.model_copy(update={"memory": self.memory.model_copy(update=memory)})
 
     # Sizes (gemmini_machine.md 1.3)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationInfo
 
 from sim.hardware import units
+from sim.hardware.dram.schema import Dram
+from sim.hardware.table import Count, Table
 
 ELEMENT_BYTES = {"int8": 1, "int16": 2, "int32": 4, "fp16": 2, "bf16": 2, "fp32": 4}
 """Bytes of one element by type name."""
@@ -40,19 +42,12 @@ Capacity = Annotated[Bytes, Field(validation_alias=AliasChoices("capacity", "cap
 Rate = Annotated[float, BeforeValidator(_rate), Field(gt=0, allow_inf_nan=False)]
 Cycles = Annotated[int, BeforeValidator(_cycles), Field(ge=0)]
 PositiveCycles = Annotated[int, BeforeValidator(_cycles), Field(ge=1)]
-Count = Annotated[int, Field(ge=1)]
 
 
 ELEMENT_BITS = {"int2": 2, "int4": 4, **{name: 8 * size for name, size in ELEMENT_BYTES.items()}}
 """Bits of one element by type name, those narrower than a byte included."""
 
 OperandType = Literal["int2", "int4", "int8", "int16", "fp16", "bf16", "fp32"]
-
-
-class Table(BaseModel):
-    """A frozen table that refuses unknown keys and silent conversions ("16" is not 16)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
 
 
 class Array(Table):
@@ -157,13 +152,24 @@ class Features(Table):
 
 
 class Memory(Table):
-    """The memory behind the accelerator's port; ``technology`` names the DRAM of the energy table."""
+    """What lies behind the accelerator's port.
+
+    Without ``dram``, a memory of fixed latency and pace, whose energy by pJ per bit is that of ``technology``. With
+    it (the name of a device of hwconfigs/dram, or its tables) latency and pace are those of the way from the port to
+    the DRAM's controllers and back, and the energy is that of its commands.
+    """
 
     latency_cycles: Cycles
     read_bytes_per_cycle: Rate
     write_bytes_per_cycle: Rate
     l2_bytes: BytesOrZero
     technology: str
+    dram: Dram | Literal["none"] = "none"
+
+    @property
+    def remembers(self) -> bool:
+        """True when the time of a program depends on those before it: lines of an L2, open rows of a DRAM."""
+        return self.l2_bytes > 0 or self.dram != "none"
 
 
 class SparsitySupport(Table):

@@ -16,13 +16,14 @@ from sim.base.errors import Hang, InputError
 from sim.core import compiling, engine, explain, machine
 from sim.core.events import Cause, Event
 from sim.core.jit import passed
-from sim.core.params import BANKS, FIXED, RING, XACTS
+from sim.core.params import BANKS, DRAM, FIXED, RING, XACTS
 from sim.core.repeat import periodic
 from sim.core.repeat.memo import RUN
 from sim.core.units.l2.state import LINE_BITS, MEM_CYCLES, WAYS
 from sim.core.units.reservation import SLOTS, TIMELINE
 from sim.core.units.tlb import USE
 from sim.isa.commands import COMMAND, Funct, Program
+from sim.timing import dram
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -47,12 +48,13 @@ STALL_CYCLES = 10_000
 class L2Contents:
     """What a program finds in an L2: its tags and, after another program, the state of everything behind the DMA.
 
-    Bytes of int64 ``lines`` (sim/core/units/l2/state.py) and of the records that `machine.memory_side` names; what was
-    under way goes on.
+    Bytes of int64 ``lines`` (sim/core/units/l2/state.py), of the records that `machine.memory_side` names, and of a
+    DRAM's channels; what was under way goes on.
     """
 
     lines: bytes
     memory_side: bytes = b""
+    channels: bytes = b""
 
     @classmethod
     def empty(cls, hw: Hardware) -> L2Contents:
@@ -213,7 +215,7 @@ def _parameters(hw: Hardware) -> dict[str, int]:
         "has_training": int(hw.features.training_convs),
         "block_len": hw.loop_max_block_len,
         "block_len_acc": hw.loop_max_block_len_acc,
-        "memory_model": FIXED,
+        "memory_model": FIXED if hw.memory.dram == "none" else DRAM,
         "mem_latency": hw.memory_latency_cycles,
         "read_num": read.numerator,
         "read_den": read.denominator,
@@ -286,14 +288,14 @@ def run(
         raise InputError("program: holds no command; a program needs at least one command before its fence")
     reset = (tuple(parameters(hw).items()), phase, written_rows, _results_to_scratchpad(commands))
     state = _fresh(*reset)
-    lines = _lines(state, hw, l2)
+    lines, channels = _memory(state, hw, l2)
     refusal = periodic.refusal(state, commands.view(np.recarray)) if clock == "periodic" else ""
     used: Clock = "leap" if refusal else clock
     sections = np.zeros(int((commands["funct"] == Funct.FENCE).sum()) + 1, np.int64)
     rows = 1024 if timeline else 0
     while True:
         times = np.zeros(rows, TIMELINE).view(np.recarray)
-        status, told = _told(state, commands.view(np.recarray), sections, times, lines, used)
+        status, told = _told(state, commands.view(np.recarray), sections, times, lines, channels, used)
         if status == engine.HANG:
             raise Hang(f"{hw.name}: the program never ends\n{explain.describe(state, len(commands))}")
         if lost := int(state[0].acc.lost):
@@ -308,11 +310,11 @@ def run(
         # the loop unrollers decide how many commands there are: run again with room for all of them
         rows = written
         state = _fresh(*reset)
-        lines = _lines(state, hw, l2)
+        lines, channels = _memory(state, hw, l2)
         sections[:] = 0
-    if l2 is not None and hw.memory.l2_bytes:
-        engine.rest(state, lines)
-        l2 = L2Contents(lines.tobytes(), machine.memory_side(state))
+    if l2 is not None and hw.memory.remembers:
+        engine.rest(passed(state), lines, passed(channels))
+        l2 = L2Contents(lines.tobytes(), machine.memory_side(state), channels.tobytes())
     ends = sections[: int(told.sections)]
     return Timing(
         cycles=int(told.idle_t),
@@ -335,17 +337,18 @@ def _fields(records: npt.NDArray[np.void], names: tuple[str, ...]) -> npt.NDArra
     return np.asarray(repack_fields(records.view(np.ndarray)[list(names)]))
 
 
-def _lines(state: np.ndarray, hw: Hardware, l2: L2Contents | None) -> npt.NDArray[np.int64]:
-    """Return the L2's tags as a program finds them, and put its state back."""
+def _memory(state: np.ndarray, hw: Hardware, l2: L2Contents | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """Return an L2's tags and a DRAM's channels as a program finds them; put the memory's side back into the machine."""
     contents = l2 or L2Contents.empty(hw)
+    dram.place(state, hw)
     if contents.memory_side:
         machine.resume_memory(state, contents.memory_side)
-    return np.frombuffer(contents.lines, np.int64).copy()
+    return np.frombuffer(contents.lines, np.int64).copy(), dram.channels(hw, contents.channels)
 
 
 def _told(
     state: npt.NDArray[Any], program: npt.NDArray[Any], sections: npt.NDArray[Any], times: npt.NDArray[Any],
-    lines: npt.NDArray[np.int64], clock: Clock,
+    lines: npt.NDArray[np.int64], channels: npt.NDArray[Any], clock: Clock,
 ) -> tuple[int, Any]:  # fmt: skip
     """Run with a clock; returns the engine's status and what came of it as a RUN record."""
     if clock == "periodic":
@@ -354,7 +357,7 @@ def _told(
         return status, told
     unlogged = np.zeros(0, USE).view(np.recarray)
     hot = (passed(array) for array in (state, program))
-    status = engine.run(*hot, sections, passed(times), lines, passed(unlogged), clock != "reference")
+    status = engine.run(*hot, sections, passed(times), lines, passed(channels), passed(unlogged), clock != "reference")
     m = state[0]
     told = np.zeros(1, RUN).view(np.recarray)[0]
     told.idle_t = m.fe.idle_t

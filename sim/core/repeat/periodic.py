@@ -21,6 +21,7 @@ from sim.core.repeat.canonical import canonise
 from sim.core.repeat.memo import RUN, STATE, STEP
 from sim.core.repeat.places import turn_all
 from sim.core.units import tlb
+from sim.core.units.dram.state import DTYPE as CHANNEL
 
 FENCE = 1000
 LOOP_MATMUL = 8
@@ -279,6 +280,7 @@ def run(
     """
     m = machine[0]
     words = np.asarray(machine).view(np.int64)[:IMAGED_WORDS]
+    channels = passed(np.zeros(0, CHANNEL).view(np.recarray))
     memory = _memory()
     blank = memory.blank
     blank[:] = words  # an image tells what differs from the machine after reset
@@ -310,7 +312,7 @@ def run(
         front["stop_ex"] = (inner.spacing(machine, fine) if loops else 0) or coarse
         memory.grow(len(words))
         log = passed(memory.uses)[memory.used : memory.used + LOG]
-        status = engine.run(machine, program, ends, timeline, lines, log, True)
+        status = engine.run(machine, program, ends, timeline, lines, channels, log, True)
         visited += int(visits[0])
         done = int(front["sections"][0])
         if done:

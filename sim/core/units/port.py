@@ -14,7 +14,7 @@ import numpy as np
 
 from sim.core.jit import njit
 from sim.core.normal import LONG_AGO, recent
-from sim.core.params import NEVER
+from sim.core.params import DRAM, NEVER
 from sim.core.units import memory
 
 READER = 0
@@ -122,19 +122,21 @@ def _deliver(now, m):
 
 
 @njit
-def step_answers(now, m):
+def step_answers(now, m, channels):
     """The memory's next answer goes to the port (with an L2, see there). Returns the wake."""
-    return _answers(now, m) if m.p.l2_sets == 0 and (memory.busy(m) or m.full) else NEVER
+    return _answers(now, m, channels) if m.p.l2_sets == 0 and (memory.busy(m) or m.full) else NEVER
 
 
 @njit
-def _answers(now, m):
-    wake = memory.offer(now, m)
+def _answers(now, m, channels):
+    wake = memory.offer(now, m, channels)
     offered = m.mem.offered
     if offered == memory.NOTHING:
         return wake
     if not _room_at_port(now, m):
-        return now + 1 if m.burst.rd1 >= now else NEVER
+        if m.burst.rd1 >= now:
+            return now + 1
+        return wake if m.p.memory_model == DRAM else NEVER  # a DRAM goes on behind an answer that is not taken
     beat = memory.answer(now, m)
     put_in(m.port.from_memory, READER if offered == memory.READ else WRITER, beat >> 1, beat & 1, 0)
     m.rs.progress_t = now

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sim.hardware.schema import Count, Table
+from sim.hardware.table import Count, Table
 
 Standard = Literal["ddr3", "ddr4", "lpddr5", "hbm2"]
 Milliampere = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -32,7 +32,7 @@ class Controller(Table):
     bank_queue: Annotated[int, Field(ge=1, le=16)] = 8
     drain_from: Count = 26
     drain_until: Annotated[int, Field(ge=0)] = 6
-    posted_writes: bool = False
+    posted_writes: bool = True
     merge_reads: bool = False
 
 

@@ -18,8 +18,8 @@ from sim.hardware.dram.numbers import channel_numbers
 TABLES = Path(__file__).parent
 DEVICES = {"ddr4": "ddr4_2400", "ddr3": "ddr3_1600", "lpddr5": "lpddr5_6400", "hbm2": "hbm2_2000"}
 CONTROLLERS: dict[str, dict[str, Any]] = {
-    "ramulator2.1": {},
-    "ramulator2.1-rowhit": {"row_hits_first": True},
+    "ramulator2.1": {"posted_writes": False},
+    "ramulator2.1-rowhit": {"posted_writes": False, "row_hits_first": True},
     "dramsim3": {"rules": "bank_queues", "merge_reads": True, "posted_writes": True},
 }
 KEYS = ["stream", "simulator", "standard", "refresh"]

@@ -130,11 +130,13 @@ DTYPE = np.dtype(
         ("done_column_t", "i8", (NOTED,)),  # clock of the burst's command, -1 none
         # counters
         ("issued", "i8", (len(COMMANDS),)),
+        ("closed_by_all", "i8"),  # banks that PREA has closed
         ("syncs", "i8"),
         ("outcome", "i8", (3,)),  # hits, misses, conflicts
         ("forwarded", "i8"),  # reads answered by a waiting write, or by another read's burst
         ("coalesced", "i8"),  # writes that vanish in a waiting one
         ("last_t", "i8"),  # last command
+        ("counted_t", "i8"),  # clock up to which the counters have been taken
     ]
 )
 
@@ -197,7 +199,7 @@ def ready_rank(d, command, rank):
 
 @njit
 def _close(d, rank, n, c):
-    """`n` banks of a rank close in clock c."""
+    """Count `n` open banks of a rank as closed in clock c."""
     if n > 0:
         d.open_n[rank] -= n
         if d.open_n[rank] == 0:
@@ -245,6 +247,7 @@ def issue(d, command, bank, row, c):
     elif command == PREA:
         for b in range(bank, bank + banks_of_rank(d)):
             d.row[b] = CLOSED
+        d.closed_by_all += d.open_n[rank]
         _close(d, rank, d.open_n[rank], c)
     d.issued[command] += 1
     d.last_t = c
@@ -342,7 +345,7 @@ FIELD = {
 }
 
 
-def build(numbers, channels=1):
+def build(numbers: dict, channels: int = 1) -> np.ndarray:
     """Return freshly reset channels as an array of records.
 
     ``numbers``: every fixed field by its name; ``pieces``: (field, bits, place in it) from the lowest bit up;

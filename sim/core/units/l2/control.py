@@ -160,12 +160,12 @@ def _keep_beat(m, who, arg, last, address):
 
 
 @njit
-def step(now, m, lines):
+def step(now, m, lines, channels):
     """One cycle of the whole cache. Returns the wake."""
     c = m.l2
     p = m.p
     door = m.port.to_memory
-    wake = memory.offer(now, m)
+    wake = memory.offer(now, m, channels)
     # registers as the cycle begins
     ready = (1 if c.oa_n < 2 else 0) | (2 if not c.c_busy and c.cq_n <= 1 else 0)
     ready |= (4 if not c.busy else 0) | (8 if c.oe_n < 2 else 0) | (16 if c.dw_valid == 0 else 0)

@@ -9,11 +9,11 @@ and call the model that `PARAMS.memory_model` names. A model is one file or fold
   clock, which refuses what its relative addresses do not keep, and for the cache of work items, which compares by it;
 * ``takes_read(now, m, address)``, ``takes_write(now, m, address)``: True when it takes such a beat in this cycle;
 * ``read(now, m, transaction, beats, address)``: it takes a read of so many beats;
-* ``write(now, m, transaction, last, address)``: it takes a beat of a Put, the last one or not;
+* ``write(now, m, transaction, last, size, address)``: it takes a beat of a Put of `size` bytes, the last one or not;
 * ``busy(m)``: True while `offer` has anything to do;
-* ``offer(now, m)``: moves the model to cycle `now` and puts its next answer on the wires: `m.mem.offered` = READ or
-  ACKNOWLEDGE. Called only while no answer waits there. Returns the wake: the next cycle in which a call could change
-  anything;
+* ``offer(now, m)`` (a DRAM: also its channels): moves the model to cycle `now` and puts its next answer on the wires:
+  `m.mem.offered` = READ or ACKNOWLEDGE, unless one waits there. Returns the wake: the next cycle in which a call could
+  change anything;
 * ``beat(now, m)``: the offered beat of a read is taken; returns transaction << 1 | last beat;
 * ``acknowledge(m)``: the offered acknowledge is taken; returns the transaction;
 * ``rebase(m, start)``: its times count from cycle ``start``, the first of the next program;
@@ -25,8 +25,8 @@ one read or one beat of a Put. Beats of two reads are not mixed; reads may be an
 
 from sim.core.events import Event
 from sim.core.jit import njit
-from sim.core.params import NEVER
-from sim.core.units.memory import fixed, wires
+from sim.core.params import DRAM, NEVER
+from sim.core.units.memory import dram, fixed, wires
 from sim.core.units.memory.wires import ACKNOWLEDGE, NOTHING, READ
 
 __all__ = ["ACKNOWLEDGE", "DTYPE", "NOTHING", "READ"]
@@ -42,32 +42,35 @@ E_RBEATS = int(Event.BUS_READ_BEATS)
 E_WBEATS = int(Event.BUS_WRITE_BEATS)
 
 DTYPE = wires.DTYPE
-TIMING_BITS = (fixed.TIMING_BITS,)
+TIMING_BITS = (fixed.TIMING_BITS, dram.TIMING_BITS)
 """By `PARAMS.memory_model`."""
 
 
 @njit
 def busy(m):
     """True while an answer is due, or the memory has work of its own."""
-    return fixed.busy(m)
+    return dram.busy(m) if m.p.memory_model == DRAM else fixed.busy(m)
 
 
 @njit
 def takes_read(now, m, address):
     """True when the memory takes a read in this cycle."""
-    return fixed.takes_read(now, m, address)
+    return dram.takes_read(now, m, address) if m.p.memory_model == DRAM else fixed.takes_read(now, m, address)
 
 
 @njit
 def takes_write(now, m, address):
     """True when the memory takes a beat of a Put in this cycle."""
-    return fixed.takes_write(now, m, address)
+    return dram.takes_write(now, m, address) if m.p.memory_model == DRAM else fixed.takes_write(now, m, address)
 
 
 @njit
 def read(now, m, transaction, beats, address):
     """The memory takes a read of some beats."""
-    fixed.read(now, m, transaction, beats, address)
+    if m.p.memory_model == DRAM:
+        dram.read(now, m, transaction, beats, address)
+    else:
+        fixed.read(now, m, transaction, beats, address)
     m.count[E_RR] += 1
     m.count[E_RB] += beats * m.p.beat_bytes
     m.mem.reads_out += 1
@@ -78,7 +81,10 @@ def read(now, m, transaction, beats, address):
 @njit
 def write(now, m, transaction, last, size, useful, address):
     """The memory takes a beat of a Put of `size` bytes, of which `useful` are enabled by its mask."""
-    fixed.write(now, m, transaction, last, address)
+    if m.p.memory_model == DRAM:
+        dram.write(now, m, transaction, last, size, address)
+    else:
+        fixed.write(now, m, transaction, last, size, address)
     m.count[E_WBEATS] += 1
     if last:
         m.count[E_WR] += 1
@@ -90,8 +96,13 @@ def write(now, m, transaction, last, size, useful, address):
 
 
 @njit
-def offer(now, m):
-    """Put the memory's next answer on its wires, where it stays until it is taken. Returns the wake."""
+def offer(now, m, channels):
+    """Put the memory's next answer on its wires, where it stays until it is taken. Returns the wake.
+
+    ``channels``: those of a DRAM (units/dram), none with another memory.
+    """
+    if m.p.memory_model == DRAM:
+        return dram.offer(now, m, channels)
     return NEVER if m.mem.offered != NOTHING else fixed.offer(now, m)
 
 
@@ -102,8 +113,8 @@ def answer(now, m):
     m.mem.offered = NOTHING
     if acknowledges:
         m.mem.writes_out -= 1
-        return fixed.acknowledge(m) << 1 | 1
-    beat = fixed.beat(now, m)
+        return (dram.acknowledge(m) if m.p.memory_model == DRAM else fixed.acknowledge(m)) << 1 | 1
+    beat = dram.beat(now, m) if m.p.memory_model == DRAM else fixed.beat(now, m)
     m.count[E_RBEATS] += 1
     m.mem.reads_out -= beat & 1
     return beat
@@ -112,7 +123,17 @@ def answer(now, m):
 @njit
 def rebase(m, start):
     """Let all times of the memory count from cycle ``start``."""
-    fixed.rebase(m, start)
+    if m.p.memory_model == DRAM:
+        dram.rebase(m, start)
+    else:
+        fixed.rebase(m, start)
+
+
+@njit
+def settle(now, m, channels):
+    """The program is over in cycle `now`: what the memory has done until then is counted."""
+    if m.p.memory_model == DRAM:
+        dram.settle(now, m, channels)
 
 
 @njit

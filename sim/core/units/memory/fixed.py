@@ -64,7 +64,7 @@ def read(now, m, transaction, beats, address):
 
 
 @njit
-def write(now, m, transaction, last, address):
+def write(now, m, transaction, last, size, address):
     """Take a beat of a Put."""
     f = m.fixed
     p = m.p

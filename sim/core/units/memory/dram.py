@@ -1,0 +1,366 @@
+"""DRAM behind the port: requests cut into bursts, spread over channels, answered when their data are there.
+
+A channel (units/dram) counts clocks of the memory, the machine its own cycles; clk_num / clk_den is how many of the
+former pass in one of the latter. A request is cut into aligned bursts, lowest address first. They wait in the one
+place in front of the channels (`slot`): in a clock of the memory each channel takes at most one, in order. A burst
+that its channel refuses is offered again after the channel has acted, and nothing passes it.
+
+`mem_latency` is the way from the port to the controllers and back, read and write pace are those of that way's bus.
+The channels are worked through lazily: `offer` brings them up to its cycle, and returns as wake a cycle before which
+no answer can be there.
+"""
+
+import numpy as np
+
+from sim.core.address import ALL_BITS
+from sim.core.events import Event
+from sim.core.jit import njit
+from sim.core.params import NEVER, XACTS
+from sim.core.units.dram import controller
+from sim.core.units.dram.state import ACT, CONFLICT, HIT, MISS, PRE, RD, REF, WR
+from sim.core.units.memory.wires import ACKNOWLEDGE, NOTHING, READ
+
+TIMING_BITS = ALL_BITS
+
+WRITE = XACTS  # identities of writes in a channel begin here; those of reads are their transactions
+PIECES = 4  # most pieces of the channel number in an address
+
+E_ACT = int(Event.DRAM_ACTIVATES)
+E_PRE = int(Event.DRAM_PRECHARGES)
+E_RD = int(Event.DRAM_READ_BURSTS)
+E_WR = int(Event.DRAM_WRITE_BURSTS)
+E_REF = int(Event.DRAM_REFRESHES)
+E_HIT = int(Event.DRAM_ROW_HITS)
+E_MISS = int(Event.DRAM_ROW_MISSES)
+E_CONFLICT = int(Event.DRAM_ROW_CONFLICTS)
+E_OPEN = int(Event.DRAM_OPEN_CLOCKS)
+E_CLOCKS = int(Event.DRAM_CLOCKS)
+
+DTYPE = np.dtype(
+    [
+        # fixed
+        ("clk_num", "i8"),
+        ("clk_den", "i8"),
+        ("line_bits", "i8"),  # log2 bytes of a burst
+        ("pieces", "i8"),  # runs of bits of an address above the burst, lowest first: channel or not
+        ("piece_bits", "i8", (2 * PIECES + 1,)),
+        ("piece_channel", "i8", (2 * PIECES + 1,)),
+        # time
+        ("base", "i8"),  # machine cycles before the present program
+        ("wake_t", "i8"),  # clock in which a channel acts next
+        # the request in front of the channels
+        ("slot_n", "i8"),  # bursts still to be taken
+        ("slot_t", "i8"),  # clock in which the next one is offered, NEVER: after its channel has acted
+        ("slot_id", "i8"),
+        ("slot_write", "i8"),
+        ("slot_address", "i8"),  # of the next burst
+        ("slot_channel", "i8"),
+        ("taken_t", "i8", (64,)),  # clock in which each channel took a burst last
+        # reads by transaction; those whose data are there, in the order of their answers
+        ("beats", "i8", (XACTS,)),
+        ("parts", "i8", (XACTS,)),  # bursts that are not complete
+        ("ready_t", "i8", (XACTS,)),  # cycle of the answer
+        ("waiting", "i8"),  # reads with bursts that are not complete
+        ("ready_n", "i8"),
+        ("ready", "i8", (XACTS,)),
+        ("in_burst", "i8"),  # 1: the first of these is on the wires, or has given some of its beats
+        ("next_beat", "i8"),  # earliest time of the next read beat, in units of 1/read_den cycle
+        # Puts in order: a ring
+        ("put_head", "i8"),
+        ("put_n", "i8"),
+        ("put_id", "i8", (XACTS,)),
+        ("put_parts", "i8", (XACTS,)),
+        ("put_ready_t", "i8", (XACTS,)),
+        ("put_drained", "i8"),  # when the bus has brought the last Put, in units of 1/write_den cycle
+    ]
+)
+
+
+def reset(m):
+    """Bring the record of a new machine to its state after reset."""
+    m.dram.taken_t[:] = -1
+
+
+def place(m: np.record, numbers: dict) -> None:
+    """Set the fixed numbers: ``clk_num``, ``clk_den``, ``line_bits``, ``pieces`` of (is channel, bits)."""
+    g = m.dram
+    for name in ("clk_num", "clk_den", "line_bits"):
+        g[name] = numbers[name]
+    g.pieces = len(numbers["pieces"])
+    for i, (is_channel, bits) in enumerate(numbers["pieces"]):
+        g.piece_channel[i] = is_channel
+        g.piece_bits[i] = bits
+
+
+@njit
+def _clock(g, now):
+    """First clock of the memory that begins in a cycle or later."""
+    return ((g.base + now) * g.clk_num + g.clk_den - 1) // g.clk_den
+
+
+@njit
+def _cycle(g, clock):
+    """First cycle that begins when a clock has begun."""
+    return (clock * g.clk_den + g.clk_num - 1) // g.clk_num - g.base
+
+
+@njit
+def _after(g, clock):
+    """First cycle in which a clock is over."""
+    return clock * g.clk_den // g.clk_num + 1 - g.base
+
+
+@njit
+def busy(m):
+    """True while an answer is due or a request waits in front of the channels."""
+    g = m.dram
+    return g.waiting + g.ready_n + g.put_n + g.slot_n > 0
+
+
+@njit
+def takes_read(now, m, address):
+    """True when no other request waits in front of the channels."""
+    return m.dram.slot_n == 0
+
+
+@njit
+def takes_write(now, m, address):
+    """The same for a beat of a Put."""
+    return m.dram.slot_n == 0
+
+
+@njit
+def _enter(m, at, identity, write, address, size):
+    """A request comes in front of the channels in cycle `at`."""
+    g = m.dram
+    first = address & -size
+    g.slot_n = (size + (1 << g.line_bits) - 1) >> g.line_bits
+    g.slot_address = first & -(1 << g.line_bits)
+    g.slot_t = _clock(g, at)
+    g.slot_id = identity
+    g.slot_write = write
+
+
+@njit
+def read(now, m, transaction, beats, address):
+    """Take a read of some beats."""
+    g = m.dram
+    _enter(m, now, transaction, 0, address, beats * m.p.beat_bytes)
+    g.beats[transaction] = beats
+    g.parts[transaction] = g.slot_n
+    g.ready_t[transaction] = now
+    g.waiting += 1
+
+
+@njit
+def write(now, m, transaction, last, size, address):
+    """Take a beat of a Put."""
+    g = m.dram
+    p = m.p
+    g.put_drained = max(g.put_drained, (now - 1) * p.write_den) + p.write_num
+    if last:
+        i = (g.put_head + g.put_n) % XACTS
+        at = max(now, (g.put_drained + p.write_den - 1) // p.write_den)
+        _enter(m, at, WRITE + i, 1, address, size)
+        g.put_id[i] = transaction
+        g.put_parts[i] = g.slot_n
+        g.put_ready_t[i] = now
+        g.put_n += 1
+
+
+@njit
+def _split(g, address):
+    """Channel of an address, and the address inside it."""
+    rest = address >> g.line_bits
+    channel = 0
+    inside = 0
+    channel_at = 0
+    inside_at = 0
+    for i in range(g.pieces):
+        bits = g.piece_bits[i]
+        value = rest & ((1 << bits) - 1)
+        rest >>= bits
+        if g.piece_channel[i]:
+            channel |= value << channel_at
+            channel_at += bits
+        else:
+            inside |= value << inside_at
+            inside_at += bits
+    return channel, (inside | rest << inside_at) << g.line_bits
+
+
+@njit
+def _hand_on(t, g, channels):
+    """Offer the bursts of the waiting request to their channels in clock t."""
+    while g.slot_n > 0:
+        channel, inside = _split(g, g.slot_address)
+        if g.taken_t[channel] == t:
+            g.slot_t = t + 1
+            return
+        if not controller.accept(t, channels[channel], g.slot_id, inside, g.slot_write):
+            g.slot_channel = channel
+            g.slot_t = NEVER
+            return
+        g.taken_t[channel] = t
+        g.wake_t = min(g.wake_t, t)
+        g.slot_address += 1 << g.line_bits
+        g.slot_n -= 1
+    g.slot_t = NEVER
+
+
+@njit
+def _complete(m, identity, clock):
+    """A burst is complete."""
+    g = m.dram
+    at = _cycle(g, clock) + m.p.mem_latency
+    if identity >= WRITE:
+        i = identity - WRITE
+        g.put_parts[i] -= 1
+        g.put_ready_t[i] = max(g.put_ready_t[i], at)
+        return
+    g.ready_t[identity] = max(g.ready_t[identity], at)
+    g.parts[identity] -= 1
+    if g.parts[identity] > 0:
+        return
+    g.waiting -= 1
+    t = g.ready_t[identity]
+    i = g.ready_n
+    while i > g.in_burst and g.ready_t[g.ready[i - 1]] > t:
+        g.ready[i] = g.ready[i - 1]
+        i -= 1
+    g.ready[i] = identity
+    g.ready_n += 1
+
+
+@njit
+def advance(now, m, channels):
+    """Work through all clocks of the memory that are over before cycle `now`."""
+    g = m.dram
+    until = _clock(g, now)
+    while True:
+        t = min(g.wake_t, g.slot_t if g.slot_n > 0 else NEVER)
+        if t >= until:
+            return
+        if g.slot_n > 0 and g.slot_t <= t:
+            _hand_on(t, g, channels)
+        if g.wake_t > t:
+            continue
+        wake = NEVER
+        for i in range(channels.shape[0]):
+            d = channels[i]
+            if d.next_t <= t:
+                controller.step(t, d)
+                if g.slot_n > 0 and g.slot_t == NEVER and g.slot_channel == i:
+                    g.slot_t = t + 1
+            for k in range(d.done_n):
+                _complete(m, d.done_id[k], d.done_t[k])
+            d.done_n = 0
+            wake = min(wake, d.next_t)
+        g.wake_t = wake
+
+
+@njit
+def _soonest(m, channels):
+    """A cycle before which nothing comes of what the channels still have to do."""
+    g = m.dram
+    at = NEVER
+    if g.slot_n > 0:
+        at = _after(g, min(g.wake_t, g.slot_t))
+    elif g.put_n > 0 and g.put_parts[g.put_head] > 0:
+        at = _after(g, g.wake_t)
+    if g.waiting > 0:
+        at = min(at, _cycle(g, g.wake_t + channels[0].read_latency) + m.p.mem_latency)
+    return at
+
+
+@njit
+def offer(now, m, channels):
+    """Put the next answer on the wires, if they are free. Returns the wake."""
+    g = m.dram
+    p = m.p
+    advance(now, m, channels)
+    wake = _soonest(m, channels)
+    if m.mem.offered != NOTHING:
+        return max(now + 1, wake)
+    if g.put_n > 0 and g.put_parts[g.put_head] == 0:
+        if g.put_ready_t[g.put_head] <= now and g.in_burst == 0:
+            m.mem.offered = ACKNOWLEDGE
+            return now + 1
+        wake = min(wake, max(now + 1, g.put_ready_t[g.put_head]))
+    if g.ready_n > 0:
+        at = max(g.ready_t[g.ready[0]], (g.next_beat + p.read_den - 1) // p.read_den)
+        if at <= now:
+            m.mem.offered = READ
+            g.in_burst = 1  # no other answer goes before it
+            return now + 1
+        wake = min(wake, at)
+    return max(now + 1, wake)
+
+
+@njit
+def acknowledge(m):
+    """The offered acknowledge is taken; returns its transaction."""
+    g = m.dram
+    transaction = g.put_id[g.put_head]
+    g.put_head = (g.put_head + 1) % XACTS
+    g.put_n -= 1
+    return transaction
+
+
+@njit
+def beat(now, m):
+    """The offered beat of a read is taken; returns transaction << 1 | last beat."""
+    g = m.dram
+    p = m.p
+    transaction = g.ready[0]
+    g.beats[transaction] -= 1
+    last = 1 if g.beats[transaction] == 0 else 0
+    # as in fixed.py: a beat held up on the channel delays the next one only when that one was not staged before it left
+    g.next_beat = max(max(g.ready_t[transaction] * p.read_den, g.next_beat) + p.read_num, (now + 1) * p.read_den)
+    g.in_burst = 1 - last
+    if last:
+        g.ready_n -= 1
+        for i in range(g.ready_n):
+            g.ready[i] = g.ready[i + 1]
+    return transaction << 1 | last
+
+
+@njit
+def rebase(m, start):
+    """Let all times of the machine count from cycle ``start``; the memory's own clock goes on."""
+    g = m.dram
+    g.base += start
+    for i in range(XACTS):
+        g.ready_t[i] -= start
+        g.put_ready_t[i] -= start
+    g.next_beat -= start * m.p.read_den
+    g.put_drained -= start * m.p.write_den
+
+
+@njit
+def settle(now, m, channels):
+    """Work through the clocks before cycle `now`, and take what the channels have counted since the last call."""
+    g = m.dram
+    advance(now, m, channels)
+    clock = _clock(g, now)
+    for i in range(channels.shape[0]):
+        d = channels[i]
+        m.count[E_ACT] += d.issued[ACT]
+        m.count[E_PRE] += d.issued[PRE] + d.closed_by_all
+        m.count[E_RD] += d.issued[RD]
+        m.count[E_WR] += d.issued[WR]
+        m.count[E_REF] += d.issued[REF]
+        m.count[E_HIT] += d.outcome[HIT]
+        m.count[E_MISS] += d.outcome[MISS]
+        m.count[E_CONFLICT] += d.outcome[CONFLICT]
+        for rank in range(d.ranks):
+            if d.open_n[rank] > 0:
+                d.active_clocks += clock - d.open_t[rank]
+                d.open_t[rank] = clock
+        m.count[E_OPEN] += d.active_clocks
+        m.count[E_CLOCKS] += (clock - d.counted_t) * d.ranks
+        d.counted_t = clock
+        d.issued[:] = 0
+        d.outcome[:] = 0
+        d.active_clocks = 0
+        d.closed_by_all = 0

@@ -1,0 +1,15 @@
+"""What every table of a hardware file is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Table(BaseModel):
+    """A frozen table that refuses unknown keys and silent conversions ("16" is not 16)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
