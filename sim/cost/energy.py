@@ -15,7 +15,8 @@ accumulator          one access of a row's width per ACC_READ_ROWS and ACC_WRITE
                      rows that accumulate (ACC_ACCUMULATE_ROWS) one more read and DIM additions
 special_function     DIM float32 multiplications per SCALE_ROWS, DIM normaliser steps per
                      NORMALIZE_ROWS
-dram                 every byte requested, masked or not: DRAM_READ_BYTES and DRAM_WRITE_BYTES
+dram                 every byte requested, masked or not: DRAM_READ_BYTES and DRAM_WRITE_BYTES; with memory.dram its
+                     commands and standby (`sim.cost.dram_energy`)
 l2                   one access of a beat's width per L2_BANK_ACCESSES (reads, writes, refills, evictions)
 host                 one in-order core, per host cycle, and per cycle in which it issues commands
 leakage              static power of PEs (by the area of their arithmetic, where it is serial), scratchpad, accumulator
@@ -34,6 +35,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from sim.base.errors import InputError
+from sim.cost import dram_energy
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -66,6 +68,7 @@ COUNTERS = (
     "DRAM_READ_BYTES",
     "DRAM_WRITE_BYTES",
     "L2_BANK_ACCESSES",
+    *dram_energy.COUNTERS,
 )
 """Counters that cost energy."""
 
@@ -104,11 +107,18 @@ def price(
         "accumulator": acc_accesses * each.accumulator_row_pj
         + count["ACC_ACCUMULATE_ROWS"] * hw.dim * each.addition_pj,
         "special_function": special_pj * hw.dim,
-        "dram": 8 * (count["DRAM_READ_BYTES"] + count["DRAM_WRITE_BYTES"]) * each.dram_bit_pj,
+        "dram": _dram_pj(count, cycles, hw, each.dram_bit_pj),
         "l2": _l2_pj(count, hw, table, level),
         "host": _host_pj(host_cycles, hw, table, level) + cpu_cycles * table.host.at(level),
         "leakage": cycles * each.leakage_mw * 1000 / hw.clock_mhz,  # mW * ns = pJ
     }
+
+
+def _dram_pj(count: Mapping[str, int], cycles: int, hw: Hardware, bit_pj: float) -> float:
+    """Return the energy of the DRAM's commands, or of the bytes moved where the machine describes no DRAM."""
+    if hw.memory.dram == "none":
+        return 8 * (count["DRAM_READ_BYTES"] + count["DRAM_WRITE_BYTES"]) * bit_pj
+    return sum(dram_energy.price(count, cycles, hw.clock_mhz, hw.memory.dram).values())
 
 
 def not_modelled(hw: Hardware) -> tuple[str, ...]:

@@ -338,7 +338,7 @@ def _fields(records: npt.NDArray[np.void], names: tuple[str, ...]) -> npt.NDArra
 
 
 def _memory(state: np.ndarray, hw: Hardware, l2: L2Contents | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
-    """Return an L2's tags and a DRAM's channels as a program finds them; put the memory's side back into the machine."""
+    """Return an L2's tags and a DRAM's channels as a program finds them; put the memory's side back."""
     contents = l2 or L2Contents.empty(hw)
     dram.place(state, hw)
     if contents.memory_side:
