@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from sim.base.errors import InputError, did_you_mean
+from sim.base.reading import read_json
 from sim.graph import Graph, Op, Tensor, View
 
 
 def load(path: Path) -> Graph:
     """Read a graph from the JSON file ``path``. Raises InputError (unreadable, no JSON, a wrong graph)."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start} is not UTF-8 text") from None
+    data = read_json(path)
     try:
         return from_dict(data)
     except InputError as error:

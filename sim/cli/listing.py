@@ -12,7 +12,7 @@ from sim.cli import common
 def listing(as_json: common.AsJson = False) -> None:
     """List workloads, machines, energy tables and sparsity patterns."""
     from sim import hardware
-    from sim.base.toml import read_toml
+    from sim.base.reading import read_toml
     from sim.hardware.files import config_files
     from sim.sparsity.compress import WHAT
     from sim.sparsity.precision import TYPES

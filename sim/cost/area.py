@@ -100,7 +100,7 @@ def unpublished(hw: Hardware) -> tuple[str, ...]:
 @cache
 def constants() -> dict[str, Any]:
     """Return the tables of hwconfigs/area/gemmini.toml."""
-    from sim.base.toml import read_toml
+    from sim.base.reading import read_toml
     from sim.hardware.files import config_files
 
     return read_toml(config_files("area")["gemmini"], "area/gemmini.toml")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from sim.base.errors import InputError, did_you_mean
-from sim.base.toml import read_toml
+from sim.base.reading import read_toml
 from sim.hardware.explain import schema_problems
 from sim.hardware.files import config_files, dram_table
 from sim.hardware.schema import Capacity

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from importlib import util
@@ -11,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sim.base.errors import InputError
-from sim.base.toml import read_toml
+from sim.base.reading import read_json, read_toml
 
 
 def config_files(folder: str = "") -> dict[str, Path]:
@@ -37,10 +36,7 @@ def read_tables(file: Path, where: str) -> dict[str, Any]:
     """Return the tables of a machine file: TOML, or the JSON of a saved run. Raises InputError."""
     if file.suffix != ".json":
         return read_toml(file, where)
-    try:
-        tables = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{where}: cannot be read as JSON: {error}") from error
+    tables = read_json(file, where)
     if not isinstance(tables, dict):
         raise InputError(f"{where}: a JSON object of tables is expected")
     return tables

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sim.base.errors import InputError, did_you_mean
-from sim.base.toml import read_toml
+from sim.base.reading import read_toml
 from sim.hardware import legality, units
 from sim.hardware.dram.legality import dram_problems
 from sim.hardware.dram.loading import dram_tables

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.base.errors import InputError, did_you_mean
-from sim.base.toml import read_toml
+from sim.base.reading import read_toml
 from sim.lower.residency import HALVES, RESIDENTS
 from sim.mapping.maps import Entry, Maps
 from sim.mapping.opmapping import AXES, MATMUL_FIELDS, Kind, OpMapping

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.base.errors import InputError, did_you_mean
-from sim.base.toml import read_toml
+from sim.base.reading import read_toml
 from sim.graph import Graph, Op
 from sim.sparsity import attention, cascade, compress, dynamic, measured, outliers, precision, pruning
 from sim.sparsity.dynamic import Chosen, Dynamic

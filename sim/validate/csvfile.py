@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sim.base.errors import InputError
+from sim.base.reading import read_text
 
 csv.field_size_limit(1 << 24)  # a mask or sections cell can exceed the 128 KiB the module allows
 
@@ -42,7 +41,7 @@ def read(path: Path) -> CsvFile:
     Raises InputError naming file and line: unreadable, not text, no header, a column twice, a line of another
     length than the header.
     """
-    text = _text(path)
+    text = read_text(path, what="CSV table")
     try:
         lines = [(number, tuple(cells)) for number, cells in _numbered(text) if cells]
     except csv.Error as error:
@@ -71,20 +70,6 @@ def refuse(problems: Sequence[str], shown: int = 20) -> None:
     if problems:
         rest = len(problems) - shown
         raise InputError([*problems[:shown], *([f"... and {rest} more"] if rest > 0 else [])])
-
-
-def _text(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-        return raw.decode("utf-8-sig")
-    except OSError as error:  # gzip.BadGzipFile is one too
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (EOFError, zlib.error) as error:
-        raise InputError(f"{path}: broken gzip file: {error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start}: not UTF-8 text; a CSV table is needed") from error
 
 
 def _numbered(text: str) -> Iterator[tuple[int, list[str]]]:
