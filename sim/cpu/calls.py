@@ -61,7 +61,8 @@ def call_of(work: Work, hw: Hardware) -> Call:
         return Call("conv", passes)
     if isinstance(work, Norm):
         passes = 0 if work.tile_rows is not None else search_norm_tile(work, hw)[1]
-        return Call("norm", passes, folded=passes == 0)
+        path = "norm_softmax" if work.kind == "softmax" else work.kind
+        return Call("norm", passes, folded=passes == 0, paths=(path,))
     if isinstance(work, ResidualAdd):
         passes = 0 if work.tile is not None else search_resadd_tile(work.rows, work.cols, hw)[1]
         return Call("resadd", passes, folded=passes == 0)
@@ -76,6 +77,13 @@ def call_of(work: Work, hw: Hardware) -> Call:
     return Call("matmul", passes, several, folded(product, hw), False, tuple(kinds))
 
 
+def site_of(work: Work) -> str:
+    """Return a name for the place in a program that calls for work of this shape."""
+    product = work if isinstance(work, (Conv, Norm, ResidualAdd, Matmul)) else work.matmul
+    shape = [value for value in vars(product).values() if isinstance(value, (int, str)) and not isinstance(value, bool)]
+    return f"site {type(product).__name__} {' '.join(map(str, shape))}"
+
+
 def cost(work: Work, hw: Hardware, seen: Set[str] = frozenset()) -> CallCost:
     """Return what the CPU takes around the call of a work item; ``seen``: pieces of code that have run before."""
     prices = hw.cpu.prices
@@ -88,7 +96,7 @@ def cost(work: Work, hw: Hardware, seen: Set[str] = frozenset()) -> CallCost:
     passes = 0 if way == "folded" else call.passes
     around = table[call.function] + passes * table.get(f"{call.function}_pass", 0)
     around += table.get(f"{call.function}_loops", 0) if call.loops else 0
-    paths = frozenset((call.function, *call.paths))
+    paths = frozenset((site_of(work), call.function, *call.paths))
     return CallCost(around, _cold(prices, hw, way, paths - seen), paths)
 
 
@@ -102,5 +110,5 @@ def _cold(prices: CpuPrices, hw: Hardware, way: str, new: Set[str]) -> int:
     if hw.cpu.code == "warm":
         return 0
     line = hw.memory.latency_cycles + (prices.l2_line_cycles if hw.memory.l2_bytes else prices.line_cycles)
-    lines = sum(prices.cold_lines.get(f"{path}_{way}", prices.cold_lines.get(path, 0)) for path in new)
-    return lines * line
+    priced = [path.split()[0] for path in new]
+    return line * sum(prices.cold_lines.get(f"{path}_{way}", prices.cold_lines.get(path, 0)) for path in priced)

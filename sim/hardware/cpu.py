@@ -85,9 +85,9 @@ FUNCTIONS = ("matmul", "norm", "resadd", "conv")
 CALL_PRICES = (*FUNCTIONS, *(f"{name}_pass" for name in FUNCTIONS), "matmul_loops")
 """Cycles of a call, of a pass of its tile search, and what several hardware loops add."""
 
-PATHS = (*FUNCTIONS, "softmax", "igelu", "full_c", "os")
-"""Pieces of code of the library that a first call may miss; with ``_constant``, ``_folded``, ``_shared`` behind it the
-figure of that way of compilation."""
+PATHS = (*FUNCTIONS, "site", "softmax", "igelu", "full_c", "os", "layernorm", "norm_softmax")
+"""Pieces of code that a first call may miss ("site": of the place that calls); with ``_constant``, ``_folded`` or
+``_shared`` behind the name the figure of that way of compilation."""
 
 
 def _unknown(given: Iterable[str], known: Iterable[str], what: str) -> list[str]:

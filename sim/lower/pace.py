@@ -26,7 +26,7 @@ def variant(hw: Hardware, *, folded: bool, inlined: bool) -> str:
     """
     prices = hw.cpu.prices
     folded = folded and (prices == "none" or prices.folds)
-    if hw.cpu.sizes == "runtime" or (hw.cpu.sizes == "shared" and inlined and not folded):
+    if hw.cpu.sizes == "runtime":
         return "runtime"
     if hw.cpu.sizes == "shared" and not inlined:
         return "shared"
@@ -34,8 +34,12 @@ def variant(hw: Hardware, *, folded: bool, inlined: bool) -> str:
 
 
 def prices_of(table: Mapping[str, Mapping[str, T]], way: str) -> dict[str, T]:
-    """Return the prices of a way of compilation; what it does not price costs what it does at run time."""
-    return {**table["runtime"], **table.get(way, {})}
+    """Return the prices of a way of compilation.
+
+    What it does not price costs what it does at run time; a folded call is one of constant sizes first.
+    """
+    constant = table.get("constant", {}) if way == "folded" else {}
+    return {**table["runtime"], **constant, **table.get(way, {})}
 
 
 class Pace:

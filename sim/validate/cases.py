@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError
 from sim.validate.recordings import Library
+from sim.validate.soc.cases import source_of
 from sim.validate.tables import QUANTITIES, WORK_COLUMNS, Row
 from sim.validate.tasks import EncoderSizes, Task
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 TOTAL = "TOTAL"
 """``operator`` of the row that stands for a whole encoder layer."""
+
+WHOLE = ("soc_", "fpga_")
+"""Kinds of the rows that were measured on a whole machine."""
 
 LIBRARY_SCHEDULE = "loop_ws_library"
 """``schedule`` of the block-sparse rows that ran the library's matmul on the dense shape."""
@@ -110,6 +114,8 @@ _NOT_MACHINE = frozenset(
 
 
 def _source(row: Row, hw: Hardware, library: Library, way: str) -> Any:
+    if row.kind.startswith(WHOLE):
+        return None if way == "recorded" else source_of(row.columns, hw)
     if way == "recorded" or (way == "auto" and not _is_work(row)):
         recording = library.find(row.cfg, row.id)
         if recording is not None:

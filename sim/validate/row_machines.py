@@ -106,6 +106,9 @@ COLUMNS: dict[str, tuple[tuple[str, ...], Convert]] = {
     "bytes_per_cycle": (("memory.read_bytes_per_cycle", "memory.write_bytes_per_cycle"), float),
     "rd_bytes_per_cycle": (("memory.read_bytes_per_cycle",), float),
     "wr_bytes_per_cycle": (("memory.write_bytes_per_cycle",), float),
+    "cpu": (("cpu.prices",), str),
+    "cpu_sizes": (("cpu.sizes",), str),
+    "cpu_code": (("cpu.code",), str),
     "cmd_interval": (("cpu.command_cycles", "cpu.loop_cycles"), _whole),
     "min_cmd_gap": (("cpu.command_cycles", "cpu.loop_cycles"), _whole),
 }

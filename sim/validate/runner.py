@@ -17,6 +17,7 @@ from sim.base.errors import InputError, did_you_mean
 from sim.validate import csvfile, sources, tables
 from sim.validate.cases import WAYS, Case, case_of
 from sim.validate.recordings import Library
+from sim.validate.soc import formats
 from sim.validate.tables import Row
 from sim.validate.tasks import NEVER_ENDS, Outcome, Task, simulate
 
@@ -77,7 +78,7 @@ def read_rows(files: Iterable[Path]) -> list[Row]:
         try:
             table = csvfile.read(path)
             if not sources.is_timeline(table):
-                rows += tables.rows_of(table)
+                rows += formats.rows_of(table)
         except InputError as error:
             problems += error.problems
     csvfile.refuse(problems)

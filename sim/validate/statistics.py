@@ -29,6 +29,30 @@ SHORT_BAR_CYCLES = 6
 
 
 @dataclass(frozen=True)
+class Bars:
+    """What a group of rows is held to: see MEAN_BAR, EXACT_BAR, WORST_BAR."""
+
+    mean: float = MEAN_BAR
+    exact: float = EXACT_BAR
+    worst: float = WORST_BAR
+
+
+WHOLE_MACHINE = {
+    "soc_matmul": Bars(0.01, 0.0, 0.05),
+    "soc_resadd": Bars(0.03, 0.0, 0.05),
+    "soc_conv": Bars(0.02, 0.0, 0.05),
+    "soc_norm": Bars(0.03, 0.0, 0.06),
+    "soc_encoder": Bars(0.02, 0.0, 0.10),
+    "soc_host": Bars(0.05, 0.0, 0.15),
+    "soc_trace": Bars(0.001, 0.8, 0.01),
+    "fpga_matmul": Bars(0.05, 0.0, 0.30),
+    "fpga_conv": Bars(0.05, 0.0, 0.30),
+}
+"""Bars of rows measured with a CPU, by kind: all compiler flags and states of the caches together. Tests hold the
+tighter ones of warm calls (tests/cpu/test_soc_bars.py)."""
+
+
+@dataclass(frozen=True)
 class Spread:
     """Absolute relative errors of some rows, ``worst`` with its sign; ``exact``: share without error."""
 
@@ -111,18 +135,27 @@ def within_bar(result: Result) -> bool:
         return True
     if simulated is None or NEVER_ENDS in (measured, simulated):
         return False
-    return abs(result.error) <= WORST_BAR or (measured < SHORT_CYCLES and abs(simulated - measured) <= SHORT_BAR_CYCLES)
+    return abs(result.error) <= bars_of([result]).worst or (
+        measured < SHORT_CYCLES and abs(simulated - measured) <= SHORT_BAR_CYCLES
+    )
+
+
+def bars_of(results: Sequence[Result]) -> Bars:
+    """Return the bars of a group: those of its kind, of several kinds the widest."""
+    kinds = {result.row.kind for result in results}
+    found = [WHOLE_MACHINE.get(kind, Bars()) for kind in kinds]
+    return Bars(max(bar.mean for bar in found), min(bar.exact for bar in found), max(bar.worst for bar in found))
 
 
 def _misses(results: Sequence[Result], cycles: Spread, counts: Mapping[str, Spread]) -> list[str]:
-    misses = []
-    if cycles.mean > MEAN_BAR:
-        misses.append(f"mean error {cycles.mean:.3%} > {MEAN_BAR:.1%}")
-    if cycles.exact < EXACT_BAR:
-        misses.append(f"{cycles.exact:.0%} of the rows exact < {EXACT_BAR:.0%}")
+    misses, bars = [], bars_of(results)
+    if cycles.mean > bars.mean:
+        misses.append(f"mean error {cycles.mean:.3%} > {bars.mean:.1%}")
+    if cycles.exact < bars.exact:
+        misses.append(f"{cycles.exact:.0%} of the rows exact < {bars.exact:.0%}")
     far = sum(not within_bar(result) for result in results)
     if far:
-        misses.append(f"{far} rows off by more than {WORST_BAR:.0%} (short ones: {SHORT_BAR_CYCLES} cycles)")
+        misses.append(f"{far} rows off by more than {bars.worst:.0%} (short ones: {SHORT_BAR_CYCLES} cycles)")
     misses += [f"{quantity} exact in {s.exact:.1%} of the rows" for quantity, s in counts.items() if s.exact < 1]
     return misses
 

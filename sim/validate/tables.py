@@ -145,11 +145,12 @@ def rows_of(table: CsvFile) -> list[Row]:
     if memory and not table.has("mem_latency", "bytes_per_cycle"):
         raise InputError(f"{table.path}: line 1: the memory is not named: columns missing: {', '.join(memory)}")
     rows = [Row(table.path, line, columns) for line, columns in table.records()]
-    csvfile.refuse([problem for row in rows for problem in _problems(row)])
+    csvfile.refuse([problem for row in rows for problem in problems(row)])
     return rows
 
 
-def _problems(row: Row) -> list[str]:
+def problems(row: Row) -> list[str]:
+    """Return what is wrong with the cells of a row: file, line, column, rule."""
     checks: list[tuple[Sequence[str], float, bool]] = [
         (("cycles",), NEVER_ENDS, True),
         (("mem_latency", *_WHOLE, *QUANTITIES), 0, True),

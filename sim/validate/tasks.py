@@ -6,6 +6,7 @@ Tasks travel to worker processes and outcomes travel back, so both hold plain da
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,14 @@ class EncoderSizes:
     hidden: int
     heads: int
     ffn: int
+
+
+class Measured(ABC):
+    """What a row of a whole machine ran, as plain data (`sim.validate.soc`)."""
+
+    @abstractmethod
+    def outcome(self, hw: Hardware, clock: Clock) -> Outcome:
+        """Run it on ``hw``. Raises InputError and Hang."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +108,11 @@ class Outcome:
 def simulate(task: Task, clock: Clock = "periodic") -> Outcome:
     """Lower or take the task's program, run it and return the outcome; errors become its reason."""
     try:
+        if isinstance(task.source, Measured):
+            return task.source.outcome(task.hw, clock)
         if isinstance(task.source, EncoderSizes):
             return _encoder(task, task.source, clock)
-        return _outcome(_session(task, clock).advance(program_of(task), timeline=task.timeline))
+        return outcome_of(_session(task, clock).advance(program_of(task), timeline=task.timeline))
     except Hang as hang:
         return Outcome(NEVER_ENDS, reason=str(hang))
     except CaratError as error:
@@ -121,7 +132,8 @@ def program_of(task: Task) -> Program:
     return with_gap(np.concatenate([program] * task.repeats), task.gap_cycles)
 
 
-def _outcome(timed: Timing) -> Outcome:
+def outcome_of(timed: Timing) -> Outcome:
+    """Return the outcome of one program."""
     return Outcome(
         cycles=int(timed.cycles),
         counters={name: int(count) for name, count in timed.counters.items()},
@@ -154,5 +166,5 @@ def _encoder(task: Task, sizes: EncoderSizes, clock: Clock) -> Outcome:
         if key is None or key not in alone:
             alone[key] = session.time(program)
         session.follow(alone[key])
-        parts[name] = replace(_outcome(alone[key]), cycles=int(cycles))
-    return replace(_outcome(whole), parts=parts)
+        parts[name] = replace(outcome_of(alone[key]), cycles=int(cycles))
+    return replace(outcome_of(whole), parts=parts)

@@ -70,7 +70,10 @@ def test_a_call_costs_its_passes_and_its_first_time_its_code() -> None:
     session = Session(hw)
     first, second = session.call(product), session.call(product)
     assert second == cost(product, hw).around
-    assert first - second == prices.cold_lines["matmul"] * (hw.memory.latency_cycles + prices.line_cycles)
+    lines = prices.cold_lines["matmul"] + prices.cold_lines["site"]
+    assert first - second == lines * (hw.memory.latency_cycles + prices.line_cycles)
+    other = build.matmul(64, 128, 128)  # another place calls the same function
+    assert session.call(other) - cost(other, hw.with_({"cpu.code": "warm"})).around == hw.memory.latency_cycles + 18
     assert Session(hw.with_({"cpu.code": "warm"})).call(product) == second
     assert cost(product, load("gemmini_default")).around == 0
 

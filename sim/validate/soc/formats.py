@@ -1,0 +1,124 @@
+"""Tables of a whole machine as they come -> rows like those of the other tables.
+
+Each format is known by its columns. A translated row has the columns that `row_machines` reads, ``kind`` with "soc_" in
+front, and what `soc.cases` needs to find the program.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from sim.base.errors import InputError
+from sim.validate import csvfile, tables
+from sim.validate.csvfile import CsvFile
+from sim.validate.tables import Row
+
+OPTIMISED, LIBRARY_FLAGS = "-O3", "-O2 -ffast-math"
+CPUS = {OPTIMISED: "rocket", LIBRARY_FLAGS: "rocket_rocctests"}
+"""Compiler flags of a row -> price list of the CPU."""
+
+SOC = {"l2_KiB": "512", "mem_latency": "40", "rd_bytes_per_cycle": "16", "wr_bytes_per_cycle": "16"}
+"""Machine of the tables that name it in words."""
+
+Columns = Mapping[str, str]
+
+
+class Format(NamedTuple):
+    """A table format: the columns it is known by, and the columns of a row for ours (None: no measurement)."""
+
+    needs: tuple[str, ...]
+    translate: Callable[[Columns], dict[str, str] | None]
+
+
+def rows_of(table: CsvFile) -> list[Row]:
+    """Return the rows of a measured table of any format. Raises InputError as `tables.rows_of`."""
+    for known in FORMATS:
+        if table.has(*known.needs):
+            rows = list(_translated(table, known))
+            csvfile.refuse([problem for row in rows for problem in tables.problems(row)])
+            return rows
+    return tables.rows_of(table)
+
+
+def is_known(table: CsvFile) -> bool:
+    """Return whether the columns are those of a table of a whole machine."""
+    return any(table.has(*known.needs) for known in FORMATS)
+
+
+def _translated(table: CsvFile, known: Format) -> Iterator[Row]:
+    problems = []
+    for line, columns in table.records():
+        try:
+            found = known.translate(columns)
+        except (InputError, KeyError, ValueError) as error:
+            problems.append(f"{table.path}: line {line}: {error}")
+            continue
+        if found is not None:
+            yield Row(table.path, line, found)
+    csvfile.refuse(problems)
+
+
+def _cpu(flags: str) -> str:
+    if flags not in CPUS:
+        raise InputError(f"column flags: {flags!r} is none of {', '.join(CPUS)}")
+    return CPUS[flags]
+
+
+def _call(columns: Columns) -> dict[str, str]:
+    """matmul_soc.csv, calls_soc.csv, encoder_soc.csv: one library call a row, or an operator of a layer."""
+    kind = columns["kind"]
+    layer = kind == "encoder"
+    found = {**columns, "kind": f"soc_{kind}", "cpu": _cpu(columns["flags"])}
+    # a layer calls the product's function from several places: one copy, whatever the sizes
+    found["cpu_sizes"] = "shared" if layer else columns["sizes"]
+    found["cpu_code"] = "cold" if layer or columns.get("code") == "cold" or columns["call"] == "0" else "warm"
+    if columns.get("code") == "warm":
+        found["cpu_code"] = "warm"
+    if layer:
+        found["operator"] = columns["op"]
+    return found
+
+
+LAYER_OPERATORS = {
+    "Q": "matmul_Q",
+    "K": "matmul_K",
+    "V": "matmul_V",
+    "Wo": "Wout_fullC",
+    "LN1": "layernorm1",
+    "LN2": "layernorm2",
+    "FF1_gelu": "FF1_igelu",
+    "FF2": "FF2_fullC",
+    "encoder layer, transformer.c": "TOTAL",
+}
+"""Operators of encoder_bert.csv by their names in encoder_soc.csv; those of heads are numbered behind."""
+
+
+def _described(columns: Columns) -> dict[str, str] | None:
+    """encoder_bert.csv, baseline_layer.csv, two_cores.csv, virtual_memory.csv: the machine is a sentence."""
+    config, what = columns["config"], columns["what"]
+    sizes = dict(re.findall(r"(seq|hidden|heads|ffn)=(\d+)", config))
+    found = {**columns, **SOC, "cpu": "rocket", "cpu_sizes": "shared", "cpu_code": "cold", "flags": OPTIMISED}
+    if latency := re.search(r"L=(\d+)", config):
+        found["mem_latency"] = latency[1]
+    if len(sizes) == 4 and "rl2norm" in config:
+        head = re.fullmatch(r"(QKT_softmax|AV)(\d+)", what)
+        operator = f"{head[1]}_h{head[2]}" if head else LAYER_OPERATORS.get(what, what)
+        passes = "1" if columns["note"].startswith("second") else "0"
+        return {**found, **sizes, "kind": "soc_encoder", "cfg": "norm", "operator": operator, "call": passes}
+    return {**found, "cfg": "default", "kind": "soc_other", "reason": _unmodelled(config, what)}
+
+
+def _unmodelled(config: str, what: str) -> str:
+    if config.startswith("2 x"):
+        return "two cores: the machine has one"
+    if "page" in config or "bare" in config or "Sv39" in config:
+        return "virtual memory: the machine translates no address"
+    return f"{what!r} on {config!r}: no such program is known"
+
+
+FORMATS = (
+    Format(("cfg", "call", "flags", "sizes", "cycles"), _call),
+    Format(("what", "config", "n", "cycles", "note"), _described),
+)

@@ -1,0 +1,81 @@
+"""What a row of a whole machine ran: library calls one after the other, each from call to return.
+
+Cycles of a call are those between two readings of the cycle counter: the CPU's part before the first command and
+behind the last idle cycle, and the accelerator's in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sim.lower.encoder import operators
+from sim.lower.work import Matmul, Work
+from sim.run.session import Session, Start
+from sim.validate.tasks import Measured, Outcome, outcome_of
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+    from sim.timing.timer import Clock
+
+
+BIAS_OFFSET_BYTES = 8
+"""Place of a bias within a line: the measured layers' biases lie on 8-byte boundaries only (the addresses of
+LOOP_WS_CONFIG_ADDRS_DC on every encoder trace end in 08 or 88), so that each row of one takes two requests."""
+
+
+def call(session: Session, work: Work) -> Outcome:
+    """Run one library call and return it with the CPU's cycles around it, as cause "call"."""
+    around = session.call(work)
+    inside = outcome_of(session.advance(work))
+    assert inside.cycles is not None
+    causes = {**inside.causes, "call": around}
+    return replace(inside, cycles=inside.cycles + around, causes=causes)
+
+
+@dataclass(frozen=True)
+class Calls(Measured):
+    """The last of some calls in a row; ``ran``: pieces of the library's code that the program has run before."""
+
+    works: tuple[Work, ...]
+    ran: frozenset[str] = frozenset()
+
+    def outcome(self, hw: Hardware, clock: Clock) -> Outcome:
+        """Run all of them, which fills the L2, and return the last."""
+        session = Session(hw, clock, start=replace(Start.reset(hw), ran=self.ran))
+        first = 0 if hw.memory.l2_bytes else len(self.works) - 1
+        for work in self.works[:first]:
+            session.advance(work)
+        outcomes = [call(session, work) for work in self.works[first:]]
+        return outcomes[-1]
+
+
+@dataclass(frozen=True)
+class LayerPasses(Measured):
+    """An encoder layer as transformer.c calls it, ``passes`` times over; measured is the last pass."""
+
+    seq: int
+    hidden: int
+    heads: int
+    ffn: int
+    passes: int = 1
+
+    def outcome(self, hw: Hardware, clock: Clock) -> Outcome:
+        """Return the whole layer, its operators as parts."""
+        session = Session(hw, clock)
+        works = [(name, _off(work)) for name, work in operators(self.seq, self.hidden, self.heads, self.ffn, hw)]
+        parts: Mapping[str, Outcome] = {}
+        for _ in range(self.passes):
+            parts = {name: call(session, work) for name, work in works}
+        causes: dict[str, int] = {}
+        for part in parts.values():
+            causes = {cause: causes.get(cause, 0) + cycles for cause, cycles in part.causes.items()}
+        return Outcome(sum(part.cycles or 0 for part in parts.values()), causes=causes, parts=parts)
+
+
+def _off(work: Work) -> Work:
+    """Return a product with its bias where the measured programs have it."""
+    if not isinstance(work, Matmul) or work.d is None or work.bias == "none":
+        return work
+    return replace(work, d=replace(work.d, address=work.d.address + BIAS_OFFSET_BYTES))
