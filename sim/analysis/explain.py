@@ -114,7 +114,7 @@ def speedup(result: Result, remedy: Remedy) -> float | None:
     try:
         if result.hardware.with_(changes) == result.hardware:
             return None
-        return result.cycles / rerun(result.request, changes).cycles
+        return result.cycles / rerun(result.case, changes).cycles
     except (InputError, Hang):
         return None
 
@@ -123,11 +123,11 @@ def timeline(result: Result, op: str, invocation: int) -> npt.NDArray[np.void]:
     """Run one invocation of ``op`` again from where it started and return its command timeline."""
     from sim.run.session import Session  # with it the timing core: only who asks for a timeline waits for that
 
-    step, request = result.step(op), result.request
+    step = result.step(op)
     if not 0 <= invocation < len(step.works):
         where = "it runs on the host" if not step.works else f"legal: 0 to {len(step.works) - 1}"
         raise InputError(f"timeline of {op}: no invocation {invocation}; {where}")
-    session = Session(request.hw, request.clock, start=result.starts[op])
+    session = Session(result.hardware, result.request.clock, start=result.starts[op])
     session.begin(op, step.machine)
     for item in step.alike[:invocation]:
         session.advance(item)

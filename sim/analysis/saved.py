@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sim.hardware import Hardware
-    from sim.run.result import Request, Result
+    from sim.run.request import Request
+    from sim.run.result import Result
 
 FORMAT = 1
 """Raised whenever a reader of the older folders would misread the new ones, or the other way round."""
@@ -93,14 +94,14 @@ def save(result: Result, folder: str | Path, *, command: str | None = None, sent
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
     result.to_csv(folder / "ops.csv")
-    stay = result.request.stay
-    if stay:
-        write_selection(stay, folder / "kept.npz")
+    kept = result.case.kept
+    if kept:
+        write_selection(kept, folder / "kept.npz")
     contents = {
         "totals.json": result.totals,
         "hardware.json": result.hardware.model_dump(mode="json"),
-        "graph.json": (result.request.given or result.request.graph).to_dict(),
-        "run.json": {**record_of(result, folder, command, sentence), **({"stay": lines(stay)} if stay else {})},
+        "graph.json": result.case.given.to_dict(),
+        "run.json": {**record_of(result, folder, command, sentence), **({"stay": lines(kept)} if kept else {})},
     }
     for name, content in contents.items():
         write_whole(folder / name, json.dumps(content, indent=1) + "\n")

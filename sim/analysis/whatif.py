@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sim.base import workers
 from sim.base.errors import CaratError, InputError, did_you_mean
 from sim.base.toml import flat
+from sim.run.pipeline import run
 from sim.timing.memo import Memo
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from sim.hardware import Hardware
-    from sim.run.result import Request, Result
+    from sim.run.request import Case
+    from sim.run.result import Result
 
 Progress = Callable[[int, int, str], None]
 
@@ -105,7 +108,7 @@ def whatif(
     base = result.totals
     rows = []
     steps = trials(result.hardware, chosen)
-    for number, (step, (totals, error)) in enumerate(zip(steps, _outcomes(result.request, steps, jobs), strict=True)):
+    for number, (step, (totals, error)) in enumerate(zip(steps, _outcomes(result.case, steps, jobs), strict=True)):
         if progress is not None:
             progress(number, len(steps), f"{step.knob} = {step.after:g}")
         row: dict[str, Any] = {"knob": step.knob, "direction": step.direction, "from": step.before, "to": step.after}
@@ -124,32 +127,24 @@ def whatif(
     return frame.loc[order].reset_index(drop=True)
 
 
-def rerun(request: Request, overrides: Mapping[str, Any], memo: Memo | None = None) -> Result:
-    """Plan and run the same request on its machine with ``overrides``. Raises InputError or Hang."""
-    from sim.plan.planner import plan
-    from sim.run.pipeline import resolve_sparsity, run_steps
-
-    hw = request.hw.with_(overrides)
-    pattern = resolve_sparsity(request.sparsity, request.seed)
-    steps = plan(request.graph, hw, dataflow=request.dataflow, sparsity=pattern, mapping=request.mapping)
-    return run_steps(steps, replace(request, hw=hw), memo if memo is not None else Memo())
+def rerun(case: Case, overrides: Mapping[str, Any], memo: Memo | None = None) -> Result:
+    """Plan and run the same case on its machine with ``overrides``. Raises InputError or Hang."""
+    return run(case.on(overrides), memo if memo is not None else Memo())
 
 
 Outcome = tuple[dict[str, Any], str | None]
 
 
-def _outcome(request: Request, step: Trial) -> Outcome:
+def _outcome(case: Case, step: Trial) -> Outcome:
     try:
-        return rerun(request, dict(step.overrides)).totals, None
+        return rerun(case, dict(step.overrides)).totals, None
     except CaratError as error:
         return {}, f"{type(error).__name__}: {str(error).splitlines()[0]}"
 
 
-def _outcomes(request: Request, steps: Sequence[Trial], jobs: int) -> Iterator[Outcome]:
-    from sim.base import workers
-
+def _outcomes(case: Case, steps: Sequence[Trial], jobs: int) -> Iterator[Outcome]:
     with workers.pool(jobs, workers.follow_parent) if jobs > 1 else nullcontext() as pool:
         if pool is None:
-            yield from (_outcome(request, step) for step in steps)
+            yield from (_outcome(case, step) for step in steps)
         else:
-            yield from pool.map(_outcome, [request] * len(steps), steps)
+            yield from pool.map(_outcome, [case] * len(steps), steps)

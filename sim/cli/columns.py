@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from sim.cli import common
+from sim.cli import common, options
 
 Which = Annotated[
     Literal["ops", "kinds", "totals", "sweep", "explore"] | None, typer.Option("--table", help="Only this table.")
 ]
 
 
-def columns(table: Which = None, as_json: common.AsJson = False) -> None:
+def columns(table: Which = None, as_json: options.AsJson = False) -> None:
     """Print unit, definition and formula of each reported column."""
     from sim.run.columns import COLUMNS
 

@@ -1,4 +1,4 @@
-"""What the commands share: option types, the progress bar, the output folder, tables."""
+"""What the commands share: the progress bar, the output folder, tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 import typer
 
@@ -17,82 +16,11 @@ from sim.base.errors import InputError
 
 Progress = Callable[[int, int, str], None]
 
-DEFAULT_HARDWARE = "gemmini_ibert"
-"""The default machine with the units that keep every encoder operator on the array."""
 PATIENCE_S = 2.0
 """A run shorter than this shows no progress bar."""
 PIPED_WIDTH = 140
 """Columns of a table that goes into a file or pipe, where there is no terminal to ask."""
 UNLIMITED_WIDTH = 10_000
-
-Workload = Annotated[str, typer.Argument(help="Workload name (see `carat list`) or a graph file (.json).")]
-Machine = Annotated[str, typer.Option("--hw", help="Machine: a name (see `carat list`) or a TOML file.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the machine, e.g. scratchpad.capacity=512KiB."),
-]
-Cpu = Annotated[
-    str | None,
-    typer.Option(
-        "--cpu",
-        metavar="none|rocket|...",
-        help="What the CPU costs in front of the accelerator: a file of hwconfigs/cpu (see `carat list`); none: a "
-        "command every cycle, the accelerator alone. Short for --set cpu.prices=NAME.",
-    ),
-]
-Seq = Annotated[int | None, typer.Option("--seq", min=1, help="Sequence length in tokens.")]
-Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Sequences at a time.")]
-Sizes = Annotated[
-    list[str] | None,
-    typer.Option("--size", metavar="NAME=N", help="Another size of the workload, e.g. layers=2."),
-]
-SparsityText = Annotated[
-    str | None,
-    typer.Option(
-        "--sparsity",
-        metavar="PATTERN|FILE",
-        help="block16:0.5, 2:4, unstructured:0.3, masks.npz, SPEC.toml; see `carat list`.",
-    ),
-]
-Prune = Annotated[
-    str | None,
-    typer.Option(
-        "--prune", metavar="NAME=KEEP,...", help="Structured pruning, e.g. heads=8,layers=6 or *.FF1.columns=1536."
-    ),
-]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random masks.")]
-Clock = Annotated[
-    Literal["periodic", "leap", "reference"],
-    typer.Option("--clock", help="periodic, leap (every change anew) or reference (every cycle, slow): one result."),
-]
-Dataflow = Annotated[Literal["WS", "OS"] | None, typer.Option("--dataflow", help="Dataflow of the matmuls.")]
-Objective = Annotated[
-    Literal["cycles", "energy", "edp"], typer.Option("--objective", help="What a search for tiles minimises.")
-]
-Reach = Annotated[
-    Literal["call", "hardware"],
-    typer.Option(
-        "--reach",
-        help="Of a search for tiles. call: what the C library's explicit-tile call can be given. hardware: also loop "
-        "orders, operands that stay, scratchpad halves, which only loop commands of one's own can say.",
-    ),
-]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither look timings up on disk nor keep them there.")]
-Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Worker processes. Default: one per core.")]
-Grid = Annotated[
-    list[str] | None,
-    typer.Option("--grid", metavar="KEY=V1,V2,...", help="Values of a machine key; KEY+KEY changes both; repeatable."),
-]
-Store = Annotated[
-    Path | None, typer.Option("--store", help="SQLite file to keep what was simulated in, and to resume from.")
-]
-Table = Annotated[
-    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the table here: .csv or .parquet.")
-]
-Window = Annotated[
-    str | None, typer.Option("--window", metavar="FROM:TO", help="Only what happens in these cycles of the run.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def command_line() -> str | None:
@@ -100,28 +28,6 @@ def command_line() -> str | None:
     from sim import cli
 
     return shlex.join(["carat", *cli.typed]) if cli.typed else None
-
-
-def settings(given: Sequence[str] | None, cpu: str | None = None) -> dict[str, object]:
-    """Return ``--set key=value`` and ``--cpu`` as overrides. Raises InputError for what has no ``=``."""
-    from sim.hardware import parse_settings
-
-    return ({} if cpu is None else {"cpu.prices": cpu}) | parse_settings(given or ())
-
-
-def sizes(seq: int | None, batch: int | None, given: Sequence[str] | None) -> dict[str, Any]:
-    """Return the workload's size arguments. Raises InputError for a size that is no whole number."""
-    chosen: dict[str, Any] = {name: value for name, value in (("seq", seq), ("batch", batch)) if value is not None}
-    problems = []
-    for text in given or ():
-        name, equals, number = text.partition("=")
-        if equals and number.isdecimal():
-            chosen[name] = int(number)
-        else:
-            problems.append(f"--size {text}: must be NAME=N with a whole number N, e.g. layers=2")
-    if problems:
-        raise InputError(problems)
-    return chosen
 
 
 def window(given: str | None) -> tuple[int, int] | None:

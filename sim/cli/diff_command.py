@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sim.cli import common
+from sim.cli import common, options
 
 TOP = 20
 CAUSES_SHOWN = 3
@@ -23,7 +23,7 @@ def diff(
         typer.Option("--by", help="Put operators together by name without layer, one by one, or by kind."),
     ] = "name",
     top: Annotated[int, typer.Option("--top", min=1, help="Rows to print.")] = TOP,
-    as_json: common.AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Print why two runs differ: per operator and per cause, the largest difference first."""
     from sim.analysis import saved

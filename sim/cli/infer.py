@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sim.cli import common
+from sim.cli import common, options
 
 if TYPE_CHECKING:
     from sim.functional.inference import Inference
@@ -37,9 +37,9 @@ def infer(
     text: Annotated[
         str | None, typer.Option("--text", help="Words instead of ids; needs vocab.txt in the folder.")
     ] = None,
-    hw: common.Machine = common.DEFAULT_HARDWARE,
-    set_: common.Settings = None,
-    cpu: common.Cpu = None,
+    hw: options.Machine = options.DEFAULT_HARDWARE,
+    set_: options.Settings = None,
+    cpu: options.Cpu = None,
     calibrate: Annotated[
         Path | None,
         typer.Option("--calibrate", help="File of further token sequences, one per line, that set the scales."),
@@ -79,12 +79,12 @@ def infer(
             help="Word sizes of matmuls: w4a8, w4a8@*.FF?, or [[precision]] tables, on an array that takes them.",
         ),
     ] = None,
-    seed: common.Seed = 0,
+    seed: options.Seed = 0,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="DIR", help="Keep output.npy, infer.json and masks.npz here."),
     ] = None,
-    as_json: common.AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Run a trained encoder with integer arithmetic on a machine; report cycles and the difference from float."""
     from sim.functional.inference import infer as run_inference
@@ -95,7 +95,7 @@ def infer(
 
     words = _words(sparsity)
     common.output_folder(output)
-    machine = load_machine(hw, common.settings(set_, cpu))
+    machine = load_machine(hw, options.settings(set_, cpu))
     engines = checkpoint_graph.Engines(*("array",) * 3 if integer else (gelu, layernorm, embeddings))
     _check_engines(engines, machine)
     model = checkpoint.load(model_dir)

@@ -6,10 +6,10 @@ import json
 
 import typer
 
-from sim.cli import common
+from sim.cli import common, options
 
 
-def listing(as_json: common.AsJson = False) -> None:
+def listing(as_json: options.AsJson = False) -> None:
     """List workloads, machines, energy tables and sparsity patterns."""
     from sim import hardware
     from sim.base.reading import read_toml

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from sim.base.errors import InputError
+from sim.base.files import write_whole
 from sim.base.workers import cores
-from sim.cli import common
+from sim.cli import common, options
 from sim.cli.sweep import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -17,28 +20,34 @@ if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.mapping.maps import Maps
     from sim.mapping.spaces import Reach
+    from sim.run.request import Case, Request
     from sim.run.result import Result
 
 HEADINGS = ("operators", "shape", "library", "found", "proof", "cycles", "found", "gain")
 SUFFIXES = (".toml", ".h", ".json")
 
 
+@dataclass(frozen=True)
+class Tiling:
+    """What tiles a run has: ``mapping``: library, best (searched for) or a file; the rest: how a search is done."""
+
+    mapping: str = "best"
+    objective: Literal["cycles", "energy", "edp"] = "cycles"
+    reach: Reach = "call"
+    store: Path | None = None
+
+
+@options.asks("bert-base", without=("sparsity", "prune", "saliency", "weights", "seed", "clock", "dataflow", "tile"))
 def map_workload(
-    workload: common.Workload = "bert-base",
-    hw: common.Machine = common.DEFAULT_HARDWARE,
-    set_: common.Settings = None,
-    cpu: common.Cpu = None,
-    seq: common.Seq = None,
-    batch: common.Batch = None,
-    size: common.Sizes = None,
-    objective: common.Objective = "cycles",
-    reach: common.Reach = "call",
+    request: Request,
+    objective: options.Objective = "cycles",
+    reach: options.Reach = "call",
     effort: Annotated[
         int | None,
         typer.Option("--effort", min=1, metavar="CYCLES", help="Simulated cycles per operator at most."),
     ] = None,
-    jobs: common.Jobs = None,
-    store: common.Store = None,
+    jobs: options.Jobs = None,
+    store: options.Store = None,
     given: Annotated[
         Path | None,
         typer.Option("--from", metavar="maps.toml", help="Convert these maps instead of searching."),
@@ -47,65 +56,65 @@ def map_workload(
         list[Path] | None,
         typer.Option("-o", "--output", metavar="FILE", help="Write maps: .toml, .h (C header) or .json; repeatable."),
     ] = None,
-    as_json: common.AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Find tiles for each operator, at least as good as the C library's, by simulating candidates."""
-    from sim.run.pipeline import load_machine, resolve_graph
+    from sim.mapping.export import to_plain  # the simulator, for this command alone
+    from sim.run.request import resolve
 
     _check_outputs(output or [])
-    machine = load_machine(hw, common.settings(set_, cpu))
-    graph = resolve_graph(workload, common.sizes(seq, batch, size))
+    case = resolve(request)
     if given is not None:
-        from sim.mapping.mapfile import read
-        from sim.mapping.maps import check
-
-        maps = read(given)
-        check(maps, graph, machine, str(given))
+        maps = _read(str(given), case)
     else:
-        maps = _search(graph, machine, objective, reach, effort, jobs or cores(), store)
+        maps = _search(case, Tiling("best", objective, reach, store), effort, jobs or cores())
     _write(maps, output or [])
     if as_json:
-        from sim.mapping.export import to_plain
-
         typer.echo(json.dumps(to_plain(maps), indent=1))
         return
-    _print(maps, graph, machine)
+    _print(maps, case.graph, case.hw)
 
 
-def _search(
-    graph: Graph,
-    machine: Hardware,
-    objective: Literal["cycles", "energy", "edp"],
-    reach: Reach,
-    effort: int | None,
-    jobs: int,
-    store: Path | None,
-) -> Maps:
-    from sim.mapping.journal import Journal
-    from sim.mapping.maps import find
-    from sim.mapping.searching import EFFORT_CYCLES
+def _read(path: str, case: Case) -> Maps:
+    from sim.mapping.mapfile import read  # the simulator, for commands that read maps
+    from sim.mapping.maps import check
 
+    maps = read(path)
+    check(maps, case.graph, case.hw, path)
+    return maps
+
+
+def _search(case: Case, tiling: Tiling, effort: int | None, jobs: int) -> Maps:
+    """Search with a progress bar; Ctrl-C ends it and says what is kept."""
     try:
-        with common.progress_bar("mapping") as progress, Journal(store) as journal:
-            return find(
-                graph,
-                machine,
-                objective=objective,
-                reach=reach,
-                effort_cycles=effort or EFFORT_CYCLES,
-                jobs=jobs,
-                journal=journal,
-                progress=progress,
-            )
+        with common.progress_bar("mapping") as progress:
+            return _found(case, tiling, progress, effort, jobs)
     except KeyboardInterrupt:
-        kept = f"what was simulated is kept in {store}; the same command goes on from there" if store else ""
-        typer.echo(f"carat: interrupted; {kept or 'use --store to keep what was simulated'}", err=True)
+        kept = f"what was simulated is kept in {tiling.store}; the same command goes on from there"
+        advice = kept if tiling.store else "use --store to keep what was simulated"
+        typer.echo(f"carat: interrupted; {advice}", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _check_outputs(outputs: list[Path]) -> None:
-    from sim.base.errors import InputError
+def _found(case: Case, tiling: Tiling, progress: common.Progress, effort: int | None, jobs: int) -> Maps:
+    from sim.mapping.journal import Journal  # the simulator, for commands that search
+    from sim.mapping.maps import find
+    from sim.mapping.searching import EFFORT_CYCLES
 
+    with Journal(tiling.store) as journal:
+        return find(
+            case.graph,
+            case.hw,
+            objective=tiling.objective,
+            reach=tiling.reach,
+            effort_cycles=effort or EFFORT_CYCLES,
+            jobs=jobs,
+            journal=journal,
+            progress=progress,
+        )
+
+
+def _check_outputs(outputs: list[Path]) -> None:
     wrong = [path for path in outputs if path.suffix not in SUFFIXES]
     if wrong:
         kinds = ".toml (maps), .h (C header) or .json"
@@ -115,7 +124,6 @@ def _check_outputs(outputs: list[Path]) -> None:
 
 
 def _write(maps: Maps, outputs: list[Path]) -> None:
-    from sim.base.files import write_whole
     from sim.mapping.export import to_header, to_json
     from sim.mapping.mapfile import to_toml
 
@@ -155,59 +163,36 @@ def _proof(exhaustive: bool, gap: float) -> str:
     return f"within {gap:.1%}" if gap >= 0 else "-"
 
 
-def chosen(
-    mapping: str,
-    graph: Graph,
-    machine: Hardware,
-    sparsity: str | None,
-    dataflow: str | None,
-    objective: Literal["cycles", "energy", "edp"],
-    reach: Reach,
-    store: Path | None,
-    progress: common.Progress,
-) -> dict[str, dict[str, Any]]:
-    """Return the tiles that ``--mapping`` asks for by operator; none for "library".
+def chosen(tiling: Tiling, case: Case, progress: common.Progress) -> dict[str, dict[str, Any]]:
+    """Return the tiles that a run asks for by operator; none for "library".
 
-    Raises InputError for maps that do not belong to this run.
+    Raises InputError for maps that do not belong to this run, and for options of a search where none is done.
     """
-    from sim.base.errors import InputError
-
-    asked = {"--objective": objective if objective != "cycles" else None, "--reach": reach if reach != "call" else None}
-    vain = [f"{name} {value}" for name, value in asked.items() if value]
-    if vain and mapping != "best":
-        raise InputError(f"{' and '.join(vain)}: only a search heeds it; use --mapping best, not --mapping {mapping}")
-    if mapping == "library":
+    given = {
+        "--objective": tiling.objective if tiling.objective != "cycles" else None,
+        "--reach": tiling.reach if tiling.reach != "call" else None,
+        "--store": tiling.store,
+    }
+    vain = [f"{name} {value}" for name, value in given.items() if value]
+    if vain and tiling.mapping != "best":
+        raise InputError(
+            f"{' and '.join(vain)}: only a search uses it; use --mapping best, not --mapping {tiling.mapping}"
+        )
+    if tiling.mapping == "library":
         return {}
-    others = {"--sparsity": sparsity, "--dataflow": dataflow}
-    clash = [f"{name} {value}" for name, value in others.items() if value]
+    rules, dataflow = case.rules, case.request.dataflow
+    zeros = None if rules is None or rules.only_prunes else case.request.sparsity
+    clash = [f"{name} {value}" for name, value in {"--sparsity": zeros, "--dataflow": dataflow}.items() if value]
     if clash:
         raise InputError(
-            f"--mapping {mapping}: maps are of dense operators in the array's own dataflow; leave out "
+            f"--mapping {tiling.mapping}: maps are of dense operators in the array's own dataflow; leave out "
             f"{' and '.join(clash)}, or use --mapping library"
         )
-    if mapping == "best":
-        from sim.mapping.journal import Journal
-        from sim.mapping.maps import find
-
-        with Journal(store) as journal:
-            maps = find(
-                graph,
-                machine,
-                objective=objective,
-                reach=reach,
-                jobs=cores(),
-                journal=journal,
-                progress=progress,
-            )
-        return maps.fields()
-    if not mapping.endswith(".toml"):
-        raise InputError(f"--mapping {mapping}: must be library, best or a file of `carat map` (.toml)")
-    from sim.mapping.mapfile import read
-    from sim.mapping.maps import check
-
-    maps = read(mapping)
-    check(maps, graph, machine, mapping)
-    return maps.fields()
+    if tiling.mapping == "best":
+        return _found(case, tiling, progress, None, cores()).fields()
+    if not tiling.mapping.endswith(".toml"):
+        raise InputError(f"--mapping {tiling.mapping}: must be library, best or a file of `carat map` (.toml)")
+    return _read(tiling.mapping, case).fields()
 
 
 def changes(before: Result, after: Result) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sim.cli import common
+from sim.cli import options
 from sim.cli.sweep import check_table
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def merge(
     store: Annotated[Path, typer.Argument(help="Store that takes the others in; created when missing.")],
     others: Annotated[list[Path], typer.Argument(help="Stores of other shards; they stay as they are.")],
-    output: common.Table = None,
+    output: options.Table = None,
 ) -> None:
     """Put the stores of a sweep's shards into one; say what is missing; write the table."""
     from sim.base.store import Store
@@ -32,7 +32,7 @@ def merge(
 
 def export(
     store: Annotated[Path, typer.Argument(help="Store of a sweep.")],
-    output: common.Table = None,
+    output: options.Table = None,
 ) -> None:
     """Say what a store holds, and write its finished points as a table."""
     from sim.base.errors import InputError

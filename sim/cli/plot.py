@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from sim.cli import common
+from sim.cli import common, options
 
 
 def plot(
@@ -25,7 +25,7 @@ def plot(
     color: Annotated[str | None, typer.Option("--color", help="pareto: column whose values get colours.")] = None,
     metric: Annotated[str | None, typer.Option("--metric", help="tornado: cycles, energy_pj or area_mm2.")] = None,
     level: Annotated[Literal["dram", "all"] | None, typer.Option("--level", help="traffic: which levels.")] = None,
-    window: common.Window = None,
+    window: options.Window = None,
 ) -> None:
     """Draw one picture from kept runs, a sweep, a whatif table or a trace."""
     from reports import kinds

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sim.cli import common
+from sim.base.errors import InputError
+from sim.cli import REFUSED, common, options
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from sim.run.request import Request
 
 INTERRUPTED = 130
 """Exit code of a program ended by Ctrl-C, as shells count it."""
 
 
+@options.asks(without=("workload", "hw", "sparsity", "prune", "saliency", "weights", "tile"))
 def sweep(
     workload: Annotated[list[str], typer.Argument(help="Workload names or graph files.")],
+    request: Request,
     hw: Annotated[list[str] | None, typer.Option("--hw", help="Machine; repeatable. Default: gemmini_ibert.")] = None,
-    grid: common.Grid = None,
-    set_: common.Settings = None,
-    cpu: common.Cpu = None,
+    grid: options.Grid = None,
     sparsity: Annotated[
         list[str] | None, typer.Option("--sparsity", help="block16:0.5, 2:4, SPEC.toml, or dense; repeatable.")
     ] = None,
@@ -35,13 +40,7 @@ def sweep(
         typer.Option("--density", metavar="FIRST:LAST:STEP", help="Densities of --pattern, or a list 0.1,0.5."),
     ] = None,
     prune: Annotated[list[str] | None, typer.Option("--prune", help="heads=8,layers=6; repeatable.")] = None,
-    seq: common.Seq = None,
-    batch: common.Batch = None,
-    size: common.Sizes = None,
-    seed: common.Seed = 0,
-    clock: common.Clock = "periodic",
-    dataflow: common.Dataflow = None,
-    jobs: common.Jobs = None,
+    jobs: options.Jobs = None,
     scheduler: Annotated[
         str | None,
         typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="Run on this dask.distributed cluster instead."),
@@ -49,66 +48,92 @@ def sweep(
     shard: Annotated[
         str | None, typer.Option("--shard", metavar="I/N", help="Only every N-th point from the I-th on; see `merge`.")
     ] = None,
-    store: common.Store = None,
-    output: common.Table = None,
-    no_cache: common.NoCache = False,
-    as_json: common.AsJson = False,
+    store: options.Store = None,
+    output: options.Table = None,
+    no_cache: options.NoCache = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Simulate every combination; one row per point, a failing point is a row with its error."""
-    from sim.sweeps import sweep as run_sweep
-    from sim.sweeps import write_table
+    from sim.analysis.tables import write_table  # pandas, for this command alone
 
-    if pattern is not None or density is not None:
-        from sim.sparsity.grid import lines
-
-        sparsity = [*(sparsity or []), *lines(pattern, density)]
     check_table(output)
+    lists = {
+        "workloads": workload,
+        "hardware": hw or [options.DEFAULT_HARDWARE],
+        "grid": grid_of(request, grid),
+        "sparsity": _patterns(sparsity, pattern, density),
+        "prune": prune,
+    }
+    where = {"jobs": jobs, "scheduler": scheduler, "shard": shard, "store": store, "cache": not no_cache}
+    table = _swept({**asked(request), **lists, **where})
+    if output is not None:
+        write_table(table, output)
+    if as_json:
+        typer.echo(table_json(table))
+    elif output is None and not sys.stdout.isatty():
+        typer.echo(table.to_csv(index=False, lineterminator="\n"), nl=False)
+    else:
+        print_points(table)
+    if table["error"].notna().all():
+        raise typer.Exit(REFUSED)  # no point was simulated
+
+
+def _swept(arguments: dict[str, Any]) -> pd.DataFrame:
+    """Run the sweep with its progress bar; Ctrl-C ends it and says what is kept."""
+    from sim.sweeps import sweep as run_sweep  # the simulator, for this command alone
+
+    done, store = [0, 0], arguments["store"]
     with common.progress_bar("sweep") as bar:
-        done = [0, 0]
 
         def progress(finished: int, total: int, label: str) -> None:
             done[:] = finished, total
             bar(finished, total, label)
 
         try:
-            table = run_sweep(
-                hw or [common.DEFAULT_HARDWARE],
-                grid={**{key: [value] for key, value in common.settings(set_, cpu).items()}, **parse_grid(grid)},
-                workloads=workload,
-                sizes=common.sizes(seq, batch, size),
-                sparsity=sparsity,
-                prune=prune,
-                seed=seed,
-                clock=clock,
-                dataflow=dataflow,
-                jobs=jobs,
-                scheduler=scheduler,
-                shard=shard,
-                store=store,
-                cache=not no_cache,
-                progress=progress,
-            )
+            return run_sweep(**arguments, progress=progress)
         except KeyboardInterrupt:
-            kept = (
-                f"they are kept in {store}; the same command goes on from there"
-                if store
-                else "use --store to keep them"
-            )
-            sys.stderr.write(f"carat: interrupted after {done[0]} of {done[1]} points; {kept}\n")
+            kept = f"they are kept in {store}; the same command goes on from there"
+            advice = kept if store else "use --store to keep them"
+            sys.stderr.write(f"carat: interrupted after {done[0]} of {done[1]} points; {advice}\n")
             raise typer.Exit(INTERRUPTED) from None
-    if output is not None:
-        write_table(table, output)
-    if as_json:
-        typer.echo(table.to_json(orient="records", indent=1, double_precision=15))
-    elif output is None and not sys.stdout.isatty():
-        typer.echo(table.to_csv(index=False, lineterminator="\n"), nl=False)
-    else:
-        print_points(table)
+
+
+def _patterns(sparsity: list[str] | None, pattern: str | None, density: str | None) -> list[str] | None:
+    if pattern is None and density is None:
+        return sparsity
+    from sim.sparsity.grid import lines  # numpy: not for --help
+
+    return [*(sparsity or []), *lines(pattern, density)]
+
+
+def asked(request: Request) -> dict[str, Any]:
+    """Return what a request asks for besides machine and graph, as `sim.sweep` and `explore` take it."""
+    fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
+    named = {name: value for name, value in fields.items() if name not in ("graph", "machine", "overrides", "mapping")}
+    return {**named, "sizes": dict(request.sizes)}
+
+
+def grid_of(request: Request, grid: list[str] | None) -> dict[str, list[Any]]:
+    """Return the grid: settings that all points share, and the lists of ``--grid``. Raises InputError."""
+    return {**{key: [value] for key, value in request.overrides}, **parse_grid(grid)}
+
+
+def table_json(table: pd.DataFrame) -> str:
+    """Return the rows as JSON, every number as exact as `carat run --json` has it, null for what is missing."""
+    rows = [{str(name): _exact(cell) for name, cell in row.items()} for row in table.to_dict("records")]
+    return json.dumps(rows, indent=1)
+
+
+def _exact(cell: Any) -> Any:
+    if hasattr(cell, "item"):
+        cell = cell.item()
+    missing = cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell
+    return None if missing else cell
 
 
 def check_table(output: Path | None) -> None:
     """Refuse an output file that cannot be written, before any time is spent. Raises InputError."""
-    from sim.analysis.tables import check_output
+    from sim.analysis.tables import check_output  # pandas, for this command alone
 
     if output is not None:
         check_output(output)
@@ -117,8 +142,7 @@ def check_table(output: Path | None) -> None:
 
 def parse_grid(given: list[str] | None) -> dict[str, list[Any]]:
     """Return ``KEY=V1,V2`` options as a grid. Raises InputError for what has no ``=``."""
-    from sim.base.errors import InputError
-    from sim.hardware import parse_settings
+    from sim.hardware import parse_settings  # pydantic: not for --help
 
     grid: dict[str, list[Any]] = {}
     problems = []

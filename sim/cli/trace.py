@@ -7,30 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sim.cli import common
+from sim.base.errors import InputError
+from sim.base.files import write_whole
+from sim.cli import common, options
 
 if TYPE_CHECKING:
+    from sim.run.request import Request
     from sim.trace.chrome import Bounds
 
 
+@options.asks()
 def trace(
-    workload: common.Workload,
-    hw: common.Machine = common.DEFAULT_HARDWARE,
-    set_: common.Settings = None,
-    cpu: common.Cpu = None,
+    request: Request,
     op: Annotated[str, typer.Option("--op", metavar="PATTERN", help='Only these operators, e.g. "L0.*".')] = "*",
-    window: common.Window = None,
+    window: options.Window = None,
     first: Annotated[int, typer.Option("--first", min=1, help="Programs shown of each kind of equal ones.")] = 1,
     events: Annotated[
         int | None, typer.Option("--events", min=1, help="Bound of the file; what is beyond is left out and counted.")
     ] = None,
-    seq: common.Seq = None,
-    batch: common.Batch = None,
-    size: common.Sizes = None,
-    sparsity: common.SparsityText = None,
-    prune: common.Prune = None,
-    seed: common.Seed = 0,
-    dataflow: common.Dataflow = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE.json", help="Chrome trace; open it in ui.perfetto.dev."),
@@ -38,9 +32,10 @@ def trace(
     width: Annotated[int, typer.Option("--width", min=20, help="Characters of the bars in the terminal.")] = 100,
 ) -> None:
     """Show a run command by command: bars in the terminal, or a trace file with -o."""
-    from sim.base.errors import InputError
-    from sim.base.files import write_whole
-    from sim.run.pipeline import load_machine, resolve_graph, simulate
+    from sim.run.pipeline import run as simulate  # the simulator, for this command alone
+    from sim.run.request import resolve
+    from sim.timing.disk import default_timings
+    from sim.timing.memo import Memo
     from sim.trace import chrome, gantt
 
     if output is not None:
@@ -48,12 +43,9 @@ def trace(
             raise InputError(f"{output}: a trace is written as FILE.json")
         common.output_folder(output.parent)
     bounds = _bounds(op, window, first, events)
-    machine = load_machine(hw, common.settings(set_, cpu))
-    graph = resolve_graph(workload, common.sizes(seq, batch, size))
-    with common.progress_bar(f"{workload} on {hw}") as progress:
-        result = simulate(
-            graph, machine, sparsity=sparsity, prune=prune, seed=seed, dataflow=dataflow, progress=progress
-        )
+    case = resolve(request)
+    with common.progress_bar(request.label) as progress:
+        result = simulate(case, Memo(default_timings()), progress)
     traced = chrome.trace(result, bounds)
     if output is None:
         typer.echo(gantt.text(traced, bounds.window, width))
@@ -66,6 +58,6 @@ def trace(
 
 
 def _bounds(op: str, window: str | None, first: int, events: int | None) -> Bounds:
-    from sim.trace.chrome import DEFAULT_EVENTS, Bounds
+    from sim.trace.chrome import DEFAULT_EVENTS, Bounds  # numpy: not for --help
 
     return Bounds(op, common.window(window), first, events if events is not None else DEFAULT_EVENTS)

@@ -16,7 +16,7 @@ import typer
 
 from sim.base.errors import InputError
 from sim.base.workers import cores
-from sim.cli import common
+from sim.cli import common, options
 
 if TYPE_CHECKING:
     from sim.timing.timer import Clock
@@ -51,7 +51,7 @@ class Selection:
 def validate(
     measurements: Measurements = None,
     programs: Programs = None,
-    as_json: common.AsJson = False,
+    as_json: options.AsJson = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/VALIDATION.md.")] = False,
     way: Annotated[
         Literal["auto", "recorded", "lowered"],
@@ -62,8 +62,8 @@ def validate(
     cfg: Annotated[list[str] | None, typer.Option(help="Only rows of this machine; repeatable.")] = None,
     case: Annotated[str | None, typer.Option(help="Only rows whose id matches, e.g. 'mvin_*'.")] = None,
     rows: Annotated[bool, typer.Option(help="Print every row, not only the groups.")] = True,
-    jobs: common.Jobs = None,
-    clock: common.Clock = "periodic",
+    jobs: options.Jobs = None,
+    clock: options.Clock = "periodic",
 ) -> None:
     """Simulate measured rows and print the error of cycles, bytes and requests per row and per group."""
     if as_json and markdown:
@@ -85,21 +85,21 @@ def validate(
 
 def replay(
     file: Annotated[Path, typer.Argument(help="Recorded command stream (CSV of case, seq, funct, rs1, rs2).")],
-    hw: common.Machine = "gemmini_default",
-    settings: common.Settings = None,
-    cpu: common.Cpu = None,
+    hw: options.Machine = "gemmini_default",
+    settings: options.Settings = None,
+    cpu: options.Cpu = None,
     case: Annotated[str | None, typer.Option(help="Only this case of the file.")] = None,
     timeline: Annotated[Path | None, typer.Option(help="Write the commands' times to this CSV file.")] = None,
     gap: Annotated[int, typer.Option(min=1, help="Cycles between two commands at least.")] = 1,
     phase: Annotated[int, typer.Option(min=0, max=1, help="Hardware loop slot that comes first.")] = 0,
-    as_json: common.AsJson = False,
-    clock: common.Clock = "periodic",
+    as_json: options.AsJson = False,
+    clock: options.Clock = "periodic",
 ) -> None:
     """Run a recorded command stream as it is, the timing core alone."""
     from sim.hardware import load
     from sim.validate import replay as replaying
 
-    machine = load(hw, common.settings(settings, cpu))
+    machine = load(hw, options.settings(settings, cpu))
     recordings = replaying.choose(file, case)
     if timeline is not None and len(recordings) > 1:
         names = ", ".join(recording.case for recording in recordings[:5])
@@ -122,9 +122,9 @@ def compare(
     peer: Annotated[str, typer.Option(help="Published cycle rule: onnxim-rule or scalesim-rule.")],
     measurements: Measurements = None,
     programs: Programs = None,
-    as_json: common.AsJson = False,
-    jobs: common.Jobs = None,
-    clock: common.Clock = "periodic",
+    as_json: options.AsJson = False,
+    jobs: options.Jobs = None,
+    clock: options.Clock = "periodic",
 ) -> None:
     """Print what a published cycle rule says of the measured matmul rows, beside what Carat says."""
     from sim.validate import comparison, peers

@@ -4,49 +4,46 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sim.cli import common
+from sim.base.files import write_whole
+from sim.cli import common, options
+
+if TYPE_CHECKING:
+    from sim.run.request import Request
+    from sim.run.result import Result
 
 BAR_CHARACTERS = 24
 
 
+@options.asks("bert-base")
 def whatif(
-    workload: common.Workload = "bert-base",
-    hw: common.Machine = common.DEFAULT_HARDWARE,
-    set_: common.Settings = None,
-    cpu: common.Cpu = None,
+    request: Request,
     knob: Annotated[
         list[str] | None, typer.Option("--knob", help="Only this knob, e.g. memory.latency_cycles; repeatable.")
     ] = None,
-    seq: common.Seq = None,
-    batch: common.Batch = None,
-    size: common.Sizes = None,
-    sparsity: common.SparsityText = None,
-    prune: common.Prune = None,
-    seed: common.Seed = 0,
-    dataflow: common.Dataflow = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Worker processes.")] = 1,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE.csv", help="Write the table here, for `carat plot`.")
     ] = None,
-    as_json: common.AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Halve and double every number of the machine, one run each: which knob moves the cycles, and how far."""
-    from sim.analysis.whatif import trials
+    from sim.analysis.whatif import trials  # the simulator, for this command alone
     from sim.analysis.whatif import whatif as try_all
-    from sim.base.files import write_whole
-    from sim.run.pipeline import load_machine, resolve_graph, simulate
+    from sim.run.pipeline import run as simulate
+    from sim.run.request import resolve
+    from sim.timing.disk import default_timings
+    from sim.timing.memo import Memo
 
     if output is not None:
         common.output_folder(output.parent)
-    machine = load_machine(hw, common.settings(set_, cpu))
-    trials(machine, knob or ())  # an unknown knob is refused before any time is spent
-    graph = resolve_graph(workload, common.sizes(seq, batch, size))
-    with common.progress_bar(f"{workload} on {hw}") as progress:
-        base = simulate(graph, machine, sparsity=sparsity, prune=prune, seed=seed, dataflow=dataflow, progress=progress)
+    case = resolve(request)
+    trials(case.hw, knob or ())  # an unknown knob is refused before any time is spent
+    with common.progress_bar(request.label) as progress:
+        base = simulate(case, Memo(default_timings()), progress)
         table = try_all(base, knob or (), jobs=jobs, progress=progress)
     if output is not None:
         write_whole(output, table.to_csv(index=False, lineterminator="\n"))
@@ -54,6 +51,12 @@ def whatif(
     if as_json:
         typer.echo(json.dumps({"totals": base.totals, "knobs": rows}, indent=1))
         return
+    _print(base, rows)
+    if output is not None:
+        typer.echo(f"Kept in {output}. Picture: carat plot tornado {output} -o {output.with_suffix('.svg')}")
+
+
+def _print(base: Result, rows: list[dict[str, Any]]) -> None:
     done = [row for row in rows if row["error"] is None]
     reach = max((abs(row["cycles_change"]) for row in done), default=0.0) or 1.0
     cells = [
@@ -70,12 +73,10 @@ def whatif(
         for row in done
     ]
     headings = ("knob", "value", "cycles", "change", "energy", "area", "cycles per unit", "")
-    common.print_table(f"{graph.name} on {machine.name}: {base.cycles:,} cycles", headings, cells)
+    common.print_table(f"{base.graph.name} on {base.hardware.name}: {base.cycles:,} cycles", headings, cells)
     for row in rows:
         if row["error"] is not None:
             typer.echo(f"{row['knob']} = {row['to']:g}: {row['error']}")
-    if output is not None:
-        typer.echo(f"Kept in {output}. Picture: carat plot tornado {output} -o {output.with_suffix('.svg')}")
 
 
 def _plain(value: Any) -> Any:

@@ -8,89 +8,65 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim import hardware
 from sim.base.errors import InputError
 from sim.cost import energy, host
 from sim.cpu import issue_cycles
 from sim.graph import Graph
 from sim.hardware import Hardware
 from sim.lower import SampledMatmul, lower
-from sim.plan.planner import Step, plan
+from sim.plan.step import Step
 from sim.run.prefetch import Prefetch
-from sim.run.result import Activity, Request, Result, operator_row
+from sim.run.request import Case, Request, resolve
+from sim.run.result import Activity, Result, operator_row
 from sim.run.session import RESTART_CYCLES, Session, lowered
 from sim.side_units.port import Ahead as WorkAhead
-from sim.timing import timer
 from sim.timing.disk import default_timings
 from sim.timing.memo import Memo
 
 if TYPE_CHECKING:
-    from sim.sparsity.pruning import Pruning
-    from sim.sparsity.rules import AnySparsity
-    from sim.sparsity.saliency import Selection
     from sim.timing.timer import Timing
 
 Progress = Callable[[int, int, str], None]
 """Called before each operator with (operators done, operators in all, name of the next)."""
-
-CLOCKS = ("periodic", "leap", "reference")
 
 
 def simulate(
     graph: Graph | str | Path,
     machine: Hardware | str | Path | Mapping[str, Any],
     *,
-    overrides: Mapping[str, Any] | None = None,
-    sparsity: AnySparsity | str | None = None,
-    prune: Pruning | str | None = None,
-    seed: int = 0,
-    clock: timer.Clock = "periodic",
-    dataflow: str | None = None,
-    mapping: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Progress | None = None,
     memo: Memo | None = None,
     cache: bool = True,
     threads: int | None = None,
-    **sizes: int,
+    **asked: Any,
 ) -> Result:
     """Run ``graph`` on ``machine`` and return cycles, traffic and energy of each operator.
 
-    ``graph``: a Graph, a workload name with its ``sizes`` (seq, batch, ...) or a JSON file. ``machine``: a preset
-    name, a TOML file, a mapping or a Hardware; ``overrides``: dotted key -> value ("scratchpad.capacity":
-    "512KiB"). ``sparsity``: "block16:0.5", "2:4", "unstructured:0.3" (masks drawn from ``seed``), a file of masks
-    or a SPEC.toml (docs/SPARSITY.md); ``prune``: "heads=8,layers=6", or with the scores that say which ones
-    (`sim.sparsity.pruning`). ``clock``: "periodic"; "leap", which does all anew; "reference", which visits every
-    cycle (equal results, slow). ``dataflow``: "WS" or "OS". ``mapping``:
-    operator pattern -> fields of a matmul work item by hand, {"*.ff1": {"tile": (5, 5, 48)}}. ``memo``: timings to
-    share between runs; without one, ``cache`` says whether timings are looked up and kept on disk
-    (`sim.timing.disk`). ``threads``: operators simulated at a time, None = one per core; the result is the same.
+    ``graph``: a Graph, a workload name or a JSON file. ``machine``: a preset name, a TOML file, a mapping or a
+    Hardware. ``memo``: timings to share between runs; without one, ``cache`` says whether timings are looked up and
+    kept on disk (`sim.timing.disk`). ``threads``: operators simulated at a time, None = one per core; the result is
+    the same.
+
+    ``asked``: fields of `sim.run.request.Request`, and sizes of the workload (seq, batch, ...) under any other name:
+    ``overrides``: dotted key -> value ("scratchpad.capacity": "512KiB"). ``sparsity``: "block16:0.5", "2:4",
+    "unstructured:0.3" (masks drawn from ``seed``), a file of masks or a SPEC.toml (docs/SPARSITY.md). ``prune``:
+    "heads=8,layers=6", or with the scores that say which ones (`sim.sparsity.pruning`). ``clock``: "periodic"; "leap",
+    which does all anew; "reference", which visits every cycle (equal results, slow). ``dataflow``: "WS" or "OS".
+    ``mapping``: operator pattern -> fields of a matmul work item by hand, {"*.ff1": {"tile": (5, 5, 48)}}.
 
     Raises InputError for anything refused at the door, Hang when the machine can never finish a program.
     """
-    if clock not in CLOCKS:
-        raise InputError(f"clock: {clock!r} is none of {', '.join(CLOCKS)}")
     if threads is not None and threads < 1:
         raise InputError(f"threads: {threads}; the rule is threads >= 1 (nearest legal: 1)")
-    hw = load_machine(machine, overrides)
-    pattern = resolve_sparsity(sparsity, seed)
-    given, stay = resolve_pruning(resolve_graph(graph, sizes), prune, pattern)
-    graph = pattern.edit(given) if pattern is not None else given
-    steps = plan(graph, hw, dataflow=dataflow, sparsity=pattern, mapping=mapping)
-    request = Request(graph, hw, sparsity, seed, clock, dataflow, mapping, stay, given)
-    known = memo if memo is not None else Memo(default_timings() if cache else None)
-    return run_steps(steps, request, known, progress, threads)
+    case = resolve(Request.of(graph, machine, asked))
+    return run(case, memo if memo is not None else Memo(default_timings() if cache else None), progress, threads)
 
 
-def run_steps(
-    steps: tuple[Step, ...],
-    request: Request,
-    memo: Memo,
-    progress: Progress | None = None,
-    threads: int | None = None,
-) -> Result:
-    """Run planned steps one after the other and price them."""
+def run(case: Case, memo: Memo, progress: Progress | None = None, threads: int | None = None) -> Result:
+    """Plan a case, run its steps one after the other and price them. Raises InputError and Hang."""
     rows, starts, cycle = [], {}, 0
-    session = Session(request.hw, request.clock, memo)
+    steps = case.steps()
+    session = Session(case.hw, case.request.clock, memo)
     side = _Side()
     seen: set[Hashable] = set()
     with Prefetch(session, threads) as prefetch:
@@ -103,8 +79,8 @@ def run_steps(
             if step.engine == "array":
                 activity = _on_array(step, session, seen, side)
             else:
-                activity = _on_host(step, request.hw) if step.engine == "host" else _on_unit(step, request.hw, side)
-            machine = step.machine or request.hw
+                activity = _on_host(step, case.hw) if step.engine == "host" else _on_unit(step, case.hw, side)
+            machine = step.machine or case.hw
             parts = energy.price(
                 activity.counters,
                 step.macs_switched,
@@ -113,11 +89,11 @@ def run_steps(
                 activity.host_cycles,
                 cpu_cycles=activity.cpu_cycles,
             )
-            rows.append(operator_row(step, activity, request, cycle, parts))
+            rows.append(operator_row(step, activity, case, cycle, parts))
             cycle += activity.cycles
     if progress is not None:
         progress(len(steps), len(steps), "")
-    return Result(request, steps, tuple(rows), starts)
+    return Result(case, steps, tuple(rows), starts)
 
 
 @dataclass
@@ -205,47 +181,3 @@ def _catch_up(step: Step, session: Session, activity: Activity, side: _Side) -> 
         if work.picks == "outputs":
             return
     activity.wait(side.ahead.rest(), "normalize")
-
-
-def load_machine(machine: Hardware | str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None) -> Hardware:
-    """Return the machine with its overrides. Raises InputError listing every broken rule."""
-    if isinstance(machine, Hardware):
-        return machine.with_(overrides) if overrides else machine
-    return hardware.load(machine, overrides)
-
-
-def resolve_graph(graph: Graph | str | Path, sizes: Mapping[str, int]) -> Graph:
-    """Return the graph of a workload name or JSON file with its sizes. Raises InputError."""
-    if not isinstance(graph, Graph):
-        import workloads
-
-        graph = workloads.build(str(graph), **sizes)
-    elif sizes:
-        raise InputError(f"sizes {', '.join(sizes)} belong to a workload name; graph {graph.name} has its sizes")
-    return graph
-
-
-def resolve_pruning(graph: Graph, prune: Pruning | str | None, pattern: AnySparsity | None) -> tuple[Graph, Selection]:
-    """Return the graph as ``prune`` and the [[prune]] tables of ``pattern`` leave it, together.
-
-    And the numbers of what stays, by name, where scores or weights were given with them. Raises InputError.
-    """
-    cuts = pattern.prunings if pattern is not None else ()
-    if prune is None and not cuts:
-        return graph, {}
-    from sim.sparsity import prune as edit
-    from sim.sparsity.pruning import parse, together
-    from sim.sparsity.saliency import choose
-
-    given = (parse(prune) if isinstance(prune, str) else prune,) if prune is not None else ()
-    small = edit.prune(graph, together([*given, *cuts]))
-    return small, {name: stay for cut in (*given, *cuts) for name, stay in choose(graph, cut).items()}
-
-
-def resolve_sparsity(sparsity: AnySparsity | str | None, seed: int) -> AnySparsity | None:
-    """Return the sparsity that a specification like "block16:0.5" and a seed describe. Raises InputError."""
-    if not isinstance(sparsity, str):
-        return sparsity
-    from sim.sparsity.spec import parse
-
-    return parse(sparsity, seed=seed)

@@ -26,32 +26,12 @@ if TYPE_CHECKING:
     from sim.graph import Graph
     from sim.hardware import Hardware
     from sim.plan.planner import Step
+    from sim.run.request import Case, Request
     from sim.run.session import Start
-    from sim.sparsity.rules import AnySparsity
-    from sim.sparsity.saliency import Selection
-    from sim.timing.timer import Clock, Timing
+    from sim.timing.timer import Timing
 
 HIGH_WATER = "MAX_"
 """Counters with this prefix are peaks: the whole run's is the largest, not the sum."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was simulated; enough to do it again.
-
-    ``stay``: the numbers of what pruning kept, where scores chose; ``given``: the pruned graph, before ``sparsity``
-    edited it.
-    """
-
-    graph: Graph
-    hw: Hardware
-    sparsity: AnySparsity | str | None = None
-    seed: int = 0
-    clock: Clock = "periodic"
-    dataflow: str | None = None
-    mapping: Mapping[str, Mapping[str, Any]] | None = None
-    stay: Selection = field(default_factory=dict)
-    given: Graph | None = None
 
 
 @dataclass
@@ -90,17 +70,15 @@ def merge_counters(first: Mapping[str, int], second: Mapping[str, int], times: i
     return merged
 
 
-def operator_row(
-    step: Step, done: Activity, request: Request, start: int, energy_pj: Mapping[str, float]
-) -> dict[str, Any]:
+def operator_row(step: Step, done: Activity, case: Case, start: int, energy_pj: Mapping[str, float]) -> dict[str, Any]:
     """Return one row of the operator table, and under "counters" what the core counted."""
-    hw, count = step.machine or request.hw, done.counters
+    hw, count = step.machine or case.hw, done.counters
     fed, slots = count.get("MESH_INPUT_ROWS", 0), hw.dim * hw.dim
     spad, acc = hw.sp_row_bytes, hw.dim * hw.acc_bytes
     on_array = step.engine == "array"
     row = {
         "hardware": hw.name,
-        "workload": request.graph.name,
+        "workload": case.graph.name,
         "op_kind": step.kind,
         "layer": step.layer,
         "op": step.name,
@@ -183,7 +161,7 @@ class Result:
     """What `sim.simulate` returns. ``steps``: the plan; ``rows``: plain rows behind ``ops``; ``starts``: what each
     operator found of those before it."""
 
-    request: Request
+    case: Case
     steps: tuple[Step, ...]
     rows: tuple[dict[str, Any], ...]
     starts: Mapping[str, Start]
@@ -191,7 +169,17 @@ class Result:
     @property
     def hardware(self) -> Hardware:
         """The machine that was simulated."""
-        return self.request.hw
+        return self.case.hw
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that was run, pruned and as sparsity edits it."""
+        return self.case.graph
+
+    @property
+    def request(self) -> Request:
+        """What was asked for."""
+        return self.case.request
 
     @cached_property
     def ops(self) -> pd.DataFrame:
@@ -211,7 +199,7 @@ class Result:
         joules = summed["energy_pj"] * 1e-12
         derived = {
             "hardware": hw.name,
-            "workload": self.request.graph.name,
+            "workload": self.graph.name,
             "utilization": summed["macs"] / (summed["cycles"] * self._peak(self.rows)),
             "peak_macs_per_cycle": self._peak(self.rows),
             "effective_macs_per_cycle": (summed["macs"] + summed["macs_skipped"]) / summed["cycles"],
@@ -290,7 +278,7 @@ class Result:
         """Return the planned step called ``op``. Raises InputError for an unknown name."""
         by_name = {step.name: step for step in self.steps}
         if op not in by_name:
-            raise InputError(f"no operator {op!r} in {self.request.graph.name}{did_you_mean(op, by_name)}")
+            raise InputError(f"no operator {op!r} in {self.graph.name}{did_you_mean(op, by_name)}")
         return by_name[op]
 
     def timeline(self, op: str, invocation: int = 0) -> npt.NDArray[np.void]:
@@ -307,12 +295,12 @@ class Result:
         return sim.explain(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return totals, operator rows and the machine as plain data; "kept" is what stays by saliency, if asked."""
+        """Return totals, operator rows and the machine as plain data; "kept": numbers that pruning by saliency kept."""
         names = columns.table("ops")
         ops = [{name: row[name] for name in names} for row in self.rows]
-        stay = {name: numbers.tolist() for name, numbers in self.request.stay.items()}
+        kept = {name: numbers.tolist() for name, numbers in self.case.kept.items()}
         whole = {"totals": self.totals, "ops": ops, "hardware": self.hardware.model_dump(mode="json")}
-        return {**whole, "kept": stay} if stay else whole
+        return {**whole, "kept": kept} if kept else whole
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return `to_dict` as JSON text, and write it to ``path`` when given (whole or not at all)."""

@@ -6,7 +6,6 @@ sparsity, pruning), wherever and by however many workers they are computed. A fa
 """
 
 from sim.analysis.tables import write_table
-from sim.sweeps.points import Point
 from sim.sweeps.sweeping import Progress, sweep
 
-__all__ = ["Point", "Progress", "sweep", "write_table"]
+__all__ = ["Progress", "sweep", "write_table"]

@@ -17,6 +17,7 @@ from sim.base import workers
 from sim.base.errors import CaratError, InputError
 from sim.base.version import code_version
 from sim.core import compiling
+from sim.run.pipeline import run as run_case
 from sim.sweeps.points import Task
 from sim.timing.disk import Timings, default_timings
 from sim.timing.memo import Memo
@@ -69,24 +70,12 @@ def simulate_task(task: Task, cache: bool | Path, threads: int | None = 1) -> di
     ``cache``: a folder of timings, True = the user's, False = none. ``threads``: one, as the workers of a sweep share
     the cores among them; None = one per core.
     """
-    from sim.run.pipeline import simulate
-
     if code_version() != task.version:
         raise CaratError(f"this worker runs version {code_version()}, the sweep was started by {task.version}")
     if getattr(_OWN, "cache", None) != cache:
         disk = Timings(cache) if isinstance(cache, Path) else default_timings() if cache else None
         _OWN.memo, _OWN.cache = Memo(disk), cache
-    point = task.point
-    result = simulate(
-        task.graph,
-        task.machine,
-        sparsity=task.rules,
-        seed=point.seed,
-        clock=point.clock,
-        dataflow=point.dataflow,
-        memo=_OWN.memo,
-        threads=threads,
-    )
+    result = run_case(task.case, _OWN.memo, threads=threads)
     return {**result.totals, "version": task.version, "error": None}
 
 

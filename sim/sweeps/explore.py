@@ -1,26 +1,31 @@
 """Search of hardware settings for the best of one or several objectives (extra ``explore``: optuna).
 
 The space is the grid of a sweep; a point is simulated, kept and reported as a sweep's point is, so that a search
-goes on from the store of a sweep and the other way round. What the search has asked once is not simulated again.
+goes on from the store of a sweep and the other way round. What the search has asked for once is not simulated again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from sim.analysis.tables import frame
 from sim.base.errors import InputError, did_you_mean
 from sim.base.pareto import pareto
 from sim.base.store import Store, point_key
+from sim.base.version import code_version
 from sim.run import columns
+from sim.run.request import Request, Resolver, Size
 from sim.sweeps.execution import outcome
-from sim.sweeps.points import Point, Resolver, axes, points, refused_config
+from sim.sweeps.points import Task, axes, knobs, points, refused_config
+from sim.sweeps.sweeping import Progress, refuse_unknown
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from sim.timing.timer import Clock
 
 OBJECTIVES = {"cycles": "cycles", "energy": "energy_pj", "edp": "edp_js", "time": "time_s", "area": "area_mm2"}
 """What can be made small, and its column; only those whose column a run reports can be asked for."""
@@ -34,6 +39,19 @@ def objectives() -> dict[str, str]:
     return {name: column for name, column in OBJECTIVES.items() if column in reported}
 
 
+class Options(TypedDict, total=False):
+    """The keyword arguments of `explore` that say what to run besides its grid, and where rows are kept."""
+
+    sizes: Mapping[str, Size] | None
+    sparsity: str | None
+    prune: str | None
+    seed: int
+    clock: Clock
+    dataflow: str | None
+    store: str | Path | None
+    cache: bool
+
+
 def explore(
     hardware: str,
     *,
@@ -41,14 +59,8 @@ def explore(
     workload: str,
     objective: str | Sequence[str] = "cycles",
     trials: int = 50,
-    sizes: Mapping[str, int] | None = None,
-    sparsity: str | None = None,
-    prune: str | None = None,
-    seed: int = 0,
-    dataflow: str | None = None,
-    store: str | Path | None = None,
-    cache: bool = True,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> pd.DataFrame:
     """Search the grid for points that make every ``objective`` small; return a row for each point tried, in order.
 
@@ -59,24 +71,28 @@ def explore(
 
     Raises InputError without the extra, for an unknown objective or a grid that is wrong as a whole.
     """
+    refuse_unknown(options, Options)
     wanted = [objective] if isinstance(objective, str) else list(objective)
     _check(wanted, trials)
     choices = axes(grid)
-    space = points(hardware, grid, workload, sizes or {}, sparsity, prune, seed, "periodic", dataflow)
+    asked = {name: value for name, value in options.items() if name not in ("store", "cache")}
+    space, store = points(hardware, grid, workload, asked), options.get("store")
     with Store(store) if store is not None else nullcontext() as kept:
-        judge = _Judge(kept, cache)
+        judge = _Judge(kept, options.get("cache", True))
         if trials >= len(space):
             chosen = space
             for number, point in enumerate(space):
                 _tell(progress, number, len(space), point)
                 judge.row(point)
         else:
-            chosen = _search(space, [len(axis) for axis in choices], wanted, trials, seed, judge, progress)
+            chosen = _search(
+                space, [len(axis) for axis in choices], wanted, (trials, options.get("seed", 0)), judge, progress
+            )
         rows = [judge.row(point) for point in chosen]
     _tell(progress, len(chosen), len(chosen), None)
     answers = [objectives()[name] for name in wanted]
     best = pareto([None if row.get("error") else [row[name] for name in answers] for row in rows])
-    table = frame([point.knobs() for point in chosen], rows)
+    table = frame([knobs(point) for point in chosen], rows)
     table.insert(len(table.columns) - 1, "best", best)
     return table
 
@@ -96,16 +112,16 @@ class _Judge:
     def __init__(self, store: Store | None, cache: bool):
         self._store, self._cache = store, cache
         self._resolver = Resolver()
-        self._rows: dict[Point, Row] = {}
+        self._rows: dict[Request, Row] = {}
 
-    def row(self, point: Point) -> Row:
+    def row(self, point: Request) -> Row:
         if point not in self._rows:
             self._rows[point] = self._judged(point)
         return self._rows[point]
 
-    def _judged(self, point: Point) -> Row:
+    def _judged(self, point: Request) -> Row:
         try:
-            task = self._resolver.task(point)
+            task = Task(self._resolver.case(point), code_version())
         except InputError as error:
             config = refused_config(point)
             row: Row = {"version": config["version"], "error": f"InputError: {error}"}
@@ -122,31 +138,33 @@ class _Judge:
 
 
 def _search(
-    space: Sequence[Point],
+    space: Sequence[Request],
     lengths: Sequence[int],
     wanted: Sequence[str],
-    trials: int,
-    seed: int,
+    trials: tuple[int, int],
     judge: _Judge,
-    progress: Callable[[int, int, str], None] | None,
-) -> list[Point]:
-    """Return the distinct points that optuna's sampler (tree-structured Parzen estimator) asked for."""
+    progress: Progress | None,
+) -> list[Request]:
+    """Return the distinct points that optuna's sampler (tree-structured Parzen estimator) asks for.
+
+    ``trials``: how many are asked for, and the sampler's seed.
+    """
     try:
         import optuna
     except ImportError as error:
         raise InputError("a search needs the extra: pip install 'carat-sim[explore]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=seed)
+    sampler = optuna.samplers.TPESampler(seed=trials[1])
     study = optuna.create_study(directions=["minimize"] * len(wanted), sampler=sampler)
     answers = [objectives()[name] for name in wanted]
-    asked: dict[Point, None] = {}
-    for number in range(trials):
+    asked: dict[Request, None] = {}
+    for number in range(trials[0]):
         trial = study.ask()
         position = 0
         for axis, length in enumerate(lengths):
             position = position * length + trial.suggest_int(f"axis {axis}", 0, length - 1)
         point = space[position]
-        _tell(progress, number, trials, point)
+        _tell(progress, number, trials[0], point)
         asked[point] = None
         row = judge.row(point)
         if row.get("error"):
@@ -156,6 +174,6 @@ def _search(
     return list(asked)
 
 
-def _tell(progress: Callable[[int, int, str], None] | None, done: int, total: int, point: Point | None) -> None:
+def _tell(progress: Progress | None, done: int, total: int, point: Request | None) -> None:
     if progress is not None:
         progress(done, total, "" if point is None else point.label)

@@ -3,175 +3,114 @@
 from __future__ import annotations
 
 import itertools
-import pickle
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 from sim.base.errors import InputError
 from sim.base.store import point_key
 from sim.base.version import code_version
-
-if TYPE_CHECKING:
-    from sim.graph import Graph
-    from sim.hardware import Hardware
-    from sim.sparsity.rules import AnySparsity
-    from sim.timing.timer import Clock
+from sim.graph import Graph
+from sim.hardware import Hardware
+from sim.run.request import Case, Request, Size
 
 
-@dataclass(frozen=True)
-class Point:
-    """One simulation of a sweep as it was asked for, in plain data."""
-
-    hardware: str
-    overrides: tuple[tuple[str, Any], ...]
-    workload: str
-    sizes: tuple[tuple[str, int], ...]
-    sparsity: str | None
-    prune: str | None
-    seed: int
-    clock: Clock
-    dataflow: str | None
-
-    @property
-    def label(self) -> str:
-        """One line for progress and messages."""
-        parts = [self.workload, self.hardware, *(f"{key}={value}" for key, value in self.overrides)]
-        return " ".join([*parts, *(str(part) for part in (self.sparsity, self.prune) if part)])
-
-    def knobs(self) -> dict[str, Any]:
-        """Return the leading columns of the point's row."""
-        fixed = {"hardware": self.hardware, "workload": self.workload}
-        chosen = {"sparsity": self.sparsity, "prune": self.prune, "seed": self.seed}
-        return {**fixed, **dict(self.sizes), **dict(self.overrides), **chosen}
+def knobs(point: Request) -> dict[str, Any]:
+    """Return the leading columns of a point's row."""
+    fixed = {"hardware": point.machine, "workload": point.graph}
+    chosen = {"sparsity": point.sparsity, "prune": point.prune, "seed": point.seed}
+    return {**fixed, **dict(point.sizes), **dict(point.overrides), **chosen}
 
 
 @dataclass(frozen=True)
 class Task:
-    """A point with its machine, graph and sparsity: all that a worker needs, wherever it is; no file is read there."""
+    """A point resolved, all that a worker needs, wherever it is, and the version of the code that sent it."""
 
-    point: Point
-    machine: Hardware
-    graph: Graph
+    case: Case
     version: str
-    rules: AnySparsity | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what is sent to a worker: the graph as bytes, made once and there unpacked once."""
-        return {**vars(self), "graph": _packed(self.graph)}
-
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__dict__.update(state, graph=_unpacked(state["graph"]))
 
     def config(self) -> dict[str, Any]:
         """Return everything that decides the point's row: code, full machine, options, and the graph by its key."""
-        options = {key: value for key, value in asdict(self.point).items() if key != "overrides"}
         return {
-            **options,
-            "sizes": dict(self.point.sizes),
+            **_plain(self.case.request),
             "version": self.version,
-            "machine": self.machine.model_dump(mode="json"),
-            "graph": self.graph.key,
-            "rules": None if self.rules is None else str(self.rules),
+            "machine": self.case.hw.model_dump(mode="json"),
+            "graph": self.case.given.key,
+            "rules": None if self.case.rules is None else str(self.case.rules),
         }
 
 
-@lru_cache(maxsize=8)  # workloads are few
-def _packed(graph: Graph) -> bytes:
-    return pickle.dumps(graph)
+def _plain(point: Request) -> dict[str, Any]:
+    """Return what was asked for as JSON knows it, but for the machine's changes."""
+    asked = {field.name: getattr(point, field.name) for field in fields(point) if field.name != "overrides"}
+    named = {"hardware": asked.pop("machine"), "workload": asked.pop("graph")}
+    return {**asked, **named, "sizes": dict(point.sizes)}
 
 
-@lru_cache(maxsize=8)
-def _unpacked(graph: bytes) -> Graph:
-    unpacked: Graph = pickle.loads(graph)
-    return unpacked
-
-
-class Resolver:
-    """Machines and graphs of the points of one sweep; equal ones are made once."""
-
-    def __init__(self) -> None:
-        self._machines: dict[str, Hardware] = {}
-        self._graphs: dict[tuple[object, ...], Graph] = {}
-        self._rules: dict[tuple[str, int], AnySparsity] = {}
-
-    def task(self, point: Point) -> Task:
-        """Return the point with its machine and graph. Raises InputError for one that is refused at the door."""
-        from sim.sparsity.rules import Rules
-
-        rules = self._sparsity(point)
-        task = Task(point, self._machine(point), self._graph(point, rules), code_version(), rules)
-        return replace(task, rules=replace(rules, prunings=())) if isinstance(rules, Rules) else task
-
-    def _machine(self, point: Point) -> Hardware:
-        from sim import hardware
-
-        if point.hardware not in self._machines:
-            self._machines[point.hardware] = hardware.load(point.hardware)
-        base = self._machines[point.hardware]
-        return base.with_(dict(point.overrides)) if point.overrides else base
-
-    def _sparsity(self, point: Point) -> AnySparsity | None:
-        from sim.run.pipeline import resolve_sparsity
-
-        if point.sparsity is None:
-            return None
-        of = (point.sparsity, point.seed)
-        if of not in self._rules:
-            rules = resolve_sparsity(*of)
-            assert rules is not None
-            self._rules[of] = rules
-        return self._rules[of]
-
-    def _graph(self, point: Point, rules: AnySparsity | None) -> Graph:
-        """Return the graph of a point, pruned."""
-        from sim.run.pipeline import resolve_graph, resolve_pruning
-
-        whole: tuple[object, ...] = (point.workload, point.sizes)
-        if whole not in self._graphs:
-            self._graphs[whole] = resolve_graph(point.workload, dict(point.sizes))
-        cuts = rules.prunings if rules is not None else ()
-        if point.prune is None and not cuts:
-            return self._graphs[whole]
-        of = (*whole, point.prune, (point.sparsity, point.seed) if cuts else None)
-        if of not in self._graphs:
-            self._graphs[of], _ = resolve_pruning(self._graphs[whole], point.prune, rules)
-        return self._graphs[of]
-
-
-def refused_config(point: Point) -> dict[str, Any]:
+def refused_config(point: Request) -> dict[str, Any]:
     """Return the configuration of a point that has no machine or graph: the request as it came."""
-    return {**asdict(point), "version": code_version(), "refused": True}
+    return {**_plain(point), "overrides": point.overrides, "version": code_version(), "refused": True}
 
 
-def sweep_key(points: Sequence[Point]) -> str:
+def sweep_key(points: Sequence[Request]) -> str:
     """Return a name of the whole sweep: the same points in the same order, simulated by the same code."""
-    return point_key({"version": code_version(), "points": [asdict(point) for point in points]})[:16]
+    listed = [{**_plain(point), "overrides": point.overrides} for point in points]
+    return point_key({"version": code_version(), "points": listed})[:16]
 
 
 def points(
     hardware: str | Sequence[str],
     grid: Mapping[str, Sequence[Any]],
     workloads: str | Sequence[str],
-    sizes: Mapping[str, int],
-    sparsity: str | Sequence[str | None] | None,
-    prune: str | Sequence[str | None] | None,
-    seed: int,
-    clock: Clock,
-    dataflow: str | None,
-) -> list[Point]:
-    """Return every combination (arguments: `sim.sweeps.sweep`). Raises InputError for an empty or ill-formed one."""
+    asked: Mapping[str, Any],
+) -> list[Request]:
+    """Return every combination (arguments: `sim.sweeps.sweep`; ``asked``: fields of a request).
+
+    Raises InputError for an empty or ill-formed one.
+    """
     settings = [tuple(itertools.chain(*choice)) for choice in itertools.product(*axes(grid))]
-    lists = (_many(hardware), settings, _many(workloads), _many(sparsity), _many(prune))
+    lists = (
+        _names("hardware", hardware, Hardware, "write machine.model_dump_json() to NAME.json and give that path"),
+        settings,
+        _names("workloads", workloads, Graph, "write json.dumps(graph.to_dict()) to NAME.json and give that path"),
+        _many(asked.get("sparsity")),
+        _many(asked.get("prune")),
+    )
+    sizes = _sizes(asked.get("sizes") or {})
+    rest = {name: value for name, value in asked.items() if name not in ("sparsity", "prune", "sizes")}
     combined = [
-        Point(machine, overrides, workload, tuple(sizes.items()), pattern, cut, seed, clock, dataflow)
+        Request(workload, machine, overrides, sizes, sparsity=pattern, prune=cut, **rest)
         for machine, overrides, workload, pattern, cut in itertools.product(*lists)
     ]
     if not combined:
         raise InputError("sweep: no points; hardware, workloads and every list of the grid need at least one value")
     return combined
+
+
+def _names(what: str, given: Any, kind: type, instead: str) -> list[str]:
+    """Return names of machines or workloads. Raises InputError for objects: a row and a store name what they hold."""
+    names = [given] if isinstance(given, str | Path | kind) else list(given)
+    problems = [
+        f"{what}: a sweep takes names and paths, not a {type(name).__name__}; {instead}"
+        for name in names
+        if not isinstance(name, str | Path)
+    ]
+    if problems:
+        raise InputError(list(dict.fromkeys(problems)))
+    return [str(name) for name in names]
+
+
+def _sizes(given: Mapping[str, Any]) -> tuple[tuple[str, Size], ...]:
+    problems = [
+        f"sizes: {name} = {value!r} must be one whole number or one word; run one sweep for each value"
+        for name, value in given.items()
+        if not isinstance(value, int | str)
+    ]
+    if problems:
+        raise InputError(problems)
+    return tuple(given.items())
 
 
 def shard_positions(shard: str | None, total: int) -> range:

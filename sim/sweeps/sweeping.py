@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from sim.analysis.tables import frame
-from sim.base.errors import InputError
+from sim.base.errors import InputError, did_you_mean
 from sim.base.store import Store, point_key
 from sim.base.version import code_version
+from sim.run.request import Request, Resolver, Size
 from sim.sweeps import execution
 from sim.sweeps.cluster import cluster
-from sim.sweeps.points import Point, Resolver, Task, points, refused_config, shard_positions, sweep_key
+from sim.sweeps.points import Task, knobs, points, refused_config, shard_positions, sweep_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,52 +28,73 @@ Progress = Callable[[int, int, str], None]
 Row = dict[str, Any]
 
 
+class Options(TypedDict, total=False):
+    """The keyword arguments of `sweep` that say what to run besides its lists, and where."""
+
+    sizes: Mapping[str, Size] | None
+    sparsity: str | Sequence[str | None] | None
+    prune: str | Sequence[str | None] | None
+    seed: int
+    clock: Clock
+    dataflow: str | None
+    jobs: int | None
+    scheduler: str | Client | None
+    shard: str | None
+    store: str | Path | None
+    cache: bool
+
+
+PLACES = ("jobs", "scheduler", "shard", "store", "cache")
+"""Options that change no row."""
+
+
 def sweep(
     hardware: str | Sequence[str],
     *,
-    grid: Mapping[str, Sequence[Any]] | None = None,
     workloads: str | Sequence[str],
-    sizes: Mapping[str, int] | None = None,
-    sparsity: str | Sequence[str | None] | None = None,
-    prune: str | Sequence[str | None] | None = None,
-    seed: int = 0,
-    clock: Clock = "periodic",
-    dataflow: str | None = None,
-    jobs: int | None = None,
-    scheduler: str | Client | None = None,
-    shard: str | None = None,
-    store: str | Path | None = None,
-    cache: bool = True,
+    grid: Mapping[str, Sequence[Any]] | None = None,
     progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> pd.DataFrame:
     """Simulate every combination and return one row per point (columns: `sim.run.columns`, table "sweep").
 
     ``hardware``: preset names or TOML paths. ``workloads``: names or graph files. ``grid``: dotted hardware
     key -> list of values. Keys joined by "+" change together: {"array.mesh_rows+array.mesh_columns": [8,
     16]}, or with a tuple of values for each. ``sparsity``: "block16:0.5" or None for dense; ``prune``:
-    "heads=8,layers=6" or None. ``sizes``: arguments of the workload builder (seq, batch, ...). ``jobs``
-    worker processes, None = one per core; ``scheduler``: a dask.distributed scheduler's address
-    ("tcp://host:8786") or Client instead. ``shard``: "i/n", only every n-th point from the i-th on. ``store``:
-    SQLite file to resume from. ``cache``: look timings up and keep them on disk (`sim.timing.disk`).
+    "heads=8,layers=6" or None. ``sizes``: arguments of the workload builder (seq, batch, ...). ``seed``, ``clock``,
+    ``dataflow``: as for `sim.simulate`. ``jobs`` worker processes, None = one per core; ``scheduler``: a
+    dask.distributed scheduler's address ("tcp://host:8786") or Client instead. ``shard``: "i/n", only every n-th point
+    from the i-th on. ``store``: SQLite file to resume from. ``cache``: look timings up and keep them on disk
+    (`sim.timing.disk`).
 
     Raises InputError for a request that is wrong as a whole (no points, jobs < 1, a file that is no store, no
     cluster) and CaratError when the store can no longer be written. A point that fails gives a row whose
     ``error`` is not null.
     """
-    wanted = points(hardware, grid or {}, workloads, sizes or {}, sparsity, prune, seed, clock, dataflow)
-    chosen = shard_positions(shard, len(wanted))
+    refuse_unknown(options, Options)
+    scheduler, jobs, store = options.get("scheduler"), options.get("jobs"), options.get("store")
+    wanted = points(hardware, grid or {}, workloads, {k: v for k, v in options.items() if k not in PLACES})
+    chosen = shard_positions(options.get("shard"), len(wanted))
     if scheduler is not None and jobs is not None:
         raise InputError("jobs and scheduler exclude each other: a cluster has the workers it has")
     with ExitStack() as stack:
         local = execution.local(jobs)
         kept = stack.enter_context(Store(store) if store is not None else nullcontext())
         place = local if scheduler is None else stack.enter_context(cluster(scheduler))
-        rows = _rows(wanted, chosen, place, kept, cache, progress or (lambda done, total, label: None))
-    return frame([wanted[position].knobs() for position in chosen], rows)
+        rows = _rows(wanted, chosen, place, kept, options.get("cache", True), progress or (lambda *_: None))
+    return frame([knobs(wanted[position]) for position in chosen], rows)
+
+
+def refuse_unknown(options: Mapping[str, Any], known: type) -> None:
+    """Raise InputError for keyword arguments that ``known``, a TypedDict, does not have."""
+    names = known.__annotations__
+    problems = [f"no argument {name!r}{did_you_mean(name, names)}" for name in options if name not in names]
+    if problems:
+        raise InputError(problems)
 
 
 def _rows(
-    wanted: Sequence[Point],
+    wanted: Sequence[Request],
     chosen: Sequence[int],
     place: execution.Place,
     store: Store | None,
@@ -91,8 +113,8 @@ def _rows(
         resolved = {position: _resolved(resolver, point) for position, point in enumerate(wanted)}
         configs = [_config(point, resolved[position]) for position, point in enumerate(wanted)]
         keys = [point_key(config) for config in configs]
-        members = [(position, keys[position], point.knobs()) for position, point in enumerate(wanted)]
-        graphs = {task.graph.key: task.graph for task in resolved.values() if isinstance(task, Task)}
+        members = [(position, keys[position], knobs(point)) for position, point in enumerate(wanted)]
+        graphs = {task.case.given.key: task.case.given for task in resolved.values() if isinstance(task, Task)}
         store.enlist(sweep_key(wanted), members, {key: graph.to_dict() for key, graph in graphs.items()})
         for position in chosen:
             found = resolved[position] if isinstance(resolved[position], dict) else store.get(keys[position])
@@ -122,13 +144,13 @@ def _rows(
     return [rows[position] for position in chosen]
 
 
-def _resolved(resolver: Resolver, point: Point) -> Task | Row:
+def _resolved(resolver: Resolver, point: Request) -> Task | Row:
     """Return the point's task, or the row that says why it is refused at the door."""
     try:
-        return resolver.task(point)
+        return Task(resolver.case(point), code_version())
     except InputError as error:
         return {"version": code_version(), "error": f"InputError: {error}"}
 
 
-def _config(point: Point, found: Task | Row) -> dict[str, Any]:
+def _config(point: Request, found: Task | Row) -> dict[str, Any]:
     return found.config() if isinstance(found, Task) else refused_config(point)

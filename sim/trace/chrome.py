@@ -77,7 +77,7 @@ def trace(result: Result, bounds: Bounds | None = None) -> dict[str, Any]:
             programs += 1
     events += _lane_names(events, hw)
     about = {
-        "workload": result.request.graph.name,
+        "workload": result.graph.name,
         "hardware": hw.name,
         "cycles": result.cycles,
         "unit": "1 us on the screen = 1 cycle",

@@ -13,17 +13,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import workloads
 from sim import hardware
 from sim.graph import Graph
 from sim.lower import build
 from sim.mapping import search
 from sim.mapping.maps import find
-from sim.run.pipeline import resolve_graph
 
 
 def bert_base(jobs: int) -> dict[str, Any]:
     """Search every distinct operator, and simulate the whole run with what was found."""
-    graph: Graph = resolve_graph("bert-base", {"seq": 128})
+    graph: Graph = workloads.build("bert-base", seq=128)
     maps = find(graph, hardware.load("gemmini_ibert"), jobs=jobs)
     return {"searched": "bert-base, 128 tokens", "operators": len(maps.entries)}
 

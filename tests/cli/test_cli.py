@@ -112,7 +112,7 @@ REFUSALS = [
     ([*RUN, "--set", "scratchpad.capacity=3parsec"], "parsec"),
     ([*RUN, "--set", "memory.latency_cycles=-1"], "latency_cycles"),
     ([*RUN, "--set", "nonsense"], "nonsense"),
-    ([*RUN, "--size", "layers=two"], "--size layers=two"),
+    ([*RUN, "--size", "layers=two"], "layers is 'two'"),
     ([*RUN, "--size", "layer=2"], "did you mean 'layers'"),
     ([*RUN, "--tile", "L0.FF1=1,2"], "--tile L0.FF1=1,2"),
     ([*RUN, "--tile", "L0.FF1=9,9,9"], "nearest legal tile"),
@@ -154,7 +154,7 @@ def test_unwritable_folder_is_refused_before_anything_runs(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr("sim.run.pipeline.simulate", lambda *_, **__: pytest.fail("simulated first"))
+    monkeypatch.setattr("sim.run.pipeline.run", lambda *_, **__: pytest.fail("simulated first"))
     code, out, err = call(capsys, *RUN, "-o", str(tmp_path / "file" / "runs"))
     assert code == 2 and "output folder" in err and "cannot be written" in err and not out
     assert (tmp_path / "file").read_text() == "in the way"

@@ -56,7 +56,7 @@ def test_diff_on_the_command_line(folders: list[Path], capsys: pytest.CaptureFix
 def test_whatif_agrees_with_a_run_made_by_hand(fast: sim.Result) -> None:
     table = whatif(fast, ["memory.latency_cycles", "scratchpad.banks"])
     more = table.query("knob == 'memory.latency_cycles' and direction == 'more'").iloc[0]
-    by_hand = sim.simulate(fast.request.graph, fast.hardware, overrides={"memory.latency_cycles": 80})
+    by_hand = sim.simulate(fast.graph, fast.hardware, overrides={"memory.latency_cycles": 80})
     assert (more["from"], more["to"], more["cycles"]) == (40, 80, by_hand.cycles)
     assert more["cycles_change"] == pytest.approx(by_hand.cycles / fast.cycles - 1)
     assert more["cycles_per_unit"] == pytest.approx((by_hand.cycles - fast.cycles) / 40)

@@ -57,12 +57,12 @@ def test_totals_are_sums_of_operators(result: sim.Result) -> None:
     for name in ("cycles", "macs", "dram_read_bytes", "dram_write_bytes", "acc_write_bytes", "energy_pj"):
         assert result.totals[name] == pytest.approx(result.ops[name].sum()), name
     assert result.totals["energy_pj"] == pytest.approx(sum(result.energy.values()))
-    assert result.totals["macs"] == result.request.graph.macs
+    assert result.totals["macs"] == result.graph.macs
 
 
 def test_compulsory_traffic_is_paid(result: sim.Result) -> None:
     """Each weight is read and each result written at least once."""
-    graph, hw = result.request.graph, result.hardware
+    graph, hw = result.graph, result.hardware
     weights = sum(t.elements for t in graph.tensors.values() if t.name.endswith(".weight"))
     assert result.totals["dram_read_bytes"] >= weights * hw.input_bytes
 
@@ -157,7 +157,7 @@ def test_nested_masks_never_do_more_work() -> None:
     ]
     for sparser, denser in itertools.pairwise(results):
         assert sparser.totals["macs"] < denser.totals["macs"]
-        assert sparser.totals["macs"] + sparser.totals["macs_skipped"] == denser.request.graph.macs
+        assert sparser.totals["macs"] + sparser.totals["macs_skipped"] == denser.graph.macs
 
 
 def test_pruning_half_the_heads_halves_the_attention() -> None:

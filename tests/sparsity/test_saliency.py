@@ -83,8 +83,8 @@ def test_a_table_does_what_the_option_does(
     option = parse(line, *(tmp_path / file if file else None for file in (scores, weights)))
     by_table = sim.simulate(GRAPH, "gemmini_ibert", sparsity=asked)
     by_option = sim.simulate(GRAPH, "gemmini_ibert", prune=option)
-    assert by_table.rows == by_option.rows and by_table.request.graph == by_option.request.graph != GRAPH
-    stay = {name: numbers.tolist() for name, numbers in by_option.request.stay.items() if name != "layers"}
+    assert by_table.rows == by_option.rows and by_table.graph == by_option.graph != GRAPH
+    stay = {name: numbers.tolist() for name, numbers in by_option.case.kept.items() if name != "layers"}
     found = by_table.to_dict().get("kept", {})
     assert stay == {name: found[name] for name in stay} and bool(found) == bool(scores or weights)
 

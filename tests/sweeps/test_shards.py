@@ -114,7 +114,7 @@ def test_each_kept_row_has_version_seed_and_full_configuration(tmp_path: Path) -
     for config in sound:
         machine = config["machine"]
         again = sim.simulate("encoder-layer", machine, **config["sizes"])
-        assert again.request.graph.key == config["graph"] in graphs
+        assert again.graph.key == config["graph"] in graphs
         assert machine["memory"]["latency_cycles"] in GRID["memory.latency_cycles"]
 
 

@@ -61,7 +61,7 @@ def test_unexpected_failure_is_a_row_too_and_is_tried_again(monkeypatch: pytest.
     real = execution.simulate_task
 
     def breaks(task: Task, cache: bool, threads: int | None) -> dict[str, Any]:
-        if dict(task.point.overrides)["memory.latency_cycles"] == LATENCIES[1]:
+        if dict(task.case.request.overrides)["memory.latency_cycles"] == LATENCIES[1]:
             raise ZeroDivisionError("a bug")
         return real(task, cache, threads)
 
@@ -116,9 +116,9 @@ def test_workers_change_no_bit(jobs: int, tmp_path: Path) -> None:
 
 
 def _kill_the_worker(task: Task, cache: bool) -> execution.Outcome:
-    if dict(task.point.overrides)["memory.latency_cycles"] == LATENCIES[1]:
+    if dict(task.case.request.overrides)["memory.latency_cycles"] == LATENCIES[1]:
         os.kill(os.getpid(), signal.SIGKILL)
-    return {"cycles": dict(task.point.overrides)["memory.latency_cycles"], "error": None}, None
+    return {"cycles": dict(task.case.request.overrides)["memory.latency_cycles"], "error": None}, None
 
 
 def test_dying_worker_costs_its_own_point_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,247 @@
+"""The options of a request, each declared once, and what gives them to a command.
+
+A command that takes a `Request` writes ``@asks()`` above it and a parameter ``request``: it then has every option of
+`OPTIONS`, in this order, before its own. A new option is one entry there; where its name is a field of `Request`,
+nothing else is needed.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+import typer
+
+from sim.base.errors import InputError
+
+if TYPE_CHECKING:
+    from sim.run.request import Request
+    from sim.sparsity.pruning import Pruning
+
+DEFAULT_HARDWARE = "gemmini_ibert"
+"""The default machine with the units that keep every encoder operator on the array."""
+
+Workload = Annotated[str, typer.Argument(help="Workload name (see `carat list`) or a graph file (.json).")]
+Machine = Annotated[str, typer.Option("--hw", help="Machine: a name (see `carat list`) or a TOML file.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the machine, e.g. scratchpad.capacity=512KiB."),
+]
+Cpu = Annotated[
+    str | None,
+    typer.Option(
+        "--cpu",
+        metavar="none|rocket|...",
+        help="What the CPU costs in front of the accelerator: a file of hwconfigs/cpu (see `carat list`); none: a "
+        "command every cycle, the accelerator alone. Short for --set cpu.prices=NAME.",
+    ),
+]
+Seq = Annotated[int | None, typer.Option("--seq", min=1, help="Sequence length in tokens.")]
+Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Sequences at a time.")]
+Sizes = Annotated[
+    list[str] | None,
+    typer.Option("--size", metavar="NAME=VALUE", help="Another size of the workload, e.g. layers=2."),
+]
+SparsityText = Annotated[
+    str | None,
+    typer.Option(
+        "--sparsity",
+        metavar="PATTERN|FILE",
+        help="block16:0.5, 2:4, unstructured:0.3, masks.npz, SPEC.toml; see `carat list`.",
+    ),
+]
+Prune = Annotated[
+    str | None,
+    typer.Option(
+        "--prune", metavar="NAME=KEEP,...", help="Structured pruning, e.g. heads=8,layers=6 or *.FF1.columns=1536."
+    ),
+]
+Saliency = Annotated[
+    Path | None,
+    typer.Option("--saliency", metavar="SCORES.npz", help="Scores that say which of --prune stay: L0.heads, ..."),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", metavar="DIR|FILE", help="Weights whose magnitude says which of --prune stay."),
+]
+Tile = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tile",
+        metavar="OP=I,J,K[,KEY=WORD...]",
+        help="Mapping of matching matmuls by hand: tile in blocks of the array; loop_order=jik, resident=a, "
+        "halves=apart, dataflow=OS.",
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random masks.")]
+Clock = Annotated[
+    Literal["periodic", "leap", "reference"],
+    typer.Option(
+        "--clock",
+        help="How simulated time passes: periodic, leap (repeats nothing from memory) or reference (each cycle, slow); "
+        "one result. The frequency is --set clock_mhz=N.",
+    ),
+]
+Dataflow = Annotated[Literal["WS", "OS"] | None, typer.Option("--dataflow", help="Dataflow of the matmuls.")]
+Objective = Annotated[
+    Literal["cycles", "energy", "edp"], typer.Option("--objective", help="What a search for tiles minimises.")
+]
+Reach = Annotated[
+    Literal["call", "hardware"],
+    typer.Option(
+        "--reach",
+        help="Of a search for tiles. call: what the C library's explicit-tile call can be given. hardware: also loop "
+        "orders, operands that stay, scratchpad halves, which only loop commands of one's own can say.",
+    ),
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither look timings up on disk nor keep them there.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Worker processes. Default: one per core.")]
+Grid = Annotated[
+    list[str] | None,
+    typer.Option("--grid", metavar="KEY=V1,V2,...", help="Values of a machine key; KEY+KEY changes both; repeatable."),
+]
+Store = Annotated[
+    Path | None, typer.Option("--store", help="SQLite file to keep what was simulated in, and to resume from.")
+]
+Table = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the table here: .csv or .parquet.")
+]
+Window = Annotated[
+    str | None, typer.Option("--window", metavar="FROM:TO", help="Only what happens in these cycles of the run.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+REQUIRED = inspect.Parameter.empty
+
+OPTIONS: dict[str, tuple[Any, Any]] = {
+    "workload": (Workload, REQUIRED),
+    "hw": (Machine, DEFAULT_HARDWARE),
+    "set_": (Settings, None),
+    "cpu": (Cpu, None),
+    "seq": (Seq, None),
+    "batch": (Batch, None),
+    "size": (Sizes, None),
+    "sparsity": (SparsityText, None),
+    "prune": (Prune, None),
+    "saliency": (Saliency, None),
+    "weights": (Weights, None),
+    "seed": (Seed, 0),
+    "clock": (Clock, "periodic"),
+    "dataflow": (Dataflow, None),
+    "tile": (Tile, None),
+}
+"""Parameter of a command -> (type with its option, default), in the order of `--help`."""
+
+Command = Callable[..., None]
+
+
+def asks(workload: str | None = None, *, without: Sequence[str] = ()) -> Callable[[Command], Command]:
+    """Give a command the options of a request in place of its parameter ``request``.
+
+    ``workload``: its default, None = must be given. ``without``: options that the command has not, or declares itself.
+    """
+
+    def decorate(command: Command) -> Command:
+        hints = get_type_hints(command, localns={"Request": object}, include_extras=True)
+        own = [parameter for name, parameter in inspect.signature(command).parameters.items() if name != "request"]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        shared = {}
+        for name, (kind, default) in OPTIONS.items():
+            if name not in without:
+                default = workload if name == "workload" and workload is not None else default
+                shared[name] = inspect.Parameter(name, keyword, default=default, annotation=kind)
+        parameters = [*shared.values(), *(part.replace(kind=keyword, annotation=hints[part.name]) for part in own)]
+
+        def asking(**given: Any) -> None:
+            asked = {name: given.pop(name) for name in shared}
+            command(request=request_of(asked), **given)
+
+        asking.__name__, asking.__doc__ = command.__name__, command.__doc__
+        asking.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        asking.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return asking
+
+    return decorate
+
+
+def request_of(asked: dict[str, Any]) -> Request:
+    """Return the request of the options given, by parameter. Raises InputError for what cannot be read."""
+    from sim.run.request import Request  # with it numpy and pydantic: not for --help
+
+    named = {field.name for field in fields(Request)}
+    return Request(
+        asked.get("workload", ""),
+        asked.get("hw", DEFAULT_HARDWARE),
+        overrides=settings(asked.get("set_"), asked.get("cpu")),  # type: ignore[arg-type]
+        sizes=sizes(asked.get("seq"), asked.get("batch"), asked.get("size")),  # type: ignore[arg-type]
+        prune=_pruning(asked.get("prune"), asked.get("saliency"), asked.get("weights")),
+        mapping=by_hand(asked.get("tile")) or None,
+        **{name: value for name, value in asked.items() if name in named - {"prune"}},
+    )
+
+
+def settings(given: Sequence[str] | None, cpu: str | None = None) -> dict[str, object]:
+    """Return ``--set key=value`` and ``--cpu`` as overrides. Raises InputError for what has no ``=``."""
+    from sim.hardware import parse_settings  # pydantic: not for --help
+
+    return ({} if cpu is None else {"cpu.prices": cpu}) | parse_settings(given or ())
+
+
+def sizes(seq: int | None, batch: int | None, given: Sequence[str] | None) -> dict[str, int | str]:
+    """Return the workload's size arguments. Raises InputError for a size without a name or a value."""
+    chosen: dict[str, int | str] = {
+        name: value for name, value in (("seq", seq), ("batch", batch)) if value is not None
+    }
+    problems = []
+    for text in given or ():
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            problems.append(f"--size {text}: must be NAME=VALUE, e.g. layers=2 or dtype=bf16")
+        elif len(value) > MOST_DIGITS:
+            problems.append(f"--size {name}: {len(value):,} characters; the rule is at most {MOST_DIGITS}")
+        else:
+            chosen[name] = int(value) if value.isascii() and value.isdigit() else value
+    if problems:
+        raise InputError(problems)
+    return chosen
+
+
+MOST_DIGITS = 18
+"""Characters of a size: a number of more digits fits no integer of 64 bits."""
+
+
+def _pruning(prune: str | None, saliency: Path | None, weights: Path | None) -> Pruning | str | None:
+    """Return what --prune keeps, with the file that says which ones. Raises InputError."""
+    if saliency is None and weights is None:
+        return prune
+    if prune is None:
+        given = "--saliency" if weights is None else "--weights"
+        raise InputError(f"{given} says which of what --prune keeps; give --prune too, e.g. --prune heads=8")
+    from sim.sparsity.pruning import parse  # numpy: not for --help
+
+    return parse(prune, saliency, weights)
+
+
+def by_hand(tiles: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+    """Return ``--tile`` options as a mapping: operator pattern -> fields of a work item. Raises InputError."""
+    mapping: dict[str, dict[str, Any]] = {}
+    problems = []
+    for text in tiles or ():
+        name, _, rest = text.partition("=")
+        numbers, words = rest.split(",")[:3], rest.split(",")[3:]
+        whole = len(numbers) == 3 and all(number.strip().isdecimal() for number in numbers)
+        if name and whole and all("=" in word for word in words):
+            choices = {key.strip(): word.strip() for key, _, word in (word.partition("=") for word in words)}
+            mapping[name] = {"tile": tuple(int(number) for number in numbers), **choices}
+        else:
+            problems.append(
+                f"--tile {text}: must be OP=I,J,K with three whole numbers of blocks, e.g. L0.FF1=5,5,48, and behind "
+                "them words like resident=a"
+            )
+    if problems:
+        raise InputError(problems)
+    return mapping

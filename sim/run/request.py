@@ -1,0 +1,203 @@
+"""A simulation as it is asked for, and the one place where it becomes a machine, a graph and rules of sparsity."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import workloads
+from sim import hardware
+from sim.base.errors import InputError
+from sim.graph import Graph
+from sim.hardware import Hardware
+from sim.plan.planner import plan
+from sim.sparsity import prune
+from sim.sparsity.pruning import parse as parse_pruning
+from sim.sparsity.pruning import together
+from sim.sparsity.saliency import choose
+from sim.sparsity.spec import parse as parse_sparsity
+
+if TYPE_CHECKING:
+    from sim.plan.step import Step
+    from sim.sparsity.pruning import Pruning
+    from sim.sparsity.rules import AnySparsity
+    from sim.sparsity.saliency import Selection
+    from sim.timing.timer import Clock
+
+T = TypeVar("T")
+
+CLOCKS = ("periodic", "leap", "reference")
+
+Size = int | str
+"""Of a workload: a number (seq, layers), or a word (dtype)."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One simulation as it is asked for; plain data where it names what it uses.
+
+    ``graph``: a workload's name or JSON file with its ``sizes`` (seq, batch, ...), or a Graph. ``machine``: a name, a
+    TOML file, tables or a Hardware; ``overrides``: dotted key -> value. ``sparsity``: "block16:0.5", a file of masks, a
+    SPEC.toml, or rules; ``seed``: of masks that are drawn. ``prune``: "heads=8,layers=6" or a Pruning. ``clock``,
+    ``dataflow``, ``mapping``: as for `sim.simulate`. Mappings may be given for ``sizes`` and ``overrides``.
+    """
+
+    graph: Graph | str
+    machine: Hardware | str | Mapping[str, Any]
+    overrides: tuple[tuple[str, Any], ...] = ()
+    sizes: tuple[tuple[str, Size], ...] = ()
+    sparsity: AnySparsity | str | None = None
+    prune: Pruning | str | None = None
+    seed: int = 0
+    clock: Clock = "periodic"
+    dataflow: str | None = None
+    mapping: Mapping[str, Mapping[str, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise InputError for an unknown clock; take mappings for pairs and paths for text."""
+        if self.clock not in CLOCKS:
+            raise InputError(f"clock: {self.clock!r} is none of {', '.join(CLOCKS)}")
+        for name in ("overrides", "sizes"):
+            given = getattr(self, name) or ()
+            pairs = given.items() if isinstance(given, Mapping) else given
+            object.__setattr__(self, name, tuple(pairs))
+        for name in ("graph", "machine"):
+            if isinstance(given := getattr(self, name), Path):
+                object.__setattr__(self, name, str(given))
+
+    @classmethod
+    def of(cls, graph: Graph | str | Path, machine: Any, asked: Mapping[str, Any]) -> Request:
+        """Return the request of keyword arguments: the fields by name, all others are sizes of the workload."""
+        names = {field.name for field in fields(cls)} - {"graph", "machine", "sizes"}
+        options = {name: value for name, value in asked.items() if name in names}
+        sizes = {name: value for name, value in asked.items() if name not in names}
+        return cls(graph, machine, sizes=sizes, **options)  # type: ignore[arg-type]
+
+    @property
+    def label(self) -> str:
+        """One line for progress and messages."""
+        graph = self.graph.name if isinstance(self.graph, Graph) else self.graph
+        machine = self.machine.name if isinstance(self.machine, Hardware) else str(self.machine)
+        changed = [f"{key}={value}" for key, value in self.overrides]
+        return " ".join([graph, machine, *changed, *(str(part) for part in (self.sparsity, self.prune) if part)])
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request resolved: everything that decides its result, and no file to read any more.
+
+    ``given``: the graph, pruned, before ``rules`` edit it. ``kept``: numbers of what pruning kept, where scores chose.
+    """
+
+    request: Request
+    hw: Hardware
+    given: Graph
+    rules: AnySparsity | None = None
+    kept: Selection = field(default_factory=dict)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The graph that is run: ``given`` as the rules of sparsity edit it. Raises InputError."""
+        return self.rules.edit(self.given) if self.rules is not None else self.given
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return the plan. Raises InputError listing what no engine of the machine can do."""
+        asked = self.request
+        return plan(self.graph, self.hw, dataflow=asked.dataflow, sparsity=self.rules, mapping=asked.mapping)
+
+    def on(self, overrides: Mapping[str, Any]) -> Case:
+        """Return the case on its machine with ``overrides``. Raises InputError for an illegal machine."""
+        changed = replace(self, hw=self.hw.with_(overrides))
+        changed.__dict__["graph"] = self.graph  # no machine is known to a graph: it need not be edited again
+        return changed
+
+    def mapped(self, mapping: Mapping[str, Mapping[str, Any]]) -> Case:
+        """Return the case with another mapping of its matmuls."""
+        changed = replace(self, request=replace(self.request, mapping=mapping or None))
+        changed.__dict__["graph"] = self.graph
+        return changed
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is sent to a worker: the graph as bytes, made once and unpacked once."""
+        names = [field.name for field in fields(self)]
+        return {name: _packed(self.given) if name == "given" else getattr(self, name) for name in names}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state, given=_unpacked(state["given"]))
+
+
+@lru_cache(maxsize=8)  # workloads are few
+def _packed(graph: Graph) -> bytes:
+    return pickle.dumps(graph)
+
+
+@lru_cache(maxsize=8)
+def _unpacked(graph: bytes) -> Graph:
+    unpacked: Graph = pickle.loads(graph)
+    return unpacked
+
+
+class Resolver:
+    """Resolves requests; machines, graphs and rules that several of them name are made once."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[Any, ...], Any] = {}
+
+    def case(self, request: Request) -> Case:
+        """Return the request with its machine and graph. Raises InputError for whatever is refused at the door."""
+        hw, rules = self.machine(request), self._rules(request)
+        graph = self.graph(request)
+        if request.prune is None and not (rules is not None and rules.prunings):
+            return Case(request, hw, graph, rules)
+        key = (request.graph, request.sizes, request.prune, request.sparsity, request.seed)
+        given, kept = self._once(("pruned", key), lambda: _pruned(graph, request.prune, rules))
+        return Case(request, hw, given, rules, kept)
+
+    def machine(self, request: Request) -> Hardware:
+        """Return the machine with its overrides. Raises InputError listing every broken rule."""
+        base = self._once(("machine", request.machine), lambda: hardware.load(request.machine))
+        return base.with_(dict(request.overrides)) if request.overrides else base
+
+    def graph(self, request: Request) -> Graph:
+        """Return the graph with its sizes, whole. Raises InputError."""
+        if isinstance(request.graph, Graph):
+            if request.sizes:
+                names = ", ".join(name for name, _ in request.sizes)
+                raise InputError(f"sizes {names} belong to a workload name; graph {request.graph.name} has its sizes")
+            return request.graph
+        name, sizes = request.graph, dict(request.sizes)
+        return self._once(("graph", name, request.sizes), lambda: workloads.build(name, **sizes))
+
+    def _rules(self, request: Request) -> AnySparsity | None:
+        given = request.sparsity
+        if not isinstance(given, str):
+            return given
+        return self._once(("rules", given, request.seed), lambda: parse_sparsity(given, seed=request.seed))
+
+    def _once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """Return what ``make`` returns, made once where the key is plain data."""
+        try:
+            known = key in self._made
+        except TypeError:  # tables, objects
+            return make()
+        made: T = self._made[key] if known else make()
+        self._made[key] = made
+        return made
+
+
+def resolve(request: Request) -> Case:
+    """Return one request resolved. Raises InputError."""
+    return Resolver().case(request)
+
+
+def _pruned(graph: Graph, asked: Pruning | str | None, rules: AnySparsity | None) -> tuple[Graph, Selection]:
+    """Return the graph as ``asked`` and the [[prune]] tables of ``rules`` leave it, and the numbers of what is kept."""
+    cuts = list(rules.prunings) if rules is not None else []
+    if asked is not None:
+        cuts.insert(0, parse_pruning(asked) if isinstance(asked, str) else asked)
+    small = prune.prune(graph, together(cuts))
+    return small, {name: kept for cut in cuts for name, kept in choose(graph, cut).items()}

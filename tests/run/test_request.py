@@ -1,0 +1,80 @@
+"""A request is spelled once: the same simulation from Python, the command line and a sweep."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+
+import pytest
+
+import sim
+import workloads
+from sim.base.errors import InputError
+from sim.cli import app, options
+from sim.run.request import Request, Resolver, resolve
+
+TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
+GRAPH = workloads.build("encoder-layer", **TINY)
+
+
+def test_keywords_that_are_no_field_are_sizes() -> None:
+    asked = Request.of("encoder-layer", "gemmini_ibert", {"seed": 3, "overrides": {"clock_mhz": 500}, **TINY})
+    assert (asked.seed, asked.overrides, dict(asked.sizes)) == (3, (("clock_mhz", 500),), TINY)
+    assert asked == Request("encoder-layer", "gemmini_ibert", {"clock_mhz": 500}, TINY, seed=3)  # type: ignore[arg-type]
+    assert hash(asked) == hash(pickle.loads(pickle.dumps(asked)))
+
+
+def test_command_line_and_python_ask_for_the_same() -> None:
+    given = {"workload": "encoder-layer", "set_": ["clock_mhz=500"], "seq": 16, "size": ["hidden=32"]}
+    typed = options.request_of(given)
+    spoken = Request.of("encoder-layer", "gemmini_ibert", {"overrides": {"clock_mhz": 500}, "seq": 16, "hidden": 32})
+    assert typed == spoken
+
+
+def test_words_are_sizes_too() -> None:
+    (wide,) = {tensor.dtype for tensor in _graph(dtype="bf16").tensors.values() if tensor.kind == "input"}
+    assert wide == "bf16"
+    assert options.sizes(None, None, ["dtype=bf16", "layers=2"]) == {"dtype": "bf16", "layers": 2}
+
+
+def _graph(**sizes: int | str) -> sim.Graph:
+    return resolve(Request.of("encoder-layer", "gemmini_bf16_8x8", {**TINY, **sizes})).graph
+
+
+def test_every_option_of_a_request_is_on_every_command_that_takes_one() -> None:
+    """But for those that a command declares itself or leaves out with a reason."""
+    callbacks = [command.callback for command in app.app.registered_commands if command.callback is not None]
+    found = {callback.__name__: set(inspect.signature(callback).parameters) for callback in callbacks}
+    assert all(set(options.OPTIONS) <= found[name] for name in ("run", "trace", "whatif"))
+    machine_and_sizes = {"set_", "cpu", "seq", "batch", "size"}
+    takers = {name for name, names in found.items() if machine_and_sizes <= names}
+    assert takers == {"run", "sweep", "explore", "show", "map_workload", "trace", "whatif"}
+
+
+def test_equal_parts_of_requests_are_made_once() -> None:
+    resolver = Resolver()
+    first, second = (resolver.case(Request.of("encoder-layer", "gemmini_ibert", {"seed": s, **TINY})) for s in (0, 1))
+    assert first.given is second.given and first.hw is second.hw
+
+
+def test_case_travels_to_a_worker_whole() -> None:
+    case = resolve(
+        Request.of("encoder-layer", "gemmini_ibert", {"sparsity": "block16:0.5", "prune": "heads=1", **TINY})
+    )
+    there = pickle.loads(pickle.dumps(case))
+    assert (there.graph, there.hw, there.request) == (case.graph, case.hw, case.request)
+    assert [step.macs_done for step in there.steps()] == [step.macs_done for step in case.steps()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"workloads": "encoder-layer", "sizes": {"seq": [16, 32]}}, "run one sweep for each value"),
+        ({"workloads": GRAPH}, r"graph\.to_dict\(\)"),
+        ({"workloads": [GRAPH], "grid": {}}, r"graph\.to_dict\(\)"),
+        ({"workloads": "encoder-layer", "sparsty": "2:4"}, "did you mean 'sparsity'"),
+    ],
+)
+def test_what_a_sweep_cannot_name_is_refused_with_what_to_write(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        sim.sweep("gemmini_ibert", **arguments)  # type: ignore[arg-type]
