@@ -78,6 +78,7 @@ def run(machine, program, sections, times, lines, channels, uses, leap):
             if m.fe.left == 0:
                 execute_run.halt(now, m)
                 memory.settle(now, m, channels)
+                tlb.count(m)
                 return DONE
             command_t = now
         burst.settle(now, m)
@@ -165,3 +166,4 @@ def rest(machine, lines, channels):
     port.step_requests(now, m)
     port.rebase(m, now + 1)
     memory.rebase(m, now + 1)
+    tlb.rebase(m.tlb, now + 1)

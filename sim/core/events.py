@@ -72,6 +72,9 @@ class Event(IntEnum):
     DRAM_ROW_CONFLICTS = 55
     DRAM_OPEN_CLOCKS = 56
     DRAM_CLOCKS = 57
+    # page-table walks, and those whose entry's line was not in the CPU's data cache
+    TLB_WALKS = 58
+    TLB_LINE_WALKS = 59
 
 
 class Cause(IntEnum):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sim.core.address import ALL_BITS
 from sim.core.events import Cause, Event
 from sim.core.leap import burst
 from sim.core.params import NEVER, PARAMS
@@ -23,6 +24,7 @@ from sim.core.units import (
     reservation,
     store,
     tlb,
+    walks,
     writer,
 )
 from sim.core.units.memory import dram, fixed
@@ -73,18 +75,25 @@ def timing_bits(p) -> int:
     """
     if p["l2_sets"]:
         return l2.TIMING_BITS
+    if p["page_mode"]:
+        return ALL_BITS
     return max(memory.TIMING_BITS[p["memory_model"]], int(p["max_bytes"]).bit_length() - 1)
+
+
+def _passed_on(machine: np.ndarray) -> tuple[str, ...]:
+    """Pages too, where there are any."""
+    return (*MEMORY_SIDE, "tlb") if machine[0].p.page_mode else MEMORY_SIDE
 
 
 def memory_side(machine: np.ndarray) -> bytes:
     """Return what the memory's side of a stopped machine hands to the next program."""
-    return b"".join(np.asarray(machine)[name].tobytes() for name in MEMORY_SIDE)
+    return b"".join(np.asarray(machine)[name].tobytes() for name in _passed_on(machine))
 
 
 def resume_memory(machine: np.ndarray, kept: bytes) -> None:
     """Put into a machine after reset what `memory_side` of an earlier program returned."""
     at = 0
-    for name in MEMORY_SIDE:
+    for name in _passed_on(machine):
         field = np.asarray(machine)[name]
         field.view(np.uint8)[:] = np.frombuffer(kept, np.uint8, field.nbytes, at)
         at += field.nbytes
@@ -117,6 +126,13 @@ def build(parameters: dict[str, int], phase: int = 0, written_rows: tuple[int, .
     m.mesh.ws = m.ex.ws
     port.reset(m)
     m.tlb.page[:] = -1
+    shared = m.tlb.shared
+    shared.mode = parameters["page_mode"]
+    if shared.mode:
+        shared.entries = parameters["tlb_entries"]
+        shared.walk_cycles = parameters["walk_cycles"]
+        shared.line_cycles = parameters["walk_line_cycles"]
+        walks.reset(shared)
     m.tlb.ask_t[:] = long_ago
     m.rd.free_n = parameters["n_xacts"]
     m.rd.free[: parameters["n_xacts"]] = np.arange(parameters["n_xacts"])[::-1]

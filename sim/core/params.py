@@ -73,6 +73,10 @@ PARAMS = np.dtype(
         ("has_training", "i8"),
         ("block_len", "i8"),  # MAX_BLOCK_LEN of the loop unrollers
         ("block_len_acc", "i8"),
+        ("page_mode", "i8"),  # 0 addresses are physical, 1 pages of 4 KiB, 2 of 2 MiB (units/walks.py)
+        ("tlb_entries", "i8"),
+        ("walk_cycles", "i8"),
+        ("walk_line_cycles", "i8"),
         ("memory_model", "i8"),
         ("mem_latency", "i8"),
         ("read_num", "i8"),  # memory sends a beat every read_num/read_den cycles

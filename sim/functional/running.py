@@ -57,7 +57,7 @@ class Run:
         self.scale: dict[str, float] = {}
         self.host_values = dict(given)
         self.phase, self.started = 0, False
-        self.l2 = timer.L2Contents.empty(hw) if hw.memory.remembers else None
+        self.l2 = timer.L2Contents.empty(hw) if hw.remembers else None
         self.overflows = 0
         self.counters: dict[str, int] = {}
         self.timings: dict[tuple[Work, int, Words | None], timer.Timing] | None = None

@@ -27,6 +27,7 @@ from sim.hardware.schema import (
     ReservationStation,
     Scratchpad,
     SparsitySupport,
+    Tlb,
 )
 from sim.hardware.table import Table
 
@@ -100,6 +101,7 @@ class Hardware(Table):
     cpu: Cpu
     host: Host | Literal["none"]
     sparsity: SparsitySupport = SparsitySupport()
+    tlb: Tlb = Tlb()
 
     _description: dict[str, Any] = PrivateAttr(default_factory=dict)
 
@@ -141,6 +143,23 @@ class Hardware(Table):
         """This machine with a memory of no particular speed: all that plan and program of dense operators depend on."""
         memory = {"read_bytes_per_cycle": 1.0, "write_bytes_per_cycle": 1.0, "latency_cycles": 0, "dram": "none"}
         return self.model_copy(update={"memory": self.memory.model_copy(update=memory)})
+
+    @property
+    def remembers(self) -> bool:
+        """True when a program's time depends on those before it: lines of an L2, rows of a DRAM, pages of a TLB."""
+        return self.memory.l2_bytes > 0 or self.memory.dram != "none" or self.tlb.pages != "none"
+
+    @property
+    def page_table_line_cycles(self) -> int:
+        """Cycles that a walk takes longer when the line of its page-table entry is not in the CPU's data cache.
+
+        Measured (docs/MEMORY.md): 12 from the L2; from memory latency + 8 without an L2, with one latency + 15 to 27.
+        """
+        if self.tlb.page_tables == "data_cache":
+            return 0
+        if self.tlb.page_tables == "l2":
+            return 12
+        return self.memory.latency_cycles + (21 if self.memory.l2_bytes else 8)
 
     # Sizes (gemmini_machine.md 1.3)
 

@@ -166,10 +166,21 @@ class Memory(Table):
     technology: str
     dram: Dram | Literal["none"] = "none"
 
-    @property
-    def remembers(self) -> bool:
-        """True when the time of a program depends on those before it: lines of an L2, open rows of a DRAM."""
-        return self.l2_bytes > 0 or self.dram != "none"
+
+class Tlb(Table):
+    """Address translation in front of the port (Sv39, every page mapped): ``pages`` "none" means physical addresses.
+
+    ``entries``: Gemmini's tlb_size; four of them are one entry with the tag of an aligned group of four 4-KiB pages.
+    ``superpage_entries``: for 2-MiB pages. ``walk_cycles``: from a lookup that misses to the first that hits, with the
+    page-table entry in the CPU's data cache (a level less, so a cycle less, for 2-MiB pages). ``page_tables``: where
+    the lines of page-table entries are found the first time: in the data cache, in the L2 or in memory.
+    """
+
+    pages: Literal["none", "4KiB", "2MiB"] = "none"
+    entries: Annotated[int, Field(ge=4, le=64)] = 4
+    superpage_entries: Annotated[int, Field(ge=1, le=16)] = 4
+    walk_cycles: Annotated[int, Field(ge=2)] = 9
+    page_tables: Literal["data_cache", "l2", "memory"] = "data_cache"
 
 
 class SparsitySupport(Table):

@@ -56,7 +56,7 @@ class Start:
     @classmethod
     def reset(cls, hw: Hardware) -> Start:
         """Return what the first program finds on ``hw``: an L2, if there is one, is empty."""
-        return cls(l2=timer.L2Contents.empty(hw) if hw.memory.remembers else None)
+        return cls(l2=timer.L2Contents.empty(hw) if hw.remembers else None)
 
 
 class Session:

@@ -87,7 +87,7 @@ class Timings:
         """
         from sim.timing import timer
 
-        if hw.memory.remembers:
+        if hw.remembers:
             return timer.run(program, hw, clock=clock, phase=phase)
         path = self._path(program, hw, clock, phase)
         found = _read(path)

@@ -22,6 +22,7 @@ from sim.core.repeat.memo import RUN
 from sim.core.units.l2.state import LINE_BITS, MEM_CYCLES, WAYS
 from sim.core.units.reservation import SLOTS, TIMELINE
 from sim.core.units.tlb import USE
+from sim.core.units.walks import LARGE, SECTORS, SMALL
 from sim.isa.commands import COMMAND, Funct, Program
 from sim.timing import dram
 
@@ -215,6 +216,7 @@ def _parameters(hw: Hardware) -> dict[str, int]:
         "has_training": int(hw.features.training_convs),
         "block_len": hw.loop_max_block_len,
         "block_len_acc": hw.loop_max_block_len_acc,
+        **_pages(hw),
         "memory_model": FIXED if hw.memory.dram == "none" else DRAM,
         "mem_latency": hw.memory_latency_cycles,
         "read_num": read.numerator,
@@ -228,6 +230,20 @@ def _parameters(hw: Hardware) -> dict[str, int]:
         + 4 * hw.memory_latency_cycles
         + 1000 * (int(read) + int(write))
         + hw.longest_gap_cycles,
+    }
+
+
+def _pages(hw: Hardware) -> dict[str, int]:
+    """Return the numbers of address translation."""
+    tlb = hw.tlb
+    if tlb.pages == "none":
+        return dict.fromkeys(("page_mode", "tlb_entries", "walk_cycles", "walk_line_cycles"), 0)
+    small = tlb.pages == "4KiB"
+    return {
+        "page_mode": SMALL if small else LARGE,
+        "tlb_entries": tlb.entries // SECTORS if small else tlb.superpage_entries,
+        "walk_cycles": tlb.walk_cycles if small else tlb.walk_cycles - 1,
+        "walk_line_cycles": hw.page_table_line_cycles,
     }
 
 
@@ -312,7 +328,7 @@ def run(
         state = _fresh(*reset)
         lines, channels = _memory(state, hw, l2)
         sections[:] = 0
-    if l2 is not None and hw.memory.remembers:
+    if l2 is not None and hw.remembers:
         engine.rest(passed(state), lines, passed(channels))
         l2 = L2Contents(lines.tobytes(), machine.memory_side(state), channels.tobytes())
     ends = sections[: int(told.sections)]

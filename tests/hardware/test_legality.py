@@ -22,6 +22,8 @@ BROKEN: dict[str, dict[str, object]] = {
     "reservation_station_entries": {"reservation_station.ex": 12},
     "execute_queue": {"queues.ex": 2},
     "local_address_bits": {"scratchpad.capacity": "1GiB"},
+    "tlb_entries": {"tlb.entries": 12},
+    "page_tables": {"tlb.page_tables": "l2"},
     "normalizer_type": {"features.normalizations": True, "array.acc_type": "int16"},
     "same_number_kind": {"array.acc_type": "fp32"},
     "hardwired_d": {"array.hardcode_d_to_garbage": True},

@@ -77,7 +77,11 @@ def _path(p):
 def suits(m):
     """Nothing but loaded rows comes to the scratchpad, from a memory without a cache."""
     return (
-        m.burst.off == 0 and m.p.l2_sets == 0 and m.p.memory_model == FIXED and m.p.max_bytes // m.p.beat_bytes <= BEATS
+        m.burst.off == 0
+        and m.p.l2_sets == 0
+        and m.p.page_mode == 0
+        and m.p.memory_model == FIXED
+        and m.p.max_bytes // m.p.beat_bytes <= BEATS
     )
 
 

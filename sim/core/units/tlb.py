@@ -1,18 +1,24 @@
-"""Address translation in bare mode: it never misses by itself, but the shared TLB serves one client per cycle.
+"""Address translation: a filter register for each client, and the shared TLB that serves one of them per cycle.
 
 Source: FrontendTLB.scala. Each client remembers its last page; a request to another page asks the shared TLB in the
 next cycle. When reader and writer both ask, the round-robin loser is told "miss" and must retry. A client that does
 not ask is answered by whether the address it *presented* in the previous cycle lay in its remembered page, even if
 that was the address of a later request: a stalled writer beat can be sent back for that reason.
+In bare mode the shared TLB itself never misses; with pages it does, and walks (walks.py).
 Client 0 is the writer, client 1 the reader.
 """
 
 import numpy as np
 
 from sim.core.address import real
+from sim.core.events import Event
 from sim.core.jit import njit
+from sim.core.units import walks
 
 PAGE_BITS = 12
+LONG_AGO = -(1 << 40)
+E_WALKS = int(Event.TLB_WALKS)
+E_LINES = int(Event.TLB_LINE_WALKS)
 WRITER = 0
 READER = 1
 
@@ -31,6 +37,7 @@ DTYPE = np.dtype(
         ("ask_page", "i8", (2, 2)),
         ("hit", "i8", (2,)),  # did the address presented in the previous cycle hit?
         ("granted", "i8"),  # last client served
+        ("shared", walks.DTYPE),
         # what the clients did in this cycle
         ("logging", "i8"),
         ("log_n", "i8"),
@@ -118,7 +125,7 @@ def _winner(now, t):
 def missed(now, t, client):
     """True when the answer this cycle is a miss."""
     if t.ask_t[client, now & 1] == now:
-        answer = _winner(now, t) != client
+        answer = _winner(now, t) != client or not walks.translates(now, t.shared, t.ask_page[client, now & 1])
     else:
         answer = t.hit[client] == 0
     if t.logging:
@@ -128,8 +135,26 @@ def missed(now, t, client):
 
 @njit
 def settle(now, t):
-    """End of the cycle: the served client remembers its page."""
+    """End of the cycle: the served client remembers its page, if the shared TLB has it."""
     who = _winner(now, t)
     if who >= 0:
         t.granted = who
-        t.page[who] = t.ask_page[who, now & 1]
+        page = t.ask_page[who, now & 1]
+        if walks.look_up(now, t.shared, page):
+            t.page[who] = page
+
+
+@njit
+def count(m):
+    """The program is over: its walks are counted."""
+    m.count[E_WALKS] += m.tlb.shared.walks
+    m.count[E_LINES] += m.tlb.shared.line_walks
+    m.tlb.shared.walks = 0
+    m.tlb.shared.line_walks = 0
+
+
+@njit
+def rebase(t, start):
+    """Let all times count from cycle ``start``."""
+    t.ask_t[:, :] = LONG_AGO  # nobody asks between two programs
+    t.shared.done_t -= start

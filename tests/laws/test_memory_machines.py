@@ -1,4 +1,4 @@
-"""The clocks agree on machines behind a DRAM, whatever it is, and from one program to the next."""
+"""The clocks agree on machines behind a DRAM, whatever it is, with pages, and from one program to the next."""
 
 from __future__ import annotations
 
@@ -54,8 +54,30 @@ def behind(hw: Hardware, seed: int) -> Hardware:
 @given(cases(), SEEDS)
 def test_random_programs_on_random_machines_behind_random_drams(case: tuple[Hardware, Program, int], seed: int) -> None:
     hw = behind(case[0], seed)
-    leap, visited = outcome(case[1], hw, "leap", case[2])
-    reference, every = outcome(case[1], hw, "reference", case[2])
+    _agree(case[1], hw, case[2])
+
+
+@given(cases(), SEEDS)
+def test_random_programs_on_random_machines_with_pages(case: tuple[Hardware, Program, int], seed: int) -> None:
+    random = Random(seed)
+    hw = case[0].with_(pages(random))
+    _agree(case[1], behind(hw, seed) if random.random() < 0.3 else hw, case[2])
+
+
+def pages(random: Random) -> dict[str, Any]:
+    """Overrides of a machine that translates addresses."""
+    return {
+        "tlb.pages": random.choice(("4KiB", "4KiB", "2MiB")),
+        "tlb.entries": random.choice((4, 8, 32)),
+        "tlb.superpage_entries": random.choice((1, 4)),
+        "tlb.walk_cycles": random.choice((2, 8, 9, 30)),
+        "tlb.page_tables": random.choice(("data_cache", "memory")),
+    }
+
+
+def _agree(program: Program, hw: Hardware, phase: int) -> None:
+    leap, visited = outcome(program, hw, "leap", phase)
+    reference, every = outcome(program, hw, "reference", phase)
     assert leap == reference
     assert visited <= every
 
@@ -64,6 +86,7 @@ def test_random_programs_on_random_machines_behind_random_drams(case: tuple[Hard
 def test_a_program_finds_the_rows_that_the_one_before_left_open(seed: int) -> None:
     """Three operators in a row, each from what the one before left: both clocks agree on each of them."""
     hw = behind(load("gemmini_l2" if seed % 3 == 0 else "gemmini_default"), seed)
+    hw = hw.with_(pages(Random(seed))) if seed % 2 else hw
     told: dict[str, list[Timing]] = {"leap": [], "reference": []}
     for clock, timings in told.items():
         contents: L2Contents | None = L2Contents.empty(hw)

@@ -8,29 +8,21 @@ says so itself, in ``waived_rules``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 
 from sim.base.errors import did_you_mean
 from sim.hardware import precision
-from sim.hardware.files import config_files, dram_table
+from sim.hardware.files import config_files
+from sim.hardware.legality.broken import Broken, Rule, is_power, nearest_power, text
+from sim.hardware.legality.memory import (
+    dma_sizes,
+    known_dram,
+    l2_requests,
+    l2_size,
+    page_tables,
+    tlb_entries,
+)
 from sim.hardware.machine import Hardware
-
-L2_WAYS, L2_LINE_BYTES, L2_WORD_BYTES = 8, 64, 8
-"""Geometry of the measured SiFive inclusive cache."""
-
-
-@dataclass(frozen=True)
-class Broken:
-    """A broken rule: keys concerned, the value found, the demand in words, the nearest legal value."""
-
-    keys: tuple[str, ...]
-    value: object
-    demand: str
-    nearest: object = None
-
-
-Rule = Callable[[Hardware], Iterator[Broken]]
 
 
 def problems(hw: Hardware, ignore: Collection[str] = ()) -> list[str]:
@@ -52,23 +44,6 @@ def problems(hw: Hardware, ignore: Collection[str] = ()) -> list[str]:
     return sentences
 
 
-def _is_power(value: int) -> bool:
-    return value > 0 and value & (value - 1) == 0
-
-
-def _nearest_power(value: float, lowest: int = 1) -> int:
-    """Return the power of two closest to ``value`` (the smaller one on a tie), at least ``lowest``."""
-    below = 1 << max(int(value), 1).bit_length() - 1
-    return max(lowest, below if value - below <= 2 * below - value else 2 * below)
-
-
-def _text(size_bytes: int) -> str:
-    for unit, scale in (("MiB", 1024**2), ("KiB", 1024)):
-        if size_bytes >= scale and size_bytes % scale == 0:
-            return f"{size_bytes // scale}{unit}"
-    return f"{size_bytes}B"
-
-
 def square_array(hw: Hardware) -> Iterator[Broken]:
     """Rows and columns of PEs are equal in number."""
     array = hw.array
@@ -78,33 +53,33 @@ def square_array(hw: Hardware) -> Iterator[Broken]:
             ("array.mesh_columns", "array.mesh_rows", "array.tile_rows", "array.tile_columns"),
             array.mesh_columns,
             f"the array is square: mesh_rows * tile_rows = {hw.dim}, mesh_columns * tile_columns = {columns}",
-            max(1, round(_nearest_power(hw.dim, 2) / array.tile_columns)),
+            max(1, round(nearest_power(hw.dim, 2) / array.tile_columns)),
         )
 
 
 def dim_power_of_two(hw: Hardware) -> Iterator[Broken]:
     """DIM is a power of two and at least 2."""
-    if not _is_power(hw.dim) or hw.dim < 2:
+    if not is_power(hw.dim) or hw.dim < 2:
         yield Broken(
             ("array.mesh_rows", "array.tile_rows"),
             hw.array.mesh_rows,
             f"DIM = mesh_rows * tile_rows = {hw.dim} must be a power of two, at least 2",
-            f"DIM {_nearest_power(hw.dim, 2)}",
+            f"DIM {nearest_power(hw.dim, 2)}",
         )
 
 
 def _bank_rows(table: str, capacity: int, banks: int, row_bytes: int, dim: int) -> Iterator[Broken]:
     rows = capacity / (banks * row_bytes)
-    if not _is_power(dim):
+    if not is_power(dim):
         return  # reported by dim_power_of_two; a capacity that fits such an array would mislead
-    if rows != int(rows) or not _is_power(int(rows)) or int(rows) % dim:
-        legal = _nearest_power(rows, _nearest_power(dim)) * banks * row_bytes
+    if rows != int(rows) or not is_power(int(rows)) or int(rows) % dim:
+        legal = nearest_power(rows, nearest_power(dim)) * banks * row_bytes
         yield Broken(
             (f"{table}.capacity", f"{table}.banks", "array"),
-            _text(capacity),
+            text(capacity),
             f"rows per bank = capacity / ({banks} banks * {row_bytes} B) = {rows:g} must be a power of two "
             f"and a multiple of DIM = {dim}",
-            _text(legal),
+            text(legal),
         )
 
 
@@ -123,14 +98,14 @@ def accumulator_bank_rows(hw: Hardware) -> Iterator[Broken]:
 def scratchpad_holds_accumulator(hw: Hardware) -> Iterator[Broken]:
     """SP_ROWS / DIM - 2 >= ACC_ROWS / DIM."""
     sp_blocks, acc_blocks = hw.sp_rows // hw.dim, hw.acc_rows // hw.dim
-    if sp_blocks - 2 < acc_blocks and _is_power(hw.dim):
+    if sp_blocks - 2 < acc_blocks and is_power(hw.dim):
         need = (acc_blocks + 2) * hw.dim / hw.scratchpad.banks  # rows per bank; powers of two only
         rows = 1 << max(0, int(need - 1)).bit_length()
         yield Broken(
             ("scratchpad.capacity", "scratchpad.banks", "accumulator.capacity", "accumulator.banks", "array"),
-            _text(hw.scratchpad.capacity_bytes),
+            text(hw.scratchpad.capacity_bytes),
             f"its {sp_blocks} blocks minus 2 must be at least the accumulator's {acc_blocks} blocks",
-            _text(rows * hw.scratchpad.banks * hw.dim * hw.input_bytes),
+            text(rows * hw.scratchpad.banks * hw.dim * hw.input_bytes),
         )
 
 
@@ -139,7 +114,7 @@ def accumulator_sub_banks(hw: Hardware) -> Iterator[Broken]:
     sub_banks = hw.accumulator.sub_banks
     if hw.accumulator.single_ported and sub_banks not in (1, 2, 4):
         demand = "a single-ported accumulator needs a power of two of sub-banks, at most 4"
-        nearest = min(4, _nearest_power(max(1, sub_banks)))
+        nearest = min(4, nearest_power(max(1, sub_banks)))
         yield Broken(("accumulator.sub_banks", "accumulator.single_ported"), sub_banks, demand, nearest)
     elif sub_banks < 1 and sub_banks != -1:
         yield Broken(("accumulator.sub_banks",), sub_banks, "a number of sub-banks, or -1 for none", -1)
@@ -162,8 +137,8 @@ def reservation_station_entries(hw: Hardware) -> Iterator[Broken]:
     """Entries of each class are a power of two."""
     station = hw.reservation_station
     for kind, entries in (("ld", station.ld), ("st", station.st), ("ex", station.ex)):
-        if not _is_power(entries):
-            nearest = _nearest_power(entries)
+        if not is_power(entries):
+            nearest = nearest_power(entries)
             yield Broken((f"reservation_station.{kind}",), entries, "entries must be a power of two", nearest)
 
 
@@ -183,7 +158,7 @@ def local_address_bits(hw: Hardware) -> Iterator[Broken]:
                 (f"{table}.capacity", "array"),
                 f"{rows} rows",
                 f"a row address of {bits} bits plus 6 metadata bits must stay below 32",
-                _text(2**25 * hw.dim * element_bytes),
+                text(2**25 * hw.dim * element_bytes),
             )
 
 
@@ -210,39 +185,6 @@ def hardwired_d(hw: Hardware) -> Iterator[Broken]:
         yield Broken(("array.dataflow", "array.hardcode_d_to_garbage"), hw.array.dataflow, demand, "WS")
 
 
-def dma_sizes(hw: Hardware) -> Iterator[Broken]:
-    """TileLink moves powers of two; a request is at least one beat (DMA.scala)."""
-    bus, largest = hw.dma.bus_bytes, hw.dma.max_request_bytes
-    if not _is_power(bus):
-        demand = "a bus beat must be a power of two of bytes"
-        yield Broken(("dma.bus_bytes",), bus, demand, _nearest_power(bus))
-    if not _is_power(largest) or largest < bus:
-        demand = f"a request must be a power of two of bytes, at least one beat of {bus} B"
-        nearest = _nearest_power(largest, bus)
-        yield Broken(("dma.max_request_bytes", "dma.bus_bytes"), largest, demand, nearest)
-
-
-def l2_size(hw: Hardware) -> Iterator[Broken]:
-    """The L2 has a power of two of sets, at least two (Parameters.scala of the inclusive cache)."""
-    l2_bytes, way = hw.memory.l2_bytes, L2_WAYS * L2_LINE_BYTES
-    if l2_bytes and (l2_bytes % way or not _is_power(l2_bytes // way) or l2_bytes == way):
-        demand = f"an L2 of {L2_WAYS} ways of {L2_LINE_BYTES} B lines holds a power of two of sets, at least two"
-        nearest = _text(max(2, _nearest_power(l2_bytes / way)) * way)
-        yield Broken(("memory.l2_bytes",), _text(l2_bytes), demand, nearest)
-
-
-def l2_requests(hw: Hardware) -> Iterator[Broken]:
-    """A request fits into a line of the L2, a beat holds a word of its banks (Parameters.scala there)."""
-    if not hw.memory.l2_bytes:
-        return
-    if hw.dma.max_request_bytes > L2_LINE_BYTES:
-        demand = f"behind the port lies an L2 of {L2_LINE_BYTES} B lines: a request is at most a line"
-        yield Broken(("dma.max_request_bytes", "memory.l2_bytes"), hw.dma.max_request_bytes, demand, L2_LINE_BYTES)
-    if hw.dma.bus_bytes < L2_WORD_BYTES:
-        demand = f"behind the port lies an L2 with banks of {L2_WORD_BYTES} B words: a beat is at least a word"
-        yield Broken(("dma.bus_bytes", "memory.l2_bytes"), hw.dma.bus_bytes, demand, L2_WORD_BYTES)
-
-
 def command_pace(hw: Hardware) -> Iterator[Broken]:
     """A hardware loop is set up by commands, so it cannot come faster than one."""
     command, loop = hw.cpu.command_cycles, hw.cpu.loop_cycles
@@ -254,12 +196,12 @@ def command_pace(hw: Hardware) -> Iterator[Broken]:
 def selected_operands(hw: Hardware) -> Iterator[Broken]:
     """A PE picks among activations that come in together, and one load command brings them."""
     support, most = hw.sparsity, hw.loop_max_block_len
-    if not _is_power(support.fetch_rows) or support.fetch_rows > most:
+    if not is_power(support.fetch_rows) or support.fetch_rows > most:
         yield Broken(
             ("sparsity.fetch_rows", "dma.max_request_bytes", "array"),
             support.fetch_rows,
             f"a power of two of scratchpad rows that one load command fills, at most {most}",
-            min(most, _nearest_power(support.fetch_rows)),
+            min(most, nearest_power(support.fetch_rows)),
         )
     elif support.select_inputs > support.fetch_rows * hw.dim:
         yield Broken(
@@ -296,10 +238,10 @@ def decoder_rate(hw: Hardware) -> Iterator[Broken]:
 def transform_unit(hw: Hardware) -> Iterator[Broken]:
     """A transform unit takes blocks of a power of two of numbers, at least 4; without one there is no block."""
     rate, block = hw.sparsity.fft_butterflies_per_cycle, hw.sparsity.fft_block
-    if rate and (block < 4 or not _is_power(block)):
+    if rate and (block < 4 or not is_power(block)):
         demand = "transforms are of a power of two of numbers, at least 4"
         yield Broken(
-            ("sparsity.fft_block", "sparsity.fft_butterflies_per_cycle"), block, demand, _nearest_power(block, 4)
+            ("sparsity.fft_block", "sparsity.fft_butterflies_per_cycle"), block, demand, nearest_power(block, 4)
         )
 
 
@@ -335,9 +277,9 @@ def serial_bits(hw: Hardware) -> Iterator[Broken]:
 def sums_taken_in(hw: Hardware) -> Iterator[Broken]:
     """The accumulator takes in at least what a row of the plain array gives."""
     sums = hw.array.sums_per_cycle
-    if sums and (sums < hw.side or not _is_power(sums)):
+    if sums and (sums < hw.side or not is_power(sums)):
         demand = f"0 for one per column, or a power of two of at least DIM = {hw.side}"
-        nearest = max(hw.side, _nearest_power(sums))
+        nearest = max(hw.side, nearest_power(sums))
         yield Broken(("array.sums_per_cycle", "array.mesh_rows", "array.tile_rows"), sums, demand, nearest)
 
 
@@ -347,14 +289,6 @@ def known_energy_table(hw: Hardware) -> Iterator[Broken]:
     if hw.energy_table not in tables and not hw.energy_table.endswith(".toml"):
         demand = f"no such energy table{did_you_mean(hw.energy_table, tables)}"
         yield Broken(("energy_table",), hw.energy_table, demand)
-
-
-def known_dram(hw: Hardware) -> Iterator[Broken]:
-    """The DRAM technology has an energy figure."""
-    known = dram_table()
-    if hw.memory.technology not in known:
-        demand = f"no such DRAM technology{did_you_mean(hw.memory.technology, known)}"
-        yield Broken(("memory.technology",), hw.memory.technology, demand)
 
 
 def host_takes_priced(hw: Hardware) -> Iterator[Broken]:
@@ -395,6 +329,8 @@ RULES: tuple[Rule, ...] = (
     sums_taken_in,
     known_energy_table,
     known_dram,
+    tlb_entries,
+    page_tables,
     host_takes_priced,
 )
 """All rules, in the order of the report. A rule's function name is its name in ``waived_rules``."""
