@@ -41,7 +41,7 @@ LEFT_OUT = (
     "accumulator.sub_banks",
     "memory.l2_bytes",
 )
-TABLES_LEFT_OUT = ("host.cycles_per_element.",)
+TABLES_LEFT_OUT = ("host.cycles_per_element.", "host.operators.", "cpu.prices.")
 
 METRICS = ("cycles", "energy_pj", "area_mm2")
 STEPS: dict[str, float] = {"less": 0.5, "more": 2.0}

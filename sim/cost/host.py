@@ -1,31 +1,104 @@
 """The host CPU: cycles of the operators that the array cannot run.
 
-The prices are cycles per element of the machine's ``host`` table (hwconfigs/host, with their derivation).
+Prices are in the machine's ``host`` table: cycles an element (rocket_kim2023, from published shares), or in parts, with
+the cache lines that an operator brings in and takes out (hwconfigs/operators, measured).
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sim.base.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
+    from sim.hardware.host import OperatorPrice
+
+LINE_BYTES = 64
+PRICED_ROW = 256
+"""Elements of the row that ``row_doubling`` counts from."""
+L2_LINE_CYCLES = 16
+"""A line from the L2 (hwconfigs/operators/rocket.toml)."""
+MEMORY_LINE_SLOPE, MEMORY_LINE_CYCLES = 1.2, 11
+"""A line from memory without L2: 59 cycles at latency 40, 131 at latency 100 (tests/oracle/soc/README.md)."""
+L2_MISS_CYCLES = 26
+"""What a line takes beyond the memory's latency through an L2 that misses (hwconfigs/cpu/rocket.toml)."""
+L1_BYTES = 32 << 10
+"""Rocket's data cache (tests/oracle/soc/README.md)."""
 
 
-def cycles(kind: str, elements: int, hw: Hardware) -> int:
+class HostWork(NamedTuple):
+    """An operator for the host: ``kind``, elements of its result, elements of a row, MACs of a product.
+
+    ``resident``: its data lie in the L1 as far as they fit (a measurement repeated), not where another unit left them.
+    """
+
+    kind: str
+    elements: int
+    row: int = 0
+    macs: int = 0
+    resident: bool = False
+
+
+def cycles(kind: str, elements: int, hw: Hardware, *, row: int = 0, macs: int = 0) -> int:
     """Return accelerator cycles, rounded up, that the host takes for ``elements`` elements of an operator.
 
-    An element is one of the output; for quantize and dequantize one that is converted. Raises InputError when
-    the machine has no host, its host no price for the operator, or the number of elements is negative.
+    ``row``: elements of a row, 0 = all in one; ``macs``: multiply-accumulates of a product. An element is one of the
+    output; for quantize and dequantize one that is converted. Raises InputError when the machine has no host, its host
+    no price for the operator, or the number of elements is negative.
     """
     if elements < 0:
         raise InputError(f"host: {elements} elements of {kind!r}: must be at least 0; nearest legal value: 0")
     if hw.host == "none":
         raise InputError(f'operator {kind!r} needs a host CPU, and {hw.name} has none (host = "none")')
-    prices = hw.host.cycles_per_element
-    if kind not in prices:
-        hint = did_you_mean(kind, prices)
+    if kind in hw.host.cycles_per_element:
+        return math.ceil(elements * hw.host.cycles_per_element[kind] / hw.host.clock_ratio)
+    if kind not in hw.host.operators:
+        hint = did_you_mean(kind, hw.host.priced)
         raise InputError(f"host.cycles_per_element: {hw.host.name} has no price for operator {kind!r}{hint}")
-    return math.ceil(elements * prices[kind] / hw.host.clock_ratio)
+    work = HostWork(kind, elements, row, macs)
+    return math.ceil(priced_cycles(hw.host.operators[kind], work, hw) / hw.host.clock_ratio)
+
+
+def priced_cycles(price: OperatorPrice, work: HostWork, hw: Hardware) -> float:
+    """Return host cycles of an operator by a price in parts, its cache lines included."""
+    values = "" if hw.host == "none" else hw.host.values
+    element = price.ranges.get(values, price.element)
+    if price.row_doubling and work.row:
+        element += price.row_doubling * max(0.0, math.log2(work.row / PRICED_ROW))
+    rows = work.elements / work.row if work.row else 1
+    own = price.call + rows * price.row + work.elements * element + work.macs * price.mac
+    return own + missed_lines(price, work) * max(price.line, line_cycles(price, work, hw))
+
+
+def missed_lines(price: OperatorPrice, work: HostWork) -> float:
+    """Return the lines of an operator's data that the L1 does not hold.
+
+    Resident data begin to be thrown out at half the L1 (24 KiB: a quarter of the lines, 48 KiB: all; add_f32).
+    """
+    bytes_ = work.elements * (price.read_bytes + price.write_bytes)
+    share = min(1.0, max(0.0, bytes_ / L1_BYTES - 0.5)) if work.resident else 1.0
+    return bytes_ / LINE_BYTES * share
+
+
+def line_cycles(price: OperatorPrice, work: HostWork, hw: Hardware) -> float:
+    """Return the cycles of a line that the L1 misses: from the L2 where the data fit there, else from memory."""
+    if not hw.memory.l2_bytes:
+        return MEMORY_LINE_SLOPE * hw.memory.latency_cycles + MEMORY_LINE_CYCLES
+    fits = work.elements * (price.read_bytes + price.write_bytes) <= hw.memory.l2_bytes
+    return L2_LINE_CYCLES if fits else hw.memory.latency_cycles + L2_MISS_CYCLES
+
+
+def traffic_bytes(kind: str, elements: int, hw: Hardware) -> tuple[int, int]:
+    """Return the bytes that an operator reads from and writes to the memory behind the caches; 0 where none is priced.
+
+    What fits in an L2 stays there.
+    """
+    if hw.host == "none" or kind not in hw.host.operators:
+        return 0, 0
+    price = hw.host.operators[kind]
+    both = elements * (price.read_bytes + price.write_bytes)
+    if hw.memory.l2_bytes and both <= hw.memory.l2_bytes:
+        return 0, 0
+    return math.ceil(elements * price.read_bytes), math.ceil(elements * price.write_bytes)

@@ -139,7 +139,7 @@ def infer(
         progress(number, len(steps), step.name)
         if step.engine == "host":
             assert step.host_kind is not None
-            cycles = host_prices.cycles(step.host_kind, step.host_elements, hw)
+            cycles = host_prices.cycles(step.host_kind, step.host_elements, hw, row=step.n, macs=step.macs)
             if step.name not in run.ops:  # a conversion: it happens where the operator reads and writes
                 reports.append(OpReport(step.name, step.kind, "host", cycles))
                 continue

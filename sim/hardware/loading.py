@@ -148,7 +148,27 @@ def _host(name: str) -> dict[str, Any]:
     files = config_files("host")
     if name not in files:
         raise InputError(f"host: unknown host CPU {name!r}{did_you_mean(name, [*files, 'none'])}")
-    return {"name": name} | read_toml(files[name], f"host/{name}.toml")
+    described = {"name": name} | read_toml(files[name], f"host/{name}.toml")
+    library = described.pop("library", None)
+    if library is None:
+        return described
+    prices = operator_prices(library)
+    chosen = described.pop("implementations", {})
+    unknown = [
+        f"{kind} = {which!r}{did_you_mean(which, prices)}" for kind, which in chosen.items() if which not in prices
+    ]
+    if unknown:
+        raise InputError([f"host/{name}.toml: unknown implementation: {problem}" for problem in unknown])
+    operators = {kind: {"implementation": which} | prices[which] for kind, which in chosen.items()}
+    return described | {"operators": operators}
+
+
+def operator_prices(library: str) -> dict[str, dict[str, Any]]:
+    """Return the price of each implementation in a file of hwconfigs/operators. Raises InputError."""
+    files = config_files("operators")
+    if library not in files:
+        raise InputError(f"host: unknown library of operators {library!r}{did_you_mean(library, files)}")
+    return read_toml(files[library], f"operators/{library}.toml")
 
 
 def _cpu(name: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 
 from sim.hardware import units
 from sim.hardware.cpu import Cpu
+from sim.hardware.host import Host
 from sim.hardware.schema import (
     ELEMENT_BITS,
     ELEMENT_BYTES,
@@ -21,7 +22,6 @@ from sim.hardware.schema import (
     Array,
     Dma,
     Features,
-    Host,
     Memory,
     Queues,
     ReservationStation,

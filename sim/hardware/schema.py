@@ -212,16 +212,3 @@ class SparsitySupport(Table):
     pack_and_split: bool = False
     predictor_macs_per_cycle: Annotated[int, Field(ge=0)] = 0
     predictor_bits: Annotated[int, Field(ge=1)] = 4
-
-
-class Host(Table):
-    """The CPU that runs what the array cannot.
-
-    ``cycles_per_element`` counts host cycles; ``clock_ratio`` = host clock / accelerator clock.
-    ``takes`` lists operators that run here although the array could run them.
-    """
-
-    name: str
-    clock_ratio: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    takes: Annotated[tuple[str, ...], Field(strict=False)]
-    cycles_per_element: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]

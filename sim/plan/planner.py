@@ -277,6 +277,8 @@ class _Planner:
     def host(self, op: Op) -> list[Step]:
         """Return the operator on the host, between the conversions an integer machine needs."""
         converts = not self._float() and op.kind not in ("embedding", "quantize", "dequantize", "maxpool")
+        on_integers = self.hw.host != "none" and (not self.hw.host.converts or op.kind == "matmul")
+        converts = converts and not on_integers
         steps = []
         for index, view in enumerate(op.inputs):
             if converts and self.graph.tensors[view.tensor].kind != "weight" and self.role(view) != "other":
@@ -285,11 +287,16 @@ class _Planner:
         steps.append(self.host_step(op, op.name, op.kind, op.output))
         if converts and self.role(op.output) != "other":
             steps.append(self.host_step(op, op.name + ".quantize", "quantize", op.output))
+        if on_integers and self.hw.host != "none" and op.kind in self.hw.host.requantizes:
+            steps.append(self.host_step(op, op.name + ".requantize", "requantize", op.output))
         return steps
 
     def host_step(self, op: Op, name: str, kind: str, view: View) -> Step:
-        sizes = (view.rows, view.cols, 0, view.batch)
-        return Step(name, kind, op.layer, "host", *sizes, host_kind=kind, host_elements=view.elements)
+        if kind == "matmul":  # the library's CPU path (tiled_matmul_auto with CPU)
+            sizes = (*op.mnk, op.batch, op.macs, op.macs, op.macs)
+            return Step(name, kind, op.layer, "host", *sizes, host_kind=kind, host_elements=view.elements)
+        shape = (view.rows, view.cols, 0, view.batch)
+        return Step(name, kind, op.layer, "host", *shape, host_kind=kind, host_elements=view.elements)
 
     def _float(self) -> bool:
         return not str(self.hw.array.input_type).startswith(("int", "uint"))
@@ -337,7 +344,9 @@ class _Planner:
         for op in self.graph.ops:
             if op.name in fused_names:
                 continue
-            if op.kind in ("matmul", "conv"):
+            if self.hw.host != "none" and op.kind == "matmul" and "matmul" in self.hw.host.takes:
+                steps += self.host(op)
+            elif op.kind in ("matmul", "conv"):
                 fused = self.fusion(op) if op.kind == "matmul" else self.pool(op)
                 fused_names |= {fused.name} if fused else set()
                 steps += self.matmul(op, fused) if op.kind == "matmul" else self.conv(op, fused)

@@ -135,8 +135,11 @@ def _on_array(step: Step, session: Session, seen: set[Hashable], side: _Side) ->
 
 def _on_host(step: Step, hw: Hardware) -> Activity:
     assert step.host_kind is not None
-    cycles = host.cycles(step.host_kind, step.host_elements, hw)
-    return Activity(cycles=cycles, host_cycles=cycles, causes={"host": cycles})
+    cycles = host.cycles(step.host_kind, step.host_elements, hw, row=step.n, macs=step.macs)
+    read_bytes, write_bytes = host.traffic_bytes(step.host_kind, step.host_elements, hw)
+    moved = {"DRAM_READ_BYTES": read_bytes, "DRAM_WRITE_BYTES": write_bytes}
+    counters = {**dict.fromkeys(energy.COUNTERS, 0), **moved} if read_bytes or write_bytes else {}
+    return Activity(cycles=cycles, host_cycles=cycles, causes={"host": cycles}, counters=counters)
 
 
 def _on_unit(step: Step, hw: Hardware, side: _Side) -> Activity:

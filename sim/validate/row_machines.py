@@ -107,6 +107,7 @@ COLUMNS: dict[str, tuple[tuple[str, ...], Convert]] = {
     "rd_bytes_per_cycle": (("memory.read_bytes_per_cycle",), float),
     "wr_bytes_per_cycle": (("memory.write_bytes_per_cycle",), float),
     "cpu": (("cpu.prices",), str),
+    "host": (("host",), str),
     "cpu_sizes": (("cpu.sizes",), str),
     "cpu_code": (("cpu.code",), str),
     "cmd_interval": (("cpu.command_cycles", "cpu.loop_cycles"), _whole),

@@ -44,6 +44,7 @@ WHOLE_MACHINE = {
     "soc_norm": Bars(0.03, 0.0, 0.06),
     "soc_encoder": Bars(0.02, 0.0, 0.10),
     "soc_host": Bars(0.05, 0.0, 0.15),
+    "soc_baseline": Bars(0.08, 0.0, 0.31),
     "soc_trace": Bars(0.001, 0.8, 0.01),
     "fpga_matmul": Bars(0.05, 0.0, 0.30),
     "fpga_conv": Bars(0.05, 0.0, 0.30),

@@ -118,8 +118,8 @@ def test_settings_of_the_command_line() -> None:
 def test_unknown_preset_names_the_closest() -> None:
     assert "did you mean 'gemmini_default'" in refusal("gemmini_defalt")
     assert "did you mean 'gemmini_ibert'" in refusal({"base": "gemini_ibert"})
-    assert "unknown host CPU 'rocket' (did you mean 'rocket_kim2023'?)" in refusal(
-        "gemmini_default", {"host": "rocket"}
+    assert "unknown host CPU 'rocket_kim' (did you mean 'rocket_kim2023'?)" in refusal(
+        "gemmini_default", {"host": "rocket_kim"}
     )
 
 

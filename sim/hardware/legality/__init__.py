@@ -296,8 +296,8 @@ def host_takes_priced(hw: Hardware) -> Iterator[Broken]:
     if hw.host == "none":
         return
     for kind in hw.host.takes:
-        if kind not in hw.host.cycles_per_element:
-            demand = f"the host has no price for it{did_you_mean(kind, hw.host.cycles_per_element)}"
+        if kind not in hw.host.priced:
+            demand = f"the host has no price for it{did_you_mean(kind, hw.host.priced)}"
             yield Broken(("host.takes", "host.cycles_per_element"), kind, demand)
 
 

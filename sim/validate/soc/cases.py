@@ -11,6 +11,7 @@ from sim.base.errors import InputError
 from sim.lower import build
 from sim.lower.place import BASE_ADDRESS
 from sim.lower.work import BiasKind, Matmul, Work
+from sim.validate.soc.host import BaselineLayer, of_row
 from sim.validate.soc.programs import Calls, LayerPasses
 from sim.validate.tasks import Measured
 
@@ -37,10 +38,15 @@ def source_of(columns: Mapping[str, str], hw: Hardware) -> Measured:
     """Return what a row ran. Raises InputError where its machine or its case is not modelled."""
     if reason := columns.get("reason"):
         raise InputError(reason)
-    calls = int(columns["call"]) + 1
+    calls = int(columns.get("call", "0")) + 1
     if columns["kind"] == "soc_encoder":
         seq, hidden, heads, ffn = (int(columns[name]) for name in ("seq", "hidden", "heads", "ffn"))
         return LayerPasses(seq, hidden, heads, ffn, calls)
+    if columns["kind"] == "soc_host":
+        return of_row(dict(columns))
+    if columns["kind"] == "soc_baseline":
+        seq, hidden, heads, ffn = (int(columns[name]) for name in ("seq", "hidden", "heads", "ffn"))
+        return BaselineLayer(seq, hidden, heads, ffn, "integer" in columns["config"])
     work = _work(columns, hw)
     return Calls(tuple(_data_set(work, columns["id"], number) for number in range(calls)), _ran(columns))
 

@@ -107,6 +107,19 @@ def _described(columns: Columns) -> dict[str, str] | None:
         operator = f"{head[1]}_h{head[2]}" if head else LAYER_OPERATORS.get(what, what)
         passes = "1" if columns["note"].startswith("second") else "0"
         return {**found, **sizes, "kind": "soc_encoder", "cfg": "norm", "operator": operator, "call": passes}
+    if len(sizes) == 4 and "host:" in config:
+        integer = "integer" in config
+        operator = "TOTAL" if what == "total" else f"{what}.{columns['n']}"
+        host = "rocket_ibert_integer" if integer else "rocket_libm_float"
+        return {
+            **found,
+            **sizes,
+            "kind": "soc_baseline",
+            "cfg": "default",
+            "operator": operator,
+            "host": host,
+            "cpu_sizes": "constant",
+        }
     return {**found, "cfg": "default", "kind": "soc_other", "reason": _unmodelled(config, what)}
 
 
@@ -118,7 +131,17 @@ def _unmodelled(config: str, what: str) -> str:
     return f"{what!r} on {config!r}: no such program is known"
 
 
+def _operator(columns: Columns) -> dict[str, str] | None:
+    """hostops.csv: an operator that the CPU runs; rows of 0 cycles are check values of the measurement."""
+    if columns["cycles"] == "0":
+        return None
+    # "operator" names a part of a program elsewhere
+    found = {name: text for name, text in columns.items() if name != "operator"}
+    return {**found, "op": columns["operator"], "kind": "soc_host", "cfg": "default", "cpu": _cpu(columns["flags"])}
+
+
 FORMATS = (
     Format(("cfg", "call", "flags", "sizes", "cycles"), _call),
+    Format(("operator", "values_below", "elements", "flags", "cycles"), _operator),
     Format(("what", "config", "n", "cycles", "note"), _described),
 )
