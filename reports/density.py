@@ -20,9 +20,8 @@ from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from reports import style
 from sim.base.errors import InputError
-from sim.sparsity.dynamic import Dynamic
-from sim.sparsity.rules import Rules
-from sim.sparsity.spec import Sparsity, parse
+from sim.sparsity.edits.dynamic import Dynamic
+from sim.sparsity.spec import parse
 
 DENSE = "dense"
 MIXED = "multiply-accumulates"
@@ -231,14 +230,15 @@ def _pattern(run: pd.Series) -> tuple[str, float, str, str]:
     if text == DENSE:
         return DENSE, 1.0, DENSE, ""
     if not OF_FILES.search(text.partition("@")[0]):  # which need not be here any more
-        rule = parse(text)
+        rules = parse(text)
         body, slash, scheme = text.partition("@")[0].partition("/")
         name = f"{body.partition(':')[0]}{slash}{scheme}"
-        chosen = rule.attention if isinstance(rule, Rules) and isinstance(rule.attention, Dynamic) else None
+        chosen = rules.attention if isinstance(rules.attention, Dynamic) else None
         if chosen is not None and (share := chosen.share or chosen.density):
             return name, share, "scores", ""
-        if isinstance(rule, Sparsity) and rule.pattern == "nm":
-            return text, rule.density, rule.operand, f"{rule.group[0]}:{rule.group[1]}"
-        if isinstance(rule, Sparsity):
+        if len(rules.zeros) == 1:
+            rule = rules.zeros[0]
+            if rule.pattern == "nm":
+                return text, rule.density, rule.operand, f"{rule.group[0]}:{rule.group[1]}"
             return name, rule.density, rule.operand, ""
     return text, float(run["macs"] / (run["macs"] + run["macs_skipped"])), MIXED, text

@@ -1,11 +1,11 @@
 """The published sparse accelerators, as near as Carat's machines come: speed-up and traffic over the dense machine."""
 
 import sim
-from sim.sparsity.attention import Pattern
-from sim.sparsity.cascade import Cascade
-from sim.sparsity.compress import Compression
-from sim.sparsity.dynamic import Dynamic, packed
-from sim.sparsity.rules import AnySparsity, Rules
+from sim.sparsity.edits.attention import Pattern
+from sim.sparsity.edits.cascade import Cascade
+from sim.sparsity.edits.compress import Compression
+from sim.sparsity.edits.dynamic import Dynamic, packed
+from sim.sparsity.rules import Rules
 from sim.sparsity.spec import parse
 
 ATTENTION = ("scores", "softmax", "context")
@@ -17,9 +17,7 @@ def of(result: sim.Result, words: tuple[str, ...]) -> tuple[int, int]:
     return sum(r["cycles"] for r in rows), sum(r["dram_read_bytes"] + r["dram_write_bytes"] for r in rows)
 
 
-def show(
-    name: str, what: str, rules: AnySparsity, workload: str, words: tuple[str, ...] = (".",), **sizes: int
-) -> None:
+def show(name: str, what: str, rules: Rules, workload: str, words: tuple[str, ...] = (".",), **sizes: int) -> None:
     """Print speed-up and traffic of one machine over itself without sparsity."""
     dense, sparse = (of(sim.simulate(workload, name, sparsity=s, **sizes), words) for s in (None, rules))
     print(f"{name:16}{what:62}{dense[0] / sparse[0]:6.2f}x faster {dense[1] / sparse[1]:6.2f}x fewer bytes", flush=True)

@@ -80,11 +80,11 @@ def save(result: Result, folder: str | Path, *, command: str | None = None, sent
     """Keep a run in ``folder`` (created when missing), each file whole or not at all, run.json last.
 
     ``command``: the line that made it; ``sentence``: its bottleneck, if known. The numbers of what pruning kept
-    (`sim.sparsity.saliency`) go to kept.npz. Simulates every distinct program once more, for traffic by operand and
-    activity over time. Raises InputError when the folder cannot be written.
+    (`sim.sparsity.edits.saliency`) go to kept.npz. Simulates every distinct program once more, for traffic by operand
+    and activity over time. Raises InputError when the folder cannot be written.
     """
     from sim.base.files import write_whole
-    from sim.sparsity.saliency import lines, write_selection
+    from sim.sparsity.edits.saliency import lines, write_selection
 
     folder = Path(folder)
     try:

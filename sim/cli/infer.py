@@ -159,7 +159,7 @@ def _words(text: str | None) -> tuple[Precision, ...]:
     if text is None:
         return ()
     found = parse(text)
-    if not isinstance(found, Rules) or found != Rules((), precisions=found.precisions) or not found.precisions:
+    if found != Rules(precisions=found.precisions) or not found.precisions:
         raise InputError(
             f"--sparsity {text}: carat infer runs word sizes; zeros of real weights are measured, and carat run skips "
             "them (nearest: w4a8, or a SPEC.toml of [[precision]] tables)"

@@ -14,10 +14,11 @@ def listing(as_json: options.AsJson = False) -> None:
     from sim import hardware
     from sim.base.reading import read_toml
     from sim.hardware.files import config_files
-    from sim.sparsity.compress import WHAT
+    from sim.sparsity.edits.compress import WHAT
+    from sim.sparsity.edits.pruning import WHAT as PRUNED
+    from sim.sparsity.masks.zeros import SCHEMES
     from sim.sparsity.precision import TYPES
-    from sim.sparsity.pruning import WHAT as PRUNED
-    from sim.sparsity.spec import PATTERNS, SCHEMES
+    from sim.sparsity.spec import PATTERNS
     from workloads import WORKLOADS
 
     machines, published = (

@@ -19,7 +19,7 @@ from sim.base.errors import InputError
 
 if TYPE_CHECKING:
     from sim.run.request import Request
-    from sim.sparsity.pruning import Pruning
+    from sim.sparsity.edits.pruning import Pruning
 
 DEFAULT_HARDWARE = "gemmini_ibert"
 """The default machine with the units that keep every encoder operator on the array."""
@@ -221,7 +221,7 @@ def _pruning(prune: str | None, saliency: Path | None, weights: Path | None) -> 
     if prune is None:
         given = "--saliency" if weights is None else "--weights"
         raise InputError(f"{given} says which of what --prune keeps; give --prune too, e.g. --prune heads=8")
-    from sim.sparsity.pruning import parse  # numpy: not for --help
+    from sim.sparsity.edits.pruning import parse  # numpy: not for --help
 
     return parse(prune, saliency, weights)
 

@@ -90,7 +90,7 @@ def _print(result: Result) -> None:
     if total["energy_not_modelled"]:
         typer.echo(f"energy not modelled: {total['energy_not_modelled']}")
     if result.case.kept:
-        from sim.sparsity.saliency import lines  # numpy: not for --help
+        from sim.sparsity.edits.saliency import lines  # numpy: not for --help
 
         typer.echo("\n".join(["", *lines(result.case.kept)]))
 

@@ -26,7 +26,7 @@ from sim.hardware.precision import INTEGERS
 from sim.plan.planner import Step, plan
 from sim.plan.word_sizes import WordSizes
 from sim.sparsity.precision import Precision
-from sim.sparsity.rules import AnySparsity, Rules
+from sim.sparsity.rules import Rules
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -189,9 +189,7 @@ def _weight(op: Op) -> str | None:
     return op.inputs[1].tensor if op.kind == "matmul" else None
 
 
-def _rules(
-    graph: Graph, hw: Hardware, diagonals: Mapping[str, Array], words: Sequence[Precision]
-) -> AnySparsity | None:
+def _rules(graph: Graph, hw: Hardware, diagonals: Mapping[str, Array], words: Sequence[Precision]) -> Rules | None:
     """Return the blocks that products with diagonal weights need, and the word sizes of all others."""
     problems = [
         f"{rule}: inference quantises operands only, to integers, without outliers (nearest: w4a8)"
@@ -209,7 +207,7 @@ def _rules(
         if rule.applies_to(op) and _weight(op) not in diagonals
     )
     masks = _block_diagonal(graph, hw, diagonals)
-    return Rules((masks,) if masks else (), precisions=sized) if sized else masks
+    return Rules((masks,) if masks else (), precisions=sized) if sized or masks else None
 
 
 def _block_diagonal(graph: Graph, hw: Hardware, diagonals: Mapping[str, Array]) -> MeasuredMasks | None:

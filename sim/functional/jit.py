@@ -16,7 +16,11 @@ import numba
 from sim.core import COMPILE_CACHE, jit
 
 ROOM = Path(__file__).parent
-CONSTANTS = (ROOM / "unit.py", *sorted((ROOM.parent / "isa").glob("*.py")), ROOM.parent / "sparsity" / "formats.py")
+CONSTANTS = (
+    ROOM / "unit.py",
+    *sorted((ROOM.parent / "isa").glob("*.py")),
+    ROOM.parent / "sparsity" / "masks" / "formats.py",
+)
 SOURCES = (*sorted((ROOM / "kernels").glob("*.py")), *CONSTANTS)
 """The files with compiled code, and those whose constants it holds."""
 

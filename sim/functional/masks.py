@@ -6,6 +6,6 @@
 
 from __future__ import annotations
 
-from sim.sparsity.measured import MeasuredMasks, load
+from sim.sparsity.masks.measured import MeasuredMasks, load
 
 __all__ = ["MeasuredMasks", "load"]

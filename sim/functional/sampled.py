@@ -21,7 +21,7 @@ from sim.functional.unit import Sampler
 from sim.lower.sparse.cost import LoadCost
 from sim.lower.sparse.sampled_plan import Cut, Shape, Step, choose_cut
 from sim.lower.work import SampledMatmul
-from sim.sparsity import packing
+from sim.sparsity.masks import packing
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -31,8 +31,8 @@ Mask = npt.NDArray[np.bool_]
 class Choice:
     """``mask``: bool[M, N] of the elements of C that are computed, or bool[M, K] of those of A that are there.
 
-    ``reach``: which weights a place of a sub-row takes (`sim.sparsity.packing`). ``group`` (N, M): at most N of each M
-    are kept, the index has their places; without it a bit per element.
+    ``reach``: which weights a place of a sub-row takes (`sim.sparsity.masks.packing`). ``group`` (N, M): at most N of
+    each M are kept, the index has their places; without it a bit per element.
     """
 
     mask: npt.NDArray[np.bool_]

@@ -39,7 +39,7 @@ MOST_BLOCKS = 512
 """Blocks of one mvin; its columns field has fewer bits than that."""
 
 MOST_SHARED = 256
-"""Entries of a codebook (sim.sparsity.compress)."""
+"""Entries of a codebook (sim.sparsity.edits.compress)."""
 
 ARRAY_BITS = {"int8": 20}
 """Width of the array's results by element type (spatialArrayOutputType, Configs.scala); others are not narrowed."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from sim.sparsity import formats
+from sim.sparsity.masks import formats
 
 PLAIN, BITMAP, RLE, CSR, CSC, NARROW, CODEBOOK, CIRCULANT, SELECTING, SAMPLING = range(10)
 RUN_BITS = formats.RUN_BITS
@@ -74,8 +74,8 @@ class Selector:
 class Sampler:
     """Values pick one of several weights in a PE by an index (`sim.functional.sampled` makes it for a work item).
 
-    ``outputs``: chosen are elements of C, not of A. ``reach``: as `sim.sparsity.packing.sub_rows`, of an index with a
-    bit per element; or ``group`` (N, M): of each value its place among M. ``chunks``: int64[computes + 1], the first
+    ``outputs``: chosen are elements of C, not of A. ``reach``: as `sim.sparsity.masks.packing.sub_rows`, of an index
+    with a bit per element; or ``group`` (N, M): of each value its place among M. ``chunks``: int64[computes + 1], the first
     sub-row of each compute; ``subs``: SUB_ROW[sub-rows] (`sim.functional.kernels.records`).
     """
 

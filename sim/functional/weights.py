@@ -17,7 +17,7 @@ from sim.functional.machine import Machine
 from sim.functional.unit import FORMS, Decoder, Selector
 from sim.lower.sparse.blocksparse import layout
 from sim.lower.work import PackedMatmul
-from sim.sparsity.codec import check_circulant, encode_block, encode_circulant
+from sim.sparsity.masks.codec import check_circulant, encode_block, encode_circulant
 
 Array = npt.NDArray[Any]
 Place = tuple[int, int]
@@ -26,8 +26,8 @@ Place = tuple[int, int]
 def write_stored(machine: Machine, work: PackedMatmul, weights: Array, form: str, size: int = 0) -> Decoder:
     """Encode ``weights`` [K, N] into DRAM where the loads of ``work`` look for them.
 
-    ``form``, ``size``: as in `sim.sparsity.formats` (size: bits, entries or block). Raises InputError for weights the
-    format cannot hold, and where a block takes other bits than ``work`` says: its mask is not that of the weights.
+    ``form``, ``size``: as in `sim.sparsity.masks.formats` (size: bits, entries or block). Raises InputError for weights
+    the format cannot hold, and where a block takes other bits than ``work`` says: its mask is not that of the weights.
     """
     if work.stored_bits is None or form not in FORMS:
         raise InputError(f"weights: a product with stored blocks and a format of {', '.join(FORMS)}, not {form!r}")

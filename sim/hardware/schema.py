@@ -19,7 +19,7 @@ ELEMENT_BYTES = {"int8": 1, "int16": 2, "int32": 4, "fp16": 2, "bf16": 2, "fp32"
 """Bytes of one element by type name."""
 
 DecoderFormat = Literal["bitmap", "rle", "csr", "csc", "codebook", "narrow", "circulant"]
-"""Formats of stored weights that a load path may expand (`sim.sparsity.formats`)."""
+"""Formats of stored weights that a load path may expand (`sim.sparsity.masks.formats`)."""
 
 ElementType = Literal["int8", "int16", "int32", "fp16", "bf16", "fp32"]
 

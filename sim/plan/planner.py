@@ -32,8 +32,8 @@ from sim.timing.items import alike
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.sparsity.dynamic import Chosen
-    from sim.sparsity.rules import AnySparsity
+    from sim.sparsity.edits.dynamic import Chosen
+    from sim.sparsity.rules import Rules
 
 BERT_SCALES = {"softmax": SOFTMAX_BERT_SCALE, "igelu": GELU_BERT_SCALE}
 """Scales of the I-BERT polynomials; a graph gives none, and they move values, not cycles."""
@@ -44,7 +44,7 @@ class _Planner:
     graph: Graph
     hw: Hardware
     dataflow: str
-    sparsity: AnySparsity | None
+    sparsity: Rules | None
     mapping: by_hand.Choices
     addresses: dict[str, int]
     free_address: int
@@ -365,7 +365,7 @@ def plan(
     hw: Hardware,
     *,
     dataflow: str | None = None,
-    sparsity: AnySparsity | None = None,
+    sparsity: Rules | None = None,
     mapping: by_hand.Choices | None = None,
 ) -> tuple[Step, ...]:
     """Return the steps of ``graph`` on ``hw`` in order.
@@ -390,7 +390,7 @@ def _planned(
     graph: Graph,
     hw: Hardware,
     dataflow: str | None,
-    sparsity: AnySparsity | None,
+    sparsity: Rules | None,
     mapping: by_hand.Choices | None,
 ) -> tuple[Step, ...]:
     chosen = dataflow or ("OS" if hw.array.dataflow == "OS" else "WS")

@@ -20,7 +20,7 @@ from sim.sparsity.precision import SUFFIX
 if TYPE_CHECKING:
     from sim.graph import Graph, Op, View
     from sim.hardware import Hardware
-    from sim.sparsity.rules import AnySparsity
+    from sim.sparsity.rules import Rules
 
 
 def runs_of(numbers: Iterable[int]) -> list[range]:
@@ -41,7 +41,7 @@ class WordSizes:
     K that another product multiplies, as zeros to this one.
     """
 
-    def __init__(self, graph: Graph, hw: Hardware, sparsity: AnySparsity | None):
+    def __init__(self, graph: Graph, hw: Hardware, sparsity: Rules | None):
         self.graph, self.hw = graph, hw
         self.own = 8 * hw.input_bytes
         self.types: dict[str, tuple[str, str]] = {}

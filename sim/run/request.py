@@ -15,17 +15,17 @@ from sim.base.errors import InputError
 from sim.graph import Graph
 from sim.hardware import Hardware
 from sim.plan.planner import plan
-from sim.sparsity import prune
-from sim.sparsity.pruning import parse as parse_pruning
-from sim.sparsity.pruning import together
-from sim.sparsity.saliency import choose
+from sim.sparsity.edits import prune
+from sim.sparsity.edits.pruning import parse as parse_pruning
+from sim.sparsity.edits.pruning import together
+from sim.sparsity.edits.saliency import choose
 from sim.sparsity.spec import parse as parse_sparsity
 
 if TYPE_CHECKING:
     from sim.plan.step import Step
-    from sim.sparsity.pruning import Pruning
-    from sim.sparsity.rules import AnySparsity
-    from sim.sparsity.saliency import Selection
+    from sim.sparsity.edits.pruning import Pruning
+    from sim.sparsity.edits.saliency import Selection
+    from sim.sparsity.rules import Rules
     from sim.timing.timer import Clock
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Request:
     machine: Hardware | str | Mapping[str, Any]
     overrides: tuple[tuple[str, Any], ...] = ()
     sizes: tuple[tuple[str, Size], ...] = ()
-    sparsity: AnySparsity | str | None = None
+    sparsity: Rules | str | None = None
     prune: Pruning | str | None = None
     seed: int = 0
     clock: Clock = "periodic"
@@ -96,7 +96,7 @@ class Case:
     request: Request
     hw: Hardware
     given: Graph
-    rules: AnySparsity | None = None
+    rules: Rules | None = None
     kept: Selection = field(default_factory=dict)
 
     @cached_property
@@ -172,7 +172,7 @@ class Resolver:
         name, sizes = request.graph, dict(request.sizes)
         return self._once(("graph", name, request.sizes), lambda: workloads.build(name, **sizes))
 
-    def _rules(self, request: Request) -> AnySparsity | None:
+    def _rules(self, request: Request) -> Rules | None:
         given = request.sparsity
         if not isinstance(given, str):
             return given
@@ -194,7 +194,7 @@ def resolve(request: Request) -> Case:
     return Resolver().case(request)
 
 
-def _pruned(graph: Graph, asked: Pruning | str | None, rules: AnySparsity | None) -> tuple[Graph, Selection]:
+def _pruned(graph: Graph, asked: Pruning | str | None, rules: Rules | None) -> tuple[Graph, Selection]:
     """Return the graph as ``asked`` and the [[prune]] tables of ``rules`` leave it, and the numbers of what is kept."""
     cuts = list(rules.prunings) if rules is not None else []
     if asked is not None:

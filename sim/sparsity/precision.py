@@ -17,17 +17,22 @@ adds to them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Literal, get_args
 
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph, Op
+from sim.sparsity.table import Error, Table
 
-TYPES = ("int2", "int4", "int8", "int16", "fp16", "bf16", "fp32")
+ElementType = Literal["int2", "int4", "int8", "int16", "fp16", "bf16", "fp32"]
+SumType = Literal["int8", "int16", "int32", "fp16", "bf16", "fp32"]
+
+TYPES = get_args(ElementType)
 """Names of element types that a rule may give."""
 
-SUM_TYPES = ("int8", "int16", "int32", "fp16", "bf16", "fp32")
+SUM_TYPES = get_args(SumType)
 """Names of types that a rule may give to sums."""
 
 SHORT = re.compile(r"w(\d+)a(\d+)(?:s(\d+))?")
@@ -94,32 +99,31 @@ class Precision:
         return [f"{self}: no {what} of {graph.name} is named {self.operators!r}{hint}"]
 
 
-def parse(table: dict[str, Any], columns: dict[str, tuple[int, ...]] | None = None) -> Precision:
-    """Read a table [[precision]] of a SPEC.toml, ``columns`` from its file. Raises InputError listing all problems."""
-    known = [*(field.name for field in fields(Precision) if field.name != "columns"), "outlier_file"]
-    problems = [f"unknown key {key!r}{did_you_mean(key, known)}" for key in table if key not in known]
-    for key in ("weights", "activations", "sums", "outlier_type"):
-        able = SUM_TYPES if key == "sums" else TYPES
-        if key in table and table[key] not in able:
-            problems.append(f"{key} {table[key]!r} is none of {', '.join(able)}{did_you_mean(str(table[key]), able)}")
-    for key in ("operators", "outlier_file"):
-        if not isinstance(table.get(key, ""), str):
-            problems.append(f"{key} is {table[key]!r}, must be text in quotes")
-    share = table.get("outliers", 0)
-    if isinstance(share, bool) or not isinstance(share, int | float):
-        problems.append(f"outliers is {share!r}, must be a number")
-    elif not 0 <= share < 1:
-        problems.append(
-            f"outliers {share:g} is a share of the features, 0 to below 1 (nearest: {0 if share < 0 else 0.99})"
-        )
-    if "outliers" in table and "outlier_file" in table:
-        problems.append("give either outliers (a share) or outlier_file")
-    if not {"weights", "activations", "sums", "outliers", "outlier_file"} & table.keys():
-        problems.append("says nothing: give weights, activations, sums or outliers")
-    if problems:
-        raise InputError(problems)
-    kept = {key: value for key, value in table.items() if key != "outlier_file"}
-    return Precision(**kept, columns=tuple(sorted((columns or {}).items())))
+class PrecisionTable(Table):
+    """[[precision]] of a SPEC.toml. ``outlier_file``: operator -> numbers of its outlier features."""
+
+    operators: str = "*"
+    weights: ElementType | None = None
+    activations: ElementType | None = None
+    sums: SumType | None = None
+    outliers: Error = 0.0
+    outlier_type: ElementType = "int16"
+    outlier_file: str | None = None
+
+    def problems(self, given: frozenset[str]) -> list[str]:
+        """Outliers are a share or a file; a table says something."""
+        found = []
+        if {"outliers", "outlier_file"} <= given:
+            found.append("give either outliers (a share) or outlier_file")
+        if not {"weights", "activations", "sums", "outliers", "outlier_file"} & given:
+            found.append("says nothing: give weights, activations, sums or outliers")
+        return found
+
+
+def from_table(table: PrecisionTable, columns: Mapping[str, tuple[int, ...]]) -> Precision:
+    """Return what a table says, ``columns`` from its file."""
+    types = (table.weights or "", table.activations or "", table.sums or "")
+    return Precision(table.operators, *types, table.outliers, table.outlier_type, tuple(sorted(columns.items())))
 
 
 def short(text: str) -> Precision | None:
@@ -147,3 +151,9 @@ def short(text: str) -> Precision | None:
     if problems:
         raise InputError(problems)
     return Precision(names or "*", types[0], types[1], sums)
+
+
+def last_for(rules: Sequence[Precision], op: Op) -> Precision | None:
+    """Return the last rule that names ``op``, or None."""
+    found = [one for one in rules if one.applies_to(op)]
+    return found[-1] if found else None

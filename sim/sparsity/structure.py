@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from sim.graph import Graph, Op
+from sim.graph import Graph, Op, Tensor, View
+
+
+def by_weight(op: Op, graph: Graph) -> bool:
+    """Return whether an operator multiplies by a weight."""
+    return op.kind == "matmul" and graph.tensors[op.inputs[1].tensor].kind == "weight"
+
+
+def weighted(graph: Graph) -> list[Op]:
+    """Return the matmuls whose second operand is a weight."""
+    return [op for op in graph.ops if by_weight(op, graph)]
+
+
+def covers(view: View, tensor: Tensor) -> bool:
+    """Return whether a window is all of its tensor."""
+    return view.offset == 0 and view.elements == tensor.elements
+
 
 Attention = tuple[Op, Op, Op]
 """Scores, softmax, context."""

@@ -196,7 +196,7 @@ def test_the_command_reports_everything(tmp_path):
     assert json.loads((out / "infer.json").read_text()) == report
     assert sorted(path.name for path in out.iterdir()) == ["infer.json", "masks.npz", "output.npy"]
     for name, line in report["sparsity"].items():  # as `carat run --sparsity` reads them
-        read = sparsity.parse(line)
+        (read,) = sparsity.parse(line).zeros
         assert (read.block, read.names) == (16, name)
         assert read.density == pytest.approx(np.load(out / "masks.npz")[name].mean(), rel=1e-5)
     sequences = tmp_path / "ids.txt"

@@ -24,7 +24,7 @@ from sim.isa.commands import Funct
 from sim.lower import SampledMatmul, build, lower
 from sim.lower.sparse.sampled import sums_written
 from sim.lower.work import Operand
-from sim.sparsity import packing, patterns
+from sim.sparsity.masks import packing, patterns
 from sim.timing import timer
 
 BASE = 0x2001_0000

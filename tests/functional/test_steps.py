@@ -16,8 +16,8 @@ from sim.functional.weights import write_stored
 from sim.graph import Graph, Op, Tensor, View
 from sim.lower import lower
 from sim.plan.planner import plan
-from sim.sparsity.compress import Compression
-from sim.sparsity.dynamic import Dynamic
+from sim.sparsity.edits.compress import Compression
+from sim.sparsity.edits.dynamic import Dynamic
 from sim.sparsity.rules import Rules
 from sim.sparsity.spec import parse
 from sim.timing import timer
@@ -75,7 +75,7 @@ def test_planned_packed_activations_are_those_of_the_masked_matrix(tmp_path):
     rules, graph, rng = parse(str(tmp_path / "spec.toml")), product(40, 48, 96), np.random.default_rng(0)
     (step,) = plan(graph, SPARSE, sparsity=rules)
     (work,) = step.works
-    choice = Choice(rules.rules[0].element_mask(graph.ops[0]), group=(2, 4))
+    choice = Choice(rules.zeros[0].element_mask(graph.ops[0]), group=(2, 4))
     a, b = rng.integers(-99, 99, (40, 96)), rng.integers(-99, 99, (96, 48))
     machine = Machine(SPARSE, DRAM_BYTES)
     machine.write(work.matmul.a.address, pack_rows(a, choice, work, SPARSE.dim), work.matmul.a.row_stride)

@@ -33,8 +33,13 @@ MACHINES: dict[str, dict[str, object]] = {
     "gemmini_sparse": {},
     "small": {"scratchpad.capacity": "16KiB", "accumulator.capacity": "4KiB"},
     "slow": {"memory.read_bytes_per_cycle": 3, "memory.latency_cycles": 200, "dma.max_in_flight_requests": 24},
-    "narrow": {"dma.max_request_bytes": 32, "dma.bus_bytes": 8, "cpu.command_cycles": 7, "cpu.loop_cycles": 7,
-               "sparsity.fetch_rows": 2},
+    "narrow": {
+        "dma.max_request_bytes": 32,
+        "dma.bus_bytes": 8,
+        "cpu.command_cycles": 7,
+        "cpu.loop_cycles": 7,
+        "sparsity.fetch_rows": 2,
+    },
     "32x32": {"array.mesh_rows": 32, "array.mesh_cols": 32, "accumulator.capacity": "256KiB"},
 }
 """Changes of a machine; a name that is no preset stands for changes of `gemmini_sparse`."""
@@ -109,7 +114,7 @@ def programs(case: str) -> Iterator[Program]:
         return
     machine, size, line = case.split(" ")
     preset = machine if machine.startswith("gemmini") else "gemmini_sparse"
-    hw = hardware.load(preset, {key: value for key, value in MACHINES[machine].items()})
+    hw = hardware.load(preset, dict(MACHINES[machine]))
     graph = workloads.build("encoder-layer", **(SMALL if size == "small" else WIDE))
     pattern = resolve_sparsity("dense" if line == "OS" else line, 3)
     assert pattern is not None

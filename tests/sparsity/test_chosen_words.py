@@ -10,7 +10,7 @@ import pytest
 import sim
 from sim.base.errors import InputError
 from sim.hardware import load
-from sim.sparsity.dynamic import Dynamic
+from sim.sparsity.edits.dynamic import Dynamic
 from sim.sparsity.precision import Precision
 from sim.sparsity.rules import Rules
 from sim.trace.profile import profile

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 import sim
 from sim.base.errors import InputError
 from sim.graph import Graph, View
-from sim.sparsity import attention, cascade, compress, dynamic, saliency
-from sim.sparsity.prune import prune
-from sim.sparsity.pruning import Pruning
-from sim.sparsity.pruning import parse as parse_pruning
-from sim.sparsity.rules import read
+from sim.sparsity.edits import attention, cascade, compress, dynamic, saliency
+from sim.sparsity.edits.prune import prune
+from sim.sparsity.edits.pruning import Pruning
+from sim.sparsity.edits.pruning import parse as parse_pruning
 from sim.sparsity.spec import parse
+from sim.sparsity.spec_file import read
 from workloads import build, encoder_layer
 
 SIZES = {"seq": 32, "hidden": 32, "heads": 2, "ffn": 64}
@@ -96,7 +96,7 @@ def test_tiles_compute_the_masked_attention(pattern: attention.Pattern, seed: in
     whole = evaluate(GRAPH, given, ~seen)["L0.output"]
     np.testing.assert_allclose(evaluate(edited, given)["L0.output"], whole, atol=1e-9)
     assert edited.macs < GRAPH.macs
-    assert (seen | ~pattern.mask(32)).all(), "a token that is seen lies in a block that is computed"
+    assert (seen | ~pattern.mask(32, 32)).all(), "a token that is seen lies in a block that is computed"
 
 
 @settings(max_examples=10, deadline=None)
@@ -114,7 +114,7 @@ def test_tiles_that_no_query_wants_are_left_out(share: float, seed: int) -> None
 
 def sim_blocks(pattern: attention.Pattern) -> np.ndarray:
     blocks = np.zeros((32 // pattern.tile,) * 2, bool)
-    for i, (_, runs) in enumerate(pattern.runs(32)):
+    for i, (_, runs) in enumerate(pattern.runs(32, 32)):
         for run in runs:
             blocks[i, run.start // pattern.tile : run.stop // pattern.tile] = True
     return blocks
@@ -153,7 +153,7 @@ def test_copies_move_their_rows_once() -> None:
 
 
 def test_full_rank_is_exact_and_low_rank_is_the_product_of_its_factors() -> None:
-    made = compress.parse({"kind": "low_rank", "operators": "*.FF1", "rank": 8})
+    made = compress.Compression("low_rank", "*.FF1", rank=8)
     edited, given = compress.edit(GRAPH, made), given_values(GRAPH)
     u, v = given_values(edited)["L0.FF1.weight.U"], given_values(edited)["L0.FF1.weight.V"]
     factors = {**given, "L0.FF1.weight.U": u, "L0.FF1.weight.V": v}
@@ -308,9 +308,9 @@ BAD = {
     "[attention]\npattern = 'longformr'": "did you mean 'longformer'",
     "[attention]\npattern = 'window'": "pattern window needs window",
     "[attention]\npattern = 'window'\nwindow = -1": "must be a whole number >= 0",
-    "[cascade]\ntokens = 0": "share left after the last layer",
-    "[[compress]]\nkind = 'codebook'\nentries = 1": "codebook of 1 entries is too small",
-    "[[compress]]\nkind = 'narrow'\nbits = 7": "stored in (2, 4) bits",
+    "[cascade]\ntokens = 0": "tokens is 0, must be a number above 0 and at most 1",
+    "[[compress]]\nkind = 'codebook'\nentries = 1": "entries is 1, must be a whole number >= 2",
+    "[[compress]]\nkind = 'narrow'\nbits = 7": "bits '7' is none of 2, 4",
     "[[compress]]\nkind = 'lowrank'\nrank = 3": "did you mean 'low_rank'",
     "[wights]\na = 1": "did you mean 'weights'",
     "": "holds no rule",
@@ -322,7 +322,7 @@ BAD = {
     "[weights]\npattern = '2:4'": "weights must be a list of tables, [[weights]]",
     "compress = 'narrow'": "compress must be a list of tables, [[compress]]",
     "precision = [1]": "precision must be a list of tables, [[precision]]",
-    "[[weights]]\npattern = 'activations=2:4'": "only the pattern; its operand, scheme and operators stand beside it",
+    "[[weights]]\npattern = 'activations=2:4'": "only the pattern; operand, scheme and operators are keys of their own",
     "[[weights]]\npattern = 'other.toml'": "is a file: masks go under mask, further rules into this file",
     "[[weights]]\npattern = 'w4a8'": "word sizes go in a table [[precision]]",
     "[[weights]]\nmask = 'm.npz'\ndensity = 0.5": "a mask has a density of its own, leave out density",

@@ -15,9 +15,10 @@ from sim.base.errors import InputError
 from sim.hardware import load
 from sim.lower.sparse.sampled_plan import Shape, choose_cut
 from sim.plan.planner import plan
-from sim.sparsity import patterns
+from sim.sparsity.masks import patterns
+from sim.sparsity.masks.zeros import ZeroRule
 from sim.sparsity.rules import Rules
-from sim.sparsity.spec import Sparsity, parse
+from sim.sparsity.spec import parse
 from workloads import encoder_layer
 
 M, HIDDEN, FFN = 40, 96, 200
@@ -28,7 +29,7 @@ SPARSE = load("gemmini_sparse")
 def rule(group: tuple[int, int], scheme: str = "select", names: str = "*.FF?") -> Rules:
     keep, of = group
     return Rules(
-        (Sparsity(0, keep / of, pattern="nm", group=group, scheme=scheme, operand="activations", names=names),)
+        (ZeroRule(0, keep / of, pattern="nm", group=group, scheme=scheme, operand="activations", names=names),)
     )
 
 
@@ -170,6 +171,6 @@ def test_refusals_name_the_option(rules: Rules, overrides: dict[str, object], to
 
 
 def test_only_one_operand_is_packed() -> None:
-    both = Rules((*rule((2, 4)).rules, parse("2:4@*.FF1")))
+    both = Rules((*rule((2, 4)).zeros, *parse("2:4@*.FF1").zeros))
     with pytest.raises(InputError, match="one operand of a product is packed, not both"):
         run(both)

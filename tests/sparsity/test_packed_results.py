@@ -26,8 +26,8 @@ from sim.lower.sparse.blocksparse import layout
 from sim.lower.sparse.works import extra_reads
 from sim.lower.work import Operand
 from sim.plan.planner import plan
-from sim.sparsity import codec, formats, packing, patterns
-from sim.sparsity.compress import Compression
+from sim.sparsity.edits.compress import Compression
+from sim.sparsity.masks import codec, formats, packing, patterns
 from sim.sparsity.spec import parse
 from sim.timing import timer
 
@@ -196,8 +196,9 @@ def weighted(size):
 def test_what_is_planned_computes(line):
     """From the option of `carat run` to numbers: the work items of the plan, as it places them."""
     hw, rng, size = MACHINES["large"], np.random.default_rng(1), (40, 96, 128)
-    graph, rule = weighted(size), parse(line)
-    (step,) = plan(graph, hw, sparsity=rule)
+    graph, rules = weighted(size), parse(line)
+    (rule,) = rules.zeros
+    (step,) = plan(graph, hw, sparsity=rules)
     (work,) = step.works
     assert isinstance(work, PackedMatmul)
     mask = rule.element_mask(graph.ops[0])
@@ -217,8 +218,9 @@ def test_what_is_planned_computes(line):
 
 def test_an_index_that_is_overwritten_too_early_shows():
     """No command names index rows: without the zero that waits for the last preload of a slot, loads run over them."""
-    hw, rule, graph = MACHINES["large"], parse("2:4"), weighted((40, 96, 128))
-    ((work,),) = (step.works for step in plan(graph, hw, sparsity=rule))
+    hw, rules, graph = MACHINES["large"], parse("2:4"), weighted((40, 96, 128))
+    (rule,) = rules.zeros
+    ((work,),) = (step.works for step in plan(graph, hw, sparsity=rules))
     mask = rule.element_mask(graph.ops[0])
     program = lower(work, hw)
     guards = (program["funct"] == Funct.MVIN2) & (program["rs1"] == 0)

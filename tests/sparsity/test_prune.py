@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from sim.base.errors import InputError
 from sim.graph import Graph
-from sim.sparsity.prune import prune
-from sim.sparsity.pruning import Pruning, parse
+from sim.sparsity.edits.prune import prune
+from sim.sparsity.edits.pruning import Pruning, parse
 from workloads import WORKLOADS, bert_base, build, encoder_layer
 from workloads.graph_file import from_dict
 
@@ -115,7 +115,7 @@ def test_weights_stored_transposed_are_pruned_alike() -> None:
     [
         ("head=8", "unknown part 'head' (did you mean 'heads'?)"),
         ("heads", "heads is '', must be a whole number >= 1"),
-        ("heads=0", "heads is '0', must be a whole number >= 1"),
+        ("heads=0", "heads is 0, must be a whole number >= 1 (nearest: 1)"),
         ("heads=2.5", "heads is '2.5', must be a whole number >= 1"),
         ("heads=2,heads=3", "heads is given twice"),
         ("", "unknown part ''"),

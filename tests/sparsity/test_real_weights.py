@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import sim
 from sim.base.errors import InputError
-from sim.sparsity import fitting
+from sim.sparsity.edits import fitting
 from sim.sparsity.spec import parse
 from workloads import encoder_layer
 
@@ -71,7 +71,7 @@ def test_a_codebook_holds_as_many_values_as_it_has_entries() -> None:
         ('kind = "circulant"\nblock = 16\nerror = 0.1', "no block does; nearest: error = 0.9"),
         ('kind = "smallest"\nerror = 0.0001', "keeps L0.FF1 within an error of 0.0001"),
         ('kind = "smallest"', "smallest needs error"),
-        ('kind = "narrow"\nbits = 4\nerror = 2', "error 2 is a share of the weights' norm, 0 to below 1"),
+        ('kind = "narrow"\nbits = 4\nerror = 2', "error is 2, must be a number >= 0 and below 1 (nearest: 0.99)"),
     ],
 )
 def test_a_size_too_small_for_the_weights_is_told(tmp_path: Path, table: str, told: str) -> None:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 import sim
 from sim.base.errors import InputError
-from sim.sparsity import saliency
-from sim.sparsity.pruning import Pruning, parse, weighted
-from sim.sparsity.rules import Rules, read
+from sim.sparsity.edits import saliency
+from sim.sparsity.edits.pruning import Pruning, parse, weighted
+from sim.sparsity.rules import Rules
+from sim.sparsity.spec_file import read
 from workloads import build, encoder_layer
 
 GRAPH = encoder_layer(seq=16, hidden=32, heads=2, ffn=64, layers=2)
@@ -122,8 +123,8 @@ BAD = {
     "heds = 1": "prune 1: unknown part 'heds' (did you mean 'heads'?)",
     "L0.FF1.column = 1": "unknown part 'L0.FF1.column' (did you mean 'L0.FF1.columns'?)",
     "heads = 'two'": "heads is 'two', must be a whole number >= 1",
-    "ffn = 0": "ffn is '0', must be a whole number >= 1",
-    "layers = true": "layers is 'True', must be a whole number >= 1",
+    "ffn = 0": "ffn is 0, must be a whole number >= 1 (nearest: 1)",
+    "layers = true": "layers is True, must be a whole number >= 1",
     "scores = 'scores.npz'": "keeps nothing in particular",
     "heads = 1\nscores = 3": "scores is 3, must be text in quotes",
     "heads = 1\nscores = 'none.npz'": "none.npz: cannot be read as arrays (.npz, .npy, .safetensors): No such file",

@@ -13,7 +13,7 @@ from sim.lower import lower
 from sim.lower.sparse.sampled_plan import Shape, choose_cut
 from sim.lower.sparse.sampled_stream import Builder
 from sim.lower.work import Matmul, Operand, SampledMatmul
-from sim.sparsity import packing
+from sim.sparsity.masks import packing
 
 HW = load("gemmini_sparse", {"scratchpad.capacity": "32KiB", "accumulator.capacity": "32KiB"})
 DIM, RESIDENT = 16, 2

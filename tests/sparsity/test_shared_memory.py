@@ -16,7 +16,7 @@ from sim.plan.planner import plan
 from sim.run.session import RESTART_CYCLES
 from sim.side_units.port import Ahead, port_bytes
 from sim.side_units.ranking import Beside
-from sim.sparsity.dynamic import Dynamic
+from sim.sparsity.edits.dynamic import Dynamic
 from sim.sparsity.rules import Rules
 from sim.timing import timer
 from workloads import encoder_layer

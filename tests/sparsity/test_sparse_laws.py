@@ -16,7 +16,8 @@ from sim.isa.disassembly import disassemble
 from sim.lower import build, lower
 from sim.plan.planner import plan
 from sim.sparsity.grid import lines
-from sim.sparsity.spec import SCHEMES, parse
+from sim.sparsity.masks.zeros import SCHEMES
+from sim.sparsity.spec import parse
 from workloads import encoder_layer
 
 SIZES = {"seq": 32, "hidden": 64, "heads": 2, "ffn": 128}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-
 from sparsity.streams import KEPT, cases, digest
 
 EXPECTED = json.loads(KEPT.read_text())

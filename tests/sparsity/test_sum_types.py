@@ -18,8 +18,9 @@ from sim.graph import Graph, Op, Tensor, View
 from sim.hardware import load, precision
 from sim.lower import build, lower
 from sim.plan.planner import plan
-from sim.sparsity.precision import Precision, parse, short
+from sim.sparsity.precision import Precision, PrecisionTable, from_table, short
 from sim.sparsity.rules import Rules
+from sim.sparsity.table import read
 from sim.timing import timer
 from workloads import encoder_layer, resnet50
 
@@ -141,6 +142,8 @@ def test_a_machine_cuts_adders_of_integers_only() -> None:
 
 
 def test_the_rule_is_read_as_written() -> None:
-    assert parse({"operators": "*.W_Q", "sums": "int16"}) == Precision("*.W_Q", sums="int16")
+    assert from_table(read(PrecisionTable, {"operators": "*.W_Q", "sums": "int16"}), {}) == Precision(
+        "*.W_Q", sums="int16"
+    )
     assert "sums int16" in str(Precision(sums="int16"))
     assert short("w4a8s16@S*") == Precision("S*", "int4", "int8", "int16")

@@ -19,7 +19,7 @@ from sim.lower import lower
 from sim.plan.placement import place
 from sim.plan.planner import plan
 from sim.plan.word_sizes import WordSizes
-from sim.sparsity import outliers
+from sim.sparsity.edits import outliers
 from sim.sparsity.precision import Precision
 from sim.sparsity.rules import Rules
 from sim.sparsity.spec import parse
@@ -64,7 +64,7 @@ def test_the_short_line_is_the_same_rule(tmp_path: Path) -> None:
         ('sums = "int4"', "sums 'int4' is none of int8, int16, int32"),
         ('weight = "int4"', "unknown key 'weight' (did you mean 'weights'?)"),
         ('operators = "*"', "says nothing: give weights, activations, sums or outliers"),
-        ("outliers = 1.5", "outliers 1.5 is a share of the features, 0 to below 1 (nearest: 0.99)"),
+        ("outliers = 1.5", "outliers is 1.5, must be a number >= 0 and below 1 (nearest: 0.99)"),
         ("outliers = -1", "(nearest: 0)"),
         ('outliers = "many"', "outliers is 'many', must be a number"),
         ('outliers = 0.1\noutlier_file = "f.npz"', "give either outliers (a share) or outlier_file"),
@@ -186,7 +186,7 @@ def test_a_file_of_outliers_holds_whole_numbers(tmp_path: Path) -> None:
 
 
 def test_outliers_and_zeros_of_one_operator_are_refused() -> None:
-    rules = Rules((parse("2:4"),), precisions=(Precision(outliers=0.1),))  # type: ignore[arg-type]
+    rules = Rules(parse("2:4").zeros, precisions=(Precision(outliers=0.1),))
     with pytest.raises(InputError, match="the weights of one operator are of one kind"):
         run(rules)
 

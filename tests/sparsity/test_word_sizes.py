@@ -187,7 +187,7 @@ def test_word_sizes_go_together_with_zeros() -> None:
     hw = MACHINES["decomposable"].with_({"sparsity.select_inputs": 16, "sparsity.fetch_rows": 4})
     rules = parse("w4a4")
     whole, half = (
-        sim.simulate(GRAPH, hw, sparsity=replace(rules, rules=(parse(zeros),))).ops.set_index("op")
+        sim.simulate(GRAPH, hw, sparsity=replace(rules, zeros=parse(zeros).zeros)).ops.set_index("op")
         for zeros in ("4:4", "2:4")
     )
     plain = run(hw, "w4a4").ops.set_index("op")

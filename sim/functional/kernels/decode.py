@@ -1,4 +1,4 @@
-"""Expanding loads: the bits of each block as `sim.sparsity.codec` packs them, back into rows of elements.
+"""Expanding loads: the bits of each block as `sim.sparsity.masks.codec` packs them, back into rows of elements.
 
 The blocks of one load follow each other bit by bit, lowest bit first; inside a block, row by row.
 """

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from sim.hardware import Hardware
 from sim.lower.tiling import blocks_of
 from sim.lower.work import BlockSparseMatmul, PackedMatmul
-from sim.sparsity.formats import circulant_pieces
+from sim.sparsity.masks.formats import circulant_pieces
 
 Mask = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int64]

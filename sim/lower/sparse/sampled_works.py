@@ -14,12 +14,12 @@ from sim.lower.sparse.sampled_plan import choose_cut
 from sim.lower.sparse.treatment import ALL_UNITS, Place, Treated
 from sim.lower.tiling import blocks_of
 from sim.lower.work import Matmul, Operand, SampledMatmul
-from sim.sparsity import packing
+from sim.sparsity.masks import packing
 
 if TYPE_CHECKING:
     from sim.graph import Op
-    from sim.sparsity.dynamic import Chosen
-    from sim.sparsity.spec import Sparsity
+    from sim.sparsity.edits.dynamic import Chosen
+    from sim.sparsity.masks.zeros import ZeroRule
 
 
 def attention(chosen: Chosen, op: Op, works: Sequence[Matmul], kept: Sequence[Operand], hw: Hardware) -> Treated:
@@ -57,14 +57,14 @@ def attention(chosen: Chosen, op: Op, works: Sequence[Matmul], kept: Sequence[Op
     return Treated(tuple(items), done, done, "sampled", stored)
 
 
-def wanted(rule: Sparsity, hw: Hardware) -> bool:
+def wanted(rule: ZeroRule, hw: Hardware) -> bool:
     """Whether a rule for activations asks for packed ones: by name, or as N:M on a machine that can."""
     if rule.scheme:
         return rule.scheme == "select"
     return rule.pattern == "nm" and lacks(rule, hw) is None
 
 
-def lacks(rule: Sparsity, hw: Hardware) -> str | None:
+def lacks(rule: ZeroRule, hw: Hardware) -> str | None:
     """Return what a machine lacks for N:M activations, with the options that would allow them."""
     keep, of = rule.group
     support = hw.sparsity
@@ -79,7 +79,7 @@ def lacks(rule: Sparsity, hw: Hardware) -> str | None:
     )
 
 
-def activations(rule: Sparsity, op: Op, works: Sequence[Matmul], hw: Hardware, place: Place) -> Treated:
+def activations(rule: ZeroRule, op: Op, works: Sequence[Matmul], hw: Hardware, place: Place) -> Treated:
     """Return a product whose A lies there with N of each M values along K, and an index for each.
 
     Raises InputError for what the machine lacks, and for groups that do not fill a row of PEs evenly.

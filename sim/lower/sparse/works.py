@@ -21,14 +21,14 @@ from sim.lower.sparse.sampled import index_reads, sums_written
 from sim.lower.sparse.treatment import ALL_UNITS, Place, Treated
 from sim.lower.tiling import blocks_of
 from sim.lower.work import BlockSparseMatmul, Matmul, PackedMatmul, SampledMatmul, Work
-from sim.sparsity import formats, packing, patterns
-from sim.sparsity.patterns import Mask
+from sim.sparsity.masks import formats, packing, patterns
+from sim.sparsity.masks.patterns import Mask
 
 if TYPE_CHECKING:
     from sim.graph import Graph, Op
-    from sim.sparsity.compress import Compression
-    from sim.sparsity.rules import AnySparsity
-    from sim.sparsity.spec import Sparsity
+    from sim.sparsity.edits.compress import Compression
+    from sim.sparsity.masks.zeros import ZeroRule
+    from sim.sparsity.rules import Rules
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Stored:
 
 
 def treated(
-    sparsity: AnySparsity, op: Op, works: Sequence[Matmul], graph: Graph, hw: Hardware, place: Place
+    sparsity: Rules, op: Op, works: Sequence[Matmul], graph: Graph, hw: Hardware, place: Place
 ) -> Treated | None:
     """Return the operator under the rules for its weights and activations, None where there are none.
 
@@ -82,7 +82,7 @@ def treated(
     return result if activations is None else _gated(activations, weights, op, result, hw, unpacked)
 
 
-def _gated(rule: Sparsity, weights: Sparsity | None, op: Op, step: Treated, hw: Hardware, unpacked: str) -> Treated:
+def _gated(rule: ZeroRule, weights: ZeroRule | None, op: Op, step: Treated, hw: Hardware, unpacked: str) -> Treated:
     """Return the operator with zeros among its activations keeping multipliers still, of which time knows nothing.
 
     ``unpacked``: why they do not lie packed instead, where they would by default.
@@ -105,7 +105,7 @@ def _gated(rule: Sparsity, weights: Sparsity | None, op: Op, step: Treated, hw: 
     return Treated(step.works, done, min(switched, step.macs_switched), scheme, step.metadata_bytes)
 
 
-def treat(rule: Sparsity, op: Op, works: Sequence[Matmul], hw: Hardware, place: Place) -> Stored:
+def treat(rule: ZeroRule, op: Op, works: Sequence[Matmul], hw: Hardware, place: Place) -> Stored:
     """Return the work items of ``op`` under a rule for its weights. Raises InputError with every reason against it."""
     scheme = choose(rule, hw)
     mask = rule.element_mask(op)
@@ -120,7 +120,7 @@ def treat(rule: Sparsity, op: Op, works: Sequence[Matmul], hw: Hardware, place: 
     return _stored(mask, works, hw, place, scheme)
 
 
-def choose(rule: Sparsity, hw: Hardware) -> str:
+def choose(rule: ZeroRule, hw: Hardware) -> str:
     """Return the scheme of a rule on a machine. Raises InputError naming the option that is missing."""
     support = hw.sparsity
     decoders = [form for form in formats.SPARSE_FORMATS if form in support.decoder]
@@ -150,7 +150,7 @@ def gates(hw: Hardware, operand: str) -> bool:
     return hw.sparsity.gating in (operand, "both")
 
 
-def _lacks(rule: Sparsity, scheme: str, hw: Hardware) -> str | None:
+def _lacks(rule: ZeroRule, scheme: str, hw: Hardware) -> str | None:
     """Return what a machine lacks for a scheme, with the option that would allow it."""
     support = hw.sparsity
     has_all = f"or --hw {ALL_UNITS}"
@@ -198,7 +198,7 @@ def _skipped(mask: Mask, works: Sequence[Matmul], hw: Hardware, place: Place, sc
     return Stored(tuple(sparse), weights, switched, scheme, index_bytes)
 
 
-def _packed(rule: Sparsity, mask: Mask, works: Sequence[Matmul], hw: Hardware, place: Place, scheme: str) -> Stored:
+def _packed(rule: ZeroRule, mask: Mask, works: Sequence[Matmul], hw: Hardware, place: Place, scheme: str) -> Stored:
     window = rule.group[1] if scheme == "select" else hw.sparsity.select_inputs
     if scheme == "select" and not patterns.n_of_m(mask, *rule.group):
         raise InputError(f"{rule}: the mask has groups of {rule.group[1]} with more than {rule.group[0]} weights")

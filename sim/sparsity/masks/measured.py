@@ -8,28 +8,24 @@ in DIR/masks.npz. Not zero means kept. A .npy file holds one array, for every op
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
-import numpy.typing as npt
 
 from sim.base.errors import InputError, did_you_mean, some
 from sim.graph import Graph, Op
-from sim.sparsity import patterns
-from sim.sparsity.spec import Mask, Sparsity
-
-ANY = "*"
-"""Name of the array of a .npy file."""
+from sim.sparsity.masks import patterns
+from sim.sparsity.masks.files import ANY, read
+from sim.sparsity.masks.patterns import Mask
+from sim.sparsity.masks.zeros import ZeroRule
+from sim.sparsity.structure import weighted
 
 
 @dataclass(frozen=True)
-class MeasuredMasks(Sparsity):
-    """Sparsity with the given masks by operator or weight: bool[K, N], or bool[k_blocks, j_blocks] of ``block``.
+class MeasuredMasks(ZeroRule):
+    """A rule with given masks by operator or weight: bool[K, N], or bool[k_blocks, j_blocks] of ``block``.
 
     ``block`` of 0: the side of the array that the run is on. ``source``: the file, for errors.
     """
@@ -48,11 +44,6 @@ class MeasuredMasks(Sparsity):
     def __str__(self) -> str:
         """Block size and a digest of the masks, so that two measurements are never taken for one."""
         return self.line(f"measured{self.block or ''}:{self.digest}")
-
-    @property
-    def active(self) -> bool:
-        """Masks always count."""
-        return True
 
     def given(self, op: Op) -> Mask | None:
         """Return the mask that the file has for an operator, or None."""
@@ -81,17 +72,15 @@ class MeasuredMasks(Sparsity):
                     f"its mask has shape {mask.shape}"
                 )
         if not measured:
-            weighted = [op.name for op in graph.ops if Sparsity(1, 1.0).applies_to(op, graph)]
             first = sorted(self.masks)[0] if self.masks else ""
             found.append(
                 f"sparsity {where}: {graph.name} has none of the measured operators {sorted(self.masks)[:3]}"
-                f"{did_you_mean(first, weighted)}"
+                f"{did_you_mean(first, [op.name for op in weighted(graph)])}"
             )
         return some(found)
 
     def _shapes(self, op: Op, block: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        m, n, k = op.mnk
-        whole = (k, n) if self.operand == "weights" else (m, k)
+        whole = self.shape(op)
         return whole, (-(-whole[0] // block), -(-whole[1] // block))
 
     def mask_for(self, op: Op, k_blocks: int, j_blocks: int) -> Mask:
@@ -104,7 +93,7 @@ class MeasuredMasks(Sparsity):
         """Return the measured mask of ``op``, block masks enlarged to weights."""
         mask = self.given(op)
         assert mask is not None
-        whole = self._shapes(op, 1)[0]
+        whole = self.shape(op)
         if mask.shape == whole:
             return mask
         block = self.block or -(-whole[0] // mask.shape[0])
@@ -125,24 +114,3 @@ def load(path: str | Path, block: int = 0, *, scheme: str = "skip", names: str =
     masks = {name: np.asarray(array != 0) for name, array in arrays.items()}
     kept = sum(int(mask.sum()) for mask in masks.values()) / max(1, sum(mask.size for mask in masks.values()))
     return MeasuredMasks(block, kept, names=names, scheme=scheme, masks=masks, source=str(path))
-
-
-def read(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of a .npz, .npy or .safetensors file by name. Raises InputError."""
-    if path.suffix == ".safetensors":
-        from workloads import checkpoint_safetensors
-
-        return checkpoint_safetensors.read(path)
-    try:
-        with path.open("rb") as file:  # numpy would leave a damaged one open
-            stored = np.load(file)
-            found = {ANY: stored} if isinstance(stored, np.ndarray) else {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or (error if path.suffix in (".npz", ".npy") else "unknown format")
-        raise InputError(f"{path}: cannot be read as arrays (.npz, .npy, .safetensors): {reason}") from error
-    numbers = "biuf"
-    if wrong := [f"{path}: {n!r} holds {a.dtype}, no numbers" for n, a in found.items() if a.dtype.kind not in numbers]:
-        raise InputError(some(wrong))
-    if wrong := [f"{path}: {n!r} holds NaN or infinity" for n, a in found.items() if not np.isfinite(a).all()]:
-        raise InputError(some(wrong))
-    return found

@@ -9,22 +9,19 @@ and do no useful work.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph, Op, Tensor, View
-from sim.sparsity import measured
-from sim.sparsity.precision import SUFFIX, Precision
-
-if TYPE_CHECKING:
-    from sim.sparsity.rules import Rules
+from sim.sparsity.masks import files
+from sim.sparsity.precision import SUFFIX, Precision, last_for
 
 
 def load(path: Path) -> dict[str, tuple[int, ...]]:
     """Return operator -> outlier features from a file of whole numbers. Raises InputError for anything else."""
-    arrays = measured.read(path)
+    arrays = files.read(path)
     problems = [
         f"{path}: {name}: feature numbers must be whole numbers in one row, not {array.dtype} of shape {array.shape}"
         for name, array in arrays.items()
@@ -44,30 +41,33 @@ def features(rule: Precision, op: Op) -> tuple[int, ...]:
     return tuple((2 * number + 1) * k // (2 * count) for number in range(count))
 
 
-def edit(graph: Graph, rules: Rules) -> Graph:
-    """Return the graph with the named products split. Raises InputError listing what cannot be."""
+def edit(graph: Graph, rules: Sequence[Precision], stored: Collection[str]) -> Graph:
+    """Return the graph with the named products split. ``stored``: operators whose weights have zeros or are compressed.
+
+    Raises InputError listing what cannot be.
+    """
     tensors, ops, problems = dict(graph.tensors), [], []
     known = {op.name for op in graph.ops}
-    for rule in rules.precisions:
+    for rule in rules:
         problems += [
             f"outlier_file: no operator of {graph.name} is named {name!r}{did_you_mean(name, known)}"
             for name, _ in rule.columns
             if name not in known
         ]
-    named_convs = [(op, rules.precision_for(op)) for op in graph.ops if op.kind == "conv"]
+    named_convs = [(op, last_for(rules, op)) for op in graph.ops if op.kind == "conv"]
     if split := [op.name for op, found in named_convs if found is not None and found.splits]:
         more = f" and {len(split) - 1} more convolutions" if split[1:] else ""
         why = "outliers are columns of a matmul's A, a convolution takes none apart"
         problems.append(f"{split[0]}{more}: {why} (nearest: name matmuls in operators)")
     for op in graph.ops:
-        named = rules.precision_for(op)
+        named = last_for(rules, op)
         of_weights = op.kind == "matmul" and tensors[op.inputs[1].tensor].kind == "weight"
         chosen = features(named, op) if named is not None and of_weights else ()
         if not chosen:
             ops.append(op)
             continue
         found = _problems(op, chosen)
-        if rules.rule_for(op, graph) is not None or rules.compression_for(op, graph) is not None:
+        if op.name in stored:
             found.append(f"{op.name}: outliers, and zeros or compression: the weights of one operator are of one kind")
         problems += found
         ops += [op] if found else _split(tensors, op, chosen)

@@ -24,7 +24,7 @@ from math import ceil, log2
 import numpy as np
 import numpy.typing as npt
 
-from sim.sparsity.patterns import Mask
+from sim.sparsity.masks.patterns import Mask
 
 Bits = npt.NDArray[np.int64]
 

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from sim.sparsity.patterns import Mask
+from sim.sparsity.masks.patterns import Mask
 
 
 @dataclass(frozen=True)

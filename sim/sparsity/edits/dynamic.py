@@ -7,8 +7,8 @@ they are nested, and every query keeps a key.
 
 Each attention becomes five operators: *predict* (scores at low precision), *mask* (one bit per score), and scores,
 softmax and context of what is left. Scheme "pack" computes chosen scores only, on an array whose PEs pick among
-several weights (`sim.sparsity.packing.sub_rows`); "skip" leaves out tiles that no query of a tile wants, on any array.
-A pattern known to keep every key predicts nothing and changes nothing.
+several weights (`sim.sparsity.masks.packing.sub_rows`); "skip" leaves out tiles that no query of a tile wants, on
+any array. A pattern known to keep every key predicts nothing and changes nothing.
 """
 
 from __future__ import annotations
@@ -25,16 +25,13 @@ import numpy.typing as npt
 
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph, Op, Tensor, View
-from sim.sparsity import attention, measured, patterns
+from sim.sparsity.edits import attention
+from sim.sparsity.masks import files, patterns
 from sim.sparsity.structure import attention_blocks
+from sim.sparsity.table import read
 
 Masks = npt.NDArray[np.bool_]
 """bool[heads, queries, keys]."""
-
-SCHEMES = {
-    "pack": "chosen scores only, packed into sub-rows of the array",
-    "skip": "tiles of queries x keys that no query of the tile wants, in no head, are left out",
-}
 
 
 @dataclass(frozen=True)
@@ -62,18 +59,36 @@ class Dynamic:
     def masks(self, scores: str, heads: int, queries: int, keys: int) -> Masks:
         """Return which scores of an attention count."""
         if self.fixed is not None:
-            return np.broadcast_to(self.fixed.mask(keys), (heads, queries, keys))
+            return np.broadcast_to(self.fixed.mask(queries, keys), (heads, queries, keys))
         if self.given is not None:
             mask = self.given.get(scores, self.given.get("*"))
             assert mask is not None
             return np.broadcast_to(mask, (heads, queries, keys))
         return _drawn(self, scores, heads, queries, keys)
 
-    def everything(self, keys: int) -> bool:
+    def everything(self, queries: int, keys: int) -> bool:
         """Whether it keeps every key, as far as is known before anything is predicted."""
         if self.fixed is not None:
-            return bool(self.fixed.mask(keys).all())
+            return bool(self.fixed.mask(queries, keys).all())
         return self.given is None and (self.kept(keys) == keys if self.pattern == "topk" else self.density == 1)
+
+    def remarks(self, graph: Graph) -> list[str]:
+        """Return a line for each shape of scores of which tiles of scheme "skip" compute far more than is chosen."""
+        found: dict[tuple[int, int, int], str] = {}
+        for scores, _, _ in attention_blocks(graph):
+            shape = scores.output.shape
+            if self.scheme != "skip" or shape in found or problems(graph, self):
+                continue
+            masks = self.masks(scores.name, *shape)
+            tiles = attention.Pattern("mask", tile=self.tile, given=np.asarray(masks.any(axis=0)))
+            got = sum(len(rows) * sum(map(len, runs)) for rows, runs in tiles.runs(*shape[1:])) / (shape[1] * shape[2])
+            if got > (1 + attention.FAR) * float(masks.mean()):
+                found[shape] = (
+                    f"attention {self.pattern}: {scores.name}: tiles of {self.tile} tokens compute {got:.4g} of the "
+                    f"scores, {float(masks.mean()):.4g} are chosen (nearest: tile = {max(1, self.tile // 2)}, or "
+                    "scheme pack)"
+                )
+        return list(found.values())
 
 
 @lru_cache(maxsize=64)
@@ -91,31 +106,21 @@ def _drawn(pattern: Dynamic, scores: str, heads: int, queries: int, keys: int) -
     return mask.reshape(heads, queries, keys)
 
 
-def parse(table: dict[str, Any], seed: int = 0, folder: Path = Path()) -> Dynamic:
-    """Read the table [attention] of a SPEC.toml whose pattern is a dynamic one. Raises InputError, all problems."""
-    name = table["pattern"]
-    sizes = {"topk": ("k", "share"), "threshold": ("density",)}[name]
-    known = ["pattern", *sizes, "mask", "scheme", "tile", "seed"]
-    problems = [f"unknown key {key!r}{did_you_mean(key, known)}" for key in table if key not in known]
-    if sum(key in table for key in (*sizes, "mask")) != 1:
-        problems.append(f"pattern {name} needs one of {', '.join((*sizes, 'mask'))}")
-    for key, least in (("k", 1), ("tile", 1), ("seed", 0)):
-        value = table.get(key, least)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            problems.append(f"{key} is {value!r}, must be a whole number >= {least}")
-    for key in ("share", "density"):
-        value = table.get(key, 1.0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-            nearest = 1 if isinstance(value, int | float) and value > 1 else "one key per query: k = 1"
-            problems.append(f"{key} is {value!r}, must be above 0 and at most 1 (nearest: {nearest})")
-    if (scheme := table.get("scheme", "pack")) not in SCHEMES:
-        problems.append(f"scheme {scheme!r}{did_you_mean(str(scheme), SCHEMES)}; can be {', '.join(SCHEMES)}")
-    if problems:
-        raise InputError(problems)
-    options = {"seed": seed, **table}
-    if "mask" in options:
-        options |= _read(folder / str(options.pop("mask")))
-    return Dynamic(**options)
+def rule(keys: Mapping[str, Any], seed: int, folder: Path) -> attention.Pattern | Dynamic:
+    """Return the rule of a table [attention]. Raises InputError with every problem."""
+    table = read(attention.AttentionTable, keys)
+    if table.pattern in attention.DYNAMIC:
+        return from_table(table, seed, folder)
+    return packed(attention.from_table(table, seed, folder))
+
+
+def from_table(table: attention.AttentionTable, seed: int = 0, folder: Path = Path()) -> Dynamic:
+    """Return the pattern of a table, its masks read from ``folder``. Raises InputError for wrong masks."""
+    masks, digest = (None, "") if table.mask is None else _read(folder / table.mask)
+    seed = seed if table.seed is None else table.seed
+    sizes: dict[str, Any] = {"k": table.k or 0, "share": table.share or 0.0, "density": table.density or 0.0}
+    scheme = table.scheme or "pack"
+    return Dynamic(table.pattern, **sizes, scheme=scheme, tile=table.tile, seed=seed, given=masks, digest=digest)
 
 
 def packed(pattern: attention.Pattern | Dynamic) -> attention.Pattern | Dynamic:
@@ -125,9 +130,9 @@ def packed(pattern: attention.Pattern | Dynamic) -> attention.Pattern | Dynamic:
     return pattern
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> tuple[dict[str, Masks], str]:
     """Return the masks of a file, by scores operator ("*": all), and a digest of them."""
-    arrays = {name: np.asarray(array != 0) for name, array in measured.read(path).items()}
+    arrays = {name: np.asarray(array != 0) for name, array in files.read(path).items()}
     wrong = [f"{path}: {name!r} has shape {a.shape}" for name, a in arrays.items() if a.ndim not in (2, 3)]
     if wrong or not arrays:
         rule = "must be [queries, keys] or [heads, queries, keys]"
@@ -135,7 +140,7 @@ def _read(path: Path) -> dict[str, Any]:
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name}{arrays[name].shape}".encode() + np.packbits(arrays[name]).tobytes())
-    return {"given": arrays, "digest": digest.hexdigest()[:12]}
+    return arrays, digest.hexdigest()[:12]
 
 
 def problems(graph: Graph, pattern: Dynamic) -> list[str]:
@@ -159,9 +164,9 @@ def problems(graph: Graph, pattern: Dynamic) -> list[str]:
             if mask.shape not in ((queries, keys), (heads, queries, keys)):
                 found.append(f"{where}: its mask has shape {mask.shape}, must be {(heads, queries, keys)}")
                 continue
-        elif pattern.fixed is not None and pattern.fixed.given is not None:
-            if pattern.fixed.given.shape != (queries, keys):
-                found.append(f"{where}: its mask has shape {pattern.fixed.given.shape}, must be {(queries, keys)}")
+        elif pattern.fixed is not None:
+            if wrong := pattern.fixed.problems(scores):
+                found += wrong
                 continue
         elif pattern.pattern == "threshold" and round(pattern.density * queries * keys) < queries:
             found.append(
@@ -190,7 +195,7 @@ def edit(graph: Graph, pattern: Dynamic) -> Graph:
     cut = {op.name: block for block in attention_blocks(graph) for op in block}
     for op in graph.ops:
         block = cut.get(op.name)
-        if block is None or pattern.everything(block[0].output.cols):
+        if block is None or pattern.everything(block[0].output.rows, block[0].output.cols):
             ops.append(op)
         elif op is block[0]:
             known.append(_place_bits(tensors, op, pattern))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import InputError
-from sim.sparsity import formats
+from sim.sparsity.masks import formats
 
 Array = npt.NDArray[np.int64]
 BitString = npt.NDArray[np.uint8]
@@ -114,7 +114,7 @@ def check_circulant(patterns: Array, size: int) -> None:
 def encode_circulant(patterns: Array, rows: range, cols: range, width: int, size: int) -> BitString:
     """Return the bits of a window of a matrix [K, N] of circulants of ``size``, as one load brings them.
 
-    Circulant by circulant, row after row of them (`sim.sparsity.formats.circulant_pieces`).
+    Circulant by circulant, row after row of them (`sim.sparsity.masks.formats.circulant_pieces`).
     """
     corners = [
         (high, wide)

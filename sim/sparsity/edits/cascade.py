@@ -7,12 +7,13 @@ by), and the rows of tokens that stay are copied together. Which tokens stay is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from sim.base.errors import InputError, did_you_mean
+from sim.base.errors import InputError
 from sim.graph import Graph, View
 from sim.sparsity.structure import attention_blocks
+from sim.sparsity.table import CountOrNone, Share, Table
 
 
 @dataclass(frozen=True)
@@ -31,22 +32,21 @@ class Cascade:
         return max(1, round(count * (1 - (1 - share) * done)))
 
 
-def parse(table: dict[str, Any]) -> Cascade:
-    """Read the table [cascade] of a SPEC.toml. Raises InputError listing all problems."""
-    known = [field.name for field in fields(Cascade)]
-    problems = [f"unknown key {key!r}{did_you_mean(key, known)}" for key in table if key not in known]
-    for key in ("tokens", "heads"):
-        value = table.get(key, 1.0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-            problems.append(f"{key} is {value!r}, must be the share left after the last layer, above 0 and at most 1")
-    if not {"tokens", "heads"} & table.keys():
-        problems.append("says nothing: give tokens or heads, shares left after the last layer")
-    first = table.get("first", 0)
-    if isinstance(first, bool) or not isinstance(first, int) or first < 0:
-        problems.append(f"first is {first!r}, must be the number of a layer, 0 or more")
-    if problems:
-        raise InputError(problems)
-    return Cascade(**table)
+class CascadeTable(Table):
+    """[cascade] of a SPEC.toml: shares left after the last layer."""
+
+    tokens: Share = 1.0
+    heads: Share = 1.0
+    first: CountOrNone = 0
+
+    def problems(self, given: frozenset[str]) -> list[str]:
+        """Tokens or heads, or nothing is pruned."""
+        return [] if {"tokens", "heads"} & given else ["says nothing: give tokens or heads, shares left at the end"]
+
+
+def from_table(table: CascadeTable) -> Cascade:
+    """Return what a table says."""
+    return Cascade(table.tokens, table.heads, table.first)
 
 
 def edit(graph: Graph, cascade: Cascade) -> Graph:

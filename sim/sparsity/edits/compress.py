@@ -10,18 +10,22 @@ an edit of the graph too (`circulant`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from math import ceil, log2
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from sim.base.errors import InputError, by_reason, did_you_mean, some
 from sim.graph import Graph, Op, Tensor, View
-from sim.sparsity import circulant, fitting, formats
-from sim.sparsity.spec import Sparsity
+from sim.sparsity.edits import circulant, fitting
+from sim.sparsity.masks import files, formats
+from sim.sparsity.structure import by_weight, covers, weighted
+from sim.sparsity.table import Count, Error, Table, rule
 
 KINDS = {"low_rank": "rank", "circulant": "block", "codebook": "entries", "narrow": "bits", "smallest": "error"}
 """Kind -> the size it needs; "smallest": of those stored, per matrix the one that keeps the error in least bytes."""
@@ -37,17 +41,13 @@ WHAT = {
 }
 """What `carat list` says of each kind."""
 
-NARROW_BITS = (2, 4)
-WAYS = ("direct", "fft")
-"""How a circulant is multiplied."""
-
 
 @dataclass(frozen=True)
 class Compression:
     """How the weights of the operators named are compressed.
 
     ``weights``: the real ones by operator or tensor, where a file gives them; ``error``: the most that may change of
-    them (`sim.sparsity.fitting`).
+    them (`sim.sparsity.edits.fitting`).
     """
 
     kind: str
@@ -67,7 +67,7 @@ class Compression:
 
     def applies_to(self, op: Op, graph: Graph) -> bool:
         """Return whether ``op`` is a matmul by a weight that is named."""
-        if not Sparsity(1, 1.0).applies_to(op, graph):
+        if not by_weight(op, graph):
             return False
         return any(fnmatchcase(name, self.operators) for name in (op.name, op.inputs[1].tensor))
 
@@ -89,10 +89,9 @@ class Compression:
     def problems(self, graph: Graph) -> list[str]:
         """Return what is wrong with it for a graph."""
         named = [op for op in graph.ops if self.applies_to(op, graph)]
-        weighted = [op.name for op in graph.ops if Sparsity(1, 1.0).applies_to(op, graph)]
         found = []
         if not named:
-            hint = did_you_mean(self.operators, weighted)
+            hint = did_you_mean(self.operators, [op.name for op in weighted(graph)])
             found.append(f"{self.kind}: no matmul with weights of {graph.name} is named {self.operators!r}{hint}")
         reasons = []
         for op in named:
@@ -167,44 +166,40 @@ def _divisor(k: int, n: int, near: int) -> int:
     return min((d for d in range(1, min(k, n) + 1) if k % d == 0 == n % d), key=lambda d: abs(d - near))
 
 
-def parse(table: dict[str, Any], weights: Mapping[str, npt.NDArray[Any]] | None = None) -> Compression:
-    """Read one table [[compress]] of a SPEC.toml, ``weights`` from its file. Raises InputError listing all problems."""
-    known = [one.name for one in fields(Compression)]
-    problems = [f"unknown key {key!r}{did_you_mean(key, known)}" for key in table if key not in known]
-    kind = table.get("kind")
-    if kind not in KINDS:
-        what = "no kind" if kind is None else f"unknown kind {kind!r}"
-        problems.append(f"{what}{did_you_mean(str(kind), KINDS)}")
-        raise InputError(problems)
-    size = KINDS[kind]
-    foreign = [key for key in table if key in KINDS.values() and key not in (size, "error")]
-    problems += [f"{kind} takes {size}, not {key}" for key in foreign]
-    value = table.get(size)
-    share = table.get("error", 0.0)
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
-        problems.append(f"error {share!r} is a share of the weights' norm, 0 to below 1")
-    problems += [
-        f"{key} is {table[key]!r}, must be text in quotes"
-        for key in ("operators", "weights")
-        if not isinstance(table.get(key, ""), str)
-    ]
-    if ("error" in table or kind == "smallest") and "weights" not in table:
-        problems.append(f"{kind} within an error needs the weights themselves: weights = a file")
-    if kind == "smallest":
-        problems += [] if "error" in table else ["smallest needs error, the most that may change, e.g. 0.05"]
-    elif isinstance(value, bool) or not isinstance(value, int):
-        problems.append(f"{kind} needs {size}, a whole number, not {value!r}")
-    elif kind == "codebook" and not 2 <= value <= 256:
-        problems.append(f"a codebook of {value} entries is too small or too large: 2 to 256 shared values")
-    elif kind == "narrow" and value not in NARROW_BITS:
-        problems.append(f"bits {value}: weights narrower than the array's are stored in {NARROW_BITS} bits")
-    elif value < 1:
-        problems.append(f"{size} {value} must be at least 1")
-    if table.get("via", "direct") not in WAYS or ("via" in table and kind != "circulant"):
-        problems.append(f"via {table['via']!r} of {kind}: circulant takes {' or '.join(WAYS)}, others nothing")
-    if problems:
-        raise InputError(problems)
-    return Compression(**{**table, "weights": weights or {}})
+class CompressTable(Table):
+    """[[compress]] of a SPEC.toml. ``weights``: a file of the real ones, whose ``error`` is then bounded."""
+
+    kind: Literal["low_rank", "circulant", "codebook", "narrow", "smallest"]
+    operators: str = "*"
+    rank: Count | None = None
+    block: Count | None = None
+    entries: Annotated[int, Field(ge=2, le=256)] | None = None
+    bits: Literal[2, 4] | None = None
+    via: Literal["direct", "fft"] = "direct"
+    error: Error = 0.0
+    weights: str | None = None
+
+    def problems(self, given: frozenset[str]) -> list[str]:
+        """Each kind has one size; an error needs the weights."""
+        if "kind" not in self.model_fields_set:
+            return []
+        size, found = KINDS[self.kind], list[str]()
+        foreign = [key for key in KINDS.values() if key in given and key not in (size, "error")]
+        found += [f"{self.kind} takes {size}, not {key}" for key in dict.fromkeys(foreign)]
+        if size not in given:
+            found.append(f"{self.kind} needs {size}, {rule(CompressTable.model_fields[size])}")
+        if ("error" in given or self.kind == "smallest") and "weights" not in given:
+            found.append(f"{self.kind} within an error needs the weights themselves: weights = a file")
+        if "via" in given and self.kind != "circulant":
+            found.append(f"via of {self.kind}: circulant takes direct or fft, others nothing")
+        return found
+
+
+def from_table(table: CompressTable, folder: Path) -> Compression:
+    """Return what a table says, the real weights read from ``folder``. Raises InputError for a wrong file."""
+    sizes = {key: getattr(table, key) or 0 for key in ("rank", "block", "entries", "bits")}
+    real = {} if table.weights is None else files.read(folder / table.weights)
+    return Compression(table.kind, table.operators, **sizes, via=table.via, error=table.error, weights=real)
 
 
 def edit(graph: Graph, compression: Compression) -> Graph:
@@ -231,12 +226,17 @@ def _add(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], dtype: s
 
 
 def _factored(tensors: dict[str, Tensor], op: Op, rank: int) -> list[Op]:
+    """Return the two products of a factored one: A x U, then x V with the bias, at the windows of the first."""
     m, n, k = op.mnk
-    weight = tensors[op.inputs[1].tensor]
-    dtype = weight.dtype
-    u = _add(tensors, f"{weight.name}.U", (k, rank), dtype, "weight")
-    v = _add(tensors, f"{weight.name}.V", (rank, n), dtype, "weight")
-    inner = _add(tensors, f"{op.name}.inner", (m, rank), dtype, "activation")
-    first = Op(f"{op.name}.U", "matmul", (op.inputs[0], u), inner, {}, op.layer)
-    attrs = {**op.attrs, "transpose_b": False}
+    b = op.inputs[1]
+    weight = tensors[b.tensor]
+    name = weight.name if covers(b, weight) else f"{weight.name}.{op.name}"  # a window has factors of its own
+    many = (b.batch,) if b.batch > 1 else ()
+    u = _add(tensors, f"{name}.U", (*many, k, rank), weight.dtype, "weight")
+    v = _add(tensors, f"{name}.V", (*many, rank, n), weight.dtype, "weight")
+    rows = (op.batch,) if op.batch > 1 else ()
+    inner = _add(tensors, f"{op.name}.inner", (*rows, m, rank), weight.dtype, "activation")
+    transposed = {"transpose_a": op.attrs["transpose_a"]}
+    first = Op(f"{op.name}.U", "matmul", (op.inputs[0], u), inner, transposed, op.layer)
+    attrs = {**op.attrs, "transpose_a": False, "transpose_b": False}
     return [first, replace(op, inputs=(inner, v, *op.inputs[2:]), attrs=attrs)]

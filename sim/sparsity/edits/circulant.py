@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sim.graph import Graph, Op, Tensor, View
+from sim.sparsity.structure import covers
 
 
 @dataclass
@@ -41,6 +42,11 @@ class _Split:
             self.tensors[name] = Tensor(name, (2 * panel + count * wide,), dtype, kind)
         real = View(name, 2, rows, cols, cols, panel)
         return real, View(name, count, wide_rows, 2 * cols, 2 * cols, wide, 2 * panel)
+
+    def spectra_name(self, view: View, op: Op) -> str:
+        """Return the name of the spectra of a weight or bias; a window of one has spectra of its own."""
+        whole = covers(view, self.tensors[view.tensor])
+        return f"{view.tensor}.spectra" if whole else f"{view.tensor}.{op.name}.spectra"
 
 
 def edit(graph: Graph, named: list[Op], block: int) -> Graph:
@@ -66,12 +72,12 @@ def _parts(split: _Split, op: Op, block: int) -> list[Op]:
         ops.append(Op(f"{op.name}.fft", "fft", (a,), whole, {"block": block}, op.layer))
     spectra = split.panels(split.spectra[key], (m, k // block, 0), "", "", block)
     weights = split.panels(
-        f"{b.tensor}.spectra", (k // block, n // block, 1), split.tensors[b.tensor].dtype, "weight", block
+        split.spectra_name(b, op), (k // block, n // block, 1), split.tensors[b.tensor].dtype, "weight", block
     )
     sums = split.panels(f"{op.name}.sums", (m, n // block, 0), "int32", "activation", block)
     added: list[tuple[View, ...]] = [(), ()]
     if bias:
-        name, rows = f"{bias[0].tensor}.spectra", 1 if op.attrs["repeating_bias"] else m
+        name, rows = split.spectra_name(bias[0], op), 1 if op.attrs["repeating_bias"] else m
         added = [(view,) for view in split.panels(name, (rows, n // block, 0), "int32", "weight", block)]
     attrs = {**op.attrs, "activation": "none"}
     for number, part in enumerate(("real", "complex")):

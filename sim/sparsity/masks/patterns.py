@@ -27,14 +27,19 @@ def order(name: str, count: int) -> npt.NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
+def kept(density: float, cells: int) -> int:
+    """Return round(density * cells) (a half rounds to even), but at least one cell of a density above 0."""
+    return max(round(density * cells), int(density > 0))
+
+
 def random_cells(name: str, shape: tuple[int, int], density: float) -> Mask:
-    """Return a mask with exactly round(density * cells) True cells (a half rounds to even)."""
+    """Return a mask with exactly `kept` True cells."""
     cells = shape[0] * shape[1]
-    kept = round(density * cells)
+    count = kept(density, cells)
     mask = np.zeros(cells, np.bool_)
-    if kept:
+    if count:
         ranks = order(name, cells)
-        mask[np.argpartition(ranks, kept - 1)[:kept]] = True
+        mask[np.argpartition(ranks, count - 1)[:count]] = True
     return mask.reshape(shape)
 
 

@@ -29,7 +29,7 @@ SIZES: dict[str, tuple[int, ...]] = {"codebook": tuple(2**bits for bits in range
 
 
 def error(weights: Weights, kind: str, size: int) -> float:
-    """Return the relative error of a kind of compression at a size (`sim.sparsity.compress.KINDS`)."""
+    """Return the relative error of a kind of compression at a size (`sim.sparsity.edits.compress.KINDS`)."""
     whole = float(np.linalg.norm(weights))
     if whole == 0:
         return 0.0

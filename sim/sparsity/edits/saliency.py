@@ -21,9 +21,9 @@ import numpy.typing as npt
 
 from sim.base.errors import InputError, by_reason, did_you_mean, some
 from sim.graph import Graph
-from sim.sparsity.prune import narrowed
-from sim.sparsity.pruning import SIDES, Named, Pruning, weighted
-from sim.sparsity.structure import attention_blocks
+from sim.sparsity.edits.prune import narrowed
+from sim.sparsity.edits.pruning import SIDES, Named, Pruning
+from sim.sparsity.structure import attention_blocks, weighted
 
 Array = npt.NDArray[Any]
 Selection = dict[str, Array]

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph, Op, Tensor, View
-from sim.sparsity.pruning import SIDES, Pruning, parse, weighted
-from sim.sparsity.structure import attention_blocks
+from sim.sparsity.edits.pruning import SIDES, Pruning, parse
+from sim.sparsity.structure import attention_blocks, weighted
 
 ELEMENTWISE = ("gelu", "tanh", "residual_add", "quantize", "dequantize")
 """Kinds that treat each column alone, so that pruned columns pass through them."""

@@ -1,0 +1,1 @@
+"""Changes of the graph: pruning, sparse attention, factors, cascades. Each keeps or refuses what it replaces."""

@@ -1,0 +1,1 @@
+"""Which values are zero: masks drawn or measured, how they are packed, stored and expanded."""

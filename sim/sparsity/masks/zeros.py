@@ -1,0 +1,157 @@
+"""One rule for the zeros of an operand: which operators, which pattern, which density, which scheme.
+
+Patterns of a weight matrix B[K, N]: ``block`` (N x N blocks are zero or not as a whole), ``nm`` (N of each M weights
+along K are not zero), ``unstructured`` (anywhere). Masks drawn here are not learnt: which weights are zero is random,
+how many exact. Given masks: `sim.sparsity.masks.measured`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from sim.base.errors import did_you_mean
+from sim.graph import Graph, Op
+from sim.sparsity.masks import patterns
+from sim.sparsity.masks.patterns import Mask as Mask
+from sim.sparsity.structure import by_weight, weighted
+
+Operand = Literal["weights", "activations"]
+OPERANDS: tuple[Operand, ...] = ("weights", "activations")
+
+SCHEMES = {
+    "skip": "blocks of the array that are all zero are neither loaded nor computed; the CPU leaves their commands out",
+    "scheduler": "the same by a unit that reads the block index and issues the commands itself",
+    "select": "N:M weights (or activations) packed in DRAM and scratchpad; each PE picks what they meet by an index",
+    "pack": "zeros squeezed out along K per block column; each PE picks its activation by an index",
+    "gate": "a zero keeps its multiplier from switching: energy only",
+    "compress": "stored in the smallest of the machine's formats, expanded by the load path: traffic only",
+    "bitmap": "stored as a bitmap and values, expanded by the load path",
+    "rle": "stored as runs of zeros and values, expanded by the load path",
+    "csr": "stored by rows as column numbers and values, expanded by the load path",
+    "csc": "stored by columns as row numbers and values, expanded by the load path",
+}
+"""What a machine can make of zeros."""
+
+FAR = 0.25
+"""Share of the density asked for by which the one obtained may differ without a remark."""
+
+
+@dataclass(frozen=True)
+class ZeroRule:
+    """Which values of an operand are zero. ``density``: share of values (or blocks) that are not.
+
+    ``pattern``: "block" (of ``block`` elements), "nm" (``group`` = (N, M)), "unstructured" or "measured". ``operand``:
+    "weights" or "activations". ``scheme``: a key of `SCHEMES`, "" = the machine's best. For one seed masks are
+    nested; a mask depends on nothing but the operator's name, the seed, the density and the shape.
+    """
+
+    block: int
+    density: float
+    seed: int = 0
+    names: str = "*"
+    pattern: str = "block"
+    group: tuple[int, int] = (0, 0)
+    scheme: str = ""
+    operand: Operand = "weights"
+
+    def __str__(self) -> str:
+        """Return the line that `sim.sparsity.spec.parse` reads."""
+        what = {
+            "block": f"block{self.block}:{self.density!r}",
+            "nm": f"{self.group[0]}:{self.group[1]}",
+            "unstructured": f"unstructured:{self.density!r}",
+        }[self.pattern]
+        return self.line(what)
+
+    def line(self, what: str) -> str:
+        """Return the whole line around a pattern's own part of it."""
+        of = "" if self.operand == "weights" else f"{self.operand}="
+        how = f"/{self.scheme}" if self.scheme else ""
+        where = "" if self.names == "*" else f"@{self.names}"
+        return f"{of}{what}{how}{where}"
+
+    def applies_to(self, op: Op, graph: Graph) -> bool:
+        """Return whether ``op`` is a matmul whose operand (a weight, unless activations are meant) the rule names."""
+        if op.kind != "matmul" or (self.operand == "weights" and not by_weight(op, graph)):
+            return False
+        names = (op.name, op.inputs[1].tensor) if self.operand == "weights" else (op.name,)
+        return any(fnmatchcase(name, self.names) for name in names)
+
+    def problems(self, graph: Graph, dim: int) -> list[str]:
+        """Return what is wrong with the rule for a graph. ``dim``: side of the array (for given masks)."""
+        del dim
+        if any(self.applies_to(op, graph) for op in graph.ops):
+            return []
+        weights = self.operand == "weights"
+        every = weighted(graph) if weights else [op for op in graph.ops if op.kind == "matmul"]
+        what = "matmul with weights" if weights else "matmul"
+        hint = did_you_mean(self.names, [op.name for op in every])
+        return [f"sparsity {self}: no {what} of {graph.name} is named {self.names!r}{hint}"]
+
+    def remarks(self, graph: Graph) -> list[str]:
+        """Return a line for each shape whose blocks are so few that no mask comes near the density asked for."""
+        if self.pattern != "block":
+            return []
+        far: dict[tuple[int, int], list[str]] = {}
+        for op in graph.ops:
+            if self.applies_to(op, graph) and abs(self.obtained(op) - self.density) > FAR * self.density:
+                far.setdefault(self.shape(op), []).append(op.name)
+        found = []
+        for (rows, cols), names in far.items():
+            more = f" and {len(names) - 1} more" if names[1:] else ""
+            blocks = self._grid(rows, cols, self.block)
+            has = f"{rows}x{cols} has {blocks} block{'s' * (blocks != 1)} of {self.block}x{self.block}"
+            got = self.obtained(next(op for op in graph.ops if op.name == names[0]))
+            found.append(
+                f"sparsity {self}: {names[0]}{more}: {has}: the density obtained is {got:.4g}, not {self.density:g} "
+                f"(nearest pattern: {self._finer(rows, cols)})"
+            )
+        return found
+
+    @staticmethod
+    def _grid(rows: int, cols: int, block: int) -> int:
+        """Return the blocks of a matrix."""
+        return -(-rows // block) * -(-cols // block)
+
+    def _finer(self, rows: int, cols: int) -> str:
+        """Return the pattern with the largest smaller block, halved step by step, that comes near the density."""
+        block = self.block // 2
+        while block > 1 and abs(patterns.kept(self.density, self._grid(rows, cols, block)) * block * block
+                                - self.density * rows * cols) > FAR * self.density * rows * cols:  # fmt: skip
+            block //= 2
+        return f"block{block}:{self.density:g}" if block else f"block{self.block}:1"
+
+    def shape(self, op: Op) -> tuple[int, int]:
+        """Return rows and columns of the operand: (K, N) of weights, (M, K) of activations."""
+        m, n, k = op.mnk
+        return (k, n) if self.operand == "weights" else (m, k)
+
+    def obtained(self, op: Op) -> float:
+        """Return the share of the operand's elements that the mask keeps."""
+        return float(self.element_mask(op).mean())
+
+    def mask_for(self, op: Op, k_blocks: int, j_blocks: int) -> Mask:
+        """Return the mask of the operand's blocks, bool[k_blocks, j_blocks] (in blocks of this rule).
+
+        round(density * k_blocks * j_blocks) blocks are True (a half rounds to even), at least one of a density above 0.
+        """
+        return patterns.random_cells(f"{self.seed}/{op.name}", (k_blocks, j_blocks), self.density)
+
+    def element_mask(self, op: Op) -> Mask:
+        """Return which elements of the operand are kept, bool[K, N] (of activations bool[M, K])."""
+        rows, cols = self.shape(op)
+        name = f"{self.seed}/{op.name}" if self.operand == "weights" else f"{self.seed}/{op.name}/activations"
+        if self.pattern == "nm":
+            if self.operand == "weights":
+                return patterns.random_groups(name, (rows, cols), *self.group)
+            return patterns.random_groups(name, (cols, rows), *self.group).T
+        if self.pattern == "unstructured":
+            return patterns.random_cells(name, (rows, cols), self.density)
+        grid = self.mask_for(op, -(-rows // self.block), -(-cols // self.block))
+        return patterns.enlarged(grid, self.block, (rows, cols))
+
+    def array_mask(self, op: Op, dim: int) -> Mask:
+        """Return which blocks of the array hold a kept weight, bool[ceil(K/dim), ceil(N/dim)]."""
+        return patterns.touched(self.element_mask(op), dim)
