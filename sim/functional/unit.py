@@ -75,8 +75,8 @@ class Sampler:
     """Values pick one of several weights in a PE by an index (`sim.functional.sampled` makes it for a work item).
 
     ``outputs``: chosen are elements of C, not of A. ``reach``: as `sim.sparsity.masks.packing.sub_rows`, of an index
-    with a bit per element; or ``group`` (N, M): of each value its place among M. ``chunks``: int64[computes + 1], the first
-    sub-row of each compute; ``subs``: SUB_ROW[sub-rows] (`sim.functional.kernels.records`).
+    with a bit per element; or ``group`` (N, M): of each value its place among M. ``chunks``: int64[computes + 1], the
+    first sub-row of each compute; ``subs``: SUB_ROW[sub-rows] (`sim.functional.kernels.records`).
     """
 
     outputs: bool
