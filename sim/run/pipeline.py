@@ -51,8 +51,8 @@ def simulate(
     ``overrides``: dotted key -> value ("scratchpad.capacity": "512KiB"). ``sparsity``: "block16:0.5", "2:4",
     "unstructured:0.3" (masks drawn from ``seed``), a file of masks or a SPEC.toml (docs/SPARSITY.md). ``prune``:
     "heads=8,layers=6", or with the scores that say which ones (`sim.sparsity.edits.pruning`). ``clock``: "periodic";
-    "leap", which does all anew; "reference", which visits every cycle (equal results, slow). ``dataflow``: "WS" or "OS".
-    ``mapping``: operator pattern -> fields of a matmul work item by hand, {"*.ff1": {"tile": (5, 5, 48)}}.
+    "leap", which does all anew; "reference", which visits every cycle (equal results, slow). ``dataflow``: "WS" or
+    "OS". ``mapping``: operator pattern -> fields of a matmul work item by hand, {"*.ff1": {"tile": (5, 5, 48)}}.
 
     Raises InputError for anything refused at the door, Hang when the machine can never finish a program.
     """
