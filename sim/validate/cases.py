@@ -115,7 +115,7 @@ _NOT_MACHINE = frozenset(
 
 def _source(row: Row, hw: Hardware, library: Library, way: str) -> Any:
     if row.kind.startswith(WHOLE):
-        return None if way == "recorded" else source_of(row.columns, hw)
+        return None if way == "recorded" else source_of(row.columns, hw, row.path)
     if way == "recorded" or (way == "auto" and not _is_work(row)):
         recording = library.find(row.cfg, row.id)
         if recording is not None:

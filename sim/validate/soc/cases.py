@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError
@@ -13,6 +14,7 @@ from sim.lower.place import BASE_ADDRESS
 from sim.lower.work import BiasKind, Matmul, Work
 from sim.validate.soc.host import BaselineLayer, of_row
 from sim.validate.soc.programs import Calls, LayerPasses
+from sim.validate.soc.traces import TraceCall
 from sim.validate.tasks import Measured
 
 if TYPE_CHECKING:
@@ -34,10 +36,12 @@ FIRST_OF_KIND = {
 calls_dn and normc of the traces): only it misses the function's code, a further case that of its own site."""
 
 
-def source_of(columns: Mapping[str, str], hw: Hardware) -> Measured:
+def source_of(columns: Mapping[str, str], hw: Hardware, path: Path) -> Measured:
     """Return what a row ran. Raises InputError where its machine or its case is not modelled."""
     if reason := columns.get("reason"):
         raise InputError(reason)
+    if columns["kind"] == "soc_trace":
+        return TraceCall(path, columns["case"], int(columns["call"]))
     calls = int(columns.get("call", "0")) + 1
     if columns["kind"] == "soc_encoder":
         seq, hidden, heads, ffn = (int(columns[name]) for name in ("seq", "hidden", "heads", "ffn"))

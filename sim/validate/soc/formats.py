@@ -13,6 +13,7 @@ from typing import NamedTuple
 from sim.base.errors import InputError
 from sim.validate import csvfile, tables
 from sim.validate.csvfile import CsvFile
+from sim.validate.soc import traces
 from sim.validate.tables import Row
 
 OPTIMISED, LIBRARY_FLAGS = "-O3", "-O2 -ffast-math"
@@ -34,6 +35,8 @@ class Format(NamedTuple):
 
 def rows_of(table: CsvFile) -> list[Row]:
     """Return the rows of a measured table of any format. Raises InputError as `tables.rows_of`."""
+    if traces.is_trace(table):
+        return traces.rows_of(table)
     for known in FORMATS:
         if table.has(*known.needs):
             rows = list(_translated(table, known))
@@ -44,7 +47,7 @@ def rows_of(table: CsvFile) -> list[Row]:
 
 def is_known(table: CsvFile) -> bool:
     """Return whether the columns are those of a table of a whole machine."""
-    return any(table.has(*known.needs) for known in FORMATS)
+    return traces.is_trace(table) or any(table.has(*known.needs) for known in FORMATS)
 
 
 def _translated(table: CsvFile, known: Format) -> Iterator[Row]:
