@@ -17,26 +17,11 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from sim.base.errors import CaratError, InputError, did_you_mean
 from sim.base.palette import CAUSE_COLORS as CAUSE_COLORS
+from sim.graph.kinds import KINDS
 from sim.run.columns import COLUMNS
 
-KIND_COLORS: dict[str, str] = {
-    "matmul": "#0072B2",
-    "matmul+softmax": "#56B4E9",
-    "matmul+gelu": "#009E73",
-    "layernorm": "#CC79A7",
-    "residual_add": "#F0E442",
-    "softmax": "#D55E00",
-    "gelu": "#E69F00",
-    "conv": "#3C3C3C",
-    "embedding": "#C4C4C4",
-    "quantize": "#6B3A1B",
-    "dequantize": "#C49A6C",
-    "gather": "#999933",
-    "fft": "#882255",
-    "ifft": "#AA4499",
-    "ifft+gelu": "#44AA99",
-}
-"""One colour per operator kind in every figure."""
+FUSED_COLORS: dict[str, str] = {"matmul+softmax": "#56B4E9", "matmul+gelu": "#009E73", "ifft+gelu": "#44AA99"}
+"""Colours of operators with what the array applies to their results."""
 
 ENERGY_COLORS: dict[str, str] = {
     "mac": "#0072B2",
@@ -95,7 +80,8 @@ EDGE = "#fefefe"
 
 def kind_color(kind: str) -> str:
     """Return the fixed colour of an operator kind; kinds without one get a palette colour by their name."""
-    return named_color(kind, KIND_COLORS)
+    own = {known.name: known.color for known in KINDS.values() if known.color}
+    return named_color(kind, own | FUSED_COLORS)
 
 
 def named_color(name: str, colors: Mapping[str, str]) -> str:

@@ -10,20 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sim.base.errors import InputError
-from sim.graph import Graph, Op
+from sim.graph import Graph, Op, kinds
 
 GROUPS = ("mha_projections", "act_to_act", "ffn", "other")
 """The rows of Table 3."""
-
-# (FLOPs, bytes) per output element. Of softmax the paper's totals fix both. Of the rest they fix only the sum
-# per layer for ffn = 4*hidden: 58*seq*hidden FLOPs, 17*seq*hidden bytes (and LayerNorm's weights, 4*hidden
-# bytes): the split into gelu, LayerNorm and residual add is ours, 4*9 + 2*10 + 2*1 and 4*2 + 2*1.5 + 2*3.
-PER_ELEMENT = {
-    "softmax": (4.0, 2.0),
-    "gelu": (9.0, 2.0),
-    "layernorm": (10.0, 1.5),
-    "residual_add": (1.0, 3.0),
-}
 
 
 @dataclass(frozen=True)
@@ -60,10 +50,12 @@ def count(op: Op, graph: Graph) -> Count:
         per_output = 2 * k - 1 if group(op, graph) == "act_to_act" else 2 * k
         shared = 1 if op.inputs[1].batch < op.batch else op.batch
         return Count(op.batch * m * n * per_output, op.batch * (m * k + m * n) + shared * k * n)
-    if op.kind not in PER_ELEMENT:
-        rule = f"Kim et al. count only matmul, {', '.join(PER_ELEMENT)}"
+    per_element = kinds.find(op.kind).per_element
+    if per_element is None:
+        counted = ", ".join(kind.name for kind in kinds.KINDS.values() if kind.per_element)
+        rule = f"Kim et al. count only matmul, {counted}"
         raise InputError(f"graph {graph.name}: {op.name} is {op.kind}; {rule} (leave embeddings and pooler out)")
-    flops, size = PER_ELEMENT[op.kind]
+    flops, size = per_element
     weights = sum(graph.tensors[name].elements for name in op.attrs.values() if name in graph.tensors)
     return Count(flops * op.output.elements, size * op.output.elements + weights)
 

@@ -115,7 +115,23 @@ def _warnings(runs: Sequence[SavedRun]) -> list[str]:
                 f"{run.name}: {', '.join(left[:3])}{more} are too long to record: they are missing over time, and "
                 "their traffic is not told apart by operand."
             )
+        warnings += _on_the_host(run)
     return warnings
+
+
+def _on_the_host(run: SavedRun) -> list[str]:
+    """Return what the host runs, by reason."""
+    if "fallback" not in run.ops:  # a run saved before the column was
+        return []
+    found = []
+    for reason, rows in run.ops.dropna(subset=["fallback"]).groupby("fallback", sort=False):
+        conversions = rows["op_kind"].isin(["quantize", "dequantize"])
+        kinds = ", ".join(
+            dict.fromkeys(rows.loc[~conversions, "op_kind"] if not conversions.all() else rows["op_kind"])
+        )
+        share = rows["cycles"].sum() / run.totals["cycles"]
+        found.append(f"{run.name}: {kinds} on the host, {share:.1%} of all cycles with conversions: {reason}.")
+    return found
 
 
 SUMMARY: tuple[tuple[str, str, float, str], ...] = (

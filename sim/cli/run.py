@@ -85,6 +85,11 @@ def _print(result: Result) -> None:
         f"EDP {total['edp_js']:.3g} J s; "
         f"{total['distinct']} of {total['invocations']} array programs are distinct"
     )
+    for group in result.fallbacks():
+        typer.echo(
+            f"on the host: {group['op_kinds']} ({group['ops']} operators, {group['share']:.1%} of all cycles, "
+            f"conversions included): {group['fallback']}"
+        )
     missing = total["area_not_modelled"]
     typer.echo(f"{total['area_mm2']:.3f} mm2" + (f", area not modelled: {missing}" if missing else ""))
     if total["energy_not_modelled"]:

@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from sim.base.errors import InputError, did_you_mean
+from sim.graph import kinds
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -44,21 +45,28 @@ class HostWork(NamedTuple):
 def cycles(kind: str, elements: int, hw: Hardware, *, row: int = 0, macs: int = 0) -> int:
     """Return accelerator cycles, rounded up, that the host takes for ``elements`` elements of an operator.
 
-    ``row``: elements of a row, 0 = all in one; ``macs``: multiply-accumulates of a product. An element is one of the
-    output; for quantize and dequantize one that is converted. Raises InputError when the machine has no host, its host
-    no price for the operator, or the number of elements is negative.
+    ``row``: elements of a row, 0 = all in one; ``macs``: multiply-accumulates of a product. An element is one that the
+    kind's price counts (`sim.graph.kinds`), of the output where it says nothing else; the price is that of its key.
+    Raises InputError when the machine has no host, its host no price for the operator, or the number of elements is
+    negative.
     """
+    key = price_key(kind)
     if elements < 0:
         raise InputError(f"host: {elements} elements of {kind!r}: must be at least 0; nearest legal value: 0")
     if hw.host == "none":
         raise InputError(f'operator {kind!r} needs a host CPU, and {hw.name} has none (host = "none")')
-    if kind in hw.host.cycles_per_element:
-        return math.ceil(elements * hw.host.cycles_per_element[kind] / hw.host.clock_ratio)
-    if kind not in hw.host.operators:
-        hint = did_you_mean(kind, hw.host.priced)
-        raise InputError(f"host.cycles_per_element: {hw.host.name} has no price for operator {kind!r}{hint}")
+    if key in hw.host.cycles_per_element:
+        return math.ceil(elements * hw.host.cycles_per_element[key] / hw.host.clock_ratio)
+    if key not in hw.host.operators:
+        hint = did_you_mean(key, hw.host.priced)
+        raise InputError(f"host.cycles_per_element: {hw.host.name} has no price for operator {key!r}{hint}")
     work = HostWork(kind, elements, row, macs)
-    return math.ceil(priced_cycles(hw.host.operators[kind], work, hw) / hw.host.clock_ratio)
+    return math.ceil(priced_cycles(hw.host.operators[key], work, hw) / hw.host.clock_ratio)
+
+
+def price_key(kind: str) -> str:
+    """Return the key that an operator kind is priced by; of no kind of a graph (a requantisation) its name."""
+    return kinds.KINDS[kind].price_key if kind in kinds.KINDS else kind
 
 
 def priced_cycles(price: OperatorPrice, work: HostWork, hw: Hardware) -> float:
@@ -95,9 +103,10 @@ def traffic_bytes(kind: str, elements: int, hw: Hardware) -> tuple[int, int]:
 
     What fits in an L2 stays there.
     """
-    if hw.host == "none" or kind not in hw.host.operators:
+    key = price_key(kind)
+    if hw.host == "none" or key not in hw.host.operators:
         return 0, 0
-    price = hw.host.operators[kind]
+    price = hw.host.operators[key]
     both = elements * (price.read_bytes + price.write_bytes)
     if hw.memory.l2_bytes and both <= hw.memory.l2_bytes:
         return 0, 0

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sim.graph import Graph, Op, View
+from sim.base.errors import InputError
+from sim.graph import Graph, Op, View, kinds
+from sim.graph.kinds import Values
 
 Array = npt.NDArray[Any]
-
-# erf by Abramowitz and Stegun 7.1.26: absolute error below 1.5e-7, less than float32 shows.
-ERF_P = 0.3275911
-ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
-
-
-def gelu(x: Array) -> Array:
-    """x/2 (1 + erf(x / sqrt 2))."""
-    y = np.abs(x.astype(np.float64)) / math.sqrt(2)
-    t = 1 / (1 + ERF_P * y)
-    erf = 1 - np.exp(-y * y) * t * np.polynomial.polynomial.polyval(t, np.array(ERF))
-    return np.asarray(x / 2 * (1 + np.sign(x) * erf), dtype=np.float32)
-
-
-def softmax(x: Array) -> Array:
-    """Softmax over the last axis."""
-    raised = np.exp(x - x.max(axis=-1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=-1, keepdims=True), dtype=np.float32)
-
-
-def layernorm(x: Array, gain: Array, shift: Array, epsilon: float) -> Array:
-    """LayerNorm over the last axis."""
-    off = x - x.mean(axis=-1, keepdims=True)
-    return np.asarray(off / np.sqrt((off * off).mean(axis=-1, keepdims=True) + epsilon) * gain + shift, np.float32)
 
 
 def window(values: Array, view: View) -> Array:
@@ -47,35 +24,15 @@ def window(values: Array, view: View) -> Array:
 
 
 def apply(op: Op, inputs: list[Array], weights: Mapping[str, Array], epsilon: float, head_dim: int) -> Array:
-    """Return the output [batch, rows, cols] of one operator in float32; the scores get their 1/sqrt(head_dim)."""
-    first = inputs[0]
-    if op.kind == "embedding":
-        return np.asarray(inputs[1][0][first.reshape(-1).astype(np.int64)])[None]
-    if op.kind in ("quantize", "dequantize"):  # the number stays; how it is stored is the tensor's affair
-        return first
-    if op.kind == "residual_add":
-        return np.asarray(first + inputs[1])
-    if op.kind == "layernorm":
-        gain, shift = (op.attrs[name] for name in ("gamma", "beta"))
-        return layernorm(
-            first,
-            np.ones(1) if gain is None else weights[gain],
-            np.zeros(1) if shift is None else weights[shift],
-            epsilon,
-        )
-    if op.kind == "softmax":
-        return softmax(first)
-    if op.kind == "gelu":
-        return gelu(first)
-    if op.kind == "tanh":
-        return np.tanh(first)
-    second = inputs[1].transpose(0, 2, 1) if op.attrs["transpose_b"] else inputs[1]
-    product = first @ second
-    if len(inputs) > 2:
-        product = product + inputs[2]
-    if op.attrs["activation"] == "relu":
-        product = np.maximum(product, 0)
-    return np.asarray(product / math.sqrt(head_dim) if op.attrs["transpose_b"] else product)
+    """Return the output [batch, rows, cols] of one operator in float32; the scores get their 1/sqrt(head_dim).
+
+    Raises InputError for an operator kind that is unknown, or whose values are not modelled.
+    """
+    kind = kinds.find(op.kind)
+    if kind.reference is None:
+        able = ", ".join(known.name for known in kinds.KINDS.values() if known.reference is not None)
+        raise InputError(f"operator {op.name}: values of {op.kind} are not modelled, only its time (modelled: {able})")
+    return kind.reference(op, inputs, Values(weights, epsilon, head_dim))
 
 
 def forward(graph: Graph, given: Mapping[str, Array], epsilon: float, head_dim: int) -> dict[str, Array]:

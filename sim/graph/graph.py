@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import graphlib
 import hashlib
+import heapq
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,13 +19,19 @@ from types import MappingProxyType
 from typing import Any
 
 from sim.base.errors import InputError, did_you_mean
-from sim.graph.rules import ACCUMULATOR as ACCUMULATOR
-from sim.graph.rules import ATTRIBUTES, DTYPE_BYTES, meet, order_problems, rule_problems, writers
+from sim.graph import kinds
+from sim.graph.dtypes import ACCUMULATOR as ACCUMULATOR
+from sim.graph.dtypes import DTYPE_BYTES
+from sim.graph.overlap import meet
+from sim.graph.rules import order_problems, rule_problems, writers
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A dense row-major tensor. ``kind``: "input", "weight" (constant) or "activation" (computed)."""
+    """A dense row-major tensor. ``kind``: "input", "weight" (constant), "activation" (computed) or "state".
+
+    A state outlives the graph, as a KV cache does: operators write parts of it, and read what earlier graphs wrote.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -86,26 +94,10 @@ class View:
 
 @dataclass(frozen=True)
 class Op:
-    """One operator. Attributes that are left out take the defaults of `ATTRIBUTES`.
+    """One operator. Attributes that are left out take the defaults of its kind.
 
-    kind, inputs, attributes:
-      matmul        A, B[, bias]; transpose_a, transpose_b, activation ("none" or "relu"), scale,
-                    repeating_bias (True: the bias is one row, added to every output row)
-      conv          image, weights[, bias]; in_rows, in_cols, kernel, stride, padding, activation, scale.
-                    Images are [pixels, channels], one behind the other; weights are [kernel row, kernel
-                    column, in channel; out channel]; the bias is one row
-      maxpool       image; in_rows, in_cols, kernel, stride, padding
-      softmax, layernorm, gelu, tanh    one input; layernorm may name its weights gamma and beta
-      residual_add  two inputs; activation ("none" or "relu")
-      copy          one input, moved to other rows
-      gather        one input; columns: which of them come side by side
-      fft, ifft     one input; block: real numbers of a transform; ifft: activation
-      top_k         scores -> places of the largest ones: which columns of the input stay
-      predict       queries, keys -> scores as they come out at low precision
-      mask          predicted scores -> a bit for each that is to be computed; rule ("top_k" or "threshold")
-      embedding     ids, table
-      quantize, dequantize    one input
-    A batch is as many independent operators; an input of batch 1 serves all of them.
+    Inputs, attributes and meaning of each kind: `sim.graph.kinds` (``carat list operators``). A batch is as many
+    independent operators; an input of batch 1 serves all of them. Raises InputError for operands that are no views.
     """
 
     name: str
@@ -116,8 +108,19 @@ class Op:
     layer: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", tuple(self.inputs))
-        object.__setattr__(self, "attrs", MappingProxyType({**ATTRIBUTES.get(self.kind, {}), **self.attrs}))
+        views = self.inputs if isinstance(self.inputs, tuple | list) else (self.inputs,)
+        places = [*((f"inputs[{index}]", view) for index, view in enumerate(views)), ("output", self.output)]
+        if wrong := [(place, view) for place, view in places if not isinstance(view, View)]:
+            raise InputError(
+                [
+                    f"operator {self.name}: {place} is {view!r}, must be a View of a tensor (all of it: "
+                    "View.whole(tensor))"
+                    for place, view in wrong
+                ]
+            )
+        object.__setattr__(self, "inputs", tuple(views))
+        known = kinds.KINDS.get(self.kind)  # an unknown kind is refused by the graph, together with all other problems
+        object.__setattr__(self, "attrs", MappingProxyType({**(known.attributes if known else {}), **self.attrs}))
 
     def __reduce__(self) -> tuple[type[Op], tuple[Any, ...]]:
         """Pickle by value: a read-only mapping does not pickle itself."""
@@ -131,12 +134,7 @@ class Op:
     @property
     def mnk(self) -> tuple[int, int, int]:
         """(M, N, K) of one repetition of a matmul, or of the one that a convolution is; else (rows, cols, 0)."""
-        if self.kind == "conv":
-            return self.output.rows, self.output.cols, self.inputs[1].rows
-        if self.kind != "matmul":
-            return self.output.rows, self.output.cols, 0
-        a = self.inputs[0]
-        return self.output.rows, self.output.cols, a.rows if self.attrs["transpose_a"] else a.cols
+        return kinds.find(self.kind).dimensions(self)
 
     @property
     def macs(self) -> int:
@@ -154,9 +152,13 @@ class Graph:
     ops: tuple[Op, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
-        object.__setattr__(self, "ops", tuple(self.ops))
-        problems = rule_problems(self.tensors, self.ops) or order_problems(self.ops, self.tensors)
+        self._fill(self.tensors, self.ops, rule_problems(self.tensors, tuple(self.ops)))
+
+    def _fill(self, tensors: Mapping[str, Tensor], ops: Iterable[Op], problems: Sequence[str]) -> None:
+        """Take tensors and operators on, of which all rules but those of order are checked, with ``problems``."""
+        object.__setattr__(self, "tensors", MappingProxyType(dict(tensors)))
+        object.__setattr__(self, "ops", tuple(ops))
+        problems = problems or order_problems(self.ops, self.tensors)
         if problems:
             raise InputError([f"graph {self.name}: {problem}" for problem in problems])
 
@@ -175,11 +177,14 @@ class Graph:
         """
         tensors, ops = list(tensors), list(ops)
         names = [tensor.name for tensor in tensors]
-        if repeated := sorted({n for n in names if names.count(n) > 1}):
+        if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
             raise InputError(f"graph {name}: tensors named more than once: {', '.join(map(repr, repeated))}")
         by_name = dict(zip(names, tensors, strict=True))
-        # Only sound windows can be sorted; broken ones go to the constructor, which tells them all.
-        return cls(name, by_name, tuple(ops if rule_problems(by_name, ops) else _sorted(name, ops)))
+        problems = rule_problems(by_name, ops)
+        graph = object.__new__(cls)
+        object.__setattr__(graph, "name", name)
+        graph._fill(by_name, ops if problems else _sorted(name, ops), problems)  # only sound windows can be sorted
+        return graph
 
     @property
     def macs(self) -> int:
@@ -198,18 +203,36 @@ class Graph:
 
     def op(self, name: str) -> Op:
         """Return the operator called ``name``. Raises InputError for an unknown name."""
-        by_name = {op.name: op for op in self.ops}
-        if name not in by_name:
-            raise InputError(f"graph {self.name}: no operator {name!r}{did_you_mean(name, by_name)}")
-        return by_name[name]
+        if name not in self._by_name:
+            raise InputError(f"graph {self.name}: no operator {name!r}{did_you_mean(name, self._by_name)}")
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Op]:
+        return {op.name: op for op in self.ops}
+
+    @cached_property
+    def _writers(self) -> dict[str, tuple[Op, ...]]:
+        found: dict[str, list[Op]] = {}
+        for op in self.ops:
+            found.setdefault(op.output.tensor, []).append(op)
+        return {name: tuple(by) for name, by in found.items()}
+
+    @cached_property
+    def _readers(self) -> dict[str, tuple[Op, ...]]:
+        found: dict[str, list[Op]] = {}
+        for op in self.ops:
+            for name in dict.fromkeys(view.tensor for view in op.inputs):
+                found.setdefault(name, []).append(op)
+        return {name: tuple(by) for name, by in found.items()}
 
     def producers(self, tensor: str) -> tuple[Op, ...]:
         """Return the operators that write ``tensor``, in order."""
-        return tuple(op for op in self.ops if op.output.tensor == tensor)
+        return self._writers.get(tensor, ())
 
     def consumers(self, tensor: str) -> tuple[Op, ...]:
         """Return the operators that read ``tensor`` as an input, in order."""
-        return tuple(op for op in self.ops if any(view.tensor == tensor for view in op.inputs))
+        return self._readers.get(tensor, ())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the graph as plain lists and dicts; `workloads.graph_file.from_dict` reads it back."""
@@ -257,10 +280,12 @@ def _sorted(name: str, ops: Sequence[Op]) -> list[Op]:
         path = " -> ".join(ops[index].name for index in error.args[1])
         raise InputError(f"graph {name}: operators depend on each other in a cycle: {path}") from None
     order: list[Op] = []
-    ready = sorted(sorter.get_ready())
+    ready = list(sorter.get_ready())
+    heapq.heapify(ready)
     while ready:
-        index = ready.pop(0)
+        index = heapq.heappop(ready)
         order.append(ops[index])
         sorter.done(index)
-        ready = sorted([*ready, *sorter.get_ready()])
+        for released in sorter.get_ready():
+            heapq.heappush(ready, released)
     return order

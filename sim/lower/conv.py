@@ -103,11 +103,8 @@ def conv_steps(work: Conv, tile: ConvTile) -> Iterator[ConvStep]:
     yield from walk(0, ())
 
 
-def lower_conv(work: Conv, hw: Hardware) -> Program:
-    """Return the program of one convolution; the fence behind it is the caller's, as in the library.
-
-    Raises InputError for what the machine or the library refuses.
-    """
+def check_conv(work: Conv, hw: Hardware) -> ConvTile:
+    """Return the tile of a convolution. Raises InputError for what the machine or the library refuses."""
     check(work, hw)
     tile = conv_tile(work, hw)
     if work.trans_input_3120 and tile[0] < work.batch:
@@ -117,6 +114,15 @@ def lower_conv(work: Conv, hw: Hardware) -> Program:
             "tile's batch where they lie by the whole one (LoopConv.scala); "
             f"nearest: batch {tile[0]}, or a tile that begins with {work.batch}"
         )
+    return tile
+
+
+def lower_conv(work: Conv, hw: Hardware) -> Program:
+    """Return the program of one convolution; the fence behind it is the caller's, as in the library.
+
+    Raises InputError for what the machine or the library refuses.
+    """
+    tile = check_conv(work, hw)
     stream = Stream(hw, inlined=True)
     stream.mark("conv_config")
     pixel = work.batch * work.out_channels if work.trans_output_1203 else work.c.row_stride

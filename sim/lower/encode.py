@@ -89,10 +89,15 @@ class Stream:
         rs1 |= activation << 3 | dataflow << 2 | ConfigKind.EX
         self.emit(Funct.CONFIG, rs1, c_stride << 48)
 
-    def config_ld(self, stride_bytes: int, state: int = 0, *, scale: float = 1.0, shrink: bool = False) -> None:
-        """Configure load state 0..2; ``shrink``: data for the accumulator arrive in input type."""
+    def config_ld(
+        self, stride_bytes: int, state: int = 0, *, scale: float = 1.0, shrink: bool = False, block_rows: int = 0
+    ) -> None:
+        """Configure load state 0..2; ``shrink``: data for the accumulator arrive in input type.
+
+        ``block_rows``: local rows from one block of a load to the next, 0 = DIM.
+        """
         scale_bits = float_bits(scale) if self.mvin_scaled else 0
-        rs1 = scale_bits << 32 | self.dim << 16 | 1 << 8 | state << 3 | shrink << 2 | ConfigKind.LD
+        rs1 = scale_bits << 32 | (block_rows or self.dim) << 16 | 1 << 8 | state << 3 | shrink << 2 | ConfigKind.LD
         self.emit(Funct.CONFIG, rs1, stride_bytes)
 
     def config_st(self, stride_bytes: int, *, activation: int = 0, scale: float = 1.0) -> None:

@@ -13,12 +13,10 @@ from math import sqrt
 
 from sim.base.errors import InputError
 from sim.hardware import Hardware
-from sim.lower.matmul import gelu_constants
 from sim.lower.place import matrix_bytes, place
+from sim.lower.polynomials import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE, gelu_constants
 from sim.lower.work import Matmul, Norm, Operand, ResidualAdd
 
-SOFTMAX_BERT_SCALE = 0.0005
-GELU_BERT_SCALE = 0.05
 ATTENTION_SCALE = 1 / 127
 """Softmax results are fractions of 127."""
 GELU_OUTPUT_STEPS = 8

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from math import inf
-
-import numpy as np
 
 from sim.base.errors import InputError
 from sim.hardware import Hardware
@@ -15,12 +12,10 @@ from sim.isa.commands import Program
 from sim.lower import residency
 from sim.lower.encode import Stream
 from sim.lower.output_stationary import emit_os_tile
+from sim.lower.polynomials import gelu_constants, polynomial_constants, scale_problems
 from sim.lower.residency import Residency
 from sim.lower.tiling import Tile, folded, matmul_blocks, matmul_tile, tile_counts
 from sim.lower.work import ACTIVATIONS, Matmul, Operand
-
-LN2 = 0.693147
-"""As the C library writes it."""
 
 
 @dataclass(frozen=True)
@@ -149,33 +144,6 @@ def _pick(edge: tuple[bool, ...], at_edge: tuple[int, ...], inside: tuple[int, .
     return i, j, k
 
 
-def scale_problems(activation: str, bert_scale: float) -> list[str]:
-    """Return what is wrong with the scale of the integer polynomials; the softmax divides by ln 2 / scale."""
-    limit = {"softmax": LN2, "igelu": inf}.get(activation)
-    if limit is None or 0 < bert_scale <= limit:
-        return []
-    rule = f"in (0, {limit}]" if limit < inf else "> 0"
-    return [f"bert_scale = {bert_scale} must be {rule} for {activation!r}"]
-
-
-def polynomial_constants(work_scale: float) -> tuple[int, int, int, int]:
-    """Return (qln2, qln2_inv, qb, qc) of the integer softmax, in single precision as in C."""
-    one = np.float32
-    scale = one(work_scale)
-    qln2 = int(LN2 / float(scale))
-    qb = int(one(1.353) / scale)
-    qc = int(one(0.344) / (one(0.3585) * scale * scale))
-    return qln2, 65536 // qln2, qb, qc
-
-
-def gelu_constants(work_scale: float) -> tuple[int, int]:
-    """Return (qb, qc) of the integer GELU at ``work_scale``, in single precision as in C."""
-    scale = np.float32(work_scale)
-    erf_scale = np.float32(-0.2888 * float(scale * scale / np.float32(2)))
-    qb = int(-1.769 / float(scale / np.float32(1.41421356237)))
-    return qb, int(1.0 / float(erf_scale))
-
-
 def emit_softmax_constants(stream: Stream, bert_scale: float) -> None:
     """Load the two constants and the polynomial of the integer exponential into the normaliser."""
     qln2, qln2_inv, qb, qc = polynomial_constants(bert_scale)
@@ -212,10 +180,17 @@ def _moved(before: Tile | None, now: Tile) -> str:
     return "first" if before is None else next(name for name, b, n in zip("ijk", before, now, strict=True) if b != n)
 
 
-def lower_matmul(work: Matmul, hw: Hardware) -> Program:
-    """Return the program of one product; raises InputError for what the machine or the library refuses."""
+def check_matmul(work: Matmul, hw: Hardware) -> Tile:
+    """Return the tile of a product. Raises InputError for what the machine or the library refuses."""
     check(work, hw)
     tile = matmul_tile(work, hw)
+    check_tiles(work, tile_counts(matmul_blocks(work, hw.dim), tile))
+    return tile
+
+
+def lower_matmul(work: Matmul, hw: Hardware) -> Program:
+    """Return the program of one product; raises InputError for what the machine or the library refuses."""
+    tile = check_matmul(work, hw)
     stream = Stream(hw, folded=folded(work, hw))
     emit_config(stream, work, hw)
     d_stride = 0 if work.d is None or work.bias == "row" else work.d.row_stride

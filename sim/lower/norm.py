@@ -3,11 +3,17 @@
 A row is stored three times: the first two passes only feed the normaliser's statistics (sum -> mean,
 variance -> inverse deviation; maximum, sum of exponentials -> inverse), the third writes the result. Two
 statistics registers alternate so that two rows overlap.
+
+Where a block of DIM rows does not fit into the accumulator, two rows at a time do it, as many as there are statistics
+registers: their blocks lie two rows apart instead of DIM (`COMPACT`), so that the accumulator holds DIM / 2 times as
+many columns; and where even that does not fit, every pass loads the rows again piece by piece (`PIECES`). The
+statistics are the same sums over the same elements, so the results are the same bit for bit.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +22,8 @@ from sim.base.errors import InputError, did_you_mean
 from sim.hardware import Hardware
 from sim.isa.commands import ACCUMULATE_BIT, ACCUMULATOR_BIT, COMMAND, ConfigKind, Funct, Program
 from sim.lower.encode import Stream
-from sim.lower.matmul import emit_softmax_constants, scale_problems
+from sim.lower.matmul import emit_softmax_constants
+from sim.lower.polynomials import scale_problems
 from sim.lower.tiling import blocks_of
 from sim.lower.work import ACTIVATIONS, Norm
 
@@ -32,6 +39,18 @@ PASSES = {"layernorm": ((1, 2), (3, 4), (0, 0)), "softmax": ((5, 5), (6, 7), (0,
 """
 
 
+Layout = Literal["WHOLE", "COMPACT", "PIECES"]
+"""Whole blocks of rows in the accumulator, rows of narrow blocks, or pieces of rows."""
+
+
+def layout(work: Norm, hw: Hardware) -> Layout:
+    """Return how rows lie in the accumulator."""
+    blocks = blocks_of(work.cols, hw.dim)
+    if blocks * hw.dim <= hw.acc_rows:
+        return "WHOLE"
+    return "COMPACT" if blocks * STATISTICS <= hw.acc_rows else "PIECES"
+
+
 def search_norm_tile(work: Norm, hw: Hardware) -> tuple[int, int]:
     """Drop a row of the tile until it fits, as tiled_norm_auto does; return its rows and the passes that took."""
     rows = norm_tile_rows(replace(work, tile_rows=None), hw)
@@ -39,15 +58,9 @@ def search_norm_tile(work: Norm, hw: Hardware) -> tuple[int, int]:
 
 
 def norm_tile_rows(work: Norm, hw: Hardware) -> int:
-    """Return how many rows go into the accumulator at once; InputError if not even one does, or not so many."""
-    col_blocks = blocks_of(work.cols, hw.dim)
-    row_blocks = hw.acc_rows // (hw.dim * col_blocks)
-    if row_blocks < 1:
-        raise InputError(
-            f"{work.kind} {work.rows}x{work.cols}: one block of rows takes {hw.dim * col_blocks} "
-            f"accumulator rows, {hw.acc_rows} there; at most {hw.acc_rows} columns fit"
-        )
-    most = min(work.rows, row_blocks * hw.dim)
+    """Return how many rows go into the accumulator at once; InputError if not so many as the work wants."""
+    row_blocks = hw.acc_rows // (hw.dim * blocks_of(work.cols, hw.dim))
+    most = min(work.rows, row_blocks * hw.dim if row_blocks else STATISTICS)
     if work.tile_rows is None:
         return most
     if not 1 <= work.tile_rows <= most:
@@ -58,8 +71,8 @@ def norm_tile_rows(work: Norm, hw: Hardware) -> int:
     return work.tile_rows
 
 
-def lower_norm(work: Norm, hw: Hardware) -> Program:
-    """Return the program of one normalisation; raises InputError if the machine has no units for it."""
+def check_norm(work: Norm, hw: Hardware) -> int:
+    """Return the rows in the accumulator at once. Raises InputError if the machine has no units for the work."""
     problems = [
         f"{work.kind}: {name} = {getattr(work, name)} must be >= 1"
         for name in ("rows", "cols")
@@ -69,62 +82,139 @@ def lower_norm(work: Norm, hw: Hardware) -> Program:
         problems.append(f"norm kind {work.kind!r} is unknown{did_you_mean(work.kind, PASSES)}")
     if not hw.features.normalizations:
         problems.append(f"{work.kind}: this machine has no normalisation units (features.normalizations)")
+    if not hw.accumulator.read_small_width:
+        problems.append(f"{work.kind}: this accumulator reads at full width only (accumulator.read_small_width)")
     problems += scale_problems(work.kind, work.bert_scale)
+    for name, operand, bits in (("x", work.x, _bits(work, hw)), ("result", work.c, hw.bits("c"))):
+        if work.rows > 1 and operand.row_stride * bits % 8:
+            problems.append(
+                f"{work.kind}: rows of {name} begin every {operand.row_stride * bits} bits, on no whole byte"
+            )
     if problems:
         raise InputError(problems)
-    tile_rows = norm_tile_rows(work, hw)
-    stream = Stream(hw, inlined=True, folded=tile_rows == work.rows)
+    return norm_tile_rows(work, hw)
+
+
+def _bits(work: Norm, hw: Hardware) -> int:
+    """Return the bits of an element of X in memory."""
+    return hw.bits("a") if work.low_x else 8 * hw.acc_bytes
+
+
+def lower_norm(work: Norm, hw: Hardware) -> Program:
+    """Return the program of one normalisation. Raises InputError as `check_norm` does."""
+    tile_rows = check_norm(work, hw)
+    stream, lies = Stream(hw, inlined=True, folded=tile_rows == work.rows), layout(work, hw)
     stream.mark("norm_config")
     code = ACTIVATIONS.index(work.kind)
-    stream.config_st(hw.packed_bytes(work.cols, "c"), activation=code & 3, scale=work.scale)
+    stream.config_st(-(-work.c.row_stride * hw.bits("c") // 8), activation=code & 3, scale=work.scale)
     stream.config_ex()
-    stream.config_ld(work.cols * hw.acc_bytes, 0)
-    stream.config_ld(work.cols * hw.acc_bytes, 1)
+    stride = -(-work.x.row_stride * _bits(work, hw) // 8)
+    narrow = STATISTICS if lies == "COMPACT" else 0
+    for state in (0, 1):
+        stream.config_ld(stride, state, shrink=work.low_x, block_rows=narrow)
     if work.kind == "softmax":
         stream.mark("norm_softmax")
         emit_softmax_constants(stream, work.bert_scale)
-    for first in range(0, work.rows, tile_rows):
-        for row in range(first, min(first + tile_rows, work.rows), hw.dim):
-            rows = min(hw.dim, first + tile_rows - row, work.rows - row)
-            base = (row - first) * blocks_of(work.cols, hw.dim)
-            _emit_load(stream, work, hw, row, rows, base)
-            _emit_passes(stream, work, hw, row, rows, base)
+    if lies == "WHOLE":
+        _emit_whole(stream, work, hw, tile_rows)
+    elif lies == "COMPACT":
+        _emit_compact(stream, work, hw, tile_rows)
+    else:
+        _emit_pieces(stream, work, hw, tile_rows)
     stream.fence()
     return stream.program()
 
 
-def _emit_load(stream: Stream, work: Norm, hw: Hardware, row: int, rows: int, base: int) -> None:
-    """Load ``rows`` rows from ``row`` on to accumulator row ``base``, block columns side by side."""
-    chunk = min(blocks_of(work.cols, hw.dim), hw.max_block_len_acc) * hw.dim
-    for col in range(0, work.cols, chunk):
+def _emit_whole(stream: Stream, work: Norm, hw: Hardware, tile_rows: int) -> None:
+    """Blocks of DIM rows, as the library cuts them."""
+    every = slice(0, work.cols)
+    for first in range(0, work.rows, tile_rows):
+        for row in range(first, min(first + tile_rows, work.rows), hw.dim):
+            rows = min(hw.dim, first + tile_rows - row, work.rows - row)
+            base = (row - first) * blocks_of(work.cols, hw.dim)
+            _emit_load(stream, work, hw, (row, rows), base, every, hw.dim)
+            _emit_passes(stream, work, hw, row, rows, base)
+
+
+def _emit_compact(stream: Stream, work: Norm, hw: Hardware, tile_rows: int) -> None:
+    """Whole rows, one or two at a time, in alternating places where the accumulator has room for two."""
+    every = slice(0, work.cols)
+    taken = blocks_of(work.cols, hw.dim) * STATISTICS
+    places = min(2, hw.acc_rows // taken)
+    chunk = hw.dim  # a store of several blocks finds them DIM rows apart
+    for number, row in enumerate(range(0, work.rows, tile_rows)):
+        rows, base = min(tile_rows, work.rows - row), number % places * taken
+        _emit_load(stream, work, hw, (row, rows), base, every, STATISTICS)
+        at, to = np.array([row]), np.array([base])
+        stream.emit_packed(_passes(stream, work, hw, (at, to), rows, every, chunk, STATISTICS).ravel())
+
+
+def _emit_pieces(stream: Stream, work: Norm, hw: Hardware, tile_rows: int) -> None:
+    """One or two rows at a time; each pass loads them again, pieces of them in alternating halves."""
+    halves = min(2, hw.acc_rows // hw.dim)
+    piece = hw.acc_rows // halves // hw.dim * hw.dim
+    chunk = min(piece // hw.dim, hw.max_block_len) * hw.dim
+    for row in range(0, work.rows, tile_rows):
+        rows = min(tile_rows, work.rows - row)
+        for number in range(len(PASSES[work.kind])):
+            for half, start in enumerate(range(0, work.cols, piece)):
+                cols, base = slice(start, min(start + piece, work.cols)), half % halves * piece
+                _emit_load(stream, work, hw, (row, rows), base, cols, hw.dim)
+                at, to = np.array([row]), np.array([base])
+                passes = _passes(stream, work, hw, (at, to), rows, cols, chunk, hw.dim)
+                stream.emit_packed(passes[:, number].ravel())
+
+
+def _emit_load(
+    stream: Stream, work: Norm, hw: Hardware, of: tuple[int, int], base: int, cols: slice, block_rows: int
+) -> None:
+    """Load ``of`` = (first row, rows), columns ``cols``, to accumulator row ``base``.
+
+    A block of columns lies ``block_rows`` rows behind the one before.
+    """
+    row, rows = of
+    longest = hw.max_block_len if work.low_x else hw.max_block_len_acc
+    chunk = min(blocks_of(cols.stop - cols.start, hw.dim), longest) * hw.dim
+    for col in range(cols.start, cols.stop, chunk):
         stream.mark("norm_load" if col else "norm_load_block" if row else "norm_load_first")
-        source = work.x.address + (row * work.cols + col) * hw.acc_bytes
-        stream.mvin(source, ACCUMULATOR_BIT + base + col, min(chunk, work.cols - col), rows)
+        source = work.x.address + -(-(row * work.x.row_stride + col) * _bits(work, hw) // 8)
+        local = base + (col - cols.start) // hw.dim * block_rows
+        stream.mvin(source, ACCUMULATOR_BIT + local, min(chunk, cols.stop - col), rows)
 
 
 def _emit_passes(stream: Stream, work: Norm, hw: Hardware, row: int, rows: int, base: int) -> None:
     """Store each row three times, two rows at a time."""
     even = rows - rows % STATISTICS
+    chunk = min(blocks_of(work.cols, hw.dim), hw.max_block_len) * hw.dim
+    every = slice(0, work.cols)
     for first, last, statistics in ((0, even, STATISTICS), (even, rows, 1)):
         if first < last:
             pairs = np.arange(first, last, statistics)
-            passes = _passes(stream, work, hw, row + pairs, base + pairs, statistics)
+            passes = _passes(stream, work, hw, (row + pairs, base + pairs), statistics, every, chunk, hw.dim)
             if stream.pace.priced and not first:
-                passes["gap"][0] = stream.pace.gap(f"{work.kind}_block")
-            stream.emit_packed(passes)
+                passes["gap"][0, 0, 0, 0] = stream.pace.gap(f"{work.kind}_block")
+            stream.emit_packed(passes.ravel())
 
 
 def _passes(
-    stream: Stream, work: Norm, hw: Hardware, rows: npt.NDArray[np.int64], local: npt.NDArray[np.int64], statistics: int
+    stream: Stream,
+    work: Norm,
+    hw: Hardware,
+    at: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    statistics: int,
+    part: slice,
+    chunk: int,
+    block_rows: int,
 ) -> Program:
-    """Return the passes over ``statistics`` rows from each of ``rows`` on, in the accumulator from ``local`` on.
+    """Return the passes over columns ``part`` of ``statistics`` rows from each of ``at[0]`` on.
 
-    Axes: pair of rows, pass, row of the pair, configuration and then chunks of columns.
+    In the accumulator the rows lie from ``at[1]`` on, a block of columns ``block_rows`` rows behind the one before.
+    ``chunk``: columns of a store. Axes: pair of rows, pass, row of the pair, configuration and then chunks of columns.
     """
-    chunk = min(blocks_of(work.cols, hw.dim), hw.max_block_len) * hw.dim
-    cols = np.arange(0, work.cols, chunk)
+    rows, local = at
+    cols = np.arange(part.start, part.stop, chunk)
     inner, final = np.array(PASSES[work.kind]).T[:, None, :, None, None]
-    wide = np.minimum(chunk, work.cols - cols)
+    wide = np.minimum(chunk, part.stop - cols)
     stat = np.arange(statistics)[:, None]
     out = np.zeros((len(rows), len(PASSES[work.kind]), statistics, 1 + len(cols)), COMMAND)
     _space(out["gap"], stream, work)
@@ -132,12 +222,12 @@ def _passes(
     out["funct"][..., 0] = Funct.CONFIG
     only_stat = work.kind == "softmax"
     out["rs1"][..., 0] = only_stat << 17 | np.arange(statistics) << 8 | ConfigKind.NORM
-    elements = (rows[:, None, None, None] + stat) * work.cols + cols
+    elements = (rows[:, None, None, None] + stat) * work.c.row_stride + cols
     out["rs1"][..., 1:] = work.c.address + -(-elements * hw.bits("c") // 8)
-    address = (ACCUMULATOR_BIT | ACCUMULATE_BIT) + local[:, None, None, None] + stat + cols
+    lies = local[:, None, None, None] + stat + (cols - part.start) // hw.dim * block_rows
     command = np.where(cols + chunk >= work.cols, final, inner)
-    out["rs2"][..., 1:] = address | command << COMMAND_SHIFT | wide << 32 | 1 << 48
-    return out.ravel()
+    out["rs2"][..., 1:] = (ACCUMULATOR_BIT | ACCUMULATE_BIT) + lies | command << COMMAND_SHIFT | wide << 32 | 1 << 48
+    return out
 
 
 def _space(gaps: npt.NDArray[np.int64], stream: Stream, work: Norm) -> None:

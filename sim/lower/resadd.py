@@ -16,7 +16,15 @@ def resadd_tile(rows: int, cols: int, hw: Hardware) -> tuple[int, int]:
 
 
 def search_resadd_tile(rows: int, cols: int, hw: Hardware) -> tuple[tuple[int, int], int]:
-    """Halve rows or drop a block of columns until the tile fits; return the tile and the passes that took."""
+    """Halve rows or drop a block of columns until the tile fits; return the tile and the passes that took.
+
+    Raises InputError where not even one block fits into half of the accumulator.
+    """
+    if hw.dim > hw.acc_rows // 2:
+        raise InputError(
+            f"residual add: a block takes {hw.dim} accumulator rows, half of the accumulator has {hw.acc_rows // 2} "
+            f"(nearest: accumulator.capacity_bytes = {2 * hw.dim * hw.dim * hw.acc_bytes})"
+        )
     tile_rows, tile_cols = rows, cols
     passes = 0
     while acc_rows_of((tile_rows, tile_cols), hw) > hw.acc_rows // 2:
@@ -52,26 +60,32 @@ def chosen_tile(work: ResidualAdd, hw: Hardware) -> tuple[int, int]:
     return work.tile
 
 
-def lower_resadd(work: ResidualAdd, hw: Hardware) -> Program:
-    """Return the program of one residual addition; raises InputError on sizes below 1 or unequal strides."""
+def check_resadd(work: ResidualAdd, hw: Hardware) -> tuple[int, int]:
+    """Return the tile of a residual addition. Raises InputError on sizes below 1 and a tile too large."""
     problems = [
         f"residual add: {name} = {getattr(work, name)} must be >= 1"
         for name in ("rows", "cols")
         if getattr(work, name) < 1
     ]
-    b = work.b or Operand(0, work.a.row_stride)
-    strides = {work.a.row_stride, b.row_stride, work.c.row_stride} if work.b else set()
-    if len(strides) > 1:
-        problems.append(f"residual add: a, b and c need one row stride, got {sorted(strides)}")
     if problems:
         raise InputError(problems)
+    return chosen_tile(work, hw)
+
+
+def lower_resadd(work: ResidualAdd, hw: Hardware) -> Program:
+    """Return the program of one residual addition. Raises InputError as `check_resadd` does.
+
+    Each operand has a row stride of its own, 0 for one row that is added to all: the C library has one for all three,
+    load states and hardware loop have three.
+    """
+    tile_rows, tile_cols = check_resadd(work, hw)
+    b = work.b or Operand(0, work.a.row_stride)
     stream = Stream(hw, inlined=True, folded=search_resadd_tile(work.rows, work.cols, hw)[1] == 0)
     stream.mark("resadd_config")
     stream.config_st(hw.packed_bytes(work.c.row_stride, "c"), activation=int(work.relu), scale=work.c_scale)
     stream.config_ex()
     stream.config_ld(hw.packed_bytes(work.a.row_stride, "a"), 0, scale=work.a_scale, shrink=True)
     stream.config_ld(hw.packed_bytes(b.row_stride, "b"), 1, scale=work.b_scale, shrink=True)
-    tile_rows, tile_cols = chosen_tile(work, hw)
     for row in range(0, work.rows, tile_rows):
         for col in range(0, work.cols, tile_cols):
             stream.mark("resadd_loop" if row or col else "resadd_loop_first")

@@ -1,5 +1,8 @@
 """Work items: what one accelerator operator computes and where its operands lie, before any command exists.
 
+Each says of itself which operands it has (`Item.places`), how it moves to other addresses (`Item.moved`), which of its
+fields a mapping may set and which operators of a graph become it.
+
 All are frozen plain data, so two operators that are equal can be recognised and simulated once. Addresses
 are DRAM bytes; strides count ELEMENTS of the operand's own type, as the arguments of Gemmini's C library
 do.
@@ -7,8 +10,9 @@ do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from sim.graph.windows import positions
 
@@ -34,8 +38,86 @@ class Operand:
     row_stride: int
 
 
+Width = Literal["a", "b", "c", "word", "sums", "byte"]
+"""Elements of an operand: of A, B or C in memory, of a scratchpad word, of accumulator type, or plain bytes."""
+
+
+class Place(NamedTuple):
+    """An operand of a work item: the field that names it, where it lies, rows and columns, width of its elements."""
+
+    name: str
+    operand: Operand
+    rows: int
+    cols: int
+    width: Width
+
+
+class Item:
+    """What all work items have in common."""
+
+    MAPPING_FIELDS: ClassVar[tuple[str, ...]] = ()
+    """Fields that a mapping may set."""
+    OPERATORS: ClassVar[tuple[str, ...]] = ()
+    """Operator kinds of the graph that become this item."""
+    TILE_SIZES: ClassVar[int] = 0
+    """Sizes of its tile; 0 where it has none."""
+    PACED: ClassVar[bool] = False
+    """Whether lowering weighs what the memory takes for its answers."""
+
+    @property
+    def product(self) -> Matmul | None:
+        """The dense product that the item is, or is a sparse form of; None where it is none."""
+        return None
+
+    def places(self) -> list[Place]:
+        """Return the operands of the item."""
+        raise TypeError(f"{type(self).__name__} names no operands")
+
+    def addresses(self) -> list[int]:
+        """Return the DRAM addresses of all operands."""
+        values = (getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+        return [value.address for value in values if isinstance(value, Operand)]
+
+    def moved(self, to: Mapping[int, int]) -> Self:
+        """Return the item with each operand at the address that ``to`` gives for its own."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        operands = {name: value for name, value in values.items() if isinstance(value, Operand)}
+        moved: dict[str, Any] = {name: replace(one, address=to[one.address]) for name, one in operands.items()}
+        return replace(self, **moved)  # type: ignore[type-var]
+
+
+class SparseItem(Item):
+    """A form of a product with an index: ``matmul`` and ``index_address`` stand in each of its classes."""
+
+    matmul: Matmul
+    index_address: int
+    PACED: ClassVar[bool] = True
+
+    @property
+    def product(self) -> Matmul:
+        """The dense product."""
+        return self.matmul
+
+    def index_place(self) -> Place:
+        """Return where the index lies, or what is stored instead of B."""
+        raise TypeError(f"{type(self).__name__} names no index")
+
+    def places(self) -> list[Place]:
+        """Return the operands of the item."""
+        return [self.index_place(), *self.matmul.places()]
+
+    def addresses(self) -> list[int]:
+        """Return the DRAM addresses of all operands."""
+        return [*self.matmul.addresses(), self.index_address]
+
+    def moved(self, to: Mapping[int, int]) -> Self:
+        """Return the item with each operand at the address that ``to`` gives for its own."""
+        moved: dict[str, Any] = {"matmul": self.matmul.moved(to), "index_address": to[self.index_address]}
+        return replace(self, **moved)  # type: ignore[type-var]
+
+
 @dataclass(frozen=True)
-class Matmul:
+class Matmul(Item):
     """C[m, n] = activation(scale * (A[m, k] x B[k, n] + D)).
 
     ``a``, ``b``: input type; with ``transpose_a`` A is stored as [k, m], with ``transpose_b`` B as [n, k].
@@ -74,18 +156,37 @@ class Matmul:
     b_scale: float = 1.0
     d_scale: float = 1.0
 
+    MAPPING_FIELDS = ("tile", "loop_order", "dataflow", "resident", "halves")
+    OPERATORS = ("matmul",)
+    TILE_SIZES = 3
+
     @property
     def macs(self) -> int:
         """Multiply-accumulates of the product: m * n * k."""
         return self.m * self.n * self.k
 
-    def with_tile(self, tile: tuple[int, int, int] | None) -> Matmul:
-        """Return the same product with another tile (blocks of DIM)."""
-        return replace(self, tile=tile)
+    @property
+    def product(self) -> Matmul:
+        """The product itself."""
+        return self
+
+    def places(self) -> list[Place]:
+        """Return the operands: A, B, C and the bias where there is one."""
+        a = (self.k, self.m) if self.transpose_a else (self.m, self.k)
+        b = (self.n, self.k) if self.transpose_b else (self.k, self.n)
+        found = [
+            Place("a", self.a, *a, "a"),
+            Place("b", self.b, *b, "b"),
+            Place("c", self.c, self.m, self.n, "sums" if self.full_c else "c"),
+        ]
+        if self.d is not None:
+            rows = self.m if self.bias == "full" else 1
+            found.append(Place("d", self.d, rows, self.n, "word" if self.low_d else "sums"))
+        return found
 
 
 @dataclass(frozen=True)
-class BlockSparseMatmul:
+class BlockSparseMatmul(SparseItem):
     """A `Matmul` whose B is zero outside some DIM x DIM blocks; zero blocks are neither loaded nor computed.
 
     ``mask``: k_blocks rows of j_blocks booleans, True = the block has to be computed.
@@ -100,6 +201,11 @@ class BlockSparseMatmul:
     nonzeros: int | None = None
     scheduled: bool = False
 
+    def index_place(self) -> Place:
+        """Return where the block index lies: per column of blocks a bit for each block, in whole bytes."""
+        size = len(self.mask[0]) * -(-len(self.mask) // 8) if self.mask else 0
+        return Place("index", Operand(self.index_address, 0), 1, size, "byte")
+
     @property
     def nonzero_blocks(self) -> int:
         """Number of blocks of B that are computed."""
@@ -107,7 +213,7 @@ class BlockSparseMatmul:
 
 
 @dataclass(frozen=True)
-class PackedMatmul:
+class PackedMatmul(SparseItem):
     """A `Matmul` whose B is stored with its zeros squeezed out, and what the machine does about it.
 
     ``rows``: per group of ``depth`` elements of K, per column of blocks, the packed rows kept (`sparseblocks`).
@@ -128,9 +234,14 @@ class PackedMatmul:
     stored_bits: tuple[tuple[int, ...], ...] | None = None
     circulant: int = 0
 
+    def index_place(self) -> Place:
+        """Return where the index, or B as it is stored, lies: smaller than B dense in int32, nothing lies behind it."""
+        name = "index" if self.stored_bits is None else "b"
+        return Place(name, Operand(self.index_address, 0), 1, 4 * self.matmul.k * self.matmul.n, "byte")
+
 
 @dataclass(frozen=True)
-class SampledMatmul:
+class SampledMatmul(SparseItem):
     """A `Matmul` of which only what an index picks is computed, from weights several of which lie in each PE.
 
     ``picks`` "outputs": of C[m, n] only chosen elements (B stored as [n, k]); they leave packed, row by row, each row
@@ -149,13 +260,18 @@ class SampledMatmul:
     index_row_bytes: int
     index_bits: int
 
+    def index_place(self) -> Place:
+        """Return where the index lies."""
+        return Place("index", Operand(self.index_address, 0), 1, self.matmul.m * self.index_row_bytes, "byte")
+
 
 @dataclass(frozen=True)
-class ResidualAdd:
-    """C[rows, cols] = clip(c_scale * (a_scale * A + b_scale * B)), all of input type and one row stride.
+class ResidualAdd(Item):
+    """C[rows, cols] = clip(c_scale * (a_scale * A + b_scale * B)), all of input type.
 
-    Without ``b`` it is a copy: the hardware loop leaves out the traffic of an operand whose address is 0.
-    ``tile``: (rows, cols) in elements of one hardware loop; None = the library's own choice.
+    Row stride 0: one row that is added to all. Without ``b`` it is a copy: the hardware loop leaves out the traffic of
+    an operand whose address is 0. ``tile``: (rows, cols) in elements of one hardware loop; None = the library's own
+    choice.
     """
 
     rows: int
@@ -169,15 +285,24 @@ class ResidualAdd:
     c_scale: float = 1.0
     tile: tuple[int, int] | None = None
 
+    MAPPING_FIELDS = ("tile",)
+    OPERATORS = ("residual_add", "copy")
+    TILE_SIZES = 2
+
     @property
     def macs(self) -> int:
         """Additions are no multiply-accumulates."""
         return 0
 
+    def places(self) -> list[Place]:
+        """Return the operands."""
+        found = [Place("a", self.a, self.rows, self.cols, "a"), Place("c", self.c, self.rows, self.cols, "c")]
+        return found if self.b is None else [found[0], Place("b", self.b, self.rows, self.cols, "b"), found[1]]
+
 
 @dataclass(frozen=True)
-class Norm:
-    """C[rows, cols] = kind(X) row by row, both dense; X of accumulator type, C of input type.
+class Norm(Item):
+    """C[rows, cols] = kind(X) row by row; X of accumulator type (input type with ``low_x``), C of input type.
 
     ``tile_rows``: rows in the accumulator at once; None = the library's choice, as many as fit.
     """
@@ -190,15 +315,25 @@ class Norm:
     scale: float = 1.0
     bert_scale: float = DEFAULT_SCALE
     tile_rows: int | None = None
+    low_x: bool = False
+
+    MAPPING_FIELDS = ("tile_rows",)
+    OPERATORS = ("layernorm", "softmax")
+    TILE_SIZES = 1
 
     @property
     def macs(self) -> int:
         """Normalisation runs in its own units."""
         return 0
 
+    def places(self) -> list[Place]:
+        """Return the operands."""
+        wide: Width = "a" if self.low_x else "sums"
+        return [Place("x", self.x, self.rows, self.cols, wide), Place("c", self.c, self.rows, self.cols, "c")]
+
 
 @dataclass(frozen=True)
-class Conv:
+class Conv(Item):
     """Two-dimensional convolution, square kernel, with optional max-pooling behind it (tiled_conv_auto).
 
     ``x``: NHWC, row_stride = elements from pixel to pixel (normally in_channels). ``weights``: [kernel
@@ -233,6 +368,19 @@ class Conv:
     trans_weight_1203: bool = False
     trans_weight_0132: bool = False
     tile: tuple[int, int, int, int, int, int, int] | None = None
+
+    MAPPING_FIELDS = ("tile",)
+    OPERATORS = ("conv",)
+    TILE_SIZES = 7
+
+    def places(self) -> list[Place]:
+        """Return the operands: pixels, weights, results and the bias where there is one."""
+        found = [
+            Place("x", self.x, self.batch * self.in_rows * self.in_cols, self.in_channels, "a"),
+            Place("weights", self.weights, self.kernel**2 * self.in_channels, self.out_channels, "b"),
+            Place("c", self.c, self.batch * self.pooled_rows * self.pooled_cols, self.out_channels, "c"),
+        ]
+        return found if self.bias is None else [*found, Place("bias", self.bias, 1, self.out_channels, "sums")]
 
     def _out(self, size: int) -> int:
         dilated = size + (self.input_dilation - 1) * (size - 1)

@@ -9,7 +9,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sim.base.errors import did_you_mean
-from sim.lower.work import Conv, Matmul, Norm, ResidualAdd
+from sim.lower.work import Conv, Item, Matmul, Norm, ResidualAdd
 
 if TYPE_CHECKING:
     from sim.graph import Graph
@@ -19,39 +19,29 @@ Choices = Mapping[str, Mapping[str, Any]]
 
 Mapped = TypeVar("Mapped", Matmul, Conv, ResidualAdd, Norm)
 
-BY_HAND: dict[type, tuple[str, ...]] = {
-    Matmul: ("tile", "loop_order", "dataflow", "resident", "halves"),
-    Conv: ("tile",),
-    ResidualAdd: ("tile",),
-    Norm: ("tile_rows",),
-}
-"""Fields of each kind of work item that a mapping may set."""
-
-KINDS: dict[type, tuple[str, ...]] = {
-    Matmul: ("matmul",),
-    Conv: ("conv",),
-    ResidualAdd: ("residual_add",),
-    Norm: ("layernorm", "softmax"),
-}
-"""Operators of the graph that become each kind of work item."""
-
-SIZES: dict[int, type] = {2: ResidualAdd, 3: Matmul, 7: Conv}
-"""Work item that a tile of so many sizes is for."""
+MAPPED: tuple[type[Item], ...] = (Matmul, Conv, ResidualAdd, Norm)
+"""Work items that a mapping may be given for."""
 
 
-def item_of(choice: Mapping[str, Any]) -> type:
-    """Return the kind of work item that a choice is for: its tile tells, a matmul where there is none."""
+def item_of(choice: Mapping[str, Any]) -> type[Item]:
+    """Return the kind of work item that a choice is for: the number of its tile's sizes tells, a matmul without."""
     if "tile_rows" in choice:
         return Norm
     tile = choice.get("tile", ())
-    return SIZES.get(len(tile), Matmul) if isinstance(tile, list | tuple) else Matmul
+    sizes = {item.TILE_SIZES: item for item in MAPPED if "tile" in item.MAPPING_FIELDS}
+    return sizes.get(len(tile), Matmul) if isinstance(tile, list | tuple) else Matmul
+
+
+def names(pattern: str, name: str) -> bool:
+    """Return whether a pattern of a mapping means the operator: by its very name, or by * and ? in it."""
+    return pattern == name or fnmatchcase(name, pattern)
 
 
 def mapped(work: Mapped, name: str, choices: Choices) -> Mapped:
     """Return the item with the last choice that names its operator and has its fields."""
     for pattern, choice in reversed(list(choices.items())):
-        if fnmatchcase(name, pattern) and item_of(choice) is type(work):
-            return replace(work, **{field: _fixed(choice[field]) for field in BY_HAND[type(work)] if field in choice})
+        if names(pattern, name) and item_of(choice) is type(work):
+            return replace(work, **{field: _fixed(choice[field]) for field in work.MAPPING_FIELDS if field in choice})
     return work
 
 
@@ -63,12 +53,14 @@ def _fixed(value: Any) -> Any:
 def problems(graph: Graph, choices: Choices) -> list[str]:
     """Return what is wrong with the names and keys of ``choices``; sizes are for the lowering to judge."""
     found = []
-    known = sorted({name for names in BY_HAND.values() for name in names})
+    known = sorted({name for item in MAPPED for name in item.MAPPING_FIELDS})
     for pattern, choice in choices.items():
-        kinds = KINDS[item_of(choice)]
-        names = [op.name for op in graph.ops if op.kind in kinds]
-        if not any(fnmatchcase(name, pattern) for name in names):
-            found.append(f"mapping: no {kinds[0]} of {graph.name} is named {pattern!r}{did_you_mean(pattern, names)}")
+        kinds = item_of(choice).OPERATORS
+        able = [op.name for op in graph.ops if op.kind in kinds]
+        if not any(names(pattern, name) for name in able):
+            found.append(
+                f"mapping: no {' or '.join(kinds)} of {graph.name} is named {pattern!r}{did_you_mean(pattern, able)}"
+            )
         found += [
             f"mapping of {pattern!r}: unknown key {key!r}{did_you_mean(key, known)}"
             for key in choice

@@ -3,41 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError
-from sim.lower import lower
+from sim.cost import host
+from sim.lower import check, lower
 from sim.plan import by_hand
 
 if TYPE_CHECKING:
     from sim.graph import Graph
     from sim.hardware import Hardware
-    from sim.lower import Work
-
-
-class Planned(Protocol):
-    """What a step of a plan says of itself (`sim.plan.planner.Step`)."""
-
-    @property
-    def name(self) -> str:
-        """Operator."""
-
-    @property
-    def works(self) -> tuple[Work, ...]:
-        """Work items for the array."""
-
-    @property
-    def machine(self) -> Hardware | None:
-        """The machine at its word sizes, None = as it is."""
-
-    @property
-    def host_kind(self) -> str | None:
-        """The operator priced on the host."""
-
-    @property
-    def host_elements(self) -> int:
-        """Elements that it handles."""
+    from sim.plan.step import Step
 
 
 def refuse_request(graph: Graph, dataflow: str, mapping: by_hand.Choices) -> None:
@@ -48,10 +24,8 @@ def refuse_request(graph: Graph, dataflow: str, mapping: by_hand.Choices) -> Non
         raise InputError(wrong)
 
 
-def unpriced(steps: Iterable[Planned], hw: Hardware) -> list[tuple[str, str]]:
+def unpriced(steps: Iterable[Step], hw: Hardware) -> list[tuple[str, str]]:
     """Return (operator, reason) of what the host runs and has no price for."""
-    from sim.cost import host
-
     refused = []
     for step in steps:
         if step.host_kind is not None:
@@ -62,13 +36,29 @@ def unpriced(steps: Iterable[Planned], hw: Hardware) -> list[tuple[str, str]]:
     return refused
 
 
-def misfits(steps: Iterable[Planned], hw: Hardware, mapping: by_hand.Choices) -> list[tuple[str, str]]:
+def misfits(steps: Iterable[Step], hw: Hardware, mapping: by_hand.Choices) -> list[tuple[str, str]]:
     """Lower what was mapped by hand, so that a tile that does not fit is refused before any time is spent."""
     refused = []
     for step in steps:
-        if step.works and any(fnmatchcase(step.name, pattern) for pattern in mapping):
+        if step.works and any(by_hand.names(pattern, step.name) for pattern in mapping):
             try:
                 lower(step.works[0], step.machine or hw)
             except InputError as error:
                 refused += [(step.name, problem) for problem in error.problems]
+    return refused
+
+
+def unlowerable(steps: Iterable[Step], hw: Hardware) -> list[tuple[str, str]]:
+    """Return (operator, reason) of what no program can be made for: what is planned must run."""
+    refused: list[tuple[str, str]] = []
+    reasons: dict[tuple[int, int], tuple[str, ...]] = {}
+    for step in steps:
+        for key, work in {(id(work), id(step.machine)): work for work in step.alike}.items():
+            if key not in reasons:
+                try:
+                    check(work, step.machine or hw)
+                    reasons[key] = ()
+                except InputError as error:
+                    reasons[key] = error.problems
+            refused += [(step.name, problem) for problem in reasons[key]]
     return refused

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING, Literal
 
-from sim.graph.rules import DTYPE_BYTES
+from sim.graph.dtypes import DTYPE_BYTES
 from sim.timing.items import PAGE_BYTES
 
 if TYPE_CHECKING:

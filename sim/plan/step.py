@@ -1,11 +1,11 @@
-"""One step of a plan: an operator on its engine, with all that is needed to run and price it."""
+"""One step of a plan: an operator (with what is fused into it) on its engine, one type an engine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sim.lower.work import BlockSparseMatmul, Matmul, PackedMatmul, SampledMatmul, Work
+from sim.lower.work import Work
 from sim.side_units.ranking import Beside
 
 if TYPE_CHECKING:
@@ -13,47 +13,157 @@ if TYPE_CHECKING:
 
 Engine = Literal["array", "host", "unit"]
 
-Products = Matmul | BlockSparseMatmul | PackedMatmul | SampledMatmul
+
+@dataclass(frozen=True)
+class Fallback:
+    """Why an operator runs on the host: ``reason``, and the setting that avoids it ("" = none does)."""
+
+    reason: str
+    way_out: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason} (avoided by {self.way_out})" if self.way_out else self.reason
 
 
 @dataclass(frozen=True)
 class Step:
-    """One row of the result: an operator (with what is fused into it) on one engine.
+    """One row of the result. ``m``, ``n``, ``k``, ``batch``: sizes of one repetition, and repetitions.
 
-    ``works``: one item per invocation of the array (batch item or head); empty on the host, where
-    ``host_kind`` is the priced operator and ``host_elements`` the elements it handles. ``beside``: what a unit beside
-    the array does, on engine "unit". ``machine``: the machine at the operator's word sizes, None = as it is. ``macs``
-    are those of the dense operator, ``macs_done`` those of operands that are not zero, ``macs_switched`` those that
-    multipliers work on (zeros among them, where the machine neither skips nor gates them). ``scheme``: what is made of
-    zeros, ``metadata_bytes``: index and tables stored for them. ``alike``: the items as the memo compares them
-    (`sim.timing.items.alike`).
+    What only one engine has reads as nothing on the others: no work items on the host, no host operator on the array.
     """
 
     name: str
     kind: str
     layer: int | None
-    engine: Engine
     m: int
     n: int
     k: int
     batch: int
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs it."""
+        raise TypeError(f"{type(self).__name__} runs on no engine")
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the dense operator."""
+        return 0
+
+    @property
+    def macs_done(self) -> int:
+        """Multiply-accumulates of operands that are not zero."""
+        return 0
+
+    @property
+    def macs_switched(self) -> int:
+        """Multiply-accumulates that multipliers work on."""
+        return 0
+
+    @property
+    def scheme(self) -> str | None:
+        """What is made of zeros."""
+        return None
+
+    @property
+    def metadata_bytes(self) -> int:
+        """Index and tables stored for them."""
+        return 0
+
+    @property
+    def works(self) -> tuple[Work, ...]:
+        """One item per invocation of the array."""
+        return ()
+
+    @property
+    def alike(self) -> tuple[Work, ...]:
+        """The items as the memo compares them (`sim.timing.items.alike`)."""
+        return ()
+
+    @property
+    def machine(self) -> Hardware | None:
+        """The machine at the operator's word sizes, None = as it is."""
+        return None
+
+    @property
+    def host_kind(self) -> str | None:
+        """The operator kind priced on the host."""
+        return None
+
+    @property
+    def host_elements(self) -> int:
+        """The elements that its price counts."""
+        return 0
+
+    @property
+    def fallback(self) -> Fallback | None:
+        """Why it runs on the host though it is no operator of the host alone; None where it does not."""
+        return None
+
+    @property
+    def beside(self) -> Beside | None:
+        """What a unit beside the array does."""
+        return None
+
+    @property
+    def dataflow(self) -> str | None:
+        """Dataflow of the products, or None where there are none."""
+        return next((work.product.dataflow for work in self.works if work.product is not None), None)
+
+
+# A subclass's fields take the place of the properties of the same name.
+
+
+@dataclass(frozen=True)
+class ArrayStep(Step):
+    """An operator on the array.
+
+    ``works``: one item per invocation (batch item or head). ``macs`` are those of the dense operator, ``macs_done``
+    those of operands that are not zero, ``macs_switched`` those that multipliers work on (zeros among them, where the
+    machine neither skips nor gates them). ``scheme``: what is made of zeros, ``metadata_bytes``: index and tables
+    stored for them.
+    """
+
+    works: tuple[Work, ...] = ()
     macs: int = 0
     macs_done: int = 0
     macs_switched: int = 0
     scheme: str | None = None
     metadata_bytes: int = 0
-    works: tuple[Work, ...] = ()
-    alike: tuple[Work, ...] = ()
-    host_kind: str | None = None
-    host_elements: int = 0
     machine: Hardware | None = None
-    beside: Beside | None = None
+    alike: tuple[Work, ...] = ()
 
     @property
-    def dataflow(self) -> str | None:
-        """Dataflow of the matmuls, or None where there are none."""
-        matmuls = [work for work in self.works if isinstance(work, Products)]
-        if not matmuls:
-            return None
-        first = matmuls[0]
-        return first.dataflow if isinstance(first, Matmul) else first.matmul.dataflow
+    def engine(self) -> Engine:
+        """The array."""
+        return "array"
+
+
+@dataclass(frozen=True)
+class HostStep(Step):
+    """An operator on the host CPU, or a conversion before or behind it. MACs: of a product that the CPU computes."""
+
+    host_kind: str = ""
+    host_elements: int = 0
+    fallback: Fallback | None = None
+    macs: int = 0
+    macs_done: int = 0
+    macs_switched: int = 0
+
+    @property
+    def engine(self) -> Engine:
+        """The host."""
+        return "host"
+
+
+@dataclass(frozen=True)
+class UnitStep(Step):
+    """An operator of a unit beside the array, whose work is ``beside``."""
+
+    beside: Beside | None = None
+    macs_switched: int = 0
+
+    @property
+    def engine(self) -> Engine:
+        """A unit beside the array."""
+        return "unit"

@@ -74,6 +74,7 @@ def _columns() -> Iterator[Column]:
     yield Column(
         "engine", "", OPS, "array, host for what the array cannot do, or unit for what ranks or predicts beside it"
     )
+    yield Column("fallback", "", OPS, "why the host runs the operator, and which setting avoids it; null elsewhere")
     yield Column("dataflow", "", OPS, "WS or OS of a matmul, null otherwise")
     yield Column("words", "", OPS, "types multiplied and bits of A, B, C in memory; null: all of the input type")
     yield Column("m", "1", OPS, "rows of one invocation's result")

@@ -83,6 +83,7 @@ def operator_row(step: Step, done: Activity, case: Case, start: int, energy_pj: 
         "layer": step.layer,
         "op": step.name,
         "engine": step.engine,
+        "fallback": str(step.fallback) if step.fallback else None,
         "dataflow": step.dataflow,
         "words": words_of(step),
         "m": step.m,
@@ -273,6 +274,26 @@ class Result:
         }
         both = {**summed, **derived}
         return {name: both[name] for name in names}
+
+    def fallbacks(self) -> tuple[dict[str, Any], ...]:
+        """Return what the host runs, by reason, the most cycles first.
+
+        Keys: op_kinds, ops (operators, conversions not counted), cycles, share (of the run's), fallback (why, and which
+        setting avoids it).
+        """
+        groups: dict[str, list[tuple[Step, dict[str, Any]]]] = {}
+        for step, row in zip(self.steps, self.rows, strict=True):
+            if step.fallback is not None:
+                groups.setdefault(row["fallback"], []).append((step, row))
+        named = {op.name for op in self.graph.ops}
+        found = []
+        for reason, members in groups.items():
+            cycles = sum(row["cycles"] for _, row in members)
+            ops = [row for _, row in members if row["op"] in named]
+            kinds = ", ".join(dict.fromkeys(row["op_kind"] for row in ops))
+            share = cycles / self.cycles
+            found.append({"op_kinds": kinds, "ops": len(ops), "cycles": cycles, "share": share, "fallback": reason})
+        return tuple(sorted(found, key=lambda group: -group["cycles"]))
 
     def step(self, op: str) -> Step:
         """Return the planned step called ``op``. Raises InputError for an unknown name."""

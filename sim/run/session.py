@@ -18,7 +18,7 @@ import numpy as np
 from sim.base.errors import Hang, InputError
 from sim.cpu import cost
 from sim.isa.commands import Funct, Program
-from sim.lower import Conv, Matmul, Norm, ResidualAdd, Work, lower
+from sim.lower import Work, lower
 from sim.lower.sparse.works import counted
 from sim.timing import timer
 from sim.timing.memo import Memo
@@ -35,9 +35,6 @@ RESTART_CYCLES = 1
 
 LOOP_SLOTS = 2
 """Loops that the matmul unroller holds (LoopMatmul.scala, concurrent_loops)."""
-
-DENSE = (Matmul, ResidualAdd, Norm, Conv)
-"""Items whose lowering does not depend on how fast the memory answers."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +170,7 @@ def timed(
 
 def lowered(item: Work, hw: Hardware) -> Program:
     """Return the program of an item, not to be written to; dense ones are lowered once for all speeds of the memory."""
-    return _dense(item, hw.unpaced) if isinstance(item, DENSE) else lower(item, hw)
+    return lower(item, hw) if item.PACED else _dense(item, hw.unpaced)
 
 
 @lru_cache(maxsize=32)  # the operators of a run or two

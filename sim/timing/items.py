@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from math import gcd
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from sim.lower.work import BlockSparseMatmul, Matmul, Operand, PackedMatmul, SampledMatmul, Work
+from sim.lower.work import Matmul, Operand, Work
 from sim.timing.timer import timing_bits
 
 if TYPE_CHECKING:
@@ -30,6 +30,35 @@ REGION_BYTES = 1 << 36
 W = TypeVar("W", bound=Work)
 
 
+class Alike:
+    """Items as the memo compares them, each distinct one worked out once: layers repeat by the thousand.
+
+    ``bases``: as `alike` takes them.
+    """
+
+    def __init__(self, bases: Sequence[int]):
+        self.bases = bases
+        self._known: dict[Any, Work] = {}
+
+    def __call__(self, work: Work, hw: Hardware) -> Work:
+        """Return `alike` of an item. Equal but for whole pages: same fields, places in pages and tensors."""
+        if work.product is not None and work.product is not work:  # masks and counts as keys cost more than they save
+            return alike(work, self.bases, hw)
+        numbers: dict[int, tuple[int, int]] = {}
+        key: list[Any] = [type(work), id(hw)]
+        for value in vars(work).values():
+            if isinstance(value, Operand):
+                page, place = divmod(value.address, PAGE_BYTES)
+                number, first = numbers.setdefault(bisect_right(self.bases, value.address), (len(numbers), page))
+                key.append((value.row_stride, place, number, page - first))
+            else:
+                key.append(value)
+        found = self._known.get(tuple(key))
+        if found is None or 1 << timing_bits(hw) > PAGE_BYTES:
+            found = self._known[tuple(key)] = alike(work, self.bases, hw)
+        return found
+
+
 def alike(work: W, bases: Sequence[int], hw: Hardware) -> W:
     """Return ``work`` with each tensor it touches moved by whole pages to a region of its own.
 
@@ -39,20 +68,25 @@ def alike(work: W, bases: Sequence[int], hw: Hardware) -> W:
     if 1 << timing_bits(hw) > PAGE_BYTES:
         return work
     work = _settled(work, hw)
-    addresses = _addresses(work)
+    addresses = work.addresses()
     tensor = {address: bases[bisect_right(bases, address) - 1] for address in addresses}
     order = list(dict.fromkeys(tensor[address] for address in addresses))
     first = {base: min(a for a in addresses if tensor[a] == base) // PAGE_BYTES * PAGE_BYTES for base in order}
     regions = {base: (number + 1) * REGION_BYTES for number, base in enumerate(order)}
-    return _moved(work, {a: a - first[tensor[a]] + regions[tensor[a]] for a in addresses})
+    return cast(W, work.moved({a: a - first[tensor[a]] + regions[tensor[a]] for a in addresses}))
 
 
 def _settled(work: W, hw: Hardware) -> W:
     """Return ``work`` with the windows of its matmul moved down by whole requests, every byte within its page."""
-    if isinstance(work, BlockSparseMatmul | PackedMatmul | SampledMatmul):
-        return replace(work, matmul=_settled(work.matmul, hw))
-    if not isinstance(work, Matmul):
+    product = work.product
+    if product is None:
         return work
+    settled: Any = _settled_product(product, hw)
+    changed: Any = settled if product is work else replace(work, **{"matmul": settled})
+    return cast(W, changed)
+
+
+def _settled_product(work: Matmul, hw: Hardware) -> Matmul:
     sums, low = 8 * hw.acc_bytes, hw.bits
     windows = {
         "a": (work.a, work.m if work.transpose_a else work.k, low("a")),
@@ -80,19 +114,3 @@ def _lowest(address: int, stride_bits: int, row_bits: int, hw: Hardware) -> int:
     if place + row_bytes > block:
         return address
     return address - place + place % (1 << timing_bits(hw))
-
-
-def _addresses(work: Work) -> list[int]:
-    if isinstance(work, BlockSparseMatmul | PackedMatmul | SampledMatmul):
-        return [*_addresses(work.matmul), work.index_address]
-    values = [getattr(work, field.name) for field in fields(work)]
-    return [value.address for value in values if isinstance(value, Operand)]
-
-
-def _moved(work: W, to: dict[int, int]) -> W:
-    if isinstance(work, BlockSparseMatmul | PackedMatmul | SampledMatmul):
-        return replace(work, matmul=_moved(work.matmul, to), index_address=to[work.index_address])
-    values = {field.name: getattr(work, field.name) for field in fields(work)}
-    operands = {name: value for name, value in values.items() if isinstance(value, Operand)}
-    moved: dict[str, Any] = {name: replace(o, address=to[o.address]) for name, o in operands.items()}
-    return replace(work, **moved)

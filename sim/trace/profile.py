@@ -7,17 +7,16 @@ Traffic is split by operand through the DRAM address of each move. Activity is e
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from sim.core.units.reservation import SEEN
-from sim.lower import BlockSparseMatmul, Work
-from sim.lower.sparse.blocksparse import index_bytes
+from sim.lower import Work
 from sim.lower.tiling import blocks_of
-from sim.lower.work import Matmul, Norm, Operand, PackedMatmul, ResidualAdd, SampledMatmul
+from sim.lower.work import Operand
 from sim.run.session import Session
 from sim.timing.timer import Timing
 from sim.trace.commands import Commands, decode
@@ -211,43 +210,8 @@ def _within(address: npt.NDArray[np.int64], operand: Operand, rows: int, cols: i
 
 def _operands(work: Work, hw: Hardware) -> Iterator[tuple[str, Operand, int, int, int]]:
     """Yield name, place, rows, columns and widest element in bits of each operand of a work item."""
-    if isinstance(work, BlockSparseMatmul):
-        yield OPERANDS["index"], Operand(work.index_address, 0), 1, index_bytes(work.mask), 8
-        work = work.matmul
-    elif isinstance(work, PackedMatmul):
-        # what lies there is smaller than the dense matrix, and nothing else of the program lies behind it
-        name = "index" if work.stored_bits is None else "b"
-        most_bytes = work.matmul.k * work.matmul.n * hw.acc_bytes
-        yield OPERANDS[name], Operand(work.index_address, 0), 1, most_bytes, 8
-        work = work.matmul
-    elif isinstance(work, SampledMatmul):
-        size = work.matmul.m * work.index_row_bytes
-        yield OPERANDS["index"], Operand(work.index_address, 0), 1, blocks_of(size, hw.dim) * hw.dim, 8
-        work = work.matmul
-    if isinstance(work, Matmul):
-        shapes = {
-            "a": (work.k, work.m) if work.transpose_a else (work.m, work.k),
-            "b": (work.n, work.k) if work.transpose_b else (work.k, work.n),
-            "c": (work.m, work.n),
-            "d": (work.m if work.bias == "full" else 1, work.n),
-        }
-        sums = {"c": work.full_c, "d": not work.low_d}
-    elif isinstance(work, ResidualAdd):
-        shapes, sums = dict.fromkeys("abc", (work.rows, work.cols)), {}
-    elif isinstance(work, Norm):
-        shapes, sums = dict.fromkeys("xc", (work.rows, work.cols)), {"x": True}
-    else:
-        pixels = work.batch * work.in_rows * work.in_cols, work.in_channels
-        shapes = {
-            "x": pixels,
-            "weights": (work.kernel**2 * work.in_channels, work.out_channels),
-            "c": (work.batch * work.pooled_rows * work.pooled_cols, work.out_channels),
-            "bias": (1, work.out_channels),
-        }
-        sums = {"bias": True}
-    known = {field.name for field in fields(work)}
-    for name, (rows, cols) in shapes.items():
-        operand = getattr(work, name) if name in known else None
-        if operand is not None:
-            low = hw.bits({"x": "a", "weights": "b", "d": "word", "bias": "word"}.get(name, name))
-            yield OPERANDS[name], operand, rows, cols, 8 * hw.acc_bytes if sums.get(name) else low
+    widths = {"sums": 8 * hw.acc_bytes, "byte": 8}
+    for name, operand, rows, cols, width in work.places():
+        if name == "index":  # loaded as whole scratchpad rows
+            cols = blocks_of(cols, hw.dim) * hw.dim
+        yield OPERANDS[name], operand, rows, cols, widths[width] if width in widths else hw.bits(width)

@@ -88,7 +88,7 @@ def test_bert_base_at_512_tokens(benchmark: Any) -> None:
 def test_growth_with_sequence_length(benchmark: Any) -> None:
     """CPU time of a product of 512 and of 4,096 tokens at one tile shape: below 1, time grows less than linearly."""
     hw = hardware.load("gemmini_default")
-    short, long = (lower.lower(build.matmul(m, 768, 768).with_tile((4, 8, 16)), hw) for m in (512, 4096))
+    short, long = (lower.lower(build.matmul(m, 768, 768, tile=(4, 8, 16)), hw) for m in (512, 4096))
     timed = benchmark.pedantic(lambda: cpu_seconds(lambda: timer.run(long, hw)), rounds=3, iterations=1)
     base = min(cpu_seconds(lambda: timer.run(short, hw)) for _ in range(3))
     benchmark.extra_info["exponent_of_growth"] = math.log(timed / base) / math.log(4096 / 512)

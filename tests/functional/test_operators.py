@@ -26,7 +26,10 @@ from sim.lower import build, lower
 from sim.lower.build import resadd
 from sim.lower.conv import _pixels_per_row
 from sim.lower.conv_tiling import conv_tile
+from sim.lower.norm import layout
 from sim.timing import timer
+
+SMALL_ACCUMULATOR = hardware.load("gemmini_ibert", {"accumulator.capacity": "4KiB"})
 
 
 @settings(max_examples=100, deadline=None)
@@ -214,3 +217,33 @@ def test_every_row_leaves_however_long_memory_takes(slow):
     for clock in ("reference", "leap"):
         again = timer.run(lower(work, hw), hw, clock=clock)
         assert (again.cycles, again.counters["DRAM_WRITE_BYTES_UNMASKED"]) == (times.cycles, 60 * 268)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.integers(1, 7),
+    cols=st.integers(1, 1400),
+    kind=st.sampled_from(["layernorm", "softmax"]),
+    low_x=st.booleans(),
+    extra=st.sampled_from([0, 16, 48]),
+    seed=st.integers(0, 999),
+)
+def test_rows_of_any_width_and_of_int8_are_normalised_bit_for_bit(rows, cols, kind, low_x, extra, seed):
+    """The accumulator holds 64 rows: to 64 columns blocks of DIM rows, to 512 two rows at a time, then pieces."""
+    hw = SMALL_ACCUMULATOR
+    plain = build.norm(rows, cols, kind, scale=20.0, bert_scale=0.05)
+    strides = {"x": replace(plain.x, row_stride=cols + extra), "c": replace(plain.c, row_stride=cols + 2 * extra)}
+    strides["c"] = replace(strides["c"], address=plain.x.address + (1 << 18))
+    work = replace(plain, low_x=low_x, **strides)
+    spread = 128 if low_x else 4000
+    x = np.random.default_rng(seed).integers(-spread, spread, (rows, cols))
+    machine, done, times = execute(work, hw, [(work.x.address, x, work.x.row_stride, not low_x)], layernorm="hardware")
+    expected = reference.softmax(x, 0.05) if kind == "softmax" else reference.layernorm(x, 20.0, "hardware")
+    found = machine.read(work.c.address, (rows, cols), work.c.row_stride)
+    np.testing.assert_array_equal(found, expected)
+    check_traffic(done, times)
+
+
+def test_wide_rows_pass_the_array_in_three_layouts():
+    lies = {cols: layout(build.norm(4, cols, "softmax"), SMALL_ACCUMULATOR) for cols in (64, 65, 512, 513)}
+    assert lies == {64: "WHOLE", 65: "COMPACT", 512: "COMPACT", 513: "PIECES"}

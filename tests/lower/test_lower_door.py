@@ -44,7 +44,6 @@ def test_operands_are_page_aligned_and_never_overlap(sizes):
         (build.matmul(16, 16, 16, activation="softmax"), DEFAULT, ["no normalisation units"]),
         (replace(build.matmul(16, 16, 16, bias="row"), d=None), DEFAULT, ["without a bias operand"]),
         (build.norm(16, 16, "layernorm"), DEFAULT, ["no normalisation units"]),
-        (build.norm(16, 40_000, "layernorm"), IBERT, ["at most 2048 columns fit"]),
         (build.norm(16, 16, "softmx"), IBERT, ["did you mean 'softmax'"]),
         (build.norm(16, 16, "softmax", bert_scale=1.0), IBERT, ["bert_scale = 1.0 must be in (0, 0.693147]"]),
         (build.matmul(16, 16, 16, activation="igelu", bert_scale=0.0), IBERT, ["must be > 0 for 'igelu'"]),

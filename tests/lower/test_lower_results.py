@@ -121,7 +121,7 @@ def test_tiles_by_hand_do_not_change_the_result(machines, bias):
     tiles = legal_tiles(work, hw)
     assert len(tiles) > 10
     for tile in tiles:
-        found, expected, ran = run_matmul(work.with_tile(tile), hw)
+        found, expected, ran = run_matmul(replace(work, tile=tile), hw)
         np.testing.assert_array_equal(found, expected, err_msg=str(tile))
         assert ran == work.macs
 

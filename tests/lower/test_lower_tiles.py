@@ -67,7 +67,7 @@ def test_refused_tile_names_a_legal_one(size, tile):
     with pytest.raises(InputError, match="nearest legal tile") as caught:
         lower(work, DEFAULT)
     offered = tuple(map(int, re.findall(r"nearest legal tile: \((\d+), (\d+), (\d+)\)", str(caught.value))[0]))
-    assert matmul_tile(work.with_tile(offered), DEFAULT) == offered
+    assert matmul_tile(replace(work, tile=offered), DEFAULT) == offered
 
 
 def test_refused_tile_states_rule_and_numbers_of_all_problems():

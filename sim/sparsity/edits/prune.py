@@ -14,12 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from sim.base.errors import InputError, did_you_mean
-from sim.graph import Graph, Op, Tensor, View
+from sim.graph import Graph, Op, Tensor, View, kinds
 from sim.sparsity.edits.pruning import SIDES, Pruning, parse
 from sim.sparsity.structure import attention_blocks, weighted
-
-ELEMENTWISE = ("gelu", "tanh", "residual_add", "quantize", "dequantize")
-"""Kinds that treat each column alone, so that pruned columns pass through them."""
 
 
 def prune(graph: Graph, what: str | Pruning) -> Graph:
@@ -81,13 +78,19 @@ def narrowed(graph: Graph, part: str, op: Op | None = None) -> tuple[int, dict[s
         where = f"{op.name}.{part}" if op is not None else part
         raise InputError([f"prune {where}: {problem}" for problem in dict.fromkeys(edit.problems)])
     stored = {name: axis for name, (axis, *_) in edit.narrowed.items()}
-    tables = {one.inputs[1].tensor: 1 for one in graph.ops if one.kind == "embedding"}
+    tables = {one.inputs[index].tensor: 1 for one in graph.ops for index in _tables(one)}
     matrices = {
         one.inputs[1].tensor: int((stored[one.inputs[1].tensor] == -1) != one.attrs["transpose_b"])
         for one in weighted(graph)
         if one.inputs[1].tensor in stored
     }
     return count, {name: axis for name, axis in tables.items() if name in stored} | matrices
+
+
+def _tables(op: Op) -> tuple[int, ...]:
+    """Return which inputs of an operator lose columns as weights do."""
+    passed = kinds.find(op.kind).columns
+    return passed.weights if passed is not None else ()
 
 
 def hidden_size(graph: Graph) -> int:
@@ -210,15 +213,14 @@ class _Edit:
         for op in (*writers, *readers):
             if op.name in inside:
                 continue
-            if op.kind in ELEMENTWISE or (self.whole_rows and op.kind in ("layernorm", "embedding")):
-                for name in (op.attrs.get("gamma"), op.attrs.get("beta")):
-                    if name is not None:
-                        self.narrowed[name] = (-1, old, new)
-                if op.kind == "embedding":
-                    self.narrowed[op.inputs[1].tensor] = (-1, old, new)
-                for view in (op.inputs[0], op.output) if op.kind == "layernorm" else (*op.inputs, op.output):
-                    if op.kind != "embedding" or view is op.output:
-                        self._columns(view.tensor, old, new, inside)
+            passed = kinds.find(op.kind).columns
+            if passed is not None and (passed.when == "any" or self.whole_rows):
+                named = [op.attrs[name] for name in passed.weight_attributes if op.attrs[name] is not None]
+                for name in (*named, *(op.inputs[index].tensor for index in passed.weights)):
+                    self.narrowed[name] = (-1, old, new)
+                through = op.inputs if passed.inputs is None else [op.inputs[index] for index in passed.inputs]
+                for view in (*through, op.output):
+                    self._columns(view.tensor, old, new, inside)
             elif op.kind == "matmul" and self.graph.tensors[op.inputs[1].tensor].kind == "weight":
                 b_cols, b_rows = (0, -1) if op.attrs["transpose_b"] else (-1, 0)
                 if op in writers:

@@ -1,0 +1,120 @@
+"""Operators that treat each element alone: activations, sums, products, conversions of type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim.graph.dtypes import DTYPE_BYTES
+from sim.graph.kinds.kind import Array, Columns, Kind, Rules, Values, as_float32
+from sim.graph.kinds.products import activation_rule
+
+if TYPE_CHECKING:
+    from sim.graph.graph import Op
+
+# erf by Abramowitz and Stegun 7.1.26: absolute error below 1.5e-7, less than float32 shows.
+ERF_P = 0.3275911
+ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+
+
+def gelu(x: Array) -> Array:
+    """x/2 (1 + erf(x / sqrt 2))."""
+    y = np.abs(x.astype(np.float64)) / math.sqrt(2)
+    t = 1 / (1 + ERF_P * y)
+    erf = 1 - np.exp(-y * y) * t * np.polynomial.polynomial.polyval(t, np.array(ERF))
+    return as_float32(x / 2 * (1 + np.sign(x) * erf))
+
+
+def one_shape(op: Op) -> dict[str, bool]:
+    """Every input has the output's shape."""
+    return {f"input is {v}, output {op.output}: must be one shape": v.shape == op.output.shape for v in op.inputs}
+
+
+def number_kind(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    """All inputs have the output's shape; the first input and the output are both integers or both floats."""
+    source, result = dtypes[0], dtypes[-1]
+    rule = f"input {source} and output {result} must both be integers or both floats"
+    return {**one_shape(op), rule: (source[0] == "i") == (result[0] == "i")}
+
+
+def _sum_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    one_type = {f"dtypes {', '.join(dtypes)} must be one": len(set(dtypes)) == 1}
+    return {**one_shape(op), **one_type, **activation_rule(op)}
+
+
+def _quantize_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    source, result = dtypes[0], dtypes[-1]
+    rule = f"quantizes to int8 or int16, from a wider dtype, not {source} to {result}"
+    legal = result in ("int8", "int16") and DTYPE_BYTES[source] >= DTYPE_BYTES[result] and source != result
+    return {**one_shape(op), rule: legal}
+
+
+def _dequantize_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    source, result = dtypes[0], dtypes[-1]
+    rule = f"dequantizes from an integer to a float or to int32, not {source} to {result}"
+    return {**one_shape(op), rule: source[0] == "i" and source != result and result not in ("int8", "int16")}
+
+
+def of_one(function: Callable[[Array], Array]) -> Callable[[Op, list[Array], Values], Array]:
+    """Return the reference of a function of one input."""
+    return lambda op, inputs, values: as_float32(function(inputs[0]))
+
+
+def _residual_add(op: Op, inputs: list[Array], values: Values) -> Array:
+    total = as_float32(inputs[0] + inputs[1])
+    return np.maximum(total, 0) if op.attrs["activation"] == "relu" else total
+
+
+def _activation(name: str, meaning: str, function: Callable[[Array], Array], rules: Rules = number_kind) -> Kind:
+    return Kind(name, meaning, rules, reference=of_one(function), columns=Columns())
+
+
+def _unchanged(x: Array) -> Array:
+    return x
+
+
+KINDS = (
+    Kind(
+        "gelu",
+        "one input: x/2 (1 + erf(x / sqrt 2))",
+        number_kind,
+        per_element=(9.0, 2.0),
+        reference=of_one(gelu),
+        columns=Columns(),
+        color="#E69F00",
+    ),
+    _activation("tanh", "one input: the hyperbolic tangent", np.tanh),
+    Kind(
+        "residual_add",
+        "two inputs; activation",
+        _sum_rules,
+        {"activation": "none"},
+        (2,),
+        per_element=(1.0, 3.0),
+        reference=_residual_add,
+        columns=Columns(),
+        color="#F0E442",
+    ),
+    # The number stays; how it is stored is the tensor's affair.
+    Kind(
+        "quantize",
+        "one input, to a narrower integer",
+        _quantize_rules,
+        reference=of_one(_unchanged),
+        columns=Columns(),
+        converts=False,
+        color="#6B3A1B",
+    ),
+    Kind(
+        "dequantize",
+        "one integer input, to a float or to int32",
+        _dequantize_rules,
+        reference=of_one(_unchanged),
+        columns=Columns(),
+        converts=False,
+        color="#C49A6C",
+    ),
+)

@@ -1,0 +1,57 @@
+"""Operators over whole rows: softmax and normalisations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim.graph.kinds.elementwise import number_kind, of_one
+from sim.graph.kinds.kind import Array, Columns, Kind, Values, as_float32
+
+if TYPE_CHECKING:
+    from sim.graph.graph import Op
+
+
+def softmax(x: Array) -> Array:
+    """Softmax over the last axis."""
+    raised = np.exp(x - x.max(axis=-1, keepdims=True))
+    return as_float32(raised / raised.sum(axis=-1, keepdims=True))
+
+
+def layernorm(x: Array, gain: Array, shift: Array, epsilon: float) -> Array:
+    """LayerNorm over the last axis."""
+    off = x - x.mean(axis=-1, keepdims=True)
+    return as_float32(off / np.sqrt((off * off).mean(axis=-1, keepdims=True) + epsilon) * gain + shift)
+
+
+def _named(op: Op, values: Values, name: str, default: float) -> Array:
+    weight = op.attrs[name]
+    return np.full(1, default) if weight is None else values.weights[weight]
+
+
+def _layernorm(op: Op, inputs: list[Array], values: Values) -> Array:
+    gain, shift = _named(op, values, "gamma", 1.0), _named(op, values, "beta", 0.0)
+    return layernorm(inputs[0], gain, shift, values.epsilon)
+
+
+KINDS = (
+    Kind(
+        "softmax",
+        "one input, row by row",
+        number_kind,
+        per_element=(4.0, 2.0),
+        reference=of_one(softmax),
+        color="#D55E00",
+    ),
+    Kind(
+        "layernorm",
+        "one input, row by row; gamma, beta: names of its weights",
+        number_kind,
+        {"gamma": None, "beta": None},
+        per_element=(10.0, 1.5),
+        reference=_layernorm,
+        columns=Columns("hidden", weight_attributes=("gamma", "beta")),
+        color="#CC79A7",
+    ),
+)

@@ -1,0 +1,69 @@
+"""Whether windows of one tensor have elements in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from sim.graph.graph import View
+
+MOST_RUNS = 20_000_000
+"""Runs of adjacent elements that are compared one by one (320 MB); windows of more are held to strides alone."""
+
+
+def meet(a: View, b: View) -> bool:
+    """Return whether two windows of one tensor may touch an element in common; exact for windows of equal rows."""
+    if a.offset >= b.end or b.offset >= a.end:
+        return False
+    if a.row_stride == b.row_stride and a.row_stride:
+        one, two = _columns(a), _columns(b)
+        if one is not None and two is not None:
+            return one[0] < two[1] and two[0] < one[1]
+    return True
+
+
+def _columns(view: View) -> tuple[int, int] | None:
+    """Return the range of columns that a window lies in, in rows of ``row_stride`` elements; None where it is none."""
+    first, width = view.offset % view.row_stride, view.cols
+    if view.batch > 1 and view.batch_stride % view.row_stride:
+        width += (view.batch - 1) * view.batch_stride
+    return (first, first + width) if first + width <= view.row_stride else None
+
+
+def overlap(views: Sequence[View]) -> bool:
+    """Return whether any element is touched twice by windows of one tensor, ``views`` by ascending offset."""
+    apart = all(a.end <= b.offset for a, b in pairwise(views)) and not any(map(_may_overlap_itself, views))
+    if apart:
+        return False
+    if sum(view.batch * view.rows for view in views) > MOST_RUNS:
+        return True
+    runs = [_runs(view) for view in views]
+    starts = np.concatenate([begin for begin, _ in runs])
+    ends = np.concatenate([begin + length for begin, length in runs])
+    order = np.argsort(starts, kind="stable")
+    return bool((ends[order][:-1] > starts[order][1:]).any())
+
+
+def _runs(view: View) -> tuple[npt.NDArray[np.int64], int]:
+    """Return where the window's runs of adjacent elements begin, and their length."""
+    if view.rows == 1 or view.row_stride == view.cols:
+        starts, length = view.batch_stride * np.arange(view.batch), view.rows * view.cols
+    else:
+        starts = np.add.outer(view.batch_stride * np.arange(view.batch), view.row_stride * np.arange(view.rows)).ravel()
+        length = view.cols
+    return view.offset + starts, length
+
+
+def _may_overlap_itself(view: View) -> bool:
+    """Return whether the window may touch an element twice (each stride must pass all smaller steps)."""
+    reach = view.cols
+    for stride, count in sorted([(view.row_stride, view.rows), (view.batch_stride, view.batch)]):
+        if count > 1 and stride < reach:
+            return True
+        reach += stride * (count - 1)
+    return False

@@ -1,0 +1,260 @@
+"""Operators on the array: the work items of each operator kind that it runs, or why it does not.
+
+Types: int8 in a graph is the machine's element type and int32 its accumulator type, so that the integer encoder graphs
+also run on a floating-point array (which then needs no quantisation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from sim.base.errors import InputError
+from sim.graph import Op, View
+from sim.hardware import Hardware
+from sim.lower import check
+from sim.lower.polynomials import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
+from sim.lower.work import DEFAULT_SCALE, Conv, Matmul, Norm, ResidualAdd, Work
+from sim.plan import by_hand
+from sim.plan.context import Planning
+from sim.plan.step import ArrayStep, Fallback, Step
+from sim.plan.word_sizes import runs_of
+
+ON_MOVE_OUT = {"softmax": "softmax", "gelu": "igelu"}
+"""The library's name of what the array applies to a result."""
+
+BERT_SCALES = {"softmax": SOFTMAX_BERT_SCALE, "igelu": GELU_BERT_SCALE}
+
+
+def matmul(op: Op, at: Planning, fused: Op | None) -> list[Step]:
+    """Return a product with what is fused into it."""
+    output = fused.output if fused else op.output
+    activation = ON_MOVE_OUT[fused.kind] if fused else op.attrs["activation"]
+    _refuse_types(op, at, output, activation)
+    machine = at.machine(op, output)
+    if op.name in at.words.sums and activation in ("softmax", "igelu"):
+        at.refuse(
+            op,
+            f"sums in {at.words.sums[op.name]} with {activation}: the I-BERT units take {at.hw.array.acc_type} "
+            "only (nearest: leave sums out of its [[precision]])",
+        )
+    dataflow = _dataflow(op, at, activation, machine)
+    if at.is_refused(op):
+        return []
+    works = tuple(_matmul_work(op, at, output, activation, dataflow, b) for b in range(op.batch))
+    m, n, k = op.mnk
+    kind = f"{op.kind}+{fused.kind}" if fused else op.kind
+    useful = op.macs - op.batch * m * n * at.words.taken.get(op.name, 0)
+    step = ArrayStep(op.name, kind, op.layer, m, n, k, op.batch, works, op.macs, useful, op.macs, machine=machine)
+    return [_sparse(op, at, replace(step, macs=useful))]
+
+
+def _refuse_types(op: Op, at: Planning, output: View, activation: str) -> None:
+    hw = at.hw
+    if activation == "relu" and not hw.features.nonlinear_activations:
+        at.refuse(op, "relu needs features.nonlinear_activations = true")
+    for view in op.inputs[:2]:
+        if at.role(view) != "element":
+            rule = f"the array multiplies {hw.array.input_type} (written int8 in integer graphs)"
+            at.refuse(op, f"operand {view.tensor} is {at.dtype(view)}; {rule}")
+    if len(op.inputs) > 2 and at.role(op.inputs[2]) != "accumulator" and not at.floats:
+        bias = at.dtype(op.inputs[2])
+        at.refuse(op, f"the bias is {bias}; it must be {hw.array.acc_type} (int32 in integer graphs)")
+    if at.role(output) == "other":
+        at.refuse(op, f"the result is {at.dtype(output)}, not {hw.array.input_type} or {hw.array.acc_type}")
+
+
+def _dataflow(op: Op, at: Planning, activation: str, machine: Hardware | None) -> str:
+    """Return OS when asked for, but WS for transposed operands, normalised rows (library: no OS), other words."""
+    only_ws = op.attrs["transpose_a"] or op.attrs["transpose_b"] or activation in ("softmax", "layernorm")
+    dataflow = "WS" if only_ws or machine is not None else at.dataflow
+    if at.hw.array.dataflow not in (dataflow, "BOTH"):
+        at.refuse(op, f"it needs dataflow {dataflow}, the array has only {at.hw.array.dataflow}")
+    return dataflow
+
+
+def _matmul_work(op: Op, at: Planning, output: View, activation: Any, dataflow: Any, batch: int) -> Matmul:
+    m, n, k = op.mnk
+    bias = op.inputs[2] if len(op.inputs) > 2 else None
+    work = Matmul(
+        m=m,
+        n=n,
+        k=k,
+        a=at.operand(op.inputs[0], batch),
+        b=at.operand(op.inputs[1], batch),
+        c=at.operand(output, batch),
+        d=None if bias is None else at.operand(bias, batch),
+        bias="none" if bias is None else "row" if op.attrs["repeating_bias"] else "full",
+        transpose_a=op.attrs["transpose_a"],
+        transpose_b=op.attrs["transpose_b"],
+        activation=activation,
+        full_c=at.role(output) == "accumulator",
+        dataflow=dataflow,
+        bert_scale=BERT_SCALES.get(activation, DEFAULT_SCALE),
+    )
+    return by_hand.mapped(work, op.name, at.mapping)
+
+
+def _sparse(op: Op, at: Planning, dense: ArrayStep) -> Step:
+    """Return the step of an operator with what the machine makes of its zeros; a full mask stays dense."""
+    if at.sparsity is None:
+        return dense
+    from sim.lower.sparse import sampled_works
+    from sim.lower.sparse import works as sparse_works
+
+    works, hw = [work.product for work in dense.works if work.product is not None], dense.machine or at.hw
+    try:
+        chosen = at.chosen(op)
+        if chosen is None:
+            found = sparse_works.treated(at.sparsity, op, works, at.graph, hw, at.place_index)
+        else:
+            bits = View.whole(at.graph.tensors[chosen.kept])
+            kept = [at.operand(bits, b) for b in range(op.batch)]
+            found = sampled_works.attention(chosen, op, works, kept, hw)
+    except InputError as error:
+        for problem in error.problems:
+            at.refuse(op, problem)
+        return dense
+    return replace(dense, **vars(found)) if found is not None else dense
+
+
+def conv(op: Op, at: Planning, pool: Op | None) -> list[Step]:
+    """Return the convolution with the pooling behind it; what the machine lacks is told when it is checked."""
+    wrong = {at.dtype(v) for v in (*op.inputs[:2], op.output) if at.role(v) != "element"}
+    for dtype in sorted(wrong):
+        at.refuse(op, f"the array convolves {at.hw.array.input_type} (int8 in integer graphs), not {dtype}")
+    output = (pool or op).output
+    machine = at.machine(op, output)
+    if at.is_refused(op):
+        return []
+    image, weights, *bias = op.inputs
+    attrs = op.attrs
+    work = Conv(
+        batch=image.rows // (attrs["in_rows"] * attrs["in_cols"]),
+        in_rows=attrs["in_rows"],
+        in_cols=attrs["in_cols"],
+        in_channels=image.cols,
+        out_channels=op.output.cols,
+        kernel=attrs["kernel"],
+        x=at.operand(image, 0),
+        weights=at.operand(weights, 0),
+        c=at.operand(output, 0),
+        bias=at.operand(bias[0], 0) if bias else None,
+        stride=attrs["stride"],
+        padding=attrs["padding"],
+        activation=attrs["activation"],
+        pool_size=pool.attrs["kernel"] if pool else 0,
+        pool_stride=pool.attrs["stride"] if pool else 0,
+        pool_padding=pool.attrs["padding"] if pool else 0,
+    )
+    work = by_hand.mapped(work, op.name, at.mapping)
+    kind = "conv+maxpool" if pool else "conv"
+    macs = (op.macs,) * 3
+    return [ArrayStep(op.name, kind, op.layer, *op.mnk, 1, (work,), *macs, machine=machine)]
+
+
+# Operators that the host takes over where the array cannot run them
+
+
+def norm(op: Op, at: Planning) -> list[Step] | Fallback:
+    """LayerNorm or softmax as passes over rows in the accumulator."""
+    x, y = op.inputs[0], op.output
+    if op.kind not in at.hw.array_operators:
+        return no_unit(op, at)
+    if at.role(x) == "other" or at.role(y) != "element":
+        return Fallback(
+            f"the normaliser takes {at.hw.array.acc_type} or {at.hw.array.input_type} and gives "
+            f"{at.hw.array.input_type}, not {at.dtype(x)} to {at.dtype(y)}"
+        )
+    low = at.role(x) == "element"
+    works: list[Work] = []
+    for b in range(op.batch):
+        item = Norm(x.rows, x.cols, op.kind, at.operand(x, b), at.operand(y, b), low_x=low)  # type: ignore[arg-type]
+        works.append(by_hand.mapped(item, op.name, at.mapping))
+    return _rows(op, at, works)
+
+
+def residual_add(op: Op, at: Planning) -> list[Step] | Fallback:
+    """A sum of two operands, or a copy of one, through the accumulator."""
+    if "residual_add" not in at.hw.array_operators:
+        return no_unit(op, at)
+    views = (*op.inputs, op.output)
+    if wrong := [at.dtype(view) for view in views if at.role(view) != "element"]:
+        return Fallback(f"the array adds and copies {at.hw.array.input_type} (int8 in integer graphs), not {wrong[0]}")
+    rows, cols, relu = op.output.rows, op.output.cols, op.attrs.get("activation") == "relu"
+    works: list[Work] = []
+    for b in range(op.batch):
+        x, *y, z = (at.operand(view, b) for view in views)
+        item = ResidualAdd(rows, cols, x, y[0] if y else None, z, relu)
+        works.append(by_hand.mapped(item, op.name, at.mapping))
+    return _rows(op, at, works)
+
+
+def gather(op: Op, at: Planning) -> list[Step] | Fallback:
+    """Copies of columns through the accumulator, one for each run of adjacent ones."""
+    if "residual_add" not in at.hw.array_operators:
+        return no_unit(op, at)
+    works: list[Work] = []
+    for b in range(op.batch):
+        place = 0
+        for run in runs_of(op.attrs["columns"]):
+            taken = replace(op.inputs[0], offset=op.inputs[0].offset + run[0])
+            put = replace(op.output, offset=op.output.offset + place)
+            works.append(ResidualAdd(op.output.rows, len(run), at.operand(taken, b), None, at.operand(put, b)))
+            place += len(run)
+    return _rows(op, at, works)
+
+
+def _rows(op: Op, at: Planning, works: list[Work]) -> list[Step] | Fallback:
+    """Return a pass over rows as a step, or the reason why the machine has no program for it."""
+    machine = at.machine(op, op.output)
+    try:
+        check(works[0], machine or at.hw)
+    except InputError as error:
+        if any(by_hand.names(pattern, op.name) for pattern in at.mapping):
+            for problem in error.problems:
+                at.refuse(op, problem)
+            return []
+        return Fallback("; ".join(error.problems))
+    sizes = (op.output.rows, op.output.cols, 0, op.batch)
+    return [ArrayStep(op.name, op.kind, op.layer, *sizes, works=tuple(works), machine=machine)]
+
+
+def only_fused(op: Op, at: Planning) -> Fallback:
+    """Return why a GELU that is in no matmul runs on the host: the array applies it only on move-out."""
+    if op.kind not in at.hw.array_operators:
+        return no_unit(op, at)
+    return Fallback(f"the array applies {op.kind} only to the result of one matmul that nothing else reads")
+
+
+def maxpool(op: Op, at: Planning) -> Fallback:
+    """Return why a pooling that is in no convolution runs on the host."""
+    if not at.hw.features.max_pool:
+        return Fallback(f"{at.hw.name} has no max-pooling unit", "features.max_pool = true")
+    return Fallback("the array pools only the result of one convolution that nothing else reads")
+
+
+UNITS = {"normalizations": "normalisation units", "nonlinear_activations": "activation units"}
+"""Features that normalised and activated results need, in words."""
+
+
+def no_unit(op: Op, at: Planning) -> Fallback:
+    """Return why an operator that some arrays run does not run on this one."""
+    if at.hw.host != "none" and op.kind in at.hw.host.takes:
+        return Fallback(f"host.takes names {op.kind}", f"host.takes without {op.kind!r}")
+    lacking = {key: unit for key, unit in UNITS.items() if not getattr(at.hw.features, key)}
+    keys = ", ".join(f"features.{key} = true" for key in lacking)
+    return Fallback(f"{at.hw.name} has no {' and no '.join(lacking.values())}", keys)
+
+
+PASSES: dict[str, Callable[[Op, Planning], list[Step] | Fallback]] = {
+    "layernorm": norm,
+    "softmax": norm,
+    "residual_add": residual_add,
+    "copy": residual_add,
+    "gather": gather,
+    "gelu": only_fused,
+    "maxpool": maxpool,
+}
+"""What plans operators that the host takes over where the array cannot: work items, or the reason."""

@@ -1,0 +1,45 @@
+"""What the array applies while it moves a product's result out: softmax or GELU, or the pooling behind a convolution.
+
+The fusion is that of transformer.c: softmax into the matmul that makes its scores, GELU into the first feed-forward
+matmul.
+"""
+
+from __future__ import annotations
+
+from sim.graph import Op
+from sim.lower.tiling import Room, blocks_of
+from sim.plan.context import Planning
+
+FUSABLE = {"softmax": ("matmul",), "gelu": ("matmul", "ifft")}
+"""Operator kinds that the array applies on move-out, and the kinds that they are applied behind."""
+
+
+def pooling(op: Op, at: Planning) -> Op | None:
+    """Return the max-pooling that the array does while it moves the convolution's result out, or None."""
+    consumers = at.graph.consumers(op.output.tensor)
+    fits = at.hw.features.max_pool and len(consumers) == 1 and consumers[0].kind == "maxpool"
+    return consumers[0] if fits and consumers[0].inputs == (op.output,) else None
+
+
+def fused(op: Op, at: Planning) -> Op | None:
+    """Return the operator that the array applies while it moves the product's result out, or None."""
+    consumers = at.graph.consumers(op.output.tensor)
+    if len(consumers) != 1 or op.attrs["activation"] != "none":
+        return None
+    (reader,) = consumers
+    if op.kind not in FUSABLE.get(reader.kind, ()) or reader.kind not in at.hw.array_operators:
+        return None
+    alone = len(at.graph.producers(op.output.tensor)) == 1 and reader.inputs == (op.output,)
+    types = at.role(op.output) == "element" == at.role(reader.output)
+    if not (alone and types and reader.output.shape == op.output.shape):
+        return None
+    # Of chosen scores only the sub-rows must fit, which is seen when they are planned.
+    return reader if reader.kind != "softmax" or whole_row_fits(op, at) or at.chosen(op) is not None else None
+
+
+def whole_row_fits(op: Op, at: Planning) -> bool:
+    """Return whether a row of blocks of the result fits into half of the accumulator, and its B into the scratchpad.
+
+    tiled_matmul_auto normalises whole rows: tile I = 1, J = all, K = 1.
+    """
+    return Room(at.hw, double_buffered=True).holds(1, blocks_of(op.output.cols, at.hw.dim), 1)

@@ -1,0 +1,42 @@
+"""Operators of units beside the array: ranking, choice and prediction of scores, transforms of blocks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sim.base.errors import InputError
+from sim.graph import Op
+from sim.plan import array
+from sim.plan.context import Planning
+from sim.plan.step import Step, UnitStep
+from sim.side_units import ranking
+from sim.side_units.transforms import transform
+
+UNITS = {
+    "top_k": ranking.top_k,
+    "mask": ranking.mask,
+    "predict": ranking.predict,
+    "fft": transform,
+    "ifft": transform,
+}
+"""What computes the work of each operator kind that such a unit runs."""
+
+
+def unit(op: Op, at: Planning, fused: Op | None = None) -> list[Step]:
+    """Return an operator on a unit beside the array; there is no price for it on the host."""
+    kind = f"{op.kind}+{fused.kind}" if fused else op.kind
+    try:
+        work = UNITS[op.kind](op, at.hw, at.words.of)
+    except InputError as error:
+        at.refuse(op, error.problems[0])
+        return []
+    sizes = (op.output.rows, op.output.cols, 0, op.batch)
+    return [UnitStep(op.name, kind, op.layer, *sizes, beside=work, macs_switched=work.multiplications)]
+
+
+def predict(op: Op, at: Planning) -> list[Step]:
+    """Return scores at low precision: by the array, at its own width, where there is no predictor."""
+    if at.hw.sparsity.predictor_macs_per_cycle:
+        return unit(op, at)
+    product = replace(op, kind="matmul", attrs={"transpose_b": True})
+    return [replace(step, kind="predict") for step in array.matmul(product, at, None)]
