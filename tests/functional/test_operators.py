@@ -27,6 +27,7 @@ from sim.lower.build import resadd
 from sim.lower.conv import _pixels_per_row
 from sim.lower.conv_tiling import conv_tile
 from sim.lower.norm import layout
+from sim.lower.work import Operand, ResidualAdd
 from sim.timing import timer
 
 SMALL_ACCUMULATOR = hardware.load("gemmini_ibert", {"accumulator.capacity": "4KiB"})
@@ -247,3 +248,24 @@ def test_rows_of_any_width_and_of_int8_are_normalised_bit_for_bit(rows, cols, ki
 def test_wide_rows_pass_the_array_in_three_layouts():
     lies = {cols: layout(build.norm(4, cols, "softmax"), SMALL_ACCUMULATOR) for cols in (64, 65, 512, 513)}
     assert lies == {64: "WHOLE", 65: "COMPACT", 512: "COMPACT", 513: "PIECES"}
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    gaps=st.tuples(*[st.sampled_from([0, 3, 20])] * 3),
+    broadcast=st.booleans(),
+    seed=st.integers(0, 999),
+)
+def test_sums_of_operands_with_strides_of_their_own_are_exact(size, gaps, broadcast, seed):
+    """Also one row (stride 0) added to all: load states and hardware loop keep a stride for each operand."""
+    hw, rng = MACHINES["gemmini_default"], np.random.default_rng(seed)
+    a, c = (Operand(0x20010000 + (place << 18), size[1] + gaps[place]) for place in (0, 2))
+    b = Operand(0x20010000 + (1 << 18), 0 if broadcast else size[1] + gaps[1])
+    work = ResidualAdd(*size, a, b, c)
+    x, y = draw(rng, "int8", size), draw(rng, "int8", (1 if broadcast else size[0], size[1]))
+    operands = [(a.address, x, a.row_stride, False), (b.address, y, b.row_stride or size[1], False)]
+    machine, done, times = execute(work, hw, operands)
+    expected = np.clip(x.astype(int) + y, -128, 127)
+    np.testing.assert_array_equal(machine.read(c.address, size, c.row_stride), expected)
+    check_traffic(done, times)

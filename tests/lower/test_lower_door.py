@@ -59,12 +59,6 @@ def test_refusals_name_what_and_why(work, hw, words):
     assert all(word in str(caught.value) for word in words)
 
 
-def test_residual_operands_need_one_stride():
-    work = build.resadd(16, 16)
-    with pytest.raises(InputError, match=r"one row stride, got \[16, 32\]"):
-        lower(replace(work, b=replace(work.b, row_stride=32)), DEFAULT)
-
-
 @pytest.mark.parametrize(
     ("dense", "mask", "words"),
     [
