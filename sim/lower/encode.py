@@ -54,6 +54,11 @@ class Stream:
         place, self._place = min(self._place, len(self._gaps) - 1), self._place + 1
         return self._gaps[place]
 
+    def gap_of(self, kind: str, place: int = 0) -> int:
+        """Return the cycles before command number ``place`` of a kind of stream, with a price list."""
+        gaps = self.pace.gaps(kind)
+        return gaps[min(place, len(gaps) - 1)]
+
     def emit_packed(self, commands: Program) -> None:
         """Append commands that are an array already, their gaps included."""
         self._packed += [program(self.commands), commands]

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from sim.hardware import Hardware
-from sim.isa.commands import ACCUMULATE_BIT, ACCUMULATOR_BIT, FULL_WIDTH_BIT, GARBAGE_ADDRESS
+from sim.isa.commands import (
+    ACCUMULATE_BIT,
+    ACCUMULATOR_BIT,
+    COMMAND,
+    FULL_WIDTH_BIT,
+    GARBAGE_ADDRESS,
+    Funct,
+    Program,
+    local_operand,
+)
 from sim.lower.encode import Stream
 from sim.lower.tiling import Tile
 from sim.lower.work import Matmul
+
+Numbers = npt.NDArray[np.int64]
 
 
 def emit_os_tile(
@@ -69,21 +83,7 @@ def emit_os_tile(
             source = a + (i * work.a.row_stride + k) * dim * hw.input_bytes
             stream.mvin(source, (i * count_k + k) * dim, extent(k, length, 2), extent(i, 1, 0))
 
-    for i in range(count_i):
-        rows = extent(i, 1, 0)
-        for j in range(count_j):
-            cols = extent(j, 1, 1)
-            target = c_start + (i * count_j + j) * dim
-            target = target if accumulate else target & ~ACCUMULATE_BIT
-            for k in range(count_k):
-                depth = extent(k, 1, 2)
-                result = target if k == count_k - 1 else GARBAGE_ADDRESS
-                a_local, b_local = (i * count_k + k) * dim, b_start + (k * count_j + j) * dim
-                kind = _piece("os_preload", i, j, "i", "j") if k == 0 else "os_preload"
-                stream.mark("os_preload_last" if 0 < k == count_k - 1 else kind)
-                stream.preload(GARBAGE_ADDRESS, result, (dim, dim), (cols, rows))
-                stream.mark("os_compute" if k else "os_compute_first", max(0, k - 1))
-                stream.compute(a_local, b_local, (depth, rows), (cols, depth), preloaded=k == 0)
+    stream.emit_packed(_chains(stream, work, hw, blocks, pads, accumulate))
 
     if c:
         c_bytes = hw.acc_bytes if work.full_c else hw.input_bytes
@@ -98,3 +98,49 @@ def _piece(kind: str, outer: int, inner: int, row: str = "row", next_one: str = 
     """Return the kind of stream of a command in two nested loops: the first of all, of a row, or a further one."""
     name = next_one if inner else row if outer else "first"
     return f"{kind}_{name}" if name else kind
+
+
+def _chains(
+    stream: Stream, work: Matmul, hw: Hardware, blocks: Tile, pads: tuple[int, int, int], accumulate: bool
+) -> Program:
+    """Return the preloads and computes of a tile: for each output block a chain over k, whose last result is kept."""
+    dim, (_, count_j, count_k) = hw.dim, blocks
+    i, j, k = (axis.ravel() for axis in np.indices(blocks))
+    heights, widths, depths = (
+        np.where(at == count - 1, dim - pad, dim) for at, count, pad in zip((i, j, k), blocks, pads, strict=True)
+    )
+    flags = ACCUMULATOR_BIT | (FULL_WIDTH_BIT if work.full_c else 0) | (ACCUMULATE_BIT if accumulate else 0)
+    result = np.where(k == count_k - 1, flags + (i * count_j + j) * dim, GARBAGE_ADDRESS)
+    found = np.empty((len(k), 2), COMMAND)
+    preloads, computes = found[:, 0], found[:, 1]
+    preloads["funct"], preloads["gap"] = Funct.PRELOAD, _preload_gaps(stream, i, j, k, count_k)
+    preloads["rs1"] = local_operand(GARBAGE_ADDRESS, dim, dim)
+    preloads["rs2"] = _operands(result, widths, heights)
+    computes["funct"] = np.where(k == 0, Funct.COMPUTE_PRELOADED, Funct.COMPUTE_ACCUMULATED)
+    computes["gap"] = _compute_gaps(stream, k)
+    computes["rs1"] = _operands((i * count_k + k) * dim, depths, heights)
+    computes["rs2"] = _operands(hw.sp_rows - count_k * count_j * dim + (k * count_j + j) * dim, widths, depths)
+    return found.ravel()
+
+
+def _operands(address: Numbers, cols: Numbers, rows: Numbers) -> Numbers:
+    """Return local addresses with their block shapes, packed as by `local_operand`."""
+    return (address & 0xFFFFFFFF) | cols << 32 | rows << 48
+
+
+def _preload_gaps(stream: Stream, i: Numbers, j: Numbers, k: Numbers, count_k: int) -> Numbers:
+    """Return the cycles before each preload: the CPU's price by the loops that go on there."""
+    if not stream.pace.priced:
+        return np.full(len(k), stream.gap)
+    first = np.where(j > 0, stream.gap_of("os_preload_j"), stream.gap_of("os_preload_i"))
+    first = np.where((i == 0) & (j == 0), stream.gap_of("os_preload_first"), first)
+    further = np.where(k == count_k - 1, stream.gap_of("os_preload_last"), stream.gap_of("os_preload"))
+    return np.where(k == 0, first, further)
+
+
+def _compute_gaps(stream: Stream, k: Numbers) -> Numbers:
+    """Return the cycles before each compute: the first of a chain, then by its place in it."""
+    if not stream.pace.priced:
+        return np.full(len(k), stream.gap)
+    further = np.array([stream.gap_of("os_compute", place) for place in range(int(k.max(initial=0)) + 1)])
+    return np.where(k == 0, stream.gap_of("os_compute_first"), further[np.maximum(k - 1, 0)])

@@ -21,7 +21,7 @@ from sim.base.errors import InputError
 from sim.isa.commands import COMMAND, Program
 from sim.lower import BlockSparseMatmul, PackedMatmul, Work, build, lower
 from sim.plan.planner import plan
-from sim.run.pipeline import resolve_sparsity
+from sim.sparsity.spec import parse
 
 KEPT = Path(__file__).with_name("streams.json")
 
@@ -116,8 +116,7 @@ def programs(case: str) -> Iterator[Program]:
     preset = machine if machine.startswith("gemmini") else "gemmini_sparse"
     hw = hardware.load(preset, dict(MACHINES[machine]))
     graph = workloads.build("encoder-layer", **(SMALL if size == "small" else WIDE))
-    pattern = resolve_sparsity("dense" if line == "OS" else line, 3)
-    assert pattern is not None
+    pattern = parse("dense" if line == "OS" else line, 3)
     steps = plan(pattern.edit(graph), hw, sparsity=pattern, dataflow="OS" if line == "OS" else None)
     known = dict.fromkeys((item, step.machine or hw) for step in steps for item in step.alike)
     for item, at in known:

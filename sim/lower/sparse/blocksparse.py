@@ -14,18 +14,16 @@ scratchpad rows in front of the part's blocks, every time the part is loaded.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.isa.commands import Program
 from sim.lower import matmul
 from sim.lower.encode import Stream
-from sim.lower.merge import interleave
 from sim.lower.sparse.blocks import Blocks, block_sparse, column_bytes, packed
 from sim.lower.sparse.cost import Profile
 from sim.lower.sparse.plan import Cut, choose_cut, make_cut
-from sim.lower.sparse.stream import Builder, IndexPart
+from sim.lower.sparse.stream import Filled, filled
 from sim.lower.tiling import blocks_of, matmul_blocks, matmul_tile, tile_counts
 from sim.lower.work import BlockSparseMatmul, Matmul, PackedMatmul
 
@@ -78,28 +76,13 @@ def describe(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> Blocks:
     return block_sparse(work, hw) if isinstance(work, BlockSparseMatmul) else packed(work, hw)
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where the program of a packed product expects what in DRAM.
-
-    ``stored``: by first block (q, j) of an expanding load its byte address and how many blocks follow each other.
-    ``index``: the index, part by part.
-    """
-
-    stored: dict[tuple[int, int], tuple[int, int]]
-    index: tuple[IndexPart, ...]
-
-
-def layout(work: PackedMatmul, hw: Hardware) -> Layout:
-    """Return where the loads of a packed product lie; what lies there `sim.functional.weights` writes.
+def layout(work: PackedMatmul, hw: Hardware) -> Filled:
+    """Return where the loads of a packed product lie; `sim.functional.weights` writes what lies there.
 
     Raises InputError as `lower_blocksparse`.
     """
     check(work, hw)
-    builder = _builder(work, describe(work, hw), hw)
-    builder.streams()
-    stored = {at: (work.index_address + builder.stored_at[at], count) for at, count in builder.stored_blocks.items()}
-    return Layout(stored, tuple(builder.index_parts.values()))
+    return _filled(work, describe(work, hw), hw)
 
 
 def lower_blocksparse(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> Program:
@@ -111,16 +94,15 @@ def lower_blocksparse(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> P
     blocks = describe(work, hw)
     if blocks.dense:
         return matmul.lower_matmul(work.matmul, hw)
-    builder = _builder(work, blocks, hw)
     stream = Stream(hw)
     matmul.emit_config(stream, work.matmul, hw)
-    interleave(stream, builder.streams(), hw)
+    stream.emit_packed(_filled(work, blocks, hw).streams.merged(hw))
     stream.fence()
     return stream.program()
 
 
-def _builder(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, hw: Hardware) -> Builder:
-    return Builder(work, blocks, _cut(work.matmul, Profile(blocks, hw), hw), hw)
+def _filled(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, hw: Hardware) -> Filled:
+    return filled(work, blocks, _cut(work.matmul, Profile(blocks, hw), hw), hw)
 
 
 def _cut(work: Matmul, profile: Profile, hw: Hardware) -> Cut:

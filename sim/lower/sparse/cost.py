@@ -6,13 +6,14 @@ They decide which program is emitted, never how long it takes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from sim.hardware import Hardware
 from sim.lower.sparse.blocks import Blocks, Mask
+from sim.lower.sparse.compiled.cut import group_cycles
+from sim.lower.sparse.compiled.loads import COST
 from sim.lower.tiling import blocks_of
 
 REQUEST_OVERHEAD_CYCLES = 6
@@ -20,24 +21,6 @@ REQUEST_OVERHEAD_CYCLES = 6
 
 STORE_CYCLES_PER_BLOCK_ROW = 1.75
 """A 64-byte row of four blocks leaves the accumulator every 7 cycles (rtl README, rules for mvout)."""
-
-
-@lru_cache(maxsize=65536)
-def runs(needed: tuple[int, ...], group: int, bridge: int = 0) -> tuple[tuple[int, int], ...]:
-    """Return (start, length) of runs of adjacent blocks, cut at multiples of ``group`` (aligned reads).
-
-    Gaps of at most ``bridge`` blocks are filled: one long request can be cheaper than two short ones.
-    """
-    found: list[tuple[int, int]] = []
-    for block in needed:
-        if found:
-            start, length = found[-1]
-            gap = block - (start + length)
-            if gap <= bridge and start // group == block // group:
-                found[-1] = (start, block - start + 1)
-                continue
-        found.append((block, 1))
-    return tuple(found)
 
 
 class LoadCost:
@@ -50,6 +33,9 @@ class LoadCost:
         self.bus_bytes = hw.dma.bus_bytes
         self.round_trip_cycles = hw.memory_latency_cycles + REQUEST_OVERHEAD_CYCLES
         self.ids = hw.dma.max_in_flight_requests
+        self.record = np.zeros(1, COST)
+        for name in COST.names or ():
+            self.record[name] = getattr(self, name)
 
     def row_cycles(self, blocks: int, block_bytes: int | None = None) -> float:
         """Return the cycles of one row of ``blocks`` adjacent blocks."""
@@ -85,7 +71,6 @@ class Profile:
         self.blocks, self.mask, self.dim = blocks, blocks.mask, hw.dim
         self.cost = LoadCost(hw)
         self._columns: dict[int, Columns] = {}
-        self._patterns: dict[int, float] = {}
 
     def columns(self, width: int) -> Columns:
         """Return the sums for parts of ``width`` block columns."""
@@ -102,20 +87,6 @@ class Profile:
 
     def _row_loads(self, first: int, last: int) -> npt.NDArray[np.float64]:
         """Cycles of loading the non-zero blocks of each row k in columns first..last, by aligned groups."""
-        group = self.cost.group
-        start, stop = first // group, blocks_of(last, group)
-        inside = np.zeros((len(self.mask), (stop - start) * group), dtype=np.int64)
-        inside[:, first - start * group : last - start * group] = self.mask[:, first:last]
-        codes = inside.reshape(len(self.mask), -1, group) @ (1 << np.arange(group))
-        distinct, where = np.unique(codes, return_inverse=True)
-        costs = np.array([self._pattern_cycles(int(code)) for code in distinct])
-        sums: npt.NDArray[np.float64] = costs[where.reshape(codes.shape)].sum(axis=1)
+        groups = group_cycles(self.cost.record, self.mask, first, last, self.cost.group, self.dim)
+        sums: npt.NDArray[np.float64] = groups.sum(axis=1)
         return sums
-
-    def _pattern_cycles(self, code: int) -> float:
-        """Cycles of one group whose bits say which blocks are loaded."""
-        if code not in self._patterns:
-            needed = tuple(bit for bit in range(self.cost.group) if code >> bit & 1)
-            rows = sum(self.cost.row_cycles(length) for _, length in runs(needed, self.cost.group))
-            self._patterns[code] = self.dim * rows
-        return self._patterns[code]

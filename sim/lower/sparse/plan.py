@@ -10,15 +10,17 @@ time estimates; they decide which program is emitted, never how long it takes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import dataclass, replace
+from math import prod
 from operator import itemgetter
 
 import numpy as np
+import numpy.typing as npt
 
 from sim.hardware import Hardware
 from sim.lower.sparse.blocks import Mask
-from sim.lower.sparse.cost import STORE_CYCLES_PER_BLOCK_ROW, Profile, runs
+from sim.lower.sparse.compiled.cut import SLOTS, assign, estimate
+from sim.lower.sparse.cost import STORE_CYCLES_PER_BLOCK_ROW, Profile
 from sim.lower.tiling import Tile, blocks_of, tile_counts
 
 ORDERS = ("ijk", "jik")
@@ -32,6 +34,9 @@ rules).
 ABOUT_EQUAL = 1.02
 """Estimates this close say nothing about which plan is faster; bytes loaded, which cost energy, decide then."""
 
+STEP_FIELDS = 9
+"""Numbers of a tile in `Cut.steps`."""
+
 DEPTHS_TRIED = 4
 """Depths of a tile that are estimated, from the largest that fits downwards: a shallow first part starts
 sooner.
@@ -39,143 +44,78 @@ sooner.
 
 
 @dataclass(frozen=True)
-class Part:
-    """One load of a part: its block ranges, what of it is needed, and its slot."""
-
-    key: tuple[int, int]
-    needed: tuple[int, ...]
-    slot: int
-
-
-@dataclass(frozen=True)
-class Step:
-    """One tile: (i0, j0, k0), and the loads it uses as positions in `Cut.a_parts`, `Cut.b_parts`."""
-
-    index: Tile
-    a_part: int
-    b_part: int
-
-
-@dataclass
 class Cut:
-    """A complete plan; slots are first scratchpad rows, parts stand in order of loading."""
+    """A complete plan. ``a_slots``, ``b_slots``: first scratchpad row of each slot, in the order of loading.
+
+    ``steps``: int64[tiles, 9], tile (i, j, q), numbers of the parts of A and B, whether each is loaded then, slots of
+    both. ``a_needed``: bool[parts of A, blocks of q]. ``block_sums``: int64[j tiles, blocks of q + 1], blocks of B
+    below each row of blocks. ``blocks_i``: rows of output blocks.
+    """
 
     tile: Tile
     counts: Tile
-    steps: list[Step] = field(default_factory=list)
-    a_parts: list[Part] = field(default_factory=list)
-    b_parts: list[Part] = field(default_factory=list)
+    blocks_i: int
+    steps: npt.NDArray[np.int64]
+    a_needed: Mask
+    block_sums: npt.NDArray[np.int64]
     a_slots: tuple[int, ...] = ()
     b_slots: tuple[int, ...] = ()
     shared_banks: bool = False
 
 
-def span(index: int, size: int, limit: int) -> range:
-    """Return the blocks of tile number ``index``."""
-    return range(index * size, min((index + 1) * size, limit))
+def place_slots(cut: Cut, parts: tuple[int, int, int, int], profile: Profile, hw: Hardware) -> Cut | None:
+    """Return the plan with rows for every slot, A and B in different banks where possible; None if they don't fit.
 
-
-def order_steps(cut: Cut, order: str) -> Iterator[Tile]:
-    """Yield tile indices in loop order."""
-    for outer in product(*(range(cut.counts["ijk".index(name)]) for name in order)):
-        at = dict(zip(order, outer, strict=True))
-        yield at["i"], at["j"], at["k"]
-
-
-def assign_parts(cut: Cut, profile: Profile, order: str) -> None:
-    """Fill steps and parts: walk the tiles, reload a part when it has left its slots."""
-    slots = [min(2, cut.counts[0] * cut.counts[2]), min(2, cut.counts[1] * cut.counts[2])]
-    held: list[list[int]] = [[], []]
-    keys: list[list[tuple[int, int]]] = [[], []]
-    users: list[tuple[int, ...]] = []
-    for i0, j0, k0 in order_steps(cut, order):
-        used = []
-        for side, key in enumerate(((i0, k0), (j0, k0))):
-            found = [position for position in held[side] if keys[side][position] == key]
-            if not found:
-                found = [len(keys[side])]
-                keys[side].append(key)
-                held[side] = ([*held[side], *found])[-slots[side] :]
-                users += [()] if side == 0 else []
-            used.append(found[0])
-        users[used[0]] += (j0,)
-        cut.steps.append(Step((i0, j0, k0), used[0], used[1]))
-    needs_a = profile.columns(cut.tile[1]).needs_a
-    known: dict[tuple[int, tuple[int, ...]], tuple[int, ...]] = {}
-    for position, (key, by) in enumerate(zip(keys[0], users, strict=True)):
-        if (key[1], by) not in known:
-            depth = span(key[1], cut.tile[2], needs_a.shape[1])
-            wanted = needs_a[list(by), depth.start : depth.stop].any(axis=0)
-            known[key[1], by] = tuple((np.flatnonzero(wanted) + depth.start).tolist())
-        cut.a_parts.append(Part(key, known[key[1], by], position % slots[0]))
-    cut.b_parts += [Part(key, (), position % slots[1]) for position, key in enumerate(keys[1])]
-
-
-def place_slots(cut: Cut, profile: Profile, hw: Hardware) -> bool:
-    """Give every slot its rows, A and B in different banks where possible; False if they don't fit."""
+    ``parts``: of A and of B, the most columns of A that one has, pairs of slots that meet (`assign`).
+    """
     dim, bank, total = hw.dim, hw.sp_bank_rows, hw.sp_rows
-    blocks_k = len(profile.mask)
-    group, bridge = profile.blocks.a_group(profile.cost.group), profile.cost.bridge
-    columns = max(sum(length for _, length in runs(part.needed, group, bridge)) for part in cut.a_parts)
+    blocks_q = len(profile.mask)
+    parts_a, parts_b, columns, pairs = parts
     a_rows = cut.tile[0] * dim * columns
-    edges = [*range(0, blocks_k, cut.tile[2]), blocks_k]
-    most = int(np.diff(profile.columns(cut.tile[1]).blocks[:, edges], axis=1).max())
+    edges = [*range(0, blocks_q, cut.tile[2]), blocks_q]
+    most = int(np.diff(cut.block_sums[:, edges], axis=1).max())
     b_rows = most * dim + profile.blocks.index_rows(cut.tile[2], cut.tile[1], hw)
-    two_a, two_b = max(p.slot for p in cut.a_parts) > 0, max(p.slot for p in cut.b_parts) > 0
+    two_a, two_b = parts_a > 1 and cut.counts[0] * cut.counts[2] > 1, parts_b > 1 and cut.counts[1] * cut.counts[2] > 1
     half = total // 2
+    a_slots: tuple[int, ...]
+    b_slots: tuple[int, ...]
     if two_a and two_b:
-        cut.a_slots, cut.b_slots = (0, half), (half - b_rows, total - b_rows)
+        a_slots, b_slots = (0, half), (half - b_rows, total - b_rows)
         fits = a_rows + b_rows <= half
     elif two_a:
         second = min(blocks_of(max(a_rows, 1), bank) * bank, total - b_rows - a_rows)
-        cut.a_slots, cut.b_slots = (0, second), (total - b_rows,)
+        a_slots, b_slots = (0, second), (total - b_rows,)
         fits = second >= a_rows
     else:
         span_b = blocks_of(max(b_rows, 1), bank) * bank
         lower = total - span_b - b_rows if total - span_b - b_rows >= a_rows else total - 2 * b_rows
-        cut.a_slots = (0,)
-        cut.b_slots = (lower, total - b_rows) if two_b else (total - b_rows,)
-        fits = cut.b_slots[0] >= a_rows
-    a_banks = [set(range(s // bank, (s + max(a_rows, 1) - 1) // bank + 1)) for s in cut.a_slots]
-    b_banks = [set(range(s // bank, (s + max(b_rows, 1) - 1) // bank + 1)) for s in cut.b_slots]
-    pairs = {(cut.a_parts[s.a_part].slot, cut.b_parts[s.b_part].slot) for s in cut.steps} if fits else set()
-    cut.shared_banks = any(a_banks[a] & b_banks[b] for a, b in pairs)
-    return fits
+        a_slots = (0,)
+        b_slots = (lower, total - b_rows) if two_b else (total - b_rows,)
+        fits = b_slots[0] >= a_rows
+    if not fits:
+        return None
+    a_banks = [_banks(start, a_rows, bank) for start in a_slots]
+    b_banks = [_banks(start, b_rows, bank) for start in b_slots]
+    met = [(a, b) for a in range(len(a_slots)) for b in range(len(b_slots)) if pairs >> (a * SLOTS + b) & 1]
+    shared = any(a_banks[a] & b_banks[b] for a, b in met)
+    return replace(cut, a_slots=a_slots, b_slots=b_slots, shared_banks=shared)
 
 
-def estimate_cycles(cut: Cut, profile: Profile, rows_blocks: int) -> tuple[float, float]:
+def _banks(start: int, rows: int, bank_rows: int) -> set[int]:
+    """Return the banks that a slot touches."""
+    return set(range(start // bank_rows, (start + max(rows, 1) - 1) // bank_rows + 1))
+
+
+def estimate_cycles(cut: Cut, profile: Profile) -> tuple[float, float]:
     """Return a rough length, in which loads of the next part overlap with work on this one, and that of all loads."""
-    cost, dim = profile.cost, profile.dim
-    blocks_k, blocks_j = profile.mask.shape
-    columns = profile.columns(cut.tile[1])
+    columns, cost = profile.columns(cut.tile[1]), profile.cost
     slowdown = SHARED_BANK_SLOWDOWN if cut.shared_banks else 1.0
-    a_cycles: dict[tuple[int, ...], float] = {}
-    seen_a = seen_b = -1
-    total = loads = compute = store = earlier_store = 0.0
-    for step in cut.steps:
-        i0, j0, k0 = step.index
-        count_i = len(span(i0, cut.tile[0], rows_blocks))
-        depth = span(k0, cut.tile[2], blocks_k)
-        load = 0.0
-        if step.a_part > seen_a:
-            seen_a = step.a_part
-            needed = cut.a_parts[seen_a].needed
-            if needed not in a_cycles:
-                lengths = (length for _, length in runs(needed, profile.blocks.a_group(cost.group), cost.bridge))
-                a_cycles[needed] = dim * sum(cost.row_cycles(length) for length in lengths)
-            load += count_i * a_cycles[needed]
-        if step.b_part > seen_b:
-            seen_b = step.b_part
-            load += columns.load_cycles[j0, depth.stop] - columns.load_cycles[j0, depth.start]
-        total += max(compute, load, earlier_store)
-        loads += load
-        earlier_store = store
-        blocks = columns.blocks[j0, depth.stop] - columns.blocks[j0, depth.start]
-        compute = float(blocks) * count_i * dim * slowdown
-        width = len(span(j0, cut.tile[1], blocks_j))
-        last = k0 == cut.counts[2] - 1
-        store = width * count_i * dim * STORE_CYCLES_PER_BLOCK_ROW if last else 0.0
-    return total + max(compute, earlier_store) + store, loads
+    blocks = (cut.blocks_i, profile.mask.shape[1], profile.mask.shape[0])
+    numbers = (*cut.tile, *blocks, cut.counts[2] - 1, profile.dim, profile.blocks.a_group(cost.group), cost.bridge)
+    cycles = np.array([slowdown, STORE_CYCLES_PER_BLOCK_ROW])
+    needs = cut.steps, cut.a_needed, columns.blocks, columns.load_cycles
+    total, loads = estimate(cost.record, np.array(numbers), cycles, *needs)
+    return float(total), float(loads)
 
 
 def candidates(rows_blocks: int, mask: Mask, hw: Hardware) -> Iterator[tuple[int, int]]:
@@ -199,11 +139,16 @@ def candidates(rows_blocks: int, mask: Mask, hw: Hardware) -> Iterator[tuple[int
 
 def make_cut(tile: Tile, order: str, rows_blocks: int, profile: Profile, hw: Hardware) -> Cut | None:
     """Return the plan for one tile and order, or None if its parts don't fit the scratchpad."""
-    blocks_k, blocks_j = profile.mask.shape
-    counts = tile_counts((rows_blocks, blocks_j, blocks_k), tile)
-    cut = Cut(tile, counts)
-    assign_parts(cut, profile, order)
-    return cut if place_slots(cut, profile, hw) else None
+    blocks_q, blocks_j = profile.mask.shape
+    counts = tile_counts((rows_blocks, blocks_j, blocks_q), tile)
+    columns, cost = profile.columns(tile[1]), profile.cost
+    steps = np.empty((prod(counts), STEP_FIELDS), np.int64)
+    needed = np.empty((len(steps), blocks_q), np.bool_)
+    axes = np.array(["ijk".index(name) for name in order])
+    runs = profile.blocks.a_group(cost.group), cost.bridge
+    parts = assign(np.array(counts), axes, tile[2], columns.needs_a, runs, steps, needed)
+    cut = Cut(tile, counts, rows_blocks, steps, needed[: parts[0]], columns.blocks)
+    return place_slots(cut, parts, profile, hw)
 
 
 def choose_cut(rows_blocks: int, profile: Profile, hw: Hardware) -> Cut | None:
@@ -219,7 +164,7 @@ def choose_cut(rows_blocks: int, profile: Profile, hw: Hardware) -> Cut | None:
                 cut = make_cut((high, wide, whole), order, rows_blocks, profile, hw)
                 if cut is not None:
                     tried += 1
-                    found.append((*estimate_cycles(cut, profile, rows_blocks), cut))
+                    found.append((*estimate_cycles(cut, profile), cut))
                 if depth == 1 or whole == profile.blocks.fetch:
                     break
                 pieces = max(pieces + 1, pieces * 3 // 2)

@@ -21,10 +21,10 @@ from sim.isa.commands import (
 )
 from sim.lower.encode import LOAD_FUNCTS, float_bits
 from sim.lower.matmul import c_bytes, d_bytes
-from sim.lower.merge import Command, Item
 from sim.lower.norm import COMMAND_SHIFT, PASSES, STATISTICS
 from sim.lower.pace import HAND, Pace
 from sim.lower.sparse.cost import LoadCost
+from sim.lower.sparse.merge import Command, Item
 from sim.lower.sparse.sampled_plan import Cut, Shape, Step
 from sim.lower.tiling import blocks_of
 from sim.lower.work import Operand, SampledMatmul

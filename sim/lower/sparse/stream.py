@@ -1,42 +1,29 @@
-"""The three command streams of a block-sparse product (loads, computes, stores), tile after tile.
-
-What each command needs to precede it is written down beside it; `merge` makes one program order of them.
-"""
+"""The command streams of a block-sparse product: its sizes, blocks and plan as arrays for the compiled `fill`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import itemgetter
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sim.hardware import Hardware
-from sim.isa.commands import (
-    ACCUMULATE_BIT,
-    ACCUMULATOR_BIT,
-    FULL_WIDTH_BIT,
-    GARBAGE_ADDRESS,
-    STORED_SHIFT,
-    ConfigKind,
-    Funct,
-    command,
-    local_operand,
-)
-from sim.lower.encode import LOAD_FUNCTS, float_bits
+from sim.lower.encode import float_bits
 from sim.lower.matmul import c_bytes, d_bytes
-from sim.lower.merge import Command, Item
-from sim.lower.pace import HAND, Pace
-from sim.lower.sparse.blocks import BITS_PER_BYTE, Blocks, column_bytes
-from sim.lower.sparse.cost import LoadCost, runs
-from sim.lower.sparse.plan import Cut, Step, span
-from sim.lower.tiling import blocks_of, matmul_blocks
+from sim.lower.sparse.blocks import Blocks
+from sim.lower.sparse.compiled import fill
+from sim.lower.sparse.compiled.merge import ITEM
+from sim.lower.sparse.cost import LoadCost
+from sim.lower.sparse.merge import Streams
+from sim.lower.sparse.plan import Cut
+from sim.lower.tiling import matmul_blocks
 from sim.lower.work import BlockSparseMatmul, Operand, PackedMatmul
 
 SCHEDULER_CYCLES = 1
 """A block scheduler issues a command every cycle, as the hardware loops do."""
 
-A_STATE, B_STATE, D_STATE = 0, 1, 2
-"""Load states as in the dense program; the third serves bias, zeros and the block index in turn."""
+INDEX_FIELDS = 6
 
 
 @dataclass(frozen=True)
@@ -50,284 +37,122 @@ class IndexPart:
     loads: tuple[tuple[int, int, int, int], ...]
 
 
-class Builder:
-    """Fills the three command streams of one product, tile after tile."""
+@dataclass(frozen=True)
+class Filled:
+    """Streams, and where their loads expect stored blocks and index in DRAM.
 
-    def __init__(self, work: BlockSparseMatmul | PackedMatmul, parts: Blocks, cut: Cut, hw: Hardware):
-        self.work, self.product, self.parts, self.cut, self.hw = work, work.matmul, parts, cut, hw
-        self.mask = parts.mask
-        scheduled = isinstance(work, BlockSparseMatmul) and work.scheduled
-        self.dim, self.acc_half = hw.dim, hw.acc_rows // 2
-        self.gap = SCHEDULER_CYCLES if scheduled else Pace(hw).gap(HAND)
-        self.cost = LoadCost(hw)
-        self.sizes = (self.product.m, self.product.n)
-        self.blocks = (*matmul_blocks(self.product, hw.dim)[:2], parts.shape[0])
-        self.index_at: dict[tuple[int, int], int] = {}
-        self.index_parts: dict[tuple[int, int], IndexPart] = {}
-        self.stored_at: dict[tuple[int, int], int] = {}
-        self.stored_blocks: dict[tuple[int, int], int] = {}
-        self.index_end = self.stored_end = 0
-        self.loads: list[Item] = []
-        self.pairs: list[Item] = []
-        self.stores: list[Item] = []
-        self.a_local: dict[tuple[int, int], int] = {}
-        self.b_local: dict[tuple[int, int], int] = {}
-        self.ready: dict[tuple[str, int, int], int] = {}
-        self.slot_pairs = {"a": [0] * len(cut.a_slots), "b": [0] * len(cut.b_slots)}
-        self.half_stores = [0, 0]
-        self.last_read: dict[int, int] = {}
-        d = self.product.d or Operand(0, 0)
-        self.d_address, self.d_stride = d.address, 0 if self.product.bias == "row" else d.row_stride
-        self.state_stride = d_bytes(self.d_stride, self.product, hw)
+    ``stored``: by first block (q, j) of an expanding load its byte address and how many blocks follow each other.
+    """
 
-    def streams(self) -> tuple[list[Item], list[Item], list[Item]]:
-        """Return (loads, computes, stores)."""
-        seen_a = seen_b = -1
-        outputs = -1
-        ends: dict[int, int] = {}
-        for step in self.cut.steps:
-            k0 = step.index[2]
-            if k0 == 0:
-                outputs += 1
-                ends = {}
-                self._begin_output(step, outputs % 2)
-            load_b = step.b_part > seen_b
-            index_rows = self._index(step) if load_b else 0
-            self._operands(step, load_a=step.a_part > seen_a, load_b=load_b, index_rows=index_rows)
-            seen_a, seen_b = max(seen_a, step.a_part), max(seen_b, step.b_part)
-            self._computes(step, outputs % 2, ends)
-            if k0 == self.cut.counts[2] - 1:
-                self._store(step, outputs % 2, ends)
-        return self.loads, self.pairs, self.stores
+    streams: Streams
+    stored: dict[tuple[int, int], tuple[int, int]]
+    index: tuple[IndexPart, ...]
 
-    def _extent(self, first: int, count: int, axis: int) -> int:
-        """Elements of ``count`` blocks from block ``first`` on, without what lies beyond the matrix."""
-        return min((first + count) * self.dim, self.sizes[axis]) - first * self.dim
 
-    def _ranges(self, step: Step) -> tuple[range, range, range]:
-        i, j, k = (
-            span(index, size, limit) for index, size, limit in zip(step.index, self.cut.tile, self.blocks, strict=True)
-        )
-        return i, j, k
+def filled(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw: Hardware) -> Filled:
+    """Return the streams of a product under a plan."""
+    sizes = _sizes(work, blocks, cut, hw)
+    tables = _tables(blocks, cut, sizes[0])
+    room = _room(blocks, cut, hw)
+    loads, pairs, stores = (np.empty(count, ITEM) for count in room)
+    tables = tables._replace(index_loads=np.zeros((room[0], INDEX_FIELDS), np.int64))
+    state = np.zeros(1, fill.STATE)
+    d = work.matmul.d or Operand(0, 0)
+    state["stride_bytes"] = d_bytes(0 if work.matmul.bias == "row" else d.row_stride, work.matmul, hw)
+    a_rows, b_rows = (np.array(rows, np.int64) for rows in (cut.a_slots, cut.b_slots))
+    fill.fill(sizes, LoadCost(hw).record, state, tables, cut.steps, a_rows, b_rows, loads, pairs, stores)
+    counts = [int(state[name][0]) for name in ("loads", "pairs", "stores")]
+    scheduled = isinstance(work, BlockSparseMatmul) and work.scheduled
+    gap_cycles = SCHEDULER_CYCLES if scheduled else hw.cpu.command_cycles
+    streams = Streams(loads[: counts[0]], pairs[: counts[1]], stores[: counts[2]], gap_cycles)
+    return Filled(
+        streams, _stored(tables, work.index_address), _index(tables, blocks, cut, int(state["index_loads"][0]))
+    )
 
-    def _c_local(self, half: int, i: int, j: int, ranges: tuple[range, range, range]) -> int:
-        offset = ((i - ranges[0].start) * len(ranges[1]) + j - ranges[1].start) * self.dim
-        return (ACCUMULATOR_BIT | half * self.acc_half) + offset
 
-    def _load(
-        self,
-        state: int,
-        dram: int,
-        local: int,
-        shape: tuple[int, int],
-        bits: int,
-        needs: tuple[int, int, int] = (0, 0, 0),
-    ) -> None:
-        """Append an mvin of ``shape`` (cols, rows)."""
-        cols, rows = shape
-        blocks = blocks_of(cols, self.dim)
-        busy = rows * self.cost.row_cycles(blocks, self.dim * bits // 8) if dram else rows * blocks
-        beats = rows * blocks_of(cols * bits, 8 * self.cost.bus_bytes)
-        self._command(LOAD_FUNCTS[state], dram, local_operand(local, cols, rows), busy, beats, needs)
+def _sizes(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw: Hardware) -> npt.NDArray[np.void]:
+    product, cost = work.matmul, LoadCost(hw)
+    rows, columns, _ = matmul_blocks(product, hw.dim)
+    d = product.d or Operand(0, 0)
+    kind = fill.BITMAP if blocks.index_bits is None else fill.BITS
+    values: dict[str, int] = {
+        "dim": hw.dim, "m": product.m, "n": product.n, "k": product.k,
+        "blocks_i": rows, "blocks_j": columns, "blocks_q": blocks.shape[0],
+        "tile_i": cut.tile[0], "tile_j": cut.tile[1], "tile_q": cut.tile[2], "last_k": cut.counts[2] - 1,
+        "acc_half": hw.acc_rows // 2,
+        "a_address": product.a.address, "a_stride": product.a.row_stride,
+        "b_address": product.b.address, "b_stride": product.b.row_stride,
+        "c_address": product.c.address, "c_stride": product.c.row_stride,
+        "d_address": d.address, "d_stride": 0 if product.bias == "row" else d.row_stride,
+        "a_bits": hw.bits("a"), "b_bits": hw.bits("b"), "word_bits": hw.bits("word"),
+        "c_bits": c_bytes(8, product, hw), "d_bits": d_bytes(8, product, hw),
+        "index_address": work.index_address, "index_row_bytes": hw.sp_row_bytes,
+        "index_kind": fill.NO_INDEX if blocks.stored_bits is not None else kind,
+        "stored": blocks.stored_bits is not None, "circulant": blocks.circulant, "value_bits": blocks.value_bits,
+        "decode_cycles": hw.decode_cycles, "fetch": blocks.fetch, "depth": blocks.depth,
+        "group": cost.group, "group_acc": hw.loop_max_block_len_acc, "a_group": blocks.a_group(cost.group),
+        "bridge": cost.bridge, "biased": product.bias != "none", "row_bias": product.bias == "row",
+        "full_c": product.full_c, "low_d": product.low_d,
+        "scale_bits": float_bits(product.d_scale) if hw.dma.mvin_scale_units != "none" else 0,
+    }  # fmt: skip
+    found = np.zeros(1, fill.SIZES)
+    for name, value in values.items():
+        found[name] = value
+    return found
 
-    def _command(
-        self,
-        funct: Funct,
-        rs1: int,
-        rs2: int,
-        busy: float,
-        drain: float,
-        needs: tuple[int, int, int] = (0, 0, 0),
-    ) -> None:
-        self.loads.append(Item((command(funct, rs1, rs2, self.gap),), busy, drain, needs))
 
-    def _third_state(self, stride_bytes: int, *, shrink: bool = False) -> None:
-        """Point load state 2 at rows ``stride_bytes`` apart, if it isn't there already."""
-        if self.state_stride == stride_bytes:
-            return
-        self.state_stride = stride_bytes
-        scale = float_bits(self.product.d_scale) if self.hw.dma.mvin_scale_units != "none" else 0
-        rs1 = scale << 32 | self.dim << 16 | 1 << 8 | D_STATE << 3 | shrink << 2 | ConfigKind.LD
-        self._command(Funct.CONFIG, rs1, stride_bytes, 1, 1)
+def _tables(blocks: Blocks, cut: Cut, sizes: Any) -> fill.Tables:
+    shape, rows = blocks.shape, int(sizes["blocks_i"])
 
-    def _index(self, step: Step) -> int:
-        """Fetch the index of a part of B to the start of its slot, as whole scratchpad rows; return how many."""
-        depth, cols = self._ranges(step)[2], self._ranges(step)[1]
-        row_bytes = self.hw.sp_row_bytes
-        if self.parts.stored_bits is not None:
-            return 0
-        if self.parts.index_bits is None:  # a bitmap column by column; the first row may hold others' bits too
-            column = column_bytes(self.blocks[2])
-            first, last = cols.start * column // row_bytes, blocks_of(cols.stop * column, row_bytes)
-            wide = 1
-        else:  # in the order of use, each part from a fresh line on, as wide as a request
-            key = self.cut.b_parts[step.b_part].key
-            if key not in self.index_at:
-                self.index_at[key] = self.index_end
-                line = self.parts.index_line_bytes(depth.start, depth.stop, cols.start, cols.stop)
-                self.index_end += blocks_of(line, row_bytes)
-            first, wide = self.index_at[key], self.cost.group
-            line = self.parts.index_line_bytes(depth.start, depth.stop, cols.start, cols.stop)
-            last = first + blocks_of(line, row_bytes)
-        slot = self.cut.b_parts[step.b_part].slot
-        needs = (0, self.slot_pairs["b"][slot], 0)
-        if self.parts.index_bits is not None and slot in self.last_read:
-            # No command names the index rows, so the reservation station lets loads overwrite them while preloads of
-            # the slot's last part have yet to read them. A zero on the block that is preloaded last waits for that
-            # preload, and all later loads wait behind it.
-            self._load(B_STATE, 0, self.last_read[slot], (1, 1), self.hw.bits("word"), needs)
-        loads = []
-        row = first
-        while row < last:  # whole blocks side by side, so that nothing is written behind the index
-            blocks = max(1, min(wide, (last - row) // self.dim))
-            rows = min(self.dim, last - row)
-            self._third_state(row_bytes * blocks)
-            dram = self.work.index_address + row * row_bytes
-            local = self.cut.b_slots[slot] + row - first
-            self._load(D_STATE, dram, local, (blocks * self.dim, rows), self.hw.bits("word"), needs)
-            loads.append((dram, blocks, rows, row - first))
-            row += rows * blocks
-        if self.parts.index_bits is not None:
-            used = tuple((q, j) for q in depth for j in cols if self.mask[q, j])
-            self.index_parts[self.cut.b_parts[step.b_part].key] = IndexPart(used, tuple(loads))
-        return last - first
+    def numbers(*of: int, start: int = 0) -> npt.NDArray[np.int64]:
+        return np.full(of, start, np.int64)
 
-    def _operands(self, step: Step, *, load_a: bool, load_b: bool, index_rows: int) -> None:
-        """Load what the tile needs and no slot holds: row q of B, then the columns of A that begin there."""
-        rows, cols, depth = self._ranges(step)
-        parts = self.parts
-        a_part, b_part = self.cut.a_parts[step.a_part], self.cut.b_parts[step.b_part]
-        a_runs = dict(runs(a_part.needed, parts.a_group(self.cost.group), self.cost.bridge)) if load_a else {}
-        a_columns = sum(a_runs.values())
-        a_next = self.cut.a_slots[a_part.slot]
-        b_next = self.cut.b_slots[b_part.slot] + index_rows
-        hw, product = self.hw, self.product
-        a_needs = (0, self.slot_pairs["a"][a_part.slot], 0)
-        b_needs = (0, self.slot_pairs["b"][b_part.slot], 0)
-        for q in depth:
-            used = tuple(int(j) + cols.start for j in np.flatnonzero(self.mask[q, cols.start : cols.stop]))
-            for j, count in runs(used, self.cost.group) if load_b else ():
-                # Neighbours with fewer packed rows are padded: the lines of a request are stored side by side.
-                shape = (self._extent(j, count, 1), int(parts.rows[q, j : j + count].max()))
-                if parts.stored_bits is None:
-                    dram = product.b.address + hw.packed_bytes((q * product.b.row_stride + j) * self.dim, "b")
-                    self._load(B_STATE, dram, b_next, shape, hw.bits("b"), b_needs)
-                else:
-                    self._expand(q, j, count, b_next, shape, b_needs)
-                for n in range(count):
-                    self.b_local[q, j + n] = b_next + n * self.dim
-                    self.ready["b", q, j + n] = len(self.loads)
-                b_next += count * self.dim
-            if count := a_runs.get(q, 0):
-                last = q + count - 1
-                extent = parts.a_column(last) + parts.a_width(last) - parts.a_column(q)
-                for i in rows:
-                    column = i * product.a.row_stride * self.dim + parts.a_column(q)
-                    dram = product.a.address + hw.packed_bytes(column, "a")
-                    local = a_next + (i - rows.start) * a_columns * self.dim
-                    self._load(A_STATE, dram, local, (extent, self._extent(i, 1, 0)), hw.bits("a"), a_needs)
-                    for n in range(count):
-                        self.a_local[i, q + n] = local + n * self.dim
-                        self.ready["a", i, q + n] = len(self.loads)
-                a_next += count * self.dim
+    none = np.zeros(shape, np.int64)
+    return fill.Tables(
+        mask=blocks.mask, rows=np.ascontiguousarray(blocks.rows, np.int64),
+        index_bits=none if blocks.index_bits is None else np.ascontiguousarray(blocks.index_bits, np.int64),
+        stored_bits=none if blocks.stored_bits is None else np.ascontiguousarray(blocks.stored_bits, np.int64),
+        column_used=blocks.mask.any(axis=0), a_needed=cut.a_needed,
+        a_local=numbers(rows, shape[0]), b_local=numbers(*shape),
+        ready_a=numbers(rows, shape[0]), ready_b=numbers(*shape), ready_c=numbers(rows, shape[1]),
+        column_end=numbers(shape[1]), slot_pairs_a=numbers(len(cut.a_slots)), slot_pairs_b=numbers(len(cut.b_slots)),
+        half_stores=numbers(2), last_read=numbers(len(cut.b_slots), start=-1),
+        index_at=numbers(cut.counts[1], cut.counts[2], start=-1),
+        stored_at=numbers(*shape, start=-1), stored_count=numbers(*shape), index_loads=numbers(0, INDEX_FIELDS),
+    )  # fmt: skip
 
-    def _expand(
-        self, q: int, j: int, count: int, local: int, shape: tuple[int, int], needs: tuple[int, int, int]
-    ) -> None:
-        """Append an expanding mvin: bytes as stored, in the order of use, each from a fresh beat on."""
-        local_rows = shape[1] * blocks_of(shape[0], self.dim)
-        bits = self.parts.load_bits(q, j, shape)
-        row_bytes = max(1, blocks_of(blocks_of(bits, BITS_PER_BYTE), local_rows))
-        stored = row_bytes * local_rows
-        if (q, j) not in self.stored_at:
-            self.stored_at[q, j] = self.stored_end
-            self.stored_blocks[q, j] = count
-            self.stored_end += blocks_of(stored, self.cost.bus_bytes) * self.cost.bus_bytes
-        dram = self.work.index_address + self.stored_at[q, j]
-        busy = max(self.cost.row_cycles(1, stored), local_rows * self.hw.decode_cycles)
-        beats = blocks_of(stored, self.cost.bus_bytes)
-        rs2 = row_bytes << STORED_SHIFT | local_operand(local, *shape)
-        self._command(LOAD_FUNCTS[B_STATE], dram, rs2, busy, beats, needs)
 
-    def _begin_output(self, step: Step, half: int) -> None:
-        """Bring the bias into the accumulator half, or zeros where no block of B will ever write."""
-        ranges = self._ranges(step)
-        rows, cols, _ = ranges
-        biased = self.product.bias != "none"
-        wanted = [j for j in cols if biased or not self.mask[:, j].any()]
-        group = self.hw.loop_max_block_len_acc
-        if biased and wanted:
-            self._third_state(d_bytes(self.d_stride, self.product, self.hw), shrink=self.product.low_d)
-        for j, count in runs(tuple(wanted), group):
-            for i in rows:
-                row = 0 if self.product.bias == "row" else i * self.d_stride
-                dram = self.d_address + d_bytes((row + j) * self.dim, self.product, self.hw) if biased else 0
-                shape = (self._extent(j, count, 1), self._extent(i, 1, 0))
-                self._load(
-                    D_STATE,
-                    dram,
-                    self._c_local(half, i, j, ranges),
-                    shape,
-                    self.hw.bits("word") if self.product.low_d else 8 * self.hw.acc_bytes,
-                    (0, 0, self.half_stores[half]),
-                )
-                for n in range(count):
-                    self.ready["c", i, j + n] = len(self.loads)
+def _room(blocks: Blocks, cut: Cut, hw: Hardware) -> tuple[int, int, int]:
+    """Return a bound of the items of each stream; of pairs and stores the most that a plan can have."""
+    tile, steps = cut.tile, cut.steps
+    i, j, q = (np.minimum((steps[:, axis] + 1) * tile[axis], limit) - steps[:, axis] * tile[axis]
+               for axis, limit in enumerate((cut.blocks_i, blocks.shape[1], blocks.shape[0])))  # fmt: skip
+    begins, ends = steps[:, 2] == 0, steps[:, 2] == cut.counts[2] - 1
+    index = 2 * blocks.index_rows(tile[2], tile[1], hw) + 2
+    loads = (i * j + 1) * begins + q * i * steps[:, 5] + (q * j + index) * steps[:, 6]
+    stop = np.minimum((steps[:, 2] + 1) * tile[2], blocks.shape[0])
+    there = cut.block_sums[steps[:, 1], stop] - cut.block_sums[steps[:, 1], steps[:, 2] * tile[2]]
+    return int(loads.sum()), int((there * i).sum()), int((i * j * ends).sum())
 
-    def _computes(self, step: Step, half: int, ends: dict[int, int]) -> None:
-        """One preload per non-zero block, one compute per row block; ``ends``: pairs so far, by column j."""
-        ranges = self._ranges(step)
-        rows, cols, depth = ranges
-        dim, biased = self.dim, self.product.bias != "none"
-        for k in depth:
-            for j in cols:
-                if not self.mask[k, j]:
-                    continue
-                accumulate = ACCUMULATE_BIT if biased or j in ends else 0
-                b_shape = (self._extent(j, 1, 1), int(self.parts.rows[k, j]))
-                group = k // self.parts.fetch * self.parts.fetch
-                for i in rows:
-                    height = self._extent(i, 1, 0)
-                    c = self._c_local(half, i, j, ranges) | accumulate
-                    weights = self.b_local[k, j] if i == rows.start else GARBAGE_ADDRESS
-                    first = Funct.COMPUTE_PRELOADED if i == rows.start else Funct.COMPUTE_ACCUMULATED
-                    a = local_operand(self.a_local[i, group], b_shape[1], height)
-                    pair: tuple[Command, ...] = (
-                        command(
-                            Funct.PRELOAD,
-                            local_operand(weights, *b_shape),
-                            local_operand(c, b_shape[0], height),
-                            self.gap,
-                        ),
-                        command(first, a, local_operand(GARBAGE_ADDRESS, dim, dim), self.gap),
-                    )
-                    loads = max(
-                        self.ready["a", i, group],
-                        self.ready["b", k, j],
-                        self.ready.get(("c", i, j), 0) if biased else 0,
-                    )
-                    busy = dim if i == rows.start else max(height, 4)
-                    self.pairs.append(Item(pair, busy, busy, (loads, 0, self.half_stores[half])))
-                ends[j] = len(self.pairs)
-                self.last_read[self.cut.b_parts[step.b_part].slot] = self.b_local[k, j]
-        self.slot_pairs["a"][self.cut.a_parts[step.a_part].slot] = len(self.pairs)
-        self.slot_pairs["b"][self.cut.b_parts[step.b_part].slot] = len(self.pairs)
 
-    def _store(self, step: Step, half: int, ends: dict[int, int]) -> None:
-        """Store the output tile, up to four block columns at a time, as soon as they are complete."""
-        ranges = self._ranges(step)
-        rows, cols, _ = ranges
-        full = self.product.full_c
-        group = 1 if full else self.hw.loop_max_block_len
-        chunks = [range(j, min(j + group, cols.stop)) for j in range(cols.start, cols.stop, group)]
-        for pairs, chunk in sorted(((max(ends.get(j, 0) for j in c), c) for c in chunks), key=itemgetter(0)):
-            for i in rows:
-                loads = max(self.ready.get(("c", i, j), 0) for j in chunk)
-                local = self._c_local(half, i, chunk.start, ranges) | ACCUMULATE_BIT | (FULL_WIDTH_BIT if full else 0)
-                place = (i * self.product.c.row_stride + chunk.start) * self.dim
-                dram = self.product.c.address + c_bytes(place, self.product, self.hw)
-                shape = (self._extent(chunk.start, len(chunk), 1), self._extent(i, 1, 0))
-                busy = shape[1] * (2 * len(chunk) - 1)
-                store = command(Funct.MVOUT, dram, local_operand(local, *shape), self.gap)
-                self.stores.append(Item((store,), busy, busy, (loads, pairs, 0)))
-        self.half_stores[half] = len(self.stores)
+def _stored(tables: fill.Tables, base: int) -> dict[tuple[int, int], tuple[int, int]]:
+    first = np.argwhere(tables.stored_at >= 0).tolist()
+    return {(q, j): (base + int(tables.stored_at[q, j]), int(tables.stored_count[q, j])) for q, j in first}
+
+
+def _index(tables: fill.Tables, blocks: Blocks, cut: Cut, count: int) -> tuple[IndexPart, ...]:
+    """Return the index of each part of B in the order of loading."""
+    if blocks.index_bits is None:
+        return ()
+    loads: dict[tuple[int, int], dict[tuple[int, ...], None]] = {}
+    for tile_j, tile_q in cut.steps[cut.steps[:, 6] == 1][:, 1:3].tolist():
+        loads.setdefault((tile_j, tile_q), {})
+    for tile_j, tile_q, *load in tables.index_loads[:count].tolist():
+        loads[tile_j, tile_q][tuple(load)] = None
+    found = []
+    for (tile_j, tile_q), brought in loads.items():
+        q, j = tile_q * cut.tile[2], tile_j * cut.tile[1]
+        used = np.argwhere(blocks.mask[q : q + cut.tile[2], j : j + cut.tile[1]]) + np.array((q, j))
+        four = tuple((dram, lines, rows, local) for dram, lines, rows, local in brought)
+        found.append(IndexPart(tuple((row, column) for row, column in used.tolist()), four))
+    return tuple(found)
