@@ -3,12 +3,12 @@ is still running or was cut off."""
 
 from __future__ import annotations
 
-import json
-import sqlite3
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError
+from sim.base.reading import read_json, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,13 +48,13 @@ def _table(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: sweeps are read as {', '.join((*TABLES, *STORES))}, by the ending of the file")
     try:
         if path.suffix == ".csv":
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path, what="CSV table")
             if text and not text.endswith("\n"):
                 raise InputError(f"{path}: the last line is cut off: the table was not written whole. Sweep again")
-            return pd.read_csv(path)
+            return pd.read_csv(StringIO(text))
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-        points = json.loads(path.read_text(encoding="utf-8"))
+        points = read_json(path)
         if not isinstance(points, list):
             raise InputError(f"{path}: a list of points is expected, as `carat sweep --json` prints it")
         return pd.DataFrame.from_records(points)
@@ -67,17 +67,7 @@ def _store(path: Path) -> pd.DataFrame:
     from sim.analysis.stored_sweeps import stored_table
     from sim.base.store import Store
 
-    try:
-        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:  # looked at before it is opened as a store, which would put its tables into any database
-            found = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        finally:
-            database.close()
-    except sqlite3.Error as error:
-        raise InputError(f"{path}: cannot be read as a sweep store: {error}") from error
-    if not {"points", "members"} <= found:
-        raise InputError(f"{path}: is no store of a sweep, or one of an older Carat; sweep again with --store {path}")
-    with Store(path) as store:
+    with Store(path, read_only=True) as store:
         frame = stored_table(store)
         frame.attrs["unfinished"] = sum(len(sweep.points) - sweep.finished for sweep in store.sweeps())
     return frame

@@ -39,11 +39,12 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
     Parquet columns have one type: a knob of mixed values (128, "1MiB") is written as text.
     """
     from sim.base.files import write_whole
+    from sim.base.text import csv_of
 
     path = Path(path)
     check_output(path)
     if path.suffix == ".csv":
-        write_whole(path, table.to_csv(index=False, lineterminator="\n"))
+        write_whole(path, csv_of(table))
         return
     mixed = [name for name in table.columns if len({type(v) for v in table[name].dropna()}) > 1]
     texts = {name: table[name].map(str, na_action="ignore") for name in mixed}

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sim.base.errors import CaratError, InputError
+from sim.base.reading import regular
 
 SCHEMA = (
     """
@@ -41,6 +42,26 @@ BUSY_S = 60
 """Seconds to wait while another process (a second shard on the same machine) writes to the same store."""
 
 
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    """Open an existing store without writing to it. Raises InputError when it is none."""
+    regular(path, "sweep store (SQLite)")
+    tables: set[str] = set()
+    reason = "it has no tables of a sweep; an older Carat wrote other ones: sweep again with --store"
+    # A store in write-ahead mode wants a file beside it; where none can be made, nobody writes, and it is immutable.
+    for mode in ("mode=ro", "mode=ro&immutable=1"):
+        try:
+            database = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", timeout=BUSY_S, uri=True)
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        except sqlite3.Error as error:
+            reason = str(error)
+            continue
+        if {"points", "members"} <= tables:
+            return database
+        database.close()
+        break
+    raise InputError(f"{path}: cannot be read as a sweep store: {reason}")
+
+
 def point_key(config: Mapping[str, Any]) -> str:
     """Return the content hash of a point's full configuration (JSON-able mapping)."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
@@ -61,12 +82,15 @@ class Members(NamedTuple):
 class Store:
     """Finished points of a sweep in the SQLite file ``path`` (created with its folder when missing).
 
-    Raises InputError when the file cannot be opened as a store, CaratError when a write fails; what was
-    committed before stays readable.
+    ``read_only``: an existing store, also on a medium that cannot be written. Raises InputError when the file cannot
+    be opened as a store, CaratError when a write fails; what was committed before stays readable.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, *, read_only: bool = False):
         self.path = Path(path)
+        if read_only:
+            self._db = _open_to_read(self.path)
+            return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)

@@ -15,8 +15,10 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from math import ceil
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
@@ -65,17 +67,36 @@ def _quota(folder: Path, version: int) -> float | None:
     return quota / period if quota > 0 and period > 0 else None
 
 
+SAFE_PATH = "PYTHONSAFEPATH"
+"""Environment variable: Python does not put the current folder first on its path."""
+
+
 class Worker(SpawnProcess):
-    """A spawned process that does not import the caller's script."""
+    """A spawned process that does not import the caller's script, nor modules that lie in the current folder."""
 
     def start(self) -> None:
-        """Start with an empty ``__main__`` in place of the caller's."""
+        """Start with an empty ``__main__`` in place of the caller's, and without the current folder on the path."""
         caller = sys.modules["__main__"]
         sys.modules["__main__"] = types.ModuleType("__main__")
         try:
-            super().start()
+            with _safe_path():
+                super().start()
         finally:
             sys.modules["__main__"] = caller
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Processes started inside do not have the current folder first on their path."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
 
 
 class _Context(SpawnContext):
@@ -84,6 +105,8 @@ class _Context(SpawnContext):
 
 def pool(jobs: int, initializer: Callable[[], Any] | None = None) -> ProcessPoolExecutor:
     """Return an executor of ``jobs`` spawned processes: safe beside compiled code, the same on every system."""
+    with _safe_path():
+        resource_tracker.ensure_running()  # a process of its own, else started by the first queue
     return ProcessPoolExecutor(jobs, mp_context=_Context(), initializer=initializer)
 
 

@@ -2,25 +2,79 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from sim.base.errors import CaratError
 
 REFUSED = 2
 """Exit code of anything Carat refuses, as for a wrong option."""
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + the number of the signal, as shells do."""
+
+FAULT = 70
+"""Exit code of an error that no door has refused (EX_SOFTWARE of sysexits.h)."""
+
+DEBUG_VARIABLE = "CARAT_DEBUG"
+"""Environment variable: show the traceback of a fault."""
+
 typed: list[str] = []
 """The words of the command that runs now: what a kept run says reproduces it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; ends the process. Refused input: message on stderr, exit code 2, no traceback."""
-    from sim.cli.app import app
+    """Run the command line; ends the process. Refused input: message on stderr, exit code 2, no traceback.
 
+    What no door has refused is a fault of ours: one line that says so, exit code 70. `DEBUG_VARIABLE` shows where.
+    """
     try:
+        from sim.cli.app import app
+
         typed[:] = sys.argv[1:] if arguments is None else arguments
-        app(args=list(typed), prog_name="carat")
+        try:
+            app(args=list(typed), prog_name="carat")
+        finally:
+            sys.stdout.flush()
     except CaratError as error:
-        sys.stderr.write(f"carat: {error}\n")
-        sys.exit(REFUSED)
+        _end(str(error), REFUSED)
+    except KeyboardInterrupt:
+        _end("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        _end("", REFUSED)
+    except MemoryError:
+        _end("out of memory; a smaller workload, fewer --jobs or a higher limit of this process would help", REFUSED)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else "an output or the current folder: "
+        _end(f"{where}{error.strerror or error}", REFUSED)
+    except Exception as error:  # the last line of defence: whatever it is, the user gets one line
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        _end(
+            f"this is a fault of carat ({_version()}), not of the input: {type(error).__name__}: {error}\n"
+            f"carat: please report it with the command and its files; {DEBUG_VARIABLE}=1 shows where it happened",
+            FAULT,
+        )
+
+
+def _end(message: str, code: int) -> None:
+    """End the process with a message; closed outputs are left alone."""
+    from sim.base.text import printable
+
+    with suppress(OSError, ValueError):
+        if message:
+            sys.stderr.write(f"carat: {printable(message)}\n")
+        sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):  # the interpreter would try again at its end, and print a traceback
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)
+
+
+def _version() -> str:
+    from sim.base.version import code_version
+
+    return f"version {code_version()}"

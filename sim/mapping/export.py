@@ -7,6 +7,7 @@ import re
 from dataclasses import asdict
 from typing import Any
 
+from sim.base.text import one_line
 from sim.mapping.maps import Entry, Maps
 
 
@@ -50,7 +51,7 @@ def _line(macro: str, name: str, entry: Entry) -> str:
 
 def _comment(text: str) -> str:
     """Return ``text`` so that it cannot end the comment it stands in."""
-    return text.replace("*/", "* /").replace("\n", " ")
+    return one_line(text.replace("\n", " ")).replace("*/", "* /").replace("/*", "/ *")
 
 
 def _macro_names(names: list[str]) -> dict[str, str]:

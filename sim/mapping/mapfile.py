@@ -9,6 +9,7 @@ from typing import Any
 
 from sim.base.errors import InputError, did_you_mean
 from sim.base.reading import read_toml
+from sim.base.text import one_line
 from sim.lower.residency import HALVES, RESIDENTS
 from sim.mapping.maps import Entry, Maps
 from sim.mapping.opmapping import AXES, MATMUL_FIELDS, Kind, OpMapping
@@ -48,7 +49,7 @@ TYPE_NAMES = {str: "text", int: "a whole number", list: "a list", bool: "true or
 def to_toml(maps: Maps) -> str:
     """Return the text of a map file."""
     lines = [
-        f"# Mappings of {maps.workload} on {maps.hardware}: `carat run {maps.workload} --mapping THIS_FILE`.",
+        f"# Mappings of {one_line(maps.workload)} on {one_line(maps.hardware)}, for `carat run --mapping THIS_FILE`.",
         "# tile: blocks of DIM along I, J, K of a matmul; resident: operands that stay in the scratchpad. cycles: one",
         "# invocation, loop slot 0 next. gap: share by which the best mapping possible could be better at most.",
         f'format = "{FORMAT}"',

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sim  # the front door: `explain`, `save`, `timeline` load what they need when they run
 from sim.base.errors import InputError, did_you_mean
 from sim.base.files import write_whole
+from sim.base.text import csv_of
 from sim.cost import area, energy
 from sim.run import columns
 
@@ -332,7 +333,7 @@ class Result:
 
     def to_csv(self, path: str | Path) -> None:
         """Write the operator table to ``path`` (whole or not at all)."""
-        write_whole(Path(path), self.ops.to_csv(index=False, lineterminator="\n"))
+        write_whole(Path(path), csv_of(self.ops))
 
     def save(self, folder: str | Path, *, command: str | None = None, sentence: str | None = None) -> None:
         """Keep the run in ``folder`` for reports and comparisons (`sim.analysis.saved.save`). Raises InputError."""
