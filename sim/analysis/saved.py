@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sim.analysis.rows import read_rows
 from sim.base.errors import InputError
 from sim.base.toml import flat
 from sim.base.version import code_version
@@ -56,18 +57,10 @@ class SavedRun:
     @cached_property
     def ops(self) -> pd.DataFrame:
         """The operator table (`columns.table("ops")`), causes and energies included."""
-        import pandas as pd
-
         if self.result is not None:
             return self.result.ops
         path = self.folder / "ops.csv"
-        try:
-            frame = pd.read_csv(path)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: cannot be read as a CSV table: {error}") from error
-        missing = [name for name in columns.table("ops") if name not in frame.columns]
-        if missing:
-            raise InputError(f"{path}: columns missing: {', '.join(missing)}; {self._again()}")
+        frame = read_rows(path, [columns.COLUMNS[name] for name in columns.table("ops")], self._again())
         if len(frame) != self.record["operators"] or int(frame["cycles"].sum()) != self.totals["cycles"]:
             raise InputError(f"{path}: does not belong to the totals beside it; {self._again()}")
         return frame

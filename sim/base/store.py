@@ -103,8 +103,9 @@ class Store:
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the kept row of a point, or None."""
-        found = self._db.execute("SELECT row FROM points WHERE key = ?", (key,)).fetchone()
-        return None if found is None else dict(json.loads(found[0]))
+        with self._reading():
+            found = self._db.execute("SELECT row FROM points WHERE key = ?", (key,)).fetchone()
+            return None if found is None else dict(json.loads(found[0]))
 
     def put(self, key: str, config: Mapping[str, Any], row: Mapping[str, Any]) -> None:
         """Commit one finished point."""
@@ -124,8 +125,9 @@ class Store:
 
     def sweeps(self) -> list[Members]:
         """Return the sweeps of this store in order of their names."""
-        names = [name for (name,) in self._db.execute("SELECT DISTINCT sweep FROM members ORDER BY sweep")]
-        return [Members(name, self._members(name)) for name in names]
+        with self._reading():
+            names = [name for (name,) in self._db.execute("SELECT DISTINCT sweep FROM members ORDER BY sweep")]
+            return [Members(str(name), self._members(name)) for name in names]
 
     def _members(self, sweep: str) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
         query = (
@@ -133,7 +135,15 @@ class Store:
             "WHERE sweep = ? ORDER BY position"
         )
         found = self._db.execute(query, (sweep,)).fetchall()
-        return [(json.loads(knobs), None if row is None else json.loads(row)) for knobs, row in found]
+        return [(dict(json.loads(knobs)), None if row is None else dict(json.loads(row))) for knobs, row in found]
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Turn what a damaged file makes of a query or of a row into InputError."""
+        try:
+            yield
+        except (sqlite3.Error, ValueError, TypeError, RecursionError) as error:
+            raise InputError(f"store {self.path}: damaged, or not written by a sweep: {error}") from error
 
     def merge(self, other: str | Path) -> int:
         """Take in all that another store holds, whole or not at all; return how many points were new here.
@@ -148,7 +158,8 @@ class Store:
         self._db.execute("ATTACH DATABASE ? AS other", (str(other),))
         try:
             query = "SELECT b.config FROM points a JOIN other.points b ON a.key = b.key WHERE a.row <> b.row LIMIT 1"
-            conflict = self._db.execute(query).fetchone()
+            with self._reading():
+                conflict = self._db.execute(query).fetchone()
             if conflict is not None:
                 raise InputError(
                     f"store {other}: tells another result than {self.path} of a point that both hold, and nothing was "

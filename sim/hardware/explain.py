@@ -72,10 +72,17 @@ def _demand(item: Mapping[str, Any], key: str, table: type[BaseModel] | None) ->
     if kind == "greater_than":
         return f"must be greater than {context['gt']:g}"
     if kind == "greater_than_equal":
-        return f"must be at least {context['ge']:g}; nearest legal value: {context['ge']:g}"
+        return f"must be at least {_plain(context['ge'])}; nearest legal value: {_plain(context['ge'])}"
+    if kind == "less_than_equal":
+        return f"must be at most {_plain(context['le'])}; nearest legal value: {_plain(context['le'])}"
     if kind == "value_error":
         return str(context["error"])
     return _EXPECTED.get(kind) or str(item["msg"])
+
+
+def _plain(number: float) -> str:
+    """Return a limit as a file takes it: whole numbers with all their digits."""
+    return str(int(number)) if float(number).is_integer() else f"{number:g}"
 
 
 def _locate(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel] | None]:

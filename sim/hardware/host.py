@@ -47,7 +47,7 @@ class Host(Table):
     """
 
     name: str
-    clock_ratio: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    clock_ratio: Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
     takes: Annotated[tuple[str, ...], Field(strict=False)]
     cycles_per_element: dict[str, Price] = Field(default_factory=dict)
     operators: dict[str, OperatorPrice] = Field(default_factory=dict)

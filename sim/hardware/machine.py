@@ -44,6 +44,9 @@ NEW_RTL = "gemmini-8c3f992"
 ARRAY_ALWAYS = frozenset({"matmul", "residual_add", "conv"})
 NORMALIZER_OPERATORS = frozenset({"softmax", "layernorm", "gelu"})
 
+LEAST_MHZ, MOST_MHZ = 1e-3, 1e6
+"""Clocks that are accepted: 1 kHz to 1 THz."""
+
 
 class Words(NamedTuple):
     """Bits of an element of A, B and C in memory and of a scratchpad word, and the mode that they put the array in.
@@ -87,7 +90,9 @@ class Hardware(Table):
     name: str
     description: str
     rtl: Literal["gemmini-25809f78", "gemmini-8c3f992"]
-    clock_mhz: Annotated[float, BeforeValidator(units.frequency_mhz), Field(gt=0, allow_inf_nan=False)]
+    clock_mhz: Annotated[
+        float, BeforeValidator(units.frequency_mhz), Field(ge=LEAST_MHZ, le=MOST_MHZ, allow_inf_nan=False)
+    ]
     energy_table: str
     waived_rules: Annotated[tuple[str, ...], Field(strict=False)]
     array: Array

@@ -6,7 +6,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Count = Annotated[int, Field(ge=1)]
+MOST = 2**31 - 1
+"""Largest count: what the timing core multiplies stays within 64 bits."""
+
+Count = Annotated[int, Field(ge=1, le=MOST)]
 
 
 class Table(BaseModel):

@@ -15,13 +15,15 @@ _BYTES |= {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _SIZES = _BYTES | {"bit": Fraction(1, 8)}
 _SECONDS = {"ns": Fraction(1, 10**9), "us": Fraction(1, 10**6), "s": Fraction(1)}
 _MEGAHERTZ = {"MHz": Fraction(1), "GHz": Fraction(1000), "kHz": Fraction(1, 1000)}
-_QUANTITY = re.compile(r"\s*([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)\s*([A-Za-z/]*)\s*")
+_QUANTITY = re.compile(r"\s*([-+]?\d{1,30}(?:\.\d{0,30})?(?:[eE][-+]?\d{1,2})?)\s*([A-Za-z/]{0,12})\s*")
+"""At most 30 digits and exponents of two: a power of ten of any size would take for ever to be worked out."""
 
 
 def _split(text: str, units: str) -> tuple[Fraction, str]:
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is not a number with a unit ({units})")
+        shown = text if len(text) <= 40 else f"{text[:40]}..."
+        raise ValueError(f"{shown!r} is not a number with a unit ({units}), of at most 30 digits")
     return Fraction(match[1]), match[2]
 
 
