@@ -12,6 +12,7 @@ from sim.cli.listing import listing
 from sim.cli.map_command import map_workload
 from sim.cli.merge import export, merge
 from sim.cli.plot import plot
+from sim.cli.record import record
 from sim.cli.report import report
 from sim.cli.run import run
 from sim.cli.show import show
@@ -44,6 +45,7 @@ app.command(name="map")(map_workload)
 app.command()(infer)
 app.command()(columns)
 app.command()(validate)
+app.command()(record)
 app.command()(replay)
 app.command()(compare)
 

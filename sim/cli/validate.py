@@ -84,7 +84,7 @@ def validate(
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="Recorded command stream (CSV of case, seq, funct, rs1, rs2).")],
+    file: Annotated[Path, typer.Argument(help="Recorded stream (case, seq, funct, rs1, rs2) or command trace.")],
     hw: options.Machine = "gemmini_default",
     settings: options.Settings = None,
     cpu: options.Cpu = None,
@@ -92,15 +92,23 @@ def replay(
     timeline: Annotated[Path | None, typer.Option(help="Write the commands' times to this CSV file.")] = None,
     gap: Annotated[int, typer.Option(min=1, help="Cycles between two commands at least.")] = 1,
     phase: Annotated[int, typer.Option(min=0, max=1, help="Hardware loop slot that comes first.")] = 0,
+    calls: Annotated[bool, typer.Option("--calls", help="Call by call: what each is, with the CPU around it.")] = False,
     as_json: options.AsJson = False,
     clock: options.Clock = "periodic",
 ) -> None:
-    """Run a recorded command stream as it is, the timing core alone."""
+    """Run a recorded command stream (`carat record`, or a trace of a whole machine) on any machine with any --cpu."""
+    from sim.cli import call_listing
     from sim.hardware import load
+    from sim.validate import call_table
     from sim.validate import replay as replaying
 
     machine = load(hw, options.settings(settings, cpu))
+    if calls or call_table.known(file):
+        call_listing.show(file, case, machine, clock, as_json)
+        return
     recordings = replaying.choose(file, case)
+    for recording in recordings:
+        call_table.check_dim(recording, machine)
     if timeline is not None and len(recordings) > 1:
         names = ", ".join(recording.case for recording in recordings[:5])
         raise InputError(f"--timeline takes one case, {file} holds {len(recordings)} ({names}, ...): use --case")

@@ -21,6 +21,9 @@ from sim.validate.csvfile import CsvFile
 _COMMANDS = {str(int(funct)): int(funct) for funct in Funct if funct != Funct.FENCE}
 
 
+MARK = "mark"
+"""``funct`` of a line that is no command: the program read its cycle counter (`carat record`)."""
+
 Lines = list[tuple[int, tuple[str, ...]]]
 """(Line number, cells) of the commands of one case."""
 
@@ -30,12 +33,16 @@ Notes = dict[tuple[str, str], tuple[str, int]]
 
 @dataclass(frozen=True)
 class Recording:
-    """One recorded stream: name of the file's set, case, machine (None = the file does not say), commands."""
+    """One recorded stream: name of the file's set, case, machine (None = the file does not say), commands.
+
+    ``dim``: DIM of the header that the program was compiled with, where the file says (`carat record`).
+    """
 
     set_name: str
     case: str
     cfg: str | None
     program: Program
+    dim: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,9 +90,15 @@ def recordings_of(table: CsvFile, notes: dict[tuple[str, str], tuple[str, int]] 
     Raises InputError naming each line whose command is none.
     """
     columns = [table.position(name) for name in ("case", "funct", "rs1", "rs2")]
+    dim_column = table.position("dim") if table.has("dim") else None
+    dims: dict[str, int] = {}
     cfg_column = table.position("cfg") if table.has("cfg") else None
     cells: dict[tuple[str | None, str], list[tuple[int, tuple[str, ...]]]] = defaultdict(list)
     for line, row in table.lines:
+        if row[columns[1]] == MARK:
+            continue
+        if dim_column is not None and row[dim_column].isdecimal():
+            dims.setdefault(row[columns[0]], int(row[dim_column]))
         cfg = row[cfg_column] if cfg_column is not None else None
         cells[(cfg, row[columns[0]])].append((line, tuple(row[column] for column in columns[1:])))
     problems: list[str] = []
@@ -94,7 +107,7 @@ def recordings_of(table: CsvFile, notes: dict[tuple[str, str], tuple[str, int]] 
     for (cfg, case), commands in cells.items():
         noted_cfg, gap = (notes or {}).get((set_name, case), (None, 1))
         program = _program(table.path, commands, gap, problems)
-        found.append(Recording(set_name, case, cfg or noted_cfg, program))
+        found.append(Recording(set_name, case, cfg or noted_cfg, program, dims.get(case)))
     csvfile.refuse(problems)
     return found
 

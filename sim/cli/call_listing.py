@@ -1,0 +1,50 @@
+"""The calls of a recorded stream, as a table or as JSON (`carat replay --calls`)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from sim.cli import common
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+    from sim.timing.timer import Clock
+
+
+def show(file: Path, case: str | None, machine: Hardware, clock: Clock, as_json: bool) -> None:
+    """Print the calls of a stream or a trace, and their sums by function."""
+    from sim.validate import call_table
+    from sim.validate import replay as replaying
+
+    if call_table.known(file):
+        rows = call_table.of_trace(file, case, machine, clock)
+    else:
+        rows = call_table.of_recordings(replaying.choose(file, case), machine, clock)
+    if as_json:
+        cases = {row.case: [one.as_dict() for one in rows if one.case == row.case] for row in rows}
+        listed = [{"case": name, "calls": found} for name, found in cases.items()]
+        typer.echo(json.dumps({"hardware": machine.name, "cases": listed}, indent=1))
+        return
+    headings = ("case", "call", "what", "commands", "cycles", "first to idle", "CPU around", "most of it", "energy uJ")
+    lines = [
+        (
+            row.case,
+            str(row.number),
+            row.name,
+            str(row.commands),
+            f"{row.cycles:,}",
+            f"{row.inside_cycles:,}",
+            f"{row.call_cycles:,}",
+            max(row.causes, key=lambda cause, causes=row.causes: causes[cause]),  # type: ignore[misc]
+            f"{row.energy_pj / 1e6:,.1f}",
+        )
+        for row in rows
+    ]
+    common.print_table(f"{file.name} on {machine.name}", headings, lines, 3)
+    for function, (count, cycles) in call_table.functions(rows).items():
+        typer.echo(f"{function}: {count} calls, {cycles:,} cycles")
+    typer.echo(f"all: {len(rows)} calls, {sum(row.cycles for row in rows):,} cycles")

@@ -1,0 +1,57 @@
+/* Records the RoCC commands of a program that is compiled natively instead of sending them to an accelerator.
+
+   `carat record` puts this header in front of the program and replaces its fences and readings of the cycle counter, whose
+   instructions a native compiler does not know. Commands go to the file that CARAT_RECORD names, one line each:
+   case,seq,funct,rs1,rs2,dim; a fence and a reading of the counter (mark) are lines too. The program's own results are what
+   its CPU code computes: what the accelerator would have written stays as it was. */
+#ifndef CARAT_ROCC_H
+#define CARAT_ROCC_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static FILE *carat_file(void) {
+    static FILE *file;
+    if (file == NULL) {
+        const char *name = getenv("CARAT_RECORD");
+        file = name == NULL ? NULL : fopen(name, "w");
+        if (file == NULL) {
+            fprintf(stderr, "carat_rocc.h: CARAT_RECORD must name a file that can be written\n");
+            exit(3);
+        }
+        fprintf(file, "case,seq,funct,rs1,rs2,dim\n");
+    }
+    return file;
+}
+
+static const char *carat_case(void) {
+    const char *name = getenv("CARAT_CASE");
+    return name == NULL ? "program" : name;
+}
+
+static uint64_t carat_seq;
+
+__attribute__((unused)) static void carat_command(unsigned funct, uint64_t rs1, uint64_t rs2, unsigned dim) {
+    fprintf(carat_file(), "%s,%llu,%u,0x%llx,0x%llx,%u\n", carat_case(), (unsigned long long)carat_seq++, funct,
+            (unsigned long long)rs1, (unsigned long long)rs2, dim);
+}
+
+__attribute__((unused)) static void carat_fence(void) {
+    fprintf(carat_file(), "%s,%llu,fence,,,\n", carat_case(), (unsigned long long)carat_seq++);
+}
+
+__attribute__((unused)) static uint64_t carat_mark(void) {
+    fprintf(carat_file(), "%s,%llu,mark,,,\n", carat_case(), (unsigned long long)carat_seq);
+    return carat_seq;
+}
+
+/* Statements with braces, as users of the macros write them with and without a semicolon. DIM is the program's own: it is expanded where gemmini.h uses the macro. */
+#define ROCC_INSTRUCTION_0_R_R(x, rs1, rs2, funct) \
+    { carat_command((funct), (uint64_t)(rs1), (uint64_t)(rs2), DIM); }
+#define ROCC_INSTRUCTION_SS(x, rs1, rs2, funct) ROCC_INSTRUCTION_0_R_R(x, rs1, rs2, funct)
+/* Counters and other instructions that answer: nothing is known here, so they answer 0 and are not recorded. */
+#define ROCC_INSTRUCTION(x, rd, rs1, rs2, funct) { (rd) = 0; }
+#define ROCC_INSTRUCTION_R_R_R(x, rd, rs1, rs2, funct) { (rd) = 0; }
+
+#endif

@@ -1,0 +1,222 @@
+"""Library calls in a recorded command stream: what each is, and the CPU's pace through it.
+
+A stream has only commands. Which piece of the library's code issued each follows from the order of their codes
+(`sim.lower` issues them so), and with it the gap that a price list gives; sizes of a product follow from the bounds and
+addresses of its hardware loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sim.cpu.calls import CallCost, cost
+from sim.isa.commands import ConfigKind, Funct, Program
+from sim.lower import build
+from sim.lower.norm import COMMAND_SHIFT
+from sim.lower.pace import Pace, prices_of, variant
+from sim.lower.tiling import folded
+from sim.lower.work import Matmul
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+
+LOADS = (Funct.MVIN, Funct.MVIN2, Funct.MVIN3)
+COMPUTES = (Funct.COMPUTE_PRELOADED, Funct.COMPUTE_ACCUMULATED)
+LOOP_HEADS = (Funct.LOOP_WS_CONFIG_BOUNDS, Funct.LOOP_CONV_WS_CONFIG_1)
+"""First command of a hardware loop: the list of gaps begins anew."""
+FIRST_PASS = (1, 2, 5)
+"""Normalisation commands of the first pass over a row (NormCmd.scala: sum, mean, maximum)."""
+SOFTMAX_COMMANDS = (5, 6, 7)
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A call between two fences. ``function``: matmul, os, resadd, norm, conv, or hand for streams of one's own."""
+
+    function: str
+    commands: Program
+    work: Matmul | None = None
+
+    @property
+    def name(self) -> str:
+        """For people: function and, of a product, its sizes."""
+        if self.work is None:
+            return self.function
+        activation = "" if self.work.activation == "none" else f"+{self.work.activation}"
+        return f"matmul{activation} {self.work.m}x{self.work.n}x{self.work.k}"
+
+
+def calls_of(program: Program, dim: int) -> list[Recognised]:
+    """Split a stream at its fences and say what each piece is; fences in a row are one."""
+    found, start = [], 0
+    for end in [*np.flatnonzero(program["funct"] == Funct.FENCE).tolist(), len(program)]:
+        piece = program[start:end]
+        start = end + 1
+        if len(piece):
+            function = _function(piece)
+            work = _product(piece, dim) if function == "matmul" else None
+            found.append(Recognised(function, piece, work))
+    return found
+
+
+def _function(commands: Program) -> str:
+    codes = set(commands["funct"].tolist())
+    if Funct.LOOP_CONV_WS in codes:
+        return "conv"
+    if Funct.LOOP_WS in codes:
+        loops = commands[commands["funct"] == Funct.LOOP_WS]
+        return "resadd" if (loops["rs2"] & 4).all() else "matmul"
+    if Funct.PRELOAD in codes and codes & set(LOADS):
+        return "os"
+    stored = commands[commands["funct"] == Funct.MVOUT]
+    if codes & set(LOADS) and len(stored) and (stored["rs2"] >> COMMAND_SHIFT & 7).any():
+        return "norm"
+    return "hand"
+
+
+def _product(commands: Program, dim: int) -> Matmul | None:
+    """Return the product of a call's hardware loops; None where they are no whole product of the library's order."""
+    at = {
+        code: commands[commands["funct"] == code] for code in range(Funct.LOOP_WS, Funct.LOOP_WS_CONFIG_STRIDES_DC + 1)
+    }
+    bounds, pads = (at[Funct.LOOP_WS_CONFIG_BOUNDS][name] for name in ("rs2", "rs1"))
+    stored = at[Funct.LOOP_WS_CONFIG_ADDRS_DC]["rs2"]
+    last = np.flatnonzero(stored != 0)
+    if len({len(part) for part in at.values()}) != 1 or not len(last):
+        return None
+    deep = int(last[0]) + 1
+    flags, modes = int(at[Funct.LOOP_WS]["rs1"][0]), int(at[Funct.LOOP_WS]["rs2"][0])
+    full_c = bool(flags >> 1 & 1)
+    row_bytes = int(at[Funct.LOOP_WS_CONFIG_STRIDES_DC]["rs2"][0]) * (4 if full_c else 1)
+    results = stored[last] - stored[last[0]]
+    wide = int((results < max(1, row_bytes)).sum()) if len(results) > 1 else 1
+    tall = len(bounds) // (deep * wide)
+    if tall * deep * wide != len(bounds):
+        return None
+
+    def size(field: int, count: int) -> int:
+        first, end = int(bounds[0]) >> 16 * field & 0xFFFF, int(bounds[-1]) >> 16 * field & 0xFFFF
+        return ((count - 1) * first + end) * dim - (int(pads[-1]) >> 16 * field & 0xFFFF)
+
+    activation: Any = {0: "none", 1: "relu", 2: "layernorm", 3: "igelu", 4: "softmax"}.get(flags >> 8 & 7, "none")
+    m, n, k = size(0, tall), size(1, wide), size(2, deep)
+    if min(m, n, k) < 1:
+        return None
+    sides = bool(modes & 1), bool(modes & 2)
+    return build.matmul(
+        m, n, k, transpose_a=sides[0], transpose_b=sides[1], full_c=full_c, activation=activation, bert_scale=0.05
+    )
+
+
+def paced(call: Recognised, hw: Hardware) -> Program:
+    """Return the call's commands with the gaps of the machine's price list; as they are without one."""
+    if hw.cpu.prices == "none":
+        return call.commands
+    inlined = call.function in ("resadd", "norm", "conv")
+    is_folded = inlined or (call.work is not None and folded(call.work, hw))
+    pace = Pace(hw, folded=is_folded, inlined=inlined)
+    commands = call.commands.copy()
+    place, before = 0, ""
+    for number, kind in enumerate(_kinds(call)):
+        is_head = commands["funct"][number] in LOOP_HEADS
+        place = place + 1 if kind == before and not is_head else 0
+        gaps = pace.gaps(kind)
+        commands["gap"][number] = gaps[min(place, len(gaps) - 1)]
+        before = kind
+    return commands
+
+
+def around(call: Recognised, hw: Hardware, ran: frozenset[str]) -> CallCost:
+    """Return what the CPU takes around a recognised call; its tile search is counted where its sizes are known."""
+    if hw.cpu.prices == "none" or call.function == "hand":
+        return CallCost()
+    if call.work is not None:
+        return cost(call.work, hw, ran)
+    function = "matmul" if call.function == "os" else call.function
+    table = prices_of(hw.cpu.prices.calls, variant(hw, folded=True, inlined=function != "matmul"))
+    return CallCost(table[function], 0, frozenset({function}))
+
+
+def _kinds(call: Recognised) -> Iterator[str]:
+    """Yield the kind of stream of each command of a call."""
+    if call.function in ("matmul", "resadd", "conv"):
+        yield from _loop_kinds(call)
+    elif call.function == "norm":
+        yield from _norm_kinds(call.commands)
+    elif call.function == "os":
+        yield from _os_kinds(call.commands)
+    else:
+        yield from ["hand"] * len(call.commands)
+
+
+def _loop_kinds(call: Recognised) -> Iterator[str]:
+    loops, kind, previous_a, stored = 0, "", None, 1
+    for at, command in enumerate(call.commands):
+        code = command["funct"]
+        if code in LOOP_HEADS:
+            loops += 1
+            address = call.commands[at + 1]["rs1"] if at + 1 < len(call.commands) else 0
+            kind = f"{call.function}_loop"
+            if loops == 1:
+                kind += "_first"
+            elif call.function == "matmul":
+                moved = "k" if stored == 0 else "j" if address in (0, previous_a) else "i"
+                kind += f"_{moved}"
+            previous_a = address if stored or loops == 1 else previous_a
+        if code == Funct.LOOP_WS_CONFIG_ADDRS_DC:
+            stored = command["rs2"]
+        if loops:
+            yield kind
+        elif code == Funct.CONFIG and command["rs1"] & 3 == ConfigKind.NORM:
+            yield "matmul_softmax" if command["rs1"] >> 16 & 1 else "matmul_igelu"
+        else:
+            yield f"{call.function}_config"
+
+
+def _norm_kinds(commands: Program) -> Iterator[str]:
+    codes = commands["rs2"] >> COMMAND_SHIFT & 7
+    is_softmax = bool(np.isin(codes[commands["funct"] == Funct.MVOUT], SOFTMAX_COMMANDS).any())
+    which = "softmax" if is_softmax else "layernorm"
+    loaded, before = False, ""
+    for at, command in enumerate(commands):
+        code, following = command["funct"], commands[at + 1] if at + 1 < len(commands) else None
+        if code in LOADS:
+            kind = "norm_load" if before.startswith("norm_load") else "norm_load_block" if loaded else "norm_load_first"
+            loaded = True
+        elif code == Funct.MVOUT:
+            ends = following is None or following["funct"] != Funct.MVOUT
+            starts = "store" not in before
+            kind = f"{which}_store" + ("_first" if starts else "_last" if ends else "")
+        elif code == Funct.CONFIG and command["rs1"] & 3 == ConfigKind.NORM and loaded:
+            first_pass = following is not None and int(codes[at + 1]) in FIRST_PASS
+            second = bool(command["rs1"] >> 8 & 1)
+            kind = f"{which}_" + (
+                "block" if before.startswith("norm_load") else "second" if second else "pair" if first_pass else "pass"
+            )
+        else:
+            kind = "norm_softmax" if command["rs1"] & 3 == ConfigKind.NORM else "norm_config"
+        before = kind
+        yield kind
+
+
+def _os_kinds(commands: Program) -> Iterator[str]:
+    configs, before = 0, ""
+    for command in commands:
+        code = command["funct"]
+        if code in LOADS:
+            kind = "os_load" if before.startswith("os_load") else "os_load_first"
+        elif code == Funct.PRELOAD:
+            kind = "os_preload_first" if not before.startswith("os_compute") else "os_preload"
+        elif code in COMPUTES:
+            kind = "os_compute_first" if code == Funct.COMPUTE_PRELOADED else "os_compute"
+        elif code == Funct.MVOUT:
+            kind = "os_store" if before.startswith("os_store") else "os_store_first"
+        else:
+            configs += 1
+            kind = "matmul_config" if configs <= 5 else "os_config_b" if configs % 2 == 0 else "os_config_a"
+        before = kind
+        yield kind

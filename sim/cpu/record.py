@@ -1,0 +1,116 @@
+"""Record the RoCC command stream of a Gemmini C program by compiling and running it natively.
+
+The program is unmodified: a header of ours (sim/cpu/native) takes the place of the RoCC macros, and in the preprocessed
+text a fence and a reading of the cycle counter become calls. Any C compiler that takes -E, -include and -I will do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sim.base.errors import InputError
+
+NATIVE = Path(__file__).resolve().parent / "native"
+"""Our header and the stand-in for rocc-software."""
+
+TIMEOUT_S = 600
+"""A program that has not ended by then is stopped: most of gemmini-rocc-tests take seconds natively."""
+
+_ASM = r"(?:__asm__|__asm|asm)\s*(?:(?:__volatile__|__volatile|volatile)\s*)?"
+FENCE = re.compile(_ASM + r"\(\s*\"\s*fence[^\"]*\"[^;]*?\)\s*;")
+_COUNTER = r"rd(?:cycle|time|instret)h?\s+%0"
+CYCLES = re.compile(_ASM + r"\(\s*\"\s*" + _COUNTER + r"\s*;?\s*\"\s*:\s*\"=r\"\s*\(([^()]+)\)\s*[^;]*\)\s*;")
+OTHER = re.compile(_ASM + r"\(\s*\"([^\"]*)\"")
+
+
+@dataclass(frozen=True)
+class Build:
+    """How a program is compiled: include folders, macros (NAME or NAME=VALUE), compiler, its flags."""
+
+    include: tuple[Path, ...] = ()
+    define: tuple[str, ...] = ()
+    compiler: str = "cc"
+    flags: tuple[str, ...] = ("-O1",)
+
+
+def record(sources: Sequence[Path], output: Path, build: Build, case: str, arguments: Sequence[str] = ()) -> int:
+    """Compile ``sources``, run them and leave their commands in ``output`` (whole or not at all).
+
+    Returns the exit code of the program: one that checks its results finds that no accelerator wrote them.
+
+    Raises InputError: a file or compiler that is not there, what the compiler said, an assembly instruction that is
+    neither fence nor counter, a program that fails or issues no command.
+    """
+    missing = [f"{path}: no such file" for path in (*sources, *build.include) if not path.exists()]
+    if missing or not sources:
+        raise InputError(missing or ["record: name at least one C file"])
+    with tempfile.TemporaryDirectory(prefix="carat-record-") as folder:
+        texts = [_preprocessed(path, Path(folder) / f"{number}.c", build) for number, path in enumerate(sources)]
+        binary = Path(folder) / "program"
+        # fixed addresses, so that two recordings of one program are equal
+        _run([build.compiler, "-std=gnu11", "-w", "-no-pie", *build.flags, "-o", str(binary), *map(str, texts), "-lm"])
+        stream = Path(folder) / "stream.csv"
+        code = _execute(binary, stream, case, arguments)
+        if not stream.exists() or stream.read_bytes().count(b"\n") < 2:
+            raise InputError(f"{sources[0]}: the program ended without issuing a command")
+        partial = output.with_name(f".{output.name}.partial")
+        try:
+            partial.write_bytes(stream.read_bytes())
+            partial.replace(output)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise InputError(f"{output}: cannot be written: {error.strerror}") from error
+    return code
+
+
+def native(text: str, where: Path) -> str:
+    """Return preprocessed C with fences and counters as calls. Raises InputError for any other assembly."""
+    text = FENCE.sub("carat_fence();", text)
+    text = CYCLES.sub(lambda found: f"({found[1]}) = carat_mark();", text)
+    strange = sorted({found for found in OTHER.findall(text) if found.strip()})
+    if strange:
+        rule = "is neither a fence nor a reading of a counter; leave it out with -D"
+        raise InputError([f"{where}: assembly {one!r} {rule}" for one in strange])
+    return text
+
+
+def _preprocessed(source: Path, target: Path, build: Build) -> Path:
+    folders = [NATIVE, *build.include, source.parent]
+    command = [build.compiler, "-std=gnu11", "-E", "-P", "-include", str(NATIVE / "carat_rocc.h")]
+    command += [f"-I{folder}" for folder in folders] + [f"-D{macro}" for macro in build.define]
+    # system headers keep their own assembly (byte swaps): only the program's text is looked at, they are included again
+    text = _run([*command, str(source)])
+    target.write_text(native(text, source), encoding="utf-8")
+    return target
+
+
+def _run(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    except FileNotFoundError as error:
+        raise InputError(f"record: no C compiler {command[0]!r}; name one with --cc") from error
+    except subprocess.TimeoutExpired as error:
+        raise InputError(f"record: {command[0]} has not ended after {TIMEOUT_S} s") from error
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if "error" in line][:5] or done.stderr.splitlines()[:5]
+        raise InputError([f"{command[0]}: {line}" for line in said] or [f"{command[0]}: failed with {done.returncode}"])
+    return done.stdout
+
+
+def _execute(binary: Path, stream: Path, case: str, arguments: Sequence[str]) -> int:
+    environment = {**os.environ, "CARAT_RECORD": str(stream), "CARAT_CASE": case}
+    try:
+        done = subprocess.run(
+            [str(binary), *arguments], env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise InputError(f"record: the program has not ended after {TIMEOUT_S} s") from error
+    if done.returncode < 0:
+        raise InputError(f"record: the program was ended by signal {-done.returncode}")
+    return done.returncode

@@ -1,0 +1,146 @@
+"""A recorded stream call by call: what each library call is and what it costs, with any machine and any CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sim.base.errors import InputError
+from sim.cost import energy
+from sim.cpu import issue_cycles
+from sim.cpu.recognise import Recognised, around, calls_of, paced
+from sim.isa.commands import ConfigKind, Funct, Program
+from sim.run.session import Session
+from sim.validate import csvfile
+from sim.validate.recordings import Recording
+from sim.validate.soc import traces
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+    from sim.timing.timer import Clock
+
+
+@dataclass(frozen=True)
+class CallRow:
+    """One call: cycles from its first command to idle, those of the CPU around it, cycles by cause, energy in pJ."""
+
+    case: str
+    number: int
+    name: str
+    function: str
+    commands: int
+    inside_cycles: int
+    call_cycles: int
+    causes: dict[str, int]
+    energy_pj: float
+
+    @property
+    def cycles(self) -> int:
+        """What the program's cycle counter would count from before the call to behind it."""
+        return self.inside_cycles + self.call_cycles
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "number": self.number,
+            "name": self.name,
+            "function": self.function,
+            "commands": self.commands,
+            "cycles": self.cycles,
+            "first_command_to_idle_cycles": self.inside_cycles,
+            "call_cycles": self.call_cycles,
+            "causes": self.causes,
+            "energy_pj": self.energy_pj,
+        }
+
+
+def of_recordings(recordings: Iterable[Recording], hw: Hardware, clock: Clock) -> list[CallRow]:
+    """Return the calls of recorded programs. Raises InputError where one was compiled for another array."""
+    rows: list[CallRow] = []
+    for recording in recordings:
+        check_dim(recording, hw)
+        rows += _rows(recording.case, calls_of(recording.program, hw.dim), hw, clock)
+    return rows
+
+
+def check_dim(recording: Recording, hw: Hardware) -> None:
+    """Raise InputError where a program was compiled with another DIM than the machine has."""
+    if recording.dim not in (None, hw.side):
+        raise InputError(
+            f"{recording.case}: compiled with DIM {recording.dim}, and {hw.name} has {hw.side} PEs a side: addresses "
+            f"mean other rows; record it with this machine's gemmini_params.h, or replay it with DIM {recording.dim}"
+        )
+
+
+def of_trace(path: Path, case: str | None, hw: Hardware, clock: Clock) -> list[CallRow]:
+    """Return the calls of a command trace of a whole machine.
+
+    On a machine without CPU prices each keeps the gaps and the time around it that the trace has; with prices the calls
+    are recognised and take their gaps from them.
+    """
+    rows: list[CallRow] = []
+    for name, segments in traces.choose(traces.cases_of(csvfile.read(path)), case, path).items():
+        if hw.cpu.prices != "none":
+            pieces = [piece for segment in segments if segment.call is not None for piece in split(segment.commands)]
+            rows += _rows(name, [call for piece in pieces for call in calls_of(piece, hw.dim)], hw, clock)
+            continue
+        session = Session(hw, clock)
+        for segment in segments:
+            timed = session.advance(segment.commands)
+            if segment.call is not None:
+                kinds = " ".join(call.name for piece in split(segment.commands) for call in calls_of(piece, hw.dim))
+                named = Recognised(kinds if len(kinds) < 60 else f"{kinds[:57]}...", segment.commands)
+                rows.append(_row(name, segment.call, named, timed, segment.before + segment.behind, hw))
+    return rows
+
+
+def split(commands: Program) -> list[Program]:
+    """Return the calls of a trace, which has no fences: each begins with a configuration behind stores or loops."""
+    ends = (Funct.LOOP_WS, Funct.LOOP_CONV_WS, Funct.MVOUT)
+    begins = (commands["funct"][1:] == Funct.CONFIG) & np.isin(commands["rs1"][1:] & 3, (ConfigKind.EX, ConfigKind.ST))
+    cuts = np.flatnonzero(begins & np.isin(commands["funct"][:-1], ends)) + 1
+    return np.split(commands, cuts)
+
+
+def _rows(case: str, calls: Sequence[Recognised], hw: Hardware, clock: Clock) -> Iterator[CallRow]:
+    session, ran = Session(hw, clock), frozenset[str]()
+    for number, call in enumerate(calls):
+        outside = around(call, hw, ran)
+        ran |= outside.paths
+        yield _row(case, number, call, session.advance(paced(call, hw)), outside.cycles, hw)
+
+
+def _row(case: str, number: int, call: Recognised, timed: Any, outside: int, hw: Hardware) -> CallRow:
+    cpu = issue_cycles(call.commands) + outside if hw.cpu.prices != "none" else 0
+    macs = call.work.macs if call.work is not None else 0
+    parts = energy.price(timed.counters, macs, timed.cycles + outside, hw, cpu_cycles=cpu)
+    causes = {**timed.causes, "call": outside}
+    return CallRow(
+        case,
+        number,
+        call.name,
+        call.function,
+        len(call.commands),
+        timed.cycles,
+        outside,
+        causes,
+        sum(parts.values()),
+    )
+
+
+def functions(rows: Iterable[CallRow]) -> dict[str, tuple[int, int]]:
+    """Return function -> (calls, cycles), the most cycles first."""
+    sums: dict[str, tuple[int, int]] = {}
+    for row in rows:
+        calls, cycles = sums.get(row.function, (0, 0))
+        sums[row.function] = calls + 1, cycles + row.cycles
+    return dict(sorted(sums.items(), key=lambda item: -item[1][1]))
+
+
+def known(path: Path) -> bool:
+    """Return whether a file is a command trace rather than a recorded program."""
+    return traces.is_trace(csvfile.read(path))
