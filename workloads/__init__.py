@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph
 from workloads.bert import (
+    MAX_POSITIONS,
+    MODELS,
     bert_base,
     bert_large,
     bert_medium,
@@ -22,6 +24,7 @@ from workloads.graph_file import load
 from workloads.resnet import resnet50
 
 __all__ = [
+    "MODELS",
     "WORKLOADS",
     "bert_base",
     "bert_large",
@@ -33,6 +36,7 @@ __all__ = [
     "distilbert",
     "encoder_layer",
     "load",
+    "remarks",
     "resnet50",
 ]
 
@@ -48,6 +52,14 @@ WORKLOADS: dict[str, Callable[..., Graph]] = {
     "resnet50": resnet50,
 }
 """Every workload by the name that the command line takes."""
+
+
+def remarks(name: str, sizes: Mapping[str, object]) -> list[str]:
+    """Return what is unusual about the sizes of a named workload: a published model beyond its positions."""
+    seq = sizes.get("seq")
+    if name in MODELS and isinstance(seq, int) and seq > MAX_POSITIONS:
+        return [f"{name} has {MAX_POSITIONS} positions: no checkpoint of it runs at seq = {seq:,}"]
+    return []
 
 
 def build(name: str, **sizes: object) -> Graph:

@@ -99,7 +99,7 @@ def _seed(run: SavedRun) -> str:
 
 
 def _warnings(runs: Sequence[SavedRun]) -> list[str]:
-    warnings = []
+    warnings = [f"{run.name}: {run.totals['remarks']}." for run in runs if run.totals["remarks"]]
     versions = dict.fromkeys(run.record["version"] for run in runs)
     if len(versions) > 1:
         warnings.append(

@@ -10,8 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sim.analysis.whatif import rerun, wider_port
 from sim.base.errors import Hang, InputError
+from sim.base.toml import flat
 from sim.run.columns import CAUSES
+from sim.run.progress import Progress, shown
+from sim.run.session import Session
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,14 +30,6 @@ class Remedy(NamedTuple):
 
     name: str
     overrides: Callable[[Hardware], dict[str, Any]]
-
-
-def _wider_memory(hw: Hardware) -> dict[str, Any]:
-    return {
-        "dma.bus_bytes": 2 * hw.dma.bus_bytes,
-        "memory.read_bytes_per_cycle": 2 * hw.memory.read_bytes_per_cycle,
-        "memory.write_bytes_per_cycle": 2 * hw.memory.write_bytes_per_cycle,
-    }
 
 
 def _array_operators(hw: Hardware) -> dict[str, Any]:
@@ -53,7 +49,7 @@ def _twice(name: str, *keys: str) -> Remedy:
 
 
 MEMORY = (
-    Remedy("a memory port twice as wide", _wider_memory),
+    Remedy("a memory port twice as wide", lambda hw: wider_port(hw, 2)),
     Remedy("half the memory latency", lambda hw: {"memory.latency_cycles": hw.memory.latency_cycles // 2}),
     _twice("twice the memory requests in flight", "dma.max_in_flight_requests"),
 )
@@ -91,25 +87,30 @@ def bottleneck(result: Result) -> tuple[str, float]:
     return cause, result.causes[cause] / result.cycles
 
 
-def explain(result: Result, *, measure: bool = True) -> str:
+def explain(result: Result, *, measure: bool = True, progress: Progress | bool | None = None) -> str:
     """Return the sentence. ``measure``: try the remedies, one more run each; else give the bound."""
     cause, share = bottleneck(result)
     worst = max(result.rows, key=lambda row: row[f"{cause}_cycles"])
     found = f"{cause} takes {share:.1%} of {result.cycles:,} cycles ({CAUSES[cause]}), most in {worst['op']}"
-    tried = [(speedup(result, remedy), remedy) for remedy in REMEDIES.get(cause, ()) if measure]
+    remedies = REMEDIES.get(cause, ()) if measure else ()
+    tried = []
+    with shown("explain", progress) as told:
+        for number, remedy in enumerate(remedies):
+            told(number, len(remedies), remedy.name)
+            tried.append((speedup(result, remedy), remedy))
     measured = [(gain, remedy) for gain, remedy in tried if gain is not None]
     if not measured:
         bound = f"at most {1 / (1 - share):.2f}x" if share < 1 else "the whole run"
         return f"{found}; without it the run would gain {bound} (a bound: nothing else taking its place)."
     gain, remedy = max(measured, key=lambda pair: pair[0])
-    changes = ", ".join(f"{key} = {value}" for key, value in remedy.overrides(result.hardware).items())
+    now = flat(result.hardware.model_dump(mode="json"))
+    changed = [(key, value) for key, value in remedy.overrides(result.hardware).items() if now.get(key) != value]
+    changes = ", ".join(f"{key} = {value}" for key, value in changed)
     return f"{found}; {remedy.name} gives {gain:.2f}x (measured by running it again with {changes})."
 
 
 def speedup(result: Result, remedy: Remedy) -> float | None:
     """Return old / new cycles with the remedy; None where it changes nothing or gives no legal machine."""
-    from sim.analysis.whatif import rerun
-
     changes = remedy.overrides(result.hardware)
     try:
         if result.hardware.with_(changes) == result.hardware:
@@ -121,8 +122,6 @@ def speedup(result: Result, remedy: Remedy) -> float | None:
 
 def timeline(result: Result, op: str, invocation: int) -> npt.NDArray[np.void]:
     """Run one invocation of ``op`` again from where it started and return its command timeline."""
-    from sim.run.session import Session  # with it the timing core: only who asks for a timeline waits for that
-
     step = result.step(op)
     if not 0 <= invocation < len(step.works):
         where = "it runs on the host" if not step.works else f"legal: 0 to {len(step.works) - 1}"

@@ -6,7 +6,7 @@ machine, is a row with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from sim.base import workers
 from sim.base.errors import CaratError, InputError, did_you_mean
 from sim.base.toml import flat
 from sim.run.pipeline import run
+from sim.run.progress import Progress, shown
 from sim.timing.memo import Memo
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     from sim.run.request import Case
     from sim.run.result import Result
 
-Progress = Callable[[int, int, str], None]
+PORT = "memory port"
 
 JOINED: dict[str, tuple[str, ...]] = {
     "array size": ("array.mesh_rows", "array.mesh_columns"),
-    "memory port": ("dma.bus_bytes", "memory.read_bytes_per_cycle", "memory.write_bytes_per_cycle"),
+    PORT: ("dma.bus_bytes", "memory.read_bytes_per_cycle", "memory.write_bytes_per_cycle"),
     "scratchpad pipeline": ("scratchpad.read_delay_cycles", "scratchpad.read_pipeline_cycles"),
     "CPU": ("cpu.command_cycles", "cpu.loop_cycles"),
 }
@@ -78,17 +79,40 @@ def knobs(hw: Hardware) -> dict[str, tuple[str, ...]]:
 def trials(hw: Hardware, chosen: Sequence[str] = ()) -> list[Trial]:
     """Return the steps to try, all knobs or the ``chosen`` ones. Raises InputError for an unknown knob."""
     known, values = knobs(hw), flat(hw.model_dump(mode="json"))
-    problems = [f"--knob {name}: unknown{did_you_mean(name, known)}" for name in chosen if name not in known]
-    if problems:
-        raise InputError(problems)
-    steps = []
-    for knob in chosen or known:
+    steps: dict[str, list[Trial]] = {knob: [] for knob in known}
+    for knob in known:
         keys = known[knob]
         for direction, factor in STEPS.items():
-            after = [_scaled(values[key], factor) for key in keys]
-            if after[0] != values[keys[0]]:
-                steps.append(Trial(knob, direction, values[keys[0]], after[0], tuple(zip(keys, after, strict=True))))
-    return steps
+            after = {key: _scaled(values[key], factor) for key in keys}
+            if knob == PORT:
+                after = wider_port(hw, factor)
+            if after[keys[0]] != values[keys[0]]:
+                changed = {key: value for key, value in after.items() if value != values[key]}
+                steps[knob].append(Trial(knob, direction, values[keys[0]], after[keys[0]], tuple(changed.items())))
+    movable = [knob for knob in known if steps[knob]]
+    problems = [f"--knob {name}: {_why_not(name, known, movable)}" for name in chosen if name not in movable]
+    if problems:
+        raise InputError(problems)
+    return [step for knob in chosen or movable for step in steps[knob]]
+
+
+def _why_not(name: str, known: Mapping[str, Sequence[str]], movable: Sequence[str]) -> str:
+    joined = next((knob for knob, keys in JOINED.items() if name in keys), "")
+    if joined in movable:
+        return f"changes together with {', '.join(key for key in known[joined] if key != name)}: --knob '{joined}'"
+    return f"unknown, or it cannot be halved and doubled{did_you_mean(name, movable)}"
+
+
+def wider_port(hw: Hardware, factor: float) -> dict[str, float]:
+    """Return the keys of the memory port, ``factor`` times as wide.
+
+    A memory faster than the bus is not what limits the port: its rate stays, unless the new bus would outrun it.
+    """
+    bus, new_bus = hw.dma.bus_bytes, _scaled(hw.dma.bus_bytes, factor)
+    rates = {key: getattr(hw.memory, key.removeprefix("memory.")) for key in JOINED[PORT][1:]}
+    return {"dma.bus_bytes": new_bus} | {
+        key: rate * factor if rate <= bus else max(rate, new_bus) for key, rate in rates.items()
+    }
 
 
 def _scaled(value: float, factor: float) -> float:
@@ -96,35 +120,37 @@ def _scaled(value: float, factor: float) -> float:
 
 
 def whatif(
-    result: Result, chosen: Sequence[str] = (), *, jobs: int = 1, progress: Progress | None = None
+    result: Result, chosen: Sequence[str] = (), *, jobs: int = 1, progress: Progress | bool | None = None
 ) -> pd.DataFrame:
     """Return one row per knob and direction, the largest effect on cycles first.
 
     Columns: knob, direction (less, more), from, to, for each of cycles, energy_pj and area_mm2 the value and its
     ``_change`` as a share of the base's, ``cycles_per_unit`` (d cycles / d knob over the step), ``error``.
+    ``progress``: called before each trial; None shows it on stderr after two seconds, False shows nothing.
     """
     import pandas as pd
 
+    with shown("whatif", progress) as told:
+        rows = list(_rows(result, trials(result.hardware, chosen), jobs, told))
+    frame = pd.DataFrame(rows).drop(columns="error")
+    frame["error"] = pd.Series([row["error"] for row in rows], dtype=object)  # None stays None
+    reach = frame["cycles_change"].astype(float).abs().groupby(frame["knob"]).transform("max").fillna(-1.0)
+    order = reach.sort_values(ascending=False, kind="stable").index
+    return frame.loc[order].reset_index(drop=True)
+
+
+def _rows(result: Result, steps: Sequence[Trial], jobs: int, progress: Progress) -> Iterator[dict[str, Any]]:
     base = result.totals
-    rows = []
-    steps = trials(result.hardware, chosen)
     for number, (step, (totals, error)) in enumerate(zip(steps, _outcomes(result.case, steps, jobs), strict=True)):
-        if progress is not None:
-            progress(number, len(steps), f"{step.knob} = {step.after:g}")
+        progress(number, len(steps), f"{step.knob} = {step.after:g}")
         row: dict[str, Any] = {"knob": step.knob, "direction": step.direction, "from": step.before, "to": step.after}
         for metric in METRICS:
             row[metric] = totals.get(metric)
             row[f"{metric}_change"] = totals[metric] / base[metric] - 1 if metric in totals else None
         gained = totals["cycles"] - base["cycles"] if totals else None
         row["cycles_per_unit"] = gained / (step.after - step.before) if gained is not None else None
-        rows.append({**row, "error": error})
-    if progress is not None:
-        progress(len(steps), len(steps), "")
-    frame = pd.DataFrame(rows).drop(columns="error")
-    frame["error"] = pd.Series([row["error"] for row in rows], dtype=object)  # None stays None
-    reach = frame["cycles_change"].astype(float).abs().groupby(frame["knob"]).transform("max").fillna(-1.0)
-    order = reach.sort_values(ascending=False, kind="stable").index
-    return frame.loc[order].reset_index(drop=True)
+        yield {**row, "error": error}
+    progress(len(steps), len(steps), "")
 
 
 def rerun(case: Case, overrides: Mapping[str, Any], memo: Memo | None = None) -> Result:

@@ -9,6 +9,9 @@ MOST_NAMES = 16
 """Names that a message lists where none is close: a large model has hundreds of weights."""
 
 
+SIMILAR = 0.6
+"""Ratio of `difflib` from which a name is offered: at 0.5 "xeon" is close to "none"."""
+
 MOST_PROBLEMS = 6
 """Problems of one kind that a message lists."""
 
@@ -46,7 +49,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     longer = sorted((name for name in names if _abbreviates(word.lower(), name.lower())), key=len)
-    close = longer or difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    close = longer or difflib.get_close_matches(word, names, n=1, cutoff=SIMILAR)
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(names[:MOST_NAMES])}{more})"
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import get_type_hints
+
 import typer
+from typer.models import ParameterInfo
 
 from sim.cli.columns import columns
 from sim.cli.diff_command import diff
@@ -48,6 +51,23 @@ app.command()(validate)
 app.command()(record)
 app.command()(replay)
 app.command()(compare)
+
+
+def _as_written() -> None:
+    """Keep brackets in help texts: rich, which lays the help out, takes [[precision]] for markup."""
+    escaped: set[int] = set()
+    for command in app.registered_commands:
+        assert command.callback is not None
+        hints = get_type_hints(command.callback, include_extras=True)
+        command.callback.__annotations__ = hints  # else typer reads the text of the annotations again
+        for hint in hints.values():
+            for option in getattr(hint, "__metadata__", ()):
+                if isinstance(option, ParameterInfo) and option.help and id(option) not in escaped:
+                    option.help = option.help.replace("[", r"\[")
+                    escaped.add(id(option))
+
+
+_as_written()
 
 
 @app.callback(invoke_without_command=True)

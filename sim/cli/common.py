@@ -5,19 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-
-import typer
 
 from sim.base.errors import InputError
 
 Progress = Callable[[int, int, str], None]
 
-PATIENCE_S = 2.0
-"""A run shorter than this shows no progress bar."""
 PIPED_WIDTH = 140
 """Columns of a table that goes into a file or pipe, where there is no terminal to ask."""
 UNLIMITED_WIDTH = 10_000
@@ -53,56 +48,15 @@ def output_folder(path: Path | None) -> None:
         raise InputError(f"output folder {path}: cannot be written: {error.strerror}") from error
 
 
-@contextmanager
-def progress_bar(what: str) -> Iterator[Progress]:
-    """Yield a callback (done, total, label) that draws a bar on stderr after two seconds, on a terminal.
+def progress_bar(what: str) -> AbstractContextManager[Progress]:
+    """Return a context whose callback (done, total, label) draws a bar on a terminal after two seconds.
 
-    Its first call, which comes when all input has been accepted, announces a compilation if one is due.
+    Its first call, which comes when all input has been accepted, announces a compilation if one is due. A pipe gets
+    no lines: scripts read what commands write.
     """
-    if not sys.stderr.isatty():
-        yield _announcing(lambda done, total, label: None)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from sim.run.progress import shown  # numba and numpy: not for --help
 
-    look = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    bar = Progress(*look, console=Console(stderr=True), transient=True)
-    task = bar.add_task(what, total=None)
-    timer = threading.Timer(PATIENCE_S, bar.start)
-    timer.daemon = True
-    timer.start()
-
-    def update(done: int, total: int, label: str) -> None:
-        bar.update(task, completed=done, total=total, description=label or what)
-
-    try:
-        yield _announcing(update)
-    finally:
-        timer.cancel()
-        timer.join()
-        bar.stop()
-
-
-def _announcing(progress: Progress) -> Progress:
-    called = False
-
-    def first_announce(done: int, total: int, label: str) -> None:
-        nonlocal called
-        if not called and done < total:
-            announce_compilation()
-        called = True
-        progress(done, total, label)
-
-    return first_announce
-
-
-def announce_compilation() -> None:
-    """Say on stderr that this run compiles the timing core first, when numba's cache has nothing of it."""
-    from sim import core
-
-    if not core.is_compiled():
-        message = "carat: compiling the timing core, under a minute on two cores (once per installation or change) ..."
-        typer.echo(message, err=True)
+    return shown(what, lines=False)
 
 
 def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Callable
 
 import typer
 
@@ -24,7 +26,8 @@ def listing(as_json: options.AsJson = False) -> None:
     machines, published = (
         {name: hardware.load(name).description for name in names()} for names in (hardware.presets, hardware.published)
     )
-    workloads = {name: (builder.__doc__ or "").strip().split("\n")[0] for name, builder in WORKLOADS.items()}
+    workloads = {name: _about(name, builder) for name, builder in WORKLOADS.items()}
+    sizes = {name: _sizes(name, builder) for name, builder in WORKLOADS.items()}
     tables = sorted(config_files("energy"))
     cpus = {"none": "a command every cycle: the accelerator alone"}
     cpus |= {name: str(read_toml(file, name)["description"]) for name, file in config_files("cpu").items()}
@@ -32,6 +35,7 @@ def listing(as_json: options.AsJson = False) -> None:
     if as_json:
         content = {
             "workloads": workloads,
+            "workload_sizes": sizes,
             "machines": machines,
             "published_machines": published,
             "cpus": cpus,
@@ -44,7 +48,11 @@ def listing(as_json: options.AsJson = False) -> None:
         }
         typer.echo(json.dumps(content, indent=1))
         return
-    common.print_table("Workloads", ("name", "what"), workloads.items(), 2)
+    rows = [
+        (name, what, " ".join(f"{size}={value}" for size, value in sizes[name].items()))
+        for name, what in workloads.items()
+    ]
+    common.print_table("Workloads", ("name", "what", "--size, with defaults"), rows, 3)
     common.print_table("Machines (--hw)", ("name", "what"), machines.items(), 2)
     common.print_table("Published machines (--hw), docs/SPARSITY.md", ("name", "what"), published.items(), 2)
     common.print_table("CPUs (--cpu), docs/CPU.md", ("name", "what"), cpus.items(), 2)
@@ -54,3 +62,24 @@ def listing(as_json: options.AsJson = False) -> None:
     common.print_table("Compression ([[compress]] of a SPEC.toml)", ("kind", "what"), WHAT.items(), 2)
     typer.echo(f"Word sizes ([[precision]] of a SPEC.toml): {', '.join(TYPES)}")
     typer.echo(f"Energy tables (--set energy_table=NAME): {', '.join(tables)}")
+
+
+def _about(name: str, builder: Callable[..., object]) -> str:
+    """Return layers and widths of a published model, else what its builder says of itself."""
+    from workloads import MODELS  # numpy: not for --help
+
+    if name in MODELS:
+        model = MODELS[name]
+        return f"{model.layers} layers, hidden {model.hidden}, {model.heads} heads, ffn {model.ffn}"
+    return (builder.__doc__ or "").strip().split("\n")[0].split(" Raises ")[0].removeprefix("Return ").replace("``", "")
+
+
+def _sizes(name: str, builder: Callable[..., object]) -> dict[str, object]:
+    """Return the sizes that a builder takes, each with its default; a published model has its own layers."""
+    from workloads import MODELS  # numpy: not for --help
+
+    defaults = {part.name: part.default for part in inspect.signature(builder).parameters.values()}
+    if name in MODELS:
+        defaults["layers"] = MODELS[name].layers
+    told = {size: int(value) if isinstance(value, bool) else value for size, value in defaults.items()}
+    return {size: value for size, value in told.items() if value is not None}

@@ -76,6 +76,9 @@ Tile = Annotated[
         "halves=apart, dataflow=OS.",
     ),
 ]
+AllowLarge = Annotated[
+    bool, typer.Option("--allow-large", help="Sizes beyond the limits are meant: they take hours and memory.")
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random masks.")]
 Clock = Annotated[
     Literal["periodic", "leap", "reference"],
@@ -133,6 +136,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     "clock": (Clock, "periodic"),
     "dataflow": (Dataflow, None),
     "tile": (Tile, None),
+    "allow_large": (AllowLarge, False),
 }
 """Parameter of a command -> (type with its option, default), in the order of `--help`."""
 

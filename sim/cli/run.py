@@ -57,7 +57,7 @@ def run(
         if tiles:
             changes = map_command.changes(simulate(case, memo, progress), result)
         measure = explain or output is not None
-        sentence = explanation(result, measure=measure) if measure or not as_json else None
+        sentence = explanation(result, measure=measure, progress=progress) if measure or not as_json else None
     if output is not None:
         result.save(output, command=common.command_line(), sentence=sentence)
     if as_json:
@@ -94,6 +94,8 @@ def _print(result: Result) -> None:
     typer.echo(f"{total['area_mm2']:.3f} mm2" + (f", area not modelled: {missing}" if missing else ""))
     if total["energy_not_modelled"]:
         typer.echo(f"energy not modelled: {total['energy_not_modelled']}")
+    if total["remarks"]:
+        typer.echo(f"note: {total['remarks']}")
     if result.case.kept:
         from sim.sparsity.edits.saliency import lines  # numpy: not for --help
 

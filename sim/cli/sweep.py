@@ -167,6 +167,9 @@ def print_points(table: pd.DataFrame) -> None:
     common.print_table(f"{len(rows)} points, {len(failed)} failed", headings, rows, len(knobs) + 1)
     for index, error in failed:
         typer.echo(f"point {index}: {error}")
+    notes = table["remarks"].dropna().unique() if "remarks" in table else ()
+    for note in notes:
+        typer.echo(f"note: {note}")
 
 
 def _text(value: Any) -> str:

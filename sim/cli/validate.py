@@ -152,10 +152,11 @@ def _validated(
     jobs: int | None,
     clock: Clock,
 ) -> Report:
+    from sim.run.progress import announce_compilation  # the simulator, for this command alone
     from sim.validate import csvfile, runner, sources, timelines
     from sim.validate.report import Report
 
-    common.announce_compilation()
+    announce_compilation()
     files = list(measurements or sources.default_tables())
     with _progress("rows") as progress:
         results: list[Result] = runner.validate(

@@ -127,7 +127,8 @@ def matmul_tile(work: Matmul, hw: Hardware) -> Tile:
     if problems:
         where = f"matmul {work.m}x{work.n}x{work.k} ({work.dataflow}): "
         nearest = room.nearest((tile[0], blocks[1] if whole_rows else tile[1], tile[2]), blocks)
-        hint = f"; nearest legal tile: {nearest}"
+        fits = not tile_problems(nearest, blocks, room)
+        hint = f"; nearest legal tile: {nearest}" if fits else "; not even a tile of one block fits into the memories"
         if whole_rows and nearest[1] < blocks[1]:
             hint = f"; whole rows of at most {min(room.acc, room.spad - 1) * hw.dim} columns fit"
         raise InputError([where + problem + hint for problem in problems])

@@ -236,6 +236,12 @@ def _columns() -> Iterator[Column]:
         TOTALS,
         "units of the machine whose work no published figure gives: in no component of its energy; null = none",
     )
+    yield Column(
+        "remarks",
+        "",
+        TOTALS,
+        "settings of the machine that another key limits, or that are out of proportion; null = none",
+    )
     sweep = ("sweep",)
     yield Column("sparsity", "", sweep, "pattern:density/scheme of the weights, or a file; null = dense")
     yield Column("prune", "", sweep, "structured pruning, e.g. heads=8,layers=6; null = none")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
@@ -16,6 +16,7 @@ from sim.hardware import Hardware
 from sim.lower import SampledMatmul, lower
 from sim.plan.step import Step
 from sim.run.prefetch import Prefetch
+from sim.run.progress import Progress, shown, silent
 from sim.run.request import Case, Request, resolve
 from sim.run.result import Activity, Result, operator_row
 from sim.run.session import RESTART_CYCLES, Session, lowered
@@ -26,15 +27,12 @@ from sim.timing.memo import Memo
 if TYPE_CHECKING:
     from sim.timing.timer import Timing
 
-Progress = Callable[[int, int, str], None]
-"""Called before each operator with (operators done, operators in all, name of the next)."""
-
 
 def simulate(
     graph: Graph | str | Path,
     machine: Hardware | str | Path | Mapping[str, Any],
     *,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     memo: Memo | None = None,
     cache: bool = True,
     threads: int | None = None,
@@ -47,22 +45,27 @@ def simulate(
     kept on disk (`sim.timing.disk`). ``threads``: operators simulated at a time, None = one per core; the result is
     the same.
 
+    ``progress``: called before each operator with (operators done, operators in all, name of the next); None shows
+    it on stderr after two seconds, False shows nothing.
+
     ``asked``: fields of `sim.run.request.Request`, and sizes of the workload (seq, batch, ...) under any other name:
     ``overrides``: dotted key -> value ("scratchpad.capacity": "512KiB"). ``sparsity``: "block16:0.5", "2:4",
     "unstructured:0.3" (masks drawn from ``seed``), a file of masks or a SPEC.toml (docs/SPARSITY.md). ``prune``:
     "heads=8,layers=6", or with the scores that say which ones (`sim.sparsity.edits.pruning`). ``clock``: "periodic";
     "leap", which does all anew; "reference", which visits every cycle (equal results, slow). ``dataflow``: "WS" or
     "OS". ``mapping``: operator pattern -> fields of a matmul work item by hand, {"*.ff1": {"tile": (5, 5, 48)}}.
+    ``allow_large``: sizes beyond the limits of `sim.run.request` are meant.
 
     Raises InputError for anything refused at the door, Hang when the machine can never finish a program.
     """
     if threads is not None and threads < 1:
         raise InputError(f"threads: {threads}; the rule is threads >= 1 (nearest legal: 1)")
     case = resolve(Request.of(graph, machine, asked))
-    return run(case, memo if memo is not None else Memo(default_timings() if cache else None), progress, threads)
+    with shown(case.request.label, progress) as told:
+        return run(case, memo if memo is not None else Memo(default_timings() if cache else None), told, threads)
 
 
-def run(case: Case, memo: Memo, progress: Progress | None = None, threads: int | None = None) -> Result:
+def run(case: Case, memo: Memo, progress: Progress = silent, threads: int | None = None) -> Result:
     """Plan a case, run its steps one after the other and price them. Raises InputError and Hang."""
     rows, starts, cycle = [], {}, 0
     steps = case.steps()
@@ -71,8 +74,7 @@ def run(case: Case, memo: Memo, progress: Progress | None = None, threads: int |
     seen: set[Hashable] = set()
     with Prefetch(session, threads) as prefetch:
         for number, step in enumerate(steps):
-            if progress is not None:
-                progress(number, len(steps), step.name)
+            progress(number, len(steps), step.name)
             if number == 0:  # after the first call of progress, which may announce a compilation
                 prefetch.begin(steps)
             starts[step.name] = session.start
@@ -91,8 +93,7 @@ def run(case: Case, memo: Memo, progress: Progress | None = None, threads: int |
             )
             rows.append(operator_row(step, activity, case, cycle, parts))
             cycle += activity.cycles
-    if progress is not None:
-        progress(len(steps), len(steps), "")
+    progress(len(steps), len(steps), "")
     return Result(case, steps, tuple(rows), starts)
 
 

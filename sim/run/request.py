@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,6 +33,13 @@ T = TypeVar("T")
 
 CLOCKS = ("periodic", "leap", "reference")
 
+LARGE_ELEMENTS = 1 << 32
+"""Of one tensor: attention of 12 heads over 16,384 tokens has 3.2 G scores and is simulated in minutes."""
+MOST_ELEMENTS = 1 << 33
+"""Of one tensor whatever is allowed: in the widest type it still fits into a region of `sim.timing.items`."""
+LARGE_REPEATS = 4096
+"""Layers x batch: some 10 operators each. bert-large with 128 sequences has 3,072."""
+
 Size = int | str
 """Of a workload: a number (seq, layers), or a word (dtype)."""
 
@@ -43,7 +51,8 @@ class Request:
     ``graph``: a workload's name or JSON file with its ``sizes`` (seq, batch, ...), or a Graph. ``machine``: a name, a
     TOML file, tables or a Hardware; ``overrides``: dotted key -> value. ``sparsity``: "block16:0.5", a file of masks, a
     SPEC.toml, or rules; ``seed``: of masks that are drawn. ``prune``: "heads=8,layers=6" or a Pruning. ``clock``,
-    ``dataflow``, ``mapping``: as for `sim.simulate`. Mappings may be given for ``sizes`` and ``overrides``.
+    ``dataflow``, ``mapping``: as for `sim.simulate`. ``allow_large``: sizes beyond `LARGE_ELEMENTS` and
+    `LARGE_REPEATS`, which take hours and memory, are meant. Mappings may be given for ``sizes`` and ``overrides``.
     """
 
     graph: Graph | str
@@ -56,6 +65,7 @@ class Request:
     clock: Clock = "periodic"
     dataflow: str | None = None
     mapping: Mapping[str, Mapping[str, Any]] | None = None
+    allow_large: bool = False
 
     def __post_init__(self) -> None:
         """Raise InputError for an unknown clock; take mappings for pairs and paths for text."""
@@ -164,6 +174,13 @@ class Resolver:
 
     def graph(self, request: Request) -> Graph:
         """Return the graph with its sizes, whole. Raises InputError."""
+        if not isinstance(request.graph, Graph) and not request.allow_large:
+            _check_repeats(request.graph, request.sizes)
+        graph = self._graph(request)
+        _check_elements(graph, request.allow_large)
+        return graph
+
+    def _graph(self, request: Request) -> Graph:
         if isinstance(request.graph, Graph):
             if request.sizes:
                 names = ", ".join(name for name, _ in request.sizes)
@@ -187,6 +204,29 @@ class Resolver:
         made: T = self._made[key] if known else make()
         self._made[key] = made
         return made
+
+
+def _check_repeats(name: str, sizes: tuple[tuple[str, Size], ...]) -> None:
+    """Raise InputError for sizes that make too many operators, before any is made."""
+    repeats = {size: n for size, n in sizes if size in ("layers", "batch") and isinstance(n, int)}
+    if prod(repeats.values()) > LARGE_REPEATS:
+        given = " x ".join(f"{size} {n:,}" for size, n in repeats.items())
+        raise InputError(
+            f"{name}: {given} is beyond the limit of layers x batch = {LARGE_REPEATS:,} (10 operators each); nearest "
+            f"legal: {LARGE_REPEATS:,}, or --allow-large (allow_large=True)"
+        )
+
+
+def _check_elements(graph: Graph, allow_large: bool) -> None:
+    """Raise InputError for a tensor larger than what a run ends with in minutes, or than any address reaches."""
+    most = MOST_ELEMENTS if allow_large else LARGE_ELEMENTS
+    large = [tensor for tensor in graph.tensors.values() if tensor.elements > most]
+    if large:
+        largest = max(large, key=lambda tensor: tensor.elements)
+        way_out = "nearest: smaller sizes" + ("" if allow_large else ", or --allow-large (allow_large=True)")
+        raise InputError(
+            f"{graph.name}: tensor {largest.name} has {largest.elements:,} elements; the limit is {most:,}; {way_out}"
+        )
 
 
 def resolve(request: Request) -> Case:

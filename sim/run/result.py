@@ -18,6 +18,7 @@ from sim.base.files import write_whole
 from sim.base.text import csv_of
 from sim.cost import area, energy
 from sim.run import columns
+from sim.run.remarks import remarks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -213,6 +214,7 @@ class Result:
             "area_mm2": area.total_mm2(hw),
             "area_not_modelled": "; ".join(area.not_modelled(hw)) or None,
             "energy_not_modelled": "; ".join(energy.not_modelled(hw)) or None,
+            "remarks": "; ".join(remarks(self.case)) or None,
         }
         both = {**summed, **derived}
         return {name: both[name] for name in columns.table("totals")}

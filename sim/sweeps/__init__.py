@@ -6,6 +6,7 @@ sparsity, pruning), wherever and by however many workers they are computed. A fa
 """
 
 from sim.analysis.tables import write_table
-from sim.sweeps.sweeping import Progress, sweep
+from sim.run.progress import Progress
+from sim.sweeps.sweeping import sweep
 
 __all__ = ["Progress", "sweep", "write_table"]

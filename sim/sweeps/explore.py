@@ -17,10 +17,11 @@ from sim.base.pareto import pareto
 from sim.base.store import Store, point_key
 from sim.base.version import code_version
 from sim.run import columns
+from sim.run.progress import Progress, shown
 from sim.run.request import Request, Resolver, Size
 from sim.sweeps.execution import outcome
 from sim.sweeps.points import Task, axes, knobs, points, refused_config
-from sim.sweeps.sweeping import Progress, refuse_unknown
+from sim.sweeps.sweeping import refuse_unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +49,7 @@ class Options(TypedDict, total=False):
     seed: int
     clock: Clock
     dataflow: str | None
+    allow_large: bool
     store: str | Path | None
     cache: bool
 
@@ -59,7 +61,7 @@ def explore(
     workload: str,
     objective: str | Sequence[str] = "cycles",
     trials: int = 50,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     **options: Unpack[Options],
 ) -> pd.DataFrame:
     """Search the grid for points that make every ``objective`` small; return a row for each point tried, in order.
@@ -67,7 +69,7 @@ def explore(
     ``grid``, ``sizes``, ``sparsity``, ``prune``, ``dataflow``, ``store``, ``cache``: as for `sim.sweep`. ``objective``:
     one or several of `objectives`. ``trials``: points asked for; with as many as the grid has, all are tried in the
     grid's order. ``seed``: of the search and of random masks; the same seed asks the same points. Column ``best``
-    marks the Pareto front.
+    marks the Pareto front. ``progress``: as for `sim.sweep`.
 
     Raises InputError without the extra, for an unknown objective or a grid that is wrong as a whole.
     """
@@ -77,19 +79,19 @@ def explore(
     choices = axes(grid)
     asked = {name: value for name, value in options.items() if name not in ("store", "cache")}
     space, store = points(hardware, grid, workload, asked), options.get("store")
-    with Store(store) if store is not None else nullcontext() as kept:
+    with Store(store) if store is not None else nullcontext() as kept, shown("explore", progress) as told:
         judge = _Judge(kept, options.get("cache", True))
         if trials >= len(space):
             chosen = space
             for number, point in enumerate(space):
-                _tell(progress, number, len(space), point)
+                _tell(told, number, len(space), point)
                 judge.row(point)
         else:
             chosen = _search(
-                space, [len(axis) for axis in choices], wanted, (trials, options.get("seed", 0)), judge, progress
+                space, [len(axis) for axis in choices], wanted, (trials, options.get("seed", 0)), judge, told
             )
         rows = [judge.row(point) for point in chosen]
-    _tell(progress, len(chosen), len(chosen), None)
+        _tell(told, len(chosen), len(chosen), None)
     answers = [objectives()[name] for name in wanted]
     best = pareto([None if row.get("error") else [row[name] for name in answers] for row in rows])
     table = frame([knobs(point) for point in chosen], rows)
@@ -143,7 +145,7 @@ def _search(
     wanted: Sequence[str],
     trials: tuple[int, int],
     judge: _Judge,
-    progress: Progress | None,
+    progress: Progress,
 ) -> list[Request]:
     """Return the distinct points that optuna's sampler (tree-structured Parzen estimator) asks for.
 
@@ -174,6 +176,5 @@ def _search(
     return list(asked)
 
 
-def _tell(progress: Progress | None, done: int, total: int, point: Request | None) -> None:
-    if progress is not None:
-        progress(done, total, "" if point is None else point.label)
+def _tell(progress: Progress, done: int, total: int, point: Request | None) -> None:
+    progress(done, total, "" if point is None else point.label)

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from sim.base.version import code_version
 from sim.graph import Graph
 from sim.hardware import Hardware
 from sim.run.request import Case, Request, Size
+
+MOST_POINTS = 1_000_000
+"""Combinations of a grid: each is a row in memory, and takes a tenth of a second at least."""
 
 
 def knobs(point: Request) -> dict[str, Any]:
@@ -70,7 +74,10 @@ def points(
 
     Raises InputError for an empty or ill-formed one.
     """
-    settings = [tuple(itertools.chain(*choice)) for choice in itertools.product(*axes(grid))]
+    choices = axes(grid)
+    if (count := prod(map(len, choices))) > MOST_POINTS:
+        raise InputError(f"grid: {count:,} combinations; the limit is {MOST_POINTS:,}: give fewer values")
+    settings = [tuple(itertools.chain(*choice)) for choice in itertools.product(*choices)]
     lists = (
         _names("hardware", hardware, Hardware, "write machine.model_dump_json() to NAME.json and give that path"),
         settings,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -11,6 +11,7 @@ from sim.analysis.tables import frame
 from sim.base.errors import InputError, did_you_mean
 from sim.base.store import Store, point_key
 from sim.base.version import code_version
+from sim.run.progress import Progress, shown
 from sim.run.request import Request, Resolver, Size
 from sim.sweeps import execution
 from sim.sweeps.cluster import cluster
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from sim.timing.timer import Clock
-
-Progress = Callable[[int, int, str], None]
-"""Called after each finished point with (points done, points in all, label of the point)."""
 
 Row = dict[str, Any]
 
@@ -37,6 +35,7 @@ class Options(TypedDict, total=False):
     seed: int
     clock: Clock
     dataflow: str | None
+    allow_large: bool
     jobs: int | None
     scheduler: str | Client | None
     shard: str | None
@@ -53,7 +52,7 @@ def sweep(
     *,
     workloads: str | Sequence[str],
     grid: Mapping[str, Sequence[Any]] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     **options: Unpack[Options],
 ) -> pd.DataFrame:
     """Simulate every combination and return one row per point (columns: `sim.run.columns`, table "sweep").
@@ -62,10 +61,11 @@ def sweep(
     key -> list of values. Keys joined by "+" change together: {"array.mesh_rows+array.mesh_columns": [8,
     16]}, or with a tuple of values for each. ``sparsity``: "block16:0.5" or None for dense; ``prune``:
     "heads=8,layers=6" or None. ``sizes``: arguments of the workload builder (seq, batch, ...). ``seed``, ``clock``,
-    ``dataflow``: as for `sim.simulate`. ``jobs`` worker processes, None = one per core; ``scheduler``: a
-    dask.distributed scheduler's address ("tcp://host:8786") or Client instead. ``shard``: "i/n", only every n-th point
+    ``dataflow``, ``allow_large``: as for `sim.simulate`. ``jobs`` worker processes, None = one per core; ``scheduler``:
+    a dask.distributed scheduler's address ("tcp://host:8786") or Client instead. ``shard``: "i/n", every n-th point
     from the i-th on. ``store``: SQLite file to resume from. ``cache``: look timings up and keep them on disk
-    (`sim.timing.disk`).
+    (`sim.timing.disk`). ``progress``: called after each finished point with (points done, points in all, label of the
+    point); None shows it on stderr after two seconds, False shows nothing.
 
     Raises InputError for a request that is wrong as a whole (no points, jobs < 1, a file that is no store, no
     cluster) and CaratError when the store can no longer be written. A point that fails gives a row whose
@@ -81,7 +81,8 @@ def sweep(
         local = execution.local(jobs)
         kept = stack.enter_context(Store(store) if store is not None else nullcontext())
         place = local if scheduler is None else stack.enter_context(cluster(scheduler))
-        rows = _rows(wanted, chosen, place, kept, options.get("cache", True), progress or (lambda *_: None))
+        told = stack.enter_context(shown("sweep", progress))
+        rows = _rows(wanted, chosen, place, kept, options.get("cache", True), told)
     return frame([knobs(wanted[position]) for position in chosen], rows)
 
 

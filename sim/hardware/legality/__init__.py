@@ -28,11 +28,12 @@ from sim.hardware.machine import Hardware
 def problems(hw: Hardware, ignore: Collection[str] = ()) -> list[str]:
     """Return one sentence per broken rule that is not waived; rules about keys in ``ignore`` are left out."""
     sentences = []
+    square = hw if _array_is_legal(hw) else _with_legal_array(hw)
     for rule in RULES:
         name = rule.__name__
         if name in hw.waived_rules:
             continue
-        for broken in rule(hw):
+        for broken in rule(hw if rule in OF_ARRAY else square):
             if any(key == bad or key.startswith(f"{bad}.") for key in broken.keys for bad in ignore):
                 continue
             nearest = "" if broken.nearest is None else f"; nearest legal value: {broken.nearest}"
@@ -42,6 +43,17 @@ def problems(hw: Hardware, ignore: Collection[str] = ()) -> list[str]:
         if waived not in names:
             sentences.append(f"waived_rules: unknown rule {waived!r}{did_you_mean(waived, names)}")
     return sentences
+
+
+def _array_is_legal(hw: Hardware) -> bool:
+    return all(rule.__name__ in hw.waived_rules or not list(rule(hw)) for rule in OF_ARRAY)
+
+
+def _with_legal_array(hw: Hardware) -> Hardware:
+    """Return the machine with the nearest legal array: what else is wrong is found in the same go."""
+    dim = nearest_power(hw.dim, 2)
+    sides = {"mesh_rows": dim, "mesh_columns": dim, "tile_rows": 1, "tile_columns": 1}
+    return hw.model_copy(update={"array": hw.array.model_copy(update=sides)})
 
 
 def square_array(hw: Hardware) -> Iterator[Broken]:
@@ -64,7 +76,7 @@ def dim_power_of_two(hw: Hardware) -> Iterator[Broken]:
             ("array.mesh_rows", "array.tile_rows"),
             hw.array.mesh_rows,
             f"DIM = mesh_rows * tile_rows = {hw.dim} must be a power of two, at least 2",
-            f"DIM {nearest_power(hw.dim, 2)}",
+            f"mesh_rows = mesh_columns = {nearest_power(hw.dim, 2)}, tile_rows = tile_columns = 1",
         )
 
 
@@ -300,6 +312,9 @@ def host_takes_priced(hw: Hardware) -> Iterator[Broken]:
             demand = f"the host has no price for it{did_you_mean(kind, hw.host.priced)}"
             yield Broken(("host.takes", "host.cycles_per_element"), kind, demand)
 
+
+OF_ARRAY: tuple[Rule, ...] = (square_array, dim_power_of_two)
+"""Rules that all others take for granted."""
 
 RULES: tuple[Rule, ...] = (
     square_array,

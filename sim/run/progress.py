@@ -1,0 +1,101 @@
+"""Progress of a long call: nothing for two seconds, then a bar on a terminal, and elsewhere a line now and then."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Progress = Callable[[int, int, str], None]
+"""Called before each part with (parts done, parts in all, name of the next), and at the end."""
+
+PATIENCE_S = 2.0
+"""A call shorter than this shows nothing."""
+LONGEST_PAUSE_S = 60.0
+"""Between two lines; pauses double from `PATIENCE_S` up to this."""
+
+
+def silent(_done: int, _total: int, _label: str) -> None:
+    """Show nothing."""
+
+
+@contextmanager
+def shown(what: str, asked: Progress | bool | None = None, *, lines: bool = True) -> Iterator[Progress]:
+    """Yield a callback that shows progress on stderr, or the caller's own, ``asked``; False shows nothing.
+
+    ``lines``: whether a stderr that is no terminal (a log, a notebook) gets lines. The first call, which comes when
+    all input has been accepted, announces a compilation if one is due.
+    """
+    if callable(asked):
+        yield asked
+    elif asked is False:
+        yield silent
+    elif sys.stderr is not None and sys.stderr.isatty():
+        with _bar(what) as update:
+            yield _announcing(update)
+    else:
+        yield _announcing(_Lines(what)) if lines else _announcing(silent)
+
+
+class _Lines:
+    """Lines of progress, ever fewer."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.began, self.pause_s = what, time.monotonic(), PATIENCE_S
+        self.due = self.began + PATIENCE_S
+
+    def __call__(self, done: int, total: int, label: str) -> None:
+        now = time.monotonic()
+        if now < self.due or sys.stderr is None:
+            return
+        at = f", {label}" if label else ""
+        sys.stderr.write(f"carat: {self.what}: {done:,} of {total:,}{at} ({now - self.began:.0f} s)\n")
+        sys.stderr.flush()
+        self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
+        self.due = now + self.pause_s
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Progress]:
+    from rich.console import Console  # only for those who wait at a terminal
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    look = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    bar = Bar(*look, console=Console(stderr=True), transient=True)
+    task = bar.add_task(what, total=None)
+    timer = threading.Timer(PATIENCE_S, bar.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield lambda done, total, label: bar.update(task, completed=done, total=total, description=label or what)
+    finally:
+        timer.cancel()
+        timer.join()
+        bar.stop()
+
+
+def _announcing(progress: Progress) -> Progress:
+    called = False
+
+    def first_announce(done: int, total: int, label: str) -> None:
+        nonlocal called
+        if not called and done < total:
+            announce_compilation()
+        called = True
+        progress(done, total, label)
+
+    return first_announce
+
+
+def announce_compilation() -> None:
+    """Say on stderr that this run compiles the timing core first, when numba's cache has nothing of it."""
+    from sim import core  # numba: a command that runs nothing does not wait for it
+
+    if not core.is_compiled() and sys.stderr is not None:
+        sys.stderr.write(
+            "carat: compiling the timing core, under a minute on two cores (once per installation or change) ...\n"
+        )
+        sys.stderr.flush()
