@@ -52,17 +52,18 @@ class Prefetch:
                 if known is not None and not isinstance(known, Future):
                     phase = known.phase
                     continue
-                if (item, hw) not in programs:
+                # a sparse product is lowered by its thread, if its timing is not on disk; its commands hold no loop
+                if (item, hw) not in programs and not item.PACED:
                     try:
                         programs[item, hw] = lowered(item, hw)
                     except InputError:
                         return
-                program = programs[item, hw]
+                program = programs.get((item, hw))
                 if known is None:
                     start = Start(phase)
                     future = self._pool.submit(timed, step.name, item, hw, clock, start, memo.disk, program)
                     memo.begin(item, hw, phase, clock, future)
-                phase = next_phase(phase, program)
+                phase = phase if program is None else next_phase(phase, program)
 
     def __enter__(self) -> Prefetch:
         return self

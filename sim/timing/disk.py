@@ -28,6 +28,7 @@ from sim.base.errors import InputError
 if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.isa.commands import Program
+    from sim.lower.work import Work
     from sim.timing.machines import Rows
     from sim.timing.timer import Clock, Timing
 
@@ -49,6 +50,16 @@ def _core_version() -> str:
     from sim.timing import timer
 
     return core.SOURCE_KEY + hashlib.sha256(Path(timer.__file__).read_bytes()).hexdigest()
+
+
+@cache
+def _lowering_version() -> str:
+    """Digest of the source that turns an item and a machine into a program and counts what its commands don't say."""
+    from sim import hardware, lower
+
+    rooms = (Path(str(room.__file__)).parent for room in (hardware, lower))
+    sources = sorted(file for room in rooms for file in room.rglob("*.py"))
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in sources)).hexdigest()
 
 
 def default_timings() -> Timings | None:
@@ -98,6 +109,26 @@ class Timings:
             with self._lock:
                 self.hits += 1
         return found
+
+    def of_item(self, item: Work, hw: Hardware, clock: str, phase: int) -> Timing | None:
+        """Return the timing of an item that `keep_item` wrote, None where there is none.
+
+        The key is the item (mask, product, addresses) and the machine, so that a hit needs no lowering.
+        """
+        found = _read(self._item_path(item, hw, clock, phase))
+        if found is not None:
+            with self._lock:
+                self.hits += 1
+        return found
+
+    def keep_item(self, item: Work, hw: Hardware, clock: str, phase: int, timed: Timing) -> None:
+        """Write the timing of an item whose lowering takes long, such as a sparse product's."""
+        self._write(self._item_path(item, hw, clock, phase), timed)
+
+    def _item_path(self, item: Work, hw: Hardware, clock: str, phase: int) -> Path:
+        key = f"item {_core_version()} {_lowering_version()} {clock} {phase} {hw.key} {item!r}"
+        name = hashlib.sha256(key.encode()).hexdigest()
+        return self.folder / name[:2] / name[2:]
 
     def _path(self, program: Program, hw: Hardware, clock: str, phase: int) -> Path:
         from sim.isa import commands

@@ -45,7 +45,7 @@ def attention(chosen: Chosen, op: Op, works: Sequence[Matmul], kept: Sequence[Op
     index_row = blocks_of(keys, BITS_PER_BYTE)
     items = []
     for work, bits, mask in zip(works, kept, chosen.masks, strict=True):
-        counts = tuple(tuple(int(n) for n in row) for row in packing.sub_rows(mask, hw.dim, resident, reach))
+        counts = tuple(map(tuple, packing.sub_rows(mask, hw.dim, resident, reach).tolist()))
         items.append(
             SampledMatmul(work, chosen.picks, counts, resident, keys, bits.address, index_row, resident * hw.dim)
         )

@@ -187,7 +187,9 @@ def _checked(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> None:
 
 def _skipped(mask: Mask, works: Sequence[Matmul], hw: Hardware, place: Place, scheme: str) -> Stored:
     blocks = patterns.touched(mask, hw.dim)
-    rows = tuple(tuple(bool(block) for block in row) for row in blocks)
+    if bool(blocks.all()):  # no block to skip: the hardware loops run it
+        return Stored(tuple(works), int(mask.sum()), int(mask.sum()) if gates(hw, "weights") else mask.size, "dense")
+    rows = tuple(map(tuple, blocks.tolist()))
     index_bytes = blocksparse.index_bytes(rows)
     weights = int(mask.sum())
     computed = int(patterns.enlarged(blocks, hw.dim, (mask.shape[0], mask.shape[1])).sum())
@@ -215,7 +217,7 @@ def _packed(rule: ZeroRule, mask: Mask, works: Sequence[Matmul], hw: Hardware, p
     index_bytes = blocks_of(packed_rows * found.row_index_bits, BITS_PER_BYTE)
     # Each part of the matrix begins its index on a fresh scratchpad row: at most one row of slack per group and column.
     address = place(index_bytes + found.rows.size * hw.sp_row_bytes)
-    rows = tuple(tuple(int(count) for count in row) for row in found.rows)
+    rows = tuple(map(tuple, found.rows.tolist()))
     packed = [
         PackedMatmul(work, rows, found.depth, found.fetch_rows, found.row_index_bits, address, weights)
         for work in works
@@ -271,7 +273,7 @@ def expanded(
     lead = hw.packed_bytes(hw.dim, "b") if circulant else 0
     slack = bits.size * (hw.dim + hw.dma.bus_bytes + lead)
     address = place(blocks_of(int(bits.sum()), BITS_PER_BYTE) + slack)
-    by_block = tuple(tuple(int(one) for one in row) for row in bits)
+    by_block = tuple(map(tuple, bits.tolist()))
     items = tuple(PackedMatmul(work, rows, depth, 1, 0, address, weights, by_block, circulant) for work in works)
     _checked(items[0], hw)
     return items
