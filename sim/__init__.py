@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sim.hardware import Hardware as Hardware
     from sim.mapping import search as search
     from sim.run.columns import COLUMNS as COLUMNS
+    from sim.run.generation import generate as generate
     from sim.run.pipeline import simulate as simulate
     from sim.run.result import Result as Result
     from sim.sweeps import sweep as sweep
@@ -33,6 +34,7 @@ _HOME = {
     "save": "sim.analysis.saved",
     "timeline": "sim.analysis.explain",
     "Result": "sim.run.result",
+    "generate": "sim.run.generation",
     "simulate": "sim.run.pipeline",
     "search": "sim.mapping",
     "sweep": "sim.sweeps",
@@ -47,6 +49,7 @@ __all__ = [
     "InputError",
     "Result",
     "explain",
+    "generate",
     "load",
     "save",
     "search",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sim.base.errors import InputError, did_you_mean
+from sim.base.reading import read_json
 from sim.graph import Graph
 from workloads.bert import (
     MAX_POSITIONS,
@@ -21,10 +22,14 @@ from workloads.bert import (
 )
 from workloads.encoder import encoder_layer
 from workloads.graph_file import load
+from workloads.networks import hf_config
+from workloads.networks.decoders import DECODERS
+from workloads.networks.models import NETWORKS
 from workloads.resnet import resnet50
 
 __all__ = [
     "MODELS",
+    "NETWORKS",
     "WORKLOADS",
     "bert_base",
     "bert_large",
@@ -51,7 +56,7 @@ WORKLOADS: dict[str, Callable[..., Graph]] = {
     "encoder-layer": encoder_layer,
     "resnet50": resnet50,
 }
-"""Every workload by the name that the command line takes."""
+"""Encoders and ResNet-50 by the name that the command line takes; all other networks: `NETWORKS`."""
 
 
 def remarks(name: str, sizes: Mapping[str, object]) -> list[str]:
@@ -59,22 +64,49 @@ def remarks(name: str, sizes: Mapping[str, object]) -> list[str]:
     seq = sizes.get("seq")
     if name in MODELS and isinstance(seq, int) and seq > MAX_POSITIONS:
         return [f"{name} has {MAX_POSITIONS} positions: no checkpoint of it runs at seq = {seq:,}"]
+    lengths = [value for value in (seq, sizes.get("kv")) if isinstance(value, int)]
+    if name in DECODERS and sum(lengths) > (most := DECODERS[name].most_positions):
+        return [f"{name} was trained on {most:,} positions: {sum(lengths):,} are beyond them"]
     return []
 
 
 def build(name: str, **sizes: object) -> Graph:
-    """Build the workload ``name`` with ``sizes``, or read it from ``name`` if that is a path ending in .json.
+    """Build the workload ``name`` with ``sizes``, or read it from a path.
+
+    A path that ends in .json is a graph file or the config.json of a Hugging Face model; a folder holds such a config.
 
     Raises InputError for an unknown name or size, an illegal size, an unreadable file or a wrong graph.
     """
-    if name.endswith(".json"):
+    if name.endswith(".json") or (name not in WORKLOADS and name not in NETWORKS and Path(name).is_dir()):
+        path = Path(name)
+        if path.is_dir() or hf_config.is_config(read_json(path)):
+            return built(name, hf_config.from_file(path), sizes)
         if sizes:
             raise InputError(f"{name}: a graph file has fixed sizes, it takes no {', '.join(sorted(sizes))}")
-        return load(Path(name))
-    if name not in WORKLOADS:
-        raise InputError(f"unknown workload {name!r}{did_you_mean(name, WORKLOADS)}, nor a path ending in .json")
-    known = inspect.signature(WORKLOADS[name]).parameters
+        return load(path)
+    named = {**WORKLOADS, **NETWORKS}
+    if name not in named:
+        raise InputError(
+            f"unknown workload {name!r}{did_you_mean(name, named)}, nor a path ending in .json, nor a folder"
+        )
+    return built(name, named[name], sizes)
+
+
+FLAGS = {"true": True, "false": False}
+"""Words of sizes that are switches (embeddings, head)."""
+
+
+def built(name: str, builder: Callable[..., Graph], sizes: Mapping[str, object]) -> Graph:
+    """Return what a builder makes of ``sizes``. Raises InputError for sizes that it does not take."""
+    known = inspect.signature(builder, eval_str=True).parameters
     problems = [f"{name}: no size {size!r}{did_you_mean(size, known)}" for size in sizes if size not in known]
+    chosen = dict(sizes)
+    for size, value in sizes.items():
+        if size in known and known[size].annotation in (bool, bool | None) and not isinstance(value, bool):
+            if value in FLAGS or value in (0, 1):
+                chosen[size] = FLAGS[value] if isinstance(value, str) else bool(value)
+            else:
+                problems.append(f"{name}: {size} is {value!r}, must be true or false")
     if problems:
         raise InputError(problems)
-    return WORKLOADS[name](**sizes)
+    return builder(**chosen)

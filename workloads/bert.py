@@ -33,6 +33,8 @@ class Model:
     ffn: int
     token_types: int = 2
     pooler: bool = True
+    vocab: int = VOCABULARY
+    positions: int = MAX_POSITIONS
 
 
 # Devlin et al. 2018 (base, large), Turc et al. 2019 (tiny to medium), Sanh et al. 2019 (DistilBERT has
@@ -50,7 +52,7 @@ MODELS = {
 
 def _embeddings(builder: Builder, seq: int, batch: int, model: Model) -> Tensor:
     """Add the embedding look-ups, their sums and the LayerNorm; return its output (batch*seq x hidden)."""
-    tables = {"word": VOCABULARY, "position": MAX_POSITIONS}
+    tables = {"word": model.vocab, "position": model.positions}
     if model.token_types:
         tables["token_type"] = model.token_types
     total: Tensor | None = None
@@ -84,13 +86,14 @@ def _pooler(builder: Builder, last: Tensor, seq: int, batch: int) -> None:
     builder.map("pooler_tanh", "tanh", [dense], "pooled", None)
 
 
-def _build(name: str, seq: int, batch: int, layers: int | None, embeddings: bool, pooler: bool, dtype: str) -> Graph:
-    model = MODELS[name]
+def _build(
+    name: str, model: Model, seq: int, batch: int, layers: int | None, embeddings: bool, pooler: bool, dtype: str
+) -> Graph:
     depth = model.layers if layers is None else layers
     check_sizes(name, {"seq": seq, "batch": batch, "layers": depth}, dtype)
     problems = []
-    if embeddings and seq > MAX_POSITIONS:
-        problems.append(f"{name}: seq {seq} is beyond the position table (nearest: {MAX_POSITIONS})")
+    if embeddings and seq > model.positions:
+        problems.append(f"{name}: seq {seq} is beyond the position table (nearest: {model.positions})")
     if pooler and not model.pooler:
         problems.append(f"{name}: the model has no pooler (pooler=False)")
     if problems:
@@ -108,8 +111,8 @@ def _build(name: str, seq: int, batch: int, layers: int | None, embeddings: bool
     return Graph(name, {tensor.name: tensor for tensor in builder.tensors}, tuple(builder.ops))
 
 
-def _model(name: str) -> Callable[..., Graph]:
-    """Return the builder of one model; all of them take the same sizes."""
+def encoder_model(name: str, model: Model) -> Callable[..., Graph]:
+    """Return the builder of one encoder; all of them take the same sizes."""
 
     def build(
         seq: int = 128,
@@ -118,8 +121,11 @@ def _model(name: str) -> Callable[..., Graph]:
         embeddings: bool = False,
         pooler: bool = False,
         dtype: str = "int8",
+        phase: str = "encode",
     ) -> Graph:
-        return _build(name, seq, batch, layers, embeddings, pooler, dtype)
+        if phase != "encode":
+            raise InputError(f"{name}: phase is {phase!r}, can be encode (an encoder keeps no KV cache)")
+        return _build(name, model, seq, batch, layers, embeddings, pooler, dtype)
 
     build.__name__ = build.__qualname__ = name.replace("-", "_")
     build.__doc__ = (
@@ -129,15 +135,20 @@ def _model(name: str) -> Callable[..., Graph]:
     return build
 
 
-bert_tiny = _model("bert-tiny")
-bert_mini = _model("bert-mini")
-bert_small = _model("bert-small")
-bert_medium = _model("bert-medium")
-bert_base = _model("bert-base")
-bert_large = _model("bert-large")
-distilbert = _model("distilbert")
+bert_tiny = encoder_model("bert-tiny", MODELS["bert-tiny"])
+bert_mini = encoder_model("bert-mini", MODELS["bert-mini"])
+bert_small = encoder_model("bert-small", MODELS["bert-small"])
+bert_medium = encoder_model("bert-medium", MODELS["bert-medium"])
+bert_base = encoder_model("bert-base", MODELS["bert-base"])
+bert_large = encoder_model("bert-large", MODELS["bert-large"])
+distilbert = encoder_model("distilbert", MODELS["distilbert"])
 
 
 def parameters(name: str) -> int:
     """Return the number of parameters of a published model, embeddings and pooler included."""
-    return _build(name, 1, 1, None, True, MODELS[name].pooler, "int8").parameters
+    return model_parameters(name, MODELS[name])
+
+
+def model_parameters(name: str, model: Model) -> int:
+    """Return the number of parameters of a model, embeddings and pooler included."""
+    return _build(name, model, 1, 1, None, True, model.pooler, "int8").parameters

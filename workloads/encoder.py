@@ -15,7 +15,7 @@ from sim.base.errors import InputError, did_you_mean
 from sim.graph import ACCUMULATOR, Graph, Op, Tensor, View
 
 
-class Builder:
+class Parts:
     """Collects tensors and operators; ``sums`` is the dtype of sums and biases for elements of ``dtype``."""
 
     def __init__(self, dtype: str):
@@ -31,6 +31,10 @@ class Builder:
     def op(self, name: str, kind: str, inputs: list[View], output: View, layer: int | None, **attrs: object) -> None:
         """Add an operator."""
         self.ops.append(Op(name, kind, tuple(inputs), output, attrs, layer))
+
+
+class Builder(Parts):
+    """Adds the parts of the library's encoder layer."""
 
     def map(self, name: str, kind: str, sources: list[Tensor], out: str, layer: int | None, **attrs: object) -> Tensor:
         """Add an operator, its output shaped as its first source, of the element type; return it."""

@@ -7,6 +7,7 @@ from typing import get_type_hints
 import typer
 from typer.models import ParameterInfo
 
+from sim.cli.analyze import analyze
 from sim.cli.columns import columns
 from sim.cli.diff_command import diff
 from sim.cli.explore import explore
@@ -37,6 +38,7 @@ app.command()(sweep)
 app.command()(merge)
 app.command()(export)
 app.command()(explore)
+app.command()(analyze)
 app.command()(show)
 app.command()(diff)
 app.command()(report)

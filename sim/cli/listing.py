@@ -21,13 +21,14 @@ def listing(as_json: options.AsJson = False) -> None:
     from sim.sparsity.masks.zeros import SCHEMES
     from sim.sparsity.precision import TYPES
     from sim.sparsity.spec import PATTERNS
-    from workloads import WORKLOADS
+    from workloads import NETWORKS, WORKLOADS
 
     machines, published = (
         {name: hardware.load(name).description for name in names()} for names in (hardware.presets, hardware.published)
     )
     workloads = {name: _about(name, builder) for name, builder in WORKLOADS.items()}
     sizes = {name: _sizes(name, builder) for name, builder in WORKLOADS.items()}
+    networks = {name: _about(name, builder) for name, builder in NETWORKS.items()}
     tables = sorted(config_files("energy"))
     cpus = {"none": "a command every cycle: the accelerator alone"}
     cpus |= {name: str(read_toml(file, name)["description"]) for name, file in config_files("cpu").items()}
@@ -36,6 +37,7 @@ def listing(as_json: options.AsJson = False) -> None:
         content = {
             "workloads": workloads,
             "workload_sizes": sizes,
+            "networks": networks,
             "machines": machines,
             "published_machines": published,
             "cpus": cpus,
@@ -53,6 +55,7 @@ def listing(as_json: options.AsJson = False) -> None:
         for name, what in workloads.items()
     ]
     common.print_table("Workloads", ("name", "what", "--size, with defaults"), rows, 3)
+    common.print_table("Networks (--phase, --seq, --kv), docs/WORKLOADS.md", ("name", "what"), networks.items(), 2)
     common.print_table("Machines (--hw)", ("name", "what"), machines.items(), 2)
     common.print_table("Published machines (--hw), docs/SPARSITY.md", ("name", "what"), published.items(), 2)
     common.print_table("CPUs (--cpu), docs/CPU.md", ("name", "what"), cpus.items(), 2)

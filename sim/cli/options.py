@@ -8,7 +8,7 @@ nothing else is needed.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
@@ -41,6 +41,12 @@ Cpu = Annotated[
 ]
 Seq = Annotated[int | None, typer.Option("--seq", min=1, help="Sequence length in tokens.")]
 Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Sequences at a time.")]
+Phase = Annotated[
+    str | None,
+    typer.Option("--phase", metavar="encode|prefill|decode|generate", help="Of a decoder's work; generate: carat run."),
+]
+Kv = Annotated[int | None, typer.Option("--kv", min=0, help="Tokens whose keys are cached before a decode step.")]
+Tokens = Annotated[int | None, typer.Option("--tokens", min=1, help="Tokens to generate, with --phase generate.")]
 Sizes = Annotated[
     list[str] | None,
     typer.Option("--size", metavar="NAME=VALUE", help="Another size of the workload, e.g. layers=2."),
@@ -127,6 +133,8 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     "cpu": (Cpu, None),
     "seq": (Seq, None),
     "batch": (Batch, None),
+    "phase": (Phase, None),
+    "kv": (Kv, None),
     "size": (Sizes, None),
     "sparsity": (SparsityText, None),
     "prune": (Prune, None),
@@ -181,7 +189,7 @@ def request_of(asked: dict[str, Any]) -> Request:
         asked.get("workload", ""),
         asked.get("hw", DEFAULT_HARDWARE),
         overrides=settings(asked.get("set_"), asked.get("cpu")),  # type: ignore[arg-type]
-        sizes=sizes(asked.get("seq"), asked.get("batch"), asked.get("size")),  # type: ignore[arg-type]
+        sizes=sizes({name: asked.get(name) for name in NAMED_SIZES}, asked.get("size")),  # type: ignore[arg-type]
         prune=_pruning(asked.get("prune"), asked.get("saliency"), asked.get("weights")),
         mapping=by_hand(asked.get("tile")) or None,
         **{name: value for name, value in asked.items() if name in named - {"prune"}},
@@ -195,11 +203,13 @@ def settings(given: Sequence[str] | None, cpu: str | None = None) -> dict[str, o
     return ({} if cpu is None else {"cpu.prices": cpu}) | parse_settings(given or ())
 
 
-def sizes(seq: int | None, batch: int | None, given: Sequence[str] | None) -> dict[str, int | str]:
+NAMED_SIZES = ("seq", "batch", "phase", "kv")
+"""Sizes of a workload that have an option of their own."""
+
+
+def sizes(named: Mapping[str, int | str | None], given: Sequence[str] | None) -> dict[str, int | str]:
     """Return the workload's size arguments. Raises InputError for a size without a name or a value."""
-    chosen: dict[str, int | str] = {
-        name: value for name, value in (("seq", seq), ("batch", batch)) if value is not None
-    }
+    chosen: dict[str, int | str] = {name: value for name, value in named.items() if value is not None}
     problems = []
     for text in given or ():
         name, equals, value = (part.strip() for part in text.partition("="))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sim.base.errors import InputError
 from sim.cli import common, map_command, options
 from sim.cli.map_command import Tiling
 
@@ -33,6 +34,7 @@ def run(
     objective: options.Objective = "cycles",
     reach: options.Reach = "call",
     store: options.Store = None,
+    tokens: options.Tokens = None,
     explain: Annotated[bool, typer.Option("--explain", help="Measure what relieving the bottleneck gives.")] = False,
     output: Annotated[
         Path | None,
@@ -49,6 +51,10 @@ def run(
     from sim.timing.memo import Memo
 
     common.output_folder(output)
+    if dict(request.sizes).get("phase") == "generate":
+        return _generate(request, tokens, no_cache=no_cache, as_json=as_json, other=(mapping, explain, output))
+    if tokens is not None:
+        raise InputError("--tokens goes with --phase generate (one decode step: --phase decode --kv N)")
     tiling, case = Tiling(mapping, objective, reach, store), resolve(request)
     changes, memo = None, Memo(None if no_cache else default_timings())
     with common.progress_bar(request.label) as progress:
@@ -70,6 +76,56 @@ def run(
     typer.echo(f"\n{sentence}")
     if output is not None:
         typer.echo(f"\nKept in {output}. A page of it: carat report {output} -o {output / 'report.html'}")
+
+
+def _generate(
+    request: Request, tokens: int | None, *, no_cache: bool, as_json: bool, other: tuple[str, bool, Path | None]
+) -> None:
+    """Run a prefill and its decode steps and print time to the first token, time per token and tokens per second."""
+    from sim.run.generation import generation  # the simulator, for this command alone
+
+    mapping, explain, output = other
+    if mapping != "library" or explain or output is not None:
+        raise InputError(
+            "--phase generate is a run over many graphs: it takes no --mapping, --explain or -o (nearest: --json, or "
+            "--phase decode --kv N for one step)"
+        )
+    with common.progress_bar(request.label) as progress:
+        found = generation(request, 32 if tokens is None else tokens, progress, cache=not no_cache)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=1))
+        return
+    total = found.totals
+    rows = [
+        (
+            f"{row['token']:,}",
+            f"{row['kv']:,}",
+            f"{row['cycles']:,}",
+            f"{row['time_s'] * 1e3:,.3f}",
+            f"{_mega(row['dram_read_bytes']):,.3f}",
+            f"{row['host_cycles'] / row['cycles']:.1%}",
+            f"{_mega(row['energy_pj']):,.1f}",
+        )
+        for row in _shown(found.rows)
+    ]
+    headings = ("token", "cached", "cycles", "ms", "read MB", "host", "energy uJ")
+    common.print_table(f"{total['workload']} on {total['hardware']}", headings, rows)
+    per_token = "" if total["tpot_s"] is None else f", {total['tpot_s'] * 1e3:,.3f} ms a further token"
+    typer.echo(
+        f"{total['prompt']} tokens of prompt, {total['tokens']} generated: first after {total['ttft_s'] * 1e3:,.3f} ms"
+        f"{per_token}, {total['tokens_per_s']:,.2f} tokens/s"
+    )
+    for group in found.steps[-1].fallbacks():
+        typer.echo(f"on the host, last step: {group['op_kinds']} ({group['share']:.1%} of it): {group['fallback']}")
+
+
+SHOWN_TOKENS = 10
+
+
+def _shown(rows: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
+    """Return the first rows, some between, and the last."""
+    every = max(1, (len(rows) - 1) // SHOWN_TOKENS)
+    return [row for number, row in enumerate(rows) if number % every == 0 or number == len(rows) - 1]
 
 
 def _print(result: Result) -> None:

@@ -168,8 +168,10 @@ def norm(op: Op, at: Planning) -> list[Step] | Fallback:
             f"{at.hw.array.input_type}, not {at.dtype(x)} to {at.dtype(y)}"
         )
     low = at.role(x) == "element"
+    if all(view.batch_stride == view.rows * view.row_stride for view in (x, y)):  # one pass over the rows of all
+        x, y = (replace(view, batch=1, rows=view.batch * view.rows) for view in (x, y))
     works: list[Work] = []
-    for b in range(op.batch):
+    for b in range(x.batch):
         item = Norm(x.rows, x.cols, op.kind, at.operand(x, b), at.operand(y, b), low_x=low)  # type: ignore[arg-type]
         works.append(by_hand.mapped(item, op.name, at.mapping))
     return _rows(op, at, works)

@@ -21,8 +21,7 @@ def host(op: Op, at: Planning, fallback: Fallback) -> list[Step]:
         if converts and at.graph.tensors[view.tensor].kind != "weight" and at.role(view) != "other":
             suffix = f".dequantize{index}" if index else ".dequantize"
             steps.append(_step(op, op.name + suffix, "dequantize", view, fallback))
-    counted = op.output if kind.priced == "output" else op.inputs[0]
-    steps.append(_step(op, op.name, op.kind, op.output, fallback, counted.elements))
+    steps.append(_step(op, op.name, op.kind, op.output, fallback, kind.priced(op)))
     if converts and at.role(op.output) != "other":
         steps.append(_step(op, op.name + ".quantize", "quantize", op.output, fallback))
     if on_integers and at.hw.host != "none" and op.kind in at.hw.host.requantizes:

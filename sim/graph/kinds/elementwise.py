@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sim.graph.dtypes import DTYPE_BYTES
-from sim.graph.kinds.kind import Array, Columns, Kind, Rules, Values, as_float32
+from sim.graph.kinds.kind import Array, Columns, Kind, Values, as_float32
 from sim.graph.kinds.products import activation_rule
 
 if TYPE_CHECKING:
@@ -68,8 +68,36 @@ def _residual_add(op: Op, inputs: list[Array], values: Values) -> Array:
     return np.maximum(total, 0) if op.attrs["activation"] == "relu" else total
 
 
-def _activation(name: str, meaning: str, function: Callable[[Array], Array], rules: Rules = number_kind) -> Kind:
-    return Kind(name, meaning, rules, reference=of_one(function), columns=Columns())
+def _activation(name: str, meaning: str, function: Callable[[Array], Array]) -> Kind:
+    return Kind(name, meaning, number_kind, reference=of_one(function), columns=Columns())
+
+
+def gelu_tanh(x: Array) -> Array:
+    """x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), the form of GPT-2 and Gemma."""
+    return as_float32(x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), without overflow."""
+    return as_float32(np.exp(-np.logaddexp(0, -x.astype(np.float64))))
+
+
+def silu(x: Array) -> Array:
+    """x times its sigmoid."""
+    return as_float32(x * sigmoid(x))
+
+
+def relu(x: Array) -> Array:
+    """The larger of x and 0."""
+    return np.maximum(x, 0)
+
+
+def _multiply_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    return {**one_shape(op), f"dtypes {', '.join(dtypes)} must be one": len(set(dtypes)) == 1}
+
+
+def _multiply(op: Op, inputs: list[Array], values: Values) -> Array:
+    return as_float32(inputs[0] * inputs[1])
 
 
 def _unchanged(x: Array) -> Array:
@@ -86,10 +114,24 @@ KINDS = (
         columns=Columns(),
         color="#E69F00",
     ),
+    _activation("gelu_tanh", "one input: GELU by a hyperbolic tangent", gelu_tanh),
     _activation("tanh", "one input: the hyperbolic tangent", np.tanh),
+    _activation("sigmoid", "one input: 1 / (1 + exp(-x))", sigmoid),
+    _activation("silu", "one input: x / (1 + exp(-x))", silu),
+    _activation("relu", "one input: the larger of x and 0", relu),
+    _activation("exp", "one input: e to the x", np.exp),
+    Kind(
+        "multiply",
+        "two inputs, element by element; row stride 0: one row that multiplies all",
+        _multiply_rules,
+        inputs=(2,),
+        reference=_multiply,
+        columns=Columns(),
+        color="#117733",
+    ),
     Kind(
         "residual_add",
-        "two inputs; activation",
+        "two inputs; activation; row stride 0: one row that is added to all",
         _sum_rules,
         {"activation": "none"},
         (2,),

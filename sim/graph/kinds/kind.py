@@ -17,6 +17,20 @@ Array = npt.NDArray[Any]
 Rules = Callable[["Op", Sequence[str]], dict[str, bool]]
 """(operator, dtypes of its inputs and its output) -> rule in words: whether it holds."""
 
+Priced = Callable[["Op"], int]
+"""Operator -> elements that the host's price counts."""
+
+
+def output_elements(op: Op) -> int:
+    """Return the elements of the output."""
+    return op.output.elements
+
+
+def input_elements(op: Op) -> int:
+    """Return the elements of the first input."""
+    return op.inputs[0].elements
+
+
 PerElement = tuple[float, float]
 """FLOPs and ideal bytes per output element by the counting rule of Kim et al. (arXiv 2302.14017, Table 3).
 
@@ -71,7 +85,7 @@ class Kind:
     ``columns``: how pruned columns pass, None = it needs all. ``price``: key of ``host.cycles_per_element``, "" = its
     own name. ``priced``: the elements that the host's price counts. ``converts``: an integer machine dequantises its
     operands for the host and quantises the result. ``hands_on``: output elements are input elements, unchanged.
-    ``fills``: an attribute names how many rows the operator reads of a tensor that outlives the graph. ``color``: of
+    ``color``: of
     its bars in all figures, "" = by name.
     """
 
@@ -85,7 +99,7 @@ class Kind:
     reference: Reference | None = None
     columns: Columns | None = None
     price: str = ""
-    priced: Literal["output", "input"] = "output"
+    priced: Priced = output_elements
     converts: bool = True
     hands_on: bool = False
     color: str = ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sim.graph.kinds.elementwise import number_kind, of_one
-from sim.graph.kinds.kind import Array, Columns, Kind, Values, is_count
+from sim.graph.kinds.kind import Array, Columns, Kind, Values, as_float32, input_elements, is_count
 
 if TYPE_CHECKING:
     from sim.graph.graph import Op
@@ -46,18 +46,96 @@ def _gather(op: Op, inputs: list[Array], values: Values) -> Array:
     return np.asarray(inputs[0][..., list(op.attrs["columns"])])
 
 
+ROPE_STYLES = ("half", "interleaved")
+"""Pairs of a rotary embedding: element i with i + head_dim/2 (LLaMA), or 2i with 2i + 1 (GPT-J)."""
+
+
+def _rope_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    attrs, cols = op.attrs, op.output.cols
+    sound = is_count(attrs["head_dim"], 2) and is_count(attrs["rotated"], 2)
+    base = attrs["base"]
+    rules = {
+        **number_kind(op, dtypes),
+        f"head_dim is {attrs['head_dim']!r}, rotated {attrs['rotated']!r}: must be whole numbers >= 2": sound,
+        f"style is {attrs['style']!r}, can be {', '.join(ROPE_STYLES)}": attrs["style"] in ROPE_STYLES,
+        f"base is {base!r}, must be a number > 0": isinstance(base, int | float) and base > 0,
+        f"position is {attrs['position']!r}, must be a whole number >= 0": is_count(attrs["position"], 0),
+    }
+    if sound:
+        head, rotated = attrs["head_dim"], attrs["rotated"]
+        rules[f"heads of {head} do not divide {cols} columns"] = cols % head == 0
+        rules[f"rotated {rotated} exceeds head_dim {head} or is odd"] = rotated <= head and rotated % 2 == 0
+    return rules
+
+
+def _rope(op: Op, inputs: list[Array], values: Values) -> Array:
+    """Rotate pair i of each head by the angle position / base ** (2i / rotated); row 0 is at ``position``."""
+    attrs, x = op.attrs, inputs[0]
+    head, rotated = attrs["head_dim"], attrs["rotated"]
+    heads = x.reshape(*x.shape[:2], -1, head).astype(np.float64)
+    rows = attrs["position"] + np.arange(x.shape[1])
+    angles = rows[:, None, None] / attrs["base"] ** (2 * np.arange(rotated // 2) / rotated)
+    half = attrs["style"] == "half"
+    pairs = (np.arange(rotated // 2), np.arange(rotated // 2, rotated))
+    even, odd = pairs if half else (np.arange(0, rotated, 2), np.arange(1, rotated, 2))
+    result = heads.copy()
+    result[..., even] = heads[..., even] * np.cos(angles) - heads[..., odd] * np.sin(angles)
+    result[..., odd] = heads[..., odd] * np.cos(angles) + heads[..., even] * np.sin(angles)
+    return as_float32(result.reshape(x.shape))
+
+
+def _pick_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    source, ids = op.inputs
+    return {
+        f"{ids.elements} ids give {op.output.rows} rows": ids.elements == op.output.rows and op.batch == 1,
+        f"rows of {source.cols}, {op.output.cols} in the output": source.cols == op.output.cols,
+        f"ids must be int32, not {dtypes[1]}": dtypes[1] == "int32",
+        f"input {dtypes[0]} and output {dtypes[2]} must be one dtype": dtypes[0] == dtypes[2],
+    }
+
+
+def _pick_rows(op: Op, inputs: list[Array], values: Values) -> Array:
+    return np.asarray(inputs[0][0][inputs[1].reshape(-1).astype(np.int64)])[None]
+
+
+def _scatter_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    rows, ids, shares = op.inputs
+    return {
+        f"{ids.elements} ids and {shares.elements} shares for {rows.rows} rows": ids.elements
+        == rows.rows
+        == shares.elements,
+        f"rows of {rows.cols}, {op.output.cols} in the output": rows.cols == op.output.cols and op.batch == 1,
+        f"ids must be int32, not {dtypes[1]}": dtypes[1] == "int32",
+        f"rows {dtypes[0]} and output {dtypes[-1]} must be one dtype": dtypes[0] == dtypes[-1],
+    }
+
+
+def _scatter_add(op: Op, inputs: list[Array], values: Values) -> Array:
+    total = np.zeros((op.output.rows, op.output.cols), np.float32)
+    np.add.at(total, inputs[1].reshape(-1).astype(np.int64), inputs[0][0] * inputs[2].reshape(-1, 1))
+    return total[None]
+
+
 def _unchanged(x: Array) -> Array:
     return x
 
 
 KINDS = (
-    Kind("copy", "one input, moved to other rows", number_kind, reference=of_one(_unchanged), hands_on=True),
+    Kind(
+        "copy",
+        "one input, moved to other rows",
+        number_kind,
+        reference=of_one(_unchanged),
+        converts=False,
+        hands_on=True,
+    ),
     Kind(
         "gather",
         "one input; columns: which of them come side by side",
         _gather_rules,
         {"columns": ()},
         reference=_gather,
+        converts=False,
         hands_on=True,
         color="#999933",
     ),
@@ -70,5 +148,31 @@ KINDS = (
         columns=Columns("hidden", inputs=(), weights=(1,)),
         converts=False,
         color="#C4C4C4",
+    ),
+    Kind(
+        "rope",
+        "one input; head_dim, rotated, style (half or interleaved), base, position of the first row: rotary embedding",
+        _rope_rules,
+        {"head_dim": 0, "rotated": 0, "style": "half", "base": 10000.0, "position": 0},
+        reference=_rope,
+        color="#DDCC77",
+    ),
+    Kind(
+        "pick_rows",
+        "rows, ids: the rows with these ids, one behind the other (tokens of an expert)",
+        _pick_rules,
+        inputs=(2,),
+        reference=_pick_rows,
+        converts=False,
+        color="#6699CC",
+    ),
+    Kind(
+        "scatter_add",
+        "rows, ids, shares: each row times its share is added to the output's row with its id; other rows are 0",
+        _scatter_rules,
+        inputs=(3,),
+        reference=_scatter_add,
+        priced=input_elements,
+        color="#997700",
     ),
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sim.graph.kinds.elementwise import number_kind, of_one
-from sim.graph.kinds.kind import Array, Columns, Kind, Values, as_float32
+from sim.graph.kinds.kind import Array, Columns, Kind, Values, as_float32, input_elements
 
 if TYPE_CHECKING:
     from sim.graph.graph import Op
@@ -35,6 +36,25 @@ def _layernorm(op: Op, inputs: list[Array], values: Values) -> Array:
     return layernorm(inputs[0], gain, shift, values.epsilon)
 
 
+def _rmsnorm(op: Op, inputs: list[Array], values: Values) -> Array:
+    """x / sqrt(mean of squares + epsilon) * gamma over the last axis."""
+    mean = (inputs[0] * inputs[0]).mean(axis=-1, keepdims=True)
+    return as_float32(inputs[0] / np.sqrt(mean + values.epsilon) * _named(op, values, "gamma", 1.0))
+
+
+def _argmax_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    source = op.inputs[0]
+    rows = f"{source.batch}x{source.rows} rows give as many places, not {op.output}"
+    return {
+        rows: op.output.elements == source.batch * source.rows,
+        f"places are int32, not {dtypes[1]}": dtypes[1] == "int32",
+    }
+
+
+def _argmax(op: Op, inputs: list[Array], values: Values) -> Array:
+    return np.asarray(inputs[0].argmax(axis=-1), dtype=np.float32).reshape(op.output.shape)
+
+
 KINDS = (
     Kind(
         "softmax",
@@ -53,5 +73,22 @@ KINDS = (
         reference=_layernorm,
         columns=Columns("hidden", weight_attributes=("gamma", "beta")),
         color="#CC79A7",
+    ),
+    Kind(
+        "rmsnorm",
+        "one input, row by row; gamma: name of its weight",
+        number_kind,
+        {"gamma": None},
+        reference=_rmsnorm,
+        columns=Columns("hidden", weight_attributes=("gamma",)),
+        color="#AA4466",
+    ),
+    Kind(
+        "argmax",
+        "one input: the place of the largest element of each row (greedy sampling)",
+        _argmax_rules,
+        reference=_argmax,
+        priced=input_elements,
+        converts=False,
     ),
 )

@@ -61,4 +61,12 @@ KINDS = (
         POOL,
         converts=False,
     ),
+    Kind(
+        "avgpool",
+        "image; in_rows, in_cols, kernel, stride, padding: the mean of each window",
+        _pool_rules,
+        POOL,
+        priced=lambda op: op.output.elements * int(op.attrs["kernel"]) ** 2,
+        converts=False,
+    ),
 )

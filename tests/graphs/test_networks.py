@@ -1,0 +1,231 @@
+"""Networks by name: published parameters and MACs, phases, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sim import hardware
+from sim.base.errors import InputError
+from sim.plan.planner import plan
+from workloads import NETWORKS, build
+from workloads.bert import model_parameters
+from workloads.networks.builder import Network
+from workloads.networks.config import Config
+from workloads.networks.decoders import DECODERS
+from workloads.networks.decoding import Step, decoder
+from workloads.networks.experts import loads
+from workloads.networks.models import ENCODERS
+from workloads.profile import analyze
+
+# The project's model table (models.csv): parameters in 10^6, GMACs of a prefill of so many tokens. Its MACs of OPT-350M
+# leave out the products around the word table, those of Mixtral the router.
+TABLE: dict[str, tuple[float, dict[int, float]]] = {
+    "gpt2": (124.44, {128: 11.174, 1024: 106.300}),
+    "gpt2-medium": (354.82, {128: 39.460, 1024: 360.777}),
+    "gpt2-large": (774.03, {128: 92.107, 1024: 821.412}),
+    "gpt2-xl": (1557.61, {128: 191.260, 1024: 1671.011}),
+    "opt-125m": (125.24, {512: 48.318}),
+    "opt-350m": (331.20, {512: 167.504}),
+    "opt-1.3b": (1315.76, {512: 644.245}),
+    "opt-6.7b": (6658.47, {512: 3367.254}),
+    "opt-66b": (65719.7, {512: 33706.903}),
+    "llama-2-7b": (6738.42, {1024: 6906.307}),
+    "llama-2-13b": (13015.86, {1024: 13421.773}),
+    "llama-2-70b": (68976.65, {1024: 71468.256}),
+    "llama-3-8b": (8030.26, {1024: 7421.703}),
+    "llama-3-70b": (70553.71, {1024: 71468.256}),
+    "llama-3.2-1b": (1235.81, {1024: 1065.152}),
+    "mistral-7b": (7241.73, {1024: 7421.703}),
+    "mixtral-8x7b": (46702.79, {1024: 13194.140 + 32 * 1024 * 4096 * 8 / 1e9}),
+    "tinyllama-1.1b": (1100.05, {1024: 1086.627}),
+}
+# Parameters of the published checkpoints (model cards), of networks that the table has not.
+PUBLISHED = {"qwen2-0.5b": 494_032_768, "qwen2-1.5b": 1_543_714_304, "gemma-2b": 2_506_172_416}
+PUBLISHED |= {"qwen2-7b": 7_615_616_512, "gemma-7b": 8_537_680_896, "distilgpt2": 81_912_576}
+VISION = {
+    "vit-tiny": (5.72, 1.254), "vit-small": (22.05, 4.599), "vit-base": (86.57, 17.564), "vit-large": (304.33, 61.555),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_parameters_and_macs_are_those_of_the_model_table(name: str) -> None:
+    millions, gmacs = TABLE[name]
+    assert DECODERS[name].parameters() / 1e6 == pytest.approx(millions, abs=0.006 if millions < 6e4 else 0.06)
+    for seq, expected in gmacs.items():
+        assert build(name, seq=seq).macs / 1e9 == pytest.approx(expected, abs=6e-4)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_are_those_of_the_checkpoint(name: str) -> None:
+    assert DECODERS[name].parameters() == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", [name for name in DECODERS if DECODERS[name].parameters() < 2e9])
+def test_the_full_graph_has_the_parameters_of_the_closed_form(name: str) -> None:
+    """One token sees every weight; biases, norms, tables and head are all in the graph."""
+    assert build(name, seq=1, embeddings=True, head=True).parameters == DECODERS[name].parameters()
+
+
+@pytest.mark.parametrize("name", VISION)
+def test_vision_transformers_have_the_published_sizes(name: str) -> None:
+    graph = build(name)
+    assert (round(graph.parameters / 1e6, 2), round(graph.macs / 1e9, 3)) == VISION[name]
+
+
+def test_encoders_have_the_published_parameters() -> None:
+    """roberta-base 124,645,632; all-MiniLM-L6-v2 22,713,216; TinyBERT_General_4L_312D 14,350,248 (model cards)."""
+    counts = {name: model_parameters(name, model) for name, model in ENCODERS.items()}
+    assert counts["roberta-base"] == 124_645_632 and counts["minilm-l6"] == 22_713_216
+    assert counts["tinybert-4"] == 14_350_248
+
+
+def test_a_decode_step_does_the_macs_of_the_last_token_of_a_longer_prefill() -> None:
+    """Without the causal saving, a prefill of n tokens does n rows of attention over n keys each."""
+    config = DECODERS["gpt2"]
+    one = decoder("gpt2", config, Step(1, 99), layers=2).macs
+    assert one * 100 == decoder("gpt2", config, Step(100), layers=2).macs
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama-3-8b", "mistral-7b", "gemma-2b", "mixtral-8x7b"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_every_phase_builds_and_appends_to_the_cache_in_place(name: str, batch: int) -> None:
+    config = DECODERS[name]
+    for sizes in (
+        {"phase": "prefill", "seq": 6},
+        {"phase": "decode", "kv": 40},
+        {"phase": "decode", "seq": 2, "kv": 9},
+    ):
+        graph = build(name, batch=batch, layers=1, **sizes)
+        keys = sizes.get("kv", 0) + sizes.get("seq", 1)
+        caches = [tensor for tensor in graph.tensors.values() if tensor.kind == "state"]
+        assert [tensor.shape for tensor in caches] == [(batch, keys, config.keys)] * 2
+        for cache in caches:
+            (writer,) = graph.producers(cache.name)
+            assert writer.output.elements == batch * sizes.get("seq", 1) * config.keys
+        assert analyze(graph)["kv_bytes"] == 2 * batch * keys * config.keys
+
+
+def test_a_sliding_window_bounds_the_cache() -> None:
+    graph = build("mistral-7b", phase="decode", kv=10_000, layers=1)
+    assert graph.tensors["L0.cache_K"].shape == (1, 4096, 1024)
+    assert graph.op("L0.rope_K").output.offset == 10_000 % 4096 * 1024
+
+
+def test_grouped_queries_of_one_token_are_rows_of_one_product() -> None:
+    scores = build("llama-3-8b", phase="decode", kv=7, layers=1).op("L0.scores")
+    assert (scores.batch, *scores.mnk) == (8, 4, 8, 128)
+
+
+def test_only_touched_experts_are_loaded_and_their_loads_are_uneven() -> None:
+    config = DECODERS["mixtral-8x7b"]
+    drawn = loads(64, config, 0, "L0.experts")
+    assert sum(drawn) == 2 * 64 and len(set(drawn)) > 1
+    graph = build("mixtral-8x7b", phase="decode", kv=4, layers=1)
+    assert sum(op.name.endswith("FF_down") for op in graph.ops) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "told"),
+    [
+        ("gpt3", {}, "unknown workload 'gpt3' (did you mean 'gpt2'?)"),
+        ("gpt2", {"phase": "decod"}, "phase is 'decod', can be prefill, decode (did you mean 'decode'?)"),
+        ("gpt2", {"phase": "generate"}, "carat run NAME --phase generate"),
+        (
+            "gpt2",
+            {"seq": 2000, "embeddings": True},
+            "seq 2000 is beyond the position table of 1024 tokens (nearest: seq=1024)",
+        ),
+        ("gpt2", {"phase": "decode", "kv": 1024, "embeddings": "true"}, "(nearest: kv=1023)"),
+        ("gpt2", {"phase": "decode", "kv": 10**9}, "beyond the limit of 4,194,304 keys (nearest: kv=4194303)"),
+        ("gpt2", {"phase": "decode", "kv": -1}, "kv is -1, must be a whole number >= 0"),
+        ("gpt2", {"seq": 0}, "seq is 0, must be a whole number >= 1"),
+        ("gpt2", {"hed": True}, "no size 'hed' (did you mean 'head'?)"),
+        ("gpt2", {"head": "maybe"}, "head is 'maybe', must be true or false"),
+        ("roberta-base", {"phase": "decode"}, "phase is 'decode', can be encode"),
+        ("vit-base", {"image": 100}, "image 100 is no multiple of its patches of 16 (nearest: 96)"),
+    ],
+)
+def test_illegal_sizes_are_refused(name: str, sizes: dict[str, object], told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        build(name, **sizes)
+    assert told in str(caught.value)
+
+
+def test_heads_that_do_not_divide_are_refused_by_the_builder() -> None:
+    net = Network("mine")
+    x = net.input("x", 4, 60)
+    with pytest.raises(InputError, match="kv_heads 4 do not divide heads 6"):
+        net.attention(x, x, x, heads=6, kv_heads=4)
+    with pytest.raises(InputError, match="keys 9 must be 1 to 4"):
+        net.attention(x, x, x, heads=6, keys=9)
+
+
+def test_a_fluent_network_is_a_graph() -> None:
+    net = Network("mine")
+    x = net.input("x", 32, 64)
+    q, k, v = (net.linear(x, cols) for cols in (64, 32, 32))
+    y = net.add(x, net.linear(net.attention(q, k, v, heads=4, kv_heads=2), 64))
+    gate, up = net.linear(y, 128), net.linear(y, 128)
+    net.add(y, net.linear(net.multiply(net.each("silu", gate), up), 64))
+    graph = net.graph()
+    assert graph.macs == 32 * 64 * (64 + 32 + 32 + 64) + 2 * 4 * 32 * 32 * 16 + 3 * 32 * 64 * 128
+
+
+def test_every_network_is_planned_on_the_default_machine() -> None:
+    hw = hardware.load("gemmini_ibert")
+    for name, config in DECODERS.items():
+        small = Config(**{**vars(config), "layers": 1, "vocab": 100})
+        for step in (Step(5), Step(1, 30)):
+            steps = plan(decoder(name, small, step, head=True), hw)
+            assert all(step.fallback is not None for step in steps if step.engine == "host")
+    assert set(DECODERS) <= set(NETWORKS)
+
+
+CONFIGS = {
+    "gpt2": {"model_type": "gpt2", "n_layer": 12, "n_embd": 768, "n_head": 12, "vocab_size": 50257, "n_positions": 1024,
+             "activation_function": "gelu_new", "resid_pdrop": 0.1},
+    "llama-3-8b": {"model_type": "llama", "num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32,
+                   "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256, "rope_theta": 500000.0,
+                   "max_position_embeddings": 8192, "hidden_act": "silu", "rms_norm_eps": 1e-05},
+    "mixtral-8x7b": {"model_type": "mixtral", "num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32,
+                     "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 32000, "rope_theta": 1e6,
+                     "max_position_embeddings": 32768, "num_local_experts": 8, "num_experts_per_tok": 2,
+                     "sliding_window": None},
+    "opt-350m": {"model_type": "opt", "num_hidden_layers": 24, "hidden_size": 1024, "num_attention_heads": 16,
+                 "ffn_dim": 4096, "vocab_size": 50272, "max_position_embeddings": 2048, "word_embed_proj_dim": 512,
+                 "do_layer_norm_before": False},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_file_builds_the_network_of_that_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(CONFIGS[name]))
+    for where in (tmp_path, tmp_path / "config.json"):
+        imported, own = (build(which, seq=4, layers=2).to_dict() for which in (str(where), name))
+        assert (imported["ops"], imported["tensors"]) == (own["ops"], own["tensors"])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        ("gpt2", {"model_type": "gpt22"}, "model_type is 'gpt22' (did you mean 'gpt2'?)"),
+        ("gpt2", {"n_head": 0}, "n_head is 0, must be a whole number from 1"),
+        ("gpt2", {"n_layer": None}, "n_layer is missing"),
+        ("gpt2", {"n_head": 7}, "hidden size 768 is no multiple of 7 heads"),
+        ("gpt2", {"activation_function": "quick_gelu"}, "activation_function is 'quick_gelu'"),
+        ("llama-3-8b", {"num_key_value_heads": 5}, "num_key_value_heads 5 do not divide 32 heads"),
+        ("llama-3-8b", {"attention_bias": True}, "attention_bias is True: this changes the network"),
+        ("llama-3-8b", {"hidden_size": 10**12}, "hidden_size is 1000000000000, must be"),
+        ("mixtral-8x7b", {"num_experts_per_tok": 9}, "num_experts_per_tok is 9, must be 1 to num_local_experts (8)"),
+        ("mixtral-8x7b", {"sliding_window": 0}, "sliding_window is 0"),
+    ],
+)
+def test_a_wrong_config_file_is_refused(name: str, change: dict[str, object], told: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**CONFIGS[name], **change}))
+    with pytest.raises(InputError) as caught:
+        build(str(path), seq=2)
+    assert told in str(caught.value) and str(path) in str(caught.value)

@@ -1,0 +1,218 @@
+"""The builder that networks are written with, ours and users': each method adds an operator and returns its result.
+
+    net = Network("mine")
+    x = net.input("x", 128, 768)
+    y = net.attention(net.linear(x, 768), net.linear(x, 768), net.linear(x, 768), heads=12)
+    net.add(x, net.linear(y, 768))
+    graph = net.graph()
+
+A result is a tensor of rows (tokens of all sequences, one behind the other) and columns. Elements are of the network's
+``dtype``, sums and biases of its accumulator's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sim.base.errors import InputError
+from sim.graph import Graph, Tensor, View
+from workloads.encoder import Parts, check_sizes
+
+
+class Network(Parts):
+    """A graph in the making. Operators are named by what they are, numbered where a name comes again."""
+
+    def __init__(self, name: str, dtype: str = "int8"):
+        check_sizes(name, {}, dtype)
+        super().__init__(dtype)
+        self.name = name
+        self._prefix = ""
+        self._layer: int | None = None
+        self._used: dict[str, int] = {}
+
+    @contextmanager
+    def layer_of(self, index: int) -> Iterator[None]:
+        """Name what is added L<index>.<name> and count it to that layer."""
+        before = self._prefix, self._layer
+        self._prefix, self._layer = f"L{index}.", index
+        yield
+        self._prefix, self._layer = before
+
+    def name_of(self, wanted: str) -> str:
+        """Return a name that is not taken, with the layer in front."""
+        name = f"{self._prefix}{wanted}"
+        count = self._used[name] = self._used.get(name, 0) + 1
+        return name if count == 1 else f"{name}_{count}"
+
+    def apply(self, kind: str, name: str, sources: list[View], output: View, **attrs: object) -> None:
+        """Add an operator of the present layer."""
+        self.op(name, kind, sources, output, self._layer, **attrs)
+
+    def input(self, name: str, rows: int, cols: int, dtype: str | None = None) -> Tensor:
+        """Return a tensor that is given with each run."""
+        check_sizes(self.name, {"rows": rows, "cols": cols}, self.dtype)
+        return self.tensor(name, (rows, cols), dtype, "input")
+
+    def state(self, name: str, *shape: int) -> Tensor:
+        """Return a tensor that outlives the graph, such as a KV cache."""
+        return self.tensor(name, shape, None, "state")
+
+    def linear(
+        self,
+        x: Tensor,
+        cols: int,
+        *,
+        name: str = "linear",
+        bias: bool = True,
+        into: View | None = None,
+        wide: bool = False,
+        rows: View | None = None,
+        weight: Tensor | None = None,
+        activation: str = "none",
+    ) -> Tensor:
+        """Return x W (+ bias). ``into``: where the result goes instead of a tensor of its own; ``rows``: part of x.
+
+        ``wide``: the result keeps the type of the sums. ``weight``: W where it is another one's, transposed (a tied
+        head).
+        """
+        source = rows or View.whole(x)
+        at = self.name_of(name)
+        w = weight or self.tensor(f"{at}.weight", (x.shape[-1], cols), kind="weight")
+        views = [source, View.whole(w)]
+        if bias:
+            b = self.tensor(f"{at}.bias", (cols,), self.sums, "weight")
+            views.append(View(b.name, 1, 1, cols, 0, 0))
+        if into is None:
+            shape = (source.rows, cols) if source.batch == 1 else (source.batch, source.rows, cols)
+            result = self.tensor(at, shape, self.sums if wide else None)
+            into = View.whole(result)
+        else:
+            result = next(tensor for tensor in reversed(self.tensors) if tensor.name == into.tensor)
+        attrs = {"repeating_bias": True, "transpose_b": weight is not None, "activation": activation}
+        self.apply("matmul", at, views, into, **attrs)
+        return result
+
+    def each(self, kind: str, x: Tensor, *others: Tensor, name: str = "", **attrs: object) -> Tensor:
+        """Return an operator's result, of the shape and the element type of its first operand."""
+        at = self.name_of(name or kind)
+        result = self.tensor(at, x.shape)
+        self.apply(kind, at, [View.whole(source) for source in (x, *others)], View.whole(result), **attrs)
+        return result
+
+    def add(self, x: Tensor, y: Tensor, name: str = "residual_add") -> Tensor:
+        """Return x + y."""
+        return self.each("residual_add", x, y, name=name)
+
+    def multiply(self, x: Tensor, y: Tensor, name: str = "multiply") -> Tensor:
+        """Return x times y, element by element."""
+        return self.each("multiply", x, y, name=name)
+
+    def norm(self, x: Tensor, kind: str = "layernorm", name: str = "") -> Tensor:
+        """Return a LayerNorm or RMSNorm of the rows of x, with weights."""
+        at = self.name_of(name or kind)
+        names = ("gamma", "beta") if kind == "layernorm" else ("gamma",)
+        weights = {part: f"{at}.{part}" for part in names}
+        for weight in weights.values():
+            self.tensor(weight, x.shape[-1:], self.sums, "weight")
+        result = self.tensor(at, x.shape)
+        self.apply(kind, at, [View.whole(x)], View.whole(result), **weights)
+        return result
+
+    def attention(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        heads: int,
+        kv_heads: int | None = None,
+        batch: int = 1,
+        keys: int | None = None,
+        mask: Tensor | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        """Return softmax(Q K^T) V for each head. Rows of q are those of ``batch`` sequences.
+
+        ``kv_heads``: heads of K and V, each for heads / kv_heads heads of Q. ``k``, ``v``: tensors [batch, rows,
+        columns] or [batch * rows, columns] of which the first ``keys`` rows of each sequence count (all). ``mask``:
+        [queries, keys] of sums that are added to all scores; ``bias``: [heads, queries, keys] of them (positions). The
+        scale 1/sqrt(head size) is folded into Q's. Raises InputError for heads that do not divide.
+        """
+        groups = kv_heads or heads
+        rows, cols = q.shape[0] // batch, q.shape[-1]
+        stored = k.shape[-2] if len(k.shape) == 3 else k.shape[0] // batch
+        count = stored if keys is None else keys
+        if problems := _attention_problems(self.name, q, k, heads, groups, batch, count, stored):
+            raise InputError(problems)
+        size, share = cols // heads, heads // groups
+        context = self.tensor(self.name_of("attended"), (q.shape[0], cols))
+        for item in range(batch):
+            tail = f".b{item}" if batch > 1 else ""
+            for first, heads_here, views in _split(rows, share, groups, size, cols):
+                inside = f"{tail}.g{first}" if share > 1 and rows > 1 else tail
+                queries, result = (view(t.name, item * rows * cols) for view, t in ((views, q), (views, context)))
+                at = self.name_of(f"scores{inside}")
+                width = groups * size
+                kept = _keys(k.name, count, size, width, item * stored * width, first, heads_here)
+                values = _keys(v.name, count, size, width, item * stored * width, first, heads_here)
+                scores = self.tensor(at, (queries.batch, queries.rows, count))
+                added = [] if mask is None else [View.whole(mask)]
+                if bias is not None:
+                    block = rows * count
+                    added = [View(bias.name, queries.batch, rows, count, count, block, first * share * block)]
+                self.apply("matmul", at, [queries, kept, *added], View.whole(scores), transpose_b=True)
+                shares = self.each("softmax", scores, name=f"softmax{inside}")
+                self.apply("matmul", self.name_of(f"context{inside}"), [View.whole(shares), values], result)
+        return context
+
+    def graph(self) -> Graph:
+        """Return the graph. Raises InputError listing every broken rule."""
+        return Graph(self.name, {tensor.name: tensor for tensor in self.tensors}, tuple(self.ops))
+
+
+class _Heads:
+    """A window of the heads' columns of Q or of the context, at an offset to come."""
+
+    def __init__(self, batch: int, rows: int, cols: int, row_stride: int, batch_stride: int, offset: int):
+        self.fields = batch, rows, cols, row_stride, batch_stride
+        self.offset = offset
+
+    def __call__(self, tensor: str, offset: int) -> View:
+        return View(tensor, *self.fields, offset + self.offset)
+
+
+def _split(rows: int, share: int, groups: int, size: int, cols: int) -> Iterator[tuple[int, int, _Heads]]:
+    """Yield (first head of K, heads of K, window of Q): one operator a head of K, or one for all.
+
+    With one query a sequence, the heads of Q that share a head of K are the rows of one product.
+    """
+    if share == 1:
+        yield 0, groups, _Heads(groups, rows, size, cols, size, 0)
+    elif rows == 1:
+        yield 0, groups, _Heads(groups, share, size, size, share * size, 0)
+    else:
+        for group in range(groups):
+            yield group, 1, _Heads(share, rows, size, cols, size, group * share * size)
+
+
+def _keys(tensor: str, rows: int, size: int, width: int, offset: int, first: int, heads: int) -> View:
+    return View(tensor, heads, rows, size, width, size if heads > 1 else rows * width, offset + first * size)
+
+
+def _attention_problems(
+    name: str, q: Tensor, k: Tensor, heads: int, groups: int, batch: int, count: int, stored: int
+) -> list[str]:
+    cols, width = q.shape[-1], k.shape[-1]
+    problems = []
+    if heads < 1 or cols % heads:
+        problems.append(f"{name}: attention: heads {heads} do not divide {cols} columns of Q")
+    if groups < 1 or heads % max(1, groups):
+        problems.append(f"{name}: attention: kv_heads {groups} do not divide heads {heads}")
+    if not problems and width != cols // heads * groups:
+        problems.append(f"{name}: attention: K has {width} columns, {groups} heads of {cols // heads} have others")
+    if q.shape[0] % batch:
+        problems.append(f"{name}: attention: batch {batch} does not divide {q.shape[0]} rows of Q")
+    if not 1 <= count <= stored:
+        problems.append(f"{name}: attention: keys {count} must be 1 to {stored}, the rows of K")
+    return problems

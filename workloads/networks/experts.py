@@ -1,0 +1,44 @@
+"""A mixture of experts: a router, and the feed-forward networks of the tokens that it sends to each of them.
+
+Which tokens go where is drawn from a seed, uniformly, each token's experts distinct. Only experts that get a token are
+loaded and computed; how uneven they are shows in their sizes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+from sim.graph import Tensor, View
+from workloads.networks.builder import Network
+from workloads.networks.config import Config
+
+
+def loads(tokens: int, config: Config, seed: int, layer: str) -> list[int]:
+    """Return the tokens of each expert of a layer, drawn from ``seed``."""
+    draw = random.Random(f"{seed}:{layer}")
+    picks = Counter(one for _ in range(tokens) for one in draw.sample(range(config.experts), config.per_token))
+    return [picks[one] for one in range(config.experts)]
+
+
+def experts(net: Network, config: Config, seed: int, x: Tensor) -> Tensor:
+    """Add router, experts and the sum of their shares; return it."""
+    from workloads.networks.decoding import feed_forward
+
+    rows, cols = x.shape
+    router = net.linear(x, config.experts, name="router", bias=False)
+    net.each("softmax", router, name="router_softmax")
+    total: Tensor | None = None
+    for expert, count in enumerate(loads(rows, config, seed, net.name_of("experts"))):
+        if not count:
+            continue
+        ids = net.input(net.name_of(f"E{expert}.ids"), 1, count, "int32")
+        shares = net.input(net.name_of(f"E{expert}.shares"), 1, count)
+        taken = net.tensor(net.name_of(f"E{expert}.tokens"), (count, cols))
+        net.apply("pick_rows", taken.name, [View.whole(x), View.whole(ids)], View.whole(taken))
+        fed = feed_forward(net, config, taken, name=f"E{expert}.")
+        part = net.tensor(net.name_of(f"E{expert}.part"), (rows, cols))
+        net.apply("scatter_add", part.name, [View.whole(fed), View.whole(ids), View.whole(shares)], View.whole(part))
+        total = part if total is None else net.add(total, part, name=f"E{expert}.add")
+    assert total is not None, "every token has an expert"
+    return total

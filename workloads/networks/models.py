@@ -1,0 +1,68 @@
+"""Networks by name as functions from sizes to a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sim.base.errors import InputError, did_you_mean
+from sim.graph import Graph
+from workloads.bert import Model, encoder_model
+from workloads.networks.config import Config
+from workloads.networks.decoders import DECODERS
+from workloads.networks.decoding import PHASES, Step, decoder
+from workloads.networks.vision import VISION, vision
+
+Builder = Callable[..., Graph]
+
+# Liu et al. 2019; Wang et al. 2020 (sentence-transformers/all-MiniLM-*); Jiao et al. 2020; Gururangan et al. 2020.
+ENCODERS: dict[str, Model] = {
+    "roberta-base": Model(12, 768, 12, 3072, token_types=1, vocab=50265, positions=514),
+    "roberta-large": Model(24, 1024, 16, 4096, token_types=1, vocab=50265, positions=514),
+    "distilroberta": Model(6, 768, 12, 3072, token_types=1, vocab=50265, positions=514),
+    "minilm-l6": Model(6, 384, 12, 1536),
+    "minilm-l12": Model(12, 384, 12, 1536),
+    "tinybert-4": Model(4, 312, 12, 1200),
+    "tinybert-6": Model(6, 768, 12, 3072),
+}
+
+PHASE_HELP = "generate is a run over many graphs: `carat run NAME --phase generate`, `sim.generate`"
+
+
+def decoder_model(name: str, config: Config) -> Builder:
+    """Return the builder of one decoder; all of them take the same sizes."""
+
+    def build(
+        phase: str = "prefill",
+        seq: int | None = None,
+        kv: int = 0,
+        batch: int = 1,
+        layers: int | None = None,
+        embeddings: bool = False,
+        head: bool | None = None,
+        seed: int = 0,
+        dtype: str = "int8",
+    ) -> Graph:
+        if phase not in PHASES:
+            hint = PHASE_HELP if phase == "generate" else did_you_mean(str(phase), PHASES).strip()
+            raise InputError(f"{name}: phase is {phase!r}, can be {', '.join(PHASES)} {hint}")
+        new = seq if seq is not None else 1 if phase == "decode" else 128
+        scored = phase == "decode" if head is None else head
+        step = Step(new, kv, batch, seed)
+        return decoder(name, config, step, layers=layers, embeddings=embeddings, head=scored, dtype=dtype)
+
+    build.__name__ = build.__qualname__ = name.replace("-", "_").replace(".", "_")
+    build.__doc__ = (
+        f"Return {name} in a ``phase``, prefill or decode. Raises InputError for illegal sizes.\n\n"
+        "``seq``: new tokens of each of ``batch`` sequences (prefill 128, decode 1), ``kv``: tokens whose keys are\n"
+        "cached before. ``layers`` cuts the stack, ``embeddings`` and ``head`` (decode: on) add its ends, ``seed``:\n"
+        "of the tokens' experts, ``dtype``: element type."
+    )
+    return build
+
+
+NETWORKS: dict[str, Builder] = {
+    **{name: encoder_model(name, model) for name, model in ENCODERS.items()},
+    **{name: decoder_model(name, config) for name, config in DECODERS.items()},
+    **{name: vision(name, sizes) for name, sizes in VISION.items()},
+}
+"""Networks beside `workloads.WORKLOADS`, by the name that the command line takes."""
