@@ -88,9 +88,7 @@ def _problems(name: str, config: Config, step: Step, embeddings: bool) -> list[s
         limit = f"the position table of {most} tokens" if most < MOST_KEYS else f"the limit of {most:,} keys"
         problems.append(f"{name}: {what} is beyond {limit} (nearest: {nearest})")
     if config.window and step.new > config.window and step.past:
-        problems.append(
-            f"{name}: {step.new} new tokens exceed the window of {config.window} (nearest: {config.window})"
-        )
+        problems.append(f"{name}: {step.new} tokens exceed the window of {config.window} (nearest: {config.window})")
     return problems
 
 
