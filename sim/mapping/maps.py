@@ -65,7 +65,11 @@ def operators(graph: Graph, hw: Hardware, dataflow: str | None = None) -> dict[s
     """Return the operators of ``graph`` that have tiles to choose, each with the work item that is simulated."""
     steps = plan(graph, hw, dataflow=dataflow)
     firsts = [(step, step.alike[0]) for step in steps if step.alike]
-    return {step.name: (step, item) for step, item in firsts if isinstance(item, Tiled)}
+    return {
+        step.name: (step, item)
+        for step, item in firsts
+        if isinstance(item, Tiled) and step.kind.split("+")[0] in item.OPERATORS  # others cannot be named in a mapping
+    }
 
 
 def shape_of(work: Tiled) -> str:
