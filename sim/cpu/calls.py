@@ -57,7 +57,7 @@ class CallCost:
 def call_of(work: Work, hw: Hardware) -> Call:
     """Return the library call that issues the commands of a work item."""
     if isinstance(work, Conv):
-        passes = 0 if work.tile is not None else search_conv_tile(work, hw).passes
+        passes = 0 if work.tile is not None else 1 + search_conv_tile(work, hw).passes  # the last changes nothing
         return Call("conv", passes)
     if isinstance(work, Norm):
         passes = 0 if work.tile_rows is not None else search_norm_tile(work, hw)[1]

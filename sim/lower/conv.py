@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from sim.base.errors import InputError
 from sim.hardware import Hardware
@@ -11,7 +12,7 @@ from sim.isa.commands import Funct, Program
 from sim.lower.conv_tiling import ConvTile, conv_limits, conv_tile, per_byte
 from sim.lower.encode import Stream
 from sim.lower.tiling import blocks_of
-from sim.lower.work import ACTIVATIONS, Conv
+from sim.lower.work import ACTIVATIONS, CONV_ORDER, Conv
 
 REUSE_TILES = 2
 """Weights or input stay in the scratchpad while they consist of at most this many tiles: one per half."""
@@ -37,6 +38,8 @@ def check(work: Conv, hw: Hardware) -> None:
     problems += [f"{name} = {getattr(work, name)} must be >= 1" for name in sizes if getattr(work, name) < 1]
     if hw.array.dataflow == "OS":
         problems.append("convolutions need dataflow WS; this array is built for OS only")
+    if sorted(work.loop_order) != sorted(CONV_ORDER):
+        problems.append(f"loop_order {work.loop_order!r} must be a permutation of {CONV_ORDER!r}")
     if work.kernel <= work.padding:
         problems.append(f"padding {work.padding} must be smaller than kernel {work.kernel}")
     if work.input_dilation not in (1, 2):
@@ -84,23 +87,20 @@ def row_distances(work: Conv) -> tuple[tuple[str, int, str], ...]:
 
 
 def conv_steps(work: Conv, tile: ConvTile) -> Iterator[ConvStep]:
-    """Yield the tiles: batch, row, column, out channels, kernel row, kernel column, in channels inside."""
+    """Yield the tiles in the order of ``work.loop_order``."""
     limits = conv_limits(work)
     b, prow, pcol, poch, krow, kcol, kch = (blocks_of(n, size) for n, size in zip(limits, tile, strict=True))
-    keep_weights = kch * poch * krow * kcol <= REUSE_TILES
-    keep_input = kch * krow * kcol * b * prow * pcol <= REUSE_TILES
-
-    def walk(axis: int, at: tuple[int, ...]) -> Iterator[ConvStep]:
-        if axis == len(limits):
-            b0, pr, pc, oc, kr, kc, ic = at
-            sizes = tuple(min(t, n - a) for t, n, a in zip(tile, limits, at, strict=True))
-            bs, prs, pcs, ocs, krs, kcs, ics = sizes
-            yield ConvStep((b0, pr, pc, oc, kr, kc, ic), (bs, prs, pcs, ocs, krs, kcs, ics), keep_input, keep_weights)
-            return
-        for start in range(0, limits[axis], tile[axis]):
-            yield from walk(axis + 1, (*at, start))
-
-    yield from walk(0, ())
+    keep = work.resident == "library"
+    keep_weights = keep and kch * poch * krow * kcol <= REUSE_TILES
+    keep_input = keep and kch * krow * kcol * b * prow * pcol <= REUSE_TILES
+    axes = [CONV_ORDER.index(letter) for letter in work.loop_order]
+    for starts in product(*(range(0, limits[axis], tile[axis]) for axis in axes)):
+        at = [0] * len(axes)
+        for axis, start in zip(axes, starts, strict=True):
+            at[axis] = start
+        b0, pr, pc, oc, kr, kc, ic = at
+        bs, prs, pcs, ocs, krs, kcs, ics = (min(t, n - a) for t, n, a in zip(tile, limits, at, strict=True))
+        yield ConvStep((b0, pr, pc, oc, kr, kc, ic), (bs, prs, pcs, ocs, krs, kcs, ics), keep_input, keep_weights)
 
 
 def check_conv(work: Conv, hw: Hardware) -> ConvTile:

@@ -76,7 +76,7 @@ def check_tiles(work: Matmul, counts: Tile) -> None:
     """
     several = {name for name, count in zip("ijk", counts, strict=True) if count > 1}
     inside_k = several & set(work.loop_order[work.loop_order.index("k") :]) - {"k"}
-    if "k" in several and inside_k:
+    if "k" in several and inside_k and not work.any_order:
         legal = work.loop_order.replace("k", "") + "k"
         raise InputError(
             f"matmul {work.m}x{work.n}x{work.k}: loop_order {work.loop_order!r}: k has {counts[2]} tiles and "

@@ -125,7 +125,8 @@ class Matmul(Item):
     "row". With bias "none" only its ``row_stride`` matters: the library configures it all the same. ``c``:
     input type, or accumulator type with ``full_c``. ``tile``: (I, J, K) in blocks of DIM; None = the
     library's own choice. ``loop_order``: order of the tile loops, outermost first, a permutation of "ijk"
-    (the library's is "ijk"). ``resident``: operands that stay in the scratchpad over the tiles that use them
+    (the library's is "ijk"); ``any_order``: also one that mixes the partial sums of several tiles, as programs have
+    that were only timed. ``resident``: operands that stay in the scratchpad over the tiles that use them
     again, or "library" = by its rule. ``halves``: "slot" = the loop's slot decides in which half of the
     scratchpad a tile lies (as in the library); "together", "apart" = the program does, A and B alternating
     from one half or from opposite ones (`sim.lower.residency`; all three WS only). ``bert_scale``: scale of
@@ -150,6 +151,7 @@ class Matmul(Item):
     loop_order: str = "ijk"
     resident: Resident = "library"
     halves: Halves = "slot"
+    any_order: bool = False
     scale: float = DEFAULT_SCALE
     bert_scale: float = DEFAULT_SCALE
     a_scale: float = 1.0
@@ -332,6 +334,10 @@ class Norm(Item):
         return [Place("x", self.x, self.rows, self.cols, wide), Place("c", self.c, self.rows, self.cols, "c")]
 
 
+CONV_ORDER = "NPQKRSC"
+"""Loops of tiled_conv, outermost first: batch, rows, columns, out channels, kernel rows and columns, in channels."""
+
+
 @dataclass(frozen=True)
 class Conv(Item):
     """Two-dimensional convolution, square kernel, with optional max-pooling behind it (tiled_conv_auto).
@@ -340,7 +346,9 @@ class Conv(Item):
     row][kernel column][in channel][out channel], row_stride from in channel to in channel. ``bias``: one
     value of accumulator type per out channel, or None. ``c``: NHWC, row_stride from pixel to pixel.
     ``pool_stride`` 0: no pooling. ``tile``: (batches, pooled rows, pooled columns, out channels, kernel
-    rows, kernel columns, in channels); None = the library's own choice.
+    rows, kernel columns, in channels); None = the library's own choice. ``loop_order``: these sizes by the letters
+    N P Q K R S C, the outermost loop first. ``resident`` "none": no operand stays between tiles, as in the library
+    before 2023; ``downsampling`` False: a 1x1 kernel of stride 2 loads all pixels, as there.
     """
 
     batch: int
@@ -368,6 +376,9 @@ class Conv(Item):
     trans_weight_1203: bool = False
     trans_weight_0132: bool = False
     tile: tuple[int, int, int, int, int, int, int] | None = None
+    loop_order: str = CONV_ORDER
+    resident: Literal["library", "none"] = "library"
+    downsampling: bool = True
 
     MAPPING_FIELDS = ("tile",)
     OPERATORS = ("conv",)
@@ -419,7 +430,9 @@ class Conv(Item):
         """A 1x1 kernel of stride 2 on an even image: only every other pixel is loaded at all."""
         even = self.in_rows % 2 == 0 and self.in_cols % 2 == 0
         plain = self.padding == 0 and self.pool_stride == 0 and self.input_dilation == 1
-        return self.stride == 2 and self.kernel == 1 and even and plain and not self.trans_input_3120
+        return (
+            self.downsampling and self.stride == 2 and self.kernel == 1 and even and plain and not self.trans_input_3120
+        )
 
     @property
     def macs(self) -> int:

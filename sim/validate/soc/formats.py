@@ -143,8 +143,18 @@ def _operator(columns: Columns) -> dict[str, str] | None:
     return {**found, "op": columns["operator"], "kind": "soc_host", "cfg": "default", "cpu": _cpu(columns["flags"])}
 
 
+def _fpga(columns: Columns) -> dict[str, str] | None:
+    """dosa.csv: a layer with the library's own tile and then, in the same program, with a mapping of DOSA's."""
+    found = {name: text for name, text in columns.items() if not name.startswith("carat_")}
+    machine = {**SOC, "mem_latency": "80", "rd_bytes_per_cycle": "8", "wr_bytes_per_cycle": "8", "cfg": "dosa_firesim"}
+    # the run with the library's tile comes first and leaves the code in the cache
+    cpu = {"cpu": "rocket_rocctests", "cpu_sizes": "runtime", "cpu_code": "warm"}
+    return {**found, **machine, **cpu, "kind": f"fpga_{columns['kind']}", "cycles": columns["fs_tiled_cycles"]}
+
+
 FORMATS = (
     Format(("cfg", "call", "flags", "sizes", "cycles"), _call),
     Format(("operator", "values_below", "elements", "flags", "cycles"), _operator),
+    Format(("fs_auto_cycles", "fs_tiled_cycles", "loop_order_inner_to_outer", "tile"), _fpga),
     Format(("what", "config", "n", "cycles", "note"), _described),
 )
