@@ -132,7 +132,7 @@ def _columns() -> Iterator[Column]:
     yield Column(
         "density",
         "1",
-        OPS,
+        RESULTS,
         "share of the dense multiply-accumulates that was done; null without any",
         "macs / (macs + macs_skipped)",
     )

@@ -20,6 +20,8 @@ def remarks(case: Case) -> Iterator[str]:
     if isinstance(case.request.graph, str):
         yield from workloads.remarks(case.request.graph, dict(case.request.sizes))
     yield from of_machine(case.hw)
+    if case.rules is not None:
+        yield from case.rules.remarks(case.given)
 
 
 def of_machine(hw: Hardware) -> Iterator[str]:

@@ -203,6 +203,7 @@ class Result:
         derived = {
             "hardware": hw.name,
             "workload": self.graph.name,
+            "density": _ratio(summed["macs"], summed["macs"] + summed["macs_skipped"]),
             "utilization": summed["macs"] / (summed["cycles"] * self._peak(self.rows)),
             "peak_macs_per_cycle": self._peak(self.rows),
             "effective_macs_per_cycle": (summed["macs"] + summed["macs_skipped"]) / summed["cycles"],

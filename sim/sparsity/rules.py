@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sim.base.errors import InputError
 from sim.graph import Graph, Op
@@ -85,7 +85,3 @@ class Rules:
         """Return a line for each rule too coarse for the density asked for. ``graph``: pruned, before other edits."""
         found = [line for rule in self.zeros for line in rule.remarks(graph)]
         return found + (self.attention.remarks(graph) if self.attention is not None else [])
-
-    def pruned(self) -> Rules:
-        """Return the rules for a graph that has been pruned already."""
-        return replace(self, prunings=())

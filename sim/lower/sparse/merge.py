@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,7 @@ RESULT_TAIL_CYCLES = 6
 Command = tuple[int, int, int, int]
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """Commands that stay together, as in `ITEM`, made one by one; ``needs``: loads, computes and stores before them."""
 
     commands: tuple[Command, ...]

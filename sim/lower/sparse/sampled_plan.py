@@ -64,6 +64,7 @@ class Shape:
         self.windows = self.counts.shape[1]
         self.before = self.counts.cumsum(axis=1) - self.counts
         """[row, window]: sub-rows of the row in the windows before."""
+        self._columns: dict[tuple[int, range], range] = {}
         self._a_rows: dict[tuple[range, range], int] = {}
 
     @cached_property
@@ -81,9 +82,13 @@ class Shape:
         """Return the columns of packed values that a block of rows has in some windows, in blocks of DIM."""
         if self.outputs:
             return range(self.features)
-        rows = slice(block * self.dim, (block + 1) * self.dim)
-        ends = self.before[rows] + self.counts[rows]
-        return range(int(self.before[rows, windows.start].min()), int(ends[:, windows.stop - 1].max()))
+        key = block, windows
+        if key not in self._columns:
+            rows = slice(block * self.dim, (block + 1) * self.dim)
+            last = windows.stop - 1
+            ends = self.before[rows, last] + self.counts[rows, last]
+            self._columns[key] = range(int(self.before[rows, windows.start].min()), int(ends.max()))
+        return self._columns[key]
 
     def a_windows(self, windows: range) -> range:
         """Return the windows whose index a part of A brings: queries, which stay while keys pass, that of all."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from sim.hardware import Hardware
 from sim.isa.commands import (
@@ -36,8 +36,7 @@ NORM_CYCLES = 2
 """Estimated cycles of a store through the normaliser beyond one per block; of 0 to 10 the one that ends soonest."""
 
 
-@dataclass(frozen=True)
-class Weights:
+class Weights(NamedTuple):
     """A block of weights: local address, shape (cols, rows) as a preload names it, loads that bring it."""
 
     local: int
@@ -45,9 +44,17 @@ class Weights:
     loads: int
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Up to DIM sub-rows that one compute streams; ``c_rows``: local rows of C that they may go to."""
+class Piece(NamedTuple):
+    """Up to DIM sub-rows of a window: how many, their first and last block of rows, the last place in the last one."""
+
+    rows: int
+    first: int
+    last: int
+    place: int
+
+
+class Chunk(NamedTuple):
+    """A piece that one compute streams; ``c_rows``: local rows of C that its results may go to."""
 
     step: int
     rows: int
@@ -59,8 +66,7 @@ class Chunk:
     loads: int
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """Weights that are in the array together, and all that is streamed past them."""
 
     weights: list[Weights]
@@ -82,6 +88,7 @@ class Builder:
         self.b_ready: dict[tuple[int, int, int], int] = {}
         self.biased: dict[int, int] = {}
         self.last_read: dict[int, int] = {}
+        self.c_before: dict[tuple[range, range], list[int]] = {}
         self.last_use = ({s.a_part: n for n, s in enumerate(cut.steps)}, {s.b_part: n for n, s in enumerate(cut.steps)})
         d = self.product.d or Operand(0, 0)
         self.d_address, self.d_stride = d.address, 0 if self.product.bias == "row" else d.row_stride
@@ -102,11 +109,11 @@ class Builder:
         # of the tile before last.
         for place, (step_before, tile) in self.waits.items():
             needs = (0, ends[step_before] if step_before >= 0 else 0, stored[tile - 2] if tile > 1 else 0)
-            self.loads[place] = replace(self.loads[place], needs=needs)
+            self.loads[place] = self.loads[place]._replace(needs=needs)
         for place, number in enumerate(belongs):
             tile = self.cut.steps[number].tile
             needs = (pairs[place].needs[0], 0, stored[tile - 2] if tile > 1 else 0)
-            pairs[place] = replace(pairs[place], needs=needs)
+            pairs[place] = pairs[place]._replace(needs=needs)
         return self.loads, pairs, self.stores
 
     def groups(self) -> list[Group]:
@@ -225,49 +232,63 @@ class Builder:
 
     def _c(self, step: Step, block: int) -> int:
         """Return the local address at which the results of a block of rows begin."""
-        before = sum(self.shape.places(b, step.features) for b in range(step.blocks.start, block))
-        return (ACCUMULATOR_BIT | step.tile % 2 * (self.hw.acc_rows // 2)) + before
+        key = step.blocks, step.features
+        if key not in self.c_before:
+            places = (self.shape.places(b, step.features) for b in step.blocks)
+            self.c_before[key] = list(accumulate(places, initial=0))
+        half = step.tile % 2 * (self.hw.acc_rows // 2)
+        return (ACCUMULATOR_BIT | half) + self.c_before[key][block - step.blocks.start]
 
     def _groups(self, number: int, step: Step) -> Iterator[Group]:
         """Yield the groups of one step."""
         operands, bias = self._a(step), self._bias(step)
         rows = self.shape.elements(step.blocks)
         counts = self.shape.counts[rows.start : rows.stop]
-        streamed = {w: self.shape.sub_rows(rows, w) for w in step.windows if counts[:, w].any()}
+        pieces = {w: self._pieces(rows, w) for w in step.windows if counts[:, w].any()}
         first = int(counts.any(axis=0).argmax())
         if self.outputs:
-            order = [(window, feature) for window in streamed for feature in step.features]
+            order = [(window, feature) for window in pieces for feature in step.features]
         else:  # columns of C one after the other, so that they can leave
-            order = [(window, feature) for feature in step.features for window in streamed]
+            order = [(window, feature) for feature in step.features for window in pieces]
         for window, feature in order:
             adds = feature > 0 if self.outputs else bias > 0 or window != first
             blocks = range(window * self.work.resident, blocks_of(self.keys, self.dim))[: self.work.resident]
             weights = [self._weights(step, block, feature) for block in blocks]
-            parts = [streamed[window][:, i : i + self.dim] for i in range(0, streamed[window].shape[1], self.dim)]
-            chunks = [self._chunk(step, operands, part, feature) for part in parts]
             flag = ACCUMULATE_BIT if adds else 0
-            chunks = [replace(c, step=number, c=c.c | flag, loads=max(c.loads, bias)) for c in chunks]
+            chunks = [self._chunk(step, number, operands, piece, feature, (flag, bias)) for piece in pieces[window]]
             self.last_read[step.a_part] = chunks[-1].a
             yield Group(weights, chunks)
 
+    def _pieces(self, rows: range, window: int) -> list[Piece]:
+        """Return the sub-rows of some rows in a window, cut into as many as one compute streams."""
+        owners, places = self.shape.sub_rows(rows, window)
+        found = []
+        for start in range(0, len(owners), self.dim):
+            blocks = owners[start : start + self.dim] // self.dim
+            last = int(blocks[-1])
+            place = int(places[start : start + self.dim][blocks == last].max())
+            found.append(Piece(len(blocks), int(blocks[0]), last, place))
+        return found
+
     def _chunk(
-        self, step: Step, operands: dict[int, tuple[int, int]], sub_rows: npt.NDArray[np.int64], feature: int
-    ) -> Chunk:
-        """``sub_rows``: rows and places, as `Shape.sub_rows`. Of A it names what is loaded last, so that it waits."""
-        rows, places = sub_rows
-        first, last = int(rows[0]) // self.dim, int(rows[-1]) // self.dim
-        local, loads = operands[last]
-        c, end = self._c(step, first), self._c(step, last)
+        self, step: Step, number: int, operands: dict[int, tuple[int, int]], piece: Piece, feature: int,
+        adds: tuple[int, int],
+    ) -> Chunk:  # fmt: skip
+        """Return a piece streamed at a feature. ``adds``: the flag of results that are added up, loads of the bias.
+
+        Of A it names the block that is loaded last, so that it waits.
+        """
+        local, loads = operands[piece.last]
+        c, end = self._c(step, piece.first), self._c(step, piece.last)
         if self.outputs:
-            local, end = local + feature * self.dim, end + self.shape.places(last, step.features)
+            local, end = local + feature * self.dim, end + self.shape.places(piece.last, step.features)
             cols = self._extent(feature, self.width), self.dim
         else:
-            start = self.shape.columns(last, step.windows).start
-            local += (int(places[rows // self.dim == last].max()) - start) * self.dim
+            local += (piece.place - self.shape.columns(piece.last, step.windows).start) * self.dim
             place = (feature - step.features.start) * self.dim
             c, end = c + place, end + place + self.dim
             cols = min(self.dim, self.work.row_elements), self._extent(feature, self.width)
-        return Chunk(0, len(rows), local, cols[0], c, end - c, cols[1], loads)
+        return Chunk(number, piece.rows, local, cols[0], c | adds[0], end - c, cols[1], max(loads, adds[1]))
 
     def _pairs(self, groups: list[Group]) -> tuple[list[Item], list[int]]:
         """Return preloads and computes, and the step of each.

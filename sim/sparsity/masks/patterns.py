@@ -15,6 +15,10 @@ Mask = npt.NDArray[np.bool_]
 """Weights of B by (k, n), or blocks of B by (k, j): True where something is stored and computed."""
 
 
+COMPARED = 8
+"""Ranks of a group up to which comparing all pairs is faster than sorting."""
+
+
 def order(name: str, count: int) -> npt.NDArray[np.uint64]:
     """Return ``count`` random ranks that are the same on every machine and for every numpy.
 
@@ -50,9 +54,23 @@ def random_groups(name: str, shape: tuple[int, int], keep: int, group: int) -> M
     ranks = order(name, groups * group * n).reshape(groups, group, n)
     inside = (np.arange(groups * group) < k).reshape(groups, group, 1)
     ranks = np.where(inside, ranks, np.iinfo(np.uint64).max)
-    place = ranks.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    place = _places(ranks)
     place[~np.broadcast_to(inside, place.shape)] = keep
     return np.asarray(place < keep).reshape(groups * group, n)[:k]
+
+
+def _places(ranks: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Return the place of each rank in its group, ascending, [groups, group, columns]; of equals the first leads."""
+    group = ranks.shape[1]
+    if group > COMPARED:
+        return ranks.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    found = np.zeros(ranks.shape, np.int64)
+    for one in range(group):
+        for other in range(one):
+            ahead = ranks[:, other] <= ranks[:, one]
+            found[:, one] += ahead
+            found[:, other] += ~ahead
+    return found
 
 
 def enlarged(blocks: Mask, block: int, shape: tuple[int, int]) -> Mask:
