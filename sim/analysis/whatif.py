@@ -106,7 +106,7 @@ def _why_not(name: str, known: Mapping[str, Sequence[str]], movable: Sequence[st
 def wider_port(hw: Hardware, factor: float) -> dict[str, float]:
     """Return the keys of the memory port, ``factor`` times as wide.
 
-    A memory faster than the bus is not what limits the port: its rate stays, unless the new bus would outrun it.
+    A memory faster than the bus does not limit the port: its rate is left, unless the new bus would be faster still.
     """
     bus, new_bus = hw.dma.bus_bytes, _scaled(hw.dma.bus_bytes, factor)
     rates = {key: getattr(hw.memory, key.removeprefix("memory.")) for key in JOINED[PORT][1:]}
@@ -128,7 +128,7 @@ def whatif(
     ``_change`` as a share of the base's, ``cycles_per_unit`` (d cycles / d knob over the step), ``error``.
     ``progress``: called before each trial; None shows it on stderr after two seconds, False shows nothing.
     """
-    import pandas as pd
+    import pandas as pd  # half a second: not for the command line's --help
 
     with shown("whatif", progress) as told:
         rows = list(_rows(result, trials(result.hardware, chosen), jobs, told))

@@ -8,7 +8,7 @@ from sim.base.errors import InputError
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write ``text`` beside ``path`` and rename it into place, so that no reader ever sees half of it.
+    """Write ``text`` beside ``path`` and rename it into place, so that readers find the old or the new file whole.
 
     Raises InputError when the folder cannot be written or the disk is full; an older file stays as it was.
     """

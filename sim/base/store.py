@@ -47,7 +47,7 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
     regular(path, "sweep store (SQLite)")
     tables: set[str] = set()
     reason = "it has no tables of a sweep; an older Carat wrote other ones: sweep again with --store"
-    # A store in write-ahead mode wants a file beside it; where none can be made, nobody writes, and it is immutable.
+    # A store in write-ahead mode needs a file beside it; where none can be made the store cannot change.
     for mode in ("mode=ro", "mode=ro&immutable=1"):
         try:
             database = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", timeout=BUSY_S, uri=True)

@@ -22,7 +22,7 @@ DEBUG_VARIABLE = "CARAT_DEBUG"
 """Environment variable: show the traceback of a fault."""
 
 typed: list[str] = []
-"""The words of the command that runs now: what a kept run says reproduces it."""
+"""Words of the command line in progress: a saved run names them as the command that reproduces it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     What no door has refused is a fault of ours: one line that says so, exit code 70. `DEBUG_VARIABLE` shows where.
     """
     try:
-        from sim.cli.app import app
+        from sim.cli.app import app  # inside the handler: Ctrl-C while it loads ends in one line
 
         typed[:] = sys.argv[1:] if arguments is None else arguments
         try:

@@ -78,7 +78,7 @@ def version(
 ) -> None:
     """Print the version of the code that decides results."""
     if show_version:
-        from sim.base.version import code_version
+        from sim.base.version import code_version  # reads every source: not for --help
 
         typer.echo(f"carat {code_version()}")
         raise typer.Exit

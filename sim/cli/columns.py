@@ -16,7 +16,7 @@ Which = Annotated[
 
 def columns(table: Which = None, as_json: options.AsJson = False) -> None:
     """Print unit, definition and formula of each reported column."""
-    from sim.run.columns import COLUMNS
+    from sim.run.columns import COLUMNS  # numpy: not for --help
 
     chosen = [column for column in COLUMNS.values() if table is None or table in column.tables]
     if as_json:

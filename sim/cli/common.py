@@ -20,7 +20,7 @@ UNLIMITED_WIDTH = 10_000
 
 def command_line() -> str | None:
     """Return the command as it was typed, None where a script called it."""
-    from sim import cli
+    from sim import cli  # the package imports this module
 
     return shlex.join(["carat", *cli.typed]) if cli.typed else None
 
@@ -64,7 +64,7 @@ def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str
 
     The first ``text_columns`` columns are left-aligned; all of them but the first may fold.
     """
-    from rich.box import SIMPLE_HEAD
+    from rich.box import SIMPLE_HEAD  # 50 ms: not for what prints no table
     from rich.console import Console
     from rich.markup import escape
     from rich.measure import Measurement

@@ -26,7 +26,7 @@ def diff(
     as_json: options.AsJson = False,
 ) -> None:
     """Print why two runs differ: per operator and per cause, the largest difference first."""
-    from sim.analysis import saved
+    from sim.analysis import saved  # pandas: not for --help
     from sim.analysis.diff import diff as compare
 
     a, b = saved.load_all([first, second])

@@ -13,7 +13,7 @@ from sim.cli import common, options
 
 def listing(as_json: options.AsJson = False) -> None:
     """List workloads, machines, energy tables and sparsity patterns."""
-    from sim import hardware
+    from sim import hardware  # pydantic and numpy: not for --help
     from sim.base.reading import read_toml
     from sim.hardware.files import config_files
     from sim.sparsity.edits.compress import WHAT
@@ -68,7 +68,7 @@ def listing(as_json: options.AsJson = False) -> None:
 
 
 def _about(name: str, builder: Callable[..., object]) -> str:
-    """Return layers and widths of a published model, else what its builder says of itself."""
+    """Return layers and widths of a published model, else the first line of its builder's docstring."""
     from workloads import MODELS  # numpy: not for --help
 
     if name in MODELS:

@@ -85,7 +85,7 @@ def _read(path: str, case: Case) -> Maps:
 
 
 def _search(case: Case, tiling: Tiling, effort: int | None, jobs: int) -> Maps:
-    """Search with a progress bar; Ctrl-C ends it and says what is kept."""
+    """Search with a progress bar; Ctrl-C ends it with a message on what is stored."""
     try:
         with common.progress_bar("mapping") as progress:
             return _found(case, tiling, progress, effort, jobs)
@@ -124,7 +124,7 @@ def _check_outputs(outputs: list[Path]) -> None:
 
 
 def _write(maps: Maps, outputs: list[Path]) -> None:
-    from sim.mapping.export import to_header, to_json
+    from sim.mapping.export import to_header, to_json  # the simulator, when maps are written
     from sim.mapping.mapfile import to_toml
 
     writers = {".toml": to_toml, ".h": to_header, ".json": to_json}
@@ -133,7 +133,7 @@ def _write(maps: Maps, outputs: list[Path]) -> None:
 
 
 def _print(maps: Maps, graph: Graph, machine: Hardware) -> None:
-    from sim.mapping.maps import operators
+    from sim.mapping.maps import operators  # the simulator, for this command alone
     from sim.mapping.opmapping import library
 
     items = {name: item for name, (_, item) in operators(graph, machine).items()}
@@ -197,7 +197,7 @@ def chosen(tiling: Tiling, case: Case, progress: common.Progress) -> dict[str, d
 
 def changes(before: Result, after: Result) -> list[dict[str, Any]]:
     """Return, per group of equal operators, cycles before and after and what each cause gave up."""
-    from sim.mapping.maps import compare
+    from sim.mapping.maps import compare  # the simulator, for this command alone
 
     return [
         {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sim.base.errors import InputError
 from sim.cli import options
 from sim.cli.sweep import check_table
 
@@ -20,9 +21,11 @@ def merge(
     output: options.Table = None,
 ) -> None:
     """Put the stores of a sweep's shards into one; say what is missing; write the table."""
-    from sim.base.store import Store
+    from sim.base.store import Store  # SQLite: not for --help
 
     check_table(output)
+    for other in others:
+        Store(other, read_only=True).close()  # what is no store is refused before one is made
     with Store(store) as whole:
         for other in others:
             new = whole.merge(other)
@@ -35,8 +38,7 @@ def export(
     output: options.Table = None,
 ) -> None:
     """Say what a store holds, and write its finished points as a table."""
-    from sim.base.errors import InputError
-    from sim.base.store import Store
+    from sim.base.store import Store  # SQLite: not for --help
 
     check_table(output)
     if not store.is_file():
@@ -46,9 +48,9 @@ def export(
 
 
 def report(store: Store, output: Path | None) -> None:
-    """Print how much of each sweep is there, and write the table when asked to."""
-    from sim.analysis.stored_sweeps import stored_table
-    from sim.sweeps import write_table
+    """Print how many points of each sweep are finished; write the table to ``output`` if given."""
+    from sim.analysis.stored_sweeps import stored_table  # pandas: not for --help
+    from sim.analysis.tables import write_table
 
     for sweep in store.sweeps():
         missing = len(sweep.points) - sweep.finished

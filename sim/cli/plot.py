@@ -28,7 +28,7 @@ def plot(
     window: options.Window = None,
 ) -> None:
     """Draw one picture from kept runs, a sweep, a whatif table or a trace."""
-    from reports import kinds
+    from reports import kinds  # matplotlib: not for --help
 
     if kind == "list":
         width = max(map(len, kinds.KINDS))

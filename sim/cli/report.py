@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sim.base.files import write_whole
+
 
 def report(
     sources: Annotated[
@@ -22,8 +24,7 @@ def report(
     ] = None,
 ) -> None:
     """Write one HTML page that opens from disk: runs side by side with their differences, or a sweep."""
-    from reports import page
-    from sim.base.files import write_whole
+    from reports import page  # matplotlib: not for --help
 
     write_whole(page.checked(output), page.of(sources, whatif))
     typer.echo(f"{output}: open it in a browser")

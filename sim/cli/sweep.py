@@ -79,7 +79,7 @@ def sweep(
 
 
 def _swept(arguments: dict[str, Any]) -> pd.DataFrame:
-    """Run the sweep with its progress bar; Ctrl-C ends it and says what is kept."""
+    """Run the sweep with its progress bar; Ctrl-C ends it with a message on what is stored."""
     from sim.sweeps import sweep as run_sweep  # the simulator, for this command alone
 
     done, store = [0, 0], arguments["store"]
@@ -107,7 +107,7 @@ def _patterns(sparsity: list[str] | None, pattern: str | None, density: str | No
 
 
 def asked(request: Request) -> dict[str, Any]:
-    """Return what a request asks for besides machine and graph, as `sim.sweep` and `explore` take it."""
+    """Return the fields of a request besides machine and graph, as keyword arguments of `sim.sweep` and `explore`."""
     fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
     named = {name: value for name, value in fields.items() if name not in ("graph", "machine", "overrides", "mapping")}
     return {**named, "sizes": dict(request.sizes)}

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sim.base.errors import InputError
+from sim.base.errors import InputError, did_you_mean
+from sim.base.files import write_whole
 from sim.base.workers import cores
 from sim.cli import common, options
 
@@ -47,6 +48,18 @@ class Selection:
         fits = (not self.kinds or row.kind in self.kinds) and (not self.machines or row.cfg in self.machines)
         return fits and fnmatchcase(row.id, self.case)
 
+    def nothing(self, rows: Sequence[Row]) -> list[str]:
+        """Return why no row is among them: names that no row has, or a combination that none has."""
+        known = {"--kind": {row.kind for row in rows}, "--cfg": {row.cfg for row in rows}}
+        asked = {"--kind": self.kinds, "--cfg": self.machines}
+        unknown = [
+            f"{option} {name}: no row of the tables has it{did_you_mean(name, known[option])}"
+            for option, names in asked.items()
+            for name in names
+            if name not in known[option]
+        ]
+        return unknown or [f"--case {self.case}: none of the {len(rows):,} rows matches it and the other options"]
+
 
 def validate(
     measurements: Measurements = None,
@@ -74,7 +87,7 @@ def validate(
         json.dump(report.as_dict(), sys.stdout, indent=1)
         sys.stdout.write("\n")
     elif markdown:
-        from sim.validate.markdown import document
+        from sim.validate.markdown import document  # numpy: not for --help
 
         sys.stdout.write(document(report))
     else:
@@ -97,7 +110,7 @@ def replay(
     clock: options.Clock = "periodic",
 ) -> None:
     """Run a recorded command stream (`carat record`, or a trace of a whole machine) on any machine with any --cpu."""
-    from sim.cli import call_listing
+    from sim.cli import call_listing  # numpy: not for --help
     from sim.hardware import load
     from sim.validate import call_table
     from sim.validate import replay as replaying
@@ -118,7 +131,7 @@ def replay(
     for recording in recordings:
         outcome = replaying.run(recording, machine, clock=clock, gap_cycles=gap, phase=phase)
         if timeline is not None:
-            timeline.write_text(replaying.timeline_csv(recording.case, outcome))
+            write_whole(timeline, replaying.timeline_csv(recording.case, outcome))
         entries.append(replaying.as_dict(recording, outcome))
         if not as_json:
             typer.echo(replaying.line(recording, outcome))
@@ -134,8 +147,8 @@ def compare(
     jobs: options.Jobs = None,
     clock: options.Clock = "periodic",
 ) -> None:
-    """Print what a published cycle rule says of the measured matmul rows, beside what Carat says."""
-    from sim.validate import comparison, peers
+    """Print the error of a published cycle rule on the measured matmul rows, and that of Carat."""
+    from sim.validate import comparison, peers  # numpy: not for --help
 
     rule = peers.rule(peer)
     report = _validated(measurements, programs, "auto", False, Selection(("matmul",)), jobs, clock)
@@ -168,6 +181,8 @@ def _validated(
             select=chosen.takes,
             progress=progress,
         )
+    if not results:
+        raise InputError(chosen.nothing(runner.read_rows(files)))
     compared = []
     times = any(sources.is_timeline(csvfile.read(path)) for path in files)
     if times and with_timelines and chosen == Selection():

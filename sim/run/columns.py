@@ -25,7 +25,7 @@ CAUSES: dict[str, str] = {
     "bank_conflict": "a row is held back by another access to its scratchpad or accumulator bank",
     "load_wait": "execution waits for data that is being loaded from memory",
     "store_wait": "execution waits for, or only the tail consists of, results being written to memory",
-    "normalize": "the normaliser, the scale unit or a unit beside the array is the only one that works",
+    "normalize": "the normaliser, the scale unit or a side unit is the only unit at work",
     "dependency": "a command waits for another to complete, with no memory access under way",
     "queue_full": "a command waits because a queue or the reservation station is full",
     "fill_drain": "the array fills or drains: results are under way, no row goes in",
@@ -72,7 +72,10 @@ def _columns() -> Iterator[Column]:
     yield Column("layer", "1", OPS, "number of the layer, from 0; null outside layers")
     yield Column("op", "", OPS, "name of the operator; a suffix names the conversion put before or behind it")
     yield Column(
-        "engine", "", OPS, "array, host for what the array cannot do, or unit for what ranks or predicts beside it"
+        "engine",
+        "",
+        OPS,
+        "array; host for an operator that the array cannot run; unit for a side unit that ranks or predicts",
     )
     yield Column("fallback", "", OPS, "why the host runs the operator, and which setting avoids it; null elsewhere")
     yield Column("dataflow", "", OPS, "WS or OS of a matmul, null otherwise")
@@ -140,7 +143,7 @@ def _columns() -> Iterator[Column]:
         "scheme",
         "",
         OPS,
-        "what was made of zeros (`carat list`; sampled: chosen scores only); null where nothing was asked for",
+        "scheme applied to the zeros (`carat list`; sampled: chosen scores only); null without one",
     )
     yield Column(
         "metadata_bytes", "bytes", RESULTS, "index, bitmaps and tables stored beside the values of sparse operands"

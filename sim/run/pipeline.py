@@ -52,14 +52,15 @@ def simulate(
     ``overrides``: dotted key -> value ("scratchpad.capacity": "512KiB"). ``sparsity``: "block16:0.5", "2:4",
     "unstructured:0.3" (masks drawn from ``seed``), a file of masks or a SPEC.toml (docs/SPARSITY.md). ``prune``:
     "heads=8,layers=6", or with the scores that say which ones (`sim.sparsity.edits.pruning`). ``clock``: "periodic";
-    "leap", which does all anew; "reference", which visits every cycle (equal results, slow). ``dataflow``: "WS" or
-    "OS". ``mapping``: operator pattern -> fields of a matmul work item by hand, {"*.ff1": {"tile": (5, 5, 48)}}.
+    "leap", which repeats nothing from memory; "reference", which visits every cycle (equal results, slow).
+    ``dataflow``: "WS" or "OS". ``mapping``: operator pattern -> fields of a matmul work item by hand,
+    {"*.ff1": {"tile": (5, 5, 48)}}.
     ``allow_large``: sizes beyond the limits of `sim.run.request` are meant.
 
     Raises InputError for anything refused at the door, Hang when the machine can never finish a program.
     """
-    if threads is not None and threads < 1:
-        raise InputError(f"threads: {threads}; the rule is threads >= 1 (nearest legal: 1)")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise InputError(f"threads: {threads!r}; the rule is threads >= 1 (nearest legal: 1)")
     case = resolve(Request.of(graph, machine, asked))
     with shown(case.request.label, progress) as told:
         return run(case, memo if memo is not None else Memo(default_timings() if cache else None), told, threads)

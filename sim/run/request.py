@@ -1,13 +1,15 @@
-"""A simulation as it is asked for, and the one place where it becomes a machine, a graph and rules of sparsity."""
+"""The request for a simulation, and the one place that resolves it to a machine, a graph and rules of sparsity."""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from math import prod
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import workloads
@@ -17,16 +19,15 @@ from sim.graph import Graph
 from sim.hardware import Hardware
 from sim.plan.planner import plan
 from sim.sparsity.edits import prune
+from sim.sparsity.edits.pruning import Pruning, together
 from sim.sparsity.edits.pruning import parse as parse_pruning
-from sim.sparsity.edits.pruning import together
 from sim.sparsity.edits.saliency import choose
+from sim.sparsity.rules import Rules
 from sim.sparsity.spec import parse as parse_sparsity
 
 if TYPE_CHECKING:
     from sim.plan.step import Step
-    from sim.sparsity.edits.pruning import Pruning
     from sim.sparsity.edits.saliency import Selection
-    from sim.sparsity.rules import Rules
     from sim.timing.timer import Clock
 
 T = TypeVar("T")
@@ -44,9 +45,23 @@ Size = int | str
 """Of a workload: a number (seq, layers), or a word (dtype)."""
 
 
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "graph": ((Graph, str, Path), 'a workload name, a .json file or a Graph, e.g. "bert-base"'),
+    "machine": ((Hardware, str, Path, Mapping), 'a machine name, a file, tables or a Hardware, e.g. "gemmini_ibert"'),
+    "overrides": ((Mapping, tuple, NoneType), 'a mapping, e.g. {"memory.latency_cycles": 100}'),
+    "sizes": ((Mapping, tuple, NoneType), 'a mapping, e.g. {"seq": 128}'),
+    "sparsity": ((str, Rules, NoneType), 'text or Rules, e.g. "block16:0.5"'),
+    "prune": ((str, Pruning, NoneType), 'text or a Pruning, e.g. "heads=8"'),
+    "seed": ((int,), "a whole number >= 0"),
+    "mapping": ((Mapping, NoneType), 'a mapping of mappings, e.g. {"*.FF1": {"tile": (2, 8, 8)}}'),
+    "allow_large": ((bool,), "True or False"),
+}
+"""Field of a `Request` -> the types that it may have, in Python and in words."""
+
+
 @dataclass(frozen=True)
 class Request:
-    """One simulation as it is asked for; plain data where it names what it uses.
+    """One simulation, as a user states it; plain data where machine and graph are given by name.
 
     ``graph``: a workload's name or JSON file with its ``sizes`` (seq, batch, ...), or a Graph. ``machine``: a name, a
     TOML file, tables or a Hardware; ``overrides``: dotted key -> value. ``sparsity``: "block16:0.5", a file of masks, a
@@ -68,9 +83,10 @@ class Request:
     allow_large: bool = False
 
     def __post_init__(self) -> None:
-        """Raise InputError for an unknown clock; take mappings for pairs and paths for text."""
-        if self.clock not in CLOCKS:
-            raise InputError(f"clock: {self.clock!r} is none of {', '.join(CLOCKS)}")
+        """Raise InputError listing every field of a wrong kind; take mappings for pairs and paths for text."""
+        problems = list(self._wrong())
+        if problems:
+            raise InputError(problems)
         for name in ("overrides", "sizes"):
             given = getattr(self, name) or ()
             pairs = given.items() if isinstance(given, Mapping) else given
@@ -79,12 +95,34 @@ class Request:
             if isinstance(given := getattr(self, name), Path):
                 object.__setattr__(self, name, str(given))
 
+    def _wrong(self) -> Iterator[str]:
+        for name, (accepted, example) in KINDS.items():
+            given: Any = getattr(self, name)
+            if not isinstance(given, accepted):
+                yield f"{name}: {str(given)[:60]!r} must be {example}"
+        if self.seed is True or self.seed is False or (isinstance(self.seed, int) and self.seed < 0):
+            yield f"seed: {self.seed!r} must be a whole number >= 0"
+        sizes: Any = self.sizes
+        for name, value in dict(sizes or ()).items() if isinstance(sizes, Mapping | tuple) else ():
+            if not isinstance(value, int | float | str | NoneType):
+                yield f"sizes: {name} = {str(value)[:60]!r} must be one number or one word"
+        if self.clock not in CLOCKS:
+            yield f"clock: {self.clock!r} is none of {', '.join(CLOCKS)}"
+        mapping: Any = self.mapping
+        if isinstance(mapping, Mapping):
+            for pattern, tile in mapping.items():
+                if not isinstance(tile, Mapping):
+                    yield f'mapping: {pattern!r}: {str(tile)[:60]!r} must be a mapping, e.g. {{"tile": (2, 8, 8)}}'
+
     @classmethod
     def of(cls, graph: Graph | str | Path, machine: Any, asked: Mapping[str, Any]) -> Request:
         """Return the request of keyword arguments: the fields by name, all others are sizes of the workload."""
         names = {field.name for field in fields(cls)} - {"graph", "machine", "sizes"}
         options = {name: value for name, value in asked.items() if name in names}
         sizes = {name: value for name, value in asked.items() if name not in names}
+        close = {name: get_close_matches(name, names, n=1, cutoff=0.8) for name in sizes}
+        if problems := [f"no argument {name!r} (did you mean {near[0]!r}?)" for name, near in close.items() if near]:
+            raise InputError(problems)
         return cls(graph, machine, sizes=sizes, **options)  # type: ignore[arg-type]
 
     @property
@@ -100,7 +138,7 @@ class Request:
 class Case:
     """A request resolved: everything that decides its result, and no file to read any more.
 
-    ``given``: the graph, pruned, before ``rules`` edit it. ``kept``: numbers of what pruning kept, where scores chose.
+    ``given``: the graph, pruned, before ``rules`` edit it. ``kept``: indices that pruning by saliency kept, by name.
     """
 
     request: Request

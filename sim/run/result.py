@@ -1,6 +1,6 @@
 """The result of a simulation: one tidy row per operator, totals, energy, counters, and files of them.
 
-Definitions of all columns are in `sim.run.columns`. pandas is imported when the first frame is asked for.
+Definitions of all columns are in `sim.run.columns`. pandas is imported with the first frame.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sim  # the front door: `explain`, `save`, `timeline` load what they need when they run
+from sim.base import palette
 from sim.base.errors import InputError, did_you_mean
 from sim.base.files import write_whole
 from sim.base.text import csv_of
@@ -55,7 +57,7 @@ class Activity:
         self.causes[cause] = self.causes.get(cause, 0) + cycles
 
     def add(self, timed: Timing, times: int = 1) -> None:
-        """Append an invocation, or so many like it."""
+        """Append an invocation, or ``times`` equal ones."""
         self.cycles += times * timed.cycles
         self.visited_cycles += times * timed.visited_cycles
         for cause, cycles in timed.causes.items():
@@ -64,7 +66,7 @@ class Activity:
 
 
 def merge_counters(first: Mapping[str, int], second: Mapping[str, int], times: int = 1) -> dict[str, int]:
-    """Return the counters of a run and of so many others behind it: sums, and the larger of peaks."""
+    """Return the counters of a run with those of ``times`` others behind it: sums, and the larger of peaks."""
     merged = dict(first)
     for name, value in second.items():
         before = merged.get(name, 0)
@@ -181,13 +183,13 @@ class Result:
 
     @property
     def request(self) -> Request:
-        """What was asked for."""
+        """The request that was run."""
         return self.case.request
 
     @cached_property
     def ops(self) -> pd.DataFrame:
         """One row per operator in order of execution."""
-        import pandas as pd
+        import pandas as pd  # half a second: not for runs without a frame
 
         frame = pd.DataFrame.from_records(self.rows, columns=list(columns.table("ops")))
         return frame.astype({"layer": "Int64"})
@@ -246,7 +248,7 @@ class Result:
     @cached_property
     def kinds(self) -> pd.DataFrame:
         """One row per kind of operator (`columns.table("kinds")`), the most cycles first."""
-        import pandas as pd
+        import pandas as pd  # half a second: not for runs without a frame
 
         return pd.DataFrame.from_records(self.kind_rows, columns=list(columns.table("kinds")))
 
@@ -351,10 +353,6 @@ class Result:
 
     def _repr_html_(self) -> str:
         """Show the summary, the cycles by cause as a bar and the table by kind in a notebook."""
-        from html import escape
-
-        from sim.base import palette
-
         table = self.kinds.to_html(index=False, float_format="{:.3g}".format)
         key = f"<p>{palette.bar(self.causes)} {palette.legend(self.causes)}</p>"
         return f"<p>{escape(repr(self))}</p>{key}{table}"

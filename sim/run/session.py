@@ -119,7 +119,7 @@ class Session:
         *,
         timeline: bool = False,
     ) -> Timing:
-        """Return the timing of an item that starts here, and stay here.
+        """Return the timing of an item that starts here; the session does not advance.
 
         ``machine``: another one, which runs ``program``, the item as it was lowered for this one.
         """

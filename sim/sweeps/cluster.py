@@ -48,7 +48,7 @@ def cluster(scheduler: str | Client) -> Iterator[Place]:
 
 def _connected(address: str) -> Any:
     try:
-        import distributed
+        import distributed  # an extra
     except ImportError as error:
         raise InputError("a cluster needs the extra: pip install 'carat-sim[cluster]'") from error
     try:

@@ -1,4 +1,4 @@
-"""Points on workers: what a worker does, how points are handed out, and what becomes of those whose worker dies."""
+"""Points on workers: simulating a point, handing points out, and trying those again whose worker died."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Place:
 
 def local(jobs: int | None) -> Place:
     """Return worker processes, ``jobs`` of them (None: one per core). Raises InputError for jobs < 1."""
-    if jobs is not None and jobs < 1:
-        raise InputError(f"jobs: {jobs} worker processes; the rule is jobs >= 1 (nearest legal: 1)")
+    if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
+        raise InputError(f"jobs: {jobs!r} worker processes; the rule is jobs >= 1 (nearest legal: 1)")
     count = workers.cores() if jobs is None else jobs
 
     @contextmanager

@@ -1,7 +1,7 @@
 """Search of hardware settings for the best of one or several objectives (extra ``explore``: optuna).
 
-The space is the grid of a sweep; a point is simulated, kept and reported as a sweep's point is, so that a search
-goes on from the store of a sweep and the other way round. What the search has asked for once is not simulated again.
+The space is the grid of a sweep; a point is simulated, stored and reported as a sweep's point is, so that a search
+continues from the store of a sweep and the reverse. A point that the search draws twice is simulated once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sim.timing.timer import Clock
 
 OBJECTIVES = {"cycles": "cycles", "energy": "energy_pj", "edp": "edp_js", "time": "time_s", "area": "area_mm2"}
-"""What can be made small, and its column; only those whose column a run reports can be asked for."""
+"""Objectives, each minimised, and their columns; only those whose column a run reports are available."""
 
 Row = dict[str, Any]
 
@@ -41,7 +41,7 @@ def objectives() -> dict[str, str]:
 
 
 class Options(TypedDict, total=False):
-    """The keyword arguments of `explore` that say what to run besides its grid, and where rows are kept."""
+    """Keyword arguments of `explore` besides its grid: the request, and the store of rows."""
 
     sizes: Mapping[str, Size] | None
     sparsity: str | None
@@ -80,17 +80,17 @@ def explore(
     asked = {name: value for name, value in options.items() if name not in ("store", "cache")}
     space, store = points(hardware, grid, workload, asked), options.get("store")
     with Store(store) if store is not None else nullcontext() as kept, shown("explore", progress) as told:
-        judge = _Judge(kept, options.get("cache", True))
+        tried = _Points(kept, options.get("cache", True))
         if trials >= len(space):
             chosen = space
             for number, point in enumerate(space):
                 _tell(told, number, len(space), point)
-                judge.row(point)
+                tried.row(point)
         else:
             chosen = _search(
-                space, [len(axis) for axis in choices], wanted, (trials, options.get("seed", 0)), judge, told
+                space, [len(axis) for axis in choices], wanted, (trials, options.get("seed", 0)), tried, told
             )
-        rows = [judge.row(point) for point in chosen]
+        rows = [tried.row(point) for point in chosen]
         _tell(told, len(chosen), len(chosen), None)
     answers = [objectives()[name] for name in wanted]
     best = pareto([None if row.get("error") else [row[name] for name in answers] for row in rows])
@@ -108,7 +108,7 @@ def _check(wanted: Sequence[str], trials: int) -> None:
         raise InputError(problems)
 
 
-class _Judge:
+class _Points:
     """Rows of points, simulated once each."""
 
     def __init__(self, store: Store | None, cache: bool):
@@ -118,10 +118,10 @@ class _Judge:
 
     def row(self, point: Request) -> Row:
         if point not in self._rows:
-            self._rows[point] = self._judged(point)
+            self._rows[point] = self._simulated(point)
         return self._rows[point]
 
-    def _judged(self, point: Request) -> Row:
+    def _simulated(self, point: Request) -> Row:
         try:
             task = Task(self._resolver.case(point), code_version())
         except InputError as error:
@@ -144,7 +144,7 @@ def _search(
     lengths: Sequence[int],
     wanted: Sequence[str],
     trials: tuple[int, int],
-    judge: _Judge,
+    tried: _Points,
     progress: Progress,
 ) -> list[Request]:
     """Return the distinct points that optuna's sampler (tree-structured Parzen estimator) asks for.
@@ -152,7 +152,7 @@ def _search(
     ``trials``: how many are asked for, and the sampler's seed.
     """
     try:
-        import optuna
+        import optuna  # an extra
     except ImportError as error:
         raise InputError("a search needs the extra: pip install 'carat-sim[explore]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -168,7 +168,7 @@ def _search(
         point = space[position]
         _tell(progress, number, trials[0], point)
         asked[point] = None
-        row = judge.row(point)
+        row = tried.row(point)
         if row.get("error"):
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:

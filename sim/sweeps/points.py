@@ -47,7 +47,7 @@ class Task:
 
 
 def _plain(point: Request) -> dict[str, Any]:
-    """Return what was asked for as JSON knows it, but for the machine's changes."""
+    """Return the request as plain data for JSON, without the overrides."""
     asked = {field.name: getattr(point, field.name) for field in fields(point) if field.name != "overrides"}
     named = {"hardware": asked.pop("machine"), "workload": asked.pop("graph")}
     return {**asked, **named, "sizes": dict(point.sizes)}
@@ -98,7 +98,8 @@ def points(
 
 def _names(what: str, given: Any, kind: type, instead: str) -> list[str]:
     """Return names of machines or workloads. Raises InputError for objects: a row and a store name what they hold."""
-    names = [given] if isinstance(given, str | Path | kind) else list(given)
+    one = isinstance(given, str | Path | kind) or not isinstance(given, Iterable)
+    names = [given] if one else list(given)
     problems = [
         f"{what}: a sweep takes names and paths, not a {type(name).__name__}; {instead}"
         for name in names
@@ -110,6 +111,8 @@ def _names(what: str, given: Any, kind: type, instead: str) -> list[str]:
 
 
 def _sizes(given: Mapping[str, Any]) -> tuple[tuple[str, Size], ...]:
+    if not isinstance(given, Mapping):
+        raise InputError(f"sizes: {str(given)[:60]!r} must be a mapping, e.g. {{'seq': 128}}")
     problems = [
         f"sizes: {name} = {value!r} must be one whole number or one word; run one sweep for each value"
         for name, value in given.items()
@@ -144,6 +147,8 @@ def axes(grid: Mapping[str, Sequence[Any]]) -> list[list[tuple[tuple[str, Any], 
 
     Raises InputError listing every key whose values are no list or do not fit it.
     """
+    if not isinstance(grid, Mapping):
+        raise InputError(f"grid: {str(grid)[:60]!r} must be a mapping, e.g. {{'memory.latency_cycles': [20, 40]}}")
     found, problems = [], []
     for joined, values in grid.items():
         keys = tuple(key.strip() for key in joined.split("+"))

@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 
 class Options(TypedDict, total=False):
-    """The keyword arguments of `sweep` that say what to run besides its lists, and where."""
+    """Keyword arguments of `sweep` besides its lists: the request, the workers and the store."""
 
     sizes: Mapping[str, Size] | None
     sparsity: str | Sequence[str | None] | None
@@ -146,7 +146,7 @@ def _rows(
 
 
 def _resolved(resolver: Resolver, point: Request) -> Task | Row:
-    """Return the point's task, or the row that says why it is refused at the door."""
+    """Return the point's task, or the row with its error when it is refused at the door."""
     try:
         return Task(resolver.case(point), code_version())
     except InputError as error:

@@ -31,7 +31,7 @@ Event = dict[str, Any]
 Ints = npt.NDArray[np.int64]
 
 DEFAULT_EVENTS = 200_000
-"""Bound of a trace unless asked otherwise: 40 MB, what a browser still opens quickly."""
+"""Default bound of a trace: 40 MB, which a browser opens within seconds."""
 
 COUNTER_STEPS = 512
 """Steps of each counter within one program."""

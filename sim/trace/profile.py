@@ -1,4 +1,4 @@
-"""What a run did over time and to whom its traffic belongs: each distinct program once more, with its timeline.
+"""Activity of a run over time, and its traffic by operand: each distinct program once more, with its timeline.
 
 Traffic is split by operand through the DRAM address of each move. Activity is exact at every completion of a command
 (the timeline carries the core's counters) and linear in between.
@@ -37,7 +37,7 @@ BINS = 400
 """Steps of the activity over a whole run: about what a picture can show."""
 
 SERIES = ("spad_rows", "acc_rows", "read_beats", "write_beats", "mesh_rows")
-"""Kept over time: rows occupied in scratchpad and accumulator, beats on the bus, rows into the array."""
+"""Series over time: rows occupied in scratchpad and accumulator, beats on the bus, rows into the array."""
 
 OPERANDS = {"a": "A", "b": "B (weights)", "d": "D (bias)", "c": "C (results)", "x": "X", "index": "block index"}
 OPERANDS |= {"weights": OPERANDS["b"], "bias": OPERANDS["d"]}

@@ -1,4 +1,4 @@
-"""Follow each local row through the commands: when it holds data still to be read, and who waited for whom.
+"""Follow each local row through the commands: when it holds data still to be read, and which command waited for which.
 
 Compiled, because a run touches tens of millions of rows; one pass in program order.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Ints = npt.NDArray[np.int64]
 
 STEPS = 65_536
-"""Occupancy is kept in at most this many steps of equal length."""
+"""Most steps, of equal length, in which occupancy is recorded."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,20 @@ def walk(commands: Commands, hw: Hardware, cycles: int) -> Walk:
     difference = np.zeros((2, cycles // step + 2), np.int64)
     waited = np.full(len(commands), -1, np.int64)
     c = commands
-    limits = np.array([hw.sp_rows, hw.acc_rows])
-    _follow(
-        c.queue, c.alloc, c.issue, c.complete, c.memory, c.start, c.rows, c.use, limits, step, difference, waited
-    )  # fmt: skip
+    times = np.stack([c.alloc, c.issue, c.complete])
+    places = np.stack([c.memory, c.start, c.rows, c.use])
+    _follow(c.queue, times, places, np.array([hw.sp_rows, hw.acc_rows]), step, difference, waited)
     held = np.cumsum(difference, axis=1)[:, :-1]
     return Walk(step, held[0], held[1], waited)
 
 
-def _follow_rows(
-    queue: Any, alloc: Any, issue: Any, complete: Any, memory: Any, start: Any, rows: Any, use: Any,
-    limits: Any, step: int, difference: Any, waited: Any,
-) -> None:  # fmt: skip
+def _follow_rows(queue: Any, times: Any, places: Any, limits: Any, step: int, difference: Any, waited: Any) -> None:
+    """Follow each row through the commands.
+
+    ``times``: [alloc, issue, complete; command]; ``places``: [memory, first row, rows, use; command, operand].
+    """
+    alloc, issue, complete = times[0], times[1], times[2]
+    memory, start, rows, use = places[0], places[1], places[2], places[3]
     offset = limits[0]
     total = limits[0] + limits[1]
     writer = np.full(total, -1, np.int64)

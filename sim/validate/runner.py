@@ -103,6 +103,9 @@ def validate(
     """
     if way not in WAYS:
         raise InputError(f"way {way!r} is unknown{did_you_mean(way, WAYS)}")
+    missing = [f"{path}: no such folder or file of recorded programs" for path in programs if not path.exists()]
+    if missing:
+        raise InputError(missing)
     rows = [row for row in read_rows(files) if select(row)]
     given = Library(tuple(programs)) if programs else None
     libraries = {path: given or sources.library(path) for path in {row.path for row in rows}}

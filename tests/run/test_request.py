@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import pickle
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ import sim
 import workloads
 from sim.base.errors import InputError
 from sim.cli import app, options
-from sim.run.request import Request, Resolver, resolve
+from sim.run.request import KINDS, Request, Resolver, resolve
 
 TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
 GRAPH = workloads.build("encoder-layer", **TINY)
@@ -78,3 +80,48 @@ def test_case_travels_to_a_worker_whole() -> None:
 def test_what_a_sweep_cannot_name_is_refused_with_what_to_write(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         sim.sweep("gemmini_ibert", **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"overrides": [1]}, "overrides: .* mapping"),
+        ({"sparsity": 5}, "sparsity: '5' must be text or Rules"),
+        ({"prune": 5}, "prune: '5' must be text"),
+        ({"seed": "a"}, "seed: 'a' must be a whole number"),
+        ({"seed": -1}, "seed: -1 must be a whole number"),
+        ({"clock": "sundial"}, "clock: 'sundial' is none of periodic"),
+        ({"mapping": 5}, "mapping: '5' must be a mapping of mappings"),
+        ({"mapping": {"*": 5}}, r"mapping: '\*': '5' must be a mapping"),
+        ({"sparsty": "2:4"}, "no argument 'sparsty' .did you mean 'sparsity'"),
+        ({"dtype": [1]}, "sizes: dtype = .* must be one number or one word"),
+        ({"threads": "a"}, "threads: 'a'; the rule"),
+        ({"graph": None}, "graph: 'None' must be a workload name"),
+        ({"machine": None}, "machine: 'None' must be a machine name"),
+    ],
+)
+def test_arguments_of_a_wrong_kind_are_refused_with_what_to_write(arguments: dict[str, Any], message: str) -> None:
+    given = {"graph": "encoder-layer", "machine": "gemmini_ibert", **TINY, **arguments}
+    with pytest.raises(InputError, match=message):
+        sim.simulate(given.pop("graph"), given.pop("machine"), **given)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"workloads": 5}, "workloads: a sweep takes names and paths"),
+        ({"workloads": "bert-tiny", "grid": [1]}, "grid: .* must be a mapping"),
+        ({"workloads": "bert-tiny", "sizes": [1]}, "sizes: .* must be a mapping"),
+        ({"workloads": "bert-tiny", "jobs": "x"}, "jobs: 'x' worker processes"),
+        ({"workloads": "bert-tiny", "seed": "x"}, "seed: 'x'"),
+    ],
+)
+def test_sweeps_refuse_arguments_of_a_wrong_kind(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        sim.sweep("gemmini_ibert", **arguments)
+
+
+def test_every_field_of_a_request_is_checked_or_checked_where_it_is_used() -> None:
+    """A field without a kind is one whose own door refuses what it does not know."""
+    names = {field.name for field in dataclasses.fields(Request)}
+    assert names - set(KINDS) == {"clock", "dataflow"}

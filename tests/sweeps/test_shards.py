@@ -143,3 +143,10 @@ def test_output_of_another_kind_is_refused_before_anything_runs(
 ) -> None:
     assert command("sweep", "encoder-layer", "-o", str(tmp_path / "t.xlsx")) == 2
     assert "written as .csv or .parquet; nearest: t.csv" in capsys.readouterr().err
+
+
+def test_a_merge_that_is_refused_makes_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.sqlite").write_text("no database")
+    assert command("merge", str(tmp_path / "new.sqlite"), str(tmp_path / "bad.sqlite")) == 2
+    assert "bad.sqlite" in capsys.readouterr().err
+    assert not (tmp_path / "new.sqlite").exists()

@@ -94,3 +94,17 @@ def test_compare_prints_the_rule_beside_carat(core: Any, tmp_path: Path, capsys:
     assert run(*arguments, "onnxim-rule") == 0
     assert json.loads(capsys.readouterr().out)["rows"][1]["cycles_peer"] is None, "the rule has no OS"
     assert run(*arguments, "onxim-rule") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--kind", "matmull"], "did you mean 'matmul'"),
+        (["--cfg", "nosuch"], "--cfg nosuch: no row of the tables has it"),
+        (["--case", "nosuch*"], "none of the"),
+        (["--programs", "no/such/folder"], "no/such/folder: no such folder"),
+    ],
+)
+def test_a_choice_of_no_row_is_refused(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("validate", *words) == 2
+    assert message in capsys.readouterr().err
