@@ -25,6 +25,8 @@ def merge(
 
     check_table(output)
     for other in others:
+        if not other.is_file():
+            raise InputError(f"store {other}: no such file")
         Store(other, read_only=True).close()  # what is no store is refused before one is made
     with Store(store) as whole:
         for other in others:
