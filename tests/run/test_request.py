@@ -36,7 +36,7 @@ def test_command_line_and_python_ask_for_the_same() -> None:
 def test_words_are_sizes_too() -> None:
     (wide,) = {tensor.dtype for tensor in _graph(dtype="bf16").tensors.values() if tensor.kind == "input"}
     assert wide == "bf16"
-    assert options.sizes(None, None, ["dtype=bf16", "layers=2"]) == {"dtype": "bf16", "layers": 2}
+    assert options.sizes({}, ["dtype=bf16", "layers=2"]) == {"dtype": "bf16", "layers": 2}
 
 
 def _graph(**sizes: int | str) -> sim.Graph:
