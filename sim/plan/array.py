@@ -107,7 +107,7 @@ def _sparse(op: Op, at: Planning, dense: ArrayStep) -> Step:
     try:
         chosen = at.chosen(op)
         if chosen is None:
-            found = sparse_works.treated(at.sparsity, op, works, at.graph, hw, at.place_index)
+            found = sparse_works.apply_rules(at.sparsity, op, works, at.graph, hw, at.place_index)
         else:
             bits = View.whole(at.graph.tensors[chosen.kept])
             kept = [at.operand(bits, b) for b in range(op.batch)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from sim.lower.work import Work
-from sim.side_units.ranking import Beside
+from sim.side_units.ranking import SideWork
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -101,7 +101,7 @@ class Step:
         return None
 
     @property
-    def beside(self) -> Beside | None:
+    def side_work(self) -> SideWork | None:
         """What a unit beside the array does."""
         return None
 
@@ -162,7 +162,7 @@ class HostStep(Step):
 class UnitStep(Step):
     """An operator of a unit beside the array, whose work is ``beside``."""
 
-    beside: Beside | None = None
+    side_work: SideWork | None = None
     macs_switched: int = 0
 
     @property

@@ -31,7 +31,7 @@ def unit(op: Op, at: Planning, fused: Op | None = None) -> list[Step]:
         at.refuse(op, error.problems[0])
         return []
     sizes = (op.output.rows, op.output.cols, 0, op.batch)
-    return [UnitStep(op.name, kind, op.layer, *sizes, beside=work, macs_switched=work.multiplications)]
+    return [UnitStep(op.name, kind, op.layer, *sizes, side_work=work, macs_switched=work.multiplications)]
 
 
 def predict(op: Op, at: Planning) -> list[Step]:

@@ -167,8 +167,8 @@ def _on_unit(step: Step, hw: Hardware, side: _Side) -> Activity:
 
     Of work by heads the array waits for the first head's here, and for the others' where it uses them (`_catch_up`).
     """
-    assert step.beside is not None
-    work = step.beside
+    assert step.side_work is not None
+    work = step.side_work
     cycles = side.ahead.begin(work)
     counted = {
         "NORMALIZE_ROWS": ceil(work.ranked / hw.dim),

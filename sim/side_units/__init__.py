@@ -1,1 +1,1 @@
-"""Units beside the array, declared by rates (no RTL describes them): ranking, transforms, their memory port."""
+"""Side units: ranking, transforms and their memory port, analytic models by rates (no RTL describes them)."""

@@ -1,12 +1,13 @@
-"""The memory port that the array shares with a unit working ahead of it: each gets its bytes, no byte moves twice.
+"""Port contention: the array and a side unit that works ahead of it share one memory port.
 
-While a predictor makes masks of later heads, its operands come through the port that the array's loads use, at an even
-rate: its bytes over its cycles. Where both want more than half, each gets half, and the unit takes longer.
+While a predictor makes masks of later heads, it reads its operands through the port that the array's loads use, at an
+even rate: its bytes over its cycles. Where both want more than half of the port, each gets half, and the side unit
+takes longer.
 
-What the array loses: the timing core runs its item with half of the port, a beat in the time of two (of paces between
-it rounds up every request). With a share s taken a beat takes 1 / (1 - s) of its time, and the item that much of the
-way to the halved one. Time over beat time bends upwards, so the straight line errs to the long side; it never exceeds
-taking turns, and the bytes of both always fit through the port.
+Cycles that the array loses: the timing core runs the array's item with half of the port, one beat every two cycles. A
+side unit that takes a share s of the port stretches each beat to 1 / (1 - s) cycles, and the item's cycles are
+interpolated linearly between the full and the half port. Time is convex in beat time, so the interpolation
+overestimates; it never exceeds taking turns, and the bytes of both always fit through the port.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sim.hardware import Hardware
-    from sim.side_units.ranking import Beside
+    from sim.side_units.ranking import SideWork
 
 MOST_SHARE = 0.5
 """Of the port, for the unit: what a fair arbiter gives one of two that want more."""
@@ -27,13 +28,13 @@ MOST_SHARE = 0.5
 
 @dataclass
 class Ahead:
-    """What units beside the array still have to do: ``cycles`` at their own pace, bytes over all of them."""
+    """Work that side units have not finished: ``cycles`` at their own pace, bytes over all of them."""
 
     cycles: int = 0
     read_bytes: float = 0.0
     write_bytes: float = 0.0
 
-    def begin(self, work: Beside) -> int:
+    def begin(self, work: SideWork) -> int:
         """Take on the heads behind the first; return the cycles of the first, for which the array waits."""
         first = ceil(work.cycles / work.heads)
         later = 1 - 1 / work.heads

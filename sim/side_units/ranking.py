@@ -1,8 +1,8 @@
-"""Units that stand beside the array: ranking, prediction of scores, choice among them. Cycles, bytes and energy.
+"""Side units: ranking, prediction of scores, choice among them. Cycles, bytes and energy.
 
-None of them is in Gemmini's RTL; each is a rate that the machine declares under ``[sparsity]``. A unit works before the
-array does, except where prediction has an array of its own: then masks of later heads are made while the main array
-is at work on earlier ones (`sim.run.pipeline`).
+None of them is in Gemmini's RTL; each is a rate that the machine declares under ``[sparsity]``. A side unit works
+before the array does. With a predictor array of its own, masks of later heads are made while the main array computes
+earlier heads (`sim.run.pipeline`).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ THRESHOLD_LOOKS = 2
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What a unit does for one operator. ``ranked``: scores looked at, priced as elements of the normaliser.
+class SideWork:
+    """Work of a side unit for one operator. ``ranked``: scores looked at, priced as elements of the normaliser.
     ``scaled``: elements through the scale units. ``multiplications``: as many of the array's width cost the same
     energy. ``heads``: parts of the work that the array can begin on one by one. ``load_wait_cycles``,
     ``store_wait_cycles``: those of its ``cycles`` in which it waits for memory.
@@ -48,14 +48,14 @@ class Beside:
     store_wait_cycles: int = 0
 
 
-def top_k(op: Op, hw: Hardware, bits: Bits) -> Beside:
+def top_k(op: Op, hw: Hardware, bits: Bits) -> SideWork:
     """Return the ranking of one row of scores that pass by anyway. Raises InputError without the unit."""
     del bits  # nothing is read from memory
     looks = ceil(op.batch * op.inputs[0].cols * RANKING_LOOKS)
-    return Beside(ceil(looks / _ranking_rate(op, hw)), looks)
+    return SideWork(ceil(looks / _ranking_rate(op, hw)), looks)
 
 
-def mask(op: Op, hw: Hardware, bits: Bits) -> Beside:
+def mask(op: Op, hw: Hardware, bits: Bits) -> SideWork:
     """Return the choice among predicted scores, a bit each. Raises InputError without the unit.
 
     Scores that the array predicted are read from memory; a predictor hands its own over.
@@ -63,11 +63,11 @@ def mask(op: Op, hw: Hardware, bits: Bits) -> Beside:
     looks = op.inputs[0].elements * (RANKING_LOOKS if op.attrs["rule"] == "top_k" else THRESHOLD_LOOKS)
     read = 0 if hw.sparsity.predictor_macs_per_cycle else _bytes(op.inputs[0], bits)
     heads = op.batch if hw.sparsity.predictor_macs_per_cycle else 1
-    work = Beside(ceil(looks / _ranking_rate(op, hw)), ceil(looks), 0, read, op.output.elements, heads=heads)
+    work = SideWork(ceil(looks / _ranking_rate(op, hw)), ceil(looks), 0, read, op.output.elements, heads=heads)
     return _paced(work, hw)
 
 
-def predict(op: Op, hw: Hardware, bits: Bits) -> Beside:
+def predict(op: Op, hw: Hardware, bits: Bits) -> SideWork:
     """Return the product of queries and keys in an array of its own, of ``predictor_bits`` per operand.
 
     A multiplier's energy is taken to grow with the product of its operands' widths.
@@ -76,11 +76,11 @@ def predict(op: Op, hw: Hardware, bits: Bits) -> Beside:
     width = 8 * hw.input_bytes
     energy = ceil(macs * hw.sparsity.predictor_bits**2 / width**2)
     read = sum(_bytes(view, bits) for view in op.inputs)
-    work = Beside(ceil(macs / hw.sparsity.predictor_macs_per_cycle), 0, energy, read, 0, heads=op.batch)
+    work = SideWork(ceil(macs / hw.sparsity.predictor_macs_per_cycle), 0, energy, read, 0, heads=op.batch)
     return _paced(work, hw)
 
 
-def _paced(work: Beside, hw: Hardware) -> Beside:
+def _paced(work: SideWork, hw: Hardware) -> SideWork:
     """Return the work with the cycles of its own pace or of memory's, whichever is slower."""
     read, write = port_bytes(hw, "read"), port_bytes(hw, "write")
     return replace(work, cycles=max(work.cycles, ceil(work.read_bytes / read), ceil(work.write_bytes / write)))

@@ -12,7 +12,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError
-from sim.side_units.ranking import Beside
+from sim.side_units.ranking import SideWork
 
 if TYPE_CHECKING:
     from sim.graph import Op
@@ -28,7 +28,7 @@ def butterflies(numbers: int, block: int) -> int:
     return numbers // 4 * (block.bit_length() - 1)
 
 
-def transform(op: Op, hw: Hardware, bits: Callable[[str], int]) -> Beside:
+def transform(op: Op, hw: Hardware, bits: Callable[[str], int]) -> SideWork:
     """Return what the unit does for an fft or ifft. ``bits``: tensor -> bits of an element.
 
     Raises InputError without the unit, or with one too small.
@@ -51,7 +51,7 @@ def transform(op: Op, hw: Hardware, bits: Callable[[str], int]) -> Beside:
     store_wait = max(0, stores - busy) if stores > loads else 0
     load_wait = max(0, loads - busy) if loads >= stores else 0
     latency = hw.memory_latency_cycles
-    return Beside(
+    return SideWork(
         busy + load_wait + store_wait + latency,
         multiplications=work * BUTTERFLY_MACS,
         read_bytes=read,

@@ -169,7 +169,7 @@ def test_the_prediction_is_paid_by_the_array_or_by_its_own(dense: sim.Result) ->
     beside = rows(own)["scores.predict"]
     assert beside["engine"] == "unit" and beside["macs"] == 0 and beside["dram_read_bytes"] == 2 * HEADS * SEQ * SIZE
     (step,) = [s for s in plan(Rules((), TOP).edit(GRAPH), own.hardware) if s.name == "L0.scores.predict"]
-    assert step.beside.cycles == scores * SIZE // 256 and step.macs_switched == scores * SIZE // 4
+    assert step.side_work.cycles == scores * SIZE // 256 and step.macs_switched == scores * SIZE // 4
     assert rows(own)["scores.mask"]["dram_read_bytes"] == 0 and own.cycles < plain.cycles
 
 

@@ -15,7 +15,7 @@ from sim.lower import lower
 from sim.plan.planner import plan
 from sim.run.session import RESTART_CYCLES
 from sim.side_units.port import Ahead, port_bytes
-from sim.side_units.ranking import Beside
+from sim.side_units.ranking import SideWork
 from sim.sparsity.edits.dynamic import Dynamic
 from sim.sparsity.rules import Rules
 from sim.timing import timer
@@ -122,7 +122,7 @@ def test_all_clocks_agree() -> None:
 def test_no_byte_is_lost_and_none_moves_twice(heads: int, cycles: int, read: int, items: list[tuple[int, int]]) -> None:
     # Law: what the unit has moved is its rate times the cycles that it worked; it ends with nothing left.
     hw = machine(8)
-    work = Beside(max(cycles, -(-read // 8)), read_bytes=read, heads=heads)
+    work = SideWork(max(cycles, -(-read // 8)), read_bytes=read, heads=heads)
     ahead = Ahead()
     first = ahead.begin(work)
     assert first * heads >= work.cycles and ahead.cycles == work.cycles - first

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.lower.sparse import sampled
+from sim.lower.sparse.applied import ALL_UNITS, Applied, Place
 from sim.lower.sparse.blocks import BITS_PER_BYTE
 from sim.lower.sparse.sampled_plan import choose_cut
-from sim.lower.sparse.treatment import ALL_UNITS, Place, Treated
 from sim.lower.tiling import blocks_of
 from sim.lower.work import Matmul, Operand, SampledMatmul
 from sim.sparsity.masks import packing
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sim.sparsity.masks.zeros import ZeroRule
 
 
-def attention(chosen: Chosen, op: Op, works: Sequence[Matmul], kept: Sequence[Operand], hw: Hardware) -> Treated:
+def attention(chosen: Chosen, op: Op, works: Sequence[Matmul], kept: Sequence[Operand], hw: Hardware) -> Applied:
     """Return a product by chosen scores, or of them. ``kept``: where each head's bits lie.
 
     Raises InputError naming the options that a machine lacks, and what finds no room.
@@ -54,7 +54,7 @@ def attention(chosen: Chosen, op: Op, works: Sequence[Matmul], kept: Sequence[Op
         choose_cut(item, hw)
     done = int(chosen.masks.sum()) * (op.mnk[2] if chosen.picks == "outputs" else op.mnk[1])
     stored = len(items) * queries * index_row if chosen.picks == "outputs" else 0  # the bits lie there once
-    return Treated(tuple(items), done, done, "sampled", stored)
+    return Applied(tuple(items), done, done, "sampled", stored)
 
 
 def wanted(rule: ZeroRule, hw: Hardware) -> bool:
@@ -79,7 +79,7 @@ def lacks(rule: ZeroRule, hw: Hardware) -> str | None:
     )
 
 
-def activations(rule: ZeroRule, op: Op, works: Sequence[Matmul], hw: Hardware, place: Place) -> Treated:
+def activations(rule: ZeroRule, op: Op, works: Sequence[Matmul], hw: Hardware, place: Place) -> Applied:
     """Return a product whose A lies there with N of each M values along K, and an index for each.
 
     Raises InputError for what the machine lacks, and for groups that do not fill a row of PEs evenly.
@@ -90,7 +90,7 @@ def activations(rule: ZeroRule, op: Op, works: Sequence[Matmul], hw: Hardware, p
     m, n, k = op.mnk
     mask = rule.element_mask(op)
     if keep == of or bool(mask.all()):
-        return Treated(tuple(works), op.batch * m * n * k, op.batch * m * n * k, "dense")
+        return Applied(tuple(works), op.batch * m * n * k, op.batch * m * n * k, "dense")
     if hw.dim % keep or of % keep:
         even = max(d for d in range(1, keep + 1) if hw.dim % d == 0 and of % d == 0)
         raise InputError(
@@ -114,4 +114,4 @@ def activations(rule: ZeroRule, op: Op, works: Sequence[Matmul], hw: Hardware, p
         sampled.check(item, hw)
         choose_cut(item, hw)
     done = op.batch * int(mask.sum()) * n
-    return Treated(items, done, done, "select", op.batch * m * index_row)
+    return Applied(items, done, done, "select", op.batch * m * index_row)

@@ -1,4 +1,4 @@
-"""From a rule and a mask to work items: what the machine makes of the zeros of one operator, or why it can't.
+"""From a rule and a mask to work items: a scheme applied to the zeros of one operator, or the reason why it cannot be.
 
 Whatever a scheme asks of the machine stands in its TOML under ``[sparsity]``; a machine without it is refused with
 the option that would allow it. A matrix that a scheme would make larger is stored and run as it is.
@@ -16,9 +16,9 @@ from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.isa.commands import GARBAGE_ADDRESS, Funct, Program
 from sim.lower.sparse import blocksparse, sampled_works
+from sim.lower.sparse.applied import ALL_UNITS, Applied, Place
 from sim.lower.sparse.blocks import BITS_PER_BYTE
 from sim.lower.sparse.sampled import index_reads, sums_written
-from sim.lower.sparse.treatment import ALL_UNITS, Place, Treated
 from sim.lower.tiling import blocks_of
 from sim.lower.work import BlockSparseMatmul, Matmul, PackedMatmul, SampledMatmul, Work
 from sim.sparsity.masks import formats, packing, patterns
@@ -45,9 +45,9 @@ class Stored:
     metadata_bytes: int = 0
 
 
-def treated(
+def apply_rules(
     sparsity: Rules, op: Op, works: Sequence[Matmul], graph: Graph, hw: Hardware, place: Place
-) -> Treated | None:
+) -> Applied | None:
     """Return the operator under the rules for its weights and activations, None where there are none.
 
     Raises InputError for what the machine has no unit for.
@@ -75,14 +75,14 @@ def treated(
             raise InputError(f"{weights} and {compression.kind}: the weights of one operator are stored in one way")
         found = _compressed(compression, op, works, hw, place)
     elif weights is not None:
-        found = treat(weights, op, works, hw, place)
-    result = Treated(
+        found = apply_scheme(weights, op, works, hw, place)
+    result = Applied(
         found.works, op.batch * m * found.weights, op.batch * m * found.switched, found.scheme, found.metadata_bytes
     )
     return result if activations is None else _gated(activations, weights, op, result, hw, unpacked)
 
 
-def _gated(rule: ZeroRule, weights: ZeroRule | None, op: Op, step: Treated, hw: Hardware, unpacked: str) -> Treated:
+def _gated(rule: ZeroRule, weights: ZeroRule | None, op: Op, step: Applied, hw: Hardware, unpacked: str) -> Applied:
     """Return the operator with zeros among its activations keeping multipliers still, of which time knows nothing.
 
     ``unpacked``: why they do not lie packed instead, where they would by default.
@@ -102,10 +102,10 @@ def _gated(rule: ZeroRule, weights: ZeroRule | None, op: Op, step: Treated, hw: 
     done = op.batch * int(mask.sum(axis=0) @ used)
     switched = done if gates(hw, "weights") else op.batch * int(mask.sum()) * op.mnk[1]
     scheme = "gate" if step.scheme == "dense" else step.scheme
-    return Treated(step.works, done, min(switched, step.macs_switched), scheme, step.metadata_bytes)
+    return Applied(step.works, done, min(switched, step.macs_switched), scheme, step.metadata_bytes)
 
 
-def treat(rule: ZeroRule, op: Op, works: Sequence[Matmul], hw: Hardware, place: Place) -> Stored:
+def apply_scheme(rule: ZeroRule, op: Op, works: Sequence[Matmul], hw: Hardware, place: Place) -> Stored:
     """Return the work items of ``op`` under a rule for its weights. Raises InputError with every reason against it."""
     scheme = choose(rule, hw)
     mask = rule.element_mask(op)

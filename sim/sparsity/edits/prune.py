@@ -140,7 +140,7 @@ class _Edit:
         self.instead = {outputs[layer][0].name: last for layer in self.dropped}
 
     def _layer_outputs(self, layer: int) -> list[Tensor]:
-        """Return the tensors written in ``layer`` and read outside it, or by nobody."""
+        """Return the tensors written in ``layer`` and read outside it, or not at all."""
         written = dict.fromkeys(op.output.tensor for op in self.graph.ops if op.layer == layer)
         readers = {name: self.graph.consumers(name) for name in written}
         return [

@@ -5,7 +5,7 @@
     "L*.FF1.columns" = 1536     # rows or columns of the weights that a glob over operators or tensors names
     scores = "scores.npz"       # which of them: a file of scores, or weights = a checkpoint's folder or a file
 
-Numbers say what is *kept*. What an edit of the graph makes of it: `sim.sparsity.edits.prune`; which ones stay:
+Numbers say what is *kept*. The edit of the graph: `sim.sparsity.edits.prune`; which ones are kept:
 `sim.sparsity.edits.saliency`.
 """
 

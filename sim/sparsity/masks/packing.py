@@ -2,7 +2,7 @@
 
 The hardware picks operands: each PE of a row takes one of the ``window`` activations that its row is fed. Of a
 window as many packed rows are left as its fullest column has weights: that is the imbalance, and it comes from the
-mask. N:M sparsity is the case in which all windows are alike.
+mask. With N:M sparsity all windows have equally many.
 
 The other way round, each PE may hold several weights and pick one for every row that passes: a row of chosen scores
 (of chosen activations) is then streamed as *sub-rows*, each with at most one choice per line of PEs (`sub_rows`).

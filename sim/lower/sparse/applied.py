@@ -1,4 +1,4 @@
-"""What becomes of one operator whose zeros a machine makes something of."""
+"""The result of applying a sparsity scheme to one operator."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Place = Callable[[int], int]
 
 
 @dataclass(frozen=True)
-class Treated:
-    """What becomes of one operator: fields of `sim.plan.planner.Step` by name."""
+class Applied:
+    """An operator under its rules: fields of `sim.plan.step.ArrayStep` by name."""
 
     works: tuple[Work, ...]
     macs_done: int
