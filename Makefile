@@ -11,7 +11,7 @@ $(BIN)/carat: setup.cfg pyproject.toml
 	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "needs Python 3.11 or newer (make PYTHON=python3)"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --config-settings editable_mode=compat # mypy follows it
 	@touch $@
 
 run: $(BIN)/carat ## BERT-base on the default machine, and on the one with I-BERT units, with the breakdown plot of both

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
-from reports import style
+from reports import fit
 from sim.base.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,5 +45,5 @@ def activity(axes: Axes, run: SavedRun, what: Literal["occupancy", "throughput"]
     axes.xaxis.set_major_formatter(EngFormatter())
     axes.set_xlabel("cycle")
     axes.set_ylabel("rows in use" if what == "occupancy" else "share of one per cycle")
-    style.above(axes, 3)
+    fit.above(axes, 3)
     return axes

@@ -1,33 +1,32 @@
-"""What sparsity buys, all patterns on one page: cycles, energy and traffic against density, and where the rest goes.
+"""What sparsity gains, family by family: cycles, energy and traffic against density, and what is lost.
 
 `carat plot density SWEEP -o density.png` (a table of `carat sweep ... --density 0.1:1.0:0.1 --pattern ...`).
 
-Above, each beside the dense run (dotted) and the ideal (dashed: dense x share of multiply-accumulates left, a line for
-each operand that has zeros, unless they fall together). Below, what a pattern loses, as a share of the dense run: to
-imbalance (cycles in which multipliers hold zeros), to fetch (cycles that wait for operands or their banks) and to
-metadata (index, bitmaps and tables, in bytes). Patterns of any density are lines, N:M ones points; those of activations
-and of attention are hollow.
+A column per family: blocks, N:M, single weights, activations, attention scores, files. Above, each metric beside the
+dense run (dotted) and the ideal (dashed: dense x share of multiply-accumulates left, one line per operand with zeros
+unless the lines coincide). Below, the losses of a pattern as shares of the dense run: imbalance (cycles in which
+multipliers hold zeros), fetch (cycles of waiting for operands or their banks) and metadata (bytes of index, bitmaps
+and tables). Patterns of any density are lines, N:M ones points; those of activations and of attention are hollow.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
-from reports import style
+from reports import fit, knobs, style
 from sim.base.errors import InputError
 from sim.sparsity.edits.dynamic import Dynamic
 from sim.sparsity.spec import parse
 
 DENSE = "dense"
 MIXED = "multiply-accumulates"
-"""What a density counts of a specification with several rules."""
+"""What the density of a specification with several rules counts."""
 OF_FILES = re.compile(r"\.(toml|npz|npy|safetensors)(/|$)")
-LINE_COLORS = (*style.RUN_COLORS, "#882255", "#999933", "#6B3A1B", "#44AA99")
 SAME_IDEAL = 0.05
 """Ideals that differ by less than this share of the dense run are drawn as one line."""
 
@@ -36,16 +35,21 @@ HEADROOM = 1.05
 
 METRICS = {
     "cycles": "cycles",
-    "energy_pj": "energy (J)",
-    "dram_bytes": "traffic to and from memory (bytes)",
+    "energy_pj": "energy",
+    "dram_bytes": "DRAM traffic",
 }
 LOSSES = {
-    "imbalance": "lost to imbalance: cycles of zeros",
-    "fetch": "lost to fetch: cycles of waiting",
-    "metadata": "lost to metadata: bytes of index",
+    "imbalance": "imbalance:\ncycles of zeros",
+    "fetch": "fetch:\ncycles of waiting",
+    "metadata": "metadata:\nbytes of index",
 }
+"""Losses, as shares of the dense run."""
+UNITS = {"energy_pj": "J", "dram_bytes": "B"}
+PANEL_INCHES = (2.6, 1.55)
+FAMILIES = {"block": "blocks of weights", "nm": "N:M of weights", "unstructured": "single weights"}
+"""Patterns of weights by family; other patterns are put together by operand."""
 BASE = {f"dense_{name}": name for name in ("cycles", "dram_bytes", "mac_slots", "macs")}
-"""What losses are measured against: columns of the dense run."""
+"""Columns of the dense run that losses are shares of."""
 
 PAGE_COLUMNS = (
     "macs",
@@ -68,7 +72,7 @@ def density(axes: Axes, sweep: pd.DataFrame, metric: str = "cycles") -> Axes:
     ``sweep``: columns hardware, workload, sparsity (a line such as "block16:0.5" or "2:4", empty or dense) and the
     metric. Several seeds of a density give their mean and a bar from lowest to highest.
     """
-    style.require(sweep, ("hardware", "workload", "sparsity", metric))
+    knobs.require(sweep, ("hardware", "workload", "sparsity", metric))
     points = _points(sweep, metric)
     _lines(axes, points)
     for number, (_, run) in enumerate(points.groupby("run", sort=True)):
@@ -78,33 +82,63 @@ def density(axes: Axes, sweep: pd.DataFrame, metric: str = "cycles") -> Axes:
                 axes.plot(left.index, left * whole, "--", color=style.DARK_TEXT, lw=1.0, label=label)
             axes.axhline(whole, ls=":", color=style.DARK_TEXT, lw=1.0, label="_" if number else "dense")
     _from_zero(axes)
-    axes.yaxis.set_major_formatter(EngFormatter())
+    axes.yaxis.set_major_formatter(EngFormatter(unit=UNITS.get(metric, "")))
     axes.set_ylabel(METRICS.get(metric, metric))
     return axes
 
 
-def speedup(axes: Axes, sweep: pd.DataFrame) -> None:
-    """Draw cycles against density on ``axes``, the legend beside them."""
-    density(axes, sweep).figure.legend(loc="outside right upper")
+def speedup(axes: Axes, sweep: pd.DataFrame) -> Axes:
+    """Draw dense cycles / cycles against density on ``axes`` with the ideal 1 / MACs left, and return them."""
+    knobs.require(sweep, ("hardware", "workload", "sparsity", "cycles"))
+    points = _points(sweep, "cycles")
+    if points["dense"].isna().all():
+        raise InputError("no finished dense point in the sweep; a speed-up counts from it (add --sparsity dense)")
+    _lines(axes, points.assign(value=points["dense"] / points["value"]))
+    for number, (_, run) in enumerate(points.groupby("run", sort=True)):
+        for place, left in enumerate(_ideals(run)):
+            label = "_" if number or place else "ideal: 1 / MACs left"
+            axes.plot(left.index, 1 / left, "--", color=style.DARK_TEXT, lw=1.0, label=label)
+    axes.axhline(1.0, ls=":", color=style.DARK_TEXT, lw=1.0, label="dense")
+    _from_zero(axes)
+    axes.set_ylabel("speed-up: dense cycles / cycles")
+    fit.above(axes, 3)
+    return axes
 
 
-def page(panels: Sequence[Sequence[Axes]], sweep: pd.DataFrame) -> None:
-    """Draw the three metrics on the upper row of ``panels`` and the three losses on the lower, one legend for all."""
-    style.require(sweep, PAGE_COLUMNS)
-    above, below = panels
-    table = sweep.assign(dram_bytes=sweep["dram_read_bytes"] + sweep["dram_write_bytes"], energy_pj=sweep["energy_pj"])
-    for axes, metric in zip(above, METRICS, strict=True):
-        scaled = table.assign(energy_pj=table["energy_pj"] * 1e-12)
-        density(axes, scaled, metric)
-        axes.set_xlabel("")
+def page(figure: Figure, sweep: pd.DataFrame) -> None:
+    """Draw a column of panels per family of patterns, the three metrics above and the three losses below.
+
+    Panels of a row share their y axis, so families compare; the legend of a family stands over its column. Sets the
+    size of the figure.
+    """
+    knobs.require(sweep, PAGE_COLUMNS)
+    table = sweep.assign(dram_bytes=sweep["dram_read_bytes"] + sweep["dram_write_bytes"])
+    table = table.assign(energy_pj=table["energy_pj"] * 1e-12)
     losses = _losses(table)
-    for axes, loss in zip(below, LOSSES, strict=True):
-        _lines(axes, _points(losses, loss))
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set_ylabel(f"{LOSSES[loss]}\n(share of the dense run)")
-        _from_zero(axes)
-    handles, labels = above[0].get_legend_handles_labels()
-    above[0].figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
+    family = pd.Series({at: _family(run) for at, run in table.iterrows()})
+    names = [name for name in dict.fromkeys(family) if name != DENSE] or [DENSE]
+    figure.set_size_inches(max(6.0, PANEL_INCHES[0] * len(names)), 1.4 + PANEL_INCHES[1] * len(METRICS | LOSSES))
+    panels = figure.subplots(len(METRICS | LOSSES), len(names), sharey="row", squeeze=False)
+    for column, name in enumerate(names):
+        chosen = family.isin([name, DENSE])
+        for row, metric in enumerate((*METRICS, *LOSSES)):
+            axes = panels[row][column]
+            if metric in METRICS:
+                density(axes, table.loc[chosen], metric)
+            else:
+                _lines(axes, _points(losses.loc[chosen], metric))
+                axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+                axes.set_ylabel(LOSSES[metric])
+            if column:
+                axes.set_ylabel("")
+            if row < len(METRICS | LOSSES) - 1:
+                axes.set_xlabel("")
+        fit.above(panels[0][column], 1)
+        legend = panels[0][column].get_legend()
+        legend.set_title(name, prop={"size": 10, "weight": "bold"})
+    for row in panels:
+        top = max(axes.dataLim.y1 for axes in row)
+        row[0].set_ylim(0, HEADROOM * top or None)
 
 
 def _lines(axes: Axes, points: pd.DataFrame) -> None:
@@ -116,7 +150,7 @@ def _lines(axes: Axes, points: pd.DataFrame) -> None:
         group = line["group"].iloc[0]
         groups = sorted(points.loc[points["group"] != "", "group"].unique())
         number = groups.index(group) if group else free
-        color = style.DARK_TEXT if group else LINE_COLORS[number % len(LINE_COLORS)]
+        color = style.DARK_TEXT if group else style.LINE_COLORS[number % len(style.LINE_COLORS)]
         free += not group
         axes.errorbar(
             stats.index,
@@ -184,7 +218,7 @@ def _points(sweep: pd.DataFrame, metric: str) -> pd.DataFrame:
     """
     done = sweep.loc[sweep[metric].notna()]
     known = ("hardware", "workload", "sparsity", "seed", *METRICS, *LOSSES, *BASE)
-    others = [name for name in style.varied(done) if name not in known]
+    others = [name for name in knobs.varied(done) if name not in known]
     several = len(done[["hardware", "workload", *others]].drop_duplicates()) > 1
     names = {
         at: ", ".join([f"{run['workload']} on {run['hardware']}", *(f"{key} {run[key]}" for key in others)])
@@ -216,15 +250,26 @@ def _points(sweep: pd.DataFrame, metric: str) -> pd.DataFrame:
     return found.assign(line=line, dense=found["run"].map(reference))
 
 
+def _family(run: pd.Series) -> str:
+    """Return the family of patterns that a row belongs to."""
+    _, _, operand, _ = _pattern(run)
+    if operand in (DENSE, MIXED):
+        return DENSE if operand == DENSE else "files and word sizes"
+    if operand != "weights":
+        return operand
+    pattern = parse(run["sparsity"]).zeros[0].pattern
+    return FAMILIES.get(pattern, pattern)
+
+
 def _places(points: pd.DataFrame) -> pd.Index:
     return points.set_index(["run", "pattern", "density"]).index
 
 
 def _pattern(run: pd.Series) -> tuple[str, float, str, str]:
-    """Return the name of a row's pattern, its density, the operand that has it, and what makes it a single point.
+    """Return the name of a row's pattern, its density, its operand, and the name of the single point that it is.
 
-    That is N:M, or the name itself of what has no density to choose (a file, word sizes): the share of
-    multiply-accumulates left; "" for a pattern of any density.
+    A pattern of any density is no single point (""). An N:M pattern is one by that name; a file or word sizes, which
+    have no density to choose, by their own name, at the share of multiply-accumulates left.
     """
     text = run["sparsity"] if isinstance(run["sparsity"], str) and run["sparsity"] else DENSE
     if text == DENSE:

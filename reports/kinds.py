@@ -1,4 +1,4 @@
-"""What `carat plot KIND` draws: each kind's source, its size, and the function that takes the Axes."""
+"""The kinds of `carat plot KIND`: each kind's source, its size, and the function that draws it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports import (
@@ -17,6 +16,7 @@ from reports import (
     energy,
     gantt,
     layers,
+    machine,
     parallel,
     pareto,
     roofline,
@@ -28,7 +28,7 @@ from reports import (
 from sim.analysis import saved, sweep_table
 from sim.base.errors import InputError, did_you_mean
 
-Source = Literal["runs", "run", "sweep", "whatif", "trace"]
+Source = Literal["runs", "run", "sweep", "whatif", "trace", "machine"]
 
 SOURCES: dict[Source, tuple[str, Callable[[Path], Any]]] = {
     "runs": ("folders of `carat run -o`", saved.load),
@@ -36,6 +36,7 @@ SOURCES: dict[Source, tuple[str, Callable[[Path], Any]]] = {
     "sweep": ("a table or store of `carat sweep`", sweep_table.read),
     "whatif": ("a table of `carat whatif -o`", tornado.read),
     "trace": ("a file of `carat trace -o`", gantt.read),
+    "machine": ("a machine: a name of `carat list`, a TOML file or a folder of `carat run -o`", machine.read),
 }
 
 
@@ -43,65 +44,87 @@ SOURCES: dict[Source, tuple[str, Callable[[Path], Any]]] = {
 class Kind:
     """One kind of picture.
 
-    ``draw`` takes the Axes (an array with several ``panels``: rows, columns), the source (runs: name -> run) and
-    ``options``; sizes in inches, ``per_run`` for each further run.
+    ``draw`` takes the Axes, the source (runs: name -> run) and ``options``; with ``whole`` it takes the figure instead.
+    ``width`` and ``height`` in inches, the height for a number of sources.
     """
 
     source: Source
     about: str
     draw: Callable[..., object]
     width: float = 6.4
-    height: float = 3.6
-    per_run: float = 0.0
+    height: Callable[[int], float] = lambda sources: 3.6
     options: tuple[str, ...] = ()
-    panels: tuple[int, int] = (1, 1)
+    whole: bool = False
 
 
 def _ops(runs: Any) -> dict[str, Any]:
     return {name: run.ops for name, run in runs.items()}
 
 
-def _breakdown(panels: Sequence[Axes], runs: Any, shares: bool = False) -> None:
-    breakdown.breakdown(panels[0], _ops(runs), "kind", shares)
-    breakdown.breakdown(panels[1], _ops(runs), "cause", shares)
+def _breakdown(figure: Figure, runs: Any, shares: bool = False) -> None:
+    upper, lower = figure.subplots(2, 1)
+    breakdown.breakdown(upper, _ops(runs), "kind", shares)
+    breakdown.breakdown(lower, _ops(runs), "cause", shares)
+
+
+def _grows(first: float, each: float) -> Callable[[int], float]:
+    """Return a height of ``first`` inches for one source and ``each`` more for every further one."""
+    return lambda sources: first + each * (sources - 1)
 
 
 KINDS: dict[str, Kind] = {
-    "breakdown": Kind("runs", "cycles by kind and by cause", _breakdown, 7.4, 4.4, 1.6, ("shares",), panels=(1, 2)),
+    "breakdown": Kind(
+        "runs",
+        "cycles by kind and by cause",
+        _breakdown,
+        7.4,
+        lambda sources: 2 * breakdown.height_inches(sources),
+        ("shares",),
+        whole=True,
+    ),
     "causes": Kind(
         "runs",
         "cycles by cause",
         lambda axes, runs, **how: breakdown.breakdown(axes, _ops(runs), "cause", **how),
+        height=breakdown.height_inches,
         options=("shares",),
     ),
     "kinds": Kind(
         "runs",
         "cycles by kind of operator",
         lambda axes, runs, **how: breakdown.breakdown(axes, _ops(runs), "kind", **how),
+        height=breakdown.height_inches,
         options=("shares",),
     ),
-    "layers": Kind("run", "cycles of each layer by cause", lambda axes, run: layers.layers(axes, run.ops), height=4.4),
-    "utilization": Kind(
-        "runs", "utilization by operator", lambda axes, runs: utilization.utilization(axes, _ops(runs)), 6.4, 4.0, 0.2
+    "layers": Kind(
+        "run", "cycles of each layer by cause", lambda axes, run: layers.layers(axes, run.ops), height=_grows(4.4, 0)
     ),
-    "roofline": Kind("runs", "operators under the machine's roofs", roofline.roofline, 6.4, 4.2, 0.15),
-    "traffic": Kind("runs", "bytes by level and operand", traffic.traffic, 6.4, 2.0, 0.7, ("level",)),
-    "energy": Kind("runs", "energy by component with its band", energy.energy, 6.4, 2.0, 0.4),
-    "area": Kind("runs", "area by component", energy.area, 6.4, 2.0, 0.4),
+    "utilization": Kind(
+        "runs",
+        "utilization by operator",
+        lambda axes, runs: utilization.utilization(axes, _ops(runs)),
+        height=utilization.height_inches,
+    ),
+    "roofline": Kind("runs", "operators under the machine's roofs", roofline.roofline, 6.4, _grows(4.6, 0.15)),
+    "traffic": Kind("runs", "bytes by level and operand", traffic.traffic, 6.4, _grows(2.2, 0.7), ("level",)),
+    "energy": Kind("runs", "energy by component with its band", energy.energy, 6.4, _grows(2.2, 0.4)),
+    "area": Kind("runs", "area by component", energy.area, 6.4, _grows(2.0, 0.4)),
+    "machine": Kind("machine", "units of a machine, their sizes and rates", machine.machine, 7.4, _grows(4.8, 0)),
     "occupancy": Kind("run", "rows in use over time", lambda axes, run: activity.activity(axes, run, "occupancy")),
     "throughput": Kind("run", "array, buses over time", lambda axes, run: activity.activity(axes, run, "throughput")),
-    "pareto": Kind("sweep", "points of a sweep with their front", pareto.pareto, 6.4, 5.6, options=("x", "y", "color")),
-    "parallel": Kind("sweep", "all points in parallel coordinates", parallel.parallel, 7.2, 4.0),
-    "density": Kind("sweep", "what sparsity buys and what it loses", density.page, 12.0, 7.4, panels=(2, 3)),
-    "speedup": Kind(
+    "pareto": Kind(
         "sweep",
-        "cycles against density",
-        density.speedup,
-        7.2,
-        4.0,
+        "points of a sweep with the Pareto front of each workload and size",
+        pareto.pareto,
+        6.4,
+        _grows(6.0, 0),
+        ("x", "y", "color"),
     ),
-    "tornado": Kind("whatif", "what each knob is worth", tornado.tornado, 6.4, 4.6, options=("metric",)),
-    "gantt": Kind("trace", "commands of a window by unit", gantt.gantt, 8.0, 5.0, options=("window",)),
+    "parallel": Kind("sweep", "all points in parallel coordinates", parallel.parallel, 7.2, _grows(4.0, 0)),
+    "density": Kind("sweep", "what sparsity gains and loses, family by family", density.page, whole=True),
+    "speedup": Kind("sweep", "dense cycles / cycles against density", density.speedup, 7.2, _grows(4.4, 0)),
+    "tornado": Kind("whatif", "effect of each knob", tornado.tornado, 6.4, _grows(4.6, 0), ("metric",)),
+    "gantt": Kind("trace", "commands of a window by unit", gantt.gantt, 8.0, _grows(5.0, 0), ("window",)),
 }
 
 
@@ -123,6 +146,6 @@ def plot(name: str, sources: Sequence[Path], output: Path, **options: Any) -> No
         raise InputError(f"plot {name}: draws {what}, not {len(sources)} sources")
     data = {run.name: run for run in saved.load_all(list(sources))} if kind.source == "runs" else read(sources[0])
     with style.sheet():
-        figure = Figure(figsize=(kind.width, kind.height + kind.per_run * (len(sources) - 1)))
-        kind.draw(figure.subplots(*kind.panels), data, **options)
+        figure = Figure(figsize=(kind.width, kind.height(len(sources))))
+        kind.draw(figure if kind.whole else figure.subplots(), data, **options)
         style.save(figure, output)

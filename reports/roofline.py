@@ -14,15 +14,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from reports import style
+from reports import fit, style
 from sim.analysis.diff import without_layer
 from sim.base.errors import InputError
 
 if TYPE_CHECKING:
     from sim.analysis.saved import SavedRun
 
-LABELLED = 5
-"""Operators with the most cycles that carry their name."""
+LABELLED, LABELLED_OF_MANY = 10, 6
+"""Operators with the most cycles that carry their name: of one run, and of each of several."""
 
 
 def roofline(axes: Axes, runs: Mapping[str, SavedRun]) -> Axes:
@@ -52,13 +52,12 @@ def roofline(axes: Axes, runs: Mapping[str, SavedRun]) -> Axes:
             table["spad_intensity"], table["rate"], s=sizes, facecolors="none", edgecolors=color, alpha=0.85, zorder=3
         )
         handles.append(Line2D([], [], color=color, marker="o", label=name))
-        if len(runs) == 1:
-            _name(axes, table)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(*ends)
-    style.log_ticks(axes.xaxis)
-    style.log_ticks(axes.yaxis)
+    axes.set_ylim(bottom=axes.get_ylim()[0] / 1.6)  # room for names under the lowest points
+    fit.log_ticks(axes.xaxis)
+    fit.log_ticks(axes.yaxis)
     axes.set_xlabel("MACs per byte (log)")
     axes.set_ylabel("MACs per cycle (log)")
     grey = style.DARK_TEXT
@@ -66,7 +65,9 @@ def roofline(axes: Axes, runs: Mapping[str, SavedRun]) -> Axes:
         Line2D([], [], color=grey, marker="o", ls="-", label="DRAM roof, bytes of the busier direction"),
         Line2D([], [], color=grey, marker="o", ls="--", mfc="none", label="scratchpad roof and bytes"),
     ]
-    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1)
+    fit.above(axes, 2, handles)
+    marks = [(float(x), float(y)) for x, y in zip(shown["dram_intensity"], shown["rate"], strict=True)]
+    fit.name_points(axes, _named(tables), marks=marks)
     return axes
 
 
@@ -89,16 +90,16 @@ def points(run: SavedRun) -> pd.DataFrame:
     )
 
 
-def _name(axes: Axes, table: pd.DataFrame) -> None:
-    """Name the largest points; one so near a named one that the names would meet joins it ("FF1, W_out")."""
+def _named(tables: Mapping[str, pd.DataFrame]) -> list[tuple[float, float, str]]:
+    """Return (intensity, rate, names) of the largest points of each run; names of points that meet are joined."""
     groups: list[tuple[float, float, list[str]]] = []
-    for name, row in table.sort_values("share", ascending=False).head(LABELLED).iterrows():
-        x, y = float(row["dram_intensity"]), float(row["rate"])
-        near = [group for group in groups if abs(np.log10(group[0] / x)) < 0.12 and abs(np.log10(group[1] / y)) < 0.1]
-        if near:
-            near[0][2].append(str(name))
-        else:
-            groups.append((x, y, [str(name)]))
-    for x, y, names in groups:
-        text = ",\n".join(names)
-        axes.annotate(text, (x, y), (0, -9), textcoords="offset points", ha="center", va="top", fontsize=7)
+    most = LABELLED if len(tables) == 1 else LABELLED_OF_MANY
+    for table in tables.values():
+        for name, row in table.sort_values("share", ascending=False).head(most).iterrows():
+            x, y = float(row["dram_intensity"]), float(row["rate"])
+            near = [one for one in groups if abs(np.log10(one[0] / x)) < 0.12 and abs(np.log10(one[1] / y)) < 0.1]
+            if not near:
+                groups.append((x, y, [str(name)]))
+            elif str(name) not in near[0][2]:
+                near[0][2].append(str(name))
+    return [(x, y, ",\n".join(names)) for x, y, names in groups]

@@ -1,4 +1,4 @@
-"""What all figures share: fixed colours, the style sheet, reading a CSV at the door, saving a picture."""
+"""What all figures share: fixed colours, the style sheet, stacked bars, reading a CSV file, saving a picture."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import SupportsFloat
 
 import matplotlib.style
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
+from reports.fit import above, fitting
 from sim.base.errors import CaratError, InputError, did_you_mean
 from sim.base.palette import CAUSE_COLORS as CAUSE_COLORS
 from sim.graph.kinds import KINDS
-from sim.run.columns import COLUMNS
 
 FUSED_COLORS: dict[str, str] = {"matmul+softmax": "#56B4E9", "matmul+gelu": "#009E73", "ifft+gelu": "#44AA99"}
 """Colours of operators with what the array applies to their results."""
@@ -59,40 +56,74 @@ OPERAND_COLORS: dict[str, str] = {
     "read": "#9A9A9A",
     "written": "#5E5E5E",
 }
-"""One colour per operand of the traffic, and per direction where operands are not told apart."""
+"""One colour per operand of the traffic, and per direction where the operand of a byte is not known."""
 
 PALETTE: tuple[str, ...] = tuple(CAUSE_COLORS.values())
 RUN_COLORS: tuple[str, ...] = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-"""Colours of runs beside each other."""
+"""One colour per run of a comparison."""
+LINE_COLORS = (*RUN_COLORS, "#882255", "#999933", "#6B3A1B", "#44AA99")
+"""One colour per line of a figure with many."""
 MARKERS = "osD^vP*Xph"
-
-GIVEN = ("hardware", "workload", "sparsity", "prune", "seed")
-"""Columns of a sweep that the user chose though `sim.run.columns` defines them."""
 
 FORMATS = (".png", ".svg", ".pdf")
 """What `save` writes."""
 DARK_TEXT, LIGHT_TEXT = "#222222", "#ffffff"
 DARK_ON_COLOR = "#1a1a1a"
-"""Dark letters on a coloured ground, which stays as it is when a page turns dark."""
+"""Dark letters on a coloured ground, the same on a light and on a dark page."""
 EDGE = "#fefefe"
 """Between the parts of a bar: white on paper; a page puts its own background there."""
+DARK_PAPER = "#15171b"
+"""Background of a page in dark mode (page.css)."""
+MARK_CONTRAST = 3.0
+"""Least contrast of a mark with the background of a dark page (WCAG 2.1, 1.4.11)."""
 
 
 def kind_color(kind: str) -> str:
     """Return the fixed colour of an operator kind; kinds without one get a palette colour by their name."""
-    own = {known.name: known.color for known in KINDS.values() if known.color}
-    return named_color(kind, own | FUSED_COLORS)
+    return named_color(kind, kind_colors())
+
+
+def kind_colors() -> dict[str, str]:
+    """Return the colours of all kinds that have a fixed one."""
+    return {known.name: known.color for known in KINDS.values() if known.color} | FUSED_COLORS
 
 
 def named_color(name: str, colors: Mapping[str, str]) -> str:
-    """Return the fixed colour of a name, or one of the palette that depends on the name alone."""
+    """Return the fixed colour of a name, else a palette colour that depends on the name alone."""
     return colors.get(name, PALETTE[sum(name.encode()) % len(PALETTE)])
 
 
 def text_color(background: str) -> str:
-    """Return black or white, whichever reads better on ``background`` ("#rrggbb")."""
-    red, green, blue = (int(background[at : at + 2], 16) for at in (1, 3, 5))
-    return DARK_ON_COLOR if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else LIGHT_TEXT
+    """Return black or white, whichever has the higher contrast on ``background`` ("#rrggbb")."""
+    return max((LIGHT_TEXT, DARK_ON_COLOR), key=lambda ink: contrast(ink, background))
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours ("#rrggbb"), from 1 to 21 (WCAG 2.1: ratio of relative luminances)."""
+
+    def luminance(color: str) -> float:
+        parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def dark_page_colors() -> dict[str, str]:
+    """Return colour of a mark -> its colour on a dark page, for those too dark there: mixed with white."""
+    fixed = (kind_colors(), ENERGY_COLORS, AREA_COLORS, OPERAND_COLORS, CAUSE_COLORS)
+    colors = dict.fromkeys([*(color for group in fixed for color in group.values()), *LINE_COLORS])
+    lightened = {}
+    for color in colors:
+        shown, white = color, 0
+        while contrast(shown, DARK_PAPER) < MARK_CONTRAST:
+            white += 1
+            parts = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
+            shown = "#" + "".join(f"{part + (255 - part) * white // 100:02x}" for part in parts)
+        if shown != color:
+            lightened[color] = shown
+    return lightened
 
 
 def read(path: Path, columns: Iterable[str]) -> pd.DataFrame:
@@ -110,12 +141,6 @@ def read(path: Path, columns: Iterable[str]) -> pd.DataFrame:
     return frame
 
 
-def varied(sweep: pd.DataFrame) -> list[str]:
-    """Return the columns that a sweep set and varied: those that are no result of the simulation."""
-    names = [str(name) for name in sweep.columns if name in GIVEN or name not in COLUMNS]
-    return [name for name in names if len(set(sweep[name].astype(str))) > 1]
-
-
 def stack(axes: Axes, parts: Mapping[str, Sequence[float]], names: Sequence[str], colors: Mapping[str, str]) -> Axes:
     """Draw horizontal stacked bars, one per name from top to bottom, with a legend; parts without length are left out.
 
@@ -129,66 +154,12 @@ def stack(axes: Axes, parts: Mapping[str, Sequence[float]], names: Sequence[str]
         color = named_color(part, colors)
         axes.barh(places, lengths, 0.66, left, color=color, edgecolor=EDGE, lw=0.5, label=part.replace("_", " "))
         left = [before + length for before, length in zip(left, lengths, strict=True)]
-    axes.set_yticks(list(places), names)
+    axes.set_yticks(list(places), fitting(axes, names))
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(0, (max(left) or 1) * 1.03)
     axes.grid(axis="y", visible=False)
-    above(axes)
+    above(axes, 6)
     return axes
-
-
-def log_ticks(axis: Axis) -> None:
-    """Label 1, 2 and 5 of every decade of a logarithmic axis with metric prefixes."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(EngFormatter())
-    axis.set_minor_formatter(NullFormatter())
-
-
-def above(axes: Axes, columns: int = 4) -> None:
-    """Put the legend over the axes, where it covers no data at any size."""
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, columnspacing=1.0, handlelength=1.2)
-
-
-def require(table: pd.DataFrame, columns: Iterable[str]) -> None:
-    """Raise InputError for columns that a table lacks, with the nearest name."""
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        hint = did_you_mean(missing[0], map(str, table.columns))
-        raise InputError(f"columns missing in the sweep: {', '.join(missing)}{hint}")
-
-
-def finished(sweep: pd.DataFrame, results: Iterable[str]) -> pd.DataFrame:
-    """Return the points of a sweep that have all ``results``; InputError when a column or every point is missing."""
-    require(sweep, results := list(results))
-    done = sweep.loc[sweep[results].notna().all(axis=1)].reset_index(drop=True)
-    if done.empty:
-        raise InputError("no finished point in the sweep, nothing to draw")
-    return done
-
-
-def short(knob: str, knobs: Sequence[str]) -> str:
-    """Return the last part of a dotted key if no other varied key ends like it."""
-    last = knob.rsplit(".", 1)[-1]
-    return last if sum(other.rsplit(".", 1)[-1] == last for other in knobs) == 1 else knob
-
-
-def number(value: object) -> str:
-    """Return a number short: whole Ki and Mi as such, else three digits with a prefix (1.23M); text as it is."""
-    if isinstance(value, str) or not isinstance(value, SupportsFloat):
-        return str(value)
-    amount = float(value)
-    for size, prefix in ((1 << 20, "Mi"), (1 << 10, "Ki")):
-        if amount and amount % size == 0:
-            return f"{amount / size:g}{prefix}"
-    return f"{amount:.4g}" if abs(amount) < 10_000 else EngFormatter(places=2, sep="")(amount)
-
-
-def quantity(column: str, value: float) -> str:
-    """Return a column's value short and with its unit: energies in joules, not in millions of picojoules."""
-    unit = COLUMNS[column].unit if column in COLUMNS else ""
-    if unit == "pJ":
-        return EngFormatter(unit="J", places=2)(value * 1e-12)
-    return f"{value:.3g} {unit}" if unit == "mm2" else number(value)
 
 
 @contextmanager
@@ -199,7 +170,7 @@ def sheet() -> Iterator[None]:
 
 
 def check_ending(path: Path) -> None:
-    """Raise InputError unless ``path`` ends like a picture."""
+    """Raise InputError unless the ending of ``path`` is that of a picture (`FORMATS`)."""
     if path.suffix not in FORMATS:
         raise InputError(f"{path}: pictures are written as {', '.join(FORMATS)}")
 

@@ -1,4 +1,4 @@
-"""What each knob is worth around one machine: cycles with the knob halved and doubled, the largest effect on top."""
+"""Sensitivity of one machine: the change of cycles with each knob halved and doubled, the largest effect on top."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from reports import style
+from reports import fit, knobs, style
 from sim.base.errors import InputError
 
 SHOWN = 14
@@ -39,26 +39,26 @@ def tornado(axes: Axes, effects: pd.DataFrame, metric: str = "cycles") -> Axes:
     moving = reach.loc[reach >= LEAST_CHANGE]
     if moving.empty:
         raise InputError(f"no knob moved {metric}, nothing to draw")
-    knobs = [str(knob) for knob in moving.index[:SHOWN]]
-    for place, knob in enumerate(knobs):
+    shown = [str(knob) for knob in moving.index[:SHOWN]]
+    for place, knob in enumerate(shown):
         _bars(axes, place, done.loc[done["knob"] == knob], column)
-    axes.set_yticks(range(len(knobs)), knobs)
-    axes.set_ylim(len(knobs) - 0.4, -0.6)
+    axes.set_yticks(range(len(shown)), fit.fitting(axes, shown))
+    axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.axvline(0, color=style.DARK_TEXT, lw=0.8)
-    logarithmic = moving.iloc[0] > UNLIKE * moving.iloc[min(len(knobs), 6) - 1]
+    logarithmic = moving.iloc[0] > UNLIKE * moving.iloc[min(len(shown), 6) - 1]
     if logarithmic:
         axes.set_xscale("symlog", linthresh=LINEAR_CHANGE)
-    axes.margins(x=0.2)
+    axes.margins(x=0.28)
     axes.set_xlim(left=max(axes.get_xlim()[0], -1.3))
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    still = len(reach) - len(knobs)
-    axes.set_xlabel(
-        f"change of {metric.split('_')[0]}{' (log beyond 1%)' if logarithmic else ''}; {still} knobs not shown"
+    still = len(reach) - len(shown)
+    fit.x_label(
+        axes, f"change of {metric.split('_')[0]}{' (log beyond 1%)' if logarithmic else ''}; {still} knobs not shown"
     )
     for label, color in (("knob lowered", LESS), ("knob raised", MORE)):
         axes.bar([0], [0], color=color, label=label)
-    style.above(axes, 2)
+    fit.above(axes, 2)
     return axes
 
 
@@ -69,7 +69,7 @@ def _bars(axes: Axes, place: int, steps: pd.DataFrame, column: str) -> None:
         change = float(step[column])
         axes.barh(place, change, 0.7, color=LESS if step["direction"] == "less" else MORE)
         if abs(change) >= LEAST_CHANGE:
-            ends.setdefault(change > 0, []).append((change, style.number(step["to"])))
+            ends.setdefault(change > 0, []).append((change, knobs.number(step["to"])))
     for upwards, values in ends.items():
         text = ", ".join(label for _, label in values)
         axes.annotate(

@@ -8,39 +8,52 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from reports import style
+from reports import fit, style
 from sim.analysis.diff import without_layer
 
 SHOWN = 14
-"""Operators with the most cycles that are drawn; the table of the page has all."""
+SHOWN_OF_MANY = 8
+"""Operators with the most cycles that are drawn for one or two runs, and for more; the table of the page has all."""
 
 
 def utilization(axes: Axes, runs: Mapping[str, pd.DataFrame]) -> Axes:
     """Draw the utilization of each operator on ``axes``, a bar per run, and return them.
 
-    ``runs``: name -> operators with columns op, engine, cycles, utilization. Behind the name: share of the first run's
-    cycles.
+    ``runs``: name -> operators with columns op, engine, cycles, utilization. Behind each bar: the operator's share of
+    the cycles of that run.
     """
     tables = {name: by_name(ops.loc[ops["engine"] == "array"]) for name, ops in runs.items()}
-    first = next(iter(tables.values()))
-    whole = next(iter(runs.values()))["cycles"].sum()
-    cycles = pd.concat([table["cycles"] for table in tables.values()], axis=1).fillna(0).max(axis=1)
-    names = list(cycles.sort_values(ascending=False).index[:SHOWN])
+    whole = {name: float(ops["cycles"].sum()) for name, ops in runs.items()}
+    cycles = pd.concat([table["cycles"] / whole[run] for run, table in tables.items()], axis=1).fillna(0).max(axis=1)
+    names = [str(name) for name in cycles.sort_values(ascending=False).index[: shown(len(runs))]]
     thickness = 0.8 / len(runs)
     for number, (run, table) in enumerate(tables.items()):
         places = [place - 0.4 + (number + 0.5) * thickness for place in range(len(names))]
         lengths = [float(table["utilization"].get(name, 0.0)) for name in names]
         axes.barh(places, lengths, thickness * 0.9, color=style.RUN_COLORS[number % len(style.RUN_COLORS)], label=run)
-    shares = first["cycles"] / whole
-    axes.set_yticks(range(len(names)), [f"{name}  {shares.get(name, 0.0):.1%}" for name in names])
+        for name, place, length in zip(names, places, lengths, strict=True):
+            share = f"{float(table['cycles'][name]) / whole[run]:.1%}" if name in table.index else "not on the array"
+            axes.annotate(share, (length, place), (3, 0), textcoords="offset points", va="center", fontsize=7)
+    axes.set_yticks(range(len(names)), fit.fitting(axes, names))
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlim(0, 1)
+    axes.set_xlim(0, 1.12)
+    axes.set_xticks([0.0, 0.25, 0.5, 0.75, 1.0])
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set_xlabel("utilization of the array (behind the name: share of the cycles)")
+    fit.x_label(axes, "utilization of the array; behind the bar: share of the run's cycles")
     if len(runs) > 1:
-        style.above(axes, 2)
+        fit.above(axes, 2)
     return axes
+
+
+def shown(runs: int) -> int:
+    """Return how many operators are drawn for so many runs."""
+    return SHOWN if runs <= 2 else SHOWN_OF_MANY
+
+
+def height_inches(runs: int) -> float:
+    """Return the height of the picture of so many runs: each bar as high as the share behind it."""
+    return 1.1 + 0.2 * ((runs + 1) // 2) + shown(runs) * (0.06 + 0.13 * runs)
 
 
 def by_name(ops: pd.DataFrame) -> pd.DataFrame:

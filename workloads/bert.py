@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from sim.base.errors import InputError
 from sim.graph import Graph, Op, Tensor, View
-from workloads.encoder import Builder, check_sizes, head_size
+from workloads.encoder import Builder, check_sizes, head_size, states_sizes
 
 VOCABULARY = 30522
 """WordPiece tokens of the uncased English BERTs."""
@@ -132,7 +132,7 @@ def encoder_model(name: str, model: Model) -> Callable[..., Graph]:
         f"Return {name} for ``batch`` sequences of ``seq`` tokens. Raises InputError for illegal sizes.\n\n"
         "``layers`` cuts the stack, ``embeddings`` and ``pooler`` add its ends, ``dtype``: element type."
     )
-    return build
+    return states_sizes(build)
 
 
 bert_tiny = encoder_model("bert-tiny", MODELS["bert-tiny"])

@@ -9,10 +9,15 @@ per sequence, batched over its heads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import ParamSpec
 
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import ACCUMULATOR, Graph, Op, Tensor, View
+
+P = ParamSpec("P")
 
 
 class Parts:
@@ -118,6 +123,22 @@ class Builder(Parts):
         return context
 
 
+def states_sizes(build: Callable[P, Graph]) -> Callable[P, Graph]:
+    """Let the graphs of a builder state its numbers and the switches that are on, defaults included."""
+    signature = inspect.signature(build)
+
+    @functools.wraps(build)
+    def built(*args: P.args, **sizes: P.kwargs) -> Graph:
+        given = signature.bind(*args, **sizes)
+        graph = build(*args, **sizes)
+        given.apply_defaults()
+        return graph.sized(
+            {name: value for name, value in given.arguments.items() if isinstance(value, int) and value is not False}
+        )
+
+    return built
+
+
 def check_sizes(what: str, sizes: Mapping[str, object], dtype: str) -> None:
     """Raise InputError listing every size that isn't a whole number >= 1, and an unknown element type."""
     problems = [
@@ -140,6 +161,7 @@ def head_size(what: str, hidden: int, heads: int) -> int:
     return hidden // heads
 
 
+@states_sizes
 def encoder_layer(
     seq: int = 128,
     batch: int = 1,

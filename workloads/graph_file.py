@@ -22,7 +22,7 @@ def load(path: Path) -> Graph:
 def from_dict(data: Any) -> Graph:
     """Build a graph from the form of `Graph.to_dict`, operators in any order.
 
-    ``attrs`` and ``layer`` may be left out, and a view may be a tensor's name, meaning all of it.
+    ``attrs``, ``layer`` and ``sizes`` may be left out, and a view may be a tensor's name, meaning all of it.
     Raises InputError listing all problems.
     """
     if problems := _record_problems(data):
@@ -40,7 +40,7 @@ def from_dict(data: Any) -> Graph:
         Op(**{**record, "inputs": tuple(map(view, record["inputs"])), "output": view(record["output"])})
         for record in data["ops"]
     ]
-    return Graph.from_ops(data["name"], tensors, ops)
+    return Graph.from_ops(data["name"], tensors, ops).sized(data.get("sizes", {}))
 
 
 TENSOR_KEYS = {"name": "text", "shape": "list of whole numbers", "dtype": "text", "kind": "text"}
@@ -88,7 +88,9 @@ def _check(where: str, value: Any, keys: dict[str, str], options: dict[str, str]
 
 def _record_problems(data: Any) -> list[str]:
     """Check keys and types of a graph in plain form, so that its parts can be built."""
-    problems = _check("top level", data, {"name": "text", "tensors": "list", "ops": "list"}, {})
+    problems = _check(
+        "top level", data, {"name": "text", "tensors": "list", "ops": "list"}, {"sizes": "object of plain values"}
+    )
     if problems:
         return problems
     for index, entry in enumerate(data["tensors"]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sim.graph import Graph, Tensor, View
 from sim.graph.windows import positions
-from workloads.encoder import Builder, check_sizes
+from workloads.encoder import Builder, check_sizes, states_sizes
 
 STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
 """Blocks and inner channels of each stage; a block's output has four times as many channels."""
@@ -54,6 +54,7 @@ class _Images(Builder):
         return added, out
 
 
+@states_sizes
 def resnet50(batch: int = 1, image: int = 224, dtype: str = "int8") -> Graph:
     """Return ResNet-50 for ``batch`` square images of ``image`` pixels a side. Raises InputError for illegal sizes.
 

@@ -1,4 +1,4 @@
-"""The page of one or several kept runs side by side."""
+"""The page of one or several saved runs side by side."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from matplotlib.axes import Axes
 from reports import activity, breakdown, energy, layers, roofline, style, traffic, utilization
 from reports.page import render, vector
 from reports.page.tables import Cell, Head, Row, Table, change, number, plain, word
-from sim.analysis.diff import diff
+from sim.analysis.diff import diff, energy_note, same_prices
 from sim.analysis.saved import BASE, SavedRun, settings_that_differ
 from sim.base import palette
 from sim.base.errors import InputError
 from sim.base.toml import flat
 from sim.base.version import code_version
 from sim.cost.area import COMPONENTS
-from sim.run.columns import CAUSES, COLUMNS
+from sim.run.columns import CAUSES, COLUMNS, PRICED
 
 MOST_RUNS = 6
 """Runs that have a colour of their own beside each other."""
@@ -40,7 +40,7 @@ SECTIONS = (
 
 
 def runs_page(runs: Sequence[SavedRun]) -> str:
-    """Return the page of 1 to `MOST_RUNS` kept runs as HTML; differences count from the first.
+    """Return the page of 1 to `MOST_RUNS` saved runs as HTML; differences count from the first.
 
     Raises InputError for another number of runs, or where a run's table is damaged.
     """
@@ -90,7 +90,7 @@ def runs_page(runs: Sequence[SavedRun]) -> str:
 
 
 def _colors() -> list[tuple[str, str]]:
-    return list(style.CAUSE_COLORS.items())
+    return [(cause, vector.page_color(color)) for cause, color in style.CAUSE_COLORS.items()]
 
 
 def _seed(run: SavedRun) -> str:
@@ -103,17 +103,22 @@ def _warnings(runs: Sequence[SavedRun]) -> list[str]:
     versions = dict.fromkeys(run.record["version"] for run in runs)
     if len(versions) > 1:
         warnings.append(
-            f"The runs are of different code ({', '.join(versions)}): part of a difference may be the code's."
+            f"The runs were simulated by different code ({', '.join(versions)}): a difference may come from it."
         )
     elif code_version() not in versions:
-        warnings.append(f"Written by Carat {', '.join(versions)}; this is {code_version()}. Run it again to be sure.")
+        warnings.append(f"Written by Carat {', '.join(versions)}; this is {code_version()}, whose results may differ.")
+    answered = dict.fromkeys(f"{run.totals['workload']} ({run.totals['sizes']})" for run in runs)
+    if len(answered) > 1:
+        warnings.append(f"The runs are of different workloads or sizes: {', '.join(answered)}.")
+    if (note := energy_note(runs)) is not None:
+        warnings.append(note)
     for run in runs:
         left = run.record["profile"]["left_out"]
         if left:
             more = f" and {len(left) - 3} more" if len(left) > 3 else ""
             warnings.append(
-                f"{run.name}: {', '.join(left[:3])}{more} are too long to record: they are missing over time, and "
-                "their traffic is not told apart by operand."
+                f"{run.name}: {', '.join(left[:3])}{more} are too long to record: the figures over time leave them "
+                "out, and their traffic is not split by operand."
             )
         warnings += _on_the_host(run)
     return warnings
@@ -134,6 +139,14 @@ def _on_the_host(run: SavedRun) -> list[str]:
     return found
 
 
+SAID: tuple[tuple[str, str], ...] = (
+    ("workload", "workload"),
+    ("sizes", "sizes"),
+    ("hardware", "machine"),
+    ("word_sizes", "word sizes"),
+)
+"""Columns of text in the summary: column, label."""
+
 SUMMARY: tuple[tuple[str, str, float, str], ...] = (
     ("cycles", "cycles", 1.0, "{:,.0f}"),
     ("time_s", "time, ms", 1e3, "{:,.3f}"),
@@ -152,33 +165,48 @@ def _summary(runs: Sequence[SavedRun]) -> Table:
     heads = [Head("", text=True)]
     for index, run in enumerate(runs):
         heads += [Head(run.name)] + ([Head("change")] if index else [])
-    rows = []
-    for column, label, scale, pattern in SUMMARY:
-        cells = [Cell(label)]
-        for index, run in enumerate(runs):
-            value = run.totals[column]
-            cells.append(number(value * scale, pattern))
-            if index:
-                moved = change(value, runs[0].totals[column])
-                cells.append(moved if column not in ("utilization", "macs") else Cell(moved.html, sort=moved.sort))
-        rows.append(Row(cells))
+    said = [(label, [str(run.totals[column]) for run in runs]) for column, label in SAID]
+    said.append(("energy table", [energy.priced_at(run) for run in runs]))
+    texts = [Row([Cell(label), *_beside([Cell(text, "wrap") for text in values])]) for label, values in said]
+    rows = [_summary_row(runs, *entry) for entry in SUMMARY]
     bands = [Cell("energy band, mJ")]
     bars = [Cell("cycles by cause")]
     for index, run in enumerate(runs):
         low, _, high = energy.band_of(run)
         bands += [Cell(f"{low * 1e3:,.3f} to {high * 1e3:,.3f}")] + ([Cell("")] if index else [])
         bars += [Cell(_bar(run.totals), "")] + ([Cell("")] if index else [])
-    return Table(heads, [*rows[:7], Row(bands), *rows[7:], Row(bars)])
+    return Table(heads, [*texts, *rows[:7], Row(bands), *rows[7:], Row(bars)])
+
+
+def _beside(cells: Sequence[Cell]) -> list[Cell]:
+    """Return one cell per run with an empty one for the change of each run but the first."""
+    return [cells[0], *(part for cell in cells[1:] for part in (cell, Cell("")))]
+
+
+def _summary_row(runs: Sequence[SavedRun], column: str, label: str, scale: float, pattern: str) -> Row:
+    cells, first = [Cell(label)], runs[0]
+    for index, run in enumerate(runs):
+        value = run.totals[column]
+        cells.append(number(value * scale, pattern))
+        if index:
+            moved = change(value, first.totals[column])
+            if column in PRICED and not same_prices(first, run):
+                moved = Cell(f"{moved.html} *", "soft", moved.sort)
+            elif column in ("utilization", "macs"):
+                moved = Cell(moved.html, sort=moved.sort)
+            cells.append(moved)
+    return Row(cells)
 
 
 def _bar(row: Any) -> str:
-    return render.safe(palette.bar({cause: int(row[f"{cause}_cycles"]) for cause in CAUSES}))
+    return render.safe(vector.recolored(palette.bar({cause: int(row[f"{cause}_cycles"]) for cause in CAUSES})))
 
 
 def _difference(first: SavedRun, run: SavedRun) -> dict[str, Any]:
     found = diff(first.ops, run.ops, (first.name, run.name))
     causes = sorted((cause for cause in CAUSES if found.causes[cause]), key=lambda name: -abs(found.causes[name]))
-    heads = [Head("operator", True), Head("count"), Head(first.name), Head(run.name), Head("change")]
+    heads = [Head("operator", True), Head("count")]
+    heads += [Head(f"cycles {first.name}"), Head(f"cycles {run.name}"), Head("change")]
     heads += [Head(cause.replace("_", " "), hint=CAUSES[cause]) for cause in causes]
     rows = []
     total = ("all", (len(first.ops), len(run.ops)), found.cycles, found.causes)
@@ -209,11 +237,12 @@ def _cycle_figures(runs: Sequence[SavedRun]) -> list[dict[str, str]]:
     tables = {run.name: run.ops for run in runs}
     lengths = [run.totals["cycles"] for run in runs]
     shares = max(lengths) > UNLIKE * min(lengths)
-    note = " Shares, because the runs are of unlike length." if shares else ""
+    note = " Shares, because the lengths of the runs differ widely." if shares else ""
+    height = breakdown.height_inches(len(runs)) + 0.4
     drawings: list[Drawing] = [
-        ("by-cause", "By cause", f"Why each cycle passed; every cycle has one cause.{note}", 3.4,
+        ("by-cause", "By cause", f"Why each cycle passed; every cycle has one cause.{note}", height,
          lambda axes: breakdown.breakdown(axes, tables, "cause", shares)),
-        ("by-kind", "By kind of operator", f"A + joins what the array applies as it moves results out.{note}", 3.4,
+        ("by-kind", "By kind of operator", f"A + joins what the array applies as it moves results out.{note}", height,
          lambda axes: breakdown.breakdown(axes, tables, "kind", shares)),
     ]  # fmt: skip
     for number_of, run in enumerate(runs):
@@ -231,27 +260,28 @@ def _limit_figures(runs: Sequence[SavedRun]) -> list[dict[str, str]]:
     tables = {run.name: run.ops for run in runs}
     drawings: list[Drawing] = [
         ("utilization", "Utilization by operator", "Useful multiply-accumulates of those possible; equal operators of "
-         "all layers are one bar.", 3.4 + 0.15 * len(runs), lambda axes: utilization.utilization(axes, tables)),
+         "all layers are one bar.", utilization.height_inches(len(runs)),
+         lambda axes: utilization.utilization(axes, tables)),
     ]  # fmt: skip
     if any(run.totals["macs"] and (run.ops["engine"] == "array").any() for run in runs):
         drawings.append(
             ("roofline", "Roofline", "Filled: against DRAM bytes; hollow: against scratchpad bytes. Size: share of the "
-             "cycles.", 3.6 + 0.12 * len(runs), lambda axes: roofline.roofline(axes, named))
+             "cycles.", 4.2 + 0.2 * len(runs), lambda axes: roofline.roofline(axes, named))
         )  # fmt: skip
     return _figures(drawings)
 
 
 def _data_figures(runs: Sequence[SavedRun]) -> list[dict[str, str]]:
-    named, high = {run.name: run for run in runs}, 1.7 + 0.3 * len(runs)
+    named, high = {run.name: run for run in runs}, 2.1 + 0.3 * len(runs)
     drawings: list[Drawing] = [
         ("traffic-dram", "DRAM traffic by operand", "Bytes requested; padding is what requests carry beyond the "
          "operands.", high, lambda axes: traffic.traffic(axes, named, "dram")),
-        ("traffic-levels", "Traffic by level", "The nearer to the array, the more bytes move.", 1.6 + 0.6 * len(runs),
+        ("traffic-levels", "Traffic by level", "The nearer to the array, the more bytes move.", 1.8 + 0.6 * len(runs),
          lambda axes: traffic.traffic(axes, named)),
         ("energy", "Energy by component", "Whisker: all figures at their lowest or highest published value."
          + _without(runs, "energy_not_modelled"), high,
          lambda axes: energy.energy(axes, named)),
-        ("area", "Area by component", "In the 22 nm of the published machine, whatever the energy's node."
+        ("area", "Area by component", "At 22 nm, the node of the published area, at any energy table."
          + _without(runs, "area_not_modelled"), high,
          lambda axes: energy.area(axes, named)),
     ]  # fmt: skip
@@ -259,7 +289,7 @@ def _data_figures(runs: Sequence[SavedRun]) -> list[dict[str, str]]:
 
 
 def _without(runs: Sequence[SavedRun], column: str) -> str:
-    """Return what the areas or energies leave out, in words."""
+    """Return which units the areas or energies leave out, as sentences."""
     missing = [(run.name, run.totals[column]) for run in runs if run.totals[column]]
     return "".join(f" Not modelled of {name}: {text}." for name, text in missing)
 
@@ -271,7 +301,7 @@ def _time_figures(runs: Sequence[SavedRun]) -> list[dict[str, str]]:
             continue
         name = f", {run.name}" if len(runs) > 1 else ""
         for what, title, caption in (
-            ("occupancy", "Occupancy of the memories", "Rows that hold data still to be read, of all rows."),
+            ("occupancy", "Occupancy of the memories", "Rows holding data that is read later, of all rows."),
             ("throughput", "Array and bus", "Rows into the array, beats on the buses, of one per cycle."),
         ):
             drawings.append(
@@ -286,20 +316,24 @@ def _hint(column: str) -> str:
 
 
 def _operators(runs: Sequence[SavedRun]) -> Table:
-    """One row per operator of any run; with several runs cycles, change and utilization of each."""
+    """Return one row per operator of any run; with several runs cycles, change, share and utilization of each."""
     indexed = [{str(row["op"]): row for row in run.ops.to_dict("records")} for run in runs]
     heads = [Head("operator", True), Head("kind", True, _hint("op_kind")), Head("layer"), Head("m x n x k", True)]
     many = len(runs) > 1
     for index, run in enumerate(runs):
         heads.append(Head(f"cycles {run.name}" if many else "cycles", hint=_hint("cycles")))
         heads += [Head("change")] if index else []
+        heads.append(Head(f"share {run.name}" if many else "share", hint=_hint("share")))
         heads.append(Head(f"util {run.name}" if many else "utilization", hint=_hint("utilization")))
-    heads += [Head("share"), Head("bound", True, _hint("bound")), Head("causes", True)]
+    heads += [Head("bound", True, _hint("bound")), Head("causes", True)]
     heads += [
         Head("DRAM read, kB", hint=_hint("dram_read_bytes")),
         Head("DRAM written, kB", hint=_hint("dram_write_bytes")),
     ]
-    heads += [Head("energy, uJ", hint=_hint("energy_pj"))]
+    heads += [
+        Head(f"energy{f' {run.name}' if many else ''}, uJ at {energy.priced_at(run)}", hint=_hint("energy_pj"))
+        for run in runs
+    ]
     rows = []
     for op in dict.fromkeys(name for table in indexed for name in table):
         here = [table.get(op) for table in indexed]
@@ -311,15 +345,11 @@ def _operators(runs: Sequence[SavedRun]) -> Table:
             cells.append(number(row and row["cycles"]))
             if index:
                 cells.append(change(row["cycles"] if row else 0, here[0]["cycles"] if here[0] else 0))
+            cells.append(number(row and row["cycles"] / runs[index].totals["cycles"], "{:.2%}"))
             cells.append(number(row and row["utilization"], "{:.1%}"))
-        total = runs[0].totals["cycles"]
-        cells += [
-            number(here[0] and here[0]["cycles"] / total, "{:.2%}"),
-            word(known["bound"]),
-            Cell(_bar(known), "text"),
-        ]
+        cells += [word(known["bound"]), Cell(_bar(known), "text")]
         cells += [number(known[f"dram_{way}_bytes"] / 1e3, "{:,.1f}") for way in ("read", "write")]
-        cells.append(number(known["energy_pj"] / 1e6, "{:,.2f}"))
+        cells += [number(row and row["energy_pj"] / 1e6, "{:,.2f}") for row in here]
         rows.append(Row(cells, tags={"kind": str(known["op_kind"]), "bound": str(known["bound"])}))
     return Table(heads, rows)
 
@@ -336,7 +366,7 @@ def _changes(runs: Sequence[SavedRun]) -> Table:
         differs = any(value != values[0] for value in values)
         shown = [word(key), word(_value(bases.get(key, values[0]))), *(word(_value(value)) for value in values)]
         rows.append(Row([Cell(cell.html, "text wrap") for cell in shown], changed=differs))
-    heads = [Head("setting", True), Head(BASE, True), *(Head(run.name, True) for run in runs)]
+    heads = [Head("setting", True), Head(f"preset {BASE}", True), *(Head(f"run {run.name}", True) for run in runs)]
     return Table(heads, rows or plain(["setting"], [["none: the machine is the base"]]).rows)
 
 

@@ -1,14 +1,15 @@
-"""The page of a sweep: its Pareto front, its points in parallel, what each knob is worth, and a table of everything."""
+"""The page of a sweep: its Pareto fronts, its points in parallel coordinates, the effect of each knob, all points."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from reports import parallel, pareto, style, tornado
+from reports import knobs, parallel, pareto, tornado
 from reports.page import render, vector
 from reports.page.tables import Cell, Head, Row, Table, number, word
 from sim.run.columns import COLUMNS
@@ -31,52 +32,75 @@ def sweep_page(sweep: pd.DataFrame, name: str, whatif: Path | None = None) -> st
 
     ``whatif``: table of `carat whatif -o`. Raises InputError without a finished point or without a needed column.
     """
-    done = style.finished(sweep, RESULTS)
-    best = pareto.front(*(done[column] for column in RESULTS)).tolist()
-    knobs = [knob for knob in style.varied(done) if knob != "version"]
+    done = knobs.finished(sweep, RESULTS)
+    group_of = knobs.questions(done, *RESULTS)
+    best = pareto.front(*(done[column] for column in RESULTS), groups=list(group_of)).tolist()
+    settings = knobs.settings(done).drop(columns="version", errors="ignore")
     failed = [str(error) for error in sweep["error"] if isinstance(error, str)] if "error" in sweep else []
-    fastest, thrifty = done.iloc[int(done["cycles"].argmin())], done.iloc[int(done["energy_pj"].argmin())]
+    groups = list(dict.fromkeys(group_of))
+    fronts = f"{len(best)} on the Pareto front" if len(groups) == 1 else f"{len(best)} on {len(groups)} Pareto fronts"
     return render.page(
         "sweep.html.j2",
         title=f"Sweep {name}",
-        subtitle=f"{len(sweep)} points, {len(done)} finished, {len(best)} on the front. "
-        f"Workloads: {', '.join(map(str, done['workload'].unique()))}.",
-        findings=[
-            f"Fewest cycles: {fastest['cycles']:,.0f} with {_setting(fastest, knobs)}.",
-            f"Least energy: {thrifty['energy_pj'] * 1e-9:,.4f} mJ with {_setting(thrifty, knobs)}.",
-        ],
+        subtitle=f"{len(sweep)} points, {len(done)} finished, {fronts}. "
+        f"Workloads: {', '.join(map(str, done['workload'].unique()))}.{_priced(done)}",
+        findings=[text for group in groups for text in _findings(done.loc[group_of == group], settings, group, groups)],
         warnings=_warnings(failed, int(sweep.attrs.get("unfinished", 0))),
-        results=", ".join(COLUMNS[column].name for column in RESULTS),
-        front=_points(done.iloc[best], knobs, set(range(len(best)))),
+        results=", ".join(pareto.plain(column) for column in RESULTS),
+        several=len(groups) > 1,
+        front=_points(done.iloc[best], settings, set(range(len(best)))),
         front_figures=_figures(done),
         tornado=_tornado(whatif) if whatif is not None else [],
-        points=_points(done, knobs, set(best)),
+        points=_points(done, settings, set(best)),
     )
+
+
+def _priced(done: pd.DataFrame) -> str:
+    """Return the energy tables of the points with their nodes, as a sentence."""
+    if not {"energy_table", "node_nm"} <= set(done.columns):
+        return ""
+    tables = done[["energy_table", "node_nm"]].drop_duplicates().itertuples(index=False)
+    return f" Energy by table {', '.join(f'{table} ({node} nm)' for table, node in tables)}."
+
+
+def _findings(points: pd.DataFrame, settings: pd.DataFrame, group: str, groups: Sequence[str]) -> list[str]:
+    """Return the fewest cycles and the least energy of the points of one workload and size."""
+    of = f"{group}: " if len(groups) > 1 else ""
+    fastest, thrifty = (points.iloc[int(points[column].to_numpy().argmin())] for column in ("cycles", "energy_pj"))
+    varied = settings.drop(columns=["workload"] if len(groups) > 1 else [], errors="ignore").to_dict("index")
+    return [
+        f"{of}Fewest cycles: {fastest['cycles']:,.0f} with {_setting(varied[fastest.name])}. "
+        f"Least energy: {thrifty['energy_pj'] * 1e-9:,.4f} mJ with {_setting(varied[thrifty.name])}."
+    ]
 
 
 def _warnings(failed: list[str], unfinished: int) -> list[str]:
     warnings = [f"{len(failed)} points failed, the first: {failed[0]}"] if failed else []
     if unfinished:
-        warnings.append(f"{unfinished} points are still to come: the sweep was cut off, or is running.")
+        warnings.append(f"{unfinished} points are not finished: the sweep was interrupted, or is running.")
     return warnings
 
 
-def _setting(point: Any, knobs: list[str]) -> str:
-    return ", ".join(f"{style.short(knob, knobs)} {_text(point[knob])}" for knob in knobs) or "the one setting"
+def _setting(values: Mapping[Any, Any]) -> str:
+    return ", ".join(f"{name} {_text(value)}" for name, value in values.items()) or "the one setting"
 
 
 def _text(value: object) -> str:
     return "-" if value is None or value != value else str(value)
 
 
-def _points(points: pd.DataFrame, knobs: list[str], best: set[int]) -> Table:
-    """One row per point, numbered as the table of the sweep numbers them."""
+def _points(points: pd.DataFrame, settings: pd.DataFrame, best: set[int]) -> Table:
+    """Return one row per point, numbered as in the table of the sweep."""
     known = [entry for entry in SHOWN if entry[0] in points.columns]
-    heads = [Head("point", True), *(Head(style.short(knob, knobs), True, knob) for knob in knobs)]
+    priced = len(set(points["energy_table"].astype(str))) > 1 if "energy_table" in points.columns else False
+    heads = [Head("point", True), *(Head(str(name), True) for name in settings)]
+    heads += [Head("energy table", True, COLUMNS["energy_table"].definition)] if priced else []
     heads += [Head(label, hint=COLUMNS[column].definition) for column, label, _, _ in known]
     rows = []
+    chosen = settings.to_dict("index")
     for place, (index, point) in enumerate(points.iterrows()):
-        cells = [Cell(str(index)), *(_knob(point[knob]) for knob in knobs)]
+        cells = [Cell(str(index)), *(_knob(value) for value in chosen[index].values())]
+        cells += [word(f"{point['energy_table']} ({point['node_nm']} nm)")] if priced else []
         cells += [number(_scaled(point[column], scale), pattern) for column, _, scale, pattern in known]
         rows.append(Row(cells, tags={"front": "yes" if place in best else "no"}, changed=place in best))
     return Table(heads, rows)
@@ -97,8 +121,8 @@ def _figures(done: pd.DataFrame) -> list[dict[str, str]]:
     figures = [
         {
             "id": f"{x}-{y}",
-            "title": f"{x.split('_')[0]} and {y.split('_')[0]}",
-            "caption": f"Steps: front of these two. Ring: on the front together with {also.split('_')[0]}.",
+            "title": f"{pareto.plain(x)} and {pareto.plain(y)}",
+            "caption": f"Steps: front of these two. Ring: on the front together with {pareto.plain(also)}.",
             "svg": render.safe(
                 vector.inline(
                     lambda axes, x=x, y=y, also=also: pareto.pareto(  # type: ignore[misc]
@@ -114,8 +138,8 @@ def _figures(done: pd.DataFrame) -> list[dict[str, str]]:
     figures.append(
         {
             "id": "parallel",
-            "title": "All points in parallel",
-            "caption": "One line per point; in colour those on the front.",
+            "title": "All points in parallel coordinates",
+            "caption": "One line per point; in colour those on the front of all three results.",
             "svg": render.safe(vector.inline(lambda axes: parallel.parallel(axes, done), "parallel coordinates", 3.4)),
         }
     )

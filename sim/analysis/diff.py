@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,13 +13,15 @@ from sim.run.columns import CAUSES
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sim.analysis.saved import SavedRun
+
 By = Literal["name", "op", "kind"]
-"""How operators are put together: by name without layer, one by one, or by kind."""
+"""How operators are grouped: by name without layer, one by one, or by kind."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One group of operators: how many each run has of it, its cycles in each, and their difference by cause."""
+    """One group of operators: its operators in each run, its cycles in each run, and their difference by cause."""
 
     name: str
     count: tuple[int, int]
@@ -34,7 +36,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Difference:
-    """``rows``: largest difference first; their changes sum to that of ``cycles``, and so do those of ``causes``."""
+    """Two runs compared. ``rows``: largest difference first; their changes, like ``causes``, sum to ``change``."""
 
     names: tuple[str, str]
     cycles: tuple[int, int]
@@ -51,12 +53,12 @@ class Difference:
         first, second = self.names
         if self.change == 0 and not any(row.change for row in self.rows):
             return f"{second} takes as many cycles as {first}, operator by operator."
-        ratio = self.cycles[1] / self.cycles[0]
         row = self.rows[0]
         cause = max(self.causes, key=lambda name: abs(self.causes[name]))
         return (
-            f"{second} takes {ratio:.3g}x the cycles of {first} ({self.change:+,}); largest by operator: {row.name} "
-            f"({row.change:+,}), by cause: {cause} ({self.causes[cause]:+,})."
+            f"{second} {_compared(*self.cycles)} {first} ({self.cycles[1]:,} against {self.cycles[0]:,}, "
+            f"{self.change:+,}); largest by operator: {row.name} ({row.change:+,}), by cause: {cause} "
+            f"({self.causes[cause]:+,})."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,7 +88,13 @@ class Difference:
 
         first, second = self.names
         records = [
-            {"operator": row.name, first: row.cycles[0], second: row.cycles[1], "change": row.change, **row.causes}
+            {
+                "operator": row.name,
+                f"{first} cycles": row.cycles[0],
+                f"{second} cycles": row.cycles[1],
+                "change": row.change,
+                **row.causes,
+            }
             for row in self.rows
         ]
         frame = pd.DataFrame.from_records(records)
@@ -97,10 +105,12 @@ class Difference:
 def diff(first: pd.DataFrame, second: pd.DataFrame, names: tuple[str, str] = ("A", "B"), by: By = "name") -> Difference:
     """Compare two operator tables (`Result.ops` or `SavedRun.ops`).
 
-    Operators that only one run has count with all their cycles. Raises InputError for an unknown ``by``.
+    Operators of one run only are included with all their cycles. Raises InputError: unknown ``by``, equal names.
     """
     if by not in ("name", "op", "kind"):
         raise InputError(f"by: {by!r} is none of name, op, kind")
+    if names[0] == names[1]:
+        raise InputError(f"names: both runs are called {names[0]!r}; a comparison needs two names")
     groups = [_grouped(frame, by) for frame in (first, second)]
     rows = []
     for name in dict.fromkeys([*groups[0], *groups[1]]):
@@ -112,6 +122,33 @@ def diff(first: pd.DataFrame, second: pd.DataFrame, names: tuple[str, str] = ("A
     totals = tuple(int(frame["cycles"].sum()) for frame in (first, second))
     causes = {cause: sum(row.causes[cause] for row in rows) for cause in CAUSES}
     return Difference(names, (totals[0], totals[1]), causes, tuple(rows))
+
+
+def _compared(first: int, second: int) -> str:
+    """Return how many times more or fewer cycles ``second`` is, or the difference in percent below twice as many."""
+    if first == second:
+        return "takes as many cycles as"
+    ratio = max(first, second) / min(first, second)
+    more = "more" if second > first else "fewer"
+    if ratio >= 2:
+        return f"takes {ratio:.3g} times {'the cycles of' if second > first else 'fewer cycles than'}"
+    return f"takes {abs(second / first - 1):.2%} {more} cycles than"
+
+
+def same_prices(first: SavedRun, second: SavedRun) -> bool:
+    """Return whether the energies of two runs are computed with one table, so that their difference is the design's."""
+    return all(first.totals[key] == second.totals[key] for key in ("energy_table", "node_nm"))
+
+
+def energy_note(runs: Sequence[SavedRun]) -> str | None:
+    """Return a sentence that names the energy tables of the runs where they differ, else None."""
+    if all(same_prices(runs[0], run) for run in runs[1:]):
+        return None
+    tables = ", ".join(f"{run.name} by {run.totals['energy_table']} ({run.totals['node_nm']} nm)" for run in runs)
+    return (
+        f"Energies are computed with different tables: {tables}. Differences of energy, power and EDP (*) between them "
+        "are differences of the technology too, not of the machines alone."
+    )
 
 
 def without_layer(op: str) -> str:

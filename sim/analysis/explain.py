@@ -1,8 +1,8 @@
 """Why a run takes as long as it does: one sentence that names the bottleneck and what relieving it gives.
 
 The bottleneck is the cause with the most cycles. Each remedy below is a change of a few machine parameters;
-it is tried by running the same plan again, so its effect is measured, not guessed. Where no remedy exists, or
-none was tried, the sentence gives the bound: the time if the cause vanished and nothing took its place.
+it is tried by running the same plan again, so its effect is measured, not guessed. Where no remedy exists the
+sentence gives the bound: the time if the cause vanished and nothing took its place.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def bottleneck(result: Result) -> tuple[str, float]:
 
 
 def explain(result: Result, *, measure: bool = True, progress: Progress | bool | None = None) -> str:
-    """Return the sentence. ``measure``: try the remedies, one more run each; else give the bound."""
+    """Return the sentence. ``measure``: try the remedies, one more run each; else no gain is stated."""
     cause, share = bottleneck(result)
     worst = max(result.rows, key=lambda row: row[f"{cause}_cycles"])
     found = f"{cause} takes {share:.1%} of {result.cycles:,} cycles ({CAUSES[cause]}), most in {worst['op']}"
@@ -99,6 +99,8 @@ def explain(result: Result, *, measure: bool = True, progress: Progress | bool |
             told(number, len(remedies), remedy.name)
             tried.append((speedup(result, remedy), remedy))
     measured = [(gain, remedy) for gain, remedy in tried if gain is not None]
+    if not measure and cause in REMEDIES:
+        return f"{found}; --explain measures the gain of a remedy by running it again."
     if not measured:
         bound = f"at most {1 / (1 - share):.2f}x" if share < 1 else "the whole run"
         return f"{found}; without it the run would gain {bound} (a bound: nothing else taking its place)."

@@ -1,12 +1,12 @@
-"""A kept run: the folder that `carat run -o DIR` and `Result.save` write, and the one reader of it.
+"""A saved run: the folder that `carat run -o DIR` and `Result.save` write, and the one reader of it.
 
 =============  ==================================================================================
 ops.csv        the operator table
 totals.json    the whole run
 hardware.json  the machine; also a machine file: `carat run --hw DIR/hardware.json`
 graph.json     the workload, pruned, without what --sparsity edits; also a workload: `carat run DIR/graph.json`
-kept.npz       numbers of what pruning kept, where scores or weights said which
-run.json       everything else, written last: a folder without it is no whole run
+kept.npz       indices of what pruning kept, where scores or weights chose it
+run.json       everything else, written last: without it a folder is not a whole run
 =============  ==================================================================================
 """
 
@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     from sim.run.request import Request
     from sim.run.result import Result
 
-FORMAT = 1
-"""Raised whenever a reader of the older folders would misread the new ones, or the other way round."""
+FORMAT = 2
+"""Raised when readers of one format would misread the other. 2: totals with sizes, word_sizes, energy_table."""
 
 BASE = "gemmini_default"
-"""The machine that differences are counted from: the base of every preset."""
+"""The preset that the settings of a machine are compared with: the base of every preset."""
 
 NOT_SETTINGS = ("name", "description", "waived_rules")
 
 
 @dataclass(frozen=True)
 class SavedRun:
-    """One kept run. ``name``: of the folder. ``record``: run.json, see `record_of`. ``result``: where it was made here
-    and has no folder."""
+    """One saved run. ``name``: of the folder. ``record``: run.json, see `record_of`. ``result``: of a run of this
+    process, which needs no folder."""
 
     folder: Path
     name: str
@@ -66,13 +66,13 @@ class SavedRun:
         return frame
 
     def _again(self) -> str:
-        return f"it was written by Carat {self.record['version']}, this is {code_version()}: keep the run again"
+        return f"it was written by Carat {self.record['version']}, this is {code_version()}: save the run again"
 
 
 def save(result: Result, folder: str | Path, *, command: str | None = None, sentence: str | None = None) -> None:
-    """Keep a run in ``folder`` (created when missing), each file whole or not at all, run.json last.
+    """Save a run in ``folder`` (created when missing), each file whole or not at all, run.json last.
 
-    ``command``: the line that made it; ``sentence``: its bottleneck, if known. The numbers of what pruning kept
+    ``command``: the command line that ran it; ``sentence``: its bottleneck, if known. The indices of what pruning kept
     (`sim.sparsity.edits.saliency`) go to kept.npz. Simulates every distinct program once more, for traffic by operand
     and activity over time. Raises InputError when the folder cannot be written.
     """
@@ -113,6 +113,9 @@ def record_of(result: Result, folder: Path, command: str | None = None, sentence
         "operators": len(result.rows),
         "reproduce": command or _command(result.request, folder),
         "sentence": sentence or explain(result, measure=False),
+        "sizes": result.totals["sizes"],
+        "word_sizes": result.totals["word_sizes"],
+        "energy_table": {"name": result.totals["energy_table"], "node_nm": result.totals["node_nm"]},
         "seed": result.request.seed,
         "sparsity": str(result.request.sparsity) if result.request.sparsity is not None else None,
         "base": BASE,
@@ -126,13 +129,13 @@ def record_of(result: Result, folder: Path, command: str | None = None, sentence
 
 
 def of(result: Result, name: str = "run") -> SavedRun:
-    """Return a result as the pictures want it, without a folder: for notebooks and scripts."""
+    """Return a result as a saved run without a folder, for the pictures of notebooks and scripts."""
     hardware = result.hardware.model_dump(mode="json")
     return SavedRun(Path(name), name, result.totals, hardware, record_of(result, Path(name)), result)
 
 
 def _command(request: Request, folder: Path) -> str:
-    """Return a command line that does the same from the files in the folder."""
+    """Return a command line that repeats the run from the files in the folder."""
     words = ["carat", "run", str(folder / "graph.json"), "--hw", str(folder / "hardware.json")]
     words += ["--seed", str(request.seed)] if request.seed else []
     words += ["--clock", request.clock] if request.clock != "periodic" else []
@@ -175,7 +178,7 @@ def roofs(hw: Hardware) -> dict[str, float]:
 
 
 def energy_band(result: Result) -> dict[str, dict[str, float]]:
-    """Return component -> {low, nominal, high} in pJ: where sources of a figure disagree, what each would give."""
+    """Return component -> {low, nominal, high} in pJ: all figures at their lowest, stated and highest value."""
     from sim.cost import energy
 
     band: dict[str, dict[str, float]] = {part: {} for part in columns.ENERGY}
@@ -192,36 +195,39 @@ def energy_band(result: Result) -> dict[str, dict[str, float]]:
 
 
 def load(folder: str | Path) -> SavedRun:
-    """Return the run kept in ``folder``.
+    """Return the run saved in ``folder``.
 
-    Raises InputError: no such folder, nothing kept in it, half-written, of another format, or damaged.
+    Raises InputError: no such folder, no run in it, half-written, of another format, or damaged.
     """
     folder = Path(folder)
     if not folder.is_dir():
         what = "is a file, not the folder of a run" if folder.exists() else "no such folder"
-        raise InputError(f"{folder}: {what}; keep a run with: carat run WORKLOAD -o {folder}")
+        raise InputError(f"{folder}: {what}; save a run with: carat run WORKLOAD -o {folder}")
     path = folder / "run.json"
     if not path.is_file():
         found = [name for name in ("ops.csv", "totals.json", "hardware.json") if (folder / name).is_file()]
         if not found:
-            raise InputError(f"{folder}: no run is kept in it; keep one with: carat run WORKLOAD -o {folder}")
+            raise InputError(f"{folder}: no run is saved in it; save one with: carat run WORKLOAD -o {folder}")
         why = "the run was interrupted while it was being written, or is of Carat 0.1.0 or older"
-        raise InputError(f"{folder}: holds {', '.join(found)} but no run.json: {why}. Keep it again")
+        raise InputError(f"{folder}: holds {', '.join(found)} but no run.json: {why}. Save it again")
     record, totals, hardware = (_json(folder / name) for name in ("run.json", "totals.json", "hardware.json"))
     if record.get("format") != FORMAT:
         raise InputError(
             f"{path}: format {record.get('format')!r}, written by Carat {record.get('version', 'unknown')}; this is "
-            f"{code_version()}, which reads format {FORMAT}. Keep the run again"
+            f"{code_version()}, which reads format {FORMAT}. Save the run again"
         )
     missing = [key for key in ("version", "operators", "reproduce", "profile", "energy_pj") if key not in record]
     missing += [f"totals.json: {key}" for key in columns.table("totals") if key not in totals]
     if missing:
-        raise InputError(f"{path}: incomplete, without {', '.join(missing)}. Keep the run again")
+        raise InputError(f"{path}: incomplete, without {', '.join(missing)}. Save the run again")
     return SavedRun(folder, folder.resolve().name, totals, hardware, record)
 
 
 def load_all(folders: list[Path]) -> list[SavedRun]:
-    """Return several kept runs, every problem reported at once; equal names are told apart by their parents."""
+    """Return several saved runs under different names: of the folders, with as many parents as tell them apart.
+
+    Raises InputError with all problems at once, among them a folder that is given twice.
+    """
     runs: list[SavedRun] = []
     problems: list[str] = []
     for folder in folders:
@@ -229,15 +235,19 @@ def load_all(folders: list[Path]) -> list[SavedRun]:
             runs.append(load(folder))
         except InputError as error:
             problems += error.problems
+    paths = [folder.resolve() for folder in folders]
+    problems += [f"{path}: given more than once" for path in dict.fromkeys(paths) if paths.count(path) > 1]
     if problems:
         raise InputError(problems)
-    names = [run.name for run in runs]
-    return [
-        SavedRun(r.folder, f"{r.folder.resolve().parent.name}/{r.name}", r.totals, r.hardware, r.record)
-        if names.count(r.name) > 1
-        else r
-        for r in runs
-    ]
+    return [replace(run, name=_name(run.folder.resolve(), paths)) for run in runs]
+
+
+def _name(path: Path, others: Sequence[Path]) -> str:
+    """Return the last parts of ``path``, as few as no other of ``others`` ends with."""
+    for length in range(1, len(path.parts)):
+        if sum(other.parts[-length:] == path.parts[-length:] for other in others) == 1:
+            return "/".join(path.parts[-length:])
+    return str(path)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -246,7 +256,7 @@ def _json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise InputError(f"{path}: damaged, no JSON: {error}. Keep the run again") from error
+        raise InputError(f"{path}: damaged, no JSON: {error}. Save the run again") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: damaged: a JSON object is expected. Keep the run again")
+        raise InputError(f"{path}: damaged: a JSON object is expected. Save the run again")
     return content

@@ -1,4 +1,4 @@
-"""What a store holds: its sweeps, and their finished points as one table."""
+"""The finished points of the sweeps in a store, as one table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def stored_table(store: Store) -> pd.DataFrame:
     """Return the finished points of all sweeps in the store, each sweep's in the order of its arguments.
 
-    Raises InputError when it holds none.
+    Raises InputError when there are none.
     """
     finished = [(knobs, row) for sweep in store.sweeps() for knobs, row in sweep.points if row is not None]
     if not finished:

@@ -1,5 +1,5 @@
-"""The one reader of finished sweeps: a table that `carat sweep -o` wrote, or the SQLite store of a sweep, even one that
-is still running or was cut off."""
+"""The one reader of sweeps: a table that `carat sweep -o` wrote, or the SQLite store of a sweep, which may still be
+running or have been interrupted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read(path: str | Path) -> pd.DataFrame:
         raise InputError(f"{path}: columns missing: {', '.join(missing)}; a table of `carat sweep -o` has them")
     if not frame["cycles"].notna().any():
         points = f"{len(frame)} points, all failed" if len(frame) else "no point"
-        raise InputError(f"{path}: {points}; nothing to show. Run the sweep again, it goes on where it stopped")
+        raise InputError(f"{path}: {points}; nothing to show. Run the sweep again: it continues where it stopped")
     return frame
 
 
@@ -50,7 +50,7 @@ def _table(path: Path) -> pd.DataFrame:
         if path.suffix == ".csv":
             text = read_text(path, what="CSV table")
             if text and not text.endswith("\n"):
-                raise InputError(f"{path}: the last line is cut off: the table was not written whole. Sweep again")
+                raise InputError(f"{path}: the last line is cut off: the table is incomplete. Run the sweep again")
             return pd.read_csv(StringIO(text))
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
@@ -63,7 +63,7 @@ def _table(path: Path) -> pd.DataFrame:
 
 
 def _store(path: Path) -> pd.DataFrame:
-    """Return the finished points of a store; ``attrs["unfinished"]`` counts those that are still to come."""
+    """Return the finished points of a store; ``attrs["unfinished"]`` counts those that are not finished."""
     from sim.analysis.stored_sweeps import stored_table
     from sim.base.store import Store
 

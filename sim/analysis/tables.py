@@ -16,21 +16,21 @@ SUFFIXES = (".csv", ".parquet")
 
 
 def frame(knobs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return one row per point: its knobs, then its answers; ``error`` comes last."""
+    """Return one row per point: its knobs, then its results; ``error`` comes last."""
     import pandas as pd
 
-    records = [{**knob, **_answers(row)} for knob, row in zip(knobs, rows, strict=True)]
+    records = [{**knob, **_results(row)} for knob, row in zip(knobs, rows, strict=True)]
     names = list(dict.fromkeys(name for record in records for name in record if name != "error"))
     columns = {name: [record.get(name) for record in records] for name in (*names, "error")}
     return pd.DataFrame({name: pd.Series(values, dtype=_dtype(values)) for name, values in columns.items()})
 
 
 def check_output(path: Path) -> None:
-    """Refuse, before any time is spent, a file that `write_table` could not write. Raises InputError."""
+    """Raise InputError for a file that `write_table` could not write: called before a sweep starts."""
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: a table is written as {' or '.join(SUFFIXES)}; nearest: {path.stem}.csv")
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:
-        raise InputError(f"{path}: Parquet needs the extra: pip install 'carat-sim[parquet]'")
+        raise InputError(f"{path}: Parquet needs pyarrow: pip install pyarrow")
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
@@ -58,12 +58,12 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def _dtype(values: Sequence[Any]) -> str:
-    """Return a type that keeps whole numbers whole beside the nulls of failed points."""
+    """Return a column type in which integers stay integers beside the nulls of failed points."""
     types = {type(value) for value in values if value is not None}
     if types == {int}:
         return "Int64"
     return "float64" if types and types <= {int, float} else "object"
 
 
-def _answers(row: Mapping[str, Any]) -> dict[str, Any]:
+def _results(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in ("hardware", "workload")}

@@ -14,7 +14,9 @@ def plot(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="What to draw; `carat plot list` names them.")],
     sources: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="SOURCE...", help="Run folders, a sweep, a whatif table or a trace, as the kind needs."),
+        typer.Argument(
+            metavar="SOURCE...", help="Run folders, a sweep, a whatif table, a trace or a machine, as the kind needs."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help=".png, .svg or .pdf; default KIND.png.")
@@ -27,7 +29,7 @@ def plot(
     level: Annotated[Literal["dram", "all"] | None, typer.Option("--level", help="traffic: which levels.")] = None,
     window: options.Window = None,
 ) -> None:
-    """Draw one picture from kept runs, a sweep, a whatif table or a trace."""
+    """Draw one picture from saved runs, a sweep, a whatif table, a trace or a machine."""
     from reports import kinds  # matplotlib: not for --help
 
     if kind == "list":

@@ -1,4 +1,4 @@
-"""``carat report``: one self-contained HTML page of kept runs, or of a sweep."""
+"""``carat report``: one self-contained HTML page of saved runs, or of a sweep."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sim.base.files import write_whole
 def report(
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="DIR...|SWEEP", help="Folders kept by `carat run -o`, or one sweep's table or store."),
+        typer.Argument(metavar="DIR...|SWEEP", help="Folders of `carat run -o`, or one sweep's table or store."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="Where the page goes.")] = Path(
         "report.html"

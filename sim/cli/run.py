@@ -38,7 +38,7 @@ def run(
     explain: Annotated[bool, typer.Option("--explain", help="Measure what relieving the bottleneck gives.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Keep the run here, for `carat report`, `plot` and `diff`."),
+        typer.Option("-o", "--output", metavar="DIR", help="Save the run here, for `carat report`, `plot` and `diff`."),
     ] = None,
     no_cache: options.NoCache = False,
     as_json: options.AsJson = False,
@@ -75,7 +75,7 @@ def run(
         map_command.print_changes(changes, mapping)
     typer.echo(f"\n{sentence}")
     if output is not None:
-        typer.echo(f"\nKept in {output}. A page of it: carat report {output} -o {output / 'report.html'}")
+        typer.echo(f"\nSaved in {output}. A page of it: carat report {output} -o {output / 'report.html'}")
 
 
 def _generate(
@@ -133,9 +133,12 @@ def _print(result: Result) -> None:
     rows = [_cells(row) for row in result.kind_rows]
     rows.append(_cells({**total, "op_kind": "total", "share": 1.0}))
     common.print_table(f"{total['workload']} on {total['hardware']}", HEADINGS, rows)
-    causes = {cause: cycles for cause, cycles in result.causes.items() if cycles}
-    split = sorted(causes.items(), key=lambda item: -item[1])
-    typer.echo("cycles by cause: " + ", ".join(f"{cause} {cycles / result.cycles:.1%}" for cause, cycles in split))
+    typer.echo(
+        f"{total['sizes']}; {total['word_sizes']}; energy by table {total['energy_table']}, {total['node_nm']} nm"
+    )
+    split = sorted(result.causes.items(), key=lambda item: -item[1])
+    shares = [(cause, f"{cycles / result.cycles:.1%}") for cause, cycles in split]
+    typer.echo("cycles by cause: " + ", ".join(f"{cause} {share}" for cause, share in shares if share != "0.0%"))
     typer.echo(
         f"{total['time_s'] * 1e3:,.3f} ms at {total['clock_mhz']:g} MHz, {total['power_w']:.3g} W, "
         f"EDP {total['edp_js']:.3g} J s; "

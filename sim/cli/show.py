@@ -1,4 +1,4 @@
-"""``carat show``: the two printable doors, the graph and the lowered program."""
+"""``carat show``: the graph, the lowered program and the machine in print."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sim.base.errors import InputError, did_you_mean
-from sim.cli import options
+from sim.cli import common, options
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from sim.run.request import Case, Request
 
 
-@options.asks(without=("clock",))
+@options.asks("", without=("clock",))
 def show(
     request: Request,
     op: Annotated[str | None, typer.Option("--op", help="Only this operator, with its work items.")] = None,
     commands: Annotated[bool, typer.Option("--commands", help="Print the commands of the lowered program.")] = False,
     invocation: Annotated[int, typer.Option("--invocation", min=0, help="Which head or batch item's program.")] = 0,
+    toml: Annotated[bool, typer.Option("--toml", help="Without a workload: the machine as a TOML file.")] = False,
 ) -> None:
-    """Print a workload's graph, what runs where on a machine, and the commands it is lowered to."""
+    """Print a workload's graph, its plan on a machine, and its commands; without a workload the machine's keys."""
+    if toml or not request.graph:
+        _print_machine(request, toml)
+        return
     from sim.run.request import resolve  # the planner, for this command alone
 
     case = resolve(request)
@@ -30,6 +34,22 @@ def show(
     programs = [_program(step, case.hw, invocation) for step in steps] if commands else []
     title = [] if op is not None else [f"{case.graph}\n"]
     typer.echo("\n".join([*title, f"{case.hw.name}:", *_lines(steps), *programs]))
+
+
+def _print_machine(request: Request, toml: bool) -> None:
+    """Print each key of the machine with unit, range and meaning, or the machine as TOML."""
+    from sim import hardware
+    from sim.hardware.keys import keys, to_toml  # pydantic: not for --help
+
+    if request.graph:
+        raise InputError(f"--toml: prints a machine and takes no workload; leave out {request.graph}")
+    hw = hardware.load(request.machine, dict(request.overrides))
+    if toml:
+        typer.echo(to_toml(hw), nl=False)
+        return
+    rows = [(key.name, str(key.value), key.unit, key.range, key.meaning) for key in keys(hw)]
+    common.print_table(f"{hw.name}: {hw.description}", ("key", "value", "unit", "legal", "meaning"), rows, 5)
+    typer.echo(f"as a file to change: carat show --hw {request.machine} --toml > mine.toml; then --hw mine.toml")
 
 
 def _called(op: str, case: Case) -> tuple[Step, ...]:

@@ -53,7 +53,7 @@ def whatif(
         return
     _print(base, rows)
     if output is not None:
-        typer.echo(f"Kept in {output}. Picture: carat plot tornado {output} -o {output.with_suffix('.svg')}")
+        typer.echo(f"Saved in {output}. Picture: carat plot tornado {output} -o {output.with_suffix('.svg')}")
 
 
 def _print(base: Result, rows: list[dict[str, Any]]) -> None:

@@ -160,6 +160,11 @@ def _each(hw: Hardware, level: Level) -> _Each:
     )
 
 
+def node_nm(hw: Hardware) -> int:
+    """Return the technology node of the machine's energy table in nm. Raises InputError (unreadable table)."""
+    return _table(hw).node_nm
+
+
 def _table(hw: Hardware) -> EnergyTable:
     from sim.hardware.energy_table import load_energy_table  # pydantic is slow to import
 

@@ -12,6 +12,7 @@ import heapq
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -145,11 +146,15 @@ class Op:
 
 @dataclass(frozen=True)
 class Graph:
-    """Operators in an order in which they can run. Raises `InputError` listing every broken rule."""
+    """Operators in an order in which they can run. Raises `InputError` listing every broken rule.
+
+    ``sizes``: the builder's arguments (seq, batch, ...), which tell graphs of one name apart in reports; may be empty.
+    """
 
     name: str
     tensors: Mapping[str, Tensor]
     ops: tuple[Op, ...]
+    sizes: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         self._fill(self.tensors, self.ops, rule_problems(self.tensors, tuple(self.ops)))
@@ -158,13 +163,14 @@ class Graph:
         """Take tensors and operators on, of which all rules but those of order are checked, with ``problems``."""
         object.__setattr__(self, "tensors", MappingProxyType(dict(tensors)))
         object.__setattr__(self, "ops", tuple(ops))
+        object.__setattr__(self, "sizes", MappingProxyType(dict(self.sizes)))
         problems = problems or order_problems(self.ops, self.tensors)
         if problems:
             raise InputError([f"graph {self.name}: {problem}" for problem in problems])
 
     def __reduce__(self) -> tuple[type[Graph], tuple[Any, ...]]:
         """Pickle by value: a read-only mapping does not pickle itself."""
-        return Graph, (self.name, dict(self.tensors), self.ops)
+        return Graph, (self.name, dict(self.tensors), self.ops, dict(self.sizes))
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -183,8 +189,23 @@ class Graph:
         problems = rule_problems(by_name, ops)
         graph = object.__new__(cls)
         object.__setattr__(graph, "name", name)
+        object.__setattr__(graph, "sizes", {})
         graph._fill(by_name, ops if problems else _sorted(name, ops), problems)  # only sound windows can be sorted
         return graph
+
+    def sized(self, sizes: Mapping[str, Any]) -> Graph:
+        """Return the same graph that states ``sizes``; its rules are not checked a second time."""
+        other = copy(self)
+        object.__setattr__(other, "sizes", MappingProxyType(dict(sizes)))
+        return other
+
+    @property
+    def size_text(self) -> str:
+        """The sizes as text, e.g. "seq=128,batch=1"; without sizes the shapes of the inputs ("input=128x768")."""
+        shapes = {
+            tensor.name: "x".join(map(str, tensor.shape)) for tensor in self.tensors.values() if tensor.kind == "input"
+        }
+        return ",".join(f"{name}={value}" for name, value in (self.sizes or shapes).items())
 
     @property
     def macs(self) -> int:
@@ -198,8 +219,9 @@ class Graph:
 
     @cached_property
     def key(self) -> str:
-        """A sha256 of the whole content."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+        """A sha256 of the whole content, but for ``sizes``: a pruned graph equals the small one."""
+        content = {name: part for name, part in self.to_dict().items() if name != "sizes"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def op(self, name: str) -> Op:
         """Return the operator called ``name``. Raises InputError for an unknown name."""
@@ -238,6 +260,7 @@ class Graph:
         """Return the graph as plain lists and dicts; `workloads.graph_file.from_dict` reads it back."""
         return {
             "name": self.name,
+            **({"sizes": dict(self.sizes)} if self.sizes else {}),
             "tensors": [{**vars(tensor), "shape": list(tensor.shape)} for tensor in self.tensors.values()],
             "ops": [
                 {

@@ -69,11 +69,6 @@ class Item:
         """The dense product that the item is, or is a sparse form of; None where it is none."""
         return None
 
-    @property
-    def skips(self) -> bool:
-        """Whether zeros of weights cost it neither loads nor computes."""
-        return False
-
     def places(self) -> list[Place]:
         """Return the operands of the item."""
         raise TypeError(f"{type(self).__name__} names no operands")
@@ -214,11 +209,6 @@ class BlockSparseMatmul(SparseItem):
         return Place("index", Operand(self.index_address, 0), 1, size, "byte")
 
     @property
-    def skips(self) -> bool:
-        """Zero blocks are skipped."""
-        return True
-
-    @property
     def nonzero_blocks(self) -> int:
         """Number of blocks of B that are computed."""
         return sum(sum(row) for row in self.mask)
@@ -228,7 +218,7 @@ class BlockSparseMatmul(SparseItem):
 class PackedMatmul(SparseItem):
     """A `Matmul` whose B is stored with its zeros squeezed out, and what the machine does about it.
 
-    ``rows``: per group of ``depth`` elements of K, per column of blocks, packed rows kept (`sim.lower.sparse.blocks`).
+    ``rows``: per group of ``depth`` elements of K, per column of blocks, the packed rows kept (`sparseblocks`).
     ``fetch_rows``: scratchpad rows of A that one row of PEs picks its operands from. ``row_index_bits``: index of one
     packed row of DIM values. ``stored_bits``: None, or the bits of each block in DRAM, expanded by the load path; then
     the packed rows are plain rows of K and there is no index behind the decoder. ``index_address``: DRAM byte address
@@ -245,11 +235,6 @@ class PackedMatmul(SparseItem):
     nonzeros: int
     stored_bits: tuple[tuple[int, ...], ...] | None = None
     circulant: int = 0
-
-    @property
-    def skips(self) -> bool:
-        """Zeros are squeezed out, unless the load path puts them back."""
-        return self.stored_bits is None
 
     def index_place(self) -> Place:
         """Return where the index, or B as it is stored, lies: smaller than B dense in int32, nothing lies behind it."""

@@ -116,13 +116,7 @@ def _sparse(op: Op, at: Planning, dense: ArrayStep) -> Step:
         for problem in error.problems:
             at.refuse(op, problem)
         return dense
-    if found is None:
-        return dense
-    sparse = replace(dense, **vars(found))
-    if not any(work.skips for work in found.works):
-        return sparse
-    switched = found.macs_done if sparse_works.gates(hw, "weights") else dense.macs_switched
-    return replace(sparse, dense=replace(dense, macs_done=found.macs_done, macs_switched=switched, scheme="dense"))
+    return replace(dense, **vars(found)) if found is not None else dense
 
 
 def conv(op: Op, at: Planning, pool: Op | None) -> list[Step]:

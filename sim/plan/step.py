@@ -121,8 +121,7 @@ class ArrayStep(Step):
     ``works``: one item per invocation (batch item or head). ``macs`` are those of the dense operator, ``macs_done``
     those of operands that are not zero, ``macs_switched`` those that multipliers work on (zeros among them, where the
     machine neither skips nor gates them). ``scheme``: what is made of zeros, ``metadata_bytes``: index and tables
-    stored for them. ``dense``: the same operator by the hardware loops, zeros and all, where the machine skips zeros:
-    the run takes whichever ends first.
+    stored for them.
     """
 
     works: tuple[Work, ...] = ()
@@ -133,7 +132,6 @@ class ArrayStep(Step):
     metadata_bytes: int = 0
     machine: Hardware | None = None
     alike: tuple[Work, ...] = ()
-    dense: ArrayStep | None = None
 
     @property
     def engine(self) -> Engine:

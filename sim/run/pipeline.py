@@ -14,7 +14,7 @@ from sim.cpu import issue_cycles
 from sim.graph import Graph
 from sim.hardware import Hardware
 from sim.lower import SampledMatmul, lower
-from sim.plan.step import ArrayStep, Step
+from sim.plan.step import Step
 from sim.run.prefetch import Prefetch
 from sim.run.progress import Progress, shown, silent
 from sim.run.request import Case, Request, resolve
@@ -69,7 +69,7 @@ def simulate(
 def run(case: Case, memo: Memo, progress: Progress = silent, threads: int | None = None) -> Result:
     """Plan a case, run its steps one after the other and price them. Raises InputError and Hang."""
     rows, starts, cycle = [], {}, 0
-    steps = list(case.steps())
+    steps = case.steps()
     session = Session(case.hw, case.request.clock, memo)
     side = _Side()
     seen: set[Hashable] = set()
@@ -78,7 +78,6 @@ def run(case: Case, memo: Memo, progress: Progress = silent, threads: int | None
             progress(number, len(steps), step.name)
             if number == 0:  # after the first call of progress, which may announce a compilation
                 prefetch.begin(steps)
-            steps[number] = step = _quicker(step, session)
             starts[step.name] = session.start
             if step.engine == "array":
                 activity = _on_array(step, session, seen, side)
@@ -96,24 +95,7 @@ def run(case: Case, memo: Memo, progress: Progress = silent, threads: int | None
             rows.append(operator_row(step, activity, case, cycle, parts))
             cycle += activity.cycles
     progress(len(steps), len(steps), "")
-    return Result(case, tuple(steps), tuple(rows), starts)
-
-
-def _quicker(step: Step, session: Session) -> Step:
-    """Return the step, or its dense twin where that ends sooner: a scheme may lose more than the zeros it skips."""
-    if not isinstance(step, ArrayStep) or step.dense is None:
-        return step
-    try:
-        return min((step, step.dense), key=lambda one: _cycles(one, session))
-    except InputError:  # a mapping by hand that one of the two refuses; what the plan says is run or refused
-        return step
-
-
-def _cycles(step: ArrayStep, session: Session) -> int:
-    """Return the cycles of a step from here on, and stay here."""
-    trial = Session(session.hw, session.clock, session.memo, session.start)
-    trial.begin(step.name, step.machine)
-    return sum(trial.advance(item).cycles for item in step.alike)
+    return Result(case, steps, tuple(rows), starts)
 
 
 @dataclass

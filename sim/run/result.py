@@ -206,10 +206,14 @@ class Result:
             "hardware": hw.name,
             "workload": self.graph.name,
             "density": _ratio(summed["macs"], summed["macs"] + summed["macs_skipped"]),
+            "sizes": self.graph.size_text,
+            "word_sizes": self._word_sizes(),
             "utilization": summed["macs"] / (summed["cycles"] * self._peak(self.rows)),
             "peak_macs_per_cycle": self._peak(self.rows),
             "effective_macs_per_cycle": (summed["macs"] + summed["macs_skipped"]) / summed["cycles"],
             "visited_share": _ratio(summed["visited_cycles"], summed["cycles"] - summed["host_cycles"]),
+            "energy_table": hw.energy_table,
+            "node_nm": energy.node_nm(hw),
             "clock_mhz": hw.clock_mhz,
             "time_s": seconds,
             "power_w": joules / seconds,
@@ -221,6 +225,12 @@ class Result:
         }
         both = {**summed, **derived}
         return {name: both[name] for name in columns.table("totals")}
+
+    def _word_sizes(self) -> str:
+        """Return the machine's types of elements and sums, and the word sizes that operators have instead."""
+        array = self.hardware.array
+        others = dict.fromkeys(row["words"] for row in self.rows if row["words"])
+        return "; ".join([f"{array.input_type}, sums {array.acc_type}", *others])
 
     @property
     def cycles(self) -> int:

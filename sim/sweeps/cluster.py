@@ -50,7 +50,7 @@ def _connected(address: str) -> Any:
     try:
         import distributed  # an extra
     except ImportError as error:
-        raise InputError("a cluster needs the extra: pip install 'carat-sim[cluster]'") from error
+        raise InputError("a cluster needs dask: pip install 'dask[distributed]'") from error
     try:
         return distributed.Client(address, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:

@@ -69,7 +69,8 @@ def explore(
     ``grid``, ``sizes``, ``sparsity``, ``prune``, ``dataflow``, ``store``, ``cache``: as for `sim.sweep`. ``objective``:
     one or several of `objectives`. ``trials``: points asked for; with as many as the grid has, all are tried in the
     grid's order. ``seed``: of the search and of random masks; the same seed asks the same points. Column ``best``
-    marks the Pareto front. ``progress``: as for `sim.sweep`.
+    marks the Pareto front, one per workload, sizes and, for an objective that counts energy, energy table.
+    ``progress``: as for `sim.sweep`.
 
     Raises InputError without the extra, for an unknown objective or a grid that is wrong as a whole.
     """
@@ -93,7 +94,12 @@ def explore(
         rows = [tried.row(point) for point in chosen]
         _tell(told, len(chosen), len(chosen), None)
     answers = [objectives()[name] for name in wanted]
-    best = pareto([None if row.get("error") else [row[name] for name in answers] for row in rows])
+    priced = any(name in columns.PRICED for name in answers)
+    groups = [
+        (point.graph, tuple(point.sizes), row.get("energy_table") if priced else None)
+        for point, row in zip(chosen, rows, strict=True)
+    ]
+    best = pareto([None if row.get("error") else [row[name] for name in answers] for row in rows], groups)
     table = frame([knobs(point) for point in chosen], rows)
     table.insert(len(table.columns) - 1, "best", best)
     return table
@@ -154,7 +160,7 @@ def _search(
     try:
         import optuna  # an extra
     except ImportError as error:
-        raise InputError("a search needs the extra: pip install 'carat-sim[explore]'") from error
+        raise InputError("a search needs optuna: pip install optuna") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=trials[1])
     study = optuna.create_study(directions=["minimize"] * len(wanted), sampler=sampler)

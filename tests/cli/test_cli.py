@@ -55,7 +55,9 @@ def test_run_prints_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_run_prints_kinds_causes_and_the_bottleneck(capsys: pytest.CaptureFixture[str]) -> None:
     out = answer(capsys, *RUN)
-    assert "matmul+softmax" in out and "total" in out and "cycles by cause:" in out and "(a bound:" in out
+    assert "matmul+softmax" in out and "total" in out and "cycles by cause:" in out and "most in L0." in out
+    assert "seq=16,batch=1" in out and "int8, sums int32" in out and "energy by table 45nm, 45 nm" in out
+    assert " 0.0%" not in next(line for line in out.splitlines() if line.startswith("cycles by cause"))
     assert "\x1b" not in out, "no colours into a pipe"
 
 

@@ -1,4 +1,4 @@
-"""A kept run comes back as it was, says how to do it again, and refuses what is no whole run of this format."""
+"""A saved run is read back unchanged, states the command that repeats it; folders that are no whole run are refused."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def broken(folder: Path, target: Path, spoil: str) -> Path:
 
 
 BROKEN = {
-    "empty": "no run is kept in it",
+    "empty": "no run is saved in it",
     "half-written": "no run.json: the run was interrupted",
     "cut off": "damaged, no JSON",
     "other format": r"format 99, written by Carat 9\.9\.9",
@@ -101,7 +101,7 @@ def test_all_bad_folders_are_named_at_once(
         main(["report", str(folders[0]), *map(str, bad), "-o", str(page)])
     message = capsys.readouterr().err
     assert ended.value.code == 2 and "Traceback" not in message
-    assert "empty: no run is kept" in message and "gone: no such folder" in message
+    assert "empty: no run is saved" in message and "gone: no such folder" in message
     assert not page.exists(), "nothing half-written"
 
 
@@ -149,3 +149,21 @@ def test_what_is_no_finished_sweep_is_refused(tmp_path: Path, name: str, text: s
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=message):
         sweep_table.read(tmp_path / name)
+
+
+def test_runs_of_equal_names_stay_apart_and_none_is_given_twice(folders: list[Path], tmp_path: Path) -> None:
+    """a/x/run and b/x/run differ three folders up; one of them would replace the other in every picture."""
+    paths = []
+    for place in ("a/x/run", "b/x/run"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        paths.append(Path(shutil.copytree(folders[0], tmp_path / place)))
+    assert [run.name for run in saved.load_all([*paths, folders[1]])] == ["a/x/run", "b/x/run", "slow"]
+    with pytest.raises(InputError, match="given more than once"):
+        saved.load_all([folders[0], folders[0]])
+
+
+def test_a_saved_run_states_sizes_words_and_energy_table(runs: dict[str, saved.SavedRun]) -> None:
+    record = runs["fast"].record
+    assert record["sizes"] == "seq=32,batch=1,hidden=64,heads=2,ffn=64,layers=1"
+    assert record["word_sizes"] == "int8, sums int32"
+    assert record["energy_table"] == {"name": "45nm", "node_nm": 45}

@@ -1,4 +1,4 @@
-"""Each picture draws on the axes it is given what the run holds, in colours that everybody can tell apart."""
+"""Each picture draws the figures of the run on the given axes, in colours that the colour-blind tell apart."""
 
 from __future__ import annotations
 
@@ -85,6 +85,18 @@ def test_utilization_never_exceeds_one(runs: Runs) -> None:
     assert all(0 <= end <= 1 for end in drawn_lengths(axes).values())
 
 
+def test_each_bar_of_utilization_states_the_share_of_its_own_run(runs: Runs) -> None:
+    """Two runs of unlike shares: each share behind a bar is that of the bar's run, not of the first."""
+    chosen = {name: runs[name].ops for name in ("fast", "host")}
+    axes = utilization.utilization(Figure().subplots(), chosen)
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    said = [text.get_text() for text in axes.texts]
+    for number, ops in enumerate(chosen.values()):
+        for name, share in zip(names, said[number * len(names) :], strict=False):
+            cycles = ops.loc[(ops["op"] == f"L0.{name}") & (ops["engine"] == "array"), "cycles"].sum()
+            assert share == (f"{cycles / ops['cycles'].sum():.1%}" if cycles else "not on the array")
+
+
 @pytest.mark.parametrize("what", ["occupancy", "throughput"])
 def test_shares_over_time_stay_between_nothing_and_all(runs: Runs, what: str) -> None:
     axes = activity.activity(Figure().subplots(), runs["fast"], what)  # type: ignore[arg-type]
@@ -93,7 +105,7 @@ def test_shares_over_time_stay_between_nothing_and_all(runs: Runs, what: str) ->
         assert values.min() >= 0 and values.max() <= 1
 
 
-def test_front_of_three_holds_what_nobody_beats() -> None:
+def test_front_of_three_holds_the_points_that_no_other_dominates() -> None:
     """Against the definition, on random points with ties."""
     draw = np.random.default_rng(5)
     points = draw.integers(0, 8, (200, 3)).astype(float)
@@ -151,6 +163,7 @@ def test_every_kind_is_drawn_by_the_command(
 ) -> None:
     source = kinds.KINDS[name].source
     frame = sweep_frame().assign(sparsity=["dense", "block16:0.5", "block16:0.25"])
+    frame = frame.assign(**{"memory.latency_cycles": 40})
     frame = frame.assign(**{column: 0.5 for column in density.PAGE_COLUMNS if column not in frame})
     frame.to_csv(tmp_path / "sweep.csv", index=False)
     effects = [{"knob": "k", "direction": "more", "from": 1, "to": 2, "cycles": 5, "cycles_change": 0.1}]
@@ -162,6 +175,7 @@ def test_every_kind_is_drawn_by_the_command(
         "sweep": [tmp_path / "sweep.csv"],
         "whatif": [tmp_path / "whatif.csv"],
         "trace": [tmp_path / "trace.json"],
+        "machine": [Path("gemmini_l2")],
     }
     picture = tmp_path / f"{name}.svg"
     with pytest.raises(SystemExit) as ended:

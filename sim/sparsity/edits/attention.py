@@ -235,7 +235,9 @@ def edit(graph: Graph, pattern: Pattern) -> Graph:
             ops += tiles(tensors, replaced[op.name], pattern)
     used = {view.tensor for op in ops for view in (*op.inputs, op.output)}
     used |= {name for op in ops for name in op.attrs.values() if isinstance(name, str)}
-    return Graph(graph.name, {name: tensor for name, tensor in tensors.items() if name in used}, tuple(ops))
+    return Graph(
+        graph.name, {name: tensor for name, tensor in tensors.items() if name in used}, tuple(ops), graph.sizes
+    )
 
 
 def tiles(tensors: dict[str, Tensor], block: Attention, pattern: Pattern) -> list[Op]:

@@ -83,7 +83,7 @@ def edit(graph: Graph, cascade: Cascade) -> Graph:
         if now < before:
             _rank(builder, f"L{layer}.heads", before, now, layer)
         data = builder.layer(layer, data, tokens, 1, now, head_dim, ffn)
-    return Graph(graph.name, {tensor.name: tensor for tensor in builder.tensors}, tuple(builder.ops))
+    return Graph(graph.name, {tensor.name: tensor for tensor in builder.tensors}, tuple(builder.ops), graph.sizes)
 
 
 def _rank(builder: Any, name: str, count: int, kept: int, layer: int) -> None:

@@ -56,7 +56,9 @@ def edit(graph: Graph, named: list[Op], block: int) -> Graph:
     ops = [part for op in graph.ops for part in (_parts(split, op, block) if op.name in names else [op])]
     used = {view.tensor for op in ops for view in (*op.inputs, op.output)}
     used |= {name for op in ops for name in op.attrs.values() if isinstance(name, str)}
-    return Graph(graph.name, {name: tensor for name, tensor in split.tensors.items() if name in used}, tuple(ops))
+    return Graph(
+        graph.name, {name: tensor for name, tensor in split.tensors.items() if name in used}, tuple(ops), graph.sizes
+    )
 
 
 def _parts(split: _Split, op: Op, block: int) -> list[Op]:

@@ -217,7 +217,9 @@ def edit(graph: Graph, compression: Compression) -> Graph:
             ops += _factored(tensors, op, compression.rank)
     used = {view.tensor for op in ops for view in (*op.inputs, op.output)}
     used |= {name for op in ops for name in op.attrs.values() if isinstance(name, str)}
-    return Graph(graph.name, {name: tensor for name, tensor in tensors.items() if name in used}, tuple(ops))
+    return Graph(
+        graph.name, {name: tensor for name, tensor in tensors.items() if name in used}, tuple(ops), graph.sizes
+    )
 
 
 def _add(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], dtype: str, kind: str) -> View:

@@ -205,7 +205,9 @@ def edit(graph: Graph, pattern: Dynamic) -> Graph:
             ops.append(op)
     used = {view.tensor for op in ops for view in (*op.inputs, op.output)} | set(known)
     used |= {name for op in ops for name in op.attrs.values() if isinstance(name, str)}
-    return Graph(graph.name, {name: tensor for name, tensor in tensors.items() if name in used}, tuple(ops))
+    return Graph(
+        graph.name, {name: tensor for name, tensor in tensors.items() if name in used}, tuple(ops), graph.sizes
+    )
 
 
 def _wanted(scores: Op, pattern: Dynamic) -> attention.Pattern:

@@ -73,7 +73,7 @@ def edit(graph: Graph, rules: Sequence[Precision], stored: Collection[str]) -> G
         ops += [op] if found else _split(tensors, op, chosen)
     if problems:
         raise InputError(problems)
-    return Graph(graph.name, tensors, tuple(ops))
+    return Graph(graph.name, tensors, tuple(ops), graph.sizes)
 
 
 def _problems(op: Op, chosen: tuple[int, ...]) -> list[str]:

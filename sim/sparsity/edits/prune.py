@@ -124,7 +124,7 @@ class _Edit:
             return self.graph
         gone = _touched(self.graph.ops) - _touched(ops)
         tensors = {name: self.tensor(tensor) for name, tensor in self.graph.tensors.items() if name not in gone}
-        return Graph(self.graph.name, tensors, ops)
+        return Graph(self.graph.name, tensors, ops, self.graph.sizes)
 
     def keep_layers(self, kept: int) -> None:
         layers = sorted({op.layer for op in self.graph.ops if op.layer is not None})
