@@ -79,15 +79,15 @@ class Worker(SpawnProcess):
         caller = sys.modules["__main__"]
         sys.modules["__main__"] = types.ModuleType("__main__")
         try:
-            with _safe_path():
+            with safe_path():
                 super().start()
         finally:
             sys.modules["__main__"] = caller
 
 
 @contextmanager
-def _safe_path() -> Iterator[None]:
-    """Processes started inside do not have the current folder first on their path."""
+def safe_path() -> Iterator[None]:
+    """Start processes inside without the current folder first on their path: no file there runs in their place."""
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"
     try:
@@ -105,7 +105,7 @@ class _Context(SpawnContext):
 
 def pool(jobs: int, initializer: Callable[[], Any] | None = None) -> ProcessPoolExecutor:
     """Return an executor of ``jobs`` spawned processes: safe beside compiled code, the same on every system."""
-    with _safe_path():
+    with safe_path():
         resource_tracker.ensure_running()  # a process of its own, else started by the first queue
     return ProcessPoolExecutor(jobs, mp_context=_Context(), initializer=initializer)
 

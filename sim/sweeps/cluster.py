@@ -40,10 +40,18 @@ def cluster(scheduler: str | Client) -> Iterator[Place]:
             finally:
                 executor.shutdown(wait=False)  # cancels what is under way when the sweep ends early
 
-        yield Place(open_executor, 2 * max(1, sum(client.nthreads().values())))
+        in_flight = 2 * max(1, sum(client.nthreads().values()))
+        yield Place(open_executor, in_flight, lost=lambda: _lost(client, str(scheduler)))
     finally:
         if isinstance(scheduler, str):
             client.close()
+
+
+def _lost(client: Client, scheduler: str) -> str | None:
+    """Return why the scheduler cannot answer any more, None while it does."""
+    if client.status == "running":
+        return None
+    return f"scheduler {scheduler}: the connection is lost (the scheduler ended, or the network did)"
 
 
 def _connected(address: str) -> Any:

@@ -16,9 +16,9 @@ from typing import Any
 from sim.base import workers
 from sim.base.errors import CaratError, InputError
 from sim.base.version import code_version
-from sim.core import compiling
 from sim.run.pipeline import run as run_case
 from sim.sweeps.points import Task
+from sim.timing import timer
 from sim.timing.disk import Timings, default_timings
 from sim.timing.memo import Memo
 
@@ -33,11 +33,13 @@ Numbered = tuple[int, Task]
 
 @dataclass(frozen=True)
 class Place:
-    """A way to get an executor for some points, how many points it is given at a time, and is it on this machine?"""
+    """Where points run: ``open`` gives an executor for some points, ``in_flight`` at a time; ``here``: on this machine;
+    ``lost``: why no point can finish any more, None while some can."""
 
     open: Callable[[int], AbstractContextManager[Executor]]
     in_flight: int
     here: bool = False
+    lost: Callable[[], str | None] = lambda: None
 
 
 def local(jobs: int | None) -> Place:
@@ -49,7 +51,7 @@ def local(jobs: int | None) -> Place:
     @contextmanager
     def open_pool(points: int) -> Iterator[Executor]:
         if count > 1:
-            compiling.prepare()  # workers then load the compiled core from disk
+            timer.prepare()  # workers then load the compiled core from disk
         alone = count == 1 or (jobs is None and points == 1)
         pool: Executor = ThreadPoolExecutor(1) if alone else workers.pool(min(count, points), workers.follow_parent)
         try:
@@ -154,6 +156,16 @@ def _settled(future: Future[Outcome]) -> tuple[dict[str, Any], bool]:
     return {"error": f"{type(failure).__name__}: {failure}"}, False
 
 
+LOOK_S = 5.0
+"""Seconds without a finished point after which the cluster is looked at."""
+
+
+def _refuse_lost(place: Place) -> None:
+    reason = place.lost()
+    if reason is not None:
+        raise CaratError(f"{reason}; with --store the points finished before are kept, and the same sweep continues")
+
+
 def _futures(todo: Todo, place: Place, cache: bool | Path) -> Iterator[tuple[int, Task, Future[Outcome]]]:
     """Take points from ``todo``, a few per worker in flight, and yield them finished; stops taking when a
     worker process died.
@@ -169,12 +181,17 @@ def _futures(todo: Todo, place: Place, cache: bool | Path) -> Iterator[tuple[int
                     future = pool.submit(outcome, point[1], cache)
                 except BrokenProcessPool:
                     broken = True
+                except Exception:  # of a cluster's client: whatever it raises once its scheduler is gone
+                    _refuse_lost(place)
+                    raise
                 else:
                     pending[future] = point
                     todo.drop()
             if not pending:
                 return
-            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            done, _ = wait(pending, LOOK_S, FIRST_COMPLETED)
+            if not done or any(isinstance(_failure(future), CancelledError) for future in done):
+                _refuse_lost(place)
             broken |= any(isinstance(_failure(future), BrokenProcessPool) for future in done)
             for future in sorted(done, key=lambda finished: pending[finished][0]):
                 yield (*pending.pop(future), future)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from numpy.lib.recfunctions import repack_fields
 
 from sim.base.errors import Hang, InputError
+from sim.base.workers import safe_path
 from sim.core import compiling, engine, explain, machine
 from sim.core.events import Cause, Event
 from sim.core.jit import passed
@@ -277,6 +278,21 @@ def _fresh(
     return state
 
 
+_PREPARING = threading.Lock()
+
+
+@cache
+def _prepared() -> None:
+    with safe_path():
+        compiling.prepare()
+
+
+def prepare() -> None:
+    """Compile the core once a process; the process that helps takes no module from the current folder."""
+    with _PREPARING:
+        _prepared()
+
+
 def run(
     program: Program,
     hw: Hardware,
@@ -298,7 +314,7 @@ def run(
     Raises Hang when the program can never end, InputError when the machine is beyond the core's limits or the program
     is empty.
     """
-    compiling.prepare()
+    prepare()
     commands = np.ascontiguousarray(program, dtype=COMMAND)
     if not (commands["funct"] != Funct.FENCE).any():
         raise InputError("program: holds no command; a program needs at least one command before its fence")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numba
 import pytest
 
@@ -41,3 +43,14 @@ def test_runs_call_what_was_compiled_ahead() -> None:
     assert {entry.py_func.__name__: len(entry.signatures) for entry in ENTRIES} == {
         entry.py_func.__name__: 1 for entry in ENTRIES
     }
+
+
+def test_the_process_that_helps_takes_no_module_from_the_current_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    monkeypatch.setattr("sim.core.compiling.prepare", lambda: seen.append(os.environ.get("PYTHONSAFEPATH")))
+    timer._prepared.cache_clear()
+    timer.prepare()
+    timer.prepare()
+    timer._prepared.cache_clear()
+    assert seen == ["1"] and "PYTHONSAFEPATH" not in os.environ
