@@ -85,6 +85,7 @@ def _program(step: Step, machine: Hardware, invocation: int) -> str:
     if invocation >= len(step.works):
         legal = f"0 to {len(step.works) - 1}"
         raise InputError(f"--invocation {invocation}: {step.name} has {len(step.works)} (legal: {legal})")
-    program = lower(step.works[invocation], step.machine or machine)
+    hw = step.machine or machine
+    program = lower(step.works[invocation], hw)
     title = f"{step.name}, invocation {invocation} of {len(step.works)}: {len(program)} commands"
-    return f"\n{title}\n{disassemble(program)}"
+    return f"\n{title}\n{disassemble(program, bool(hw.sparsity.decoder))}"

@@ -1,35 +1,23 @@
-"""The hot room: the machine in compiled code. It imports numpy, numba and the command door, nothing else of ours.
+"""The timing core: the machine in compiled code. It imports numpy, numba and the command set, nothing else of ours.
 
-Compiled code is cached on disk under a folder named after the content of *all* files of this room and of `sim.isa`:
-numba itself watches only the file of the cached function, and would run yesterday's units from today's loop.
+Compiled code is cached on disk under a folder named after the content of *all* files of this room and of the command
+set: numba itself watches only the file of the cached function, and would run yesterday's units from today's loop.
 """
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 import numba
 
+from sim.core.kept import cache_folder
+
 _CORE = Path(__file__).parent
-SOURCES = sorted([*_CORE.rglob("*.py"), *_CORE.parent.glob("isa/**/*.py")])
+COMMAND_SET = tuple(_CORE.parent / "isa" / f"{name}.py" for name in ("codes", "commands", "fields"))
+SOURCES = sorted([*_CORE.rglob("*.py"), *COMMAND_SET])
 SOURCE_KEY = hashlib.sha256(b"\0".join(path.read_bytes() for path in SOURCES)).hexdigest()[:16]
-"""Digest of the source of this room and of `sim.isa`: names the compile cache, and is part of every result's key."""
+"""Digest of the source of this room and of the command set: names the compile cache, part of every result's key."""
 
-
-def _cache_folder() -> Path:
-    """The user's cache folder, or a temporary one where that cannot be written."""
-    home = os.environ.get("CARAT_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-    folder = Path(home) if home else Path.home() / ".cache"
-    try:
-        (folder / "carat" / SOURCE_KEY).mkdir(parents=True, exist_ok=True)
-    except OSError:
-        folder = Path(tempfile.gettempdir())
-        (folder / "carat" / SOURCE_KEY).mkdir(parents=True, exist_ok=True)
-    return folder / "carat" / SOURCE_KEY
-
-
-COMPILE_CACHE = _cache_folder()
+COMPILE_CACHE = cache_folder() / SOURCE_KEY
 numba.config.CACHE_DIR = str(COMPILE_CACHE)
 
 

@@ -8,6 +8,7 @@ compared apart, by asking the TLB again. The other clocks leave addresses plain.
 """
 
 from sim.core.jit import njit
+from sim.isa import codes
 
 BITS = 44
 """Bits of the address itself; above them one bit for the operand (rs1, rs2) and the mark."""
@@ -31,7 +32,7 @@ def real(address):
 @njit
 def moves(funct):
     """Does rs1 of the command hold a DRAM address? (mvin, mvin2, mvin3, mvout)"""
-    return funct == 1 or funct == 2 or funct == 3 or funct == 14
+    return funct == codes.MVIN2 or funct == codes.MVIN or funct == codes.MVOUT or funct == codes.MVIN3
 
 
 @njit
@@ -39,7 +40,8 @@ def holds(funct):
     """Operands of a command that are DRAM addresses: 0 none, 1 rs1, 2 both."""
     if moves(funct):
         return 1
-    return 2 if funct == 10 or funct == 11 or funct == 20 or funct == 21 else 0
+    loops = funct == codes.LOOP_WS_ADDRESSES_AB or funct == codes.LOOP_WS_ADDRESSES_DC
+    return 2 if loops or funct == codes.LOOP_CONV_WS_5 or funct == codes.LOOP_CONV_WS_6 else 0
 
 
 @njit

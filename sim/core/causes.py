@@ -10,6 +10,7 @@ from sim.core.jit import njit
 from sim.core.params import RING
 from sim.core.units import execute, loop_matmul, mesh, mvout, reservation, writer
 from sim.core.units.reservation import EX, LD, ST
+from sim.isa import codes
 
 COMPUTE = int(Cause.COMPUTE)
 BANK_CONFLICT = int(Cause.BANK_CONFLICT)
@@ -118,9 +119,9 @@ def settle(now, m, length):
         h = x.q_head
         h1 = (h + 1) % RING
         h2 = (h + 2) % RING
-        if x.q_funct[h] == 6 and mesh.hazard(NEVER_POPPED, m, x.q_rs1[h], x.q_rs1[h1], x.q_rs2[h1]):
+        if x.q_funct[h] == codes.PRELOAD and mesh.hazard(NEVER_POPPED, m, x.q_rs1[h], x.q_rs1[h1], x.q_rs2[h1]):
             m.count[EX_PRELOAD_HAZ] += length
-        elif x.q_n > 2 and x.q_funct[h1] == 6 and x.q_funct[h] > 3 and x.q_funct[h] < 6:
+        elif x.q_n > 2 and x.q_funct[h1] == codes.PRELOAD and codes.MVOUT < x.q_funct[h] < codes.PRELOAD:
             if mesh.hazard(NEVER_POPPED, m, x.q_rs1[h1], x.q_rs1[h2], x.q_rs2[h2]):
                 m.count[EX_OVERLAP_HAZ] += length
     which = _main(m)

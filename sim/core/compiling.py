@@ -15,6 +15,7 @@ import numba
 import numpy as np
 
 from sim.core import COMPILE_CACHE, engine, is_compiled
+from sim.core.kept import VARIABLE, cache_folder
 from sim.core.machine import MACHINE
 from sim.core.repeat import inner, memo, periodic
 from sim.core.units import tlb
@@ -75,9 +76,9 @@ def _compile(function, *arguments) -> None:
 
 @cache
 def prepare() -> None:
-    """See to it that the room is compiled, once a process: with a second core, in half the time.
+    """Compile the core unless its code is on disk, once a process: with a second core, in half the time.
 
-    Whoever else is compiling on this machine is waited for. What goes wrong here costs time only: numba compiles what
+    Waits for another process that is compiling on this machine. An error here costs time only, as numba compiles what
     it does not find on disk.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -87,10 +88,11 @@ def prepare() -> None:
         if is_compiled() or cores < 2 or not sys.executable:
             return
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        command = [sys.executable, "-m", "sim.core.compiling"]
+        command = [sys.executable, "-P", "-m", "sim.core.compiling"]
+        told = {"PYTHONPATH": path, VARIABLE: str(cache_folder().parent)}
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         try:
-            beside = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, **quiet)
+            beside = subprocess.Popen(command, env={**os.environ, **told}, **quiet)
         except OSError:
             return
         try:

@@ -1,25 +1,37 @@
 """The loop: every unit once per visited cycle, downstream first; then on to the next cycle, or to the earliest wake.
 
-Order within a cycle (it is part of the semantics; both clocks share it):
- 1 idle check   2 result rows leave the mesh   3 loaded rows at the write ports   4 beat merger, acknowledges
- 5 answers on the bus   (5a the L2)   6 requests on the bus   7 store path behind the SRAM   8 execute
- 9 SRAM reads of the stores   10 store controller   11 DMA reader   12 load controller   13 reservation station
- 14 loop unrollers   15 front end
-The leaping clock leaves out the units that cannot act: those that move data (3 to 7, 9 to 12) unless one of them
-woke, waits for a port or was handed a command, and of these all but the load path (11, 12) when it alone woke or got an
-id back; those that handle commands (13 to 15) unless one of them woke or has news of a completion or a freed place. The
-array is asked every time. The reference clock leaves out nothing, nor do the units then (`full`).
+Phases of a visited cycle. Their order is part of the semantics and the same for both clocks:
+
+ 1 idle check: a fence, or the end of the program, looks at the busy wire
+ 2 result rows leave the mesh
+ 3 loaded rows at the write ports of the local memories
+ 4 beat merger, acknowledges
+ 5 answers of the memory at the port (5a the L2)
+ 6 requests on the bus
+ 7 store path behind the SRAM
+ 8 execute controller
+ 9 SRAM reads of the stores
+10 store controller
+11 DMA reader
+12 load controller
+13 reservation station
+14 loop unrollers: matmul, convolution
+15 front end: the next command of the CPU
 
 Downstream first means: a place freed in this cycle can be filled in this cycle only where the hardware's queue allows
 that; plain queues remember the pop (`pop_t`) and judge by the count at the start of the cycle.
+
+The leaping clock skips groups of units that cannot act (leap/guards.py) and the cycles in which none can. The reference
+clock (`m.full`) steps all units in every cycle.
 """
 
-import numpy as np
+from collections.abc import Callable
+from typing import Any
 
 from sim.core import causes
 from sim.core.events import Event
-from sim.core.jit import entry
-from sim.core.leap import burst, execute_run
+from sim.core.jit import entry, njit
+from sim.core.leap import burst, execute_run, guards
 from sim.core.params import NEVER
 from sim.core.units import (
     accumulator,
@@ -49,97 +61,63 @@ E_EX = int(Event.COMMANDS_EX)
 DONE = 0
 HANG = 1
 STOPPED = 2
+PAUSED = 3
+
+PAUSE_VISITS = 1 << 22
+"""Visited cycles, about half a second, after which `run` returns, so that Python can hear an interrupt."""
+
+
+def drive(*arguments: Any, between: Callable[[], None] | None = None) -> int:
+    """Call `run` with the arguments until it is done, hangs or stops; ``between`` is called at pauses and may raise."""
+    while (status := run(*arguments)) == PAUSED:
+        if between is not None:
+            between()
+    return int(status)
 
 
 @entry
 def run(machine, program, sections, times, lines, channels, uses, leap):
-    """Run a program to its last idle cycle or to one of the stops in `fe`; returns a status, all else is in the arrays.
+    """Run a program to its last idle cycle, to one of the stops in `fe`, or to a pause; returns the status.
 
-    ``times``: timeline, ``uses``: log of the TLB; either may have no room, and then is not kept. ``lines``: the L2's
-    tags (l2/state.py), empty without an L2. ``channels``: those of a DRAM (dram/state.py), none with another memory.
+    All else is in the arrays. After a pause, call again with the same arrays. ``sections``: idle cycle of each section
+    (fence). ``times``: timeline, ``uses``: log of the TLB; either may have no room, and then is not kept. ``lines``:
+    the L2's tags (l2/state.py), empty without an L2. ``channels``: those of a DRAM (dram/state.py), none with another
+    memory. ``leap``: 0 for the reference clock.
     """
     m = machine[0]
     m.rs.logging = 1 if times.shape[0] > 0 else 0
     m.tlb.logging = 1 if uses.shape[0] > 0 else 0
     m.full = 0 if leap else 1
     m.burst.on = 1 if leap and burst.suits(m) else 0
-    used = 0
+    used = m.tlb.logged
+    now = m.fe.start_t
+    m.fe.start_t = 0
     frontend.fetch(m, program)
-    now = np.int64(0)  # not a literal, for which every unit would be compiled once more
-    out_t = 0
-    ex_t = 0
-    data_t = 0
-    load_t = 0
-    command_t = 0
+    guards.open_all(m)
+    visits = 0
     while True:
-        m.count[E_VISITED] += 1
+        # 1 idle check
         if frontend.fell_idle(now, m):
             frontend.resume(now, m, program, sections)
             if m.fe.left == 0:
+                m.count[E_VISITED] += visits + 1
                 execute_run.halt(now, m)
                 memory.settle(now, m, channels)
                 tlb.count(m)
                 return DONE
-            command_t = now
-        burst.settle(now, m)
-        # a port that was taken may be free now: whoever waits for one is asked every time
-        data = not leap or data_t <= now or m.mv.busy or m.port.reader_out.n + m.p.acc_single > 0
-        loads = data or load_t <= now or (m.rd.busy and m.rd.freed_t >= now - 1)
-        if out_t <= now or m.mesh.run_n == 0:
-            mesh.leave(now, m)
-            out_t = mesh.step_out(now, m)
-            if leap:
-                out_t = max(out_t, mesh.announce(now, m))
-        if data:
-            data_t = mvin.step_write(now, m)
-            if m.p.acc_single:
-                data_t = min(data_t, accumulator.settle(now, m))
-            data_t = min(data_t, mvin.step_merge(now, m))
-            data_t = min(data_t, writer.acknowledge(now, m))
-            data_t = min(data_t, port.step_delivery(now, m))
-            burst.begin(now, m)
-            data_t = min(data_t, port.step_answers(now, m, channels))
-            if m.p.l2_sets:
-                data_t = min(data_t, l2.step(now, m, lines, channels))
-            data_t = min(data_t, port.step_requests(now, m))
-            data_t = min(data_t, mvout.step(now, m))
-        if ex_t <= now or m.ex.run_n == 0 or execute_run.disturbed(now, m):
-            execute_run.carry_out(now, m)
-            ex_t = execute.step(now, m)
-            m.ex.run_n = 0
-            if leap:
-                ex_t = max(ex_t, execute_run.begin(now, m))
-            wake = now + 1 if execute_state.unrolls(now, m) or m.mesh.t_pop_t == now else ex_t
-        else:
-            wake = now + 1 if execute_state.unroll(now, m) else ex_t
-        if data:
-            data_t = min(data_t, mvout.step_dispatch(now, m))
-            data_t = min(data_t, store.step(now, m))
-        if loads:
-            load_t = min(reader.step(now, m), load.step(now, m))
-            data_t = min(data_t, fixed.last_ready(now, m))
-        if not leap or command_t <= now or reservation.has_news(now, m):
-            handed = reservation.handed_over(m)
-            command_t = reservation.step(now, m)
-            command_t = min(command_t, loop_matmul.step(now, m))
-            if leap and command_t <= now + 1 and not loop_conv.busy(m) and not reservation.may_act(now, m):
-                command_t = np.int64(NEVER)
-            command_t = min(command_t, loop_conv.step(now, m))
-            command_t = min(command_t, frontend.step(now, m))
-            if reservation.handed_over(m) != handed:
-                data_t = now + 1
-            if m.fe.fetch:
-                frontend.fetch(m, program)
-            if m.rs.log_n:
-                execute_run.carry_out(now + 1, m)
-                accumulator.arrive(now, m)
-                reservation.record(now, m, times)
-        if loads:
-            tlb.settle(now, m.tlb)
-            if m.tlb.log_n:
-                used = tlb.record(m.tlb, uses, used)
-        wake = min(min(min(wake, out_t), min(min(data_t, load_t), command_t)), burst.wake(now, m))
+            m.guard.commands_t = now
+        wake = visit(now, m, lines, channels)
+        visits += 1
+        if m.fe.fetch:
+            frontend.fetch(m, program)
+        if m.rs.log_n:
+            execute_run.carry_out(now + 1, m)
+            accumulator.arrive(now, m)
+            reservation.record(now, m, times)
+        if m.tlb.log_n:
+            used = tlb.record(m.tlb, uses, used)
         if (leap and wake >= NEVER) or m.ex.illegal or now - m.rs.progress_t > m.p.stall_limit:
+            m.count[E_VISITED] += visits
             execute_run.halt(now + 1, m)
             if not m.ex.illegal:
                 burst.settle(now + m.p.stall_limit, m)
@@ -147,11 +125,96 @@ def run(machine, program, sections, times, lines, channels, uses, leap):
         until = wake if leap else now + 1
         causes.settle(now, m, until - now)
         now = until
-        if m.fe.pc >= m.fe.stop or m.count[E_EX] >= m.fe.stop_ex:
+        stops = m.fe.pc >= m.fe.stop or m.count[E_EX] >= m.fe.stop_ex
+        if stops or visits >= PAUSE_VISITS:
+            m.count[E_VISITED] += visits
             execute_run.halt(now, m)
-            m.fe.stop_t = now
             m.tlb.logged = used
-            return STOPPED
+            if stops:
+                m.fe.stop_t = now
+                return STOPPED
+            m.fe.start_t = now
+            return PAUSED
+
+
+@njit
+def visit(now, m, lines, channels):
+    """Phases 2 to 15 of one cycle. Returns the wake: the next cycle in which anything could change."""
+    g = m.guard
+    burst.settle(now, m)
+    data = guards.data(now, m)
+    loads = data or guards.loads(now, m)
+    if guards.results(now, m):
+        g.results_t = _results(now, m)  # 2
+    if data:
+        g.data_t = _data(now, m, lines, channels)  # 3 to 7
+    wake = _execute(now, m)  # 8
+    if data:
+        g.data_t = min(g.data_t, mvout.step_dispatch(now, m))  # 9
+        g.data_t = min(g.data_t, store.step(now, m))  # 10
+    if loads:
+        g.loads_t = min(reader.step(now, m), load.step(now, m))  # 11, 12
+        g.data_t = min(g.data_t, fixed.last_ready(now, m))
+    if guards.commands(now, m):
+        _commands(now, m)  # 13 to 15
+    if loads:
+        tlb.settle(now, m.tlb)
+    wake = min(min(wake, g.results_t), min(g.data_t, g.loads_t))
+    return min(min(wake, g.commands_t), burst.wake(now, m))
+
+
+@njit
+def _results(now, m):
+    """Phase 2. The leaping clock announces the rows that follow, one a cycle."""
+    mesh.leave(now, m)
+    wake = mesh.step_out(now, m)
+    return wake if m.full else max(wake, mesh.announce(now, m))
+
+
+@njit
+def _data(now, m, lines, channels):
+    """Phases 3 to 7."""
+    wake = mvin.step_write(now, m)  # 3
+    if m.p.acc_single:
+        wake = min(wake, accumulator.settle(now, m))
+    wake = min(wake, mvin.step_merge(now, m))  # 4
+    wake = min(wake, writer.acknowledge(now, m))
+    wake = min(wake, port.step_delivery(now, m))  # 5
+    burst.begin(now, m)
+    wake = min(wake, port.step_answers(now, m, channels))
+    if m.p.l2_sets:
+        wake = min(wake, l2.step(now, m, lines, channels))  # 5a
+    wake = min(wake, port.step_requests(now, m))  # 6
+    return min(wake, mvout.step(now, m))  # 7
+
+
+@njit
+def _execute(now, m):
+    """Phase 8. During a run of rows only the transpose unroller works."""
+    g = m.guard
+    if not guards.execute(now, m):
+        return now + 1 if execute_state.unroll(now, m) else g.execute_t
+    execute_run.carry_out(now, m)
+    g.execute_t = execute.step(now, m)
+    m.ex.run_n = 0
+    if not m.full:
+        g.execute_t = max(g.execute_t, execute_run.begin(now, m))
+    return now + 1 if execute_state.unrolls(now, m) or m.mesh.t_pop_t == now else g.execute_t
+
+
+@njit
+def _commands(now, m):
+    """Phases 13 to 15. What a controller is handed makes its group act in the next cycle."""
+    g = m.guard
+    handed = reservation.handed_over(m)
+    wake = reservation.step(now, m)  # 13
+    wake = min(wake, loop_matmul.step(now, m))  # 14
+    if not m.full and wake <= now + 1 and not loop_conv.busy(m) and not reservation.may_act(now, m):
+        wake = NEVER
+    wake = min(wake, loop_conv.step(now, m))
+    g.commands_t = min(wake, frontend.step(now, m))  # 15
+    if reservation.handed_over(m) != handed:
+        g.data_t = now + 1
 
 
 @entry

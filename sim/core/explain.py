@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from sim.core.units.reservation import EX, LD, ST
+from sim.isa.commands import Funct
 
 CLASS = {LD: "ld", EX: "ex", ST: "st"}
-FUNCT = {
-    0: "config", 1: "mvin2", 2: "mvin", 3: "mvout", 4: "compute_preloaded", 5: "compute_accumulated", 6: "preload",
-    14: "mvin3",
-}  # fmt: skip
 EX_STATE = {0: "waiting for commands", 1: "firing rows", 2: "asking for a flush", 3: "flushing"}
 LD_STATE = {0: "waiting for a command", 1: "waiting for the DMA", 2: "sending rows"}
 
@@ -23,7 +20,7 @@ def _head(m: np.record, c: int) -> str:
         return f"{r.n[c]} issued, none waiting"
     slot = r.waiting[c, r.wait_head[c] % r.waiting.shape[1]]
     waits = [f"{bin(int(r.deps[c, slot, d])).count('1')} {CLASS[d]}" for d in CLASS if r.deps[c, slot, d] != 0]
-    name = FUNCT.get(int(r.funct[c, slot]), str(int(r.funct[c, slot])))
+    name = Funct(int(r.funct[c, slot])).name.lower()
     return f"{r.n[c]} entries, next to issue: {name}, waits for {' and '.join(waits) or 'its controller'}"
 
 
@@ -49,6 +46,11 @@ def describe(machine: np.ndarray, program_length: int) -> str:
     ]
     if m.ex.illegal:
         lines.append("execute: config_ex asks for two operands from the one transposer; the array flushes for ever")
+    if m.p.n_xacts == 1 and m.wr.state:
+        lines.append(
+            "dma.max_in_flight_requests = 1: the DMA writer needs a free id for every beat and its Put holds the only one "
+            "(DMA.scala: a Put of several beats never ends, in the RTL as here); nearest value that ends: 2"
+        )
     if m.out.i_n > 0 and m.out.p_n == 0 and m.out.b_any == 0:
         lines.append(
             "store path: the row at the head of the issue queue has lost its data (scratchpad pipe shorter than the "

@@ -11,6 +11,8 @@ from functools import cache
 import numba
 import numpy as np
 
+from sim.core.kept import checked
+
 WRITTEN_FOR = (0, 68)
 """Release of numba whose inner classes are used here. With another one everything is compiled as numba does by itself:
 the same machine, after a longer wait."""
@@ -107,7 +109,7 @@ def njit(unit):
 
 def entry(function):
     """Compile a function that Python calls, and keep its code on disk."""
-    return numba.njit(cache=True, nogil=True, **_ENTRY)(function)
+    return checked(numba.njit(cache=True, nogil=True, **_ENTRY)(function))
 
 
 @cache

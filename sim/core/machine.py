@@ -4,7 +4,7 @@ import numpy as np
 
 from sim.core.address import ALL_BITS
 from sim.core.events import Cause, Event
-from sim.core.leap import burst
+from sim.core.leap import burst, guards
 from sim.core.params import NEVER, PARAMS
 from sim.core.units import (
     accumulator,
@@ -41,6 +41,7 @@ MACHINE = np.dtype(
         ("rd", reader.DTYPE),
         ("mv", mvin.DTYPE),
         ("burst", burst.DTYPE),
+        ("guard", guards.DTYPE),
         ("acc", accumulator.DTYPE),
         ("ex", execute.DTYPE),
         ("mesh", mesh.DTYPE),

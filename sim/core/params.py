@@ -66,6 +66,7 @@ PARAMS = np.dtype(
         ("mvin_units", "i8"),  # multipliers of the mvin scaler; -1 one per lane
         ("mvin_latency", "i8"),
         ("mvin_acc_latency", "i8"),  # pipeline of the accumulator-width mvin scaler (0 = none)
+        ("has_decoder", "i8"),  # loads have a field "stored bytes" (isa.fields.stored_bytes); the RTL has no such unit
         ("decode_cycles", "i8"),  # cycles of the load path's decoder per local row (no unit of the RTL)
         ("first_layer", "i8"),
         ("has_norm", "i8"),
@@ -107,12 +108,6 @@ def load_bits(p, state):
 def is_garbage(p, address):
     """All-ones address: the operand is absent."""
     return (address & p.garbage_mask) == p.garbage_mask
-
-
-@njit
-def is_acc(address):
-    """Bit 31: accumulator rather than scratchpad."""
-    return (address >> 31) & 1
 
 
 @njit

@@ -18,6 +18,7 @@ from sim.isa.commands import (
     Funct,
     Program,
 )
+from sim.isa.fields import stored_bytes
 
 ACTIVATIONS = ("none", "relu", "layernorm", "igelu", "softmax")
 NORM_COMMANDS = ("", "sum", "mean", "variance", "inv_stddev", "max", "sum_exp", "inv_sum_exp")
@@ -90,12 +91,14 @@ def _config(rs1: int, rs2: int) -> str:
 
 
 def _mvin(name: str) -> Callable[[int, int], str]:
-    def text(rs1: int, rs2: int) -> str:
-        row_bytes = _bits(rs2, 62, STORED_SHIFT)
-        expanded = f", expanded from {row_bytes} B a row" if row_bytes else ""
-        return f"{name} {_operand(_bits(rs2, STORED_SHIFT - 1, 0))} <- {_dram(rs1, 'zeros')}{expanded}"
+    return lambda rs1, rs2: f"{name} {_operand(rs2)} <- {_dram(rs1, 'zeros')}"
 
-    return text
+
+def _expanding(funct: int, rs1: int, rs2: int) -> str:
+    """A load on a machine with a decoder: bits [62:56] are bytes of DRAM that make a local row."""
+    text = WORDS[funct](rs1, _bits(rs2, STORED_SHIFT - 1, 0))
+    row_bytes = stored_bytes(rs2)
+    return f"{text}, expanded from {row_bytes} B a row" if row_bytes else text
 
 
 def _mvout(rs1: int, rs2: int) -> str:
@@ -185,8 +188,10 @@ WORDS: dict[int, Callable[[int, int], str]] = {
 }
 
 
-def words(funct: int, rs1: int, rs2: int) -> str:
-    """Return one command in words; operands unsigned."""
+def words(funct: int, rs1: int, rs2: int, decoder: bool = False) -> str:
+    """Return one command in words; operands unsigned. ``decoder``: of a machine whose load path has one."""
+    if decoder and funct in (Funct.MVIN, Funct.MVIN2, Funct.MVIN3):
+        return _expanding(funct, rs1, rs2)
     if funct in CONV_FIELDS:
         name = "loop_conv run" if funct == Funct.LOOP_CONV_WS else "loop_conv"
         values = (
@@ -198,14 +203,14 @@ def words(funct: int, rs1: int, rs2: int) -> str:
     return known(rs1, rs2) if known else f"funct {funct} {rs1:#x} {rs2:#x}"
 
 
-def lines(program: Program) -> Iterator[str]:
+def lines(program: Program, decoder: bool = False) -> Iterator[str]:
     """Yield one line per command: number, words, and its pace where the CPU is slower than 1."""
     for number, (funct, rs1, rs2, gap) in enumerate(program.tolist()):
-        text = words(funct, rs1 & 0xFFFF_FFFF_FFFF_FFFF, rs2 & 0xFFFF_FFFF_FFFF_FFFF)
+        text = words(funct, rs1 & 0xFFFF_FFFF_FFFF_FFFF, rs2 & 0xFFFF_FFFF_FFFF_FFFF, decoder)
         pace = f"  (after {gap} cycles)" if gap > 1 else ""
         yield f"{number:6d}  {text}{pace}"
 
 
-def disassemble(program: Program) -> str:
-    """Return the whole program in words, one line per command."""
-    return "\n".join(lines(program))
+def disassemble(program: Program, decoder: bool = False) -> str:
+    """Return the whole program in words, one line per command. ``decoder``: as in `words`."""
+    return "\n".join(lines(program, decoder))

@@ -8,6 +8,7 @@ interpreter lock.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from sim.base.errors import InputError
 from sim.base.workers import cores
 from sim.run.session import Session, Start, lowered, next_phase, timed
+from sim.timing import timer
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -26,13 +28,16 @@ if TYPE_CHECKING:
 class Prefetch:
     """Times the steps of a session ahead of their turn on ``threads`` threads (None: one per core); a context.
 
-    One thread prefetches nothing. On leaving, programs that have not begun are dropped.
+    One thread prefetches nothing. On leaving, programs that have not begun are dropped and those under way stopped.
     """
 
     def __init__(self, session: Session, threads: int | None = None):
         self.session = session
         threads = cores() if threads is None else threads
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._abandoned = threading.Event()
+        self._pool = None
+        if threads > 1:
+            self._pool = ThreadPoolExecutor(threads, initializer=timer.heed, initargs=(self._abandoned,))
 
     def begin(self, steps: Iterable[Step]) -> None:
         """Lower the distinct items of ``steps`` in order and hand them to the threads.
@@ -70,5 +75,6 @@ class Prefetch:
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
+            self._abandoned.set()
             self._pool.shutdown(wait=True, cancel_futures=True)
             self.session.memo.forget_unfinished()

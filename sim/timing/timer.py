@@ -25,7 +25,7 @@ from sim.core.units.reservation import SLOTS, TIMELINE
 from sim.core.units.tlb import USE
 from sim.core.units.walks import LARGE, SECTORS, SMALL
 from sim.isa.commands import COMMAND, Funct, Program
-from sim.timing import dram
+from sim.timing import dram, programs
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -127,8 +127,12 @@ def _limits(hw: Hardware) -> None:
 
 
 def _pace(bus_bytes: int, bytes_per_cycle: float) -> Fraction:
-    """Cycles per beat of a memory that moves at most one beat a cycle."""
-    return max(Fraction(1), Fraction(bus_bytes) / Fraction(bytes_per_cycle).limit_denominator(1000))
+    """Cycles per beat of a memory that moves at most one beat a cycle.
+
+    Exact for every rate of up to six decimal places; others are the nearest ratio whose denominator is at most 10^6.
+    """
+    rate = Fraction(str(bytes_per_cycle)).limit_denominator(1_000_000)
+    return max(Fraction(1), Fraction(bus_bytes) / rate)
 
 
 def local_memories(sp_rows: int, sp_banks: int, acc_rows: int, acc_banks: int) -> dict[str, int]:
@@ -210,6 +214,7 @@ def _parameters(hw: Hardware) -> dict[str, int]:
         "mvin_units": units,
         "mvin_latency": latency,
         "mvin_acc_latency": 0 if d.mvin_acc_scale == "none" else d.mvin_acc_scale,
+        "has_decoder": int(bool(hw.sparsity.decoder)),
         "decode_cycles": hw.decode_cycles,
         "first_layer": int(hw.features.first_layer_optimizations),
         "has_norm": int(hw.features.normalizations),
@@ -266,6 +271,22 @@ def _results_to_scratchpad(commands: npt.NDArray[np.void]) -> bool:
 _OF_THREAD = threading.local()
 
 
+class Abandoned(Exception):
+    """The run was ended between two parts, because the event given to `heed` is set."""
+
+
+def heed(abandoned: threading.Event) -> None:
+    """Let every run of this thread end with `Abandoned` within a second once the event is set."""
+    _OF_THREAD.abandoned = abandoned
+
+
+def _heed() -> None:
+    """Between two parts of a run: the interpreter hears an interrupt here; a thread hears that it is to stop."""
+    event: threading.Event | None = getattr(_OF_THREAD, "abandoned", None)
+    if event is not None and event.is_set():
+        raise Abandoned
+
+
 def _fresh(
     described: tuple[tuple[str, int], ...], phase: int, written_rows: tuple[int, ...], to_scratchpad: bool
 ) -> npt.NDArray[np.void]:
@@ -318,6 +339,7 @@ def run(
     commands = np.ascontiguousarray(program, dtype=COMMAND)
     if not (commands["funct"] != Funct.FENCE).any():
         raise InputError("program: holds no command; a program needs at least one command before its fence")
+    programs.check(commands, hw)
     reset = (tuple(parameters(hw).items()), phase, written_rows, _results_to_scratchpad(commands))
     state = _fresh(*reset)
     lines, channels = _memory(state, hw, l2)
@@ -385,11 +407,12 @@ def _told(
     """Run with a clock; returns the engine's status and what came of it as a RUN record."""
     if clock == "periodic":
         status: int
-        status, told = periodic.run(state, program, sections, times, lines)
+        status, told = periodic.run(state, program, sections, times, lines, _heed)
         return status, told
     unlogged = np.zeros(0, USE).view(np.recarray)
-    hot = (passed(array) for array in (state, program))
-    status = engine.run(*hot, sections, passed(times), lines, passed(channels), passed(unlogged), clock != "reference")
+    hot = [passed(array) for array in (state, program)]
+    rest = (sections, passed(times), lines, passed(channels), passed(unlogged), clock != "reference")
+    status = engine.drive(*hot, *rest, between=_heed)
     m = state[0]
     told = np.zeros(1, RUN).view(np.recarray)[0]
     told.idle_t = m.fe.idle_t

@@ -191,7 +191,7 @@ def _program(
     for index, tid in tid_of.items():
         funct, *operands = (int(part[index]) & WORD for part in (commands.funct, commands.rs1, commands.rs2))
         args = {
-            "command": words(funct, *operands),
+            "command": words(funct, operands[0], operands[1], bool(hw.sparsity.decoder)),
             "operator": placed.step.name,
             "waited_in_station": int(commands.issue[index] - commands.alloc[index]),
         }

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from sim.isa.commands import FULL_WIDTH_BIT, STORED_SHIFT, ConfigKind, Funct
+from sim.isa.commands import FULL_WIDTH_BIT, ConfigKind, Funct
+from sim.isa.fields import stored_bytes
 from sim.timing.timer import parameters
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def decode(timeline: npt.NDArray[np.void], hw: Hardware) -> Commands:
     row_bytes = np.where(wide, high_cols * hw.acc_bytes, -(-high_cols * bits // 8))
     fetched_rows = np.where(stride == 0, np.minimum(high_rows, 1), high_rows)  # a row of stride 0 is read once
     read = np.where(load & (rs1 != 0), fetched_rows * row_bytes, 0)
-    stored = rs2 >> STORED_SHIFT & 0x7F
+    stored = stored_bytes(rs2) if p["has_decoder"] else np.zeros_like(rs2)
     read = np.where(load & (stored > 0), high_rows * blocks * stored, read)
     full = to_accumulator & (rs2 & FULL_WIDTH_BIT != 0)
     statistics = to_accumulator & (rs2 >> 26 & 7 != 0)  # passes of the normaliser write nothing

@@ -45,7 +45,7 @@ def machine(seed: int) -> Hardware:
     # the scratchpad holds the accumulator's blocks and two more
     sp_blocks = max(one(8, 16, 32), 2 * acc_banks * acc_blocks // sp_banks, 4)
     read_delay = one(1, 2, 4, 6)
-    bus = one(8, 16, 32)
+    bus = one(8, 16, 32, 64)
     l2_bytes = one(0, 0, 1024, 4096, 65536)  # small ones, so that lines are evicted
     acc_single = one(False, True)
     command = one(1, 1, 2, 7, 30)
@@ -75,7 +75,7 @@ def machine(seed: int) -> Hardware:
         "accumulator.scale_latency_cycles": one(1, 4, 8, 11),
         "dma.bus_bytes": bus,
         "dma.max_request_bytes": min(bus * one(1, 2, 4), 64) if l2_bytes else bus * one(1, 2, 4),
-        "dma.max_in_flight_requests": one(2, 4, 16, 64),
+        "dma.max_in_flight_requests": one(2, 4, 16, 64, 256),
         "dma.mvin_scale_latency_cycles": one(1, 3, 4),
         "dma.mvin_scale_units": one("none", "per_lane", 1, 4),
         "dma.mvin_acc_scale": one("none", 1, 4),
@@ -91,7 +91,7 @@ def machine(seed: int) -> Hardware:
         "features.first_layer_optimizations": one(False, True),
         "memory.l2_bytes": l2_bytes,
         "memory.latency_cycles": one(1, 2, 10, 40, 200),
-        "memory.read_bytes_per_cycle": one(1.0, 5.3, 16.0, 64.0),
+        "memory.read_bytes_per_cycle": one(0.37, 1.0, 5.3, 16.0, 64.0),
         "memory.write_bytes_per_cycle": one(1.0, 5.3, 16.0, 64.0),
         "cpu.command_cycles": command,
         "cpu.loop_cycles": command + one(0, 0, 50),

@@ -211,5 +211,5 @@ def test_a_wrong_density_sweep_is_told(pattern: str | None, density: str | None,
 
 def test_an_expanding_load_says_so_in_the_listing() -> None:
     (step,) = [s for s in plan(GRAPH, SPARSE, sparsity=parse("unstructured:0.2/rle@*FF1")) if s.name == "L0.FF1"]
-    assert ", expanded from " in disassemble(lower(step.works[0], SPARSE))
+    assert ", expanded from " in disassemble(lower(step.works[0], SPARSE), decoder=True)
     assert "expanded" not in disassemble(lower(build.matmul(32, 32, 32), SPARSE))

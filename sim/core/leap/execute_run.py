@@ -7,9 +7,10 @@ Others can end it earlier (`disturbed`). Until then nobody looks at what it move
 out when it is over, or as far as somebody looks.
 """
 
+from sim.core.fields import is_acc
 from sim.core.jit import njit
 from sim.core.leap import burst
-from sim.core.params import is_acc, plus, sp_bank
+from sim.core.params import plus, sp_bank
 from sim.core.units import mesh
 from sim.core.units.execute.rows import E_SPR, E_WEIGHT
 from sim.core.units.execute.state import COMPUTE, ENTRIES, GARBAGE, SINGLE_COMPUTE

@@ -10,6 +10,7 @@ Held by tests/laws/test_periods.py: a machine canonised at every stop runs as on
 """
 
 from sim.core.jit import njit
+from sim.core.leap import guards
 from sim.core.repeat import canonical_execute, canonical_front, canonical_load, canonical_store
 
 
@@ -22,6 +23,7 @@ def canonise(m, now):
     canonical_store.rest(m, now)
     canonical_front.rename_slots(m)
     canonical_store.rename_rows(m)
+    guards.open_all(m)
     m.count[:] = 0
     m.cause[:] = 0
     return canonical_load.rename_transactions(m)

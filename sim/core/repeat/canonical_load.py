@@ -7,6 +7,7 @@ from sim.core.leap import burst
 from sim.core.normal import LONG_AGO, due, recent, straighten
 from sim.core.params import BANKS, RING, XACTS
 from sim.core.units import load, memory, port, reader
+from sim.isa import codes
 
 
 @njit
@@ -19,7 +20,7 @@ def controller(s, now):
     straighten(s.q_slot, h, s.q_n, RING)
     s.q_head = 0
     for i in range(s.q_n):
-        if s.q_funct[i] == 0:
+        if s.q_funct[i] == codes.CONFIG:
             s.q_slot[i] = 0  # a configuration left the reservation station when it was issued
     s.q_pop_t = recent(s.q_pop_t, now, 0)
     if s.state == 0:

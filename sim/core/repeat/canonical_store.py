@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from sim.core.fields import is_acc
 from sim.core.jit import njit
 from sim.core.normal import LONG_AGO, due, recent, straighten
-from sim.core.params import BANKS, is_acc, is_garbage, sp_bank
+from sim.core.params import BANKS, is_garbage, sp_bank
 from sim.core.repeat.canonical_load import controller
 from sim.core.units import normalizer
 from sim.core.units.loop_matmul.emit import SIGN

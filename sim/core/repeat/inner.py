@@ -8,8 +8,8 @@ not reach has to be equal as it is: what is forgotten here hides a period, no mo
 """
 
 from sim.core.address import BITS, LOW
+from sim.core.fields import is_acc
 from sim.core.jit import entry, njit
-from sim.core.params import is_acc
 from sim.core.repeat import memo
 from sim.core.units import tlb
 from sim.core.units.dependences import MEMORY, WRAPPED
@@ -17,6 +17,7 @@ from sim.core.units.execute.state import COMPUTE
 from sim.core.units.loop_matmul.emit import EX, LDA, LDB, LDD, a_start, b_end
 from sim.core.units.reservation import EX as EXECUTE
 from sim.core.units.reservation import LD, SLOTS, ST
+from sim.isa import codes
 
 IN_FLIGHT = 64
 """More commands than reservation station and execute queue hold between the unroller and the array."""
@@ -77,13 +78,13 @@ def _moved(p, word, turn):
 @njit
 def _named(funct):
     """Does the command name rows of A or B? (preload, compute)"""
-    return 4 <= funct <= 6
+    return codes.COMPUTE_PRELOADED <= funct <= codes.PRELOAD
 
 
 @njit
 def _loads(funct):
     """Does the command load A or B? (mvin, mvin2)"""
-    return funct == 1 or funct == 2
+    return funct == codes.MVIN2 or funct == codes.MVIN
 
 
 @njit

@@ -13,12 +13,12 @@ from sim.core.events import Cause, Event
 from sim.core.jit import entry, njit
 from sim.core.normal import LONG_AGO
 from sim.core.units import tlb
+from sim.isa import codes
 
 E_MAXR = int(Event.MAX_OUTSTANDING_READS)
 E_MAXW = int(Event.MAX_OUTSTANDING_WRITES)
 EVENTS = len(Event)
 CAUSES = len(Cause)
-FENCE = 1000
 DIGEST = (1 << 56) - 1
 
 STATE = np.dtype([("digest", "i8"), ("at", "i8"), ("n", "i8"), ("first", "i8"), ("oldest", "i8"), ("unread", "i8")])
@@ -151,7 +151,7 @@ def alike(program, a, b, length, first, last, align):
             return False
     x = program[a + length]
     y = program[b + length]
-    return x.gap == y.gap and (x.funct == FENCE) == (y.funct == FENCE)
+    return x.gap == y.gap and (x.funct == codes.FENCE) == (y.funct == codes.FENCE)
 
 
 @njit

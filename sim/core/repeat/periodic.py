@@ -8,6 +8,7 @@ not fit is simulated by the leaping clock.
 """
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
@@ -22,14 +23,21 @@ from sim.core.repeat.memo import RUN, STATE, STEP
 from sim.core.repeat.places import turn_all
 from sim.core.units import tlb
 from sim.core.units.dram.state import DTYPE as CHANNEL
+from sim.isa import codes, fields
 
-FENCE = 1000
-LOOP_MATMUL = 8
-LOOP_CONV = 15
-BOUNDS = 9
-LOOPS_ONLY = (0, 7, 8, 9, 10, 11, 12, 13, FENCE)
+LOOPS_ONLY = (
+    codes.CONFIG,
+    codes.FLUSH,
+    codes.LOOP_WS,
+    codes.LOOP_WS_BOUNDS,
+    codes.LOOP_WS_ADDRESSES_AB,
+    codes.LOOP_WS_ADDRESSES_DC,
+    codes.LOOP_WS_STRIDES_AB,
+    codes.LOOP_WS_STRIDES_DC,
+    codes.FENCE,
+)
 """Commands of a program that leaves local memory to its matmul loops."""
-ADDRESSES = (10, 11)
+ADDRESSES = (codes.LOOP_WS_ADDRESSES_AB, codes.LOOP_WS_ADDRESSES_DC)
 """Commands that give a matmul loop its four DRAM addresses."""
 
 WORTH_CYCLES = 2000
@@ -57,12 +65,12 @@ PATIENCE = 2048
 def _ends(program, i):
     """A good place to stop before command i: behind a loop or a fence, or where loads follow results."""
     before = program[i - 1].funct
-    if program[i].funct == FENCE:
+    if program[i].funct == codes.FENCE:
         return False
-    if before == LOOP_MATMUL or before == LOOP_CONV or before == FENCE:
+    if before == codes.LOOP_WS or before == codes.LOOP_CONV_WS or before == codes.FENCE:
         return True
-    results = 3 <= before <= 5
-    return results and not 3 <= program[i].funct <= 6
+    results = codes.MVOUT <= before <= codes.COMPUTE_ACCUMULATED
+    return results and not codes.MVOUT <= program[i].funct <= codes.PRELOAD
 
 
 @entry
@@ -136,7 +144,7 @@ def enter(machine, words, blank, program, tlbs, run_, pool, at, n):
 
 def plain(funct: np.ndarray, rs1: np.ndarray) -> np.ndarray:
     """Operands of timeline rows without the marks of their addresses."""
-    return np.where(np.isin(funct, (1, 2, 3, 14)), rs1 & MASK, rs1)
+    return np.where(np.isin(funct, (codes.MVIN2, codes.MVIN, codes.MVOUT, codes.MVIN3)), rs1 & MASK, rs1)
 
 
 def refusal(machine: np.ndarray, program: np.ndarray) -> str:
@@ -153,13 +161,13 @@ def refusal(machine: np.ndarray, program: np.ndarray) -> str:
     large = loop_commands(program) * p.dim > FEWEST_PARTS * EXECUTE_ROWS
     if next_stop(program, 0, FEWEST_COMMANDS) < 0 and not large:
         return "the program is too short to repeat anything"
-    both = np.isin(funct, (10, 11, 20, 21))
+    both = np.isin(funct, (*ADDRESSES, codes.LOOP_CONV_WS_5, codes.LOOP_CONV_WS_6))
     addresses = np.concatenate([program.rs1[both | np.isin(funct, (1, 2, 3, 14))], program.rs2[both]])
     if not ((addresses >= 0) & (addresses < 1 << 40)).all():
         return "a DRAM address is 2^40 or more"
-    kind = program.rs1 & 3
-    loads = program.rs2[(funct == 0) & (kind == 1)]
-    stores = program.rs2[(funct == 0) & (kind == 2)] & 0xFFFFFFFF
+    kind = fields.config_kind(program.rs1)
+    loads = program.rs2[(funct == codes.CONFIG) & (kind == codes.CONFIG_LD)]
+    stores = program.rs2[(funct == codes.CONFIG) & (kind == codes.CONFIG_ST)] & 0xFFFFFFFF
     if not (((loads >= 0) & (loads < 1 << 24)).all() and (stores < 1 << 24).all()):
         return "the stride of a load or store is 2^24 bytes or more"
     return ""
@@ -167,15 +175,15 @@ def refusal(machine: np.ndarray, program: np.ndarray) -> str:
 
 def own_addresses(program: np.ndarray) -> bool:
     """Is every matmul loop preceded by both commands that give its addresses, behind the loop before?"""
-    loops = np.flatnonzero(program.funct == LOOP_MATMUL)
+    loops = np.flatnonzero(program.funct == codes.LOOP_WS)
     given = [np.diff(np.cumsum(program.funct == funct)[loops], prepend=0) for funct in ADDRESSES]
     return bool((np.minimum(*given) > 0).all())
 
 
 def loop_commands(program: np.ndarray) -> int:
     """Execute commands of the program's largest matmul loop: preload and compute of I x J x K blocks."""
-    bounds = program.rs2[program.funct == BOUNDS]
-    blocks = (bounds & 0xFFFF) * (bounds >> 16 & 0xFFFF) * (bounds >> 32 & 0xFFFF)
+    bounds = program.rs2[program.funct == codes.LOOP_WS_BOUNDS]
+    blocks = np.prod([fields.loop_dimension(bounds, n) for n in range(3)], axis=0)
     return 2 * int(blocks.max(initial=0))
 
 
@@ -272,11 +280,12 @@ def _roomy(array: np.ndarray, least: int) -> np.ndarray:
 
 
 def run(
-    machine: np.ndarray, program: np.ndarray, sections: np.ndarray, times: np.ndarray, lines: np.ndarray
-) -> tuple[int, np.record]:
+    machine: np.ndarray, program: np.ndarray, sections: np.ndarray, times: np.ndarray, lines: np.ndarray,
+    between: Callable[[], None] | None = None,
+) -> tuple[int, np.record]:  # fmt: skip
     """Run a program to its last idle cycle; returns the engine's status and what came of it as a RUN record.
 
-    Arguments as in `engine.run`.
+    Arguments as in `engine.drive`.
     """
     m = machine[0]
     words = np.asarray(machine).view(np.int64)[:IMAGED_WORDS]
@@ -312,7 +321,7 @@ def run(
         front["stop_ex"] = (inner.spacing(machine, fine) if loops else 0) or coarse
         memory.grow(len(words))
         log = passed(memory.uses)[memory.used : memory.used + LOG]
-        status = engine.run(machine, program, ends, timeline, lines, channels, log, True)
+        status = engine.drive(machine, program, ends, timeline, lines, channels, log, True, between=between)
         visited += int(visits[0])
         done = int(front["sections"][0])
         if done:

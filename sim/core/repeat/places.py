@@ -6,10 +6,7 @@ The record must be in canonical form: queues begin at their first place, idle un
 from sim.core.address import absolute, holds, marked, relative
 from sim.core.jit import njit
 from sim.core.units.loop_matmul.emit import EX, LDA, LDB, LDD, ST
-
-CONV_FIRST = 15
-CONV_LAST = 21
-"""Commands for the convolutions' unroller (LOOP_CONV_WS and its configurations)."""
+from sim.isa import codes
 
 
 @njit
@@ -52,7 +49,7 @@ def _piece(q, end, program):
     The convolutions' unroller puts its own into the last queue, and keeps those that are for it.
     """
     for i in range(q.n):
-        if q.src[i] != 0 or CONV_FIRST <= program[end - 1 - i].funct <= CONV_LAST:
+        if q.src[i] != 0 or codes.LOOP_CONV_WS <= program[end - 1 - i].funct <= codes.LOOP_CONV_WS_6:
             return False
     return q.n > 0
 
@@ -118,10 +115,10 @@ def _front(m, program, turn):
 @njit
 def _controllers(m, program, turn):
     for i in range(m.ld.q_n):
-        if m.ld.q_funct[i] != 0:
+        if m.ld.q_funct[i] != codes.CONFIG:
             m.ld.q_rs1[i] = _turned(m.ld.q_rs1[i], program, turn)
     for i in range(m.st.q_n):
-        if m.st.q_funct[i] != 0:
+        if m.st.q_funct[i] != codes.CONFIG:
             m.st.q_rs1[i] = _turned(m.st.q_rs1[i], program, turn)
     r = m.rd
     for i in range(r.q_n):

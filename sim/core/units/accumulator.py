@@ -7,6 +7,7 @@ banks (chip configurations): sub-banks with a write queue; read-for-accumulate, 
 import numpy as np
 
 from sim.core.events import Event
+from sim.core.fields import accumulates
 from sim.core.jit import njit
 from sim.core.params import BANKS, NEVER, acc_bank, acc_row, plus
 
@@ -128,7 +129,7 @@ def read_wake(now, m, address):
     bank = acc_bank(p, address)
     if a.read_t[bank] != NEVER:
         return NEVER  # until the row read last is taken
-    if a.run_n > 0 and a.run_t == now + 1 and (a.run_addr >> 30) & 1 and a.run_good == a.run_n:
+    if a.run_n > 0 and a.run_t == now + 1 and accumulates(a.run_addr) and a.run_good == a.run_n:
         first = plus(p, a.run_addr, a.run_row * a.run_stride)
         last = plus(p, a.run_addr, (a.run_row + a.run_n - 1) * a.run_stride)
         if first <= last and acc_bank(p, first) == bank and acc_bank(p, last) == bank:
@@ -184,7 +185,7 @@ def arrive(now, m):
         return
     good = min(k, a.run_good)
     past = 0 if m.p.has_norm else max(0, min(good, now - m.p.acc_latency - a.run_t))
-    accumulate = (a.run_addr >> 30) & 1
+    accumulate = accumulates(a.run_addr)
     m.count[E_ACCW] += past
     m.count[E_ACCA] += past * accumulate
     for i in range(past, good):

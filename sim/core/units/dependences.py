@@ -4,8 +4,23 @@ Source: ReservationStation.scala. A load waits for executes and stores whose ope
 loads of its operands and, when its result overlaps, for stores; a store for loads and preloads of what it reads.
 """
 
+from sim.core.fields import (
+    config_kind,
+    ex_stride_a,
+    ex_stride_c,
+    ex_strides_only,
+    ex_transpose_a,
+    is_acc,
+    ld_block_stride,
+    ld_pixels,
+    ld_state,
+    local_address,
+    operand_cols,
+    operand_rows,
+)
 from sim.core.jit import njit
-from sim.core.params import NEVER, is_acc, is_garbage
+from sim.core.params import NEVER, is_garbage
+from sim.isa import codes
 
 LD = 0
 EX = 1
@@ -52,15 +67,15 @@ def _overlapped(r, c, s, i, d, j, n):
 @njit
 def class_of(funct, rs1):
     """Which of the three tables a command belongs to."""
-    if funct == 1 or funct == 2 or funct == 14:
+    if funct == codes.MVIN2 or funct == codes.MVIN or funct == codes.MVIN3:
         return LD
-    if funct == 3:
+    if funct == codes.MVOUT:
         return ST
-    if funct == 0:
-        kind = rs1 & 3
-        if kind == 1:
+    if funct == codes.CONFIG:
+        kind = config_kind(rs1)
+        if kind == codes.CONFIG_LD:
             return LD
-        if kind == 0:
+        if kind == codes.CONFIG_EX:
             return EX
         return ST
     return EX
@@ -74,7 +89,7 @@ def depend(now, m, c, s):
     deps1 = 0
     deps2 = 0
     p = m.p
-    if r.funct[c, s] != 0:
+    if r.funct[c, s] != codes.CONFIG:
         if c == LD:
             deps1 = _overlapped(r, c, s, 0, EX, 0, p.rs_ex) | _overlapped(r, c, s, 0, EX, 1, p.rs_ex)
             if r.live[ST]:
@@ -108,32 +123,30 @@ def operands(m, c, s, funct, rs1, rs2):
     _unused(r, c, s, 0)
     _unused(r, c, s, 1)
     r.a_dst[c, s] = 0
-    if funct == 0:
+    if funct == codes.CONFIG:
         return
-    if funct == 6:
+    if funct == codes.PRELOAD:
         r.a_dst[c, s] = 1
-        _range(m, c, s, 0, rs2 & 0xFFFFFFFF, ((rs2 >> 48) & 0xFFFF) * r.c_stride)
-        _range(m, c, s, 1, rs1 & 0xFFFFFFFF, (rs1 >> 48) & 0xFFFF)
-    elif funct == 4 or funct == 5:
-        rows = (rs1 >> 48) & 0xFFFF
-        if r.a_transpose:
-            rows = (rs1 >> 32) & 0xFFFF
-        _range(m, c, s, 0, rs1 & 0xFFFFFFFF, rows * r.a_stride)
-        _range(m, c, s, 1, rs2 & 0xFFFFFFFF, (rs2 >> 48) & 0xFFFF)
-    elif funct == 3:
-        address = rs2 & 0xFFFFFFFF
+        _range(m, c, s, 0, local_address(rs2), operand_rows(rs2) * r.c_stride)
+        _range(m, c, s, 1, local_address(rs1), operand_rows(rs1))
+    elif funct == codes.COMPUTE_PRELOADED or funct == codes.COMPUTE_ACCUMULATED:
+        rows = operand_cols(rs1) if r.a_transpose else operand_rows(rs1)
+        _range(m, c, s, 0, local_address(rs1), rows * r.a_stride)
+        _range(m, c, s, 1, local_address(rs2), operand_rows(rs2))
+    elif funct == codes.MVOUT:
+        address = local_address(rs2)
         if r.pooling:
             bank = ((address & p.addr_mask) >> p.acc_row_bits) & (p.acc_banks - 1)
             after = (bank + 1) << p.acc_row_bits
             _range(m, c, s, 0, address, 0)
             r.behind[c, 0, s] = is_acc(address) << MEMORY | (after & (p.acc_rows - 1) or WRAPPED)
         else:
-            blocks = (((rs2 >> 32) & p.cols_mask) + p.dim - 1) // p.dim
-            _range(m, c, s, 0, address, (blocks - 1) * p.dim + ((rs2 >> 48) & p.rows_mask))
+            blocks = ((operand_cols(rs2) & p.cols_mask) + p.dim - 1) // p.dim
+            _range(m, c, s, 0, address, (blocks - 1) * p.dim + (operand_rows(rs2) & p.rows_mask))
     else:
-        i = 1 if funct == 1 else (2 if funct == 14 else 0)
-        address = rs2 & 0xFFFFFFFF
-        blocks = (((rs2 >> 32) & p.cols_mask) + p.dim - 1) // p.dim
+        i = 1 if funct == codes.MVIN2 else (2 if funct == codes.MVIN3 else 0)
+        address = local_address(rs2)
+        blocks = ((operand_cols(rs2) & p.cols_mask) + p.dim - 1) // p.dim
         if p.first_layer and not is_acc(address):
             row = address & (p.sp_rows - 1)
             floor = p.sp_rows // 2 if row > p.sp_rows // 2 else 0
@@ -141,27 +154,26 @@ def operands(m, c, s, funct, rs1, rs2):
             to = floor if row < floor + back else row - back
             address = (address & ~p.addr_mask) | to
         r.a_dst[c, s] = 1
-        _range(m, c, s, 0, address, (blocks - 1) * r.block_stride[i] + ((rs2 >> 48) & p.rows_mask))
+        _range(m, c, s, 0, address, (blocks - 1) * r.block_stride[i] + (operand_rows(rs2) & p.rows_mask))
 
 
 @njit
 def remember(m, funct, rs1, rs2, c):
     """Configuration that later ranges depend on, tracked in program order."""
     r = m.rs
-    if funct == 0:
+    if funct == codes.CONFIG:
         if c == EX:
-            r.a_stride = (rs1 >> 16) & 0xFFFF
-            r.c_stride = (rs2 >> 48) & 0xFFFF
-            if (rs1 >> 7) & 1 == 0:
-                r.a_transpose = (rs1 >> 8) & 1
+            r.a_stride = ex_stride_a(rs1)
+            r.c_stride = ex_stride_c(rs2)
+            if not ex_strides_only(rs1):
+                r.a_transpose = ex_transpose_a(rs1)
         elif c == LD:
-            i = (rs1 >> 3) & 3
-            r.block_stride[i] = (rs1 >> 16) & 0xFFFF
-            pixels = (rs1 >> 8) & 0xFF
-            r.pixels[i] = pixels if pixels > 0 else 1
-        elif rs1 & 3 == 2:
+            i = ld_state(rs1)
+            r.block_stride[i] = ld_block_stride(rs1)
+            r.pixels[i] = max(1, ld_pixels(rs1))
+        elif config_kind(rs1) == codes.CONFIG_ST:
             r.pooling = 1 if (rs1 >> 4) & 3 else 0
-    elif funct == 6:
+    elif funct == codes.PRELOAD:
         r.solitary = 1
-    elif funct == 4 or funct == 5:
+    elif funct == codes.COMPUTE_PRELOADED or funct == codes.COMPUTE_ACCUMULATED:
         r.solitary = 0

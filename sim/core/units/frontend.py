@@ -11,9 +11,9 @@ from sim.core.events import Event
 from sim.core.jit import njit
 from sim.core.params import NEVER
 from sim.core.units import cmdqueue, loop_conv, loop_matmul, mvout, reservation, writer
+from sim.isa import codes
 
 E_COMMANDS = int(Event.COMMANDS)
-FENCE = 1000
 
 DTYPE = np.dtype(
     [
@@ -24,6 +24,7 @@ DTYPE = np.dtype(
         ("stop_ex", "i8"),
         ("stop_t", "i8"),
         ("origin", "i8"),
+        ("start_t", "i8"),  # cycle from which the engine goes on after a pause
         ("offer_t", "i8"),  # earliest cycle of the next offer
         ("waits", "i8"),  # 1: at a fence
         ("stalled", "i8"),  # 1: a command is offered and refused
@@ -97,7 +98,7 @@ def resume(now, m, program, sections):
     if fe.sections < sections.shape[0]:
         sections[fe.sections] = now
     fe.sections += 1
-    while fe.pc < program.shape[0] and program[fe.pc].funct == FENCE:
+    while fe.pc < program.shape[0] and program[fe.pc].funct == codes.FENCE:
         fe.pc += 1
     fe.offer_t = now + 1
     fetch(m, program)
@@ -129,12 +130,13 @@ def step(now, m):
             if fe.left == 1:
                 fe.waits = 1
                 fe.offer_t = now + fe.gap + 1
-            elif fe.next_funct == FENCE:
+            elif fe.next_funct == codes.FENCE:
                 # the fence itself comes at the CPU's pace, and looks at the wire one cycle later
                 fe.waits = 1
                 fe.offer_t = now + fe.next_gap + 1
             else:
                 fe.offer_t = now + fe.next_gap
+            m.rs.progress_t = max(m.rs.progress_t, fe.offer_t)  # an accepted command, and the wait until the next one
         else:
             fe.stalled = 1
     if acted:

@@ -6,9 +6,22 @@ and offers row 0 in the same cycle, then one row per cycle.
 
 import numpy as np
 
+from sim.core.fields import (
+    is_acc,
+    ld_block_stride,
+    ld_pixels,
+    ld_scale,
+    ld_shrinks,
+    ld_state,
+    local_address,
+    operand_cols,
+    operand_rows,
+    stored_bytes,
+)
 from sim.core.jit import njit
-from sim.core.params import NEVER, RING, is_acc, load_bits, packed_bytes
+from sim.core.params import NEVER, RING, load_bits, packed_bytes
 from sim.core.units import reader
+from sim.isa import codes
 
 STATES = 4  # load states a program can address (rs1[4:3])
 SLOTS = 64
@@ -39,9 +52,6 @@ DTYPE = np.dtype(
     ]
 )
 
-STORED_SHIFT = (
-    56  # sim.isa.commands: bytes in DRAM of a local row that the load path expands; 0 in every program of the RTL
-)
 IDENTITY_SCALE = 0x3F800000  # 1.0 as float32: the scaler lets such rows pass
 
 
@@ -81,9 +91,9 @@ def next_done(now, m):
 
 @njit
 def _state_of(funct):
-    if funct == 1:
+    if funct == codes.MVIN2:
         return 1
-    if funct == 14:
+    if funct == codes.MVIN3:
         return 2
     return 0
 
@@ -91,7 +101,16 @@ def _state_of(funct):
 @njit
 def _local_rows(p, rs2):
     """Local rows that the blocks of an mvin fill."""
-    return (((rs2 >> 32) & p.cols_mask) + p.dim - 1) // p.dim * ((rs2 >> 48) & p.rows_mask)
+    return ((operand_cols(rs2) & p.cols_mask) + p.dim - 1) // p.dim * (operand_rows(rs2) & p.rows_mask)
+
+
+@njit
+def _stored(p, rs2):
+    """Bytes of DRAM that the decoder expands to a local row; 0: the load moves rows as they are.
+
+    Without a decoder the bits belong to the number of rows, as in the RTL.
+    """
+    return stored_bytes(rs2) if p.has_decoder else 0
 
 
 @njit
@@ -99,16 +118,16 @@ def _offer(now, m, rs1, rs2, i, rows):
     """Offer the present row; True when the DMA or the zero writer takes it."""
     s = m.ld
     p = m.p
-    local = rs2 & 0xFFFFFFFF
-    cols = (rs2 >> 32) & p.cols_mask
+    local = local_address(rs2)
+    cols = operand_cols(rs2) & p.cols_mask
     row_address = (local & ~p.addr_mask) | ((local + s.row) & p.addr_mask)
     acc = is_acc(local)
     wide = 1 if acc and s.shrink[i] == 0 else 0
-    stored = rs2 >> STORED_SHIFT
+    stored = _stored(p, rs2)
     bits = load_bits(p, i)
     repeats = 0
     if s.stride[i] == 0 and rs1 != 0 and not stored:
-        repeats = ((rs2 >> 48) & p.rows_mask) - 1
+        repeats = (operand_rows(rs2) & p.rows_mask) - 1
     if rs1 == 0:
         v = m.mv
         if v.z_valid:
@@ -155,21 +174,21 @@ def _cycle(now, m):
     rs2 = s.q_rs2[h]
     pop = False
     acted = False
-    if funct == 0:
-        i = (rs1 >> 3) & 3
+    if funct == codes.CONFIG:
+        i = ld_state(rs1)
         s.stride[i] = rs2
-        s.identity[i] = 1 if (rs1 >> 32) & 0xFFFFFFFF == IDENTITY_SCALE else 0
-        s.shrink[i] = (rs1 >> 2) & 1
-        s.block_stride[i] = (rs1 >> 16) & 0xFFFF
-        pixels = (rs1 >> 8) & 0xFF
+        s.identity[i] = 1 if ld_scale(rs1) == IDENTITY_SCALE else 0
+        s.shrink[i] = ld_shrinks(rs1)
+        s.block_stride[i] = ld_block_stride(rs1)
+        pixels = ld_pixels(rs1)
         s.pixels[i] = pixels if pixels > 0 and p.first_layer else 1
         pop = True
     else:
         if rs1 != 0 and (s.state == 1 or s.row > 0) and not reader.can_accept(m):
             return NEVER
         i = _state_of(funct)
-        rows = (rs2 >> 48) & p.rows_mask
-        stored = rs2 >> STORED_SHIFT
+        rows = operand_rows(rs2) & p.rows_mask
+        stored = _stored(p, rs2)
         if (s.stride[i] == 0 or stored) and rs1 != 0:
             rows = 1
         fired = False
@@ -182,7 +201,7 @@ def _cycle(now, m):
                         break
             if free >= 0:
                 acted = True
-                cols = (rs2 >> 32) & p.cols_mask
+                cols = operand_cols(rs2) & p.cols_mask
                 wide = is_acc(rs2) and s.shrink[i] == 0
                 s.c_valid[free] = 1
                 s.c_n += 1

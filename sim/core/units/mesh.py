@@ -8,8 +8,9 @@ the preload whose result the *next* request (WS; next but one in OS) produces; t
 import numpy as np
 
 from sim.core.events import Event
+from sim.core.fields import accumulates, is_acc
 from sim.core.jit import njit
-from sim.core.params import NEVER, is_acc, is_garbage, plus, sp_bank
+from sim.core.params import NEVER, is_garbage, plus, sp_bank
 from sim.core.units import accumulator
 
 E_IN = int(Event.MESH_INPUT_ROWS)
@@ -124,7 +125,7 @@ def step_out(now, m):
                 write = total - 1 - done < x.t_rows[t]
             if write:
                 if is_acc(row):
-                    accumulator.mesh_write(now, m, row, (row >> 30) & 1)
+                    accumulator.mesh_write(now, m, row, accumulates(row))
                 elif p.ex_write_spad:
                     m.ports.sp_write_t[sp_bank(p, row)] = now
                     m.count[E_SPW] += 1

@@ -10,8 +10,9 @@ Priority at a bank: mesh result, then `s`, then `w`, then zeros; one response to
 import numpy as np
 
 from sim.core.events import Event
+from sim.core.fields import accumulates, is_acc
 from sim.core.jit import njit
-from sim.core.params import NEVER, is_acc, sp_bank
+from sim.core.params import NEVER, sp_bank
 from sim.core.units import accumulator, load
 from sim.core.units.port import take
 from sim.core.units.reader import free_xact
@@ -173,9 +174,9 @@ def _write(now, m):
     if z_valid and not (s_valid and s_last) and not spad_last and not (w_valid and (w0 >> 35) & 1):
         if is_acc(z_address):
             if not (s_valid and s_acc) and not w_valid:
-                z_fire = accumulator.dma_write(now, m, z_address, (z_address >> 30) & 1)
+                z_fire = accumulator.dma_write(now, m, z_address, accumulates(z_address))
             elif not accumulator.same_bank(m, address if s_valid and s_acc else w0 & 0xFFFFFFFF, z_address):
-                z_fire = accumulator.dma_write(now, m, z_address, (z_address >> 30) & 1)
+                z_fire = accumulator.dma_write(now, m, z_address, accumulates(z_address))
         else:
             z_fire = _write_spad(now, m, z_address)
         if z_fire and (z0 >> 35) & 1 and ((z1 >> 16) & 0xFF) == 0:

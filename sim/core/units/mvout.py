@@ -9,8 +9,9 @@ not: with a short pipe they can be lost, and the program then never ends.
 import numpy as np
 
 from sim.core.events import Event
+from sim.core.fields import full_width, is_acc
 from sim.core.jit import njit
-from sim.core.params import BANKS, NEVER, acc_bank, is_acc, is_garbage, packed_bytes, sp_bank
+from sim.core.params import BANKS, NEVER, acc_bank, is_garbage, packed_bytes, sp_bank
 from sim.core.units import accumulator, normalizer, writer
 
 E_SCALE = int(Event.SCALE_ROWS)
@@ -137,7 +138,7 @@ def _hand_over(now, m):
     if valid and o.i_n > 0:
         r = o.i[o.i_head]
         length = o.length[r]
-        full = is_acc(address) == 1 and (address >> 29) & 1 == 1 and not is_garbage(p, address)
+        full = is_acc(address) == 1 and full_width(address) == 1 and not is_garbage(p, address)
         length = length * p.acc_bytes if full else packed_bytes(length, p.c_bits)
         writer.accept(m, o.vaddr[r], length, o.block[r], o.store[r])
         o.there[r] = 0

@@ -12,6 +12,7 @@ from sim.core.params import NEVER, RING
 from sim.core.units import load
 from sim.core.units.cmdqueue import pop
 from sim.core.units.dependences import EX, LD, ST, class_of, depend, operands, remember
+from sim.isa import codes
 
 E_LD = int(Event.COMMANDS_LD)
 E_ST = int(Event.COMMANDS_ST)
@@ -162,7 +163,7 @@ def may_act(now, m):
         return True  # an L2 is asked as often as anything happens
     if m.ex.u_n > 0 and m.ex.q_n < m.p.exq:
         return True
-    if q.n > 0 and (not head_blocked(m) or q.funct[0] == 7 or q.funct[0] > 21):
+    if q.n > 0 and (not head_blocked(m) or q.funct[0] == codes.FLUSH or q.funct[0] > codes.LOOP_CONV_WS_6):
         return True
     if m.fe.waits and not busy(m):
         return True  # the front end may see that all is done
@@ -172,7 +173,7 @@ def may_act(now, m):
             if r.deps[c, s, 0] | r.deps[c, s, 1] | r.deps[c, s, 2] == 0:
                 return True
     loops = m.lm.configured[0] + m.lm.configured[1]
-    if m.fe.mat.n > 0 and loops < (2 if 8 <= m.fe.mat.funct[0] <= 13 else 1):
+    if m.fe.mat.n > 0 and loops < (2 if codes.LOOP_WS <= m.fe.mat.funct[0] <= codes.LOOP_WS_STRIDES_DC else 1):
         return True
     if loops == 0:
         return False
@@ -277,7 +278,7 @@ def _issue(now, m, c):
         x.u_rs2[i] = r.rs2[c, s]
         x.u_slot[i] = s
         x.u_n += 1
-    if r.funct[c, s] == 0 and c != EX:
+    if r.funct[c, s] == codes.CONFIG and c != EX:
         _clear(r, c, s)
         _free(now, m, c, s)
     return True
@@ -317,7 +318,7 @@ def step(now, m):
     q = m.fe.unrolled
     if q.n > 0:
         funct = q.funct[0]
-        if funct == 7 or funct > 21:
+        if funct == codes.FLUSH or funct > codes.LOOP_CONV_WS_6:
             pop(q, now)
             acted = True
         else:

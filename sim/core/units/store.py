@@ -6,9 +6,11 @@ window. The command completes when the last local row was read, long before DRAM
 
 import numpy as np
 
+from sim.core.fields import config_kind, local_address, normaliser_pass, operand_cols, operand_rows
 from sim.core.jit import njit
 from sim.core.params import NEVER, RING, plus
 from sim.core.units import mvout
+from sim.isa import codes
 
 SLOTS = 64
 GARBAGE = 0xFFFFFFFF
@@ -55,7 +57,7 @@ DTYPE = np.dtype(
 @njit
 def _configure(m, rs1, rs2):
     s = m.st
-    if rs1 & 3 == 3:
+    if config_kind(rs1) == codes.CONFIG_NORM:
         if m.p.has_norm:
             if (rs1 >> 17) & 1 == 0:
                 s.activation = ((rs1 >> 16) & 1) << 2 | (s.activation & 3)
@@ -86,8 +88,8 @@ def _offer(now, m, rs1, rs2, blocks):
     p = m.p
     if not mvout.can_accept(now, m):
         return False
-    local = rs2 & GARBAGE
-    cols = (rs2 >> 32) & p.cols_mask
+    local = local_address(rs2)
+    cols = operand_cols(rs2) & p.cols_mask
     pooling = p.has_pool and s.pool_stride > 0
     flat = s.pool_size > 0 and not pooling
     store = 1
@@ -106,7 +108,7 @@ def _offer(now, m, rs1, rs2, blocks):
     else:
         vaddr = rs1 + s.row * s.stride
     last = s.block == blocks - 1
-    norm = (local >> 26) & 7 if p.has_norm else 0
+    norm = normaliser_pass(local) if p.has_norm else 0
     if not last:
         # an earlier block of a row only accumulates its statistic
         if norm == 2:
@@ -177,12 +179,12 @@ def _cycle(now, m):
     rs2 = s.q_rs2[h]
     pop = False
     acted = False
-    if s.q_funct[h] == 0:
+    if s.q_funct[h] == codes.CONFIG:
         _configure(m, rs1, rs2)
         pop = True
     else:
-        rows = (rs2 >> 48) & p.rows_mask
-        blocks = (((rs2 >> 32) & p.cols_mask) + p.dim - 1) // p.dim
+        rows = operand_rows(rs2) & p.rows_mask
+        blocks = ((operand_cols(rs2) & p.cols_mask) + p.dim - 1) // p.dim
         pooling = p.has_pool and s.pool_stride > 0
         fired = False
         ended = False

@@ -19,10 +19,15 @@ from sim.hardware.legality.memory import (
     known_dram,
     l2_requests,
     l2_size,
+    memory_latency,
+    memory_rate,
     page_tables,
     tlb_entries,
 )
 from sim.hardware.machine import Hardware
+
+DECODER_DIM = 128
+"""Most rows of a block that eight bits hold."""
 
 
 def problems(hw: Hardware, ignore: Collection[str] = ()) -> list[str]:
@@ -154,6 +159,13 @@ def reservation_station_entries(hw: Hardware) -> Iterator[Broken]:
             yield Broken((f"reservation_station.{kind}",), entries, "entries must be a power of two", nearest)
 
 
+def execute_entries(hw: Hardware) -> Iterator[Broken]:
+    """A preload leaves the reservation station only when its compute has entered it behind."""
+    if hw.reservation_station.ex < 2:
+        demand = "a preload waits for the compute behind it (ExecuteController.scala): at least 2 execute entries"
+        yield Broken(("reservation_station.ex",), hw.reservation_station.ex, demand, 2)
+
+
 def execute_queue(hw: Hardware) -> Iterator[Broken]:
     """The execute controller looks at three commands at once."""
     if hw.queues.ex < 3:
@@ -247,6 +259,15 @@ def decoder_rate(hw: Hardware) -> Iterator[Broken]:
         )
 
 
+def decoder_array(hw: Hardware) -> Iterator[Broken]:
+    """Bits [62:56] of an expanding load hold its bytes per row (isa.fields.stored_bytes), so rows have eight bits."""
+    if hw.sparsity.decoder and hw.dim > DECODER_DIM:
+        demand = (
+            f"the field of an expanding load leaves room for blocks of {DECODER_DIM} rows: no decoder on this array"
+        )
+        yield Broken(("sparsity.decoder", "array"), list(hw.sparsity.decoder), demand, [])
+
+
 def transform_unit(hw: Hardware) -> Iterator[Broken]:
     """A transform unit takes blocks of a power of two of numbers, at least 4; without one there is no block."""
     rate, block = hw.sparsity.fft_butterflies_per_cycle, hw.sparsity.fft_block
@@ -325,7 +346,10 @@ RULES: tuple[Rule, ...] = (
     accumulator_sub_banks,
     accumulator_latency,
     accumulator_scale_latency,
+    memory_latency,
+    memory_rate,
     reservation_station_entries,
+    execute_entries,
     execute_queue,
     local_address_bits,
     normalizer_type,
@@ -338,6 +362,7 @@ RULES: tuple[Rule, ...] = (
     selected_operands,
     chosen_scores,
     decoder_rate,
+    decoder_array,
     transform_unit,
     accepted_types,
     serial_bits,

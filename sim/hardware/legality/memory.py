@@ -12,6 +12,24 @@ from sim.hardware.machine import Hardware
 L2_WAYS, L2_LINE_BYTES, L2_WORD_BYTES = 8, 64, 8
 """Geometry of the measured SiFive inclusive cache."""
 
+LEAST_BYTES_PER_CYCLE = 1e-6
+
+
+def memory_latency(hw: Hardware) -> Iterator[Broken]:
+    """A memory answers in the cycle after a request at the earliest: it is a register behind the port's wires."""
+    if hw.memory.latency_cycles < 1:
+        demand = "a memory answers 1 cycle after the request at the earliest"
+        yield Broken(("memory.latency_cycles",), hw.memory.latency_cycles, demand, 1)
+
+
+def memory_rate(hw: Hardware) -> Iterator[Broken]:
+    """The pace of the memory is a ratio of two integers that 64-bit times can carry."""
+    for key in ("read_bytes_per_cycle", "write_bytes_per_cycle"):
+        rate = getattr(hw.memory, key)
+        if rate < LEAST_BYTES_PER_CYCLE:
+            demand = f"the memory moves at least {LEAST_BYTES_PER_CYCLE} bytes a cycle"
+            yield Broken((f"memory.{key}",), rate, demand, LEAST_BYTES_PER_CYCLE)
+
 
 def dma_sizes(hw: Hardware) -> Iterator[Broken]:
     """TileLink moves powers of two; a request is at least one beat (DMA.scala)."""

@@ -5,6 +5,16 @@ that same cycle. Each cycle in which a command is being performed puts one entry
 an operand row was fired (execute_rows).
 """
 
+from sim.core.fields import (
+    ex_stride_a,
+    ex_stride_c,
+    ex_strides_only,
+    ex_transpose_a,
+    ex_transpose_b,
+    ex_weight_stationary,
+    operand_cols,
+    operand_rows,
+)
 from sim.core.jit import njit
 from sim.core.params import NEVER, RING, is_garbage
 from sim.core.units import mesh
@@ -23,13 +33,14 @@ from sim.core.units.execute.state import (
     pop,
     unroll,
 )
+from sim.isa import codes
 
 DTYPE = execute_state.DTYPE
 
 
 @njit
 def _is_compute(funct):
-    return funct == 4 or funct == 5
+    return funct == codes.COMPUTE_PRELOADED or funct == codes.COMPUTE_ACCUMULATED
 
 
 @njit
@@ -68,20 +79,20 @@ def _begin(m, kind):
     x.a_on = 1 if a_in and not is_garbage(p, x.a_addr) else 0
     x.b_on = 1 if b_in and not is_garbage(p, x.b_addr) else 0
     x.d_on = 1 if d_in and not is_garbage(p, x.d_addr) else 0
-    x.a_rows = (a >> 48) & 0xFFFF
-    x.a_cols = (a >> 32) & 0xFFFF
+    x.a_rows = operand_rows(a)
+    x.a_cols = operand_cols(a)
     if x.a_transpose:
         x.a_rows, x.a_cols = x.a_cols, x.a_rows
-    x.b_rows = (b >> 48) & 0xFFFF
-    x.b_cols = (b >> 32) & 0xFFFF
+    x.b_rows = operand_rows(b)
+    x.b_cols = operand_cols(b)
     if b_t:
         x.b_rows, x.b_cols = x.b_cols, x.b_rows
-    x.d_rows = (d >> 48) & 0xFFFF
-    x.d_cols = (d >> 32) & 0xFFFF
+    x.d_rows = operand_rows(d)
+    x.d_cols = operand_cols(d)
     if d_t:
         x.d_rows, x.d_cols = x.d_cols, x.d_rows
     x.c_addr = c & GARBAGE
-    x.c_rows = (c >> 48) & 0xFFFF
+    x.c_rows = operand_rows(c)
     x.c_slot = x.q_slot[ip] if kind != SINGLE_COMPUTE and not is_garbage(p, x.c_addr) else -1
     x.total = p.dim
     if x.ws and not x.d_on and not a_t and not b_t and not d_t:
@@ -101,27 +112,27 @@ def _decide(now, m, pending):
     if x.q_n > 0:
         h = x.q_head
         f0 = x.q_funct[h]
-        busy = (x.ws == 0 or f0 == 0) and mesh.in_progress(now, m)
-        if f0 == 0 and not busy and not pending:
+        busy = (x.ws == 0 or f0 == codes.CONFIG) and mesh.in_progress(now, m)
+        if f0 == codes.CONFIG and not busy and not pending:
             rs1 = x.q_rs1[h]
             rs2 = x.q_rs2[h]
-            if (rs1 >> 7) & 1 == 0:
-                x.a_transpose = (rs1 >> 8) & 1
-                x.bd_transpose = (rs1 >> 9) & 1
+            if not ex_strides_only(rs1):
+                x.a_transpose = ex_transpose_a(rs1)
+                x.bd_transpose = ex_transpose_b(rs1)
                 if p.dataflow == 2:
-                    x.ws = (rs1 >> 2) & 1
+                    x.ws = ex_weight_stationary(rs1)
                     m.mesh.ws = x.ws
             operands = x.a_transpose if x.ws else 1 - x.a_transpose
             if operands + x.bd_transpose > 1:
                 x.illegal = 1
-            x.a_stride = (rs1 >> 16) & 0xFFFF
-            m.mesh.c_stride = (rs2 >> 48) & 0xFFFF
+            x.a_stride = ex_stride_a(rs1)
+            m.mesh.c_stride = ex_stride_c(rs2)
             m.rs.ex_done = x.q_slot[h]
             pop(now, x, 1)
             return True
         i1 = (h + 1) % RING
         i2 = (h + 2) % RING
-        if f0 == 6 and x.q_n > 1:
+        if f0 == codes.PRELOAD and x.q_n > 1:
             ok = p.raw_impossible == 1
             if not ok:
                 ok = not mesh.hazard(now, m, x.q_rs1[h], x.q_rs1[i1], x.q_rs2[i1])
@@ -129,7 +140,7 @@ def _decide(now, m, pending):
                 _begin(m, SINGLE_PRELOAD)
                 return True
         if _is_compute(f0):
-            if x.q_n > 1 and x.q_funct[i1] == 6:
+            if x.q_n > 1 and x.q_funct[i1] == codes.PRELOAD:
                 a_t = x.a_transpose if x.ws else 1 - x.a_transpose
                 b_t = x.bd_transpose if not x.ws else 0
                 third = a_t or b_t or p.raw_impossible == 0

@@ -5,8 +5,9 @@ than one row ahead; a refused read costs its operand the cycle.
 """
 
 from sim.core.events import Event
+from sim.core.fields import is_acc
 from sim.core.jit import njit
-from sim.core.params import NEVER, RING, is_acc, is_garbage, plus, sp_bank
+from sim.core.params import NEVER, RING, is_garbage, plus, sp_bank
 from sim.core.units.execute.state import ENTRIES, GARBAGE, OVERLAPPED, SINGLE_COMPUTE, SINGLE_PRELOAD, WAITING, pop
 
 E_SPR = int(Event.SPAD_READ_ROWS)

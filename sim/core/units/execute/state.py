@@ -5,8 +5,10 @@ Source: ExecuteController.scala, TransposePreloadUnroller.scala, MultiHeadedQueu
 
 import numpy as np
 
+from sim.core.fields import ex_strides_only, ex_transpose_b, ex_weight_stationary
 from sim.core.jit import njit
 from sim.core.params import RING
+from sim.isa import codes
 
 WAITING = 0
 COMPUTE = 1
@@ -127,17 +129,17 @@ def unroll(now, m):
     rs2 = x.u_rs2[0]
     slot = x.u_slot[0]
     keep = False
-    if x.u_state == 0 and funct == 6:
+    if x.u_state == 0 and funct == codes.PRELOAD:
         if x.u_transposed:
             if x.u_n < 2:
                 return False
-            if x.u_funct[1] == 4:
+            if x.u_funct[1] == codes.COMPUTE_PRELOADED:
                 rs2 = (rs2 & ~GARBAGE) | GARBAGE
                 slot = -1
                 keep = True
                 x.u_state = 1
     elif x.u_state == 1:
-        funct = 5
+        funct = codes.COMPUTE_ACCUMULATED
         rs1 = x.u_rs1[1]
         rs2 = x.u_rs2[1]
         slot = -1
@@ -146,8 +148,8 @@ def unroll(now, m):
     elif x.u_state == 2:
         rs1 = (rs1 & ~GARBAGE) | GARBAGE
         x.u_state = 0
-    if funct == 0 and (rs1 >> 7) & 1 == 0:
-        x.u_transposed = 1 if (p.dataflow == 1 or (rs1 >> 2) & 1) and (rs1 >> 9) & 1 else 0
+    if funct == codes.CONFIG and not ex_strides_only(rs1):
+        x.u_transposed = 1 if (p.dataflow == 1 or ex_weight_stationary(rs1)) and ex_transpose_b(rs1) else 0
     i = (x.q_head + x.q_n) % RING
     x.q_funct[i] = funct
     x.q_rs1[i] = rs1

@@ -7,7 +7,7 @@ MSHRs reserved for them. A block here is either absent or held for reading and w
 
 from sim.core.events import Event
 from sim.core.jit import njit
-from sim.core.units.l2.state import MEM_CYCLES, PUT_FULL, WAYS, block_of, is_put, opcode, set_of, size
+from sim.core.units.l2.state import PUT_FULL, QUEUED, WAYS, block_of, is_put, opcode, set_of, size
 
 WRITE_COMES = 1  # written into the directory's queue in this cycle, seen from the next one on
 WRITE_WAITS = 2
@@ -229,7 +229,7 @@ def step(m, lines, ready, request, address, info):
         if pops:
             h = c.rq_head[i]
             _allocate(c, i, c.rq_address[i, h], c.rq_info[i, h])
-            c.rq_head[i] = (h + 1) % MEM_CYCLES
+            c.rq_head[i] = (h + 1) % QUEUED
         else:
             _allocate(c, i, address, info)
             took = True
@@ -241,7 +241,7 @@ def step(m, lines, ready, request, address, info):
     if request and not took:
         if match >= 0:
             if c.queued < m.p.l2_queued:
-                slot = (c.rq_head[match] + c.rq_n[match] - (1 if pops and match == chosen else 0)) % MEM_CYCLES
+                slot = (c.rq_head[match] + c.rq_n[match] - (1 if pops and match == chosen else 0)) % QUEUED
                 c.rq_address[match, slot] = address
                 c.rq_info[match, slot] = info
                 c.rq_n[match] += 1

@@ -14,6 +14,7 @@ from sim.core.jit import njit
 WAYS = 8  # Configs.scala: nWays
 LINE_BITS = 6  # 64 B blocks
 MSHRS = 40  # most MSHRs: memCycles (40) / beats of a block, at least one beat
+QUEUED = MSHRS + 2  # most requests that wait behind MSHRs (Parameters.scala: secondary), all of them behind one
 MEM_CYCLES = 40  # Configs.scala: outerLatencyCycles; sizes the MSHRs, lists and buffers, whatever the memory's latency
 LISTS = MEM_CYCLES  # Parameters.scala: putLists
 PUT_BEATS = 8  # most beats of one Put in a list
@@ -46,8 +47,8 @@ DTYPE = np.dtype(
         ("queued", "i8"),
         ("rq_n", "i8", (MSHRS,)),
         ("rq_head", "i8", (MSHRS,)),
-        ("rq_address", "i8", (MSHRS, MEM_CYCLES)),
-        ("rq_info", "i8", (MSHRS, MEM_CYCLES)),
+        ("rq_address", "i8", (MSHRS, QUEUED)),
+        ("rq_info", "i8", (MSHRS, QUEUED)),
         # MSHRs
         ("valid", "i8", (MSHRS,)),
         ("address", "i8", (MSHRS,)),

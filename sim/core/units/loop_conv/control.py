@@ -14,6 +14,7 @@ from sim.core.units.loop_conv import emit as conv_emit
 from sim.core.units.loop_conv import execute as conv_execute
 from sim.core.units.loop_conv import state as conv_state
 from sim.core.units.loop_conv.state import BIAS, EX, INPUT, ST, WEIGHTS
+from sim.isa import codes
 
 STAGES = 2
 
@@ -38,7 +39,7 @@ def _configure(m, q, funct, rs1, rs2):
     """One of the seven commands that describe a convolution tile."""
     s = m.lc
     p = m.p
-    if funct == 16:
+    if funct == codes.LOOP_CONV_WS_1:
         s.out_channels[q] = (rs1 >> 48) & 0xFFFF
         s.in_channels[q] = (rs1 >> 32) & 0xFFFF
         s.in_row_dim[q] = (rs1 >> 16) & 0xFFFF
@@ -47,7 +48,7 @@ def _configure(m, q, funct, rs1, rs2):
         s.out_col_dim[q] = (rs2 >> 32) & 0xFFFF
         s.pool_out_row_dim[q] = (rs2 >> 16) & 0xFFFF
         s.out_row_dim[q] = rs2 & 0xFFFF
-    elif funct == 17:
+    elif funct == codes.LOOP_CONV_WS_2:
         s.kernel_dim[q] = (rs1 >> 48) & 0xFFFF
         s.pool_out_col_dim[q] = (rs1 >> 32) & 0xFFFF
         s.pool_size[q] = (rs1 >> 16) & 0xFFFF if p.has_pool else 1
@@ -56,7 +57,7 @@ def _configure(m, q, funct, rs1, rs2):
         s.porows[q] = (rs2 >> 32) & 0xFFFF
         s.pocols[q] = (rs2 >> 16) & 0xFFFF
         s.ochs[q] = rs2 & 0xFFFF
-    elif funct == 18:
+    elif funct == codes.LOOP_CONV_WS_3:
         s.krows[q] = (rs1 >> 48) & 0xFFFF
         s.kcols[q] = (rs1 >> 32) & 0xFFFF
         s.kchs[q] = (rs1 >> 16) & 0xFFFF
@@ -66,7 +67,7 @@ def _configure(m, q, funct, rs1, rs2):
         s.dpad[q] = (rs2 >> 24) & 0xFF
         s.plpad[q] = (rs2 >> 16) & 0xFF
         s.in_col_dim[q] = rs2 & 0xFFFF
-    elif funct == 19:
+    elif funct == codes.LOOP_CONV_WS_4:
         s.orows[q] = (rs1 >> 48) & 0xFFFF
         s.pupad[q] = (rs1 >> 21) & 0x7FF
         s.dilation[q] = rs1 & 0x3FF
@@ -74,10 +75,10 @@ def _configure(m, q, funct, rs1, rs2):
         s.weight_stride[q] = (rs2 >> 32) & 0xFFFF
         s.out_stride[q] = (rs2 >> 16) & 0xFFFF
         s.ocols[q] = rs2 & 0xFFFF
-    elif funct == 20:
+    elif funct == codes.LOOP_CONV_WS_5:
         s.dram[q, WEIGHTS] = rs1
         s.dram[q, ST] = rs2
-    elif funct == 21:
+    elif funct == codes.LOOP_CONV_WS_6:
         s.dram[q, BIAS] = rs1
         s.dram[q, INPUT] = rs2
     else:
@@ -248,7 +249,7 @@ def _has_work(now, m):
     if busy(m) or s.ld_used + s.ex_used + s.st_used > 0:
         return True
     q = m.fe.conv
-    return q.n > 0 and (can_push(m.fe.mat, now) or 15 <= q.funct[0] <= 21)
+    return q.n > 0 and (can_push(m.fe.mat, now) or codes.LOOP_CONV_WS <= q.funct[0] <= codes.LOOP_CONV_WS_6)
 
 
 @njit
@@ -280,7 +281,7 @@ def _cycle(now, m):
     q = fe.conv
     if q.n > 0:
         funct = q.funct[0]
-        if 15 <= funct <= 21:
+        if codes.LOOP_CONV_WS <= funct <= codes.LOOP_CONV_WS_6:
             if free:
                 _configure(m, to, funct, q.rs1[0], q.rs2[0])
                 pop(q, now)

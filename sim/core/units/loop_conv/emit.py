@@ -7,6 +7,7 @@ icol, ich; store b, orow, ocol, och (pooling: b, och).
 from sim.core.jit import njit
 from sim.core.units.loop_conv.execute import execute
 from sim.core.units.loop_conv.state import BIAS, EX, INPUT, SIGN, ST, WEIGHTS, halved, least
+from sim.isa import codes
 
 IDENTITY = 0x3F800000 << 32  # scale 1.0
 KEEP_SCALE = 0xFFFFFFFF
@@ -14,7 +15,7 @@ KEEP_SCALE = 0xFFFFFFFF
 
 @njit
 def _load_config(s, which_state, stride, pixels, dram_stride):
-    s.funct = 0
+    s.funct = codes.CONFIG
     s.rs1 = IDENTITY | (stride & 0xFFFF) << 16 | (pixels & 0xFF) << 8 | which_state << 3 | 1
     s.rs2 = dram_stride
 
@@ -50,7 +51,7 @@ def _bias(m):
     local += s.row[BIAS] * s.ocols[q] + s.col[BIAS]
     rows = least(s.ocols[q] - s.col[BIAS], p.dim)
     cols = least(s.ochs[q] - och, most)
-    s.funct = 14
+    s.funct = codes.MVIN3
     s.rs1 = 0 if s.no_bias[q] else s.dram[q, BIAS] + och * p.acc_bytes
     s.rs2 = rows << 48 | cols << 32 | (local & p.addr_mask) | SIGN
     s.ch[BIAS] += most
@@ -117,7 +118,7 @@ def _weights(m):
         cols = least(s.ochs[q] - och, most)
         rows = least(s.kchs[q] - kch, p.dim)
         local = (och // p.dim) * s.w_stride[q] + (krow * s.kcols[q] + kcol) * s.kchs[q] + kch
-    s.funct = 1
+    s.funct = codes.MVIN2
     s.rs1 = s.dram[q, WEIGHTS] + ((offset * p.b_bits >> 3) & 0xFFFFFFFF)
     s.rs2 = rows << 48 | cols << 32 | ((s.first[WEIGHTS] + local) & p.addr_mask)
     s.kch[WEIGHTS] += most if turned else p.dim
@@ -181,7 +182,7 @@ def _input(m):
     else:
         pixels = least(cols_real - icol, segment)
     count = least((s.batches[q] - b) if turned else (s.kchs[q] - ich), most)
-    s.funct = 2
+    s.funct = codes.MVIN
     s.rs1 = 0 if zeros else s.dram[q, INPUT] + ((offset * p.a_bits >> 3) & 0xFFFFFFFF)
     s.rs2 = (pixels >> d) << 48 | count << 32 | ((s.first[INPUT] + local) & p.addr_mask)
     s.ch[INPUT] += 1 if turned else most
@@ -222,7 +223,7 @@ def _store(m):
             pixel = b * s.out_row_dim[q] * s.out_col_dim[q] + row * s.out_col_dim[q] + col
             offset = pixel * s.out_stride[q] + och
         rows = least(s.ocols[q] - col, p.dim)
-        s.funct = 3
+        s.funct = codes.MVOUT
         s.rs1 = s.dram[q, ST] + ((offset * p.c_bits >> 3) & 0xFFFFFFFF)
         s.rs2 = rows << 48 | cols << 32 | ((local + row * s.ocols[q] + col) & p.addr_mask) | SIGN
         s.ch[ST] += p.dim
@@ -233,7 +234,7 @@ def _store(m):
         return
     if state == 4:
         pixel = b * s.pool_out_col_dim[q] * s.pool_out_row_dim[q]
-        s.funct = 3
+        s.funct = codes.MVOUT
         s.rs1 = s.dram[q, ST] + ((pixel * s.out_stride[q] + och) * p.c_bits >> 3)
         s.rs2 = cols << 32 | (local & p.addr_mask) | SIGN
         s.ch[ST] += p.dim
@@ -243,7 +244,7 @@ def _store(m):
             if s.b[ST] >= s.batches[q]:
                 s.state[ST] = 5
         return
-    s.funct = 0
+    s.funct = codes.CONFIG
     s.rs1 = s.activation[q] << 2 | 2
     if state == 3:
         s.rs1 |= (s.ocols[q] & 0xFF) << 56 | (s.orows[q] & 0xFF) << 48 | (s.pocols[q] & 0xFF) << 40

@@ -5,6 +5,7 @@ Source: LoopConv.scala (LoopConvExecute). Nest, outer to inner: och, krow, kcol,
 
 from sim.core.jit import njit
 from sim.core.units.loop_conv.state import EX, SIGN, halved, least
+from sim.isa import codes
 
 
 @njit
@@ -25,7 +26,7 @@ def execute(m):
     p = m.p
     q = s.slot[EX]
     if s.state[EX] == 1:
-        s.funct = 0
+        s.funct = codes.CONFIG
         s.rs1 = ((s.irows[q] * s.icols[q]) & 0xFFFF) << 16 | 1 << 7
         s.rs2 = ((s.orows[q] * s.ocols[q]) & 0x7FFF) << 48
         s.state[EX] = 2
@@ -55,7 +56,7 @@ def execute(m):
             local = local & p.addr_mask
         area = s.orows[q] * s.ocols[q]
         c = s.first[EX] + (och // p.dim) * s.batches[q] * area + b * area + s.row[EX] * s.ocols[q] + s.col[EX]
-        s.funct = 6
+        s.funct = codes.PRELOAD
         s.rs1 = depth << 48 | cols << 32 | local
         s.rs2 = rows << 48 | cols << 32 | (c & p.addr_mask) | SIGN | 1 << 30
         s.state[EX] = 3
@@ -70,7 +71,7 @@ def execute(m):
     else:
         local = start + (kch // p.dim) * s.input_stride[q] + b * area
     local += (irow >> d) * wide_cols + (icol >> d)
-    s.funct = 4 if s.fresh else 5
+    s.funct = codes.COMPUTE_PRELOADED if s.fresh else codes.COMPUTE_ACCUMULATED
     s.rs1 = rows << 48 | depth << 32 | (local & p.addr_mask)
     s.rs2 = rows << 48 | cols << 32 | p.garbage_mask
     s.fresh = 0

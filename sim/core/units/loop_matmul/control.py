@@ -5,11 +5,13 @@ released when all five have emitted everything. Everything is decided on the sta
 commands themselves are in loop_emit.
 """
 
+from sim.core.fields import loop_adds, loop_dimension
 from sim.core.jit import njit
 from sim.core.params import NEVER
 from sim.core.units.cmdqueue import can_push, pop, push
 from sim.core.units.loop_matmul import emit as loop_emit
 from sim.core.units.loop_matmul.emit import EX, LAYERNORM, LDA, LDB, LDD, SOFTMAX, ST, a_start, b_end, emit
+from sim.isa import codes
 
 DTYPE = loop_emit.DTYPE
 
@@ -60,16 +62,16 @@ def _accept(m, which, q):
 def _configure(m, q, funct, rs1, rs2):
     """One of the six commands that describe a loop."""
     s = m.lm
-    if funct == 9:
+    if funct == codes.LOOP_WS_BOUNDS:
         for n in range(3):
-            s.pad[q, n] = (rs1 >> (16 * n)) & 0xFFFF
-            s.bound[q, n] = (rs2 >> (16 * n)) & 0xFFFF
-    elif funct == 10 or funct == 11:
-        n = 0 if funct == 10 else 2
+            s.pad[q, n] = loop_dimension(rs1, n)
+            s.bound[q, n] = loop_dimension(rs2, n)
+    elif funct == codes.LOOP_WS_ADDRESSES_AB or funct == codes.LOOP_WS_ADDRESSES_DC:
+        n = 0 if funct == codes.LOOP_WS_ADDRESSES_AB else 2
         s.dram[q, n] = rs1
         s.dram[q, n + 1] = rs2
-    elif funct == 12 or funct == 13:
-        n = 0 if funct == 12 else 2
+    elif funct == codes.LOOP_WS_STRIDES_AB or funct == codes.LOOP_WS_STRIDES_DC:
+        n = 0 if funct == codes.LOOP_WS_STRIDES_AB else 2
         s.dstride[q, n] = rs1
         s.dstride[q, n + 1] = rs2
     else:
@@ -81,7 +83,7 @@ def _configure(m, q, funct, rs1, rs2):
         s.b_id[q] = (rs1 >> 16) & 3
         s.a_t[q] = rs2 & 1
         s.b_t[q] = (rs2 >> 1) & 1
-        s.resadd = (rs2 >> 2) & 1
+        s.resadd = loop_adds(rs2)
         s.configured[q] = 1
 
 
@@ -108,7 +110,7 @@ def step(now, m):
     q = fe.mat
     if q.n > 0:
         funct = q.funct[0]
-        if 8 <= funct <= 13:
+        if codes.LOOP_WS <= funct <= codes.LOOP_WS_STRIDES_DC:
             if free:
                 _configure(m, to, funct, q.rs1[0], q.rs2[0])
                 s.quiet = 0

@@ -7,6 +7,7 @@ behind in k. Order of each machine, outer to inner: A k, i; B k, j; D j, i; exec
 import numpy as np
 
 from sim.core.jit import njit
+from sim.isa import codes
 
 LDA, LDB, LDD, EX, ST = range(5)
 SIGN = 1 << 31
@@ -105,7 +106,7 @@ def _load_ab(m, which):
         local = (local & p.addr_mask) | SIGN | ((1 << 30) if which == LDB else 0)
     else:
         local = local & p.addr_mask
-    s.funct = 2 if which == LDA else 1
+    s.funct = codes.MVIN if which == LDA else codes.MVIN2
     s.rs1 = address + (offset & 0xFFFFFFFF)
     s.rs2 = rows << 48 | cols << 32 | local
 
@@ -155,7 +156,7 @@ def _load_d(m):
     rows = p.dim - (s.pad[q, 0] if i == s.bound[q, 0] - 1 else 0)
     offset = (i * s.dstride[q, 2] + j) * p.dim * (p.word_bits if s.low_d[q] else 8 * p.acc_bytes) >> 3
     local = ((s.first[LDD] + (i * s.bound[q, 1] + j) * p.dim) & p.addr_mask) | SIGN
-    s.funct = 14
+    s.funct = codes.MVIN3
     s.rs1 = s.dram[q, 2] + (offset & 0xFFFFFFFF)
     s.rs2 = rows << 48 | cols << 32 | local
     s.i[LDD] += 1
@@ -191,14 +192,14 @@ def _execute(m):
         c = ((s.first[EX] + (i * j_n + j) * dim) & p.addr_mask) | SIGN
         if s.accumulate[q] or k != 0:
             c |= 1 << 30
-        s.funct = 6
+        s.funct = codes.PRELOAD
         s.rs1 = (dim - pad_k) << 48 | (dim - pad_j) << 32 | local
         s.rs2 = (dim - pad_i) << 48 | (dim - pad_j) << 32 | c
         s.state[EX] = 2
         return
     a = k * i_n + i if s.a_t[q] else i * k_n + k
     local = (a_start(m, q) + a * dim) & p.addr_mask
-    s.funct = 4 if i == 0 else 5
+    s.funct = codes.COMPUTE_PRELOADED if i == 0 else codes.COMPUTE_ACCUMULATED
     s.rs1 = (dim - pad_i) << 48 | (dim - pad_k) << 32 | local
     s.rs2 = dim << 48 | dim << 32 | p.garbage_mask
     s.state[EX] = 1
@@ -250,7 +251,7 @@ def _store(m):
     if s.state[ST] == 1:
         offset = (i * s.dstride[q, 3] + j) * p.dim * (8 * p.acc_bytes if s.full_c[q] else p.c_bits) >> 3
         local = ((s.first[ST] + (i * j_n + j) * p.dim) & p.addr_mask) | SIGN | full
-        s.funct = 3
+        s.funct = codes.MVOUT
         s.rs1 = s.dram[q, 3] + (offset & 0xFFFFFFFF)
         s.rs2 = rows << 48 | cols << 32 | local
         s.i[ST] += 1
@@ -262,7 +263,7 @@ def _store(m):
                 s.state[ST] = 0
         return
     if s.state[ST] == 2:
-        s.funct = 0
+        s.funct = codes.CONFIG
         s.rs1 = 1 << 17 | s.ln_stat << 8 | 3
         s.rs2 = 0
         s.state[ST] = 3
@@ -275,7 +276,7 @@ def _store(m):
         norm = 5 if s.ln_cmd == 0 else ((7 if last else 6) if s.ln_cmd == 1 else 0)
     offset = ((i * s.dstride[q, 3] + j) * p.dim + row * s.dstride[q, 3]) * p.c_bits >> 3
     local = ((s.first[ST] + (i * j_n + j) * p.dim + row) & p.addr_mask) | SIGN | full | norm << 26
-    s.funct = 3
+    s.funct = codes.MVOUT
     s.rs1 = s.dram[q, 3] + (offset & 0xFFFFFFFF)
     s.rs2 = 1 << 48 | cols << 32 | local
     stats = _least(2, rows - s.ln_row)

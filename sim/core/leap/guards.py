@@ -1,0 +1,70 @@
+"""Which groups of units the leaping clock steps in a visited cycle.
+
+A group is skipped while none of its units can act: its wake has not come and nothing was handed to it. The reference
+clock (`m.full`) steps every unit in every cycle.
+
+    results    phase 2        the array's rows on their way out
+    data       phases 3-7,    whatever moves data between port, local memory and store path
+               9, 10
+    execute    phase 8        the execute controller, unless a run of rows is under way (execute_run.py)
+    loads      phases 11, 12  reader and load controller, with the data or when they alone woke or got an id back
+    commands   phases 13-15   reservation station, loop unrollers, front end
+"""
+
+import numpy as np
+
+from sim.core.jit import njit
+from sim.core.leap import execute_run
+from sim.core.units import reservation
+
+DTYPE = np.dtype(
+    [
+        # earliest cycle in which a group could act by the passing of time alone
+        ("results_t", "i8"),
+        ("data_t", "i8"),
+        ("execute_t", "i8"),
+        ("loads_t", "i8"),
+        ("commands_t", "i8"),
+    ]
+)
+
+
+@njit
+def open_all(m):
+    """Let the next visit step every group."""
+    g = m.guard
+    g.results_t = 0
+    g.data_t = 0
+    g.execute_t = 0
+    g.loads_t = 0
+    g.commands_t = 0
+
+
+@njit
+def results(now, m):
+    """Step the rows that leave the array: their wake has come, or none is announced (mesh.announce)."""
+    return m.guard.results_t <= now or m.mesh.run_n == 0
+
+
+@njit
+def data(now, m):
+    """Step what moves data. A unit waiting for a port is stepped every cycle: the port may be free now."""
+    return m.full or m.guard.data_t <= now or m.mv.busy or m.port.reader_out.n + m.p.acc_single > 0
+
+
+@njit
+def loads(now, m):
+    """Step reader and load controller though nothing else moves data."""
+    return m.guard.loads_t <= now or (m.rd.busy and m.rd.freed_t >= now - 1)
+
+
+@njit
+def execute(now, m):
+    """Step the execute controller: its wake has come, no run is under way, or the run is disturbed."""
+    return m.guard.execute_t <= now or m.ex.run_n == 0 or execute_run.disturbed(now, m)
+
+
+@njit
+def commands(now, m):
+    """Step what handles commands: a wake has come, or a completion or a freed place to be seen."""
+    return m.full or m.guard.commands_t <= now or reservation.has_news(now, m)

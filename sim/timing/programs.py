@@ -1,0 +1,109 @@
+"""Checks of a program before the core runs it: commands that a machine, or this one, could never end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.base.errors import InputError
+from sim.isa import codes, fields
+from sim.isa.commands import Funct, Program
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+
+MOST_PROBLEMS = 20
+
+LOOP_SLOTS = 2
+"""Loops that an unroller holds: a loop takes the bounds of the second loop before it where it is given none."""
+
+CONV_SIZES = {
+    codes.LOOP_CONV_WS_2: (
+        ("rs2", 48, "batches"),
+        ("rs2", 32, "output rows"),
+        ("rs2", 16, "output columns"),
+        ("rs2", 0, "output channels"),
+    ),
+    codes.LOOP_CONV_WS_3: (("rs1", 48, "kernel rows"), ("rs1", 32, "kernel columns"), ("rs1", 16, "input channels")),
+}
+"""Bounds of a convolution loop: operand, lowest bit of a 16-bit field (LoopConv.scala)."""
+
+
+def check(program: Program, hw: Hardware) -> None:
+    """Raise InputError, all problems at once, where the program has a command that this machine cannot end.
+
+    Refused are loops without bounds or with a bound of 0 (their counters would never meet it), a padding that leaves
+    nothing of the last block, the output-stationary dataflow on a 2x2 array, and configurations of normalisation units
+    that are not there (StoreController.scala takes such a command for an mvout).
+    """
+    found = [*_loops(program, hw), *_convolutions(program), *_configurations(program, hw)]
+    if found:
+        more = len(found) - MOST_PROBLEMS
+        text = [f"program: command {at}: {problem}" for at, problem in sorted(found)[:MOST_PROBLEMS]]
+        raise InputError([*text, f"program: and {more} more"] if more > 0 else text)
+
+
+def _where(condition: npt.NDArray[np.bool_]) -> list[int]:
+    return np.flatnonzero(condition).tolist()
+
+
+def _loops(program: Program, hw: Hardware) -> Iterator[tuple[int, str]]:
+    bounds = program["funct"] == codes.LOOP_WS_BOUNDS
+    for n, name in enumerate("IJK") if bounds.any() else ():
+        blocks, padding = (fields.loop_dimension(program[operand], n) for operand in ("rs2", "rs1"))
+        for at in _where(bounds & (blocks == 0)):
+            if name == "K" and _adds(program, at):
+                continue  # a residual addition has no K
+            yield at, f"LOOP_WS_CONFIG_BOUNDS: {name} = 0 blocks; nearest legal value: 1"
+        for at in _where(bounds & (padding >= hw.dim)):
+            demand = f"leaves nothing of the last block of {hw.dim}; nearest legal value: {hw.dim - 1}"
+            yield at, f"LOOP_WS_CONFIG_BOUNDS: padding of {name} = {padding[at]} {demand}"
+    yield from _unbounded(program, codes.LOOP_WS, codes.LOOP_WS_BOUNDS)
+
+
+def _adds(program: Program, at: int) -> bool:
+    """Is the loop that the bounds at command ``at`` are for a residual addition?"""
+    loops = np.flatnonzero(program["funct"][at:] == codes.LOOP_WS)
+    return bool(len(loops)) and bool(fields.loop_adds(program["rs2"][at + loops[0]]))
+
+
+def _unbounded(program: Program, loop: int, bounds: int) -> Iterator[tuple[int, str]]:
+    """The first loop of each slot has no earlier one whose bounds it could take."""
+    before = 0
+    for at in _where(program["funct"] == loop)[:LOOP_SLOTS]:
+        if not (program["funct"][before:at] == bounds).any():
+            yield at, f"{Funct(loop).name}: the loop has no bounds; put a {Funct(bounds).name} in front of it"
+        before = at
+
+
+def _convolutions(program: Program) -> Iterator[tuple[int, str]]:
+    funct = program["funct"]
+    if not (funct == codes.LOOP_CONV_WS).any():
+        return
+    for code, sizes in CONV_SIZES.items():
+        for operand, low, name in sizes:
+            for at in _where((funct == code) & (fields.field(program[operand], low, 16) == 0)):
+                yield at, f"{Funct(code).name}: {name} = 0; nearest legal value: 1"
+        yield from _unbounded(program, codes.LOOP_CONV_WS, code)
+
+
+def _configurations(program: Program, hw: Hardware) -> Iterator[tuple[int, str]]:
+    config = program["funct"] == codes.CONFIG
+    kind = fields.config_kind(program["rs1"])
+    if not hw.features.normalizations:
+        for at in _where(config & (kind == codes.CONFIG_NORM)):
+            yield (
+                at,
+                f"CONFIG of normalisation units, which {hw.name} has not; the RTL takes it for an mvout "
+                "(StoreController.scala); nearest: features.normalizations = true",
+            )
+    if hw.dim == 2 and hw.array.dataflow != "WS":
+        both: Any = hw.array.dataflow == "BOTH"
+        chosen = config & (kind == codes.CONFIG_EX) & (fields.ex_strides_only(program["rs1"]) == 0)
+        stationary = chosen & (fields.ex_weight_stationary(program["rs1"]) == 0) if both else chosen
+        for at in _where(stationary)[:1]:
+            demand = "products of some shapes never end; nearest: a 4x4 array, or the weight-stationary dataflow"
+            yield at, f"output-stationary dataflow on a 2x2 array: {demand}"
