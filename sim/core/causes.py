@@ -8,7 +8,7 @@ charged for, so a cycle in which it takes a row is compute, whatever else happen
 from sim.core.events import Cause, Event
 from sim.core.jit import njit
 from sim.core.params import RING
-from sim.core.units import execute, loop_matmul, mesh, mvout, reservation, writer
+from sim.core.units import execute, load, loop_matmul, mesh, mvout, normalizer, reader, reservation, store, writer
 from sim.core.units.reservation import EX, LD, ST
 from sim.isa import codes
 
@@ -64,11 +64,11 @@ def _cause(now, m):
         return DEPENDENCY
     if m.mesh.r_n > 0 or x.e_n > 0 or r.n[EX] > 0:
         return FILL_DRAIN
-    if m.norm.state[0] > 1 or m.norm.state[1] > 1:
+    if normalizer.busy(m):
         return NORMALIZE
-    if mvout.busy(m) or writer.busy(m) or m.st.q_n > 0 or m.st.c_n > 0:
+    if mvout.busy(m) or writer.busy(m) or store.busy(m):
         return STORE_WAIT
-    if m.rd.used > 0 or m.ld.q_n > 0 or m.ld.c_n > 0:
+    if reader.busy(m) or load.busy(m):
         return LOAD_WAIT
     fe = m.fe
     if fe.stalled:
@@ -82,16 +82,16 @@ def _cause(now, m):
 @njit
 def _main(m):
     """Which controllers are busy: index behind MAIN_LD_CYCLES, or -1 for none."""
-    load = m.ld.q_n > 0 or m.ld.c_n > 0
-    store = m.st.q_n > 0 or m.st.c_n > 0
-    run = m.ex.q_n > 0 or mesh.in_progress(NEVER_POPPED, m)
-    if load:
-        if store:
-            return 6 if run else 3
-        return 4 if run else 0
-    if store:
-        return 5 if run else 1
-    return 2 if run else -1
+    loads = load.busy(m)
+    stores = store.busy(m)
+    executes = m.ex.q_n > 0 or mesh.in_progress(NEVER_POPPED, m)
+    if loads:
+        if stores:
+            return 6 if executes else 3
+        return 4 if executes else 0
+    if stores:
+        return 5 if executes else 1
+    return 2 if executes else -1
 
 
 @njit

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 
 from sim import hardware
-from sim.core.units import reservation
+from sim.core.units.reservation import station
 from sim.isa.commands import ACCUMULATOR_BIT, GARBAGE_ADDRESS
 from sim.lower import build, lower
 from sim.lower.encode import Stream
@@ -56,7 +56,7 @@ RULES = [(c, d) for c in range(3) for d in range(3) if c != d]
 
 def without(rule):
     """The rule book of the reservation station with ``rule`` = (waiting class, class waited for) left out."""
-    whole = reservation.depend
+    whole = station.depend
 
     def depend(now, m, c, s):
         whole(now, m, c, s)
@@ -68,14 +68,14 @@ def without(rule):
 
 def main(path):
     """Time every program with the whole rule book and with each rule missing."""
-    whole, timelines = reservation.depend, {}
+    whole, timelines = station.depend, {}
     for name, program in PROGRAMS.items():
         timelines[name] = timer.run(program, HARDWARE, timeline=True).timeline
         for rule in RULES:
-            reservation.depend = without(rule)
+            station.depend = without(rule)
             waiting, other = (CLASSES[c] for c in rule)
             timelines[f"{name}/{waiting}/{other}"] = timer.run(program, HARDWARE, timeline=True).timeline
-            reservation.depend = whole
+            station.depend = whole
     np.savez(path, **timelines)
 
 

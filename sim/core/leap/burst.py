@@ -12,6 +12,7 @@ import numpy as np
 
 from sim.core.events import Event
 from sim.core.jit import njit
+from sim.core.normal import LONG_AGO, due, recent, straighten
 from sim.core.params import BANKS, FIXED, NEVER, RING, XACTS, sp_bank
 from sim.core.units import load
 from sim.core.units.memory.wires import NOTHING
@@ -361,3 +362,46 @@ def _rows(m, t, n, address, last):
         f.w_n += 1
         f.due_t = min(f.due_t, t)
     f.w_last[j] = 1 if last else 0
+
+
+@njit
+def canonise(m, now):
+    """Normal form, clock set back to 0."""
+    f = m.burst
+    straighten(f.p_t, f.p_head, f.p_n, BEATS_OUT)
+    straighten(f.a_t, f.a_head, f.a_n, REQUESTS)
+    straighten(f.x_t, f.x_head, f.x_n, RING)
+    straighten(f.x_id, f.x_head, f.x_n, RING)
+    for ring in (f.w_t, f.w_rows, f.w_bank, f.w_last):
+        straighten(ring, f.w_head, f.w_n, RING)
+    f.p_head = 0
+    f.a_head = 0
+    f.x_head = 0
+    f.w_head = 0
+    for i in range(f.a_n):
+        f.a_t[i] -= now
+    for i in range(f.p_n):
+        f.p_t[i] -= now << 6
+    for i in range(f.x_n):
+        f.x_t[i] -= now
+    for i in range(f.w_n):
+        f.w_t[i] -= now
+    f.due_t = due(f.due_t, now)
+    for bank in range(BANKS):
+        f.bank_t[bank] = recent(f.bank_t[bank], now, 0)
+    f.busy_t = recent(f.busy_t, now, 0)
+    f.pd1 = recent(f.pd1, now, 0)
+    f.rd1 = recent(f.rd1, now, 0)
+    f.rd2 = recent(f.rd2, now, 0)
+    f.mg1 = recent(f.mg1, now, 0)
+    f.mg2 = recent(f.mg2, now, 0)
+    f.free_t = recent(f.free_t, now, 0)
+    f.row_t = LONG_AGO
+    f.last_t = LONG_AGO
+
+
+def reset(m):
+    """State after reset: no burst under way, none before."""
+    for field in ("busy_t", "pd1", "rd1", "rd2", "mg1", "mg2", "free_t", "row_t", "last_t"):
+        m.burst[field] = LONG_AGO
+    m.burst.due_t = NEVER

@@ -1,29 +1,58 @@
-"""Canonical form: one of the many records that stand for the same machine, its clock set back to zero.
+"""Normal form of the whole machine: equivalent states compare equal bit for bit, their clock set back to zero.
 
-Two machines behave alike from now on when they differ only in what nobody will look at again (empty places of queues,
-operands of idle units, times long past), in where a ring begins, or in which of several equal labels (reservation
-station slots, transaction ids, row numbers, array ids) a thing wears. `canonise` removes these differences in place:
-the machine goes on as before. What a field's unit looks at is the only argument for touching it; a field nobody
-mentions here is left alone and costs at most a period that is not found. Each unit's part stands in canonical_*.
-
-Held by tests/laws/test_periods.py: a machine canonised at every stop runs as one that never was.
+Two machines behave alike from now on when they differ only in what no unit reads again (empty places of queues,
+operands of idle units, times long past), in where a ring begins, or in which of several equal labels a thing has.
+`canonise` removes these differences in place: the machine goes on as before. A unit clears a field only where every
+unit that reads it is known not to tell the difference; a field that is left alone costs at most a period that is not
+found. Held by tests/laws/test_periods.py: a machine put into normal form at every stop runs as one that never was.
 """
 
 from sim.core.jit import njit
-from sim.core.leap import guards
-from sim.core.repeat import canonical_execute, canonical_front, canonical_load, canonical_store
+from sim.core.leap import burst, guards
+from sim.core.repeat import labels
+from sim.core.units import (
+    accumulator,
+    execute,
+    frontend,
+    load,
+    loop_conv,
+    loop_matmul,
+    memory,
+    mesh,
+    mvin,
+    mvout,
+    normalizer,
+    port,
+    reader,
+    reservation,
+    store,
+    writer,
+)
 
 
 @njit
 def canonise(m, now):
-    """Canonical form of the machine between two cycles; `now` (the next) becomes 0. False: labels do not add up."""
-    canonical_front.rest(m, now)
-    canonical_load.rest(m, now)
-    canonical_execute.rest(m, now)
-    canonical_store.rest(m, now)
-    canonical_front.rename_slots(m)
-    canonical_store.rename_rows(m)
+    """Put the machine between two cycles into normal form; `now` (the next) becomes 0. False: labels do not add up."""
+    frontend.canonise(m, now)
+    loop_matmul.canonise(m, now)
+    loop_conv.canonise(m, now)
+    reservation.canonise(m, now)
+    load.canonise(m, now)
+    reader.canonise(m, now)
+    port.canonise(m, now)
+    memory.canonise(m, now)
+    mvin.canonise(m, now)
+    execute.canonise(m, now)
+    mesh.canonise(m, now)
+    accumulator.canonise(m, now)
+    store.canonise(m, now)
+    mvout.canonise(m, now)
+    normalizer.canonise(m, now)
+    writer.canonise(m, now)
+    burst.canonise(m, now)
     guards.open_all(m)
+    labels.rename_slots(m)
+    labels.rename_rows(m)
     m.count[:] = 0
     m.cause[:] = 0
-    return canonical_load.rename_transactions(m)
+    return labels.rename_transactions(m)

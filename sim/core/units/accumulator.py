@@ -9,6 +9,7 @@ import numpy as np
 from sim.core.events import Event
 from sim.core.fields import accumulates
 from sim.core.jit import njit
+from sim.core.normal import LONG_AGO, due, recent
 from sim.core.params import BANKS, NEVER, acc_bank, acc_row, plus
 
 E_ACCW = int(Event.ACC_WRITE_ROWS)
@@ -251,3 +252,49 @@ def try_read(now, m, address):
     a.read_t[bank] = now + 1
     m.count[E_ACCR] += 1
     return True
+
+
+@njit
+def canonise(m, now):
+    """Normal form, clock set back to 0."""
+    a = m.acc
+    p = m.p
+    for bank in range(BANKS):
+        # newest first; what entered the pipeline longer ago than it is deep has left it
+        t = a.w_t[bank].copy()
+        row = a.w_row[bank].copy()
+        for k in range(DEPTH):
+            i = (a.at[bank] - k) % DEPTH
+            at = -k % DEPTH
+            a.w_t[bank, at] = recent(t[i], now, p.acc_latency) if k <= p.acc_latency else LONG_AGO
+            a.w_row[bank, at] = row[i] if a.w_t[bank, at] != LONG_AGO else 0
+        a.at[bank] = 0
+        a.shown_t[bank] = LONG_AGO
+        a.shown_acc[bank] = 0
+        a.mesh_t[bank] = LONG_AGO
+        a.read_t[bank] = due(a.read_t[bank], now)
+        a.same_t[bank] = recent(a.same_t[bank], now, 0)
+        for sub in range(4):
+            for k in range(a.q_n[bank, sub], 4):
+                a.q_row[bank, sub, k] = 0
+            a.rmw_t[bank, sub] = LONG_AGO
+            a.wen_t[bank, sub] = LONG_AGO
+    a.last_t = recent(a.last_t, now, p.acc_latency)
+    a.run_t = 0
+    a.run_good = 0
+    a.run_addr = 0
+    a.run_row = 0
+    a.run_stride = 0
+    if not p.has_norm:
+        a.written[:] = 0  # only the normaliser's divisions can tell
+
+
+def reset(m, written_rows):
+    """State after reset; ``written_rows`` hold data of earlier programs."""
+    a = m.acc
+    for field in ("w_t", "shown_t", "mesh_t", "rmw_t", "wen_t", "same_t"):
+        a[field][:] = LONG_AGO
+    a.last_t = LONG_AGO
+    a.read_t[:] = NEVER
+    for row in written_rows:
+        a.written[row >> 5] |= np.uint32(1 << (row & 31))

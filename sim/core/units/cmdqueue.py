@@ -7,6 +7,7 @@ by the count at the start of the cycle. `pop_t` remembers a pop of this very cyc
 import numpy as np
 
 from sim.core.jit import njit
+from sim.core.normal import LONG_AGO, recent
 
 DTYPE = np.dtype(
     [
@@ -49,3 +50,19 @@ def pop(q, now):
     q.src[0] = q.src[1]
     q.n -= 1
     q.pop_t = now
+
+
+@njit
+def canonise(q, now):
+    """Normal form, clock set back to 0."""
+    for i in range(q.n, 2):
+        q.funct[i] = 0
+        q.rs1[i] = 0
+        q.rs2[i] = 0
+        q.src[i] = 0
+    q.pop_t = recent(q.pop_t, now, 2)
+
+
+def reset(q):
+    """State after reset: empty, and nothing taken out yet."""
+    q.pop_t = LONG_AGO

@@ -9,8 +9,9 @@ import numpy as np
 from sim.core import address
 from sim.core.events import Event
 from sim.core.jit import njit
+from sim.core.normal import due
 from sim.core.params import NEVER
-from sim.core.units import cmdqueue, loop_conv, loop_matmul, mvout, reservation, writer
+from sim.core.units import cmdqueue, loop_conv, loop_matmul, mvout, reader, reservation, writer
 from sim.isa import codes
 
 E_COMMANDS = int(Event.COMMANDS)
@@ -56,7 +57,7 @@ def busy(m):
         return True
     if loop_conv.busy(m) or loop_matmul.busy(m) or reservation.busy(m):
         return True
-    return mvout.busy(m) or writer.busy(m) or m.rd.used > 0
+    return mvout.busy(m) or writer.busy(m) or reader.busy(m)
 
 
 @njit
@@ -142,3 +143,42 @@ def step(now, m):
     if acted:
         return now + 1
     return wake
+
+
+@njit
+def canonise(m, now):
+    """Normal form, clock set back to 0. What was copied from the program is copied again."""
+    fe = m.fe
+    cmdqueue.canonise(fe.raw, now)
+    cmdqueue.canonise(fe.conv, now)
+    cmdqueue.canonise(fe.mat, now)
+    cmdqueue.canonise(fe.unrolled, now)
+    fe.offer_t = due(fe.offer_t, now)
+    fe.stalled = 0
+    fe.idle_t = 0
+    fe.sections = 0
+    fe.fetch = 0
+    fe.left = 0
+    fe.funct = 0
+    fe.rs1 = 0
+    fe.rs2 = 0
+    fe.gap = 0
+    fe.next_funct = 0
+    fe.next_gap = 0
+    fe.stop_t = 0
+
+
+def reset(m):
+    """State after reset: at the first command, with no place to stop, and no marks on addresses."""
+    m.fe.origin = -1
+    m.fe.stop = NEVER
+    m.fe.stop_ex = NEVER
+    for queue in ("raw", "conv", "mat", "unrolled"):
+        cmdqueue.reset(m.fe[queue])
+
+
+def describe(m, program_length):
+    """What a stopped front end waits for, in words."""
+    waits = "waiting at a fence" if m.fe.waits else "next command pending"
+    queued = m.fe.raw.n + m.fe.conv.n + m.fe.mat.n + m.fe.unrolled.n
+    return f"front end: {m.fe.pc} of {program_length} commands accepted, {waits}; queued {queued}"

@@ -20,35 +20,21 @@ from sim.core.fields import (
 )
 from sim.core.jit import njit
 from sim.core.params import NEVER, RING, load_bits, packed_bytes
-from sim.core.units import reader
+from sim.core.units import controller, reader
 from sim.isa import codes
 
 STATES = 4  # load states a program can address (rs1[4:3])
-SLOTS = 64
 
 DTYPE = np.dtype(
     [
-        ("q_n", "i8"),
-        ("q_head", "i8"),
-        ("q_pop_t", "i8"),
-        ("q_funct", "i8", (RING,)),
-        ("q_rs1", "i8", (RING,)),
-        ("q_rs2", "i8", (RING,)),
-        ("q_slot", "i8", (RING,)),
-        ("state", "i8"),  # 0 waiting for a command, 1 waiting for the DMA, 2 sending rows
+        *controller.QUEUE,
         ("row", "i8"),
-        ("cmd", "i8"),  # tracker slot of the present command
         ("stride", "i8", (STATES,)),
         ("identity", "i8", (STATES,)),
         ("shrink", "i8", (STATES,)),
         ("block_stride", "i8", (STATES,)),
         ("pixels", "i8", (STATES,)),
-        ("c_valid", "i8", (SLOTS,)),
-        ("c_left", "i8", (SLOTS,)),
-        ("c_slot", "i8", (SLOTS,)),
-        ("c_done_t", "i8", (SLOTS,)),
-        ("c_n", "i8"),
-        ("c_ready", "i8"),  # commands that are complete, or will be in the next cycle
+        *controller.TRACKER,
     ]
 )
 
@@ -243,3 +229,25 @@ def _cycle(now, m):
     if not acted or waits:
         return NEVER
     return now + 1
+
+
+@njit
+def busy(m):
+    """A command is queued or in flight."""
+    return controller.busy(m.ld)
+
+
+def reset(m):
+    """State after reset."""
+    controller.reset(m.ld)
+
+
+@njit
+def canonise(m, now):
+    """Normal form, clock set back to 0."""
+    controller.canonise(m.ld, now)
+
+
+def describe(m):
+    """What a stopped controller waits for, in words."""
+    return controller.describe("load", m.ld)

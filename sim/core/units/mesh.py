@@ -10,6 +10,7 @@ import numpy as np
 from sim.core.events import Event
 from sim.core.fields import accumulates, is_acc
 from sim.core.jit import njit
+from sim.core.normal import LONG_AGO, recent, straighten
 from sim.core.params import NEVER, is_garbage, plus, sp_bank
 from sim.core.units import accumulator
 
@@ -265,3 +266,45 @@ def request(m, flush, total, slot, address, rows):
         x.c_total[j] = total
         x.c_id[j] = (before + 1) % p.matmul_ids
         x.c_n += 1
+
+
+@njit
+def canonise(m, now):
+    """Normal form, clock set back to 0. Ids count modulo a number: their distance from the newest matters."""
+    x = m.mesh
+    n = m.p.matmul_ids
+    for ring in (x.r_t, x.r_id, x.r_last):
+        straighten(ring, x.r_head, x.r_n, ROWS)
+    for ring in (x.t_slot, x.t_addr, x.t_rows, x.t_id):
+        straighten(ring, x.t_head, x.t_n, TAGS)
+    for ring in (x.c_total, x.c_id):
+        straighten(ring, x.c_head, x.c_n, TAGS)
+    x.r_head = 0
+    x.t_head = 0
+    x.c_head = 0
+    for i in range(x.r_n):
+        x.r_t[i] -= now
+        x.r_id[i] = (x.r_id[i] - x.id) % n
+    for i in range(x.t_n):
+        x.t_id[i] = (x.t_id[i] - x.id) % n
+    for i in range(x.c_n):
+        x.c_id[i] = (x.c_id[i] - x.id) % n
+    x.id = 0
+    x.t_pop_t = recent(x.t_pop_t, now, 0)
+    x.c_pop_t = recent(x.c_pop_t, now, 0)
+    x.last_fire = 0
+    x.run_t = 0
+    if not x.req:
+        x.total = 0
+
+
+def reset(m):
+    """State after reset."""
+    m.mesh.ws = 1 if m.p.dataflow == 1 else 0
+    m.mesh.t_pop_t = LONG_AGO
+    m.mesh.c_pop_t = LONG_AGO
+
+
+def describe(m):
+    """What a stopped array holds, in words."""
+    return f"mesh: {m.mesh.r_n} rows inside, {m.mesh.t_n} results outstanding"

@@ -11,6 +11,7 @@ import numpy as np
 from sim.core.events import Event
 from sim.core.fields import full_width, is_acc
 from sim.core.jit import njit
+from sim.core.normal import LONG_AGO, due, recent, straighten
 from sim.core.params import BANKS, NEVER, acc_bank, is_garbage, packed_bytes, sp_bank
 from sim.core.units import accumulator, normalizer, writer
 
@@ -320,3 +321,70 @@ def _dispatch(now, m):
         s.c_ready += 1
         m.rs.news_t = now + 1
     return now + 1
+
+
+@njit
+def canonise(m, now):
+    """Normal form, clock set back to 0."""
+    o = m.out
+    places = m.p.read_delay + 1
+    for i in range(o.d_n, 2):
+        o.d[i] = 0
+    o.d_pop_t = recent(o.d_pop_t, now, 0)
+    o.pace_t = due(o.pace_t, now)
+    straighten(o.n, o.n_head, o.n_n, QUEUE)
+    o.n_head = 0
+    o.n_pop_t = recent(o.n_pop_t, now, 0)
+    straighten(o.s, o.s_head, o.s_n, QUEUE)
+    o.s_head = 0
+    o.s_pop_t = recent(o.s_pop_t, now, 0)
+    straighten(o.i, o.i_head, o.i_n, places)
+    straighten(o.i_addr, o.i_head, places, places)
+    for k in range(o.i_n, places):
+        o.i_addr[k] = _left_behind(m.p, o.i_addr[k])
+    o.i_head = 0
+    straighten(o.p_t, o.p_head, o.p_n, QUEUE)
+    o.p_head = 0
+    for i in range(o.p_n):
+        o.p_t[i] = due(o.p_t[i], now)
+    for b in range(BANKS):
+        straighten(o.b_pipe_t[b], o.b_head[b], o.b_n[b], QUEUE)
+        o.b_head[b] = 0
+        for i in range(o.b_n[b]):
+            o.b_pipe_t[b, i] = due(o.b_pipe_t[b, i], now)
+        o.b_t[b] = due(o.b_t[b], now)
+        o.b_pop_t[b] = recent(o.b_pop_t[b], now, 0)
+    m.ports.sp_write_t[:] = LONG_AGO
+    m.ports.sp_read_t[:] = LONG_AGO
+
+
+@njit
+def _left_behind(p, address):
+    """What is read of the bits left behind in the issue queue: which memory, and which bank of the scratchpad."""
+    if is_garbage(p, address):
+        return address
+    if is_acc(address):
+        return 1 << 31
+    return sp_bank(p, address) << p.sp_row_bits
+
+
+def reset(m):
+    """State after reset."""
+    m.ports.sp_write_t[:] = LONG_AGO
+    m.ports.sp_read_t[:] = LONG_AGO
+    m.out.b_t[:] = NEVER
+    m.out.b_pop_t[:] = LONG_AGO
+    for field in ("d_pop_t", "n_pop_t", "s_pop_t"):
+        m.out[field] = LONG_AGO
+
+
+def describe(m):
+    """What a stopped store path holds, in words."""
+    o = m.out
+    text = f"store path: dispatch {o.d_n}, norm {o.n_n}, scale {o.s_n}, issue {o.i_n} rows"
+    if o.i_n > 0 and o.p_n == 0 and o.b_any == 0:
+        text += (
+            "\nstore path: the row at the head of the issue queue has lost its data (scratchpad pipe shorter than the "
+            "queues beside it: this machine cannot mvout from the scratchpad)"
+        )
+    return text

@@ -10,6 +10,7 @@ reset hold zeros, every other row is taken to hold data.
 import numpy as np
 
 from sim.core.jit import njit
+from sim.core.normal import LONG_AGO, due, recent
 from sim.core.params import NEVER
 
 IDLE = 0
@@ -44,6 +45,31 @@ RECIPROCAL = 14  # 24-bit significand
 ROOT = 17  # 16 steps and the result register
 MULTIPLY = 2
 
+UNIT_NAMES = ("divider", "reciprocal of sum", "square root", "reciprocal of root", "multiplier")
+DIVIDER, RECIPROCAL_OF_SUM, SQUARE_ROOT, RECIPROCAL_OF_ROOT, MULTIPLIER = range(len(UNIT_NAMES))
+NO_UNIT = -1
+
+STEPS = {
+    # state: unit asked, cycles to its result, cycles the unit is held beyond, state meanwhile, state behind
+    GET_MEAN: (DIVIDER, DIVIDE, 0, WAIT_MEAN, IDLE),
+    GET_VARIANCE: (DIVIDER, DIVIDE, 0, WAIT_VARIANCE, GET_STDDEV),
+    GET_STDDEV: (SQUARE_ROOT, ROOT, 1, WAIT_STDDEV, GET_INVERSE),
+    GET_INVERSE: (RECIPROCAL_OF_ROOT, RECIPROCAL, 0, WAIT_INVERSE, GET_SCALED),
+    GET_INV_SUM: (RECIPROCAL_OF_SUM, RECIPROCAL, 0, WAIT_INV_SUM, GET_SCALED),
+    GET_SCALED: (MULTIPLIER, MULTIPLY, -MULTIPLY, WAIT_SCALED, IDLE),  # never held: one beside each statistic
+}
+STATES = range(WAIT_INV_SUM + 1)
+UNIT = tuple(STEPS[s][0] if s in STEPS else NO_UNIT for s in STATES)
+CYCLES = tuple(STEPS[s][1] if s in STEPS else 0 for s in STATES)
+HELD = tuple(STEPS[s][2] if s in STEPS else 0 for s in STATES)
+WAITING = tuple(STEPS[s][3] if s in STEPS else s for s in STATES)
+AFTER_WAIT = tuple(next((step[4] for step in STEPS.values() if step[3] == s), s) for s in STATES)
+"""The table by state; a state that waits for no unit is its own successor."""
+AFTER_SUM = tuple(
+    {MEAN: GET_MEAN, INV_STDDEV: GET_VARIANCE, INV_SUM_EXP: GET_INV_SUM}.get(cmd, IDLE) for cmd in range(8)
+)
+"""State behind the sum, by command."""
+
 DTYPE = np.dtype(
     [
         ("n", "i8"),  # pass-through queue
@@ -59,10 +85,7 @@ DTYPE = np.dtype(
         ("drain", "i8"),  # 1: all inputs wait for lanes to drain
         ("sum_t", "i8"),  # last cycle in which the sum lanes are busy
         ("max_t", "i8"),
-        ("div_t", "i8"),  # cycle from which the unit takes the next operand
-        ("exp_t", "i8"),
-        ("root_t", "i8"),
-        ("inv_t", "i8"),
+        ("unit_t", "i8", (len(UNIT_NAMES),)),  # cycle from which a unit takes the next operand
     ]
 )
 
@@ -136,109 +159,98 @@ def step(now, m):
     if not m.p.has_norm:
         return NEVER
     z.drain = 1 if _draining(z, 0) or _draining(z, 1) else 0
+    # the lower statistic goes first at the lanes
+    summing = 0 if z.state[0] == GET_SUM else (1 if z.state[1] == GET_SUM else -1)
+    maxing = 0 if z.state[0] == GET_MAX else (1 if z.state[1] == GET_MAX else -1)
+    sum_starts = summing >= 0 and z.max_t < now and maxing < 0
+    sum_busy = z.sum_t >= now or sum_starts
     acted = False
     wake = NEVER
-    summing = -1
-    maxing = -1
-    for i in range(2):
-        z.can[i] = 1 if z.state[i] == IDLE else 0
-    for i in range(1, -1, -1):
-        if z.state[i] == GET_SUM:
-            summing = i
-        elif z.state[i] == GET_MAX:
-            maxing = i
-    max_busy = z.max_t >= now or maxing >= 0
-    sum_starts = summing >= 0 and not max_busy
-    sum_busy = z.sum_t >= now or sum_starts
     for i in range(2):
         s = z.state[i]
-        c = z.cmd[i]
+        z.can[i] = 1 if s == IDLE or (s == OUTPUT and z.ends_t[i] == now) else 0
         if s == GET_MAX:
             if i == maxing:
                 z.max_t = now + LANES
                 z.has_max[i] = 1
-                z.state[i] = IDLE
-                z.can[i] = 1
+                _end(z, i, IDLE)
                 acted = True
         elif s == GET_SUM:
-            if i == summing:
-                if sum_starts:
-                    z.sum_t = now + LANES
-                    acted = True
-                    if z.has_max[i] if c >= SUM_EXP else z.has_data[i]:
-                        z.has_sum[i] = 1
-                    if c == MEAN:
-                        z.state[i] = GET_MEAN
-                    elif c == INV_STDDEV:
-                        z.state[i] = GET_VARIANCE
-                    elif c == INV_SUM_EXP:
-                        z.state[i] = GET_INV_SUM
-                    else:
-                        z.state[i] = IDLE
-                        z.can[i] = 1
-                elif z.max_t + 1 < wake:
-                    wake = z.max_t + 1
-        elif s == GET_MEAN or s == GET_VARIANCE:
-            if not sum_busy and z.div_t <= now:
-                z.div_t = now + (DIVIDE if z.has_sum[i] else 1)
-                z.done_t[i] = z.div_t
-                z.has_sum[i] = 0
-                z.state[i] = WAIT_MEAN if s == GET_MEAN else WAIT_VARIANCE
+            if i == summing and sum_starts:
+                z.sum_t = now + LANES
+                if z.has_max[i] if z.cmd[i] >= SUM_EXP else z.has_data[i]:
+                    z.has_sum[i] = 1
+                _end(z, i, AFTER_SUM[z.cmd[i]])
+                acted = True
+            elif i == summing:
+                wake = min(wake, z.max_t + 1)
+        elif UNIT[s] != NO_UNIT:
+            again = _ask(now, z, i, sum_busy)
+            acted = acted or again == now
+            wake = wake if again == now else min(wake, again)
+        elif AFTER_WAIT[s] != s:
+            if z.done_t[i] <= now:
+                _end(z, i, AFTER_WAIT[s])
                 acted = True
             else:
-                at = z.sum_t + 1 if z.sum_t >= z.div_t else z.div_t
-                if at <= now:
-                    at = now + 1
-                if at < wake:
-                    wake = at
-        elif s == GET_INV_SUM:
-            if not sum_busy and z.exp_t <= now:
-                z.exp_t = now + (RECIPROCAL if z.has_sum[i] else 1)
-                z.done_t[i] = z.exp_t
-                z.state[i] = WAIT_INV_SUM
-                acted = True
-            else:
-                at = z.sum_t + 1 if z.sum_t >= z.exp_t else z.exp_t
-                if at <= now:
-                    at = now + 1
-                if at < wake:
-                    wake = at
-        elif s == GET_STDDEV:
-            if z.root_t <= now:
-                z.root_t = now + ROOT + 1
-                z.done_t[i] = now + ROOT
-                z.state[i] = WAIT_STDDEV
-                acted = True
-            elif z.root_t < wake:
-                wake = z.root_t
-        elif s == GET_INVERSE:
-            if z.inv_t <= now:
-                z.inv_t = now + RECIPROCAL
-                z.done_t[i] = now + RECIPROCAL
-                z.state[i] = WAIT_INVERSE
-                acted = True
-            elif z.inv_t < wake:
-                wake = z.inv_t
-        elif s == GET_SCALED:
-            z.done_t[i] = now + MULTIPLY
-            z.state[i] = WAIT_SCALED
-            acted = True
-        elif s == OUTPUT or s == IDLE:
-            if z.ends_t[i] == now:
-                z.can[i] = 1  # the scale unit took the row in this cycle
-        elif z.done_t[i] <= now:
-            acted = True
-            if s == WAIT_MEAN or s == WAIT_SCALED:
-                z.state[i] = IDLE
-                z.can[i] = 1
-            elif s == WAIT_VARIANCE:
-                z.state[i] = GET_STDDEV
-            elif s == WAIT_STDDEV:
-                z.state[i] = GET_INVERSE
-            else:
-                z.state[i] = GET_SCALED
-        elif z.done_t[i] < wake:
-            wake = z.done_t[i]
-    if acted:
-        return now + 1
-    return wake
+                wake = min(wake, z.done_t[i])
+    return now + 1 if acted else wake
+
+
+@njit
+def _end(z, i, state):
+    """A statistic goes on to a state; idle, it can take a row in this cycle."""
+    z.state[i] = state
+    if state == IDLE:
+        z.can[i] = 1
+
+
+@njit
+def _ask(now, z, i, sum_busy):
+    """A statistic asks the unit of its state for a result. Returns now when it is taken, else when to ask again."""
+    s = z.state[i]
+    unit = UNIT[s]
+    of_sum = unit == DIVIDER or unit == RECIPROCAL_OF_SUM
+    at = z.unit_t[unit]
+    if (of_sum and sum_busy) or at > now:
+        return max(max(at, z.sum_t + 1) if of_sum else at, now + 1)
+    cycles = 1 if of_sum and z.has_sum[i] == 0 else CYCLES[s]
+    z.done_t[i] = now + cycles
+    z.unit_t[unit] = now + cycles + HELD[s]
+    if unit == DIVIDER:
+        z.has_sum[i] = 0
+    z.state[i] = WAITING[s]
+    return now
+
+
+@njit
+def canonise(m, now):
+    """Normal form, clock set back to 0."""
+    z = m.norm
+    z.pop_t = recent(z.pop_t, now, 0)
+    z.drain = 0
+    for i in range(2):
+        z.can[i] = 0
+        s = z.state[i]
+        waits = s == WAIT_MEAN or s == WAIT_VARIANCE or s == WAIT_STDDEV
+        waits = waits or s == WAIT_INVERSE or s == WAIT_SCALED or s == WAIT_INV_SUM
+        z.done_t[i] = due(z.done_t[i], now) if waits else 0
+        z.ends_t[i] = LONG_AGO
+    z.sum_t = recent(z.sum_t, now, 0)
+    z.max_t = recent(z.max_t, now, 0)
+    for unit in range(len(UNIT_NAMES)):
+        z.unit_t[unit] = due(z.unit_t[unit], now)
+
+
+def reset(m):
+    """State after reset."""
+    m.norm.sum_t = LONG_AGO
+    m.norm.max_t = LONG_AGO
+    m.norm.ends_t[:] = LONG_AGO
+    m.norm.pop_t = LONG_AGO
+
+
+@njit
+def busy(m):
+    """A statistic is at work on a row."""
+    return m.norm.state[0] > OUTPUT or m.norm.state[1] > OUTPUT

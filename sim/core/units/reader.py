@@ -7,6 +7,7 @@ transaction id is free), TLB stage, translate stage, A channel. A refused reques
 import numpy as np
 
 from sim.core.jit import njit
+from sim.core.normal import LONG_AGO, recent, straighten
 from sim.core.params import NEVER, XACTS
 from sim.core.units import port, tlb, writer
 from sim.core.units.memory import E_RB, E_RR, fixed
@@ -207,3 +208,47 @@ def _cycle(now, m):
         r.used >= p.n_xacts if r.busy else r.q_n == 0
     )
     return now + 1 if acted and not waits else NEVER  # else until there is a row, or a free id
+
+
+@njit
+def canonise(m, now):
+    """Normal form, clock set back to 0."""
+    r = m.rd
+    h = r.q_head
+    for ring in (r.q_vaddr, r.q0, r.q1, r.q_len, r.q_row, r.q_stride):
+        straighten(ring, h, r.q_n, QUEUE)
+    r.q_head = 0
+    if not r.busy:
+        r.vaddr = 0
+        r.r0 = 0
+        r.r1 = 0
+        r.left = 0
+        r.asked = 0
+        r.row = 0
+        r.stride = 0
+    if not r.t_valid:
+        r.t_arg = 0
+        r.t_vaddr = 0
+    if not r.a_valid:
+        r.a_arg = 0
+        r.a_vaddr = 0
+    r.freed_t = recent(r.freed_t, now, 0)
+
+
+@njit
+def busy(m):
+    """A transaction is in flight."""
+    return m.rd.used > 0
+
+
+def reset(m):
+    """State after reset: all transaction ids are free."""
+    ids = m.p.n_xacts
+    m.rd.free_n = ids
+    m.rd.free[:ids] = np.arange(ids)[::-1]
+    m.rd.freed_t = LONG_AGO
+
+
+def describe(m):
+    """What a stopped reader waits for, in words."""
+    return f"DMA reader: {m.rd.used} requests in flight, {m.rd.q_n} rows queued"

@@ -8,6 +8,7 @@ scaler do the same thing, so one stands for them. A row on the way is two packed
 import numpy as np
 
 from sim.core.jit import njit
+from sim.core.normal import LONG_AGO, due, recent, straighten
 from sim.core.params import RING
 
 SCALER = np.dtype(
@@ -183,3 +184,46 @@ def timed(now, q, latency, units, wake):
     elif latency > 0 and q.p_n > 0 and now < q.p_t[q.p_head] < wake:
         return q.p_t[q.p_head]
     return wake
+
+
+@njit
+def canonise(s, now):
+    """Normal form, clock set back to 0. Slots of few multipliers turn to their beginning."""
+    for i in range(s.q_n, 2):
+        s.q0[i] = 0
+        s.q1[i] = 0
+    s.q_pop_t = recent(s.q_pop_t, now, 0)
+    if not s.valid:
+        s.r0 = 0
+        s.r1 = 0
+    for ring in (s.p0, s.p1, s.p_t):
+        straighten(ring, s.p_head, s.p_n, RING)
+    s.p_head = 0
+    for i in range(s.p_n):
+        s.p_t[i] = due(s.p_t[i], now)
+    _turn_slots(s, s.head)
+    for i in range(3):
+        s.s_free_t[i] = recent(s.s_free_t[i], now, 0)
+        if s.s_valid[i]:
+            s.s_done_t[i] = due(s.s_done_t[i], now)
+        else:
+            s.s_done_t[i] = 0
+            s.s0[i] = 0
+            s.s1[i] = 0
+            s.s_left[i] = 0
+
+
+@njit
+def _turn_slots(s, by):
+    for slots in (s.s_valid, s.s_free_t, s.s0, s.s1, s.s_left, s.s_done_t):
+        old = slots.copy()
+        for i in range(3):
+            slots[i] = old[(i + by) % 3]
+    s.tail = (s.tail - by) % 3
+    s.head = 0
+
+
+def reset(s):
+    """State after reset."""
+    s.q_pop_t = LONG_AGO
+    s.s_free_t[:] = LONG_AGO

@@ -9,25 +9,16 @@ import numpy as np
 from sim.core.fields import config_kind, local_address, normaliser_pass, operand_cols, operand_rows
 from sim.core.jit import njit
 from sim.core.params import NEVER, RING, plus
-from sim.core.units import mvout
+from sim.core.units import controller, mvout
 from sim.isa import codes
 
-SLOTS = 64
 GARBAGE = 0xFFFFFFFF
 
 DTYPE = np.dtype(
     [
-        ("q_n", "i8"),
-        ("q_head", "i8"),
-        ("q_pop_t", "i8"),
-        ("q_funct", "i8", (RING,)),
-        ("q_rs1", "i8", (RING,)),
-        ("q_rs2", "i8", (RING,)),
-        ("q_slot", "i8", (RING,)),
-        ("state", "i8"),  # 0 waiting for a command, 1 waiting for the DMA, 2 sending (or pooling)
+        *controller.QUEUE,
         ("row", "i8"),
         ("block", "i8"),
-        ("cmd", "i8"),
         ("stride", "i8"),
         ("activation", "i8"),
         ("stats", "i8"),
@@ -44,12 +35,7 @@ DTYPE = np.dtype(
         ("pocol", "i8"),
         ("wrow", "i8"),
         ("wcol", "i8"),
-        ("c_valid", "i8", (SLOTS,)),
-        ("c_left", "i8", (SLOTS,)),
-        ("c_slot", "i8", (SLOTS,)),
-        ("c_done_t", "i8", (SLOTS,)),
-        ("c_n", "i8"),
-        ("c_ready", "i8"),  # commands that are complete, or will be in the next cycle
+        *controller.TRACKER,
     ]
 )
 
@@ -242,3 +228,25 @@ def _cycle(now, m):
     if acted:
         return now + 1
     return NEVER
+
+
+@njit
+def busy(m):
+    """A command is queued or in flight."""
+    return controller.busy(m.st)
+
+
+def reset(m):
+    """State after reset."""
+    controller.reset(m.st)
+
+
+@njit
+def canonise(m, now):
+    """Normal form, clock set back to 0."""
+    controller.canonise(m.st, now)
+
+
+def describe(m):
+    """What a stopped controller waits for, in words."""
+    return controller.describe("store", m.st)

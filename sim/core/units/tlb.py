@@ -14,9 +14,9 @@ from sim.core.address import real
 from sim.core.events import Event
 from sim.core.jit import njit
 from sim.core.units import walks
+from sim.core.normal import LONG_AGO
 
 PAGE_BITS = 12
-LONG_AGO = -(1 << 40)
 E_WALKS = int(Event.TLB_WALKS)
 E_LINES = int(Event.TLB_LINE_WALKS)
 WRITER = 0
@@ -156,5 +156,18 @@ def count(m):
 @njit
 def rebase(t, start):
     """Let all times count from cycle ``start``."""
-    t.ask_t[:, :] = LONG_AGO  # nobody asks between two programs
+    t.ask_t[:, :] = LONG_AGO  # no client asks between two programs
     t.shared.done_t -= start
+
+
+def reset(m):
+    """State after reset: no page is remembered."""
+    m.tlb.page[:] = -1
+    m.tlb.ask_t[:] = LONG_AGO
+    shared = m.tlb.shared
+    shared.mode = m.p.page_mode
+    if shared.mode:
+        shared.entries = m.p.tlb_entries
+        shared.walk_cycles = m.p.walk_cycles
+        shared.line_cycles = m.p.walk_line_cycles
+        walks.reset(shared)

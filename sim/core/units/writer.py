@@ -7,6 +7,7 @@ A channel in place (unlike the reader's), one that the TLB refuses goes round ag
 import numpy as np
 
 from sim.core.jit import njit
+from sim.core.normal import LONG_AGO, recent
 from sim.core.params import NEVER
 from sim.core.units import tlb
 from sim.core.units.port import WRITER, put_in, room, take
@@ -194,3 +195,47 @@ def accept(m, vaddr, length, block, store):
     w.length = (block * m.p.dim * m.p.c_bits >> 3) + length
     w.sent = 0
     w.state = NEW_PACKET if store else IDLE
+
+
+@njit
+def canonise(m, now):
+    """Normal form, clock set back to 0."""
+    w = m.wr
+    if w.state == IDLE:
+        w.vaddr = 0
+        w.length = 0
+        w.sent = 0
+    if w.state != BEATS:
+        w.pk_vaddr = 0
+        w.pk_bytes = 0
+        w.pk_useful = 0
+        w.pk_from = 0
+        w.beats_left = 0
+    if not w.q_valid:
+        w.q_beat = 0
+        if not w.t_valid:
+            w.q_vaddr = 0  # else still on the wires that the TLB answers
+    if not w.t_valid:
+        w.t_beat = 0
+        w.t_vaddr = 0
+    if not w.p_valid:
+        w.p_beat = 0
+        w.p_vaddr = 0
+    w.freed_t = recent(w.freed_t, now, 0)
+    w.ready = 0
+
+
+def reset(m):
+    """State after reset."""
+    m.wr.freed_t = LONG_AGO
+
+
+def describe(m):
+    """What a stopped writer waits for, in words."""
+    text = f"DMA writer: {m.wr.used} writes unacknowledged, {'sending' if m.wr.state else 'idle'}"
+    if m.p.n_xacts == 1 and m.wr.state:
+        text += (
+            "\ndma.max_in_flight_requests = 1: the DMA writer needs a free id for every beat and its Put holds the "
+            "only one (DMA.scala: a Put of several beats never ends, in the RTL as here); nearest value that ends: 2"
+        )
+    return text

@@ -7,6 +7,7 @@ import numpy as np
 
 from sim.core.fields import ex_strides_only, ex_transpose_b, ex_weight_stationary
 from sim.core.jit import njit
+from sim.core.normal import LONG_AGO, due, recent, straighten
 from sim.core.params import RING
 from sim.isa import codes
 
@@ -14,6 +15,8 @@ WAITING = 0
 COMPUTE = 1
 FLUSH = 2
 FLUSHING = 3
+
+STATES = ("waiting for commands", "firing rows", "asking for a flush", "flushing")
 
 SINGLE_PRELOAD = 1
 OVERLAPPED = 2
@@ -164,3 +167,88 @@ def unroll(now, m):
         x.u_n -= 1
         x.u_pop_t = now
     return True
+
+
+@njit
+def canonise(m, now):
+    """Normal form, clock set back to 0."""
+    _canonise_queues(m.ex, now)
+    _canonise_command(m.ex)
+
+
+@njit
+def _canonise_queues(x, now):
+    """Command queues and control queue."""
+    for i in range(x.u_n, 2):
+        x.u_funct[i] = 0
+        x.u_rs1[i] = 0
+        x.u_rs2[i] = 0
+        x.u_slot[i] = 0
+    x.u_pop_t = recent(x.u_pop_t, now, 0)
+    for ring in (x.q_funct, x.q_rs1, x.q_rs2, x.q_slot):
+        straighten(ring, x.q_head, x.q_n, RING)
+    x.q_head = 0
+    x.q_pop_t = recent(x.q_pop_t, now, 0)
+    if x.q_pop_t == LONG_AGO:
+        x.q_popped = 0
+    for ring in (x.e_fires, x.e_first, x.e_t, x.e_total, x.e_slot, x.e_addr, x.e_rows):
+        straighten(ring, x.e_head, x.e_n, ENTRIES)
+    x.e_head = 0
+    x.pace_t = due(x.pace_t, now)
+    for i in range(x.e_n):
+        x.e_t[i] = due(x.e_t[i], now)
+
+
+@njit
+def _canonise_command(x):
+    """The command being performed; between commands no unit reads the last one."""
+    x.stalled = 0
+    x.fed = 0
+    x.fire = 0
+    x.run_t = 0
+    x.run_taken = 0
+    x.run_reads = 0
+    x.run_weights = 0
+    x.run_a = 0
+    x.run_b = 0
+    x.run_d = 0
+    if x.state == COMPUTE:
+        return
+    x.kind = 0
+    x.total = 0
+    x.row = 0
+    x.done = 0
+    x.a_on = 0
+    x.b_on = 0
+    x.d_on = 0
+    x.a_addr = 0
+    x.b_addr = 0
+    x.d_addr = 0
+    x.a_rows = 0
+    x.b_rows = 0
+    x.d_rows = 0
+    x.a_cols = 0
+    x.b_cols = 0
+    x.d_cols = 0
+    x.c_addr = 0
+    x.c_rows = 0
+    x.c_slot = -1
+
+
+def reset(m):
+    """State after reset."""
+    x = m.ex
+    x.pend0 = -1
+    x.pend1 = -1
+    x.ws = 1 if m.p.dataflow == 1 else 0
+    x.q_pop_t = LONG_AGO
+    x.u_pop_t = LONG_AGO
+
+
+def describe(m):
+    """What a stopped execute controller waits for, in words."""
+    x = m.ex
+    text = f"execute: {STATES[int(x.state)]}, {x.q_n} commands queued, {x.e_n} rows on their way to the mesh"
+    if x.illegal:
+        text += "\nexecute: config_ex asks for two operands from the one transposer; the array flushes for ever"
+    return text

@@ -1,5 +1,5 @@
 """Convolution loop unroller: see control.py (configuration), state.py (its record), emit.py and execute.py."""
 
-from sim.core.units.loop_conv.control import DTYPE, busy, step
+from sim.core.units.loop_conv.control import DTYPE, busy, canonise, step
 
-__all__ = ["DTYPE", "busy", "step"]
+__all__ = ["DTYPE", "busy", "canonise", "step"]

@@ -8,6 +8,7 @@ and conv_execute.
 """
 
 from sim.core.jit import njit
+from sim.core.normal import due, straighten
 from sim.core.params import NEVER
 from sim.core.units.cmdqueue import can_push, pop, push
 from sim.core.units.loop_conv import emit as conv_emit
@@ -293,3 +294,25 @@ def _cycle(now, m):
     if acted:
         return now + 1
     return wake
+
+
+@njit
+def canonise(m, now):
+    """Normal form: the command of this cycle and the decisions that led to it are taken anew."""
+    s = m.lc
+    s.funct = 0
+    s.rs1 = 0
+    s.rs2 = 0
+    s.job[:] = 0
+    s.done[:] = 0
+    s.blocked[:] = 0
+    s.loads_emitted = 0
+    s.computes_emitted = 0
+    for n in range(5):
+        straighten(s.p_funct[n], s.p_head[n], s.p_n[n], STAGES)
+        straighten(s.p_rs1[n], s.p_head[n], s.p_n[n], STAGES)
+        straighten(s.p_rs2[n], s.p_head[n], s.p_n[n], STAGES)
+        straighten(s.p_t[n], s.p_head[n], s.p_n[n], STAGES)
+        for i in range(s.p_n[n]):
+            s.p_t[n, i] = due(s.p_t[n, i], now)
+        s.p_head[n] = 0

@@ -14,6 +14,7 @@ from sim.core.units.loop_matmul.emit import EX, LAYERNORM, LDA, LDB, LDD, SOFTMA
 from sim.isa import codes
 
 DTYPE = loop_emit.DTYPE
+MACHINES = 5
 
 
 @njit
@@ -128,106 +129,57 @@ def step(now, m):
 
 @njit
 def _run(now, m):
-    """A cycle with a loop configured. True when anything changed."""
+    """A cycle with a loop configured. True when anything changed.
+
+    Which machine ends, has completed its loop or takes the next one is judged by the state at the start of the cycle.
+    """
     s = m.lm
-    fe = m.fe
-    acted = False
     head = s.head
-    # the state at the start of the cycle decides who takes a job and who has finished
-    idle_a = s.state[LDA] == 0
-    idle_b = s.state[LDB] == 0
-    idle_d = s.state[LDD] == 0
-    idle_x = s.state[EX] == 0
-    idle_s = s.state[ST] == 0
-    slot_a = s.slot[LDA]
-    slot_b = s.slot[LDB]
-    slot_d = s.slot[LDD]
-    slot_x = s.slot[EX]
-    slot_s = s.slot[ST]
+    ends = 0  # one bit per machine
+    completes = 0
+    takes = 0
+    slots = 0  # slot whose loop a machine takes
     release = s.running[head] == 1
-    if release:
-        for n in range(5):
-            if s.completed[head, n] == 0:
-                release = False
-    take_a = _wants(s, head, LDA) if idle_a else -1
-    take_b = _wants(s, head, LDB) if idle_b else -1
-    take_d = _wants(s, head, LDD) if idle_d else -1
-    take_x = _wants(s, head, EX) if idle_x else -1
-    if take_x >= 0 and s.started[take_x, LDA] + s.started[take_x, LDB] + s.started[take_x, LDD] < 3:
-        take_x = -1
-    take_s = _wants(s, head, ST) if idle_s else -1
-    if take_s >= 0 and not s.resadd and s.started[take_s, EX] == 0:
-        take_s = -1
-    done_a = idle_a and s.running[slot_a] == 1 and s.started[slot_a, LDA] == 1
-    done_b = idle_b and s.running[slot_b] == 1 and s.started[slot_b, LDB] == 1
-    done_d = idle_d and s.running[slot_d] == 1 and s.started[slot_d, LDD] == 1
-    done_x = idle_x and s.running[slot_x] == 1 and s.started[slot_x, EX] == 1
-    done_s = idle_s and s.running[slot_s] == 1 and s.started[slot_s, ST] == 1
-
-    null_a = not idle_a and s.dram[slot_a, 0] == 0
-    null_b = not idle_b and s.dram[slot_b, 1] == 0
-    null_d = not idle_d and s.dram[slot_d, 2] == 0
-    null_s = not idle_s and s.dram[slot_s, 3] == 0
-    skip_x = not idle_x and s.adds[EX] == 1
+    for which in range(MACHINES):
+        q = s.slot[which]
+        if s.state[which]:
+            ends |= _has_nothing(s, which, q) << which
+        else:
+            completes |= (s.running[q] & s.started[q, which] & (1 - s.completed[q, which])) << which
+            to = _wants(s, head, which)
+            if to >= 0:
+                takes |= 1 << which
+                slots |= to << which
+        release = release and s.completed[head, which] == 1
     s.still = 1
-    emitted = can_push(fe.unrolled, now) and _emit(m)
-    if null_a:
-        s.state[LDA] = 0
-        acted = True
-    if null_b:
-        s.state[LDB] = 0
-        acted = True
-    if null_d:
-        s.state[LDD] = 0
-        acted = True
-    if null_s:
-        s.state[ST] = 0
-        acted = True
-    if skip_x:
-        s.state[EX] = 0
-        acted = True
-
-    if done_a and s.completed[slot_a, LDA] == 0:
-        s.completed[slot_a, LDA] = 1
-        acted = True
-    if done_b and s.completed[slot_b, LDB] == 0:
-        s.completed[slot_b, LDB] = 1
-        acted = True
-    if done_d and s.completed[slot_d, LDD] == 0:
-        s.completed[slot_d, LDD] = 1
-        acted = True
-    if done_x and s.completed[slot_x, EX] == 0:
-        s.completed[slot_x, EX] = 1
-        acted = True
-    if done_s and s.completed[slot_s, ST] == 0:
-        s.completed[slot_s, ST] = 1
-        acted = True
-    if take_a >= 0:
-        _accept(m, LDA, take_a)
-        acted = True
-    if take_b >= 0:
-        _accept(m, LDB, take_b)
-        acted = True
-    if take_d >= 0:
-        _accept(m, LDD, take_d)
-        acted = True
-    if take_x >= 0:
-        _accept(m, EX, take_x)
-        acted = True
-    if take_s >= 0:
-        _accept(m, ST, take_s)
-        acted = True
+    emitted = can_push(m.fe.unrolled, now) and _emit(m)
+    for which in range(MACHINES):
+        bit = 1 << which
+        if ends & bit:
+            s.state[which] = 0
+        if completes & bit:
+            s.completed[s.slot[which], which] = 1
+        if takes & bit:
+            _accept(m, which, (slots >> which) & 1)
     if release:
         s.configured[head] = 0
         s.running[head] = 0
         s.started[head, :] = 0
         s.completed[head, :] = 0
         s.head = 1 - head
-        acted = True
+    acted = release or ends + completes + takes > 0
     if acted:
         s.still = 0
         s.quiet = 0
     return acted or emitted
+
+
+@njit
+def _has_nothing(s, which, q):
+    """1 when the machine's job asks for no command: its operand has no address, or there is nothing to multiply."""
+    if which == EX:
+        return s.adds[EX]
+    return 1 if s.dram[q, 3 if which == ST else which] == 0 else 0
 
 
 @njit
@@ -246,8 +198,36 @@ def _emit(m):
 
 @njit
 def _wants(s, head, which):
-    """Slot whose job this machine may take: the head's, or the tail's once the head's was started; -1 none."""
+    """Slot whose job this machine may take: the head's, or the tail's once the head's was started; -1 none.
+
+    The execute machine follows the three loads, the store the execute machine (a residual addition has none).
+    """
     q = 1 - head if s.started[head, which] else head
-    if s.configured[q] and s.started[q, which] == 0:
-        return q
-    return -1
+    if s.configured[q] == 0 or s.started[q, which]:
+        return -1
+    if which == EX and s.started[q, LDA] + s.started[q, LDB] + s.started[q, LDD] < 3:
+        return -1
+    if which == ST and not s.resadd and s.started[q, EX] == 0:
+        return -1
+    return q
+
+
+@njit
+def canonise(m, now):
+    """Normal form: the command of this cycle is made anew."""
+    m.lm.funct = 0
+    m.lm.rs1 = 0
+    m.lm.rs2 = 0
+
+
+def reset(m, phase):
+    """State after reset, but for the slot that comes next: hardware carries it over between programs."""
+    m.lm.head = phase
+
+
+def describe(m):
+    """What a stopped loop waits for, in words."""
+    return (
+        f"matmul loop: slots configured {m.lm.configured[0]}{m.lm.configured[1]}, "
+        f"emitted and not completed ld {m.lm.ld_used} ex {m.lm.ex_used} st {m.lm.st_used}"
+    )

@@ -4,140 +4,18 @@ Source: ReservationStation.scala. Per cycle: one command enters, up to one per c
 (ex before ld before st). A dependence cleared in cycle t lets the dependant issue in t + 1.
 """
 
-import numpy as np
-
-from sim.core.events import Cause, Event
+from sim.core.events import Event
 from sim.core.jit import njit
 from sim.core.params import NEVER, RING
 from sim.core.units import load
 from sim.core.units.cmdqueue import pop
-from sim.core.units.dependences import EX, LD, ST, class_of, depend, operands, remember
+from sim.core.units.reservation.dependences import EX, LD, ST, class_of, depend, operands, remember
+from sim.core.units.reservation.state import ALLOCATED, COMPLETED, ISSUED, SLOTS, note
 from sim.isa import codes
 
 E_LD = int(Event.COMMANDS_LD)
 E_ST = int(Event.COMMANDS_ST)
 E_EX = int(Event.COMMANDS_EX)
-
-SLOTS = 64  # entries per class; dependences are one 64-bit mask per class
-
-DTYPE = np.dtype(
-    [
-        ("n", "i8", (3,)),  # valid entries per class
-        ("freed_t", "i8", (3,)),
-        ("freed_n", "i8", (3,)),
-        ("live", "i8", (3,)),  # mask of valid slots
-        ("wait_n", "i8", (3,)),  # not yet issued, in order
-        ("wait_head", "i8", (3,)),
-        ("waiting", "i8", (3, SLOTS)),
-        ("funct", "i8", (3, SLOTS)),
-        ("rs1", "i8", (3, SLOTS)),
-        ("rs2", "i8", (3, SLOTS)),
-        ("src", "i8", (3, SLOTS)),
-        ("row", "i8", (3, SLOTS)),  # row of the timeline
-        ("deps", "i8", (3, SLOTS, 3)),
-        # operand ranges (dependences.py): [., 0] = opa (a destination when a_dst), [., 1] = opb
-        ("first", "i8", (3, 2, SLOTS)),
-        ("behind", "i8", (3, 2, SLOTS)),
-        ("a_dst", "i8", (3, SLOTS)),
-        ("solitary", "i8"),  # the newest execute command is a preload without its compute
-        # configuration tracked at allocation
-        ("a_stride", "i8"),
-        ("c_stride", "i8"),
-        ("a_transpose", "i8"),
-        ("block_stride", "i8", (4,)),
-        ("pixels", "i8", (4,)),
-        ("pooling", "i8"),
-        # completions told to the unrollers this cycle: [source 1 matmul, 2 conv][class]
-        ("told", "i8", (3, 3)),
-        ("told_t", "i8"),
-        ("ex_done", "i8"),  # ex slot that completes this cycle, -1 none
-        # what happened to which entry in this cycle, for the timeline
-        ("logging", "i8"),
-        ("log_n", "i8"),
-        ("log_what", "i8", (8,)),
-        ("log_class", "i8", (8,)),
-        ("log_slot", "i8", (8,)),
-        ("log_row", "i8", (8,)),
-        ("rows", "i8"),  # timeline rows begun
-        # where row 0 and cycle 0 of this record lie in the timeline (the periodic clock sets both back)
-        ("row0", "i8"),
-        ("t0", "i8"),
-        ("news_t", "i8"),  # cycle in which the load or store controller has a completion or a free place
-        ("progress_t", "i8"),  # last cycle in which a command or a beat on the bus moved
-    ]
-)
-
-# Counters that the timeline reads at each completion: activity over time, exact, at no cost to other runs.
-SEEN = (
-    Event.BUS_READ_BEATS,
-    Event.BUS_WRITE_BEATS,
-    Event.MESH_INPUT_ROWS,
-    Event.SPAD_READ_ROWS,
-    Event.SPAD_WRITE_ROWS,
-    Event.ACC_READ_ROWS,
-    Event.ACC_WRITE_ROWS,
-)
-SEEN_COUNTERS = tuple(int(event) for event in SEEN)
-
-TIMELINE = np.dtype(
-    [
-        ("queue", "i8"),
-        ("funct", "i8"),
-        ("rs1", "i8"),
-        ("rs2", "i8"),
-        ("t_alloc", "i8"),
-        ("t_issue", "i8"),
-        ("t_complete", "i8"),
-        ("seen", "i8", (len(SEEN),)),  # counters at completion, in the order of SEEN
-        ("why", "i8", (len(Cause),)),  # cycles by cause before completion
-    ]
-)
-
-
-ALLOCATED = 0
-ISSUED = 1
-COMPLETED = 2
-
-
-@njit
-def _note(r, c, slot, what):
-    """Remember an event of this cycle for the timeline."""
-    if r.logging:
-        i = r.log_n
-        r.log_what[i] = what
-        r.log_class[i] = c
-        r.log_slot[i] = slot
-        r.log_row[i] = r.row[c, slot]
-        r.log_n = i + 1
-
-
-@njit
-def record(now, m, times):
-    """Write the events of this cycle into the timeline (as far as it has room)."""
-    r = m.rs
-    for i in range(r.log_n):
-        row = r.log_row[i] + r.row0
-        if row < times.shape[0]:
-            t = times[row]
-            if r.log_what[i] == ISSUED:
-                t.t_issue = now + r.t0
-            elif r.log_what[i] == COMPLETED:
-                t.t_complete = now + r.t0
-                for k in range(len(SEEN_COUNTERS)):
-                    t.seen[k] = m.count[SEEN_COUNTERS[k]]
-                for k in range(m.cause.shape[0]):
-                    t.why[k] = m.cause[k]
-            else:
-                c = r.log_class[i]
-                s = r.log_slot[i]
-                t.queue = c
-                t.funct = r.funct[c, s]
-                t.rs1 = r.rs1[c, s]
-                t.rs2 = r.rs2[c, s]
-                t.t_alloc = now + r.t0
-                t.t_issue = -1
-                t.t_complete = -1
-    r.log_n = 0
 
 
 @njit
@@ -227,7 +105,7 @@ def _free(now, m, c, slot):
 def _complete(now, m, c, slot):
     r = m.rs
     _clear(r, c, slot)
-    _note(r, c, slot, COMPLETED)
+    note(r, c, slot, COMPLETED)
     _free(now, m, c, slot)
 
 
@@ -253,7 +131,7 @@ def _issue(now, m, c):
         return False
     r.wait_head[c] = (r.wait_head[c] + 1) % SLOTS
     r.wait_n[c] -= 1
-    _note(r, c, s, ISSUED)
+    note(r, c, s, ISSUED)
     if c == LD:
         q = m.ld
         i = (q.q_head + q.q_n) % RING
@@ -345,7 +223,7 @@ def step(now, m):
                 remember(m, funct, rs1, rs2, c)
                 r.waiting[c, (r.wait_head[c] + r.wait_n[c]) % SLOTS] = slot
                 r.wait_n[c] += 1
-                _note(r, c, slot, ALLOCATED)
+                note(r, c, slot, ALLOCATED)
                 r.rows += 1
                 m.count[E_LD if c == LD else (E_EX if c == EX else E_ST)] += 1
                 pop(q, now)

@@ -20,11 +20,8 @@ from sim.core.fields import (
 )
 from sim.core.jit import njit
 from sim.core.params import NEVER, is_garbage
+from sim.core.units.reservation.state import EX, LD, ST
 from sim.isa import codes
-
-LD = 0
-EX = 1
-ST = 2
 
 # an operand's rows as two numbers: bit 40 set for the accumulator; a range that goes on at row 0 ends behind all rows
 MEMORY = 40
