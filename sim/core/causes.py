@@ -43,9 +43,9 @@ NEVER_POPPED = -(1 << 50)
 
 @njit
 def _cause(now, m):
-    x = m.ex
-    r = m.rs
-    if x.fire and not x.stalled:
+    x = m.execute
+    r = m.station
+    if x.firing and not x.stalled:
         # weights that go in without a compute beside them only fill the array
         return FILL_DRAIN if x.kind == execute.SINGLE_PRELOAD else COMPUTE
     if x.stalled:
@@ -60,9 +60,9 @@ def _cause(now, m):
             return LOAD_WAIT
         if r.deps[EX, s, ST]:
             return STORE_WAIT
-    if x.q_n > 1:
+    if x.queue_n > 1:
         return DEPENDENCY
-    if m.mesh.r_n > 0 or x.e_n > 0 or r.n[EX] > 0:
+    if m.mesh.rows_n > 0 or x.entry_n > 0 or r.n[EX] > 0:
         return FILL_DRAIN
     if normalizer.busy(m):
         return NORMALIZE
@@ -70,7 +70,7 @@ def _cause(now, m):
         return STORE_WAIT
     if reader.busy(m) or load.busy(m):
         return LOAD_WAIT
-    fe = m.fe
+    fe = m.front
     if fe.stalled:
         return QUEUE_FULL
     # the CPU takes more than a cycle for its next command, and has not offered it yet
@@ -84,7 +84,7 @@ def _main(m):
     """Which controllers are busy: index behind MAIN_LD_CYCLES, or -1 for none."""
     loads = load.busy(m)
     stores = store.busy(m)
-    executes = m.ex.q_n > 0 or mesh.in_progress(NEVER_POPPED, m)
+    executes = m.execute.queue_n > 0 or mesh.in_progress(NEVER_POPPED, m)
     if loads:
         if stores:
             return 6 if executes else 3
@@ -98,38 +98,40 @@ def _main(m):
 def settle(now, m, length):
     """Charge `length` cycles to their cause and to the counters of the signals that are on."""
     m.cause[_cause(now, m)] += length
-    x = m.ex
-    if m.fe.stalled:
+    x = m.execute
+    if m.front.stalled:
         m.count[STALL] += length
-    if m.ld.state == 1:
+    if m.load.state == 1:
         m.count[LD_WAIT] += length
-    elif m.ld.state == 2:
+    elif m.load.state == 2:
         m.count[LD_ACTIVE] += length
-    if m.st.state == 1:
+    if m.store.state == 1:
         m.count[ST_WAIT] += length
-    elif m.st.state == 2:
+    elif m.store.state == 2:
         m.count[ST_ACTIVE] += length
     if x.state == execute.COMPUTE:
         m.count[EX_ACTIVE] += length
-        if x.e_n > m.p.read_delay:
+        if x.entry_n > m.p.read_delay:
             m.count[EX_BLOCK] += length
     elif x.state != execute.WAITING:
         m.count[EX_FLUSH] += length
-    elif x.q_n > 1 and m.p.raw_impossible == 0 and m.mesh.t_n > 0:
-        h = x.q_head
+    elif x.queue_n > 1 and m.p.raw_impossible == 0 and m.mesh.tags_n > 0:
+        h = x.queue_head
         h1 = (h + 1) % RING
         h2 = (h + 2) % RING
-        if x.q_funct[h] == codes.PRELOAD and mesh.hazard(NEVER_POPPED, m, x.q_rs1[h], x.q_rs1[h1], x.q_rs2[h1]):
+        if x.queue_funct[h] == codes.PRELOAD and mesh.hazard(
+            NEVER_POPPED, m, x.queue_rs1[h], x.queue_rs1[h1], x.queue_rs2[h1]
+        ):
             m.count[EX_PRELOAD_HAZ] += length
-        elif x.q_n > 2 and x.q_funct[h1] == codes.PRELOAD and codes.MVOUT < x.q_funct[h] < codes.PRELOAD:
-            if mesh.hazard(NEVER_POPPED, m, x.q_rs1[h1], x.q_rs1[h2], x.q_rs2[h2]):
+        elif x.queue_n > 2 and x.queue_funct[h1] == codes.PRELOAD and codes.MVOUT < x.queue_funct[h] < codes.PRELOAD:
+            if mesh.hazard(NEVER_POPPED, m, x.queue_rs1[h1], x.queue_rs1[h2], x.queue_rs2[h2]):
                 m.count[EX_OVERLAP_HAZ] += length
     which = _main(m)
     if which >= 0:
         m.count[MAIN + which] += length
     if reservation.busy(m):
         m.count[RS_ACTIVE] += length
-    if m.fe.unrolled.n == 0 or reservation.head_blocked(m):
+    if m.front.unrolled.n == 0 or reservation.head_blocked(m):
         m.count[RS_FULL] += length
-    if m.fe.mat.n > 0 or loop_matmul.busy(m):
+    if m.front.matmul.n > 0 or loop_matmul.busy(m):
         m.count[LOOP_ACTIVE] += length

@@ -44,8 +44,8 @@ def _periodic() -> None:
     machine, program = _machine(), _program()
     tlbs, run, states, steps = (np.zeros(2, dtype) for dtype in (tlb.DTYPE, memo.RUN, memo.STATE, memo.STEP))
     step = steps.view(np.recarray)[0]
-    _compile(periodic.leave, machine, numbers, numbers, program, tlbs, run, step, numbers, 0)
-    _compile(periodic.enter, machine, numbers, numbers, program, tlbs, run, numbers, 0, 0)
+    _compile(periodic.save_state, machine, numbers, numbers, program, tlbs, run, step, numbers, 0)
+    _compile(periodic.restore_state, machine, numbers, numbers, program, tlbs, run, numbers, 0, 0)
     _compile(periodic.next_stop, program, 0, 0)
     _compile(memo.follow, run, states, steps, uses, numbers, tlbs, program, numbers, times)
     pair = np.zeros(2, MACHINE)

@@ -2,7 +2,7 @@
 
 Phases of a visited cycle. Their order is part of the semantics and the same for both clocks:
 
- 1 idle check: a fence, or the end of the program, looks at the busy wire
+ 1 idle check: at a fence, or the end of the program, the busy wire is sampled
  2 result rows leave the mesh
  3 loaded rows at the write ports of the local memories
  4 beat merger, acknowledges
@@ -85,13 +85,13 @@ def run(machine, program, sections, times, lines, channels, uses, leap):
     memory. ``leap``: 0 for the reference clock.
     """
     m = machine[0]
-    m.rs.logging = 1 if times.shape[0] > 0 else 0
+    m.station.logging = 1 if times.shape[0] > 0 else 0
     m.tlb.logging = 1 if uses.shape[0] > 0 else 0
     m.full = 0 if leap else 1
-    m.burst.on = 1 if leap and burst.suits(m) else 0
+    m.burst.enabled = 1 if leap and burst.suits(m) else 0
     used = m.tlb.logged
-    now = m.fe.start_t
-    m.fe.start_t = 0
+    now = m.front.start_t
+    m.front.start_t = 0
     frontend.fetch(m, program)
     guards.open_all(m)
     visits = 0
@@ -99,7 +99,7 @@ def run(machine, program, sections, times, lines, channels, uses, leap):
         # 1 idle check
         if frontend.fell_idle(now, m):
             frontend.resume(now, m, program, sections)
-            if m.fe.left == 0:
+            if m.front.left == 0:
                 m.count[E_VISITED] += visits + 1
                 execute_run.halt(now, m)
                 memory.settle(now, m, channels)
@@ -108,32 +108,32 @@ def run(machine, program, sections, times, lines, channels, uses, leap):
             m.guard.commands_t = now
         wake = visit(now, m, lines, channels)
         visits += 1
-        if m.fe.fetch:
+        if m.front.fetch:
             frontend.fetch(m, program)
-        if m.rs.log_n:
+        if m.station.log_n:
             execute_run.carry_out(now + 1, m)
             accumulator.arrive(now, m)
             reservation.record(now, m, times)
         if m.tlb.log_n:
             used = tlb.record(m.tlb, uses, used)
-        if (leap and wake >= NEVER) or m.ex.illegal or now - m.rs.progress_t > m.p.stall_limit:
+        if (leap and wake >= NEVER) or m.execute.illegal or now - m.station.progress_t > m.p.stall_limit:
             m.count[E_VISITED] += visits
             execute_run.halt(now + 1, m)
-            if not m.ex.illegal:
+            if not m.execute.illegal:
                 burst.settle(now + m.p.stall_limit, m)
             return HANG
         until = wake if leap else now + 1
         causes.settle(now, m, until - now)
         now = until
-        stops = m.fe.pc >= m.fe.stop or m.count[E_EX] >= m.fe.stop_ex
+        stops = m.front.place >= m.front.stop or m.count[E_EX] >= m.front.stop_ex
         if stops or visits >= PAUSE_VISITS:
             m.count[E_VISITED] += visits
             execute_run.halt(now, m)
             m.tlb.logged = used
             if stops:
-                m.fe.stop_t = now
+                m.front.stop_t = now
                 return STOPPED
-            m.fe.start_t = now
+            m.front.start_t = now
             return PAUSED
 
 
@@ -196,10 +196,10 @@ def _execute(now, m):
         return now + 1 if execute_state.unroll(now, m) else g.execute_t
     execute_run.carry_out(now, m)
     g.execute_t = execute.step(now, m)
-    m.ex.run_n = 0
+    m.execute.run_n = 0
     if not m.full:
         g.execute_t = max(g.execute_t, execute_run.begin(now, m))
-    return now + 1 if execute_state.unrolls(now, m) or m.mesh.t_pop_t == now else g.execute_t
+    return now + 1 if execute_state.unrolls(now, m) or m.mesh.tags_pop_t == now else g.execute_t
 
 
 @njit
@@ -221,7 +221,7 @@ def _commands(now, m):
 def rest(machine, lines, channels):
     """The cycle between two programs, in which only the memory side works; its times then count from the next one."""
     m = machine[0]
-    now = m.fe.idle_t
+    now = m.front.idle_t
     port.step_delivery(now, m)
     port.step_answers(now, m, channels)
     if m.p.l2_sets:

@@ -2,8 +2,8 @@
 
 numba gives every function a library of its own: optimised, wrapped for Python, turned into machine code, and then
 optimised once more inside each caller. A unit is called by compiled code alone, so it is handed on as it was lowered
-and optimised where it is used, with all it calls in sight, and nobody else can call it there: a unit used once becomes
-part of its caller. Less to compile, and faster code (docs/CLOCKS.md).
+and optimised where it is used, with all it calls in sight, and no other code can call it there: a unit used once
+becomes part of its caller. Less to compile, and faster code (docs/CLOCKS.md).
 """
 
 from functools import cache
@@ -67,7 +67,7 @@ else:
             state.flags.no_compile = True
             super().run_pass(state)
             lowered = state["cr"]
-            # what compiled callers know the unit by: a built-in function of its own that refuses whoever calls it
+            # callers that are compiled know the unit by a built-in function of its own, which Python cannot call
             known = [lowered.fndesc.qualname].clear
             context.insert_user_function(known, lowered.fndesc, [state.library])
             state["cr"] = lowered._replace(cfunc=known)

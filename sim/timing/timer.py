@@ -259,7 +259,7 @@ def _reset(
 ) -> npt.NDArray[np.void]:
     """Return the machine after reset, to be copied."""
     state = machine.build(dict(described), phase, written_rows)
-    state[0].burst.off = to_scratchpad
+    state[0].burst.prevented = to_scratchpad
     return state
 
 
@@ -376,7 +376,7 @@ def run(
         counters=dict(zip(EVENTS, told.count.tolist(), strict=True)),
         causes=dict(zip(CAUSES, told.cause.tolist(), strict=True)),
         timeline=_fields(times[:written], COMMAND_TIMES) if timeline else None,
-        phase=int(state[0].lm.head),
+        phase=int(state[0].loop_matmul.head),
         visited_cycles=int(told.count[Event.VISITED_CYCLES]),
         l2=l2,
         # the periodic clock counts from its last repetition, so only the others know what stood at a completion
@@ -415,9 +415,9 @@ def _told(
     status = engine.drive(*hot, *rest, between=_heed)
     m = state[0]
     told = np.zeros(1, RUN).view(np.recarray)[0]
-    told.idle_t = m.fe.idle_t
-    told.sections = m.fe.sections
-    told.row = m.rs.rows
+    told.idle_t = m.front.idle_t
+    told.sections = m.front.sections
+    told.row = m.station.rows
     told.count[:] = m.count
     told.cause[:] = m.cause
     return status, told

@@ -61,7 +61,7 @@ def without(rule):
     def depend(now, m, c, s):
         whole(now, m, c, s)
         if c == rule[0]:
-            m.rs.deps[c, s, rule[1]] = 0
+            m.station.deps[c, s, rule[1]] = 0
 
     return depend
 

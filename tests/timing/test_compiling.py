@@ -17,8 +17,8 @@ from sim.timing import timer
 ENTRIES = (
     engine.run,
     periodic.next_stop,
-    periodic.leave,
-    periodic.enter,
+    periodic.save_state,
+    periodic.restore_state,
     inner.spacing,
     inner.skip,
     inner.repeated,

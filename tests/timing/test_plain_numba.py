@@ -1,4 +1,4 @@
-"""With a numba whose inner classes `sim.core.jit` was not written for, everything is compiled as numba does by itself."""
+"""With a numba that `sim.core.jit` was not written for, everything is compiled as numba does by itself."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""A run: cycles in which the execute controller does the same again and again, one event for the leaping clock.
+"""A run: consecutive cycles in which the execute controller does the same, one event for the leaping clock.
 
 In each of them one row enters the array, one entry leaves the control queue, and one row of operands is read, whose
 entry joins it: `execute.step` with every choice already made. A run ends before the first cycle that could differ: the
 last row of a command, a request that does not follow the last one at once, an operand that begins or ceases to be read.
-Others can end it earlier (`disturbed`). Until then nobody looks at what it moves, except at counters, so it is carried
-out when it is over, or as far as somebody looks.
+Other units can end it earlier (`disturbed`). Until then no unit reads what it moves, counters aside, so it is applied
+when it is over, or up to the cycle in which something is read (`carry_out`).
 """
 
 from sim.core.fields import is_acc
@@ -33,22 +33,30 @@ def _until_last(now, m):
 
     Also the one of them in which a request's last row goes in and the next request is taken; 0 none.
     """
-    x = m.ex
+    x = m.execute
     s = m.mesh
     p = m.p
-    if x.state != COMPUTE or x.done or x.fire == 0 or x.fed == 0 or x.stalled or x.pend0 >= 0 or x.pend1 >= 0:
+    if (
+        x.state != COMPUTE
+        or x.done
+        or x.firing == 0
+        or x.row_fed == 0
+        or x.stalled
+        or x.pending_first >= 0
+        or x.pending_second >= 0
+    ):
         return 0, 0
-    if s.req == 0 or s.flush or s.written != ALL or p.row_cycles > 1:
+    if s.requested == 0 or s.flush or s.written != ALL or p.row_cycles > 1:
         return 0, 0
     n = min(x.total - x.row, p.mesh_latency) - 1
     last = s.total - s.fired
     taken = 0
-    for i in range(min(n, x.e_n)):
-        j = (x.e_head + i) % ENTRIES
-        if x.e_fires[j] != ALL or x.e_t[j] > now + 1 + i:
+    for i in range(min(n, x.entry_n)):
+        j = (x.entry_head + i) % ENTRIES
+        if x.entry_fires[j] != ALL or x.entry_ready_t[j] > now + 1 + i:
             return i, taken
-        if x.e_first[j]:
-            if i + 1 != last or s.t_n >= p.tag_queue or s.c_n >= p.tag_queue:
+        if x.entry_first[j]:
+            if i + 1 != last or s.tags_n >= p.tag_queue or s.totals_n >= p.tag_queue:
                 return i, taken
             taken = last
         elif i + 1 == last:
@@ -59,11 +67,11 @@ def _until_last(now, m):
 @njit
 def _stores_from_scratchpad(m):
     """A stored row waits for a scratchpad bank, or in its read buffer."""
-    o = m.out
-    if o.b_any > 0:
+    o = m.mvout
+    if o.buffered > 0:
         return True
-    for i in range(o.d_n):
-        if not is_acc(o.addr[o.d[i]]):
+    for i in range(o.dispatch_n):
+        if not is_acc(o.local[o.dispatch_queue[i]]):
             return True
     return False
 
@@ -71,7 +79,7 @@ def _stores_from_scratchpad(m):
 @njit
 def begin(now, m):
     """Begin a run behind this cycle; returns the first cycle after it, 0 when there is none."""
-    x = m.ex
+    x = m.execute
     p = m.p
     n, taken = _until_last(now, m)
     if n < 2 or _stores_from_scratchpad(m):
@@ -89,8 +97,8 @@ def begin(now, m):
         n = min(n, back - x.d_rows + 1)
     x.run_reads = reads_a + reads_b + reads_d
     x.run_weights = 1 if reads_d else 0
-    if x.e_n < 1 + (p.read_pipe if x.run_reads else 0):
-        n = min(n, x.e_n)  # the entries that join the queue could not leave it in time
+    if x.entry_n < 1 + (p.read_pipe if x.run_reads else 0):
+        n = min(n, x.entry_n)  # the entries that join the queue could not leave it in time
     last = row + n - 1
     x.run_a = _bank(p, x.a_addr, row * x.a_stride, last * x.a_stride) if x.a_on else -2
     x.run_b = _bank(p, x.b_addr, row, last) if x.b_on else -3
@@ -98,7 +106,7 @@ def begin(now, m):
     one_bank = x.run_a == x.run_b or x.run_a == x.run_d or x.run_b == x.run_d
     if n < 2 or one_bank or x.run_a == -1 or x.run_b == -1 or x.run_d == -1:
         return 0
-    # who is not read cannot be disturbed
+    # an operand that is not read cannot be disturbed
     other = x.run_a if reads_a else (x.run_b if reads_b else x.run_d)
     x.run_b = x.run_b if reads_b else other
     x.run_d = x.run_d if reads_d else other
@@ -112,7 +120,7 @@ def begin(now, m):
 @njit
 def disturbed(now, m):
     """Does this cycle bring what a run cannot stand: a bank taken by a write, or a store that reads the scratchpad?"""
-    x = m.ex
+    x = m.execute
     if m.p.sp_single and x.run_reads:
         written = m.ports.sp_write_t
         if written[x.run_a] == now or written[x.run_b] == now or written[x.run_d] == now:
@@ -123,31 +131,31 @@ def disturbed(now, m):
 @njit
 def carry_out(until, m):
     """Do what the run has done in its cycles before `until`."""
-    x = m.ex
+    x = m.execute
     k = min(until - x.run_t, x.run_n)
     if k <= 0:
         return
-    head = x.e_head + k
+    head = x.entry_head + k
     ready = x.run_t + 1 + (m.p.read_pipe if x.run_reads else 0)
     address = GARBAGE if x.kind == SINGLE_COMPUTE else x.c_addr
     before = x.run_taken if 0 < x.run_taken <= k else 0
     if before:
-        h = (x.e_head + before - 1) % ENTRIES
+        h = (x.entry_head + before - 1) % ENTRIES
         mesh.feed_rows(x.run_t, m, before - 1)
         mesh.feed(x.run_t + before - 1, m)
-        mesh.request(m, 0, x.e_total[h], x.e_slot[h], x.e_addr[h], x.e_rows[h])
+        mesh.request(m, 0, x.entry_total[h], x.entry_slot[h], x.entry_address[h], x.entry_rows[h])
         m.mesh.written = ALL
     x.run_taken = 0 if before else x.run_taken - k
-    for i in range(max(0, k - x.e_n), k):
-        j = (x.e_head + x.e_n + i) % ENTRIES
-        x.e_fires[j] = ALL
-        x.e_first[j] = 0
-        x.e_t[j] = ready + i
-        x.e_total[j] = x.total
-        x.e_slot[j] = x.c_slot
-        x.e_addr[j] = address
-        x.e_rows[j] = x.c_rows
-    x.e_head = head % ENTRIES
+    for i in range(max(0, k - x.entry_n), k):
+        j = (x.entry_head + x.entry_n + i) % ENTRIES
+        x.entry_fires[j] = ALL
+        x.entry_first[j] = 0
+        x.entry_ready_t[j] = ready + i
+        x.entry_total[j] = x.total
+        x.entry_slot[j] = x.c_slot
+        x.entry_address[j] = address
+        x.entry_rows[j] = x.c_rows
+    x.entry_head = head % ENTRIES
     x.row += k
     m.count[E_SPR] += k * x.run_reads
     m.count[E_WEIGHT] += k * x.run_weights
@@ -162,6 +170,6 @@ def halt(until, m):
     burst.settle(until - 1, m)
     carry_out(until, m)
     mesh.leave(until, m)
-    m.ex.run_n = 0
+    m.execute.run_n = 0
     m.mesh.run_n = 0
     m.acc.run_n = 0

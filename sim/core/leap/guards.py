@@ -49,19 +49,19 @@ def results(now, m):
 @njit
 def data(now, m):
     """Step what moves data. A unit waiting for a port is stepped every cycle: the port may be free now."""
-    return m.full or m.guard.data_t <= now or m.mv.busy or m.port.reader_out.n + m.p.acc_single > 0
+    return m.full or m.guard.data_t <= now or m.mvin.busy or m.port.reader_out.n + m.p.acc_single > 0
 
 
 @njit
 def loads(now, m):
     """Step reader and load controller though nothing else moves data."""
-    return m.guard.loads_t <= now or (m.rd.busy and m.rd.freed_t >= now - 1)
+    return m.guard.loads_t <= now or (m.reader.busy and m.reader.freed_t >= now - 1)
 
 
 @njit
 def execute(now, m):
     """Step the execute controller: its wake has come, no run is under way, or the run is disturbed."""
-    return m.guard.execute_t <= now or m.ex.run_n == 0 or execute_run.disturbed(now, m)
+    return m.guard.execute_t <= now or m.execute.run_n == 0 or execute_run.disturbed(now, m)
 
 
 @njit

@@ -26,28 +26,28 @@ IN_FLIGHT = 64
 @njit
 def _works_alone(m):
     """Nothing but the execute path has anything to do before the loop's last k."""
-    s = m.lm
-    if s.state[EX] == 0 or s.state[LDA] or s.state[LDB] or s.state[LDD] or m.rs.n[LD] or m.rs.n[ST]:
+    s = m.loop_matmul
+    if s.state[EX] == 0 or s.state[LDA] or s.state[LDB] or s.state[LDD] or m.station.n[LD] or m.station.n[ST]:
         return False
     q = s.slot[EX]
-    return s.a_t[q] == 0 and s.b_t[q] == 0
+    return s.transpose_a[q] == 0 and s.transpose_b[q] == 0
 
 
 @njit
 def _loads_along(m):
     """The loop that computes loads its own A and B, and nothing else is under way."""
-    s = m.lm
-    if s.state[EX] == 0 or s.state[LDA] == 0 or s.state[LDB] == 0 or s.state[LDD] or m.rs.n[ST]:
+    s = m.loop_matmul
+    if s.state[EX] == 0 or s.state[LDA] == 0 or s.state[LDB] == 0 or s.state[LDD] or m.station.n[ST]:
         return False
     q = s.slot[EX]
-    return s.slot[LDA] == q and s.slot[LDB] == q and s.a_t[q] == 0 and s.b_t[q] == 0 and s.adds[EX] == 0
+    return s.slot[LDA] == q and s.slot[LDB] == q and s.transpose_a[q] == 0 and s.transpose_b[q] == 0 and s.adds[EX] == 0
 
 
 @entry
 def spacing(machine, least):
     """Execute commands of so many whole steps of k that they are `least`; 0 where no period is looked for."""
     m = machine[0]
-    s = m.lm
+    s = m.loop_matmul
     one = 2 * s.bound[s.slot[EX], 0] * s.bound[s.slot[EX], 1]
     length = m.p.block_len  # a load of A takes so many steps at once
     if _loads_along(m):
@@ -99,14 +99,14 @@ def _far(word, turn):
 def _move(m, turn):
     """Move every row of A and B that is named on the way to the array, and on the way from DRAM."""
     p = m.p
-    q = m.fe.unrolled
+    q = m.front.unrolled
     for i in range(q.n):
         if _named(q.funct[i]):
             q.rs1[i] = _moved(p, q.rs1[i], turn)
         elif _loads(q.funct[i]):
             q.rs1[i] = _far(q.rs1[i], turn)
             q.rs2[i] = _moved(p, q.rs2[i], turn)
-    r = m.rs
+    r = m.station
     for k in range(r.wait_n[EXECUTE]):
         s = r.waiting[EXECUTE, k]
         if _named(r.funct[EXECUTE, s]):
@@ -119,21 +119,21 @@ def _move(m, turn):
     _move_ranges(p, r, LD, turn)
     _move_ranges(p, r, EXECUTE, turn)
     _move_loads(m, turn)
-    x = m.ex
-    for i in range(x.u_n):
-        if _named(x.u_funct[i]):
-            x.u_rs1[i] = _moved(p, x.u_rs1[i], turn)
-    for i in range(x.q_n):
-        if _named(x.q_funct[i]):
-            x.q_rs1[i] = _moved(p, x.q_rs1[i], turn)
+    x = m.execute
+    for i in range(x.unroller_n):
+        if _named(x.unroller_funct[i]):
+            x.unroller_rs1[i] = _moved(p, x.unroller_rs1[i], turn)
+    for i in range(x.queue_n):
+        if _named(x.queue_funct[i]):
+            x.queue_rs1[i] = _moved(p, x.queue_rs1[i], turn)
     if x.state == COMPUTE:
         x.a_addr = _moved(p, x.a_addr, turn)
         x.b_addr = _moved(p, x.b_addr, turn)
         x.d_addr = _moved(p, x.d_addr, turn)
-    m.lm.k[EX] += turn.k_by
+    m.loop_matmul.k[EX] += turn.k_by
     if _loads_along(m):
-        m.lm.k[LDA] += turn.k_by
-        m.lm.k[LDB] += turn.k_by
+        m.loop_matmul.k[LDA] += turn.k_by
+        m.loop_matmul.k[LDB] += turn.k_by
 
 
 @njit
@@ -153,49 +153,49 @@ def _move_ranges(p, r, c, turn):
 def _move_loads(m, turn):
     """Commands in the load controller, rows and requests in the reader, rows on their way into the scratchpad."""
     p = m.p
-    c = m.ld
-    for i in range(c.q_n):
-        if _loads(c.q_funct[i]):
-            c.q_rs1[i] = _far(c.q_rs1[i], turn)
-            c.q_rs2[i] = _moved(p, c.q_rs2[i], turn)
-    r = m.rd
-    for i in range(r.q_n):
-        r.q_vaddr[i] = _far(r.q_vaddr[i], turn)
-        r.q0[i] = _moved(p, r.q0[i], turn)
+    c = m.load
+    for i in range(c.queue_n):
+        if _loads(c.queue_funct[i]):
+            c.queue_rs1[i] = _far(c.queue_rs1[i], turn)
+            c.queue_rs2[i] = _moved(p, c.queue_rs2[i], turn)
+    r = m.reader
+    for i in range(r.queue_n):
+        r.queue_address[i] = _far(r.queue_address[i], turn)
+        r.queue_target[i] = _moved(p, r.queue_target[i], turn)
     if r.busy:
-        r.vaddr = _far(r.vaddr, turn)
-        r.r0 = _moved(p, r.r0, turn)
-    if r.t_valid:
-        r.t_vaddr = _far(r.t_vaddr, turn)
-    if r.a_valid:
-        r.a_vaddr = _far(r.a_vaddr, turn)
+        r.address = _far(r.address, turn)
+        r.block_target = _moved(p, r.block_target, turn)
+    if r.tlb_valid:
+        r.tlb_address = _far(r.tlb_address, turn)
+    if r.translated_valid:
+        r.translated_address = _far(r.translated_address, turn)
     for i in range(r.used):
-        by = _moved(p, r.x0[i], turn) - r.x0[i]
-        r.x0[i] += by
-        r.x_addr[i] += by
-    v = m.mv
-    if v.g_valid:
-        by = _moved(p, v.g0, turn) - v.g0
-        v.g0 += by
-        v.g_addr += by
-    s = v.s
-    for i in range(s.q_n):
-        s.q0[i] = _moved(p, s.q0[i], turn)
+        by = _moved(p, r.id_target[i], turn) - r.id_target[i]
+        r.id_target[i] += by
+        r.id_address[i] += by
+    v = m.mvin
+    if v.merge_valid:
+        by = _moved(p, v.merge_target, turn) - v.merge_target
+        v.merge_target += by
+        v.merge_address += by
+    s = v.narrow
+    for i in range(s.queue_n):
+        s.queue_target[i] = _moved(p, s.queue_target[i], turn)
     if s.valid:
-        s.r0 = _moved(p, s.r0, turn)
-    for i in range(s.p_n):
-        s.p0[i] = _moved(p, s.p0[i], turn)
+        s.input_target = _moved(p, s.input_target, turn)
+    for i in range(s.pipe_n):
+        s.pipe_target[i] = _moved(p, s.pipe_target[i], turn)
     for i in range(3):
-        if s.s_valid[i]:
-            s.s0[i] = _moved(p, s.s0[i], turn)
-    if v.r_valid:
-        v.r0 = _moved(p, v.r0, turn)
+        if s.slot_valid[i]:
+            s.slot_target[i] = _moved(p, s.slot_target[i], turn)
+    if v.repeat_valid:
+        v.repeat_target = _moved(p, v.repeat_target, turn)
 
 
 @njit
 def _towards(m, turn, steps):
     """Set up a move by `steps` of k."""
-    s = m.lm
+    s = m.loop_matmul
     q = s.slot[EX]
     dim = m.p.dim
     turn.a_from = a_start(m, q)
@@ -205,7 +205,7 @@ def _towards(m, turn, steps):
     turn.a_by = steps * dim
     turn.b_by = steps * s.bound[q, 1] * dim
     turn.a_bytes = steps * dim * m.p.a_bits >> 3
-    turn.b_bytes = steps * dim * s.dstride[q, 1] * m.p.b_bits >> 3
+    turn.b_bytes = steps * dim * s.dram_stride[q, 1] * m.p.b_bits >> 3
     turn.k_by = steps
 
 
@@ -217,7 +217,7 @@ def _least(a, b):
 @njit
 def _last(m, first):
     """Last k, of the loop at most, up to which A's and B's rows stay in the banks that those of k = `first` lie in."""
-    s = m.lm
+    s = m.loop_matmul
     p = m.p
     q = s.slot[EX]
     bank = 1 << p.sp_row_bits
@@ -283,7 +283,7 @@ def skip(machine, words, pair, pair_words, run_, step, uses, used, tlbs, program
     if not along and (step.uses_n or not _works_alone(m)):
         run.inner_k = -1
         return 0
-    s = m.lm
+    s = m.loop_matmul
     q = s.slot[EX]
     k = s.k[EX]
     before = run.inner_k

@@ -16,7 +16,7 @@ from sim.core.units.reservation import EX, LD, SLOTS, ST
 @njit
 def rename_slots(m):
     """Slots in order of allocation. A slot is a label: issue goes by age, dependences by mask."""
-    r = m.rs
+    r = m.station
     to = np.zeros((3, SLOTS), np.int64)
     for c in range(3):
         for s in range(SLOTS):
@@ -35,7 +35,7 @@ def rename_slots(m):
         _permute(r.funct[c], to[c], live)
         _permute(r.rs1[c], to[c], live)
         _permute(r.rs2[c], to[c], live)
-        _permute(r.src[c], to[c], live)
+        _permute(r.source[c], to[c], live)
         _permute(r.row[c], to[c], live)
         _permute(r.a_dst[c], to[c], live)
         for k in range(3):
@@ -76,37 +76,47 @@ def _worn(to, slot):
 
 @njit
 def _rename_users(m, to):
-    for i in range(m.ld.q_n):
-        m.ld.q_slot[i] = to[LD, m.ld.q_slot[i]]
-    for i in range(m.st.q_n):
-        m.st.q_slot[i] = to[ST, m.st.q_slot[i]]
+    for i in range(m.load.queue_n):
+        m.load.queue_slot[i] = to[LD, m.load.queue_slot[i]]
+    for i in range(m.store.queue_n):
+        m.store.queue_slot[i] = to[ST, m.store.queue_slot[i]]
     for k in range(SLOTS):
-        if m.ld.c_valid[k]:
-            m.ld.c_slot[k] = to[LD, m.ld.c_slot[k]]
-        if m.st.c_valid[k]:
-            m.st.c_slot[k] = to[ST, m.st.c_slot[k]]
-    x = m.ex
-    for i in range(x.u_n):
-        x.u_slot[i] = _worn(to[EX], x.u_slot[i])
-    for i in range(x.q_n):
-        x.q_slot[i] = _worn(to[EX], x.q_slot[i])
-    for i in range(x.e_n):
-        x.e_slot[i] = _worn(to[EX], x.e_slot[i])
+        if m.load.tracked[k]:
+            m.load.tracked_slot[k] = to[LD, m.load.tracked_slot[k]]
+        if m.store.tracked[k]:
+            m.store.tracked_slot[k] = to[ST, m.store.tracked_slot[k]]
+    x = m.execute
+    for i in range(x.unroller_n):
+        x.unroller_slot[i] = _worn(to[EX], x.unroller_slot[i])
+    for i in range(x.queue_n):
+        x.queue_slot[i] = _worn(to[EX], x.queue_slot[i])
+    for i in range(x.entry_n):
+        x.entry_slot[i] = _worn(to[EX], x.entry_slot[i])
     x.c_slot = _worn(to[EX], x.c_slot)
-    x.pend0 = _worn(to[EX], x.pend0)
-    x.pend1 = _worn(to[EX], x.pend1)
-    for i in range(m.mesh.t_n):
-        m.mesh.t_slot[i] = _worn(to[EX], m.mesh.t_slot[i])
-    m.rs.ex_done = _worn(to[EX], m.rs.ex_done)
+    x.pending_first = _worn(to[EX], x.pending_first)
+    x.pending_second = _worn(to[EX], x.pending_second)
+    for i in range(m.mesh.tags_n):
+        m.mesh.tags_slot[i] = _worn(to[EX], m.mesh.tags_slot[i])
+    m.station.ex_done = _worn(to[EX], m.station.ex_done)
 
 
 @njit
 def rename_transactions(m):
     """Transaction ids in order of their end; False when some id in use is nowhere to be found."""
-    r = m.rd
+    r = m.reader
     to = np.full(XACTS, -1, np.int64)
     n = _transactions(m, to)
-    for table in (r.x0, r.x1, r.x_addr, r.x_total, r.x_shift, r.x_bytes, r.x_off, r.x_row, r.x_stride):
+    for table in (
+        r.id_target,
+        r.id_shape,
+        r.id_address,
+        r.id_total_bytes,
+        r.id_shift,
+        r.id_useful_bytes,
+        r.id_offset,
+        r.id_row_bytes,
+        r.id_block_stride,
+    ):
         old = table.copy()
         table[:] = 0
         for xact in range(XACTS):
@@ -123,11 +133,11 @@ def _transactions(m, to):
     """Number the transactions in flight in the order in which they will end; returns how many there are."""
     b = m.port
     mem = m.fixed
-    r = m.rd
+    r = m.reader
     n = 0
-    for i in range(m.burst.x_n):
-        n = _number(to, m.burst.x_id[i], n)
-        m.burst.x_id[i] = to[m.burst.x_id[i]]
+    for i in range(m.burst.ends_n):
+        n = _number(to, m.burst.ends_id[i], n)
+        m.burst.ends_id[i] = to[m.burst.ends_id[i]]
     for i in range(b.reader_in.n):
         n = _number(to, b.reader_in.arg[i], n)
         b.reader_in.arg[i] = to[b.reader_in.arg[i]]
@@ -145,12 +155,12 @@ def _transactions(m, to):
     for i in range(b.reader_out.n):
         n = _number(to, b.reader_out.arg[i] & 0xFFFF, n)
         b.reader_out.arg[i] = (b.reader_out.arg[i] & ~0xFFFF) | to[b.reader_out.arg[i] & 0xFFFF]
-    if r.a_valid:
-        n = _number(to, r.a_arg & 0xFFFF, n)
-        r.a_arg = (r.a_arg & ~0xFFFF) | to[r.a_arg & 0xFFFF]
-    if r.t_valid:
-        n = _number(to, r.t_arg & 0xFFFF, n)
-        r.t_arg = (r.t_arg & ~0xFFFF) | to[r.t_arg & 0xFFFF]
+    if r.translated_valid:
+        n = _number(to, r.translated_arg & 0xFFFF, n)
+        r.translated_arg = (r.translated_arg & ~0xFFFF) | to[r.translated_arg & 0xFFFF]
+    if r.tlb_valid:
+        n = _number(to, r.tlb_arg & 0xFFFF, n)
+        r.tlb_arg = (r.tlb_arg & ~0xFFFF) | to[r.tlb_arg & 0xFFFF]
     return n
 
 
@@ -166,20 +176,20 @@ def _number(to, xact, n):
 @njit
 def rename_rows(m):
     """Numbers of the rows on their way, in order of their age: a label too."""
-    o = m.out
+    o = m.mvout
     to = np.full(ROWS, -1, np.int64)
-    n = _rows(o.i, o.i_n, to, 0)
-    n = _rows(o.s, o.s_n, to, n)
-    n = _rows(o.n, o.n_n, to, n)
-    n = _rows(o.d, o.d_n, to, n)
-    for table in (o.vaddr, o.addr, o.length, o.block, o.norm, o.stat, o.store, o.cmd):
+    n = _rows(o.issue_queue, o.issue_n, to, 0)
+    n = _rows(o.scale_queue, o.scale_n, to, n)
+    n = _rows(o.norm_queue, o.norm_n, to, n)
+    n = _rows(o.dispatch_queue, o.dispatch_n, to, n)
+    for table in (o.address, o.local, o.length, o.block, o.norm, o.stat, o.store, o.command):
         old = table.copy()
         table[:] = 0
         for row in range(ROWS):
             if to[row] >= 0:
                 table[to[row]] = old[row]
-    for k in range(n - o.d_n):
-        o.cmd[k] = 0  # only asked for at dispatch
+    for k in range(n - o.dispatch_n):
+        o.command[k] = 0  # only asked for at dispatch
     for row in range(ROWS):
         o.there[row] = 1 if row < n else 0
     o.next = n % ROWS

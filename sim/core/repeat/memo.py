@@ -1,9 +1,9 @@
-"""What the periodic clock remembers: states of the machine, and steps from state to state.
+"""What the periodic clock stores: states of the machine, and steps from state to state.
 
 A *state* is a canonical machine with relative addresses and without its TLB. A *step* is what the machine did from a
 state on through a stretch of the program: the next state, cycles, counters, and every use of the TLB with its answer.
-A step may be repeated wherever its state is met again before a stretch of the same commands, if the TLB, asked the same
-questions about the addresses of the new place, gives the same answers: then nothing else can tell the two apart.
+A step may be repeated wherever its state is met again before a stretch of the same commands, if the TLB answers the
+same accesses at the addresses of the new place in the same way: then no unit can tell the two apart.
 """
 
 import numpy as np
@@ -28,26 +28,26 @@ commands before its place that wait as they came (negative)."""
 STEP = np.dtype(
     [
         ("after", "i8"),  # the next step of the same state, -1 none
-        ("to", "i8"),
+        ("to", "i8"),  # state it leads to
         ("place", "i8"),  # where it was first made: the stretch of the program, and its lengths
-        ("length", "i8"),
-        ("cycles", "i8"),
-        ("t", "i8"),
-        ("row", "i8"),
-        ("rows", "i8"),
-        ("uses_at", "i8"),
-        ("uses_n", "i8"),
+        ("length", "i8"),  # commands
+        ("cycles", "i8"),  # cycles
+        ("t", "i8"),  # cycle of its begin
+        ("row", "i8"),  # timeline row of its begin
+        ("rows", "i8"),  # timeline rows begun
+        ("uses_at", "i8"),  # its uses of the TLB: index of the first
+        ("uses_n", "i8"),  # how many
         ("local", "i8"),  # 1: the addresses of its uses are independent of their place
-        ("section_at", "i8"),
-        ("sections", "i8"),
-        ("idle_t", "i8"),
-        # the scaler's few multipliers: were they used; who had them last, before and after; how far its slots turned
-        ("granted", "i8"),
-        ("grant_before", "i8"),
-        ("grant", "i8"),
-        ("turned", "i8"),
-        ("count", "i8", (len(Event),)),
-        ("cause", "i8", (len(Cause),)),
+        ("section_at", "i8"),  # ends of its sections: index of the first
+        ("sections", "i8"),  # how many
+        ("idle_t", "i8"),  # cycle of the last of them
+        # the scaler's few multipliers: used or not, the element that had one last, before and after; slots that left
+        ("granted", "i8"),  # 1: a multiplier was used
+        ("grant_before", "i8"),  # element that had it last before
+        ("grant", "i8"),  # and behind
+        ("turned", "i8"),  # slots that left
+        ("count", "i8", (len(Event),)),  # counters
+        ("cause", "i8", (len(Cause),)),  # cycles by cause
     ]
 )
 
@@ -56,36 +56,36 @@ RUN = np.dtype(
         ("place", "i8"),  # next command
         ("t", "i8"),  # cycles so far
         ("row", "i8"),  # timeline rows so far
-        ("state", "i8"),
+        ("state", "i8"),  # its number, -1 none
         ("grant", "i8"),  # element that last had the scaler's multiplier, its slots turned to their beginning
         ("elements", "i8"),  # elements of a row that share a multiplier
-        ("sections", "i8"),
-        ("idle_t", "i8"),
+        ("sections", "i8"),  # how many
+        ("idle_t", "i8"),  # cycle of the last of them
         # how addresses are being turned (see places)
-        ("away", "i8"),
-        ("origin", "i8"),
-        ("onward", "i8"),
-        ("align", "i8"),
-        ("own", "i8"),
-        ("unread", "i8"),
+        ("away", "i8"),  # 1: to relative, 0: back
+        ("origin", "i8"),  # place from which marks count
+        ("onward", "i8"),  # commands behind it
+        ("align", "i8"),  # 1 << timing bits
+        ("own", "i8"),  # 1: every loop brings its own addresses
+        ("unread", "i8"),  # commands before the place that wait as they came (negative)
         # periods inside a loop (see inner): k of the last stop, which of the pair it is, what is moved by how much
-        ("inner_k", "i8"),
-        ("side", "i8"),
-        ("a_from", "i8"),
-        ("a_to", "i8"),
-        ("a_by", "i8"),
-        ("b_from", "i8"),
-        ("b_to", "i8"),
-        ("b_by", "i8"),
-        ("k_by", "i8"),
+        ("inner_k", "i8"),  # k of the last stop, -1 none
+        ("side", "i8"),  # which of the pair it is in
+        ("a_from", "i8"),  # rows of A: first
+        ("a_to", "i8"),  # behind the last
+        ("a_by", "i8"),  # moved by
+        ("b_from", "i8"),  # rows of B: first
+        ("b_to", "i8"),  # behind the last
+        ("b_by", "i8"),  # moved by
+        ("k_by", "i8"),  # steps of k
         ("a_bytes", "i8"),  # of addresses in DRAM
-        ("b_bytes", "i8"),
+        ("b_bytes", "i8"),  # of B
         ("oldest", "i8"),  # oldest timeline row still open where the machine was left last, counted back
-        ("count", "i8", (len(Event),)),
-        ("cause", "i8", (len(Cause),)),
+        ("count", "i8", (len(Event),)),  # counters
+        ("cause", "i8", (len(Cause),)),  # cycles by cause
     ]
 )
-"""How far a run has come."""
+"""Progress of a run."""
 
 
 @entry
@@ -131,7 +131,7 @@ def _same_operand(a, b, is_address, align):
 def alike(program, a, b, length, first, last, align):
     """Are two stretches of the program the same but for where their operands lie, up to what follows them?
 
-    The operands are those of the commands from a + first to before a + last: the stretch looks at no others. Those from
+    The operands are those of the commands from a + first to before a + last: the stretch reads no others. Those from
     `last` on wait when it ends, and are to be found in the program again (places.py).
     """
     if a == b:
@@ -165,7 +165,7 @@ def localise(uses, step, program, align):
 
 @njit
 def answers(uses, at, n, cycles, t, program, origin):
-    """Put the same questions to a TLB, at another place of the program; False as soon as it answers differently."""
+    """Repeat logged accesses to a TLB at another place of the program; False as soon as it answers differently."""
     now = 0
     for i in range(at, at + n):
         use = uses[i]
@@ -213,7 +213,7 @@ def keep(a, b):
 
 @njit
 def clear(t):
-    """Nothing of the TLB in an image: what it answers is asked for anew."""
+    """Take the TLB out of an image: its answers are checked again at each repetition."""
     t.page[:] = 0
     t.hit[:] = 0
     t.ask_t[:, :] = 0
@@ -258,7 +258,7 @@ def _shown(times, step, run, oldest, program):
 @njit
 def take_grant(m, run, step):
     """Note the scaler's grants of a step, and take them out of the machine: most loads never ask for a multiplier."""
-    s = m.mv.s
+    s = m.mvin.narrow
     step.granted = s.granted
     step.grant_before = run.grant
     step.turned = s.head

@@ -1,4 +1,4 @@
-"""The periodic clock: what the machine did before, from the same state and on the same commands, is not done again.
+"""The periodic clock: a stretch that starts from a known state, on the same commands, is not simulated again.
 
 The program is cut into stretches. At the end of each the machine is brought into canonical form (canonical.py) and its
 addresses are made relative to the place in the program (places.py); a state met before proves that the machine will do
@@ -83,22 +83,22 @@ def next_stop(program, place, least):
 
 
 @entry
-def leave(machine, words, blank, program, tlbs, run_, step, pool, at):
-    """Take the stopped machine apart: its image into the pool, TLB aside, what it did into the run and the step.
+def save_state(machine, words, blank, program, tlbs, run_, step, pool, at):
+    """Save the state of a stopped machine: its normal form to the pool, its TLB to `tlbs`, its counters to the step.
 
     Returns the pairs of the image and their digest.
     """
     m = machine[0]
     run = run_[0]
-    now = m.fe.stop_t
+    now = m.front.stop_t
     step.place = run.place
-    step.length = m.fe.pc - run.place
+    step.length = m.front.place - run.place
     step.cycles = now
     step.t = run.t
     step.row = run.row
-    step.rows = m.rs.rows
-    step.sections = m.fe.sections
-    step.idle_t = m.fe.idle_t
+    step.rows = m.station.rows
+    step.sections = m.front.sections
+    step.idle_t = m.front.idle_t
     step.count[:] = m.count
     step.cause[:] = m.cause
     memo.take_grant(m, run, step)
@@ -106,27 +106,27 @@ def leave(machine, words, blank, program, tlbs, run_, step, pool, at):
     memo.keep(tlbs[0], m.tlb)
     memo.rebase(tlbs[0], now)
     run.away = 1
-    run.onward = m.fe.pc - run.origin
+    run.onward = m.front.place - run.origin
     canonise(m, now)
     turn_all(m, program, run)
-    m.fe.pc = 0
-    m.fe.stop = 0
-    m.fe.stop_ex = 0
-    m.fe.origin = 0
+    m.front.place = 0
+    m.front.stop = 0
+    m.front.stop_ex = 0
+    m.front.origin = 0
     memo.clear(m.tlb)
-    m.rs.row0 = 0
-    m.rs.t0 = 0
-    m.rs.logging = 0
+    m.station.origin_row = 0
+    m.station.origin_t = 0
+    m.station.logging = 0
     run.oldest = 0
     for c in range(3):
-        if m.rs.n[c] > 0:
-            run.oldest = min(run.oldest, m.rs.row[c, 0])
+        if m.station.n[c] > 0:
+            run.oldest = min(run.oldest, m.station.row[c, 0])
     return memo.compress(words, blank, pool, at)
 
 
 @entry
-def enter(machine, words, blank, program, tlbs, run_, pool, at, n):
-    """Put the machine together again at the run's place, from an image of the pool (n > 0) or as it was left."""
+def restore_state(machine, words, blank, program, tlbs, run_, pool, at, n):
+    """Restore the machine at the run's place, from an image of the pool (n > 0) or as `save_state` left it."""
     m = machine[0]
     run = run_[0]
     if n > 0:
@@ -134,12 +134,12 @@ def enter(machine, words, blank, program, tlbs, run_, pool, at, n):
     run.away = 0
     run.origin = run.place
     turn_all(m, program, run)
-    m.fe.pc = run.place
-    m.fe.origin = run.place
-    m.rs.row0 = run.row
-    m.rs.t0 = run.t
+    m.front.place = run.place
+    m.front.origin = run.place
+    m.station.origin_row = run.row
+    m.station.origin_t = run.t
     memo.keep(m.tlb, tlbs[0])
-    m.mv.s.grant = run.grant
+    m.mvin.narrow.grant = run.grant
 
 
 def plain(funct: np.ndarray, rs1: np.ndarray) -> np.ndarray:
@@ -194,7 +194,7 @@ class Memory:
     """
 
     def __init__(self) -> None:
-        """Begin with nothing known."""
+        """Make an empty memory."""
         self.blank = np.zeros(IMAGED_WORDS, np.int64)
         self.pair = np.zeros(2, MACHINE).view(np.recarray)
         self.pool = np.zeros(1 << 17, np.int64)
@@ -283,7 +283,7 @@ def run(
     machine: np.ndarray, program: np.ndarray, sections: np.ndarray, times: np.ndarray, lines: np.ndarray,
     between: Callable[[], None] | None = None,
 ) -> tuple[int, np.record]:  # fmt: skip
-    """Run a program to its last idle cycle; returns the engine's status and what came of it as a RUN record.
+    """Run a program to its last idle cycle; returns the engine's status and the result as a RUN record.
 
     Arguments as in `engine.drive`.
     """
@@ -301,7 +301,7 @@ def run(
     r.state = -1
     r.elements = -(-int(m.p.dim) // int(m.p.mvin_units)) if m.p.mvin_units > 0 else 1
     ends = np.zeros_like(sections)
-    m.fe.origin = 0
+    m.front.origin = 0
     visited = tried = tried_cycles = in_vain = 0
     least = 1
     fine = EXECUTE_ROWS // int(m.p.dim)
@@ -313,7 +313,7 @@ def run(
     machine, program, timeline, tlbs, going = (passed(a) for a in (machine, program, times, tlbs, runs))
     pair = passed(memory.pair)
     pair_words = pair.view(np.int64).reshape(2, -1)
-    front, visits, logged_n = record["fe"], record["count"][:, engine.E_VISITED], record["tlb"]["logged"]
+    front, visits, logged_n = record["front"], record["count"][:, engine.E_VISITED], record["tlb"]["logged"]
     places, times_past, sections_past, state_of = (told[name] for name in ("place", "t", "sections", "state"))
     while True:
         stop = next_stop(program, int(places[0]), least)
@@ -330,17 +330,17 @@ def run(
         step = memory.steps[memory.made]
         if status != engine.STOPPED:
             step.sections = done
-            step.idle_t = m.fe.idle_t
+            step.idle_t = m.front.idle_t
             step.count[:] = m.count
             step.cause[:] = m.cause
             step.cycles = step.length = 0
-            step.rows = m.rs.rows
+            step.rows = m.station.rows
             memo.repeat(r, step)
             r.count[engine.E_VISITED] = visited
             times.rs1 = plain(times.funct, times.rs1)
             return status, r
         made, logged, before = memory.made, int(logged_n[0]), int(state_of[0])
-        n, digest = leave(machine, words, blank, program, tlbs, going, step, memory.pool, memory.words)
+        n, digest = save_state(machine, words, blank, program, tlbs, going, step, memory.pool, memory.words)
         state = memory.state(n, digest, int(told["oldest"][0]), int(told["unread"][0]))
         state_of[0] = state
         if before >= 0 and logged < LOG:
@@ -370,7 +370,7 @@ def run(
             coarse *= 2
             tried = tried_cycles = in_vain = 0
         _, at, pairs, _, _, _ = memory.states.item(int(state_of[0]))
-        enter(machine, words, blank, program, tlbs, going, memory.pool, at, pairs if steps else 0)
+        restore_state(machine, words, blank, program, tlbs, going, memory.pool, at, pairs if steps else 0)
         if memory.full:
             memory.forget()
             state_of[0] = -1

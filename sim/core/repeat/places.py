@@ -49,7 +49,7 @@ def _piece(q, end, program):
     The convolutions' unroller puts its own into the last queue, and keeps those that are for it.
     """
     for i in range(q.n):
-        if q.src[i] != 0 or codes.LOOP_CONV_WS <= program[end - 1 - i].funct <= codes.LOOP_CONV_WS_6:
+        if q.source[i] != 0 or codes.LOOP_CONV_WS <= program[end - 1 - i].funct <= codes.LOOP_CONV_WS_6:
             return False
     return q.n > 0
 
@@ -63,12 +63,12 @@ def _waiting(fe, program, turn):
     first -= fe.conv.n
     _unread(fe.conv, first, program, turn)
     if turn.away:
-        fe.as_came = 1 if _piece(fe.mat, first, program) else 0
+        fe.as_came = 1 if _piece(fe.matmul, first, program) else 0
     if fe.as_came:
-        first -= fe.mat.n
-        _unread(fe.mat, first, program, turn)
+        first -= fe.matmul.n
+        _unread(fe.matmul, first, program, turn)
     else:
-        _queue(fe.mat, program, turn)
+        _queue(fe.matmul, program, turn)
     turn.unread = first - place
 
 
@@ -91,20 +91,20 @@ def _forget_done(s):
 
 @njit
 def _front(m, program, turn):
-    _waiting(m.fe, program, turn)
-    _queue(m.fe.unrolled, program, turn)
+    _waiting(m.front, program, turn)
+    _queue(m.front.unrolled, program, turn)
     if turn.away and turn.own:
-        _forget_done(m.lm)
+        _forget_done(m.loop_matmul)
     for slot in range(2):
         for n in range(4):
-            m.lm.dram[slot, n] = _turned(m.lm.dram[slot, n], program, turn)
+            m.loop_matmul.dram[slot, n] = _turned(m.loop_matmul.dram[slot, n], program, turn)
         for n in range(5):
-            m.lc.dram[slot, n] = _turned(m.lc.dram[slot, n], program, turn)
+            m.loop_conv.dram[slot, n] = _turned(m.loop_conv.dram[slot, n], program, turn)
     for n in range(5):
-        for i in range(m.lc.p_n[n]):
-            if holds(m.lc.p_funct[n, i]):
-                m.lc.p_rs1[n, i] = _turned(m.lc.p_rs1[n, i], program, turn)
-    r = m.rs
+        for i in range(m.loop_conv.pipe_n[n]):
+            if holds(m.loop_conv.pipe_funct[n, i]):
+                m.loop_conv.pipe_rs1[n, i] = _turned(m.loop_conv.pipe_rs1[n, i], program, turn)
+    r = m.station
     for c in range(3):
         for k in range(r.wait_n[c]):
             s = r.waiting[c, k]
@@ -114,26 +114,26 @@ def _front(m, program, turn):
 
 @njit
 def _controllers(m, program, turn):
-    for i in range(m.ld.q_n):
-        if m.ld.q_funct[i] != codes.CONFIG:
-            m.ld.q_rs1[i] = _turned(m.ld.q_rs1[i], program, turn)
-    for i in range(m.st.q_n):
-        if m.st.q_funct[i] != codes.CONFIG:
-            m.st.q_rs1[i] = _turned(m.st.q_rs1[i], program, turn)
-    r = m.rd
-    for i in range(r.q_n):
-        r.q_vaddr[i] = _turned(r.q_vaddr[i], program, turn)
-    r.vaddr = _turned(r.vaddr, program, turn)
-    r.t_vaddr = _turned(r.t_vaddr, program, turn)
-    r.a_vaddr = _turned(r.a_vaddr, program, turn)
+    for i in range(m.load.queue_n):
+        if m.load.queue_funct[i] != codes.CONFIG:
+            m.load.queue_rs1[i] = _turned(m.load.queue_rs1[i], program, turn)
+    for i in range(m.store.queue_n):
+        if m.store.queue_funct[i] != codes.CONFIG:
+            m.store.queue_rs1[i] = _turned(m.store.queue_rs1[i], program, turn)
+    r = m.reader
+    for i in range(r.queue_n):
+        r.queue_address[i] = _turned(r.queue_address[i], program, turn)
+    r.address = _turned(r.address, program, turn)
+    r.tlb_address = _turned(r.tlb_address, program, turn)
+    r.translated_address = _turned(r.translated_address, program, turn)
 
 
 @njit
 def _stores(m, program, turn):
-    o = m.out
-    for row in range(o.i_n + o.s_n + o.n_n + o.d_n):
-        o.vaddr[row] = _turned(o.vaddr[row], program, turn)
-    w = m.wr
+    o = m.mvout
+    for row in range(o.issue_n + o.scale_n + o.norm_n + o.dispatch_n):
+        o.address[row] = _turned(o.address[row], program, turn)
+    w = m.writer
     w.vaddr = _turned(w.vaddr, program, turn)
     w.pk_vaddr = _turned(w.pk_vaddr, program, turn)
     w.q_vaddr = _turned(w.q_vaddr, program, turn)

@@ -23,32 +23,32 @@ WORDS = 4096  # of 32 rows each: for which rows it is known that they still hold
 DTYPE = np.dtype(
     [
         # the last writes of each bank, newest at `at`
-        ("at", "i8", (BANKS,)),
-        ("w_t", "i8", (BANKS, DEPTH)),
-        ("w_row", "i8", (BANKS, DEPTH)),
+        ("pipe_at", "i8", (BANKS,)),  # index of the newest
+        ("pipe_t", "i8", (BANKS, DEPTH)),  # cycle in which the write entered
+        ("pipe_row", "i8", (BANKS, DEPTH)),  # row in the bank
         # this cycle's presented write: stamp and accumulate flag
-        ("shown_t", "i8", (BANKS,)),
-        ("shown_acc", "i8", (BANKS,)),
-        ("mesh_t", "i8", (BANKS,)),
+        ("shown_t", "i8", (BANKS,)),  # cycle of the last write presented
+        ("shown_acc", "i8", (BANKS,)),  # 1: it accumulates
+        ("mesh_t", "i8", (BANKS,)),  # last cycle with a result row
         ("last_t", "i8"),  # newest write of all banks
         # read buffer: cycle from which the row read last is there; NEVER = empty
-        ("read_t", "i8", (BANKS,)),
+        ("read_t", "i8", (BANKS,)),  # by bank
         # single-ported: sub-bank write queues (row in sub-bank), accumulate reads of this cycle
-        ("q_n", "i8", (BANKS, 4)),
-        ("q_row", "i8", (BANKS, 4, 4)),
+        ("queue_n", "i8", (BANKS, 4)),  # writes queued
+        ("queue_row", "i8", (BANKS, 4, 4)),  # their rows
         ("lost", "i8"),  # rows that found their queue full: the RTL's assertion fails
-        ("rmw_t", "i8", (BANKS, 4)),
-        ("wen_t", "i8", (BANKS, 4)),
+        ("rmw_t", "i8", (BANKS, 4)),  # last cycle with a read for accumulation
+        ("wen_t", "i8", (BANKS, 4)),  # last cycle with a queued write
         ("same_t", "i8", (BANKS,)),  # cycle in which a DMA write must pause (same sub-bank twice)
-        ("same_sub", "i8", (BANKS,)),
-        # rows the array has announced: cycle of the next, how many come, how many of them are for good, where they go
-        ("run_t", "i8"),
-        ("run_n", "i8"),
-        ("run_good", "i8"),
-        ("run_addr", "i8"),
-        ("run_row", "i8"),
-        ("run_stride", "i8"),
-        ("written", "u4", (WORDS,)),
+        ("same_sub", "i8", (BANKS,)),  # sub-bank of the last accumulating write
+        # rows that the array has announced (mesh.announce)
+        ("run_t", "i8"),  # cycle of the next announced row
+        ("run_n", "i8"),  # announced rows left
+        ("run_good", "i8"),  # those that are kept
+        ("run_addr", "i8"),  # local address of row 0 of the result
+        ("run_row", "i8"),  # row of the result that comes next
+        ("run_stride", "i8"),  # local rows from one to the next
+        ("written", "u4", (WORDS,)),  # bit set: the row was written since reset
     ]
 )
 
@@ -64,9 +64,9 @@ def _in_flight(m, bank, row, now):
     """A write to this row entered the pipeline less than acc_latency + 1 cycles ago (and not in this cycle)."""
     a = m.acc
     for k in range(m.p.acc_latency + 1):
-        i = (a.at[bank] - k) % DEPTH
-        t = a.w_t[bank, i]
-        if t < now and t >= now - m.p.acc_latency and a.w_row[bank, i] == row:
+        i = (a.pipe_at[bank] - k) % DEPTH
+        t = a.pipe_t[bank, i]
+        if t < now and t >= now - m.p.acc_latency and a.pipe_row[bank, i] == row:
             return True
     return False
 
@@ -76,8 +76,8 @@ def _queued(m, bank, row):
     """Single-ported only: the row waits in its sub-bank's write queue."""
     a = m.acc
     sub = row & (m.p.acc_sub_banks - 1)
-    for k in range(a.q_n[bank, sub]):
-        if a.q_row[bank, sub, k] == row:
+    for k in range(a.queue_n[bank, sub]):
+        if a.queue_row[bank, sub, k] == row:
             return True
     return False
 
@@ -95,10 +95,10 @@ def _enter(now, m, bank, row, accumulate):
     at = bank << m.p.acc_row_bits | row
     if at < 32 * WORDS:
         a.written[at >> 5] |= np.uint32(1 << (at & 31))
-    i = (a.at[bank] + 1) % DEPTH
-    a.at[bank] = i
-    a.w_t[bank, i] = now
-    a.w_row[bank, i] = row
+    i = (a.pipe_at[bank] + 1) % DEPTH
+    a.pipe_at[bank] = i
+    a.pipe_t[bank, i] = now
+    a.pipe_row[bank, i] = row
     a.last_t = now
     m.count[E_ACCW] += 1
     if accumulate:
@@ -146,19 +146,19 @@ def settle(now, m):
     acted = False
     for bank in range(p.acc_banks):
         for sub in range(p.acc_sub_banks):
-            if a.q_n[bank, sub] > 0 and a.rmw_t[bank, sub] != now:
+            if a.queue_n[bank, sub] > 0 and a.rmw_t[bank, sub] != now:
                 a.wen_t[bank, sub] = now
-                a.q_n[bank, sub] -= 1
-                for k in range(a.q_n[bank, sub]):
-                    a.q_row[bank, sub, k] = a.q_row[bank, sub, k + 1]
+                a.queue_n[bank, sub] -= 1
+                for k in range(a.queue_n[bank, sub]):
+                    a.queue_row[bank, sub, k] = a.queue_row[bank, sub, k + 1]
                 acted = True
         for i in range(DEPTH):
-            if a.w_t[bank, i] == now - p.acc_latency:
-                row = a.w_row[bank, i]
+            if a.pipe_t[bank, i] == now - p.acc_latency:
+                row = a.pipe_row[bank, i]
                 sub = row & (p.acc_sub_banks - 1)
-                if a.q_n[bank, sub] < WRITE_QUEUE:
-                    a.q_row[bank, sub, a.q_n[bank, sub]] = row
-                    a.q_n[bank, sub] += 1
+                if a.queue_n[bank, sub] < WRITE_QUEUE:
+                    a.queue_row[bank, sub, a.queue_n[bank, sub]] = row
+                    a.queue_n[bank, sub] += 1
                 else:
                     a.lost += 1
                 acted = True
@@ -261,22 +261,22 @@ def canonise(m, now):
     p = m.p
     for bank in range(BANKS):
         # newest first; what entered the pipeline longer ago than it is deep has left it
-        t = a.w_t[bank].copy()
-        row = a.w_row[bank].copy()
+        t = a.pipe_t[bank].copy()
+        row = a.pipe_row[bank].copy()
         for k in range(DEPTH):
-            i = (a.at[bank] - k) % DEPTH
+            i = (a.pipe_at[bank] - k) % DEPTH
             at = -k % DEPTH
-            a.w_t[bank, at] = recent(t[i], now, p.acc_latency) if k <= p.acc_latency else LONG_AGO
-            a.w_row[bank, at] = row[i] if a.w_t[bank, at] != LONG_AGO else 0
-        a.at[bank] = 0
+            a.pipe_t[bank, at] = recent(t[i], now, p.acc_latency) if k <= p.acc_latency else LONG_AGO
+            a.pipe_row[bank, at] = row[i] if a.pipe_t[bank, at] != LONG_AGO else 0
+        a.pipe_at[bank] = 0
         a.shown_t[bank] = LONG_AGO
         a.shown_acc[bank] = 0
         a.mesh_t[bank] = LONG_AGO
         a.read_t[bank] = due(a.read_t[bank], now)
         a.same_t[bank] = recent(a.same_t[bank], now, 0)
         for sub in range(4):
-            for k in range(a.q_n[bank, sub], 4):
-                a.q_row[bank, sub, k] = 0
+            for k in range(a.queue_n[bank, sub], 4):
+                a.queue_row[bank, sub, k] = 0
             a.rmw_t[bank, sub] = LONG_AGO
             a.wen_t[bank, sub] = LONG_AGO
     a.last_t = recent(a.last_t, now, p.acc_latency)
@@ -292,7 +292,7 @@ def canonise(m, now):
 def reset(m, written_rows):
     """State after reset; ``written_rows`` hold data of earlier programs."""
     a = m.acc
-    for field in ("w_t", "shown_t", "mesh_t", "rmw_t", "wen_t", "same_t"):
+    for field in ("pipe_t", "shown_t", "mesh_t", "rmw_t", "wen_t", "same_t"):
         a[field][:] = LONG_AGO
     a.last_t = LONG_AGO
     a.read_t[:] = NEVER

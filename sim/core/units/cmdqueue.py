@@ -11,12 +11,12 @@ from sim.core.normal import LONG_AGO, recent
 
 DTYPE = np.dtype(
     [
-        ("n", "i8"),
-        ("pop_t", "i8"),
-        ("funct", "i8", (2,)),
-        ("rs1", "i8", (2,)),
-        ("rs2", "i8", (2,)),
-        ("src", "i8", (2,)),  # who made it: 0 program, 1 matmul unroller, 2 convolution unroller
+        ("n", "i8"),  # commands in it, at most 2
+        ("pop_t", "i8"),  # cycle in which the last one left
+        ("funct", "i8", (2,)),  # command numbers
+        ("rs1", "i8", (2,)),  # first operands
+        ("rs2", "i8", (2,)),  # second operands
+        ("source", "i8", (2,)),  # origin: 0 program, 1 matmul unroller, 2 convolution unroller
     ]
 )
 
@@ -32,12 +32,12 @@ def can_push(q, now):
 
 @njit
 def push(q, funct, rs1, rs2, src):
-    """Append a command; the caller has asked can_push."""
+    """Append a command; the caller has checked `can_push`."""
     i = q.n
     q.funct[i] = funct
     q.rs1[i] = rs1
     q.rs2[i] = rs2
-    q.src[i] = src
+    q.source[i] = src
     q.n = i + 1
 
 
@@ -47,7 +47,7 @@ def pop(q, now):
     q.funct[0] = q.funct[1]
     q.rs1[0] = q.rs1[1]
     q.rs2[0] = q.rs2[1]
-    q.src[0] = q.src[1]
+    q.source[0] = q.source[1]
     q.n -= 1
     q.pop_t = now
 
@@ -59,7 +59,7 @@ def canonise(q, now):
         q.funct[i] = 0
         q.rs1[i] = 0
         q.rs2[i] = 0
-        q.src[i] = 0
+        q.source[i] = 0
     q.pop_t = recent(q.pop_t, now, 2)
 
 

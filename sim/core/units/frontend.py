@@ -18,33 +18,33 @@ E_COMMANDS = int(Event.COMMANDS)
 
 DTYPE = np.dtype(
     [
-        ("pc", "i8"),
+        ("place", "i8"),  # next command of the program
         # periodic clock: place in the program up to which to run, or execute commands; first cycle after it; marks of
         # DRAM addresses count from `origin` (-1: no marks)
-        ("stop", "i8"),
-        ("stop_ex", "i8"),
-        ("stop_t", "i8"),
-        ("origin", "i8"),
+        ("stop", "i8"),  # place at which the engine stops
+        ("stop_ex", "i8"),  # execute commands after which it stops
+        ("stop_t", "i8"),  # first cycle behind the stop
+        ("origin", "i8"),  # place from which marks count
         ("start_t", "i8"),  # cycle from which the engine goes on after a pause
         ("offer_t", "i8"),  # earliest cycle of the next offer
         ("waits", "i8"),  # 1: at a fence
         ("stalled", "i8"),  # 1: a command is offered and refused
         ("idle_t", "i8"),  # the idle cycle that ended the program
-        ("sections", "i8"),
+        ("sections", "i8"),  # fences passed
         # the next command, copied from the program: passing an array to a unit costs more than the unit
-        ("fetch", "i8"),
-        ("left", "i8"),
-        ("funct", "i8"),
-        ("rs1", "i8"),
-        ("rs2", "i8"),
-        ("gap", "i8"),
-        ("next_funct", "i8"),
-        ("next_gap", "i8"),
-        ("raw", cmdqueue.DTYPE),
-        ("conv", cmdqueue.DTYPE),
-        ("mat", cmdqueue.DTYPE),
-        ("unrolled", cmdqueue.DTYPE),
-        ("as_came", "i8"),  # 1: `mat` held a piece of the program when the machine was taken apart last (places.py)
+        ("fetch", "i8"),  # 1: the next command is to be copied
+        ("left", "i8"),  # commands from it on
+        ("funct", "i8"),  # its number
+        ("rs1", "i8"),  # first operand
+        ("rs2", "i8"),  # second operand
+        ("gap", "i8"),  # cycles behind the one before
+        ("next_funct", "i8"),  # number of the one behind it
+        ("next_gap", "i8"),  # its gap
+        ("raw", cmdqueue.DTYPE),  # queue behind the RoCC port
+        ("conv", cmdqueue.DTYPE),  # queue in front of the convolution unroller
+        ("matmul", cmdqueue.DTYPE),  # queue in front of the matmul unroller
+        ("unrolled", cmdqueue.DTYPE),  # queue in front of the reservation station
+        ("as_came", "i8"),  # 1: `matmul` held a piece of the program when the state was saved (places.py)
     ]
 )
 
@@ -52,8 +52,8 @@ DTYPE = np.dtype(
 @njit
 def busy(m):
     """The accelerator's busy wire (Controller.scala)."""
-    fe = m.fe
-    if fe.raw.n + fe.conv.n + fe.mat.n + fe.unrolled.n > 0:
+    fe = m.front
+    if fe.raw.n + fe.conv.n + fe.matmul.n + fe.unrolled.n > 0:
         return True
     if loop_conv.busy(m) or loop_matmul.busy(m) or reservation.busy(m):
         return True
@@ -63,44 +63,44 @@ def busy(m):
 @njit
 def fetch(m, program):
     """Copy the next command, and what is needed of the one behind it, into the record."""
-    fe = m.fe
+    fe = m.front
     fe.fetch = 0
-    fe.left = program.shape[0] - fe.pc
+    fe.left = program.shape[0] - fe.place
     if fe.left > 0:
-        c = program[fe.pc]
+        c = program[fe.place]
         fe.funct = c.funct
         fe.rs1 = c.rs1
         fe.rs2 = c.rs2
         if fe.origin >= 0:
             operands = address.holds(c.funct)
             if operands:
-                fe.rs1 = address.marked(c.rs1, 0, fe.pc - fe.origin)
+                fe.rs1 = address.marked(c.rs1, 0, fe.place - fe.origin)
             if operands > 1:
-                fe.rs2 = address.marked(c.rs2, 1, fe.pc - fe.origin)
+                fe.rs2 = address.marked(c.rs2, 1, fe.place - fe.origin)
         fe.gap = c.gap
     if fe.left > 1:
-        fe.next_funct = program[fe.pc + 1].funct
-        fe.next_gap = program[fe.pc + 1].gap
+        fe.next_funct = program[fe.place + 1].funct
+        fe.next_gap = program[fe.place + 1].gap
 
 
 @njit
 def fell_idle(now, m):
     """At a fence (or behind the last command): has the accelerator fallen idle? Judged on the start of the cycle."""
-    fe = m.fe
+    fe = m.front
     return fe.waits == 1 and fe.offer_t <= now and not busy(m)
 
 
 @njit
 def resume(now, m, program, sections):
     """Note the idle cycle and go on behind the fence, one cycle later; several fences in a row count once."""
-    fe = m.fe
+    fe = m.front
     fe.waits = 0
     fe.idle_t = now
     if fe.sections < sections.shape[0]:
         sections[fe.sections] = now
     fe.sections += 1
-    while fe.pc < program.shape[0] and program[fe.pc].funct == codes.FENCE:
-        fe.pc += 1
+    while fe.place < program.shape[0] and program[fe.place].funct == codes.FENCE:
+        fe.place += 1
     fe.offer_t = now + 1
     fetch(m, program)
 
@@ -108,7 +108,7 @@ def resume(now, m, program, sections):
 @njit
 def step(now, m):
     """The raw queue's head moves on, then the CPU offers its next command. Returns the wake."""
-    fe = m.fe
+    fe = m.front
     acted = False
     if fe.raw.n > 0 and cmdqueue.can_push(fe.conv, now):
         cmdqueue.push(fe.conv, fe.raw.funct[0], fe.raw.rs1[0], fe.raw.rs2[0], 0)
@@ -125,19 +125,21 @@ def step(now, m):
         elif cmdqueue.can_push(fe.raw, now):
             cmdqueue.push(fe.raw, fe.funct, fe.rs1, fe.rs2, 0)
             m.count[E_COMMANDS] += 1
-            fe.pc += 1
+            fe.place += 1
             fe.fetch = 1
             acted = True
             if fe.left == 1:
                 fe.waits = 1
                 fe.offer_t = now + fe.gap + 1
             elif fe.next_funct == codes.FENCE:
-                # the fence itself comes at the CPU's pace, and looks at the wire one cycle later
+                # the fence itself comes at the CPU's pace, and samples the busy wire one cycle later
                 fe.waits = 1
                 fe.offer_t = now + fe.next_gap + 1
             else:
                 fe.offer_t = now + fe.next_gap
-            m.rs.progress_t = max(m.rs.progress_t, fe.offer_t)  # an accepted command, and the wait until the next one
+            m.station.progress_t = max(
+                m.station.progress_t, fe.offer_t
+            )  # an accepted command, and the wait until the next one
         else:
             fe.stalled = 1
     if acted:
@@ -148,10 +150,10 @@ def step(now, m):
 @njit
 def canonise(m, now):
     """Normal form, clock set back to 0. What was copied from the program is copied again."""
-    fe = m.fe
+    fe = m.front
     cmdqueue.canonise(fe.raw, now)
     cmdqueue.canonise(fe.conv, now)
-    cmdqueue.canonise(fe.mat, now)
+    cmdqueue.canonise(fe.matmul, now)
     cmdqueue.canonise(fe.unrolled, now)
     fe.offer_t = due(fe.offer_t, now)
     fe.stalled = 0
@@ -170,15 +172,15 @@ def canonise(m, now):
 
 def reset(m):
     """State after reset: at the first command, with no place to stop, and no marks on addresses."""
-    m.fe.origin = -1
-    m.fe.stop = NEVER
-    m.fe.stop_ex = NEVER
-    for queue in ("raw", "conv", "mat", "unrolled"):
-        cmdqueue.reset(m.fe[queue])
+    m.front.origin = -1
+    m.front.stop = NEVER
+    m.front.stop_ex = NEVER
+    for queue in ("raw", "conv", "matmul", "unrolled"):
+        cmdqueue.reset(m.front[queue])
 
 
 def describe(m, program_length):
     """What a stopped front end waits for, in words."""
-    waits = "waiting at a fence" if m.fe.waits else "next command pending"
-    queued = m.fe.raw.n + m.fe.conv.n + m.fe.mat.n + m.fe.unrolled.n
-    return f"front end: {m.fe.pc} of {program_length} commands accepted, {waits}; queued {queued}"
+    waits = "waiting at a fence" if m.front.waits else "next command pending"
+    queued = m.front.raw.n + m.front.conv.n + m.front.matmul.n + m.front.unrolled.n
+    return f"front end: {m.front.place} of {program_length} commands accepted, {waits}; queued {queued}"

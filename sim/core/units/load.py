@@ -28,12 +28,12 @@ STATES = 4  # load states a program can address (rs1[4:3])
 DTYPE = np.dtype(
     [
         *controller.QUEUE,
-        ("row", "i8"),
-        ("stride", "i8", (STATES,)),
-        ("identity", "i8", (STATES,)),
-        ("shrink", "i8", (STATES,)),
-        ("block_stride", "i8", (STATES,)),
-        ("pixels", "i8", (STATES,)),
+        ("row", "i8"),  # next row
+        ("stride", "i8", (STATES,)),  # by state: bytes from one row in DRAM to the next
+        ("identity", "i8", (STATES,)),  # 1: scale 1.0
+        ("shrink", "i8", (STATES,)),  # 1: rows for the accumulator come in input type
+        ("block_stride", "i8", (STATES,)),  # local rows from one block to the next
+        ("pixels", "i8", (STATES,)),  # copies of each row
         *controller.TRACKER,
     ]
 )
@@ -44,21 +44,21 @@ IDENTITY_SCALE = 0x3F800000  # 1.0 as float32: the scaler lets such rows pass
 @njit
 def returned(now, m, cmd, n_bytes):
     """Bytes of a command have been written to local memory; the tracker sees the sum in the next cycle."""
-    s = m.ld
-    s.c_left[cmd] -= n_bytes
-    if s.c_left[cmd] == 0:
-        s.c_done_t[cmd] = now + 1
-        s.c_ready += 1
+    s = m.load
+    s.tracked_left[cmd] -= n_bytes
+    if s.tracked_left[cmd] == 0:
+        s.tracked_done_t[cmd] = now + 1
+        s.tracked_ready += 1
 
 
 @njit
 def completed(now, m):
     """Tracker slot whose command is complete (lowest first), or -1."""
-    s = m.ld
-    if s.c_ready + m.full == 0:
+    s = m.load
+    if s.tracked_ready + m.full == 0:
         return -1
     for i in range(m.p.n_cmds):
-        if s.c_valid[i] and s.c_done_t[i] <= now:
+        if s.tracked[i] and s.tracked_done_t[i] <= now:
             return i
     return -1
 
@@ -66,12 +66,12 @@ def completed(now, m):
 @njit
 def next_done(now, m):
     """Cycle after this one in which a command will be complete, as far as that is known."""
-    s = m.ld
+    s = m.load
     t = NEVER
-    if s.c_ready > 0:
+    if s.tracked_ready > 0:
         for i in range(m.p.n_cmds):
-            if s.c_valid[i] and now < s.c_done_t[i] < t:
-                t = s.c_done_t[i]
+            if s.tracked[i] and now < s.tracked_done_t[i] < t:
+                t = s.tracked_done_t[i]
     return t
 
 
@@ -102,7 +102,7 @@ def _stored(p, rs2):
 @njit
 def _offer(now, m, rs1, rs2, i, rows):
     """Offer the present row; True when the DMA or the zero writer takes it."""
-    s = m.ld
+    s = m.load
     p = m.p
     local = local_address(rs2)
     cols = operand_cols(rs2) & p.cols_mask
@@ -115,23 +115,23 @@ def _offer(now, m, rs1, rs2, i, rows):
     if s.stride[i] == 0 and rs1 != 0 and not stored:
         repeats = (operand_rows(rs2) & p.rows_mask) - 1
     if rs1 == 0:
-        v = m.mv
-        if v.z_valid:
+        v = m.mvin
+        if v.zero_valid:
             return False
-        v.z_valid = 1
+        v.zero_valid = 1
         v.busy = 1
-        v.z_addr = row_address
-        v.z_cols = cols
-        v.z_stride = s.block_stride[i]
-        v.z_col = 0
-        v.z_cmd = s.cmd
-        v.z_pix = s.pixels[i]
-        v.z_bytes = cols * p.acc_bytes if acc else packed_bytes(cols, bits)
+        v.zero_address = row_address
+        v.zero_cols = cols
+        v.zero_stride = s.block_stride[i]
+        v.zero_col = 0
+        v.zero_command = s.present
+        v.zero_pixels = s.pixels[i]
+        v.zero_bytes = cols * p.acc_bytes if acc else packed_bytes(cols, bits)
         return True
     if not reader.can_accept(m):
         return False
     address = row_address & (0x80000000 | p.addr_mask)
-    w0 = address | ((local >> 30) & 1) << 33 | s.identity[i] << 34 | wide << 36 | s.cmd << 40
+    w0 = address | ((local >> 30) & 1) << 33 | s.identity[i] << 34 | wide << 36 | s.present << 40
     w1 = repeats | (1 if wide else s.pixels[i]) << 16 | (cols & 0xFFFF) << 24
     if stored:
         # one request for all bytes of the blocks; each local row takes its share of them, one row after the other
@@ -147,17 +147,17 @@ def _offer(now, m, rs1, rs2, i, rows):
 @njit
 def step(now, m):
     """One cycle of the load controller. Returns the wake."""
-    return _cycle(now, m) if m.ld.q_n > 0 else NEVER
+    return _cycle(now, m) if m.load.queue_n > 0 else NEVER
 
 
 @njit
 def _cycle(now, m):
-    s = m.ld
+    s = m.load
     p = m.p
-    h = s.q_head
-    funct = s.q_funct[h]
-    rs1 = s.q_rs1[h]
-    rs2 = s.q_rs2[h]
+    h = s.queue_head
+    funct = s.queue_funct[h]
+    rs1 = s.queue_rs1[h]
+    rs2 = s.queue_rs2[h]
     pop = False
     acted = False
     if funct == codes.CONFIG:
@@ -180,26 +180,26 @@ def _cycle(now, m):
         fired = False
         if s.state == 0:
             free = -1
-            if s.c_n < p.n_cmds:
+            if s.tracked_n < p.n_cmds:
                 for k in range(p.n_cmds):
-                    if s.c_valid[k] == 0:
+                    if s.tracked[k] == 0:
                         free = k
                         break
             if free >= 0:
                 acted = True
                 cols = operand_cols(rs2) & p.cols_mask
                 wide = is_acc(rs2) and s.shrink[i] == 0
-                s.c_valid[free] = 1
-                s.c_n += 1
+                s.tracked[free] = 1
+                s.tracked_n += 1
                 if stored:
-                    s.c_left[free] = stored * _local_rows(p, rs2)
+                    s.tracked_left[free] = stored * _local_rows(p, rs2)
                 else:
-                    s.c_left[free] = rows * (cols * p.acc_bytes if wide else packed_bytes(cols, load_bits(p, i)))
-                s.c_slot[free] = s.q_slot[h]
-                s.c_done_t[free] = NEVER if s.c_left[free] else now + 1
-                if s.c_left[free] == 0:
-                    s.c_ready += 1
-                s.cmd = free
+                    s.tracked_left[free] = rows * (cols * p.acc_bytes if wide else packed_bytes(cols, load_bits(p, i)))
+                s.tracked_slot[free] = s.queue_slot[h]
+                s.tracked_done_t[free] = NEVER if s.tracked_left[free] else now + 1
+                if s.tracked_left[free] == 0:
+                    s.tracked_ready += 1
+                s.present = free
                 fired = _offer(now, m, rs1, rs2, i, rows)
                 s.state = 2 if fired else 1
         elif s.state == 1:
@@ -220,10 +220,10 @@ def _cycle(now, m):
             if s.row == rows:
                 s.row = 0
     if pop:
-        s.q_head = (h + 1) % RING
-        s.q_n -= 1
-        s.q_pop_t = now
-        m.rs.news_t = now + 1
+        s.queue_head = (h + 1) % RING
+        s.queue_n -= 1
+        s.queue_pop_t = now
+        m.station.news_t = now + 1
         return now + 1
     waits = s.state == 2 and s.row > 0 and rs1 != 0 and p.l2_sets == 0 and not reader.can_accept(m)
     if not acted or waits:
@@ -234,20 +234,20 @@ def _cycle(now, m):
 @njit
 def busy(m):
     """A command is queued or in flight."""
-    return controller.busy(m.ld)
+    return controller.busy(m.load)
 
 
 def reset(m):
     """State after reset."""
-    controller.reset(m.ld)
+    controller.reset(m.load)
 
 
 @njit
 def canonise(m, now):
     """Normal form, clock set back to 0."""
-    controller.canonise(m.ld, now)
+    controller.canonise(m.load, now)
 
 
 def describe(m):
     """What a stopped controller waits for, in words."""
-    return controller.describe("load", m.ld)
+    return controller.describe("load", m.load)

@@ -23,55 +23,55 @@ TAGS = 64
 
 DTYPE = np.dtype(
     [
-        ("req", "i8"),  # a request is in place
-        ("flush", "i8"),
-        ("total", "i8"),
+        ("requested", "i8"),  # a request is in place
+        ("flush", "i8"),  # flushes still to be done by the request
+        ("total", "i8"),  # rows of the request
         ("fired", "i8"),  # rows of it that have gone in
         ("written", "i8"),  # operand registers filled: 1 A, 2 B, 4 D
         ("last_fire", "i8"),  # 1: the last row of the request goes in this cycle
-        ("id", "i8"),
+        ("request_id", "i8"),  # id of the newest request, modulo `matmul_ids`
         # rows inside the array
-        ("r_n", "i8"),
-        ("r_head", "i8"),
-        ("r_t", "i8", (ROWS,)),
-        ("r_id", "i8", (ROWS,)),
-        ("r_last", "i8", (ROWS,)),
+        ("rows_n", "i8"),  # rows between input and output
+        ("rows_head", "i8"),  # index of the oldest
+        ("rows_t", "i8", (ROWS,)),  # cycle in which the row went in
+        ("rows_id", "i8", (ROWS,)),  # id of its request
+        ("rows_last", "i8", (ROWS,)),  # 1: last row of its request
         # tags
-        ("t_n", "i8"),
-        ("t_head", "i8"),
-        ("t_pop_t", "i8"),
-        ("t_slot", "i8", (TAGS,)),
-        ("t_addr", "i8", (TAGS,)),
-        ("t_rows", "i8", (TAGS,)),
-        ("t_id", "i8", (TAGS,)),
+        ("tags_n", "i8"),  # results outstanding
+        ("tags_head", "i8"),  # index of the oldest
+        ("tags_pop_t", "i8"),  # cycle in which the last one was complete
+        ("tags_slot", "i8", (TAGS,)),  # reservation station slot, -1 none
+        ("tags_address", "i8", (TAGS,)),  # local address of the result
+        ("tags_rows", "i8", (TAGS,)),  # rows that are kept
+        ("tags_id", "i8", (TAGS,)),  # id of the request that pushes it out
         # row counts
-        ("c_n", "i8"),
-        ("c_head", "i8"),
-        ("c_pop_t", "i8"),
-        ("c_total", "i8", (TAGS,)),
-        ("c_id", "i8", (TAGS,)),
+        ("totals_n", "i8"),  # requests whose number of rows is held
+        ("totals_head", "i8"),  # index of the oldest
+        ("totals_pop_t", "i8"),  # cycle in which the last one was over
+        ("totals_rows", "i8", (TAGS,)),  # rows of the request
+        ("totals_id", "i8", (TAGS,)),  # its id
         ("out_row", "i8"),  # rows of the present result that have come out
-        ("c_stride", "i8"),
-        ("ws", "i8"),  # present dataflow
+        ("c_stride", "i8"),  # local rows from one row of C to the next
+        ("weight_stationary", "i8"),  # present dataflow
         # rows announced to the accumulator: cycle in which the next one leaves, how many are left
-        ("run_t", "i8"),
-        ("run_n", "i8"),
+        ("run_t", "i8"),  # cycle in which the next announced row leaves
+        ("run_n", "i8"),  # announced rows left
     ]
 )
 
 
 @njit
 def _first(now, x):
-    """A tag that left in this very cycle still counts: hardware looks at the registers."""
-    return -1 if x.t_pop_t == now else 0
+    """A tag that left in this very cycle still counts: hardware compares the registers."""
+    return -1 if x.tags_pop_t == now else 0
 
 
 @njit
 def in_progress(now, m):
     """Some result with a reservation station entry is outstanding."""
     x = m.mesh
-    for k in range(_first(now, x), x.t_n):
-        if x.t_slot[(x.t_head + k) % TAGS] >= 0:
+    for k in range(_first(now, x), x.tags_n):
+        if x.tags_slot[(x.tags_head + k) % TAGS] >= 0:
             return True
     return False
 
@@ -85,8 +85,8 @@ def hazard(now, m, a, b, c):
     a = a & mask
     b = b & mask
     c = c & mask
-    for k in range(_first(now, x), x.t_n):
-        tag = x.t_addr[(x.t_head + k) % TAGS]
+    for k in range(_first(now, x), x.tags_n):
+        tag = x.tags_address[(x.tags_head + k) % TAGS]
         row = tag & mask
         if (row == a or row == b or row == c) and not is_garbage(p, tag):
             return True
@@ -98,32 +98,32 @@ def step_out(now, m):
     """A result row leaves: written to its bank; with the last one the preload completes. Returns the wake."""
     x = m.mesh
     p = m.p
-    if x.r_n == 0:
+    if x.rows_n == 0:
         return NEVER
-    h = x.r_head
-    due = x.r_t[h] + p.mesh_latency
+    h = x.rows_head
+    due = x.rows_t[h] + p.mesh_latency
     if due > now:
         return due
-    last = x.r_last[h]
-    number = x.r_id[h]
-    x.r_head = (h + 1) % ROWS
-    x.r_n -= 1
+    last = x.rows_last[h]
+    number = x.rows_id[h]
+    x.rows_head = (h + 1) % ROWS
+    x.rows_n -= 1
     m.count[E_OUT] += 1
-    t = x.t_head
-    tagged = x.t_n > 0 and x.t_id[t] == number
-    c = x.c_head
-    counted = x.c_n > 0 and x.c_id[c] == number
-    total = x.c_total[c] if counted else p.dim
-    if tagged and x.t_slot[t] >= 0:
-        address = x.t_addr[t]
+    t = x.tags_head
+    tagged = x.tags_n > 0 and x.tags_id[t] == number
+    c = x.totals_head
+    counted = x.totals_n > 0 and x.totals_id[c] == number
+    total = x.totals_rows[c] if counted else p.dim
+    if tagged and x.tags_slot[t] >= 0:
+        address = x.tags_address[t]
         if not is_garbage(p, address):
             done = x.out_row
-            if x.ws:
+            if x.weight_stationary:
                 row = plus(p, address, done * x.c_stride)
-                write = done < x.t_rows[t]
+                write = done < x.tags_rows[t]
             else:
                 row = plus(p, address, total - 1 - done * x.c_stride)
-                write = total - 1 - done < x.t_rows[t]
+                write = total - 1 - done < x.tags_rows[t]
             if write:
                 if is_acc(row):
                     accumulator.mesh_write(now, m, row, accumulates(row))
@@ -134,15 +134,15 @@ def step_out(now, m):
         if x.out_row >= total:
             x.out_row = 0
         if last:
-            m.rs.ex_done = x.t_slot[t]
+            m.station.ex_done = x.tags_slot[t]
     if last and tagged:
-        x.t_head = (t + 1) % TAGS
-        x.t_n -= 1
-        x.t_pop_t = now
+        x.tags_head = (t + 1) % TAGS
+        x.tags_n -= 1
+        x.tags_pop_t = now
     if last and counted:
-        x.c_head = (c + 1) % TAGS
-        x.c_n -= 1
-        x.c_pop_t = now
+        x.totals_head = (c + 1) % TAGS
+        x.totals_n -= 1
+        x.totals_pop_t = now
     return now + 1
 
 
@@ -154,21 +154,21 @@ def announce(now, m):
     """
     x = m.mesh
     p = m.p
-    if p.acc_single or x.ws == 0 or x.t_n == 0 or x.c_n == 0 or x.r_n == 0:
+    if p.acc_single or x.weight_stationary == 0 or x.tags_n == 0 or x.totals_n == 0 or x.rows_n == 0:
         return 0
-    h = x.r_head
-    t = x.t_head
-    n = min(min(x.r_n, x.c_total[x.c_head] - 1 - x.out_row), ROWS - p.mesh_latency)
-    if n < 2 or x.t_id[t] != x.r_id[h] or x.c_id[x.c_head] != x.r_id[h] or x.t_slot[t] < 0:
+    h = x.rows_head
+    t = x.tags_head
+    n = min(min(x.rows_n, x.totals_rows[x.totals_head] - 1 - x.out_row), ROWS - p.mesh_latency)
+    if n < 2 or x.tags_id[t] != x.rows_id[h] or x.totals_id[x.totals_head] != x.rows_id[h] or x.tags_slot[t] < 0:
         return 0
-    address = x.t_addr[t]
+    address = x.tags_address[t]
     end = (h + n - 1) % ROWS
-    together = x.r_t[end] == x.r_t[h] + n - 1 and x.r_id[end] == x.r_id[h] and x.r_last[end] == 0
+    together = x.rows_t[end] == x.rows_t[h] + n - 1 and x.rows_id[end] == x.rows_id[h] and x.rows_last[end] == 0
     if is_garbage(p, address) or not is_acc(address) or not together:
         return 0
-    x.run_t = x.r_t[h] + p.mesh_latency
+    x.run_t = x.rows_t[h] + p.mesh_latency
     x.run_n = n
-    accumulator.expect(m, x.run_t, n, address, x.out_row, x.t_rows[t], x.c_stride)
+    accumulator.expect(m, x.run_t, n, address, x.out_row, x.tags_rows[t], x.c_stride)
     return x.run_t + n
 
 
@@ -179,8 +179,8 @@ def leave(until, m):
     k = min(until - x.run_t, x.run_n)
     if k > 0:
         accumulator.arrive(until - 1, m)
-        x.r_head = (x.r_head + k) % ROWS
-        x.r_n -= k
+        x.rows_head = (x.rows_head + k) % ROWS
+        x.rows_n -= k
         x.out_row += k
         x.run_t += k
         x.run_n -= k
@@ -192,11 +192,11 @@ def feed_rows(start, m, k):
     """k rows of the present request, none of them its last, have gone in, one a cycle from `start` on."""
     x = m.mesh
     for i in range(k):
-        j = (x.r_head + x.r_n + i) % ROWS
-        x.r_t[j] = start + i
-        x.r_id[j] = x.id
-        x.r_last[j] = 0
-    x.r_n += k
+        j = (x.rows_head + x.rows_n + i) % ROWS
+        x.rows_t[j] = start + i
+        x.rows_id[j] = x.request_id
+        x.rows_last[j] = 0
+    x.rows_n += k
     x.fired += k
     x.last_fire = 0
     m.count[E_IN] += k
@@ -207,15 +207,15 @@ def feed(now, m):
     """The next row goes into the array when its operands are in place. True when one went."""
     x = m.mesh
     x.last_fire = 0
-    if x.req == 0 or (x.written != 7 and x.flush == 0):
+    if x.requested == 0 or (x.written != 7 and x.flush == 0):
         return False
-    i = (x.r_head + x.r_n) % ROWS
-    x.r_t[i] = now
-    x.r_id[i] = x.id
+    i = (x.rows_head + x.rows_n) % ROWS
+    x.rows_t[i] = now
+    x.rows_id[i] = x.request_id
     x.fired += 1
     x.last_fire = 1 if x.fired == x.total else 0
-    x.r_last[i] = x.last_fire
-    x.r_n += 1
+    x.rows_last[i] = x.last_fire
+    x.rows_n += 1
     m.count[E_IN] += 1
     x.written = 0
     if x.last_fire:
@@ -228,10 +228,10 @@ def ready(now, m):
     """Can a new request be taken this cycle?"""
     x = m.mesh
     p = m.p
-    if x.req and not x.last_fire:
+    if x.requested and not x.last_fire:
         return False
-    tags = x.t_n + (1 if x.t_pop_t == now else 0)
-    totals = x.c_n + (1 if x.c_pop_t == now else 0)
+    tags = x.tags_n + (1 if x.tags_pop_t == now else 0)
+    totals = x.totals_n + (1 if x.totals_pop_t == now else 0)
     return tags < p.tag_queue and totals < p.tag_queue
 
 
@@ -240,32 +240,32 @@ def close(m):
     """End of a cycle without a new request: a request whose last row went in is over."""
     x = m.mesh
     if x.last_fire:
-        x.req = 1 if x.flush > 1 else 0
+        x.requested = 1 if x.flush > 1 else 0
         x.flush = x.flush - 1 if x.flush > 0 else 0
 
 
 @njit
 def request(m, flush, total, slot, address, rows):
-    """Take a request; the caller has asked `ready`."""
+    """Take a request; the caller has checked `ready`."""
     x = m.mesh
     p = m.p
-    before = x.id
-    x.id = (before + 1) % p.matmul_ids
-    x.req = 1
+    before = x.request_id
+    x.request_id = (before + 1) % p.matmul_ids
+    x.requested = 1
     x.flush = flush
     x.total = total
     x.last_fire = 0
     if flush == 0:
-        i = (x.t_head + x.t_n) % TAGS
-        x.t_slot[i] = slot
-        x.t_addr[i] = address
-        x.t_rows[i] = rows
-        x.t_id[i] = (before + (2 if x.ws else 3)) % p.matmul_ids
-        x.t_n += 1
-        j = (x.c_head + x.c_n) % TAGS
-        x.c_total[j] = total
-        x.c_id[j] = (before + 1) % p.matmul_ids
-        x.c_n += 1
+        i = (x.tags_head + x.tags_n) % TAGS
+        x.tags_slot[i] = slot
+        x.tags_address[i] = address
+        x.tags_rows[i] = rows
+        x.tags_id[i] = (before + (2 if x.weight_stationary else 3)) % p.matmul_ids
+        x.tags_n += 1
+        j = (x.totals_head + x.totals_n) % TAGS
+        x.totals_rows[j] = total
+        x.totals_id[j] = (before + 1) % p.matmul_ids
+        x.totals_n += 1
 
 
 @njit
@@ -273,38 +273,38 @@ def canonise(m, now):
     """Normal form, clock set back to 0. Ids count modulo a number: their distance from the newest matters."""
     x = m.mesh
     n = m.p.matmul_ids
-    for ring in (x.r_t, x.r_id, x.r_last):
-        straighten(ring, x.r_head, x.r_n, ROWS)
-    for ring in (x.t_slot, x.t_addr, x.t_rows, x.t_id):
-        straighten(ring, x.t_head, x.t_n, TAGS)
-    for ring in (x.c_total, x.c_id):
-        straighten(ring, x.c_head, x.c_n, TAGS)
-    x.r_head = 0
-    x.t_head = 0
-    x.c_head = 0
-    for i in range(x.r_n):
-        x.r_t[i] -= now
-        x.r_id[i] = (x.r_id[i] - x.id) % n
-    for i in range(x.t_n):
-        x.t_id[i] = (x.t_id[i] - x.id) % n
-    for i in range(x.c_n):
-        x.c_id[i] = (x.c_id[i] - x.id) % n
-    x.id = 0
-    x.t_pop_t = recent(x.t_pop_t, now, 0)
-    x.c_pop_t = recent(x.c_pop_t, now, 0)
+    for ring in (x.rows_t, x.rows_id, x.rows_last):
+        straighten(ring, x.rows_head, x.rows_n, ROWS)
+    for ring in (x.tags_slot, x.tags_address, x.tags_rows, x.tags_id):
+        straighten(ring, x.tags_head, x.tags_n, TAGS)
+    for ring in (x.totals_rows, x.totals_id):
+        straighten(ring, x.totals_head, x.totals_n, TAGS)
+    x.rows_head = 0
+    x.tags_head = 0
+    x.totals_head = 0
+    for i in range(x.rows_n):
+        x.rows_t[i] -= now
+        x.rows_id[i] = (x.rows_id[i] - x.request_id) % n
+    for i in range(x.tags_n):
+        x.tags_id[i] = (x.tags_id[i] - x.request_id) % n
+    for i in range(x.totals_n):
+        x.totals_id[i] = (x.totals_id[i] - x.request_id) % n
+    x.request_id = 0
+    x.tags_pop_t = recent(x.tags_pop_t, now, 0)
+    x.totals_pop_t = recent(x.totals_pop_t, now, 0)
     x.last_fire = 0
     x.run_t = 0
-    if not x.req:
+    if not x.requested:
         x.total = 0
 
 
 def reset(m):
     """State after reset."""
-    m.mesh.ws = 1 if m.p.dataflow == 1 else 0
-    m.mesh.t_pop_t = LONG_AGO
-    m.mesh.c_pop_t = LONG_AGO
+    m.mesh.weight_stationary = 1 if m.p.dataflow == 1 else 0
+    m.mesh.tags_pop_t = LONG_AGO
+    m.mesh.totals_pop_t = LONG_AGO
 
 
 def describe(m):
     """What a stopped array holds, in words."""
-    return f"mesh: {m.mesh.r_n} rows inside, {m.mesh.t_n} results outstanding"
+    return f"mesh: {m.mesh.rows_n} rows inside, {m.mesh.tags_n} results outstanding"

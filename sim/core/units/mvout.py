@@ -24,44 +24,44 @@ QUEUE = 32
 
 DTYPE = np.dtype(
     [
-        ("next", "i8"),
-        ("vaddr", "i8", (ROWS,)),
-        ("addr", "i8", (ROWS,)),
-        ("length", "i8", (ROWS,)),
-        ("block", "i8", (ROWS,)),
-        ("norm", "i8", (ROWS,)),
-        ("stat", "i8", (ROWS,)),
-        ("store", "i8", (ROWS,)),
-        ("cmd", "i8", (ROWS,)),
+        ("next", "i8"),  # row number tried first for the next row
+        ("address", "i8", (ROWS,)),  # by row number: DRAM address
+        ("local", "i8", (ROWS,)),  # local address
+        ("length", "i8", (ROWS,)),  # columns
+        ("block", "i8", (ROWS,)),  # block of the row
+        ("norm", "i8", (ROWS,)),  # command of the normaliser
+        ("stat", "i8", (ROWS,)),  # statistic of the normaliser
+        ("store", "i8", (ROWS,)),  # 1: last block, the row is written
+        ("command", "i8", (ROWS,)),  # tracker slot of the mvout
         ("there", "i8", (ROWS,)),  # 1: on its way
         # queues of row numbers
-        ("d_n", "i8"),
-        ("d_pop_t", "i8"),
+        ("dispatch_n", "i8"),  # rows that wait for their SRAM read
+        ("dispatch_pop_t", "i8"),  # cycle in which the last one left
         ("pace_t", "i8"),  # the next accumulator row is read no earlier
-        ("d", "i8", (2,)),
-        ("n_n", "i8"),
-        ("n_head", "i8"),
-        ("n_pop_t", "i8"),
-        ("n", "i8", (QUEUE,)),
-        ("s_n", "i8"),
-        ("s_head", "i8"),
-        ("s_pop_t", "i8"),
-        ("s", "i8", (QUEUE,)),
-        ("i_n", "i8"),
-        ("i_head", "i8"),
-        ("i", "i8", (QUEUE,)),
-        ("i_addr", "i8", (QUEUE,)),  # kept when popped: the stale bits at the head
+        ("dispatch_queue", "i8", (2,)),  # row numbers
+        ("norm_n", "i8"),  # rows that wait for the normaliser
+        ("norm_head", "i8"),  # index of the oldest
+        ("norm_pop_t", "i8"),  # cycle in which the last one left
+        ("norm_queue", "i8", (QUEUE,)),  # row numbers
+        ("scale_n", "i8"),  # rows that wait for the scale unit
+        ("scale_head", "i8"),  # index of the oldest
+        ("scale_pop_t", "i8"),  # cycle in which the last one left
+        ("scale_queue", "i8", (QUEUE,)),  # row numbers
+        ("issue_n", "i8"),  # rows that wait for the writer
+        ("issue_head", "i8"),  # index of the oldest
+        ("issue_queue", "i8", (QUEUE,)),  # row numbers
+        ("issue_address", "i8", (QUEUE,)),  # kept when popped: the stale bits at the head
         # accumulator scale pipeline
-        ("p_n", "i8"),
-        ("p_head", "i8"),
-        ("p_t", "i8", (QUEUE,)),
+        ("pipe_n", "i8"),  # rows in the scale unit
+        ("pipe_head", "i8"),  # index of the oldest
+        ("pipe_t", "i8", (QUEUE,)),  # cycle from which the row is scaled
         # per scratchpad bank: read buffer (cycle its row is there) and pipe of rows
-        ("b_t", "i8", (BANKS,)),
-        ("b_n", "i8", (BANKS,)),
-        ("b_head", "i8", (BANKS,)),
-        ("b_pop_t", "i8", (BANKS,)),
-        ("b_pipe_t", "i8", (BANKS, QUEUE)),
-        ("b_any", "i8"),  # rows in all those buffers and pipes
+        ("buffer_t", "i8", (BANKS,)),  # cycle from which a row is in the read buffer, NEVER none
+        ("buffer_n", "i8", (BANKS,)),  # rows in the pipe behind it
+        ("buffer_head", "i8", (BANKS,)),  # index of the oldest
+        ("buffer_pop_t", "i8", (BANKS,)),  # cycle in which the last one left
+        ("buffer_pipe_t", "i8", (BANKS, QUEUE)),  # cycle from which each can leave
+        ("buffered", "i8"),  # rows in all those buffers and pipes
     ]
 )
 
@@ -77,106 +77,106 @@ PORTS = np.dtype(
 @njit
 def busy(m):
     """A row is queued between dispatch and writer."""
-    o = m.out
-    return o.d_n + o.n_n + o.s_n + o.i_n > 0
+    o = m.mvout
+    return o.dispatch_n + o.norm_n + o.scale_n + o.issue_n > 0
 
 
 @njit
 def can_accept(now, m):
     """Room in the dispatch queue at the start of this cycle."""
-    n = m.out.d_n + (1 if m.out.d_pop_t == now else 0)
+    n = m.mvout.dispatch_n + (1 if m.mvout.dispatch_pop_t == now else 0)
     return n < 2
 
 
 @njit
 def accept(m, vaddr, address, length, block, norm, stat, store, cmd):
     """One row request of the store controller."""
-    o = m.out
+    o = m.mvout
     r = o.next
     while o.there[r]:  # rows for the normaliser alone overtake those that wait for the writer, any number of them
         r = (r + 1) % ROWS
     o.next = (r + 1) % ROWS
     o.there[r] = 1
-    o.vaddr[r] = vaddr
-    o.addr[r] = address
+    o.address[r] = vaddr
+    o.local[r] = address
     o.length[r] = length
     o.block[r] = block
     o.norm[r] = norm
     o.stat[r] = stat
     o.store[r] = store
-    o.cmd[r] = cmd
-    o.d[o.d_n] = r
-    o.d_n += 1
+    o.command[r] = cmd
+    o.dispatch_queue[o.dispatch_n] = r
+    o.dispatch_n += 1
 
 
 @njit
 def _hand_over(now, m):
     """Issue queue and data -> writer. True when something moved."""
-    o = m.out
+    o = m.mvout
     p = m.p
-    if not m.wr.ready or (p.read_is_queue and o.i_n == 0):
+    if not m.writer.ready or (p.read_is_queue and o.issue_n == 0):
         return False  # gemmini 8c3f992 looks whether there is a head; 25809f78 does not
-    address = o.i_addr[o.i_head]
+    address = o.issue_address[o.issue_head]
     valid = False
     acted = False
     if is_garbage(p, address):
         valid = True
     elif is_acc(address):
-        if o.p_n > 0 and o.p_t[o.p_head] <= now:
-            o.p_head = (o.p_head + 1) % QUEUE
-            o.p_n -= 1
+        if o.pipe_n > 0 and o.pipe_t[o.pipe_head] <= now:
+            o.pipe_head = (o.pipe_head + 1) % QUEUE
+            o.pipe_n -= 1
             valid = True
             acted = True
     else:
         b = sp_bank(p, address)
-        if o.b_n[b] > 0 and o.b_pipe_t[b, o.b_head[b]] <= now:
-            o.b_head[b] = (o.b_head[b] + 1) % QUEUE
-            o.b_n[b] -= 1
-            o.b_pop_t[b] = now
-            o.b_any -= 1
+        if o.buffer_n[b] > 0 and o.buffer_pipe_t[b, o.buffer_head[b]] <= now:
+            o.buffer_head[b] = (o.buffer_head[b] + 1) % QUEUE
+            o.buffer_n[b] -= 1
+            o.buffer_pop_t[b] = now
+            o.buffered -= 1
             valid = True
             acted = True
-    if valid and o.i_n > 0:
-        r = o.i[o.i_head]
+    if valid and o.issue_n > 0:
+        r = o.issue_queue[o.issue_head]
         length = o.length[r]
         full = is_acc(address) == 1 and full_width(address) == 1 and not is_garbage(p, address)
         length = length * p.acc_bytes if full else packed_bytes(length, p.c_bits)
-        writer.accept(m, o.vaddr[r], length, o.block[r], o.store[r])
+        writer.accept(m, o.address[r], length, o.block[r], o.store[r])
         o.there[r] = 0
-        o.i_head = (o.i_head + 1) % (p.read_delay + 1)
-        o.i_n -= 1
+        o.issue_head = (o.issue_head + 1) % (p.read_delay + 1)
+        o.issue_n -= 1
         acted = True
     return acted
 
 
 @njit
 def _issue(m, r):
-    o = m.out
-    i = (o.i_head + o.i_n) % (m.p.read_delay + 1)
-    o.i[i] = r
-    o.i_addr[i] = o.addr[r]
-    o.i_n += 1
+    o = m.mvout
+    i = (o.issue_head + o.issue_n) % (m.p.read_delay + 1)
+    o.issue_queue[i] = r
+    o.issue_address[i] = o.local[r]
+    o.issue_n += 1
 
 
 @njit
 def _scale(now, m):
     """Scale queue -> issue queue, for accumulator rows through the scale unit. True when a row moved."""
-    o = m.out
+    o = m.mvout
     p = m.p
-    if o.s_n == 0 or o.i_n >= p.read_delay + 1:
+    if o.scale_n == 0 or o.issue_n >= p.read_delay + 1:
         return False
-    r = o.s[o.s_head]
-    address = o.addr[r]
+    r = o.scale_queue[o.scale_head]
+    address = o.local[r]
     if is_acc(address) and not is_garbage(p, address):
-        if o.p_n >= p.scale_latency or not normalizer.offers(now, m):
+        if o.pipe_n >= p.scale_latency or not normalizer.offers(now, m):
             return False
         normalizer.take(now, m)
-        o.p_t[(o.p_head + o.p_n) % QUEUE] = now + p.scale_latency
-        o.p_n += 1
+        o.pipe_t[(o.pipe_head + o.pipe_n) % QUEUE] = now + p.scale_latency
+        o.pipe_n += 1
         m.count[E_SCALE] += 1
-    o.s_head = (o.s_head + 1) % QUEUE
-    o.s_n -= 1
-    o.s_pop_t = now
+    o.scale_head = (o.scale_head + 1) % QUEUE
+    o.scale_n -= 1
+    o.scale_pop_t = now
     _issue(m, r)
     return True
 
@@ -184,15 +184,15 @@ def _scale(now, m):
 @njit
 def _normalize(now, m):
     """Norm queue -> normaliser and scale queue. True when a row moved."""
-    o = m.out
+    o = m.mvout
     p = m.p
-    if o.n_n == 0:
+    if o.norm_n == 0:
         return False
-    n = o.s_n + (1 if o.s_pop_t == now else 0)
+    n = o.scale_n + (1 if o.scale_pop_t == now else 0)
     if n >= p.read_delay + 2:
         return False
-    r = o.n[o.n_head]
-    address = o.addr[r]
+    r = o.norm_queue[o.norm_head]
+    address = o.local[r]
     to_memory = True
     if is_acc(address) and not is_garbage(p, address):
         bank = acc_bank(p, address)
@@ -203,12 +203,12 @@ def _normalize(now, m):
         to_memory = o.norm[r] == 0
         if not to_memory:
             m.count[E_NORM] += 1
-    o.n_head = (o.n_head + 1) % QUEUE
-    o.n_n -= 1
-    o.n_pop_t = now
+    o.norm_head = (o.norm_head + 1) % QUEUE
+    o.norm_n -= 1
+    o.norm_pop_t = now
     if to_memory:
-        o.s[(o.s_head + o.s_n) % QUEUE] = r
-        o.s_n += 1
+        o.scale_queue[(o.scale_head + o.scale_n) % QUEUE] = r
+        o.scale_n += 1
     else:
         o.there[r] = 0
     return True
@@ -217,22 +217,22 @@ def _normalize(now, m):
 @njit
 def _buffers(now, m):
     """Rows read from scratchpad banks move from the read buffers into the pipes. True when one moved."""
-    o = m.out
+    o = m.mvout
     p = m.p
-    if o.b_any + m.full == 0:
+    if o.buffered + m.full == 0:
         return False
     acted = False
     for b in range(p.sp_banks):
         m.ports.sp_held[b] = 0
-        if o.b_t[b] <= now:
-            n = o.b_n[b]
-            if p.read_is_queue and o.b_pop_t[b] == now:
+        if o.buffer_t[b] <= now:
+            n = o.buffer_n[b]
+            if p.read_is_queue and o.buffer_pop_t[b] == now:
                 n += 1
             limit = p.read_delay if p.read_is_queue else p.read_pipe
             if n < limit:
-                o.b_pipe_t[b, (o.b_head[b] + o.b_n[b]) % QUEUE] = now + p.read_pipe
-                o.b_n[b] += 1
-                o.b_t[b] = NEVER
+                o.buffer_pipe_t[b, (o.buffer_head[b] + o.buffer_n[b]) % QUEUE] = now + p.read_pipe
+                o.buffer_n[b] += 1
+                o.buffer_t[b] = NEVER
                 acted = True
             else:
                 m.ports.sp_held[b] = 1
@@ -242,16 +242,16 @@ def _buffers(now, m):
 @njit
 def step(now, m):
     """Everything behind the SRAM read, writer included. Returns the wake."""
-    o = m.out
-    if o.n_n + o.s_n + o.i_n + o.b_any + o.p_n + m.p.has_norm + m.full == 0 and writer.at_rest(m):
-        m.wr.ready = 1
+    o = m.mvout
+    if o.norm_n + o.scale_n + o.issue_n + o.buffered + o.pipe_n + m.p.has_norm + m.full == 0 and writer.at_rest(m):
+        m.writer.ready = 1
         return NEVER
     return _behind(now, m)
 
 
 @njit
 def _behind(now, m):
-    o = m.out
+    o = m.mvout
     acted = False
     writing = writer.step(now, m)
     if _hand_over(now, m):
@@ -266,32 +266,32 @@ def _behind(now, m):
     if acted or writing <= now + 1 or norm_wake <= now + 1:
         return now + 1
     wake = norm_wake
-    if o.p_n > 0 and now < o.p_t[o.p_head] < wake:
-        wake = o.p_t[o.p_head]
-    if o.b_any > 0:
+    if o.pipe_n > 0 and now < o.pipe_t[o.pipe_head] < wake:
+        wake = o.pipe_t[o.pipe_head]
+    if o.buffered > 0:
         for b in range(m.p.sp_banks):
-            if o.b_n[b] > 0 and now < o.b_pipe_t[b, o.b_head[b]] < wake:
-                wake = o.b_pipe_t[b, o.b_head[b]]
-            if now < o.b_t[b] < wake:
-                wake = o.b_t[b]
+            if o.buffer_n[b] > 0 and now < o.buffer_pipe_t[b, o.buffer_head[b]] < wake:
+                wake = o.buffer_pipe_t[b, o.buffer_head[b]]
+            if now < o.buffer_t[b] < wake:
+                wake = o.buffer_t[b]
     return wake
 
 
 @njit
 def step_dispatch(now, m):
     """Dispatch queue -> SRAM read request and norm queue, after the execute controller had its turn."""
-    return _dispatch(now, m) if m.out.d_n > 0 else NEVER
+    return _dispatch(now, m) if m.mvout.dispatch_n > 0 else NEVER
 
 
 @njit
 def _dispatch(now, m):
-    o = m.out
+    o = m.mvout
     p = m.p
-    n = o.n_n + (1 if o.n_pop_t == now else 0)
+    n = o.norm_n + (1 if o.norm_pop_t == now else 0)
     if n >= p.read_delay + 2:
         return NEVER
-    r = o.d[0]
-    address = o.addr[r]
+    r = o.dispatch_queue[0]
+    address = o.local[r]
     if not is_garbage(p, address):
         if is_acc(address):
             if o.pace_t > now:
@@ -303,57 +303,57 @@ def _dispatch(now, m):
             b = sp_bank(p, address)
             if m.ports.sp_read_t[b] == now or (p.sp_single and m.ports.sp_write_t[b] == now):
                 return now + 1
-            if o.b_t[b] != NEVER:
+            if o.buffer_t[b] != NEVER:
                 return NEVER
-            o.b_t[b] = now + 1
-            o.b_any += 1
+            o.buffer_t[b] = now + 1
+            o.buffered += 1
             m.count[E_SPR] += 1
-    o.d[0] = o.d[1]
-    o.d_n -= 1
-    o.d_pop_t = now
-    o.n[(o.n_head + o.n_n) % QUEUE] = r
-    o.n_n += 1
-    s = m.st
-    c = o.cmd[r]
-    s.c_left[c] -= 1
-    if s.c_left[c] == 0:
-        s.c_done_t[c] = now + 1
-        s.c_ready += 1
-        m.rs.news_t = now + 1
+    o.dispatch_queue[0] = o.dispatch_queue[1]
+    o.dispatch_n -= 1
+    o.dispatch_pop_t = now
+    o.norm_queue[(o.norm_head + o.norm_n) % QUEUE] = r
+    o.norm_n += 1
+    s = m.store
+    c = o.command[r]
+    s.tracked_left[c] -= 1
+    if s.tracked_left[c] == 0:
+        s.tracked_done_t[c] = now + 1
+        s.tracked_ready += 1
+        m.station.news_t = now + 1
     return now + 1
 
 
 @njit
 def canonise(m, now):
     """Normal form, clock set back to 0."""
-    o = m.out
+    o = m.mvout
     places = m.p.read_delay + 1
-    for i in range(o.d_n, 2):
-        o.d[i] = 0
-    o.d_pop_t = recent(o.d_pop_t, now, 0)
+    for i in range(o.dispatch_n, 2):
+        o.dispatch_queue[i] = 0
+    o.dispatch_pop_t = recent(o.dispatch_pop_t, now, 0)
     o.pace_t = due(o.pace_t, now)
-    straighten(o.n, o.n_head, o.n_n, QUEUE)
-    o.n_head = 0
-    o.n_pop_t = recent(o.n_pop_t, now, 0)
-    straighten(o.s, o.s_head, o.s_n, QUEUE)
-    o.s_head = 0
-    o.s_pop_t = recent(o.s_pop_t, now, 0)
-    straighten(o.i, o.i_head, o.i_n, places)
-    straighten(o.i_addr, o.i_head, places, places)
-    for k in range(o.i_n, places):
-        o.i_addr[k] = _left_behind(m.p, o.i_addr[k])
-    o.i_head = 0
-    straighten(o.p_t, o.p_head, o.p_n, QUEUE)
-    o.p_head = 0
-    for i in range(o.p_n):
-        o.p_t[i] = due(o.p_t[i], now)
+    straighten(o.norm_queue, o.norm_head, o.norm_n, QUEUE)
+    o.norm_head = 0
+    o.norm_pop_t = recent(o.norm_pop_t, now, 0)
+    straighten(o.scale_queue, o.scale_head, o.scale_n, QUEUE)
+    o.scale_head = 0
+    o.scale_pop_t = recent(o.scale_pop_t, now, 0)
+    straighten(o.issue_queue, o.issue_head, o.issue_n, places)
+    straighten(o.issue_address, o.issue_head, places, places)
+    for k in range(o.issue_n, places):
+        o.issue_address[k] = _left_behind(m.p, o.issue_address[k])
+    o.issue_head = 0
+    straighten(o.pipe_t, o.pipe_head, o.pipe_n, QUEUE)
+    o.pipe_head = 0
+    for i in range(o.pipe_n):
+        o.pipe_t[i] = due(o.pipe_t[i], now)
     for b in range(BANKS):
-        straighten(o.b_pipe_t[b], o.b_head[b], o.b_n[b], QUEUE)
-        o.b_head[b] = 0
-        for i in range(o.b_n[b]):
-            o.b_pipe_t[b, i] = due(o.b_pipe_t[b, i], now)
-        o.b_t[b] = due(o.b_t[b], now)
-        o.b_pop_t[b] = recent(o.b_pop_t[b], now, 0)
+        straighten(o.buffer_pipe_t[b], o.buffer_head[b], o.buffer_n[b], QUEUE)
+        o.buffer_head[b] = 0
+        for i in range(o.buffer_n[b]):
+            o.buffer_pipe_t[b, i] = due(o.buffer_pipe_t[b, i], now)
+        o.buffer_t[b] = due(o.buffer_t[b], now)
+        o.buffer_pop_t[b] = recent(o.buffer_pop_t[b], now, 0)
     m.ports.sp_write_t[:] = LONG_AGO
     m.ports.sp_read_t[:] = LONG_AGO
 
@@ -372,17 +372,17 @@ def reset(m):
     """State after reset."""
     m.ports.sp_write_t[:] = LONG_AGO
     m.ports.sp_read_t[:] = LONG_AGO
-    m.out.b_t[:] = NEVER
-    m.out.b_pop_t[:] = LONG_AGO
-    for field in ("d_pop_t", "n_pop_t", "s_pop_t"):
-        m.out[field] = LONG_AGO
+    m.mvout.buffer_t[:] = NEVER
+    m.mvout.buffer_pop_t[:] = LONG_AGO
+    for field in ("dispatch_pop_t", "norm_pop_t", "scale_pop_t"):
+        m.mvout[field] = LONG_AGO
 
 
 def describe(m):
     """What a stopped store path holds, in words."""
-    o = m.out
-    text = f"store path: dispatch {o.d_n}, norm {o.n_n}, scale {o.s_n}, issue {o.i_n} rows"
-    if o.i_n > 0 and o.p_n == 0 and o.b_any == 0:
+    o = m.mvout
+    text = f"store path: dispatch {o.dispatch_n}, norm {o.norm_n}, scale {o.scale_n}, issue {o.issue_n} rows"
+    if o.issue_n > 0 and o.pipe_n == 0 and o.buffered == 0:
         text += (
             "\nstore path: the row at the head of the issue queue has lost its data (scratchpad pipe shorter than the "
             "queues beside it: this machine cannot mvout from the scratchpad)"

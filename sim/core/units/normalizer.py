@@ -73,18 +73,18 @@ AFTER_SUM = tuple(
 DTYPE = np.dtype(
     [
         ("n", "i8"),  # pass-through queue
-        ("pop_t", "i8"),
-        ("state", "i8", (2,)),
-        ("cmd", "i8", (2,)),
+        ("pop_t", "i8"),  # cycle in which the last row left it
+        ("state", "i8", (2,)),  # of each statistic
+        ("command", "i8", (2,)),  # command of its row (NormCmd.scala)
         ("has_data", "i8", (2,)),  # the row at the lanes is not all zeros
         ("has_sum", "i8", (2,)),  # the running sum is not zero
         ("has_max", "i8", (2,)),  # a maximum has been found: before that the exponential of a row is zero
         ("done_t", "i8", (2,)),  # result of the unit this statistic waits for
         ("ends_t", "i8", (2,)),  # cycle in which the statistic finishes its work
-        ("can", "i8", (2,)),  # the statistic can take a row this cycle
+        ("takes", "i8", (2,)),  # the statistic can take a row this cycle
         ("drain", "i8"),  # 1: all inputs wait for lanes to drain
         ("sum_t", "i8"),  # last cycle in which the sum lanes are busy
-        ("max_t", "i8"),
+        ("max_t", "i8"),  # the same of the max lanes
         ("unit_t", "i8", (len(UNIT_NAMES),)),  # cycle from which a unit takes the next operand
     ]
 )
@@ -115,7 +115,7 @@ def take(now, m):
 
 @njit
 def _draining(z, i):
-    c = z.cmd[i]
+    c = z.command[i]
     s = z.state[i]
     if c == MEAN:
         return s == GET_SUM or s == GET_MEAN
@@ -132,7 +132,7 @@ def accepts(now, m, stat):
     z = m.norm
     if not m.p.has_norm:
         return z.n + (1 if z.pop_t == now else 0) < 2
-    return z.can[stat] == 1 and z.drain == 0
+    return z.takes[stat] == 1 and z.drain == 0
 
 
 @njit
@@ -142,7 +142,7 @@ def enter(now, m, stat, cmd, has_data):
     if not m.p.has_norm:
         z.n += 1
         return
-    z.cmd[stat] = cmd
+    z.command[stat] = cmd
     z.has_data[stat] = has_data
     if cmd == 0:
         z.state[stat] = OUTPUT
@@ -168,7 +168,7 @@ def step(now, m):
     wake = NEVER
     for i in range(2):
         s = z.state[i]
-        z.can[i] = 1 if s == IDLE or (s == OUTPUT and z.ends_t[i] == now) else 0
+        z.takes[i] = 1 if s == IDLE or (s == OUTPUT and z.ends_t[i] == now) else 0
         if s == GET_MAX:
             if i == maxing:
                 z.max_t = now + LANES
@@ -178,9 +178,9 @@ def step(now, m):
         elif s == GET_SUM:
             if i == summing and sum_starts:
                 z.sum_t = now + LANES
-                if z.has_max[i] if z.cmd[i] >= SUM_EXP else z.has_data[i]:
+                if z.has_max[i] if z.command[i] >= SUM_EXP else z.has_data[i]:
                     z.has_sum[i] = 1
-                _end(z, i, AFTER_SUM[z.cmd[i]])
+                _end(z, i, AFTER_SUM[z.command[i]])
                 acted = True
             elif i == summing:
                 wake = min(wake, z.max_t + 1)
@@ -202,7 +202,7 @@ def _end(z, i, state):
     """A statistic goes on to a state; idle, it can take a row in this cycle."""
     z.state[i] = state
     if state == IDLE:
-        z.can[i] = 1
+        z.takes[i] = 1
 
 
 @njit
@@ -230,7 +230,7 @@ def canonise(m, now):
     z.pop_t = recent(z.pop_t, now, 0)
     z.drain = 0
     for i in range(2):
-        z.can[i] = 0
+        z.takes[i] = 0
         s = z.state[i]
         waits = s == WAIT_MEAN or s == WAIT_VARIANCE or s == WAIT_STDDEV
         waits = waits or s == WAIT_INVERSE or s == WAIT_SCALED or s == WAIT_INV_SUM

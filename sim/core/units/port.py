@@ -87,14 +87,14 @@ def take(b, now):
 def _room_at_port(now, m):
     """Room for a beat behind those of bursts (leap/burst.py), of which the last two may still be in the buffer."""
     b = m.port.from_memory
-    return b.n + (b.pop_t == now) + (m.burst.rd1 >= now) + (m.burst.rd2 >= now) < 2
+    return b.n + (b.pop_t == now) + (m.burst.buffer_t >= now) + (m.burst.buffer_before_t >= now) < 2
 
 
 @njit
 def _room_at_reader(now, m):
     """The same for the reader's buffer."""
     b = m.port.reader_in
-    return b.n + (b.pop_t == now) + (m.burst.mg1 >= now) + (m.burst.mg2 >= now) < 2
+    return b.n + (b.pop_t == now) + (m.burst.merged_t >= now) + (m.burst.merged_before_t >= now) < 2
 
 
 @njit
@@ -106,18 +106,18 @@ def step_delivery(now, m):
 @njit
 def _deliver(now, m):
     b = m.port.from_memory
-    if m.burst.rd1 >= now:
+    if m.burst.buffer_t >= now:
         return now + 1
     if b.client[0] == READER:
         if not _room_at_reader(now, m):
-            return now + 1 if m.burst.mg1 >= now else NEVER
+            return now + 1 if m.burst.merged_t >= now else NEVER
         put_in(m.port.reader_in, READER, b.arg[0], b.last[0], 0)
     else:
         if not room(m.port.writer_in, now):
             return NEVER
         put_in(m.port.writer_in, WRITER, b.arg[0], 1, 0)
     take(b, now)
-    m.rs.progress_t = now
+    m.station.progress_t = now
     return now + 1
 
 
@@ -134,12 +134,12 @@ def _answers(now, m, channels):
     if offered == memory.NOTHING:
         return wake
     if not _room_at_port(now, m):
-        if m.burst.rd1 >= now:
+        if m.burst.buffer_t >= now:
             return now + 1
         return wake if m.p.memory_model == DRAM else NEVER  # a DRAM goes on behind an answer that is not taken
     beat = memory.answer(now, m)
     put_in(m.port.from_memory, READER if offered == memory.READ else WRITER, beat >> 1, beat & 1, 0)
-    m.rs.progress_t = now
+    m.station.progress_t = now
     return now + 1
 
 
@@ -158,7 +158,7 @@ def _requests(now, m):
     if room(m.port.to_memory, now):
         acted = _arbitrate(now, m) or acted
     if acted:
-        m.rs.progress_t = now
+        m.station.progress_t = now
         return now + 1
     return NEVER
 
@@ -224,5 +224,5 @@ def canonise(m, now):
             buffer.client[i] = 0
             buffer.arg[i] = 0
             buffer.last[i] = 0
-        buffer.address[:] = 0  # no memory that looks at it can be repeated (TIMING_BITS)
+        buffer.address[:] = 0  # a memory that reads it cannot be repeated (TIMING_BITS)
         buffer.pop_t = recent(buffer.pop_t, now, 0)

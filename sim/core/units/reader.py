@@ -19,44 +19,44 @@ REQUESTS = 8  # most on the way to the memory alone: one a cycle
 DTYPE = np.dtype(
     [
         # issue queue (read_delay + 1 entries, refilled in the cycle it is emptied)
-        ("q_n", "i8"),
-        ("q_head", "i8"),
-        ("q_vaddr", "i8", (QUEUE,)),
-        ("q0", "i8", (QUEUE,)),
-        ("q1", "i8", (QUEUE,)),
-        ("q_len", "i8", (QUEUE,)),  # bytes of the row
-        ("q_row", "i8", (QUEUE,)),  # bytes of a local row
-        ("q_stride", "i8", (QUEUE,)),
+        ("queue_n", "i8"),  # rows queued
+        ("queue_head", "i8"),  # index of the oldest
+        ("queue_address", "i8", (QUEUE,)),  # DRAM address of the row
+        ("queue_target", "i8", (QUEUE,)),  # local address and flags (scaler.pack0)
+        ("queue_shape", "i8", (QUEUE,)),  # repeats, pixels, elements (scaler.pack1)
+        ("queue_bytes", "i8", (QUEUE,)),  # bytes of the row
+        ("queue_row_bytes", "i8", (QUEUE,)),  # bytes of a local row
+        ("queue_block_stride", "i8", (QUEUE,)),  # local rows from one block to the next
         # the row being split
-        ("busy", "i8"),
-        ("vaddr", "i8"),
-        ("r0", "i8"),
-        ("r1", "i8"),
-        ("left", "i8"),
-        ("asked", "i8"),
-        ("row", "i8"),
-        ("stride", "i8"),
+        ("busy", "i8"),  # 1: a row is being split
+        ("address", "i8"),  # DRAM address of what is still to be asked for
+        ("block_target", "i8"),  # as queue_target
+        ("block_shape", "i8"),  # as queue_shape
+        ("bytes_left", "i8"),  # bytes still to be asked for
+        ("bytes_asked", "i8"),  # bytes asked for
+        ("row_bytes", "i8"),  # bytes of a local row
+        ("block_stride", "i8"),  # local rows from one block to the next
         # TLB stage and translate stage: xact | beats << 16, address
-        ("t_valid", "i8"),
-        ("t_arg", "i8"),
-        ("t_vaddr", "i8"),
-        ("a_valid", "i8"),
-        ("a_arg", "i8"),
-        ("a_vaddr", "i8"),
+        ("tlb_valid", "i8"),  # 1: a request is in the TLB stage
+        ("tlb_arg", "i8"),  # its transaction and beats
+        ("tlb_address", "i8"),  # its DRAM address
+        ("translated_valid", "i8"),  # 1: a request is in the translate stage
+        ("translated_arg", "i8"),  # its transaction and beats
+        ("translated_address", "i8"),  # its DRAM address
         # transactions
-        ("used", "i8"),
-        ("freed_t", "i8"),
-        ("free_n", "i8"),
-        ("free", "i8", (XACTS,)),
-        ("x0", "i8", (XACTS,)),
-        ("x1", "i8", (XACTS,)),
-        ("x_addr", "i8", (XACTS,)),
-        ("x_total", "i8", (XACTS,)),
-        ("x_shift", "i8", (XACTS,)),
-        ("x_bytes", "i8", (XACTS,)),
-        ("x_off", "i8", (XACTS,)),
-        ("x_row", "i8", (XACTS,)),
-        ("x_stride", "i8", (XACTS,)),
+        ("used", "i8"),  # ids in use
+        ("freed_t", "i8"),  # last cycle in which an id was freed
+        ("free_n", "i8"),  # free ids
+        ("free", "i8", (XACTS,)),  # stack of free ids
+        ("id_target", "i8", (XACTS,)),  # by id: local address and flags (scaler.pack0)
+        ("id_shape", "i8", (XACTS,)),  # repeats, pixels, elements, useful bytes (pack1)
+        ("id_address", "i8", (XACTS,)),  # local address of its first row
+        ("id_total_bytes", "i8", (XACTS,)),  # bytes of the request
+        ("id_shift", "i8", (XACTS,)),  # bytes of the request before the useful ones
+        ("id_useful_bytes", "i8", (XACTS,)),  # useful bytes
+        ("id_offset", "i8", (XACTS,)),  # bytes of its first local row that came before
+        ("id_row_bytes", "i8", (XACTS,)),  # bytes of a local row
+        ("id_block_stride", "i8", (XACTS,)),  # local rows from one block to the next
     ]
 )
 
@@ -64,7 +64,7 @@ DTYPE = np.dtype(
 @njit
 def free_xact(now, m, xact):
     """The last beat of a transaction was taken; its id can be given away from the next cycle."""
-    r = m.rd
+    r = m.reader
     r.free[r.free_n] = xact
     r.free_n += 1
     r.used -= 1
@@ -73,83 +73,90 @@ def free_xact(now, m, xact):
 
 @njit
 def can_accept(m):
-    """Room in the issue queue; asked after the reader has taken this cycle's row."""
-    return m.rd.q_n < m.p.read_delay + 1
+    """Room in the issue queue; called after the reader has taken this cycle's row."""
+    return m.reader.queue_n < m.p.read_delay + 1
 
 
 @njit
 def accept(m, vaddr, w0, w1, length_bytes, row_bytes, stride):
     """One row request of the load controller."""
-    r = m.rd
-    i = (r.q_head + r.q_n) % QUEUE
-    r.q_vaddr[i] = vaddr
-    r.q0[i] = w0
-    r.q1[i] = w1
-    r.q_len[i] = length_bytes
-    r.q_row[i] = row_bytes
-    r.q_stride[i] = stride
-    r.q_n += 1
+    r = m.reader
+    i = (r.queue_head + r.queue_n) % QUEUE
+    r.queue_address[i] = vaddr
+    r.queue_target[i] = w0
+    r.queue_shape[i] = w1
+    r.queue_bytes[i] = length_bytes
+    r.queue_row_bytes[i] = row_bytes
+    r.queue_block_stride[i] = stride
+    r.queue_n += 1
 
 
 @njit
 def _alone(m):
-    """Nobody is on the way to the memory, nor will the writer be in the next cycles: a request meets no one there."""
+    """No request is on its way to the memory, and none of the writer will be in the next cycles: no contention."""
     b = m.port
-    o = m.out
-    if m.rd.t_valid + m.rd.a_valid + b.reader_out.n + b.to_memory.n + b.writer_out.n > 0 or not writer.at_rest(m):
+    o = m.mvout
+    if (
+        m.reader.tlb_valid + m.reader.translated_valid + b.reader_out.n + b.to_memory.n + b.writer_out.n > 0
+        or not writer.at_rest(m)
+    ):
         return False
-    return o.d_n + o.n_n + o.s_n + o.i_n + o.b_any + o.p_n == 0
+    return o.dispatch_n + o.norm_n + o.scale_n + o.issue_n + o.buffered + o.pipe_n == 0
 
 
 @njit
 def _send(now, m, xact, beats):
-    """A request that meets no one: TLB stage, translate stage, two buffers; the memory takes it four cycles on."""
+    """A request without contention: TLB stage, translate stage, two buffers; the memory takes it four cycles on."""
     f = m.burst
-    tlb.pass_alone(now, m.tlb, tlb.READER, m.rd.vaddr)
+    tlb.pass_alone(now, m.tlb, tlb.READER, m.reader.address)
     m.port.prefer = port.WRITER
     fixed.read(now + 4, m, xact, beats, 0)
-    f.a_t[(f.a_head + f.a_n) % REQUESTS] = now + 4
-    f.a_n += 1
+    f.sent_t[(f.sent_head + f.sent_n) % REQUESTS] = now + 4
+    f.sent_n += 1
     f.due_t = min(f.due_t, now + 5)
     m.count[E_RR] += 1
     m.count[E_RB] += beats * m.p.beat_bytes
-    m.rs.progress_t = now + 4
+    m.station.progress_t = now + 4
 
 
 @njit
 def step(now, m):
     """One cycle of the reader. Returns the wake."""
-    return _cycle(now, m) if m.rd.busy + m.rd.q_n + m.rd.t_valid + m.rd.a_valid + m.full > 0 else NEVER
+    return (
+        _cycle(now, m)
+        if m.reader.busy + m.reader.queue_n + m.reader.tlb_valid + m.reader.translated_valid + m.full > 0
+        else NEVER
+    )
 
 
 @njit
 def _cycle(now, m):
-    r = m.rd
+    r = m.reader
     p = m.p
     acted = False
     retry = False
-    if r.a_valid:
+    if r.translated_valid:
         acted = True
-        r.a_valid = 0
+        r.translated_valid = 0
         if room(m.port.reader_out, now) and not tlb.missed(now, m.tlb, tlb.READER):
-            put_in(m.port.reader_out, port.READER, r.a_arg, 1, r.a_vaddr)
+            put_in(m.port.reader_out, port.READER, r.translated_arg, 1, r.translated_address)
         else:
             retry = True
-    retry_arg = r.a_arg
-    retry_vaddr = r.a_vaddr
-    if r.t_valid:
+    retry_arg = r.translated_arg
+    retry_vaddr = r.translated_address
+    if r.tlb_valid:
         acted = True
-        r.a_valid = 1
-        r.a_arg = r.t_arg
-        r.a_vaddr = r.t_vaddr
-        r.t_valid = 0
-        tlb.present(now, m.tlb, tlb.READER, r.t_vaddr)
-        tlb.request(now, m.tlb, tlb.READER, r.t_vaddr)
+        r.translated_valid = 1
+        r.translated_arg = r.tlb_arg
+        r.translated_address = r.tlb_address
+        r.tlb_valid = 0
+        tlb.present(now, m.tlb, tlb.READER, r.tlb_address)
+        tlb.request(now, m.tlb, tlb.READER, r.tlb_address)
     ready = r.busy == 0
     if retry:
-        r.t_valid = 1
-        r.t_arg = retry_arg
-        r.t_vaddr = retry_vaddr
+        r.tlb_valid = 1
+        r.tlb_arg = retry_arg
+        r.tlb_address = retry_vaddr
     elif r.busy:
         used = r.used
         if r.freed_t == now:
@@ -160,9 +167,9 @@ def _cycle(now, m):
             best = 0
             best_bytes = -1
             while size <= p.max_bytes:
-                got = size - (r.vaddr & (size - 1))
-                if got > r.left:
-                    got = r.left
+                got = size - (r.address & (size - 1))
+                if got > r.bytes_left:
+                    got = r.bytes_left
                 if got > best_bytes:
                     best_bytes = got
                     best = size
@@ -170,42 +177,42 @@ def _cycle(now, m):
             r.free_n -= 1
             xact = r.free[r.free_n]
             r.used += 1
-            r.x0[xact] = r.r0
-            r.x1[xact] = (r.r1 & 0xFFFFFFFFFF) | best_bytes << 40
-            r.x_total[xact] = best
-            r.x_shift[xact] = r.vaddr & (best - 1)
-            r.x_bytes[xact] = best_bytes
-            r.x_off[xact] = r.asked % r.row
-            r.x_row[xact] = r.row
-            r.x_stride[xact] = r.stride
-            r.x_addr[xact] = (r.r0 & 0xFFFFFFFF) + r.stride * (r.asked // r.row)
-            if m.burst.on and _alone(m):
+            r.id_target[xact] = r.block_target
+            r.id_shape[xact] = (r.block_shape & 0xFFFFFFFFFF) | best_bytes << 40
+            r.id_total_bytes[xact] = best
+            r.id_shift[xact] = r.address & (best - 1)
+            r.id_useful_bytes[xact] = best_bytes
+            r.id_offset[xact] = r.bytes_asked % r.row_bytes
+            r.id_row_bytes[xact] = r.row_bytes
+            r.id_block_stride[xact] = r.block_stride
+            r.id_address[xact] = (r.block_target & 0xFFFFFFFF) + r.block_stride * (r.bytes_asked // r.row_bytes)
+            if m.burst.enabled and _alone(m):
                 _send(now, m, xact, best // p.beat_bytes)
             else:
-                r.t_valid = 1
-                r.t_arg = xact | (best // p.beat_bytes) << 16
-                r.t_vaddr = r.vaddr
-            r.vaddr += best_bytes
-            r.asked += best_bytes
-            r.left -= best_bytes
-            if r.left <= 0:
+                r.tlb_valid = 1
+                r.tlb_arg = xact | (best // p.beat_bytes) << 16
+                r.tlb_address = r.address
+            r.address += best_bytes
+            r.bytes_asked += best_bytes
+            r.bytes_left -= best_bytes
+            if r.bytes_left <= 0:
                 r.busy = 0
                 ready = True
-    if ready and r.q_n > 0:
+    if ready and r.queue_n > 0:
         acted = True
-        h = r.q_head
+        h = r.queue_head
         r.busy = 1
-        r.vaddr = r.q_vaddr[h]
-        r.r0 = r.q0[h]
-        r.r1 = r.q1[h]
-        r.left = r.q_len[h]
-        r.row = r.q_row[h]
-        r.stride = r.q_stride[h]
-        r.asked = 0
-        r.q_head = (h + 1) % QUEUE
-        r.q_n -= 1
-    waits = r.a_valid + r.t_valid + m.port.reader_out.n + p.l2_sets == 0 and (
-        r.used >= p.n_xacts if r.busy else r.q_n == 0
+        r.address = r.queue_address[h]
+        r.block_target = r.queue_target[h]
+        r.block_shape = r.queue_shape[h]
+        r.bytes_left = r.queue_bytes[h]
+        r.row_bytes = r.queue_row_bytes[h]
+        r.block_stride = r.queue_block_stride[h]
+        r.bytes_asked = 0
+        r.queue_head = (h + 1) % QUEUE
+        r.queue_n -= 1
+    waits = r.translated_valid + r.tlb_valid + m.port.reader_out.n + p.l2_sets == 0 and (
+        r.used >= p.n_xacts if r.busy else r.queue_n == 0
     )
     return now + 1 if acted and not waits else NEVER  # else until there is a row, or a free id
 
@@ -213,42 +220,49 @@ def _cycle(now, m):
 @njit
 def canonise(m, now):
     """Normal form, clock set back to 0."""
-    r = m.rd
-    h = r.q_head
-    for ring in (r.q_vaddr, r.q0, r.q1, r.q_len, r.q_row, r.q_stride):
-        straighten(ring, h, r.q_n, QUEUE)
-    r.q_head = 0
+    r = m.reader
+    h = r.queue_head
+    for ring in (
+        r.queue_address,
+        r.queue_target,
+        r.queue_shape,
+        r.queue_bytes,
+        r.queue_row_bytes,
+        r.queue_block_stride,
+    ):
+        straighten(ring, h, r.queue_n, QUEUE)
+    r.queue_head = 0
     if not r.busy:
-        r.vaddr = 0
-        r.r0 = 0
-        r.r1 = 0
-        r.left = 0
-        r.asked = 0
-        r.row = 0
-        r.stride = 0
-    if not r.t_valid:
-        r.t_arg = 0
-        r.t_vaddr = 0
-    if not r.a_valid:
-        r.a_arg = 0
-        r.a_vaddr = 0
+        r.address = 0
+        r.block_target = 0
+        r.block_shape = 0
+        r.bytes_left = 0
+        r.bytes_asked = 0
+        r.row_bytes = 0
+        r.block_stride = 0
+    if not r.tlb_valid:
+        r.tlb_arg = 0
+        r.tlb_address = 0
+    if not r.translated_valid:
+        r.translated_arg = 0
+        r.translated_address = 0
     r.freed_t = recent(r.freed_t, now, 0)
 
 
 @njit
 def busy(m):
     """A transaction is in flight."""
-    return m.rd.used > 0
+    return m.reader.used > 0
 
 
 def reset(m):
     """State after reset: all transaction ids are free."""
     ids = m.p.n_xacts
-    m.rd.free_n = ids
-    m.rd.free[:ids] = np.arange(ids)[::-1]
-    m.rd.freed_t = LONG_AGO
+    m.reader.free_n = ids
+    m.reader.free[:ids] = np.arange(ids)[::-1]
+    m.reader.freed_t = LONG_AGO
 
 
 def describe(m):
     """What a stopped reader waits for, in words."""
-    return f"DMA reader: {m.rd.used} requests in flight, {m.rd.q_n} rows queued"
+    return f"DMA reader: {m.reader.used} requests in flight, {m.reader.queue_n} rows queued"

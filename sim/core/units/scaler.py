@@ -13,29 +13,29 @@ from sim.core.params import RING
 
 SCALER = np.dtype(
     [
-        ("q_n", "i8"),
-        ("q_pop_t", "i8"),
-        ("q0", "i8", (2,)),
-        ("q1", "i8", (2,)),
+        ("queue_n", "i8"),  # rows queued, at most 2
+        ("queue_pop_t", "i8"),  # cycle in which the last one left
+        ("queue_target", "i8", (2,)),  # pack0 of the rows
+        ("queue_shape", "i8", (2,)),  # pack1 of the rows
         ("valid", "i8"),  # the input register, in which repeats are counted down
-        ("r0", "i8"),
-        ("r1", "i8"),
+        ("input_target", "i8"),  # pack0 of its row
+        ("input_shape", "i8"),  # pack1, with the repeats still to come
         # one multiplier per lane: an elastic pipeline
-        ("p_n", "i8"),
-        ("p_head", "i8"),
-        ("p0", "i8", (RING,)),
-        ("p1", "i8", (RING,)),
-        ("p_t", "i8", (RING,)),
+        ("pipe_n", "i8"),  # rows in the pipeline
+        ("pipe_head", "i8"),  # index of the oldest
+        ("pipe_target", "i8", (RING,)),  # pack0
+        ("pipe_shape", "i8", (RING,)),  # pack1
+        ("pipe_t", "i8", (RING,)),  # cycle from which the row can leave
         # few multipliers: three row slots served round robin, one representative multiplier
-        ("head", "i8"),
-        ("tail", "i8"),
-        ("s_valid", "i8", (3,)),
-        ("s_free_t", "i8", (3,)),
-        ("s0", "i8", (3,)),
-        ("s1", "i8", (3,)),
-        ("s_left", "i8", (3,)),  # bit e set: element e of this slot still waits for the multiplier
-        ("s_done_t", "i8", (3,)),
-        ("grant", "i8"),
+        ("head", "i8"),  # slot that leaves next
+        ("tail", "i8"),  # slot that is filled next
+        ("slot_valid", "i8", (3,)),  # 1: holds a row
+        ("slot_free_t", "i8", (3,)),  # cycle in which its last row left
+        ("slot_target", "i8", (3,)),  # pack0
+        ("slot_shape", "i8", (3,)),  # pack1
+        ("slot_left", "i8", (3,)),  # bit e set: element e of this slot still waits for the multiplier
+        ("slot_done_t", "i8", (3,)),  # cycle in which its last element is done
+        ("grant", "i8"),  # element (slot * elements + element) that had the multiplier last
         ("granted", "i8"),  # 1: the multiplier has been given to some element (the periodic clock sets it back)
     ]
 )
@@ -56,7 +56,7 @@ def pack1(repeats, pixels, length, n_bytes):
 @njit
 def occupied(q):
     """Any row in the scaler?"""
-    return q.q_n + q.valid + q.p_n + q.s_valid[0] + q.s_valid[1] + q.s_valid[2] > 0
+    return q.queue_n + q.valid + q.pipe_n + q.slot_valid[0] + q.slot_valid[1] + q.slot_valid[2] > 0
 
 
 @njit
@@ -64,20 +64,20 @@ def out_ready(now, m, q, latency, units):
     """True when a scaler offers a row this cycle."""
     if units > 0:
         h = q.head
-        return q.s_valid[h] == 1 and q.s_left[h] == 0 and q.s_done_t[h] <= now
+        return q.slot_valid[h] == 1 and q.slot_left[h] == 0 and q.slot_done_t[h] <= now
     if latency == 0:
         return q.valid == 1
-    return q.p_n > 0 and q.p_t[q.p_head] <= now
+    return q.pipe_n > 0 and q.pipe_t[q.pipe_head] <= now
 
 
 @njit
 def peek(q, latency, units):
     """The row a scaler offers."""
     if units > 0:
-        return q.s0[q.head], q.s1[q.head]
+        return q.slot_target[q.head], q.slot_shape[q.head]
     if latency == 0:
-        return q.r0, q.r1
-    return q.p0[q.p_head], q.p1[q.p_head]
+        return q.input_target, q.input_shape
+    return q.pipe_target[q.pipe_head], q.pipe_shape[q.pipe_head]
 
 
 @njit
@@ -97,12 +97,12 @@ def drop(now, q, latency, units):
     """The offered row was taken."""
     if units > 0:
         h = q.head
-        q.s_valid[h] = 0
-        q.s_free_t[h] = now
+        q.slot_valid[h] = 0
+        q.slot_free_t[h] = now
         q.head = (h + 1) % 3
     elif latency > 0:
-        q.p_head = (q.p_head + 1) % RING
-        q.p_n -= 1
+        q.pipe_head = (q.pipe_head + 1) % RING
+        q.pipe_n -= 1
 
 
 @njit
@@ -114,8 +114,8 @@ def advance(now, m, q, latency, units, popped):
         best = -1
         after = -1
         for slot in range(3):
-            left = q.s_left[slot]
-            if q.s_valid[slot] == 1 and left != 0:
+            left = q.slot_left[slot]
+            if q.slot_valid[slot] == 1 and left != 0:
                 for e in range(elements):
                     if (left >> e) & 1:
                         at = slot * elements + e
@@ -129,47 +129,47 @@ def advance(now, m, q, latency, units, popped):
             q.grant = best
             q.granted = 1
             slot = best // elements
-            q.s_left[slot] &= ~(1 << (best - slot * elements))
-            q.s_done_t[slot] = now + latency + 2
+            q.slot_left[slot] &= ~(1 << (best - slot * elements))
+            q.slot_done_t[slot] = now + latency + 2
             acted = True
     moved = False
     if q.valid == 1:
         if units > 0:
             t = q.tail
-            if q.s_valid[t] == 0 and q.s_free_t[t] != now:
-                q.s_valid[t] = 1
-                q.s0[t] = q.r0
-                q.s1[t] = q.r1
-                q.s_done_t[t] = now + 1
-                identity = (q.r0 >> 34) & 1
-                q.s_left[t] = 0 if identity else (1 << ((m.p.dim + units - 1) // units)) - 1
+            if q.slot_valid[t] == 0 and q.slot_free_t[t] != now:
+                q.slot_valid[t] = 1
+                q.slot_target[t] = q.input_target
+                q.slot_shape[t] = q.input_shape
+                q.slot_done_t[t] = now + 1
+                identity = (q.input_target >> 34) & 1
+                q.slot_left[t] = 0 if identity else (1 << ((m.p.dim + units - 1) // units)) - 1
                 q.tail = (t + 1) % 3
                 moved = True
         elif latency == 0:
             moved = popped
-        elif q.p_n < latency:
-            i = (q.p_head + q.p_n) % RING
-            q.p0[i] = q.r0
-            q.p1[i] = q.r1
-            q.p_t[i] = now + latency
-            q.p_n += 1
+        elif q.pipe_n < latency:
+            i = (q.pipe_head + q.pipe_n) % RING
+            q.pipe_target[i] = q.input_target
+            q.pipe_shape[i] = q.input_shape
+            q.pipe_t[i] = now + latency
+            q.pipe_n += 1
             moved = True
     free = q.valid == 0
     if moved:
         acted = True
-        if q.r1 & 0xFFFF:
-            q.r1 -= 1
+        if q.input_shape & 0xFFFF:
+            q.input_shape -= 1
         else:
             q.valid = 0
             free = True
-    if free and q.q_n > 0:
+    if free and q.queue_n > 0:
         q.valid = 1
-        q.r0 = q.q0[0]
-        q.r1 = q.q1[0]
-        q.q0[0] = q.q0[1]
-        q.q1[0] = q.q1[1]
-        q.q_n -= 1
-        q.q_pop_t = now
+        q.input_target = q.queue_target[0]
+        q.input_shape = q.queue_shape[0]
+        q.queue_target[0] = q.queue_target[1]
+        q.queue_shape[0] = q.queue_shape[1]
+        q.queue_n -= 1
+        q.queue_pop_t = now
         acted = True
     return acted
 
@@ -179,43 +179,43 @@ def timed(now, q, latency, units, wake):
     """Earliest cycle at which a row inside a scaler becomes ready by the mere passing of time."""
     if units > 0:
         h = q.head
-        if q.s_valid[h] == 1 and q.s_left[h] == 0 and now < q.s_done_t[h] < wake:
-            return q.s_done_t[h]
-    elif latency > 0 and q.p_n > 0 and now < q.p_t[q.p_head] < wake:
-        return q.p_t[q.p_head]
+        if q.slot_valid[h] == 1 and q.slot_left[h] == 0 and now < q.slot_done_t[h] < wake:
+            return q.slot_done_t[h]
+    elif latency > 0 and q.pipe_n > 0 and now < q.pipe_t[q.pipe_head] < wake:
+        return q.pipe_t[q.pipe_head]
     return wake
 
 
 @njit
 def canonise(s, now):
     """Normal form, clock set back to 0. Slots of few multipliers turn to their beginning."""
-    for i in range(s.q_n, 2):
-        s.q0[i] = 0
-        s.q1[i] = 0
-    s.q_pop_t = recent(s.q_pop_t, now, 0)
+    for i in range(s.queue_n, 2):
+        s.queue_target[i] = 0
+        s.queue_shape[i] = 0
+    s.queue_pop_t = recent(s.queue_pop_t, now, 0)
     if not s.valid:
-        s.r0 = 0
-        s.r1 = 0
-    for ring in (s.p0, s.p1, s.p_t):
-        straighten(ring, s.p_head, s.p_n, RING)
-    s.p_head = 0
-    for i in range(s.p_n):
-        s.p_t[i] = due(s.p_t[i], now)
+        s.input_target = 0
+        s.input_shape = 0
+    for ring in (s.pipe_target, s.pipe_shape, s.pipe_t):
+        straighten(ring, s.pipe_head, s.pipe_n, RING)
+    s.pipe_head = 0
+    for i in range(s.pipe_n):
+        s.pipe_t[i] = due(s.pipe_t[i], now)
     _turn_slots(s, s.head)
     for i in range(3):
-        s.s_free_t[i] = recent(s.s_free_t[i], now, 0)
-        if s.s_valid[i]:
-            s.s_done_t[i] = due(s.s_done_t[i], now)
+        s.slot_free_t[i] = recent(s.slot_free_t[i], now, 0)
+        if s.slot_valid[i]:
+            s.slot_done_t[i] = due(s.slot_done_t[i], now)
         else:
-            s.s_done_t[i] = 0
-            s.s0[i] = 0
-            s.s1[i] = 0
-            s.s_left[i] = 0
+            s.slot_done_t[i] = 0
+            s.slot_target[i] = 0
+            s.slot_shape[i] = 0
+            s.slot_left[i] = 0
 
 
 @njit
 def _turn_slots(s, by):
-    for slots in (s.s_valid, s.s_free_t, s.s0, s.s1, s.s_left, s.s_done_t):
+    for slots in (s.slot_valid, s.slot_free_t, s.slot_target, s.slot_shape, s.slot_left, s.slot_done_t):
         old = slots.copy()
         for i in range(3):
             slots[i] = old[(i + by) % 3]
@@ -225,5 +225,5 @@ def _turn_slots(s, by):
 
 def reset(s):
     """State after reset."""
-    s.q_pop_t = LONG_AGO
-    s.s_free_t[:] = LONG_AGO
+    s.queue_pop_t = LONG_AGO
+    s.slot_free_t[:] = LONG_AGO

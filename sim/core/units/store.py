@@ -17,24 +17,24 @@ GARBAGE = 0xFFFFFFFF
 DTYPE = np.dtype(
     [
         *controller.QUEUE,
-        ("row", "i8"),
-        ("block", "i8"),
-        ("stride", "i8"),
-        ("activation", "i8"),
-        ("stats", "i8"),
-        ("pool_stride", "i8"),
-        ("pool_size", "i8"),
-        ("pool_out_dim", "i8"),
-        ("porows", "i8"),
-        ("pocols", "i8"),
-        ("orows", "i8"),
-        ("ocols", "i8"),
-        ("upad", "i8"),
-        ("lpad", "i8"),
-        ("porow", "i8"),
-        ("pocol", "i8"),
-        ("wrow", "i8"),
-        ("wcol", "i8"),
+        ("row", "i8"),  # next row
+        ("block", "i8"),  # next block of that row
+        ("stride", "i8"),  # bytes from one row in DRAM to the next
+        ("activation", "i8"),  # 0 none, 1 ReLU, 2 LayerNorm, 3 GELU, 4 softmax
+        ("stats", "i8"),  # statistic of the normaliser
+        ("pool_stride", "i8"),  # 0: no pooling
+        ("pool_size", "i8"),  # side of the window
+        ("pool_out_dim", "i8"),  # columns of the pooled image in DRAM
+        ("porows", "i8"),  # pooled rows
+        ("pocols", "i8"),  # pooled columns
+        ("orows", "i8"),  # rows of the image
+        ("ocols", "i8"),  # columns of the image
+        ("upad", "i8"),  # padding above
+        ("lpad", "i8"),  # padding to the left
+        ("porow", "i8"),  # pooled row
+        ("pocol", "i8"),  # pooled column
+        ("wrow", "i8"),  # row in the window
+        ("wcol", "i8"),  # column in the window
         *controller.TRACKER,
     ]
 )
@@ -42,7 +42,7 @@ DTYPE = np.dtype(
 
 @njit
 def _configure(m, rs1, rs2):
-    s = m.st
+    s = m.store
     if config_kind(rs1) == codes.CONFIG_NORM:
         if m.p.has_norm:
             if (rs1 >> 17) & 1 == 0:
@@ -70,7 +70,7 @@ def _configure(m, rs1, rs2):
 @njit
 def _offer(now, m, rs1, rs2, blocks):
     """Offer the present row to the DMA; True when it is taken."""
-    s = m.st
+    s = m.store
     p = m.p
     if not mvout.can_accept(now, m):
         return False
@@ -104,14 +104,14 @@ def _offer(now, m, rs1, rs2, blocks):
         elif norm == 7:
             norm = 6
     length = (cols - 1) % p.dim + 1 if last else p.dim
-    mvout.accept(m, vaddr, address, length, s.block, norm, s.stats & 1, store, s.cmd)
+    mvout.accept(m, vaddr, address, length, s.block, norm, s.stats & 1, store, s.present)
     return True
 
 
 @njit
 def _next(m, rows, blocks):
     """Advance to the next row request; True when the command has made its last one."""
-    s = m.st
+    s = m.store
     p = m.p
     if p.has_pool and s.pool_stride > 0:
         s.wcol += 1
@@ -153,19 +153,19 @@ def _next(m, rows, blocks):
 @njit
 def step(now, m):
     """One cycle of the store controller. Returns the wake."""
-    return _cycle(now, m) if m.st.q_n > 0 else NEVER
+    return _cycle(now, m) if m.store.queue_n > 0 else NEVER
 
 
 @njit
 def _cycle(now, m):
-    s = m.st
+    s = m.store
     p = m.p
-    h = s.q_head
-    rs1 = s.q_rs1[h]
-    rs2 = s.q_rs2[h]
+    h = s.queue_head
+    rs1 = s.queue_rs1[h]
+    rs2 = s.queue_rs2[h]
     pop = False
     acted = False
-    if s.q_funct[h] == codes.CONFIG:
+    if s.queue_funct[h] == codes.CONFIG:
         _configure(m, rs1, rs2)
         pop = True
     else:
@@ -176,9 +176,9 @@ def _cycle(now, m):
         ended = False
         if s.state == 0:
             free = -1
-            if s.c_n < p.n_cmds:
+            if s.tracked_n < p.n_cmds:
                 for k in range(p.n_cmds):
-                    if s.c_valid[k] == 0:
+                    if s.tracked[k] == 0:
                         free = k
                         break
             if free >= 0:
@@ -189,12 +189,12 @@ def _cycle(now, m):
                     total = s.orows * s.ocols
                 else:
                     total = rows * blocks
-                s.c_valid[free] = 1
-                s.c_n += 1
-                s.c_left[free] = total
-                s.c_slot[free] = s.q_slot[h]
-                s.c_done_t[free] = NEVER
-                s.cmd = free
+                s.tracked[free] = 1
+                s.tracked_n += 1
+                s.tracked_left[free] = total
+                s.tracked_slot[free] = s.queue_slot[h]
+                s.tracked_done_t[free] = NEVER
+                s.present = free
                 fired = _offer(now, m, rs1, rs2, blocks)
                 s.state = 2 if fired else 1
                 if fired:
@@ -220,10 +220,10 @@ def _cycle(now, m):
                 pop = True
         acted = acted or fired
     if pop:
-        s.q_head = (h + 1) % RING
-        s.q_n -= 1
-        s.q_pop_t = now
-        m.rs.news_t = now + 1
+        s.queue_head = (h + 1) % RING
+        s.queue_n -= 1
+        s.queue_pop_t = now
+        m.station.news_t = now + 1
         return now + 1
     if acted:
         return now + 1
@@ -233,20 +233,20 @@ def _cycle(now, m):
 @njit
 def busy(m):
     """A command is queued or in flight."""
-    return controller.busy(m.st)
+    return controller.busy(m.store)
 
 
 def reset(m):
     """State after reset."""
-    controller.reset(m.st)
+    controller.reset(m.store)
 
 
 @njit
 def canonise(m, now):
     """Normal form, clock set back to 0."""
-    controller.canonise(m.st, now)
+    controller.canonise(m.store, now)
 
 
 def describe(m):
     """What a stopped controller waits for, in words."""
-    return controller.describe("store", m.st)
+    return controller.describe("store", m.store)

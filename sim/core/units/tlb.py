@@ -1,7 +1,7 @@
 """Address translation: a filter register for each client, and the shared TLB that serves one of them per cycle.
 
 Source: FrontendTLB.scala. Each client remembers its last page; a request to another page asks the shared TLB in the
-next cycle. When reader and writer both ask, the round-robin loser is told "miss" and must retry. A client that does
+next cycle. When reader and writer both ask, the round-robin loser gets a miss and must retry. A client that does
 not ask is answered by whether the address it *presented* in the previous cycle lay in its remembered page, even if
 that was the address of a later request: a stalled writer beat can be sent back for that reason.
 In bare mode the shared TLB itself never misses; with pages it does, and walks (walks.py).
@@ -33,19 +33,19 @@ DTYPE = np.dtype(
         ("page", "i8", (2,)),  # remembered page, -1 none
         # cycle in which the client asks the shared TLB; two places, because the ask of the next cycle is noted
         # while this cycle's is still to be settled (odd and even cycles)
-        ("ask_t", "i8", (2, 2)),
-        ("ask_page", "i8", (2, 2)),
+        ("ask_t", "i8", (2, 2)),  # cycle of the ask
+        ("ask_page", "i8", (2, 2)),  # page asked for
         ("hit", "i8", (2,)),  # did the address presented in the previous cycle hit?
         ("granted", "i8"),  # last client served
-        ("shared", walks.DTYPE),
+        ("shared", walks.DTYPE),  # the shared TLB and its walks
         # what the clients did in this cycle
-        ("logging", "i8"),
-        ("log_n", "i8"),
+        ("logging", "i8"),  # 1: uses are logged
+        ("log_n", "i8"),  # uses of this cycle
         ("logged", "i8"),  # uses in the log when the engine stopped
-        ("log_t", "i8", (8,)),
-        ("log_what", "i8", (8,)),
-        ("log_client", "i8", (8,)),
-        ("log_address", "i8", (8,)),
+        ("log_t", "i8", (8,)),  # cycle
+        ("log_what", "i8", (8,)),  # PRESENTED, ASKED, HIT or MISSED
+        ("log_client", "i8", (8,)),  # WRITER or READER
+        ("log_address", "i8", (8,)),  # DRAM address
     ]
 )
 
@@ -136,12 +136,12 @@ def missed(now, t, client):
 @njit
 def settle(now, t):
     """End of the cycle: the served client remembers its page, if the shared TLB has it."""
-    who = _winner(now, t)
-    if who >= 0:
-        t.granted = who
-        page = t.ask_page[who, now & 1]
+    winner = _winner(now, t)
+    if winner >= 0:
+        t.granted = winner
+        page = t.ask_page[winner, now & 1]
         if walks.look_up(now, t.shared, page):
-            t.page[who] = page
+            t.page[winner] = page
 
 
 @njit

@@ -18,27 +18,27 @@ BEATS = 2
 
 DTYPE = np.dtype(
     [
-        ("state", "i8"),
-        ("vaddr", "i8"),
-        ("length", "i8"),
-        ("sent", "i8"),
-        ("pk_vaddr", "i8"),
+        ("state", "i8"),  # IDLE, NEW_PACKET or BEATS
+        ("vaddr", "i8"),  # DRAM address of the next Put
+        ("length", "i8"),  # bytes of the row
+        ("sent", "i8"),  # bytes of them sent
+        ("pk_vaddr", "i8"),  # DRAM address of the Put
         ("pk_bytes", "i8"),  # size of the Put
-        ("pk_useful", "i8"),
+        ("pk_useful", "i8"),  # useful bytes in it
         ("pk_from", "i8"),  # first useful byte inside the Put
-        ("beats_left", "i8"),
+        ("beats_left", "i8"),  # beats of it still to come
         ("used", "i8"),  # ids waiting for their acknowledge
-        ("freed_t", "i8"),
+        ("freed_t", "i8"),  # last cycle with an acknowledge
         # stages: packed beat (see _pack), address
-        ("q_valid", "i8"),
-        ("q_beat", "i8"),
-        ("q_vaddr", "i8"),
-        ("t_valid", "i8"),
-        ("t_beat", "i8"),
-        ("t_vaddr", "i8"),
+        ("q_valid", "i8"),  # 1: a beat is in front of the TLB
+        ("q_beat", "i8"),  # the beat
+        ("q_vaddr", "i8"),  # its DRAM address
+        ("t_valid", "i8"),  # 1: a beat is translated
+        ("t_beat", "i8"),  # the beat
+        ("t_vaddr", "i8"),  # its DRAM address
         ("p_valid", "i8"),  # parked behind a refused beat
-        ("p_beat", "i8"),
-        ("p_vaddr", "i8"),
+        ("p_beat", "i8"),  # the beat
+        ("p_vaddr", "i8"),  # its DRAM address
         ("ready", "i8"),  # a new row can be taken this cycle
     ]
 )
@@ -47,13 +47,13 @@ DTYPE = np.dtype(
 @njit
 def busy(m):
     """Sending, or waiting for acknowledges."""
-    return m.wr.used > 0 or m.wr.state != IDLE
+    return m.writer.used > 0 or m.writer.state != IDLE
 
 
 @njit
 def at_rest(m):
     """Nothing to send: neither a row nor a beat in a stage."""
-    w = m.wr
+    w = m.writer
     return w.state == IDLE and w.q_valid + w.t_valid + w.p_valid == 0
 
 
@@ -63,8 +63,8 @@ def acknowledge(now, m):
     if m.port.writer_in.n == 0:
         return NEVER
     take(m.port.writer_in, now)
-    m.wr.used -= 1
-    m.wr.freed_t = now
+    m.writer.used -= 1
+    m.writer.freed_t = now
     return now + 1
 
 
@@ -83,7 +83,7 @@ def _useful_of_beat(p, first, useful, beat):
 @njit
 def _choose(m):
     """Pick the Put that carries most useful bytes; the smallest of equals."""
-    w = m.wr
+    w = m.writer
     p = m.p
     left = w.length - w.sent
     size = p.beat_bytes
@@ -105,10 +105,10 @@ def _choose(m):
 @njit
 def step(now, m):
     """One cycle of the writer up to its readiness for a row; the row itself comes by `accept`. Returns the wake."""
-    w = m.wr
+    w = m.writer
     p = m.p
     acted = False
-    shown = w.q_valid or w.t_valid  # else nobody will ask what the wires of this cycle were answered
+    shown = w.q_valid or w.t_valid  # else the answer to the wires of this cycle is not read
     shown_vaddr = w.q_vaddr
     retry = False
     if w.t_valid:
@@ -162,7 +162,7 @@ def step(now, m):
 @njit
 def _beat(m):
     """Send the next beat into the TLB stage."""
-    w = m.wr
+    w = m.writer
     p = m.p
     if w.state == NEW_PACKET:
         _choose(m)
@@ -190,7 +190,7 @@ def _beat(m):
 @njit
 def accept(m, vaddr, length, block, store):
     """A row, or one block of it; only the last block (store) starts the transfer."""
-    w = m.wr
+    w = m.writer
     w.vaddr = vaddr
     w.length = (block * m.p.dim * m.p.c_bits >> 3) + length
     w.sent = 0
@@ -200,7 +200,7 @@ def accept(m, vaddr, length, block, store):
 @njit
 def canonise(m, now):
     """Normal form, clock set back to 0."""
-    w = m.wr
+    w = m.writer
     if w.state == IDLE:
         w.vaddr = 0
         w.length = 0
@@ -227,13 +227,13 @@ def canonise(m, now):
 
 def reset(m):
     """State after reset."""
-    m.wr.freed_t = LONG_AGO
+    m.writer.freed_t = LONG_AGO
 
 
 def describe(m):
     """What a stopped writer waits for, in words."""
-    text = f"DMA writer: {m.wr.used} writes unacknowledged, {'sending' if m.wr.state else 'idle'}"
-    if m.p.n_xacts == 1 and m.wr.state:
+    text = f"DMA writer: {m.writer.used} writes unacknowledged, {'sending' if m.writer.state else 'idle'}"
+    if m.p.n_xacts == 1 and m.writer.state:
         text += (
             "\ndma.max_in_flight_requests = 1: the DMA writer needs a free id for every beat and its Put holds the "
             "only one (DMA.scala: a Put of several beats never ends, in the RTL as here); nearest value that ends: 2"

@@ -46,28 +46,28 @@ def _is_compute(funct):
 @njit
 def _begin(m, kind):
     """Set up the operands of the command(s) at the head of the queue."""
-    x = m.ex
+    x = m.execute
     p = m.p
     x.state = COMPUTE
     x.kind = kind
     x.row = 0
     x.done = 0
-    a_t = x.a_transpose if x.ws else 1 - x.a_transpose
-    b_t = x.bd_transpose if not x.ws else 0
-    d_t = x.bd_transpose if x.ws else 0
+    a_t = x.a_transpose if x.weight_stationary else 1 - x.a_transpose
+    b_t = x.bd_transpose if not x.weight_stationary else 0
+    d_t = x.bd_transpose if x.weight_stationary else 0
     place = 0 if kind == SINGLE_PRELOAD else 1
     a_place = 1 if place == 0 else (2 if a_t else 0)
     b_place = 1 if place == 0 else (2 if b_t else 0)
     a_in = a_t if kind == SINGLE_PRELOAD else (1 if kind == OVERLAPPED else 1 - a_t)
     b_in = b_t if kind == SINGLE_PRELOAD else (1 if kind == OVERLAPPED else 1 - b_t)
     d_in = 0 if kind == SINGLE_COMPUTE else 1
-    ia = (x.q_head + a_place) % RING
-    ib = (x.q_head + b_place) % RING
-    ip = (x.q_head + place) % RING
-    a = x.q_rs1[ia]
-    b = x.q_rs2[ib]
-    d = x.q_rs1[ip]
-    c = x.q_rs2[ip]
+    ia = (x.queue_head + a_place) % RING
+    ib = (x.queue_head + b_place) % RING
+    ip = (x.queue_head + place) % RING
+    a = x.queue_rs1[ia]
+    b = x.queue_rs2[ib]
+    d = x.queue_rs1[ip]
+    c = x.queue_rs2[ip]
     x.a_addr = a & GARBAGE
     x.b_addr = b & GARBAGE
     x.d_addr = d & GARBAGE
@@ -93,9 +93,9 @@ def _begin(m, kind):
         x.d_rows, x.d_cols = x.d_cols, x.d_rows
     x.c_addr = c & GARBAGE
     x.c_rows = operand_rows(c)
-    x.c_slot = x.q_slot[ip] if kind != SINGLE_COMPUTE and not is_garbage(p, x.c_addr) else -1
+    x.c_slot = x.queue_slot[ip] if kind != SINGLE_COMPUTE and not is_garbage(p, x.c_addr) else -1
     x.total = p.dim
-    if x.ws and not x.d_on and not a_t and not b_t and not d_t:
+    if x.weight_stationary and not x.d_on and not a_t and not b_t and not d_t:
         total = 4
         if x.a_on and x.a_rows > total:
             total = x.a_rows
@@ -107,48 +107,48 @@ def _begin(m, kind):
 @njit
 def _decide(now, m, pending):
     """State WAITING: choose what the head of the queue becomes. True when the state changed."""
-    x = m.ex
+    x = m.execute
     p = m.p
-    if x.q_n > 0:
-        h = x.q_head
-        f0 = x.q_funct[h]
-        busy = (x.ws == 0 or f0 == codes.CONFIG) and mesh.in_progress(now, m)
+    if x.queue_n > 0:
+        h = x.queue_head
+        f0 = x.queue_funct[h]
+        busy = (x.weight_stationary == 0 or f0 == codes.CONFIG) and mesh.in_progress(now, m)
         if f0 == codes.CONFIG and not busy and not pending:
-            rs1 = x.q_rs1[h]
-            rs2 = x.q_rs2[h]
+            rs1 = x.queue_rs1[h]
+            rs2 = x.queue_rs2[h]
             if not ex_strides_only(rs1):
                 x.a_transpose = ex_transpose_a(rs1)
                 x.bd_transpose = ex_transpose_b(rs1)
                 if p.dataflow == 2:
-                    x.ws = ex_weight_stationary(rs1)
-                    m.mesh.ws = x.ws
-            operands = x.a_transpose if x.ws else 1 - x.a_transpose
+                    x.weight_stationary = ex_weight_stationary(rs1)
+                    m.mesh.weight_stationary = x.weight_stationary
+            operands = x.a_transpose if x.weight_stationary else 1 - x.a_transpose
             if operands + x.bd_transpose > 1:
                 x.illegal = 1
             x.a_stride = ex_stride_a(rs1)
             m.mesh.c_stride = ex_stride_c(rs2)
-            m.rs.ex_done = x.q_slot[h]
+            m.station.ex_done = x.queue_slot[h]
             pop(now, x, 1)
             return True
         i1 = (h + 1) % RING
         i2 = (h + 2) % RING
-        if f0 == codes.PRELOAD and x.q_n > 1:
+        if f0 == codes.PRELOAD and x.queue_n > 1:
             ok = p.raw_impossible == 1
             if not ok:
-                ok = not mesh.hazard(now, m, x.q_rs1[h], x.q_rs1[i1], x.q_rs2[i1])
+                ok = not mesh.hazard(now, m, x.queue_rs1[h], x.queue_rs1[i1], x.queue_rs2[i1])
             if ok:
                 _begin(m, SINGLE_PRELOAD)
                 return True
         if _is_compute(f0):
-            if x.q_n > 1 and x.q_funct[i1] == codes.PRELOAD:
-                a_t = x.a_transpose if x.ws else 1 - x.a_transpose
-                b_t = x.bd_transpose if not x.ws else 0
+            if x.queue_n > 1 and x.queue_funct[i1] == codes.PRELOAD:
+                a_t = x.a_transpose if x.weight_stationary else 1 - x.a_transpose
+                b_t = x.bd_transpose if not x.weight_stationary else 0
                 third = a_t or b_t or p.raw_impossible == 0
                 ok = True
                 if third:
-                    ok = x.q_n > 2
+                    ok = x.queue_n > 2
                     if ok and p.raw_impossible == 0:
-                        ok = not mesh.hazard(now, m, x.q_rs1[i1], x.q_rs1[i2], x.q_rs2[i2])
+                        ok = not mesh.hazard(now, m, x.queue_rs1[i1], x.queue_rs1[i2], x.queue_rs2[i2])
                 if ok:
                     _begin(m, OVERLAPPED)
                     return True
@@ -158,7 +158,7 @@ def _decide(now, m, pending):
             x.state = FLUSH
             return True
         return False
-    if x.ws == 0 and mesh.in_progress(now, m):
+    if x.weight_stationary == 0 and mesh.in_progress(now, m):
         x.state = FLUSH
         return True
     return False
@@ -167,42 +167,42 @@ def _decide(now, m, pending):
 @njit
 def step(now, m):
     """One cycle: mesh input, control queue, state machine, completion, command queues. Returns the wake."""
-    x = m.ex
+    x = m.execute
     p = m.p
     x.stalled = 0
-    x.fire = 0
+    x.firing = 0
     acted = mesh.feed(now, m)
-    x.fed = 1 if acted else 0
+    x.row_fed = 1 if acted else 0
     timed = NEVER
     begun = x.state
-    if begun == WAITING and _decide(now, m, x.pend0 >= 0 or x.pend1 >= 0):
+    if begun == WAITING and _decide(now, m, x.pending_first >= 0 or x.pending_second >= 0):
         acted = True
     # completions pending from earlier cycles; the mesh's own went first
-    if m.rs.ex_done < 0:
-        if x.pend0 >= 0:
-            m.rs.ex_done = x.pend0
-            x.pend0 = -1
+    if m.station.ex_done < 0:
+        if x.pending_first >= 0:
+            m.station.ex_done = x.pending_first
+            x.pending_first = -1
             acted = True
-        elif x.pend1 >= 0:
-            m.rs.ex_done = x.pend1
-            x.pend1 = -1
+        elif x.pending_second >= 0:
+            m.station.ex_done = x.pending_second
+            x.pending_second = -1
             acted = True
     can_request = mesh.ready(now, m)
     requested = False
-    had_entry = x.e_n > 0
+    had_entry = x.entry_n > 0
     if had_entry:
-        h = x.e_head
-        fires = x.e_fires[h]
-        if x.e_t[h] > now:
-            timed = x.e_t[h]
-        elif not x.e_first[h] or can_request:
+        h = x.entry_head
+        fires = x.entry_fires[h]
+        if x.entry_ready_t[h] > now:
+            timed = x.entry_ready_t[h]
+        elif not x.entry_first[h] or can_request:
             acted = True
-            x.e_head = (h + 1) % ENTRIES
-            x.e_n -= 1
+            x.entry_head = (h + 1) % ENTRIES
+            x.entry_n -= 1
             m.mesh.written |= fires
             if fires and can_request:
                 requested = True
-                mesh.request(m, 0, x.e_total[h], x.e_slot[h], x.e_addr[h], x.e_rows[h])
+                mesh.request(m, 0, x.entry_total[h], x.entry_slot[h], x.entry_address[h], x.entry_rows[h])
     if begun == FLUSH:
         if not had_entry and can_request:
             mesh.request(m, 1, p.dim, -1, GARBAGE, 0)
@@ -215,9 +215,9 @@ def step(now, m):
             x.state = WAITING
             acted = True
     if x.state == COMPUTE and x.pace_t > now:
-        x.fire = 1
+        x.firing = 1
         timed = min(timed, x.pace_t)
-    elif x.state == COMPUTE and x.e_n < p.read_delay + 1:
+    elif x.state == COMPUTE and x.entry_n < p.read_delay + 1:
         fire(now, m)
         acted = True
     if not requested:

@@ -34,7 +34,7 @@ def _clash(p, x_addr, y_addr):
 @njit
 def fire(now, m):
     """Fire what can be fired of the present row into the control queue."""
-    x = m.ex
+    x = m.execute
     p = m.p
     row = x.row
     done = x.done
@@ -95,21 +95,21 @@ def fire(now, m):
                 refused = True
         if ok:
             fires |= 4
-    i = (x.e_head + x.e_n) % ENTRIES
-    x.e_fires[i] = fires
-    x.e_first[i] = 1 if row == 0 and done == 0 else 0
-    x.e_t[i] = now + 1 + p.read_pipe if reads else now + 1
+    i = (x.entry_head + x.entry_n) % ENTRIES
+    x.entry_fires[i] = fires
+    x.entry_first[i] = 1 if row == 0 and done == 0 else 0
+    x.entry_ready_t[i] = now + 1 + p.read_pipe if reads else now + 1
     if lost:
-        x.e_t[i] = NEVER
-    x.e_total[i] = x.total
-    x.e_slot[i] = x.c_slot
-    x.e_addr[i] = GARBAGE if x.kind == SINGLE_COMPUTE else x.c_addr
-    x.e_rows[i] = x.c_rows
-    x.e_n += 1
+        x.entry_ready_t[i] = NEVER
+    x.entry_total[i] = x.total
+    x.entry_slot[i] = x.c_slot
+    x.entry_address[i] = GARBAGE if x.kind == SINGLE_COMPUTE else x.c_addr
+    x.entry_rows[i] = x.c_rows
+    x.entry_n += 1
     if refused:
         x.stalled = 1
     if fires:
-        x.fire = 1
+        x.firing = 1
     x.done = done | fires
     if x.done == 7:
         x.done = 0
@@ -122,18 +122,18 @@ def fire(now, m):
 @njit
 def finish(now, m):
     """All rows fired: commands leave the queue, completions become pending."""
-    x = m.ex
-    h = x.q_head
+    x = m.execute
+    h = x.queue_head
     x.state = WAITING
     x.row = 0
     garbage = is_garbage(m.p, x.c_addr)
     if x.kind == SINGLE_PRELOAD:
-        x.pend0 = x.q_slot[h] if garbage else -1
+        x.pending_first = x.queue_slot[h] if garbage else -1
         pop(now, x, 1)
     elif x.kind == OVERLAPPED:
-        x.pend0 = x.q_slot[h]
-        x.pend1 = x.q_slot[(h + 1) % RING] if garbage else -1
+        x.pending_first = x.queue_slot[h]
+        x.pending_second = x.queue_slot[(h + 1) % RING] if garbage else -1
         pop(now, x, 2)
     else:
-        x.pend0 = x.q_slot[h]
+        x.pending_first = x.queue_slot[h]
         pop(now, x, 1)

@@ -28,76 +28,76 @@ ENTRIES = 16
 DTYPE = np.dtype(
     [
         # transpose unroller
-        ("u_n", "i8"),
-        ("u_pop_t", "i8"),
-        ("u_funct", "i8", (2,)),
-        ("u_rs1", "i8", (2,)),
-        ("u_rs2", "i8", (2,)),
-        ("u_slot", "i8", (2,)),
-        ("u_state", "i8"),  # 0 idle, 1 first compute, 2 second preload
-        ("u_transposed", "i8"),
+        ("unroller_n", "i8"),  # commands in the unroller, at most 2
+        ("unroller_pop_t", "i8"),  # cycle in which the last one left it
+        ("unroller_funct", "i8", (2,)),  # command numbers
+        ("unroller_rs1", "i8", (2,)),  # first operands
+        ("unroller_rs2", "i8", (2,)),  # second operands
+        ("unroller_slot", "i8", (2,)),  # reservation station slots
+        ("unroller_state", "i8"),  # 0 idle, 1 first compute, 2 second preload
+        ("unroller_transposed", "i8"),  # 1: B is transposed, pairs are unrolled
         # execute queue
-        ("q_n", "i8"),
-        ("q_head", "i8"),
-        ("q_popped", "i8"),
-        ("q_pop_t", "i8"),
-        ("q_funct", "i8", (RING,)),
-        ("q_rs1", "i8", (RING,)),
-        ("q_rs2", "i8", (RING,)),
-        ("q_slot", "i8", (RING,)),
-        ("state", "i8"),
-        ("kind", "i8"),
+        ("queue_n", "i8"),  # commands queued
+        ("queue_head", "i8"),  # index of the oldest
+        ("queue_popped", "i8"),  # commands dropped in cycle `queue_pop_t`
+        ("queue_pop_t", "i8"),  # last cycle in which commands were dropped
+        ("queue_funct", "i8", (RING,)),  # ring of command numbers
+        ("queue_rs1", "i8", (RING,)),  # ring of first operands
+        ("queue_rs2", "i8", (RING,)),  # ring of second operands
+        ("queue_slot", "i8", (RING,)),  # ring of reservation station slots, -1 none
+        ("state", "i8"),  # WAITING, COMPUTE, FLUSH or FLUSHING
+        ("kind", "i8"),  # SINGLE_PRELOAD, OVERLAPPED or SINGLE_COMPUTE
         # configuration
-        ("ws", "i8"),
+        ("weight_stationary", "i8"),  # 1 weight-stationary, 0 output-stationary
         ("illegal", "i8"),  # 1: two operands configured for the one transposer; the RTL then flushes for ever
-        ("a_transpose", "i8"),
-        ("bd_transpose", "i8"),
-        ("a_stride", "i8"),
+        ("a_transpose", "i8"),  # 1: A goes through the transposer
+        ("bd_transpose", "i8"),  # 1: B (weight-stationary: D) does
+        ("a_stride", "i8"),  # local rows from one row of A to the next
         # the command being performed
-        ("total", "i8"),
-        ("row", "i8"),
+        ("total", "i8"),  # rows of the command
+        ("row", "i8"),  # row whose operands fire next
         ("pace_t", "i8"),  # the next row fires no earlier
         ("done", "i8"),  # operands fired for the present row: 1 A, 2 B, 4 D
         ("a_on", "i8"),  # operand is being read (started and not garbage)
-        ("b_on", "i8"),
-        ("d_on", "i8"),
-        ("a_addr", "i8"),
-        ("b_addr", "i8"),
-        ("d_addr", "i8"),
-        ("a_rows", "i8"),
-        ("b_rows", "i8"),
-        ("d_rows", "i8"),
-        ("a_cols", "i8"),
-        ("b_cols", "i8"),
-        ("d_cols", "i8"),
-        ("c_addr", "i8"),
-        ("c_rows", "i8"),
-        ("c_slot", "i8"),
-        ("pend0", "i8"),  # completed commands that wait for the completion port, -1 none
-        ("pend1", "i8"),
+        ("b_on", "i8"),  # the same of B
+        ("d_on", "i8"),  # the same of D
+        ("a_addr", "i8"),  # local address of row 0 of A
+        ("b_addr", "i8"),  # of B
+        ("d_addr", "i8"),  # of D
+        ("a_rows", "i8"),  # rows of A that are not zero padding
+        ("b_rows", "i8"),  # of B
+        ("d_rows", "i8"),  # of D
+        ("a_cols", "i8"),  # columns of A
+        ("b_cols", "i8"),  # of B
+        ("d_cols", "i8"),  # of D
+        ("c_addr", "i8"),  # local address of the result
+        ("c_rows", "i8"),  # rows of the result that are kept
+        ("c_slot", "i8"),  # reservation station slot of the preload, -1 none
+        ("pending_first", "i8"),  # completed commands that wait for the completion port, -1 none
+        ("pending_second", "i8"),  # of the second operand of an overlapped pair
         # control queue
-        ("e_n", "i8"),
-        ("e_head", "i8"),
-        ("e_fires", "i8", (ENTRIES,)),
-        ("e_first", "i8", (ENTRIES,)),
-        ("e_t", "i8", (ENTRIES,)),
-        ("e_total", "i8", (ENTRIES,)),
-        ("e_slot", "i8", (ENTRIES,)),
-        ("e_addr", "i8", (ENTRIES,)),
-        ("e_rows", "i8", (ENTRIES,)),
+        ("entry_n", "i8"),  # entries on their way to the mesh
+        ("entry_head", "i8"),  # index of the oldest
+        ("entry_fires", "i8", (ENTRIES,)),  # operands fired with the entry: 1 A, 2 B, 4 D
+        ("entry_first", "i8", (ENTRIES,)),  # 1: first row of its command
+        ("entry_ready_t", "i8", (ENTRIES,)),  # cycle from which its row is there
+        ("entry_total", "i8", (ENTRIES,)),  # rows of its command
+        ("entry_slot", "i8", (ENTRIES,)),  # slot of its preload, -1 none
+        ("entry_address", "i8", (ENTRIES,)),  # local address of its result
+        ("entry_rows", "i8", (ENTRIES,)),  # rows of its result that are kept
         # the run (execute_run): its next cycle, cycles left, rows read in each, banks that a write would take away
-        ("run_t", "i8"),
-        ("run_n", "i8"),
+        ("run_t", "i8"),  # next cycle of the run
+        ("run_n", "i8"),  # cycles left
         ("run_taken", "i8"),  # the array takes its next request in this of them, counted from 1; not positive: in none
-        ("run_reads", "i8"),
-        ("run_weights", "i8"),
-        ("run_a", "i8"),
-        ("run_b", "i8"),
-        ("run_d", "i8"),
+        ("run_reads", "i8"),  # operand rows read in each cycle
+        ("run_weights", "i8"),  # 1: one of them is of D
+        ("run_a", "i8"),  # scratchpad bank of A
+        ("run_b", "i8"),  # of B
+        ("run_d", "i8"),  # of D
         # what held the controller back this cycle, for the cause of the cycle
         ("stalled", "i8"),  # 1: an operand row was refused by its bank
-        ("fed", "i8"),  # 1: a row entered the array
-        ("fire", "i8"),
+        ("row_fed", "i8"),  # 1: a row entered the array
+        ("firing", "i8"),  # 1: a row is being fired, or the next one waits for its pace
     ]
 )
 
@@ -105,106 +105,114 @@ DTYPE = np.dtype(
 @njit
 def pop(now, x, k):
     """Drop the first k commands of the queue."""
-    x.q_head = (x.q_head + k) % RING
-    x.q_n -= k
-    x.q_popped = k
-    x.q_pop_t = now
+    x.queue_head = (x.queue_head + k) % RING
+    x.queue_n -= k
+    x.queue_popped = k
+    x.queue_pop_t = now
 
 
 @njit
 def unrolls(now, m):
     """A command went to the execute queue in this cycle, or one waits and there is room."""
-    return m.ex.u_pop_t == now or (m.ex.u_n > 0 and m.ex.q_n < m.p.exq)
+    return m.execute.unroller_pop_t == now or (m.execute.unroller_n > 0 and m.execute.queue_n < m.p.exq)
 
 
 @njit
 def unroll(now, m):
     """One command through the transpose unroller into the execute queue. True when one went."""
-    x = m.ex
+    x = m.execute
     p = m.p
-    if x.u_n == 0:
+    if x.unroller_n == 0:
         return False
-    n = x.q_n + (x.q_popped if x.q_pop_t == now else 0)
+    n = x.queue_n + (x.queue_popped if x.queue_pop_t == now else 0)
     if n >= p.exq:
         return False
-    funct = x.u_funct[0]
-    rs1 = x.u_rs1[0]
-    rs2 = x.u_rs2[0]
-    slot = x.u_slot[0]
+    funct = x.unroller_funct[0]
+    rs1 = x.unroller_rs1[0]
+    rs2 = x.unroller_rs2[0]
+    slot = x.unroller_slot[0]
     keep = False
-    if x.u_state == 0 and funct == codes.PRELOAD:
-        if x.u_transposed:
-            if x.u_n < 2:
+    if x.unroller_state == 0 and funct == codes.PRELOAD:
+        if x.unroller_transposed:
+            if x.unroller_n < 2:
                 return False
-            if x.u_funct[1] == codes.COMPUTE_PRELOADED:
+            if x.unroller_funct[1] == codes.COMPUTE_PRELOADED:
                 rs2 = (rs2 & ~GARBAGE) | GARBAGE
                 slot = -1
                 keep = True
-                x.u_state = 1
-    elif x.u_state == 1:
+                x.unroller_state = 1
+    elif x.unroller_state == 1:
         funct = codes.COMPUTE_ACCUMULATED
-        rs1 = x.u_rs1[1]
-        rs2 = x.u_rs2[1]
+        rs1 = x.unroller_rs1[1]
+        rs2 = x.unroller_rs2[1]
         slot = -1
         keep = True
-        x.u_state = 2
-    elif x.u_state == 2:
+        x.unroller_state = 2
+    elif x.unroller_state == 2:
         rs1 = (rs1 & ~GARBAGE) | GARBAGE
-        x.u_state = 0
+        x.unroller_state = 0
     if funct == codes.CONFIG and not ex_strides_only(rs1):
-        x.u_transposed = 1 if (p.dataflow == 1 or ex_weight_stationary(rs1)) and ex_transpose_b(rs1) else 0
-    i = (x.q_head + x.q_n) % RING
-    x.q_funct[i] = funct
-    x.q_rs1[i] = rs1
-    x.q_rs2[i] = rs2
-    x.q_slot[i] = slot
-    x.q_n += 1
+        x.unroller_transposed = 1 if (p.dataflow == 1 or ex_weight_stationary(rs1)) and ex_transpose_b(rs1) else 0
+    i = (x.queue_head + x.queue_n) % RING
+    x.queue_funct[i] = funct
+    x.queue_rs1[i] = rs1
+    x.queue_rs2[i] = rs2
+    x.queue_slot[i] = slot
+    x.queue_n += 1
     if not keep:
-        x.u_funct[0] = x.u_funct[1]
-        x.u_rs1[0] = x.u_rs1[1]
-        x.u_rs2[0] = x.u_rs2[1]
-        x.u_slot[0] = x.u_slot[1]
-        x.u_n -= 1
-        x.u_pop_t = now
+        x.unroller_funct[0] = x.unroller_funct[1]
+        x.unroller_rs1[0] = x.unroller_rs1[1]
+        x.unroller_rs2[0] = x.unroller_rs2[1]
+        x.unroller_slot[0] = x.unroller_slot[1]
+        x.unroller_n -= 1
+        x.unroller_pop_t = now
     return True
 
 
 @njit
 def canonise(m, now):
     """Normal form, clock set back to 0."""
-    _canonise_queues(m.ex, now)
-    _canonise_command(m.ex)
+    _canonise_queues(m.execute, now)
+    _canonise_command(m.execute)
 
 
 @njit
 def _canonise_queues(x, now):
     """Command queues and control queue."""
-    for i in range(x.u_n, 2):
-        x.u_funct[i] = 0
-        x.u_rs1[i] = 0
-        x.u_rs2[i] = 0
-        x.u_slot[i] = 0
-    x.u_pop_t = recent(x.u_pop_t, now, 0)
-    for ring in (x.q_funct, x.q_rs1, x.q_rs2, x.q_slot):
-        straighten(ring, x.q_head, x.q_n, RING)
-    x.q_head = 0
-    x.q_pop_t = recent(x.q_pop_t, now, 0)
-    if x.q_pop_t == LONG_AGO:
-        x.q_popped = 0
-    for ring in (x.e_fires, x.e_first, x.e_t, x.e_total, x.e_slot, x.e_addr, x.e_rows):
-        straighten(ring, x.e_head, x.e_n, ENTRIES)
-    x.e_head = 0
+    for i in range(x.unroller_n, 2):
+        x.unroller_funct[i] = 0
+        x.unroller_rs1[i] = 0
+        x.unroller_rs2[i] = 0
+        x.unroller_slot[i] = 0
+    x.unroller_pop_t = recent(x.unroller_pop_t, now, 0)
+    for ring in (x.queue_funct, x.queue_rs1, x.queue_rs2, x.queue_slot):
+        straighten(ring, x.queue_head, x.queue_n, RING)
+    x.queue_head = 0
+    x.queue_pop_t = recent(x.queue_pop_t, now, 0)
+    if x.queue_pop_t == LONG_AGO:
+        x.queue_popped = 0
+    for ring in (
+        x.entry_fires,
+        x.entry_first,
+        x.entry_ready_t,
+        x.entry_total,
+        x.entry_slot,
+        x.entry_address,
+        x.entry_rows,
+    ):
+        straighten(ring, x.entry_head, x.entry_n, ENTRIES)
+    x.entry_head = 0
     x.pace_t = due(x.pace_t, now)
-    for i in range(x.e_n):
-        x.e_t[i] = due(x.e_t[i], now)
+    for i in range(x.entry_n):
+        x.entry_ready_t[i] = due(x.entry_ready_t[i], now)
 
 
 @njit
 def _canonise_command(x):
     """The command being performed; between commands no unit reads the last one."""
     x.stalled = 0
-    x.fed = 0
-    x.fire = 0
+    x.row_fed = 0
+    x.firing = 0
     x.run_t = 0
     x.run_taken = 0
     x.run_reads = 0
@@ -237,18 +245,18 @@ def _canonise_command(x):
 
 def reset(m):
     """State after reset."""
-    x = m.ex
-    x.pend0 = -1
-    x.pend1 = -1
-    x.ws = 1 if m.p.dataflow == 1 else 0
-    x.q_pop_t = LONG_AGO
-    x.u_pop_t = LONG_AGO
+    x = m.execute
+    x.pending_first = -1
+    x.pending_second = -1
+    x.weight_stationary = 1 if m.p.dataflow == 1 else 0
+    x.queue_pop_t = LONG_AGO
+    x.unroller_pop_t = LONG_AGO
 
 
 def describe(m):
     """What a stopped execute controller waits for, in words."""
-    x = m.ex
-    text = f"execute: {STATES[int(x.state)]}, {x.q_n} commands queued, {x.e_n} rows on their way to the mesh"
+    x = m.execute
+    text = f"execute: {STATES[int(x.state)]}, {x.queue_n} commands queued, {x.entry_n} rows on their way to the mesh"
     if x.illegal:
         text += "\nexecute: config_ex asks for two operands from the one transposer; the array flushes for ever"
     return text

@@ -66,21 +66,21 @@ def _answers(now, m, room, pool):
                 c.read_locked = LINE_BYTES // m.p.beat_bytes
             c.read_locked -= 1
         beat = memory.answer(now, m)
-        c.od[c.od_n] = (beat >> 1) << 3 | kind << 1 | (beat & 1)
+        c.answer_queue[c.answer_n] = (beat >> 1) << 3 | kind << 1 | (beat & 1)
     elif c.read_locked:
         return False
-    elif c.cd_n > 0:
-        c.od[c.od_n] = c.cd[0] << 3 | RELEASE_ACK << 1 | 1
-        c.cd[0] = c.cd[1]
-        c.cd_n -= 1
-    elif c.ad_n > 0 and pool:
-        c.od[c.od_n] = c.ad[0] << 3 | GRANT << 1 | 1
-        c.ad[0] = c.ad[1]
-        c.ad_n -= 1
+    elif c.release_answer_n > 0:
+        c.answer_queue[c.answer_n] = c.release_answers[0] << 3 | RELEASE_ACK << 1 | 1
+        c.release_answers[0] = c.release_answers[1]
+        c.release_answer_n -= 1
+    elif c.grant_answer_n > 0 and pool:
+        c.answer_queue[c.answer_n] = c.grant_answers[0] << 3 | GRANT << 1 | 1
+        c.grant_answers[0] = c.grant_answers[1]
+        c.grant_answer_n -= 1
         c.sinks_free -= 1
     else:
         return False
-    c.od_n += 1
+    c.answer_n += 1
     return True
 
 
@@ -93,8 +93,8 @@ def _requests(now, m, room_c, room_a):
     c = m.l2
     moved = False
     to_memory = False
-    if c.cq_n > 0:
-        head = c.cq[0]
+    if c.release_n > 0:
+        head = c.release_queue[0]
         if head & 4:
             last = (head >> 1) & 1
             block = c.meta_block[head >> 3] << LINE_BITS
@@ -105,27 +105,27 @@ def _requests(now, m, room_c, room_a):
                 to_memory = True
                 moved = True
         elif room_c:
-            c.cd[c.cd_n] = head >> 3
-            c.cd_n += 1
+            c.release_answers[c.release_answer_n] = head >> 3
+            c.release_answer_n += 1
             moved = True
         if moved:
-            for i in range(c.cq_n - 1):
-                c.cq[i] = c.cq[i + 1]
-            c.cq_n -= 1
-    if c.oa_n > 0:
+            for i in range(c.release_n - 1):
+                c.release_queue[i] = c.release_queue[i + 1]
+            c.release_n -= 1
+    if c.acquire_n > 0:
         goes = False
-        if c.oa[0] & 1:
-            block = c.address[c.oa[0] >> 1] & -LINE_BYTES
+        if c.acquire_queue[0] & 1:
+            block = c.address[c.acquire_queue[0] >> 1] & -LINE_BYTES
             if not to_memory and not c.put_locked and memory.takes_read(now, m, block):
-                memory.read(now, m, c.oa[0] >> 1, LINE_BYTES // m.p.beat_bytes, block)
+                memory.read(now, m, c.acquire_queue[0] >> 1, LINE_BYTES // m.p.beat_bytes, block)
                 goes = True
         elif room_a:
-            c.ad[c.ad_n] = c.oa[0] >> 1
-            c.ad_n += 1
+            c.grant_answers[c.grant_answer_n] = c.acquire_queue[0] >> 1
+            c.grant_answer_n += 1
             goes = True
         if goes:
-            c.oa[0] = c.oa[1]
-            c.oa_n -= 1
+            c.acquire_queue[0] = c.acquire_queue[1]
+            c.acquire_n -= 1
             moved = True
     return moved
 
@@ -143,20 +143,20 @@ def _mask(p, first, useful, beat):
 
 
 @njit
-def _keep_beat(m, who, arg, last, address):
+def _keep_beat(m, client, arg, last, address):
     """A beat enters: count it, and put the data of a Put into its list."""
     c = m.l2
-    if who == 1:
+    if client == 1:
         bytes_ = arg & 0xFFFF
-        k = c.a_put
-        if c.a_beat == 0:
+        k = c.door_list
+        if c.door_beat == 0:
             c.list_used[k] = 1
             c.lists_used += 1
         slot = (c.put_head[k] + c.put_n[k]) % PUT_BEATS
-        c.put_mask[k, slot] = _mask(m.p, address & (bytes_ - 1), arg >> 16, c.a_beat)
+        c.put_mask[k, slot] = _mask(m.p, address & (bytes_ - 1), arg >> 16, c.door_beat)
         c.put_n[k] += 1
         c.put_used += 1
-    c.a_beat = 0 if last else c.a_beat + 1
+    c.door_beat = 0 if last else c.door_beat + 1
 
 
 @njit
@@ -167,65 +167,65 @@ def step(now, m, lines, channels):
     door = m.port.to_memory
     wake = memory.offer(now, m, channels)
     # registers as the cycle begins
-    ready = (1 if c.oa_n < 2 else 0) | (2 if not c.c_busy and c.cq_n <= 1 else 0)
-    ready |= (4 if not c.busy else 0) | (8 if c.oe_n < 2 else 0) | (16 if c.dw_valid == 0 else 0)
-    answers = c.od_n
+    ready = (1 if c.acquire_n < 2 else 0) | (2 if not c.evict_busy and c.release_n <= 1 else 0)
+    ready |= (4 if not c.busy else 0) | (8 if c.grant_ack_n < 2 else 0) | (16 if c.update_valid == 0 else 0)
+    answers = c.answer_n
     put_full = c.put_used == MEM_CYCLES
     lists_full = c.lists_used == LISTS
-    room_d = c.d_n == 0
-    room_c = c.cd_n < 2
-    room_a = c.ad_n < 2
+    room_d = c.beat_n == 0
+    room_c = c.release_answer_n < 2
+    room_a = c.grant_answer_n < 2
     pool = c.sinks_free > 0
-    acted = _answers(now, m, c.od_n < 2, pool)
+    acted = _answers(now, m, c.answer_n < 2, pool)
     acted = _requests(now, m, room_c, room_a) or acted
-    if c.oe_n > 0:
-        c.oe_n -= 1
+    if c.grant_ack_n > 0:
+        c.grant_ack_n -= 1
         c.sinks_free += 1
         acted = True
     # the beat at the door: held in the buffer, or on the wires from the port
-    held = c.a_n > 0
+    held = c.held_n > 0
     here = held or door.n > 0
-    who = c.a_who if held else door.client[0]
-    arg = c.a_arg if held else door.arg[0]
-    last = c.a_last if held else door.last[0]
-    raw = c.a_address if held else door.address[0]
-    first = c.a_beat == 0
-    enters = here and not (who == 1 and (put_full or (first and lists_full)))
+    client = c.held_client if held else door.client[0]
+    arg = c.held_arg if held else door.arg[0]
+    last = c.held_last if held else door.last[0]
+    raw = c.held_address if held else door.address[0]
+    first = c.door_beat == 0
+    enters = here and not (client == 1 and (put_full or (first and lists_full)))
     info = 0
     address = raw
     if enters and first:
-        if who == 0:
+        if client == 0:
             bytes_ = (arg >> 16) * p.beat_bytes
             info = GET | bytes_ << 4 | (arg & 0xFFFF) << 20
         else:
             bytes_ = arg & 0xFFFF
-            c.a_put = 0
-            while c.list_used[c.a_put]:
-                c.a_put += 1
-            info = (PUT_FULL if arg >> 16 == bytes_ else PUT_PARTIAL) | bytes_ << 4 | c.a_put << 12 | 1 << 40
+            c.door_list = 0
+            while c.list_used[c.door_list]:
+                c.door_list += 1
+            info = (PUT_FULL if arg >> 16 == bytes_ else PUT_PARTIAL) | bytes_ << 4 | c.door_list << 12 | 1 << 40
         address &= -bytes_
     took, changed = l2_schedule.step(m, lines, ready, enters and first, address, info)
     acted = acted or changed
     acted = l2_data.step(m, answers, room_d) or acted
-    if c.d_n > 0 and port.room(m.port.from_memory, now):
-        port.put_in(m.port.from_memory, c.d_info >> 40, (c.d_info >> 20) & 0xFFFF, c.d_last, 0)
-        c.d_n = 0
+    if c.beat_n > 0 and port.room(m.port.from_memory, now):
+        port.put_in(m.port.from_memory, c.beat_info >> 40, (c.beat_info >> 20) & 0xFFFF, c.beat_last, 0)
+        c.beat_n = 0
         acted = True
     if took or (enters and not first):
-        _keep_beat(m, who, arg, last, raw)
-        c.a_n = 0
+        _keep_beat(m, client, arg, last, raw)
+        c.held_n = 0
         if not held:
             port.take(door, now)
         acted = True
     elif here and not held:
-        c.a_n = 1
-        c.a_who = who
-        c.a_arg = arg
-        c.a_last = last
-        c.a_address = raw
+        c.held_n = 1
+        c.held_client = client
+        c.held_arg = arg
+        c.held_last = last
+        c.held_address = raw
         port.take(door, now)
         acted = True
     if acted:
-        m.rs.progress_t = now
+        m.station.progress_t = now
         return now + 1
     return wake

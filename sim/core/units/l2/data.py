@@ -41,33 +41,33 @@ def _in_flight(m, block, way):
 def _evict(m):
     """SourceC: read a dirty block, or announce the loss of a clean one. Returns the bank words it claims."""
     c = m.l2
-    if c.c3:
-        c.cq[c.cq_n] = c.c3
-        c.cq_n += 1
-    c.c3 = c.c2
-    c.c2 = 0
+    if c.evict_stage3:
+        c.release_queue[c.release_n] = c.evict_stage3
+        c.release_n += 1
+    c.evict_stage3 = c.evict_stage2
+    c.evict_stage2 = 0
     if c.go_c >= 0:
         i = c.go_c
-        c.c_block = c.meta_block[i]
-        c.c_way = c.meta_way[i]
-        c.c_mshr = i
+        c.evict_block = c.meta_block[i]
+        c.evict_way = c.meta_way[i]
+        c.evict_mshr = i
         if not c.meta_dirty[i]:
-            c.c2 = i << 3 | 2 | 1
+            c.evict_stage2 = i << 3 | 2 | 1
             return 0
-        c.c_busy = 1
-        c.c_beat = 0
-    if not c.c_busy:
+        c.evict_busy = 1
+        c.evict_beat = 0
+    if not c.evict_busy:
         return 0
-    if c.c_beat == 0 and _in_flight(m, c.c_block, c.c_way):
+    if c.evict_beat == 0 and _in_flight(m, c.evict_block, c.evict_way):
         return 0
     words = (1 << m.p.beat_bytes // WORD) - 1
-    claim = _select(m.p, c.c_way, c.c_block, c.c_beat, words)
-    last = c.c_beat == (1 << LINE_BITS) // m.p.beat_bytes - 1
-    c.c2 = c.c_mshr << 3 | 4 | (2 if last else 0) | 1
-    c.c_beat += 1
+    claim = _select(m.p, c.evict_way, c.evict_block, c.evict_beat, words)
+    last = c.evict_beat == (1 << LINE_BITS) // m.p.beat_bytes - 1
+    c.evict_stage2 = c.evict_mshr << 3 | 4 | (2 if last else 0) | 1
+    c.evict_beat += 1
     if last:
-        c.c_busy = 0
-        c.c_beat = 0
+        c.evict_busy = 0
+        c.evict_beat = 0
     m.count[E_BANKS] += 1
     return claim
 
@@ -81,24 +81,24 @@ def _refill(m, answers, claimed):
     c = m.l2
     p = m.p
     here = answers > 0
-    first = c.g_beat == 0
+    first = c.grant_beat == 0
     if first and not here:
         return 0
-    i = c.od[0] >> 3 if here else c.g_mshr
+    i = c.answer_queue[0] >> 3 if here else c.grant_mshr
     block = block_of_address(c.address[i])
     way = c.meta_way[i]
     if first and _in_flight(m, block, way):
         return 0
     words = (1 << p.beat_bytes // WORD) - 1
-    claim = _select(p, way, block, c.g_beat, words)
+    claim = _select(p, way, block, c.grant_beat, words)
     if not here or claim & claimed:
         return claim
-    kind = (c.od[0] >> 1) & 3
-    last = c.od[0] & 1
-    c.od[0] = c.od[1]
-    c.od_n -= 1
-    c.g_mshr = i
-    c.g_beat = 0 if last else c.g_beat + 1
+    kind = (c.answer_queue[0] >> 1) & 3
+    last = c.answer_queue[0] & 1
+    c.answer_queue[0] = c.answer_queue[1]
+    c.answer_n -= 1
+    c.grant_mshr = i
+    c.grant_beat = 0 if last else c.grant_beat + 1
     if kind == RELEASE_ACK:
         c.w_releaseack[i] = 1
         return claim
@@ -197,9 +197,9 @@ def _answer(m, claimed, room):
             m.count[E_BANKS] += 1
     sends = c.s3_sends and room
     if sends:
-        c.d_n = 1
-        c.d_info = c.s_info[3]
-        c.d_last = 1 if is_put(c.s_info[3]) else c.s_last[3]
+        c.beat_n = 1
+        c.beat_info = c.s_info[3]
+        c.beat_last = 1 if is_put(c.s_info[3]) else c.s_last[3]
         c.s3_sends = 0
         moved = True
     if s3_out:
@@ -245,9 +245,9 @@ def _answer(m, claimed, room):
 def step(m, answers, room):
     """One cycle of the data side; returns whether anything changed."""
     c = m.l2
-    before = c.c2 | c.c3 | c.c_busy
+    before = c.evict_stage2 | c.evict_stage3 | c.evict_busy
     claimed = _evict(m)
-    taken = c.od_n
+    taken = c.answer_n
     claimed |= _refill(m, answers, claimed)
-    moved = before > 0 or c.c2 > 0 or taken != c.od_n
+    moved = before > 0 or c.evict_stage2 > 0 or taken != c.answer_n
     return _answer(m, claimed, room) or moved

@@ -87,23 +87,23 @@ def _plan(m, i):
 def directory_result(m, lines):
     """The directory's answer to the read of the cycle before, and the plan that follows from it."""
     c = m.l2
-    block = c.dr_block
+    block = c.lookup_block
     at = set_of(m.p, block) * WAYS
-    i = c.dr_mshr
+    i = c.lookup_mshr
     victim = (c.lfsr & 1023) * WAYS >> 10
-    quash = c.dw_valid and c.dw_at // WAYS == at // WAYS  # a write to this set has not reached the SRAM yet
-    held_way = c.dw_at % WAYS
+    quash = c.update_valid and c.update_at // WAYS == at // WAYS  # a write to this set has not reached the SRAM yet
+    held_way = c.update_at % WAYS
     for way in range(WAYS):
         line = lines[at + way]
         if line & 1 and line >> 2 == block and not (quash and way == held_way):
             _found(c, i, line, 1, way)
             _plan(m, i)
             return
-    same = quash and c.dw_line >> 2 == block
+    same = quash and c.update_line >> 2 == block
     if same:
-        _found(c, i, c.dw_line, c.dw_line & 1, held_way)
+        _found(c, i, c.update_line, c.update_line & 1, held_way)
     elif quash and held_way == victim:
-        _found(c, i, c.dw_line, 0, victim)
+        _found(c, i, c.update_line, 0, victim)
     else:
         _found(c, i, lines[at + victim], 0, victim)
     _plan(m, i)
@@ -120,9 +120,9 @@ def _found(c, i, line, hit, way):
 
 @njit
 def _read_directory(c, i, block):
-    c.dr_valid = 1
-    c.dr_mshr = i
-    c.dr_block = block
+    c.lookup_valid = 1
+    c.lookup_mshr = i
+    c.lookup_block = block
     bit = (c.lfsr >> 15 ^ c.lfsr >> 13 ^ c.lfsr >> 12 ^ c.lfsr >> 10) & 1  # chisel3.util.random.LFSR(16)
     c.lfsr = (c.lfsr << 1 | bit) & 0xFFFF
 
@@ -137,13 +137,13 @@ def start(m, i):
     block = block_of(c.address[i])
     if wants & 1:
         whole_put = size(c.info[i]) == 64 and opcode(c.info[i]) == PUT_FULL
-        c.oa[c.oa_n] = i << 1 | (0 if whole_put else 1)
-        c.oa_n += 1
+        c.acquire_queue[c.acquire_n] = i << 1 | (0 if whole_put else 1)
+        c.acquire_n += 1
         c.s_acquire[i] = 1
     if wants & 16:
-        c.dw_valid = WRITE_COMES
-        c.dw_at = set_of(m.p, block) * WAYS + c.meta_way[i]
-        c.dw_line = block << 2 | dirty << 1 | 1 if c.s_release[i] else 0
+        c.update_valid = WRITE_COMES
+        c.update_at = set_of(m.p, block) * WAYS + c.meta_way[i]
+        c.update_line = block << 2 | dirty << 1 | 1 if c.s_release[i] else 0
     if wants & 2:
         c.go_c = i
         c.s_release[i] = 1
@@ -154,7 +154,7 @@ def start(m, i):
         c.go_way = c.meta_way[i]
         c.s_execute[i] = 1
     if wants & 8:
-        c.oe_n += 1
+        c.grant_ack_n += 1
         c.s_grantack[i] = 1
     if done:
         c.s_writeback[i] = 1
@@ -171,7 +171,7 @@ def _allocate(c, i, address, info):
 
 @njit
 def _repeat(m, i, old_info):
-    """The next request of an MSHR is for the block that it already holds: no look at the directory."""
+    """The next request of an MSHR is for the block that it already holds: the directory is not read."""
     c = m.l2
     c.meta_dirty[i] = 1 if (c.meta_hit[i] and c.meta_dirty[i]) or is_put(old_info) else 0
     c.meta_valid[i] = 1
@@ -208,8 +208,8 @@ def step(m, lines, ready, request, address, info):
     c.go_d = -1
     c.go_c = -1
     chosen = select(m, ready)
-    looked_up = c.dr_valid
-    c.dr_valid = 0
+    looked_up = c.lookup_valid
+    c.lookup_valid = 0
     if looked_up:
         directory_result(m, lines)
         acted = True
@@ -222,14 +222,14 @@ def step(m, lines, ready, request, address, info):
         old_info = c.info[chosen]
         old_block = block_of(c.address[chosen])
         reload = start(m, chosen)
-    pops = reload and c.rq_n[chosen] > 0
+    pops = reload and c.waiting_n[chosen] > 0
     pop_looks = False
     if pops or (reload and request and match == chosen):
         i = chosen
         if pops:
-            h = c.rq_head[i]
-            _allocate(c, i, c.rq_address[i, h], c.rq_info[i, h])
-            c.rq_head[i] = (h + 1) % QUEUED
+            h = c.waiting_head[i]
+            _allocate(c, i, c.waiting_address[i, h], c.waiting_info[i, h])
+            c.waiting_head[i] = (h + 1) % QUEUED
         else:
             _allocate(c, i, address, info)
             took = True
@@ -241,10 +241,10 @@ def step(m, lines, ready, request, address, info):
     if request and not took:
         if match >= 0:
             if c.queued < m.p.l2_queued:
-                slot = (c.rq_head[match] + c.rq_n[match] - (1 if pops and match == chosen else 0)) % QUEUED
-                c.rq_address[match, slot] = address
-                c.rq_info[match, slot] = info
-                c.rq_n[match] += 1
+                slot = (c.waiting_head[match] + c.waiting_n[match] - (1 if pops and match == chosen else 0)) % QUEUED
+                c.waiting_address[match, slot] = address
+                c.waiting_info[match, slot] = info
+                c.waiting_n[match] += 1
                 c.queued += 1
                 took = True
         elif free >= 0 and not pop_looks:
@@ -252,12 +252,12 @@ def step(m, lines, ready, request, address, info):
             _read_directory(c, free, block_of(address))
             took = True
     if pops:
-        c.rq_n[chosen] -= 1
+        c.waiting_n[chosen] -= 1
         c.queued -= 1
-    if c.dw_valid == WRITE_WAITS and not c.dr_valid:
-        lines[c.dw_at] = c.dw_line
-        c.dw_valid = 0
+    if c.update_valid == WRITE_WAITS and not c.lookup_valid:
+        lines[c.update_at] = c.update_line
+        c.update_valid = 0
         acted = True
-    elif c.dw_valid == WRITE_COMES:
-        c.dw_valid = WRITE_WAITS
+    elif c.update_valid == WRITE_COMES:
+        c.update_valid = WRITE_WAITS
     return took, acted or took

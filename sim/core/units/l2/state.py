@@ -30,104 +30,104 @@ GET = 4
 DTYPE = np.dtype(
     [
         # SinkA: the beat held by the inner buffer (flow, one deep), the Put whose beats are coming in
-        ("a_n", "i8"),
-        ("a_who", "i8"),
-        ("a_arg", "i8"),
-        ("a_last", "i8"),
-        ("a_address", "i8"),
-        ("a_beat", "i8"),
-        ("a_put", "i8"),
-        ("list_used", "i8", (LISTS,)),
-        ("lists_used", "i8"),
-        ("put_used", "i8"),
-        ("put_n", "i8", (LISTS,)),
-        ("put_head", "i8", (LISTS,)),
-        ("put_mask", "i8", (LISTS, PUT_BEATS)),
+        ("held_n", "i8"),  # 1: it holds a beat
+        ("held_client", "i8"),  # READER or WRITER
+        ("held_arg", "i8"),  # as in the port's buffers
+        ("held_last", "i8"),  # 1: last beat
+        ("held_address", "i8"),  # first useful byte
+        ("door_beat", "i8"),  # beats of the Put that came
+        ("door_list", "i8"),  # its list
+        ("list_used", "i8", (LISTS,)),  # 1: the list belongs to a Put
+        ("lists_used", "i8"),  # lists in use
+        ("put_used", "i8"),  # beats in all lists
+        ("put_n", "i8", (LISTS,)),  # beats in the list
+        ("put_head", "i8", (LISTS,)),  # index of the oldest
+        ("put_mask", "i8", (LISTS, PUT_BEATS)),  # words that each writes
         # requests queued behind an MSHR of the same set (ListBuffer)
-        ("queued", "i8"),
-        ("rq_n", "i8", (MSHRS,)),
-        ("rq_head", "i8", (MSHRS,)),
-        ("rq_address", "i8", (MSHRS, QUEUED)),
-        ("rq_info", "i8", (MSHRS, QUEUED)),
+        ("queued", "i8"),  # requests in all queues
+        ("waiting_n", "i8", (MSHRS,)),  # by MSHR: requests queued
+        ("waiting_head", "i8", (MSHRS,)),  # index of the oldest
+        ("waiting_address", "i8", (MSHRS, QUEUED)),  # their addresses
+        ("waiting_info", "i8", (MSHRS, QUEUED)),  # their info
         # MSHRs
-        ("valid", "i8", (MSHRS,)),
-        ("address", "i8", (MSHRS,)),
-        ("info", "i8", (MSHRS,)),
-        ("meta_block", "i8", (MSHRS,)),
-        ("meta_valid", "i8", (MSHRS,)),
-        ("meta_dirty", "i8", (MSHRS,)),
-        ("meta_hit", "i8", (MSHRS,)),
-        ("meta_way", "i8", (MSHRS,)),
-        ("s_release", "i8", (MSHRS,)),
-        ("s_acquire", "i8", (MSHRS,)),
-        ("s_grantack", "i8", (MSHRS,)),
-        ("s_execute", "i8", (MSHRS,)),
-        ("s_writeback", "i8", (MSHRS,)),
-        ("w_releaseack", "i8", (MSHRS,)),
-        ("w_grantfirst", "i8", (MSHRS,)),
-        ("w_grantlast", "i8", (MSHRS,)),
-        ("w_grant", "i8", (MSHRS,)),
+        ("valid", "i8", (MSHRS,)),  # 1: in use
+        ("address", "i8", (MSHRS,)),  # of the request
+        ("info", "i8", (MSHRS,)),  # of the request
+        ("meta_block", "i8", (MSHRS,)),  # block in the way
+        ("meta_valid", "i8", (MSHRS,)),  # 1: the way holds a block
+        ("meta_dirty", "i8", (MSHRS,)),  # 1: it is dirty
+        ("meta_hit", "i8", (MSHRS,)),  # 1: it is the one asked for
+        ("meta_way", "i8", (MSHRS,)),  # way
+        ("s_release", "i8", (MSHRS,)),  # 1: no Release to be sent
+        ("s_acquire", "i8", (MSHRS,)),  # 1: no Acquire to be sent
+        ("s_grantack", "i8", (MSHRS,)),  # 1: no GrantAck to be sent
+        ("s_execute", "i8", (MSHRS,)),  # 1: the request was handed to SourceD
+        ("s_writeback", "i8", (MSHRS,)),  # 1: no directory write to be done
+        ("w_releaseack", "i8", (MSHRS,)),  # 1: no ReleaseAck awaited
+        ("w_grantfirst", "i8", (MSHRS,)),  # 1: first beat of the grant is here
+        ("w_grantlast", "i8", (MSHRS,)),  # 1: its last beat is here
+        ("w_grant", "i8", (MSHRS,)),  # 1: the beat asked for is here
         ("robin", "i8"),  # MSHRs from this one on go first
         # directory: the read under way, the write waiting for a free cycle
-        ("dr_valid", "i8"),
-        ("dr_mshr", "i8"),
-        ("dr_block", "i8"),
-        ("dw_valid", "i8"),
-        ("dw_at", "i8"),
-        ("dw_line", "i8"),
-        ("lfsr", "i8"),
+        ("lookup_valid", "i8"),  # 1: a read is under way
+        ("lookup_mshr", "i8"),  # for this MSHR
+        ("lookup_block", "i8"),  # and block
+        ("update_valid", "i8"),  # 0, WRITE_COMES or WRITE_WAITS
+        ("update_at", "i8"),  # index in `lines`
+        ("update_line", "i8"),  # the line
+        ("lfsr", "i8"),  # register that picks victims
         # what the scheduler starts in this cycle
         ("go_d", "i8"),  # the MSHR whose request is answered, -1: none
-        ("go_address", "i8"),
-        ("go_info", "i8"),
-        ("go_way", "i8"),
+        ("go_address", "i8"),  # its address
+        ("go_info", "i8"),  # its info
+        ("go_way", "i8"),  # its way
         ("go_c", "i8"),  # the MSHR whose block is given up
         # SourceD: stages 1-4, the outgoing beat buffer (flow, one deep)
-        ("busy", "i8"),
-        ("s1_block", "i8"),
-        ("s1_count", "i8"),
+        ("busy", "i8"),  # 1: stage 1 holds a request
+        ("s1_block", "i8"),  # 1: the beat of stage 1 was read
+        ("s1_count", "i8"),  # beats of it that went on
         ("s1_latch", "i8"),  # 1: the bypass match of this cycle counts, 0: the one held
-        ("s1_held", "i8"),
-        ("full", "i8", (5,)),
-        ("s_address", "i8", (5,)),
-        ("s_info", "i8", (5,)),
-        ("s_way", "i8", (5,)),
-        ("s_beat", "i8", (5,)),
-        ("s_last", "i8", (5,)),
-        ("s_answers", "i8", (5,)),
+        ("s1_held", "i8"),  # the match that is held
+        ("full", "i8", (5,)),  # 1: the stage holds a beat
+        ("s_address", "i8", (5,)),  # by stage: address of the request
+        ("s_info", "i8", (5,)),  # info
+        ("s_way", "i8", (5,)),  # way
+        ("s_beat", "i8", (5,)),  # beat in the block
+        ("s_last", "i8", (5,)),  # 1: last beat
+        ("s_answers", "i8", (5,)),  # 1: the beat is answered
         ("s_pops", "i8"),  # stage 2 waits for a beat of its Put
-        ("s_mask", "i8", (5,)),
-        ("s3_sends", "i8"),
-        ("d_n", "i8"),
-        ("d_info", "i8"),
-        ("d_last", "i8"),
+        ("s_mask", "i8", (5,)),  # words it writes
+        ("s3_sends", "i8"),  # 1: stage 3 still has to send
+        ("beat_n", "i8"),  # 1: it holds a beat
+        ("beat_info", "i8"),  # info of its request
+        ("beat_last", "i8"),  # 1: last beat
         # SourceC: the eviction under way, two stages behind the SRAM, its queue
-        ("c_busy", "i8"),
-        ("c_beat", "i8"),
-        ("c_block", "i8"),
-        ("c_at", "i8"),
-        ("c_way", "i8"),
-        ("c_mshr", "i8"),
-        ("c2", "i8"),  # mshr << 3 | data << 2 | last << 1 | 1
-        ("c3", "i8"),
-        ("cq_n", "i8"),
-        ("cq", "i8", (16,)),
+        ("evict_busy", "i8"),  # 1: a dirty block is being read
+        ("evict_beat", "i8"),  # its next beat
+        ("evict_block", "i8"),  # block
+        ("evict_at", "i8"),  # index in `lines`
+        ("evict_way", "i8"),  # way
+        ("evict_mshr", "i8"),  # MSHR
+        ("evict_stage2", "i8"),  # mshr << 3 | data << 2 | last << 1 | 1
+        ("evict_stage3", "i8"),  # the same one stage on
+        ("release_n", "i8"),  # entries queued
+        ("release_queue", "i8", (16,)),  # as evict_stage2
         # SinkD: beats of the grant taken so far, and the MSHR they belong to
-        ("g_beat", "i8"),
-        ("g_mshr", "i8"),
+        ("grant_beat", "i8"),  # beats taken
+        ("grant_mshr", "i8"),  # MSHR
         # queues to and from the cork: Acquires (mshr << 1 | block), Acks of grants, answers
-        ("oa_n", "i8"),
-        ("oa", "i8", (2,)),
-        ("oe_n", "i8"),
-        ("od_n", "i8"),
-        ("od", "i8", (2,)),  # mshr << 3 | kind << 1 | last
-        ("cd_n", "i8"),
-        ("cd", "i8", (2,)),
-        ("ad_n", "i8"),
-        ("ad", "i8", (2,)),
+        ("acquire_n", "i8"),  # Acquires queued
+        ("acquire_queue", "i8", (2,)),  # packed as above
+        ("grant_ack_n", "i8"),  # GrantAcks queued
+        ("answer_n", "i8"),  # beats from memory queued
+        ("answer_queue", "i8", (2,)),  # mshr << 3 | kind << 1 | last
+        ("release_answer_n", "i8"),  # Releases that the cork answers itself
+        ("release_answers", "i8", (2,)),  # their MSHRs
+        ("grant_answer_n", "i8"),  # upgrades that it answers itself
+        ("grant_answers", "i8", (2,)),  # their MSHRs
         ("put_locked", "i8"),  # beats of a write-back still to go to memory
         ("read_locked", "i8"),  # beats of a grant still to come from memory
-        ("sinks_free", "i8"),
+        ("sinks_free", "i8"),  # free ids of grants
     ]
 )
 

@@ -27,18 +27,18 @@ PRIORITY = (ST, EX, BIAS, WEIGHTS, INPUT)
 @njit
 def busy(m):
     """A loop is configured."""
-    return m.lc.configured[0] + m.lc.configured[1] > 0
+    return m.loop_conv.configured[0] + m.loop_conv.configured[1] > 0
 
 
 @njit
 def _idle(s, which):
-    return s.state[which] == 0 and s.p_n[which] == 0
+    return s.state[which] == 0 and s.pipe_n[which] == 0
 
 
 @njit
 def _configure(m, q, funct, rs1, rs2):
     """One of the seven commands that describe a convolution tile."""
-    s = m.lc
+    s = m.loop_conv
     p = m.p
     if funct == codes.LOOP_CONV_WS_1:
         s.out_channels[q] = (rs1 >> 48) & 0xFFFF
@@ -116,7 +116,7 @@ def _wants(s, head, which):
 
 @njit
 def _accept(m, which, q):
-    s = m.lc
+    s = m.loop_conv
     s.slot[which] = q
     s.running[q] = 1
     s.started[q, which] = 1
@@ -131,7 +131,7 @@ def _accept(m, which, q):
 @njit
 def _feed(now, m, which, popped):
     """A machine puts its next command into its pipeline. True when its state changed."""
-    s = m.lc
+    s = m.loop_conv
     q = s.slot[which]
     if s.state[which] == 0:
         return False
@@ -149,36 +149,36 @@ def _feed(now, m, which, popped):
             return False
     elif s.blocked[which]:
         return False
-    if s.p_n[which] >= STAGES:
+    if s.pipe_n[which] >= STAGES:
         return False
     conv_emit.command(m, which)
-    i = (s.p_head[which] + s.p_n[which]) % STAGES
-    s.p_funct[which, i] = s.funct
-    s.p_rs1[which, i] = s.rs1
-    s.p_rs2[which, i] = s.rs2
-    s.p_t[which, i] = now + STAGES
-    s.p_n[which] += 1
+    i = (s.pipe_head[which] + s.pipe_n[which]) % STAGES
+    s.pipe_funct[which, i] = s.funct
+    s.pipe_rs1[which, i] = s.rs1
+    s.pipe_rs2[which, i] = s.rs2
+    s.pipe_t[which, i] = now + STAGES
+    s.pipe_n[which] += 1
     return True
 
 
 @njit
 def _emit(now, m):
     """The arbiter lets one command through. Machine whose command went, or -1."""
-    s = m.lc
+    s = m.loop_conv
     p = m.p
     for n in range(5):
         which = PRIORITY[n]
-        if s.p_n[which] > 0 and s.p_t[which, s.p_head[which]] <= now:
+        if s.pipe_n[which] > 0 and s.pipe_t[which, s.pipe_head[which]] <= now:
             full = s.ld_used >= p.rs_ld
             if which == EX:
                 full = s.ex_used >= p.rs_ex
             elif which == ST:
                 full = s.st_used >= p.rs_st
             if not full:
-                h = s.p_head[which]
-                push(m.fe.mat, s.p_funct[which, h], s.p_rs1[which, h], s.p_rs2[which, h], 2)
-                s.p_head[which] = (h + 1) % STAGES
-                s.p_n[which] -= 1
+                h = s.pipe_head[which]
+                push(m.front.matmul, s.pipe_funct[which, h], s.pipe_rs1[which, h], s.pipe_rs2[which, h], 2)
+                s.pipe_head[which] = (h + 1) % STAGES
+                s.pipe_n[which] -= 1
                 if which == EX:
                     s.ex_used += 1
                 elif which == ST:
@@ -192,7 +192,7 @@ def _emit(now, m):
 @njit
 def _run(now, m):
     """A cycle with a loop configured; decisions on the state at its start. True when anything changed."""
-    s = m.lc
+    s = m.loop_conv
     head = s.head
     acted = False
     release = s.running[head] == 1
@@ -219,7 +219,7 @@ def _run(now, m):
     s.computes_emitted = 1 if s.slot[ST] != x or _idle(s, EX) else 0
 
     went = -1
-    if can_push(m.fe.mat, now):
+    if can_push(m.front.matmul, now):
         went = _emit(now, m)
     if went >= 0:
         acted = True
@@ -246,11 +246,11 @@ def _run(now, m):
 @njit
 def _has_work(now, m):
     """A loop, commands of a loop that have not completed, or a command to take or hand on."""
-    s = m.lc
+    s = m.loop_conv
     if busy(m) or s.ld_used + s.ex_used + s.st_used > 0:
         return True
-    q = m.fe.conv
-    return q.n > 0 and (can_push(m.fe.mat, now) or codes.LOOP_CONV_WS <= q.funct[0] <= codes.LOOP_CONV_WS_6)
+    q = m.front.conv
+    return q.n > 0 and (can_push(m.front.matmul, now) or codes.LOOP_CONV_WS <= q.funct[0] <= codes.LOOP_CONV_WS_6)
 
 
 @njit
@@ -261,8 +261,8 @@ def step(now, m):
 
 @njit
 def _cycle(now, m):
-    s = m.lc
-    fe = m.fe
+    s = m.loop_conv
+    fe = m.front
     acted = False
     wake = NEVER
     configured = s.configured[0] + s.configured[1] > 0
@@ -271,14 +271,14 @@ def _cycle(now, m):
     if configured:
         acted = _run(now, m)
         for n in range(5):
-            if s.p_n[n] > 0:
-                due = s.p_t[n, s.p_head[n]]
+            if s.pipe_n[n] > 0:
+                due = s.pipe_t[n, s.pipe_head[n]]
                 if now < due < wake:
                     wake = due
-    if m.rs.told_t == now:
-        s.ld_used -= m.rs.told[2, 0]
-        s.ex_used -= m.rs.told[2, 1]
-        s.st_used -= m.rs.told[2, 2]
+    if m.station.told_t == now:
+        s.ld_used -= m.station.told[2, 0]
+        s.ex_used -= m.station.told[2, 1]
+        s.st_used -= m.station.told[2, 2]
     q = fe.conv
     if q.n > 0:
         funct = q.funct[0]
@@ -287,8 +287,8 @@ def _cycle(now, m):
                 _configure(m, to, funct, q.rs1[0], q.rs2[0])
                 pop(q, now)
                 acted = True
-        elif not configured and can_push(fe.mat, now):
-            push(fe.mat, funct, q.rs1[0], q.rs2[0], q.src[0])
+        elif not configured and can_push(fe.matmul, now):
+            push(fe.matmul, funct, q.rs1[0], q.rs2[0], q.source[0])
             pop(q, now)
             acted = True
     if acted:
@@ -299,7 +299,7 @@ def _cycle(now, m):
 @njit
 def canonise(m, now):
     """Normal form: the command of this cycle and the decisions that led to it are taken anew."""
-    s = m.lc
+    s = m.loop_conv
     s.funct = 0
     s.rs1 = 0
     s.rs2 = 0
@@ -309,10 +309,10 @@ def canonise(m, now):
     s.loads_emitted = 0
     s.computes_emitted = 0
     for n in range(5):
-        straighten(s.p_funct[n], s.p_head[n], s.p_n[n], STAGES)
-        straighten(s.p_rs1[n], s.p_head[n], s.p_n[n], STAGES)
-        straighten(s.p_rs2[n], s.p_head[n], s.p_n[n], STAGES)
-        straighten(s.p_t[n], s.p_head[n], s.p_n[n], STAGES)
-        for i in range(s.p_n[n]):
-            s.p_t[n, i] = due(s.p_t[n, i], now)
-        s.p_head[n] = 0
+        straighten(s.pipe_funct[n], s.pipe_head[n], s.pipe_n[n], STAGES)
+        straighten(s.pipe_rs1[n], s.pipe_head[n], s.pipe_n[n], STAGES)
+        straighten(s.pipe_rs2[n], s.pipe_head[n], s.pipe_n[n], STAGES)
+        straighten(s.pipe_t[n], s.pipe_head[n], s.pipe_n[n], STAGES)
+        for i in range(s.pipe_n[n]):
+            s.pipe_t[n, i] = due(s.pipe_t[n, i], now)
+        s.pipe_head[n] = 0

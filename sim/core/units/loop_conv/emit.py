@@ -37,7 +37,7 @@ def command(m, which):
 
 @njit
 def _bias(m):
-    s = m.lc
+    s = m.loop_conv
     p = m.p
     q = s.slot[BIAS]
     if s.state[BIAS] == 1:
@@ -45,18 +45,18 @@ def _bias(m):
         s.state[BIAS] = 2
         return
     most = least(s.ochs[q], p.block_len_acc * p.dim)
-    och = s.ch[BIAS]
+    och = s.channel[BIAS]
     area = s.orows[q] * s.ocols[q]
-    local = s.first[BIAS] + (och // p.dim) * s.batches[q] * area + s.b[BIAS] * area
-    local += s.row[BIAS] * s.ocols[q] + s.col[BIAS]
-    rows = least(s.ocols[q] - s.col[BIAS], p.dim)
+    local = s.first[BIAS] + (och // p.dim) * s.batches[q] * area + s.batch[BIAS] * area
+    local += s.row[BIAS] * s.ocols[q] + s.column[BIAS]
+    rows = least(s.ocols[q] - s.column[BIAS], p.dim)
     cols = least(s.ochs[q] - och, most)
     s.funct = codes.MVIN3
     s.rs1 = 0 if s.no_bias[q] else s.dram[q, BIAS] + och * p.acc_bytes
     s.rs2 = rows << 48 | cols << 32 | (local & p.addr_mask) | SIGN
-    s.ch[BIAS] += most
-    if s.ch[BIAS] >= s.ochs[q]:
-        s.ch[BIAS] = 0
+    s.channel[BIAS] += most
+    if s.channel[BIAS] >= s.ochs[q]:
+        s.channel[BIAS] = 0
         if _next_pixels(s, BIAS, q, p.dim):
             s.state[BIAS] = 0
 
@@ -64,22 +64,22 @@ def _bias(m):
 @njit
 def _next_pixels(s, which, q, step):
     """Next row segment of the output; True behind the last one."""
-    s.col[which] += step
-    if s.col[which] >= s.ocols[q]:
-        s.col[which] = 0
+    s.column[which] += step
+    if s.column[which] >= s.ocols[q]:
+        s.column[which] = 0
         s.row[which] += 1
         if s.row[which] >= s.orows[q]:
             s.row[which] = 0
-            s.b[which] += 1
-            if s.b[which] >= s.batches[q]:
-                s.b[which] = 0
+            s.batch[which] += 1
+            if s.batch[which] >= s.batches[q]:
+                s.batch[which] = 0
                 return True
     return False
 
 
 @njit
 def _weights(m):
-    s = m.lc
+    s = m.loop_conv
     p = m.p
     q = s.slot[WEIGHTS]
     kd = s.kernel_dim[q]
@@ -94,8 +94,8 @@ def _weights(m):
         _load_config(s, 1, s.w_stride[q], 1, stride * p.b_bits >> 3)
         s.state[WEIGHTS] = 2
         return
-    och = s.ch[WEIGHTS]
-    kch = s.kch[WEIGHTS]
+    och = s.channel[WEIGHTS]
+    kch = s.kernel_channel[WEIGHTS]
     krow = s.krow[WEIGHTS]
     kcol = s.kcol[WEIGHTS]
     wide = p.block_len * p.dim
@@ -121,10 +121,10 @@ def _weights(m):
     s.funct = codes.MVIN2
     s.rs1 = s.dram[q, WEIGHTS] + ((offset * p.b_bits >> 3) & 0xFFFFFFFF)
     s.rs2 = rows << 48 | cols << 32 | ((s.first[WEIGHTS] + local) & p.addr_mask)
-    s.kch[WEIGHTS] += most if turned else p.dim
-    if s.kch[WEIGHTS] < s.kchs[q]:
+    s.kernel_channel[WEIGHTS] += most if turned else p.dim
+    if s.kernel_channel[WEIGHTS] < s.kchs[q]:
         return
-    s.kch[WEIGHTS] = 0
+    s.kernel_channel[WEIGHTS] = 0
     s.kcol[WEIGHTS] += 1
     if s.kcol[WEIGHTS] < s.kcols[q]:
         return
@@ -133,14 +133,14 @@ def _weights(m):
     if s.krow[WEIGHTS] < s.krows[q]:
         return
     s.krow[WEIGHTS] = 0
-    s.ch[WEIGHTS] += p.dim if turned else most
-    if s.ch[WEIGHTS] >= s.ochs[q]:
+    s.channel[WEIGHTS] += p.dim if turned else most
+    if s.channel[WEIGHTS] >= s.ochs[q]:
         s.state[WEIGHTS] = 0
 
 
 @njit
 def _input(m):
-    s = m.lc
+    s = m.loop_conv
     p = m.p
     q = s.slot[INPUT]
     d = s.downsample[q]
@@ -153,10 +153,10 @@ def _input(m):
     wide = p.block_len * p.dim
     turned = s.trans_input[q]
     most = least(s.batches[q] if turned else s.kchs[q], wide)
-    b = s.b[INPUT]
+    b = s.batch[INPUT]
     irow = s.row[INPUT]
-    icol = s.col[INPUT]
-    ich = s.ch[INPUT]
+    icol = s.column[INPUT]
+    ich = s.channel[INPUT]
     upad = halved(s.upad[q], t)
     lpad = halved(s.lpad[q], t)
     rpad = halved(s.rpad[q], t)
@@ -185,37 +185,37 @@ def _input(m):
     s.funct = codes.MVIN
     s.rs1 = 0 if zeros else s.dram[q, INPUT] + ((offset * p.a_bits >> 3) & 0xFFFFFFFF)
     s.rs2 = (pixels >> d) << 48 | count << 32 | ((s.first[INPUT] + local) & p.addr_mask)
-    s.ch[INPUT] += 1 if turned else most
-    if s.ch[INPUT] < s.kchs[q]:
+    s.channel[INPUT] += 1 if turned else most
+    if s.channel[INPUT] < s.kchs[q]:
         return
-    s.ch[INPUT] = 0
-    s.col[INPUT] += pixels
-    if s.col[INPUT] < cols_real + rpad:
+    s.channel[INPUT] = 0
+    s.column[INPUT] += pixels
+    if s.column[INPUT] < cols_real + rpad:
         return
-    s.col[INPUT] = -lpad
+    s.column[INPUT] = -lpad
     s.row[INPUT] += 1 << d
     if s.row[INPUT] < rows_real + halved(s.dpad[q], t):
         return
     s.row[INPUT] = -upad
-    s.b[INPUT] += most if turned else 1
-    if s.b[INPUT] >= s.batches[q]:
+    s.batch[INPUT] += most if turned else 1
+    if s.batch[INPUT] >= s.batches[q]:
         s.state[INPUT] = 0
 
 
 @njit
 def _store(m):
-    s = m.lc
+    s = m.loop_conv
     p = m.p
     q = s.slot[ST]
-    och = s.ch[ST]
-    b = s.b[ST]
+    och = s.channel[ST]
+    b = s.batch[ST]
     cols = least(s.ochs[q] - och, p.dim)
     area = s.orows[q] * s.ocols[q]
     local = s.first[ST] + (och // p.dim) * s.batches[q] * area + b * area
     state = s.state[ST]
     if state == 2:
         row = s.row[ST]
-        col = s.col[ST]
+        col = s.column[ST]
         if s.trans_output[q]:
             pixel = row * s.out_col_dim[q] * s.batch_size[q] + col * s.batch_size[q] + b
             offset = pixel * s.out_channels[q] + och
@@ -226,9 +226,9 @@ def _store(m):
         s.funct = codes.MVOUT
         s.rs1 = s.dram[q, ST] + ((offset * p.c_bits >> 3) & 0xFFFFFFFF)
         s.rs2 = rows << 48 | cols << 32 | ((local + row * s.ocols[q] + col) & p.addr_mask) | SIGN
-        s.ch[ST] += p.dim
-        if s.ch[ST] >= s.ochs[q]:
-            s.ch[ST] = 0
+        s.channel[ST] += p.dim
+        if s.channel[ST] >= s.ochs[q]:
+            s.channel[ST] = 0
             if _next_pixels(s, ST, q, p.dim):
                 s.state[ST] = 0
         return
@@ -237,11 +237,11 @@ def _store(m):
         s.funct = codes.MVOUT
         s.rs1 = s.dram[q, ST] + ((pixel * s.out_stride[q] + och) * p.c_bits >> 3)
         s.rs2 = cols << 32 | (local & p.addr_mask) | SIGN
-        s.ch[ST] += p.dim
-        if s.ch[ST] >= s.ochs[q]:
-            s.ch[ST] = 0
-            s.b[ST] += 1
-            if s.b[ST] >= s.batches[q]:
+        s.channel[ST] += p.dim
+        if s.channel[ST] >= s.ochs[q]:
+            s.channel[ST] = 0
+            s.batch[ST] += 1
+            if s.batch[ST] >= s.batches[q]:
                 s.state[ST] = 5
         return
     s.funct = codes.CONFIG

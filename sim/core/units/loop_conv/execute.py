@@ -15,14 +15,14 @@ def skips(s):
     if s.state[EX] < 2 or not s.dilated[q]:
         return False
     row = s.krow[EX] * s.dilation[q] + s.row[EX] - s.upad[q]
-    col = s.kcol[EX] * s.dilation[q] + s.col[EX] - s.lpad[q]
+    col = s.kcol[EX] * s.dilation[q] + s.column[EX] - s.lpad[q]
     return row & 1 == 1 or col & 1 == 1
 
 
 @njit
 def execute(m):
     """Preload, then compute, of the present position; brings new weights at the first output segment."""
-    s = m.lc
+    s = m.loop_conv
     p = m.p
     q = s.slot[EX]
     if s.state[EX] == 1:
@@ -33,13 +33,13 @@ def execute(m):
         return
     t = s.dilated[q]
     d = s.downsample[q]
-    och = s.ch[EX]
-    kch = s.kch[EX]
-    b = s.b[EX]
+    och = s.channel[EX]
+    kch = s.kernel_channel[EX]
+    b = s.batch[EX]
     if s.trans_input[q]:
         rows = least(s.batches[q] - b, p.dim)
     else:
-        rows = halved(least(s.ocols[q] - s.col[EX], p.dim << t), t)
+        rows = halved(least(s.ocols[q] - s.column[EX], p.dim << t), t)
     cols = least(s.ochs[q] - och, p.dim)
     depth = least(s.kcols[q] - s.kcol[EX], s.pixels[q]) * least(s.kchs[q] - kch, p.dim)
     if s.state[EX] == 2:
@@ -55,14 +55,14 @@ def execute(m):
                 local += (och // p.dim) * s.w_stride[q] + (krow * s.kcols[q] + kcol) * s.kchs[q] + kch
             local = local & p.addr_mask
         area = s.orows[q] * s.ocols[q]
-        c = s.first[EX] + (och // p.dim) * s.batches[q] * area + b * area + s.row[EX] * s.ocols[q] + s.col[EX]
+        c = s.first[EX] + (och // p.dim) * s.batches[q] * area + b * area + s.row[EX] * s.ocols[q] + s.column[EX]
         s.funct = codes.PRELOAD
         s.rs1 = depth << 48 | cols << 32 | local
         s.rs2 = rows << 48 | cols << 32 | (c & p.addr_mask) | SIGN | 1 << 30
         s.state[EX] = 3
         return
     irow = halved(s.row[EX] * s.stride[q] + s.krow[EX] * s.dilation[q], t)
-    icol = halved(s.col[EX] * s.stride[q] + s.kcol[EX] * s.dilation[q], t)
+    icol = halved(s.column[EX] * s.stride[q] + s.kcol[EX] * s.dilation[q], t)
     wide_cols = s.icols[q] >> d
     area = (s.irows[q] >> d) * wide_cols
     start = (s.a_id[q] - 1) * (p.sp_rows // 2) if s.a_id[q] else q * (p.sp_rows // 2)
@@ -81,30 +81,30 @@ def execute(m):
 @njit
 def advance_execute(m, skipped):
     """Next position of the execute machine, ocol innermost."""
-    s = m.lc
+    s = m.loop_conv
     p = m.p
     q = s.slot[EX]
     if skipped and s.state[EX] == 2:
         s.state[EX] = 3
         return
     s.state[EX] = 2
-    s.col[EX] += 1 if skipped or s.trans_input[q] else p.dim << s.dilated[q]
-    if s.col[EX] < s.ocols[q]:
+    s.column[EX] += 1 if skipped or s.trans_input[q] else p.dim << s.dilated[q]
+    if s.column[EX] < s.ocols[q]:
         return
-    s.col[EX] = 0
+    s.column[EX] = 0
     s.row[EX] += 1
     if s.row[EX] < s.orows[q]:
         return
     s.row[EX] = 0
-    s.b[EX] += p.dim if s.trans_input[q] else 1
-    if s.b[EX] < s.batches[q]:
+    s.batch[EX] += p.dim if s.trans_input[q] else 1
+    if s.batch[EX] < s.batches[q]:
         return
-    s.b[EX] = 0
+    s.batch[EX] = 0
     s.fresh = 1
-    s.kch[EX] += p.dim
-    if s.kch[EX] < s.kchs[q]:
+    s.kernel_channel[EX] += p.dim
+    if s.kernel_channel[EX] < s.kchs[q]:
         return
-    s.kch[EX] = 0
+    s.kernel_channel[EX] = 0
     s.kcol[EX] += s.pixels[q]
     if s.kcol[EX] < s.kcols[q]:
         return
@@ -113,6 +113,6 @@ def advance_execute(m, skipped):
     if s.krow[EX] < s.krows[q]:
         return
     s.krow[EX] = 0
-    s.ch[EX] += p.dim
-    if s.ch[EX] >= s.ochs[q]:
+    s.channel[EX] += p.dim
+    if s.channel[EX] >= s.ochs[q]:
         s.state[EX] = 0

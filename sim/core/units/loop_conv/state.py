@@ -28,45 +28,45 @@ _PER_SLOT = (
 
 DTYPE = np.dtype(
     [
-        ("head", "i8"),
-        ("ld_used", "i8"),
-        ("ex_used", "i8"),
-        ("st_used", "i8"),
+        ("head", "i8"),  # slot of the older loop
+        ("ld_used", "i8"),  # commands emitted and not completed: loads
+        ("ex_used", "i8"),  # executes
+        ("st_used", "i8"),  # stores
         ("half", "i8", (5,)),  # accumulator row at which the next job of bias, execute, store begins
-        ("configured", "i8", (2,)),
-        ("running", "i8", (2,)),
-        ("started", "i8", (2, 5)),
-        ("completed", "i8", (2, 5)),
-        ("dram", "i8", (2, 5)),
+        ("configured", "i8", (2,)),  # 1: the slot holds a loop
+        ("running", "i8", (2,)),  # 1: a machine has taken its job
+        ("started", "i8", (2, 5)),  # by machine: it has taken this loop
+        ("completed", "i8", (2, 5)),  # by machine: it has emitted all of it
+        ("dram", "i8", (2, 5)),  # DRAM addresses by machine
         *[(name, "i8", (2,)) for name in _PER_SLOT],
         # machines: state 0 idle, 1 config, 2 working (execute: 2 preload, 3 compute; store: 2 mvout, 3..5 pooling)
-        ("state", "i8", (5,)),
-        ("slot", "i8", (5,)),
-        ("first", "i8", (5,)),
-        ("b", "i8", (5,)),
-        ("row", "i8", (5,)),
-        ("col", "i8", (5,)),
-        ("ch", "i8", (5,)),
-        ("krow", "i8", (5,)),
-        ("kcol", "i8", (5,)),
-        ("kch", "i8", (5,)),
+        ("state", "i8", (5,)),  # as above
+        ("slot", "i8", (5,)),  # loop slot of its job
+        ("first", "i8", (5,)),  # first local row of its operand
+        ("batch", "i8", (5,)),  # iterators: image
+        ("row", "i8", (5,)),  # output or input row
+        ("column", "i8", (5,)),  # output or input column
+        ("channel", "i8", (5,)),  # output or input channel
+        ("krow", "i8", (5,)),  # kernel row
+        ("kcol", "i8", (5,)),  # kernel column
+        ("kernel_channel", "i8", (5,)),  # input channel of the kernel
         ("fresh", "i8"),  # the next compute brings new weights
         # two-stage pipelines
-        ("p_n", "i8", (5,)),
-        ("p_head", "i8", (5,)),
-        ("p_t", "i8", (5, 2)),
-        ("p_funct", "i8", (5, 2)),
-        ("p_rs1", "i8", (5, 2)),
-        ("p_rs2", "i8", (5, 2)),
+        ("pipe_n", "i8", (5,)),  # commands in the pipeline
+        ("pipe_head", "i8", (5,)),  # index of the older
+        ("pipe_t", "i8", (5, 2)),  # cycle from which it can leave
+        ("pipe_funct", "i8", (5, 2)),  # command number
+        ("pipe_rs1", "i8", (5, 2)),  # first operand
+        ("pipe_rs2", "i8", (5, 2)),  # second operand
         # decisions of this cycle
-        ("job", "i8", (5,)),
-        ("done", "i8", (5,)),
-        ("blocked", "i8", (5,)),
-        ("loads_emitted", "i8"),
-        ("computes_emitted", "i8"),
-        ("funct", "i8"),
-        ("rs1", "i8"),
-        ("rs2", "i8"),
+        ("job", "i8", (5,)),  # slot whose job the machine takes, -1 none
+        ("done", "i8", (5,)),  # 1: it has emitted all of its loop
+        ("blocked", "i8", (5,)),  # 1: its pipeline is full
+        ("loads_emitted", "i8"),  # loads in this cycle
+        ("computes_emitted", "i8"),  # executes in this cycle
+        ("funct", "i8"),  # command being made
+        ("rs1", "i8"),  # its first operand
+        ("rs2", "i8"),  # its second operand
     ]
 )
 
@@ -113,20 +113,20 @@ def derive(s, q, dim):
 @njit
 def begin(m, which):
     """A machine starts its job."""
-    s = m.lc
+    s = m.loop_conv
     p = m.p
     q = s.slot[which]
-    s.b[which] = 0
+    s.batch[which] = 0
     s.row[which] = 0
-    s.col[which] = 0
-    s.ch[which] = 0
+    s.column[which] = 0
+    s.channel[which] = 0
     s.krow[which] = 0
     s.kcol[which] = 0
-    s.kch[which] = 0
+    s.kernel_channel[which] = 0
     half = p.sp_rows // 2
     if which == INPUT:
         s.row[which] = -halved(s.upad[q], s.dilated[q])
-        s.col[which] = -halved(s.lpad[q], s.dilated[q])
+        s.column[which] = -halved(s.lpad[q], s.dilated[q])
         s.first[which] = (s.a_id[q] - 1) * half if s.a_id[q] else q * half
         s.state[which] = 1
     elif which == WEIGHTS:

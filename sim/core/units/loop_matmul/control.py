@@ -20,13 +20,13 @@ MACHINES = 5
 @njit
 def busy(m):
     """A loop is configured."""
-    return m.lm.configured[0] + m.lm.configured[1] > 0
+    return m.loop_matmul.configured[0] + m.loop_matmul.configured[1] > 0
 
 
 @njit
 def _accept(m, which, q):
     """A machine takes the job of slot q."""
-    s = m.lm
+    s = m.loop_matmul
     s.state[which] = 1
     s.slot[which] = q
     s.i[which] = 0
@@ -53,7 +53,7 @@ def _accept(m, which, q):
         s.first[which] = q * half if s.resadd else s.s_half
         if moves:
             s.s_half = half - s.s_half
-        s.state[which] = 2 if s.act[q] == LAYERNORM or s.act[q] == SOFTMAX else 1
+        s.state[which] = 2 if s.activation[q] == LAYERNORM or s.activation[q] == SOFTMAX else 1
         s.ln_row = 0
         s.ln_cmd = 0
         s.ln_stat = 0
@@ -62,10 +62,10 @@ def _accept(m, which, q):
 @njit
 def _configure(m, q, funct, rs1, rs2):
     """One of the six commands that describe a loop."""
-    s = m.lm
+    s = m.loop_matmul
     if funct == codes.LOOP_WS_BOUNDS:
         for n in range(3):
-            s.pad[q, n] = loop_dimension(rs1, n)
+            s.padding[q, n] = loop_dimension(rs1, n)
             s.bound[q, n] = loop_dimension(rs2, n)
     elif funct == codes.LOOP_WS_ADDRESSES_AB or funct == codes.LOOP_WS_ADDRESSES_DC:
         n = 0 if funct == codes.LOOP_WS_ADDRESSES_AB else 2
@@ -73,17 +73,17 @@ def _configure(m, q, funct, rs1, rs2):
         s.dram[q, n + 1] = rs2
     elif funct == codes.LOOP_WS_STRIDES_AB or funct == codes.LOOP_WS_STRIDES_DC:
         n = 0 if funct == codes.LOOP_WS_STRIDES_AB else 2
-        s.dstride[q, n] = rs1
-        s.dstride[q, n + 1] = rs2
+        s.dram_stride[q, n] = rs1
+        s.dram_stride[q, n + 1] = rs2
     else:
         s.accumulate[q] = rs1 & 1
         s.full_c[q] = (rs1 >> 1) & 1
         s.low_d[q] = (rs1 >> 2) & 1
-        s.act[q] = (rs1 >> 8) & 7
+        s.activation[q] = (rs1 >> 8) & 7
         s.a_id[q] = (rs1 >> 18) & 3
         s.b_id[q] = (rs1 >> 16) & 3
-        s.a_t[q] = rs2 & 1
-        s.b_t[q] = (rs2 >> 1) & 1
+        s.transpose_a[q] = rs2 & 1
+        s.transpose_b[q] = (rs2 >> 1) & 1
         s.resadd = loop_adds(rs2)
         s.configured[q] = 1
 
@@ -91,8 +91,8 @@ def _configure(m, q, funct, rs1, rs2):
 @njit
 def step(now, m):
     """One cycle of the matmul unroller. Returns the wake."""
-    s = m.lm
-    fe = m.fe
+    s = m.loop_matmul
+    fe = m.front
     acted = False
     configured = s.configured[0] + s.configured[1] > 0
     to = 1 - s.head if s.configured[s.head] else s.head
@@ -103,12 +103,12 @@ def step(now, m):
             acted = _run(now, m)
         elif not s.quiet and can_push(fe.unrolled, now):
             acted = _emit(m)
-    if m.rs.told_t == now:
+    if m.station.told_t == now:
         s.quiet = 0
-        s.ld_used -= m.rs.told[1, 0]
-        s.ex_used -= m.rs.told[1, 1]
-        s.st_used -= m.rs.told[1, 2]
-    q = fe.mat
+        s.ld_used -= m.station.told[1, 0]
+        s.ex_used -= m.station.told[1, 1]
+        s.st_used -= m.station.told[1, 2]
+    q = fe.matmul
     if q.n > 0:
         funct = q.funct[0]
         if codes.LOOP_WS <= funct <= codes.LOOP_WS_STRIDES_DC:
@@ -119,7 +119,7 @@ def step(now, m):
                 pop(q, now)
                 acted = True
         elif not configured and can_push(fe.unrolled, now):
-            push(fe.unrolled, funct, q.rs1[0], q.rs2[0], q.src[0])
+            push(fe.unrolled, funct, q.rs1[0], q.rs2[0], q.source[0])
             pop(q, now)
             acted = True
     if acted:
@@ -133,7 +133,7 @@ def _run(now, m):
 
     Which machine ends, has completed its loop or takes the next one is judged by the state at the start of the cycle.
     """
-    s = m.lm
+    s = m.loop_matmul
     head = s.head
     ends = 0  # one bit per machine
     completes = 0
@@ -152,7 +152,7 @@ def _run(now, m):
                 slots |= to << which
         release = release and s.completed[head, which] == 1
     s.still = 1
-    emitted = can_push(m.fe.unrolled, now) and _emit(m)
+    emitted = can_push(m.front.unrolled, now) and _emit(m)
     for which in range(MACHINES):
         bit = 1 << which
         if ends & bit:
@@ -185,12 +185,12 @@ def _has_nothing(s, which, q):
 @njit
 def _emit(m):
     """Let one command through to the reservation station, if a machine has one. True when it went."""
-    s = m.lm
+    s = m.loop_matmul
     which = emit(m)
     s.quiet = 1 if which < 0 else 0
     if which < 0:
         return False
-    push(m.fe.unrolled, s.funct, s.rs1, s.rs2, 1)
+    push(m.front.unrolled, s.funct, s.rs1, s.rs2, 1)
     if s.state[which] == 0:
         s.still = 0  # that was the machine's last command
     return True
@@ -215,19 +215,19 @@ def _wants(s, head, which):
 @njit
 def canonise(m, now):
     """Normal form: the command of this cycle is made anew."""
-    m.lm.funct = 0
-    m.lm.rs1 = 0
-    m.lm.rs2 = 0
+    m.loop_matmul.funct = 0
+    m.loop_matmul.rs1 = 0
+    m.loop_matmul.rs2 = 0
 
 
 def reset(m, phase):
     """State after reset, but for the slot that comes next: hardware carries it over between programs."""
-    m.lm.head = phase
+    m.loop_matmul.head = phase
 
 
 def describe(m):
     """What a stopped loop waits for, in words."""
     return (
-        f"matmul loop: slots configured {m.lm.configured[0]}{m.lm.configured[1]}, "
-        f"emitted and not completed ld {m.lm.ld_used} ex {m.lm.ex_used} st {m.lm.st_used}"
+        f"matmul loop: slots configured {m.loop_matmul.configured[0]}{m.loop_matmul.configured[1]}, "
+        f"emitted and not completed ld {m.loop_matmul.ld_used} ex {m.loop_matmul.ex_used} st {m.loop_matmul.st_used}"
     )

@@ -20,81 +20,76 @@ DTYPE = np.dtype(
         ("still", "i8"),  # 1: nor could the next, but for a command to emit
         ("resadd", "i8"),  # one register for both slots: the last loop command decides
         ("adds", "i8", (5,)),  # what it said when the machine took its job
-        ("ld_used", "i8"),
-        ("ex_used", "i8"),
-        ("st_used", "i8"),
+        ("ld_used", "i8"),  # commands emitted and not completed: loads
+        ("ex_used", "i8"),  # executes
+        ("st_used", "i8"),  # stores
         ("d_half", "i8"),  # accumulator row at which the next job of load D, execute, store begins
-        ("x_half", "i8"),
-        ("s_half", "i8"),
+        ("x_half", "i8"),  # of the execute machine
+        ("s_half", "i8"),  # of the store machine
         # the two slots
-        ("configured", "i8", (2,)),
-        ("running", "i8", (2,)),
-        ("started", "i8", (2, 5)),
-        ("completed", "i8", (2, 5)),
+        ("configured", "i8", (2,)),  # 1: the slot holds a loop
+        ("running", "i8", (2,)),  # 1: a machine has taken its job
+        ("started", "i8", (2, 5)),  # by machine: it has taken this loop
+        ("completed", "i8", (2, 5)),  # by machine: it has emitted all of it
         ("bound", "i8", (2, 3)),  # I, J, K in blocks
-        ("pad", "i8", (2, 3)),
+        ("padding", "i8", (2, 3)),  # rows or columns missing of the last block: I, J, K
         ("dram", "i8", (2, 4)),  # A, B, D, C
-        ("dstride", "i8", (2, 4)),
-        ("act", "i8", (2,)),
-        ("a_t", "i8", (2,)),
-        ("b_t", "i8", (2,)),
-        ("low_d", "i8", (2,)),
-        ("full_c", "i8", (2,)),
-        ("accumulate", "i8", (2,)),
-        ("a_id", "i8", (2,)),
-        ("b_id", "i8", (2,)),
+        ("dram_stride", "i8", (2, 4)),  # elements from one row to the next: A, B, D, C
+        ("activation", "i8", (2,)),  # activation of the store
+        ("transpose_a", "i8", (2,)),  # 1: A is stored transposed
+        ("transpose_b", "i8", (2,)),  # 1: B is
+        ("low_d", "i8", (2,)),  # 1: D comes in input type
+        ("full_c", "i8", (2,)),  # 1: C is stored in accumulator type
+        ("accumulate", "i8", (2,)),  # 1: results are added to what is there
+        ("a_id", "i8", (2,)),  # half of the scratchpad for A: 0 by slot
+        ("b_id", "i8", (2,)),  # for B
         # the five machines: state 0 idle; loop slot; iterators; start address
-        ("state", "i8", (5,)),
-        ("slot", "i8", (5,)),
-        ("i", "i8", (5,)),
-        ("j", "i8", (5,)),
-        ("k", "i8", (5,)),
-        ("first", "i8", (5,)),
+        ("state", "i8", (5,)),  # 0 idle, 1 working, 2 store with statistics
+        ("slot", "i8", (5,)),  # loop slot of its job
+        ("i", "i8", (5,)),  # block of I
+        ("j", "i8", (5,)),  # block of J
+        ("k", "i8", (5,)),  # block of K
+        ("first", "i8", (5,)),  # first local row of its operand
         # store machine under LayerNorm / softmax
-        ("ln_row", "i8"),
-        ("ln_cmd", "i8"),
-        ("ln_stat", "i8"),
+        ("ln_row", "i8"),  # first row of the pair
+        ("ln_cmd", "i8"),  # which of the passes
+        ("ln_stat", "i8"),  # which row of the pair
         ("funct", "i8"),  # command of this cycle
-        ("rs1", "i8"),
-        ("rs2", "i8"),
+        ("rs1", "i8"),  # its first operand
+        ("rs2", "i8"),  # its second operand
     ]
 )
 
 
 @njit
-def _least(a, b):
-    return a if a < b else b
-
-
-@njit
 def _load_ab(m, which):
     """Command of the A or B machine at its present position."""
-    s = m.lm
+    s = m.loop_matmul
     p = m.p
     q = s.slot[which]
-    t = s.a_t[q] if which == LDA else s.b_t[q]
+    t = s.transpose_a[q] if which == LDA else s.transpose_b[q]
     if which == LDA:
         # A is I x K; in a residual addition I x J
-        rows_n, row_pad, row = s.bound[q, 0], s.pad[q, 0], s.i[which]
+        rows_n, row_pad, row = s.bound[q, 0], s.padding[q, 0], s.i[which]
         if s.adds[which]:
-            cols_n, col_pad = s.bound[q, 1], s.pad[q, 1]
+            cols_n, col_pad = s.bound[q, 1], s.padding[q, 1]
         else:
-            cols_n, col_pad = s.bound[q, 2], s.pad[q, 2]
+            cols_n, col_pad = s.bound[q, 2], s.padding[q, 2]
         col = s.k[which]
-        address, stride = s.dram[q, 0], s.dstride[q, 0]
+        address, stride = s.dram[q, 0], s.dram_stride[q, 0]
     else:
         if s.adds[which]:
-            rows_n, row_pad = s.bound[q, 0], s.pad[q, 0]
+            rows_n, row_pad = s.bound[q, 0], s.padding[q, 0]
         else:
-            rows_n, row_pad = s.bound[q, 2], s.pad[q, 2]
+            rows_n, row_pad = s.bound[q, 2], s.padding[q, 2]
         row = s.k[which]
-        cols_n, col_pad, col = s.bound[q, 1], s.pad[q, 1], s.j[which]
-        address, stride = s.dram[q, 1], s.dstride[q, 1]
+        cols_n, col_pad, col = s.bound[q, 1], s.padding[q, 1], s.j[which]
+        address, stride = s.dram[q, 1], s.dram_stride[q, 1]
     if t:
         rows_n, cols_n = cols_n, rows_n
         row_pad, col_pad = col_pad, row_pad
         row, col = col, row
-    most = _least(cols_n, p.block_len)
+    most = min(cols_n, p.block_len)
     blocks = most if col + most <= cols_n else cols_n - col
     cols = blocks * p.dim - (col_pad if col + blocks >= cols_n else 0)
     rows = p.dim
@@ -114,14 +109,14 @@ def _load_ab(m, which):
 @njit
 def _advance_ab(m, which):
     """Next position of the A or B machine: the block dimension of its rows innermost."""
-    s = m.lm
+    s = m.loop_matmul
     p = m.p
     q = s.slot[which]
     if which == LDA:
         inner_n = s.bound[q, 0]
         outer_n = s.bound[q, 1] if s.adds[which] else s.bound[q, 2]
-        t = s.a_t[q]
-        most = _least(inner_n if t else outer_n, p.block_len)
+        t = s.transpose_a[q]
+        most = min(inner_n if t else outer_n, p.block_len)
         s.i[which] += most if t else 1
         if s.i[which] >= inner_n:
             s.i[which] = 0
@@ -132,8 +127,8 @@ def _advance_ab(m, which):
     else:
         inner_n = s.bound[q, 1]
         outer_n = s.bound[q, 0] if s.adds[which] else s.bound[q, 2]
-        t = s.b_t[q]
-        most = _least(outer_n if t else inner_n, p.block_len)
+        t = s.transpose_b[q]
+        most = min(outer_n if t else inner_n, p.block_len)
         s.j[which] += 1 if t else most
         if s.j[which] >= inner_n:
             s.j[which] = 0
@@ -145,16 +140,16 @@ def _advance_ab(m, which):
 
 @njit
 def _load_d(m):
-    s = m.lm
+    s = m.loop_matmul
     p = m.p
     q = s.slot[LDD]
     i = s.i[LDD]
     j = s.j[LDD]
-    most = _least(s.bound[q, 1], p.block_len if s.low_d[q] else p.block_len_acc)
+    most = min(s.bound[q, 1], p.block_len if s.low_d[q] else p.block_len_acc)
     blocks = most if j + most <= s.bound[q, 1] else s.bound[q, 1] - j
-    cols = blocks * p.dim - (s.pad[q, 1] if j + blocks >= s.bound[q, 1] else 0)
-    rows = p.dim - (s.pad[q, 0] if i == s.bound[q, 0] - 1 else 0)
-    offset = (i * s.dstride[q, 2] + j) * p.dim * (p.word_bits if s.low_d[q] else 8 * p.acc_bytes) >> 3
+    cols = blocks * p.dim - (s.padding[q, 1] if j + blocks >= s.bound[q, 1] else 0)
+    rows = p.dim - (s.padding[q, 0] if i == s.bound[q, 0] - 1 else 0)
+    offset = (i * s.dram_stride[q, 2] + j) * p.dim * (p.word_bits if s.low_d[q] else 8 * p.acc_bytes) >> 3
     local = ((s.first[LDD] + (i * s.bound[q, 1] + j) * p.dim) & p.addr_mask) | SIGN
     s.funct = codes.MVIN3
     s.rs1 = s.dram[q, 2] + (offset & 0xFFFFFFFF)
@@ -171,7 +166,7 @@ def _load_d(m):
 @njit
 def _execute(m):
     """Preload, then compute, of the present block; order k, j, i."""
-    s = m.lm
+    s = m.loop_matmul
     p = m.p
     q = s.slot[EX]
     i = s.i[EX]
@@ -180,12 +175,12 @@ def _execute(m):
     i_n = s.bound[q, 0]
     j_n = s.bound[q, 1]
     k_n = s.bound[q, 2]
-    pad_i = s.pad[q, 0] if i == i_n - 1 else 0
-    pad_j = s.pad[q, 1] if j == j_n - 1 else 0
-    pad_k = s.pad[q, 2] if k == k_n - 1 else 0
+    pad_i = s.padding[q, 0] if i == i_n - 1 else 0
+    pad_j = s.padding[q, 1] if j == j_n - 1 else 0
+    pad_k = s.padding[q, 2] if k == k_n - 1 else 0
     dim = p.dim
     if s.state[EX] == 1:
-        b = j * k_n + k if s.b_t[q] else k * j_n + j
+        b = j * k_n + k if s.transpose_b[q] else k * j_n + j
         local = p.garbage_mask
         if i == 0:
             local = (b_end(m, q) - k_n * j_n * dim + b * dim) & p.addr_mask
@@ -197,7 +192,7 @@ def _execute(m):
         s.rs2 = (dim - pad_i) << 48 | (dim - pad_j) << 32 | c
         s.state[EX] = 2
         return
-    a = k * i_n + i if s.a_t[q] else i * k_n + k
+    a = k * i_n + i if s.transpose_a[q] else i * k_n + k
     local = (a_start(m, q) + a * dim) & p.addr_mask
     s.funct = codes.COMPUTE_PRELOADED if i == 0 else codes.COMPUTE_ACCUMULATED
     s.rs1 = (dim - pad_i) << 48 | (dim - pad_k) << 32 | local
@@ -219,8 +214,8 @@ def _execute(m):
 def a_start(m, q):
     """First scratchpad row of A: the slot's half, or the half the program chose."""
     half = m.p.sp_rows // 2
-    if m.lm.a_id[q]:
-        return (m.lm.a_id[q] - 1) * half
+    if m.loop_matmul.a_id[q]:
+        return (m.loop_matmul.a_id[q] - 1) * half
     return q * half
 
 
@@ -228,28 +223,28 @@ def a_start(m, q):
 def b_end(m, q):
     """Row behind the last row of B."""
     half = m.p.sp_rows // 2
-    if m.lm.b_id[q]:
-        return m.lm.b_id[q] * half
+    if m.loop_matmul.b_id[q]:
+        return m.loop_matmul.b_id[q] * half
     return (q + 1) * half
 
 
 @njit
 def _store(m):
     """Mvout of up to block_len blocks, or the row passes of LayerNorm and softmax."""
-    s = m.lm
+    s = m.loop_matmul
     p = m.p
     q = s.slot[ST]
     i = s.i[ST]
     j = s.j[ST]
     i_n = s.bound[q, 0]
     j_n = s.bound[q, 1]
-    most = 1 if s.full_c[q] else _least(j_n, p.block_len)
+    most = 1 if s.full_c[q] else min(j_n, p.block_len)
     blocks = most if j + most <= j_n else j_n - j
-    cols = blocks * p.dim - (s.pad[q, 1] if j + blocks >= j_n else 0)
-    rows = p.dim - (s.pad[q, 0] if i == i_n - 1 else 0)
+    cols = blocks * p.dim - (s.padding[q, 1] if j + blocks >= j_n else 0)
+    rows = p.dim - (s.padding[q, 0] if i == i_n - 1 else 0)
     full = (1 << 29) if s.full_c[q] else 0
     if s.state[ST] == 1:
-        offset = (i * s.dstride[q, 3] + j) * p.dim * (8 * p.acc_bytes if s.full_c[q] else p.c_bits) >> 3
+        offset = (i * s.dram_stride[q, 3] + j) * p.dim * (8 * p.acc_bytes if s.full_c[q] else p.c_bits) >> 3
         local = ((s.first[ST] + (i * j_n + j) * p.dim) & p.addr_mask) | SIGN | full
         s.funct = codes.MVOUT
         s.rs1 = s.dram[q, 3] + (offset & 0xFFFFFFFF)
@@ -270,16 +265,16 @@ def _store(m):
         return
     row = s.ln_row + s.ln_stat
     last = j + most >= j_n
-    if s.act[q] == LAYERNORM:
+    if s.activation[q] == LAYERNORM:
         norm = (2 if last else 1) if s.ln_cmd == 0 else ((4 if last else 3) if s.ln_cmd == 1 else 0)
     else:
         norm = 5 if s.ln_cmd == 0 else ((7 if last else 6) if s.ln_cmd == 1 else 0)
-    offset = ((i * s.dstride[q, 3] + j) * p.dim + row * s.dstride[q, 3]) * p.c_bits >> 3
+    offset = ((i * s.dram_stride[q, 3] + j) * p.dim + row * s.dram_stride[q, 3]) * p.c_bits >> 3
     local = ((s.first[ST] + (i * j_n + j) * p.dim + row) & p.addr_mask) | SIGN | full | norm << 26
     s.funct = codes.MVOUT
     s.rs1 = s.dram[q, 3] + (offset & 0xFFFFFFFF)
     s.rs2 = 1 << 48 | cols << 32 | local
-    stats = _least(2, rows - s.ln_row)
+    stats = min(2, rows - s.ln_row)
     s.j[ST] += most
     if s.j[ST] < j_n:
         return
@@ -322,14 +317,14 @@ def _execute_may(s):
 @njit
 def _store_may(m):
     """All commands that compute the blocks to be stored have been emitted."""
-    s = m.lm
+    s = m.loop_matmul
     q = s.slot[ST]
     j = s.j[ST]
     i = s.i[ST]
     j_n = s.bound[q, 1]
-    most = 1 if s.full_c[q] else _least(j_n, m.p.block_len)
+    most = 1 if s.full_c[q] else min(j_n, m.p.block_len)
     blocks = most if j + most <= j_n else j_n - j
-    # whom the store follows is the register's present word, how it follows is the word its job began with
+    # which machine the store follows is decided by the register now, how it follows by the register when its job began
     if s.resadd:
         done = (s.slot[LDA] != q or s.state[LDA] == 0) and (s.slot[LDB] != q or s.state[LDB] == 0)
         at_i, at_j, at_k = s.k[LDB], s.j[LDB], 0
@@ -340,7 +335,7 @@ def _store_may(m):
         return True
     if s.adds[ST]:
         return at_i > i or (at_i == i and at_j >= j + blocks)
-    if s.act[q] == LAYERNORM or s.act[q] == SOFTMAX or at_k != s.bound[q, 2] - 1:
+    if s.activation[q] == LAYERNORM or s.activation[q] == SOFTMAX or at_k != s.bound[q, 2] - 1:
         return False
     return at_j >= j + blocks or (at_j == j + blocks - 1 and at_i > i)
 
@@ -348,7 +343,7 @@ def _store_may(m):
 @njit
 def _choose_ab(m):
     """LDA or LDB: which of the two load machines has the turn."""
-    s = m.lm
+    s = m.loop_matmul
     a_idle = s.state[LDA] == 0
     b_idle = s.state[LDB] == 0
     same = s.slot[LDA] == s.slot[LDB]
@@ -373,7 +368,7 @@ def _choose_ab(m):
 @njit
 def emit(m):
     """The machine whose command the arbiter lets through, and which advances; -1 when none has a valid one."""
-    s = m.lm
+    s = m.loop_matmul
     p = m.p
     q = s.slot[ST]
     if s.state[ST] and s.st_used < p.rs_st and s.dram[q, 3] != 0 and _store_may(m):

@@ -9,66 +9,66 @@ from sim.core.units.reader import free_xact
 @njit
 def step_merge(now, m):
     """Beat merger: rows out to a scaler queue, beats in from the bus. Returns the wake."""
-    return _merge(now, m) if m.mv.g_valid + m.port.reader_in.n + m.full > 0 else NEVER
+    return _merge(now, m) if m.mvin.merge_valid + m.port.reader_in.n + m.full > 0 else NEVER
 
 
 @njit
 def _merge(now, m):
-    v = m.mv
-    x = m.rd
+    v = m.mvin
+    x = m.reader
     acted = False
     wake = NEVER
-    ready = v.g_valid == 0
-    sent_at_start = v.g_sent
-    read_at_start = v.g_read
-    if v.g_valid:
-        useful = v.g_read - v.g_shift
+    ready = v.merge_valid == 0
+    sent_at_start = v.merge_sent
+    read_at_start = v.merge_read
+    if v.merge_valid:
+        useful = v.merge_read - v.merge_shift
         if useful < 0:
             useful = 0
-        if useful > v.g_bytes:
-            useful = v.g_bytes
-        if useful > v.g_sent and (useful - v.g_sent >= v.g_row or useful == v.g_bytes):
-            wide = (v.g0 >> 36) & 1
-            n = v.w.q_n if wide else v.s.q_n
-            pop_t = v.w.q_pop_t if wide else v.s.q_pop_t
+        if useful > v.merge_useful:
+            useful = v.merge_useful
+        if useful > v.merge_sent and (useful - v.merge_sent >= v.merge_row_bytes or useful == v.merge_useful):
+            wide = (v.merge_target >> 36) & 1
+            n = v.wide.queue_n if wide else v.narrow.queue_n
+            pop_t = v.wide.queue_pop_t if wide else v.narrow.queue_pop_t
             if pop_t == now:
                 n += 1
-            stored = (v.g0 >> 37) & 1
-            if n < 2 and stored and v.d_t > now:
-                wake = v.d_t
+            stored = (v.merge_target >> 37) & 1
+            if n < 2 and stored and v.decoded_t > now:
+                wake = v.decoded_t
             elif n < 2:
                 acted = True
-                step = v.g_row
-                if v.g_sent == 0:
-                    step -= v.g_off
-                following = v.g_sent + step
-                if following > v.g_bytes:
-                    following = v.g_bytes
+                step = v.merge_row_bytes
+                if v.merge_sent == 0:
+                    step -= v.merge_offset
+                following = v.merge_sent + step
+                if following > v.merge_useful:
+                    following = v.merge_useful
                 if stored:
-                    v.d_t = now + m.p.decode_cycles
-                    if v.g_bytes - following < v.g_row:
+                    v.decoded_t = now + m.p.decode_cycles
+                    if v.merge_useful - following < v.merge_row_bytes:
                         # what is left belongs to a row that the next request completes; the last one leaves nothing
-                        following = v.g_bytes
-                address = v.g_addr + v.g_stride * ((v.g_off + v.g_sent) // v.g_row)
-                ends = following == v.g_bytes
-                a0 = (v.g0 & ~0xFFFFFFFF) | (v.g0 & 0x80000000) | (address & m.p.addr_mask)
+                        following = v.merge_useful
+                address = v.merge_address + v.merge_stride * ((v.merge_offset + v.merge_sent) // v.merge_row_bytes)
+                ends = following == v.merge_useful
+                a0 = (v.merge_target & ~0xFFFFFFFF) | (v.merge_target & 0x80000000) | (address & m.p.addr_mask)
                 if ends:
                     a0 = a0 | 1 << 35
                 v.busy = 1
                 if wide:
-                    v.w.q0[v.w.q_n] = a0
-                    v.w.q1[v.w.q_n] = v.g1
-                    v.w.q_n += 1
+                    v.wide.queue_target[v.wide.queue_n] = a0
+                    v.wide.queue_shape[v.wide.queue_n] = v.merge_shape
+                    v.wide.queue_n += 1
                 else:
-                    v.s.q0[v.s.q_n] = a0
-                    v.s.q1[v.s.q_n] = v.g1
-                    v.s.q_n += 1
-                v.g_sent = following
-                if ends and v.g_read == v.g_total:
-                    v.g_valid = 0
+                    v.narrow.queue_target[v.narrow.queue_n] = a0
+                    v.narrow.queue_shape[v.narrow.queue_n] = v.merge_shape
+                    v.narrow.queue_n += 1
+                v.merge_sent = following
+                if ends and v.merge_read == v.merge_total:
+                    v.merge_valid = 0
                     ready = True
-        if v.g_valid and read_at_start == v.g_total and sent_at_start == v.g_bytes:
-            v.g_valid = 0
+        if v.merge_valid and read_at_start == v.merge_total and sent_at_start == v.merge_useful:
+            v.merge_valid = 0
             acted = True
     b = m.port.reader_in
     if b.n > 0 and now < m.burst.free_t:  # it merges a burst
@@ -76,29 +76,29 @@ def _merge(now, m):
     elif b.n > 0:
         xact = b.arg[0]
         if ready:
-            v.g_valid = 1
-            v.g_read = m.p.beat_bytes
-            v.g_sent = 0
-            v.g_total = x.x_total[xact]
-            v.g_shift = x.x_shift[xact]
-            v.g_bytes = x.x_bytes[xact]
-            v.g_off = x.x_off[xact]
-            v.g_row = x.x_row[xact]
-            v.g_addr = x.x_addr[xact] & m.p.addr_mask
-            v.g_stride = x.x_stride[xact]
-            v.g0 = x.x0[xact]
-            v.g1 = x.x1[xact]
+            v.merge_valid = 1
+            v.merge_read = m.p.beat_bytes
+            v.merge_sent = 0
+            v.merge_total = x.id_total_bytes[xact]
+            v.merge_shift = x.id_shift[xact]
+            v.merge_useful = x.id_useful_bytes[xact]
+            v.merge_offset = x.id_offset[xact]
+            v.merge_row_bytes = x.id_row_bytes[xact]
+            v.merge_address = x.id_address[xact] & m.p.addr_mask
+            v.merge_stride = x.id_block_stride[xact]
+            v.merge_target = x.id_target[xact]
+            v.merge_shape = x.id_shape[xact]
             if b.last[0]:
                 free_xact(now, m, xact)
             take(b, now)
             acted = True
-        elif v.g_valid and read_at_start != v.g_total:
-            v.g_read += m.p.beat_bytes
+        elif v.merge_valid and read_at_start != v.merge_total:
+            v.merge_read += m.p.beat_bytes
             if b.last[0]:
                 free_xact(now, m, xact)
             take(b, now)
-            if sent_at_start == v.g_bytes and v.g_read == v.g_total:
-                v.g_valid = 0
+            if sent_at_start == v.merge_useful and v.merge_read == v.merge_total:
+                v.merge_valid = 0
             acted = True
     if acted:
         return now + 1

@@ -73,14 +73,14 @@ def _ends(w0):
 def _input_row(now, m):
     """The row that `s` offers: its address (or NO_ROW, BELOW) and its two words."""
     p = m.p
-    v = m.mv
+    v = m.mvin
     if p.first_layer:
-        if v.r_valid == 0:
+        if v.repeat_valid == 0:
             return NO_ROW, 0, 0
-        return _repeated(m, v.r0, v.r1), v.r0, v.r1
-    if not out_ready(now, m, v.s, p.mvin_latency, p.mvin_units):
+        return _repeated(m, v.repeat_target, v.repeat_shape), v.repeat_target, v.repeat_shape
+    if not out_ready(now, m, v.narrow, p.mvin_latency, p.mvin_units):
         return NO_ROW, 0, 0
-    w0, w1 = peek(v.s, p.mvin_latency, p.mvin_units)
+    w0, w1 = peek(v.narrow, p.mvin_latency, p.mvin_units)
     w0 = placed(m, w0, w1)
     w1 = w1 & ~(0xFF << 16)
     return _repeated(m, w0, w1), w0, w1
@@ -90,9 +90,9 @@ def _input_row(now, m):
 def _wide_row(now, m):
     """The row that `w` offers: its address (or NO_ROW) and its two words."""
     p = m.p
-    if not out_ready(now, m, m.mv.w, p.mvin_acc_latency, -1):
+    if not out_ready(now, m, m.mvin.wide, p.mvin_acc_latency, -1):
         return NO_ROW, 0, 0
-    w0, w1 = peek(m.mv.w, p.mvin_acc_latency, -1)
+    w0, w1 = peek(m.mvin.wide, p.mvin_acc_latency, -1)
     w0 = placed(m, w0, w1)
     return local_address(w0), w0, w1
 
@@ -101,25 +101,25 @@ def _wide_row(now, m):
 def _zero_row(m):
     """The row of zeros that the zero writer makes next, packed."""
     p = m.p
-    v = m.mv
-    block = v.z_col // p.dim
-    address = (v.z_addr & ~p.addr_mask) | ((v.z_addr + v.z_stride * block) & p.addr_mask)
-    last = 1 if v.z_col + p.dim >= v.z_cols else 0
-    return pack0(address, 0, 1, last, 0, v.z_cmd), pack1(0, v.z_pix, 0, v.z_bytes)
+    v = m.mvin
+    block = v.zero_col // p.dim
+    address = (v.zero_address & ~p.addr_mask) | ((v.zero_address + v.zero_stride * block) & p.addr_mask)
+    last = 1 if v.zero_col + p.dim >= v.zero_cols else 0
+    return pack0(address, 0, 1, last, 0, v.zero_command), pack1(0, v.zero_pixels, 0, v.zero_bytes)
 
 
 @njit
 def _row_of_zeros(m):
     """The row that the zero writer offers: its address (or NO_ROW, BELOW) and its two words."""
     p = m.p
-    v = m.mv
+    v = m.mvin
     if p.first_layer:
-        if v.y_valid == 0:
+        if v.zero_repeat_valid == 0:
             return NO_ROW, 0, 0
-        w0 = v.y0
-        w1 = v.y1
+        w0 = v.zero_repeat_target
+        w1 = v.zero_repeat_shape
     else:
-        if v.z_valid == 0:
+        if v.zero_valid == 0:
             return NO_ROW, 0, 0
         w0, w1 = _zero_row(m)
         w1 = w1 & ~(0xFF << 16)
@@ -130,7 +130,7 @@ def _row_of_zeros(m):
 @njit
 def step_write(now, m):
     """Rows at the write ports, then everything behind them that moves up. Returns the wake."""
-    return _write(now, m) if m.mv.busy or m.full else NEVER
+    return _write(now, m) if m.mvin.busy or m.full else NEVER
 
 
 @njit
@@ -173,49 +173,51 @@ def _write(now, m):
 def _advance(now, m, s_fires, s_below, w_fires, z_fires, z_below):
     """Rows behind the ports move up. Returns the wake."""
     p = m.p
-    v = m.mv
+    v = m.mvin
     popped, acted = _advance_repeater(now, m, s_fires, s_below)
-    if advance(now, m, v.s, p.mvin_latency, p.mvin_units, popped):
+    if advance(now, m, v.narrow, p.mvin_latency, p.mvin_units, popped):
         acted = True
     if w_fires:
-        drop(now, v.w, p.mvin_acc_latency, -1)
+        drop(now, v.wide, p.mvin_acc_latency, -1)
         acted = True
-    if advance(now, m, v.w, p.mvin_acc_latency, -1, w_fires):
+    if advance(now, m, v.wide, p.mvin_acc_latency, -1, w_fires):
         acted = True
     if _advance_zeros(now, m, z_fires, z_below):
         acted = True
     if acted:
-        v.busy = 1 if v.r_valid or v.y_valid or v.z_valid or occupied(v.s) or occupied(v.w) else 0
+        v.busy = (
+            1 if v.repeat_valid or v.zero_repeat_valid or v.zero_valid or occupied(v.narrow) or occupied(v.wide) else 0
+        )
         return now + 1
     # an accumulating row may have been refused because its address is still in the write pipeline
-    wake = timed(now, v.s, p.mvin_latency, p.mvin_units, accumulator.wake(now, m))
-    return timed(now, v.w, p.mvin_acc_latency, -1, wake)
+    wake = timed(now, v.narrow, p.mvin_latency, p.mvin_units, accumulator.wake(now, m))
+    return timed(now, v.wide, p.mvin_acc_latency, -1, wake)
 
 
 @njit
 def _advance_repeater(now, m, fired, below):
     """The pixel repeater of `s`, or its scaler where there is none. Returns (a row left the scaler, anything moved)."""
     p = m.p
-    v = m.mv
+    v = m.mvin
     if not p.first_layer:
         if fired:
-            drop(now, v.s, p.mvin_latency, p.mvin_units)
+            drop(now, v.narrow, p.mvin_latency, p.mvin_units)
         return fired, fired
     acted = fired or below
-    space = v.r_valid == 0
+    space = v.repeat_valid == 0
     if acted:
-        if _pixels_left(v.r1):
-            v.r1 -= 1 << 16
+        if _pixels_left(v.repeat_shape):
+            v.repeat_shape -= 1 << 16
         else:
-            v.r_valid = 0
+            v.repeat_valid = 0
             space = True
-    if not space or not out_ready(now, m, v.s, p.mvin_latency, p.mvin_units):
+    if not space or not out_ready(now, m, v.narrow, p.mvin_latency, p.mvin_units):
         return False, acted
-    w0, w1 = peek(v.s, p.mvin_latency, p.mvin_units)
-    v.r0 = placed(m, w0, w1)
-    v.r1 = w1 - (1 << 16)
-    v.r_valid = 1
-    drop(now, v.s, p.mvin_latency, p.mvin_units)
+    w0, w1 = peek(v.narrow, p.mvin_latency, p.mvin_units)
+    v.repeat_target = placed(m, w0, w1)
+    v.repeat_shape = w1 - (1 << 16)
+    v.repeat_valid = 1
+    drop(now, v.narrow, p.mvin_latency, p.mvin_units)
     return True, True
 
 
@@ -223,28 +225,28 @@ def _advance_repeater(now, m, fired, below):
 def _advance_zeros(now, m, fired, under):
     """Advance the zero writer and its pixel repeater."""
     p = m.p
-    v = m.mv
+    v = m.mvin
     acted = False
     if p.first_layer:
-        space = v.y_valid == 0
+        space = v.zero_repeat_valid == 0
         if fired or under:
             acted = True
-            if (v.y1 >> 16) & 0xFF:
-                v.y1 -= 1 << 16
+            if (v.zero_repeat_shape >> 16) & 0xFF:
+                v.zero_repeat_shape -= 1 << 16
             else:
-                v.y_valid = 0
+                v.zero_repeat_valid = 0
                 space = True
-        go = v.z_valid == 1 and space
+        go = v.zero_valid == 1 and space
         if go:
             z0, z1 = _zero_row(m)
-            v.y0 = z0
-            v.y1 = z1 - (1 << 16)
-            v.y_valid = 1
+            v.zero_repeat_target = z0
+            v.zero_repeat_shape = z1 - (1 << 16)
+            v.zero_repeat_valid = 1
     else:
         go = fired
     if go:
         acted = True
-        v.z_col += p.dim
-        if v.z_col >= v.z_cols:
-            v.z_valid = 0
+        v.zero_col += p.dim
+        if v.zero_col >= v.zero_cols:
+            v.zero_valid = 0
     return acted

@@ -13,76 +13,76 @@ from sim.core.units.scaler import SCALER
 DTYPE = np.dtype(
     [
         # beat merger: the transaction being merged
-        ("g_valid", "i8"),
-        ("g_read", "i8"),
-        ("g_sent", "i8"),
-        ("g_total", "i8"),  # bytes of the request
-        ("g_shift", "i8"),
-        ("g_bytes", "i8"),  # useful bytes
-        ("g_off", "i8"),
-        ("g_row", "i8"),  # bytes of a local row
-        ("g_addr", "i8"),
-        ("g_stride", "i8"),
-        ("g0", "i8"),
-        ("g1", "i8"),
-        ("d_t", "i8"),  # the decoder gives its next row from this cycle on
-        ("s", SCALER),
-        ("w", SCALER),
-        ("r_valid", "i8"),  # pixel repeater behind `s`
-        ("r0", "i8"),
-        ("r1", "i8"),
-        ("z_valid", "i8"),  # zero writer
-        ("z_addr", "i8"),
-        ("z_cols", "i8"),
-        ("z_stride", "i8"),
-        ("z_col", "i8"),
-        ("z_cmd", "i8"),
-        ("z_bytes", "i8"),
-        ("z_pix", "i8"),
+        ("merge_valid", "i8"),  # 1: a transaction is being merged
+        ("merge_read", "i8"),  # bytes of its beats so far
+        ("merge_sent", "i8"),  # useful bytes in rows handed on
+        ("merge_total", "i8"),  # bytes of the request
+        ("merge_shift", "i8"),  # bytes before the useful ones
+        ("merge_useful", "i8"),  # useful bytes
+        ("merge_offset", "i8"),  # bytes of the first local row that came before
+        ("merge_row_bytes", "i8"),  # bytes of a local row
+        ("merge_address", "i8"),  # local address of its first row
+        ("merge_stride", "i8"),  # local rows from one block to the next
+        ("merge_target", "i8"),  # address and flags (scaler.pack0)
+        ("merge_shape", "i8"),  # repeats, pixels, elements, bytes (scaler.pack1)
+        ("decoded_t", "i8"),  # the decoder gives its next row from this cycle on
+        ("narrow", SCALER),  # rows of input width
+        ("wide", SCALER),  # rows of accumulator width
+        ("repeat_valid", "i8"),  # pixel repeater behind `s`
+        ("repeat_target", "i8"),  # the row in it (scaler.pack0)
+        ("repeat_shape", "i8"),  # (scaler.pack1)
+        ("zero_valid", "i8"),  # zero writer
+        ("zero_address", "i8"),  # local address of its first row
+        ("zero_cols", "i8"),  # columns to be zeroed
+        ("zero_stride", "i8"),  # local rows from one block to the next
+        ("zero_col", "i8"),  # first column of the next row
+        ("zero_command", "i8"),  # tracker slot of the command
+        ("zero_bytes", "i8"),  # bytes that the command counts
+        ("zero_pixels", "i8"),  # copies of each row
         ("busy", "i8"),  # 0: no row anywhere behind the merger and the zero writer's input
-        ("y_valid", "i8"),  # its pixel repeater
-        ("y0", "i8"),
-        ("y1", "i8"),
+        ("zero_repeat_valid", "i8"),  # its pixel repeater
+        ("zero_repeat_target", "i8"),  # the row in it (scaler.pack0)
+        ("zero_repeat_shape", "i8"),  # (scaler.pack1)
     ]
 )
 
 
 def reset(m):
     """State after reset."""
-    scaler.reset(m.mv.s)
-    scaler.reset(m.mv.w)
+    scaler.reset(m.mvin.narrow)
+    scaler.reset(m.mvin.wide)
 
 
 @njit
 def canonise(m, now):
     """Normal form, clock set back to 0."""
-    v = m.mv
-    if not v.g_valid:
-        v.g_read = 0
-        v.g_sent = 0
-        v.g_total = 0
-        v.g_shift = 0
-        v.g_bytes = 0
-        v.g_off = 0
-        v.g_row = 0
-        v.g_addr = 0
-        v.g_stride = 0
-        v.g0 = 0
-        v.g1 = 0
-    v.d_t = due(v.d_t, now)
-    scaler.canonise(v.s, now)
-    scaler.canonise(v.w, now)
-    if not v.r_valid:
-        v.r0 = 0
-        v.r1 = 0
-    if not v.y_valid:
-        v.y0 = 0
-        v.y1 = 0
-    if not v.z_valid:
-        v.z_addr = 0
-        v.z_cols = 0
-        v.z_stride = 0
-        v.z_col = 0
-        v.z_cmd = 0
-        v.z_bytes = 0
-        v.z_pix = 0
+    v = m.mvin
+    if not v.merge_valid:
+        v.merge_read = 0
+        v.merge_sent = 0
+        v.merge_total = 0
+        v.merge_shift = 0
+        v.merge_useful = 0
+        v.merge_offset = 0
+        v.merge_row_bytes = 0
+        v.merge_address = 0
+        v.merge_stride = 0
+        v.merge_target = 0
+        v.merge_shape = 0
+    v.decoded_t = due(v.decoded_t, now)
+    scaler.canonise(v.narrow, now)
+    scaler.canonise(v.wide, now)
+    if not v.repeat_valid:
+        v.repeat_target = 0
+        v.repeat_shape = 0
+    if not v.zero_repeat_valid:
+        v.zero_repeat_target = 0
+        v.zero_repeat_shape = 0
+    if not v.zero_valid:
+        v.zero_address = 0
+        v.zero_cols = 0
+        v.zero_stride = 0
+        v.zero_col = 0
+        v.zero_command = 0
+        v.zero_bytes = 0
+        v.zero_pixels = 0

@@ -1,4 +1,4 @@
-"""Reservation station: see station.py (one cycle of it), dependences.py (who waits for whom), state.py (its record)."""
+"""Reservation station: see station.py (one cycle), dependences.py (which entries wait for which), state.py."""
 
 from sim.core.units.reservation.state import (
     DTYPE,

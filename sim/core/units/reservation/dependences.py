@@ -31,7 +31,7 @@ WRAPPED = 1 << 39
 @njit
 def _range(m, c, s, which, address, rows):
     """Note an operand: `rows` local rows from `address`."""
-    r = m.rs
+    r = m.station
     p = m.p
     acc = is_acc(address)
     limit = p.acc_rows if acc else p.sp_rows
@@ -81,7 +81,7 @@ def class_of(funct, rs1):
 @njit
 def depend(now, m, c, s):
     """Record the dependences of the new entry (class c, slot s)."""
-    r = m.rs
+    r = m.station
     deps0 = 0
     deps1 = 0
     deps2 = 0
@@ -115,7 +115,7 @@ def depend(now, m, c, s):
 @njit
 def operands(m, c, s, funct, rs1, rs2):
     """Fill the operand ranges of a new entry."""
-    r = m.rs
+    r = m.station
     p = m.p
     _unused(r, c, s, 0)
     _unused(r, c, s, 1)
@@ -157,7 +157,7 @@ def operands(m, c, s, funct, rs1, rs2):
 @njit
 def remember(m, funct, rs1, rs2, c):
     """Configuration that later ranges depend on, tracked in program order."""
-    r = m.rs
+    r = m.station
     if funct == codes.CONFIG:
         if c == EX:
             r.a_stride = ex_stride_a(rs1)

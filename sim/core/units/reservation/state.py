@@ -20,45 +20,45 @@ SLOTS = 64  # entries per class; dependences are one 64-bit mask per class
 DTYPE = np.dtype(
     [
         ("n", "i8", (3,)),  # valid entries per class
-        ("freed_t", "i8", (3,)),
-        ("freed_n", "i8", (3,)),
+        ("freed_t", "i8", (3,)),  # last cycle in which an entry was freed
+        ("freed_n", "i8", (3,)),  # entries freed in that cycle
         ("live", "i8", (3,)),  # mask of valid slots
         ("wait_n", "i8", (3,)),  # not yet issued, in order
-        ("wait_head", "i8", (3,)),
-        ("waiting", "i8", (3, SLOTS)),
-        ("funct", "i8", (3, SLOTS)),
-        ("rs1", "i8", (3, SLOTS)),
-        ("rs2", "i8", (3, SLOTS)),
-        ("src", "i8", (3, SLOTS)),
+        ("wait_head", "i8", (3,)),  # index of the oldest
+        ("waiting", "i8", (3, SLOTS)),  # ring of their slots
+        ("funct", "i8", (3, SLOTS)),  # command number
+        ("rs1", "i8", (3, SLOTS)),  # first operand
+        ("rs2", "i8", (3, SLOTS)),  # second operand
+        ("source", "i8", (3, SLOTS)),  # 0 program, 1 matmul loop, 2 convolution loop
         ("row", "i8", (3, SLOTS)),  # row of the timeline
-        ("deps", "i8", (3, SLOTS, 3)),
+        ("deps", "i8", (3, SLOTS, 3)),  # by class: mask of the slots waited for
         # operand ranges (dependences.py): [., 0] = opa (a destination when a_dst), [., 1] = opb
-        ("first", "i8", (3, 2, SLOTS)),
-        ("behind", "i8", (3, 2, SLOTS)),
-        ("a_dst", "i8", (3, SLOTS)),
+        ("first", "i8", (3, 2, SLOTS)),  # first row of the range
+        ("behind", "i8", (3, 2, SLOTS)),  # row behind it
+        ("a_dst", "i8", (3, SLOTS)),  # 1: operand 0 is written
         ("solitary", "i8"),  # the newest execute command is a preload without its compute
         # configuration tracked at allocation
-        ("a_stride", "i8"),
-        ("c_stride", "i8"),
-        ("a_transpose", "i8"),
-        ("block_stride", "i8", (4,)),
-        ("pixels", "i8", (4,)),
-        ("pooling", "i8"),
+        ("a_stride", "i8"),  # local rows from one row of A to the next
+        ("c_stride", "i8"),  # of C
+        ("a_transpose", "i8"),  # 1: A is transposed
+        ("block_stride", "i8", (4,)),  # by load state: rows from block to block
+        ("pixels", "i8", (4,)),  # by load state: copies of a row
+        ("pooling", "i8"),  # 1: stores pool
         # completions told to the unrollers this cycle: [source 1 matmul, 2 conv][class]
-        ("told", "i8", (3, 3)),
-        ("told_t", "i8"),
+        ("told", "i8", (3, 3)),  # completions in cycle `told_t`
+        ("told_t", "i8"),  # cycle of the last completion
         ("ex_done", "i8"),  # ex slot that completes this cycle, -1 none
         # what happened to which entry in this cycle, for the timeline
-        ("logging", "i8"),
-        ("log_n", "i8"),
-        ("log_what", "i8", (8,)),
-        ("log_class", "i8", (8,)),
-        ("log_slot", "i8", (8,)),
-        ("log_row", "i8", (8,)),
+        ("logging", "i8"),  # 1: a timeline is written
+        ("log_n", "i8"),  # events of this cycle
+        ("log_what", "i8", (8,)),  # ALLOCATED, ISSUED or COMPLETED
+        ("log_class", "i8", (8,)),  # class
+        ("log_slot", "i8", (8,)),  # slot
+        ("log_row", "i8", (8,)),  # row of the timeline
         ("rows", "i8"),  # timeline rows begun
         # where row 0 and cycle 0 of this record lie in the timeline (the periodic clock sets both back)
-        ("row0", "i8"),
-        ("t0", "i8"),
+        ("origin_row", "i8"),  # timeline row of row 0
+        ("origin_t", "i8"),  # cycle of the run that is cycle 0 here
         ("news_t", "i8"),  # cycle in which the load or store controller has a completion or a free place
         ("progress_t", "i8"),  # last cycle in which a command or a beat on the bus moved
     ]
@@ -78,13 +78,13 @@ SEEN_COUNTERS = tuple(int(event) for event in SEEN)
 
 TIMELINE = np.dtype(
     [
-        ("queue", "i8"),
-        ("funct", "i8"),
-        ("rs1", "i8"),
-        ("rs2", "i8"),
-        ("t_alloc", "i8"),
-        ("t_issue", "i8"),
-        ("t_complete", "i8"),
+        ("queue", "i8"),  # class: 0 load, 1 execute, 2 store
+        ("funct", "i8"),  # command number
+        ("rs1", "i8"),  # first operand
+        ("rs2", "i8"),  # second operand
+        ("t_alloc", "i8"),  # cycle in which it entered the station
+        ("t_issue", "i8"),  # cycle in which its controller got it
+        ("t_complete", "i8"),  # cycle in which it completed, -1 never
         ("seen", "i8", (len(SEEN),)),  # counters at completion, in the order of SEEN
         ("why", "i8", (len(Cause),)),  # cycles by cause before completion
     ]
@@ -110,15 +110,15 @@ def note(r, c, slot, what):
 @njit
 def record(now, m, times):
     """Write the events of this cycle into the timeline (as far as it has room)."""
-    r = m.rs
+    r = m.station
     for i in range(r.log_n):
-        row = r.log_row[i] + r.row0
+        row = r.log_row[i] + r.origin_row
         if row < times.shape[0]:
             t = times[row]
             if r.log_what[i] == ISSUED:
-                t.t_issue = now + r.t0
+                t.t_issue = now + r.origin_t
             elif r.log_what[i] == COMPLETED:
-                t.t_complete = now + r.t0
+                t.t_complete = now + r.origin_t
                 for k in range(len(SEEN_COUNTERS)):
                     t.seen[k] = m.count[SEEN_COUNTERS[k]]
                 for k in range(m.cause.shape[0]):
@@ -130,7 +130,7 @@ def record(now, m, times):
                 t.funct = r.funct[c, s]
                 t.rs1 = r.rs1[c, s]
                 t.rs2 = r.rs2[c, s]
-                t.t_alloc = now + r.t0
+                t.t_alloc = now + r.origin_t
                 t.t_issue = -1
                 t.t_complete = -1
     r.log_n = 0
@@ -139,7 +139,7 @@ def record(now, m, times):
 @njit
 def canonise(m, now):
     """Normal form, clock set back to 0. Ranges of issued commands stay for later commands to compare with."""
-    r = m.rs
+    r = m.station
     for c in range(3):
         straighten(r.waiting[c], r.wait_head[c], r.wait_n[c], SLOTS)
         r.wait_head[c] = 0
@@ -156,7 +156,7 @@ def canonise(m, now):
                 r.rs2[c, s] = 0
                 r.deps[c, s, :] = 0
             if not (r.live[c] >> s) & 1:
-                r.src[c, s] = 0
+                r.source[c, s] = 0
                 r.row[c, s] = 0
                 r.a_dst[c, s] = 0
                 r.first[c, :, s] = 0
@@ -177,7 +177,7 @@ def canonise(m, now):
 
 def reset(m):
     """State after reset."""
-    r = m.rs
+    r = m.station
     r.told_t = LONG_AGO
     r.news_t = LONG_AGO
     r.freed_t[:] = LONG_AGO
@@ -187,7 +187,7 @@ def reset(m):
 
 def describe(m):
     """What the next command of each class waits for, in words."""
-    return "\n".join(f"reservation station {name}: {_head(m.rs, c)}" for c, name in enumerate(CLASSES))
+    return "\n".join(f"reservation station {name}: {_head(m.station, c)}" for c, name in enumerate(CLASSES))
 
 
 CLASSES = ("ld", "ex", "st")
