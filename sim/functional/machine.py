@@ -16,7 +16,8 @@ from sim.functional.kernels.fields import LOAD, STORE
 from sim.functional.kernels.loop import execute
 from sim.functional.unit import Decoder, Sampler, Unit
 from sim.hardware.schema import ELEMENT_BITS
-from sim.isa.commands import STORED_SHIFT, Funct
+from sim.isa.commands import Funct
+from sim.isa.fields import stored_bytes
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -170,7 +171,7 @@ class Machine:
             self.state = self.state._replace(sampler=sampler)
         elif isinstance(unit, Decoder) and unit.strips is not None:
             self.state = self.state._replace(decoder=self.state.decoder._replace(strips=unit.strips))
-        elif not isinstance(unit, Decoder) and _expands(times):
+        elif self.hw.sparsity.decoder and not isinstance(unit, Decoder) and _expands(times):
             raise InputError("timing: its loads expand stored weights; give the decoder that write_stored returned")
         s = self.state
         state.restart(s, unit)
@@ -236,7 +237,7 @@ def order(times: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
 def _expands(times: npt.NDArray[np.void]) -> bool:
     """Whether any load of a timeline brings stored weights."""
     loads = (times["queue"] == LOAD) & (times["funct"] != 0)
-    return bool((times["rs2"][loads] >> STORED_SHIFT).any())
+    return bool(stored_bytes(times["rs2"][loads]).any())
 
 
 def _check(times: npt.NDArray[np.void]) -> None:

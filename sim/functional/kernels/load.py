@@ -138,7 +138,7 @@ def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
     m.bits[0] = command.load.scale if has_scale and rs1 != 0 else IDENTITY_SCALE
     identity = m.bits[0] == IDENTITY_SCALE
     scale = m.bits.view(np.float32)[0]
-    stored = stored_bytes(rs2)
+    stored = stored_bytes(rs2) if m.fixed.decodes else 0
     if stored:
         decode(m, rs1, rows, cols)
     for r in range(rows):
@@ -186,7 +186,7 @@ def _count(m, command, rs1, rs2):  # type: ignore[no-untyped-def]
     """Bytes requested and local rows written: a row that several requests fill is written by each of them."""
     local, load, state = local_address(rs2), command.load, command.load_state
     cols, rows, blocks = _shape(m, rs2)
-    stored = stored_bytes(rs2)
+    stored = stored_bytes(rs2) if m.fixed.decodes else 0
     if stored:
         count_stored(m, rs1, stored * rows * blocks, stored)
         return

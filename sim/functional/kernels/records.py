@@ -27,6 +27,7 @@ FIXED = np.dtype(
         ("pixel_copies", "i8"),  # 1: loads repeat pixels (features.first_layer_optimizations)
         ("columns_mask", "i8"),  # of the columns field of a load or store
         ("rows_mask", "i8"),  # of its rows field
+        ("decodes", "i8"),  # 1: loads have a field of stored bytes, which a decoder expands
         ("scales_inputs", "i8"),  # 1: loads into the scratchpad have a scaler
         ("scales_sums", "i8"),  # 1: loads of accumulator type have a scaler
         ("scales_at_store", "i8"),  # 1: stores from the accumulator have a scaler
