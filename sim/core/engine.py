@@ -116,7 +116,7 @@ def run(machine, program, sections, times, lines, channels, uses, leap):
             reservation.record(now, m, times)
         if m.tlb.log_n:
             used = tlb.record(m.tlb, uses, used)
-        if (leap and wake >= NEVER) or m.execute.illegal or now - m.station.progress_t > m.p.stall_limit:
+        if (leap and wake >= NEVER) or m.execute.illegal or now - progressed(m) > m.p.stall_limit:
             m.count[E_VISITED] += visits
             execute_run.halt(now + 1, m)
             if not m.execute.illegal:
@@ -135,6 +135,12 @@ def run(machine, program, sections, times, lines, channels, uses, leap):
                 return STOPPED
             m.front.start_t = now
             return PAUSED
+
+
+@njit
+def progressed(m):
+    """Last cycle with progress: a command or beat moved, or the CPU accepted a command and waits for the next one."""
+    return max(m.station.progress_t, m.front.offer_t)
 
 
 @njit

@@ -1,6 +1,6 @@
 """No machine moves less than a product needs, nor computes faster than its array and its port can.
 
-Machines are drawn far wider than the RTL was measured on (arrays from 2x2 to 512x512, behind an L2, on any bus), as far
+Machines are drawn far wider than the RTL was measured on (arrays from 2x2 to 256x256, behind an L2, on any bus), as far
 as the door accepts them.
 """
 
@@ -22,7 +22,7 @@ from sim.timing.timer import run
 def wide_machine(seed: int) -> Hardware:
     """A machine of any array size, its memories large enough to be legal."""
     random = Random(seed)
-    dim = random.choice((2, 4, 8, 16, 32, 64, 128, 256, 512))
+    dim = random.choice((2, 4, 8, 16, 32, 64, 128, 256))
     overrides: dict[str, object] = {
         "array.mesh_rows": dim,
         "array.mesh_columns": dim,
@@ -83,9 +83,9 @@ def test_clocks_agree_behind_an_l2_on_any_port(seed: int) -> None:
     assert "cycles" in leap, leap["hang"]
 
 
-@pytest.mark.parametrize("dim", (256, 512))
-def test_the_largest_arrays_fill(dim: int) -> None:
-    """A product of one block keeps every PE busy for one row per cycle at least."""
+@pytest.mark.parametrize("dim", (128, 256))
+def test_a_product_of_one_block_passes_the_whole_array(dim: int) -> None:
+    """Every row of the block goes in, after both operands have come through the port."""
     sizes = {"array.mesh_rows": dim, "array.mesh_columns": dim, "scratchpad.capacity": 4 << 20}
     hw = load("gemmini_default", {**sizes, "accumulator.capacity": 4 << 20})
     timed = run(lower(build.matmul(dim, dim, dim), hw), hw)

@@ -34,7 +34,7 @@ def array(dim: int, **more: object) -> Hardware:
 # Arrays of 256 and more: the rows of a block need nine bits and more of the operand, up to the highest
 
 
-@pytest.mark.parametrize("dim", (128, 256, 512))
+@pytest.mark.parametrize("dim", (128, 256))
 @pytest.mark.parametrize("clock", ("leap", "reference"))
 def test_large_arrays_load_all_their_operands(dim: int, clock: timer.Clock) -> None:
     """256x256x256 gave 5,825 cycles and 512 bytes read, where 131,072 bytes must come through a 16-byte port."""
@@ -55,7 +55,7 @@ def test_a_stored_row_longer_than_its_field_is_refused() -> None:
     """Bit 7 of the bytes is the sign of the operand: 128 bytes a row would be read as a negative number."""
     hw = array(128, **{"sparsity.decoder": ["bitmap"], "sparsity.decoder_elements_per_cycle": 16})
     product = build.matmul(128, 128, 128)
-    packed = PackedMatmul(product, rows=((128,),), index_address=1 << 30, stored_bits=((8 * 128 * 144,),))
+    packed = PackedMatmul(product, ((128,),), 128, 1, 0, 1 << 30, 128 * 128, stored_bits=((8 * 128 * 144,),))
     with pytest.raises(InputError, match="144 stored bytes: its field says at most 127"):
         lower(packed, hw)
 
@@ -181,7 +181,8 @@ hw = load("gemmini_4x4", {"memory.latency_cycles": 8})
 told = {}
 for clock in ("reference", "leap", "periodic"):
     timed = timer.run(lower(build.matmul(8, 12, 16), hw), hw, clock=clock, timeline=True)
-    told[clock] = [timed.cycles, timed.counters, timed.causes, timed.timeline.tolist()]
+    counters = {name: n for name, n in timed.counters.items() if name != "VISITED_CYCLES"}
+    told[clock] = [timed.cycles, counters, timed.causes, timed.timeline.tolist()]
 print(json.dumps(told))
 """
 

@@ -137,9 +137,6 @@ def step(now, m):
                 fe.offer_t = now + fe.next_gap + 1
             else:
                 fe.offer_t = now + fe.next_gap
-            m.station.progress_t = max(
-                m.station.progress_t, fe.offer_t
-            )  # an accepted command, and the wait until the next one
         else:
             fe.stalled = 1
     if acted:

@@ -46,7 +46,7 @@ DTYPE = np.dtype(
         ("piece_bits", "i8", (2 * PIECES + 1,)),
         ("piece_channel", "i8", (2 * PIECES + 1,)),
         # time
-        ("base", "i8"),  # machine cycles before the present program
+        ("origin", "i8"),  # machine cycles before the present program
         ("wake_t", "i8"),  # clock in which a channel acts next
         # the request in front of the channels
         ("slot_n", "i8"),  # bursts still to be taken
@@ -95,19 +95,19 @@ def place(m: np.record, numbers: dict) -> None:
 @njit
 def _clock(g, now):
     """First clock of the memory that begins in a cycle or later."""
-    return ((g.base + now) * g.clk_num + g.clk_den - 1) // g.clk_den
+    return ((g.origin + now) * g.clk_num + g.clk_den - 1) // g.clk_den
 
 
 @njit
 def _cycle(g, clock):
     """First cycle that begins when a clock has begun."""
-    return (clock * g.clk_den + g.clk_num - 1) // g.clk_num - g.base
+    return (clock * g.clk_den + g.clk_num - 1) // g.clk_num - g.origin
 
 
 @njit
 def _after(g, clock):
     """First cycle in which a clock is over."""
-    return clock * g.clk_den // g.clk_num + 1 - g.base
+    return clock * g.clk_den // g.clk_num + 1 - g.origin
 
 
 @njit
@@ -329,7 +329,7 @@ def beat(now, m):
 def rebase(m, start):
     """Let all times of the machine count from cycle ``start``; the memory's own clock goes on."""
     g = m.dram
-    g.base += start
+    g.origin += start
     for i in range(XACTS):
         g.ready_t[i] -= start
         g.put_ready_t[i] -= start
