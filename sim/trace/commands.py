@@ -1,7 +1,7 @@
 """The core's timeline decoded: what each command is, which local rows and which DRAM bytes it touches.
 
 Field positions are those of GemminiISA.scala and LocalAddr.scala; the ranges are the ones that the reservation
-station compares (ReservationStation.scala, `sim.core.dependences`).
+station compares (ReservationStation.scala, `sim.core.units.reservation.dependences`).
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ what it did then, as long as the commands are the same but for their operands' a
 not fit is simulated by the leaping clock.
 """
 
-import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -15,11 +14,12 @@ import numpy as np
 from sim.core import engine
 from sim.core.address import ALL_BITS, LOW, MASK
 from sim.core.jit import entry, njit, passed
-from sim.core.machine import IMAGED_WORDS, MACHINE, timing_bits
+from sim.core.machine import IMAGED_WORDS, timing_bits
 from sim.core.params import NEVER
 from sim.core.repeat import inner, memo
 from sim.core.repeat.canonical import canonise
-from sim.core.repeat.memo import RUN, STATE, STEP
+from sim.core.repeat.known import LOG, known_of_thread
+from sim.core.repeat.memo import RUN
 from sim.core.repeat.places import turn_all
 from sim.core.units import tlb
 from sim.core.units.dram.state import DTYPE as CHANNEL
@@ -52,13 +52,10 @@ LOOP_PARTS = 16
 """Most stretches of one matmul loop: large tiles are few, and finer cuts through them cost more than they find."""
 MOST_COMMANDS = 1 << 14
 """Longest stretch aimed at; marks of addresses reach 65,536 commands back."""
-LOG = 1 << 16
-"""Uses of the TLB that one stretch may make; a longer one is not remembered."""
-IMAGE_WORDS = 1 << 21
-USES = 1 << 21
-"""Bounds of the memory: 16 MiB of images, 64 MiB of uses."""
 PATIENCE = 2048
 """Stretches without a repetition after which the next ones are made twice as long."""
+
+E_VISITED = engine.E_VISITED
 
 
 @njit
@@ -187,96 +184,128 @@ def loop_commands(program: np.ndarray) -> int:
     return 2 * int(blocks.max(initial=0))
 
 
-class Memory:
-    """States and steps of one run, in arrays that grow; forgets everything when it is full.
+class _Run:
+    """One run of the periodic clock: simulates a stretch, stores it, repeats what is known, and so on."""
 
-    The arrays stay for the thread's next run: to take them anew from the system costs more than a short program.
-    """
+    def __init__(self, machine, program, sections, times, lines, between):
+        """Take the arrays of `engine.drive`; the machine stands at its reset."""
+        m = machine[0]
+        self.m, self.sections, self.times, self.between = m, sections, times, between
+        self.words = np.asarray(machine).view(np.int64)[:IMAGED_WORDS]
+        self.known = known_of_thread()
+        self.known.blank[:] = self.words  # an image tells what differs from the machine after reset
+        runs = np.zeros(1, RUN).view(np.recarray)
+        self.r = r = runs[0]
+        r.align = 1 << timing_bits(m.p)
+        r.own = own_addresses(program)
+        r.state = -1
+        r.elements = -(-int(m.p.dim) // int(m.p.mvin_units)) if m.p.mvin_units > 0 else 1
+        r.inner_k = -1
+        m.front.origin = 0
+        self.ends = np.zeros_like(sections)  # of the sections in one stretch
+        self.visited = self.tried = self.tried_cycles = self.in_vain = 0
+        self.least = 1  # commands of a stretch, at least
+        self.fine = EXECUTE_ROWS // int(m.p.dim)  # execute commands of a stretch inside a loop
+        self.coarse = max(self.fine, loop_commands(program) // LOOP_PARTS)
+        self.loops = not len(times) and bool(np.isin(program.funct, LOOPS_ONLY).all())
+        # columns of one item each: see Known.state
+        record, self.told = np.asarray(machine), np.asarray(runs)
+        self.front, self.visits, self.logged = record["front"], record["count"][:, E_VISITED], record["tlb"]["logged"]
+        tlbs = np.zeros(2, tlb.DTYPE).view(np.recarray)
+        self.machine, self.program, self.timeline, self.tlbs, self.going, self.lines = (
+            passed(a) for a in (machine, program, times, tlbs, runs, lines)
+        )
+        self.channels = passed(np.zeros(0, CHANNEL).view(np.recarray))
+        self.pair = passed(self.known.pair)
 
-    def __init__(self) -> None:
-        """Make an empty memory."""
-        self.blank = np.zeros(IMAGED_WORDS, np.int64)
-        self.pair = np.zeros(2, MACHINE).view(np.recarray)
-        self.pool = np.zeros(1 << 17, np.int64)
-        self.uses = np.zeros(4 * LOG, tlb.USE).view(np.recarray)
-        self.states = np.zeros(256, STATE).view(np.recarray)
-        self.steps = np.zeros(256, STEP).view(np.recarray)
-        self.marks = np.zeros(64, np.int64)
-        self.forget()
+    def simulate(self) -> int:
+        """Run the machine through the next stretch; returns the engine's status."""
+        known = self.known
+        stop = next_stop(self.program, int(self.told["place"][0]), self.least)
+        self.front["stop"] = stop if stop >= 0 else NEVER
+        self.front["stop_ex"] = (inner.spacing(self.machine, self.fine) if self.loops else 0) or self.coarse
+        known.grow(len(self.words))
+        log = passed(known.uses)[known.used : known.used + LOG]
+        arrays = (self.machine, self.program, self.ends, self.timeline, self.lines, self.channels, log)
+        status = engine.drive(*arrays, True, between=self.between)
+        self.visited += int(self.visits[0])
+        done = int(self.front["sections"][0])
+        if done:
+            past = int(self.told["sections"][0])
+            self.sections[past : past + done] = self.ends[:done] + self.told["t"][0]
+        return status
 
-    def forget(self) -> None:
-        """Forget every state and step."""
-        self.words = self.used = self.known = self.made = self.marked = 0
-        self.by_digest: dict[int, list[int]] = {}
+    def finish(self) -> np.record:
+        """Add the last stretch, which ends with the program; returns the run."""
+        m, step = self.m, self.known.steps[self.known.made]
+        step.sections = int(self.front["sections"][0])
+        step.idle_t = m.front.idle_t
+        step.count[:] = m.count
+        step.cause[:] = m.cause
+        step.cycles = step.length = 0
+        step.rows = m.station.rows
+        memo.repeat(self.r, step)
+        self.r.count[E_VISITED] = self.visited
+        self.times.rs1 = plain(self.times.funct, self.times.rs1)
+        return self.r
 
-    @property
-    def full(self) -> bool:
-        """True when no more may be remembered."""
-        return self.words > IMAGE_WORDS or self.used > USES
+    def go_on(self) -> None:
+        """Store the stretch just simulated, repeat the steps that are known from its end on, restore the machine."""
+        known, words, told = self.known, self.words, self.told
+        made, logged, before = known.made, int(self.logged[0]), int(told["state"][0])
+        done = int(self.front["sections"][0])
+        saved = (self.machine, words, known.blank, self.program, self.tlbs, self.going)
+        n, digest = save_state(*saved, known.steps[made], known.pool, known.words)
+        state = self._present(n, digest)
+        stored = before >= 0 and logged < LOG
+        if stored:
+            known.remember(before, state, self.ends[:done], logged)
+        steps = 0
+        if known.has_steps(state):
+            arrays = (passed(a) for a in (known.states, known.steps, known.uses, known.marks))
+            steps = memo.follow(self.going, *arrays, self.tlbs, self.program, self.sections, self.timeline)
+        if self.loops and steps:
+            self.r.inner_k = -1
+        elif self.loops and stored:
+            self._skip_inside(made, state, logged)
+        self._judge(made, steps)
+        _, at, pairs, _, _, _ = known.states.item(int(told["state"][0]))
+        restore_state(*saved, known.pool, at, pairs if steps else 0)
+        if known.full:
+            known.forget()
+            told["state"][0] = -1
 
-    def grow(self, image_words: int) -> None:
-        """Make room for one more of everything."""
-        self.pool = _roomy(self.pool, self.words + 2 * image_words)
-        self.uses = _roomy(self.uses, self.used + LOG)
-        self.states = _roomy(self.states, self.known + 1)
-        self.steps = _roomy(self.steps, self.made + 1)
+    def _present(self, n: int, digest: int) -> int:
+        """Make the state whose image was just written the run's present one; returns its number."""
+        told = self.told
+        told["state"][0] = state = self.known.state(n, digest, int(told["oldest"][0]), int(told["unread"][0]))
+        return state
 
-    def state(self, n: int, digest: int, oldest: int, unread: int) -> int:
-        """Return the state whose image of n pairs was just written behind the pool's end, adding it when it is new."""
-        known = np.asarray(self.states)  # a record's attribute costs a microsecond or more, a column's item a tenth
-        for number in self.by_digest.get(digest, ()):
-            if known["n"][number] == n and memo.same(self.pool, int(known["at"][number]), self.words, n):
-                return number
-        self.states[self.known] = (digest, self.words, n, -1, oldest, unread)
-        self.by_digest.setdefault(digest, []).append(self.known)
-        self.words += 2 * n
-        self.known += 1
-        return self.known - 1
+    def _skip_inside(self, made: int, state: int, logged: int) -> None:
+        """Repeat the stretch inside its loop as often as it is proven to come again (inner.py)."""
+        known = self.known
+        known.grow(len(self.words))
+        step, uses, pairs = known.steps[made], passed(known.uses), self.pair.view(np.int64).reshape(2, -1)
+        arrays = (self.machine, self.words, self.pair, pairs, self.going, step, uses)
+        often = inner.skip(*arrays, known.used, self.tlbs, self.program)
+        if often:
+            known.grow(len(self.words))
+            inner.repeated(step, self.going, known.steps[known.made], often)
+            n, digest = memo.compress(self.words, known.blank, known.pool, known.words)
+            known.remember(state, self._present(n, digest), self.ends[:0], often * logged)
+            known.steps["local"][known.made - 1] = 1
 
-    def has_steps(self, state: int) -> bool:
-        """True when something was done from a state before."""
-        return bool(np.asarray(self.states)["first"][state] >= 0)
-
-    def remember(self, before: int, to: int, ends: np.ndarray, logged: int) -> None:
-        """Keep the step just made (its lengths and counters are in place) as one of the state it was made from."""
-        states, steps, made = np.asarray(self.states), np.asarray(self.steps), self.made
-        steps["after"][made] = states["first"][before]
-        steps["to"][made] = to
-        steps["uses_at"][made] = self.used
-        steps["uses_n"][made] = logged
-        steps["section_at"][made] = self.mark(ends) if len(ends) else 0
-        steps["local"][made] = 0
-        states["first"][before] = made
-        self.made += 1
-        self.used += logged
-
-    def mark(self, ends: np.ndarray) -> int:
-        """Keep the ends of a step's sections; returns where."""
-        at = self.marked
-        self.marks = _roomy(self.marks, at + len(ends))
-        self.marks[at : at + len(ends)] = ends
-        self.marked += len(ends)
-        return at
-
-
-_OF_THREAD = threading.local()
-
-
-def _memory() -> Memory:
-    """Return the thread's memory, emptied."""
-    memory: Memory | None = getattr(_OF_THREAD, "memory", None)
-    if memory is None:
-        memory = _OF_THREAD.memory = Memory()
-    memory.forget()
-    return memory
-
-
-def _roomy(array: np.ndarray, least: int) -> np.ndarray:
-    if least <= len(array):
-        return array
-    larger = np.zeros(max(least, 2 * len(array)), array.dtype)
-    larger[: len(array)] = array
-    return larger.view(np.recarray) if array.dtype.names else larger
+    def _judge(self, made: int, steps: int) -> None:
+        """Make stretches twice as long where they are too short, or where too many in a row found no repetition."""
+        known = self.known
+        self.tried += 1
+        self.tried_cycles += int(known.steps["cycles"][made])
+        self.in_vain = 0 if steps else self.in_vain + 1
+        short = self.tried >= 8 and self.tried_cycles < self.tried * WORTH_CYCLES
+        if short or self.in_vain > PATIENCE:
+            self.least = min(2 * max(self.least, int(known.steps["length"][made])), MOST_COMMANDS)
+            self.coarse *= 2
+            self.tried = self.tried_cycles = self.in_vain = 0
 
 
 def run(
@@ -287,90 +316,7 @@ def run(
 
     Arguments as in `engine.drive`.
     """
-    m = machine[0]
-    words = np.asarray(machine).view(np.int64)[:IMAGED_WORDS]
-    channels = passed(np.zeros(0, CHANNEL).view(np.recarray))
-    memory = _memory()
-    blank = memory.blank
-    blank[:] = words  # an image tells what differs from the machine after reset
-    runs = np.zeros(1, RUN).view(np.recarray)
-    tlbs = np.zeros(2, tlb.DTYPE).view(np.recarray)
-    r = runs[0]
-    r.align = 1 << timing_bits(m.p)
-    r.own = own_addresses(program)
-    r.state = -1
-    r.elements = -(-int(m.p.dim) // int(m.p.mvin_units)) if m.p.mvin_units > 0 else 1
-    ends = np.zeros_like(sections)
-    m.front.origin = 0
-    visited = tried = tried_cycles = in_vain = 0
-    least = 1
-    fine = EXECUTE_ROWS // int(m.p.dim)
-    coarse = max(fine, loop_commands(program) // LOOP_PARTS)
-    loops = not len(times) and bool(np.isin(program.funct, LOOPS_ONLY).all())
-    r.inner_k = -1
-    # columns of one item each: see Memory.state
-    record, told = np.asarray(machine), np.asarray(runs)
-    machine, program, timeline, tlbs, going = (passed(a) for a in (machine, program, times, tlbs, runs))
-    pair = passed(memory.pair)
-    pair_words = pair.view(np.int64).reshape(2, -1)
-    front, visits, logged_n = record["front"], record["count"][:, engine.E_VISITED], record["tlb"]["logged"]
-    places, times_past, sections_past, state_of = (told[name] for name in ("place", "t", "sections", "state"))
-    while True:
-        stop = next_stop(program, int(places[0]), least)
-        front["stop"] = stop if stop >= 0 else NEVER
-        front["stop_ex"] = (inner.spacing(machine, fine) if loops else 0) or coarse
-        memory.grow(len(words))
-        log = passed(memory.uses)[memory.used : memory.used + LOG]
-        status = engine.drive(machine, program, ends, timeline, lines, channels, log, True, between=between)
-        visited += int(visits[0])
-        done = int(front["sections"][0])
-        if done:
-            past = int(sections_past[0])
-            sections[past : past + done] = ends[:done] + times_past[0]
-        step = memory.steps[memory.made]
-        if status != engine.STOPPED:
-            step.sections = done
-            step.idle_t = m.front.idle_t
-            step.count[:] = m.count
-            step.cause[:] = m.cause
-            step.cycles = step.length = 0
-            step.rows = m.station.rows
-            memo.repeat(r, step)
-            r.count[engine.E_VISITED] = visited
-            times.rs1 = plain(times.funct, times.rs1)
-            return status, r
-        made, logged, before = memory.made, int(logged_n[0]), int(state_of[0])
-        n, digest = save_state(machine, words, blank, program, tlbs, going, step, memory.pool, memory.words)
-        state = memory.state(n, digest, int(told["oldest"][0]), int(told["unread"][0]))
-        state_of[0] = state
-        if before >= 0 and logged < LOG:
-            memory.remember(before, state, ends[:done], logged)
-        steps = 0
-        if memory.has_steps(state):
-            known = (passed(a) for a in (memory.states, memory.steps, memory.uses, memory.marks))
-            steps = memo.follow(going, *known, tlbs, program, sections, timeline)
-        if loops and steps:
-            r.inner_k = -1
-        elif loops and before >= 0 and logged < LOG:
-            memory.grow(len(words))
-            step, uses = memory.steps[made], passed(memory.uses)
-            often = inner.skip(machine, words, pair, pair_words, going, step, uses, memory.used, tlbs, program)
-            if often:
-                memory.grow(len(words))
-                inner.repeated(step, going, memory.steps[memory.made], often)
-                n, digest = memo.compress(words, blank, memory.pool, memory.words)
-                state_of[0] = memory.state(n, digest, int(told["oldest"][0]), int(told["unread"][0]))
-                memory.remember(state, int(state_of[0]), ends[:0], often * logged)
-                memory.steps["local"][memory.made - 1] = 1
-        tried += 1
-        tried_cycles += int(memory.steps["cycles"][made])
-        in_vain = 0 if steps else in_vain + 1
-        if (tried >= 8 and tried_cycles < tried * WORTH_CYCLES) or in_vain > PATIENCE:
-            least = min(2 * max(least, int(memory.steps["length"][made])), MOST_COMMANDS)
-            coarse *= 2
-            tried = tried_cycles = in_vain = 0
-        _, at, pairs, _, _, _ = memory.states.item(int(state_of[0]))
-        restore_state(machine, words, blank, program, tlbs, going, memory.pool, at, pairs if steps else 0)
-        if memory.full:
-            memory.forget()
-            state_of[0] = -1
+    going = _Run(machine, program, sections, times, lines, between)
+    while (status := going.simulate()) == engine.STOPPED:
+        going.go_on()
+    return status, going.finish()
