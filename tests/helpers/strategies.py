@@ -40,6 +40,8 @@ def machine(seed: int) -> Hardware:
     input_type, acc_type = one(*TYPES)
     in_bytes = {"int8": 1, "bf16": 2, "int16": 2, "fp32": 4}[input_type]
     dataflow = one("BOTH", "WS", "OS")
+    if dim == 2:
+        dataflow = "WS"  # the others are refused there (sim/timing/programs.py)
     acc_banks, acc_blocks = one(1, 2, 4), one(4, 8, 16)
     sp_banks = one(1, 2, 4, 8)
     # the scratchpad holds the accumulator's blocks and two more
@@ -75,7 +77,7 @@ def machine(seed: int) -> Hardware:
         "accumulator.scale_latency_cycles": one(1, 4, 8, 11),
         "dma.bus_bytes": bus,
         "dma.max_request_bytes": min(bus * one(1, 2, 4), 64) if l2_bytes else bus * one(1, 2, 4),
-        "dma.max_in_flight_requests": one(2, 4, 16, 64, 256),
+        "dma.max_in_flight_requests": one(2, 4, 16, 64, min(256, 63 * dim)),
         "dma.mvin_scale_latency_cycles": one(1, 3, 4),
         "dma.mvin_scale_units": one("none", "per_lane", 1, 4),
         "dma.mvin_acc_scale": one("none", 1, 4),

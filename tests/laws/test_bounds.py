@@ -16,7 +16,7 @@ from hypothesis import assume, given
 from sim.base.errors import Hang, InputError
 from sim.hardware import Hardware, load
 from sim.lower import build, lower
-from sim.timing.timer import run
+from sim.timing.timer import parameters, run
 
 
 def wide_machine(seed: int) -> Hardware:
@@ -37,7 +37,9 @@ def wide_machine(seed: int) -> Hardware:
     }
     overrides["dma.max_request_bytes"] = 64
     try:
-        return load("gemmini_default", overrides)
+        hw = load("gemmini_default", overrides)
+        parameters(hw)  # what the core holds
+        return hw
     except InputError:
         assume(False)
         raise
