@@ -30,7 +30,7 @@ from typing import Any
 
 from sim.core import causes
 from sim.core.events import Event
-from sim.core.jit import entry, njit
+from sim.core.jit import entry, inlined, njit
 from sim.core.leap import burst, execute_run, guards
 from sim.core.params import NEVER
 from sim.core.units import (
@@ -143,7 +143,7 @@ def progressed(m):
     return max(m.station.progress_t, m.front.offer_t)
 
 
-@njit
+@inlined
 def visit(now, m, lines, channels):
     """Phases 2 to 15 of one cycle. Returns the wake: the next cycle in which anything could change."""
     g = m.guard
@@ -177,7 +177,7 @@ def _results(now, m):
     return wake if m.full else max(wake, mesh.announce(now, m))
 
 
-@njit
+@inlined
 def _data(now, m, lines, channels):
     """Phases 3 to 7."""
     wake = mvin.step_write(now, m)  # 3

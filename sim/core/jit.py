@@ -107,6 +107,11 @@ def njit(unit):
     return numba.njit(**_UNIT)(unit)
 
 
+def inlined(part):
+    """Make a function part of the compiled function that calls it: for parts that arrays are handed to."""
+    return numba.njit(inline="always")(part)
+
+
 def entry(function):
     """Compile a function that Python calls, and keep its code on disk."""
     return checked(numba.njit(cache=True, nogil=True, **_ENTRY)(function))

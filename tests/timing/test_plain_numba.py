@@ -28,7 +28,7 @@ from sim.lower import build, lower
 from sim.timing import timer
 hw = load("gemmini_default")
 state = machine.build(timer.parameters(hw))
-program = lower(build.matmul(64, 64, 64), hw).view(np.recarray)
+program = lower(build.matmul(64, 64, 64), hw, repeat=3).view(np.recarray)
 stops, at = [], 0
 while (at := periodic.next_stop(jit.passed(program), at, 1)) >= 0:
     stops.append(int(at))

@@ -15,6 +15,7 @@ from sim.isa import codes
 
 DTYPE = loop_emit.DTYPE
 MACHINES = 5
+ENDS, COMPLETES, TAKES, TO_SLOT_1 = 1, 2, 4, 8
 
 
 @njit
@@ -135,43 +136,56 @@ def _run(now, m):
     """
     s = m.loop_matmul
     head = s.head
-    ends = 0  # one bit per machine
-    completes = 0
-    takes = 0
-    slots = 0  # slot whose loop a machine takes
-    release = s.running[head] == 1
-    for which in range(MACHINES):
-        q = s.slot[which]
-        if s.state[which]:
-            ends |= _has_nothing(s, which, q) << which
-        else:
-            completes |= (s.running[q] & s.started[q, which] & (1 - s.completed[q, which])) << which
-            to = _wants(s, head, which)
-            if to >= 0:
-                takes |= 1 << which
-                slots |= to << which
-        release = release and s.completed[head, which] == 1
+    marks = _judged(s, head, LDA) | _judged(s, head, LDB) | _judged(s, head, LDD)
+    marks |= _judged(s, head, EX) | _judged(s, head, ST)
+    done = s.completed[head, LDA] + s.completed[head, LDB] + s.completed[head, LDD]
+    release = s.running[head] == 1 and done + s.completed[head, EX] + s.completed[head, ST] == MACHINES
     s.still = 1
     emitted = can_push(m.front.unrolled, now) and _emit(m)
-    for which in range(MACHINES):
-        bit = 1 << which
-        if ends & bit:
-            s.state[which] = 0
-        if completes & bit:
-            s.completed[s.slot[which], which] = 1
-        if takes & bit:
-            _accept(m, which, (slots >> which) & 1)
+    if marks:
+        _carry_out(m, marks, LDA)
+        _carry_out(m, marks, LDB)
+        _carry_out(m, marks, LDD)
+        _carry_out(m, marks, EX)
+        _carry_out(m, marks, ST)
     if release:
         s.configured[head] = 0
         s.running[head] = 0
         s.started[head, :] = 0
         s.completed[head, :] = 0
         s.head = 1 - head
-    acted = release or ends + completes + takes > 0
-    if acted:
+    if marks or release:
         s.still = 0
         s.quiet = 0
-    return acted or emitted
+        return True
+    return emitted
+
+
+@njit
+def _judged(s, head, which):
+    """What happens to a machine in this cycle, four bits of its own: ends, completes, takes a loop, of which slot."""
+    q = s.slot[which]
+    if s.state[which]:
+        marks = ENDS if _has_nothing(s, which, q) else 0
+    else:
+        marks = COMPLETES if s.running[q] and s.started[q, which] and not s.completed[q, which] else 0
+        to = _wants(s, head, which)
+        if to >= 0:
+            marks |= TAKES | (TO_SLOT_1 if to else 0)
+    return marks << 4 * which
+
+
+@njit
+def _carry_out(m, marks, which):
+    """Change a machine as judged at the start of the cycle."""
+    s = m.loop_matmul
+    marks >>= 4 * which
+    if marks & ENDS:
+        s.state[which] = 0
+    if marks & COMPLETES:
+        s.completed[s.slot[which], which] = 1
+    if marks & TAKES:
+        _accept(m, which, 1 if marks & TO_SLOT_1 else 0)
 
 
 @njit
