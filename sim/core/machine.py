@@ -24,7 +24,6 @@ from sim.core.units import (
     reservation,
     store,
     tlb,
-    walks,
     writer,
 )
 from sim.core.units.memory import dram, fixed

@@ -13,8 +13,8 @@ import numpy as np
 from sim.core.address import real
 from sim.core.events import Event
 from sim.core.jit import njit
-from sim.core.units import walks
 from sim.core.normal import LONG_AGO
+from sim.core.units import walks
 
 PAGE_BITS = 12
 E_WALKS = int(Event.TLB_WALKS)

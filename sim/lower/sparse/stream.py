@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sim.base.errors import InputError
 from sim.hardware import Hardware
+from sim.isa.fields import STORED_MOST
 from sim.lower.encode import float_bits
 from sim.lower.matmul import c_bytes, d_bytes
-from sim.lower.sparse.blocks import Blocks
+from sim.lower.sparse.blocks import BITS_PER_BYTE, Blocks
 from sim.lower.sparse.compiled import fill
 from sim.lower.sparse.compiled.merge import ITEM
 from sim.lower.sparse.cost import LoadCost
@@ -51,6 +53,7 @@ class Filled:
 
 def filled(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw: Hardware) -> Filled:
     """Return the streams of a product under a plan."""
+    _refuse_long_rows(blocks, hw)
     sizes = _sizes(work, blocks, cut, hw)
     tables = _tables(blocks, cut, sizes[0])
     room = _room(blocks, cut, hw)
@@ -68,6 +71,20 @@ def filled(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw:
     return Filled(
         streams, _stored(tables, work.index_address), _index(tables, blocks, cut, int(state["index_loads"][0]))
     )
+
+
+def _refuse_long_rows(blocks: Blocks, hw: Hardware) -> None:
+    """Raise InputError where a local row is stored in more bytes than an expanding load can say."""
+    if blocks.stored_bits is None or blocks.circulant:
+        return
+    row_bytes = int(
+        np.ceil(np.asarray(blocks.stored_bits) / (BITS_PER_BYTE * np.maximum(blocks.rows, 1))).max(initial=0)
+    )
+    if row_bytes > STORED_MOST:
+        raise InputError(
+            f"a load of rows of {row_bytes} stored bytes: its field says at most {STORED_MOST}; nearest: a smaller array "
+            f"than {hw.dim}x{hw.dim}, narrower weights, or no compression of this operator"
+        )
 
 
 def _sizes(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw: Hardware) -> npt.NDArray[np.void]:
