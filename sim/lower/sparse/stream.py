@@ -82,8 +82,8 @@ def _refuse_long_rows(blocks: Blocks, hw: Hardware) -> None:
     )
     if row_bytes > STORED_MOST:
         raise InputError(
-            f"a load of rows of {row_bytes} stored bytes: its field says at most {STORED_MOST}; nearest: a smaller array "
-            f"than {hw.dim}x{hw.dim}, narrower weights, or no compression of this operator"
+            f"a load of rows of {row_bytes} stored bytes: its field says at most {STORED_MOST}; nearest: a smaller "
+            f"array than {hw.dim}x{hw.dim}, narrower weights, or no compression of this operator"
         )
 
 
