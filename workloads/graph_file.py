@@ -9,6 +9,9 @@ from sim.base.errors import InputError, did_you_mean
 from sim.base.reading import read_json
 from sim.graph import Graph, Op, Tensor, View
 
+FORMAT = "carat-graph-1"
+"""Name and version of the format; a file without one is of this version."""
+
 
 def load(path: Path) -> Graph:
     """Read a graph from the JSON file ``path``. Raises InputError (unreadable, no JSON, a wrong graph)."""
@@ -88,11 +91,12 @@ def _check(where: str, value: Any, keys: dict[str, str], options: dict[str, str]
 
 def _record_problems(data: Any) -> list[str]:
     """Check keys and types of a graph in plain form, so that its parts can be built."""
-    problems = _check(
-        "top level", data, {"name": "text", "tensors": "list", "ops": "list"}, {"sizes": "object of plain values"}
-    )
+    options = {"format": "text", "sizes": "object of plain values"}
+    problems = _check("top level", data, {"name": "text", "tensors": "list", "ops": "list"}, options)
     if problems:
         return problems
+    if data.get("format", FORMAT) != FORMAT:
+        return [f"top level: format is {data['format']!r}, this version reads {FORMAT!r}"]
     for index, entry in enumerate(data["tensors"]):
         problems += _check(f"tensors[{index}]", entry, TENSOR_KEYS, {})
     for index, entry in enumerate(data["ops"]):

@@ -11,6 +11,7 @@ from sim.cli.analyze import analyze
 from sim.cli.columns import columns
 from sim.cli.diff_command import diff
 from sim.cli.explore import explore
+from sim.cli.import_command import import_workload
 from sim.cli.infer import infer
 from sim.cli.listing import listing
 from sim.cli.map_command import map_workload
@@ -39,6 +40,7 @@ app.command()(merge)
 app.command()(export)
 app.command()(explore)
 app.command()(analyze)
+app.command(name="import")(import_workload)
 app.command()(show)
 app.command()(diff)
 app.command()(report)

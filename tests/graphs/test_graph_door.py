@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from sim.base.errors import InputError
+from sim.cli.app import app
 from sim.graph import Graph, Op, Tensor, View
-from workloads import bert_tiny, encoder_layer
+from workloads import bert_tiny, build, encoder_layer
 
 
 def mlp(**changes: Any) -> tuple[list[Tensor], list[Op]]:
@@ -205,3 +208,13 @@ def test_print_has_a_line_for_every_operator() -> None:
     assert header.split() == ["operator", "kind", "shapes", "types", "MACs"]
     assert [line.split()[0] for line in lines] == [op.name for op in graph.ops]
     assert "128x128, 128x128, 128x128 -> 128x128" in lines[0] and lines[0].endswith(f"{graph.ops[0].macs:,}")
+
+
+def test_an_imported_workload_is_the_same_graph(tmp_path: Path) -> None:
+    file = tmp_path / "g.json"
+    words = ["import", "gpt2", "--phase", "decode", "--kv", "9", "--size", "layers=1", "-o", str(file)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert build(str(file)) == build("gpt2", phase="decode", kv=9, layers=1)
+    file.write_text(file.read_text().replace("carat-graph-1", "carat-graph-9"))
+    with pytest.raises(InputError, match="format is 'carat-graph-9', this version reads 'carat-graph-1'"):
+        build(str(file))

@@ -18,6 +18,7 @@ from workloads.networks.decoders import DECODERS
 from workloads.networks.decoding import Step, decoder
 from workloads.networks.experts import loads
 from workloads.networks.models import ENCODERS
+from workloads.networks.seq2seq import SEQ2SEQ
 from workloads.profile import analyze
 
 # The project's model table (models.csv): parameters in 10^6, GMACs of a prefill of so many tokens. Its MACs of OPT-350M
@@ -45,6 +46,13 @@ TABLE: dict[str, tuple[float, dict[int, float]]] = {
 # Parameters of the published checkpoints (model cards), of networks that the table has not.
 PUBLISHED = {"qwen2-0.5b": 494_032_768, "qwen2-1.5b": 1_543_714_304, "gemma-2b": 2_506_172_416}
 PUBLISHED |= {"qwen2-7b": 7_615_616_512, "gemma-7b": 8_537_680_896, "distilgpt2": 81_912_576}
+# Parameters in 10^6, GMACs of the encoder (T5: 512 tokens, Whisper: 1,500 frames) and of the convolutions before it.
+SEQ2SEQ_TABLE = {
+    "t5-small": (60.51, 11.274, 0), "t5-base": (222.90, 48.318, 0), "t5-large": (737.67, 167.504, 0),
+    "t5-3b": (2851.60, 670.015, 0), "t5-11b": (11307.32, 2680.060, 0), "whisper-tiny": (37.76, 17.529, 0.940),
+    "whisper-base": (72.59, 42.136, 1.548), "whisper-small": (241.73, 168.874, 3.207),
+    "whisper-medium": (763.86, 563.577, 5.456), "whisper-large": (1543.30, 1128.038, 8.294),
+}  # fmt: skip
 VISION = {
     "vit-tiny": (5.72, 1.254), "vit-small": (22.05, 4.599), "vit-base": (86.57, 17.564), "vit-large": (304.33, 61.555),
 }  # fmt: skip
@@ -73,6 +81,30 @@ def test_the_full_graph_has_the_parameters_of_the_closed_form(name: str) -> None
 def test_vision_transformers_have_the_published_sizes(name: str) -> None:
     graph = build(name)
     assert (round(graph.parameters / 1e6, 2), round(graph.macs / 1e9, 3)) == VISION[name]
+
+
+@pytest.mark.parametrize("name", SEQ2SEQ_TABLE)
+def test_encoder_decoders_have_the_sizes_of_the_model_table(name: str) -> None:
+    millions, encoder, convolutions = SEQ2SEQ_TABLE[name]
+    graph = build(name)
+    stem = sum(op.macs for op in graph.ops if op.name.startswith("conv"))
+    assert round(SEQ2SEQ[name].parameters() / 1e6, 2) == millions
+    assert round(stem / 1e9, 3) == convolutions and round((graph.macs - stem) / 1e9, 3) == encoder
+
+
+def test_a_decode_step_reads_what_the_prefill_cached() -> None:
+    """Keys and values of the encoder are written in the prefill and only read afterwards, in the same shape."""
+    sizes = {"layers": 1, "batch": 2, "source": 20}
+    prefill, step = (build("t5-small", phase=phase, seq=1, **sizes) for phase in ("prefill", "decode"))
+    for part in "KV":
+        name = f"L1.cross_cache_{part}"
+        assert prefill.tensors[name] == step.tensors[name]
+        assert prefill.producers(name) and not step.producers(name) and step.consumers(name)
+
+
+def test_an_encoder_decoder_refuses_a_cache_where_there_is_none() -> None:
+    with pytest.raises(InputError, match="0 but in phase decode"):
+        build("t5-small", phase="encode", kv=3)
 
 
 def test_encoders_have_the_published_parameters() -> None:

@@ -10,6 +10,7 @@ from workloads.bert import Model, encoder_model
 from workloads.networks.config import Config
 from workloads.networks.decoders import DECODERS
 from workloads.networks.decoding import PHASES, Step, decoder
+from workloads.networks.seq2seq import SEQ2SEQ, seq2seq
 from workloads.networks.vision import VISION, vision
 
 Builder = Callable[..., Graph]
@@ -63,6 +64,7 @@ def decoder_model(name: str, config: Config) -> Builder:
 NETWORKS: dict[str, Builder] = {
     **{name: encoder_model(name, model) for name, model in ENCODERS.items()},
     **{name: decoder_model(name, config) for name, config in DECODERS.items()},
+    **{name: seq2seq(name, model) for name, model in SEQ2SEQ.items()},
     **{name: vision(name, sizes) for name, sizes in VISION.items()},
 }
 """Networks beside `workloads.WORKLOADS`, by the name that the command line takes."""

@@ -1,0 +1,32 @@
+"""``carat import``: any workload as a graph file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sim.cli import options
+from sim.cli.analyze import NO_MACHINE
+
+if TYPE_CHECKING:
+    from sim.run.request import Request
+
+
+@options.asks(without=NO_MACHINE)
+def import_workload(
+    request: Request,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.json", help="Write the graph here.")],
+) -> None:
+    """Write a workload (a name with its sizes, a config.json, a graph file) as a graph file that `carat run` reads."""
+    from sim.base.files import write_whole  # with the rest: not for --help
+    from sim.run.request import Resolver
+    from workloads.graph_file import FORMAT
+
+    graph = Resolver().graph(request)
+    write_whole(output, json.dumps({"format": FORMAT, **graph.to_dict()}, indent=1) + "\n")
+    typer.echo(
+        f"{graph.name}: {len(graph.ops):,} operators, {graph.macs:,} MACs, {graph.parameters:,} weights: {output}"
+    )

@@ -1,0 +1,235 @@
+"""Encoder-decoders: T5 (Raffel et al. 2020) and Whisper (Radford et al. 2022).
+
+Encode: the encoder over ``seq`` tokens (Whisper: positions behind its two convolutions). Prefill: the encoder over
+``source`` tokens, keys and values of its output for every decoder layer, and the decoder over ``seq`` first tokens.
+Decode: ``seq`` new tokens behind ``kv`` cached ones, with the keys and values of ``source`` tokens cached as well.
+
+T5's relative positions are a bias [heads, queries, keys] of sums, looked up once for the encoder and once for the
+decoder from 32 buckets a head (a weight; the look-up itself is not modelled) and added to the scores of every layer.
+Whisper's convolutions of three taps are products: the rows of A are three adjacent frames, windows that overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sim.base.errors import InputError, did_you_mean
+from sim.graph import Graph, Tensor, View
+from workloads.encoder import check_sizes
+from workloads.networks.builder import Network
+
+PHASES = ("encode", "prefill", "decode")
+BUCKETS = 32
+"""Distances of T5's relative positions."""
+
+
+@dataclass(frozen=True)
+class Seq2Seq:
+    """Published sizes of one model (elements), of encoder and decoder alike.
+
+    ``mels`` 0: tokens are words; otherwise frames of so many channels that two convolutions take in, the second of
+    stride 2. ``positions``: rows of the decoder's learned position table; ``source``: tokens of the encoder by default.
+    """
+
+    layers: int
+    hidden: int
+    heads: int
+    ffn: int
+    vocab: int
+    head_dim: int = 64
+    mels: int = 0
+    positions: int = 0
+    source: int = 512
+
+    @property
+    def is_t5(self) -> bool:
+        """RMSNorm, no biases, ReLU and relative positions; otherwise LayerNorm, biases, GELU."""
+        return not self.mels
+
+    @property
+    def inner(self) -> int:
+        """Columns of all heads."""
+        return self.heads * self.head_dim
+
+    def parameters(self) -> int:
+        """Return the parameters of the whole network; the head is tied to the word table."""
+        biased = not self.is_t5
+        attention = 4 * self.hidden * self.inner + (3 * self.hidden if biased else 0)  # K has no bias
+        ffn = 2 * self.hidden * self.ffn + ((self.hidden + self.ffn) if biased else 0)
+        norm = self.hidden * (2 if biased else 1)
+        stacks = self.layers * (3 * attention + 2 * ffn + 5 * norm) + 2 * norm
+        ends = self.vocab * self.hidden + self.positions * self.hidden
+        if self.is_t5:
+            return stacks + ends + 2 * BUCKETS * self.heads
+        stem = 3 * self.mels * self.hidden + 3 * self.hidden**2 + 2 * self.hidden
+        return stacks + ends + stem + self.source * self.hidden
+
+
+SEQ2SEQ: dict[str, Seq2Seq] = {
+    "t5-small": Seq2Seq(6, 512, 8, 2048, 32128),
+    "t5-base": Seq2Seq(12, 768, 12, 3072, 32128),
+    "t5-large": Seq2Seq(24, 1024, 16, 4096, 32128),
+    "t5-3b": Seq2Seq(24, 1024, 32, 16384, 32128, head_dim=128),
+    "t5-11b": Seq2Seq(24, 1024, 128, 65536, 32128, head_dim=128),
+    "whisper-tiny": Seq2Seq(4, 384, 6, 1536, 51865, mels=80, positions=448, source=1500),
+    "whisper-base": Seq2Seq(6, 512, 8, 2048, 51865, mels=80, positions=448, source=1500),
+    "whisper-small": Seq2Seq(12, 768, 12, 3072, 51865, mels=80, positions=448, source=1500),
+    "whisper-medium": Seq2Seq(24, 1024, 16, 4096, 51865, mels=80, positions=448, source=1500),
+    "whisper-large": Seq2Seq(32, 1280, 20, 5120, 51865, mels=80, positions=448, source=1500),
+}
+
+
+def seq2seq(name: str, sizes: Seq2Seq) -> Callable[..., Graph]:
+    """Return the builder of one encoder-decoder."""
+
+    def build(
+        phase: str = "encode",
+        seq: int | None = None,
+        source: int = sizes.source,
+        kv: int = 0,
+        batch: int = 1,
+        layers: int | None = None,
+        head: bool | None = None,
+        dtype: str = "int8",
+    ) -> Graph:
+        if phase not in PHASES:
+            raise InputError(
+                f"{name}: phase is {phase!r}, can be {', '.join(PHASES)}{did_you_mean(str(phase), PHASES)}"
+            )
+        tokens = (sizes.source if phase == "encode" else 1) if seq is None else seq
+        depth = sizes.layers if layers is None else layers
+        check_sizes(name, {"seq": tokens, "source": source, "batch": batch, "layers": depth}, dtype)
+        if isinstance(kv, bool) or not isinstance(kv, int) or kv < 0 or (kv and phase != "decode"):
+            raise InputError(f"{name}: kv is {kv!r}, must be a whole number >= 0, 0 but in phase decode (nearest: 0)")
+        whole = _Parts(Network(name, dtype), sizes, batch, depth)
+        encoded = whole.encoder(tokens if phase == "encode" else source) if phase != "decode" else None
+        if phase != "encode":
+            whole.decoder(tokens, kv, source, encoded, phase == "decode" if head is None else head)
+        return whole.net.graph()
+
+    build.__name__ = build.__qualname__ = name.replace("-", "_")
+    build.__doc__ = (
+        f"Return {name} in a ``phase``: encode, prefill or decode. Raises InputError for illegal sizes.\n\n"
+        "``seq``: tokens of the encoder (encode), new tokens of the decoder otherwise (1); ``source``: tokens of the\n"
+        "encoder, ``kv``: tokens of the decoder whose keys are cached. ``layers`` cuts both stacks, ``head`` (decode:\n"
+        "on) gives the scores of all words, ``dtype``: element type."
+    )
+    return build
+
+
+@dataclass
+class _Parts:
+    net: Network
+    sizes: Seq2Seq
+    batch: int
+    layers: int
+
+    def norm(self, x: Tensor, name: str) -> Tensor:
+        return self.net.norm(x, "rmsnorm" if self.sizes.is_t5 else "layernorm", name=name)
+
+    def linear(self, x: Tensor, cols: int, name: str, *, bias: bool = True, into: View | None = None) -> Tensor:
+        return self.net.linear(x, cols, name=name, bias=bias and not self.sizes.is_t5, into=into)
+
+    def encoder(self, tokens: int) -> Tensor:
+        """Add the encoder; return its output."""
+        sizes, net = self.sizes, self.net
+        x = net.input("input", self.batch * tokens, sizes.hidden) if sizes.is_t5 else self._stem(tokens)
+        bias = self._positions("encoder_positions", tokens, tokens)
+        for index in range(self.layers):
+            with net.layer_of(index):
+                source = self.norm(x, "norm1")
+                q, v = (self.linear(source, sizes.inner, f"matmul_{part}") for part in "QV")
+                k = self.linear(source, sizes.inner, "matmul_K", bias=False)
+                context = net.attention(q, k, v, heads=sizes.heads, batch=self.batch, bias=bias)
+                x = net.add(x, self.linear(context, sizes.hidden, "W_out"), name="residual_add1")
+                x = net.add(x, self._feed(self.norm(x, "norm2")), name="residual_add2")
+        return self.norm(x, "encoder_norm")
+
+    def decoder(self, new: int, past: int, source: int, encoded: Tensor | None, head: bool) -> None:
+        """Add the decoder over ``new`` tokens. ``encoded``: None = keys and values of the encoder are cached."""
+        sizes, net, keys = self.sizes, self.net, past + new
+        x = net.input("target", self.batch * new, sizes.hidden)
+        bias = self._positions("decoder_positions", new, keys)
+        mask = net.input("causal_mask", new, keys, net.sums) if new > 1 and bias is None else None
+        for index in range(self.layers):
+            with net.layer_of(self.layers + index):
+                y = self.norm(x, "norm1")
+                q = self.linear(y, sizes.inner, "matmul_Q")
+                caches = [self._cached(y, part, keys, past) for part in "KV"]
+                context = net.attention(q, *caches, heads=sizes.heads, batch=self.batch, mask=mask, bias=bias)
+                x = net.add(x, self.linear(context, sizes.hidden, "W_out"), name="residual_add1")
+                q = self.linear(self.norm(x, "norm2"), sizes.inner, "cross_Q")
+                caches = [self._crossed(encoded, part, source) for part in "KV"]
+                context = net.attention(q, *caches, heads=sizes.heads, batch=self.batch)
+                x = net.add(x, self.linear(context, sizes.hidden, "cross_out"), name="residual_add2")
+                x = net.add(x, self._feed(self.norm(x, "norm3")), name="residual_add3")
+        x = self.norm(x, "decoder_norm")
+        if head:
+            cols = sizes.hidden
+            last = View(x.name, 1, self.batch, cols, new * cols, 0, (new - 1) * cols)
+            table = net.tensor("word_table", (sizes.vocab, cols), kind="weight")
+            net.linear(x, sizes.vocab, name="head", bias=False, rows=last, weight=table, wide=True)
+
+    def _feed(self, x: Tensor) -> Tensor:
+        t5 = self.sizes.is_t5
+        wide = self.net.linear(x, self.sizes.ffn, name="FF1", bias=not t5, activation="relu" if t5 else "none")
+        return self.linear(wide if t5 else self.net.each("gelu", wide, name="gelu"), self.sizes.hidden, "FF2")
+
+    def _positions(self, name: str, queries: int, keys: int) -> Tensor | None:
+        """Return T5's bias of the scores as it was looked up; it holds the causal mask of a decoder too."""
+        if not self.sizes.is_t5:
+            return None
+        return self.net.tensor(name, (self.sizes.heads, queries, keys), self.net.sums, "input")
+
+    def _cached(self, x: Tensor, part: str, keys: int, past: int) -> Tensor:
+        """Append K or V of the new tokens to its cache; return the cache."""
+        cols, new = self.sizes.inner, x.shape[0] // self.batch
+        cache = self.net.state(self.net.name_of(f"cache_{part}"), self.batch, keys, cols)
+        into = View(cache.name, self.batch, new, cols, cols, keys * cols, past * cols)
+        rows = View(x.name, self.batch, new, x.shape[1], x.shape[1], new * x.shape[1])
+        bias = part == "V" and not self.sizes.is_t5
+        self.net.linear(x, cols, name=f"matmul_{part}", bias=bias, into=into, rows=rows)
+        return cache
+
+    def _crossed(self, encoded: Tensor | None, part: str, source: int) -> Tensor:
+        """Return K or V of the encoder's output, cached: written here in a prefill, before it in a decode step."""
+        cols = self.sizes.inner
+        cache = self.net.state(self.net.name_of(f"cross_cache_{part}"), self.batch, source, cols)
+        if encoded is not None:
+            whole = View(cache.name, 1, self.batch * source, cols, cols, 0)
+            self.linear(encoded, cols, f"cross_{part}", bias=part == "V", into=whole)
+        return cache
+
+    def _stem(self, tokens: int) -> Tensor:
+        """Add Whisper's convolutions over 2 * tokens frames, padded by one on both ends, and its positions."""
+        net, hidden = self.net, self.sizes.hidden
+        frames = 2 * tokens
+        given = net.input("frames", self.batch * (frames + 2), self.sizes.mels)
+        first = self._conv(given, "conv1", frames, frames + 2, 1, padded=True)
+        second = self._conv(first, "conv2", tokens, frames + 2, 2, padded=False)
+        table = net.tensor("encoder_position_table", (tokens, hidden), kind="weight")
+        placed = net.tensor("placed", second.shape)
+        views = [View(t.name, self.batch, tokens, hidden, hidden, tokens * hidden) for t in (second, placed)]
+        positions = View(table.name, self.batch, tokens, hidden, hidden, 0)
+        net.op("add_position", "residual_add", [views[0], positions], views[1], None)
+        return placed
+
+    def _conv(self, x: Tensor, name: str, results: int, held: int, stride: int, *, padded: bool) -> Tensor:
+        """Add a convolution of three taps and a GELU over ``held`` frames of each sequence.
+
+        ``padded``: the result has a frame of zeros on both ends, given, for the next convolution.
+        """
+        net, channels, hidden = self.net, x.shape[1], self.sizes.hidden
+        weight = net.tensor(f"{name}.weight", (3 * channels, hidden), kind="weight")
+        bias = net.tensor(f"{name}.bias", (hidden,), net.sums, "weight")
+        taken = View(x.name, self.batch, results, 3 * channels, stride * channels, held * channels)
+        made = net.tensor(name, (self.batch, results, hidden))
+        biased = View(bias.name, 1, 1, hidden, 0, 0)
+        net.op(name, "matmul", [taken, View.whole(weight), biased], View.whole(made), None, repeating_bias=True)
+        rows = results + 2 if padded else results
+        active = net.tensor(f"{name}_gelu", (self.batch * rows, hidden), None, "state" if padded else "activation")
+        offset = hidden if padded else 0
+        into = View(active.name, self.batch, results, hidden, hidden, rows * hidden, offset)
+        net.op(f"{name}_gelu", "gelu", [View.whole(made)], into, None)
+        return active
