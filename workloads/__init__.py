@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from sim.base.errors import InputError, did_you_mean
 from sim.base.reading import read_json
 from sim.graph import Graph
+from workloads import scale_sim
 from workloads.bert import (
     MAX_POSITIONS,
     MODELS,
@@ -73,7 +75,8 @@ def remarks(name: str, sizes: Mapping[str, object]) -> list[str]:
 def build(name: str, **sizes: object) -> Graph:
     """Build the workload ``name`` with ``sizes``, or read it from a path.
 
-    A path that ends in .json is a graph file or the config.json of a Hugging Face model; a folder holds such a config.
+    A path that ends in .json is a graph file or the config.json of a Hugging Face model, a folder holds such a config;
+    one that ends in .csv is a SCALE-Sim topology.
 
     Raises InputError for an unknown name or size, an illegal size, an unreadable file or a wrong graph.
     """
@@ -84,10 +87,12 @@ def build(name: str, **sizes: object) -> Graph:
         if sizes:
             raise InputError(f"{name}: a graph file has fixed sizes, it takes no {', '.join(sorted(sizes))}")
         return load(path)
+    if name.endswith(".csv"):
+        return built(name, partial(scale_sim.load, Path(name)), sizes)
     named = {**WORKLOADS, **NETWORKS}
     if name not in named:
         raise InputError(
-            f"unknown workload {name!r}{did_you_mean(name, named)}, nor a path ending in .json, nor a folder"
+            f"unknown workload {name!r}{did_you_mean(name, named)}, nor a path ending in .json or .csv, nor a folder"
         )
     return built(name, named[name], sizes)
 

@@ -1,0 +1,95 @@
+"""SCALE-Sim topology files: each line a layer of its own, a convolution or a product of matrices.
+
+Convolutions: name, image height and width (its padding included), filter height and width, channels, filters, stride
+(one, or one for each side if they are equal). Products: name, M, N, K. Files in use have a header, trailing commas,
+blank lines, a byte order mark or CRLF line ends; all of these are taken. A trailing sparsity ratio ("2:4") is refused:
+sparsity is said by --sparsity.
+
+A filter that is not square, and one that covers the whole image (a fully connected layer), is the product that it
+equals, its windows given as rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from sim.base.errors import InputError, some
+from sim.base.reading import read_text
+from sim.graph import Graph, View
+from sim.graph.windows import positions
+from workloads.encoder import check_sizes
+from workloads.networks.builder import Network
+
+MOST_SIZE = 1 << 20
+CONVOLUTION = ("image height", "image width", "filter height", "filter width", "channels", "filters", "stride")
+PRODUCT = ("M", "N", "K")
+
+
+def load(path: Path, dtype: str = "int8") -> Graph:
+    """Read a topology file. Raises InputError listing all problems by line."""
+    check_sizes(str(path), {}, dtype)
+    lines = csv.reader(io.StringIO(read_text(path)))
+    rows = [(lines.line_num, [cell.strip() for cell in row]) for row in lines]
+    rows = [(number, cells[: _length(cells)]) for number, cells in rows]
+    rows = [(number, cells) for number, cells in rows if cells]
+    if rows and not any(cell.isdigit() for cell in rows[0][1][1:]):
+        rows = rows[1:]  # the header
+    net, names, problems = Network(path.stem, dtype), set[str](), []
+    for number, cells in rows:
+        found, sizes = _sizes(cells)
+        problems += [f"{path}: line {number}: {problem}" for problem in found]
+        if not found:
+            name = cells[0] if cells[0] and cells[0] not in names else f"{cells[0] or 'layer'}_{number}"
+            names.add(name)
+            _layer(net, name, sizes)
+    if not rows:
+        problems.append(f"{path}: no layers: lines of a name and {len(CONVOLUTION)} or {len(PRODUCT)} sizes")
+    if problems:
+        raise InputError(some(problems))
+    return net.graph()
+
+
+def _length(cells: list[str]) -> int:
+    """Return how many cells there are without empty ones at the end."""
+    return max((place + 1 for place, cell in enumerate(cells) if cell), default=0)
+
+
+def _sizes(cells: list[str]) -> tuple[list[str], list[int]]:
+    """Return what is wrong with a line, and its sizes."""
+    texts = cells[1:]
+    if len(texts) == len(CONVOLUTION) + 1 and texts[-1] == texts[-2]:  # one stride for each side
+        texts = texts[:-1]
+    names = PRODUCT if len(texts) == len(PRODUCT) else CONVOLUTION
+    if len(texts) != len(names):
+        what = f"{len(CONVOLUTION)} sizes of a convolution ({', '.join(CONVOLUTION)}) or 3 of a product (M, N, K)"
+        return [f"{len(texts)} values behind the name {cells[0]!r}; must be {what}"], []
+    problems = [
+        f"{name} is {text!r}, must be a whole number from 1 to {MOST_SIZE}"
+        for name, text in zip(names, texts, strict=True)
+        if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MOST_SIZE)
+    ]
+    if problems:
+        return problems, []
+    sizes = [int(text) for text in texts]
+    if len(sizes) > len(PRODUCT) and (sizes[2] > sizes[0] or sizes[3] > sizes[1]):
+        problems.append(f"the filter of {sizes[2]}x{sizes[3]} exceeds the image of {sizes[0]}x{sizes[1]}")
+    return problems, sizes
+
+
+def _layer(net: Network, name: str, sizes: list[int]) -> None:
+    if len(sizes) == len(PRODUCT):
+        m, n, k = sizes
+        net.linear(net.input(f"{name}.input", m, k), n, name=name, bias=False)
+        return
+    rows, cols, high, wide, channels, filters, stride = sizes
+    out = positions(rows, high, stride) * positions(cols, wide, stride)
+    if high != wide or (high, wide) == (rows, cols):
+        net.linear(net.input(f"{name}.windows", out, high * wide * channels), filters, name=name, bias=False)
+        return
+    image = net.input(f"{name}.image", rows * cols, channels)
+    weights = net.tensor(f"{name}.weight", (high * wide * channels, filters), kind="weight")
+    result = net.tensor(f"{name}.out", (out, filters))
+    window = {"in_rows": rows, "in_cols": cols, "kernel": high, "stride": stride, "padding": 0}
+    net.op(name, "conv", [View.whole(image), View.whole(weights)], View.whole(result), None, **window)
