@@ -12,11 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim.base.errors import InputError
+from sim.base.errors import InputError, did_you_mean
 from sim.run.pipeline import run
 from sim.run.request import Request, resolve
 from sim.timing.disk import default_timings
 from sim.timing.memo import Memo
+from workloads import NETWORKS, WORKLOADS
 from workloads.networks.decoders import DECODERS
 
 if TYPE_CHECKING:
@@ -145,6 +146,8 @@ def generation(
     ]
     if not isinstance(request.graph, str):
         problems.append("a Graph has one length: generate takes a decoder's name or a config.json")
+    elif request.graph in {**WORKLOADS, **NETWORKS} and request.graph not in DECODERS:
+        problems.append(f"{request.graph} generates nothing: it is no decoder{did_you_mean(request.graph, DECODERS)}")
     if sizes.pop("kv", 0):
         problems.append("generate begins with an empty cache: no kv (nearest: kv=0)")
     if problems:

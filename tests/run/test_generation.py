@@ -55,3 +55,8 @@ def test_the_command_prints_one_row_a_token() -> None:
 def test_what_cannot_be_generated_is_refused(asked: dict[str, int], told: str) -> None:
     with pytest.raises(InputError, match=told):
         sim.generate("distilgpt2", "gemmini_ibert", **{"layers": 1, **asked})
+
+
+def test_an_encoder_generates_nothing() -> None:
+    with pytest.raises(InputError, match="bert-base generates nothing: it is no decoder"):
+        sim.generate("bert-base", "gemmini_ibert")
