@@ -7,6 +7,7 @@ from collections.abc import Callable
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph
 from workloads.bert import Model, encoder_model
+from workloads.encoder import states_sizes
 from workloads.networks.config import Config
 from workloads.networks.decoders import DECODERS
 from workloads.networks.decoding import PHASES, Step, decoder
@@ -32,6 +33,7 @@ PHASE_HELP = "generate is a run over many graphs: `carat run NAME --phase genera
 def decoder_model(name: str, config: Config) -> Builder:
     """Return the builder of one decoder; all of them take the same sizes."""
 
+    @states_sizes
     def build(
         phase: str = "prefill",
         seq: int | None = None,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph, Tensor, View
-from workloads.encoder import check_sizes
+from workloads.encoder import check_sizes, states_sizes
 from workloads.networks.builder import Network
 
 PHASES = ("encode", "prefill", "decode")
@@ -83,6 +83,7 @@ SEQ2SEQ: dict[str, Seq2Seq] = {
 def seq2seq(name: str, sizes: Seq2Seq) -> Callable[..., Graph]:
     """Return the builder of one encoder-decoder."""
 
+    @states_sizes
     def build(
         phase: str = "encode",
         seq: int | None = None,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sim.base.errors import InputError
 from sim.graph import Graph, Tensor, View
-from workloads.encoder import check_sizes
+from workloads.encoder import check_sizes, states_sizes
 from workloads.networks.builder import Network
 
 CHANNELS = 3
@@ -44,6 +44,7 @@ VISION: dict[str, Vision] = {
 def vision(name: str, sizes: Vision) -> Callable[..., Graph]:
     """Return the builder of one vision transformer."""
 
+    @states_sizes
     def build(
         phase: str = "encode",
         batch: int = 1,
