@@ -351,7 +351,7 @@ class Result:
         write_whole(Path(path), csv_of(self.ops))
 
     def save(self, folder: str | Path, *, command: str | None = None, sentence: str | None = None) -> None:
-        """Keep the run in ``folder`` for reports and comparisons (`sim.analysis.saved.save`). Raises InputError."""
+        """Save the run in ``folder`` for reports and comparisons (`sim.analysis.saved.save`). Raises InputError."""
         sim.save(self, folder, command=command, sentence=sentence)
 
     def __repr__(self) -> str:
