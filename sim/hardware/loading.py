@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,12 @@ def load(source: Source, overrides: Mapping[str, object] | None = None) -> Hardw
 
 def build(description: Mapping[str, Any], overrides: Mapping[str, object], where: str) -> Hardware:
     """Return the machine of a complete description with dotted overrides applied; see `load`."""
+    tables: dict[str, dict[str, None]] = {}
+    for dotted in overrides:
+        table, _, key = dotted.rpartition(".")
+        tables.setdefault(f"{table}." if table else "", {})[key] = None
+    if twice := [problem for table, keys in tables.items() for problem in _named_twice(keys, table)]:
+        raise InputError([f"{where}: {problem}" for problem in twice])
     merged = merge({}, description)
     for dotted in sorted(overrides, key=lambda dotted: dotted.count(".")):  # a whole table before keys of it
         _place(merged, dotted, overrides[dotted])
@@ -117,6 +123,11 @@ def _resolve(source: str | Path | Mapping[str, object], chain: tuple[str, ...]) 
             raise InputError(f"base: cyclic inheritance: {' -> '.join((*chain, label))}")
         own = read_tables(file, label)
         folder = Path(label).parent
+    if problems := [f"{label}: {twice}" for twice in _named_twice(own)]:
+        raise InputError(problems)
+    table = own.get("energy_table")
+    if isinstance(table, str) and table.endswith(".toml") and (folder / table).is_file():
+        own["energy_table"] = str((folder / table).resolve())  # beside the file that names it, as a base is
     base = own.pop("base", None)
     if base is None:
         return merge({}, own)
@@ -125,6 +136,16 @@ def _resolve(source: str | Path | Mapping[str, object], chain: tuple[str, ...]) 
     beside = folder / base
     parent = _resolve(beside if _is_path(base) and beside.exists() else base, (*chain, label))
     return merge(parent, own)
+
+
+def _named_twice(tables: Mapping[str, object], prefix: str = "") -> Iterator[str]:
+    """Yield a sentence for each value that is given under both of its names: the last would silently win."""
+    for other, name in _SYNONYMS.items():
+        if other in tables and name in tables:
+            yield f"{prefix}{name} and {prefix}{other} are two names of one value; give one of them"
+    for key, value in tables.items():
+        if isinstance(value, Mapping):
+            yield from _named_twice(value, f"{prefix}{key}.")
 
 
 def _is_path(source: str | Path) -> bool:

@@ -195,8 +195,8 @@ def test_all_problems_are_named_at_once() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("clock_mhz", 0, "must be greater than 0"),
-        ("memory.read_bytes_per_cycle", float("inf"), "must be finite"),
+        ("clock_mhz", 0, "nearest legal value: 0.001"),
+        ("memory.read_bytes_per_cycle", float("inf"), "nearest legal value: 1000000"),
         ("memory.latency_cycles", "2.5", "not a whole number of cycles"),
         ("memory.latency_cycles", "5 KiB", "is not a duration"),
         ("scratchpad.capacity", "1.3B", "not a whole number of bytes"),
@@ -216,3 +216,24 @@ def test_errors_survive_the_trip_from_a_worker() -> None:
         load("gemmini_defalt")
     assert pickle.loads(pickle.dumps(refused.value)).problems == refused.value.problems
     assert isinstance(load("gemmini_default"), Hardware)
+
+
+def test_one_value_under_two_names_is_refused(tmp_path: Path) -> None:
+    text = 'base = "gemmini_default"\n[scratchpad]\ncapacity = "64KiB"\ncapacity_bytes = 131072\n'
+    (tmp_path / "m.toml").write_text(text)
+    for source, overrides in (
+        (tmp_path / "m.toml", {}),
+        ({"base": "gemmini_default", "scratchpad": {"capacity": "64KiB", "capacity_bytes": 1}}, {}),
+        ("gemmini_default", {"scratchpad.capacity": "64KiB", "scratchpad.capacity_bytes": 131072}),
+    ):
+        with pytest.raises(InputError, match=r"scratchpad\.capacity and scratchpad\.capacity_bytes are two names"):
+            load(source, overrides)
+    assert load("gemmini_default", {"accumulator.capacity": "32KiB", "scratchpad.capacity_bytes": 131072})
+
+
+def test_an_energy_table_lies_beside_the_machine_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a base does, wherever the command is run."""
+    (tmp_path / "mine.toml").write_text('base = "45nm"\n')
+    (tmp_path / "m.toml").write_text('base = "gemmini_default"\nenergy_table = "./mine.toml"\n')
+    monkeypatch.chdir("/")
+    assert load(tmp_path / "m.toml").energy_table == str(tmp_path / "mine.toml")
