@@ -303,7 +303,7 @@ BAD = {
     "[[weights]]\npattern = '3:2'": "keeps 3 of 2",
     "[[weights]]\npattern = 'block16'\ndensity = 1.2": "nearest: 1",
     "[[weights]]\npatern = '2:4'": "did you mean 'pattern'",
-    "[[weights]]\nmask = 'none.npz'": "none.npz: cannot be read as arrays",
+    "[[weights]]\nmask = 'none.npz'": "none.npz: cannot be read: No such file",
     "[[activations]]\npattern = 'unstructured'\ndensity = 0.5\nscheme = 'gat'": "did you mean 'gate'",
     "[attention]\npattern = 'longformr'": "did you mean 'longformer'",
     "[attention]\npattern = 'window'": "pattern window needs window",

@@ -127,7 +127,7 @@ BAD = {
     "layers = true": "layers is True, must be a whole number >= 1",
     "scores = 'scores.npz'": "keeps nothing in particular",
     "heads = 1\nscores = 3": "scores is 3, must be text in quotes",
-    "heads = 1\nscores = 'none.npz'": "none.npz: cannot be read as arrays (.npz, .npy, .safetensors): No such file",
+    "heads = 1\nscores = 'none.npz'": "none.npz: cannot be read: No such file",
     "heads = 1\nweights = 'spec.toml'": "spec.toml: cannot be read as arrays",
     "heads = 1\nscores = 'scores.npz'\nweights = 'weights.npz'": "give either a file of scores",
     "heads = 1\n[[prune]]\nheads = 1": "heads is given twice; --prune and all [[prune]] tables count together",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import InputError, some
+from sim.base.reading import read_arrays
 
 ANY = "*"
 """Name of the array of a .npy file."""
@@ -19,16 +18,15 @@ ANY = "*"
 def read(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of a .npz, .npy or .safetensors file by name. Raises InputError."""
     if path.suffix == ".safetensors":
-        from workloads import checkpoint_safetensors
+        from workloads import checkpoint_safetensors  # reads files of models, which few runs need
 
-        return checkpoint_safetensors.read(path)
-    try:
-        with path.open("rb") as file:  # numpy would leave a damaged one open
-            stored = np.load(file)
-            found = {ANY: stored} if isinstance(stored, np.ndarray) else {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or (error if path.suffix in (".npz", ".npy") else "unknown format")
-        raise InputError(f"{path}: cannot be read as arrays (.npz, .npy, .safetensors): {reason}") from error
+        found = checkpoint_safetensors.read(path)
+    else:
+        try:
+            found = {name or ANY: array for name, array in read_arrays(path).items()}
+        except InputError as error:
+            kinds = [problem.replace("(.npz, .npy)", "(.npz, .npy, .safetensors)") for problem in error.problems]
+            raise InputError(kinds) from error
     numbers = "biuf"
     if wrong := [f"{path}: {n!r} holds {a.dtype}, no numbers" for n, a in found.items() if a.dtype.kind not in numbers]:
         raise InputError(some(wrong))
