@@ -23,7 +23,7 @@ from sim.hardware import Hardware
 from sim.isa.commands import GARBAGE_ADDRESS, Funct, Program
 from sim.lower import matmul
 from sim.lower.encode import Stream
-from sim.lower.sparse.merge import Streams, packed
+from sim.lower.sparse.merge import Streams
 from sim.lower.sparse.sampled_plan import choose_cut
 from sim.lower.sparse.sampled_stream import Builder
 from sim.lower.tiling import blocks_of
@@ -65,8 +65,8 @@ def lower_sampled(work: SampledMatmul, hw: Hardware) -> Program:
     cut = choose_cut(work, hw)
     stream = Stream(hw)
     matmul.emit_config(stream, work.matmul, hw)
-    loads, pairs, stores = (packed(items) for items in Builder(work, cut, hw).streams())
-    stream.emit_packed(Streams(loads, pairs, stores, hw.cpu.command_cycles).merged(hw))
+    builder = Builder(work, cut, hw)
+    stream.emit_packed(Streams(*builder.streams(), builder.gap).merged(hw))
     stream.fence()
     return stream.program()
 

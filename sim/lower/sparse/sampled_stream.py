@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from sim.hardware import Hardware
 from sim.isa.commands import (
@@ -23,8 +24,9 @@ from sim.lower.encode import LOAD_FUNCTS, float_bits
 from sim.lower.matmul import c_bytes, d_bytes
 from sim.lower.norm import COMMAND_SHIFT, PASSES, STATISTICS
 from sim.lower.pace import HAND, Pace
+from sim.lower.sparse.compiled.merge import ITEM
 from sim.lower.sparse.cost import LoadCost
-from sim.lower.sparse.merge import Command, Item
+from sim.lower.sparse.merge import Command, Item, Items, packed
 from sim.lower.sparse.sampled_plan import Cut, Shape, Step
 from sim.lower.tiling import blocks_of
 from sim.lower.work import Operand, SampledMatmul
@@ -66,11 +68,27 @@ class Chunk(NamedTuple):
     loads: int
 
 
+CHUNK_FIELDS = len(Chunk._fields)
+STEP, ROWS, A, A_COLS, C, C_ROWS, C_COLS, LOADS = range(CHUNK_FIELDS)
+
+
+def _operands(
+    address: npt.NDArray[np.int64], cols: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Return local addresses with their block shapes, packed as by `local_operand`."""
+    return (address & 0xFFFFFFFF) | (cols & 0xFFFF) << 32 | (rows & 0xFFFF) << 48
+
+
 class Group(NamedTuple):
-    """Weights that are in the array together, and all that is streamed past them."""
+    """Weights that are in the array together, and all that is streamed past them: int64[chunks, fields of `Chunk`]."""
 
     weights: list[Weights]
-    chunks: list[Chunk]
+    streamed: npt.NDArray[np.int64]
+
+    @property
+    def chunks(self) -> list[Chunk]:
+        """The chunks one by one."""
+        return [Chunk(*row) for row in self.streamed.tolist()]
 
 
 class Builder:
@@ -94,7 +112,7 @@ class Builder:
         self.d_address, self.d_stride = d.address, 0 if self.product.bias == "row" else d.row_stride
         self.state_stride = d_bytes(self.d_stride, self.product, hw)
 
-    def streams(self) -> tuple[list[Item], list[Item], list[Item]]:
+    def streams(self) -> tuple[Items, Items, Items]:
         """Return (loads, computes, stores)."""
         pairs, belongs = self._pairs(self.groups())
         ends = np.searchsorted(belongs, np.arange(len(self.cut.steps)), side="right").tolist()
@@ -110,11 +128,9 @@ class Builder:
         for place, (step_before, tile) in self.waits.items():
             needs = (0, ends[step_before] if step_before >= 0 else 0, stored[tile - 2] if tile > 1 else 0)
             self.loads[place] = self.loads[place]._replace(needs=needs)
-        for place, number in enumerate(belongs):
-            tile = self.cut.steps[number].tile
-            needs = (pairs[place].needs[0], 0, stored[tile - 2] if tile > 1 else 0)
-            pairs[place] = pairs[place]._replace(needs=needs)
-        return self.loads, pairs, self.stores
+        before = np.array([stored[step.tile - 2] if step.tile > 1 else 0 for step in self.cut.steps], np.int64)
+        pairs["stores"] = before[belongs]
+        return packed(self.loads), pairs, packed(self.stores)
 
     def groups(self) -> list[Group]:
         """Return what is preloaded together and streamed past it, in order; the loads come about on the way."""
@@ -244,20 +260,53 @@ class Builder:
         operands, bias = self._a(step), self._bias(step)
         rows = self.shape.elements(step.blocks)
         counts = self.shape.counts[rows.start : rows.stop]
-        pieces = {w: self._pieces(rows, w) for w in step.windows if counts[:, w].any()}
+        streamed = {w: self._streamed(step, number, w, rows, operands) for w in step.windows if counts[:, w].any()}
         first = int(counts.any(axis=0).argmax())
         if self.outputs:
-            order = [(window, feature) for window in pieces for feature in step.features]
+            order = [(window, feature) for window in streamed for feature in step.features]
         else:  # columns of C one after the other, so that they can leave
-            order = [(window, feature) for feature in step.features for window in pieces]
+            order = [(window, feature) for feature in step.features for window in streamed]
         for window, feature in order:
             adds = feature > 0 if self.outputs else bias > 0 or window != first
             blocks = range(window * self.work.resident, blocks_of(self.keys, self.dim))[: self.work.resident]
             weights = [self._weights(step, block, feature) for block in blocks]
-            flag = ACCUMULATE_BIT if adds else 0
-            chunks = [self._chunk(step, number, operands, piece, feature, (flag, bias)) for piece in pieces[window]]
-            self.last_read[step.a_part] = chunks[-1].a
+            chunks = self._at_feature(step, streamed[window], feature)
+            chunks[:, C] |= ACCUMULATE_BIT if adds else 0
+            chunks[:, LOADS] = np.maximum(chunks[:, LOADS], bias)
+            self.last_read[step.a_part] = int(chunks[-1, A])
             yield Group(weights, chunks)
+
+    def _streamed(
+        self, step: Step, number: int, window: int, rows: range, operands: dict[int, tuple[int, int]]
+    ) -> npt.NDArray[np.int64]:
+        """Return the chunks of a window at the step's first feature, as rows of `Chunk`.
+
+        Of A a chunk names the block that is loaded last, so that it waits.
+        """
+        found = []
+        for piece in self._pieces(rows, window):
+            local, loads = operands[piece.last]
+            c, end = self._c(step, piece.first), self._c(step, piece.last)
+            if self.outputs:
+                end += self.shape.places(piece.last, step.features)
+            else:
+                local += (piece.place - self.shape.columns(piece.last, step.windows).start) * self.dim
+                end += self.dim
+            cols = self.dim if self.outputs else min(self.dim, self.work.row_elements)
+            found.append(Chunk(number, piece.rows, local, cols, c, end - c, self.dim, loads))
+        return np.array(found, np.int64)
+
+    def _at_feature(self, step: Step, chunks: npt.NDArray[np.int64], feature: int) -> npt.NDArray[np.int64]:
+        """Return a copy of a window's chunks at a feature: it moves A of scores, C of a context."""
+        moved = chunks.copy()
+        extent = self._extent(feature, self.width)
+        if self.outputs:
+            moved[:, A] += feature * self.dim
+            moved[:, A_COLS] = extent
+        else:
+            moved[:, C] += (feature - step.features.start) * self.dim
+            moved[:, C_COLS] = extent
+        return moved
 
     def _pieces(self, rows: range, window: int) -> list[Piece]:
         """Return the sub-rows of some rows in a window, cut into as many as one compute streams."""
@@ -270,64 +319,68 @@ class Builder:
             found.append(Piece(len(blocks), int(blocks[0]), last, place))
         return found
 
-    def _chunk(
-        self, step: Step, number: int, operands: dict[int, tuple[int, int]], piece: Piece, feature: int,
-        adds: tuple[int, int],
-    ) -> Chunk:  # fmt: skip
-        """Return a piece streamed at a feature. ``adds``: the flag of results that are added up, loads of the bias.
-
-        Of A it names the block that is loaded last, so that it waits.
-        """
-        local, loads = operands[piece.last]
-        c, end = self._c(step, piece.first), self._c(step, piece.last)
-        if self.outputs:
-            local, end = local + feature * self.dim, end + self.shape.places(piece.last, step.features)
-            cols = self._extent(feature, self.width), self.dim
-        else:
-            local += (piece.place - self.shape.columns(piece.last, step.windows).start) * self.dim
-            place = (feature - step.features.start) * self.dim
-            c, end = c + place, end + place + self.dim
-            cols = min(self.dim, self.work.row_elements), self._extent(feature, self.width)
-        return Chunk(number, piece.rows, local, cols[0], c | adds[0], end - c, cols[1], max(loads, adds[1]))
-
-    def _pairs(self, groups: list[Group]) -> tuple[list[Item], list[int]]:
+    def _pairs(self, groups: list[Group]) -> tuple[Items, npt.NDArray[np.int64]]:
         """Return preloads and computes, and the step of each.
 
         A group's weights but the last come in beside chunks of the group before; where it has too few, alone.
         """
-        items: list[Item] = []
-        steps: list[int] = []
-        for number, group in enumerate(groups):
-            after = groups[number + 1].weights[:-1] if number + 1 < len(groups) else []
-            step = group.chunks[0].step
-            alone = group.weights[:-1] if number == 0 else []
-            rides: list[Weights | None] = [group.weights[-1], *after[: len(group.chunks) - 1]]
-            rides += [None] * (len(group.chunks) - len(rides))
-            items += [self._preload(weights) for weights in alone]
-            items += [
-                self._pair(chunk, weights, switch=place == 0)
-                for place, (chunk, weights) in enumerate(zip(group.chunks, rides, strict=True))
-            ]
-            items += [self._preload(weights) for weights in after[len(group.chunks) - 1 :]]
-            steps += [step] * (len(items) - len(steps))
-        return items, steps
+        chunks = np.concatenate([group.streamed for group in groups])
+        weights = np.array([(w.local, *w.shape, w.loads) for group in groups for w in group.weights], np.int64)
+        streamed = np.array([len(group.streamed) for group in groups])
+        held = np.array([len(group.weights) for group in groups])
+        ends = held.cumsum()
+        after = np.append(held[1:] - 1, 0)  # weights of the next group that come in ahead of it
+        alone = np.where(np.arange(len(groups)) == 0, held - 1, 0)
+        left = np.maximum(0, after - (streamed - 1)) * (after > 0)
+        total = alone + streamed + left
+        starts = total.cumsum() - total
 
-    def _preload(self, weights: Weights) -> Item:
-        nowhere = local_operand(GARBAGE_ADDRESS, self.dim, self.dim)
-        words = command(Funct.PRELOAD, local_operand(weights.local, *weights.shape), nowhere, self.gap)
-        return Item((words,), self.dim, self.dim, (weights.loads, 0, 0))
+        def inside(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+            owner = np.repeat(np.arange(len(counts)), counts)
+            return owner, np.arange(len(owner)) - np.repeat(counts.cumsum() - counts, counts)
 
-    def _pair(self, chunk: Chunk, weights: Weights | None, *, switch: bool) -> Item:
-        nothing = local_operand(GARBAGE_ADDRESS, self.dim, self.dim)
-        preloaded = nothing if weights is None else local_operand(weights.local, *weights.shape)
-        c = local_operand(chunk.c, chunk.c_cols, chunk.c_rows)
-        funct = Funct.COMPUTE_PRELOADED if switch else Funct.COMPUTE_ACCUMULATED
-        words = (
-            command(Funct.PRELOAD, preloaded, c, self.gap),
-            command(funct, local_operand(chunk.a, chunk.a_cols, chunk.rows), nothing, self.gap),
+        owner, place = inside(streamed)
+        ride = np.where(place == 0, ends[owner] - 1, np.where(place - 1 < after[owner], ends[owner] + place - 1, -1))
+        items = np.zeros(int(total.sum()), ITEM)
+        at = starts[owner] + alone[owner] + place
+        items[at] = self._pair_items(chunks, weights, ride, place == 0)
+        group, number = inside(left)
+        items[starts[group] + alone[group] + streamed[group] + number] = self._preloads(
+            weights[ends[group] + streamed[group] - 1 + number]
         )
-        busy = self.dim if weights is not None or self.outputs else max(chunk.rows, 4)
-        return Item(words, busy, busy, (max(chunk.loads, weights.loads if weights else 0), 0, 0))
+        items[: alone[0]] = self._preloads(weights[: alone[0]])
+        steps = np.array([int(one.streamed[0, STEP]) for one in groups])
+        return items, np.repeat(steps, total)
+
+    def _preloads(self, weights: npt.NDArray[np.int64]) -> Items:
+        """Return items of preloads alone; ``weights``: int64[., 4], local address, shape, loads."""
+        items = np.zeros(len(weights), ITEM)
+        items["commands"], items["funct"] = 1, Funct.PRELOAD
+        items["rs1"] = _operands(weights[:, 0], weights[:, 1], weights[:, 2])
+        items["rs2"] = local_operand(GARBAGE_ADDRESS, self.dim, self.dim)
+        items["busy_cycles"] = items["drain_cycles"] = self.dim
+        items["loads"] = weights[:, 3]
+        return items
+
+    def _pair_items(
+        self, chunks: npt.NDArray[np.int64], weights: npt.NDArray[np.int64], ride: npt.NDArray[np.int64],
+        switch: npt.NDArray[np.bool_],
+    ) -> Items:  # fmt: skip
+        """Return items of a preload and a compute; ``ride``: the weights that come in with each chunk, -1 = none."""
+        items = np.zeros(len(chunks), ITEM)
+        nothing, with_weights = local_operand(GARBAGE_ADDRESS, self.dim, self.dim), ride >= 0
+        coming = weights[np.maximum(ride, 0)]
+        items["commands"], items["funct"] = 2, Funct.PRELOAD
+        operand = _operands(coming[:, 0], coming[:, 1], coming[:, 2])
+        items["rs1"] = np.where(with_weights, operand, nothing)
+        items["rs2"] = _operands(chunks[:, C], chunks[:, C_COLS], chunks[:, C_ROWS])
+        items["next_funct"] = np.where(switch, Funct.COMPUTE_PRELOADED, Funct.COMPUTE_ACCUMULATED)
+        items["next_rs1"] = _operands(chunks[:, A], chunks[:, A_COLS], chunks[:, ROWS])
+        items["next_rs2"] = nothing
+        whole = with_weights if not self.outputs else np.ones(len(chunks), np.bool_)
+        items["busy_cycles"] = items["drain_cycles"] = np.where(whole, self.dim, np.maximum(chunks[:, ROWS], 4))
+        items["loads"] = np.maximum(chunks[:, LOADS], np.where(with_weights, coming[:, 3], 0))
+        return items
 
     # Stores
 

@@ -13,6 +13,7 @@ from sim.hardware import Hardware
 from sim.isa.fields import STORED_MOST
 from sim.lower.encode import float_bits
 from sim.lower.matmul import c_bytes, d_bytes
+from sim.lower.pace import HAND, Pace
 from sim.lower.sparse.blocks import BITS_PER_BYTE, Blocks
 from sim.lower.sparse.compiled import fill
 from sim.lower.sparse.compiled.merge import ITEM
@@ -66,7 +67,7 @@ def filled(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw:
     fill.fill(sizes, LoadCost(hw).record, state, tables, cut.steps, a_rows, b_rows, loads, pairs, stores)
     counts = [int(state[name][0]) for name in ("loads", "pairs", "stores")]
     scheduled = isinstance(work, BlockSparseMatmul) and work.scheduled
-    gap_cycles = SCHEDULER_CYCLES if scheduled else hw.cpu.command_cycles
+    gap_cycles = SCHEDULER_CYCLES if scheduled else Pace(hw).gap(HAND)
     streams = Streams(loads[: counts[0]], pairs[: counts[1]], stores[: counts[2]], gap_cycles)
     return Filled(
         streams, _stored(tables, work.index_address), _index(tables, blocks, cut, int(state["index_loads"][0]))
