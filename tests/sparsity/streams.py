@@ -19,7 +19,7 @@ import workloads
 from sim import hardware
 from sim.base.errors import InputError
 from sim.isa.commands import COMMAND, Program
-from sim.lower import BlockSparseMatmul, PackedMatmul, Work, build, lower
+from sim.lower import BlockSparseMatmul, Matmul, Norm, PackedMatmul, ResidualAdd, Work, build, lower
 from sim.plan.planner import plan
 from sim.sparsity.spec import parse
 
@@ -108,7 +108,7 @@ def _drawn(number: int) -> Program:
 
 
 def programs(case: str) -> Iterator[Program]:
-    """Yield the programs of the distinct items of a case."""
+    """Yield the programs of the distinct sparse (or output-stationary) items of a case."""
     if case.startswith("drawn"):
         yield _drawn(int(case.split()[1]))
         return
@@ -120,7 +120,8 @@ def programs(case: str) -> Iterator[Program]:
     steps = plan(pattern.edit(graph), hw, sparsity=pattern, dataflow="OS" if line == "OS" else None)
     known = dict.fromkeys((item, step.machine or hw) for step in steps for item in step.alike)
     for item, at in known:
-        yield lower(item, at)
+        if isinstance(item, Matmul) == (line == "OS") and not isinstance(item, Norm | ResidualAdd):
+            yield lower(item, at)
 
 
 def digest(case: str) -> str:
