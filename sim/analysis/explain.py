@@ -105,6 +105,8 @@ def explain(result: Result, *, measure: bool = True, progress: Progress | bool |
         bound = f"at most {1 / (1 - share):.2f}x" if share < 1 else "the whole run"
         return f"{found}; without it the run would gain {bound} (a bound: nothing else taking its place)."
     gain, remedy = max(measured, key=lambda pair: pair[0])
+    if gain <= 1:
+        return f"{found}; {remedy.name} does not help ({gain:.2f}x, measured by running it again)."
     now = flat(result.hardware.model_dump(mode="json"))
     changed = [(key, value) for key, value in remedy.overrides(result.hardware).items() if now.get(key) != value]
     changes = ", ".join(f"{key} = {value}" for key, value in changed)

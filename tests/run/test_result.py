@@ -120,3 +120,13 @@ def test_timeline_of_one_invocation_agrees_with_its_cycles(result: sim.Result) -
 def test_timeline_of_nothing_is_refused(result: sim.Result, op: str, invocation: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
         result.timeline(op, invocation)
+
+
+def test_a_remedy_that_makes_the_run_slower_is_not_told_as_a_gain(
+    result: sim.Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cause, _ = bottleneck(result)
+    slower = Remedy("a slower memory", lambda hw: {"memory.latency_cycles": 4 * hw.memory.latency_cycles})
+    monkeypatch.setitem(REMEDIES, cause, (slower,))
+    told = explain(result)
+    assert "a slower memory does not help (0." in told and "gives" not in told
