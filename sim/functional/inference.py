@@ -19,7 +19,9 @@ from sim.base.errors import InputError
 from sim.cost import host as host_prices
 from sim.functional import host
 from sim.functional.masks import MeasuredMasks
-from sim.functional.quantize import largest_energies, largest_magnitudes, scales
+from sim.functional.quantization.recipe import PLAIN, Recipe
+from sim.functional.quantization.scales import Scales, Target, scales
+from sim.functional.quantization.statistics import Statistics
 from sim.functional.running import Run
 from sim.graph import Graph, Op
 from sim.hardware.precision import INTEGERS
@@ -96,63 +98,58 @@ def relative_error(found: Array, expected: Array) -> float:
     return float(off / max(np.sqrt(np.mean(expected.astype(np.float64) ** 2)), np.finfo(np.float64).tiny))
 
 
+@dataclass(frozen=True)
+class Numerics:
+    """How a model's values become integers. ``recipe``: options of the quantisation.
+
+    ``seen``: statistics of calibration sequences; None: of the sequence itself. ``words``: word sizes of matmuls
+    (`sim.sparsity.precision`), integers without outliers; products with diagonal matrices stay in the array's type.
+    ``commands``: execute every command at its time; False: the same values by whole products, where that is possible.
+    """
+
+    recipe: Recipe = PLAIN
+    seen: Statistics | None = None
+    words: Sequence[Precision] = ()
+    commands: bool = True
+
+
+@dataclass(frozen=True)
+class Model:
+    """A graph and what its values need. ``given``: ids and float32 weights by tensor name.
+
+    ``epsilon``: of LayerNorm. ``encoded``: the tensor that the encoder ends with, where a head stands on it.
+    """
+
+    graph: Graph
+    given: dict[str, Array]
+    epsilon: float
+    head_dim: int
+    encoded: str | None = None
+
+
 def infer(
-    graph: Graph,
+    model: Model,
     hw: Hardware,
-    given: dict[str, Array],
     *,
-    epsilon: float,
-    head_dim: int,
     tokens: int | None = None,
-    encoded: str | None = None,
-    calibration: Sequence[dict[str, Array]] = (),
+    numerics: Numerics | None = None,
     others: Sequence[tuple[dict[str, Array], int]] = (),
-    words: Sequence[Precision] = (),
     progress: Progress = lambda done, total, label: None,
 ) -> Inference:
-    """Run ``graph`` on ``hw``. ``given``: ids and float32 weights by tensor name.
+    """Run ``model`` on ``hw``.
 
-    ``tokens``: how many of the rows are no padding (None: all); only they are returned and compared. ``encoded``: the
-    tensor the encoder ends with, where a head stands on it.
-    ``calibration``: further sets of ids (same graph) whose magnitudes count, besides those of ``given``. ``others``:
-    sequences to run afterwards with the same scales, and their lengths; cycles and reports are those of ``given``.
-    ``words``: word sizes of matmuls (`sim.sparsity.precision`), integers without outliers; products with diagonal
-    matrices, which widen and shift, stay in the array's type.
+    ``tokens``: how many of the rows are no padding (None: all); only they are returned and compared. ``others``:
+    sequences to run afterwards with the same scales, and their lengths; cycles and reports are those of the first.
     Raises InputError for what the machine cannot run, WrongSchedule when the timing core broke a dependence.
     """
-    diagonals = diagonal_weights(graph, given)
-    rules = _rules(graph, hw, diagonals, words)
-    steps = plan(graph, hw, sparsity=rules)
-    sizes = WordSizes(graph, hw, rules)
-    reference = host.forward(graph, given, epsilon, head_dim)
-    runs = [reference, *(host.forward(graph, {**given, **ids}, epsilon, head_dim) for ids in calibration)]
-    run = Run(graph, hw, given, epsilon, head_dim, sizes)
-    identities = {name for name, values in diagonals.items() if (values == 1).all()}
-    magnitudes, energies = largest_magnitudes(runs), largest_energies(graph, runs)
-    run.scale = scales(graph, hw, magnitudes, head_dim, energies, identities, sizes.bits)
-    run.load_weights()
+    graph = model.graph
+    run, steps, reference, diagonals = _start(model, hw, numerics or Numerics())
     if others and run.l2 is None:  # what an L2 holds makes every run its own
         run.timings = {}
-    reports: list[OpReport] = []
-    masks: dict[str, Array] = {}
-    for number, step in enumerate(steps):
-        progress(number, len(steps), step.name)
-        if step.engine == "host":
-            assert step.host_kind is not None
-            cycles = host_prices.cycles(step.host_kind, step.host_elements, hw, row=step.n, macs=step.macs)
-            if step.name not in run.ops:  # a conversion: it happens where the operator reads and writes
-                reports.append(OpReport(step.name, step.kind, "host", cycles))
-                continue
-            run.host_step(run.ops[step.name])
-        else:
-            cycles = run.array_step(step)
-        output = run.output_of(step).tensor
-        error = relative_error(run.real(output), reference[output])
-        shares = {} if _weight(run.ops[step.name]) in diagonals else _shares(run, step, masks)
-        reports.append(OpReport(step.name, step.kind, step.engine, cycles, error, **shares))
+    reports, masks = _run_steps(run, steps, reference, diagonals, progress)
     counters, overflows = dict(run.counters), run.overflows
     last = graph.ops[-1].output.tensor
-    body = encoded or last
+    body = model.encoded or last
     found = Inference(
         output=run.real(body)[:tokens],
         reference=reference[body][:tokens],
@@ -167,9 +164,101 @@ def infer(
     results = []
     for number, (sequence, length) in enumerate(others):
         progress(number, len(others), f"sequence {number + 2}")
-        results.append(run.again(steps, sequence, length))
+        expected = run.again(steps, sequence)
+        results.append((run.real(last)[:length].copy(), expected[last][:length]))
     progress(len(steps), len(steps), "")
     return replace(found, others=tuple(results))
+
+
+def _start(
+    model: Model, hw: Hardware, numerics: Numerics
+) -> tuple[Run, tuple[Step, ...], dict[str, Array], dict[str, Array]]:
+    """Return a run whose weights are stored, its steps, all values in float, and the weights that are diagonal."""
+    graph, given = model.graph, model.given
+    diagonals = diagonal_weights(graph, given)
+    rules = _rules(graph, hw, diagonals, numerics.words)
+    steps = plan(graph, hw, sparsity=rules)
+    reference = host.forward(graph, given, model.epsilon, model.head_dim)
+    run = Run(graph, hw, given, model.epsilon, model.head_dim, WordSizes(graph, hw, rules))
+    run.commands = numerics.commands
+    run.numbers = _scales(model, run, steps, diagonals, numerics, reference)
+    run.load_weights()
+    return run, steps, reference, diagonals
+
+
+def encode(
+    model: Model, hw: Hardware, numerics: Numerics, sequences: Sequence[dict[str, Array]]
+) -> list[tuple[Array, Array]]:
+    """Return the encoder's output of each sequence of the model's length, by the machine and in float."""
+    run, steps, reference, _ = _start(model, hw, numerics)
+    if run.l2 is None:
+        run.timings = {}
+    body = model.encoded or model.graph.ops[-1].output.tensor
+    found = []
+    for sequence in sequences:
+        reference = run.again(steps, sequence)
+        found.append((run.real(body).copy(), reference[body]))
+    return found
+
+
+def _scales(
+    model: Model,
+    run: Run,
+    steps: Sequence[Step],
+    diagonals: Mapping[str, Array],
+    numerics: Numerics,
+    reference: Mapping[str, Array],
+) -> Scales:
+    """Return the scales of a run's tensors."""
+    seen = numerics.seen
+    if seen is None:
+        seen = Statistics()
+        seen.add(model.graph, reference)
+    seen.derive(model.graph)
+    target = Target(
+        model.graph,
+        run.hw,
+        model.head_dim,
+        on_array=_on_array(model.graph, steps),
+        bits=run.words.bits,
+        identities={name for name, values in diagonals.items() if (values == 1).all()},
+        fixed=diagonals.keys(),
+    )
+    return scales(target, model.given, seen, numerics.recipe)
+
+
+def _on_array(graph: Graph, steps: Sequence[Step]) -> set[str]:
+    """Return the operators that the array runs, those that are fused into another included."""
+    own = {step.name for step in steps}
+    return {step.name for step in steps if step.engine == "array"} | {op.name for op in graph.ops if op.name not in own}
+
+
+def _run_steps(
+    run: Run,
+    steps: Sequence[Step],
+    reference: Mapping[str, Array],
+    diagonals: Mapping[str, Array],
+    progress: Progress,
+) -> tuple[list[OpReport], dict[str, Array]]:
+    """Run all steps; return their reports and the block masks of the weights."""
+    reports: list[OpReport] = []
+    masks: dict[str, Array] = {}
+    for number, step in enumerate(steps):
+        progress(number, len(steps), step.name)
+        if step.engine == "host":
+            assert step.host_kind is not None
+            cycles = host_prices.cycles(step.host_kind, step.host_elements, run.hw, row=step.n, macs=step.macs)
+            if step.name not in run.ops:  # a conversion: it happens where the operator reads and writes
+                reports.append(OpReport(step.name, step.kind, "host", cycles))
+                continue
+            run.host_step(run.ops[step.name])
+        else:
+            cycles = run.array_step(step)
+        output = run.output_of(step).tensor
+        error = relative_error(run.real(output), reference[output])
+        shares = {} if _weight(run.ops[step.name]) in diagonals else _shares(run, step, masks)
+        reports.append(OpReport(step.name, step.kind, step.engine, cycles, error, **shares))
+    return reports, masks
 
 
 def diagonal_weights(graph: Graph, given: Mapping[str, Array]) -> dict[str, Array]:

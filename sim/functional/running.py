@@ -15,14 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import CaratError, InputError
-from sim.functional import host
+from sim.functional import host, products
 from sim.functional.kernels.counts import NAMES
 from sim.functional.machine import Machine
-from sim.functional.quantize import quantized
+from sim.functional.quantization.outliers import split
+from sim.functional.quantization.scales import Scales, quantized
 from sim.graph import Graph, Op, View
 from sim.hardware.schema import ELEMENT_BITS
 from sim.lower import lower
-from sim.lower.work import BlockSparseMatmul, Matmul, Norm, ResidualAdd, Work
+from sim.lower.work import BlockSparseMatmul, Matmul, Norm, Operand, ResidualAdd, Work
 from sim.plan.placement import BASE_ADDRESS, place
 from sim.plan.word_sizes import WordSizes
 from sim.run.session import RESTART_CYCLES
@@ -54,7 +55,7 @@ class Run:
         self.ops = {op.name: op for op in graph.ops}
         self.addresses, end = place(graph, hw, words.bits)
         self.machine = Machine(hw, end - BASE_ADDRESS, BASE_ADDRESS, layernorm="hardware")
-        self.scale: dict[str, float] = {}
+        self.numbers = Scales()
         self.host_values = dict(given)
         self.phase, self.started = 0, False
         self.l2 = timer.L2Contents.empty(hw) if hw.remembers else None
@@ -63,12 +64,15 @@ class Run:
         self.timings: dict[tuple[Work, int, Words | None], timer.Timing] | None = None
         self.machines: dict[Hardware, Machine] = {hw: self.machine}
         self.mode: Words | None = None
+        self.weights: dict[Operand, Array] = {}
+        self.commands = True
+        """Whether values come from the executor, command by command, or from `products` where that is able."""
 
     # Tensors
 
     def product_scale(self, op: Op) -> float:
         """Scale of the sums of a matmul; the scores carry 1/sqrt(head_dim)."""
-        a, b = (self.scale[view.tensor] * 2**cut for view, cut in zip(op.inputs[:2], self.cut(op), strict=True))
+        a, b = (self.numbers.scale[view.tensor] * 2**cut for view, cut in zip(op.inputs[:2], self.cut(op), strict=True))
         return float(a * b / math.sqrt(self.head_dim) if op.attrs["transpose_b"] else a * b)
 
     def cut(self, op: Op) -> tuple[int, int]:
@@ -88,15 +92,23 @@ class Run:
 
     def scale_of(self, name: str) -> float:
         """Scale of any tensor: sums take that of the matmul that makes them."""
-        if name in self.scale:
-            return self.scale[name]
+        if name in self.numbers.scale:
+            return self.numbers.scale[name]
         return self.product_scale(self.graph.producers(name)[0])
 
-    def store(self, name: str, values: Array, scale: float, wide: bool) -> None:
-        """Quantise a whole tensor into the machine's DRAM."""
+    def store(self, name: str, values: Array, scale: Array | float, wide: bool) -> None:
+        """Quantise a whole tensor into the machine's DRAM. ``scale``: one, or one for each column."""
         kind = self.hw.array.acc_type if wide else self.kind(name)
         flat = quantized(values, scale, kind).reshape(1, -1)
         self.machine.write(self.addresses[name], flat, kind=kind)
+
+    def store_split(self, op: Op, values: Array) -> None:
+        """Quantise the output of a quantize operator, float values without its copies, into the machine's DRAM."""
+        name, copies = op.output.tensor, op.attrs["copies"]
+        top = (1 << ELEMENT_BITS[self.kind(name)] - 1) - 1
+        scale = self.numbers.scale[name] * np.broadcast_to(self.numbers.factors(name), op.output.cols)
+        whole = split(values, copies, scale[: values.shape[-1]], top)
+        self.machine.write(self.addresses[name], whole.reshape(1, -1), kind=self.kind(name))
 
     def wide(self, name: str) -> bool:
         """Return whether a tensor is stored in accumulator type (as `sim.plan.planner` reads its dtype)."""
@@ -118,7 +130,8 @@ class Run:
         """Return a tensor in float32, whoever holds it."""
         if self.on_host(name):
             return self.host_values[name]
-        return np.asarray(self.stored(name).astype(np.float32) * np.float32(self.scale_of(name)))
+        scale = np.float32(self.scale_of(name)) * self.numbers.factors(name)
+        return np.asarray(self.stored(name).astype(np.float32) * scale, np.float32)
 
     def load_weights(self) -> None:
         """Quantise the matmuls' weights (but for the mask, which `array_step` stores), biases at the sums' scale."""
@@ -126,9 +139,17 @@ class Run:
             if op.kind != "matmul":
                 continue
             for index, view in enumerate(op.inputs[1:], 1):
-                if self.graph.tensors[view.tensor].kind == "weight":
-                    scale = self.product_scale(op) if index == 2 else self.scale[view.tensor]
-                    self.store(view.tensor, self.given[view.tensor], scale, index == 2)
+                name = view.tensor
+                if self.graph.tensors[name].kind != "weight":
+                    continue
+                values = self.given[name]
+                if index == 2:
+                    factors = self.numbers.factors(op.output.tensor)
+                    self.store(name, values, self.product_scale(op) * factors, True)
+                    continue
+                if name in self.numbers.rows:
+                    values = values * self.numbers.rows[name][:, None]
+                self.store(name, values, self.numbers.scale[name] * self.numbers.factors(name), False)
 
     # Operators
 
@@ -140,11 +161,16 @@ class Run:
         result = result.reshape(self.graph.tensors[name].shape)
         if self.on_host(name):
             self.host_values[name] = result
+        elif op.kind == "quantize" and op.attrs["copies"]:
+            self.store_split(op, inputs[0])
         else:
-            self.store(name, result, self.scale_of(name), self.wide(name))
+            self.store(name, result, self.scale_of(name) * self.numbers.factors(name), self.wide(name))
 
-    def array_step(self, step: Step) -> int:
-        """Run one operator on the array; return its cycles."""
+    def array_step(self, step: Step, *, timed: bool = True) -> int:
+        """Run one operator on the array; return its cycles.
+
+        ``timed`` False: only the values count, and what needs no commands is not timed.
+        """
         hw = step.machine or self.hw
         if hw not in self.machines:
             self.machines[hw] = self.machine.for_operator(hw)
@@ -156,53 +182,63 @@ class Run:
             if self.graph.tensors[view.tensor].kind == "input":  # an attention mask: in units of this layer's scores
                 scale = self.product_scale(op) * math.sqrt(self.head_dim)
                 self.store(view.tensor, self.given[view.tensor], scale, True)
-        for work in step.works:
-            times = self.timed(self.with_scales(work, op, step), hw)
+        for item in step.works:
+            work = self.with_scales(item, op, step)
+            if self.commands or not products.able(work, hw):
+                times = self.timed(work, hw, timeline=True)
+                self.execute(step, times, hw)
+            else:
+                keeps = op.kind == "matmul" and self.graph.tensors[op.inputs[1].tensor].kind == "weight"
+                self.overflows += products.compute(work, self.machines[hw], self.weights if keeps else None)
+                if not timed:
+                    continue
+                times = self.timed(work, hw, timeline=False)
             self.phase, self.l2 = times.phase, times.l2
-            done = self.machines[hw].run(times)
-            if done.clashes:
-                raise WrongSchedule(
-                    f"{step.name}: {done.clashes} commands saw data in motion, the first is number {done.clashed[0]} "
-                    "of its timeline; this is a fault of Carat's timing core"
-                )
-            differing = [name for name, count in done.counters.items() if count != times.counters[name]]
-            if differing:
-                raise WrongSchedule(f"{step.name}: the executor and Carat's timing core differ in {differing}")
-            self.overflows += done.overflows
             for name in NAMES:
                 self.counters[name] = self.counters.get(name, 0) + times.counters[name]
             cycles += times.cycles + (RESTART_CYCLES if self.started else 0)
             self.started = True
         return cycles
 
-    def timed(self, work: Work, hw: Hardware) -> timer.Timing:
+    def execute(self, step: Step, times: timer.Timing, hw: Hardware) -> None:
+        """Execute the commands of a timeline. Raises WrongSchedule for a clash, or traffic that differs."""
+        done = self.machines[hw].run(times)
+        if done.clashes:
+            raise WrongSchedule(
+                f"{step.name}: {done.clashes} commands saw data in motion, the first is number {done.clashed[0]} "
+                "of its timeline; this is a fault of Carat's timing core"
+            )
+        differing = [name for name, count in done.counters.items() if count != times.counters[name]]
+        if differing:
+            raise WrongSchedule(f"{step.name}: the executor and Carat's timing core differ in {differing}")
+        self.overflows += done.overflows
+
+    def timed(self, work: Work, hw: Hardware, *, timeline: bool) -> timer.Timing:
         """Time a work item; where sequences follow each other, what ran before from the same loop slot is known."""
         key = (work, self.phase, hw.words)
         if self.timings is not None and key in self.timings:
             return self.timings[key]
-        times = timer.run(lower(work, hw), hw, timeline=True, phase=self.phase, l2=self.l2)
+        times = timer.run(lower(work, hw), hw, timeline=timeline, phase=self.phase, l2=self.l2)
         if self.timings is not None:
             self.timings[key] = times
         return times
 
-    def again(self, steps: Sequence[Step], sequence: dict[str, Array], tokens: int) -> tuple[Array, Array]:
-        """Run another sequence with the same scales; return what the graph ends with, by the machine and in float."""
+    def again(self, steps: Sequence[Step], sequence: dict[str, Array]) -> dict[str, Array]:
+        """Run another sequence with the same scales; return all its values in float."""
         self.given = {**self.given, **sequence}
         self.host_values = dict(self.given)
         for step in steps:
             if step.engine == "array":
-                self.array_step(step)
+                self.array_step(step, timed=False)
             elif step.name in self.ops:
                 self.host_step(self.ops[step.name])
-        last = self.graph.ops[-1].output.tensor
-        reference = host.forward(self.graph, self.given, self.epsilon, self.head_dim)
-        return self.real(last)[:tokens].copy(), reference[last][:tokens]
+        return host.forward(self.graph, self.given, self.epsilon, self.head_dim)
 
     def with_scales(self, work: Work, op: Op, step: Step) -> Work:
         """Return the work item with the scales of its tensors."""
         if isinstance(work, ResidualAdd):
-            a, b = (self.scale[view.tensor] for view in op.inputs)
-            out = self.scale[op.output.tensor]
+            a, b = (self.numbers.scale[view.tensor] for view in op.inputs)
+            out = self.numbers.scale[op.output.tensor]
             return replace(work, a_scale=single(a / out), b_scale=single(b / out))
         if isinstance(work, BlockSparseMatmul):
             inside = self.with_scales(work.matmul, op, step)
@@ -211,7 +247,7 @@ class Run:
         if isinstance(work, Norm):
             if work.kind == "softmax":
                 return replace(work, bert_scale=self.scale_of(op.inputs[0].tensor))
-            return replace(work, scale=1 / self.scale[op.output.tensor])
+            return replace(work, scale=1 / self.numbers.scale[op.output.tensor])
         assert isinstance(work, Matmul)
         sums = self.product_scale(op)
         a_scale, b_scale = (0.5**cut for cut in self.cut(op))
@@ -226,8 +262,8 @@ class Run:
         output = self.output_of(step)
         if work.activation == "igelu":
             # GELU's result is q * (erf + 1) with the scale of q times that of erf, a * scale**2 / 2, halved
-            return replace(work, bert_scale=sums, scale=sums * ERF_A * sums**2 / 4 / self.scale[output.tensor])
-        scale = 1.0 if work.full_c else single(sums / self.scale[output.tensor])
+            return replace(work, bert_scale=sums, scale=sums * ERF_A * sums**2 / 4 / self.numbers.scale[output.tensor])
+        scale = 1.0 if work.full_c else single(sums / self.numbers.scale[output.tensor])
         if self.hw.accumulator.scale_units == "none":  # what cannot be scaled on its way out is scaled coming in
             return replace(work, scale=1.0, a_scale=scale * a_scale)
         return replace(work, scale=scale)

@@ -21,7 +21,7 @@ PAD = 0
 """Id of [PAD] in BERT's vocabularies; the mask makes its value irrelevant."""
 
 ATTENTION_MASK = "attention_mask"
-"""Tensor of a graph on padded tokens (workloads.checkpoint_graph)."""
+"""Tensor of a graph on padded tokens (workloads.checkpoint.graph)."""
 
 MASKED = -10_000.0
 """Score of a masked key, BERT's own value; much larger ones overflow int32 in the integer exponential."""
@@ -122,9 +122,12 @@ def sequence_inputs(model: Checkpoint, ids: list[int], length: int) -> dict[str,
     return {**_id_tensors(model, ids, length), ATTENTION_MASK: mask}
 
 
-def calibration_inputs(path: Path | None, model: Checkpoint, length: int) -> list[dict[str, Array]]:
-    """Return the ids of each sequence of a file, cut or filled up with its last id to ``length``."""
-    if path is None:
-        return []
-    sequences = _lines(path, model.vocabulary, model.positions)
-    return [_id_tensors(model, (ids + ids[-1:] * length)[:length], length) for ids in sequences]
+def read_sequences(path: Path, model: Checkpoint) -> list[list[int]]:
+    """Return the token ids of each line of a file. Raises InputError naming the line of what is no id."""
+    return _lines(path, model.vocabulary, model.positions)
+
+
+def random_sequences(model: Checkpoint, count: int, length: int, seed: int = 0) -> list[list[int]]:
+    """Return ``count`` sequences of random ids."""
+    rng = np.random.default_rng(seed)
+    return [[int(n) for n in rng.integers(0, model.vocabulary, length)] for _ in range(count)]

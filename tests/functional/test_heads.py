@@ -15,7 +15,7 @@ from sim.base.errors import InputError
 from sim.cli.app import app
 from sim.functional.verdict import evaluate, judge, named
 from workloads import checkpoint
-from workloads.checkpoint_head import TASKS
+from workloads.checkpoint.head import TASKS
 
 HIDDEN = SIZES["hidden"]
 IBERT = hardware.load("gemmini_ibert")

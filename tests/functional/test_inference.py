@@ -13,13 +13,15 @@ from sim import hardware, simulate
 from sim.base.errors import InputError
 from sim.cli.app import app
 from sim.functional import masks, tokens
-from sim.functional.inference import block_mask, infer
-from sim.functional.quantize import EXP0, gelu_floor, softmax_floor, variance_floor
+from sim.functional.inference import Model, Numerics, block_mask, infer
+from sim.functional.quantization.scales import EXP0, gelu_floor, softmax_floor, variance_floor
 from sim.graph.kinds.elementwise import gelu
 from sim.graph.kinds.rows import layernorm, softmax
 from sim.sparsity import spec as sparsity
 from sim.sparsity.spec import parse
-from workloads import checkpoint, checkpoint_graph
+from workloads import checkpoint
+from workloads.checkpoint import graph as checkpoint_graph
+from workloads.checkpoint.model import wanted_tensors
 
 SIZES = {"layers": 2, "hidden": 64, "heads": 2, "ffn": 128, "vocabulary": 100, "positions": 40}
 
@@ -37,7 +39,7 @@ def write_safetensors(path, tensors):
 def model_tensors(kind, seed=0):
     """Random weights under the names of the published models."""
     rng = np.random.default_rng(seed)
-    wanted = checkpoint._wanted(kind, {**SIZES, "token_types": 2 if kind == "bert" else 0})
+    wanted = wanted_tensors(kind, {**SIZES, "token_types": 2 if kind == "bert" else 0})
     tensors = {}
     for name, (source, shape, _) in wanted.items():
         gain = ("norm" in name and name.endswith("weight")) * 1.0
@@ -59,11 +61,11 @@ def run(folder, hw, count=24, length=None, wide_scores=False, full_sums=True, wo
     model = checkpoint.load(folder)
     given = tokens.inputs(model, tokens.read_tokens(f"random:{count}", model.vocabulary, model.positions), length)
     chosen = checkpoint_graph.Engines(**engines)
-    shape = {"padded": bool(length), "wide_scores": wide_scores, "full_sums": full_sums}
-    graph = checkpoint_graph.graph(model, length or count, chosen, **shape)
+    form = checkpoint_graph.Form(padded=bool(length), wide_scores=wide_scores, full_sums=full_sums)
+    graph = checkpoint_graph.graph(model, length or count, chosen, form)
     given |= checkpoint_graph.constants(model, graph)
-    sizes = {"epsilon": model.epsilon, "head_dim": model.head_dim, "encoded": checkpoint_graph.encoded(model)}
-    return infer(graph, hw, given, tokens=count, words=words, **sizes)
+    ready = Model(graph, given, model.epsilon, model.head_dim, checkpoint_graph.encoded(model))
+    return infer(ready, hw, tokens=count, numerics=Numerics(words=words))
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from sim.base.errors import InputError
 from sim.cli.app import app
-from workloads import wordpiece
+from workloads.checkpoint import wordpiece
 
 PIECES = [
     "[PAD]",

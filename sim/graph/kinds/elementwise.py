@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from sim.graph.dtypes import DTYPE_BYTES
 from sim.graph.kinds.kind import Array, Columns, Kind, Values, as_float32
@@ -45,11 +46,38 @@ def _sum_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
     return {**one_shape(op), **one_type, **activation_rule(op)}
 
 
+def parts(columns: int, copies: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Return how many columns share each column's value: 1 + its number of ``copies``."""
+    return 1 + np.bincount(np.asarray(copies, np.int64), minlength=columns)
+
+
+def spread(x: Array, copies: Sequence[int]) -> Array:
+    """Return x [..., columns] with the columns of ``copies`` behind it; a column and its copies share its value.
+
+    Outlier channel splitting (Zhao et al., 1901.09504): a product with the same rows of weights is unchanged, and no
+    column is as large as before.
+    """
+    if not copies:
+        return x
+    shared = x / parts(x.shape[-1], copies).astype(x.dtype)
+    return np.concatenate([shared, shared[..., list(copies)]], axis=-1)
+
+
 def _quantize_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
-    source, result = dtypes[0], dtypes[-1]
-    rule = f"quantizes to int8 or int16, from a wider dtype, not {source} to {result}"
-    legal = result in ("int8", "int16") and DTYPE_BYTES[source] >= DTYPE_BYTES[result] and source != result
-    return {**one_shape(op), rule: legal}
+    (source, result), (taken, put), copies = dtypes, (op.inputs[0], op.output), op.attrs["copies"]
+    sound = all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < taken.cols for n in copies)
+    legal = result in ("int8", "int16", "int32") and DTYPE_BYTES[source] >= DTYPE_BYTES[result] and source != result
+    return {
+        f"copies must be whole numbers below {taken.cols}": sound,
+        f"input is {taken}, output {put}: must be one shape, with {len(copies)} columns more": put.shape
+        == (taken.batch, taken.rows, taken.cols + len(copies)),
+        f"quantizes to int8, int16 or int32, from a type as wide or wider, not {source} to {result}": legal,
+    }
+
+
+def _quantize(op: Op, inputs: list[Array], values: Values) -> Array:
+    offset = op.attrs["offset"]
+    return spread(inputs[0] if offset is None else inputs[0] + values.weights[offset], op.attrs["copies"])
 
 
 def _dequantize_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
@@ -143,10 +171,11 @@ KINDS = (
     # The number stays; how it is stored is the tensor's affair.
     Kind(
         "quantize",
-        "one input, to a narrower integer",
+        "one input, to a narrower integer; offset: weight that is added; copies: columns split in two or more",
         _quantize_rules,
-        reference=of_one(_unchanged),
-        columns=Columns(),
+        {"copies": (), "offset": None},
+        reference=_quantize,
+        columns=Columns(weight_attributes=("offset",)),
         converts=False,
         color="#6B3A1B",
     ),

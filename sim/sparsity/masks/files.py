@@ -18,9 +18,9 @@ ANY = "*"
 def read(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of a .npz, .npy or .safetensors file by name. Raises InputError."""
     if path.suffix == ".safetensors":
-        from workloads import checkpoint_safetensors  # reads files of models, which few runs need
+        from workloads.checkpoint import safetensors  # reads files of models, which few runs need
 
-        found = checkpoint_safetensors.read(path)
+        found = safetensors.read(path)
     else:
         try:
             found = {name or ANY: array for name, array in read_arrays(path).items()}

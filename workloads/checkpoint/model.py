@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import InputError, did_you_mean
-from workloads import checkpoint_head, checkpoint_safetensors
-from workloads.checkpoint_head import Head
+from workloads.checkpoint import head as heads
+from workloads.checkpoint import safetensors
+from workloads.checkpoint.head import Head
 
 Weights = dict[str, npt.NDArray[np.float32]]
 
@@ -117,8 +118,8 @@ def load(folder: str | Path) -> Checkpoint:
     sizes = _sizes(config, kind, path)
     epsilon = _epsilon(config, path)
     raw = _without_prefix(_tensors(path), kind)
-    head = checkpoint_head.find(config, kind, {name: values.shape for name, values in raw.items()}, path)
-    wanted = {**_wanted(kind, sizes), **checkpoint_head.wanted(head, sizes["hidden"])}
+    head = heads.find(config, kind, {name: values.shape for name, values in raw.items()}, path)
+    wanted = {**wanted_tensors(kind, sizes), **heads.wanted(head, sizes["hidden"])}
     weights, problems = {}, []
     for name, (source, shape, turned) in wanted.items():
         if source not in raw:
@@ -200,7 +201,7 @@ def _tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
         names = sorted({str(name) for name in places.values()})
     tensors: dict[str, npt.NDArray[Any]] = {}
     for name in names:
-        tensors.update(checkpoint_safetensors.read(path / name))
+        tensors.update(safetensors.read(path / name))
     return tensors
 
 
@@ -214,7 +215,7 @@ def _without_prefix(tensors: dict[str, npt.NDArray[Any]], kind: str) -> dict[str
     return plain
 
 
-def _wanted(kind: str, sizes: dict[str, int]) -> dict[str, tuple[str, tuple[int, ...], bool]]:
+def wanted_tensors(kind: str, sizes: dict[str, int]) -> dict[str, tuple[str, tuple[int, ...], bool]]:
     """Our name -> (name in the file, shape there, transposed)."""
     hidden, ffn = sizes["hidden"], sizes["ffn"]
     tables = {"word": ("word_embeddings", sizes["vocabulary"]), "position": ("position_embeddings", sizes["positions"])}

@@ -8,7 +8,8 @@ integer GELU want (times an identity), and LayerNorm's gain and shift (times a d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from sim.base.errors import InputError
 from sim.graph import Graph, Tensor, View
 from workloads.checkpoint import Checkpoint
-from workloads.checkpoint_head import POOLER
+from workloads.checkpoint.head import POOLER
 from workloads.encoder import Builder
 
 MASK = "attention_mask"
@@ -57,29 +58,42 @@ def encoded(model: Checkpoint) -> str:
     return f"L{model.layers - 1}.output"
 
 
-def graph(
-    model: Checkpoint,
-    seq: int,
-    engines: Engines | None = None,
-    *,
-    padded: bool = False,
-    wide_scores: bool = False,
-    full_sums: bool = True,
-) -> Graph:
-    """Return the graph of ``model``, its head included, on ``seq`` tokens of one sequence.
+@dataclass(frozen=True)
+class Form:
+    """How values are kept between operators.
 
     ``padded``: the scores get an attention mask. ``wide_scores``: they stay int32, for a host that runs softmax (int8
     has no room for a mask). ``full_sums``: what the host reads next leaves the array as int32; False for accumulators
-    that cannot be read so. Raises InputError for an illegal length.
+    that cannot be read so. ``residual``: type of the residual stream and of LayerNorm's input; "int32" where the host
+    runs LayerNorm: it writes its output a second time, at the scale of the sums to which the array adds it.
+    ``copies``: tensor -> columns that are split into several (`sim.graph.kinds.elementwise.spread`), with "int32".
+    """
+
+    padded: bool = False
+    wide_scores: bool = False
+    full_sums: bool = True
+    residual: Literal["int8", "int32"] = "int8"
+    copies: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def graph(model: Checkpoint, seq: int, engines: Engines | None = None, form: Form | None = None) -> Graph:
+    """Return the graph of ``model``, its head included, on ``seq`` tokens of one sequence.
+
+    Raises InputError for an illegal length.
     """
     if not 1 <= seq <= model.positions:
         nearest = min(max(seq, 1), model.positions)
         raise InputError(f"{model.name}: {seq} tokens; 1 to {model.positions} have a position (nearest: {nearest})")
-    return _Encoder(model, seq, engines or Engines(), padded, wide_scores, full_sums).build()
+    chosen = form or Form()
+    build = _WideEncoder if chosen.residual == "int32" else _Encoder
+    return build(model, seq, engines or Engines(), chosen).build()
 
 
 def constants(model: Checkpoint, layers: Graph) -> dict[str, npt.NDArray[Any]]:
-    """Return the weights of ``layers`` that the checkpoint has in another form: identities, gains, shifts."""
+    """Return the weights of ``layers`` that the checkpoint has in another form.
+
+    Identities, gains and shifts; weights whose rows are repeated for split columns.
+    """
     found: dict[str, npt.NDArray[Any]] = {}
     for tensor in layers.tensors.values():
         name = tensor.name
@@ -89,17 +103,20 @@ def constants(model: Checkpoint, layers: Graph) -> dict[str, npt.NDArray[Any]]:
             found[name] = np.diag(model.weights[name.removesuffix(".gain") + ".weight"])
         elif name.endswith(".shift"):
             found[name] = model.weights[name.removesuffix(".shift") + ".bias"]
+    split = {op.output.tensor: op.attrs["copies"] for op in layers.ops if op.kind == "quantize" and op.attrs["copies"]}
+    for op in layers.ops:
+        if op.kind == "matmul" and op.inputs[0].tensor in split:
+            weights = model.weights[op.inputs[1].tensor]
+            found[op.inputs[1].tensor] = np.concatenate([weights, weights[list(split[op.inputs[0].tensor])]])
     return found
 
 
 class _Encoder(Builder):
     """Collects the tensors and operators of one model."""
 
-    def __init__(self, model: Checkpoint, seq: int, engines: Engines, padded: bool, wide_scores: bool, full_sums: bool):
+    def __init__(self, model: Checkpoint, seq: int, engines: Engines, form: Form):
         super().__init__("int8")
-        self.full_sums = full_sums
-        self.model, self.seq, self.engines = model, seq, engines
-        self.padded, self.wide_scores = padded, wide_scores
+        self.model, self.seq, self.engines, self.form = model, seq, engines, form
         self.shared: dict[str, Tensor] = {}
 
     def build(self) -> Graph:
@@ -131,6 +148,10 @@ class _Encoder(Builder):
             return self.normalise("embed_norm", total, "input", None)
         normed = self.tensor("embedded", shape, "fp32")
         self.host_norm("embed_norm", total, normed, None)
+        return self.embedded(normed)
+
+    def embedded(self, normed: Tensor) -> Tensor:
+        """Return the stream that the first layer reads, from the embeddings in float."""
         return self.map("quantize_input", "quantize", [normed], "input", None)
 
     def normalise(self, name: str, source: Tensor, out: str, layer: int | None) -> Tensor:
@@ -168,13 +189,13 @@ class _Encoder(Builder):
         def split(tensor: Tensor) -> View:
             return View(tensor.name, model.heads, seq, model.head_dim, model.hidden, model.head_dim)
 
-        scores = self.tensor(f"{at}scores", (model.heads, seq, seq), self.sums if self.wide_scores else None)
+        scores = self.tensor(f"{at}scores", (model.heads, seq, seq), self.sums if self.form.wide_scores else None)
         inputs = [split(q), split(k)]
-        if self.padded:
+        if self.form.padded:
             if MASK not in self.shared:
                 self.shared[MASK] = self.tensor(MASK, (seq,), self.sums, "input")
             inputs.append(View(MASK, 1, 1, seq, 0, 0))
-        attrs = {"transpose_b": True, "repeating_bias": self.padded}
+        attrs = {"transpose_b": True, "repeating_bias": self.form.padded}
         self.op(f"{at}scores", "matmul", inputs, View.whole(scores), layer, **attrs)
         shares = self.map(f"{at}softmax", "softmax", [scores], f"{at}probabilities", layer)
         context = self.tensor(f"{at}context", (seq, model.hidden))
@@ -194,7 +215,7 @@ class _Encoder(Builder):
         q, k, v = (linear(f"matmul_{x}", source, model.hidden, x) for x in "QKV")
         context = self.attention(at, q, k, v, layer)
         attended = add_and_norm(1, source, linear("W_out", context, model.hidden, "projected"), "attended")
-        wide = self.engines.gelu == "host" and self.full_sums
+        wide = self.engines.gelu == "host" and self.form.full_sums
         expanded = linear("FF1", attended, model.ffn, "expanded", full=wide)
         if self.engines.gelu == "array":
             expanded = self.widen(f"{at}gelu.widen", expanded, "gelu", f"{at}gelu.widened", "int8", layer)
@@ -208,13 +229,13 @@ class _Encoder(Builder):
         if head is None:
             return
         rows = self.seq if head.kind in ("tokens", "span") else 1
-        view = View(source.name, 1, rows, self.model.hidden, self.model.hidden, 0)
+        view = View(source.name, 1, rows, source.shape[1], source.shape[1], 0)
         for name in head.layers:
             cols = self.model.weights[f"{name}.bias"].size
-            weight = self.tensor(f"{name}.weight", (self.model.hidden, cols), kind="weight")
+            weight = self.tensor(f"{name}.weight", (view.cols, cols), kind="weight")
             bias = self.tensor(f"{name}.bias", (cols,), self.sums, "weight")
             inputs = [view, View.whole(weight), View(bias.name, 1, 1, cols, 0, 0)]
-            wide = self.sums if self.full_sums and name != "pre_classifier" else None
+            wide = self.sums if self.form.full_sums and name != "pre_classifier" else None
             out = {"pooler": "pooler.sums", "pre_classifier": POOLED}.get(name, LOGITS)
             result = self.tensor(out, (rows, cols), wide)
             relu = "relu" if name == "pre_classifier" else "none"
@@ -222,3 +243,57 @@ class _Encoder(Builder):
             if name == POOLER:
                 result = self.map("pooler.tanh", "tanh", [result], POOLED, None)
             view = View.whole(result)
+
+
+class _WideEncoder(_Encoder):
+    """The stream between layers is float on the host, which writes it as int8 for products and as int32 for sums."""
+
+    def embedded(self, normed: Tensor) -> Tensor:
+        return normed
+
+    def elements(self, source: Tensor, layer: int | None) -> Tensor:
+        """Return the int8 form of a host's tensor, outlier columns split."""
+        copies = self.form.copies.get(source.name, ())
+        result = self.tensor(f"{source.name}.int8", (source.shape[0], source.shape[1] + len(copies)))
+        self.op(
+            f"{source.name}.quantize", "quantize", [View.whole(source)], View.whole(result), layer, copies=tuple(copies)
+        )
+        return result
+
+    def real(self, sums: Tensor, layer: int) -> Tensor:
+        """Return the float form of sums, for the host."""
+        result = self.tensor(f"{sums.name}.float", sums.shape, "fp32")
+        self.op(f"{sums.name}.dequantize", "dequantize", [View.whole(sums)], View.whole(result), layer)
+        return result
+
+    def onto(self, name: str, x: Tensor, stream: Tensor, out: str, layer: int) -> Tensor:
+        """Return x times weights, added to the stream in the accumulator: int32."""
+        bias = self.tensor(f"{name}.bias", stream.shape[-1:], "fp32", "weight")
+        wide = self.tensor(f"{out}.residual", stream.shape, self.sums)
+        self.op(f"{wide.name}.quantize", "quantize", [View.whole(stream)], View.whole(wide), layer, offset=bias.name)
+        weight = self.tensor(f"{name}.weight", (x.shape[1], stream.shape[1]), kind="weight")
+        result = self.tensor(out, stream.shape, self.sums)
+        self.op(name, "matmul", [View.whole(x), View.whole(weight), View.whole(wide)], View.whole(result), layer)
+        return result
+
+    def encoder_layer(self, layer: int, source: Tensor) -> Tensor:
+        model, at = self.model, f"L{layer}."
+
+        def norm(which: int, summed: Tensor, out: str) -> Tensor:
+            result = self.tensor(at + out, summed.shape, "fp32")
+            return self.host_norm(f"{at}layernorm{which}", self.real(summed, layer), result, layer)
+
+        x = self.elements(source, layer)
+        q, k, v = (
+            self.linear(f"{at}matmul_{n}", x, model.hidden, at + n, layer, full=False, repeating=True) for n in "QKV"
+        )
+        context = self.attention(at, q, k, v, layer)
+        attended = norm(1, self.onto(f"{at}W_out", context, source, f"{at}sum1", layer), "attended")
+        x = self.elements(attended, layer)
+        expanded = self.linear(f"{at}FF1", x, model.ffn, f"{at}expanded", layer, full=True, repeating=True)
+        active = self.tensor(f"{at}active", expanded.shape, "fp32")
+        self.op(f"{at}gelu", "gelu", [View.whole(self.real(expanded, layer))], View.whole(active), layer)
+        return norm(2, self.onto(f"{at}FF2", self.elements(active, layer), attended, f"{at}sum2", layer), "output")
+
+    def head(self, source: Tensor) -> None:
+        super().head(self.elements(source, None) if self.model.head else source)

@@ -1,0 +1,157 @@
+"""From a folder and the options of `carat infer` to a graph, its numbers and the sequences that are run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sim.base.errors import InputError
+from sim.functional import tokens
+from sim.functional.inference import Model, Numerics, encode
+from sim.functional.quantization import outliers
+from sim.functional.quantization.recipe import PLAIN, Recipe
+from sim.functional.quantization.statistics import Statistics, measure
+from sim.functional.similarity import Similarity
+from sim.functional.similarity import similarity as compared
+from sim.graph import Graph
+from workloads.checkpoint import graph as checkpoint_graph
+from workloads.checkpoint import wordpiece
+from workloads.checkpoint.graph import Engines, Form
+
+if TYPE_CHECKING:
+    from sim.cli.common import Progress
+    from sim.hardware import Hardware
+    from sim.sparsity.precision import Precision
+    from workloads.checkpoint import Checkpoint
+
+Ids = list[int]
+
+CORPUS = "corpus.txt"
+"""Sentences that set the scales where no file is given (sim/functional/quantization)."""
+
+RANDOM_SEQUENCES = 8
+"""Sequences of random tokens that set the scales of a model without a vocabulary."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Sequences of token ids that set the scales. ``source``: where they are from, in words."""
+
+    sequences: tuple[Ids, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model on a machine. ``engines``: what the array computes. ``length``: tokens of a sequence with its padding.
+
+    ``commands``: execute command by command (`sim.functional.inference.Numerics`).
+    """
+
+    checkpoint: Checkpoint
+    hw: Hardware
+    engines: Engines
+    length: int
+    padded: bool
+    commands: bool = False
+
+
+def calibration(path: Path | None, model: Checkpoint, folder: Path, length: int, seed: int) -> Calibration:
+    """Return the sequences of a file, or the built-in sentences where the folder has a vocabulary, or random ones."""
+    if path is not None:
+        found = tokens.read_sequences(path, model)
+        return Calibration(tuple(found), f"{len(found)} sequences of {path}")
+    if (folder / "vocab.txt").exists():
+        vocabulary = wordpiece.load(folder)
+        text = resources.files("sim.functional.quantization").joinpath(CORPUS).read_text(encoding="utf-8")
+        found = [vocabulary.encode(line)[: model.positions] for line in text.splitlines() if line.strip()]
+        inside = tuple(ids for ids in found if max(ids) < model.vocabulary)
+        if inside:
+            return Calibration(inside, f"{len(inside)} built-in sentences")
+    random = tokens.random_sequences(model, RANDOM_SEQUENCES, length, seed + 1)
+    return Calibration(tuple(random), f"{RANDOM_SEQUENCES} sequences of random tokens (no vocab.txt)")
+
+
+def possible(recipe: Recipe, case: Case) -> Recipe:
+    """Return the recipe as far as the machine can follow it.
+
+    Floating-point machines quantise nothing. An int32 residual needs LayerNorm on the host, and an accumulator that is
+    read at full width.
+    """
+    if not case.hw.array.input_type.startswith("int"):
+        return PLAIN
+    if case.engines.layernorm == "array" or case.engines.gelu != "host" or not case.hw.accumulator.read_full_width:
+        return replace(recipe, residual="int8")
+    return recipe
+
+
+def _form(case: Case, recipe: Recipe) -> Form:
+    on_host = "softmax" not in case.hw.array_operators and case.hw.array.input_type != case.hw.array.acc_type
+    wide = on_host and (case.padded or recipe.residual == "int32")
+    if wide and case.padded and not case.hw.accumulator.read_full_width:
+        raise InputError(
+            f"--pad-to: {case.hw.name} runs softmax on the host, its accumulator is not read at full width, and "
+            f"{case.hw.array.input_type} has no room for an attention mask; nearest: sequences of one length without "
+            "padding, or --set accumulator.read_full_width=true"
+        )
+    return Form(case.padded, wide, case.hw.accumulator.read_full_width, recipe.residual)
+
+
+def statistics(case: Case, recipe: Recipe, sequences: Sequence[Ids]) -> Statistics:
+    """Return the statistics of sequences, each at its own length, in float32."""
+    form, graphs = replace(_form(case, possible(recipe, case)), padded=False), dict[int, Graph]()
+    model = case.checkpoint
+
+    def given(ids: Ids) -> tuple[Graph, dict[str, Any]]:
+        if len(ids) not in graphs:
+            graphs[len(ids)] = checkpoint_graph.graph(model, len(ids), case.engines, form)
+        graph = graphs[len(ids)]
+        return graph, {**tokens.inputs(model, ids), **checkpoint_graph.constants(model, graph)}
+
+    return measure((given(ids) for ids in sequences), model.epsilon, model.head_dim)
+
+
+def prepared(
+    case: Case, ids: Ids, recipe: Recipe, seen: Statistics, words: Sequence[Precision] = ()
+) -> tuple[Model, Numerics]:
+    """Return the model on ``ids`` and how its values become integers, with scales from `statistics`."""
+    recipe, model = possible(recipe, case), case.checkpoint
+    form = _form(case, recipe)
+    if extra := recipe.extra(case.hw.dim):
+        plain = checkpoint_graph.graph(model, case.length, case.engines, form)
+        form = replace(form, copies=_copies(plain, seen, extra))
+    graph = checkpoint_graph.graph(model, case.length, case.engines, form)
+    given = {**tokens.inputs(model, ids, case.length), **checkpoint_graph.constants(model, graph)}
+    encoded = checkpoint_graph.encoded(model)
+    return Model(graph, given, model.epsilon, model.head_dim, encoded), Numerics(recipe, seen, words, case.commands)
+
+
+def _copies(graph: Graph, seen: Statistics, extra: int) -> dict[str, tuple[int, ...]]:
+    """Return by tensor the columns that are split."""
+    return {
+        op.inputs[0].tensor: outliers.choose(seen.largest[op.inputs[0].tensor], extra)
+        for op in graph.ops
+        if op.kind == "quantize" and graph.tensors[op.output.tensor].dtype == "int8"
+    }
+
+
+def similarity(
+    case: Case, recipe: Recipe, sentences: Sequence[Ids], seen: Statistics, progress: Progress
+) -> Similarity:
+    """Run sentences, each at its own length, with the same scales; compare their outputs with float."""
+    found: list[Any] = [None] * len(sentences)
+    lengths = sorted({len(ids) for ids in sentences})
+    done = 0
+    for length in lengths:
+        same = [number for number, ids in enumerate(sentences) if len(ids) == length]
+        sized = replace(case, length=length, padded=False)
+        model, numerics = prepared(sized, sentences[same[0]], recipe, seen)
+        inputs = [tokens.sequence_inputs(case.checkpoint, sentences[number], length) for number in same]
+        for number, pair in zip(same, encode(model, case.hw, numerics, inputs), strict=True):
+            found[number] = pair
+        done += len(same)
+        progress(done, len(sentences), f"{length} tokens")
+    return compared([pair[0] for pair in found], [pair[1] for pair in found])

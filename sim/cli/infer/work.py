@@ -1,0 +1,112 @@
+"""The work of `carat infer`: read the model, choose scales, run, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from sim.cli import common
+from sim.cli.infer import prepare, report
+from sim.cli.infer.request import DEFAULT_TOKENS, Request, check_engines, labelled, sentence_ids, token_ids, words
+from sim.functional.inference import Inference
+from sim.functional.inference import infer as run_inference
+from sim.functional.jit import is_compiled
+from sim.functional.quantization import recipe as recipes
+from sim.functional.similarity import Similarity
+from sim.functional.tokens import padded_length, sequence_inputs
+from sim.hardware import load as load_machine
+from workloads import checkpoint
+from workloads.checkpoint.graph import Engines
+
+if TYPE_CHECKING:
+    from sim.functional.quantization.recipe import Recipe
+    from sim.functional.quantization.statistics import Statistics
+
+
+def run(request: Request) -> None:
+    """Run what was requested, and print or keep its report. Raises InputError before anything is written."""
+    sizes = words(request.sparsity)
+    recipe = recipes.parse(request.quantize)
+    common.output_folder(request.output)
+    machine = load_machine(request.hw, request.settings)
+    engines = Engines(*request.engines)
+    check_engines(engines, machine)
+    model = checkpoint.load(request.folder)
+    if not is_compiled():
+        typer.echo("carat: compiling the executor (once after each installation or change) ...", err=True)
+    if request.compare:
+        from sim.cli.infer.compare import compare
+
+        compare(request, model, machine, engines, sizes)
+        return
+    others = labelled(request.evaluate, model)
+    default = ",".join(map(str, others[0][0])) if others else DEFAULT_TOKENS
+    ids = token_ids(model, request.folder, request.tokens or (default if request.text is None else None), request.text,
+                    request.seed)  # fmt: skip
+    lengths = [len(ids), *(len(sequence) for sequence, _ in others)]
+    length = padded_length(max(lengths), request.pad_to, model.positions)
+    case = prepare.Case(model, machine, engines, length, length > min(lengths), request.commands)
+    calibration = prepare.calibration(request.calibrate, model, request.folder, length, request.seed)
+    seen = prepare.statistics(case, recipe, calibration.sequences)
+    ready, numerics = prepare.prepared(case, ids, recipe, seen, sizes)
+    with common.progress_bar(f"{model.name} on {machine.name}") as progress:
+        result = run_inference(
+            ready,
+            machine,
+            tokens=len(ids),
+            numerics=numerics,
+            others=[(sequence_inputs(model, sequence, length), len(sequence)) for sequence, _ in others],
+            progress=progress,
+        )
+    similarity = similarities(request, case, recipe, seen)
+    _report(request, case, calibration, result, (ids, others), similarity)
+
+
+def similarities(request: Request, case: prepare.Case, recipe: Recipe, seen: Statistics) -> Similarity | None:
+    """Return how close the vectors of --sentences are to float; None without."""
+    sentences = sentence_ids(request.sentences, case.checkpoint, request.folder)
+    if not sentences:
+        return None
+    with common.progress_bar(f"{len(sentences)} sentences") as progress:
+        return prepare.similarity(case, recipe, sentences, seen, progress)
+
+
+def _report(
+    request: Request,
+    case: prepare.Case,
+    calibration: prepare.Calibration,
+    result: Inference,
+    sequences: tuple[Sequence[int], list[tuple[list[int], str | None]]],
+    similarity: Similarity | None,
+) -> None:
+    """Print the report of a run, and keep it where a folder is given."""
+    model, machine, (ids, others) = case.checkpoint, case.hw, sequences
+    totals = report.summary(result, model.name, machine.name, len(ids), case.length)
+    totals["calibration"] = calibration.source
+    head = report.head_report(result, model)
+    evaluation = report.evaluation_report(result, model, others)
+    whole: dict[str, Any] = {
+        "totals": totals,
+        "head": head,
+        "evaluation": evaluation,
+        "similarity": None if similarity is None else similarity.report(),
+        "sparsity": report.densities(result, machine.dim),
+        "ops": report.rows(result),
+    }
+    if request.output is not None:
+        report.keep(result, whole, request.output)
+    if request.as_json:
+        typer.echo(json.dumps(whole, indent=1))
+        return
+    report.print_operators(result, totals)
+    report.print_head(head, model)
+    for line in (evaluation and evaluation["told"], similarity):
+        if line is not None:
+            typer.echo(line)
+    if request.output is not None:
+        logits = "" if result.logits is None else "logits.npy, "
+        kept = f"output.npy, {logits}infer.json, masks.npz (non-zero blocks per weight matrix)"
+        typer.echo(f"\nKept in {request.output}: {kept}")

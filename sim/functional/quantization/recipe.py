@@ -1,0 +1,121 @@
+"""How a model is quantised: the options, the default, and the row of recipes that `carat infer --compare` tries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from sim.base.errors import InputError, did_you_mean
+
+Clip = Literal["max", "percentile", "mse"]
+Residual = Literal["int8", "int32"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Options of post-training quantisation; real value = scale * column factor * stored integer.
+
+    ``clip``: what sets the scale of an activation on the calibration sequences: its largest magnitude, the
+    ``percentile`` of its magnitudes, or the scale with the smallest mean square error. ``channels``: each output column
+    of a weight matrix has a scale of its own, where what reads the product can take that (`columns.free`).
+    ``smooth``: alpha of SmoothQuant (Xiao et al., 2211.10438): input column j of a product is divided by
+    max|x_j|^alpha / max|w_j|^(1 - alpha), its weights are multiplied by it; 0: off. ``outlier_columns``: how many
+    columns a host adds to the operand of a product, to split outliers into several columns (`outliers.split`); None: as
+    many as one block of the array has. ``residual``: type of the residual stream (`workloads.checkpoint.graph.Form`).
+    """
+
+    clip: Clip = "max"
+    percentile: float = 99.99
+    channels: bool = True
+    smooth: float = 0.0
+    outlier_columns: int | None = None
+    residual: Residual = "int32"
+
+    def extra(self, dim: int) -> int:
+        """Return the number of columns added to an operand on an array of ``dim`` columns."""
+        if self.residual == "int8":
+            return 0
+        return max(dim, -(-SPLIT // dim) * dim) if self.outlier_columns is None else self.outlier_columns
+
+
+SPLIT = 16
+"""Least number of columns added by default: a trained encoder has a handful of outlier features, up to 20 times as
+large as all others."""
+
+PLAIN = Recipe(channels=False, outlier_columns=0, residual="int8")
+"""One scale per tensor from its largest magnitude, everything between two products in int8."""
+
+COMPARED = {
+    "plain": PLAIN,
+    "channels": Recipe(outlier_columns=0, residual="int8"),
+    "int32 residual": Recipe(channels=False, outlier_columns=0),
+    "channels, int32 residual": Recipe(outlier_columns=0),
+    "... mse": Recipe(outlier_columns=0, clip="mse"),
+    "... percentile": Recipe(outlier_columns=0, clip="percentile"),
+    "... smooth 0.8": Recipe(outlier_columns=0, smooth=0.8),
+    "default (split outliers)": Recipe(),
+    "... split 32": Recipe(outlier_columns=32),
+}
+"""Recipes that are compared, from the simplest to the default and beyond."""
+
+
+def parse(settings: Sequence[str]) -> Recipe:
+    """Return the recipe of settings such as "plain" or "clip=mse". Raises InputError listing every wrong one."""
+    found, problems = Recipe(), []
+    known = [one.name for one in fields(Recipe)]
+    for text in settings:
+        name, is_setting, value = text.partition("=")
+        if not is_setting:
+            if name not in NAMED:
+                problems.append(f"--quantize {text}: no recipe{did_you_mean(name, NAMED)}; {_legal()}")
+            found = NAMED.get(name, found)
+        elif name not in known:
+            problems.append(f"--quantize {text}: no option {name!r}{did_you_mean(name, known)}; {_legal()}")
+        else:
+            try:
+                found = replace(found, **{name: _value(name, value)})
+            except ValueError as error:
+                problems.append(f"--quantize {text}: {name} must be {error}")
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+NAMED = {"default": Recipe(), "plain": PLAIN}
+
+CHOICES: dict[str, dict[str, Any]] = {
+    "clip": {"max": "max", "percentile": "percentile", "mse": "mse"},
+    "channels": {"on": True, "off": False},
+    "residual": {"int8": "int8", "int32": "int32"},
+}
+"""Options with named values."""
+
+RANGES: dict[str, tuple[type, float, float]] = {
+    "percentile": (float, 50.0, 100.0),
+    "smooth": (float, 0.0, 1.0),
+    "outlier_columns": (int, 0, 4096),
+}
+"""Options with numbers: type, least and largest value."""
+
+
+def _value(name: str, text: str) -> Any:
+    """Return the value of an option. Raises ValueError that says what is legal, and the nearest legal value."""
+    if name in CHOICES:
+        legal = CHOICES[name]
+        if text not in legal:
+            raise ValueError(f"one of {', '.join(legal)}{did_you_mean(text, legal)}")
+        return legal[text]
+    kind, least, most = RANGES[name]
+    what = f"a {'whole ' if kind is int else ''}number from {least:g} to {most:g}"
+    try:
+        value = kind(text)
+    except ValueError:
+        raise ValueError(f"{what}, e.g. {name}={least:g}") from None
+    if not least <= value <= most:
+        raise ValueError(f"{what} (nearest: {min(max(value, least), most) if value == value else least:g})")
+    return value
+
+
+def _legal() -> str:
+    return f"recipes are {', '.join(NAMED)}, options {', '.join(one.name for one in fields(Recipe))}"

@@ -1,0 +1,225 @@
+"""Scales: what the integers of each tensor stand for.
+
+real value = scale * column factor * stored integer. Scales are widened where the machine's int32 arithmetic would
+overflow otherwise (`softmax_floor`, `gelu_floor`, `variance_floor`): resolution is lost, not correctness.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.functional.quantization.clipping import clip
+from sim.functional.quantization.columns import free
+from sim.functional.quantization.recipe import Recipe
+from sim.functional.quantization.statistics import Statistics
+from sim.graph import Graph, Op
+from sim.hardware.schema import ELEMENT_BITS
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+
+Array = npt.NDArray[Any]
+
+BOUNDED_SCALE = 1 / 127
+"""Of results whose largest magnitude is 1: the machine's softmax calls it 127 (gemmini.h), so the host's tanh does."""
+
+INT32 = 2**31 - 1
+MARGIN = 1.05
+GELU_RESERVE = 1.5
+"""Sums of coarsely quantised weights go beyond what calibration has seen; an overflow would change the sign."""
+
+ENERGY_RESERVE = 2.0
+"""Rows that calibration has not seen may have twice the variance."""
+
+SMALLEST = 1e-8
+"""Scale of a tensor that is zero throughout."""
+
+FEWEST = 1e-3
+"""Least factor of a column of weights: of one that is nearly zero beside the others."""
+
+# of the integer polynomials (papers.md 6): exp(0) = EXP0 / scale**2, GELU(x) = GELU1 * |x| / scale**3 at most
+EXP0 = 1.353**2 + 0.344 / 0.3585
+GELU1 = 2 * 2 / 0.2888
+
+
+def softmax_floor(columns: int) -> float:
+    """Return the smallest scale of the scores at which a row's sum of exponentials fits int32."""
+    return MARGIN * math.sqrt(EXP0 * columns / INT32)
+
+
+def gelu_floor(largest: float) -> float:
+    """Return the smallest scale of GELU's input at which its result fits int32 for inputs up to ``largest``."""
+    return float(MARGIN * np.cbrt(GELU_RESERVE * GELU1 * max(largest, 1.0) / INT32))
+
+
+def variance_floor(energy: float) -> float:
+    """Return the smallest scale at which a row's sum of squared deviations, ``energy`` in real units, fits int32."""
+    return MARGIN * math.sqrt(ENERGY_RESERVE * max(energy, 0.0) / INT32)
+
+
+@dataclass
+class Scales:
+    """``scale``: by tensor, but for sums, which have that of the matmul that makes them.
+
+    ``columns``: by tensor float32[columns], where columns have factors of their own. ``rows``: by weight matrix
+    float32[rows]: factors of the columns that its rows meet.
+    """
+
+    scale: dict[str, float] = field(default_factory=dict)
+    columns: dict[str, Array] = field(default_factory=dict)
+    rows: dict[str, Array] = field(default_factory=dict)
+
+    def factors(self, name: str) -> Array | float:
+        """Return the factors of a tensor's columns."""
+        return self.columns.get(name, 1.0)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What scales are chosen for. ``bits``: tensor -> bits of its elements, where they are not of the input type's.
+
+    ``on_array``: operators that the array runs. ``identities``: weights that only widen; 1 must be a whole number of
+    their scale. ``fixed``: weights without factors by column (products with diagonal matrices).
+    """
+
+    graph: Graph
+    hw: Hardware
+    head_dim: int
+    on_array: Collection[str]
+    bits: Mapping[str, int] = field(default_factory=dict)
+    identities: Collection[str] = ()
+    fixed: Collection[str] = ()
+
+    def top(self, name: str) -> int:
+        """Return the largest integer of a tensor."""
+        return int((1 << self.bits.get(name, 8 * self.hw.input_bytes) - 1) - 1)
+
+    def products(self) -> list[Op]:
+        """Return the matmuls."""
+        return [op for op in self.graph.ops if op.kind == "matmul"]
+
+
+def scales(target: Target, weights: Mapping[str, Array], seen: Statistics, recipe: Recipe) -> Scales:
+    """Return the scales of every tensor of a graph but for sums; 1.0 on a floating-point machine."""
+    graph, hw = target.graph, target.hw
+    if not hw.array.input_type.startswith("int"):
+        return Scales({name: 1.0 for name, tensor in graph.tensors.items() if tensor.dtype != "int32"})
+    found = Scales()
+    _smooth(target, weights, seen, recipe, found)
+    if recipe.channels:
+        _channels(target, weights, found)
+    for name, tensor in graph.tensors.items():
+        if tensor.dtype == "int8":
+            found.scale[name] = max(_magnitude(target, name, weights, seen, recipe, found) / target.top(name), SMALLEST)
+    for op in graph.ops:
+        if op.kind in ("softmax", "tanh"):
+            found.scale[op.output.tensor] = max(BOUNDED_SCALE, 1 / target.top(op.output.tensor))
+    _widen(target, seen, found)
+    for op in target.products():  # what is added to sums as int32
+        if len(op.inputs) > 2 and graph.tensors[op.inputs[2].tensor].kind == "activation":
+            name = op.inputs[2].tensor
+            found.scale[name] = found.scale[op.inputs[0].tensor] * found.scale[op.inputs[1].tensor]
+            if op.inputs[1].tensor in found.columns:
+                found.columns[name] = found.columns[op.inputs[1].tensor]
+    return found
+
+
+def _smooth(target: Target, weights: Mapping[str, Array], seen: Statistics, recipe: Recipe, found: Scales) -> None:
+    """Give factors to the columns of what a host writes for products, the inverse ones to rows of weights."""
+    if not recipe.smooth:
+        return
+    graph = target.graph
+    for op in graph.ops:
+        name = op.output.tensor
+        readers = [reader for reader in graph.consumers(name) if reader.kind == "matmul"]
+        written = op.name not in target.on_array and graph.tensors[name].dtype == "int8" and name in seen.largest
+        if not (written and readers and free(graph, name, target.on_array)):
+            continue
+        reach = np.max([np.abs(weights[r.inputs[1].tensor]).max(axis=1) for r in readers], axis=0)
+        raised = np.maximum(seen.largest[name], SMALLEST) ** recipe.smooth
+        factors = raised / np.maximum(reach, SMALLEST) ** (1 - recipe.smooth)
+        found.columns[name] = (factors / np.exp(np.log(factors).mean())).astype(np.float32)
+
+
+def _channels(target: Target, weights: Mapping[str, Array], found: Scales) -> None:
+    """Give each column of weights the factor that lets its largest weight be the largest integer."""
+    graph = target.graph
+    for op in target.products():
+        a, b = (view.tensor for view in op.inputs[:2])
+        out = op.output.tensor
+        if a in found.columns and graph.tensors[b].kind == "weight":
+            found.rows[b] = found.columns[a]
+        bounded = b in target.fixed or graph.tensors[b].kind != "weight" or op.attrs["transpose_b"]
+        if not bounded and free(graph, out, target.on_array):
+            largest = np.abs(weights[b] * _column(found.rows.get(b))).max(axis=0)
+            found.columns[b] = (np.maximum(largest, largest.max() * FEWEST) / largest.max()).astype(np.float32)
+            found.columns[out] = found.columns[b]
+        elif graph.tensors[b].kind != "weight" and b in found.columns:  # V of attention
+            found.columns[out] = found.columns[b]
+
+
+def _column(factors: Array | None) -> Array | float:
+    return 1.0 if factors is None else factors[:, None]
+
+
+def _magnitude(
+    target: Target, name: str, weights: Mapping[str, Array], seen: Statistics, recipe: Recipe, found: Scales
+) -> float:
+    """Return the real value that the largest integer of a tensor stands for, without factors of columns."""
+    factors = found.factors(name)
+    if target.graph.tensors[name].kind == "weight" and name in weights:
+        values = weights[name] * _column(found.rows.get(name)) / factors
+        return float(np.abs(values).max(initial=0))
+    if name not in seen.largest:
+        return 0.0
+    largest = float((seen.largest[name] / factors).max(initial=0))
+    return clip(seen.sample(name) / factors, largest, target.top(name), recipe)
+
+
+def _widen(target: Target, seen: Statistics, found: Scales) -> None:
+    """Widen scales until the integer units do not overflow."""
+    hw, chosen = target.hw, found.scale
+    for op in target.products():
+        if op.attrs["transpose_b"] and "softmax" in hw.array_operators:
+            q, k = (view.tensor for view in op.inputs[:2])
+            have = chosen[q] * chosen[k] / math.sqrt(target.head_dim)
+            widen = math.sqrt(max(1.0, softmax_floor(op.output.cols) / have))
+            chosen[q] *= widen
+            chosen[k] *= widen
+        if floor := _floor(target, op, seen):
+            a, b = (view.tensor for view in op.inputs[:2])
+            chosen[b] *= max(1.0, floor / (chosen[a] * chosen[b]))
+    for name in target.identities:
+        wanted = chosen[name]
+        chosen[name] = 1 / max(1, math.floor(1 / wanted))
+        for op in target.products() if wanted > 1 else ():  # not even 1 is small enough: what is widened is coarser
+            if op.inputs[1].tensor == name:
+                chosen[op.inputs[0].tensor] *= wanted
+
+
+def _floor(target: Target, op: Op, seen: Statistics) -> float:
+    """Return the smallest scale of a matmul's sums that the unit behind it takes; 0 when there is none."""
+    out = op.output.tensor
+    tensor, hw = target.graph.tensors[out], target.hw
+    readers = {reader.kind for reader in target.graph.consumers(out) if reader.name in target.on_array}
+    if "layernorm" in readers:
+        return variance_floor(seen.energies[out])
+    fused = tensor.dtype in ("int8", hw.array.input_type)
+    return gelu_floor(seen.magnitude(out)) if "gelu" in readers and fused else 0.0
+
+
+def quantized(values: Array, scale: Array | float, dtype: str) -> Array:
+    """Return ``values`` as stored: divided by the scale (one, or one for each column), half to even, saturated.
+
+    Floats are only divided.
+    """
+    if not dtype.startswith("int"):
+        return np.asarray(values / scale, dtype=np.float32)
+    top = 1 << (ELEMENT_BITS[dtype] - 1)
+    return np.clip(np.rint(values.astype(np.float64) / scale), -top, top - 1).astype(np.int64)
