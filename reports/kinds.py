@@ -19,6 +19,7 @@ from reports import (
     machine,
     parallel,
     pareto,
+    quantization,
     roofline,
     style,
     tornado,
@@ -28,13 +29,14 @@ from reports import (
 from sim.analysis import saved, sweep_table
 from sim.base.errors import InputError, did_you_mean
 
-Source = Literal["runs", "run", "sweep", "whatif", "trace", "machine"]
+Source = Literal["runs", "run", "sweep", "whatif", "trace", "machine", "compare"]
 
 SOURCES: dict[Source, tuple[str, Callable[[Path], Any]]] = {
     "runs": ("folders of `carat run -o`", saved.load),
     "run": ("a folder of `carat run -o`", saved.load),
     "sweep": ("a table or store of `carat sweep`", sweep_table.read),
     "whatif": ("a table of `carat whatif -o`", tornado.read),
+    "compare": ("a folder of `carat infer --compare -o`", quantization.read),
     "trace": ("a file of `carat trace -o`", gantt.read),
     "machine": ("a machine: a name of `carat list`, a TOML file or a folder of `carat run -o`", machine.read),
 }
@@ -124,6 +126,9 @@ KINDS: dict[str, Kind] = {
     "density": Kind("sweep", "what sparsity gains and loses, family by family", density.page, whole=True),
     "speedup": Kind("sweep", "dense cycles / cycles against density", density.speedup, 7.2, _grows(4.4, 0)),
     "tornado": Kind("whatif", "effect of each knob", tornado.tornado, 6.4, _grows(4.6, 0), ("metric",)),
+    "quantization": Kind(
+        "compare", "accuracy of quantisations against cycles", quantization.quantization, 7.2, _grows(3.6, 0)
+    ),
     "gantt": Kind("trace", "commands of a window by unit", gantt.gantt, 8.0, _grows(5.0, 0), ("window",)),
 }
 

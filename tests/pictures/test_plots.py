@@ -169,7 +169,10 @@ def test_every_kind_is_drawn_by_the_command(
     effects = [{"knob": "k", "direction": "more", "from": 1, "to": 2, "cycles": 5, "cycles_change": 0.1}]
     pd.DataFrame(effects).to_csv(tmp_path / "whatif.csv", index=False)
     (tmp_path / "trace.json").write_text(chrome.to_json(chrome.trace(fast, chrome.Bounds("L0.FF1"))))
+    rows = [{"recipe": name, "cycles": 10 + n, "cosine": 0.5 + n / 10} for n, name in enumerate(("plain", "default"))]
+    pd.DataFrame(rows).to_csv(tmp_path / "compare.csv", index=False)
     files = {
+        "compare": [tmp_path],
         "runs": folders,
         "run": folders[:1],
         "sweep": [tmp_path / "sweep.csv"],

@@ -67,7 +67,9 @@ def compare(
         return
     _print(rows, f"{model.name}, {len(ids)} tokens, on {machine.name}; scales from {calibration.source}")
     if request.output is not None:
-        typer.echo(f"\nKept in {request.output}: compare.csv, compare.json")
+        typer.echo(
+            f"\nKept in {request.output}: compare.csv, compare.json; picture: carat plot quantization {request.output}"
+        )
 
 
 def _row(
