@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from sim.base.errors import InputError
 from sim.cli.app import app
-from sim.functional import host
 from sim.functional.quantization import PLAIN, Recipe, outliers
 from sim.functional.quantization.clipping import clip
 from sim.functional.quantization.recipe import parse
 from sim.functional.similarity import similarity
+from sim.graph.kinds.elementwise import parts, spread
 
 SENTENCES = Path(__file__).with_name("sentences.txt")
 
@@ -33,7 +33,7 @@ def test_parts_of_a_split_column_sum_to_the_rounded_value(copies, seed):
     assert np.abs(found).max() <= 127
     whole = found[:, :6].copy()
     np.add.at(whole, (slice(None), list(copies)), found[:, 6:])
-    count = host.parts(6, copies)
+    count = parts(6, copies)
     np.testing.assert_array_equal(whole, np.clip(np.rint(values.astype(np.float64) / 0.25), -127 * count, 127 * count))
 
 
@@ -42,7 +42,7 @@ def test_no_other_choice_of_copies_has_a_smaller_largest_share(largest, extra):
     columns = np.array(largest)
     chosen = outliers.choose(columns, extra)
     assert len(chosen) == extra
-    reached = (columns / host.parts(len(columns), chosen)).max()
+    reached = (columns / parts(len(columns), chosen)).max()
     needed = (np.ceil(columns / (reached * (1 - 1e-9))) - 1).sum()  # copies that a smaller share would take
     assert needed > extra or reached == 0
 
@@ -50,7 +50,7 @@ def test_no_other_choice_of_copies_has_a_smaller_largest_share(largest, extra):
 def test_a_float_product_is_the_same_with_split_columns():
     rng = np.random.default_rng(0)
     x, w, copies = rng.standard_normal((5, 8)), rng.standard_normal((8, 3)), (2, 2, 7)
-    np.testing.assert_allclose(host.spread(x, copies) @ np.concatenate([w, w[list(copies)]]), x @ w, rtol=1e-12)
+    np.testing.assert_allclose(spread(x, copies) @ np.concatenate([w, w[list(copies)]]), x @ w, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["mse", "percentile"])
