@@ -117,8 +117,9 @@ def test_planted_outliers_break_one_scale_per_tensor_and_not_the_default(tmp_pat
     assert plain["cosine"] < 0.97
     assert split["cosine"] > 0.99
     assert split["relative_rms_error"] < unsplit["relative_rms_error"] < plain["relative_rms_error"]
-    # the price: the residual in int32, and a block of K more in each product
-    assert split["dram_read_bytes"] > unsplit["dram_read_bytes"] > plain["dram_read_bytes"]
+    # the price: sums leave as int32, and each product has a block of K more
+    assert unsplit["dram_write_bytes"] > plain["dram_write_bytes"]
+    assert split["dram_read_bytes"] > unsplit["dram_read_bytes"]
     assert split["array_cycles"] > unsplit["array_cycles"]
 
 
