@@ -18,7 +18,6 @@ import numpy.typing as npt
 from sim.base.errors import InputError
 from sim.cost import host as host_prices
 from sim.functional import host
-from sim.functional.masks import MeasuredMasks
 from sim.functional.quantization.recipe import PLAIN, Recipe
 from sim.functional.quantization.scales import Scales, Target, scales
 from sim.functional.quantization.statistics import Statistics
@@ -27,6 +26,7 @@ from sim.graph import Graph, Op
 from sim.hardware.precision import INTEGERS
 from sim.plan.planner import Step, plan
 from sim.plan.word_sizes import WordSizes
+from sim.sparsity.masks.measured import MeasuredMasks
 from sim.sparsity.precision import Precision
 from sim.sparsity.rules import Rules
 

@@ -6,6 +6,15 @@
 
 from __future__ import annotations
 
-from sim.sparsity.masks.measured import MeasuredMasks, load
+from pathlib import Path
 
-__all__ = ["MeasuredMasks", "load"]
+from sim.sparsity.masks import measured
+from sim.sparsity.rules import Rules
+
+
+def load(path: str | Path, block: int = 0, *, scheme: str = "skip", names: str = "*") -> Rules:
+    """Return the sparsity of a file of masks or weights; arguments and errors as `sim.sparsity.masks.measured.load`."""
+    return Rules((measured.load(path, block, scheme=scheme, names=names),))
+
+
+__all__ = ["load"]

@@ -39,7 +39,7 @@ def able(work: Work, hw: Hardware) -> bool:
         return scales == {1.0} and not (work.low_d or work.transpose_a) and work.activation in ACTIVATIONS
     if isinstance(work, ResidualAdd):
         return work.b is not None and hw.dma.mvin_scale_units != "none"
-    return isinstance(work, Norm)
+    return isinstance(work, Norm) and not work.low_x
 
 
 def compute(work: Work, machine: Machine, weights: dict[Operand, Array] | None = None) -> int:

@@ -61,7 +61,8 @@ def run(folder, hw, count=24, length=None, wide_scores=False, full_sums=True, wo
     model = checkpoint.load(folder)
     given = tokens.inputs(model, tokens.read_tokens(f"random:{count}", model.vocabulary, model.positions), length)
     chosen = checkpoint_graph.Engines(**engines)
-    form = checkpoint_graph.Form(padded=bool(length), wide_scores=wide_scores, full_sums=full_sums)
+    takes_norm = "layernorm" in hw.array_operators  # as `sim.cli.infer.prepare`
+    form = checkpoint_graph.Form(bool(length), wide_scores, full_sums, float_norm=takes_norm)
     graph = checkpoint_graph.graph(model, length or count, chosen, form)
     given |= checkpoint_graph.constants(model, graph)
     ready = Model(graph, given, model.epsilon, model.head_dim, checkpoint_graph.encoded(model))

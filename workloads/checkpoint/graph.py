@@ -67,6 +67,7 @@ class Form:
     that cannot be read so. ``residual``: type of the residual stream and of LayerNorm's input; "int32" where the host
     runs LayerNorm: it writes its output a second time, at the scale of the sums to which the array adds it.
     ``copies``: tensor -> columns that are split into several (`sim.graph.kinds.elementwise.spread`), with "int32".
+    ``float_norm``: the host's LayerNorm is between conversions of its own, because the array would take an int8 one.
     """
 
     padded: bool = False
@@ -74,6 +75,7 @@ class Form:
     full_sums: bool = True
     residual: Literal["int8", "int32"] = "int8"
     copies: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    float_norm: bool = False
 
 
 def graph(model: Checkpoint, seq: int, engines: Engines | None = None, form: Form | None = None) -> Graph:
@@ -157,7 +159,12 @@ class _Encoder(Builder):
     def normalise(self, name: str, source: Tensor, out: str, layer: int | None) -> Tensor:
         """LayerNorm of int8, with its gain and shift."""
         if self.engines.layernorm == "host":
-            return self.host_norm(name, source, self.tensor(out, source.shape), layer)
+            if not self.form.float_norm:
+                return self.host_norm(name, source, self.tensor(out, source.shape), layer)
+            x = self.tensor(f"{source.name}.float", source.shape, "fp32")
+            self.op(f"{name}.dequantize", "dequantize", [View.whole(source)], View.whole(x), layer)
+            y = self.host_norm(name, x, self.tensor(f"{out}.float", source.shape, "fp32"), layer)
+            return self.map(f"{name}.quantize", "quantize", [y], out, layer)
         wide = self.widen(f"{name}.widen", source, "layernorm", f"{name}.widened", "int32", layer)
         normed = self.map(name, "layernorm", [wide], f"{name}.normed", layer)
         gain = self.tensor(f"{name}.gain", (source.shape[1],) * 2, kind="weight")

@@ -97,7 +97,8 @@ def _form(case: Case, recipe: Recipe) -> Form:
             f"{case.hw.array.input_type} has no room for an attention mask; nearest: sequences of one length without "
             "padding, or --set accumulator.read_full_width=true"
         )
-    return Form(case.padded, wide, case.hw.accumulator.read_full_width, recipe.residual)
+    takes_norm = case.hw.array.input_type.startswith("int") and "layernorm" in case.hw.array_operators
+    return Form(case.padded, wide, case.hw.accumulator.read_full_width, recipe.residual, float_norm=takes_norm)
 
 
 def statistics(case: Case, recipe: Recipe, sequences: Sequence[Ids]) -> Statistics:
