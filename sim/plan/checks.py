@@ -24,6 +24,20 @@ def refuse_request(graph: Graph, dataflow: str, mapping: by_hand.Choices) -> Non
         raise InputError(wrong)
 
 
+def refuse_size(size_bytes: int, hw: Hardware) -> None:
+    """Raise InputError when the tensors do not fit into the machine's DRAM."""
+    dram = hw.memory.dram
+    if dram == "none" or size_bytes <= dram.capacity_bytes:
+        return
+    channels = dram.channels
+    while size_bytes > dram.capacity_bytes // dram.channels * channels:
+        channels *= 2
+    raise InputError(
+        f"{hw.name}: memory.dram = {dram.name} holds {dram.capacity_bytes:,} bytes, the graph's tensors take "
+        f"{size_bytes:,}; nearest legal value: memory.dram.channels = {channels}"
+    )
+
+
 def unpriced(steps: Iterable[Step], hw: Hardware) -> list[tuple[str, str]]:
     """Return (operator, reason) of what the host runs and has no price for."""
     refused = []

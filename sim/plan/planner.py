@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from sim.base.errors import InputError, by_reason
 from sim.graph import Graph, Op
 from sim.plan import array, by_hand, fusion, units
-from sim.plan.checks import misfits, refuse_request, unlowerable, unpriced
+from sim.plan.checks import misfits, refuse_request, refuse_size, unlowerable, unpriced
 from sim.plan.context import Planning
 from sim.plan.host import host
-from sim.plan.placement import place
+from sim.plan.placement import BASE_ADDRESS, place
 from sim.plan.step import ArrayStep, Fallback
 from sim.plan.step import Step as Step
 from sim.plan.word_sizes import WordSizes
@@ -103,6 +103,7 @@ def _planned(
         sparsity.check(graph, hw.dim)
     words = WordSizes(graph, hw, sparsity)
     addresses, free = place(graph, hw, words.bits)
+    refuse_size(free - BASE_ADDRESS, hw)
     at = Planning(graph, hw, chosen, sparsity, mapping or {}, addresses, free, words)
     steps = steps_of(at)
     refused = [*at.refused, *unpriced(steps, hw), *misfits(steps, hw, mapping or {})]

@@ -49,6 +49,15 @@ ENERGY: dict[str, str] = {
 }
 """Components of energy, as `sim.cost.energy.price` names them."""
 
+DRAM: dict[str, str] = {
+    "activates": "rows opened in the DRAM; 0 without memory.dram, as the other four",
+    "row_hits": "bursts that found their row open",
+    "row_misses": "bursts that found their bank closed",
+    "row_conflicts": "bursts that found another row open",
+    "refreshes": "refreshes of a rank while the array worked",
+}
+"""What a DRAM of its own description counts, without the prefix of its column."""
+
 BOUNDS: dict[str, tuple[str, ...]] = {
     "compute": ("compute", "fill_drain"),
     "memory": ("load_wait", "store_wait"),
@@ -180,6 +189,24 @@ _TABLE: tuple[Column, ...] = (
     Column("spad_write_bytes", "bytes", RESULTS, "scratchpad bytes written", "row writes x columns x element bytes"),
     Column("acc_read_bytes", "bytes", RESULTS, "accumulator bytes read", "row reads x columns x sum bytes"),
     Column(
+    )
+    traffic = "by the accelerator's DMA; host operators move theirs through the CPU and are not counted"
+    yield Column("dram_read_bytes", "bytes", ALL, f"bytes requested from memory {traffic}")
+    yield Column("dram_write_bytes", "bytes", ALL, f"bytes written to memory {traffic}")
+    yield Column("dram_read_requests", "1", RESULTS, "read requests sent to memory")
+    yield Column("dram_write_requests", "1", RESULTS, "write requests sent to memory")
+    for name, meaning in DRAM.items():
+        yield Column(f"dram_{name}", "1", RESULTS, meaning)
+    yield Column("spad_read_bytes", "bytes", RESULTS, "scratchpad bytes read", "row reads x columns x element bytes")
+    yield Column(
+        "spad_write_bytes",
+        "bytes",
+        RESULTS,
+        "scratchpad bytes written",
+        "row writes x columns x element bytes",
+    )
+    yield Column("acc_read_bytes", "bytes", RESULTS, "accumulator bytes read", "row reads x columns x sum bytes")
+    yield Column(
         "acc_write_bytes",
         "bytes",
         RESULTS,

@@ -18,7 +18,7 @@ from sim.base import palette
 from sim.base.errors import InputError, did_you_mean
 from sim.base.files import write_whole
 from sim.base.text import csv_of
-from sim.cost import area, energy
+from sim.cost import area, dram_energy, energy
 from sim.run import columns
 from sim.run.remarks import remarks
 
@@ -118,6 +118,7 @@ def operator_row(step: Step, done: Activity, case: Case, start: int, energy_pj: 
         "dram_write_bytes": count.get("DRAM_WRITE_BYTES", 0),
         "dram_read_requests": count.get("DRAM_READ_REQUESTS", 0),
         "dram_write_requests": count.get("DRAM_WRITE_REQUESTS", 0),
+        **{f"dram_{name}": count.get(f"DRAM_{name.upper()}", 0) for name in columns.DRAM},
         "spad_read_bytes": count.get("SPAD_READ_ROWS", 0) * spad,
         "spad_write_bytes": count.get("SPAD_WRITE_ROWS", 0) * spad,
         "acc_read_bytes": count.get("ACC_READ_ROWS", 0) * acc,
@@ -241,6 +242,22 @@ class Result:
     def energy(self) -> dict[str, float]:
         """Energy in pJ by component."""
         return {part: self.totals[f"energy_{part}_pj"] for part in columns.ENERGY}
+
+    @property
+    def dram_energy(self) -> dict[str, float]:
+        """Energy in pJ of the DRAM's commands and standby (`sim.cost.dram_energy`), by command; none without memory.dram.
+
+        They sum to the component "dram" of `energy`.
+        """
+        hw = self.hardware
+        if hw.memory.dram == "none":
+            return {}
+        summed = dict.fromkeys(dram_energy.COMMANDS, 0.0)
+        for row in self.rows:
+            count = {name: row["counters"].get(name, 0) for name in dram_energy.COUNTERS}
+            for command, pj in dram_energy.price(count, row["cycles"], hw.clock_mhz, hw.memory.dram).items():
+                summed[command] += pj
+        return summed
 
     @property
     def causes(self) -> dict[str, int]:

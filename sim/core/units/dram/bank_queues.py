@@ -196,17 +196,18 @@ def _empty(d):
 def _move_first(d, q):
     """The oldest entry whose bank has room moves on. Returns 1, 0 when none can, -1 when a write waits for a read."""
     for i in range(q.n):
-        bank = q.bank[i]
+        place = q.at[i]
+        bank = q.bank[place]
         n = d.bank_queue_n[bank]
         if n >= d.bank_depth:
             continue
-        if q.write[i] and _noted(d, q.address[i]):
-            d.held_back = 1 if holds(d.reads, q.address[i]) else 0
+        if q.write[place] and _noted(d, q.address[place]):
+            d.held_back = 1 if holds(d.reads, q.address[place]) else 0
             return -1
-        d.bank_address[bank, n] = q.address[i]
-        d.bank_row[bank, n] = q.row[i]
-        d.bank_write[bank, n] = q.write[i]
-        d.bank_id[bank, n] = q.id[i]
+        d.bank_address[bank, n] = q.address[place]
+        d.bank_row[bank, n] = q.row[place]
+        d.bank_write[bank, n] = q.write[place]
+        d.bank_id[bank, n] = q.id[place]
         d.bank_queue_n[bank] = n + 1
         drop(q, i)
         return 1

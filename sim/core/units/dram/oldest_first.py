@@ -44,7 +44,7 @@ def accept(t, d, identity, address, bank, row, write):
     """Offer a transaction in cycle t; returns False when it is refused."""
     line = address >> d.line_bits
     for i in range(d.writes.n):
-        if d.writes.address[i] == line:
+        if d.writes.address[d.writes.at[i]] == line:
             if write:
                 d.coalesced += 1
                 finish(d, identity, t, -1)
@@ -68,15 +68,15 @@ def accept(t, d, identity, address, bank, row, write):
 
 
 @njit
-def next_command(d, q, i):
-    """What entry i of a queue needs now; -1: it waits for an activation under way."""
-    row = d.row[q.bank[i]]
+def next_command(d, q, place):
+    """What an entry of a queue needs now; -1: it waits for an activation under way."""
+    row = d.row[q.bank[place]]
     if row == ACTIVATING:
         return -1
     if row == CLOSED:
         return -1 if d.split_n else ACT
-    if row == q.row[i]:
-        return WR if q.write[i] else RD
+    if row == q.row[place]:
+        return WR if q.write[place] else RD
     return PRE
 
 
@@ -89,10 +89,11 @@ def choose(d, q, c, kinds, guarded):
     soon = NEVER
     hits = 0
     for i in range(q.n):
-        command = next_command(d, q, i)
+        place = q.at[i]
+        command = next_command(d, q, place)
         if command < 0:
             continue
-        bank = q.bank[i]
+        bank = q.bank[place]
         if command == RD or command == WR:
             hits |= 1 << bank
             if not kinds & COLUMNS:
@@ -112,19 +113,21 @@ def choose(d, q, c, kinds, guarded):
 @njit
 def judge(d, q, i, command):
     """Count a transaction as hit, miss or conflict by the first command given for it."""
-    if not q.judged[i]:
-        q.judged[i] = 1
+    place = q.at[i]
+    if not q.judged[place]:
+        q.judged[place] = 1
         d.outcome[CONFLICT if command == PRE else MISS if command == ACT else HIT] += 1
 
 
 @njit
 def column_done(d, q, i, c):
     """The burst of entry i is under way: the transaction leaves its queue."""
-    if not q.write[i]:
+    place = q.at[i]
+    if not q.write[place]:
         d.handed_t = max(d.handed_t, c + d.read_latency)
-        finish(d, q.id[i], d.handed_t, c)
+        finish(d, q.id[place], d.handed_t, c)
     elif not d.posted_writes:
-        finish(d, q.id[i], c, c)
+        finish(d, q.id[place], c, c)
     drop(q, i)
 
 
@@ -132,10 +135,12 @@ def column_done(d, q, i, c):
 def _carry_out(d, q, i, command, c, behind):
     """Give entry i of a queue its command. ``behind``: the queue is that of requests behind their activation."""
     judge(d, q, i, command)
-    bank = q.bank[i]
-    issue(d, command, bank, q.row[i], c)
+    place = q.at[i]
+    bank = q.bank[place]
+    row = q.row[place]
+    issue(d, command, bank, row, c)
     if command == ACT:
-        append(d.active, q.id[i], q.age[i], q.address[i], bank, q.row[i], q.write[i], 1)
+        append(d.active, q.id[place], q.age[place], q.address[place], bank, row, q.write[place], 1)
         d.active_n[bank] += 1
         drop(q, i)
     elif command != PRE:
@@ -195,8 +200,9 @@ def _wanted(d, q):
     """Banks whose open row a transaction of the queue waits for, as a set of bits."""
     banks = 0
     for i in range(q.n):
-        if d.row[q.bank[i]] == q.row[i]:
-            banks |= 1 << q.bank[i]
+        place = q.at[i]
+        if d.row[q.bank[place]] == q.row[place]:
+            banks |= 1 << q.bank[place]
     return banks
 
 

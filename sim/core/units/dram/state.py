@@ -38,6 +38,7 @@ HIT, MISS, CONFLICT = range(3)
 QUEUE = np.dtype(
     [
         ("n", "i8"),
+        ("at", "i8", (DEPTH,)),  # places of the entries in order of age, then the free places
         ("id", "i8", (DEPTH,)),
         ("age", "i8", (DEPTH,)),
         ("address", "i8", (DEPTH,)),  # of the transaction
@@ -144,6 +145,8 @@ DTYPE = np.dtype(
 def reset(channel):
     """Bring a channel, whose fixed numbers are set, to its state after reset."""
     channel.row[:] = CLOSED
+    for name in ("reads", "writes", "active", "split"):
+        channel[name].at[:] = np.arange(DEPTH)
     for name in ("ok_channel", "ok_rank", "ok_group", "ok_bank", "act_t"):
         channel[name][...] = LONG_AGO
     channel.synced = 0
@@ -266,44 +269,36 @@ def finish(d, identity, t, column_t):
 def append(q, identity, age, address, bank, row, write, judged):
     """Put a transaction into a queue at the place of its age."""
     i = q.n
-    while i > 0 and q.age[i - 1] > age:
-        q.id[i] = q.id[i - 1]
-        q.age[i] = q.age[i - 1]
-        q.address[i] = q.address[i - 1]
-        q.bank[i] = q.bank[i - 1]
-        q.row[i] = q.row[i - 1]
-        q.write[i] = q.write[i - 1]
-        q.judged[i] = q.judged[i - 1]
+    place = q.at[i]
+    while i > 0 and q.age[q.at[i - 1]] > age:
+        q.at[i] = q.at[i - 1]
         i -= 1
-    q.id[i] = identity
-    q.age[i] = age
-    q.address[i] = address
-    q.bank[i] = bank
-    q.row[i] = row
-    q.write[i] = write
-    q.judged[i] = judged
+    q.at[i] = place
+    q.id[place] = identity
+    q.age[place] = age
+    q.address[place] = address
+    q.bank[place] = bank
+    q.row[place] = row
+    q.write[place] = write
+    q.judged[place] = judged
     q.n += 1
 
 
 @njit
-def drop(q, at):
-    """Take a transaction out of a queue."""
-    for i in range(at, q.n - 1):
-        q.id[i] = q.id[i + 1]
-        q.age[i] = q.age[i + 1]
-        q.address[i] = q.address[i + 1]
-        q.bank[i] = q.bank[i + 1]
-        q.row[i] = q.row[i + 1]
-        q.write[i] = q.write[i + 1]
-        q.judged[i] = q.judged[i + 1]
+def drop(q, i):
+    """Take the transaction that is the i-th by age out of a queue."""
+    place = q.at[i]
+    for k in range(i, q.n - 1):
+        q.at[k] = q.at[k + 1]
     q.n -= 1
+    q.at[q.n] = place
 
 
 @njit
 def holds(q, address):
     """True when a transaction of the address waits in the queue."""
     for i in range(q.n):
-        if q.address[i] == address:
+        if q.address[q.at[i]] == address:
             return True
     return False
 

@@ -37,9 +37,10 @@ FROM_ACTIVE, FROM_READS, FROM_WRITES = range(3)
 def _second_step(d, c):
     """The activation under way is complete: its row is open."""
     s = d.split
-    bank = s.bank[0]
-    d.row[bank] = s.row[0]
-    append(d.active, s.id[0], s.age[0], s.address[0], bank, s.row[0], s.write[0], 1)
+    place = s.at[0]
+    bank = s.bank[place]
+    d.row[bank] = s.row[place]
+    append(d.active, s.id[place], s.age[place], s.address[place], bank, s.row[place], s.write[place], 1)
     d.active_n[bank] += 1
     s.n = 0
     d.split_n = 0
@@ -50,8 +51,8 @@ def _second_step(d, c):
 def _burst(d, q, i, command, c, source):
     """A burst whose data clock runs."""
     judge(d, q, i, command)
-    bank = q.bank[i]
-    issue(d, command, bank, q.row[i], c)
+    bank = q.bank[q.at[i]]
+    issue(d, command, bank, q.row[q.at[i]], c)
     d.sync_t = max(d.sync_t, c + (d.write_sync if command == WR else d.read_sync))
     if source == FROM_ACTIVE:
         d.active_n[bank] -= 1
@@ -68,18 +69,19 @@ def _carry_out(d, q, i, command, c, source):
                 return
             d.synced = 1
             d.synced_from = source
-            d.synced_at = q.id[i]
+            d.synced_at = q.id[q.at[i]]
             d.syncs += 1
             d.last_t = c
             return
         _burst(d, q, i, command, c, source)
         return
     judge(d, q, i, command)
-    bank = q.bank[i]
-    issue(d, command, bank, q.row[i], c)
+    place = q.at[i]
+    bank = q.bank[place]
+    issue(d, command, bank, q.row[place], c)
     if command == ACT:
         d.row[bank] = ACTIVATING
-        append(d.split, q.id[i], q.age[i], q.address[i], bank, q.row[i], q.write[i], 1)
+        append(d.split, q.id[place], q.age[place], q.address[place], bank, q.row[place], q.write[place], 1)
         d.split_n = 1
         d.split_t = c + d.split_limit
         drop(q, i)
@@ -89,9 +91,10 @@ def _carry_out(d, q, i, command, c, source):
 def _synced_burst(d, q, c):
     """The burst for which the data clock was started. Returns whether it was given, and else when it can be."""
     for i in range(q.n):
-        if q.id[i] == d.synced_at:
-            command = WR if q.write[i] else RD
-            at = ready_at(d, command, q.bank[i])
+        place = q.at[i]
+        if q.id[place] == d.synced_at:
+            command = WR if q.write[place] else RD
+            at = ready_at(d, command, q.bank[place])
             if at > c:
                 return False, at
             d.synced = 0

@@ -48,6 +48,8 @@ DTYPE = np.dtype(
         # time
         ("origin", "i8"),  # machine cycles before the present program
         ("wake_t", "i8"),  # clock in which a channel acts next
+        ("act_t", "i8"),  # first cycle in which anything can come of the channels
+        ("soon_t", "i8"),  # cycle before which no answer can come of what they still have to do
         # the request in front of the channels
         ("slot_n", "i8"),  # bursts still to be taken
         ("slot_t", "i8"),  # clock in which the next one is offered, NEVER: after its channel has acted
@@ -107,6 +109,8 @@ def _cycle(g, clock):
 @njit
 def _after(g, clock):
     """First cycle in which a clock is over."""
+    if clock >= NEVER:
+        return NEVER
     return clock * g.clk_den // g.clk_num + 1 - g.origin
 
 
@@ -130,8 +134,8 @@ def takes_write(now, m, address):
 
 
 @njit
-def _enter(m, at, identity, write, address, size):
-    """A request comes in front of the channels in cycle `at`."""
+def _enter(now, m, at, identity, write, address, size):
+    """A request of this cycle comes in front of the channels in cycle `at`."""
     g = m.dram
     first = address & -size
     g.slot_n = (size + (1 << g.line_bits) - 1) >> g.line_bits
@@ -139,13 +143,15 @@ def _enter(m, at, identity, write, address, size):
     g.slot_t = _clock(g, at)
     g.slot_id = identity
     g.slot_write = write
+    g.act_t = min(g.act_t, now + 1)  # both are found anew when the channels have been worked through to then
+    g.soon_t = now + 1
 
 
 @njit
 def read(now, m, transaction, beats, address):
     """Take a read of some beats."""
     g = m.dram
-    _enter(m, now, transaction, 0, address, beats * m.p.beat_bytes)
+    _enter(now, m, now, transaction, 0, address, beats * m.p.beat_bytes)
     g.beats[transaction] = beats
     g.parts[transaction] = g.slot_n
     g.ready_t[transaction] = now
@@ -161,7 +167,7 @@ def write(now, m, transaction, last, size, address):
     if last:
         i = (g.put_head + g.put_n) % XACTS
         at = max(now, (g.put_drained + p.write_den - 1) // p.write_den)
-        _enter(m, at, WRITE + i, 1, address, size)
+        _enter(now, m, at, WRITE + i, 1, address, size)
         g.put_id[i] = transaction
         g.put_parts[i] = g.slot_n
         g.put_ready_t[i] = now
@@ -278,8 +284,11 @@ def offer(now, m, channels):
     """Put the next answer on the wires, if they are free. Returns the wake."""
     g = m.dram
     p = m.p
-    advance(now, m, channels)
-    wake = _soonest(m, channels)
+    if now >= g.act_t:
+        advance(now, m, channels)
+        g.act_t = _after(g, min(g.wake_t, g.slot_t if g.slot_n > 0 else NEVER))
+        g.soon_t = _soonest(m, channels)
+    wake = g.soon_t
     if m.mem.offered != NOTHING:
         return max(now + 1, wake)
     if g.put_n > 0 and g.put_parts[g.put_head] == 0:
@@ -333,6 +342,8 @@ def rebase(m, start):
     for i in range(XACTS):
         g.ready_t[i] -= start
         g.put_ready_t[i] -= start
+    g.act_t -= start
+    g.soon_t -= start
     g.next_beat -= start * m.p.read_den
     g.put_drained -= start * m.p.write_den
 
@@ -342,6 +353,7 @@ def settle(now, m, channels):
     """Work through the clocks before cycle `now`, and take what the channels have counted since the last call."""
     g = m.dram
     advance(now, m, channels)
+    g.act_t = now
     clock = _clock(g, now)
     for i in range(channels.shape[0]):
         d = channels[i]
