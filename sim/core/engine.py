@@ -186,6 +186,7 @@ def _data(now, m, lines, channels):
     wake = min(wake, mvin.step_merge(now, m))  # 4
     wake = min(wake, writer.acknowledge(now, m))
     wake = min(wake, port.step_delivery(now, m))  # 5
+    memory.catch_up(now, m, channels)
     burst.begin(now, m)
     wake = min(wake, port.step_answers(now, m, channels))
     if m.p.l2_sets:

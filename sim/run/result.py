@@ -245,7 +245,7 @@ class Result:
 
     @property
     def dram_energy(self) -> dict[str, float]:
-        """Energy in pJ of the DRAM's commands and standby (`sim.cost.dram_energy`), by command; none without memory.dram.
+        """Energy in pJ of the DRAM by command and standby (`sim.cost.dram_energy`); none without memory.dram.
 
         They sum to the component "dram" of `energy`.
         """

@@ -212,7 +212,7 @@ def rebase(m, start):
     """Let all times of the port count from cycle ``start``."""
     b = m.port
     for buffer in (b.reader_out, b.writer_out, b.to_memory, b.from_memory, b.reader_in, b.writer_in):
-        buffer.pop_t -= start
+        buffer.pop_t = recent(buffer.pop_t, start, 0)
 
 
 @njit

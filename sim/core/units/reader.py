@@ -8,7 +8,7 @@ import numpy as np
 
 from sim.core.jit import njit
 from sim.core.normal import LONG_AGO, recent, straighten
-from sim.core.params import NEVER, XACTS
+from sim.core.params import FIXED, NEVER, XACTS
 from sim.core.units import port, tlb, writer
 from sim.core.units.memory import E_RB, E_RR, fixed
 from sim.core.units.port import put_in, room
@@ -186,7 +186,7 @@ def _cycle(now, m):
             r.id_row_bytes[xact] = r.row_bytes
             r.id_block_stride[xact] = r.block_stride
             r.id_address[xact] = (r.block_target & 0xFFFFFFFF) + r.block_stride * (r.bytes_asked // r.row_bytes)
-            if m.burst.enabled and _alone(m):
+            if m.burst.enabled and p.memory_model == FIXED and _alone(m):
                 _send(now, m, xact, best // p.beat_bytes)
             else:
                 r.tlb_valid = 1

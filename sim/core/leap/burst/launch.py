@@ -19,7 +19,7 @@ one), its transaction ids, and the banks.
 from sim.core.jit import njit
 from sim.core.leap.burst.settle import answered
 from sim.core.leap.burst.state import BEATS, BEATS_OUT, cycle_of, packed
-from sim.core.params import FIXED, RING, XACTS, sp_bank
+from sim.core.params import DRAM, RING, XACTS, sp_bank
 from sim.core.units import load
 from sim.core.units.memory.wires import NOTHING
 from sim.core.units.scaler import occupied
@@ -35,7 +35,7 @@ def _path(p):
 def suits(m):
     """Nothing but loaded rows comes to the scratchpad, from a memory of fixed latency without a cache or pages."""
     p = m.p
-    if m.burst.prevented or p.l2_sets or p.page_mode or p.memory_model != FIXED:
+    if m.burst.prevented or p.l2_sets or p.page_mode:
         return False
     return p.max_bytes // p.beat_bytes <= BEATS
 
@@ -95,6 +95,8 @@ def _begin(now, m):
         return
     at = now
     until = now + p.mem_latency
+    if p.memory_model == DRAM:
+        until = min(until, m.dram.soon_t)  # what the channels still have to do comes no sooner
     while True:
         xact = mem.read_id[mem.read_head]
         if not _flows(m, xact):

@@ -15,7 +15,7 @@ and call the model that `PARAMS.memory_model` names. A model is one file or fold
   `m.mem.offered` = READ or ACKNOWLEDGE, unless one waits there. Returns the wake: the next cycle in which a call could
   change anything;
 * ``beat(now, m)``: the offered beat of a read is taken; returns transaction << 1 | last beat;
-* ``acknowledge(m)``: the offered acknowledge is taken; returns the transaction;
+* ``acknowledge(m)``: the offered acknowledge is taken; returns the transaction (a DRAM leaves both to fixed.py);
 * ``rebase(m, start)``: its times count from cycle ``start``, the first of the next program;
 * ``canonise(m, now)``: normal form (normal.py), where TIMING_BITS are few enough for the periodic clock.
 
@@ -107,14 +107,21 @@ def offer(now, m, channels):
 
 
 @njit
+def catch_up(now, m, channels):
+    """Bring the memory up to a cycle without an answer on the wires: bursts look at what is known (leap/burst.py)."""
+    if m.p.memory_model == DRAM:
+        dram.catch_up(now, m, channels)
+
+
+@njit
 def answer(now, m):
     """Take the memory's answer off its wires; returns transaction << 1 | last beat."""
     acknowledges = m.mem.offered == ACKNOWLEDGE
     m.mem.offered = NOTHING
     if acknowledges:
         m.mem.writes_out -= 1
-        return (dram.acknowledge(m) if m.p.memory_model == DRAM else fixed.acknowledge(m)) << 1 | 1
-    beat = dram.beat(now, m) if m.p.memory_model == DRAM else fixed.beat(now, m)
+        return fixed.acknowledge(m) << 1 | 1
+    beat = fixed.beat(now, m)
     m.count[E_RBEATS] += 1
     m.mem.reads_out -= beat & 1
     return beat

@@ -5,9 +5,10 @@ former pass in one of the latter. A request is cut into aligned bursts, lowest a
 place in front of the channels (`slot`): in a clock of the memory each channel takes at most one, in order. A burst
 that its channel refuses is offered again after the channel has acted, and nothing passes it.
 
-`mem_latency` is the way from the port to the controllers and back, read and write pace are those of that way's bus.
-The channels are worked through lazily: `offer` brings them up to its cycle, and returns as wake a cycle before which
-no answer can be there.
+Answers that are known, though their time may lie ahead, wait in the queues of fixed.py, which puts them on the wires
+and gives them to bursts (leap/burst.py). `mem_latency` is the way from the port to the controllers and back, read and
+write pace are those of that way's bus. The channels are worked through lazily: `offer` brings them up to its cycle,
+and returns as wake a cycle before which no answer can be there.
 """
 
 import numpy as np
@@ -18,7 +19,8 @@ from sim.core.jit import njit
 from sim.core.params import NEVER, XACTS
 from sim.core.units.dram import controller
 from sim.core.units.dram.state import ACT, CONFLICT, HIT, MISS, PRE, RD, REF, WR
-from sim.core.units.memory.wires import ACKNOWLEDGE, NOTHING, READ
+from sim.core.units.memory import fixed
+from sim.core.units.memory.wires import NOTHING, READ
 
 TIMING_BITS = ALL_BITS
 
@@ -58,15 +60,11 @@ DTYPE = np.dtype(
         ("slot_address", "i8"),  # of the next burst
         ("slot_channel", "i8"),
         ("taken_t", "i8", (64,)),  # clock in which each channel took a burst last
-        # reads by transaction; those whose data are there, in the order of their answers
+        # reads by transaction
         ("beats", "i8", (XACTS,)),
         ("parts", "i8", (XACTS,)),  # bursts that are not complete
         ("ready_t", "i8", (XACTS,)),  # cycle of the answer
         ("waiting", "i8"),  # reads with bursts that are not complete
-        ("ready_n", "i8"),
-        ("ready", "i8", (XACTS,)),
-        ("in_burst", "i8"),  # 1: the first of these is on the wires, or has given some of its beats
-        ("next_beat", "i8"),  # earliest time of the next read beat, in units of 1/read_den cycle
         # Puts in order: a ring
         ("put_head", "i8"),
         ("put_n", "i8"),
@@ -118,7 +116,7 @@ def _after(g, clock):
 def busy(m):
     """True while an answer is due or a request waits in front of the channels."""
     g = m.dram
-    return g.waiting + g.ready_n + g.put_n + g.slot_n > 0
+    return g.waiting + g.put_n + g.slot_n > 0 or fixed.busy(m)
 
 
 @njit
@@ -229,13 +227,36 @@ def _complete(m, identity, clock):
     if g.parts[identity] > 0:
         return
     g.waiting -= 1
+    f = m.fixed
     t = g.ready_t[identity]
-    i = g.ready_n
-    while i > g.in_burst and g.ready_t[g.ready[i - 1]] > t:
-        g.ready[i] = g.ready[i - 1]
+    first = 1 if f.in_burst or m.mem.offered == READ else 0  # nothing goes before an answer that has begun
+    i = f.read_n
+    while i > first and f.read_ready_t[(f.read_head + i - 1) % XACTS] > t:
+        to = (f.read_head + i) % XACTS
+        of = (f.read_head + i - 1) % XACTS
+        f.read_ready_t[to] = f.read_ready_t[of]
+        f.read_beats[to] = f.read_beats[of]
+        f.read_id[to] = f.read_id[of]
         i -= 1
-    g.ready[i] = identity
-    g.ready_n += 1
+    to = (f.read_head + i) % XACTS
+    f.read_ready_t[to] = t
+    f.read_beats[to] = g.beats[identity]
+    f.read_id[to] = identity
+    f.read_n += 1
+
+
+@njit
+def _acknowledge(m):
+    """Puts whose bursts are complete are acknowledged, in their order."""
+    g = m.dram
+    f = m.fixed
+    while g.put_n > 0 and g.put_parts[g.put_head] == 0:
+        i = (f.ack_head + f.ack_n) % XACTS
+        f.ack_ready_t[i] = g.put_ready_t[g.put_head]
+        f.ack_id[i] = g.put_id[g.put_head]
+        f.ack_n += 1
+        g.put_head = (g.put_head + 1) % XACTS
+        g.put_n -= 1
 
 
 @njit
@@ -272,7 +293,7 @@ def _soonest(m, channels):
     at = NEVER
     if g.slot_n > 0:
         at = _after(g, min(g.wake_t, g.slot_t))
-    elif g.put_n > 0 and g.put_parts[g.put_head] > 0:
+    elif g.put_n > 0:
         at = _after(g, g.wake_t)
     if g.waiting > 0:
         at = min(at, _cycle(g, g.wake_t + channels[0].read_latency) + m.p.mem_latency)
@@ -280,71 +301,38 @@ def _soonest(m, channels):
 
 
 @njit
-def offer(now, m, channels):
-    """Put the next answer on the wires, if they are free. Returns the wake."""
+def catch_up(now, m, channels):
+    """Bring the channels up to a cycle, as far as anything can come of it."""
     g = m.dram
-    p = m.p
     if now >= g.act_t:
         advance(now, m, channels)
+        _acknowledge(m)
         g.act_t = _after(g, min(g.wake_t, g.slot_t if g.slot_n > 0 else NEVER))
         g.soon_t = _soonest(m, channels)
-    wake = g.soon_t
+
+
+@njit
+def offer(now, m, channels):
+    """Put the next answer on the wires, if they are free. Returns the wake."""
+    catch_up(now, m, channels)
+    wake = max(now + 1, m.dram.soon_t)
     if m.mem.offered != NOTHING:
-        return max(now + 1, wake)
-    if g.put_n > 0 and g.put_parts[g.put_head] == 0:
-        if g.put_ready_t[g.put_head] <= now and g.in_burst == 0:
-            m.mem.offered = ACKNOWLEDGE
-            return now + 1
-        wake = min(wake, max(now + 1, g.put_ready_t[g.put_head]))
-    if g.ready_n > 0:
-        at = max(g.ready_t[g.ready[0]], (g.next_beat + p.read_den - 1) // p.read_den)
-        if at <= now:
-            m.mem.offered = READ
-            g.in_burst = 1  # no other answer goes before it
-            return now + 1
-        wake = min(wake, at)
-    return max(now + 1, wake)
-
-
-@njit
-def acknowledge(m):
-    """The offered acknowledge is taken; returns its transaction."""
-    g = m.dram
-    transaction = g.put_id[g.put_head]
-    g.put_head = (g.put_head + 1) % XACTS
-    g.put_n -= 1
-    return transaction
-
-
-@njit
-def beat(now, m):
-    """The offered beat of a read is taken; returns transaction << 1 | last beat."""
-    g = m.dram
-    p = m.p
-    transaction = g.ready[0]
-    g.beats[transaction] -= 1
-    last = 1 if g.beats[transaction] == 0 else 0
-    # as in fixed.py: a beat held up on the channel delays the next one only when that one was not staged before it left
-    g.next_beat = max(max(g.ready_t[transaction] * p.read_den, g.next_beat) + p.read_num, (now + 1) * p.read_den)
-    g.in_burst = 1 - last
-    if last:
-        g.ready_n -= 1
-        for i in range(g.ready_n):
-            g.ready[i] = g.ready[i + 1]
-    return transaction << 1 | last
+        return wake
+    return min(wake, fixed.offer(now, m))
 
 
 @njit
 def rebase(m, start):
     """Let all times of the machine count from cycle ``start``; the memory's own clock goes on."""
+    fixed.rebase(m, start)
+    fixed.tidy(m)
     g = m.dram
     g.origin += start
     for i in range(XACTS):
         g.ready_t[i] -= start
         g.put_ready_t[i] -= start
-    g.act_t -= start
-    g.soon_t -= start
-    g.next_beat -= start * m.p.read_den
+    g.act_t = 0  # both are found anew in the next call
+    g.soon_t = 0
     g.put_drained -= start * m.p.write_den
 
 
@@ -353,6 +341,7 @@ def settle(now, m, channels):
     """Work through the clocks before cycle `now`, and take what the channels have counted since the last call."""
     g = m.dram
     advance(now, m, channels)
+    _acknowledge(m)
     g.act_t = now
     clock = _clock(g, now)
     for i in range(channels.shape[0]):

@@ -162,10 +162,9 @@ def rebase(m, start):
 
 
 @njit
-def canonise(m, now):
-    """Normal form, clock set back to 0."""
+def tidy(m):
+    """Both queues begin at index 0 and hold nothing of answers that are over."""
     f = m.fixed
-    p = m.p
     straighten(f.read_ready_t, f.read_head, f.read_n, XACTS)
     straighten(f.read_beats, f.read_head, f.read_n, XACTS)
     straighten(f.read_id, f.read_head, f.read_n, XACTS)
@@ -173,6 +172,14 @@ def canonise(m, now):
     straighten(f.ack_id, f.ack_head, f.ack_n, XACTS)
     f.read_head = 0
     f.ack_head = 0
+
+
+@njit
+def canonise(m, now):
+    """Normal form, clock set back to 0."""
+    f = m.fixed
+    p = m.p
+    tidy(m)
     # Below this a time no longer holds a beat up: beats are sent read_num after the one before, at the earliest now.
     past = p.read_den - p.read_num
     f.next_beat = max(f.next_beat - now * p.read_den, past)
