@@ -146,7 +146,7 @@ class Hardware(Table):
     @cached_property
     def unpaced(self) -> Hardware:
         """This machine with a memory of no particular speed: all that plan and program of dense operators depend on."""
-        memory = {"read_bytes_per_cycle": 1.0, "write_bytes_per_cycle": 1.0, "latency_cycles": 0, "dram": "none"}
+        memory = {"read_bytes_per_cycle": 1.0, "write_bytes_per_cycle": 1.0, "latency_cycles": 0}
         return self.model_copy(update={"memory": self.memory.model_copy(update=memory)})
 
     @property

@@ -20,6 +20,14 @@ def test_a_run_counts_its_bursts_and_prices_its_commands() -> None:
     assert min(result.dram_energy.values()) > 0
 
 
+def test_operands_keep_the_addresses_of_the_plan() -> None:
+    """Without a DRAM tensors are moved to regions of their own, so that equal operators become one; with it never."""
+    result = sim.simulate("encoder-layer", "gemmini_ibert", overrides={"memory.dram": "ddr4_2400"}, **SMALL)
+    steps = [step for step in result.steps if step.engine == "array"]
+    assert steps
+    assert all(step.alike == step.works for step in steps)
+
+
 def test_without_a_dram_nothing_is_said_of_one() -> None:
     result = sim.simulate("encoder-layer", "gemmini_ibert", **SMALL)
     assert result.dram_energy == {}
