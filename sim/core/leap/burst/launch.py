@@ -33,7 +33,7 @@ def _path(p):
 
 @njit
 def suits(m):
-    """Nothing but loaded rows comes to the scratchpad, from a memory of fixed latency without a cache or pages."""
+    """Nothing but loaded rows comes to the scratchpad, from a memory without a cache, by addresses without pages."""
     p = m.p
     if m.burst.prevented or p.l2_sets or p.page_mode:
         return False
