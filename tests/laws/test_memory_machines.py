@@ -33,7 +33,7 @@ def dram(seed: int) -> dict[str, Any]:
         "memory.dram.controller.page": random.choice(("open", "closed")),
         "memory.dram.controller.posted_writes": random.random() < 0.6,
         "memory.dram.controller.read_queue": random.choice((2, 8, 32)),
-        "memory.latency_cycles": random.choice((0, 1, 40)),
+        "memory.latency_cycles": random.choice((1, 2, 40)),
         "clock_mhz": random.choice((200, 333, 1000, 1700)),
     }
     if device.startswith("ddr") and random.random() < 0.3:
