@@ -185,28 +185,11 @@ _TABLE: tuple[Column, ...] = (
     Column("dram_write_bytes", "bytes", ALL, f"bytes written to memory {DMA}"),
     Column("dram_read_requests", "1", RESULTS, "read requests sent to memory"),
     Column("dram_write_requests", "1", RESULTS, "write requests sent to memory"),
+    *(Column(f"dram_{name}", "1", RESULTS, meaning) for name, meaning in DRAM.items()),
     Column("spad_read_bytes", "bytes", RESULTS, "scratchpad bytes read", "row reads x columns x element bytes"),
     Column("spad_write_bytes", "bytes", RESULTS, "scratchpad bytes written", "row writes x columns x element bytes"),
     Column("acc_read_bytes", "bytes", RESULTS, "accumulator bytes read", "row reads x columns x sum bytes"),
     Column(
-    )
-    traffic = "by the accelerator's DMA; host operators move theirs through the CPU and are not counted"
-    yield Column("dram_read_bytes", "bytes", ALL, f"bytes requested from memory {traffic}")
-    yield Column("dram_write_bytes", "bytes", ALL, f"bytes written to memory {traffic}")
-    yield Column("dram_read_requests", "1", RESULTS, "read requests sent to memory")
-    yield Column("dram_write_requests", "1", RESULTS, "write requests sent to memory")
-    for name, meaning in DRAM.items():
-        yield Column(f"dram_{name}", "1", RESULTS, meaning)
-    yield Column("spad_read_bytes", "bytes", RESULTS, "scratchpad bytes read", "row reads x columns x element bytes")
-    yield Column(
-        "spad_write_bytes",
-        "bytes",
-        RESULTS,
-        "scratchpad bytes written",
-        "row writes x columns x element bytes",
-    )
-    yield Column("acc_read_bytes", "bytes", RESULTS, "accumulator bytes read", "row reads x columns x sum bytes")
-    yield Column(
         "acc_write_bytes",
         "bytes",
         RESULTS,
