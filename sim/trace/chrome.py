@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import InputError, did_you_mean
+from sim.cpu import issue_cycles
 from sim.isa.commands import Funct
 from sim.isa.disassembly import words
+from sim.run.session import lowered
 from sim.trace.commands import ACCUMULATOR, EXECUTE, LOAD, NAMES, READ, SCRATCHPAD, STORE, Commands
 from sim.trace.profile import Placed, Recording, counted, invocations
 from sim.trace.walk import Walk, walk
@@ -36,7 +38,7 @@ DEFAULT_EVENTS = 200_000
 COUNTER_STEPS = 512
 """Steps of each counter within one program."""
 
-MACHINE, OPERATORS = 1, 0
+CPU, MACHINE, OPERATORS = 2, 1, 0
 WORD = (1 << 64) - 1
 QUEUES = {LOAD: "load", EXECUTE: "execute", STORE: "store"}
 
@@ -64,7 +66,11 @@ def trace(result: Result, bounds: Bounds | None = None) -> dict[str, Any]:
     events += _operators(result)
     left_out, programs, shown = 0, 0, dict[int, int]()
     share = bounds.events if bounds.window else bounds.events // max(1, result.totals["distinct"] * bounds.first)
+    events += _cpu_names(hw) if hw.cpu.prices != "none" else ()
+    events += _host(result) if hw.cpu.prices != "none" else ()
     for placed in invocations(result, lambda recording: recording):
+        if hw.cpu.prices != "none" and len(events) < bounds.events:
+            events += _cpu(placed, placed.step.machine or hw)
         if not _wanted(placed, bounds, shown):
             continue
         commands = placed.kept.commands
@@ -141,6 +147,35 @@ def _names(hw: Hardware) -> Iterator[Event]:
     for pid, name in ((OPERATORS, "operators"), (MACHINE, f"machine {hw.name}")):
         yield {"ph": "M", "pid": pid, "tid": 0, "name": "process_name", "args": {"name": name}}
         yield {"ph": "M", "pid": pid, "tid": 0, "name": "process_sort_index", "args": {"sort_index": pid}}
+
+
+def _cpu_names(hw: Hardware) -> Iterator[Event]:
+    name = hw.cpu.prices.name if hw.cpu.prices != "none" else "none"
+    yield {"ph": "M", "pid": CPU, "tid": 0, "name": "process_name", "args": {"name": f"CPU {name}"}}
+    yield {"ph": "M", "pid": CPU, "tid": 0, "name": "process_sort_index", "args": {"sort_index": CPU}}
+
+
+def _host(result: Result) -> Iterator[Event]:
+    """Yield the operators that the CPU runs itself."""
+    for row in result.rows:
+        if row["engine"] == "host":
+            yield _slice(
+                CPU, 0, f"runs {row['op_kind']}", row["start_cycle"], row["end_cycle"], {"operator": row["op"]}
+            )
+
+
+def _cpu(placed: Placed[Recording], hw: Hardware) -> Iterator[Event]:
+    """Yield what the CPU does for an invocation: the call around it, put before it, and its work on the commands.
+
+    The second is the sum of the gaps from the first command on; while the port refuses a command the CPU waits, which
+    the slice does not show.
+    """
+    args = {"operator": placed.step.name, "invocation": placed.invocation}
+    start = placed.start_cycle
+    if placed.call_cycles:
+        yield _slice(CPU, 0, "library call", start - placed.call_cycles, start, args)
+    spent = min(placed.cycles, issue_cycles(lowered(placed.step.works[placed.invocation], hw)))
+    yield _slice(CPU, 0, "issues commands", start, start + spent, args)
 
 
 def _lane_names(events: list[Event], hw: Hardware) -> Iterator[Event]:

@@ -58,7 +58,7 @@ class Recording:
 @dataclass(frozen=True)
 class Placed(Generic[T]):
     """One invocation in the run: its operator, its number and first cycle, whether it is the first of its kind, and
-    what was made of its recording."""
+    what was made of its recording. ``call_cycles``: what the CPU takes around its library call."""
 
     step: Step
     invocation: int
@@ -66,6 +66,7 @@ class Placed(Generic[T]):
     cycles: int
     is_first: bool
     kept: T
+    call_cycles: int = 0
 
 
 @dataclass
@@ -127,7 +128,8 @@ def invocations(result: Result, digest: Callable[[Recording], T]) -> Iterator[Pl
         small = commands <= MOST_COMMANDS * len(step.works)
         cycle = row["start_cycle"] + session.begin(step.name, step.machine)
         for number, item in enumerate(step.alike):
-            cycle += session.call(item) + session.restart_cycles
+            around = session.call(item)
+            cycle += around + session.restart_cycles
             key = session.key(item)
             is_first = key is None or key not in known
             if is_first:
@@ -137,7 +139,7 @@ def invocations(result: Result, digest: Callable[[Recording], T]) -> Iterator[Pl
             else:
                 found = known[key]
             session.follow(found[0])
-            yield Placed(step, number, cycle, found[0].cycles, is_first, found[1])
+            yield Placed(step, number, cycle, found[0].cycles, is_first, found[1], around)
             cycle += found[0].cycles
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -135,3 +137,20 @@ def test_a_price_list_prices_every_kind_of_stream() -> None:
         streams = {**table["streams"], "runtime": {k: v for k, v in table["streams"]["runtime"].items() if k != kind}}
         with pytest.raises(InputError, match=f"no price for {kind}"):
             load({"base": "gemmini_default", "cpu": {"prices": {**table, "streams": streams}}})
+
+
+def test_a_trace_has_a_track_for_the_cpu() -> None:
+    from sim.trace import chrome
+
+    sizes = {"seq": 32, "hidden": 64, "heads": 1, "ffn": 128}
+    priced = sim.simulate("encoder-layer", "gemmini_ibert", overrides={"cpu.prices": "rocket"}, cache=False, **sizes)
+    slices = [
+        event for event in chrome.trace(priced)["traceEvents"] if event["pid"] == chrome.CPU and event["ph"] == "X"
+    ]
+    calls = [event["dur"] for event in slices if event["name"] == "library call"]
+    assert sum(calls) == priced.causes["call"] and len(calls) == priced.totals["invocations"]
+    ends = sorted((event["ts"], event["ts"] + event["dur"]) for event in slices)
+    assert all(end <= start for (_, end), (start, _) in pairwise(ends))
+    assert ends[-1][1] <= priced.cycles
+    free = sim.simulate("encoder-layer", "gemmini_ibert", cache=False, **sizes)
+    assert not any(event["pid"] == chrome.CPU for event in chrome.trace(free)["traceEvents"])
