@@ -15,7 +15,7 @@ from sim.lower.encode import float_bits
 from sim.lower.matmul import c_bytes, d_bytes
 from sim.lower.pace import HAND, Pace
 from sim.lower.sparse.blocks import BITS_PER_BYTE, Blocks
-from sim.lower.sparse.compiled import fill
+from sim.lower.sparse.compiled import fill, records
 from sim.lower.sparse.compiled.merge import ITEM
 from sim.lower.sparse.cost import LoadCost
 from sim.lower.sparse.merge import Streams
@@ -60,7 +60,7 @@ def filled(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw:
     room = _room(blocks, cut, hw)
     loads, pairs, stores = (np.empty(count, ITEM) for count in room)
     tables = tables._replace(index_loads=np.zeros((room[0], INDEX_FIELDS), np.int64))
-    state = np.zeros(1, fill.STATE)
+    state = np.zeros(1, records.STATE)
     d = work.matmul.d or Operand(0, 0)
     state["stride_bytes"] = d_bytes(0 if work.matmul.bias == "row" else d.row_stride, work.matmul, hw)
     a_rows, b_rows = (np.array(rows, np.int64) for rows in (cut.a_slots, cut.b_slots))
@@ -92,7 +92,7 @@ def _sizes(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw:
     product, cost = work.matmul, LoadCost(hw)
     rows, columns, _ = matmul_blocks(product, hw.dim)
     d = product.d or Operand(0, 0)
-    kind = fill.BITMAP if blocks.index_bits is None else fill.BITS
+    kind = records.BITMAP if blocks.index_bits is None else records.BITS
     values: dict[str, int] = {
         "dim": hw.dim, "m": product.m, "n": product.n, "k": product.k,
         "blocks_i": rows, "blocks_j": columns, "blocks_q": blocks.shape[0],
@@ -105,7 +105,7 @@ def _sizes(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw:
         "a_bits": hw.bits("a"), "b_bits": hw.bits("b"), "word_bits": hw.bits("word"),
         "c_bits": c_bytes(8, product, hw), "d_bits": d_bytes(8, product, hw),
         "index_address": work.index_address, "index_row_bytes": hw.sp_row_bytes,
-        "index_kind": fill.NO_INDEX if blocks.stored_bits is not None else kind,
+        "index_kind": records.NO_INDEX if blocks.stored_bits is not None else kind,
         "stored": blocks.stored_bits is not None, "circulant": blocks.circulant, "value_bits": blocks.value_bits,
         "decode_cycles": hw.decode_cycles, "fetch": blocks.fetch, "depth": blocks.depth,
         "group": cost.group, "group_acc": hw.loop_max_block_len_acc, "a_group": blocks.a_group(cost.group),
@@ -113,20 +113,20 @@ def _sizes(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw:
         "full_c": product.full_c, "low_d": product.low_d,
         "scale_bits": float_bits(product.d_scale) if hw.dma.mvin_scale_units != "none" else 0,
     }  # fmt: skip
-    found = np.zeros(1, fill.SIZES)
+    found = np.zeros(1, records.SIZES)
     for name, value in values.items():
         found[name] = value
     return found
 
 
-def _tables(blocks: Blocks, cut: Cut, sizes: Any) -> fill.Tables:
+def _tables(blocks: Blocks, cut: Cut, sizes: Any) -> records.Tables:
     shape, rows = blocks.shape, int(sizes["blocks_i"])
 
     def numbers(*of: int, start: int = 0) -> npt.NDArray[np.int64]:
         return np.full(of, start, np.int64)
 
     none = np.zeros(shape, np.int64)
-    return fill.Tables(
+    return records.Tables(
         mask=blocks.mask, rows=np.ascontiguousarray(blocks.rows, np.int64),
         index_bits=none if blocks.index_bits is None else np.ascontiguousarray(blocks.index_bits, np.int64),
         stored_bits=none if blocks.stored_bits is None else np.ascontiguousarray(blocks.stored_bits, np.int64),
@@ -153,12 +153,12 @@ def _room(blocks: Blocks, cut: Cut, hw: Hardware) -> tuple[int, int, int]:
     return int(loads.sum()), int((there * i).sum()), int((i * j * ends).sum())
 
 
-def _stored(tables: fill.Tables, base: int) -> dict[tuple[int, int], tuple[int, int]]:
+def _stored(tables: records.Tables, base: int) -> dict[tuple[int, int], tuple[int, int]]:
     first = np.argwhere(tables.stored_at >= 0).tolist()
     return {(q, j): (base + int(tables.stored_at[q, j]), int(tables.stored_count[q, j])) for q, j in first}
 
 
-def _index(tables: fill.Tables, blocks: Blocks, cut: Cut, count: int) -> tuple[IndexPart, ...]:
+def _index(tables: records.Tables, blocks: Blocks, cut: Cut, count: int) -> tuple[IndexPart, ...]:
     """Return the index of each part of B in the order of loading."""
     if blocks.index_bits is None:
         return ()

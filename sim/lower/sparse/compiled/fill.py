@@ -6,8 +6,6 @@ of command. The state of a walk is one record (`STATE`) and arrays by block (`Ta
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 import numpy as np
 
 from sim.isa.commands import (
@@ -21,6 +19,9 @@ from sim.isa.commands import (
 )
 from sim.lower.sparse.compiled.jit import entry, njit
 from sim.lower.sparse.compiled.loads import blocks_of, row_cycles, run_length
+from sim.lower.sparse.compiled.records import BITMAP as BITMAP
+from sim.lower.sparse.compiled.records import BITS as BITS
+from sim.lower.sparse.compiled.records import NO_INDEX as NO_INDEX
 
 A_STATE, B_STATE, D_STATE = int(Funct.MVIN), int(Funct.MVIN2), int(Funct.MVIN3)
 """Loads of A, of B, and of bias, zeros and block index in turn, each by a load state of its own."""
@@ -32,36 +33,6 @@ THIRD_STATE = 2
 BITS_PER_BYTE = 8
 SHORTEST_COMPUTE_CYCLES = 4
 """A compute of fewer rows takes as long (rtl README, compute rules)."""
-
-SIZES = np.dtype(
-    [(name, "i8") for name in (
-        "dim", "m", "n", "k", "blocks_i", "blocks_j", "blocks_q", "tile_i", "tile_j", "tile_q", "last_k", "acc_half",
-        "a_address", "a_stride", "b_address", "b_stride", "c_address", "c_stride", "d_address", "d_stride",
-        "a_bits", "b_bits", "c_bits", "d_bits", "word_bits", "index_address", "index_kind", "index_row_bytes",
-        "stored", "circulant", "value_bits", "decode_cycles", "fetch", "depth", "group", "group_acc", "a_group",
-        "bridge", "biased", "row_bias", "full_c", "low_d", "scale_bits",
-    )]
-)  # fmt: skip
-"""Sizes in elements (m, n, k), blocks (blocks_*, tile_*) or accumulator rows (acc_half); strides in elements; bits of
-an element in memory. ``index_kind``: 0 none, 1 a bitmap, 2 bits of each block. ``last_k``: number of the last tile
-along K. ``depth``, ``fetch``: elements of K, and rows, that come in together."""
-
-NO_INDEX, BITMAP, BITS = range(3)
-
-STATE = np.dtype([(name, "i8") for name in ("loads", "pairs", "stores", "stride_bytes", "index_end", "stored_end",
-                                             "index_loads")])  # fmt: skip
-"""Items so far by stream; the stride of the third load state; ends of what has been placed in DRAM, in bytes and lines;
-index loads noted."""
-
-Tables = namedtuple(
-    "Tables",
-    "mask rows index_bits stored_bits column_used a_needed a_local b_local ready_a ready_b ready_c column_end "
-    "slot_pairs_a slot_pairs_b half_stores last_read index_at stored_at stored_count index_loads",
-)
-"""Arrays by block: which blocks of B there are and their rows; local addresses; loads that bring each operand; pairs so
-far that write each column; pairs behind which a slot, stores behind which half of the accumulator is free again; the
-block preloaded last from a slot; places in DRAM; index loads (tile j, tile q, DRAM address, blocks, rows, local row).
-"""
 
 
 @njit
