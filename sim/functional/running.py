@@ -7,7 +7,7 @@ has in memory scales it down at the load, by whole powers of two; its sums then 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,11 @@ from sim.lower import lower
 from sim.lower.work import BlockSparseMatmul, Matmul, Norm, Operand, ResidualAdd, Work
 from sim.plan.placement import BASE_ADDRESS, place
 from sim.plan.word_sizes import WordSizes
-from sim.run.session import RESTART_CYCLES
+from sim.run.session import Session
 from sim.timing import timer
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.hardware.machine import Words
     from sim.plan.planner import Step
 
 Array = npt.NDArray[Any]
@@ -57,13 +56,11 @@ class Run:
         self.machine = Machine(hw, end - BASE_ADDRESS, BASE_ADDRESS, layernorm="hardware")
         self.numbers = Scales()
         self.host_values = dict(given)
-        self.phase, self.started = 0, False
-        self.l2 = timer.L2Contents.empty(hw) if hw.remembers else None
+        self.session = Session(hw)
         self.overflows = 0
         self.counters: dict[str, int] = {}
-        self.timings: dict[tuple[Work, int, Words | None], timer.Timing] | None = None
+        self.timings: dict[Hashable, timer.Timing] | None = None
         self.machines: dict[Hardware, Machine] = {hw: self.machine}
-        self.mode: Words | None = None
         self.weights: dict[Operand, Array] = {}
         self.commands = True
         """Whether values come from the executor, command by command, or from `products` where that is able."""
@@ -174,9 +171,7 @@ class Run:
         hw = step.machine or self.hw
         if hw not in self.machines:
             self.machines[hw] = self.machine.for_operator(hw)
-        # as `sim.run.pipeline`: the fence behind every item has drained the array; a command sets another mode
-        cycles = 0 if hw.words == self.mode else self.hw.cpu.command_cycles
-        self.mode = hw.words
+        cycles = self.session.begin(step.name, hw)
         op = self.ops[step.name]
         for view in op.inputs[2:]:
             if self.graph.tensors[view.tensor].kind == "input":  # an attention mask: in units of this layer's scores
@@ -184,6 +179,7 @@ class Run:
                 self.store(view.tensor, self.given[view.tensor], scale, True)
         for item in step.works:
             work = self.with_scales(item, op, step)
+            restart = self.session.restart_cycles + self.session.call(work)
             if self.commands or not products.able(work, hw):
                 times = self.timed(work, hw, timeline=True)
                 self.execute(step, times, hw)
@@ -193,11 +189,9 @@ class Run:
                 if not timed:
                     continue
                 times = self.timed(work, hw, timeline=False)
-            self.phase, self.l2 = times.phase, times.l2
+            cycles += times.cycles + restart
             for name in NAMES:
                 self.counters[name] = self.counters.get(name, 0) + times.counters[name]
-            cycles += times.cycles + (RESTART_CYCLES if self.started else 0)
-            self.started = True
         return cycles
 
     def execute(self, step: Step, times: timer.Timing, hw: Hardware) -> None:
@@ -214,12 +208,17 @@ class Run:
         self.overflows += done.overflows
 
     def timed(self, work: Work, hw: Hardware, *, timeline: bool) -> timer.Timing:
-        """Time a work item; where sequences follow each other, what ran before from the same loop slot is known."""
-        key = (work, self.phase, hw.words)
-        if self.timings is not None and key in self.timings:
-            return self.timings[key]
-        times = timer.run(lower(work, hw), hw, timeline=timeline, phase=self.phase, l2=self.l2)
-        if self.timings is not None:
+        """Time a work item and go on behind it; known timings are used again where no L2 remembers earlier programs."""
+        key = self.session.key(work)
+        if self.timings is not None and key is not None and key in self.timings:
+            known = self.timings[key]
+            self.session.follow(known)
+            return known
+        times = timer.run(
+            lower(work, hw), hw, timeline=timeline, phase=self.session.start.phase, l2=self.session.start.l2
+        )
+        self.session.follow(times)
+        if self.timings is not None and key is not None:
             self.timings[key] = times
         return times
 

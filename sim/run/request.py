@@ -22,6 +22,7 @@ from sim.sparsity.edits import prune
 from sim.sparsity.edits.pruning import Pruning, together
 from sim.sparsity.edits.pruning import parse as parse_pruning
 from sim.sparsity.edits.saliency import choose
+from sim.sparsity.masks.zeros import ZeroRule
 from sim.sparsity.rules import Rules
 from sim.sparsity.spec import parse as parse_sparsity
 
@@ -50,7 +51,7 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "machine": ((Hardware, str, Path, Mapping), 'a machine name, a file, tables or a Hardware, e.g. "gemmini_ibert"'),
     "overrides": ((Mapping, tuple, NoneType), 'a mapping, e.g. {"memory.latency_cycles": 100}'),
     "sizes": ((Mapping, tuple, NoneType), 'a mapping, e.g. {"seq": 128}'),
-    "sparsity": ((str, Rules, NoneType), 'text or Rules, e.g. "block16:0.5"'),
+    "sparsity": ((str, Rules, ZeroRule, NoneType), 'text, Rules or a ZeroRule, e.g. "block16:0.5"'),
     "prune": ((str, Pruning, NoneType), 'text or a Pruning, e.g. "heads=8"'),
     "seed": ((int,), "a whole number >= 0"),
     "mapping": ((Mapping, NoneType), 'a mapping of mappings, e.g. {"*.FF1": {"tile": (2, 8, 8)}}'),
@@ -74,7 +75,7 @@ class Request:
     machine: Hardware | str | Mapping[str, Any]
     overrides: tuple[tuple[str, Any], ...] = ()
     sizes: tuple[tuple[str, Size], ...] = ()
-    sparsity: Rules | str | None = None
+    sparsity: Rules | ZeroRule | str | None = None
     prune: Pruning | str | None = None
     seed: int = 0
     clock: Clock = "periodic"
@@ -229,6 +230,8 @@ class Resolver:
 
     def _rules(self, request: Request) -> Rules | None:
         given = request.sparsity
+        if isinstance(given, ZeroRule):
+            return Rules(zeros=(given,))
         if not isinstance(given, str):
             return given
         return self._once(("rules", given, request.seed), lambda: parse_sparsity(given, seed=request.seed))

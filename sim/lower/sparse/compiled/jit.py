@@ -10,6 +10,7 @@ from typing import Any
 import numba
 
 from sim.core import COMPILE_CACHE
+from sim.core.kept import checked
 
 ROOM = Path(__file__).parent
 ISA = ROOM.parents[2] / "isa"
@@ -27,7 +28,7 @@ def entry(function: Callable[..., Any]) -> Callable[..., Any]:
     before = settings.CACHE_DIR
     settings.CACHE_DIR = str(FOLDER)
     try:
-        return numba.njit(cache=True, nogil=True)(function)
+        return checked(numba.njit(cache=True, nogil=True)(function))
     finally:
         settings.CACHE_DIR = before
 
