@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError
 from sim.base.reading import read_json, read_text
+from sim.run import columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,8 @@ def read(path: str | Path) -> pd.DataFrame:
 
     Raises InputError: no such file, not a sweep, cut off in the middle, or without any finished point.
     """
+    import pandas as pd  # half a second of start-up
+
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; a sweep is written by: carat sweep ... -o {path.with_suffix('.csv')}")
@@ -35,6 +38,12 @@ def read(path: str | Path) -> pd.DataFrame:
     missing = [name for name in NEEDED if name not in frame.columns]
     if missing:
         raise InputError(f"{path}: columns missing: {', '.join(missing)}; a table of `carat sweep -o` has them")
+    numeric = [name for name in columns.table("sweep") if columns.COLUMNS[name].unit and name in frame.columns]
+    for name in numeric:
+        numbers = pd.to_numeric(frame[name], errors="coerce")
+        if (wrong := frame[name][numbers.isna() & frame[name].notna()]).size:
+            raise InputError(f"{path}: {name} = {str(wrong.iloc[0])[:40]!r}: must be a number; sweep again")
+        frame[name] = numbers
     if not frame["cycles"].notna().any():
         points = f"{len(frame)} points, all failed" if len(frame) else "no point"
         raise InputError(f"{path}: {points}; nothing to show. Run the sweep again: it continues where it stopped")

@@ -45,11 +45,13 @@ def some(problems: Sequence[str]) -> list[str]:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the closest known name, or the list of known names.
 
-    A name that ``word`` abbreviates (L0.Q for L0.matmul_Q) is closer than one that merely looks like it.
+    A name that ``word`` abbreviates (L0.Q for L0.matmul_Q) or begins with (seq of sequence) is closer than one that
+    only looks like it.
     """
     names = sorted(known)
     longer = sorted((name for name in names if _abbreviates(word.lower(), name.lower())), key=len)
-    close = longer or difflib.get_close_matches(word, names, n=1, cutoff=SIMILAR)
+    shorter = [name for name in names if len(name) > 2 and word.lower().startswith(name.lower())]
+    close = longer or shorter[-1:] or difflib.get_close_matches(word, names, n=1, cutoff=SIMILAR)
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(names[:MOST_NAMES])}{more})"
 

@@ -44,9 +44,9 @@ def cache_folder() -> Path:
 
 def _own(home: Path) -> Path:
     """Return the folder `carat` in ``home``, made if need be. Raises OSError where it is not ours alone."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.mkdir(mode=stat.S_IRWXU, parents=True, exist_ok=True)
     folder = home.resolve() / "carat"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=stat.S_IRWXU, exist_ok=True)
     if not _secured(folder) or not os.access(folder, os.W_OK):
         raise PermissionError(f"{folder}: not a folder of this user alone")
     return folder
@@ -59,8 +59,8 @@ def _secured(folder: Path) -> bool:
     state = folder.lstat()
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid() or state.st_mode & OTHERS_WRITE:
         return False  # where others could write, something of theirs may lie in it already
-    if stat.S_IMODE(state.st_mode) != 0o700:
-        folder.chmod(0o700)
+    if stat.S_IMODE(state.st_mode) != stat.S_IRWXU:
+        folder.chmod(stat.S_IRWXU)
     return all(_not_replaceable(parent.lstat()) for parent in folder.parents)
 
 

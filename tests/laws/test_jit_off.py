@@ -25,7 +25,7 @@ SCRIPT = """
 import json, sys
 from sim.hardware import load
 from sim.lower import Conv, Matmul, Norm, Operand, ResidualAdd, lower
-from sim.timing import run
+from sim.timing.timer import run
 X, W, D, C = (Operand(0x2001_0000 + 0x10_0000 * place, 32) for place in range(4))
 WORKS = {
     "matmul": Matmul(20, 18, 17, X, W, C, d=D, bias="row"),
