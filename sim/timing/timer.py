@@ -17,15 +17,15 @@ from sim.base.workers import safe_path
 from sim.core import compiling, engine, explain, machine
 from sim.core.events import Cause, Event
 from sim.core.jit import passed
-from sim.core.params import BANKS, DRAM, FIXED, RING, XACTS
+from sim.core.params import DRAM, FIXED
 from sim.core.repeat import periodic
 from sim.core.repeat.memo import RUN
 from sim.core.units.l2.state import LINE_BITS, MEM_CYCLES, WAYS
-from sim.core.units.reservation import SLOTS, TIMELINE
+from sim.core.units.reservation import TIMELINE
 from sim.core.units.tlb import USE
 from sim.core.units.walks import LARGE, SECTORS, SMALL
 from sim.isa.commands import COMMAND, Funct, Program
-from sim.timing import dram, programs
+from sim.timing import dram, limits, programs
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -90,42 +90,6 @@ class Timing:
     refusal: str = ""
 
 
-def _limits(hw: Hardware) -> None:
-    """Refuse what the record has no room for, or what the core has no mechanism for."""
-    limits = [
-        ("dma.max_in_flight_requests", hw.dma.max_in_flight_requests, XACTS),
-        ("scratchpad.banks", hw.scratchpad.banks, BANKS),
-        ("accumulator.banks", hw.accumulator.banks, BANKS),
-        ("reservation_station.ld", hw.reservation_station.ld, SLOTS - 1),
-        ("reservation_station.ex", hw.reservation_station.ex, SLOTS - 1),
-        ("reservation_station.st", hw.reservation_station.st, SLOTS - 1),
-        ("queues.ld", hw.queues.ld, RING),
-        ("queues.st", hw.queues.st, RING),
-        ("queues.ex", hw.queues.ex, RING),
-        ("scratchpad.read_delay_cycles", hw.scratchpad.read_delay_cycles, 14),
-        ("scratchpad.read_pipeline_cycles", hw.scratchpad.read_pipeline_cycles, 14),
-        ("accumulator.latency_cycles", hw.accumulator.latency_cycles, 7),
-        ("accumulator.scale_latency_cycles", hw.accumulator.scale_latency_cycles, 31),
-        ("dma.mvin_scale_latency_cycles", hw.dma.mvin_scale_latency_cycles, RING),
-        ("array: rows inside the mesh (latency)", hw.mesh_latency_cycles, 1000),
-        ("array: cycles of a row", hw.row_cycles, 1024),
-        ("array: tags of the mesh", hw.tag_queue_length, 63),
-        ("tracked commands (dma.max_in_flight_requests / dim + 1)", hw.load_commands_in_flight, 64),
-    ]
-    problems = [
-        f"{hw.name}: {name} = {value}: the timing core holds at most {most}; nearest legal value {most}"
-        for name, value, most in limits
-        if value > most
-    ]
-    if hw.accumulator.scale_units not in ("per_lane", "none"):
-        problems.append(
-            f"{hw.name}: accumulator.scale_units = {hw.accumulator.scale_units}: the timing core knows one scale unit "
-            'per lane; nearest legal value "per_lane"'
-        )
-    if problems:
-        raise InputError(problems)
-
-
 def _pace(bus_bytes: int, bytes_per_cycle: float) -> Fraction:
     """Cycles per beat of a memory that moves at most one beat a cycle.
 
@@ -160,7 +124,7 @@ def timing_bits(hw: Hardware) -> int:
 
 @lru_cache(maxsize=8)  # one machine runs many programs
 def _parameters(hw: Hardware) -> dict[str, int]:
-    _limits(hw)
+    limits.check(hw)
     a, s, c, d = hw.array, hw.scratchpad, hw.accumulator, hw.dma
     # Parameters.scala of the cache: enough MSHRs for its own idea of a memory round trip, and two for other channels
     mshrs = max(2, -(-MEM_CYCLES * d.bus_bytes // (1 << LINE_BITS)))

@@ -86,7 +86,7 @@ def test_what_a_sweep_cannot_name_is_refused_with_what_to_write(arguments: dict[
     ("arguments", "message"),
     [
         ({"overrides": [1]}, "overrides: .* mapping"),
-        ({"sparsity": 5}, "sparsity: '5' must be text or Rules"),
+        ({"sparsity": 5}, "sparsity: '5' must be text, Rules or a ZeroRule"),
         ({"prune": 5}, "prune: '5' must be text"),
         ({"seed": "a"}, "seed: 'a' must be a whole number"),
         ({"seed": -1}, "seed: -1 must be a whole number"),
