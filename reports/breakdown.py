@@ -57,7 +57,7 @@ def breakdown(axes: Axes, runs: Mapping[str, pd.DataFrame], by: By = "kind", sha
 
 
 def height_inches(runs: int) -> float:
-    """Return the height of one breakdown of so many runs."""
+    """Return the height in inches of one breakdown of ``runs`` runs."""
     return 1.5 + 0.42 * runs
 
 

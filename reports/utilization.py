@@ -47,12 +47,12 @@ def utilization(axes: Axes, runs: Mapping[str, pd.DataFrame]) -> Axes:
 
 
 def shown(runs: int) -> int:
-    """Return how many operators are drawn for so many runs."""
+    """Return the number of operators that are drawn for ``runs`` runs."""
     return SHOWN if runs <= 2 else SHOWN_OF_MANY
 
 
 def height_inches(runs: int) -> float:
-    """Return the height of the picture of so many runs: each bar as high as the share behind it."""
+    """Return the height of the picture of ``runs`` runs: each bar as high as the share behind it."""
     return 1.1 + 0.2 * ((runs + 1) // 2) + shown(runs) * (0.06 + 0.13 * runs)
 
 

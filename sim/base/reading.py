@@ -183,7 +183,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         RecursionError,
         BadZipFile,
         zlib.error,
-        NotImplementedError,
+        NotImplementedError,  # zipfile: a compression method or an encryption that it does not know
     ) as error:
         reason = str(getattr(error, "strerror", None) or error)[:MESSAGE_CHARACTERS]
         raise InputError(f"{path}: cannot be read as arrays (.npz, .npy): {reason}") from error
