@@ -23,5 +23,5 @@ numba.config.CACHE_DIR = str(COMPILE_CACHE)
 
 def is_compiled() -> bool:
     """True when this very source has been compiled and cached before (or compilation is switched off)."""
-    parts = ("engine.run-*.nbc", "periodic.save_state-*.nbc")
-    return bool(numba.config.DISABLE_JIT) or all(any(COMPILE_CACHE.rglob(part)) for part in parts)
+    parts = ("sim.core.engine/engine.run-*.nbc", "sim.core.repeat.periodic/periodic.save_state-*.nbc")
+    return bool(numba.config.DISABLE_JIT) or all(any(COMPILE_CACHE.glob(part)) for part in parts)

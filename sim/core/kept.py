@@ -4,6 +4,10 @@ numba unpickles what it finds in its cache, so a file of another user's making w
 our own (owner, mode 0700, no parent that others may write to), or a fresh one that ends with the process. And numba
 reads what it finds as it is; a flipped bit would be an error at every start, or wrong code. Each file is therefore kept
 with a digest, and one that does not match is compiled anew.
+
+A function's files lie in a folder named after its module, within one named after the content of all sources it is made
+of (sim/core/__init__.py). Where those sources lie does not matter: every checkout and every installation of the same
+sources shares one compilation. numba by itself would key on the path, and compile once a checkout.
 """
 
 import atexit
@@ -18,7 +22,8 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from numba.core.caching import IndexDataCacheFile
+import numba
+from numba.core.caching import IndexDataCacheFile, _CacheLocator
 
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 DIGEST_BYTES = hashlib.sha256().digest_size
@@ -71,12 +76,35 @@ def _not_replaceable(state: os.stat_result) -> bool:
 
 
 def checked(dispatcher):
-    """Let a function compiled with `cache=True` keep its code with a digest, and read it only with the right one."""
+    """Let a function compiled with `cache=True` keep its code with a digest, and read it only with the right one.
+
+    The folder is that which numba is configured with now; its name stands for the content of the sources.
+    """
     kept = getattr(dispatcher, "_cache", None)
     files = getattr(kept, "_cache_file", None)
     if files is not None:  # None: compilation is switched off
-        kept._cache_file = _Sealed(files._cache_path, files._index_name.removesuffix(".nbi"), files._source_stamp)
+        place = _Placed(Path(numba.config.CACHE_DIR), dispatcher.py_func)
+        kept._impl._locator, kept._cache_path = place, place.get_cache_path()
+        name = files._index_name.removesuffix(".nbi")
+        kept._cache_file = _Sealed(kept._cache_path, name, place.get_source_stamp())
     return dispatcher
+
+
+class _Placed(_CacheLocator):
+    """Where numba keeps a function: in a folder that depends on the content of the sources, not on their path."""
+
+    def __init__(self, folder: Path, function):
+        self._stamp, self._line = folder.name, function.__code__.co_firstlineno
+        self._path = str(folder / function.__module__)
+
+    def get_cache_path(self):
+        return self._path
+
+    def get_source_stamp(self):
+        return self._stamp
+
+    def get_disambiguator(self):
+        return str(self._line)
 
 
 class _Sealed(IndexDataCacheFile):

@@ -17,7 +17,7 @@ import sys
 from sim.core import kept
 import numba
 numba.config.CACHE_DIR = sys.argv[1]
-sys.path.insert(0, sys.argv[1])
+sys.path.insert(0, sys.argv[-1])
 from answer import answer
 kept.checked(answer)
 print(answer(2), sum(answer.stats.cache_hits.values()), sum(answer.stats.cache_misses.values()))
@@ -85,3 +85,14 @@ def test_a_flipped_bit_is_compiled_anew(tmp_path: Path, suffix: str) -> None:
         assert said(ANSWER, str(tmp_path)) == "42 1 0"
     file.write_bytes(whole[:40])
     assert said(ANSWER, str(tmp_path)) == "42 0 1"
+
+
+def test_the_same_source_elsewhere_is_not_compiled_again(tmp_path: Path) -> None:
+    """numba keys on the path of the source by itself: a second checkout used to compile for most of a minute."""
+    kept = tmp_path / "kept"
+    for checkout, hits in (("one", 0), ("two", 1)):
+        (tmp_path / checkout).mkdir()
+        (tmp_path / checkout / "answer.py").write_text(
+            "import numba\n@numba.njit(cache=True)\ndef answer(n):\n    return 20 * n + 2\n"
+        )
+        assert said(ANSWER, str(kept), str(tmp_path / checkout)) == f"42 {hits} {1 - hits}"
