@@ -63,8 +63,8 @@ def filled(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw:
     state = np.zeros(1, records.STATE)
     d = work.matmul.d or Operand(0, 0)
     state["stride_bytes"] = d_bytes(0 if work.matmul.bias == "row" else d.row_stride, work.matmul, hw)
-    a_rows, b_rows = (np.array(rows, np.int64) for rows in (cut.a_slots, cut.b_slots))
-    fill.fill(sizes, LoadCost(hw).record, state, tables, cut.steps, a_rows, b_rows, loads, pairs, stores)
+    slots = np.array(cut.a_slots, np.int64), np.array(cut.b_slots, np.int64)
+    fill.fill((sizes, LoadCost(hw).record, state), tables, cut.steps, slots, (loads, pairs, stores))
     counts = [int(state[name][0]) for name in ("loads", "pairs", "stores")]
     scheduled = isinstance(work, BlockSparseMatmul) and work.scheduled
     gap_cycles = SCHEDULER_CYCLES if scheduled else Pace(hw).gap(HAND)

@@ -35,3 +35,16 @@ Tables = namedtuple(
 far that write each column; pairs behind which a slot, stores behind which half of the accumulator is free again; the
 block preloaded last from a slot; places in DRAM; index loads (tile j, tile q, DRAM address, blocks, rows, local row).
 """
+
+Walk = namedtuple("Walk", "sizes cost state tables loads pairs stores")
+"""What all functions of a walk share: a record each of `SIZES`, `COST`, `STATE`; the tables; the three streams."""
+
+Tile = namedtuple("Tile", "numbers rows columns depths part load_a load_b slot_a slot_b half")
+"""A step: the tile's numbers along i, j and q; its blocks (first, behind the last) of each; its part of A; whether the
+parts of A and B are loaded; the slots they are in; the half of the accumulator."""
+
+Moved = namedtuple("Moved", "dram local cols rows bits")
+"""Elements of ``bits`` that a load brings: from a DRAM address (0: zeros) to a local one."""
+
+Needs = namedtuple("Needs", "loads computes stores")
+"""How many items of each stream must precede an item."""
