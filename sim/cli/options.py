@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 DEFAULT_HARDWARE = "gemmini_ibert"
 """The default machine with the units that keep every encoder operator on the array."""
 
-Workload = Annotated[str, typer.Argument(help="Workload name (see `carat list`) or a graph file (.json).")]
+Workload = Annotated[
+    str, typer.Argument(help="Workload name (see `carat list`), a graph file (.json), an ONNX file (.onnx).")
+]
 Machine = Annotated[str, typer.Option("--hw", help="Machine: a name (see `carat list`) or a TOML file.")]
 Settings = Annotated[
     list[str] | None,
@@ -50,6 +52,14 @@ Tokens = Annotated[int | None, typer.Option("--tokens", min=1, help="Tokens to g
 Sizes = Annotated[
     list[str] | None,
     typer.Option("--size", metavar="NAME=VALUE", help="Another size of the workload, e.g. layers=2."),
+]
+Dim = Annotated[
+    str | None,
+    typer.Option("--dim", metavar="NAME=N,...", help="Numbers of an ONNX file's dimensions, e.g. batch=1,seq=128."),
+]
+Unknown = Annotated[
+    Literal["refuse", "host"] | None,
+    typer.Option("--unknown", help="Operators of an ONNX file that are not known: an error, or priced on the host."),
 ]
 SparsityText = Annotated[
     str | None,
@@ -135,6 +145,8 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     "batch": (Batch, None),
     "phase": (Phase, None),
     "kv": (Kv, None),
+    "dim": (Dim, None),
+    "unknown": (Unknown, None),
     "size": (Sizes, None),
     "sparsity": (SparsityText, None),
     "prune": (Prune, None),
@@ -203,7 +215,7 @@ def settings(given: Sequence[str] | None, cpu: str | None = None) -> dict[str, o
     return ({} if cpu is None else {"cpu.prices": cpu}) | parse_settings(given or ())
 
 
-NAMED_SIZES = ("seq", "batch", "phase", "kv")
+NAMED_SIZES = ("seq", "batch", "phase", "kv", "dim", "unknown")
 """Sizes of a workload that have an option of their own."""
 
 

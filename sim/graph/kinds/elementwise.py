@@ -132,6 +132,16 @@ def _unchanged(x: Array) -> Array:
     return x
 
 
+def _any_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    what = op.attrs["what"]
+    return {f"what is {what!r}, must be the name of an operator": isinstance(what, str) and bool(what)}
+
+
+def _largest(op: Op) -> int:
+    """The elements of the largest operand or of the result: an exponential for each is its price."""
+    return max(view.elements for view in (*op.inputs, op.output))
+
+
 KINDS = (
     Kind(
         "gelu",
@@ -167,6 +177,16 @@ KINDS = (
         reference=_residual_add,
         columns=Columns(),
         color="#F0E442",
+    ),
+    Kind(
+        "foreign",
+        "any inputs; what: name of an operator that has no kind here (imported networks)",
+        _any_rules,
+        {"what": ""},
+        inputs=tuple(range(1, 17)),
+        price="exp",
+        priced=_largest,
+        color="#8B8B8B",
     ),
     # The number stays; how it is stored is the tensor's affair.
     Kind(

@@ -1,0 +1,171 @@
+"""ONNX files: a network written in any of the forms that exporters use is the graph that our own builder makes.
+
+What is compared are cycles, operator by operator; what is wrong in a file is one clear error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+
+import onnx
+from helpers.onnx_models import FORMS, INT64, Writer, encoder
+
+import sim
+import workloads
+from sim.base.errors import InputError
+from sim.graph import Graph
+from workloads.networks.builder import Network
+
+
+def costs(graph: Graph) -> list[tuple[str, int]]:
+    """Kind and cycles of each operator as it runs, in any order."""
+    table = sim.simulate(graph, "gemmini_ibert").ops
+    return sorted(zip(table["op_kind"], table["cycles"], strict=True))
+
+
+def ours(seq: int, batch: int, layers: int = 2, hidden: int = 64, heads: int = 4, ffn: int = 128) -> Graph:
+    """The encoder of `helpers.onnx_models.encoder` by our builder."""
+    net = Network("encoder")
+    x = net.input("x", batch * seq, hidden)
+    for layer in range(layers):
+        with net.layer_of(layer):
+            q, k, v = (net.linear(x, hidden) for _ in "qkv")
+            context = net.attention(q, k, v, heads=heads, batch=batch)
+            x = net.norm(net.add(net.linear(context, hidden), x))
+            x = net.norm(net.add(net.linear(net.each("gelu", net.linear(x, ffn)), hidden), x))
+    return net.graph()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_encoder_costs_what_our_builder_makes(tmp_path: Path, form: str) -> None:
+    """Chains of an early version, single norms, and the Attention of version 23 are the same operators."""
+    file = encoder(tmp_path / "encoder.onnx", form)
+    for batch, seq in ((1, 32), (2, 24)):
+        read = workloads.build(str(file), dim=f"batch={batch},seq={seq}")
+        assert costs(read) == costs(ours(seq, batch))
+    assert {op.layer for op in read.ops if op.kind == "matmul" and len(op.inputs) == 3} == {0, 1}
+
+
+def one(tmp_path: Path, make: Callable[[Writer, str], str], opset: int = 17, cols: int = 48) -> Graph:
+    """The graph of what ``make`` does to a product, so that it is a computed value."""
+    writer = Writer(opset)
+    x = writer.add("MatMul", writer.input("x", 1, 16, 32), writer.weight(32, cols))
+    return workloads.build(str(writer.save(tmp_path / "one.onnx", make(writer, x))))
+
+
+def number(writer: Writer, value: float) -> str:
+    return writer.const(np.float32(value))
+
+
+def gelu_tanh(w: Writer, x: str) -> str:
+    cube = w.add("Mul", w.add("Mul", x, x), x)
+    inner = w.add("Add", x, w.add("Mul", cube, number(w, 0.044715)))
+    turned = w.add("Tanh", w.add("Mul", inner, number(w, 0.7978845608)))
+    return w.add("Mul", w.add("Mul", x, number(w, 0.5)), w.add("Add", turned, number(w, 1.0)))
+
+
+def rmsnorm(w: Writer, x: str, root: str = "Sqrt") -> str:
+    mean = w.add("ReduceMean", w.add("Pow", x, number(w, 2.0)), axes=[-1])
+    near = w.add("Add", mean, number(w, 1e-6))
+    if root == "Pow":
+        scaled = w.add("Mul", x, w.add("Pow", near, number(w, -0.5)))
+    else:
+        scaled = w.add("Mul", x, w.add("Reciprocal", w.add("Sqrt", near)))
+    return w.add("Mul", w.weight(48), scaled)
+
+
+CHAINS: dict[str, tuple[str, Callable[[Writer, str], str]]] = {
+    "GELU by erf": ("gelu", lambda w, x: w.gelu(x, "chain")),
+    "GELU by tanh": ("gelu", gelu_tanh),
+    "SiLU": ("silu", lambda w, x: w.add("Mul", w.add("Sigmoid", x), x)),
+    "quick GELU": ("silu", lambda w, x: w.add("Mul", x, w.add("Sigmoid", w.add("Mul", x, number(w, 1.702))))),
+    "LayerNorm": ("layernorm", lambda w, x: w.layernorm(x, 48, "chain")),
+    "RMSNorm": ("rmsnorm", rmsnorm),
+    "RMSNorm by a power": ("rmsnorm", lambda w, x: rmsnorm(w, x, "Pow")),
+    "softmax by parts": (
+        "softmax",
+        lambda w, x: w.add("Div", (e := w.add("Exp", w.add("Sub", x, w.add("ReduceMax", x, axes=[-1])))),
+                           w.add("ReduceSum", e, w.const(np.array([-1])))),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_chains_are_told_by_their_values(tmp_path: Path, name: str) -> None:
+    kind, make = CHAINS[name]
+    assert [op.kind for op in one(tmp_path, make).ops] == ["matmul", kind]
+
+
+def test_a_chain_that_is_none_of_them_stays_what_it_is(tmp_path: Path) -> None:
+    """A wrong constant makes another function, which must not be taken for GELU."""
+    wrong = one(tmp_path, lambda w, x: w.add("Mul", x, w.add("Add", w.add("Erf", x), number(w, 1.0))))
+    assert "gelu" not in {op.kind for op in wrong.ops}
+
+
+def test_missing_dimensions_are_named(tmp_path: Path) -> None:
+    file = str(encoder(tmp_path / "encoder.onnx", "node", layers=1))
+    with pytest.raises(InputError, match=r"without a number: batch \(of x\), seq \(of x\); .*--dim batch=1,seq=128"):
+        workloads.build(file)
+    with pytest.raises(InputError, match=r"no dimension 'sequence'"):
+        workloads.build(file, dim="batch=1,seq=8,sequence=2")
+    with pytest.raises(InputError, match=r"must be a whole number from 1 to"):
+        workloads.build(file, batch=1, seq=0)
+
+
+def test_unknown_operators_are_listed_once_or_priced(tmp_path: Path) -> None:
+    writer = Writer(17, ("my.ops",))
+    x = writer.input("x", 16, 32)
+    for _ in range(2):
+        x = writer.add("MatMul", writer.add("Magic", x, domain="my.ops"), writer.weight(32, 32))
+    x = writer.add("Other", x, domain="my.ops")
+    file = str(writer.save(tmp_path / "unknown.onnx", x))
+    with pytest.raises(InputError, match=r"3 operators of 2 kinds .*Magic: 2 \(Magic_0, Magic_2\); my.ops.Other: 1"):
+        workloads.build(file)
+    graph = workloads.build(file, unknown="host")
+    assert [op.kind for op in graph.ops] == ["foreign", "matmul", "foreign", "matmul", "foreign"]
+
+
+def test_shapes_are_folded_away(tmp_path: Path) -> None:
+    """Shape, Gather, Concat, Where and Expand over known sizes leave no operator behind."""
+    w = Writer(17)
+    ids = w.input("ids", "batch", "seq", dtype=INT64)
+    found = w.add("Gather", w.weight(100, 32, name="table"), ids)
+    rows = w.add("Gather", w.add("Shape", found), w.const(np.array(1)))
+    shape = w.add("Concat", w.const(np.array([-1])), w.add("Unsqueeze", rows, w.const(np.array([0]))),
+                  w.const(np.array([4, 8])), axis=0)  # fmt: skip
+    split = w.add("Reshape", found, shape)
+    joined = w.add("Reshape", w.add("Transpose", split, perm=[0, 2, 1, 3]), w.const(np.array([0, 4, -1, 8])))
+    back = w.add("Reshape", w.add("Transpose", joined, perm=[0, 2, 1, 3]), w.const(np.array([0, -1, 32])))
+    file = str(w.save(tmp_path / "shapes.onnx", w.add("MatMul", back, w.weight(32, 16))))
+    graph = workloads.build(file, batch=2, seq=6)
+    assert [(op.kind, str(op.output)) for op in graph.ops] == [("embedding", "12x32"), ("matmul", "12x16")]
+
+
+def test_hostile_files_are_refused(tmp_path: Path) -> None:
+    file = encoder(tmp_path / "encoder.onnx", "node", layers=1)
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match="no ONNX file"):
+        workloads.build(str(file), batch=1, seq=8)
+    for location, reason in (("../secret", "relative name"), ("/etc/passwd", "relative name"), ("link", "link out")):
+        model = onnx.ModelProto.FromString(content)
+        tensor = model.graph.initializer[1]
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=location)
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to("/etc/passwd")
+        onnx.save(model, file)
+        with pytest.raises(InputError, match=reason):
+            workloads.build(str(file), batch=1, seq=8)
+    model = onnx.ModelProto.FromString(content)
+    model.graph.node[0].input[0] = model.graph.node[-1].output[0]
+    file.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match="cycle"):
+        workloads.build(str(file), batch=1, seq=8)

@@ -1,0 +1,35 @@
+"""Graphs from ONNX files: read, shapes resolved, chains re-fused, lowered (docs/ONNX.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sim.base.errors import InputError
+from sim.graph import ACCUMULATOR, Graph
+from workloads.onnx import dims
+from workloads.onnx.lower import lower
+from workloads.onnx.reading import read
+from workloads.onnx.recognise import recognise
+from workloads.onnx.resolve import Resolver
+
+UNKNOWN = ("refuse", "host")
+
+
+def load(path: Path, dim: str = "", unknown: str = "refuse", dtype: str = "int8", **sizes: int) -> Graph:
+    """Return the network of an ONNX file as a graph.
+
+    ``dim``: numbers of named dimensions ("batch=1,seq=128"), which may also be given by name as ``sizes``. ``unknown``:
+    "refuse" unknown operators, or price them on the "host". ``dtype``: type of elements on the machine; the file's own
+    types say nothing about it. Raises InputError.
+    """
+    if unknown not in UNKNOWN:
+        raise InputError(f"{path}: unknown is {unknown!r}, can be {', '.join(UNKNOWN)}")
+    if dtype not in ACCUMULATOR:
+        raise InputError(f"{path}: dtype is {dtype!r}, can be {', '.join(ACCUMULATOR)}")
+    given = {**dims.parse(dim), **sizes}
+    model = read(path)
+    resolver = Resolver(model, path, unknown)
+    net = resolver.run(dims.shapes(str(path), model.graph, given))
+    resolver.refuse_unknown()
+    recognise(net)
+    return lower(net, path.stem, str(path), dtype, unknown).sized(given)

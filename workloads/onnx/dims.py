@@ -1,0 +1,114 @@
+"""Named dimensions of a model's inputs, and the numbers that the user gives them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from sim.base.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    import onnx
+
+MOST = 1 << 24
+"""Of one dimension: four times the keys that a cache may have."""
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def parse(text: str) -> dict[str, int]:
+    """Read "batch=1,seq=128". Raises InputError listing what is no NAME=NUMBER."""
+    found, problems = {}, []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        name, equals, value = (word.strip() for word in part.rpartition("="))
+        if not (name and equals and value.isascii() and value.isdecimal() and len(value) < 10):
+            problems.append(f"--dim {part[:60]}: must be NAME=NUMBER, e.g. batch=1,seq=128")
+        else:
+            found[name] = int(value)
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def shapes(what: str, graph: onnx.GraphProto, given: Mapping[str, object]) -> Shapes:
+    """Return the shape of each input that is no weight. Raises InputError naming each dimension without a number."""
+    problems = [
+        f"{what}: dimension {name} is {value!r}, must be a whole number from 1 to {MOST:,}"
+        for name, value in given.items()
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST
+    ]
+    if problems:
+        raise InputError(problems)
+    weights = {tensor.name for tensor in graph.initializer}
+    asked: dict[str, list[str]] = {}
+    wanted: dict[str, list[str | int]] = {}
+    for value in graph.input:
+        if value.name not in weights:
+            wanted[value.name] = _axes(what, value)
+            for axis in wanted[value.name]:
+                if isinstance(axis, str):
+                    for name in _names(axis):
+                        asked.setdefault(name, []).append(value.name)
+    known = _matched(what, asked, given)
+    if missing := [name for name in asked if name not in known]:
+        named = ", ".join(f"{name} (of {', '.join(dict.fromkeys(asked[name]))})" for name in missing)
+        example = ",".join(f"{name}={1 if 'batch' in name else 128}" for name in missing)
+        raise InputError(f"{what}: dimensions without a number: {named}; give them, e.g. --dim {example}")
+    return {
+        name: tuple(
+            axis if isinstance(axis, int) else sum(known.get(part) or int(part) for part in _terms(axis))
+            for axis in axes
+        )
+        for name, axes in wanted.items()
+    }
+
+
+def _axes(what: str, value: onnx.ValueInfoProto) -> list[str | int]:
+    if value.type.WhichOneof("value") != "tensor_type":
+        raise InputError(f"{what}: input {value.name!r} is no tensor; sequences and maps are not read")
+    if not value.type.tensor_type.HasField("shape"):
+        raise InputError(f"{what}: input {value.name!r} has no shape, not even its number of axes")
+    axes: list[str | int] = []
+    for index, dim in enumerate(value.type.tensor_type.shape.dim):
+        name = dim.dim_param.strip()
+        if dim.HasField("dim_value") and not name:
+            if not 1 <= dim.dim_value <= MOST:
+                raise InputError(
+                    f"{what}: input {value.name!r}: axis {index} has {dim.dim_value:,} elements, must be 1 to {MOST:,}"
+                )
+            axes.append(dim.dim_value)
+        else:
+            axes.append(name or f"{value.name}.{index}")
+    return axes
+
+
+def _terms(axis: str) -> list[str]:
+    """Return the parts of "past_sequence_length + 1", a name as exporters write it."""
+    parts = [part.strip() for part in axis.split("+")]
+    sound = all(re.fullmatch(r"[\w.:/ -]+", part) for part in parts)
+    return parts if len(parts) > 1 and sound else [axis]
+
+
+def _names(axis: str) -> list[str]:
+    return [part for part in _terms(axis) if not part.isdecimal()]
+
+
+def _matched(what: str, asked: Mapping[str, object], given: Mapping[str, object]) -> dict[str, int]:
+    """Return the number of each name: given by it, or by a beginning of it (seq for sequence_length)."""
+    known: dict[str, int] = {}
+    problems = []
+    for name, value in given.items():
+        hits = [name] if name in asked else [one for one in asked if one.startswith(name)]
+        if not hits:
+            problems.append(
+                f"{what}: no dimension {name!r}{did_you_mean(name, asked)}"
+                if asked
+                else f"{what}: all dimensions are fixed; it takes no {name}"
+            )
+        for hit in hits:
+            if hit == name or hit not in given:
+                known[hit] = int(str(value))
+    if problems:
+        raise InputError(problems)
+    return known

@@ -1,0 +1,224 @@
+"""Operators that treat elements or rows: sums, products, activations, norms, softmax, rotary embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workloads.onnx.expand import ROPE
+from workloads.onnx.lower.windows import NoWindow, element_views, row_views
+from workloads.onnx.net import Level, Node
+from workloads.onnx.recognise.simple import NORMS
+from workloads.onnx.strided import Strided
+
+if TYPE_CHECKING:
+    from workloads.onnx.lower.lowering import Lowering
+
+BINARY = {"Add": "residual_add", "Sub": "residual_add", "Mul": "multiply"}
+UNARY = {
+    "Relu": "relu",
+    "Gelu": "gelu",
+    "GeluTanh": "gelu",
+    "Swish": "silu",
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+    "Exp": "exp",
+}
+"""Operator -> kind. Either form of GELU is one operator, which the I-BERT polynomial stands for on the array."""
+
+PRICED = (
+    *("Div", "Pow", "Sqrt", "Reciprocal", "Erf", "Log", "Abs", "Neg", "Sin", "Cos", "Clip", "Min", "Max", "Floor"),
+    *("Ceil", "Round", "Sign", "Softplus", "LeakyRelu", "Elu", "HardSigmoid", "HardSwish", "Mish", "Not", "Mod"),
+    *("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "And", "Or", "Where", "IsNaN", "PRelu", "Celu"),
+    *("Selu", "ThresholdedRelu", "LogSoftmax", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare", "ReduceProd"),
+    *("ReduceLogSumExp", "CumSum", "ArgMax", "ArgMin", "TopK", "GatherElements", "GatherND", "ScatterND", "Gather"),
+    *("Pad", "Resize", "ScatterElements", "Trilu", "LpNormalization", "InstanceNormalization", "GroupNormalization"),
+)
+"""Operators of the standard without a kind of their own: the host runs them at the price of the kind `foreign`."""
+
+
+def binary(at: Lowering, node: Node) -> None:
+    """A sum or a product of two operands, either of which may be one row for all."""
+    kind = BINARY[node.op]
+    attrs: dict[str, Any] = {"activation": "relu" if at.relu_behind(node) else "none"} if kind == "residual_add" else {}
+    shape = at.net.values[node.output].shape or ()
+    computed = [
+        name for name in node.inputs if at.net.values[name].level > Level.GIVEN and at.net.values[name].shape == shape
+    ]
+    arrays = {name: at.array(name) for name in computed}
+    for name in node.inputs:
+        if name not in arrays:
+            arrays[name] = _operand(at, name, shape)
+    like = arrays[computed[0]] if computed else None
+    target = at.result(node, like)
+    sources = [arrays[name].spread(shape) for name in node.inputs]
+    for _ in range(len(sources) + 1):
+        try:
+            at.apply(kind, node, list(element_views((*sources, target), at.width(target))), **attrs)
+            return
+        except NoWindow as missing:
+            place = missing.place
+            if not 0 <= place < len(sources):
+                place = next((index for index, one in enumerate(sources) if not one.row_stride_one()), 0)
+            sources[place] = at.copied(node, sources[place])
+    raise NoWindow(-1)
+
+
+def _operand(at: Lowering, name: str, shape: Sequence[int]) -> Strided:
+    """Return an operand that is smaller than the result, or given: a row of weights, or prepared in full width."""
+    value = at.net.values[name]
+    own = (1,) * (len(shape) - len(value.shape or ())) + tuple(value.shape or ())
+    if value.level > Level.GIVEN or (own and own[-1] == shape[-1]):
+        return at.array(name)
+    width = (*own[:-1], shape[-1]) if shape else ()
+    kind = "weight" if name in at.net.weights else "input"
+    tensor = at.tensor(f"{name.lstrip('/')}.row", width or (1,), kind)
+    return Strided.dense(tensor.name, width)
+
+
+def unary(at: Lowering, node: Node) -> None:
+    """An activation."""
+    kind = UNARY[node.op]
+    if node.op == "Gelu" and node.attrs.get("approximate") in ("tanh", b"tanh"):
+        kind = UNARY["GeluTanh"]
+    source = at.array(node.inputs[0])
+    target = at.result(node, source)
+    _each(at, node, kind, source, target)
+
+
+def _each(at: Lowering, node: Node, kind: str, source: Strided, target: Strided) -> None:
+    try:
+        views = list(element_views((source, target), at.width(target)))
+    except NoWindow:
+        views = list(element_views((at.copied(node, source), target), at.width(target)))
+    at.apply(kind, node, views)
+
+
+def rope(at: Lowering, node: Node) -> None:
+    """A rotary embedding of heads, which lie side by side in a row where the columns allow it."""
+    source = at.array(node.inputs[0])
+    size = source.shape[-1]
+    target = at.result(node, source)
+    attrs: dict[str, Any] = {
+        "head_dim": size,
+        "rotated": node.attrs.get("rotated") or size,
+        "style": "interleaved" if node.attrs.get("interleaved") else "half",
+    }
+    if not source.row_stride_one():
+        source = at.copied(node, source)
+    try:
+        views = list(element_views((source, target), at.width(target)))
+    except NoWindow:
+        views = list(row_views((source, target)))
+    if any(view.cols % size for each in views for view in each):
+        views = list(row_views((source, target)))
+    at.apply("rope", node, views, **attrs)
+
+
+def rows(at: Lowering, node: Node) -> None:
+    """Softmax, LayerNorm or RMSNorm over the last axis, or over one that is turned to be the last."""
+    kind = {"Softmax": "softmax", "LayerNormalization": "layernorm", "RMSNormalization": "rmsnorm"}[node.op]
+    source = at.array(node.inputs[0])
+    rank = len(source.axes)
+    axis = int(node.attrs.get("axis", -1)) % rank
+    target = at.result(node, source if source.row_stride_one() else None)
+    if axis != rank - 1:
+        if kind == "softmax":
+            at.foreign(node, [source], target, "softmax of an inner axis")
+            return
+        source, target = _flat_rows(at, node, source, axis), target.reshaped((*target.shape[:axis], -1)) or target
+    attrs: dict[str, Any] = {}
+    for place, name in enumerate(("gamma", "beta")[: NORMS.get(node.op, 0)], 1):
+        if place < len(node.inputs) and node.inputs[place]:
+            weight = at.sums_row(node.inputs[place], target.shape[-1:])
+            if at.tensors[weight.tensor].elements == target.shape[-1] and at.tensors[weight.tensor].kind == "weight":
+                attrs[name] = weight.tensor
+    try:
+        views = list(row_views((source, target)))
+    except NoWindow:
+        views = list(row_views((at.copied(node, source), target)))
+    at.apply(kind, node, views, **attrs)
+
+
+def _flat_rows(at: Lowering, node: Node, source: Strided, axis: int) -> Strided:
+    shape = (*source.shape[:axis], int(np.prod(source.shape[axis:])))
+    flat = source.reshaped(shape)
+    if flat is None or not flat.row_stride_one():
+        flat = at.copied(node, source).reshaped(shape)
+    assert flat is not None
+    return flat
+
+
+def reduce_sum(at: Lowering, node: Node) -> None:
+    """A sum or mean over one axis: a product with ones; what it divides by is folded into the scale."""
+    source = at.array(node.inputs[0])
+    axes = _axes(at, node, len(source.axes))
+    if sorted(axes) == [2, 3] and len(source.axes) == 4:
+        from workloads.onnx.lower.sliding import global_average  # both are rules of one table
+
+        global_average(at, node)
+        return
+    if len(axes) != 1 or len(source.axes) < 2:
+        foreign(at, node)
+        return
+    (axis,) = axes
+    rank, count = len(source.axes), source.shape[axis]
+    target = at.result(node)
+    if not node.attrs.get("keepdims", 1):
+        target = replace(target, axes=(*target.axes[:axis], (), *target.axes[axis:]))
+    ones = at.tensors.get(f"ones{count}") or at.tensor(f"ones{count}", (1, count), "input")
+    row = Strided.dense(ones.name, (1, count))
+    from workloads.onnx.lower.products import add_product  # both are rules of one table
+
+    if axis == rank - 1:
+        add_product(at, node, source, row.transposed([1, 0]), target, None, "none")
+        return
+    order = [place for place in range(rank) if place not in (axis, rank - 1)] + [axis, rank - 1]
+    add_product(at, node, row, source.transposed(order), target.transposed(order), None, "none")
+
+
+def _axes(at: Lowering, node: Node, rank: int) -> list[int]:
+    given = node.attrs.get("axes")
+    if given is None and len(node.inputs) > 1 and (data := at.number(node.inputs[1])) is not None:
+        given = data.reshape(-1).tolist()
+    return [axis % rank for axis in given] if given is not None else list(range(rank))
+
+
+def division(at: Lowering, node: Node) -> None:
+    """A quotient: by what is given it is a product with reciprocals, otherwise the host divides."""
+    if at.net.values[node.inputs[1]].level <= Level.GIVEN:
+        node.op = "Mul"
+        binary(at, node)
+    else:
+        foreign(at, node)
+
+
+def foreign(at: Lowering, node: Node) -> None:
+    """An operator without a kind: the host runs it."""
+    known = [name for name in node.inputs if name and at.net.values[name].level > Level.GIVEN]
+    sources = [at.array(name) for name in known] or [at.given(at.net.values[node.inputs[0]])]
+    for place, name in enumerate(node.outputs):
+        target = at.result(node, place=place, unit=-1)
+        if place == 0 or at.net.readers(name) or name in at.net.outputs:
+            suffix = f"{node.name}.{place}" if place else ""
+            try:
+                at.foreign(node, sources, target, node.op, suffix)
+            except (NoWindow, ValueError):
+                at.arrays[name] = target = at.own(f"{name}.whole", at.net.values[name].shape or ())
+                at.foreign(node, sources, target, node.op, suffix)
+
+
+RULES: dict[str, Callable[[Lowering, Node], None]] = {
+    **dict.fromkeys(BINARY, binary),
+    **dict.fromkeys(UNARY, unary),
+    **dict.fromkeys(("Softmax", "LayerNormalization", "RMSNormalization"), rows),
+    ROPE: rope,
+    "ReduceSum": reduce_sum,
+    "ReduceMean": reduce_sum,
+    **dict.fromkeys(PRICED, foreign),
+    "Div": division,
+    "": foreign,
+}

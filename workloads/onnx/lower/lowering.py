@@ -1,0 +1,204 @@
+"""One lowering: arrays of values made when they are asked for, operators added in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sim.graph import Tensor, View
+from workloads.onnx.lower.places import Places, order_of
+from workloads.onnx.lower.windows import NoWindow, element_views
+from workloads.onnx.net import Level, Net, Node, Value
+from workloads.onnx.strided import Strided
+
+CHAIN = ("Transpose", "Reshape", "Cast", "Identity", "Mul", "Sub", "Squeeze", "Unsqueeze", "Expand", "Slice")
+"""Operators that a weight may pass before a product reads it, in its file: how it lies and how it is coded."""
+
+
+class Lowering(Places):
+    """Lowers the nodes of a network with rules by operator."""
+
+    def __init__(self, net: Net, name: str, dtype: str, rules: Mapping[str, Callable[[Lowering, Node], None]]):
+        super().__init__(net, name, dtype)
+        self.rules = rules
+        self.done: set[int] = set()
+
+    def run(self) -> None:
+        """Lower all computed nodes; what is looked up, when a computed one asks for it."""
+        for node in self.net.nodes:
+            if any(self.net.values[name].level is Level.COMPUTED for name in node.outputs):
+                self.node(node)
+        for name in self.net.outputs:  # a network that only looks up
+            if self.net.values[name].level is Level.LOOKED_UP:
+                self.array(name)
+
+    def node(self, node: Node) -> None:
+        """Lower one node, once."""
+        if id(node) in self.done:
+            return
+        self.done.add(id(node))
+        self.rules.get(node.op, self.rules[""])(self, node)
+
+    def array(self, name: str) -> Strided:
+        """Return where a value lies; a constant becomes a weight, a given value an input."""
+        if name in self.arrays:
+            return self.arrays[name]
+        value = self.net.values[name]
+        if value.level is Level.CONSTANT:
+            self.arrays[name] = self.weight(value)
+        elif value.level is Level.GIVEN:
+            self.arrays[name] = self.given(value)
+        elif name in self.net.inputs:
+            self.arrays[name] = self.input(value)
+        else:
+            self.node(self.net.makers[name])
+        return self.arrays[name]
+
+    def input(self, value: Value) -> Strided:
+        """Return an input of the network; images lie pixel by pixel."""
+        shape = value.shape or ()
+        images = any(
+            reader.op in ("Conv", "GlobalAveragePool", "MaxPool", "AveragePool")
+            for reader in self.net.readers(value.name)
+        )
+        order = [0, *range(2, len(shape)), 1] if images and len(shape) > 2 else list(range(len(shape)))
+        tensor = self.tensor(value.name, [shape[axis] for axis in order], "input")
+        return Strided.dense(tensor.name, shape, order)
+
+    def root(self, name: str) -> str:
+        """Return the initializer that a constant stems from: of several the largest."""
+        while (maker := self.net.makers.get(name)) is not None and maker.inputs:
+            known = [self.net.values[given] for given in maker.inputs if given]
+            name = max(known, key=lambda value: value.elements).name
+        return name
+
+    def weight(self, value: Value, dtype: str | None = None) -> Strided:
+        """Return a constant as a tensor of weights, stored as its readers read it.
+
+        A table of several readers that read it in several ways is stored once, as in the file.
+        """
+        root = self.root(value.name)
+        if root != value.name and not self._alone(value.name):
+            base = self.arrays.get(root) or self.weight(self.net.values[root], dtype)
+            self.arrays[root] = base
+            array = self._through(value.name, base)
+            if array is not None:
+                return array
+        shape = value.shape or ()
+        return Strided.dense(self._stored(value, shape, dtype).name, shape)
+
+    def turned(self, name: str) -> Strided:
+        """Return a matrix transposed; weights that nothing else reads lie so."""
+        value = self.net.values[name]
+        if value.level is not Level.CONSTANT or name in self.arrays or not self._alone(name):
+            return self.array(name).transposed([1, 0])
+        shape = tuple(reversed(value.shape or ()))
+        self.arrays[name] = Strided.dense(self._stored(value, shape, None).name, shape).transposed([1, 0])
+        return self.arrays[name].transposed([1, 0])
+
+    def _stored(self, value: Value, shape: tuple[int, ...], dtype: str | None) -> Tensor:
+        """Add the tensor of a constant under the name of its initializer."""
+        root = self.root(value.name)
+        kind = "weight" if root in self.net.weights or value.name in self.net.weights else "input"
+        return self.tensor(root.lstrip("/"), shape, kind, dtype)
+
+    def _alone(self, name: str) -> bool:
+        """Return whether each value from a constant back to its initializer has one reader."""
+        while True:
+            if len(self.net.readers(name)) > 1:
+                return False
+            maker = self.net.makers.get(name)
+            if maker is None or not maker.inputs:
+                return True
+            name = max(
+                (self.net.values[given] for given in maker.inputs if given), key=lambda value: value.elements
+            ).name
+
+    def _through(self, name: str, base: Strided) -> Strided | None:
+        """Return a constant as a window of the tensor that its initializer is."""
+        maker = self.net.makers.get(name)
+        if maker is None:
+            return base
+        source = max((self.net.values[given] for given in maker.inputs if given), key=lambda value: value.elements)
+        inner = self._through(source.name, base)
+        shape = self.net.values[name].shape or ()
+        if inner is None:
+            return None
+        if maker.op == "Transpose":
+            return inner.transposed(order_of(maker, len(shape)))
+        return (
+            inner if shape == source.shape else inner.reshaped(shape) if maker.op != "Expand" else inner.spread(shape)
+        )
+
+    def sums_row(self, name: str, shape: Sequence[int]) -> Strided:
+        """Return what is added to the sums of a product, in their type, spread to its shape."""
+        value = self.net.values[name]
+        if name not in self.arrays:
+            if value.level is Level.CONSTANT:
+                self.arrays[name] = self.weight(value, self.graph.sums)
+            else:
+                self.arrays[name] = self.given(value, self.graph.sums)
+        return self.arrays[name].spread(shape)
+
+    def apply(
+        self,
+        kind: str,
+        node: Node,
+        windows: Iterator[tuple[View, ...]] | Sequence[tuple[View, ...]],
+        name: str = "",
+        **attrs: Any,
+    ) -> None:
+        """Add an operator for each tuple of windows (operands, result last)."""
+        found = list(windows)
+        at = self.at(name or node.name)
+        for place, views in enumerate(found):
+            each = f"{at}.{place}" if len(found) > 1 else at
+            self.graph.op(each, kind, list(views[:-1]), views[-1], self.layer(node), **attrs)
+
+    def copied(self, node: Node, source: Strided, target: Strided | None = None, name: str = "") -> Strided:
+        """Return an array's elements elsewhere: by default side by side in a tensor of their own."""
+        shape = source.shape
+        if target is None:
+            target = self.own(f"{node.output.lstrip('/')}.copied", shape)
+        try:
+            self.apply(
+                "copy", node, list(element_views((source, target), self.width(target))), name or f"{node.name}.copy"
+            )
+        except NoWindow:
+            self.foreign(node, [source], target, "rearrange", name or f"{node.name}.rearrange")
+        return target
+
+    def foreign(self, node: Node, sources: Sequence[Strided], target: Strided, what: str, name: str = "") -> None:
+        """Add an operator that the host runs at the price of `sim.graph.kinds.foreign`."""
+        views = [self.covering(source) for source in sources]
+        at = self.at(name or node.name)
+        self.graph.op(at, "foreign", views, self.whole(target), self.layer(node), what=what)
+
+    def covering(self, array: Strided) -> View:
+        """Return a window of an array's tensor with as many elements as the array, all of the tensor without one."""
+        tensor = self.tensors[array.tensor]
+        try:
+            (views,) = element_views((array,), self.width(array))
+            return views[0]
+        except (NoWindow, ValueError):
+            return View.whole(tensor)
+
+    def whole(self, array: Strided) -> View:
+        """Return the window that a result is. Raises NoWindow where it is none."""
+        ((view,),) = list(element_views((array,), self.width(array)))
+        return view
+
+    def relu_behind(self, node: Node) -> bool:
+        """Return whether the only reader of a node's result is a ReLU, which its operator then applies."""
+        reader = self.net.sole_reader(node.output)
+        if reader is None or reader.op != "Relu":
+            return False
+        self.done.add(id(reader))
+        node.outputs = [reader.output, *node.outputs[1:]]
+        return True
+
+    def number(self, name: str) -> np.ndarray[Any, Any] | None:
+        """Return the elements of a small constant."""
+        return self.net.values[name].data if name else None

@@ -1,0 +1,224 @@
+"""Where values lie: tensors of the graph in the making, and windows of them.
+
+A result goes where its reader wants it: before a Transpose in the turned order, before a Concat into its part of the
+joined tensor, so that neither moves an element.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from sim.graph import Tensor
+from workloads.networks.builder import Network
+from workloads.onnx.net import Level, Net, Node, Value
+from workloads.onnx.strided import Strided
+
+LAYER = re.compile(r"(?:^|[./_])(?:layers?|h|blocks?|layer_module)[._/](\d+)(?=[./_]|$)")
+"""A layer's number in the name of a node, as exporters write module paths."""
+
+
+class Places:
+    """Tensors and windows of the values of one network."""
+
+    def __init__(self, net: Net, name: str, dtype: str):
+        self.net = net
+        self.graph = Network(name, dtype)
+        self.arrays: dict[str, Strided] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self.named: set[str] = set()
+
+    def tensor(self, name: str, shape: Sequence[int], kind: str = "activation", dtype: str | None = None) -> Tensor:
+        """Add a tensor of rows and columns; its name is numbered where it is taken."""
+        cols = shape[-1] if shape else 1
+        rows = 1
+        for size in shape[:-1]:
+            rows *= size
+        flat = (rows, cols) if len(shape) > 1 else (cols,)
+        while name in self.tensors:
+            name = f"{name}'"
+        self.tensors[name] = self.graph.tensor(name, flat, dtype, kind)
+        return self.tensors[name]
+
+    def at(self, name: str) -> str:
+        """Return an operator's name, which no other has: the node's without a leading slash, numbered where needed."""
+        wanted = found = name.lstrip("/") or "operator"
+        number = 1
+        while found in self.named:
+            number += 1
+            found = f"{wanted}.{number}"
+        self.named.add(found)
+        return found
+
+    def layer(self, node: Node) -> int | None:
+        """Return the layer that a node's name tells."""
+        found = LAYER.search(node.name)
+        return int(found[1]) if found else None
+
+    def width(self, array: Strided) -> int:
+        """Return the columns of the tensor that an array is a window of."""
+        return self.tensors[array.tensor].shape[-1]
+
+    def own(self, name: str, shape: Sequence[int], like: Strided | None = None, dtype: str | None = None) -> Strided:
+        """Return a new tensor as an array, its axes in memory in the order of those of ``like``."""
+        order = list(range(len(shape)))
+        if like is not None and len(like.axes) == len(shape):
+            strides = [axis[0][1] if axis else 0 for axis in like.axes]
+            if all(stride for stride, size in zip(strides, shape, strict=True) if size > 1):
+                kept = [axis for axis in order if shape[axis] > 1]
+                turned = iter(sorted(kept, key=lambda axis: -strides[axis]))
+                order = [next(turned) if shape[axis] > 1 else axis for axis in order]
+        inner = self._columns(shape, order, like)
+        tensor = self.tensor(name, (*_outer(shape, inner), inner), dtype=dtype)
+        return Strided.dense(tensor.name, shape, order)
+
+    def _columns(self, shape: Sequence[int], order: Sequence[int], like: Strided | None) -> int:
+        """Return the columns of a new tensor: those of the tensor that it is like, or its innermost axis."""
+        total = 1
+        for size in shape:
+            total *= size
+        if (
+            like is not None
+            and like.tensor
+            and (width := self.width(like)) > 1
+            and total % width == 0
+            and list(order) != sorted(order)
+        ):
+            return width
+        return next((shape[axis] for axis in reversed(order) if shape[axis] > 1), 1)
+
+    def result(self, node: Node, like: Strided | None = None, place: int = 0, unit: int = -1) -> Strided:
+        """Return where a node's result goes; axis ``unit`` of it lies element behind element."""
+        name = node.outputs[place]
+        if name in self.arrays:
+            return self.arrays[name]
+        wanted = self._wanted(name)
+        found = wanted.array() if wanted else None
+        if found is None or wanted is None or not _lies_in_a_run(found, unit):
+            shape = self.net.values[name].shape or ()
+            found = self.own(name.lstrip("/"), shape, like, self._dtype(node, name))
+            self.arrays[name] = found
+        else:
+            wanted.keep(self)
+        return self.arrays[name]
+
+    def _dtype(self, node: Node, name: str) -> str | None:
+        """Return the type of sums for products that only leave the network (scores of words or classes)."""
+        leaves = name in self.net.outputs and not self.net.readers(name)
+        return self.graph.sums if leaves and node.op in ("MatMul", "Gemm") else None
+
+    def _wanted(self, name: str) -> _Chain | None:
+        """Return the nodes behind a value that move nothing if it is put where they want it; None without any."""
+        chain = _Chain(name, self.net.values[name].shape or ())
+        while (reader := self.net.sole_reader(name)) is not None and reader.output not in self.arrays:
+            moves = reader.op in ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
+            joins = reader.op == "Concat" and reader.inputs.count(name) == 1
+            if not moves and not joins:
+                break
+            chain.steps.append((reader, name, self.net.values[name].shape or ()))
+            name = reader.output
+            if joins:
+                break
+        else:
+            if reader is not None and reader.op == "Concat" and reader.inputs.count(name) == 1:
+                chain.steps.append((reader, name, self.net.values[name].shape or ()))
+        if not any(reader.op in ("Transpose", "Concat") for reader, _, _ in chain.steps):
+            return None  # no order of elements is better than any other
+        last, source, _ = chain.steps[-1]
+        chain.end = self.part_of(last, source) if last.op == "Concat" else None
+        if chain.end is None and last.op == "Concat":
+            return None
+        if chain.end is None:
+            chain.name, chain.shape = last.output, self.net.values[last.output].shape or ()
+            chain.end = Strided.dense("", chain.shape)
+        return chain
+
+    def part_of(self, concat: Node, name: str) -> Strided | None:
+        """Return the part of a joined tensor that a value is."""
+        if concat.output not in self.arrays:
+            shape = self.net.values[concat.output].shape or ()
+            whole = self.own(concat.output.lstrip("/"), shape)
+            if self._cache(concat):
+                self._as_state(whole.tensor)
+            self.arrays[concat.output] = whole
+        axis = concat.attrs["axis"] % len(self.arrays[concat.output].axes)
+        start = 0
+        for given in concat.inputs:
+            size = (self.net.values[given].shape or ())[axis]
+            if given == name:
+                return self.arrays[concat.output].sliced(axis, start, size)
+            start += size
+        return None
+
+    def _cache(self, concat: Node) -> bool:
+        """Return whether a Concat appends to a cache: its first part is an input that nothing else reads."""
+        first = concat.inputs[0]
+        return first in self.net.inputs and len(self.net.readers(first)) == 1 and len(concat.inputs) == 2
+
+    def _as_state(self, name: str) -> None:
+        old = self.tensors[name]
+        new = Tensor(old.name, old.shape, old.dtype, "state")
+        self.tensors[name] = new
+        self.graph.tensors[self.graph.tensors.index(old)] = new
+
+    def given(self, value: Value, dtype: str | None = None) -> Strided:
+        """Return a tensor that is given with each run, for a value that is known or prepared outside."""
+        tensor = self.tensor(value.name.lstrip("/"), value.shape or (1,), "input", dtype)
+        return Strided.dense(tensor.name, value.shape or ())
+
+    def is_given(self, value: Value) -> bool:
+        """Return whether no operator of the graph makes a value."""
+        return value.level <= Level.GIVEN
+
+
+@dataclass
+class _Chain:
+    """Nodes that move elements, from a value on: (node, what it reads, its shape); ``end``: where the last result lies.
+
+    ``end`` of no tensor: in one of its own, which `keep` adds.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    steps: list[tuple[Node, str, tuple[int, ...]]] = field(default_factory=list)
+    end: Strided | None = None
+    places: dict[str, Strided] = field(default_factory=dict)
+
+    def array(self) -> Strided | None:
+        """Return where the first value lies then; None where some step cannot be undone."""
+        at = self.end
+        for node, source, shape in reversed(self.steps):
+            if at is None:
+                return None
+            if node.op != "Concat":
+                self.places[node.output] = at
+                at = at.restored(order_of(node, len(shape))) if node.op == "Transpose" else at.reshaped(shape)
+            if at is not None:
+                self.places[source] = at
+        return at
+
+    def keep(self, places: Places) -> None:
+        """Take the places on, in a new tensor where they have none."""
+        tensor = ""
+        if self.end is not None and not self.end.tensor:
+            tensor = places.own(self.name.lstrip("/"), self.shape).tensor
+        for name, array in self.places.items():
+            places.arrays[name] = replace(array, tensor=tensor or array.tensor)
+
+
+def _lies_in_a_run(array: Strided, unit: int) -> bool:
+    columns = array.axes[unit] if array.axes else ()
+    return not columns or (len(columns) == 1 and columns[0][1] == 1)
+
+
+def _outer(shape: Sequence[int], inner: int) -> tuple[int, ...]:
+    total = 1
+    for size in shape:
+        total *= size
+    return () if len(shape) < 2 and total == inner else (total // inner,)
+
+
+def order_of(node: Node, rank: int) -> list[int]:
+    """Return the order of axes of a Transpose."""
+    return list(node.attrs.get("perm") or reversed(range(rank)))

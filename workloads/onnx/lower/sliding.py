@@ -1,0 +1,195 @@
+"""Convolutions and poolings of images [batch, channels, rows, columns], which lie pixel by pixel on the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sim.base.errors import InputError
+from sim.graph import View
+from workloads.onnx.lower.products import add_product
+from workloads.onnx.net import Level, Node
+from workloads.onnx.strided import Strided
+
+if TYPE_CHECKING:
+    from workloads.onnx.lower.lowering import Lowering
+
+
+def _window(node: Node, kernel: list[int]) -> dict[str, Any]:
+    """Return kernel, stride, padding of a square window. Raises InputError for another one."""
+    rank = len(kernel)
+    strides = list(node.attrs.get("strides") or [1] * rank)
+    dilations = list(node.attrs.get("dilations") or [1] * rank)
+    pads = list(node.attrs.get("pads") or [0] * 2 * rank)
+    auto = node.attrs.get("auto_pad", b"NOTSET")
+    auto = auto.decode() if isinstance(auto, bytes) else auto
+    square = len({*kernel}) == 1 and len({*strides}) == 1 and len({*pads}) == 1 and set(dilations) == {1}
+    if not square or auto not in ("NOTSET", "VALID"):
+        raise InputError(
+            f"operator {node.name!r} ({node.op}): kernel {kernel}, strides {strides}, pads {pads}, dilations "
+            f"{dilations}, auto_pad {auto}: only square windows without dilation are read "
+            "(--unknown host prices others)"
+        )
+    return {"kernel": kernel[0], "stride": strides[0], "padding": pads[0]}
+
+
+def conv(at: Lowering, node: Node) -> None:
+    """A convolution; one whose windows do not overlap on an input, or of one pixel, is the product that it equals."""
+    shape = at.net.values[node.inputs[0]].shape or ()
+    if len(shape) == 3 and int(node.attrs.get("group", 1)) == 1:
+        series(at, node)
+        return
+    relu = at.relu_behind(node)
+    out = at.net.values[node.output].shape or ()
+    kernel = list((at.net.values[node.inputs[1]].shape or ())[2:])
+    if int(node.attrs.get("group", 1)) != 1 or len(shape) != 4:
+        from workloads.onnx.lower.elements import foreign
+
+        foreign(at, node)
+        return
+    strides, pads = list(node.attrs.get("strides") or [1, 1]), list(node.attrs.get("pads") or [0] * 4)
+    if strides == kernel and not any(pads) and node.inputs[0] in at.net.inputs and not relu:
+        _patches(at, node, shape, out, kernel)
+        return
+    window = _window(node, kernel)
+    image = pixels(at, node, node.inputs[0])
+    target = at.result(node, channels_last(out), unit=1)
+    weight = at.tensor(at.root(node.inputs[1]).lstrip("/"), (kernel[0] * kernel[1] * shape[1], out[1]), "weight")
+    views = [image, View.whole(weight)]
+    if len(node.inputs) > 2:
+        bias = at.sums_row(node.inputs[2], (1, out[1]))
+        views.append(View(bias.tensor, 1, 1, out[1], 0, 0))
+    attrs = {"in_rows": shape[2], "in_cols": shape[3], **window, "activation": "relu" if relu else "none"}
+    at.apply("conv", node, [(*views, rows_of(target, out))], **attrs)
+
+
+def series(at: Lowering, node: Node) -> None:
+    """A convolution along one axis: a product whose rows of A are neighbouring frames, windows that overlap.
+
+    Zeros on both ends are there before the run.
+    """
+    (batch, channels, frames), weights = (
+        at.net.values[node.inputs[0]].shape or (),
+        at.net.values[node.inputs[1]].shape or (),
+    )
+    (out_channels, _, taps), results = weights, (at.net.values[node.output].shape or ())[2]
+    stride, dilation = (int((node.attrs.get(key) or [1])[0]) for key in ("strides", "dilations"))
+    before, after = node.attrs.get("pads") or [0, 0]
+    if dilation != 1 or node.attrs.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+        raise InputError(f"operator {node.name!r} (Conv): dilation {dilation} or auto_pad along one axis is not read")
+    held = before + frames + after
+    source = _frames(at, node, batch, channels, frames, before, held)
+    target = at.result(node, unit=1, like=channels_last((batch, out_channels, results)))
+    weight = at.tensor(at.root(node.inputs[1]).lstrip("/"), (taps * channels, out_channels), "weight")
+    c = target.transposed([0, 2, 1])
+    rows = ((results, stride * channels),) if results > 1 else ()
+    outer = ((batch, held * channels),) if batch > 1 else ()
+    taken = Strided(source.tensor, (outer, rows, ((taps * channels, 1),)), source.offset)
+    bias = at.sums_row(node.inputs[2], c.shape) if len(node.inputs) > 2 else None
+    add_product(at, node, taken, Strided.dense(weight.name, (taps * channels, out_channels)), c, bias, "none")
+
+
+def _frames(at: Lowering, node: Node, batch: int, channels: int, frames: int, before: int, held: int) -> Strided:
+    """Return the frames [sequences, held, channels] that a convolution along one axis reads, zeros around them."""
+    name = node.inputs[0]
+    if name in at.net.inputs and name not in at.arrays:
+        given = at.tensor(name, (batch, held, channels), "input")
+        return Strided.dense(given.name, (batch, held, channels))
+    array = at.array(name).transposed([0, 2, 1])
+    if held == frames and array == Strided.dense(array.tensor, array.shape, [0, 1, 2]):
+        return array
+    padded = at.tensor(f"{node.output.lstrip('/')}.frames", (batch, held, channels), "state")
+    whole = Strided.dense(padded.name, (batch, held, channels))
+    middle = whole.sliced(1, before, frames)
+    assert middle is not None
+    at.copied(node, array, middle)
+    return whole
+
+
+def channels_last(shape: tuple[int, ...]) -> Strided:
+    """Return a pattern of an image's axes in memory: pixels outside, channels inside."""
+    return Strided.dense("", shape, [0, *range(2, len(shape)), 1])
+
+
+def pixels(at: Lowering, node: Node, name: str) -> View:
+    """Return an image as rows of pixels, copied where it does not lie so."""
+    array = at.array(name)
+    shape = array.shape
+    order = [0, *range(2, len(shape)), 1]
+    flat = array.transposed(order).reshaped((shape[0] * shape[2] * shape[3], shape[1]))
+    if flat is None or not flat.row_stride_one() or len(flat.axes[0]) > 1:
+        turned = at.own(f"{node.output}.pixels", shape, channels_last(shape))
+        flat = at.copied(node, array, turned).transposed(order).reshaped((shape[0] * shape[2] * shape[3], shape[1]))
+    assert flat is not None
+    row = flat.axes[0][0][1] if flat.axes[0] else shape[1]
+    return View(flat.tensor, 1, flat.shape[0], shape[1], row, flat.shape[0] * row, flat.offset)
+
+
+def rows_of(target: Strided, shape: tuple[int, ...]) -> View:
+    """Return the pixels of a result as rows."""
+    count = shape[0] * shape[2] * shape[3]
+    flat = target.transposed([0, 2, 3, 1]).reshaped((count, shape[1]))
+    assert flat is not None and len(flat.axes[0]) <= 1
+    row = flat.axes[0][0][1] if flat.axes[0] else shape[1]
+    return View(flat.tensor, 1, count, shape[1], row, count * row, flat.offset)
+
+
+def _patches(at: Lowering, node: Node, shape: tuple[int, ...], out: tuple[int, ...], kernel: list[int]) -> None:
+    """Patches of an input as rows, as the caller lays them out, times the filters."""
+    depth = shape[1] * kernel[0] * kernel[1]
+    count = shape[0] * out[2] * out[3]
+    given = at.tensor(node.inputs[0], (count, depth), "input")
+    weight = at.tensor(at.root(node.inputs[1]).lstrip("/"), (depth, out[1]), "weight")
+    target = at.result(node, unit=1, like=channels_last(out))
+    a = Strided.dense(given.name, (shape[0], out[2] * out[3], depth))
+    c = target.transposed([0, 2, 3, 1]).reshaped((shape[0], out[2] * out[3], out[1]))
+    assert c is not None
+    bias = at.sums_row(node.inputs[2], (shape[0], out[2] * out[3], out[1])) if len(node.inputs) > 2 else None
+    add_product(at, node, a, Strided.dense(weight.name, (depth, out[1])), c, bias, "none")
+
+
+def pool(at: Lowering, node: Node) -> None:
+    """Max or average pooling."""
+    shape, out = (at.net.values[name].shape or () for name in (node.inputs[0], node.output))
+    if len(shape) != 4:
+        raise InputError(f"operator {node.name!r} ({node.op}): {len(shape)} axes, only images are read")
+    window = _window(node, list(node.attrs["kernel_shape"]))
+    image = pixels(at, node, node.inputs[0])
+    target = at.result(node, channels_last(out), unit=1)
+    kind = "maxpool" if node.op == "MaxPool" else "avgpool"
+    at.apply(kind, node, [(image, rows_of(target, out))], in_rows=shape[2], in_cols=shape[3], **window)
+
+
+def global_average(at: Lowering, node: Node) -> None:
+    """The mean of each image: a row of ones times its pixels; what it divides by is folded into the scale."""
+    shape = at.net.values[node.inputs[0]].shape or ()
+    count = shape[2] * shape[3] if len(shape) == 4 else shape[-1]
+    image = at.array(node.inputs[0])
+    flat = image.transposed([0, *range(2, len(shape)), 1]).reshaped((shape[0], count, shape[1]))
+    if flat is None:
+        flat = at.copied(node, image).transposed([0, *range(2, len(shape)), 1]).reshaped((shape[0], count, shape[1]))
+    assert flat is not None
+    target = at.result(node).reshaped((shape[0], 1, shape[1]))
+    assert target is not None
+    ones = at.tensors.get(f"ones{count}") or at.tensor(f"ones{count}", (1, count), "input")
+    add_product(at, node, Strided.dense(ones.name, (1, count)), flat, target, None, "none")
+
+
+def batch_norm(at: Lowering, node: Node) -> None:
+    """A batch norm of fixed statistics: a product and a sum with rows of channels, unless folded into a convolution."""
+    maker = at.net.makers.get(node.inputs[0])
+    if maker is not None and maker.op == "Conv" and at.net.values[node.inputs[0]].level is Level.COMPUTED:
+        at.arrays[node.output] = at.array(node.inputs[0])
+        return
+    from workloads.onnx.lower.elements import foreign
+
+    foreign(at, node)
+
+
+RULES: dict[str, Callable[[Lowering, Node], None]] = {
+    "Conv": conv,
+    "MaxPool": pool,
+    "AveragePool": pool,
+    "GlobalAveragePool": global_average,
+    "BatchNormalization": batch_norm,
+}

@@ -1,0 +1,80 @@
+"""From arrays of any rank to the windows of operators: batch, rows, columns, and one operator for each step beyond."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+from sim.graph import View
+from workloads.onnx.strided import Common, Strided, joined, loops
+
+MOST_STEPS = 4096
+"""Operators that one node of a file may become."""
+
+
+class NoWindow(Exception):
+    """An operand whose columns do not lie side by side, by its place among the operands; -1: they do not fit at all."""
+
+    def __init__(self, place: int):
+        super().__init__(place)
+        self.place = place
+
+
+def element_views(arrays: Sequence[Strided], width: int) -> Iterator[tuple[View, ...]]:
+    """Yield the windows of an operator that treats elements alone, of its operands and (last) its result.
+
+    All arrays have one shape. ``width``: columns of a row of the result's tensor. Raises NoWindow.
+    """
+    parts: list[Common] = []
+    for axes in zip(*(array.axes for array in arrays), strict=True):
+        found = loops(axes)
+        if found is None:
+            raise NoWindow(-1)
+        parts += found
+    parts = joined(sorted(parts, key=lambda part: -part[1][-1]))
+    cols, strides = parts.pop() if parts else (1, (1,) * len(arrays))
+    if wrong := [place for place, stride in enumerate(strides) if stride != 1 and cols > 1]:
+        raise NoWindow(wrong[0])
+    if cols > width and cols % width == 0:
+        parts.append((cols // width, tuple(width for _ in arrays)))
+        cols = width
+    yield from _views(arrays, parts, cols)
+
+
+def row_views(arrays: Sequence[Strided]) -> Iterator[tuple[View, ...]]:
+    """Yield the windows of an operator over whole rows: the last axis of all arrays. Raises NoWindow."""
+    if wrong := [place for place, array in enumerate(arrays) if not array.row_stride_one()]:
+        raise NoWindow(wrong[0])
+    parts: list[Common] = []
+    for axes in zip(*(array.axes[:-1] for array in arrays), strict=True):
+        found = loops(axes)
+        if found is None:
+            raise NoWindow(-1)
+        parts += found
+    parts = joined(sorted(parts, key=lambda part: -part[1][-1]))
+    yield from _views(arrays, parts, arrays[-1].shape[-1])
+
+
+def _views(arrays: Sequence[Strided], parts: list[Common], cols: int) -> Iterator[tuple[View, ...]]:
+    """Yield one tuple of windows for each step of the loops beyond batch and rows."""
+    rows, row_strides = parts.pop() if parts else (1, (cols,) * len(arrays))
+    batch, batch_strides = parts.pop() if parts else (1, tuple(rows * stride for stride in row_strides))
+    for offsets in steps(parts, len(arrays)):
+        yield tuple(
+            View(array.tensor, batch, rows, cols, row, step, array.offset + offset)
+            for array, row, step, offset in zip(arrays, row_strides, batch_strides, offsets, strict=True)
+        )
+
+
+def steps(parts: Sequence[Common], arrays: int) -> Iterator[tuple[int, ...]]:
+    """Yield the offset of each array at each step of nested loops."""
+    count = 1
+    for size, _ in parts:
+        count *= size
+    if count > MOST_STEPS:
+        raise NoWindow(-1)
+    for at in product(*(range(size) for size, _ in parts)):
+        yield tuple(
+            sum(index * strides[place] for index, (_, strides) in zip(at, parts, strict=True))
+            for place in range(arrays)
+        )

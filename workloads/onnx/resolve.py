@@ -1,0 +1,301 @@
+"""The forward pass over an ONNX model: every shape a number, everything that computes shapes folded away.
+
+Each operator is, in this order: replaced by simpler ones (`expand`), computed where all its operands are known and
+small, or given shapes by the rules of the standard.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sim.base.errors import InputError, some
+from workloads.onnx import dims, expand, levels
+from workloads.onnx.evaluate import computed
+from workloads.onnx.net import Array, Level, Net, Node, Value
+from workloads.onnx.reading import elements, needed
+
+if TYPE_CHECKING:
+    import onnx
+
+FEW = 1 << 20
+"""Elements of what is computed here: masks of 1,024 x 1,024 tokens, tables of sines."""
+MOST_ELEMENTS = 1 << 40
+"""Of one value: beyond it no address reaches, and numbers of elements overflow."""
+STANDARD = ("", "ai.onnx")
+FLOAT = 1
+"""Number of the type float32, which stands for every type of elements: how a machine stores them is its affair."""
+SAME_SHAPE = ("LayerNormalization", "RMSNormalization", "Gelu", "Swish", expand.ROPE)
+"""Operators whose result is shaped as their first operand, whatever version of the standard a file is of."""
+OWN_SHAPES = ("MatMul", expand.ATTENTION, *SAME_SHAPE)
+
+
+class Resolver:
+    """One forward pass. ``unknown_ops``: operators whose results have no known shape, by kind, with names of nodes."""
+
+    def __init__(self, model: onnx.ModelProto, path: Path, unknown: str):
+        self.onnx = needed()
+        self.model, self.path, self.unknown = model, path, unknown
+        self.net = Net()
+        self.opsets = {entry.domain or "": entry.version for entry in model.opset_import}
+        self.unknown_ops: dict[str, list[str]] = {}
+        self.fresh = Counter[str]()
+        types = self.onnx.TensorProto
+        self.whole = (types.INT64, types.INT32, types.BOOL, types.STRING)
+
+    def run(self, shapes: dims.Shapes) -> Net:
+        """Visit all operators. Raises InputError listing all unknown ones."""
+        graph = self.model.graph
+        self.weights(graph)
+        for given in graph.input:
+            if given.name in shapes:
+                dtype = given.type.tensor_type.elem_type
+                level = levels.of_input(given.name, dtype, self.onnx)
+                self.enter(Value(given.name, shapes[given.name], dtype, level))
+                self.net.inputs.append(given.name)
+        self.visit(graph)
+        self.net.outputs = list(dict.fromkeys(out.name for out in graph.output))
+        return self.net
+
+    def weights(self, graph: onnx.GraphProto) -> None:
+        """Enter the initializers of a graph; their numbers are read when they are asked for."""
+        folder = self.path.parent
+        for tensor in graph.initializer:
+            value = Value(tensor.name, tuple(tensor.dims), tensor.data_type, Level.CONSTANT)
+            value.load = lambda tensor=tensor: elements(tensor, folder)
+            if value.elements <= levels.SMALL:
+                value.data = value.load()
+            self.enter(value)
+            self.net.weights.add(tensor.name)
+        for sparse in graph.sparse_initializer:
+            value = Value(sparse.values.name, tuple(sparse.dims), sparse.values.data_type, Level.CONSTANT)
+            self.enter(value)
+
+    def enter(self, value: Value) -> None:
+        """Know a value. Raises InputError for one that no machine holds."""
+        if value.shape is not None and value.elements > MOST_ELEMENTS:
+            raise InputError(f"{self.path}: {value.name!r} has {value.elements:,} elements, at most {MOST_ELEMENTS:,}")
+        self.net.values[value.name] = value
+
+    def visit(self, graph: onnx.GraphProto) -> None:
+        """Visit the operators of a graph, or of the branch of an If whose condition is known."""
+        for number, proto in enumerate(graph.node):
+            node = self.node(proto, number)
+            if node.op == "If" and node.domain in STANDARD:
+                self.branch(node, proto)
+            else:
+                self.take(node)
+
+    def node(self, proto: onnx.NodeProto, number: int) -> Node:
+        """Return an operator of the file as a node. Raises InputError for attributes that cannot be read."""
+        attrs: dict[str, Any] = {}
+        for attribute in proto.attribute:
+            if attribute.type in (self.onnx.AttributeProto.GRAPH, self.onnx.AttributeProto.GRAPHS):
+                continue
+            try:
+                attrs[attribute.name] = self.onnx.helper.get_attribute_value(attribute)
+            except ValueError as error:
+                raise InputError(f"{self.path}: operator {proto.name or number}: {error}") from None
+        domain = "" if proto.domain in STANDARD else proto.domain
+        name = proto.name or f"{proto.op_type}_{number}"
+        return Node(proto.op_type, list(proto.input), list(proto.output), attrs, _module(proto, name), domain)
+
+    def branch(self, node: Node, proto: onnx.NodeProto) -> None:
+        """Visit the branch that a known condition takes."""
+        condition = self.net.values[node.inputs[0]].number if node.inputs else None
+        graphs = {attribute.name: attribute.g for attribute in proto.attribute}
+        if condition is None or not {"then_branch", "else_branch"} <= graphs.keys():
+            self.lost(node)
+            return
+        chosen = graphs["then_branch" if condition else "else_branch"]
+        self.weights(chosen)
+        self.visit(chosen)
+        for name, inner in zip(node.outputs, chosen.output, strict=False):
+            self.take(Node("Identity", [inner.name], [name], name=node.name))
+
+    def take(self, node: Node) -> None:
+        """Take one operator: expand, compute, or infer."""
+        if any(name and self.net.values.get(name, None) is None for name in node.inputs) or any(
+            value.shape is None for value in self.net.known(node)
+        ):
+            self.lost(node, quiet=True)  # behind an unknown operator
+            return
+        node.outputs = [name or self.name("unused") for name in node.outputs]
+        try:
+            simpler = expand.expanded(node, self)
+        except (IndexError, TypeError, ValueError, ZeroDivisionError, KeyError) as error:
+            raise self.wrong(node, error) from None
+        if simpler is not None:
+            for part in simpler:
+                self.take(part)
+            return
+        self.finish(node)
+
+    def finish(self, node: Node) -> None:
+        """Compute a node, or give its results shapes and levels."""
+        net = self.net
+        inputs = [net.values[name] if name else None for name in node.inputs]
+        if node.op in ("Shape", "Size") and inputs and inputs[0] is not None:
+            self.constant(node.output, _measured(node, inputs[0]))
+            return
+        level = levels.of_node(node, inputs)
+        known = all(value is None or (value.data is not None and value.elements <= FEW) for value in inputs)
+        if known and level is Level.CONSTANT and node.domain == "":
+            arrays = computed(node, [None if value is None else value.data for value in inputs], self)
+            if arrays is not None:
+                for name, array in zip(node.outputs, arrays, strict=False):
+                    self.constant(name, array)
+                    if node.op in levels.MOVES and node.inputs[0] in net.weights:
+                        net.weights.add(name)
+                return
+        shapes = self.inferred(node, inputs)
+        if shapes is None:
+            self.lost(node)
+            return
+        net.add(node)
+        for name, (shape, dtype) in zip(node.outputs, shapes, strict=False):
+            self.enter(Value(name, shape, dtype, level))
+
+    def constant(self, name: str, array: Array) -> None:
+        """Know a value's numbers."""
+        dtype = self.onnx.helper.np_dtype_to_tensor_dtype(array.dtype) if array.dtype != object else 1
+        self.enter(Value(name, array.shape, dtype, Level.CONSTANT, array))
+
+    def name(self, what: str) -> str:
+        """Return a name that no value has."""
+        self.fresh[what] += 1
+        return f"{what}#{self.fresh[what]}"
+
+    def lost(self, node: Node, quiet: bool = False) -> None:
+        """Remember an unknown operator; its results have no shape, or that of its first operand with "host"."""
+        first = next((value for value in self.net.known(node) if value.shape is not None), None) if not quiet else None
+        if not quiet or not self.has_rule(node):
+            kind = f"{node.domain}.{node.op}" if node.domain else node.op
+            if self.unknown == "host" and first is not None:
+                self.net.add(node)
+            else:
+                self.unknown_ops.setdefault(kind, []).append(node.name)
+        for name in filter(None, node.outputs):
+            shape = first.shape if first is not None and self.unknown == "host" else None
+            self.enter(Value(name, shape, first.dtype if first else 1, Level.COMPUTED))
+
+    def has_rule(self, node: Node) -> bool:
+        """Return whether an operator is one of the standard, or one that is expanded."""
+        if node.domain == "com.microsoft":
+            return node.op in expand.MICROSOFT
+        return node.domain == "" and (node.op in (*expand.RULES, *OWN_SHAPES) or self.onnx.defs.has(node.op))
+
+    def inferred(self, node: Node, inputs: list[Value | None]) -> list[tuple[tuple[int, ...], int]] | None:
+        """Return shape and type of each output by the rules of the standard; None where it has none."""
+        if node.op in OWN_SHAPES and inputs and None not in inputs:
+            return [(self.own_shape(node, [value.shape or () for value in inputs if value is not None]), FLOAT)]
+        try:
+            schema = self.onnx.defs.get_schema(node.op, self.opsets.get(node.domain, 1), node.domain)
+        except Exception:  # SchemaError of the C++ part
+            return None
+        helper = self.onnx.helper
+        types, data = {}, {}
+        for value in inputs:
+            if value is not None:
+                dtype = value.dtype if value.dtype in self.whole else FLOAT
+                types[value.name] = helper.make_tensor_type_proto(dtype, value.shape)
+                if value.data is not None and value.elements <= levels.SMALL and value.dtype == dtype:
+                    data[value.name] = self.onnx.numpy_helper.from_array(value.data, value.name)
+        try:
+            proto = helper.make_node(node.op, node.inputs, node.outputs, domain=node.domain, **node.attrs)
+            opsets = [helper.make_opsetid(domain, version) for domain, version in self.opsets.items()]
+            found = self.onnx.shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=opsets)
+        except Exception as error:  # InferenceError of the C++ part, ValueError for attributes
+            raise self.wrong(node, error) from None
+        return self.checked(node, found)
+
+    def own_shape(self, node: Node, shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
+        """Return the shape of a product or of an operator that `expand` made. Raises InputError."""
+        if node.op in SAME_SHAPE:
+            return shapes[0]
+        if node.op == expand.ATTENTION:
+            q, k, v = shapes[:3]
+            sound = len(q) == len(k) == len(v) == 4 and q[3] == k[3] and k[:3] == v[:3] and q[0] == k[0]
+            if not sound or q[1] % k[1]:
+                raise self.wrong(node, "Q, K and V do not fit each other, or heads of K do not divide those of Q")
+            return (*q[:3], v[3])
+        return product_shape(shapes[0], shapes[1], lambda text: self.wrong(node, text))
+
+    def checked(self, node: Node, found: Mapping[str, Any]) -> list[tuple[tuple[int, ...], int]] | None:
+        """Return inferred types as numbers. Raises InputError for a shape that depends on the data."""
+        shapes: list[tuple[tuple[int, ...], int]] = []
+        for name in node.outputs:
+            kind = found[name].tensor_type if name in found else None
+            if kind is None or not kind.HasField("shape"):
+                return None
+            sizes = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim]
+            if -1 in sizes:
+                return None
+            if 0 in sizes and any(0 not in (value.shape or ()) for value in self.net.known(node)):
+                raise self.wrong(node, f"its result {name!r} is empty ({'x'.join(map(str, sizes))})")
+            shapes.append((tuple(sizes), kind.elem_type))
+        return shapes
+
+    def wrong(self, node: Node, error: object) -> InputError:
+        """Return the refusal of an operator."""
+        text = " ".join(str(error).split())[:200]
+        shapes = ", ".join(f"{value.name[:40]} {list(value.shape or ())}" for value in self.net.known(node))
+        return InputError(f"{self.path}: operator {node.name[:120]!r} ({node.op[:40]}) of {shapes[:200]}: {text}")
+
+    def refuse_unknown(self) -> None:
+        """Raise one InputError that lists all unknown operators."""
+        if self.unknown_ops:
+            raise InputError(unknown_text(str(self.path), self.unknown_ops))
+
+
+def unknown_text(path: str, unknown: Mapping[str, list[str]]) -> list[str]:
+    """Return the refusal of unknown operators: kind, count, and the first nodes of each."""
+    lines = [
+        f"{kind}: {len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for kind, names in sorted(unknown.items())
+    ]
+    total = sum(map(len, unknown.values()))
+    return [
+        f"{path}: {total} operators of {len(unknown)} kinds are not known: {'; '.join(some(lines))}; --unknown host "
+        'prices them on the host (unknown="host")'
+    ]
+
+
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""Property of a node in which torch's exporter writes the modules that it stems from."""
+
+
+def _module(proto: onnx.NodeProto, name: str) -> str:
+    """Return a node's name behind the path of its module, where the exporter tells it apart from the name."""
+    scopes = next((entry.value for entry in proto.metadata_props if entry.key == SCOPES), "")
+    path = re.findall(r"'([^']{0,200})'", scopes[:4096])
+    return f"{path[-2]}.{name.removeprefix('node_')}" if len(path) > 1 and path[-2] else name
+
+
+def _measured(node: Node, value: Value) -> Array:
+    shape = value.shape or ()
+    if node.op == "Size":
+        return np.array(value.elements, np.int64)
+    start, end = node.attrs.get("start", 0), node.attrs.get("end", len(shape))
+    return np.array(shape[start:end], np.int64)
+
+
+def product_shape(a: tuple[int, ...], b: tuple[int, ...], wrong: Any) -> tuple[int, ...]:
+    """Return the shape of a product as numpy has it."""
+    if not a or not b:
+        raise wrong("a product needs matrices, not single numbers")
+    left, right = (1, *a) if len(a) == 1 else a, (*b, 1) if len(b) == 1 else b
+    if left[-1] != right[-2]:
+        raise wrong(f"inner sizes differ: {left[-1]} and {right[-2]}")
+    try:
+        outer = np.broadcast_shapes(left[:-2], right[:-2])
+    except ValueError:
+        raise wrong("the outer axes differ") from None
+    rows = () if len(a) == 1 else (left[-2],)
+    cols = () if len(b) == 1 else (right[-1],)
+    return (*outer, *rows, *cols)
