@@ -1,4 +1,4 @@
-"""BERT and DistilBERT as stacks of encoder layers.
+"""BERT, DistilBERT and ALBERT as stacks of encoder layers.
 
 By default a model is its encoder stack on an embedded sequence: what Kim et al. (arXiv 2302.14017) count and
 what Gemmini's own transformer benchmark runs. ``embeddings=True`` adds the look-ups of word, position and
@@ -9,12 +9,14 @@ A published model's number of parameters counts them (`parameters`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, get_type_hints
 
 from sim.base.errors import InputError
 from sim.graph import Graph, Op, Tensor, View
-from workloads.encoder import Builder, check_sizes, head_size, states_sizes
+from workloads.encoder import Attention, Builder, check_sizes, head_size, states_sizes
 
 VOCABULARY = 30522
 """WordPiece tokens of the uncased English BERTs."""
@@ -25,7 +27,11 @@ MAX_POSITIONS = 512
 
 @dataclass(frozen=True)
 class Model:
-    """Published sizes of one model (elements)."""
+    """Published sizes of one model (elements).
+
+    ``embedding_size`` 0: hidden, otherwise a product widens narrower tables. ``shared``: all layers have the weights of
+    one.
+    """
 
     layers: int
     hidden: int
@@ -35,6 +41,13 @@ class Model:
     pooler: bool = True
     vocab: int = VOCABULARY
     positions: int = MAX_POSITIONS
+    embedding_size: int = 0
+    shared: bool = False
+
+    @property
+    def embedding(self) -> int:
+        """Columns of the tables."""
+        return self.embedding_size or self.hidden
 
 
 # Devlin et al. 2018 (base, large), Turc et al. 2019 (tiny to medium), Sanh et al. 2019 (DistilBERT has
@@ -58,8 +71,8 @@ def _embeddings(builder: Builder, seq: int, batch: int, model: Model) -> Tensor:
     total: Tensor | None = None
     for what, rows in tables.items():
         ids = builder.tensor(f"{what}_ids", (1, batch * seq), "int32", "input")
-        table = builder.tensor(f"{what}_table", (rows, model.hidden), kind="weight")
-        found = builder.tensor(f"{what}_embedding", (batch * seq, model.hidden))
+        table = builder.tensor(f"{what}_table", (rows, model.embedding), kind="weight")
+        found = builder.tensor(f"{what}_embedding", (batch * seq, model.embedding))
         builder.op(f"embed_{what}", "embedding", [View.whole(ids), View.whole(table)], View.whole(found), None)
         if total is None:
             total = found
@@ -71,7 +84,10 @@ def _embeddings(builder: Builder, seq: int, batch: int, model: Model) -> Tensor:
         wide = builder.tensor("embedding_sum", total.shape, builder.sums)
         builder.op("embed_widen", "dequantize", [View.whole(total)], View.whole(wide), None)
         total = wide
-    return builder.norm("embed_layernorm", total, "input", None)
+    if not model.embedding_size:
+        return builder.norm("embed_layernorm", total, "input", None)
+    normed = builder.norm("embed_layernorm", total, "embedded", None)
+    return builder.linear("embed_widths", normed, model.hidden, "input", None, full=False, repeating=True)
 
 
 def _pooler(builder: Builder, last: Tensor, seq: int, batch: int) -> None:
@@ -86,53 +102,78 @@ def _pooler(builder: Builder, last: Tensor, seq: int, batch: int) -> None:
     builder.map("pooler_tanh", "tanh", [dense], "pooled", None)
 
 
-def _build(
-    name: str, model: Model, seq: int, batch: int, layers: int | None, embeddings: bool, pooler: bool, dtype: str
-) -> Graph:
-    depth = model.layers if layers is None else layers
-    check_sizes(name, {"seq": seq, "batch": batch, "layers": depth}, dtype)
+@dataclass(frozen=True)
+class Stack:
+    """What is asked for of a model: its sequences, how many of its layers, and which of its ends."""
+
+    seq: int
+    batch: int = 1
+    layers: int | None = None
+    embeddings: bool = False
+    pooler: bool = False
+    dtype: str = "int8"
+    phase: str = "encode"
+
+
+def encoder(name: str, model: Model, asked: Stack, attention: Attention | None = None) -> Graph:
+    """Return an encoder's graph, with another attention than the full one if given. Raises InputError."""
+    if asked.phase != "encode":
+        raise InputError(f"{name}: phase is {asked.phase!r}, can be encode (an encoder keeps no KV cache)")
+    seq, batch = asked.seq, asked.batch
+    depth = model.layers if asked.layers is None else asked.layers
+    check_sizes(name, {"seq": seq, "batch": batch, "layers": depth}, asked.dtype)
     problems = []
-    if embeddings and seq > model.positions:
+    if asked.embeddings and seq > model.positions:
         problems.append(f"{name}: seq {seq} is beyond the position table (nearest: {model.positions})")
-    if pooler and not model.pooler:
+    if asked.pooler and not model.pooler:
         problems.append(f"{name}: the model has no pooler (pooler=False)")
     if problems:
         raise InputError(problems)
-    builder = Builder(dtype)
-    if embeddings:
+    builder = Builder(asked.dtype, attention)
+    builder.one_layer = {} if model.shared else None
+    if asked.embeddings:
         data = _embeddings(builder, seq, batch, model)
     else:
         data = builder.tensor("input", (batch * seq, model.hidden), kind="input")
     size = head_size(name, model.hidden, model.heads)
     for index in range(depth):
         data = builder.layer(index, data, seq, batch, model.heads, size, model.ffn)
-    if pooler:
+    if asked.pooler:
         _pooler(builder, data, seq, batch)
     return Graph(name, {tensor.name: tensor for tensor in builder.tensors}, tuple(builder.ops))
 
 
-def encoder_model(name: str, model: Model) -> Callable[..., Graph]:
-    """Return the builder of one encoder; all of them take the same sizes."""
+def encoder_model(
+    name: str, model: Model, *, seq: int = 128, attention: Callable[..., Attention] | None = None, **own: int
+) -> Callable[..., Graph]:
+    """Return the builder of one encoder; all of them take the sizes of `Stack`, ``seq`` by default as given.
 
-    def build(
-        seq: int = 128,
-        batch: int = 1,
-        layers: int | None = None,
-        embeddings: bool = False,
-        pooler: bool = False,
-        dtype: str = "int8",
-        phase: str = "encode",
-    ) -> Graph:
-        if phase != "encode":
-            raise InputError(f"{name}: phase is {phase!r}, can be encode (an encoder keeps no KV cache)")
-        return _build(name, model, seq, batch, layers, embeddings, pooler, dtype)
+    ``attention``: what makes an attention other than the full one from the sizes ``own``, which have these defaults.
+    """
+
+    def build(**sizes: Any) -> Graph:
+        mine = {size: sizes.pop(size) for size in own}
+        return encoder(name, model, Stack(**sizes), attention(**mine) if attention else None)
 
     build.__name__ = build.__qualname__ = name.replace("-", "_")
+    told = f"``{'``, ``'.join(own)}``: of its attention. " if own else ""
     build.__doc__ = (
         f"Return {name} for ``batch`` sequences of ``seq`` tokens. Raises InputError for illegal sizes.\n\n"
-        "``layers`` cuts the stack, ``embeddings`` and ``pooler`` add its ends, ``dtype``: element type."
+        f"{told}``layers`` cuts the stack, ``embeddings`` and ``pooler`` add its ends, ``dtype``: element type."
     )
-    return states_sizes(build)
+    return states_sizes(build, _signature(seq, own))
+
+
+def _signature(seq: int, own: Mapping[str, int]) -> inspect.Signature:
+    """Return the sizes that an encoder takes, by position or by name."""
+    kinds = get_type_hints(Stack)
+    defaults = {name: seq if name == "seq" else field.default for name, field in Stack.__dataclass_fields__.items()}
+    rule = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    known = [inspect.Parameter(n, rule, default=d, annotation=kinds[n]) for n, d in defaults.items()]
+    return inspect.Signature(
+        [*known, *(inspect.Parameter(n, rule, default=d, annotation=int) for n, d in own.items())],
+        return_annotation=Graph,
+    )
 
 
 bert_tiny = encoder_model("bert-tiny", MODELS["bert-tiny"])
@@ -151,4 +192,4 @@ def parameters(name: str) -> int:
 
 def model_parameters(name: str, model: Model) -> int:
     """Return the number of parameters of a model, embeddings and pooler included."""
-    return _build(name, model, 1, 1, None, True, model.pooler, "int8").parameters
+    return encoder(name, model, Stack(1, embeddings=True, pooler=model.pooler)).parameters

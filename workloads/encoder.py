@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import ParamSpec
 
 from sim.base.errors import InputError, did_you_mean
@@ -27,11 +28,22 @@ class Parts:
         self.dtype, self.sums = dtype, ACCUMULATOR[dtype]
         self.tensors: list[Tensor] = []
         self.ops: list[Op] = []
+        self.one_layer: dict[str, Tensor] | None = None
+        """Weights of the first layer by their name in it, where all layers share them (ALBERT); None = none does."""
 
     def tensor(self, name: str, shape: tuple[int, ...], dtype: str | None = None, kind: str = "activation") -> Tensor:
         """Add and return a tensor; ``dtype`` defaults to the element type."""
         self.tensors.append(Tensor(name, shape, dtype or self.dtype, kind))
         return self.tensors[-1]
+
+    def weight(self, name: str, shape: tuple[int, ...], dtype: str | None = None) -> Tensor:
+        """Return a weight: added, or that of the same name in the first layer where layers share theirs."""
+        layer, dot, rest = name.partition(".")
+        if self.one_layer is None or not (dot and layer[:1] == "L" and layer[1:].isdecimal()):
+            return self.tensor(name, shape, dtype, "weight")
+        if rest not in self.one_layer:
+            self.one_layer[rest] = self.tensor(f"shared.{rest}", shape, dtype, "weight")
+        return self.one_layer[rest]
 
     def op(self, name: str, kind: str, inputs: list[View], output: View, layer: int | None, **attrs: object) -> None:
         """Add an operator."""
@@ -39,7 +51,11 @@ class Parts:
 
 
 class Builder(Parts):
-    """Adds the parts of the library's encoder layer."""
+    """Adds the parts of the library's encoder layer. ``attention``: over all tokens where none is given."""
+
+    def __init__(self, dtype: str, attention: Attention | None = None):
+        super().__init__(dtype)
+        self.attend = attention or full_attention
 
     def map(self, name: str, kind: str, sources: list[Tensor], out: str, layer: int | None, **attrs: object) -> Tensor:
         """Add an operator, its output shaped as its first source, of the element type; return it."""
@@ -49,9 +65,8 @@ class Builder(Parts):
 
     def norm(self, name: str, source: Tensor, out: str, layer: int | None) -> Tensor:
         """Add a LayerNorm over the last axis with its weights gamma and beta; return its output."""
-        weights = {part: f"{name}.{part}" for part in ("gamma", "beta")}
-        for weight in weights.values():
-            self.tensor(weight, source.shape[-1:], self.sums, "weight")
+        parts = ("gamma", "beta")
+        weights = {part: self.weight(f"{name}.{part}", source.shape[-1:], self.sums).name for part in parts}
         return self.map(name, "layernorm", [source], out, layer, **weights)
 
     def linear(
@@ -71,8 +86,8 @@ class Builder(Parts):
         same place. Stride 0 in either case: how the library's feed-forward and attention halves pass theirs.
         """
         rows, inner = source.shape
-        weight = self.tensor(f"{name}.weight", (inner, cols), kind="weight")
-        bias = self.tensor(f"{name}.bias", (cols,), self.sums, "weight")
+        weight = self.weight(f"{name}.weight", (inner, cols))
+        bias = self.weight(f"{name}.bias", (cols,), self.sums)
         result = self.tensor(out, (rows, cols), self.sums if full else self.dtype)
         bias_view = View(bias.name, 1, 1 if repeating else rows, cols, 0, 0)
         views = [View.whole(source), View.whole(weight), bias_view]
@@ -86,7 +101,7 @@ class Builder(Parts):
             self.linear(f"{at}matmul_{x}", source, heads * head_dim, f"{at}{x}", index, full=False, repeating=False)
             for x in "QKV"
         )
-        context = self._attention(at, index, (q, k, v), seq, batch, heads, head_dim)
+        context = self.attend(self, Sequences(at, index, source, q, k, v, seq, batch, heads, head_dim))
         projected = self.linear(f"{at}W_out", context, hidden, f"{at}projected", index, full=True, repeating=False)
         normed = self.norm(f"{at}layernorm1", projected, f"{at}normed1", index)
         attended = self.map(f"{at}residual_add1", "residual_add", [source, normed], f"{at}attended", index)
@@ -96,46 +111,81 @@ class Builder(Parts):
         normed = self.norm(f"{at}layernorm2", reduced, f"{at}normed2", index)
         return self.map(f"{at}residual_add2", "residual_add", [normed, attended], f"{at}output", index)
 
-    def _attention(
-        self,
-        at: str,
-        index: int,
-        qkv: tuple[Tensor, Tensor, Tensor],
-        seq: int,
-        batch: int,
-        heads: int,
-        head_dim: int,
-    ) -> Tensor:
-        context = self.tensor(f"{at}context", (batch * seq, heads * head_dim))
-        for item in range(batch):
-            suffix = f".b{item}" if batch > 1 else ""
-            scores = self.tensor(f"{at}scores{suffix}", (heads, seq, seq))
 
-            def split(tensor: Tensor, item: int = item) -> View:
-                row = heads * head_dim
-                return View(tensor.name, heads, seq, head_dim, row, head_dim, item * seq * row)
+@dataclass(frozen=True)
+class Sequences:
+    """What an attention works on: Q, K and V of ``batch`` sequences of ``seq`` tokens, one behind the other.
 
-            q, k, v = map(split, qkv)
-            # The scale 1/sqrt(head_dim) of the scores is folded into the fixed-point scale of Q.
-            self.op(f"{at}scores{suffix}", "matmul", [q, k], View.whole(scores), index, transpose_b=True)
-            shares = self.map(f"{at}softmax{suffix}", "softmax", [scores], f"{at}probabilities{suffix}", index)
-            self.op(f"{at}context{suffix}", "matmul", [View.whole(shares), v], split(context), index)
-        return context
+    ``at``: what names of operators begin with; ``source``: what Q, K and V were projected from.
+    """
+
+    at: str
+    layer: int
+    source: Tensor
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    seq: int
+    batch: int
+    heads: int
+    head_dim: int
+
+    @property
+    def cols(self) -> int:
+        """Columns of all heads."""
+        return self.heads * self.head_dim
+
+    def suffix(self, item: int) -> str:
+        """Return what names of operators of one sequence end with."""
+        return f".b{item}" if self.batch > 1 else ""
+
+    def rows_of(self, tensor: Tensor, item: int, first: int, count: int) -> View:
+        """Return ``count`` rows of a sequence from ``first`` on, head by head."""
+        offset = (item * self.seq + first) * self.cols
+        return View(tensor.name, self.heads, count, self.head_dim, self.cols, self.head_dim, offset)
+
+    def split(self, tensor: Tensor, item: int) -> View:
+        """Return all rows of a sequence, head by head."""
+        return self.rows_of(tensor, item, 0, self.seq)
 
 
-def states_sizes(build: Callable[P, Graph]) -> Callable[P, Graph]:
-    """Let the graphs of a builder state its numbers and the switches that are on, defaults included."""
-    signature = inspect.signature(build)
+def full_attention(builder: Builder, given: Sequences) -> Tensor:
+    """Add the attention of each sequence over all of its tokens; return the heads' results side by side."""
+    at, heads, seq, layer = given.at, given.heads, given.seq, given.layer
+    context = builder.tensor(f"{at}context", (given.batch * seq, given.cols))
+    for item in range(given.batch):
+        suffix = given.suffix(item)
+        scores = builder.tensor(f"{at}scores{suffix}", (heads, seq, seq))
+        q, k, v = (given.split(tensor, item) for tensor in (given.q, given.k, given.v))
+        # The scale 1/sqrt(head_dim) of the scores is folded into the fixed-point scale of Q.
+        builder.op(f"{at}scores{suffix}", "matmul", [q, k], View.whole(scores), layer, transpose_b=True)
+        shares = builder.map(f"{at}softmax{suffix}", "softmax", [scores], f"{at}probabilities{suffix}", layer)
+        context_view = given.split(context, item)
+        builder.op(f"{at}context{suffix}", "matmul", [View.whole(shares), v], context_view, layer)
+    return context
+
+
+Attention = Callable[[Builder, Sequences], Tensor]
+"""What adds the attention of a layer and returns its result [batch * seq, heads * head_dim]."""
+
+
+def states_sizes(build: Callable[P, Graph], signature: inspect.Signature | None = None) -> Callable[P, Graph]:
+    """Let the graphs of a builder state its numbers and the switches that are on, defaults included.
+
+    ``signature``: the sizes of a builder that takes them all by name; None = those of its own parameters.
+    """
+    sizes_of = signature or inspect.signature(build)
 
     @functools.wraps(build)
     def built(*args: P.args, **sizes: P.kwargs) -> Graph:
-        given = signature.bind(*args, **sizes)
-        graph = build(*args, **sizes)
+        given = sizes_of.bind(*args, **sizes)
         given.apply_defaults()
+        graph = build(**given.arguments) if signature else build(*args, **sizes)  # type: ignore[call-arg]
         return graph.sized(
             {name: value for name, value in given.arguments.items() if isinstance(value, int) and value is not False}
         )
 
+    built.__signature__ = sizes_of  # type: ignore[attr-defined]
     return built
 
 

@@ -184,6 +184,8 @@ def residual_add(op: Op, at: Planning) -> list[Step] | Fallback:
     views = (*op.inputs, op.output)
     if wrong := [at.dtype(view) for view in views if at.role(view) != "element"]:
         return Fallback(f"the array adds and copies {at.hw.array.input_type} (int8 in integer graphs), not {wrong[0]}")
+    if any(view.cols != op.output.cols for view in op.inputs):
+        return Fallback("the array adds whole rows, not one number to each row")
     rows, cols, relu = op.output.rows, op.output.cols, op.attrs.get("activation") == "relu"
     works: list[Work] = []
     for b in range(op.batch):

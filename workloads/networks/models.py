@@ -11,12 +11,16 @@ from workloads.encoder import states_sizes
 from workloads.networks.config import Config
 from workloads.networks.decoders import DECODERS
 from workloads.networks.decoding import PHASES, Step, decoder
+from workloads.networks.linear_attention import LINEAR
 from workloads.networks.seq2seq import SEQ2SEQ, seq2seq
+from workloads.networks.sparse_attention import SPARSE
+from workloads.networks.swin import SWIN, swin
 from workloads.networks.vision import VISION, vision
 
 Builder = Callable[..., Graph]
 
-# Liu et al. 2019; Wang et al. 2020 (sentence-transformers/all-MiniLM-*); Jiao et al. 2020; Gururangan et al. 2020.
+# Liu et al. 2019; Wang et al. 2020 (sentence-transformers/all-MiniLM-*); Jiao et al. 2020; Sanh et al. 2019; Lan et al.
+# 2019 (albert-*-v2: one layer's weights for all, tables of 128 columns).
 ENCODERS: dict[str, Model] = {
     "roberta-base": Model(12, 768, 12, 3072, token_types=1, vocab=50265, positions=514),
     "roberta-large": Model(24, 1024, 16, 4096, token_types=1, vocab=50265, positions=514),
@@ -25,6 +29,10 @@ ENCODERS: dict[str, Model] = {
     "minilm-l12": Model(12, 384, 12, 1536),
     "tinybert-4": Model(4, 312, 12, 1200),
     "tinybert-6": Model(6, 768, 12, 3072),
+    "albert-base": Model(12, 768, 12, 3072, vocab=30000, embedding_size=128, shared=True),
+    "albert-large": Model(24, 1024, 16, 4096, vocab=30000, embedding_size=128, shared=True),
+    "albert-xlarge": Model(24, 2048, 16, 8192, vocab=30000, embedding_size=128, shared=True),
+    "albert-xxlarge": Model(12, 4096, 64, 16384, vocab=30000, embedding_size=128, shared=True),
 }
 
 PHASE_HELP = "generate is a run over many graphs: `carat run NAME --phase generate`, `sim.generate`"
@@ -65,8 +73,11 @@ def decoder_model(name: str, config: Config) -> Builder:
 
 NETWORKS: dict[str, Builder] = {
     **{name: encoder_model(name, model) for name, model in ENCODERS.items()},
+    **LINEAR,
+    **SPARSE,
     **{name: decoder_model(name, config) for name, config in DECODERS.items()},
     **{name: seq2seq(name, model) for name, model in SEQ2SEQ.items()},
+    **{name: swin(name, sizes) for name, sizes in SWIN.items()},
     **{name: vision(name, sizes) for name, sizes in VISION.items()},
 }
 """Networks beside `workloads.WORKLOADS`, by the name that the command line takes."""

@@ -41,9 +41,19 @@ def number_kind(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
     return {**one_shape(op), rule: (source[0] == "i") == (result[0] == "i")}
 
 
+def one_shape_or_column(op: Op) -> dict[str, bool]:
+    """The first input has the output's shape, the second too, or one number for each row."""
+    (batch, rows, _), (first, second) = op.output.shape, op.inputs
+    return {
+        f"input is {first}, output {op.output}: must be one shape": first.shape == op.output.shape,
+        f"second input is {second}, must be {op.output}, or {rows}x1 for one number a row": second.shape
+        in (op.output.shape, (batch, rows, 1)),
+    }
+
+
 def _sum_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
     one_type = {f"dtypes {', '.join(dtypes)} must be one": len(set(dtypes)) == 1}
-    return {**one_shape(op), **one_type, **activation_rule(op)}
+    return {**one_shape_or_column(op), **one_type, **activation_rule(op)}
 
 
 def parts(columns: int, copies: Sequence[int]) -> npt.NDArray[np.int64]:
@@ -121,11 +131,20 @@ def relu(x: Array) -> Array:
 
 
 def _multiply_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
-    return {**one_shape(op), f"dtypes {', '.join(dtypes)} must be one": len(set(dtypes)) == 1}
+    return {**one_shape_or_column(op), f"dtypes {', '.join(dtypes)} must be one": len(set(dtypes)) == 1}
 
 
 def _multiply(op: Op, inputs: list[Array], values: Values) -> Array:
     return as_float32(inputs[0] * inputs[1])
+
+
+def _divide(op: Op, inputs: list[Array], values: Values) -> Array:
+    return as_float32(inputs[0] / inputs[1])
+
+
+def elu_plus_one(x: Array) -> Array:
+    """x + 1 above 0, e to the x below: positive, as linear attention wants its queries and keys."""
+    return as_float32(np.where(x > 0, x + 1, np.exp(np.minimum(x, 0))))
 
 
 def _unchanged(x: Array) -> Array:
@@ -158,9 +177,10 @@ KINDS = (
     _activation("silu", "one input: x / (1 + exp(-x))", silu),
     _activation("relu", "one input: the larger of x and 0", relu),
     _activation("exp", "one input: e to the x", np.exp),
+    _activation("elu_plus_one", "one input: x + 1 above 0, e to the x below", elu_plus_one),
     Kind(
         "multiply",
-        "two inputs, element by element; row stride 0: one row that multiplies all",
+        "two inputs, element by element; row stride 0: one row that multiplies all; one column: one number a row",
         _multiply_rules,
         inputs=(2,),
         reference=_multiply,
@@ -168,8 +188,17 @@ KINDS = (
         color="#117733",
     ),
     Kind(
+        "divide",
+        "two inputs, the first over the second, element by element; one column: one number a row",
+        _multiply_rules,
+        inputs=(2,),
+        reference=_divide,
+        columns=Columns(),
+        color="#44AA99",
+    ),
+    Kind(
         "residual_add",
-        "two inputs; activation; row stride 0: one row that is added to all",
+        "two inputs; activation; row stride 0: one row that is added to all; one column: one number a row",
         _sum_rules,
         {"activation": "none"},
         (2,),

@@ -87,7 +87,9 @@ def _rope(op: Op, inputs: list[Array], values: Values) -> Array:
 def _pick_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
     source, ids = op.inputs
     return {
-        f"{ids.elements} ids give {op.output.rows} rows": ids.elements == op.output.rows and op.batch == 1,
+        f"{ids.batch}x{ids.rows * ids.cols} ids give {op.batch}x{op.output.rows} rows": (ids.batch, ids.rows * ids.cols)
+        == (op.batch, op.output.rows),
+        f"rows have batch {source.batch}, must be 1 or {op.batch}": source.batch in (1, op.batch),
         f"rows of {source.cols}, {op.output.cols} in the output": source.cols == op.output.cols,
         f"ids must be int32, not {dtypes[1]}": dtypes[1] == "int32",
         f"input {dtypes[0]} and output {dtypes[2]} must be one dtype": dtypes[0] == dtypes[2],
@@ -95,7 +97,9 @@ def _pick_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
 
 
 def _pick_rows(op: Op, inputs: list[Array], values: Values) -> Array:
-    return np.asarray(inputs[0][0][inputs[1].reshape(-1).astype(np.int64)])[None]
+    ids = inputs[1].reshape(op.batch, -1).astype(np.int64)
+    source = np.broadcast_to(inputs[0], (op.batch, *inputs[0].shape[1:]))
+    return np.stack([rows[places] for rows, places in zip(source, ids, strict=True)])
 
 
 def _scatter_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
@@ -114,6 +118,21 @@ def _scatter_add(op: Op, inputs: list[Array], values: Values) -> Array:
     total = np.zeros((op.output.rows, op.output.cols), np.float32)
     np.add.at(total, inputs[1].reshape(-1).astype(np.int64), inputs[0][0] * inputs[2].reshape(-1, 1))
     return total[None]
+
+
+def _position_bias_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    ids, table = op.inputs
+    return {
+        f"ids are {ids}, must be {op.output.rows}x{op.output.cols}": ids.shape == (1, *op.output.shape[1:]),
+        f"table is {table}, must have a column for each of {op.batch} heads": table.batch == 1
+        and table.cols == op.batch,
+        f"ids must be int32, not {dtypes[0]}": dtypes[0] == "int32",
+        f"table {dtypes[1]} and output {dtypes[2]} must be one dtype": dtypes[1] == dtypes[2],
+    }
+
+
+def _position_bias(op: Op, inputs: list[Array], values: Values) -> Array:
+    return np.asarray(inputs[1][0][inputs[0][0].astype(np.int64)]).transpose(2, 0, 1)
 
 
 def _unchanged(x: Array) -> Array:
@@ -150,6 +169,15 @@ KINDS = (
         color="#C4C4C4",
     ),
     Kind(
+        "position_bias",
+        "ids [queries, keys] of distances, table [distances, heads]: what is added to each head's scores",
+        _position_bias_rules,
+        inputs=(2,),
+        reference=_position_bias,
+        converts=False,
+        color="#BBBBDD",
+    ),
+    Kind(
         "rope",
         "one input; head_dim, rotated, style (half or interleaved), base, position of the first row: rotary embedding",
         _rope_rules,
@@ -159,7 +187,7 @@ KINDS = (
     ),
     Kind(
         "pick_rows",
-        "rows, ids: the rows with these ids, one behind the other (tokens of an expert)",
+        "rows, ids: the rows with these ids, one behind the other (tokens of an expert, sorted tokens)",
         _pick_rules,
         inputs=(2,),
         reference=_pick_rows,

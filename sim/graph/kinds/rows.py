@@ -55,7 +55,52 @@ def _argmax(op: Op, inputs: list[Array], values: Values) -> Array:
     return np.asarray(inputs[0].argmax(axis=-1), dtype=np.float32).reshape(op.output.shape)
 
 
+def _one_number_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    source = op.inputs[0]
+    return {
+        f"{source.batch}x{source.rows} rows give as many numbers, not {op.output}": op.output.shape
+        == (source.batch, source.rows, 1),
+        f"input {dtypes[0]} and output {dtypes[1]} must both be integers or both floats": (dtypes[0][0] == "i")
+        == (dtypes[1][0] == "i"),
+    }
+
+
+def _logsumexp(op: Op, inputs: list[Array], values: Values) -> Array:
+    most = inputs[0].max(axis=-1, keepdims=True)
+    return as_float32(most + np.log(np.exp(inputs[0] - most).sum(axis=-1, keepdims=True)))
+
+
+def _random_features_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
+    projected, rows = op.inputs
+    return {
+        f"input is {projected}, output {op.output}: must be one shape": projected.shape == op.output.shape,
+        f"{rows.batch}x{rows.rows} rows for {projected.batch}x{projected.rows} projected ones": rows.shape[:2]
+        == projected.shape[:2],
+        f"dtypes {', '.join(dtypes)} must be one": len(set(dtypes)) == 1,
+    }
+
+
+def _random_features(op: Op, inputs: list[Array], values: Values) -> Array:
+    """e to (projection - half of the row's squared length) over the root of the number of features."""
+    half = (inputs[1] * inputs[1]).sum(axis=-1, keepdims=True) / 2
+    return as_float32(np.exp(inputs[0] - half) / np.sqrt(inputs[0].shape[-1]))
+
+
 KINDS = (
+    Kind(
+        "logsumexp",
+        "one input: the logarithm of the sum of e to its elements, of each row",
+        _one_number_rules,
+        reference=_logsumexp,
+        priced=input_elements,
+    ),
+    Kind(
+        "random_features",
+        "projected rows, rows: e to (projection - half of the squared length), positive random features of softmax",
+        _random_features_rules,
+        inputs=(2,),
+        reference=_random_features,
+    ),
     Kind(
         "softmax",
         "one input, row by row",
