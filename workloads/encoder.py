@@ -185,7 +185,8 @@ def states_sizes(build: Callable[P, Graph], signature: inspect.Signature | None 
             {name: value for name, value in given.arguments.items() if isinstance(value, int) and value is not False}
         )
 
-    built.__signature__ = sizes_of  # type: ignore[attr-defined]
+    if signature is not None:
+        built.__signature__ = signature  # type: ignore[attr-defined]
     return built
 
 

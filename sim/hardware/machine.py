@@ -41,7 +41,7 @@ that works keeps to the shorter of the two.
 
 NEW_RTL = "gemmini-8c3f992"
 
-ARRAY_ALWAYS = frozenset({"matmul", "residual_add", "conv"})
+ARRAY_ALWAYS = frozenset({"matmul", "residual_add", "conv", "depthwise_conv"})
 NORMALIZER_OPERATORS = frozenset({"softmax", "layernorm", "gelu"})
 
 LEAST_MHZ, MOST_MHZ = 1e-3, 1e6

@@ -9,7 +9,7 @@ from itertools import product
 from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.isa.commands import Funct, Program
-from sim.lower.conv_tiling import ConvTile, conv_limits, conv_tile, per_byte
+from sim.lower.conv_tiling import OUT_CHANNELS, ConvTile, conv_limits, conv_tile, per_byte
 from sim.lower.encode import Stream
 from sim.lower.tiling import blocks_of
 from sim.lower.work import ACTIVATIONS, CONV_ORDER, Conv
@@ -40,8 +40,10 @@ def check(work: Conv, hw: Hardware) -> None:
         problems.append("convolutions need dataflow WS; this array is built for OS only")
     if sorted(work.loop_order) != sorted(CONV_ORDER):
         problems.append(f"loop_order {work.loop_order!r} must be a permutation of {CONV_ORDER!r}")
-    if work.kernel <= work.padding:
-        problems.append(f"padding {work.padding} must be smaller than kernel {work.kernel}")
+    for padding, kernel in ((work.padding, work.kernel), (work.padding_above, work.rows_of_kernel)):
+        if kernel <= padding:
+            problems.append(f"padding {padding} must be smaller than kernel {kernel}")
+    problems += special_problems(work)
     if work.input_dilation not in (1, 2):
         problems.append(f"input_dilation {work.input_dilation} must be 1 or 2")
     if work.input_dilation > 1 and work.stride > 1:
@@ -74,6 +76,22 @@ def check(work: Conv, hw: Hardware) -> None:
         raise InputError([where + problem for problem in problems])
 
 
+def special_problems(work: Conv) -> list[str]:
+    """Return what is wrong with a kernel that is not square, or of its own for each channel."""
+    special = [name for name in (*TRAINING, "input_dilation") if getattr(work, name) not in (False, 1)]
+    problems = []
+    if special and (work.depthwise or (work.rows_of_kernel, work.padding_above) != (work.kernel, work.padding)):
+        what = "a depth-wise convolution" if work.depthwise else "a kernel that is not square"
+        problems.append(f"{', '.join(special)}: {what} has none of them (nearest: leave them out)")
+    if work.rows_of_kernel < 1:
+        problems.append(f"kernel_rows = {work.kernel_rows} must be >= 1")
+    if work.depthwise and work.in_channels != work.out_channels:
+        problems.append(
+            f"a depth-wise convolution of {work.in_channels} channels gives as many, not {work.out_channels}"
+        )
+    return problems
+
+
 def row_distances(work: Conv) -> tuple[tuple[str, int, str], ...]:
     """Return (what, elements from one to the next, operand) of the rows that loads and stores move."""
     weights = work.weights.row_stride
@@ -88,9 +106,11 @@ def row_distances(work: Conv) -> tuple[tuple[str, int, str], ...]:
 
 def conv_steps(work: Conv, tile: ConvTile) -> Iterator[ConvStep]:
     """Yield the tiles in the order of ``work.loop_order``."""
-    limits = conv_limits(work)
+    limits = list(conv_limits(work))
+    if work.depthwise:  # a loop takes one channel, whose number stands in the place of the out channel
+        limits[OUT_CHANNELS] = work.out_channels
     b, prow, pcol, poch, krow, kcol, kch = (blocks_of(n, size) for n, size in zip(limits, tile, strict=True))
-    keep = work.resident == "library"
+    keep = work.resident == "library" and not work.depthwise
     keep_weights = keep and kch * poch * krow * kcol <= REUSE_TILES
     keep_input = keep and kch * krow * kcol * b * prow * pcol <= REUSE_TILES
     axes = [CONV_ORDER.index(letter) for letter in work.loop_order]
@@ -149,14 +169,18 @@ def _overhang(start: int, length: int, limit: int) -> tuple[int, int]:
     return max(0, -start), max(0, start + length - limit)
 
 
-def _window(work: Conv, start: int, size: int, kstart: int, ksize: int, out: int, image: int) -> tuple[int, ...]:
-    """One dimension of a tile: (input start, low pad, high pad, pool low pad, pool high pad, output size)."""
+def _window(work: Conv, start: int, size: int, kstart: int, ksize: int, sizes: tuple[int, int, int]) -> tuple[int, ...]:
+    """One dimension of a tile: (input start, low pad, high pad, pool low pad, pool high pad, output size).
+
+    ``sizes``: results, elements of the image and padding along it.
+    """
+    out, image, padding = sizes
     pool_size, pool_stride, pool_padding = work.pool
     first = start * pool_stride - pool_padding
     covered = size * pool_stride + pool_size - 1
     pool_low, pool_high = _overhang(first, covered, out)
     outputs = covered - pool_low - pool_high
-    at = max(0, first) * work.stride + kstart * work.kernel_dilation - work.padding
+    at = max(0, first) * work.stride + kstart * work.kernel_dilation - padding
     dilated = ksize + (work.kernel_dilation - 1) * (ksize - 1)
     inputs = outputs * work.stride + dilated - 1
     low, high = _overhang(at, inputs, image + (work.input_dilation - 1) * (image - 1))
@@ -180,6 +204,7 @@ def _addresses(work: Conv, hw: Hardware, step: ConvStep, corner: tuple[int, int]
     """DRAM bytes of input, weights, output, bias of a tile; 0 = not moved. ``corner``: input pixel."""
     b, prow, pcol, poch, krow, kcol, kch = step.at
     _, _, _, _, krows, kcols, kchs = step.size
+    kch = poch if work.depthwise else kch
     if work.trans_input_3120:
         pixel = (kch * work.in_rows + corner[0]) * work.in_cols + corner[1]
         x = pixel * work.batch + b
@@ -190,6 +215,8 @@ def _addresses(work: Conv, hw: Hardware, step: ConvStep, corner: tuple[int, int]
         krow, kcol = work.kernel - krow - krows, work.kernel - kcol - kcols
     if work.trans_weight_1203:
         w = (kch * work.kernel**2 + krow * work.kernel + kcol) * work.out_channels + poch
+    elif work.depthwise:
+        w = (poch * work.rows_of_kernel + krow) * work.kernel + kcol
     elif work.trans_weight_0132:
         w = ((krow * work.kernel + kcol) * work.out_channels + poch) * work.in_channels + kch
     else:
@@ -199,8 +226,8 @@ def _addresses(work: Conv, hw: Hardware, step: ConvStep, corner: tuple[int, int]
     else:
         c = ((b * work.pooled_rows + prow) * work.pooled_cols + pcol) * work.c.row_stride + poch
     first = not any(step.at[4:])
-    last = step.at[4] + krows >= work.kernel and step.at[5] + kcols >= work.kernel
-    last = last and kch + kchs >= work.in_channels
+    last = step.at[4] + krows >= work.rows_of_kernel and step.at[5] + kcols >= work.kernel
+    last = last and (work.depthwise or kch + kchs >= work.in_channels)
     # Without a bias the library passes a dummy that must not be zero: zero means "add to what is there".
     bias = (1 if work.bias is None else work.bias.address) + poch * hw.acc_bytes
     return (
@@ -216,11 +243,12 @@ def _emit_tile(stream: Stream, work: Conv, hw: Hardware, step: ConvStep) -> None
     batches, prows, pcols, pochs, krows, kcols, kchs = step.size
     pool_size, pool_stride, pool_padding = work.pool
     irow, upad, dpad, pupad, pdpad, orows = _window(
-        work, step.at[1], prows, step.at[4], krows, work.out_rows, work.in_rows
+        work, step.at[1], prows, step.at[4], krows, (work.out_rows, work.in_rows, work.padding_above)
     )
     icol, lpad, rpad, plpad, prpad, ocols = _window(
-        work, step.at[2], pcols, step.at[5], kcols, work.out_cols, work.in_cols
+        work, step.at[2], pcols, step.at[5], kcols, (work.out_cols, work.in_cols, work.padding)
     )
+    weight_stride = 1 if work.depthwise else work.weights.row_stride
     dilated = work.input_dilation == 2
     corner = ((irow + upad) >> dilated, (icol + lpad) >> dilated)
     x, weights, c, bias = _addresses(work, hw, step, corner)
@@ -228,7 +256,9 @@ def _emit_tile(stream: Stream, work: Conv, hw: Hardware, step: ConvStep) -> None
     input_half = (1 if kch + krow + kcol + b + prow + pcol == 0 else 2) if step.keep_input else 0
     weight_half = (1 if kch + poch + krow + kcol == 0 else 2) if step.keep_weights else 0
     flags = input_half << 18 | weight_half << 16 | _pixels_per_row(work, hw, kcols, kchs) << 8
-    flags |= work.trans_input_3120 << 5 | work.trans_weight_0132 << 4 | work.trans_weight_1203 << 3
+    flags |= (
+        work.depthwise << 6 | work.trans_input_3120 << 5 | work.trans_weight_0132 << 4 | work.trans_weight_1203 << 3
+    )
     flags |= work.trans_output_1203 << 2 | work.wrot180 << 1 | (work.bias is None)
     modes = ACTIVATIONS.index(work.activation) << 3 | dilated << 2 | work.downsample << 1 | (not work.pool_stride)
     stream.emit_loop(
@@ -251,7 +281,7 @@ def _emit_tile(stream: Stream, work: Conv, hw: Hardware, step: ConvStep) -> None
             (
                 Funct.LOOP_CONV_WS_CONFIG_4,
                 orows << 48 | prpad << 32 | pupad << 21 | pdpad << 10 | work.kernel_dilation,
-                work.x.row_stride << 48 | work.weights.row_stride << 32 | work.c.row_stride << 16 | ocols,
+                work.x.row_stride << 48 | weight_stride << 32 | work.c.row_stride << 16 | ocols,
             ),
             (Funct.LOOP_CONV_WS_CONFIG_5, weights, c),
             (Funct.LOOP_CONV_WS_CONFIG_6, bias, x),

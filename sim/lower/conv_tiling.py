@@ -29,16 +29,9 @@ NAMES = (
 
 
 def conv_limits(work: Conv) -> ConvTile:
-    """Return the whole convolution as one tile."""
-    return (
-        work.batch,
-        work.pooled_rows,
-        work.pooled_cols,
-        work.out_channels,
-        work.kernel,
-        work.kernel,
-        work.in_channels,
-    )
+    """Return the most of a convolution that one tile takes: all of it, of a depth-wise one a channel of it."""
+    ochs, ichs = (1, 1) if work.depthwise else (work.out_channels, work.in_channels)
+    return work.batch, work.pooled_rows, work.pooled_cols, ochs, work.rows_of_kernel, work.kernel, ichs
 
 
 def per_byte(hw: Hardware, operand: str) -> int:

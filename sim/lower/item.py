@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
+DEFAULT_SCALE = 0.05
+"""Output scale of the recorded matmul and conv programs; values only, no effect on time."""
+
 
 @dataclass(frozen=True)
 class Operand:

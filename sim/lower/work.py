@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
-from sim.graph.windows import positions
+from sim.lower.conv_item import CONV_ORDER as CONV_ORDER
+from sim.lower.conv_item import Conv as Conv
+from sim.lower.item import DEFAULT_SCALE as DEFAULT_SCALE
 from sim.lower.item import Item as Item
 from sim.lower.item import Operand as Operand
 from sim.lower.item import Place as Place
@@ -29,9 +31,6 @@ Dataflow = Literal["WS", "OS"]
 Resident = Literal["library", "none", "a", "b", "ab"]
 Halves = Literal["slot", "together", "apart"]
 NormKind = Literal["layernorm", "softmax"]
-
-DEFAULT_SCALE = 0.05
-"""Output scale of the recorded matmul and conv programs; values only, no effect on time."""
 
 
 class SparseItem(Item):
@@ -280,113 +279,6 @@ class Norm(Item):
         """Return the operands."""
         wide: Width = "a" if self.low_x else "sums"
         return [Place("x", self.x, self.rows, self.cols, wide), Place("c", self.c, self.rows, self.cols, "c")]
-
-
-CONV_ORDER = "NPQKRSC"
-"""Loops of tiled_conv, outermost first: batch, rows, columns, out channels, kernel rows and columns, in channels."""
-
-
-@dataclass(frozen=True)
-class Conv(Item):
-    """Two-dimensional convolution, square kernel, with optional max-pooling behind it (tiled_conv_auto).
-
-    ``x``: NHWC, row_stride = elements from pixel to pixel (normally in_channels). ``weights``: [kernel
-    row][kernel column][in channel][out channel], row_stride from in channel to in channel. ``bias``: one
-    value of accumulator type per out channel, or None. ``c``: NHWC, row_stride from pixel to pixel.
-    ``pool_stride`` 0: no pooling. ``tile``: (batches, pooled rows, pooled columns, out channels, kernel
-    rows, kernel columns, in channels); None = the library's own choice. ``loop_order``: these sizes by the letters
-    N P Q K R S C, the outermost loop first. ``resident`` "none": no operand stays between tiles, as in the library
-    before 2023; ``downsampling`` False: a 1x1 kernel of stride 2 loads all pixels, as there.
-    """
-
-    batch: int
-    in_rows: int
-    in_cols: int
-    in_channels: int
-    out_channels: int
-    kernel: int
-    x: Operand
-    weights: Operand
-    c: Operand
-    bias: Operand | None = None
-    stride: int = 1
-    padding: int = 0
-    input_dilation: int = 1
-    kernel_dilation: int = 1
-    pool_size: int = 0
-    pool_stride: int = 0
-    pool_padding: int = 0
-    activation: Literal["none", "relu"] = "none"
-    scale: float = DEFAULT_SCALE
-    wrot180: bool = False
-    trans_output_1203: bool = False
-    trans_input_3120: bool = False
-    trans_weight_1203: bool = False
-    trans_weight_0132: bool = False
-    tile: tuple[int, int, int, int, int, int, int] | None = None
-    loop_order: str = CONV_ORDER
-    resident: Literal["library", "none"] = "library"
-    downsampling: bool = True
-
-    MAPPING_FIELDS = ("tile",)
-    OPERATORS = ("conv",)
-    TILE_SIZES = 7
-
-    def places(self) -> list[Place]:
-        """Return the operands: pixels, weights, results and the bias where there is one."""
-        found = [
-            Place("x", self.x, self.batch * self.in_rows * self.in_cols, self.in_channels, "a"),
-            Place("weights", self.weights, self.kernel**2 * self.in_channels, self.out_channels, "b"),
-            Place("c", self.c, self.batch * self.pooled_rows * self.pooled_cols, self.out_channels, "c"),
-        ]
-        return found if self.bias is None else [*found, Place("bias", self.bias, 1, self.out_channels, "sums")]
-
-    def _out(self, size: int) -> int:
-        dilated = size + (self.input_dilation - 1) * (size - 1)
-        kernel = self.kernel + (self.kernel_dilation - 1) * (self.kernel - 1)
-        return positions(dilated, kernel, self.stride, self.padding)
-
-    @property
-    def out_rows(self) -> int:
-        """Rows of the convolution's result before pooling."""
-        return self._out(self.in_rows)
-
-    @property
-    def out_cols(self) -> int:
-        """Columns of the convolution's result before pooling."""
-        return self._out(self.in_cols)
-
-    @property
-    def pool(self) -> tuple[int, int, int]:
-        """Size, stride and padding of the pooling window; (1, 1, 0) without pooling."""
-        return (self.pool_size, self.pool_stride, self.pool_padding) if self.pool_stride else (1, 1, 0)
-
-    @property
-    def pooled_rows(self) -> int:
-        """Rows of the stored result."""
-        size, stride, padding = self.pool
-        return positions(self.out_rows, size, stride, padding)
-
-    @property
-    def pooled_cols(self) -> int:
-        """Columns of the stored result."""
-        size, stride, padding = self.pool
-        return positions(self.out_cols, size, stride, padding)
-
-    @property
-    def downsample(self) -> bool:
-        """A 1x1 kernel of stride 2 on an even image: only every other pixel is loaded at all."""
-        even = self.in_rows % 2 == 0 and self.in_cols % 2 == 0
-        plain = self.padding == 0 and self.pool_stride == 0 and self.input_dilation == 1
-        return (
-            self.downsampling and self.stride == 2 and self.kernel == 1 and even and plain and not self.trans_input_3120
-        )
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates: every output pixel before pooling times kernel area times channels."""
-        pixels = self.batch * self.out_rows * self.out_cols
-        return pixels * self.kernel**2 * self.in_channels * self.out_channels
 
 
 Work = Matmul | BlockSparseMatmul | PackedMatmul | SampledMatmul | ResidualAdd | Norm | Conv

@@ -127,11 +127,14 @@ def conv_demand(work: Conv, mapping: OpMapping, hw: Hardware) -> Demand:
     shared = min(max(1, dim // ich), kcols) if hw.features.first_layer_optimizations else 1
     out_blocks = _blocks_over(work.out_channels, och, dim)
     in_blocks = _blocks_over(work.in_channels, ich, dim)
-    taps = work.kernel * ceil(work.kernel / shared)
+    taps = work.rows_of_kernel * ceil(work.kernel / shared)
+    loops = prod(counts)
+    if work.depthwise:  # a loop, and one column of the array, for each channel
+        out_blocks, in_blocks, loops = work.out_channels, 1, loops * work.out_channels
     c_bytes = work.batch * work.pooled_rows * work.pooled_cols * work.out_channels * hw.input_bytes
-    keep_weights = counts[3] * counts[4] * counts[5] * counts[6] <= REUSE_TILES
+    keep_weights = not work.depthwise and counts[3] * counts[4] * counts[5] * counts[6] <= REUSE_TILES
     passes = 1 if keep_weights else counts[0] * counts[1] * counts[2]
-    weights = work.kernel**2 * work.in_channels * work.out_channels
+    weights = work.taps * work.out_channels * (1 if work.depthwise else work.in_channels)
     keep_input = prod(counts) // counts[3] <= REUSE_TILES
     image_passes = 1 if keep_input else counts[3]
     return Demand(
@@ -141,7 +144,7 @@ def conv_demand(work: Conv, mapping: OpMapping, hw: Hardware) -> Demand:
         read_requests=0,
         write_requests=ceil(c_bytes / hw.dma.max_request_bytes),
         load_commands=0,
-        issued_commands=LOOP_COMMANDS["conv"] * prod(counts),
+        issued_commands=LOOP_COMMANDS["conv"] * loops,
     )
 
 
@@ -170,11 +173,11 @@ def rows_demand(work: ResidualAdd | Norm, mapping: OpMapping, hw: Hardware) -> D
 def _image(work: Conv) -> int:
     """Return the least input elements that all results together need: each brings fresh pixels along a side."""
     size, stride, padding = work.pool
-    fresh = min(work.stride, work.kernel)
     pixels = 1
-    for pooled in (work.pooled_rows, work.pooled_cols):
+    sides = (work.rows_of_kernel, work.padding_above), (work.kernel, work.padding)
+    for pooled, (kernel, zeros) in zip((work.pooled_rows, work.pooled_cols), sides, strict=True):
         results = max(0, pooled * min(size, stride) - 2 * padding)
-        pixels *= max(0, results * fresh - 2 * work.padding)
+        pixels *= max(0, results * min(work.stride, kernel) - 2 * zeros)
     return work.batch * pixels * work.in_channels // work.input_dilation**2
 
 

@@ -77,8 +77,12 @@ def shape_of(work: Tiled) -> str:
     if isinstance(work, Conv):
         image = f"{work.batch}x{work.in_rows}x{work.in_cols}x{work.in_channels}"
         pool = f" pool={work.pool_size}/{work.pool_stride}" if work.pool_stride else ""
-        kernel = f"k={work.kernel} s={work.stride} p={work.padding}"
-        return f"conv {image}->{work.out_channels} {kernel}{pool}"
+        square = (work.rows_of_kernel, work.padding_above) == (work.kernel, work.padding)
+        k, p = (
+            f"{rows}x{cols}" for rows, cols in ((work.rows_of_kernel, work.kernel), (work.padding_above, work.padding))
+        )
+        kernel = f"k={work.kernel if square else k} s={work.stride} p={work.padding if square else p}"
+        return f"{'depthwise ' * work.depthwise}conv {image}->{work.out_channels} {kernel}{pool}"
     if isinstance(work, ResidualAdd | Norm):
         kind = "residual_add" if isinstance(work, ResidualAdd) else work.kind
         return f"{kind} {work.rows}x{work.cols}"

@@ -102,7 +102,7 @@ def conv_space(work: Conv, hw: Hardware, *, even: bool = False) -> Iterator[OpMa
 
     ``even``: only even cuts of the image and of the channels.
     """
-    batch, rows, cols, ochs, kernel, _, ichs = conv_limits(work)
+    batch, rows, cols, ochs, krows, kcols, ichs = conv_limits(work)
 
     def cuts(total: int) -> list[int]:
         return even_sizes(total) if even else list(range(1, total + 1))
@@ -111,7 +111,7 @@ def conv_space(work: Conv, hw: Hardware, *, even: bool = False) -> Iterator[OpMa
         blocks = blocks_of(total, hw.dim)
         return sorted({min(total, n * hw.dim) for n in (even_sizes(blocks) if even else range(1, blocks + 1))})
 
-    taps = sorted({(kernel, kernel), (1, kernel), (1, 1)})
+    taps = sorted({(krows, kcols), (1, kcols), (1, 1)})
     axes = product(even_sizes(batch), cuts(rows), cuts(cols), channels(ochs), taps, channels(ichs))
     for b, pr, pc, oc, (kr, kc), ic in axes:
         tile: ConvTile = (b, pr, pc, oc, kr, kc, ic)
@@ -228,8 +228,8 @@ def size_of(work: Tiled, hw: Hardware, reach: Reach) -> int:
     """Return an upper estimate of how many mappings `space` holds, without listing them."""
     limits = limits_of(work, hw)
     if isinstance(work, Conv):
-        batch, rows, cols, ochs, kernel, _, ichs = limits
-        taps = 1 if kernel == 1 else 3
+        batch, rows, cols, ochs, krows, kcols, ichs = limits
+        taps = 1 if krows * kcols == 1 else 3
         return len(even_sizes(batch)) * rows * cols * blocks_of(ochs, hw.dim) * taps * blocks_of(ichs, hw.dim)
     if not isinstance(work, Matmul):
         return prod(blocks_of(limit, hw.dim) for limit in limits)

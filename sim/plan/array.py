@@ -15,7 +15,7 @@ from sim.graph import Op, View
 from sim.hardware import Hardware
 from sim.lower import check
 from sim.lower.polynomials import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
-from sim.lower.work import DEFAULT_SCALE, Conv, Matmul, Norm, ResidualAdd, Work
+from sim.lower.work import DEFAULT_SCALE, Conv, Matmul, Norm, Operand, ResidualAdd, Work
 from sim.plan import by_hand
 from sim.plan.context import Planning
 from sim.plan.step import ArrayStep, Fallback, Step
@@ -119,8 +119,14 @@ def _sparse(op: Op, at: Planning, dense: ArrayStep) -> Step:
     return replace(dense, **vars(found)) if found is not None else dense
 
 
+CONVOLUTIONS = ("conv", "depthwise_conv")
+
+
 def conv(op: Op, at: Planning, pool: Op | None) -> list[Step]:
-    """Return the convolution with the pooling behind it; what the machine lacks is told when it is checked."""
+    """Return the convolution with the pooling behind it; what the machine lacks is told when it is checked.
+
+    Groups are a program each. Of a depth-wise one a hardware loop takes one channel (tiled_conv_dw).
+    """
     wrong = {at.dtype(v) for v in (*op.inputs[:2], op.output) if at.role(v) != "element"}
     for dtype in sorted(wrong):
         at.refuse(op, f"the array convolves {at.hw.array.input_type} (int8 in integer graphs), not {dtype}")
@@ -128,30 +134,45 @@ def conv(op: Op, at: Planning, pool: Op | None) -> list[Step]:
     machine = at.machine(op, output)
     if at.is_refused(op):
         return []
+    groups = op.attrs.get("groups", 1)
+    items = (_conv_work(op, at, output, pool, group, groups) for group in range(groups))
+    works = tuple(by_hand.mapped(item, op.name, at.mapping) for item in items)
+    kind = f"{op.kind}+maxpool" if pool else op.kind
+    macs = (op.macs,) * 3
+    return [ArrayStep(op.name, kind, op.layer, *op.mnk, 1, works, *macs, machine=machine)]
+
+
+def _conv_work(op: Op, at: Planning, output: View, pool: Op | None, group: int, groups: int) -> Conv:
     image, weights, *bias = op.inputs
     attrs = op.attrs
-    work = Conv(
+    ins, outs = image.cols // groups, op.output.cols // groups
+    return Conv(
         batch=image.rows // (attrs["in_rows"] * attrs["in_cols"]),
         in_rows=attrs["in_rows"],
         in_cols=attrs["in_cols"],
-        in_channels=image.cols,
-        out_channels=op.output.cols,
+        in_channels=ins,
+        out_channels=outs,
         kernel=attrs["kernel"],
-        x=at.operand(image, 0),
-        weights=at.operand(weights, 0),
-        c=at.operand(output, 0),
-        bias=at.operand(bias[0], 0) if bias else None,
+        x=_channels(image, group * ins, at),
+        weights=_channels(weights, group * outs, at),
+        c=_channels(output, group * outs, at),
+        bias=_channels(bias[0], group * outs, at) if bias else None,
         stride=attrs["stride"],
         padding=attrs["padding"],
+        kernel_dilation=attrs["dilation"],
         activation=attrs["activation"],
         pool_size=pool.attrs["kernel"] if pool else 0,
         pool_stride=pool.attrs["stride"] if pool else 0,
         pool_padding=pool.attrs["padding"] if pool else 0,
+        kernel_rows=attrs["kernel_rows"],
+        padding_rows=attrs["padding_rows"],
+        depthwise=op.kind == "depthwise_conv",
     )
-    work = by_hand.mapped(work, op.name, at.mapping)
-    kind = "conv+maxpool" if pool else "conv"
-    macs = (op.macs,) * 3
-    return [ArrayStep(op.name, kind, op.layer, *op.mnk, 1, (work,), *macs, machine=machine)]
+
+
+def _channels(view: View, first: int, at: Planning) -> Operand:
+    """Return the columns of a view from ``first`` on as an operand."""
+    return at.operand(replace(view, offset=view.offset + first), 0)
 
 
 # Operators that the host takes over where the array cannot run them

@@ -18,7 +18,10 @@ def pooling(op: Op, at: Planning) -> Op | None:
     """Return the max-pooling that the array does while it moves the convolution's result out, or None."""
     consumers = at.graph.consumers(op.output.tensor)
     fits = at.hw.features.max_pool and len(consumers) == 1 and consumers[0].kind == "maxpool"
-    return consumers[0] if fits and consumers[0].inputs == (op.output,) else None
+    if not fits or consumers[0].inputs != (op.output,):
+        return None
+    square = consumers[0].attrs["kernel_rows"] is None and consumers[0].attrs["padding_rows"] is None
+    return consumers[0] if square else None
 
 
 def fused(op: Op, at: Planning) -> Op | None:

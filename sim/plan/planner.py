@@ -40,7 +40,7 @@ def steps_of(at: Planning) -> list[Step]:
 
 
 def _fused(op: Op, at: Planning) -> Op | None:
-    if op.kind == "conv":
+    if op.kind in array.CONVOLUTIONS:
         return fusion.pooling(op, at)
     if at.hw.host != "none" and op.kind in at.hw.host.takes:
         return None
@@ -52,7 +52,7 @@ def _steps(op: Op, at: Planning, fused: Op | None) -> list[Step]:
         return host(op, at, array.no_unit(op, at))
     if op.kind == "matmul":
         return array.matmul(op, at, fused)
-    if op.kind == "conv":
+    if op.kind in array.CONVOLUTIONS:
         return array.conv(op, at, fused)
     if op.kind == "predict":
         return units.predict(op, at)

@@ -101,7 +101,8 @@ def conv_case(hw, work, rng):
     kind = hw.array.input_type
     shape = (work.batch, work.in_rows, work.in_cols, work.in_channels)
     x = draw(rng, kind, shape)
-    weights = draw(rng, kind, (work.kernel, work.kernel, work.in_channels, work.out_channels))
+    channels = (work.in_channels,) if work.depthwise else (work.in_channels, work.out_channels)
+    weights = draw(rng, kind, (work.rows_of_kernel, work.kernel, *channels))
     order = None
     if kind in reference.ROUND:  # sums of floats depend on their order
         pixels = partial(_pixels_per_row, work, hw)
@@ -115,6 +116,8 @@ def conv_case(hw, work, rng):
         stored_w = weights.transpose(2, 0, 1, 3)
     elif work.trans_weight_0132:
         stored_w = weights.transpose(0, 1, 3, 2)
+    elif work.depthwise:
+        stored_w = weights.transpose(2, 0, 1)
     places = [
         (work.x.address, stored_x.reshape(-1, stored_x.shape[-1]), None, False),
         (work.weights.address, stored_w.reshape(-1, stored_w.shape[-1]), None, False),
@@ -164,6 +167,40 @@ def test_convolutions_are_exact(
         size, *channels, kernel, batch=batch, bias=bias, stride=stride, padding=padding,
         scale=0.003, input_dilation=dilation[0], kernel_dilation=dilation[1], pool_size=pool[0],
         pool_stride=pool[1], pool_padding=pool[2], activation="relu" if relu else "none", **sizes_of(hw), **fields,
+    )  # fmt: skip
+    assume(work.out_rows >= 1 and work.out_cols >= 1)
+    try:
+        lower(work, hw)
+    except InputError:
+        assume(False)
+    assert_conv(hw, work, np.random.default_rng(seed))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(sorted(MACHINES)),
+    size=st.integers(3, 12),
+    channels=st.integers(1, 20),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    stride=st.integers(1, 2),
+    dilation=st.integers(1, 2),
+    depthwise=st.booleans(),
+    pooled=st.booleans(),
+    batch=st.integers(1, 2),
+    bias=st.booleans(),
+    seed=st.integers(0, 999),
+)
+def test_depthwise_and_oblong_convolutions_are_exact(
+    name, size, channels, kernel, padding, stride, dilation, depthwise, pooled, batch, bias, seed
+):
+    """A kernel of each channel's own goes through one column of the array; kernel rows are told to the loop alone."""
+    hw = MACHINES[name]
+    pool = (2, 2, 0) if pooled and hw.features.max_pool else (0, 0, 0)
+    work = build.conv(
+        size, channels, channels if depthwise else 7, kernel[1], batch=batch, bias=bias, stride=stride, scale=0.003,
+        padding=padding[1], kernel_rows=kernel[0], padding_rows=padding[0], kernel_dilation=dilation,
+        depthwise=depthwise, pool_size=pool[0], pool_stride=pool[1], pool_padding=pool[2], **sizes_of(hw),
     )  # fmt: skip
     assume(work.out_rows >= 1 and work.out_cols >= 1)
     try:

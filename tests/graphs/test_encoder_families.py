@@ -16,7 +16,9 @@ from workloads import build
 from workloads.bert import Model, Stack, encoder
 from workloads.encoder import Builder, Sequences
 from workloads.networks.builder import Network
+from workloads.networks.images import Images
 from workloads.networks.linear_attention import kernel_attention, linformer_attention
+from workloads.networks.mobilevit import _folded
 from workloads.networks.sparse_attention import bigbird_attention, longformer_attention
 from workloads.networks.swin import WINDOW, _Grid, _moved
 
@@ -36,6 +38,24 @@ VISION = {"swin-tiny": (28_288_354, 4.51), "swin-small": (49_606_258, 8.77), "sw
 def test_encoders_have_the_parameters_of_their_checkpoints(name: str) -> None:
     sizes = {"seq": 512, "global_tokens": 1} if name.startswith("longformer") else {"seq": 512}
     assert build(name, embeddings=True, pooler=True, **sizes).parameters == PARAMETERS[name]
+
+
+# Checkpoints of torchvision (mobilenet_v2) and timm (mobilevit_*), and GMACs counted there; ours leave out norms.
+MOBILE = {
+    "mobilenet-v2": (3_504_872, 0.3008), "mobilevit-xxs": (1_272_024, 0.42), "mobilevit-xs": (2_317_848, 1.05),
+    "mobilevit-s": (5_578_632, 2.03),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MOBILE)
+def test_mobile_networks_have_the_published_sizes(name: str) -> None:
+    """With batch norms as operators every parameter; folded, scale and shift of a channel are one bias."""
+    parameters, gmacs = MOBILE[name]
+    apart, graph = build(name, folded=False), build(name)
+    assert apart.parameters == parameters
+    norms = [op for op in apart.ops if "_norm" in op.name and op.kind == "depthwise_conv"]
+    assert parameters - graph.parameters == sum(op.output.cols for op in norms)
+    assert graph.macs / 1e9 == pytest.approx(gmacs, rel=1e-3 if name == "mobilenet-v2" else 0.035)
 
 
 @pytest.mark.parametrize("name", VISION)
@@ -154,6 +174,18 @@ def test_random_features_approach_softmax_as_they_become_many() -> None:
     assert errors[1] < errors[0] / 3 and errors[1] < 0.1
 
 
+def test_folding_and_unfolding_are_inverse_and_sort_pixels_by_place() -> None:
+    net = Images("folds", "int8", "silu")
+    x = net.input("x", 2 * 16, 3)
+    unfolded = _folded(net, x, 4, back=False)
+    again = _folded(net, unfolded, 4, back=True)
+    given = np.arange(x.elements, dtype=np.float32).reshape(x.shape)
+    values = forward(net.graph(), {"x": given}, 1e-12, 1)
+    wanted = given.reshape(2, 2, 2, 2, 2, 3).transpose(0, 2, 4, 1, 3, 5).reshape(-1, 3)
+    np.testing.assert_array_equal(values[unfolded.name], wanted)
+    np.testing.assert_array_equal(values[again.name], given)
+
+
 @pytest.mark.parametrize("shifted", [False, True])
 def test_windows_of_swin_are_those_of_a_rolled_image_and_go_back(shifted: bool) -> None:
     grid = _Grid(2, 3 * WINDOW, 2, shifted)
@@ -195,6 +227,8 @@ def test_layers_of_albert_share_their_weights() -> None:
         ("performer", {"features": "many"}, "features is 'many'"),
         ("performer", {"window": 3}, "no size 'window'"),
         ("swin-tiny", {"image": 100}, "(nearest: 224)"),
+        ("mobilevit-xs", {"image": 100}, "(nearest: 128)"),
+        ("mobilenet-v2", {"folded": "maybe"}, "folded is 'maybe', must be true or false"),
         ("swin-tiny", {"phase": "decode"}, "can be encode"),
         ("albert-base", {"phase": "decode"}, "can be encode"),
     ],

@@ -160,15 +160,15 @@ def activate(x, work, kind="int8"):
 def conv_windows(x, work):
     """x as [batch, out row, out col, kernel row, kernel col, channel]: what each tap sees (holes and padding: 0)."""
     n, rows, cols, channels = x.shape
-    t, e, k = work.input_dilation, work.kernel_dilation, work.kernel
+    t, e, kr, k = work.input_dilation, work.kernel_dilation, work.rows_of_kernel, work.kernel
     wide = np.zeros((n, rows * t - t + 1, cols * t - t + 1, channels), x.dtype)
     wide[:, ::t, ::t] = x
-    p = work.padding
-    reach = (work.out_rows - 1) * work.stride + (k - 1) * e + 1
-    need = max(0, reach - wide.shape[1] - 2 * p)
-    wide = np.pad(wide, ((0, 0), (p, p + need), (p, p + need), (0, 0)))
-    taps = np.zeros((n, work.out_rows, work.out_cols, k, k, channels), x.dtype)
-    for i in range(k):
+    p, above = work.padding, work.padding_above
+    reach = (work.out_rows - 1) * work.stride + (kr - 1) * e + 1
+    need = max(0, reach - wide.shape[1] - 2 * above)
+    wide = np.pad(wide, ((0, 0), (above, above + need), (p, p + need), (0, 0)))
+    taps = np.zeros((n, work.out_rows, work.out_cols, kr, k, channels), x.dtype)
+    for i in range(kr):
         for j in range(k):
             rows_at = i * e + work.stride * np.arange(work.out_rows)
             cols_at = j * e + work.stride * np.arange(work.out_cols)
@@ -181,11 +181,19 @@ def conv_sums(x, weights, bias, work, order):
     taps = conv_windows(x, work)
     used = weights[::-1, ::-1] if work.wrot180 else weights
     if order is None:
-        return wrap(np.einsum("nrcijk,ijko->nrco", taps, used) + (0 if bias is None else bias))
+        sums = np.einsum("nrcijk,ijk->nrck" if work.depthwise else "nrcijk,ijko->nrco", taps, used)
+        return wrap(sums + (0 if bias is None else bias))
     kind, chunks = order
     total = np.zeros((*taps.shape[:3], weights.shape[-1]), np.float32)
     total += 0 if bias is None else bias.astype(np.float32)
     for row, cols, channels in chunks:
+        if work.depthwise:  # a channel at a time, in the first column of the array
+            each = [
+                float_chain(taps[:, :, :, row, cols, ch], used[row, cols, ch][:, None], kind)
+                for ch in range(work.in_channels)
+            ]
+            total = total + np.concatenate(each, axis=-1)
+            continue
         a = taps[:, :, :, row, cols, channels]
         b = used[row, cols, channels]
         total = total + float_chain(a.reshape(*a.shape[:3], -1), b.reshape(-1, b.shape[-1]), kind)
@@ -198,13 +206,14 @@ def conv_chunks(work, tile, dim, pixels):
     Tiles of the kernel outside, in them rows, then columns ``pixels(columns, channels)`` at a time, then channels.
     """
     krows, kcols, kchs = tile[4:]
-    for top in range(0, work.kernel, krows):
+    for top in range(0, work.rows_of_kernel, krows):
         for left in range(0, work.kernel, kcols):
-            for first in range(0, work.in_channels, kchs):
+            depths = 1 if work.depthwise else work.in_channels
+            for first in range(0, depths, kchs):
                 columns = min(kcols, work.kernel - left)
-                depth = min(kchs, work.in_channels - first)
+                depth = min(kchs, depths - first)
                 step = pixels(columns, depth)
-                for row in range(top, min(top + krows, work.kernel)):
+                for row in range(top, min(top + krows, work.rows_of_kernel)):
                     for col in range(left, left + columns, step):
                         for ch in range(first, first + depth, dim):
                             end = min(ch + dim, first + depth)

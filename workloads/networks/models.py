@@ -12,6 +12,8 @@ from workloads.networks.config import Config
 from workloads.networks.decoders import DECODERS
 from workloads.networks.decoding import PHASES, Step, decoder
 from workloads.networks.linear_attention import LINEAR
+from workloads.networks.mobilenet import mobilenet_v2
+from workloads.networks.mobilevit import MOBILEVIT, mobilevit
 from workloads.networks.seq2seq import SEQ2SEQ, seq2seq
 from workloads.networks.sparse_attention import SPARSE
 from workloads.networks.swin import SWIN, swin
@@ -77,6 +79,8 @@ NETWORKS: dict[str, Builder] = {
     **SPARSE,
     **{name: decoder_model(name, config) for name, config in DECODERS.items()},
     **{name: seq2seq(name, model) for name, model in SEQ2SEQ.items()},
+    "mobilenet-v2": mobilenet_v2,
+    **{name: mobilevit(name, sizes) for name, sizes in MOBILEVIT.items()},
     **{name: swin(name, sizes) for name, sizes in SWIN.items()},
     **{name: vision(name, sizes) for name, sizes in VISION.items()},
 }

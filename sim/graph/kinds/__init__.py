@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sim.base.errors import InputError, did_you_mean
-from sim.graph.kinds import elementwise, movement, ordering, products, rows, side_units, sliding
+from sim.graph.kinds import convolutions, elementwise, movement, ordering, products, rows, side_units, sliding
 from sim.graph.kinds.kind import Columns, Kind, Values
 
 __all__ = ["KINDS", "Columns", "Kind", "Values", "find", "registered"]
 
-_MODULES = (products, sliding, rows, elementwise, movement, ordering, side_units)
+_MODULES = (products, convolutions, sliding, rows, elementwise, movement, ordering, side_units)
 
 KINDS: dict[str, Kind] = {kind.name: kind for module in _MODULES for kind in module.KINDS}
 """Operator kinds by name."""

@@ -79,14 +79,12 @@ class Kind:
     """One operator kind.
 
     ``rules``: what inputs, output and attributes must fulfil. ``attributes``: names and defaults. ``inputs``: legal
-    numbers of inputs. ``product``: (M, N, K) where it is a product of matrices. ``groups``: independent products that
-    the output's columns fall into (grouped convolutions). ``per_element``: FLOPs and ideal bytes per output element
-    (`workloads.analysis`). ``reference``: the computation in float32 numpy, None where values are not modelled.
-    ``columns``: how pruned columns pass, None = it needs all. ``price``: key of ``host.cycles_per_element``, "" = its
-    own name. ``priced``: the elements that the host's price counts. ``converts``: an integer machine dequantises its
-    operands for the host and quantises the result. ``hands_on``: output elements are input elements, unchanged.
-    ``color``: of
-    its bars in all figures, "" = by name.
+    numbers of inputs. ``product``: (M, N, K) where it is a product of matrices. ``per_element``: FLOPs and ideal
+    bytes per output element (`workloads.analysis`). ``reference``: the computation in float32 numpy, None where
+    values are not modelled. ``columns``: how pruned columns pass, None = it needs all. ``price``: key of
+    ``host.cycles_per_element``, "" = its own name. ``priced``: the elements that the host's price counts.
+    ``converts``: an integer machine dequantises its operands for the host and quantises the result. ``hands_on``:
+    output elements are input elements, unchanged. ``color``: of its bars in all figures, "" = by name.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Products of matrices: matmul, convolutions, predicted scores."""
+"""Products of matrices: matmul, predicted scores."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sim.graph.dtypes import ACCUMULATOR
-from sim.graph.kinds.kind import Array, Kind, Values, is_count
-from sim.graph.kinds.sliding import window_rules
+from sim.graph.kinds.kind import Array, Kind, Values
 
 if TYPE_CHECKING:
     from sim.graph.graph import Op
@@ -72,34 +71,6 @@ def _matmul(op: Op, inputs: list[Array], values: Values) -> Array:
     return np.asarray(product / math.sqrt(values.head_dim) if op.attrs["transpose_b"] else product)
 
 
-def _conv_dimensions(op: Op) -> tuple[int, int, int]:
-    return op.output.rows, op.output.cols, op.inputs[1].rows
-
-
-def _conv_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
-    image, weights, *bias = op.inputs
-    element, attrs = dtypes[0], op.attrs
-    sums = ACCUMULATOR.get(element, "none")
-    rules = window_rules(op, weights.cols)
-    if is_count(attrs["kernel"], 1):
-        wanted = attrs["kernel"] ** 2 * image.cols
-        rules[f"weights are {weights}, must have {wanted} rows (kernel * kernel * {image.cols} channels)"] = (
-            weights.shape[:2] == (1, wanted)
-        )
-    rules |= {
-        f"input {dtypes[0]}, weights {dtypes[1]} and output {dtypes[-1]} must be one dtype": len(
-            {*dtypes[:2], dtypes[-1]}
-        )
-        == 1,
-        f"input is {element}, can be {', '.join(ACCUMULATOR)}": element in ACCUMULATOR,
-        **activation_rule(op),
-    }
-    if bias:
-        rules[f"bias is {bias[0]}, must be 1x{weights.cols}"] = bias[0].shape == (1, 1, weights.cols)
-        rules[f"bias is {dtypes[2]}, must be {sums}"] = dtypes[2] == sums
-    return rules
-
-
 def _predict_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
     queries, keys = op.inputs
     return {
@@ -126,23 +97,6 @@ KINDS = (
         product=_matmul_dimensions,
         reference=_matmul,
         color="#0072B2",
-    ),
-    Kind(
-        "conv",
-        "image, weights[, bias]; images lie pixel by pixel, weights [kernel row, kernel column, channel; out channel]",
-        _conv_rules,
-        {
-            "in_rows": 0,
-            "in_cols": 0,
-            "kernel": 1,
-            "stride": 1,
-            "padding": 0,
-            "activation": "none",
-            "scale": 1.0,
-        },
-        (2, 3),
-        product=_conv_dimensions,
-        color="#3C3C3C",
     ),
     Kind("predict", "queries, keys -> scores as they come out at low precision", _predict_rules, inputs=(2,)),
 )

@@ -5,35 +5,56 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sim.graph.kinds.kind import Kind, is_count
+import numpy as np
+
+from sim.graph.kinds.kind import Array, Kind, Values, as_float32, is_count
 from sim.graph.windows import positions
 
 if TYPE_CHECKING:
     from sim.graph.graph import Op
 
+WINDOW: Mapping[str, Any] = {
+    "in_rows": 0, "in_cols": 0, "kernel": 2, "stride": 2, "padding": 0, "kernel_rows": None, "padding_rows": None,
+}  # fmt: skip
+"""Attributes of a window; rows None: as columns."""
+
+
+def kernel_of(attrs: Mapping[str, Any]) -> tuple[int, int]:
+    """Return rows and columns of a window."""
+    return attrs["kernel"] if attrs["kernel_rows"] is None else attrs["kernel_rows"], attrs["kernel"]
+
+
+def padding_of(attrs: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the rows of zeros above and below an image, and the columns on both sides."""
+    return attrs["padding"] if attrs["padding_rows"] is None else attrs["padding_rows"], attrs["padding"]
+
 
 def window_results(attrs: Mapping[str, Any]) -> tuple[int, int]:
     """Return (rows, cols) of the result of a convolution or pooling with these attributes."""
-    kernel, stride, padding = attrs["kernel"], attrs["stride"], attrs["padding"]
-    rows, cols = (positions(attrs[name], kernel, stride, padding) for name in ("in_rows", "in_cols"))
+    dilation, sizes = attrs.get("dilation", 1), (attrs["in_rows"], attrs["in_cols"])
+    rows, cols = (
+        positions(size, kernel + (dilation - 1) * (kernel - 1), attrs["stride"], padding)
+        for size, kernel, padding in zip(sizes, kernel_of(attrs), padding_of(attrs), strict=True)
+    )
     return rows, cols
 
 
 def window_rules(op: Op, channels: int) -> dict[str, bool]:
     """Return the rules of sizes. Images lie pixel by pixel, row by row, image by image: a row of a view is a pixel."""
     attrs, image, result = op.attrs, op.inputs[0], op.output
-    least = {"in_rows": 1, "in_cols": 1, "kernel": 1, "stride": 1, "padding": 0}
+    least = {"in_rows": 1, "in_cols": 1, "kernel": 1, "stride": 1, "padding": 0, "dilation": 1}
+    least |= {name: n for name, n in (("kernel_rows", 1), ("padding_rows", 0)) if attrs[name] is not None}
     rules = {
         f"{name} is {attrs[name]!r}, must be a whole number >= {n}": is_count(attrs[name], n)
         for name, n in least.items()
+        if name in attrs
     }
     if not all(rules.values()):
         return rules
     pixels, (rows, cols) = attrs["in_rows"] * attrs["in_cols"], window_results(attrs)
     size = f"{attrs['in_rows']}x{attrs['in_cols']}"
-    rules[f"padding {attrs['padding']} must be smaller than kernel {attrs['kernel']}"] = (
-        attrs["padding"] < attrs["kernel"]
-    )
+    for padding, kernel in zip(padding_of(attrs), kernel_of(attrs), strict=True):
+        rules[f"padding {padding} must be smaller than kernel {kernel}"] = padding < kernel
     rules[f"the kernel of {attrs['kernel']} exceeds the image of {size}"] = min(rows, cols) >= 1
     rules[
         f"input and output have batch {image.batch} and {result.batch}, must be 1 (images lie one behind the other)"
@@ -46,27 +67,54 @@ def window_rules(op: Op, channels: int) -> dict[str, bool]:
     return rules
 
 
+def windows(attrs: Mapping[str, Any], image: Array, beyond: float = 0) -> Array:
+    """Return what each window sees of images [pixels, channels]: [results, taps, channels]; ``beyond`` their border."""
+    (high, wide), (above, aside), dilation = kernel_of(attrs), padding_of(attrs), attrs.get("dilation", 1)
+    images = image.reshape(-1, attrs["in_rows"], attrs["in_cols"], image.shape[-1])
+    sides = ((0, 0), (above, above), (aside, aside), (0, 0))
+    images = np.pad(images, sides, constant_values=beyond)
+    rows, cols = window_results(attrs)
+    at_row, at_col = (attrs["stride"] * np.arange(count)[:, None] + dilation * np.arange(taps)
+                      for count, taps in ((rows, high), (cols, wide)))  # fmt: skip
+    seen = images[:, at_row][:, :, :, at_col]  # [image, row, kernel row, column, kernel column, channel]
+    return np.asarray(seen.transpose(0, 1, 3, 2, 4, 5).reshape(-1, high * wide, image.shape[-1]))
+
+
 def _pool_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
     same = f"input {dtypes[0]} and output {dtypes[-1]} must be one dtype"
     return {**window_rules(op, op.inputs[0].cols), same: dtypes[0] == dtypes[-1]}
 
 
-POOL = {"in_rows": 0, "in_cols": 0, "kernel": 2, "stride": 2, "padding": 0}
+def _maxpool(op: Op, inputs: list[Array], values: Values) -> Array:
+    return as_float32(windows(op.attrs, inputs[0][0], -np.inf).max(axis=1))[None]
+
+
+def _avgpool(op: Op, inputs: list[Array], values: Values) -> Array:
+    """The mean of all elements of a window, zeros beyond the border among them."""
+    return as_float32(windows(op.attrs, inputs[0][0]).mean(axis=1))[None]
+
+
+def _window_elements(op: Op) -> int:
+    rows, cols = kernel_of(op.attrs)
+    return op.output.elements * rows * cols
+
 
 KINDS = (
     Kind(
         "maxpool",
         "image; in_rows, in_cols, kernel, stride, padding: the largest element of each window",
         _pool_rules,
-        POOL,
+        WINDOW,
+        reference=_maxpool,
         converts=False,
     ),
     Kind(
         "avgpool",
-        "image; in_rows, in_cols, kernel, stride, padding: the mean of each window",
+        "image; in_rows, in_cols, kernel, stride, padding: the mean of each window, zeros beyond the border counted",
         _pool_rules,
-        POOL,
-        priced=lambda op: op.output.elements * int(op.attrs["kernel"]) ** 2,
+        WINDOW,
+        reference=_avgpool,
+        priced=_window_elements,
         converts=False,
     ),
 )
