@@ -67,3 +67,14 @@ def _may_overlap_itself(view: View) -> bool:
             return True
         reach += stride * (count - 1)
     return False
+
+
+def within(view: View, other: View) -> bool:
+    """Return whether a window lies within another one of its strides; False where strides differ."""
+    if (view.row_stride, view.batch_stride) != (other.row_stride, other.batch_stride):
+        return False
+    off = view.offset - other.offset
+    batch, off = divmod(off, view.batch_stride) if view.batch_stride else (0, off)
+    row, col = divmod(off, view.row_stride) if view.row_stride else (0, off)
+    ends = (batch + view.batch, other.batch), (row + view.rows, other.rows), (col + view.cols, other.cols)
+    return min(batch, row, col) >= 0 and all(end <= most for end, most in ends)

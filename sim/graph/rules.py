@@ -10,7 +10,7 @@ from sim.base.errors import did_you_mean
 from sim.graph import kinds
 from sim.graph.dtypes import DTYPE_BYTES
 from sim.graph.kinds.kind import is_count
-from sim.graph.overlap import meet, overlap
+from sim.graph.overlap import meet, overlap, within
 
 if TYPE_CHECKING:
     from sim.graph.graph import Op, Tensor, View
@@ -94,8 +94,18 @@ def _op_problems(op: Op, tensors: Mapping[str, Tensor]) -> list[str]:
     return problems + kind.problems(op, dtypes, tensors)
 
 
+def _unwritten(tensor: Tensor, written: Sequence[View], ops: Sequence[Op]) -> list[str]:
+    """Return what is wrong with a tensor of which only parts are written: each read must lie within one of them."""
+    read = {view: op for op in ops for view in op.inputs if view.tensor == tensor.name}
+    if read and all(any(within(view, part) for part in written) for view in read):
+        return []
+    return [f"{tensor.name!r}: {sum(view.elements for view in written)} of {tensor.elements} elements written"]
+
+
 def order_problems(ops: Sequence[Op], tensors: Mapping[str, Tensor]) -> list[str]:
-    """Check that activations are written once, fully, before they are read, and that inputs and weights are not.
+    """Check that activations are written once, before they are read, and that inputs and weights are not.
+
+    An activation is written fully, but for what nothing reads (what is padded to whole pages).
 
     A state is written once where it is written; what is read of it beside that stems from an earlier graph.
     """
@@ -119,5 +129,5 @@ def order_problems(ops: Sequence[Op], tensors: Mapping[str, Tensor]) -> list[str
         if overlap(views):
             problems.append(f"{name!r}: elements are written more than once")
         elif tensor.kind != "state" and sum(view.elements for view in views) != tensor.elements:
-            problems.append(f"{name!r}: {sum(v.elements for v in views)} of {tensor.elements} elements written")
+            problems += _unwritten(tensor, views, ops)
     return problems

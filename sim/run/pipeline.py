@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,8 +71,7 @@ def run(case: Case, memo: Memo, progress: Progress = silent, threads: int | None
     rows, starts, cycle = [], {}, 0
     steps = case.steps()
     session = Session(case.hw, case.request.clock, memo)
-    side = _Side()
-    seen: set[Hashable] = set()
+    side, array = _Side(), _Array()
     with Prefetch(session, threads) as prefetch:
         for number, step in enumerate(steps):
             progress(number, len(steps), step.name)
@@ -80,7 +79,7 @@ def run(case: Case, memo: Memo, progress: Progress = silent, threads: int | None
                 prefetch.begin(steps)
             starts[step.name] = session.start
             if step.engine == "array":
-                activity = _on_array(step, session, seen, side)
+                activity = array.activity(step, session, side)
             else:
                 activity = _on_host(step, case.hw) if step.engine == "host" else _on_unit(step, case.hw, side)
             machine = step.machine or case.hw
@@ -109,7 +108,38 @@ class _Side:
     halved: dict[tuple[Hashable, str], Timing] = field(default_factory=dict)
 
 
-def _on_array(step: Step, session: Session, seen: set[Hashable], side: _Side) -> Activity:
+@dataclass
+class _Array:
+    """The array's work in a run. ``seen``: distinct programs; ``done``: what equal operators of earlier layers did."""
+
+    seen: set[Hashable] = field(default_factory=set)
+    done: dict[Hashable, tuple[Activity, Timing]] = field(default_factory=dict)
+
+    def activity(self, step: Step, session: Session, side: _Side) -> Activity:
+        """Return what the array does for a step: looked up where an equal one began as this one does.
+
+        Where the CPU's calls are priced, an L2 remembers or a side unit works on, no two operators are equal.
+        """
+        hw, start = session.hw, session.start
+        if (
+            hw.cpu.prices != "none"
+            or start.l2 is not None
+            or side.ahead.cycles
+            or start.words != session.words_of(step)
+        ):
+            return _on_array(step, session, self.seen, side)[0]
+        key = (*map(id, step.alike), id(step.machine), start.phase, start.is_first)  # a plan keeps equal items once
+        if key not in self.done:
+            self.done[key] = _on_array(step, session, self.seen, side)
+            return self.done[key][0]
+        known, last = self.done[key]
+        session.begin(step.name, step.machine)
+        session.follow(last)
+        return replace(known, distinct=0)
+
+
+def _on_array(step: Step, session: Session, seen: set[Hashable], side: _Side) -> tuple[Activity, Timing]:
+    """Return what the array does for a step, and the timing of its last program."""
     activity = Activity(invocations=len(step.works))
     before, start, unlike = len(seen), session.start, 0
     activity.wait(session.begin(step.name, step.machine))
@@ -132,7 +162,7 @@ def _on_array(step: Step, session: Session, seen: set[Hashable], side: _Side) ->
     if side.ahead.cycles:
         _catch_up(step, Session(session.hw, session.clock, session.memo, start), activity, side)
     activity.distinct = unlike + len(seen) - before
-    return activity
+    return activity, timed
 
 
 def _on_host(step: Step, hw: Hardware) -> Activity:

@@ -50,12 +50,19 @@ class Prefetch:
             return
         phase, clock, memo = session.start.phase, session.clock, session.memo
         programs: dict[tuple[Work, Hardware], Program] = {}
+        begun: dict[
+            tuple[int, int, int], int
+        ] = {}  # item and machine (a plan keeps equal ones once), slots before, behind
         for step in steps:
             hw = step.machine or session.hw
             for item in step.alike:
+                at = id(item), id(hw), phase
+                if at in begun:
+                    phase = begun[at]
+                    continue
                 known = memo.known(item, hw, phase, clock)
                 if known is not None and not isinstance(known, Future):
-                    phase = known.phase
+                    phase = begun[at] = known.phase
                     continue
                 # a sparse product is lowered by its thread, if its timing is not on disk; its commands hold no loop
                 if (item, hw) not in programs and not item.PACED:
@@ -68,7 +75,7 @@ class Prefetch:
                     start = Start(phase)
                     future = self._pool.submit(timed, step.name, item, hw, clock, start, memo.disk, program)
                     memo.begin(item, hw, phase, clock, future)
-                phase = phase if program is None else next_phase(phase, program)
+                phase = begun[at] = phase if program is None else next_phase(phase, program)
 
     def __enter__(self) -> Prefetch:
         return self

@@ -26,6 +26,7 @@ from sim.timing.memo import Memo
 if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.hardware.machine import Words
+    from sim.plan.step import Step
     from sim.timing.disk import Timings
     from sim.timing.timer import Clock, L2Contents, Timing
 
@@ -79,6 +80,10 @@ class Session:
             return 0
         self.start = replace(self.start, words=self.machine.words)
         return self.hw.cpu.command_cycles
+
+    def words_of(self, step: Step) -> Words | None:
+        """Return the word mode that an operator needs."""
+        return (step.machine or self.hw).words
 
     @property
     def restart_cycles(self) -> int:

@@ -19,6 +19,10 @@ from sim.base.errors import InputError
 from sim.graph import Graph, Tensor, View
 from workloads.encoder import Parts, check_sizes
 
+PAGE = 4096
+"""Elements that the scores of a head are padded to where a sequence has one query: whole pages in int8, so that all
+heads lie alike in theirs."""
+
 
 class Network(Parts):
     """A graph in the making. Operators are named by what they are, numbered where a name comes again."""
@@ -152,18 +156,23 @@ class Network(Parts):
             for first, heads_here, views in _split(rows, share, groups, size, cols):
                 inside = f"{tail}.g{first}" if share > 1 and rows > 1 else tail
                 queries, result = (view(t.name, item * rows * cols) for view, t in ((views, q), (views, context)))
-                at = self.name_of(f"scores{inside}")
+                at, weights = self.name_of(f"scores{inside}"), self.name_of(f"softmax{inside}")
                 width = groups * size
                 kept = _keys(k.name, count, size, width, item * stored * width, first, heads_here)
                 values = _keys(v.name, count, size, width, item * stored * width, first, heads_here)
-                scores = self.tensor(at, (queries.batch, queries.rows, count))
+                block = queries.rows * count
+                block = -(-block // PAGE) * PAGE if rows == 1 else block
+                scores, shares = (self.tensor(name, (queries.batch, block)) for name in (at, weights))
+                raw, weighed = (
+                    View(t.name, queries.batch, queries.rows, count, count, block) for t in (scores, shares)
+                )
                 added = [] if mask is None else [View.whole(mask)]
                 if bias is not None:
-                    block = rows * count
-                    added = [View(bias.name, queries.batch, rows, count, count, block, first * share * block)]
-                self.apply("matmul", at, [queries, kept, *added], View.whole(scores), transpose_b=True)
-                shares = self.each("softmax", scores, name=f"softmax{inside}")
-                self.apply("matmul", self.name_of(f"context{inside}"), [View.whole(shares), values], result)
+                    each = rows * count
+                    added = [View(bias.name, queries.batch, rows, count, count, each, first * share * each)]
+                self.apply("matmul", at, [queries, kept, *added], raw, transpose_b=True)
+                self.apply("softmax", shares.name, [raw], weighed)
+                self.apply("matmul", self.name_of(f"context{inside}"), [weighed, values], result)
         return context
 
     def graph(self) -> Graph:
