@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= out/bert-base
 JOBS ?= 2
 
-.PHONY: run test test-long lint bench validate clean
+.PHONY: run test test-long lint bench validate reproduce clean
 
 $(BIN)/carat: setup.cfg pyproject.toml
 	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "needs Python 3.11 or newer (make PYTHON=python3)"; exit 2; }
@@ -42,6 +42,9 @@ bench: $(BIN)/carat ## what docs/BENCHMARKS.md shows; minutes, on an otherwise i
 
 validate: $(BIN)/carat
 	$(BIN)/carat validate --markdown > docs/VALIDATION.md
+
+reproduce: $(BIN)/carat ## what docs/REPRODUCTION.md shows: published figures beside simulated ones; some two minutes
+	$(BIN)/carat reproduce all --markdown > docs/REPRODUCTION.md
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

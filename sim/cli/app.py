@@ -19,6 +19,7 @@ from sim.cli.merge import export, merge
 from sim.cli.plot import plot
 from sim.cli.record import record
 from sim.cli.report import report
+from sim.cli.reproduce import reproduce
 from sim.cli.run import run
 from sim.cli.show import show
 from sim.cli.sweep import sweep
@@ -52,6 +53,7 @@ app.command(name="map")(map_workload)
 app.command()(infer)
 app.command()(columns)
 app.command()(validate)
+app.command()(reproduce)
 app.command()(record)
 app.command()(replay)
 app.command()(compare)

@@ -1,0 +1,1 @@
+"""Techniques named by Chitty-Venkata et al. (arXiv 2307.07982), each beside a published figure."""
