@@ -12,7 +12,6 @@ import heapq
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -196,7 +195,8 @@ class Graph:
 
     def sized(self, sizes: Mapping[str, Any]) -> Graph:
         """Return the same graph that states ``sizes``; its rules are not checked a second time."""
-        other = copy(self)
+        other = object.__new__(type(self))  # copy() would check them: graphs are pickled by value
+        other.__dict__.update(vars(self))
         object.__setattr__(other, "sizes", MappingProxyType(dict(sizes)))
         return other
 

@@ -42,12 +42,12 @@ def matmul(op: Op, at: Planning, fused: Op | None) -> list[Step]:
     dataflow = _dataflow(op, at, activation, machine)
     if at.is_refused(op):
         return []
-    works = tuple(_matmul_work(op, at, output, activation, dataflow, b) for b in range(op.batch))
+    works = _matmul_works(op, at, output, activation, dataflow)
     m, n, k = op.mnk
     kind = f"{op.kind}+{fused.kind}" if fused else op.kind
     useful = op.macs - op.batch * m * n * at.words.taken.get(op.name, 0)
-    step = ArrayStep(op.name, kind, op.layer, m, n, k, op.batch, works, op.macs, useful, op.macs, machine=machine)
-    return [_sparse(op, at, replace(step, macs=useful))]
+    step = ArrayStep(op.name, kind, op.layer, m, n, k, op.batch, works, useful, useful, op.macs, machine=machine)
+    return [_sparse(op, at, step)]
 
 
 def _refuse_types(op: Op, at: Planning, output: View, activation: str) -> None:
@@ -74,26 +74,23 @@ def _dataflow(op: Op, at: Planning, activation: str, machine: Hardware | None) -
     return dataflow
 
 
-def _matmul_work(op: Op, at: Planning, output: View, activation: Any, dataflow: Any, batch: int) -> Matmul:
+def _matmul_works(op: Op, at: Planning, output: View, activation: Any, dataflow: Any) -> tuple[Matmul, ...]:
+    """Return a work item for each repetition of a product: alike but for where their operands lie."""
     m, n, k = op.mnk
     bias = op.inputs[2] if len(op.inputs) > 2 else None
-    work = Matmul(
-        m=m,
-        n=n,
-        k=k,
-        a=at.operand(op.inputs[0], batch),
-        b=at.operand(op.inputs[1], batch),
-        c=at.operand(output, batch),
-        d=None if bias is None else at.operand(bias, batch),
-        bias="none" if bias is None else "row" if op.attrs["repeating_bias"] else "full",
-        transpose_a=op.attrs["transpose_a"],
-        transpose_b=op.attrs["transpose_b"],
-        activation=activation,
-        full_c=at.role(output) == "accumulator",
-        dataflow=dataflow,
-        bert_scale=BERT_SCALES.get(activation, DEFAULT_SCALE),
-    )
-    return by_hand.mapped(work, op.name, at.mapping)
+    fields: dict[str, Any] = {
+        "bias": "none" if bias is None else "row" if op.attrs["repeating_bias"] else "full",
+        "transpose_a": op.attrs["transpose_a"],
+        "transpose_b": op.attrs["transpose_b"],
+        "activation": activation,
+        "full_c": at.role(output) == "accumulator",
+        "dataflow": dataflow,
+        "bert_scale": BERT_SCALES.get(activation, DEFAULT_SCALE),
+    }
+    a, b, c, *d = (at.operands(view, op.batch) for view in (*op.inputs[:2], output, *op.inputs[2:]))
+    biases = d[0] if d else [None] * op.batch
+    items = (Matmul(m, n, k, *places, **fields) for places in zip(a, b, c, biases, strict=True))
+    return tuple(by_hand.mapped(item, op.name, at.mapping) for item in items)
 
 
 def _sparse(op: Op, at: Planning, dense: ArrayStep) -> Step:

@@ -39,6 +39,8 @@ def names(pattern: str, name: str) -> bool:
 
 def mapped(work: Mapped, name: str, choices: Choices) -> Mapped:
     """Return the item with the last choice that names its operator and has its fields."""
+    if not choices:
+        return work
     for pattern, choice in reversed(list(choices.items())):
         if names(pattern, name) and item_of(choice) is type(work):
             return replace(work, **{field: _fixed(choice[field]) for field in work.MAPPING_FIELDS if field in choice})

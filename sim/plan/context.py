@@ -53,6 +53,12 @@ class Planning:
         at = self.addresses[view.tensor] + start * self.words.of(view.tensor) // 8
         return Operand(at, view.row_stride)
 
+    def operands(self, view: View, count: int) -> list[Operand]:
+        """Return the first ``count`` repetitions of a view as operands in DRAM; one of batch 1 serves all."""
+        base, bits, stride = self.addresses[view.tensor], self.words.of(view.tensor), view.row_stride
+        step = view.batch_stride if view.batch > 1 else 0
+        return [Operand(base + (view.offset + b * step) * bits // 8, stride) for b in range(count)]
+
     def machine(self, op: Op, output: View) -> Hardware | None:
         """Return the machine at the word sizes of an operator, None where it is the machine as it is."""
         try:

@@ -6,6 +6,7 @@ matmul.
 
 from __future__ import annotations
 
+from sim.base.errors import InputError
 from sim.graph import Op
 from sim.lower.tiling import Room, blocks_of
 from sim.plan.context import Planning
@@ -45,4 +46,8 @@ def whole_row_fits(op: Op, at: Planning) -> bool:
 
     tiled_matmul_auto normalises whole rows: tile I = 1, J = all, K = 1.
     """
-    return Room(at.hw, double_buffered=True).holds(1, blocks_of(op.output.cols, at.hw.dim), 1)
+    try:
+        hw = at.words.machine(op, op.output)
+    except InputError:  # refused when the product is planned
+        hw = at.hw
+    return Room(hw, double_buffered=True).holds(1, blocks_of(op.output.cols, hw.dim), 1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError, did_you_mean
 from sim.run.pipeline import run
-from sim.run.request import Request, resolve
+from sim.run.request import Request, Resolver
 from sim.timing.disk import default_timings
 from sim.timing.memo import Memo
 from workloads import NETWORKS, WORKLOADS
@@ -158,12 +158,13 @@ def generation(
     wanted = [{**ends, "phase": "prefill"}]
     wanted += [{**ends, "phase": "decode", "seq": 1, "kv": prompt + number} for number in range(tokens - 1)]
     # The last and longest step is resolved first: what it is refused for costs no time.
-    cases = [resolve(replace(request, sizes=tuple(wanted[-1].items())))]
+    resolver = Resolver()
+    longest = resolver.case(replace(request, sizes=tuple(wanted[-1].items())))
     results = []
     for number, one in enumerate(wanted):
         if progress is not None:
             progress(number, tokens, f"token {number + 1}")
-        case = cases[0] if one is wanted[-1] else resolve(replace(request, sizes=tuple(one.items())))
+        case = longest if one is wanted[-1] else resolver.case(replace(request, sizes=tuple(one.items())))
         results.append(run(case, shared))
     if progress is not None:
         progress(tokens, tokens, "")

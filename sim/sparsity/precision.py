@@ -4,6 +4,7 @@
     operators = "*.FF?"         # glob over matmuls, convolutions or their weight tensors; the last that names one wins
     weights = "int4"            # int2, int4, int8, int16, fp16, bf16, fp32; default: the array's input type
     activations = "int8"        # of A, and of B where that is no weight
+    cache = "int4"              # of B where that is a state, such as cached keys and values; default: as activations
     sums = "int16"              # in the accumulator and in memory; default: array.acc_type
     outliers = 0.005            # share of the K features, or outlier_file = "columns.npz": operator -> their numbers
     outlier_type = "int16"      # they are multiplied in; default: int16 of integers
@@ -61,12 +62,14 @@ class Precision:
     outliers: float = 0.0
     outlier_type: str = "int16"
     columns: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    cache: str = ""
 
     def __str__(self) -> str:
         """The rule in words."""
         kept = f", outliers {self.outliers:g} in {self.outlier_type}" if self.outliers else ""
         kept = f", outliers of a file in {self.outlier_type}" if self.columns else kept
         types = f"weights {self.weights or 'as they are'}, activations {self.activations or 'as they are'}"
+        types += f", cache {self.cache}" if self.cache else ""
         types += f", sums {self.sums}" if self.sums else ""
         return f"precision {types}{kept}" + ("" if self.operators == "*" else f"@{self.operators}")
 
@@ -86,13 +89,17 @@ class Precision:
         """Return the types of A and B of a product it applies to; "" = the array's input type."""
         if op.name.endswith(SUFFIX):
             return self.outlier_type, self.outlier_type
-        is_weight = graph.tensors[op.inputs[1].tensor].kind == "weight"
-        return self.activations, self.weights if is_weight else self.activations
+        kind = graph.tensors[op.inputs[1].tensor].kind
+        kept = {"weight": self.weights, "state": self.cache or self.activations}
+        return self.activations, kept.get(kind, self.activations)
 
     def problems(self, graph: Graph) -> list[str]:
         """Return what is wrong with it for a graph."""
         products = [op for op in graph.ops if op.kind in PRODUCTS]
-        if any(self.applies_to(op) for op in graph.ops):
+        named = [op for op in graph.ops if self.applies_to(op)]
+        if named and self.cache and all(graph.tensors[op.inputs[1].tensor].kind != "state" for op in named):
+            return [f"{self}: cache: no product of {graph.name} that it names reads a state (nearest: leave cache out)"]
+        if named:
             return []
         hint = did_you_mean(self.operators, [op.name for op in products])
         what = "matmul or convolution" if any(op.kind == "conv" for op in products) else "matmul"
@@ -105,6 +112,7 @@ class PrecisionTable(Table):
     operators: str = "*"
     weights: ElementType | None = None
     activations: ElementType | None = None
+    cache: ElementType | None = None
     sums: SumType | None = None
     outliers: Error = 0.0
     outlier_type: ElementType = "int16"
@@ -115,15 +123,16 @@ class PrecisionTable(Table):
         found = []
         if {"outliers", "outlier_file"} <= given:
             found.append("give either outliers (a share) or outlier_file")
-        if not {"weights", "activations", "sums", "outliers", "outlier_file"} & given:
-            found.append("says nothing: give weights, activations, sums or outliers")
+        if not {"weights", "activations", "cache", "sums", "outliers", "outlier_file"} & given:
+            found.append("says nothing: give weights, activations, cache, sums or outliers")
         return found
 
 
 def from_table(table: PrecisionTable, columns: Mapping[str, tuple[int, ...]]) -> Precision:
     """Return what a table says, ``columns`` from its file."""
     types = (table.weights or "", table.activations or "", table.sums or "")
-    return Precision(table.operators, *types, table.outliers, table.outlier_type, tuple(sorted(columns.items())))
+    own = tuple(sorted(columns.items()))
+    return Precision(table.operators, *types, table.outliers, table.outlier_type, own, table.cache or "")
 
 
 def short(text: str) -> Precision | None:

@@ -45,17 +45,18 @@ class Alike:
         if work.product is not None and work.product is not work:  # masks and counts as keys cost more than they save
             return alike(work, self.bases, hw)
         numbers: dict[int, tuple[int, int]] = {}
-        key: list[Any] = [type(work), id(hw)]
-        for value in vars(work).values():
-            if isinstance(value, Operand):
+        values = tuple(vars(work).values())
+        places = []
+        for value in values:
+            if type(value) is Operand:
                 page, place = divmod(value.address, PAGE_BYTES)
                 number, first = numbers.setdefault(bisect_right(self.bases, value.address), (len(numbers), page))
-                key.append((value.row_stride, place, number, page - first))
-            else:
-                key.append(value)
-        found = self._known.get(tuple(key))
+                places.append((value.row_stride, place, number, page - first))
+        rest = [value for value in values if type(value) is not Operand]
+        key = (type(work), id(hw), *places, *rest)
+        found = self._known.get(key)
         if found is None or 1 << timing_bits(hw) > PAGE_BYTES:
-            found = self._known[tuple(key)] = alike(work, self.bases, hw)
+            found = self._known[key] = alike(work, self.bases, hw)
         return found
 
 

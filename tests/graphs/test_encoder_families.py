@@ -19,6 +19,8 @@ from workloads.networks.builder import Network
 from workloads.networks.images import Images
 from workloads.networks.linear_attention import kernel_attention, linformer_attention
 from workloads.networks.mobilevit import _folded
+from workloads.networks.reformer import _Parts as _Reformer
+from workloads.networks.reformer import _Sizes as _ReformerSizes
 from workloads.networks.sparse_attention import bigbird_attention, longformer_attention
 from workloads.networks.swin import WINDOW, _Grid, _moved
 
@@ -29,15 +31,24 @@ Array = np.ndarray[Any, Any]
 PARAMETERS = {
     "albert-base": 11_683_584, "albert-large": 17_683_968, "albert-xlarge": 58_724_864, "albert-xxlarge": 222_595_584,
     "longformer-base": 148_659_456, "bigbird-base": 127_468_800, "linformer": 124_645_632 + 2 * 256 * 514,
-    "linear-attention": 124_645_632, "performer": 124_645_632,
+    "linear-attention": 124_645_632, "performer": 124_645_632, "mobilebert": 24_581_888,
 }  # fmt: skip
 VISION = {"swin-tiny": (28_288_354, 4.51), "swin-small": (49_606_258, 8.77), "swin-base": (87_768_224, 15.47)}
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_encoders_have_the_parameters_of_their_checkpoints(name: str) -> None:
-    sizes = {"seq": 512, "global_tokens": 1} if name.startswith("longformer") else {"seq": 512}
-    assert build(name, embeddings=True, pooler=True, **sizes).parameters == PARAMETERS[name]
+    ends = {"embeddings": True} | ({} if name == "mobilebert" else {"pooler": True})
+    assert build(name, seq=512, **ends).parameters == PARAMETERS[name]
+
+
+def test_reformer_has_the_parameters_of_its_layers() -> None:
+    """The model table's 149 M: 9 local layers of four products, 3 hashed ones of three, feed-forward, norms, ends."""
+    d, ffn = 1024, 4096
+    layers = (9 * 4 + 3 * 3) * d * d + 12 * (2 * d * ffn + ffn + d + 4 * d)
+    ends = 258 * d + 128 * 256 + 512 * 768 + 4 * d + 2 * d * 258 + 258
+    assert build("reformer-enwik8", embeddings=True, head=True).parameters == layers + ends
+    assert (layers + ends) / 1e6 == pytest.approx(149, abs=0.5)
 
 
 # Checkpoints of torchvision (mobilenet_v2) and timm (mobilevit_*), and GMACs counted there; ours leave out norms.
@@ -174,6 +185,37 @@ def test_random_features_approach_softmax_as_they_become_many() -> None:
     assert errors[1] < errors[0] / 3 and errors[1] < 0.1
 
 
+def test_hashed_attention_is_attention_among_sorted_neighbours() -> None:
+    """Each round: tokens by bucket, chunks that see themselves and the chunk before; rounds weighed by their sums."""
+    seq, hashes, chunk = 16, 2, 4
+    net = Network("hashed")
+    parts = _Reformer(net, _ReformerSizes(seq, 1, hashes, 4, chunk, 8))
+    x = net.input("x", seq, 1024)
+    parts._hashed(x)
+    graph = net.graph()
+    draw = np.random.default_rng(2)
+    known = [tensor for tensor in graph.tensors.values() if tensor.kind != "activation"]
+    given = {tensor.name: draw.normal(size=tensor.shape).astype(np.float32) / 8 for tensor in known}
+    values = forward(graph, given, 1e-12, 1)
+    qk, v = (values[name].reshape(seq, 8, 128).transpose(1, 0, 2) for name in ("matmul_QK", "matmul_V"))
+    turned = np.einsum("hsd,hdr->hsr", qk, given["rotations"]).reshape(8, seq, hashes, 2)
+    buckets = np.concatenate([turned, -turned], -1).argmax(-1)
+    wanted = np.zeros((8, seq, 128))
+    for head in range(8):
+        order = np.concatenate([np.argsort(buckets[head, :, one], kind="stable") for one in range(hashes)])
+        results, sums = np.zeros((hashes, seq, 128)), np.zeros((hashes, seq))
+        for first in range(0, hashes * seq, chunk):
+            at, seen = order[first : first + chunk], order[max(0, first - chunk) : first + chunk]
+            scores = qk[head, at] @ qk[head, seen].T
+            scores += np.where(at[:, None] < seen, -1e9, np.where(at[:, None] == seen, -1e5, 0))
+            most = scores.max(-1, keepdims=True)
+            total = np.exp(scores - most).sum(-1, keepdims=True)
+            results[first // seq, at] = np.exp(scores - most) / total @ v[head, seen]
+            sums[first // seq, at] = (most + np.log(total))[:, 0]
+        wanted[head] = (softmax(sums.T)[:, :, None] * results.transpose(1, 0, 2)).sum(1)
+    np.testing.assert_allclose(values["attended"], wanted.transpose(1, 0, 2).reshape(seq, 1024), rtol=2e-3, atol=2e-4)
+
+
 def test_folding_and_unfolding_are_inverse_and_sort_pixels_by_place() -> None:
     net = Images("folds", "int8", "silu")
     x = net.input("x", 2 * 16, 3)
@@ -231,6 +273,11 @@ def test_layers_of_albert_share_their_weights() -> None:
         ("mobilenet-v2", {"folded": "maybe"}, "folded is 'maybe', must be true or false"),
         ("swin-tiny", {"phase": "decode"}, "can be encode"),
         ("albert-base", {"phase": "decode"}, "can be encode"),
+        ("reformer-enwik8", {"phase": "decode"}, "buckets are those of a whole sequence"),
+        ("reformer-enwik8", {"seq": 300}, "at least two chunks of chunk 256 (nearest: seq=512)"),
+        ("reformer-enwik8", {"buckets": 7}, "buckets is 7, must be even (nearest: 8)"),
+        ("reformer-enwik8", {"layers": 13}, "the model has 12 (nearest: 12)"),
+        ("mobilebert", {"seq": 600, "embeddings": True}, "(nearest: 512)"),
     ],
 )
 def test_illegal_sizes_are_refused(name: str, sizes: dict[str, object], told: str) -> None:

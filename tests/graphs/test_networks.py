@@ -45,6 +45,7 @@ TABLE: dict[str, tuple[float, dict[int, float]]] = {
 }
 # Parameters of the published checkpoints (model cards), of networks that the table has not.
 PUBLISHED = {"qwen2-0.5b": 494_032_768, "qwen2-1.5b": 1_543_714_304, "gemma-2b": 2_506_172_416}
+PUBLISHED |= {"deepseek-moe-16b": 16_375_728_128, "qwen3-30b-a3b": 30_532_122_624}
 PUBLISHED |= {"qwen2-7b": 7_615_616_512, "gemma-7b": 8_537_680_896, "distilgpt2": 81_912_576}
 # Parameters in 10^6, GMACs of the encoder (T5: 512 tokens, Whisper: 1,500 frames) and of the convolutions before it.
 SEQ2SEQ_TABLE = {
@@ -159,6 +160,44 @@ def test_only_touched_experts_are_loaded_and_their_loads_are_uneven() -> None:
     assert sum(op.name.endswith("FF_down") for op in graph.ops) == 2
 
 
+@pytest.mark.parametrize("name", ["gpt2", "llama-3-8b", "mistral-7b", "qwen3-30b-a3b"])
+def test_sequences_of_one_length_do_the_work_of_a_batch(name: str) -> None:
+    """Ragged or not, products with weights are those of all sequences; only keys are appended row by row."""
+    sizes = {"phase": "decode", "layers": 1, "head": False}
+    even, ragged = build(name, batch=3, kv=20, **sizes), build(name, lengths="20+20+20", **sizes)
+    for kind in ("matmul", "softmax", "rmsnorm", "layernorm"):
+        assert sum(op.macs + op.output.elements for op in even.ops if op.kind == kind) == sum(
+            op.macs + op.output.elements for op in ragged.ops if op.kind == kind
+        )
+    caches = [[tensor.shape for tensor in graph.tensors.values() if tensor.kind == "state"] for graph in (even, ragged)]
+    assert caches[0] == caches[1]
+
+
+def test_each_sequence_of_a_ragged_batch_sees_its_own_keys_and_appends_behind_them() -> None:
+    graph = build("gpt2", phase="decode", layers=1, lengths="9+0+33")
+    assert [graph.op(f"L0.scores.b{item}").mnk[1] for item in range(3)] == [10, 1, 34]
+    places = [op.output.offset for op in graph.ops if op.name.startswith("L0.matmul_K_append")]
+    assert places == [(item * 34 + kept) * 768 for item, kept in enumerate((9, 0, 33))]
+
+
+def test_a_window_bounds_each_sequence_of_a_ragged_batch() -> None:
+    graph = build("mistral-7b", phase="decode", layers=1, lengths="5000+7")
+    assert [graph.op(f"L0.scores.b{item}").mnk[1] for item in range(2)] == [4096, 8]
+    assert graph.op("L0.rope_K.b0").output.offset == 5000 % 4096 * 1024
+
+
+def test_given_routing_loads_the_experts_named() -> None:
+    graph = build("mixtral-8x7b", seq=8, layers=1, routing="8+0+0+4+0+0+4+0")
+    rows = {op.name: op.mnk[0] for op in graph.ops if op.name.endswith("FF_down")}
+    assert rows == {"L0.E0.FF_down": 8, "L0.E3.FF_down": 4, "L0.E6.FF_down": 4}
+
+
+def test_shared_experts_and_a_dense_first_layer_take_every_token() -> None:
+    graph = build("deepseek-moe-16b", seq=4, layers=2)
+    assert graph.op("L0.FF_gate").mnk == (4, 10944, 2048) and graph.op("L1.shared.FF_gate").mnk == (4, 2816, 2048)
+    assert not any(op.name == "L0.router" for op in graph.ops)
+
+
 @pytest.mark.parametrize(
     ("name", "sizes", "told"),
     [
@@ -176,6 +215,13 @@ def test_only_touched_experts_are_loaded_and_their_loads_are_uneven() -> None:
         ("gpt2", {"seq": 0}, "seq is 0, must be a whole number >= 1"),
         ("gpt2", {"hed": True}, "no size 'hed' (did you mean 'head'?)"),
         ("gpt2", {"head": "maybe"}, "head is 'maybe', must be true or false"),
+        ("gpt2", {"phase": "decode", "lengths": "3,4"}, "lengths is '3,4', must be whole numbers joined by +"),
+        ("gpt2", {"phase": "decode", "lengths": "3+4", "batch": 3}, "lengths 3+4 are kv and batch in one"),
+        ("gpt2", {"seq": 5, "lengths": "3+4"}, "sequences of different lengths take one new token each, not 5"),
+        ("gpt2", {"phase": "decode", "lengths": "9" * 8}, "beyond the limit of 4,194,304 keys"),
+        ("gpt2", {"seq": 5, "routing": "5+5"}, "routing: the model has no experts"),
+        ("mixtral-8x7b", {"seq": 5, "routing": "5+5"}, "routing names 2 experts, the model has 8"),
+        ("mixtral-8x7b", {"seq": 5, "routing": "6+4+0+0+0+0+0+0"}, "5 tokens with 2 experts each are 10, at most 5"),
         ("roberta-base", {"phase": "decode"}, "phase is 'decode', can be encode"),
         ("vit-base", {"image": 100}, "image 100 is no multiple of its patches of 16 (nearest: 96)"),
     ],

@@ -63,7 +63,7 @@ def test_the_short_line_is_the_same_rule(tmp_path: Path) -> None:
         ('weights = "int3"', "weights 'int3' is none of int2, int4"),
         ('sums = "int4"', "sums 'int4' is none of int8, int16, int32"),
         ('weight = "int4"', "unknown key 'weight' (did you mean 'weights'?)"),
-        ('operators = "*"', "says nothing: give weights, activations, sums or outliers"),
+        ('operators = "*"', "says nothing: give weights, activations, cache, sums or outliers"),
         ("outliers = 1.5", "outliers is 1.5, must be a number >= 0 and below 1 (nearest: 0.99)"),
         ("outliers = -1", "(nearest: 0)"),
         ('outliers = "many"', "outliers is 'many', must be a number"),

@@ -12,7 +12,7 @@ A result is a tensor of rows (tokens of all sequences, one behind the other) and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sim.base.errors import InputError
@@ -132,26 +132,27 @@ class Network(Parts):
         heads: int,
         kv_heads: int | None = None,
         batch: int = 1,
-        keys: int | None = None,
+        keys: int | Sequence[int] | None = None,
         mask: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> Tensor:
         """Return softmax(Q K^T) V for each head. Rows of q are those of ``batch`` sequences.
 
         ``kv_heads``: heads of K and V, each for heads / kv_heads heads of Q. ``k``, ``v``: tensors [batch, rows,
-        columns] or [batch * rows, columns] of which the first ``keys`` rows of each sequence count (all). ``mask``:
-        [queries, keys] of sums that are added to all scores; ``bias``: [heads, queries, keys] of them (positions). The
-        scale 1/sqrt(head size) is folded into Q's. Raises InputError for heads that do not divide.
+        columns] or [batch * rows, columns] of which the first ``keys`` rows of each sequence count (all; or a
+        number for each). ``mask``: [queries, keys] of sums that are added to all scores; ``bias``: [heads, queries,
+        keys] of them (positions). The scale 1/sqrt(head size) is folded into Q's. Raises InputError for heads that
+        do not divide.
         """
         groups = kv_heads or heads
         rows, cols = q.shape[0] // batch, q.shape[-1]
         stored = k.shape[-2] if len(k.shape) == 3 else k.shape[0] // batch
-        count = stored if keys is None else keys
-        if problems := _attention_problems(self.name, q, k, heads, groups, batch, count, stored):
+        counts = [stored if keys is None else keys] * batch if keys is None or isinstance(keys, int) else list(keys)
+        if problems := _attention_problems(self.name, q, k, heads, groups, batch, counts, stored):
             raise InputError(problems)
         size, share = cols // heads, heads // groups
         context = self.tensor(self.name_of("attended"), (q.shape[0], cols))
-        for item in range(batch):
+        for item, count in enumerate(counts):
             tail = f".b{item}" if batch > 1 else ""
             for first, heads_here, views in _split(rows, share, groups, size, cols):
                 inside = f"{tail}.g{first}" if share > 1 and rows > 1 else tail
@@ -210,7 +211,7 @@ def _keys(tensor: str, rows: int, size: int, width: int, offset: int, first: int
 
 
 def _attention_problems(
-    name: str, q: Tensor, k: Tensor, heads: int, groups: int, batch: int, count: int, stored: int
+    name: str, q: Tensor, k: Tensor, heads: int, groups: int, batch: int, counts: Sequence[int], stored: int
 ) -> list[str]:
     cols, width = q.shape[-1], k.shape[-1]
     problems = []
@@ -222,6 +223,11 @@ def _attention_problems(
         problems.append(f"{name}: attention: K has {width} columns, {groups} heads of {cols // heads} have others")
     if q.shape[0] % batch:
         problems.append(f"{name}: attention: batch {batch} does not divide {q.shape[0]} rows of Q")
-    if not 1 <= count <= stored:
-        problems.append(f"{name}: attention: keys {count} must be 1 to {stored}, the rows of K")
+    if len(counts) != batch:
+        problems.append(f"{name}: attention: keys of {len(counts)} sequences, batch is {batch}")
+    problems += [
+        f"{name}: attention: keys {count} must be 1 to {stored}, the rows of K"
+        for count in dict.fromkeys(counts)
+        if not 1 <= count <= stored
+    ]
     return problems

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -10,13 +10,15 @@ from typing import Literal
 class Config:
     """Published sizes of a decoder (elements). Every field that is left out is what most decoders have.
 
-    ``kv_heads`` 0: as many as ``heads``; ``head_dim`` 0: hidden / heads. ``gated``: the feed-forward network multiplies
-    activation(x W_gate) with x W_up. ``pre_norm``: norms in front of attention and feed-forward network, one more
-    behind the last layer. ``positions``: rows of a learned position table, 0 = none; ``most_positions``: tokens that
-    the model was trained for. ``rotated``: columns of a head that a rotary embedding turns, 0 = none, -1 = all.
-    ``window``: keys that a token sees, 0 = all. ``experts``: feed-forward networks of a layer, of which a router picks
-    ``per_token`` for each token; 0 = one, and no router. ``embedding_size`` 0: hidden, otherwise products widen and
-    narrow it.
+    ``kv_heads`` 0: as many as ``heads``; ``head_dim`` 0: hidden / heads. ``gated``: the feed-forward network
+    multiplies activation(x W_gate) with x W_up. ``pre_norm``: norms in front of attention and feed-forward network,
+    one more behind the last layer. ``positions``: rows of a learned position table, 0 = none; ``most_positions``:
+    tokens that the model was trained for. ``rotated``: columns of a head that a rotary embedding turns, 0 = none,
+    -1 = all. ``window``: keys that a token sees, 0 = all. ``experts``: feed-forward networks of a layer, of which a
+    router picks ``per_token`` for each token; 0 = one, and no router. ``shared_ffn``: columns of the network of
+    shared experts, which each token meets beside; ``first_ffn``: of that of the first layer, which then has no
+    experts. ``qk_norm``: an RMSNorm of each head of Q and K. ``embedding_size`` 0: hidden, otherwise products widen
+    and narrow it.
     """
 
     layers: int
@@ -42,6 +44,8 @@ class Config:
     per_token: int = 2
     embedding_size: int = 0
     qk_norm: bool = False
+    shared_ffn: int = 0
+    first_ffn: int = 0
 
     @property
     def queries(self) -> int:
@@ -82,7 +86,8 @@ class Config:
         ffn = self.hidden * wide + self.ffn * self.hidden + (wide + self.hidden) * self.biases
         router = self.hidden * self.experts
         norms = 2 * self.norm_parameters(self.hidden) + (2 * self.size if self.qk_norm else 0)
-        return qkv + out + ffn * max(1, self.experts) + router + norms
+        shared = 3 * self.hidden * self.shared_ffn
+        return qkv + out + ffn * max(1, self.experts) + router + norms + shared
 
     def norm_parameters(self, columns: int) -> int:
         """Return the parameters of a norm: gamma, and beta of a LayerNorm."""
@@ -95,11 +100,15 @@ class Config:
             tables += 2 * self.embedding_size * self.hidden
         last = self.norm_parameters(self.hidden) if self.pre_norm else 0
         head = 0 if self.tied else self.vocab * self.embedding
-        return tables + self.layers * self.layer_parameters() + last + head
+        layers = self.layers * self.layer_parameters()
+        if self.first_ffn:
+            dense = replace(self, experts=0, shared_ffn=0, first_ffn=0, ffn=self.first_ffn)
+            layers += dense.layer_parameters() - self.layer_parameters()
+        return tables + layers + last + head
 
     def active_parameters(self) -> int:
         """Return the parameters that one token meets: of the experts those that its router picks."""
         if not self.experts:
             return self.parameters()
         expert = 3 * self.hidden * self.ffn if self.gated else 2 * self.hidden * self.ffn
-        return self.parameters() - self.layers * (self.experts - self.per_token) * expert
+        return self.parameters() - (self.layers - bool(self.first_ffn)) * (self.experts - self.per_token) * expert

@@ -19,6 +19,8 @@ LLAMA2 = partial(Config, vocab=32000, most_positions=4096)
 LLAMA3 = partial(Config, vocab=128256, most_positions=8192, rope_base=500000.0, kv_heads=8)
 # Qwen2 (Yang et al. 2024): biases of Q, K and V; small ones share the word table with the head.
 QWEN2 = partial(Config, most_positions=32768, rope_base=1000000.0, qkv_bias=True)
+# Qwen3 (2025): an RMSNorm of each head of Q and K. DeepSeekMoE (Dai et al. 2024): shared experts beside the routed.
+QWEN3 = partial(Config, most_positions=40960, rope_base=1000000.0, qk_norm=True)
 # Gemma (2024): heads of 256 columns, GeGLU, tied head.
 GEMMA = partial(Config, vocab=256000, most_positions=8192, head_dim=256, activation="gelu_tanh", tied=True)
 # Jiang et al. 2023, 2024.
@@ -48,6 +50,21 @@ DECODERS: dict[str, Config] = {
     "llama-3.2-3b": LLAMA3(layers=28, hidden=3072, heads=24, head_dim=128, ffn=8192, most_positions=131072, tied=True),
     "mistral-7b": MISTRAL(window=4096),
     "mixtral-8x7b": MISTRAL(experts=8, per_token=2, rope_base=1000000.0),
+    "deepseek-moe-16b": Config(
+        layers=28,
+        hidden=2048,
+        heads=16,
+        ffn=1408,
+        vocab=102400,
+        most_positions=4096,
+        experts=64,
+        per_token=6,
+        shared_ffn=2816,
+        first_ffn=10944,
+    ),
+    "qwen3-30b-a3b": QWEN3(
+        layers=48, hidden=2048, heads=32, kv_heads=4, head_dim=128, ffn=768, vocab=151936, experts=128, per_token=8
+    ),
     "qwen2-0.5b": QWEN2(layers=24, hidden=896, heads=14, kv_heads=2, ffn=4864, vocab=151936, tied=True),
     "qwen2-1.5b": QWEN2(layers=28, hidden=1536, heads=12, kv_heads=2, ffn=8960, vocab=151936, tied=True),
     "qwen2-7b": QWEN2(layers=28, hidden=3584, heads=28, kv_heads=4, ffn=18944, vocab=152064),

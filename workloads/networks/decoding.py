@@ -12,34 +12,37 @@ one operator, which the I-BERT polynomial stands for on the array.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from sim.base.errors import InputError
 from sim.graph import Graph, Tensor, View
 from workloads.encoder import check_sizes
 from workloads.networks.builder import Network
 from workloads.networks.config import Config
-from workloads.networks.experts import experts
+from workloads.networks.experts import experts, routing_problems
+from workloads.networks.feed_forward import feed_forward
 
 PHASES = ("prefill", "decode")
-ACTIVATIONS = {"gelu_tanh": "gelu"}
-"""Forms of an activation that one operator stands for."""
 
 
 @dataclass(frozen=True)
 class Step:
     """One graph's work: ``new`` tokens of each of ``batch`` sequences that have ``past`` keys each.
 
-    ``seed``: of the tokens' experts.
+    ``seed``: of the tokens' experts, or ``routing``: tokens of each expert. ``lengths``: where sequences have different
+    numbers of keys, that of each; ``past`` is then the largest.
     """
 
     new: int
     past: int = 0
     batch: int = 1
     seed: int = 0
+    lengths: tuple[int, ...] = ()
+    routing: tuple[int, ...] = ()
 
     def keys(self, config: Config) -> int:
-        """Return the keys that the last token sees."""
+        """Return the keys that the last token sees, of the longest sequence."""
         return min(self.past + self.new, config.window) if config.window else self.past + self.new
 
 
@@ -65,7 +68,8 @@ def decoder(
     mask = net.input("causal_mask", step.new, keys, net.sums) if step.new > 1 else None
     for index in range(depth):
         with net.layer_of(index):
-            x = _layer(net, config, step, x, mask)
+            first = replace(config, experts=0, ffn=config.first_ffn) if index == 0 and config.first_ffn else config
+            x = _layer(net, first, step, x, mask)
     if config.pre_norm:
         x = net.norm(x, config.norm, name="last_norm")
     if head:
@@ -87,6 +91,9 @@ def _problems(name: str, config: Config, step: Step, embeddings: bool) -> list[s
         nearest = f"kv={most - step.new}" if step.past and step.new <= most else f"seq={most}"
         limit = f"the position table of {most} tokens" if most < MOST_KEYS else f"the limit of {most:,} keys"
         problems.append(f"{name}: {what} is beyond {limit} (nearest: {nearest})")
+    if step.lengths and step.new != 1:
+        problems.append(f"{name}: sequences of different lengths take one new token each, not {step.new} (seq=1)")
+    problems += routing_problems(name, config, step.routing, step.batch * step.new)
     if config.window and step.new > config.window and step.past:
         problems.append(f"{name}: {step.new} tokens exceed the window of {config.window} (nearest: {config.window})")
     return problems
@@ -131,28 +138,56 @@ def _layer(net: Network, config: Config, step: Step, x: Tensor, mask: Tensor | N
     if not config.pre_norm:
         x = net.norm(x, config.norm, name="norm1")
     source = net.norm(x, config.norm, name="norm2") if config.pre_norm else x
-    fed = experts(net, config, step.seed, source) if config.experts else feed_forward(net, config, source)
-    x = net.add(x, fed, name="residual_add2")
+    routed = partial(experts, seed=step.seed, routing=step.routing) if config.experts else feed_forward
+    x = net.add(x, routed(net, config, source), name="residual_add2")
     return x if config.pre_norm else net.norm(x, config.norm, name="norm2")
 
 
 def _attention(net: Network, config: Config, step: Step, x: Tensor, mask: Tensor | None) -> Tensor:
     """Q, K and V, the last two into the cache, and attention over what the cache then holds."""
     bias, keys = config.qkv_bias or config.biases, step.keys(config)
-    q = net.linear(x, config.queries, name="matmul_Q", bias=bias)
+    q = _normed(net, config, net.linear(x, config.queries, name="matmul_Q", bias=bias), "Q")
     caches = [net.state(net.name_of(f"cache_{part}"), step.batch, keys, config.keys) for part in "KV"]
     written = [_written(cache, config, step) for cache in caches]
     if config.rope:
         q = _rotated(net, config, step, q, "rope_Q")
-        k = net.linear(x, config.keys, name="matmul_K", bias=bias)
+        k = _normed(net, config, net.linear(x, config.keys, name="matmul_K", bias=bias), "K")
         _rotated(net, config, step, k, "rope_K", written[0])
     else:
         _into_cache(net, x, config, step, ("matmul_K", bias, written[0]))
     _into_cache(net, x, config, step, ("matmul_V", bias, written[1]))
+    seen = [one.keys(config) for one in _alone(step)] if step.lengths else [keys] * step.batch
     context = net.attention(
-        q, *caches, heads=config.heads, kv_heads=config.groups, batch=step.batch, keys=keys, mask=mask
+        q, *caches, heads=config.heads, kv_heads=config.groups, batch=step.batch, keys=seen, mask=mask
     )
     return net.linear(context, config.hidden, name="W_out", bias=config.biases)
+
+
+def _normed(net: Network, config: Config, x: Tensor, part: str) -> Tensor:
+    """Normalise each head of Q or K by itself, where a model does."""
+    if not config.qk_norm:
+        return x
+    at, size = net.name_of(f"norm_{part}"), config.size
+    gamma = net.tensor(f"{at}.gamma", (size,), net.sums, "weight")
+    result = net.tensor(at, x.shape)
+    views = [View(tensor.name, 1, tensor.elements // size, size, size, 0) for tensor in (x, result)]
+    net.apply("rmsnorm", at, views[:1], views[1], gamma=gamma.name)
+    return result
+
+
+def _alone(step: Step) -> list[Step]:
+    """Return the steps of sequences of different lengths, one by one."""
+    return [replace(step, batch=1, past=past, lengths=()) for past in step.lengths]
+
+
+def _rows_alone(view: View, config: Config, step: Step) -> list[View]:
+    """Return where each of such sequences has its row in a cache of the longest."""
+    places = [past % config.window if config.window else past for past in step.lengths]
+    first = view.offset - view.offset % view.batch_stride
+    return [
+        View(view.tensor, 1, 1, view.cols, view.row_stride, 0, first + item * view.batch_stride + place * view.cols)
+        for item, place in enumerate(places)
+    ]
 
 
 def _written(cache: Tensor, config: Config, step: Step) -> View:
@@ -167,6 +202,12 @@ def _into_cache(net: Network, x: Tensor, config: Config, step: Step, product: tu
     """Add the product that makes K or V in its place in the cache, of all sequences at once where strides allow it."""
     name, bias, into = product
     cols, count = x.shape[-1], into.rows
+    if step.lengths:  # one product for all, and a copy of each row to its place
+        made = net.linear(x, into.cols, name=name, bias=bias)
+        for item, put in enumerate(_rows_alone(into, config, step)):
+            taken = View(made.name, 1, 1, into.cols, into.cols, 0, item * into.cols)
+            net.apply("copy", net.name_of(f"{name}_append"), [taken], put)
+        return
     skipped = (step.new - count) * cols  # tokens that the window no longer sees
     if count == 1 or step.batch == 1 or into.batch_stride == count * into.cols:
         stride = into.batch_stride if count == 1 else into.cols
@@ -189,6 +230,13 @@ def _rotated(net: Network, config: Config, step: Step, x: Tensor, name: str, int
     else:
         result = x
     attrs = {"head_dim": config.size, "rotated": config.rope, "base": config.rope_base}
+    if step.lengths:
+        ends = _rows_alone(into, config, step) if into.tensor != at else [None] * step.batch
+        for item, (past, end) in enumerate(zip(step.lengths, ends, strict=True)):
+            row = View(x.name, 1, 1, cols, cols, 0, item * cols)
+            put = end or _of_tensor(row, into.tensor)
+            net.apply("rope", f"{at}.b{item}", [row], put, **attrs, position=past)
+        return result
     net.apply("rope", at, [source], into, **attrs, position=step.past + step.new - count)
     return result
 
@@ -196,17 +244,3 @@ def _rotated(net: Network, config: Config, step: Step, x: Tensor, name: str, int
 def _of_tensor(view: View, tensor: str) -> View:
     """Return the same window of another tensor."""
     return View(tensor, view.batch, view.rows, view.cols, view.row_stride, view.batch_stride, view.offset)
-
-
-def feed_forward(net: Network, config: Config, x: Tensor, rows: View | None = None, name: str = "") -> Tensor:
-    """Add activation(x W1) W2, or (activation(x W_gate) * x W_up) W_down. ``rows``: part of x."""
-    kind = ACTIVATIONS.get(config.activation, config.activation)
-    if not config.gated:
-        relu = "relu" if kind == "relu" else "none"
-        wide = net.linear(x, config.ffn, name=f"{name}FF1", bias=config.biases, rows=rows, activation=relu)
-        active = wide if relu == "relu" else net.each(kind, wide, name=f"{name}{kind}")
-        return net.linear(active, config.hidden, name=f"{name}FF2", bias=config.biases)
-    gate = net.linear(x, config.ffn, name=f"{name}FF_gate", bias=config.biases, rows=rows)
-    up = net.linear(x, config.ffn, name=f"{name}FF_up", bias=config.biases, rows=rows)
-    active = net.multiply(net.each(kind, gate, name=f"{name}{kind}"), up, name=f"{name}multiply")
-    return net.linear(active, config.hidden, name=f"{name}FF_down", bias=config.biases)

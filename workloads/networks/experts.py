@@ -1,17 +1,21 @@
 """A mixture of experts: a router, and the feed-forward networks of the tokens that it sends to each of them.
 
-Which tokens go where is drawn from a seed, uniformly, each token's experts distinct. Only experts that get a token are
-loaded and computed; how uneven they are shows in their sizes.
+Which tokens go where is drawn from a seed, uniformly, each token's experts distinct, or given as tokens of each expert
+(of every layer). Shared experts, which every token meets, are one more feed-forward network beside the others. Only
+experts that get a token are loaded and computed; how uneven they are shows in their sizes.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
 from sim.graph import Tensor, View
 from workloads.networks.builder import Network
 from workloads.networks.config import Config
+from workloads.networks.feed_forward import feed_forward
 
 
 def loads(tokens: int, config: Config, seed: int, layer: str) -> list[int]:
@@ -21,15 +25,32 @@ def loads(tokens: int, config: Config, seed: int, layer: str) -> list[int]:
     return [picks[one] for one in range(config.experts)]
 
 
-def experts(net: Network, config: Config, seed: int, x: Tensor) -> Tensor:
-    """Add router, experts and the sum of their shares; return it."""
-    from workloads.networks.decoding import feed_forward
+def routing_problems(name: str, config: Config, routing: Sequence[int], tokens: int) -> list[str]:
+    """Return what is wrong with given tokens of each expert."""
+    if not routing:
+        return []
+    if not config.experts:
+        return [f"{name}: routing: the model has no experts (nearest: leave it out)"]
+    problems, wanted = [], tokens * config.per_token
+    if len(routing) != config.experts:
+        problems.append(f"{name}: routing names {len(routing)} experts, the model has {config.experts}")
+    if sum(routing) != wanted or max(routing) > tokens:
+        problems.append(
+            f"{name}: routing sends {sum(routing)} tokens, {max(routing)} to one expert; {tokens} tokens with "
+            f"{config.per_token} experts each are {wanted}, at most {tokens} to one"
+        )
+    return problems
 
+
+def experts(net: Network, config: Config, x: Tensor, seed: int = 0, routing: Sequence[int] = ()) -> Tensor:
+    """Add router, experts and the sum of their shares; return it."""
     rows, cols = x.shape
     router = net.linear(x, config.experts, name="router", bias=False)
     net.each("softmax", router, name="router_softmax")
     total: Tensor | None = None
-    for expert, count in enumerate(loads(rows, config, seed, net.name_of("experts"))):
+    if config.shared_ffn:
+        total = feed_forward(net, replace(config, ffn=config.shared_ffn), x, name="shared.")
+    for expert, count in enumerate(routing or loads(rows, config, seed, net.name_of("experts"))):
         if not count:
             continue
         ids = net.input(net.name_of(f"E{expert}.ids"), 1, count, "int32")

@@ -12,8 +12,10 @@ from workloads.networks.config import Config
 from workloads.networks.decoders import DECODERS
 from workloads.networks.decoding import PHASES, Step, decoder
 from workloads.networks.linear_attention import LINEAR
+from workloads.networks.mobilebert import mobilebert
 from workloads.networks.mobilenet import mobilenet_v2
 from workloads.networks.mobilevit import MOBILEVIT, mobilevit
+from workloads.networks.reformer import reformer
 from workloads.networks.seq2seq import SEQ2SEQ, seq2seq
 from workloads.networks.sparse_attention import SPARSE
 from workloads.networks.swin import SWIN, swin
@@ -40,6 +42,18 @@ ENCODERS: dict[str, Model] = {
 PHASE_HELP = "generate is a run over many graphs: `carat run NAME --phase generate`, `sim.generate`"
 
 
+MOST_DIGITS = 9
+"""Of a number among several."""
+
+
+def _numbers(name: str, what: str, text: str) -> tuple[int, ...]:
+    """Return the whole numbers of "8+0+8". Raises InputError."""
+    parts = str(text).split("+") if text != "" else []
+    if any(not part.isdecimal() or len(part) > MOST_DIGITS for part in parts):
+        raise InputError(f"{name}: {what} is {text!r}, must be whole numbers joined by +, such as 100+7+33")
+    return tuple(map(int, parts))
+
+
 def decoder_model(name: str, config: Config) -> Builder:
     """Return the builder of one decoder; all of them take the same sizes."""
 
@@ -53,6 +67,8 @@ def decoder_model(name: str, config: Config) -> Builder:
         embeddings: bool = False,
         head: bool | None = None,
         seed: int = 0,
+        lengths: str = "",
+        routing: str = "",
         dtype: str = "int8",
     ) -> Graph:
         if phase not in PHASES:
@@ -60,7 +76,10 @@ def decoder_model(name: str, config: Config) -> Builder:
             raise InputError(f"{name}: phase is {phase!r}, can be {', '.join(PHASES)} {hint}")
         new = seq if seq is not None else 1 if phase == "decode" else 128
         scored = phase == "decode" if head is None else head
-        step = Step(new, kv, batch, seed)
+        own = _numbers(name, "lengths", lengths), _numbers(name, "routing", routing)
+        if own[0] and (kv or batch not in (1, len(own[0]))):
+            raise InputError(f"{name}: lengths {lengths} are kv and batch in one (nearest: leave out kv and batch)")
+        step = Step(new, max(own[0], default=kv), len(own[0]) or batch, seed, *own)
         return decoder(name, config, step, layers=layers, embeddings=embeddings, head=scored, dtype=dtype)
 
     build.__name__ = build.__qualname__ = name.replace("-", "_").replace(".", "_")
@@ -68,7 +87,8 @@ def decoder_model(name: str, config: Config) -> Builder:
         f"Return {name} in a ``phase``, prefill or decode. Raises InputError for illegal sizes.\n\n"
         "``seq``: new tokens of each of ``batch`` sequences (prefill 128, decode 1), ``kv``: tokens whose keys are\n"
         "cached before. ``layers`` cuts the stack, ``embeddings`` and ``head`` (decode: on) add its ends, ``seed``:\n"
-        "of the tokens' experts, ``dtype``: element type."
+        "of the tokens' experts or ``routing``: tokens of each, '8+0+8'. ``lengths``: cached tokens of each sequence\n"
+        "of a decode step, '100+7+33', in the place of ``kv`` and ``batch``. ``dtype``: element type."
     )
     return build
 
@@ -79,6 +99,8 @@ NETWORKS: dict[str, Builder] = {
     **SPARSE,
     **{name: decoder_model(name, config) for name, config in DECODERS.items()},
     **{name: seq2seq(name, model) for name, model in SEQ2SEQ.items()},
+    "mobilebert": mobilebert,
+    "reformer-enwik8": reformer,
     "mobilenet-v2": mobilenet_v2,
     **{name: mobilevit(name, sizes) for name, sizes in MOBILEVIT.items()},
     **{name: swin(name, sizes) for name, sizes in SWIN.items()},

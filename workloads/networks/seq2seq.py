@@ -5,7 +5,7 @@ Encode: the encoder over ``seq`` tokens (Whisper: positions behind its two convo
 Decode: ``seq`` new tokens behind ``kv`` cached ones, with the keys and values of ``source`` tokens cached as well.
 
 T5's relative positions are a bias [heads, queries, keys] of sums, looked up once for the encoder and once for the
-decoder from 32 buckets a head (a weight; the look-up itself is not modelled) and added to the scores of every layer.
+decoder from 32 buckets a head by the bucket of each pair, which is given, and added to the scores of every layer.
 Whisper's convolutions of three taps are products: the rows of A are three adjacent frames, windows that overlap.
 """
 
@@ -178,10 +178,16 @@ class _Parts:
         return self.linear(wide if t5 else self.net.each("gelu", wide, name="gelu"), self.sizes.hidden, "FF2")
 
     def _positions(self, name: str, queries: int, keys: int) -> Tensor | None:
-        """Return T5's bias of the scores as it was looked up; it holds the causal mask of a decoder too."""
+        """Look up T5's bias of the scores; where a decoder masks later tokens, they are a bucket more."""
         if not self.sizes.is_t5:
             return None
-        return self.net.tensor(name, (self.sizes.heads, queries, keys), self.net.sums, "input")
+        net, heads = self.net, self.sizes.heads
+        rows = BUCKETS + (name.startswith("decoder") and queries > 1)
+        table = net.tensor(f"{name}_table", (rows, heads), net.sums, "weight")
+        buckets = net.input(f"{name}_buckets", queries, keys, "int32")
+        bias = net.tensor(name, (heads, queries, keys), net.sums)
+        net.op(f"look_up_{name}", "position_bias", [View.whole(buckets), View.whole(table)], View.whole(bias), None)
+        return bias
 
     def _cached(self, x: Tensor, part: str, keys: int, past: int) -> Tensor:
         """Append K or V of the new tokens to its cache; return the cache."""
