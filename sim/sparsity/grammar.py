@@ -12,7 +12,7 @@ from sim.sparsity.masks.zeros import SCHEMES, ZeroRule
 MAX_BLOCK = 65535
 """Columns and rows of a block travel in 16-bit fields of a command (sim/isa/commands.py)."""
 
-FILES = re.compile(r"(.+\.(?:npz|npy|safetensors))(?:/([A-Za-z_]+))?")
+FILES = re.compile(r"(.+\.(?:npz|npy|safetensors|onnx))(?:/([A-Za-z_]+))?")
 """A file of masks, with a scheme."""
 
 
@@ -38,7 +38,7 @@ def pattern(body: str, scheme: str) -> tuple[dict[str, Any], list[str]]:
     problems = []
     if kind not in ("block", "unstructured") or (kind == "unstructured" and size):
         known = ("block", "dense", "unstructured")
-        files = "or a file (.npz, .npy, .safetensors, SPEC.toml)"
+        files = "or a file (.npz, .npy, .safetensors, .onnx, SPEC.toml)"
         sizes = {"topk": ("k",), "threshold": ("density",), **attention.PATTERNS}.get(kind)
         if sizes is None:
             problems.append(f"unknown pattern {word!r}{did_you_mean(kind or word, known)}; or N:M such as 2:4, {files}")

@@ -30,7 +30,7 @@ PATTERNS = {
     "activations=...": "the same of the activations, e.g. activations=2:4",
     "attention=...": "scores that count: causal, window:64, longformer:32,2, topk:64, topk:0.2/pack, threshold:0.15",
     "wNaM": "N-bit integer weights, M-bit activations, e.g. w4a8; w4a8s16: sums too (types, outliers: SPEC.toml)",
-    "FILE": "real masks or weights by operator (.npz, .npy, .safetensors), e.g. masks.npz of `carat infer`",
+    "FILE": "real masks or weights by operator (.npz, .npy, .safetensors, .onnx), e.g. masks.npz of `carat infer`",
     "SPEC.toml": "rules per operator, pruning, attention and compression (docs/SPARSITY.md)",
 }
 

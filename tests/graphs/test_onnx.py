@@ -169,3 +169,87 @@ def test_hostile_files_are_refused(tmp_path: Path) -> None:
     file.write_bytes(model.SerializeToString())
     with pytest.raises(InputError, match="cycle"):
         workloads.build(str(file), batch=1, seq=8)
+
+
+@pytest.mark.parametrize("style", ["half", "interleaved"])
+def test_rotary_embeddings_are_told_by_their_values(tmp_path: Path, style: str) -> None:
+    """Halves joined behind a negated one, or neighbours stacked; the tables come from positions that are given."""
+    w = Writer(17)
+    x = w.add("MatMul", w.input("x", "batch", "seq", 64), w.weight(64, 64))
+    x = w.heads(x, 4, 16)
+    places = w.add("Cast", w.add("Unsqueeze", w.input("ids", "seq", dtype=INT64), w.const(np.array([1]))), to=1)
+    angles = w.add("Mul", places, w.weight(1, 16))
+    cos, sin = w.add("Cos", angles), w.add("Sin", angles)
+    if style == "half":
+        first, second = w.add("Split", x, w.const(np.array([8, 8])), outputs=2, axis=-1)
+        turned = w.add("Concat", w.add("Neg", second), first, axis=-1)
+    else:
+        bounds = [w.const(np.array([n])) for n in (0, 1, 16, -1, 2)]
+        even, odd = (w.add("Slice", x, start, bounds[2], bounds[3], bounds[4]) for start in bounds[:2])
+        pairs = [w.add("Unsqueeze", part, bounds[3]) for part in (w.add("Neg", odd), even)]
+        turned = w.add("Reshape", w.add("Concat", *pairs, axis=-1), w.const(np.array([0, 0, -1, 16])))
+    y = w.add("Add", w.add("Mul", x, cos), w.add("Mul", turned, sin))
+    back = w.add("Reshape", w.add("Transpose", y, perm=[0, 2, 1, 3]), w.const(np.array([0, 0, 64])))
+    file = str(w.save(tmp_path / "rope.onnx", w.add("MatMul", back, w.weight(64, 32))))
+    graph = workloads.build(file, batch=1, seq=8)
+    assert [op.kind for op in graph.ops] == ["matmul", "rope", "matmul"]
+    attrs = graph.ops[1].attrs
+    assert (attrs["style"], attrs["head_dim"], attrs["rotated"]) == (style, 16, 16)
+
+
+def quantised(tmp_path: Path, form: str) -> Path:
+    """A product by weights of half zeros, coded as integers in one of the forms."""
+    w = Writer(17, ("com.microsoft",))
+    x, scale = w.input("x", 16, 64), w.const(np.float32(0.5))
+    weights = np.arange(64 * 32).reshape(64, 32).astype(np.int8) % 5 + 1
+    weights[:32] = 0
+    stored, zero = w.const(weights, name="stored"), w.const(np.int8(0))
+    if form == "cast and scale":
+        y = w.add("MatMul", x, w.add("Mul", w.add("Cast", stored, to=1), scale))
+    elif form == "pairs":
+        coded = w.add("DequantizeLinear", w.add("QuantizeLinear", x, scale, zero), scale, zero)
+        y = w.add("MatMul", coded, w.add("DequantizeLinear", stored, scale, zero))
+    else:
+        coded, own, point = w.add("DynamicQuantizeLinear", x, outputs=3)
+        if form == "MatMulIntegerToFloat":
+            y = w.add(form, coded, stored, own, scale, point, zero, domain="com.microsoft")
+        else:
+            sums = w.add("Cast", w.add("MatMulInteger", coded, stored, point, zero), to=1)
+            y = w.add("Mul", sums, w.add("Mul", own, scale))
+    return w.save(tmp_path / "coded.onnx", w.add("Add", y, w.weight(32)))
+
+
+@pytest.mark.parametrize("form", ["cast and scale", "pairs", "MatMulInteger", "MatMulIntegerToFloat"])
+def test_coded_weights_are_one_product_with_the_zeros_of_the_file(tmp_path: Path, form: str) -> None:
+    """Scales cost nothing; zeros are those that the file's own numbers have, half of the blocks."""
+    file = str(quantised(tmp_path, form))
+    graph = workloads.build(file)
+    assert [(op.kind, len(op.inputs)) for op in graph.ops] == [("matmul", 3)]
+    sparse = sim.simulate(file, "gemmini_ibert", sparsity=file)
+    assert sparse.totals["macs"] * 2 == sim.simulate(file, "gemmini_ibert").totals["macs"]
+
+
+def test_fused_operators_of_microsoft_are_the_parts_that_they_fuse(tmp_path: Path) -> None:
+    w = Writer(17, (domain := "com.microsoft",))
+    x = w.input("x", "batch", "seq", 64)
+    y = w.add("Attention", x, w.weight(64, 192), w.weight(192), domain=domain, num_heads=4)
+    y = w.add("SkipLayerNormalization", y, x, w.weight(64), w.weight(64), domain=domain)
+    y = w.add("FastGelu", w.add("MatMul", y, w.weight(64, 128)), w.weight(128), domain=domain)
+    graph = workloads.build(str(w.save(tmp_path / "fused.onnx", y)), batch=1, seq=16)
+    kinds = ["matmul", "matmul", "softmax", "matmul", "residual_add", "layernorm", "matmul", "gelu"]
+    assert [op.kind for op in graph.ops] == kinds
+    assert len(graph.op("BiasGelu").inputs if "BiasGelu" in graph._by_name else graph.ops[6].inputs) == 3
+
+
+def test_a_cache_is_appended_in_place(tmp_path: Path) -> None:
+    """Past keys are a state of the graph: new ones are written behind them, nothing is copied."""
+    w = Writer(17)
+    x = w.input("x", "batch", "new", 64)
+    q, k, v = (w.heads(w.add("MatMul", x, w.weight(64, 64)), 4, 16) for _ in "qkv")
+    past = [w.input(name, "batch", 4, "past", 16) for name in ("past_k", "past_v")]
+    k, v = (w.add("Concat", before, here, axis=2) for before, here in zip(past, (k, v), strict=True))
+    scores = w.add("Softmax", w.add("MatMul", q, w.add("Transpose", k, perm=[0, 1, 3, 2])), axis=-1)
+    file = str(w.save(tmp_path / "step.onnx", w.add("MatMul", scores, v), k, v))
+    graph = workloads.build(file, batch=1, new=1, past=31)
+    assert {tensor.kind for tensor in graph.tensors.values()} == {"input", "weight", "activation", "state"}
+    assert [op.kind for op in graph.ops] == ["matmul"] * 4 + ["softmax", "matmul"]

@@ -79,10 +79,18 @@ def _identity(parts: Parts) -> None:
     parts.add("Identity", parts.given(0), out=parts.node.output)
 
 
+def _float(parts: Parts) -> None:
+    parts.add("Cast", parts.given(0), out=parts.node.output, to=1)
+
+
 def _dynamic_quantize(parts: Parts) -> None:
     parts.add("Identity", parts.given(0), out=parts.node.output)
     for name in parts.node.outputs[1:]:
         parts.resolver.enter(Value(name, (), 1, Level.GIVEN))
+
+
+KEPT = ("axis", "alpha", "transA", "transB", "auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+"""Attributes that the plain form of a quantised operator has, too."""
 
 
 def _of(op: str, *places: int, sums: bool = False) -> Rule:
@@ -92,7 +100,7 @@ def _of(op: str, *places: int, sums: bool = False) -> Rule:
         inputs = [parts.given(place) for place in places]
         while inputs and not inputs[-1]:
             inputs.pop()
-        plain = {key: value for key, value in parts.node.attrs.items() if key != "channels_last"}
+        plain = {key: value for key, value in parts.node.attrs.items() if key in KEPT}
         parts.add(op, *inputs, out=parts.node.output, **plain)
         if sums:
             parts.resolver.net.integer_sums.add(parts.node.output)
@@ -285,7 +293,7 @@ def _rotary(parts: Parts) -> None:
 
 RULES: dict[str, Rule] = {
     "QuantizeLinear": _identity,
-    "DequantizeLinear": _identity,
+    "DequantizeLinear": _float,
     "DynamicQuantizeLinear": _dynamic_quantize,
     "Dropout": _identity,
     "MatMulInteger": _of("MatMul", 0, 1, sums=True),
@@ -308,7 +316,7 @@ MICROSOFT: dict[str, Rule] = {
     "QLinearSoftmax": _of("Softmax", 0),
     "QLinearGlobalAveragePool": _of("GlobalAveragePool", 0),
     "QuantizeLinear": _identity,
-    "DequantizeLinear": _identity,
+    "DequantizeLinear": _float,
     "FusedMatMul": _fused_matmul,
     "TransposeMatMul": _fused_matmul,
     "SkipLayerNormalization": _skip_norm,

@@ -46,7 +46,7 @@ def of_node(node: Node, inputs: list[Value | None]) -> Level:
 def is_look_up(values: list[Value]) -> bool:
     """Return whether a Gather takes rows of a table of weights."""
     table, ids = values[0], values[1]
-    floats = table.data is None or table.data.dtype.kind == "f"
+    floats = table.data is None or table.data.dtype.kind == "f" or table.data.dtype.itemsize == 1
     rows = table.level is Level.CONSTANT and table.shape is not None and len(table.shape) == 2 and table.shape[1] > 1
     return rows and floats and ids.shape is not None and len(ids.shape) > 0 and ids.level <= Level.GIVEN
 

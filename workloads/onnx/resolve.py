@@ -30,6 +30,8 @@ MOST_ELEMENTS = 1 << 40
 STANDARD = ("", "ai.onnx")
 FLOAT = 1
 """Number of the type float32, which stands for every type of elements: how a machine stores them is its affair."""
+WITH_GRAPHS = ("If", "Loop", "Scan", "SequenceMap")
+"""Operators that hold graphs; of these only an If whose condition is known is read."""
 SAME_SHAPE = ("LayerNormalization", "RMSNormalization", "Gelu", "Swish", expand.ROPE)
 """Operators whose result is shaped as their first operand, whatever version of the standard a file is of."""
 OWN_SHAPES = ("MatMul", expand.ATTENTION, *SAME_SHAPE)
@@ -45,6 +47,7 @@ class Resolver:
         self.opsets = {entry.domain or "": entry.version for entry in model.opset_import}
         self.unknown_ops: dict[str, list[str]] = {}
         self.fresh = Counter[str]()
+        self.guessed = False
         types = self.onnx.TensorProto
         self.whole = (types.INT64, types.INT32, types.BOOL, types.STRING)
 
@@ -86,8 +89,11 @@ class Resolver:
         """Visit the operators of a graph, or of the branch of an If whose condition is known."""
         for number, proto in enumerate(graph.node):
             node = self.node(proto, number)
-            if node.op == "If" and node.domain in STANDARD:
-                self.branch(node, proto)
+            if node.domain in STANDARD and node.op in WITH_GRAPHS:
+                if node.op == "If":
+                    self.branch(node, proto)
+                else:
+                    self.lost(node)
             else:
                 self.take(node)
 
@@ -150,7 +156,7 @@ class Resolver:
             if arrays is not None:
                 for name, array in zip(node.outputs, arrays, strict=False):
                     self.constant(name, array)
-                    if node.op in levels.MOVES and node.inputs[0] in net.weights:
+                    if self.stems_from_weights(node, array.size):
                         net.weights.add(name)
                 return
         shapes = self.inferred(node, inputs)
@@ -160,6 +166,16 @@ class Resolver:
         net.add(node)
         for name, (shape, dtype) in zip(node.outputs, shapes, strict=False):
             self.enter(Value(name, shape, dtype, level))
+
+    def stems_from_weights(self, node: Node, count: int) -> bool:
+        """Return whether a computed constant is weights in another form: moved, or coded as other numbers."""
+        coded = node.op in ("Mul", "Sub", "Add", "Div")
+        return any(
+            name in self.net.weights
+            and self.net.values[name].dtype not in self.whole
+            and (node.op in levels.MOVES or (coded and self.net.values[name].elements == count))
+            for name in node.inputs
+        )
 
     def constant(self, name: str, array: Array) -> None:
         """Know a value's numbers."""
@@ -182,6 +198,7 @@ class Resolver:
                 self.unknown_ops.setdefault(kind, []).append(node.name)
         for name in filter(None, node.outputs):
             shape = first.shape if first is not None and self.unknown == "host" else None
+            self.guessed = self.guessed or shape is not None
             self.enter(Value(name, shape, first.dtype if first else 1, Level.COMPUTED))
 
     def has_rule(self, node: Node) -> bool:
@@ -245,7 +262,12 @@ class Resolver:
         """Return the refusal of an operator."""
         text = " ".join(str(error).split())[:200]
         shapes = ", ".join(f"{value.name[:40]} {list(value.shape or ())}" for value in self.net.known(node))
-        return InputError(f"{self.path}: operator {node.name[:120]!r} ({node.op[:40]}) of {shapes[:200]}: {text}")
+        guess = (
+            " (shapes behind unknown operators are taken to be those of their first operands)" if self.guessed else ""
+        )
+        return InputError(
+            f"{self.path}: operator {node.name[:120]!r} ({node.op[:40]}) of {shapes[:200]}: {text}{guess}"
+        )
 
     def refuse_unknown(self) -> None:
         """Raise one InputError that lists all unknown operators."""

@@ -93,7 +93,7 @@ class Strided:
 
     def spread(self, shape: Sequence[int]) -> Strided:
         """Return the array as an operand of that shape: missing axes and those of one element repeat (stride 0)."""
-        axes = ((),) * (len(shape) - len(self.axes)) + self.axes
+        axes = ((),) * (len(shape) - len(self.axes)) + self.axes[max(0, len(self.axes) - len(shape)) :]
         return replace(
             self,
             axes=tuple(

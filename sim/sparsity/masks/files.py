@@ -1,4 +1,4 @@
-"""Arrays of a file (.npz, .npy, .safetensors) by name: masks, weights, scores, columns."""
+"""Arrays of a file (.npz, .npy, .safetensors, .onnx) by name: masks, weights, scores, columns."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ ANY = "*"
 
 
 def read(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of a .npz, .npy or .safetensors file by name. Raises InputError."""
+    """Return the arrays of a .npz, .npy, .safetensors or .onnx file by name. Raises InputError."""
     if path.suffix == ".safetensors":
         from workloads.checkpoint import safetensors  # reads files of models, which few runs need
 
         found = safetensors.read(path)
+    elif path.suffix == ".onnx":
+        from workloads.onnx.weights import weights  # needs an extra
+
+        found = weights(path)
     else:
         try:
             found = {name or ANY: array for name, array in read_arrays(path).items()}
         except InputError as error:
-            kinds = [problem.replace("(.npz, .npy)", "(.npz, .npy, .safetensors)") for problem in error.problems]
+            kinds = [problem.replace("(.npz, .npy)", "(.npz, .npy, .safetensors, .onnx)") for problem in error.problems]
             raise InputError(kinds) from error
     numbers = "biuf"
     if wrong := [f"{path}: {n!r} holds {a.dtype}, no numbers" for n, a in found.items() if a.dtype.kind not in numbers]:

@@ -36,6 +36,7 @@ PRICED = (
     *("Selu", "ThresholdedRelu", "LogSoftmax", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare", "ReduceProd"),
     *("ReduceLogSumExp", "CumSum", "ArgMax", "ArgMin", "TopK", "GatherElements", "GatherND", "ScatterND", "Gather"),
     *("Pad", "Resize", "ScatterElements", "Trilu", "LpNormalization", "InstanceNormalization", "GroupNormalization"),
+    *("BatchNormalization", "GlobalMaxPool"),
 )
 """Operators of the standard without a kind of their own: the host runs them at the price of the kind `foreign`."""
 

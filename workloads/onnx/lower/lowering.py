@@ -17,6 +17,15 @@ CHAIN = ("Transpose", "Reshape", "Cast", "Identity", "Mul", "Sub", "Squeeze", "U
 """Operators that a weight may pass before a product reads it, in its file: how it lies and how it is coded."""
 
 
+def _cut(part: list[Any] | dict[Any, Any], mark: int) -> None:
+    """Drop what was added to a list or a table behind a mark."""
+    if isinstance(part, list):
+        del part[mark:]
+    else:
+        for name in list(part)[mark:]:
+            del part[name]
+
+
 class Lowering(Places):
     """Lowers the nodes of a network with rules by operator."""
 
@@ -39,7 +48,16 @@ class Lowering(Places):
         if id(node) in self.done:
             return
         self.done.add(id(node))
-        self.rules.get(node.op, self.rules[""])(self, node)
+        marks = [len(part) for part in self._parts()]
+        try:
+            self.rules.get(node.op, self.rules[""])(self, node)
+        except NoWindow:  # no strides say what it does: the host does it
+            for part, mark in zip(self._parts(), marks, strict=True):
+                _cut(part, mark)
+            self.rules[""](self, node)
+
+    def _parts(self) -> tuple[Any, ...]:
+        return self.graph.ops, self.graph.tensors, self.tensors, self.arrays
 
     def array(self, name: str) -> Strided:
         """Return where a value lies; a constant becomes a weight, a given value an input."""

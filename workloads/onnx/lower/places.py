@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 
 from sim.graph import Tensor
 from workloads.networks.builder import Network
@@ -93,7 +94,7 @@ class Places:
         name = node.outputs[place]
         if name in self.arrays:
             return self.arrays[name]
-        wanted = self._wanted(name)
+        wanted = self._wanted(name, like, unit)
         found = wanted.array() if wanted else None
         if found is None or wanted is None or not _lies_in_a_run(found, unit):
             shape = self.net.values[name].shape or ()
@@ -108,8 +109,11 @@ class Places:
         leaves = name in self.net.outputs and not self.net.readers(name)
         return self.graph.sums if leaves and node.op in ("MatMul", "Gemm") else None
 
-    def _wanted(self, name: str) -> _Chain | None:
-        """Return the nodes behind a value that move nothing if it is put where they want it; None without any."""
+    def _wanted(self, name: str, like: Strided | None, unit: int) -> _Chain | None:
+        """Return the nodes behind a value that move nothing if it is put where they want it; None without any.
+
+        ``like``: an array in whose order of axes the value would lie otherwise; ``unit``: its axis that must be a run.
+        """
         chain = _Chain(name, self.net.values[name].shape or ())
         while (reader := self.net.sole_reader(name)) is not None and reader.output not in self.arrays:
             moves = reader.op in ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
@@ -126,7 +130,8 @@ class Places:
         if not any(reader.op in ("Transpose", "Concat") for reader, _, _ in chain.steps):
             return None  # no order of elements is better than any other
         last, source, _ = chain.steps[-1]
-        chain.end = self.part_of(last, source) if last.op == "Concat" else None
+        if last.op == "Concat":
+            chain.end = self.part_of(last, source, self._order(chain, last, like, unit))
         if chain.end is None and last.op == "Concat":
             return None
         if chain.end is None:
@@ -134,22 +139,44 @@ class Places:
             chain.end = Strided.dense("", chain.shape)
         return chain
 
-    def part_of(self, concat: Node, name: str) -> Strided | None:
-        """Return the part of a joined tensor that a value is."""
-        if concat.output not in self.arrays:
-            shape = self.net.values[concat.output].shape or ()
-            whole = self.own(concat.output.lstrip("/"), shape)
-            if self._cache(concat):
-                self._as_state(whole.tensor)
-            self.arrays[concat.output] = whole
-        axis = concat.attrs["axis"] % len(self.arrays[concat.output].axes)
+    def _order(self, chain: _Chain, concat: Node, like: Strided | None, unit: int) -> list[int] | None:
+        """Return the order of a joined tensor's axes in which a part can be made in its place."""
+        shape = self.net.values[concat.output].shape or ()
+        source = chain.steps[-1][1]
+        for order in filter(None, (chain.order(like), list(range(len(shape))))):
+            whole = Strided.dense("", shape, order)
+            start, size = self._range(concat, source)
+            chain.end = whole.sliced(concat.attrs["axis"] % len(shape), start, size)
+            made = chain.array()
+            if made is not None and _lies_in_a_run(made, unit):
+                return order
+        return None
+
+    def _range(self, concat: Node, name: str) -> tuple[int, int]:
+        """Return the start and the size of a part of a joined tensor."""
+        axis = concat.attrs["axis"] % len(self.net.values[concat.output].shape or ())
         start = 0
         for given in concat.inputs:
             size = (self.net.values[given].shape or ())[axis]
             if given == name:
-                return self.arrays[concat.output].sliced(axis, start, size)
+                return start, size
             start += size
-        return None
+        raise KeyError(name)
+
+    def part_of(self, concat: Node, name: str, order: Sequence[int] | None = None) -> Strided | None:
+        """Return the part of a joined tensor that a value is. ``order``: of its axes in memory, where it is made."""
+        if concat.output not in self.arrays:
+            shape = self.net.values[concat.output].shape or ()
+            order = list(range(len(shape)) if order is None else order)
+            behind = order[order.index(concat.attrs["axis"] % len(shape)) + 1 :]
+            cols = prod(shape[axis] for axis in behind) if behind else shape[order[-1]]
+            tensor = self.tensor(concat.output.lstrip("/"), (*_outer(shape, cols), cols))
+            whole = Strided.dense(tensor.name, shape, order)
+            if self._cache(concat):
+                self._as_state(whole.tensor)
+            self.arrays[concat.output] = whole
+        whole = self.arrays[concat.output]
+        return whole.sliced(concat.attrs["axis"] % len(whole.axes), *self._range(concat, name))
 
     def _cache(self, concat: Node) -> bool:
         """Return whether a Concat appends to a cache: its first part is an input that nothing else reads."""
@@ -184,6 +211,17 @@ class _Chain:
     steps: list[tuple[Node, str, tuple[int, ...]]] = field(default_factory=list)
     end: Strided | None = None
     places: dict[str, Strided] = field(default_factory=dict)
+
+    def order(self, like: Strided | None) -> list[int] | None:
+        """Return the order of axes in which the joined tensor lies as its part does; None: in their own."""
+        if len(self.steps) > 1 and (maker := self.steps[-2][0]).op == "Transpose":
+            turned = order_of(maker, len(self.steps[-2][2]))
+            return sorted(range(len(turned)), key=lambda axis: turned[axis])
+        if len(self.steps) == 1 and like is not None and len(like.axes) == len(self.steps[0][2]):
+            strides = [axis[0][1] if axis else None for axis in like.axes]
+            if None not in strides:
+                return sorted(range(len(strides)), key=lambda axis: -(strides[axis] or 0))
+        return None
 
     def array(self) -> Strided | None:
         """Return where the first value lies then; None where some step cannot be undone."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sim.base.errors import InputError
 from sim.graph import View
 from workloads.onnx.lower.products import add_product
-from workloads.onnx.net import Level, Node
+from workloads.onnx.net import Node
 from workloads.onnx.strided import Strided
 
 if TYPE_CHECKING:
@@ -36,12 +36,13 @@ def _window(node: Node, kernel: list[int]) -> dict[str, Any]:
 def conv(at: Lowering, node: Node) -> None:
     """A convolution; one whose windows do not overlap on an input, or of one pixel, is the product that it equals."""
     shape = at.net.values[node.inputs[0]].shape or ()
-    if len(shape) == 3 and int(node.attrs.get("group", 1)) == 1:
+    kernel = list((at.net.values[node.inputs[1]].shape or ())[2:])
+    one_axis = len(shape) == 3 or (len(shape) == 4 and shape[3] == kernel[1] == 1 and kernel[0] > 1)
+    if one_axis and int(node.attrs.get("group", 1)) == 1:
         series(at, node)
         return
     relu = at.relu_behind(node)
     out = at.net.values[node.output].shape or ()
-    kernel = list((at.net.values[node.inputs[1]].shape or ())[2:])
     if int(node.attrs.get("group", 1)) != 1 or len(shape) != 4:
         from workloads.onnx.lower.elements import foreign
 
@@ -66,22 +67,22 @@ def conv(at: Lowering, node: Node) -> None:
 def series(at: Lowering, node: Node) -> None:
     """A convolution along one axis: a product whose rows of A are neighbouring frames, windows that overlap.
 
-    Zeros on both ends are there before the run.
+    Zeros on both ends are there before the run. Images of one column are such series, too.
     """
-    (batch, channels, frames), weights = (
-        at.net.values[node.inputs[0]].shape or (),
-        at.net.values[node.inputs[1]].shape or (),
-    )
-    (out_channels, _, taps), results = weights, (at.net.values[node.output].shape or ())[2]
+    batch, channels, frames = (at.net.values[node.inputs[0]].shape or ())[:3]
+    out_channels, _, taps = (at.net.values[node.inputs[1]].shape or ())[:3]
+    results = (at.net.values[node.output].shape or ())[2]
     stride, dilation = (int((node.attrs.get(key) or [1])[0]) for key in ("strides", "dilations"))
-    before, after = node.attrs.get("pads") or [0, 0]
+    pads = list(node.attrs.get("pads") or [0, 0])
+    before, after = pads[0], pads[len(pads) // 2]
     if dilation != 1 or node.attrs.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
         raise InputError(f"operator {node.name!r} (Conv): dilation {dilation} or auto_pad along one axis is not read")
     held = before + frames + after
     source = _frames(at, node, batch, channels, frames, before, held)
-    target = at.result(node, unit=1, like=channels_last((batch, out_channels, results)))
+    shape = at.net.values[node.output].shape or ()
+    target = at.result(node, unit=1, like=channels_last(shape))
     weight = at.tensor(at.root(node.inputs[1]).lstrip("/"), (taps * channels, out_channels), "weight")
-    c = target.transposed([0, 2, 1])
+    c = Strided(target.tensor, target.axes[:3], target.offset).transposed([0, 2, 1])
     rows = ((results, stride * channels),) if results > 1 else ()
     outer = ((batch, held * channels),) if batch > 1 else ()
     taken = Strided(source.tensor, (outer, rows, ((taps * channels, 1),)), source.offset)
@@ -95,7 +96,8 @@ def _frames(at: Lowering, node: Node, batch: int, channels: int, frames: int, be
     if name in at.net.inputs and name not in at.arrays:
         given = at.tensor(name, (batch, held, channels), "input")
         return Strided.dense(given.name, (batch, held, channels))
-    array = at.array(name).transposed([0, 2, 1])
+    array = at.array(name)
+    array = Strided(array.tensor, array.axes[:3], array.offset).transposed([0, 2, 1])
     if held == frames and array == Strided.dense(array.tensor, array.shape, [0, 1, 2]):
         return array
     padded = at.tensor(f"{node.output.lstrip('/')}.frames", (batch, held, channels), "state")
@@ -175,15 +177,29 @@ def global_average(at: Lowering, node: Node) -> None:
     add_product(at, node, Strided.dense(ones.name, (1, count)), flat, target, None, "none")
 
 
-def batch_norm(at: Lowering, node: Node) -> None:
-    """A batch norm of fixed statistics: a product and a sum with rows of channels, unless folded into a convolution."""
-    maker = at.net.makers.get(node.inputs[0])
-    if maker is not None and maker.op == "Conv" and at.net.values[node.inputs[0]].level is Level.COMPUTED:
-        at.arrays[node.output] = at.array(node.inputs[0])
-        return
-    from workloads.onnx.lower.elements import foreign
-
-    foreign(at, node)
+def conv_transpose(at: Lowering, node: Node) -> None:
+    """A transposed convolution: a product whose results are patches; where windows overlap, the host adds them up."""
+    shape, weights = (at.net.values[name].shape or () for name in node.inputs[:2])
+    if len(shape) != 4 or int(node.attrs.get("group", 1)) != 1:
+        raise InputError(f"operator {node.name!r} (ConvTranspose): only images without groups are read")
+    (batch, channels, rows, cols), (_, made, high, wide) = shape, weights
+    image, depth = pixels(at, node, node.inputs[0]), made * high * wide
+    weight = at.tensor(at.root(node.inputs[1]).lstrip("/"), (channels, depth), "weight")
+    result = at.tensor(f"{node.output.lstrip('/')}.patches", (batch * rows * cols, depth))
+    out = View(result.name, 1, image.rows, depth, depth, image.rows * depth)
+    views = [image, View.whole(weight)]
+    if len(node.inputs) > 2:  # once for each pixel of a patch
+        bias = at.tensor(f"{node.inputs[2].lstrip('/')}.patch", (depth,), "weight", at.graph.sums)
+        views.append(View(bias.name, 1, 1, depth, 0, 0))
+    at.apply("matmul", node, [(*views, out)], repeating_bias=len(node.inputs) > 2)
+    patches = Strided.dense(result.name, (batch, rows, cols, high, wide, made))
+    again = patches.transposed([0, 5, 1, 3, 2, 4]).reshaped((batch, made, rows * high, cols * wide))
+    assert again is not None
+    if again.shape == at.net.values[node.output].shape:
+        at.arrays[node.output] = again
+    else:
+        target = at.result(node, channels_last(at.net.values[node.output].shape or ()), unit=1)
+        at.foreign(node, [patches], target, "sum of patches", f"{node.name}.sum")
 
 
 RULES: dict[str, Callable[[Lowering, Node], None]] = {
@@ -191,5 +207,5 @@ RULES: dict[str, Callable[[Lowering, Node], None]] = {
     "MaxPool": pool,
     "AveragePool": pool,
     "GlobalAveragePool": global_average,
-    "BatchNormalization": batch_norm,
+    "ConvTranspose": conv_transpose,
 }

@@ -20,5 +20,7 @@ def recognise(net: Net) -> None:
     simple.weighted_sums(net)
     simple.gains(net)
     attention.recognise(net)
+    simple.columns(net)
     simple.biases(net)
+    simple.columns(net)
     net.sweep()

@@ -7,7 +7,8 @@ factor, that function stands in its place: a factor is a change of the tensor's 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import permutations
 
 import numpy as np
 
@@ -89,40 +90,70 @@ def _one(net: Net, source: str) -> bool:
         nodes = chain.up_to(last)
         if not chains.closed(net, nodes) or last.output not in results or (len(nodes) == 1 and nodes[0].op in ALONE):
             continue
-        found = _told(results[last.output], x)
-        if found == "Identity":
-            if last.output in net.outputs and source in net.inputs:
-                continue
-            net.alias(last.output, source)
-            for node in nodes:
-                net.remove(node)
-            gone = {id(node) for node in nodes}
-            net.nodes = [node for node in net.nodes if id(node) not in gone]
-            return True
-        if found is not None:
-            op = STANDS_FOR.get(found, found)
-            attrs = {"axis": -1} if op == "Softmax" else {}
-            chains.replace(net, nodes, Node(op, [source], [last.output], attrs, nodes[-1].name))
+        rows = list(dict.fromkeys(name for node in nodes for name in node.inputs if name and _is_row(net, name, shape)))
+        if rows:
+            found = _told_norm(results[last.output], x, {name: results[name] for name in rows})
+        else:
+            name = _told(results[last.output], x)
+            found = None if name is None else (name, [])
+        if found is not None and _put(net, source, nodes, *found):
             return True
     return False
 
 
+def _put(net: Net, source: str, nodes: list[Node], name: str, weights: list[str]) -> bool:
+    """Put a function in the place of a chain."""
+    last = nodes[-1]
+    if name == "Identity":
+        if last.output in net.outputs and source in net.inputs:
+            return False
+        net.alias(last.output, source)
+        for node in nodes:
+            net.remove(node)
+        gone = {id(node) for node in nodes}
+        net.nodes = [node for node in net.nodes if id(node) not in gone]
+        return True
+    op = STANDS_FOR.get(name, name)
+    attrs = {"axis": -1} if op == "Softmax" else {}
+    chains.replace(net, nodes, Node(op, [source, *weights], [last.output], attrs, last.name))
+    return True
+
+
 ALONE = frozenset(("Relu", "Tanh", "Sigmoid", "Exp", "Softmax"))
 """Operators that are a known function already."""
+SHAPED = frozenset(("Reshape", "Squeeze", "Unsqueeze", "Expand"))
+"""What stands between a reduced axis and its use again; a mean of each row stays one number of it."""
 
 
 def _takes(net: Net, node: Node, inside: set[str], shape: tuple[int, ...]) -> bool:
-    """Return whether a node belongs to a chain: it treats elements, or reduces the last axis, beside numbers."""
+    """Return whether a node belongs to a chain: it treats elements or reduces the last axis, beside weights."""
     if node.domain or len(node.outputs) != 1:
         return False
-    rank = len(shape)
+    rank, out = len(shape), net.values[node.output].shape or ()
     if node.op in REDUCTIONS:
-        return node.inputs[0] in inside and _over_last(net, node, rank)
+        full = net.values[node.inputs[0]].shape == shape
+        return node.inputs[0] in inside and full and _over_last(net, node, rank)
+    rows, narrow = int(np.prod(shape[:-1])), (*shape[:-1], 1)
+    if node.op in SHAPED:
+        mean = net.values[node.inputs[0]]
+        of_rows = node.inputs[0] in inside and mean.elements == rows and mean.shape != shape
+        return of_rows and (int(np.prod(out)) == rows or (out == shape and mean.shape == narrow))
     if node.op not in ELEMENTS or (node.op == "Softmax" and node.attrs.get("axis", -1) not in (-1, rank - 1)):
         return False
-    out = net.values[node.output].shape
-    fits = out == shape or out == (*shape[:-1], 1)
-    return fits and all(name in inside or (name and chains.is_number(net, name)) or not name for name in node.inputs)
+    given = [net.values[name] for name in node.inputs if name in inside]
+    if out == shape:
+        fits = all(value.shape in (shape, narrow) for value in given)
+    else:
+        fits = int(np.prod(out)) == rows and all(value.elements == rows for value in given)
+    beside = (name for name in node.inputs if name and name not in inside)
+    return fits and all(chains.is_number(net, name) or (out == shape and _is_row(net, name, shape)) for name in beside)
+
+
+def _is_row(net: Net, name: str, shape: tuple[int, ...]) -> bool:
+    """Return whether a value is a row of weights as wide as the chain's rows."""
+    value = net.values[name]
+    wide = value.elements == shape[-1] > 1 and (value.shape or (0,))[-1] == shape[-1]
+    return value.level is Level.CONSTANT and wide
 
 
 def _over_last(net: Net, node: Node, rank: int) -> bool:
@@ -130,22 +161,28 @@ def _over_last(net: Net, node: Node, rank: int) -> bool:
     if axes is None and len(node.inputs) > 1 and node.inputs[1]:
         data = net.values[node.inputs[1]].data
         axes = None if data is None else data.reshape(-1).tolist()
-    return axes is not None and [axis % rank for axis in axes] == [rank - 1] and node.attrs.get("keepdims", 1) == 1
+    return axes is not None and [axis % rank for axis in axes] == [rank - 1]
 
 
 def _run(net: Net, chain: Chain, shape: tuple[int, ...]) -> tuple[dict[str, Array], Array]:
-    """Return the result of each node on sample rows, and the rows."""
-    rows = any(node.op in REDUCTIONS or node.op == "Softmax" for node in chain.nodes)
-    width = min(shape[-1], LONGEST_ROW) if rows else SAMPLES
-    x = np.random.default_rng(0).uniform(-4, 4, (ROWS, width)) + np.array([[0.0], [0.5], [-0.25]])
-    values: dict[str, Array] = {chain.source: x}
+    """Return the result of each node on sample rows, sampled rows of weights, and the sample."""
+    names = {name for node in chain.nodes for name in node.inputs if name}
+    weights = sorted(name for name in names if name != chain.source and _is_row(net, name, shape))
+    whole = weights or any(node.op in REDUCTIONS or node.op == "Softmax" for node in chain.nodes)
+    width = min(shape[-1], LONGEST_ROW) if whole else SAMPLES
+    random = np.random.default_rng(0)
+    x = random.uniform(-4, 4, (ROWS, width)) + np.array([[0.0], [0.5], [-0.25]])
+    values: dict[str, Array] = {chain.source: x} | {name: random.uniform(0.5, 1.5, (1, width)) for name in weights}
     with np.errstate(all="ignore"):
         for node in chain.nodes:
-            given = [_operand(net, values, name) for name in node.inputs]
-            if any(name and array is None for name, array in zip(node.inputs, given, strict=True)):
+            taken = node.inputs[:1] if node.op in SHAPED or node.op in REDUCTIONS else node.inputs
+            given = [_operand(net, values, name) for name in taken]
+            if any(name and array is None for name, array in zip(taken, given, strict=True)):
                 continue
             if node.op in REDUCTIONS:
                 values[node.output] = REDUCTIONS[node.op](given[0], axis=-1, keepdims=True)
+            elif node.op in SHAPED:
+                values[node.output] = np.asarray(given[0])
             else:
                 if node.op == "Clip" and len(given) == 1:
                     given += [node.attrs.get("min"), node.attrs.get("max")]
@@ -156,7 +193,14 @@ def _run(net: Net, chain: Chain, shape: tuple[int, ...]) -> tuple[dict[str, Arra
 def _operand(net: Net, values: dict[str, Array], name: str) -> Array | None:
     if not name:
         return None
-    return values[name] if name in values else np.float64(net.values[name].number or 0.0)  # type: ignore[return-value]
+    number = net.values[name].number
+    return values[name] if name in values else None if number is None else np.asarray(number)
+
+
+def _off(y: Array, f: Array) -> tuple[float, float]:
+    """Return the factor by which y is nearest to f, and how far off it is then, of the largest y."""
+    factor = float((y * f).sum() / max(1e-300, float((f * f).sum())))
+    return factor, float(np.abs(y - factor * f).max() / max(1e-300, float(np.abs(y).max())))
 
 
 def _told(y: Array, x: Array) -> str | None:
@@ -165,10 +209,25 @@ def _told(y: Array, x: Array) -> str | None:
     if not np.isfinite(y).all():
         return None
     best, error = None, TOLERANCE
-    for name, function in KNOWN.items():
-        f = function(x)
-        factor = float((y * f).sum() / max(1e-300, float((f * f).sum())))
-        off = float(np.abs(y - factor * f).max() / max(1e-300, float(np.abs(y).max())))
-        if factor and off < error:
-            best, error = name, off
+    with np.errstate(all="ignore"):
+        for name, function in KNOWN.items():
+            factor, off = _off(y, function(x))
+            if factor and off < error:
+                best, error = name, off
     return best
+
+
+def _told_norm(y: Array, x: Array, rows: Mapping[str, Array]) -> tuple[str, list[str]] | None:
+    """Return the norm that a result is, with the rows that it is multiplied by and that is added to it."""
+    y = np.broadcast_to(np.asarray(y, dtype=np.float64), x.shape)
+    if not np.isfinite(y).all():
+        return None
+    choices: list[tuple[str, tuple[str, ...]]] = [("RMSNormalization", (gain,)) for gain in rows if len(rows) == 1]
+    choices += [("LayerNormalization", order) for order in permutations(rows) if len(rows) <= 2]
+    with np.errstate(all="ignore"):
+        for name, order in choices:
+            shift = rows[order[1]] if len(order) > 1 else 0.0
+            factor, off = _off(y - shift, KNOWN[name](x) * rows[order[0]])
+            if factor and off < TOLERANCE:
+                return name, list(order)
+    return None

@@ -28,6 +28,10 @@ def _unchanged(net: Net, node: Node) -> str | None:
         return None
     if node.op in NOTHING:
         return node.inputs[0]
+    if node.op == "BatchNormalization":  # of fixed statistics behind a product: folded into its weights and bias
+        maker = net.makers.get(node.inputs[0])
+        folded = maker is not None and maker.op in ("Conv", "ConvTranspose") and net.sole_reader(node.inputs[0])
+        return node.inputs[0] if folded else None
     if node.op == "Add":
         a, b = (net.values[name] for name in node.inputs)
         shape = net.values[node.output].shape
@@ -151,6 +155,24 @@ def _is_row(value: Value, width: int) -> bool:
     """Return whether a value is a row of weights of this width."""
     shape = value.shape or ()
     return value.level is Level.CONSTANT and value.elements == width and shape[-1:] == (width,)
+
+
+def columns(net: Net) -> None:
+    """Fold the product with a row of weights behind a product with weights into these."""
+    for node in list(net.nodes):
+        if node.op != "Mul" or net.makers.get(node.output) is not node:
+            continue
+        shape = net.values[node.output].shape or (0,)
+        for made, row in (node.inputs, node.inputs[::-1]):
+            maker = net.makers.get(made)
+            folds = maker is not None and maker.op in ("MatMul", "Gemm") and net.sole_reader(made) is node
+            if folds and maker is not None and _is_row(net.values[row], shape[-1]):
+                weighted = all(net.values[name].level <= Level.GIVEN for name in maker.inputs[1:] if name)
+                if weighted and net.values[maker.inputs[1]].level is Level.CONSTANT:
+                    net.alias(node.output, made)
+                    net.remove(node)
+                    break
+    net.nodes = [node for node in net.nodes if net.makers.get(node.output) is node]
 
 
 def biases(net: Net) -> None:
