@@ -7,7 +7,6 @@ conversions that the plan prices. The yardstick is the same graph in float32 thr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -19,10 +18,12 @@ from sim.base.errors import InputError
 from sim.cost import host as host_prices
 from sim.functional import host
 from sim.functional.quantization.recipe import PLAIN, Recipe
-from sim.functional.quantization.scales import Scales, Target, scales
+from sim.functional.quantization.scales import scales
 from sim.functional.quantization.statistics import Statistics
+from sim.functional.quantization.structure import only_ones, structural, weight
+from sim.functional.quantization.target import Scales, Target
 from sim.functional.running import Run
-from sim.graph import Graph, Op
+from sim.graph import Graph
 from sim.hardware.precision import INTEGERS
 from sim.plan.planner import Step, plan
 from sim.plan.word_sizes import WordSizes
@@ -103,7 +104,7 @@ class Numerics:
     """How a model's values become integers. ``recipe``: options of the quantisation.
 
     ``seen``: statistics of calibration sequences; None: of the sequence itself. ``words``: word sizes of matmuls
-    (`sim.sparsity.precision`), integers without outliers; products with diagonal matrices stay in the array's type.
+    (`sim.sparsity.precision`), integers without outliers; products with `structural` matrices stay in the array's type.
     ``commands``: execute every command at its time; False: the same values by whole products, where that is possible.
     """
 
@@ -173,9 +174,9 @@ def infer(
 def _start(
     model: Model, hw: Hardware, numerics: Numerics
 ) -> tuple[Run, tuple[Step, ...], dict[str, Array], dict[str, Array]]:
-    """Return a run whose weights are stored, its steps, all values in float, and the weights that are diagonal."""
+    """Return a run whose weights are stored, its steps, all values in float, and the weights that are `structure`."""
     graph, given = model.graph, model.given
-    diagonals = diagonal_weights(graph, given)
+    diagonals = structural(graph, given)
     rules = _rules(graph, hw, diagonals, numerics.words)
     steps = plan(graph, hw, sparsity=rules)
     reference = host.forward(graph, given, model.epsilon, model.head_dim)
@@ -220,10 +221,14 @@ def _scales(
         model.head_dim,
         on_array=_on_array(model.graph, steps),
         bits=run.words.bits,
-        identities={name for name, values in diagonals.items() if (values == 1).all()},
+        identities={name for name, values in diagonals.items() if _is_identity(values)},
         fixed=diagonals.keys(),
     )
     return scales(target, model.given, seen, numerics.recipe)
+
+
+def _is_identity(values: Array) -> bool:
+    return values.shape[0] == values.shape[1] and only_ones(values.diagonal()) and bool(values.diagonal().all())
 
 
 def _on_array(graph: Graph, steps: Sequence[Step]) -> set[str]:
@@ -253,32 +258,17 @@ def _run_steps(
             run.host_step(run.ops[step.name])
         else:
             cycles = run.array_step(step)
-        output = run.output_of(step).tensor
-        error = relative_error(run.real(output), reference[output])
-        shares = {} if _weight(run.ops[step.name]) in diagonals else _shares(run, step, masks)
+        output = run.output_of(step)
+        error = relative_error(
+            host.window(run.real(output.tensor), output), host.window(reference[output.tensor], output)
+        )
+        shares = {} if weight(run.ops[step.name]) in diagonals else _shares(run, step, masks)
         reports.append(OpReport(step.name, step.kind, step.engine, cycles, error, **shares))
     return reports, masks
 
 
-def diagonal_weights(graph: Graph, given: Mapping[str, Array]) -> dict[str, Array]:
-    """Return the diagonal of every square weight matrix of ``graph`` that is zero beside it."""
-    found = {}
-    for name in {_weight(op) for op in graph.ops} - {None}:
-        tensor = graph.tensors[str(name)]
-        if tensor.kind == "weight" and tensor.shape[0] == tensor.shape[-1]:
-            values = given[tensor.name]
-            if np.count_nonzero(values) == np.count_nonzero(values.diagonal()):
-                found[tensor.name] = values.diagonal()
-    return found
-
-
-def _weight(op: Op) -> str | None:
-    """Return the name of B of a matmul."""
-    return op.inputs[1].tensor if op.kind == "matmul" else None
-
-
 def _rules(graph: Graph, hw: Hardware, diagonals: Mapping[str, Array], words: Sequence[Precision]) -> Rules | None:
-    """Return the blocks that products with diagonal weights need, and the word sizes of all others."""
+    """Return the blocks that products with structural weights need, and the word sizes of all others."""
     problems = [
         f"{rule}: inference quantises operands only, to integers, without outliers (nearest: w4a8)"
         for rule in words
@@ -292,19 +282,15 @@ def _rules(graph: Graph, hw: Hardware, diagonals: Mapping[str, Array], words: Se
         replace(rule, operators=op.name)
         for rule in words
         for op in graph.ops
-        if rule.applies_to(op) and _weight(op) not in diagonals
+        if rule.applies_to(op) and weight(op) not in diagonals
     )
     masks = _block_diagonal(graph, hw, diagonals)
     return Rules((masks,) if masks else (), precisions=sized) if sized or masks else None
 
 
 def _block_diagonal(graph: Graph, hw: Hardware, diagonals: Mapping[str, Array]) -> MeasuredMasks | None:
-    """Return the blocks that products with diagonal weights need; None where there is none."""
-    masks = {
-        op.name: np.eye(math.ceil(graph.tensors[str(_weight(op))].shape[0] / hw.dim), dtype=np.bool_)
-        for op in graph.ops
-        if _weight(op) in diagonals
-    }
+    """Return the blocks that products with structural weights need; None where there is none."""
+    masks = {op.name: block_mask(diagonals[str(weight(op))], hw.dim) for op in graph.ops if weight(op) in diagonals}
     return MeasuredMasks(hw.dim, 1.0, masks=masks) if masks else None
 
 

@@ -19,7 +19,9 @@ from sim.functional import host, products
 from sim.functional.kernels.counts import NAMES
 from sim.functional.machine import Machine
 from sim.functional.quantization.outliers import split
-from sim.functional.quantization.scales import Scales, quantized
+from sim.functional.quantization.scales import quantized
+from sim.functional.quantization.structure import placed
+from sim.functional.quantization.target import Scales
 from sim.graph import Graph, Op, View
 from sim.hardware.schema import ELEMENT_BITS
 from sim.lower import lower
@@ -107,6 +109,20 @@ class Run:
         whole = split(values, copies, scale[: values.shape[-1]], top)
         self.machine.write(self.addresses[name], whole.reshape(1, -1), kind=self.kind(name))
 
+    def store_columns(self, view: View, values: Array) -> None:
+        """Quantise some columns of a tensor [rows, columns] into the machine's DRAM."""
+        width, kind = self.graph.tensors[view.tensor].shape[1], self.kind(view.tensor)
+        scale = self.numbers.scale[view.tensor] * np.broadcast_to(self.numbers.factors(view.tensor), (width,))
+        stored = quantized(values.reshape(view.rows, view.cols), scale[placed(view.offset, view.cols, width)], kind)
+        address = self.addresses[view.tensor] + view.offset * ELEMENT_BITS[kind] // 8
+        self.machine.write(address, stored, view.row_stride, kind=kind)
+
+    def step_of(self, view: View) -> float:
+        """Return the real value of one unit of a view whose columns share it."""
+        width = self.graph.tensors[view.tensor].shape[-1]
+        factors = np.broadcast_to(self.numbers.factors(view.tensor), (width,))
+        return self.numbers.scale[view.tensor] * float(factors[view.offset % width])
+
     def wide(self, name: str) -> bool:
         """Return whether a tensor is stored in accumulator type (as `sim.plan.planner` reads its dtype)."""
         return self.graph.tensors[name].dtype not in ("int8", self.hw.array.input_type)
@@ -141,7 +157,7 @@ class Run:
                     continue
                 values = self.given[name]
                 if index == 2:
-                    factors = self.numbers.factors(op.output.tensor)
+                    factors = self.numbers.factors(op.inputs[1].tensor)
                     self.store(name, values, self.product_scale(op) * factors, True)
                     continue
                 if name in self.numbers.rows:
@@ -155,6 +171,9 @@ class Run:
         inputs = [host.window(np.ascontiguousarray(self.real(view.tensor)), view) for view in op.inputs]
         result = host.apply(op, inputs, self.given, self.epsilon, self.head_dim)
         name = op.output.tensor
+        if result.size < self.graph.tensors[name].elements:
+            self.store_columns(op.output, result)
+            return
         result = result.reshape(self.graph.tensors[name].shape)
         if self.on_host(name):
             self.host_values[name] = result
@@ -246,7 +265,7 @@ class Run:
         if isinstance(work, Norm):
             if work.kind == "softmax":
                 return replace(work, bert_scale=self.scale_of(op.inputs[0].tensor))
-            return replace(work, scale=1 / self.numbers.scale[op.output.tensor])
+            return replace(work, scale=1 / self.step_of(op.output))
         assert isinstance(work, Matmul)
         sums = self.product_scale(op)
         a_scale, b_scale = (0.5**cut for cut in self.cut(op))
@@ -261,7 +280,7 @@ class Run:
         output = self.output_of(step)
         if work.activation == "igelu":
             # GELU's result is q * (erf + 1) with the scale of q times that of erf, a * scale**2 / 2, halved
-            return replace(work, bert_scale=sums, scale=sums * ERF_A * sums**2 / 4 / self.numbers.scale[output.tensor])
+            return replace(work, bert_scale=sums, scale=sums * ERF_A * sums**2 / 4 / self.step_of(output))
         scale = 1.0 if work.full_c else single(sums / self.numbers.scale[output.tensor])
         if self.hw.accumulator.scale_units == "none":  # what cannot be scaled on its way out is scaled coming in
             return replace(work, scale=1.0, a_scale=scale * a_scale)

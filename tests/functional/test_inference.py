@@ -14,7 +14,7 @@ from sim.base.errors import InputError
 from sim.cli.app import app
 from sim.functional import masks, tokens
 from sim.functional.inference import Model, Numerics, block_mask, infer
-from sim.functional.quantization.scales import EXP0, gelu_floor, softmax_floor, variance_floor
+from sim.functional.quantization import floors
 from sim.graph.kinds.elementwise import gelu
 from sim.graph.kinds.rows import layernorm, softmax
 from sim.sparsity import spec as sparsity
@@ -63,8 +63,8 @@ def run(folder, hw, count=24, length=None, wide_scores=False, full_sums=True, wo
     chosen = checkpoint_graph.Engines(**engines)
     takes_norm = "layernorm" in hw.array_operators  # as `sim.cli.infer.prepare`
     form = checkpoint_graph.Form(bool(length), wide_scores, full_sums, float_norm=takes_norm)
-    graph = checkpoint_graph.graph(model, length or count, chosen, form)
-    given |= checkpoint_graph.constants(model, graph)
+    graph, weights = checkpoint_graph.graph_and_weights(model, length or count, chosen, form)
+    given |= weights
     ready = Model(graph, given, model.epsilon, model.head_dim, checkpoint_graph.encoded(model))
     return infer(ready, hw, tokens=count, numerics=Numerics(words=words))
 
@@ -150,9 +150,9 @@ def test_products_take_the_cycles_that_the_simulator_tells(tmp_path, name):
 
 
 def test_scale_floors_are_the_edge_of_int32():
-    assert 128 * EXP0 / softmax_floor(128) ** 2 < 2**31 < 128 * EXP0 / (0.9 * softmax_floor(128)) ** 2
-    assert gelu_floor(8.0) == pytest.approx(2 * gelu_floor(1.0))
-    assert 2 * 1000.0 / variance_floor(1000.0) ** 2 < 2**31 < 2 * 1000.0 / (0.9 * variance_floor(1000.0)) ** 2
+    assert 128 * floors.EXP0 / floors.softmax(128) ** 2 < 2**31 < 128 * floors.EXP0 / (0.9 * floors.softmax(128)) ** 2
+    assert floors.gelu(8.0) == pytest.approx(2 * floors.gelu(1.0))
+    assert 2 * 1000.0 / floors.variance(1000.0) ** 2 < 2**31 < 2 * 1000.0 / (0.9 * floors.variance(1000.0)) ** 2
 
 
 def test_host_operators_are_the_textbook_ones():

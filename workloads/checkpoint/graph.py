@@ -8,49 +8,21 @@ integer GELU want (times an identity), and LayerNorm's gain and shift (times a d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import InputError
-from sim.graph import Graph, Tensor, View
-from workloads.checkpoint import Checkpoint
-from workloads.checkpoint.head import POOLER
-from workloads.encoder import Builder
+from sim.graph import Graph
+from workloads.checkpoint.array import ArrayEncoder
+from workloads.checkpoint.form import IDENTITY, MASK, Engines, Form
+from workloads.checkpoint.layers import Encoder, WideEncoder
+from workloads.checkpoint.model import Checkpoint
 
-MASK = "attention_mask"
-"""Tensor that is added to the scores of padded sequences: 0, or a large negative number for a key that is none."""
+__all__ = ["MASK", "Engines", "Form", "encoded", "graph", "graph_and_weights"]
 
-IDENTITY = "identity."
-"""Prefix of the tensors that only widen."""
-
-
-@dataclass(frozen=True)
-class Engines:
-    """Who computes what the published model has in float.
-
-    ``gelu``: "host" reads int32 sums in float; "array" widens int8 to the integer GELU; "fused" runs that GELU on the
-    sums of the matmul before it: no extra pass, but its weights lose resolution so that int32 does not overflow.
-    ``layernorm``: "host", or "array": normalised by the array's unit, gain and shift as a diagonal product.
-    ``embeddings``: "host" adds look-ups in float; "array" adds rows of int8 tables.
-    """
-
-    gelu: Literal["host", "array", "fused"] = "host"
-    layernorm: Literal["host", "array"] = "host"
-    embeddings: Literal["host", "array"] = "host"
-
-    def needs(self) -> set[str]:
-        """Return the operators that the machine must have units for."""
-        wanted = {"gelu": self.gelu != "host", "layernorm": self.layernorm == "array"}
-        return {name for name, array in wanted.items() if array}
-
-
-LOGITS = "logits"
-POOLED = "pooled"
-"""Outputs of a head."""
+Array = npt.NDArray[Any]
 
 
 def encoded(model: Checkpoint) -> str:
@@ -58,45 +30,32 @@ def encoded(model: Checkpoint) -> str:
     return f"L{model.layers - 1}.output"
 
 
-@dataclass(frozen=True)
-class Form:
-    """How values are kept between operators.
-
-    ``padded``: the scores get an attention mask. ``wide_scores``: they stay int32, for a host that runs softmax (int8
-    has no room for a mask). ``full_sums``: what the host reads next leaves the array as int32; False for accumulators
-    that cannot be read so. ``residual``: type of the residual stream and of LayerNorm's input; "int32" where the host
-    runs LayerNorm: it writes its output a second time, at the scale of the sums to which the array adds it.
-    ``copies``: tensor -> columns that are split into several (`sim.graph.kinds.elementwise.spread`), with "int32".
-    ``float_norm``: the host's LayerNorm is between conversions of its own, because the array would take an int8 one.
-    """
-
-    padded: bool = False
-    wide_scores: bool = False
-    full_sums: bool = True
-    residual: Literal["int8", "int32"] = "int8"
-    copies: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    float_norm: bool = False
-
-
 def graph(model: Checkpoint, seq: int, engines: Engines | None = None, form: Form | None = None) -> Graph:
     """Return the graph of ``model``, its head included, on ``seq`` tokens of one sequence.
 
     Raises InputError for an illegal length.
     """
+    return graph_and_weights(model, seq, engines, form)[0]
+
+
+def graph_and_weights(
+    model: Checkpoint, seq: int, engines: Engines | None = None, form: Form | None = None
+) -> tuple[Graph, dict[str, Array]]:
+    """Return the graph as `graph`, and the weights of it that the checkpoint has not, or has in another form."""
     if not 1 <= seq <= model.positions:
         nearest = min(max(seq, 1), model.positions)
         raise InputError(f"{model.name}: {seq} tokens; 1 to {model.positions} have a position (nearest: {nearest})")
-    chosen = form or Form()
-    build = _WideEncoder if chosen.residual == "int32" else _Encoder
-    return build(model, seq, engines or Engines(), chosen).build()
+    engines, form = engines or Engines(), form or Form()
+    if form.residual == "int32" and engines.layernorm == "array":
+        build = ArrayEncoder(model, seq, engines, form)
+        return build.build(), build.values
+    layers = (WideEncoder if form.residual == "int32" else Encoder)(model, seq, engines, form).build()
+    return layers, _constants(model, layers)
 
 
-def constants(model: Checkpoint, layers: Graph) -> dict[str, npt.NDArray[Any]]:
-    """Return the weights of ``layers`` that the checkpoint has in another form.
-
-    Identities, gains and shifts; weights whose rows are repeated for split columns.
-    """
-    found: dict[str, npt.NDArray[Any]] = {}
+def _constants(model: Checkpoint, layers: Graph) -> dict[str, Array]:
+    """Return identities, gains and shifts, and weights whose rows are repeated for split columns."""
+    found: dict[str, Array] = {}
     for tensor in layers.tensors.values():
         name = tensor.name
         if name.startswith(IDENTITY):
@@ -111,196 +70,3 @@ def constants(model: Checkpoint, layers: Graph) -> dict[str, npt.NDArray[Any]]:
             weights = model.weights[op.inputs[1].tensor]
             found[op.inputs[1].tensor] = np.concatenate([weights, weights[list(split[op.inputs[0].tensor])]])
     return found
-
-
-class _Encoder(Builder):
-    """Collects the tensors and operators of one model."""
-
-    def __init__(self, model: Checkpoint, seq: int, engines: Engines, form: Form):
-        super().__init__("int8")
-        self.model, self.seq, self.engines, self.form = model, seq, engines, form
-        self.shared: dict[str, Tensor] = {}
-
-    def build(self) -> Graph:
-        data = self.embeddings()
-        for layer in range(self.model.layers):
-            data = self.encoder_layer(layer, data)
-        self.head(data)
-        return Graph(self.model.name, {tensor.name: tensor for tensor in self.tensors}, tuple(self.ops))
-
-    def embeddings(self) -> Tensor:
-        model, shape = self.model, (self.seq, self.model.hidden)
-        dtype = "int8" if self.engines.embeddings == "array" else "fp32"
-        total: Tensor | None = None
-        for what in ("word", "position", "token_type"):
-            if what not in model.weights:
-                continue
-            ids = self.tensor(f"{what}_ids", (1, self.seq), "int32", "input")
-            table = self.tensor(f"{what}_table", model.weights[what].shape, dtype, "weight")
-            found = self.tensor(f"{what}_embedding", shape, dtype)
-            self.op(f"embed_{what}", "embedding", [View.whole(ids), View.whole(table)], View.whole(found), None)
-            if total is None:
-                total = found
-                continue
-            result = self.tensor(f"sum_{what}", shape, dtype)
-            self.op(f"add_{what}", "residual_add", [View.whole(total), View.whole(found)], View.whole(result), None)
-            total = result
-        assert total is not None
-        if dtype == "int8":
-            return self.normalise("embed_norm", total, "input", None)
-        normed = self.tensor("embedded", shape, "fp32")
-        self.host_norm("embed_norm", total, normed, None)
-        return self.embedded(normed)
-
-    def embedded(self, normed: Tensor) -> Tensor:
-        """Return the stream that the first layer reads, from the embeddings in float."""
-        return self.map("quantize_input", "quantize", [normed], "input", None)
-
-    def normalise(self, name: str, source: Tensor, out: str, layer: int | None) -> Tensor:
-        """LayerNorm of int8, with its gain and shift."""
-        if self.engines.layernorm == "host":
-            if not self.form.float_norm:
-                return self.host_norm(name, source, self.tensor(out, source.shape), layer)
-            x = self.tensor(f"{source.name}.float", source.shape, "fp32")
-            self.op(f"{name}.dequantize", "dequantize", [View.whole(source)], View.whole(x), layer)
-            y = self.host_norm(name, x, self.tensor(f"{out}.float", source.shape, "fp32"), layer)
-            return self.map(f"{name}.quantize", "quantize", [y], out, layer)
-        wide = self.widen(f"{name}.widen", source, "layernorm", f"{name}.widened", "int32", layer)
-        normed = self.map(name, "layernorm", [wide], f"{name}.normed", layer)
-        gain = self.tensor(f"{name}.gain", (source.shape[1],) * 2, kind="weight")
-        shift = self.tensor(f"{name}.shift", source.shape[1:], self.sums, "weight")
-        result = self.tensor(out, source.shape)
-        views = [View.whole(normed), View.whole(gain), View(shift.name, 1, 1, source.shape[1], 0, 0)]
-        self.op(f"{name}.gain", "matmul", views, View.whole(result), layer, repeating_bias=True)
-        return result
-
-    def host_norm(self, name: str, source: Tensor, result: Tensor, layer: int | None) -> Tensor:
-        weights = {"gamma": f"{name}.weight", "beta": f"{name}.bias"}
-        for weight in weights.values():
-            self.tensor(weight, source.shape[-1:], "fp32", "weight")
-        self.op(name, "layernorm", [View.whole(source)], View.whole(result), layer, **weights)
-        return result
-
-    def widen(self, name: str, source: Tensor, use: str, out: str, dtype: str, layer: int | None) -> Tensor:
-        """Multiply by an identity; operators of one use share it."""
-        if use not in self.shared:
-            self.shared[use] = self.tensor(IDENTITY + use, (source.shape[1],) * 2, kind="weight")
-        result = self.tensor(out, source.shape, dtype)
-        views = [View.whole(source), View.whole(self.shared[use])]
-        self.op(name, "matmul", views, View.whole(result), layer)
-        return result
-
-    def attention(self, at: str, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
-        model, seq = self.model, self.seq
-
-        def split(tensor: Tensor) -> View:
-            return View(tensor.name, model.heads, seq, model.head_dim, model.hidden, model.head_dim)
-
-        scores = self.tensor(f"{at}scores", (model.heads, seq, seq), self.sums if self.form.wide_scores else None)
-        inputs = [split(q), split(k)]
-        if self.form.padded:
-            if MASK not in self.shared:
-                self.shared[MASK] = self.tensor(MASK, (seq,), self.sums, "input")
-            inputs.append(View(MASK, 1, 1, seq, 0, 0))
-        attrs = {"transpose_b": True, "repeating_bias": self.form.padded}
-        self.op(f"{at}scores", "matmul", inputs, View.whole(scores), layer, **attrs)
-        shares = self.map(f"{at}softmax", "softmax", [scores], f"{at}probabilities", layer)
-        context = self.tensor(f"{at}context", (seq, model.hidden))
-        self.op(f"{at}context", "matmul", [View.whole(shares), split(v)], split(context), layer)
-        return context
-
-    def encoder_layer(self, layer: int, source: Tensor) -> Tensor:
-        model, at = self.model, f"L{layer}."
-
-        def linear(name: str, x: Tensor, cols: int, out: str, full: bool = False) -> Tensor:
-            return self.linear(at + name, x, cols, at + out, layer, full=full, repeating=True)
-
-        def add_and_norm(which: int, x: Tensor, y: Tensor, out: str) -> Tensor:
-            summed = self.map(f"{at}residual_add{which}", "residual_add", [x, y], f"{at}sum{which}", layer)
-            return self.normalise(f"{at}layernorm{which}", summed, at + out, layer)
-
-        q, k, v = (linear(f"matmul_{x}", source, model.hidden, x) for x in "QKV")
-        context = self.attention(at, q, k, v, layer)
-        attended = add_and_norm(1, source, linear("W_out", context, model.hidden, "projected"), "attended")
-        wide = self.engines.gelu == "host" and self.form.full_sums
-        expanded = linear("FF1", attended, model.ffn, "expanded", full=wide)
-        if self.engines.gelu == "array":
-            expanded = self.widen(f"{at}gelu.widen", expanded, "gelu", f"{at}gelu.widened", "int8", layer)
-        active = self.tensor(f"{at}active", expanded.shape)
-        self.op(f"{at}gelu", "gelu", [View.whole(expanded)], View.whole(active), layer)
-        return add_and_norm(2, attended, linear("FF2", active, model.hidden, "reduced"), "output")
-
-    def head(self, source: Tensor) -> None:
-        """Add what stands on the encoder: its layers read the first token, or all of them."""
-        head = self.model.head
-        if head is None:
-            return
-        rows = self.seq if head.kind in ("tokens", "span") else 1
-        view = View(source.name, 1, rows, source.shape[1], source.shape[1], 0)
-        for name in head.layers:
-            cols = self.model.weights[f"{name}.bias"].size
-            weight = self.tensor(f"{name}.weight", (view.cols, cols), kind="weight")
-            bias = self.tensor(f"{name}.bias", (cols,), self.sums, "weight")
-            inputs = [view, View.whole(weight), View(bias.name, 1, 1, cols, 0, 0)]
-            wide = self.sums if self.form.full_sums and name != "pre_classifier" else None
-            out = {"pooler": "pooler.sums", "pre_classifier": POOLED}.get(name, LOGITS)
-            result = self.tensor(out, (rows, cols), wide)
-            relu = "relu" if name == "pre_classifier" else "none"
-            self.op(name, "matmul", inputs, View.whole(result), None, repeating_bias=True, activation=relu)
-            if name == POOLER:
-                result = self.map("pooler.tanh", "tanh", [result], POOLED, None)
-            view = View.whole(result)
-
-
-class _WideEncoder(_Encoder):
-    """The stream between layers is float on the host, which writes it as int8 for products and as int32 for sums."""
-
-    def embedded(self, normed: Tensor) -> Tensor:
-        return normed
-
-    def elements(self, source: Tensor, layer: int | None) -> Tensor:
-        """Return the int8 form of a host's tensor, outlier columns split."""
-        copies = self.form.copies.get(source.name, ())
-        result = self.tensor(f"{source.name}.int8", (source.shape[0], source.shape[1] + len(copies)))
-        self.op(
-            f"{source.name}.quantize", "quantize", [View.whole(source)], View.whole(result), layer, copies=tuple(copies)
-        )
-        return result
-
-    def real(self, sums: Tensor, layer: int) -> Tensor:
-        """Return the float form of sums, for the host."""
-        result = self.tensor(f"{sums.name}.float", sums.shape, "fp32")
-        self.op(f"{sums.name}.dequantize", "dequantize", [View.whole(sums)], View.whole(result), layer)
-        return result
-
-    def onto(self, name: str, x: Tensor, stream: Tensor, out: str, layer: int) -> Tensor:
-        """Return x times weights, added to the stream in the accumulator: int32."""
-        bias = self.tensor(f"{name}.bias", stream.shape[-1:], "fp32", "weight")
-        wide = self.tensor(f"{out}.residual", stream.shape, self.sums)
-        self.op(f"{wide.name}.quantize", "quantize", [View.whole(stream)], View.whole(wide), layer, offset=bias.name)
-        weight = self.tensor(f"{name}.weight", (x.shape[1], stream.shape[1]), kind="weight")
-        result = self.tensor(out, stream.shape, self.sums)
-        self.op(name, "matmul", [View.whole(x), View.whole(weight), View.whole(wide)], View.whole(result), layer)
-        return result
-
-    def encoder_layer(self, layer: int, source: Tensor) -> Tensor:
-        model, at = self.model, f"L{layer}."
-
-        def norm(which: int, summed: Tensor, out: str) -> Tensor:
-            result = self.tensor(at + out, summed.shape, "fp32")
-            return self.host_norm(f"{at}layernorm{which}", self.real(summed, layer), result, layer)
-
-        x = self.elements(source, layer)
-        q, k, v = (
-            self.linear(f"{at}matmul_{n}", x, model.hidden, at + n, layer, full=False, repeating=True) for n in "QKV"
-        )
-        context = self.attention(at, q, k, v, layer)
-        attended = norm(1, self.onto(f"{at}W_out", context, source, f"{at}sum1", layer), "attended")
-        x = self.elements(attended, layer)
-        expanded = self.linear(f"{at}FF1", x, model.ffn, f"{at}expanded", layer, full=True, repeating=True)
-        active = self.tensor(f"{at}active", expanded.shape, "fp32")
-        self.op(f"{at}gelu", "gelu", [View.whole(self.real(expanded, layer))], View.whole(active), layer)
-        return norm(2, self.onto(f"{at}FF2", self.elements(active, layer), attended, f"{at}sum2", layer), "output")
-
-    def head(self, source: Tensor) -> None:
-        super().head(self.elements(source, None) if self.model.head else source)

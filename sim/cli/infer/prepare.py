@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sim.base.errors import InputError
 from sim.functional import tokens
 from sim.functional.inference import Model, Numerics, encode
-from sim.functional.quantization import outliers
+from sim.functional.quantization import layout, outliers
 from sim.functional.quantization.recipe import PLAIN, Recipe
 from sim.functional.quantization.statistics import Statistics, measure
 from sim.functional.similarity import Similarity
@@ -78,12 +78,16 @@ def calibration(path: Path | None, model: Checkpoint, folder: Path, length: int,
 def possible(recipe: Recipe, case: Case) -> Recipe:
     """Return the recipe as far as the machine can follow it.
 
-    Floating-point machines quantise nothing. An int32 residual needs LayerNorm on the host, and an accumulator that is
-    read at full width.
+    Floating-point machines quantise nothing. An int32 residual needs an accumulator that is read at full width, and
+    GELU, LayerNorm and the embeddings all on the host, or all on the array.
     """
     if not case.hw.array.input_type.startswith("int"):
         return PLAIN
-    if case.engines.layernorm == "array" or case.engines.gelu != "host" or not case.hw.accumulator.read_full_width:
+    chosen = case.engines
+    mixed = {chosen.gelu, chosen.layernorm} not in ({"host"}, {"array"}) or (
+        chosen.layernorm == "array" and chosen.embeddings == "host"
+    )
+    if mixed or not case.hw.accumulator.read_full_width:
         return replace(recipe, residual="int8")
     return recipe
 
@@ -103,14 +107,14 @@ def _form(case: Case, recipe: Recipe) -> Form:
 
 def statistics(case: Case, recipe: Recipe, sequences: Sequence[Ids]) -> Statistics:
     """Return the statistics of sequences, each at its own length, in float32."""
-    form, graphs = replace(_form(case, possible(recipe, case)), padded=False), dict[int, Graph]()
+    form, graphs = replace(_form(case, possible(recipe, case)), padded=False), dict[int, tuple[Graph, dict[str, Any]]]()
     model = case.checkpoint
 
     def given(ids: Ids) -> tuple[Graph, dict[str, Any]]:
         if len(ids) not in graphs:
-            graphs[len(ids)] = checkpoint_graph.graph(model, len(ids), case.engines, form)
-        graph = graphs[len(ids)]
-        return graph, {**tokens.inputs(model, ids), **checkpoint_graph.constants(model, graph)}
+            graphs[len(ids)] = checkpoint_graph.graph_and_weights(model, len(ids), case.engines, form)
+        graph, weights = graphs[len(ids)]
+        return graph, {**tokens.inputs(model, ids), **weights}
 
     return measure((given(ids) for ids in sequences), model.epsilon, model.head_dim)
 
@@ -121,11 +125,16 @@ def prepared(
     """Return the model on ``ids`` and how its values become integers, with scales from `statistics`."""
     recipe, model = possible(recipe, case), case.checkpoint
     form = _form(case, recipe)
-    if extra := recipe.extra(case.hw.dim):
+    extra = recipe.extra(case.hw.dim)
+    if form.residual == "int32" and case.engines.layernorm == "array":
+        graph, weights = checkpoint_graph.graph_and_weights(model, case.length, case.engines, form)
+        found = layout.choose(graph, {**model.weights, **weights}, seen, case.hw.dim, extra)
+        form, seen = replace(form, copies=found.copies, groups=found.groups), seen.arranged(found.sources)
+    elif extra:
         plain = checkpoint_graph.graph(model, case.length, case.engines, form)
         form = replace(form, copies=_copies(plain, seen, extra))
-    graph = checkpoint_graph.graph(model, case.length, case.engines, form)
-    given = {**tokens.inputs(model, ids, case.length), **checkpoint_graph.constants(model, graph)}
+    graph, weights = checkpoint_graph.graph_and_weights(model, case.length, case.engines, form)
+    given = {**tokens.inputs(model, ids, case.length), **weights}
     encoded = checkpoint_graph.encoded(model)
     return Model(graph, given, model.epsilon, model.head_dim, encoded), Numerics(recipe, seen, words, case.commands)
 

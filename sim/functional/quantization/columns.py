@@ -7,8 +7,17 @@ takes it back: a host that converts each element anyway, or a product with weigh
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from sim.graph import Graph, Op
+
+Array = npt.NDArray[Any]
+
+FEWEST = 1e-3
+"""Least factor of a column, beside the others."""
 
 
 def free(graph: Graph, name: str, on_array: Collection[str]) -> bool:
@@ -26,3 +35,17 @@ def _takes(graph: Graph, op: Op, name: str, on_array: Collection[str]) -> bool:
         return graph.tensors[op.inputs[1].tensor].kind == "weight"
     # V of an attention head: its columns are the columns of the context
     return places == [1] and not op.attrs["transpose_b"] and free(graph, op.output.tensor, on_array)
+
+
+def shared_steps(weights: Array, results: Array) -> Array:
+    """Return a step for each column of a product that is the step of its weights and, times one number, of its result.
+
+    A store has one scale, so a column whose result has a finer step has finer weights too. ``weights``, ``results``: by
+    column the largest magnitude. A step grows as either does beyond the median of all columns: neither loses more than
+    what the other needs. Largest magnitude / step is at most the median of each.
+    """
+    steps = np.full(len(weights), FEWEST)
+    for part in (weights, results):
+        if (part > 0).any():
+            steps = np.maximum(steps, part / np.median(part[part > 0]))
+    return steps

@@ -22,7 +22,10 @@ class Recipe:
     ``smooth``: alpha of SmoothQuant (Xiao et al., 2211.10438): input column j of a product is divided by
     max|x_j|^alpha / max|w_j|^(1 - alpha), its weights are multiplied by it; 0: off. ``outlier_columns``: how many
     columns a host adds to the operand of a product, to split outliers into several columns (`outliers.split`); None: as
-    many as one block of the array has. ``residual``: type of the residual stream (`workloads.checkpoint.graph.Form`).
+    many as one block of the array has; with everything on the array they stand behind the operand, repeated or from a
+    pass of their own (`layout`). ``headroom``: by how much values may exceed the largest that calibration has seen,
+    with everything on the array and clip "max". ``residual``: type of the residual stream
+    (`workloads.checkpoint.form.Form`).
     """
 
     clip: Clip = "max"
@@ -31,6 +34,7 @@ class Recipe:
     smooth: float = 0.0
     outlier_columns: int | None = None
     residual: Residual = "int32"
+    headroom: float = 1.2
 
     def extra(self, dim: int) -> int:
         """Return the number of columns added to an operand on an array of ``dim`` columns."""
@@ -94,6 +98,7 @@ CHOICES: dict[str, dict[str, Any]] = {
 RANGES: dict[str, tuple[type, float, float]] = {
     "percentile": (float, 50.0, 100.0),
     "smooth": (float, 0.0, 1.0),
+    "headroom": (float, 1.0, 10.0),
     "outlier_columns": (int, 0, 4096),
 }
 """Options with numbers: type, least and largest value."""

@@ -1,108 +1,30 @@
 """Scales: what the integers of each tensor stand for.
 
 real value = scale * column factor * stored integer. Scales are widened where the machine's int32 arithmetic would
-overflow otherwise (`softmax_floor`, `gelu_floor`, `variance_floor`): resolution is lost, not correctness.
+overflow otherwise (`floors`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sim.functional.quantization import floors
+from sim.functional.quantization.array import ArrayScales
 from sim.functional.quantization.clipping import clip
-from sim.functional.quantization.columns import free
+from sim.functional.quantization.columns import FEWEST, free
 from sim.functional.quantization.recipe import Recipe
 from sim.functional.quantization.statistics import Statistics
-from sim.graph import Graph, Op
+from sim.functional.quantization.structure import row_sums
+from sim.functional.quantization.target import BOUNDED_SCALE, SMALLEST, Scales, Target
+from sim.graph import Op
 from sim.hardware.schema import ELEMENT_BITS
 
-if TYPE_CHECKING:
-    from sim.hardware import Hardware
-
 Array = npt.NDArray[Any]
-
-BOUNDED_SCALE = 1 / 127
-"""Of results whose largest magnitude is 1: the machine's softmax calls it 127 (gemmini.h), so the host's tanh does."""
-
-INT32 = 2**31 - 1
-MARGIN = 1.05
-GELU_RESERVE = 1.5
-"""Sums of coarsely quantised weights go beyond what calibration has seen; an overflow would change the sign."""
-
-ENERGY_RESERVE = 2.0
-"""Rows that calibration has not seen may have twice the variance."""
-
-SMALLEST = 1e-8
-"""Scale of a tensor that is zero throughout."""
-
-FEWEST = 1e-3
-"""Least factor of a column of weights: of one that is nearly zero beside the others."""
-
-# of the integer polynomials (papers.md 6): exp(0) = EXP0 / scale**2, GELU(x) = GELU1 * |x| / scale**3 at most
-EXP0 = 1.353**2 + 0.344 / 0.3585
-GELU1 = 2 * 2 / 0.2888
-
-
-def softmax_floor(columns: int) -> float:
-    """Return the smallest scale of the scores at which a row's sum of exponentials fits int32."""
-    return MARGIN * math.sqrt(EXP0 * columns / INT32)
-
-
-def gelu_floor(largest: float) -> float:
-    """Return the smallest scale of GELU's input at which its result fits int32 for inputs up to ``largest``."""
-    return float(MARGIN * np.cbrt(GELU_RESERVE * GELU1 * max(largest, 1.0) / INT32))
-
-
-def variance_floor(energy: float) -> float:
-    """Return the smallest scale at which a row's sum of squared deviations, ``energy`` in real units, fits int32."""
-    return MARGIN * math.sqrt(ENERGY_RESERVE * max(energy, 0.0) / INT32)
-
-
-@dataclass
-class Scales:
-    """``scale``: by tensor, but for sums, which have that of the matmul that makes them.
-
-    ``columns``: by tensor float32[columns], where columns have factors of their own. ``rows``: by weight matrix
-    float32[rows]: factors of the columns that its rows meet.
-    """
-
-    scale: dict[str, float] = field(default_factory=dict)
-    columns: dict[str, Array] = field(default_factory=dict)
-    rows: dict[str, Array] = field(default_factory=dict)
-
-    def factors(self, name: str) -> Array | float:
-        """Return the factors of a tensor's columns."""
-        return self.columns.get(name, 1.0)
-
-
-@dataclass(frozen=True)
-class Target:
-    """What scales are chosen for. ``bits``: tensor -> bits of its elements, where they are not of the input type's.
-
-    ``on_array``: operators that the array runs. ``identities``: weights that only widen; 1 must be a whole number of
-    their scale. ``fixed``: weights without factors by column (products with diagonal matrices).
-    """
-
-    graph: Graph
-    hw: Hardware
-    head_dim: int
-    on_array: Collection[str]
-    bits: Mapping[str, int] = field(default_factory=dict)
-    identities: Collection[str] = ()
-    fixed: Collection[str] = ()
-
-    def top(self, name: str) -> int:
-        """Return the largest integer of a tensor."""
-        return int((1 << self.bits.get(name, 8 * self.hw.input_bytes) - 1) - 1)
-
-    def products(self) -> list[Op]:
-        """Return the matmuls."""
-        return [op for op in self.graph.ops if op.kind == "matmul"]
 
 
 def scales(target: Target, weights: Mapping[str, Array], seen: Statistics, recipe: Recipe) -> Scales:
@@ -110,6 +32,10 @@ def scales(target: Target, weights: Mapping[str, Array], seen: Statistics, recip
     graph, hw = target.graph, target.hw
     if not hw.array.input_type.startswith("int"):
         return Scales({name: 1.0 for name, tensor in graph.tensors.items() if tensor.dtype != "int32"})
+    if any(row_sums(op, weights, graph) for op in graph.ops):
+        found = ArrayScales(target, weights, seen, recipe).scales()
+        _widen_scores(target, found)
+        return found
     found = Scales()
     _smooth(target, weights, seen, recipe, found)
     if recipe.channels:
@@ -184,14 +110,9 @@ def _magnitude(
 
 def _widen(target: Target, seen: Statistics, found: Scales) -> None:
     """Widen scales until the integer units do not overflow."""
-    hw, chosen = target.hw, found.scale
+    chosen = found.scale
+    _widen_scores(target, found)
     for op in target.products():
-        if op.attrs["transpose_b"] and "softmax" in hw.array_operators:
-            q, k = (view.tensor for view in op.inputs[:2])
-            have = chosen[q] * chosen[k] / math.sqrt(target.head_dim)
-            widen = math.sqrt(max(1.0, softmax_floor(op.output.cols) / have))
-            chosen[q] *= widen
-            chosen[k] *= widen
         if floor := _floor(target, op, seen):
             a, b = (view.tensor for view in op.inputs[:2])
             chosen[b] *= max(1.0, floor / (chosen[a] * chosen[b]))
@@ -203,15 +124,27 @@ def _widen(target: Target, seen: Statistics, found: Scales) -> None:
                 chosen[op.inputs[0].tensor] *= wanted
 
 
+def _widen_scores(target: Target, found: Scales) -> None:
+    """Widen the scales of Q and K until the exponentials of a row of scores do not overflow."""
+    chosen = found.scale
+    for op in target.products():
+        if op.attrs["transpose_b"] and "softmax" in target.hw.array_operators:
+            q, k = (view.tensor for view in op.inputs[:2])
+            have = chosen[q] * chosen[k] / math.sqrt(target.head_dim)
+            widen = math.sqrt(max(1.0, floors.softmax(op.output.cols) / have))
+            chosen[q] *= widen
+            chosen[k] *= widen
+
+
 def _floor(target: Target, op: Op, seen: Statistics) -> float:
     """Return the smallest scale of a matmul's sums that the unit behind it takes; 0 when there is none."""
     out = op.output.tensor
     tensor, hw = target.graph.tensors[out], target.hw
     readers = {reader.kind for reader in target.graph.consumers(out) if reader.name in target.on_array}
     if "layernorm" in readers:
-        return variance_floor(seen.energies[out])
+        return floors.variance(seen.energies[out])
     fused = tensor.dtype in ("int8", hw.array.input_type)
-    return gelu_floor(seen.magnitude(out)) if "gelu" in readers and fused else 0.0
+    return floors.gelu(seen.magnitude(out)) if "gelu" in readers and fused else 0.0
 
 
 def quantized(values: Array, scale: Array | float, dtype: str) -> Array:

@@ -61,6 +61,18 @@ class Statistics:
                 self.largest[name] = spread(self.largest[source], copies)
                 self.rows[name] = [spread(self.sample(source), copies)]
 
+    def arranged(self, sources: Mapping[str, tuple[str, Array, Array]]) -> Statistics:
+        """Return the statistics of tensors that others were rearranged into.
+
+        ``sources``: tensor -> (tensor that was seen, its column for each column, by how many its value is shared).
+        """
+        found = Statistics(dict(self.largest), dict(self.rows), self.energies)
+        for name, (source, columns, shares) in sources.items():
+            found.largest[name] = (self.largest[source][columns] / shares).astype(np.float32)
+            if self.rows.get(source):
+                found.rows[name] = [(rows[:, columns] / shares).astype(np.float32) for rows in self.rows[source]]
+        return found
+
     def magnitude(self, name: str) -> float:
         """Return the largest magnitude of a tensor; 0 for one that was never seen."""
         return float(self.largest[name].max(initial=0)) if name in self.largest else 0.0

@@ -1,0 +1,146 @@
+"""Which columns an array-only encoder keeps wide, and how its neurons are grouped (`workloads.checkpoint.array`).
+
+Everything follows from what calibration has seen and from the weights: what a choice costs is the noise that it leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.functional.quantization import outliers
+from sim.functional.quantization.columns import shared_steps
+from sim.functional.quantization.statistics import Statistics
+from sim.functional.quantization.structure import placed, row_sums
+from sim.graph import Graph
+from sim.graph.kinds.elementwise import parts
+
+Array = npt.NDArray[Any]
+
+RATIO = 2.0
+"""Largest over smallest magnitude within a group of neurons: at most one bit of resolution is lost."""
+
+LARGEST_GROUP = 256
+"""Neurons in a group: what widens them is a square matrix."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """``copies``, ``groups``: as of `workloads.checkpoint.form.Form`. ``sources``: tensor -> (tensor that was seen,
+
+    its column for each column, by how many its value is shared).
+    """
+
+    copies: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    groups: dict[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+    sources: dict[str, tuple[str, Array, Array]] = field(default_factory=dict)
+
+
+def choose(graph: Graph, given: Mapping[str, Array], seen: Statistics, dim: int, extra: int) -> Layout:
+    """Return the layout of an encoder from its graph without one, with ``extra`` columns behind each operand."""
+    found = Layout()
+    for op in graph.ops:
+        name = op.output.tensor
+        if op.kind == "layernorm":
+            _norm(graph, given, seen, name, extra, found)
+        elif op.kind == "gelu" and name not in found.groups:
+            widened = graph.producers(op.inputs[0].tensor)[0]
+            _neurons(graph, given, seen, (name, widened.inputs[0].tensor), dim, extra, found)
+        elif row_sums(op, given, graph) and extra:
+            _sums(graph, given, seen, op.inputs[0].tensor, extra, found)
+    return found
+
+
+def _readers(graph: Graph, given: Mapping[str, Array], name: str) -> list[Array]:
+    """Return the dense weights that a tensor meets."""
+    found = [op.inputs[1].tensor for op in graph.consumers(name) if op.kind == "matmul" and op.inputs[0].tensor == name]
+    return [given[weight] for weight in found if np.count_nonzero(given[weight]) > max(given[weight].shape)]
+
+
+def _norm(graph: Graph, given: Mapping[str, Array], seen: Statistics, name: str, extra: int, found: Layout) -> None:
+    """Choose the outliers of LayerNorm's output, which has variance 1, and how many copies each has.
+
+    With k outliers the step of all others falls to that of column k + 1; the weights of outliers meet a step that is
+    larger by the ratio, which takes resolution from all weights unless copies share it.
+    """
+    largest = seen.largest[name].astype(np.float64)
+    order = np.argsort(-largest, kind="stable")
+    readers = _readers(graph, given, name)
+    best = np.inf
+    chosen: tuple[int, ...] = ()
+    for count in (0, *(n for n in (1, 2, 4, 8, 16, 32) if n <= min(extra, len(largest) - 1))):
+        copies = np.repeat(np.sort(order[:count]), extra // count) if count else np.zeros(0, np.int64)
+        rest = largest[order[count]]
+        share = largest[order[0]] / rest / max(1, extra // max(1, count))
+        noise = 0.0
+        for weights in readers:
+            rows = np.abs(weights).max(axis=1)
+            outlier = rows[order[:count]].max(initial=0) * share
+            noise += rest**2 * float((weights**2).mean()) + max(rows[order[count:]].max(), outlier) ** 2
+        if noise < best * (1 - 1e-9):
+            best, chosen = noise, tuple(int(column) for column in copies)
+    if chosen:
+        found.copies[name] = chosen
+    coarse = f"{name.removesuffix('.normed')}.coarse"
+    everything = np.arange(len(largest))
+    found.sources[name] = (
+        name,
+        np.concatenate([everything, np.array(chosen, np.int64)]),
+        np.ones(len(largest) + len(chosen)),
+    )
+    found.sources[coarse] = (name, everything, np.ones(len(largest)))
+
+
+def _neurons(
+    graph: Graph,
+    given: Mapping[str, Array],
+    seen: Statistics,
+    names: tuple[str, str],
+    dim: int,
+    extra: int,
+    found: Layout,
+) -> None:
+    """Group neurons by the magnitude of GELU's output; repeat those whose weights would take resolution from others."""
+    active, expanded = names
+    largest = seen.largest[active].astype(np.float64)
+    order = np.argsort(-largest, kind="stable")
+    groups, first = [], 0
+    while first < len(order):
+        end = first + dim
+        while end < len(order) and end - first < LARGEST_GROUP and largest[order[end]] * RATIO > largest[order[first]]:
+            end += dim
+        groups.append(tuple(int(neuron) for neuron in order[first : min(end, len(order))]))
+        first = end
+    found.groups[active] = tuple(groups)
+    steps = np.concatenate([np.full(len(group), largest[group[0]]) for group in groups])
+    copies: tuple[int, ...] = ()
+    (reader,) = graph.consumers(active)
+    if extra:
+        rows = np.abs(given[reader.inputs[1].tensor][order]) * steps[:, None]
+        results = seen.largest[reader.output.tensor][
+            placed(reader.output.offset, reader.output.cols, reader.output.row_stride)
+        ]
+        share = (rows / shared_steps(rows.max(axis=0), results)).max(axis=1)
+        copies = outliers.choose(share, extra)
+        found.copies[active] = copies
+    whole = np.concatenate([order, order[list(copies)]])
+    found.sources[expanded] = (expanded, order, np.ones(len(order)))
+    found.sources[active] = (active, whole, np.ones(len(whole)))
+
+
+def _sums(graph: Graph, given: Mapping[str, Array], seen: Statistics, name: str, extra: int, found: Layout) -> None:
+    """Split the largest columns of a product's result, so that the scale of the sums need not follow them."""
+    product = next((op for op in graph.producers(name) if op.kind == "matmul"), None)
+    if product is None:
+        return
+    width, cols = graph.tensors[name].shape[1], product.output.cols
+    largest = seen.largest[name].astype(np.float64)
+    copies = outliers.choose(largest[:cols], extra)
+    found.copies[name] = copies
+    order = np.array([*range(cols), *copies, *range(cols, width)])
+    count = np.concatenate([parts(cols, copies), np.ones(width - cols, np.int64)])
+    found.sources[name] = (name, order, count[order].astype(np.float64))

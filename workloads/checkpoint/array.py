@@ -1,0 +1,212 @@
+"""The layer graph of a trained encoder with everything on the array: int32 sums into LayerNorm, outliers kept wide.
+
+What a store cannot do, one scale for each column, is made of products with matrices of zeros and ones, which run
+block-sparse. Such a product sums the columns of `*.parts` (a product's result and the residual, each column at a scale
+of its own) as int32; widens int8 to the int32 of the integer GELU; copies columns behind an operand.
+
+LayerNorm's gain and shift are folded into the weights that read it. Its outlier columns come from a second pass at a
+coarser scale. The neurons of a feed-forward layer are sorted into groups, each with a scale of its own behind GELU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.graph import Tensor, View
+from sim.graph.kinds.elementwise import parts
+from workloads.checkpoint.form import Engines, Form
+from workloads.checkpoint.layers import Encoder
+from workloads.checkpoint.model import Checkpoint
+
+Array = npt.NDArray[Any]
+
+GROUP = 256
+"""Neurons in a group where nothing says how they are grouped, and at most: the widening matrix of a group is square."""
+
+
+@dataclass(frozen=True)
+class Normed:
+    """LayerNorm without gain and shift: its tensor, the columns that follow behind its own, the layer's name."""
+
+    tensor: Tensor
+    copies: tuple[int, ...]
+    name: str
+
+
+def columns(source: Tensor | View, first: int, count: int) -> View:
+    """Return some columns of a tensor [rows, columns]."""
+    assert isinstance(source, Tensor)
+    rows, width = source.shape
+    return View(source.name, 1, rows, count, width, 0, first)
+
+
+class ArrayEncoder(Encoder):
+    """Collects the tensors and operators of one model; ``values``: weights that the checkpoint has in another form."""
+
+    def __init__(self, model: Checkpoint, seq: int, engines: Engines, form: Form):
+        super().__init__(model, seq, engines, form)
+        self.values: dict[str, Array] = {}
+
+    # Parts
+
+    def weight(self, name: str, values: Array, dtype: str | None = None) -> View:
+        """Add a weight with its values."""
+        self.values[name] = np.ascontiguousarray(values, np.float32)
+        return View.whole(self.tensor(name, values.shape, dtype, "weight"))
+
+    def bias(self, name: str, values: Array) -> View:
+        """Add a bias with its values, one row."""
+        self.weight(name, values, self.sums)
+        return View(name, 1, 1, len(values), 0, 0)
+
+    def product(self, name: str, x: View, weights: Array, bias: Array | None, out: View, layer: int | None) -> None:
+        """Add out = x times weights, and a bias."""
+        inputs = [x, self.weight(f"{name}.weight", weights)]
+        if bias is not None:
+            inputs.append(self.bias(f"{name}.bias", bias))
+        self.op(name, "matmul", inputs, out, layer, repeating_bias=bias is not None)
+
+    def ones(self, name: str, x: View, rows: Array, out: View, layer: int | None) -> None:
+        """Add out = x times zeros and ones: column i of x is added to column ``rows[i]``."""
+        matrix = np.zeros((x.cols, out.cols), np.float32)
+        matrix[np.arange(len(rows)), rows] = 1
+        self.product(name, x, matrix, None, out, layer)
+
+    def repeat(self, name: str, x: View, copies: tuple[int, ...], out: View, layer: int | None) -> None:
+        """Add out = columns ``copies`` of x."""
+        matrix = np.zeros((x.cols, len(copies)), np.float32)
+        matrix[list(copies), np.arange(len(copies))] = 1
+        self.product(name, x, matrix, None, out, layer)
+
+    def norm_of(self, name: str, sums: Tensor, layer: int | None) -> Normed:
+        """LayerNorm of sums, to int8; behind its columns the outliers, from a second pass."""
+        rows, hidden = sums.shape
+        copies = self.form.copies.get(f"{name}.normed", ())
+        result = self.tensor(f"{name}.normed", (rows, hidden + len(copies)))
+        self.op(name, "layernorm", [View.whole(sums)], columns(result, 0, hidden), layer)
+        if copies:
+            coarse = View.whole(self.tensor(f"{name}.coarse", sums.shape))
+            self.op(f"{name}.outliers", "layernorm", [View.whole(sums)], coarse, layer)
+            self.repeat(f"{name}.pick", coarse, copies, columns(result, hidden, len(copies)), layer)
+        return Normed(result, copies, name)
+
+    def folded(self, source: Normed, weights: Array) -> Array:
+        """Return weights [hidden, columns] with the gain in front; rows of outliers stand behind, shared by copies."""
+        found = self.model.weights[f"{source.name}.weight"][:, None] * weights
+        if source.copies:
+            outliers, count = np.unique(source.copies, return_counts=True)
+            found[outliers] /= count[:, None]
+            found = np.concatenate([found, found[list(source.copies)]])
+            found[outliers] = 0
+        return found
+
+    def folded_bias(self, source: Normed, weights: Array, bias: Array) -> Array:
+        """Return the bias with the shift's part."""
+        return np.asarray(self.model.weights[f"{source.name}.bias"] @ weights + bias)
+
+    def onto(self, name: str, source: Normed, weights: Array, bias: Array, out: Tensor, layer: int | None) -> Tensor:
+        """Add a product that reads LayerNorm; return its output."""
+        whole = View.whole(source.tensor)
+        self.product(name, whole, self.folded(source, weights), self.folded_bias(source, weights, bias),
+                     View.whole(out), layer)  # fmt: skip
+        return out
+
+    def weights_of(self, name: str) -> tuple[Array, Array]:
+        """Return weights and bias of the checkpoint."""
+        return self.model.weights[f"{name}.weight"], self.model.weights[f"{name}.bias"]
+
+    # The model
+
+    def build_layers(self) -> None:
+        """Add everything."""
+        data = self.input_norm()
+        for layer in range(self.model.layers):
+            data = self.array_layer(layer, data)
+        rows, hidden = self.seq, self.model.hidden
+        output = self.tensor(f"L{self.model.layers - 1}.output", (rows, hidden), self.sums)
+        self.onto("output", data, np.eye(hidden, dtype=np.float32), np.zeros(hidden, np.float32), output, None)
+        self.head(data.tensor)
+        if self.model.head is not None:
+            first = self.model.head.layers[0]
+            weights, bias = self.weights_of(first)
+            self.values[f"{first}.weight"] = np.ascontiguousarray(self.folded(data, weights), np.float32)
+            self.values[f"{first}.bias"] = np.asarray(self.folded_bias(data, weights, bias), np.float32)
+
+    def input_norm(self) -> Normed:
+        """The embeddings, summed as int32."""
+        model, hidden = self.model, self.model.hidden
+        tables = [what for what in ("word", "position", "token_type") if what in model.weights]
+        found = self.tensor("embedding.parts", (self.seq, len(tables) * hidden))
+        for number, what in enumerate(tables):
+            ids = self.tensor(f"{what}_ids", (1, self.seq), "int32", "input")
+            table = self.tensor(f"{what}_table", model.weights[what].shape, None, "weight")
+            inputs = [View.whole(ids), View.whole(table)]
+            self.op(f"embed_{what}", "embedding", inputs, columns(found, number * hidden, hidden), None)
+        total = self.tensor("embedding.sum", (self.seq, hidden), self.sums)
+        self.ones("embedding.add", View.whole(found), np.tile(np.arange(hidden), len(tables)), View.whole(total), None)
+        return self.norm_of("embed_norm", total, None)
+
+    def add(self, which: int, product: str, x: Tensor, rows: Array, stream: Normed, layer: int) -> Tensor:
+        """Return x times the weights of ``product``, added to the stream: int32. ``rows``: weights that x meets."""
+        at, hidden = f"L{layer}.", self.model.hidden
+        bias = self.weights_of(at + product)[1]
+        name = f"{at}parts{which}"
+        copies = list(self.form.copies.get(name, ()))
+        order = [*range(hidden), *copies]
+        found = self.tensor(name, (self.seq, 2 * hidden + len(copies)))
+        shared = parts(hidden, copies)[order]
+        self.product(at + product, View.whole(x), rows[:, order] / shared, bias[order] / shared,
+                     columns(found, 0, len(order)), layer)  # fmt: skip
+        eye, none = np.eye(hidden, dtype=np.float32), np.zeros(hidden, np.float32)
+        self.product(f"{at}residual{which}", View.whole(stream.tensor), self.folded(stream, eye),
+                     self.folded_bias(stream, eye, none), columns(found, len(order), hidden), layer)  # fmt: skip
+        total = self.tensor(f"{at}sum{which}", (self.seq, hidden), self.sums)
+        self.ones(f"{at}residual_add{which}", View.whole(found), np.array([*order, *range(hidden)]),
+                  View.whole(total), layer)  # fmt: skip
+        return total
+
+    def array_layer(self, layer: int, stream: Normed) -> Normed:
+        """Add a layer; return what the next one reads."""
+        model, at = self.model, f"L{layer}."
+        shape = (self.seq, model.hidden)
+        q, k, v = (
+            self.onto(f"{at}matmul_{x}", stream, *self.weights_of(f"{at}matmul_{x}"), self.tensor(at + x, shape), layer)
+            for x in "QKV"
+        )
+        context = self.attention(at, q, k, v, layer)
+        summed = self.add(1, "W_out", context, self.weights_of(f"{at}W_out")[0], stream, layer)
+        stream = self.norm_of(f"{at}layernorm1", summed, layer)
+        active, rows = self.feed_forward(at, stream, layer)
+        return self.norm_of(f"{at}layernorm2", self.add(2, "FF2", active, rows, stream, layer), layer)
+
+    def feed_forward(self, at: str, stream: Normed, layer: int) -> tuple[Tensor, Array]:
+        """Add FF1 and GELU group by group; return GELU's output, and the rows of FF2 that it meets."""
+        ffn, name = self.model.ffn, f"{at}active"
+        groups = self.form.groups.get(name) or tuple(
+            tuple(range(first, min(first + GROUP, ffn))) for first in range(0, ffn, GROUP)
+        )
+        order = [neuron for group in groups for neuron in group]
+        copies = self.form.copies.get(name, ())
+        weights, bias = self.weights_of(f"{at}FF1")
+        expanded = self.tensor(f"{at}expanded", (self.seq, ffn))
+        self.onto(f"{at}FF1", stream, weights[:, order], bias[order], expanded, layer)
+        active = self.tensor(name, (self.seq, ffn + len(copies)))
+        first = 0
+        for number, group in enumerate(groups):
+            size = len(group)
+            wide = self.tensor(f"{at}gelu.widened{number}", (self.seq, size))
+            self.ones(
+                f"{at}gelu.widen{number}", columns(expanded, first, size), np.arange(size), View.whole(wide), layer
+            )
+            self.op(f"{at}gelu{number}", "gelu", [View.whole(wide)], columns(active, first, size), layer)
+            first += size
+        rows = self.weights_of(f"{at}FF2")[0][order]
+        if copies:
+            self.repeat(f"{at}gelu.repeat", columns(active, 0, ffn), copies, columns(active, ffn, len(copies)), layer)
+            shared = (rows / parts(ffn, copies)[:, None]).astype(np.float32)
+            rows = np.concatenate([shared, shared[list(copies)]])
+        return active, rows

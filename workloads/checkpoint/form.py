@@ -1,0 +1,61 @@
+"""How a checkpoint is computed: which engine does what, and how values are kept between operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+MASK = "attention_mask"
+"""Tensor that is added to the scores of padded sequences: 0, or a large negative number for a key that is none."""
+
+IDENTITY = "identity."
+"""Prefix of the tensors that only widen."""
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Who computes what the published model has in float.
+
+    ``gelu``: "host" reads int32 sums in float; "array" widens int8 to the integer GELU; "fused" runs that GELU on the
+    sums of the matmul before it: no extra pass, but its weights lose resolution so that int32 does not overflow.
+    ``layernorm``: "host", or "array": normalised by the array's unit, gain and shift as a diagonal product.
+    ``embeddings``: "host" adds look-ups in float; "array" adds rows of int8 tables.
+    """
+
+    gelu: Literal["host", "array", "fused"] = "host"
+    layernorm: Literal["host", "array"] = "host"
+    embeddings: Literal["host", "array"] = "host"
+
+    def needs(self) -> set[str]:
+        """Return the operators that the machine must have units for."""
+        wanted = {"gelu": self.gelu != "host", "layernorm": self.layernorm == "array"}
+        return {name for name, array in wanted.items() if array}
+
+
+LOGITS = "logits"
+POOLED = "pooled"
+"""Outputs of a head."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How values are kept between operators.
+
+    ``padded``: the scores get an attention mask. ``wide_scores``: they stay int32, for a host that runs softmax (int8
+    has no room for a mask). ``full_sums``: what the host reads next leaves the array as int32; False for accumulators
+    that cannot be read so. ``residual``: type of the residual stream and of LayerNorm's input. "int32" where the host
+    runs LayerNorm: it writes its output a second time, at the scale of the sums to which the array adds it; where the
+    array runs LayerNorm, GELU and the embeddings: `workloads.checkpoint.array`. With "int32", ``copies``: tensor ->
+    columns that are split into several (`sim.graph.kinds.elementwise.spread`) or kept wide; ``groups``: GELU's output
+    -> its neurons, group by group.
+    ``float_norm``: the host's LayerNorm is between conversions of its own, because the array would take an int8 one.
+    """
+
+    padded: bool = False
+    wide_scores: bool = False
+    full_sums: bool = True
+    residual: Literal["int8", "int32"] = "int8"
+    copies: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    groups: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+    float_norm: bool = False
