@@ -33,7 +33,8 @@ class Normed:
     """LayerNorm without gain and shift: its tensor, the columns that follow behind its own, the layer's name."""
 
     tensor: Tensor
-    copies: tuple[int, ...]
+    outliers: tuple[int, ...]
+    repeated: tuple[int, ...]
     name: str
 
 
@@ -83,26 +84,31 @@ class ArrayEncoder(Encoder):
         self.product(name, x, matrix, None, out, layer)
 
     def norm_of(self, name: str, sums: Tensor, layer: int | None) -> Normed:
-        """LayerNorm of sums, to int8; behind its columns the outliers, from a second pass."""
+        """LayerNorm of sums, to int8; behind its columns the outliers, from a second pass, and repeated columns."""
         rows, hidden = sums.shape
-        copies = self.form.copies.get(f"{name}.normed", ())
-        result = self.tensor(f"{name}.normed", (rows, hidden + len(copies)))
-        self.op(name, "layernorm", [View.whole(sums)], columns(result, 0, hidden), layer)
-        if copies:
+        outliers, repeated = (self.form.copies.get(f"{name}.{what}", ()) for what in ("normed", "repeat"))
+        result = self.tensor(f"{name}.normed", (rows, hidden + len(outliers) + len(repeated)))
+        own = columns(result, 0, hidden)
+        self.op(name, "layernorm", [View.whole(sums)], own, layer)
+        if outliers:
             coarse = View.whole(self.tensor(f"{name}.coarse", sums.shape))
             self.op(f"{name}.outliers", "layernorm", [View.whole(sums)], coarse, layer)
-            self.repeat(f"{name}.pick", coarse, copies, columns(result, hidden, len(copies)), layer)
-        return Normed(result, copies, name)
+            self.repeat(f"{name}.pick", coarse, outliers, columns(result, hidden, len(outliers)), layer)
+        if repeated:
+            behind = columns(result, hidden + len(outliers), len(repeated))
+            self.repeat(f"{name}.repeat", own, repeated, behind, layer)
+        return Normed(result, outliers, repeated, name)
 
     def folded(self, source: Normed, weights: Array) -> Array:
-        """Return weights [hidden, columns] with the gain in front; rows of outliers stand behind, shared by copies."""
+        """Return weights [hidden, columns] with the gain in front; rows of columns behind, shared by those repeated."""
         found = self.model.weights[f"{source.name}.weight"][:, None] * weights
-        if source.copies:
-            outliers, count = np.unique(source.copies, return_counts=True)
-            found[outliers] /= count[:, None]
-            found = np.concatenate([found, found[list(source.copies)]])
-            found[outliers] = 0
-        return found
+        copies = [*source.outliers, *source.repeated]
+        shared = parts(len(found), copies)
+        shared[list(source.outliers)] -= 1  # their own columns are not used
+        found /= shared[:, None].astype(np.float32)
+        behind = found[copies]
+        found[list(source.outliers)] = 0
+        return np.concatenate([found, behind])
 
     def folded_bias(self, source: Normed, weights: Array, bias: Array) -> Array:
         """Return the bias with the shift's part."""

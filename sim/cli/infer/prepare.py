@@ -12,7 +12,7 @@ from sim.base.errors import InputError
 from sim.functional import tokens
 from sim.functional.inference import Model, Numerics, encode
 from sim.functional.quantization import layout, outliers
-from sim.functional.quantization.recipe import PLAIN, Recipe
+from sim.functional.quantization.recipe import ON_ARRAY, PLAIN, Recipe
 from sim.functional.quantization.statistics import Statistics, measure
 from sim.functional.similarity import Similarity
 from sim.functional.similarity import similarity as compared
@@ -125,12 +125,12 @@ def prepared(
     """Return the model on ``ids`` and how its values become integers, with scales from `statistics`."""
     recipe, model = possible(recipe, case), case.checkpoint
     form = _form(case, recipe)
-    extra = recipe.extra(case.hw.dim)
     if form.residual == "int32" and case.engines.layernorm == "array":
         graph, weights = checkpoint_graph.graph_and_weights(model, case.length, case.engines, form)
-        found = layout.choose(graph, {**model.weights, **weights}, seen, case.hw.dim, extra)
+        everything = {**model.weights, **weights}
+        found = layout.choose(graph, everything, seen, case.hw.dim, recipe.extra(case.hw.dim, ON_ARRAY))
         form, seen = replace(form, copies=found.copies, groups=found.groups), seen.arranged(found.sources)
-    elif extra:
+    elif extra := recipe.extra(case.hw.dim):
         plain = checkpoint_graph.graph(model, case.length, case.engines, form)
         form = replace(form, copies=_copies(plain, seen, extra))
     graph, weights = checkpoint_graph.graph_and_weights(model, case.length, case.engines, form)

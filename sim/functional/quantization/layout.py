@@ -56,43 +56,44 @@ def choose(graph: Graph, given: Mapping[str, Array], seen: Statistics, dim: int,
 
 
 def _readers(graph: Graph, given: Mapping[str, Array], name: str) -> list[Array]:
-    """Return the dense weights that a tensor meets."""
+    """Return the magnitudes of the dense weights that a tensor meets; of others, where there are no dense ones."""
     found = [op.inputs[1].tensor for op in graph.consumers(name) if op.kind == "matmul" and op.inputs[0].tensor == name]
-    return [given[weight] for weight in found if np.count_nonzero(given[weight]) > max(given[weight].shape)]
+    values = [np.abs(given[weight]) for weight in found]
+    return [weights for weights in values if np.count_nonzero(weights) > max(weights.shape)] or values
 
 
 def _norm(graph: Graph, given: Mapping[str, Array], seen: Statistics, name: str, extra: int, found: Layout) -> None:
-    """Choose the outliers of LayerNorm's output, which has variance 1, and how many copies each has.
+    """Choose the outliers of LayerNorm's output, which has variance 1, and which columns are repeated.
 
-    With k outliers the step of all others falls to that of column k + 1; the weights of outliers meet a step that is
-    larger by the ratio, which takes resolution from all weights unless copies share it.
+    With k outliers the step of all others falls to that of column k + 1. An outlier's weights meet a step that is
+    larger by the ratio: they, and other large ones, take resolution from all weights, unless repeated columns share
+    them.
     """
     largest = seen.largest[name].astype(np.float64)
     order = np.argsort(-largest, kind="stable")
     readers = _readers(graph, given, name)
+    rows = np.max([weights.max(axis=1) / np.median(weights.max(axis=1)) for weights in readers], axis=0)
     best = np.inf
-    chosen: tuple[int, ...] = ()
+    outlier: tuple[int, ...] = ()
+    repeated: tuple[int, ...] = ()
     for count in (0, *(n for n in (1, 2, 4, 8, 16, 32) if n <= min(extra, len(largest) - 1))):
-        copies = np.repeat(np.sort(order[:count]), extra // count) if count else np.zeros(0, np.int64)
-        rest = largest[order[count]]
-        share = largest[order[0]] / rest / max(1, extra // max(1, count))
-        noise = 0.0
-        for weights in readers:
-            rows = np.abs(weights).max(axis=1)
-            outlier = rows[order[:count]].max(initial=0) * share
-            noise += rest**2 * float((weights**2).mean()) + max(rows[order[count:]].max(), outlier) ** 2
+        rest, shares = largest[order[count]], rows.copy()
+        shares[order[:count]] *= largest[order[0]] / rest
+        more = outliers.choose(shares, extra - count)
+        shared = shares / parts(len(shares), more)
+        # noise of all columns from the step of activations, and from that of weights, whose columns have variance 1
+        noise = sum(rest**2 * (w[w > 0] ** 2).mean() + (np.median(w.max(axis=1)) * shared.max()) ** 2 for w in readers)
         if noise < best * (1 - 1e-9):
-            best, chosen = noise, tuple(int(column) for column in copies)
-    if chosen:
-        found.copies[name] = chosen
-    coarse = f"{name.removesuffix('.normed')}.coarse"
+            wide = set(order[:count].tolist())
+            best = noise
+            outlier = tuple(sorted([*wide, *(column for column in more if column in wide)]))
+            repeated = tuple(column for column in more if column not in wide)
+    base = name.removesuffix(".normed")
+    found.copies.update({key: them for key, them in ((name, outlier), (f"{base}.repeat", repeated)) if them})
     everything = np.arange(len(largest))
-    found.sources[name] = (
-        name,
-        np.concatenate([everything, np.array(chosen, np.int64)]),
-        np.ones(len(largest) + len(chosen)),
-    )
-    found.sources[coarse] = (name, everything, np.ones(len(largest)))
+    columns = np.array([*everything, *outlier, *repeated])
+    found.sources[name] = (name, columns, np.ones(len(columns)))
+    found.sources[f"{base}.coarse"] = (name, everything, np.ones(len(largest)))
 
 
 def _neurons(

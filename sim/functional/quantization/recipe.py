@@ -36,16 +36,18 @@ class Recipe:
     residual: Residual = "int32"
     headroom: float = 1.2
 
-    def extra(self, dim: int) -> int:
-        """Return the number of columns added to an operand on an array of ``dim`` columns."""
+    def extra(self, dim: int, least: int = 16) -> int:
+        """Return the number of columns added to an operand on an array of ``dim`` columns; by default whole blocks.
+
+        ``least``: of them. A trained encoder has a handful of outlier features, up to 20 times as large as all others.
+        """
         if self.residual == "int8":
             return 0
-        return max(dim, -(-SPLIT // dim) * dim) if self.outlier_columns is None else self.outlier_columns
+        return -(-least // dim) * dim if self.outlier_columns is None else self.outlier_columns
 
 
-SPLIT = 16
-"""Least number of columns added by default: a trained encoder has a handful of outlier features, up to 20 times as
-large as all others."""
+ON_ARRAY = 32
+"""Least number of columns added with everything on the array, where an outlier takes one more than on the host."""
 
 PLAIN = Recipe(channels=False, outlier_columns=0, residual="int8")
 """One scale per tensor from its largest magnitude, everything between two products in int8."""
