@@ -54,19 +54,19 @@ class ArrayEncoder(Encoder):
 
     # Parts
 
-    def weight(self, name: str, values: Array, dtype: str | None = None) -> View:
+    def valued(self, name: str, values: Array, dtype: str | None = None) -> View:
         """Add a weight with its values."""
         self.values[name] = np.ascontiguousarray(values, np.float32)
         return View.whole(self.tensor(name, values.shape, dtype, "weight"))
 
     def bias(self, name: str, values: Array) -> View:
         """Add a bias with its values, one row."""
-        self.weight(name, values, self.sums)
+        self.valued(name, values, self.sums)
         return View(name, 1, 1, len(values), 0, 0)
 
     def product(self, name: str, x: View, weights: Array, bias: Array | None, out: View, layer: int | None) -> None:
         """Add out = x times weights, and a bias."""
-        inputs = [x, self.weight(f"{name}.weight", weights)]
+        inputs = [x, self.valued(f"{name}.weight", weights)]
         if bias is not None:
             inputs.append(self.bias(f"{name}.bias", bias))
         self.op(name, "matmul", inputs, out, layer, repeating_bias=bias is not None)
