@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from sim.base.files import write_whole
 from sim.cli import common
 
 if TYPE_CHECKING:
@@ -15,19 +16,31 @@ if TYPE_CHECKING:
     from sim.timing.timer import Clock
 
 
-def show(file: Path, case: str | None, machine: Hardware, clock: Clock, as_json: bool) -> None:
-    """Print the calls of a stream or a trace, and their sums by function."""
+def show(
+    file: Path, case: str | None, machine: Hardware, clock: Clock, as_json: bool, output: Path | None = None
+) -> None:
+    """Print the calls of a stream or a trace, their sums, cycles by cause, energy by part.
+
+    ``output``: also write their Chrome trace there.
+    """
+    from sim.trace.chrome import to_json  # numpy: not for --help
     from sim.validate import call_table
     from sim.validate import replay as replaying
 
+    wanted = output is not None
+    if wanted and clock == "periodic":
+        clock = "leap"  # the periodic clock records no counters over time
     if call_table.known(file):
-        rows = call_table.of_trace(file, case, machine, clock)
+        rows = call_table.of_trace(file, case, machine, clock, timeline=wanted)
     else:
-        rows = call_table.of_recordings(replaying.choose(file, case), machine, clock)
+        rows = call_table.of_recordings(replaying.choose(file, case), machine, clock, timeline=wanted)
+    if output is not None:
+        write_whole(output, to_json(call_table.trace(rows, machine, file.name)))
+    total = call_table.total(rows)
     if as_json:
         cases = {row.case: [one.as_dict() for one in rows if one.case == row.case] for row in rows}
         listed = [{"case": name, "calls": found} for name, found in cases.items()]
-        typer.echo(json.dumps({"hardware": machine.name, "cases": listed}, indent=1))
+        typer.echo(json.dumps({"hardware": machine.name, "cases": listed, "total": total}, indent=1))
         return
     headings = ("case", "call", "what", "commands", "cycles", "first to idle", "CPU around", "most of it", "energy uJ")
     lines = [
@@ -48,3 +61,9 @@ def show(file: Path, case: str | None, machine: Hardware, clock: Clock, as_json:
     for function, (count, cycles) in call_table.functions(rows).items():
         typer.echo(f"{function}: {count} calls, {cycles:,} cycles")
     typer.echo(f"all: {len(rows)} calls, {sum(row.cycles for row in rows):,} cycles")
+    for name, parts in (("cycles by cause", total["causes"]), ("energy by part", total["energy_parts_pj"])):
+        whole = sum(parts.values()) or 1
+        shares = ", ".join(f"{part} {100 * amount / whole:.1f} %" for part, amount in parts.items() if amount > 0)
+        typer.echo(f"{name}: {shares}")
+    if output is not None:
+        typer.echo(f"{output}: trace of {len(rows)} calls; open it in ui.perfetto.dev")

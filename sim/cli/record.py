@@ -19,17 +19,23 @@ def record(
         list[str] | None, typer.Option("-D", metavar="NAME[=VALUE]", help="Macro, e.g. BAREMETAL; repeatable.")
     ] = None,
     compiler: Annotated[str, typer.Option("--cc", help="C compiler of this machine.")] = "cc",
+    arguments: Annotated[
+        list[str] | None, typer.Option("--argument", metavar="WORD", help="Word of its command line; repeatable.")
+    ] = None,
     case: Annotated[str | None, typer.Option(help="Name of the case in the file. Default: the first file's.")] = None,
 ) -> None:
     """Compile an unmodified Gemmini C program natively, run it and write its commands, fences included.
 
     `carat replay FILE.csv --calls` then gives cycles of each library call with any machine and any --cpu. No
-    accelerator writes results here: a program that checks them finds them wrong and may stop at that point.
+    accelerator writes results here: where the program checks them and exits with an error, it goes on instead.
     """
     from sim.cpu.record import Build, record
 
     build = Build(tuple(include or ()), tuple(define or ()), compiler)
-    code = record(sources, output, build, case or sources[0].stem)
-    if code:
+    ended = record(sources, output, build, case or sources[0].stem, arguments or ())
+    if ended.failed_checks:
+        note = "no accelerator wrote the results, and the recording went on behind it"
+        typer.echo(f"carat: {ended.failed_checks} exits at a failed check of the program: {note}", err=True)
+    if ended.code:
         note = "if it stopped at a check of its results, the commands behind it are missing (leave it out with -D)"
-        typer.echo(f"carat: the program ended with exit code {code}; {note}", err=True)
+        typer.echo(f"carat: the program ended with exit code {ended.code}; {note}", err=True)

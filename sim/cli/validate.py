@@ -97,7 +97,9 @@ def validate(
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="Recorded stream (case, seq, funct, rs1, rs2) or command trace.")],
+    file: Annotated[
+        Path, typer.Argument(help="Recorded stream (case, seq, funct, rs1, rs2), command trace or log of Spike.")
+    ],
     hw: options.Machine = "gemmini_default",
     settings: options.Settings = None,
     cpu: options.Cpu = None,
@@ -106,18 +108,26 @@ def replay(
     gap: Annotated[int, typer.Option(min=1, help="Cycles between two commands at least.")] = 1,
     phase: Annotated[int, typer.Option(min=0, max=1, help="Hardware loop slot that comes first.")] = 0,
     calls: Annotated[bool, typer.Option("--calls", help="Call by call: what each is, with the CPU around it.")] = False,
+    trace: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Write a Chrome trace of the calls here; as --calls.")
+    ] = None,
     as_json: options.AsJson = False,
     clock: options.Clock = "periodic",
 ) -> None:
-    """Run a recorded command stream (`carat record`, or a trace of a whole machine) on any machine with any --cpu."""
+    """Run a recorded command stream on any machine with any --cpu.
+
+    Streams come from `carat record`, from a command trace of a whole machine, or from Spike (--log-commits).
+    """
     from sim.cli import call_listing  # numpy: not for --help
     from sim.hardware import load
     from sim.validate import call_table
     from sim.validate import replay as replaying
 
     machine = load(hw, options.settings(settings, cpu))
-    if calls or call_table.known(file):
-        call_listing.show(file, case, machine, clock, as_json)
+    if trace is not None:
+        _refuse_unwritable("--trace", trace)
+    if calls or trace is not None or call_table.known(file):
+        call_listing.show(file, case, machine, clock, as_json, trace)
         return
     recordings = replaying.choose(file, case)
     for recording in recordings:
@@ -126,7 +136,7 @@ def replay(
         names = ", ".join(recording.case for recording in recordings[:5])
         raise InputError(f"--timeline takes one case, {file} holds {len(recordings)} ({names}, ...): use --case")
     if timeline is not None:
-        _refuse_unwritable(timeline)
+        _refuse_unwritable("--timeline", timeline)
     entries = []
     for recording in recordings:
         outcome = replaying.run(recording, machine, clock=clock, gap_cycles=gap, phase=phase)
@@ -198,7 +208,7 @@ def _progress(what: str) -> Iterator[Progress]:
         yield lambda done, total: update(done, total, "")
 
 
-def _refuse_unwritable(path: Path) -> None:
+def _refuse_unwritable(option: str, path: Path) -> None:
     folder = path.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK) or path.is_dir():
-        raise InputError(f"--timeline {path}: cannot be written: {folder} must be a folder you may write to")
+        raise InputError(f"{option} {path}: cannot be written: {folder} must be a folder you may write to")

@@ -84,6 +84,7 @@ PARAMS = np.dtype(
         ("read_den", "i8"),  # (see read_num)
         ("write_num", "i8"),  # the same for writes
         ("write_den", "i8"),  # (see write_num)
+        ("one_port", "i8"),  # 1: reads and writes take turns at one pace (behind an L2)
         ("l2_sets", "i8"),  # 0: no L2
         ("l2_mshrs", "i8"),  # MSHRs for requests of clients
         ("l2_queued", "i8"),  # requests that wait behind an MSHR of their set

@@ -6,6 +6,7 @@ doing that search; and, for the first call of a kind in a program, the lines of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +22,10 @@ from sim.lower.work import Conv, Matmul, Norm, ResidualAdd, Work
 if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.hardware.cpu import CpuPrices
+
+
+LOOPED = re.compile(r"(?<![A-Za-z])([Lh])\d+")
+"""Numbers of layers and heads in an operator's name."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +82,23 @@ def call_of(work: Work, hw: Hardware) -> Call:
     return Call("matmul", passes, several, folded(product, hw), False, tuple(kinds))
 
 
-def site_of(work: Work) -> str:
-    """Return a name for the place in a program that calls for work of this shape."""
+def site_of(work: Work, operator: str | None) -> str:
+    """Return a name for the place in a program that calls for the work of an operator.
+
+    Layers and heads of one name call from one place, in a loop; without a name, equal shapes do.
+    """
+    if operator is not None:
+        return "site " + LOOPED.sub(r"\1", operator)
     product = work if isinstance(work, (Conv, Norm, ResidualAdd, Matmul)) else work.matmul
     shape = [value for value in vars(product).values() if isinstance(value, (int, str)) and not isinstance(value, bool)]
     return f"site {type(product).__name__} {' '.join(map(str, shape))}"
 
 
-def cost(work: Work, hw: Hardware, seen: Set[str] = frozenset()) -> CallCost:
-    """Return what the CPU takes around the call of a work item; ``seen``: pieces of code that have run before."""
+def cost(work: Work, hw: Hardware, seen: Set[str] = frozenset(), operator: str | None = None) -> CallCost:
+    """Return what the CPU takes around the call of a work item.
+
+    ``seen``: pieces of code that have run before; ``operator``: the name of the one that it belongs to.
+    """
     prices = hw.cpu.prices
     if prices == "none":
         return CallCost()
@@ -96,7 +109,7 @@ def cost(work: Work, hw: Hardware, seen: Set[str] = frozenset()) -> CallCost:
     passes = 0 if way == "folded" else call.passes
     around = table[call.function] + passes * table.get(f"{call.function}_pass", 0)
     around += table.get(f"{call.function}_loops", 0) if call.loops else 0
-    paths = frozenset((site_of(work), call.function, *call.paths))
+    paths = frozenset((site_of(work, operator), call.function, *call.paths))
     return CallCost(around, _cold(prices, hw, way, paths - seen), paths)
 
 

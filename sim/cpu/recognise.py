@@ -31,6 +31,8 @@ LOOP_HEADS = (Funct.LOOP_WS_CONFIG_BOUNDS, Funct.LOOP_CONV_WS_CONFIG_1)
 FIRST_PASS = (1, 2, 5)
 """Normalisation commands of the first pass over a row (NormCmd.scala: sum, mean, maximum)."""
 SOFTMAX_COMMANDS = (5, 6, 7)
+DATAFLOW_BIT = 2
+"""Of rs1 of a config_ex: 1 = weight stationary (gemmini.h)."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,18 @@ def _function(commands: Program) -> str:
     if Funct.LOOP_WS in codes:
         loops = commands[commands["funct"] == Funct.LOOP_WS]
         return "resadd" if (loops["rs2"] & 4).all() else "matmul"
-    if Funct.PRELOAD in codes and codes & set(LOADS):
+    if Funct.PRELOAD in codes and codes & set(LOADS) and _is_output_stationary(commands):
         return "os"
     stored = commands[commands["funct"] == Funct.MVOUT]
     if codes & set(LOADS) and len(stored) and (stored["rs2"] >> COMMAND_SHIFT & 7).any():
         return "norm"
     return "hand"
+
+
+def _is_output_stationary(commands: Program) -> bool:
+    """Whether a piece with loads and computes of its own is the library's: it sets that dataflow at its beginning."""
+    chosen = commands[(commands["funct"] == Funct.CONFIG) & (commands["rs1"] & 3 == ConfigKind.EX)]
+    return bool(len(chosen)) and not (chosen["rs1"] >> DATAFLOW_BIT & 1).any()
 
 
 def _product(commands: Program, dim: int) -> Matmul | None:

@@ -1,7 +1,10 @@
 """Record the RoCC command stream of a Gemmini C program by compiling and running it natively.
 
 The program is unmodified: a header of ours (sim/cpu/native) takes the place of the RoCC macros, and in the preprocessed
-text a fence and a reading of the cycle counter become calls. Any C compiler that takes -E, -include and -I will do.
+text a fence, a reading of the cycle counter and an exit become calls. Any C compiler that takes -E, -include and -I
+will do. No accelerator writes results, so a check of results fails: an exit with an error in the program's own files
+is counted and passed, as on a chip it would not be reached; one in a header (the library refuses its arguments) ends
+the recording.
 """
 
 from __future__ import annotations
@@ -10,9 +13,10 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sim.base.errors import InputError
 
@@ -27,6 +31,16 @@ FENCE = re.compile(_ASM + r"\(\s*\"\s*fence[^\"]*\"[^;]*?\)\s*;")
 _COUNTER = r"rd(?:cycle|time|instret)h?\s+%0"
 CYCLES = re.compile(_ASM + r"\(\s*\"\s*" + _COUNTER + r"\s*;?\s*\"\s*:\s*\"=r\"\s*\(([^()]+)\)\s*[^;]*\)\s*;")
 OTHER = re.compile(_ASM + r"\(\s*\"([^\"]*)\"")
+EXIT = re.compile(r"\bexit\s*\(")
+MARKER = re.compile(r"#(?:line)? \d+ \"(.*)\"([ \d]*)")
+"""Where a line of preprocessed text comes from; the flag 3 marks a header of the system."""
+
+REFUSED = 86
+"""Exit code of a program whose library refused a call (carat_rocc.h)."""
+FAILED_CHECK = "carat_rocc.h: a check failed"
+"""What carat_rocc.h says on stderr where the program's own code exits with an error."""
+SHOWN_CHARACTERS = 300
+"""Characters of the program's last output that an error repeats."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +53,18 @@ class Build:
     flags: tuple[str, ...] = ("-O1",)
 
 
-def record(sources: Sequence[Path], output: Path, build: Build, case: str, arguments: Sequence[str] = ()) -> int:
+class Ended(NamedTuple):
+    """How a program ended: its exit code, and how many of its checks of results failed and were passed."""
+
+    code: int
+    failed_checks: int = 0
+
+
+def record(sources: Sequence[Path], output: Path, build: Build, case: str, arguments: Sequence[str] = ()) -> Ended:
     """Compile ``sources``, run them and leave their commands in ``output`` (whole or not at all).
 
-    Returns the exit code of the program: one that checks its results finds that no accelerator wrote them.
-
     Raises InputError: a file or compiler that is not there, what the compiler said, an assembly instruction that is
-    neither fence nor counter, a program that fails or issues no command.
+    neither fence nor counter, a program that fails or issues no command, a call that the library refuses.
     """
     missing = [f"{path}: no such file" for path in (*sources, *build.include) if not path.exists()]
     if missing or not sources:
@@ -56,7 +75,7 @@ def record(sources: Sequence[Path], output: Path, build: Build, case: str, argum
         # fixed addresses, so that two recordings of one program are equal
         _run([build.compiler, "-std=gnu11", "-w", "-no-pie", *build.flags, "-o", str(binary), *map(str, texts), "-lm"])
         stream = Path(folder) / "stream.csv"
-        code = _execute(binary, stream, case, arguments)
+        ended = _execute(binary, stream, case, arguments)
         if not stream.exists() or stream.read_bytes().count(b"\n") < 2:
             raise InputError(f"{sources[0]}: the program ended without issuing a command")
         partial = output.with_name(f".{output.name}.partial")
@@ -66,11 +85,12 @@ def record(sources: Sequence[Path], output: Path, build: Build, case: str, argum
         except OSError as error:
             partial.unlink(missing_ok=True)
             raise InputError(f"{output}: cannot be written: {error.strerror}") from error
-    return code
+    return ended
 
 
 def native(text: str, where: Path) -> str:
-    """Return preprocessed C with fences and counters as calls. Raises InputError for any other assembly."""
+    """Return preprocessed C with fences, counters and exits as calls. Raises InputError for any other assembly."""
+    text = "".join(_with_exits(text, where))
     text = FENCE.sub("carat_fence();", text)
     text = CYCLES.sub(lambda found: f"({found[1]}) = carat_mark();", text)
     strange = sorted({found for found in OTHER.findall(text) if found.strip()})
@@ -80,9 +100,20 @@ def native(text: str, where: Path) -> str:
     return text
 
 
+def _with_exits(text: str, own: Path) -> Iterator[str]:
+    """Yield the lines, the exits of the program's ``own`` file and of its headers named apart."""
+    name = ""
+    for line in text.splitlines(keepends=True):
+        if marker := MARKER.match(line):
+            file = Path(marker[1])
+            ours_or_system = "3" in marker[2].split() or file.is_relative_to(NATIVE)
+            name = "" if ours_or_system else "carat_check_exit(" if file == own else "carat_library_exit("
+        yield EXIT.sub(name, line) if name else line
+
+
 def _preprocessed(source: Path, target: Path, build: Build) -> Path:
     folders = [NATIVE, *build.include, source.parent]
-    command = [build.compiler, "-std=gnu11", "-E", "-P", "-include", str(NATIVE / "carat_rocc.h")]
+    command = [build.compiler, "-std=gnu11", "-E", "-include", str(NATIVE / "carat_rocc.h")]
     command += [f"-I{folder}" for folder in folders] + [f"-D{macro}" for macro in build.define]
     # system headers keep their own assembly (byte swaps): only the program's text is looked at, they are included again
     text = _run([*command, str(source)])
@@ -103,14 +134,27 @@ def _run(command: list[str]) -> str:
     return done.stdout
 
 
-def _execute(binary: Path, stream: Path, case: str, arguments: Sequence[str]) -> int:
+def _execute(binary: Path, stream: Path, case: str, arguments: Sequence[str]) -> Ended:
     environment = {**os.environ, "CARAT_RECORD": str(stream), "CARAT_CASE": case}
-    try:
-        done = subprocess.run(
-            [str(binary), *arguments], env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise InputError(f"record: the program has not ended after {TIMEOUT_S} s") from error
+    said, complained = stream.with_name("stdout"), stream.with_name("stderr")
+    with said.open("wb") as out, complained.open("wb") as err:
+        try:
+            command = [str(binary), *arguments]
+            done = subprocess.run(command, env=environment, stdout=out, stderr=err, timeout=TIMEOUT_S, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise InputError(f"record: the program has not ended after {TIMEOUT_S} s") from error
+    last = _last_line(said)
+    if done.returncode == REFUSED:
+        issued = stream.read_bytes().count(b"\n") - 1 if stream.exists() else 0
+        where = f"record: the library refuses a call behind line {issued} of the stream and ends the program"
+        raise InputError(f"{where}; it says: {last}")
     if done.returncode < 0:
-        raise InputError(f"record: the program was ended by signal {-done.returncode}")
-    return done.returncode
+        raise InputError(f"record: the program was ended by signal {-done.returncode}; its last output: {last}")
+    return Ended(done.returncode, complained.read_bytes().count(FAILED_CHECK.encode()))
+
+
+def _last_line(output: Path) -> str:
+    with output.open("rb") as file:
+        file.seek(max(0, output.stat().st_size - 4096))
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1][:SHOWN_CHARACTERS] if lines else "nothing"

@@ -163,7 +163,8 @@ class Memory(Table):
 
     Without ``dram``, a memory of fixed latency and pace, whose energy by pJ per bit is that of ``technology``. With
     it (the name of a device of hwconfigs/dram, or its tables) latency and pace are those of the way from the port to
-    the DRAM's controllers and back, and the energy is that of its commands.
+    the DRAM's controllers and back, and the energy is that of its commands. ``one_port``: reads and writes take turns
+    at the pace instead of having one each, as in a cache level that works on one line at a time.
     """
 
     latency_cycles: Cycles
@@ -172,6 +173,7 @@ class Memory(Table):
     l2_bytes: BytesOrZero
     technology: str
     dram: Dram | Literal["none"] = "none"
+    one_port: bool = False
 
 
 class Tlb(Table):

@@ -92,7 +92,7 @@ class Session:
 
     def call(self, item: Work) -> int:
         """Return the cycles that the CPU takes around the call of the next item; its code has run then."""
-        around = cost(item, self.machine, self.start.ran)
+        around = cost(item, self.machine, self.start.ran, self.operator)
         if around.paths - self.start.ran:
             self.start = replace(self.start, ran=self.start.ran | around.paths)
         return around.cycles

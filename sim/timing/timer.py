@@ -193,6 +193,7 @@ def _parameters(hw: Hardware) -> dict[str, int]:
         "read_den": read.denominator,
         "write_num": write.numerator,
         "write_den": write.denominator,
+        "one_port": int(hw.memory.one_port),
         "l2_sets": hw.memory.l2_bytes // (WAYS << LINE_BITS),
         "l2_mshrs": mshrs,
         "l2_queued": max(mshrs + 2, MEM_CYCLES - mshrs - 2),

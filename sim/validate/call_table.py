@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,9 @@ from sim.cpu import issue_cycles
 from sim.cpu.recognise import Recognised, around, calls_of, paced
 from sim.isa.commands import ConfigKind, Funct, Program
 from sim.run.session import Session
-from sim.validate import csvfile
+from sim.timing.timer import Timing
+from sim.trace import calls
+from sim.validate import csvfile, spike
 from sim.validate.recordings import Recording
 from sim.validate.soc import traces
 
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CallRow:
-    """One call: cycles from its first command to idle, those of the CPU around it, cycles by cause, energy in pJ."""
+    """One call: cycles from first command to idle, those of the CPU around it, cycles by cause, energy in pJ by part.
+
+    ``issue_cycles``: the CPU's work on its commands. ``timed``: with the commands' times, where they were asked for.
+    """
 
     case: str
     number: int
@@ -36,12 +41,19 @@ class CallRow:
     inside_cycles: int
     call_cycles: int
     causes: dict[str, int]
-    energy_pj: float
+    energy: dict[str, float]
+    issue_cycles: int
+    timed: Timing
 
     @property
     def cycles(self) -> int:
         """What the program's cycle counter would count from before the call to behind it."""
         return self.inside_cycles + self.call_cycles
+
+    @property
+    def energy_pj(self) -> float:
+        """All of its energy."""
+        return sum(self.energy.values())
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -54,16 +66,23 @@ class CallRow:
             "first_command_to_idle_cycles": self.inside_cycles,
             "call_cycles": self.call_cycles,
             "causes": self.causes,
+            "issue_cycles": self.issue_cycles,
             "energy_pj": self.energy_pj,
+            "energy_parts_pj": self.energy,
         }
 
 
-def of_recordings(recordings: Iterable[Recording], hw: Hardware, clock: Clock) -> list[CallRow]:
-    """Return the calls of recorded programs. Raises InputError where one was compiled for another array."""
+def of_recordings(
+    recordings: Iterable[Recording], hw: Hardware, clock: Clock, *, timeline: bool = False
+) -> list[CallRow]:
+    """Return the calls of recorded programs, with ``timeline`` each with its commands' times.
+
+    Raises InputError where one was compiled for another array.
+    """
     rows: list[CallRow] = []
     for recording in recordings:
         check_dim(recording, hw)
-        rows += _rows(recording.case, calls_of(recording.program, hw.dim), hw, clock)
+        rows += _rows(recording.case, calls_of(recording.program, hw.dim), hw, clock, timeline)
     return rows
 
 
@@ -76,8 +95,8 @@ def check_dim(recording: Recording, hw: Hardware) -> None:
         )
 
 
-def of_trace(path: Path, case: str | None, hw: Hardware, clock: Clock) -> list[CallRow]:
-    """Return the calls of a command trace of a whole machine.
+def of_trace(path: Path, case: str | None, hw: Hardware, clock: Clock, *, timeline: bool = False) -> list[CallRow]:
+    """Return the calls of a command trace of a whole machine, with ``timeline`` each with its commands' times.
 
     On a machine without CPU prices each keeps the gaps and the time around it that the trace has; with prices the calls
     are recognised and take their gaps from them.
@@ -86,11 +105,11 @@ def of_trace(path: Path, case: str | None, hw: Hardware, clock: Clock) -> list[C
     for name, segments in traces.choose(traces.cases_of(csvfile.read(path)), case, path).items():
         if hw.cpu.prices != "none":
             pieces = [piece for segment in segments if segment.call is not None for piece in split(segment.commands)]
-            rows += _rows(name, [call for piece in pieces for call in calls_of(piece, hw.dim)], hw, clock)
+            rows += _rows(name, [call for piece in pieces for call in calls_of(piece, hw.dim)], hw, clock, timeline)
             continue
         session = Session(hw, clock)
         for segment in segments:
-            timed = session.advance(segment.commands)
+            timed = session.advance(segment.commands, timeline=timeline)
             if segment.call is not None:
                 kinds = " ".join(call.name for piece in split(segment.commands) for call in calls_of(piece, hw.dim))
                 named = Recognised(kinds if len(kinds) < 60 else f"{kinds[:57]}...", segment.commands)
@@ -106,16 +125,19 @@ def split(commands: Program) -> list[Program]:
     return np.split(commands, cuts)
 
 
-def _rows(case: str, calls: Sequence[Recognised], hw: Hardware, clock: Clock) -> Iterator[CallRow]:
+def _rows(case: str, issued: Sequence[Recognised], hw: Hardware, clock: Clock, timeline: bool) -> Iterator[CallRow]:
     session, ran = Session(hw, clock), frozenset[str]()
-    for number, call in enumerate(calls):
+    for number, call in enumerate(issued):
         outside = around(call, hw, ran)
         ran |= outside.paths
-        yield _row(case, number, call, session.advance(paced(call, hw)), outside.cycles, hw)
+        commands = paced(call, hw)
+        timed = session.advance(commands, timeline=timeline)
+        yield _row(case, number, replace(call, commands=commands), timed, outside.cycles, hw)
 
 
-def _row(case: str, number: int, call: Recognised, timed: Any, outside: int, hw: Hardware) -> CallRow:
-    cpu = issue_cycles(call.commands) + outside if hw.cpu.prices != "none" else 0
+def _row(case: str, number: int, call: Recognised, timed: Timing, outside: int, hw: Hardware) -> CallRow:
+    issued = issue_cycles(call.commands)
+    cpu = issued + outside if hw.cpu.prices != "none" else 0
     macs = call.work.macs if call.work is not None else 0
     parts = energy.price(timed.counters, macs, timed.cycles + outside, hw, cpu_cycles=cpu)
     causes = {**timed.causes, "call": outside}
@@ -128,7 +150,9 @@ def _row(case: str, number: int, call: Recognised, timed: Any, outside: int, hw:
         timed.cycles,
         outside,
         causes,
-        sum(parts.values()),
+        {name: float(energy) for name, energy in parts.items()},
+        issued,
+        timed,
     )
 
 
@@ -141,6 +165,30 @@ def functions(rows: Iterable[CallRow]) -> dict[str, tuple[int, int]]:
     return dict(sorted(sums.items(), key=lambda item: -item[1][1]))
 
 
+def total(rows: Iterable[CallRow]) -> dict[str, Any]:
+    """Return cycles, cycles by cause and energy in pJ by part of all calls together, the largest first."""
+    causes: dict[str, int] = {}
+    energy: dict[str, float] = {}
+    cycles = 0
+    for row in rows:
+        cycles += row.cycles
+        for cause, count in row.causes.items():
+            causes[cause] = causes.get(cause, 0) + count
+        for part, picojoules in row.energy.items():
+            energy[part] = energy.get(part, 0.0) + picojoules
+    return {
+        "cycles": cycles,
+        "causes": dict(sorted(causes.items(), key=lambda item: -item[1])),
+        "energy_parts_pj": dict(sorted(energy.items(), key=lambda item: -item[1])),
+    }
+
+
+def trace(rows: Iterable[CallRow], hw: Hardware, label: str) -> dict[str, Any]:
+    """Return calls with their commands' times as Chrome trace events."""
+    traced = (calls.TracedCall(row.name, row.call_cycles, row.issue_cycles, row.timed) for row in rows)
+    return calls.trace(traced, hw, label)
+
+
 def known(path: Path) -> bool:
     """Return whether a file is a command trace rather than a recorded program."""
-    return traces.is_trace(csvfile.read(path))
+    return not spike.is_log(path) and traces.is_trace(csvfile.read(path))

@@ -25,7 +25,7 @@ MARK = "mark"
 """``funct`` of a line that is no command: the program read its cycle counter (`carat record`)."""
 
 Lines = list[tuple[int, tuple[str, ...]]]
-"""(Line number, cells) of the commands of one case."""
+"""(Line number, cells funct, rs1, rs2) of the commands of one case."""
 
 Notes = dict[tuple[str, str], tuple[str, int]]
 """(File's set, case) -> (machine, gap in cycles), from an index beside the program files."""
@@ -106,7 +106,7 @@ def recordings_of(table: CsvFile, notes: dict[tuple[str, str], tuple[str, int]] 
     set_name = table.path.name.split(".")[0]
     for (cfg, case), commands in cells.items():
         noted_cfg, gap = (notes or {}).get((set_name, case), (None, 1))
-        program = _program(table.path, commands, gap, problems)
+        program = program_of(table.path, commands, gap, problems)
         found.append(Recording(set_name, case, cfg or noted_cfg, program, dims.get(case)))
     csvfile.refuse(problems)
     return found
@@ -121,7 +121,8 @@ def with_gap(program: Program, gap_cycles: int) -> Program:
     return paced
 
 
-def _program(path: Path, commands: list[tuple[int, tuple[str, ...]]], gap: int, problems: list[str]) -> Program:
+def program_of(path: Path, commands: Lines, gap: int, problems: list[str]) -> Program:
+    """Return commands given as (line, (funct, rs1, rs2)) texts; what cannot be read is added to ``problems``."""
     program = np.zeros(len(commands), dtype=COMMAND)
     program["gap"] = gap
     try:

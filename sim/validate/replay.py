@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError, did_you_mean
-from sim.validate import csvfile, recordings
+from sim.validate import csvfile, recordings, spike
 from sim.validate.recordings import Recording, with_gap
 from sim.validate.tasks import NEVER_ENDS, Outcome, Task, simulate
 
@@ -21,17 +21,21 @@ _QUEUES = ("ld", "ex", "st")
 
 
 def choose(path: Path, case: str | None = None) -> list[Recording]:
-    """Return the streams of a program file, or the one named; InputError if it holds none of that name."""
-    table = csvfile.read(path)
-    if not recordings.is_program(table):
-        raise InputError(f"{path}: line 1: no recorded program: columns case, seq, funct, rs1, rs2 are needed")
-    found = recordings.recordings_of(table)
+    """Return the streams of a program file or a log of Spike, or the one named; InputError if none has the name."""
+    found = spike.recordings_of(path) if spike.is_log(path) else _of_table(path)
     if not found:
         raise InputError(f"{path}: no command in it")
     chosen = [recording for recording in found if case in (None, recording.case)]
     if not chosen:
         raise InputError(f"{path}: no case {case!r}{did_you_mean(str(case), {r.case for r in found})}")
     return chosen
+
+
+def _of_table(path: Path) -> list[Recording]:
+    table = csvfile.read(path)
+    if not recordings.is_program(table):
+        raise InputError(f"{path}: line 1: no recorded program: columns case, seq, funct, rs1, rs2 are needed")
+    return recordings.recordings_of(table)
 
 
 def run(

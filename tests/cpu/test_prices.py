@@ -140,12 +140,12 @@ def test_a_price_list_prices_every_kind_of_stream() -> None:
 
 
 def test_a_trace_has_a_track_for_the_cpu() -> None:
-    from sim.trace import chrome
+    from sim.trace import chrome, events
 
     sizes = {"seq": 32, "hidden": 64, "heads": 1, "ffn": 128}
     priced = sim.simulate("encoder-layer", "gemmini_ibert", overrides={"cpu.prices": "rocket"}, cache=False, **sizes)
     slices = [
-        event for event in chrome.trace(priced)["traceEvents"] if event["pid"] == chrome.CPU and event["ph"] == "X"
+        event for event in chrome.trace(priced)["traceEvents"] if event["pid"] == events.CPU and event["ph"] == "X"
     ]
     calls = [event["dur"] for event in slices if event["name"] == "library call"]
     assert sum(calls) == priced.causes["call"] and len(calls) == priced.totals["invocations"]
@@ -153,4 +153,4 @@ def test_a_trace_has_a_track_for_the_cpu() -> None:
     assert all(end <= start for (_, end), (start, _) in pairwise(ends))
     assert ends[-1][1] <= priced.cycles
     free = sim.simulate("encoder-layer", "gemmini_ibert", cache=False, **sizes)
-    assert not any(event["pid"] == chrome.CPU for event in chrome.trace(free)["traceEvents"])
+    assert not any(event["pid"] == events.CPU for event in chrome.trace(free)["traceEvents"])

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compile
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("record") / "two.csv"
-    assert record([HERE / "program.c"], output, Build(), "two") == 0
+    assert record([HERE / "program.c"], output, Build(), "two").code == 0
     return output
 
 
@@ -118,6 +118,24 @@ def test_a_program_that_fails_its_checks_is_recorded_and_said_to(
         main(["record", str(HERE / "program.c"), "-D", "FAILS", "-o", str(tmp_path / "x.csv")])
     assert ended.value.code in (0, None)
     assert "exit code 3" in capsys.readouterr().err and (tmp_path / "x.csv").exists()
+
+
+def test_a_failed_check_of_results_is_passed_and_counted(
+    stream: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No accelerator wrote the results: on a chip the exit would not be reached, so the stream is the same without."""
+    with pytest.raises(SystemExit) as ended:
+        main(["record", str(HERE / "program.c"), "-D", "CHECKS", "--case", "two", "-o", str(tmp_path / "x.csv")])
+    assert ended.value.code in (0, None)
+    assert "2 exits at a failed check" in capsys.readouterr().err
+    assert (tmp_path / "x.csv").read_text() == stream.read_text()
+
+
+def test_a_call_that_the_library_refuses_ends_the_recording(tmp_path: Path) -> None:
+    message = "behind line 13 of the stream and ends the program; it says: 64 blocks are too many"
+    with pytest.raises(InputError, match=message):
+        record([HERE / "program.c"], tmp_path / "x.csv", Build(define=("REFUSES",)), "x")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_header_with_another_dim_is_refused(tmp_path: Path) -> None:

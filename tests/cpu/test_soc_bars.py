@@ -61,11 +61,11 @@ def test_other_calls_are_within_one_percent_warm() -> None:
 def test_encoder_layers_are_within_one_percent() -> None:
     results = validated("encoder_soc.csv", kind="soc_encoder")
     totals = [result for result in results if result.row.columns["operator"] == "TOTAL"]
-    assert mean(errors(totals)) <= 0.006 and max(errors(totals)) <= 0.011
+    assert mean(errors(totals)) <= 0.006 and max(errors(totals)) <= 0.01
     operators = errors([result for result in results if result not in totals])
     assert mean(operators) <= 0.02
     # the first product of a layer also pays for the prologue of attention(), which no operator owns
-    far = {result.row.columns["operator"] for result in results if abs(result.error) > 0.065}
+    far = {result.row.columns["operator"] for result in results if abs(result.error) > 0.05}
     assert far <= {"matmul_Q"}
 
 
@@ -75,6 +75,32 @@ def test_normalisation_is_bound_by_the_cpu() -> None:
         assert abs(result.error) <= 0.06
         alone = int(result.row.columns["note"].rsplit(":", 1)[1])
         assert result.outcome.cycles is not None and result.outcome.cycles > 2 * alone
+
+
+def test_loops_written_by_hand_are_issued_as_fast_as_measured() -> None:
+    """With warm code; straight lines of constants (cfg16) took 25 cycles more behind an L2, which nothing explains."""
+    results = [r for r in validated("issue.csv") if r.outcome.cycles is not None]
+    straight = [result for result in results if result.row.columns["code_c"].startswith("cfg16")]
+    found = errors([result for result in results if result not in straight])
+    assert len(found) == 34 and mean(found) <= 0.012 and max(found) <= 0.05
+    assert {result.row.cycles for result in straight} == {28, 37, 52, 61}
+
+
+def test_the_baseline_of_a_layer_by_operator_kind() -> None:
+    """The paper's baseline, first pass: total within 10 %, each kind within 15 % but the float residual addition."""
+    kinds: dict[tuple[str, str], list[int]] = {}
+    for result in validated("baseline_layer.csv"):
+        variant, operator = result.row.id[:6], result.row.columns["operator"]
+        assert result.outcome.cycles is not None
+        if operator == "TOTAL":
+            assert abs(result.error) <= 0.02
+            continue
+        name = operator.split(".")[1] if operator.count(".") == 2 else operator.split("_")[0].split(".")[0]
+        sums = kinds.setdefault((variant, name.rstrip("12")), [0, 0])
+        sums[0] += result.row.cycles
+        sums[1] += result.outcome.cycles
+    far = {kind for kind, (measured, simulated) in kinds.items() if abs(simulated / measured - 1) > 0.15}
+    assert len(kinds) == 13 and far == {("encb_f", "add")}
 
 
 @pytest.mark.long

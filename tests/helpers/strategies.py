@@ -100,6 +100,7 @@ def machine(seed: int) -> Hardware:
     }
     if input_type.startswith("int") and one(False, False, True):  # rows of several cycles
         overrides |= {"array.pe": "bit_serial", "array.serial_activation_bits": one(1, 3, 4)}
+    overrides["memory.one_port"] = l2_bytes > 0 and one(False, True)
     return load("gemmini_default", overrides)
 
 

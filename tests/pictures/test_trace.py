@@ -17,7 +17,7 @@ from sim.base.errors import InputError
 from sim.cli import main
 from sim.lower import lower
 from sim.timing import timer
-from sim.trace import chrome, gantt
+from sim.trace import chrome, events, gantt
 from sim.trace.commands import decode
 from sim.trace.profile import OTHER, profile
 from sim.trace.walk import walk
@@ -124,14 +124,14 @@ def test_a_trace_is_well_formed(fast: sim.Result) -> None:
 
 def test_a_trace_stays_within_its_bound(fast: sim.Result) -> None:
     whole, small = chrome.trace(fast), chrome.trace(fast, chrome.Bounds(events=2000))
-    commands = [e for e in small["traceEvents"] if e["ph"] in "Xsf" and e["pid"] == chrome.MACHINE]
+    commands = [e for e in small["traceEvents"] if e["ph"] in "Xsf" and e["pid"] == events.MACHINE]
     assert len(commands) <= 2000 < len(whole["traceEvents"])
     assert small["otherData"]["commands_left_out"] > 0 == whole["otherData"]["commands_left_out"]
 
 
 def test_a_window_shows_its_commands_only(fast: sim.Result) -> None:
     traced = chrome.trace(fast, chrome.Bounds(window=(1000, 1500)))
-    slices = [e for e in traced["traceEvents"] if e["ph"] == "X" and e["pid"] == chrome.MACHINE]
+    slices = [e for e in traced["traceEvents"] if e["ph"] == "X" and e["pid"] == events.MACHINE]
     assert slices and all(e["ts"] < 1500 and e["ts"] + e["dur"] > 1000 - 500 for e in slices)
 
 

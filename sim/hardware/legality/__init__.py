@@ -21,6 +21,7 @@ from sim.hardware.legality.memory import (
     l2_size,
     memory_latency,
     memory_rate,
+    one_port,
     page_tables,
     tlb_entries,
 )
@@ -348,6 +349,7 @@ RULES: tuple[Rule, ...] = (
     accumulator_scale_latency,
     memory_latency,
     memory_rate,
+    one_port,
     reservation_station_entries,
     execute_entries,
     execute_queue,
@@ -358,6 +360,7 @@ RULES: tuple[Rule, ...] = (
     dma_sizes,
     l2_size,
     l2_requests,
+    one_port,
     command_pace,
     selected_operands,
     chosen_scores,

@@ -64,6 +64,13 @@ def l2_requests(hw: Hardware) -> Iterator[Broken]:
         yield Broken(("dma.bus_bytes", "memory.l2_bytes"), hw.dma.bus_bytes, demand, L2_WORD_BYTES)
 
 
+def one_port(hw: Hardware) -> Iterator[Broken]:
+    """Reads and writes can take turns behind an L2, in a memory of fixed latency (a DRAM has turns of its own)."""
+    if hw.memory.one_port and not (hw.memory.l2_bytes and hw.memory.dram == "none"):
+        demand = "reads and writes take turns only behind an L2, and without a DRAM"
+        yield Broken(("memory.one_port", "memory.l2_bytes", "memory.dram"), "true", demand, "false")
+
+
 def known_dram(hw: Hardware) -> Iterator[Broken]:
     """The DRAM technology has an energy figure."""
     known = dram_table()

@@ -12,6 +12,7 @@ from sim.base.errors import InputError
 from sim.lower import build
 from sim.lower.place import BASE_ADDRESS
 from sim.lower.work import BiasKind, Matmul, Work
+from sim.validate.soc import issue
 from sim.validate.soc.fpga import layer
 from sim.validate.soc.host import BaselineLayer, of_row
 from sim.validate.soc.programs import Calls, LayerPasses
@@ -44,11 +45,13 @@ def source_of(columns: Mapping[str, str], hw: Hardware, path: Path) -> Measured:
     if columns["kind"] == "soc_trace":
         return TraceCall(path, columns["case"], int(columns["call"]))
     if columns["kind"].startswith("fpga_"):
-        return Calls(tuple(layer(columns, hw)))
+        return layer(columns, hw)
     calls = int(columns.get("call", "0")) + 1
     if columns["kind"] == "soc_encoder":
         seq, hidden, heads, ffn = (int(columns[name]) for name in ("seq", "hidden", "heads", "ffn"))
         return LayerPasses(seq, hidden, heads, ffn, calls)
+    if columns["kind"] == "soc_issue":
+        return issue.of_row(columns)
     if columns["kind"] == "soc_host":
         return of_row(dict(columns))
     if columns["kind"] == "soc_baseline":

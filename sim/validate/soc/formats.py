@@ -7,13 +7,15 @@ front, and what `soc.cases` needs to find the program.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from sim.base.errors import InputError
+from sim.hardware import load
 from sim.validate import csvfile, tables
 from sim.validate.csvfile import CsvFile
 from sim.validate.soc import traces
+from sim.validate.soc.fpga import AUTOMATIC, MAPPED
 from sim.validate.tables import Row
 
 OPTIMISED, LIBRARY_FLAGS = "-O3", "-O2 -ffast-math"
@@ -27,10 +29,10 @@ Columns = Mapping[str, str]
 
 
 class Format(NamedTuple):
-    """A table format: the columns it is known by, and the columns of a row for ours (None: no measurement)."""
+    """A table format: the columns it is known by, and what one of its rows measured, as rows of ours."""
 
     needs: tuple[str, ...]
-    translate: Callable[[Columns], dict[str, str] | None]
+    translate: Callable[[Columns], Sequence[dict[str, str]]]
 
 
 def rows_of(table: CsvFile) -> list[Row]:
@@ -58,8 +60,7 @@ def _translated(table: CsvFile, known: Format) -> Iterator[Row]:
         except (InputError, KeyError, ValueError) as error:
             problems.append(f"{table.path}: line {line}: {error}")
             continue
-        if found is not None:
-            yield Row(table.path, line, found)
+        yield from (Row(table.path, line, measured) for measured in found)
     csvfile.refuse(problems)
 
 
@@ -69,7 +70,7 @@ def _cpu(flags: str) -> str:
     return CPUS[flags]
 
 
-def _call(columns: Columns) -> dict[str, str]:
+def _call(columns: Columns) -> list[dict[str, str]]:
     """matmul_soc.csv, calls_soc.csv, encoder_soc.csv: one library call a row, or an operator of a layer."""
     kind = columns["kind"]
     layer = kind == "encoder"
@@ -81,7 +82,7 @@ def _call(columns: Columns) -> dict[str, str]:
         found["cpu_code"] = "warm"
     if layer:
         found["operator"] = columns["op"]
-    return found
+    return [found]
 
 
 LAYER_OPERATORS = {
@@ -98,7 +99,7 @@ LAYER_OPERATORS = {
 """Operators of encoder_bert.csv by their names in encoder_soc.csv; those of heads are numbered behind."""
 
 
-def _described(columns: Columns) -> dict[str, str] | None:
+def _described(columns: Columns) -> list[dict[str, str]]:
     """encoder_bert.csv, baseline_layer.csv, two_cores.csv, virtual_memory.csv: the machine is a sentence."""
     config, what = columns["config"], columns["what"]
     sizes = dict(re.findall(r"(seq|hidden|heads|ffn)=(\d+)", config))
@@ -109,21 +110,14 @@ def _described(columns: Columns) -> dict[str, str] | None:
         head = re.fullmatch(r"(QKT_softmax|AV)(\d+)", what)
         operator = f"{head[1]}_h{head[2]}" if head else LAYER_OPERATORS.get(what, what)
         passes = "1" if columns["note"].startswith("second") else "0"
-        return {**found, **sizes, "kind": "soc_encoder", "cfg": "norm", "operator": operator, "call": passes}
+        return [{**found, **sizes, "kind": "soc_encoder", "cfg": "norm", "operator": operator, "call": passes}]
     if len(sizes) == 4 and "host:" in config:
         integer = "integer" in config
         operator = "TOTAL" if what == "total" else f"{what}.{columns['n']}"
         host = "rocket_ibert_integer" if integer else "rocket_libm_float"
-        return {
-            **found,
-            **sizes,
-            "kind": "soc_baseline",
-            "cfg": "default",
-            "operator": operator,
-            "host": host,
-            "cpu_sizes": "constant",
-        }
-    return {**found, "cfg": "default", "kind": "soc_other", "reason": _unmodelled(config, what)}
+        machine = {"cfg": "default", "host": host, "cpu_sizes": "constant"}
+        return [{**found, **sizes, **machine, "kind": "soc_baseline", "operator": operator}]
+    return [{**found, "cfg": "default", "kind": "soc_other", "reason": _unmodelled(config, what)}]
 
 
 def _unmodelled(config: str, what: str) -> str:
@@ -134,27 +128,41 @@ def _unmodelled(config: str, what: str) -> str:
     return f"{what!r} on {config!r}: no such program is known"
 
 
-def _operator(columns: Columns) -> dict[str, str] | None:
+def _operator(columns: Columns) -> list[dict[str, str]]:
     """hostops.csv: an operator that the CPU runs; rows of 0 cycles are check values of the measurement."""
     if columns["cycles"] == "0":
-        return None
+        return []
     # "operator" names a part of a program elsewhere
     found = {name: text for name, text in columns.items() if name != "operator"}
-    return {**found, "op": columns["operator"], "kind": "soc_host", "cfg": "default", "cpu": _cpu(columns["flags"])}
+    return [{**found, "op": columns["operator"], "kind": "soc_host", "cfg": "default", "cpu": _cpu(columns["flags"])}]
 
 
-def _fpga(columns: Columns) -> dict[str, str] | None:
+def _fpga(columns: Columns) -> list[dict[str, str]]:
     """dosa.csv: a layer with the library's own tile and then, in the same program, with a mapping of DOSA's."""
     found = {name: text for name, text in columns.items() if not name.startswith("carat_")}
-    machine = {**SOC, "mem_latency": "80", "rd_bytes_per_cycle": "8", "wr_bytes_per_cycle": "8", "cfg": "dosa_firesim"}
-    # the run with the library's tile comes first and leaves the code in the cache
-    cpu = {"cpu": "rocket_rocctests", "cpu_sizes": "runtime", "cpu_code": "warm"}
-    return {**found, **machine, **cpu, "kind": f"fpga_{columns['kind']}", "cycles": columns["fs_tiled_cycles"]}
+    latency = str(load("dosa_firesim").memory.latency_cycles)
+    machine = {
+        "cfg": "dosa_firesim",
+        "mem_latency": latency,
+        "cpu": "rocket_rocctests",
+        "cpu_sizes": "runtime",
+        "cpu_code": "cold",
+    }
+    mapped = {"kind": f"fpga_{columns['kind']}", "cycles": columns["fs_tiled_cycles"], "operator": MAPPED}
+    auto = {"id": f"{columns['id']}-auto", "kind": f"fpga_auto_{columns['kind']}", "operator": AUTOMATIC}
+    return [{**found, **machine, **mapped}, {**found, **machine, **auto, "cycles": columns["fs_auto_cycles"]}]
+
+
+def _issue(columns: Columns) -> list[dict[str, str]]:
+    """issue.csv: command loops written by hand, compiled with -O3."""
+    found = {name: text for name, text in columns.items() if name != "code"}
+    return [{**found, "issue_code": columns["code"], "kind": "soc_issue", "cfg": "default", "cpu": CPUS[OPTIMISED]}]
 
 
 FORMATS = (
     Format(("cfg", "call", "flags", "sizes", "cycles"), _call),
     Format(("operator", "values_below", "elements", "flags", "cycles"), _operator),
     Format(("fs_auto_cycles", "fs_tiled_cycles", "loop_order_inner_to_outer", "tile"), _fpga),
+    Format(("code_c", "until", "commands", "code", "cycles"), _issue),
     Format(("what", "config", "n", "cycles", "note"), _described),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError, did_you_mean
 from sim.cost.host import HostWork, cycles, priced_cycles
@@ -71,7 +71,11 @@ class HostOperator(Measured):
 
 @dataclass(frozen=True)
 class BaselineLayer(Measured):
-    """An encoder layer with its products on the array and all else on the CPU, in the order of the table."""
+    """An encoder layer with its products on the array and all else on the CPU, in the order of the table.
+
+    Q, K, V and what is multiplied with V are int8 in both variants, as the array takes them; other results are int32
+    where the integer code works on them. Products with weights bring a bias.
+    """
 
     seq: int
     hidden: int
@@ -89,16 +93,17 @@ class BaselineLayer(Measured):
                 spent = cycles(kind, elements, hw, row=row)
                 parts[f"{name}.{number}"] = Outcome(spent, causes={"host": spent})
             else:
+                session.begin(name)
                 parts[f"{name}.{number}"] = call(session, work)
         return Outcome(sum(part.cycles or 0 for part in parts.values()), parts=parts)
 
     def _steps(self) -> Iterator[tuple[str, Work | HostShape]]:
         head, place = self.hidden // self.heads, 0x8000_0000
 
-        def product(m: int, n: int, k: int, full_c: bool = self.integer) -> Work:
+        def product(m: int, n: int, k: int, full_c: bool = self.integer, **how: Any) -> Work:
             nonlocal place
             place += 1 << 22
-            return build.matmul(m, n, k, full_c=full_c, base=place)
+            return build.matmul(m, n, k, full_c=full_c, base=place, **how)
 
         def host(name: str, kind: str, elements: int, row: int, inputs: int = 1) -> Iterator[tuple[str, HostShape]]:
             if not self.integer:
@@ -112,18 +117,18 @@ class BaselineLayer(Measured):
 
         seq, hidden, ffn = self.seq, self.hidden, self.ffn
         for name in "qkv":
-            yield f"mm_{name}", product(seq, hidden, hidden)
+            yield f"mm_{name}", product(seq, hidden, hidden, False, bias="row")
         for _ in range(self.heads):
-            yield "mm_qk", product(seq, seq, head)
+            yield "mm_qk", product(seq, seq, head, transpose_b=True)
         yield from host("softmax", "softmax", self.heads * seq * seq, seq)
         for _ in range(self.heads):
-            yield "mm_av", product(seq, head, seq, False)  # int8 in both variants
-        yield "mm_o", product(seq, hidden, hidden)
+            yield "mm_av", product(seq, head, seq, False)
+        yield "mm_o", product(seq, hidden, hidden, bias="row")
         yield from host("add1", "residual_add", seq * hidden, hidden, 2)
         yield from host("ln1", "layernorm", seq * hidden, hidden)
-        yield "mm_ff1", product(seq, ffn, hidden)
+        yield "mm_ff1", product(seq, ffn, hidden, bias="row")
         yield from host("gelu", "gelu", seq * ffn, ffn)
-        yield "mm_ff2", product(seq, hidden, ffn)
+        yield "mm_ff2", product(seq, hidden, ffn, bias="row")
         yield from host("add2", "residual_add", seq * hidden, hidden, 2)
         yield from host("ln2", "layernorm", seq * hidden, hidden)
 

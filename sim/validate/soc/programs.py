@@ -6,7 +6,6 @@ behind the last idle cycle, and the accelerator's in between.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -65,9 +64,12 @@ class LayerPasses(Measured):
         """Return the whole layer, its operators as parts."""
         session = Session(hw, clock)
         works = [(name, _off(work)) for name, work in operators(self.seq, self.hidden, self.heads, self.ffn, hw)]
-        parts: Mapping[str, Outcome] = {}
+        parts: dict[str, Outcome] = {}
         for _ in range(self.passes):
-            parts = {name: call(session, work) for name, work in works}
+            parts = {}
+            for name, work in works:
+                session.begin(name)
+                parts[name] = call(session, work)
         causes: dict[str, int] = {}
         for part in parts.values():
             causes = {cause: causes.get(cause, 0) + cycles for cause, cycles in part.causes.items()}

@@ -1,5 +1,7 @@
 /* A few commands in the way of Gemmini's C library, written for these tests. */
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include "gemmini_params.h"
 #include "rocc-software/src/xcustom.h"
 
@@ -21,4 +23,10 @@ static void loop(uint64_t i, uint64_t j, uint64_t k, const void *a, const void *
     SEND(stride, stride, 12)
     SEND(0, stride, 13);
     SEND(0, 0, 8);
+}
+
+/* What the library does with arguments that it does not take. */
+static void refuse(int blocks) {
+    printf("%d blocks are too many\n", blocks);
+    exit(1);
 }

@@ -2,7 +2,8 @@
 
 Reads are answered in request order, `mem_latency` cycles after they came, a beat every read_num/read_den cycles;
 acknowledges go before read beats, but not into a burst. Puts enter a queue that drains a beat every write_num/write_den
-cycles and are acknowledged `mem_latency` cycles after their last beat has left it.
+cycles and are acknowledged `mem_latency` cycles after their last beat has left it. With `one_port` a beat of either
+holds up the next one of both.
 """
 
 import numpy as np
@@ -73,6 +74,8 @@ def write(now, m, transaction, last, size, address):
     if f.drained > at:
         at = f.drained
     f.drained = at + p.write_num
+    if p.one_port:
+        f.next_beat = max(f.next_beat, now * p.read_den) + p.read_num
     if last:
         i = (f.ack_head + f.ack_n) % XACTS
         f.ack_ready_t[i] = (f.drained + p.write_den - 1) // p.write_den + p.mem_latency
@@ -135,6 +138,8 @@ def beat(now, m):
     f.next_beat = at + p.read_num
     if (now + 1) * p.read_den > f.next_beat:
         f.next_beat = (now + 1) * p.read_den
+    if p.one_port:
+        f.drained = max(f.drained, now * p.write_den) + p.write_num
     f.in_burst = 1 - last
     if last:
         f.read_head = (h + 1) % XACTS

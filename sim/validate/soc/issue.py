@@ -1,0 +1,126 @@
+"""Command loops written by hand and measured until the last command is issued, or until the accelerator is idle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim.base.errors import InputError
+from sim.lower.encode import Stream
+from sim.lower.pace import HAND, Pace
+from sim.lower.place import BASE_ADDRESS
+from sim.run.session import Session
+from sim.validate.tasks import Measured, Outcome, outcome_of
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+    from sim.timing.timer import Clock
+
+FENCE_CYCLES = 2
+"""A fence when idle (tests/oracle/soc/README.md)."""
+AROUND_CYCLES = 14
+"""From the reading of the counter to the port, and from idle to the reading behind it (the same)."""
+ISSUED_CYCLES = 9
+"""The same where no fence lies between: 10 cycles for one command, 11 for two (mvin, preload and compute)."""
+QUEUED = 2
+"""Commands that Rocket's queue in front of the accelerator holds (LazyRoCC.scala): these are issued, not accepted."""
+ACCUMULATOR, B_ROW = 1 << 31, 8192
+"""Local addresses in the loops' arguments."""
+
+STRAIGHT, LOOP, PAIR = "straight", "loop", "pair"
+"""How the commands follow each other: constants one behind the other, a loop around one, around preload and compute."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A function of the measured program: how its commands follow each other, and how it emits number ``n`` of them."""
+
+    pace: str
+    emit: Callable[[Stream, int], None]
+
+
+def _config(to: Stream, n: int) -> None:
+    to.config_ld(64)
+
+
+def _mvin(cols: int, address: int) -> Callable[[Stream, int], None]:
+    return lambda to, n: to.mvin(address, 0, cols, to.dim)
+
+
+def _mvout(to: Stream, n: int) -> None:
+    to.mvout(BASE_ADDRESS, ACCUMULATOR, to.dim, to.dim)
+
+
+def _compute(to: Stream, n: int) -> None:
+    whole = (to.dim, to.dim)
+    to.preload(B_ROW, ACCUMULATOR, whole, whole)
+    to.compute(0, 0xFFFF_FFFF, whole, whole, preloaded=True)
+
+
+SHAPES: Mapping[str, Shape] = {
+    "fence_idle": Shape(STRAIGHT, _config),
+    "cfg16": Shape(STRAIGHT, _config),
+    "cfg_loop": Shape(LOOP, _config),
+    "mvin_loop": Shape(LOOP, _mvin(64, BASE_ADDRESS)),
+    "comp_loop": Shape(PAIR, _compute),
+    "comp_ijk": Shape(PAIR, _compute),
+    "mvout_loop": Shape(LOOP, _mvout),
+    "gemmini_extended_mvin": Shape(STRAIGHT, _mvin(16, BASE_ADDRESS)),
+    "gemmini_extended_mvout": Shape(STRAIGHT, _mvout),
+    "gemmini_preload": Shape(STRAIGHT, _compute),
+}
+"""Functions of the table by name."""
+
+PAIR_GAPS = (3, 4)
+"""Cycles before preload and compute in a loop of both (the same)."""
+
+
+@dataclass(frozen=True)
+class IssueLoop(Measured):
+    """``commands`` turns of a function, after a run that put its code into the cache; ``idle``: until idle."""
+
+    function: str
+    commands: int
+    idle: bool
+
+    def outcome(self, hw: Hardware, clock: Clock) -> Outcome:
+        """Return the cycles between the two readings of the counter."""
+        shape = SHAPES[self.function]
+        if self.function == "fence_idle":
+            return Outcome(FENCE_CYCLES, causes={"call": FENCE_CYCLES})
+        to = Stream(hw)
+        to.config_ex()
+        to.config_ld(64)
+        to.config_st(64)
+        to.fence()
+        setup = len(to.commands)
+        for n in range(self.commands):
+            shape.emit(to, n)
+        stream = to.program()
+        loop = stream[setup:]
+        gaps = Pace(hw).gaps(HAND) if shape.pace == LOOP else PAIR_GAPS if shape.pace == PAIR else (1,)
+        turns = np.arange(len(loop))
+        loop["gap"] = np.take(gaps, turns % 2 if shape.pace == PAIR else np.minimum(turns, len(gaps) - 1))
+        session = Session(hw, clock)
+        session.advance(stream)  # the run before, which leaves its data in an L2
+        if self.idle:
+            timed = session.advance(stream)
+            return replace(outcome_of(timed), cycles=AROUND_CYCLES + timed.sections[-1])
+        timed = session.advance(stream[: max(setup + 1, len(stream) - QUEUED)])
+        issued = 1 + int(loop["gap"][1:].sum()) + timed.counters["COMMAND_STALL_CYCLES"]
+        return replace(outcome_of(timed), cycles=ISSUED_CYCLES + issued)
+
+
+def of_row(columns: Mapping[str, str]) -> IssueLoop:
+    """Return what a row of issue.csv ran. Raises InputError where its code is not known or was cold."""
+    name = re.match(r"\W*(\w+)", columns["code_c"])
+    if name is None or name[1] not in SHAPES:
+        raise InputError(f"{columns['code_c']!r}: what it issues is not in the table")
+    if columns["issue_code"] == "cold" and name[1] != "fence_idle":
+        raise InputError("the lines of code that a hand-written loop misses are not known")
+    commands = 16 if name[1] == "cfg16" else int(columns["commands"])
+    return IssueLoop(name[1], commands, columns["until"] == "idle")
