@@ -76,7 +76,7 @@ def record(sources: Sequence[Path], output: Path, build: Build, case: str, argum
         _run([build.compiler, "-std=gnu11", "-w", "-no-pie", *build.flags, "-o", str(binary), *map(str, texts), "-lm"])
         stream = Path(folder) / "stream.csv"
         ended = _execute(binary, stream, case, arguments)
-        if not stream.exists() or stream.read_bytes().count(b"\n") < 2:
+        if not stream.exists() or stream.read_bytes().count(b"\n") < 3:
             raise InputError(f"{sources[0]}: the program ended without issuing a command")
         partial = output.with_name(f".{output.name}.partial")
         try:
@@ -145,7 +145,7 @@ def _execute(binary: Path, stream: Path, case: str, arguments: Sequence[str]) ->
             raise InputError(f"record: the program has not ended after {TIMEOUT_S} s") from error
     last = _last_line(said)
     if done.returncode == REFUSED:
-        issued = stream.read_bytes().count(b"\n") - 1 if stream.exists() else 0
+        issued = stream.read_bytes().count(b"\n") - 2 if stream.exists() else 0
         where = f"record: the library refuses a call behind line {issued} of the stream and ends the program"
         raise InputError(f"{where}; it says: {last}")
     if done.returncode < 0:

@@ -21,8 +21,8 @@ from sim.validate.csvfile import CsvFile
 _COMMANDS = {str(int(funct)): int(funct) for funct in Funct if funct != Funct.FENCE}
 
 
-MARK = "mark"
-"""``funct`` of a line that is no command: the program read its cycle counter (`carat record`)."""
+MARK, END = "mark", "end"
+"""``funct`` of lines that are no command (`carat record`): the program read its cycle counter; it has ended."""
 
 Lines = list[tuple[int, tuple[str, ...]]]
 """(Line number, cells funct, rs1, rs2) of the commands of one case."""
@@ -95,7 +95,7 @@ def recordings_of(table: CsvFile, notes: dict[tuple[str, str], tuple[str, int]] 
     cfg_column = table.position("cfg") if table.has("cfg") else None
     cells: dict[tuple[str | None, str], list[tuple[int, tuple[str, ...]]]] = defaultdict(list)
     for line, row in table.lines:
-        if row[columns[1]] == MARK:
+        if row[columns[1]] in (MARK, END):
             continue
         if dim_column is not None and row[dim_column].isdecimal():
             dims.setdefault(row[columns[0]], int(row[dim_column]))
@@ -109,6 +109,9 @@ def recordings_of(table: CsvFile, notes: dict[tuple[str, str], tuple[str, int]] 
         program = program_of(table.path, commands, gap, problems)
         found.append(Recording(set_name, case, cfg or noted_cfg, program, dims.get(case)))
     csvfile.refuse(problems)
+    if dim_column is not None and table.lines[-1][1][columns[1]] != END:
+        where = f"{table.path}: line {table.lines[-1][0]}"
+        raise InputError(f"{where}: the recording is cut off here: its program had not ended; record it again")
     return found
 
 

@@ -2,8 +2,8 @@
 
    `carat record` puts this header in front of the program and replaces its fences and readings of the cycle counter, whose
    instructions a native compiler does not know. Commands go to the file that CARAT_RECORD names, one line each:
-   case,seq,funct,rs1,rs2,dim; a fence and a reading of the counter (mark) are lines too. The program's own results are what
-   its CPU code computes: what the accelerator would have written stays as it was. */
+   case,seq,funct,rs1,rs2,dim; a fence, a reading of the counter (mark) and the end are lines too. The program's own
+   results are what its CPU code computes: what the accelerator would have written stays as it was. */
 #ifndef CARAT_ROCC_H
 #define CARAT_ROCC_H
 
@@ -11,23 +11,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static FILE *carat_file(void) {
-    static FILE *file;
-    if (file == NULL) {
-        const char *name = getenv("CARAT_RECORD");
-        file = name == NULL ? NULL : fopen(name, "w");
-        if (file == NULL) {
-            fprintf(stderr, "carat_rocc.h: CARAT_RECORD must name a file that can be written\n");
-            exit(3);
-        }
-        fprintf(file, "case,seq,funct,rs1,rs2,dim\n");
-    }
-    return file;
-}
+static FILE *carat_stream;
 
 static const char *carat_case(void) {
     const char *name = getenv("CARAT_CASE");
     return name == NULL ? "program" : name;
+}
+
+static void carat_end(void) { fprintf(carat_stream, "%s,,end,,,\n", carat_case()); }
+
+static FILE *carat_file(void) {
+    if (carat_stream == NULL) {
+        const char *name = getenv("CARAT_RECORD");
+        carat_stream = name == NULL ? NULL : fopen(name, "w");
+        if (carat_stream == NULL) {
+            fprintf(stderr, "carat_rocc.h: CARAT_RECORD must name a file that can be written\n");
+            exit(3);
+        }
+        fprintf(carat_stream, "case,seq,funct,rs1,rs2,dim\n");
+        atexit(carat_end);
+    }
+    return carat_stream;
 }
 
 static uint64_t carat_seq;
