@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sim.base.errors import InputError
-from sim.trace.chrome import MACHINE
+from sim.trace.events import MACHINE
 
 DEFAULT_CYCLES = 4_000
 """Window shown when none is given: the start of the first program, where single commands can still be seen."""
