@@ -19,7 +19,7 @@ from sim.lower import build
 from sim.lower.norm import COMMAND_SHIFT
 from sim.lower.pace import Pace, prices_of, variant
 from sim.lower.tiling import folded
-from sim.lower.work import Matmul
+from sim.lower.work import Conv, Matmul, Operand
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -28,6 +28,13 @@ LOADS = (Funct.MVIN, Funct.MVIN2, Funct.MVIN3)
 COMPUTES = (Funct.COMPUTE_PRELOADED, Funct.COMPUTE_ACCUMULATED)
 LOOP_HEADS = (Funct.LOOP_WS_CONFIG_BOUNDS, Funct.LOOP_CONV_WS_CONFIG_1)
 """First command of a hardware loop: the list of gaps begins anew."""
+CONV_CONFIGS = (
+    Funct.LOOP_CONV_WS_CONFIG_1,
+    Funct.LOOP_CONV_WS_CONFIG_2,
+    Funct.LOOP_CONV_WS_CONFIG_3,
+    Funct.LOOP_CONV_WS_CONFIG_4,
+)
+"""Commands with a convolution's sizes."""
 FIRST_PASS = (1, 2, 5)
 """Normalisation commands of the first pass over a row (NormCmd.scala: sum, mean, maximum)."""
 SOFTMAX_COMMANDS = (5, 6, 7)
@@ -41,13 +48,16 @@ class Recognised:
 
     function: str
     commands: Program
-    work: Matmul | None = None
+    work: Matmul | Conv | None = None
 
     @property
     def name(self) -> str:
-        """For people: function and, of a product, its sizes."""
+        """For people: function and, where they are known, its sizes."""
         if self.work is None:
             return self.function
+        if isinstance(self.work, Conv):
+            image = f"{self.work.in_rows}x{self.work.in_cols}x{self.work.in_channels}"
+            return f"conv {image} to {self.work.out_channels}, {self.work.kernel}x{self.work.kernel}"
         activation = "" if self.work.activation == "none" else f"+{self.work.activation}"
         return f"matmul{activation} {self.work.m}x{self.work.n}x{self.work.k}"
 
@@ -60,7 +70,7 @@ def calls_of(program: Program, dim: int) -> list[Recognised]:
         start = end + 1
         if len(piece):
             function = _function(piece)
-            work = _product(piece, dim) if function == "matmul" else None
+            work = _product(piece, dim) if function == "matmul" else _convolution(piece) if function == "conv" else None
             found.append(Recognised(function, piece, work))
     return found
 
@@ -120,12 +130,37 @@ def _product(commands: Program, dim: int) -> Matmul | None:
     )
 
 
+def _convolution(commands: Program) -> Conv | None:
+    """Return the convolution of a call's first hardware loop, whose sizes are the whole one's (`sim.lower.conv`).
+
+    None where its output is not what they give (variants for training).
+    """
+    first, second, third, fourth = (commands[commands["funct"] == code][0] for code in CONV_CONFIGS)
+    last = commands[commands["funct"] == Funct.LOOP_CONV_WS][0]
+    mode = int(last["rs2"])
+
+    def field(word: int, at: int, bits: int = 16) -> int:
+        return int(word) >> at & (1 << bits) - 1
+
+    nowhere = Operand(0, 0)
+    work = Conv(
+        field(first["rs1"], 0), field(first["rs1"], 16), field(third["rs2"], 0), field(first["rs1"], 32),
+        field(first["rs1"], 48), field(second["rs1"], 48), nowhere, nowhere, nowhere,
+        stride=field(first["rs2"], 48, 8), padding=field(first["rs2"], 56, 8), input_dilation=1 + field(mode, 2, 1),
+        kernel_dilation=field(fourth["rs1"], 0, 10), pool_size=field(second["rs1"], 16),
+        pool_stride=0 if mode & 1 else field(second["rs1"], 8, 8), pool_padding=field(second["rs1"], 0, 8),
+        depthwise=bool(field(last["rs1"], 6, 1)),
+    )  # fmt: skip
+    made = field(first["rs2"], 0), field(first["rs2"], 32)
+    return work if work.stride and work.kernel and (work.out_rows, work.out_cols) == made else None
+
+
 def paced(call: Recognised, hw: Hardware) -> Program:
     """Return the call's commands with the gaps of the machine's price list; as they are without one."""
     if hw.cpu.prices == "none":
         return call.commands
     inlined = call.function in ("resadd", "norm", "conv")
-    is_folded = inlined or (call.work is not None and folded(call.work, hw))
+    is_folded = inlined or (isinstance(call.work, Matmul) and folded(call.work, hw))
     pace = Pace(hw, folded=is_folded, inlined=inlined)
     commands = call.commands.copy()
     place, before = 0, ""

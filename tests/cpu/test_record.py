@@ -17,6 +17,7 @@ from sim.cpu.record import Build, record
 from sim.hardware import load
 from sim.isa.commands import Funct
 from sim.lower import build, lower
+from sim.lower.work import Matmul
 from sim.validate import call_table, replay
 
 HERE = Path(__file__).resolve().parent / "native"
@@ -66,18 +67,25 @@ def test_recorded_calls_are_recognised_and_cost_what_the_lowering_says(stream: P
         build.matmul(130, 70, 1000, activation="relu"),
         build.matmul(32, 512, 128, full_c=True),
         build.matmul(64, 64, 64, activation="softmax", bert_scale=0.05),
+        build.conv(14, 32, 32, 3, padding=1, stride=2),
+        build.conv(12, 16, 48, 3, padding=1, pool_size=2, pool_stride=2),
+        build.conv(8, 16, 16, 1, stride=2, batch=2, bias=False),
         build.resadd(128, 128),
         build.norm(33, 256, "layernorm"),
         build.norm(16, 128, "softmax", bert_scale=0.05),
     ],
 )
 def test_what_the_lowering_issues_is_recognised_with_the_same_gaps(work: object) -> None:
-    hw = load("gemmini_ibert", {"cpu.prices": "rocket", "cpu.sizes": "runtime"})
+    machine = {"cpu.prices": "rocket", "cpu.sizes": "runtime", "features.max_pool": True}
+    hw = load("gemmini_ibert", machine)
     program = lower(work, hw)  # type: ignore[arg-type]
     (call,) = calls_of(program, hw.dim)
     assert np.array_equal(paced(call, hw)["gap"], program["gap"][program["funct"] != Funct.FENCE])
-    if call.work is not None:
+    if isinstance(call.work, Matmul):
         assert (call.work.m, call.work.n, call.work.k) == (work.m, work.n, work.k)  # type: ignore[attr-defined]
+    elif call.work is not None:
+        assert cost(call.work, hw).around == cost(work, hw).around and call.work.macs == work.macs  # type: ignore[arg-type, attr-defined]
+    assert (call.work is None) == (call.function in ("resadd", "norm"))
 
 
 def test_a_trace_replays_call_by_call_with_its_own_gaps_or_a_price_list(capsys: pytest.CaptureFixture[str]) -> None:
