@@ -27,6 +27,7 @@ BROKEN: dict[str, dict[str, object]] = {
     "local_address_bits": {"scratchpad.capacity": "1GiB"},
     "tlb_entries": {"tlb.entries": 12},
     "page_tables": {"tlb.page_tables": "l2"},
+    "one_port": {"memory.one_port": True},
     "normalizer_type": {"features.normalizations": True, "array.acc_type": "int16"},
     "same_number_kind": {"array.acc_type": "fp32"},
     "hardwired_d": {"array.hardcode_d_to_garbage": True},
