@@ -83,7 +83,7 @@ MEANINGS: dict[str, str] = {
     "memory.l2_bytes": "capacity of the L2 cache; 0 = none",
     "memory.technology": "DRAM of the energy table",
     "memory.dram": "DRAM device with its timing (hwconfigs/dram); none = fixed latency and rate",
-    "memory.one_port": "reads and writes take turns behind the L2 instead of having a pace each",
+    "memory.one_port": "reads and writes take turns behind the L2",
     "cpu.command_cycles": "least cycles between two commands",
     "cpu.loop_cycles": "least cycles before the first command of a hardware loop",
     "cpu.prices": "what the CPU's code costs (hwconfigs/cpu); none = command_cycles alone",
