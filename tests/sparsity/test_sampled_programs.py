@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from sim.hardware import Hardware, load, precision
 from sim.isa.commands import ACCUMULATE_BIT, GARBAGE_ADDRESS, Funct
 from sim.lower import lower
+from sim.lower.sparse.compiled.sampled_records import ROWS
+from sim.lower.sparse.compiled.sampled_records import C as C_ADDRESS
 from sim.lower.sparse.sampled_plan import Shape, choose_cut
-from sim.lower.sparse.sampled_stream import Builder
+from sim.lower.sparse.sampled_stream import walk
 from sim.lower.work import Matmul, Operand, SampledMatmul
 from sim.sparsity.masks import packing
 
@@ -62,12 +64,12 @@ def test_every_command_reads_what_it_names(
     mask[:, 0] = True
     work = product(picks, m, keys, width, mask)
     shape, cut = Shape(work, hw), choose_cut(work, hw)
-    groups = Builder(work, cut, hw).groups()
+    met = walk(work, cut, hw).met
     meant = list(_meant(shape, cut))
-    assert len(groups) == len(meant)
-    blocks = [weights for group in groups for weights in group.weights]
+    assert len(met.groups) == len(meant)
+    held = np.repeat(np.arange(len(meant)), met.groups[:, 1])
+    chunks = list(zip(np.repeat(np.arange(len(meant)), met.groups[:, 2]).tolist(), met.chunks.tolist(), strict=True))
     expected = [address for _, addresses, _ in meant for address in addresses]
-    chunks = [(number, chunk) for number, group in enumerate(groups) for chunk in group.chunks]
     spad: dict[int, int] = {}
     results: dict[tuple[int, int], int] = {}
     strides, preloads, computes, stored, switched = [0, 0, 0], 0, 0, set(), -1
@@ -84,24 +86,23 @@ def test_every_command_reads_what_it_names(
                 for block in range(-(-cols // DIM)):
                     spad[local + block * DIM + row] = rs1 + row * strides[state] + block * apart
         elif funct == Funct.PRELOAD and rs1 & 0xFFFFFFFF != GARBAGE_ADDRESS:
-            assert rs1 & 0xFFFFFFFF == blocks[preloads].local
-            assert spad[blocks[preloads].local] == B + hw.packed_bytes(expected[preloads] - B, "b")
-            owner = next(n for n in range(len(groups)) if preloads < sum(len(g.weights) for g in groups[: n + 1]))
-            assert switched >= owner - 1, "the registers of the next weights are still in use"
+            assert rs1 & 0xFFFFFFFF == met.weights[preloads, 0]
+            assert spad[rs1 & 0xFFFFFFFF] == B + hw.packed_bytes(expected[preloads] - B, "b")
+            assert switched >= held[preloads] - 1, "the registers of the next weights are still in use"
             preloads += 1
         elif funct in (Funct.COMPUTE_PRELOADED, Funct.COMPUTE_ACCUMULATED):
             number, chunk = chunks[computes]
             if funct == Funct.COMPUTE_PRELOADED:
                 switched += 1
-                assert preloads >= sum(len(group.weights) for group in groups[: number + 1])
-            assert switched == number and rs1 >> 48 == chunk.rows <= DIM
-            place = sum(other.rows for owner, other in chunks[: computes + 1] if owner == number) - 1
-            streamed = meant[number][2][place + 1 - chunk.rows : place + 1]
+                assert preloads >= met.groups[: number + 1, 1].sum()
+            assert switched == number and rs1 >> 48 == chunk[ROWS] <= DIM
+            place = sum(other[ROWS] for owner, other in chunks[: computes + 1] if owner == number) - 1
+            streamed = meant[number][2][place + 1 - chunk[ROWS] : place + 1]
             last = streamed[-1][0] // DIM
             column, row = max((column, row) for row, column in streamed if row // DIM == last)
             assert spad[(rs1 & 0xFFFFFFFF) + row % DIM] == A + hw.packed_bytes(row * work.matmul.k + column, "a")
             begin = streamed[0][0]
-            results[begin // DIM, meant[number][0]] = chunk.c & ~ACCUMULATE_BIT
+            results[begin // DIM, meant[number][0]] = chunk[C_ADDRESS] & ~ACCUMULATE_BIT
             computes += 1
         elif funct == Funct.MVOUT:
             first = (rs1 - C) * 8 // hw.bits("c")
@@ -109,7 +110,7 @@ def test_every_command_reads_what_it_names(
             at, feature = first // work.matmul.n // DIM, first % work.matmul.n // DIM
             if picks == "inputs" and (at, feature) in results:
                 assert rs2 & 0xBFFFFFFF == results[at, feature], "a result leaves from where it was summed up"
-    assert (preloads, computes, stored) == (len(blocks), len(chunks), set(range(m)))
+    assert (preloads, computes, stored) == (len(held), len(chunks), set(range(m)))
 
 
 def _meant(shape: Shape, cut: object) -> object:
@@ -130,5 +131,5 @@ def test_sub_rows_are_streamed_past_every_feature(picks: str) -> None:
     # Closed form: rows fed = sub-rows x features, every block of weights of a window that is wanted once per tile.
     mask = np.ones((32, 64), bool)
     work = product(picks, 32, 64, 32, mask)
-    streamed = sum(chunk.rows for group in Builder(work, choose_cut(work, HW), HW).groups() for chunk in group.chunks)
-    assert streamed == 32 * (64 // DIM) * (32 // DIM)
+    chunks = walk(work, choose_cut(work, HW), HW).met.chunks
+    assert chunks[:, ROWS].sum() == 32 * (64 // DIM) * (32 // DIM)

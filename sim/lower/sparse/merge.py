@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sim.hardware import Hardware
 from sim.isa.commands import COMMAND, Program
-from sim.lower.sparse.compiled.merge import ITEM, merged
+from sim.lower.sparse.compiled.merge import merged
 
 Items = npt.NDArray[np.void]
 """Array of `sim.lower.sparse.compiled.merge.ITEM`."""
@@ -20,29 +19,6 @@ LOAD_TAIL_CYCLES = 20
 """Completion of a load behind its last request, beyond the memory's latency (rtl README: L + 21 + beats)."""
 RESULT_TAIL_CYCLES = 6
 """Result of a compute behind its last row, beyond mesh latency and scratchpad pipeline (addendum D1)."""
-
-
-Command = tuple[int, int, int, int]
-
-
-class Item(NamedTuple):
-    """Commands that stay together, as in `ITEM`, made one by one; ``needs``: loads, computes and stores before them."""
-
-    commands: tuple[Command, ...]
-    busy_cycles: float
-    drain_cycles: float
-    needs: tuple[int, int, int] = (0, 0, 0)
-
-
-def packed(items: Sequence[Item]) -> Items:
-    """Return items as an array."""
-    none = (0, 0, 0, 0)
-    rows = [
-        (len(one.commands), *one.commands[0][:3], *(one.commands[1] if one.commands[1:] else none)[:3],
-         one.busy_cycles, one.drain_cycles, *one.needs)
-        for one in items
-    ]  # fmt: skip
-    return np.array(rows, ITEM)
 
 
 @dataclass(frozen=True)

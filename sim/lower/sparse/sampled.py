@@ -23,9 +23,8 @@ from sim.hardware import Hardware
 from sim.isa.commands import GARBAGE_ADDRESS, Funct, Program
 from sim.lower import matmul
 from sim.lower.encode import Stream
-from sim.lower.sparse.merge import Streams
 from sim.lower.sparse.sampled_plan import choose_cut
-from sim.lower.sparse.sampled_stream import Builder
+from sim.lower.sparse.sampled_stream import streams
 from sim.lower.tiling import blocks_of
 from sim.lower.work import SampledMatmul
 
@@ -65,8 +64,7 @@ def lower_sampled(work: SampledMatmul, hw: Hardware) -> Program:
     cut = choose_cut(work, hw)
     stream = Stream(hw)
     matmul.emit_config(stream, work.matmul, hw)
-    builder = Builder(work, cut, hw)
-    stream.emit_packed(Streams(*builder.streams(), builder.gap).merged(hw))
+    stream.emit_packed(streams(work, cut, hw).merged(hw))
     stream.fence()
     return stream.program()
 

@@ -2,48 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
 from sim.isa.commands import GARBAGE_ADDRESS, Funct, local_operand
 from sim.lower.sparse.compiled.merge import ITEM
+from sim.lower.sparse.compiled.sampled_records import A_COLS, C_COLS, C_ROWS, LOADS, ROWS, A, C, Met
 from sim.lower.sparse.merge import Items
-
-
-class Weights(NamedTuple):
-    """A block of weights: local address, shape (cols, rows) as a preload names it, loads that bring it."""
-
-    local: int
-    shape: tuple[int, int]
-    loads: int
-
-
-class Piece(NamedTuple):
-    """Up to DIM sub-rows of a window: how many, their first and last block of rows, the last place in the last one."""
-
-    rows: int
-    first: int
-    last: int
-    place: int
-
-
-class Chunk(NamedTuple):
-    """A piece that one compute streams; ``c_rows``: local rows of C that its results may go to."""
-
-    step: int
-    rows: int
-    a: int
-    a_cols: int
-    c: int
-    c_rows: int
-    c_cols: int
-    loads: int
-
-
-CHUNK_FIELDS = len(Chunk._fields)
-STEP, ROWS, A, A_COLS, C, C_ROWS, C_COLS, LOADS = range(CHUNK_FIELDS)
 
 
 def _operands(
@@ -53,30 +18,16 @@ def _operands(
     return (address & 0xFFFFFFFF) | (cols & 0xFFFF) << 32 | (rows & 0xFFFF) << 48
 
 
-class Group(NamedTuple):
-    """Weights that are in the array together, and all that is streamed past them: int64[chunks, fields of `Chunk`]."""
-
-    weights: list[Weights]
-    streamed: npt.NDArray[np.int64]
-
-    @property
-    def chunks(self) -> list[Chunk]:
-        """The chunks one by one."""
-        return [Chunk(*row) for row in self.streamed.tolist()]
-
-
-def pairs(groups: list[Group], dim: int, *, outputs: bool) -> tuple[Items, npt.NDArray[np.int64]]:
+def pairs(met: Met, dim: int, *, outputs: bool) -> tuple[Items, npt.NDArray[np.int64]]:
     """Return preloads and computes, and the step of each.
 
     A group's weights but the last come in beside chunks of the group before; where it has too few, alone.
     """
-    chunks = np.concatenate([group.streamed for group in groups])
-    weights = np.array([(w.local, *w.shape, w.loads) for group in groups for w in group.weights], np.int64)
-    streamed = np.array([len(group.streamed) for group in groups])
-    held = np.array([len(group.weights) for group in groups])
+    chunks, weights = met.chunks, met.weights
+    steps, held, streamed = met.groups.T
     ends = held.cumsum()
     after = np.append(held[1:] - 1, 0)  # weights of the next group that come in ahead of it
-    alone = np.where(np.arange(len(groups)) == 0, held - 1, 0)
+    alone = np.where(np.arange(len(held)) == 0, held - 1, 0)
     left = np.maximum(0, after - (streamed - 1)) * (after > 0)
     total = alone + streamed + left
     starts = total.cumsum() - total
@@ -95,7 +46,6 @@ def pairs(groups: list[Group], dim: int, *, outputs: bool) -> tuple[Items, npt.N
         weights[ends[group] + streamed[group] - 1 + number], dim
     )
     items[: alone[0]] = _preloads(weights[: alone[0]], dim)
-    steps = np.array([int(one.streamed[0, STEP]) for one in groups])
     return items, np.repeat(steps, total)
 
 

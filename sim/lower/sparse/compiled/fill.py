@@ -8,59 +8,37 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.isa.commands import (
-    ACCUMULATE_BIT,
-    ACCUMULATOR_BIT,
-    FULL_WIDTH_BIT,
-    GARBAGE_ADDRESS,
-    STORED_SHIFT,
-    ConfigKind,
-    Funct,
+from sim.isa.commands import STORED_SHIFT
+from sim.lower.sparse.compiled.items import (
+    A_STATE,
+    ACC,
+    ADD,
+    B_STATE,
+    BITS_PER_BYTE,
+    CONFIG,
+    D_STATE,
+    FULL,
+    GO_ON,
+    MVOUT,
+    NOWHERE,
+    PRELOAD,
+    SHORTEST_COMPUTE_CYCLES,
+    SWITCH,
+    Needs,
+    extent,
+    operand,
+    packed_bytes,
+    put,
+    third_state,
 )
 from sim.lower.sparse.compiled.jit import entry, njit
 from sim.lower.sparse.compiled.loads import blocks_of, row_cycles, run_length
-from sim.lower.sparse.compiled.records import BITMAP, BITS, NO_INDEX, Moved, Needs, Tile, Walk
-
-A_STATE, B_STATE, D_STATE = int(Funct.MVIN), int(Funct.MVIN2), int(Funct.MVIN3)
-"""Loads of A, of B, and of bias, zeros and block index in turn, each by a load state of its own."""
-CONFIG, PRELOAD, MVOUT = int(Funct.CONFIG), int(Funct.PRELOAD), int(Funct.MVOUT)
-SWITCH, GO_ON = int(Funct.COMPUTE_PRELOADED), int(Funct.COMPUTE_ACCUMULATED)
-LOAD_CONFIG = int(ConfigKind.LD)
-ACC, ADD, FULL, NOWHERE = int(ACCUMULATOR_BIT), int(ACCUMULATE_BIT), int(FULL_WIDTH_BIT), int(GARBAGE_ADDRESS)
-THIRD_STATE = 2
-BITS_PER_BYTE = 8
-SHORTEST_COMPUTE_CYCLES = 4
-"""A compute of fewer rows takes as long (rtl README, compute rules)."""
-
-
-@njit
-def _operand(address, cols, rows):
-    return (address & 0xFFFFFFFF) | (cols & 0xFFFF) << 32 | (rows & 0xFFFF) << 48
-
-
-@njit
-def _extent(first, count, dim, size):
-    """Return the elements of ``count`` blocks from block ``first`` on, without what lies beyond the matrix."""
-    return min((first + count) * dim, size) - first * dim
-
-
-@njit
-def _set(item, funct, rs1, rs2, busy_cycles, drain_cycles, needs):
-    """Write an item of one command."""
-    item["commands"] = 1
-    item["funct"] = funct
-    item["rs1"] = rs1
-    item["rs2"] = rs2
-    item["busy_cycles"] = busy_cycles
-    item["drain_cycles"] = drain_cycles
-    item["loads"] = needs.loads
-    item["computes"] = needs.computes
-    item["stores"] = needs.stores
+from sim.lower.sparse.compiled.records import BITMAP, BITS, NO_INDEX, Moved, Tile, Walk
 
 
 @njit
 def _append_load(w, funct, rs1, rs2, busy_cycles, drain_cycles, needs):
-    _set(w.loads[w.state["loads"]], funct, rs1, rs2, busy_cycles, drain_cycles, needs)
+    put(w.loads[w.state["loads"]], funct, rs1, rs2, busy_cycles, drain_cycles, needs)
     w.state["loads"] += 1
 
 
@@ -73,7 +51,7 @@ def _load(w, funct, moved, needs):
     if moved.dram:
         busy = rows * row_cycles(w.cost, blocks, dim * moved.bits // BITS_PER_BYTE)
     beats = rows * blocks_of(moved.cols * moved.bits, BITS_PER_BYTE * w.cost["bus_bytes"])
-    _append_load(w, funct, moved.dram, _operand(moved.local, moved.cols, rows), busy, beats, needs)
+    _append_load(w, funct, moved.dram, operand(moved.local, moved.cols, rows), busy, beats, needs)
 
 
 @njit
@@ -82,13 +60,8 @@ def _third_state(w, stride_bytes, shrink):
     if w.state["stride_bytes"] == stride_bytes:
         return
     w.state["stride_bytes"] = stride_bytes
-    rs1 = w.sizes["scale_bits"] << 32 | w.sizes["dim"] << 16 | 1 << 8 | THIRD_STATE << 3 | shrink << 2 | LOAD_CONFIG
+    rs1 = third_state(w.sizes["dim"], shrink, w.sizes["scale_bits"])
     _append_load(w, CONFIG, rs1, stride_bytes, 1.0, 1.0, Needs(0, 0, 0))
-
-
-@njit
-def _bytes(elements, bits):
-    return blocks_of(elements * bits, BITS_PER_BYTE)
 
 
 @njit
@@ -181,7 +154,7 @@ def _expand(w, q, j, count, moved, needs):
         state["stored_end"] += beats * bus_bytes
     dram = s["index_address"] + t.stored_at[q, j]
     busy = max(row_cycles(w.cost, 1, stored), float(local_rows * s["decode_cycles"]))
-    rs2 = row_bytes << STORED_SHIFT | _operand(moved.local, cols, rows)
+    rs2 = row_bytes << STORED_SHIFT | operand(moved.local, cols, rows)
     _append_load(w, B_STATE, dram, rs2, busy, beats, needs)
 
 
@@ -198,8 +171,8 @@ def _b_row(w, tile, q, b_next):
         count = run_length(t.mask[q], j, stop_j, s["group"], 0)
         # Neighbours with fewer packed rows are padded: the lines of a request are stored side by side.
         rows = t.rows[q, j : j + count].max()
-        cols = _extent(j, count, s["dim"], s["n"])
-        dram = s["b_address"] + _bytes((q * s["b_stride"] + j) * s["dim"], s["b_bits"])
+        cols = extent(j, count, s["dim"], s["n"])
+        dram = s["b_address"] + packed_bytes((q * s["b_stride"] + j) * s["dim"], s["b_bits"])
         moved = Moved(dram, b_next, cols, rows, s["b_bits"])
         if s["stored"]:
             _expand(w, q, j, count, moved, needs)
@@ -225,9 +198,9 @@ def _a_run(w, tile, q, count, a_next, a_columns):
     width = max(0, min(dim, s["depth"] - last % fetch * dim, s["k"] - last_column))
     cols = last_column + width - column
     for i in range(tile.rows[0], tile.rows[1]):
-        dram = s["a_address"] + _bytes(i * s["a_stride"] * dim + column, s["a_bits"])
+        dram = s["a_address"] + packed_bytes(i * s["a_stride"] * dim + column, s["a_bits"])
         local = a_next + (i - tile.rows[0]) * a_columns * dim
-        rows = _extent(i, 1, dim, s["m"])
+        rows = extent(i, 1, dim, s["m"])
         _load(w, A_STATE, Moved(dram, local, cols, rows, s["a_bits"]), needs)
         for place in range(count):
             t.a_local[i, q + place] = local + place * dim
@@ -274,13 +247,13 @@ def _begin_output(w, tile):
             count += 1
         if biased and not started:
             started = True
-            _third_state(w, _bytes(s["d_stride"], s["d_bits"]), s["low_d"])
+            _third_state(w, packed_bytes(s["d_stride"], s["d_bits"]), s["low_d"])
         for i in range(tile.rows[0], tile.rows[1]):
             dram = 0
             if biased:
                 row = 0 if s["row_bias"] else i * s["d_stride"]
-                dram = s["d_address"] + _bytes((row + j) * dim, s["d_bits"])
-            cols, rows = _extent(j, count, dim, s["n"]), _extent(i, 1, dim, s["m"])
+                dram = s["d_address"] + packed_bytes((row + j) * dim, s["d_bits"])
+            cols, rows = extent(j, count, dim, s["n"]), extent(i, 1, dim, s["m"])
             _load(w, D_STATE, Moved(dram, _output(w, tile, i, j), cols, rows, s["d_bits"]), needs)
             for place in range(count):
                 t.ready_c[i, j + place] = state["loads"]
@@ -300,7 +273,7 @@ def _pair(w, tile, q, j, i):
     s, t = w.sizes, w.tables
     dim, biased = s["dim"], s["biased"] != 0
     first = i == tile.rows[0]
-    cols, depth, height = _extent(j, 1, dim, s["n"]), t.rows[q, j], _extent(i, 1, dim, s["m"])
+    cols, depth, height = extent(j, 1, dim, s["n"]), t.rows[q, j], extent(i, 1, dim, s["m"])
     group = q // s["fetch"] * s["fetch"]
     c = _output(w, tile, i, j)
     if biased or t.column_end[j] > 0:
@@ -312,11 +285,11 @@ def _pair(w, tile, q, j, i):
     item = w.pairs[w.state["pairs"]]
     item["commands"] = 2
     item["funct"] = PRELOAD
-    item["rs1"] = _operand(t.b_local[q, j] if first else NOWHERE, cols, depth)
-    item["rs2"] = _operand(c, cols, height)
+    item["rs1"] = operand(t.b_local[q, j] if first else NOWHERE, cols, depth)
+    item["rs2"] = operand(c, cols, height)
     item["next_funct"] = SWITCH if first else GO_ON
-    item["next_rs1"] = _operand(t.a_local[i, group], depth, height)
-    item["next_rs2"] = _operand(NOWHERE, dim, dim)
+    item["next_rs1"] = operand(t.a_local[i, group], depth, height)
+    item["next_rs2"] = operand(NOWHERE, dim, dim)
     item["busy_cycles"] = busy
     item["drain_cycles"] = busy
     item["loads"] = loads
@@ -361,12 +334,12 @@ def _store(w, tile):
             local = _output(w, tile, i, first) | ADD
             if s["full_c"]:
                 local |= FULL
-            dram = s["c_address"] + _bytes((i * s["c_stride"] + first) * dim, s["c_bits"])
-            cols, rows = _extent(first, count, dim, s["n"]), _extent(i, 1, dim, s["m"])
+            dram = s["c_address"] + packed_bytes((i * s["c_stride"] + first) * dim, s["c_bits"])
+            cols, rows = extent(first, count, dim, s["n"]), extent(i, 1, dim, s["m"])
             busy = float(rows * (2 * count - 1))
-            rs2 = _operand(local, cols, rows)
+            rs2 = operand(local, cols, rows)
             item = w.stores[state["stores"]]
-            _set(item, MVOUT, dram, rs2, busy, busy, Needs(loads, ends[chunk], 0))
+            put(item, MVOUT, dram, rs2, busy, busy, Needs(loads, ends[chunk], 0))
             state["stores"] += 1
     t.half_stores[tile.half] = state["stores"]
 

@@ -45,6 +45,3 @@ parts of A and B are loaded; the slots they are in; the half of the accumulator.
 
 Moved = namedtuple("Moved", "dram local cols rows bits")
 """Elements of ``bits`` that a load brings: from a DRAM address (0: zeros) to a local one."""
-
-Needs = namedtuple("Needs", "loads computes stores")
-"""How many items of each stream must precede an item."""
