@@ -18,17 +18,37 @@ Mask = npt.NDArray[np.bool_]
 COMPARED = 8
 """Ranks of a group up to which comparing all pairs is faster than sorting."""
 
+COUNTER_STEP = 0x9E3779B97F4A7C15
+FINALISER = (
+    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
+    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+    (np.uint64(31), np.uint64(1)),
+)
+"""Shifts and factors of SplitMix64 (Steele, Lea, Flood 2014)."""
+
+PIECE = 1 << 15
+"""Ranks made at once: 256 KiB."""
+
+WIDTHS = 6
+"""Standard deviations within which a quantile of even ranks is looked for first."""
+
 
 def order(name: str, count: int) -> npt.NDArray[np.uint64]:
     """Return ``count`` random ranks that are the same on every machine and for every numpy.
 
-    Ranks are the hashes of a counter started by the name: the SplitMix64 finaliser (Steele, Lea, Flood 2014).
+    Ranks are the hashes of a counter started by the name, and no two are equal: `FINALISER` maps one to one.
     """
     start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
-    x = np.uint64(start) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    found = np.empty(count, np.uint64)
+    steps = np.arange(1, min(count, PIECE) + 1, dtype=np.uint64) * np.uint64(COUNTER_STEP)
+    for begin in range(0, count, PIECE):  # pieces that stay in the cache
+        x = found[begin : begin + PIECE]
+        np.add(steps[: len(x)], np.uint64((start + begin * COUNTER_STEP) % 2**64), out=x)
+        shifted = np.empty_like(x)
+        for shift, factor in FINALISER:
+            x ^= np.right_shift(x, shift, out=shifted)
+            x *= factor
+    return found
 
 
 def kept(density: float, cells: int) -> int:
@@ -43,8 +63,25 @@ def random_cells(name: str, shape: tuple[int, int], density: float) -> Mask:
     mask = np.zeros(cells, np.bool_)
     if count:
         ranks = order(name, cells)
-        mask[np.argpartition(ranks, count - 1)[:count]] = True
+        np.less_equal(ranks, _lowest(ranks, count), out=mask)
     return mask.reshape(shape)
+
+
+def _lowest(ranks: npt.NDArray[np.uint64], count: int) -> np.uint64:
+    """Return the highest of the ``count`` lowest ranks; no two are equal.
+
+    They are spread evenly, so it lies close to its share of their range: only those close by are sorted.
+    """
+    spread = WIDTHS * (count * (len(ranks) - count) / len(ranks)) ** 0.5 + 1
+    low, high = (min(max(count + side * spread, 0) / len(ranks), 1.0) for side in (-1, 1))
+    bounds = [min(int(edge * 2.0**64), 2**64 - 1) for edge in (low, high)]
+    above = ranks >= np.uint64(bounds[0])
+    below = len(ranks) - int(np.count_nonzero(above))
+    close = ranks[above & (ranks <= np.uint64(bounds[1]))]
+    if not below < count <= below + len(close):
+        close, below = ranks, 0
+    found: np.uint64 = np.partition(close, count - below - 1)[count - below - 1]
+    return found
 
 
 def random_groups(name: str, shape: tuple[int, int], keep: int, group: int) -> Mask:
@@ -52,19 +89,19 @@ def random_groups(name: str, shape: tuple[int, int], keep: int, group: int) -> M
     k, n = shape
     groups = -(-k // group)
     ranks = order(name, groups * group * n).reshape(groups, group, n)
-    inside = (np.arange(groups * group) < k).reshape(groups, group, 1)
-    ranks = np.where(inside, ranks, np.iinfo(np.uint64).max)
+    last = k - (groups - 1) * group
+    ranks[-1, last:] = np.iinfo(np.uint64).max
     place = _places(ranks)
-    place[~np.broadcast_to(inside, place.shape)] = keep
+    place[-1, last:] = keep
     return np.asarray(place < keep).reshape(groups * group, n)[:k]
 
 
-def _places(ranks: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+def _places(ranks: npt.NDArray[np.uint64]) -> npt.NDArray[np.signedinteger]:
     """Return the place of each rank in its group, ascending, [groups, group, columns]; of equals the first leads."""
     group = ranks.shape[1]
     if group > COMPARED:
         return ranks.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
-    found = np.zeros(ranks.shape, np.int64)
+    found = np.zeros(ranks.shape, np.int8)
     for one in range(group):
         for other in range(one):
             ahead = ranks[:, other] <= ranks[:, one]
