@@ -81,6 +81,11 @@ class Blocks:
         inside = min(self.dim, self.depth - k % self.fetch * self.dim, self.k - self.a_column(k))
         return max(0, inside)
 
+    @cached_property
+    def _inside(self) -> Mask:
+        """[Q]: which blocks of A have any element."""
+        return np.array([self.a_width(k) > 0 for k in range(self.shape[0])])
+
     def a_group(self, group: int) -> int:
         """Return how many adjacent blocks of A one load may take, of the ``group`` that fit a request."""
         return group if self.aligned else min(group, self.fetch)
@@ -88,8 +93,7 @@ class Blocks:
     def needs_a(self, used: Mask) -> Mask:
         """Return which blocks of A a set of rows q draws on; ``used``: [..., Q]."""
         groups = used.reshape(*used.shape[:-1], -1, self.fetch).any(axis=-1)
-        there = np.array([self.a_width(k) > 0 for k in range(self.shape[0])])
-        needed: Mask = np.repeat(groups, self.fetch, axis=-1) & there
+        needed: Mask = np.repeat(groups, self.fetch, axis=-1) & self._inside
         return needed
 
     def whole(self, depth: int) -> int:
@@ -118,8 +122,8 @@ class Blocks:
             return 0  # the decoder takes the index off
         if self.index_bits is None:
             return blocks_of(width * column_bytes(blocks_q), row_bytes) + 1  # the first row may be shared
-        sums = np.add.reduceat(self.index_bits, range(0, blocks_q, depth), axis=0)
-        sums = np.add.reduceat(sums, range(0, blocks_j, width), axis=1)
+        sums = np.add.reduceat(self.index_bits, np.arange(0, blocks_q, depth), axis=0)
+        sums = np.add.reduceat(sums, np.arange(0, blocks_j, width), axis=1)
         return blocks_of(blocks_of(int(sums.max()), BITS_PER_BYTE), row_bytes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,14 +43,39 @@ class IndexPart:
 
 @dataclass(frozen=True)
 class Filled:
-    """Streams, and where their loads expect stored blocks and index in DRAM.
-
-    ``stored``: by first block (q, j) of an expanding load its byte address and how many blocks follow each other.
-    """
+    """Streams, and where their loads expect stored blocks and index in DRAM, from byte address ``base`` on."""
 
     streams: Streams
-    stored: dict[tuple[int, int], tuple[int, int]]
-    index: tuple[IndexPart, ...]
+    tables: records.Tables
+    blocks: Blocks
+    cut: Cut
+    base: int
+
+    @cached_property
+    def stored(self) -> dict[tuple[int, int], tuple[int, int]]:
+        """By first block (q, j) of an expanding load its byte address and how many blocks follow each other."""
+        at, count = self.tables.stored_at, self.tables.stored_count
+        first = np.argwhere(at >= 0).tolist()
+        return {(q, j): (self.base + int(at[q, j]), int(count[q, j])) for q, j in first}
+
+    @cached_property
+    def index(self) -> tuple[IndexPart, ...]:
+        """The index of each part of B in the order of loading."""
+        blocks, cut = self.blocks, self.cut
+        if blocks.index_bits is None:
+            return ()
+        loads: dict[tuple[int, int], dict[tuple[int, ...], None]] = {}
+        for tile_j, tile_q in cut.steps[cut.steps[:, 6] == 1][:, 1:3].tolist():
+            loads.setdefault((tile_j, tile_q), {})
+        for tile_j, tile_q, *load in self.tables.index_loads.tolist():
+            loads[tile_j, tile_q][tuple(load)] = None
+        found = []
+        for (tile_j, tile_q), brought in loads.items():
+            q, j = tile_q * cut.tile[2], tile_j * cut.tile[1]
+            used = np.argwhere(blocks.mask[q : q + cut.tile[2], j : j + cut.tile[1]]) + np.array((q, j))
+            four = tuple((dram, lines, rows, local) for dram, lines, rows, local in brought)
+            found.append(IndexPart(tuple((row, column) for row, column in used.tolist()), four))
+        return tuple(found)
 
 
 def filled(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw: Hardware) -> Filled:
@@ -69,9 +95,8 @@ def filled(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw:
     scheduled = isinstance(work, BlockSparseMatmul) and work.scheduled
     gap_cycles = SCHEDULER_CYCLES if scheduled else Pace(hw).gap(HAND)
     streams = Streams(loads[: counts[0]], pairs[: counts[1]], stores[: counts[2]], gap_cycles)
-    return Filled(
-        streams, _stored(tables, work.index_address), _index(tables, blocks, cut, int(state["index_loads"][0]))
-    )
+    tables = tables._replace(index_loads=tables.index_loads[: int(state["index_loads"][0])])
+    return Filled(streams, tables, blocks, cut, work.index_address)
 
 
 def _refuse_long_rows(blocks: Blocks, hw: Hardware) -> None:
@@ -151,26 +176,3 @@ def _room(blocks: Blocks, cut: Cut, hw: Hardware) -> tuple[int, int, int]:
     stop = np.minimum((steps[:, 2] + 1) * tile[2], blocks.shape[0])
     there = cut.block_sums[steps[:, 1], stop] - cut.block_sums[steps[:, 1], steps[:, 2] * tile[2]]
     return int(loads.sum()), int((there * i).sum()), int((i * j * ends).sum())
-
-
-def _stored(tables: records.Tables, base: int) -> dict[tuple[int, int], tuple[int, int]]:
-    first = np.argwhere(tables.stored_at >= 0).tolist()
-    return {(q, j): (base + int(tables.stored_at[q, j]), int(tables.stored_count[q, j])) for q, j in first}
-
-
-def _index(tables: records.Tables, blocks: Blocks, cut: Cut, count: int) -> tuple[IndexPart, ...]:
-    """Return the index of each part of B in the order of loading."""
-    if blocks.index_bits is None:
-        return ()
-    loads: dict[tuple[int, int], dict[tuple[int, ...], None]] = {}
-    for tile_j, tile_q in cut.steps[cut.steps[:, 6] == 1][:, 1:3].tolist():
-        loads.setdefault((tile_j, tile_q), {})
-    for tile_j, tile_q, *load in tables.index_loads[:count].tolist():
-        loads[tile_j, tile_q][tuple(load)] = None
-    found = []
-    for (tile_j, tile_q), brought in loads.items():
-        q, j = tile_q * cut.tile[2], tile_j * cut.tile[1]
-        used = np.argwhere(blocks.mask[q : q + cut.tile[2], j : j + cut.tile[1]]) + np.array((q, j))
-        four = tuple((dram, lines, rows, local) for dram, lines, rows, local in brought)
-        found.append(IndexPart(tuple((row, column) for row, column in used.tolist()), four))
-    return tuple(found)
