@@ -45,6 +45,10 @@ CAUSES = tuple(Cause(place).name.lower() for place in range(len(Cause)))
 # neither a long command nor a slow memory is a hang.
 STALL_CYCLES = 10_000
 
+TIMELINE_ROWS = 1 << 20
+"""Commands that a timeline has room for at first: 192 MiB of addresses, memory only where rows are written. The longest
+program of GPT-2 at 512 tokens has 615,942; one that is longer still is run twice."""
+
 
 @dataclass(frozen=True)
 class L2Contents:
@@ -311,7 +315,7 @@ def run(
     refusal = periodic.refusal(state, commands.view(np.recarray)) if clock == "periodic" else ""
     used: Clock = "leap" if refusal else clock
     sections = np.zeros(int((commands["funct"] == Funct.FENCE).sum()) + 1, np.int64)
-    rows = 1024 if timeline else 0
+    rows = max(TIMELINE_ROWS, len(commands)) if timeline else 0
     while True:
         times = np.zeros(rows, TIMELINE).view(np.recarray)
         status, told = _told(state, commands.view(np.recarray), sections, times, lines, channels, used)

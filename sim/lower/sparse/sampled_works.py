@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from math import ceil, log2
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.lower.sparse import sampled
@@ -113,5 +115,5 @@ def activations(rule: ZeroRule, op: Op, works: Sequence[Matmul], hw: Hardware, p
     for item in items[:1]:
         sampled.check(item, hw)
         choose_cut(item, hw)
-    done = op.batch * int(mask.sum()) * n
+    done = op.batch * int(np.count_nonzero(mask)) * n
     return Applied(items, done, done, "select", op.batch * m * index_row)

@@ -100,7 +100,7 @@ def _gated(rule: ZeroRule, weights: ZeroRule | None, op: Op, step: Applied, hw: 
     mask = rule.element_mask(op)
     used = np.full(op.mnk[2], op.mnk[1]) if weights is None else weights.element_mask(op).sum(axis=1)
     done = op.batch * int(mask.sum(axis=0) @ used)
-    switched = done if gates(hw, "weights") else op.batch * int(mask.sum()) * op.mnk[1]
+    switched = done if gates(hw, "weights") else op.batch * int(np.count_nonzero(mask)) * op.mnk[1]
     scheme = "gate" if step.scheme == "dense" else step.scheme
     return Applied(step.works, done, min(switched, step.macs_switched), scheme, step.metadata_bytes)
 
@@ -116,7 +116,7 @@ def apply_scheme(rule: ZeroRule, op: Op, works: Sequence[Matmul], hw: Hardware, 
     if scheme in ("select", "pack"):
         return _packed(rule, mask, works, hw, place, scheme)
     if scheme == "gate":
-        return Stored(tuple(works), int(mask.sum()), int(mask.sum()), scheme)
+        return Stored(tuple(works), int(np.count_nonzero(mask)), int(np.count_nonzero(mask)), scheme)
     return _stored(mask, works, hw, place, scheme)
 
 
@@ -186,13 +186,12 @@ def _checked(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> None:
 
 
 def _skipped(mask: Mask, works: Sequence[Matmul], hw: Hardware, place: Place, scheme: str) -> Stored:
-    blocks = patterns.touched(mask, hw.dim)
+    blocks, weights = patterns.touched(mask, hw.dim), int(np.count_nonzero(mask))
     if bool(blocks.all()):  # no block to skip: the hardware loops run it
-        return Stored(tuple(works), int(mask.sum()), int(mask.sum()) if gates(hw, "weights") else mask.size, "dense")
+        return Stored(tuple(works), weights, weights if gates(hw, "weights") else mask.size, "dense")
     rows = tuple(map(tuple, blocks.tolist()))
     index_bytes = blocksparse.index_bytes(rows)
-    weights = int(mask.sum())
-    computed = int(patterns.enlarged(blocks, hw.dim, (mask.shape[0], mask.shape[1])).sum())
+    computed = patterns.weights_in(blocks, hw.dim, (mask.shape[0], mask.shape[1]))
     address = place(index_bytes)
     sparse = [BlockSparseMatmul(work, rows, address, weights, scheme == "scheduler") for work in works]
     _checked(sparse[0], hw)
@@ -207,7 +206,7 @@ def _packed(rule: ZeroRule, mask: Mask, works: Sequence[Matmul], hw: Hardware, p
     keep = rule.group[0] if scheme == "select" else None
     found = packing.best(mask, hw.dim, hw.sparsity.fetch_rows, window, keep)
     value_bits = hw.bits("b")
-    weights = int(mask.sum())
+    weights = int(np.count_nonzero(mask))
     dense_rows = mask.shape[0] * blocks_of(mask.shape[1], hw.dim)
     index_bits = int(found.rows.sum()) * found.row_index_bits
     loaded = found.padded_rows(hw.dim, hw.loop_max_block_len) * hw.dim * value_bits + index_bits
@@ -233,7 +232,7 @@ def _stored(mask: Mask, works: Sequence[Matmul], hw: Hardware, place: Place, sch
     forms = able if scheme == "compress" else [scheme]
     sizes = {form: formats.block_bits(mask, hw.dim, value_bits, form) for form in forms}
     form = min(sizes, key=lambda name: int(sizes[name].sum()))
-    weights = int(mask.sum())
+    weights = int(np.count_nonzero(mask))
     switched = weights if gates(hw, "weights") else mask.size
     if int(sizes[form].sum()) >= mask.size * value_bits:
         return Stored(tuple(works), weights, switched, "dense")
