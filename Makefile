@@ -33,12 +33,9 @@ test: $(BIN)/carat lint
 test-long: $(BIN)/carat
 	CARAT_EXAMPLES=5000 $(BIN)/pytest -n $(JOBS) # other random cases each time
 
-bench: $(BIN)/carat ## what docs/BENCHMARKS.md shows; minutes, on an otherwise idle machine
+bench: $(BIN)/carat ## writes docs/BENCHMARKS.md; minutes, on an otherwise idle machine
 	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only
-	$(BIN)/python tests/bench/networks.py
-	$(BIN)/python tests/bench/mapping.py --jobs $(JOBS)
-	$(BIN)/python tests/bench/startup.py --first
-	$(BIN)/python tests/bench/thousand_points.py --jobs $(JOBS)
+	$(BIN)/python tests/bench/page.py --jobs $(JOBS)
 
 validate: $(BIN)/carat
 	$(BIN)/carat validate --markdown > docs/VALIDATION.md

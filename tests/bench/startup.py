@@ -1,6 +1,7 @@
-"""Start-up: `python tests/bench/startup.py` prints the wall seconds of commands in processes of their own as JSON.
+"""Whole processes: `python tests/bench/startup.py` prints what commands cost as JSON, imports and all.
 
-``--first`` also times the first run ever, with compilation, in a cache folder of its own.
+Wall and CPU seconds and peak memory of the process and those it starts, the best of several rounds. ``--first`` also
+times the first run ever, with compilation, in a cache folder of its own.
 """
 
 from __future__ import annotations
@@ -14,32 +15,51 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ROUNDS = 5
+ROUNDS = 3
 
 
-def seconds(*arguments: str, cache: str | None = None) -> float:
-    """Wall seconds of one command."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+COMMANDS = {
+    "carat --help": ["--help"],
+    "carat run bert-base": ["run", "bert-base"],
+    "carat run bert-base --no-cache": ["run", "bert-base", "--no-cache"],
+    "carat run encoder-layer --no-cache": ["run", "encoder-layer", "--no-cache"],
+    "carat run bert-base --sparsity block16:0.5": ["run", "bert-base", "--sparsity", "block16:0.5"],
+    "carat run bert-base --sparsity block16:0.5 --no-cache": [
+        "run", "bert-base", "--sparsity", "block16:0.5", "--no-cache",
+    ],
+}  # fmt: skip
+"""The core is compiled; without ``--no-cache`` all timings are on disk."""
+
+
+def cost(*arguments: str, cache: str | None = None) -> dict[str, float]:
+    """Wall and CPU seconds and peak MiB of one command."""
+    settings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    settings.pop("PYTHONDONTWRITEBYTECODE", None)  # an installation has its bytecode
     if cache is not None:
-        environment["CARAT_CACHE_DIR"] = cache
+        settings["CARAT_CACHE_DIR"] = cache
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "sim", *arguments], env=environment, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
+    command = [sys.executable, "-m", "sim", *arguments]
+    started = subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(started.pid, 0)
+    started.returncode = os.waitstatus_to_exitcode(status)
+    if started.returncode:
+        raise SystemExit(f"carat {' '.join(arguments)}: exit code {started.returncode}")
+    wall = time.perf_counter() - start
+    return {"wall_s": wall, "cpu_s": used.ru_utime + used.ru_stime, "peak_mib": used.ru_maxrss / 1024}
 
 
-def measure(first: bool) -> dict[str, float]:
+def measure(first: bool) -> dict[str, dict[str, float]]:
     """Return the best of several rounds of each command; the first run once."""
-    seconds("run", "bert-base")
-    known = {
-        "help_s": min(seconds("--help") for _ in range(ROUNDS)),
-        "run_bert_base_s": min(seconds("run", "bert-base", "--no-cache") for _ in range(ROUNDS)),
-        "run_bert_base_cached_s": min(seconds("run", "bert-base") for _ in range(ROUNDS)),
-    }
+    known = {}
+    for name, arguments in COMMANDS.items():
+        cost(*arguments)
+        rounds = [cost(*arguments) for _ in range(ROUNDS)]
+        known[name] = {part: min(one[part] for one in rounds) for part in rounds[0]}
     if first:
         with tempfile.TemporaryDirectory() as folder:
-            known["first_run_s"] = seconds("run", "bert-base", cache=folder)
-    return {name: round(value, 2) for name, value in known.items()}
+            known["the first run ever, with compilation"] = cost("run", "bert-base", cache=folder)
+    return {name: {part: round(value, 2) for part, value in parts.items()} for name, parts in known.items()}
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure("--first" in sys.argv[1:])))
+    print(json.dumps(measure("--first" in sys.argv[1:]), indent=1))
