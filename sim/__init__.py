@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sim.run.pipeline import simulate as simulate
     from sim.run.result import Result as Result
     from sim.sweeps import sweep as sweep
+    from workloads.onnx.torch_module import from_torch as from_torch
 
 _HOME = {
     "COLUMNS": "sim.run.columns",
@@ -34,6 +35,7 @@ _HOME = {
     "save": "sim.analysis.saved",
     "timeline": "sim.analysis.explain",
     "Result": "sim.run.result",
+    "from_torch": "workloads.onnx.torch_module",
     "generate": "sim.run.generation",
     "simulate": "sim.run.pipeline",
     "search": "sim.mapping",
@@ -49,6 +51,7 @@ __all__ = [
     "InputError",
     "Result",
     "explain",
+    "from_torch",
     "generate",
     "load",
     "save",

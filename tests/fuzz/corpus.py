@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,16 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
 """Kind -> (the file to damage, the command; FILE stands for it, other names are files of the corpus)."""
 
 
+if find_spec("onnx"):  # an extra
+    COMMANDS["onnx"] = ("model.onnx", ["import", "FILE", "--dim", "batch=1,seq=8", "-o", "imported.json"])
+
+
 def build(folder: Path) -> None:
     """Write the corpus into ``folder``."""
+    if "onnx" in COMMANDS:
+        from helpers.onnx_models import encoder
+
+        encoder(folder / "model.onnx", "node", layers=1)
     graph = workloads.build("encoder-layer", **SIZES)
     (folder / "graph.json").write_text(json.dumps(graph.to_dict()))
     machine = (

@@ -10,7 +10,7 @@ from workloads.onnx import dims
 from workloads.onnx.lower import lower
 from workloads.onnx.reading import read
 from workloads.onnx.recognise import recognise
-from workloads.onnx.resolve import Resolver
+from workloads.onnx.resolve import MISFITS, Resolver
 
 UNKNOWN = ("refuse", "host")
 
@@ -31,5 +31,11 @@ def load(path: Path, dim: str = "", unknown: str = "refuse", dtype: str = "int8"
     resolver = Resolver(model, path, unknown)
     net = resolver.run(dims.shapes(str(path), model.graph, given))
     resolver.refuse_unknown()
-    recognise(net)
-    return lower(net, path.stem, str(path), dtype, unknown).sized(given)
+    try:
+        recognise(net)
+        graph = lower(net, path.stem, str(path), dtype, unknown)
+    except InputError as error:
+        raise InputError([text if str(path) in text else f"{path}: {text}" for text in error.problems]) from error
+    except MISFITS as error:
+        raise InputError(f"{path}: operators do not fit each other: {type(error).__name__} {error}") from error
+    return graph.sized(given)

@@ -34,6 +34,8 @@ WITH_GRAPHS = ("If", "Loop", "Scan", "SequenceMap")
 """Operators that hold graphs; of these only an If whose condition is known is read."""
 SAME_SHAPE = ("LayerNormalization", "RMSNormalization", "Gelu", "Swish", expand.ROPE)
 """Operators whose result is shaped as their first operand, whatever version of the standard a file is of."""
+MISFITS = (AssertionError, ArithmeticError, LookupError, TypeError, ValueError)
+"""What rules raise for operators whose operands or attributes are not those of the standard."""
 OWN_SHAPES = ("MatMul", expand.ATTENTION, *SAME_SHAPE)
 
 
@@ -134,13 +136,16 @@ class Resolver:
         node.outputs = [name or self.name("unused") for name in node.outputs]
         try:
             simpler = expand.expanded(node, self)
-        except (IndexError, TypeError, ValueError, ZeroDivisionError, KeyError) as error:
+        except MISFITS as error:
             raise self.wrong(node, error) from None
         if simpler is not None:
             for part in simpler:
                 self.take(part)
             return
-        self.finish(node)
+        try:
+            self.finish(node)
+        except MISFITS as error:
+            raise self.wrong(node, error) from None
 
     def finish(self, node: Node) -> None:
         """Compute a node, or give its results shapes and levels."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.base.errors import InputError
 from sim.graph import Tensor, View
 from workloads.onnx.lower.places import Places, order_of
 from workloads.onnx.lower.windows import NoWindow, element_views
@@ -15,6 +16,10 @@ from workloads.onnx.strided import Strided
 
 CHAIN = ("Transpose", "Reshape", "Cast", "Identity", "Mul", "Sub", "Squeeze", "Unsqueeze", "Expand", "Slice")
 """Operators that a weight may pass before a product reads it, in its file: how it lies and how it is coded."""
+
+
+MISFITS = (AssertionError, ArithmeticError, LookupError, TypeError, ValueError, NoWindow)
+"""What rules raise for operators whose operands or attributes are not those of the standard."""
 
 
 def _cut(part: list[Any] | dict[Any, Any], mark: int) -> None:
@@ -50,11 +55,15 @@ class Lowering(Places):
         self.done.add(id(node))
         marks = [len(part) for part in self._parts()]
         try:
-            self.rules.get(node.op, self.rules[""])(self, node)
-        except NoWindow:  # no strides say what it does: the host does it
-            for part, mark in zip(self._parts(), marks, strict=True):
-                _cut(part, mark)
-            self.rules[""](self, node)
+            try:
+                self.rules.get(node.op, self.rules[""])(self, node)
+            except NoWindow:  # no strides say what it does: the host does it
+                for part, mark in zip(self._parts(), marks, strict=True):
+                    _cut(part, mark)
+                self.rules[""](self, node)
+        except MISFITS as error:
+            shapes = ", ".join(str(list(value.shape or ())) for value in self.net.known(node))
+            raise InputError(f"operator {node.name!r} ({node.op}) of {shapes}: its operands do not fit it") from error
 
     def _parts(self) -> tuple[Any, ...]:
         return self.graph.ops, self.graph.tensors, self.tensors, self.arrays

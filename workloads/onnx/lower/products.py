@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sim.base.errors import InputError
 from sim.graph import View
 from workloads.onnx.expand import ATTENTION
-from workloads.onnx.lower.windows import NoWindow, steps
+from workloads.onnx.lower.windows import MOST_STEPS, NoWindow, steps
 from workloads.onnx.net import Level, Node
 from workloads.onnx.strided import Axis, Common, Strided, joined, loops
 
@@ -114,6 +115,8 @@ def _product_views(
     """Yield the windows of A, B, C (and the bias) at each step."""
     a, b, c = arrays[:3]
     inner, cols = a.shape[-1], c.shape[-1]
+    if parts and all(strides[1] == 0 for _, strides in parts):  # one matrix for all rows: the longest run of rows
+        parts.append(parts.pop(max(range(len(parts)), key=lambda place: (parts[place][0], place))))
     rows, row_strides = parts.pop() if parts and parts[-1][1][1] == 0 else (1, None)
     batch, batch_strides = parts.pop() if parts else (1, (0,) * len(arrays))
     k_stride = b.axes[-2][0][1] if b.axes[-2] else cols
@@ -196,6 +199,10 @@ def _by_step(
     )
     shared = heads // groups if groups > 1 or any(not stride for _, stride in k.axes[1]) else 1
     split = groups if shared > 1 and q.shape[2] > 1 else 1
+    if batch * split > MOST_STEPS:
+        raise InputError(
+            f"attention of {batch:,} sequences and {split:,} groups of heads: at most {MOST_STEPS:,} are read"
+        )
     for item in range(batch):
         for group in range(split):
 
