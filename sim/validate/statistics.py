@@ -41,7 +41,7 @@ WHOLE_MACHINE = {
     "soc_matmul": Bars(0.01, 0.0, 0.05),
     "soc_resadd": Bars(0.03, 0.0, 0.05),
     "soc_conv": Bars(0.02, 0.0, 0.05),
-    "soc_norm": Bars(0.03, 0.0, 0.06),
+    "soc_norm": Bars(0.02, 0.0, 0.03),
     "soc_encoder": Bars(0.02, 0.0, 0.10),
     "soc_host": Bars(0.05, 0.0, 0.15),
     "soc_baseline": Bars(0.08, 0.0, 0.31),

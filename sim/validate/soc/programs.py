@@ -35,16 +35,20 @@ def call(session: Session, work: Work) -> Outcome:
 
 @dataclass(frozen=True)
 class Calls(Measured):
-    """The last of some calls in a row; ``ran``: pieces of the library's code that the program has run before."""
+    """The last of some calls in a row; ``ran``: pieces of the library's code that the program has run before.
+
+    ``initialised``: the CPU has just written their operands, which an L2 then holds.
+    """
 
     works: tuple[Work, ...]
     ran: frozenset[str] = frozenset()
+    initialised: bool = False
 
     def outcome(self, hw: Hardware, clock: Clock) -> Outcome:
         """Run all of them, which fills the L2, and return the last."""
         session = Session(hw, clock, start=replace(Start.reset(hw), ran=self.ran))
         first = 0 if hw.memory.l2_bytes else len(self.works) - 1
-        for work in self.works[:first]:
+        for work in (*self.works[: self.initialised], *self.works[:first]):
             session.advance(work)
         outcomes = [call(session, work) for work in self.works[first:]]
         return outcomes[-1]
