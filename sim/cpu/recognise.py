@@ -8,7 +8,7 @@ addresses of its hardware loops.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from sim.cpu.calls import CallCost, cost
 from sim.isa.commands import ConfigKind, Funct, Program
 from sim.lower import build
 from sim.lower.norm import COMMAND_SHIFT
-from sim.lower.pace import Pace, prices_of, variant
+from sim.lower.pace import HAND, Pace, prices_of, variant
 from sim.lower.tiling import folded
 from sim.lower.work import Conv, Matmul, Operand
 
@@ -38,21 +38,34 @@ CONV_CONFIGS = (
 FIRST_PASS = (1, 2, 5)
 """Normalisation commands of the first pass over a row (NormCmd.scala: sum, mean, maximum)."""
 SOFTMAX_COMMANDS = (5, 6, 7)
+MOST_NAMED = 3
+"""Calls without a fence between them that a name lists."""
 DATAFLOW_BIT = 2
 """Of rs1 of a config_ex: 1 = weight stationary (gemmini.h)."""
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """A call between two fences. ``function``: matmul, os, resadd, norm, conv, or hand for streams of one's own."""
+    """A call between two fences. ``function``: matmul, os, resadd, norm, conv, or hand for streams of one's own.
+
+    ``parts``: several calls of the library without a fence between them; ``function`` then joins theirs.
+    """
 
     function: str
     commands: Program
     work: Matmul | Conv | None = None
+    parts: tuple[Recognised, ...] = ()
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, as far as sizes are known."""
+        return sum(part.macs for part in self.parts) + (self.work.macs if self.work is not None else 0)
 
     @property
     def name(self) -> str:
         """For people: function and, where they are known, its sizes."""
+        if self.parts:
+            return ", ".join(part.name for part in self.parts[:MOST_NAMED]) + ", ..." * (len(self.parts) > MOST_NAMED)
         if self.work is None:
             return self.function
         if isinstance(self.work, Conv):
@@ -69,10 +82,24 @@ def calls_of(program: Program, dim: int) -> list[Recognised]:
         piece = program[start:end]
         start = end + 1
         if len(piece):
-            function = _function(piece)
-            work = _product(piece, dim) if function == "matmul" else _convolution(piece) if function == "conv" else None
-            found.append(Recognised(function, piece, work))
+            parts = tuple(_one(part, dim) for part in split(piece))
+            functions = sorted({part.function for part in parts})
+            whole = len(parts) == 1 or HAND in functions  # a stream of one's own may set anything between its stores
+            found.append(_one(piece, dim) if whole else Recognised("+".join(functions), piece, None, parts))
     return found
+
+
+def split(commands: Program) -> list[Program]:
+    """Split commands without fences into calls: each begins with a configuration behind stores or loops."""
+    ends = (Funct.LOOP_WS, Funct.LOOP_CONV_WS, Funct.MVOUT)
+    begins = (commands["funct"][1:] == Funct.CONFIG) & np.isin(commands["rs1"][1:] & 3, (ConfigKind.EX, ConfigKind.ST))
+    return np.split(commands, np.flatnonzero(begins & np.isin(commands["funct"][:-1], ends)) + 1)
+
+
+def _one(commands: Program, dim: int) -> Recognised:
+    function = _function(commands)
+    work = _product(commands, dim) if function == "matmul" else _convolution(commands) if function == "conv" else None
+    return Recognised(function, commands, work)
 
 
 def _function(commands: Program) -> str:
@@ -87,7 +114,7 @@ def _function(commands: Program) -> str:
     stored = commands[commands["funct"] == Funct.MVOUT]
     if codes & set(LOADS) and len(stored) and (stored["rs2"] >> COMMAND_SHIFT & 7).any():
         return "norm"
-    return "hand"
+    return HAND
 
 
 def _is_output_stationary(commands: Program) -> bool:
@@ -155,6 +182,23 @@ def _convolution(commands: Program) -> Conv | None:
     return work if work.stride and work.kernel and (work.out_rows, work.out_cols) == made else None
 
 
+def priced(call: Recognised, hw: Hardware, ran: frozenset[str]) -> tuple[Program, CallCost]:
+    """Return a call's commands with their gaps, and what the CPU takes around it; ``ran``: code that has run before.
+
+    Of calls without a fence between them, what surrounds the later ones lies before their first commands.
+    """
+    outside = around((call.parts or (call,))[0], hw, ran)
+    paths, streams = outside.paths, []
+    for number, part in enumerate(call.parts or (call,)):
+        commands = paced(part, hw)
+        if number and hw.cpu.prices != "none":
+            between = around(part, hw, ran | paths)
+            commands["gap"][0] += between.cycles
+            paths |= between.paths
+        streams.append(commands)
+    return np.concatenate(streams), replace(outside, paths=paths)
+
+
 def paced(call: Recognised, hw: Hardware) -> Program:
     """Return the call's commands with the gaps of the machine's price list; as they are without one."""
     if hw.cpu.prices == "none":
@@ -175,7 +219,7 @@ def paced(call: Recognised, hw: Hardware) -> Program:
 
 def around(call: Recognised, hw: Hardware, ran: frozenset[str]) -> CallCost:
     """Return what the CPU takes around a recognised call; its tile search is counted where its sizes are known."""
-    if hw.cpu.prices == "none" or call.function == "hand":
+    if hw.cpu.prices == "none" or call.function == HAND:
         return CallCost()
     if call.work is not None:
         return cost(call.work, hw, ran)
@@ -193,7 +237,7 @@ def _kinds(call: Recognised) -> Iterator[str]:
     elif call.function == "os":
         yield from _os_kinds(call.commands)
     else:
-        yield from ["hand"] * len(call.commands)
+        yield from [HAND] * len(call.commands)
 
 
 def _loop_kinds(call: Recognised) -> Iterator[str]:

@@ -7,13 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sim.base.errors import InputError
 from sim.cost import energy
 from sim.cpu import issue_cycles
-from sim.cpu.recognise import Recognised, around, calls_of, paced
-from sim.isa.commands import ConfigKind, Funct, Program
+from sim.cpu.recognise import Recognised, calls_of, priced, split
 from sim.run.session import Session
 from sim.timing.timer import Timing
 from sim.trace import calls
@@ -117,20 +114,11 @@ def of_trace(path: Path, case: str | None, hw: Hardware, clock: Clock, *, timeli
     return rows
 
 
-def split(commands: Program) -> list[Program]:
-    """Return the calls of a trace, which has no fences: each begins with a configuration behind stores or loops."""
-    ends = (Funct.LOOP_WS, Funct.LOOP_CONV_WS, Funct.MVOUT)
-    begins = (commands["funct"][1:] == Funct.CONFIG) & np.isin(commands["rs1"][1:] & 3, (ConfigKind.EX, ConfigKind.ST))
-    cuts = np.flatnonzero(begins & np.isin(commands["funct"][:-1], ends)) + 1
-    return np.split(commands, cuts)
-
-
 def _rows(case: str, issued: Sequence[Recognised], hw: Hardware, clock: Clock, timeline: bool) -> Iterator[CallRow]:
     session, ran = Session(hw, clock), frozenset[str]()
     for number, call in enumerate(issued):
-        outside = around(call, hw, ran)
+        commands, outside = priced(call, hw, ran)
         ran |= outside.paths
-        commands = paced(call, hw)
         timed = session.advance(commands, timeline=timeline)
         yield _row(case, number, replace(call, commands=commands), timed, outside.cycles, hw)
 
@@ -138,8 +126,7 @@ def _rows(case: str, issued: Sequence[Recognised], hw: Hardware, clock: Clock, t
 def _row(case: str, number: int, call: Recognised, timed: Timing, outside: int, hw: Hardware) -> CallRow:
     issued = issue_cycles(call.commands)
     cpu = issued + outside if hw.cpu.prices != "none" else 0
-    macs = call.work.macs if call.work is not None else 0
-    parts = energy.price(timed.counters, macs, timed.cycles + outside, hw, cpu_cycles=cpu)
+    parts = energy.price(timed.counters, call.macs, timed.cycles + outside, hw, cpu_cycles=cpu)
     causes = {**timed.causes, "call": outside}
     return CallRow(
         case,

@@ -12,7 +12,7 @@ import pytest
 from sim.base.errors import InputError
 from sim.cli import main
 from sim.cpu import cost
-from sim.cpu.recognise import calls_of, paced
+from sim.cpu.recognise import calls_of, paced, priced
 from sim.cpu.record import Build, record
 from sim.hardware import load
 from sim.isa.commands import Funct
@@ -86,6 +86,20 @@ def test_what_the_lowering_issues_is_recognised_with_the_same_gaps(work: object)
     elif call.work is not None:
         assert cost(call.work, hw).around == cost(work, hw).around and call.work.macs == work.macs  # type: ignore[arg-type, attr-defined]
     assert (call.work is None) == (call.function in ("resadd", "norm"))
+
+
+def test_calls_without_a_fence_between_them_are_one_with_parts() -> None:
+    """What surrounds the second call lies before its first command; alone with a fence each is as before."""
+    works = build.matmul(64, 64, 64), build.resadd(64, 64)
+    streams = [lower(work, ROCKET, bare=True) for work in works]
+    bare = [stream[stream["funct"] != Funct.FENCE] for stream in streams]
+    (call,) = calls_of(np.concatenate(bare), ROCKET.dim)
+    assert call.function == "matmul+resadd" and call.name == "matmul 64x64x64, resadd" and call.macs == 64**3
+    commands, outside = priced(call, ROCKET, frozenset())
+    assert outside.cycles == cost(works[0], ROCKET).cycles
+    wanted = np.concatenate([stream["gap"] for stream in bare])
+    wanted[len(bare[0])] += ROCKET.cpu.prices.calls["runtime"]["resadd"]  # type: ignore[union-attr]
+    assert np.array_equal(commands["gap"], wanted)
 
 
 def test_a_trace_replays_call_by_call_with_its_own_gaps_or_a_price_list(capsys: pytest.CaptureFixture[str]) -> None:
