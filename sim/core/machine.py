@@ -8,6 +8,7 @@ from sim.core.leap import burst, guards
 from sim.core.params import PARAMS
 from sim.core.units import (
     accumulator,
+    crossbar,
     execute,
     frontend,
     l2,
@@ -26,7 +27,7 @@ from sim.core.units import (
     tlb,
     writer,
 )
-from sim.core.units.memory import dram, fixed
+from sim.core.units.memory import dram, fixed, tile
 
 UNITS = {
     "front": frontend,
@@ -49,7 +50,7 @@ UNITS = {
 }
 """Name of each unit's record, and the unit. With a line in the phases of engine.py: all that a new unit needs."""
 
-NOT_REPEATED = {"l2": l2, "dram": dram}
+NOT_REPEATED = {"l2": l2, "dram": dram, "tile": tile, "crossbar": crossbar}
 """Units that the periodic clock refuses: their records are no part of its images."""
 
 MACHINE = np.dtype(
@@ -70,7 +71,7 @@ MACHINE = np.dtype(
 IMAGED_WORDS = MACHINE.fields[next(iter(NOT_REPEATED))][1] // 8
 """Words of the record that an image of the periodic clock covers: all before the first unit that it refuses."""
 
-MEMORY_SIDE = ("port", "mem", "fixed", "l2", "dram")
+MEMORY_SIDE = ("port", "mem", "fixed", "l2", "dram", "crossbar")
 """Records that pass from one program to the next on a machine whose memory remembers anything."""
 
 

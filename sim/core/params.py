@@ -14,6 +14,7 @@ NEVER = 1 << 60
 RING = 64  # entries of every ring buffer whose capacity is a parameter
 FIXED = 0  # memory_model: fixed latency and bandwidth (units/memory/fixed.py)
 DRAM = 1  # channels of a DRAM (units/memory/dram.py)
+SHARED = 2  # the tile's way to a memory of several cores (units/memory/tile.py, units/crossbar.py)
 XACTS = 256  # most DMA transactions in flight in one direction
 BANKS = 16  # most scratchpad banks; most accumulator banks
 

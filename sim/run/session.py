@@ -21,6 +21,7 @@ from sim.isa.commands import Funct, Program
 from sim.lower import Work, lower
 from sim.lower.sparse.works import counted
 from sim.timing import timer
+from sim.timing.contents import L2Contents
 from sim.timing.memo import Memo
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from sim.hardware.machine import Words
     from sim.plan.step import Step
     from sim.timing.disk import Timings
-    from sim.timing.timer import Clock, L2Contents, Timing
+    from sim.timing.timer import Clock, Timing
 
 RESTART_CYCLES = 1
 """After a fence the next command is offered one cycle after the first idle cycle; the measured layers
@@ -54,7 +55,7 @@ class Start:
     @classmethod
     def reset(cls, hw: Hardware) -> Start:
         """Return what the first program finds on ``hw``: an L2, if there is one, is empty."""
-        return cls(l2=timer.L2Contents.empty(hw) if hw.remembers else None)
+        return cls(l2=L2Contents.empty(hw) if hw.remembers else None)
 
 
 class Session:

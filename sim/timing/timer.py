@@ -25,7 +25,8 @@ from sim.core.units.reservation import TIMELINE
 from sim.core.units.tlb import USE
 from sim.core.units.walks import LARGE, SECTORS, SMALL
 from sim.isa.commands import COMMAND, Funct, Program
-from sim.timing import dram, limits, programs
+from sim.timing import limits, programs
+from sim.timing.contents import L2Contents, place
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -48,24 +49,6 @@ STALL_CYCLES = 10_000
 TIMELINE_ROWS = 1 << 20
 """Commands that a timeline has room for at first: 192 MiB of addresses, memory only where rows are written. The longest
 program of GPT-2 at 512 tokens has 615,942; one that is longer still is run twice."""
-
-
-@dataclass(frozen=True)
-class L2Contents:
-    """What a program finds in an L2: its tags and, after another program, the state of everything behind the DMA.
-
-    Bytes of int64 ``lines`` (sim/core/units/l2/state.py), of the records that `machine.memory_side` names, and of a
-    DRAM's channels; what was under way goes on.
-    """
-
-    lines: bytes
-    memory_side: bytes = b""
-    channels: bytes = b""
-
-    @classmethod
-    def empty(cls, hw: Hardware) -> L2Contents:
-        """Return the contents after reset; no lines on a machine without an L2."""
-        return cls(bytes(8 * hw.memory.l2_bytes >> LINE_BITS))
 
 
 @dataclass(frozen=True)
@@ -249,22 +232,29 @@ def heed(abandoned: threading.Event) -> None:
     _OF_THREAD.abandoned = abandoned
 
 
-def _heed() -> None:
+def heeded() -> None:
     """Between two parts of a run: the interpreter hears an interrupt here; a thread hears that it is to stop."""
     event: threading.Event | None = getattr(_OF_THREAD, "abandoned", None)
     if event is not None and event.is_set():
         raise Abandoned
 
 
+def reset(
+    described: tuple[tuple[str, int], ...], phase: int, written_rows: tuple[int, ...], commands: npt.NDArray[np.void]
+) -> npt.NDArray[np.void]:
+    """Return the machine after reset in front of a program, not to be written to."""
+    return _reset(described, phase, written_rows, _results_to_scratchpad(commands))
+
+
 def _fresh(
-    described: tuple[tuple[str, int], ...], phase: int, written_rows: tuple[int, ...], to_scratchpad: bool
+    described: tuple[tuple[str, int], ...], phase: int, written_rows: tuple[int, ...], commands: npt.NDArray[np.void]
 ) -> npt.NDArray[np.void]:
     """Return the machine after reset, in the one place of this thread: a new one each time would be new memory."""
     if not hasattr(_OF_THREAD, "machine"):
         _OF_THREAD.machine = np.zeros(1, machine.MACHINE).view(np.recarray)
     state: npt.NDArray[np.void] = _OF_THREAD.machine
-    reset = _reset(described, phase, written_rows, to_scratchpad)
-    np.asarray(state).view(np.int64)[:] = np.asarray(reset).view(np.int64)
+    after_reset = reset(described, phase, written_rows, commands)
+    np.asarray(state).view(np.int64)[:] = np.asarray(after_reset).view(np.int64)
     return state
 
 
@@ -309,9 +299,9 @@ def run(
     if not (commands["funct"] != Funct.FENCE).any():
         raise InputError("program: holds no command; a program needs at least one command before its fence")
     programs.check(commands, hw)
-    reset = (tuple(parameters(hw).items()), phase, written_rows, _results_to_scratchpad(commands))
-    state = _fresh(*reset)
-    lines, channels = _memory(state, hw, l2)
+    start = (tuple(parameters(hw).items()), phase, written_rows, commands)
+    state = _fresh(*start)
+    lines, channels = place(state, hw, l2)
     refusal = periodic.refusal(state, commands.view(np.recarray)) if clock == "periodic" else ""
     used: Clock = "leap" if refusal else clock
     sections = np.zeros(int((commands["funct"] == Funct.FENCE).sum()) + 1, np.int64)
@@ -321,19 +311,14 @@ def run(
         status, told = _told(state, commands.view(np.recarray), sections, times, lines, channels, used)
         if status == engine.HANG:
             raise Hang(f"{hw.name}: the program never ends\n{explain.describe(state, len(commands))}")
-        if lost := int(state[0].acc.lost):
-            raise Hang(
-                f"{hw.name}: {lost} rows found the write queue of their accumulator sub-bank full, where the RTL's own "
-                "assertion fails (AccumulatorMem.scala); nearest: twice the accumulator.sub_banks, or "
-                "accumulator.single_ported = false"
-            )
+        refuse_lost_rows(hw, state)
         written = int(told.row)
         if not timeline or written <= rows:
             break
         # the loop unrollers decide how many commands there are: run again with room for all of them
         rows = written
-        state = _fresh(*reset)
-        lines, channels = _memory(state, hw, l2)
+        state = _fresh(*start)
+        lines, channels = place(state, hw, l2)
         sections[:] = 0
     if l2 is not None and hw.remembers:
         engine.rest(passed(state), lines, passed(channels))
@@ -344,7 +329,7 @@ def run(
         sections=tuple(int(n) for n in np.diff(ends, prepend=0)),
         counters=dict(zip(EVENTS, told.count.tolist(), strict=True)),
         causes=dict(zip(CAUSES, told.cause.tolist(), strict=True)),
-        timeline=_fields(times[:written], COMMAND_TIMES) if timeline else None,
+        timeline=times_of(times[:written]) if timeline else None,
         phase=int(state[0].loop_matmul.head),
         visited_cycles=int(told.count[Event.VISITED_CYCLES]),
         l2=l2,
@@ -355,18 +340,24 @@ def run(
     )
 
 
+def refuse_lost_rows(hw: Hardware, state: npt.NDArray[Any]) -> None:
+    """Raise Hang where a row was lost, as the RTL's own assertion does."""
+    if lost := int(state[0].acc.lost):
+        raise Hang(
+            f"{hw.name}: {lost} rows found the write queue of their accumulator sub-bank full, where the RTL's own "
+            "assertion fails (AccumulatorMem.scala); nearest: twice the accumulator.sub_banks, or "
+            "accumulator.single_ported = false"
+        )
+
+
+def times_of(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Return the times among what the core records of commands: `Timing.timeline`."""
+    return _fields(records, COMMAND_TIMES)
+
+
 def _fields(records: npt.NDArray[np.void], names: tuple[str, ...]) -> npt.NDArray[np.void]:
     """Return a copy that has only the named fields."""
     return np.asarray(repack_fields(records.view(np.ndarray)[list(names)]))
-
-
-def _memory(state: np.ndarray, hw: Hardware, l2: L2Contents | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
-    """Return an L2's tags and a DRAM's channels as a program finds them; put the memory's side back."""
-    contents = l2 or L2Contents.empty(hw)
-    dram.place(state, hw)
-    if contents.memory_side:
-        machine.resume_memory(state, contents.memory_side)
-    return np.frombuffer(contents.lines, np.int64).copy(), dram.channels(hw, contents.channels)
 
 
 def _told(
@@ -376,12 +367,12 @@ def _told(
     """Run with a clock; returns the engine's status and what came of it as a RUN record."""
     if clock == "periodic":
         status: int
-        status, told = periodic.run(state, program, sections, times, lines, _heed)
+        status, told = periodic.run(state, program, sections, times, lines, heeded)
         return status, told
     unlogged = np.zeros(0, USE).view(np.recarray)
     hot = [passed(array) for array in (state, program)]
     rest = (sections, passed(times), lines, passed(channels), passed(unlogged), clock != "reference")
-    status = engine.drive(*hot, *rest, between=_heed)
+    status = engine.drive(*hot, *rest, between=heeded)
     m = state[0]
     told = np.zeros(1, RUN).view(np.recarray)[0]
     told.idle_t = m.front.idle_t

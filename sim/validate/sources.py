@@ -41,6 +41,11 @@ def library(table: Path) -> Library:
     return Library(tuple(found))
 
 
+def soc_folders(table: Path) -> tuple[Path, ...]:
+    """Return where traces that belong to a table of a whole machine are looked for: beside it, then beside our own."""
+    return (table.parent, *(folder / "soc" for folder in _FOLDERS))
+
+
 def is_timeline(table: CsvFile) -> bool:
     """Return whether the columns are those of per-command times."""
     return table.has("case", "seq", "funct", "t_alloc", "t_issue", "t_complete")

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from sim.hardware import load
 from sim.lower import build, lower
-from sim.timing.timer import L2Contents, run
+from sim.timing.contents import L2Contents
+from sim.timing.timer import run
 
 HIT = 4  # t+2 start, s1; t+3 s2; t+4 s3 = answer
 MISS = 7  # t+2 start, t+3 request, +L answer, +1 queue and banks, +1 start and s1, +1 s2, +1 s3

@@ -10,7 +10,8 @@ from sim.base.errors import InputError
 from sim.hardware import Hardware, load
 from sim.isa.commands import Program
 from sim.lower import Matmul, Operand, lower
-from sim.timing.timer import L2Contents, Timing, run
+from sim.timing.contents import L2Contents
+from sim.timing.timer import Timing, run
 
 BASE = 0x8001_0000  # a boundary of 16 KiB; A, B and C one behind the other, as the SoC's programs have them
 MEASURED = {

@@ -11,7 +11,7 @@ import pytest
 
 from sim.core import engine, machine
 from sim.core.repeat import canonical
-from sim.core.units.memory import TIMING_BITS, dram, fixed
+from sim.core.units.memory import TIMING_BITS, dram, fixed, tile
 
 CORE = Path(machine.__file__).parent
 ACRONYMS = {
@@ -86,10 +86,10 @@ def test_every_field_of_a_unit_is_explained() -> None:
 
 def test_a_memory_model_has_the_whole_protocol() -> None:
     protocol = ("DTYPE", "TIMING_BITS", "busy", "takes_read", "takes_write", "read", "write", "offer", "rebase")
-    for model in (fixed, dram):
+    for model in (fixed, dram, tile):
         assert all(hasattr(model, name) for name in protocol), model.__name__
     assert all(hasattr(fixed, name) for name in ("beat", "acknowledge"))  # a DRAM answers through its queues
-    assert TIMING_BITS == (fixed.TIMING_BITS, dram.TIMING_BITS)
+    assert TIMING_BITS == (fixed.TIMING_BITS, dram.TIMING_BITS, tile.TIMING_BITS)
 
 
 def test_no_file_of_the_core_is_long() -> None:

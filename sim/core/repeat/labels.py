@@ -8,9 +8,9 @@ import numpy as np
 
 from sim.core.jit import njit
 from sim.core.params import XACTS
-from sim.core.units import port
 from sim.core.units.mvout import ROWS
 from sim.core.units.reservation import EX, LD, SLOTS, ST
+from sim.core.units.tilelink import READER
 
 
 @njit
@@ -142,14 +142,14 @@ def _transactions(m, to):
         n = _number(to, b.reader_in.arg[i], n)
         b.reader_in.arg[i] = to[b.reader_in.arg[i]]
     for i in range(b.from_memory.n):
-        if b.from_memory.client[i] == port.READER:
+        if b.from_memory.client[i] == READER:
             n = _number(to, b.from_memory.arg[i], n)
             b.from_memory.arg[i] = to[b.from_memory.arg[i]]
     for i in range(mem.read_n):
         n = _number(to, mem.read_id[i], n)
         mem.read_id[i] = to[mem.read_id[i]]
     for i in range(b.to_memory.n):
-        if b.to_memory.client[i] == port.READER:
+        if b.to_memory.client[i] == READER:
             n = _number(to, b.to_memory.arg[i] & 0xFFFF, n)
             b.to_memory.arg[i] = (b.to_memory.arg[i] & ~0xFFFF) | to[b.to_memory.arg[i] & 0xFFFF]
     for i in range(b.reader_out.n):

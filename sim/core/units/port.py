@@ -16,23 +16,7 @@ from sim.core.jit import njit
 from sim.core.normal import LONG_AGO, recent
 from sim.core.params import DRAM, NEVER
 from sim.core.units import memory
-
-READER = 0
-WRITER = 1
-
-BUFFER = np.dtype(
-    [
-        ("n", "i8"),  # beats in it, at most 2
-        ("pop_t", "i8"),  # cycle in which the last beat was taken out
-        ("client", "i8", (2,)),  # READER or WRITER
-        # request of the reader: transaction | beats << 16; of the writer: bytes of the Put | useful bytes << 16;
-        # answer: transaction
-        ("arg", "i8", (2,)),
-        ("last", "i8", (2,)),  # 1: last beat of its burst
-        ("address", "i8", (2,)),  # of a request: its first useful byte
-    ]
-)
-"""A TLBuffer channel of two entries; an entry is one beat."""
+from sim.core.units.tilelink import BUFFER, READER, WRITER, put_in, room, take
 
 BUFFERS = ("reader_out", "writer_out", "to_memory", "from_memory", "reader_in", "writer_in")
 
@@ -50,37 +34,6 @@ def reset(m):
     m.port.prefer = WRITER  # the crossbar's first tie goes to the writer
     for name in BUFFERS:
         m.port[name].pop_t = LONG_AGO
-
-
-@njit
-def room(b, now):
-    """True when a 2-entry buffer had room at the start of this cycle."""
-    n = b.n
-    if b.pop_t == now:
-        n += 1
-    return n < 2
-
-
-@njit
-def put_in(b, client, arg, last, address):
-    """Append a beat."""
-    i = b.n
-    b.client[i] = client
-    b.arg[i] = arg
-    b.last[i] = last
-    b.address[i] = address
-    b.n = i + 1
-
-
-@njit
-def take(b, now):
-    """Drop the head beat."""
-    b.client[0] = b.client[1]
-    b.arg[0] = b.arg[1]
-    b.last[0] = b.last[1]
-    b.address[0] = b.address[1]
-    b.n -= 1
-    b.pop_t = now
 
 
 @njit

@@ -9,9 +9,9 @@ import numpy as np
 from sim.core.jit import njit
 from sim.core.normal import LONG_AGO, recent, straighten
 from sim.core.params import FIXED, NEVER, XACTS
-from sim.core.units import port, tlb, writer
+from sim.core.units import tlb, writer
 from sim.core.units.memory import E_RB, E_RR, fixed
-from sim.core.units.port import put_in, room
+from sim.core.units.tilelink import READER, WRITER, put_in, room
 
 QUEUE = 16
 REQUESTS = 8  # most on the way to the memory alone: one a cycle
@@ -109,7 +109,7 @@ def _send(now, m, xact, beats):
     """A request without contention: TLB stage, translate stage, two buffers; the memory takes it four cycles on."""
     f = m.burst
     tlb.pass_alone(now, m.tlb, tlb.READER, m.reader.address)
-    m.port.prefer = port.WRITER
+    m.port.prefer = WRITER
     fixed.read(now + 4, m, xact, beats, 0)
     f.sent_t[(f.sent_head + f.sent_n) % REQUESTS] = now + 4
     f.sent_n += 1
@@ -139,7 +139,7 @@ def _cycle(now, m):
         acted = True
         r.translated_valid = 0
         if room(m.port.reader_out, now) and not tlb.missed(now, m.tlb, tlb.READER):
-            put_in(m.port.reader_out, port.READER, r.translated_arg, 1, r.translated_address)
+            put_in(m.port.reader_out, READER, r.translated_arg, 1, r.translated_address)
         else:
             retry = True
     retry_arg = r.translated_arg

@@ -10,7 +10,7 @@ from sim.core.jit import njit
 from sim.core.normal import LONG_AGO, recent
 from sim.core.params import NEVER
 from sim.core.units import tlb
-from sim.core.units.port import WRITER, put_in, room, take
+from sim.core.units.tilelink import WRITER, put_in, room, take
 
 IDLE = 0
 NEW_PACKET = 1

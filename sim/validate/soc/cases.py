@@ -15,6 +15,7 @@ from sim.lower.work import BiasKind, Matmul, Work
 from sim.validate.soc import issue
 from sim.validate.soc.fpga import layer
 from sim.validate.soc.host import BaselineLayer, of_row
+from sim.validate.soc.pairs import run_of
 from sim.validate.soc.programs import Calls, LayerPasses
 from sim.validate.soc.traces import TraceCall
 from sim.validate.tasks import Measured
@@ -44,6 +45,8 @@ def source_of(columns: Mapping[str, str], hw: Hardware, path: Path) -> Measured:
         raise InputError(reason)
     if columns["kind"] == "soc_trace":
         return TraceCall(path, columns["case"], int(columns["call"]))
+    if columns["kind"] == "soc_cores":
+        return run_of(columns, path)
     if columns["kind"].startswith("fpga_"):
         return layer(columns, hw)
     calls = int(columns.get("call", "0")) + 1

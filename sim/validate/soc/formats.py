@@ -14,7 +14,7 @@ from sim.base.errors import InputError
 from sim.hardware import load
 from sim.validate import csvfile, tables
 from sim.validate.csvfile import CsvFile
-from sim.validate.soc import traces
+from sim.validate.soc import pairs, traces
 from sim.validate.soc.fpga import AUTOMATIC, MAPPED
 from sim.validate.tables import Row
 
@@ -117,12 +117,12 @@ def _described(columns: Columns) -> list[dict[str, str]]:
         host = "rocket_ibert_integer" if integer else "rocket_libm_float"
         machine = {"cfg": "default", "host": host, "cpu_sizes": "constant"}
         return [{**found, **sizes, **machine, "kind": "soc_baseline", "operator": operator}]
+    if several := pairs.columns_of(columns):
+        return [{**found, "cfg": "default", **several}]
     return [{**found, "cfg": "default", "kind": "soc_other", "reason": _unmodelled(config, what)}]
 
 
 def _unmodelled(config: str, what: str) -> str:
-    if config.startswith("2 x"):
-        return "two cores: the machine has one"
     if "page" in config or "bare" in config or "Sv39" in config:
         return "virtual memory: the machine translates no address"
     return f"{what!r} on {config!r}: no such program is known"

@@ -19,7 +19,7 @@ one), its transaction ids, and the banks.
 from sim.core.jit import njit
 from sim.core.leap.burst.settle import answered
 from sim.core.leap.burst.state import BEATS, BEATS_OUT, cycle_of, packed
-from sim.core.params import DRAM, RING, XACTS, sp_bank
+from sim.core.params import DRAM, RING, SHARED, XACTS, sp_bank
 from sim.core.units import load
 from sim.core.units.memory.wires import NOTHING
 from sim.core.units.scaler import occupied
@@ -33,9 +33,9 @@ def _path(p):
 
 @njit
 def suits(m):
-    """Nothing but loaded rows comes to the scratchpad, from a memory without a cache, by addresses without pages."""
+    """Nothing but loaded rows comes to the scratchpad, from a memory of its own without a cache or pages."""
     p = m.p
-    if m.burst.prevented or p.l2_sets or p.page_mode:
+    if m.burst.prevented or p.l2_sets or p.page_mode or p.memory_model == SHARED:
         return False
     return p.max_bytes // p.beat_bytes <= BEATS
 

@@ -8,7 +8,7 @@ then data, then the beat at the door.
 
 from sim.core.events import Event
 from sim.core.jit import njit
-from sim.core.units import memory, port
+from sim.core.units import memory
 from sim.core.units.l2 import data as l2_data
 from sim.core.units.l2 import schedule as l2_schedule
 from sim.core.units.l2.state import (
@@ -24,6 +24,7 @@ from sim.core.units.l2.state import (
     RELEASE_ACK,
     SINKS,
 )
+from sim.core.units.tilelink import WRITER, put_in, room, take
 
 E_WRITEBACKS = int(Event.L2_WRITEBACKS)
 LINE_BYTES = 1 << LINE_BITS
@@ -146,7 +147,7 @@ def _mask(p, first, useful, beat):
 def _keep_beat(m, client, arg, last, address):
     """A beat enters: count it, and put the data of a Put into its list."""
     c = m.l2
-    if client == 1:
+    if client & 1 == WRITER:
         bytes_ = arg & 0xFFFF
         k = c.door_list
         if c.door_beat == 0:
@@ -190,32 +191,33 @@ def step(now, m, lines, channels):
     last = c.held_last if held else door.last[0]
     raw = c.held_address if held else door.address[0]
     first = c.door_beat == 0
-    enters = here and not (client == 1 and (put_full or (first and lists_full)))
+    puts = client & 1 == WRITER
+    enters = here and not (puts and (put_full or (first and lists_full)))
     info = 0
     address = raw
     if enters and first:
-        if client == 0:
+        if not puts:
             bytes_ = (arg >> 16) * p.beat_bytes
-            info = GET | bytes_ << 4 | (arg & 0xFFFF) << 20
+            info = GET | bytes_ << 4 | (arg & 0xFFFF) << 20 | client << 40
         else:
             bytes_ = arg & 0xFFFF
             c.door_list = 0
             while c.list_used[c.door_list]:
                 c.door_list += 1
-            info = (PUT_FULL if arg >> 16 == bytes_ else PUT_PARTIAL) | bytes_ << 4 | c.door_list << 12 | 1 << 40
+            info = (PUT_FULL if arg >> 16 == bytes_ else PUT_PARTIAL) | bytes_ << 4 | c.door_list << 12 | client << 40
         address &= -bytes_
     took, changed = l2_schedule.step(m, lines, ready, enters and first, address, info)
     acted = acted or changed
     acted = l2_data.step(m, answers, room_d) or acted
-    if c.beat_n > 0 and port.room(m.port.from_memory, now):
-        port.put_in(m.port.from_memory, c.beat_info >> 40, (c.beat_info >> 20) & 0xFFFF, c.beat_last, 0)
+    if c.beat_n > 0 and m.crossbar.cores == 0 and room(m.port.from_memory, now):  # else the crossbar takes it
+        put_in(m.port.from_memory, c.beat_info >> 40, (c.beat_info >> 20) & 0xFFFF, c.beat_last, 0)
         c.beat_n = 0
         acted = True
     if took or (enters and not first):
         _keep_beat(m, client, arg, last, raw)
         c.held_n = 0
         if not held:
-            port.take(door, now)
+            take(door, now)
         acted = True
     elif here and not held:
         c.held_n = 1
@@ -223,7 +225,7 @@ def step(now, m, lines, channels):
         c.held_arg = arg
         c.held_last = last
         c.held_address = raw
-        port.take(door, now)
+        take(door, now)
         acted = True
     if acted:
         m.station.progress_t = now

@@ -15,7 +15,8 @@ and call the model that `PARAMS.memory_model` names. A model is one file or fold
   `m.mem.offered` = READ or ACKNOWLEDGE, unless one waits there. Returns the wake: the next cycle in which a call could
   change anything;
 * ``beat(now, m)``: the offered beat of a read is taken; returns transaction << 1 | last beat;
-* ``acknowledge(m)``: the offered acknowledge is taken; returns the transaction (a DRAM leaves both to fixed.py);
+* ``acknowledge(m)``: the offered acknowledge is taken; returns the transaction (a DRAM leaves both to fixed.py; a
+  tile's buffer gives either with `beat`);
 * ``rebase(m, start)``: its times count from cycle ``start``, the first of the next program;
 * ``canonise(m, now)``: normal form (normal.py), where TIMING_BITS are few enough for the periodic clock.
 
@@ -25,8 +26,8 @@ one read or one beat of a Put. Beats of two reads are not mixed; reads may be an
 
 from sim.core.events import Event
 from sim.core.jit import njit
-from sim.core.params import DRAM, NEVER
-from sim.core.units.memory import dram, fixed, wires
+from sim.core.params import DRAM, NEVER, SHARED
+from sim.core.units.memory import dram, fixed, tile, wires
 from sim.core.units.memory.wires import ACKNOWLEDGE, NOTHING, READ
 
 __all__ = ["ACKNOWLEDGE", "DTYPE", "NOTHING", "READ"]
@@ -42,25 +43,31 @@ E_RBEATS = int(Event.BUS_READ_BEATS)
 E_WBEATS = int(Event.BUS_WRITE_BEATS)
 
 DTYPE = wires.DTYPE
-TIMING_BITS = (fixed.TIMING_BITS, dram.TIMING_BITS)
+TIMING_BITS = (fixed.TIMING_BITS, dram.TIMING_BITS, tile.TIMING_BITS)
 """By `PARAMS.memory_model`."""
 
 
 @njit
 def busy(m):
     """True while an answer is due, or the memory has work of its own."""
+    if m.p.memory_model == SHARED:
+        return tile.busy(m)
     return dram.busy(m) if m.p.memory_model == DRAM else fixed.busy(m)
 
 
 @njit
 def takes_read(now, m, address):
     """True when the memory takes a read in this cycle."""
+    if m.p.memory_model == SHARED:
+        return tile.takes_read(now, m, address)
     return dram.takes_read(now, m, address) if m.p.memory_model == DRAM else fixed.takes_read(now, m, address)
 
 
 @njit
 def takes_write(now, m, address):
     """True when the memory takes a beat of a Put in this cycle."""
+    if m.p.memory_model == SHARED:
+        return tile.takes_write(now, m, address)
     return dram.takes_write(now, m, address) if m.p.memory_model == DRAM else fixed.takes_write(now, m, address)
 
 
@@ -69,6 +76,8 @@ def read(now, m, transaction, beats, address):
     """The memory takes a read of some beats."""
     if m.p.memory_model == DRAM:
         dram.read(now, m, transaction, beats, address)
+    elif m.p.memory_model == SHARED:
+        tile.read(now, m, transaction, beats, address)
     else:
         fixed.read(now, m, transaction, beats, address)
     m.count[E_RR] += 1
@@ -83,6 +92,8 @@ def write(now, m, transaction, last, size, useful, address):
     """The memory takes a beat of a Put of `size` bytes, of which `useful` are enabled by its mask."""
     if m.p.memory_model == DRAM:
         dram.write(now, m, transaction, last, size, address)
+    elif m.p.memory_model == SHARED:
+        tile.write(now, m, last, size, useful, address)
     else:
         fixed.write(now, m, transaction, last, size, address)
     m.count[E_WBEATS] += 1
@@ -103,7 +114,9 @@ def offer(now, m, channels):
     """
     if m.p.memory_model == DRAM:
         return dram.offer(now, m, channels)
-    return NEVER if m.mem.offered != NOTHING else fixed.offer(now, m)
+    if m.mem.offered != NOTHING:
+        return NEVER
+    return tile.offer(now, m) if m.p.memory_model == SHARED else fixed.offer(now, m)
 
 
 @njit
@@ -118,10 +131,11 @@ def answer(now, m):
     """Take the memory's answer off its wires; returns transaction << 1 | last beat."""
     acknowledges = m.mem.offered == ACKNOWLEDGE
     m.mem.offered = NOTHING
+    shared = m.p.memory_model == SHARED
     if acknowledges:
         m.mem.writes_out -= 1
-        return fixed.acknowledge(m) << 1 | 1
-    beat = fixed.beat(now, m)
+        return tile.beat(now, m) if shared else fixed.acknowledge(m) << 1 | 1
+    beat = tile.beat(now, m) if shared else fixed.beat(now, m)
     m.count[E_RBEATS] += 1
     m.mem.reads_out -= beat & 1
     return beat
@@ -132,6 +146,8 @@ def rebase(m, start):
     """Let all times of the memory count from cycle ``start``."""
     if m.p.memory_model == DRAM:
         dram.rebase(m, start)
+    elif m.p.memory_model == SHARED:
+        tile.rebase(m, start)
     else:
         fixed.rebase(m, start)
 

@@ -2,8 +2,8 @@
 
 from sim.core.jit import njit
 from sim.core.params import NEVER
-from sim.core.units.port import take
 from sim.core.units.reader import free_xact
+from sim.core.units.tilelink import take
 
 
 @njit

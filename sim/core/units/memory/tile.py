@@ -1,0 +1,102 @@
+"""A core's way to a memory that it shares: the tile's TileLink buffer, two beats each way, in front of the crossbar.
+
+Source: rocket-chip's tile (TLBuffer between the RoCC port and the system bus); a beat takes a cycle more in each
+direction. What lies behind is in units/crossbar.py, which takes requests out and puts answers in behind all cores of a
+cycle: what a core puts in is marked with its cycle, and not seen before the next.
+"""
+
+import numpy as np
+
+from sim.core.address import ALL_BITS
+from sim.core.jit import njit
+from sim.core.normal import LONG_AGO
+from sim.core.params import NEVER
+from sim.core.units.memory.wires import ACKNOWLEDGE, READ
+from sim.core.units.tilelink import BUFFER, READER, WRITER, put_in, room, take
+
+TIMING_BITS = ALL_BITS
+"""Time depends on the other cores, too: no clock repeats it."""
+
+CYCLES = 2
+"""What the buffer adds to a read's way from the port and back."""
+
+DTYPE = np.dtype(
+    [
+        ("request", BUFFER),  # on their way to the crossbar
+        ("answer", BUFFER),  # on their way to the port
+        ("pushed_t", "i8"),  # cycle in which the last request beat came in
+        # the loop over several cores (cores.py)
+        ("wake_t", "i8"),  # cycle in which the core is stepped next
+        ("seen_t", "i8"),  # cycle up to which its time is charged to causes
+        ("start_t", "i8"),  # cycle of its first offer
+        ("done", "i8"),  # 1: its program is over
+        # counters
+        ("wait_cycles", "i8"),  # cycles in which a beat of its was in front of the crossbar and another core's went
+    ]
+)
+
+
+def reset(m):
+    """Bring the record of a new machine to its state after reset."""
+    m.tile.request.pop_t = LONG_AGO
+    m.tile.answer.pop_t = LONG_AGO
+    m.tile.pushed_t = LONG_AGO
+
+
+@njit
+def busy(m):
+    """True while an answer waits."""
+    return m.tile.answer.n > 0
+
+
+@njit
+def takes_read(now, m, address):
+    """True when the buffer has room."""
+    return room(m.tile.request, now)
+
+
+@njit
+def takes_write(now, m, address):
+    """The same for a beat of a Put."""
+    return room(m.tile.request, now)
+
+
+@njit
+def read(now, m, transaction, beats, address):
+    """Take a read of some beats."""
+    put_in(m.tile.request, READER, transaction | beats << 16, 1, address)
+    m.tile.pushed_t = now
+
+
+@njit
+def write(now, m, last, size, useful, address):
+    """Take a beat of a Put of `size` bytes, `useful` of them enabled."""
+    put_in(m.tile.request, WRITER, size | useful << 16, last, address)
+    m.tile.pushed_t = now
+
+
+@njit
+def offer(now, m):
+    """Put the next answer on the wires. Returns the wake."""
+    b = m.tile.answer
+    if b.n == 0:
+        return NEVER
+    m.mem.offered = READ if b.client[0] == READER else ACKNOWLEDGE
+    return now + 1
+
+
+@njit
+def beat(now, m):
+    """The offered answer is taken; returns transaction << 1 | last beat."""
+    b = m.tile.answer
+    taken = b.arg[0] << 1 | b.last[0]
+    take(b, now)
+    return taken
+
+
+@njit
+def rebase(m, start):
+    """Between two programs the buffer is empty: nothing of its times matters."""
+    m.tile.request.pop_t = LONG_AGO
+    m.tile.answer.pop_t = LONG_AGO
+    m.tile.pushed_t = LONG_AGO

@@ -1,0 +1,43 @@
+"""What a memory remembers from one program to the next: lines of an L2, rows of a DRAM, what is under way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.core import machine
+from sim.core.units.l2.state import LINE_BITS
+from sim.timing import dram
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+
+
+@dataclass(frozen=True)
+class L2Contents:
+    """What a program finds in an L2: its tags and, after another program, the state of everything behind the DMA.
+
+    Bytes of int64 ``lines`` (sim/core/units/l2/state.py), of the records that `machine.memory_side` names, and of a
+    DRAM's channels; what was under way goes on.
+    """
+
+    lines: bytes
+    memory_side: bytes = b""
+    channels: bytes = b""
+
+    @classmethod
+    def empty(cls, hw: Hardware) -> L2Contents:
+        """Return the contents after reset; no lines on a machine without an L2."""
+        return cls(bytes(8 * hw.memory.l2_bytes >> LINE_BITS))
+
+
+def place(state: np.ndarray, hw: Hardware, l2: L2Contents | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """Return an L2's tags and a DRAM's channels as a program finds them; put the memory's side back."""
+    contents = l2 or L2Contents.empty(hw)
+    dram.place(state, hw)
+    if contents.memory_side:
+        machine.resume_memory(state, contents.memory_side)
+    return np.frombuffer(contents.lines, np.int64).copy(), dram.channels(hw, contents.channels)
