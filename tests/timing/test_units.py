@@ -16,7 +16,7 @@ from sim.core.units.memory import TIMING_BITS, dram, fixed, tile
 CORE = Path(machine.__file__).parent
 ACRONYMS = {
     "n", "rs1", "rs2", "gap", "arg", "row", "job", "raw", "hit", "tag", "i", "j", "k",  # the field's own or plain words
-    "p", "acc", "tlb", "mem", "l2", "dim", "ldq", "stq", "exq",
+    "p", "acc", "tlb", "mem", "l2", "dim", "ldq", "stq", "exq", "ids", "now",
 }  # fmt: skip
 """Names of three letters or fewer: plain words, and the spelling of Gemmini's own parameters."""
 
