@@ -170,7 +170,9 @@ Attention = Callable[[Builder, Sequences], Tensor]
 
 
 def states_sizes(build: Callable[P, Graph], signature: inspect.Signature | None = None) -> Callable[P, Graph]:
-    """Let the graphs of a builder state its numbers and the switches that are on, defaults included.
+    """Let the graphs of a builder state its numbers and the switches that are on, defaults included, and other words.
+
+    Words (a phase, lengths) are stated where they are not the default; the element type stands in the graph itself.
 
     ``signature``: the sizes of a builder that takes them all by name; None = those of its own parameters.
     """
@@ -181,9 +183,12 @@ def states_sizes(build: Callable[P, Graph], signature: inspect.Signature | None 
         given = sizes_of.bind(*args, **sizes)
         given.apply_defaults()
         graph = build(**given.arguments) if signature else build(*args, **sizes)  # type: ignore[call-arg]
-        return graph.sized(
-            {name: value for name, value in given.arguments.items() if isinstance(value, int) and value is not False}
-        )
+        stated = {}
+        for name, value in given.arguments.items():
+            word = isinstance(value, str) and name != "dtype" and value != sizes_of.parameters[name].default
+            if word or (isinstance(value, int) and value is not False):
+                stated[name] = value
+        return graph.sized(stated)
 
     if signature is not None:
         built.__signature__ = signature  # type: ignore[attr-defined]

@@ -11,6 +11,8 @@ from sim.cli.analyze import analyze
 from sim.cli.columns import columns
 from sim.cli.diff_command import diff
 from sim.cli.explore import explore
+from sim.cli.export_serving import export_serving
+from sim.cli.gallery import gallery
 from sim.cli.import_command import import_workload
 from sim.cli.infer import infer
 from sim.cli.listing import listing
@@ -39,6 +41,8 @@ app.command()(run)
 app.command()(sweep)
 app.command()(merge)
 app.command()(export)
+app.command()(gallery)
+app.command(name="export-serving")(export_serving)
 app.command()(explore)
 app.command()(analyze)
 app.command(name="import")(import_workload)

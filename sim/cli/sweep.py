@@ -65,7 +65,9 @@ def sweep(
         "prune": prune,
     }
     where = {"jobs": jobs, "scheduler": scheduler, "shard": shard, "store": store, "cache": not no_cache}
-    table = _swept({**asked(request), **lists, **where})
+    fields = asked(request)
+    fields["sizes"] = {name: _listed(name, value) for name, value in dict(fields["sizes"]).items()}
+    table = _swept({**fields, **lists, **where})
     if output is not None:
         write_table(table, output)
     if as_json:
@@ -104,6 +106,13 @@ def _patterns(sparsity: list[str] | None, pattern: str | None, density: str | No
     from sim.sparsity.grid import lines  # numpy: not for --help
 
     return [*(sparsity or []), *lines(pattern, density)]
+
+
+def _listed(name: str, value: Any) -> Any:
+    """Return the values of ``--size seq=128,256``, an axis of the sweep; those of an ONNX file's dimensions are one."""
+    if name == "dim" or not isinstance(value, str) or "," not in value:
+        return value
+    return [int(part) if part.isdecimal() else part for part in value.split(",")]
 
 
 def asked(request: Request) -> dict[str, Any]:

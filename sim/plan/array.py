@@ -186,9 +186,7 @@ def norm(op: Op, at: Planning) -> list[Step] | Fallback:
             f"{at.hw.array.input_type}, not {at.dtype(x)} to {at.dtype(y)}"
         )
     low = at.role(x) == "element"
-    if x.rows == 1:  # one pass over the rows of all
-        x, y = (replace(view, batch=1, rows=view.batch, row_stride=view.batch_stride) for view in (x, y))
-    elif all(view.batch_stride == view.rows * view.row_stride for view in (x, y)):
+    if all(view.batch_stride == view.rows * view.row_stride for view in (x, y)):  # one pass over the rows of all
         x, y = (replace(view, batch=1, rows=view.batch * view.rows) for view in (x, y))
     works: list[Work] = []
     for b in range(x.batch):

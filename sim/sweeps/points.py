@@ -84,12 +84,12 @@ def points(
         _names("workloads", workloads, Graph, "write json.dumps(graph.to_dict()) to NAME.json and give that path"),
         _many(asked.get("sparsity")),
         _many(asked.get("prune")),
+        _sizes(asked.get("sizes") or {}),
     )
-    sizes = _sizes(asked.get("sizes") or {})
     rest = {name: value for name, value in asked.items() if name not in ("sparsity", "prune", "sizes")}
     combined = [
         Request(workload, machine, overrides, sizes, sparsity=pattern, prune=cut, **rest)
-        for machine, overrides, workload, pattern, cut in itertools.product(*lists)
+        for machine, overrides, workload, pattern, cut, sizes in itertools.product(*lists)
     ]
     if not combined:
         raise InputError("sweep: no points; hardware, workloads and every list of the grid need at least one value")
@@ -110,17 +110,19 @@ def _names(what: str, given: Any, kind: type, instead: str) -> list[str]:
     return [str(name) for name in names]
 
 
-def _sizes(given: Mapping[str, Any]) -> tuple[tuple[str, Size], ...]:
+def _sizes(given: Mapping[str, Any]) -> list[tuple[tuple[str, Size], ...]]:
+    """Return every combination of sizes; one that is a list is an axis. Raises InputError."""
     if not isinstance(given, Mapping):
         raise InputError(f"sizes: {str(given)[:60]!r} must be a mapping, e.g. {{'seq': 128}}")
+    values = {name: list(value) if isinstance(value, list | tuple) else [value] for name, value in given.items()}
     problems = [
-        f"sizes: {name} = {value!r} must be one whole number or one word; run one sweep for each value"
-        for name, value in given.items()
-        if not isinstance(value, int | str)
+        f"sizes: {name} = {given[name]!r} must be whole numbers or words, one or a list of them"
+        for name, each in values.items()
+        if not each or not all(isinstance(value, int | str) for value in each)
     ]
     if problems:
         raise InputError(problems)
-    return tuple(given.items())
+    return [tuple(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
 
 
 def shard_positions(shard: str | None, total: int) -> range:

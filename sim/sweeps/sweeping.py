@@ -57,15 +57,15 @@ def sweep(
 ) -> pd.DataFrame:
     """Simulate every combination and return one row per point (columns: `sim.run.columns`, table "sweep").
 
-    ``hardware``: preset names or TOML paths. ``workloads``: names or graph files. ``grid``: dotted hardware
-    key -> list of values. Keys joined by "+" change together: {"array.mesh_rows+array.mesh_columns": [8,
-    16]}, or with a tuple of values for each. ``sparsity``: "block16:0.5" or None for dense; ``prune``:
-    "heads=8,layers=6" or None. ``sizes``: arguments of the workload builder (seq, batch, ...). ``seed``, ``clock``,
-    ``dataflow``, ``allow_large``: as for `sim.simulate`. ``jobs`` worker processes, None = one per core; ``scheduler``:
-    a dask.distributed scheduler's address ("tcp://host:8786") or Client instead. ``shard``: "i/n", every n-th point
-    from the i-th on. ``store``: SQLite file to resume from. ``cache``: look timings up and keep them on disk
-    (`sim.timing.disk`). ``progress``: called after each finished point with (points done, points in all, label of the
-    point); None shows it on stderr after two seconds, False shows nothing.
+    ``hardware``: preset names or TOML paths. ``workloads``: names or graph files. ``grid``: dotted hardware key ->
+    list of values. Keys joined by "+" change together: {"array.mesh_rows+array.mesh_columns": [8, 16]}, or with a
+    tuple of values for each. ``sparsity``: "block16:0.5" or None for dense; ``prune``: "heads=8,layers=6" or None.
+    ``sizes``: arguments of the workload builder (seq, batch, phase ...), each one value or a list. ``seed``,
+    ``clock``, ``dataflow``, ``allow_large``: as for `sim.simulate`. ``jobs`` worker processes, None = one per core;
+    ``scheduler``: a dask.distributed scheduler's address ("tcp://host:8786") or Client instead. ``shard``: "i/n",
+    every n-th point from the i-th on. ``store``: SQLite file to resume from. ``cache``: look timings up and keep
+    them on disk (`sim.timing.disk`). ``progress``: called after each finished point with (points done, points in
+    all, label of the point); None shows it on stderr after two seconds, False shows nothing.
 
     Raises InputError for a request that is wrong as a whole (no points, jobs < 1, a file that is no store, no
     cluster) and CaratError when the store can no longer be written. A point that fails gives a row whose

@@ -71,7 +71,10 @@ def test_case_travels_to_a_worker_whole() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"workloads": "encoder-layer", "sizes": {"seq": [16, 32]}}, "run one sweep for each value"),
+        (
+            {"workloads": "encoder-layer", "sizes": {"seq": [16, 2.5]}},
+            "must be whole numbers or words",
+        ),
         ({"workloads": GRAPH}, r"graph\.to_dict\(\)"),
         ({"workloads": [GRAPH], "grid": {}}, r"graph\.to_dict\(\)"),
         ({"workloads": "encoder-layer", "sparsty": "2:4"}, "did you mean 'sparsity'"),

@@ -20,8 +20,8 @@ from sim.graph import Graph, Tensor, View
 from workloads.encoder import Parts, check_sizes
 
 PAGE = 4096
-"""Elements that the scores of a head are padded to where a sequence has one query: whole pages in int8, so that all
-heads lie alike in theirs."""
+"""Elements that a row of scores is padded to where a sequence has one query: whole pages in int8, so that all heads
+lie alike in theirs."""
 
 
 class Network(Parts):
@@ -161,11 +161,11 @@ class Network(Parts):
                 width = groups * size
                 kept = _keys(k.name, count, size, width, item * stored * width, first, heads_here)
                 values = _keys(v.name, count, size, width, item * stored * width, first, heads_here)
-                block = queries.rows * count
-                block = -(-block // PAGE) * PAGE if rows == 1 else block
-                scores, shares = (self.tensor(name, (queries.batch, block)) for name in (at, weights))
+                padded = -(-count // PAGE) * PAGE if rows == 1 else count
+                block = queries.rows * padded
+                scores, shares = (self.tensor(name, (queries.batch, queries.rows, padded)) for name in (at, weights))
                 raw, weighed = (
-                    View(t.name, queries.batch, queries.rows, count, count, block) for t in (scores, shares)
+                    View(t.name, queries.batch, queries.rows, count, padded, block) for t in (scores, shares)
                 )
                 added = [] if mask is None else [View.whole(mask)]
                 if bias is not None:

@@ -3,7 +3,7 @@
 Queries are taken in blocks; the keys of a block lie in runs of adjacent rows, each a product that reads them in place
 and writes its columns of the block's scores. The context is the sum of a product a run. Longformer: a band of
 ``window`` tokens around each, the first ``global_tokens`` tokens see all by projections of their own and are seen by
-all. BigBird: blocks of ``block`` tokens see their neighbours, the first and the last block, which see all, and
+all. BigBird: blocks of ``block_size`` tokens see their neighbours, the first and the last block, which see all, and
 ``random_blocks`` more, drawn from ``seed``.
 """
 
@@ -117,9 +117,10 @@ def _global(builder: Builder, given: Sequences, tokens: int) -> Sequences:
     return replace(given, q=q, k=k, v=v)
 
 
-def bigbird_attention(name: str, block: int, random_blocks: int, seed: int) -> Attention:
+def bigbird_attention(name: str, block_size: int, random_blocks: int, seed: int) -> Attention:
     """Return BigBird's attention. Raises InputError for illegal sizes, here or for the sequence."""
-    check_sizes(name, {"block": block}, "int8")
+    check_sizes(name, {"block_size": block_size}, "int8")
+    block = block_size
     for size, value in {"random_blocks": random_blocks, "seed": seed}.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise InputError(f"{name}: {size} is {value!r}, must be a whole number >= 0")
@@ -177,7 +178,7 @@ SPARSE: dict[str, Callable[..., Graph]] = {
     },
     **{
         name: encoder_model(name, model, seq=4096, attention=partial(bigbird_attention, name),
-                            block=64, random_blocks=3, seed=0)
+                            block_size=64, random_blocks=3, seed=0)
         for name, model in BIGBIRDS.items()
     },
 }  # fmt: skip

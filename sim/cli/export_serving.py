@@ -1,0 +1,34 @@
+"""``carat export-serving``: a decoder's latencies as the tables of a simulator of serving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sim.cli import options
+
+if TYPE_CHECKING:
+    from sim.run.request import Request
+
+WITHOUT = ("seq", "batch", "phase", "kv", "dim", "unknown", "size", "tile", "prune", "saliency", "weights")
+
+
+@options.asks(without=WITHOUT)
+def export_serving(
+    request: Request,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder that gets HARDWARE/MODEL/VARIANT.")],
+    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Most tokens of a batch in the tables.")] = 512,
+    max_seqs: Annotated[int, typer.Option("--max-seqs", help="Most sequences of a batch.")] = 16,
+    max_kv: Annotated[int, typer.Option("--max-kv", help="Most cached tokens of a sequence.")] = 2048,
+    model: Annotated[str, typer.Option("--model", help="Name of the model there; default: ours.")] = "",
+    variant: Annotated[str, typer.Option("--variant", help="Name of the types; default: the array's.")] = "",
+) -> None:
+    """Write a decoder's latencies per operator as LLMServingSim 2.0 reads them, which simulates serving with them."""
+    from sim.run.serving import Bounds, bundle  # the simulator: not for --help
+
+    made = bundle(request, Bounds(max_tokens, max_seqs, max_kv), model=model, variant=variant)
+    where = made.write(output)
+    rows = ", ".join(f"{name} {len(table):,} rows" for name, table in made.tables.items())
+    typer.echo(f"{where}: {rows}")

@@ -1,0 +1,113 @@
+"""Every family meets every feature: it works, or is refused in words; nothing else happens.
+
+Networks are cut down to a layer and small widths, and planned; what is refused is pinned by the feature's own tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import sim
+from sim.base.errors import InputError
+from sim.graph import Graph
+from sim.run.request import Request, Resolver
+from workloads import NETWORKS, WORKLOADS, build
+from workloads.networks.decoders import DECODERS
+from workloads.networks.decoding import Step, decoder
+from workloads.networks.models import ENCODERS
+from workloads.networks.seq2seq import SEQ2SEQ
+from workloads.networks.vision import VISION
+
+
+def cut(name: str, step: Step) -> Graph:
+    """Return one layer of a decoder in small widths; experts, groups, norms and windows as they are."""
+    config = DECODERS[name]
+    heads = 4 if config.groups < config.heads else config.heads and 2
+    small = replace(
+        config, layers=2, hidden=64, heads=heads, kv_heads=2 if config.kv_heads else 0, head_dim=32, ffn=64, vocab=64,
+        experts=min(config.experts, 8), per_token=2, shared_ffn=32 if config.shared_ffn else 0,
+        first_ffn=96 if config.first_ffn else 0, embedding_size=32 if config.embedding_size else 0,
+    )  # fmt: skip
+    return decoder(name, small, step)
+
+
+SMALL: dict[str, Mapping[str, Any]] = {
+    "bert-tiny": {"seq": 16}, "albert-base": {"seq": 16, "layers": 1}, "linformer": {"seq": 16, "layers": 1},
+    "linear-attention": {"seq": 16, "layers": 1}, "performer": {"seq": 16, "layers": 1, "features": 16},
+    "longformer-base": {"seq": 32, "layers": 1, "window": 16, "chunk": 16},
+    "bigbird-base": {"seq": 128, "layers": 1, "block_size": 16}, "mobilebert": {"seq": 16, "layers": 1},
+    "reformer-enwik8": {"seq": 32, "layers": 3, "chunk": 16, "local": 16, "buckets": 4, "hashes": 2},
+    "t5-small": {"seq": 8, "layers": 1},
+    "whisper-tiny": {"phase": "decode", "kv": 3, "source": 16, "layers": 1, "head": False},
+    "vit-tiny": {"image": 32, "layers": 1}, "swin-tiny": {}, "mobilevit-xxs": {"image": 64},
+    "mobilenet-v2": {"image": 32}, "resnet50": {"image": 32},
+}  # fmt: skip
+STEPS = {
+    "gpt2": Step(8), "opt-350m": Step(4), "llama-3-8b": Step(1, 9), "mistral-7b": Step(1, 9, 2, lengths=(9, 3)),
+    "mixtral-8x7b": Step(3), "deepseek-moe-16b": Step(1, 5), "qwen3-30b-a3b": Step(1, 5, 2), "gemma-2b": Step(5),
+}  # fmt: skip
+FEATURES: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "plain": ("gemmini_ibert", {}),
+    "no units": ("gemmini_default", {}),
+    "blocks": ("gemmini_ibert", {"sparsity": "block16:0.5"}),
+    "2:4": ("gemmini_sparse", {"sparsity": "2:4"}),
+    "attention pattern": ("gemmini_sparse", {"sparsity": "attention=window:4,tile=16"}),
+    "word sizes": ("gemmini_widening", {"sparsity": "w4a8"}),
+    "heads": ("gemmini_ibert", {"prune": "heads=1"}),
+    "columns": ("gemmini_ibert", {"prune": "ffn=48"}),
+    "layers": ("gemmini_ibert", {"prune": "layers=1"}),
+    "hidden": ("gemmini_ibert", {"prune": "hidden=48"}),
+    "output stationary": ("gemmini_default", {"dataflow": "OS"}),
+    "L2": ("gemmini_l2", {}),
+}
+
+
+@pytest.fixture(scope="module")
+def graphs() -> dict[str, Graph]:
+    """Return every network of the two tables."""
+    return {name: build(name, **sizes) for name, sizes in SMALL.items()} | {
+        name: cut(name, step) for name, step in STEPS.items()
+    }
+
+
+def test_every_builder_is_met() -> None:
+    """A network is one of a family that shares its builder with a network above."""
+    families = [set(ENCODERS) | {"bert-tiny"}, set(DECODERS), set(SEQ2SEQ), set(VISION)]
+    families += [{name for name in NETWORKS if name.startswith(word)} for word in ("swin", "mobilevit", "longformer")]
+    families += [{name for name in NETWORKS if name.startswith("bigbird")}, {*WORKLOADS}]
+    met = set(SMALL) | set(STEPS)
+    for name in {**WORKLOADS, **NETWORKS}:
+        assert name in met or any(name in family and family & met for family in families), name
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_every_network_takes_every_feature_or_refuses_it_in_words(feature: str, graphs: dict[str, Graph]) -> None:
+    machine, asked = FEATURES[feature]
+    taken = []
+    resolver = Resolver()
+    for name, graph in graphs.items():
+        try:
+            steps = resolver.case(Request.of(graph, machine, asked)).steps()
+        except InputError as error:
+            assert str(error).strip() and "Traceback" not in str(error)
+            continue
+        assert all(step.fallback is not None for step in steps if step.engine == "host"), "a silent fallback"
+        taken.append(name)
+    least = {"attention pattern": 9, "heads": 3, "columns": 4, "layers": 8, "hidden": 3}.get(feature, len(graphs))
+    assert len(taken) >= least, sorted(set(graphs) - set(taken))
+
+
+def test_sizes_and_phases_are_axes_of_a_sweep() -> None:
+    sizes = {"layers": 1, "head": 0, "phase": ["prefill", "decode"], "seq": [1, 4]}
+    table = sim.sweep("gemmini_ibert", workloads=["gpt2", "opt-125m"], sizes=sizes, progress=False, jobs=1)
+    assert len(table) == 8 and table["sizes"].nunique() == 4 and table["cycles"].min() > 0
+
+
+def test_a_graph_is_no_axis_of_a_sweep_but_its_file_is() -> None:
+    """A row and a store name what they hold: an object has no name that another run could find."""
+    with pytest.raises(InputError, match=r"json\.dumps\(graph\.to_dict\(\)\) to NAME\.json"):
+        sim.sweep("gemmini_ibert", workloads=[cut("gpt2", Step(4))], progress=False)  # type: ignore[list-item]
