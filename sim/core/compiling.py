@@ -11,11 +11,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-import numba
 import numpy as np
 
-from sim.core import COMPILE_CACHE, engine, is_compiled
-from sim.core.kept import VARIABLE, cache_folder
+from sim.core import COMPILE_CACHE, engine
+from sim.core.folder import VARIABLE, cache_folder
+from sim.core.jit import switched_off
 from sim.core.machine import MACHINE
 from sim.core.repeat import inner, memo, periodic
 from sim.core.units import tlb
@@ -28,6 +28,12 @@ ROOT = Path(__file__).parents[2]
 FEW_COLLECTIONS = (20_000, 10, 1000)
 """Thresholds of the garbage collector while numba compiles: it makes millions of objects that live long, and looking
 through all of them again and again takes a fifth of the time (32.0 s of CPU to 25.6 for the loop; 18 MiB more)."""
+
+
+def is_compiled() -> bool:
+    """True when this very source has been compiled and cached before (or compilation is switched off)."""
+    parts = ("sim.core.engine/engine.run-*.nbc", "sim.core.repeat.periodic/periodic.save_state-*.nbc")
+    return all(any(COMPILE_CACHE.glob(part)) for part in parts) or switched_off()
 
 
 def _loop() -> None:
@@ -44,13 +50,14 @@ def _periodic() -> None:
     machine, program = _machine(), _program()
     tlbs, run, states, steps = (np.zeros(2, dtype) for dtype in (tlb.DTYPE, memo.RUN, memo.STATE, memo.STEP))
     step = steps.view(np.recarray)[0]
-    _compile(periodic.save_state, machine, numbers, numbers, program, tlbs, run, step, numbers, 0)
-    _compile(periodic.restore_state, machine, numbers, numbers, program, tlbs, run, numbers, 0, 0)
+    held = (machine, numbers, numbers, program, tlbs, run)
+    _compile(periodic.save_state, held, step, numbers, 0)
+    _compile(periodic.restore_state, held, numbers, 0, 0)
     _compile(periodic.next_stop, program, 0, 0)
-    _compile(memo.follow, run, states, steps, uses, numbers, tlbs, program, numbers, times)
+    _compile(memo.follow, run, (states, steps, uses, numbers), tlbs, program, numbers, times)
     pair = np.zeros(2, MACHINE)
     _compile(inner.spacing, machine, 0)
-    _compile(inner.skip, machine, numbers, pair, pair.view(np.int64).reshape(2, -1), run, step, uses, 0, tlbs, program)
+    _compile(inner.skip, held, (pair, pair.view(np.int64).reshape(2, -1)), step, uses, 0)
     _compile(inner.repeated, step, run, step, 0)
     _compile(memo.compress, numbers, numbers, numbers, 0)
     _compile(memo.same, numbers, 0, 0, 0)
@@ -66,22 +73,23 @@ def _program() -> np.ndarray:
 
 
 def _compile(function, *arguments) -> None:
+    import numba  # the heavy library itself
+
     thresholds = gc.get_threshold()
     gc.set_threshold(*FEW_COLLECTIONS)
     try:
-        function.compile(tuple(numba.typeof(argument) for argument in arguments))
+        function.dispatcher.compile(tuple(numba.typeof(argument) for argument in arguments))
     finally:
         gc.set_threshold(*thresholds)
 
 
 @cache
-def prepare() -> None:
+def prepare(cores: int) -> None:
     """Compile the core unless its code is on disk, once a process: with a second core, in half the time.
 
     Waits for another process that is compiling on this machine. An error here costs time only, as numba compiles what
     it does not find on disk.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if is_compiled():
         return
     with _alone():
@@ -89,10 +97,10 @@ def prepare() -> None:
             return
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         command = [sys.executable, "-P", "-m", "sim.core.compiling"]
-        told = {"PYTHONPATH": path, VARIABLE: str(cache_folder().parent)}
+        found = {"PYTHONPATH": path, VARIABLE: str(cache_folder().parent)}
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         try:
-            beside = subprocess.Popen(command, env={**os.environ, **told}, **quiet)
+            beside = subprocess.Popen(command, env={**os.environ, **found}, **quiet)
         except OSError:
             return
         try:

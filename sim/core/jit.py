@@ -3,123 +3,124 @@
 numba gives every function a library of its own: optimised, wrapped for Python, turned into machine code, and then
 optimised once more inside each caller. A unit is called by compiled code alone, so it is handed on as it was lowered
 and optimised where it is used, with all it calls in sight, and no other code can call it there: a unit used once
-becomes part of its caller. Less to compile, and faster code (docs/CLOCKS.md).
+becomes part of its caller (passes.py). Less to compile, and faster code (docs/CLOCKS.md).
+
+numba itself is imported when the first compiled function is called: a run whose timings are all on disk saves its
+0.25 s of CPU.
 """
 
-from functools import cache
+import hashlib
+from collections.abc import Callable, Iterable
+from functools import cache, update_wrapper
+from pathlib import Path
+from threading import Lock
+from typing import Any
 
-import numba
 import numpy as np
 
-from sim.core.kept import checked
+from sim.core import COMPILE_CACHE
 
-WRITTEN_FOR = (0, 68)
-"""Release of numba whose inner classes are used here. With another one everything is compiled as numba does by itself:
-the same machine, after a longer wait."""
-
-if numba.version_info.short != WRITTEN_FOR:
-    _UNIT = _ENTRY = {}
-else:
-    from numba.core.codegen import JITCodeLibrary
-    from numba.core.compiler import CompilerBase, DefaultPassBuilder
-    from numba.core.compiler_machinery import register_pass
-    from numba.core.typed_passes import NativeLowering
-
-    class _Library(JITCodeLibrary):
-        """Code of a unit, kept for its callers: neither optimised nor turned into machine code."""
-
-        def _optimize_final_module(self):
-            pass
-
-        def _finalize_final_module(self):
-            self._finalized = True
-
-    class _Whole(JITCodeLibrary):
-        """Code of an entry, in which all units it calls are its own."""
-
-        def _optimize_final_module(self):
-            for function in self._final_module.functions:
-                if not function.is_declaration and function.linkage.name == "linkonce_odr":
-                    function.linkage = "internal"
-            super()._optimize_final_module()
-
-    @register_pass(mutates_CFG=True, analysis_only=False)
-    class _LoweringWhole(NativeLowering):
-        """Lowers an entry into a library of that kind."""
-
-        _name = "entry_lowering"
-
-        def run_pass(self, state):
-            state.library = _Whole(state.targetctx.codegen(), state.func_id.func_qualname)
-            state.library.enable_object_caching()
-            return super().run_pass(state)
-
-    @register_pass(mutates_CFG=True, analysis_only=False)
-    class _Lowering(NativeLowering):
-        """Lowers a unit into a library that its callers link."""
-
-        _name = "unit_lowering"
-
-        def run_pass(self, state):
-            context = state.targetctx
-            state.library = _Library(context.codegen(), state.func_id.func_qualname)
-            state.library.enable_object_caching()
-            state.flags.no_compile = True
-            super().run_pass(state)
-            lowered = state["cr"]
-            # callers that are compiled know the unit by a built-in function of its own, which Python cannot call
-            known = [lowered.fndesc.qualname].clear
-            context.insert_user_function(known, lowered.fndesc, [state.library])
-            state["cr"] = lowered._replace(cfunc=known)
-            return True
-
-    class _Types(tuple):
-        """Types of arguments; numba spells them out before each of its thirty passes, and a machine is a long word."""
-
-        def __repr__(self):
-            return f"({len(self)} arguments)"
-
-    class _Compiler(CompilerBase):
-        """numba's own passes, but for the last."""
-
-        lowering = _LoweringWhole
-
-        def define_pipelines(self):
-            passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-            last = self.lowering
-            passes.passes = [(last, why) if own is NativeLowering else (own, why) for own, why in passes.passes]
-            passes.finalize()
-            return [passes]
-
-    class _UnitCompiler(_Compiler):
-        lowering = _Lowering
-
-        def define_pipelines(self):
-            self.state.args = _Types(self.state.args)
-            return super().define_pipelines()
-
-    _UNIT = {"pipeline_class": _UnitCompiler, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    _ENTRY = {"pipeline_class": _Compiler}
+_MAKING = Lock()
 
 
-def njit(unit):
+class Compiled:
+    """A function that numba compiles when it is first called, from Python or from another compiled function."""
+
+    def __init__(self, function: Callable[..., Any], way: str, folder: Path | None = None) -> None:
+        """Take a function, the way to compile it (`passes.WAYS`) and, of an entry, the folder that keeps its code."""
+        self.py_func, self._way, self._folder, self._made = function, way, folder, None
+        update_wrapper(self, function)
+
+    @property
+    def dispatcher(self):
+        """numba's dispatcher; with compilation switched off the function as it is."""
+        if self._made is None:
+            with _MAKING:
+                self._made = self._made or self._make()
+        return self._made
+
+    def _make(self):
+        import numba  # the heavy library itself
+
+        from sim.core.kept import checked  # numba
+        from sim.core.passes import WAYS  # numba
+
+        if self._folder is None:
+            return numba.njit(**WAYS[self._way])(self.py_func)
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(self._folder)
+        try:
+            return checked(numba.njit(cache=True, nogil=True, **WAYS[self._way])(self.py_func), self._folder)
+        finally:
+            numba.config.CACHE_DIR = before
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the compiled function."""
+        return (self._made or self.dispatcher)(*arguments)
+
+    @property
+    def _numba_type_(self):
+        """What numba takes the function for where compiled code names it."""
+        return self.dispatcher._numba_type_
+
+    @property
+    def targetoptions(self):
+        """Read by numba to see whether a call is to be replaced by the function's body."""
+        return self.dispatcher.targetoptions
+
+
+def njit(unit: Callable[..., Any]) -> Compiled:
     """Compile a function that compiled code calls."""
-    return numba.njit(**_UNIT)(unit)
+    return Compiled(unit, "unit")
 
 
-def inlined(part):
+def inlined(part: Callable[..., Any]) -> Compiled:
     """Make a function part of the compiled function that calls it: for parts that arrays are handed to."""
-    return numba.njit(inline="always")(part)
+    return Compiled(part, "inlined")
 
 
-def entry(function):
+def entry(function: Callable[..., Any]) -> Compiled:
     """Compile a function that Python calls, and keep its code on disk."""
-    return checked(numba.njit(cache=True, nogil=True, **_ENTRY)(function))
+    return Compiled(function, "entry", COMPILE_CACHE)
+
+
+class Room:
+    """Another room with compiled code: it is kept in a folder named after the content of ``sources``.
+
+    These are the files with compiled code, and those whose constants it holds: numba watches only the file of an entry
+    and would run yesterday's units from today's loop. ``arrays``: its units are handed arrays, not records alone. numba
+    then has to optimise each unit by itself to take the counting of references out (a third of the time of `fill`).
+    """
+
+    def __init__(self, name: str, sources: Iterable[Path], arrays: bool) -> None:
+        key = hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(sources))).hexdigest()[:16]
+        self.folder = COMPILE_CACHE.parent / f"{name}-{key}"
+        self._arrays = arrays
+
+    def entry(self, function: Callable[..., Any]) -> Compiled:
+        """Compile a function that Python calls, and keep its code on disk."""
+        return Compiled(function, "plain" if self._arrays else "entry", self.folder)
+
+    def njit(self, unit: Callable[..., Any]) -> Compiled:
+        """Compile a function that compiled code of the room calls."""
+        return Compiled(unit, "plain" if self._arrays else "unit")
+
+    def is_compiled(self) -> bool:
+        """True when these very sources have been compiled and cached before (or compilation is switched off)."""
+        return any(self.folder.rglob("*.nbc")) or switched_off()
 
 
 @cache
 def _plain(dtype: np.dtype) -> np.dtype:
     return np.dtype((np.void, dtype)) if dtype.names else dtype
+
+
+@cache
+def switched_off() -> bool:
+    """True when numba is told to compile nothing."""
+    import numba  # the heavy library itself
+
+    return bool(numba.config.DISABLE_JIT)
 
 
 def passed(array: np.ndarray) -> np.ndarray:
@@ -128,4 +129,4 @@ def passed(array: np.ndarray) -> np.ndarray:
     numba works out the type of a record array at every call anew (35 us for a machine); that of a plain array with a
     type object it has met it knows. Run as plain Python, the room needs record arrays.
     """
-    return array if numba.config.DISABLE_JIT else array.view(_plain(array.dtype), np.ndarray)
+    return array if switched_off() else array.view(_plain(array.dtype), np.ndarray)

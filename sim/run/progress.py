@@ -92,9 +92,9 @@ def _announcing(progress: Progress) -> Progress:
 
 def announce_compilation() -> None:
     """Say on stderr that this run compiles the timing core first, when numba's cache has nothing of it."""
-    from sim import core  # numba: a command that runs nothing does not wait for it
+    from sim.core import compiling  # numba: a command that runs nothing does not wait for it
 
-    if not core.is_compiled() and sys.stderr is not None:
+    if not compiling.is_compiled() and sys.stderr is not None:
         sys.stderr.write(
             "carat: compiling the timing core, under a minute on two cores (once per installation or change) ...\n"
         )

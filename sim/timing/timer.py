@@ -13,7 +13,7 @@ import numpy.typing as npt
 from numpy.lib.recfunctions import repack_fields
 
 from sim.base.errors import Hang, InputError
-from sim.base.workers import safe_path
+from sim.base.workers import cores, safe_path
 from sim.core import compiling, engine, explain, machine
 from sim.core.events import Cause, Event
 from sim.core.jit import passed
@@ -264,7 +264,7 @@ _PREPARING = threading.Lock()
 @cache
 def _prepared() -> None:
     with safe_path():
-        compiling.prepare()
+        compiling.prepare(cores())
 
 
 def prepare() -> None:

@@ -6,12 +6,13 @@ Compiled, because a run touches tens of millions of rows; one pass in program or
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from sim.core.jit import Room
 from sim.trace.commands import ACCUMULATE, ACCUMULATOR, READ, WRITE, Commands
 
 if TYPE_CHECKING:
@@ -96,4 +97,4 @@ def _follow_rows(queue: Any, times: Any, places: Any, limits: Any, step: int, di
             difference[place, last[row] // step] -= 1
 
 
-_follow: Any = njit(cache=True)(_follow_rows)
+_follow: Any = Room("trace", (Path(__file__),), arrays=True).entry(_follow_rows)

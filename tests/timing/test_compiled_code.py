@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDER = "from sim.core import kept; print(kept.cache_folder())"
+FOLDER = "from sim.core import folder; print(folder.cache_folder())"
 ANSWER = """
 import sys
+from pathlib import Path
 from sim.core import kept
 import numba
 numba.config.CACHE_DIR = sys.argv[1]
 sys.path.insert(0, sys.argv[-1])
 from answer import answer
-kept.checked(answer)
+kept.checked(answer, Path(sys.argv[1]))
 print(answer(2), sum(answer.stats.cache_hits.values()), sum(answer.stats.cache_misses.values()))
 """
 

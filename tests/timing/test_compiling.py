@@ -40,7 +40,7 @@ def test_runs_call_what_was_compiled_ahead() -> None:
         for clock in ("leap", "reference", "periodic"):
             for timeline in (False, True):
                 timer.run(program, hw, clock=clock, timeline=timeline)
-    assert {entry.py_func.__name__: len(entry.signatures) for entry in ENTRIES} == {
+    assert {entry.py_func.__name__: len(entry.dispatcher.signatures) for entry in ENTRIES} == {
         entry.py_func.__name__: 1 for entry in ENTRIES
     }
 
@@ -48,7 +48,7 @@ def test_runs_call_what_was_compiled_ahead() -> None:
 def test_the_process_that_helps_takes_no_module_from_the_current_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
-    monkeypatch.setattr("sim.core.compiling.prepare", lambda: seen.append(os.environ.get("PYTHONSAFEPATH")))
+    monkeypatch.setattr("sim.core.compiling.prepare", lambda _: seen.append(os.environ.get("PYTHONSAFEPATH")))
     timer._prepared.cache_clear()
     timer.prepare()
     timer.prepare()

@@ -21,7 +21,7 @@ numba.version_info = numba.version_info._replace(short=(0, 1))
 PARTS = """
 import json
 import numpy as np
-from sim.core import jit, machine
+from sim.core import jit, machine, passes
 from sim.core.repeat import inner, memo, periodic
 from sim.hardware import load
 from sim.lower import build, lower
@@ -36,7 +36,7 @@ words = np.asarray(state).view(np.int64)
 pool = np.zeros(2 * len(words), np.int64)
 pairs, digest = memo.compress(words, np.zeros(len(words), np.int64), pool, 0)
 spacing = inner.spacing(jit.passed(state), 64)
-print(json.dumps([jit._UNIT == {}, jit._ENTRY == {}, stops, int(pairs), int(digest), int(spacing)]))
+print(json.dumps([passes._UNIT == {}, passes._ENTRY == {}, stops, int(pairs), int(digest), int(spacing)]))
 """
 
 WHOLE = """

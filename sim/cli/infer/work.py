@@ -13,7 +13,7 @@ from sim.cli.infer import prepare, report
 from sim.cli.infer.request import DEFAULT_TOKENS, Request, check_engines, labelled, sentence_ids, token_ids, words
 from sim.functional.inference import Inference
 from sim.functional.inference import infer as run_inference
-from sim.functional.jit import is_compiled
+from sim.functional.jit import COMPILED
 from sim.functional.quantization import recipe as recipes
 from sim.functional.similarity import Similarity
 from sim.functional.tokens import padded_length, sequence_inputs
@@ -35,7 +35,7 @@ def run(request: Request) -> None:
     engines = Engines(*request.engines)
     check_engines(engines, machine)
     model = checkpoint.load(request.folder)
-    if not is_compiled():
+    if not COMPILED.is_compiled():
         typer.echo("carat: compiling the executor (once after each installation or change) ...", err=True)
     if request.compare:
         from sim.cli.infer.compare import compare

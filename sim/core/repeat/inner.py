@@ -270,13 +270,16 @@ def _answered(run, step, uses, used, often, tlbs, program, by):
 
 
 @entry
-def skip(machine, words, pair, pair_words, run_, step, uses, used, tlbs, program):
+def skip(held, pairs, step, uses, used):
     """Repeat the stretch just made as often as it is proven to come again; returns how often.
 
-    The machine stands in canonical form at the stretch's end and goes on from where the last repetition ends. ``pair``:
-    the machines of the last two stops, moved back to k = 0; ``step``: the stretch. The uses of the TLB on the way are
-    written from ``used`` on, and the TLB is carried along.
+    The machine stands in canonical form at the stretch's end and goes on from where the last repetition ends.
+    ``held``: as `periodic.save_state` takes it. ``pairs``: the machines of the last two stops, moved back to k = 0, and
+    their words; ``step``: the stretch. The uses of the TLB on the way are written from ``used`` on, and the TLB is
+    carried along.
     """
+    machine, words, _, program, tlbs, run_ = held
+    pair, pair_words = pairs
     m = machine[0]
     run = run_[0]
     along = _loads_along(m)

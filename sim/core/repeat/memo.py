@@ -291,11 +291,13 @@ def repeat(run, step):
 
 
 @entry
-def follow(run_, states, steps, uses, marks, tlbs, program, sections, times):
+def follow(run_, kept, tlbs, program, sections, times):
     """Repeat steps as long as the present state has one that fits; returns how many.
 
-    ``tlbs``: the present TLB, and room for a trial. ``marks``: ends of the sections of all steps.
+    ``kept``: all states, steps, uses of the TLB, and ends of the steps' sections. ``tlbs``: the present TLB, and room
+    for a trial.
     """
+    states, steps, uses, marks = kept
     run = run_[0]
     n = 0
     while True:

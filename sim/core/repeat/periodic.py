@@ -80,11 +80,13 @@ def next_stop(program, place, least):
 
 
 @entry
-def save_state(machine, words, blank, program, tlbs, run_, step, pool, at):
+def save_state(held, step, pool, at):
     """Save the state of a stopped machine: its normal form to the pool, its TLB to `tlbs`, its counters to the step.
 
-    Returns the pairs of the image and their digest.
+    ``held``: the machine, its words, those of a blank one, the program, TLBs and the run. Returns the number of pairs
+    of the image and their digest.
     """
+    machine, words, blank, program, tlbs, run_ = held
     m = machine[0]
     run = run_[0]
     now = m.front.stop_t
@@ -122,8 +124,9 @@ def save_state(machine, words, blank, program, tlbs, run_, step, pool, at):
 
 
 @entry
-def restore_state(machine, words, blank, program, tlbs, run_, pool, at, n):
+def restore_state(held, pool, at, n):
     """Restore the machine at the run's place, from an image of the pool (n > 0) or as `save_state` left it."""
+    machine, words, blank, program, tlbs, run_ = held
     m = machine[0]
     run = run_[0]
     if n > 0:
@@ -254,23 +257,23 @@ class _Run:
         known, words, told = self.known, self.words, self.told
         made, logged, before = known.made, int(self.logged[0]), int(told["state"][0])
         done = int(self.front["sections"][0])
-        saved = (self.machine, words, known.blank, self.program, self.tlbs, self.going)
-        n, digest = save_state(*saved, known.steps[made], known.pool, known.words)
+        held = (self.machine, words, known.blank, self.program, self.tlbs, self.going)
+        n, digest = save_state(held, known.steps[made], known.pool, known.words)
         state = self._present(n, digest)
         stored = before >= 0 and logged < LOG
         if stored:
             known.remember(before, state, self.ends[:done], logged)
         steps = 0
         if known.has_steps(state):
-            arrays = (passed(a) for a in (known.states, known.steps, known.uses, known.marks))
-            steps = memo.follow(self.going, *arrays, self.tlbs, self.program, self.sections, self.timeline)
+            kept = (passed(known.states), passed(known.steps), passed(known.uses), known.marks)
+            steps = memo.follow(self.going, kept, self.tlbs, self.program, self.sections, self.timeline)
         if self.loops and steps:
             self.r.inner_k = -1
         elif self.loops and stored:
-            self._skip_inside(made, state, logged)
+            self._skip_inside(held, made, state, logged)
         self._judge(made, steps)
         _, at, pairs, _, _, _ = known.states.item(int(told["state"][0]))
-        restore_state(*saved, known.pool, at, pairs if steps else 0)
+        restore_state(held, known.pool, at, pairs if steps else 0)
         if known.full:
             known.forget()
             told["state"][0] = -1
@@ -281,13 +284,12 @@ class _Run:
         told["state"][0] = state = self.known.state(n, digest, int(told["oldest"][0]), int(told["unread"][0]))
         return state
 
-    def _skip_inside(self, made: int, state: int, logged: int) -> None:
+    def _skip_inside(self, held: tuple[np.ndarray, ...], made: int, state: int, logged: int) -> None:
         """Repeat the stretch inside its loop as often as it is proven to come again (inner.py)."""
         known = self.known
         known.grow(len(self.words))
-        step, uses, pairs = known.steps[made], passed(known.uses), self.pair.view(np.int64).reshape(2, -1)
-        arrays = (self.machine, self.words, self.pair, pairs, self.going, step, uses)
-        often = inner.skip(*arrays, known.used, self.tlbs, self.program)
+        step, pair = known.steps[made], (self.pair, self.pair.view(np.int64).reshape(2, -1))
+        often = inner.skip(held, pair, step, passed(known.uses), known.used)
         if often:
             known.grow(len(self.words))
             inner.repeated(step, self.going, known.steps[known.made], often)

@@ -89,8 +89,8 @@ def can_accept(now, m):
 
 
 @njit
-def accept(m, vaddr, address, length, block, norm, stat, store, cmd):
-    """One row request of the store controller."""
+def accept(m, vaddr, address, length, norm, store):
+    """One row request of the store controller, of its present command and block."""
     o = m.mvout
     r = o.next
     while o.there[r]:  # rows for the normaliser alone overtake those that wait for the writer, any number of them
@@ -100,11 +100,11 @@ def accept(m, vaddr, address, length, block, norm, stat, store, cmd):
     o.address[r] = vaddr
     o.local[r] = address
     o.length[r] = length
-    o.block[r] = block
+    o.block[r] = m.store.block
     o.norm[r] = norm
-    o.stat[r] = stat
+    o.stat[r] = m.store.stats & 1
     o.store[r] = store
-    o.command[r] = cmd
+    o.command[r] = m.store.present
     o.dispatch_queue[o.dispatch_n] = r
     o.dispatch_n += 1
 

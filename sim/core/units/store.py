@@ -104,7 +104,7 @@ def _offer(now, m, rs1, rs2, blocks):
         elif norm == 7:
             norm = 6
     length = (cols - 1) % p.dim + 1 if last else p.dim
-    mvout.accept(m, vaddr, address, length, s.block, norm, s.stats & 1, store, s.present)
+    mvout.accept(m, vaddr, address, length, norm, store)
     return True
 
 

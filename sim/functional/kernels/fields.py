@@ -5,8 +5,7 @@ The fields themselves stand in `sim.isa.fields`.
 
 from __future__ import annotations
 
-from numba import njit
-
+from sim.functional.jit import njit
 from sim.isa import fields
 from sim.isa.commands import ConfigKind, Funct
 

@@ -1,0 +1,117 @@
+"""The options of `carat infer`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from sim.cli import options
+
+DEFAULT_TOKENS = "random:128"
+
+Gelu = Literal["host", "array", "fused"]
+Engine = Literal["host", "array"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options, as they were given."""
+
+    model_dir: Annotated[Path, typer.Argument(help="Folder with config.json and model.safetensors (BERT, DistilBERT).")]
+    tokens: Annotated[
+        str | None,
+        typer.Option(
+            "--tokens", metavar="IDS", help=f"Ids 101,2023,...; a file of them; or random:N (default {DEFAULT_TOKENS})."
+        ),
+    ] = None
+    text: Annotated[str | None, typer.Option("--text", help="Words instead of ids; needs vocab.txt in the folder.")] = (
+        None
+    )
+    hw: options.Machine = options.DEFAULT_HARDWARE
+    set_: options.Settings = None
+    cpu: options.Cpu = None
+    quantize: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--quantize",
+            metavar="KEY=VALUE",
+            help="clip=max|percentile|mse, percentile=99.99, channels=on|off, smooth=0.8, outlier_columns=16, "
+            "residual=int8|int32; or plain: one scale per tensor, int8 everywhere.",
+        ),
+    ] = None
+    calibrate: Annotated[
+        Path | None,
+        typer.Option("--calibrate", help="File of token sequences, one per line, that set the scales."),
+    ] = None
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Run a row of quantisations; table of accuracy against cycles and bytes."),
+    ] = False
+    evaluate: Annotated[
+        Path | None,
+        typer.Option(
+            "--evaluate",
+            help="File of sequences, one per line, each with its label behind a tab if known: how often the head "
+            "decides as in float, and as labelled.",
+        ),
+    ] = None
+    sentences: Annotated[
+        Path | None,
+        typer.Option(
+            "--sentences",
+            help="File of sentences, one per line: cosine of their mean-pooled vectors to those in float, and rank "
+            "correlation of all similarities between them.",
+        ),
+    ] = None
+    pad_to: Annotated[
+        int | None, typer.Option("--pad-to", min=1, metavar="N", help="Fill up to N tokens behind an attention mask.")
+    ] = None
+    gelu: Annotated[
+        Gelu,
+        typer.Option(
+            "--gelu", help="host: in float; array: the integer unit, in a pass of its own; fused: behind the matmul."
+        ),
+    ] = "host"
+    layernorm: Annotated[
+        Engine, typer.Option("--layernorm", help="host: in float; array: the normaliser, gain and shift as a product.")
+    ] = "host"
+    embeddings: Annotated[
+        Engine, typer.Option("--embeddings", help="host: summed in float; array: summed in int8.")
+    ] = "host"
+    integer: Annotated[
+        bool,
+        typer.Option("--integer", help="Everything on the array that it can do: array for all three of the above."),
+    ] = False
+    sparsity: Annotated[
+        str | None,
+        typer.Option(
+            "--sparsity",
+            metavar="W4A8|SPEC.toml",
+            help="Word sizes of matmuls: w4a8, w4a8@*.FF?, or [[precision]] tables, on an array that takes them.",
+        ),
+    ] = None
+    commands: Annotated[
+        bool,
+        typer.Option(
+            "--commands", help="Execute every command at its time and check the traffic; slower, the same values."
+        ),
+    ] = False
+    seed: options.Seed = 0
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Keep output.npy, infer.json and masks.npz here."),
+    ] = None
+    as_json: options.AsJson = False
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Overrides of the machine. Raises InputError."""
+        return options.settings(self.set_, self.cpu)
+
+    @property
+    def engines(self) -> tuple[Any, ...]:
+        """Engines of GELU, LayerNorm and the embeddings."""
+        return ("array",) * 3 if self.integer else (self.gelu, self.layernorm, self.embeddings)

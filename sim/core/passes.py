@@ -1,0 +1,94 @@
+"""The ways in which functions are compiled (jit.py): passes that hand a unit on as it was lowered, or numba's own."""
+
+import numba
+
+WRITTEN_FOR = (0, 68)
+"""Release of numba whose inner classes are used here. With another one everything is compiled as numba does by itself:
+the same machine, after a longer wait."""
+
+if numba.version_info.short != WRITTEN_FOR:
+    _UNIT = _ENTRY = {}
+else:
+    from numba.core.codegen import JITCodeLibrary
+    from numba.core.compiler import CompilerBase, DefaultPassBuilder
+    from numba.core.compiler_machinery import register_pass
+    from numba.core.typed_passes import NativeLowering
+
+    class _Library(JITCodeLibrary):
+        """Code of a unit, kept for its callers: neither optimised nor turned into machine code."""
+
+        def _optimize_final_module(self):
+            pass
+
+        def _finalize_final_module(self):
+            self._finalized = True
+
+    class _Whole(JITCodeLibrary):
+        """Code of an entry, in which all units it calls are its own."""
+
+        def _optimize_final_module(self):
+            for function in self._final_module.functions:
+                if not function.is_declaration and function.linkage.name == "linkonce_odr":
+                    function.linkage = "internal"
+            super()._optimize_final_module()
+
+    @register_pass(mutates_CFG=True, analysis_only=False)
+    class _LoweringWhole(NativeLowering):
+        """Lowers an entry into a library of that kind."""
+
+        _name = "entry_lowering"
+
+        def run_pass(self, state):
+            state.library = _Whole(state.targetctx.codegen(), state.func_id.func_qualname)
+            state.library.enable_object_caching()
+            return super().run_pass(state)
+
+    @register_pass(mutates_CFG=True, analysis_only=False)
+    class _Lowering(NativeLowering):
+        """Lowers a unit into a library that its callers link."""
+
+        _name = "unit_lowering"
+
+        def run_pass(self, state):
+            context = state.targetctx
+            state.library = _Library(context.codegen(), state.func_id.func_qualname)
+            state.library.enable_object_caching()
+            state.flags.no_compile = True
+            super().run_pass(state)
+            lowered = state["cr"]
+            # callers that are compiled know the unit by a built-in function of its own, which Python cannot call
+            known = [lowered.fndesc.qualname].clear
+            context.insert_user_function(known, lowered.fndesc, [state.library])
+            state["cr"] = lowered._replace(cfunc=known)
+            return True
+
+    class _Types(tuple):
+        """Types of arguments; numba spells them out before each of its thirty passes, and a machine is a long word."""
+
+        def __repr__(self):
+            return f"({len(self)} arguments)"
+
+    class _Compiler(CompilerBase):
+        """numba's own passes, but for the last."""
+
+        lowering = _LoweringWhole
+
+        def define_pipelines(self):
+            passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+            last = self.lowering
+            passes.passes = [(last, why) if own is NativeLowering else (own, why) for own, why in passes.passes]
+            passes.finalize()
+            return [passes]
+
+    class _UnitCompiler(_Compiler):
+        lowering = _Lowering
+
+        def define_pipelines(self):
+            self.state.args = _Types(self.state.args)
+            return super().define_pipelines()
+
+    _UNIT = {"pipeline_class": _UnitCompiler, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    _ENTRY = {"pipeline_class": _Compiler}
+
+WAYS = {"unit": _UNIT, "entry": _ENTRY, "inlined": {"inline": "always"}, "plain": {}}
+"""Options of `numba.njit` by the way in which `jit.Compiled` compiles a function."""
