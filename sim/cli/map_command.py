@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from sim.graph import Graph
     from sim.hardware import Hardware
     from sim.mapping.maps import Maps
-    from sim.mapping.spaces import Reach
     from sim.run.request import Case, Request
     from sim.run.result import Result
 
@@ -28,26 +27,38 @@ SUFFIXES = (".toml", ".h", ".json")
 
 
 @dataclass(frozen=True)
-class Tiling:
-    """What tiles a run has: ``mapping``: library, best (searched for) or a file; the rest: how a search is done."""
+class Search:
+    """How a search for tiles is done."""
 
-    mapping: str = "best"
-    objective: Literal["cycles", "energy", "edp"] = "cycles"
-    reach: Reach = "call"
-    store: Path | None = None
+    objective: options.Objective = "cycles"
+    reach: options.Reach = "call"
+    store: options.Store = None
+
+
+@dataclass(frozen=True)
+class Tiling(Search):
+    """What tiles a run has: the library's, searched for (best), or a file's."""
+
+    mapping: Annotated[
+        str,
+        typer.Option(
+            "--mapping",
+            metavar="library|best|FILE.toml",
+            help="Tiles: the C library's, searched for (--store keeps the search), or those of `carat map`; shows "
+            "before and after.",
+        ),
+    ] = "library"
 
 
 @options.asks("bert-base", without=("sparsity", "prune", "saliency", "weights", "seed", "clock", "dataflow", "tile"))
 def map_workload(
     request: Request,
-    objective: options.Objective = "cycles",
-    reach: options.Reach = "call",
+    search: Search,
     effort: Annotated[
         int | None,
         typer.Option("--effort", min=1, metavar="CYCLES", help="Simulated cycles per operator at most."),
     ] = None,
     jobs: options.Jobs = None,
-    store: options.Store = None,
     given: Annotated[
         Path | None,
         typer.Option("--from", metavar="maps.toml", help="Convert these maps instead of searching."),
@@ -64,10 +75,7 @@ def map_workload(
 
     _check_outputs(output or [])
     case = resolve(request)
-    if given is not None:
-        maps = _read(str(given), case)
-    else:
-        maps = _search(case, Tiling("best", objective, reach, store), effort, jobs or cores())
+    maps = _read(str(given), case) if given is not None else _search(case, search, effort, jobs or cores())
     _write(maps, output or [])
     if as_json:
         typer.echo(json.dumps(to_plain(maps), indent=1))
@@ -84,29 +92,29 @@ def _read(path: str, case: Case) -> Maps:
     return maps
 
 
-def _search(case: Case, tiling: Tiling, effort: int | None, jobs: int) -> Maps:
+def _search(case: Case, search: Search, effort: int | None, jobs: int) -> Maps:
     """Search with a progress bar; Ctrl-C ends it with a message on what is stored."""
     try:
         with common.progress_bar("mapping") as progress:
-            return _found(case, tiling, progress, effort, jobs)
+            return _found(case, search, progress, effort, jobs)
     except KeyboardInterrupt:
-        kept = f"what was simulated is kept in {tiling.store}; the same command goes on from there"
-        advice = kept if tiling.store else "use --store to keep what was simulated"
+        kept = f"what was simulated is kept in {search.store}; the same command goes on from there"
+        advice = kept if search.store else "use --store to keep what was simulated"
         typer.echo(f"carat: interrupted; {advice}", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _found(case: Case, tiling: Tiling, progress: common.Progress, effort: int | None, jobs: int) -> Maps:
+def _found(case: Case, search: Search, progress: common.Progress, effort: int | None, jobs: int) -> Maps:
     from sim.mapping.journal import Journal  # the simulator, for commands that search
     from sim.mapping.maps import find
     from sim.mapping.searching import EFFORT_CYCLES
 
-    with Journal(tiling.store) as journal:
+    with Journal(search.store) as journal:
         return find(
             case.graph,
             case.hw,
-            objective=tiling.objective,
-            reach=tiling.reach,
+            objective=search.objective,
+            reach=search.reach,
             effort_cycles=effort or EFFORT_CYCLES,
             jobs=jobs,
             journal=journal,

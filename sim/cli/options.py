@@ -1,15 +1,16 @@
-"""The options of a request, each declared once, and what gives them to a command.
+"""The options of a request, each declared once, and what gives options to a command.
 
 A command that takes a `Request` writes ``@asks()`` above it and a parameter ``request``: it then has every option of
 `OPTIONS`, in this order, before its own. A new option is one entry there; where its name is a field of `Request`,
-nothing else is needed.
+nothing else is needed. Options of a command that belong together are fields of a frozen dataclass: a parameter of that
+type gives the command one option a field (`asks`, or `records` for a command without a request).
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
@@ -164,32 +165,56 @@ Command = Callable[..., None]
 
 
 def asks(workload: str | None = None, *, without: Sequence[str] = ()) -> Callable[[Command], Command]:
-    """Give a command the options of a request in place of its parameter ``request``.
+    """Give a command the options of a request in place of its parameter ``request``, and those of its records.
 
     ``workload``: its default, None = must be given. ``without``: options that the command has not, or declares itself.
     """
+    shared = {name: option for name, option in OPTIONS.items() if name not in without}
+    if workload is not None:
+        shared["workload"] = (Workload, workload)
+    return lambda command: _asking(command, shared)
 
-    def decorate(command: Command) -> Command:
-        hints = get_type_hints(command, localns={"Request": object}, include_extras=True)
-        own = [parameter for name, parameter in inspect.signature(command).parameters.items() if name != "request"]
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        shared = {}
-        for name, (kind, default) in OPTIONS.items():
-            if name not in without:
-                default = workload if name == "workload" and workload is not None else default
-                shared[name] = inspect.Parameter(name, keyword, default=default, annotation=kind)
-        parameters = [*shared.values(), *(part.replace(kind=keyword, annotation=hints[part.name]) for part in own)]
 
-        def asking(**given: Any) -> None:
-            asked = {name: given.pop(name) for name in shared}
-            command(request=request_of(asked), **given)
+def records(command: Command) -> Command:
+    """Give a command an option per field of each parameter that is a record (a dataclass of options)."""
+    return _asking(command, {})
 
-        asking.__name__, asking.__doc__ = command.__name__, command.__doc__
-        asking.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        asking.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        return asking
 
-    return decorate
+def _asking(command: Command, shared: Mapping[str, tuple[Any, Any]]) -> Command:
+    """Return the command as typer reads it: one parameter an option."""
+    hints = get_type_hints(command, localns={"Request": object}, include_extras=True)
+    own = dict(inspect.signature(command).parameters)
+    if shared:
+        del own["request"]
+    asked: dict[str, Any] = {name: hints[name] for name in own if is_dataclass(hints[name])}
+    declared = dict(shared)
+    for name, part in own.items():
+        declared |= _fields(asked[name]) if name in asked else {name: (hints[name], part.default)}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter(name, keyword, default=default, annotation=kind) for name, (kind, default) in declared.items()
+    ]
+
+    def asking(**given: Any) -> None:
+        if shared:
+            given["request"] = request_of({name: given.pop(name) for name in shared})
+        for name, record in asked.items():
+            given[name] = record(**{field.name: given.pop(field.name) for field in fields(record)})
+        command(**given)
+
+    asking.__name__, asking.__doc__ = command.__name__, command.__doc__
+    asking.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    asking.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return asking
+
+
+def _fields(record: Any) -> dict[str, tuple[Any, Any]]:
+    """Return type and default of each field of a record."""
+    hints = get_type_hints(record, include_extras=True)
+    return {
+        field.name: (hints[field.name], REQUIRED if field.default is MISSING else field.default)
+        for field in fields(record)
+    }
 
 
 def request_of(asked: dict[str, Any]) -> Request:

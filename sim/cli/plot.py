@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,25 @@ import typer
 from sim.cli import common, options
 
 
+@dataclass(frozen=True)
+class Details:
+    """What some kinds of picture are also given."""
+
+    shares: Annotated[bool, typer.Option("--shares", help="breakdown, causes, kinds: bars of one height.")] = False
+    x: Annotated[str | None, typer.Option("--x", help="pareto: column, smaller is better.")] = None
+    y: Annotated[str | None, typer.Option("--y", help="pareto: column, smaller is better.")] = None
+    color: Annotated[str | None, typer.Option("--color", help="pareto: column whose values get colours.")] = None
+    metric: Annotated[str | None, typer.Option("--metric", help="tornado: cycles, energy_pj or area_mm2.")] = None
+    level: Annotated[Literal["dram", "all"] | None, typer.Option("--level", help="traffic: which levels.")] = None
+    window: options.Window = None
+
+    def given(self) -> dict[str, Any]:
+        """Return those that were given. Raises InputError."""
+        named = vars(self) | {"shares": self.shares or None, "window": common.window(self.window)}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@options.records
 def plot(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="What to draw; `carat plot list` names them.")],
     sources: Annotated[
@@ -21,13 +41,8 @@ def plot(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help=".png, .svg or .pdf; default KIND.png.")
     ] = None,
-    shares: Annotated[bool, typer.Option("--shares", help="breakdown, causes, kinds: bars of one height.")] = False,
-    x: Annotated[str | None, typer.Option("--x", help="pareto: column, smaller is better.")] = None,
-    y: Annotated[str | None, typer.Option("--y", help="pareto: column, smaller is better.")] = None,
-    color: Annotated[str | None, typer.Option("--color", help="pareto: column whose values get colours.")] = None,
-    metric: Annotated[str | None, typer.Option("--metric", help="tornado: cycles, energy_pj or area_mm2.")] = None,
-    level: Annotated[Literal["dram", "all"] | None, typer.Option("--level", help="traffic: which levels.")] = None,
-    window: options.Window = None,
+    *,
+    details: Details,
 ) -> None:
     """Draw one picture from saved runs, a sweep, a whatif table, a trace or a machine."""
     from reports import kinds  # matplotlib: not for --help
@@ -38,7 +53,5 @@ def plot(
             typer.echo(f"{name:<{width}}  {known.about}, from {kinds.SOURCES[known.source][0]}")
         return
     path = output or Path(f"{kind}.png")
-    given: dict[str, Any] = {"shares": shares or None, "x": x, "y": y, "color": color, "metric": metric, "level": level}
-    given |= {"window": common.window(window)}
-    kinds.plot(kind, sources or [], path, **{name: value for name, value in given.items() if value is not None})
+    kinds.plot(kind, sources or [], path, **details.given())
     typer.echo(f"drawn: {path}")

@@ -22,18 +22,7 @@ HEADINGS = ("operators", "cycles", "share", "util", "read MB", "write MB", "ener
 @options.asks("bert-base")
 def run(
     request: Request,
-    mapping: Annotated[
-        str,
-        typer.Option(
-            "--mapping",
-            metavar="library|best|FILE.toml",
-            help="Tiles: the C library's, searched for (--store keeps the search), or those of `carat map`; shows "
-            "before and after.",
-        ),
-    ] = "library",
-    objective: options.Objective = "cycles",
-    reach: options.Reach = "call",
-    store: options.Store = None,
+    tiling: Tiling,
     tokens: options.Tokens = None,
     explain: Annotated[bool, typer.Option("--explain", help="Measure what relieving the bottleneck gives.")] = False,
     output: Annotated[
@@ -52,10 +41,10 @@ def run(
 
     common.output_folder(output)
     if dict(request.sizes).get("phase") == "generate":
-        return _generate(request, tokens, no_cache=no_cache, as_json=as_json, other=(mapping, explain, output))
+        return _generate(request, tokens, no_cache=no_cache, as_json=as_json, other=(tiling.mapping, explain, output))
     if tokens is not None:
         raise InputError("--tokens goes with --phase generate (one decode step: --phase decode --kv N)")
-    tiling, case = Tiling(mapping, objective, reach, store), resolve(request)
+    case = resolve(request)
     changes, memo = None, Memo(None if no_cache else default_timings())
     with common.progress_bar(request.label) as progress:
         tiles = map_command.chosen(tiling, case, progress)
@@ -72,7 +61,7 @@ def run(
         return
     _print(result)
     if changes:
-        map_command.print_changes(changes, mapping)
+        map_command.print_changes(changes, tiling.mapping)
     typer.echo(f"\n{sentence}")
     if output is not None:
         typer.echo(f"\nSaved in {output}. A page of it: carat report {output} -o {output / 'report.html'}")

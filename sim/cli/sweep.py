@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,33 +22,57 @@ INTERRUPTED = 130
 """Exit code of a program ended by Ctrl-C, as shells count it."""
 
 
-@options.asks(without=("workload", "hw", "sparsity", "prune", "saliency", "weights", "tile"))
-def sweep(
-    workload: Annotated[list[str], typer.Argument(help="Workload names or graph files.")],
-    request: Request,
-    hw: Annotated[list[str] | None, typer.Option("--hw", help="Machine; repeatable. Default: gemmini_ibert.")] = None,
-    grid: options.Grid = None,
+@dataclass(frozen=True)
+class Points:
+    """What a sweep combines."""
+
+    workload: Annotated[list[str], typer.Argument(help="Workload names or graph files.")]
+    hw: Annotated[list[str] | None, typer.Option("--hw", help="Machine; repeatable. Default: gemmini_ibert.")] = None
+    grid: options.Grid = None
     sparsity: Annotated[
         list[str] | None, typer.Option("--sparsity", help="block16:0.5, 2:4, SPEC.toml, or dense; repeatable.")
-    ] = None,
+    ] = None
     pattern: Annotated[
         str | None,
         typer.Option("--pattern", metavar="P1,P2,...", help="Patterns to sweep, e.g. block16,2:4,unstructured/pack."),
-    ] = None,
+    ] = None
     density: Annotated[
         str | None,
         typer.Option("--density", metavar="FIRST:LAST:STEP", help="Densities of --pattern, or a list 0.1,0.5."),
-    ] = None,
-    prune: Annotated[list[str] | None, typer.Option("--prune", help="heads=8,layers=6; repeatable.")] = None,
-    jobs: options.Jobs = None,
+    ] = None
+    prune: Annotated[list[str] | None, typer.Option("--prune", help="heads=8,layers=6; repeatable.")] = None
+
+    def lists(self, request: Request) -> dict[str, Any]:
+        """Return them as keyword arguments of `sim.sweep`. Raises InputError."""
+        return {
+            "workloads": self.workload,
+            "hardware": self.hw or [options.DEFAULT_HARDWARE],
+            "grid": grid_of(request, self.grid),
+            "sparsity": _patterns(self.sparsity, self.pattern, self.density),
+            "prune": self.prune,
+        }
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where the points of a sweep are simulated."""
+
+    jobs: options.Jobs = None
     scheduler: Annotated[
         str | None,
         typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="Run on this dask.distributed cluster instead."),
-    ] = None,
+    ] = None
     shard: Annotated[
         str | None, typer.Option("--shard", metavar="I/N", help="Only every N-th point from the I-th on; see `merge`.")
-    ] = None,
-    store: options.Store = None,
+    ] = None
+    store: options.Store = None
+
+
+@options.asks(without=("workload", "hw", "sparsity", "prune", "saliency", "weights", "tile"))
+def sweep(
+    request: Request,
+    points: Points,
+    where: Where,
     output: options.Table = None,
     no_cache: options.NoCache = False,
     as_json: options.AsJson = False,
@@ -57,17 +81,9 @@ def sweep(
     from sim.analysis.tables import write_table  # pandas, for this command alone
 
     check_table(output)
-    lists = {
-        "workloads": workload,
-        "hardware": hw or [options.DEFAULT_HARDWARE],
-        "grid": grid_of(request, grid),
-        "sparsity": _patterns(sparsity, pattern, density),
-        "prune": prune,
-    }
-    where = {"jobs": jobs, "scheduler": scheduler, "shard": shard, "store": store, "cache": not no_cache}
-    fields = asked(request)
-    fields["sizes"] = {name: _listed(name, value) for name, value in dict(fields["sizes"]).items()}
-    table = _swept({**fields, **lists, **where})
+    given = asked(request)
+    given["sizes"] = {name: _listed(name, value) for name, value in dict(given["sizes"]).items()}
+    table = _swept({**given, **points.lists(request), **vars(where), "cache": not no_cache})
     if output is not None:
         write_table(table, output)
     if as_json:
@@ -117,8 +133,8 @@ def _listed(name: str, value: Any) -> Any:
 
 def asked(request: Request) -> dict[str, Any]:
     """Return the fields of a request besides machine and graph, as keyword arguments of `sim.sweep` and `explore`."""
-    fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
-    named = {name: value for name, value in fields.items() if name not in ("graph", "machine", "overrides", "mapping")}
+    given = {field.name: getattr(request, field.name) for field in fields(request)}
+    named = {name: value for name, value in given.items() if name not in ("graph", "machine", "overrides", "mapping")}
     return {**named, "sizes": dict(request.sizes)}
 
 

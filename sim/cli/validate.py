@@ -20,7 +20,6 @@ from sim.base.workers import cores
 from sim.cli import common, options
 
 if TYPE_CHECKING:
-    from sim.timing.timer import Clock
     from sim.validate.report import Report
     from sim.validate.runner import Progress, Result
     from sim.validate.tables import Row
@@ -36,22 +35,44 @@ Programs = Annotated[
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Which rows are simulated: of these kinds and machines (empty = all), with an id of this pattern."""
+class Measured:
+    """Measured tables, and how their rows are simulated."""
 
-    kinds: tuple[str, ...] = ()
-    machines: tuple[str, ...] = ()
-    case: str = "*"
+    measurements: Measurements = None
+    programs: Programs = None
+    jobs: options.Jobs = None
+    clock: options.Clock = "periodic"
+
+    @property
+    def files(self) -> list[Path]:
+        """The tables: those that ship where none is named."""
+        from sim.validate import sources  # numpy: not for --help
+
+        return list(self.measurements or sources.default_tables())
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows are simulated: of these kinds and machines (none: all), with an id of this pattern."""
+
+    kind: Annotated[list[str] | None, typer.Option(help="Only rows of this kind; repeatable.")] = None
+    cfg: Annotated[list[str] | None, typer.Option(help="Only rows of this machine; repeatable.")] = None
+    case: Annotated[str | None, typer.Option(help="Only rows whose id matches, e.g. 'mvin_*'.")] = None
 
     def takes(self, row: Row) -> bool:
         """Return whether a row is among them."""
-        fits = (not self.kinds or row.kind in self.kinds) and (not self.machines or row.cfg in self.machines)
-        return fits and fnmatchcase(row.id, self.case)
+        fits = (not self.kind or row.kind in self.kind) and (not self.cfg or row.cfg in self.cfg)
+        return fits and (not self.case or fnmatchcase(row.id, self.case))
+
+    @property
+    def narrows(self) -> bool:
+        """True when some rows may be left out."""
+        return bool(self.kind or self.cfg or self.case)
 
     def nothing(self, rows: Sequence[Row]) -> list[str]:
         """Return why no row is among them: names that no row has, or a combination that none has."""
         known = {"--kind": {row.kind for row in rows}, "--cfg": {row.cfg for row in rows}}
-        asked = {"--kind": self.kinds, "--cfg": self.machines}
+        asked = {"--kind": self.kind or (), "--cfg": self.cfg or ()}
         unknown = [
             f"{option} {name}: no row of the tables has it{did_you_mean(name, known[option])}"
             for option, names in asked.items()
@@ -61,9 +82,10 @@ class Selection:
         return unknown or [f"--case {self.case}: none of the {len(rows):,} rows matches it and the other options"]
 
 
+@options.records
 def validate(
-    measurements: Measurements = None,
-    programs: Programs = None,
+    measured: Measured,
+    chosen: Selection,
     as_json: options.AsJson = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/VALIDATION.md.")] = False,
     way: Annotated[
@@ -71,18 +93,12 @@ def validate(
         typer.Option(help="auto: lower work items, replay sequences; recorded, lowered: only such rows."),
     ] = "auto",
     timelines: Annotated[bool, typer.Option(help="Compare timeline files command by command, too.")] = True,
-    kind: Annotated[list[str] | None, typer.Option(help="Only rows of this kind; repeatable.")] = None,
-    cfg: Annotated[list[str] | None, typer.Option(help="Only rows of this machine; repeatable.")] = None,
-    case: Annotated[str | None, typer.Option(help="Only rows whose id matches, e.g. 'mvin_*'.")] = None,
     rows: Annotated[bool, typer.Option(help="Print every row, not only the groups.")] = True,
-    jobs: options.Jobs = None,
-    clock: options.Clock = "periodic",
 ) -> None:
     """Simulate measured rows and print the error of cycles, bytes and requests per row and per group."""
     if as_json and markdown:
         raise InputError("--json and --markdown exclude each other: choose one")
-    chosen = Selection(tuple(kind or ()), tuple(cfg or ()), case or "*")
-    report = _validated(measurements, programs, way, timelines, chosen, jobs, clock)
+    report = _validated(measured, chosen, way, timelines)
     if as_json:
         json.dump(report.as_dict(), sys.stdout, indent=1)
         sys.stdout.write("\n")
@@ -96,21 +112,29 @@ def validate(
         sys.stdout.write(text(report, with_rows=rows))
 
 
+@dataclass(frozen=True)
+class Replayed:
+    """What is replayed of a file, and how its commands come."""
+
+    case: Annotated[str | None, typer.Option(help="Only this case of the file.")] = None
+    timeline: Annotated[Path | None, typer.Option(help="Write the commands' times to this CSV file.")] = None
+    gap: Annotated[int, typer.Option(min=1, help="Cycles between two commands at least.")] = 1
+    phase: Annotated[int, typer.Option(min=0, max=1, help="Hardware loop slot that comes first.")] = 0
+    calls: Annotated[bool, typer.Option("--calls", help="Call by call: what each is, with the CPU around it.")] = False
+    trace: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Write a Chrome trace of the calls here; as --calls.")
+    ] = None
+
+
+@options.records
 def replay(
     file: Annotated[
         Path, typer.Argument(help="Recorded stream (case, seq, funct, rs1, rs2), command trace or log of Spike.")
     ],
+    replayed: Replayed,
     hw: options.Machine = "gemmini_default",
     settings: options.Settings = None,
     cpu: options.Cpu = None,
-    case: Annotated[str | None, typer.Option(help="Only this case of the file.")] = None,
-    timeline: Annotated[Path | None, typer.Option(help="Write the commands' times to this CSV file.")] = None,
-    gap: Annotated[int, typer.Option(min=1, help="Cycles between two commands at least.")] = 1,
-    phase: Annotated[int, typer.Option(min=0, max=1, help="Hardware loop slot that comes first.")] = 0,
-    calls: Annotated[bool, typer.Option("--calls", help="Call by call: what each is, with the CPU around it.")] = False,
-    trace: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help="Write a Chrome trace of the calls here; as --calls.")
-    ] = None,
     as_json: options.AsJson = False,
     clock: options.Clock = "periodic",
 ) -> None:
@@ -124,12 +148,13 @@ def replay(
     from sim.validate import replay as replaying
 
     machine = load(hw, options.settings(settings, cpu))
+    trace = replayed.trace
     if trace is not None:
         _refuse_unwritable("--trace", trace)
-    if calls or trace is not None or call_table.known(file):
-        call_listing.show(file, case, machine, clock, as_json, trace)
+    if replayed.calls or trace is not None or call_table.known(file):
+        call_listing.show(file, replayed.case, machine, clock, as_json, trace)
         return
-    recordings = replaying.choose(file, case)
+    recordings, timeline = replaying.choose(file, replayed.case), replayed.timeline
     for recording in recordings:
         call_table.check_dim(recording, machine)
     if timeline is not None and len(recordings) > 1:
@@ -139,7 +164,7 @@ def replay(
         _refuse_unwritable("--timeline", timeline)
     entries = []
     for recording in recordings:
-        outcome = replaying.run(recording, machine, clock=clock, gap_cycles=gap, phase=phase)
+        outcome = replaying.run(recording, machine, clock=clock, gap_cycles=replayed.gap, phase=replayed.phase)
         if timeline is not None:
             write_whole(timeline, replaying.timeline_csv(recording.case, outcome))
         entries.append(replaying.as_dict(recording, outcome))
@@ -149,44 +174,34 @@ def replay(
         typer.echo(json.dumps({"hardware": machine.name, "cases": entries}, indent=1))
 
 
+@options.records
 def compare(
     peer: Annotated[str, typer.Option(help="Published cycle rule: onnxim-rule or scalesim-rule.")],
-    measurements: Measurements = None,
-    programs: Programs = None,
+    measured: Measured,
     as_json: options.AsJson = False,
-    jobs: options.Jobs = None,
-    clock: options.Clock = "periodic",
 ) -> None:
     """Print the error of a published cycle rule on the measured matmul rows, and that of Carat."""
     from sim.validate import comparison, peers  # numpy: not for --help
 
     rule = peers.rule(peer)
-    report = _validated(measurements, programs, "auto", False, Selection(("matmul",)), jobs, clock)
+    report = _validated(measured, Selection(["matmul"]), "auto", with_timelines=False)
     table = comparison.against(rule, report.results)
     typer.echo(json.dumps(comparison.as_dict(table), indent=1) if as_json else comparison.text(table))
 
 
-def _validated(
-    measurements: Sequence[Path] | None,
-    programs: Sequence[Path] | None,
-    way: str,
-    with_timelines: bool,
-    chosen: Selection,
-    jobs: int | None,
-    clock: Clock,
-) -> Report:
+def _validated(measured: Measured, chosen: Selection, way: str, with_timelines: bool) -> Report:
     from sim.run.progress import announce_compilation  # the simulator, for this command alone
     from sim.validate import csvfile, runner, sources, timelines
     from sim.validate.report import Report
 
     announce_compilation()
-    files = list(measurements or sources.default_tables())
+    files, programs, clock = measured.files, tuple(measured.programs or ()), measured.clock
     with _progress("rows") as progress:
         results: list[Result] = runner.validate(
             files,
-            tuple(programs or ()),
+            programs,
             way=way,
-            jobs=jobs or cores(),
+            jobs=measured.jobs or cores(),
             clock=clock,
             select=chosen.takes,
             progress=progress,
@@ -195,9 +210,9 @@ def _validated(
         raise InputError(chosen.nothing(runner.read_rows(files)))
     compared = []
     times = any(sources.is_timeline(csvfile.read(path)) for path in files)
-    if times and with_timelines and chosen == Selection():
+    if times and with_timelines and not chosen.narrows:
         with _progress("timelines") as progress:
-            compared = timelines.compare(files, tuple(programs or ()), way=way, clock=clock, progress=progress)
+            compared = timelines.compare(files, programs, way=way, clock=clock, progress=progress)
     return Report(results, compared)
 
 

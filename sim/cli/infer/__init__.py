@@ -2,130 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
-
-import typer
-
 from sim.cli import options
-
-DEFAULT_TOKENS = "random:128"
-
-Gelu = Literal["host", "array", "fused"]
-Engine = Literal["host", "array"]
+from sim.cli.infer.given import Request
 
 
-def infer(
-    model_dir: Annotated[
-        Path, typer.Argument(help="Folder with config.json and model.safetensors (BERT, DistilBERT).")
-    ],
-    tokens: Annotated[
-        str | None,
-        typer.Option(
-            "--tokens", metavar="IDS", help=f"Ids 101,2023,...; a file of them; or random:N (default {DEFAULT_TOKENS})."
-        ),
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option("--text", help="Words instead of ids; needs vocab.txt in the folder.")
-    ] = None,
-    hw: options.Machine = options.DEFAULT_HARDWARE,
-    set_: options.Settings = None,
-    cpu: options.Cpu = None,
-    quantize: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--quantize",
-            metavar="KEY=VALUE",
-            help="clip=max|percentile|mse, percentile=99.99, channels=on|off, smooth=0.8, outlier_columns=16, "
-            "residual=int8|int32; or plain: one scale per tensor, int8 everywhere.",
-        ),
-    ] = None,
-    calibrate: Annotated[
-        Path | None,
-        typer.Option("--calibrate", help="File of token sequences, one per line, that set the scales."),
-    ] = None,
-    compare: Annotated[
-        bool,
-        typer.Option("--compare", help="Run a row of quantisations; table of accuracy against cycles and bytes."),
-    ] = False,
-    evaluate: Annotated[
-        Path | None,
-        typer.Option(
-            "--evaluate",
-            help="File of sequences, one per line, each with its label behind a tab if known: how often the head "
-            "decides as in float, and as labelled.",
-        ),
-    ] = None,
-    sentences: Annotated[
-        Path | None,
-        typer.Option(
-            "--sentences",
-            help="File of sentences, one per line: cosine of their mean-pooled vectors to those in float, and rank "
-            "correlation of all similarities between them.",
-        ),
-    ] = None,
-    pad_to: Annotated[
-        int | None, typer.Option("--pad-to", min=1, metavar="N", help="Fill up to N tokens behind an attention mask.")
-    ] = None,
-    gelu: Annotated[
-        Gelu,
-        typer.Option(
-            "--gelu", help="host: in float; array: the integer unit, in a pass of its own; fused: behind the matmul."
-        ),
-    ] = "host",
-    layernorm: Annotated[
-        Engine, typer.Option("--layernorm", help="host: in float; array: the normaliser, gain and shift as a product.")
-    ] = "host",
-    embeddings: Annotated[
-        Engine, typer.Option("--embeddings", help="host: summed in float; array: summed in int8.")
-    ] = "host",
-    integer: Annotated[
-        bool,
-        typer.Option("--integer", help="Everything on the array that it can do: array for all three of the above."),
-    ] = False,
-    sparsity: Annotated[
-        str | None,
-        typer.Option(
-            "--sparsity",
-            metavar="W4A8|SPEC.toml",
-            help="Word sizes of matmuls: w4a8, w4a8@*.FF?, or [[precision]] tables, on an array that takes them.",
-        ),
-    ] = None,
-    commands: Annotated[
-        bool,
-        typer.Option(
-            "--commands", help="Execute every command at its time and check the traffic; slower, the same values."
-        ),
-    ] = False,
-    seed: options.Seed = 0,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Keep output.npy, infer.json and masks.npz here."),
-    ] = None,
-    as_json: options.AsJson = False,
-) -> None:
+@options.records
+def infer(request: Request) -> None:
     """Run a trained encoder with integer arithmetic on a machine; report cycles and the difference from float."""
-    from sim.cli.infer.request import Request
-    from sim.cli.infer.work import run
+    from sim.cli.infer.work import run  # numpy and the simulator, for this command alone
 
-    run(
-        Request(
-            folder=model_dir,
-            tokens=tokens,
-            text=text,
-            hw=hw,
-            settings=options.settings(set_, cpu),
-            quantize=tuple(quantize or ()),
-            calibrate=calibrate,
-            compare=compare,
-            evaluate=evaluate,
-            sentences=sentences,
-            pad_to=pad_to,
-            engines=("array",) * 3 if integer else (gelu, layernorm, embeddings),
-            sparsity=sparsity,
-            commands=commands,
-            seed=seed,
-            output=output,
-            as_json=as_json,
-        )
-    )
+    run(request)

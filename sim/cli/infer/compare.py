@@ -15,7 +15,8 @@ import typer
 from sim.base.errors import InputError
 from sim.cli import common
 from sim.cli.infer import prepare
-from sim.cli.infer.request import DEFAULT_TOKENS, Request, sentence_ids, token_ids
+from sim.cli.infer.given import DEFAULT_TOKENS, Request
+from sim.cli.infer.request import sentence_ids, token_ids
 from sim.functional.inference import infer as run_inference
 from sim.functional.quantization.recipe import COMPARED, Recipe
 from sim.functional.tokens import padded_length
@@ -39,12 +40,16 @@ def compare(
 ) -> None:
     """Run every recipe of `COMPARED`; print the table, and keep it with a picture where a folder is given."""
     ids = token_ids(
-        model, request.folder, request.tokens or (None if request.text else DEFAULT_TOKENS), request.text, request.seed
+        model,
+        request.model_dir,
+        request.tokens or (None if request.text else DEFAULT_TOKENS),
+        request.text,
+        request.seed,
     )
     length = padded_length(len(ids), request.pad_to, model.positions)
     case = prepare.Case(model, machine, engines, length, length > len(ids), request.commands)
-    calibration = prepare.calibration(request.calibrate, model, request.folder, length, request.seed)
-    sentences = sentence_ids(request.sentences, model, request.folder)
+    calibration = prepare.calibration(request.calibrate, model, request.model_dir, length, request.seed)
+    sentences = sentence_ids(request.sentences, model, request.model_dir)
     rows: list[dict[str, Any]] = []
     seen: dict[Recipe, Statistics] = {}
     tried: dict[Recipe, str] = {}

@@ -1,12 +1,12 @@
-"""What `carat infer` is given on its command line, and the sequences and word sizes that this names."""
+"""The sequences and word sizes that the options of `carat infer` name."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError
+from sim.cli.infer.given import DEFAULT_TOKENS
 from sim.functional.tokens import read_labelled, read_tokens
 from sim.functional.verdict import named
 from sim.sparsity.rules import Rules
@@ -18,31 +18,6 @@ if TYPE_CHECKING:
     from sim.sparsity.precision import Precision
     from workloads.checkpoint import Checkpoint
     from workloads.checkpoint.graph import Engines
-
-DEFAULT_TOKENS = "random:128"
-
-
-@dataclass(frozen=True)
-class Request:
-    """The options of `carat infer`, as they were given. ``engines``: of GELU, LayerNorm and the embeddings."""
-
-    folder: Path
-    tokens: str | None
-    text: str | None
-    hw: str
-    settings: dict[str, Any]
-    quantize: tuple[str, ...]
-    calibrate: Path | None
-    compare: bool
-    evaluate: Path | None
-    sentences: Path | None
-    pad_to: int | None
-    engines: tuple[Any, ...]
-    sparsity: str | None
-    commands: bool
-    seed: int
-    output: Path | None
-    as_json: bool
 
 
 def words(text: str | None) -> tuple[Precision, ...]:

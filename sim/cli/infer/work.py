@@ -10,7 +10,8 @@ import typer
 
 from sim.cli import common
 from sim.cli.infer import prepare, report
-from sim.cli.infer.request import DEFAULT_TOKENS, Request, check_engines, labelled, sentence_ids, token_ids, words
+from sim.cli.infer.given import DEFAULT_TOKENS, Request
+from sim.cli.infer.request import check_engines, labelled, sentence_ids, token_ids, words
 from sim.functional.inference import Inference
 from sim.functional.inference import infer as run_inference
 from sim.functional.jit import COMPILED
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 def run(request: Request) -> None:
     """Run what was requested, and print or keep its report. Raises InputError before anything is written."""
     sizes = words(request.sparsity)
-    recipe = recipes.parse(request.quantize)
+    recipe = recipes.parse(request.quantize or ())
     common.output_folder(request.output)
     machine = load_machine(request.hw, request.settings)
     engines = Engines(*request.engines)
     check_engines(engines, machine)
-    model = checkpoint.load(request.folder)
+    model = checkpoint.load(request.model_dir)
     if not COMPILED.is_compiled():
         typer.echo("carat: compiling the executor (once after each installation or change) ...", err=True)
     if request.compare:
@@ -44,12 +45,12 @@ def run(request: Request) -> None:
         return
     others = labelled(request.evaluate, model)
     default = ",".join(map(str, others[0][0])) if others else DEFAULT_TOKENS
-    ids = token_ids(model, request.folder, request.tokens or (default if request.text is None else None), request.text,
-                    request.seed)  # fmt: skip
+    tokens = request.tokens or (default if request.text is None else None)
+    ids = token_ids(model, request.model_dir, tokens, request.text, request.seed)
     lengths = [len(ids), *(len(sequence) for sequence, _ in others)]
     length = padded_length(max(lengths), request.pad_to, model.positions)
     case = prepare.Case(model, machine, engines, length, length > min(lengths), request.commands)
-    calibration = prepare.calibration(request.calibrate, model, request.folder, length, request.seed)
+    calibration = prepare.calibration(request.calibrate, model, request.model_dir, length, request.seed)
     seen = prepare.statistics(case, recipe, calibration.sequences)
     ready, numerics = prepare.prepared(case, ids, recipe, seen, sizes)
     with common.progress_bar(f"{model.name} on {machine.name}") as progress:
@@ -67,7 +68,7 @@ def run(request: Request) -> None:
 
 def similarities(request: Request, case: prepare.Case, recipe: Recipe, seen: Statistics) -> Similarity | None:
     """Return how close the vectors of --sentences are to float; None without."""
-    sentences = sentence_ids(request.sentences, case.checkpoint, request.folder)
+    sentences = sentence_ids(request.sentences, case.checkpoint, request.model_dir)
     if not sentences:
         return None
     with common.progress_bar(f"{len(sentences)} sentences") as progress:
