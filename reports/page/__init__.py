@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from reports.page.runs import runs_page
+from reports.page.sweep import sweep_page
 from sim.analysis import saved, sweep_table
 from sim.base.errors import InputError
 
@@ -18,12 +20,10 @@ def of(sources: Sequence[Path], whatif: Path | None = None) -> str:
     if sweeps:
         if len(sources) > 1:
             raise InputError(f"report: one sweep ({sweeps[0]}) or several runs, not {len(sources)} sources together")
-        from reports.page.sweep import sweep_page
 
         return sweep_page(sweep_table.read(sweeps[0]), sweeps[0].name, whatif)
     if whatif is not None:
         raise InputError("--whatif goes with a sweep; runs are compared with each other")
-    from reports.page.runs import runs_page
 
     return runs_page(saved.load_all(list(sources)))
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim.analysis.rows import read_rows
 from sim.base.errors import InputError
+from sim.base.files import write_whole
 from sim.base.toml import flat
 from sim.base.version import code_version
 from sim.run import columns
@@ -76,8 +77,7 @@ def save(result: Result, folder: str | Path, *, command: str | None = None, sent
     (`sim.sparsity.edits.saliency`) go to kept.npz. Simulates every distinct program once more, for traffic by operand
     and activity over time. Raises InputError when the folder cannot be written.
     """
-    from sim.base.files import write_whole
-    from sim.sparsity.edits.saliency import lines, write_selection
+    from sim.sparsity.edits.saliency import lines, write_selection  # numpy: reading a saved run needs none
 
     folder = Path(folder)
     try:
@@ -103,9 +103,9 @@ def save(result: Result, folder: str | Path, *, command: str | None = None, sent
 def record_of(result: Result, folder: Path, command: str | None = None, sentence: str | None = None) -> dict[str, Any]:
     """Return what run.json holds: version, how to reproduce, bottleneck, differences of the machine from `BASE`, energy
     band and area by component, counters, and the profile (`sim.trace.profile`)."""
-    from sim.analysis.explain import explain
-    from sim.cost.area import area_um2
-    from sim.trace.profile import profile
+    from sim.analysis.explain import explain  # numpy
+    from sim.cost.area import area_um2  # pydantic
+    from sim.trace.profile import profile  # numpy
 
     return {
         "format": FORMAT,
@@ -148,7 +148,7 @@ def _command(request: Request, folder: Path) -> str:
 
 def changes(hw: Hardware) -> list[tuple[str, Any, Any]]:
     """Return (dotted key, value in `BASE`, value here) of every setting that differs."""
-    from sim import hardware
+    from sim import hardware  # pydantic
 
     return settings_that_differ(hardware.load(BASE).model_dump(mode="json"), hw.model_dump(mode="json"))
 
@@ -179,7 +179,7 @@ def roofs(hw: Hardware) -> dict[str, float]:
 
 def energy_band(result: Result) -> dict[str, dict[str, float]]:
     """Return component -> {low, nominal, high} in pJ: all figures at their lowest, stated and highest value."""
-    from sim.cost import energy
+    from sim.cost import energy  # pydantic
 
     band: dict[str, dict[str, float]] = {part: {} for part in columns.ENERGY}
     for level in ("low", "nominal", "high"):

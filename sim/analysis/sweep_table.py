@@ -73,8 +73,8 @@ def _table(path: Path) -> pd.DataFrame:
 
 def _store(path: Path) -> pd.DataFrame:
     """Return the finished points of a store; ``attrs["unfinished"]`` counts those that are not finished."""
-    from sim.analysis.stored_sweeps import stored_table
-    from sim.base.store import Store
+    from sim.analysis.stored_sweeps import stored_table  # SQLite
+    from sim.base.store import Store  # SQLite
 
     with Store(path, read_only=True) as store:
         frame = stored_table(store)

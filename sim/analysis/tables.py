@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError
+from sim.base.files import write_whole
+from sim.base.text import csv_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,9 +40,6 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
 
     Parquet columns have one type: a knob of mixed values (128, "1MiB") is written as text.
     """
-    from sim.base.files import write_whole
-    from sim.base.text import csv_of
-
     path = Path(path)
     check_output(path)
     if path.suffix == ".csv":

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from sim.base.errors import CaratError
+from sim.base.text import printable
+from sim.base.version import code_version
+from sim.cli import common
 
 REFUSED = 2
 """Exit code of anything Carat refuses, as for a wrong option."""
@@ -21,9 +24,6 @@ FAULT = 70
 DEBUG_VARIABLE = "CARAT_DEBUG"
 """Environment variable: show the traceback of a fault."""
 
-typed: list[str] = []
-"""Words of the command line in progress: a saved run names them as the command that reproduces it."""
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends the process. Refused input: message on stderr, exit code 2, no traceback.
@@ -31,11 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     What no door has refused is a fault of ours: one line that says so, exit code 70. `DEBUG_VARIABLE` shows where.
     """
     try:
-        from sim.cli.app import app  # inside the handler: Ctrl-C while it loads ends in one line
+        from sim.cli.app import app  # typer; inside the handler, so that Ctrl-C while it loads ends in one line
 
-        typed[:] = sys.argv[1:] if arguments is None else arguments
+        common.typed[:] = sys.argv[1:] if arguments is None else arguments
         try:
-            app(args=list(typed), prog_name="carat")
+            app(args=list(common.typed), prog_name="carat")
         finally:
             sys.stdout.flush()
     except CaratError as error:
@@ -61,8 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _end(message: str, code: int) -> None:
     """End the process with a message; closed outputs are left alone."""
-    from sim.base.text import printable
-
     with suppress(OSError, ValueError):
         if message:
             sys.stderr.write(f"carat: {printable(message)}\n")
@@ -75,6 +73,4 @@ def _end(message: str, code: int) -> None:
 
 
 def _version() -> str:
-    from sim.base.version import code_version
-
     return f"version {code_version()}"

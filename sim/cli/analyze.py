@@ -20,7 +20,7 @@ HEADINGS = ("", "operators", "GMACs", "GFLOPs", "MB", "FLOPs/byte")
 def analyze(request: Request, as_json: options.AsJson = False) -> None:
     """Print FLOPs, ideal bytes, intensity, parameters and KV bytes of a workload, by operator kind and layer."""
     from sim.run.request import Resolver  # numpy: not for --help
-    from workloads.profile import analyze as analysed
+    from workloads.profile import analyze as analysed  # numpy
 
     graph = Resolver().graph(request)
     found = analysed(graph)

@@ -7,6 +7,7 @@ from typing import get_type_hints
 import typer
 from typer.models import ParameterInfo
 
+from sim.base.version import code_version
 from sim.cli.analyze import analyze
 from sim.cli.columns import columns
 from sim.cli.diff_command import diff
@@ -86,7 +87,5 @@ def version(
 ) -> None:
     """Print the version of the code that decides results."""
     if show_version:
-        from sim.base.version import code_version  # reads every source: not for --help
-
         typer.echo(f"carat {code_version()}")
         raise typer.Exit

@@ -13,7 +13,7 @@ from sim.cli import common
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.timing.timer import Clock
+    from sim.timing.timing import Clock
 
 
 def show(
@@ -23,9 +23,9 @@ def show(
 
     ``output``: also write their Chrome trace there.
     """
-    from sim.trace.chrome import to_json  # numpy: not for --help
-    from sim.validate import call_table
-    from sim.validate import replay as replaying
+    from sim.trace.chrome import to_json  # numpy
+    from sim.validate import call_table  # numpy
+    from sim.validate import replay as replaying  # numpy
 
     wanted = output is not None
     if wanted and clock == "periodic":

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from sim.cli import common, options
+from sim.run.columns import COLUMNS
 
 Which = Annotated[
     Literal["ops", "kinds", "totals", "sweep", "explore"] | None, typer.Option("--table", help="Only this table.")
@@ -16,8 +17,6 @@ Which = Annotated[
 
 def columns(table: Which = None, as_json: options.AsJson = False) -> None:
     """Print unit, definition and formula of each reported column."""
-    from sim.run.columns import COLUMNS  # numpy: not for --help
-
     chosen = [column for column in COLUMNS.values() if table is None or table in column.tables]
     if as_json:
         typer.echo(json.dumps([column._asdict() for column in chosen], indent=1))

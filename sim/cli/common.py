@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from sim.base.errors import InputError
+from sim.run.progress import shown
 
 Progress = Callable[[int, int, str], None]
 
@@ -17,12 +18,13 @@ PIPED_WIDTH = 140
 """Columns of a table that goes into a file or pipe, where there is no terminal to ask."""
 UNLIMITED_WIDTH = 10_000
 
+typed: list[str] = []
+"""Words of the command line in progress: a saved run names them as the command that reproduces it."""
+
 
 def command_line() -> str | None:
     """Return the command as it was typed, None where a script called it."""
-    from sim import cli  # the package imports this module
-
-    return shlex.join(["carat", *cli.typed]) if cli.typed else None
+    return shlex.join(["carat", *typed]) if typed else None
 
 
 def window(given: str | None) -> tuple[int, int] | None:
@@ -54,8 +56,6 @@ def progress_bar(what: str) -> AbstractContextManager[Progress]:
     Its first call, which comes when all input has been accepted, announces a compilation if one is due. A pipe gets
     no lines: scripts read what commands write.
     """
-    from sim.run.progress import shown  # numba and numpy: not for --help
-
     return shown(what, lines=False)
 
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from sim.analysis import saved
+from sim.analysis.diff import diff as compare
+from sim.analysis.diff import energy_note
 from sim.cli import common, options
 
 if TYPE_CHECKING:
@@ -29,9 +32,6 @@ def diff(
     as_json: options.AsJson = False,
 ) -> None:
     """Print why two runs differ: per operator and per cause, the largest difference first."""
-    from sim.analysis import saved  # pandas: not for --help
-    from sim.analysis.diff import diff as compare
-
     a, b = saved.load_all([first, second])
     found = compare(a.ops, b.ops, (a.name, b.name), by)
     if as_json:
@@ -63,8 +63,6 @@ def _energies(*runs: SavedRun) -> list[dict[str, Any]]:
 
 def _energy_line(a: SavedRun, b: SavedRun) -> str:
     """Return both energies with table and node, and their difference where both are of one table."""
-    from sim.analysis.diff import energy_note
-
     first, second = (
         f"{run['energy_pj'] * 1e-9:,.3f} mJ (table {run['energy_table']}, {run['node_nm']} nm)"
         for run in _energies(a, b)

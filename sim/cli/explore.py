@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sim.analysis.tables import write_table
 from sim.cli import common, options
 from sim.cli.sweep import asked, check_table, grid_of, print_points, table_json
 
@@ -30,8 +31,7 @@ def explore(
     as_json: options.AsJson = False,
 ) -> None:
     """Search a grid of machine settings for the best points; needs the extra `explore`."""
-    from sim.analysis.tables import write_table  # pandas and the simulator, for this command alone
-    from sim.sweeps.explore import explore as search
+    from sim.sweeps.explore import explore as search  # SQLite
 
     check_table(output)
     with common.progress_bar("explore") as progress:

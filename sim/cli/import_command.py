@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sim.base.files import write_whole
 from sim.cli import options
 from sim.cli.analyze import NO_MACHINE
 
@@ -21,9 +22,8 @@ def import_workload(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.json", help="Write the graph here.")],
 ) -> None:
     """Write a workload (a name with its sizes, a config.json, a graph file) as a graph file that `carat run` reads."""
-    from sim.base.files import write_whole  # with the rest: not for --help
-    from sim.run.request import Resolver
-    from workloads.graph_file import FORMAT
+    from sim.run.request import Resolver  # numpy
+    from workloads.graph_file import FORMAT  # numpy
 
     graph = Resolver().graph(request)
     write_whole(output, json.dumps({"format": FORMAT, **graph.to_dict()}, indent=1) + "\n")

@@ -8,20 +8,20 @@ from collections.abc import Callable
 
 import typer
 
+from sim.base.reading import read_toml
 from sim.cli import common, options
 
 
 def listing(as_json: options.AsJson = False) -> None:
     """List workloads, machines, energy tables and sparsity patterns."""
     from sim import hardware  # pydantic and numpy: not for --help
-    from sim.base.reading import read_toml
-    from sim.hardware.files import config_files
-    from sim.sparsity.edits.compress import WHAT
-    from sim.sparsity.edits.pruning import WHAT as PRUNED
-    from sim.sparsity.masks.zeros import SCHEMES
-    from sim.sparsity.precision import TYPES
-    from sim.sparsity.spec import PATTERNS
-    from workloads import NETWORKS, WORKLOADS
+    from sim.hardware.files import config_files  # pydantic
+    from sim.sparsity.edits.compress import WHAT  # numpy
+    from sim.sparsity.edits.pruning import WHAT as PRUNED  # numpy
+    from sim.sparsity.masks.zeros import SCHEMES  # numpy
+    from sim.sparsity.precision import TYPES  # numpy
+    from sim.sparsity.spec import PATTERNS  # numpy
+    from workloads import NETWORKS, WORKLOADS  # numpy
 
     machines, published = (
         {name: hardware.load(name).description for name in names()} for names in (hardware.presets, hardware.published)

@@ -12,8 +12,7 @@ import typer
 from sim.base.errors import InputError
 from sim.base.files import write_whole
 from sim.base.workers import cores
-from sim.cli import common, options
-from sim.cli.sweep import INTERRUPTED
+from sim.cli import INTERRUPTED, common, options
 
 if TYPE_CHECKING:
     from sim.graph import Graph
@@ -70,8 +69,8 @@ def map_workload(
     as_json: options.AsJson = False,
 ) -> None:
     """Find tiles for each operator, at least as good as the C library's, by simulating candidates."""
-    from sim.mapping.export import to_plain  # the simulator, for this command alone
-    from sim.run.request import resolve
+    from sim.mapping.export import to_plain  # SQLite
+    from sim.run.request import resolve  # numpy
 
     _check_outputs(output or [])
     case = resolve(request)
@@ -84,8 +83,8 @@ def map_workload(
 
 
 def _read(path: str, case: Case) -> Maps:
-    from sim.mapping.mapfile import read  # the simulator, for commands that read maps
-    from sim.mapping.maps import check
+    from sim.mapping.mapfile import read  # SQLite
+    from sim.mapping.maps import check  # SQLite
 
     maps = read(path)
     check(maps, case.graph, case.hw, path)
@@ -105,9 +104,9 @@ def _search(case: Case, search: Search, effort: int | None, jobs: int) -> Maps:
 
 
 def _found(case: Case, search: Search, progress: common.Progress, effort: int | None, jobs: int) -> Maps:
-    from sim.mapping.journal import Journal  # the simulator, for commands that search
-    from sim.mapping.maps import find
-    from sim.mapping.searching import EFFORT_CYCLES
+    from sim.mapping.journal import Journal  # SQLite
+    from sim.mapping.maps import find  # SQLite
+    from sim.mapping.searching import EFFORT_CYCLES  # SQLite
 
     with Journal(search.store) as journal:
         return find(
@@ -132,8 +131,8 @@ def _check_outputs(outputs: list[Path]) -> None:
 
 
 def _write(maps: Maps, outputs: list[Path]) -> None:
-    from sim.mapping.export import to_header, to_json  # the simulator, when maps are written
-    from sim.mapping.mapfile import to_toml
+    from sim.mapping.export import to_header, to_json  # SQLite
+    from sim.mapping.mapfile import to_toml  # SQLite
 
     writers = {".toml": to_toml, ".h": to_header, ".json": to_json}
     for path in outputs:
@@ -141,8 +140,8 @@ def _write(maps: Maps, outputs: list[Path]) -> None:
 
 
 def _print(maps: Maps, graph: Graph, machine: Hardware) -> None:
-    from sim.mapping.maps import operators  # the simulator, for this command alone
-    from sim.mapping.opmapping import library
+    from sim.mapping.maps import operators  # SQLite
+    from sim.mapping.opmapping import library  # SQLite
 
     items = {name: item for name, (_, item) in operators(graph, machine).items()}
     rows = []
@@ -205,7 +204,7 @@ def chosen(tiling: Tiling, case: Case, progress: common.Progress) -> dict[str, d
 
 def changes(before: Result, after: Result) -> list[dict[str, Any]]:
     """Return, per group of equal operators, cycles before and after and what each cause gave up."""
-    from sim.mapping.maps import compare  # the simulator, for this command alone
+    from sim.mapping.maps import compare  # SQLite
 
     return [
         {

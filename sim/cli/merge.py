@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sim.analysis.tables import write_table
 from sim.base.errors import InputError
 from sim.cli import options
 from sim.cli.sweep import check_table
@@ -51,8 +52,7 @@ def export(
 
 def report(store: Store, output: Path | None) -> None:
     """Print how many points of each sweep are finished; write the table to ``output`` if given."""
-    from sim.analysis.stored_sweeps import stored_table  # pandas: not for --help
-    from sim.analysis.tables import write_table
+    from sim.analysis.stored_sweeps import stored_table  # SQLite
 
     for sweep in store.sweeps():
         missing = len(sweep.points) - sweep.finished

@@ -29,7 +29,7 @@ def record(
     `carat replay FILE.csv --calls` then gives cycles of each library call with any machine and any --cpu. No
     accelerator writes results here: where the program checks them and exits with an error, it goes on instead.
     """
-    from sim.cpu.record import Build, record
+    from sim.cpu.record import Build, record  # numpy
 
     build = Build(tuple(include or ()), tuple(define or ()), compiler)
     ended = record(sources, output, build, case or sources[0].stem, arguments or ())

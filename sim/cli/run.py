@@ -33,11 +33,11 @@ def run(
     as_json: options.AsJson = False,
 ) -> None:
     """Simulate a workload on a machine: cycles, traffic, energy, by kind of operator."""
-    from sim.analysis.explain import explain as explanation  # the simulator, for this command alone
-    from sim.run.pipeline import run as simulate
-    from sim.run.request import resolve
-    from sim.timing.disk import default_timings
-    from sim.timing.memo import Memo
+    from sim.analysis.explain import explain as explanation  # numpy
+    from sim.run.pipeline import run as simulate  # numpy
+    from sim.run.request import resolve  # numpy
+    from sim.timing.disk import default_timings  # numpy
+    from sim.timing.memo import Memo  # numpy
 
     common.output_folder(output)
     if dict(request.sizes).get("phase") == "generate":
@@ -71,7 +71,7 @@ def _generate(
     request: Request, tokens: int | None, *, no_cache: bool, as_json: bool, other: tuple[str, bool, Path | None]
 ) -> None:
     """Run a prefill and its decode steps and print time to the first token, time per token and tokens per second."""
-    from sim.run.generation import generation  # the simulator, for this command alone
+    from sim.run.generation import generation  # numpy
 
     mapping, explain, output = other
     if mapping != "library" or explain or output is not None:

@@ -27,7 +27,7 @@ def show(
     if toml or not request.graph:
         _print_machine(request, toml)
         return
-    from sim.run.request import resolve  # the planner, for this command alone
+    from sim.run.request import resolve  # numpy
 
     case = resolve(request)
     steps = case.steps() if op is None else _called(op, case)
@@ -38,7 +38,7 @@ def show(
 
 def _print_machine(request: Request, toml: bool) -> None:
     """Print each key of the machine with unit, range and meaning, or the machine as TOML."""
-    from sim import hardware
+    from sim import hardware  # pydantic
     from sim.hardware.keys import keys, to_toml  # pydantic: not for --help
 
     if request.graph:
@@ -78,7 +78,7 @@ def _lines(steps: tuple[Step, ...]) -> list[str]:
 
 def _program(step: Step, machine: Hardware, invocation: int) -> str:
     from sim.isa.disassembly import disassemble  # numpy: not for --help
-    from sim.lower import lower
+    from sim.lower import lower  # numpy
 
     if not step.works:
         return f"\n{step.name}: no commands, {'the host' if step.engine == 'host' else 'a side unit'} runs it"

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sim.analysis.tables import check_output, write_table
 from sim.base.errors import InputError
-from sim.cli import REFUSED, common, options
+from sim.cli import INTERRUPTED, REFUSED, common, options
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from sim.run.request import Request
-
-INTERRUPTED = 130
-"""Exit code of a program ended by Ctrl-C, as shells count it."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,6 @@ def sweep(
     as_json: options.AsJson = False,
 ) -> None:
     """Simulate every combination; one row per point, a failing point is a row with its error."""
-    from sim.analysis.tables import write_table  # pandas, for this command alone
-
     check_table(output)
     given = asked(request)
     given["sizes"] = {name: _listed(name, value) for name, value in dict(given["sizes"]).items()}
@@ -98,7 +94,7 @@ def sweep(
 
 def _swept(arguments: dict[str, Any]) -> pd.DataFrame:
     """Run the sweep with its progress bar; Ctrl-C ends it with a message on what is stored."""
-    from sim.sweeps import sweep as run_sweep  # the simulator, for this command alone
+    from sim.sweeps import sweep as run_sweep  # SQLite
 
     done, store = [0, 0], arguments["store"]
     with common.progress_bar("sweep") as bar:
@@ -158,8 +154,6 @@ def _exact(cell: Any) -> Any:
 
 def check_table(output: Path | None) -> None:
     """Refuse an output file that cannot be written, before any time is spent. Raises InputError."""
-    from sim.analysis.tables import check_output  # pandas, for this command alone
-
     if output is not None:
         check_output(output)
         common.output_folder(output.parent)

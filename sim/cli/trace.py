@@ -32,11 +32,11 @@ def trace(
     width: Annotated[int, typer.Option("--width", min=20, help="Characters of the bars in the terminal.")] = 100,
 ) -> None:
     """Show a run command by command: bars in the terminal, or a trace file with -o."""
-    from sim.run.pipeline import run as simulate  # the simulator, for this command alone
-    from sim.run.request import resolve
-    from sim.timing.disk import default_timings
-    from sim.timing.memo import Memo
-    from sim.trace import chrome, gantt
+    from sim.run.pipeline import run as simulate  # numpy
+    from sim.run.request import resolve  # numpy
+    from sim.timing.disk import default_timings  # numpy
+    from sim.timing.memo import Memo  # numpy
+    from sim.trace import chrome, gantt  # numpy
 
     if output is not None:
         if output.suffix != ".json":

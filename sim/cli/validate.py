@@ -17,7 +17,8 @@ import typer
 from sim.base.errors import InputError, did_you_mean
 from sim.base.files import write_whole
 from sim.base.workers import cores
-from sim.cli import common, options
+from sim.cli import call_listing, common, options
+from sim.run.progress import announce_compilation
 
 if TYPE_CHECKING:
     from sim.validate.report import Report
@@ -107,7 +108,7 @@ def validate(
 
         sys.stdout.write(document(report))
     else:
-        from sim.validate.text import text
+        from sim.validate.text import text  # numpy
 
         sys.stdout.write(text(report, with_rows=rows))
 
@@ -142,10 +143,9 @@ def replay(
 
     Streams come from `carat record`, from a command trace of a whole machine, or from Spike (--log-commits).
     """
-    from sim.cli import call_listing  # numpy: not for --help
-    from sim.hardware import load
-    from sim.validate import call_table
-    from sim.validate import replay as replaying
+    from sim.hardware import load  # pydantic
+    from sim.validate import call_table  # numpy
+    from sim.validate import replay as replaying  # numpy
 
     machine = load(hw, options.settings(settings, cpu))
     trace = replayed.trace
@@ -190,9 +190,8 @@ def compare(
 
 
 def _validated(measured: Measured, chosen: Selection, way: str, with_timelines: bool) -> Report:
-    from sim.run.progress import announce_compilation  # the simulator, for this command alone
-    from sim.validate import csvfile, runner, sources, timelines
-    from sim.validate.report import Report
+    from sim.validate import csvfile, runner, sources, timelines  # numpy
+    from sim.validate.report import Report  # numpy
 
     announce_compilation()
     files, programs, clock = measured.files, tuple(measured.programs or ()), measured.clock

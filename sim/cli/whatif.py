@@ -31,12 +31,12 @@ def whatif(
     as_json: options.AsJson = False,
 ) -> None:
     """Halve and double every number of the machine, one run each: which knob moves the cycles, and how far."""
-    from sim.analysis.whatif import trials  # the simulator, for this command alone
-    from sim.analysis.whatif import whatif as try_all
-    from sim.run.pipeline import run as simulate
-    from sim.run.request import resolve
-    from sim.timing.disk import default_timings
-    from sim.timing.memo import Memo
+    from sim.analysis.whatif import trials  # numpy
+    from sim.analysis.whatif import whatif as try_all  # numpy
+    from sim.run.pipeline import run as simulate  # numpy
+    from sim.run.request import resolve  # numpy
+    from sim.timing.disk import default_timings  # numpy
+    from sim.timing.memo import Memo  # numpy
 
     if output is not None:
         common.output_folder(output.parent)

@@ -23,6 +23,10 @@ from math import log
 from typing import TYPE_CHECKING, Any, Literal
 
 from sim.base.errors import InputError, did_you_mean
+from sim.base.reading import read_toml
+from sim.hardware.files import config_files
+from sim.hardware.precision import most_parts
+from sim.hardware.schema import ELEMENT_BITS
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -100,9 +104,6 @@ def unpublished(hw: Hardware) -> tuple[str, ...]:
 @cache
 def constants() -> dict[str, Any]:
     """Return the tables of hwconfigs/area/gemmini.toml."""
-    from sim.base.reading import read_toml
-    from sim.hardware.files import config_files
-
     return read_toml(config_files("area")["gemmini"], "area/gemmini.toml")
 
 
@@ -133,8 +134,6 @@ def _pe_um2(hw: Hardware, table: dict[str, Any]) -> float:
     An operand passing by, weights twice (those at work and the next), two sums. Registers beyond those: of the parts of
     one that splits (in the mode that needs most), of one that picks among several weights.
     """
-    from sim.hardware.precision import most_parts
-
     array = hw.array
     own, sums = _bits(array.input_type), _bits(array.acc_type)
     columns, weights = most_parts(hw)
@@ -193,6 +192,4 @@ def _figure(mac: dict[str, Any], group: str, name: str) -> float:
 
 
 def _bits(name: str) -> int:
-    from sim.hardware.schema import ELEMENT_BITS
-
     return ELEMENT_BITS[name]

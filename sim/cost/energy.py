@@ -36,6 +36,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sim.base.errors import InputError
 from sim.cost import dram_energy
+from sim.cost.area import arithmetic_share, unpublished
+from sim.hardware.energy_table import load_energy_table
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -126,8 +128,6 @@ def not_modelled(hw: Hardware) -> tuple[str, ...]:
 
     Multiplications of predictor and transform unit are in ``mac``, rows of a wide fetch in ``scratchpad``.
     """
-    from sim.cost.area import unpublished
-
     support = hw.sparsity
     beside = {"predictor": support.predictor_macs_per_cycle, "transform unit": support.fft_butterflies_per_cycle}
     leaking = [name for name, rate in beside.items() if rate]
@@ -166,8 +166,6 @@ def node_nm(hw: Hardware) -> int:
 
 
 def _table(hw: Hardware) -> EnergyTable:
-    from sim.hardware.energy_table import load_energy_table  # pydantic is slow to import
-
     return load_energy_table(hw.energy_table)
 
 
@@ -216,8 +214,6 @@ def _host_pj(host_cycles: int, hw: Hardware, table: EnergyTable, level: Level) -
 
 
 def _leakage_mw(hw: Hardware, table: EnergyTable, level: Level) -> float:
-    from sim.cost.area import arithmetic_share  # reads a table
-
     pe_mw = table.figure("leakage.pe", table.leakage.pe, hw.array.input_type).at(level) * arithmetic_share(hw)
     sram_bytes = hw.scratchpad.capacity_bytes + hw.accumulator.capacity_bytes + hw.memory.l2_bytes
     return hw.side**2 * pe_mw + sram_bytes / 1024 * table.leakage.sram.at(level)

@@ -21,7 +21,7 @@ from sim.isa.fields import stored_bytes
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.timing.timer import Timing
+    from sim.timing.timing import Timing
 
 BASE_ADDRESS = 0x20010000
 """First byte of the DRAM image: where `sim.lower.place` and `sim.plan.planner` put the first tensor."""

@@ -62,7 +62,7 @@ def compute(work: Work, machine: Machine, weights: dict[Operand, Array] | None =
         if work.activation == "igelu":
             whole.gelu_rows(sums, out, scale, *gelu_constants(work.bert_scale), low, high, tally)
         elif work.activation == "softmax":
-            whole.softmax_rows(sums, out, *polynomial_constants(work.bert_scale), low, high, tally)
+            whole.softmax_rows(sums, out, polynomial_constants(work.bert_scale), low, high, tally)
         else:
             whole.scale_rows(sums, out, scale, RELU if work.activation == "relu" else 0, low, high)
         machine.write(work.c.address, out, work.c.row_stride)
@@ -80,7 +80,7 @@ def compute(work: Work, machine: Machine, weights: dict[Operand, Array] | None =
         sums = _matrix(machine, work.x, (work.rows, work.cols), wide=True)
         out = np.empty(sums.shape, np.int64)
         if work.kind == "softmax":
-            whole.softmax_rows(sums, out, *polynomial_constants(work.bert_scale), low, high, tally)
+            whole.softmax_rows(sums, out, polynomial_constants(work.bert_scale), low, high, tally)
         else:
             whole.layernorm_rows(sums, out, np.float32(work.scale), low, high, tally)
         machine.write(work.c.address, out, work.c.row_stride)

@@ -30,6 +30,7 @@ from sim.plan.placement import BASE_ADDRESS, place
 from sim.plan.word_sizes import WordSizes
 from sim.run.session import Session
 from sim.timing import timer
+from sim.timing.timing import Timing
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -61,7 +62,7 @@ class Run:
         self.session = Session(hw)
         self.overflows = 0
         self.counters: dict[str, int] = {}
-        self.timings: dict[Hashable, timer.Timing] | None = None
+        self.timings: dict[Hashable, Timing] | None = None
         self.machines: dict[Hardware, Machine] = {hw: self.machine}
         self.weights: dict[Operand, Array] = {}
         self.commands = True
@@ -213,7 +214,7 @@ class Run:
                 self.counters[name] = self.counters.get(name, 0) + times.counters[name]
         return cycles
 
-    def execute(self, step: Step, times: timer.Timing, hw: Hardware) -> None:
+    def execute(self, step: Step, times: Timing, hw: Hardware) -> None:
         """Execute the commands of a timeline. Raises WrongSchedule for a clash, or traffic that differs."""
         done = self.machines[hw].run(times)
         if done.clashes:
@@ -226,7 +227,7 @@ class Run:
             raise WrongSchedule(f"{step.name}: the executor and Carat's timing core differ in {differing}")
         self.overflows += done.overflows
 
-    def timed(self, work: Work, hw: Hardware, *, timeline: bool) -> timer.Timing:
+    def timed(self, work: Work, hw: Hardware, *, timeline: bool) -> Timing:
         """Time a work item and go on behind it; known timings are used again where no L2 remembers earlier programs."""
         key = self.session.key(work)
         if self.timings is not None and key is not None and key in self.timings:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from sim.base.errors import InputError, did_you_mean
-from sim.base.reading import read_toml
 from sim.hardware import legality, units
 from sim.hardware.dram.legality import dram_problems
-from sim.hardware.dram.loading import dram_tables
 from sim.hardware.explain import removed, schema_problems
 from sim.hardware.files import config_files, read_tables
 from sim.hardware.machine import NEW_RTL, Hardware
+from sim.hardware.tables import NAMED, SYNONYMS, merge
 
 Source = str | Path | Mapping[str, object] | Hardware
 
 DEFAULT = "gemmini_default"
-_SYNONYMS = {"capacity_bytes": "capacity"}
 
 
 def presets() -> list[str]:
@@ -75,7 +73,7 @@ def build(description: Mapping[str, Any], overrides: Mapping[str, object], where
             problems += [f"{where}: memory.dram.{problem}" for problem in dram_problems(hardware.memory.dram)]
     if hardware is None or problems:
         raise InputError(problems)
-    hardware._description = merged
+    hardware._description, hardware._build = merged, build
     return hardware
 
 
@@ -95,21 +93,6 @@ def parse_settings(settings: Iterable[str]) -> dict[str, object]:
     if problems:
         raise InputError(problems)
     return overrides
-
-
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``changes`` laid over it, table by table; neither argument is touched."""
-    merged = {key: merge({}, value) if isinstance(value, Mapping) else value for key, value in base.items()}
-    for key, value in changes.items():
-        key = _SYNONYMS.get(key, key)
-        if key in _NAMED and isinstance(value, str) and value != "none":
-            merged[key] = _NAMED[key](value)
-        elif isinstance(value, Mapping):
-            below = merged.get(key)
-            merged[key] = merge(below if isinstance(below, Mapping) else {}, value)
-        else:
-            merged[key] = value
-    return merged
 
 
 def _resolve(source: str | Path | Mapping[str, object], chain: tuple[str, ...]) -> dict[str, Any]:
@@ -140,7 +123,7 @@ def _resolve(source: str | Path | Mapping[str, object], chain: tuple[str, ...]) 
 
 def _named_twice(tables: Mapping[str, object], prefix: str = "") -> Iterator[str]:
     """Yield a sentence for each value that is given under both of its names: the last would silently win."""
-    for other, name in _SYNONYMS.items():
+    for other, name in SYNONYMS.items():
         if other in tables and name in tables:
             yield f"{prefix}{name} and {prefix}{other} are two names of one value; give one of them"
     for key, value in tables.items():
@@ -165,44 +148,6 @@ def _find(source: str | Path) -> tuple[Path, str]:
     return files[str(source)], str(source)
 
 
-def _host(name: str) -> dict[str, Any]:
-    files = config_files("host")
-    if name not in files:
-        raise InputError(f"host: unknown host CPU {name!r}{did_you_mean(name, [*files, 'none'])}")
-    described = {"name": name} | read_toml(files[name], f"host/{name}.toml")
-    library = described.pop("library", None)
-    if library is None:
-        return described
-    prices = operator_prices(library)
-    chosen = described.pop("implementations", {})
-    unknown = [
-        f"{kind} = {which!r}{did_you_mean(which, prices)}" for kind, which in chosen.items() if which not in prices
-    ]
-    if unknown:
-        raise InputError([f"host/{name}.toml: unknown implementation: {problem}" for problem in unknown])
-    operators = {kind: {"implementation": which} | prices[which] for kind, which in chosen.items()}
-    return described | {"operators": operators}
-
-
-def operator_prices(library: str) -> dict[str, dict[str, Any]]:
-    """Return the price of each implementation in a file of hwconfigs/operators. Raises InputError."""
-    files = config_files("operators")
-    if library not in files:
-        raise InputError(f"host: unknown library of operators {library!r}{did_you_mean(library, files)}")
-    return read_toml(files[library], f"operators/{library}.toml")
-
-
-def _cpu(name: str) -> dict[str, Any]:
-    files = config_files("cpu")
-    if name not in files:
-        raise InputError(f"cpu.prices: unknown CPU {name!r}{did_you_mean(name, [*files, 'none'])}")
-    return {"name": name} | read_toml(files[name], f"cpu/{name}.toml")
-
-
-_NAMED: Mapping[str, Callable[[str], dict[str, Any]]] = {"host": _host, "prices": _cpu, "dram": dram_tables}
-"""Tables that may be given by the name of a file."""
-
-
 def _place(tables: dict[str, Any], dotted: str, value: object) -> None:
     *path, last = dotted.split(".")
     for part in path:
@@ -210,9 +155,9 @@ def _place(tables: dict[str, Any], dotted: str, value: object) -> None:
         if not isinstance(below, dict):
             below = tables[part] = {}
         tables = below
-    last = _SYNONYMS.get(last, last)
-    if last in _NAMED and isinstance(value, str) and value != "none":
-        tables[last] = _NAMED[last](value)
+    last = SYNONYMS.get(last, last)
+    if last in NAMED and isinstance(value, str) and value != "none":
+        tables[last] = NAMED[last](value)
         return
     below = tables.get(last)
     tables[last] = merge(below, value) if isinstance(value, Mapping) and isinstance(below, dict) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple
@@ -109,6 +109,8 @@ class Hardware(Table):
     tlb: Tlb = Tlb()
 
     _description: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _build: Callable[..., Hardware] = PrivateAttr()
+    """What makes a machine of a description (`sim.hardware.loading`, which knows this file)."""
 
     @cached_property
     def key(self) -> str:
@@ -139,9 +141,7 @@ class Hardware(Table):
 
         Works on the description as written, so "25.6GB/s" follows a new clock. Raises InputError.
         """
-        from sim.hardware.loading import build
-
-        return build(self._description, overrides, where=self.name)
+        return self._build(self._description, overrides, where=self.name)
 
     @cached_property
     def unpaced(self) -> Hardware:

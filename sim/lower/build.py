@@ -18,36 +18,27 @@ def matmul(
     k: int,
     *,
     bias: BiasKind = "none",
-    transpose_a: bool = False,
-    transpose_b: bool = False,
-    full_c: bool = False,
     input_bytes: int = INT8_BYTES,
     acc_bytes: int = INT32_BYTES,
     base: int = BASE_ADDRESS,
     **fields: Any,
 ) -> Matmul:
     """Return C = A x B (+ D), dense operands placed A, B, D, C; ``fields`` as in `Matmul`."""
-    a_rows, a_stride = (k, m) if transpose_a else (m, k)
-    b_rows, b_stride = (n, k) if transpose_b else (k, n)
+    nowhere = Operand(0, 0)
+    shape = Matmul(m, n, k, nowhere, nowhere, nowhere, nowhere, bias, **fields)
+    a_rows, a_stride = (k, m) if shape.transpose_a else (m, k)
+    b_rows, b_stride = (n, k) if shape.transpose_b else (k, n)
     sizes = [matrix_bytes(a_rows, a_stride, input_bytes), matrix_bytes(b_rows, b_stride, input_bytes)]
     if bias != "none":
         sizes.append(matrix_bytes(1 if bias == "row" else m, n, acc_bytes))
-    sizes.append(matrix_bytes(m, n, acc_bytes if full_c else input_bytes))
+    sizes.append(matrix_bytes(m, n, acc_bytes if shape.full_c else input_bytes))
     addresses = place(sizes, base)
-    d_address = addresses[2] if bias != "none" else 0
-    return Matmul(
-        m,
-        n,
-        k,
-        Operand(addresses[0], a_stride),
-        Operand(addresses[1], b_stride),
-        Operand(addresses[-1], n),
-        Operand(d_address, 0 if bias == "row" else n),
-        bias,
-        transpose_a,
-        transpose_b,
-        full_c=full_c,
-        **fields,
+    return replace(
+        shape,
+        a=Operand(addresses[0], a_stride),
+        b=Operand(addresses[1], b_stride),
+        c=Operand(addresses[-1], n),
+        d=Operand(addresses[2] if bias != "none" else 0, 0 if bias == "row" else n),
     )
 
 

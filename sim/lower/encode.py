@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,6 +27,29 @@ def float_bits(value: float) -> int:
     """Return the bits of ``value`` as an IEEE single: scales travel in commands like this."""
     bits: int = struct.unpack("<I", struct.pack("<f", value))[0]
     return bits
+
+
+@dataclass(frozen=True)
+class MatmulLoop:
+    """One hardware matmul loop: (I, J, K) blocks, pads, DRAM addresses and strides of A, B, D, C.
+
+    A zero address switches the operand's traffic off; ``a_half``, ``b_half``: 1 or 2 pin A or B to a half of the
+    scratchpad (0: the loop's own slot decides); ``residual``: B is added onto A.
+    """
+
+    blocks: tuple[int, int, int]
+    pads: tuple[int, int, int]
+    addresses: tuple[int, int, int, int]
+    strides: tuple[int, int, int, int]
+    transpose_a: bool = False
+    transpose_b: bool = False
+    full_c: bool = False
+    low_d: bool = False
+    accumulate: bool = False
+    activation: int = 0
+    a_half: int = 0
+    b_half: int = 0
+    residual: bool = False
 
 
 class Stream:
@@ -142,33 +166,14 @@ class Stream:
         funct = Funct.COMPUTE_PRELOADED if preloaded else Funct.COMPUTE_ACCUMULATED
         self.emit(funct, local_operand(a, *a_shape), local_operand(bd, *bd_shape))
 
-    def loop_ws(
-        self,
-        blocks: tuple[int, int, int],
-        pads: tuple[int, int, int],
-        addresses: tuple[int, int, int, int],
-        strides: tuple[int, int, int, int],
-        *,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-        full_c: bool = False,
-        low_d: bool = False,
-        accumulate: bool = False,
-        activation: int = 0,
-        a_half: int = 0,
-        b_half: int = 0,
-        residual: bool = False,
-    ) -> None:
-        """One hardware matmul loop: (I, J, K) blocks, pads, DRAM addresses and strides of A, B, D, C.
-
-        A zero address switches the operand's traffic off; ``a_half``/``b_half`` 1 or 2 pin A or B to a half
-        of the scratchpad (0: the loop's own slot decides).
-        """
-        i, j, k = blocks
-        pad_i, pad_j, pad_k = pads
-        a, b, d, c = addresses
-        stride_a, stride_b, stride_d, stride_c = strides
-        flags = a_half << 18 | b_half << 16 | activation << 8 | low_d << 2 | full_c << 1 | accumulate
+    def loop_ws(self, loop: MatmulLoop) -> None:
+        """One hardware matmul loop."""
+        i, j, k = loop.blocks
+        pad_i, pad_j, pad_k = loop.pads
+        a, b, d, c = loop.addresses
+        stride_a, stride_b, stride_d, stride_c = loop.strides
+        flags = loop.a_half << 18 | loop.b_half << 16 | loop.activation << 8
+        flags |= loop.low_d << 2 | loop.full_c << 1 | loop.accumulate
         self.emit_loop(
             (
                 (Funct.LOOP_WS_CONFIG_BOUNDS, pad_k << 32 | pad_j << 16 | pad_i, k << 32 | j << 16 | i),
@@ -176,7 +181,7 @@ class Stream:
                 (Funct.LOOP_WS_CONFIG_ADDRS_DC, d, c),
                 (Funct.LOOP_WS_CONFIG_STRIDES_AB, stride_a, stride_b),
                 (Funct.LOOP_WS_CONFIG_STRIDES_DC, stride_d, stride_c),
-                (Funct.LOOP_WS, flags, residual << 2 | transpose_b << 1 | transpose_a),
+                (Funct.LOOP_WS, flags, loop.residual << 2 | loop.transpose_b << 1 | loop.transpose_a),
             )
         )
 

@@ -10,8 +10,8 @@ from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.isa.commands import Program
 from sim.lower import residency
-from sim.lower.encode import Stream
-from sim.lower.output_stationary import emit_os_tile
+from sim.lower.encode import MatmulLoop, Stream
+from sim.lower.output_stationary import OsTile, emit_os_tile
 from sim.lower.polynomials import gelu_constants, polynomial_constants, scale_problems
 from sim.lower.residency import Residency
 from sim.lower.tiling import Tile, folded, matmul_blocks, matmul_tile, tile_counts
@@ -198,23 +198,26 @@ def lower_matmul(work: Matmul, hw: Hardware) -> Program:
     before = None
     for step in tile_steps(work, hw, tile):
         if work.dataflow == "OS":
-            emit_os_tile(stream, work, hw, step.blocks, step.pads, (step.a, step.b, step.d, step.c), step.accumulate)
+            addresses = (step.a, step.b, step.d, step.c)
+            emit_os_tile(stream, work, hw, OsTile(step.blocks, step.pads, addresses, step.accumulate))
             continue
         stream.mark(f"matmul_loop_{_moved(before, step.index)}")
         before = step.index
         stream.loop_ws(
-            step.blocks,
-            step.pads,
-            (step.a, step.b, step.d, step.c),
-            strides,
-            transpose_a=work.transpose_a,
-            transpose_b=work.transpose_b,
-            full_c=work.full_c,
-            low_d=work.low_d,
-            accumulate=step.accumulate,
-            activation=ACTIVATIONS.index(work.activation),
-            a_half=step.a_half,
-            b_half=step.b_half,
+            MatmulLoop(
+                step.blocks,
+                step.pads,
+                (step.a, step.b, step.d, step.c),
+                strides,
+                transpose_a=work.transpose_a,
+                transpose_b=work.transpose_b,
+                full_c=work.full_c,
+                low_d=work.low_d,
+                accumulate=step.accumulate,
+                activation=ACTIVATIONS.index(work.activation),
+                a_half=step.a_half,
+                b_half=step.b_half,
+            )
         )
     stream.fence()
     return stream.program()

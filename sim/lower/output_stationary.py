@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -23,48 +25,55 @@ from sim.lower.work import Matmul
 Numbers = npt.NDArray[np.int64]
 
 
-def emit_os_tile(
-    stream: Stream,
-    work: Matmul,
-    hw: Hardware,
-    blocks: Tile,
-    pads: tuple[int, int, int],
-    addresses: tuple[int, int, int, int],
-    accumulate: bool,
-) -> None:
-    """One tile: load D, B, A; per output block a chain over k that stays in the array; store C.
+@dataclass(frozen=True)
+class OsTile:
+    """A tile: ``blocks`` and ``pads`` along i, j, k, DRAM ``addresses`` of A, B, D (0: none), C (0: not yet stored).
 
-    ``addresses``: DRAM bytes of A, B, D (0: none), C (0: not yet stored). ``accumulate``: add to what the
-    accumulator holds (bias or earlier k-tiles).
+    ``accumulate``: add to what the accumulator holds (bias or earlier k-tiles).
     """
-    dim = hw.dim
-    count_i, count_j, count_k = blocks
-    a, b, d, c = addresses
+
+    blocks: Tile
+    pads: tuple[int, int, int]
+    addresses: tuple[int, int, int, int]
+    accumulate: bool
+
+    def extent(self, position: int, length: int, axis: int, dim: int) -> int:
+        """Return the elements of ``length`` blocks from ``position`` on, without the pad of the last block."""
+        edge = position + length >= self.blocks[axis]
+        return length * dim - (self.pads[axis] if edge else 0)
+
+
+def emit_os_tile(stream: Stream, work: Matmul, hw: Hardware, tile: OsTile) -> None:
+    """One tile: load D, B, A; per output block a chain over k that stays in the array; store C."""
+    if tile.addresses[2] and work.d is not None:
+        _load_d(stream, work, hw, tile)
+    _load_b(stream, work, hw, tile)
+    _load_a(stream, work, hw, tile)
+    stream.emit_packed(_chains(stream, work, hw, tile))
+    if tile.addresses[3]:
+        _store_c(stream, work, hw, tile)
+
+
+def _load_d(stream: Stream, work: Matmul, hw: Hardware, tile: OsTile) -> None:
+    dim, (count_i, count_j, _), d = hw.dim, tile.blocks, tile.addresses[2]
+    assert work.d is not None
+    stride = 0 if work.bias == "row" else work.d.row_stride
+    wide = min(count_j, hw.max_block_len_acc)
+    stream.mark("os_config_d")
+    stream.config_ld(stride * hw.acc_bytes, scale=work.d_scale)
+    for i in range(count_i):
+        for j in range(0, count_j, wide):
+            stream.mark(_piece("os_load", i, j))
+            length = min(wide, count_j - j)
+            source = d + (i * stride + j) * dim * hw.acc_bytes
+            local = ACCUMULATOR_BIT + (i * count_j + j) * dim
+            stream.mvin(source, local, tile.extent(j, length, 1, dim), tile.extent(i, 1, 0, dim))
+
+
+def _load_b(stream: Stream, work: Matmul, hw: Hardware, tile: OsTile) -> None:
+    dim, (_, count_j, count_k), b = hw.dim, tile.blocks, tile.addresses[1]
     wide = min(count_j, hw.max_block_len)
-    deep = min(count_k, hw.max_block_len)
-    wide_d = min(count_j, hw.max_block_len_acc)
-    b_start = hw.sp_rows - count_k * count_j * dim
-    c_start = ACCUMULATOR_BIT | ACCUMULATE_BIT | (FULL_WIDTH_BIT if work.full_c else 0)
-
-    def extent(position: int, length: int, axis: int) -> int:
-        """Elements of ``length`` blocks from ``position`` on, without the pad of the last block."""
-        edge = position + length >= blocks[axis]
-        return length * dim - (pads[axis] if edge else 0)
-
-    if d and work.d is not None:
-        repeated = work.bias == "row"
-        stride = 0 if repeated else work.d.row_stride
-        stream.mark("os_config_d")
-        stream.config_ld(stride * hw.acc_bytes, scale=work.d_scale)
-        for i in range(count_i):
-            for j in range(0, count_j, wide_d):
-                stream.mark(_piece("os_load", i, j))
-                row = 0 if repeated else i * work.d.row_stride
-                length = min(wide_d, count_j - j)
-                source = d + (row + j) * dim * hw.acc_bytes
-                local = ACCUMULATOR_BIT + (i * count_j + j) * dim
-                stream.mvin(source, local, extent(j, length, 1), extent(i, 1, 0))
-
+    start = hw.sp_rows - count_k * count_j * dim
     stream.mark("os_config_b")
     stream.config_ld(work.b.row_stride * hw.input_bytes, scale=work.b_scale)
     for j in range(0, count_j, wide):
@@ -72,8 +81,13 @@ def emit_os_tile(
             stream.mark(_piece("os_load", j, k))
             length = min(wide, count_j - j)
             source = b + (k * work.b.row_stride + j) * dim * hw.input_bytes
-            stream.mvin(source, b_start + (k * count_j + j) * dim, extent(j, length, 1), extent(k, 1, 2))
+            local = start + (k * count_j + j) * dim
+            stream.mvin(source, local, tile.extent(j, length, 1, dim), tile.extent(k, 1, 2, dim))
 
+
+def _load_a(stream: Stream, work: Matmul, hw: Hardware, tile: OsTile) -> None:
+    dim, (count_i, _, count_k), a = hw.dim, tile.blocks, tile.addresses[0]
+    deep = min(count_k, hw.max_block_len)
     stream.mark("os_config_a")
     stream.config_ld(work.a.row_stride * hw.input_bytes, scale=work.a_scale)
     for i in range(count_i):
@@ -81,17 +95,20 @@ def emit_os_tile(
             stream.mark(_piece("os_load", i, k))
             length = min(deep, count_k - k)
             source = a + (i * work.a.row_stride + k) * dim * hw.input_bytes
-            stream.mvin(source, (i * count_k + k) * dim, extent(k, length, 2), extent(i, 1, 0))
+            local = (i * count_k + k) * dim
+            stream.mvin(source, local, tile.extent(k, length, 2, dim), tile.extent(i, 1, 0, dim))
 
-    stream.emit_packed(_chains(stream, work, hw, blocks, pads, accumulate))
 
-    if c:
-        c_bytes = hw.acc_bytes if work.full_c else hw.input_bytes
-        for i in range(count_i):
-            for j in range(count_j):
-                stream.mark(_piece("os_store", i, j))
-                sink = c + (i * work.c.row_stride + j) * dim * c_bytes
-                stream.mvout(sink, c_start + (i * count_j + j) * dim, extent(j, 1, 1), extent(i, 1, 0))
+def _store_c(stream: Stream, work: Matmul, hw: Hardware, tile: OsTile) -> None:
+    dim, (count_i, count_j, _), c = hw.dim, tile.blocks, tile.addresses[3]
+    start = ACCUMULATOR_BIT | ACCUMULATE_BIT | (FULL_WIDTH_BIT if work.full_c else 0)
+    element_bytes = hw.acc_bytes if work.full_c else hw.input_bytes
+    for i in range(count_i):
+        for j in range(count_j):
+            stream.mark(_piece("os_store", i, j))
+            sink = c + (i * work.c.row_stride + j) * dim * element_bytes
+            local = start + (i * count_j + j) * dim
+            stream.mvout(sink, local, tile.extent(j, 1, 1, dim), tile.extent(i, 1, 0, dim))
 
 
 def _piece(kind: str, outer: int, inner: int, row: str = "row", next_one: str = "") -> str:
@@ -100,16 +117,15 @@ def _piece(kind: str, outer: int, inner: int, row: str = "row", next_one: str = 
     return f"{kind}_{name}" if name else kind
 
 
-def _chains(
-    stream: Stream, work: Matmul, hw: Hardware, blocks: Tile, pads: tuple[int, int, int], accumulate: bool
-) -> Program:
+def _chains(stream: Stream, work: Matmul, hw: Hardware, tile: OsTile) -> Program:
     """Return the preloads and computes of a tile: for each output block a chain over k, whose last result is kept."""
-    dim, (_, count_j, count_k) = hw.dim, blocks
+    dim, blocks, pads = hw.dim, tile.blocks, tile.pads
+    _, count_j, count_k = blocks
     i, j, k = (axis.ravel() for axis in np.indices(blocks))
     heights, widths, depths = (
         np.where(at == count - 1, dim - pad, dim) for at, count, pad in zip((i, j, k), blocks, pads, strict=True)
     )
-    flags = ACCUMULATOR_BIT | (FULL_WIDTH_BIT if work.full_c else 0) | (ACCUMULATE_BIT if accumulate else 0)
+    flags = ACCUMULATOR_BIT | (FULL_WIDTH_BIT if work.full_c else 0) | (ACCUMULATE_BIT if tile.accumulate else 0)
     result = np.where(k == count_k - 1, flags + (i * count_j + j) * dim, GARBAGE_ADDRESS)
     found = np.empty((len(k), 2), COMMAND)
     preloads, computes = found[:, 0], found[:, 1]

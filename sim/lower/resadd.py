@@ -5,7 +5,7 @@ from __future__ import annotations
 from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.isa.commands import Program
-from sim.lower.encode import Stream
+from sim.lower.encode import MatmulLoop, Stream
 from sim.lower.tiling import blocks_of
 from sim.lower.work import Operand, ResidualAdd
 
@@ -96,12 +96,14 @@ def lower_resadd(work: ResidualAdd, hw: Hardware) -> Program:
                 for name, operand in (("a", work.a), ("b", b), ("c", work.c))
             )
             stream.loop_ws(
-                (i, j, 0),
-                (i * hw.dim - rows, j * hw.dim - cols, 0),
-                (work.a.address + to_a, b.address + to_b if work.b else 0, 0, work.c.address + to_c),
-                (work.a.row_stride, b.row_stride, 0, work.c.row_stride),
-                activation=int(work.relu),
-                residual=True,
+                MatmulLoop(
+                    (i, j, 0),
+                    (i * hw.dim - rows, j * hw.dim - cols, 0),
+                    (work.a.address + to_a, b.address + to_b if work.b else 0, 0, work.c.address + to_c),
+                    (work.a.row_stride, b.row_stride, 0, work.c.row_stride),
+                    activation=int(work.relu),
+                    residual=True,
+                )
             )
     stream.fence()
     return stream.program()

@@ -17,6 +17,8 @@ from sim.mapping.searching import EFFORT_CYCLES, Found, Objective, search
 from sim.mapping.spaces import Reach
 from sim.mapping.workers import Workers
 from sim.plan.planner import Step, plan
+from sim.run.columns import CAUSES
+from sim.run.pipeline import simulate
 from sim.run.result import Result
 from sim.timing.memo import Memo
 
@@ -154,8 +156,6 @@ def find(
 
 def settle(maps: Maps, graph: Graph, hw: Hardware, memo: Memo) -> Maps:
     """Return ``maps`` with the library's mapping wherever the whole run shows it to be the better one."""
-    from sim.run.pipeline import simulate
-
     before = {row["op"]: row for row in simulate(graph, hw, memo=memo).rows}
     items = {name: item for name, (_, item) in operators(graph, hw).items()}
     while True:
@@ -238,8 +238,6 @@ def compare(before: Result, after: Result) -> list[Change]:
 
     ``saved``: (cause, cycles saved), the largest first; a cause that grew is negative.
     """
-    from sim.run.columns import CAUSES
-
     groups: dict[tuple[int, int, tuple[tuple[str, int], ...], str, str], list[str]] = {}
     for old, new in zip(before.rows, after.rows, strict=True):
         saved = {cause: old[f"{cause}_cycles"] - new[f"{cause}_cycles"] for cause in CAUSES}

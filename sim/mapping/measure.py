@@ -103,15 +103,14 @@ class Task:
     work: Tiled
     mapping: OpMapping
     hw: Hardware
-    phase: int
     depth: Depth
 
     def run(self) -> Measured | Forecast:
         """Measure: `Measured` for depth "whole" and where beginnings are as long as the whole, else a `Forecast`."""
         mapped = self.mapping.apply(self.work)
         if self.depth == "whole":
-            return measure(mapped, self.hw, self.phase)
-        return forecast(mapped, self.hw, self.depth, self.phase)
+            return measure(mapped, self.hw)
+        return forecast(mapped, self.hw, self.depth)
 
 
 def score(objective: str, cycles: float, energy_pj: float) -> float:
@@ -119,11 +118,11 @@ def score(objective: str, cycles: float, energy_pj: float) -> float:
     return {"cycles": cycles, "energy": energy_pj, "edp": cycles * energy_pj}[objective]
 
 
-def measure(work: Tiled, hw: Hardware, phase: int = 0) -> Measured:
+def measure(work: Tiled, hw: Hardware) -> Measured:
     """Simulate a mapped item whole. Raises InputError or Hang as lowering and core do."""
     program = lower(work, hw)
     short = int(tiles_of(program, hw.dim).weights.sum()) < SHORT_COMPUTES
-    timed = timer.run(program, hw, clock="leap" if short else "periodic", phase=phase)
+    timed = timer.run(program, hw, clock="leap" if short else "periodic")
     parts = energy.price(timed.counters, work.macs, timed.cycles, hw)
     count = timed.counters
     causes = {cause: cycles for cause, cycles in timed.causes.items() if cycles}
@@ -137,7 +136,7 @@ def measure(work: Tiled, hw: Hardware, phase: int = 0) -> Measured:
     )
 
 
-def forecast(work: Tiled, hw: Hardware, depth: Depth, phase: int = 0) -> Forecast | Measured:
+def forecast(work: Tiled, hw: Hardware, depth: Depth) -> Forecast | Measured:
     """Extrapolate the cycles from the pace between two prefixes that end alike, so that their drains cancel.
 
     Both end behind a tile that stores results, or neither. Measures the whole where that would cost as much, and
@@ -146,16 +145,16 @@ def forecast(work: Tiled, hw: Hardware, depth: Depth, phase: int = 0) -> Forecas
     program = lower(work, hw)
     how, tiles = BEGINNINGS[depth], tiles_of(program, hw.dim)
     if not len(tiles.ends):
-        return measure(work, hw, phase)
+        return measure(work, hw)
     reached = np.cumsum(tiles.weights)
     total, ends = int(reached[-1]), np.flatnonzero(tiles.stores) if how.stored else np.arange(len(reached))
     first = _end(ends, max(how.tiles, int(np.searchsorted(reached[ends], how.computes)) + 1))
     ends = ends[tiles.stores[ends] == tiles.stores[first]]
     second = _end(ends, int(np.searchsorted(reached[ends], how.ratio * reached[first])) + 1)
     if first == second or reached[first] + reached[second] > WORTHWHILE * total:
-        return measure(work, hw, phase)
+        return measure(work, hw)
     cuts = [beginning(program, int(tiles.ends[end])) for end in (first, second)]
-    short, long = (timer.run(cut, hw, clock="leap", phase=phase) for cut in cuts)
+    short, long = (timer.run(cut, hw, clock="leap") for cut in cuts)
     pace = (long.cycles - short.cycles) / int(reached[second] - reached[first])
     return Forecast(long.cycles + (total - int(reached[second])) * pace, short.cycles + long.cycles)
 

@@ -100,7 +100,6 @@ def search(
     objective: Objective = "cycles",
     reach: Reach = "call",
     effort_cycles: int = EFFORT_CYCLES,
-    phase: int = 0,
     jobs: int = 1,
     workers: Workers | None = None,
     journal: Journal | None = None,
@@ -109,9 +108,9 @@ def search(
 
     ``reach``: "call" = what the library's explicit-tile call can be given (tiles, dataflow); "hardware" = also
     loop orders, residency and halves that only loop commands of one's own can say.
-    ``effort_cycles``: simulated cycles after which a search that is not exhaustive ends. ``phase``: loop slot
-    that comes next at the start. ``journal``: finished batches to resume from. Raises InputError for an
-    unknown objective, work without tiles, or work that the machine refuses.
+    ``effort_cycles``: simulated cycles after which a search that is not exhaustive ends. ``journal``:
+    finished batches to resume from. Raises InputError for an unknown objective, work without tiles, or work that the
+    machine refuses.
     """
     problems = []
     if objective not in OBJECTIVES:
@@ -123,11 +122,11 @@ def search(
     if problems:
         raise InputError(problems)
     item = tiled(work)
-    request = {"work": asdict(item), "machine": hw.key, "objective": objective, "phase": phase}
+    request: dict[str, Any] = {"work": asdict(item), "machine": hw.key, "objective": objective}
     request |= {"reach": reach, "effort_cycles": effort_cycles}
     own = workers or Workers(jobs)
     try:
-        run = _Search(item, hw, objective, reach, effort_cycles, phase, own, journal or Journal(), request)
+        run = _Search(item, hw, objective, reach, effort_cycles, own, journal or Journal(), request)
         return run.result()
     finally:
         if workers is None:
@@ -141,7 +140,6 @@ class _Search:
     objective: Objective
     reach: Reach
     effort_cycles: int
-    phase: int
     workers: Workers
     journal: Journal
     request: dict[str, Any]
@@ -348,7 +346,7 @@ class _Search:
         batch = {**self.request, "depth": depth, "mappings": [asdict(m) for m in mappings]}
         answers = self.journal.get(batch)
         if answers is None:
-            tasks = [Task(self.work, mapping, self.hw, self.phase, depth) for mapping in mappings]
+            tasks = [Task(self.work, mapping, self.hw, depth) for mapping in mappings]
             answers = self.workers.run(tasks)
             self.journal.put(batch, answers)
         self.spent_cycles += sum(answer.spent_cycles for answer in answers)

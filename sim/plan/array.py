@@ -15,6 +15,8 @@ from sim.graph import Op, View
 from sim.hardware import Hardware
 from sim.lower import check
 from sim.lower.polynomials import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
+from sim.lower.sparse import sampled_works
+from sim.lower.sparse import works as sparse_works
 from sim.lower.work import DEFAULT_SCALE, Conv, Matmul, Norm, Operand, ResidualAdd, Work
 from sim.plan import by_hand
 from sim.plan.context import Planning
@@ -97,8 +99,6 @@ def _sparse(op: Op, at: Planning, dense: ArrayStep) -> Step:
     """Return the step of an operator with what the machine makes of its zeros; a full mask stays dense."""
     if at.sparsity is None:
         return dense
-    from sim.lower.sparse import sampled_works
-    from sim.lower.sparse import works as sparse_works
 
     works, hw = [work.product for work in dense.works if work.product is not None], dense.machine or at.hw
     try:

@@ -25,7 +25,7 @@ from sim.timing.disk import default_timings
 from sim.timing.memo import Memo
 
 if TYPE_CHECKING:
-    from sim.timing.timer import Timing
+    from sim.timing.timing import Timing
 
 
 def simulate(

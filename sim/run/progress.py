@@ -92,7 +92,7 @@ def _announcing(progress: Progress) -> Progress:
 
 def announce_compilation() -> None:
     """Say on stderr that this run compiles the timing core first, when numba's cache has nothing of it."""
-    from sim.core import compiling  # numba: a command that runs nothing does not wait for it
+    from sim.core import compiling  # numpy
 
     if not compiling.is_compiled() and sys.stderr is not None:
         sys.stderr.write(

@@ -29,7 +29,7 @@ from sim.sparsity.spec import parse as parse_sparsity
 if TYPE_CHECKING:
     from sim.plan.step import Step
     from sim.sparsity.edits.saliency import Selection
-    from sim.timing.timer import Clock
+    from sim.timing.timing import Clock
 
 T = TypeVar("T")
 

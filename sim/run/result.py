@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sim.plan.planner import Step
     from sim.run.request import Case, Request
     from sim.run.session import Start
-    from sim.timing.timer import Timing
+    from sim.timing.timing import Timing
 
 HIGH_WATER = "MAX_"
 """Counters with this prefix are peaks: the whole run's is the largest, not the sum."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sim.hardware.machine import Words
     from sim.plan.step import Step
     from sim.timing.disk import Timings
-    from sim.timing.timer import Clock, Timing
+    from sim.timing.timing import Clock, Timing
 
 RESTART_CYCLES = 1
 """After a fence the next command is offered one cycle after the first idle cycle; the measured layers

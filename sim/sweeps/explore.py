@@ -26,7 +26,7 @@ from sim.sweeps.sweeping import refuse_unknown
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sim.timing.timer import Clock
+    from sim.timing.timing import Clock
 
 OBJECTIVES = {"cycles": "cycles", "energy": "energy_pj", "edp": "edp_js", "time": "time_s", "area": "area_mm2"}
 """Objectives, each minimised, and their columns; only those whose column a run reports are available."""

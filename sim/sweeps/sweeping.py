@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
 
-    from sim.timing.timer import Clock
+    from sim.timing.timing import Clock
 
 Row = dict[str, Any]
 

@@ -23,14 +23,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sim import core, hardware, lower
 from sim.base.errors import InputError
+from sim.isa import commands
+from sim.timing import parameters, timer, timing
+from sim.timing.machines import local_rows, narrowed
+from sim.timing.timing import Timing
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.isa.commands import Program
     from sim.lower.work import Work
     from sim.timing.machines import Rows
-    from sim.timing.timer import Clock, Timing
+    from sim.timing.timing import Clock
 
 LIMIT_VARIABLE = "CARAT_CACHE_MIB"
 """Environment variable: most MiB on disk; 0 switches the cache off."""
@@ -46,17 +51,13 @@ DROPPED_SHARE = 4
 @cache
 def _core_version() -> str:
     """Digest of the source that turns a program into a `Timing`."""
-    from sim import core
-    from sim.timing import timer
-
-    return core.SOURCE_KEY + hashlib.sha256(Path(timer.__file__).read_bytes()).hexdigest()
+    door = b"\0".join(Path(str(module.__file__)).read_bytes() for module in (timer, parameters, timing))
+    return core.SOURCE_KEY + hashlib.sha256(door).hexdigest()
 
 
 @cache
 def _lowering_version() -> str:
     """Digest of the source that turns an item and a machine into a program and counts what its commands don't say."""
-    from sim import hardware, lower
-
     rooms = (Path(str(room.__file__)).parent for room in (hardware, lower))
     sources = sorted(file for room in rooms for file in room.rglob("*.py"))
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in sources)).hexdigest()
@@ -74,7 +75,6 @@ def default_timings() -> Timings | None:
         )
     if int(text) == 0:
         return None
-    from sim import core
 
     return Timings(core.COMPILE_CACHE.parent / "timings", int(text) << 20)
 
@@ -96,8 +96,6 @@ class Timings:
 
         Behind an L2 nothing is kept: what it holds comes with the timing, and is large.
         """
-        from sim.timing import timer
-
         if hw.remembers:
             return timer.run(program, hw, clock=clock, phase=phase)
         path = self._path(program, hw, clock, phase)
@@ -131,12 +129,8 @@ class Timings:
         return self.folder / name[:2] / name[2:]
 
     def _path(self, program: Program, hw: Hardware, clock: str, phase: int) -> Path:
-        from sim.isa import commands
-        from sim.timing import timer
-        from sim.timing.machines import narrowed
-
         digest, rows = _looked_at(np.ascontiguousarray(program, dtype=commands.COMMAND).tobytes(), hw.dim)
-        machine = np.fromiter(narrowed(rows, timer.parameters(hw)).values(), np.int64).tobytes()
+        machine = np.fromiter(narrowed(rows, parameters.parameters(hw)).values(), np.int64).tobytes()
         start = f"{_core_version()} {clock} {phase} ".encode()
         name = hashlib.sha256(start + machine + digest).hexdigest()
         return self.folder / name[:2] / name[2:]
@@ -173,9 +167,6 @@ class Timings:
 @lru_cache(maxsize=32)  # the operators of a run or two
 def _looked_at(program: bytes, dim: int) -> tuple[bytes, Rows | None]:
     """Return a program's digest and what it does to local memory."""
-    from sim.isa import commands
-    from sim.timing.machines import local_rows
-
     return hashlib.sha256(program).digest(), local_rows(np.frombuffer(program, commands.COMMAND), dim)
 
 
@@ -188,8 +179,6 @@ def _packed(timed: Timing) -> bytes:
 
 def _read(path: Path) -> Timing | None:
     """Return the timing in a file and mark it as used; None where there is none, or a damaged one."""
-    from sim.timing.timer import Timing
-
     try:
         entry = path.read_bytes()
     except OSError:

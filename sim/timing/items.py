@@ -1,6 +1,6 @@
 """When two work items are equal for the timing core.
 
-The core never looks at data. Its time depends on the low bits of DRAM addresses (`timer.timing_bits`: in front of
+The core never looks at data. Its time depends on the low bits of DRAM addresses (`parameters.timing_bits`: in front of
 a memory of fixed latency the place within a request) and on whether an access goes to the same page as the one before
 it (FrontendTLB). Tensors lie on pages of their own, so an item's time stays the same when each of its tensors moves by
 whole pages, as long as a page covers those bits: `alike` moves them all to fixed regions, and equal layers become
@@ -18,7 +18,7 @@ from math import gcd
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sim.lower.work import Matmul, Operand, Work
-from sim.timing.timer import timing_bits
+from sim.timing.parameters import timing_bits
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware

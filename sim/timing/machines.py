@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from sim.core.units.accumulator import WORDS
 from sim.isa.commands import ACCUMULATOR_BIT, Funct, Program
-from sim.timing.timer import local_memories
+from sim.timing.parameters import local_memories
 
 TRACKED_ROWS = 32 * WORDS
 """Accumulator rows of which the core knows whether they were written."""
@@ -48,7 +48,7 @@ class Rows:
 
 
 def seen(program: Program, numbers: dict[str, int]) -> dict[str, int]:
-    """Return ``numbers`` (`timer.parameters`) with local memories as small as the timing of the program allows."""
+    """Return ``numbers`` (`sim.timing.parameters`) with local memories as small as the timing of the program allows."""
     return narrowed(local_rows(program, numbers["dim"]), numbers)
 
 

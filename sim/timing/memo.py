@@ -15,7 +15,7 @@ from sim.lower.work import Work
 if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.timing.disk import Timings
-    from sim.timing.timer import Timing
+    from sim.timing.timing import Timing
 
 MOST_TIMINGS = 4096
 """Timings a memo holds: a long sweep meets ever new machines, and a timing takes some 10 KiB."""

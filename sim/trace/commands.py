@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from sim.isa.commands import FULL_WIDTH_BIT, ConfigKind, Funct
 from sim.isa.fields import stored_bytes
-from sim.timing.timer import parameters
+from sim.timing.parameters import parameters
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware

@@ -18,7 +18,7 @@ from sim.lower import Work
 from sim.lower.tiling import blocks_of
 from sim.lower.work import Operand
 from sim.run.session import Session
-from sim.timing.timer import Timing
+from sim.timing.timing import Timing
 from sim.trace.commands import Commands, decode
 from sim.trace.walk import STEPS, walk
 

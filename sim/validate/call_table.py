@@ -20,7 +20,7 @@ from sim.validate.soc import traces
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.timing.timer import Clock
+    from sim.timing.timing import Clock
 
 
 @dataclass(frozen=True)

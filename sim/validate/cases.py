@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError
 from sim.validate.recordings import Library
+from sim.validate.row_items import item_of_row
+from sim.validate.row_machines import machine_of_row
 from sim.validate.soc.cases import source_of
 from sim.validate.tables import QUANTITIES, WORK_COLUMNS, Row
 from sim.validate.tasks import EncoderSizes, Task
@@ -89,8 +91,6 @@ def machine_of(row: Row) -> Hardware:
 
 @lru_cache(maxsize=256)
 def _machine(columns: tuple[tuple[str, str], ...]) -> Hardware:
-    from sim.validate.row_machines import machine_of_row
-
     return machine_of_row(dict(columns))
 
 
@@ -126,8 +126,6 @@ def _source(row: Row, hw: Hardware, library: Library, way: str) -> Any:
 
 def _dense(row: Row, hw: Hardware) -> Any:
     """Return the library's dense matmul, the reference schedule of the block-sparse rows."""
-    from sim.validate.row_items import item_of_row
-
     return item_of_row({**row.columns, "kind": "matmul"}, hw)
 
 
@@ -139,7 +137,6 @@ def _is_work(row: Row) -> bool:
 def _work(row: Row, hw: Hardware) -> Any:
     if row.kind == "encoder":
         return EncoderSizes(*(int(row.columns[name]) for name in ("seq", "hidden", "heads", "ffn")))
-    from sim.validate.row_items import item_of_row
 
     columns: Mapping[str, str] = row.columns
     return item_of_row(columns, hw)

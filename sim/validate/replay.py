@@ -14,7 +14,7 @@ from sim.validate.tasks import NEVER_ENDS, Outcome, Task, simulate
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.timing.timer import Clock
+    from sim.timing.timing import Clock
 
 TIMELINE_COLUMNS = ("case", "seq", "queue", "funct", "rs1", "rs2", "t_alloc", "t_issue", "t_complete")
 _QUEUES = ("ld", "ex", "st")

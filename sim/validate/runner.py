@@ -22,7 +22,7 @@ from sim.validate.tables import Row
 from sim.validate.tasks import NEVER_ENDS, Outcome, Task, simulate
 
 if TYPE_CHECKING:
-    from sim.timing.timer import Clock
+    from sim.timing.timing import Clock
 
 Progress = Callable[[int, int], None]
 """Called with (programs done, programs in all)."""

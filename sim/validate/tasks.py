@@ -22,7 +22,7 @@ from sim.validate.recordings import with_gap
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.timing.timer import Clock, Timing
+    from sim.timing.timing import Clock, Timing
 
 NEVER_ENDS = -1
 """Cycles of a program that never ends, as the measured tables spell it."""

@@ -22,7 +22,7 @@ from sim.validate.tables import Row
 from sim.validate.tasks import simulate
 
 if TYPE_CHECKING:
-    from sim.timing.timer import Clock
+    from sim.timing.timing import Clock
 
 TIMES = ("t_alloc", "t_issue", "t_complete")
 """Cycles of allocation in the reservation station, issue to its controller, completion (-1: at issue)."""

@@ -11,6 +11,7 @@ import pytest
 from sim import hardware, lower
 from sim.lower import build
 from sim.timing import timer
+from sim.timing.timing import Clock
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +23,7 @@ def shown(benchmark: Any, capsys: Any) -> Any:
             print(json.dumps({benchmark.name: dict(benchmark.extra_info)}, default=float))
 
 
-def cpu_seconds(clock: timer.Clock, commands: Any, hw: hardware.Hardware) -> float:
+def cpu_seconds(clock: Clock, commands: Any, hw: hardware.Hardware) -> float:
     """CPU time of one run."""
     start = time.process_time()
     timer.run(commands, hw, clock=clock)

@@ -13,7 +13,7 @@ from sim.cost import host
 from sim.hardware import load
 from sim.hardware.files import config_files
 from sim.hardware.host import OperatorPrice
-from sim.hardware.loading import operator_prices
+from sim.hardware.tables import operator_prices
 from sim.validate import runner
 
 SOC = Path(__file__).resolve().parents[1] / "oracle" / "soc"

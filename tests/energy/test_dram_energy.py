@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from helpers.dram_devices import load_dram
 
 from sim.cost import dram_energy
-from sim.hardware.dram import devices, load_dram
+from sim.hardware.dram import devices
 
 ZERO = dict.fromkeys(dram_energy.COUNTERS, 0)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from helpers.dram_devices import load_dram
 
 from sim.base.errors import InputError
-from sim.hardware.dram import devices, load_dram
+from sim.hardware.dram import devices
 from sim.hardware.dram.mapping import pieces
 from sim.hardware.dram.standards import distances
 

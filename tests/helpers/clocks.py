@@ -8,7 +8,8 @@ from sim.base.errors import Hang
 from sim.hardware import Hardware
 from sim.isa.commands import Program
 from sim.lower import Conv, Matmul, Norm, Operand, ResidualAdd, Work
-from sim.timing.timer import Clock, run
+from sim.timing.timer import run
+from sim.timing.timing import Clock
 
 X, W, D, C = (Operand(0x2001_0000 + 0x10_0000 * place, 96) for place in range(4))
 MATMUL = Matmul(70, 96, 90, X, W, C, d=D, bias="full")

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from sim.hardware import Hardware, load
 from sim.isa.commands import ACCUMULATE_BIT, ACCUMULATOR_BIT, FULL_WIDTH_BIT, GARBAGE_ADDRESS, Funct
 from sim.lower.encode import Stream
-from sim.timing.timer import Timing, run
+from sim.timing.timer import run
+from sim.timing.timing import Timing
 
 ACC, ADD, FULL, NOTHING = ACCUMULATOR_BIT, ACCUMULATE_BIT, FULL_WIDTH_BIT, GARBAGE_ADDRESS
 LD, EX, ST = 0, 1, 2

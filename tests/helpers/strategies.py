@@ -17,7 +17,7 @@ from sim.base.errors import InputError
 from sim.hardware import Hardware, load
 from sim.isa.commands import ACCUMULATE_BIT, ACCUMULATOR_BIT, FULL_WIDTH_BIT, GARBAGE_ADDRESS, Funct, Program
 from sim.lower import Conv, Matmul, Norm, Operand, ResidualAdd, lower
-from sim.lower.encode import Stream
+from sim.lower.encode import MatmulLoop, Stream
 
 IDENTITY = 0x3F800000
 HALF = 0x3F000000  # 0.5: any scale but one makes the mvin scaler work
@@ -243,24 +243,26 @@ class _Program:
         row = 64
         half = self.one(0, 0, 1, 2)
         self.stream.loop_ws(
-            (i, j, k),
-            (self.one(0, dim - 1), self.one(0, dim - 1), self.one(0, dim // 2)),
-            (
-                self.one(DRAM, DRAM, 0),
-                self.one(DRAM + 4096, DRAM + 4096, 0),
-                0 if residual else self.one(0, DRAM + 8192),
-                self.one(DRAM + 12288, DRAM + 12288, 0),
-            ),
-            (row, row, self.one(0, row), row),
-            transpose_a=not residual and self.one(False, False, True),
-            transpose_b=not residual and self.one(False, False, True),
-            full_c=self.one(False, False, True),
-            low_d=self.flag(),
-            accumulate=self.flag(),
-            activation=self.one(0, 1, 2, 4) if hw.features.normalizations else self.one(0, 1),
-            a_half=half,
-            b_half=self.one(0, half),
-            residual=residual,
+            MatmulLoop(
+                (i, j, k),
+                (self.one(0, dim - 1), self.one(0, dim - 1), self.one(0, dim // 2)),
+                (
+                    self.one(DRAM, DRAM, 0),
+                    self.one(DRAM + 4096, DRAM + 4096, 0),
+                    0 if residual else self.one(0, DRAM + 8192),
+                    self.one(DRAM + 12288, DRAM + 12288, 0),
+                ),
+                (row, row, self.one(0, row), row),
+                transpose_a=not residual and self.one(False, False, True),
+                transpose_b=not residual and self.one(False, False, True),
+                full_c=self.one(False, False, True),
+                low_d=self.flag(),
+                accumulate=self.flag(),
+                activation=self.one(0, 1, 2, 4) if hw.features.normalizations else self.one(0, 1),
+                a_half=half,
+                b_half=self.one(0, half),
+                residual=residual,
+            )
         )
 
     def library(self) -> None:

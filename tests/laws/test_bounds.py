@@ -16,7 +16,8 @@ from hypothesis import assume, given
 from sim.base.errors import Hang, InputError
 from sim.hardware import Hardware, load
 from sim.lower import build, lower
-from sim.timing.timer import parameters, run
+from sim.timing.parameters import parameters
+from sim.timing.timer import run
 
 
 def wide_machine(seed: int) -> Hardware:

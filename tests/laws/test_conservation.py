@@ -14,7 +14,9 @@ from sim.base.errors import Hang
 from sim.hardware import Hardware, load
 from sim.isa.commands import Funct, Program
 from sim.lower import Matmul, Norm, Operand, ResidualAdd, lower
-from sim.timing.timer import Timing, parameters, run
+from sim.timing.parameters import parameters
+from sim.timing.timer import run
+from sim.timing.timing import Timing
 
 X, W, D, C = (Operand(0x2001_0000 + 0x10_0000 * place, 128) for place in range(4))
 Case = tuple[Hardware, Program, int]

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.dram_devices import load_dram
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.core.units.dram import drive, state
-from sim.hardware.dram import devices, load_dram
+from sim.hardware.dram import devices
 from sim.hardware.dram.numbers import channel_numbers
 
 MAPS = ("row bank bank_group rank column channel", "row column bank bank_group rank channel",

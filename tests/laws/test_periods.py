@@ -21,7 +21,9 @@ from sim.core.repeat import periodic
 from sim.hardware import Hardware, load, presets
 from sim.isa.commands import Funct, Program
 from sim.lower import BlockSparseMatmul, Matmul, Operand, lower
-from sim.timing.timer import Clock, parameters, run
+from sim.timing.parameters import parameters
+from sim.timing.timer import run
+from sim.timing.timing import Clock
 
 A, B, D, C = (Operand(0x2001_0000 + 0x20_0000 * place, 320) for place in range(4))
 MATMUL = Matmul(160, 320, 64, A, B, C, tile=(1, 4, 2))
@@ -175,18 +177,17 @@ def test_inside_one_loop() -> None:
     st.tuples(st.integers(1, 8), st.integers(1, 10), st.integers(60, 160)),
     st.tuples(*(st.sampled_from([0, 0, 1, 5]) for _ in range(3))),
     st.sampled_from([8, 16, 32]),
-    st.sampled_from([1.0, 2.0, 3.0, 4.0]),
-    st.sampled_from([10, 200]),
-    st.sampled_from([1, 8, 64]),
-    st.sampled_from([0, 8, 4032]),
+    st.tuples(st.sampled_from([1.0, 2.0, 3.0, 4.0]), st.sampled_from([10, 200])),
+    st.tuples(st.sampled_from([1, 8, 64]), st.sampled_from([0, 8, 4032])),
     st.sampled_from([1, 2]),
     st.integers(0, 1),
 )
 def test_loops_that_wait_for_their_loads(
-    blocks: tuple[int, int, int], short: tuple[int, int, int], dim: int, pace: float, latency: int,
-    aligned: int, place: int, tiles: int, phase: int,
+    blocks: tuple[int, int, int], short: tuple[int, int, int], dim: int, slow: tuple[float, int],
+    lies: tuple[int, int], tiles: int, phase: int,
 ) -> None:  # fmt: skip
     """A slow memory: steps of k with the loads that they wait for, rows at many places of a request and of a page."""
+    (pace, latency), (aligned, place) = slow, lies
     m, n, k = (size * dim - less for size, less in zip(blocks, short, strict=True))
     memory = {"memory.read_bytes_per_cycle": pace, "memory.write_bytes_per_cycle": pace}
     array = {"array.mesh_rows": dim, "array.mesh_columns": dim, "memory.latency_cycles": latency}

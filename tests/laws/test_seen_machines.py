@@ -18,7 +18,7 @@ from sim.hardware import Hardware, load
 from sim.isa.commands import Program
 from sim.lower import Matmul, Operand, lower
 from sim.timing.machines import seen
-from sim.timing.timer import parameters
+from sim.timing.parameters import parameters
 
 A, B, D, C = (Operand(0x2001_0000 + 0x20_0000 * place, 320) for place in range(4))
 

@@ -16,7 +16,7 @@ from sim.hardware import Hardware, load, presets
 from sim.isa.commands import ACCUMULATE_BIT, ACCUMULATOR_BIT, Funct, Program
 from sim.lower import Matmul, build, lower
 from sim.lower.encode import Stream
-from sim.timing.timer import parameters
+from sim.timing.parameters import parameters
 
 
 def assert_clocks_agree(program: Program, hw: Hardware, phase: int = 0) -> None:

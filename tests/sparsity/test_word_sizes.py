@@ -229,9 +229,7 @@ FLOAT_MACHINES = {kind: load(f"gemmini_{kind}_4x4", {"array.accepts": list(WIDEN
     mode=st.sampled_from(MODES),
     stored=st.tuples(*[st.sampled_from([0, 1, 2])] * 2),
     c_bits=st.sampled_from([2, 4, 8, 16]),
-    transpose_b=st.booleans(),
-    bias=st.sampled_from(["none", "full", "row"]),
-    full_c=st.booleans(),
+    fields=st.tuples(st.booleans(), st.sampled_from(["none", "full", "row"]), st.booleans()),
     small=st.booleans(),
     seed=st.integers(0, 999),
 )
@@ -240,14 +238,13 @@ def test_programs_of_all_modes_leave_the_product(
     mode: tuple[str, str, str],
     stored: tuple[int, int],
     c_bits: int,
-    transpose_b: bool,
-    bias: Any,
-    full_c: bool,
+    fields: tuple[bool, Any, bool],
     small: bool,
     seed: int,
 ) -> None:
     # Oracle: numpy. Operands lie in memory as wide as multiplied or wider; all values of the types multiplied.
     name, a_type, w_type = mode
+    transpose_b, bias, full_c = fields
     hw = MACHINES[name]
     if small and name != "decomposable":
         hw = hw.with_({"scratchpad.capacity": "64KiB", "accumulator.capacity": "32KiB"})

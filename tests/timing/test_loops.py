@@ -14,6 +14,7 @@ from helpers.gates import DRAM, OUT, Gate
 from sim.hardware import load
 from sim.isa.commands import Funct
 from sim.lower import Conv, Operand, lower
+from sim.lower.encode import MatmulLoop
 from sim.timing.timer import run
 
 LOOP_START = 6  # LOOP_WS accepted -> first load allocated (addendum D6: c + 6)
@@ -28,7 +29,7 @@ def looped(i: int, j: int, k: int, *, loops: int = 1, phase: int = 0, d: int = 0
     for state, stride in enumerate((16 * k, 16 * j, 0)):
         gate.config_ld(stride, state)
     for _ in range(loops):
-        gate.loop_ws((i, j, k), (0, 0, 0), (A, B, d, C), (16 * k, 16 * j, 0, 16 * j), **flags)
+        gate.loop_ws(MatmulLoop((i, j, k), (0, 0, 0), (A, B, d, C), (16 * k, 16 * j, 0, 16 * j), **flags))
     timing = gate.run(phase)
     assert timing.timeline is not None
     rows: np.ndarray = timing.timeline[timing.timeline["funct"] != Funct.CONFIG]
@@ -111,7 +112,7 @@ def test_the_slot_that_comes_next_is_told(loops: int) -> None:
     for state in range(3):
         gate.config_ld(16, state)
     for _ in range(loops):
-        gate.loop_ws((1, 1, 1), (0, 0, 0), (A, B, 0, C), (16, 16, 0, 16))
+        gate.loop_ws(MatmulLoop((1, 1, 1), (0, 0, 0), (A, B, 0, C), (16, 16, 0, 16)))
     assert [gate.run(phase).phase for phase in (0, 1)] == [loops % 2, (1 + loops) % 2]
 
 
@@ -122,7 +123,7 @@ def test_a_residual_loop_adds_b_onto_a() -> None:
     gate.config_st(32)
     for state in (0, 1):
         gate.config_ld(32, state, shrink=True)
-    gate.loop_ws((2, 2, 0), (0, 0, 0), (A, B, 0, C), (32, 32, 0, 32), residual=True)
+    gate.loop_ws(MatmulLoop((2, 2, 0), (0, 0, 0), (A, B, 0, C), (32, 32, 0, 32), residual=True))
     timing = gate.run()
     assert timing.timeline is not None
     rows = timing.timeline[timing.timeline["funct"] != Funct.CONFIG]
@@ -140,7 +141,7 @@ def test_a_command_behind_a_loop_waits_until_all_of_it_is_emitted() -> None:
     gate.config_st(16)
     for state in range(3):
         gate.config_ld(16, state)
-    gate.loop_ws((1, 1, 1), (0, 0, 0), (A, B, 0, C), (16, 16, 0, 16))
+    gate.loop_ws(MatmulLoop((1, 1, 1), (0, 0, 0), (A, B, 0, C), (16, 16, 0, 16)))
     gate.mvin(DRAM, 4096, 16, 1)
     *looped_commands, behind = gate.times()
     assert behind.alloc > max(t.alloc for t in looped_commands)

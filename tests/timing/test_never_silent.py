@@ -21,6 +21,7 @@ from sim.isa.commands import ConfigKind, Funct, command, program
 from sim.lower import build, lower
 from sim.lower.work import PackedMatmul
 from sim.timing import timer
+from sim.timing.timing import Clock
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +37,7 @@ def array(dim: int, **more: object) -> Hardware:
 
 @pytest.mark.parametrize("dim", (128, 256))
 @pytest.mark.parametrize("clock", ("leap", "reference"))
-def test_large_arrays_load_all_their_operands(dim: int, clock: timer.Clock) -> None:
+def test_large_arrays_load_all_their_operands(dim: int, clock: Clock) -> None:
     """256x256x256 gave 5,825 cycles and 512 bytes read, where 131,072 bytes must come through a 16-byte port."""
     hw = array(dim)
     timed = timer.run(lower(build.matmul(dim, dim, dim), hw), hw, clock=clock)
@@ -86,7 +87,7 @@ def test_an_l2_with_a_wide_port_loses_no_request() -> None:
 
 @pytest.mark.parametrize("gap", (2_100, 50_000))
 @pytest.mark.parametrize("clock", ("periodic", "leap", "reference"))
-def test_a_slow_cpu_is_no_hang(gap: int, clock: timer.Clock) -> None:
+def test_a_slow_cpu_is_no_hang(gap: int, clock: Clock) -> None:
     """Accepted commands are progress, and so is the wait for the next one, however long."""
     hw = load("gemmini_default")
     slow = lower(build.matmul(16, 16, 16), hw)

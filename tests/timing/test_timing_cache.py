@@ -18,6 +18,7 @@ from sim.run import session
 from sim.timing import disk, timer
 from sim.timing.disk import Timings, default_timings
 from sim.timing.memo import Memo
+from sim.timing.timing import Timing
 
 HW = hardware.load("gemmini_default")
 TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
@@ -177,7 +178,7 @@ def test_start_is_predicted_for_every_program(monkeypatch: pytest.MonkeyPatch) -
     """Each distinct program runs exactly once, on dense and on sparse weights: none was begun in vain."""
     real, starts = timer.run, []
 
-    def counted(commands: Program, hw: hardware.Hardware, **how: Any) -> timer.Timing:
+    def counted(commands: Program, hw: hardware.Hardware, **how: Any) -> Timing:
         starts.append((commands.tobytes(), how["phase"]))
         return real(commands, hw, **how)
 
@@ -208,7 +209,7 @@ def test_memo_forgets_the_oldest_only(monkeypatch: pytest.MonkeyPatch) -> None:
     timed = timer.run(program(), HW)
 
     def answer(phase: int) -> None:
-        def run() -> timer.Timing:
+        def run() -> Timing:
             asked.append(phase)
             return timed
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sim.base import safetensors
 from sim.base.errors import InputError, did_you_mean
 from workloads.checkpoint import head as heads
-from workloads.checkpoint import safetensors
 from workloads.checkpoint.head import Head
 
 Weights = dict[str, npt.NDArray[np.float32]]

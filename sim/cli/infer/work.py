@@ -10,6 +10,7 @@ import typer
 
 from sim.cli import common
 from sim.cli.infer import prepare, report
+from sim.cli.infer.compare import compare
 from sim.cli.infer.given import DEFAULT_TOKENS, Request
 from sim.cli.infer.request import check_engines, labelled, sentence_ids, token_ids, words
 from sim.functional.inference import Inference
@@ -39,8 +40,6 @@ def run(request: Request) -> None:
     if not COMPILED.is_compiled():
         typer.echo("carat: compiling the executor (once after each installation or change) ...", err=True)
     if request.compare:
-        from sim.cli.infer.compare import compare
-
         compare(request, model, machine, engines, sizes)
         return
     others = labelled(request.evaluate, model)

@@ -42,8 +42,9 @@ def gelu_rows(sums, out, scale, qb, qc, low, high, tally):  # type: ignore[no-un
 
 
 @entry
-def softmax_rows(sums, out, qln2, qln2_inverse, qb, qc, low, high, tally):  # type: ignore[no-untyped-def]
-    """out = the integer softmax of each row."""
+def softmax_rows(sums, out, constants, low, high, tally):  # type: ignore[no-untyped-def]
+    """out = the integer softmax of each row. ``constants``: qln2, its inverse, qb and qc (`polynomial_constants`)."""
+    qln2, qln2_inverse, qb, qc = constants
     for r in range(sums.shape[0]):
         largest = np.int64(sums[r].max())
         total = np.int64(0)

@@ -14,6 +14,7 @@ from sim.base.errors import InputError
 from sim.graph import Graph, View
 from sim.sparsity.structure import attention_blocks
 from sim.sparsity.table import CountOrNone, Share, Table
+from workloads.encoder import Builder, encoder_layer
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,6 @@ def from_table(table: CascadeTable) -> Cascade:
 
 def edit(graph: Graph, cascade: Cascade) -> Graph:
     """Return the graph with shrinking layers. Raises InputError for anything but a stack of encoder layers."""
-    from workloads.encoder import Builder, encoder_layer
-
     blocks = attention_blocks(graph)
     layers = sorted({op.layer for op in graph.ops if op.layer is not None})
     gelus = [op for op in graph.ops if op.kind == "gelu"]

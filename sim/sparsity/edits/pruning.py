@@ -26,6 +26,7 @@ from sim.graph import Graph, Op
 from sim.sparsity.masks import files
 from sim.sparsity.structure import weighted
 from sim.sparsity.table import Count, Table, read
+from workloads import checkpoint
 
 PARTS = ("heads", "layers", "ffn", "head_dim", "hidden")
 
@@ -202,7 +203,6 @@ def _arrays(key: str, path: Path) -> Arrays:
         path = path.parent  # a checkpoint's own file, whose names and shapes its config.json explains
     if not path.is_dir():
         return files.read(path)
-    from workloads import checkpoint  # reads files of models, which few runs need
 
     found = checkpoint.load(path).weights
     return {**found, **{f"{name}_table": found[name] for name in TABLES if name in found}}

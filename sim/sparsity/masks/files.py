@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sim.base import safetensors
 from sim.base.errors import InputError, some
 from sim.base.reading import read_arrays
 
@@ -18,8 +19,6 @@ ANY = "*"
 def read(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of a .npz, .npy, .safetensors or .onnx file by name. Raises InputError."""
     if path.suffix == ".safetensors":
-        from workloads.checkpoint import safetensors  # reads files of models, which few runs need
-
         found = safetensors.read(path)
     elif path.suffix == ".onnx":
         from workloads.onnx.weights import weights  # needs an extra

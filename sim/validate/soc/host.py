@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sim.base.errors import InputError, did_you_mean
 from sim.cost.host import HostWork, cycles, priced_cycles
 from sim.hardware.host import OperatorPrice
-from sim.hardware.loading import operator_prices
+from sim.hardware.tables import operator_prices
 from sim.lower import build
 from sim.lower.work import Work
 from sim.run.session import Session
@@ -18,7 +18,7 @@ from sim.validate.tasks import Measured, Outcome
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.timing.timer import Clock
+    from sim.timing.timing import Clock
 
 WHOLE_ROW = ("softmax", "isoftmax", "layernorm", "ilayernorm")
 """Implementations that reduce a row; the table measured one row each."""

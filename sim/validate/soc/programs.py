@@ -16,7 +16,7 @@ from sim.validate.tasks import Measured, Outcome, outcome_of
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.timing.timer import Clock
+    from sim.timing.timing import Clock
 
 
 BIAS_OFFSET_BYTES = 8

@@ -27,7 +27,7 @@ from sim.validate.tasks import Measured, Outcome, outcome_of
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.timing.timer import Clock
+    from sim.timing.timing import Clock
 
 CLOSES = 1000
 """A mark of this much more closes the call that a mark opened."""

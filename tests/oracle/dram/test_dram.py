@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.dram_devices import load_dram
 
 from sim.core.units.dram import drive, state
-from sim.hardware.dram import Dram, load_dram
+from sim.hardware.dram import Dram
 from sim.hardware.dram.numbers import channel_numbers
 
 TABLES = Path(__file__).parent

@@ -1,18 +1,12 @@
-"""From a device's name or TOML file to a checked `Dram`."""
+"""The DRAM devices that ship with Carat, and the tables of a device."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from sim.base.errors import InputError, did_you_mean
 from sim.base.reading import read_toml
-from sim.hardware.dram.legality import dram_problems
-from sim.hardware.dram.schema import Dram
-from sim.hardware.explain import schema_problems
 from sim.hardware.files import config_files
 
 ENERGY = "energy"
@@ -31,16 +25,3 @@ def dram_tables(name: str) -> dict[str, Any]:
     if file is None:
         raise InputError(f"memory.dram: unknown DRAM {name!r}{did_you_mean(name, [*known, 'none'])}")
     return {"name": Path(name).stem} | read_toml(file, name)
-
-
-def load_dram(name: str, changes: Mapping[str, Any] | None = None) -> Dram:
-    """Return a device with some tables or keys changed. Raises InputError with every problem found."""
-    from sim.hardware.loading import merge
-
-    try:
-        dram = Dram.model_validate(merge(dram_tables(name), changes or {}))
-    except ValidationError as error:
-        raise InputError(schema_problems(error, Dram, name)[0]) from error
-    if problems := dram_problems(dram):
-        raise InputError([f"{name}: {problem}" for problem in problems])
-    return dram
