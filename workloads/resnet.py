@@ -18,7 +18,9 @@ CLASSES = 1000
 
 
 class _Images(Builder):
-    """Images of one size as [pixels, channels], one behind the other."""
+    """Images of one size as [pixels, channels], one behind the other. ``stage``: that which operators belong to."""
+
+    stage: int | None = None
 
     def conv(
         self,
@@ -30,7 +32,6 @@ class _Images(Builder):
         *,
         stride: int = 1,
         relu: bool = True,
-        layer: int | None = None,
     ) -> tuple[Tensor, int]:
         """Add a convolution with bias, padded to keep the size but for its stride; return output and its side."""
         attrs = {"in_rows": side, "in_cols": side, "kernel": kernel, "stride": stride, "padding": kernel // 2}
@@ -39,18 +40,18 @@ class _Images(Builder):
         bias = self.tensor(f"{name}.bias", (channels,), self.sums, "weight")
         result = self.tensor(f"{name}.out", (images * out**2, channels))
         views = [View.whole(tensor) for tensor in (source, weight, bias)]
-        self.op(name, "conv", views, View.whole(result), layer, **attrs, activation="relu" if relu else "none")
+        self.op(name, "conv", views, View.whole(result), self.stage, **attrs, activation="relu" if relu else "none")
         return result, out
 
-    def block(self, name: str, source: Tensor, side: int, channels: int, stride: int, layer: int) -> tuple[Tensor, int]:
+    def block(self, name: str, source: Tensor, side: int, channels: int, stride: int) -> tuple[Tensor, int]:
         """Add a bottleneck: 1x1, 3x3, 1x1 and the sum with its input, which a 1x1 fits to the new size."""
         wide = channels * EXPANSION
-        inner, _ = self.conv(f"{name}.conv1", source, side, channels, 1, layer=layer)
-        inner, out = self.conv(f"{name}.conv2", inner, side, channels, 3, stride=stride, layer=layer)
-        inner, _ = self.conv(f"{name}.conv3", inner, out, wide, 1, relu=False, layer=layer)
+        inner, _ = self.conv(f"{name}.conv1", source, side, channels, 1)
+        inner, out = self.conv(f"{name}.conv2", inner, side, channels, 3, stride=stride)
+        inner, _ = self.conv(f"{name}.conv3", inner, out, wide, 1, relu=False)
         if source.shape[1] != wide or stride > 1:
-            source, _ = self.conv(f"{name}.fit", source, side, wide, 1, stride=stride, relu=False, layer=layer)
-        added = self.map(f"{name}.add", "residual_add", [inner, source], f"{name}.sum", layer, activation="relu")
+            source, _ = self.conv(f"{name}.fit", source, side, wide, 1, stride=stride, relu=False)
+        added = self.map(f"{name}.add", "residual_add", [inner, source], f"{name}.sum", self.stage, activation="relu")
         return added, out
 
 
@@ -70,9 +71,10 @@ def resnet50(batch: int = 1, image: int = 224, dtype: str = "int8") -> Graph:
     builder.op("stem.maxpool", "maxpool", [View.whole(data)], View.whole(pooled), None, **window)
     data, side = pooled, out
     for stage, (blocks, channels) in enumerate(STAGES):
+        builder.stage = stage
         for number in range(blocks):
             stride = 2 if stage and not number else 1
-            data, side = builder.block(f"S{stage}.B{number}", data, side, channels, stride, stage)
+            data, side = builder.block(f"S{stage}.B{number}", data, side, channels, stride)
     features = _average(builder, data, batch, side)
     builder.linear("classes", features, CLASSES, "scores", None, full=True, repeating=True)
     return Graph("resnet50", {tensor.name: tensor for tensor in builder.tensors}, tuple(builder.ops))

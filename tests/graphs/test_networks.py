@@ -237,8 +237,6 @@ def test_heads_that_do_not_divide_are_refused_by_the_builder() -> None:
     x = net.input("x", 4, 60)
     with pytest.raises(InputError, match="kv_heads 4 do not divide heads 6"):
         net.attention(x, x, x, heads=6, kv_heads=4)
-    with pytest.raises(InputError, match="keys 9 must be 1 to 4"):
-        net.attention(x, x, x, heads=6, keys=9)
 
 
 def test_a_fluent_network_is_a_graph() -> None:

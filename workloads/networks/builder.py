@@ -64,25 +64,27 @@ class Network(Parts):
 
     def linear(
         self,
-        x: Tensor,
-        cols: int,
+        x: Tensor | View,
+        cols: int | Tensor,
         *,
         name: str = "linear",
         bias: bool = True,
         into: View | None = None,
         wide: bool = False,
-        rows: View | None = None,
-        weight: Tensor | None = None,
         activation: str = "none",
     ) -> Tensor:
-        """Return x W (+ bias). ``into``: where the result goes instead of a tensor of its own; ``rows``: part of x.
+        """Return x W (+ bias). ``x``: a tensor or a part of one; ``cols``: columns of W, or another operator's weight
+        of which W is the transpose (a tied head).
 
-        ``wide``: the result keeps the type of the sums. ``weight``: W where it is another one's, transposed (a tied
-        head).
+        ``into``: where the result goes instead of a tensor of its own; ``wide``: it keeps the type of the sums.
         """
-        source = rows or View.whole(x)
+        source = View.whole(x) if isinstance(x, Tensor) else x
         at = self.name_of(name)
-        w = weight or self.tensor(f"{at}.weight", (x.shape[-1], cols), kind="weight")
+        tied = isinstance(cols, Tensor)
+        if isinstance(cols, Tensor):
+            w, cols = cols, cols.shape[0]
+        else:
+            w = self.tensor(f"{at}.weight", (source.cols, cols), kind="weight")
         views = [source, View.whole(w)]
         if bias:
             b = self.tensor(f"{at}.bias", (cols,), self.sums, "weight")
@@ -93,7 +95,7 @@ class Network(Parts):
             into = View.whole(result)
         else:
             result = next(tensor for tensor in reversed(self.tensors) if tensor.name == into.tensor)
-        attrs = {"repeating_bias": True, "transpose_b": weight is not None, "activation": activation}
+        attrs = {"repeating_bias": True, "transpose_b": tied, "activation": activation}
         self.apply("matmul", at, views, into, **attrs)
         return result
 
@@ -131,29 +133,27 @@ class Network(Parts):
         *,
         heads: int,
         kv_heads: int | None = None,
-        batch: int = 1,
-        keys: int | Sequence[int] | None = None,
-        mask: Tensor | None = None,
-        bias: Tensor | None = None,
+        batch: int | Sequence[int] = 1,
+        added: Tensor | None = None,
     ) -> Tensor:
         """Return softmax(Q K^T) V for each head. Rows of q are those of ``batch`` sequences.
 
         ``kv_heads``: heads of K and V, each for heads / kv_heads heads of Q. ``k``, ``v``: tensors [batch, rows,
-        columns] or [batch * rows, columns] of which the first ``keys`` rows of each sequence count (all; or a
-        number for each). ``mask``: [queries, keys] of sums that are added to all scores; ``bias``: [heads, queries,
-        keys] of them (positions). The scale 1/sqrt(head size) is folded into Q's. Raises InputError for heads that
-        do not divide.
+        columns] or [batch * rows, columns]. ``batch``: how many sequences, or for each how many of its first rows of K
+        and V count. ``added``: sums that are added to the scores, [queries, keys] to those of all heads (a mask) or
+        [heads, queries, keys] (positions). The scale 1/sqrt(head size) is folded into Q's. Raises InputError for heads
+        that do not divide.
         """
-        groups = kv_heads or heads
-        rows, cols = q.shape[0] // batch, q.shape[-1]
-        stored = k.shape[-2] if len(k.shape) == 3 else k.shape[0] // batch
-        counts = [stored if keys is None else keys] * batch if keys is None or isinstance(keys, int) else list(keys)
-        if problems := _attention_problems(self.name, q, k, heads, groups, batch, counts, stored):
+        groups, sequences = kv_heads or heads, batch if isinstance(batch, int) else len(batch)
+        rows, cols = q.shape[0] // sequences, q.shape[-1]
+        stored = k.shape[-2] if len(k.shape) == 3 else k.shape[0] // sequences
+        counts = [stored] * batch if isinstance(batch, int) else list(batch)
+        if problems := _attention_problems(self.name, q, k, heads, groups, counts, stored):
             raise InputError(problems)
         size, share = cols // heads, heads // groups
         context = self.tensor(self.name_of("attended"), (q.shape[0], cols))
         for item, count in enumerate(counts):
-            tail = f".b{item}" if batch > 1 else ""
+            tail = f".b{item}" if sequences > 1 else ""
             for first, heads_here, views in _split(rows, share, groups, size, cols):
                 inside = f"{tail}.g{first}" if share > 1 and rows > 1 else tail
                 queries, result = (view(t.name, item * rows * cols) for view, t in ((views, q), (views, context)))
@@ -167,11 +167,8 @@ class Network(Parts):
                 raw, weighed = (
                     View(t.name, queries.batch, queries.rows, count, padded, block) for t in (scores, shares)
                 )
-                added = [] if mask is None else [View.whole(mask)]
-                if bias is not None:
-                    each = rows * count
-                    added = [View(bias.name, queries.batch, rows, count, count, each, first * share * each)]
-                self.apply("matmul", at, [queries, kept, *added], raw, transpose_b=True)
+                sums = [] if added is None else [_sums(added, queries.batch, rows, count, first * share)]
+                self.apply("matmul", at, [queries, kept, *sums], raw, transpose_b=True)
                 self.apply("softmax", shares.name, [raw], weighed)
                 self.apply("matmul", self.name_of(f"context{inside}"), [weighed, values], result)
         return context
@@ -210,8 +207,16 @@ def _keys(tensor: str, rows: int, size: int, width: int, offset: int, first: int
     return View(tensor, heads, rows, size, width, size if heads > 1 else rows * width, offset + first * size)
 
 
+def _sums(added: Tensor, heads: int, rows: int, count: int, first: int) -> View:
+    """Return what is added to the scores of ``heads`` heads from head ``first`` on."""
+    if len(added.shape) < 3:
+        return View.whole(added)
+    block = rows * count
+    return View(added.name, heads, rows, count, count, block, first * block)
+
+
 def _attention_problems(
-    name: str, q: Tensor, k: Tensor, heads: int, groups: int, batch: int, counts: Sequence[int], stored: int
+    name: str, q: Tensor, k: Tensor, heads: int, groups: int, counts: Sequence[int], stored: int
 ) -> list[str]:
     cols, width = q.shape[-1], k.shape[-1]
     problems = []
@@ -221,10 +226,8 @@ def _attention_problems(
         problems.append(f"{name}: attention: kv_heads {groups} do not divide heads {heads}")
     if not problems and width != cols // heads * groups:
         problems.append(f"{name}: attention: K has {width} columns, {groups} heads of {cols // heads} have others")
-    if q.shape[0] % batch:
-        problems.append(f"{name}: attention: batch {batch} does not divide {q.shape[0]} rows of Q")
-    if len(counts) != batch:
-        problems.append(f"{name}: attention: keys of {len(counts)} sequences, batch is {batch}")
+    if q.shape[0] % len(counts):
+        problems.append(f"{name}: attention: batch {len(counts)} does not divide {q.shape[0]} rows of Q")
     problems += [
         f"{name}: attention: keys {count} must be 1 to {stored}, the rows of K"
         for count in dict.fromkeys(counts)

@@ -123,12 +123,12 @@ def _head(net: Network, config: Config, step: Step, x: Tensor) -> None:
     cols = x.shape[-1]
     last = View(x.name, 1, step.batch, cols, step.new * cols, 0, (step.new - 1) * cols)
     if config.embedding_size:
-        x = net.linear(x, config.embedding, name="project_out", bias=False, rows=last)
+        x = net.linear(last, config.embedding, name="project_out", bias=False)
         last = View.whole(x)
     table = next((tensor for tensor in net.tensors if tensor.name == "word_table"), None) if config.tied else None
     if table is None and config.tied:
         table = net.tensor("word_table", (config.vocab, config.embedding), kind="weight")
-    net.linear(x, config.vocab, name="head", bias=False, rows=last, weight=table, wide=True)
+    net.linear(last, config.vocab if table is None else table, name="head", bias=False, wide=True)
 
 
 def _layer(net: Network, config: Config, step: Step, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -157,9 +157,7 @@ def _attention(net: Network, config: Config, step: Step, x: Tensor, mask: Tensor
         _into_cache(net, x, config, step, ("matmul_K", bias, written[0]))
     _into_cache(net, x, config, step, ("matmul_V", bias, written[1]))
     seen = [one.keys(config) for one in _alone(step)] if step.lengths else [keys] * step.batch
-    context = net.attention(
-        q, *caches, heads=config.heads, kv_heads=config.groups, batch=step.batch, keys=seen, mask=mask
-    )
+    context = net.attention(q, *caches, heads=config.heads, kv_heads=config.groups, batch=seen, added=mask)
     return net.linear(context, config.hidden, name="W_out", bias=config.biases)
 
 
@@ -216,7 +214,7 @@ def _into_cache(net: Network, x: Tensor, config: Config, step: Step, product: tu
         taken = View(x.name, 1, rows, cols, step.new * cols if count == 1 else cols, 0, skipped)
     else:
         taken = View(x.name, step.batch, count, cols, cols, step.new * cols, skipped)
-    net.linear(x, into.cols, name=name, bias=bias, into=into, rows=taken)
+    net.linear(taken, into.cols, name=name, bias=bias, into=into)
 
 
 def _rotated(net: Network, config: Config, step: Step, x: Tensor, name: str, into: View | None = None) -> Tensor:

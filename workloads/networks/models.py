@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph
@@ -54,34 +57,41 @@ def _numbers(name: str, what: str, text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
+@dataclass(frozen=True)
+class DecoderSizes:
+    """What the builder of a decoder takes."""
+
+    phase: str = "prefill"
+    seq: int | None = None
+    kv: int = 0
+    batch: int = 1
+    layers: int | None = None
+    embeddings: bool = False
+    head: bool | None = None
+    seed: int = 0
+    lengths: str = ""
+    routing: str = ""
+    dtype: str = "int8"
+
+
 def decoder_model(name: str, config: Config) -> Builder:
     """Return the builder of one decoder; all of them take the same sizes."""
 
-    @states_sizes
-    def build(
-        phase: str = "prefill",
-        seq: int | None = None,
-        kv: int = 0,
-        batch: int = 1,
-        layers: int | None = None,
-        embeddings: bool = False,
-        head: bool | None = None,
-        seed: int = 0,
-        lengths: str = "",
-        routing: str = "",
-        dtype: str = "int8",
-    ) -> Graph:
-        if phase not in PHASES:
-            hint = PHASE_HELP if phase == "generate" else did_you_mean(str(phase), PHASES).strip()
-            raise InputError(f"{name}: phase is {phase!r}, can be {', '.join(PHASES)} {hint}")
-        new = seq if seq is not None else 1 if phase == "decode" else 128
-        scored = phase == "decode" if head is None else head
-        own = _numbers(name, "lengths", lengths), _numbers(name, "routing", routing)
-        if own[0] and (kv or batch not in (1, len(own[0]))):
-            raise InputError(f"{name}: lengths {lengths} are kv and batch in one (nearest: leave out kv and batch)")
-        step = Step(new, max(own[0], default=kv), len(own[0]) or batch, seed, *own)
-        return decoder(name, config, step, layers=layers, embeddings=embeddings, head=scored, dtype=dtype)
+    def build(**sizes: Any) -> Graph:
+        of = DecoderSizes(**sizes)
+        if of.phase not in PHASES:
+            hint = PHASE_HELP if of.phase == "generate" else did_you_mean(str(of.phase), PHASES).strip()
+            raise InputError(f"{name}: phase is {of.phase!r}, can be {', '.join(PHASES)} {hint}")
+        new = of.seq if of.seq is not None else 1 if of.phase == "decode" else 128
+        scored = of.phase == "decode" if of.head is None else of.head
+        own = _numbers(name, "lengths", of.lengths), _numbers(name, "routing", of.routing)
+        if own[0] and (of.kv or of.batch not in (1, len(own[0]))):
+            raise InputError(f"{name}: lengths {of.lengths} are kv and batch in one (nearest: leave out kv and batch)")
+        step = Step(new, max(own[0], default=of.kv), len(own[0]) or of.batch, of.seed, *own)
+        return decoder(name, config, step, layers=of.layers, embeddings=of.embeddings, head=scored, dtype=of.dtype)
 
+    taken = inspect.signature(DecoderSizes, eval_str=True)
+    build.__signature__ = taken.replace(return_annotation=Graph)  # type: ignore[attr-defined]
     build.__name__ = build.__qualname__ = name.replace("-", "_").replace(".", "_")
     build.__doc__ = (
         f"Return {name} in a ``phase``, prefill or decode. Raises InputError for illegal sizes.\n\n"
@@ -90,7 +100,7 @@ def decoder_model(name: str, config: Config) -> Builder:
         "of the tokens' experts or ``routing``: tokens of each, '8+0+8'. ``lengths``: cached tokens of each sequence\n"
         "of a decode step, '100+7+33', in the place of ``kv`` and ``batch``. ``dtype``: element type."
     )
-    return build
+    return states_sizes(build)
 
 
 NETWORKS: dict[str, Builder] = {

@@ -142,7 +142,7 @@ class _Parts:
                 source = self.norm(x, "norm1")
                 q, v = (self.linear(source, sizes.inner, f"matmul_{part}") for part in "QV")
                 k = self.linear(source, sizes.inner, "matmul_K", bias=False)
-                context = net.attention(q, k, v, heads=sizes.heads, batch=self.batch, bias=bias)
+                context = net.attention(q, k, v, heads=sizes.heads, batch=self.batch, added=bias)
                 x = net.add(x, self.linear(context, sizes.hidden, "W_out"), name="residual_add1")
                 x = net.add(x, self._feed(self.norm(x, "norm2")), name="residual_add2")
         return self.norm(x, "encoder_norm")
@@ -152,13 +152,14 @@ class _Parts:
         sizes, net, keys = self.sizes, self.net, past + new
         x = net.input("target", self.batch * new, sizes.hidden)
         bias = self._positions("decoder_positions", new, keys)
-        mask = net.input("causal_mask", new, keys, net.sums) if new > 1 and bias is None else None
+        if new > 1 and bias is None:
+            bias = net.input("causal_mask", new, keys, net.sums)
         for index in range(self.layers):
             with net.layer_of(self.layers + index):
                 y = self.norm(x, "norm1")
                 q = self.linear(y, sizes.inner, "matmul_Q")
                 caches = [self._cached(y, part, keys, past) for part in "KV"]
-                context = net.attention(q, *caches, heads=sizes.heads, batch=self.batch, mask=mask, bias=bias)
+                context = net.attention(q, *caches, heads=sizes.heads, batch=self.batch, added=bias)
                 x = net.add(x, self.linear(context, sizes.hidden, "W_out"), name="residual_add1")
                 q = self.linear(self.norm(x, "norm2"), sizes.inner, "cross_Q")
                 caches = [self._crossed(encoded, part, source) for part in "KV"]
@@ -170,7 +171,7 @@ class _Parts:
             cols = sizes.hidden
             last = View(x.name, 1, self.batch, cols, new * cols, 0, (new - 1) * cols)
             table = net.tensor("word_table", (sizes.vocab, cols), kind="weight")
-            net.linear(x, sizes.vocab, name="head", bias=False, rows=last, weight=table, wide=True)
+            net.linear(last, table, name="head", bias=False, wide=True)
 
     def _feed(self, x: Tensor) -> Tensor:
         t5 = self.sizes.is_t5
@@ -196,7 +197,7 @@ class _Parts:
         into = View(cache.name, self.batch, new, cols, cols, keys * cols, past * cols)
         rows = View(x.name, self.batch, new, x.shape[1], x.shape[1], new * x.shape[1])
         bias = part == "V" and not self.sizes.is_t5
-        self.net.linear(x, cols, name=f"matmul_{part}", bias=bias, into=into, rows=rows)
+        self.net.linear(rows, cols, name=f"matmul_{part}", bias=bias, into=into)
         return cache
 
     def _crossed(self, encoded: Tensor | None, part: str, source: int) -> Tensor:

@@ -77,7 +77,7 @@ def _build(name: str, sizes: Vision, phase: str, batch: int, image: int, layers:
             x = encoder_layer(net, x, sizes.heads, 4 * sizes.hidden, batch)
     x = net.norm(x, name="last_norm")
     first = View(x.name, 1, batch, sizes.hidden, (patches + 1) * sizes.hidden, 0)
-    net.linear(x, sizes.classes, name="head", rows=first, wide=True)
+    net.linear(first, sizes.classes, name="head", wide=True)
     return net.graph()
 
 
@@ -92,7 +92,7 @@ def _embedded(net: Network, sizes: Vision, patches: int, batch: int) -> Tensor:
            View(joined.name, batch, 1, hidden, hidden, whole), None)  # fmt: skip
     behind = View(joined.name, batch, patches, hidden, hidden, whole, hidden)
     taken = View(given.name, batch, patches, pixels, pixels, patches * pixels)
-    net.linear(given, hidden, name="patch_embedding", rows=taken, into=behind)
+    net.linear(taken, hidden, name="patch_embedding", into=behind)
     table = net.tensor("position_table", (rows, hidden), kind="weight")
     placed = net.tensor("placed", joined.shape)
     every, out = (View(tensor.name, batch, rows, hidden, hidden, whole) for tensor in (joined, placed))
