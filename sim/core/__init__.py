@@ -10,7 +10,7 @@ from pathlib import Path
 from sim.core.folder import cache_folder
 
 _CORE = Path(__file__).parent
-COMMAND_SET = tuple(_CORE.parent / "isa" / f"{name}.py" for name in ("codes", "commands", "fields"))
+COMMAND_SET = tuple(_CORE.parent / "isa" / f"{name}.py" for name in ("codes", "commands", "fields", "layouts"))
 SOURCES = sorted([*_CORE.rglob("*.py"), *COMMAND_SET])
 SOURCE_KEY = hashlib.sha256(b"\0".join(path.read_bytes() for path in SOURCES)).hexdigest()[:16]
 """Digest of the source of this room and of the command set: names the compile cache, part of every result's key."""

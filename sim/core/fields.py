@@ -1,7 +1,7 @@
-"""The fields of `sim.isa.fields` that units read, compiled."""
+"""The fields of `sim.isa.fields` and `sim.isa.layouts` that units read, compiled."""
 
 from sim.core.jit import njit
-from sim.isa import fields
+from sim.isa import fields, layouts
 
 accumulates = njit(fields.accumulates)
 config_kind = njit(fields.config_kind)
@@ -11,6 +11,7 @@ ex_strides_only = njit(fields.ex_strides_only)
 ex_transpose_a = njit(fields.ex_transpose_a)
 ex_transpose_b = njit(fields.ex_transpose_b)
 ex_weight_stationary = njit(fields.ex_weight_stationary)
+get = njit(layouts.get)
 full_width = njit(fields.full_width)
 is_acc = njit(fields.is_acc)
 ld_block_stride = njit(fields.ld_block_stride)
@@ -19,7 +20,6 @@ ld_scale = njit(fields.ld_scale)
 ld_shrinks = njit(fields.ld_shrinks)
 ld_state = njit(fields.ld_state)
 local_address = njit(fields.local_address)
-loop_adds = njit(fields.loop_adds)
 loop_dimension = njit(fields.loop_dimension)
 normaliser_pass = njit(fields.normaliser_pass)
 operand_cols = njit(fields.operand_cols)

@@ -1,6 +1,6 @@
 """The machine's fixed numbers as the hot room sees them: plain integers, no names of presets, no units of measure.
 
-`sim.timing.timer.parameters` fills this record from a Hardware; the meaning of each field is that of the RTL parameter
+`sim.timing.parameters` fills this record from a Hardware; the meaning of each field is that of the RTL parameter
 named beside it. Booleans are 0/1.
 """
 

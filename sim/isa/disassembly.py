@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 
+from sim.isa import fields
 from sim.isa.commands import (
     ACCUMULATE_BIT,
     ACCUMULATOR_BIT,
@@ -18,16 +19,25 @@ from sim.isa.commands import (
     Funct,
     Program,
 )
-from sim.isa.fields import stored_bytes
+from sim.isa.layouts import (
+    CONV,
+    LOOP_BLOCKS,
+    LOOP_FIRST,
+    LOOP_SECOND,
+    NORM_FIRST,
+    NORM_SECOND,
+    ST_FIRST,
+    ST_SECOND,
+    get,
+)
 
 ACTIVATIONS = ("none", "relu", "layernorm", "igelu", "softmax")
 NORM_COMMANDS = ("", "sum", "mean", "variance", "inv_stddev", "max", "sum_exp", "inv_sum_exp")
+LOOP_FLAGS = {"accumulate": "accumulate", "full_c": "full C", "low_d": "low D"}
+LOOP_MODES = {"transpose_a": "transpose A", "transpose_b": "transpose B", "residual": "residual add"}
+"""Switches of a matmul loop in words."""
 ROW_MASK = (1 << 26) - 1
 """Local addresses carry the row number below the normalisation command (bits 28:26)."""
-
-
-def _bits(value: int, high: int, low: int) -> int:
-    return value >> low & (1 << (high - low + 1)) - 1
 
 
 def _float(value: int) -> str:
@@ -50,15 +60,15 @@ def local_address(address: int) -> str:
         words.append("accumulate")
     if address & FULL_WIDTH_BIT:
         words.append("full-width")
-    if norm := NORM_COMMANDS[_bits(address, 28, 26)]:
+    if norm := NORM_COMMANDS[fields.normaliser_pass(address)]:
         words.append(norm)
     return " ".join(words)
 
 
 def _operand(value: int) -> str:
     """A local operand: [63:48] rows, [47:32] columns, [31:0] address."""
-    rows, cols = _bits(value, 63, 48), _bits(value, 47, 32)
-    return f"{local_address(_bits(value, 31, 0))} {rows}x{cols}"
+    address = local_address(fields.local_address(value))
+    return f"{address} {fields.operand_rows(value)}x{fields.operand_cols(value)}"
 
 
 def _activation(code: int) -> str:
@@ -66,27 +76,29 @@ def _activation(code: int) -> str:
 
 
 def _config(rs1: int, rs2: int) -> str:
-    kind = _bits(rs1, 1, 0)
+    kind = fields.config_kind(rs1)
     if kind == ConfigKind.EX:
-        flow = "WS" if _bits(rs1, 2, 2) else "OS"
-        transposes = [name for bit, name in ((8, "transpose A"), (9, "transpose B")) if rs1 >> bit & 1]
-        words = [flow, _activation(_bits(rs1, 4, 3)), *transposes]
-        words += [f"A stride {_bits(rs1, 31, 16)} rows", f"C stride {_bits(rs2, 63, 48)} rows"]
-        return "config_ex " + ", ".join([*words, f"scale {_float(_bits(rs1, 63, 32))}"])
+        flow = "WS" if fields.ex_weight_stationary(rs1) else "OS"
+        words = [flow, _activation(fields.field(rs1, 3, 2))]
+        words += ["transpose A"] if fields.ex_transpose_a(rs1) else []
+        words += ["transpose B"] if fields.ex_transpose_b(rs1) else []
+        words += [f"A stride {fields.ex_stride_a(rs1)} rows", f"C stride {fields.ex_stride_c(rs2)} rows"]
+        return "config_ex " + ", ".join([*words, f"scale {_float(fields.field(rs1, 32, 32))}"])
     if kind == ConfigKind.LD:
-        words = [f"state {_bits(rs1, 4, 3)}", f"stride {rs2} B", f"block stride {_bits(rs1, 31, 16)} rows"]
-        words += ["narrow into accumulator"] if rs1 >> 2 & 1 else []
-        words += [f"pixel repeats {_bits(rs1, 15, 8)}"] if _bits(rs1, 15, 8) > 1 else []
-        return "config_ld " + ", ".join([*words, f"scale {_float(_bits(rs1, 63, 32))}"])
+        words = [f"state {fields.ld_state(rs1)}", f"stride {rs2} B", f"block stride {fields.ld_block_stride(rs1)} rows"]
+        words += ["narrow into accumulator"] if fields.ld_shrinks(rs1) else []
+        words += [f"pixel repeats {pixels}"] if (pixels := fields.ld_pixels(rs1)) > 1 else []
+        return "config_ld " + ", ".join([*words, f"scale {_float(fields.ld_scale(rs1))}"])
     if kind == ConfigKind.ST:
-        words = [f"stride {_bits(rs2, 31, 0)} B", _activation(_bits(rs1, 3, 2))]
-        if pool_stride := _bits(rs1, 5, 4):
-            words.append(f"pool {_bits(rs1, 7, 6)}/{pool_stride}")
-        return "config_st " + ", ".join([*words, f"scale {_float(_bits(rs2, 63, 32))}"])
-    words = [f"statistics {_bits(rs1, 15, 8)}"]
-    if not rs1 >> 17 & 1:
-        name = "qln2_inv" if rs1 >> 18 & 1 else "qln2"
-        words += [f"{name} {_bits(rs1, 63, 32)}", f"qb {_bits(rs2, 31, 0):#x}", f"qc {_bits(rs2, 63, 32):#x}"]
+        words = [f"stride {get(rs2, ST_SECOND.stride_bytes)} B", _activation(get(rs1, ST_FIRST.activation))]
+        if pool_stride := get(rs1, ST_FIRST.pool_stride):
+            words.append(f"pool {get(rs1, ST_FIRST.pool_size)}/{pool_stride}")
+        return "config_st " + ", ".join([*words, f"scale {_float(get(rs2, ST_SECOND.scale))}"])
+    words = [f"statistics {get(rs1, NORM_FIRST.statistics)}"]
+    if not get(rs1, NORM_FIRST.statistics_only):
+        name = "qln2_inv" if get(rs1, NORM_FIRST.second_constant) else "qln2"
+        words.append(f"{name} {get(rs1, NORM_FIRST.constant)}")
+        words += [f"{name} {get(rs2, at):#x}" for name, at in NORM_SECOND._asdict().items()]
     return "config_norm " + ", ".join(words)
 
 
@@ -96,8 +108,8 @@ def _mvin(name: str) -> Callable[[int, int], str]:
 
 def _expanding(funct: int, rs1: int, rs2: int) -> str:
     """A load on a machine with a decoder: bits [62:56] are bytes of DRAM that make a local row."""
-    text = WORDS[funct](rs1, _bits(rs2, STORED_SHIFT - 1, 0))
-    row_bytes = stored_bytes(rs2)
+    text = WORDS[funct](rs1, fields.field(rs2, 0, STORED_SHIFT))
+    row_bytes = fields.stored_bytes(rs2)
     return f"{text}, expanded from {row_bytes} B a row" if row_bytes else text
 
 
@@ -114,56 +126,23 @@ def _compute(name: str) -> Callable[[int, int], str]:
 
 
 def _bounds(rs1: int, rs2: int) -> str:
-    blocks = "x".join(str(_bits(rs2, low + 15, low)) for low in (0, 16, 32))
-    pads = ",".join(str(_bits(rs1, low + 15, low)) for low in (0, 16, 32))
-    return f"loop_ws bounds IxJxK {blocks} blocks, pads {pads}"
+    blocks, pads = ([str(get(word, at)) for at in LOOP_BLOCKS] for word in (rs2, rs1))
+    return f"loop_ws bounds IxJxK {'x'.join(blocks)} blocks, pads {','.join(pads)}"
 
 
 def _loop_ws(rs1: int, rs2: int) -> str:
-    flags: list[tuple[int, int, str]] = [(rs1, 0, "accumulate"), (rs1, 1, "full C"), (rs1, 2, "low D")]
-    flags += [(rs2, 0, "transpose A"), (rs2, 1, "transpose B"), (rs2, 2, "residual add")]
-    words = [_activation(_bits(rs1, 10, 8)), *(name for value, bit, name in flags if value >> bit & 1)]
-    halves = [f"{name} in half {half}" for name, low in (("A", 18), ("B", 16)) if (half := rs1 >> low & 3)]
-    return "loop_ws run " + ", ".join([*words, *halves])
+    words = [_activation(get(rs1, LOOP_FIRST.activation))]
+    words += [what for name, what in LOOP_FLAGS.items() if get(rs1, getattr(LOOP_FIRST, name))]
+    words += [what for name, what in LOOP_MODES.items() if get(rs2, getattr(LOOP_SECOND, name))]
+    halves = {"A": get(rs1, LOOP_FIRST.a_half), "B": get(rs1, LOOP_FIRST.b_half)}
+    words += [f"{name} in half {half}" for name, half in halves.items() if half]
+    return "loop_ws run " + ", ".join(words)
 
 
 def _pair(title: str, first: str, second: str, unit: str = "") -> Callable[[int, int], str]:
     if unit:
         return lambda rs1, rs2: f"{title} {first} {rs1} {unit}, {second} {rs2} {unit}"
     return lambda rs1, rs2: f"{title} {first} {_dram(rs1)}, {second} {_dram(rs2)}"
-
-
-Layout = tuple[tuple[str, int, int, int], ...]
-"""Fields of a command: (name, operand 1 or 2, high bit, low bit)."""
-
-CONV_FIELDS: dict[Funct, Layout] = {
-    Funct.LOOP_CONV_WS_CONFIG_1: (
-        ("out_channels", 1, 63, 48), ("in_channels", 1, 47, 32), ("in_rows", 1, 31, 16), ("batch", 1, 15, 0),
-        ("padding", 2, 63, 56), ("stride", 2, 55, 48), ("out_cols", 2, 47, 32), ("pooled_rows", 2, 31, 16),
-        ("out_rows", 2, 15, 0),
-    ),
-    Funct.LOOP_CONV_WS_CONFIG_2: (
-        ("kernel", 1, 63, 48), ("pooled_cols", 1, 47, 32), ("pool_size", 1, 31, 16),
-        ("pool_stride", 1, 15, 8), ("pool_padding", 1, 7, 0), ("batches", 2, 63, 48),
-        ("porows", 2, 47, 32), ("pocols", 2, 31, 16), ("pochs", 2, 15, 0),
-    ),
-    Funct.LOOP_CONV_WS_CONFIG_3: (
-        ("krows", 1, 63, 48), ("kcols", 1, 47, 32), ("kchs", 1, 31, 16), ("lpad", 1, 15, 0),
-        ("rpad", 2, 63, 48), ("upad", 2, 47, 32), ("dpad", 2, 31, 24), ("plpad", 2, 23, 16),
-        ("in_cols", 2, 15, 0),
-    ),
-    Funct.LOOP_CONV_WS_CONFIG_4: (
-        ("orows", 1, 63, 48), ("prpad", 1, 47, 32), ("pupad", 1, 31, 21), ("pdpad", 1, 20, 10),
-        ("kernel_dilation", 1, 9, 0), ("in_stride", 2, 63, 48), ("weight_stride", 2, 47, 32),
-        ("out_stride", 2, 31, 16), ("ocols", 2, 15, 0),
-    ),
-    Funct.LOOP_CONV_WS: (
-        ("input_half", 1, 19, 18), ("weight_half", 1, 17, 16), ("pixels_per_row", 1, 15, 8),
-        ("trans_input_3120", 1, 5, 5), ("trans_weight_0132", 1, 4, 4), ("trans_weight_1203", 1, 3, 3),
-        ("trans_output_1203", 1, 2, 2), ("wrot180", 1, 1, 1), ("no_bias", 1, 0, 0), ("activation", 2, 4, 3),
-        ("input_dilated", 2, 2, 2), ("downsample", 2, 1, 1), ("no_pool", 2, 0, 0),
-    ),
-}  # fmt: skip
 
 
 WORDS: dict[int, Callable[[int, int], str]] = {
@@ -192,13 +171,11 @@ def words(funct: int, rs1: int, rs2: int, decoder: bool = False) -> str:
     """Return one command in words; operands unsigned. ``decoder``: of a machine whose load path has one."""
     if decoder and funct in (Funct.MVIN, Funct.MVIN2, Funct.MVIN3):
         return _expanding(funct, rs1, rs2)
-    if funct in CONV_FIELDS:
+    if funct in CONV:
         name = "loop_conv run" if funct == Funct.LOOP_CONV_WS else "loop_conv"
-        values = (
-            (field, _bits(rs1 if which == 1 else rs2, high, low))
-            for field, which, high, low in CONV_FIELDS[Funct(funct)]
-        )
-        return f"{name} " + ", ".join(f"{field} {value}" for field, value in values)
+        both = zip((rs1, rs2), CONV[Funct(funct)], strict=True)
+        values = (f"{name} {get(word, at)}" for word, layout in both for name, at in layout._asdict().items())
+        return f"{name} " + ", ".join(values)
     known = WORDS.get(funct)
     return known(rs1, rs2) if known else f"funct {funct} {rs1:#x} {rs2:#x}"
 

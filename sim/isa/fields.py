@@ -122,11 +122,6 @@ def ld_scale(rs1: Any) -> Any:
     return (rs1 >> 32) & 0xFFFFFFFF
 
 
-def loop_adds(rs2: Any) -> Any:
-    """Bit 2 of LOOP_WS's second operand: the loop adds B onto A and multiplies nothing."""
-    return (rs2 >> 2) & 1
-
-
 def loop_dimension(operand: Any, n: int) -> Any:
     """Of a matmul loop's bounds (second operand) or paddings (first): I, J, K for n = 0, 1, 2."""
     return (operand >> (16 * n)) & 0xFFFF

@@ -9,6 +9,19 @@ from itertools import product
 from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.isa.commands import Funct, Program
+from sim.isa.layouts import (
+    CONV_1_FIRST,
+    CONV_1_SECOND,
+    CONV_2_FIRST,
+    CONV_2_SECOND,
+    CONV_3_FIRST,
+    CONV_3_SECOND,
+    CONV_4_FIRST,
+    CONV_4_SECOND,
+    CONV_FIRST,
+    CONV_SECOND,
+    pack,
+)  # fmt: skip
 from sim.lower.conv_tiling import OUT_CHANNELS, ConvTile, conv_limits, conv_tile, per_byte
 from sim.lower.encode import Stream
 from sim.lower.tiling import blocks_of
@@ -255,36 +268,54 @@ def _emit_tile(stream: Stream, work: Conv, hw: Hardware, step: ConvStep) -> None
     b, prow, pcol, poch, krow, kcol, kch = step.at
     input_half = (1 if kch + krow + kcol + b + prow + pcol == 0 else 2) if step.keep_input else 0
     weight_half = (1 if kch + poch + krow + kcol == 0 else 2) if step.keep_weights else 0
-    flags = input_half << 18 | weight_half << 16 | _pixels_per_row(work, hw, kcols, kchs) << 8
-    flags |= (
-        work.depthwise << 6 | work.trans_input_3120 << 5 | work.trans_weight_0132 << 4 | work.trans_weight_1203 << 3
-    )
-    flags |= work.trans_output_1203 << 2 | work.wrot180 << 1 | (work.bias is None)
-    modes = ACTIVATIONS.index(work.activation) << 3 | dilated << 2 | work.downsample << 1 | (not work.pool_stride)
+    first = pack(
+        CONV_FIRST, input_half=input_half, weight_half=weight_half,
+        pixels_per_row=_pixels_per_row(work, hw, kcols, kchs),
+        depthwise=work.depthwise, **{name: getattr(work, name) for name in TRAINING}, no_bias=work.bias is None,
+    )  # fmt: skip
+    second = pack(
+        CONV_SECOND, activation=ACTIVATIONS.index(work.activation), input_dilated=dilated, downsample=work.downsample,
+        no_pool=not work.pool_stride,
+    )  # fmt: skip
     stream.emit_loop(
         (
             (
                 Funct.LOOP_CONV_WS_CONFIG_1,
-                work.out_channels << 48 | work.in_channels << 32 | work.in_rows << 16 | work.batch,
-                work.padding << 56 | work.stride << 48 | work.out_cols << 32 | work.pooled_rows << 16 | work.out_rows,
+                pack(
+                    CONV_1_FIRST, out_channels=work.out_channels, in_channels=work.in_channels, in_rows=work.in_rows,
+                    batch=work.batch,
+                ),
+                pack(
+                    CONV_1_SECOND, padding=work.padding, stride=work.stride, out_cols=work.out_cols,
+                    pooled_rows=work.pooled_rows, out_rows=work.out_rows,
+                ),
             ),
             (
                 Funct.LOOP_CONV_WS_CONFIG_2,
-                work.kernel << 48 | work.pooled_cols << 32 | pool_size << 16 | pool_stride << 8 | pool_padding,
-                batches << 48 | prows << 32 | pcols << 16 | pochs,
+                pack(
+                    CONV_2_FIRST, kernel=work.kernel, pooled_cols=work.pooled_cols, pool_size=pool_size,
+                    pool_stride=pool_stride, pool_padding=pool_padding,
+                ),
+                pack(CONV_2_SECOND, batches=batches, porows=prows, pocols=pcols, pochs=pochs),
             ),
             (
                 Funct.LOOP_CONV_WS_CONFIG_3,
-                krows << 48 | kcols << 32 | kchs << 16 | lpad,
-                rpad << 48 | upad << 32 | dpad << 24 | plpad << 16 | work.in_cols,
+                pack(CONV_3_FIRST, krows=krows, kcols=kcols, kchs=kchs, lpad=lpad),
+                pack(CONV_3_SECOND, rpad=rpad, upad=upad, dpad=dpad, plpad=plpad, in_cols=work.in_cols),
             ),
             (
                 Funct.LOOP_CONV_WS_CONFIG_4,
-                orows << 48 | prpad << 32 | pupad << 21 | pdpad << 10 | work.kernel_dilation,
-                work.x.row_stride << 48 | weight_stride << 32 | work.c.row_stride << 16 | ocols,
+                pack(
+                    CONV_4_FIRST, orows=orows, prpad=prpad, pupad=pupad, pdpad=pdpad,
+                    kernel_dilation=work.kernel_dilation,
+                ),
+                pack(
+                    CONV_4_SECOND, in_stride=work.x.row_stride, weight_stride=weight_stride,
+                    out_stride=work.c.row_stride, ocols=ocols,
+                ),
             ),
             (Funct.LOOP_CONV_WS_CONFIG_5, weights, c),
             (Funct.LOOP_CONV_WS_CONFIG_6, bias, x),
-            (Funct.LOOP_CONV_WS, flags, modes),
+            (Funct.LOOP_CONV_WS, first, second),
         )
-    )
+    )  # fmt: skip

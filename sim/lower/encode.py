@@ -16,6 +16,8 @@ import numpy as np
 
 from sim.hardware import Hardware
 from sim.isa.commands import COMMAND, ConfigKind, Funct, Program, command, local_operand, program
+from sim.isa.fields import LOCAL_BITS
+from sim.isa.layouts import LOOP_BLOCKS, LOOP_FIRST, LOOP_SECOND, NORM_FIRST, NORM_SECOND, ST_FIRST, ST_SECOND, pack
 from sim.lower.pace import HAND, Pace
 
 WEIGHT_STATIONARY = 1
@@ -131,8 +133,8 @@ class Stream:
 
     def config_st(self, stride_bytes: int, *, activation: int = 0, scale: float = 1.0) -> None:
         """Configure the store controller without pooling; ``activation`` is the two-bit code."""
-        rs2 = float_bits(scale) << 32 | (stride_bytes & 0xFFFFFFFF)
-        self.emit(Funct.CONFIG, activation << 2 | ConfigKind.ST, rs2)
+        rs2 = pack(ST_SECOND, scale=float_bits(scale), stride_bytes=stride_bytes & LOCAL_BITS)
+        self.emit(Funct.CONFIG, pack(ST_FIRST, kind=ConfigKind.ST, activation=activation), rs2)
 
     def config_norm(
         self,
@@ -146,8 +148,16 @@ class Stream:
         qc: int = 0,
     ) -> None:
         """Select the statistics register and, unless ``only_stat``, the normaliser's polynomial."""
-        rs1 = (constant & 0xFFFFFFFF) << 32 | second_constant << 18 | only_stat << 17 | softmax << 16
-        self.emit(Funct.CONFIG, rs1 | stat << 8 | ConfigKind.NORM, (qc & 0xFFFFFFFF) << 32 | (qb & 0xFFFFFFFF))
+        first = pack(
+            NORM_FIRST,
+            kind=ConfigKind.NORM,
+            statistics=stat,
+            activation_high=softmax,
+            statistics_only=only_stat,
+            second_constant=second_constant,
+            constant=constant & LOCAL_BITS,
+        )
+        self.emit(Funct.CONFIG, first, pack(NORM_SECOND, qb=qb & LOCAL_BITS, qc=qc & LOCAL_BITS))
 
     def mvin(self, dram: int, local: int, cols: int, rows: int, state: int = 0) -> None:
         """Load rows x cols elements from DRAM ``dram`` (0: write zeros) to local address ``local``."""
@@ -168,20 +178,21 @@ class Stream:
 
     def loop_ws(self, loop: MatmulLoop) -> None:
         """One hardware matmul loop."""
-        i, j, k = loop.blocks
-        pad_i, pad_j, pad_k = loop.pads
+        pads, blocks = (pack(LOOP_BLOCKS, **dict(zip("ijk", of, strict=True))) for of in (loop.pads, loop.blocks))
         a, b, d, c = loop.addresses
         stride_a, stride_b, stride_d, stride_c = loop.strides
-        flags = loop.a_half << 18 | loop.b_half << 16 | loop.activation << 8
-        flags |= loop.low_d << 2 | loop.full_c << 1 | loop.accumulate
+        first, second = (
+            pack(layout, **{name: getattr(loop, name) for name in layout._fields})
+            for layout in (LOOP_FIRST, LOOP_SECOND)
+        )
         self.emit_loop(
             (
-                (Funct.LOOP_WS_CONFIG_BOUNDS, pad_k << 32 | pad_j << 16 | pad_i, k << 32 | j << 16 | i),
+                (Funct.LOOP_WS_CONFIG_BOUNDS, pads, blocks),
                 (Funct.LOOP_WS_CONFIG_ADDRS_AB, a, b),
                 (Funct.LOOP_WS_CONFIG_ADDRS_DC, d, c),
                 (Funct.LOOP_WS_CONFIG_STRIDES_AB, stride_a, stride_b),
                 (Funct.LOOP_WS_CONFIG_STRIDES_DC, stride_d, stride_c),
-                (Funct.LOOP_WS, flags, loop.residual << 2 | loop.transpose_b << 1 | loop.transpose_a),
+                (Funct.LOOP_WS, first, second),
             )
         )
 

@@ -17,6 +17,7 @@ from sim.cost import energy
 from sim.hardware import Hardware
 from sim.isa import commands
 from sim.isa.commands import Funct, Program
+from sim.isa.layouts import CONV_2_SECOND, CONV_3_FIRST, CONV_4_FIRST, CONV_4_SECOND, LOOP_BLOCKS, get
 from sim.lower import lower
 from sim.mapping.opmapping import OpMapping, Tiled
 from sim.timing import timer
@@ -189,18 +190,18 @@ def tiles_of(program: Program, dim: int) -> Tiles:
     stores = program["rs2"][np.isin(funct, OUTPUTS)] != 0
     if (funct == Funct.LOOP_CONV_WS).any():
         sizes, taps, pixels = (program[funct == code] for code in CONV_SIZES)
-        blocks = -(-_field(sizes["rs2"], 0) // dim) * -(-_field(taps["rs1"], 1) // dim)
-        segments = _field(sizes["rs2"], 3) * _field(pixels["rs1"], 3) * -(-_field(pixels["rs2"], 0) // dim)
-        weights = blocks * segments * _field(taps["rs1"], 3) * _field(taps["rs1"], 2)
+        blocks = -(-get(sizes["rs2"], CONV_2_SECOND.pochs) // dim) * -(-get(taps["rs1"], CONV_3_FIRST.kchs) // dim)
+        segments = (
+            get(sizes["rs2"], CONV_2_SECOND.batches)
+            * get(pixels["rs1"], CONV_4_FIRST.orows)
+            * -(-get(pixels["rs2"], CONV_4_SECOND.ocols) // dim)
+        )
+        weights = blocks * segments * get(taps["rs1"], CONV_3_FIRST.krows) * get(taps["rs1"], CONV_3_FIRST.kcols)
     else:
         bounds = program["rs2"][funct == Funct.LOOP_WS_CONFIG_BOUNDS]
-        weights = _field(bounds, 0) * _field(bounds, 1) * np.maximum(1, _field(bounds, 2))
+        i, j, k = (get(bounds, field) for field in LOOP_BLOCKS)
+        weights = i * j * np.maximum(1, k)
     return Tiles(loops + 1, weights, np.asarray(stores, np.bool_))
-
-
-def _field(operands: Ints, number: int) -> Ints:
-    """Return a 16-bit field of the operands of loop commands."""
-    return np.asarray(operands >> (16 * number) & 0xFFFF, np.int64)
 
 
 def beginning(program: Program, end: int) -> Program:

@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.core.units.accumulator import WORDS
+from sim.isa import fields
 from sim.isa.commands import ACCUMULATOR_BIT, Funct, Program
+from sim.isa.layouts import LOOP_BLOCKS, ST_FIRST, get
 from sim.timing.parameters import local_memories
 
 TRACKED_ROWS = 32 * WORDS
@@ -81,7 +83,7 @@ def local_rows(program: Program, dim: int) -> Rows | None:
     ):
         return None
     bounds = rs2[funct == Funct.LOOP_WS_CONFIG_BOUNDS]
-    i, j, k = (bounds >> shift & 0xFFFF for shift in (0, 16, 32))
+    i, j, k = (get(bounds, field) for field in LOOP_BLOCKS)
     local = np.concatenate([rs2[SECOND_LOCAL[funct]], rs1[FIRST_LOCAL[funct]]])
     in_accumulator = local & ACCUMULATOR_BIT != 0
     a, b, c = (dim * int(blocks.max(initial=0)) for blocks in (i * k, k * j, i * j))
@@ -90,8 +92,7 @@ def local_rows(program: Program, dim: int) -> Rows | None:
 
 def _plain(rs1: npt.NDArray[np.int64], rs2: npt.NDArray[np.int64], dim: int) -> bool:
     """Do configurations leave rows side by side: no pooling, no pixel repeats, unit strides, blocks ``dim`` apart?"""
-    kind = rs1 & 3
-    execute = (rs1 >> 16 & 0xFFFF == 1) & (rs2 >> 48 & 0xFFFF == 1)
-    load = (rs1 >> 16 & 0xFFFF == dim) & (rs1 >> 8 & 0xFF <= 1)
-    store = rs1 >> 4 & 3 == 0
-    return bool(np.choose(kind, [execute, load, store, np.ones_like(store)]).all())
+    execute = (fields.ex_stride_a(rs1) == 1) & (fields.ex_stride_c(rs2) == 1)
+    load = (fields.ld_block_stride(rs1) == dim) & (fields.ld_pixels(rs1) <= 1)
+    store = get(rs1, ST_FIRST.pool_stride) == 0
+    return bool(np.choose(fields.config_kind(rs1), [execute, load, store, np.ones_like(store)]).all())

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sim.base.errors import InputError
 from sim.isa import codes, fields
 from sim.isa.commands import Funct, Program
+from sim.isa.layouts import LOOP_SECOND, get
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -67,7 +68,7 @@ def _loops(program: Program, hw: Hardware) -> Iterator[tuple[int, str]]:
 def _adds(program: Program, at: int) -> bool:
     """Is the loop that the bounds at command ``at`` are for a residual addition?"""
     loops = np.flatnonzero(program["funct"][at:] == codes.LOOP_WS)
-    return bool(len(loops)) and bool(fields.loop_adds(program["rs2"][at + loops[0]]))
+    return bool(len(loops)) and bool(get(program["rs2"][at + loops[0]], LOOP_SECOND.residual))
 
 
 def _unbounded(program: Program, loop: int, bounds: int) -> Iterator[tuple[int, str]]:

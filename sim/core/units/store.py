@@ -6,11 +6,12 @@ window. The command completes when the last local row was read, long before DRAM
 
 import numpy as np
 
-from sim.core.fields import config_kind, local_address, normaliser_pass, operand_cols, operand_rows
+from sim.core.fields import config_kind, get, local_address, normaliser_pass, operand_cols, operand_rows
 from sim.core.jit import njit
 from sim.core.params import NEVER, RING, plus
 from sim.core.units import controller, mvout
 from sim.isa import codes
+from sim.isa.layouts import NORM_FIRST, ST_FIRST, ST_SECOND
 
 GARBAGE = 0xFFFFFFFF
 
@@ -45,26 +46,23 @@ def _configure(m, rs1, rs2):
     s = m.store
     if config_kind(rs1) == codes.CONFIG_NORM:
         if m.p.has_norm:
-            if (rs1 >> 17) & 1 == 0:
-                s.activation = ((rs1 >> 16) & 1) << 2 | (s.activation & 3)
-            s.stats = (rs1 >> 8) & 0xFF
+            if get(rs1, NORM_FIRST.statistics_only) == 0:
+                s.activation = get(rs1, NORM_FIRST.activation_high) << 2 | (s.activation & 3)
+            s.stats = get(rs1, NORM_FIRST.statistics)
         return
-    s.stride = rs2 & 0xFFFFFFFF
-    s.activation = (rs1 >> 2) & 3
-    s.pool_size = (rs1 >> 6) & 3
-    s.pool_stride = (rs1 >> 4) & 3
+    s.stride = get(rs2, ST_SECOND.stride_bytes)
+    s.activation = get(rs1, ST_FIRST.activation)
+    s.pool_size = get(rs1, ST_FIRST.pool_size)
+    s.pool_stride = get(rs1, ST_FIRST.pool_stride)
+    if s.pool_stride or s.pool_size:
+        s.pool_out_dim = get(rs1, ST_FIRST.out_dim)
+        s.orows = get(rs1, ST_FIRST.out_rows)
+        s.ocols = get(rs1, ST_FIRST.out_cols)
     if s.pool_stride:
-        s.pool_out_dim = (rs1 >> 24) & 0xFF
-        s.porows = (rs1 >> 32) & 0xFF
-        s.pocols = (rs1 >> 40) & 0xFF
-        s.orows = (rs1 >> 48) & 0xFF
-        s.ocols = (rs1 >> 56) & 0xFF
-        s.upad = (rs1 >> 8) & 3
-        s.lpad = (rs1 >> 10) & 3
-    elif s.pool_size:
-        s.orows = (rs1 >> 48) & 0xFF
-        s.ocols = (rs1 >> 56) & 0xFF
-        s.pool_out_dim = (rs1 >> 24) & 0xFF
+        s.porows = get(rs1, ST_FIRST.pooled_rows)
+        s.pocols = get(rs1, ST_FIRST.pooled_cols)
+        s.upad = get(rs1, ST_FIRST.upper_padding)
+        s.lpad = get(rs1, ST_FIRST.left_padding)
 
 
 @njit

@@ -6,7 +6,7 @@ The fields themselves stand in `sim.isa.fields`.
 from __future__ import annotations
 
 from sim.functional.jit import njit
-from sim.isa import fields
+from sim.isa import fields, layouts
 from sim.isa.commands import ConfigKind, Funct
 
 CONFIG, MVIN2, MVIN3 = int(Funct.CONFIG), int(Funct.MVIN2), int(Funct.MVIN3)
@@ -29,8 +29,10 @@ GARBAGE_BITS = 7 << 29
 """Bits [31:29] of the address of an absent operand; all row bits are set too."""
 
 accumulates = njit(fields.accumulates)
+config_kind = njit(fields.config_kind)
 field = njit(fields.field)
 full_width = njit(fields.full_width)
+get = njit(layouts.get)
 is_acc = njit(fields.is_acc)
 local_address = njit(fields.local_address)
 normaliser_pass = njit(fields.normaliser_pass)
@@ -40,6 +42,6 @@ stored_bytes = njit(fields.stored_bytes)
 
 
 @njit
-def signed_word(bits, low):  # type: ignore[no-untyped-def]
-    """Bits [low + 31 : low] as an int32."""
-    return (((bits >> low) + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+def signed(word):  # type: ignore[no-untyped-def]
+    """A word of 32 bits as an int32."""
+    return ((word + 0x80000000) & 0xFFFFFFFF) - 0x80000000

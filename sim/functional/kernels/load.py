@@ -17,6 +17,8 @@ from sim.functional.kernels.fields import (
     field,
     is_acc,
     local_address,
+    operand_cols,
+    operand_rows,
     stored_bytes,
 )
 from sim.functional.kernels.rows import (
@@ -56,8 +58,8 @@ def configure_load(m, rs1, rs2):  # type: ignore[no-untyped-def]
 @njit
 def _shape(m, rs2):  # type: ignore[no-untyped-def]
     """(columns, rows, blocks of columns)."""
-    cols = (rs2 >> 32) & m.fixed.columns_mask
-    return cols, (rs2 >> 48) & m.fixed.rows_mask, (cols + m.fixed.dim - 1) // m.fixed.dim
+    cols = operand_cols(rs2) & m.fixed.columns_mask
+    return cols, operand_rows(rs2) & m.fixed.rows_mask, (cols + m.fixed.dim - 1) // m.fixed.dim
 
 
 @njit

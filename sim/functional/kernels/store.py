@@ -19,56 +19,60 @@ from sim.functional.kernels.fields import (
     LOAD,
     RELU,
     SOFTMAX,
-    field,
+    config_kind,
     full_width,
+    get,
     is_acc,
     local_address,
     normaliser_pass,
-    signed_word,
+    operand_cols,
+    operand_rows,
+    signed,
 )
 from sim.functional.kernels.normalise import layernorm_lanes, softmax_lanes, statistics
 from sim.functional.kernels.rows import clashed, garble, row_of, seen, write_line
 from sim.functional.kernels.words import INTEGER, C, element_bytes
+from sim.isa.layouts import NORM_FIRST, NORM_SECOND, ST_FIRST, ST_SECOND
 
 
 @njit
 def configure_store(m, rs1, rs2):  # type: ignore[no-untyped-def]
     """config_st and config_norm."""
     config = m.registers.store
-    if field(rs1, 0, 2) == CONFIG_NORM:
-        config.register = field(rs1, 8, 1)
-        if field(rs1, 17, 1) == 0:
-            config.activation = field(rs1, 16, 1) << 2 | (config.activation & 3)
-            if field(rs1, 18, 1):
-                config.qln2_inverse = signed_word(rs1, 32)
+    if config_kind(rs1) == CONFIG_NORM:
+        config.register = get(rs1, NORM_FIRST.statistics) & 1
+        if get(rs1, NORM_FIRST.statistics_only) == 0:
+            config.activation = get(rs1, NORM_FIRST.activation_high) << 2 | (config.activation & 3)
+            if get(rs1, NORM_FIRST.second_constant):
+                config.qln2_inverse = signed(get(rs1, NORM_FIRST.constant))
             else:
-                config.qln2 = signed_word(rs1, 32)
-            config.qb = signed_word(rs2, 0)
-            config.qc = signed_word(rs2, 32)
+                config.qln2 = signed(get(rs1, NORM_FIRST.constant))
+            config.qb = signed(get(rs2, NORM_SECOND.qb))
+            config.qc = signed(get(rs2, NORM_SECOND.qc))
         return
-    config.stride = field(rs2, 0, 32)
-    config.activation = field(rs1, 2, 2)
-    scale = field(rs2, 32, 32)
+    config.stride = get(rs2, ST_SECOND.stride_bytes)
+    config.activation = get(rs1, ST_FIRST.activation)
+    scale = get(rs2, ST_SECOND.scale)
     if scale != KEEP_SCALE:
         config.scale = scale
-    config.pool_size = field(rs1, 6, 2)
-    config.pool_stride = field(rs1, 4, 2) if m.fixed.max_pool else 0
+    config.pool_size = get(rs1, ST_FIRST.pool_size)
+    config.pool_stride = get(rs1, ST_FIRST.pool_stride) if m.fixed.max_pool else 0
     if config.pool_size:
-        config.out_dim = field(rs1, 24, 8)
-        config.out_rows = field(rs1, 48, 8)
-        config.out_cols = field(rs1, 56, 8)
+        config.out_dim = get(rs1, ST_FIRST.out_dim)
+        config.out_rows = get(rs1, ST_FIRST.out_rows)
+        config.out_cols = get(rs1, ST_FIRST.out_cols)
     if config.pool_stride:
-        config.pooled_rows = field(rs1, 32, 8)
-        config.pooled_cols = field(rs1, 40, 8)
-        config.upper_padding = field(rs1, 8, 2)
-        config.left_padding = field(rs1, 10, 2)
+        config.pooled_rows = get(rs1, ST_FIRST.pooled_rows)
+        config.pooled_cols = get(rs1, ST_FIRST.pooled_cols)
+        config.upper_padding = get(rs1, ST_FIRST.upper_padding)
+        config.left_padding = get(rs1, ST_FIRST.left_padding)
 
 
 @njit
 def _shape(m, config, rs2):  # type: ignore[no-untyped-def]
     """(columns, rows, blocks of columns)."""
-    cols = (rs2 >> 32) & m.fixed.columns_mask
-    rows = (rs2 >> 48) & m.fixed.rows_mask
+    cols = operand_cols(rs2) & m.fixed.columns_mask
+    rows = operand_rows(rs2) & m.fixed.rows_mask
     if config.pool_size:
         rows = config.out_rows * config.out_cols
     return cols, rows, (cols + m.fixed.dim - 1) // m.fixed.dim

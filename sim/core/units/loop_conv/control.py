@@ -7,6 +7,7 @@ loads of the other slot wait; stores start when all computes are emitted. The co
 and conv_execute.
 """
 
+from sim.core.fields import get
 from sim.core.jit import njit
 from sim.core.normal import due, straighten
 from sim.core.params import NEVER
@@ -16,6 +17,18 @@ from sim.core.units.loop_conv import execute as conv_execute
 from sim.core.units.loop_conv import state as conv_state
 from sim.core.units.loop_conv.state import BIAS, EX, INPUT, ST, WEIGHTS
 from sim.isa import codes
+from sim.isa.layouts import (
+    CONV_1_FIRST,
+    CONV_1_SECOND,
+    CONV_2_FIRST,
+    CONV_2_SECOND,
+    CONV_3_FIRST,
+    CONV_3_SECOND,
+    CONV_4_FIRST,
+    CONV_4_SECOND,
+    CONV_FIRST,
+    CONV_SECOND,
+)  # fmt: skip
 
 STAGES = 2
 
@@ -41,41 +54,41 @@ def _configure(m, q, funct, rs1, rs2):
     s = m.loop_conv
     p = m.p
     if funct == codes.LOOP_CONV_WS_1:
-        s.out_channels[q] = (rs1 >> 48) & 0xFFFF
-        s.in_channels[q] = (rs1 >> 32) & 0xFFFF
-        s.in_row_dim[q] = (rs1 >> 16) & 0xFFFF
-        s.batch_size[q] = rs1 & 0xFFFF
-        s.stride[q] = (rs2 >> 48) & 0xFF
-        s.out_col_dim[q] = (rs2 >> 32) & 0xFFFF
-        s.pool_out_row_dim[q] = (rs2 >> 16) & 0xFFFF
-        s.out_row_dim[q] = rs2 & 0xFFFF
+        s.out_channels[q] = get(rs1, CONV_1_FIRST.out_channels)
+        s.in_channels[q] = get(rs1, CONV_1_FIRST.in_channels)
+        s.in_row_dim[q] = get(rs1, CONV_1_FIRST.in_rows)
+        s.batch_size[q] = get(rs1, CONV_1_FIRST.batch)
+        s.stride[q] = get(rs2, CONV_1_SECOND.stride)
+        s.out_col_dim[q] = get(rs2, CONV_1_SECOND.out_cols)
+        s.pool_out_row_dim[q] = get(rs2, CONV_1_SECOND.pooled_rows)
+        s.out_row_dim[q] = get(rs2, CONV_1_SECOND.out_rows)
     elif funct == codes.LOOP_CONV_WS_2:
-        s.kernel_dim[q] = (rs1 >> 48) & 0xFFFF
-        s.pool_out_col_dim[q] = (rs1 >> 32) & 0xFFFF
-        s.pool_size[q] = (rs1 >> 16) & 0xFFFF if p.has_pool else 1
-        s.pool_stride[q] = (rs1 >> 8) & 0xFF if p.has_pool else 1
-        s.batches[q] = (rs2 >> 48) & 0xFFFF
-        s.porows[q] = (rs2 >> 32) & 0xFFFF
-        s.pocols[q] = (rs2 >> 16) & 0xFFFF
-        s.ochs[q] = rs2 & 0xFFFF
+        s.kernel_dim[q] = get(rs1, CONV_2_FIRST.kernel)
+        s.pool_out_col_dim[q] = get(rs1, CONV_2_FIRST.pooled_cols)
+        s.pool_size[q] = get(rs1, CONV_2_FIRST.pool_size) if p.has_pool else 1
+        s.pool_stride[q] = get(rs1, CONV_2_FIRST.pool_stride) if p.has_pool else 1
+        s.batches[q] = get(rs2, CONV_2_SECOND.batches)
+        s.porows[q] = get(rs2, CONV_2_SECOND.porows)
+        s.pocols[q] = get(rs2, CONV_2_SECOND.pocols)
+        s.ochs[q] = get(rs2, CONV_2_SECOND.pochs)
     elif funct == codes.LOOP_CONV_WS_3:
-        s.krows[q] = (rs1 >> 48) & 0xFFFF
-        s.kcols[q] = (rs1 >> 32) & 0xFFFF
-        s.kchs[q] = (rs1 >> 16) & 0xFFFF
-        s.lpad[q] = rs1 & 0xFFFF
-        s.rpad[q] = (rs2 >> 48) & 0xFFFF
-        s.upad[q] = (rs2 >> 32) & 0xFFFF
-        s.dpad[q] = (rs2 >> 24) & 0xFF
-        s.plpad[q] = (rs2 >> 16) & 0xFF
-        s.in_col_dim[q] = rs2 & 0xFFFF
+        s.krows[q] = get(rs1, CONV_3_FIRST.krows)
+        s.kcols[q] = get(rs1, CONV_3_FIRST.kcols)
+        s.kchs[q] = get(rs1, CONV_3_FIRST.kchs)
+        s.lpad[q] = get(rs1, CONV_3_FIRST.lpad)
+        s.rpad[q] = get(rs2, CONV_3_SECOND.rpad)
+        s.upad[q] = get(rs2, CONV_3_SECOND.upad)
+        s.dpad[q] = get(rs2, CONV_3_SECOND.dpad)
+        s.plpad[q] = get(rs2, CONV_3_SECOND.plpad)
+        s.in_col_dim[q] = get(rs2, CONV_3_SECOND.in_cols)
     elif funct == codes.LOOP_CONV_WS_4:
-        s.orows[q] = (rs1 >> 48) & 0xFFFF
-        s.pupad[q] = (rs1 >> 21) & 0x7FF
-        s.dilation[q] = rs1 & 0x3FF
-        s.in_stride[q] = (rs2 >> 48) & 0xFFFF
-        s.weight_stride[q] = (rs2 >> 32) & 0xFFFF
-        s.out_stride[q] = (rs2 >> 16) & 0xFFFF
-        s.ocols[q] = rs2 & 0xFFFF
+        s.orows[q] = get(rs1, CONV_4_FIRST.orows)
+        s.pupad[q] = get(rs1, CONV_4_FIRST.pupad)
+        s.dilation[q] = get(rs1, CONV_4_FIRST.kernel_dilation)
+        s.in_stride[q] = get(rs2, CONV_4_SECOND.in_stride)
+        s.weight_stride[q] = get(rs2, CONV_4_SECOND.weight_stride)
+        s.out_stride[q] = get(rs2, CONV_4_SECOND.out_stride)
+        s.ocols[q] = get(rs2, CONV_4_SECOND.ocols)
     elif funct == codes.LOOP_CONV_WS_5:
         s.dram[q, WEIGHTS] = rs1
         s.dram[q, ST] = rs2
@@ -83,24 +96,32 @@ def _configure(m, q, funct, rs1, rs2):
         s.dram[q, BIAS] = rs1
         s.dram[q, INPUT] = rs2
     else:
-        train = p.has_training
-        s.no_bias[q] = rs1 & 1
-        s.wrot180[q] = (rs1 >> 1) & 1 & train
-        s.trans_output[q] = (rs1 >> 2) & 1 & train
-        s.trans_weight_1203[q] = (rs1 >> 3) & 1 & train
-        s.trans_weight_0132[q] = (rs1 >> 4) & 1 & train
-        s.trans_input[q] = (rs1 >> 5) & 1 & train
-        s.depthwise[q] = (rs1 >> 6) & 1
-        pixels = (rs1 >> 8) & 0xFF
-        s.pixels[q] = pixels if p.first_layer and pixels > 0 else 1
-        s.b_id[q] = (rs1 >> 16) & 3
-        s.a_id[q] = (rs1 >> 18) & 3
-        s.no_pool[q] = 1 if not p.has_pool or rs2 & 1 else 0
-        s.downsample[q] = (rs2 >> 1) & 1
-        s.dilated[q] = (rs2 >> 2) & 1 & train
-        s.activation[q] = (rs2 >> 3) & 3
-        conv_state.derive(s, q, p.dim)
-        s.configured[q] = 1
+        _configure_run(m, q, rs1, rs2)
+
+
+@njit
+def _configure_run(m, q, rs1, rs2):
+    """The last command: orders of the tensors, modes, halves of the scratchpad."""
+    s = m.loop_conv
+    p = m.p
+    train = p.has_training
+    s.no_bias[q] = get(rs1, CONV_FIRST.no_bias)
+    s.wrot180[q] = get(rs1, CONV_FIRST.wrot180) & train
+    s.trans_output[q] = get(rs1, CONV_FIRST.trans_output_1203) & train
+    s.trans_weight_1203[q] = get(rs1, CONV_FIRST.trans_weight_1203) & train
+    s.trans_weight_0132[q] = get(rs1, CONV_FIRST.trans_weight_0132) & train
+    s.trans_input[q] = get(rs1, CONV_FIRST.trans_input_3120) & train
+    s.depthwise[q] = get(rs1, CONV_FIRST.depthwise)
+    pixels = get(rs1, CONV_FIRST.pixels_per_row)
+    s.pixels[q] = pixels if p.first_layer and pixels > 0 else 1
+    s.b_id[q] = get(rs1, CONV_FIRST.weight_half)
+    s.a_id[q] = get(rs1, CONV_FIRST.input_half)
+    s.no_pool[q] = 1 if not p.has_pool or get(rs2, CONV_SECOND.no_pool) else 0
+    s.downsample[q] = get(rs2, CONV_SECOND.downsample)
+    s.dilated[q] = get(rs2, CONV_SECOND.input_dilated) & train
+    s.activation[q] = get(rs2, CONV_SECOND.activation)
+    conv_state.derive(s, q, p.dim)
+    s.configured[q] = 1
 
 
 @njit

@@ -5,13 +5,14 @@ released when all five have emitted everything. Everything is decided on the sta
 commands themselves are in loop_emit.
 """
 
-from sim.core.fields import loop_adds, loop_dimension
+from sim.core.fields import get, loop_dimension
 from sim.core.jit import njit
 from sim.core.params import NEVER
 from sim.core.units.cmdqueue import can_push, pop, push
 from sim.core.units.loop_matmul import emit as loop_emit
 from sim.core.units.loop_matmul.emit import EX, LAYERNORM, LDA, LDB, LDD, SOFTMAX, ST, a_start, b_end, emit
 from sim.isa import codes
+from sim.isa.layouts import LOOP_FIRST, LOOP_SECOND
 
 DTYPE = loop_emit.DTYPE
 MACHINES = 5
@@ -77,15 +78,15 @@ def _configure(m, q, funct, rs1, rs2):
         s.dram_stride[q, n] = rs1
         s.dram_stride[q, n + 1] = rs2
     else:
-        s.accumulate[q] = rs1 & 1
-        s.full_c[q] = (rs1 >> 1) & 1
-        s.low_d[q] = (rs1 >> 2) & 1
-        s.activation[q] = (rs1 >> 8) & 7
-        s.a_id[q] = (rs1 >> 18) & 3
-        s.b_id[q] = (rs1 >> 16) & 3
-        s.transpose_a[q] = rs2 & 1
-        s.transpose_b[q] = (rs2 >> 1) & 1
-        s.resadd = loop_adds(rs2)
+        s.accumulate[q] = get(rs1, LOOP_FIRST.accumulate)
+        s.full_c[q] = get(rs1, LOOP_FIRST.full_c)
+        s.low_d[q] = get(rs1, LOOP_FIRST.low_d)
+        s.activation[q] = get(rs1, LOOP_FIRST.activation)
+        s.a_id[q] = get(rs1, LOOP_FIRST.a_half)
+        s.b_id[q] = get(rs1, LOOP_FIRST.b_half)
+        s.transpose_a[q] = get(rs2, LOOP_SECOND.transpose_a)
+        s.transpose_b[q] = get(rs2, LOOP_SECOND.transpose_b)
+        s.resadd = get(rs2, LOOP_SECOND.residual)
         s.configured[q] = 1
 
 

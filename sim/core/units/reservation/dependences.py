@@ -10,6 +10,7 @@ from sim.core.fields import (
     ex_stride_c,
     ex_strides_only,
     ex_transpose_a,
+    get,
     is_acc,
     ld_block_stride,
     ld_pixels,
@@ -22,6 +23,7 @@ from sim.core.jit import njit
 from sim.core.params import NEVER, is_garbage
 from sim.core.units.reservation.state import EX, LD, ST
 from sim.isa import codes
+from sim.isa.layouts import ST_FIRST
 
 # an operand's rows as two numbers: bit 40 set for the accumulator; a range that goes on at row 0 ends behind all rows
 MEMORY = 40
@@ -169,7 +171,7 @@ def remember(m, funct, rs1, rs2, c):
             r.block_stride[i] = ld_block_stride(rs1)
             r.pixels[i] = max(1, ld_pixels(rs1))
         elif config_kind(rs1) == codes.CONFIG_ST:
-            r.pooling = 1 if (rs1 >> 4) & 3 else 0
+            r.pooling = 1 if get(rs1, ST_FIRST.pool_stride) else 0
     elif funct == codes.PRELOAD:
         r.solitary = 1
     elif funct == codes.COMPUTE_PRELOADED or funct == codes.COMPUTE_ACCUMULATED:
