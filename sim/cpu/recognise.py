@@ -15,8 +15,9 @@ import numpy as np
 
 from sim.cpu.calls import CallCost, cost
 from sim.isa.commands import ConfigKind, Funct, Program
+from sim.isa.fields import loop_dimension, normaliser_pass
+from sim.isa.layouts import LOOP_FIRST, NORM_FIRST, get
 from sim.lower import build
-from sim.lower.norm import COMMAND_SHIFT
 from sim.lower.pace import HAND, Pace, prices_of, variant
 from sim.lower.tiling import folded
 from sim.lower.work import Conv, Matmul, Operand
@@ -112,7 +113,7 @@ def _function(commands: Program) -> str:
     if Funct.PRELOAD in codes and codes & set(LOADS) and _is_output_stationary(commands):
         return "os"
     stored = commands[commands["funct"] == Funct.MVOUT]
-    if codes & set(LOADS) and len(stored) and (stored["rs2"] >> COMMAND_SHIFT & 7).any():
+    if codes & set(LOADS) and len(stored) and normaliser_pass(stored["rs2"]).any():
         return "norm"
     return HAND
 
@@ -144,10 +145,11 @@ def _product(commands: Program, dim: int) -> Matmul | None:
         return None
 
     def size(field: int, count: int) -> int:
-        first, end = int(bounds[0]) >> 16 * field & 0xFFFF, int(bounds[-1]) >> 16 * field & 0xFFFF
-        return ((count - 1) * first + end) * dim - (int(pads[-1]) >> 16 * field & 0xFFFF)
+        first, end = loop_dimension(int(bounds[0]), field), loop_dimension(int(bounds[-1]), field)
+        return int(((count - 1) * first + end) * dim - loop_dimension(int(pads[-1]), field))
 
-    activation: Any = {0: "none", 1: "relu", 2: "layernorm", 3: "igelu", 4: "softmax"}.get(flags >> 8 & 7, "none")
+    code = get(flags, LOOP_FIRST.activation)
+    activation: Any = {0: "none", 1: "relu", 2: "layernorm", 3: "igelu", 4: "softmax"}.get(code, "none")
     m, n, k = size(0, tall), size(1, wide), size(2, deep)
     if min(m, n, k) < 1:
         return None
@@ -259,13 +261,13 @@ def _loop_kinds(call: Recognised) -> Iterator[str]:
         if loops:
             yield kind
         elif code == Funct.CONFIG and command["rs1"] & 3 == ConfigKind.NORM:
-            yield "matmul_softmax" if command["rs1"] >> 16 & 1 else "matmul_igelu"
+            yield "matmul_softmax" if get(command["rs1"], NORM_FIRST.activation_high) else "matmul_igelu"
         else:
             yield f"{call.function}_config"
 
 
 def _norm_kinds(commands: Program) -> Iterator[str]:
-    codes = commands["rs2"] >> COMMAND_SHIFT & 7
+    codes = normaliser_pass(commands["rs2"])
     is_softmax = bool(np.isin(codes[commands["funct"] == Funct.MVOUT], SOFTMAX_COMMANDS).any())
     which = "softmax" if is_softmax else "layernorm"
     loaded, before = False, ""
@@ -280,7 +282,7 @@ def _norm_kinds(commands: Program) -> Iterator[str]:
             kind = f"{which}_store" + ("_first" if starts else "_last" if ends else "")
         elif code == Funct.CONFIG and command["rs1"] & 3 == ConfigKind.NORM and loaded:
             first_pass = following is not None and int(codes[at + 1]) in FIRST_PASS
-            second = bool(command["rs1"] >> 8 & 1)
+            second = bool(get(command["rs1"], NORM_FIRST.statistics) & 1)
             kind = f"{which}_" + (
                 "block" if before.startswith("norm_load") else "second" if second else "pair" if first_pass else "pass"
             )

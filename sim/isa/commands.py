@@ -11,6 +11,7 @@ mixing unsigned and signed 64-bit integers turns into floats in compiled code.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +64,8 @@ GARBAGE_ADDRESS = 0xFFFFFFFF
 ACCUMULATOR_BIT = 1 << 31
 ACCUMULATE_BIT = 1 << 30
 FULL_WIDTH_BIT = 1 << 29
+PASS_SHIFT = 26
+"""Bits [28:26] of a stored local address: command of the normaliser (NormCmd.scala)."""
 
 STORED_SHIFT = 56
 """Bits [62:56] of an mvin's second operand, above the rows: bytes from which a decoder expands each local row. All
@@ -85,6 +88,6 @@ def program(commands: list[tuple[int, int, int, int]]) -> Program:
     return np.array(commands, dtype=COMMAND)
 
 
-def local_operand(address: int, cols: int, rows: int) -> int:
-    """Pack a local address with its block shape: [31:0] address, [47:32] columns, [63:48] rows."""
+def local_operand(address: Any, cols: Any, rows: Any) -> Any:
+    """Pack a local address with its block shape: [31:0] address, [47:32] columns, [63:48] rows; numbers or arrays."""
     return (address & 0xFFFFFFFF) | (cols & 0xFFFF) << 32 | (rows & 0xFFFF) << 48

@@ -21,6 +21,9 @@ from sim.isa.commands import (
 )
 from sim.isa.layouts import (
     CONV,
+    EX_FIRST,
+    EX_SECOND,
+    LD_FIRST,
     LOOP_BLOCKS,
     LOOP_FIRST,
     LOOP_SECOND,
@@ -78,17 +81,21 @@ def _activation(code: int) -> str:
 def _config(rs1: int, rs2: int) -> str:
     kind = fields.config_kind(rs1)
     if kind == ConfigKind.EX:
-        flow = "WS" if fields.ex_weight_stationary(rs1) else "OS"
-        words = [flow, _activation(fields.field(rs1, 3, 2))]
-        words += ["transpose A"] if fields.ex_transpose_a(rs1) else []
-        words += ["transpose B"] if fields.ex_transpose_b(rs1) else []
-        words += [f"A stride {fields.ex_stride_a(rs1)} rows", f"C stride {fields.ex_stride_c(rs2)} rows"]
-        return "config_ex " + ", ".join([*words, f"scale {_float(fields.field(rs1, 32, 32))}"])
+        flow = "WS" if get(rs1, EX_FIRST.weight_stationary) else "OS"
+        words = [flow, _activation(get(rs1, EX_FIRST.activation))]
+        words += ["transpose A"] if get(rs1, EX_FIRST.transpose_a) else []
+        words += ["transpose B"] if get(rs1, EX_FIRST.transpose_b) else []
+        words += [f"A stride {get(rs1, EX_FIRST.a_stride)} rows", f"C stride {get(rs2, EX_SECOND.c_stride)} rows"]
+        return "config_ex " + ", ".join([*words, f"scale {_float(get(rs1, EX_FIRST.scale))}"])
     if kind == ConfigKind.LD:
-        words = [f"state {fields.ld_state(rs1)}", f"stride {rs2} B", f"block stride {fields.ld_block_stride(rs1)} rows"]
-        words += ["narrow into accumulator"] if fields.ld_shrinks(rs1) else []
-        words += [f"pixel repeats {pixels}"] if (pixels := fields.ld_pixels(rs1)) > 1 else []
-        return "config_ld " + ", ".join([*words, f"scale {_float(fields.ld_scale(rs1))}"])
+        words = [
+            f"state {get(rs1, LD_FIRST.state)}",
+            f"stride {rs2} B",
+            f"block stride {get(rs1, LD_FIRST.block_stride)} rows",
+        ]
+        words += ["narrow into accumulator"] if get(rs1, LD_FIRST.shrinks) else []
+        words += [f"pixel repeats {pixels}"] if (pixels := get(rs1, LD_FIRST.pixels)) > 1 else []
+        return "config_ld " + ", ".join([*words, f"scale {_float(get(rs1, LD_FIRST.scale))}"])
     if kind == ConfigKind.ST:
         words = [f"stride {get(rs2, ST_SECOND.stride_bytes)} B", _activation(get(rs1, ST_FIRST.activation))]
         if pool_stride := get(rs1, ST_FIRST.pool_stride):
@@ -108,7 +115,7 @@ def _mvin(name: str) -> Callable[[int, int], str]:
 
 def _expanding(funct: int, rs1: int, rs2: int) -> str:
     """A load on a machine with a decoder: bits [62:56] are bytes of DRAM that make a local row."""
-    text = WORDS[funct](rs1, fields.field(rs2, 0, STORED_SHIFT))
+    text = WORDS[funct](rs1, get(rs2, (0, STORED_SHIFT)))
     row_bytes = fields.stored_bytes(rs2)
     return f"{text}, expanded from {row_bytes} B a row" if row_bytes else text
 

@@ -9,17 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim.isa.commands import STORED_SHIFT
+from sim.isa.commands import PASS_SHIFT, STORED_SHIFT
 
 LOCAL_BITS = 0xFFFFFFFF
 """Mask of a local address; as an address: absent operand."""
 STORED_MOST = 0x7F
 """Most bytes of a local row that the field of an expanding load can say."""
-
-
-def field(word: Any, low: int, width: int) -> Any:
-    """Bits [low + width - 1 : low] of an operand."""
-    return (word >> low) & ((1 << width) - 1)
 
 
 def local_address(operand: Any) -> Any:
@@ -54,7 +49,7 @@ def full_width(address: Any) -> Any:
 
 def normaliser_pass(address: Any) -> Any:
     """Bits [28:26] of a stored local address: command of the normaliser, 0 none (NormCmd.scala)."""
-    return (address >> 26) & 7
+    return (address >> PASS_SHIFT) & 7
 
 
 def stored_bytes(operand: Any) -> Any:
@@ -65,61 +60,6 @@ def stored_bytes(operand: Any) -> Any:
 def config_kind(rs1: Any) -> Any:
     """Bits [1:0] of a CONFIG: which unit it configures (`commands.ConfigKind`)."""
     return rs1 & 3
-
-
-def ex_weight_stationary(rs1: Any) -> Any:
-    """Bit 2 of config_ex: 1 weight-stationary, 0 output-stationary."""
-    return (rs1 >> 2) & 1
-
-
-def ex_strides_only(rs1: Any) -> Any:
-    """Bit 7 of config_ex: only the strides are set."""
-    return (rs1 >> 7) & 1
-
-
-def ex_transpose_a(rs1: Any) -> Any:
-    """Bit 8 of config_ex."""
-    return (rs1 >> 8) & 1
-
-
-def ex_transpose_b(rs1: Any) -> Any:
-    """Bit 9 of config_ex: B, in the output-stationary dataflow D."""
-    return (rs1 >> 9) & 1
-
-
-def ex_stride_a(rs1: Any) -> Any:
-    """Bits [31:16] of config_ex: local rows from one row of A to the next."""
-    return (rs1 >> 16) & 0xFFFF
-
-
-def ex_stride_c(rs2: Any) -> Any:
-    """Bits [63:48] of config_ex's second operand: local rows from one row of C to the next."""
-    return (rs2 >> 48) & 0xFFFF
-
-
-def ld_shrinks(rs1: Any) -> Any:
-    """Bit 2 of config_ld: rows for the accumulator come in input type."""
-    return (rs1 >> 2) & 1
-
-
-def ld_state(rs1: Any) -> Any:
-    """Bits [4:3] of config_ld: the load state that is set."""
-    return (rs1 >> 3) & 3
-
-
-def ld_pixels(rs1: Any) -> Any:
-    """Bits [15:8] of config_ld: times a pixel is written; 0 as 1."""
-    return (rs1 >> 8) & 0xFF
-
-
-def ld_block_stride(rs1: Any) -> Any:
-    """Bits [31:16] of config_ld: local rows from one block to the next."""
-    return (rs1 >> 16) & 0xFFFF
-
-
-def ld_scale(rs1: Any) -> Any:
-    """Bits [63:32] of config_ld: a float32."""
-    return (rs1 >> 32) & 0xFFFFFFFF
 
 
 def loop_dimension(operand: Any, n: int) -> Any:

@@ -1,4 +1,4 @@
-"""Operands of many bit fields: config_st, config_norm, the loops (GemminiISA.scala, gemmini_machine.md 2).
+"""Operands of many bit fields: configurations and loops (GemminiISA.scala, gemmini_machine.md 2).
 
 A layout is a named tuple of fields, each (lowest bit, bits). `get` reads one, `pack` makes an operand of all. Like the
 functions of `sim.isa.fields`, `get` takes one operand or an array, and compiled rooms compile it (`sim.core.fields`).
@@ -19,6 +19,11 @@ def get(word: Any, field: Any) -> Any:
     return (word >> field[0]) & ((1 << field[1]) - 1)
 
 
+def put(value: Any, field: Any) -> Any:
+    """Return the low bits of a value where a field has them."""
+    return (value & ((1 << field[1]) - 1)) << field[0]
+
+
 def pack(layout: Any, **values: int) -> int:
     """Return the operand of a layout with these values, 0 for the rest."""
     return sum(int(value) << getattr(layout, name)[0] for name, value in values.items())
@@ -27,6 +32,16 @@ def pack(layout: Any, **values: int) -> int:
 def _layout(**fields: Field) -> Any:
     return namedtuple("Layout", fields)(*fields.values())
 
+
+EX_FIRST = _layout(
+    kind=(0, 2), weight_stationary=(2, 1), activation=(3, 2), strides_only=(7, 1), transpose_a=(8, 1),
+    transpose_b=(9, 1), a_stride=(16, 16), scale=(32, 32),
+)  # fmt: skip
+"""config_ex; strides in local rows from one row of A or C to the next. ``transpose_b``: with OS of D."""
+EX_SECOND = _layout(shift=(0, 5), c_stride=(48, 16))
+LD_FIRST = _layout(kind=(0, 2), shrinks=(2, 1), state=(3, 2), pixels=(8, 8), block_stride=(16, 16), scale=(32, 32))
+"""config_ld of one of three states. ``shrinks``: rows for the accumulator come in input type; ``pixels``: times a pixel
+is written, 0 as 1; ``block_stride``: local rows from one block to the next; ``scale``: a float32."""
 
 ST_FIRST = _layout(
     kind=(0, 2), activation=(2, 2), pool_stride=(4, 2), pool_size=(6, 2), upper_padding=(8, 2), left_padding=(10, 2),

@@ -17,7 +17,19 @@ import numpy as np
 from sim.hardware import Hardware
 from sim.isa.commands import COMMAND, ConfigKind, Funct, Program, command, local_operand, program
 from sim.isa.fields import LOCAL_BITS
-from sim.isa.layouts import LOOP_BLOCKS, LOOP_FIRST, LOOP_SECOND, NORM_FIRST, NORM_SECOND, ST_FIRST, ST_SECOND, pack
+from sim.isa.layouts import (
+    EX_FIRST,
+    EX_SECOND,
+    LD_FIRST,
+    LOOP_BLOCKS,
+    LOOP_FIRST,
+    LOOP_SECOND,
+    NORM_FIRST,
+    NORM_SECOND,
+    ST_FIRST,
+    ST_SECOND,
+    pack,
+)
 from sim.lower.pace import HAND, Pace
 
 WEIGHT_STATIONARY = 1
@@ -116,9 +128,11 @@ class Stream:
         c_stride: int = 1,
     ) -> None:
         """Configure the execute controller; strides in local rows, ``scale_bits`` an IEEE single (1.0)."""
-        rs1 = scale_bits << 32 | a_stride << 16 | transpose_b << 9 | transpose_a << 8
-        rs1 |= activation << 3 | dataflow << 2 | ConfigKind.EX
-        self.emit(Funct.CONFIG, rs1, c_stride << 48)
+        first = pack(
+            EX_FIRST, kind=ConfigKind.EX, weight_stationary=dataflow, activation=activation, transpose_a=transpose_a,
+            transpose_b=transpose_b, a_stride=a_stride, scale=scale_bits,
+        )  # fmt: skip
+        self.emit(Funct.CONFIG, first, pack(EX_SECOND, c_stride=c_stride))
 
     def config_ld(
         self, stride_bytes: int, state: int = 0, *, scale: float = 1.0, shrink: bool = False, block_rows: int = 0
@@ -128,8 +142,11 @@ class Stream:
         ``block_rows``: local rows from one block of a load to the next, 0 = DIM.
         """
         scale_bits = float_bits(scale) if self.mvin_scaled else 0
-        rs1 = scale_bits << 32 | (block_rows or self.dim) << 16 | 1 << 8 | state << 3 | shrink << 2 | ConfigKind.LD
-        self.emit(Funct.CONFIG, rs1, stride_bytes)
+        first = pack(
+            LD_FIRST, kind=ConfigKind.LD, shrinks=shrink, state=state, pixels=1, block_stride=block_rows or self.dim,
+            scale=scale_bits,
+        )  # fmt: skip
+        self.emit(Funct.CONFIG, first, stride_bytes)
 
     def config_st(self, stride_bytes: int, *, activation: int = 0, scale: float = 1.0) -> None:
         """Configure the store controller without pooling; ``activation`` is the two-bit code."""

@@ -20,7 +20,17 @@ import numpy.typing as npt
 
 from sim.base.errors import InputError, did_you_mean
 from sim.hardware import Hardware
-from sim.isa.commands import ACCUMULATE_BIT, ACCUMULATOR_BIT, COMMAND, ConfigKind, Funct, Program
+from sim.isa.commands import (
+    ACCUMULATE_BIT,
+    ACCUMULATOR_BIT,
+    COMMAND,
+    PASS_SHIFT,
+    ConfigKind,
+    Funct,
+    Program,
+    local_operand,
+)
+from sim.isa.layouts import NORM_FIRST, pack, put
 from sim.lower.encode import Stream
 from sim.lower.matmul import emit_softmax_constants
 from sim.lower.polynomials import scale_problems
@@ -30,8 +40,6 @@ from sim.lower.work import ACTIVATIONS, Norm
 STATISTICS = 2
 """Statistics registers of the normaliser (NORM_STAT_IDS, Normalizer.scala)."""
 
-COMMAND_SHIFT = 26
-"""Position of the normalisation command in a local address (LocalAddr.scala)."""
 
 PASSES = {"layernorm": ((1, 2), (3, 4), (0, 0)), "softmax": ((5, 5), (6, 7), (0, 0))}
 """Per pass the command of all chunks of a row but the last, and of the last (NormCmd.scala: 0 RESET, 1 SUM,
@@ -221,12 +229,14 @@ def _passes(
     out["funct"] = Funct.MVOUT
     out["funct"][..., 0] = Funct.CONFIG
     only_stat = work.kind == "softmax"
-    out["rs1"][..., 0] = only_stat << 17 | np.arange(statistics) << 8 | ConfigKind.NORM
+    out["rs1"][..., 0] = pack(NORM_FIRST, kind=ConfigKind.NORM, statistics_only=only_stat)
+    out["rs1"][..., 0] |= put(np.arange(statistics), NORM_FIRST.statistics)
     elements = (rows[:, None, None, None] + stat) * work.c.row_stride + cols
     out["rs1"][..., 1:] = work.c.address + -(-elements * hw.bits("c") // 8)
     lies = local[:, None, None, None] + stat + (cols - part.start) // hw.dim * block_rows
     command = np.where(cols + chunk >= work.cols, final, inner)
-    out["rs2"][..., 1:] = (ACCUMULATOR_BIT | ACCUMULATE_BIT) + lies | command << COMMAND_SHIFT | wide << 32 | 1 << 48
+    local = (ACCUMULATOR_BIT | ACCUMULATE_BIT) + lies | command << PASS_SHIFT
+    out["rs2"][..., 1:] = local_operand(local, wide, 1)
     return out
 
 

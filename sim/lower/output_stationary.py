@@ -131,17 +131,12 @@ def _chains(stream: Stream, work: Matmul, hw: Hardware, tile: OsTile) -> Program
     preloads, computes = found[:, 0], found[:, 1]
     preloads["funct"], preloads["gap"] = Funct.PRELOAD, _preload_gaps(stream, i, j, k, count_k)
     preloads["rs1"] = local_operand(GARBAGE_ADDRESS, dim, dim)
-    preloads["rs2"] = _operands(result, widths, heights)
+    preloads["rs2"] = local_operand(result, widths, heights)
     computes["funct"] = np.where(k == 0, Funct.COMPUTE_PRELOADED, Funct.COMPUTE_ACCUMULATED)
     computes["gap"] = _compute_gaps(stream, k)
-    computes["rs1"] = _operands((i * count_k + k) * dim, depths, heights)
-    computes["rs2"] = _operands(hw.sp_rows - count_k * count_j * dim + (k * count_j + j) * dim, widths, depths)
+    computes["rs1"] = local_operand((i * count_k + k) * dim, depths, heights)
+    computes["rs2"] = local_operand(hw.sp_rows - count_k * count_j * dim + (k * count_j + j) * dim, widths, depths)
     return found.ravel()
-
-
-def _operands(address: Numbers, cols: Numbers, rows: Numbers) -> Numbers:
-    """Return local addresses with their block shapes, packed as by `local_operand`."""
-    return (address & 0xFFFFFFFF) | cols << 32 | rows << 48
 
 
 def _preload_gaps(stream: Stream, i: Numbers, j: Numbers, k: Numbers, count_k: int) -> Numbers:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from sim.core.units.accumulator import WORDS
 from sim.isa import fields
 from sim.isa.commands import ACCUMULATOR_BIT, Funct, Program
-from sim.isa.layouts import LOOP_BLOCKS, ST_FIRST, get
+from sim.isa.layouts import EX_FIRST, EX_SECOND, LD_FIRST, LOOP_BLOCKS, ST_FIRST, get
 from sim.timing.parameters import local_memories
 
 TRACKED_ROWS = 32 * WORDS
@@ -92,7 +92,7 @@ def local_rows(program: Program, dim: int) -> Rows | None:
 
 def _plain(rs1: npt.NDArray[np.int64], rs2: npt.NDArray[np.int64], dim: int) -> bool:
     """Do configurations leave rows side by side: no pooling, no pixel repeats, unit strides, blocks ``dim`` apart?"""
-    execute = (fields.ex_stride_a(rs1) == 1) & (fields.ex_stride_c(rs2) == 1)
-    load = (fields.ld_block_stride(rs1) == dim) & (fields.ld_pixels(rs1) <= 1)
+    execute = (get(rs1, EX_FIRST.a_stride) == 1) & (get(rs2, EX_SECOND.c_stride) == 1)
+    load = (get(rs1, LD_FIRST.block_stride) == dim) & (get(rs1, LD_FIRST.pixels) <= 1)
     store = get(rs1, ST_FIRST.pool_stride) == 0
     return bool(np.choose(fields.config_kind(rs1), [execute, load, store, np.ones_like(store)]).all())

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sim.base.errors import InputError
 from sim.isa import codes, fields
 from sim.isa.commands import Funct, Program
-from sim.isa.layouts import LOOP_SECOND, get
+from sim.isa.layouts import CONV_2_SECOND, CONV_3_FIRST, EX_FIRST, LOOP_SECOND, get
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -23,14 +23,18 @@ LOOP_SLOTS = 2
 
 CONV_SIZES = {
     codes.LOOP_CONV_WS_2: (
-        ("rs2", 48, "batches"),
-        ("rs2", 32, "output rows"),
-        ("rs2", 16, "output columns"),
-        ("rs2", 0, "output channels"),
+        ("rs2", CONV_2_SECOND.batches, "batches"),
+        ("rs2", CONV_2_SECOND.porows, "output rows"),
+        ("rs2", CONV_2_SECOND.pocols, "output columns"),
+        ("rs2", CONV_2_SECOND.pochs, "output channels"),
     ),
-    codes.LOOP_CONV_WS_3: (("rs1", 48, "kernel rows"), ("rs1", 32, "kernel columns"), ("rs1", 16, "input channels")),
+    codes.LOOP_CONV_WS_3: (
+        ("rs1", CONV_3_FIRST.krows, "kernel rows"),
+        ("rs1", CONV_3_FIRST.kcols, "kernel columns"),
+        ("rs1", CONV_3_FIRST.kchs, "input channels"),
+    ),
 }
-"""Bounds of a convolution loop: operand, lowest bit of a 16-bit field (LoopConv.scala)."""
+"""Bounds of a convolution loop: operand, field, name (LoopConv.scala)."""
 
 
 def check(program: Program, hw: Hardware) -> None:
@@ -85,8 +89,8 @@ def _convolutions(program: Program) -> Iterator[tuple[int, str]]:
     if not (funct == codes.LOOP_CONV_WS).any():
         return
     for code, sizes in CONV_SIZES.items():
-        for operand, low, name in sizes:
-            for at in _where((funct == code) & (fields.field(program[operand], low, 16) == 0)):
+        for operand, field, name in sizes:
+            for at in _where((funct == code) & (get(program[operand], field) == 0)):
                 yield at, f"{Funct(code).name}: {name} = 0; nearest legal value: 1"
         yield from _unbounded(program, codes.LOOP_CONV_WS, code)
 
@@ -103,8 +107,8 @@ def _configurations(program: Program, hw: Hardware) -> Iterator[tuple[int, str]]
             )
     if hw.dim == 2 and hw.array.dataflow != "WS":
         both: Any = hw.array.dataflow == "BOTH"
-        chosen = config & (kind == codes.CONFIG_EX) & (fields.ex_strides_only(program["rs1"]) == 0)
-        stationary = chosen & (fields.ex_weight_stationary(program["rs1"]) == 0) if both else chosen
+        chosen = config & (kind == codes.CONFIG_EX) & (get(program["rs1"], EX_FIRST.strides_only) == 0)
+        stationary = chosen & (get(program["rs1"], EX_FIRST.weight_stationary) == 0) if both else chosen
         for at in _where(stationary)[:1]:
             demand = "products of some shapes never end; nearest: a 4x4 array, or the weight-stationary dataflow"
             yield at, f"output-stationary dataflow on a 2x2 array: {demand}"

@@ -16,22 +16,15 @@ from sim.isa.commands import ConfigKind, Funct
 from sim.isa.fields import (
     accumulates,
     config_kind,
-    ex_stride_a,
-    ex_stride_c,
-    ex_strides_only,
-    ex_transpose_a,
     full_width,
     is_acc,
-    ld_block_stride,
-    ld_shrinks,
-    ld_state,
     local_address,
     normaliser_pass,
     operand_cols,
     operand_rows,
     stored_bytes,
 )  # fmt: skip
-from sim.isa.layouts import ST_FIRST, get
+from sim.isa.layouts import EX_FIRST, EX_SECOND, LD_FIRST, ST_FIRST, get
 from sim.timing.parameters import parameters
 
 if TYPE_CHECKING:
@@ -149,9 +142,9 @@ class _Moved:
         block_stride, narrow, stride = (np.zeros(len(funct), np.int64) for _ in range(3))
         configured = config & (kind == ConfigKind.LD)
         for number in range(3):
-            of_state, set_here = state == number, configured & (ld_state(rs1) == number)
-            block_stride = np.where(of_state, _latest(set_here, ld_block_stride(rs1), 0), block_stride)
-            narrow = np.where(of_state, _latest(set_here, ld_shrinks(rs1), 0), narrow)
+            of_state, set_here = state == number, configured & (get(rs1, LD_FIRST.state) == number)
+            block_stride = np.where(of_state, _latest(set_here, get(rs1, LD_FIRST.block_stride), 0), block_stride)
+            narrow = np.where(of_state, _latest(set_here, get(rs1, LD_FIRST.shrinks), 0), narrow)
             stride = np.where(of_state, _latest(set_here, rs2, 0), stride)
         load, pooled = (
             np.isin(funct, LOADS),
@@ -172,8 +165,8 @@ def _moved_operands(operands: _Operands, moved: _Moved, rs2: Ints, hw: Hardware)
 def _array_operands(operands: _Operands, funct: Ints, rs1: Ints, rs2: Ints) -> None:
     """Write the local rows of preloads and computes."""
     is_ex = (funct == Funct.CONFIG) & (config_kind(rs1) == ConfigKind.EX)
-    a_stride, c_stride = _latest(is_ex, ex_stride_a(rs1), 1), _latest(is_ex, ex_stride_c(rs2), 1)
-    transposed = _latest(is_ex & (ex_strides_only(rs1) == 0), ex_transpose_a(rs1), 0)
+    a_stride, c_stride = _latest(is_ex, get(rs1, EX_FIRST.a_stride), 1), _latest(is_ex, get(rs2, EX_SECOND.c_stride), 1)
+    transposed = _latest(is_ex & (get(rs1, EX_FIRST.strides_only) == 0), get(rs1, EX_FIRST.transpose_a), 0)
     preload = funct == Funct.PRELOAD
     adds = np.where((is_acc(rs2) == 1) & (accumulates(rs2) == 1), ACCUMULATE, WRITE)
     operands.put(0, preload, rs2, operand_rows(rs2) * c_stride, adds)

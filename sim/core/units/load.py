@@ -7,12 +7,8 @@ and offers row 0 in the same cycle, then one row per cycle.
 import numpy as np
 
 from sim.core.fields import (
+    get,
     is_acc,
-    ld_block_stride,
-    ld_pixels,
-    ld_scale,
-    ld_shrinks,
-    ld_state,
     local_address,
     operand_cols,
     operand_rows,
@@ -22,6 +18,7 @@ from sim.core.jit import njit
 from sim.core.params import NEVER, RING, load_bits, packed_bytes
 from sim.core.units import controller, reader
 from sim.isa import codes
+from sim.isa.layouts import LD_FIRST
 
 STATES = 4  # load states a program can address (rs1[4:3])
 
@@ -161,12 +158,12 @@ def _cycle(now, m):
     pop = False
     acted = False
     if funct == codes.CONFIG:
-        i = ld_state(rs1)
+        i = get(rs1, LD_FIRST.state)
         s.stride[i] = rs2
-        s.identity[i] = 1 if ld_scale(rs1) == IDENTITY_SCALE else 0
-        s.shrink[i] = ld_shrinks(rs1)
-        s.block_stride[i] = ld_block_stride(rs1)
-        pixels = ld_pixels(rs1)
+        s.identity[i] = 1 if get(rs1, LD_FIRST.scale) == IDENTITY_SCALE else 0
+        s.shrink[i] = get(rs1, LD_FIRST.shrinks)
+        s.block_stride[i] = get(rs1, LD_FIRST.block_stride)
+        pixels = get(rs1, LD_FIRST.pixels)
         s.pixels[i] = pixels if pixels > 0 and p.first_layer else 1
         pop = True
     else:

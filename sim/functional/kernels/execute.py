@@ -16,7 +16,7 @@ from sim.functional.kernels.fields import (
     LOAD,
     RELU,
     accumulates,
-    field,
+    get,
     is_acc,
     local_address,
     operand_cols,
@@ -45,20 +45,21 @@ from sim.functional.kernels.selected import (
 )
 from sim.functional.kernels.words import INTEGER
 from sim.functional.unit import SAMPLING, SELECTING
+from sim.isa.layouts import EX_FIRST, EX_SECOND
 
 
 @njit
 def configure_execute(m, rs1, rs2):  # type: ignore[no-untyped-def]
     """config_ex; bit 7 keeps everything but the strides."""
     config = m.registers.execute
-    if field(rs1, 7, 1) == 0:
-        config.weight_stationary = field(rs1, 2, 1)
-        config.a_transposed = field(rs1, 8, 1)
-        config.b_transposed = field(rs1, 9, 1)
-        config.activation = field(rs1, 3, 2)
-        config.shift = field(rs2, 0, 5)
-    config.a_stride = field(rs1, 16, 16)
-    config.c_stride = field(rs2, 48, 16)
+    if get(rs1, EX_FIRST.strides_only) == 0:
+        config.weight_stationary = get(rs1, EX_FIRST.weight_stationary)
+        config.a_transposed = get(rs1, EX_FIRST.transpose_a)
+        config.b_transposed = get(rs1, EX_FIRST.transpose_b)
+        config.activation = get(rs1, EX_FIRST.activation)
+        config.shift = get(rs2, EX_SECOND.shift)
+    config.a_stride = get(rs1, EX_FIRST.a_stride)
+    config.c_stride = get(rs2, EX_SECOND.c_stride)
 
 
 @njit

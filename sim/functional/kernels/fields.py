@@ -30,7 +30,6 @@ GARBAGE_BITS = 7 << 29
 
 accumulates = njit(fields.accumulates)
 config_kind = njit(fields.config_kind)
-field = njit(fields.field)
 full_width = njit(fields.full_width)
 get = njit(layouts.get)
 is_acc = njit(fields.is_acc)

@@ -14,7 +14,7 @@ from sim.functional.kernels.fields import (
     MVIN2,
     MVIN3,
     accumulates,
-    field,
+    get,
     is_acc,
     local_address,
     operand_cols,
@@ -34,6 +34,7 @@ from sim.functional.kernels.rows import (
 from sim.functional.kernels.selected import keep_index, note_index
 from sim.functional.kernels.words import INTEGER, SMALL, element_bytes, narrow_line
 from sim.functional.unit import SAMPLING, SELECTING
+from sim.isa.layouts import LD_FIRST
 
 IDENTITY_SCALE = 0x3F800000
 """Bits of 1.0 as a float32."""
@@ -46,12 +47,12 @@ INDEX_STATE = 2
 @njit
 def configure_load(m, rs1, rs2):  # type: ignore[no-untyped-def]
     """config_ld: one of the load states."""
-    config = m.registers.load[field(rs1, 3, 2)]
+    config = m.registers.load[get(rs1, LD_FIRST.state)]
     config.stride = rs2
-    config.scale = field(rs1, 32, 32)
-    config.shrink = field(rs1, 2, 1)
-    config.block_stride = field(rs1, 16, 16)
-    pixels = field(rs1, 8, 8)
+    config.scale = get(rs1, LD_FIRST.scale)
+    config.shrink = get(rs1, LD_FIRST.shrinks)
+    config.block_stride = get(rs1, LD_FIRST.block_stride)
+    pixels = get(rs1, LD_FIRST.pixels)
     config.pixels = pixels if pixels > 0 and m.fixed.pixel_copies else 1
 
 

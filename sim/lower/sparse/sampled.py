@@ -21,6 +21,7 @@ import numpy as np
 from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.isa.commands import GARBAGE_ADDRESS, Funct, Program
+from sim.isa.fields import accumulates, local_address, operand_rows
 from sim.lower import matmul
 from sim.lower.encode import Stream
 from sim.lower.sparse.sampled_plan import choose_cut
@@ -73,8 +74,8 @@ def index_reads(work: SampledMatmul, program: Program, hw: Hardware) -> int:
     """Return the scratchpad rows of index that are read beside the streamed rows: the timing core counts none."""
     funct, operand = program["funct"], program["rs1"]
     computes = (funct == Funct.COMPUTE_PRELOADED) | (funct == Funct.COMPUTE_ACCUMULATED)
-    streamed = computes & ((operand & 0xFFFFFFFF) != GARBAGE_ADDRESS)
-    rows = (operand[streamed] >> 48) & 0xFFFF
+    streamed = computes & (local_address(operand) != GARBAGE_ADDRESS)
+    rows = operand_rows(operand[streamed])
     return int(np.sum(-(-rows * work.index_bits // (8 * hw.sp_row_bytes))))
 
 
@@ -85,8 +86,8 @@ def sums_written(work: SampledMatmul, program: Program, counters: Mapping[str, i
     touch, and rows that pass beside weights with nothing streamed go nowhere. With a bias every result is added to, so
     what the core wrote without adding is the bias.
     """
-    streams = np.flatnonzero((program["funct"] == Funct.PRELOAD) & ((program["rs2"] & 0xFFFFFFFF) != GARBAGE_ADDRESS))
-    fed = program["rs1"][streams + 1] >> 48 & 0xFFFF
-    added = int((fed * (program["rs2"][streams] >> 30 & 1)).sum())
+    streams = np.flatnonzero((program["funct"] == Funct.PRELOAD) & (local_address(program["rs2"]) != GARBAGE_ADDRESS))
+    fed = operand_rows(program["rs1"][streams + 1])
+    added = int((fed * accumulates(program["rs2"][streams])).sum())
     bias = 0 if work.matmul.bias == "none" else counters["ACC_WRITE_ROWS"] - counters["ACC_ACCUMULATE_ROWS"]
     return {"ACC_WRITE_ROWS": int(fed.sum()) + bias, "ACC_ACCUMULATE_ROWS": added}

@@ -15,6 +15,7 @@ import numpy as np
 from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.isa.commands import GARBAGE_ADDRESS, Funct, Program
+from sim.isa.fields import local_address, operand_rows
 from sim.lower.sparse import blocksparse, sampled_works
 from sim.lower.sparse.applied import ALL_UNITS, Applied, Place
 from sim.lower.sparse.blocks import BITS_PER_BYTE
@@ -296,9 +297,9 @@ def extra_reads(work: Work, program: Program, hw: Hardware) -> int:
     if not isinstance(work, PackedMatmul) or work.stored_bits is not None:
         return 0
     funct, operand = program["funct"], program["rs1"]
-    rows = (operand >> 48) & 0xFFFF
+    rows = operand_rows(operand)
     computes = (funct == Funct.COMPUTE_PRELOADED) | (funct == Funct.COMPUTE_ACCUMULATED)
-    loads = (funct == Funct.PRELOAD) & ((operand & 0xFFFFFFFF) != GARBAGE_ADDRESS)
+    loads = (funct == Funct.PRELOAD) & (local_address(operand) != GARBAGE_ADDRESS)
     row_bits = BITS_PER_BYTE * hw.sp_row_bytes
     index = -(-rows[loads] * work.row_index_bits // row_bits)
     return int(rows[computes].sum()) * (work.fetch_rows - 1) + int(np.sum(index))

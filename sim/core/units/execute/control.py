@@ -6,12 +6,7 @@ an operand row was fired (execute_rows).
 """
 
 from sim.core.fields import (
-    ex_stride_a,
-    ex_stride_c,
-    ex_strides_only,
-    ex_transpose_a,
-    ex_transpose_b,
-    ex_weight_stationary,
+    get,
     operand_cols,
     operand_rows,
 )
@@ -34,6 +29,7 @@ from sim.core.units.execute.state import (
     unroll,
 )
 from sim.isa import codes
+from sim.isa.layouts import EX_FIRST, EX_SECOND
 
 DTYPE = execute_state.DTYPE
 
@@ -116,17 +112,17 @@ def _decide(now, m, pending):
         if f0 == codes.CONFIG and not busy and not pending:
             rs1 = x.queue_rs1[h]
             rs2 = x.queue_rs2[h]
-            if not ex_strides_only(rs1):
-                x.a_transpose = ex_transpose_a(rs1)
-                x.bd_transpose = ex_transpose_b(rs1)
+            if not get(rs1, EX_FIRST.strides_only):
+                x.a_transpose = get(rs1, EX_FIRST.transpose_a)
+                x.bd_transpose = get(rs1, EX_FIRST.transpose_b)
                 if p.dataflow == 2:
-                    x.weight_stationary = ex_weight_stationary(rs1)
+                    x.weight_stationary = get(rs1, EX_FIRST.weight_stationary)
                     m.mesh.weight_stationary = x.weight_stationary
             operands = x.a_transpose if x.weight_stationary else 1 - x.a_transpose
             if operands + x.bd_transpose > 1:
                 x.illegal = 1
-            x.a_stride = ex_stride_a(rs1)
-            m.mesh.c_stride = ex_stride_c(rs2)
+            x.a_stride = get(rs1, EX_FIRST.a_stride)
+            m.mesh.c_stride = get(rs2, EX_SECOND.c_stride)
             m.station.ex_done = x.queue_slot[h]
             pop(now, x, 1)
             return True

@@ -5,11 +5,12 @@ Source: ExecuteController.scala, TransposePreloadUnroller.scala, MultiHeadedQueu
 
 import numpy as np
 
-from sim.core.fields import ex_strides_only, ex_transpose_b, ex_weight_stationary
+from sim.core.fields import get
 from sim.core.jit import njit
 from sim.core.normal import LONG_AGO, due, recent, straighten
 from sim.core.params import RING
 from sim.isa import codes
+from sim.isa.layouts import EX_FIRST
 
 WAITING = 0
 COMPUTE = 1
@@ -151,8 +152,9 @@ def unroll(now, m):
     elif x.unroller_state == 2:
         rs1 = (rs1 & ~GARBAGE) | GARBAGE
         x.unroller_state = 0
-    if funct == codes.CONFIG and not ex_strides_only(rs1):
-        x.unroller_transposed = 1 if (p.dataflow == 1 or ex_weight_stationary(rs1)) and ex_transpose_b(rs1) else 0
+    if funct == codes.CONFIG and not get(rs1, EX_FIRST.strides_only):
+        stationary = p.dataflow == 1 or get(rs1, EX_FIRST.weight_stationary)
+        x.unroller_transposed = 1 if stationary and get(rs1, EX_FIRST.transpose_b) else 0
     i = (x.queue_head + x.queue_n) % RING
     x.queue_funct[i] = funct
     x.queue_rs1[i] = rs1

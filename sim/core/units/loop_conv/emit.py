@@ -4,19 +4,22 @@ Source: LoopConv.scala. Nests, outer to inner: bias b, orow, ocol, och; weights 
 icol, ich; store b, orow, ocol, och (pooling: b, och).
 """
 
+from sim.core.fields import local_operand, put
 from sim.core.jit import njit
 from sim.core.units.loop_conv.execute import execute
-from sim.core.units.loop_conv.state import BIAS, EX, INPUT, SIGN, ST, WEIGHTS, halved, least
+from sim.core.units.loop_conv.state import ACCUMULATOR, BIAS, EX, INPUT, ST, WEIGHTS, halved, least
 from sim.isa import codes
+from sim.isa.layouts import LD_FIRST, ST_FIRST, ST_SECOND
 
-IDENTITY = 0x3F800000 << 32  # scale 1.0
+IDENTITY = 0x3F800000  # scale 1.0
 KEEP_SCALE = 0xFFFFFFFF
 
 
 @njit
 def _load_config(s, which_state, stride, pixels, dram_stride):
     s.funct = codes.CONFIG
-    s.rs1 = IDENTITY | (stride & 0xFFFF) << 16 | (pixels & 0xFF) << 8 | which_state << 3 | 1
+    s.rs1 = codes.CONFIG_LD | put(which_state, LD_FIRST.state) | put(pixels, LD_FIRST.pixels)
+    s.rs1 |= put(stride, LD_FIRST.block_stride) | put(IDENTITY, LD_FIRST.scale)
     s.rs2 = dram_stride
 
 
@@ -53,7 +56,7 @@ def _bias(m):
     cols = least(s.ochs[q] - och, most)
     s.funct = codes.MVIN3
     s.rs1 = 0 if s.no_bias[q] else s.dram[q, BIAS] + och * p.acc_bytes
-    s.rs2 = rows << 48 | cols << 32 | (local & p.addr_mask) | SIGN
+    s.rs2 = local_operand((local & p.addr_mask) | ACCUMULATOR, cols, rows)
     s.channel[BIAS] += most
     if s.channel[BIAS] >= s.ochs[q]:
         s.channel[BIAS] = 0
@@ -120,7 +123,7 @@ def _weights(m):
         local = (och // p.dim) * s.w_stride[q] + (krow * s.kcols[q] + kcol) * s.kchs[q] + kch
     s.funct = codes.MVIN2
     s.rs1 = s.dram[q, WEIGHTS] + ((offset * p.b_bits >> 3) & 0xFFFFFFFF)
-    s.rs2 = rows << 48 | cols << 32 | ((s.first[WEIGHTS] + local) & p.addr_mask)
+    s.rs2 = local_operand((s.first[WEIGHTS] + local) & p.addr_mask, cols, rows)
     s.kernel_channel[WEIGHTS] += most if turned else p.dim
     if s.kernel_channel[WEIGHTS] < s.kchs[q]:
         return
@@ -184,7 +187,7 @@ def _input(m):
     count = least((s.batches[q] - b) if turned else (s.kchs[q] - ich), most)
     s.funct = codes.MVIN
     s.rs1 = 0 if zeros else s.dram[q, INPUT] + ((offset * p.a_bits >> 3) & 0xFFFFFFFF)
-    s.rs2 = (pixels >> d) << 48 | count << 32 | ((s.first[INPUT] + local) & p.addr_mask)
+    s.rs2 = local_operand((s.first[INPUT] + local) & p.addr_mask, count, pixels >> d)
     s.channel[INPUT] += 1 if turned else most
     if s.channel[INPUT] < s.kchs[q]:
         return
@@ -225,7 +228,7 @@ def _store(m):
         rows = least(s.ocols[q] - col, p.dim)
         s.funct = codes.MVOUT
         s.rs1 = s.dram[q, ST] + ((offset * p.c_bits >> 3) & 0xFFFFFFFF)
-        s.rs2 = rows << 48 | cols << 32 | ((local + row * s.ocols[q] + col) & p.addr_mask) | SIGN
+        s.rs2 = local_operand(((local + row * s.ocols[q] + col) & p.addr_mask) | ACCUMULATOR, cols, rows)
         s.channel[ST] += p.dim
         if s.channel[ST] >= s.ochs[q]:
             s.channel[ST] = 0
@@ -236,7 +239,7 @@ def _store(m):
         pixel = b * s.pool_out_col_dim[q] * s.pool_out_row_dim[q]
         s.funct = codes.MVOUT
         s.rs1 = s.dram[q, ST] + ((pixel * s.out_stride[q] + och) * p.c_bits >> 3)
-        s.rs2 = cols << 32 | (local & p.addr_mask) | SIGN
+        s.rs2 = local_operand((local & p.addr_mask) | ACCUMULATOR, cols, 0)
         s.channel[ST] += p.dim
         if s.channel[ST] >= s.ochs[q]:
             s.channel[ST] = 0
@@ -245,11 +248,12 @@ def _store(m):
                 s.state[ST] = 5
         return
     s.funct = codes.CONFIG
-    s.rs1 = s.activation[q] << 2 | 2
+    s.rs1 = codes.CONFIG_ST | put(s.activation[q], ST_FIRST.activation)
     if state == 3:
-        s.rs1 |= (s.ocols[q] & 0xFF) << 56 | (s.orows[q] & 0xFF) << 48 | (s.pocols[q] & 0xFF) << 40
-        s.rs1 |= (s.porows[q] & 0xFF) << 32 | (s.pool_out_col_dim[q] & 0xFF) << 24
-        s.rs1 |= (s.plpad[q] & 3) << 10 | (s.pupad[q] & 3) << 8 | (s.pool_size[q] & 3) << 6
-        s.rs1 |= (s.pool_stride[q] & 3) << 4
-    s.rs2 = KEEP_SCALE << 32 | ((s.out_stride[q] * p.c_bits >> 3) & 0xFFFFFFFF)
+        s.rs1 |= put(s.ocols[q], ST_FIRST.out_cols) | put(s.orows[q], ST_FIRST.out_rows)
+        s.rs1 |= put(s.pocols[q], ST_FIRST.pooled_cols) | put(s.porows[q], ST_FIRST.pooled_rows)
+        s.rs1 |= put(s.pool_out_col_dim[q], ST_FIRST.out_dim)
+        s.rs1 |= put(s.plpad[q], ST_FIRST.left_padding) | put(s.pupad[q], ST_FIRST.upper_padding)
+        s.rs1 |= put(s.pool_size[q], ST_FIRST.pool_size) | put(s.pool_stride[q], ST_FIRST.pool_stride)
+    s.rs2 = put(KEEP_SCALE, ST_SECOND.scale) | put(s.out_stride[q] * p.c_bits >> 3, ST_SECOND.stride_bytes)
     s.state[ST] = 4 if state == 3 else 0

@@ -3,9 +3,14 @@
 Source: LoopConv.scala (LoopConvExecute). Nest, outer to inner: och, krow, kcol, kch, b, orow, ocol.
 """
 
+from sim.core.fields import local_operand, put
 from sim.core.jit import njit
-from sim.core.units.loop_conv.state import EX, SIGN, halved, least
+from sim.core.units.loop_conv.state import ACCUMULATE, ACCUMULATOR, EX, halved, least
 from sim.isa import codes
+from sim.isa.layouts import EX_FIRST, EX_SECOND
+
+STRIDE_MOST = 0x7FFF
+"""Bits of C's stride that the unroller sets, one fewer than the field has: operands are signed here."""
 
 
 @njit
@@ -27,8 +32,8 @@ def execute(m):
     q = s.slot[EX]
     if s.state[EX] == 1:
         s.funct = codes.CONFIG
-        s.rs1 = ((s.irows[q] * s.icols[q]) & 0xFFFF) << 16 | 1 << 7
-        s.rs2 = ((s.orows[q] * s.ocols[q]) & 0x7FFF) << 48
+        s.rs1 = put(s.irows[q] * s.icols[q], EX_FIRST.a_stride) | put(1, EX_FIRST.strides_only)
+        s.rs2 = put((s.orows[q] * s.ocols[q]) & STRIDE_MOST, EX_SECOND.c_stride)
         s.state[EX] = 2
         return
     t = s.dilated[q]
@@ -57,8 +62,8 @@ def execute(m):
         area = s.orows[q] * s.ocols[q]
         c = s.first[EX] + (och // p.dim) * s.batches[q] * area + b * area + s.row[EX] * s.ocols[q] + s.column[EX]
         s.funct = codes.PRELOAD
-        s.rs1 = depth << 48 | cols << 32 | local
-        s.rs2 = rows << 48 | cols << 32 | (c & p.addr_mask) | SIGN | 1 << 30
+        s.rs1 = local_operand(local, cols, depth)
+        s.rs2 = local_operand((c & p.addr_mask) | ACCUMULATOR | ACCUMULATE, cols, rows)
         s.state[EX] = 3
         return
     irow = halved(s.row[EX] * s.stride[q] + s.krow[EX] * s.dilation[q], t)
@@ -72,8 +77,8 @@ def execute(m):
         local = start + (kch // p.dim) * s.input_stride[q] + b * area
     local += (irow >> d) * wide_cols + (icol >> d)
     s.funct = codes.COMPUTE_PRELOADED if s.fresh else codes.COMPUTE_ACCUMULATED
-    s.rs1 = rows << 48 | depth << 32 | (local & p.addr_mask)
-    s.rs2 = rows << 48 | cols << 32 | p.garbage_mask
+    s.rs1 = local_operand(local & p.addr_mask, depth, rows)
+    s.rs2 = local_operand(p.garbage_mask, cols, rows)
     s.fresh = 0
     advance_execute(m, False)
 

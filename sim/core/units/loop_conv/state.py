@@ -6,6 +6,7 @@ Source: LoopConv.scala.
 import numpy as np
 
 from sim.core.jit import njit
+from sim.isa.commands import ACCUMULATE_BIT, ACCUMULATOR_BIT
 
 BIAS = 0
 WEIGHTS = 1
@@ -13,7 +14,7 @@ INPUT = 2
 EX = 3
 ST = 4
 
-SIGN = 1 << 31
+ACCUMULATOR, ACCUMULATE = int(ACCUMULATOR_BIT), int(ACCUMULATE_BIT)
 
 _PER_SLOT = (
     "out_channels", "in_channels", "in_row_dim", "in_col_dim", "batch_size", "stride", "out_col_dim",

@@ -6,11 +6,14 @@ behind in k. Order of each machine, outer to inner: A k, i; B k, j; D j, i; exec
 
 import numpy as np
 
+from sim.core.fields import local_operand, put
 from sim.core.jit import njit
 from sim.isa import codes
+from sim.isa.commands import ACCUMULATE_BIT, ACCUMULATOR_BIT, FULL_WIDTH_BIT, PASS_SHIFT
+from sim.isa.layouts import NORM_FIRST
 
 LDA, LDB, LDD, EX, ST = range(5)
-SIGN = 1 << 31
+ACCUMULATOR, ACCUMULATE, FULL_WIDTH = int(ACCUMULATOR_BIT), int(ACCUMULATE_BIT), int(FULL_WIDTH_BIT)
 LAYERNORM, SOFTMAX = 2, 4
 
 DTYPE = np.dtype(
@@ -98,12 +101,12 @@ def _load_ab(m, which):
     offset = (row * stride + col) * p.dim * (p.a_bits if which == LDA else p.b_bits) >> 3
     local = s.first[which] + (row * cols_n + col) * p.dim
     if s.adds[which]:
-        local = (local & p.addr_mask) | SIGN | ((1 << 30) if which == LDB else 0)
+        local = (local & p.addr_mask) | ACCUMULATOR | (ACCUMULATE if which == LDB else 0)
     else:
         local = local & p.addr_mask
     s.funct = codes.MVIN if which == LDA else codes.MVIN2
     s.rs1 = address + (offset & 0xFFFFFFFF)
-    s.rs2 = rows << 48 | cols << 32 | local
+    s.rs2 = local_operand(local, cols, rows)
 
 
 @njit
@@ -150,10 +153,10 @@ def _load_d(m):
     cols = blocks * p.dim - (s.padding[q, 1] if j + blocks >= s.bound[q, 1] else 0)
     rows = p.dim - (s.padding[q, 0] if i == s.bound[q, 0] - 1 else 0)
     offset = (i * s.dram_stride[q, 2] + j) * p.dim * (p.word_bits if s.low_d[q] else 8 * p.acc_bytes) >> 3
-    local = ((s.first[LDD] + (i * s.bound[q, 1] + j) * p.dim) & p.addr_mask) | SIGN
+    local = ((s.first[LDD] + (i * s.bound[q, 1] + j) * p.dim) & p.addr_mask) | ACCUMULATOR
     s.funct = codes.MVIN3
     s.rs1 = s.dram[q, 2] + (offset & 0xFFFFFFFF)
-    s.rs2 = rows << 48 | cols << 32 | local
+    s.rs2 = local_operand(local, cols, rows)
     s.i[LDD] += 1
     if s.i[LDD] >= s.bound[q, 0]:
         s.i[LDD] = 0
@@ -184,19 +187,19 @@ def _execute(m):
         local = p.garbage_mask
         if i == 0:
             local = (b_end(m, q) - k_n * j_n * dim + b * dim) & p.addr_mask
-        c = ((s.first[EX] + (i * j_n + j) * dim) & p.addr_mask) | SIGN
+        c = ((s.first[EX] + (i * j_n + j) * dim) & p.addr_mask) | ACCUMULATOR
         if s.accumulate[q] or k != 0:
-            c |= 1 << 30
+            c |= ACCUMULATE
         s.funct = codes.PRELOAD
-        s.rs1 = (dim - pad_k) << 48 | (dim - pad_j) << 32 | local
-        s.rs2 = (dim - pad_i) << 48 | (dim - pad_j) << 32 | c
+        s.rs1 = local_operand(local, dim - pad_j, dim - pad_k)
+        s.rs2 = local_operand(c, dim - pad_j, dim - pad_i)
         s.state[EX] = 2
         return
     a = k * i_n + i if s.transpose_a[q] else i * k_n + k
     local = (a_start(m, q) + a * dim) & p.addr_mask
     s.funct = codes.COMPUTE_PRELOADED if i == 0 else codes.COMPUTE_ACCUMULATED
-    s.rs1 = (dim - pad_i) << 48 | (dim - pad_k) << 32 | local
-    s.rs2 = dim << 48 | dim << 32 | p.garbage_mask
+    s.rs1 = local_operand(local, dim - pad_k, dim - pad_i)
+    s.rs2 = local_operand(p.garbage_mask, dim, dim)
     s.state[EX] = 1
     s.i[EX] += 1
     if s.i[EX] == i_n:
@@ -242,13 +245,13 @@ def _store(m):
     blocks = most if j + most <= j_n else j_n - j
     cols = blocks * p.dim - (s.padding[q, 1] if j + blocks >= j_n else 0)
     rows = p.dim - (s.padding[q, 0] if i == i_n - 1 else 0)
-    full = (1 << 29) if s.full_c[q] else 0
+    full = FULL_WIDTH if s.full_c[q] else 0
     if s.state[ST] == 1:
         offset = (i * s.dram_stride[q, 3] + j) * p.dim * (8 * p.acc_bytes if s.full_c[q] else p.c_bits) >> 3
-        local = ((s.first[ST] + (i * j_n + j) * p.dim) & p.addr_mask) | SIGN | full
+        local = ((s.first[ST] + (i * j_n + j) * p.dim) & p.addr_mask) | ACCUMULATOR | full
         s.funct = codes.MVOUT
         s.rs1 = s.dram[q, 3] + (offset & 0xFFFFFFFF)
-        s.rs2 = rows << 48 | cols << 32 | local
+        s.rs2 = local_operand(local, cols, rows)
         s.i[ST] += 1
         if s.i[ST] == i_n:
             s.i[ST] = 0
@@ -259,7 +262,7 @@ def _store(m):
         return
     if s.state[ST] == 2:
         s.funct = codes.CONFIG
-        s.rs1 = 1 << 17 | s.ln_stat << 8 | 3
+        s.rs1 = put(1, NORM_FIRST.statistics_only) | put(s.ln_stat, NORM_FIRST.statistics) | codes.CONFIG_NORM
         s.rs2 = 0
         s.state[ST] = 3
         return
@@ -270,10 +273,10 @@ def _store(m):
     else:
         norm = 5 if s.ln_cmd == 0 else ((7 if last else 6) if s.ln_cmd == 1 else 0)
     offset = ((i * s.dram_stride[q, 3] + j) * p.dim + row * s.dram_stride[q, 3]) * p.c_bits >> 3
-    local = ((s.first[ST] + (i * j_n + j) * p.dim + row) & p.addr_mask) | SIGN | full | norm << 26
+    local = ((s.first[ST] + (i * j_n + j) * p.dim + row) & p.addr_mask) | ACCUMULATOR | full | norm << PASS_SHIFT
     s.funct = codes.MVOUT
     s.rs1 = s.dram[q, 3] + (offset & 0xFFFFFFFF)
-    s.rs2 = 1 << 48 | cols << 32 | local
+    s.rs2 = local_operand(local, cols, 1)
     stats = min(2, rows - s.ln_row)
     s.j[ST] += most
     if s.j[ST] < j_n:

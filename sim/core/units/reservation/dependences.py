@@ -6,15 +6,8 @@ loads of its operands and, when its result overlaps, for stores; a store for loa
 
 from sim.core.fields import (
     config_kind,
-    ex_stride_a,
-    ex_stride_c,
-    ex_strides_only,
-    ex_transpose_a,
     get,
     is_acc,
-    ld_block_stride,
-    ld_pixels,
-    ld_state,
     local_address,
     operand_cols,
     operand_rows,
@@ -23,7 +16,7 @@ from sim.core.jit import njit
 from sim.core.params import NEVER, is_garbage
 from sim.core.units.reservation.state import EX, LD, ST
 from sim.isa import codes
-from sim.isa.layouts import ST_FIRST
+from sim.isa.layouts import EX_FIRST, EX_SECOND, LD_FIRST, ST_FIRST
 
 # an operand's rows as two numbers: bit 40 set for the accumulator; a range that goes on at row 0 ends behind all rows
 MEMORY = 40
@@ -162,14 +155,14 @@ def remember(m, funct, rs1, rs2, c):
     r = m.station
     if funct == codes.CONFIG:
         if c == EX:
-            r.a_stride = ex_stride_a(rs1)
-            r.c_stride = ex_stride_c(rs2)
-            if not ex_strides_only(rs1):
-                r.a_transpose = ex_transpose_a(rs1)
+            r.a_stride = get(rs1, EX_FIRST.a_stride)
+            r.c_stride = get(rs2, EX_SECOND.c_stride)
+            if not get(rs1, EX_FIRST.strides_only):
+                r.a_transpose = get(rs1, EX_FIRST.transpose_a)
         elif c == LD:
-            i = ld_state(rs1)
-            r.block_stride[i] = ld_block_stride(rs1)
-            r.pixels[i] = max(1, ld_pixels(rs1))
+            i = get(rs1, LD_FIRST.state)
+            r.block_stride[i] = get(rs1, LD_FIRST.block_stride)
+            r.pixels[i] = max(1, get(rs1, LD_FIRST.pixels))
         elif config_kind(rs1) == codes.CONFIG_ST:
             r.pooling = 1 if get(rs1, ST_FIRST.pool_stride) else 0
     elif funct == codes.PRELOAD:
