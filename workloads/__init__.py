@@ -10,7 +10,7 @@ from pathlib import Path
 from sim.base.errors import InputError, did_you_mean
 from sim.base.reading import read_json
 from sim.graph import Graph
-from workloads import scale_sim
+from workloads import onnx, scale_sim
 from workloads.bert import (
     MAX_POSITIONS,
     MODELS,
@@ -90,8 +90,6 @@ def build(name: str, **sizes: object) -> Graph:
     if name.endswith(".csv"):
         return built(name, partial(scale_sim.load, Path(name)), sizes)
     if name.endswith(".onnx"):
-        from workloads import onnx  # an extra is needed, and loaded, for these files alone
-
         return onnx.load(Path(name), **sizes)  # type: ignore[arg-type]
     named = {**WORKLOADS, **NETWORKS}
     if name not in named:

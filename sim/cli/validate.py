@@ -19,6 +19,7 @@ from sim.base.files import write_whole
 from sim.base.workers import cores
 from sim.cli import call_listing, common, options
 from sim.run.progress import announce_compilation
+from sim.validate import csvfile, peers
 
 if TYPE_CHECKING:
     from sim.validate.report import Report
@@ -181,7 +182,7 @@ def compare(
     as_json: options.AsJson = False,
 ) -> None:
     """Print the error of a published cycle rule on the measured matmul rows, and that of Carat."""
-    from sim.validate import comparison, peers  # numpy: not for --help
+    from sim.validate import comparison  # numpy: not for --help
 
     rule = peers.rule(peer)
     report = _validated(measured, Selection(["matmul"]), "auto", with_timelines=False)
@@ -190,7 +191,7 @@ def compare(
 
 
 def _validated(measured: Measured, chosen: Selection, way: str, with_timelines: bool) -> Report:
-    from sim.validate import csvfile, runner, sources, timelines  # numpy
+    from sim.validate import runner, sources, timelines  # numpy
     from sim.validate.report import Report  # numpy
 
     announce_compilation()

@@ -265,18 +265,6 @@ def _emit_tile(stream: Stream, work: Conv, hw: Hardware, step: ConvStep) -> None
     dilated = work.input_dilation == 2
     corner = ((irow + upad) >> dilated, (icol + lpad) >> dilated)
     x, weights, c, bias = _addresses(work, hw, step, corner)
-    b, prow, pcol, poch, krow, kcol, kch = step.at
-    input_half = (1 if kch + krow + kcol + b + prow + pcol == 0 else 2) if step.keep_input else 0
-    weight_half = (1 if kch + poch + krow + kcol == 0 else 2) if step.keep_weights else 0
-    first = pack(
-        CONV_FIRST, input_half=input_half, weight_half=weight_half,
-        pixels_per_row=_pixels_per_row(work, hw, kcols, kchs),
-        depthwise=work.depthwise, **{name: getattr(work, name) for name in TRAINING}, no_bias=work.bias is None,
-    )  # fmt: skip
-    second = pack(
-        CONV_SECOND, activation=ACTIVATIONS.index(work.activation), input_dilated=dilated, downsample=work.downsample,
-        no_pool=not work.pool_stride,
-    )  # fmt: skip
     stream.emit_loop(
         (
             (
@@ -316,6 +304,23 @@ def _emit_tile(stream: Stream, work: Conv, hw: Hardware, step: ConvStep) -> None
             ),
             (Funct.LOOP_CONV_WS_CONFIG_5, weights, c),
             (Funct.LOOP_CONV_WS_CONFIG_6, bias, x),
-            (Funct.LOOP_CONV_WS, first, second),
+            (Funct.LOOP_CONV_WS, *_run(work, hw, step)),
         )
     )  # fmt: skip
+
+
+def _run(work: Conv, hw: Hardware, step: ConvStep) -> tuple[int, int]:
+    """Return the operands of the last command: halves of the scratchpad, orders of the tensors, modes."""
+    b, prow, pcol, poch, krow, kcol, kch = step.at
+    input_half = (1 if kch + krow + kcol + b + prow + pcol == 0 else 2) if step.keep_input else 0
+    weight_half = (1 if kch + poch + krow + kcol == 0 else 2) if step.keep_weights else 0
+    first = pack(
+        CONV_FIRST, input_half=input_half, weight_half=weight_half,
+        pixels_per_row=_pixels_per_row(work, hw, *step.size[5:]), depthwise=work.depthwise,
+        **{name: getattr(work, name) for name in TRAINING}, no_bias=work.bias is None,
+    )  # fmt: skip
+    second = pack(
+        CONV_SECOND, activation=ACTIVATIONS.index(work.activation), input_dilated=work.input_dilation == 2,
+        downsample=work.downsample, no_pool=not work.pool_stride,
+    )  # fmt: skip
+    return first, second

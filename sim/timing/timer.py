@@ -159,21 +159,27 @@ def run(
     if l2 is not None and hw.remembers:
         engine.rest(passed(state), lines, passed(channels))
         l2 = L2Contents(lines.tobytes(), machine.memory_side(state), channels.tobytes())
-    ends = sections[: int(told.sections)]
     return Timing(
-        cycles=int(told.idle_t),
-        sections=tuple(int(n) for n in np.diff(ends, prepend=0)),
-        counters=dict(zip(EVENTS, told.count.tolist(), strict=True)),
-        causes=dict(zip(CAUSES, told.cause.tolist(), strict=True)),
+        **_costs(told, sections),
         timeline=times_of(times[:written]) if timeline else None,
         phase=int(state[0].loop_matmul.head),
-        visited_cycles=int(told.count[Event.VISITED_CYCLES]),
         l2=l2,
         # the periodic clock counts from its last repetition, so only the others know what stood at a completion
         seen=_fields(times[:written], COMMAND_COUNTS) if timeline and clock != "periodic" else None,
         clock=used,
         refusal=refusal,
     )
+
+
+def _costs(told: Any, sections: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Return cycles, counters and causes as fields of a `Timing`."""
+    return {
+        "cycles": int(told.idle_t),
+        "sections": tuple(int(n) for n in np.diff(sections[: int(told.sections)], prepend=0)),
+        "counters": dict(zip(EVENTS, told.count.tolist(), strict=True)),
+        "causes": dict(zip(CAUSES, told.cause.tolist(), strict=True)),
+        "visited_cycles": int(told.count[Event.VISITED_CYCLES]),
+    }
 
 
 def refuse_lost_rows(hw: Hardware, state: npt.NDArray[Any]) -> None:

@@ -180,26 +180,29 @@ def test_convolutions_are_exact(name, shape, fields, dilation, pool, turned, see
     name=st.sampled_from(sorted(MACHINES)),
     size=st.integers(3, 12),
     channels=st.integers(1, 20),
-    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
-    padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
-    stride=st.integers(1, 2),
-    dilation=st.integers(1, 2),
-    depthwise=st.booleans(),
+    kernel=st.integers(1, 4),
+    fields=st.fixed_dictionaries(
+        {
+            "kernel_rows": st.integers(1, 4),
+            "padding": st.integers(0, 2),
+            "padding_rows": st.integers(0, 2),
+            "stride": st.integers(1, 2),
+            "kernel_dilation": st.integers(1, 2),
+            "depthwise": st.booleans(),
+            "batch": st.integers(1, 2),
+            "bias": st.booleans(),
+        }
+    ),
     pooled=st.booleans(),
-    batch=st.integers(1, 2),
-    bias=st.booleans(),
     seed=st.integers(0, 999),
 )
-def test_depthwise_and_oblong_convolutions_are_exact(
-    name, size, channels, kernel, padding, stride, dilation, depthwise, pooled, batch, bias, seed
-):
+def test_depthwise_and_oblong_convolutions_are_exact(name, size, channels, kernel, fields, pooled, seed):
     """A kernel of each channel's own goes through one column of the array; kernel rows are told to the loop alone."""
     hw = MACHINES[name]
     pool = (2, 2, 0) if pooled and hw.features.max_pool else (0, 0, 0)
     work = build.conv(
-        size, channels, channels if depthwise else 7, kernel[1], batch=batch, bias=bias, stride=stride, scale=0.003,
-        padding=padding[1], kernel_rows=kernel[0], padding_rows=padding[0], kernel_dilation=dilation,
-        depthwise=depthwise, pool_size=pool[0], pool_stride=pool[1], pool_padding=pool[2], **sizes_of(hw),
+        size, channels, channels if fields["depthwise"] else 7, kernel, scale=0.003, **fields, pool_size=pool[0],
+        pool_stride=pool[1], pool_padding=pool[2], **sizes_of(hw),
     )  # fmt: skip
     assume(work.out_rows >= 1 and work.out_cols >= 1)
     try:

@@ -49,7 +49,6 @@ def machine(seed: int) -> Hardware:
     read_delay = one(1, 2, 4, 6)
     bus = one(8, 16, 32, 64)
     l2_bytes = one(0, 0, 1024, 4096, 65536)  # small ones, so that lines are evicted
-    acc_single = one(False, True)
     command = one(1, 1, 2, 7, 30)
     overrides: dict[str, object] = {
         "rtl": one("gemmini-25809f78", "gemmini-8c3f992"),
@@ -69,39 +68,60 @@ def machine(seed: int) -> Hardware:
         "scratchpad.banks": sp_banks,
         "scratchpad.single_ported": one(False, True),
         "scratchpad.read_delay_cycles": read_delay,
-        "accumulator.capacity": acc_banks * acc_blocks * dim * dim * 4,
-        "accumulator.banks": acc_banks,
-        "accumulator.single_ported": acc_single,
-        "accumulator.sub_banks": one(1, 2, 4) if acc_single else -1,
-        "accumulator.latency_cycles": one(2, 2, 3),
-        "accumulator.scale_latency_cycles": one(1, 4, 8, 11),
+        **_accumulator(one, dim, acc_banks, acc_blocks),
         "dma.bus_bytes": bus,
         "dma.max_request_bytes": min(bus * one(1, 2, 4), 64) if l2_bytes else bus * one(1, 2, 4),
         "dma.max_in_flight_requests": one(2, 4, 16, 64, min(256, 63 * dim)),
         "dma.mvin_scale_latency_cycles": one(1, 3, 4),
         "dma.mvin_scale_units": one("none", "per_lane", 1, 4),
         "dma.mvin_acc_scale": one("none", 1, 4),
-        "reservation_station.ld": one(2, 4, 8, 16),
-        "reservation_station.st": one(1, 2, 4),
-        "reservation_station.ex": one(4, 8, 16),
-        "queues.ld": one(1, 2, 8),
-        "queues.st": one(1, 2),
-        "queues.ex": one(3, 4, 8),
+        **_queues(one),
         "features.normalizations": acc_type == "int32" and one(False, True),
         "features.max_pool": one(False, True),
         "features.training_convs": one(False, True),
         "features.first_layer_optimizations": one(False, True),
         "memory.l2_bytes": l2_bytes,
+        **_surroundings(one, command),
+    }
+    if input_type.startswith("int") and one(False, False, True):  # rows of several cycles
+        overrides |= {"array.pe": "bit_serial", "array.serial_activation_bits": one(1, 3, 4)}
+    overrides["memory.one_port"] = l2_bytes > 0 and one(False, True)
+    return load("gemmini_default", overrides)
+
+
+def _surroundings(one: Any, command: int) -> dict[str, object]:
+    """Speed of the memory and of the CPU."""
+    return {
         "memory.latency_cycles": one(1, 2, 10, 40, 200),
         "memory.read_bytes_per_cycle": one(0.37, 1.0, 5.3, 16.0, 64.0),
         "memory.write_bytes_per_cycle": one(1.0, 5.3, 16.0, 64.0),
         "cpu.command_cycles": command,
         "cpu.loop_cycles": command + one(0, 0, 50),
     }
-    if input_type.startswith("int") and one(False, False, True):  # rows of several cycles
-        overrides |= {"array.pe": "bit_serial", "array.serial_activation_bits": one(1, 3, 4)}
-    overrides["memory.one_port"] = l2_bytes > 0 and one(False, True)
-    return load("gemmini_default", overrides)
+
+
+def _accumulator(one: Any, dim: int, banks: int, blocks: int) -> dict[str, object]:
+    single = one(False, True)
+    return {
+        "accumulator.capacity": banks * blocks * dim * dim * 4,
+        "accumulator.banks": banks,
+        "accumulator.single_ported": single,
+        "accumulator.sub_banks": one(1, 2, 4) if single else -1,
+        "accumulator.latency_cycles": one(2, 2, 3),
+        "accumulator.scale_latency_cycles": one(1, 4, 8, 11),
+    }
+
+
+def _queues(one: Any) -> dict[str, object]:
+    """Entries of the reservation station and of the controllers' queues."""
+    return {
+        "reservation_station.ld": one(2, 4, 8, 16),
+        "reservation_station.st": one(1, 2, 4),
+        "reservation_station.ex": one(4, 8, 16),
+        "queues.ld": one(1, 2, 8),
+        "queues.st": one(1, 2),
+        "queues.ex": one(3, 4, 8),
+    }
 
 
 def _choice(seed: int) -> Any:

@@ -52,18 +52,19 @@ class Images(Network):
     ) -> Image:
         """Return a convolution padded to keep the size but for its stride. ``norm`` False: nor bias nor batch norm."""
         shape = (kernel**2 * x.channels, channels)
-        return self._windows("conv", name, x, shape, (kernel, stride), channels, norm=norm, act=act)
+        return self._windows("conv", name, x, shape, (kernel, stride), norm=norm, act=act)
 
     def depthwise(self, name: str, x: Image, kernel: int = 3, stride: int = 1) -> Image:
         """Return a convolution of each channel alone."""
         shape = (x.channels, kernel**2)
-        return self._windows("depthwise_conv", name, x, shape, (kernel, stride), x.channels, norm=True, act=True)
+        return self._windows("depthwise_conv", name, x, shape, (kernel, stride), norm=True, act=True)
 
     def _windows(
-        self, kind: str, name: str, x: Image, shape: tuple[int, int], window: tuple[int, int], channels: int, *,
+        self, kind: str, name: str, x: Image, shape: tuple[int, int], window: tuple[int, int], *,
         norm: bool, act: bool,
     ) -> Image:  # fmt: skip
         (kernel, stride), at = window, self.name_of(name)
+        channels = shape[1] if kind == "conv" else shape[0]
         out = positions(x.side, kernel, stride, kernel // 2)
         images = x.data.shape[0] // x.side**2
         views = [View.whole(x.data), View.whole(self.tensor(f"{at}.weight", shape, kind="weight"))]

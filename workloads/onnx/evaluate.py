@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workloads.onnx.net import Array, Node
+from workloads.onnx.reading import elements
 
 if TYPE_CHECKING:
     from workloads.onnx.resolve import Resolver
+
+FEW = 1 << 20
+"""Elements of what is computed here: masks of 1,024 x 1,024 tokens, tables of sines."""
 
 DRAWN = frozenset(
     ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
@@ -36,8 +40,6 @@ def _sized(node: Node, inputs: list[Array | None]) -> int:
 
 def computed(node: Node, inputs: list[Array | None], resolver: Resolver) -> list[Array] | None:
     """Return the results of a node, None where they are too large or cannot be computed."""
-    from workloads.onnx.resolve import FEW
-
     if node.op in DRAWN or (node.op != "Constant" and not inputs):
         return None
     if node.op == "Constant":
@@ -85,8 +87,6 @@ def _spread(shapes: list[tuple[int, ...]], op: str) -> int:
 
 
 def _constant(node: Node, resolver: Resolver) -> Array:
-    from workloads.onnx.reading import elements
-
     attrs: dict[str, Any] = node.attrs
     if "value" in attrs:
         return elements(attrs["value"], resolver.path.parent)

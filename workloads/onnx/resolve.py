@@ -16,15 +16,13 @@ import numpy as np
 
 from sim.base.errors import InputError, some
 from workloads.onnx import dims, expand, levels
-from workloads.onnx.evaluate import computed
+from workloads.onnx.evaluate import FEW, computed
 from workloads.onnx.net import Array, Level, Net, Node, Value
 from workloads.onnx.reading import elements, needed
 
 if TYPE_CHECKING:
     import onnx
 
-FEW = 1 << 20
-"""Elements of what is computed here: masks of 1,024 x 1,024 tokens, tables of sines."""
 MOST_ELEMENTS = 1 << 40
 """Of one value: beyond it no address reaches, and numbers of elements overflow."""
 STANDARD = ("", "ai.onnx")

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.hardware import Hardware
+from sim.isa.commands import PASS_SHIFT
 from sim.lower.encode import float_bits
 from sim.lower.matmul import c_bytes, d_bytes
-from sim.lower.norm import COMMAND_SHIFT, PASSES, STATISTICS
+from sim.lower.norm import PASSES, STATISTICS
 from sim.lower.pace import HAND, Pace
 from sim.lower.sparse.blocks import BITS_PER_BYTE
 from sim.lower.sparse.compiled import sampled_records as records
@@ -102,7 +103,7 @@ def _sizes(shape: Shape, hw: Hardware) -> Items:
         "row_elements": work.row_elements, "index_address": work.index_address,
         "index_row_bits": work.index_row_bytes * BITS_PER_BYTE, "index_bits": work.index_bits,
         "line_bytes": hw.sp_row_bytes, "group": cost.group, "group_acc": hw.loop_max_block_len_acc,
-        "norm_elements": hw.max_block_len * hw.dim, "norm_cycles": NORM_CYCLES, "norm_shift": COMMAND_SHIFT,
+        "norm_elements": hw.max_block_len * hw.dim, "norm_cycles": NORM_CYCLES, "norm_shift": PASS_SHIFT,
         "statistics": STATISTICS, "biased": product.bias != "none", "row_bias": product.bias == "row",
         "full_c": product.full_c, "low_d": product.low_d,
         "scale_bits": float_bits(product.d_scale) if hw.dma.mvin_scale_units != "none" else 0,

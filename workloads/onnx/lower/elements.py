@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workloads.onnx.expand import ROPE
+from workloads.onnx.lower.foreign import foreign
+from workloads.onnx.lower.products import add_product
+from workloads.onnx.lower.sliding import global_average
 from workloads.onnx.lower.windows import NoWindow, element_views, row_views
 from workloads.onnx.net import Level, Node
 from workloads.onnx.recognise.simple import NORMS
@@ -158,8 +161,6 @@ def reduce_sum(at: Lowering, node: Node) -> None:
     source = at.array(node.inputs[0])
     axes = _axes(at, node, len(source.axes))
     if sorted(axes) == [2, 3] and len(source.axes) == 4:
-        from workloads.onnx.lower.sliding import global_average  # both are rules of one table
-
         global_average(at, node)
         return
     if len(axes) != 1 or len(source.axes) < 2:
@@ -172,8 +173,6 @@ def reduce_sum(at: Lowering, node: Node) -> None:
         target = replace(target, axes=(*target.axes[:axis], (), *target.axes[axis:]))
     ones = at.tensors.get(f"ones{count}") or at.tensor(f"ones{count}", (1, count), "input")
     row = Strided.dense(ones.name, (1, count))
-    from workloads.onnx.lower.products import add_product  # both are rules of one table
-
     if axis == rank - 1:
         add_product(at, node, source, row.transposed([1, 0]), target, None, "none")
         return
@@ -195,21 +194,6 @@ def division(at: Lowering, node: Node) -> None:
         binary(at, node)
     else:
         foreign(at, node)
-
-
-def foreign(at: Lowering, node: Node) -> None:
-    """An operator without a kind: the host runs it."""
-    known = [name for name in node.inputs if name and at.net.values[name].level > Level.GIVEN]
-    sources = [at.array(name) for name in known] or [at.given(at.net.values[node.inputs[0]])]
-    for place, name in enumerate(node.outputs):
-        target = at.result(node, place=place, unit=-1)
-        if place == 0 or at.net.readers(name) or name in at.net.outputs:
-            suffix = f"{node.name}.{place}" if place else ""
-            try:
-                at.foreign(node, sources, target, node.op, suffix)
-            except (NoWindow, ValueError):
-                at.arrays[name] = target = at.own(f"{name}.whole", at.net.values[name].shape or ())
-                at.foreign(node, sources, target, node.op, suffix)
 
 
 RULES: dict[str, Callable[[Lowering, Node], None]] = {

@@ -9,7 +9,7 @@ import numpy as np
 
 from sim.graph import View
 from workloads.onnx.levels import is_look_up
-from workloads.onnx.lower.elements import foreign
+from workloads.onnx.lower.foreign import foreign
 from workloads.onnx.lower.places import order_of
 from workloads.onnx.net import Node
 from workloads.onnx.recognise.rotary import slices

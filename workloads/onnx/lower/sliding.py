@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError
 from sim.graph import View
+from workloads.onnx.lower.foreign import foreign
 from workloads.onnx.lower.products import add_product
 from workloads.onnx.net import Node
 from workloads.onnx.strided import Strided
@@ -44,8 +45,6 @@ def conv(at: Lowering, node: Node) -> None:
     relu = at.relu_behind(node)
     out = at.net.values[node.output].shape or ()
     if int(node.attrs.get("group", 1)) != 1 or len(shape) != 4:
-        from workloads.onnx.lower.elements import foreign
-
         foreign(at, node)
         return
     strides, pads = list(node.attrs.get("strides") or [1, 1]), list(node.attrs.get("pads") or [0] * 4)

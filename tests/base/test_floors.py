@@ -1,0 +1,142 @@
+"""The floors of the house: sizes of files and functions, parameters, imports inside functions, circles of files."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("sim", "workloads", "reports", "carat")
+FILES = sorted(path for room in (*ROOMS, "tests") for path in (ROOT / room).rglob("*.py"))
+MOST_LINES, MOST_FUNCTION_LINES, MOST_PARAMETERS = 400, 60, 8
+
+HEAVY = {
+    "typer", "numpy", "numba", "pandas", "pydantic", "matplotlib", "jinja2", "SQLite", "dask", "optuna", "pyarrow",
+    "onnx",
+}  # fmt: skip
+"""Libraries that take long to import, as a comment names them."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def name_of(path: Path) -> str:
+    """The module in a file."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(path): path for path in FILES if path.relative_to(ROOT).parts[0] in ROOMS}
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def functions(path: Path) -> Iterator[Function]:
+    return (node for node in ast.walk(tree_of(path)) if isinstance(node, Function))
+
+
+def imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """Modules that an import loads; libraries by their top name."""
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    else:
+        names = [f"{node.module}.{alias.name}" for alias in node.names]
+        names = [name if name in MODULES else str(node.module) for name in names]
+    return [name if name in MODULES else name.split(".")[0] for name in names]
+
+
+def at_the_top(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Imports that run when the module is imported."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child
+        elif not isinstance(child, Function) and "TYPE_CHECKING" not in ast.unparse(getattr(child, "test", ast.Pass())):
+            yield from at_the_top(child)
+
+
+@cache
+def needs(module: str) -> frozenset[str]:
+    """What one module imports at its top."""
+    return frozenset(name for node in at_the_top(tree_of(MODULES[module])) for name in imported(node))
+
+
+@cache
+def loads(module: str) -> frozenset[str]:
+    """All that is imported with a module, its packages and itself included."""
+    found, waiting = set[str](), [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            package = name.rpartition(".")[0]
+            waiting += [package] if package else []
+            waiting += needs(name) if name in MODULES else []
+    return frozenset(found)
+
+
+def breaches(limit: int, sizes: Iterator[tuple[str, int]]) -> list[str]:
+    return [f"{name}: {size}" for name, size in sizes if size > limit]
+
+
+def test_files_are_short() -> None:
+    sizes = ((str(path.relative_to(ROOT)), len(path.read_text(encoding="utf-8").splitlines())) for path in FILES)
+    assert breaches(MOST_LINES, sizes) == []
+
+
+def test_functions_fit_on_a_screen() -> None:
+    """But for hardware units, whose cycle is one function where it is one in the RTL."""
+    sizes = (
+        (f"{path.relative_to(ROOT)} {node.name}", (node.end_lineno or 0) - node.lineno + 1)
+        for path in FILES
+        if ROOT / "sim" / "core" / "units" not in path.parents
+        for node in functions(path)
+    )
+    assert breaches(MOST_FUNCTION_LINES, sizes) == []
+
+
+def test_parameter_lists_are_short() -> None:
+    sizes = (
+        (f"{path.relative_to(ROOT)} {node.name}", len([*of.posonlyargs, *of.args, *of.kwonlyargs]))
+        for path in FILES
+        for node in functions(path)
+        for of in [node.args]
+    )
+    assert breaches(MOST_PARAMETERS, sizes) == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_an_import_inside_a_function_keeps_out_the_heavy_library_that_it_names(room: str) -> None:
+    wrong = []
+    for module, path in MODULES.items():
+        if module.split(".")[0] != room:
+            continue
+        lines, above = path.read_text(encoding="utf-8").splitlines(), set(at_the_top(tree_of(path)))
+        for node in (node for function in functions(path) for node in ast.walk(function)):
+            if not isinstance(node, ast.Import | ast.ImportFrom) or node in above:
+                continue
+            for name in imported(node):
+                told = set(re.findall(r"\w+", lines[node.lineno - 1].partition("#")[2])) & HEAVY
+                true = {one for one in told if {"SQLite": "sqlite3"}.get(one, one) in loads(name) - loads(module)}
+                if name in MODULES and not true:
+                    wrong.append(f"{module}, line {node.lineno}: {name}")
+    assert wrong == []
+
+
+def test_no_circle_of_files() -> None:
+    def reached(module: str) -> set[str]:
+        found, waiting = set[str](), [module]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += needs(name) & MODULES.keys()
+        return found
+
+    circles = [f"{module} and {name}" for module in MODULES for name in needs(module) & MODULES.keys() - {module}]
+    assert [pair for pair in circles if pair.split(" and ")[0] in reached(pair.split(" and ")[1])] == []
