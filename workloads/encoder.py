@@ -13,12 +13,13 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import ACCUMULATOR, Graph, Op, Tensor, View
 
 P = ParamSpec("P")
+S = TypeVar("S")
 
 
 class Parts:
@@ -193,6 +194,21 @@ def states_sizes(build: Callable[P, Graph], signature: inspect.Signature | None 
     if signature is not None:
         built.__signature__ = signature  # type: ignore[attr-defined]
     return built
+
+
+def takes(sizes: type[S]) -> Callable[[Callable[[S], Graph]], Callable[..., Graph]]:
+    """Give a builder of a record of sizes (a dataclass) a keyword argument a field in its place; see `states_sizes`."""
+
+    def decorate(build: Callable[[S], Graph]) -> Callable[..., Graph]:
+        def built(**given: object) -> Graph:
+            return build(sizes(**given))
+
+        built.__name__, built.__qualname__, built.__doc__ = build.__name__, build.__qualname__, build.__doc__
+        taken = inspect.signature(sizes, eval_str=True)
+        built.__signature__ = taken.replace(return_annotation=Graph)  # type: ignore[attr-defined]
+        return states_sizes(built)
+
+    return decorate
 
 
 def check_sizes(what: str, sizes: Mapping[str, object], dtype: str) -> None:

@@ -11,6 +11,7 @@ import typer
 from sim.base.errors import InputError
 from sim.base.files import write_whole
 from sim.cli import common, options
+from sim.studies import exhibit, text
 
 Numbers = list[str] | None
 Figures = Annotated[Numbers, typer.Option("--figure", metavar="N", help="Only this figure; may be repeated.")]
@@ -33,8 +34,6 @@ def reproduce(
     output: Folder = None,
 ) -> None:
     """Simulate the tables and figures of a published study; print each value beside the published one."""
-    from sim.studies import exhibit, text  # numpy: not for --help
-
     if everything and (figure or table):
         raise InputError("--all and --figure or --table exclude each other")
     common.output_folder(output)
@@ -59,8 +58,6 @@ def reproduce(
 
 
 def _print(found: dict[str, list[Any]]) -> None:
-    from sim.studies import text
-
     for study, exhibits in found.items():
         for one, findings in exhibits:
             rows = [text.cells(finding) for finding in findings]
@@ -75,7 +72,6 @@ def _print(found: dict[str, list[Any]]) -> None:
 
 def _write(folder: Path, found: dict[str, list[Any]]) -> None:
     from reports import study as picture  # matplotlib: not for --help
-    from sim.studies import text
 
     for study, exhibits in found.items():
         data = text.as_data(study, exhibits)

@@ -19,8 +19,8 @@ from workloads.networks.builder import Network
 from workloads.networks.images import Images
 from workloads.networks.linear_attention import kernel_attention, linformer_attention
 from workloads.networks.mobilevit import _folded
+from workloads.networks.reformer import Sizes as ReformerSizes
 from workloads.networks.reformer import _Parts as _Reformer
-from workloads.networks.reformer import _Sizes as _ReformerSizes
 from workloads.networks.sparse_attention import bigbird_attention, longformer_attention
 from workloads.networks.swin import WINDOW, _Grid, _moved
 
@@ -189,7 +189,7 @@ def test_hashed_attention_is_attention_among_sorted_neighbours() -> None:
     """Each round: tokens by bucket, chunks that see themselves and the chunk before; rounds weighed by their sums."""
     seq, hashes, chunk = 16, 2, 4
     net = Network("hashed")
-    parts = _Reformer(net, _ReformerSizes(seq, 1, hashes, 4, chunk, 8))
+    parts = _Reformer(net, ReformerSizes(seq=seq, hashes=hashes, buckets=4, chunk=chunk, local=8))
     x = net.input("x", seq, 1024)
     parts._hashed(x)
     graph = net.graph()

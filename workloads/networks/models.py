@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph
 from workloads.bert import Model, encoder_model
-from workloads.encoder import states_sizes
+from workloads.encoder import takes
 from workloads.networks.config import Config
 from workloads.networks.decoders import DECODERS
 from workloads.networks.decoding import PHASES, Step, decoder
@@ -77,8 +75,7 @@ class DecoderSizes:
 def decoder_model(name: str, config: Config) -> Builder:
     """Return the builder of one decoder; all of them take the same sizes."""
 
-    def build(**sizes: Any) -> Graph:
-        of = DecoderSizes(**sizes)
+    def build(of: DecoderSizes) -> Graph:
         if of.phase not in PHASES:
             hint = PHASE_HELP if of.phase == "generate" else did_you_mean(str(of.phase), PHASES).strip()
             raise InputError(f"{name}: phase is {of.phase!r}, can be {', '.join(PHASES)} {hint}")
@@ -90,8 +87,6 @@ def decoder_model(name: str, config: Config) -> Builder:
         step = Step(new, max(own[0], default=of.kv), len(own[0]) or of.batch, of.seed, *own)
         return decoder(name, config, step, layers=of.layers, embeddings=of.embeddings, head=scored, dtype=of.dtype)
 
-    taken = inspect.signature(DecoderSizes, eval_str=True)
-    build.__signature__ = taken.replace(return_annotation=Graph)  # type: ignore[attr-defined]
     build.__name__ = build.__qualname__ = name.replace("-", "_").replace(".", "_")
     build.__doc__ = (
         f"Return {name} in a ``phase``, prefill or decode. Raises InputError for illegal sizes.\n\n"
@@ -100,7 +95,7 @@ def decoder_model(name: str, config: Config) -> Builder:
         "of the tokens' experts or ``routing``: tokens of each, '8+0+8'. ``lengths``: cached tokens of each sequence\n"
         "of a decode step, '100+7+33', in the place of ``kv`` and ``batch``. ``dtype``: element type."
     )
-    return states_sizes(build)
+    return takes(DecoderSizes)(build)
 
 
 NETWORKS: dict[str, Builder] = {

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sim.base.errors import InputError
 from sim.graph import Graph, Tensor, View
-from workloads.encoder import check_sizes, states_sizes
+from workloads.encoder import check_sizes, takes
 from workloads.networks.builder import Network
 
 NAME = "reformer-enwik8"
@@ -25,41 +25,37 @@ POSITIONS = 65536
 
 
 @dataclass(frozen=True)
-class _Sizes:
-    seq: int
-    batch: int
-    hashes: int
-    buckets: int
-    chunk: int
-    local: int
+class Sizes:
+    """What the builder takes."""
+
+    phase: str = "prefill"
+    seq: int = 2048
+    batch: int = 1
+    layers: int = len(LAYERS)
+    hashes: int = 4
+    buckets: int = 512
+    chunk: int = 256
+    local: int = 128
+    head: bool = False
+    embeddings: bool = False
+    dtype: str = "int8"
 
 
-@states_sizes
-def reformer(
-    phase: str = "prefill",
-    seq: int = 2048,
-    batch: int = 1,
-    layers: int = len(LAYERS),
-    hashes: int = 4,
-    buckets: int = 512,
-    chunk: int = 256,
-    local: int = 128,
-    head: bool = False,
-    embeddings: bool = False,
-    dtype: str = "int8",
-) -> Graph:
+@takes(Sizes)
+def reformer(sizes: Sizes) -> Graph:
     """Return Reformer over ``batch`` sequences of ``seq`` tokens. Raises InputError for illegal sizes.
 
     ``hashes`` rounds of ``buckets`` buckets; ``chunk``: sorted tokens that attend together, ``local``: neighbours that
     do. ``layers`` cuts the stack, ``head`` gives the scores of all tokens, ``embeddings`` adds the look-ups, ``dtype``:
     element type.
     """
-    if phase not in ("prefill", "encode"):
-        raise InputError(f"{NAME}: phase is {phase!r}, can be prefill (buckets are those of a whole sequence)")
-    given = {"seq": seq, "batch": batch, "layers": layers, "hashes": hashes, "buckets": buckets}
-    check_sizes(NAME, {**given, "chunk": chunk, "local": local}, dtype)
+    if sizes.phase not in ("prefill", "encode"):
+        raise InputError(f"{NAME}: phase is {sizes.phase!r}, can be prefill (buckets are those of a whole sequence)")
+    seq, layers, buckets = sizes.seq, sizes.layers, sizes.buckets
+    counted = ("seq", "batch", "layers", "hashes", "buckets", "chunk", "local")
+    check_sizes(NAME, {name: getattr(sizes, name) for name in counted}, sizes.dtype)
     problems = [f"{NAME}: buckets is {buckets}, must be even (nearest: {buckets + 1})"] if buckets % 2 else []
-    for what, size in (("chunk", chunk), ("local", local)):
+    for what, size in (("chunk", sizes.chunk), ("local", sizes.local)):
         if seq % size or seq < 2 * size:
             nearest = max(2, round(seq / size)) * size
             problems.append(f"{NAME}: seq {seq} must be at least two chunks of {what} {size} (nearest: seq={nearest})")
@@ -69,15 +65,15 @@ def reformer(
         problems.append(f"{NAME}: layers is {layers}, the model has {len(LAYERS)} (nearest: {len(LAYERS)})")
     if problems:
         raise InputError(problems)
-    parts = _Parts(Network(NAME, dtype), _Sizes(seq, batch, hashes, buckets, chunk, local))
-    parts.network(LAYERS[:layers], embeddings=embeddings, head=head)
+    parts = _Parts(Network(NAME, sizes.dtype), sizes)
+    parts.network(LAYERS[:layers], embeddings=sizes.embeddings, head=sizes.head)
     return parts.net.graph()
 
 
 @dataclass
 class _Parts:
     net: Network
-    sizes: _Sizes
+    sizes: Sizes
 
     @property
     def rows(self) -> int:
