@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sim.base import safetensors
 from sim.base.errors import InputError, some
 from sim.base.reading import read_arrays
+from workloads.onnx.weights import weights
 
 ANY = "*"
 """Name of the array of a .npy file."""
@@ -21,8 +22,6 @@ def read(path: Path) -> dict[str, npt.NDArray[Any]]:
     if path.suffix == ".safetensors":
         found = safetensors.read(path)
     elif path.suffix == ".onnx":
-        from workloads.onnx.weights import weights  # needs an extra
-
         found = weights(path)
     else:
         try:
