@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sim.timing.timer import Timing
+from sim.timing.timing import Timing
 from sim.trace.chrome import DEFAULT_EVENTS
 from sim.trace.commands import decode
 from sim.trace.events import (

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sim.isa.commands import Funct
 from sim.isa.disassembly import words
-from sim.timing.timer import Timing
+from sim.timing.timing import Timing
 from sim.trace.commands import ACCUMULATOR, EXECUTE, LOAD, NAMES, READ, SCRATCHPAD, STORE, Commands
 from sim.trace.profile import counted
 from sim.trace.walk import Walk, walk

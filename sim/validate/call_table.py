@@ -12,7 +12,7 @@ from sim.cost import energy
 from sim.cpu import issue_cycles
 from sim.cpu.recognise import Recognised, calls_of, priced, split
 from sim.run.session import Session
-from sim.timing.timer import Timing
+from sim.timing.timing import Timing
 from sim.trace import calls
 from sim.validate import csvfile, spike
 from sim.validate.recordings import Recording

@@ -14,7 +14,7 @@ from sim.validate.tasks import Measured, Outcome
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.timing.timer import Clock
+    from sim.timing.timing import Clock
 
 AXES = {"P": "i", "K": "j", "C": "k"}
 """Loops of a product as the table names them (rows of output, output and input channels) -> those of the lowering."""

@@ -18,7 +18,7 @@ from sim.validate.tasks import Measured, Outcome, outcome_of
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.timing.timer import Clock
+    from sim.timing.timing import Clock
 
 FENCE_CYCLES = 2
 """A fence when idle (tests/oracle/soc/README.md)."""
