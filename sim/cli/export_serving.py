@@ -26,7 +26,7 @@ def export_serving(
     variant: Annotated[str, typer.Option("--variant", help="Name of the types; default: the array's.")] = "",
 ) -> None:
     """Write a decoder's latencies per operator as LLMServingSim 2.0 reads them, which simulates serving with them."""
-    from sim.run.serving import Bounds, bundle  # the simulator: not for --help
+    from sim.run.serving import Bounds, bundle  # numpy: not for --help
 
     made = bundle(request, Bounds(max_tokens, max_seqs, max_kv), model=model, variant=variant)
     where = made.write(output)

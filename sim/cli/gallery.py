@@ -12,7 +12,7 @@ def gallery(
     output: Annotated[Path, typer.Option("--output", "-o", help="Markdown file that is written.")],
 ) -> None:
     """Run twenty networks on two machines; write cycles, energy and utilization of each as one Markdown page."""
-    from sim.sweeps.gallery import page, rows  # the simulator: not for --help
+    from sim.sweeps.gallery import page, rows  # numpy: not for --help
 
     text = page(rows(progress=lambda what: typer.echo(what, err=True)))
     output.write_text(text, encoding="utf-8")

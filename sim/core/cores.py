@@ -39,13 +39,14 @@ def begin(cores: np.ndarray, starts: list[int], full: bool) -> None:
 
 
 @entry
-def run(cores, sides, programs, bounds, sections, times, lines, channels, leap):
+def run(cores, sides, work, sections, times, lines, channels, leap):
     """Run every core's program to its last idle cycle, or to a pause; returns the status.
 
-    ``cores``: machine records, put in order by `begin`; ``sides``: the memory's side, one record. ``programs``: all
-    programs one behind the other; core i has those from bounds[i] to bounds[i + 1]. ``sections``, ``times``: as those
-    of `engine.run`, a row for each core. ``lines``, ``channels``: those of the memory's side.
+    ``cores``: machine records, put in order by `begin`; ``sides``: the memory's side, one record. ``work``: all
+    programs one behind the other, and their bounds: core i has those from bounds[i] to bounds[i + 1]. ``sections``,
+    ``times``: as those of `engine.run`, a row for each core. ``lines``, ``channels``: those of the memory's side.
     """
+    programs, bounds = work
     side = sides[0]
     x = side.crossbar
     now = x.now

@@ -20,9 +20,11 @@ from sim.core.units import crossbar
 from sim.core.units.memory.tile import CYCLES
 from sim.core.units.reservation import TIMELINE
 from sim.isa.commands import COMMAND, Funct, Program
+from sim.timing import parameters as alone
 from sim.timing import programs, timer
 from sim.timing.contents import L2Contents, place
-from sim.timing.timer import CAUSES, EVENTS, Clock
+from sim.timing.timer import CAUSES, EVENTS
+from sim.timing.timing import Clock
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -72,7 +74,7 @@ class Together:
     """A run of several cores. ``cycles``: cycle 0 to the last idle cycle of the last core. ``cores``: None: no program.
 
     ``memory``: counters of the memory's side. ``contents``: what it hands to the next run. ``clock``, ``refusal``: as
-    those of `timer.Timing`.
+    those of `sim.timing.timing.Timing`.
     """
 
     cycles: int
@@ -89,7 +91,7 @@ def parameters(hw: Hardware, cores: int) -> tuple[dict[str, int], dict[str, int]
 
     The tile's buffer takes its cycles out of the memory's latency, which is the one that a core alone sees.
     """
-    own = timer.parameters(hw)
+    own = alone.parameters(hw)
     problems = []
     most = XACTS // cores
     if own["n_xacts"] > most:
@@ -139,13 +141,13 @@ def run(
     rows = 1024 if timeline else 0
     while True:
         state = _machines(cores, code)
-        side, lines, channels = _side(hw, len(cores), max(timer.parameters(c.hw)["n_xacts"] for c in cores), contents)
+        side, lines, channels = _side(hw, len(cores), max(alone.parameters(c.hw)["n_xacts"] for c in cores), contents)
         sections = np.zeros((len(cores), fences + 1), np.int64)
         times = np.zeros((len(cores), rows), TIMELINE)
         engine.begin(state, [c.start if c.program is not None else NEVER for c in cores], clock == "reference")
         side[0].full = int(clock == "reference")
         status = engine.drive(
-            passed(state), passed(side), passed(np.concatenate(code).view(np.recarray)), bounds, sections,
+            passed(state), passed(side), (passed(np.concatenate(code).view(np.recarray)), bounds), sections,
             passed(times.view(np.recarray)), lines, passed(channels), clock != "reference", between=timer.heeded,
         )  # fmt: skip
         _refuse_hang(cores, state, code, status)

@@ -15,7 +15,8 @@ from sim.hardware.dram import devices
 from sim.isa.commands import Program
 from sim.lower import lower
 from sim.timing.contents import L2Contents
-from sim.timing.timer import Timing, run
+from sim.timing.timer import run
+from sim.timing.timing import Timing
 
 
 @given(cases(), SEEDS)

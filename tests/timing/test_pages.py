@@ -11,7 +11,8 @@ from sim.hardware import Hardware, load
 from sim.isa.commands import Program
 from sim.lower import Matmul, Operand, lower
 from sim.timing.contents import L2Contents
-from sim.timing.timer import Timing, run
+from sim.timing.timer import run
+from sim.timing.timing import Timing
 
 BASE = 0x8001_0000  # a boundary of 16 KiB; A, B and C one behind the other, as the SoC's programs have them
 MEASURED = {

@@ -29,7 +29,7 @@ from sim.validate.tasks import Measured, Outcome
 if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.timing.contents import L2Contents
-    from sim.timing.timer import Clock
+    from sim.timing.timing import Clock
 
 ID = re.compile(r"((l2|nol2)_(P\w+?)_L(\d+)_R(\d+))_p(\d+)_h([01])")
 HARTS = (0, 1)
