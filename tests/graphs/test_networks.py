@@ -270,6 +270,14 @@ CONFIGS = {
                      "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 32000, "rope_theta": 1e6,
                      "max_position_embeddings": 32768, "num_local_experts": 8, "num_experts_per_tok": 2,
                      "sliding_window": None},
+    "qwen3-30b-a3b": {"model_type": "qwen3_moe", "num_hidden_layers": 48, "hidden_size": 2048,
+                      "num_attention_heads": 32, "num_key_value_heads": 4, "head_dim": 128,
+                      "intermediate_size": 6144, "vocab_size": 151936,
+                      "moe_intermediate_size": 768, "num_experts": 128, "num_experts_per_tok": 8, "rope_theta": 1e6,
+                      "max_position_embeddings": 40960, "mlp_only_layers": [], "decoder_sparse_step": 1},
+    "albert-base": {"model_type": "albert", "num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12,
+                    "intermediate_size": 3072, "vocab_size": 30000, "max_position_embeddings": 512,
+                    "type_vocab_size": 2, "embedding_size": 128, "hidden_act": "gelu_new"},
     "opt-350m": {"model_type": "opt", "num_hidden_layers": 24, "hidden_size": 1024, "num_attention_heads": 16,
                  "ffn_dim": 4096, "vocab_size": 50272, "max_position_embeddings": 2048, "word_embed_proj_dim": 512,
                  "do_layer_norm_before": False},
@@ -285,6 +293,27 @@ def test_a_config_file_builds_the_network_of_that_name(name: str, tmp_path: Path
 
 
 @pytest.mark.parametrize(
+    ("kind", "more", "own"),
+    [
+        ("longformer", {"attention_window": [32] * 2}, ("longformer-base", {"window": 32})),
+        (
+            "big_bird",
+            {"block_size": 16, "num_random_blocks": 2},
+            ("bigbird-base", {"block_size": 16, "random_blocks": 2}),
+        ),
+    ],
+)
+def test_configs_of_chosen_scores_build_theirs(
+    kind: str, more: dict[str, object], own: tuple[str, dict[str, object]], tmp_path: Path
+) -> None:
+    sizes = {"num_hidden_layers": 2, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
+    tables = {"vocab_size": 9, "max_position_embeddings": 256, "type_vocab_size": 1}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind, **sizes, **tables, **more}))
+    imported, named = build(str(tmp_path), seq=128), build(own[0], seq=128, layers=2, **own[1])
+    assert imported.to_dict()["ops"] == named.to_dict()["ops"]
+
+
+@pytest.mark.parametrize(
     ("name", "change", "told"),
     [
         ("gpt2", {"model_type": "gpt22"}, "model_type is 'gpt22' (did you mean 'gpt2'?)"),
@@ -297,6 +326,10 @@ def test_a_config_file_builds_the_network_of_that_name(name: str, tmp_path: Path
         ("llama-3-8b", {"hidden_size": 10**12}, "hidden_size is 1000000000000, must be"),
         ("mixtral-8x7b", {"num_experts_per_tok": 9}, "num_experts_per_tok is 9, must be 1 to num_local_experts (8)"),
         ("mixtral-8x7b", {"sliding_window": 0}, "sliding_window is 0"),
+        ("mixtral-8x7b", {"num_local_experts": 0}, "num_local_experts is 0, must be a whole number from 1"),
+        ("qwen3-30b-a3b", {"num_experts_per_tok": 129}, "must be 1 to num_experts (128)"),
+        ("qwen3-30b-a3b", {"mlp_only_layers": [0]}, "mlp_only_layers is [0]: this changes the network"),
+        ("albert-base", {"num_hidden_groups": 2}, "num_hidden_groups is 2: this changes the network"),
     ],
 )
 def test_a_wrong_config_file_is_refused(name: str, change: dict[str, object], told: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sim.graph import Graph
 from workloads.bert import Model, encoder_model
 from workloads.networks.config import Config
 from workloads.networks.models import decoder_model
+from workloads.networks.sparse_attention import bigbird_attention, longformer_attention
 from workloads.networks.vision import Vision, vision
 
 MOST_SIZE = 1 << 24
@@ -98,17 +100,58 @@ def _qwen2(name: str, s: Sizes) -> Callable[..., Graph]:
     return _llama(name, s, qkv_bias=True)
 
 
+def _qwen3(name: str, s: Sizes) -> Callable[..., Graph]:
+    return _llama(name, s, qk_norm=True)
+
+
+def _qwen3_moe(name: str, s: Sizes) -> Callable[..., Graph]:
+    experts, picked = s["num_experts"], s["num_experts_per_tok"]
+    if not 1 <= picked <= experts:
+        raise InputError(f"num_experts_per_tok is {picked}, must be 1 to num_experts ({experts})")
+    narrow = {**s, "intermediate_size": s["moe_intermediate_size"]}
+    return _llama(name, narrow, qk_norm=True, experts=experts, per_token=picked)
+
+
 def _gemma(name: str, s: Sizes) -> Callable[..., Graph]:
     act = ACTIVATIONS.get(s.get("hidden_activation") or "gelu_pytorch_tanh", "gelu_tanh")
     return _llama(name, {"tie_word_embeddings": True, **s}, activation=act)
 
 
-def _bert(name: str, s: Sizes) -> Callable[..., Graph]:
-    model = Model(
+def _encoder(s: Sizes) -> Model:
+    return Model(
         s["num_hidden_layers"], s["hidden_size"], s["num_attention_heads"], s["intermediate_size"],
         token_types=s["type_vocab_size"], vocab=s["vocab_size"], positions=s["max_position_embeddings"],
     )  # fmt: skip
+
+
+def _bert(name: str, s: Sizes) -> Callable[..., Graph]:
+    return encoder_model(name, _encoder(s))
+
+
+def _albert(name: str, s: Sizes) -> Callable[..., Graph]:
+    narrow = s["embedding_size"]
+    model = Model(
+        s["num_hidden_layers"], s["hidden_size"], s["num_attention_heads"], s["intermediate_size"], shared=True,
+        token_types=s["type_vocab_size"], vocab=s["vocab_size"], positions=s["max_position_embeddings"],
+        embedding_size=0 if narrow == s["hidden_size"] else narrow,
+    )  # fmt: skip
     return encoder_model(name, model)
+
+
+def _longformer(name: str, s: Sizes) -> Callable[..., Graph]:
+    given = s.get("attention_window", 512)
+    windows = set(given) if isinstance(given, list) else {given}
+    if len(windows) != 1 or not all(isinstance(one, int) and one > 0 for one in windows):
+        raise InputError(f"attention_window is {given!r}, must be one whole number for all layers")
+    attention = partial(longformer_attention, name)
+    sizes = {"window": windows.pop(), "global_tokens": 1, "chunk": 64}
+    return encoder_model(name, _encoder(s), seq=s["max_position_embeddings"] // 2, attention=attention, **sizes)
+
+
+def _big_bird(name: str, s: Sizes) -> Callable[..., Graph]:
+    attention = partial(bigbird_attention, name)
+    sizes = {"block_size": s["block_size"], "random_blocks": s["num_random_blocks"], "seed": 0}
+    return encoder_model(name, _encoder(s), seq=s["max_position_embeddings"], attention=attention, **sizes)
 
 
 def _distilbert(name: str, s: Sizes) -> Callable[..., Graph]:
@@ -144,6 +187,9 @@ PLAIN: dict[str, tuple[Any, ...]] = {
     "hidden_act": ("gelu",),
 }  # fmt: skip
 
+EITHER_GELU = {**PLAIN, "hidden_act": ("gelu", "gelu_new")}
+"""One operator stands for both forms."""
+
 MODEL_TYPES: dict[str, ModelType] = {
     "gpt2": ModelType(
         {"n_layer": None, "n_embd": None, "n_head": None, "n_inner": 0, "vocab_size": None, "n_positions": None},
@@ -158,9 +204,24 @@ MODEL_TYPES: dict[str, ModelType] = {
     "mistral": ModelType(DECODER, _mistral),
     "mixtral": ModelType({**DECODER, "num_local_experts": None, "num_experts_per_tok": None}, _mixtral),
     "qwen2": ModelType(DECODER, _qwen2, {"use_sliding_window": (False,)}),
+    "qwen3": ModelType(DECODER, _qwen3, {"attention_bias": (False,), "use_sliding_window": (False,)}),
+    "qwen3_moe": ModelType(
+        {**DECODER, "num_experts": None, "num_experts_per_tok": None, "moe_intermediate_size": None}, _qwen3_moe,
+        {"attention_bias": (False,), "use_sliding_window": (False,), "decoder_sparse_step": (1,),
+         "mlp_only_layers": ([],)},
+    ),
     "gemma": ModelType(DECODER, _gemma, {"attention_bias": (False,)}),
     "bert": ModelType(ENCODER, _bert, PLAIN),
     "roberta": ModelType(ENCODER, _bert, PLAIN),
+    "albert": ModelType(
+        {**ENCODER, "embedding_size": 128}, _albert,
+        {**EITHER_GELU, "num_hidden_groups": (1,), "inner_group_num": (1,)},
+    ),
+    "longformer": ModelType(ENCODER, _longformer, PLAIN),
+    "big_bird": ModelType(
+        {**ENCODER, "block_size": 64, "num_random_blocks": 3}, _big_bird,
+        {**EITHER_GELU, "attention_type": ("block_sparse",)},
+    ),
     "distilbert": ModelType(
         {"n_layers": None, "dim": None, "n_heads": None, "hidden_dim": None, "vocab_size": None,
          "max_position_embeddings": None},
