@@ -29,6 +29,10 @@ WORKS: dict[str, Work] = {
     "conv": CONV,
     "pooled_conv": Conv(1, 8, 8, 3, 20, 3, Operand(X.address, 3), W, Operand(C.address, 20), D, 1, 1,
                         pool_size=2, pool_stride=2),
+    "depthwise_conv": Conv(1, 9, 9, 5, 5, 3, Operand(X.address, 5), Operand(W.address, 9), Operand(C.address, 5), D, 2,
+                           1, depthwise=True),
+    "oblong_conv": Conv(1, 7, 9, 18, 20, 3, Operand(X.address, 18), Operand(W.address, 20), Operand(C.address, 20), D,
+                        kernel_rows=1, padding=1, padding_rows=0, kernel_dilation=2),
 }  # fmt: skip
 """Small operators of every kind, with edges in every dimension."""
 
