@@ -35,7 +35,7 @@ test-long: $(BIN)/carat
 
 bench: $(BIN)/carat ## writes docs/BENCHMARKS.md; minutes, on an otherwise idle machine
 	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only
-	$(BIN)/python tests/bench/page.py --jobs $(JOBS)
+	$(BIN)/python tests/bench/page.py --jobs $(JOBS) --first
 
 validate: $(BIN)/carat
 	$(BIN)/carat validate --markdown > docs/VALIDATION.md

@@ -42,8 +42,16 @@ class Place:
     lost: Callable[[], str | None] = lambda: None
 
 
+FEW_POINTS = 24
+"""Up to so many points threads are the faster workers: the compiled core frees the interpreter lock, and starting two
+processes costs as much CPU as five points of an encoder layer."""
+
+
 def local(jobs: int | None) -> Place:
-    """Return worker processes, ``jobs`` of them (None: one per core). Raises InputError for jobs < 1."""
+    """Return workers on this machine, ``jobs`` processes; None: one worker per core, threads for few points.
+
+    Raises InputError for jobs < 1.
+    """
     if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
         raise InputError(f"jobs: {jobs!r} worker processes; the rule is jobs >= 1 (nearest legal: 1)")
     count = workers.cores() if jobs is None else jobs
@@ -52,11 +60,17 @@ def local(jobs: int | None) -> Place:
     def open_pool(points: int) -> Iterator[Executor]:
         if count > 1:
             timer.prepare()  # workers then load the compiled core from disk
-        alone = count == 1 or (jobs is None and points == 1)
-        pool: Executor = ThreadPoolExecutor(1) if alone else workers.pool(min(count, points), workers.follow_parent)
+        few = count == 1 or (jobs is None and points <= FEW_POINTS)
+        number, left = min(count, points), threading.Event()
+        pool: Executor
+        if few:
+            pool = ThreadPoolExecutor(number, initializer=timer.heed, initargs=(left,))
+        else:
+            pool = workers.pool(number, workers.follow_parent)
         try:
             yield pool
         finally:
+            left.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
     return Place(open_pool, 2 * count, here=True)

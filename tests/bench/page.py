@@ -1,6 +1,7 @@
 """docs/BENCHMARKS.md from measurements made now: `make bench`, or `python tests/bench/page.py --jobs 2`.
 
-``--every``: only every n-th point of the sweep of 1,000. ``--scalesim``, ``--zigzag``: as in peers.py.
+``--every``: only every n-th point of the sweep of 1,000. ``--first``: also the first run ever. ``--scalesim`` and
+``--zigzag``: as in peers.py.
 """
 
 from __future__ import annotations
@@ -83,9 +84,9 @@ def networks() -> str:
     return table(head, rows)
 
 
-def processes() -> str:
-    """Return the table of whole processes."""
-    found = startup.measure(first=True)
+def processes(first: bool) -> str:
+    """Return the table of whole processes; ``first``: with the one that compiles."""
+    found = startup.measure(first)
     rows = []
     for name, cost in found.items():
         shown = f"`{name}`" if name.startswith("carat") else name
@@ -152,13 +153,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--first", action="store_true", help="also time the first run ever, which compiles")
     for peer in peers.PEERS:
         parser.add_argument(f"--{peer}", metavar="PYTHON")
     asked = parser.parse_args()
     parts = {
         "machine": machine(),
         "networks": networks(),
-        "processes": processes(),
+        "processes": processes(asked.first),
         "patterns": patterns(),
         "peers": beside_peers(vars(asked)),
         "searches": searches(asked.jobs),

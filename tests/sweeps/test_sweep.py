@@ -107,8 +107,8 @@ def test_changed_options_are_another_point(tmp_path: Path) -> None:
         assert len(kept) == 2 * len(LATENCIES)
 
 
-@pytest.mark.parametrize("jobs", [2])
-def test_workers_change_no_bit(jobs: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("jobs", [2, None])  # processes; threads, as the points are few
+def test_workers_change_no_bit(jobs: int | None, tmp_path: Path) -> None:
     grid = {"memory.latency_cycles": LATENCIES, "scratchpad.capacity": ["64KiB", "100KiB"]}
     alone, together = small_sweep(grid=grid), small_sweep(grid=grid, jobs=jobs, store=tmp_path / "s.sqlite")
     assert alone.equals(together) and (alone.dtypes == together.dtypes).all()
