@@ -117,8 +117,11 @@ def inputs(model: Checkpoint, ids: list[int], length: int | None = None) -> dict
 
 def sequence_inputs(model: Checkpoint, ids: list[int], length: int) -> dict[str, Array]:
     """Return what changes from one sequence to the next: ids and attention mask, with padding up to ``length``."""
+    seen = np.arange(length) < len(ids)
+    if model.decoder is not None:  # a token sees those before it
+        seen = seen & (np.arange(length) <= np.arange(length)[:, None])
     # the graph divides masked scores by sqrt(head_dim)
-    mask = np.where(np.arange(length) < len(ids), 0.0, MASKED * math.sqrt(model.head_dim)).astype(np.float32)
+    mask = np.where(seen, 0.0, MASKED * math.sqrt(model.head_dim)).astype(np.float32)
     return {**_id_tensors(model, ids, length), ATTENTION_MASK: mask}
 
 

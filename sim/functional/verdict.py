@@ -49,7 +49,7 @@ class Verdict:
 def judge(logits: Array, reference: Array, kind: str, labels: Sequence[str], problem: str) -> Verdict:
     """Return what logits [rows, labels] and those in float decide.
 
-    ``kind``: "sequence", "tokens" (the largest logit of each row names its label, or with ``problem``
+    ``kind``: "sequence", "tokens", "language" (the largest logit of each row names its label, or with ``problem``
     "multi_label_classification" each positive one), "span" (the rows with the largest logits are start and end of the
     answer), "pooler". Nothing is decided by a pooler or a regression.
     """
@@ -66,6 +66,16 @@ def _decisions(logits: Array, kind: str, labels: Sequence[str], problem: str) ->
         signs = np.asarray(logits > 0).reshape(-1, len(labels))
         return tuple(f"{'' if on else 'not '}{label}" for row in signs for label, on in zip(labels, row, strict=True))
     return tuple(labels[place] for place in logits.argmax(axis=1))
+
+
+def perplexity(logits: Array, ids: Sequence[int]) -> float | None:
+    """Return e to the mean of -log p(next token) over logits [tokens, vocabulary]; None for a single token."""
+    if len(ids) < 2:
+        return None
+    rows = logits[: len(ids) - 1].astype(np.float64)
+    rows = rows - rows.max(axis=1, keepdims=True)
+    right = rows[np.arange(len(rows)), list(ids[1:])]
+    return float(np.exp((np.log(np.exp(rows).sum(axis=1)) - right).mean()))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from sim.base.errors import InputError
 from sim.graph import Graph
 from workloads.checkpoint.array import ArrayEncoder
+from workloads.checkpoint.decoder_layers import DecoderLayers
 from workloads.checkpoint.form import IDENTITY, MASK, Engines, Form
 from workloads.checkpoint.layers import Encoder, WideEncoder
 from workloads.checkpoint.model import Checkpoint
@@ -46,6 +47,14 @@ def graph_and_weights(
         nearest = min(max(seq, 1), model.positions)
         raise InputError(f"{model.name}: {seq} tokens; 1 to {model.positions} have a position (nearest: {nearest})")
     engines, form = engines or Engines(), form or Form()
+    if model.decoder is not None:
+        if engines != Engines():
+            raise InputError(
+                f"{model.name}: norms and activations of decoders run on the host, their products on the array "
+                "(nearest: without --integer, --gelu, --layernorm and --embeddings)"
+            )
+        layers = DecoderLayers(model, seq, engines, form).build()
+        return layers, _constants(model, layers)
     if form.residual == "int32" and engines.layernorm == "array":
         build = ArrayEncoder(model, seq, engines, form)
         return build.build(), build.values

@@ -1,7 +1,7 @@
 """What stands on top of a trained encoder: pooler and classifiers, as Hugging Face's models have them.
 
 =================== ================================ ==================================
-kind                BERT                             DistilBERT
+kind                BERT, RoBERTa                    DistilBERT
 =================== ================================ ==================================
 pooler              first token, dense, tanh         -
 sequence            the pooler, then a dense layer   first token, dense, ReLU, dense
@@ -17,11 +17,11 @@ from typing import Any, Literal
 
 from sim.base.errors import InputError
 
-Kind = Literal["pooler", "sequence", "tokens", "span"]
+Kind = Literal["pooler", "sequence", "tokens", "span", "language"]
 Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
 PROBLEMS: tuple[Problem, ...] = ("single_label_classification", "multi_label_classification", "regression")
 
-PREFIXES = {"bert": "Bert", "distilbert": "DistilBert"}
+PREFIXES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta"}
 TASKS: dict[str, Kind] = {
     "Model": "pooler",
     "ForSequenceClassification": "sequence",
@@ -37,6 +37,7 @@ MODULES = {
     "bert": {"pooler": (POOLER,), "sequence": (POOLER, "classifier")},
     "distilbert": {"pooler": (), "sequence": ("pre_classifier", "classifier")},
 }
+MODULES["roberta"] = MODULES["bert"]
 """Dense layers of a head in their order, by our name; those of tokens and span are `LAST` alone."""
 
 SOURCES = {POOLER: "pooler.dense"}

@@ -50,7 +50,11 @@ class Encoder(Builder):
         assert total is not None
         if dtype == "int8":
             return self.normalise("embed_norm", total, "input", None)
-        normed = self.tensor("embedded", shape, "fp32")
+        return self.embedded_sum(total)
+
+    def embedded_sum(self, total: Tensor) -> Tensor:
+        """Return what the first layer reads, from the sum of the embeddings in float."""
+        normed = self.tensor("embedded", total.shape, "fp32")
         self.host_norm("embed_norm", total, normed, None)
         return self.embedded(normed)
 

@@ -1,6 +1,7 @@
-"""Trained encoders from a folder on disk: BERT and DistilBERT in the Hugging Face layout, safetensors weights.
+"""Trained transformers from a folder on disk in the Hugging Face layout, safetensors weights.
 
-Nothing is fetched. Names and shapes are those of the published models; a prefix such as ``bert.`` is taken off.
+Encoders: BERT (MiniLM, TinyBERT), RoBERTa, DistilBERT; decoders: `workloads.checkpoint.decoder`. Nothing is fetched.
+Names and shapes are those of the published models; a prefix such as ``bert.`` is taken off.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import numpy.typing as npt
 
 from sim.base import safetensors
 from sim.base.errors import InputError, did_you_mean
+from workloads.checkpoint import decoder as decoders
 from workloads.checkpoint import head as heads
+from workloads.checkpoint.decoder import Decoder
 from workloads.checkpoint.head import Head
 
 Weights = dict[str, npt.NDArray[np.float32]]
@@ -72,18 +75,32 @@ LAYER_NAMES = {
 """Model type -> prefix of a layer, our operator -> its module there."""
 
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+EPSILONS = ("layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps")
+
 BUFFERS = {"embeddings.position_ids", "embeddings.token_type_ids"}
 """Constants that older files keep beside the weights."""
+
+CONFIG_KEYS["roberta"] = CONFIG_KEYS["bert"]
+LAYER_NAMES["roberta"] = LAYER_NAMES["bert"]
+CONFIG_KEYS |= decoders.KEYS
+
+PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+ALIASES = {"xlm-roberta": "roberta", "camembert": "roberta"}
+"""Model types that are another one under a name of their own."""
+
+ROBERTA_HEAD = {"classifier.dense.": "pooler.dense.", "classifier.out_proj.": "classifier."}
+"""RoBERTa's classifier -> the same two layers as BERT names them."""
 
 GELU_NAMES = ("gelu", "gelu_new", "gelu_pytorch_tanh")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained encoder. ``weights``: "word", "position", "token_type" [rows, hidden]; per operator such as
+    """A trained model. ``weights``: "word", "position", "token_type" [rows, hidden]; per operator such as
 
     "L0.FF1" its ".weight" [in, out] and ".bias" [out] (LayerNorm: both [hidden]), "embed_norm.*" and the layers of
-    ``head`` likewise. ``unused``: tensors of the file that nothing here runs.
+    ``head`` likewise. ``unused``: tensors of the file that nothing here runs. ``decoder``: None for an encoder.
     """
 
     name: str
@@ -98,11 +115,12 @@ class Checkpoint:
     weights: Weights
     head: Head | None = None
     unused: tuple[str, ...] = ()
+    decoder: Decoder | None = None
 
     @property
     def head_dim(self) -> int:
         """Elements of one attention head."""
-        return self.hidden // self.heads
+        return self.hidden // self.heads if self.decoder is None else self.decoder.head_dim
 
 
 def load(folder: str | Path) -> Checkpoint:
@@ -118,9 +136,31 @@ def load(folder: str | Path) -> Checkpoint:
     sizes = _sizes(config, kind, path)
     epsilon = _epsilon(config, path)
     raw = _without_prefix(_tensors(path), kind)
-    head = heads.find(config, kind, {name: values.shape for name, values in raw.items()}, path)
-    wanted = {**wanted_tensors(kind, sizes), **heads.wanted(head, sizes["hidden"])}
-    weights, problems = {}, []
+    decoder = head = None
+    if kind in decoders.KEYS:
+        decoder = decoders.read(config, kind, sizes, path)
+        raw = decoders.prepared(raw, kind, sizes, decoder)
+        wanted = decoders.wanted(kind, sizes, decoder)
+        head = Head("language", (decoders.LM_HEAD,), tuple(map(str, range(sizes["vocabulary"]))))
+    else:
+        head = heads.find(config, kind, {name: values.shape for name, values in raw.items()}, path)
+        wanted = {**wanted_tensors(kind, sizes), **heads.wanted(head, sizes["hidden"])}
+    weights = _weights(raw, wanted, path)
+    if kind == "roberta":
+        first = _first_position(config, sizes["positions"], path)
+        weights["position"] = weights["position"][first:]
+        sizes["positions"] -= first
+    unused = tuple(sorted(set(raw) - {source for source, _, _ in wanted.values()} - BUFFERS))
+    name = path.resolve().name
+    return Checkpoint(name, epsilon=epsilon, weights=weights, head=head, unused=unused, decoder=decoder, **sizes)
+
+
+def _weights(
+    raw: dict[str, npt.NDArray[Any]], wanted: dict[str, tuple[str, tuple[int, ...], bool]], path: Path
+) -> Weights:
+    """Return the weights by our names. Raises InputError listing all that are missing, misshapen or not finite."""
+    weights: Weights = {}
+    problems = []
     for name, (source, shape, turned) in wanted.items():
         if source not in raw:
             problems.append(f"{path}: tensor {source!r} is missing{did_you_mean(source, raw)}")
@@ -136,8 +176,15 @@ def load(folder: str | Path) -> Checkpoint:
             weights[name] = np.ascontiguousarray(values.T if turned else values)
     if problems:
         raise InputError(problems)
-    unused = tuple(sorted(set(raw) - {source for source, _, _ in wanted.values()} - BUFFERS))
-    return Checkpoint(path.resolve().name, epsilon=epsilon, weights=weights, head=head, unused=unused, **sizes)
+    return weights
+
+
+def _first_position(config: dict[str, Any], positions: int, path: Path) -> int:
+    """Return the row of the position table that RoBERTa's first token has: the one behind the padding's."""
+    pad = config.get("pad_token_id", 1)
+    if isinstance(pad, bool) or not isinstance(pad, int) or not 0 <= pad < positions - 1:
+        raise InputError(f"{path}: config.json: pad_token_id is {pad!r}, must be a whole number, e.g. 1")
+    return pad + 1
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -154,7 +201,10 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _architecture(config: dict[str, Any], path: Path) -> str:
     kind = str(config.get("model_type", ""))
+    kind = ALIASES.get(kind, kind)
     problems = []
+    if kind in decoders.KEYS:
+        return kind
     if kind not in CONFIG_KEYS:
         problems.append(f"{path}: unknown architecture model_type {kind!r}{did_you_mean(kind, CONFIG_KEYS)}")
     activation = config.get("hidden_act", config.get("activation", "gelu"))
@@ -185,14 +235,21 @@ def _sizes(config: dict[str, Any], kind: str, path: Path) -> dict[str, int]:
 
 
 def _epsilon(config: dict[str, Any], path: Path) -> float:
-    value = config.get("layer_norm_eps", 1e-12)
+    key = next((key for key in EPSILONS if key in config), EPSILONS[0])
+    value = config.get(key, 1e-12)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-        raise InputError(f"{path}: config.json: layer_norm_eps is {value!r}, must be a number in [0, 1), e.g. 1e-12")
+        raise InputError(f"{path}: config.json: {key} is {value!r}, must be a number in [0, 1), e.g. 1e-12")
     return float(value)
 
 
 def _tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
     index = path / "model.safetensors.index.json"
+    pickled = [name for name in PICKLED if (path / name).exists()]
+    if pickled and not index.exists() and not (path / "model.safetensors").exists():
+        raise InputError(
+            f"{path}: {pickled[0]} is a pickle, which can run code when it is read; convert it to model.safetensors "
+            "first (safetensors.torch.save_file of what torch.load(..., weights_only=True) gives)"
+        )
     names = ["model.safetensors"]
     if index.exists():
         places = _json(index).get("weight_map")
@@ -211,6 +268,8 @@ def _without_prefix(tensors: dict[str, npt.NDArray[Any]], kind: str) -> dict[str
         short = name.removeprefix(f"{kind}.")
         for old, new in OLD_NAMES.items():
             short = short.removesuffix(old) + new if short.endswith(old) else short
+        for old, new in ROBERTA_HEAD.items() if kind == "roberta" else ():
+            short = new + short.removeprefix(old) if short.startswith(old) else short
         plain[short] = values
     return plain
 

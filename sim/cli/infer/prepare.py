@@ -94,7 +94,13 @@ def possible(recipe: Recipe, case: Case) -> Recipe:
 
 def _form(case: Case, recipe: Recipe) -> Form:
     on_host = "softmax" not in case.hw.array_operators and case.hw.array.input_type != case.hw.array.acc_type
-    wide = on_host and (case.padded or recipe.residual == "int32")
+    decodes = case.checkpoint.decoder is not None
+    if decodes and not (case.hw.array.input_type.startswith("int") and case.hw.accumulator.read_full_width):
+        raise InputError(
+            f"{case.checkpoint.name}: a decoder needs an array of integers whose sums are read at full width, not "
+            f"{case.hw.name} (nearest: --hw gemmini_ibert)"
+        )
+    wide = on_host and (case.padded or decodes or recipe.residual == "int32")
     if wide and case.padded and not case.hw.accumulator.read_full_width:
         raise InputError(
             f"--pad-to: {case.hw.name} runs softmax on the host, its accumulator is not read at full width, and "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import typer
 from sim.base.errors import InputError
 from sim.cli import common
 from sim.functional.inference import relative_error
-from sim.functional.verdict import evaluate, judge
+from sim.functional.verdict import evaluate, judge, perplexity
 
 if TYPE_CHECKING:
     from sim.functional.inference import Inference
@@ -56,25 +57,31 @@ def summary(result: Inference, model: str, machine: str, tokens: int, length: in
     }
 
 
-def head_report(result: Inference, model: Checkpoint) -> dict[str, Any] | None:
+def head_report(result: Inference, model: Checkpoint, ids: Sequence[int]) -> dict[str, Any] | None:
     """Return what the head decides in integers and in float, its logits and their error; None without a head."""
 
     if model.head is None or result.logits is None or result.reference_logits is None:
         return None
     head = model.head
     verdict = judge(result.logits, result.reference_logits, head.kind, head.labels, head.problem)
-    return {
+    off = {
         "kind": head.kind,
-        "problem": head.problem if head.labels else None,
-        "labels": list(head.labels),
+        "relative_rms_error": relative_error(result.logits, result.reference_logits),
+        "largest_difference": float(abs(result.logits - result.reference_logits).max()),
         "decisions": list(verdict.decisions),
         "float_decisions": list(verdict.float_decisions),
         "same_decisions": verdict.same,
-        "relative_rms_error": relative_error(result.logits, result.reference_logits),
-        "largest_difference": float(abs(result.logits - result.reference_logits).max()),
+        "told": str(verdict),
+    }
+    if head.kind == "language":  # logits of every word after every token: in logits.npy
+        found, wanted = (perplexity(logits, ids) for logits in (result.logits, result.reference_logits))
+        return {**off, "perplexity": found, "float_perplexity": wanted}
+    return {
+        **off,
+        "problem": head.problem if head.labels else None,
+        "labels": list(head.labels),
         "logits": result.logits.tolist(),
         "float_logits": result.reference_logits.tolist(),
-        "told": str(verdict),
     }
 
 
@@ -138,6 +145,10 @@ def print_head(head: dict[str, Any] | None, model: Checkpoint) -> None:
         off = f"logits off by {head['largest_difference']:.3g} at most, rms error {head['relative_rms_error']:.2%}"
         if head["kind"] == "pooler":
             typer.echo(f"pooler: rms error {head['relative_rms_error']:.2%}")
+        elif head["kind"] == "language":
+            typer.echo(f"next tokens: {head['told']}; {off}")
+            if head["perplexity"] is not None:
+                typer.echo(f"perplexity {head['perplexity']:.4g} (float: {head['float_perplexity']:.4g})")
         elif head["problem"] == "regression":
             typer.echo(f"{head['kind']}: {head['logits'][0][0]:.4g} (float: {head['float_logits'][0][0]:.4g}); {off}")
         else:

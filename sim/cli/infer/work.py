@@ -86,7 +86,7 @@ def _report(
     model, machine, (ids, others) = case.checkpoint, case.hw, sequences
     totals = report.summary(result, model.name, machine.name, len(ids), case.length)
     totals["calibration"] = calibration.source
-    head = report.head_report(result, model)
+    head = report.head_report(result, model, ids)
     evaluation = report.evaluation_report(result, model, others)
     whole: dict[str, Any] = {
         "totals": totals,

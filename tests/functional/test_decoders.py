@@ -1,0 +1,195 @@
+"""Decoders and RoBERTa from a folder: the graph against an independent forward pass, integers against float."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from functional.test_inference import SIZES, model_tensors, write_model, write_safetensors
+from typer.testing import CliRunner
+
+from sim.cli.app import app
+from sim.functional import host, tokens
+from sim.functional.verdict import perplexity
+from workloads import checkpoint
+from workloads.checkpoint.graph import encoded, graph_and_weights
+
+HIDDEN, HEADS, KV, FFN, WORDS, LAYERS = 48, 6, 2, 96, 70, 2
+SIZE = HIDDEN // HEADS
+IDS = [int(n) for n in np.random.default_rng(5).integers(0, WORDS, 14)]
+
+
+def matrix(rng, *shape):
+    return (rng.standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32)
+
+
+def gpt2(folder):
+    """Random weights as GPT-2 stores them: [in, out], Q, K and V side by side; one feature is 30 times the others."""
+    rng = np.random.default_rng(0)
+    tensors = {
+        "transformer.wte.weight": matrix(rng, WORDS, HIDDEN) * 4,
+        "transformer.wpe.weight": matrix(rng, 32, HIDDEN),
+    }
+    for layer in range(LAYERS):
+        at = f"transformer.h.{layer}."
+        sizes = {"attn.c_attn": (HIDDEN, 3 * HIDDEN), "attn.c_proj": (HIDDEN, HIDDEN)}
+        sizes |= {"mlp.c_fc": (HIDDEN, FFN), "mlp.c_proj": (FFN, HIDDEN)}
+        for name, shape in sizes.items():
+            tensors[f"{at}{name}.weight"] = matrix(rng, *shape)
+            tensors[f"{at}{name}.bias"] = 0.1 * matrix(rng, shape[1])
+        for name in ("ln_1", "ln_2"):
+            tensors[f"{at}{name}.weight"] = (1 + 0.1 * rng.standard_normal(HIDDEN)).astype(np.float32)
+            tensors[f"{at}{name}.bias"] = 0.1 * matrix(rng, HIDDEN)
+        tensors[f"{at}mlp.c_proj.weight"][:, 5] *= 30
+    tensors["transformer.ln_f.weight"] = np.ones(HIDDEN, np.float32)
+    tensors["transformer.ln_f.bias"] = np.zeros(HIDDEN, np.float32)
+    config = {"model_type": "gpt2", "n_layer": LAYERS, "n_embd": HIDDEN, "n_head": HEADS, "vocab_size": WORDS}
+    return save(folder, tensors, {**config, "n_positions": 32, "n_inner": FFN, "layer_norm_epsilon": 1e-5})
+
+
+def llama(folder):
+    """Random weights as LLaMA stores them: [out, in], three queries to a key."""
+    rng = np.random.default_rng(1)
+    tensors = {
+        "model.embed_tokens.weight": matrix(rng, WORDS, HIDDEN) * 4,
+        "lm_head.weight": matrix(rng, WORDS, HIDDEN),
+    }
+    for layer in range(LAYERS):
+        at = f"model.layers.{layer}."
+        sizes = {"self_attn.q_proj": (HIDDEN, HIDDEN), "self_attn.o_proj": (HIDDEN, HIDDEN)}
+        sizes |= dict.fromkeys(("self_attn.k_proj", "self_attn.v_proj"), (KV * SIZE, HIDDEN))
+        sizes |= {"mlp.gate_proj": (FFN, HIDDEN), "mlp.up_proj": (FFN, HIDDEN), "mlp.down_proj": (HIDDEN, FFN)}
+        for name, shape in sizes.items():
+            tensors[f"{at}{name}.weight"] = np.ascontiguousarray(matrix(rng, *shape[::-1]).T)
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            tensors[f"{at}{name}.weight"] = (1 + 0.1 * rng.standard_normal(HIDDEN)).astype(np.float32)
+        tensors[f"{at}mlp.down_proj.weight"][7] *= 30
+    tensors["model.norm.weight"] = np.ones(HIDDEN, np.float32)
+    config = {"model_type": "llama", "num_hidden_layers": LAYERS, "hidden_size": HIDDEN, "num_attention_heads": HEADS}
+    config |= {"num_key_value_heads": KV, "intermediate_size": FFN, "vocab_size": WORDS, "rope_theta": 5000.0}
+    return save(folder, tensors, {**config, "max_position_embeddings": 32, "rms_norm_eps": 1e-6})
+
+
+def save(folder, tensors, config):
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    write_safetensors(folder / "model.safetensors", tensors)
+    return folder, {name: values.astype(np.float64) for name, values in tensors.items()}
+
+
+def attend(q, k, v):
+    """Causal attention [heads, tokens, size], written as the textbook has it."""
+    scores = q @ k.transpose(0, 2, 1) / np.sqrt(SIZE)
+    scores[:, np.triu(np.ones(scores.shape[1:], bool), 1)] = -np.inf
+    shares = np.exp(scores - scores.max(-1, keepdims=True))
+    context = shares / shares.sum(-1, keepdims=True) @ v
+    return context.transpose(1, 0, 2).reshape(len(IDS), -1)
+
+
+def heads(x):
+    return x.reshape(len(IDS), -1, SIZE).transpose(1, 0, 2)
+
+
+def forward_gpt2(w):
+    def norm(x, name):
+        off = x - x.mean(-1, keepdims=True)
+        return off / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    x = w["transformer.wte.weight"][IDS] + w["transformer.wpe.weight"][: len(IDS)]
+    for layer in range(LAYERS):
+        at = f"transformer.h.{layer}."
+
+        def dense(y, name, at=at):
+            return y @ w[f"{at}{name}.weight"] + w[f"{at}{name}.bias"]
+
+        q, k, v = map(heads, np.split(dense(norm(x, at + "ln_1"), "attn.c_attn"), 3, axis=1))
+        x = x + dense(attend(q, k, v), "attn.c_proj")
+        y = dense(norm(x, at + "ln_2"), "mlp.c_fc")
+        x = x + dense(y / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y**3))), "mlp.c_proj")
+    return norm(x, "transformer.ln_f") @ w["transformer.wte.weight"].T
+
+
+def forward_llama(w):
+    def norm(x, name):
+        return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-6) * w[f"{name}.weight"]
+
+    angles = np.arange(len(IDS))[:, None] * 5000.0 ** (-np.arange(0, SIZE, 2) / SIZE)
+
+    def turn(x):
+        first, second = np.split(x, 2, axis=-1)
+        turned = (first + 1j * second) * np.exp(1j * angles)
+        return np.concatenate([turned.real, turned.imag], axis=-1)
+
+    x = w["model.embed_tokens.weight"][IDS]
+    for layer in range(LAYERS):
+        at = f"model.layers.{layer}."
+        y = norm(x, at + "input_layernorm")
+        q, k, v = (heads(y @ w[f"{at}self_attn.{n}_proj.weight"].T) for n in "qkv")
+        k, v = (np.repeat(part, HEADS // KV, axis=0) for part in (turn(k), v))
+        x = x + attend(turn(q), k, v) @ w[f"{at}self_attn.o_proj.weight"].T
+        y = norm(x, at + "post_attention_layernorm")
+        gate, up = (y @ w[f"{at}mlp.{n}_proj.weight"].T for n in ("gate", "up"))
+        x = x + (gate / (1 + np.exp(-gate)) * up) @ w[f"{at}mlp.down_proj.weight"].T
+    return norm(x, "model.norm") @ w["lm_head.weight"].T
+
+
+@pytest.mark.parametrize(("write", "forward"), [(gpt2, forward_gpt2), (llama, forward_llama)])
+def test_a_decoder_in_float_is_the_textbook_s(tmp_path, write, forward):
+    folder, weights = write(tmp_path / "model")
+    model = checkpoint.load(folder)
+    layers, more = graph_and_weights(model, len(IDS))
+    given = {**tokens.inputs(model, IDS), **more}
+    values = host.forward(layers, given, model.epsilon, model.head_dim)
+    np.testing.assert_allclose(values["logits"], forward(weights), rtol=1e-3, atol=1e-3)
+    assert not model.unused
+
+
+@pytest.mark.parametrize("write", [gpt2, llama])
+def test_integers_decide_on_the_next_token_as_float_does(tmp_path, write):
+    folder, _ = write(tmp_path / "model")
+    line = ["infer", str(folder), "--tokens", ",".join(map(str, IDS)), "--json"]
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["totals"]["cosine"] > 0.99
+    assert found["head"]["same_decisions"] >= 11  # of 14 tokens; with random weights some logits are nearly equal
+    assert found["head"]["perplexity"] == pytest.approx(found["head"]["float_perplexity"], rel=0.05)
+
+
+def test_all_words_alike_are_as_perplexing_as_their_number():
+    assert perplexity(np.zeros((4, 9)), [1, 2, 3, 4]) == pytest.approx(9)
+    assert perplexity(np.zeros((1, 9)), [1]) is None
+
+
+def test_a_decoder_s_norms_stay_on_the_host(tmp_path):
+    folder, _ = gpt2(tmp_path / "model")
+    done = CliRunner().invoke(app, ["infer", str(folder), "--tokens", "1,2", "--integer"])
+    assert done.exit_code == 2
+    assert "without --integer" in done.output
+
+
+def test_a_pickle_is_refused_with_the_way_out(tmp_path):
+    folder, _ = gpt2(tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    done = CliRunner().invoke(app, ["infer", str(folder)])
+    assert done.exit_code == 2
+    assert "convert it to model.safetensors" in " ".join(done.output.split())
+
+
+def test_roberta_is_bert_with_positions_that_begin_behind_the_padding_s(tmp_path):
+    bert = model_tensors("bert")
+    roberta = {name.replace("bert.", "roberta.", 1): values for name, values in bert.items()}
+    name = "roberta.embeddings.position_embeddings.weight"
+    roberta[name] = np.concatenate([np.full((2, roberta[name].shape[1]), 9, np.float32), roberta[name]])
+    positions = SIZES["positions"] + 2
+    write_model(tmp_path / "bert", tensors=bert)
+    write_model(tmp_path / "roberta", "roberta", roberta, max_position_embeddings=positions, pad_token_id=1)
+    found = []
+    for kind in ("bert", "roberta"):
+        model = checkpoint.load(tmp_path / kind)
+        layers, more = graph_and_weights(model, 9)
+        given = {**tokens.inputs(model, IDS[:9]), **more}
+        found.append(host.forward(layers, given, model.epsilon, model.head_dim)[encoded(model)])
+    assert model.positions == SIZES["positions"]
+    np.testing.assert_array_equal(*found)

@@ -1,0 +1,162 @@
+"""Trained decoders in the Hugging Face layout: GPT-2, and LLaMA with Mistral and Qwen2, which differ in sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.base.errors import InputError
+
+Array = npt.NDArray[Any]
+Wanted = dict[str, tuple[str, tuple[int, ...], bool]]
+
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "silu": "silu",
+    "swish": "silu",
+    "relu": "relu",
+}
+"""Name in config.json -> operator."""
+
+LM_HEAD = "lm_head"
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """What a decoder has beside an encoder's sizes.
+
+    ``norm``, ``activation``: operator kinds. ``gated``: the feed-forward layer multiplies two products (SwiGLU).
+    ``rope_base``: of the rotary embedding; None: positions have a table.
+    """
+
+    kv_heads: int
+    head_dim: int
+    norm: Literal["layernorm", "rmsnorm"]
+    activation: str
+    gated: bool
+    rope_base: float | None = None
+
+
+KEYS = {
+    "gpt2": {
+        "layers": "n_layer",
+        "hidden": "n_embd",
+        "heads": "n_head",
+        "vocabulary": "vocab_size",
+        "positions": "n_positions",
+    },
+    "llama": {
+        "layers": "num_hidden_layers",
+        "hidden": "hidden_size",
+        "heads": "num_attention_heads",
+        "ffn": "intermediate_size",
+        "vocabulary": "vocab_size",
+        "positions": "max_position_embeddings",
+    },
+}
+KEYS |= {"mistral": KEYS["llama"], "qwen2": KEYS["llama"]}
+"""Model type -> our name of a size -> its key in config.json."""
+
+
+def read(config: Mapping[str, Any], kind: str, sizes: dict[str, int], where: object) -> Decoder:
+    """Return what config.json says of a decoder; adds the feed-forward size of GPT-2 to ``sizes``.
+
+    Raises InputError listing what is not run here.
+    """
+    problems: list[str] = []
+    name = str(config.get("activation_function", config.get("hidden_act", "gelu_new" if kind == "gpt2" else "silu")))
+    if name not in ACTIVATIONS:
+        problems.append(f"{where}: config.json: activation {name!r} is none of {', '.join(ACTIVATIONS)}")
+    if kind == "gpt2":
+        sizes["ffn"] = config.get("n_inner") or 4 * sizes["hidden"]
+        kv, size, base = sizes["heads"], sizes["hidden"] // sizes["heads"], None
+        if config.get("scale_attn_by_inverse_layer_idx"):
+            problems.append(f"{where}: config.json: scale_attn_by_inverse_layer_idx is not run (nearest: false)")
+    else:
+        kv = config.get("num_key_value_heads", sizes["heads"])
+        size = config.get("head_dim") or sizes["hidden"] // sizes["heads"]
+        rope = config.get("rope_parameters") or {}
+        base = config.get("rope_theta", rope.get("rope_theta", 10000.0) if isinstance(rope, dict) else 10000.0)
+        scaling = config.get("rope_scaling") or (rope if isinstance(rope, dict) else {})
+        if isinstance(scaling, dict) and scaling.get("rope_type", scaling.get("type", "default")) != "default":
+            problems.append(f"{where}: config.json: rope_scaling is not run; only plain rotary embeddings")
+        if not isinstance(base, int | float) or isinstance(base, bool) or base <= 0:
+            problems.append(f"{where}: config.json: rope_theta is {base!r}, must be a number > 0, e.g. 10000.0")
+        if not isinstance(kv, int) or isinstance(kv, bool) or kv < 1 or sizes["heads"] % kv:
+            problems.append(f"{where}: config.json: num_key_value_heads is {kv!r}, must divide {sizes['heads']} heads")
+        if not isinstance(size, int) or isinstance(size, bool) or size < 2 or size % 2:
+            problems.append(f"{where}: config.json: head_dim is {size!r}, must be an even number >= 2")
+    if problems:
+        raise InputError(problems)
+    norm: Literal["layernorm", "rmsnorm"] = "layernorm" if kind == "gpt2" else "rmsnorm"
+    return Decoder(kv, size, norm, ACTIVATIONS[name], kind != "gpt2", base)
+
+
+def prepared(raw: dict[str, Array], kind: str, sizes: Mapping[str, int], decoder: Decoder) -> dict[str, Array]:
+    """Return the tensors of a file with GPT-2's joint projection cut in three, zero biases and a tied head added."""
+    found = {name.removeprefix("transformer.").removeprefix("model."): values for name, values in raw.items()}
+    hidden = sizes["hidden"]
+    for layer in range(sizes["layers"]):
+        if kind == "gpt2":
+            for part, axis in (("weight", 1), ("bias", 0)):
+                joint = found.pop(f"h.{layer}.attn.c_attn.{part}", None)
+                if joint is not None and joint.shape[-1] == 3 * hidden:
+                    for letter, values in zip("qkv", np.split(joint, 3, axis=axis), strict=True):
+                        found[f"h.{layer}.attn.{letter}.{part}"] = values
+            found.pop(f"h.{layer}.attn.bias", None)  # the causal mask
+            found.pop(f"h.{layer}.attn.masked_bias", None)
+            continue
+        at = f"layers.{layer}."
+        widths = {"self_attn.q_proj": sizes["heads"] * decoder.head_dim, "self_attn.o_proj": hidden}
+        widths |= dict.fromkeys(("self_attn.k_proj", "self_attn.v_proj"), decoder.kv_heads * decoder.head_dim)
+        widths |= {"mlp.gate_proj": sizes["ffn"], "mlp.up_proj": sizes["ffn"], "mlp.down_proj": hidden}
+        for module, width in widths.items():
+            found.setdefault(f"{at}{module}.bias", np.zeros(width, np.float32))
+    table = found.get("wte.weight" if kind == "gpt2" else "embed_tokens.weight")
+    if table is not None:
+        found.setdefault("lm_head.weight", table)
+        found.setdefault("lm_head.bias", np.zeros(len(table), np.float32))
+    return found
+
+
+def wanted(kind: str, sizes: Mapping[str, int], decoder: Decoder) -> Wanted:
+    """Our name -> (name in the prepared file, shape there, transposed)."""
+    hidden, ffn, rows = sizes["hidden"], sizes["ffn"], sizes["vocabulary"]
+    gpt2 = kind == "gpt2"
+    found: Wanted = {"word": ("wte.weight" if gpt2 else "embed_tokens.weight", (rows, hidden), False)}
+    if gpt2:
+        found["position"] = ("wpe.weight", (sizes["positions"], hidden), False)
+    own, kv = sizes["heads"] * decoder.head_dim, decoder.kv_heads * decoder.head_dim
+    matrices = {
+        "matmul_Q": ("attn.q", "self_attn.q_proj", hidden, own),
+        "matmul_K": ("attn.k", "self_attn.k_proj", hidden, kv),
+        "matmul_V": ("attn.v", "self_attn.v_proj", hidden, kv),
+        "W_out": ("attn.c_proj", "self_attn.o_proj", own, hidden),
+        "FF1": ("mlp.c_fc", "mlp.up_proj", hidden, ffn),
+        "FF2": ("mlp.c_proj", "mlp.down_proj", ffn, hidden),
+        **({"FF_gate": ("", "mlp.gate_proj", hidden, ffn)} if decoder.gated else {}),
+    }
+    norms = {"layernorm1": ("ln_1", "input_layernorm"), "layernorm2": ("ln_2", "post_attention_layernorm")}
+    parts = ("weight", "bias") if gpt2 else ("weight",)
+    for layer in range(sizes["layers"]):
+        at, source = f"L{layer}.", f"h.{layer}." if gpt2 else f"layers.{layer}."
+        for name, (first, second, inner, cols) in matrices.items():
+            module = source + (first if gpt2 else second)
+            # GPT-2 stores [in, out]
+            shape = (inner, cols) if gpt2 else (cols, inner)
+            found[f"{at}{name}.weight"] = (f"{module}.weight", shape, not gpt2)
+            found[f"{at}{name}.bias"] = (f"{module}.bias", (cols,), False)
+        for name, pair in norms.items():
+            for part in parts:
+                found[f"{at}{name}.{part}"] = (f"{source}{pair[0 if gpt2 else 1]}.{part}", (hidden,), False)
+    for part in parts:
+        found[f"final_norm.{part}"] = (f"{'ln_f' if gpt2 else 'norm'}.{part}", (hidden,), False)
+    found[f"{LM_HEAD}.weight"] = ("lm_head.weight", (rows, hidden), True)
+    found[f"{LM_HEAD}.bias"] = ("lm_head.bias", (rows,), False)
+    return found

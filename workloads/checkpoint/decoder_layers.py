@@ -1,0 +1,105 @@
+"""The layer graph of a trained decoder (`workloads.checkpoint.decoder`).
+
+Norms, rotary embeddings and the feed-forward layer's activation run in float on the host; the array multiplies and adds
+the residual stream as int32. All tokens of a sequence are computed at once behind a causal mask.
+"""
+
+from __future__ import annotations
+
+from sim.graph import Tensor, View
+from workloads.checkpoint.decoder import LM_HEAD, Decoder
+from workloads.checkpoint.form import LOGITS, MASK
+from workloads.checkpoint.layers import WideEncoder
+
+
+class DecoderLayers(WideEncoder):
+    """Layers whose norms stand before the products; the stream is a sum, int32 where the array adds to it."""
+
+    def build_layers(self) -> None:
+        """Add everything."""
+        stream = self.embeddings()
+        for layer in range(self.model.layers):
+            stream = self.decoder_layer(layer, stream)
+        normed = self.normed("final_norm", stream, f"L{self.model.layers - 1}.output", None)
+        x = self.elements(normed, None)
+        self.linear(LM_HEAD, x, self.model.vocabulary, LOGITS, None, full=True, repeating=True)
+
+    @property
+    def decoder(self) -> Decoder:
+        """What the model has beside an encoder's sizes."""
+        assert self.model.decoder is not None
+        return self.model.decoder
+
+    def embedded_sum(self, total: Tensor) -> Tensor:
+        """Return the stream: decoders have no LayerNorm behind their embeddings."""
+        return total
+
+    def normed(self, name: str, source: Tensor, out: str, layer: int | None) -> Tensor:
+        """Add a norm in float."""
+        result = self.tensor(out, source.shape, "fp32")
+        if self.decoder.norm == "layernorm":
+            return self.host_norm(name, source, result, layer)
+        gain = self.tensor(f"{name}.weight", source.shape[-1:], "fp32", "weight")
+        self.op(name, "rmsnorm", [View.whole(source)], View.whole(result), layer, gamma=gain.name)
+        return result
+
+    def rotated(self, at: str, which: str, x: Tensor, layer: int) -> Tensor:
+        """Add the projection of Q or K with its rotary embedding; return it in int8."""
+        decoder = self.decoder
+        cols = (self.model.heads if which == "Q" else decoder.kv_heads) * decoder.head_dim
+        if decoder.rope_base is None:
+            return self.linear(f"{at}matmul_{which}", x, cols, at + which, layer, full=False, repeating=True)
+        sums = self.linear(f"{at}matmul_{which}", x, cols, f"{at}{which}.sums", layer, full=True, repeating=True)
+        turned = self.tensor(f"{at}{which}.turned", sums.shape, "fp32")
+        attrs = {"head_dim": decoder.head_dim, "rotated": decoder.head_dim, "base": decoder.rope_base}
+        self.op(f"{at}rope_{which}", "rope", [View.whole(self.real(sums, layer))], View.whole(turned), layer, **attrs)
+        return self.map(f"{at}{which}.quantize", "quantize", [turned], at + which, layer)
+
+    def attended(self, at: str, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
+        """Add scores, softmax and context; queries of a group share keys and values."""
+        decoder, seq = self.decoder, self.seq
+        size, groups = decoder.head_dim, decoder.kv_heads
+        heads = self.model.heads // groups
+        if MASK not in self.shared:
+            self.shared[MASK] = self.tensor(MASK, (seq, seq), self.sums, "input")
+        context = self.tensor(f"{at}context", (seq, self.model.heads * size))
+        alone = heads == 1
+        for group in range(1 if alone else groups):
+            name = "" if alone else f".g{group}"
+            batch, width = (groups if alone else heads), groups * size
+            step = size if alone else 0
+
+            def of(tensor: Tensor, batch: int = batch, group: int = group) -> View:
+                whole = tensor.shape[1]
+                return View(tensor.name, batch, seq, size, whole, size, group * batch * size)
+
+            kv = [View(x.name, batch, seq, size, width, step, group * size) for x in (k, v)]
+            scores = self.tensor(f"{at}scores{name}", (batch, seq, seq), self.sums if self.form.wide_scores else None)
+            mask = View(MASK, batch, seq, seq, seq, 0)
+            inputs = [of(q), kv[0], mask]
+            self.op(f"{at}scores{name}", "matmul", inputs, View.whole(scores), layer, transpose_b=True)
+            shares = self.map(f"{at}softmax{name}", "softmax", [scores], f"{at}probabilities{name}", layer)
+            self.op(f"{at}context{name}", "matmul", [View.whole(shares), kv[1]], of(context), layer)
+        return context
+
+    def decoder_layer(self, layer: int, stream: Tensor) -> Tensor:
+        """Add a layer; return the stream, float."""
+        model, at = self.model, f"L{layer}."
+        x = self.elements(self.normed(f"{at}layernorm1", stream, f"{at}normed1", layer), layer)
+        q, k = (self.rotated(at, which, x, layer) for which in "QK")
+        kv = self.decoder.kv_heads * self.decoder.head_dim
+        v = self.linear(f"{at}matmul_V", x, kv, f"{at}V", layer, full=False, repeating=True)
+        context = self.attended(at, q, k, v, layer)
+        stream = self.real(self.onto(f"{at}W_out", context, stream, f"{at}sum1", layer), layer)
+        x = self.elements(self.normed(f"{at}layernorm2", stream, f"{at}normed2", layer), layer)
+        expanded = self.linear(f"{at}FF1", x, model.ffn, f"{at}expanded", layer, full=True, repeating=True)
+        source, active = self.real(expanded, layer), self.tensor(f"{at}active", expanded.shape, "fp32")
+        if self.decoder.gated:
+            gate = self.linear(f"{at}FF_gate", x, model.ffn, f"{at}gate", layer, full=True, repeating=True)
+            opened = self.tensor(f"{at}opened", gate.shape, "fp32")
+            self.op(f"{at}activation", self.decoder.activation, [View.whole(self.real(gate, layer))],
+                    View.whole(opened), layer)  # fmt: skip
+            self.op(f"{at}gated", "multiply", [View.whole(source), View.whole(opened)], View.whole(active), layer)
+        else:
+            self.op(f"{at}activation", self.decoder.activation, [View.whole(source)], View.whole(active), layer)
+        return self.real(self.onto(f"{at}FF2", self.elements(active, layer), stream, f"{at}sum2", layer), layer)
