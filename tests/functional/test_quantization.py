@@ -84,7 +84,7 @@ def test_options_build_on_a_named_recipe():
     assert parse([]) == Recipe()
     assert parse(["plain"]) == PLAIN
     assert parse(["plain", "clip=mse", "channels=on"]) == Recipe(
-        "mse", channels=True, outlier_columns=0, residual="int8"
+        "mse", channels=True, outlier_columns=0, residual="int8", headroom=1.0
     )
 
 
@@ -133,12 +133,12 @@ def test_the_commands_of_the_default_leave_the_values_of_whole_products(tmp_path
     assert (tmp_path / "a" / "output.npy").read_bytes() == (tmp_path / "b" / "output.npy").read_bytes()
 
 
-def test_planted_outliers_on_the_array_need_wide_sums_and_wide_columns(tmp_path):
+def test_planted_outliers_on_the_array_need_wide_sums(tmp_path):
     folder = outlier_model(tmp_path / "model")
     plain = run(folder, "--integer", "--quantize", "plain")["totals"]
     narrow = run(folder, "--integer", "--quantize", "outlier_columns=0")["totals"]
     wide = run(folder, "--integer")["totals"]
-    assert plain["relative_rms_error"] > narrow["relative_rms_error"] > wide["relative_rms_error"]
+    assert plain["relative_rms_error"] > 2 * max(narrow["relative_rms_error"], wide["relative_rms_error"])
     assert wide["cosine"] > 0.98
     assert wide["polynomial_overflows"] == 0
     # the price: a pass of LayerNorm for the outliers, and products with more columns

@@ -32,8 +32,8 @@ Ids = list[int]
 CORPUS = "corpus.txt"
 """Sentences that set the scales where no file is given (sim/functional/quantization)."""
 
-RANDOM_SEQUENCES = 8
-"""Sequences of random tokens that set the scales of a model without a vocabulary."""
+RANDOM_SEQUENCES, RANDOM_LENGTH = 16, 64
+"""Sequences of random tokens that set the scales of a model without a vocabulary, and their least length."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ def calibration(path: Path | None, model: Checkpoint, folder: Path, length: int,
         inside = tuple(ids for ids in found if max(ids) < model.vocabulary)
         if inside:
             return Calibration(inside, f"{len(inside)} built-in sentences")
+    length = min(max(length, RANDOM_LENGTH), model.positions)
     random = tokens.random_sequences(model, RANDOM_SEQUENCES, length, seed + 1)
     return Calibration(tuple(random), f"{RANDOM_SEQUENCES} sequences of random tokens (no vocab.txt)")
 

@@ -24,7 +24,7 @@ class Recipe:
     columns a host adds to the operand of a product, to split outliers into several columns (`outliers.split`); None: as
     many as one block of the array has; with everything on the array they stand behind the operand, repeated or from a
     pass of their own (`layout`). ``headroom``: by how much values may exceed the largest that calibration has seen,
-    with everything on the array and clip "max". ``residual``: type of the residual stream
+    with clip "max". ``residual``: type of the residual stream
     (`workloads.checkpoint.form.Form`).
     """
 
@@ -49,7 +49,7 @@ class Recipe:
 ON_ARRAY = 32
 """Least number of columns added with everything on the array, where an outlier takes one more than on the host."""
 
-PLAIN = Recipe(channels=False, outlier_columns=0, residual="int8")
+PLAIN = Recipe(channels=False, outlier_columns=0, residual="int8", headroom=1.0)
 """One scale per tensor from its largest magnitude, everything between two products in int8."""
 
 COMPARED = {

@@ -21,7 +21,7 @@ from sim.functional.quantization.recipe import Recipe
 from sim.functional.quantization.statistics import Statistics
 from sim.functional.quantization.structure import row_sums
 from sim.functional.quantization.target import BOUNDED_SCALE, SMALLEST, Scales, Target
-from sim.graph import Op
+from sim.graph import Op, View
 from sim.hardware.schema import ELEMENT_BITS
 
 Array = npt.NDArray[Any]
@@ -87,7 +87,16 @@ def _channels(target: Target, weights: Mapping[str, Array], found: Scales) -> No
             found.columns[b] = (np.maximum(largest, largest.max() * FEWEST) / largest.max()).astype(np.float32)
             found.columns[out] = found.columns[b]
         elif graph.tensors[b].kind != "weight" and b in found.columns:  # V of attention
-            found.columns[out] = found.columns[b]
+            whole = found.columns.setdefault(out, np.ones(graph.tensors[out].shape[-1], np.float32))
+            whole[_columns_of(op.output, len(whole))] = found.columns[b][
+                _columns_of(op.inputs[1], len(found.columns[b]))
+            ]
+
+
+def _columns_of(view: View, width: int) -> Array:
+    """Return which columns of a tensor the repetitions of a view see, one behind the other."""
+    first = (view.offset + view.batch_stride * np.arange(view.batch)) % width
+    return np.asarray((first[:, None] + np.arange(view.cols)).reshape(-1))
 
 
 def _column(factors: Array | None) -> Array | float:
@@ -105,6 +114,8 @@ def _magnitude(
     if name not in seen.largest:
         return 0.0
     largest = float((seen.largest[name] / factors).max(initial=0))
+    if recipe.clip == "max":
+        return largest * recipe.headroom
     return clip(seen.sample(name) / factors, largest, target.top(name), recipe)
 
 
