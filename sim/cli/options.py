@@ -182,7 +182,7 @@ def records(command: Command) -> Command:
 
 def _asking(command: Command, shared: Mapping[str, tuple[Any, Any]]) -> Command:
     """Return the command as typer reads it: one parameter an option."""
-    hints = get_type_hints(command, localns={"Request": object}, include_extras=True)
+    hints = get_type_hints(command, localns={"Request": object} if shared else None, include_extras=True)
     own = dict(inspect.signature(command).parameters)
     if shared:
         del own["request"]

@@ -20,7 +20,10 @@ Engine = Literal["host", "array"]
 class Request:
     """The options, as they were given."""
 
-    model_dir: Annotated[Path, typer.Argument(help="Folder with config.json and model.safetensors (BERT, DistilBERT).")]
+    model_dir: Annotated[
+        Path,
+        typer.Argument(help="Folder with config.json and model.safetensors (BERT, RoBERTa, DistilBERT, GPT-2, LLaMA)."),
+    ]
     tokens: Annotated[
         str | None,
         typer.Option(
