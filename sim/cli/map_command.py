@@ -140,8 +140,8 @@ def _write(maps: Maps, outputs: list[Path]) -> None:
 
 
 def _print(maps: Maps, graph: Graph, machine: Hardware) -> None:
+    from sim.mapping.kinds import library  # SQLite
     from sim.mapping.maps import operators  # SQLite
-    from sim.mapping.opmapping import library  # SQLite
 
     items = {name: item for name, (_, item) in operators(graph, machine).items()}
     rows = []

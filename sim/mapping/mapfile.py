@@ -12,7 +12,7 @@ from sim.base.reading import read_toml
 from sim.base.text import one_line
 from sim.lower.residency import HALVES, RESIDENTS
 from sim.mapping.maps import Entry, Maps
-from sim.mapping.opmapping import AXES, MATMUL_FIELDS, Kind, OpMapping
+from sim.mapping.opmapping import AXES, FIELDS, Kind, OpMapping
 from sim.mapping.searching import OBJECTIVES
 
 FORMAT = "carat-maps-1"
@@ -137,7 +137,7 @@ def _entry(table: Any, place: str) -> tuple[Entry | None, list[str]]:
     if problems:
         return None, problems
     kind: Kind = table.get("kind", "matmul")
-    more = {key: table[key] for key in MATMUL_FIELDS if key != "tile" and key in table}
+    more = {key: table[key] for key in FIELDS["matmul"] if key != "tile" and key in table}
     tile, names = table["tile"], table["operators"]
     if len(tile) != len(AXES[kind]) or any(type(size) is not int for size in tile):
         problems.append(f"{place}: tile = {tile} must be {len(AXES[kind])} whole numbers ({', '.join(AXES[kind])})")

@@ -9,12 +9,11 @@ from typing import Any
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph
 from sim.hardware import Hardware
-from sim.lower.work import Conv, Norm, ResidualAdd
 from sim.mapping.journal import Journal
-from sim.mapping.opmapping import OpMapping, Tiled, library
-from sim.mapping.rules import problems as rule_problems
+from sim.mapping.kinds import kind_of, library
+from sim.mapping.kinds.kind import Reach
+from sim.mapping.opmapping import OpMapping, Tiled
 from sim.mapping.searching import EFFORT_CYCLES, Found, Objective, search
-from sim.mapping.spaces import Reach
 from sim.mapping.workers import Workers
 from sim.plan.planner import Step, plan
 from sim.run.columns import CAUSES
@@ -74,31 +73,6 @@ def operators(graph: Graph, hw: Hardware, dataflow: str | None = None) -> dict[s
     }
 
 
-def shape_of(work: Tiled) -> str:
-    """Return the sizes and flags that decide an operator's mapping, in words."""
-    if isinstance(work, Conv):
-        image = f"{work.batch}x{work.in_rows}x{work.in_cols}x{work.in_channels}"
-        pool = f" pool={work.pool_size}/{work.pool_stride}" if work.pool_stride else ""
-        square = (work.rows_of_kernel, work.padding_above) == (work.kernel, work.padding)
-        k, p = (
-            f"{rows}x{cols}" for rows, cols in ((work.rows_of_kernel, work.kernel), (work.padding_above, work.padding))
-        )
-        kernel = f"k={work.kernel if square else k} s={work.stride} p={work.padding if square else p}"
-        return f"{'depthwise ' * work.depthwise}conv {image}->{work.out_channels} {kernel}{pool}"
-    if isinstance(work, ResidualAdd | Norm):
-        kind = "residual_add" if isinstance(work, ResidualAdd) else work.kind
-        return f"{kind} {work.rows}x{work.cols}"
-    flags = {
-        "bias=" + work.bias: work.bias != "none",
-        "transpose_a": work.transpose_a,
-        "transpose_b": work.transpose_b,
-        "full_c": work.full_c,
-        work.activation: work.activation != "none",
-    }
-    words = [f"{work.m}x{work.n}x{work.k}", *(word for word, on in flags.items() if on)]
-    return "matmul " + " ".join(words)
-
-
 def find(
     graph: Graph,
     hw: Hardware,
@@ -139,7 +113,7 @@ def find(
     entries = tuple(
         Entry(
             tuple(names),
-            shape_of(one.work),
+            kind_of(one.work).shape(one.work),
             one.mapping,
             one.best.cycles,
             one.library.cycles,
@@ -209,7 +183,7 @@ def check(maps: Maps, graph: Graph, hw: Hardware, where: str) -> None:
         )
     for entry in maps.entries:
         present = [name for name in entry.operators if name in items]
-        shapes = {shape_of(items[name]): name for name in present}
+        shapes = {kind_of(items[name]).shape(items[name]): name for name in present}
         wrong = {shape: name for shape, name in shapes.items() if entry.shape and shape != entry.shape}
         found += [
             f"{where}: mapping of {name!r} is for {entry.shape}, but the operator is {shape}"
@@ -217,7 +191,7 @@ def check(maps: Maps, graph: Graph, hw: Hardware, where: str) -> None:
         ]
         for shape, name in shapes.items():
             if shape not in wrong:
-                broken = rule_problems(items[name], entry.mapping, hw)
+                broken = kind_of(items[name]).problems(items[name], entry.mapping, hw)
                 found += [f"{where}: mapping of {name!r}: {problem}" for problem in broken]
     if found:
         raise InputError(found)

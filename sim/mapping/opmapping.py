@@ -6,12 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sim.base.errors import InputError
-from sim.hardware import Hardware
 from sim.lower.conv_tiling import NAMES as CONV_AXES
-from sim.lower.conv_tiling import auto_conv_tile
-from sim.lower.norm import norm_tile_rows
-from sim.lower.resadd import resadd_tile
-from sim.lower.tiling import auto_matmul_tile
 from sim.lower.work import Conv, Dataflow, Halves, Matmul, Norm, Resident, ResidualAdd, Work
 
 Kind = Literal["matmul", "conv", "residual_add", "norm"]
@@ -26,8 +21,14 @@ AXES: dict[Kind, tuple[str, ...]] = {
 }
 """Names of the tile's sizes: blocks of DIM for a matmul, elements for all others."""
 
-MATMUL_FIELDS = ("tile", "loop_order", "dataflow", "resident", "halves")
-"""Fields of `sim.lower.work.Matmul` that a mapping sets."""
+KIND_OF: dict[type, Kind] = {Matmul: "matmul", Conv: "conv", ResidualAdd: "residual_add", Norm: "norm"}
+"""The kind of mapping that a work item takes."""
+
+FIELDS: dict[Kind, tuple[str, ...]] = {kind: item.MAPPING_FIELDS for item, kind in KIND_OF.items()}  # type: ignore[attr-defined]
+"""Fields of its work item that a mapping sets."""
+
+ROWS = "tile_rows"
+"""Field of an item whose tile is a number of rows alone."""
 
 LIBRARY_ORDER = "ijk"
 """The only loop order of the library's explicit-tile call (tiled_matmul of gemmini.h)."""
@@ -55,15 +56,13 @@ class OpMapping:
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of the work item that this mapping sets."""
-        if self.kind == "norm":
-            return {"tile_rows": self.tile[0]}
-        if self.kind != "matmul":
-            return {"tile": self.tile}
-        return {name: getattr(self, name) for name in MATMUL_FIELDS}
+        if ROWS in (names := FIELDS[self.kind]):
+            return {ROWS: self.tile[0]}
+        return {name: getattr(self, name) for name in names}
 
     def apply(self, work: Tiled) -> Tiled:
         """Return ``work`` mapped this way. Raises InputError for another kind or number of sizes."""
-        kind = kind_of(work)
+        kind = KIND_OF[type(work)]
         if kind != self.kind or len(self.tile) != len(AXES[kind]):
             raise InputError(
                 f"a {self.kind} mapping of {len(self.tile)} sizes does not fit a {kind} ({', '.join(AXES[kind])})"
@@ -86,20 +85,3 @@ def tiled(work: Work) -> Tiled:
     if isinstance(work, Tiled):
         return work
     raise InputError(f"{type(work).__name__}: has no tiles to choose (dense operators have)")
-
-
-def kind_of(work: Tiled) -> Kind:
-    """Return the kind of mapping that ``work`` takes."""
-    kinds: dict[type, Kind] = {Matmul: "matmul", Conv: "conv", ResidualAdd: "residual_add", Norm: "norm"}
-    return kinds[type(work)]
-
-
-def library(work: Tiled, hw: Hardware) -> OpMapping:
-    """Return the mapping that Gemmini's C library gives ``work``. Raises InputError when nothing fits."""
-    if isinstance(work, Conv):
-        return OpMapping("conv", auto_conv_tile(work, hw))
-    if isinstance(work, ResidualAdd):
-        return OpMapping("residual_add", resadd_tile(work.rows, work.cols, hw))
-    if isinstance(work, Norm):
-        return OpMapping("norm", (norm_tile_rows(replace(work, tile_rows=None), hw),))
-    return OpMapping("matmul", auto_matmul_tile(work, hw), LIBRARY_ORDER, work.dataflow)

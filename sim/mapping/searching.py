@@ -14,19 +14,20 @@ same mapping on any machine with any number of workers.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from sim.base.errors import InputError, did_you_mean
 from sim.cost import energy
 from sim.cost.energy import COUNTERS
 from sim.hardware import Hardware
-from sim.lower.work import Matmul, Work
-from sim.mapping.bounds import Bound, bound
+from sim.lower.work import Work
+from sim.mapping.bounds import Bound
 from sim.mapping.journal import Journal
+from sim.mapping.kinds import bound, kind_of, library
+from sim.mapping.kinds.kind import REACHES, MappedKind, Reach
 from sim.mapping.measure import Depth, Forecast, Measured, Task, score
-from sim.mapping.opmapping import OpMapping, Tiled, library, tiled
-from sim.mapping.spaces import REACHES, Reach, dataflows, matmul_space, neighbours, seeds, size_of, space
+from sim.mapping.opmapping import OpMapping, Tiled, tiled
 from sim.mapping.workers import Workers
 
 Objective = Literal["cycles", "energy", "edp"]
@@ -149,6 +150,11 @@ class _Search:
     bounds: dict[OpMapping, Bound] = field(default_factory=dict)
     spent_cycles: int = 0
 
+    @property
+    def kind(self) -> MappedKind:
+        """What is known of the item's kind."""
+        return kind_of(self.work)
+
     def result(self) -> Found:
         first = library(self.work, self.hw)
         self.measure([first])
@@ -177,19 +183,19 @@ class _Search:
 
     def affordable(self, library_cycles: int) -> list[OpMapping] | None:
         """Return all mappings that the bound leaves if they fit the effort, else None."""
-        if size_of(self.work, self.hw, self.reach) > LARGEST_SPACE:
+        if self.kind.size(self.work, self.hw, self.reach) > LARGEST_SPACE:
             return None
-        everything = self.ordered(space(self.work, self.hw, even=False, reach=self.reach))
+        everything = self.ordered(self.kind.space(self.work, self.hw, even=False, reach=self.reach))
         left = [mapping for mapping in everything if self.promising(mapping)]
         return left if len(left) * library_cycles <= self.effort_cycles else None
 
     def census(self) -> tuple[float | None, int, int]:
         """Return (least score that any legal mapping can have, legal mappings, those that cannot be better)."""
-        if size_of(self.work, self.hw, self.reach) > LARGEST_SPACE:
+        if self.kind.size(self.work, self.hw, self.reach) > LARGEST_SPACE:
             return None, len(self.bounds), len(self.measured)
         best = self.measured[self.best()].score(self.objective)
         least, legal, excluded = best, 0, 0
-        for mapping in space(self.work, self.hw, even=False, reach=self.reach):
+        for mapping in self.kind.space(self.work, self.hw, even=False, reach=self.reach):
             legal += 1
             if mapping not in self.bounds:
                 self.bounds[mapping] = bound(self.work, mapping, self.hw)
@@ -205,17 +211,18 @@ class _Search:
         reaches: tuple[Reach, ...] = REACHES if self.reach == "hardware" else REACHES[:1]
         for number, self.reach in enumerate(reaches, start=1):
             self.effort_cycles = whole * number // len(reaches)
-            self.climb(self.ordered(space(self.work, self.hw, even=True, reach=self.reach)) + self.foreign())
+            self.climb(self.ordered(self.kind.space(self.work, self.hw, even=True, reach=self.reach)) + self.foreign())
 
     def foreign(self) -> list[OpMapping]:
         """Return even mappings in the other dataflow if the library's tile of it comes near the best; else none."""
-        if not isinstance(self.work, Matmul) or len(flows := dataflows(self.work, self.hw)) == 1:
+        other = self.kind.other_dataflow(self.work, self.hw)
+        if other is None:
             return []
-        first = library(replace(self.work, dataflow=flows[1]), self.hw)
+        first = library(other, self.hw)
         if first not in self.forecast:
             self.extrapolate([first])
         near = self.expected(first)[0] < FOREIGN_SLACK * self.measured[self.best()].score(self.objective)
-        return self.ordered(matmul_space(self.work, self.hw, even=True, dataflow=flows[1])) if near else []
+        return self.ordered(self.kind.space(other, self.hw, even=True, reach="call")) if near else []
 
     def exhaust(self, left: list[OpMapping]) -> None:
         for start in range(0, len(left), BATCH):
@@ -225,7 +232,7 @@ class _Search:
         """Extrapolate, simulate and refine in rounds, until the effort is used up or nothing is left to try."""
         # Every STRIDE-th first: what the effort does not reach is then spread over the whole order.
         spread = [mapping for first in range(STRIDE) for mapping in coarse[first::STRIDE]]
-        spread = [*self.ordered(seeds(self.work, self.hw)), *spread]
+        spread = [*self.ordered(self.kind.seeds(self.work, self.hw)), *spread]
         looked_at: set[OpMapping] = set()
         while self.spent_cycles < self.effort_cycles:
             spread = self.look_ahead(spread, self.limit(FORECAST_SHARE))
@@ -252,7 +259,8 @@ class _Search:
         while self.spent_cycles < self.effort_cycles and self.best() not in looked_at:
             best = self.best()
             looked_at.add(best)
-            self.look_ahead(self.ordered(neighbours(self.work, best, self.hw, self.reach)), self.effort_cycles)
+            near = self.kind.neighbours(self.work, best, self.hw, self.reach)
+            self.look_ahead(self.ordered(near), self.effort_cycles)
             self.confirm(self.effort_cycles)
 
     def confirm(self, limit_cycles: int) -> None:
@@ -303,8 +311,7 @@ class _Search:
     def rank(self, mapping: OpMapping) -> tuple[Any, ...]:
         least = self.bounds[mapping]
         promise = self.least_score(mapping, least.cycles)
-        # Of equal convolutions the largest tiles come first: their halos overlap least.
-        sizes = mapping.tile if mapping.kind == "matmul" else tuple(-size for size in mapping.tile)
+        sizes = tuple(-size for size in mapping.tile) if self.kind.LARGEST_FIRST else mapping.tile
         return (promise, least.read_bytes, sizes, str(mapping))
 
     def promising(self, mapping: OpMapping) -> bool:

@@ -10,9 +10,10 @@ from sim import hardware
 from sim.hardware import Hardware
 from sim.lower import build, lower
 from sim.lower.work import Conv, Matmul
-from sim.mapping.bounds import bound
+from sim.mapping.kinds import bound, kind_of
+from sim.mapping.kinds.conv import conv_space
+from sim.mapping.kinds.matmul import matmul_space
 from sim.mapping.opmapping import OpMapping
-from sim.mapping.spaces import conv_space, is_legal, matmul_space
 from sim.timing import timer
 
 MACHINES = ("gemmini_default", "gemmini_ibert", "gemmini_8x8", "gemmini_4x4", "gemmini_64k_16k")
@@ -81,7 +82,7 @@ def random_case(seed: int) -> tuple[Matmul | Conv, OpMapping, Hardware]:
 def test_no_bound_above_the_simulation(block: int) -> None:
     for seed in range(block * SAMPLES, (block + 1) * SAMPLES):
         work, mapping, hw = random_case(seed)
-        assert is_legal(work, mapping, hw)
+        assert kind_of(work).is_legal(work, mapping, hw)
         least = bound(work, mapping, hw)
         timed = timer.run(lower(mapping.apply(work), hw), hw, phase=seed % 2)
         context = (seed, hw.name, mapping, work)

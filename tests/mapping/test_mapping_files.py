@@ -14,9 +14,10 @@ from sim import hardware
 from sim.base.errors import InputError
 from sim.graph import Graph
 from sim.mapping.export import to_header, to_json
+from sim.mapping.kinds import kind_of, library
 from sim.mapping.mapfile import read, to_toml
-from sim.mapping.maps import Entry, Maps, check, operators, shape_of
-from sim.mapping.opmapping import OpMapping, library
+from sim.mapping.maps import Entry, Maps, check, operators
+from sim.mapping.opmapping import OpMapping
 
 HW = hardware.load("gemmini_ibert")
 
@@ -27,7 +28,8 @@ def small_graph() -> Graph:
 
 def library_maps(graph: Graph) -> Maps:
     entries = tuple(
-        Entry((name,), shape_of(item), library(item, HW), 200, 300) for name, (_, item) in operators(graph, HW).items()
+        Entry((name,), kind_of(item).shape(item), library(item, HW), 200, 300)
+        for name, (_, item) in operators(graph, HW).items()
     )
     return Maps(graph.name, HW.name, HW.key, HW.dim, "cycles", entries)
 

@@ -12,11 +12,13 @@ from sim.base.errors import InputError
 from sim.lower import build
 from sim.lower.work import BlockSparseMatmul, Work
 from sim.mapping import search
-from sim.mapping.bounds import bound
 from sim.mapping.journal import Journal
+from sim.mapping.kinds import bound, kind_of
+from sim.mapping.kinds.conv import conv_space
+from sim.mapping.kinds.kind import even_sizes
+from sim.mapping.kinds.matmul import matmul_space
 from sim.mapping.measure import Forecast, Measured, Task, forecast, measure
 from sim.mapping.opmapping import OpMapping
-from sim.mapping.spaces import conv_space, even_sizes, matmul_space, neighbours
 from sim.mapping.workers import Answer, Workers
 from sim.validate.row_machines import machine_of_row
 
@@ -188,7 +190,7 @@ def test_spaces_hold_what_they_say() -> None:
     work = build.matmul(200, 300, 100)
     everything, even = set(matmul_space(work, hw)), set(matmul_space(work, hw, even=True))
     assert even < everything
-    assert set(neighbours(work, OpMapping("matmul", (4, 4, 4)), hw)) <= everything
+    assert set(kind_of(work).neighbours(work, OpMapping("matmul", (4, 4, 4)), hw, "call")) <= everything
     assert all(m.tile[0] * m.tile[1] <= 32 for m in everything)  # half of 64 KiB in blocks of 16x16x4 bytes
     assert next(iter(conv_space(build.conv(4, 16, 16, 1), hw))).tile[0] == 1
 
