@@ -52,7 +52,7 @@ def _cut_short(header: dict[str, Any], there: int) -> str | None:
     try:
         ends = {name: int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"}
     except (KeyError, TypeError, ValueError, IndexError):
-        return None  # told tensor by tensor
+        return None  # reported tensor by tensor
     beyond = [name for name, end in ends.items() if end > there]
     if not beyond:
         return None

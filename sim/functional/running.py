@@ -141,7 +141,7 @@ class Run:
         return tensor.kind != "activation" or (tensor.dtype == "fp32" and integer)
 
     def real(self, name: str) -> Array:
-        """Return a tensor in float32, whoever holds it."""
+        """Return a tensor in float32, from the array's memory or the host's."""
         if self.on_host(name):
             return self.host_values[name]
         scale = np.float32(self.scale_of(name)) * self.numbers.factors(name)

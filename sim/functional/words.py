@@ -35,7 +35,7 @@ OPERANDS = ("a", "b", "word", "c")
 def types_of(hw: Hardware, stored: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the element type in memory of each operand of a machine: "a", "b", "word" (other loads) and "c".
 
-    ``stored``: types by operand where bits alone do not say. Raises InputError where they do not and nobody says, and
+    ``stored``: types by operand where bits alone do not say. Raises InputError where they do not and none is given, and
     for types of other bits.
     """
     given = dict(stored or {})

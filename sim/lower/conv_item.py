@@ -24,7 +24,7 @@ class Conv(Item):
     N P Q K R S C, the outermost loop first. ``resident`` "none": no operand stays between tiles, as in the library
     before 2023; ``downsampling`` False: a 1x1 kernel of stride 2 loads all pixels, as there. ``kernel_rows``,
     ``padding_rows``: where they differ from those along a row, ``kernel`` and ``padding`` (the library's are square;
-    the hardware loop is told the rows of a tile and finds weights by the kernel's columns alone). ``depthwise``: each
+    the hardware loop has the rows of a tile and finds weights by the kernel's columns alone). ``depthwise``: each
     channel has a kernel of its own, [channel][kernel row][kernel column]; a hardware loop takes one channel.
     """
 

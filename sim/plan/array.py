@@ -120,7 +120,7 @@ CONVOLUTIONS = ("conv", "depthwise_conv")
 
 
 def conv(op: Op, at: Planning, pool: Op | None) -> list[Step]:
-    """Return the convolution with the pooling behind it; what the machine lacks is told when it is checked.
+    """Return the convolution with the pooling behind it; what the machine lacks is reported by the check.
 
     Groups are a program each. Of a depth-wise one a hardware loop takes one channel (tiled_conv_dw).
     """

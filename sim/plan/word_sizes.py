@@ -1,7 +1,7 @@
 """Word sizes of one plan: how many bits each tensor's elements take in memory, and which machine each operator meets.
 
 A tensor is stored as wide as its widest reader multiplies it; what anything but a matmul or a convolution reads is of
-the array's input type, and so is what nobody reads. A reader that wants less narrows it at its load. A copy hands on
+the array's input type, and so is a tensor without readers. A narrower consumer converts it at its load. A copy hands on
 the width that its readers want. An image whose pixels would not begin on whole bytes (3 channels) is stored wider.
 Sums and biases in memory are as wide as the one operator's sums that leaves or takes them: nothing else converts them.
 """

@@ -1,4 +1,4 @@
-"""The law of machines that look the same to a program: told apart by nobody, they take the same time in everything.
+"""The law of machines that look the same to a program: every time and counter is the same.
 
 Held by running the program on both. A shared timing would otherwise be wrong without anyone noticing.
 """

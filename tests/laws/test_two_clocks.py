@@ -121,7 +121,7 @@ def test_what_goes_beat_by_beat_behind_a_burst(offset: int, latency: int) -> Non
 
 @pytest.mark.parametrize("pace", (1, 4, 16))
 def test_a_fence_waits_for_useless_beats(pace: int) -> None:
-    """48 bytes in a request of 64: on a slow memory the last row is there before the beat that nobody needs."""
+    """48 bytes in a request of 64: on a slow memory the last row is there before the last beat, which no row needs."""
     hw = load("gemmini_default", {"memory.read_bytes_per_cycle": pace})
     stream = Stream(hw)
     stream.config_ld(64)

@@ -1,6 +1,6 @@
 """Oracle: a program, run in the order of the timing core, leaves exactly numpy's product in DRAM.
 
-So every (i, j, k) block is computed once and only once, nothing is read before it is loaded (rows nobody wrote hold
+So every (i, j, k) block is computed once and only once, nothing is read before it is loaded (rows never written hold
 noise), no operand leaves its memory or its half, and the multiply-accumulates of the stream are those of the operator.
 """
 

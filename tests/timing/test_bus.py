@@ -78,7 +78,7 @@ def meeting(last: str, blocks: int, after: int) -> int:
 
 
 def test_the_crossbar_serves_reader_and_writer_in_turn() -> None:
-    """TLXbar, round robin: a tie goes to the one that was not served last; without a tie nobody waits."""
+    """TLXbar, round robin: a tie goes to the one that was not served last; without a tie no request waits."""
     assert [meeting("reader", 1, after) for after in (-1, 0, 1)] == [0, 1, 0]
     assert [meeting("writer", 1, after) for after in (-1, 0, 1)] == [0, 0, 0]
 

@@ -34,7 +34,7 @@ def end(first: int, *, stat: int = 0, blocks: int = 1) -> int:
     "command, occupied", [(VARIANCE, 2), (SUM_EXP, 2), (MEAN, 24), (INV_STDDEV, 60), (INV_SUM_EXP, 23)]
 )
 def test_a_statistic_is_occupied_until_its_result_is_there(command: int, occupied: int) -> None:
-    """Stores of one row come two cycles apart, so what is free by t + 2 delays nobody."""
+    """Stores of one row come two cycles apart, so what is free by t + 2 delays no store."""
     assert end(command) - end(SUM) == occupied - 2
 
 

@@ -1,8 +1,8 @@
 """Re-fusion: chains of small operators of an ONNX file become the operators that they are.
 
-What a chain computes is told by its values: it is run on sample numbers and compared with what is known (`functions`,
+A chain is recognised by its values: it is run on sample numbers and compared with what is known (`functions`,
 `rotary`), so that the many ways in which exporters write a LayerNorm or a GELU are one. What has a fixed form
-(attention, bias, gain) is told by form.
+(attention, bias, gain) is recognised by form.
 """
 
 from __future__ import annotations

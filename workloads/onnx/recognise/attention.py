@@ -1,4 +1,4 @@
-"""Attention, told by form: a product of two computed operands, a sum with a mask or bias, softmax, a product with V."""
+"""Attention by its form: a product of two computed operands, a sum with a mask or bias, softmax, a product with V."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions of elements and of rows, told by their values: activations, softmax, LayerNorm, RMSNorm.
+"""Functions of elements and of rows, recognised by their values: activations, softmax, LayerNorm, RMSNorm.
 
 A chain of operators over one value and numbers is run on sample rows. Where its result is a known function but for a
 factor, that function stands in its place: a factor is a change of the tensor's scale.

@@ -1,4 +1,4 @@
-"""Rotary embeddings, told by their values: with cosines of 0.6 and sines of 0.8 all pairs of columns turn alike.
+"""Rotary embeddings by their values: with cosines of 0.6 and sines of 0.8 all pairs of columns turn the same way.
 
 The chain behind a value may slice, negate, join, reshape, and multiply by tables that are given or looked up. Whether
 pairs are halves of a head or neighbours, and how many columns are turned, is read off the result.
