@@ -19,6 +19,7 @@ def dram(seed: int) -> dict[str, Any]:
     device = random.choice(sorted(devices()))
     changes: dict[str, Any] = {
         "memory.dram": device,
+        "memory.one_port": False,
         "memory.dram.channels": random.choice(CHANNELS),
         "memory.dram.address_map": random.choice(MAPS),
         "memory.dram.refresh": random.random() < 0.8,
