@@ -14,6 +14,7 @@ from sim.analysis.whatif import rerun, wider_port
 from sim.base.errors import Hang, InputError
 from sim.base.toml import flat
 from sim.run.columns import CAUSES
+from sim.run.cores import refuse
 from sim.run.progress import Progress, shown
 from sim.run.session import Session
 
@@ -126,6 +127,7 @@ def speedup(result: Result, remedy: Remedy) -> float | None:
 
 def timeline(result: Result, op: str, invocation: int) -> npt.NDArray[np.void]:
     """Run one invocation of ``op`` again from where it started and return its command timeline."""
+    refuse(result.hardware, f"timeline of {op}")
     step = result.step(op)
     if not 0 <= invocation < len(step.works):
         where = "it runs on the host" if not step.works else f"legal: 0 to {len(step.works) - 1}"

@@ -11,7 +11,8 @@ from sim.cli import common, options
 from sim.run.columns import COLUMNS
 
 Which = Annotated[
-    Literal["ops", "kinds", "totals", "sweep", "explore"] | None, typer.Option("--table", help="Only this table.")
+    Literal["ops", "kinds", "totals", "sweep", "explore", "cores"] | None,
+    typer.Option("--table", help="Only this table."),
 ]
 
 

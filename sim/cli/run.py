@@ -138,6 +138,8 @@ def _print(result: Result) -> None:
             f"on the host: {group['op_kinds']} ({group['ops']} operators, {group['share']:.1%} of all cycles, "
             f"conversions included): {group['fallback']}"
         )
+    if result.core_rows:
+        _print_cores(result)
     missing = total["area_not_modelled"]
     typer.echo(f"{total['area_mm2']:.3f} mm2" + (f", area not modelled: {missing}" if missing else ""))
     if total["energy_not_modelled"]:
@@ -148,6 +150,25 @@ def _print(result: Result) -> None:
         from sim.sparsity.edits.saliency import lines  # numpy: not for --help
 
         typer.echo("\n".join(["", *lines(result.case.kept)]))
+
+
+CORE_HEADINGS = ("core", "busy", "waits", "bus waits", "read MB", "write MB", "programs")
+
+
+def _print_cores(result: Result) -> None:
+    cells = [
+        (
+            str(row["core"]),
+            f"{row['busy_share']:.1%}",
+            f"{row['barrier_cycles'] / result.cycles:.1%}",
+            f"{row['port_wait_cycles'] / result.cycles:.1%}",
+            f"{_mega(row['core_read_bytes']):,.3f}",
+            f"{_mega(row['core_write_bytes']):,.3f}",
+            f"{row['core_invocations']:,}",
+        )
+        for row in result.core_rows
+    ]
+    common.print_table(f"{len(cells)} cores, split by {result.hardware.cores.split}", CORE_HEADINGS, cells)
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

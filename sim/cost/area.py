@@ -74,6 +74,12 @@ def total_mm2(hw: Hardware) -> float:
     return sum(area_um2(hw).values()) * 1e-6
 
 
+def all_cores_mm2(hw: Hardware) -> float:
+    """Return the area of all cores in mm2, and of an L2 once."""
+    alone = hw.model_copy(update={"memory": hw.memory.model_copy(update={"l2_bytes": 0})})
+    return total_mm2(hw) + (hw.cores.count - 1) * total_mm2(alone)
+
+
 def not_modelled(hw: Hardware) -> tuple[str, ...]:
     """Return the units of the machine that no published area is known for; they are in no component."""
     support, table = hw.sparsity, constants()

@@ -28,6 +28,7 @@ from sim.lower import lower
 from sim.lower.work import BlockSparseMatmul, Matmul, Norm, Operand, ResidualAdd, Work
 from sim.plan.placement import BASE_ADDRESS, place
 from sim.plan.word_sizes import WordSizes
+from sim.run.cores import refuse
 from sim.run.session import Session
 from sim.timing import timer
 from sim.timing.timing import Timing
@@ -52,6 +53,7 @@ class Run:
     def __init__(
         self, graph: Graph, hw: Hardware, given: dict[str, Array], epsilon: float, head_dim: int, words: WordSizes
     ):
+        refuse(hw, "the executor")
         self.graph, self.hw, self.words = graph, hw, words
         self.given, self.epsilon, self.head_dim = given, epsilon, head_dim
         self.ops = {op.name: op for op in graph.ops}

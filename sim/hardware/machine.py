@@ -20,6 +20,7 @@ from sim.hardware.schema import (
     ELEMENT_BYTES,
     Accumulator,
     Array,
+    Cores,
     Dma,
     Features,
     Memory,
@@ -30,6 +31,10 @@ from sim.hardware.schema import (
     Tlb,
 )
 from sim.hardware.table import Table
+
+LINE_FROM_L2_CYCLES = 15
+"""A miss of Rocket's data cache that hits the L2; from memory it is 1.2 x latency + 11 (59 at 40, 131 at 100; measured,
+docs/CPU.md)."""
 
 BLOCK_ROW_BYTES = 64
 """Longest row of one mvin or mvout in Gemmini's generated header (its MAX_BYTES).
@@ -107,6 +112,7 @@ class Hardware(Table):
     host: Host | Literal["none"]
     sparsity: SparsitySupport = SparsitySupport()
     tlb: Tlb = Tlb()
+    cores: Cores = Cores()
 
     _description: dict[str, Any] = PrivateAttr(default_factory=dict)
     _build: Callable[..., Hardware] = PrivateAttr()
@@ -119,6 +125,8 @@ class Hardware(Table):
         if self.cpu.prices == "none":  # how a program was compiled then changes nothing
             for unused in ("prices", "sizes", "code"):
                 del content["cpu"][unused]
+        if self.cores.count == 1:
+            del content["cores"]
         if self.words is not None:
             content["words"] = self.words
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -316,6 +324,16 @@ class Hardware(Table):
         """Latency of the memory as the accelerator's port sees it: with the SoC's path, where no L2 lies between."""
         path = 0 if self.cpu.prices == "none" or self.memory.l2_bytes else self.cpu.prices.path_cycles
         return self.memory.latency_cycles + path
+
+    @property
+    def barrier_cycles(self) -> int:
+        """Cycles from the last core's arrival at a barrier to the first command behind it; 0 with one core."""
+        if self.cores.count == 1:
+            return 0
+        if self.cores.barrier_cycles != "lines":
+            return self.cores.barrier_cycles
+        line = LINE_FROM_L2_CYCLES if self.memory.l2_bytes else 6 * self.memory.latency_cycles // 5 + 11
+        return 2 * line
 
     @property
     def longest_gap_cycles(self) -> int:

@@ -176,6 +176,22 @@ class Memory(Table):
     one_port: bool = False
 
 
+class Cores(Table):
+    """Accelerators of the machine, each with its CPU, on one bus.
+
+    ``shared`` names the memory behind that bus: "memory", or "l2" with the memory behind it; a machine of several cores
+    has to name it. ``split``: how operators are dealt out: "tensor" by columns of products, heads, rows of the rest;
+    "data" by rows of all, which are tokens and batch items. ``barrier_cycles``: from the last core's arrival to the
+    first command of the next operator; "lines": as long as two misses of a CPU's data cache take, the counter's line to
+    the last core and the flag's line back to the others.
+    """
+
+    count: Annotated[int, Field(ge=1, le=16)] = 1
+    shared: Literal["none", "memory", "l2"] = "none"
+    split: Literal["tensor", "data"] = "tensor"
+    barrier_cycles: Literal["lines"] | Cycles = "lines"
+
+
 class Tlb(Table):
     """Address translation in front of the port (Sv39, every page mapped): ``pages`` "none" means physical addresses.
 

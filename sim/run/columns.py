@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Column(NamedTuple):
-    """Definition of one column. ``tables``: where it appears (ops, kinds, totals, sweep, explore)."""
+    """Definition of one column. ``tables``: where it appears (ops, kinds, totals, sweep, explore, cores)."""
 
     name: str
     unit: str
@@ -69,7 +69,7 @@ BOUNDS: dict[str, tuple[str, ...]] = {
 }
 """What bounds an operator, and the causes whose cycles count towards it."""
 
-OPS, KINDS, SWEEP, EXPLORE = ("ops",), ("kinds",), ("sweep",), ("explore",)
+OPS, KINDS, SWEEP, EXPLORE, CORES = ("ops",), ("kinds",), ("sweep",), ("explore",), ("cores",)
 RUN = ("totals", "sweep")
 """Tables with one row per run."""
 RESULTS, ALL = ("ops", *RUN), ("ops", "kinds", *RUN)
@@ -241,6 +241,24 @@ _TABLE: tuple[Column, ...] = (
         RUN,
         "settings of the machine that another key limits, or that are out of proportion; null = none",
     ),
+    # Cores of a machine of several.
+    Column("core", "1", CORES, "number of the core, from 0"),
+    Column("busy_cycles", "cycles", CORES, "cycles in which it worked on operators, its array, CPU or both"),
+    Column("core_host_cycles", "cycles", CORES, "cycles of them in which its CPU ran operators"),
+    Column(
+        "barrier_cycles", "cycles", CORES, "cycles in which it waited for the last core and for the barrier"
+    ),
+    Column(
+        "port_wait_cycles",
+        "cycles",
+        CORES,
+        "cycles in which a beat of it stood in front of the bus and another core's went",
+    ),
+    Column("core_read_bytes", "B", CORES, "bytes that its DMA asked for at its own port"),
+    Column("core_write_bytes", "B", CORES, "bytes that its DMA wrote at its own port"),
+    Column("core_macs", "1", CORES, "multiply-accumulates of the pieces it ran"),
+    Column("core_invocations", "1", CORES, "programs run on its array"),
+    Column("busy_share", "1", CORES, "share of the run in which it worked", "busy_cycles / cycles of the run"),
     # Sweeps and searches.
     Column("sparsity", "", SWEEP, "pattern:density/scheme of the weights, or a file; null = dense"),
     Column("prune", "", SWEEP, "structured pruning, e.g. heads=8,layers=6; null = none"),

@@ -15,6 +15,7 @@ from sim.graph import Graph
 from sim.hardware import Hardware
 from sim.lower import SampledMatmul, lower
 from sim.plan.step import Step
+from sim.run import cores
 from sim.run.prefetch import Prefetch
 from sim.run.progress import Progress, shown, silent
 from sim.run.request import Case, Request, resolve
@@ -68,6 +69,8 @@ def simulate(
 
 def run(case: Case, memo: Memo, progress: Progress = silent, threads: int | None = None) -> Result:
     """Plan a case, run its steps one after the other and price them. Raises InputError and Hang."""
+    if case.hw.cores.count > 1:
+        return cores.run(case, progress)
     rows, starts, cycle = [], {}, 0
     steps = case.steps()
     session = Session(case.hw, case.request.clock, memo)

@@ -76,7 +76,8 @@ def merge_counters(first: Mapping[str, int], second: Mapping[str, int], times: i
 
 def operator_row(step: Step, done: Activity, case: Case, start: int, energy_pj: Mapping[str, float]) -> dict[str, Any]:
     """Return one row of the operator table, and under "counters" what the core counted."""
-    hw, count = step.machine or case.hw, done.counters
+    hw, count, cores = step.machine or case.hw, done.counters, case.hw.cores.count
+    peak = hw.peak_macs_per_cycle * cores
     fed, slots = count.get("MESH_INPUT_ROWS", 0), hw.dim * hw.dim
     spad, acc = hw.sp_row_bytes, hw.dim * hw.acc_bytes
     on_array = step.engine == "array"
@@ -110,9 +111,9 @@ def operator_row(step: Step, done: Activity, case: Case, start: int, energy_pj: 
         "scheme": step.scheme,
         "metadata_bytes": step.metadata_bytes,
         "util_mapping": _ratio(step.macs_done, fed * slots),
-        "util_compute": fed * hw.row_cycles / done.cycles if on_array else None,
-        "utilization": step.macs_done / (done.cycles * hw.peak_macs_per_cycle),
-        "peak_macs_per_cycle": hw.peak_macs_per_cycle,
+        "util_compute": fed * hw.row_cycles / (done.cycles * cores) if on_array else None,
+        "utilization": step.macs_done / (done.cycles * peak),
+        "peak_macs_per_cycle": peak,
         "effective_macs_per_cycle": step.macs / done.cycles,
         "dram_read_bytes": count.get("DRAM_READ_BYTES", 0),
         "dram_write_bytes": count.get("DRAM_WRITE_BYTES", 0),
@@ -165,12 +166,13 @@ def _is_summed(name: str) -> bool:
 @dataclass(frozen=True)
 class Result:
     """What `sim.simulate` returns. ``steps``: the plan; ``rows``: plain rows behind ``ops``; ``starts``: what each
-    operator found of those before it."""
+    operator found of those before it; ``core_rows``: plain rows behind ``cores``, none of one core."""
 
     case: Case
     steps: tuple[Step, ...]
     rows: tuple[dict[str, Any], ...]
     starts: Mapping[str, Start]
+    core_rows: tuple[dict[str, Any], ...] = ()
 
     @property
     def hardware(self) -> Hardware:
@@ -196,6 +198,13 @@ class Result:
         return frame.astype({"layer": "Int64"})
 
     @cached_property
+    def cores(self) -> pd.DataFrame:
+        """One row per core of a machine of several (`columns.table("cores")`); none of one core."""
+        import pandas as pd  # half a second: not for runs without a frame
+
+        return pd.DataFrame.from_records(self.core_rows, columns=list(columns.table("cores")))
+
+    @cached_property
     def totals(self) -> dict[str, Any]:
         """The whole run as plain numbers (`columns.table("totals")`)."""
         hw = self.hardware
@@ -219,7 +228,7 @@ class Result:
             "time_s": seconds,
             "power_w": joules / seconds,
             "edp_js": joules * seconds,
-            "area_mm2": area.total_mm2(hw),
+            "area_mm2": area.all_cores_mm2(hw),
             "area_not_modelled": "; ".join(area.not_modelled(hw)) or None,
             "energy_not_modelled": "; ".join(energy.not_modelled(hw)) or None,
             "remarks": "; ".join(remarks(self.case)) or None,
@@ -354,6 +363,8 @@ class Result:
         ops = [{name: row[name] for name in names} for row in self.rows]
         kept = {name: numbers.tolist() for name, numbers in self.case.kept.items()}
         whole = {"totals": self.totals, "ops": ops, "hardware": self.hardware.model_dump(mode="json")}
+        if self.core_rows:
+            whole["cores"] = list(self.core_rows)
         return {**whole, "kept": kept} if kept else whole
 
     def to_json(self, path: str | Path | None = None) -> str:

@@ -17,6 +17,7 @@ from sim.core.units.reservation import SEEN
 from sim.lower import Work
 from sim.lower.tiling import blocks_of
 from sim.lower.work import Operand
+from sim.run.cores import refuse
 from sim.run.session import Session
 from sim.timing.timing import Timing
 from sim.trace.commands import Commands, decode
@@ -118,6 +119,7 @@ def profile(result: Result, bins: int = BINS) -> Profile:
 
 def invocations(result: Result, digest: Callable[[Recording], T]) -> Iterator[Placed[T]]:
     """Yield every invocation of the array in order; ``digest`` gets each distinct program once."""
+    refuse(result.hardware, "a trace")
     # The periodic clock records no counters over time.
     session = Session(result.hardware, "reference" if result.request.clock == "reference" else "leap")
     known: dict[Hashable, tuple[Timing, T]] = {}

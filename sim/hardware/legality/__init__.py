@@ -14,6 +14,7 @@ from sim.base.errors import did_you_mean
 from sim.hardware import precision
 from sim.hardware.files import config_files
 from sim.hardware.legality.broken import Broken, Rule, is_power, nearest_power, text
+from sim.hardware.legality.cores import shared_latency, shared_memory, shared_requests
 from sim.hardware.legality.memory import (
     dma_sizes,
     known_dram,
@@ -374,6 +375,9 @@ RULES: tuple[Rule, ...] = (
     known_dram,
     tlb_entries,
     page_tables,
+    shared_memory,
+    shared_requests,
+    shared_latency,
     host_takes_priced,
 )
 """All rules, in the order of the report. A rule's function name is its name in ``waived_rules``."""

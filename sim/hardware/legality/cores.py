@@ -1,0 +1,40 @@
+"""Rules of a machine of several cores: the memory that they share, and what its side has room for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sim.hardware.legality.broken import Broken
+from sim.hardware.machine import Hardware
+
+REQUESTS = 256
+"""Requests that the memory's side of the timing core holds, of all cores together (sim.core.params.XACTS)."""
+LEAST_LATENCY_CYCLES = 3
+"""Two cycles of a shared memory's latency are those of the tile's buffers, one is the memory's own register."""
+
+
+def shared_memory(hw: Hardware) -> Iterator[Broken]:
+    """Several cores name the memory that they share: the L2 where there is one, else the memory."""
+    behind = "l2" if hw.memory.l2_bytes else "memory"
+    if hw.cores.count > 1 and hw.cores.shared == "none":
+        demand = "several cores share a memory, and the machine names none"
+        yield Broken(("cores.shared", "cores.count"), "none", demand, behind)
+    elif hw.cores.shared not in ("none", behind):
+        what = "the L2 lies in front of the memory" if behind == "l2" else "the machine has no L2"
+        yield Broken(("cores.shared", "memory.l2_bytes"), hw.cores.shared, what, behind)
+
+
+def shared_requests(hw: Hardware) -> Iterator[Broken]:
+    """The requests in flight of all cores fit into the memory's side."""
+    count, asked = hw.cores.count, hw.dma.max_in_flight_requests
+    if count > 1 and count * asked > REQUESTS:
+        demand = f"{count} cores have at most {REQUESTS} requests in flight in each direction"
+        yield Broken(("dma.max_in_flight_requests", "cores.count"), asked, demand, REQUESTS // count)
+
+
+def shared_latency(hw: Hardware) -> Iterator[Broken]:
+    """The tiles' buffers take two cycles of a shared memory's latency."""
+    if hw.cores.count > 1 and not hw.memory.l2_bytes and hw.memory_latency_cycles < LEAST_LATENCY_CYCLES:
+        demand = "the way through a tile's buffers takes two of these cycles"
+        least = LEAST_LATENCY_CYCLES - hw.memory_latency_cycles + hw.memory.latency_cycles
+        yield Broken(("memory.latency_cycles", "cores.count"), hw.memory.latency_cycles, demand, least)
