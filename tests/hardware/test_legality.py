@@ -50,6 +50,9 @@ BROKEN: dict[str, dict[str, object]] = {
     "sums_taken_in": {"array.pe": "decomposable", "array.sums_per_cycle": 8},
     "known_energy_table": {"energy_table": "45mn"},
     "known_dram": {"memory.technology": "ddr5"},
+    "shared_memory": {"cores.count": 2},
+    "shared_requests": {"cores.count": 8, "cores.shared": "memory", "dma.max_in_flight_requests": 64},
+    "shared_latency": {"cores.count": 2, "cores.shared": "memory", "memory.latency_cycles": 2},
     "host_takes_priced": {"host.takes": ["conv"]},
 }
 
@@ -80,6 +83,9 @@ WAY_OUT = {  # the nearest legal value that the message must name, and the key i
     "transform_unit": ("sparsity.fft_block", 8),
     "serial_bits": ("array.serial_activation_bits", 1),
     "sums_taken_in": ("array.sums_per_cycle", 16),
+    "shared_memory": ("cores.shared", "memory"),
+    "shared_requests": ("dma.max_in_flight_requests", 32),
+    "shared_latency": ("memory.latency_cycles", 3),
 }
 
 

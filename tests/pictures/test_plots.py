@@ -165,6 +165,8 @@ def test_every_kind_is_drawn_by_the_command(
     frame = sweep_frame().assign(sparsity=["dense", "block16:0.5", "block16:0.25"])
     frame = frame.assign(**{"memory.latency_cycles": 40})
     frame = frame.assign(**{column: 0.5 for column in density.PAGE_COLUMNS if column not in frame})
+    if name == "scaling":
+        frame = frame.assign(**{"cores.count": [1, 2, 4], "sparsity": "dense"})
     frame.to_csv(tmp_path / "sweep.csv", index=False)
     effects = [{"knob": "k", "direction": "more", "from": 1, "to": 2, "cycles": 5, "cycles_change": 0.1}]
     pd.DataFrame(effects).to_csv(tmp_path / "whatif.csv", index=False)
