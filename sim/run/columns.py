@@ -245,9 +245,7 @@ _TABLE: tuple[Column, ...] = (
     Column("core", "1", CORES, "number of the core, from 0"),
     Column("busy_cycles", "cycles", CORES, "cycles in which it worked on operators, its array, CPU or both"),
     Column("core_host_cycles", "cycles", CORES, "cycles of them in which its CPU ran operators"),
-    Column(
-        "barrier_cycles", "cycles", CORES, "cycles in which it waited for the last core and for the barrier"
-    ),
+    Column("barrier_cycles", "cycles", CORES, "cycles in which it waited for the last core and for the barrier"),
     Column(
         "port_wait_cycles",
         "cycles",
