@@ -23,8 +23,11 @@ BY_ROW = ("softmax", "layernorm")
 
 Range = tuple[int, int]
 
+Piece = Matmul | Norm | ResidualAdd | Conv
+"""Items that can be cut."""
 
-def shares(works: Sequence[Work], cores: int, hw: Hardware, *, rows: bool = False) -> list[tuple[Work, ...]]:
+
+def shares(works: Sequence[Work], cores: int, hw: Hardware, *, rows: bool = False) -> list[tuple[Piece, ...]]:
     """Return what each core does of an operator's work items, as evenly as whole blocks allow; some may get nothing.
 
     Several items (heads, batch items) are dealt out whole; where they do not come out even, each is cut first. A
@@ -39,12 +42,12 @@ def shares(works: Sequence[Work], cores: int, hw: Hardware, *, rows: bool = Fals
     return [tuple(pieces[core * count // cores : (core + 1) * count // cores]) for core in range(cores)]
 
 
-def cut(work: Work, parts: int, hw: Hardware, *, rows: bool = False) -> list[Work]:
+def cut(work: Work, parts: int, hw: Hardware, *, rows: bool = False) -> list[Piece]:
     """Return a work item in at most so many pieces."""
-    if parts == 1:
-        return [work]
     if not isinstance(work, (Matmul, Norm, ResidualAdd, Conv)):
         raise InputError(f"several cores run dense operators; {type(work).__name__} cannot be cut")
+    if parts == 1:
+        return [work]
     across = [] if rows else _ranges(_columns(work), parts, hw.dim)
     down = _ranges(_rows(work), parts, hw.dim)
     if isinstance(work, Conv) or len(across) >= len(down):
@@ -60,7 +63,7 @@ def _ranges(size: int, parts: int, dim: int) -> list[Range]:
     return [(dim * start, min(size, dim * end)) for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _columns(work: Matmul | Norm | ResidualAdd | Conv) -> int:
+def _columns(work: Piece) -> int:
     """Return the columns by which an item can be cut, 0: none."""
     if isinstance(work, Matmul):
         return 0 if work.activation in BY_ROW else work.n
@@ -70,7 +73,7 @@ def _columns(work: Matmul | Norm | ResidualAdd | Conv) -> int:
     return 0
 
 
-def _rows(work: Matmul | Norm | ResidualAdd | Conv) -> int:
+def _rows(work: Piece) -> int:
     if isinstance(work, Conv):
         return 0
     return work.m if isinstance(work, Matmul) else work.rows
@@ -81,7 +84,7 @@ def _moved(operand: Operand, elements: int, width: Width, hw: Hardware) -> Opera
     return replace(operand, address=operand.address + elements * bits // 8)
 
 
-def _of_columns(work: Any, part: Range, hw: Hardware) -> Work:
+def _of_columns(work: Any, part: Range, hw: Hardware) -> Piece:
     """Return the columns of a product, or the output channels of a convolution, from one to another."""
     start, end = part
     sums: Width = "sums"
@@ -93,13 +96,14 @@ def _of_columns(work: Any, part: Range, hw: Hardware) -> Work:
         )  # fmt: skip
     to = start * (work.b.row_stride if work.transpose_b else 1)
     d = None if work.d is None else _moved(work.d, start, "word" if work.low_d else sums, hw)
-    return replace(
+    product: Matmul = replace(
         work, n=end - start, b=_moved(work.b, to, "b", hw), c=_moved(work.c, start, sums if work.full_c else "c", hw),
         d=d, tile=None,
     )  # fmt: skip
+    return product
 
 
-def _of_rows(work: Any, part: Range, hw: Hardware) -> Work:
+def _of_rows(work: Any, part: Range, hw: Hardware) -> Piece:
     """Return the rows of a result from one to another."""
     start, end = part
     moved: dict[str, Any] = {}
