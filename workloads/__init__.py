@@ -76,7 +76,7 @@ def build(name: str, **sizes: object) -> Graph:
     """Build the workload ``name`` with ``sizes``, or read it from a path.
 
     A path that ends in .json is a graph file or the config.json of a Hugging Face model, a folder holds such a config;
-    one that ends in .csv is a SCALE-Sim topology, in .onnx an ONNX file.
+    one that ends in .csv is a SCALE-Sim topology, in .onnx an ONNX file, in .pt2 a torch.export program.
 
     Raises InputError for an unknown name or size, an illegal size, an unreadable file or a wrong graph.
     """
@@ -89,13 +89,13 @@ def build(name: str, **sizes: object) -> Graph:
         return load(path)
     if name.endswith(".csv"):
         return built(name, partial(scale_sim.load, Path(name)), sizes)
-    if name.endswith(".onnx"):
+    if name.endswith((".onnx", ".pt2")):
         return onnx.load(Path(name), **sizes)  # type: ignore[arg-type]
     named = {**WORKLOADS, **NETWORKS}
     if name not in named:
         raise InputError(
-            f"unknown workload {name!r}{did_you_mean(name, named)}, nor a path ending in .json, .onnx or .csv, nor a "
-            "folder"
+            f"unknown workload {name!r}{did_you_mean(name, named)}, nor a path ending in .json, .onnx, .pt2 or "
+            ".csv, nor a folder"
         )
     return built(name, named[name], sizes)
 

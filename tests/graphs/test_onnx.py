@@ -14,19 +14,13 @@ import pytest
 pytest.importorskip("onnx")
 
 import onnx
-from helpers.onnx_models import FORMS, INT64, Writer, encoder
+from helpers.onnx_models import FORMS, INT64, Writer, costs, encoder
 
 import sim
 import workloads
 from sim.base.errors import InputError
-from sim.graph import Graph, Tensor, View
+from sim.graph import Graph
 from workloads.networks.builder import Network
-
-
-def costs(graph: Graph) -> list[tuple[str, int]]:
-    """Kind and cycles of each operator as it runs, in any order."""
-    table = sim.simulate(graph, "gemmini_ibert").ops
-    return sorted(zip(table["op_kind"], table["cycles"], strict=True))
 
 
 def ours(seq: int, batch: int, layers: int = 2, hidden: int = 64, heads: int = 4, ffn: int = 128) -> Graph:
@@ -269,35 +263,43 @@ def test_a_sweep_takes_an_onnx_file(tmp_path: Path) -> None:
     assert len(table) == 2 and table["cycles"].min() > 0
 
 
-@pytest.mark.parametrize("norm_first", [False, True])
-def test_a_torch_layer_costs_what_our_builder_makes(norm_first: bool) -> None:
-    """torch's own encoder layer, exported by torch: Q, K and V are one product there."""
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("onnxscript")
-    torch.manual_seed(0)
-    layer = torch.nn.TransformerEncoderLayer(64, 4, 128, activation="gelu", batch_first=True, norm_first=norm_first)
-    for weight in layer.parameters():
-        torch.nn.init.uniform_(weight, 0.5, 1.0)
-    read = sim.from_torch(layer, torch.randn(1, 32, 64))
-    net = Network("layer")
-    x = net.input("x", 32, 64)
+def test_convolutions_of_any_window_are_those_of_the_graph(tmp_path: Path) -> None:
+    """Batch norms fold, ReLU6 goes into its convolution, depth-wise, grouped and flat kernels keep their kinds."""
+    w = Writer(13)
+    x = w.add("Conv", w.input("image", 1, 3, 32, 32), w.weight(16, 3, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1])
+    x = w.add("BatchNormalization", x, *(w.weight(16) for _ in range(4)))
+    x = w.add("Clip", x, number(w, 0.0), number(w, 6.0))
+    x = w.add("Conv", x, w.weight(16, 1, 3, 3), w.weight(16), pads=[1, 1, 1, 1], group=16)
+    x = w.add("Conv", x, w.weight(32, 16, 1, 3), pads=[0, 1, 0, 1])
+    x = w.add("Conv", x, w.weight(32, 8, 3, 3), pads=[2, 2, 2, 2], dilations=[2, 2], group=4)
+    x = w.add("GlobalAveragePool", w.add("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2]))
+    file = str(w.save(tmp_path / "images.onnx", w.add("Gemm", w.add("Flatten", x), w.weight(10, 32), transB=1)))
+    graph = workloads.build(file)
+    kinds = ["conv", "depthwise_conv", "conv", "conv", "avgpool", "matmul", "matmul"]
+    assert [op.kind for op in graph.ops] == kinds
+    assert graph.ops[0].attrs["activation"] == "relu"
+    macs = [256 * 16 * 27, 256 * 16 * 9, 256 * 32 * 48, 256 * 32 * 72, 0, 32 * 64, 320]
+    assert [op.macs for op in graph.ops] == macs
+    odd = Writer(13)
+    x = odd.add("Conv", odd.add("Relu", odd.input("image", 1, 3, 8, 8)), odd.weight(4, 3, 3, 3), pads=[0, 0, 1, 1])
+    with pytest.raises(InputError, match="as many zeros before an image as behind it"):
+        workloads.build(str(odd.save(tmp_path / "odd.onnx", x)))
 
-    def attended(source: Tensor) -> Tensor:
-        packed = net.linear(source, 192)
-        views = [View(packed.name, 4, 32, 16, 192, 16, 64 * part) for part in range(3)]
-        scores, context = net.tensor("scores", (4, 32, 32)), net.tensor("context", (32, 64))
-        net.apply("matmul", "scores", views[:2], View.whole(scores), transpose_b=True)
-        shares = View.whole(net.each("softmax", scores))
-        net.apply("matmul", "context", [shares, views[2]], View(context.name, 4, 32, 16, 64, 16))
-        return net.linear(context, 64)
 
-    def fed(source: Tensor) -> Tensor:
-        return net.linear(net.each("gelu", net.linear(source, 128)), 64)
+def test_branches_of_an_image_join_pixel_by_pixel(tmp_path: Path) -> None:
+    """Channels split, summed and joined again, as detectors have them: copies of rows at most, nothing turned."""
+    w = Writer(17)
+    x = w.add("Conv", w.input("image", 1, 3, 16, 16), w.weight(32, 3, 3, 3), pads=[1, 1, 1, 1])
+    x = w.add("Mul", x, w.add("Sigmoid", x))
+    first, second = w.add("Split", x, w.const(np.array([16, 16])), outputs=2, axis=1)
+    inner = w.add("Relu", w.add("Conv", second, w.weight(16, 16, 3, 3), w.weight(16), pads=[1, 1, 1, 1]))
+    joined = w.add("Concat", first, second, w.add("Add", second, inner), axis=1)
+    file = str(w.save(tmp_path / "detector.onnx", w.add("Conv", joined, w.weight(8, 48, 1, 1))))
+    kinds = [op.kind for op in workloads.build(file).ops]
+    assert kinds == ["conv", "silu", "conv", "residual_add", "copy", "copy", "conv"]
 
-    if norm_first:
-        x = net.add(x, attended(net.norm(x)))
-        net.add(x, fed(net.norm(x)))
-    else:
-        x = net.norm(net.add(x, attended(x)))
-        net.norm(net.add(x, fed(x)))
-    assert costs(read) == costs(net.graph())
+
+def test_one_number_a_row_needs_no_copy(tmp_path: Path) -> None:
+    """Rows over their own sums: a product with ones, and a quotient whose second operand is one column."""
+    graph = one(tmp_path, lambda w, x: w.add("Div", w.add("Relu", x), w.add("ReduceSum", x, w.const(np.array([-1])))))
+    assert [op.kind for op in graph.ops] == ["matmul", "relu", "matmul", "divide"]

@@ -9,6 +9,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+import sim
+from sim.graph import Graph
+
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
 
@@ -110,3 +113,9 @@ def encoder(path: Path, form: str, layers: int = 2, hidden: int = 64, heads: int
         active = writer.gelu(writer.linear(x, hidden, ffn, f"{at}up"), form)
         x = writer.layernorm(writer.add("Add", writer.linear(active, ffn, hidden, f"{at}down"), x), hidden, form)
     return writer.save(path, x)
+
+
+def costs(graph: Graph) -> list[tuple[str, int]]:
+    """Kind and cycles of each operator as it runs, in any order."""
+    table = sim.simulate(graph, "gemmini_ibert").ops
+    return sorted(zip(table["op_kind"], table["cycles"], strict=True))

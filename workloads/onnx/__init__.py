@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sim.base.errors import InputError
 from sim.graph import ACCUMULATOR, Graph
-from workloads.onnx import dims
+from workloads.onnx import dims, program
 from workloads.onnx.lower import lower
 from workloads.onnx.reading import read
 from workloads.onnx.recognise import recognise
@@ -16,7 +16,7 @@ UNKNOWN = ("refuse", "host")
 
 
 def load(path: Path, dim: str = "", unknown: str = "refuse", dtype: str = "int8", **sizes: int) -> Graph:
-    """Return the network of an ONNX file as a graph.
+    """Return the network of an ONNX file, or of a torch.export program (.pt2), as a graph.
 
     ``dim``: numbers of named dimensions ("batch=1,seq=128"), which may also be given by name as ``sizes``. ``unknown``:
     "refuse" unknown operators, or price them on the "host". ``dtype``: type of elements on the machine; the file's own
@@ -27,10 +27,13 @@ def load(path: Path, dim: str = "", unknown: str = "refuse", dtype: str = "int8"
     if dtype not in ACCUMULATOR:
         raise InputError(f"{path}: dtype is {dtype!r}, can be {', '.join(ACCUMULATOR)}")
     given = {**dims.parse(dim), **sizes}
-    model = read(path)
-    resolver = Resolver(model, path, unknown)
-    net = resolver.run(dims.shapes(str(path), model.graph, given))
-    resolver.refuse_unknown()
+    if path.suffix == ".pt2":
+        net = program.resolve(path, given, unknown)
+    else:
+        model = read(path)
+        resolver = Resolver(model, path, unknown)
+        net = resolver.run(dims.shapes(str(path), model.graph, given))
+        resolver.refuse_unknown()
     try:
         recognise(net)
         graph = lower(net, path.stem, str(path), dtype, unknown)

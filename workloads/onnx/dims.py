@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 MOST = 1 << 24
 """Of one dimension: four times the keys that a cache may have."""
 
+UNNAMED = ("", "?", "None", "-1")
+"""What exporters write for a dimension without a name; a size below 1 is another way."""
+
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -72,14 +75,14 @@ def _axes(what: str, value: onnx.ValueInfoProto) -> list[str | int]:
     axes: list[str | int] = []
     for index, dim in enumerate(value.type.tensor_type.shape.dim):
         name = dim.dim_param.strip()
-        if dim.HasField("dim_value") and not name:
-            if not 1 <= dim.dim_value <= MOST:
+        if dim.HasField("dim_value") and not name and dim.dim_value > 0:
+            if dim.dim_value > MOST:
                 raise InputError(
                     f"{what}: input {value.name!r}: axis {index} has {dim.dim_value:,} elements, must be 1 to {MOST:,}"
                 )
             axes.append(dim.dim_value)
         else:
-            axes.append(name or f"{value.name}.{index}")
+            axes.append(f"{value.name}.{index}" if name in UNNAMED else name)
     return axes
 
 

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workloads.onnx.levels import FEW
 from workloads.onnx.net import Array, Node
 from workloads.onnx.reading import elements
 
 if TYPE_CHECKING:
     from workloads.onnx.resolve import Resolver
-
-FEW = 1 << 20
-"""Elements of what is computed here: masks of 1,024 x 1,024 tokens, tables of sines."""
 
 DRAWN = frozenset(
     ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
@@ -51,7 +49,7 @@ def computed(node: Node, inputs: list[Array | None], resolver: Resolver) -> list
     if node.op == "GatherElements":  # the reference implementation fails on some shapes
         return [np.take_along_axis(inputs[0], inputs[1], node.attrs.get("axis", 0))]  # type: ignore[arg-type]
     onnx = resolver.onnx
-    from onnx.reference import ReferenceEvaluator
+    from onnx.reference import ReferenceEvaluator  # with onnx, an extra
 
     names = [f"i{index}" if array is not None else "" for index, array in enumerate(inputs)]
     outputs = [f"o{index}" for index in range(len(node.outputs))]

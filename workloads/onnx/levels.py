@@ -9,6 +9,9 @@ from workloads.onnx.net import Level, Node, Value
 SMALL = 4096
 """Elements of a constant that is read at once: scalars, shapes, biases and gains."""
 
+FEW = 1 << 20
+"""Elements of what is computed while a file is read: masks of 1,024 x 1,024 tokens, tables of sines."""
+
 MOVES = frozenset(
     (
         *("Identity", "Cast", "CastLike", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten"),

@@ -16,7 +16,7 @@ import numpy as np
 
 from sim.base.errors import InputError, some
 from workloads.onnx import dims, expand, levels
-from workloads.onnx.evaluate import FEW, computed
+from workloads.onnx.evaluate import computed
 from workloads.onnx.net import Array, Level, Net, Node, Value
 from workloads.onnx.reading import elements, needed
 
@@ -153,7 +153,7 @@ class Resolver:
             self.constant(node.output, _measured(node, inputs[0]))
             return
         level = levels.of_node(node, inputs)
-        known = all(value is None or (value.data is not None and value.elements <= FEW) for value in inputs)
+        known = all(value is None or (value.data is not None and value.elements <= levels.FEW) for value in inputs)
         if known and level is Level.CONSTANT and node.domain == "":
             arrays = computed(node, [None if value is None else value.data for value in inputs], self)
             if arrays is not None:

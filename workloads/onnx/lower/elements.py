@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workloads.onnx.expand import ROPE
-from workloads.onnx.lower.foreign import foreign
+from workloads.onnx.lower.foreign import PRICED, foreign
 from workloads.onnx.lower.products import add_product
 from workloads.onnx.lower.sliding import global_average
 from workloads.onnx.lower.windows import NoWindow, element_views, row_views
@@ -20,7 +20,7 @@ from workloads.onnx.strided import Strided
 if TYPE_CHECKING:
     from workloads.onnx.lower.lowering import Lowering
 
-BINARY = {"Add": "residual_add", "Sub": "residual_add", "Mul": "multiply"}
+BINARY = {"Add": "residual_add", "Sub": "residual_add", "Mul": "multiply", "Div": "divide"}
 UNARY = {
     "Relu": "relu",
     "Gelu": "gelu",
@@ -31,17 +31,6 @@ UNARY = {
     "Exp": "exp",
 }
 """Operator -> kind. Either form of GELU is one operator, which the I-BERT polynomial stands for on the array."""
-
-PRICED = (
-    *("Div", "Pow", "Sqrt", "Reciprocal", "Erf", "Log", "Abs", "Neg", "Sin", "Cos", "Clip", "Min", "Max", "Floor"),
-    *("Ceil", "Round", "Sign", "Softplus", "LeakyRelu", "Elu", "HardSigmoid", "HardSwish", "Mish", "Not", "Mod"),
-    *("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "And", "Or", "Where", "IsNaN", "PRelu", "Celu"),
-    *("Selu", "ThresholdedRelu", "LogSoftmax", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare", "ReduceProd"),
-    *("ReduceLogSumExp", "CumSum", "ArgMax", "ArgMin", "TopK", "GatherElements", "GatherND", "ScatterND", "Gather"),
-    *("Pad", "Resize", "ScatterElements", "Trilu", "LpNormalization", "InstanceNormalization", "GroupNormalization"),
-    *("BatchNormalization", "GlobalMaxPool"),
-)
-"""Operators of the standard without a kind of their own: the host runs them at the price of the kind `foreign`."""
 
 
 def binary(at: Lowering, node: Node) -> None:
@@ -54,14 +43,18 @@ def binary(at: Lowering, node: Node) -> None:
     ]
     arrays = {name: at.array(name) for name in computed}
     for name in node.inputs:
-        if name not in arrays:
+        if name not in arrays and not at.net.values[name].is_single:
             arrays[name] = _operand(at, name, shape)
     like = arrays[computed[0]] if computed else None
     target = at.result(node, like)
-    sources = [arrays[name].spread(shape) for name in node.inputs]
+    names = node.inputs
+    if node.op in ("Add", "Mul") and len(names) == 2 and _is_narrow(at, names[0], shape):
+        names = names[::-1]  # one number a row stands second
+    lone = {name for name in names if at.net.values[name].is_single and name not in computed}
+    sources = [_number_row(at, name, target) if name in lone else arrays[name].spread(shape) for name in names]
     for _ in range(len(sources) + 1):
         try:
-            at.apply(kind, node, list(element_views((*sources, target), at.width(target))), **attrs)
+            at.apply(kind, node, list(element_views((*sources, target), at.width(target), (1,))), **attrs)
             return
         except NoWindow as missing:
             place = missing.place
@@ -71,11 +64,26 @@ def binary(at: Lowering, node: Node) -> None:
     raise NoWindow(-1)
 
 
+def _number_row(at: Lowering, name: str, target: Strided) -> Strided:
+    """Return one number as a row as wide as those of a result's tensor, read again and again."""
+    width = at.width(target)
+    kind = "weight" if name in at.net.weights else "input"
+    tensor = at.tensor(f"{name.lstrip('/')}.row", (width,), kind)
+    axes = tuple(tuple((size, stride if stride < width else 0) for size, stride in axis) for axis in target.axes)
+    return Strided(tensor.name, axes)
+
+
+def _is_narrow(at: Lowering, name: str, shape: Sequence[int]) -> bool:
+    """Return whether a value has one number for each row of a result."""
+    own = at.net.values[name].shape or ()
+    return len(own) == len(shape) > 0 and own[-1] == 1 < shape[-1]
+
+
 def _operand(at: Lowering, name: str, shape: Sequence[int]) -> Strided:
     """Return an operand that is smaller than the result, or given: a row of weights, or prepared in full width."""
     value = at.net.values[name]
     own = (1,) * (len(shape) - len(value.shape or ())) + tuple(value.shape or ())
-    if value.level > Level.GIVEN or (own and own[-1] == shape[-1]):
+    if value.level > Level.GIVEN or (own and own[-1] == shape[-1]) or _is_narrow(at, name, shape):
         return at.array(name)
     width = (*own[:-1], shape[-1]) if shape else ()
     kind = "weight" if name in at.net.weights else "input"
@@ -188,12 +196,10 @@ def _axes(at: Lowering, node: Node, rank: int) -> list[int]:
 
 
 def division(at: Lowering, node: Node) -> None:
-    """A quotient: by what is given it is a product with reciprocals, otherwise the host divides."""
+    """A quotient: by what is given it is a product with reciprocals."""
     if at.net.values[node.inputs[1]].level <= Level.GIVEN:
         node.op = "Mul"
-        binary(at, node)
-    else:
-        foreign(at, node)
+    binary(at, node)
 
 
 RULES: dict[str, Callable[[Lowering, Node], None]] = {

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from sim.graph import View
 from workloads.onnx.levels import is_look_up
@@ -151,10 +149,6 @@ def tile(at: Lowering, node: Node) -> None:
         at.arrays[node.output] = source.spread(shape)
     else:
         foreign(at, node)
-
-
-def _is_whole(shape: Sequence[int]) -> int:
-    return int(np.prod(shape))
 
 
 RULES: dict[str, Callable[[Lowering, Node], None]] = {

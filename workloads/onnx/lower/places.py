@@ -13,7 +13,7 @@ from math import prod
 
 from sim.graph import Tensor
 from workloads.networks.builder import Network
-from workloads.onnx.net import Level, Net, Node, Value
+from workloads.onnx.net import Net, Node, Value
 from workloads.onnx.strided import Strided
 
 LAYER = re.compile(r"(?:^|[./_])(?:layers?|h|blocks?|layer_module)[._/](\d+)(?=[./_]|$)")
@@ -63,13 +63,8 @@ class Places:
 
     def own(self, name: str, shape: Sequence[int], like: Strided | None = None, dtype: str | None = None) -> Strided:
         """Return a new tensor as an array, its axes in memory in the order of those of ``like``."""
-        order = list(range(len(shape)))
-        if like is not None and len(like.axes) == len(shape):
-            strides = [axis[0][1] if axis else 0 for axis in like.axes]
-            if all(stride for stride, size in zip(strides, shape, strict=True) if size > 1):
-                kept = [axis for axis in order if shape[axis] > 1]
-                turned = iter(sorted(kept, key=lambda axis: -strides[axis]))
-                order = [next(turned) if shape[axis] > 1 else axis for axis in order]
+        order = order_like(like, shape) if like is not None and len(like.axes) == len(shape) else None
+        order = list(range(len(shape))) if order is None else order
         inner = self._columns(shape, order, like)
         tensor = self.tensor(name, (*_outer(shape, inner), inner), dtype=dtype)
         return Strided.dense(tensor.name, shape, order)
@@ -94,10 +89,13 @@ class Places:
         name = node.outputs[place]
         if name in self.arrays:
             return self.arrays[name]
+        shape = self.net.values[name].shape or ()
+        if like is not None and like.tensor and unit == -1 and len(like.axes) == len(shape):
+            order = order_like(like, shape) or list(range(len(shape)))
+            unit = next((axis for axis in reversed(order) if shape[axis] > 1), -1)
         wanted = self._wanted(name, like, unit)
         found = wanted.array() if wanted else None
         if found is None or wanted is None or not _lies_in_a_run(found, unit):
-            shape = self.net.values[name].shape or ()
             found = self.own(name.lstrip("/"), shape, like, self._dtype(node, name))
             self.arrays[name] = found
         else:
@@ -194,10 +192,6 @@ class Places:
         tensor = self.tensor(value.name.lstrip("/"), value.shape or (1,), "input", dtype)
         return Strided.dense(tensor.name, value.shape or ())
 
-    def is_given(self, value: Value) -> bool:
-        """Return whether no operator of the graph makes a value."""
-        return value.level <= Level.GIVEN
-
 
 @dataclass
 class _Chain:
@@ -218,9 +212,7 @@ class _Chain:
             turned = order_of(maker, len(self.steps[-2][2]))
             return sorted(range(len(turned)), key=lambda axis: turned[axis])
         if len(self.steps) == 1 and like is not None and len(like.axes) == len(self.steps[0][2]):
-            strides = [axis[0][1] if axis else None for axis in like.axes]
-            if None not in strides:
-                return sorted(range(len(strides)), key=lambda axis: -(strides[axis] or 0))
+            return order_like(like, self.steps[0][2])
         return None
 
     def array(self) -> Strided | None:
@@ -255,6 +247,15 @@ def _outer(shape: Sequence[int], inner: int) -> tuple[int, ...]:
     for size in shape:
         total *= size
     return () if len(shape) < 2 and total == inner else (total // inner,)
+
+
+def order_like(like: Strided, shape: Sequence[int]) -> list[int] | None:
+    """Return the order in memory of the axes of an array; None where one of them repeats. Axes of one element stay."""
+    strides = [axis[0][1] if axis else 0 for axis in like.axes]
+    if not all(stride for stride, size in zip(strides, shape, strict=True) if size > 1):
+        return None
+    turned = iter(sorted((axis for axis, size in enumerate(shape) if size > 1), key=lambda axis: -strides[axis]))
+    return [next(turned) if size > 1 else axis for axis, size in enumerate(shape)]
 
 
 def order_of(node: Node, rank: int) -> list[int]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError
 from sim.graph import View
-from workloads.onnx.lower.foreign import foreign
 from workloads.onnx.lower.products import add_product
 from workloads.onnx.net import Node
 from workloads.onnx.strided import Strided
@@ -17,50 +16,62 @@ if TYPE_CHECKING:
 
 
 def _window(node: Node, kernel: list[int]) -> dict[str, Any]:
-    """Return kernel, stride, padding of a square window. Raises InputError for another one."""
-    rank = len(kernel)
-    strides = list(node.attrs.get("strides") or [1] * rank)
-    dilations = list(node.attrs.get("dilations") or [1] * rank)
-    pads = list(node.attrs.get("pads") or [0] * 2 * rank)
+    """Return the attributes of a window. Raises InputError for one that no kind of a graph has."""
+    strides, dilations, pads = list(_axes(node, "strides", 1)), list(_axes(node, "dilations", 1)), _pads(node)
     auto = node.attrs.get("auto_pad", b"NOTSET")
     auto = auto.decode() if isinstance(auto, bytes) else auto
-    square = len({*kernel}) == 1 and len({*strides}) == 1 and len({*pads}) == 1 and set(dilations) == {1}
-    if not square or auto not in ("NOTSET", "VALID"):
+    even = pads[:2] == pads[2:] and len({*strides}) == len({*dilations}) == 1
+    if not even or auto not in ("NOTSET", "VALID") or node.attrs.get("ceil_mode"):
         raise InputError(
-            f"operator {node.name!r} ({node.op}): kernel {kernel}, strides {strides}, pads {pads}, dilations "
-            f"{dilations}, auto_pad {auto}: only square windows without dilation are read "
-            "(--unknown host prices others)"
+            f"operator {node.name!r} ({node.op}): strides {strides}, pads {pads}, dilations {dilations}, auto_pad "
+            f"{auto}: windows move as far along rows as along columns, with as many zeros before an image as behind it"
         )
-    return {"kernel": kernel[0], "stride": strides[0], "padding": pads[0]}
+    window = {"kernel": kernel[1], "kernel_rows": kernel[0], "padding": pads[1], "padding_rows": pads[0]}
+    window |= {"stride": strides[0]} | ({"dilation": dilations[0]} if dilations[0] > 1 else {})
+    if kernel[0] == kernel[1] and pads[0] == pads[1]:
+        window = {key: value for key, value in window.items() if not key.endswith("_rows")}
+    return window
+
+
+def _axes(node: Node, key: str, default: int) -> list[int]:
+    return list(node.attrs.get(key) or [default] * 2)
+
+
+def _pads(node: Node) -> list[int]:
+    return list(node.attrs.get("pads") or [0] * 4)
 
 
 def conv(at: Lowering, node: Node) -> None:
-    """A convolution; one whose windows do not overlap on an input, or of one pixel, is the product that it equals."""
+    """A convolution; one whose windows do not overlap on an input, or along one axis, is the product that it equals."""
     shape = at.net.values[node.inputs[0]].shape or ()
-    kernel = list((at.net.values[node.inputs[1]].shape or ())[2:])
+    weights = at.net.values[node.inputs[1]].shape or ()
+    kernel, groups = list(weights[2:]), int(node.attrs.get("group", 1))
     one_axis = len(shape) == 3 or (len(shape) == 4 and shape[3] == kernel[1] == 1 and kernel[0] > 1)
-    if one_axis and int(node.attrs.get("group", 1)) == 1:
+    if one_axis and groups == 1:
         series(at, node)
         return
+    if len(shape) != 4:
+        raise InputError(f"operator {node.name!r} (Conv): {len(shape)} axes in {groups} groups, only images are read")
     relu = at.relu_behind(node)
     out = at.net.values[node.output].shape or ()
-    if int(node.attrs.get("group", 1)) != 1 or len(shape) != 4:
-        foreign(at, node)
-        return
-    strides, pads = list(node.attrs.get("strides") or [1, 1]), list(node.attrs.get("pads") or [0] * 4)
-    if strides == kernel and not any(pads) and node.inputs[0] in at.net.inputs and not relu:
+    apart = _axes(node, "strides", 1) == kernel and not any(_pads(node)) and groups == 1
+    if apart and node.inputs[0] in at.net.inputs and not relu:
         _patches(at, node, shape, out, kernel)
         return
     window = _window(node, kernel)
     image = pixels(at, node, node.inputs[0])
     target = at.result(node, channels_last(out), unit=1)
-    weight = at.tensor(at.root(node.inputs[1]).lstrip("/"), (kernel[0] * kernel[1] * shape[1], out[1]), "weight")
+    alone = groups == shape[1] == out[1]
+    size = (out[1], kernel[0] * kernel[1]) if alone else (kernel[0] * kernel[1] * weights[1], out[1])
+    weight = at.tensor(at.root(node.inputs[1]).lstrip("/"), size, "weight")
     views = [image, View.whole(weight)]
     if len(node.inputs) > 2:
         bias = at.sums_row(node.inputs[2], (1, out[1]))
         views.append(View(bias.tensor, 1, 1, out[1], 0, 0))
     attrs = {"in_rows": shape[2], "in_cols": shape[3], **window, "activation": "relu" if relu else "none"}
-    at.apply("conv", node, [(*views, rows_of(target, out))], **attrs)
+    if not alone:
+        attrs["groups"] = groups
+    at.apply("depthwise_conv" if alone else "conv", node, [(*views, rows_of(target, out))], **attrs)
 
 
 def series(at: Lowering, node: Node) -> None:

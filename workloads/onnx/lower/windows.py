@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 from sim.graph import View
@@ -20,10 +21,11 @@ class NoWindow(Exception):
         self.place = place
 
 
-def element_views(arrays: Sequence[Strided], width: int) -> Iterator[tuple[View, ...]]:
+def element_views(arrays: Sequence[Strided], width: int, narrow: Sequence[int] = ()) -> Iterator[tuple[View, ...]]:
     """Yield the windows of an operator that treats elements alone, of its operands and (last) its result.
 
-    All arrays have one shape. ``width``: columns of a row of the result's tensor. Raises NoWindow.
+    All arrays have one shape. ``width``: columns of a row of the result's tensor; ``narrow``: operands that may be one
+    number a row. Raises NoWindow.
     """
     parts: list[Common] = []
     for axes in zip(*(array.axes for array in arrays), strict=True):
@@ -33,12 +35,19 @@ def element_views(arrays: Sequence[Strided], width: int) -> Iterator[tuple[View,
         parts += found
     parts = joined(sorted(parts, key=lambda part: -part[1][-1]))
     cols, strides = parts.pop() if parts else (1, (1,) * len(arrays))
-    if wrong := [place for place, stride in enumerate(strides) if stride != 1 and cols > 1]:
+    columns = [place for place, stride in enumerate(strides) if stride == 0 and cols > 1 and place in narrow]
+    if wrong := [place for place, stride in enumerate(strides) if stride != 1 and cols > 1 and place not in columns]:
         raise NoWindow(wrong[0])
     if cols > width and cols % width == 0:
-        parts.append((cols // width, tuple(width for _ in arrays)))
+        parts.append((cols // width, tuple(width * stride for stride in strides)))
         cols = width
-    yield from _views(arrays, parts, cols)
+    for views in _views(arrays, parts, cols):
+        yield tuple(_column(view) if place in columns else view for place, view in enumerate(views))
+
+
+def _column(view: View) -> View:
+    """Return a window of one number a row, of an operand whose columns all repeat it."""
+    return replace(view, cols=1, row_stride=view.row_stride if view.rows > 1 else 1)
 
 
 def row_views(arrays: Sequence[Strided]) -> Iterator[tuple[View, ...]]:

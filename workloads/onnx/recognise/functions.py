@@ -58,11 +58,13 @@ KNOWN: dict[str, Callable[[Array], Array]] = {
     "LayerNormalization": _layernorm,
     "RMSNormalization": _rmsnorm,
     "Relu6": lambda x: np.clip(x, 0, 6),
+    "HardSwish": lambda x: np.asarray(x * np.clip(x / 6 + 0.5, 0, 1)),
+    "HardSigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
 }
 """What a chain may be."""
 
-STANDS_FOR = {"QuickGelu": "Swish", "Relu6": "Relu", "GeluTanh": "GeluTanh"}
-"""Functions at the price of another: a factor inside, an upper bound that saturation gives."""
+STANDS_FOR = {"QuickGelu": "Swish", "Relu6": "Relu", "HardSwish": "Swish", "HardSigmoid": "Sigmoid"}
+"""Functions at the price of another: a factor inside, a bound that saturation gives, lines in the place of curves."""
 
 
 def recognise(net: Net) -> None:

@@ -178,7 +178,11 @@ def columns(net: Net) -> None:
 def biases(net: Net) -> None:
     """Take the sum with a row of weights, or with what is given, behind a product into it."""
     for node in list(net.nodes):
-        if node.op not in ("MatMul", "Conv") or len(node.inputs) != 2 or net.makers.get(node.output) is not node:
+        if (
+            node.op not in ("MatMul", "Conv", "ConvTranspose")
+            or len(node.inputs) != 2
+            or net.makers.get(node.output) is not node
+        ):
             continue
         reader = net.sole_reader(node.output)
         if reader is None or reader.op != "Add":
@@ -193,7 +197,7 @@ def biases(net: Net) -> None:
 
 
 def _is_bias(node: Node, value: Value, shape: tuple[int, ...]) -> bool:
-    if node.op == "Conv":
+    if node.op != "MatMul":
         return (
             value.level is Level.CONSTANT
             and value.elements == shape[1]

@@ -1,0 +1,113 @@
+"""Torch: programs of torch.export read as data, and modules exported by torch itself where it is installed."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("onnx")
+
+from helpers.onnx_models import costs
+
+import sim
+import workloads
+from sim.base.errors import InputError
+from sim.graph import Tensor, View
+from workloads.networks.builder import Network
+
+
+def call(target: str, out: str, **given: object) -> dict[str, object]:
+    """One operator of a torch.export program."""
+    forms = {str: "as_tensor", int: "as_int", list: "as_ints"}
+    inputs = [
+        {"name": name, "arg": {forms[type(value)]: {"name": value} if isinstance(value, str) else value}}
+        for name, value in given.items()
+    ]
+    return {
+        "target": f"torch.ops.aten.{target}",
+        "inputs": inputs,
+        "outputs": [{"as_tensor": {"name": out}}],
+        "metadata": {},
+    }
+
+
+def program(path: Path, activation: str = "gelu.default") -> Path:
+    """A program of two products and an activation on a dynamic number of rows, as torch.export.save lays it down."""
+    rows = {"as_expr": {"expr_str": "Symbol('s0', positive=True, integer=True)"}}
+    sizes = {"x": [rows, 64], "w1": [128, 64], "w2": [64, 128], "y": [rows, 128], "z": [rows, 128], "out": [rows, 64]}
+    tensors = {
+        name: {"dtype": 7, "sizes": [{"as_int": size} if isinstance(size, int) else size for size in axes]}
+        for name, axes in sizes.items()
+    }
+    weights = [{"parameter": {"arg": {"name": name}, "parameter_name": f"up.{name}"}} for name in ("w1", "w2")]
+    nodes = [
+        call("linear.default", "y", input="x", weight="w1"),
+        call(activation, "z", self="y"),
+        call("linear.default", "out", input="z", weight="w2"),
+    ]
+    graph = {"nodes": nodes, "tensor_values": tensors, "sym_int_values": {}}
+    signature = {
+        "input_specs": [*weights, {"user_input": {"arg": {"as_tensor": {"name": "x"}}}}],
+        "output_specs": [{"user_output": {"arg": {"as_tensor": {"name": "out"}}}}],
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(
+            "mlp/models/model.json", json.dumps({"graph_module": {"graph": graph, "signature": signature}})
+        )
+        archive.writestr("mlp/data/sample_inputs/model.pt", b"cos\nsystem\n(S'false'\ntR.")  # a pickle, never opened
+    return path
+
+
+def test_a_torch_program_is_read_as_data(tmp_path: Path) -> None:
+    """No torch, no unpickling: the JSON of operators alone, its dynamic dimension by input and axis."""
+    file = str(program(tmp_path / "mlp.pt2"))
+    net = Network("mlp")
+    x = net.each("gelu", net.linear(net.input("x", 32, 64), 128, bias=False))
+    net.linear(x, 64, bias=False, wide=True)
+    assert costs(workloads.build(file, dim="x.0=32")) == costs(net.graph())
+    with pytest.raises(InputError, match=r"without a number: x.0; .*--dim x.0=1"):
+        workloads.build(file)
+    odd = str(program(tmp_path / "odd.pt2", "frobnicate.default"))
+    with pytest.raises(InputError, match=r"1 operators of 1 kinds .*frobnicate"):
+        workloads.build(odd, dim="x.0=32")
+    assert [op.kind for op in workloads.build(odd, dim="x.0=32", unknown="host").ops] == ["matmul", "foreign", "matmul"]
+    (tmp_path / "bad.pt2").write_bytes(Path(file).read_bytes()[:100])
+    with pytest.raises(InputError, match=r"no torch.export program"):
+        workloads.build(str(tmp_path / "bad.pt2"))
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_a_torch_layer_costs_what_our_builder_makes(norm_first: bool) -> None:
+    """torch's own encoder layer, exported by torch: Q, K and V are one product there."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+    torch.manual_seed(0)
+    layer = torch.nn.TransformerEncoderLayer(64, 4, 128, activation="gelu", batch_first=True, norm_first=norm_first)
+    for weight in layer.parameters():
+        torch.nn.init.uniform_(weight, 0.5, 1.0)
+    read = sim.from_torch(layer, torch.randn(1, 32, 64))
+    net = Network("layer")
+    x = net.input("x", 32, 64)
+
+    def attended(source: Tensor) -> Tensor:
+        packed = net.linear(source, 192)
+        views = [View(packed.name, 4, 32, 16, 192, 16, 64 * part) for part in range(3)]
+        scores, context = net.tensor("scores", (4, 32, 32)), net.tensor("context", (32, 64))
+        net.apply("matmul", "scores", views[:2], View.whole(scores), transpose_b=True)
+        shares = View.whole(net.each("softmax", scores))
+        net.apply("matmul", "context", [shares, views[2]], View(context.name, 4, 32, 16, 64, 16))
+        return net.linear(context, 64)
+
+    def fed(source: Tensor) -> Tensor:
+        return net.linear(net.each("gelu", net.linear(source, 128)), 64)
+
+    if norm_first:
+        x = net.add(x, attended(net.norm(x)))
+        net.add(x, fed(net.norm(x)))
+    else:
+        x = net.norm(net.add(x, attended(x)))
+        net.norm(net.add(x, fed(x)))
+    assert costs(read) == costs(net.graph())
