@@ -33,7 +33,7 @@ def needed() -> Any:
         import onnx  # an extra, and 0.3 s: not for start-up
     except ImportError:
         raise InputError(
-            "reading ONNX needs the package onnx, which is not installed: pip install 'carat-sim[onnx]'"
+            "reading ONNX needs the package onnx, which is not installed: pip install onnx, or '.[onnx]' in a checkout"
         ) from None
     return onnx
 
