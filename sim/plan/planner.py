@@ -39,17 +39,26 @@ def steps_of(at: Planning) -> list[Step]:
     return steps
 
 
+def _taken(op: Op, at: Planning) -> bool:
+    """Return whether the machine's host takes the operator although the array could run it.
+
+    A host that takes products takes convolutions, too: nothing is left to the array without a word.
+    """
+    takes = at.hw.host.takes if at.hw.host != "none" else ()
+    return op.kind in takes or (op.kind in array.CONVOLUTIONS and "matmul" in takes)
+
+
 def _fused(op: Op, at: Planning) -> Op | None:
+    if _taken(op, at):
+        return None
     if op.kind in array.CONVOLUTIONS:
         return fusion.pooling(op, at)
-    if at.hw.host != "none" and op.kind in at.hw.host.takes:
-        return None
     return fusion.fused(op, at) if op.kind in ("matmul", "ifft") else None
 
 
 def _steps(op: Op, at: Planning, fused: Op | None) -> list[Step]:
-    if at.hw.host != "none" and op.kind == "matmul" and "matmul" in at.hw.host.takes:
-        return host(op, at, array.no_unit(op, at))
+    if _taken(op, at) and op.kind in ("matmul", *array.CONVOLUTIONS):
+        return host(op, at, Fallback("host.takes names matmul", "host.takes without 'matmul'"))
     if op.kind == "matmul":
         return array.matmul(op, at, fused)
     if op.kind in array.CONVOLUTIONS:

@@ -64,6 +64,12 @@ def test_speed_up_over_the_cpu_is_an_output() -> None:
     assert alone.cycles > 1000 * array.cycles
 
 
+def test_a_cpu_alone_leaves_no_convolution_to_the_array() -> None:
+    """It used to run on the array of the "CPU only" machine, without a word; it has no measured price on the CPU."""
+    with pytest.raises(InputError, match="stem, .* cannot run on rocket_only: .* no price for operator 'conv'"):
+        sim.simulate("resnet50", "rocket_only")
+
+
 def test_lines_come_from_l2_or_memory() -> None:
     """README of the tables: 15 cycles a line from the L2, 59 from memory at latency 40, 131 at latency 100."""
     price = OperatorPrice(read_bytes=64)
