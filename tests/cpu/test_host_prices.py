@@ -66,7 +66,7 @@ def test_speed_up_over_the_cpu_is_an_output() -> None:
 
 def test_a_cpu_alone_leaves_no_convolution_to_the_array() -> None:
     """It used to run on the array of the "CPU only" machine, without a word; it has no measured price on the CPU."""
-    with pytest.raises(InputError, match="stem, .* cannot run on rocket_only: .* no price for operator 'conv'"):
+    with pytest.raises(InputError, match=r"stem, .* cannot run on rocket_only: .* no price for operator 'conv'"):
         sim.simulate("resnet50", "rocket_only")
 
 
