@@ -145,7 +145,7 @@ def infer(
     """
     graph = model.graph
     run, steps, reference, diagonals = _start(model, hw, numerics or Numerics())
-    if others:
+    if others or not run.commands:
         run.timings = {}
     reports, masks = _run_steps(run, steps, reference, diagonals, progress)
     counters, overflows = dict(run.counters), run.overflows
