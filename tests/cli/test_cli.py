@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,18 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "LOADED"
     for command in ("run", "sweep", "show", "list", "validate", "columns", "replay", "compare"):
         assert f" {command} " in done.stdout
+
+
+def test_a_run_whose_timings_are_on_disk_imports_no_numba() -> None:
+    """The second of two equal runs reads every timing: nothing compiled is called."""
+    script = (
+        f"import sys\nfrom sim.cli import main\ntry:\n    main({list(RUN)!r})\nexcept SystemExit:\n    pass\n"
+        "print('LOADED', *({'numba', 'pandas'} & set(sys.modules)))"
+    )
+    kept = {**os.environ, "CARAT_CACHE_MIB": "256"}
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=kept)
+    assert done.stdout.splitlines()[-1] == "LOADED"
 
 
 def test_run_prints_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
