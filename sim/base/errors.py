@@ -49,11 +49,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     only looks like it.
     """
     names = sorted(known)
+    close = closest(word, names)
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f" (did you mean {close!r}?)" if close else f" (known: {', '.join(names[:MOST_NAMES])}{more})"
+
+
+def closest(word: str, names: Sequence[str]) -> str | None:
+    """Return the known name that is meant, or None where none is close."""
     longer = sorted((name for name in names if _abbreviates(word.lower(), name.lower())), key=len)
     shorter = [name for name in names if len(name) > 2 and word.lower().startswith(name.lower())]
     close = longer or shorter[-1:] or difflib.get_close_matches(word, names, n=1, cutoff=SIMILAR)
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(names[:MOST_NAMES])}{more})"
+    return close[0] if close else None
 
 
 def _abbreviates(short: str, name: str) -> bool:

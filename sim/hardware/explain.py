@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import reprlib
 import types
@@ -11,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sim.base.errors import did_you_mean
+from sim.base.errors import closest, did_you_mean
 
 _EXPECTED = {
     "int_type": "must be a whole number",
@@ -28,22 +29,45 @@ _MISSING = 'state it, or inherit it with base = "NAME"'
 _WITHOUT_VALUE = ("extra_forbidden", "missing", "value_error")
 
 
-def schema_problems(error: ValidationError, model: type[BaseModel], where: str) -> tuple[list[str], set[str]]:
-    """Return one sentence per faulty key, and the dotted keys concerned."""
+def schema_bounds(error: ValidationError, model: type[BaseModel]) -> dict[str, object]:
+    """Return the nearest value within its range of each key that is outside, and the word that is meant by another."""
+    found: dict[str, object] = {}
+    for item in error.errors():
+        word = closest(item["input"], _choices(item)) if isinstance(item["input"], str) else None
+        if word is not None and not isinstance(item["loc"][-1], int):
+            found[".".join(_locate(model, item["loc"])[0])] = word
+        bound = next((item.get("ctx", {}).get(name) for name in ("ge", "le") if name in item.get("ctx", {})), None)
+        if bound is not None:
+            found[".".join(_locate(model, item["loc"])[0])] = int(bound) if float(bound).is_integer() else bound
+    return found
+
+
+def schema_problems(
+    error: ValidationError, model: type[BaseModel], where: str, nearest: Mapping[str, object] | None = None
+) -> tuple[list[str], set[str]]:
+    """Return one sentence per faulty key, and the dotted keys concerned.
+
+    ``nearest``: dotted key -> value of something legal near what was given, where it is known; else the bound that
+    was passed.
+    """
+    bounds = schema_bounds(error, model) if nearest is None else nearest
     demands: dict[str, list[str]] = {}
     values: dict[str, str] = {}
     for item in error.errors():
         path, table = _locate(model, item["loc"])
         key = ".".join(path)
-        demands.setdefault(key, []).append(_demand(item, path[-1], table))
+        demands.setdefault(key, []).append(_demand(item, path[-1], table, bounds.get(key)))
         if item["type"] not in _WITHOUT_VALUE:
             values[key] = f" = {reprlib.repr(item['input'])}"
     # A faulty table of a union ("host") is also reported as not being the other branch; its keys say more.
     keys = [key for key in demands if not any(other.startswith(f"{key}.") for other in demands)]
     missing = [key for key in keys if demands[key] == [_MISSING]]
-    sentences = [
-        f"{where}: {key}{values.get(key, '')}: {', or '.join(demands[key])}" for key in keys if key not in missing
-    ]
+    sentences = []
+    for key in keys:
+        if key not in missing:
+            asked = ", or ".join(demands[key])
+            near = hint(key, {key: bounds[key]}) if key in bounds and "did you mean" not in asked else ""
+            sentences.append(f"{where}: {key}{values.get(key, '')}: {asked}{near}")
     if missing:
         sentences.append(f"{where}: missing: {', '.join(missing)} ({_MISSING})")
     return sentences, set(keys)
@@ -58,7 +82,14 @@ def removed(tables: Mapping[str, Any], dotted_keys: set[str], prefix: str = "") 
     }
 
 
-def _demand(item: Mapping[str, Any], key: str, table: type[BaseModel] | None) -> str:
+def _choices(item: Mapping[str, Any]) -> list[str]:
+    """Return the words that a key may have, as the error of a wrong one lists them."""
+    if item["type"] != "literal_error":
+        return []
+    return sorted(choice.strip(" '") for choice in item["ctx"]["expected"].replace(" or ", ",").split(","))
+
+
+def _demand(item: Mapping[str, Any], key: str, table: type[BaseModel] | None, meant: object = None) -> str:
     kind, context = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
         known = [_ALIASES.get(name, name) for name in table.model_fields] if table else []
@@ -66,15 +97,16 @@ def _demand(item: Mapping[str, Any], key: str, table: type[BaseModel] | None) ->
     if kind == "missing":
         return _MISSING
     if kind == "literal_error":
-        known = [choice.strip(" '") for choice in context["expected"].replace(" or ", ",").split(",")]
-        given = item["input"]
+        known, given = _choices(item), item["input"]
+        if isinstance(meant, str) and meant in known:
+            return f"not a known value (did you mean {meant!r}?)"
         return "not a known value" + did_you_mean(given if isinstance(given, str) else "", known)
     if kind == "greater_than":
         return f"must be greater than {context['gt']:g}"
     if kind == "greater_than_equal":
-        return f"must be at least {_plain(context['ge'])}; nearest legal value: {_plain(context['ge'])}"
+        return f"must be at least {_plain(context['ge'])}"
     if kind == "less_than_equal":
-        return f"must be at most {_plain(context['le'])}; nearest legal value: {_plain(context['le'])}"
+        return f"must be at most {_plain(context['le'])}"
     if kind == "value_error":
         return str(context["error"])
     return _EXPECTED.get(kind) or str(item["msg"])
@@ -112,3 +144,16 @@ def _table_of(annotation: object) -> type[BaseModel] | None:
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     members = typing.get_args(annotation) if union else (annotation,)
     return next((one for one in members if isinstance(one, type) and issubclass(one, BaseModel)), None)
+
+
+def literal(value: object) -> str:
+    """Return a value as a machine file and --set take it; text without quotes."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def hint(key: str, changes: Mapping[str, object]) -> str:
+    """Return "; nearest legal value: V" of a key, with the other keys that go with it; "" without one."""
+    if key not in changes:
+        return ""
+    others = ", ".join(f"{other} = {literal(value)}" for other, value in changes.items() if other != key)
+    return f"; nearest legal value: {literal(changes[key])}{f' with {others}' if others else ''}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sim.base.errors import InputError, did_you_mean
 from sim.hardware import legality, units
 from sim.hardware.dram.legality import dram_problems
-from sim.hardware.explain import removed, schema_problems
+from sim.hardware.explain import literal, removed, schema_bounds, schema_problems
 from sim.hardware.files import config_files, read_tables
 from sim.hardware.machine import NEW_RTL, Hardware
 from sim.hardware.tables import NAMED, SYNONYMS, merge
@@ -59,22 +59,68 @@ def build(description: Mapping[str, Any], overrides: Mapping[str, object], where
     for dotted in sorted(overrides, key=lambda dotted: dotted.count(".")):  # a whole table before keys of it
         _place(merged, dotted, overrides[dotted])
     merged = merge({}, merged)  # names inside a table that was given whole become tables too
-    problems: list[str] = []
-    bad: set[str] = set()
     hardware, errors = _validate(merged)
-    if errors is not None:
-        problems, bad = schema_problems(errors, Hardware, where)
-        # Go on with the rest, so that a person sees every broken rule at once: values in doubt are taken from
-        # the default machine, and rules that touch them are not reported.
-        hardware, _ = _validate(merge(_resolve(DEFAULT, chain=()), removed(merged, bad)))
-    if hardware is not None:
-        problems += [f"{where}: {problem}" for problem in legality.problems(hardware, ignore=bad)]
-        if hardware.memory.dram != "none" and not any(key.startswith("memory") for key in bad):
-            problems += [f"{where}: memory.dram.{problem}" for problem in dram_problems(hardware.memory.dram)]
-    if hardware is None or problems:
+    if hardware is None or _legality(hardware):
+        nearest = _way_out(merged)
+        problems: list[str] = []
+        bad: set[str] = set()
+        if errors is not None:
+            problems, bad = schema_problems(errors, Hardware, where, nearest)
+            # Go on with the rest, so that a person sees every broken rule at once: values in doubt are taken from
+            # the default machine, and rules that touch them are not reported.
+            hardware, _ = _validate(merge(_resolve(DEFAULT, chain=()), removed(merged, bad)))
+        problems += [] if hardware is None else [f"{where}: {one}" for one in _legality(hardware, bad, nearest)]
+        problems += [f"{where}: {one}" for one in _beside(problems, nearest)]
         raise InputError(problems)
     hardware._description, hardware._build = merged, build
     return hardware
+
+
+def _legality(hw: Hardware, bad: Collection[str] = (), nearest: Mapping[str, object] | None = None) -> list[str]:
+    """Return a sentence per broken rule that touches no key of ``bad``."""
+    problems = legality.problems(hw, bad, nearest)
+    if hw.memory.dram != "none" and not any(key.startswith("memory") for key in bad):
+        problems += [f"memory.dram.{problem}" for problem in dram_problems(hw.memory.dram)]
+    return problems
+
+
+MOST_ROUNDS = 8
+"""Rounds of changes after which a machine is taken to have no legal one nearby; three are the most that were seen."""
+
+
+def _way_out(description: Mapping[str, Any]) -> dict[str, object]:
+    """Return what to change for a legal machine, by dotted key: what each broken rule asks for, until none is broken.
+
+    Empty where that ends nowhere. Keys whose value has no nearest one are taken from the default machine.
+    """
+    changed: dict[str, object] = {}
+    for _ in range(MOST_ROUNDS):
+        tables = merge({}, description)
+        for dotted, value in changed.items():
+            _place(tables, dotted, value)
+        hardware, errors = _validate(tables)
+        more: dict[str, object] = {}
+        if errors is not None:
+            more = schema_bounds(errors, Hardware)
+            bad = schema_problems(errors, Hardware, "")[1]
+            hardware, _ = _validate(merge(_resolve(DEFAULT, chain=()), removed(tables, bad)))
+        else:
+            bad = set()
+        for _, found in legality.broken(hardware, bad - set(more)) if hardware is not None else ():
+            more |= {key: value for key, value in found.changes.items() if key not in more}
+        if not more:
+            return changed
+        if more.items() <= changed.items():
+            return {}
+        changed |= more
+    return {}
+
+
+def _beside(problems: Iterable[str], nearest: Mapping[str, object]) -> list[str]:
+    """Return a sentence on keys that only the way out changes, so that all of it can be followed."""
+    named = {key for key in nearest if any(f": {key} = " in problem for problem in problems)}
+    others = [f"{key} = {literal(value)}" for key, value in nearest.items() if key not in named]
+    return [f"with the values named above: {', '.join(others)}"] if others else []
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, object]:

@@ -43,13 +43,16 @@ MOST_CYCLES = 10**9
 MOST_BYTES_PER_CYCLE = 10**6
 """Fastest memory: 1 PB/s at 1 GHz."""
 
-Bytes = Annotated[int, BeforeValidator(units.size_bytes), Field(gt=0, le=MOST_BYTES)]
+Bytes = Annotated[int, BeforeValidator(units.size_bytes), Field(ge=1, le=MOST_BYTES)]
 BytesOrZero = Annotated[int, BeforeValidator(units.size_bytes), Field(ge=0, le=MOST_BYTES)]
 Capacity = Annotated[Bytes, Field(validation_alias=AliasChoices("capacity", "capacity_bytes"))]
-Rate = Annotated[float, BeforeValidator(_rate), Field(gt=0, le=MOST_BYTES_PER_CYCLE, allow_inf_nan=False)]
+Rate = Annotated[float, BeforeValidator(_rate), Field(ge=0, le=MOST_BYTES_PER_CYCLE, allow_inf_nan=False)]
 Cycles = Annotated[int, BeforeValidator(_cycles), Field(ge=0, le=MOST_CYCLES)]
 PositiveCycles = Annotated[int, BeforeValidator(_cycles), Field(ge=1, le=MOST_CYCLES)]
 
+
+Side = Annotated[int, Field(ge=1, le=1024)]
+"""Tiles along a side of the array, or PEs along one of a tile; what the core holds of them is a rule of its own."""
 
 ELEMENT_BITS = {"int2": 2, "int4": 4, **{name: 8 * size for name, size in ELEMENT_BYTES.items()}}
 """Bits of one element by type name, those narrower than a byte included."""
@@ -67,10 +70,10 @@ class Array(Table):
     sums beside ``acc_type`` that an operator may ask for: adders whose carries are cut, rows addressed as often again.
     """
 
-    mesh_rows: Count
-    mesh_columns: Count
-    tile_rows: Count
-    tile_columns: Count
+    mesh_rows: Side
+    mesh_columns: Side
+    tile_rows: Side
+    tile_columns: Side
     dataflow: Literal["WS", "OS", "BOTH"]
     input_type: ElementType
     acc_type: ElementType

@@ -141,7 +141,7 @@ class BlockSparseMatmul(SparseItem):
     ``mask``: k_blocks rows of j_blocks booleans, True = the block has to be computed.
     ``index_address``: DRAM byte address of the block index (format: `sim.lower.sparse.blocksparse.index_bytes`).
     ``nonzeros``: weights in those blocks that are not zero; None = all of them. ``scheduled``: a block scheduler,
-    not the CPU, issues the commands.
+    not the CPU, issues the commands. ``indexed``: False where every block is there and no index is needed.
     """
 
     matmul: Matmul
@@ -149,6 +149,7 @@ class BlockSparseMatmul(SparseItem):
     index_address: int
     nonzeros: int | None = None
     scheduled: bool = False
+    indexed: bool = True
 
     def index_place(self) -> Place:
         """Return where the block index lies: per column of blocks a bit for each block, in whole bytes."""

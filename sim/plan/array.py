@@ -17,11 +17,12 @@ from sim.lower import check
 from sim.lower.polynomials import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
 from sim.lower.sparse import sampled_works
 from sim.lower.sparse import works as sparse_works
-from sim.lower.work import DEFAULT_SCALE, Conv, Matmul, Norm, Operand, ResidualAdd, Work
+from sim.lower.work import DEFAULT_SCALE, Conv, Matmul, Norm, Operand, PackedMatmul, ResidualAdd, Work
 from sim.plan import by_hand
 from sim.plan.context import Planning
 from sim.plan.step import ArrayStep, Fallback, Step
 from sim.plan.word_sizes import runs_of
+from sim.sparsity.structure import by_weight
 
 ON_MOVE_OUT = {"softmax": "softmax", "gelu": "igelu"}
 """The library's name of what the array applies to a result."""
@@ -96,7 +97,11 @@ def _matmul_works(op: Op, at: Planning, output: View, activation: Any, dataflow:
 
 
 def _sparse(op: Op, at: Planning, dense: ArrayStep) -> Step:
-    """Return the step of an operator with what the machine makes of its zeros; a full mask stays dense."""
+    """Return the step of an operator with what the machine makes of its zeros, and its dense programs beside it.
+
+    A comparison of sparse and dense is one of the same order of work: under rules for zeros, and under "dense", a
+    product is the shorter of the library's program and of the one that skips blocks, with no block to skip.
+    """
     if at.sparsity is None:
         return dense
 
@@ -113,7 +118,29 @@ def _sparse(op: Op, at: Planning, dense: ArrayStep) -> Step:
         for problem in error.problems:
             at.refuse(op, problem)
         return dense
-    return replace(dense, **vars(found)) if found is not None else dense
+    sparse = replace(dense, **vars(found)) if found is not None else dense
+    return replace(sparse, others=_others(op, at, dense, sparse))
+
+
+def _others(op: Op, at: Planning, dense: ArrayStep, sparse: ArrayStep) -> tuple[ArrayStep, ...]:
+    """Return the programs of a whole product with weights, other than ``sparse``, that the run may take in its place.
+
+    None for a mapping by hand, for weights that are stored smaller, and for packed activations.
+    """
+    rules, as_dense = at.sparsity, sparse.works == dense.works
+    if rules is None or not rules.compares or not by_weight(op, at.graph):
+        return ()
+    stored = any(isinstance(work, PackedMatmul) and work.stored_bits is not None for work in sparse.works)
+    packed = not as_dense and rules.rule_for(op, at.graph, "activations") is not None
+    if stored or packed or any(by_hand.names(pattern, op.name) for pattern in at.mapping):
+        return ()
+    hw, whole = dense.machine or at.hw, sparse
+    if not as_dense:
+        switched = sparse.macs_done if sparse_works.gates(hw, "weights") else dense.macs_switched
+        whole = replace(dense, macs_done=sparse.macs_done, macs_switched=switched, scheme="dense")
+    works = sparse_works.by_blocks([work for work in dense.works if isinstance(work, Matmul)], hw, at.place_index)
+    found = [replace(whole, works=works)] if works else []
+    return (whole, *found) if whole is not sparse else tuple(found)
 
 
 CONVOLUTIONS = ("conv", "depthwise_conv")

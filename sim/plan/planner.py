@@ -117,12 +117,12 @@ def _planned(
     steps = steps_of(at)
     refused = [*at.refused, *unpriced(steps, hw), *misfits(steps, hw, mapping or {})]
     same = Alike(sorted((*addresses.values(), *at.index_addresses)))
-    steps = [
-        replace(step, alike=tuple(same(work, step.machine or hw) for work in step.works))
-        if isinstance(step, ArrayStep)
-        else step
-        for step in steps
-    ]
+
+    def compared(step: ArrayStep) -> ArrayStep:
+        alike = tuple(same(work, step.machine or hw) for work in step.works)
+        return replace(step, alike=alike, others=tuple(map(compared, step.others)))
+
+    steps = [compared(step) if isinstance(step, ArrayStep) else step for step in steps]
     refused += unlowerable(steps, hw) if not refused else []
     if refused:
         cannot = f"cannot run on {hw.name}"

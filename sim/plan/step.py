@@ -121,7 +121,7 @@ class ArrayStep(Step):
     ``works``: one item per invocation (batch item or head). ``macs`` are those of the dense operator, ``macs_done``
     those of operands that are not zero, ``macs_switched`` those that multipliers work on (zeros among them, where the
     machine neither skips nor gates them). ``scheme``: what is made of zeros, ``metadata_bytes``: index and tables
-    stored for them.
+    stored for them. ``others``: the same operator by other programs; the run takes whichever ends first.
     """
 
     works: tuple[Work, ...] = ()
@@ -132,6 +132,7 @@ class ArrayStep(Step):
     metadata_bytes: int = 0
     machine: Hardware | None = None
     alike: tuple[Work, ...] = ()
+    others: tuple[ArrayStep, ...] = ()
 
     @property
     def engine(self) -> Engine:

@@ -14,7 +14,7 @@ from sim.cpu import issue_cycles
 from sim.graph import Graph
 from sim.hardware import Hardware
 from sim.lower import SampledMatmul, lower
-from sim.plan.step import Step
+from sim.plan.step import ArrayStep, Step
 from sim.run import cores
 from sim.run.prefetch import Prefetch
 from sim.run.progress import Progress, shown, silent
@@ -72,7 +72,7 @@ def run(case: Case, memo: Memo, progress: Progress = silent, threads: int | None
     if case.hw.cores.count > 1:
         return cores.run(case, progress)
     rows, starts, cycle = [], {}, 0
-    steps = case.steps()
+    steps = list(case.steps())
     session = Session(case.hw, case.request.clock, memo)
     side, array = _Side(), _Array()
     with Prefetch(session, threads) as prefetch:
@@ -80,6 +80,7 @@ def run(case: Case, memo: Memo, progress: Progress = silent, threads: int | None
             progress(number, len(steps), step.name)
             if number == 0:  # after the first call of progress, which may announce a compilation
                 prefetch.begin(steps)
+            steps[number] = step = _quickest(step, session)
             starts[step.name] = session.start
             if step.engine == "array":
                 activity = array.activity(step, session, side)
@@ -97,7 +98,32 @@ def run(case: Case, memo: Memo, progress: Progress = silent, threads: int | None
             rows.append(operator_row(step, activity, case, cycle, parts))
             cycle += activity.cycles
     progress(len(steps), len(steps), "")
-    return Result(case, steps, tuple(rows), starts)
+    return Result(case, tuple(steps), tuple(rows), starts)
+
+
+def _quickest(step: Step, session: Session) -> Step:
+    """Return the step, or one of its other programs that ends sooner: a scheme may lose more than it skips."""
+    if not isinstance(step, ArrayStep):
+        return step
+    best, least = step, 0
+    for other in step.others:
+        least = least or _cycles(step, session)
+        if least * (step.machine or session.hw).peak_macs_per_cycle <= step.macs:
+            break  # no program of the whole product ends sooner
+        try:
+            cycles = _cycles(other, session)
+        except InputError:  # no cut of such a program fits the memories
+            continue
+        if cycles < least:
+            best, least = other, cycles
+    return best
+
+
+def _cycles(step: ArrayStep, session: Session) -> int:
+    """Return the cycles of a step from here on, and stay here."""
+    trial = Session(session.hw, session.clock, session.memo, session.start)
+    trial.begin(step.name, step.machine)
+    return sum(trial.call(item) + trial.advance(item).cycles for item in step.alike)
 
 
 @dataclass

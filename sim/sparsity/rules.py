@@ -39,6 +39,11 @@ class Rules:
         """Whether the pruned graph is dense and its words are the machine's own."""
         return self == Rules(prunings=self.prunings)
 
+    @property
+    def compares(self) -> bool:
+        """Whether a dense run is held against this one (zeros are made use of), or is meant (there is no rule)."""
+        return bool(self.zeros or self.compressions or self.attention or self.cascade) or self == Rules()
+
     def rule_for(self, op: Op, graph: Graph, operand: str = "weights") -> ZeroRule | None:
         """Return the last rule for the zeros of an operand of ``op``, or None."""
         found = [rule for rule in self.zeros if rule.operand == operand and rule.applies_to(op, graph)]

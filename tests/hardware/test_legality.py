@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
+from random import Random
 
 import pytest
 
 from sim.base.errors import InputError
-from sim.hardware import load
-from sim.hardware.legality import RULES
+from sim.core.params import BANKS, RING, XACTS
+from sim.core.units.reservation import SLOTS
+from sim.hardware import load, parse_settings
+from sim.hardware.keys import keys
+from sim.hardware.legality import RULES, core
+from sim.timing.timer import parameters
 
 BROKEN: dict[str, dict[str, object]] = {
     "square_array": {"array.mesh_columns": 8},
     "dim_power_of_two": {"array.mesh_rows": 12, "array.mesh_columns": 12},
     "scratchpad_bank_rows": {"scratchpad.capacity": "192KiB"},
-    "accumulator_bank_rows": {"accumulator.banks": 3},
+    "accumulator_bank_rows": {"accumulator.capacity": "48KiB"},
+    "banks_power_of_two": {"accumulator.banks": 3},
     "scratchpad_holds_accumulator": {"scratchpad.capacity": "64KiB", "accumulator.capacity": "256KiB"},
     "accumulator_sub_banks": {"accumulator.single_ported": True, "accumulator.sub_banks": 8},
     "accumulator_latency": {"accumulator.latency_cycles": 1},
@@ -54,12 +60,19 @@ BROKEN: dict[str, dict[str, object]] = {
     "shared_requests": {"cores.count": 8, "cores.shared": "memory", "dma.max_in_flight_requests": 64},
     "shared_latency": {"cores.count": 2, "cores.shared": "memory", "memory.latency_cycles": 2},
     "host_takes_priced": {"host.takes": ["conv"]},
+    "core_counts": {"queues.ld": 65},
+    "core_mesh": {"array.mesh_output_delay_cycles": 1000},
+    "core_scale_units": {"accumulator.scale_units": 4},
 }
 
 WAY_OUT = {  # the nearest legal value that the message must name, and the key it is for
     "square_array": ("array.mesh_columns", 16),
     "scratchpad_bank_rows": ("scratchpad.capacity", "128KiB"),
-    "accumulator_bank_rows": ("accumulator.capacity", "48KiB"),
+    "accumulator_bank_rows": ("accumulator.capacity", "32KiB"),
+    "banks_power_of_two": ("accumulator.banks", 2),
+    "core_counts": ("queues.ld", 64),
+    "core_mesh": ("array.mesh_output_delay_cycles", 969),
+    "core_scale_units": ("accumulator.scale_units", "per_lane"),
     "scratchpad_holds_accumulator": ("scratchpad.capacity", "128KiB"),
     "accumulator_sub_banks": ("accumulator.sub_banks", 4),
     "accumulator_latency": ("accumulator.latency_cycles", 2),
@@ -133,3 +146,73 @@ def test_a_rule_can_be_waived_by_name_only() -> None:
 def test_two_blocks_more_in_the_scratchpad_are_enough() -> None:
     """SP_ROWS / DIM - 2 >= ACC_ROWS / DIM: with powers of two, half as many blocks is the next legal size."""
     load("gemmini_default", {"scratchpad.capacity": "64KiB", "accumulator.capacity": "128KiB"})
+
+
+def test_the_rules_of_the_core_are_the_sizes_of_its_record() -> None:
+    assert (core.MOST_REQUESTS, core.MOST_BANKS, core.MOST_QUEUED) == (XACTS, BANKS, RING)
+    assert core.MOST_ENTRIES < SLOTS <= 2 * core.MOST_ENTRIES
+
+
+BAD: tuple[object, ...] = (
+    *(
+        0,
+        -1,
+        1,
+        2,
+        3,
+        7,
+        12,
+        1000,
+        10**6,
+        2**40,
+        2**63,
+        1e-9,
+        1e30,
+        True,
+        "OSS",
+        "fp64",
+        "",
+        [],
+        ["int3"],
+        "3KiB",
+        "9s",
+    ),
+)
+MACHINES = ("gemmini_default", "gemmini_l2", "gemmini_fp32_4x4", "gemmini_sparse")
+HINT = re.compile(r"[^:]*: (?P<key>[\w.]+)(?: = .*?)?: .*nearest legal value: (?P<value>.*?)(?: \[rule \w+\])?")
+MEANT = re.compile(r"[^:]*: (?P<key>[\w.]+) = .*\(did you mean '(?P<value>[^']+)'\?\)")
+
+
+def hints(problems: tuple[str, ...]) -> dict[str, object]:
+    """Every value that a refusal names as legal, by key."""
+    settings = []
+    for problem in problems:
+        if match := HINT.fullmatch(problem) or MEANT.match(problem):
+            settings.append(f"{match['key']}={match['value']}")
+        elif ": with the values named above: " in problem:
+            settings += problem.partition("above: ")[2].replace(" = ", "=").split(", ")
+    return parse_settings(settings)
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_every_value_that_a_refusal_names_is_accepted(name: str) -> None:
+    """For any key with any value: what the message says, applied, gives a machine that runs."""
+    random = Random(name)
+    named = [key.name for key in keys(load(name))]
+    tried = 0
+    for key in [*named, *random.choices(named, k=30)]:
+        changes: dict[str, object] = {
+            one: random.choice(BAD) for one in {key, *random.sample(named, random.choice((0, 0, 1)))}
+        }
+        try:
+            parameters(load(name, changes))
+        except InputError as refused:
+            found = hints(refused.problems)
+            unsaid = [one for one in refused.problems if "nearest legal" not in one and "above: " not in one]
+            if not found or any("did you mean" not in one for one in unsaid):
+                continue  # a text where a number belongs has no nearest value
+            tried += 1
+            given = {one: value for one, value in changes.items() if one.replace("_bytes", "") not in found}
+            listed = {one: [value] for one, value in found.items() if isinstance(changes.get(one), list)}
+            parameters(load(name, given | found | listed))
+    assert tried > 15

@@ -177,7 +177,7 @@ def test_all_problems_are_named_at_once() -> None:
     for part in (
         "scratchpad.capcity: unknown key (did you mean 'capacity'?)",
         "scratchpd: unknown key (did you mean 'scratchpad'?)",
-        "memory.latency_cycles = -3: must be at least 0; nearest legal value: 0",
+        "memory.latency_cycles = -3: must be at least 0; nearest legal value: 1",
         "memory.read_bytes_per_cycle: '16KiB': unit 'KiB' is not a rate",
         "clock_mhz: '1KiB': unit 'KiB' is not a frequency",
         "accumulator.capacity: '4 lumps': unit 'lumps' is not a size",

@@ -44,7 +44,7 @@ def rows(result: sim.Result) -> dict[str, dict[str, object]]:
 
 @pytest.fixture(scope="module")
 def dense() -> sim.Result:
-    return run(None)
+    return sim.simulate(GRAPH, SPARSE, sparsity="dense")
 
 
 @settings(max_examples=40, deadline=None)

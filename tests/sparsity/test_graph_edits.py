@@ -380,7 +380,7 @@ def test_real_masks_by_weight_or_operator(tmp_path: Path) -> None:
 def test_activation_zeros_are_gated(tmp_path: Path) -> None:
     (tmp_path / "spec.toml").write_text("[[activations]]\npattern = 'unstructured'\ndensity = 0.25\noperators='*.FF2'")
     rules = parse(str(tmp_path / "spec.toml"))
-    dense, gated = (sim.simulate(GRAPH, "gemmini_sparse", sparsity=s).ops.set_index("op") for s in (None, rules))
+    dense, gated = (sim.simulate(GRAPH, "gemmini_sparse", sparsity=s).ops.set_index("op") for s in ("dense", rules))
     assert (dense["cycles"] == gated["cycles"]).all()
     assert gated.loc["L0.FF2", "macs"] == dense.loc["L0.FF2", "macs"] // 4
     with pytest.raises(InputError, match=r'sparsity\.gating="both"'):

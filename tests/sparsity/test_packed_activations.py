@@ -39,7 +39,7 @@ def run(rules: Rules | None, hw: object = SPARSE, **more: object) -> dict[str, d
 
 @pytest.fixture(scope="module")
 def dense() -> dict[str, dict[str, object]]:
-    return run(None)
+    return run("dense")
 
 
 GROUPS = st.sampled_from([(1, 2), (2, 4), (1, 4), (4, 8), (2, 8)])

@@ -33,7 +33,7 @@ def run(sparsity: str | None, hw: object = SPARSE, **more: object) -> sim.Result
 
 @pytest.fixture(scope="module")
 def dense() -> sim.Result:
-    return run(None)
+    return run("dense")
 
 
 @pytest.mark.parametrize("line", ["4:4", "block8:1", *(f"unstructured:1/{scheme}" for scheme in ANY_SCHEME)])

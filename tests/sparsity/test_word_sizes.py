@@ -191,7 +191,7 @@ def test_word_sizes_go_together_with_zeros() -> None:
         for zeros in ("4:4", "2:4")
     )
     plain = run(hw, "w4a4").ops.set_index("op")
-    assert (whole["cycles"] == plain["cycles"]).all() and (whole["dram_read_bytes"] == plain["dram_read_bytes"]).all()
+    assert (whole["cycles"] <= plain["cycles"]).all() and (whole["macs"] == plain["macs"]).all()
     assert half.loc["L0.FF2", "macs"] == plain.loc["L0.FF2", "macs"] / 2
     assert half.loc["L0.FF2", "dram_read_bytes"] < plain.loc["L0.FF2", "dram_read_bytes"]
 

@@ -8,12 +8,14 @@ says so itself, in ``waived_rules``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from sim.base.errors import did_you_mean
 from sim.hardware import precision
+from sim.hardware.explain import hint, literal
 from sim.hardware.files import config_files
 from sim.hardware.legality.broken import Broken, Rule, is_power, nearest_power, text
+from sim.hardware.legality.core import CORE_RULES
 from sim.hardware.legality.cores import shared_latency, shared_memory, shared_requests
 from sim.hardware.legality.memory import (
     dma_sizes,
@@ -28,28 +30,41 @@ from sim.hardware.legality.memory import (
 )
 from sim.hardware.machine import Hardware
 
+MOST_ROWS = 2**25
+"""Rows of a local memory whose addresses leave room for 6 metadata bits in 32."""
+
 DECODER_DIM = 128
 """Most rows of a block that eight bits hold."""
 
 
-def problems(hw: Hardware, ignore: Collection[str] = ()) -> list[str]:
-    """Return one sentence per broken rule that is not waived; rules about keys in ``ignore`` are left out."""
-    sentences = []
-    square = hw if _array_is_legal(hw) else _with_legal_array(hw)
-    for rule in RULES:
-        name = rule.__name__
-        if name in hw.waived_rules:
-            continue
-        for broken in rule(hw if rule in OF_ARRAY else square):
-            if any(key == bad or key.startswith(f"{bad}.") for key in broken.keys for bad in ignore):
-                continue
-            nearest = "" if broken.nearest is None else f"; nearest legal value: {broken.nearest}"
-            sentences.append(f"{broken.keys[0]} = {broken.value}: {broken.demand}{nearest} [rule {name}]")
+def problems(hw: Hardware, ignore: Collection[str] = (), nearest: Mapping[str, object] | None = None) -> list[str]:
+    """Return one sentence per broken rule that is not waived; rules about keys in ``ignore`` are left out.
+
+    ``nearest``: dotted key -> value of a legal machine near this one, where it is known; else each rule's own idea.
+    """
+    sentences = [sentence(name, found, nearest) for name, found in broken(hw, ignore)]
     names = {rule.__name__ for rule in RULES}
     for waived in hw.waived_rules:
         if waived not in names:
             sentences.append(f"waived_rules: unknown rule {waived!r}{did_you_mean(waived, names)}")
     return sentences
+
+
+def broken(hw: Hardware, ignore: Collection[str] = ()) -> Iterator[tuple[str, Broken]]:
+    """Yield (rule, what is broken) of each rule that is neither waived nor about a key in ``ignore``."""
+    square = hw if _array_is_legal(hw) else _with_legal_array(hw)
+    for rule in RULES:
+        if rule.__name__ not in hw.waived_rules:
+            for found in rule(hw if rule in OF_ARRAY else square):
+                if not any(key == bad or key.startswith(f"{bad}.") for key in found.keys for bad in ignore):
+                    yield rule.__name__, found
+
+
+def sentence(rule: str, found: Broken, nearest: Mapping[str, object] | None = None) -> str:
+    """Return a broken rule in words: key and value, demand, nearest legal value, rule."""
+    key = found.keys[0]
+    changes = found.changes if nearest is None else {key: nearest[key]} if key in nearest else {}
+    return f"{key} = {literal(found.value)}: {found.demand}{hint(key, changes)} [rule {rule}]"
 
 
 def _array_is_legal(hw: Hardware) -> bool:
@@ -68,11 +83,13 @@ def square_array(hw: Hardware) -> Iterator[Broken]:
     array = hw.array
     columns = array.mesh_columns * array.tile_columns
     if columns != hw.dim:
+        dim = nearest_power(hw.dim, 2)
+        tile = array.tile_columns if dim % array.tile_columns == 0 else 1
         yield Broken(
             ("array.mesh_columns", "array.mesh_rows", "array.tile_rows", "array.tile_columns"),
             array.mesh_columns,
             f"the array is square: mesh_rows * tile_rows = {hw.dim}, mesh_columns * tile_columns = {columns}",
-            max(1, round(nearest_power(hw.dim, 2) / array.tile_columns)),
+            {"array.mesh_columns": dim // tile} | ({} if tile == array.tile_columns else {"array.tile_columns": tile}),
         )
 
 
@@ -83,14 +100,15 @@ def dim_power_of_two(hw: Hardware) -> Iterator[Broken]:
             ("array.mesh_rows", "array.tile_rows"),
             hw.array.mesh_rows,
             f"DIM = mesh_rows * tile_rows = {hw.dim} must be a power of two, at least 2",
-            f"mesh_rows = mesh_columns = {nearest_power(hw.dim, 2)}, tile_rows = tile_columns = 1",
+            {f"array.mesh_{side}": nearest_power(hw.dim, 2) for side in ("rows", "columns")}
+            | {f"array.tile_{side}": 1 for side in ("rows", "columns") if getattr(hw.array, f"tile_{side}") != 1},
         )
 
 
 def _bank_rows(table: str, capacity: int, banks: int, row_bytes: int, dim: int) -> Iterator[Broken]:
     rows = capacity / (banks * row_bytes)
-    if not is_power(dim):
-        return  # reported by dim_power_of_two; a capacity that fits such an array would mislead
+    if not is_power(dim) or not is_power(banks):
+        return  # reported by their own rules; a capacity that fits such an array or such banks would mislead
     if rows != int(rows) or not is_power(int(rows)) or int(rows) % dim:
         legal = nearest_power(rows, nearest_power(dim)) * banks * row_bytes
         yield Broken(
@@ -100,6 +118,14 @@ def _bank_rows(table: str, capacity: int, banks: int, row_bytes: int, dim: int) 
             f"and a multiple of DIM = {dim}",
             text(legal),
         )
+
+
+def banks_power_of_two(hw: Hardware) -> Iterator[Broken]:
+    """The bank is a field of the row address (LocalAddr.scala); all machines that were measured fill it."""
+    for table, banks in (("scratchpad", hw.scratchpad.banks), ("accumulator", hw.accumulator.banks)):
+        if not is_power(banks):
+            demand = "bits of the row address choose the bank: a power of two"
+            yield Broken((f"{table}.banks",), banks, demand, nearest_power(banks))
 
 
 def scratchpad_bank_rows(hw: Hardware) -> Iterator[Broken]:
@@ -117,9 +143,17 @@ def accumulator_bank_rows(hw: Hardware) -> Iterator[Broken]:
 def scratchpad_holds_accumulator(hw: Hardware) -> Iterator[Broken]:
     """SP_ROWS / DIM - 2 >= ACC_ROWS / DIM."""
     sp_blocks, acc_blocks = hw.sp_rows // hw.dim, hw.acc_rows // hw.dim
-    if sp_blocks - 2 < acc_blocks and is_power(hw.dim):
+    if sp_blocks - 2 < acc_blocks and is_power(hw.dim) and is_power(hw.scratchpad.banks):
         need = (acc_blocks + 2) * hw.dim / hw.scratchpad.banks  # rows per bank; powers of two only
         rows = 1 << max(0, int(need - 1)).bit_length()
+        if rows * hw.scratchpad.banks > MOST_ROWS:
+            yield Broken(
+                ("accumulator.capacity", "accumulator.banks", "scratchpad.capacity", "array"),
+                text(hw.accumulator.capacity_bytes),
+                f"no scratchpad has two blocks more than its {acc_blocks}",
+                text(MOST_ROWS // 2 * hw.dim * hw.acc_bytes),
+            )
+            return
         yield Broken(
             ("scratchpad.capacity", "scratchpad.banks", "accumulator.capacity", "accumulator.banks", "array"),
             text(hw.scratchpad.capacity_bytes),
@@ -176,15 +210,18 @@ def execute_queue(hw: Hardware) -> Iterator[Broken]:
 
 def local_address_bits(hw: Hardware) -> Iterator[Broken]:
     """Row address and 6 metadata bits leave room in 32 bits (LocalAddr.scala)."""
-    memories = (("scratchpad", hw.sp_rows, hw.input_bytes), ("accumulator", hw.acc_rows, hw.acc_bytes))
-    for table, rows, element_bytes in memories:
+    memories = (
+        ("scratchpad", hw.sp_rows, hw.input_bytes, MOST_ROWS),
+        ("accumulator", hw.acc_rows, hw.acc_bytes, MOST_ROWS // 2),  # the scratchpad has more blocks
+    )
+    for table, rows, element_bytes, most in memories:
         bits = max(0, rows - 1).bit_length()
         if bits + 6 >= 32:
             yield Broken(
                 (f"{table}.capacity", "array"),
                 f"{rows} rows",
                 f"a row address of {bits} bits plus 6 metadata bits must stay below 32",
-                text(2**25 * hw.dim * element_bytes),
+                text(most * hw.dim * element_bytes),
             )
 
 
@@ -192,7 +229,10 @@ def normalizer_type(hw: Hardware) -> Iterator[Broken]:
     """The normaliser works on integers as wide as the scale type, float32 (Normalizer.scala)."""
     if hw.features.normalizations and hw.array.acc_type != "int32":
         demand = "the normaliser (features.normalizations) needs a signed 32-bit integer accumulator"
-        yield Broken(("array.acc_type", "features.normalizations"), hw.array.acc_type, demand, "int32")
+        if hw.array.input_type.startswith("int"):
+            yield Broken(("array.acc_type", "features.normalizations"), hw.array.acc_type, demand, "int32")
+        else:
+            yield Broken(("features.normalizations", "array.acc_type"), True, demand, False)
 
 
 def same_number_kind(hw: Hardware) -> Iterator[Broken]:
@@ -342,6 +382,7 @@ OF_ARRAY: tuple[Rule, ...] = (square_array, dim_power_of_two)
 RULES: tuple[Rule, ...] = (
     square_array,
     dim_power_of_two,
+    banks_power_of_two,
     scratchpad_bank_rows,
     accumulator_bank_rows,
     scratchpad_holds_accumulator,
@@ -379,5 +420,6 @@ RULES: tuple[Rule, ...] = (
     shared_requests,
     shared_latency,
     host_takes_priced,
+    *CORE_RULES,
 )
 """All rules, in the order of the report. A rule's function name is its name in ``waived_rules``."""

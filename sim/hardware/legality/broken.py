@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sim.hardware.machine import Hardware
@@ -10,12 +10,22 @@ from sim.hardware.machine import Hardware
 
 @dataclass(frozen=True)
 class Broken:
-    """A broken rule: keys concerned, the value found, the demand in words, the nearest legal value."""
+    """A broken rule: keys concerned, the value found, the demand in words, the nearest legal value.
+
+    ``nearest``: a value of the first key, or a mapping of several keys to their values.
+    """
 
     keys: tuple[str, ...]
     value: object
     demand: str
     nearest: object = None
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """Return what the nearest legal value changes, by dotted key."""
+        if isinstance(self.nearest, Mapping):
+            return dict(self.nearest)
+        return {} if self.nearest is None else {self.keys[0]: self.nearest}
 
 
 Rule = Callable[[Hardware], Iterator[Broken]]

@@ -37,7 +37,7 @@ def dma_sizes(hw: Hardware) -> Iterator[Broken]:
     if not is_power(bus):
         demand = "a bus beat must be a power of two of bytes"
         yield Broken(("dma.bus_bytes",), bus, demand, nearest_power(bus))
-    if not is_power(largest) or largest < bus:
+    elif not is_power(largest) or largest < bus:
         demand = f"a request must be a power of two of bytes, at least one beat of {bus} B"
         nearest = nearest_power(largest, bus)
         yield Broken(("dma.max_request_bytes", "dma.bus_bytes"), largest, demand, nearest)
@@ -58,7 +58,9 @@ def l2_requests(hw: Hardware) -> Iterator[Broken]:
         return
     if hw.dma.max_request_bytes > L2_LINE_BYTES:
         demand = f"behind the port lies an L2 of {L2_LINE_BYTES} B lines: a request is at most a line"
-        yield Broken(("dma.max_request_bytes", "memory.l2_bytes"), hw.dma.max_request_bytes, demand, L2_LINE_BYTES)
+        nearest = {"dma.max_request_bytes": L2_LINE_BYTES, "dma.bus_bytes": min(hw.dma.bus_bytes, L2_LINE_BYTES)}
+        narrow = L2_LINE_BYTES if hw.dma.bus_bytes <= L2_LINE_BYTES else nearest
+        yield Broken(("dma.max_request_bytes", "memory.l2_bytes"), hw.dma.max_request_bytes, demand, narrow)
     if hw.dma.bus_bytes < L2_WORD_BYTES:
         demand = f"behind the port lies an L2 with banks of {L2_WORD_BYTES} B words: a beat is at least a word"
         yield Broken(("dma.bus_bytes", "memory.l2_bytes"), hw.dma.bus_bytes, demand, L2_WORD_BYTES)

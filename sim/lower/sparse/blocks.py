@@ -131,7 +131,8 @@ def block_sparse(work: BlockSparseMatmul, hw: Hardware) -> Blocks:
     """Return the blocks of a block-sparse B; edge blocks have the rows that lie inside the matrix."""
     mask = np.asarray(work.mask, dtype=bool)
     inside = np.minimum(hw.dim, work.matmul.k - hw.dim * np.arange(len(mask)))
-    return Blocks(hw.dim, work.matmul.k, mask * inside[:, None], 1, hw.dim)
+    rows = mask * inside[:, None]
+    return Blocks(hw.dim, work.matmul.k, rows, 1, hw.dim, None if work.indexed else np.zeros_like(rows))
 
 
 def packed(work: PackedMatmul, hw: Hardware) -> Blocks:

@@ -200,6 +200,18 @@ def _skipped(mask: Mask, works: Sequence[Matmul], hw: Hardware, place: Place, sc
     return Stored(tuple(sparse), weights, switched, scheme, index_bytes)
 
 
+def by_blocks(works: Sequence[Matmul], hw: Hardware, place: Place) -> tuple[Work, ...]:
+    """Return dense products in the order of block-sparse ones, without an index; none where that is refused."""
+    shape = (blocks_of(works[0].k, hw.dim), blocks_of(works[0].n, hw.dim))
+    full = ((True,) * shape[1],) * shape[0]
+    items = tuple(BlockSparseMatmul(work, full, place(1), indexed=False) for work in works)
+    try:
+        _checked(items[0], hw)
+    except InputError:
+        return ()
+    return items
+
+
 def _packed(rule: ZeroRule, mask: Mask, works: Sequence[Matmul], hw: Hardware, place: Place, scheme: str) -> Stored:
     window = rule.group[1] if scheme == "select" else hw.sparsity.select_inputs
     if scheme == "select" and not patterns.n_of_m(mask, *rule.group):

@@ -1,0 +1,84 @@
+"""Rules of the timing core: what its record has room for. No waiver lifts them (`sim.timing.limits`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sim.hardware.legality.broken import Broken
+from sim.hardware.machine import Hardware
+
+MOST_REQUESTS, MOST_BANKS, MOST_QUEUED, MOST_ENTRIES = 256, 16, 64, 32
+"""Sizes of the record's arrays (`XACTS`, `BANKS`, `RING` of sim.core.params; the power of two below `SLOTS` of
+sim.core.units.reservation); a test compares them."""
+
+MOST_TRACKED = 64
+"""Commands that a load or store controller tracks: their numbers are entries of a ring buffer."""
+MOST_TAGS = 63
+MOST_MESH_CYCLES, MOST_ROW_CYCLES = 1000, 1024
+"""Cycles through the mesh and of a row for which the record has room for results on their way."""
+
+
+def core_counts(hw: Hardware) -> Iterator[Broken]:
+    """Entries, banks, requests and pipelines that the record has arrays for."""
+    most_requests = min(MOST_REQUESTS, MOST_TRACKED * hw.side - 1)
+    limits = (
+        ("dma.max_in_flight_requests", hw.dma.max_in_flight_requests, most_requests),
+        ("scratchpad.banks", hw.scratchpad.banks, MOST_BANKS),
+        ("accumulator.banks", hw.accumulator.banks, MOST_BANKS),
+        ("reservation_station.ld", hw.reservation_station.ld, MOST_ENTRIES),
+        ("reservation_station.st", hw.reservation_station.st, MOST_ENTRIES),
+        ("reservation_station.ex", hw.reservation_station.ex, MOST_ENTRIES),
+        ("queues.ld", hw.queues.ld, MOST_QUEUED),
+        ("queues.st", hw.queues.st, MOST_QUEUED),
+        ("queues.ex", hw.queues.ex, MOST_QUEUED),
+        ("scratchpad.read_delay_cycles", hw.scratchpad.read_delay_cycles, 14),
+        ("scratchpad.read_pipeline_cycles", hw.scratchpad.read_pipeline_cycles, 14),
+        ("accumulator.latency_cycles", hw.accumulator.latency_cycles, 7),
+        ("accumulator.scale_latency_cycles", hw.accumulator.scale_latency_cycles, 31),
+        ("dma.mvin_scale_latency_cycles", hw.dma.mvin_scale_latency_cycles, MOST_QUEUED),
+    )
+    for key, value, most in limits:
+        if value > most:
+            yield Broken((key, "array"), value, f"the timing core holds at most {most}", most)
+
+
+def core_mesh(hw: Hardware) -> Iterator[Broken]:
+    """Results on their way through the mesh."""
+    array = hw.array
+    if array.pe == "bit_serial" and array.serial_activation_bits < 1:
+        return  # a row never ends; reported by serial_bits
+    hops = array.mesh_rows + array.mesh_columns - 1
+    if hw.tag_queue_length > MOST_TAGS:
+        most = (MOST_TAGS - 1) // 5 * min(array.tile_rows, array.tile_columns) - 1
+        demand = f"results on their way take {hw.tag_queue_length} tags, the timing core holds at most {MOST_TAGS}"
+        yield Broken(("array.tile_latency_cycles", "array"), array.tile_latency_cycles, demand, most)
+    elif hw.mesh_latency_cycles > MOST_MESH_CYCLES:
+        demand = (
+            f"a row takes {hw.mesh_latency_cycles} cycles through the mesh, the timing core holds at most "
+            f"{MOST_MESH_CYCLES}"
+        )
+        room = MOST_MESH_CYCLES - hw.row_cycles + 1
+        if hops * (array.tile_latency_cycles + 1) <= room:
+            most = room - hops * (array.tile_latency_cycles + 1)
+            delay = array.mesh_output_delay_cycles
+            yield Broken(("array.mesh_output_delay_cycles", "array"), delay, demand, most)
+        elif hops <= room:
+            most = room // hops - 1
+            yield Broken(("array.tile_latency_cycles", "array"), array.tile_latency_cycles, demand, most)
+        else:
+            side = 1 << ((room + 1) // 2).bit_length() - 1
+            both = {"array.mesh_rows": side, "array.mesh_columns": side}
+            yield Broken(("array.mesh_rows", "array"), array.mesh_rows, demand, both)
+    if hw.row_cycles > MOST_ROW_CYCLES:
+        demand = f"a row takes {hw.row_cycles} cycles, the timing core holds at most {MOST_ROW_CYCLES}"
+        yield Broken(("array.serial_activation_bits", "array"), array.serial_activation_bits, demand, 8)
+
+
+def core_scale_units(hw: Hardware) -> Iterator[Broken]:
+    """One scale unit per lane behind the accumulator, or none."""
+    if hw.accumulator.scale_units not in ("per_lane", "none"):
+        demand = "the timing core knows one scale unit per lane"
+        yield Broken(("accumulator.scale_units",), hw.accumulator.scale_units, demand, "per_lane")
+
+
+CORE_RULES = (core_counts, core_mesh, core_scale_units)
