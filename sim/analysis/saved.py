@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.analysis.rows import read_rows
-from sim.base.errors import InputError
+from sim.base.errors import InputError, demand
 from sim.base.files import write_whole
 from sim.base.toml import flat
 from sim.base.version import code_version
@@ -79,6 +79,7 @@ def save(result: Result, folder: str | Path, *, command: str | None = None, sent
     """
     from sim.sparsity.edits.saliency import lines, write_selection  # numpy: reading a saved run needs none
 
+    demand("folder", folder, (str, Path), 'the path of a folder, e.g. "runs/base"')
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -199,6 +200,7 @@ def load(folder: str | Path) -> SavedRun:
 
     Raises InputError: no such folder, no run in it, half-written, of another format, or damaged.
     """
+    demand("folder", folder, (str, Path), 'the path of a folder, e.g. "runs/base"')
     folder = Path(folder)
     if not folder.is_dir():
         what = "is a file, not the folder of a run" if folder.exists() else "no such folder"

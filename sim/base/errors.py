@@ -36,6 +36,12 @@ class Hang(CaratError):
     """The program can never end: no unit can make progress. The message shows each unit's state in words."""
 
 
+def demand(name: str, given: object, kinds: type | tuple[type, ...], example: str) -> None:
+    """Raise InputError where an argument of Python's door is of none of ``kinds``; ``example``: what to write."""
+    if not isinstance(given, kinds):
+        raise InputError(f"{name}: {str(given)[:60]!r} must be {example}")
+
+
 def some(problems: Sequence[str]) -> list[str]:
     """Return the first problems and how many more there are: a file of another model has hundreds of wrong tensors."""
     rest = len(problems) - MOST_PROBLEMS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     What no door has refused is a fault of ours: one line that says so, exit code 70. `DEBUG_VARIABLE` shows where.
     """
     try:
+        _open_outputs()
         from sim.cli.app import app  # typer; inside the handler, so that Ctrl-C while it loads ends in one line
 
         common.typed[:] = sys.argv[1:] if arguments is None else arguments
@@ -57,6 +59,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"carat: please report it with the command and its files; {DEBUG_VARIABLE}=1 shows where it happened",
             FAULT,
         )
+
+
+def _open_outputs() -> None:
+    """Put something in the place of an output that is closed: what is printed there is lost, and said to be."""
+    if sys.stderr is None:
+        sys.stderr = io.StringIO()
+    if sys.stdout is None:
+        sys.stderr.write("carat: stdout is closed: nothing is printed there\n")
+        sys.stdout = io.StringIO()
 
 
 def _end(message: str, code: int) -> None:

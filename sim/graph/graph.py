@@ -18,7 +18,7 @@ from math import prod
 from types import MappingProxyType
 from typing import Any
 
-from sim.base.errors import InputError, did_you_mean
+from sim.base.errors import InputError, demand, did_you_mean
 from sim.graph import kinds
 from sim.graph.dtypes import ACCUMULATOR as ACCUMULATOR
 from sim.graph.dtypes import DTYPE_BYTES
@@ -108,6 +108,8 @@ class Op:
     layer: int | None = None
 
     def __post_init__(self) -> None:
+        demand("operator's name", self.name, str, 'a text, e.g. "L0.FF1"')
+        demand(f"operator {self.name}: kind", self.kind, str, 'a text, e.g. "matmul"')
         views = self.inputs if isinstance(self.inputs, tuple | list) else (self.inputs,)
         places = [*((f"inputs[{index}]", view) for index, view in enumerate(views)), ("output", self.output)]
         if wrong := [(place, view) for place, view in places if not isinstance(view, View)]:
@@ -182,6 +184,9 @@ class Graph:
         Raises InputError on duplicate tensor names, on a cycle (which it names) and on every rule of `Graph`.
         """
         tensors, ops = list(tensors), list(ops)
+        for what, given, kind in (("tensors", tensors, Tensor), ("ops", ops, Op)):
+            for place, one in enumerate(given):
+                demand(f"graph {name}: {what}[{place}]", one, kind, f"a {kind.__name__}")
         names = [tensor.name for tensor in tensors]
         if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
             raise InputError(f"graph {name}: tensors named more than once: {', '.join(map(repr, repeated))}")

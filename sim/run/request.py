@@ -42,6 +42,9 @@ MOST_ELEMENTS = 1 << 33
 LARGE_REPEATS = 4096
 """Layers x batch: some 10 operators each. bert-large with 128 sequences has 3,072."""
 
+LARGE_MACS = 1 << 42
+"""Of one product (of a head, an image): its program has some ten million commands, lowered in a minute."""
+
 Size = int | str
 """Of a workload: a number (seq, layers), or a word (dtype)."""
 
@@ -217,6 +220,7 @@ class Resolver:
             _check_repeats(request.graph, request.sizes)
         graph = self._graph(request)
         _check_elements(graph, request.allow_large)
+        _check_macs(graph, request.allow_large)
         return graph
 
     def _graph(self, request: Request) -> Graph:
@@ -267,6 +271,16 @@ def _check_elements(graph: Graph, allow_large: bool) -> None:
         way_out = "nearest: smaller sizes" + ("" if allow_large else ", or --allow-large (allow_large=True)")
         raise InputError(
             f"{graph.name}: tensor {largest.name} has {largest.elements:,} elements; the limit is {most:,}; {way_out}"
+        )
+
+
+def _check_macs(graph: Graph, allow_large: bool) -> None:
+    """Raise InputError for a product whose program alone takes minutes and gigabytes to be written down."""
+    largest = max(graph.ops, key=lambda op: op.macs // max(1, op.batch), default=None)
+    if largest is not None and not allow_large and (macs := largest.macs // max(1, largest.batch)) > LARGE_MACS:
+        raise InputError(
+            f"{graph.name}: operator {largest.name} has {macs:,} multiply-accumulates in one product; the limit is "
+            f"{LARGE_MACS:,}; nearest: smaller sizes, or --allow-large (allow_large=True)"
         )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import sim  # the front door: `explain`, `save`, `timeline` load what they need when they run
 from sim.base import palette
-from sim.base.errors import InputError, did_you_mean
+from sim.base.errors import InputError, demand, did_you_mean
 from sim.base.files import write_whole
 from sim.base.text import csv_of
 from sim.cost import area, dram_energy, energy
@@ -351,6 +351,8 @@ class Result:
         from the invocation's start (-1: completes as it issues). Raises InputError for an operator on the
         host or an invocation that does not exist.
         """
+        demand("op", op, str, 'an operator\'s name, e.g. "L0.FF1"')
+        demand("invocation", invocation, int, "a whole number from 0 on")
         return sim.timeline(self, op, invocation)
 
     def explain(self) -> str:

@@ -141,7 +141,7 @@ def shard_positions(shard: str | None, total: int) -> range:
 
 
 def _many(value: Any) -> list[Any]:
-    return [value] if value is None or isinstance(value, str) else list(value)
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
 
 
 def axes(grid: Mapping[str, Sequence[Any]]) -> list[list[tuple[tuple[str, Any], ...]]]:

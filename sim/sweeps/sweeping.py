@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from sim.analysis.tables import frame
-from sim.base.errors import InputError, did_you_mean
+from sim.base.errors import InputError, demand, did_you_mean
 from sim.base.store import Store, point_key
 from sim.base.version import code_version
 from sim.run.progress import Progress, shown
@@ -73,6 +74,7 @@ def sweep(
     """
     refuse_unknown(options, Options)
     scheduler, jobs, store = options.get("scheduler"), options.get("jobs"), options.get("store")
+    demand("store", store, (str, Path, NoneType), 'the path of an SQLite file, e.g. "sweep.sqlite"')
     wanted = points(hardware, grid or {}, workloads, {k: v for k, v in options.items() if k not in PLACES})
     chosen = shard_positions(options.get("shard"), len(wanted))
     if scheduler is not None and jobs is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,11 @@ MOST_PROBLEMS = 20
 LOOP_SLOTS = 2
 """Loops that an unroller holds: a loop takes the bounds of the second loop before it where it is given none."""
 
-CONV_SIZES = {
+MOST_BLOCKS = 1 << 24
+"""Blocks that one loop may compute or move: the core takes minutes for as many. A loop's operands lie in half of each
+local memory, so that loops of programs that work are far shorter; recorded ones may say anything in their 16 bits."""
+
+CONV_SIZES: dict[int, tuple[tuple[str, int, str], ...]] = {
     codes.LOOP_CONV_WS_2: (
         ("rs2", CONV_2_SECOND.batches, "batches"),
         ("rs2", CONV_2_SECOND.porows, "output rows"),
@@ -36,15 +41,19 @@ CONV_SIZES = {
 }
 """Bounds of a convolution loop: operand, field, name (LoopConv.scala)."""
 
+IN_BLOCKS = ("output columns", "output channels", "input channels")
+"""Bounds that the loop steps through a block of the array at a time."""
+
 
 def check(program: Program, hw: Hardware) -> None:
     """Raise InputError, all problems at once, where the program has a command that this machine cannot end.
 
-    Refused are loops without bounds or with a bound of 0 (their counters would never meet it), a padding that leaves
+    Refused are loops without bounds, with a bound of 0 (their counters would never meet it) or of more than
+    `MOST_BLOCKS`, a padding that leaves
     nothing of the last block, the output-stationary dataflow on a 2x2 array, and configurations of normalisation units
     that are not there (StoreController.scala takes such a command for an mvout).
     """
-    found = [*_loops(program, hw), *_convolutions(program), *_configurations(program, hw)]
+    found = [*_loops(program, hw), *_convolutions(program, hw), *_configurations(program, hw)]
     if found:
         more = len(found) - MOST_PROBLEMS
         text = [f"program: command {at}: {problem}" for at, problem in sorted(found)[:MOST_PROBLEMS]]
@@ -66,6 +75,10 @@ def _loops(program: Program, hw: Hardware) -> Iterator[tuple[int, str]]:
         for at in _where(bounds & (padding >= hw.dim)):
             demand = f"leaves nothing of the last block of {hw.dim}; nearest legal value: {hw.dim - 1}"
             yield at, f"LOOP_WS_CONFIG_BOUNDS: padding of {name} = {padding[at]} {demand}"
+    if bounds.any():
+        i, j, k = (fields.loop_dimension(program["rs2"], n).astype(np.int64) for n in range(3))
+        for at in _where(bounds & (i * j * np.maximum(k, 1) > MOST_BLOCKS)):
+            yield at, f"LOOP_WS_CONFIG_BOUNDS: I x J x K = {i[at]} x {j[at]} x {k[at]} blocks; at most {MOST_BLOCKS:,}"
     yield from _unbounded(program, codes.LOOP_WS, codes.LOOP_WS_BOUNDS)
 
 
@@ -84,10 +97,18 @@ def _unbounded(program: Program, loop: int, bounds: int) -> Iterator[tuple[int, 
         before = at
 
 
-def _convolutions(program: Program) -> Iterator[tuple[int, str]]:
+def _convolutions(program: Program, hw: Hardware) -> Iterator[tuple[int, str]]:
     funct = program["funct"]
     if not (funct == codes.LOOP_CONV_WS).any():
         return
+    latest: dict[str, int] = {}
+    for at in _where((funct == codes.LOOP_CONV_WS) | np.isin(funct, list(CONV_SIZES))):
+        for operand, low, name in CONV_SIZES.get(int(funct[at]), ()):
+            latest[name] = int(fields.field(program[operand][at], low, 16))
+        blocks = prod(-(-n // hw.dim) if name in IN_BLOCKS else n for name, n in latest.items())
+        if funct[at] == codes.LOOP_CONV_WS and blocks > MOST_BLOCKS:
+            listed = ", ".join(f"{name} {n:,}" for name, n in latest.items())
+            yield at, f"LOOP_CONV_WS: {blocks:,} blocks of {listed}; at most {MOST_BLOCKS:,}"
     for code, sizes in CONV_SIZES.items():
         for operand, field, name in sizes:
             for at in _where((funct == code) & (get(program[operand], field) == 0)):
@@ -110,5 +131,9 @@ def _configurations(program: Program, hw: Hardware) -> Iterator[tuple[int, str]]
         chosen = config & (kind == codes.CONFIG_EX) & (get(program["rs1"], EX_FIRST.strides_only) == 0)
         stationary = chosen & (get(program["rs1"], EX_FIRST.weight_stationary) == 0) if both else chosen
         for at in _where(stationary)[:1]:
-            demand = "products of some shapes never end; nearest: a 4x4 array, or the weight-stationary dataflow"
+            demand = (
+                "products of 2 rows complete up to three commands in 2 cycles, the execute controller reports one a "
+                "cycle and overwrites what waits (ExecuteController.scala), so that products of some shapes never end; "
+                "nearest: a 4x4 array, or the weight-stationary dataflow"
+            )
             yield at, f"output-stationary dataflow on a 2x2 array: {demand}"

@@ -15,6 +15,7 @@ from sim.hardware import Hardware
 from sim.lower import build
 from sim.lower.residency import HALVES, RESIDENTS
 from sim.lower.work import ACTIVATIONS, DEFAULT_SCALE, Activation, BiasKind, Conv, Matmul, Norm, ResidualAdd
+from sim.run.request import LARGE_ELEMENTS, LARGE_MACS
 
 BIASES: tuple[BiasKind, ...] = ("none", "full", "row")
 """In the order of the harness' codes bias=0, 1, 2."""
@@ -113,6 +114,13 @@ def item_of_row(row: Mapping[str, str], hw: Hardware | None = None) -> RowWork:
         hw.acc_bytes if hw else fields.integer("acc_bytes", build.INT32_BYTES),
     )
     work = MAKERS[kind](fields, *sizes)
+    if not fields.problems:
+        most = max(place.rows * place.cols for place in work.places())
+        if work.macs > LARGE_MACS or most > LARGE_ELEMENTS:
+            limits = f"{LARGE_MACS:,} and {LARGE_ELEMENTS:,}"
+            fields.problems.append(
+                f"{work.macs:,} multiply-accumulates and {most:,} elements of an operand; at most {limits}"
+            )
     if fields.problems:
         raise InputError([f"row {row.get('id', '?')}: {problem}" for problem in fields.problems])
     return work

@@ -54,6 +54,13 @@ def test_a_full_output_is_said() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("closed", "said"), [(1, "stdout is closed"), (2, "")])
+def test_a_closed_output_is_no_fault(closed: int, said: str) -> None:
+    code = f"import os, sys; os.close({closed}); os.execv(sys.executable, [sys.executable, '-m', 'sim', 'columns'])"
+    done = carat(code=code)
+    assert done.returncode == 0 and said in done.stderr and "Traceback" not in done.stderr
+
+
 def test_workers_do_not_import_from_the_current_folder(tmp_path: Path) -> None:
     """A file called like a module of Python's, lying in the current folder, is not run by worker processes."""
     for name in ("tempfile", "socket", "selectors", "queue"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import sim
 import workloads
 from sim.base.errors import InputError
 from sim.cli import app, options
+from sim.graph import Op, Tensor, View
 from sim.run.request import KINDS, Request, Resolver, resolve
 
 TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
@@ -117,11 +119,37 @@ def test_arguments_of_a_wrong_kind_are_refused_with_what_to_write(arguments: dic
         ({"workloads": "bert-tiny", "sizes": [1]}, "sizes: .* must be a mapping"),
         ({"workloads": "bert-tiny", "jobs": "x"}, "jobs: 'x' worker processes"),
         ({"workloads": "bert-tiny", "seed": "x"}, "seed: 'x'"),
+        ({"workloads": "bert-tiny", "store": 3}, "store: '3' must be the path"),
+        ({"workloads": "bert-tiny", "sparsity": 3}, "sparsity: '3' must be text"),
     ],
 )
 def test_sweeps_refuse_arguments_of_a_wrong_kind(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         sim.sweep("gemmini_ibert", **arguments)
+
+
+def test_objects_of_a_wrong_kind_are_refused_with_what_to_write() -> None:
+    result = sim.simulate("encoder-layer", "gemmini_ibert", **TINY)
+    calls: tuple[tuple[Callable[[], object], str], ...] = (
+        (lambda: result.save(3), "folder: '3' must be the path"),  # type: ignore[arg-type]
+        (lambda: sim.load(3), "folder: '3' must be the path"),  # type: ignore[arg-type]
+        (lambda: result.timeline(3), "op: '3' must be an operator's name"),  # type: ignore[arg-type]
+        (lambda: sim.Graph.from_ops("x", [1], []), r"tensors\[0\]: '1' must be a Tensor"),  # type: ignore[list-item]
+    )
+    for call, message in calls:
+        with pytest.raises(InputError, match=message):
+            call()
+
+
+def test_a_product_whose_program_fills_the_memory_is_meant_or_refused() -> None:
+    side = 32_768  # 3.5e13 multiply-accumulates: a hundred million commands
+    kinds = {"x": "input", "w": "weight", "y": "activation"}
+    tensors = [Tensor(name, (side, side), "int8", kind) for name, kind in kinds.items()]  # type: ignore[arg-type]
+    x, w, y = map(View.whole, tensors)
+    graph = sim.Graph.from_ops("cube", tensors, [Op("product", "matmul", (x, w), y)])
+    with pytest.raises(InputError, match=r"product has 35,184,372,088,832 multiply-accumulates .* --allow-large"):
+        resolve(Request.of(graph, "gemmini_ibert", {}))
+    assert resolve(Request.of(graph, "gemmini_ibert", {"allow_large": True})).graph is graph
 
 
 def test_every_field_of_a_request_is_checked_or_checked_where_it_is_used() -> None:

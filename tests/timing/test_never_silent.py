@@ -115,6 +115,20 @@ ENDLESS = [
         "padding of I = 16 leaves nothing.*nearest legal value: 15",
     ),
     ("convolution", [command(Funct.LOOP_CONV_WS)], "the loop has no bounds"),
+    (
+        "too long",
+        [command(Funct.LOOP_WS_CONFIG_BOUNDS, 0, (1 << 48) - 1), command(Funct.LOOP_WS)],
+        "I x J x K = 65535 x 65535 x 65535 blocks; at most 16,777,216",
+    ),
+    (
+        "long convolution",
+        [
+            command(Funct.LOOP_CONV_WS_CONFIG_2, 0, 0xFFFF << 48 | 0xFFFF << 32 | 16 << 16 | 16),
+            command(Funct.LOOP_CONV_WS_CONFIG_3, 3 << 48 | 3 << 32 | 16 << 16),
+            command(Funct.LOOP_CONV_WS),
+        ],
+        "LOOP_CONV_WS: 38,653,526,025 blocks of batches 65,535",
+    ),
     ("norm", [command(Funct.CONFIG, ConfigKind.NORM)], "normalisation units, which gemmini_default has not"),
 ]
 

@@ -27,7 +27,7 @@ def _of(result: Result, words: tuple[str, ...]) -> tuple[int, int]:
 
 def _gain(machine: str, rules: Rules, workload: str, words: tuple[str, ...] = (), **sizes: Any) -> list[float | None]:
     """Return times faster and times fewer bytes of one machine over itself without sparsity."""
-    dense, sparse = (_of(simulate(workload, machine, sparsity=s, **sizes), words) for s in (None, rules))
+    dense, sparse = (_of(simulate(workload, machine, sparsity=s, **sizes), words) for s in ("dense", rules))
     return [before / after for before, after in zip(dense, sparse, strict=True)]
 
 
