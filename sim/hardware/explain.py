@@ -34,8 +34,9 @@ def schema_bounds(error: ValidationError, model: type[BaseModel]) -> dict[str, o
     found: dict[str, object] = {}
     for item in error.errors():
         word = closest(item["input"], _choices(item)) if isinstance(item["input"], str) else None
-        if word is not None and not isinstance(item["loc"][-1], int):
-            found[".".join(_locate(model, item["loc"])[0])] = word
+        if word is not None:  # of a list, the list of that word alone
+            in_list = isinstance(item["loc"][-1], int)
+            found[".".join(_locate(model, item["loc"])[0])] = [word] if in_list else word
         bound = next((item.get("ctx", {}).get(name) for name in ("ge", "le") if name in item.get("ctx", {})), None)
         if bound is not None:
             found[".".join(_locate(model, item["loc"])[0])] = int(bound) if float(bound).is_integer() else bound
@@ -98,8 +99,10 @@ def _demand(item: Mapping[str, Any], key: str, table: type[BaseModel] | None, me
         return _MISSING
     if kind == "literal_error":
         known, given = _choices(item), item["input"]
-        if isinstance(meant, str) and meant in known:
-            return f"not a known value (did you mean {meant!r}?)"
+        if near := [word for word in (meant if isinstance(meant, list) else [meant]) if word in known]:
+            return f"not a known value (did you mean {near[0]!r}?)"
+        if meant is not None:
+            return "not a known value"
         return "not a known value" + did_you_mean(given if isinstance(given, str) else "", known)
     if kind == "greater_than":
         return f"must be greater than {context['gt']:g}"

@@ -213,6 +213,10 @@ def test_every_value_that_a_refusal_names_is_accepted(name: str) -> None:
                 continue  # a text where a number belongs has no nearest value
             tried += 1
             given = {one: value for one, value in changes.items() if one.replace("_bytes", "") not in found}
-            listed = {one: [value] for one, value in found.items() if isinstance(changes.get(one), list)}
+            listed = {
+                one: [value] if isinstance(value, str) else value
+                for one, value in found.items()
+                if isinstance(changes.get(one), list)
+            }
             parameters(load(name, given | found | listed))
     assert tried > 15
