@@ -26,7 +26,7 @@ MOST_BLOCKS = 1 << 24
 """Blocks that one loop may compute or move: the core takes minutes for as many. A loop's operands lie in half of each
 local memory, so that loops of programs that work are far shorter; recorded ones may say anything in their 16 bits."""
 
-CONV_SIZES: dict[int, tuple[tuple[str, int, str], ...]] = {
+CONV_SIZES: dict[int, tuple[tuple[str, Any, str], ...]] = {
     codes.LOOP_CONV_WS_2: (
         ("rs2", CONV_2_SECOND.batches, "batches"),
         ("rs2", CONV_2_SECOND.porows, "output rows"),
@@ -49,9 +49,8 @@ def check(program: Program, hw: Hardware) -> None:
     """Raise InputError, all problems at once, where the program has a command that this machine cannot end.
 
     Refused are loops without bounds, with a bound of 0 (their counters would never meet it) or of more than
-    `MOST_BLOCKS`, a padding that leaves
-    nothing of the last block, the output-stationary dataflow on a 2x2 array, and configurations of normalisation units
-    that are not there (StoreController.scala takes such a command for an mvout).
+    `MOST_BLOCKS`, a padding that leaves nothing of the last block, the output-stationary dataflow on a 2x2 array, and
+    configurations of normalisation units that are not there (StoreController.scala takes such a command for an mvout).
     """
     found = [*_loops(program, hw), *_convolutions(program, hw), *_configurations(program, hw)]
     if found:
@@ -103,8 +102,8 @@ def _convolutions(program: Program, hw: Hardware) -> Iterator[tuple[int, str]]:
         return
     latest: dict[str, int] = {}
     for at in _where((funct == codes.LOOP_CONV_WS) | np.isin(funct, list(CONV_SIZES))):
-        for operand, low, name in CONV_SIZES.get(int(funct[at]), ()):
-            latest[name] = int(fields.field(program[operand][at], low, 16))
+        for operand, field, name in CONV_SIZES.get(int(funct[at]), ()):
+            latest[name] = int(get(program[operand][at], field))
         blocks = prod(-(-n // hw.dim) if name in IN_BLOCKS else n for name, n in latest.items())
         if funct[at] == codes.LOOP_CONV_WS and blocks > MOST_BLOCKS:
             listed = ", ".join(f"{name} {n:,}" for name, n in latest.items())
