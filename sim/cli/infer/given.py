@@ -47,7 +47,7 @@ class Request:
     ] = None
     calibrate: Annotated[
         Path | None,
-        typer.Option("--calibrate", help="File of token sequences, one per line, that set the scales."),
+        typer.Option("--calibrate", help="File of token sequences, one per line, that set the scales; or builtin."),
     ] = None
     compare: Annotated[
         bool,

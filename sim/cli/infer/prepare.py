@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 Ids = list[int]
 
+BUILT_IN = "builtin"
+"""In the place of a file: the sentences below."""
+
 CORPUS = "corpus.txt"
 """Sentences that set the scales where no file is given (sim/functional/quantization)."""
 
@@ -61,9 +64,11 @@ class Case:
 
 def calibration(path: Path | None, model: Checkpoint, folder: Path, length: int, seed: int) -> Calibration:
     """Return the sequences of a file, or the built-in sentences where the folder has a vocabulary, or random ones."""
-    if path is not None:
+    if path is not None and str(path) != BUILT_IN:
         found = tokens.read_sequences(path, model)
         return Calibration(tuple(found), f"{len(found)} sequences of {path}")
+    if path is not None and not (folder / "vocab.txt").exists():
+        raise InputError(f"--calibrate {BUILT_IN}: {folder} has no vocab.txt (nearest: a file of token ids)")
     if (folder / "vocab.txt").exists():
         vocabulary = wordpiece.load(folder)
         text = resources.files("sim.functional.quantization").joinpath(CORPUS).read_text(encoding="utf-8")
@@ -90,7 +95,8 @@ def possible(recipe: Recipe, case: Case) -> Recipe:
     )
     if mixed or not case.hw.accumulator.read_full_width:
         return replace(recipe, residual="int8")
-    return recipe
+    # with all on the array, columns have steps of their own already; no host is there to divide them
+    return replace(recipe, smooth=0.0) if chosen.layernorm == "array" and recipe.residual == "int32" else recipe
 
 
 def _form(case: Case, recipe: Recipe) -> Form:
