@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= out/bert-base
 JOBS ?= 2
 
-.PHONY: run test test-long lint bench validate reproduce clean
+.PHONY: run test test-long lint bench wheel validate reproduce clean
 
 $(BIN)/carat: setup.cfg pyproject.toml
 	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "needs Python 3.11 or newer (make PYTHON=python3)"; exit 2; }
@@ -37,6 +37,9 @@ bench: $(BIN)/carat ## writes docs/BENCHMARKS.md; minutes, on an otherwise idle 
 	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only
 	$(BIN)/python tests/bench/page.py --jobs $(JOBS) --first
 
+wheel: $(BIN)/carat ## dist/: a wheel that brings the compiled core along, for this CPython and architecture
+	$(BIN)/python packaging/wheel.py --output dist
+
 validate: $(BIN)/carat
 	$(BIN)/carat validate --markdown > docs/VALIDATION.md
 
@@ -44,4 +47,4 @@ reproduce: $(BIN)/carat ## what docs/REPRODUCTION.md shows: published figures be
 	$(BIN)/carat reproduce all --markdown > docs/REPRODUCTION.md
 
 clean:
-	rm -rf $(VENV) out build *.egg-info
+	rm -rf $(VENV) out build dist *.egg-info

@@ -53,8 +53,7 @@ def output_folder(path: Path | None) -> None:
 def progress_bar(what: str) -> AbstractContextManager[Progress]:
     """Return a context whose callback (done, total, label) draws a bar on a terminal after two seconds.
 
-    Its first call, which comes when all input has been accepted, announces a compilation if one is due. A pipe gets
-    no lines: scripts read what commands write.
+    What is compiled meanwhile is announced. A pipe gets no lines: scripts read what commands write.
     """
     return shown(what, lines=False)
 

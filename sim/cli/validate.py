@@ -18,7 +18,6 @@ from sim.base.errors import InputError, did_you_mean
 from sim.base.files import write_whole
 from sim.base.workers import cores
 from sim.cli import call_listing, common, options
-from sim.run.progress import announce_compilation
 from sim.validate import csvfile, peers
 
 if TYPE_CHECKING:
@@ -194,7 +193,6 @@ def _validated(measured: Measured, chosen: Selection, way: str, with_timelines: 
     from sim.validate import runner, sources, timelines  # numpy
     from sim.validate.report import Report  # numpy
 
-    announce_compilation()
     files, programs, clock = measured.files, tuple(measured.programs or ()), measured.clock
     with _progress("rows") as progress:
         results: list[Result] = runner.validate(

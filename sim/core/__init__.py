@@ -16,3 +16,5 @@ SOURCE_KEY = hashlib.sha256(b"\0".join(path.read_bytes() for path in SOURCES)).h
 """Digest of the source of this room and of the command set: names the compile cache, part of every result's key."""
 
 COMPILE_CACHE = cache_folder() / SOURCE_KEY
+PART = "core"
+"""What a notice of compilation calls this room, whose folder is named by the digest alone."""

@@ -10,12 +10,14 @@ import sys
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from sim.core import COMPILE_CACHE, engine
+from sim.base import notice
+from sim.core import COMPILE_CACHE, PART, engine
 from sim.core.folder import VARIABLE, cache_folder
-from sim.core.jit import switched_off
+from sim.core.jit import Compiled, switched_off
 from sim.core.machine import MACHINE
 from sim.core.repeat import inner, memo, periodic
 from sim.core.units import tlb
@@ -30,38 +32,54 @@ FEW_COLLECTIONS = (20_000, 10, 1000)
 through all of them again and again takes a fifth of the time (32.0 s of CPU to 25.6 for the loop; 18 MiB more)."""
 
 
+Wanted = list[tuple[Compiled, tuple[Any, ...]]]
+"""Functions, each with arguments of the types it is called with."""
+
+
 def is_compiled() -> bool:
-    """True when this very source has been compiled and cached before (or compilation is switched off)."""
-    parts = ("sim.core.engine/engine.run-*.nbc", "sim.core.repeat.periodic/periodic.save_state-*.nbc")
-    return all(any(COMPILE_CACHE.glob(part)) for part in parts) or switched_off()
+    """True when the code of this very source can be loaded on this CPU (or compilation is switched off)."""
+    if switched_off():
+        return True
+    from sim.core.kept import is_kept  # numba
+
+    return all(is_kept(function.dispatcher, types) for function, types in _typed(wanted()))
 
 
-def _loop() -> None:
-    """Compile the loop with all units."""
+def wanted() -> Wanted:
+    """Return all that a run may call."""
+    return [*_loop(), *_periodic()]
+
+
+def _loop() -> Wanted:
+    """Return the loop with all units."""
     numbers = np.zeros(0, np.int64)
     uses = np.zeros(0, tlb.USE)
     channels = np.zeros(0, CHANNEL)
-    _compile(engine.run, _machine(), _program(), numbers, np.zeros(0, TIMELINE), numbers, channels, uses, True)
+    times = np.zeros(0, TIMELINE)
+    return [(engine.run, (_machine(), _program(), numbers, times, numbers, channels, uses, True))]
 
 
-def _periodic() -> None:
-    """Compile what the periodic clock calls between stretches."""
+def _periodic() -> Wanted:
+    """Return what the periodic clock calls between stretches, and what runs between programs behind an L2."""
     numbers, uses, times = np.zeros(0, np.int64), np.zeros(0, tlb.USE), np.zeros(0, TIMELINE)
     machine, program = _machine(), _program()
     tlbs, run, states, steps = (np.zeros(2, dtype) for dtype in (tlb.DTYPE, memo.RUN, memo.STATE, memo.STEP))
     step = steps.view(np.recarray)[0]
     held = (machine, numbers, numbers, program, tlbs, run)
-    _compile(periodic.save_state, held, step, numbers, 0)
-    _compile(periodic.restore_state, held, numbers, 0, 0)
-    _compile(periodic.next_stop, program, 0, 0)
-    _compile(memo.follow, run, (states, steps, uses, numbers), tlbs, program, numbers, times)
     pair = np.zeros(2, MACHINE)
-    _compile(inner.spacing, machine, 0)
-    _compile(inner.skip, held, (pair, pair.view(np.int64).reshape(2, -1)), step, uses, 0)
-    _compile(inner.repeated, step, run, step, 0)
-    _compile(memo.compress, numbers, numbers, numbers, 0)
-    _compile(memo.same, numbers, 0, 0, 0)
-    _compile(memo.repeat, run.view(np.recarray)[0], step)
+    return [
+        (periodic.save_state, (held, step, numbers, 0)),
+        (periodic.restore_state, (held, numbers, 0, 0)),
+        (periodic.next_stop, (program, 0, 0)),
+        (memo.follow, (run, (states, steps, uses, numbers), tlbs, program, numbers, times)),
+        (inner.spacing, (machine, 0)),
+        (inner.skip, (held, (pair, pair.view(np.int64).reshape(2, -1)), step, uses, 0)),
+        (inner.repeated, (step, run, step, 0)),
+        (memo.compress, (numbers, numbers, numbers, 0)),
+        (memo.same, (numbers, 0, 0, 0)),
+        (memo.repeat, (run.view(np.recarray)[0], step)),
+        (engine.rest, (machine, numbers, np.zeros(0, CHANNEL))),
+    ]
 
 
 def _machine() -> np.ndarray:
@@ -72,13 +90,22 @@ def _program() -> np.ndarray:
     return np.zeros(0, COMMAND)
 
 
-def _compile(function, *arguments) -> None:
+def _typed(functions: Wanted) -> list[tuple[Compiled, tuple[Any, ...]]]:
+    """Return functions with numba's types of their arguments; each argument is looked at once (a machine: 7 ms)."""
     import numba  # the heavy library itself
 
+    arguments = {id(one): one for _, given in functions for one in given}
+    types = {number: numba.typeof(one) for number, one in arguments.items()}
+    return [(function, tuple(types[id(one)] for one in given)) for function, given in functions]
+
+
+def compile_all(functions: Wanted) -> None:
+    """Compile functions, or load what is kept of them."""
     thresholds = gc.get_threshold()
     gc.set_threshold(*FEW_COLLECTIONS)
     try:
-        function.dispatcher.compile(tuple(numba.typeof(argument) for argument in arguments))
+        for function, types in _typed(functions):
+            function.dispatcher.compile(types)
     finally:
         gc.set_threshold(*thresholds)
 
@@ -95,6 +122,7 @@ def prepare(cores: int) -> None:
     with _alone():
         if is_compiled() or cores < 2 or not sys.executable:
             return
+        notice.compiling(PART)
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         command = [sys.executable, "-P", "-m", "sim.core.compiling"]
         found = {"PYTHONPATH": path, VARIABLE: str(cache_folder().parent)}
@@ -104,7 +132,7 @@ def prepare(cores: int) -> None:
         except OSError:
             return
         try:
-            _loop()
+            compile_all(_loop())
             beside.wait()
         finally:
             beside.kill()
@@ -124,4 +152,4 @@ def _alone():
 
 
 if __name__ == "__main__":
-    _periodic()
+    compile_all(_periodic())

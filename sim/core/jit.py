@@ -105,10 +105,6 @@ class Room:
         """Compile a function that compiled code of the room calls."""
         return Compiled(unit, "plain" if self._arrays else "unit")
 
-    def is_compiled(self) -> bool:
-        """True when these very sources have been compiled and cached before (or compilation is switched off)."""
-        return any(self.folder.rglob("*.nbc")) or switched_off()
-
 
 @cache
 def _plain(dtype: np.dtype) -> np.dtype:

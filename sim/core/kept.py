@@ -6,15 +6,28 @@ a digest, and one that does not match is compiled anew. Who may write there: fol
 A function's files lie in a folder named after its module, within one named after the content of all sources it is made
 of (sim/core/__init__.py). Where those sources lie does not matter: every checkout and every installation of the same
 sources shares one compilation. numba by itself would key on the path, and compile once a checkout.
+
+A wheel brings the same files along (`SHIPPED`, packaging/wheel.py), compiled for any CPU of its architecture. They are
+read where the user's own folder has nothing for this CPU, and are as much to be trusted as the sources beside them.
 """
 
 import hashlib
 import io
 import pickle
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from numba.core.caching import IndexDataCacheFile, _CacheLocator
+
+from sim.base import notice
+from sim.core import PART
+
+SHIPPED = Path(__file__).parents[1] / "compiled"
+"""Compiled code of a wheel; a checkout has none."""
+
+ANY_CPU = ("generic", "")
+"""What numba is told of the CPU when it compiles for any: NUMBA_CPU_NAME and NUMBA_CPU_FEATURES."""
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -30,8 +43,15 @@ def checked(dispatcher, folder):
         place = _Placed(folder, dispatcher.py_func)
         kept._impl._locator, kept._cache_path = place, place.get_cache_path()
         name = files._index_name.removesuffix(".nbi")
-        kept._cache_file = _Sealed(kept._cache_path, name, place.get_source_stamp())
+        kept._cache_file = _Kept(kept._cache_path, name, place.get_source_stamp())
     return dispatcher
+
+
+def is_kept(dispatcher, types) -> bool:
+    """True when the code of a function for these types of arguments, and for this CPU, can be loaded."""
+    kept = dispatcher._cache
+    key = kept._index_key(tuple(types), dispatcher.targetctx.codegen())
+    return kept._cache_file.has(key)
 
 
 class _Placed(_CacheLocator):
@@ -71,16 +91,51 @@ class _Sealed(IndexDataCacheFile):
 
     def _load_index(self):
         try:
-            content = io.BytesIO(self._content(self._index_path))
+            stamp, overloads = _index(self._content(self._index_path), self._version)
         except OSError:
             return {}
-        if pickle.load(content) != self._version:
-            return {}
-        stamp, overloads = pickle.load(content)
-        return overloads if stamp == self._source_stamp else {}
+        return dict(overloads) if stamp == self._source_stamp else {}
 
     def _load_data(self, name):
         return pickle.loads(self._content(self._data_path(name)))
+
+    def has(self, key):
+        """True when there is a file for this key."""
+        name = self._load_index().get(key)
+        return name is not None and Path(self._data_path(name)).exists()
+
+
+class _Kept(_Sealed):
+    """Files of the user's own folder, then those that the installation brought; says when neither has the function."""
+
+    def __init__(self, path, name, stamp):
+        super().__init__(path, name, stamp)
+        self._part = stamp.rpartition("-")[0] or PART
+        self._shipped = _Sealed(str(SHIPPED / stamp / Path(path).name), name, stamp)
+
+    def load(self, key):
+        found = super().load(key)
+        if found is None:
+            found = self._shipped.load(_for_any_cpu(key))
+        if found is None:
+            notice.compiling(self._part)
+        return found
+
+    def has(self, key):
+        return super().has(key) or self._shipped.has(_for_any_cpu(key))
+
+
+def _for_any_cpu(key):
+    """The key of the same function compiled for any CPU; a key is (types, (triple, CPU, features), digests)."""
+    types, (triple, *_), digests = key
+    return types, (triple, *ANY_CPU), digests
+
+
+@lru_cache(maxsize=64)  # asked whether it is there, and then loaded: half of a load's time is this
+def _index(content, version):
+    """The stamp and the entries of an index; none of another release of numba, whose entries may not be readable."""
+    stream = io.BytesIO(content)
+    return pickle.load(stream) if pickle.load(stream) == version else ("", {})
 
 
 def _seal(content):

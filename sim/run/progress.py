@@ -6,7 +6,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+
+from sim.base import notice
 
 Progress = Callable[[int, int, str], None]
 """Called before each part with (parts done, parts in all, name of the next), and at the end."""
@@ -25,18 +27,19 @@ def silent(_done: int, _total: int, _label: str) -> None:
 def shown(what: str, asked: Progress | bool | None = None, *, lines: bool = True) -> Iterator[Progress]:
     """Yield a callback that shows progress on stderr, or the caller's own, ``asked``; False shows nothing.
 
-    ``lines``: whether a stderr that is no terminal (a log, a notebook) gets lines. The first call, which comes when
-    all input has been accepted, announces a compilation if one is due.
+    ``lines``: whether a stderr that is no terminal (a log, a notebook) gets lines. Unless nothing is to be shown, each
+    part that is compiled meanwhile is announced.
     """
     if callable(asked):
         yield asked
     elif asked is False:
         yield silent
     elif sys.stderr is not None and sys.stderr.isatty():
-        with _bar(what) as update:
-            yield _announcing(update)
+        with _bar(what) as update, announced():
+            yield update
     else:
-        yield _announcing(_Lines(what)) if lines else _announcing(silent)
+        with announced():
+            yield _Lines(what) if lines else silent
 
 
 class _Lines:
@@ -77,25 +80,23 @@ def _bar(what: str) -> Iterator[Progress]:
         bar.stop()
 
 
-def _announcing(progress: Progress) -> Progress:
-    called = False
-
-    def first_announce(done: int, total: int, label: str) -> None:
-        nonlocal called
-        if not called and done < total:
-            announce_compilation()
-        called = True
-        progress(done, total, label)
-
-    return first_announce
+PARTS = {
+    "core": "the timing core, under a minute on two cores",
+    "lower": "the lowering of products with zeros",
+    "functional": "the executor",
+    "trace": "timelines",
+}
+"""What is compiled, by the names of `sim.core.jit.Room`."""
 
 
-def announce_compilation() -> None:
-    """Say on stderr that this run compiles the timing core first, when numba's cache has nothing of it."""
-    from sim.core import compiling  # numpy
+def announced() -> AbstractContextManager[None]:
+    """Return a context in which each part that is compiled is announced on stderr, once."""
+    said: set[str] = set()
 
-    if not compiling.is_compiled() and sys.stderr is not None:
-        sys.stderr.write(
-            "carat: compiling the timing core, under a minute on two cores (once per installation or change) ...\n"
-        )
-        sys.stderr.flush()
+    def say(part: str) -> None:
+        if part not in said and sys.stderr is not None:
+            said.add(part)
+            sys.stderr.write(f"carat: compiling {PARTS[part]} (once per installation or change) ...\n")
+            sys.stderr.flush()
+
+    return notice.heard_by(say)

@@ -14,7 +14,7 @@ TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every call is a long one, and the core is compiled."""
     monkeypatch.setattr(progress, "PATIENCE_S", 0.0)
-    monkeypatch.setattr("sim.core.compiling.is_compiled", lambda: True)
+    monkeypatch.setattr("sim.base.notice.compiling", lambda _part: None)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -38,7 +38,7 @@ def test_lines_become_fewer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     """A call of an hour with a part a second: 2 s, 6, 14, 30, 62, then one line a minute."""
     clock = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr("sim.core.compiling.is_compiled", lambda: True)
+    monkeypatch.setattr("sim.base.notice.compiling", lambda _part: None)
     with progress.shown("hour") as told:
         for second in range(3600):
             clock[0] = float(second)

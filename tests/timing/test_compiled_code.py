@@ -97,3 +97,46 @@ def test_the_same_source_elsewhere_is_not_compiled_again(tmp_path: Path) -> None
             "import numba\n@numba.njit(cache=True)\ndef answer(n):\n    return 20 * n + 2\n"
         )
         assert said(ANSWER, str(kept), str(tmp_path / checkout)) == f"42 {hits} {1 - hits}"
+
+
+SHIPPED = """
+import sys
+from pathlib import Path
+from sim.base import notice
+from sim.core import kept
+import numba
+kept.SHIPPED = Path(sys.argv[1])
+numba.config.CACHE_DIR = sys.argv[2]
+sys.path.insert(0, sys.argv[3])
+from answer import answer
+kept.checked(answer, Path(sys.argv[2]))
+with notice.heard_by(lambda part: print("compiling", part)):
+    print(answer(2), sum(answer.stats.cache_hits.values()))
+print(kept.is_kept(answer, (numba.types.int64,)), kept.is_kept(answer, (numba.types.float64,)))
+"""
+
+
+def test_what_a_wheel_brings_is_loaded_on_any_cpu_and_nothing_is_compiled(tmp_path: Path) -> None:
+    """As packaging/wheel.py makes it: compiled for a generic CPU, in the folder named after the sources."""
+    (tmp_path / "answer.py").write_text(
+        "import numba\n@numba.njit(cache=True)\ndef answer(n):\n    return 20 * n + 2\n"
+    )
+    wheel, own, none = tmp_path / "wheel", tmp_path / "own", tmp_path / "none"
+    made = said(ANSWER, str(wheel / "room-1"), str(tmp_path), NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
+    assert made == "42 0 1"
+    assert said(SHIPPED, str(wheel), str(own / "room-1"), str(tmp_path)) == "42 1\nTrue False"
+    assert not list(own.rglob("*.nb?"))
+    # other sources, or no wheel: compiled, and said
+    assert said(SHIPPED, str(wheel), str(own / "room-2"), str(tmp_path)) == "compiling room\n42 0\nTrue False"
+    assert said(SHIPPED, str(none), str(own / "room-1"), str(tmp_path)) == "compiling room\n42 0\nTrue False"
+
+
+def test_code_of_another_cpu_is_not_taken_for_ours(tmp_path: Path) -> None:
+    """numba's index holds the name of the CPU: a folder shared by two machines is compiled on each."""
+    (tmp_path / "answer.py").write_text(
+        "import numba\n@numba.njit(cache=True)\ndef answer(n):\n    return 20 * n + 2\n"
+    )
+    given = (str(tmp_path / "none"), str(tmp_path / "room-1"), str(tmp_path))
+    assert said(SHIPPED, *given, NUMBA_CPU_NAME="core2") == "compiling room\n42 0\nTrue False"
+    assert said(SHIPPED, *given) == "compiling room\n42 0\nTrue False"
+    assert said(SHIPPED, *given) == "42 1\nTrue False"

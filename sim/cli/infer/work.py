@@ -15,11 +15,11 @@ from sim.cli.infer.given import DEFAULT_TOKENS, Request
 from sim.cli.infer.request import check_engines, labelled, sentence_ids, token_ids, words
 from sim.functional.inference import Inference
 from sim.functional.inference import infer as run_inference
-from sim.functional.jit import COMPILED
 from sim.functional.quantization import recipe as recipes
 from sim.functional.similarity import Similarity
 from sim.functional.tokens import padded_length, sequence_inputs
 from sim.hardware import load as load_machine
+from sim.run.progress import announced
 from workloads import checkpoint
 from workloads.checkpoint.graph import Engines
 
@@ -37,8 +37,6 @@ def run(request: Request) -> None:
     engines = Engines(*request.engines)
     check_engines(engines, machine)
     model = checkpoint.load(request.model_dir)
-    if not COMPILED.is_compiled():
-        typer.echo("carat: compiling the executor (once after each installation or change) ...", err=True)
     if request.compare:
         compare(request, model, machine, engines, sizes)
         return
@@ -50,8 +48,9 @@ def run(request: Request) -> None:
     length = padded_length(max(lengths), request.pad_to, model.positions)
     case = prepare.Case(model, machine, engines, length, length > min(lengths), request.commands)
     calibration = prepare.calibration(request.calibrate, model, request.model_dir, length, request.seed)
-    seen = prepare.statistics(case, recipe, calibration.sequences)
-    ready, numerics = prepare.prepared(case, ids, recipe, seen, sizes)
+    with announced():  # the executor, where it is to be compiled
+        seen = prepare.statistics(case, recipe, calibration.sequences)
+        ready, numerics = prepare.prepared(case, ids, recipe, seen, sizes)
     with common.progress_bar(f"{model.name} on {machine.name}") as progress:
         result = run_inference(
             ready,
