@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sim.analysis.tables import write_table
-from sim.cli import common, options
+from sim.cli import REFUSED, common, options
 from sim.cli.sweep import asked, check_table, grid_of, print_points, table_json
 
 if TYPE_CHECKING:
@@ -48,9 +48,11 @@ def explore(
         )
     if output is not None:
         write_table(table, output)
+    none = table["cycles"].isna().all() if len(table) else True
     if as_json:
         typer.echo(table_json(table))
-        return
+        raise typer.Exit(REFUSED if none else 0)
     best: pd.DataFrame = table[table["best"]]
     typer.echo(f"{len(table)} points tried, {len(best)} of them best")
-    print_points(best.drop(columns="best"))
+    print_points((table if none else best).drop(columns="best"))
+    raise typer.Exit(REFUSED if none else 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
+from typing import Any
 
 import typer
 
@@ -38,6 +39,7 @@ def listing(as_json: options.AsJson = False) -> None:
             "workloads": workloads,
             "workload_sizes": sizes,
             "networks": networks,
+            "network_sizes": {name: _sizes(name, builder) for name, builder in NETWORKS.items()},
             "machines": machines,
             "published_machines": published,
             "cpus": cpus,
@@ -50,12 +52,15 @@ def listing(as_json: options.AsJson = False) -> None:
         }
         typer.echo(json.dumps(content, indent=1))
         return
-    rows = [
-        (name, what, " ".join(f"{size}={value}" for size, value in sizes[name].items()))
-        for name, what in workloads.items()
-    ]
-    common.print_table("Workloads", ("name", "what", "--size, with defaults"), rows, 3)
-    common.print_table("Networks (--phase, --seq, --kv), docs/WORKLOADS.md", ("name", "what"), networks.items(), 2)
+    for heading, found, builders in (
+        ("Workloads", workloads, WORKLOADS),
+        ("Networks (--phase, --seq, --kv), docs/WORKLOADS.md", networks, NETWORKS),
+    ):
+        rows = [
+            (name, what, " ".join(f"{size}={value}" for size, value in _sizes(name, builders[name]).items()))
+            for name, what in found.items()
+        ]
+        common.print_table(heading, ("name", "what", "--size, with defaults"), rows, 3)
     common.print_table("Machines (--hw)", ("name", "what"), machines.items(), 2)
     common.print_table("Published machines (--hw), docs/SPARSITY.md", ("name", "what"), published.items(), 2)
     common.print_table("CPUs (--cpu), docs/CPU.md", ("name", "what"), cpus.items(), 2)
@@ -70,9 +75,11 @@ def listing(as_json: options.AsJson = False) -> None:
 def _about(name: str, builder: Callable[..., object]) -> str:
     """Return layers and widths of a published model, else the first line of its builder's docstring."""
     from workloads import MODELS  # numpy: not for --help
+    from workloads.networks.decoders import DECODERS
+    from workloads.networks.models import ENCODERS
 
-    if name in MODELS:
-        model = MODELS[name]
+    model: Any = MODELS.get(name) or ENCODERS.get(name) or DECODERS.get(name)
+    if model is not None:
         return f"{model.layers} layers, hidden {model.hidden}, {model.heads} heads, ffn {model.ffn}"
     return (builder.__doc__ or "").strip().split("\n")[0].split(" Raises ")[0].removeprefix("Return ").replace("``", "")
 
@@ -85,4 +92,4 @@ def _sizes(name: str, builder: Callable[..., object]) -> dict[str, object]:
     if name in MODELS:
         defaults["layers"] = MODELS[name].layers
     told = {size: int(value) if isinstance(value, bool) else value for size, value in defaults.items()}
-    return {size: value for size, value in told.items() if value is not None}
+    return {size: value for size, value in told.items() if value not in (None, "")}

@@ -121,7 +121,8 @@ def _print(result: Result) -> None:
     total = result.totals
     rows = [_cells(row) for row in result.kind_rows]
     rows.append(_cells({**total, "op_kind": "total", "share": 1.0}))
-    common.print_table(f"{total['workload']} on {total['hardware']}", HEADINGS, rows)
+    given = "".join(f" {name}={value}" for name, value in result.request.sizes if name not in ("seq", "batch"))
+    common.print_table(f"{total['workload']}{given} on {total['hardware']}", HEADINGS, rows)
     typer.echo(
         f"{total['sizes']}; {total['word_sizes']}; energy by table {total['energy_table']}, {total['node_nm']} nm"
     )

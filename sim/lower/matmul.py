@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from sim.base.errors import InputError
+from sim.base.errors import InputError, did_you_mean
 from sim.hardware import Hardware
 from sim.isa.commands import Program
 from sim.lower import residency
@@ -15,7 +15,7 @@ from sim.lower.output_stationary import OsTile, emit_os_tile
 from sim.lower.polynomials import gelu_constants, polynomial_constants, scale_problems
 from sim.lower.residency import Residency
 from sim.lower.tiling import Tile, folded, matmul_blocks, matmul_tile, tile_counts
-from sim.lower.work import ACTIVATIONS, Matmul, Operand
+from sim.lower.work import ACTIVATIONS, DATAFLOWS, Matmul, Operand
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ def check(work: Matmul, hw: Hardware) -> None:
     """Raise InputError for everything the library or the machine refuses, all at once."""
     problems: list[str] = []
     problems += [f"{name} = {getattr(work, name)} must be >= 1" for name in "mnk" if getattr(work, name) < 1]
-    if hw.array.dataflow not in ("BOTH", work.dataflow):
+    if work.dataflow not in DATAFLOWS:
+        problems.append(f"dataflow {work.dataflow!r} is unknown{did_you_mean(str(work.dataflow), DATAFLOWS)}")
+    elif hw.array.dataflow not in ("BOTH", work.dataflow):
         problems.append(f"dataflow {work.dataflow}: this array is built for {hw.array.dataflow} only")
     if work.bias != "none" and work.d is None:
         problems.append(f"bias {work.bias!r} without a bias operand d")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from sim.lower.conv_item import CONV_ORDER as CONV_ORDER
 from sim.lower.conv_item import Conv as Conv
@@ -28,6 +28,7 @@ ACTIVATIONS: tuple[Activation, ...] = ("none", "relu", "layernorm", "igelu", "so
 
 BiasKind = Literal["none", "full", "row"]
 Dataflow = Literal["WS", "OS"]
+DATAFLOWS: tuple[Dataflow, ...] = get_args(Dataflow)
 Resident = Literal["library", "none", "a", "b", "ab"]
 Halves = Literal["slot", "together", "apart"]
 NormKind = Literal["layernorm", "softmax"]

@@ -23,6 +23,10 @@ MAPPED: tuple[type[Item], ...] = (Matmul, Conv, ResidualAdd, Norm)
 """Work items that a mapping may be given for."""
 
 
+WORDS = ("loop_order", "resident", "halves", "dataflow")
+"""Fields of a mapping that are words."""
+
+
 def item_of(choice: Mapping[str, Any]) -> type[Item]:
     """Return the kind of work item that a choice is for: the number of its tile's sizes tells, a matmul without."""
     if "tile_rows" in choice:
@@ -67,6 +71,11 @@ def problems(graph: Graph, choices: Choices) -> list[str]:
             f"mapping of {pattern!r}: unknown key {key!r}{did_you_mean(key, known)}"
             for key in choice
             if key not in known
+        ]
+        found += [
+            f"mapping of {pattern!r}: {key} is {value!r}, must be a word"
+            for key, value in choice.items()
+            if key in WORDS and not isinstance(value, str)
         ]
         tile = choice.get("tile", ())
         if not isinstance(tile, list | tuple) or any(isinstance(n, bool) or not isinstance(n, Integral) for n in tile):

@@ -157,7 +157,7 @@ _TABLE: tuple[Column, ...] = (
         "1",
         OPS,
         "share of the cycles in which the array takes in a row; null on the host",
-        "rows taken in x cycles per row / cycles",
+        "rows taken in x cycles per row (of a row that flushes an OS array: 1) / cycles",
     ),
     Column(
         "utilization",

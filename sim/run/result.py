@@ -74,6 +74,13 @@ def merge_counters(first: Mapping[str, int], second: Mapping[str, int], times: i
     return merged
 
 
+def _fed_cycles(step: Step, done: Activity, fed: int, hw: Hardware) -> float:
+    """Return the cycles in which the array takes in a row; rows that flush an output-stationary array take one each."""
+    if step.dataflow != "OS":
+        return fed * hw.row_cycles
+    return fed + done.causes.get("compute", 0) * (1 - 1 / hw.row_cycles)
+
+
 def operator_row(step: Step, done: Activity, case: Case, start: int, energy_pj: Mapping[str, float]) -> dict[str, Any]:
     """Return one row of the operator table, and under "counters" what the core counted."""
     hw, count, cores = step.machine or case.hw, done.counters, case.hw.cores.count
@@ -111,7 +118,7 @@ def operator_row(step: Step, done: Activity, case: Case, start: int, energy_pj: 
         "scheme": step.scheme,
         "metadata_bytes": step.metadata_bytes,
         "util_mapping": _ratio(step.macs_done, fed * slots),
-        "util_compute": fed * hw.row_cycles / (done.cycles * cores) if on_array else None,
+        "util_compute": _fed_cycles(step, done, fed, hw) / (done.cycles * cores) if on_array else None,
         "utilization": step.macs_done / (done.cycles * peak),
         "peak_macs_per_cycle": peak,
         "effective_macs_per_cycle": step.macs / done.cycles,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import sim
 import workloads
 from sim import hardware
 from sim.base.errors import InputError
@@ -130,3 +131,17 @@ def test_json_carries_every_operator() -> None:
     rows = json.loads(to_json(maps))["operators"]
     assert {row["operator"] for row in rows} == set(maps.by_operator())
     assert all(row["gain"] == 1.5 and row["library_call"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"tile": (1, 1, 1), "dataflow": "OSS"}, "dataflow 'OSS' is unknown .did you mean 'OS'"),
+        ({"tile": (1, 1, 1), "loop_order": 3}, "loop_order is 3, must be a word"),
+        ({"tile": (1, 1, 1), "halves": "appart"}, "halves 'appart' is unknown .did you mean 'apart'"),
+    ],
+)
+def test_a_word_that_no_mapping_has_is_refused(choice: dict[str, object], message: str) -> None:
+    """The fault found: dataflow=OSS ran as weight-stationary without a word."""
+    with pytest.raises(InputError, match=message):
+        sim.simulate("encoder-layer", "gemmini_default", mapping={"*.FF1": choice}, seq=16, hidden=32, heads=2, ffn=64)

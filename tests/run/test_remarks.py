@@ -11,7 +11,7 @@ from sim import hardware
 from sim.analysis.whatif import PORT, knobs, trials
 from sim.base.errors import InputError
 from sim.cli import main
-from sim.run.remarks import of_machine
+from sim.run.remarks import of_machine, of_unused_keys
 from sim.run.request import LARGE_REPEATS, Request, resolve
 
 TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
@@ -120,3 +120,19 @@ def test_no_machine_is_offered_for_a_name_unlike_any() -> None:
     with pytest.raises(InputError) as refused:
         hardware.load("gemmini_default", {"host": "xeon"})
     assert "did you mean" not in str(refused.value) and "rocket" in str(refused.value)
+
+
+def test_a_key_whose_unit_is_off_is_named() -> None:
+    changes = {"tlb.entries": 16, "sparsity.fft_block": 16, "cpu.code": "warm"}
+    found = list(of_unused_keys(hardware.load("gemmini_default", changes)))
+    assert [line.partition(" = ")[0] for line in found] == ["tlb.entries", "sparsity.fft_block", "cpu.code"]
+    assert not list(of_unused_keys(hardware.load("gemmini_default", {**changes, "tlb.pages": "4KiB"})))[2:]
+    for name in hardware.presets():
+        assert not list(of_unused_keys(hardware.load(name))), name
+
+
+def test_weights_of_a_layernorm_that_its_unit_cannot_apply_are_named() -> None:
+    sizes = {"seq": 16, "layers": 1}
+    noted = sim.simulate("gpt2", "gemmini_ibert", **sizes).totals["remarks"]
+    assert "take no gamma and beta" in noted and "folded into the weights behind" in noted
+    assert sim.simulate("gpt2", "gemmini_default", **sizes).totals["remarks"] is None  # the host applies them

@@ -132,6 +132,15 @@ def test_twice_the_sums_leave_the_accumulator_in_two_cycles() -> None:
     assert scores[0]["cycles"] >= max(heads * 3 * rows * blocks * 2, scores[1]["cycles"] + heads * rows)
 
 
+@pytest.mark.parametrize("sizes", [(7, 64, 2), (1, 300, 2), (64, 64, 1), (33, 65, 31)])
+def test_no_array_takes_in_more_than_a_row_at_a_time(sizes: tuple[int, int, int]) -> None:
+    """The fault found: rows that flush an output-stationary serial array counted as slow as rows of operands, 1.15."""
+    for flow in ("OS", "WS"):
+        overrides = {"memory.latency_cycles": 1, "memory.read_bytes_per_cycle": 16.0}
+        row = sim.simulate(product(*sizes), MACHINES["bitserial"], dataflow=flow, overrides=overrides).rows[0]
+        assert 0 < row["util_compute"] <= 1
+
+
 @pytest.mark.parametrize(("name", "row_cycles"), [("bitserial", 4), ("widening", 1)])
 def test_rows_enter_at_their_pace(name: str, row_cycles: int) -> None:
     # Tight gate: an array that never waits takes a row every ``row_cycles``, and all of it is compute.
