@@ -39,7 +39,7 @@ def parallel(axes: Axes, sweep: pd.DataFrame, results: Sequence[str] = RESULTS) 
     for group in groups if len(groups) > 1 else ():
         color = style.LINE_COLORS[groups.index(group) % len(style.LINE_COLORS)]
         axes.plot([], [], color=color, label=f"front: {group}")
-    ground = {"boxstyle": "square,pad=0.1", "facecolor": style.EDGE, "edgecolor": "none", "alpha": 0.85}
+    ground = {"boxstyle": "square,pad=0.1", "facecolor": style.GROUND, "edgecolor": "none", "alpha": 0.85}
     letters = int(0.8 * fit.width_inches(axes) / len(scales) / (fit.LETTER_INCHES * 7))
     for place, (_, labels) in enumerate(scales.values()):
         axes.axvline(place, color=style.DARK_TEXT, lw=0.8)

@@ -70,12 +70,16 @@ FORMATS = (".png", ".svg", ".pdf")
 DARK_TEXT, LIGHT_TEXT = "#222222", "#ffffff"
 DARK_ON_COLOR = "#1a1a1a"
 """Dark letters on a coloured ground, the same on a light and on a dark page."""
-EDGE = "#fefefe"
-"""Between the parts of a bar: white on paper; a page puts its own background there."""
+EDGE = "#6e6e6e"
+"""Around the parts of a bar: colours that the colour-blind tell apart include some too light for white paper, so the
+outline shows where a part ends; a dark page puts its own background there."""
+GROUND = "#fefefe"
+"""Behind letters that stand on lines: white on paper; a page puts its own background there."""
+LIGHT_PAPER = "#ffffff"
 DARK_PAPER = "#15171b"
 """Background of a page in dark mode (page.css)."""
 MARK_CONTRAST = 3.0
-"""Least contrast of a mark with the background of a dark page (WCAG 2.1, 1.4.11)."""
+"""Least contrast of a mark, or of its outline, with the background of a page (WCAG 2.1, 1.4.11)."""
 
 
 def kind_color(kind: str) -> str:

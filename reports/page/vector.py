@@ -19,7 +19,8 @@ WIDTH_INCHES = 4.7
 INKS = {
     style.DARK_TEXT: "currentColor",
     "#dddddd": "var(--line)",
-    style.EDGE: "var(--paper)",
+    style.EDGE: "var(--edge)",
+    style.GROUND: "var(--paper)",
 }
 """Colours of the style sheet -> the page's own. Marks keep their colours unless those are too dark for a dark page."""
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from reports import breakdown, fit, kinds, parallel, pareto, roofline, style, traffic, utilization
@@ -142,6 +143,19 @@ def test_every_mark_and_text_of_a_dark_page_can_be_seen() -> None:
         assert style.contrast(shown, style.DARK_PAPER) >= 3, color
         assert style.contrast(style.text_color(color), shown) >= 3, f"letters on {color}"
     assert lightened["#3C3C3C"] and lightened["#6B3A1B"], "issue and host were too dark"
+
+
+def test_every_part_of_a_bar_can_be_seen_on_white_paper() -> None:
+    """A colour too light for white paper (yellow, light green) ends in an outline that is not; so do keys of a page."""
+    css = Path(vector.__file__).with_name("page.css").read_text(encoding="utf-8")
+    light = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", css[: css.index("prefers-color-scheme: dark")]))
+    assert light["paper"] == style.LIGHT_PAPER and light["edge"] == style.EDGE
+    assert "border: 1px solid var(--edge)" in css
+    assert style.contrast(style.EDGE, style.LIGHT_PAPER) >= style.MARK_CONTRAST
+    for name in ("ink", "soft", "worse", "better", "link"):
+        assert style.contrast(light[name], light["panel"]) >= 4.5, name
+    axes = style.stack(Figure().subplots(), {"store_wait": [1.0]}, ["one"], style.CAUSE_COLORS)
+    assert all(to_hex(bar.get_edgecolor()) == style.EDGE for bar in axes.patches)
 
 
 def test_a_page_has_no_fixed_colour_that_is_too_dark(runs: Runs) -> None:
