@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.analysis.rows import read_rows
-from sim.base.errors import InputError, demand
+from sim.base.errors import InputError, demand, some
 from sim.base.files import write_whole
 from sim.base.toml import flat
 from sim.base.version import code_version
@@ -222,7 +222,25 @@ def load(folder: str | Path) -> SavedRun:
     missing += [f"totals.json: {key}" for key in columns.table("totals") if key not in totals]
     if missing:
         raise InputError(f"{path}: incomplete, without {', '.join(missing)}. Save the run again")
+    if wrong := [problem for column in columns.COLUMNS.values() for problem in _wrong(column, totals.get(column.name))]:
+        raise InputError(
+            [f"{folder / 'totals.json'}: damaged: {problem}. Save the run again" for problem in some(wrong)]
+        )
     return SavedRun(folder, folder.resolve().name, totals, hardware, record)
+
+
+MOST = 1e300
+"""No total is larger; what is compares false: not a number, infinite, or an integer beyond any float."""
+
+
+def _wrong(column: columns.Column, value: object) -> Iterator[str]:
+    """Yield what is wrong with a total: a number is finite, a text is text, and either may be null."""
+    if column.unit:
+        number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
+        if value is not None and not number:
+            yield f"{column.name} is {str(value)[:40]!r}, must be a number"
+    elif value is not None and not isinstance(value, str):
+        yield f"{column.name} is {str(value)[:40]!r}, must be a text"
 
 
 def load_all(folders: list[Path]) -> list[SavedRun]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import shutil
 from pathlib import Path
@@ -167,3 +168,22 @@ def test_a_saved_run_states_sizes_words_and_energy_table(runs: dict[str, saved.S
     assert record["sizes"] == "seq=32,batch=1,hidden=64,heads=2,ffn=64,layers=1"
     assert record["word_sizes"] == "int8, sums int32"
     assert record["energy_table"] == {"name": "45nm", "node_nm": 45}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cycles", "x"),
+        ("cycles", [1]),
+        ("cycles", 10**400),
+        ("energy_pj", math.inf),
+        ("workload", 3),
+        ("area_mm2", True),
+    ],
+)
+def test_totals_altered_inside_are_refused(tmp_path: Path, name: str, value: object) -> None:
+    sim.simulate("encoder-layer", "gemmini_ibert", seq=16, hidden=32, heads=2, ffn=32).save(tmp_path / "run")
+    path = tmp_path / "run" / "totals.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(InputError, match=f"damaged: {name} is .*Save the run again"):
+        sim.load(tmp_path / "run")
