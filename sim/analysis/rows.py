@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from sim.run.columns import Column
 
 
+MOST = 1e300
+"""No result is larger; what is compares false: not a number, infinite, or a whole number beyond any float."""
+
+
 def read_rows(path: Path, wanted: Sequence[Column], way_out: str) -> pd.DataFrame:
     """Return a CSV table with the columns ``wanted``, others as they come; an empty cell is null.
 
@@ -38,7 +42,7 @@ def read_rows(path: Path, wanted: Sequence[Column], way_out: str) -> pd.DataFram
         cells = frame[column.name]
         if column.unit:
             numbers = pd.to_numeric(cells, errors="coerce")
-            wrong = cells[numbers.isna() & cells.notna()]
+            wrong = cells[~(numbers.abs() < MOST) & cells.notna()]
             problems += [
                 f"{path}: {column.name} = {str(cell)[:40]!r}: must be a number; {way_out}" for cell in wrong[:1]
             ]

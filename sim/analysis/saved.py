@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim.analysis.rows import read_rows
+from sim.analysis.rows import MOST, read_rows
 from sim.base.errors import InputError, demand, some
 from sim.base.files import write_whole
 from sim.base.toml import flat
@@ -227,10 +227,6 @@ def load(folder: str | Path) -> SavedRun:
             [f"{folder / 'totals.json'}: damaged: {problem}. Save the run again" for problem in some(wrong)]
         )
     return SavedRun(folder, folder.resolve().name, totals, hardware, record)
-
-
-MOST = 1e300
-"""No total is larger; what is compares false: not a number, infinite, or an integer beyond any float."""
 
 
 def _wrong(column: columns.Column, value: object) -> Iterator[str]:

@@ -187,3 +187,14 @@ def test_totals_altered_inside_are_refused(tmp_path: Path, name: str, value: obj
     path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
     with pytest.raises(InputError, match=f"damaged: {name} is .*Save the run again"):
         sim.load(tmp_path / "run")
+
+
+def test_an_infinite_cell_of_a_kept_table_is_refused(tmp_path: Path) -> None:
+    sim.simulate("encoder-layer", "gemmini_ibert", seq=16, hidden=32, heads=2, ffn=32).save(tmp_path / "run")
+    path = tmp_path / "run" / "ops.csv"
+    head, first, *rest = path.read_text().splitlines()
+    cells = first.split(",")
+    cells[head.split(",").index("cycles")] = "1e400"
+    path.write_text("\n".join([head, ",".join(cells), *rest]))
+    with pytest.raises(InputError, match=r"cycles = .*must be a number"):
+        sim.load(tmp_path / "run").ops  # noqa: B018
