@@ -48,7 +48,7 @@ def explore(
         )
     if output is not None:
         write_table(table, output)
-    none = table["cycles"].isna().all() if len(table) else True
+    none = bool(table["error"].notna().all())  # no point was simulated
     if as_json:
         typer.echo(table_json(table))
         raise typer.Exit(REFUSED if none else 0)

@@ -102,3 +102,9 @@ def test_command_prints_the_best_points(capsys: pytest.CaptureFixture[str]) -> N
             assert [row["best"] for row in out] == [True, False]
         else:
             assert "2 points tried, 1 of them best" in out
+
+
+def test_a_search_without_a_point_that_could_be_simulated_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["explore", "bert-tiny", "--grid", "bogus.key=1", "--trials", "1"])
+    assert ended.value.code == 2 and "unknown key" in capsys.readouterr().out
