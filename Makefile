@@ -38,7 +38,7 @@ bench: $(BIN)/carat ## writes docs/BENCHMARKS.md; minutes, on an otherwise idle 
 	$(BIN)/python tests/bench/page.py --jobs $(JOBS) --first
 
 wheel: $(BIN)/carat ## dist/: a wheel that brings the compiled core along, for this CPython and architecture
-	$(BIN)/python packaging/wheel.py --output dist
+	$(BIN)/python .ci/wheel.py --output dist
 
 validate: $(BIN)/carat
 	$(BIN)/carat validate --markdown > docs/VALIDATION.md

@@ -117,7 +117,7 @@ print(kept.is_kept(answer, (numba.types.int64,)), kept.is_kept(answer, (numba.ty
 
 
 def test_what_a_wheel_brings_is_loaded_on_any_cpu_and_nothing_is_compiled(tmp_path: Path) -> None:
-    """As packaging/wheel.py makes it: compiled for a generic CPU, in the folder named after the sources."""
+    """As .ci/wheel.py makes it: compiled for a generic CPU, in the folder named after the sources."""
     (tmp_path / "answer.py").write_text(
         "import numba\n@numba.njit(cache=True)\ndef answer(n):\n    return 20 * n + 2\n"
     )

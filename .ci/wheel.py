@@ -1,4 +1,4 @@
-"""A wheel with compiled code: `make wheel`, or `python packaging/wheel.py --output dist`.
+"""A wheel with compiled code: `make wheel`, or `python .ci/wheel.py --output dist`.
 
 The code is compiled for any CPU of this architecture, so that a user compiles nothing (`sim.core.kept`). The wheel is
 for this version of CPython, this architecture and this release of numba; anywhere else, and with changed sources, Carat
