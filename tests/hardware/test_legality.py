@@ -62,7 +62,6 @@ BROKEN: dict[str, dict[str, object]] = {
     "host_takes_priced": {"host.takes": ["conv"]},
     "core_counts": {"queues.ld": 65},
     "core_mesh": {"array.mesh_output_delay_cycles": 1000},
-    "core_scale_units": {"accumulator.scale_units": 4},
 }
 
 WAY_OUT = {  # the nearest legal value that the message must name, and the key it is for
@@ -72,7 +71,6 @@ WAY_OUT = {  # the nearest legal value that the message must name, and the key i
     "banks_power_of_two": ("accumulator.banks", 2),
     "core_counts": ("queues.ld", 64),
     "core_mesh": ("array.mesh_output_delay_cycles", 969),
-    "core_scale_units": ("accumulator.scale_units", "per_lane"),
     "scratchpad_holds_accumulator": ("scratchpad.capacity", "128KiB"),
     "accumulator_sub_banks": ("accumulator.sub_banks", 4),
     "accumulator_latency": ("accumulator.latency_cycles", 2),

@@ -124,7 +124,7 @@ def test_empty_cells_are_not_given() -> None:
         ({"acc_bytes": "four"}, "column acc_bytes"),
         ({"acc_bytes": "2"}, "column acc_bytes = 2: the other columns say 4"),
         ({"raw_hazards_impossible": "1"}, "column raw_hazards_impossible = 1: the other columns say 0"),
-        ({"sp_banks": "3"}, "rule scratchpad_bank_rows"),
+        ({"sp_banks": "3"}, "rule banks_power_of_two"),
         ({"mem_latency": "-4"}, "memory.latency_cycles = -4: must be at least 0"),
     ],
 )
