@@ -140,6 +140,7 @@ def test_table_and_store_of_a_sweep_read_alike(tmp_path: Path) -> None:
     [
         ("cut.csv", "hardware,cycles,energy_pj\na,1,2\nb,1", "last line is cut off"),
         ("failed.csv", "hardware,cycles,energy_pj,error\na,,,Hang\n", "1 points, all failed"),
+        ("endless.csv", "hardware,cycles,energy_pj\na,1,1e999\n", "energy_pj = 'inf': must be a number"),
         ("other.csv", "a,b\n1,2\n", "columns missing: cycles, energy_pj"),
         ("noise.sqlite", "this is no database, whatever its name says" * 40, "cannot be read as a sweep store"),
         ("words.txt", "cycles", "sweeps are read as"),
