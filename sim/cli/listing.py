@@ -75,8 +75,8 @@ def listing(as_json: options.AsJson = False) -> None:
 def _about(name: str, builder: Callable[..., object]) -> str:
     """Return layers and widths of a published model, else the first line of its builder's docstring."""
     from workloads import MODELS  # numpy: not for --help
-    from workloads.networks.decoders import DECODERS
-    from workloads.networks.models import ENCODERS
+    from workloads.networks.decoders import DECODERS  # numpy: not for --help
+    from workloads.networks.models import ENCODERS  # numpy: not for --help
 
     model: Any = MODELS.get(name) or ENCODERS.get(name) or DECODERS.get(name)
     if model is not None:

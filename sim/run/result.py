@@ -20,6 +20,7 @@ from sim.base.files import write_whole
 from sim.base.text import csv_of
 from sim.cost import area, dram_energy, energy
 from sim.run import columns
+from sim.run.fallbacks import fallbacks
 from sim.run.remarks import remarks
 
 if TYPE_CHECKING:
@@ -330,19 +331,7 @@ class Result:
         Keys: op_kinds, ops (operators, conversions not counted), cycles, share (of the run's), fallback (why, and which
         setting avoids it).
         """
-        groups: dict[str, list[tuple[Step, dict[str, Any]]]] = {}
-        for step, row in zip(self.steps, self.rows, strict=True):
-            if step.fallback is not None:
-                groups.setdefault(row["fallback"], []).append((step, row))
-        named = {op.name for op in self.graph.ops}
-        found = []
-        for reason, members in groups.items():
-            cycles = sum(row["cycles"] for _, row in members)
-            ops = [row for _, row in members if row["op"] in named]
-            kinds = ", ".join(dict.fromkeys(row["op_kind"] for row in ops))
-            share = cycles / self.cycles
-            found.append({"op_kinds": kinds, "ops": len(ops), "cycles": cycles, "share": share, "fallback": reason})
-        return tuple(sorted(found, key=lambda group: -group["cycles"]))
+        return fallbacks(self.graph, self.steps, self.rows, self.cycles)
 
     def step(self, op: str) -> Step:
         """Return the planned step called ``op``. Raises InputError for an unknown name."""

@@ -101,7 +101,8 @@ def test_a_core_alone_takes_what_one_core_takes(preset: str, count: int, place: 
 @given(SEEDS, st.data())
 def test_random_programs_alone_take_what_one_core_takes(seed: int, data: st.DataObject) -> None:
     hw = machine(seed)
-    hw = hw.with_({"memory.latency_cycles": max(3, hw.memory.latency_cycles), "memory.l2_bytes": 0})
+    latency = max(3, hw.memory.latency_cycles)
+    hw = hw.with_({"memory.latency_cycles": latency, "memory.l2_bytes": 0, "memory.one_port": False})
     program = data.draw(programs(hw, 12))
     try:
         alone = timer.run(program, hw, clock="leap")

@@ -14,7 +14,7 @@ from sim.core.address import ALL_BITS, real
 from sim.core.units import memory
 from sim.core.units.memory import fixed
 from sim.lower import build, lower
-from sim.timing import timer
+from sim.timing import parameters, timer
 
 ROW_BYTES = 1 << 10
 PENALTY_CYCLES = 30
@@ -38,9 +38,9 @@ class OpenRow:
 def main(path: str) -> None:
     program = lower(WORK, HARDWARE)
     told = {"fixed": timer.run(program, HARDWARE).cycles}
-    timer.FIXED = len(memory.TIMING_BITS)  # the model's number: it is not the one of fixed latency
+    parameters.FIXED = len(memory.TIMING_BITS)  # the model's number: it is not the one of fixed latency
     memory.TIMING_BITS = (*memory.TIMING_BITS, ALL_BITS)
-    timer._parameters.cache_clear()
+    parameters._parameters.cache_clear()
     plain = fixed.read
     for clock in ("reference", "leap", "periodic"):
         fixed.read = plain
