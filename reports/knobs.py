@@ -38,8 +38,8 @@ def settings(sweep: pd.DataFrame) -> pd.DataFrame:
         tied.setdefault(order if "." in name else name, []).append(name)
     found = {}
     for group in tied.values():
-        alike = all(texts[name] == texts[group[0]] for name in group)
-        values = sweep[group[0]] if alike else sweep[group].astype(str).agg("+".join, axis=1)
+        equal = all(texts[name] == texts[group[0]] for name in group)
+        values = sweep[group[0]] if equal else sweep[group].astype(str).agg("+".join, axis=1)
         found["+".join(short(name, names) for name in group)] = values
     return pd.DataFrame(found, index=sweep.index)
 
@@ -51,10 +51,10 @@ def questions(points: pd.DataFrame, *answers: str) -> pd.Series:
     """
     names = ["workload", "sizes", *(["energy_table"] if set(answers) & set(PRICED) else [])]
     names = [name for name in names if name in points.columns]
-    told = [name for name in names if len(set(points[name].astype(str))) > 1] or names[:1]
-    if not told:
+    distinct = [name for name in names if len(set(points[name].astype(str))) > 1] or names[:1]
+    if not distinct:
         return pd.Series("all points", index=points.index)
-    return points[told].astype(str).agg(", ".join, axis=1)
+    return points[distinct].astype(str).agg(", ".join, axis=1)
 
 
 def require(table: pd.DataFrame, columns: Iterable[str]) -> None:

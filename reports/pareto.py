@@ -127,8 +127,8 @@ def _list(axes: Axes, points: pd.DataFrame, fronts: Mapping[str, Sequence[int]])
         lines.append(f"on the front{f' of {group}' if len(fronts) > 1 else ''}:")
         for index in members:
             number += 1
-            told = ", ".join(f"{name} {knobs.number(varied[name][index])}" for name in varied)
-            lines += textwrap.wrap(f"{number}  {told}", letters, subsequent_indent="    ")
+            point = ", ".join(f"{name} {knobs.number(varied[name][index])}" for name in varied)
+            lines += textwrap.wrap(f"{number}  {point}", letters, subsequent_indent="    ")
     if len(lines) > LISTED:
         lines = [*lines[:LISTED], f"... and {len(lines) - LISTED} more lines; `carat report` lists all"]
     axes.text(0.0, BELOW_AXIS, "\n".join(lines), transform=axes.transAxes, fontsize=LIST_POINTS, va="top")

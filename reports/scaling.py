@@ -56,8 +56,8 @@ def _lines(points: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield str(points["workload"].iloc[0]), points.sort_values(COUNT)
         return
     for values, line in points.groupby(others, sort=False, dropna=False):
-        told = [f"{knobs.short(name, others)} {value}" for name, value in zip(others, values, strict=True)]
-        yield ", ".join(told), line.sort_values(COUNT)
+        settings = [f"{knobs.short(name, others)} {value}" for name, value in zip(others, values, strict=True)]
+        yield ", ".join(settings), line.sort_values(COUNT)
 
 
 def _count_axis(axes: Axes, counts: list[int]) -> None:

@@ -156,10 +156,10 @@ def encoder_model(
         return encoder(name, model, Stack(**sizes), attention(**mine) if attention else None)
 
     build.__name__ = build.__qualname__ = name.replace("-", "_")
-    told = f"``{'``, ``'.join(own)}``: of its attention. " if own else ""
+    own_sizes = f"``{'``, ``'.join(own)}``: of its attention. " if own else ""
     build.__doc__ = (
         f"Return {name} for ``batch`` sequences of ``seq`` tokens. Raises InputError for illegal sizes.\n\n"
-        f"{told}``layers`` cuts the stack, ``embeddings`` and ``pooler`` add its ends, ``dtype``: element type."
+        f"{own_sizes}``layers`` cuts the stack, ``embeddings`` and ``pooler`` add its ends, ``dtype``: element type."
     )
     return states_sizes(build, _signature(seq, own))
 

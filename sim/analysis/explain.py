@@ -95,9 +95,9 @@ def explain(result: Result, *, measure: bool = True, progress: Progress | bool |
     found = f"{cause} takes {share:.1%} of {result.cycles:,} cycles ({CAUSES[cause]}), most in {worst['op']}"
     remedies = REMEDIES.get(cause, ()) if measure else ()
     tried = []
-    with shown("explain", progress) as told:
+    with shown("explain", progress) as reported:
         for number, remedy in enumerate(remedies):
-            told(number, len(remedies), remedy.name)
+            reported(number, len(remedies), remedy.name)
             tried.append((speedup(result, remedy), remedy))
     measured = [(gain, remedy) for gain, remedy in tried if gain is not None]
     if not measure and cause in REMEDIES:
@@ -134,7 +134,7 @@ def timeline(result: Result, op: str, invocation: int) -> npt.NDArray[np.void]:
         raise InputError(f"timeline of {op}: no invocation {invocation}; {where}")
     session = Session(result.hardware, result.request.clock, start=result.starts[op])
     session.begin(op, step.machine)
-    for item in step.alike[:invocation]:
+    for item in step.equivalent[:invocation]:
         session.advance(item)
     recorded = session.advance(step.works[invocation], timeline=True).timeline
     assert recorded is not None

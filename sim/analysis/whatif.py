@@ -130,8 +130,8 @@ def whatif(
     """
     import pandas as pd  # half a second: not for the command line's --help
 
-    with shown("whatif", progress) as told:
-        rows = list(_rows(result, trials(result.hardware, chosen), jobs, told))
+    with shown("whatif", progress) as reported:
+        rows = list(_rows(result, trials(result.hardware, chosen), jobs, reported))
     frame = pd.DataFrame(rows).drop(columns="error")
     frame["error"] = pd.Series([row["error"] for row in rows], dtype=object)  # None stays None
     reach = frame["cycles_change"].astype(float).abs().groupby(frame["knob"]).transform("max").fillna(-1.0)

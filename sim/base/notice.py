@@ -18,7 +18,7 @@ def compiling(part: str) -> None:
 
 @contextmanager
 def heard_by(listener: Listener) -> Iterator[None]:
-    """Let compilations of this process be told to ``listener``, whichever thread compiles."""
+    """Call ``listener`` for each compilation of this process, whichever thread compiles."""
     _listeners.append(listener)
     try:
         yield

@@ -91,5 +91,5 @@ def _sizes(name: str, builder: Callable[..., object]) -> dict[str, object]:
     defaults = {part.name: part.default for part in inspect.signature(builder).parameters.values()}
     if name in MODELS:
         defaults["layers"] = MODELS[name].layers
-    told = {size: int(value) if isinstance(value, bool) else value for size, value in defaults.items()}
-    return {size: value for size, value in told.items() if value not in (None, "")}
+    found = {size: int(value) if isinstance(value, bool) else value for size, value in defaults.items()}
+    return {size: value for size, value in found.items() if value not in (None, "")}

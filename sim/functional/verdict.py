@@ -90,10 +90,10 @@ class Evaluation:
 
     def __str__(self) -> str:
         """Return one line."""
-        told = f"{self.sequences} sequences: {self.same} of {self.decisions} decisions as in float"
+        agreement = f"{self.sequences} sequences: {self.same} of {self.decisions} decisions as in float"
         if self.accuracy is None:
-            return told
-        return f"{told}; accuracy {self.accuracy:.1%}, in float {self.float_accuracy:.1%}"
+            return agreement
+        return f"{agreement}; accuracy {self.accuracy:.1%}, in float {self.float_accuracy:.1%}"
 
 
 def evaluate(verdicts: Sequence[Verdict], labels: Sequence[str | None]) -> Evaluation:

@@ -153,8 +153,8 @@ def _entry(table: Any, place: str) -> tuple[Entry | None, list[str]]:
     if problems:
         return None, problems
     mapping = OpMapping(kind, tuple(tile), **more)
-    told = {key: table[key] for key in ("shape", "cycles", "library_cycles", "exhaustive", "gap") if key in table}
-    return Entry(tuple(names), mapping=mapping, **{"shape": "", **told}), []
+    given = {key: table[key] for key in ("shape", "cycles", "library_cycles", "exhaustive", "gap") if key in table}
+    return Entry(tuple(names), mapping=mapping, **{"shape": "", **given}), []
 
 
 def _key_problems(table: Mapping[str, Any], keys: Mapping[str, type], place: str) -> list[str]:

@@ -65,7 +65,7 @@ class Maps:
 def operators(graph: Graph, hw: Hardware, dataflow: str | None = None) -> dict[str, tuple[Step, Tiled]]:
     """Return the operators of ``graph`` that have tiles to choose, each with the work item that is simulated."""
     steps = plan(graph, hw, dataflow=dataflow)
-    firsts = [(step, step.alike[0]) for step in steps if step.alike]
+    firsts = [(step, step.equivalent[0]) for step in steps if step.equivalent]
     return {
         step.name: (step, item)
         for step, item in firsts

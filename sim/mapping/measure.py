@@ -138,7 +138,7 @@ def measure(work: Tiled, hw: Hardware) -> Measured:
 
 
 def forecast(work: Tiled, hw: Hardware, depth: Depth) -> Forecast | Measured:
-    """Extrapolate the cycles from the pace between two prefixes that end alike, so that their drains cancel.
+    """Extrapolate the cycles from the pace between two prefixes with equal ends, so that their drains cancel.
 
     Both end behind a tile that stores results, or neither. Measures the whole where that would cost as much, and
     where the program has no tiles to cut between (LayerNorm rows).

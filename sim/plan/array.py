@@ -78,7 +78,7 @@ def _dataflow(op: Op, at: Planning, activation: str, machine: Hardware | None) -
 
 
 def _matmul_works(op: Op, at: Planning, output: View, activation: Any, dataflow: Any) -> tuple[Matmul, ...]:
-    """Return a work item for each repetition of a product: alike but for where their operands lie."""
+    """Return a work item for each repetition of a product: equal but for the addresses of the operands."""
     m, n, k = op.mnk
     bias = op.inputs[2] if len(op.inputs) > 2 else None
     fields: dict[str, Any] = {

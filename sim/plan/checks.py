@@ -67,7 +67,7 @@ def unlowerable(steps: Iterable[Step], hw: Hardware) -> list[tuple[str, str]]:
     refused: list[tuple[str, str]] = []
     reasons: dict[tuple[int, int], tuple[str, ...]] = {}
     for step in steps:
-        for key, work in {(id(work), id(step.machine)): work for work in step.alike}.items():
+        for key, work in {(id(work), id(step.machine)): work for work in step.equivalent}.items():
             if key not in reasons:
                 try:
                     check(work, step.machine or hw)

@@ -119,8 +119,8 @@ def _planned(
     same = Alike(sorted((*addresses.values(), *at.index_addresses)))
 
     def compared(step: ArrayStep) -> ArrayStep:
-        alike = tuple(same(work, step.machine or hw) for work in step.works)
-        return replace(step, alike=alike, others=tuple(map(compared, step.others)))
+        equivalent = tuple(same(work, step.machine or hw) for work in step.works)
+        return replace(step, equivalent=equivalent, others=tuple(map(compared, step.others)))
 
     steps = [compared(step) if isinstance(step, ArrayStep) else step for step in steps]
     refused += unlowerable(steps, hw) if not refused else []

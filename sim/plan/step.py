@@ -76,8 +76,8 @@ class Step:
         return ()
 
     @property
-    def alike(self) -> tuple[Work, ...]:
-        """The items as the memo compares them (`sim.timing.items.alike`)."""
+    def equivalent(self) -> tuple[Work, ...]:
+        """The items as the memo compares them (`sim.timing.items.equivalent`)."""
         return ()
 
     @property
@@ -131,7 +131,7 @@ class ArrayStep(Step):
     scheme: str | None = None
     metadata_bytes: int = 0
     machine: Hardware | None = None
-    alike: tuple[Work, ...] = ()
+    equivalent: tuple[Work, ...] = ()
     others: tuple[ArrayStep, ...] = ()
 
     @property

@@ -71,10 +71,10 @@ class WordSizes:
         problems = []
         for tensor, readers in wanted.items():
             if len(set(readers.values())) > 1:
-                told = ", ".join(f"{name} {kind}" for name, kind in readers.items())
+                types = ", ".join(f"{name} {kind}" for name, kind in readers.items())
                 problems.append(
-                    f"{tensor}: sums lie in memory in one type, and its operators want {told} (nearest: leave sums out "
-                    f"of the [[precision]] of {next(name for name in readers if name in self.sums)}; for all "
+                    f"{tensor}: sums lie in memory in one type, and its operators want {types} (nearest: leave sums "
+                    f"out of the [[precision]] of {next(name for name in readers if name in self.sums)}; for all "
                     "operators: array.acc_type)"
                 )
             elif (kind := next(iter(readers.values()))) != self.hw.array.acc_type:

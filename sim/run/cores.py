@@ -134,16 +134,16 @@ def _groups(steps: Sequence[Step], hw: Hardware) -> list[Group]:
         if not of_items:
             groups += [(step,) for step in members]
             continue
-        alike: dict[str, list[Step]] = {}
+        equivalent: dict[str, list[Step]] = {}
         for step in members:
-            alike.setdefault(OF_ITEM.sub("", step.name), []).append(step)
-        groups += [tuple(same) for same in alike.values()]
+            equivalent.setdefault(OF_ITEM.sub("", step.name), []).append(step)
+        groups += [tuple(same) for same in equivalent.values()]
     return groups
 
 
 def _dealt(group: Group, hw: Hardware) -> list[tuple[Piece, ...]]:
     """Return the work items of each core; empty for operators of the host."""
-    works = [work for step in group for work in (step.works if hw.remembers else step.alike)]
+    works = [work for step in group for work in (step.works if hw.remembers else step.equivalent)]
     if not works:
         return []
     try:

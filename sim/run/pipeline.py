@@ -63,8 +63,8 @@ def simulate(
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise InputError(f"threads: {threads!r}; the rule is threads >= 1 (nearest legal: 1)")
     case = resolve(Request.of(graph, machine, asked))
-    with shown(case.request.label, progress) as told:
-        return run(case, memo if memo is not None else Memo(default_timings() if cache else None), told, threads)
+    with shown(case.request.label, progress) as reported:
+        return run(case, memo if memo is not None else Memo(default_timings() if cache else None), reported, threads)
 
 
 def run(case: Case, memo: Memo, progress: Progress = silent, threads: int | None = None) -> Result:
@@ -123,7 +123,7 @@ def _cycles(step: ArrayStep, session: Session) -> int:
     """Return the cycles of a step from here on, and stay here."""
     trial = Session(session.hw, session.clock, session.memo, session.start)
     trial.begin(step.name, step.machine)
-    return sum(trial.call(item) + trial.advance(item).cycles for item in step.alike)
+    return sum(trial.call(item) + trial.advance(item).cycles for item in step.equivalent)
 
 
 @dataclass
@@ -157,7 +157,12 @@ class _Array:
             or start.words != session.words_of(step)
         ):
             return _on_array(step, session, self.seen, side)[0]
-        key = (*map(id, step.alike), id(step.machine), start.phase, start.is_first)  # a plan keeps equal items once
+        key = (
+            *map(id, step.equivalent),
+            id(step.machine),
+            start.phase,
+            start.is_first,
+        )  # a plan keeps equal items once
         if key not in self.done:
             self.done[key] = _on_array(step, session, self.seen, side)
             return self.done[key][0]
@@ -174,7 +179,7 @@ def _on_array(step: Step, session: Session, seen: set[Hashable], side: _Side) ->
     activity.wait(session.begin(step.name, step.machine))
     restart_cycles = 0
     equal: dict[int, list[Timing]] = {}
-    for item in step.alike:
+    for item in step.equivalent:
         around = session.call(item)
         activity.wait(around, "call")
         if session.machine.cpu.prices != "none":
@@ -231,7 +236,7 @@ def _catch_up(step: Step, session: Session, activity: Activity, side: _Side) -> 
     session.begin(step.name, step.machine)
     if isinstance(work, SampledMatmul):
         hw = session.machine
-        for item in step.alike:
+        for item in step.equivalent:
             timed = session.time(item)
             half, halved = side.ahead.halved(hw), timed
             if half is not None:

@@ -55,7 +55,7 @@ class Prefetch:
         ] = {}  # item and machine (a plan keeps equal ones once), slots before, behind
         for step in steps:
             hw = step.machine or session.hw
-            for item in step.alike:
+            for item in step.equivalent:
                 at = id(item), id(hw), phase
                 if at in begun:
                     phase = begun[at]

@@ -80,19 +80,19 @@ def explore(
     choices = axes(grid)
     asked = {name: value for name, value in options.items() if name not in ("store", "cache")}
     space, store = points(hardware, grid, workload, asked), options.get("store")
-    with Store(store) if store is not None else nullcontext() as kept, shown("explore", progress) as told:
+    with Store(store) if store is not None else nullcontext() as kept, shown("explore", progress) as bar:
         tried = _Points(kept, options.get("cache", True))
         if trials >= len(space):
             chosen = space
             for number, point in enumerate(space):
-                _tell(told, number, len(space), point)
+                _tell(bar, number, len(space), point)
                 tried.row(point)
         else:
             chosen = _search(
-                space, [len(axis) for axis in choices], wanted, (trials, options.get("seed", 0)), tried, told
+                space, [len(axis) for axis in choices], wanted, (trials, options.get("seed", 0)), tried, bar
             )
         rows = [tried.row(point) for point in chosen]
-        _tell(told, len(chosen), len(chosen), None)
+        _tell(bar, len(chosen), len(chosen), None)
     answers = [objectives()[name] for name in wanted]
     priced = any(name in columns.PRICED for name in answers)
     groups = [

@@ -83,8 +83,8 @@ def sweep(
         local = execution.local(jobs)
         kept = stack.enter_context(Store(store) if store is not None else nullcontext())
         place = local if scheduler is None else stack.enter_context(cluster(scheduler))
-        told = stack.enter_context(shown("sweep", progress))
-        rows = _rows(wanted, chosen, place, kept, options.get("cache", True), told)
+        reported = stack.enter_context(shown("sweep", progress))
+        rows = _rows(wanted, chosen, place, kept, options.get("cache", True), reported)
     return frame([knobs(wanted[position]) for position in chosen], rows)
 
 

@@ -3,10 +3,10 @@
 The core never looks at data. Its time depends on the low bits of DRAM addresses (`parameters.timing_bits`: in front of
 a memory of fixed latency the place within a request) and on whether an access goes to the same page as the one before
 it (FrontendTLB). Tensors lie on pages of their own, so an item's time stays the same when each of its tensors moves by
-whole pages, as long as a page covers those bits: `alike` moves them all to fixed regions, and equal layers become
+whole pages, as long as a page covers those bits: `equivalent` moves them all to fixed regions, and equal layers become
 equal items. A window of a tensor, such as a head's columns, may also move by whole requests as long as no byte of it
-changes its page: `alike` moves each as far down as that allows, and most heads become equal items. Where time depends
-on more bits of an address (an L2, open rows of a DRAM), addresses stay as they are and no two items are equal.
+changes its page: `equivalent` moves each as far down as that allows, and most heads become equal items. Where time
+depends on more bits of an address (an L2, open rows of a DRAM), addresses are not changed and no two items are equal.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ W = TypeVar("W", bound=Work)
 class Alike:
     """Items as the memo compares them, each distinct one worked out once: layers repeat by the thousand.
 
-    ``bases``: as `alike` takes them.
+    ``bases``: as `equivalent` takes them.
     """
 
     def __init__(self, bases: Sequence[int]):
@@ -41,9 +41,9 @@ class Alike:
         self._known: dict[Any, Work] = {}
 
     def __call__(self, work: Work, hw: Hardware) -> Work:
-        """Return `alike` of an item. Equal but for whole pages: same fields, places in pages and tensors."""
+        """Return `equivalent` of an item. Equal but for whole pages: same fields, places in pages and tensors."""
         if work.product is not None and work.product is not work:  # masks and counts as keys cost more than they save
-            return alike(work, self.bases, hw)
+            return equivalent(work, self.bases, hw)
         numbers: dict[int, tuple[int, int]] = {}
         values = tuple(vars(work).values())
         places = []
@@ -56,11 +56,11 @@ class Alike:
         key = (type(work), id(hw), *places, *rest)
         found = self._known.get(key)
         if found is None or 1 << timing_bits(hw) > PAGE_BYTES:
-            found = self._known[key] = alike(work, self.bases, hw)
+            found = self._known[key] = equivalent(work, self.bases, hw)
         return found
 
 
-def alike(work: W, bases: Sequence[int], hw: Hardware) -> W:
+def equivalent(work: W, bases: Sequence[int], hw: Hardware) -> W:
     """Return ``work`` with each tensor it touches moved by whole pages to a region of its own.
 
     ``bases``: page-aligned DRAM addresses at which tensors begin, ascending. Regions are numbered as the item

@@ -1,6 +1,6 @@
 """The in-run memo: work items that are equal for the timing core are lowered and simulated once.
 
-Items equal as `sim.timing.items.alike` gives them, the start phase (which loop slot comes next), the machine and
+Items equal as `sim.timing.items.equivalent` gives them, the start phase (which loop slot comes next), the machine and
 the clock make the key. A timing may still be computed in another thread; a caller that needs it waits for it.
 """
 
@@ -34,7 +34,7 @@ class Memo:
         self._timings: dict[Key, Timing | Future[Timing]] = {}
 
     def timing(self, item: Work, hw: Hardware, phase: int, clock: str, run: Callable[[], Timing]) -> Timing:
-        """Return the timing of an item (as `alike` gives it), calling ``run`` only for a key that is new.
+        """Return the timing of an item (as `equivalent` gives it), calling ``run`` only for a key that is new.
 
         Raises what ``run`` raises, here or where it was begun.
         """

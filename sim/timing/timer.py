@@ -144,11 +144,11 @@ def run(
     rows = max(TIMELINE_ROWS, len(commands)) if timeline else 0
     while True:
         times = np.zeros(rows, TIMELINE).view(np.recarray)
-        status, told = _told(state, commands.view(np.recarray), sections, times, lines, channels, used)
+        status, outcome = _outcome(state, commands.view(np.recarray), sections, times, lines, channels, used)
         if status == engine.HANG:
             raise Hang(f"{hw.name}: the program never ends\n{explain.describe(state, len(commands))}")
         refuse_lost_rows(hw, state)
-        written = int(told.row)
+        written = int(outcome.row)
         if not timeline or written <= rows:
             break
         # the loop unrollers decide how many commands there are: run again with room for all of them
@@ -160,7 +160,7 @@ def run(
         engine.rest(passed(state), lines, passed(channels))
         l2 = L2Contents(lines.tobytes(), machine.memory_side(state), channels.tobytes())
     return Timing(
-        **_costs(told, sections),
+        **_costs(outcome, sections),
         timeline=times_of(times[:written]) if timeline else None,
         phase=int(state[0].loop_matmul.head),
         l2=l2,
@@ -171,14 +171,14 @@ def run(
     )
 
 
-def _costs(told: Any, sections: npt.NDArray[np.int64]) -> dict[str, Any]:
+def _costs(outcome: Any, sections: npt.NDArray[np.int64]) -> dict[str, Any]:
     """Return cycles, counters and causes as fields of a `Timing`."""
     return {
-        "cycles": int(told.idle_t),
-        "sections": tuple(int(n) for n in np.diff(sections[: int(told.sections)], prepend=0)),
-        "counters": dict(zip(EVENTS, told.count.tolist(), strict=True)),
-        "causes": dict(zip(CAUSES, told.cause.tolist(), strict=True)),
-        "visited_cycles": int(told.count[Event.VISITED_CYCLES]),
+        "cycles": int(outcome.idle_t),
+        "sections": tuple(int(n) for n in np.diff(sections[: int(outcome.sections)], prepend=0)),
+        "counters": dict(zip(EVENTS, outcome.count.tolist(), strict=True)),
+        "causes": dict(zip(CAUSES, outcome.cause.tolist(), strict=True)),
+        "visited_cycles": int(outcome.count[Event.VISITED_CYCLES]),
     }
 
 
@@ -202,24 +202,24 @@ def _fields(records: npt.NDArray[np.void], names: tuple[str, ...]) -> npt.NDArra
     return np.asarray(repack_fields(records.view(np.ndarray)[list(names)]))
 
 
-def _told(
+def _outcome(
     state: npt.NDArray[Any], program: npt.NDArray[Any], sections: npt.NDArray[Any], times: npt.NDArray[Any],
     lines: npt.NDArray[np.int64], channels: npt.NDArray[Any], clock: Clock,
 ) -> tuple[int, Any]:  # fmt: skip
     """Run with a clock; returns the engine's status and what came of it as a RUN record."""
     if clock == "periodic":
         status: int
-        status, told = periodic.run(state, program, sections, times, lines, heeded)
-        return status, told
+        status, outcome = periodic.run(state, program, sections, times, lines, heeded)
+        return status, outcome
     unlogged = np.zeros(0, USE).view(np.recarray)
     hot = [passed(array) for array in (state, program)]
     rest = (sections, passed(times), lines, passed(channels), passed(unlogged), clock != "reference")
     status = engine.drive(*hot, *rest, between=heeded)
     m = state[0]
-    told = np.zeros(1, RUN).view(np.recarray)[0]
-    told.idle_t = m.front.idle_t
-    told.sections = m.front.sections
-    told.row = m.station.rows
-    told.count[:] = m.count
-    told.cause[:] = m.cause
-    return status, told
+    outcome = np.zeros(1, RUN).view(np.recarray)[0]
+    outcome.idle_t = m.front.idle_t
+    outcome.sections = m.front.sections
+    outcome.row = m.station.rows
+    outcome.count[:] = m.count
+    outcome.cause[:] = m.cause
+    return status, outcome

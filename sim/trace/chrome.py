@@ -124,9 +124,9 @@ def _wanted(placed: Placed[Recording], bounds: Bounds, shown: dict[int, int]) ->
         return False
     if bounds.window is not None:
         return placed.start_cycle < bounds.window[1] and placed.start_cycle + placed.cycles > bounds.window[0]
-    alike = id(placed.kept)
-    shown[alike] = shown.get(alike, 0) + 1
-    return shown[alike] <= bounds.first
+    equivalent = id(placed.kept)
+    shown[equivalent] = shown.get(equivalent, 0) + 1
+    return shown[equivalent] <= bounds.first
 
 
 def _host(result: Result) -> Iterator[Event]:

@@ -129,7 +129,7 @@ def invocations(result: Result, digest: Callable[[Recording], T]) -> Iterator[Pl
         commands = sum(row["counters"].get(name, 0) for name in ("COMMANDS_LD", "COMMANDS_ST", "COMMANDS_EX"))
         small = commands <= MOST_COMMANDS * len(step.works)
         cycle = row["start_cycle"] + session.begin(step.name, step.machine)
-        for number, item in enumerate(step.alike):
+        for number, item in enumerate(step.equivalent):
             around = session.call(item)
             cycle += around + session.restart_cycles
             key = session.key(item)

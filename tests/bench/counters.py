@@ -74,7 +74,7 @@ def work() -> dict[str, int]:
     for line, machine in SPARSE.items():
         hw, rules = hardware.load(machine), parse(line)
         steps = plan(rules.edit(workloads.build("encoder-layer", **LAYER)), hw, sparsity=rules)
-        items = dict.fromkeys((item, step.machine or hw) for step in steps for item in step.alike)
+        items = dict.fromkeys((item, step.machine or hw) for step in steps for item in step.equivalent)
         found[f"{line}: commands"] = sum(len(lower(item, machine)) for item, machine in items)
     return {name: int(value) for name, value in found.items()}
 

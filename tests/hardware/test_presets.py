@@ -123,10 +123,10 @@ def test_every_measured_machine_is_a_preset() -> None:
     assert set(rows) == set(PRESET_OF_CFG)
     for cfg, preset in PRESET_OF_CFG.items():
         machine, measured = load(preset), [machine_of_row(row) for row in rows[cfg]]
-        assert all(alike(machine, hw) for hw in measured), cfg
+        assert all(equivalent(machine, hw) for hw in measured), cfg
 
 
-def alike(preset: Hardware, measured: Hardware) -> bool:
+def equivalent(preset: Hardware, measured: Hardware) -> bool:
     """Whether both are one machine behind the same memory and command pace, which rows of one cfg vary."""
     return preset.with_({"memory": measured.memory.model_dump(), "cpu": measured.cpu.model_dump()}) == measured
 

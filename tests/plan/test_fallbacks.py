@@ -30,7 +30,7 @@ def test_what_is_planned_fits_scratchpad_and_accumulator() -> None:
     steps = plan(workloads.build("encoder-layer", seq=2048), hw)
     assert "matmul+softmax" not in {step.kind for step in steps}
     for step in steps:
-        for work in set(step.alike):
+        for work in set(step.equivalent):
             check(work, step.machine or hw)
 
 

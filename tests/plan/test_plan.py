@@ -149,13 +149,13 @@ def test_equal_layers_are_alike_and_heads_keep_their_place_in_the_page(ibert: Ha
     steps = {step.name: step for step in plan(layer(layers=3), ibert)}
     for name in ("matmul_Q", "scores", "layernorm1", "residual_add1", "FF1"):
         assert steps[f"L1.{name}"].works != steps[f"L2.{name}"].works
-        assert steps[f"L1.{name}"].alike == steps[f"L2.{name}"].alike
-    assert len(set(steps["L1.scores"].alike)) == 2
+        assert steps[f"L1.{name}"].equivalent == steps[f"L2.{name}"].equivalent
+    assert len(set(steps["L1.scores"].equivalent)) == 2
 
 
 def test_no_two_layers_are_alike_behind_a_shared_cache() -> None:
     steps = {step.name: step for step in plan(layer(layers=2), hardware.load("gemmini_l2"))}
-    assert steps["L0.FF2"].alike != steps["L1.FF2"].alike
+    assert steps["L0.FF2"].equivalent != steps["L1.FF2"].equivalent
 
 
 def test_tensors_lie_on_pages_of_their_own(ibert: Hardware) -> None:

@@ -25,7 +25,7 @@ def test_operands_keep_the_addresses_of_the_plan() -> None:
     result = sim.simulate("encoder-layer", "gemmini_ibert", overrides={"memory.dram": "ddr4_2400"}, **SMALL)
     steps = [step for step in result.steps if step.engine == "array"]
     assert steps
-    assert all(step.alike == step.works for step in steps)
+    assert all(step.equivalent == step.works for step in steps)
 
 
 def test_without_a_dram_nothing_is_said_of_one() -> None:

@@ -98,8 +98,8 @@ def test_items_that_are_alike_take_the_same_time(machine: str, hidden: int, head
     for step in plan(graph, hw):
         if hidden > 64 and not step.name.endswith(("scores", "context")):
             continue  # the heads are what the sizes are about
-        for work, alike in zip(step.works, step.alike, strict=True):
-            here, there = (timer.run(lower(item, hw), hw) for item in (work, alike))
+        for work, equivalent in zip(step.works, step.equivalent, strict=True):
+            here, there = (timer.run(lower(item, hw), hw) for item in (work, equivalent))
             assert (here.cycles, here.causes, here.counters) == (there.cycles, there.causes, there.counters)
 
 
@@ -109,7 +109,7 @@ def test_heads_are_equal_unless_their_rows_meet_pages_differently(hidden: int, d
     hw = hardware.load("gemmini_ibert")
     steps = plan(workloads.build("encoder-layer", seq=64, hidden=hidden, heads=hidden // 64), hw)
     (scores,) = [step for step in steps if step.name == "L0.scores"]
-    assert len(set(scores.alike)) == distinct
+    assert len(set(scores.equivalent)) == distinct
 
 
 def test_operators_apart_equal_the_one_long_program() -> None:

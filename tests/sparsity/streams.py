@@ -118,7 +118,7 @@ def programs(case: str) -> Iterator[Program]:
     graph = workloads.build("encoder-layer", **(SMALL if size == "small" else WIDE))
     pattern = parse("dense" if line == "OS" else line, 3)
     steps = plan(pattern.edit(graph), hw, sparsity=pattern, dataflow="OS" if line == "OS" else None)
-    known = dict.fromkeys((item, step.machine or hw) for step in steps for item in step.alike)
+    known = dict.fromkeys((item, step.machine or hw) for step in steps for item in step.equivalent)
     for item, at in known:
         if isinstance(item, Matmul) == (line == "OS") and not isinstance(item, Norm | ResidualAdd):
             yield lower(item, at)

@@ -74,7 +74,7 @@ def test_the_input_type_is_the_plain_machine_cycle_for_cycle(shape: tuple[int, .
 @settings(max_examples=40, deadline=None)
 @given(shape=SHAPES, mode=st.sampled_from(MODES), data=st.data())
 def test_narrower_moves_no_more_bytes(shape: tuple[int, ...], mode: tuple[str, str, str], data: Any) -> None:
-    # At equal tiles on an array cut alike: one whose PEs split into more parts is another array, with longer rows.
+    # At equal tiles on an array cut equivalent: one whose PEs split into more parts is another array, with longer rows.
     name, a, w = mode
     wider = [one for one in MODES if one[0] == name and all(map(wide, one[1:], (a, w)))]
     _, wide_a, wide_w = data.draw(st.sampled_from(wider))

@@ -50,7 +50,7 @@ def alone(hw: Any) -> int:
     """Cycles of scores and context with the memory to themselves."""
     steps = [step for step in plan(RULES.edit(GRAPH), hw, sparsity=RULES) if step.name in ("L0.scores", "L0.context")]
     phase, cycles = 0, 0
-    for work in (work for step in steps for work in step.alike):
+    for work in (work for step in steps for work in step.equivalent):
         timed = timer.run(lower(work, hw), hw, phase=phase)
         cycles, phase = cycles + timed.cycles + RESTART_CYCLES, timed.phase
     return cycles
@@ -99,7 +99,7 @@ def test_a_slow_memory_shows_the_competition_and_a_fast_one_hides_it() -> None:
 def test_the_straight_line_errs_to_the_long_side(name: str) -> None:
     # Bound: an item's time bends upwards over the time of a beat (1, 2, 3 cycles), but for edges of a hundredth.
     (step,) = [step for step in plan(RULES.edit(GRAPH), machine(16), sparsity=RULES) if step.name == name]
-    program = lower(step.alike[0], machine(16))
+    program = lower(step.equivalent[0], machine(16))
     one, two, three = (timer.run(program, machine(16 / beat)).cycles for beat in (1, 2, 3))
     assert three - one >= 2 * (two - one) - 0.01 * one
 

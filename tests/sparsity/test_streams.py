@@ -34,6 +34,6 @@ def test_commands_of_sparse_products_come_at_the_pace_of_the_cpu(line: str) -> N
         hw = hardware.load("gemmini_sparse", {"cpu.prices": prices, "cpu.command_cycles": 3, "cpu.loop_cycles": 3})
         rules = parse(asked)
         steps = [step for step in plan(rules.edit(graph), hw, sparsity=rules) if step.name == "L0.FF1"]
-        program = lower(steps[0].alike[0], hw)
+        program = lower(steps[0].equivalent[0], hw)
         gaps = set(program["gap"][30:-1].tolist())
         assert gaps == {1 if scheduled else Pace(hw).gap(HAND)}

@@ -15,7 +15,7 @@ from sim.core import machine
 from sim.core.address import ALL_BITS
 from sim.lower import build, lower
 from sim.timing import parameters, timer
-from sim.timing.items import alike
+from sim.timing.items import equivalent
 
 HERE = Path(__file__).parent
 
@@ -49,10 +49,10 @@ def test_items_keep_addresses_on_which_time_depends() -> None:
     """Behind an L2 no tensor moves; in front of a memory of fixed latency the place in a request decides."""
     work = build.matmul(64, 64, 64)
     assert parameters.timing_bits(hardware.load("gemmini_l2")) == ALL_BITS
-    assert alike(work, [work.a.address, work.b.address, work.c.address], hardware.load("gemmini_l2")) == work
+    assert equivalent(work, [work.a.address, work.b.address, work.c.address], hardware.load("gemmini_l2")) == work
     hw = hardware.load("gemmini_default")
     assert 1 << parameters.timing_bits(hw) == hw.dma.max_request_bytes
-    assert alike(work, [work.a.address, work.b.address, work.c.address], hw) != work
+    assert equivalent(work, [work.a.address, work.b.address, work.c.address], hw) != work
 
 
 def test_what_a_program_leaves_behind_the_port_comes_back_whole() -> None:

@@ -20,8 +20,8 @@ from sim.graph import Graph, Tensor, View
 from workloads.encoder import Parts, check_sizes
 
 PAGE = 4096
-"""Elements that a row of scores is padded to where a sequence has one query: whole pages in int8, so that all heads
-lie alike in theirs."""
+"""Elements that a row of scores is padded to where a sequence has one query: whole pages in int8, so that all
+heads have equal places in their pages."""
 
 
 class Network(Parts):

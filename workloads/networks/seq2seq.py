@@ -26,7 +26,7 @@ BUCKETS = 32
 
 @dataclass(frozen=True)
 class Seq2Seq:
-    """Published sizes of one model (elements), of encoder and decoder alike.
+    """Published sizes of one model (elements), the same of encoder and decoder.
 
     ``mels`` 0: tokens are words; otherwise frames of so many channels that two convolutions take in, the second of
     stride 2. ``positions``: rows of the decoder's learned position table; ``source``: tokens of the encoder by default.

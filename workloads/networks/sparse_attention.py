@@ -75,7 +75,7 @@ def longformer_attention(name: str, window: int, global_tokens: int, chunk: int)
         seq = given.seq
         problems = [f"{name}: window {window} exceeds the sequence of {seq} tokens (nearest: window={seq // 2 * 2})"]
         problems += [f"{name}: global_tokens {global_tokens} leave none of {seq} tokens (nearest: {seq - 1})"]
-        if wrong := [told for told, bad in zip(problems, (window > seq, global_tokens >= seq), strict=True) if bad]:
+        if wrong := [one for one, bad in zip(problems, (window > seq, global_tokens >= seq), strict=True) if bad]:
             raise InputError(wrong)
         context = builder.tensor(f"{given.at}context", (given.batch * seq, given.cols))
         mask = next((tensor for tensor in builder.tensors if tensor.name == "band_mask"), None)
