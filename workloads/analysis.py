@@ -37,7 +37,7 @@ def group(op: Op, graph: Graph) -> str:
     """Return which of `GROUPS` the operator belongs to: weights beside a GELU make it "ffn"."""
     if op.kind != "matmul":
         return "other"
-    if graph.tensors[op.inputs[1].tensor].kind != "weight":
+    if not graph.multiplies_weights(op):
         return "act_to_act"
     beside = (*graph.producers(op.inputs[0].tensor), *graph.consumers(op.output.tensor))
     return "ffn" if any(neighbour.kind == "gelu" for neighbour in beside) else "mha_projections"

@@ -301,7 +301,7 @@ def _shares(run: Run, step: Step, masks: dict[str, Array]) -> dict[str, float]:
         return {}
     a, b = (run.stored(view.tensor) for view in op.inputs[:2])
     shares = {"zero_activations": float(np.mean(a == 0)), "zero_weights": float(np.mean(b == 0))}
-    if run.graph.tensors[op.inputs[1].tensor].kind == "weight":
+    if run.graph.multiplies_weights(op):
         mask = block_mask(b, run.hw.dim)
         masks[op.name] = mask
         shares["nonzero_blocks"] = float(mask.mean())

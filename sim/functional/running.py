@@ -206,7 +206,7 @@ class Run:
                 times = self.timed(work, hw, timeline=True)
                 self.execute(step, times, hw)
             else:
-                keeps = op.kind == "matmul" and self.graph.tensors[op.inputs[1].tensor].kind == "weight"
+                keeps = self.graph.multiplies_weights(op)
                 self.overflows += products.compute(work, self.machines[hw], self.weights if keeps else None)
                 if not timed:
                     continue

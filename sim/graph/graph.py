@@ -254,6 +254,10 @@ class Graph:
                 found.setdefault(name, []).append(op)
         return {name: tuple(by) for name, by in found.items()}
 
+    def multiplies_weights(self, op: Op) -> bool:
+        """Return whether an operator is a matmul whose second operand is a weight."""
+        return op.kind == "matmul" and self.tensors[op.inputs[1].tensor].kind == "weight"
+
     def producers(self, tensor: str) -> tuple[Op, ...]:
         """Return the operators that write ``tensor``, in order."""
         return self._writers.get(tensor, ())

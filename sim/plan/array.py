@@ -22,7 +22,6 @@ from sim.plan import by_hand
 from sim.plan.context import Planning
 from sim.plan.step import ArrayStep, Fallback, Step
 from sim.plan.word_sizes import runs_of
-from sim.sparsity.structure import by_weight
 
 ON_MOVE_OUT = {"softmax": "softmax", "gelu": "igelu"}
 """The library's name of what the array applies to a result."""
@@ -128,7 +127,7 @@ def _others(op: Op, at: Planning, dense: ArrayStep, sparse: ArrayStep) -> tuple[
     None for a mapping by hand, for weights that are stored smaller, and for packed activations.
     """
     rules, as_dense = at.sparsity, sparse.works == dense.works
-    if rules is None or not rules.compares or not by_weight(op, at.graph):
+    if rules is None or not rules.compares or not at.graph.multiplies_weights(op):
         return ()
     stored = any(isinstance(work, PackedMatmul) and work.stored_bits is not None for work in sparse.works)
     packed = not as_dense and rules.rule_for(op, at.graph, "activations") is not None

@@ -33,7 +33,7 @@ def fused(op: Op, at: Planning) -> Op | None:
     (reader,) = consumers
     if op.kind not in FUSABLE.get(reader.kind, ()) or reader.kind not in at.hw.array_operators:
         return None
-    if reader.kind == "softmax" and at.sparsity is not None and at.graph.tensors[op.inputs[1].tensor].kind == "weight":
+    if reader.kind == "softmax" and at.sparsity is not None and at.graph.multiplies_weights(op):
         return None  # a router: whole rows of scores fit no product with zeros
     alone = len(at.graph.producers(op.output.tensor)) == 1 and reader.inputs == (op.output,)
     types = at.role(op.output) == "element" == at.role(reader.output)

@@ -5,14 +5,9 @@ from __future__ import annotations
 from sim.graph import Graph, Op, Tensor, View
 
 
-def by_weight(op: Op, graph: Graph) -> bool:
-    """Return whether an operator multiplies by a weight."""
-    return op.kind == "matmul" and graph.tensors[op.inputs[1].tensor].kind == "weight"
-
-
 def weighted(graph: Graph) -> list[Op]:
     """Return the matmuls whose second operand is a weight."""
-    return [op for op in graph.ops if by_weight(op, graph)]
+    return [op for op in graph.ops if graph.multiplies_weights(op)]
 
 
 def covers(view: View, tensor: Tensor) -> bool:

@@ -32,7 +32,7 @@ def _takes(graph: Graph, op: Op, name: str, on_array: Collection[str]) -> bool:
         return False
     places = [place for place, view in enumerate(op.inputs) if view.tensor == name]
     if places == [0]:
-        return graph.tensors[op.inputs[1].tensor].kind == "weight"
+        return graph.multiplies_weights(op)
     # V of an attention head: its columns are the columns of the context
     return places == [1] and not op.attrs["transpose_b"] and free(graph, op.output.tensor, on_array)
 

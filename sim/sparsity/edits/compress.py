@@ -24,7 +24,7 @@ from sim.base.errors import InputError, by_reason, did_you_mean, some
 from sim.graph import Graph, Op, Tensor, View
 from sim.sparsity.edits import circulant, fitting
 from sim.sparsity.masks import files, formats
-from sim.sparsity.structure import by_weight, covers, weighted
+from sim.sparsity.structure import covers, weighted
 from sim.sparsity.table import Count, Error, Table, rule
 
 KINDS = {"low_rank": "rank", "circulant": "block", "codebook": "entries", "narrow": "bits", "smallest": "error"}
@@ -67,7 +67,7 @@ class Compression:
 
     def applies_to(self, op: Op, graph: Graph) -> bool:
         """Return whether ``op`` is a matmul by a weight that is named."""
-        if not by_weight(op, graph):
+        if not graph.multiplies_weights(op):
             return False
         return any(fnmatchcase(name, self.operators) for name in (op.name, op.inputs[1].tensor))
 

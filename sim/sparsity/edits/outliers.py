@@ -61,8 +61,7 @@ def edit(graph: Graph, rules: Sequence[Precision], stored: Collection[str]) -> G
         problems.append(f"{split[0]}{more}: {why} (nearest: name matmuls in operators)")
     for op in graph.ops:
         named = last_for(rules, op)
-        of_weights = op.kind == "matmul" and tensors[op.inputs[1].tensor].kind == "weight"
-        chosen = features(named, op) if named is not None and of_weights else ()
+        chosen = features(named, op) if named is not None and graph.multiplies_weights(op) else ()
         if not chosen:
             ops.append(op)
             continue

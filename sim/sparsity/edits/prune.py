@@ -221,7 +221,7 @@ class _Edit:
                 through = op.inputs if passed.inputs is None else [op.inputs[index] for index in passed.inputs]
                 for view in (*through, op.output):
                     self._columns(view.tensor, old, new, inside)
-            elif op.kind == "matmul" and self.graph.tensors[op.inputs[1].tensor].kind == "weight":
+            elif self.graph.multiplies_weights(op):
                 b_cols, b_rows = (0, -1) if op.attrs["transpose_b"] else (-1, 0)
                 if op in writers:
                     self.narrowed[op.inputs[1].tensor] = (b_cols, old, new)

@@ -15,7 +15,7 @@ from sim.base.errors import did_you_mean
 from sim.graph import Graph, Op
 from sim.sparsity.masks import patterns
 from sim.sparsity.masks.patterns import Mask as Mask
-from sim.sparsity.structure import by_weight, weighted
+from sim.sparsity.structure import weighted
 
 Operand = Literal["weights", "activations"]
 OPERANDS: tuple[Operand, ...] = ("weights", "activations")
@@ -74,7 +74,7 @@ class ZeroRule:
 
     def applies_to(self, op: Op, graph: Graph) -> bool:
         """Return whether ``op`` is a matmul whose operand (a weight, unless activations are meant) the rule names."""
-        if op.kind != "matmul" or (self.operand == "weights" and not by_weight(op, graph)):
+        if op.kind != "matmul" or (self.operand == "weights" and not graph.multiplies_weights(op)):
             return False
         names = (op.name, op.inputs[1].tensor) if self.operand == "weights" else (op.name,)
         return any(fnmatchcase(name, self.names) for name in names)
