@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sim.analysis.whatif import rerun, wider_port
-from sim.base.errors import Hang, InputError
+from sim.base.errors import Hang, InputError, demand
 from sim.base.toml import flat
 from sim.run.columns import CAUSES
 from sim.run.cores import refuse
 from sim.run.progress import Progress, shown
+from sim.run.result import Result
 from sim.run.session import Session
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sim.hardware import Hardware
-    from sim.run.result import Result
 
 
 class Remedy(NamedTuple):
@@ -89,7 +89,11 @@ def bottleneck(result: Result) -> tuple[str, float]:
 
 
 def explain(result: Result, *, measure: bool = True, progress: Progress | bool | None = None) -> str:
-    """Return the sentence. ``measure``: try the remedies, one more run each; else no gain is stated."""
+    """Return the sentence. ``measure``: try the remedies, one more run each; else no gain is stated.
+
+    Raises InputError for anything but a Result.
+    """
+    demand("result", result, Result, "a Result, as sim.simulate returns it")
     cause, share = bottleneck(result)
     worst = max(result.rows, key=lambda row: row[f"{cause}_cycles"])
     found = f"{cause} takes {share:.1%} of {result.cycles:,} cycles ({CAUSES[cause]}), most in {worst['op']}"

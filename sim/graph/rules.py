@@ -10,7 +10,7 @@ from sim.base.errors import did_you_mean
 from sim.graph import kinds
 from sim.graph.dtypes import DTYPE_BYTES
 from sim.graph.kinds.kind import is_count
-from sim.graph.overlap import meet, overlap, within
+from sim.graph.overlap import MOST_RUNS, meet, overlap, within
 
 if TYPE_CHECKING:
     from sim.graph.graph import Op, Tensor, View
@@ -127,7 +127,13 @@ def order_problems(ops: Sequence[Op], tensors: Mapping[str, Tensor]) -> list[str
                 "states, which outlive the graph)"
             )
         if overlap(views):
-            problems.append(f"{name!r}: elements are written more than once")
+            runs = sum(view.batch * view.rows for view in views)
+            problems.append(
+                f"{name!r}: elements are written more than once"
+                if runs <= MOST_RUNS
+                else f"{name!r}: its {runs:,} rows are too many to check that none is written twice: at most "
+                f"{MOST_RUNS:,} (nearest: smaller sizes)"
+            )
         elif tensor.kind != "state" and sum(view.elements for view in views) != tensor.elements:
             problems += _unwritten(tensor, views, ops)
     return problems

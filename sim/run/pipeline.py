@@ -6,9 +6,10 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from sim.base.errors import InputError
+from sim.base.errors import InputError, demand
 from sim.cost import energy, host
 from sim.cpu import issue_cycles
 from sim.graph import Graph
@@ -62,6 +63,7 @@ def simulate(
     """
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise InputError(f"threads: {threads!r}; the rule is threads >= 1 (nearest legal: 1)")
+    demand("memo", memo, (Memo, NoneType), "a Memo (sim.timing.memo), or None")
     case = resolve(Request.of(graph, machine, asked))
     with shown(case.request.label, progress) as reported:
         return run(case, memo if memo is not None else Memo(default_timings() if cache else None), reported, threads)

@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from types import NoneType
 
 from sim.base import notice
+from sim.base.errors import demand
 
 Progress = Callable[[int, int, str], None]
 """Called before each part with (parts done, parts in all, name of the next), and at the end."""
@@ -30,6 +32,8 @@ def shown(what: str, asked: Progress | bool | None = None, *, lines: bool = True
     ``lines``: whether a stderr that is no terminal (a log, a notebook) gets lines. Unless nothing is to be shown, each
     part that is compiled meanwhile is announced.
     """
+    if not callable(asked):
+        demand("progress", asked, (bool, NoneType), "a function of (done, total, label), True, False or None")
     if callable(asked):
         yield asked
     elif asked is False:

@@ -218,3 +218,9 @@ def test_an_imported_workload_is_the_same_graph(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace("carat-graph-1", "carat-graph-9"))
     with pytest.raises(InputError, match="format is 'carat-graph-9', this version reads 'carat-graph-1'"):
         build(str(file))
+
+
+def test_more_rows_than_are_checked_are_refused_as_that() -> None:
+    """They used to be called written more than once, which nothing had shown."""
+    with pytest.raises(InputError, match=r"'folded': its 156,150,016 rows are too many to check"):
+        build("mobilevit-s", image=99968)

@@ -101,6 +101,8 @@ def test_what_a_sweep_cannot_name_is_refused_with_what_to_write(arguments: dict[
         ({"sparsty": "2:4"}, "no argument 'sparsty' .did you mean 'sparsity'"),
         ({"dtype": [1]}, "sizes: dtype = .* must be one number or one word"),
         ({"threads": "a"}, "threads: 'a'; the rule"),
+        ({"memo": 3}, "memo: '3' must be a Memo"),
+        ({"progress": 5}, "progress: '5' must be a function of"),
         ({"graph": None}, "graph: 'None' must be a workload name"),
         ({"machine": None}, "machine: 'None' must be a machine name"),
     ],
@@ -109,6 +111,12 @@ def test_arguments_of_a_wrong_kind_are_refused_with_what_to_write(arguments: dic
     given = {"graph": "encoder-layer", "machine": "gemmini_ibert", **TINY, **arguments}
     with pytest.raises(InputError, match=message):
         sim.simulate(given.pop("graph"), given.pop("machine"), **given)
+
+
+def test_what_is_no_result_is_not_explained() -> None:
+    not_a_result: Any = 3
+    with pytest.raises(InputError, match="result: '3' must be a Result"):
+        sim.explain(not_a_result)
 
 
 @pytest.mark.parametrize(
