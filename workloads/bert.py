@@ -104,7 +104,7 @@ def _pooler(builder: Builder, last: Tensor, seq: int, batch: int) -> None:
 
 @dataclass(frozen=True)
 class Stack:
-    """What is asked for of a model: its sequences, how many of its layers, and which of its ends."""
+    """Sizes of a run of a model: sequences, layers, and whether embeddings and pooler belong to it."""
 
     seq: int
     batch: int = 1

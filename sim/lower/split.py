@@ -43,7 +43,7 @@ def shares(works: Sequence[Work], cores: int, hw: Hardware, *, rows: bool = Fals
 
 
 def cut(work: Work, parts: int, hw: Hardware, *, rows: bool = False) -> list[Piece]:
-    """Return a work item in at most so many pieces."""
+    """Return a work item cut into at most ``parts`` pieces."""
     if not isinstance(work, (Matmul, Norm, ResidualAdd, Conv)):
         raise InputError(f"several cores run dense operators; {type(work).__name__} cannot be cut")
     if parts == 1:
@@ -56,7 +56,7 @@ def cut(work: Work, parts: int, hw: Hardware, *, rows: bool = False) -> list[Pie
 
 
 def _ranges(size: int, parts: int, dim: int) -> list[Range]:
-    """Return whole blocks of so many elements in at most so many parts, the first ones a block larger."""
+    """Split ``size`` elements at whole blocks into parts of nearly equal size, the first ones a block larger."""
     blocks = -(-size // dim)
     parts = min(parts, blocks)
     ends = [-(-blocks * (part + 1) // parts) for part in range(parts)]

@@ -251,7 +251,7 @@ def _us(time: float) -> float:
 
 
 def _head(config: Config, sequences: int) -> Graph:
-    """Return the graph of the scores of all words for so many sequences, and of the largest of each."""
+    """Return the graph of the output head: scores of the vocabulary for each sequence, and the index of the largest."""
     net = Network("head")
     scores = net.linear(net.input("x", sequences, config.embedding), config.vocab, name="head", bias=False, wide=True)
     best = net.tensor("best", (sequences, 1), "int32")

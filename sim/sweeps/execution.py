@@ -43,8 +43,8 @@ class Place:
 
 
 FEW_POINTS = 24
-"""Up to so many points threads are the faster workers: the compiled core frees the interpreter lock, and starting two
-processes costs as much CPU as five points of an encoder layer."""
+"""Largest sweep, in points, for which threads are faster than processes: the compiled core frees the interpreter lock,
+and starting two processes costs as much CPU as five points of an encoder layer."""
 
 
 def local(jobs: int | None) -> Place:

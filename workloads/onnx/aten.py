@@ -291,7 +291,7 @@ RULES: dict[str, Rule] = {
     "max_pool2d": _pool("MaxPool"),
     "avg_pool2d": _pool("AveragePool"),
 }
-"""Name of an operator in aten, without its overload -> what becomes of it."""
+"""Name of an operator in aten, without its overload -> the function that takes a call of it into the network."""
 
 
 def take(program: Program, node: Mapping[str, Any], number: int) -> None:

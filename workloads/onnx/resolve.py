@@ -216,7 +216,7 @@ class Resolver:
             return [(self.own_shape(node, [value.shape or () for value in inputs if value is not None]), FLOAT)]
         try:
             schema = self.onnx.defs.get_schema(node.op, self.opsets.get(node.domain, 1), node.domain)
-        except Exception:  # SchemaError of the C++ part
+        except self.onnx.defs.SchemaError:
             return None
         helper = self.onnx.helper
         types, data = {}, {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -22,39 +23,39 @@ def even_sizes(total: int) -> list[int]:
     return sorted({-(-total // n) for n in range(1, total + 1)})
 
 
-class MappedKind:
+class MappedKind(ABC):
     """One kind; a subclass states what differs."""
 
     LARGEST_FIRST: ClassVar[bool] = True
     """Of equal mappings the largest tiles are tried first: the halos of a convolution then overlap least."""
 
+    @abstractmethod
     def shape(self, work: Any) -> str:
         """Return the sizes and flags that decide the mapping, in words."""
-        raise NotImplementedError
 
+    @abstractmethod
     def limits(self, work: Any, hw: Hardware) -> tuple[int, ...]:
         """Return the whole operator as one tile."""
-        raise NotImplementedError
 
+    @abstractmethod
     def library(self, work: Any, hw: Hardware) -> OpMapping:
         """Return the mapping that Gemmini's C library gives. Raises InputError when nothing fits."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self, mapped: Any, hw: Hardware) -> None:
         """Raise InputError for each rule that a mapped item breaks."""
-        raise NotImplementedError
 
+    @abstractmethod
     def space(self, work: Any, hw: Hardware, *, even: bool, reach: Reach) -> Iterator[OpMapping]:
         """Yield the legal mappings; ``even``: those whose tiles come out even."""
-        raise NotImplementedError
 
+    @abstractmethod
     def demand(self, work: Any, mapping: OpMapping, hw: Hardware) -> Demand:
         """Return what a mapping asks of the shared resources at least."""
-        raise NotImplementedError
 
+    @abstractmethod
     def size(self, work: Any, hw: Hardware, reach: Reach) -> int:
         """Return an upper estimate of how many mappings `space` holds, without listing them."""
-        raise NotImplementedError
 
     def problems(self, work: Any, mapping: OpMapping, hw: Hardware) -> list[str]:
         """Return every rule that ``mapping`` breaks; empty when lowering takes it."""

@@ -43,7 +43,7 @@ class _Rows(MappedKind):
         return prod(blocks_of(limit, hw.dim) for limit in self.limits(work, hw))
 
     def pass_over(self, work: ResidualAdd | Norm, element_bytes: int, hw: Hardware) -> Demand:
-        """Return the demand of a pass that reads so many bytes for each element, issues no loop and stores no row."""
+        """Return the demand of one pass over the rows: bytes read for each element, no loop command, no stored row."""
         read_bytes, c_bytes = work.rows * work.cols * element_bytes, work.rows * work.cols * hw.input_bytes
         return Demand(
             array_rows=0,
