@@ -12,12 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sim.isa.commands import Program
-from sim.lower.conv_tiling import search_conv_tile
-from sim.lower.norm import search_norm_tile
+from sim.lower import library_call
 from sim.lower.pace import prices_of, variant
-from sim.lower.resadd import search_resadd_tile
-from sim.lower.tiling import folded, matmul_blocks, matmul_tile, search_matmul_tile, tile_counts
-from sim.lower.work import Conv, Matmul, Norm, ResidualAdd, Work
+from sim.lower.work import Work
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -26,23 +23,6 @@ if TYPE_CHECKING:
 
 LOOPED = re.compile(r"(?<![A-Za-z])([Lh])\d+")
 """Numbers of layers and heads in an operator's name."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """A library call as the CPU meets it.
-
-    ``function``: a key of the price list. ``passes`` of its tile search. ``loops``: whether several hardware loops
-    follow each other. ``folded``, ``inlined``: how it was compiled (`sim.lower.pace.variant`). ``paths``: pieces of
-    code that not every call of the function runs, as keys of ``cold_lines``.
-    """
-
-    function: str
-    passes: int = 0
-    loops: bool = False
-    folded: bool = False
-    inlined: bool = True
-    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,29 +39,6 @@ class CallCost:
         return self.around + self.cold
 
 
-def call_of(work: Work, hw: Hardware) -> Call:
-    """Return the library call that issues the commands of a work item."""
-    if isinstance(work, Conv):
-        passes = 0 if work.tile is not None else 1 + search_conv_tile(work, hw).passes  # the last changes nothing
-        return Call("conv", passes)
-    if isinstance(work, Norm):
-        passes = 0 if work.tile_rows is not None else search_norm_tile(work, hw)[1]
-        path = "norm_softmax" if work.kind == "softmax" else work.kind
-        return Call("norm", passes, folded=passes == 0, paths=(path,))
-    if isinstance(work, ResidualAdd):
-        passes = 0 if work.tile is not None else search_resadd_tile(work.rows, work.cols, hw)[1]
-        return Call("resadd", passes, folded=passes == 0)
-    product = work if isinstance(work, Matmul) else work.matmul
-    passes = 0
-    if isinstance(work, Matmul) and work.tile is None:
-        passes = search_matmul_tile(work, hw).passes
-    several = tile_counts(matmul_blocks(product, hw.dim), matmul_tile(product, hw)) != (1, 1, 1)
-    kinds: list[str] = [product.activation] if product.activation in ("softmax", "igelu") else []
-    kinds += ["full_c"] if product.full_c else []
-    kinds += ["os"] if product.dataflow == "OS" else []
-    return Call("matmul", passes, several, folded(product, hw), False, tuple(kinds))
-
-
 def site_of(work: Work, operator: str | None) -> str:
     """Return a name for the place in a program that calls for the work of an operator.
 
@@ -89,9 +46,9 @@ def site_of(work: Work, operator: str | None) -> str:
     """
     if operator is not None:
         return "site " + LOOPED.sub(r"\1", operator)
-    product = work if isinstance(work, (Conv, Norm, ResidualAdd, Matmul)) else work.matmul
-    shape = [value for value in vars(product).values() if isinstance(value, (int, str)) and not isinstance(value, bool)]
-    return f"site {type(product).__name__} {' '.join(map(str, shape))}"
+    dense = work.product or work
+    shape = [value for value in vars(dense).values() if isinstance(value, (int, str)) and not isinstance(value, bool)]
+    return f"site {type(dense).__name__} {' '.join(map(str, shape))}"
 
 
 def cost(work: Work, hw: Hardware, seen: Set[str] = frozenset(), operator: str | None = None) -> CallCost:
@@ -102,7 +59,7 @@ def cost(work: Work, hw: Hardware, seen: Set[str] = frozenset(), operator: str |
     prices = hw.cpu.prices
     if prices == "none":
         return CallCost()
-    call = call_of(work, hw)
+    call = library_call(work, hw)
     way = variant(hw, folded=call.folded, inlined=call.inlined)
     table = prices_of(prices.calls, way)
     # what the compiler has searched, no call searches again

@@ -69,11 +69,7 @@ class Recognised:
             return ", ".join(part.name for part in self.parts[:MOST_NAMED]) + ", ..." * (len(self.parts) > MOST_NAMED)
         if self.work is None:
             return self.function
-        if isinstance(self.work, Conv):
-            image = f"{self.work.in_rows}x{self.work.in_cols}x{self.work.in_channels}"
-            return f"conv {image} to {self.work.out_channels}, {self.work.kernel}x{self.work.kernel}"
-        activation = "" if self.work.activation == "none" else f"+{self.work.activation}"
-        return f"matmul{activation} {self.work.m}x{self.work.n}x{self.work.k}"
+        return self.work.title
 
 
 def calls_of(program: Program, dim: int) -> list[Recognised]:
@@ -206,7 +202,8 @@ def paced(call: Recognised, hw: Hardware) -> Program:
     if hw.cpu.prices == "none":
         return call.commands
     inlined = call.function in ("resadd", "norm", "conv")
-    is_folded = inlined or (isinstance(call.work, Matmul) and folded(call.work, hw))
+    product = call.work.product if call.work is not None else None
+    is_folded = inlined or (product is not None and folded(product, hw))
     pace = Pace(hw, folded=is_folded, inlined=inlined)
     commands = call.commands.copy()
     place, before = 0, ""

@@ -7,7 +7,8 @@ into int32, and for the work items of `able`; all others go through the executor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,18 @@ if TYPE_CHECKING:
     from sim.hardware import Hardware
 
 Array = npt.NDArray[Any]
+Weights = dict[Operand, Array]
 
+LOW, HIGH = -128, 127
+"""Range of a result in int8."""
 ACTIVATIONS = ("none", "relu", "igelu", "softmax")
+
+
+class Whole(NamedTuple):
+    """How one kind of work item is computed at once, and whether it can be."""
+
+    able: Callable[[Any, Hardware], bool]
+    compute: Callable[[Any, Machine, Weights | None], int]
 
 
 def able(work: Work, hw: Hardware) -> bool:
@@ -32,66 +43,85 @@ def able(work: Work, hw: Hardware) -> bool:
         return False
     if hw.accumulator.scale_units == "none":
         return False
-    if isinstance(work, BlockSparseMatmul):
-        work = work.matmul
-    if isinstance(work, Matmul):
-        scales = {work.a_scale, work.b_scale, work.d_scale}
-        return scales == {1.0} and not (work.low_d or work.transpose_a) and work.activation in ACTIVATIONS
-    if isinstance(work, ResidualAdd):
-        return work.b is not None and hw.dma.mvin_scale_units != "none"
-    return isinstance(work, Norm) and not work.low_x
+    return type(work) in WHOLE and WHOLE[type(work)].able(work, hw)
 
 
-def compute(work: Work, machine: Machine, weights: dict[Operand, Array] | None = None) -> int:
+def compute(work: Work, machine: Machine, weights: Weights | None = None) -> int:
     """Compute the result of a work item on a machine's DRAM; return int32 overflows inside the polynomials.
 
     Only for what `able` accepts. ``weights``: B of products by operand, where it never changes; filled in here.
     """
-    scale: Any
-    tally = np.zeros(1, records.TALLY).view(np.recarray)[0]
-    low, high = -128, 127
-    if isinstance(work, BlockSparseMatmul):
-        work = work.matmul
-    if isinstance(work, Matmul):
-        sums = _sums(work, machine, weights)
-        if work.full_c:
-            machine.write(work.c.address, sums, work.c.row_stride, wide=True)
-            return 0
-        out = np.empty(sums.shape, np.int64)
-        scale = np.float32(work.scale)
-        if work.activation == "igelu":
-            whole.gelu_rows(sums, out, scale, *gelu_constants(work.bert_scale), low, high, tally)
-        elif work.activation == "softmax":
-            whole.softmax_rows(sums, out, polynomial_constants(work.bert_scale), low, high, tally)
-        else:
-            whole.scale_rows(sums, out, scale, RELU if work.activation == "relu" else 0, low, high)
-        machine.write(work.c.address, out, work.c.row_stride)
-    elif isinstance(work, ResidualAdd):
-        assert work.b is not None
-        shape = (work.rows, work.cols)
-        parts = np.zeros((2, *shape), np.int64)
-        for part, operand, scale in zip(parts, (work.a, work.b), (work.a_scale, work.b_scale), strict=True):
-            whole.scale_rows(_matrix(machine, operand, shape), part, np.float32(scale), 0, low, high)
-        out = np.empty(shape, np.int64)
-        whole.scale_rows(parts.sum(axis=0), out, np.float32(work.c_scale), RELU if work.relu else 0, low, high)
-        machine.write(work.c.address, out, work.c.row_stride)
+    return WHOLE[type(work)].compute(work, machine, weights)
+
+
+def _able_product(work: Matmul, hw: Hardware) -> bool:
+    scales = {work.a_scale, work.b_scale, work.d_scale}
+    return scales == {1.0} and not (work.low_d or work.transpose_a) and work.activation in ACTIVATIONS
+
+
+def _product(work: Matmul, machine: Machine, weights: Weights | None) -> int:
+    sums = _sums(work, machine, weights)
+    if work.full_c:
+        machine.write(work.c.address, sums, work.c.row_stride, wide=True)
+        return 0
+    out, tally = np.empty(sums.shape, np.int64), _tally()
+    scale: Any = np.float32(work.scale)
+    if work.activation == "igelu":
+        whole.gelu_rows(sums, out, scale, *gelu_constants(work.bert_scale), LOW, HIGH, tally)
+    elif work.activation == "softmax":
+        whole.softmax_rows(sums, out, polynomial_constants(work.bert_scale), LOW, HIGH, tally)
     else:
-        assert isinstance(work, Norm)
-        sums = _matrix(machine, work.x, (work.rows, work.cols), wide=True)
-        out = np.empty(sums.shape, np.int64)
-        if work.kind == "softmax":
-            whole.softmax_rows(sums, out, polynomial_constants(work.bert_scale), low, high, tally)
-        else:
-            whole.layernorm_rows(sums, out, np.float32(work.scale), low, high, tally)
-        machine.write(work.c.address, out, work.c.row_stride)
+        whole.scale_rows(sums, out, scale, RELU if work.activation == "relu" else 0, LOW, HIGH)
+    machine.write(work.c.address, out, work.c.row_stride)
     return int(tally.overflows)
+
+
+def _addition(work: ResidualAdd, machine: Machine, weights: Weights | None) -> int:
+    assert work.b is not None
+    shape = (work.rows, work.cols)
+    parts = np.zeros((2, *shape), np.int64)
+    scale: Any
+    for part, operand, scale in zip(parts, (work.a, work.b), (work.a_scale, work.b_scale), strict=True):
+        whole.scale_rows(_matrix(machine, operand, shape), part, np.float32(scale), 0, LOW, HIGH)
+    out = np.empty(shape, np.int64)
+    whole.scale_rows(parts.sum(axis=0), out, np.float32(work.c_scale), RELU if work.relu else 0, LOW, HIGH)
+    machine.write(work.c.address, out, work.c.row_stride)
+    return 0
+
+
+def _normalisation(work: Norm, machine: Machine, weights: Weights | None) -> int:
+    sums = _matrix(machine, work.x, (work.rows, work.cols), wide=True)
+    out, tally = np.empty(sums.shape, np.int64), _tally()
+    if work.kind == "softmax":
+        whole.softmax_rows(sums, out, polynomial_constants(work.bert_scale), LOW, HIGH, tally)
+    else:
+        scale: Any = np.float32(work.scale)
+        whole.layernorm_rows(sums, out, scale, LOW, HIGH, tally)
+    machine.write(work.c.address, out, work.c.row_stride)
+    return int(tally.overflows)
+
+
+WHOLE: dict[type[Work], Whole] = {
+    Matmul: Whole(_able_product, _product),
+    BlockSparseMatmul: Whole(
+        lambda work, hw: _able_product(work.matmul, hw),
+        lambda work, machine, weights: _product(work.matmul, machine, weights),
+    ),
+    ResidualAdd: Whole(lambda work, hw: work.b is not None and hw.dma.mvin_scale_units != "none", _addition),
+    Norm: Whole(lambda work, hw: not work.low_x, _normalisation),
+}
+"""Kinds that can be computed at once."""
+
+
+def _tally() -> Any:
+    return np.zeros(1, records.TALLY).view(np.recarray)[0]
 
 
 def _matrix(machine: Machine, operand: Operand, shape: tuple[int, int], *, wide: bool = False) -> Array:
     return machine.read(operand.address, shape, operand.row_stride, wide=wide).astype(np.int64)
 
 
-def _sums(work: Matmul, machine: Machine, weights: dict[Operand, Array] | None) -> Array:
+def _sums(work: Matmul, machine: Machine, weights: Weights | None) -> Array:
     """Return A x B + D as int64[m, n], wrapped to int32. The products are exact in doubles: K < 2**39."""
     a = machine.read(work.a.address, (work.m, work.k), work.a.row_stride).astype(np.float64)
     shape = (work.n, work.k) if work.transpose_b else (work.k, work.n)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sim.base.errors import CaratError, InputError
+from sim.base.errors import CaratError
 from sim.functional import host, products
 from sim.functional.kernels.counts import NAMES
 from sim.functional.machine import Machine
@@ -22,10 +21,11 @@ from sim.functional.quantization.outliers import split
 from sim.functional.quantization.scales import quantized
 from sim.functional.quantization.structure import placed
 from sim.functional.quantization.target import Scales
+from sim.functional.scaled_items import with_scales
 from sim.graph import Graph, Op, View
 from sim.hardware.schema import ELEMENT_BITS
 from sim.lower import lower
-from sim.lower.work import BlockSparseMatmul, Matmul, Norm, Operand, ResidualAdd, Work
+from sim.lower.work import Operand, Work
 from sim.plan.placement import BASE_ADDRESS, place
 from sim.plan.word_sizes import WordSizes
 from sim.run.cores import refuse
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from sim.plan.planner import Step
 
 Array = npt.NDArray[Any]
-
-ERF_A = -0.2888
-"""Leading coefficient of I-BERT's error function (papers.md 6)."""
 
 
 class WrongSchedule(CaratError):
@@ -200,7 +197,7 @@ class Run:
                 scale = self.product_scale(op) * math.sqrt(self.head_dim)
                 self.store(view.tensor, self.given[view.tensor], scale, True)
         for item in step.works:
-            work = self.with_scales(item, op, step)
+            work = with_scales(item, op, step, self)
             restart = self.session.restart_cycles + self.session.call(work)
             if self.commands or not products.able(work, hw):
                 times = self.timed(work, hw, timeline=True)
@@ -255,40 +252,6 @@ class Run:
                 self.host_step(self.ops[step.name])
         return host.forward(self.graph, self.given, self.epsilon, self.head_dim)
 
-    def with_scales(self, work: Work, op: Op, step: Step) -> Work:
-        """Return the work item with the scales of its tensors."""
-        if isinstance(work, ResidualAdd):
-            a, b = (self.numbers.scale[view.tensor] for view in op.inputs)
-            out = self.numbers.scale[op.output.tensor]
-            return replace(work, a_scale=single(a / out), b_scale=single(b / out))
-        if isinstance(work, BlockSparseMatmul):
-            inside = self.with_scales(work.matmul, op, step)
-            assert isinstance(inside, Matmul)
-            return replace(work, matmul=inside)
-        if isinstance(work, Norm):
-            if work.kind == "softmax":
-                return replace(work, bert_scale=self.scale_of(op.inputs[0].tensor))
-            return replace(work, scale=1 / self.step_of(op.output))
-        assert isinstance(work, Matmul)
-        sums = self.product_scale(op)
-        a_scale, b_scale = (0.5**cut for cut in self.cut(op))
-        if min(a_scale, b_scale) < 1 and self.hw.dma.mvin_scale_units == "none":
-            raise InputError(
-                f"{op.name}: operands lie there in more bits than it multiplies, and loads of {self.hw.name} do not "
-                "scale (nearest: dma.mvin_scale_units, or the same type for all that read them)"
-            )
-        work = replace(work, a_scale=a_scale, b_scale=b_scale)
-        if work.activation == "softmax":
-            return replace(work, bert_scale=sums)
-        output = self.output_of(step)
-        if work.activation == "igelu":
-            # GELU's result is q * (erf + 1) with the scale of q times that of erf, a * scale**2 / 2, halved
-            return replace(work, bert_scale=sums, scale=sums * ERF_A * sums**2 / 4 / self.step_of(output))
-        scale = 1.0 if work.full_c else single(sums / self.numbers.scale[output.tensor])
-        if self.hw.accumulator.scale_units == "none":  # what cannot be scaled on its way out is scaled coming in
-            return replace(work, scale=1.0, a_scale=scale * a_scale)
-        return replace(work, scale=scale)
-
     def output_of(self, step: Step) -> View:
         """Return what a step writes: of a fused pair, the second one's output."""
         op = self.ops[step.name]
@@ -296,8 +259,3 @@ class Run:
             (reader,) = self.graph.consumers(op.output.tensor)
             return reader.output
         return op.output
-
-
-def single(scale: float) -> float:
-    """A scale of exactly 1 where it is meant to be 1: the mvin scaler passes such rows at full speed."""
-    return 1.0 if abs(scale - 1.0) < 1e-6 else scale

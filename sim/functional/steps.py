@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError
 from sim.lower import lower
-from sim.lower.work import PackedMatmul, SampledMatmul
 from sim.timing import timer
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def run_step(machine: Machine, step: Step, units: Sequence[Unit] = ()) -> tuple[
             f"{step.name}: {step.kind} runs on {where}, of which time and energy are known, not how it rounds; the "
             f"executor runs programs of the array (nearest: {instead})"
         )
-    packed = [work for work in step.works if isinstance(work, PackedMatmul | SampledMatmul)]
+    packed = [work for work in step.works if work.PACKED]
     if len(units) not in (0, len(step.works)) or (packed and not units):
         what = f"its operands are packed ({step.scheme})" if packed else "its operands lie as they are used"
         wanted = len(step.works) if packed else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,15 +10,16 @@ import numpy as np
 from sim.hardware import Hardware
 from sim.isa import commands
 from sim.isa.commands import Funct, Program
-from sim.lower.conv import check_conv, lower_conv
+from sim.lower.call import Call
+from sim.lower.conv import call_conv, check_conv, lower_conv
 from sim.lower.encode import with_gap
-from sim.lower.matmul import check_matmul, lower_matmul
-from sim.lower.norm import check_norm, lower_norm
+from sim.lower.matmul import call_matmul, call_sparse, check_matmul, lower_matmul
+from sim.lower.norm import call_norm, check_norm, lower_norm
 from sim.lower.place import place
-from sim.lower.resadd import check_resadd, lower_resadd
+from sim.lower.resadd import call_resadd, check_resadd, lower_resadd
 from sim.lower.sparse.blocksparse import check as check_blocksparse
-from sim.lower.sparse.blocksparse import lower_blocksparse
-from sim.lower.sparse.sampled import lower_sampled
+from sim.lower.sparse.blocksparse import lower_blocksparse, packed_counters
+from sim.lower.sparse.sampled import lower_sampled, sampled_counters
 from sim.lower.work import (
     BlockSparseMatmul,
     Conv,
@@ -42,34 +43,56 @@ __all__ = [
     "SampledMatmul",
     "Work",
     "check",
+    "counted",
+    "library_call",
     "lower",
     "place",
     "with_gap",
 ]
 
 
+def _as_timed(work: Work, program: Program, hw: Hardware, counters: Mapping[str, int]) -> dict[str, int]:
+    return dict(counters)
+
+
 class Lowering(NamedTuple):
-    """How one kind of work item becomes a program. ``check`` raises InputError for what ``lower`` refuses, sooner."""
+    """How one kind of work item becomes a program.
+
+    ``check`` raises InputError for what ``lower`` refuses, sooner. ``call``: the library call that issues the commands.
+    ``counters``: given (item, program, machine, the timing core's counters), those with what commands do not say.
+    """
 
     lower: Callable[[Any, Hardware], Program]
     check: Callable[[Any, Hardware], object]
+    call: Callable[[Any, Hardware], Call]
+    counters: Callable[[Any, Program, Hardware, Mapping[str, int]], dict[str, int]] = _as_timed
 
 
 LOWERINGS: dict[type[Work], Lowering] = {
-    Matmul: Lowering(lower_matmul, check_matmul),
-    Conv: Lowering(lower_conv, check_conv),
-    ResidualAdd: Lowering(lower_resadd, check_resadd),
-    Norm: Lowering(lower_norm, check_norm),
-    BlockSparseMatmul: Lowering(lower_blocksparse, check_blocksparse),
-    PackedMatmul: Lowering(lower_blocksparse, check_blocksparse),
+    Matmul: Lowering(lower_matmul, check_matmul, call_matmul),
+    Conv: Lowering(lower_conv, check_conv, call_conv),
+    ResidualAdd: Lowering(lower_resadd, check_resadd, call_resadd),
+    Norm: Lowering(lower_norm, check_norm, call_norm),
+    BlockSparseMatmul: Lowering(lower_blocksparse, check_blocksparse, call_sparse),
+    PackedMatmul: Lowering(lower_blocksparse, check_blocksparse, call_sparse, packed_counters),
     # Its sub-rows are cut while it is lowered; the planner has cut them once to count them.
-    SampledMatmul: Lowering(lower_sampled, lambda work, hw: None),
+    SampledMatmul: Lowering(lower_sampled, lambda work, hw: None, call_sparse, sampled_counters),
 }
 
 
 def check(work: Work, hw: Hardware) -> None:
     """Raise InputError for what the machine or the library refuses of ``work`` (all problems at once)."""
     LOWERINGS[type(work)].check(work, hw)
+
+
+def counted(work: Work, program: Program, hw: Hardware, counters: Mapping[str, int]) -> dict[str, int]:
+    """Return the timing core's counters of a program with what its commands do not say of sparse operands."""
+    return LOWERINGS[type(work)].counters(work, program, hw, counters)
+
+
+def library_call(work: Work, hw: Hardware) -> Call:
+    """Return the library call that issues the commands of ``work``."""
+    return LOWERINGS[type(work)].call(work, hw)
 
 
 def lower(work: Work, hw: Hardware, *, repeat: int = 1, bare: bool = False) -> Program:

@@ -22,7 +22,8 @@ from sim.isa.layouts import (
     CONV_SECOND,
     pack,
 )  # fmt: skip
-from sim.lower.conv_tiling import OUT_CHANNELS, ConvTile, conv_limits, conv_tile, per_byte
+from sim.lower.call import Call
+from sim.lower.conv_tiling import OUT_CHANNELS, ConvTile, conv_limits, conv_tile, per_byte, search_conv_tile
 from sim.lower.encode import Stream
 from sim.lower.tiling import blocks_of
 from sim.lower.work import ACTIVATIONS, CONV_ORDER, Conv
@@ -324,3 +325,8 @@ def _run(work: Conv, hw: Hardware, step: ConvStep) -> tuple[int, int]:
         downsample=work.downsample, no_pool=not work.pool_stride,
     )  # fmt: skip
     return first, second
+
+
+def call_conv(work: Conv, hw: Hardware) -> Call:
+    """Return the library call of a convolution; the last pass of its tile search changes nothing."""
+    return Call("conv", 0 if work.tile is not None else 1 + search_conv_tile(work, hw).passes)

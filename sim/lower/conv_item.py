@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Self
 
 from sim.graph.windows import positions
 from sim.lower.item import DEFAULT_SCALE, Item, Operand, Place
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
 
 CONV_ORDER = "NPQKRSC"
 """Loops of tiled_conv, outermost first: batch, rows, columns, out channels, kernel rows and columns, in channels."""
@@ -72,6 +75,29 @@ class Conv(Item):
             Place("c", self.c, self.batch * self.pooled_rows * self.pooled_cols, self.out_channels, "c"),
         ]
         return found if self.bias is None else [*found, Place("bias", self.bias, 1, self.out_channels, "sums")]
+
+    @property
+    def title(self) -> str:
+        """Function and sizes, for people."""
+        image = f"{self.in_rows}x{self.in_cols}x{self.in_channels}"
+        return f"conv {image} to {self.out_channels}, {self.kernel}x{self.kernel}"
+
+    @property
+    def divisible_columns(self) -> int:
+        """Output channels, unless a channel is a program of its own or the weights lie transposed."""
+        transposed = self.trans_weight_0132 or self.trans_weight_1203 or self.trans_output_1203
+        return 0 if self.depthwise or transposed else self.out_channels
+
+    def column_part(self, start: int, end: int, hw: Hardware) -> Self:
+        """Return the convolution to the output channels ``start`` to ``end``, in the same tensors."""
+        return replace(
+            self,
+            out_channels=end - start,
+            weights=self.weights.forward(start, "b", hw),
+            c=self.c.forward(start, "c", hw),
+            bias=None if self.bias is None else self.bias.forward(start, "sums", hw),
+            tile=None,
+        )
 
     @property
     def _weight_shape(self) -> tuple[int, int]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
 
 DEFAULT_SCALE = 0.05
 """Output scale of the recorded matmul and conv programs; values only, no effect on time."""
@@ -16,6 +19,11 @@ class Operand:
 
     address: int
     row_stride: int
+
+    def forward(self, elements: int, width: Width, hw: Hardware) -> Operand:
+        """Return the operand that begins ``elements`` elements further on."""
+        bits = 8 if width == "byte" else 8 * hw.acc_bytes if width == "sums" else hw.bits(width)
+        return replace(self, address=self.address + elements * bits // 8)
 
 
 Width = Literal["a", "b", "c", "word", "sums", "byte"]
@@ -43,11 +51,48 @@ class Item:
     """Sizes of its tile; 0 where it has none."""
     PACED: ClassVar[bool] = False
     """Whether lowering weighs what the memory takes for its answers."""
+    DIVISIBLE: ClassVar[bool] = True
+    """Whether several cores can share it, if it is large enough."""
+    PACKED: ClassVar[bool] = False
+    """Whether an operand lies packed or stored: the executor needs a unit that says how."""
 
     @property
     def product(self) -> Any:
         """The dense product (a `Matmul`) that the item is, or is a sparse form of; None where it is none."""
         return None
+
+    @property
+    def title(self) -> str:
+        """Function and sizes, for people."""
+        return type(self).__name__
+
+    @property
+    def picked(self) -> str:
+        """Elements that an index picks for it, of its "outputs" or "inputs"; empty where it computes everything."""
+        return ""
+
+    @property
+    def is_stored_smaller(self) -> bool:
+        """Whether its weights lie in DRAM in a compressed form that the load path expands."""
+        return False
+
+    @property
+    def divisible_columns(self) -> int:
+        """Columns of the result among which several cores can divide it; 0: it has to stay whole."""
+        return 0
+
+    @property
+    def divisible_rows(self) -> int:
+        """Rows of the result among which several cores can divide it; 0: it has to stay whole."""
+        return 0
+
+    def column_part(self, start: int, end: int, hw: Hardware) -> Self:
+        """Return the item of the result's columns ``start`` to ``end``, in the same tensors."""
+        raise TypeError(f"{type(self).__name__} is not divided by columns")
+
+    def row_part(self, start: int, end: int, hw: Hardware) -> Self:
+        """Return the item of the result's rows ``start`` to ``end``, in the same tensors."""
+        raise TypeError(f"{type(self).__name__} is not divided by rows")
 
     def places(self) -> list[Place]:
         """Return the operands of the item."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from sim.base.errors import InputError, did_you_mean
 from sim.hardware import Hardware
 from sim.isa.commands import Program
 from sim.lower import residency
+from sim.lower.call import Call
 from sim.lower.encode import MatmulLoop, Stream
 from sim.lower.output_stationary import OsTile, emit_os_tile
 from sim.lower.polynomials import gelu_constants, polynomial_constants, scale_problems
 from sim.lower.residency import Residency
-from sim.lower.tiling import Tile, folded, matmul_blocks, matmul_tile, tile_counts
-from sim.lower.work import ACTIVATIONS, DATAFLOWS, Matmul, Operand
+from sim.lower.tiling import Tile, folded, matmul_blocks, matmul_tile, search_matmul_tile, tile_counts
+from sim.lower.work import ACTIVATIONS, DATAFLOWS, Matmul, Operand, SparseItem
 
 
 @dataclass(frozen=True)
@@ -223,3 +224,18 @@ def lower_matmul(work: Matmul, hw: Hardware) -> Program:
         )
     stream.fence()
     return stream.program()
+
+
+def call_matmul(work: Matmul, hw: Hardware) -> Call:
+    """Return the library call of a product."""
+    passes = 0 if work.tile is not None else search_matmul_tile(work, hw).passes
+    several = tile_counts(matmul_blocks(work, hw.dim), matmul_tile(work, hw)) != (1, 1, 1)
+    paths: list[str] = [work.activation] if work.activation in ("softmax", "igelu") else []
+    paths += ["full_c"] if work.full_c else []
+    paths += ["os"] if work.dataflow == "OS" else []
+    return Call("matmul", passes, several, folded(work, hw), False, tuple(paths))
+
+
+def call_sparse(work: SparseItem, hw: Hardware) -> Call:
+    """Return the library call that a product with an index is priced as: the dense one, without a search for a tile."""
+    return replace(call_matmul(work.matmul, hw), passes=0)

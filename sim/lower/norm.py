@@ -31,6 +31,7 @@ from sim.isa.commands import (
     local_operand,
 )
 from sim.isa.layouts import NORM_FIRST, pack, put
+from sim.lower.call import Call
 from sim.lower.encode import Stream
 from sim.lower.matmul import emit_softmax_constants
 from sim.lower.polynomials import scale_problems
@@ -255,3 +256,10 @@ def _space(gaps: npt.NDArray[np.int64], stream: Stream, work: Norm) -> None:
     gaps[..., 0] = price("second")
     gaps[:, 1:, 0, 0] = price("pass")
     gaps[:, 0, 0, 0] = price("pair")
+
+
+def call_norm(work: Norm, hw: Hardware) -> Call:
+    """Return the library call of a normalisation."""
+    passes = 0 if work.tile_rows is not None else search_norm_tile(work, hw)[1]
+    path = "norm_softmax" if work.kind == "softmax" else work.kind
+    return Call("norm", passes, folded=passes == 0, paths=(path,))

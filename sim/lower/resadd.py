@@ -5,6 +5,7 @@ from __future__ import annotations
 from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.isa.commands import Program
+from sim.lower.call import Call
 from sim.lower.encode import MatmulLoop, Stream
 from sim.lower.tiling import blocks_of
 from sim.lower.work import Operand, ResidualAdd
@@ -107,3 +108,9 @@ def lower_resadd(work: ResidualAdd, hw: Hardware) -> Program:
             )
     stream.fence()
     return stream.program()
+
+
+def call_resadd(work: ResidualAdd, hw: Hardware) -> Call:
+    """Return the library call of a residual addition."""
+    passes = 0 if work.tile is not None else search_resadd_tile(work.rows, work.cols, hw)[1]
+    return Call("resadd", passes, folded=passes == 0)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 from sim.lower.conv_item import CONV_ORDER as CONV_ORDER
 from sim.lower.conv_item import Conv as Conv
@@ -21,6 +21,9 @@ from sim.lower.item import Item as Item
 from sim.lower.item import Operand as Operand
 from sim.lower.item import Place as Place
 from sim.lower.item import Width as Width
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
 
 Activation = Literal["none", "relu", "layernorm", "igelu", "softmax"]
 ACTIVATIONS: tuple[Activation, ...] = ("none", "relu", "layernorm", "igelu", "softmax")
@@ -33,6 +36,9 @@ Resident = Literal["library", "none", "a", "b", "ab"]
 Halves = Literal["slot", "together", "apart"]
 NormKind = Literal["layernorm", "softmax"]
 
+ROW_ACTIVATIONS = ("softmax", "layernorm")
+"""Activations that need a whole row of the result."""
+
 
 class SparseItem(Item):
     """A form of a product with an index: ``matmul`` and ``index_address`` stand in each of its classes."""
@@ -40,11 +46,27 @@ class SparseItem(Item):
     matmul: Matmul
     index_address: int
     PACED: ClassVar[bool] = True
+    DIVISIBLE: ClassVar[bool] = False
 
     @property
     def product(self) -> Matmul:
         """The dense product."""
         return self.matmul
+
+    @property
+    def title(self) -> str:
+        """Function and sizes, for people."""
+        return f"sparse {self.matmul.title}"
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the dense product."""
+        return self.matmul.macs
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether a block scheduler, not the CPU, issues its commands."""
+        return False
 
     def index_place(self) -> Place:
         """Return where the index lies, or what is stored instead of B."""
@@ -120,6 +142,43 @@ class Matmul(Item):
         """The product itself."""
         return self
 
+    @property
+    def title(self) -> str:
+        """Function and sizes, for people."""
+        activation = "" if self.activation == "none" else f"+{self.activation}"
+        return f"matmul{activation} {self.m}x{self.n}x{self.k}"
+
+    @property
+    def divisible_columns(self) -> int:
+        """Columns of the product, unless its activation needs whole rows."""
+        return 0 if self.activation in ROW_ACTIVATIONS else self.n
+
+    @property
+    def divisible_rows(self) -> int:
+        """Rows of the product."""
+        return self.m
+
+    def column_part(self, start: int, end: int, hw: Hardware) -> Self:
+        """Return the product with the columns ``start`` to ``end`` of B, in the same tensors."""
+        forward_b = start * (self.b.row_stride if self.transpose_b else 1)
+        return replace(
+            self,
+            n=end - start,
+            b=self.b.forward(forward_b, "b", hw),
+            c=self.c.forward(start, "sums" if self.full_c else "c", hw),
+            d=None if self.d is None else self.d.forward(start, "word" if self.low_d else "sums", hw),
+            tile=None,
+        )
+
+    def row_part(self, start: int, end: int, hw: Hardware) -> Self:
+        """Return the product with the rows ``start`` to ``end`` of A, in the same tensors."""
+        moved: dict[str, Any] = {}
+        for place in self.places():
+            if place.name in ("a", "c") or (place.name == "d" and self.bias == "full"):
+                stride = 1 if place.name == "a" and self.transpose_a else place.operand.row_stride
+                moved[place.name] = place.operand.forward(start * stride, place.width, hw)
+        return replace(self, m=end - start, tile=None, **moved)
+
     def places(self) -> list[Place]:
         """Return the operands: A, B, C and the bias where there is one."""
         a = (self.k, self.m) if self.transpose_a else (self.m, self.k)
@@ -158,6 +217,11 @@ class BlockSparseMatmul(SparseItem):
         return Place("index", Operand(self.index_address, 0), 1, size, "byte")
 
     @property
+    def is_scheduled(self) -> bool:
+        """Whether a block scheduler issues its commands."""
+        return self.scheduled
+
+    @property
     def nonzero_blocks(self) -> int:
         """Number of blocks of B that are computed."""
         return sum(sum(row) for row in self.mask)
@@ -185,6 +249,13 @@ class PackedMatmul(SparseItem):
     stored_bits: tuple[tuple[int, ...], ...] | None = None
     circulant: int = 0
 
+    PACKED = True
+
+    @property
+    def is_stored_smaller(self) -> bool:
+        """Whether B lies in DRAM in a compressed form that the load path expands."""
+        return self.stored_bits is not None
+
     def index_place(self) -> Place:
         """Return where the index, or B as it is stored, lies: smaller than B dense in int32, nothing lies behind it."""
         name = "index" if self.stored_bits is None else "b"
@@ -210,6 +281,13 @@ class SampledMatmul(SparseItem):
     index_address: int
     index_row_bytes: int
     index_bits: int
+
+    PACKED = True
+
+    @property
+    def picked(self) -> str:
+        """Elements that the index picks, of the "outputs" or the "inputs"."""
+        return self.picks
 
     def index_place(self) -> Place:
         """Return where the index lies."""
@@ -250,6 +328,20 @@ class ResidualAdd(Item):
         found = [Place("a", self.a, self.rows, self.cols, "a"), Place("c", self.c, self.rows, self.cols, "c")]
         return found if self.b is None else [found[0], Place("b", self.b, self.rows, self.cols, "b"), found[1]]
 
+    @property
+    def title(self) -> str:
+        """Function and sizes, for people."""
+        return f"{'copy' if self.b is None else 'resadd'} {self.rows}x{self.cols}"
+
+    @property
+    def divisible_rows(self) -> int:
+        """Rows of the result."""
+        return self.rows
+
+    def row_part(self, start: int, end: int, hw: Hardware) -> Self:
+        """Return the addition of the rows ``start`` to ``end``, in the same tensors."""
+        return replace(self, rows=end - start, tile=None, **rows_forward(self, start, hw))
+
 
 @dataclass(frozen=True)
 class Norm(Item):
@@ -281,6 +373,26 @@ class Norm(Item):
         """Return the operands."""
         wide: Width = "a" if self.low_x else "sums"
         return [Place("x", self.x, self.rows, self.cols, wide), Place("c", self.c, self.rows, self.cols, "c")]
+
+    @property
+    def title(self) -> str:
+        """Function and sizes, for people."""
+        return f"{self.kind} {self.rows}x{self.cols}"
+
+    @property
+    def divisible_rows(self) -> int:
+        """Rows of the result."""
+        return self.rows
+
+    def row_part(self, start: int, end: int, hw: Hardware) -> Self:
+        """Return the normalisation of the rows ``start`` to ``end``, in the same tensors."""
+        return replace(self, rows=end - start, tile_rows=None, **rows_forward(self, start, hw))
+
+
+def rows_forward(work: Item, rows: int, hw: Hardware) -> dict[str, Any]:
+    """Return all operands of an item that lie row by row, by field, from row ``rows`` on."""
+    places = work.places()
+    return {name: of.forward(rows * of.row_stride, width, hw) for name, of, _, _, width in places}
 
 
 Work = Matmul | BlockSparseMatmul | PackedMatmul | SampledMatmul | ResidualAdd | Norm | Conv

@@ -17,7 +17,7 @@ from sim.lower import check
 from sim.lower.polynomials import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
 from sim.lower.sparse import sampled_works
 from sim.lower.sparse import works as sparse_works
-from sim.lower.work import DEFAULT_SCALE, Conv, Matmul, Norm, Operand, PackedMatmul, ResidualAdd, Work
+from sim.lower.work import DEFAULT_SCALE, Conv, Matmul, Norm, Operand, ResidualAdd, Work
 from sim.plan import by_hand
 from sim.plan.context import Planning
 from sim.plan.step import ArrayStep, Fallback, Step
@@ -129,7 +129,7 @@ def _others(op: Op, at: Planning, dense: ArrayStep, sparse: ArrayStep) -> tuple[
     rules, as_dense = at.sparsity, sparse.works == dense.works
     if rules is None or not rules.compares or not at.graph.multiplies_weights(op):
         return ()
-    stored = any(isinstance(work, PackedMatmul) and work.stored_bits is not None for work in sparse.works)
+    stored = any(work.is_stored_smaller for work in sparse.works)
     packed = not as_dense and rules.rule_for(op, at.graph, "activations") is not None
     if stored or packed or any(by_hand.names(pattern, op.name) for pattern in at.mapping):
         return ()
@@ -137,7 +137,8 @@ def _others(op: Op, at: Planning, dense: ArrayStep, sparse: ArrayStep) -> tuple[
     if not as_dense:
         switched = sparse.macs_done if sparse_works.gates(hw, "weights") else dense.macs_switched
         whole = replace(dense, macs_done=sparse.macs_done, macs_switched=switched, scheme="dense")
-    works = sparse_works.by_blocks([work for work in dense.works if isinstance(work, Matmul)], hw, at.place_index)
+    products = [work.product for work in dense.works if work.product is not None]
+    works = sparse_works.by_blocks(products, hw, at.place_index)
     found = [replace(whole, works=works)] if works else []
     return (whole, *found) if whole is not sparse else tuple(found)
 

@@ -19,8 +19,8 @@ import numpy as np
 from sim.base.errors import Hang, InputError
 from sim.cost import energy, host
 from sim.cpu import cost, issue_cycles
-from sim.lower import lower
-from sim.lower.split import Piece, shares
+from sim.lower import Work, lower
+from sim.lower.split import shares
 from sim.run.progress import Progress, silent
 from sim.run.result import Activity, Result, merge_counters, operator_row
 from sim.run.session import RESTART_CYCLES, Start
@@ -141,7 +141,7 @@ def _groups(steps: Sequence[Step], hw: Hardware) -> list[Group]:
     return groups
 
 
-def _dealt(group: Group, hw: Hardware) -> list[tuple[Piece, ...]]:
+def _dealt(group: Group, hw: Hardware) -> list[tuple[Work, ...]]:
     """Return the work items of each core; empty for operators of the host."""
     works = [work for step in group for work in (step.works if hw.remembers else step.equivalent)]
     if not works:
@@ -152,7 +152,7 @@ def _dealt(group: Group, hw: Hardware) -> list[tuple[Piece, ...]]:
         raise InputError(f"operator {group[0].name}: {error}; nearest legal value cores.count = 1") from error
 
 
-def _refuse_idle(groups: Sequence[Group], dealt: Sequence[Sequence[tuple[Piece, ...]]], hw: Hardware) -> None:
+def _refuse_idle(groups: Sequence[Group], dealt: Sequence[Sequence[tuple[Work, ...]]], hw: Hardware) -> None:
     """Raise InputError when the split leaves a core without any work."""
     at_work = {group[0].name: sum(map(bool, given)) for group, given in zip(groups, dealt, strict=True) if given}
     if at_work and (most := max(at_work.values())) < hw.cores.count:
@@ -165,7 +165,7 @@ def _refuse_idle(groups: Sequence[Group], dealt: Sequence[Sequence[tuple[Piece, 
         )
 
 
-def _on_arrays(group: Group, given: Sequence[tuple[Piece, ...]], machine: _Machine) -> Activity:
+def _on_arrays(group: Group, given: Sequence[tuple[Work, ...]], machine: _Machine) -> Activity:
     """Run the items of all cores together and let them meet."""
     step, hw = group[0], group[0].machine or machine.hw
     activity = Activity(invocations=sum(len(works) for works in given))
@@ -216,7 +216,7 @@ def _meet(activity: Activity, machine: _Machine, times: Sequence[int]) -> None:
 
 
 def _together(
-    name: str, given: Sequence[tuple[Piece, ...]], machine: _Machine, hw: Hardware
+    name: str, given: Sequence[tuple[Work, ...]], machine: _Machine, hw: Hardware
 ) -> tuple[timing.Together, bool]:
     """Return the timing of a step, simulated unless an equal one is known; whether it is new."""
     phases = tuple(core.phase for core in machine.cores)
@@ -234,7 +234,7 @@ def _together(
     return found, True
 
 
-def _program(works: Sequence[Piece], hw: Hardware) -> Program | None:
+def _program(works: Sequence[Work], hw: Hardware) -> Program | None:
     return np.concatenate([lower(work, hw) for work in works]) if works else None
 
 

@@ -14,7 +14,7 @@ from sim.cost import energy, host
 from sim.cpu import issue_cycles
 from sim.graph import Graph
 from sim.hardware import Hardware
-from sim.lower import SampledMatmul, lower
+from sim.lower import lower
 from sim.plan.step import ArrayStep, Step
 from sim.run import cores
 from sim.run.prefetch import Prefetch
@@ -236,7 +236,7 @@ def _catch_up(step: Step, session: Session, activity: Activity, side: _Side) -> 
     """
     work = step.works[0]
     session.begin(step.name, step.machine)
-    if isinstance(work, SampledMatmul):
+    if work.picked:
         hw = session.machine
         for item in step.equivalent:
             timed = session.time(item)
@@ -249,6 +249,6 @@ def _catch_up(step: Step, session: Session, activity: Activity, side: _Side) -> 
             cycles = [one.cycles + RESTART_CYCLES for one in (timed, halved)]
             activity.wait(side.ahead.overlap(cycles[0], cycles[1], timed.counters, hw), "load_wait")
             session.follow(timed)
-        if work.picks == "outputs":
+        if work.picked == "outputs":
             return
     activity.wait(side.ahead.rest(), "normalize")

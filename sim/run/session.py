@@ -18,8 +18,7 @@ import numpy as np
 from sim.base.errors import Hang, InputError
 from sim.cpu import cost
 from sim.isa.commands import Funct, Program
-from sim.lower import Work, lower
-from sim.lower.sparse.works import counted
+from sim.lower import Work, counted, lower
 from sim.timing import timer
 from sim.timing.contents import L2Contents
 from sim.timing.memo import Memo

@@ -128,6 +128,26 @@ def test_an_import_inside_a_function_keeps_out_the_heavy_library_that_it_names(r
     assert wrong == []
 
 
+def test_no_room_asks_what_kind_of_work_item_it_has() -> None:
+    """Items say of themselves what a room needs, or a table has a record for each kind: a new item is then one room."""
+    items = {"Item", "Work"} | {
+        node.name
+        for path in (ROOT / "sim" / "lower").glob("*.py")
+        for node in tree_of(path).body
+        if isinstance(node, ast.ClassDef) and {ast.unparse(base) for base in node.bases} & {"Item", "SparseItem"}
+    }
+    assert {"Matmul", "SparseItem", "PackedMatmul", "Conv"} <= items
+    asked = [
+        f"{name_of(path)}, line {node.lineno}: {ast.unparse(node)}"
+        for path in FILES
+        if path.relative_to(ROOT).parts[0] in ROOMS and ROOT / "sim" / "mapping" not in path.parents
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass")
+        if items & {name.id for name in ast.walk(node.args[1]) if isinstance(name, ast.Name)}
+    ]
+    assert asked == []
+
+
 def test_no_circle_of_files() -> None:
     def reached(module: str) -> set[str]:
         found, waiting = set[str](), [module]

@@ -10,11 +10,10 @@ import pytest
 import sim
 from sim.base.errors import InputError
 from sim.cpu import cost, issue_cycles
-from sim.cpu.calls import call_of
 from sim.hardware import load
 from sim.hardware.cpu import KINDS
 from sim.hardware.files import config_files
-from sim.lower import build, lower
+from sim.lower import build, library_call, lower
 from sim.lower.work import Work
 from sim.run.columns import CAUSES
 from sim.run.session import Session
@@ -56,10 +55,11 @@ def test_passes_are_those_of_the_librarys_search() -> None:
     hw = load("gemmini_default")
     passes = {(64, 64, 64): 0, (128, 128, 128): 1, (32, 512, 128): 11, (128, 768, 768): 0, (1, 768, 768): 4}
     for (m, n, k), expected in passes.items():
-        assert call_of(build.matmul(m, n, k), hw).passes == expected
-    assert call_of(build.resadd(64, 512), hw).passes == 24  # columns fall by blocks of 16 from 512 to 128
-    assert call_of(build.norm(128, 768, "layernorm"), NORM).passes == 96  # rows fall one by one from 128 to 32
-    assert call_of(build.matmul(32, 512, 128), hw).folded and not call_of(build.matmul(128, 128, 128), hw).folded
+        assert library_call(build.matmul(m, n, k), hw).passes == expected
+    assert library_call(build.resadd(64, 512), hw).passes == 24  # columns fall by blocks of 16 from 512 to 128
+    assert library_call(build.norm(128, 768, "layernorm"), NORM).passes == 96  # rows fall one by one from 128 to 32
+    assert library_call(build.matmul(32, 512, 128), hw).folded
+    assert not library_call(build.matmul(128, 128, 128), hw).folded
 
 
 def test_a_call_costs_its_passes_and_its_first_time_its_code() -> None:

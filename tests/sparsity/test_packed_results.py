@@ -22,8 +22,7 @@ from sim.functional.weights import write_packed, write_stored
 from sim.graph import Graph, Op, Tensor, View
 from sim.isa.commands import STORED_SHIFT, Funct
 from sim.lower import PackedMatmul, build, lower
-from sim.lower.sparse.blocksparse import layout
-from sim.lower.sparse.works import extra_reads
+from sim.lower.sparse.blocksparse import layout, packed_reads
 from sim.lower.work import Operand
 from sim.plan.planner import plan
 from sim.sparsity.edits.compress import Compression
@@ -112,7 +111,7 @@ def test_packed_products_are_those_of_the_masked_matrix(size, name, density, win
     np.testing.assert_array_equal(result, expected(a, b * mask, d, dense, hw))
     computes = np.isin(program["funct"], [Funct.COMPUTE_PRELOADED, Funct.COMPUTE_ACCUMULATED])
     fed = int((program["rs1"][computes] >> 48 & 0xFFFF).sum())
-    assert extra_reads(work, program, hw) >= fed * (fetch - 1)
+    assert packed_reads(work, program, hw) >= fed * (fetch - 1)
 
 
 def stored_work(hw, dense, bits, weights):

@@ -13,19 +13,23 @@ scratchpad rows in front of the part's blocks, every time the part is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from sim.base.errors import InputError
 from sim.hardware import Hardware
-from sim.isa.commands import Program
+from sim.isa.commands import GARBAGE_ADDRESS, Funct, Program
+from sim.isa.fields import local_address, operand_rows
 from sim.lower import matmul
 from sim.lower.encode import Stream
-from sim.lower.sparse.blocks import Blocks, block_sparse, column_bytes, packed
+from sim.lower.sparse.blocks import BITS_PER_BYTE, Blocks, block_sparse, column_bytes, packed
 from sim.lower.sparse.cost import Profile
 from sim.lower.sparse.plan import Cut, choose_cut, make_cut
 from sim.lower.sparse.stream import Filled, filled
 from sim.lower.tiling import blocks_of, matmul_blocks, matmul_tile, tile_counts
-from sim.lower.work import BlockSparseMatmul, Matmul, PackedMatmul
+from sim.lower.work import BlockSparseMatmul, Matmul, PackedMatmul, SparseItem
 
 
 def index_bytes(mask: Sequence[Sequence[bool]]) -> int:
@@ -38,9 +42,7 @@ def check(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> None:
     product = work.matmul
     matmul.check(product, hw)
     _, blocks_j, blocks_k = matmul_blocks(product, hw.dim)
-    problems = _mask_problems(work, (blocks_k, blocks_j), hw) if isinstance(work, BlockSparseMatmul) else []
-    if isinstance(work, PackedMatmul):
-        problems = _rows_problems(work, blocks_j, hw)
+    problems = FORMS[type(work)].problems(work, (blocks_k, blocks_j), hw)
     if product.transpose_a or product.transpose_b:
         problems.append("transposed operands are not skipped blockwise; store A and B plainly")
     if product.dataflow != "WS":
@@ -59,7 +61,8 @@ def _mask_problems(work: BlockSparseMatmul, wanted: tuple[int, int], hw: Hardwar
     return [f"mask of {shape[0]}x{shape[1]} blocks; B has {wanted[0]}x{wanted[1]} blocks of {hw.dim}"]
 
 
-def _rows_problems(work: PackedMatmul, blocks_j: int, hw: Hardware) -> list[str]:
+def _rows_problems(work: PackedMatmul, wanted: tuple[int, int], hw: Hardware) -> list[str]:
+    _, blocks_j = wanted
     groups, most = blocks_of(work.matmul.k, work.depth), work.fetch_rows * hw.dim
     problems = []
     if len(work.rows) != groups or any(len(row) != blocks_j for row in work.rows):
@@ -71,9 +74,22 @@ def _rows_problems(work: PackedMatmul, blocks_j: int, hw: Hardware) -> list[str]
     return problems
 
 
+class Form(NamedTuple):
+    """How one kind of work item gives B: its blocks, and what is wrong with them for B of so many blocks."""
+
+    blocks: Callable[[Any, Hardware], Blocks]
+    problems: Callable[[Any, tuple[int, int], Hardware], list[str]]
+
+
+FORMS: dict[type[SparseItem], Form] = {
+    BlockSparseMatmul: Form(block_sparse, _mask_problems),
+    PackedMatmul: Form(packed, _rows_problems),
+}
+
+
 def describe(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> Blocks:
     """Return the blocks of B that the machine loads and computes."""
-    return block_sparse(work, hw) if isinstance(work, BlockSparseMatmul) else packed(work, hw)
+    return FORMS[type(work)].blocks(work, hw)
 
 
 def layout(work: PackedMatmul, hw: Hardware) -> Filled:
@@ -121,3 +137,25 @@ def _cut(work: Matmul, profile: Profile, hw: Hardware) -> Cut:
             "scratchpad rows; take a smaller K or J"
         )
     return cut
+
+
+def packed_counters(work: PackedMatmul, program: Program, hw: Hardware, counters: Mapping[str, int]) -> dict[str, int]:
+    """Return the timing core's counters with the scratchpad rows that a packed product reads beyond those it counts."""
+    return {**counters, "SPAD_READ_ROWS": counters["SPAD_READ_ROWS"] + packed_reads(work, program, hw)}
+
+
+def packed_reads(work: PackedMatmul, program: Program, hw: Hardware) -> int:
+    """Return the scratchpad rows that a packed product reads beyond those the timing core counts.
+
+    The core counts one row per cycle of the feed; a feed of several rows reads the others at the same time from the
+    same wide port. The index of a block of weights is read at the same time as the block.
+    """
+    if work.stored_bits is not None:
+        return 0
+    funct, operand = program["funct"], program["rs1"]
+    rows = operand_rows(operand)
+    computes = (funct == Funct.COMPUTE_PRELOADED) | (funct == Funct.COMPUTE_ACCUMULATED)
+    loads = (funct == Funct.PRELOAD) & (local_address(operand) != GARBAGE_ADDRESS)
+    row_bits = BITS_PER_BYTE * hw.sp_row_bytes
+    index = -(-rows[loads] * work.row_index_bits // row_bits)
+    return int(rows[computes].sum()) * (work.fetch_rows - 1) + int(np.sum(index))

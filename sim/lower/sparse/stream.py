@@ -92,8 +92,7 @@ def filled(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw:
     slots = np.array(cut.a_slots, np.int64), np.array(cut.b_slots, np.int64)
     fill.fill((sizes, LoadCost(hw).record, state), tables, cut.steps, slots, (loads, pairs, stores))
     counts = [int(state[name][0]) for name in ("loads", "pairs", "stores")]
-    scheduled = isinstance(work, BlockSparseMatmul) and work.scheduled
-    gap_cycles = SCHEDULER_CYCLES if scheduled else Pace(hw).gap(HAND)
+    gap_cycles = SCHEDULER_CYCLES if work.is_scheduled else Pace(hw).gap(HAND)
     streams = Streams(loads[: counts[0]], pairs[: counts[1]], stores[: counts[2]], gap_cycles)
     tables = tables._replace(index_loads=tables.index_loads[: int(state["index_loads"][0])])
     return Filled(streams, tables, blocks, cut, work.index_address)

@@ -6,7 +6,7 @@ the option that would allow it. A matrix that a scheme would make larger is stor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,14 +14,11 @@ import numpy as np
 
 from sim.base.errors import InputError
 from sim.hardware import Hardware
-from sim.isa.commands import GARBAGE_ADDRESS, Funct, Program
-from sim.isa.fields import local_address, operand_rows
 from sim.lower.sparse import blocksparse, sampled_works
 from sim.lower.sparse.applied import ALL_UNITS, Applied, Place
 from sim.lower.sparse.blocks import BITS_PER_BYTE
-from sim.lower.sparse.sampled import index_reads, sums_written
 from sim.lower.tiling import blocks_of
-from sim.lower.work import BlockSparseMatmul, Matmul, PackedMatmul, SampledMatmul, Work
+from sim.lower.work import BlockSparseMatmul, Matmul, PackedMatmul, Work
 from sim.sparsity.masks import formats, packing, patterns
 from sim.sparsity.masks.patterns import Mask
 
@@ -289,29 +286,3 @@ def expanded(
     items = tuple(PackedMatmul(work, rows, depth, 1, 0, address, weights, by_block, circulant) for work in works)
     _checked(items[0], hw)
     return items
-
-
-def counted(work: Work, program: Program, hw: Hardware, counters: Mapping[str, int]) -> dict[str, int]:
-    """Return the timing core's counters of a program with what its commands do not say of sparse operands."""
-    reads = {"SPAD_READ_ROWS": counters["SPAD_READ_ROWS"] + extra_reads(work, program, hw)}
-    sums = sums_written(work, program, counters) if isinstance(work, SampledMatmul) else {}
-    return {**counters, **reads, **sums}
-
-
-def extra_reads(work: Work, program: Program, hw: Hardware) -> int:
-    """Return the scratchpad rows that a packed product reads beyond those the timing core counts.
-
-    The core counts one row per cycle of the feed; a feed of several rows reads the others at the same time from the
-    same wide port. The index of a block of weights is read beside it.
-    """
-    if isinstance(work, SampledMatmul):
-        return index_reads(work, program, hw)
-    if not isinstance(work, PackedMatmul) or work.stored_bits is not None:
-        return 0
-    funct, operand = program["funct"], program["rs1"]
-    rows = operand_rows(operand)
-    computes = (funct == Funct.COMPUTE_PRELOADED) | (funct == Funct.COMPUTE_ACCUMULATED)
-    loads = (funct == Funct.PRELOAD) & (local_address(operand) != GARBAGE_ADDRESS)
-    row_bits = BITS_PER_BYTE * hw.sp_row_bytes
-    index = -(-rows[loads] * work.row_index_bits // row_bits)
-    return int(rows[computes].sum()) * (work.fetch_rows - 1) + int(np.sum(index))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError
 from sim.lower import build
 from sim.lower.place import BASE_ADDRESS
-from sim.lower.work import BiasKind, Matmul, Work
+from sim.lower.work import BiasKind, Work
 from sim.validate.soc import issue
 from sim.validate.soc.fpga import layer
 from sim.validate.soc.host import BaselineLayer, of_row
@@ -68,10 +67,9 @@ def source_of(columns: Mapping[str, str], hw: Hardware, path: Path) -> Measured:
 
 def _data_set(work: Work, case: str, number: int) -> Work:
     """Return a call of a program at the addresses of its data set."""
-    if not (IN_TURN in case and number % 2 and isinstance(work, Matmul)):
+    if not (IN_TURN in case and number % 2 and work.product is not None):
         return work
-    moved = {name: getattr(work, name) for name in ("a", "b", "c", "d") if getattr(work, name) is not None}
-    return replace(work, **{name: replace(o, address=o.address + DATA_SET_BYTES) for name, o in moved.items()})
+    return work.moved({address: address + DATA_SET_BYTES for address in work.addresses()})
 
 
 def _ran(columns: Mapping[str, str]) -> frozenset[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sim.lower.encoder import operators
-from sim.lower.work import Matmul, Work
+from sim.lower.work import Work
 from sim.run.session import Session, Start
 from sim.validate.tasks import Measured, Outcome, outcome_of
 
@@ -82,6 +82,7 @@ class LayerPasses(Measured):
 
 def _off(work: Work) -> Work:
     """Return a product with its bias where the measured programs have it."""
-    if not isinstance(work, Matmul) or work.d is None or work.bias == "none":
+    product = work.product
+    if product is None or product.d is None or product.bias == "none":
         return work
-    return replace(work, d=replace(work.d, address=work.d.address + BIAS_OFFSET_BYTES))
+    return replace(product, d=replace(product.d, address=product.d.address + BIAS_OFFSET_BYTES))

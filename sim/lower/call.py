@@ -1,0 +1,22 @@
+"""The library call that issues a work item's commands, as the CPU executes it (prices: `sim.cpu.calls`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Call:
+    """A library call.
+
+    ``function``: a key of the price list. ``passes`` of its tile search. ``loops``: whether several hardware loops
+    follow each other. ``folded``, ``inlined``: how it was compiled (`sim.lower.pace.variant`). ``paths``: pieces of
+    code that not every call of the function runs, as keys of ``cold_lines``.
+    """
+
+    function: str
+    passes: int = 0
+    loops: bool = False
+    folded: bool = False
+    inlined: bool = True
+    paths: tuple[str, ...] = ()
