@@ -35,17 +35,17 @@ class Count:
 
 def group(op: Op, graph: Graph) -> str:
     """Return which of `GROUPS` the operator belongs to: weights beside a GELU make it "ffn"."""
-    if op.kind != "matmul":
+    if not op.is_matmul:
         return "other"
     if not graph.multiplies_weights(op):
         return "act_to_act"
     beside = (*graph.producers(op.inputs[0].tensor), *graph.consumers(op.output.tensor))
-    return "ffn" if any(neighbour.kind == "gelu" for neighbour in beside) else "mha_projections"
+    return "ffn" if any(neighbour.record.feed_forward for neighbour in beside) else "mha_projections"
 
 
 def count(op: Op, graph: Graph) -> Count:
     """Return FLOPs and bytes of one operator. Raises InputError for a kind the paper doesn't count."""
-    if op.kind == "matmul":
+    if op.is_matmul:
         m, n, k = op.mnk
         per_output = 2 * k - 1 if group(op, graph) == "act_to_act" else 2 * k
         shared = 1 if op.inputs[1].batch < op.batch else op.batch

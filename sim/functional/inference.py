@@ -297,7 +297,7 @@ def _block_diagonal(graph: Graph, hw: Hardware, diagonals: Mapping[str, Array]) 
 def _shares(run: Run, step: Step, masks: dict[str, Array]) -> dict[str, float]:
     """Zero fractions of a matmul's operands as the array read them; notes the block mask of a weight matrix."""
     op = run.ops[step.name]
-    if op.kind != "matmul":
+    if not op.is_matmul:
         return {}
     a, b = (run.stored(view.tensor) for view in op.inputs[:2])
     shares = {"zero_activations": float(np.mean(a == 0)), "zero_weights": float(np.mean(b == 0))}

@@ -149,7 +149,7 @@ class Run:
     def load_weights(self) -> None:
         """Quantise the matmuls' weights (but for the mask, which `array_step` stores), biases at the sums' scale."""
         for op in self.graph.ops:
-            if op.kind != "matmul":
+            if not op.is_matmul:
                 continue
             for index, view in enumerate(op.inputs[1:], 1):
                 name = view.tensor
@@ -177,7 +177,7 @@ class Run:
         result = result.reshape(self.graph.tensors[name].shape)
         if self.on_host(name):
             self.host_values[name] = result
-        elif op.kind == "quantize" and op.attrs["copies"]:
+        elif op.attrs.get("copies"):
             self.store_split(op, inputs[0])
         else:
             self.store(name, result, self.scale_of(name) * self.numbers.factors(name), self.wide(name))

@@ -129,6 +129,21 @@ class Op:
         return Op, (self.name, self.kind, self.inputs, self.output, dict(self.attrs), self.layer)
 
     @property
+    def record(self) -> kinds.Kind:
+        """What is known of its kind. Raises InputError for an unknown one."""
+        return kinds.find(self.kind)
+
+    @property
+    def is_matmul(self) -> bool:
+        """Whether it multiplies matrices."""
+        return self.record.multiplies == "matrices"
+
+    @property
+    def is_convolution(self) -> bool:
+        """Whether it multiplies windows of an image."""
+        return self.record.multiplies in ("windows", "channel windows")
+
+    @property
     def batch(self) -> int:
         """Number of independent repetitions."""
         return self.output.batch
@@ -136,7 +151,7 @@ class Op:
     @property
     def mnk(self) -> tuple[int, int, int]:
         """(M, N, K) of one repetition of a matmul, or of the one that a convolution is; else (rows, cols, 0)."""
-        return kinds.find(self.kind).dimensions(self)
+        return self.record.dimensions(self)
 
     @property
     def macs(self) -> int:
@@ -256,7 +271,7 @@ class Graph:
 
     def multiplies_weights(self, op: Op) -> bool:
         """Return whether an operator is a matmul whose second operand is a weight."""
-        return op.kind == "matmul" and self.tensors[op.inputs[1].tensor].kind == "weight"
+        return op.is_matmul and self.tensors[op.inputs[1].tensor].kind == "weight"
 
     def producers(self, tensor: str) -> tuple[Op, ...]:
         """Return the operators that write ``tensor``, in order."""

@@ -143,9 +143,6 @@ def _others(op: Op, at: Planning, dense: ArrayStep, sparse: ArrayStep) -> tuple[
     return (whole, *found) if whole is not sparse else tuple(found)
 
 
-CONVOLUTIONS = ("conv", "depthwise_conv")
-
-
 def conv(op: Op, at: Planning, pool: Op | None) -> list[Step]:
     """Return the convolution with the pooling behind it; what the machine lacks is reported by the check.
 
@@ -190,7 +187,7 @@ def _conv_work(op: Op, at: Planning, output: View, pool: Op | None, group: int, 
         pool_padding=pool.attrs["padding"] if pool else 0,
         kernel_rows=attrs["kernel_rows"],
         padding_rows=attrs["padding_rows"],
-        depthwise=op.kind == "depthwise_conv",
+        depthwise=op.record.multiplies == "channel windows",
     )
 
 

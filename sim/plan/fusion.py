@@ -11,14 +11,14 @@ from sim.graph import Op
 from sim.lower.tiling import Room, blocks_of
 from sim.plan.context import Planning
 
-FUSABLE = {"softmax": ("matmul",), "gelu": ("matmul", "ifft")}
+FUSABLE = {"softmax": ("matmul",), "gelu": ("matmul", "ifft"), "maxpool": ("conv", "depthwise_conv")}
 """Operator kinds that the array applies on move-out, and the kinds that they are applied behind."""
 
 
 def pooling(op: Op, at: Planning) -> Op | None:
     """Return the max-pooling that the array does while it moves the convolution's result out, or None."""
     consumers = at.graph.consumers(op.output.tensor)
-    fits = at.hw.features.max_pool and len(consumers) == 1 and consumers[0].kind == "maxpool"
+    fits = at.hw.features.max_pool and len(consumers) == 1 and op.kind in FUSABLE.get(consumers[0].kind, ())
     if not fits or consumers[0].inputs != (op.output,):
         return None
     square = consumers[0].attrs["kernel_rows"] is None and consumers[0].attrs["padding_rows"] is None
@@ -28,19 +28,19 @@ def pooling(op: Op, at: Planning) -> Op | None:
 def fused(op: Op, at: Planning) -> Op | None:
     """Return the operator that the array applies while it moves the product's result out, or None."""
     consumers = at.graph.consumers(op.output.tensor)
-    if len(consumers) != 1 or op.attrs["activation"] != "none":
+    if len(consumers) != 1 or op.attrs.get("activation", "none") != "none":
         return None
     (reader,) = consumers
     if op.kind not in FUSABLE.get(reader.kind, ()) or reader.kind not in at.hw.array_operators:
         return None
-    if reader.kind == "softmax" and at.sparsity is not None and at.graph.multiplies_weights(op):
+    if reader.record.whole_rows and at.sparsity is not None and at.graph.multiplies_weights(op):
         return None  # a router: whole rows of scores fit no product with zeros
     alone = len(at.graph.producers(op.output.tensor)) == 1 and reader.inputs == (op.output,)
     types = at.role(op.output) == "element" == at.role(reader.output)
     if not (alone and types and reader.output.shape == op.output.shape):
         return None
     # Of chosen scores only the sub-rows must fit, which is seen when they are planned.
-    return reader if reader.kind != "softmax" or whole_row_fits(op, at) or at.chosen(op) is not None else None
+    return reader if not reader.record.whole_rows or whole_row_fits(op, at) or at.chosen(op) is not None else None
 
 
 def whole_row_fits(op: Op, at: Planning) -> bool:

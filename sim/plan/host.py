@@ -6,22 +6,21 @@ of their own (Kim et al. 2302.14017, 3.4.2).
 
 from __future__ import annotations
 
-from sim.graph import Op, View, kinds
+from sim.graph import Op, View
 from sim.plan.context import Planning
 from sim.plan.step import Fallback, HostStep, Step
 
 
 def host(op: Op, at: Planning, fallback: Fallback) -> list[Step]:
     """Return the operator on the host, between its conversions. ``fallback``: why the array does not run it."""
-    kind = kinds.find(op.kind)
-    on_integers = at.hw.host != "none" and (not at.hw.host.converts or op.kind == "matmul")
-    converts = not at.floats and kind.converts and not on_integers
+    on_integers = at.hw.host != "none" and (not at.hw.host.converts or op.is_matmul)
+    converts = not at.floats and op.record.converts and not on_integers
     steps: list[Step] = []
     for index, view in enumerate(op.inputs):
         if converts and at.graph.tensors[view.tensor].kind != "weight" and at.role(view) != "other":
             suffix = f".dequantize{index}" if index else ".dequantize"
             steps.append(_step(op, op.name + suffix, "dequantize", view, fallback))
-    steps.append(_step(op, op.name, op.kind, op.output, fallback, kind.priced(op)))
+    steps.append(_step(op, op.name, op.kind, op.output, fallback, op.record.priced(op)))
     if converts and at.role(op.output) != "other":
         steps.append(_step(op, op.name + ".quantize", "quantize", op.output, fallback))
     if on_integers and at.hw.host != "none" and op.kind in at.hw.host.requantizes:
@@ -30,7 +29,7 @@ def host(op: Op, at: Planning, fallback: Fallback) -> list[Step]:
 
 
 def _step(op: Op, name: str, kind: str, view: View, fallback: Fallback, elements: int | None = None) -> HostStep:
-    if kind == "matmul":  # the library's CPU path (tiled_matmul_auto with CPU)
+    if op.is_matmul and kind == op.kind:  # the library's CPU path (tiled_matmul_auto with CPU)
         sizes, macs = (*op.mnk, op.batch), op.macs
     else:
         sizes, macs = (view.rows, view.cols, 0, view.batch), 0

@@ -6,6 +6,7 @@ InputError.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -39,34 +40,35 @@ def steps_of(at: Planning) -> list[Step]:
     return steps
 
 
+ON_ARRAY: dict[str, Callable[[Op, Planning, Op | None], list[Step]]] = {
+    "matmul": array.matmul,
+    "conv": array.conv,
+    "depthwise_conv": array.conv,
+    **units.PLANNED,
+}
+"""How operators are planned that run on the array or a unit beside it, or are refused: no host takes them over."""
+
+
 def _taken(op: Op, at: Planning) -> bool:
     """Return whether the machine's host takes the operator although the array could run it.
 
-    A host that takes products takes convolutions, too: nothing is left to the array without a word.
+    A host that takes products takes convolutions, too.
     """
     takes = at.hw.host.takes if at.hw.host != "none" else ()
-    return op.kind in takes or (op.kind in array.CONVOLUTIONS and "matmul" in takes)
+    return op.kind in takes or (op.is_convolution and "matmul" in takes)
 
 
 def _fused(op: Op, at: Planning) -> Op | None:
     if _taken(op, at):
         return None
-    if op.kind in array.CONVOLUTIONS:
-        return fusion.pooling(op, at)
-    return fusion.fused(op, at) if op.kind in ("matmul", "ifft") else None
+    return fusion.pooling(op, at) if op.is_convolution else fusion.fused(op, at)
 
 
 def _steps(op: Op, at: Planning, fused: Op | None) -> list[Step]:
-    if _taken(op, at) and op.kind in ("matmul", *array.CONVOLUTIONS):
+    if _taken(op, at) and (op.is_matmul or op.is_convolution):
         return host(op, at, Fallback("host.takes names matmul", "host.takes without 'matmul'"))
-    if op.kind == "matmul":
-        return array.matmul(op, at, fused)
-    if op.kind in array.CONVOLUTIONS:
-        return array.conv(op, at, fused)
-    if op.kind == "predict":
-        return units.predict(op, at)
-    if op.kind in units.UNITS:
-        return units.unit(op, at, fused)
+    if op.kind in ON_ARRAY:
+        return ON_ARRAY[op.kind](op, at, fused)
     planned = array.PASSES[op.kind](op, at) if op.kind in array.PASSES else None
     if planned is None:
         planned = Fallback(f"no unit but the host CPU runs {op.kind}")

@@ -10,14 +10,14 @@ from sim.plan import array
 from sim.plan.context import Planning
 from sim.plan.step import Step, UnitStep
 from sim.side_units import ranking
-from sim.side_units.transforms import transform
+from sim.side_units.transforms import inverse_transform, transform
 
 UNITS = {
     "top_k": ranking.top_k,
     "mask": ranking.mask,
     "predict": ranking.predict,
     "fft": transform,
-    "ifft": transform,
+    "ifft": inverse_transform,
 }
 """What computes the work of each operator kind that such a unit runs."""
 
@@ -34,9 +34,13 @@ def unit(op: Op, at: Planning, fused: Op | None = None) -> list[Step]:
     return [UnitStep(op.name, kind, op.layer, *sizes, side_work=work, macs_switched=work.multiplications)]
 
 
-def predict(op: Op, at: Planning) -> list[Step]:
+def predict(op: Op, at: Planning, fused: Op | None = None) -> list[Step]:
     """Return scores at low precision: by the array, at its own width, where there is no predictor."""
     if at.hw.sparsity.predictor_macs_per_cycle:
         return unit(op, at)
     product = replace(op, kind="matmul", attrs={"transpose_b": True})
     return [replace(step, kind="predict") for step in array.matmul(product, at, None)]
+
+
+PLANNED = {**dict.fromkeys(UNITS, unit), "predict": predict}
+"""How the operators of these units are planned."""

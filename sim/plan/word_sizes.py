@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError
-from sim.graph import kinds
 from sim.hardware import precision
 from sim.hardware.schema import ELEMENT_BITS, ELEMENT_BYTES
 from sim.plan.placement import element_bits, role
@@ -87,10 +86,10 @@ class WordSizes:
         wanted: dict[str, int] = {}
         for op in reversed(self.graph.ops):  # readers before writers: a copy is as wide as what reads the copy
             for place, view in enumerate(op.inputs):
-                width = wanted.get(op.output.tensor, self.own) if kinds.find(op.kind).hands_on else self.own
+                width = wanted.get(op.output.tensor, self.own) if op.record.hands_on else self.own
                 if op.name in self.types and place < 2:
                     width = ELEMENT_BITS[self.types[op.name][place]]
-                while op.kind == "conv" and place == 0 and view.row_stride * width % 8:
+                while op.record.multiplies == "windows" and place == 0 and view.row_stride * width % 8:
                     width *= 2
                 wanted[view.tensor] = max(wanted.get(view.tensor, 0), width)
         return {

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import workloads
+from sim.lower.work import Norm
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -76,8 +77,8 @@ def of_norms(case: Case) -> Iterator[str]:
     named = [
         op.name
         for op in graph.ops
-        if op.kind == "layernorm"
-        and any(op.attrs.get(weight) for weight in ("gamma", "beta"))
+        if op.kind in Norm.OPERATORS
+        and any(op.attrs.get(weight) for weight in op.record.weight_attributes)
         and graph.tensors[op.inputs[0].tensor].dtype == "int8"
     ]
     if named:

@@ -28,8 +28,13 @@ def butterflies(numbers: int, block: int) -> int:
     return numbers // 4 * (block.bit_length() - 1)
 
 
-def transform(op: Op, hw: Hardware, bits: Callable[[str], int]) -> SideWork:
-    """Return what the unit does for an fft or ifft. ``bits``: tensor -> bits of an element.
+def inverse_transform(op: Op, hw: Hardware, bits: Callable[[str], int]) -> SideWork:
+    """Return what the unit does for an inverse transform, whose result is scaled as it is stored, as `transform`."""
+    return transform(op, hw, bits, scaled=op.output.elements)
+
+
+def transform(op: Op, hw: Hardware, bits: Callable[[str], int], *, scaled: int = 0) -> SideWork:
+    """Return what the unit does for a transform. ``bits``: tensor -> bits of an element; ``scaled``: results scaled.
 
     Raises InputError without the unit, or with one too small.
     """
@@ -44,7 +49,6 @@ def transform(op: Op, hw: Hardware, bits: Callable[[str], int]) -> SideWork:
     numbers = op.output.elements
     work = butterflies(numbers, block)
     read, write = (ceil(numbers * bits(view.tensor) / 8) for view in (op.inputs[0], op.output))
-    scaled = numbers if op.kind == "ifft" else 0
     busy = max(ceil(work / support.fft_butterflies_per_cycle), ceil(scaled / hw.dim))  # a scale unit per column
     loads = ceil(read / min(hw.dma.bus_bytes, hw.memory.read_bytes_per_cycle))
     stores = ceil(write / min(hw.dma.bus_bytes, hw.memory.write_bytes_per_cycle))

@@ -43,9 +43,6 @@ SHORT = re.compile(r"w(\d+)a(\d+)(?:s(\d+))?")
 SUFFIX = ".outliers"
 """Ends the name of the wide part of a product that falls into two."""
 
-PRODUCTS = ("matmul", "conv", "predict")
-"""Kinds of operator whose operands may have a width of their own."""
-
 
 @dataclass(frozen=True)
 class Precision:
@@ -80,7 +77,7 @@ class Precision:
 
     def applies_to(self, op: Op) -> bool:
         """Return whether ``op`` is a product that is named, by itself or by its second operand."""
-        if op.kind not in PRODUCTS:
+        if not op.record.word_sizes:
             return False
         names = (op.name.removesuffix(SUFFIX), op.inputs[1].tensor.partition(SUFFIX)[0])
         return any(fnmatchcase(name, self.operators) for name in names)
@@ -95,14 +92,14 @@ class Precision:
 
     def problems(self, graph: Graph) -> list[str]:
         """Return what is wrong with it for a graph."""
-        products = [op for op in graph.ops if op.kind in PRODUCTS]
+        products = [op for op in graph.ops if op.record.word_sizes]
         named = [op for op in graph.ops if self.applies_to(op)]
         if named and self.cache and all(graph.tensors[op.inputs[1].tensor].kind != "state" for op in named):
             return [f"{self}: cache: no product of {graph.name} that it names reads a state (nearest: leave cache out)"]
         if named:
             return []
         hint = did_you_mean(self.operators, [op.name for op in products])
-        what = "matmul or convolution" if any(op.kind == "conv" for op in products) else "matmul"
+        what = "matmul or convolution" if any(op.is_convolution for op in products) else "matmul"
         return [f"{self}: no {what} of {graph.name} is named {self.operators!r}{hint}"]
 
 

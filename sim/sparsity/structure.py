@@ -26,6 +26,6 @@ def attention_blocks(graph: Graph) -> list[Attention]:
     for softmax in softmaxes:
         before = graph.producers(softmax.inputs[0].tensor)
         after = [op for op in graph.consumers(softmax.output.tensor) if op.kind != "top_k"]
-        if [op.kind for op in (*before, *after)] == ["matmul", "matmul"]:
+        if len(before) == len(after) == 1 and before[0].is_matmul and after[0].is_matmul:
             found.append((before[0], softmax, after[0]))
     return found if len(found) == len(softmaxes) else []

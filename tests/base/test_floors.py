@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sim.graph.kinds import KINDS
+
 ROOT = Path(__file__).parents[2]
 ROOMS = ("sim", "workloads", "reports", "carat")
 FILES = sorted(path for room in (*ROOMS, "tests") for path in (ROOT / room).rglob("*.py"))
@@ -146,6 +148,27 @@ def test_no_room_asks_what_kind_of_work_item_it_has() -> None:
         if items & {name.id for name in ast.walk(node.args[1]) if isinstance(name, ast.Name)}
     ]
     assert asked == []
+
+
+ATTENTION = {"softmax", "top_k"}
+"""Attention is a softmax between two products; a choice of its scores (top_k) is not part of it."""
+
+
+def test_no_room_compares_the_kind_of_an_operator_with_a_name() -> None:
+    """What holds of a kind is a field of its record (`sim.graph.kinds`), so a new kind can say it of itself."""
+    found = [
+        (name_of(path), frozenset(words & KINDS.keys()))
+        for path in FILES
+        if path.relative_to(ROOT).parts[0] in ROOMS and ROOT / "sim" / "graph" / "kinds" not in path.parents
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Compare)
+        # `.kind` of a work item says how it normalises, that of a measured row what was measured
+        if any(re.search(r"(?<!work)(?<!row)\.kind$", ast.unparse(side)) for side in (node.left, *node.comparators))
+        for words in [{of.value for of in ast.walk(node) if isinstance(of, ast.Constant)}]
+        if words & KINDS.keys()
+    ]
+    assert {word for _, words in found for word in words} == ATTENTION
+    assert {module for module, _ in found} == {"sim.sparsity.structure"}
 
 
 def test_no_circle_of_files() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +139,32 @@ def test_a_state_is_written_in_part_and_read_as_it_was_left() -> None:
     assert [op.name for op in graph.ops] == ["append", "read"], "what is appended is read after it"
     with pytest.raises(InputError, match="8 of 512 elements written"):
         Graph.from_ops("g", [x, out, Tensor("cache", (64, 8), "int8", "activation")], ops)
+
+
+def test_what_records_say_of_results_holds_for_their_reference() -> None:
+    """Bounded results lie in -1 to 1; a whole-row result changes with any element of the row, others do not."""
+    rng = np.random.default_rng(3)
+    x = np.asarray(rng.normal(0, 20, (1, 4, 8)), np.float32)
+    moved = x.copy()
+    moved[0, 0, 0] += 1.5
+    seen = set()
+    for kind in kinds.KINDS.values():
+        if kind.rules is not number_kind or kind.inputs != (1,) or kind.reference is None:
+            continue
+        op = Op("op", kind.name, (View("x", 1, 4, 8, 8, 32),), View("y", 1, 4, 8, 8, 32))
+        y, after = (kind.reference(op, [values], kinds.Values()) for values in (x, moved))
+        if kind.bounded:
+            assert np.abs(y).max() <= 1
+        assert bool((y[0, 0, 1:] != after[0, 0, 1:]).any()) == kind.whole_rows, kind.name
+        if kind.standardises:
+            assert y.mean(axis=-1) == pytest.approx(0, abs=1e-5) and y.std(axis=-1) == pytest.approx(1, abs=1e-3)
+        seen.add(kind.name)
+    assert {"softmax", "layernorm", "tanh", "gelu", "copy"} <= seen
+
+
+def test_a_made_up_nonlinearity_of_a_feed_forward_layer_is_found_by_pruning() -> None:
+    """`feed_forward` is all that pruning of neurons asks for: without it there is nothing to prune."""
+    with kinds.registered(replace(CUBE, feed_forward=True)):
+        assert prune(network(), "ffn=16").op("act").output.cols == 16
+    with kinds.registered(CUBE), pytest.raises(InputError, match="no matmul, gelu, matmul"):
+        prune(network(), "ffn=16")

@@ -7,7 +7,7 @@ from helpers.clocks import WORKS
 
 from sim.base.errors import InputError
 from sim.hardware import load
-from sim.lower import Matmul, Operand, build, lower
+from sim.lower import BlockSparseMatmul, Matmul, Operand, build, lower
 from sim.lower.split import cut, shares
 
 HW = load("gemmini_default")
@@ -64,8 +64,6 @@ def test_a_single_row_is_cut_by_columns_alone() -> None:
 
 
 def test_what_cannot_be_cut_is_said() -> None:
-    class Other:
-        pass
-
-    with pytest.raises(InputError, match="Other cannot be cut"):
-        cut(Other(), 2, HW)  # type: ignore[arg-type]
+    sparse = BlockSparseMatmul(build.matmul(32, 32, 32), ((True, False), (False, True)), 0)
+    with pytest.raises(InputError, match="BlockSparseMatmul cannot be cut"):
+        cut(sparse, 2, HW)

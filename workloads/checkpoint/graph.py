@@ -73,9 +73,9 @@ def _constants(model: Checkpoint, layers: Graph) -> dict[str, Array]:
             found[name] = np.diag(model.weights[name.removesuffix(".gain") + ".weight"])
         elif name.endswith(".shift"):
             found[name] = model.weights[name.removesuffix(".shift") + ".bias"]
-    split = {op.output.tensor: op.attrs["copies"] for op in layers.ops if op.kind == "quantize" and op.attrs["copies"]}
+    split = {op.output.tensor: op.attrs["copies"] for op in layers.ops if op.attrs.get("copies")}
     for op in layers.ops:
-        if op.kind == "matmul" and op.inputs[0].tensor in split:
+        if op.is_matmul and op.inputs[0].tensor in split:
             weights = model.weights[op.inputs[1].tensor]
             found[op.inputs[1].tensor] = np.concatenate([weights, weights[list(split[op.inputs[0].tensor])]])
     return found

@@ -157,7 +157,7 @@ def _copies(graph: Graph, seen: Statistics, extra: int) -> dict[str, tuple[int, 
     return {
         op.inputs[0].tensor: outliers.choose(seen.largest[op.inputs[0].tensor], extra)
         for op in graph.ops
-        if op.kind == "quantize" and graph.tensors[op.output.tensor].dtype == "int8"
+        if "copies" in op.attrs and graph.tensors[op.output.tensor].dtype == "int8"
     }
 
 

@@ -54,7 +54,7 @@ class ArrayScales:
                 found.columns[name] = factors.astype(np.float32)
         for op in self.graph.ops:
             matrix = weight(op)
-            if op.kind == "embedding":
+            if op.record.looks_up:
                 self._table(op, found)
             elif matrix is not None and self.graph.tensors[matrix].kind == "weight":
                 self._weights(op, matrix, found)
@@ -88,18 +88,16 @@ class ArrayScales:
             if row_sums(op, self.given, self.graph):
                 self._whole_multiples(op, floors.variance(self.seen.energies[out.tensor]))
             return
-        if op.kind == "softmax":
+        if op.is_matmul:
+            self._product(op, top)
+        elif op.record.bounded:
             self.put(out, max(BOUNDED_SCALE, 1 / top))
-        elif op.kind == "gelu":
+        elif op.record.feed_forward:
             self.put(out, self.reach(out.tensor)[self.seen_by(out)].max() / top)
-        elif op.kind == "layernorm":
+        elif op.record.standardises:
             reach = self.reach(out.tensor)[self.seen_by(out)].copy()
             reach[self._outliers(out)] = 0
             self.put(out, reach.max() / top)
-        elif op.kind == "tanh":
-            self.put(out, max(BOUNDED_SCALE, 1 / top))
-        elif op.kind == "matmul":
-            self._product(op, top)
         else:
             self.put(out, self.reach(out.tensor)[self.seen_by(out)] / top)
 
@@ -118,7 +116,7 @@ class ArrayScales:
         assert name is not None
         if op.attrs["transpose_b"]:
             self.put(out, self.reach(out.tensor).max() / top)
-        elif any(reader.kind == "gelu" for reader in readers):  # fused: int8 where it would be stored
+        elif any(reader.record.feed_forward for reader in readers):  # fused: int8 where it would be stored
             self._widened(op)
             self.put(out, self.steps[a.tensor][self.seen_by(a)].max())
         elif self.graph.tensors[name].kind != "weight":  # context: its columns are V's

@@ -28,7 +28,7 @@ def free(graph: Graph, name: str, on_array: Collection[str]) -> bool:
 def _takes(graph: Graph, op: Op, name: str, on_array: Collection[str]) -> bool:
     if op.name not in on_array:
         return True
-    if op.kind != "matmul" or op.attrs["transpose_a"]:
+    if not op.is_matmul or op.attrs["transpose_a"]:
         return False
     places = [place for place, view in enumerate(op.inputs) if view.tensor == name]
     if places == [0]:

@@ -45,9 +45,9 @@ def choose(graph: Graph, given: Mapping[str, Array], seen: Statistics, dim: int,
     found = Layout()
     for op in graph.ops:
         name = op.output.tensor
-        if op.kind == "layernorm":
+        if op.record.standardises:
             _norm(graph, given, seen, name, extra, found)
-        elif op.kind == "gelu" and name not in found.groups:
+        elif op.record.feed_forward and name not in found.groups:
             widened = graph.producers(op.inputs[0].tensor)[0]
             _neurons(graph, given, seen, (name, widened.inputs[0].tensor), dim, extra, found)
         elif row_sums(op, given, graph) and extra:
@@ -57,7 +57,7 @@ def choose(graph: Graph, given: Mapping[str, Array], seen: Statistics, dim: int,
 
 def _readers(graph: Graph, given: Mapping[str, Array], name: str) -> list[Array]:
     """Return the magnitudes of the dense weights that a tensor meets; of others, where there are no dense ones."""
-    found = [op.inputs[1].tensor for op in graph.consumers(name) if op.kind == "matmul" and op.inputs[0].tensor == name]
+    found = [op.inputs[1].tensor for op in graph.consumers(name) if op.is_matmul and op.inputs[0].tensor == name]
     values = [np.abs(given[weight]) for weight in found]
     return [weights for weights in values if np.count_nonzero(weights) > max(weights.shape)] or values
 
@@ -135,7 +135,7 @@ def _neurons(
 
 def _sums(graph: Graph, given: Mapping[str, Array], seen: Statistics, name: str, extra: int, found: Layout) -> None:
     """Split the largest columns of a product's result, so that the scale of the sums need not follow them."""
-    product = next((op for op in graph.producers(name) if op.kind == "matmul"), None)
+    product = next((op for op in graph.producers(name) if op.is_matmul), None)
     if product is None:
         return
     width, cols = graph.tensors[name].shape[1], product.output.cols

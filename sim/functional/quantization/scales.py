@@ -44,7 +44,7 @@ def scales(target: Target, weights: Mapping[str, Array], seen: Statistics, recip
         if tensor.dtype == "int8":
             found.scale[name] = max(_magnitude(target, name, weights, seen, recipe, found) / target.top(name), SMALLEST)
     for op in graph.ops:
-        if op.kind in ("softmax", "tanh"):
+        if op.record.bounded:
             found.scale[op.output.tensor] = max(BOUNDED_SCALE, 1 / target.top(op.output.tensor))
     _widen(target, seen, found)
     for op in target.products():  # what is added to sums as int32
@@ -63,7 +63,7 @@ def _smooth(target: Target, weights: Mapping[str, Array], seen: Statistics, reci
     graph = target.graph
     for op in graph.ops:
         name = op.output.tensor
-        readers = [reader for reader in graph.consumers(name) if reader.kind == "matmul"]
+        readers = [reader for reader in graph.consumers(name) if reader.is_matmul]
         written = op.name not in target.on_array and graph.tensors[name].dtype == "int8" and name in seen.largest
         if not (written and readers and free(graph, name, target.on_array)):
             continue
@@ -151,11 +151,12 @@ def _floor(target: Target, op: Op, seen: Statistics) -> float:
     """Return the smallest scale of a matmul's sums that the unit behind it takes; 0 when there is none."""
     out = op.output.tensor
     tensor, hw = target.graph.tensors[out], target.hw
-    readers = {reader.kind for reader in target.graph.consumers(out) if reader.name in target.on_array}
-    if "layernorm" in readers:
+    readers = [reader.record for reader in target.graph.consumers(out) if reader.name in target.on_array]
+    if any(kind.standardises for kind in readers):
         return floors.variance(seen.energies[out])
     fused = tensor.dtype in ("int8", hw.array.input_type)
-    return floors.gelu(seen.magnitude(out)) if "gelu" in readers and fused else 0.0
+    gelu = fused and any(kind.feed_forward for kind in readers)
+    return floors.gelu(seen.magnitude(out)) if gelu else 0.0
 
 
 def quantized(values: Array, scale: Array | float, dtype: str) -> Array:

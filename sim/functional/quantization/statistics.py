@@ -47,7 +47,7 @@ class Statistics:
                 if sum(map(len, have)) < MOST_ROWS:
                     have.append(flat)
         for op in graph.ops:
-            if op.kind == "layernorm":
+            if op.record.standardises:
                 name = op.inputs[0].tensor
                 x = values[name].astype(np.float64)
                 energy = float(((x - x.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1).max())
@@ -57,7 +57,7 @@ class Statistics:
         """Add the tensors that quantize operators make of others: with an offset, or with split columns."""
         for op in graph.ops:
             source, name, copies = op.inputs[0].tensor, op.output.tensor, op.attrs.get("copies", ())
-            if op.kind == "quantize" and op.attrs["offset"] is None and source in self.largest:
+            if "copies" in op.attrs and op.attrs["offset"] is None and source in self.largest:
                 self.largest[name] = spread(self.largest[source], copies)
                 self.rows[name] = [spread(self.sample(source), copies)]
 

@@ -15,7 +15,7 @@ Array = npt.NDArray[Any]
 
 def weight(op: Op) -> str | None:
     """Return the name of B of a matmul."""
-    return op.inputs[1].tensor if op.kind == "matmul" else None
+    return op.inputs[1].tensor if op.is_matmul else None
 
 
 def structural(graph: Graph, given: Mapping[str, Array]) -> dict[str, Array]:
@@ -45,7 +45,7 @@ def row_sums(op: Op, given: Mapping[str, Array], graph: Graph) -> bool:
         return False
     if op.inputs[1].rows <= op.inputs[1].cols:
         return False
-    return any(reader.kind == "layernorm" for reader in graph.consumers(op.output.tensor))
+    return any(reader.record.standardises for reader in graph.consumers(op.output.tensor))
 
 
 def placed(view_offset: int, cols: int, width: int) -> slice:

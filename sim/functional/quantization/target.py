@@ -61,4 +61,4 @@ class Target:
 
     def products(self) -> list[Op]:
         """Return the matmuls."""
-        return [op for op in self.graph.ops if op.kind == "matmul"]
+        return [op for op in self.graph.ops if op.is_matmul]

@@ -106,8 +106,8 @@ def _residual_add(op: Op, inputs: list[Array], values: Values) -> Array:
     return np.maximum(total, 0) if op.attrs["activation"] == "relu" else total
 
 
-def _activation(name: str, meaning: str, function: Callable[[Array], Array]) -> Kind:
-    return Kind(name, meaning, number_kind, reference=of_one(function), columns=Columns())
+def _activation(name: str, meaning: str, function: Callable[[Array], Array], *, bounded: bool = False) -> Kind:
+    return Kind(name, meaning, number_kind, reference=of_one(function), columns=Columns(), bounded=bounded)
 
 
 def gelu_tanh(x: Array) -> Array:
@@ -169,11 +169,12 @@ KINDS = (
         per_element=(9.0, 2.0),
         reference=of_one(gelu),
         columns=Columns(),
+        feed_forward=True,
         color="#E69F00",
     ),
     _activation("gelu_tanh", "one input: GELU by a hyperbolic tangent", gelu_tanh),
-    _activation("tanh", "one input: the hyperbolic tangent", np.tanh),
-    _activation("sigmoid", "one input: 1 / (1 + exp(-x))", sigmoid),
+    _activation("tanh", "one input: the hyperbolic tangent", np.tanh, bounded=True),
+    _activation("sigmoid", "one input: 1 / (1 + exp(-x))", sigmoid, bounded=True),
     _activation("silu", "one input: x / (1 + exp(-x))", silu),
     _activation("relu", "one input: the larger of x and 0", relu),
     _activation("exp", "one input: e to the x", np.exp),

@@ -79,12 +79,18 @@ class Kind:
     """One operator kind.
 
     ``rules``: what inputs, output and attributes must fulfil. ``attributes``: names and defaults. ``inputs``: legal
-    numbers of inputs. ``product``: (M, N, K) where it is a product of matrices. ``per_element``: FLOPs and ideal
-    bytes per output element (`workloads.analysis`). ``reference``: the computation in float32 numpy, None where
-    values are not modelled. ``columns``: how pruned columns pass, None = it needs all. ``price``: key of
+    numbers of inputs. ``multiplies``: what the array would multiply by the second input, if anything: the matrix that
+    the first one is, the windows of an image over all channels, or those of each channel alone. ``product``: (M, N, K)
+    where it is a product of matrices. ``word_sizes``: a [[precision]] may give its operands types. ``per_element``:
+    FLOPs and ideal bytes per output element (`workloads.analysis`). ``reference``: the computation in float32 numpy,
+    None where values are not modelled. ``columns``: how pruned columns pass, None = it needs all. ``price``: key of
     ``host.cycles_per_element``, "" = its own name. ``priced``: the elements that the host's price counts.
     ``converts``: an integer machine dequantises its operands for the host and quantises the result. ``hands_on``:
-    output elements are input elements, unchanged. ``color``: of its bars in all figures, "" = by name.
+    output elements are input elements, unchanged. ``looks_up``: result rows are rows of the second input, a table.
+    ``bounded``: its result lies in -1 to 1, whatever the input. ``whole_rows``: each element of the result depends on
+    its whole row. ``standardises``: each row is centred and divided by its deviation. ``feed_forward``: it is the
+    nonlinearity between the two products of a feed-forward layer, by which pruning and counts find them. ``color``: of
+    its bars in all figures, "" = by name.
     """
 
     name: str
@@ -92,7 +98,9 @@ class Kind:
     rules: Rules
     attributes: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[int, ...] = (1,)
+    multiplies: Literal["nothing", "matrices", "windows", "channel windows"] = "nothing"
     product: Dimensions | None = None
+    word_sizes: bool = False
     per_element: PerElement | None = None
     reference: Reference | None = None
     columns: Columns | None = None
@@ -100,6 +108,11 @@ class Kind:
     priced: Priced = output_elements
     converts: bool = True
     hands_on: bool = False
+    looks_up: bool = False
+    bounded: bool = False
+    whole_rows: bool = False
+    standardises: bool = False
+    feed_forward: bool = False
     color: str = ""
 
     @property

@@ -166,6 +166,7 @@ KINDS = (
         reference=_embedding,
         columns=Columns("hidden", inputs=(), weights=(1,)),
         converts=False,
+        looks_up=True,
         color="#C4C4C4",
     ),
     Kind(

@@ -94,9 +94,17 @@ KINDS = (
             "repeating_bias": False,
         },
         (2, 3),
+        multiplies="matrices",
         product=_matmul_dimensions,
+        word_sizes=True,
         reference=_matmul,
         color="#0072B2",
     ),
-    Kind("predict", "queries, keys -> scores as they come out at low precision", _predict_rules, inputs=(2,)),
+    Kind(
+        "predict",
+        "queries, keys -> scores as they come out at low precision",
+        _predict_rules,
+        inputs=(2,),
+        word_sizes=True,
+    ),
 )

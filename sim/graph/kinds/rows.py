@@ -107,6 +107,8 @@ KINDS = (
         number_kind,
         per_element=(4.0, 2.0),
         reference=of_one(softmax),
+        bounded=True,
+        whole_rows=True,
         color="#D55E00",
     ),
     Kind(
@@ -117,6 +119,8 @@ KINDS = (
         per_element=(10.0, 1.5),
         reference=_layernorm,
         columns=Columns("hidden", weight_attributes=("gamma", "beta")),
+        whole_rows=True,
+        standardises=True,
         color="#CC79A7",
     ),
     Kind(
@@ -126,6 +130,7 @@ KINDS = (
         {"gamma": None},
         reference=_rmsnorm,
         columns=Columns("hidden", weight_attributes=("gamma",)),
+        whole_rows=True,
         color="#AA4466",
     ),
     Kind(

@@ -54,7 +54,7 @@ def edit(graph: Graph, cascade: Cascade) -> Graph:
     """Return the graph with shrinking layers. Raises InputError for anything but a stack of encoder layers."""
     blocks = attention_blocks(graph)
     layers = sorted({op.layer for op in graph.ops if op.layer is not None})
-    gelus = [op for op in graph.ops if op.kind == "gelu"]
+    gelus = [op for op in graph.ops if op.record.feed_forward]
     rebuilt = None
     if blocks and len(blocks) == len(layers) == len(gelus):
         scores = blocks[0][0]

@@ -54,7 +54,7 @@ def edit(graph: Graph, rules: Sequence[Precision], stored: Collection[str]) -> G
             for name, _ in rule.columns
             if name not in known
         ]
-    named_convs = [(op, last_for(rules, op)) for op in graph.ops if op.kind == "conv"]
+    named_convs = [(op, last_for(rules, op)) for op in graph.ops if op.record.multiplies == "windows"]
     if split := [op.name for op, found in named_convs if found is not None and found.splits]:
         more = f" and {len(split) - 1} more convolutions" if split[1:] else ""
         why = "outliers are columns of a matmul's A, a convolution takes none apart"

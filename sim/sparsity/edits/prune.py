@@ -183,7 +183,7 @@ class _Edit:
             self._columns(weighted(self.graph)[0].inputs[0].tensor, size, kept, set())
 
     def keep_neurons(self, kept: int, only: Op | None = None) -> None:
-        activations = [op for op in self.graph.ops if op.kind == "gelu"]
+        activations = [op for op in self.graph.ops if op.record.feed_forward]
         if not activations:
             self.problems.append(f"ffn: {self.graph.name} has no matmul, gelu, matmul")
         for op in activations:

@@ -61,7 +61,7 @@ def choices(graph: Graph, pruning: Pruning) -> dict[str, Choice]:
             if pruning.head_dim is not None:
                 found[f"{at}.head_dim"] = Choice(size, pruning.head_dim, np.arange(places) % size, cut)
     if pruning.ffn is not None:
-        for gelu in (op for op in graph.ops if op.kind == "gelu"):
+        for gelu in (op for op in graph.ops if op.record.feed_forward):
             places, cut = narrowed(graph, "ffn", gelu)
             found[f"L{gelu.layer}.ffn"] = Choice(places, pruning.ffn, np.arange(places), cut)
     if pruning.hidden is not None:

@@ -74,7 +74,7 @@ class ZeroRule:
 
     def applies_to(self, op: Op, graph: Graph) -> bool:
         """Return whether ``op`` is a matmul whose operand (a weight, unless activations are meant) the rule names."""
-        if op.kind != "matmul" or (self.operand == "weights" and not graph.multiplies_weights(op)):
+        if not op.is_matmul or (self.operand == "weights" and not graph.multiplies_weights(op)):
             return False
         names = (op.name, op.inputs[1].tensor) if self.operand == "weights" else (op.name,)
         return any(fnmatchcase(name, self.names) for name in names)
@@ -85,7 +85,7 @@ class ZeroRule:
         if any(self.applies_to(op, graph) for op in graph.ops):
             return []
         weights = self.operand == "weights"
-        every = weighted(graph) if weights else [op for op in graph.ops if op.kind == "matmul"]
+        every = weighted(graph) if weights else [op for op in graph.ops if op.is_matmul]
         what = "matmul with weights" if weights else "matmul"
         hint = did_you_mean(self.names, [op.name for op in every])
         return [f"sparsity {self}: no {what} of {graph.name} is named {self.names!r}{hint}"]
