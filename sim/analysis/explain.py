@@ -78,7 +78,14 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
         Remedy("sizes known to the compiler", lambda _: {"cpu.sizes": "constant"}),
         Remedy("library code that stays in the cache", lambda _: {"cpu.code": "warm"}),
     ),
-    "host": (Remedy("normalisation and activation units on the array", _array_operators),),
+    "vector": (
+        _twice("a vector unit of twice the lanes", "vector.lanes"),
+        Remedy("a port of the vector unit twice as wide", lambda hw: {"vector.port_bytes": 2 * hw.dma.bus_bytes}),
+    ),
+    "host": (
+        Remedy("normalisation and activation units on the array", _array_operators),
+        Remedy("a vector unit beside the array", lambda hw: {"vector.lanes": hw.dim}),
+    ),
 }
 
 

@@ -72,6 +72,7 @@ def knobs(hw: Hardware) -> dict[str, tuple[str, ...]]:
         and key not in joined
         and key not in LEFT_OUT
         and not key.startswith(TABLES_LEFT_OUT)
+        and (hw.vector.lanes > 0 or not key.startswith("vector."))
     }
     return {**JOINED, **single}
 

@@ -14,9 +14,10 @@ CAUSE_COLORS: dict[str, str] = {
     "issue": "#3C3C3C",
     "cpu_issue": "#9922FF",
     "call": "#BBFFAA",
+    "vector": "#9678FF",
     "host": "#6B3A1B",
 }
-"""Okabe and Ito's colour-blind safe palette, two greys, a brown, a violet and a light green; a test holds every pair
+"""Okabe and Ito's colour-blind safe palette, two greys, a brown, two violets and a light green; a test holds every pair
 apart for three kinds of colour blindness."""
 
 

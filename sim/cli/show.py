@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from sim.run.request import Case, Request
 
 
+WHO = {"host": "the host", "vector": "the vector unit"}
+"""What runs a step without commands, by engine."""
+
+
 @options.asks("", without=("clock",))
 def show(
     request: Request,
@@ -54,9 +58,13 @@ def _print_machine(request: Request, toml: bool) -> None:
 
 def _called(op: str, case: Case) -> tuple[Step, ...]:
     """Return the steps of one operator. Raises InputError for one that has no step."""
+    from sim.plan.step import VectorStep  # numpy: not for --help
+
     steps = case.steps()
     chosen = tuple(step for step in steps if step.name == op or step.name.startswith(f"{op}."))
     if not chosen:
+        if whole := next((step for step in steps if isinstance(step, VectorStep) and op in step.ops), None):
+            return (whole,)
         fused = op in {known.name for known in case.graph.ops}
         hint = did_you_mean(op, [step.name for step in steps])
         raise InputError(
@@ -72,7 +80,7 @@ def _lines(steps: tuple[Step, ...]) -> list[str]:
         shape = f"{step.m}x{step.n}" + (f"x{step.k}" if step.k else "")
         times = f"{step.batch} of " if step.batch > 1 else ""
         flow = f" {step.dataflow}" if step.dataflow else ""
-        lines.append(f"  {step.name:<{width}}  {step.engine:<5}  {step.kind:<14}  {times}{shape}{flow}")
+        lines.append(f"  {step.name:<{width}}  {step.engine:<6}  {step.kind:<14}  {times}{shape}{flow}")
     return lines
 
 
@@ -81,7 +89,7 @@ def _program(step: Step, machine: Hardware, invocation: int) -> str:
     from sim.lower import lower  # numpy
 
     if not step.works:
-        return f"\n{step.name}: no commands, {'the host' if step.engine == 'host' else 'a side unit'} runs it"
+        return f"\n{step.name}: no commands, {WHO.get(step.engine, 'a side unit')} runs it"
     if invocation >= len(step.works):
         legal = f"0 to {len(step.works) - 1}"
         raise InputError(f"--invocation {invocation}: {step.name} has {len(step.works)} (legal: {legal})")

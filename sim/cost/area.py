@@ -5,6 +5,7 @@ array            PEs x (multiplier + adder of the types + the rest of the publis
 scratchpad       KiB x published density
 accumulator      KiB x published density, which includes one adder and scale unit per column; further ones are added
 special_function lanes x normaliser and activation units, where the machine has them
+vector           lanes x (multiplier + adder of the accumulator's type), its row memory at the scratchpad's density
 dma_control      DMA, queues, controllers: the rest of the published total, a constant
 l2               KiB x the scratchpad's density, where there is an L2
 host             one Rocket core, where the machine has a host
@@ -36,6 +37,7 @@ COMPONENTS = (
     "scratchpad",
     "accumulator",
     "special_function",
+    "vector",
     "dma_control",
     "l2",
     "host",
@@ -62,6 +64,7 @@ def area_um2(hw: Hardware, level: Literal["low", "nominal", "high"] = "nominal")
         "accumulator": hw.accumulator.capacity_bytes / 1024 * table["accumulator"]["um2_per_kib"]
         + (_lanes(hw) - hw.side) * _lane_um2(hw, table),
         "special_function": _lanes(hw) * float(per_lane) if has_units else 0.0,
+        "vector": _vector_um2(hw, table),
         "dma_control": float(table["dma_control"]["um2"]),
         "l2": hw.memory.l2_bytes / 1024 * table["scratchpad"]["um2_per_kib"],
         "host": 0.0 if hw.host == "none" else float(table["host"]["um2"]),
@@ -103,6 +106,7 @@ def unpublished(hw: Hardware) -> tuple[str, ...]:
         "twiddle factors and buffers of the transform unit": support.fft_butterflies_per_cycle > 0,
         "selection among resident weights": support.resident_weights > 1,
         "pack-and-split unit": support.pack_and_split,
+        "control, dividers and roots of the vector unit": hw.vector.lanes > 0,
     }
     return tuple(name for name, there in found.items() if there)
 
@@ -183,6 +187,14 @@ def _transform_um2(hw: Hardware, table: dict[str, Any]) -> float:
     mac, rate = table["mac"], hw.sparsity.fft_butterflies_per_cycle
     multiplier, adder = _figure(mac, "multiply", hw.array.input_type), _figure(mac, "add", hw.array.acc_type)
     return rate * float((BUTTERFLY_MULTIPLIERS * multiplier + BUTTERFLY_ADDERS * adder) * mac["node_factor"])
+
+
+def _vector_um2(hw: Hardware, table: dict[str, Any]) -> float:
+    mac, name = table["mac"], hw.array.acc_type
+    if not hw.vector.lanes:
+        return 0.0
+    lane = (_figure(mac, "multiply", name) + _figure(mac, "add", name)) * mac["node_factor"]
+    return float(hw.vector.lanes * lane + hw.vector.buffer_bytes / 1024 * table["scratchpad"]["um2_per_kib"])
 
 
 def _decoder_um2(hw: Hardware, table: dict[str, Any]) -> float:

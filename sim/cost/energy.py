@@ -15,6 +15,8 @@ accumulator          one access of a row's width per ACC_READ_ROWS and ACC_WRITE
                      rows that accumulate (ACC_ACCUMULATE_ROWS) one more read and DIM additions
 special_function     DIM float32 multiplications per SCALE_ROWS, DIM normaliser steps per
                      NORMALIZE_ROWS
+vector               a product or sum per VECTOR_MULTIPLICATIONS and VECTOR_ADDITIONS in the accumulator's type (int32
+                     products at the normaliser's figure), the bits of VECTOR_BUFFER_BYTES in its row memory
 dram                 every byte requested, masked or not: DRAM_READ_BYTES and DRAM_WRITE_BYTES; with memory.dram its
                      commands and standby (`sim.cost.dram_energy`)
 l2                   one access of a beat's width per L2_BANK_ACCESSES (reads, writes, refills, evictions)
@@ -50,6 +52,7 @@ COMPONENTS = (
     "scratchpad",
     "accumulator",
     "special_function",
+    "vector",
     "dram",
     "l2",
     "host",
@@ -109,11 +112,23 @@ def price(
         "accumulator": acc_accesses * each.accumulator_row_pj
         + count["ACC_ACCUMULATE_ROWS"] * hw.dim * each.addition_pj,
         "special_function": special_pj * hw.dim,
+        "vector": _vector_pj(counters, hw, table, level),
         "dram": _dram_pj(count, cycles, hw, each.dram_bit_pj),
         "l2": _l2_pj(count, hw, table, level),
         "host": _host_pj(host_cycles, hw, table, level) + cpu_cycles * table.host.at(level),
         "leakage": cycles * each.leakage_mw * 1000 / hw.clock_mhz,  # mW * ns = pJ
     }
+
+
+def _vector_pj(count: Mapping[str, int], hw: Hardware, table: EnergyTable, level: Level) -> float:
+    """Return the energy of the vector unit's lanes and of its memory of rows."""
+    products, sums = count.get("VECTOR_MULTIPLICATIONS", 0), count.get("VECTOR_ADDITIONS", 0)
+    if not products and not sums:
+        return 0.0
+    product = table.normalize if hw.array.acc_type.startswith("int") else table.scale
+    each = products * product.at(level) + sums * table.figure("add", table.add, hw.array.acc_type).at(level)
+    bits = 8 * count.get("VECTOR_BUFFER_BYTES", 0)
+    return each + bits * table.sram_pj_per_bit("scratchpad", hw.vector.buffer_bytes, hw.dim, level)
 
 
 def _dram_pj(count: Mapping[str, int], cycles: int, hw: Hardware, bit_pj: float) -> float:
@@ -130,9 +145,11 @@ def not_modelled(hw: Hardware) -> tuple[str, ...]:
     """
     support = hw.sparsity
     beside = {"predictor": support.predictor_macs_per_cycle, "transform unit": support.fft_butterflies_per_cycle}
+    beside |= {"vector unit": hw.vector.lanes}
     leaking = [name for name, rate in beside.items() if rate]
+    dram = ("DRAM commands of the vector unit",) if hw.vector.lanes and hw.memory.dram != "none" else ()
     decoders = (f"decoder ({', '.join(support.decoder)})",) if support.decoder else ()
-    return (*unpublished(hw), *decoders, *(f"leakage of the {name}" for name in leaking))
+    return (*unpublished(hw), *dram, *decoders, *(f"leakage of the {name}" for name in leaking))
 
 
 class _Each(NamedTuple):

@@ -26,6 +26,7 @@ from sim.functional.running import Run
 from sim.graph import Graph
 from sim.hardware.precision import INTEGERS
 from sim.plan.planner import Step, plan
+from sim.plan.step import VectorStep
 from sim.plan.word_sizes import WordSizes
 from sim.sparsity.masks.measured import MeasuredMasks
 from sim.sparsity.precision import Precision
@@ -256,6 +257,11 @@ def _run_steps(
                 reports.append(OpReport(step.name, step.kind, "host", cycles))
                 continue
             run.host_step(run.ops[step.name])
+        elif isinstance(step, VectorStep):
+            assert step.vector_work is not None
+            cycles = step.vector_work.cycles
+            for name in step.ops:
+                run.host_step(run.ops[name])
         else:
             cycles = run.array_step(step)
         output = run.output_of(step)

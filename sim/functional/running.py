@@ -27,6 +27,7 @@ from sim.hardware.schema import ELEMENT_BITS
 from sim.lower import lower
 from sim.lower.work import Operand, Work
 from sim.plan.placement import BASE_ADDRESS, place
+from sim.plan.step import VectorStep
 from sim.plan.word_sizes import WordSizes
 from sim.run.cores import refuse
 from sim.run.session import Session
@@ -248,6 +249,9 @@ class Run:
         for step in steps:
             if step.engine == "array":
                 self.array_step(step, timed=False)
+            elif isinstance(step, VectorStep):
+                for name in step.ops:
+                    self.host_step(self.ops[name])
             elif step.name in self.ops:
                 self.host_step(self.ops[step.name])
         return host.forward(self.graph, self.given, self.epsilon, self.head_dim)
@@ -255,7 +259,7 @@ class Run:
     def output_of(self, step: Step) -> View:
         """Return what a step writes: of a fused pair, the second one's output."""
         op = self.ops[step.name]
-        if "+" in step.kind:
+        if "+" in step.kind and step.engine != "vector":
             (reader,) = self.graph.consumers(op.output.tensor)
             return reader.output
         return op.output

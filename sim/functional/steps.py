@@ -33,7 +33,7 @@ def run_step(machine: Machine, step: Step, units: Sequence[Unit] = ()) -> tuple[
     """
     if not step.works:
         kind = step.kind.partition("+")[0]
-        where = "the host" if step.engine == "host" else "a unit beside the array"
+        where = {"host": "the host", "vector": "the vector unit"}.get(step.engine, "a unit beside the array")
         instead = INSTEAD.get(kind, "sim.functional.host, in float32")
         raise InputError(
             f"{step.name}: {step.kind} runs on {where}, of which time and energy are known, not how it rounds; the "

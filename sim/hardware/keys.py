@@ -120,6 +120,14 @@ MEANINGS: dict[str, str] = {
     "tlb.entries": "entries for 4-KiB pages",
     "tlb.superpage_entries": "entries for 2-MiB pages",
     "tlb.walk_cycles": "page-table walk whose entry is in the data cache",
+    "vector.lanes": "lanes of the vector unit, which takes what the array cannot; 0 = no such unit",
+    "vector.add_cycles": "of a lane for a sum, comparison, shift or conversion",
+    "vector.multiply_cycles": "of a lane for a product",
+    "vector.divide_cycles": "of a lane for a quotient",
+    "vector.root_cycles": "of a lane for a square root",
+    "vector.exponential_cycles": "of a lane for e to the x",
+    "vector.port_bytes": "bytes that it reads, and writes, in a cycle; 0 = those of the bus",
+    "vector.buffer_bytes": "its memory of rows; longer ones are read again by each pass",
     "tlb.page_tables": "where page-table entries are found the first time",
 }
 """Key -> meaning; keys below one that is named here ("host.cycles_per_element.gelu") share its meaning."""

@@ -31,6 +31,7 @@ from sim.hardware.schema import (
     Tlb,
 )
 from sim.hardware.table import Table
+from sim.hardware.vector import Vector
 
 LINE_FROM_L2_CYCLES = 15
 """A miss of Rocket's data cache that hits the L2; from memory it is 1.2 x latency + 11 (59 at 40, 131 at 100; measured,
@@ -113,6 +114,7 @@ class Hardware(Table):
     sparsity: SparsitySupport = SparsitySupport()
     tlb: Tlb = Tlb()
     cores: Cores = Cores()
+    vector: Vector = Vector()
 
     _description: dict[str, Any] = PrivateAttr(default_factory=dict)
     _build: Callable[..., Hardware] = PrivateAttr()
@@ -127,6 +129,8 @@ class Hardware(Table):
                 del content["cpu"][unused]
         if self.cores.count == 1:
             del content["cores"]
+        if not self.vector.lanes:
+            del content["vector"]
         if self.words is not None:
             content["words"] = self.words
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError, by_reason
 from sim.graph import Graph, Op
-from sim.plan import array, by_hand, fusion, units
+from sim.plan import array, by_hand, fusion, units, vector
 from sim.plan.checks import misfits, refuse_request, refuse_size, unlowerable, unpriced
 from sim.plan.context import Planning
 from sim.plan.host import host
@@ -33,7 +33,7 @@ def steps_of(at: Planning) -> list[Step]:
     steps: list[Step] = []
     done: set[str] = set()
     for op in at.graph.ops:
-        if op.name not in done:
+        if op.name not in done and not vector.handed_on(op, at):
             fused = _fused(op, at)
             done |= {fused.name} if fused else set()
             steps += _steps(op, at, fused)
@@ -72,7 +72,11 @@ def _steps(op: Op, at: Planning, fused: Op | None) -> list[Step]:
     planned = array.PASSES[op.kind](op, at) if op.kind in array.PASSES else None
     if planned is None:
         planned = Fallback(f"no unit but the host CPU runs {op.kind}")
-    return host(op, at, planned) if isinstance(planned, Fallback) else planned
+    if not isinstance(planned, Fallback):
+        return planned
+    if vector.takes(op, at):
+        return vector.step(op, at, vector.producer(op, at))
+    return host(op, at, vector.way_out(op, at, planned))
 
 
 def plan(
@@ -91,7 +95,7 @@ def plan(
     """
     if sparsity is None and not mapping and hw.words is None:
         steps = _dense(graph, hw.unpaced, dataflow)
-        if all(step.engine != "unit" for step in steps):  # units beside the array wait for the memory
+        if not any(step.engine in ("unit", "vector") for step in steps):  # units beside the array wait for the memory
             return steps
     return _planned(graph, hw, dataflow, sparsity, mapping)
 

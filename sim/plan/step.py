@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Literal
 
 from sim.lower.work import Work
 from sim.side_units.ranking import SideWork
+from sim.side_units.vector import VectorWork
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
 
-Engine = Literal["array", "host", "unit"]
+Engine = Literal["array", "host", "vector", "unit"]
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,11 @@ class Step:
         return None
 
     @property
+    def vector_work(self) -> VectorWork | None:
+        """What the vector unit does."""
+        return None
+
+    @property
     def dataflow(self) -> str | None:
         """Dataflow of the products, or None where there are none."""
         return next((work.product.dataflow for work in self.works if work.product is not None), None)
@@ -168,3 +174,16 @@ class UnitStep(Step):
     def engine(self) -> Engine:
         """A unit beside the array."""
         return "unit"
+
+
+@dataclass(frozen=True)
+class VectorStep(Step):
+    """An operator on the vector unit. ``ops``: the graph's operators in it, the last one's name is the step's."""
+
+    vector_work: VectorWork | None = None
+    ops: tuple[str, ...] = ()
+
+    @property
+    def engine(self) -> Engine:
+        """The vector unit."""
+        return "vector"

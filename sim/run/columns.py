@@ -32,9 +32,10 @@ CAUSES: dict[str, str] = {
     "issue": "no command has arrived yet (front end, hardware loop), or the array restarts between two programs",
     "cpu_issue": "the CPU works on its next command, and no unit of the accelerator has anything to do",
     "call": "the CPU is in a library call before its first command or behind its last, the accelerator idle",
+    "vector": "the vector unit runs an operator that the array cannot, or waits for its operands; the array is idle",
     "host": "the host CPU runs an operator that the array cannot; the array is idle",
 }
-"""Why a cycle passed. Each cycle has one cause: the first that applies, in this order; "host" excludes all others."""
+"""Why a cycle passed. Each cycle has one cause: the first that applies, in this order; the last two exclude others."""
 
 ENERGY: dict[str, str] = {
     "mac": "multiply-accumulates of the array",
@@ -42,6 +43,7 @@ ENERGY: dict[str, str] = {
     "scratchpad": "scratchpad row accesses",
     "accumulator": "accumulator row accesses, additions in place included",
     "special_function": "scaling, activation and normalisation units",
+    "vector": "lanes and row memory of the vector unit",
     "dram": "bytes moved to and from memory",
     "l2": "L2 cache between the DMA and memory, if there is one",
     "host": "host CPU while it runs operators, calls the library or issues commands",
@@ -65,6 +67,7 @@ BOUNDS: dict[str, tuple[str, ...]] = {
     "normalize": ("normalize",),
     "control": ("dependency", "queue_full", "issue"),
     "cpu": ("cpu_issue", "call"),
+    "vector": ("vector",),
     "host": ("host",),
 }
 """What bounds an operator, and the causes whose cycles count towards it."""
@@ -85,7 +88,12 @@ _TABLE: tuple[Column, ...] = (
     Column("op_kind", "", ("ops", "kinds"), "kind of operator; a + joins what the array applies on move-out"),
     Column("layer", "1", OPS, "number of the layer, from 0; null outside layers"),
     Column("op", "", OPS, "name of the operator; a suffix names a conversion put before or behind it"),
-    Column("engine", "", OPS, "array; host: what the array cannot run; unit: a side unit that ranks or predicts"),
+    Column(
+        "engine",
+        "",
+        OPS,
+        "array; vector: the vector unit; host: what neither can run; unit: a side unit that ranks or predicts",
+    ),
     Column("fallback", "", OPS, "why the host runs the operator, and which setting avoids it; null elsewhere"),
     Column("dataflow", "", OPS, "WS or OS of a matmul, null otherwise"),
     Column("words", "", OPS, "types multiplied and bits of A, B, C in memory; null: all of the machine's input type"),
@@ -143,6 +151,9 @@ _TABLE: tuple[Column, ...] = (
     ),
     Column(
         "scheme", "", OPS, "how zeros are used (`carat list`; sampled: only chosen scores are computed); null = dense"
+    ),
+    Column(
+        "vector_operations", "1", RESULTS, "sums, comparisons and products of the vector unit's lanes; 0 without it"
     ),
     Column("metadata_bytes", "bytes", RESULTS, "index, bitmaps and tables stored beside the values of sparse operands"),
     Column(

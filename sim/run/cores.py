@@ -125,7 +125,7 @@ def core_rows(cores: Sequence[Core], cycles: int) -> tuple[dict[str, Any], ...]:
 
 def _groups(steps: Sequence[Step], hw: Hardware) -> list[Group]:
     """Return what runs at the same time, in order: with a split by data, an operator of all batch items."""
-    if unit := next((step for step in steps if step.engine == "unit"), None):
+    if unit := next((step for step in steps if step.engine in ("unit", "vector")), None):
         raise InputError(f"operator {unit.name}: side units stand beside one core; nearest legal value cores.count = 1")
     if hw.cores.split != "data":
         return [(step,) for step in steps]

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from math import ceil
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError, demand
-from sim.cost import energy, host
+from sim.cost import energy
 from sim.cpu import issue_cycles
 from sim.graph import Graph
 from sim.hardware import Hardware
 from sim.lower import lower
 from sim.plan.step import ArrayStep, Step
-from sim.run import cores
+from sim.run import beside, cores
 from sim.run.prefetch import Prefetch
 from sim.run.progress import Progress, shown, silent
 from sim.run.request import Case, Request, resolve
@@ -87,7 +86,7 @@ def run(case: Case, memo: Memo, progress: Progress = silent, threads: int | None
             if step.engine == "array":
                 activity = array.activity(step, session, side)
             else:
-                activity = _on_host(step, case.hw) if step.engine == "host" else _on_unit(step, case.hw, side)
+                activity = beside.activity(step, case.hw, side.ahead)
             machine = step.machine or case.hw
             parts = energy.price(
                 activity.counters,
@@ -199,34 +198,6 @@ def _on_array(step: Step, session: Session, seen: set[Hashable], side: _Side) ->
         _catch_up(step, Session(session.hw, session.clock, session.memo, start), activity, side)
     activity.distinct = unlike + len(seen) - before
     return activity, timed
-
-
-def _on_host(step: Step, hw: Hardware) -> Activity:
-    assert step.host_kind is not None
-    cycles = host.cycles(step.host_kind, step.host_elements, hw, row=step.n, macs=step.macs)
-    read_bytes, write_bytes = host.traffic_bytes(step.host_kind, step.host_elements, hw)
-    moved = {"DRAM_READ_BYTES": read_bytes, "DRAM_WRITE_BYTES": write_bytes}
-    counters = {**dict.fromkeys(energy.COUNTERS, 0), **moved} if read_bytes or write_bytes else {}
-    return Activity(cycles=cycles, host_cycles=cycles, causes={"host": cycles}, counters=counters)
-
-
-def _on_unit(step: Step, hw: Hardware, side: _Side) -> Activity:
-    """A side unit: its cycles and what it ranks count as those of the normalisation units.
-
-    Of work by heads the array waits for the first head's here, and for the others' where it uses them (`_catch_up`).
-    """
-    assert step.side_work is not None
-    work = step.side_work
-    cycles = side.ahead.begin(work)
-    counted = {
-        "NORMALIZE_ROWS": ceil(work.ranked / hw.dim),
-        "SCALE_ROWS": ceil(work.scaled / hw.dim),
-        "DRAM_READ_BYTES": work.read_bytes,
-        "DRAM_WRITE_BYTES": work.write_bytes,
-    }
-    counters = {**dict.fromkeys(energy.COUNTERS, 0), **counted}
-    waits = {"load_wait": work.load_wait_cycles, "store_wait": work.store_wait_cycles}
-    return Activity(cycles=cycles, causes={"normalize": cycles - sum(waits.values()), **waits}, counters=counters)
 
 
 def _catch_up(step: Step, session: Session, activity: Activity, side: _Side) -> None:

@@ -52,6 +52,12 @@ UNUSED: tuple[tuple[str, str, str, object], ...] = (
     ("sparsity", "fft_block", "sparsity.fft_butterflies_per_cycle", 0),
     ("sparsity", "predictor_bits", "sparsity.predictor_macs_per_cycle", 0),
     ("sparsity", "resident_reach", "sparsity.resident_weights", 1),
+    (
+        "vector",
+        "add_cycles multiply_cycles divide_cycles root_cycles exponential_cycles port_bytes buffer_bytes",
+        "vector.lanes",
+        0,
+    ),
     ("cpu", "sizes code", "cpu.prices", "none"),
 )
 """Table, keys of it, the key that switches their unit off, and its value then; the schema has a default of each."""

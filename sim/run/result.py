@@ -117,6 +117,7 @@ def operator_row(step: Step, done: Activity, case: Case, start: int, energy_pj: 
         "mac_slots": fed * slots,
         "density": _ratio(step.macs_done, step.macs),
         "scheme": step.scheme,
+        "vector_operations": count.get("VECTOR_MULTIPLICATIONS", 0) + count.get("VECTOR_ADDITIONS", 0),
         "metadata_bytes": step.metadata_bytes,
         "util_mapping": _ratio(step.macs_done, fed * slots),
         "util_compute": _fed_cycles(step, done, fed, hw) / (done.cycles * cores) if on_array else None,
@@ -156,6 +157,7 @@ SUMMED = (
     "macs",
     "macs_skipped",
     "mac_slots",
+    "vector_operations",
     "metadata_bytes",
     "energy_pj",
 )

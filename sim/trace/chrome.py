@@ -22,7 +22,10 @@ from sim.trace.commands import Commands
 from sim.trace.events import (
     CPU,
     EVENTS_PER_COMMAND,
+    LANES,
+    MACHINE,
     OPERATORS,
+    VECTOR,
     Event,
     Ints,
     Timed,
@@ -31,6 +34,7 @@ from sim.trace.events import (
     processes,
     program,
     slice_of,
+    tracks,
 )
 from sim.trace.profile import Placed, Recording, invocations
 
@@ -63,6 +67,7 @@ def trace(result: Result, bounds: Bounds | None = None) -> dict[str, Any]:
     hw = result.hardware
     events: list[Event] = list(processes(hw))
     events += _operators(result)
+    events += _beside(result)
     left_out, programs, shown = 0, 0, dict[int, int]()
     share = bounds.events if bounds.window else bounds.events // max(1, result.totals["distinct"] * bounds.first)
     events += cpu_process(hw) if hw.cpu.prices != "none" else ()
@@ -136,6 +141,15 @@ def _host(result: Result) -> Iterator[Event]:
             yield slice_of(
                 CPU, 0, f"runs {row['op_kind']}", row["start_cycle"], row["end_cycle"], {"operator": row["op"]}
             )
+
+
+def _beside(result: Result) -> Iterator[Event]:
+    """Yield the operators that the vector unit runs, on its track."""
+    tid = LANES * (1 + tracks(result.hardware).index(VECTOR)) if result.hardware.vector.lanes else 0
+    for row in result.rows:
+        if row["engine"] == "vector":
+            args = {"operator": row["op"], "operations": row["vector_operations"]}
+            yield slice_of(MACHINE, tid, row["op_kind"], row["start_cycle"], row["end_cycle"], args)
 
 
 def _cpu(placed: Placed[Recording], hw: Hardware) -> Iterator[Event]:

@@ -25,6 +25,7 @@ COUNTER_STEPS = 512
 """Steps of each counter within one program."""
 
 CPU, MACHINE, OPERATORS = 2, 1, 0
+VECTOR = "vector unit"
 WORD = (1 << 64) - 1
 QUEUES = {LOAD: "load", EXECUTE: "execute", STORE: "store"}
 
@@ -41,7 +42,16 @@ def tracks(hw: Hardware) -> list[str]:
     """Return the names of the machine's tracks in the order of their thread ids."""
     banks = [f"scratchpad bank {bank}" for bank in range(hw.scratchpad.banks)]
     banks += [f"accumulator bank {bank}" for bank in range(hw.accumulator.banks)]
-    return ["load", "execute", "store", "array", "DMA read", "DMA write", *banks]
+    return [
+        "load",
+        "execute",
+        "store",
+        "array",
+        "DMA read",
+        "DMA write",
+        *banks,
+        *([VECTOR] if hw.vector.lanes else []),
+    ]
 
 
 LANES = 64

@@ -158,6 +158,18 @@ def test_integers_decide_on_the_next_token_as_float_does(tmp_path, write):
     assert found["head"]["perplexity"] == pytest.approx(found["head"]["float_perplexity"], rel=0.1)
 
 
+def test_the_vector_unit_computes_what_the_host_does(tmp_path):
+    """Activation and gate are one step of the unit: the same operators on the same values, in fewer cycles."""
+    folder, _ = llama(tmp_path / "model")
+    line = ["infer", str(folder), "--tokens", ",".join(map(str, IDS)), "--json"]
+    on_host, on_unit = (
+        json.loads(CliRunner().invoke(app, [*line, *more]).stdout) for more in ([], ["--set", "vector.lanes=16"])
+    )
+    assert on_unit["totals"]["cosine"] == on_host["totals"]["cosine"]
+    assert on_unit["totals"]["cycles"] < on_host["totals"]["cycles"]
+    assert {op["engine"] for op in on_unit["ops"]} >= {"array", "vector"}
+
+
 def test_all_words_alike_are_as_perplexing_as_their_number():
     assert perplexity(np.zeros((4, 9)), [1, 2, 3, 4]) == pytest.approx(9)
     assert perplexity(np.zeros((1, 9)), [1]) is None
