@@ -54,7 +54,8 @@ def check(work: Conv, hw: Hardware) -> None:
         problems.append("convolutions need dataflow WS; this array is built for OS only")
     if sorted(work.loop_order) != sorted(CONV_ORDER):
         problems.append(f"loop_order {work.loop_order!r} must be a permutation of {CONV_ORDER!r}")
-    for padding, kernel in ((work.padding, work.kernel), (work.padding_above, work.rows_of_kernel)):
+    kernels = (work.rows_of_kernel,) * 2 + (work.kernel,) * 2
+    for padding, kernel in dict.fromkeys(zip(work.paddings, kernels, strict=True)):
         if kernel <= padding:
             problems.append(f"padding {padding} must be smaller than kernel {kernel}")
     problems += special_problems(work)
@@ -94,8 +95,9 @@ def special_problems(work: Conv) -> list[str]:
     """Return what is wrong with a kernel that is not square, or of its own for each channel."""
     special = [name for name in (*TRAINING, "input_dilation") if getattr(work, name) not in (False, 1)]
     problems = []
-    if special and (work.depthwise or (work.rows_of_kernel, work.padding_above) != (work.kernel, work.padding)):
-        what = "a depth-wise convolution" if work.depthwise else "a kernel that is not square"
+    square = work.rows_of_kernel == work.kernel and len({*work.paddings}) == 1
+    if special and (work.depthwise or not square):
+        what = "a depth-wise convolution" if work.depthwise else "a kernel or a padding that is not square"
         problems.append(f"{', '.join(special)}: {what} has none of them (nearest: leave them out)")
     if work.rows_of_kernel < 1:
         problems.append(f"kernel_rows = {work.kernel_rows} must be >= 1")

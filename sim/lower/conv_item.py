@@ -27,8 +27,10 @@ class Conv(Item):
     N P Q K R S C, the outermost loop first. ``resident`` "none": no operand stays between tiles, as in the library
     before 2023; ``downsampling`` False: a 1x1 kernel of stride 2 loads all pixels, as there. ``kernel_rows``,
     ``padding_rows``: where they differ from those along a row, ``kernel`` and ``padding`` (the library's are square;
-    the hardware loop has the rows of a tile and finds weights by the kernel's columns alone). ``depthwise``: each
-    channel has a kernel of its own, [channel][kernel row][kernel column]; a hardware loop takes one channel.
+    the hardware loop has the rows of a tile and finds weights by the kernel's columns alone). ``padding_end``,
+    ``padding_rows_end``: zeros behind an image, where they are not as many as before it: a tile has its own of each.
+    ``depthwise``: each channel has a kernel of its own, [channel][kernel row][kernel column]; a hardware loop takes one
+    channel.
     """
 
     batch: int
@@ -61,6 +63,8 @@ class Conv(Item):
     downsampling: bool = True
     kernel_rows: int | None = None
     padding_rows: int | None = None
+    padding_end: int | None = None
+    padding_rows_end: int | None = None
     depthwise: bool = False
 
     MAPPING_FIELDS = ("tile",)
@@ -112,28 +116,35 @@ class Conv(Item):
 
     @property
     def padding_above(self) -> int:
-        """Rows of zeros above and below the image."""
+        """Rows of zeros above the image."""
         return self.padding if self.padding_rows is None else self.padding_rows
+
+    @property
+    def paddings(self) -> tuple[int, int, int, int]:
+        """Zeros above, below, to the left and to the right of the image."""
+        below = self.padding_above if self.padding_rows_end is None else self.padding_rows_end
+        right = self.padding if self.padding_end is None else self.padding_end
+        return self.padding_above, below, self.padding, right
 
     @property
     def taps(self) -> int:
         """Weights of one channel: the kernel's rows times its columns."""
         return self.rows_of_kernel * self.kernel
 
-    def _out(self, size: int, kernel: int, padding: int) -> int:
+    def _out(self, size: int, kernel: int, before: int, behind: int) -> int:
         dilated = size + (self.input_dilation - 1) * (size - 1)
         wide = kernel + (self.kernel_dilation - 1) * (kernel - 1)
-        return positions(dilated, wide, self.stride, padding)
+        return positions(dilated, wide, self.stride, before, behind)
 
     @property
     def out_rows(self) -> int:
         """Rows of the convolution's result before pooling."""
-        return self._out(self.in_rows, self.rows_of_kernel, self.padding_above)
+        return self._out(self.in_rows, self.rows_of_kernel, *self.paddings[:2])
 
     @property
     def out_cols(self) -> int:
         """Columns of the convolution's result before pooling."""
-        return self._out(self.in_cols, self.kernel, self.padding)
+        return self._out(self.in_cols, self.kernel, *self.paddings[2:])
 
     @property
     def pool(self) -> tuple[int, int, int]:
@@ -156,7 +167,7 @@ class Conv(Item):
     def downsample(self) -> bool:
         """A 1x1 kernel of stride 2 on an even image: only every other pixel is loaded at all."""
         even = self.in_rows % 2 == 0 and self.in_cols % 2 == 0
-        plain = self.padding == self.padding_above == 0 and self.pool_stride == 0 and self.input_dilation == 1
+        plain = not any(self.paddings) and self.pool_stride == 0 and self.input_dilation == 1
         return (
             self.downsampling
             and self.stride == 2

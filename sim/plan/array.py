@@ -6,12 +6,14 @@ also run on a floating-point array (which then needs no quantisation).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from sim.base.errors import InputError
 from sim.graph import Op, View
+from sim.graph.kinds.sliding import padding_of, stride_of, window_results
 from sim.hardware import Hardware
 from sim.lower import check
 from sim.lower.polynomials import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
@@ -156,11 +158,41 @@ def conv(op: Op, at: Planning, pool: Op | None) -> list[Step]:
     if at.is_refused(op):
         return []
     groups = op.attrs.get("groups", 1)
-    items = (_conv_work(op, at, output, pool, group, groups) for group in range(groups))
+    items = [_conv_work(op, at, output, pool, group, groups) for group in range(groups)]
+    if op.attrs["stride_rows"] not in (None, op.attrs["stride"]):
+        items = [row for item in items for row in _row_by_row(item, op, output, at)]
     works = tuple(by_hand.mapped(item, op.name, at.mapping) for item in items)
     kind = f"{op.kind}+maxpool" if pool else op.kind
     macs = (op.macs,) * 3
     return [ArrayStep(op.name, kind, op.layer, *op.mnk, 1, works, *macs, machine=machine)]
+
+
+def _row_by_row(item: Conv, op: Op, output: View, at: Planning) -> Iterator[Conv]:
+    """Yield a program for each row of results: the hardware loop has one stride, along a row the columns'.
+
+    ``item``: the whole convolution, whose number of rows is not that of its results.
+    """
+    (above, _), (stride, _) = padding_of(op.attrs), stride_of(op.attrs)
+    high = 1 + item.kernel_dilation * (item.rows_of_kernel - 1)
+    rows, cols = window_results(op.attrs)
+    for image, row in product(range(item.batch), range(rows)):
+        first = row * stride - above
+        seen = range(max(0, first), min(item.in_rows, first + high))
+        pixel = (image * item.in_rows + seen.start) * item.in_cols
+        yield replace(
+            item,
+            batch=1,
+            in_rows=len(seen),
+            padding_rows=seen.start - first,
+            padding_rows_end=first + high - seen.stop,
+            x=_moved(item.x, pixel, at.words.of(op.inputs[0].tensor)),
+            c=_moved(item.c, (image * rows + row) * cols, at.words.of(output.tensor)),
+        )
+
+
+def _moved(place: Operand, pixels: int, bits: int) -> Operand:
+    """Return an operand that begins some pixels further on."""
+    return replace(place, address=place.address + pixels * place.row_stride * bits // 8)
 
 
 def _conv_work(op: Op, at: Planning, output: View, pool: Op | None, group: int, groups: int) -> Conv:
@@ -187,6 +219,8 @@ def _conv_work(op: Op, at: Planning, output: View, pool: Op | None, group: int, 
         pool_padding=pool.attrs["padding"] if pool else 0,
         kernel_rows=attrs["kernel_rows"],
         padding_rows=attrs["padding_rows"],
+        padding_end=attrs["padding_end"],
+        padding_rows_end=attrs["padding_rows_end"],
         depthwise=op.record.multiplies == "channel windows",
     )
 

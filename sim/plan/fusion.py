@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sim.base.errors import InputError
 from sim.graph import Op
+from sim.graph.kinds.sliding import OPTIONAL
 from sim.lower.tiling import Room, blocks_of
 from sim.plan.context import Planning
 
@@ -21,8 +22,8 @@ def pooling(op: Op, at: Planning) -> Op | None:
     fits = at.hw.features.max_pool and len(consumers) == 1 and op.kind in FUSABLE.get(consumers[0].kind, ())
     if not fits or consumers[0].inputs != (op.output,):
         return None
-    square = consumers[0].attrs["kernel_rows"] is None and consumers[0].attrs["padding_rows"] is None
-    return consumers[0] if square else None
+    square = all(consumers[0].attrs[name] is None for name in OPTIONAL)
+    return consumers[0] if square and op.attrs["stride_rows"] in (None, op.attrs["stride"]) else None
 
 
 def fused(op: Op, at: Planning) -> Op | None:

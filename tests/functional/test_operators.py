@@ -186,6 +186,8 @@ def test_convolutions_are_exact(name, shape, fields, dilation, pool, turned, see
             "kernel_rows": st.integers(1, 4),
             "padding": st.integers(0, 2),
             "padding_rows": st.integers(0, 2),
+            "padding_end": st.sampled_from([None, None, 0, 1, 2]),
+            "padding_rows_end": st.sampled_from([None, None, 0, 1, 2]),
             "stride": st.integers(1, 2),
             "kernel_dilation": st.integers(1, 2),
             "depthwise": st.booleans(),

@@ -151,3 +151,35 @@ def test_what_the_host_or_a_ranking_unit_does_is_named():
     (mask,) = (step for step in steps if step.kind == "mask")
     with pytest.raises(InputError, match=r"L0\..*: mask runs on a unit beside the array.*write_index"):
         run_step(machine, mask)
+
+
+@pytest.mark.parametrize("kind", ["conv", "depthwise_conv"])
+def test_a_window_that_moves_further_along_rows_is_a_program_for_each_row_of_results(kind):
+    """Oracle: the sum over taps. Two images, zeros on three sides, strides of 2 and 1, in a tensor of more channels."""
+    window = {"in_rows": 7, "in_cols": 6, "kernel": 3, "stride": 1, "stride_rows": 2, "padding": 1,
+              "padding_rows": 0, "padding_rows_end": 2, "padding_end": 0}  # fmt: skip
+    outs, alone = (5, False) if kind == "conv" else (4, True)
+    rows, cols = 4, 5
+    x = Tensor("x", (2 * 42, 9), "int8", "input")
+    w = Tensor("w", (4, 9) if alone else (36, outs), "int8", "weight")
+    y = Tensor("y", (2 * rows * cols, outs), "int8", "activation")
+    seen = View("x", 1, 84, 4, 9, 84 * 9, 3)
+    op = Op("c", kind, (seen, View.whole(w)), View.whole(y), window)
+    (step,) = plan(Graph.from_ops("g", (x, w, y), [op]), SPARSE)
+    assert len(step.works) == 2 * rows and sum(work.macs for work in step.works) == step.macs
+    rng, machine = np.random.default_rng(0), Machine(SPARSE, DRAM_BYTES)
+    image, kernel = rng.integers(-9, 9, (2, 7, 6, 9)), rng.integers(-9, 9, w.shape)
+    machine.write(step.works[0].x.address - 3, image.reshape(84, 9), 9)
+    machine.write(step.works[0].weights.address, kernel, w.shape[1])
+    run_step(machine, step)
+    padded = np.pad(image[..., 3:7], ((0, 0), (0, 2), (1, 0), (0, 0)))
+    taps = (
+        kernel.reshape(4, 3, 3).transpose(1, 2, 0)[..., None] * np.eye(4, dtype=int)
+        if alone
+        else kernel.reshape(3, 3, 4, 5)
+    )
+    sums = np.zeros((2, rows, cols, outs), int)
+    for i, j in np.ndindex(3, 3):
+        sums += padded[:, i : i + 2 * rows - 1 : 2, j : j + cols] @ taps[i, j]
+    found = machine.read(step.works[0].c.address, (2 * rows * cols, outs), outs)
+    np.testing.assert_array_equal(found, reference.rescale(sums.reshape(-1, outs), step.works[0].scale))

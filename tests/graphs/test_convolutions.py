@@ -11,12 +11,12 @@ import sim
 from sim.base.errors import InputError
 from sim.functional.host import forward
 from sim.graph import Graph, Op, Tensor, View
-from sim.graph.kinds.sliding import window_results
+from sim.graph.kinds.sliding import WINDOW, window_results
 
 
 def network(kind: str, channels: int, results: int, weights: tuple[int, int], **attrs: Any) -> Graph:
     """Return a graph of one convolution over two images of 7 x 6 pixels."""
-    window = {"kernel": 3, "stride": 1, "padding": 0, "kernel_rows": None, "padding_rows": None, **attrs}
+    window = {**WINDOW, "kernel": 3, "stride": 1, **attrs}
     rows, cols = window_results({**window, "in_rows": 7, "in_cols": 6})
     x, w = Tensor("x", (2 * 42, channels), "int8", "input"), Tensor("w", weights, "int8", "weight")
     b, y = Tensor("b", (results,), "int32", "weight"), Tensor("y", (2 * rows * cols, results), "int8", "activation")
@@ -31,12 +31,13 @@ def slow(graph: Graph, x: Any, weight: Any) -> Any:
     attrs = op.attrs
     high, wide = attrs["kernel_rows"] or attrs["kernel"], attrs["kernel"]
     above = attrs["padding"] if attrs["padding_rows"] is None else attrs["padding_rows"]
+    down = attrs["stride_rows"] or attrs["stride"]
     rows, cols = window_results(attrs)
     found = np.zeros((2, rows, cols, op.output.cols), np.float32)
     images = x.reshape(2, 7, 6, -1)
     for place in np.ndindex(*found.shape[:3], high, wide):
         image, row, col, i, j = place
-        at_row = row * attrs["stride"] + i * attrs["dilation"] - above
+        at_row = row * down + i * attrs["dilation"] - above
         at_col = col * attrs["stride"] + j * attrs["dilation"] - attrs["padding"]
         if 0 <= at_row < 7 and 0 <= at_col < 6:
             for cin in range(images.shape[3]):
@@ -48,6 +49,10 @@ def slow(graph: Graph, x: Any, weight: Any) -> Any:
 WINDOWS: list[dict[str, Any]] = [
     {"kernel": 3, "padding": 1}, {"kernel": 3, "kernel_rows": 1, "padding": 1, "padding_rows": 0},
     {"kernel": 2, "stride": 2}, {"kernel": 2, "dilation": 2, "padding": 1}, {"kernel": 1, "kernel_rows": 3},
+    {"kernel": 3, "stride": 2, "padding_end": 1, "padding_rows_end": 1},  # SAME_UPPER of an even image
+    {"kernel": 3, "stride": 2, "stride_rows": 1, "padding": 1}, {"kernel": 3, "stride_rows": 2, "padding": 1},
+    {"kernel": 2, "kernel_rows": 3, "stride": 3, "stride_rows": 2, "padding_rows": 2, "padding_rows_end": 0},
+    {"kernel": 3, "padding": 2, "padding_end": 0, "dilation": 2, "stride_rows": 2, "padding_rows": 1},
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -281,9 +282,42 @@ def test_convolutions_of_any_window_are_those_of_the_graph(tmp_path: Path) -> No
     macs = [256 * 16 * 27, 256 * 16 * 9, 256 * 32 * 48, 256 * 32 * 72, 0, 32 * 64, 320]
     assert [op.macs for op in graph.ops] == macs
     odd = Writer(13)
-    x = odd.add("Conv", odd.add("Relu", odd.input("image", 1, 3, 8, 8)), odd.weight(4, 3, 3, 3), pads=[0, 0, 1, 1])
-    with pytest.raises(InputError, match="as many zeros before an image as behind it"):
+    x = odd.add("Conv", odd.add("Relu", odd.input("image", 1, 3, 8, 8)), odd.weight(4, 3, 2, 2), dilations=[1, 2])
+    with pytest.raises(InputError, match="taps lie as far apart along rows as columns"):
         workloads.build(str(odd.save(tmp_path / "odd.onnx", x)))
+
+
+WINDOWS: list[tuple[dict[str, Any], tuple[int, int], dict[str, Any]]] = [
+    ({"pads": [0, 0, 1, 1], "strides": [2, 2]}, (4, 4), {"padding": 0, "padding_end": 1, "padding_rows_end": 1}),
+    ({"auto_pad": "SAME_UPPER", "strides": [2, 2]}, (4, 4), {"padding": 0, "padding_end": 1, "padding_rows_end": 1}),
+    ({"auto_pad": "SAME_LOWER", "strides": [2, 2]}, (4, 4), {"padding": 1, "padding_end": None}),
+    ({"auto_pad": "SAME_UPPER", "strides": [1, 1]}, (8, 8), {"padding": 1, "padding_end": None}),
+    ({"auto_pad": "VALID", "strides": [1, 1]}, (6, 6), {"padding": 0, "padding_end": None}),
+    ({"pads": [1, 1, 1, 1], "strides": [2, 1]}, (4, 8), {"padding": 1, "stride": 1, "stride_rows": 2}),
+    ({"pads": [0, 1, 2, 1], "strides": [1, 2]}, (8, 4), {"padding_rows": 0, "stride": 2, "stride_rows": 1}),
+]
+
+
+@pytest.mark.parametrize(("given", "results", "wanted"), WINDOWS)
+def test_windows_move_and_end_as_the_file_says(
+    tmp_path: Path, given: dict[str, Any], results: tuple[int, int], wanted: dict[str, Any]
+) -> None:
+    w = Writer(17)
+    x = w.add("Conv", w.add("Relu", w.input("image", 1, 4, 8, 8)), w.weight(6, 4, 3, 3), **given)
+    graph = workloads.build(str(w.save(tmp_path / "window.onnx", x)))
+    op = graph.ops[-1]
+    assert op.output.rows == results[0] * results[1]
+    assert {key: op.attrs[key] for key in wanted} == wanted
+    assert sim.simulate(graph, "gemmini_default").totals["macs"] == results[0] * results[1] * 36 * 6
+
+
+def test_a_pool_may_end_beyond_its_image(tmp_path: Path) -> None:
+    """ceil_mode: 7 pixels in windows of 2 are 4 results, the last window's second pixel lies outside."""
+    w = Writer(17)
+    x = w.add("MaxPool", w.add("Conv", w.input("image", 1, 4, 7, 7), w.weight(6, 4, 1, 1)), kernel_shape=[2, 2],
+              strides=[2, 2], ceil_mode=1)  # fmt: skip
+    pool = workloads.build(str(w.save(tmp_path / "pool.onnx", x))).ops[-1]
+    assert pool.kind == "maxpool" and pool.output.rows == 16 and pool.attrs["padding_end"] == 1
 
 
 def test_branches_of_an_image_join_pixel_by_pixel(tmp_path: Path) -> None:

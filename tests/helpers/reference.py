@@ -163,10 +163,12 @@ def conv_windows(x, work):
     t, e, kr, k = work.input_dilation, work.kernel_dilation, work.rows_of_kernel, work.kernel
     wide = np.zeros((n, rows * t - t + 1, cols * t - t + 1, channels), x.dtype)
     wide[:, ::t, ::t] = x
-    p, above = work.padding, work.padding_above
+    above, left = work.padding_above, work.padding
+    below = above if work.padding_rows_end is None else work.padding_rows_end
+    right = left if work.padding_end is None else work.padding_end
     reach = (work.out_rows - 1) * work.stride + (kr - 1) * e + 1
-    need = max(0, reach - wide.shape[1] - 2 * above)
-    wide = np.pad(wide, ((0, 0), (above, above + need), (p, p + need), (0, 0)))
+    need = max(0, reach - wide.shape[1] - above - below)
+    wide = np.pad(wide, ((0, 0), (above, below + need), (left, right + need), (0, 0)))
     taps = np.zeros((n, work.out_rows, work.out_cols, kr, k, channels), x.dtype)
     for i in range(kr):
         for j in range(k):

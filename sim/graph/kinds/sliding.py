@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     from sim.graph.graph import Op
 
 WINDOW: Mapping[str, Any] = {
-    "in_rows": 0, "in_cols": 0, "kernel": 2, "stride": 2, "padding": 0, "kernel_rows": None, "padding_rows": None,
+    "in_rows": 0, "in_cols": 0, "kernel": 2, "stride": 2, "padding": 0,
+    "kernel_rows": None, "padding_rows": None, "stride_rows": None, "padding_end": None, "padding_rows_end": None,
 }  # fmt: skip
-"""Attributes of a window; rows None: as columns."""
+"""Attributes of a window; of rows, None: as columns. ``padding_end`` (columns on the right), ``padding_rows_end`` (rows
+below), None: as many as before the image."""
+
+OPTIONAL = {"kernel_rows": 1, "padding_rows": 0, "stride_rows": 1, "padding_end": 0, "padding_rows_end": 0}
+"""Attributes that may be None, and the least value of each."""
 
 
 def kernel_of(attrs: Mapping[str, Any]) -> tuple[int, int]:
@@ -29,12 +34,27 @@ def padding_of(attrs: Mapping[str, Any]) -> tuple[int, int]:
     return attrs["padding"] if attrs["padding_rows"] is None else attrs["padding_rows"], attrs["padding"]
 
 
+def padding_behind(attrs: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the rows of zeros below an image, and the columns on its right."""
+    ends = (attrs["padding_rows_end"], attrs["padding_end"])
+    return tuple(  # type: ignore[return-value]
+        before if end is None else end for before, end in zip(padding_of(attrs), ends, strict=True)
+    )
+
+
+def stride_of(attrs: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how far a window moves along rows and along columns."""
+    return attrs["stride"] if attrs["stride_rows"] is None else attrs["stride_rows"], attrs["stride"]
+
+
 def window_results(attrs: Mapping[str, Any]) -> tuple[int, int]:
     """Return (rows, cols) of the result of a convolution or pooling with these attributes."""
     dilation, sizes = attrs.get("dilation", 1), (attrs["in_rows"], attrs["in_cols"])
     rows, cols = (
-        positions(size, kernel + (dilation - 1) * (kernel - 1), attrs["stride"], padding)
-        for size, kernel, padding in zip(sizes, kernel_of(attrs), padding_of(attrs), strict=True)
+        positions(size, kernel + (dilation - 1) * (kernel - 1), stride, before, behind)
+        for size, kernel, stride, before, behind in zip(
+            sizes, kernel_of(attrs), stride_of(attrs), padding_of(attrs), padding_behind(attrs), strict=True
+        )
     )
     return rows, cols
 
@@ -43,7 +63,7 @@ def window_rules(op: Op, channels: int) -> dict[str, bool]:
     """Return the rules of sizes. Images lie pixel by pixel, row by row, image by image: a row of a view is a pixel."""
     attrs, image, result = op.attrs, op.inputs[0], op.output
     least = {"in_rows": 1, "in_cols": 1, "kernel": 1, "stride": 1, "padding": 0, "dilation": 1}
-    least |= {name: n for name, n in (("kernel_rows", 1), ("padding_rows", 0)) if attrs[name] is not None}
+    least |= {name: n for name, n in OPTIONAL.items() if attrs[name] is not None}
     rules = {
         f"{name} is {attrs[name]!r}, must be a whole number >= {n}": is_count(attrs[name], n)
         for name, n in least.items()
@@ -53,7 +73,8 @@ def window_rules(op: Op, channels: int) -> dict[str, bool]:
         return rules
     pixels, (rows, cols) = attrs["in_rows"] * attrs["in_cols"], window_results(attrs)
     size = f"{attrs['in_rows']}x{attrs['in_cols']}"
-    for padding, kernel in zip(padding_of(attrs), kernel_of(attrs), strict=True):
+    paddings = (*padding_of(attrs), *padding_behind(attrs))
+    for padding, kernel in zip(paddings, kernel_of(attrs) * 2, strict=True):
         rules[f"padding {padding} must be smaller than kernel {kernel}"] = padding < kernel
     rules[f"the kernel of {attrs['kernel']} exceeds the image of {size}"] = min(rows, cols) >= 1
     rules[
@@ -69,13 +90,13 @@ def window_rules(op: Op, channels: int) -> dict[str, bool]:
 
 def windows(attrs: Mapping[str, Any], image: Array, beyond: float = 0) -> Array:
     """Return what each window sees of images [pixels, channels]: [results, taps, channels]; ``beyond`` their border."""
-    (high, wide), (above, aside), dilation = kernel_of(attrs), padding_of(attrs), attrs.get("dilation", 1)
+    (high, wide), dilation = kernel_of(attrs), attrs.get("dilation", 1)
     images = image.reshape(-1, attrs["in_rows"], attrs["in_cols"], image.shape[-1])
-    sides = ((0, 0), (above, above), (aside, aside), (0, 0))
+    sides = ((0, 0), *zip(padding_of(attrs), padding_behind(attrs), strict=True), (0, 0))
     images = np.pad(images, sides, constant_values=beyond)
     rows, cols = window_results(attrs)
-    at_row, at_col = (attrs["stride"] * np.arange(count)[:, None] + dilation * np.arange(taps)
-                      for count, taps in ((rows, high), (cols, wide)))  # fmt: skip
+    counts = zip(stride_of(attrs), (rows, cols), (high, wide), strict=True)
+    at_row, at_col = (move * np.arange(count)[:, None] + dilation * np.arange(taps) for move, count, taps in counts)
     seen = images[:, at_row][:, :, :, at_col]  # [image, row, kernel row, column, kernel column, channel]
     return np.asarray(seen.transpose(0, 1, 3, 2, 4, 5).reshape(-1, high * wide, image.shape[-1]))
 

@@ -81,10 +81,11 @@ def _image(work: Conv) -> int:
     """Return the least input elements that all results together need: each brings fresh pixels along a side."""
     size, stride, padding = work.pool
     pixels = 1
-    sides = (work.rows_of_kernel, work.padding_above), (work.kernel, work.padding)
+    above, below, left, right = work.paddings
+    sides = (work.rows_of_kernel, above + below), (work.kernel, left + right)
     for pooled, (kernel, zeros) in zip((work.pooled_rows, work.pooled_cols), sides, strict=True):
         results = max(0, pooled * min(size, stride) - 2 * padding)
-        pixels *= max(0, results * min(work.stride, kernel) - 2 * zeros)
+        pixels *= max(0, results * min(work.stride, kernel) - zeros)
     return work.batch * pixels * work.in_channels // work.input_dilation**2
 
 
@@ -105,6 +106,9 @@ class Convolutions(MappedKind):
         k, p = (
             f"{rows}x{cols}" for rows, cols in ((work.rows_of_kernel, work.kernel), (work.padding_above, work.padding))
         )
+        above, below, left, right = work.paddings
+        if (above, left) != (below, right):
+            square, p = False, f"{above}+{below}x{left}+{right}"
         kernel = f"k={work.kernel if square else k} s={work.stride} p={work.padding if square else p}"
         return f"{'depthwise ' * work.depthwise}conv {image}->{work.out_channels} {kernel}{pool}"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError
 from sim.graph import View
+from sim.graph.windows import positions
 from workloads.onnx.lower.products import add_product
 from workloads.onnx.net import Node
 from workloads.onnx.strided import Strided
@@ -15,22 +16,45 @@ if TYPE_CHECKING:
     from workloads.onnx.lower.lowering import Lowering
 
 
-def _window(node: Node, kernel: list[int]) -> dict[str, Any]:
-    """Return the attributes of a window. Raises InputError for one that no kind of a graph has."""
-    strides, dilations, pads = list(_axes(node, "strides", 1)), list(_axes(node, "dilations", 1)), _pads(node)
+def _window(node: Node, kernel: list[int], shape: tuple[int, ...], out: tuple[int, ...]) -> dict[str, Any]:
+    """Return the attributes of a window. Raises InputError for one that no kind of a graph has.
+
+    ``shape``, ``out``: of the image and of the result. Zeros behind an image that no window reaches are left out.
+    """
+    strides, dilations = _axes(node, "strides", 1), _axes(node, "dilations", 1)
+    if len({*dilations}) > 1:
+        raise InputError(
+            f"operator {node.name!r} ({node.op}): dilations {dilations}: taps lie as far apart along rows as columns"
+        )
+    wide = [1 + dilations[0] * (size - 1) for size in kernel]
+    before = _before(node, wide, strides, shape)
+    needed = [(out[2 + axis] - 1) * strides[axis] + wide[axis] for axis in (0, 1)]
+    behind = [max(0, needed[axis] - shape[2 + axis] - before[axis]) for axis in (0, 1)]
+    window: dict[str, Any] = {"kernel": kernel[1], "stride": strides[1], "padding": before[1]}
+    others = {
+        "kernel_rows": kernel[0],
+        "padding_rows": before[0],
+        "stride_rows": strides[0],
+        "padding_end": _end(shape[3], out[3], wide[1], strides[1], before[1], behind[1]),
+        "padding_rows_end": _end(shape[2], out[2], wide[0], strides[0], before[0], behind[0]),
+    }
+    window |= {
+        key: value for key, value in others.items() if value not in (None, window.get(key.removesuffix("_rows")))
+    }
+    return window | ({"dilation": dilations[0]} if dilations[0] > 1 else {})
+
+
+def _before(node: Node, wide: list[int], strides: list[int], shape: tuple[int, ...]) -> list[int]:
+    """Return the rows and columns of zeros before an image."""
     auto = node.attrs.get("auto_pad", b"NOTSET")
     auto = auto.decode() if isinstance(auto, bytes) else auto
-    even = pads[:2] == pads[2:] and len({*strides}) == len({*dilations}) == 1
-    if not even or auto not in ("NOTSET", "VALID") or node.attrs.get("ceil_mode"):
-        raise InputError(
-            f"operator {node.name!r} ({node.op}): strides {strides}, pads {pads}, dilations {dilations}, auto_pad "
-            f"{auto}: windows move as far along rows as along columns, with as many zeros before an image as behind it"
-        )
-    window = {"kernel": kernel[1], "kernel_rows": kernel[0], "padding": pads[1], "padding_rows": pads[0]}
-    window |= {"stride": strides[0]} | ({"dilation": dilations[0]} if dilations[0] > 1 else {})
-    if kernel[0] == kernel[1] and pads[0] == pads[1]:
-        window = {key: value for key, value in window.items() if not key.endswith("_rows")}
-    return window
+    if auto in ("NOTSET", ""):
+        return _pads(node)[:2]
+    if auto == "VALID":
+        return [0, 0]
+    whole = [max(0, (-(-shape[2 + axis] // strides[axis]) - 1) * strides[axis] + wide[axis] - shape[2 + axis])
+             for axis in (0, 1)]  # fmt: skip
+    return [(total + (auto == "SAME_LOWER")) // 2 for total in whole]
 
 
 def _axes(node: Node, key: str, default: int) -> list[int]:
@@ -39,6 +63,11 @@ def _axes(node: Node, key: str, default: int) -> list[int]:
 
 def _pads(node: Node) -> list[int]:
     return list(node.attrs.get("pads") or [0] * 4)
+
+
+def _end(size: int, results: int, wide: int, stride: int, before: int, behind: int) -> int | None:
+    """Return the zeros behind an image, None where as many as before it give as many results."""
+    return None if positions(size, wide, stride, before) == results else behind
 
 
 def conv(at: Lowering, node: Node) -> None:
@@ -58,7 +87,7 @@ def conv(at: Lowering, node: Node) -> None:
     if apart and node.inputs[0] in at.net.inputs and not relu:
         _patches(at, node, shape, out, kernel)
         return
-    window = _window(node, kernel)
+    window = _window(node, kernel, shape, out)
     image = pixels(at, node, node.inputs[0])
     target = at.result(node, channels_last(out), unit=1)
     alone = groups == shape[1] == out[1]
@@ -165,7 +194,7 @@ def pool(at: Lowering, node: Node) -> None:
     shape, out = (at.net.values[name].shape or () for name in (node.inputs[0], node.output))
     if len(shape) != 4:
         raise InputError(f"operator {node.name!r} ({node.op}): {len(shape)} axes, only images are read")
-    window = _window(node, list(node.attrs["kernel_shape"]))
+    window = _window(node, list(node.attrs["kernel_shape"]), shape, out)
     image = pixels(at, node, node.inputs[0])
     target = at.result(node, channels_last(out), unit=1)
     kind = "maxpool" if node.op == "MaxPool" else "avgpool"
