@@ -28,8 +28,8 @@ def test_sweep_has_exactly_the_defined_columns() -> None:
     assert set(frame.columns) - set(TINY) == set(columns.table("sweep"))
 
 
-def test_every_cause_of_the_core_is_defined_and_call_and_host_besides() -> None:
-    assert list(columns.CAUSES) == [*(cause.name.lower() for cause in Cause), "call", "host"]
+def test_every_cause_of_the_core_is_defined_and_those_of_cpu_and_vector_unit_besides() -> None:
+    assert list(columns.CAUSES) == [*(cause.name.lower() for cause in Cause), "call", "vector", "host"]
 
 
 def test_every_component_of_energy_is_defined() -> None:
