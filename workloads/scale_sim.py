@@ -2,8 +2,9 @@
 
 Convolutions: name, image height and width (its padding included), filter height and width, channels, filters, stride
 (one, or one for each side if they are equal). Products: name, M, N, K. Files in use have a header, trailing commas,
-blank lines, a byte order mark or CRLF line ends; all of these are taken. A trailing sparsity ratio ("2:4") is refused:
-sparsity is said by --sparsity.
+blank lines, titles (a name alone, put before the names below it), tabs in the place of commas, remarks ("#dw", or
+behind an empty cell), a byte order mark or CRLF line ends; all of these are taken. A trailing sparsity ratio ("2:4") is
+refused: sparsity is said by --sparsity.
 
 A filter that is not square, and one that covers the whole image (a fully connected layer), is the product that it
 equals, its windows given as rows.
@@ -22,7 +23,7 @@ from sim.graph.windows import positions
 from workloads.encoder import check_sizes
 from workloads.networks.builder import Network
 
-MOST_SIZE = 1 << 20
+MOST_SIZE = 1 << 23
 CONVOLUTION = ("image height", "image width", "filter height", "filter width", "channels", "filters", "stride")
 PRODUCT = ("M", "N", "K")
 
@@ -30,30 +31,38 @@ PRODUCT = ("M", "N", "K")
 def load(path: Path, dtype: str = "int8") -> Graph:
     """Read a topology file. Raises InputError listing all problems by line."""
     check_sizes(str(path), {}, dtype)
-    lines = csv.reader(io.StringIO(read_text(path)))
-    rows = [(lines.line_num, [cell.strip() for cell in row]) for row in lines]
-    rows = [(number, cells[: _length(cells)]) for number, cells in rows]
+    text = read_text(path)
+    separator = "," if "," in text else "\t"
+    lines = csv.reader(io.StringIO(text), delimiter=separator)
+    rows = [(lines.line_num, _cells(row)) for row in lines]
     rows = [(number, cells) for number, cells in rows if cells]
-    if rows and not any(cell.isdigit() for cell in rows[0][1][1:]):
-        rows = rows[1:]  # the header
-    net, names, problems = Network(path.stem, dtype), set[str](), []
+    first = next((place for place, (_, cells) in enumerate(rows) if len(cells) > 1), None)
+    if first is not None and not any(cell.isdigit() for cell in rows[first][1][1:]):
+        del rows[first]  # the header
+    net, names, problems, title = Network(path.stem, dtype), set[str](), list[str](), ""
     for number, cells in rows:
+        if len(cells) == 1:
+            title = f"{cells[0]}."
+            continue
         found, sizes = _sizes(cells)
         problems += [f"{path}: line {number}: {problem}" for problem in found]
         if not found:
-            name = cells[0] if cells[0] and cells[0] not in names else f"{cells[0] or 'layer'}_{number}"
+            name = title + (cells[0] or "layer")
+            name = name if cells[0] and name not in names else f"{name}_{number}"
             names.add(name)
             _layer(net, name, sizes)
-    if not rows:
+    if not names and not problems:
         problems.append(f"{path}: no layers: lines of a name and {len(CONVOLUTION)} or {len(PRODUCT)} sizes")
     if problems:
         raise InputError(some(problems))
     return net.graph()
 
 
-def _length(cells: list[str]) -> int:
-    """Return how many cells there are without empty ones at the end."""
-    return max((place + 1 for place, cell in enumerate(cells) if cell), default=0)
+def _cells(row: list[str]) -> list[str]:
+    """Return a line's cells up to the first empty one behind the name, without a remark (#dw)."""
+    cells = [cell.strip() for cell in row]
+    end = next((place for place, cell in enumerate(cells) if place and (not cell or cell.startswith("#"))), len(cells))
+    return cells[:end] if any(cells) else []
 
 
 def _sizes(cells: list[str]) -> tuple[list[str], list[int]]:

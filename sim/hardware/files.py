@@ -11,6 +11,7 @@ from typing import Any
 
 from sim.base.errors import InputError
 from sim.base.reading import read_json, read_toml
+from sim.hardware import scale_sim
 
 
 def config_files(folder: str = "") -> dict[str, Path]:
@@ -33,7 +34,9 @@ def dram_table() -> Mapping[str, Any]:
 
 
 def read_tables(file: Path, where: str) -> dict[str, Any]:
-    """Return the tables of a machine file: TOML, or the JSON of a saved run. Raises InputError."""
+    """Return the tables of a machine file: TOML, the JSON of a saved run, SCALE-Sim's cfg. Raises InputError."""
+    if file.suffix == ".cfg":
+        return scale_sim.machine(file, where)
     if file.suffix != ".json":
         return read_toml(file, where)
     tables = read_json(file, where)

@@ -24,6 +24,7 @@ MEANINGS: dict[str, str] = {
     "clock_mhz": "accelerator clock",
     "energy_table": "energy per action: a name of hwconfigs/energy or a TOML file",
     "waived_rules": "legality rules that this machine may break",
+    "unsaid": "settings of the foreign file that the machine was read from, for which there is no key",
     "array.mesh_rows": "rows of tiles of the systolic array",
     "array.mesh_columns": "columns of tiles of the systolic array",
     "array.tile_rows": "rows of PEs in a tile, combinational",

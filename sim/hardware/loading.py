@@ -33,7 +33,8 @@ def published() -> list[str]:
 
 
 def load(source: Source, overrides: Mapping[str, object] | None = None) -> Hardware:
-    """Return the machine of a name, written in a TOML file or a saved run's hardware.json, or given as tables.
+    """Return the machine of a name, written in a TOML file, a saved run's hardware.json or a SCALE-Sim cfg,
+    or given as tables.
 
     ``overrides``: dotted keys, e.g. ``{"scratchpad.capacity": "512KiB", "memory.latency_cycles": 100}``.
     Raises InputError with every problem found: unknown preset or key, wrong unit, broken rule, bad TOML.
@@ -43,7 +44,7 @@ def load(source: Source, overrides: Mapping[str, object] | None = None) -> Hardw
     where = "hardware" if isinstance(source, Mapping) else str(source)
     description = _resolve(source, chain=())
     if not isinstance(source, Mapping):
-        description.setdefault("name", where.rsplit("/", 1)[-1].removesuffix(".toml"))
+        description.setdefault("name", where.rsplit("/", 1)[-1].removesuffix(".toml").removesuffix(".cfg"))
     return build(description, overrides or {}, where=where)
 
 
@@ -178,7 +179,7 @@ def _named_twice(tables: Mapping[str, object], prefix: str = "") -> Iterator[str
 
 
 def _is_path(source: str | Path) -> bool:
-    return isinstance(source, Path) or source.endswith((".toml", ".json")) or "/" in source
+    return isinstance(source, Path) or source.endswith((".toml", ".json", ".cfg")) or "/" in source
 
 
 def _find(source: str | Path) -> tuple[Path, str]:

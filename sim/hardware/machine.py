@@ -101,6 +101,7 @@ class Hardware(Table):
     ]
     energy_table: str
     waived_rules: Annotated[tuple[str, ...], Field(strict=False)]
+    unsaid: Annotated[tuple[str, ...], Field(strict=False)] = ()
     array: Array
     scratchpad: Scratchpad
     accumulator: Accumulator
@@ -122,8 +123,8 @@ class Hardware(Table):
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of everything that can change a result (all but name, description and waived rules)."""
-        content = self.model_dump(exclude={"name", "description", "waived_rules"})
+        """SHA-256 of everything that can change a result (all but name, description, waived rules and unsaid)."""
+        content = self.model_dump(exclude={"name", "description", "waived_rules", "unsaid"})
         if self.cpu.prices == "none":  # how a program was compiled then changes nothing
             for unused in ("prices", "sizes", "code"):
                 del content["cpu"][unused]

@@ -29,6 +29,8 @@ def remarks(case: Case) -> Iterator[str]:
 
 def of_machine(hw: Hardware) -> Iterator[str]:
     """Yield the sentences about a machine alone."""
+    if hw.unsaid:
+        yield f"{hw.name} was read from another simulator's file; no key says {', '.join(hw.unsaid)}"
     if hw.memory.dram == "none":
         for way in ("read", "write"):
             rate = getattr(hw.memory, f"{way}_bytes_per_cycle")

@@ -41,6 +41,13 @@ def test_products_and_repeated_names(tmp_path: Path) -> None:
     assert [(op.name, *op.mnk) for op in graph.ops] == [("qkv", 128, 2304, 768), ("qkv_3", 1, 2, 3)]
 
 
+def test_titles_tabs_and_remarks_of_public_files_are_read_past(tmp_path: Path) -> None:
+    text = "Layer name, IFMAP Height,,\nNet one,\na,8,8,3,3,4,4,1,#dw\n\nNet two,,,\na,8,8,3,3,4,4,1,,,6,6,36\n"
+    assert [op.name for op in build(written(tmp_path, text)).ops] == ["Net one.a", "Net two.a"]
+    tabs = "Layer name\tM\tN\tK\t\nproduct\t4000000\t3\t4\t\n"
+    assert [op.mnk for op in build(written(tmp_path, tabs)).ops] == [(4_000_000, 3, 4)]
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [

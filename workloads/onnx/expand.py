@@ -129,6 +129,17 @@ def _n_bits(parts: Parts) -> None:
         parts.add("Add", product, bias, out=parts.node.output)
 
 
+def _lstm(parts: Parts) -> None:
+    """DynamicQuantizeLSTM: weights are coded and lie transposed; its other operands are those of LSTM."""
+    turned = [parts.add("Transpose", parts.given(place), perm=[0, 2, 1]) for place in (1, 2)]
+    others = [parts.given(place) for place in range(3, 8)]
+    while others and not others[-1]:
+        others.pop()
+    parts.nodes.append(
+        Node("LSTM", [parts.given(0), *turned, *others], parts.node.outputs, parts.node.attrs, parts.node.name)
+    )
+
+
 def _fused_matmul(parts: Parts) -> None:
     attrs, sides = parts.node.attrs, []
     for place, key in ((0, "transA"), (1, "transB")):
@@ -317,6 +328,7 @@ MICROSOFT: dict[str, Rule] = {
     "QLinearGlobalAveragePool": _of("GlobalAveragePool", 0),
     "QuantizeLinear": _identity,
     "DequantizeLinear": _float,
+    "DynamicQuantizeLSTM": _lstm,
     "FusedMatMul": _fused_matmul,
     "TransposeMatMul": _fused_matmul,
     "SkipLayerNormalization": _skip_norm,
@@ -344,7 +356,8 @@ def expanded(node: Node, resolver: Resolver) -> list[Node] | None:
     if node.op == "SimplifiedLayerNormalization":  # exported without its domain by some versions
         rules = MICROSOFT
     if node.op not in rules:
-        if node.op == "Cast" and node.inputs and node.inputs[0] in resolver.net.integer_sums:
+        biased = node.op == "Add" and node.domain == "" and _is_scale_of_sums(node, resolver)
+        if biased or (node.op == "Cast" and node.inputs and node.inputs[0] in resolver.net.integer_sums):
             resolver.net.integer_sums.add(node.output)
         return None
     parts = Parts(node, resolver)
@@ -357,7 +370,7 @@ def _sums(node: Node, resolver: Resolver) -> str:
 
 
 def _is_scale_of_sums(node: Node, resolver: Resolver) -> bool:
-    """Return whether a product rescales the sums of an integer product by numbers that are given."""
+    """Return whether a product (or a sum) of integer sums has another operand that is given: their scale (or bias)."""
     sums = _sums(node, resolver)
     others = [resolver.net.values[name] for name in node.inputs if name != sums]
     return bool(sums) and len(others) == 1 and others[0].level <= Level.GIVEN

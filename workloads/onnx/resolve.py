@@ -34,6 +34,8 @@ SAME_SHAPE = ("LayerNormalization", "RMSNormalization", "Gelu", "Swish", expand.
 """Operators whose result is shaped as their first operand, whatever version of the standard a file is of."""
 MISFITS = (AssertionError, ArithmeticError, LookupError, TypeError, ValueError)
 """What rules raise for operators whose operands or attributes are not those of the standard."""
+ARITHMETIC = ("Add", "Sub", "Mul", "Div")
+"""Operators of two operands of one type; sums of integer products are numbers here, their biases integers."""
 OWN_SHAPES = ("MatMul", expand.ATTENTION, *SAME_SHAPE)
 
 
@@ -220,9 +222,10 @@ class Resolver:
             return None
         helper = self.onnx.helper
         types, data = {}, {}
+        mixed = node.op in ARITHMETIC and len({value is not None and value.dtype in self.whole for value in inputs}) > 1
         for value in inputs:
             if value is not None:
-                dtype = value.dtype if value.dtype in self.whole else FLOAT
+                dtype = value.dtype if value.dtype in self.whole and not mixed else FLOAT
                 types[value.name] = helper.make_tensor_type_proto(dtype, value.shape)
                 if value.data is not None and value.elements <= levels.SMALL and value.dtype == dtype:
                     data[value.name] = self.onnx.numpy_helper.from_array(value.data, value.name)

@@ -194,7 +194,11 @@ class Lowering(Places):
                 "copy", node, list(element_views((source, target), self.width(target))), name or f"{node.name}.copy"
             )
         except NoWindow:
-            self.foreign(node, [source], target, "rearrange", name or f"{node.name}.rearrange")
+            try:
+                self.foreign(node, [source], target, "rearrange", name or f"{node.name}.rearrange")
+            except NoWindow:  # a part of a row that others fill, too: element by element
+                views = element_views((source, target), self.width(target), single=True)
+                self.apply("copy", node, list(views), name or f"{node.name}.copy")
         return target
 
     def foreign(self, node: Node, sources: Sequence[Strided], target: Strided, what: str, name: str = "") -> None:

@@ -21,11 +21,13 @@ class NoWindow(Exception):
         self.place = place
 
 
-def element_views(arrays: Sequence[Strided], width: int, narrow: Sequence[int] = ()) -> Iterator[tuple[View, ...]]:
+def element_views(
+    arrays: Sequence[Strided], width: int, narrow: Sequence[int] = (), single: bool = False
+) -> Iterator[tuple[View, ...]]:
     """Yield the windows of an operator that treats elements alone, of its operands and (last) its result.
 
     All arrays have one shape. ``width``: columns of a row of the result's tensor; ``narrow``: operands that may be one
-    number a row. Raises NoWindow.
+    number a row; ``single``: columns that do not lie side by side are rows of one. Raises NoWindow.
     """
     parts: list[Common] = []
     for axes in zip(*(array.axes for array in arrays), strict=True):
@@ -35,6 +37,9 @@ def element_views(arrays: Sequence[Strided], width: int, narrow: Sequence[int] =
         parts += found
     parts = joined(sorted(parts, key=lambda part: -part[1][-1]))
     cols, strides = parts.pop() if parts else (1, (1,) * len(arrays))
+    if single and cols > 1 and any(stride != 1 for stride in strides):
+        parts.append((cols, strides))
+        cols, strides = 1, (1,) * len(arrays)
     columns = [place for place, stride in enumerate(strides) if stride == 0 and cols > 1 and place in narrow]
     if wrong := [place for place, stride in enumerate(strides) if stride != 1 and cols > 1 and place not in columns]:
         raise NoWindow(wrong[0])
