@@ -38,6 +38,12 @@ def _array_operators(hw: Hardware) -> dict[str, Any]:
     return {"features.normalizations": True, "features.nonlinear_activations": True, **taken}
 
 
+def _vector_unit(hw: Hardware) -> dict[str, Any]:
+    """As many lanes as the array has columns, where its own units are there already."""
+    units = hw.features.normalizations and hw.features.nonlinear_activations
+    return {"vector.lanes": hw.vector.lanes or hw.dim} if units else {}
+
+
 def _twice(name: str, *keys: str) -> Remedy:
     def overrides(hw: Hardware) -> dict[str, Any]:
         values = {}
@@ -84,7 +90,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     ),
     "host": (
         Remedy("normalisation and activation units on the array", _array_operators),
-        Remedy("a vector unit beside the array", lambda hw: {"vector.lanes": hw.dim}),
+        Remedy("a vector unit beside the array", _vector_unit),
     ),
 }
 

@@ -24,12 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError, did_you_mean
-from sim.graph import Graph, View
 from sim.run.pipeline import run
 from sim.run.request import Request, Resolver
 from sim.timing.disk import default_timings
 from sim.timing.memo import Memo
-from workloads.networks.builder import Network
 from workloads.networks.decoders import DECODERS
 
 if TYPE_CHECKING:
@@ -208,8 +206,11 @@ class _Timed:
         return 2 if self.config.first_ffn else 1
 
     def per_sequence(self, sequences: Iterable[int]) -> Iterator[Row]:
-        """Yield the scores of all words and the choice of the largest for each number of sequences."""
-        runs = {count: self._times(replace(self.request, graph=_head(self.config, count))) for count in sequences}
+        """Yield the scores of all words and the choice of the largest for each number of sequences, in a decode step.
+
+        Alone they would begin in other halves of the memories, where their rows meet in other banks.
+        """
+        runs = {count: self.times(phase="decode", kv=LEAST, batch=count, layers=self._layers) for count in sequences}
         for layer, name in (("lm_head", "head"), ("sampler", "argmax")):
             yield from ((layer, count, _us(sum(_of(times, (name,))))) for count, times in runs.items())
 
@@ -248,12 +249,3 @@ def _of(times: Mapping[str, float], names: tuple[str, ...]) -> list[float]:
 
 def _us(time: float) -> float:
     return round(time, 4)
-
-
-def _head(config: Config, sequences: int) -> Graph:
-    """Return the graph of the output head: scores of the vocabulary for each sequence, and the index of the largest."""
-    net = Network("head")
-    scores = net.linear(net.input("x", sequences, config.embedding), config.vocab, name="head", bias=False, wide=True)
-    best = net.tensor("best", (sequences, 1), "int32")
-    net.op("argmax", "argmax", [View.whole(scores)], View.whole(best), None)
-    return net.graph()

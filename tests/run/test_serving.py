@@ -35,6 +35,10 @@ def test_tables_have_the_documented_columns_and_the_times_of_runs(tmp_path: Path
     microseconds = 1000.0  # cycles in one at 1 GHz
     assert dense["down_proj", 16] == pytest.approx(cycles["FF_down"] / microseconds, abs=1e-3)
     assert dense["qkv_proj", 16] == pytest.approx(cycles["matmul_"] / microseconds, abs=1e-3)
+    step = sim.simulate("qwen2-0.5b", "gemmini_ibert", phase="decode", kv=16, layers=1, batch=2, progress=False)
+    scores = sum(row["cycles"] for row in step.rows if row["op"] == "head")
+    once = {(layer, int(count)): float(time) for layer, count, time in tables["per_sequence"]}
+    assert once["lm_head", 2] == pytest.approx(scores / microseconds, abs=1e-3)  # a tied head: the table's transpose
     grid = {tuple(map(int, row[:4])): float(row[4]) for row in tables["attention"]}
     assert grid[16, 16, 2, 16] == pytest.approx(grid[16, 16, 0, 0] + grid[0, 0, 2, 16], abs=1e-3)
     with pytest.raises(InputError, match="exists"):

@@ -83,6 +83,13 @@ def _float(parts: Parts) -> None:
     parts.add("Cast", parts.given(0), out=parts.node.output, to=1)
 
 
+def _pad(parts: Parts) -> None:
+    """A Pad of nothing, as exporters write it for sizes that fit; any other stays as it is."""
+    pads = parts.resolver.net.values[parts.given(1)].data if parts.given(1) else parts.node.attrs.get("pads")
+    if pads is not None and not np.any(pads):
+        _identity(parts)
+
+
 def _dynamic_quantize(parts: Parts) -> None:
     parts.add("Identity", parts.given(0), out=parts.node.output)
     for name in parts.node.outputs[1:]:
@@ -307,6 +314,7 @@ RULES: dict[str, Rule] = {
     "DequantizeLinear": _float,
     "DynamicQuantizeLinear": _dynamic_quantize,
     "Dropout": _identity,
+    "Pad": _pad,
     "MatMulInteger": _of("MatMul", 0, 1, sums=True),
     "ConvInteger": _of("Conv", 0, 1, sums=True),
     "QLinearMatMul": _of("MatMul", 0, 3),
@@ -362,7 +370,7 @@ def expanded(node: Node, resolver: Resolver) -> list[Node] | None:
         return None
     parts = Parts(node, resolver)
     rules[node.op](parts)
-    return parts.nodes
+    return parts.nodes or None
 
 
 def _sums(node: Node, resolver: Resolver) -> str:

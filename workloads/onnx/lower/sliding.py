@@ -100,7 +100,7 @@ def conv(at: Lowering, node: Node) -> None:
     attrs = {"in_rows": shape[2], "in_cols": shape[3], **window, "activation": "relu" if relu else "none"}
     if not alone:
         attrs["groups"] = groups
-    at.apply("depthwise_conv" if alone else "conv", node, [(*views, rows_of(target, out))], **attrs)
+    put(at, node, "depthwise_conv" if alone else "conv", views, target, out, attrs)
 
 
 def series(at: Lowering, node: Node) -> None:
@@ -166,11 +166,27 @@ def pixels(at: Lowering, node: Node, name: str) -> View:
     return View(flat.tensor, 1, flat.shape[0], shape[1], row, flat.shape[0] * row, flat.offset)
 
 
-def rows_of(target: Strided, shape: tuple[int, ...]) -> View:
-    """Return the pixels of a result as rows."""
+def put(
+    at: Lowering, node: Node, kind: str, views: list[View], target: Strided, out: tuple[int, ...], attrs: dict[str, Any]
+) -> None:
+    """Add an operator whose result is pixels as rows; it is copied from there to a place where they are no rows."""
+    rows = rows_of(target, out)
+    if rows is not None:
+        at.apply(kind, node, [(*views, rows)], **attrs)
+        return
+    own = at.own(f"{node.output.lstrip('/')}.pixels", out, channels_last(out))
+    made = rows_of(own, out)
+    assert made is not None
+    at.apply(kind, node, [(*views, made)], **attrs)
+    at.copied(node, own, target)
+
+
+def rows_of(target: Strided, shape: tuple[int, ...]) -> View | None:
+    """Return the pixels of a result as rows, None where they lie in no one distance from each other."""
     count = shape[0] * shape[2] * shape[3]
     flat = target.transposed([0, 2, 3, 1]).reshaped((count, shape[1]))
-    assert flat is not None and len(flat.axes[0]) <= 1
+    if flat is None or len(flat.axes[0]) > 1 or not flat.row_stride_one():
+        return None
     row = flat.axes[0][0][1] if flat.axes[0] else shape[1]
     return View(flat.tensor, 1, count, shape[1], row, count * row, flat.offset)
 
@@ -198,7 +214,7 @@ def pool(at: Lowering, node: Node) -> None:
     image = pixels(at, node, node.inputs[0])
     target = at.result(node, channels_last(out), unit=1)
     kind = "maxpool" if node.op == "MaxPool" else "avgpool"
-    at.apply(kind, node, [(image, rows_of(target, out))], in_rows=shape[2], in_cols=shape[3], **window)
+    put(at, node, kind, [image], target, out, {"in_rows": shape[2], "in_cols": shape[3], **window})
 
 
 def global_average(at: Lowering, node: Node) -> None:
