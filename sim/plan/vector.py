@@ -52,7 +52,7 @@ def reader(op: Op, at: Planning) -> Op | None:
     if len(readers) != 1 or len(at.graph.producers(op.output.tensor)) != 1:
         return None
     (found,) = readers
-    on_unit = found.kind == "multiply" and takes(found, at)
+    on_unit = found.kind in vector.HANDED_TO and takes(found, at)
     once = found.inputs.count(op.output) == 1 and op.inputs[0].shape == found.output.shape
     return found if on_unit and once else None
 

@@ -152,6 +152,9 @@ COUNTS: Mapping[str, Callable[[Op], Count]] = {
 }
 """What the unit runs, and what each takes."""
 
+HANDED_TO = frozenset({"multiply"})
+"""What takes the result of a `CHAINED` operator from the lanes: the gate of SwiGLU and GEGLU."""
+
 CHAINED = frozenset({"relu", "exp", "elu_plus_one", "sigmoid", "silu", "tanh", "gelu", "gelu_tanh"})
 """Operators of one input, element by element, that need no pass of their own before a product that reads them."""
 
