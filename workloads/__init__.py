@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError, did_you_mean
 from sim.base.reading import read_json
 from sim.graph import Graph
-from workloads import onnx, scale_sim
 from workloads.bert import (
     MAX_POSITIONS,
     MODELS,
@@ -24,10 +25,10 @@ from workloads.bert import (
 )
 from workloads.encoder import encoder_layer
 from workloads.graph_file import load
-from workloads.networks import hf_config
-from workloads.networks.decoders import DECODERS
-from workloads.networks.models import NETWORKS
 from workloads.resnet import resnet50
+
+if TYPE_CHECKING:
+    from workloads.networks.models import NETWORKS
 
 __all__ = [
     "MODELS",
@@ -61,13 +62,21 @@ WORKLOADS: dict[str, Callable[..., Graph]] = {
 """Encoders and ResNet-50 by the name that the command line takes; all other networks: `NETWORKS`."""
 
 
+def __getattr__(name: str) -> Any:
+    """Return `NETWORKS`, whose forty modules are imported when one of them is asked for: most runs need none."""
+    if name == "NETWORKS":
+        return import_module("workloads.networks.models").NETWORKS
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def remarks(name: str, sizes: Mapping[str, object]) -> list[str]:
     """Return what is unusual about the sizes of a named workload: a published model beyond its positions."""
     seq = sizes.get("seq")
     if name in MODELS and isinstance(seq, int) and seq > MAX_POSITIONS:
         return [f"{name} has {MAX_POSITIONS} positions: no checkpoint of it runs at seq = {seq:,}"]
     lengths = [value for value in (seq, sizes.get("kv")) if isinstance(value, int)]
-    if name in DECODERS and sum(lengths) > (most := DECODERS[name].most_positions):
+    decoders = {} if name in WORKLOADS else import_module("workloads.networks.decoders").DECODERS
+    if name in decoders and sum(lengths) > (most := decoders[name].most_positions):
         return [f"{name} was trained on {most:,} positions: {sum(lengths):,} are beyond them"]
     return []
 
@@ -80,24 +89,32 @@ def build(name: str, **sizes: object) -> Graph:
 
     Raises InputError for an unknown name or size, an illegal size, an unreadable file or a wrong graph.
     """
-    if name.endswith(".json") or (name not in WORKLOADS and name not in NETWORKS and Path(name).is_dir()):
+    if name in WORKLOADS:
+        return built(name, WORKLOADS[name], sizes)
+    if name.endswith(".json") or (name not in (networks := _networks()) and Path(name).is_dir()):
         path = Path(name)
+        hf_config = import_module("workloads.networks.hf_config")
         if path.is_dir() or hf_config.is_config(read_json(path)):
             return built(name, hf_config.from_file(path), sizes)
         if sizes:
             raise InputError(f"{name}: a graph file has fixed sizes, it takes no {', '.join(sorted(sizes))}")
         return load(path)
     if name.endswith(".csv"):
-        return built(name, partial(scale_sim.load, Path(name)), sizes)
+        return built(name, partial(import_module("workloads.scale_sim").load, Path(name)), sizes)
     if name.endswith((".onnx", ".pt2")):
-        return onnx.load(Path(name), **sizes)  # type: ignore[arg-type]
-    named = {**WORKLOADS, **NETWORKS}
-    if name not in named:
+        graph: Graph = import_module("workloads.onnx").load(Path(name), **sizes)
+        return graph
+    if name not in networks:
         raise InputError(
-            f"unknown workload {name!r}{did_you_mean(name, named)}, nor a path ending in .json, .onnx, .pt2 or "
-            ".csv, nor a folder"
+            f"unknown workload {name!r}{did_you_mean(name, {**WORKLOADS, **networks})}, nor a path ending in .json, "
+            ".onnx, .pt2 or .csv, nor a folder"
         )
-    return built(name, named[name], sizes)
+    return built(name, networks[name], sizes)
+
+
+def _networks() -> dict[str, Callable[..., Graph]]:
+    found: dict[str, Callable[..., Graph]] = __getattr__("NETWORKS")
+    return found
 
 
 FLAGS = {"true": True, "false": False}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 
 @cache
 def code_version() -> str:
     """Return ``release+digest``: the digest covers every source, energy and area table that can change a result."""
+    from importlib import metadata  # with it the standard library's parser of mail: 20 ms of every start
+
     root = Path(__file__).parents[1]
     tables = [path for folder in ("energy", "area") for path in (root.parent / "hwconfigs" / folder).glob("*.toml")]
     sources = sorted([*root.rglob("*.py"), *tables])

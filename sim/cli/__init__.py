@@ -25,19 +25,23 @@ FAULT = 70
 DEBUG_VARIABLE = "CARAT_DEBUG"
 """Environment variable: show the traceback of a fault."""
 
+PLUGINS_VARIABLE = "PYDANTIC_DISABLE_PLUGINS"
+"""Read by pydantic: without it, it looks through every installed package for plugins of its own; no table needs one."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends the process. Refused input: message on stderr, exit code 2, no traceback.
 
     What no door has refused is a fault of ours: one line that says so, exit code 70. `DEBUG_VARIABLE` shows where.
     """
+    os.environ.setdefault(PLUGINS_VARIABLE, "__all__")
     try:
         _open_outputs()
-        from sim.cli.app import app  # typer; inside the handler, so that Ctrl-C while it loads ends in one line
+        from sim.cli.app import app_for  # typer; inside the handler, so that Ctrl-C while it loads ends in one line
 
         common.typed[:] = sys.argv[1:] if arguments is None else arguments
         try:
-            app(args=list(common.typed), prog_name="carat")
+            app_for(common.typed)(args=list(common.typed), prog_name="carat")
         finally:
             sys.stdout.flush()
     except CaratError as error:

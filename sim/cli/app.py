@@ -1,70 +1,76 @@
-"""The commands, one module each."""
+"""The commands, one module each; a command line that names one imports no other."""
 
 from __future__ import annotations
 
-from typing import get_type_hints
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Any, get_type_hints
 
 import typer
 from typer.models import ParameterInfo
 
 from sim.base.version import code_version
-from sim.cli.analyze import analyze
-from sim.cli.columns import columns
-from sim.cli.diff_command import diff
-from sim.cli.explore import explore
-from sim.cli.export_serving import export_serving
-from sim.cli.gallery import gallery
-from sim.cli.import_command import import_workload
-from sim.cli.infer import infer
-from sim.cli.listing import listing
-from sim.cli.map_command import map_workload
-from sim.cli.merge import export, merge
-from sim.cli.plot import plot
-from sim.cli.record import record
-from sim.cli.report import report
-from sim.cli.reproduce import reproduce
-from sim.cli.run import run
-from sim.cli.show import show
-from sim.cli.sweep import sweep
-from sim.cli.trace import trace
-from sim.cli.validate import compare, replay, validate
-from sim.cli.whatif import whatif
 
-app = typer.Typer(
-    name="carat",
-    help="Cycle-level simulator of Gemmini-like transformer accelerators: cycles, memory traffic and energy.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command()(run)
-app.command()(sweep)
-app.command()(merge)
-app.command()(export)
-app.command()(gallery)
-app.command(name="export-serving")(export_serving)
-app.command()(explore)
-app.command()(analyze)
-app.command(name="import")(import_workload)
-app.command()(show)
-app.command()(diff)
-app.command()(report)
-app.command()(plot)
-app.command()(whatif)
-app.command()(trace)
-app.command(name="list")(listing)
-app.command(name="map")(map_workload)
-app.command()(infer)
-app.command()(columns)
-app.command()(validate)
-app.command()(reproduce)
-app.command()(record)
-app.command()(replay)
-app.command()(compare)
+COMMANDS = {
+    "run": "run:run",
+    "sweep": "sweep:sweep",
+    "merge": "merge:merge",
+    "export": "merge:export",
+    "gallery": "gallery:gallery",
+    "export-serving": "export_serving:export_serving",
+    "explore": "explore:explore",
+    "analyze": "analyze:analyze",
+    "import": "import_command:import_workload",
+    "show": "show:show",
+    "diff": "diff_command:diff",
+    "report": "report:report",
+    "plot": "plot:plot",
+    "whatif": "whatif:whatif",
+    "trace": "trace:trace",
+    "list": "listing:listing",
+    "map": "map_command:map_workload",
+    "infer": "infer:infer",
+    "columns": "columns:columns",
+    "validate": "validate:validate",
+    "reproduce": "reproduce:reproduce",
+    "record": "record:record",
+    "replay": "validate:replay",
+    "compare": "validate:compare",
+}
+"""Command -> module of this room and function in it, in the order of `--help`."""
 
 
-def _as_written() -> None:
+def app_of(commands: Iterable[str]) -> typer.Typer:
+    """Return the command line with these commands."""
+    app = typer.Typer(
+        name="carat",
+        help="Cycle-level simulator of Gemmini-like transformer accelerators: cycles, memory traffic and energy.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name in commands:
+        module, _, function = COMMANDS[name].partition(":")
+        app.command(name=name)(getattr(import_module(f"sim.cli.{module}"), function))
+    app.callback(invoke_without_command=True)(version)
+    _as_written(app)
+    return app
+
+
+def app_for(words: Sequence[str]) -> typer.Typer:
+    """Return the command line for typed words: with the command that they begin with, else with all."""
+    return app_of(words[:1]) if words and words[0] in COMMANDS else app_of(COMMANDS)
+
+
+def __getattr__(name: str) -> Any:
+    """Return `app`, the command line with all commands."""
+    if name == "app":
+        return app_of(COMMANDS)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _as_written(app: typer.Typer) -> None:
     """Keep brackets in help texts: rich, which lays the help out, takes [[precision]] for markup."""
     escaped: set[int] = set()
     for command in app.registered_commands:
@@ -78,10 +84,6 @@ def _as_written() -> None:
                     escaped.add(id(option))
 
 
-_as_written()
-
-
-@app.callback(invoke_without_command=True)
 def version(
     show_version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:

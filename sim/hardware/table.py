@@ -13,6 +13,9 @@ Count = Annotated[int, Field(ge=1, le=MOST)]
 
 
 class Table(BaseModel):
-    """A frozen table that refuses unknown keys and silent conversions ("16" is not 16)."""
+    """A frozen table that refuses unknown keys and silent conversions ("16" is not 16).
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+    Its validator is built when it first reads something: most tables are read as parts of one machine alone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True, defer_build=True)

@@ -30,7 +30,7 @@ TYPES: dict[object, str] = {int: "a whole number", float: "a number", str: "text
 class Table(BaseModel):
     """A frozen table that refuses unknown keys and silent conversions ("16" is not 16)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     def problems(self, given: frozenset[str]) -> list[str]:
         """Return the broken rules that join several keys. ``given``: keys that the table has, right or wrong."""

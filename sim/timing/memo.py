@@ -55,6 +55,11 @@ class Memo:
         """Remember that the timing of an item is under way."""
         self._keep((hw.key, item, phase, clock), timed)
 
+    @property
+    def cycles(self) -> int:
+        """Cycles of all programs whose timings it holds, each counted once."""
+        return sum(found.cycles for found in self._timings.values() if not isinstance(found, Future))
+
     def forget_unfinished(self) -> None:
         """Drop what was begun and not asked for: it may have been cancelled."""
         self._timings = {key: found for key, found in self._timings.items() if not isinstance(found, Future)}

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.recfunctions import repack_fields
 
 from sim.base.errors import Hang, InputError
 from sim.base.workers import cores, safe_path
@@ -199,7 +198,11 @@ def times_of(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
 
 def _fields(records: npt.NDArray[np.void], names: tuple[str, ...]) -> npt.NDArray[np.void]:
     """Return a copy that has only the named fields."""
-    return np.asarray(repack_fields(records.view(np.ndarray)[list(names)]))
+    plain = records.view(np.ndarray)
+    found = np.empty(len(plain), [(name, plain.dtype[name]) for name in names])
+    for name in names:
+        found[name] = plain[name]
+    return found
 
 
 def _outcome(

@@ -139,6 +139,15 @@ def sweep(jobs: int, every: int) -> str:
     return table(["points", "workers", "wall s", "CPU s", "CPU ms a point", "peak MiB of a process", "rows"], rows)
 
 
+def slow() -> str:
+    """Return the table of what is slower than dense networks."""
+    rows = [
+        [one["run"], one["cpu_s"], one["mcycles_per_cpu_s"], one["bar"], one.get("times", "")]
+        for one in script("slow.py")
+    ]
+    return table(["run", "CPU s", "million cycles a CPU s", "bar", "times the run beside it"], rows)
+
+
 def recorded() -> str:
     """Return the table of counters that CI compares."""
     record = json.loads(counters.RECORD.read_text())
@@ -166,6 +175,7 @@ def main() -> None:
         "patterns": patterns(),
         "peers": beside_peers(vars(asked)),
         "searches": searches(asked.jobs),
+        "slow": slow(),
         "sweep": sweep(asked.jobs, asked.every),
         "counters": recorded(),
     }

@@ -30,8 +30,8 @@ def carat(*words: str, code: str | None = None, **settings: str) -> subprocess.C
     ],
 )
 def test_what_no_door_refused_is_one_line(raised: str, code: int, said: str) -> None:
-    thrower = f"def app(**_): raise {raised}"
-    done = carat(code=f"import sim.cli, sim.cli.app\n{thrower}\nsim.cli.app.app = app\nsim.cli.main(['list'])")
+    thrower = f"def app(**_): raise {raised}\nsim.cli.app.app_for = lambda _: app"
+    done = carat(code=f"import sim.cli, sim.cli.app\n{thrower}\nsim.cli.main(['list'])")
     assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -40,7 +40,7 @@ def test_what_no_door_refused_is_one_line(raised: str, code: int, said: str) -> 
 
 def test_a_fault_shows_where_when_asked() -> None:
     thrower = "def app(**_): raise ZeroDivisionError"
-    code = f"import sim.cli, sim.cli.app\n{thrower}\nsim.cli.app.app = app\nsim.cli.main(['list'])"
+    code = f"import sim.cli, sim.cli.app\n{thrower}\nsim.cli.app.app_for = lambda _: app\nsim.cli.main(['list'])"
     assert "Traceback" in carat(code=code, CARAT_DEBUG="1").stderr
 
 

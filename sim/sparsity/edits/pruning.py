@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ from sim.graph import Graph, Op
 from sim.sparsity.masks import files
 from sim.sparsity.structure import weighted
 from sim.sparsity.table import Count, Table, read
-from workloads import checkpoint
 
 PARTS = ("heads", "layers", "ffn", "head_dim", "hidden")
 
@@ -203,6 +203,5 @@ def _arrays(key: str, path: Path) -> Arrays:
         path = path.parent  # a checkpoint's own file, whose names and shapes its config.json explains
     if not path.is_dir():
         return files.read(path)
-
-    found = checkpoint.load(path).weights
+    found = import_module("workloads.checkpoint").load(path).weights  # few runs read a checkpoint
     return {**found, **{f"{name}_table": found[name] for name in TABLES if name in found}}

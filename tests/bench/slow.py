@@ -1,0 +1,80 @@
+"""What is slower than dense networks: `python tests/bench/slow.py [NAME ...]` prints CPU seconds as JSON.
+
+Each run is of programs that are all new, in a process of its own, one thread: cycles of distinct programs per CPU
+second, and CPU seconds beside those of a run of the same process that the issue compares it with (``times``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+os.environ["CARAT_CACHE_MIB"] = "0"
+
+import sim
+import workloads
+from sim import hardware
+from sim.timing.memo import Memo
+from sim.trace.profile import profile
+
+LAYER = {"seq": 128, "hidden": 768, "heads": 12, "ffn": 3072}
+GPT2_STEP = {"phase": "decode", "kv": 1024}
+LONG = {**LAYER, "seq": 32768}
+
+Case = tuple[str, str, dict[str, Any], dict[str, Any]]
+"""Workload, machine, changes to it, sizes."""
+
+DENSE: Case = ("encoder-layer", "gemmini_ibert", {}, LAYER)
+RUNS: dict[str, tuple[float, Case, Case | None]] = {
+    "behind an L2": (15, ("encoder-layer", "gemmini_l2", {}, LAYER), None),
+    "decode behind 1,024 tokens": (30, ("gpt2", "gemmini_ibert", {}, GPT2_STEP), None),
+    "timelines of a layer": (20, DENSE, DENSE),
+    "515 tokens": (25, (*DENSE[:3], {**LAYER, "seq": 515}), (*DENSE[:3], {**LAYER, "seq": 512})),
+    "3 B/cycle": (25, (*DENSE[:2], {"memory.read_bytes_per_cycle": 3}, LAYER), None),
+    "64 in flight": (25, (DENSE[0], "gemmini_inflight64", {}, LAYER), None),
+    "32-byte DMA": (25, (DENSE[0], "gemmini_dma32", {}, LAYER), None),
+    "resnet50": (40, ("resnet50", "gemmini_default", {}, {}), None),
+    "32,768 tokens": (40, (*DENSE[:3], LONG), None),
+}
+"""Name -> bar in millions of cycles of distinct programs per CPU second, the run, and what it is compared with."""
+
+TIMELINES = "timelines of a layer"
+
+
+def cost(case: Case, timelines: bool = False) -> tuple[float, int]:
+    """Return the CPU seconds of a run, and the cycles of its distinct programs. ``timelines``: also of its profile."""
+    workload, machine, changes, sizes = case
+    graph, hw, memo = workloads.build(workload, **sizes), hardware.load(machine, changes), Memo()
+    begun = time.process_time()
+    result = sim.simulate(graph, hw, memo=memo, threads=1)
+    if timelines:
+        profile(result)
+    return time.process_time() - begun, memo.cycles
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Measure one, after a small run that loads what is compiled."""
+    bar, case, beside = RUNS[name]
+    cost((*case[:3], case[3] if case[0] != "encoder-layer" else {"seq": 64, "hidden": 128, "heads": 2, "ffn": 256}))
+    spent, cycles = cost(case, timelines=name == TIMELINES)
+    found = {"run": name, "cpu_s": round(spent, 2), "mcycles_per_cpu_s": round(cycles / spent / 1e6, 1), "bar": bar}
+    if beside is not None:
+        found["times"] = round(spent / cost(beside)[0], 2)
+    return found
+
+
+def main(names: list[str]) -> None:
+    """Measure one here, several in processes of their own."""
+    if len(names) == 1:
+        print(json.dumps(measure(names[0])), flush=True)
+        return
+    for name in names or RUNS:
+        subprocess.run([sys.executable, __file__, name], check=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
