@@ -16,8 +16,11 @@ from sim.base.errors import InputError, did_you_mean
 from sim.base.reading import read_json
 from sim.graph import Graph
 from workloads.bert import Model, encoder_model
+from workloads.networks import hf_others as others
 from workloads.networks.config import Config
+from workloads.networks.mobilebert import mobilebert
 from workloads.networks.models import decoder_model
+from workloads.networks.reformer import reformer
 from workloads.networks.sparse_attention import bigbird_attention, longformer_attention
 from workloads.networks.vision import Vision, vision
 
@@ -163,12 +166,10 @@ def _distilbert(name: str, s: Sizes) -> Callable[..., Graph]:
 
 
 def _vit(name: str, s: Sizes) -> Callable[..., Graph]:
-    if s["intermediate_size"] != 4 * s["hidden_size"]:
-        raise InputError(f"intermediate_size is {s['intermediate_size']}, must be 4 * hidden_size")
     labels = s.get("id2label") or {}
     sizes = Vision(
         s["num_hidden_layers"], s["hidden_size"], s["num_attention_heads"], patch=s["patch_size"],
-        image=s["image_size"], classes=len(labels) or s["num_labels"],
+        image=s["image_size"], classes=len(labels) or s["num_labels"], ffn=s["intermediate_size"],
     )  # fmt: skip
     return vision(name, sizes)
 
@@ -233,8 +234,22 @@ MODEL_TYPES: dict[str, ModelType] = {
         _vit, {"qkv_bias": (True,), "num_channels": (3,), "hidden_act": ("gelu",)},
     ),
 }  # fmt: skip
-MODEL_TYPES["deit"] = MODEL_TYPES["vit"]
+MODEL_TYPES |= {
+    "deit": MODEL_TYPES["vit"],
+    "t5": ModelType(others.T5[0], others.t5, others.T5[1]),
+    "whisper": ModelType(others.WHISPER[0], others.whisper, others.WHISPER[1]),
+    "swin": ModelType(others.SWIN[0], others.swin_of, others.SWIN[1]),
+    "mobilevit": ModelType(others.MOBILEVIT_KEYS[0], others.mobilevit_of, others.MOBILEVIT_KEYS[1]),
+    "mobilebert": ModelType(others.MOBILEBERT[0], others.one_size(mobilebert), others.MOBILEBERT[1]),
+    "reformer": ModelType(others.REFORMER[0], others.one_size(reformer), others.REFORMER[1]),
+    "deepseek": ModelType({**DECODER, **others.DEEPSEEK[0]}, others.deepseek, others.DEEPSEEK[1]),
+}
 """What is read of each model type."""
+
+
+HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
+HIDDEN = ("hidden_size", "n_embd", "dim", "d_model")
+"""Keys of the number of heads and of the columns of a row, by model type."""
 
 
 def is_config(content: Any) -> bool:
@@ -294,11 +309,11 @@ def builder(content: Any, name: str) -> Callable[..., Graph]:
 
 def _head_problems(sizes: Sizes) -> list[str]:
     """Return what is wrong with the numbers of heads."""
-    heads = next(sizes[key] for key in ("num_attention_heads", "n_head", "n_heads") if key in sizes)
-    hidden = next(sizes[key] for key in ("hidden_size", "n_embd", "dim") if key in sizes)
+    heads = next((sizes[key] for key in HEADS if isinstance(sizes.get(key), int)), 1)
+    hidden = next((sizes[key] for key in HIDDEN if isinstance(sizes.get(key), int)), heads)
     groups = sizes.get("num_key_value_heads") or heads
     problems = []
-    if not sizes.get("head_dim") and hidden % heads:
+    if not sizes.get("head_dim") and not sizes.get("d_kv") and hidden % heads:
         problems.append(f"hidden size {hidden} is no multiple of {heads} heads")
     if heads % groups:
         problems.append(f"num_key_value_heads {groups} do not divide {heads} heads")

@@ -19,7 +19,7 @@ CHANNELS = 3
 
 @dataclass(frozen=True)
 class Vision:
-    """Published sizes of one model (elements; ``patch`` and ``image``: pixels a side)."""
+    """Published sizes of one model (elements; ``patch`` and ``image``: pixels a side; ``ffn`` 0: 4 * hidden)."""
 
     layers: int
     hidden: int
@@ -27,6 +27,7 @@ class Vision:
     patch: int = 16
     image: int = 224
     classes: int = 1000
+    ffn: int = 0
 
 
 VISION: dict[str, Vision] = {
@@ -74,7 +75,7 @@ def _build(name: str, sizes: Vision, phase: str, batch: int, image: int, layers:
     x = _embedded(net, sizes, patches, batch)
     for index in range(layers):
         with net.layer_of(index):
-            x = encoder_layer(net, x, sizes.heads, 4 * sizes.hidden, batch)
+            x = encoder_layer(net, x, sizes.heads, sizes.ffn or 4 * sizes.hidden, batch)
     x = net.norm(x, name="last_norm")
     first = View(x.name, 1, batch, sizes.hidden, (patches + 1) * sizes.hidden, 0)
     net.linear(first, sizes.classes, name="head", wide=True)

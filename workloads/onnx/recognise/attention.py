@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from workloads.onnx.expand import ATTENTION
-from workloads.onnx.net import Level, Net, Node
+from workloads.onnx.levels import FEW
+from workloads.onnx.net import Level, Net, Node, Value
 
 
 def recognise(net: Net) -> None:
@@ -42,9 +43,17 @@ def _scores(net: Net, name: str) -> tuple[Node | None, str]:
         made = [side for side in sides if net.values[side].level is Level.COMPUTED]
         if len(given) != 1 or len(made) != 1:
             return None, ""
-        name, bias = made[0], given[0]
+        name, bias = made[0], "" if _hides_nothing(net.values[given[0]]) else given[0]
         node = net.makers.get(name)
     if node is None or node.op != "MatMul" or len(node.inputs) != 2 or net.sole_reader(name) is None:
         return None, ""
     computed = all(net.values[side].level is Level.COMPUTED for side in node.inputs)
     return (node, bias) if computed else (None, "")
+
+
+def _hides_nothing(value: Value) -> bool:
+    """Return whether what is added to scores is a mask of zeros that the exporter computed itself, an initializer."""
+    if value.level is not Level.CONSTANT or value.elements > FEW:
+        return False
+    data = value.data if value.data is not None else value.load() if value.load is not None else None
+    return data is not None and not data.any()

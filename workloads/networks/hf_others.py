@@ -1,0 +1,141 @@
+"""Configurations of encoder-decoders, windows, mobile networks and fine-grained experts (see `hf_config`).
+
+Networks that are built at one published size alone are read where every key that decides it says that size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sim.base.errors import InputError
+from sim.graph import Graph
+from workloads.networks import mobilebert, reformer
+from workloads.networks.config import Config
+from workloads.networks.mobilevit import MOBILEVIT, mobilevit
+from workloads.networks.models import decoder_model
+from workloads.networks.seq2seq import BUCKETS, Seq2Seq, seq2seq
+from workloads.networks.swin import CLASSES, Swin, swin
+
+Sizes = Mapping[str, Any]
+Fixed = dict[str, tuple[Any, ...]]
+
+
+def t5(name: str, s: Sizes) -> Callable[..., Graph]:
+    """T5 of one number of layers on both sides."""
+    _alike(s, "num_layers", "num_decoder_layers")
+    made = Seq2Seq(s["num_layers"], s["d_model"], s["num_heads"], s["d_ff"], s["vocab_size"], head_dim=s["d_kv"])
+    return seq2seq(name, made)
+
+
+def whisper(name: str, s: Sizes) -> Callable[..., Graph]:
+    """Whisper, whose encoder and decoder are of one size."""
+    _alike(s, "encoder_layers", "decoder_layers")
+    _alike(s, "encoder_attention_heads", "decoder_attention_heads")
+    _alike(s, "encoder_ffn_dim", "decoder_ffn_dim")
+    hidden, heads = s["d_model"], s["encoder_attention_heads"]
+    made = Seq2Seq(
+        s["encoder_layers"], hidden, heads, s["encoder_ffn_dim"], s["vocab_size"], head_dim=hidden // heads,
+        mels=s["num_mel_bins"], positions=s["max_target_positions"], source=s["max_source_positions"],
+    )  # fmt: skip
+    return seq2seq(name, made)
+
+
+def _alike(s: Sizes, one: str, two: str) -> None:
+    if s.get(two) not in (None, s[one]):
+        raise InputError(f"{two} is {s[two]!r}, must be {one} ({s[one]})")
+
+
+def swin_of(name: str, s: Sizes) -> Callable[..., Graph]:
+    """Swin of any stages."""
+    depths, heads = (tuple(s[key]) if isinstance(s.get(key), list) else () for key in ("depths", "num_heads"))
+    if not depths or len(depths) != len(heads) or not all(isinstance(n, int) and 1 <= n <= 64 for n in depths + heads):
+        raise InputError("depths and num_heads must be lists of as many whole numbers from 1 to 64")
+    labels = s.get("id2label")
+    if labels is not None and len(labels) != CLASSES:
+        raise InputError(f"id2label names {len(labels)} classes, must be {CLASSES}")
+    return swin(name, Swin(depths, s["embed_dim"], heads))
+
+
+def mobilevit_of(name: str, s: Sizes) -> Callable[..., Graph]:
+    """One of the published MobileViTs."""
+    given = (
+        tuple(s.get("neck_hidden_sizes") or ()),
+        tuple(s.get("hidden_sizes") or ()),
+        float(s.get("expand_ratio", 4.0)),
+    )
+    for sizes in MOBILEVIT.values():
+        if given == ((16, *sizes.channels, sizes.last), sizes.hidden, float(sizes.ratio)):
+            return mobilevit(name, sizes)
+    raise InputError(
+        f"neck_hidden_sizes {list(given[0])}, hidden_sizes {list(given[1])}, expand_ratio {given[2]:g} are those of "
+        f"none of {', '.join(MOBILEVIT)}"
+    )
+
+
+def one_size(builder: Callable[..., Graph]) -> Callable[[str, Sizes], Callable[..., Graph]]:
+    """Return the maker of a network that has one published size, which its ``fixed`` keys hold."""
+    return lambda name, sizes: builder
+
+
+def deepseek(name: str, s: Sizes) -> Callable[..., Graph]:
+    """DeepSeekMoE: shared experts beside the routed ones, first layers without any."""
+    experts, picked = s["n_routed_experts"], s["num_experts_per_tok"]
+    if not 1 <= picked <= experts:
+        raise InputError(f"num_experts_per_tok is {picked}, must be 1 to n_routed_experts ({experts})")
+    config = Config(
+        layers=s["num_hidden_layers"], hidden=s["hidden_size"], heads=s["num_attention_heads"],
+        kv_heads=s["num_key_value_heads"], head_dim=s["head_dim"], ffn=s["moe_intermediate_size"],
+        vocab=s["vocab_size"], most_positions=s["max_position_embeddings"],
+        rope_base=float(s.get("rope_theta", 10000.0)), experts=experts,
+        per_token=picked, shared_ffn=s["n_shared_experts"] * s["moe_intermediate_size"],
+        first_ffn=s["intermediate_size"], tied=s.get("tie_word_embeddings", False),
+    )  # fmt: skip
+    return decoder_model(name, config)
+
+
+T5: tuple[dict[str, int | None], Fixed] = (
+    {"num_layers": None, "d_model": None, "num_heads": None, "d_ff": None, "vocab_size": None, "d_kv": 64},
+    {"feed_forward_proj": ("relu",), "dense_act_fn": ("relu",), "is_gated_act": (False,),
+     "relative_attention_num_buckets": (BUCKETS,), "tie_word_embeddings": (True,), "is_encoder_decoder": (True,)},
+)  # fmt: skip
+WHISPER: tuple[dict[str, int | None], Fixed] = (
+    {"encoder_layers": None, "d_model": None, "encoder_attention_heads": None, "encoder_ffn_dim": None,
+     "vocab_size": None, "num_mel_bins": 80, "max_target_positions": 448, "max_source_positions": 1500},
+    {"activation_function": ("gelu",), "scale_embedding": (False,), "tie_word_embeddings": (True,),
+     "is_encoder_decoder": (True,)},
+)  # fmt: skip
+SWIN: tuple[dict[str, int | None], Fixed] = (
+    {"embed_dim": None},
+    {"window_size": (7,), "patch_size": (4,), "num_channels": (3,), "mlp_ratio": (4.0, 4), "qkv_bias": (True,),
+     "use_absolute_embeddings": (False,), "hidden_act": ("gelu",), "image_size": (224,)},
+)  # fmt: skip
+MOBILEVIT_KEYS: tuple[dict[str, int | None], Fixed] = (
+    {},
+    {"hidden_act": ("silu",), "num_channels": (3,), "patch_size": (2,), "num_attention_heads": (4,),
+     "mlp_ratio": (2.0, 2), "conv_kernel_size": (3,), "qkv_bias": (True,), "output_stride": (32,)},
+)  # fmt: skip
+MOBILEBERT: tuple[dict[str, int | None], Fixed] = (
+    {},
+    {"num_hidden_layers": (mobilebert.LAYERS,), "hidden_size": (mobilebert.HIDDEN,),
+     "num_attention_heads": (mobilebert.HEADS,), "intermediate_size": (mobilebert.FFN,),
+     "intra_bottleneck_size": (mobilebert.INNER,), "embedding_size": (mobilebert.INNER,),
+     "num_feedforward_networks": (mobilebert.NETWORKS,), "vocab_size": (mobilebert.VOCAB,),
+     "max_position_embeddings": (mobilebert.POSITIONS,), "hidden_act": ("relu",), "normalization_type": ("no_norm",),
+     "use_bottleneck": (True,), "use_bottleneck_attention": (False,), "key_query_shared_bottleneck": (True,),
+     "trigram_input": (True,), "classifier_activation": (False,)},
+)  # fmt: skip
+REFORMER: tuple[dict[str, int | None], Fixed] = (
+    {},
+    {"attn_layers": (["local" if kind == "local" else "lsh" for kind in reformer.LAYERS],),
+     "hidden_size": (reformer.HIDDEN,), "num_attention_heads": (reformer.HEADS,), "feed_forward_size": (reformer.FFN,),
+     "attention_head_size": (reformer.SIZE,), "vocab_size": (reformer.VOCAB,),
+     "num_hidden_layers": (len(reformer.LAYERS),),
+     "axial_pos_shape": ([rows for rows, _ in reformer.AXES],),
+     "axial_pos_embds_dim": ([cols for _, cols in reformer.AXES],),
+     "hidden_act": ("relu",), "is_decoder": (True,)},
+)  # fmt: skip
+DEEPSEEK: tuple[dict[str, int | None], Fixed] = (
+    {"moe_intermediate_size": None, "n_routed_experts": None, "num_experts_per_tok": None, "n_shared_experts": None},
+    {"first_k_dense_replace": (1,), "moe_layer_freq": (1,), "attention_bias": (False,), "scoring_func": ("softmax",)},
+)
