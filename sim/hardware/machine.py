@@ -10,8 +10,9 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr
 
+from sim.base.errors import InputError
 from sim.hardware import units
 from sim.hardware.cpu import Cpu
 from sim.hardware.host import Host
@@ -90,7 +91,17 @@ def serial_cycles(array: Array, a_bits: int, b_bits: int) -> int:
     return math.ceil(a_bits / array.serial_activation_bits) * weights
 
 
-class Hardware(Table):
+class _OnlyLoaded(type(BaseModel)):  # type: ignore[misc]  # pydantic's class of classes has no public name
+    """Refuse to call the class of a machine: what is called so has passed no rule of `sim.hardware.legality`."""
+
+    def __call__(cls, *_: object, **__: object) -> Any:
+        raise InputError(
+            'Hardware: a machine is made by sim.hardware.load, which checks it, e.g. load("gemmini_default", '
+            '{"memory.latency_cycles": 100}), and changed by its method with_'
+        )
+
+
+class Hardware(Table, metaclass=_OnlyLoaded):
     """A whole machine, built by `sim.hardware.load`, changed by `with_`, never in place."""
 
     name: str

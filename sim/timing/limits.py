@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError
 from sim.hardware.legality import sentence
-from sim.hardware.legality.core import CORE_RULES, core_scale_units
+from sim.hardware.legality.core import CORE_RULES
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -18,9 +18,7 @@ def check(hw: Hardware) -> None:
     A machine file is refused at the door for the same rules, unless it waives them; the core takes no waiver.
     """
     problems = [
-        f"{hw.name}: {sentence(rule.__name__, broken)}"
-        for rule in (*CORE_RULES, core_scale_units)
-        for broken in rule(hw)
+        f"{hw.name}: {sentence(rule.__name__, broken)}" for rule in CORE_RULES for broken in rule(hw)
     ]
     if problems:
         raise InputError(problems)

@@ -237,3 +237,11 @@ def test_an_energy_table_lies_beside_the_machine_that_names_it(tmp_path: Path, m
     (tmp_path / "m.toml").write_text('base = "gemmini_default"\nenergy_table = "./mine.toml"\n')
     monkeypatch.chdir("/")
     assert load(tmp_path / "m.toml").energy_table == str(tmp_path / "mine.toml")
+
+
+def test_a_machine_is_not_made_by_its_class() -> None:
+    """What is called so would pass no rule; and the error is ours, not pydantic's."""
+    for given in ({}, {"name": "x"}, load("gemmini_default").model_dump()):
+        with pytest.raises(InputError, match=r"made by sim\.hardware\.load"):
+            Hardware(**given)
+    assert pickle.loads(pickle.dumps(load("gemmini_default"))) == load("gemmini_default")

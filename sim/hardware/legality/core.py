@@ -81,5 +81,4 @@ def core_scale_units(hw: Hardware) -> Iterator[Broken]:
         yield Broken(("accumulator.scale_units",), hw.accumulator.scale_units, demand, "per_lane")
 
 
-CORE_RULES = (core_counts, core_mesh)
-"""Rules of the door; a machine with shared scale units can be described, and the core refuses to run it."""
+CORE_RULES = (core_counts, core_mesh, core_scale_units)
