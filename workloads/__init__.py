@@ -25,6 +25,7 @@ from workloads.bert import (
 )
 from workloads.encoder import encoder_layer
 from workloads.graph_file import load
+from workloads.limits import build_within
 from workloads.resnet import resnet50
 
 if TYPE_CHECKING:
@@ -134,4 +135,4 @@ def built(name: str, builder: Callable[..., Graph], sizes: Mapping[str, object])
                 problems.append(f"{name}: {size} is {value!r}, must be true or false")
     if problems:
         raise InputError(problems)
-    return builder(**chosen)
+    return build_within(name, builder, chosen)

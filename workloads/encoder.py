@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import ACCUMULATOR, Graph, Op, Tensor, View
+from workloads.limits import check_operators
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -47,7 +49,8 @@ class Parts:
         return self.one_layer[rest]
 
     def op(self, name: str, kind: str, inputs: list[View], output: View, layer: int | None, **attrs: object) -> None:
-        """Add an operator."""
+        """Add an operator. Raises TooManyOperators."""
+        check_operators(len(self.ops) + 1)
         self.ops.append(Op(name, kind, tuple(inputs), output, attrs, layer))
 
 
@@ -214,9 +217,14 @@ def takes(sizes: type[S]) -> Callable[[Callable[[S], Graph]], Callable[..., Grap
 def check_sizes(what: str, sizes: Mapping[str, object], dtype: str) -> None:
     """Raise InputError listing every size that isn't a whole number >= 1, and an unknown element type."""
     problems = [
-        f"{what}: {name} is {value!r}, must be a whole number >= 1"
+        f"{what}: {name} is {value!r}, must be a whole number >= 1{nearest_whole(value)}"
         for name, value in sizes.items()
         if isinstance(value, bool) or not isinstance(value, int) or value < 1
+    ]
+    problems += [
+        f"{what}: {name} is {value:,}, must be at most {MOST_SIZE:,} (nearest: {MOST_SIZE})"
+        for name, value in sizes.items()
+        if isinstance(value, int) and value > MOST_SIZE
     ]
     if dtype not in ACCUMULATOR:
         problems.append(f"{what}: unknown dtype {dtype!r}{did_you_mean(str(dtype), ACCUMULATOR)}")
@@ -224,13 +232,29 @@ def check_sizes(what: str, sizes: Mapping[str, object], dtype: str) -> None:
         raise InputError(problems)
 
 
+MOST_SIZE = 1 << 32
+"""Largest size of a workload: more elements than one tensor may have."""
+
+
+def nearest_whole(value: object, least: int = 1) -> str:
+    """Return " (nearest: N)" for a number that is none or too small; "" for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return ""
+    return f" (nearest: {min(max(least, round(value)), MOST_SIZE)})"
+
+
 def head_size(what: str, hidden: int, heads: int) -> int:
     """Return hidden / heads. Raises InputError where that isn't whole, naming the nearest number of heads."""
     if hidden % heads:
-        nearest = min((n for n in range(1, hidden + 1) if hidden % n == 0), key=lambda n: abs(n - heads))
+        nearest = min(_divisors(hidden), key=lambda n: abs(n - heads))
         way_out = f"nearest: heads={nearest}; or set head_dim"
         raise InputError(f"{what}: hidden {hidden} is not a multiple of heads {heads} ({way_out})")
     return hidden // heads
+
+
+def _divisors(number: int) -> list[int]:
+    small = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]
+    return [*small, *(number // n for n in small)]
 
 
 @states_sizes

@@ -9,8 +9,8 @@ MOST_NAMES = 16
 """Names that a message lists where none is close: a large model has hundreds of weights."""
 
 
-SIMILAR = 0.6
-"""Ratio of `difflib` from which a name is offered: at 0.5 "xeon" is close to "none"."""
+SIMILAR = 0.65
+"""Ratio of `difflib` from which a name is offered: at 0.6 "heads" is close to "phase"."""
 
 MOST_PROBLEMS = 6
 """Problems of one kind that a message lists."""

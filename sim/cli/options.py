@@ -255,7 +255,8 @@ def sizes(named: Mapping[str, int | str | None], given: Sequence[str] | None) ->
         elif len(value) > MOST_DIGITS:
             problems.append(f"--size {name}: {len(value):,} characters; the rule is at most {MOST_DIGITS}")
         else:
-            chosen[name] = int(value) if value.isascii() and value.isdigit() else value
+            digits = value.removeprefix("-")
+            chosen[name] = int(value) if digits.isascii() and digits.isdigit() else value
     if problems:
         raise InputError(problems)
     return chosen

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
-from math import prod
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +18,7 @@ from sim.base.errors import InputError
 from sim.graph import Graph
 from sim.hardware import Hardware
 from sim.plan.planner import plan
+from sim.run.limits import check_sizes
 from sim.sparsity.edits import prune
 from sim.sparsity.edits.pruning import Pruning, together
 from sim.sparsity.edits.pruning import parse as parse_pruning
@@ -25,6 +26,7 @@ from sim.sparsity.edits.saliency import choose
 from sim.sparsity.masks.zeros import ZeroRule
 from sim.sparsity.rules import Rules
 from sim.sparsity.spec import parse as parse_sparsity
+from workloads.limits import unlimited
 
 if TYPE_CHECKING:
     from sim.plan.step import Step
@@ -34,16 +36,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CLOCKS = ("periodic", "leap", "reference")
-
-LARGE_ELEMENTS = 1 << 32
-"""Of one tensor: attention of 12 heads over 16,384 tokens has 3.2 G scores and is simulated in minutes."""
-MOST_ELEMENTS = 1 << 33
-"""Of one tensor whatever is allowed: in the widest type it still fits into a region of `sim.timing.items`."""
-LARGE_REPEATS = 4096
-"""Layers x batch: some 10 operators each. bert-large with 128 sequences has 3,072."""
-
-LARGE_MACS = 1 << 42
-"""Of one product (of a head, an image): its program has some ten million commands, lowered in a minute."""
 
 Size = int | str
 """Of a workload: a number (seq, layers), or a word (dtype)."""
@@ -70,8 +62,8 @@ class Request:
     ``graph``: a workload's name or JSON file with its ``sizes`` (seq, batch, ...), or a Graph. ``machine``: a name, a
     TOML file, tables or a Hardware; ``overrides``: dotted key -> value. ``sparsity``: "block16:0.5", a file of masks, a
     SPEC.toml, or rules; ``seed``: of masks that are drawn. ``prune``: "heads=8,layers=6" or a Pruning. ``clock``,
-    ``dataflow``, ``mapping``: as for `sim.simulate`. ``allow_large``: sizes beyond `LARGE_ELEMENTS` and
-    `LARGE_REPEATS`, which take hours and memory, are meant. Mappings may be given for ``sizes`` and ``overrides``.
+    ``dataflow``, ``mapping``: as for `sim.simulate`. ``allow_large``: sizes beyond the limits of `sim.run.limits`
+    and `workloads.limits`, which take hours and memory, are meant. Mappings may be given for ``sizes`` and ``overrides``.
     """
 
     graph: Graph | str
@@ -216,11 +208,9 @@ class Resolver:
 
     def graph(self, request: Request) -> Graph:
         """Return the graph with its sizes, whole. Raises InputError."""
-        if not isinstance(request.graph, Graph) and not request.allow_large:
-            _check_repeats(request.graph, request.sizes)
-        graph = self._graph(request)
-        _check_elements(graph, request.allow_large)
-        _check_macs(graph, request.allow_large)
+        with unlimited() if request.allow_large else nullcontext():
+            graph = self._graph(request)
+        check_sizes(graph, request.graph, dict(request.sizes), request.allow_large)
         return graph
 
     def _graph(self, request: Request) -> Graph:
@@ -249,39 +239,6 @@ class Resolver:
         made: T = self._made[key] if known else make()
         self._made[key] = made
         return made
-
-
-def _check_repeats(name: str, sizes: tuple[tuple[str, Size], ...]) -> None:
-    """Raise InputError for sizes that make too many operators, before any is made."""
-    repeats = {size: n for size, n in sizes if size in ("layers", "batch") and isinstance(n, int)}
-    if prod(repeats.values()) > LARGE_REPEATS:
-        given = " x ".join(f"{size} {n:,}" for size, n in repeats.items())
-        raise InputError(
-            f"{name}: {given} is beyond the limit of layers x batch = {LARGE_REPEATS:,} (10 operators each); nearest "
-            f"legal: {LARGE_REPEATS:,}, or --allow-large (allow_large=True)"
-        )
-
-
-def _check_elements(graph: Graph, allow_large: bool) -> None:
-    """Raise InputError for a tensor larger than what a run ends with in minutes, or than any address reaches."""
-    most = MOST_ELEMENTS if allow_large else LARGE_ELEMENTS
-    large = [tensor for tensor in graph.tensors.values() if tensor.elements > most]
-    if large:
-        largest = max(large, key=lambda tensor: tensor.elements)
-        way_out = "nearest: smaller sizes" + ("" if allow_large else ", or --allow-large (allow_large=True)")
-        raise InputError(
-            f"{graph.name}: tensor {largest.name} has {largest.elements:,} elements; the limit is {most:,}; {way_out}"
-        )
-
-
-def _check_macs(graph: Graph, allow_large: bool) -> None:
-    """Raise InputError for a product whose program alone takes minutes and gigabytes to be written down."""
-    largest = max(graph.ops, key=lambda op: op.macs // max(1, op.batch), default=None)
-    if largest is not None and not allow_large and (macs := largest.macs // max(1, largest.batch)) > LARGE_MACS:
-        raise InputError(
-            f"{graph.name}: operator {largest.name} has {macs:,} multiply-accumulates in one product; the limit is "
-            f"{LARGE_MACS:,}; nearest: smaller sizes, or --allow-large (allow_large=True)"
-        )
 
 
 def resolve(request: Request) -> Case:

@@ -37,16 +37,17 @@ def pattern(body: str, scheme: str) -> tuple[dict[str, Any], list[str]]:
     kind, size = parts.groups() if parts else ("", "")
     problems = []
     if kind not in ("block", "unstructured") or (kind == "unstructured" and size):
-        known = ("block", "dense", "unstructured")
+        known = (f"block{size if size.isdecimal() else 16}", "dense", "unstructured")
         files = "or a file (.npz, .npy, .safetensors, .onnx, SPEC.toml)"
         sizes = {"topk": ("k",), "threshold": ("density",), **attention.PATTERNS}.get(kind)
         if sizes is None:
-            problems.append(f"unknown pattern {word!r}{did_you_mean(kind or word, known)}; or N:M such as 2:4, {files}")
+            problems.append(f"unknown pattern {word!r}{did_you_mean(word, known)}; or N:M such as 2:4, {files}")
         else:
             line = f"attention={kind}" + (":" + ",".join(name.upper() for name in sizes) if sizes else "")
             problems.append(f"{kind} says which scores count, not which weights (nearest: {line})")
     elif kind == "block" and (not re.fullmatch(r"[0-9]{1,9}", size) or not 1 <= int(size) <= MAX_BLOCK):
-        problems.append(f"block size {size!r} must be a whole number from 1 to {MAX_BLOCK}, as in block16")
+        near = min(max(int(size), 1), MAX_BLOCK) if re.fullmatch(r"[0-9]{1,9}", size) else 16
+        problems.append(f"block size {size!r} must be a whole number from 1 to {MAX_BLOCK} (nearest: block{near})")
     example = "unstructured:0.3" if kind == "unstructured" else "block16:0.5"
     density = number(density_text) if colon else None
     if density is None and (colon or not problems):  # whether an unknown pattern needs one is unknown, too
@@ -67,7 +68,9 @@ def default_scheme(operand: str) -> str:
 def group_problems(keep: int, of: int) -> list[str]:
     """Return what is wrong with an N:M pattern."""
     if of < 1 or of > MAX_BLOCK:
-        return [f"{keep}:{of}: groups are of 1 to {MAX_BLOCK} weights"]
+        size = min(max(of, 1), MAX_BLOCK)
+        nearest = f"{min(max(keep, 1), size)}:{size}"
+        return [f"{keep}:{of}: groups are of 1 to {MAX_BLOCK} weights (nearest: {nearest})"]
     if not 1 <= keep <= of:
         return [f"{keep}:{of} keeps {keep} of {of}: N:M needs 1 <= N <= M (nearest: {min(max(keep, 1), of)}:{of})"]
     return []

@@ -12,7 +12,8 @@ from sim.analysis.whatif import PORT, knobs, trials
 from sim.base.errors import InputError
 from sim.cli import main
 from sim.run.remarks import of_machine, of_unused_keys
-from sim.run.request import LARGE_REPEATS, Request, resolve
+from sim.run.request import Request, resolve
+from workloads.limits import MOST_OPERATORS
 
 TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
 FAST = {"memory.read_bytes_per_cycle": 64}
@@ -79,7 +80,10 @@ def test_large_sizes_that_are_meant_are_taken_up_to_what_addresses_reach() -> No
     assert max(tensor.elements for tensor in case.graph.tensors.values()) > 1 << 32
     with pytest.raises(InputError, match="limit"):
         resolve(Request.of("encoder-layer", "gemmini_ibert", {"seq": 1_000_000, "allow_large": True}))
-    assert resolve(Request.of("encoder-layer", "gemmini_ibert", {"layers": 2, "batch": LARGE_REPEATS // 2, **TINY}))
+    many = {"layers": 4, "batch": MOST_OPERATORS // 12, **TINY}  # 3 operators a sequence and layer, 11 a layer
+    with pytest.raises(InputError, match="more than 32,768 operators"):
+        resolve(Request.of("encoder-layer", "gemmini_ibert", many))
+    assert len(resolve(Request.of("encoder-layer", "gemmini_ibert", many | {"allow_large": True})).graph.ops) > 32_768
 
 
 def test_a_model_beyond_its_positions_says_so(capsys: pytest.CaptureFixture[str]) -> None:

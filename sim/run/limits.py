@@ -1,0 +1,65 @@
+"""Sizes of tensors and products that a run ends with in minutes; larger ones must be meant."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+
+import workloads
+from sim.base.errors import InputError
+from sim.graph import Graph
+
+LARGE_ELEMENTS = 1 << 32
+"""Of one tensor: attention of 12 heads over 16,384 tokens has 3.2 G scores and is simulated in minutes."""
+MOST_ELEMENTS = 1 << 33
+"""Of one tensor whatever is allowed: in the widest type it still fits into a region of `sim.timing.items`."""
+LARGE_MACS = 1 << 42
+"""Of one product (of a head, an image): its program has some ten million commands, lowered in a minute."""
+
+
+def check_sizes(graph: Graph, source: Graph | str, sizes: Mapping[str, object], allow_large: bool) -> None:
+    """Raise InputError for a tensor or a product that is too large, with sizes of ``source`` that are not."""
+    problem = _elements(graph, allow_large) or ("" if allow_large else _macs(graph))
+    if problem:
+        legal = next(_smaller(source, sizes, allow_large), "smaller sizes") if isinstance(source, str) else "less of it"
+        way_out = "" if allow_large else ", or --allow-large (allow_large=True)"
+        raise InputError(f"{graph.name}: {problem}; nearest: {legal}{way_out}")
+
+
+def _elements(graph: Graph, allow_large: bool) -> str:
+    """Return what is wrong with the largest tensor, "" where nothing is; none may be beyond what addresses reach."""
+    most = MOST_ELEMENTS if allow_large else LARGE_ELEMENTS
+    largest = max(graph.tensors.values(), key=lambda tensor: tensor.elements)
+    if largest.elements <= most:
+        return ""
+    return f"tensor {largest.name} has {largest.elements:,} elements; the limit is {most:,}"
+
+
+def _macs(graph: Graph) -> str:
+    """Return what is wrong with the largest product: its program alone takes minutes and gigabytes to be written."""
+    largest = max(graph.ops, key=lambda op: op.macs // max(1, op.batch), default=None)
+    if largest is None or (macs := largest.macs // max(1, largest.batch)) <= LARGE_MACS:
+        return ""
+    return f"operator {largest.name} has {macs:,} multiply-accumulates in one product; the limit is {LARGE_MACS:,}"
+
+
+def _smaller(name: str, sizes: Mapping[str, object], allow_large: bool) -> Iterator[str]:
+    """Yield legal smaller values of each size, the others unchanged: the default doubled while it is legal."""
+    builder = {**workloads.WORKLOADS, **workloads.NETWORKS}.get(name)
+    known = inspect.signature(builder).parameters if builder is not None else {}
+    for size, value in sizes.items():
+        if isinstance(value, int) and value > 1:
+            default = known[size].default if size in known else None
+            tried, found = default if type(default) is int and default > 0 else 128, 0
+            while tried < value and _legal(name, {**sizes, size: tried}, allow_large):
+                found, tried = tried, 2 * tried
+            if found:
+                yield f"{size} = {found}"
+
+
+def _legal(name: str, sizes: Mapping[str, object], allow_large: bool) -> bool:
+    try:
+        graph = workloads.build(name, **sizes)
+    except InputError:
+        return False
+    return not (_elements(graph, allow_large) or (not allow_large and _macs(graph)))

@@ -1,0 +1,104 @@
+"""How many operators a workload may be made of, checked while it is built and, where it can be, before."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import product
+
+from sim.base.errors import InputError
+from sim.graph import Graph
+
+MOST_OPERATORS = 1 << 15
+"""Of a workload: bert-large with 128 sequences has 9,456. This many are built, checked and planned in seconds."""
+
+REPEATING = ("layers", "batch")
+"""Sizes of which the number of operators is a linear function, for all others unchanged."""
+
+FEW = 64
+"""Up to here a repeating size alone makes no workload too large."""
+
+_most: ContextVar[float] = ContextVar("_most", default=MOST_OPERATORS)
+
+
+class TooManyOperators(InputError):
+    """A workload of more operators than may be made."""
+
+
+@contextmanager
+def unlimited() -> Iterator[None]:
+    """Build workloads of any number of operators meanwhile: they are meant, and take hours and memory."""
+    token = _most.set(float("inf"))
+    try:
+        yield
+    finally:
+        _most.reset(token)
+
+
+def check_operators(count: int) -> None:
+    """Raise TooManyOperators where ``count`` operators are more than may be made."""
+    if count > _most.get():
+        raise TooManyOperators(_text("it has", "smaller sizes"))
+
+
+def _text(what: str, nearest: str) -> str:
+    return (
+        f"{what} more than {MOST_OPERATORS:,} operators, the limit; nearest legal: {nearest}, or --allow-large "
+        "(allow_large=True)"
+    )
+
+
+def build_within(name: str, builder: Callable[..., Graph], sizes: Mapping[str, object]) -> Graph:
+    """Return what a builder makes of ``sizes``. Raises TooManyOperators that names legal sizes."""
+    check_repeats(name, builder, sizes, few=FEW)
+    try:
+        return builder(**sizes)
+    except TooManyOperators as error:
+        check_repeats(name, builder, sizes, few=1)
+        raise InputError([f"{name}: {problem}" for problem in error.problems]) from None
+
+
+def check_repeats(name: str, builder: Callable[..., Graph], sizes: Mapping[str, object], few: int) -> None:
+    """Raise TooManyOperators where a size of more than ``few`` layers or sequences makes too many operators.
+
+    No more than two layers of two sequences are built for it.
+    """
+    known = inspect.signature(builder).parameters
+    asked = {size: n for size, n in sizes.items() if size in REPEATING and size in known and type(n) is int and n > 0}
+    if max(asked.values(), default=0) <= few or _most.get() > MOST_OPERATORS:
+        return
+    counts: dict[tuple[int, ...], int] = {}
+    for few in product((1, 2), repeat=len(asked)):
+        try:
+            counts[few] = len(builder(**{**sizes, **dict(zip(asked, few, strict=True))}).ops)
+        except InputError:  # a network of a fixed number of layers, or another size that is refused by itself
+            return
+    if _linear(counts, tuple(asked.values())) <= MOST_OPERATORS:
+        return
+    said = " x ".join(f"{size} {n:,}" for size, n in asked.items())
+    raise TooManyOperators(f"{name}: {_text(f'{said} makes', _legal(counts, asked))}")
+
+
+def _linear(counts: Mapping[tuple[int, ...], int], at: tuple[int, ...]) -> int:
+    """Return the count at ``at``, linear in each size, from the counts at all combinations of 1 and 2."""
+    total = 0
+    for corner, count in counts.items():
+        weight = 1
+        for place, n in zip(corner, at, strict=True):
+            weight *= n - 1 if place == 2 else 2 - n
+        total += weight * count
+    return total
+
+
+def _legal(counts: Mapping[tuple[int, ...], int], asked: Mapping[str, int]) -> str:
+    """Return the largest legal value of one size, with the others as they are or else 1."""
+    for others in (dict(asked), dict.fromkeys(asked, 1)):
+        for size in asked:
+            one, two = (_linear(counts, tuple({**others, size: n}.values())) for n in (1, 2))
+            if one <= MOST_OPERATORS:
+                most = 1 + (MOST_OPERATORS - one) // (two - one) if two > one else asked[size]
+                rest = [f"{other} = 1" for other in asked if other != size and others[other] != asked[other]]
+                return f"{size} = {min(most, asked[size])}" + (f" with {', '.join(rest)}" if rest else "")
+    return "other sizes"
