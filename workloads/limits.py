@@ -52,27 +52,50 @@ def _text(what: str, nearest: str) -> str:
 
 def build_within(name: str, builder: Callable[..., Graph], sizes: Mapping[str, object]) -> Graph:
     """Return what a builder makes of ``sizes``. Raises TooManyOperators that names legal sizes."""
-    check_repeats(name, builder, sizes, few=FEW)
+    check_repeats(name, builder, sizes, least=FEW)
     try:
         return builder(**sizes)
-    except TooManyOperators as error:
-        check_repeats(name, builder, sizes, few=1)
-        raise InputError([f"{name}: {problem}" for problem in error.problems]) from None
+    except TooManyOperators:
+        check_repeats(name, builder, sizes, least=1)
+        legal = next(smaller(builder, sizes, builder), "smaller sizes")
+        raise TooManyOperators(f"{name}: {_text('it has', legal)}") from None
 
 
-def check_repeats(name: str, builder: Callable[..., Graph], sizes: Mapping[str, object], few: int) -> None:
-    """Raise TooManyOperators where a size of more than ``few`` layers or sequences makes too many operators.
+def smaller(builder: Callable[..., Graph], sizes: Mapping[str, object], made: Callable[..., object]) -> Iterator[str]:
+    """Yield a legal smaller value of each size, the others unchanged: the default, doubled while it is legal.
+
+    Where a smaller block makes more operators, the default may be the larger value. ``made``: takes sizes by name; legal are those for which it raises no InputError.
+    """
+    known = inspect.signature(builder).parameters
+    for size, value in sizes.items():
+        if isinstance(value, int) and size in known:
+            default = known[size].default
+            tried, found = default if isinstance(default, int) and default > 0 else 128, 0
+            while tried < value or (tried != value and not found):
+                try:
+                    made(**{**sizes, size: tried})
+                except InputError:
+                    break
+                found, tried = tried, 2 * tried
+            if found:
+                yield f"{size} = {found}"
+
+
+def check_repeats(name: str, builder: Callable[..., Graph], sizes: Mapping[str, object], least: int) -> None:
+    """Raise TooManyOperators where a size of more than ``least`` layers or sequences makes too many operators.
 
     No more than two layers of two sequences are built for it.
     """
     known = inspect.signature(builder).parameters
-    asked = {size: n for size, n in sizes.items() if size in REPEATING and size in known and type(n) is int and n > 0}
-    if max(asked.values(), default=0) <= few or _most.get() > MOST_OPERATORS:
+    repeating = {size: n for size, n in sizes.items() if size in REPEATING and size in known}
+    asked = {size: n for size, n in repeating.items() if isinstance(n, int) and n > 0}
+    if max(asked.values(), default=0) <= least or _most.get() > MOST_OPERATORS:
         return
     counts: dict[tuple[int, ...], int] = {}
     for few in product((1, 2), repeat=len(asked)):
+        small = dict(zip(asked, few, strict=True))
         try:
-            counts[few] = len(builder(**{**sizes, **dict(zip(asked, few, strict=True))}).ops)
+            counts[few] = len(builder(**(dict(sizes) | small)).ops)
         except InputError:  # a network of a fixed number of layers, or another size that is refused by itself
             return
     if _linear(counts, tuple(asked.values())) <= MOST_OPERATORS:

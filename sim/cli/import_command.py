@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sim.base.errors import InputError
 from sim.base.files import write_whole
 from sim.cli import options
 from sim.cli.analyze import NO_MACHINE
@@ -25,6 +26,8 @@ def import_workload(
     from sim.run.request import Resolver  # numpy
     from workloads.graph_file import FORMAT  # numpy
 
+    if output.suffix != ".json":
+        raise InputError(f"-o {output}: the name must end in .json, or `carat run` does not know it for a graph file")
     graph = Resolver().graph(request)
     write_whole(output, json.dumps({"format": FORMAT, **graph.to_dict()}, indent=1) + "\n")
     typer.echo(

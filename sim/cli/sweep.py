@@ -12,7 +12,7 @@ import typer
 
 from sim.analysis.tables import check_output, write_table
 from sim.base.errors import InputError
-from sim.cli import INTERRUPTED, REFUSED, common, options
+from sim.cli import INTERRUPTED, common, options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +89,7 @@ def sweep(
     else:
         print_points(table)
     if table["error"].notna().all():
-        raise typer.Exit(REFUSED)  # no point was simulated
+        raise InputError(f"none of {len(table)} points was simulated; the first: {table['error'].iloc[0]}")
 
 
 def _swept(arguments: dict[str, Any]) -> pd.DataFrame:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 
 import workloads
 from sim.base.errors import InputError
 from sim.graph import Graph
+from workloads.limits import smaller
 
 LARGE_ELEMENTS = 1 << 32
 """Of one tensor: attention of 12 heads over 16,384 tokens has 3.2 G scores and is simulated in minutes."""
@@ -44,22 +44,12 @@ def _macs(graph: Graph) -> str:
 
 
 def _smaller(name: str, sizes: Mapping[str, object], allow_large: bool) -> Iterator[str]:
-    """Yield legal smaller values of each size, the others unchanged: the default doubled while it is legal."""
-    builder = {**workloads.WORKLOADS, **workloads.NETWORKS}.get(name)
-    known = inspect.signature(builder).parameters if builder is not None else {}
-    for size, value in sizes.items():
-        if isinstance(value, int) and value > 1:
-            default = known[size].default if size in known else None
-            tried, found = default if type(default) is int and default > 0 else 128, 0
-            while tried < value and _legal(name, {**sizes, size: tried}, allow_large):
-                found, tried = tried, 2 * tried
-            if found:
-                yield f"{size} = {found}"
+    """Yield legal smaller values of each size of a named workload, the others unchanged."""
 
-
-def _legal(name: str, sizes: Mapping[str, object], allow_large: bool) -> bool:
-    try:
+    def made(**sizes: object) -> None:
         graph = workloads.build(name, **sizes)
-    except InputError:
-        return False
-    return not (_elements(graph, allow_large) or (not allow_large and _macs(graph)))
+        if _elements(graph, allow_large) or (not allow_large and _macs(graph)):
+            raise InputError("still too large")
+
+    builder = {**workloads.WORKLOADS, **workloads.NETWORKS}.get(name)
+    return smaller(builder, sizes, made) if builder is not None else iter(())

@@ -63,7 +63,7 @@ class Request:
     TOML file, tables or a Hardware; ``overrides``: dotted key -> value. ``sparsity``: "block16:0.5", a file of masks, a
     SPEC.toml, or rules; ``seed``: of masks that are drawn. ``prune``: "heads=8,layers=6" or a Pruning. ``clock``,
     ``dataflow``, ``mapping``: as for `sim.simulate`. ``allow_large``: sizes beyond the limits of `sim.run.limits`
-    and `workloads.limits`, which take hours and memory, are meant. Mappings may be given for ``sizes`` and ``overrides``.
+    and `workloads.limits`, which take hours and memory, are meant. ``sizes`` and ``overrides`` may be mappings.
     """
 
     graph: Graph | str

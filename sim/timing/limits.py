@@ -17,8 +17,6 @@ def check(hw: Hardware) -> None:
 
     A machine file is refused at the door for the same rules, unless it waives them; the core takes no waiver.
     """
-    problems = [
-        f"{hw.name}: {sentence(rule.__name__, broken)}" for rule in CORE_RULES for broken in rule(hw)
-    ]
+    problems = [f"{hw.name}: {sentence(rule.__name__, broken)}" for rule in CORE_RULES for broken in rule(hw)]
     if problems:
         raise InputError(problems)

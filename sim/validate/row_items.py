@@ -15,7 +15,7 @@ from sim.hardware import Hardware
 from sim.lower import build
 from sim.lower.residency import HALVES, RESIDENTS
 from sim.lower.work import ACTIVATIONS, DEFAULT_SCALE, Activation, BiasKind, Conv, Matmul, Norm, ResidualAdd
-from sim.run.request import LARGE_ELEMENTS, LARGE_MACS
+from sim.run.limits import LARGE_ELEMENTS, LARGE_MACS
 
 BIASES: tuple[BiasKind, ...] = ("none", "full", "row")
 """In the order of the harness' codes bias=0, 1, 2."""

@@ -80,6 +80,9 @@ def decoder(
 MOST_KEYS = 1 << 22
 """Of one sequence: four times the longest published context."""
 
+MOST_ROUTED = 1 << 18
+"""Tokens of all sequences for which experts are drawn, layer by layer, one token at a time."""
+
 
 def _problems(name: str, config: Config, step: Step, embeddings: bool) -> list[str]:
     if isinstance(step.past, bool) or not isinstance(step.past, int) or step.past < 0:
@@ -94,6 +97,11 @@ def _problems(name: str, config: Config, step: Step, embeddings: bool) -> list[s
     if step.lengths and step.new != 1:
         problems.append(f"{name}: sequences of different lengths take one new token each, not {step.new} (seq=1)")
     problems += routing_problems(name, config, step.routing, step.batch * step.new)
+    if config.experts and step.batch * step.new > MOST_ROUTED:
+        problems.append(
+            f"{name}: {step.batch} x {step.new} tokens: experts are drawn for at most {MOST_ROUTED:,} (nearest: "
+            f"{f'seq={MOST_ROUTED // step.batch}' if step.batch <= MOST_ROUTED else f'batch={MOST_ROUTED}'})"
+        )
     if config.window and step.new > config.window and step.past:
         problems.append(f"{name}: {step.new} tokens exceed the window of {config.window} (nearest: {config.window})")
     return problems

@@ -18,6 +18,7 @@ from sim.base.errors import InputError
 from sim.graph import Graph, Tensor, View
 from workloads.bert import Model, encoder_model
 from workloads.encoder import Attention, Builder, Sequences, check_sizes
+from workloads.limits import check_operators
 
 Run = tuple[int, int]
 """First row of adjacent keys, and how many."""
@@ -77,6 +78,7 @@ def longformer_attention(name: str, window: int, global_tokens: int, chunk: int)
         problems += [f"{name}: global_tokens {global_tokens} leave none of {seq} tokens (nearest: {seq - 1})"]
         if wrong := [one for one, bad in zip(problems, (window > seq, global_tokens >= seq), strict=True) if bad]:
             raise InputError(wrong)
+        check_operators(len(builder.ops) + 3 * given.batch * (seq // chunk))  # before the first of them is made
         context = builder.tensor(f"{given.at}context", (given.batch * seq, given.cols))
         mask = next((tensor for tensor in builder.tensors if tensor.name == "band_mask"), None)
         mask = mask or builder.tensor("band_mask", (chunk, window + chunk), builder.sums, "input")
@@ -133,6 +135,7 @@ def bigbird_attention(name: str, block_size: int, random_blocks: int, seed: int)
                 f"{name}: seq {given.seq} must be a multiple of the block of {block} tokens, at least "
                 f"{random_blocks + 5} blocks (nearest: seq={least})"
             )
+        check_operators(len(builder.ops) + 3 * given.batch * blocks)  # before the first of them is made
         context = builder.tensor(f"{given.at}context", (given.batch * given.seq, given.cols))
         draw = random.Random(f"{seed}:{given.layer}")
         for number in range(blocks):
