@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from sim.analysis.saved import SavedRun
 
 OCCUPANCY = {
-    "spad_rows": ("scratchpad", "#E69F00", "spad_rows"),
+    "spad_rows": ("scratchpad", "#D55E00", "spad_rows"),
     "acc_rows": ("accumulator", "#0072B2", "acc_rows"),
 }
 THROUGHPUT = {
     "mesh_rows": ("rows into the array", "#0072B2", None),
-    "read_beats": ("read bus", "#E69F00", None),
+    "read_beats": ("read bus", "#D55E00", None),
     "write_beats": ("write bus", "#009E73", None),
 }
 """Series of `sim.trace.profile` -> label, colour, capacity among the roofs (None: one per cycle)."""

@@ -66,7 +66,10 @@ def gantt(axes: Axes, traced: Mapping[str, Any], window: tuple[int, int] | None 
     axes.set_xlabel("cycle")
     axes.grid(axis="y", visible=False)
     names = dict.fromkeys(event["name"] for slices in lines.values() for event in slices)
-    patches = [Patch(color=style.named_color(name, COMMAND_COLORS), label=name) for name in names]
+    patches = [
+        Patch(facecolor=style.named_color(name, COMMAND_COLORS), edgecolor=style.EDGE, lw=0.5, label=name)
+        for name in names
+    ]
     axes.legend(handles=patches, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6, columnspacing=1.0)
     return axes
 

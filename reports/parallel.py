@@ -35,7 +35,7 @@ def parallel(axes: Axes, sweep: pd.DataFrame, results: Sequence[str] = RESULTS) 
         heights = [heights[index] for heights, _ in scales.values()]
         color = style.LINE_COLORS[groups.index(group_of[index]) % len(style.LINE_COLORS)] if index in best else OTHERS
         wide = 1.6 if index in best else 0.7
-        axes.plot(range(len(scales)), heights, color=color, lw=wide, alpha=1.0 if index in best else 0.5)
+        axes.plot(range(len(scales)), heights, color=color, lw=wide)
     for group in groups if len(groups) > 1 else ():
         color = style.LINE_COLORS[groups.index(group) % len(style.LINE_COLORS)]
         axes.plot([], [], color=color, label=f"front: {group}")

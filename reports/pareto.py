@@ -108,13 +108,11 @@ def _points(axes: Axes, points: pd.DataFrame, x: str, y: str, color: str, group_
         label = f"{color} = {value}" if color else str(value) if len(set(by)) > 1 else None
         marker = style.MARKERS[number % len(style.MARKERS)]
         place = number if color else list(dict.fromkeys(group_of)).index(value)
-        axes.scatter(
-            some[x], some[y], s=26, marker=marker, color=_color(place), label=label, alpha=0.85, linewidths=0, zorder=3
-        )
+        axes.scatter(some[x], some[y], s=26, marker=marker, color=_color(place), label=label, linewidths=0, zorder=3)
 
 
 def _color(number: int) -> str:
-    return style.PALETTE[number % len(style.PALETTE)]
+    return style.LINE_COLORS[number % len(style.LINE_COLORS)]
 
 
 def _list(axes: Axes, points: pd.DataFrame, fronts: Mapping[str, Sequence[int]]) -> None:

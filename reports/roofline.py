@@ -47,10 +47,8 @@ def roofline(axes: Axes, runs: Mapping[str, SavedRun]) -> Axes:
             xs = np.unique(np.clip([ends[0], bend, ends[1]], *ends))
             axes.plot(xs, np.minimum(roofs["macs_per_cycle"], xs * roofs[key]), dashes, color=color, lw=1.2)
         sizes = 12 + 160 * table["share"]
-        axes.scatter(table["dram_intensity"], table["rate"], s=sizes, color=color, alpha=0.85, zorder=3)
-        axes.scatter(
-            table["spad_intensity"], table["rate"], s=sizes, facecolors="none", edgecolors=color, alpha=0.85, zorder=3
-        )
+        axes.scatter(table["dram_intensity"], table["rate"], s=sizes, color=color, zorder=3)
+        axes.scatter(table["spad_intensity"], table["rate"], s=sizes, facecolors="none", edgecolors=color, zorder=3)
         handles.append(Line2D([], [], color=color, marker="o", label=name))
     axes.set_xscale("log")
     axes.set_yscale("log")

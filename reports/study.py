@@ -43,7 +43,7 @@ def axes(ax: Axes, exhibit: dict[str, Any]) -> Axes:
         dots = [(place, value) for place, value in dots if value is not None]
         label = f"{column} (fitted)" if column in exhibit["fitted"] else column
         color = style.RUN_COLORS[number]
-        ax.scatter([v for _, v in dots], [p for p, _ in dots], marker="o", color=color, s=22, label=label, alpha=0.9)
+        ax.scatter([v for _, v in dots], [p for p, _ in dots], marker="o", color=color, s=22, label=label)
     values = [v for v in published if v is not None] + [v for r in rows for v in r["simulated"] if v is not None]
     if min(values) > 0 and max(values) / min(values) > LOG_SPAN:
         ax.set_xscale("log")

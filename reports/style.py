@@ -59,10 +59,11 @@ OPERAND_COLORS: dict[str, str] = {
 """One colour per operand of the traffic, and per direction where the operand of a byte is not known."""
 
 PALETTE: tuple[str, ...] = tuple(CAUSE_COLORS.values())
-RUN_COLORS: tuple[str, ...] = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+RUN_COLORS: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#8100F2", "#000026", "#732E00")
 """One colour per run of a comparison."""
-LINE_COLORS = (*RUN_COLORS, "#882255", "#999933", "#6B3A1B", "#44AA99")
-"""One colour per line of a figure with many."""
+LINE_COLORS = (*RUN_COLORS, "#AE61F2", "#1F4C3D", "#BF8A4D", "#1600A6")
+"""One colour per line of a figure with many. A line has no outline: each is dark enough for white paper, and any two
+are apart for the colour-blind (found by search over hues: the next colour is the one farthest from all before)."""
 MARKERS = "osD^vP*Xph"
 
 FORMATS = (".png", ".svg", ".pdf")

@@ -17,7 +17,7 @@ LEAST_CHANGE = 0.0005
 LINEAR_CHANGE = 0.01
 UNLIKE = 20
 """With effects further apart than this factor the axis is logarithmic beyond `LINEAR_CHANGE`."""
-LESS, MORE = "#E69F00", "#0072B2"
+LESS, MORE = "#D55E00", "#0072B2"
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -214,26 +214,26 @@ def takes(sizes: type[S]) -> Callable[[Callable[[S], Graph]], Callable[..., Grap
     return decorate
 
 
-def check_sizes(what: str, sizes: Mapping[str, object], dtype: str) -> None:
-    """Raise InputError listing every size that isn't a whole number >= 1, and an unknown element type."""
+MOST_SIZE = 1 << 32
+"""Largest size of a workload: more elements than one tensor may have."""
+
+
+def check_sizes(what: str, sizes: Mapping[str, object], dtype: str, most: float = MOST_SIZE) -> None:
+    """Raise InputError listing every size that is no whole number from 1 to ``most``, and an unknown element type."""
     problems = [
         f"{what}: {name} is {value!r}, must be a whole number >= 1{nearest_whole(value)}"
         for name, value in sizes.items()
         if isinstance(value, bool) or not isinstance(value, int) or value < 1
     ]
     problems += [
-        f"{what}: {name} is {value:,}, must be at most {MOST_SIZE:,} (nearest: {MOST_SIZE})"
+        f"{what}: {name} is {value:,}, must be at most {most:,} (nearest: {most})"
         for name, value in sizes.items()
-        if isinstance(value, int) and value > MOST_SIZE
+        if isinstance(value, int) and value > most
     ]
     if dtype not in ACCUMULATOR:
         problems.append(f"{what}: unknown dtype {dtype!r}{did_you_mean(str(dtype), ACCUMULATOR)}")
     if problems:
         raise InputError(problems)
-
-
-MOST_SIZE = 1 << 32
-"""Largest size of a workload: more elements than one tensor may have."""
 
 
 def nearest_whole(value: object, least: int = 1) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import product
 
@@ -64,7 +64,8 @@ def build_within(name: str, builder: Callable[..., Graph], sizes: Mapping[str, o
 def smaller(builder: Callable[..., Graph], sizes: Mapping[str, object], made: Callable[..., object]) -> Iterator[str]:
     """Yield a legal smaller value of each size, the others unchanged: the default, doubled while it is legal.
 
-    Where a smaller block makes more operators, the default may be the larger value. ``made``: takes sizes by name; legal are those for which it raises no InputError.
+    Where no size alone is enough, all defaults; a default may be the larger value: blocks, chunks. ``made``: takes
+    sizes by name; legal are those for which it raises no InputError.
     """
     known = inspect.signature(builder).parameters
     for size, value in sizes.items():
@@ -79,6 +80,10 @@ def smaller(builder: Callable[..., Graph], sizes: Mapping[str, object], made: Ca
                 found, tried = tried, 2 * tried
             if found:
                 yield f"{size} = {found}"
+    defaults = {size: known[size].default for size in sizes if size in known and isinstance(known[size].default, int)}
+    with suppress(InputError):
+        made(**(dict(sizes) | defaults))
+        yield ", ".join(f"{size} = {value}" for size, value in defaults.items())
 
 
 def check_repeats(name: str, builder: Callable[..., Graph], sizes: Mapping[str, object], least: int) -> None:

@@ -97,7 +97,7 @@ class Request:
             if not isinstance(given, accepted):
                 yield f"{name}: {str(given)[:60]!r} must be {example}"
         if self.seed is True or self.seed is False or (isinstance(self.seed, int) and self.seed < 0):
-            yield f"seed: {self.seed!r} must be a whole number >= 0"
+            yield f"seed: {self.seed!r} must be a whole number >= 0 (nearest: 0)"
         sizes: Any = self.sizes
         for name, value in dict(sizes or ()).items() if isinstance(sizes, Mapping | tuple) else ():
             if not isinstance(value, int | float | str | NoneType):

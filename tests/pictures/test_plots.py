@@ -22,6 +22,7 @@ from reports import (
     parallel,
     pareto,
     roofline,
+    style,
     tornado,
     traffic,
     utilization,
@@ -229,6 +230,15 @@ def lab(color: str, seen: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     xyz = to_xyz @ linear / np.array([0.9505, 1.0, 1.0888])
     f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("blindness", BLINDNESS)
+def test_lines_are_seen_on_white_paper_and_told_apart(blindness: str) -> None:
+    """Lines and markers have no outline as bars have; on a dark page they are lightened (`test_fit`)."""
+    assert all(style.contrast(color, style.LIGHT_PAPER) >= style.MARK_CONTRAST for color in style.LINE_COLORS)
+    seen = {color: lab(color, BLINDNESS[blindness]) for color in style.LINE_COLORS}
+    for one, two in itertools.combinations(seen, 2):
+        assert np.linalg.norm(seen[one] - seen[two]) >= APART, (one, two)
 
 
 @pytest.mark.parametrize("blindness", BLINDNESS)

@@ -12,6 +12,7 @@ A result is a tensor of rows (tokens of all sequences, one behind the other) and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -55,7 +56,7 @@ class Network(Parts):
 
     def input(self, name: str, rows: int, cols: int, dtype: str | None = None) -> Tensor:
         """Return a tensor that is given with each run."""
-        check_sizes(self.name, {"rows": rows, "cols": cols}, self.dtype)
+        check_sizes(self.name, {"rows": rows, "cols": cols}, self.dtype, most=math.inf)
         return self.tensor(name, (rows, cols), dtype, "input")
 
     def state(self, name: str, *shape: int) -> Tensor:

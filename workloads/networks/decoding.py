@@ -17,7 +17,7 @@ from functools import partial
 
 from sim.base.errors import InputError
 from sim.graph import Graph, Tensor, View
-from workloads.encoder import check_sizes
+from workloads.encoder import check_sizes, nearest_whole
 from workloads.networks.builder import Network
 from workloads.networks.config import Config
 from workloads.networks.experts import experts, routing_problems
@@ -86,7 +86,7 @@ MOST_ROUTED = 1 << 18
 
 def _problems(name: str, config: Config, step: Step, embeddings: bool) -> list[str]:
     if isinstance(step.past, bool) or not isinstance(step.past, int) or step.past < 0:
-        return [f"{name}: kv is {step.past!r}, must be a whole number >= 0"]
+        return [f"{name}: kv is {step.past!r}, must be a whole number >= 0{nearest_whole(step.past, 0)}"]
     problems = []
     most = config.most_positions if embeddings and config.positions else MOST_KEYS
     if step.past + step.new > most:

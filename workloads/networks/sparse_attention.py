@@ -69,7 +69,7 @@ def longformer_attention(name: str, window: int, global_tokens: int, chunk: int)
     if window % 2:
         raise InputError(f"{name}: window is {window}, must be even, half of it on each side (nearest: {window + 1})")
     if isinstance(global_tokens, bool) or not isinstance(global_tokens, int) or global_tokens < 0:
-        raise InputError(f"{name}: global_tokens is {global_tokens!r}, must be a whole number >= 0")
+        raise InputError(f"{name}: global_tokens is {global_tokens!r}, must be a whole number >= 0 (nearest: 0)")
     side = window // 2
 
     def attention(builder: Builder, given: Sequences) -> Tensor:
@@ -125,7 +125,7 @@ def bigbird_attention(name: str, block_size: int, random_blocks: int, seed: int)
     block = block_size
     for size, value in {"random_blocks": random_blocks, "seed": seed}.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise InputError(f"{name}: {size} is {value!r}, must be a whole number >= 0")
+            raise InputError(f"{name}: {size} is {value!r}, must be a whole number >= 0 (nearest: 0)")
 
     def attention(builder: Builder, given: Sequences) -> Tensor:
         blocks = given.seq // block
