@@ -131,7 +131,7 @@ REFUSALS = [
     ([*RUN, "--size", "layer=2"], "did you mean 'layers'"),
     ([*RUN, "--tile", "L0.FF1=1,2"], "--tile L0.FF1=1,2"),
     ([*RUN, "--tile", "L0.FF1=9,9,9"], "nearest legal tile"),
-    ([*RUN, "--sparsity", "blok16:0.5"], "did you mean 'block'"),
+    ([*RUN, "--sparsity", "blok16:0.5"], "did you mean 'block16'"),
     ([*RUN, "--sparsity", "block16:1.5"], "nearest: 1"),
     ([*RUN, "--prune", "heads=3"], "heads"),
     (
