@@ -161,6 +161,10 @@ class Run:
                     factors = self.numbers.factors(op.inputs[1].tensor)
                     self.store(name, values, self.product_scale(op) * factors, True)
                     continue
+                if name in self.numbers.whole:
+                    flat = self.numbers.whole[name].reshape(1, -1)
+                    self.machine.write(self.addresses[name], flat, kind=self.kind(name))
+                    continue
                 if name in self.numbers.rows:
                     values = values * self.numbers.rows[name][:, None]
                 self.store(name, values, self.numbers.scale[name] * self.numbers.factors(name), False)

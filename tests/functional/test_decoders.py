@@ -154,8 +154,8 @@ def test_integers_decide_on_the_next_token_as_float_does(tmp_path, write):
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert found["totals"]["cosine"] > 0.99
-    assert found["head"]["same_decisions"] >= 9  # of 14 tokens; with random weights some logits are nearly equal
-    assert found["head"]["perplexity"] == pytest.approx(found["head"]["float_perplexity"], rel=0.1)
+    assert found["head"]["same_decisions"] >= 11  # of 14 tokens; with random weights some logits are nearly equal
+    assert found["head"]["perplexity"] == pytest.approx(found["head"]["float_perplexity"], rel=0.05)
 
 
 def test_the_vector_unit_computes_what_the_host_does(tmp_path):

@@ -10,6 +10,7 @@ coarser scale. The neurons of a feed-forward layer are sorted into groups, each 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +24,14 @@ from workloads.checkpoint.layers import Encoder
 from workloads.checkpoint.model import Checkpoint
 
 Array = npt.NDArray[Any]
+Later = Callable[[], Array]
 
 GROUP = 256
 """Neurons in a group where nothing says how they are grouped, and at most: the widening matrix of a group is square."""
+
+
+FORMS_KEPT = 2
+"""Forms whose weights are kept: the one that calibration runs, and the one that follows from it."""
 
 
 @dataclass(frozen=True)
@@ -51,36 +57,43 @@ class ArrayEncoder(Encoder):
     def __init__(self, model: Checkpoint, seq: int, engines: Engines, form: Form):
         super().__init__(model, seq, engines, form)
         self.values: dict[str, Array] = {}
+        self.known = _derived(model, form)
 
     # Parts
 
-    def valued(self, name: str, values: Array, dtype: str | None = None) -> View:
-        """Add a weight with its values."""
-        self.values[name] = np.ascontiguousarray(values, np.float32)
-        return View.whole(self.tensor(name, values.shape, dtype, "weight"))
+    def valued(self, name: str, shape: tuple[int, ...], values: Later, dtype: str | None = None) -> View:
+        """Add a weight with its values, which are computed once for all lengths of sequences."""
+        if name not in self.known:
+            self.known[name] = np.ascontiguousarray(values(), np.float32)
+        self.values[name] = self.known[name]
+        return View.whole(self.tensor(name, shape, dtype, "weight"))
 
-    def bias(self, name: str, values: Array) -> View:
-        """Add a bias with its values, one row."""
-        self.valued(name, values, self.sums)
-        return View(name, 1, 1, len(values), 0, 0)
-
-    def product(self, name: str, x: View, weights: Array, bias: Array | None, out: View, layer: int | None) -> None:
-        """Add out = x times weights, and a bias."""
-        inputs = [x, self.valued(f"{name}.weight", weights)]
+    def product(self, name: str, x: View, weights: Later, bias: Later | None, out: View, layer: int | None) -> None:
+        """Add out = x times weights, and a bias of one row."""
+        inputs = [x, self.valued(f"{name}.weight", (x.cols, out.cols), weights)]
         if bias is not None:
-            inputs.append(self.bias(f"{name}.bias", bias))
+            self.valued(f"{name}.bias", (out.cols,), bias, self.sums)
+            inputs.append(View(f"{name}.bias", 1, 1, out.cols, 0, 0))
         self.op(name, "matmul", inputs, out, layer, repeating_bias=bias is not None)
 
     def ones(self, name: str, x: View, rows: Array, out: View, layer: int | None) -> None:
         """Add out = x times zeros and ones: column i of x is added to column ``rows[i]``."""
-        matrix = np.zeros((x.cols, out.cols), np.float32)
-        matrix[np.arange(len(rows)), rows] = 1
+
+        def matrix() -> Array:
+            found = np.zeros((x.cols, out.cols), np.float32)
+            found[np.arange(len(rows)), rows] = 1
+            return found
+
         self.product(name, x, matrix, None, out, layer)
 
     def repeat(self, name: str, x: View, copies: tuple[int, ...], out: View, layer: int | None) -> None:
         """Add out = columns ``copies`` of x."""
-        matrix = np.zeros((x.cols, len(copies)), np.float32)
-        matrix[list(copies), np.arange(len(copies))] = 1
+
+        def matrix() -> Array:
+            found = np.zeros((x.cols, len(copies)), np.float32)
+            found[list(copies), np.arange(len(copies))] = 1
+            return found
+
         self.product(name, x, matrix, None, out, layer)
 
     def norm_of(self, name: str, sums: Tensor, layer: int | None) -> Normed:
@@ -117,8 +130,8 @@ class ArrayEncoder(Encoder):
     def onto(self, name: str, source: Normed, weights: Array, bias: Array, out: Tensor, layer: int | None) -> Tensor:
         """Add a product that reads LayerNorm; return its output."""
         whole = View.whole(source.tensor)
-        self.product(name, whole, self.folded(source, weights), self.folded_bias(source, weights, bias),
-                     View.whole(out), layer)  # fmt: skip
+        self.product(name, whole, lambda: self.folded(source, weights),
+                     lambda: self.folded_bias(source, weights, bias), View.whole(out), layer)  # fmt: skip
         return out
 
     def weights_of(self, name: str) -> tuple[Array, Array]:
@@ -156,7 +169,7 @@ class ArrayEncoder(Encoder):
         self.ones("embedding.add", View.whole(found), np.tile(np.arange(hidden), len(tables)), View.whole(total), None)
         return self.norm_of("embed_norm", total, None)
 
-    def add(self, which: int, product: str, x: Tensor, rows: Array, stream: Normed, layer: int) -> Tensor:
+    def add(self, which: int, product: str, x: Tensor, rows: Later, stream: Normed, layer: int) -> Tensor:
         """Return x times the weights of ``product``, added to the stream: int32. ``rows``: weights that x meets."""
         at, hidden = f"L{layer}.", self.model.hidden
         bias = self.weights_of(at + product)[1]
@@ -165,11 +178,12 @@ class ArrayEncoder(Encoder):
         order = [*range(hidden), *copies]
         found = self.tensor(name, (self.seq, 2 * hidden + len(copies)))
         shared = parts(hidden, copies)[order]
-        self.product(at + product, View.whole(x), rows[:, order] / shared, bias[order] / shared,
+        self.product(at + product, View.whole(x), lambda: rows()[:, order] / shared, lambda: bias[order] / shared,
                      columns(found, 0, len(order)), layer)  # fmt: skip
         eye, none = np.eye(hidden, dtype=np.float32), np.zeros(hidden, np.float32)
-        self.product(f"{at}residual{which}", View.whole(stream.tensor), self.folded(stream, eye),
-                     self.folded_bias(stream, eye, none), columns(found, len(order), hidden), layer)  # fmt: skip
+        rest = columns(found, len(order), hidden)
+        self.product(f"{at}residual{which}", View.whole(stream.tensor), lambda: self.folded(stream, eye),
+                     lambda: self.folded_bias(stream, eye, none), rest, layer)  # fmt: skip
         total = self.tensor(f"{at}sum{which}", (self.seq, hidden), self.sums)
         self.ones(f"{at}residual_add{which}", View.whole(found), np.array([*order, *range(hidden)]),
                   View.whole(total), layer)  # fmt: skip
@@ -184,12 +198,12 @@ class ArrayEncoder(Encoder):
             for x in "QKV"
         )
         context = self.attention(at, q, k, v, layer)
-        summed = self.add(1, "W_out", context, self.weights_of(f"{at}W_out")[0], stream, layer)
+        summed = self.add(1, "W_out", context, lambda: self.weights_of(f"{at}W_out")[0], stream, layer)
         stream = self.norm_of(f"{at}layernorm1", summed, layer)
         active, rows = self.feed_forward(at, stream, layer)
         return self.norm_of(f"{at}layernorm2", self.add(2, "FF2", active, rows, stream, layer), layer)
 
-    def feed_forward(self, at: str, stream: Normed, layer: int) -> tuple[Tensor, Array]:
+    def feed_forward(self, at: str, stream: Normed, layer: int) -> tuple[Tensor, Later]:
         """Add FF1 and GELU group by group; return GELU's output, and the rows of FF2 that it meets."""
         ffn, name = self.model.ffn, f"{at}active"
         groups = self.form.groups.get(name) or tuple(
@@ -199,7 +213,9 @@ class ArrayEncoder(Encoder):
         copies = self.form.copies.get(name, ())
         weights, bias = self.weights_of(f"{at}FF1")
         expanded = self.tensor(f"{at}expanded", (self.seq, ffn))
-        self.onto(f"{at}FF1", stream, weights[:, order], bias[order], expanded, layer)
+        self.product(f"{at}FF1", View.whole(stream.tensor), lambda: self.folded(stream, weights[:, order]),
+                     lambda: self.folded_bias(stream, weights[:, order], bias[order]),
+                     View.whole(expanded), layer)  # fmt: skip
         active = self.tensor(name, (self.seq, ffn + len(copies)))
         first = 0
         for number, group in enumerate(groups):
@@ -210,9 +226,21 @@ class ArrayEncoder(Encoder):
             )
             self.op(f"{at}gelu{number}", "gelu", [View.whole(wide)], columns(active, first, size), layer)
             first += size
-        rows = self.weights_of(f"{at}FF2")[0][order]
         if copies:
             self.repeat(f"{at}gelu.repeat", columns(active, 0, ffn), copies, columns(active, ffn, len(copies)), layer)
-            shared = (rows / parts(ffn, copies)[:, None]).astype(np.float32)
-            rows = np.concatenate([shared, shared[list(copies)]])
+
+        def rows() -> Array:
+            found = self.weights_of(f"{at}FF2")[0][order]
+            shared = (found / parts(ffn, copies)[:, None]).astype(np.float32)
+            return np.concatenate([shared, shared[list(copies)]]) if copies else found
+
         return active, rows
+
+
+def _derived(model: Checkpoint, form: Form) -> dict[str, Array]:
+    """Return the weights that were computed for a form, to be filled in."""
+    key = (tuple(sorted(form.copies.items())), tuple(sorted(form.groups.items())))
+    found = model.derived.setdefault(key, {})
+    while len(model.derived) > FORMS_KEPT:
+        model.derived.pop(next(iter(model.derived)))
+    return found

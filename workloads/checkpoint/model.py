@@ -7,7 +7,7 @@ Names and shapes are those of the published models; a prefix such as ``bert.`` i
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,7 @@ class Checkpoint:
 
     "L0.FF1" its ".weight" [in, out] and ".bias" [out] (LayerNorm: both [hidden]), "embed_norm.*" and the layers of
     ``head`` likewise. ``unused``: tensors of the file that nothing here runs. ``decoder``: None for an encoder.
+    ``derived``: weights in other forms, kept from one graph to the next (`workloads.checkpoint.array`).
     """
 
     name: str
@@ -116,6 +117,7 @@ class Checkpoint:
     head: Head | None = None
     unused: tuple[str, ...] = ()
     decoder: Decoder | None = None
+    derived: dict[Any, Weights] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def head_dim(self) -> int:
@@ -152,7 +154,8 @@ def load(folder: str | Path) -> Checkpoint:
         sizes["positions"] -= first
     unused = tuple(sorted(set(raw) - {source for source, _, _ in wanted.values()} - BUFFERS))
     name = path.resolve().name
-    return Checkpoint(name, epsilon=epsilon, weights=weights, head=head, unused=unused, decoder=decoder, **sizes)
+    known: dict[str, Any] = {**sizes, "weights": weights, "head": head, "unused": unused, "decoder": decoder}
+    return Checkpoint(name, epsilon=epsilon, **known)
 
 
 def _weights(

@@ -62,7 +62,7 @@ def compare(
             tried[used] = name
             key = replace(Recipe(), residual=used.residual)
             if key not in seen:
-                seen[key] = prepare.statistics(case, used, calibration.sequences)
+                seen[key] = prepare.statistics(case, replace(used, clip="mse"), calibration.sequences)
             rows.append(_row(case, name, used, (ids, sentences), seen[key], words))
         progress(len(COMPARED), len(COMPARED), "")
     if request.output is not None:

@@ -35,8 +35,8 @@ BUILT_IN = "builtin"
 CORPUS = "corpus.txt"
 """Sentences that set the scales where no file is given (sim/functional/quantization)."""
 
-RANDOM_SEQUENCES, RANDOM_LENGTH = 16, 64
-"""Sequences of random tokens that set the scales of a model without a vocabulary, and their least length."""
+RANDOM_TOKENS, RANDOM_LENGTH = 4096, 64
+"""Random tokens that set the scales of a model without a vocabulary, and the least length of their sequences."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,9 @@ def calibration(path: Path | None, model: Checkpoint, folder: Path, length: int,
         if inside:
             return Calibration(inside, f"{len(inside)} built-in sentences")
     length = min(max(length, RANDOM_LENGTH), model.positions)
-    random = tokens.random_sequences(model, RANDOM_SEQUENCES, length, seed + 1)
-    return Calibration(tuple(random), f"{RANDOM_SEQUENCES} sequences of random tokens (no vocab.txt)")
+    count = -(-RANDOM_TOKENS // length)
+    random = tokens.random_sequences(model, count, length, seed + 1)
+    return Calibration(tuple(random), f"{count} sequences of random tokens (no vocab.txt)")
 
 
 def possible(recipe: Recipe, case: Case) -> Recipe:
@@ -129,7 +130,8 @@ def statistics(case: Case, recipe: Recipe, sequences: Sequence[Ids]) -> Statisti
         graph, weights = graphs[len(ids)]
         return graph, {**tokens.inputs(model, ids), **weights}
 
-    return measure((given(ids) for ids in sequences), model.epsilon, model.head_dim)
+    rows = recipe.clip != "max"
+    return measure((given(ids) for ids in sequences), model.epsilon, model.head_dim, rows=rows)
 
 
 def prepared(

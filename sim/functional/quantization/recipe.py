@@ -10,6 +10,7 @@ from sim.base.errors import InputError, did_you_mean
 
 Clip = Literal["max", "percentile", "mse"]
 Residual = Literal["int8", "int32"]
+Rounding = Literal["nearest", "compensated"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Recipe:
     many as one block of the array has; with everything on the array they stand behind the operand, repeated or from a
     pass of their own (`layout`). ``headroom``: by how much values may exceed the largest that calibration has seen,
     with clip "max". ``residual``: type of the residual stream
-    (`workloads.checkpoint.form.Form`).
+    (`workloads.checkpoint.form.Form`). ``rounding``: of weights, to the nearest integer, or so that errors compensate
+    on the calibration sequences (GPTQ, `rounding`).
     """
 
     clip: Clip = "max"
@@ -34,7 +36,8 @@ class Recipe:
     smooth: float = 0.0
     outlier_columns: int | None = None
     residual: Residual = "int32"
-    headroom: float = 1.2
+    headroom: float = 1.0
+    rounding: Rounding = "compensated"
 
     def extra(self, dim: int, least: int = 16) -> int:
         """Return the number of columns added to an operand on an array of ``dim`` columns; by default whole blocks.
@@ -49,7 +52,7 @@ class Recipe:
 ON_ARRAY = 32
 """Least number of columns added with everything on the array, where an outlier takes one more than on the host."""
 
-PLAIN = Recipe(channels=False, outlier_columns=0, residual="int8", headroom=1.0)
+PLAIN = Recipe(channels=False, outlier_columns=0, residual="int8", rounding="nearest")
 """One scale per tensor from its largest magnitude, everything between two products in int8."""
 
 COMPARED = {
@@ -94,6 +97,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "clip": {"max": "max", "percentile": "percentile", "mse": "mse"},
     "channels": {"on": True, "off": False},
     "residual": {"int8": "int8", "int32": "int32"},
+    "rounding": {"nearest": "nearest", "compensated": "compensated"},
 }
 """Options with named values."""
 

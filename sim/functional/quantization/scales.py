@@ -18,6 +18,7 @@ from sim.functional.quantization.array import ArrayScales
 from sim.functional.quantization.clipping import clip
 from sim.functional.quantization.columns import FEWEST, free
 from sim.functional.quantization.recipe import Recipe
+from sim.functional.quantization.rounding import compensated
 from sim.functional.quantization.statistics import Statistics
 from sim.functional.quantization.structure import row_sums
 from sim.functional.quantization.target import BOUNDED_SCALE, SMALLEST, Scales, Target
@@ -29,9 +30,32 @@ Array = npt.NDArray[Any]
 
 def scales(target: Target, weights: Mapping[str, Array], seen: Statistics, recipe: Recipe) -> Scales:
     """Return the scales of every tensor of a graph but for sums; 1.0 on a floating-point machine."""
-    graph, hw = target.graph, target.hw
-    if not hw.array.input_type.startswith("int"):
-        return Scales({name: 1.0 for name, tensor in graph.tensors.items() if tensor.dtype != "int32"})
+    if not target.hw.array.input_type.startswith("int"):
+        return Scales({name: 1.0 for name, tensor in target.graph.tensors.items() if tensor.dtype != "int32"})
+    found = _chosen(target, weights, seen, recipe)
+    if recipe.rounding == "compensated":
+        _compensate(target, weights, seen, found)
+    return found
+
+
+def _compensate(target: Target, weights: Mapping[str, Array], seen: Statistics, found: Scales) -> None:
+    """Round the weights so that their errors compensate, where calibration has seen what they multiply."""
+    for op in target.products():
+        a, name = op.inputs[0], op.inputs[1].tensor
+        if name in target.fixed or not target.graph.multiplies_weights(op):
+            continue
+        moments = seen.moments.of(a.tensor)
+        if moments is None or len(moments) != len(weights[name]) or a.cols != len(moments):
+            continue
+        rows = found.rows.get(name, np.ones(len(moments), np.float32))
+        whole = weights[name] * rows[:, None] / (found.scale[name] * found.factors(name))
+        units = rows * found.scale[a.tensor]
+        found.whole[name] = compensated(whole, moments / np.outer(units, units), target.top(name))
+
+
+def _chosen(target: Target, weights: Mapping[str, Array], seen: Statistics, recipe: Recipe) -> Scales:
+    """Return the scales of an array of integers."""
+    graph = target.graph
     if any(row_sums(op, weights, graph) for op in graph.ops):
         found = ArrayScales(target, weights, seen, recipe).scales()
         _widen_scores(target, found)

@@ -1,4 +1,4 @@
-"""What calibration sequences show of each tensor: its largest magnitude by column, and rows to try a scale on."""
+"""What calibration sequences show of each tensor: its largest magnitude by column, and what a scale is tried on."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.functional import host
+from sim.functional.quantization.moments import Moments, multiplied
+from sim.functional.quantization.structure import structural
 from sim.graph import Graph
-from sim.graph.kinds.elementwise import spread
+from sim.graph.kinds.elementwise import parts, spread
 
 Array = npt.NDArray[Any]
+Sources = Mapping[str, tuple[str, Array, Array]]
+"""Tensor -> (tensor that was seen, its column for each column, by how many its value is shared)."""
 
 MOST_ROWS = 2048
 """Rows of a tensor that are kept; the largest magnitudes are those of all rows."""
@@ -23,18 +27,20 @@ MOST_ROWS = 2048
 class Statistics:
     """``largest``: by tensor float32[columns], or [1] where sequences differ in their number of columns.
 
-    ``rows``: by tensor some rows [n, columns]. ``energies``: by tensor that a LayerNorm reads, the largest sum of
-    squared deviations of a row.
+    ``rows``: by tensor some rows [n, columns], for `clipping`. ``energies``: by tensor that a LayerNorm reads, the
+    largest sum of squared deviations of a row. ``moments``: of what weights are multiplied by, for `rounding`.
     """
 
     largest: dict[str, Array] = field(default_factory=dict)
     rows: dict[str, list[Array]] = field(default_factory=dict)
     energies: dict[str, float] = field(default_factory=dict)
+    moments: Moments = field(default_factory=Moments)
 
     def add(self, graph: Graph, values: Mapping[str, Array], keep: Collection[str] = ()) -> None:
         """Take in the values of one sequence. ``keep``: tensors whose rows are kept."""
         for name, array in values.items():
-            if array.dtype.kind != "f":
+            tensor = graph.tensors.get(name)
+            if tensor is None or tensor.kind == "weight" or array.dtype.kind != "f":
                 continue
             flat = array.reshape(-1, array.shape[-1])
             top = np.abs(flat).max(axis=0, initial=0)
@@ -60,13 +66,12 @@ class Statistics:
             if "copies" in op.attrs and op.attrs["offset"] is None and source in self.largest:
                 self.largest[name] = spread(self.largest[source], copies)
                 self.rows[name] = [spread(self.sample(source), copies)]
+                order = np.array([*range(op.inputs[0].cols), *copies])
+                self.moments.sources[name] = (source, order, parts(op.inputs[0].cols, copies)[order])
 
-    def arranged(self, sources: Mapping[str, tuple[str, Array, Array]]) -> Statistics:
-        """Return the statistics of tensors that others were rearranged into.
-
-        ``sources``: tensor -> (tensor that was seen, its column for each column, by how many its value is shared).
-        """
-        found = Statistics(dict(self.largest), dict(self.rows), self.energies)
+    def arranged(self, sources: Sources) -> Statistics:
+        """Return the statistics of tensors that others were rearranged into."""
+        found = Statistics(dict(self.largest), dict(self.rows), self.energies, self.moments.arranged(sources))
         for name, (source, columns, shares) in sources.items():
             found.largest[name] = (self.largest[source][columns] / shares).astype(np.float32)
             if self.rows.get(source):
@@ -87,10 +92,20 @@ class Statistics:
         return np.concatenate(kept)
 
 
-def measure(graphs: Iterable[tuple[Graph, Mapping[str, Array]]], epsilon: float, head_dim: int) -> Statistics:
-    """Return the statistics of sequences, each a graph of its length and what that is given, in float32."""
+def measure(
+    graphs: Iterable[tuple[Graph, Mapping[str, Array]]], epsilon: float, head_dim: int, *, rows: bool = False
+) -> Statistics:
+    """Return the statistics of sequences, each a graph of its length and what that is given, in float32.
+
+    ``rows``: keep rows of activations, which `clipping` tries scales on.
+    """
     found = Statistics()
+    names: set[str] | None = None
     for graph, given in graphs:
+        if names is None:  # graphs of all lengths have the same
+            names = multiplied(graph, structural(graph, given))
         activations = {name for name, tensor in graph.tensors.items() if tensor.kind == "activation"}
-        found.add(graph, host.forward(graph, given, epsilon, head_dim), activations)
+        values = host.forward(graph, given, epsilon, head_dim)
+        found.add(graph, values, activations if rows else ())
+        found.moments.add(values, names)
     return found

@@ -1,0 +1,73 @@
+"""Second moments of what weights are multiplied by: sums of products of the columns of calibration rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.graph import Graph
+
+Array = npt.NDArray[Any]
+
+BATCH = 512
+"""Rows that are gathered before their products are summed."""
+
+
+@dataclass
+class Moments:
+    """``sums``: by tensor float32[columns, columns]; ``counts``: of how many rows.
+
+    ``sources``: as of `statistics.Statistics.arranged`.
+    """
+
+    sums: dict[str, Array] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    sources: dict[str, tuple[str, Array, Array]] = field(default_factory=dict)
+    _rows: dict[str, list[Array]] = field(default_factory=dict)
+
+    def add(self, values: Mapping[str, Array], names: Collection[str]) -> None:
+        """Take in the rows of some tensors."""
+        for name in names:
+            rows = self._rows.setdefault(name, [])
+            rows.append(values[name].reshape(-1, values[name].shape[-1]).astype(np.float32))
+            if sum(map(len, rows)) >= BATCH:
+                self._flush(name)
+
+    def _flush(self, name: str) -> None:
+        if rows := self._rows.pop(name, []):
+            whole = np.concatenate(rows)
+            self.sums[name] = self.sums.get(name, np.float32(0)) + whole.T @ whole
+            self.counts[name] = self.counts.get(name, 0) + len(whole)
+
+    def arranged(self, sources: Mapping[str, tuple[str, Array, Array]]) -> Moments:
+        """Return the moments with those of tensors that others were rearranged into."""
+        return Moments(self.sums, self.counts, {**self.sources, **sources}, self._rows)
+
+    def of(self, name: str) -> Array | None:
+        """Return the means of the products [columns, columns] of a tensor; None for one that was not taken in."""
+        source, columns, shares = self.sources.get(name, (name, None, None))
+        self._flush(source)
+        if source not in self.sums:
+            return None
+        found = self.sums[source] / np.float32(self.counts[source])
+        if columns is None or shares is None:
+            return np.asarray(found)
+        return np.asarray(found[np.ix_(columns, columns)] / np.outer(shares, shares))
+
+
+def multiplied(graph: Graph, fixed: Collection[str] = ()) -> set[str]:
+    """Return the tensors that are multiplied by weights; of those that a quantize operator writes, what it reads.
+
+    ``fixed``: weights that do not count (`structure.structural`).
+    """
+    written = {op.output.tensor: op.inputs[0].tensor for op in graph.ops if op.kind == "quantize"}
+    found = set()
+    for op in graph.ops:
+        if graph.multiplies_weights(op) and op.inputs[1].tensor not in fixed:
+            name = op.inputs[0].tensor
+            found.add(written.get(name, name))
+    return found
