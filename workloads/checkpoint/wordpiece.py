@@ -81,8 +81,13 @@ def load(folder: str | Path) -> Vocabulary:
     if not isinstance(lower, bool):
         raise InputError(f"{settings}: must be a JSON object; do_lower_case true or false")
     ids = {piece.rstrip("\r"): number for number, piece in enumerate(pieces) if piece}
+    return checked(ids, lower, path)
+
+
+def checked(ids: dict[str, int], lower: bool, where: Path) -> Vocabulary:
+    """Return the vocabulary. Raises InputError where it lacks a special token of BERT."""
     if missing := [token for token in (CLS, SEP, UNKNOWN) if token not in ids]:
-        raise InputError(f"{path}: lacks {', '.join(missing)}; it is no vocabulary of BERT")
+        raise InputError(f"{where}: lacks {', '.join(missing)}; it is no vocabulary of BERT")
     return Vocabulary(ids, lower)
 
 

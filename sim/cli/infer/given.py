@@ -30,9 +30,9 @@ class Request:
             "--tokens", metavar="IDS", help=f"Ids 101,2023,...; a file of them; or random:N (default {DEFAULT_TOKENS})."
         ),
     ] = None
-    text: Annotated[str | None, typer.Option("--text", help="Words instead of ids; needs vocab.txt in the folder.")] = (
-        None
-    )
+    text: Annotated[
+        str | None, typer.Option("--text", help="Words instead of ids; needs the tokenizer in the folder.")
+    ] = None
     hw: options.Machine = options.DEFAULT_HARDWARE
     set_: options.Settings = None
     cpu: options.Cpu = None

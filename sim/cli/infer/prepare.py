@@ -18,7 +18,7 @@ from sim.functional.similarity import Similarity
 from sim.functional.similarity import similarity as compared
 from sim.graph import Graph
 from workloads.checkpoint import graph as checkpoint_graph
-from workloads.checkpoint import wordpiece
+from workloads.checkpoint import tokenizer
 from workloads.checkpoint.graph import Engines, Form
 
 if TYPE_CHECKING:
@@ -67,19 +67,32 @@ def calibration(path: Path | None, model: Checkpoint, folder: Path, length: int,
     if path is not None and str(path) != BUILT_IN:
         found = tokens.read_sequences(path, model)
         return Calibration(tuple(found), f"{len(found)} sequences of {path}")
-    if path is not None and not (folder / "vocab.txt").exists():
-        raise InputError(f"--calibrate {BUILT_IN}: {folder} has no vocab.txt (nearest: a file of token ids)")
-    if (folder / "vocab.txt").exists():
-        vocabulary = wordpiece.load(folder)
-        text = resources.files("sim.functional.quantization").joinpath(CORPUS).read_text(encoding="utf-8")
-        found = [vocabulary.encode(line)[: model.positions] for line in text.splitlines() if line.strip()]
-        inside = tuple(ids for ids in found if max(ids) < model.vocabulary)
-        if inside:
-            return Calibration(inside, f"{len(inside)} built-in sentences")
+    if path is not None and not tokenizer.present(folder):
+        raise InputError(
+            f"--calibrate {BUILT_IN}: {folder} has no vocab.txt or other tokenizer (nearest: a file of token ids)"
+        )
+    reason = "no tokenizer"
+    if tokenizer.present(folder):
+        try:
+            found = _sentences(model, folder)
+        except InputError:
+            if path is not None:
+                raise
+            found, reason = [], "its tokenizer is not run here"
+        if found:
+            return Calibration(tuple(found), f"{len(found)} built-in sentences")
     length = min(max(length, RANDOM_LENGTH), model.positions)
     count = -(-RANDOM_TOKENS // length)
     random = tokens.random_sequences(model, count, length, seed + 1)
-    return Calibration(tuple(random), f"{count} sequences of random tokens (no vocab.txt)")
+    return Calibration(tuple(random), f"{count} sequences of random tokens ({reason})")
+
+
+def _sentences(model: Checkpoint, folder: Path) -> list[Ids]:
+    """Return the built-in sentences in the tokens of a folder; those without a token beyond the vocabulary."""
+    vocabulary = tokenizer.load(folder)
+    text = resources.files("sim.functional.quantization").joinpath(CORPUS).read_text(encoding="utf-8")
+    found = [vocabulary.encode(line)[: model.positions] for line in text.splitlines() if line.strip()]
+    return [ids for ids in found if ids and max(ids) < model.vocabulary]
 
 
 def possible(recipe: Recipe, case: Case) -> Recipe:

@@ -11,7 +11,7 @@ from sim.functional.tokens import read_labelled, read_tokens
 from sim.functional.verdict import named
 from sim.sparsity.rules import Rules
 from sim.sparsity.spec import parse
-from workloads.checkpoint import wordpiece
+from workloads.checkpoint import tokenizer
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -56,7 +56,7 @@ def token_ids(model: Checkpoint, folder: Path, tokens: str | None, text: str | N
     if tokens is not None:
         raise InputError("--tokens and --text exclude each other; give one")
 
-    found = wordpiece.load(folder).encode(text)
+    found = tokenizer.load(folder).encode(text)
     return read_tokens(",".join(map(str, found)), model.vocabulary, model.positions)
 
 
@@ -85,7 +85,7 @@ def sentence_ids(path: Path | None, model: Checkpoint, folder: Path) -> list[lis
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--sentences {path}: cannot be read as text: {error}") from error
-    vocabulary = wordpiece.load(folder)
+    vocabulary = tokenizer.load(folder)
     found = [(number, vocabulary.encode(line)) for number, line in enumerate(lines, 1) if line.strip()]
     problems = [
         f"--sentences {path}, line {number}: {len(ids)} tokens; the model has positions for 1 to {model.positions}"

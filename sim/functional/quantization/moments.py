@@ -64,7 +64,7 @@ def multiplied(graph: Graph, fixed: Collection[str] = ()) -> set[str]:
 
     ``fixed``: weights that do not count (`structure.structural`).
     """
-    written = {op.output.tensor: op.inputs[0].tensor for op in graph.ops if op.kind == "quantize"}
+    written = {op.output.tensor: op.inputs[0].tensor for op in graph.ops if "copies" in op.attrs}
     found = set()
     for op in graph.ops:
         if graph.multiplies_weights(op) and op.inputs[1].tensor not in fixed:
