@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """Words of GPT-2 (the published encoder.py): contractions, letters, numbers, others, each with the space before it."""
@@ -135,18 +135,20 @@ def translated(pattern: str) -> str:
 
 
 @cache
+def _runs() -> tuple[tuple[str, int, int], ...]:
+    """Return the categories of all characters as runs: category, first code, last code."""
+    found: list[tuple[str, int, int]] = []
+    for category, codes in groupby(range(sys.maxunicode + 1), lambda code: unicodedata.category(chr(code))):
+        run = list(codes)
+        found.append((category, run[0], run[-1]))
+    return tuple(found)
+
+
+@cache
 def _ranges(category: str) -> str:
     """Return the characters of a category, or of all that begin with it, as ranges of a character class."""
-    found: list[str] = []
-    start: int | None = None
-    for code in range(sys.maxunicode + 2):
-        belongs = code <= sys.maxunicode and unicodedata.category(chr(code)).startswith(category)
-        if belongs and start is None:
-            start = code
-        elif not belongs and start is not None:
-            found.append(f"\\U{start:08x}-\\U{code - 1:08x}")
-            start = None
-    return "".join(found)
+    runs = ((first, last) for kind, first, last in _runs() if kind.startswith(category))
+    return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in runs)
 
 
 def ranks(merges: Sequence[Sequence[str]]) -> dict[tuple[str, str], int]:

@@ -35,8 +35,8 @@ BUILT_IN = "builtin"
 CORPUS = "corpus.txt"
 """Sentences that set the scales where no file is given (sim/functional/quantization)."""
 
-RANDOM_TOKENS, RANDOM_LENGTH = 4096, 64
-"""Random tokens that set the scales of a model without a vocabulary, and the least length of their sequences."""
+RANDOM_SEQUENCES, RANDOM_LENGTH = 64, 64
+"""Sequences of random tokens that set the scales of a model without a vocabulary, and their least length."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,8 @@ def calibration(path: Path | None, model: Checkpoint, folder: Path, length: int,
         if found:
             return Calibration(tuple(found), f"{len(found)} built-in sentences")
     length = min(max(length, RANDOM_LENGTH), model.positions)
-    count = -(-RANDOM_TOKENS // length)
-    random = tokens.random_sequences(model, count, length, seed + 1)
-    return Calibration(tuple(random), f"{count} sequences of random tokens ({reason})")
+    random = tokens.random_sequences(model, RANDOM_SEQUENCES, length, seed + 1)
+    return Calibration(tuple(random), f"{RANDOM_SEQUENCES} sequences of random tokens ({reason})")
 
 
 def _sentences(model: Checkpoint, folder: Path) -> list[Ids]:

@@ -1,4 +1,4 @@
-"""Second moments of what weights are multiplied by: sums of products of the columns of calibration rows."""
+"""Second moments of what weights are multiplied by: means of products of the columns of calibration rows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Moments:
         return Moments(self.sums, self.counts, {**self.sources, **sources}, self._rows)
 
     def of(self, name: str) -> Array | None:
-        """Return the means of the products [columns, columns] of a tensor; None for one that was not taken in."""
+        """Return the means of products [columns, columns] of a tensor; None for one that was not taken in."""
         source, columns, shares = self.sources.get(name, (name, None, None))
         self._flush(source)
         if source not in self.sums:
