@@ -337,3 +337,47 @@ def test_one_number_a_row_needs_no_copy(tmp_path: Path) -> None:
     """Rows over their own sums: a product with ones, and a quotient whose second operand is one column."""
     graph = one(tmp_path, lambda w, x: w.add("Div", w.add("Relu", x), w.add("ReduceSum", x, w.const(np.array([-1])))))
     assert [op.kind for op in graph.ops] == ["matmul", "relu", "matmul", "divide"]
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda w, x: w.add("Gather", x, w.const(np.array([999])), axis=0), "place 999 of 1 along axis 0"),
+        (lambda w, x: w.add("Attention", x, x, x, q_num_heads=0, kv_num_heads=0), "kv_num_heads of at least 1"),
+        (lambda w, x: w.add("Attention", x, x, x, q_num_heads=4, kv_num_heads=3), "do not divide those of Q"),
+        (
+            lambda w, x: w.add("RotaryEmbedding", x, w.weight(16, 32), w.weight(16, 32), num_heads=3,
+                               rotary_embedding_dim=64),
+            "rotated 64 exceeds head_dim 16",
+        ),
+    ],
+)  # fmt: skip
+def test_attributes_that_cannot_be_meant_are_refused(
+    tmp_path: Path, make: Callable[[Writer, str], str], told: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        one(tmp_path, make, opset=23)
+    assert told in str(caught.value)
+
+
+def test_a_dimension_is_given_once_and_inputs_are_real_numbers(tmp_path: Path) -> None:
+    file = str(encoder(tmp_path / "encoder.onnx", "node", layers=1))
+    with pytest.raises(InputError, match="--dim seq: given as 8 and as 9; give it once"):
+        workloads.build(file, dim="batch=1,seq=8,seq=9")
+    w = Writer(17)
+    x = w.input("x", 16, 32, dtype=onnx.TensorProto.COMPLEX64)
+    with pytest.raises(InputError, match="'x' is of complex64 numbers"):
+        workloads.build(str(w.save(tmp_path / "complex.onnx", w.add("MatMul", x, w.weight(32, 32)))))
+
+
+def test_a_pad_of_nothing_is_nothing_and_integer_sums_take_their_bias(tmp_path: Path) -> None:
+    graph = one(tmp_path, lambda w, x: w.add("Relu", w.add("Pad", x, w.const(np.zeros(6, np.int64)))))
+    assert [op.kind for op in graph.ops] == ["matmul"]  # the ReLU is the product's
+    w = Writer(17)
+    image = w.add("Relu", w.input("image", 1, 3, 8, 8))
+    coded, scale, zero = w.add("DynamicQuantizeLinear", image, outputs=3)
+    sums = w.add("ConvInteger", coded, w.const(np.ones((4, 3, 3, 3), np.uint8)), zero)
+    biased = w.add("Add", sums, w.const(np.ones((1, 4, 1, 1), np.int32), name="bias"))
+    y = w.add("Mul", w.add("Cast", biased, to=1), scale)
+    graph = workloads.build(str(w.save(tmp_path / "integers.onnx", y)))
+    assert graph.ops[-1].kind == "conv" and len(graph.ops[-1].inputs) == 3  # no sum, no product with the scale

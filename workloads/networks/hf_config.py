@@ -79,6 +79,12 @@ def _opt(name: str, s: Sizes) -> Callable[..., Graph]:
 def _llama(name: str, s: Sizes, **more: Any) -> Callable[..., Graph]:
     rope = s.get("rope_parameters") or {}
     base = s.get("rope_theta", rope.get("rope_theta", 10000.0) if isinstance(rope, Mapping) else 10000.0)
+    factor = s.get("partial_rotary_factor") or (
+        rope.get("partial_rotary_factor") if isinstance(rope, Mapping) else None
+    )
+    if factor not in (None, 1.0):
+        size = s["head_dim"] or s["hidden_size"] // s["num_attention_heads"]
+        more = {**more, "rotated": int(size * factor)}
     config = Config(
         layers=s["num_hidden_layers"], hidden=s["hidden_size"], heads=s["num_attention_heads"],
         kv_heads=s["num_key_value_heads"], head_dim=s["head_dim"], ffn=s["intermediate_size"], vocab=s["vocab_size"],
@@ -272,7 +278,7 @@ def builder(content: Any, name: str) -> Callable[..., Graph]:
     if not is_config(content):
         raise InputError("no configuration of a model: a JSON object with model_type is needed")
     kind = content["model_type"]
-    if kind not in MODEL_TYPES:
+    if not isinstance(kind, str) or kind not in MODEL_TYPES:
         raise InputError(f"model_type is {kind!r}{did_you_mean(str(kind), MODEL_TYPES)}")
     known = MODEL_TYPES[kind]
     problems, sizes = [], dict(content)
@@ -301,10 +307,24 @@ def builder(content: Any, name: str) -> Callable[..., Graph]:
         problems.append(
             "quantization_config: weights of other word sizes are said by --sparsity SPEC.toml (docs/PRECISION.md)"
         )
+    problems += _rotary_problems(content)
     problems += [] if problems else _head_problems(sizes)
     if problems:
         raise InputError(problems)
     return known.make(name, sizes)
+
+
+def _rotary_problems(content: Sizes) -> list[str]:
+    """Return what is wrong with the numbers of the rotary embedding."""
+    nested = content.get("rope_parameters")
+    parts = [content, nested] if isinstance(nested, Mapping) else [content]
+    most = {"rope_theta": 1e12, "partial_rotary_factor": 1.0}
+    return [
+        f"{key} is {part[key]!r}, must be a number above 0, at most {limit:g}"
+        for part in parts
+        for key, limit in most.items()
+        if part.get(key) is not None and not (type(part[key]) in (int, float) and 0 < part[key] <= limit)
+    ]
 
 
 def _head_problems(sizes: Sizes) -> list[str]:

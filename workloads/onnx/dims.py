@@ -17,16 +17,22 @@ MOST = 1 << 24
 UNNAMED = ("", "?", "None", "-1")
 """What exporters write for a dimension without a name; a size below 1 is another way."""
 
+UNREAD = {14: "complex64", 15: "complex128"}
+"""Element types (TensorProto.DataType) that no machine has."""
+
 Shapes = dict[str, tuple[int, ...]]
 
 
 def parse(text: str) -> dict[str, int]:
     """Read "batch=1,seq=128". Raises InputError listing what is no NAME=NUMBER."""
-    found, problems = {}, []
+    found: dict[str, int] = {}
+    problems = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         name, equals, value = (word.strip() for word in part.rpartition("="))
         if not (name and equals and value.isascii() and value.isdecimal() and len(value) < 10):
             problems.append(f"--dim {part[:60]}: must be NAME=NUMBER, e.g. batch=1,seq=128")
+        elif found.get(name, int(value)) != int(value):
+            problems.append(f"--dim {name}: given as {found[name]} and as {int(value)}; give it once")
         else:
             found[name] = int(value)
     if problems:
@@ -70,6 +76,9 @@ def shapes(what: str, graph: onnx.GraphProto, given: Mapping[str, object]) -> Sh
 def _axes(what: str, value: onnx.ValueInfoProto) -> list[str | int]:
     if value.type.WhichOneof("value") != "tensor_type":
         raise InputError(f"{what}: input {value.name!r} is no tensor; sequences and maps are not read")
+    if value.type.tensor_type.elem_type in UNREAD:
+        kind = UNREAD[value.type.tensor_type.elem_type]
+        raise InputError(f"{what}: input {value.name!r} is of {kind} numbers; floats, integers and bool are read")
     if not value.type.tensor_type.HasField("shape"):
         raise InputError(f"{what}: input {value.name!r} has no shape, not even its number of axes")
     axes: list[str | int] = []

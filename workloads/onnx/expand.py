@@ -231,6 +231,8 @@ def _attention(parts: Parts) -> None:
     attrs = parts.node.attrs
     shapes = [parts.shape(place) for place in range(3)]
     flat = len(shapes[0]) == 3
+    if flat and min(int(attrs.get(key, 0)) for key in ("q_num_heads", "kv_num_heads")) < 1:
+        raise ValueError("operands of three axes need q_num_heads and kv_num_heads of at least 1")
     heads = [int(attrs.get("q_num_heads", 0))] + 2 * [int(attrs.get("kv_num_heads", 0))]
     q, k, v = (parts.heads(parts.given(place), shapes[place], heads[place]) for place in range(3))
     for number, (place, here) in enumerate(((4, k), (5, v))):

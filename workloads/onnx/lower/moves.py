@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sim.base.errors import InputError
 from sim.graph import View
 from workloads.onnx.levels import is_look_up
 from workloads.onnx.lower.foreign import foreign
@@ -99,6 +100,9 @@ def gather(at: Lowering, node: Node) -> None:
         return
     source, data = at.array(node.inputs[0]), values[1].data
     axis = int(node.attrs.get("axis", 0)) % len(source.axes)
+    length = source.shape[axis]
+    if data is not None and (outside := [int(n) for n in data.reshape(-1) if not -length <= n < length]):
+        raise InputError(f"operator {node.name!r} (Gather): place {outside[0]} of {length} along axis {axis}")
     if data is not None:
         places = [int(place) % source.shape[axis] for place in data.reshape(-1)]
         step = places[1] - places[0] if len(places) > 1 else 1

@@ -52,6 +52,8 @@ def _before(node: Node, wide: list[int], strides: list[int], shape: tuple[int, .
         return _pads(node)[:2]
     if auto == "VALID":
         return [0, 0]
+    if auto not in ("SAME_UPPER", "SAME_LOWER"):
+        raise InputError(f"operator {node.name!r} ({node.op}): auto_pad is {auto!r}, can be NOTSET, SAME_*, VALID")
     whole = [max(0, (-(-shape[2 + axis] // strides[axis]) - 1) * strides[axis] + wide[axis] - shape[2 + axis])
              for axis in (0, 1)]  # fmt: skip
     return [(total + (auto == "SAME_LOWER")) // 2 for total in whole]
