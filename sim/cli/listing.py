@@ -17,6 +17,7 @@ def listing(as_json: options.AsJson = False) -> None:
     """List workloads, machines, energy tables and sparsity patterns."""
     from sim import hardware  # pydantic and numpy: not for --help
     from sim.hardware.files import config_files  # pydantic
+    from sim.plan.schedules import WHAT as schedules  # numpy
     from sim.sparsity.edits.compress import WHAT  # numpy
     from sim.sparsity.edits.pruning import WHAT as PRUNED  # numpy
     from sim.sparsity.masks.zeros import SCHEMES  # numpy
@@ -44,6 +45,7 @@ def listing(as_json: options.AsJson = False) -> None:
             "published_machines": published,
             "cpus": cpus,
             "energy_tables": tables,
+            "schedules": schedules,
             "sparsity": patterns,
             "schemes": schemes,
             "pruning": PRUNED,
@@ -64,6 +66,7 @@ def listing(as_json: options.AsJson = False) -> None:
     common.print_table("Machines (--hw)", ("name", "what"), machines.items(), 2)
     common.print_table("Published machines (--hw), docs/SPARSITY.md", ("name", "what"), published.items(), 2)
     common.print_table("CPUs (--cpu), docs/CPU.md", ("name", "what"), cpus.items(), 2)
+    common.print_table("Schedules (--schedule), docs/SCHEDULES.md", ("name", "what"), schedules.items(), 2)
     common.print_table("Sparsity (--sparsity)", ("pattern", "what"), patterns.items(), 2)
     common.print_table("Schemes (--sparsity PATTERN:DENSITY/SCHEME)", ("scheme", "what"), schemes.items(), 2)
     common.print_table("Pruning (--prune, [[prune]] of a SPEC.toml)", ("part", "what is kept"), PRUNED.items(), 2)

@@ -15,8 +15,6 @@ from sim.base.workers import cores
 from sim.cli import INTERRUPTED, common, options
 
 if TYPE_CHECKING:
-    from sim.graph import Graph
-    from sim.hardware import Hardware
     from sim.mapping.maps import Maps
     from sim.run.request import Case, Request
     from sim.run.result import Result
@@ -79,7 +77,7 @@ def map_workload(
     if as_json:
         typer.echo(json.dumps(to_plain(maps), indent=1))
         return
-    _print(maps, case.graph, case.hw)
+    _print(maps, case)
 
 
 def _read(path: str, case: Case) -> Maps:
@@ -87,7 +85,7 @@ def _read(path: str, case: Case) -> Maps:
     from sim.mapping.maps import check  # SQLite
 
     maps = read(path)
-    check(maps, case.graph, case.hw, path)
+    check(maps, case.graph, case.hw, path, case.schedule)
     return maps
 
 
@@ -105,13 +103,12 @@ def _search(case: Case, search: Search, effort: int | None, jobs: int) -> Maps:
 
 def _found(case: Case, search: Search, progress: common.Progress, effort: int | None, jobs: int) -> Maps:
     from sim.mapping.journal import Journal  # SQLite
-    from sim.mapping.maps import find  # SQLite
+    from sim.mapping.maps import Searched, find  # SQLite
     from sim.mapping.searching import EFFORT_CYCLES  # SQLite
 
     with Journal(search.store) as journal:
         return find(
-            case.graph,
-            case.hw,
+            Searched(case.graph, case.hw, case.schedule),
             objective=search.objective,
             reach=search.reach,
             effort_cycles=effort or EFFORT_CYCLES,
@@ -139,11 +136,12 @@ def _write(maps: Maps, outputs: list[Path]) -> None:
         write_whole(path, writers[path.suffix](maps))
 
 
-def _print(maps: Maps, graph: Graph, machine: Hardware) -> None:
+def _print(maps: Maps, case: Case) -> None:
     from sim.mapping.kinds import library  # SQLite
     from sim.mapping.maps import operators  # SQLite
 
-    items = {name: item for name, (_, item) in operators(graph, machine).items()}
+    machine = case.hw
+    items = {name: item for name, (_, item) in operators(case.graph, machine, schedule=case.schedule).items()}
     rows = []
     for entry in maps.entries:
         first, more = entry.operators[0], len(entry.operators) - 1

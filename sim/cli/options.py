@@ -93,6 +93,15 @@ Tile = Annotated[
         "halves=apart, dataflow=OS.",
     ),
 ]
+Schedule = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--schedule",
+        metavar="NAME|OP=NAME",
+        help="In what order, and with what left on chip, operators run: library, or others that `carat list` names, "
+        "joined by +; of matching operators alone with OP=; repeatable.",
+    ),
+]
 AllowLarge = Annotated[
     bool, typer.Option("--allow-large", help="Sizes beyond the limits are meant: they take hours and memory.")
 ]
@@ -157,6 +166,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     "clock": (Clock, "periodic"),
     "dataflow": (Dataflow, None),
     "tile": (Tile, None),
+    "schedule": (Schedule, None),
     "allow_large": (AllowLarge, False),
 }
 """Parameter of a command -> (type with its option, default), in the order of `--help`."""
@@ -229,7 +239,8 @@ def request_of(asked: dict[str, Any]) -> Request:
         sizes=sizes({name: asked.get(name) for name in NAMED_SIZES}, asked.get("size")),  # type: ignore[arg-type]
         prune=_pruning(asked.get("prune"), asked.get("saliency"), asked.get("weights")),
         mapping=by_hand(asked.get("tile")) or None,
-        **{name: value for name, value in asked.items() if name in named - {"prune"}},
+        schedule=schedules(asked.get("schedule")) or None,
+        **{name: value for name, value in asked.items() if name in named - {"prune", "schedule"}},
     )
 
 
@@ -276,6 +287,12 @@ def _pruning(prune: str | None, saliency: Path | None, weights: Path | None) -> 
     from sim.sparsity.edits.pruning import parse  # numpy: not for --help
 
     return parse(prune, saliency, weights)
+
+
+def schedules(given: Sequence[str] | None) -> dict[str, str]:
+    """Return ``--schedule`` options as a mapping: operator pattern -> schedules; one without a name is for all."""
+    split = [text.rpartition("=") for text in given or ()]
+    return {name.strip() if equals else "*": schedule.strip() for name, equals, schedule in split}
 
 
 def by_hand(tiles: Sequence[str] | None) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sim.base.errors import InputError
-from sim.cli import common, map_command, options
+from sim.cli import common, map_command, options, scheduled
 from sim.cli.map_command import Tiling
 
 if TYPE_CHECKING:
@@ -45,23 +45,27 @@ def run(
     if tokens is not None:
         raise InputError("--tokens goes with --phase generate (one decode step: --phase decode --kv N)")
     case = resolve(request)
-    changes, memo = None, Memo(None if no_cache else default_timings())
+    changes, saved, memo = None, None, Memo(None if no_cache else default_timings())
     with common.progress_bar(request.label) as progress:
         tiles = map_command.chosen(tiling, case, progress)
         result = simulate(case.mapped({**tiles, **(request.mapping or {})}), memo, progress)
         if tiles:
             changes = map_command.changes(simulate(case, memo, progress), result)
+        if case.schedule:
+            saved = scheduled.savings(simulate(case.scheduled(None), memo, progress), result)
         measure = explain or output is not None
         sentence = explanation(result, measure=measure, progress=progress) if measure or not as_json else None
     if output is not None:
         result.save(output, command=common.command_line(), sentence=sentence)
     if as_json:
-        more = {"explanation": sentence, "mapping": changes}
+        more = {"explanation": sentence, "mapping": changes, "schedule": scheduled.plain(saved)}
         typer.echo(json.dumps(result.to_dict() | {name: found for name, found in more.items() if found}, indent=1))
         return
     _print(result)
     if changes:
         map_command.print_changes(changes, tiling.mapping)
+    if saved is not None:
+        scheduled.show(saved, result)
     typer.echo(f"\n{sentence}")
     if output is not None:
         typer.echo(f"\nSaved in {output}. A page of it: carat report {output} -o {output / 'report.html'}")

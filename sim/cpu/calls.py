@@ -59,6 +59,12 @@ def cost(work: Work, hw: Hardware, seen: Set[str] = frozenset(), operator: str |
     prices = hw.cpu.prices
     if prices == "none":
         return CallCost()
+    if work.chained:  # as if the accelerator waited for each call: no part's call is under another's work
+        found = CallCost()
+        for part in work.chained:
+            one = cost(part, hw, seen | found.paths, operator)
+            found = CallCost(found.around + one.around, found.cold + one.cold, found.paths | one.paths)
+        return found
     call = library_call(work, hw)
     way = variant(hw, folded=call.folded, inlined=call.inlined)
     table = prices_of(prices.calls, way)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sim.base.errors import InputError
 from sim.lower import lower
 from sim.timing import timer
@@ -51,6 +53,9 @@ def run_step(machine: Machine, step: Step, units: Sequence[Unit] = ()) -> tuple[
     on = machine if hw == machine.hw else machine.for_operator(hw)
     done = []
     for number, work in enumerate(step.works):
+        for place in work.places():
+            if place.name == "identity":  # lies in memory as a weight does
+                on.write(place.operand.address, np.eye(place.rows), kind=on.types["a"])
         times = timer.run(lower(work, hw), hw, timeline=True)
         done.append(on.run(times, units[number] if units else None))
     return tuple(done)

@@ -11,35 +11,41 @@ from sim.hardware import Hardware
 from sim.isa import commands
 from sim.isa.commands import Funct, Program
 from sim.lower.call import Call
+from sim.lower.chain import check_chain, lower_chain
 from sim.lower.conv import call_conv, check_conv, lower_conv
 from sim.lower.encode import with_gap
 from sim.lower.matmul import call_matmul, call_sparse, check_matmul, lower_matmul
 from sim.lower.norm import call_norm, check_norm, lower_norm
 from sim.lower.place import place
 from sim.lower.resadd import call_resadd, check_resadd, lower_resadd
+from sim.lower.rows import call_rows, check_rows, lower_rows
 from sim.lower.sparse.blocksparse import check as check_blocksparse
 from sim.lower.sparse.blocksparse import lower_blocksparse, packed_counters
 from sim.lower.sparse.sampled import lower_sampled, sampled_counters
 from sim.lower.work import (
     BlockSparseMatmul,
+    Chain,
     Conv,
     Matmul,
     Norm,
     Operand,
     PackedMatmul,
     ResidualAdd,
+    RowsMatmul,
     SampledMatmul,
     Work,
 )
 
 __all__ = [
     "BlockSparseMatmul",
+    "Chain",
     "Conv",
     "Matmul",
     "Norm",
     "Operand",
     "PackedMatmul",
     "ResidualAdd",
+    "RowsMatmul",
     "SampledMatmul",
     "Work",
     "check",
@@ -77,6 +83,12 @@ LOWERINGS: dict[type[Work], Lowering] = {
     PackedMatmul: Lowering(lower_blocksparse, check_blocksparse, call_sparse, packed_counters),
     # Its sub-rows are cut while it is lowered; the planner has cut them once to count them.
     SampledMatmul: Lowering(lower_sampled, lambda work, hw: None, call_sparse, sampled_counters),
+    RowsMatmul: Lowering(lower_rows, check_rows, call_rows),
+    Chain: Lowering(
+        lambda work, hw: lower_chain(work, hw, lower),
+        lambda work, hw: check_chain(work, hw, check),
+        lambda work, hw: library_call(work.parts[0], hw),  # of several calls the first; `sim.cpu` prices each
+    ),
 }
 
 

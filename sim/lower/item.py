@@ -62,6 +62,16 @@ class Item:
         return None
 
     @property
+    def chained(self) -> tuple[Any, ...]:
+        """The items that it runs one behind the other in one program; none where it is a single one."""
+        return ()
+
+    @property
+    def is_loops(self) -> bool:
+        """Whether its program is hardware loops of a product alone, behind their configurations."""
+        return False
+
+    @property
     def title(self) -> str:
         """Function and sizes, for people."""
         return type(self).__name__

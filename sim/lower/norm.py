@@ -142,7 +142,7 @@ def _emit_whole(stream: Stream, work: Norm, hw: Hardware, tile_rows: int) -> Non
             rows = min(hw.dim, first + tile_rows - row, work.rows - row)
             base = (row - first) * blocks_of(work.cols, hw.dim)
             _emit_load(stream, work, hw, (row, rows), base, every, hw.dim)
-            _emit_passes(stream, work, hw, row, rows, base)
+            emit_passes(stream, work, hw, row, rows, base)
 
 
 def _emit_compact(stream: Stream, work: Norm, hw: Hardware, tile_rows: int) -> None:
@@ -191,7 +191,7 @@ def _emit_load(
         stream.mvin(source, ACCUMULATOR_BIT + local, min(chunk, cols.stop - col), rows)
 
 
-def _emit_passes(stream: Stream, work: Norm, hw: Hardware, row: int, rows: int, base: int) -> None:
+def emit_passes(stream: Stream, work: Norm, hw: Hardware, row: int, rows: int, base: int) -> None:
     """Store each row three times, two rows at a time."""
     even = rows - rows % STATISTICS
     chunk = min(blocks_of(work.cols, hw.dim), hw.max_block_len) * hw.dim

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph
@@ -16,6 +16,7 @@ from sim.mapping.opmapping import OpMapping, Tiled
 from sim.mapping.searching import EFFORT_CYCLES, Found, Objective, search
 from sim.mapping.workers import Workers
 from sim.plan.planner import Step, plan
+from sim.plan.schedules import Choices
 from sim.run.columns import CAUSES
 from sim.run.pipeline import simulate
 from sim.run.result import Result
@@ -62,9 +63,14 @@ class Maps:
         return {name: mapping.fields() for name, mapping in self.by_operator().items()}
 
 
-def operators(graph: Graph, hw: Hardware, dataflow: str | None = None) -> dict[str, tuple[Step, Tiled]]:
-    """Return the operators of ``graph`` that have tiles to choose, each with the work item that is simulated."""
-    steps = plan(graph, hw, dataflow=dataflow)
+def operators(
+    graph: Graph, hw: Hardware, dataflow: str | None = None, schedule: Choices | None = None
+) -> dict[str, tuple[Step, Tiled]]:
+    """Return the operators of ``graph`` that have tiles to choose, each with the work item that is simulated.
+
+    ``schedule``: as of `sim.plan.planner.plan`.
+    """
+    steps = plan(graph, hw, dataflow=dataflow, schedule=schedule)
     firsts = [(step, step.equivalent[0]) for step in steps if step.equivalent]
     return {
         step.name: (step, item)
@@ -73,9 +79,16 @@ def operators(graph: Graph, hw: Hardware, dataflow: str | None = None) -> dict[s
     }
 
 
+class Searched(NamedTuple):
+    """What mappings are searched for: a graph on a machine, its operators under a schedule (None: the library's)."""
+
+    graph: Graph
+    hw: Hardware
+    schedule: Choices | None = None
+
+
 def find(
-    graph: Graph,
-    hw: Hardware,
+    searched: Searched,
     *,
     objective: Objective = "cycles",
     reach: Reach = "call",
@@ -84,14 +97,15 @@ def find(
     journal: Journal | None = None,
     progress: Progress = lambda done, total, label: None,
 ) -> Maps:
-    """Search a mapping for each distinct operator of ``graph`` and return the maps.
+    """Search a mapping for each distinct operator of a graph and return the maps.
 
     An operator starts with either loop slot, as the one before leaves it; where that makes a found mapping
     slower than the library's in the run of the whole workload, the library's is kept. Raises InputError as
     `search` does, and when the graph has no operator with tiles.
     """
+    graph, hw, schedule = searched
     groups: dict[Tiled, list[str]] = {}
-    for name, (_, item) in operators(graph, hw).items():
+    for name, (_, item) in operators(graph, hw, schedule=schedule).items():
         groups.setdefault(item, []).append(name)
     if not groups:
         raise InputError(f"{graph.name} on {hw.name}: no operator has tiles to choose")
@@ -123,17 +137,17 @@ def find(
         for names, one in found
     )
     maps = Maps(graph.name, hw.name, hw.key, hw.dim, objective, entries)
-    settled = settle(maps, graph, hw, Memo())
+    settled = settle(maps, graph, hw, Memo(), schedule)
     progress(len(groups) + 1, len(groups) + 1, "")
     return settled
 
 
-def settle(maps: Maps, graph: Graph, hw: Hardware, memo: Memo) -> Maps:
+def settle(maps: Maps, graph: Graph, hw: Hardware, memo: Memo, schedule: Choices | None = None) -> Maps:
     """Return ``maps`` with the library's mapping wherever the whole run shows it to be the better one."""
-    before = {row["op"]: row for row in simulate(graph, hw, memo=memo).rows}
-    items = {name: item for name, (_, item) in operators(graph, hw).items()}
+    before = {row["op"]: row for row in simulate(graph, hw, memo=memo, schedule=schedule).rows}
+    items = {name: item for name, (_, item) in operators(graph, hw, schedule=schedule).items()}
     while True:
-        after = simulate(graph, hw, mapping=maps.fields(), memo=memo).rows
+        after = simulate(graph, hw, mapping=maps.fields(), memo=memo, schedule=schedule).rows
         worse = {row["op"] for row in after if _score(row, maps) > _score(before[row["op"]], maps)}
         entries = []
         for entry in maps.entries:
@@ -151,7 +165,7 @@ def _score(row: Mapping[str, Any], maps: Maps) -> float:
     return float({"cycles": cycles, "energy": energy_pj, "edp": cycles * energy_pj}[maps.objective])
 
 
-def check(maps: Maps, graph: Graph, hw: Hardware, where: str) -> None:
+def check(maps: Maps, graph: Graph, hw: Hardware, where: str, schedule: Choices | None = None) -> None:
     """Raise InputError unless ``maps`` belong to the machine and cover the graph with legal mappings.
 
     ``where``: name of the maps in the messages. Reports all problems at once.
@@ -167,7 +181,7 @@ def check(maps: Maps, graph: Graph, hw: Hardware, where: str) -> None:
             f"{where}: found for the machine {maps.hardware} (key {maps.hardware_key[:12]}), {other} (key "
             f"{hw.key[:12]}): cycles and fit differ; run `carat map {graph.name} --hw ...` for this machine"
         )
-    items = {name: item for name, (_, item) in operators(graph, hw).items()}
+    items = {name: item for name, (_, item) in operators(graph, hw, schedule=schedule).items()}
     given = maps.by_operator()
     found += [
         f"{where}: no operator {name!r} with tiles in {graph.name} on {hw.name}{did_you_mean(name, items)}"

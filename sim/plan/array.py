@@ -19,16 +19,20 @@ from sim.lower import check
 from sim.lower.polynomials import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
 from sim.lower.sparse import sampled_works
 from sim.lower.sparse import works as sparse_works
-from sim.lower.work import DEFAULT_SCALE, Conv, Matmul, Norm, Operand, ResidualAdd, Work
+from sim.lower.tiling import Room, blocks_of
+from sim.lower.work import DEFAULT_SCALE, Conv, Matmul, Norm, Operand, ResidualAdd, RowsMatmul, Work
 from sim.plan import by_hand
 from sim.plan.context import Planning
 from sim.plan.step import ArrayStep, Fallback, Step
 from sim.plan.word_sizes import runs_of
 
-ON_MOVE_OUT = {"softmax": "softmax", "gelu": "igelu"}
+ON_MOVE_OUT = {"softmax": "softmax", "gelu": "igelu", "layernorm": "layernorm"}
 """The library's name of what the array applies to a result."""
 
 BERT_SCALES = {"softmax": SOFTMAX_BERT_SCALE, "igelu": GELU_BERT_SCALE}
+
+SCALES = {"layernorm": Norm.scale}
+"""Scales of results that are not the default one of products: a normalised row has that of a pass of its own."""
 
 
 def matmul(op: Op, at: Planning, fused: Op | None) -> list[Step]:
@@ -50,8 +54,39 @@ def matmul(op: Op, at: Planning, fused: Op | None) -> list[Step]:
     m, n, k = op.mnk
     kind = f"{op.kind}+{fused.kind}" if fused else op.kind
     useful = op.macs - op.batch * m * n * at.words.taken.get(op.name, 0)
-    step = ArrayStep(op.name, kind, op.layer, m, n, k, op.batch, works, useful, useful, op.macs, machine=machine)
+    macs, covers = (useful, useful, op.macs), (fused.name,) if fused else ()
+    step = ArrayStep(op.name, kind, op.layer, m, n, k, op.batch, works, *macs, machine=machine, covers=covers)
+    if fused is not None and "fused" in at.schedule(op):
+        step = _in_rows(step, at, activation)
     return [_sparse(op, at, step)]
+
+
+def _in_rows(step: ArrayStep, at: Planning, activation: str) -> ArrayStep:
+    """Return a fused product as the schedule has it: by hardware loops, in strips of DIM rows, or the quicker of both.
+
+    Rows wider than half of the accumulator are in strips; softmax that fits is the library's.
+    """
+    hw = step.machine or at.hw
+    wide = not Room(hw, double_buffered=True).holds(1, blocks_of(step.n, hw.dim), 1)
+    if activation not in ("softmax", "layernorm") or (activation == "softmax" and not wide):
+        return step
+    works = _strips([work.product for work in step.works], at, hw)
+    strips, loops = replace(step, works=works, schedule="fused, in strips"), replace(step, schedule="fused")
+    try:
+        check(works[0], hw)
+    except InputError:
+        return strips if wide else loops
+    return strips if wide else replace(loops, others=(strips,))
+
+
+def _strips(works: list[Matmul], at: Planning, hw: Hardware) -> tuple[RowsMatmul, ...]:
+    """Return products in strips; a transposed B is put as it is multiplied, into one place for all repetitions."""
+    first = works[0]
+    if not first.transpose_b or hw.bits("b") != hw.bits("c"):
+        return tuple(map(RowsMatmul, works))
+    identity = Operand(at.place_index(first.k * hw.packed_bytes(first.k, "a")), first.k)
+    turned = Operand(at.place_index(first.k * hw.packed_bytes(first.n, "c")), first.n)
+    return tuple(RowsMatmul(work, identity, turned) for work in works)
 
 
 def _refuse_types(op: Op, at: Planning, output: View, activation: str) -> None:
@@ -90,6 +125,7 @@ def _matmul_works(op: Op, at: Planning, output: View, activation: Any, dataflow:
         "full_c": at.role(output) == "accumulator",
         "dataflow": dataflow,
         "bert_scale": BERT_SCALES.get(activation, DEFAULT_SCALE),
+        "scale": SCALES.get(activation, DEFAULT_SCALE),
     }
     a, b, c, *d = (at.operands(view, op.batch) for view in (*op.inputs[:2], output, *op.inputs[2:]))
     biases = d[0] if d else [None] * op.batch
@@ -163,8 +199,8 @@ def conv(op: Op, at: Planning, pool: Op | None) -> list[Step]:
         items = [row for item in items for row in _row_by_row(item, op, output, at)]
     works = tuple(by_hand.mapped(item, op.name, at.mapping) for item in items)
     kind = f"{op.kind}+maxpool" if pool else op.kind
-    macs = (op.macs,) * 3
-    return [ArrayStep(op.name, kind, op.layer, *op.mnk, 1, works, *macs, machine=machine)]
+    macs, covers = (op.macs,) * 3, (pool.name,) if pool else ()
+    return [ArrayStep(op.name, kind, op.layer, *op.mnk, 1, works, *macs, machine=machine, covers=covers)]
 
 
 def _row_by_row(item: Conv, op: Op, output: View, at: Planning) -> Iterator[Conv]:

@@ -10,6 +10,7 @@ from sim.graph import Graph, Op, View
 from sim.lower.work import Operand
 from sim.plan import by_hand
 from sim.plan.placement import Role, role, whole_pages
+from sim.plan.schedules import Choices, Declined, chosen
 from sim.plan.word_sizes import WordSizes
 
 if TYPE_CHECKING:
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Planning:
-    """A plan in the making. ``refused``: (operator, reason); ``index_addresses``: of indices placed behind tensors."""
+    """A plan in the making.
+
+    ``schedules``: operator pattern -> schedules. ``refused``: (operator, reason); ``declined``: operator -> why it has
+    not the schedule asked for. ``index_addresses``: of indices and sums placed behind tensors.
+    """
 
     graph: Graph
     hw: Hardware
@@ -30,6 +35,8 @@ class Planning:
     addresses: dict[str, int]
     free_address: int
     words: WordSizes
+    schedules: Choices = field(default_factory=dict)
+    declined: dict[str, Declined] = field(default_factory=dict)
     refused: list[tuple[str, str]] = field(default_factory=list)
     index_addresses: list[int] = field(default_factory=list)
     _refused_names: set[str] = field(default_factory=set)
@@ -75,6 +82,14 @@ class Planning:
         self.free_address += whole_pages(size_bytes)
         self.index_addresses.append(address)
         return address
+
+    def schedule(self, op: Op) -> frozenset[str]:
+        """Return the schedules of an operator; none for the library's."""
+        return chosen(self.schedules, op.name)
+
+    def decline(self, op: Op, schedule: str, reason: str) -> None:
+        """Note why an operator has not the schedule that was asked for."""
+        self.declined.setdefault(op.name, Declined(schedule, reason))
 
     def refuse(self, op: Op, reason: str) -> None:
         """Note why an operator cannot run."""

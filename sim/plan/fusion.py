@@ -9,11 +9,21 @@ from __future__ import annotations
 from sim.base.errors import InputError
 from sim.graph import Op
 from sim.graph.kinds.sliding import OPTIONAL
+from sim.lower.rows import widest
 from sim.lower.tiling import Room, blocks_of
 from sim.plan.context import Planning
 
 FUSABLE = {"softmax": ("matmul",), "gelu": ("matmul", "ifft"), "maxpool": ("conv", "depthwise_conv")}
 """Operator kinds that the array applies on move-out, and the kinds that they are applied behind."""
+
+NO_COMMAND = {"rmsnorm": "the normaliser takes the mean off each row (NormCmd.scala), which RMSNorm does not"}
+"""Operator kinds of normalised rows that the normaliser has no command for."""
+
+OF_SUMS = ("layernorm",)
+"""Operator kinds that the library has as passes over sums in memory."""
+
+NORMALISED = ("softmax", *OF_SUMS, *NO_COMMAND)
+"""Operator kinds that a schedule fuses, or has as a pass of its own."""
 
 
 def pooling(op: Op, at: Planning) -> Op | None:
@@ -27,7 +37,56 @@ def pooling(op: Op, at: Planning) -> Op | None:
 
 
 def fused(op: Op, at: Planning) -> Op | None:
-    """Return the operator that the array applies while it moves the product's result out, or None."""
+    """Return the operator that the array applies while it moves the product's result out, or None.
+
+    A schedule that asks for more than the library does notes what it cannot have in ``at.declined``.
+    """
+    schedule = at.schedule(op)
+    found = _library(op, at)
+    if "unfused" in schedule:
+        return None if apart(op, at) is not None else found
+    if found is not None or "fused" not in schedule:
+        return found
+    reader = _normalised(op, at)
+    if reader is None:
+        return None
+    reason = _why_not(op, reader, at)
+    if reason:
+        at.decline(op, "fused", reason)
+        at.decline(reader, "fused", reason)
+        return None
+    return reader
+
+
+def apart(op: Op, at: Planning) -> Op | None:
+    """Return the softmax of a product that the schedule "unfused" makes a pass of its own over the sums, or None."""
+    found = _pair(op, at) if "unfused" in at.schedule(op) else None
+    if found is None or not found.record.whole_rows:
+        return None
+    if at.chosen(op) is not None:
+        at.decline(op, "unfused", "only chosen scores are computed, and lie packed")
+        return None
+    return found
+
+
+def note_apart(op: Op, at: Planning) -> None:
+    """Note why a normalisation that is a step of its own is not fused although the schedule asks for it."""
+    if op.kind in NORMALISED and "fused" in at.schedule(op):
+        makers = at.graph.producers(op.inputs[0].tensor)
+        made = f"{makers[0].name}, a {makers[0].kind}, makes its rows" if makers else "its rows come from memory"
+        at.decline(op, "fused", f"{made}; only those of a product lie in the accumulator")
+
+
+def _library(op: Op, at: Planning) -> Op | None:
+    """Return the operator that the library applies on move-out, or None."""
+    reader = _pair(op, at)
+    # Of chosen scores only the sub-rows must fit, which is seen when they are planned.
+    fits = reader is None or not reader.record.whole_rows or whole_row_fits(op, at) or at.chosen(op) is not None
+    return reader if fits else None
+
+
+def _pair(op: Op, at: Planning) -> Op | None:
+    """Return the operator that the array can apply on move-out where rows fit, or None."""
     consumers = at.graph.consumers(op.output.tensor)
     if len(consumers) != 1 or op.attrs.get("activation", "none") != "none":
         return None
@@ -36,12 +95,56 @@ def fused(op: Op, at: Planning) -> Op | None:
         return None
     if reader.record.whole_rows and at.sparsity is not None and at.graph.multiplies_weights(op):
         return None  # a router: whole rows of scores fit no product with zeros
-    alone = len(at.graph.producers(op.output.tensor)) == 1 and reader.inputs == (op.output,)
     types = at.role(op.output) == "element" == at.role(reader.output)
-    if not (alone and types and reader.output.shape == op.output.shape):
-        return None
-    # Of chosen scores only the sub-rows must fit, which is seen when they are planned.
-    return reader if not reader.record.whole_rows or whole_row_fits(op, at) or at.chosen(op) is not None else None
+    return reader if _alone(op, reader, at) and types else None
+
+
+def _alone(op: Op, reader: Op, at: Planning) -> bool:
+    """Return whether ``reader`` reads all that ``op`` makes, and nothing else."""
+    alone = len(at.graph.producers(op.output.tensor)) == 1 and reader.inputs[:1] == (op.output,)
+    return alone and reader.output.shape == op.output.shape
+
+
+def _normalised(op: Op, at: Planning) -> Op | None:
+    """Return the softmax, LayerNorm or RMSNorm that reads a product, or None."""
+    readers = [reader for reader in at.graph.consumers(op.output.tensor) if reader.kind in NORMALISED]
+    return readers[0] if readers else None
+
+
+def _why_not(op: Op, reader: Op, at: Planning) -> str:
+    """Return why a product's rows cannot be normalised where they lie in the accumulator; "" where they can."""
+    kind, hw = reader.kind, at.hw
+    if kind in NO_COMMAND:
+        return NO_COMMAND[kind]
+    if kind not in hw.array_operators:
+        return f"{kind} runs on the host of {hw.name}"
+    if len(at.graph.consumers(op.output.tensor)) > 1:
+        return f"others than {reader.name} read {op.output.tensor}, which must then be in memory"
+    if op.attrs.get("activation", "none") != "none":
+        return f"its result goes through {op.attrs['activation']} first, and a row leaves through one of them"
+    if not _alone(op, reader, at):
+        return f"{reader.name} reads another window than the product writes"
+    if kind in OF_SUMS and at.role(op.output) != "accumulator":
+        return f"its result is rounded to {at.dtype(op.output)} before {reader.name} reads it; sums would not be"
+    if at.role(reader.output) != "element":
+        return f"the normaliser gives {hw.array.input_type}, not {at.dtype(reader.output)}"
+    if at.sparsity is not None and at.graph.multiplies_weights(op):
+        return "rows of a product under rules of sparsity are not whole in the accumulator"
+    if hw.array.dataflow == "OS":
+        return "normalised rows need dataflow WS, the array has only OS"
+    return _too_wide(op, at)
+
+
+def _too_wide(op: Op, at: Planning) -> str:
+    """Return why rows do not fit even the whole accumulator; "" where they do."""
+    if whole_row_fits(op, at) or op.output.cols <= widest(at.hw):
+        return ""
+    need = op.output.cols * at.hw.dim * at.hw.acc_bytes
+    return (
+        f"{at.hw.dim} rows of {op.output.cols:,} columns take {need:,} bytes of accumulator, "
+        f"{at.hw.acc_rows * at.hw.dim * at.hw.acc_bytes:,} there (nearest: accumulator.capacity_bytes = "
+        f"{1 << (need - 1).bit_length()})"
+    )
 
 
 def whole_row_fits(op: Op, at: Planning) -> bool:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError, by_reason
 from sim.graph import Graph, Op
-from sim.plan import array, by_hand, fusion, units, vector
+from sim.plan import array, by_hand, fusion, schedules, units, vector
+from sim.plan.apart import softmax as softmax_apart
 from sim.plan.checks import misfits, refuse_request, refuse_size, unlowerable, unpriced
 from sim.plan.context import Planning
 from sim.plan.host import host
@@ -35,8 +36,10 @@ def steps_of(at: Planning) -> list[Step]:
     for op in at.graph.ops:
         if op.name not in done and not vector.handed_on(op, at):
             fused = _fused(op, at)
-            done |= {fused.name} if fused else set()
-            steps += _steps(op, at, fused)
+            apart = None if fused or _taken(op, at) else fusion.apart(op, at)
+            fusion.note_apart(op, at)
+            done |= {other.name for other in (fused, apart) if other}
+            steps += softmax_apart(op, apart, at) if apart else _steps(op, at, fused)
     return steps
 
 
@@ -86,23 +89,26 @@ def plan(
     dataflow: str | None = None,
     sparsity: Rules | None = None,
     mapping: by_hand.Choices | None = None,
+    schedule: schedules.Choices | None = None,
 ) -> tuple[Step, ...]:
     """Return the steps of ``graph`` on ``hw`` in order.
 
     ``dataflow``: "WS" or "OS" for the matmuls that can choose; None = what the array is built for (WS when both).
-    ``mapping``: operator name or pattern -> fields of `sim.lower.work.Matmul` by hand ({"tile": (5, 5, 48)}). Raises
+    ``mapping``: operator name or pattern -> fields of `sim.lower.work.Matmul` by hand ({"tile": (5, 5, 48)}).
+    ``schedule``: operator name or pattern -> schedules (`sim.plan.schedules`), None = the library's order. Raises
     InputError naming each operator the machine (array and host) has no way to run, or no price for.
     """
+    order = tuple((schedule or {}).items())
     if sparsity is None and not mapping and hw.words is None:
-        steps = _dense(graph, hw.unpaced, dataflow)
+        steps = _dense(graph, hw.unpaced, dataflow, order)
         if not any(step.engine in ("unit", "vector") for step in steps):  # units beside the array wait for the memory
             return steps
-    return _planned(graph, hw, dataflow, sparsity, mapping)
+    return _planned(graph, hw, dataflow, sparsity, mapping, order)
 
 
 @lru_cache(maxsize=8)  # a sweep over memory speeds plans each array once
-def _dense(graph: Graph, hw: Hardware, dataflow: str | None) -> tuple[Step, ...]:
-    return _planned(graph, hw, dataflow, None, None)
+def _dense(graph: Graph, hw: Hardware, dataflow: str | None, order: tuple[tuple[str, str], ...]) -> tuple[Step, ...]:
+    return _planned(graph, hw, dataflow, None, None, order)
 
 
 def _planned(
@@ -111,7 +117,9 @@ def _planned(
     dataflow: str | None,
     sparsity: Rules | None,
     mapping: by_hand.Choices | None,
+    order: tuple[tuple[str, str], ...] = (),
 ) -> tuple[Step, ...]:
+    schedules.refuse(dict(order), graph, hw)
     chosen = dataflow or ("OS" if hw.array.dataflow == "OS" else "WS")
     refuse_request(graph, chosen, mapping or {})
     if sparsity is not None:
@@ -119,8 +127,8 @@ def _planned(
     words = WordSizes(graph, hw, sparsity)
     addresses, free = place(graph, hw, words.bits)
     refuse_size(free - BASE_ADDRESS, hw)
-    at = Planning(graph, hw, chosen, sparsity, mapping or {}, addresses, free, words)
-    steps = steps_of(at)
+    at = Planning(graph, hw, chosen, sparsity, mapping or {}, addresses, free, words, dict(order))
+    steps = [replace(step, declined=at.declined.get(step.name)) for step in steps_of(at)]  # type: ignore[call-arg]
     refused = [*at.refused, *unpriced(steps, hw), *misfits(steps, hw, mapping or {})]
     same = Alike(sorted((*addresses.values(), *at.index_addresses)))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from sim.lower.work import Work
+from sim.plan.schedules import Declined
 from sim.side_units.ranking import SideWork
 from sim.side_units.vector import VectorWork
 
@@ -102,6 +103,21 @@ class Step:
         return None
 
     @property
+    def covers(self) -> tuple[str, ...]:
+        """Names of the other operators whose work it does."""
+        return ()
+
+    @property
+    def schedule(self) -> str | None:
+        """The schedule of its program, None for the library's."""
+        return None
+
+    @property
+    def declined(self) -> Declined | None:
+        """Why it has not the schedule asked for; None where it has."""
+        return None
+
+    @property
     def side_work(self) -> SideWork | None:
         """What a unit beside the array does."""
         return None
@@ -139,6 +155,9 @@ class ArrayStep(Step):
     machine: Hardware | None = None
     equivalent: tuple[Work, ...] = ()
     others: tuple[ArrayStep, ...] = ()
+    covers: tuple[str, ...] = ()
+    schedule: str | None = None
+    declined: Declined | None = None
 
     @property
     def engine(self) -> Engine:
@@ -156,6 +175,7 @@ class HostStep(Step):
     macs: int = 0
     macs_done: int = 0
     macs_switched: int = 0
+    declined: Declined | None = None
 
     @property
     def engine(self) -> Engine:
@@ -169,6 +189,7 @@ class UnitStep(Step):
 
     side_work: SideWork | None = None
     macs_switched: int = 0
+    declined: Declined | None = None
 
     @property
     def engine(self) -> Engine:
@@ -182,6 +203,7 @@ class VectorStep(Step):
 
     vector_work: VectorWork | None = None
     ops: tuple[str, ...] = ()
+    declined: Declined | None = None
 
     @property
     def engine(self) -> Engine:

@@ -21,6 +21,7 @@ from sim.cost import energy, host
 from sim.cpu import cost, issue_cycles
 from sim.lower import Work, lower
 from sim.lower.split import shares
+from sim.plan import schedules
 from sim.run.progress import Progress, silent
 from sim.run.result import Activity, Result, merge_counters, operator_row
 from sim.run.session import RESTART_CYCLES, Start
@@ -78,6 +79,11 @@ Group = tuple["Step", ...]
 
 def run(case: Case, progress: Progress = silent) -> Result:
     """Run the steps of a case on all cores of its machine. Raises InputError and Hang."""
+    if schedules.asked(case.schedule):
+        raise InputError(
+            f"schedule {' '.join(case.schedule.values())}: {case.hw.name} has {case.hw.cores.count} cores, which split "
+            "the library's programs (nearest: --schedule library, or cores.count = 1)"
+        )
     steps = case.steps()
     groups = _groups(steps, case.hw)
     dealt = [_dealt(group, case.hw) for group in groups]

@@ -55,7 +55,7 @@ def simulate(
     "heads=8,layers=6", or with the scores that say which ones (`sim.sparsity.edits.pruning`). ``clock``: "periodic";
     "leap", which repeats nothing from memory; "reference", which visits every cycle (equal results, slow).
     ``dataflow``: "WS" or "OS". ``mapping``: operator pattern -> fields of a matmul work item by hand,
-    {"*.ff1": {"tile": (5, 5, 48)}}.
+    {"*.ff1": {"tile": (5, 5, 48)}}. ``schedule``: "fused", or operator pattern -> schedule (`sim.plan.schedules`).
     ``allow_large``: sizes beyond the limits of `sim.run.request` are meant.
 
     Raises InputError for anything refused at the door, Hang when the machine can never finish a program.

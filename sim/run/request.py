@@ -17,6 +17,7 @@ from sim import hardware
 from sim.base.errors import InputError
 from sim.graph import Graph
 from sim.hardware import Hardware
+from sim.plan import schedules
 from sim.plan.planner import plan
 from sim.run.limits import check_sizes
 from sim.sparsity.edits import prune
@@ -50,6 +51,7 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "prune": ((str, Pruning, NoneType), 'text or a Pruning, e.g. "heads=8"'),
     "seed": ((int,), "a whole number >= 0"),
     "mapping": ((Mapping, NoneType), 'a mapping of mappings, e.g. {"*.FF1": {"tile": (2, 8, 8)}}'),
+    "schedule": ((str, Mapping, NoneType), 'text or a mapping, e.g. "fused" or {"*.FF2": "fused"}'),
     "allow_large": ((bool,), "True or False"),
 }
 """Field of a `Request` -> the types that it may have, in Python and in words."""
@@ -62,8 +64,9 @@ class Request:
     ``graph``: a workload's name or JSON file with its ``sizes`` (seq, batch, ...), or a Graph. ``machine``: a name, a
     TOML file, tables or a Hardware; ``overrides``: dotted key -> value. ``sparsity``: "block16:0.5", a file of masks, a
     SPEC.toml, or rules; ``seed``: of masks that are drawn. ``prune``: "heads=8,layers=6" or a Pruning. ``clock``,
-    ``dataflow``, ``mapping``: as for `sim.simulate`. ``allow_large``: sizes beyond the limits of `sim.run.limits`
-    and `workloads.limits`, which take hours and memory, are meant. ``sizes`` and ``overrides`` may be mappings.
+    ``dataflow``, ``mapping``, ``schedule``: as for `sim.simulate`. ``allow_large``: sizes beyond the limits of
+    `sim.run.limits` and `workloads.limits`, which take hours and memory, are meant. ``sizes`` and ``overrides`` may be
+    mappings.
     """
 
     graph: Graph | str
@@ -76,6 +79,7 @@ class Request:
     clock: Clock = "periodic"
     dataflow: str | None = None
     mapping: Mapping[str, Mapping[str, Any]] | None = None
+    schedule: str | Mapping[str, str] | None = None
     allow_large: bool = False
 
     def __post_init__(self) -> None:
@@ -109,6 +113,16 @@ class Request:
             for pattern, tile in mapping.items():
                 if not isinstance(tile, Mapping):
                     yield f'mapping: {pattern!r}: {str(tile)[:60]!r} must be a mapping, e.g. {{"tile": (2, 8, 8)}}'
+        yield from self._wrong_schedules()
+
+    def _wrong_schedules(self) -> Iterator[str]:
+        given: Any = self.schedule
+        texts = given if isinstance(given, Mapping) else {"*": given} if isinstance(given, str) else {}
+        for pattern, text in texts.items():
+            if not isinstance(text, str):
+                yield f'schedule: {pattern!r}: {str(text)[:60]!r} must be text, e.g. "fused"'
+        if all(isinstance(text, str) for text in texts.values()):
+            yield from schedules.problems(texts)
 
     @classmethod
     def of(cls, graph: Graph | str | Path, machine: Any, asked: Mapping[str, Any]) -> Request:
@@ -151,7 +165,15 @@ class Case:
     def steps(self) -> tuple[Step, ...]:
         """Return the plan. Raises InputError listing what no engine of the machine can do."""
         asked = self.request
-        return plan(self.graph, self.hw, dataflow=asked.dataflow, sparsity=self.rules, mapping=asked.mapping)
+        return plan(
+            self.graph, self.hw, dataflow=asked.dataflow, sparsity=self.rules, mapping=asked.mapping,
+            schedule=self.schedule,
+        )  # fmt: skip
+
+    @property
+    def schedule(self) -> dict[str, str]:
+        """Operator pattern -> schedules."""
+        return schedules.read(self.request.schedule)
 
     def on(self, overrides: Mapping[str, Any]) -> Case:
         """Return the case on its machine with ``overrides``. Raises InputError for an illegal machine."""
@@ -162,6 +184,12 @@ class Case:
     def mapped(self, mapping: Mapping[str, Mapping[str, Any]]) -> Case:
         """Return the case with another mapping of its matmuls."""
         changed = replace(self, request=replace(self.request, mapping=mapping or None))
+        changed.__dict__["graph"] = self.graph
+        return changed
+
+    def scheduled(self, schedule: str | Mapping[str, str] | None) -> Case:
+        """Return the case under another schedule."""
+        changed = replace(self, request=replace(self.request, schedule=schedule or None))
         changed.__dict__["graph"] = self.graph
         return changed
 

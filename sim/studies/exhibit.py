@@ -15,9 +15,9 @@ from sim.base.errors import InputError, did_you_mean
 STUDIES = ("kim2023", "gemmini", "survey")
 """Names that `carat reproduce` takes."""
 
-Agreement = Literal["printed", "within", "between", "none"]
+Agreement = Literal["printed", "within", "between", "sign", "none"]
 """When a value agrees: equal in every printed digit (rounded or cut off), within a share of the published value,
-between two limits, or never judged, because what is published is not what is simulated."""
+between two limits, of the published sign, or never judged, because what is published is not what is simulated."""
 
 Values = Mapping[str, Sequence[float | None]]
 """What a function of a study returns: for each row one value per simulated column, None where it cannot be had."""
@@ -63,6 +63,8 @@ class Exhibit:
         if self.agreement == "between":
             return self.limits[0] <= value <= self.limits[1]
         published = number(printed)
+        if self.agreement == "sign":
+            return value * published > 0
         if self.agreement == "within":
             return abs(value - published) <= self.limits[0] * abs(published)
         unit = 10.0 ** -len(printed.partition(".")[2])

@@ -18,6 +18,7 @@ RULES = {
     "printed": "agrees: equal in every printed digit",
     "within": "agrees: within {0:.0%} of the published value",
     "between": "agrees: between {0:g} and {1:g}",
+    "sign": "agrees: the published sign; the sizes stand side by side",
     "none": "not judged: what is published is measured against something else",
 }
 

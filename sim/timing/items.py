@@ -42,6 +42,9 @@ class Alike:
 
     def __call__(self, work: Work, hw: Hardware) -> Work:
         """Return `equivalent` of an item. Equal but for whole pages: same fields, places in pages and tensors."""
+        if work.chained:  # of equal layers equal, though its parts lie elsewhere
+            chain = equivalent(work, self.bases, hw)
+            return self._known.setdefault(chain, chain)
         if work.product is not None and work.product is not work:  # masks and counts as keys cost more than they save
             return equivalent(work, self.bases, hw)
         numbers: dict[int, tuple[int, int]] = {}
@@ -79,6 +82,9 @@ def equivalent(work: W, bases: Sequence[int], hw: Hardware) -> W:
 
 def _settled(work: W, hw: Hardware) -> W:
     """Return ``work`` with the windows of its matmul moved down by whole requests, every byte within its page."""
+    if work.chained:
+        chain: Any = work
+        return cast(W, replace(chain, parts=tuple(_settled(part, hw) for part in work.chained)))
     product = work.product
     if product is None:
         return work

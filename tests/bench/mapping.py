@@ -18,13 +18,13 @@ from sim import hardware
 from sim.graph import Graph
 from sim.lower import build
 from sim.mapping import search
-from sim.mapping.maps import find
+from sim.mapping.maps import Searched, find
 
 
 def bert_base(jobs: int) -> dict[str, Any]:
     """Search every distinct operator, and simulate the whole run with what was found."""
     graph: Graph = workloads.build("bert-base", seq=128)
-    maps = find(graph, hardware.load("gemmini_ibert"), jobs=jobs)
+    maps = find(Searched(graph, hardware.load("gemmini_ibert")), jobs=jobs)
     return {"searched": "bert-base, 128 tokens", "operators": len(maps.entries)}
 
 

@@ -11,7 +11,7 @@ import workloads
 from sim import hardware, simulate
 from sim.cli import main
 from sim.mapping.mapfile import read
-from sim.mapping.maps import Maps, compare, find
+from sim.mapping.maps import Maps, Searched, compare, find
 
 SMALL = ["encoder-layer", "--seq", "32", "--size", "hidden=64", "--size", "heads=2", "--size", "ffn=64"]
 EFFORT_CYCLES = 300_000
@@ -20,7 +20,7 @@ EFFORT_CYCLES = 300_000
 @pytest.fixture(scope="module")
 def maps() -> Maps:
     graph = workloads.build("encoder-layer", seq=32, hidden=64, heads=2, ffn=64)
-    return find(graph, hardware.load("gemmini_ibert"), effort_cycles=EFFORT_CYCLES)
+    return find(Searched(graph, hardware.load("gemmini_ibert")), effort_cycles=EFFORT_CYCLES)
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -1,0 +1,153 @@
+"""Programs one behind the other without a fence: two hardware loops in flight over the border of two operators.
+
+Between independent operators no fence is needed: the reservation station orders commands that share rows of a local
+memory. Two things are left to the program. A loop's loads are emitted before the loop in front of it has emitted its
+computes, so they must not touch what that one reads: each loop is told its halves of the scratchpad, in turns, and
+operands that stay change halves from part to part. And configurations hold until they are changed: those that are in
+force already are left out, as a command between two loops waits until the first is emitted whole; where the halves of
+two loops would meet, one configuration stays in, for that very wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.base.errors import InputError
+from sim.hardware import Hardware
+from sim.isa.commands import ConfigKind, Funct, Program, command, program
+from sim.isa.layouts import LD_FIRST, LOOP_BLOCKS, LOOP_FIRST, get, put
+from sim.lower.work import Chain, Work
+
+LOOP_COMMANDS = 6
+"""Commands of one hardware loop, `Funct.LOOP_WS` the last."""
+
+Lower = Callable[[Work, Hardware], Program]
+Numbers = npt.NDArray[np.int64]
+Settings = tuple[tuple[int, int], ...]
+"""Operands of the configurations that set one unit."""
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """What a loop does in the scratchpad: its half (1 or 2) and blocks of A and B, and which of them it loads."""
+
+    a_half: int
+    b_half: int
+    a_blocks: int
+    b_blocks: int
+    loads_a: bool
+    loads_b: bool
+
+    def meets(self, before: _Loop, half_blocks: int) -> bool:
+        """Return whether its loads may touch what the loop in front of it reads."""
+        loads = [("a", self.a_half, self.a_blocks)] * self.loads_a + [("b", self.b_half, self.b_blocks)] * self.loads_b
+        reads = (("a", before.a_half, before.a_blocks), ("b", before.b_half, before.b_blocks))
+        return any(
+            half == other_half and (name == other or blocks + other_blocks > half_blocks)
+            for name, half, blocks in loads
+            for other, other_half, other_blocks in reads
+        )
+
+
+@dataclass
+class _Chained:
+    """A program in the making: commands so far, configurations in force, loops so far and the last of them."""
+
+    half_blocks: int
+    programs: list[Program] = field(default_factory=list)
+    held: dict[Hashable, Settings] = field(default_factory=dict)
+    loops: int = 0
+    last: _Loop | None = None
+
+    def add(self, commands: Program, *, elides: bool) -> None:
+        """Append the commands of a part. ``elides``: configurations in force may be left out in front of it."""
+        lead = int(np.argmax(commands["funct"] != Funct.CONFIG)) if elides else 0
+        wanted = _registers(commands[:lead])
+        kept = [number for number in range(lead) if self.held.get(of := _unit(commands[number])) != wanted[of]]
+        turned, first, last = self._placed(commands, flips=False)
+        if elides and self.last is not None and not kept and first.meets(self.last, self.half_blocks):
+            turned, first, last = self._placed(commands, flips=True)
+            if first.meets(self.last, self.half_blocks):
+                kept = [lead - 1]
+        self.loops += int((commands["funct"] == Funct.LOOP_WS).sum())
+        self.last = last
+        self.held |= _registers(commands)
+        self.programs.append(np.concatenate([turned[kept], turned[lead:]]))
+
+    def _placed(self, commands: Program, *, flips: bool) -> tuple[Program, _Loop, _Loop]:
+        """Return the commands with the halves of each loop said, and the first and the last of the loops."""
+        placed = commands.copy()
+        ends = np.flatnonzero(commands["funct"] == Funct.LOOP_WS)
+        slots = (self.loops + np.arange(len(ends))) % 2 + 1
+        words = placed["rs1"][ends]
+        halves = {}
+        for name in ("a_half", "b_half"):
+            said = get(words, getattr(LOOP_FIRST, name))
+            halves[name] = np.where(said == 0, slots, 3 - said if flips else said)
+            words = words & ~put(3, getattr(LOOP_FIRST, name)) | put(halves[name], getattr(LOOP_FIRST, name))
+        placed["rs1"][ends] = words
+        found = [_loop(commands, ends, halves, number) for number in (0, -1)] if len(ends) else [_NONE, _NONE]
+        return placed, found[0], found[1]
+
+
+_NONE = _Loop(0, 0, 0, 0, False, False)
+"""A program without loops of products."""
+
+
+def _loop(commands: Program, ends: Numbers, halves: dict[str, Numbers], number: int) -> _Loop:
+    of = commands[ends[number] + 1 - LOOP_COMMANDS : ends[number] + 1]
+    bounds = of[of["funct"] == Funct.LOOP_WS_CONFIG_BOUNDS]["rs2"][0]
+    addresses = of[of["funct"] == Funct.LOOP_WS_CONFIG_ADDRS_AB][0]
+    i, j, k = (int(get(bounds, at)) for at in LOOP_BLOCKS)
+    a_half, b_half = (int(halves[name][number]) for name in ("a_half", "b_half"))
+    return _Loop(a_half, b_half, i * k, j * k, bool(addresses["rs1"]), bool(addresses["rs2"]))
+
+
+def _registers(commands: Program) -> dict[Hashable, Settings]:
+    """Return the configurations that commands leave in force, by what they set, in order."""
+    found: dict[Hashable, Settings] = {}
+    for one in commands[commands["funct"] == Funct.CONFIG]:
+        at, setting = _unit(one), (int(one["rs1"]), int(one["rs2"]))
+        begins = int(one["rs1"]) & 3 != ConfigKind.NORM
+        found[at] = (setting,) if begins else (*found.get(at, ()), setting)
+    return found
+
+
+def _unit(one: np.void) -> Hashable:
+    """Return what a configuration sets. The store's and the normaliser's go together: each sets bits of one activation.
+
+    config_st takes the bit back that config_norm has set for softmax.
+    """
+    kind = int(one["rs1"]) & 3
+    if kind == ConfigKind.LD:
+        return kind, int(get(one["rs1"], LD_FIRST.state))
+    return int(ConfigKind.ST) if kind == ConfigKind.NORM else kind
+
+
+def check_chain(work: Chain, hw: Hardware, check: Callable[[Work, Hardware], None]) -> None:
+    """Raise InputError for what the parts are refused for, and for a chain that is none."""
+    if not work.parts:
+        raise InputError("chain: no part; nearest: one")
+    for part in work.parts:
+        check(part, hw)
+
+
+def lower_chain(work: Chain, hw: Hardware, lower: Lower) -> Program:
+    """Return the parts' programs in one, a fence in front of those in ``work.fences`` and at the end."""
+    chained = _Chained(hw.sp_rows // 2 // hw.dim)
+    fence = program([command(Funct.FENCE)])
+    before: Work | None = None
+    for number, part in enumerate(work.parts):
+        commands = lower(part, hw)
+        while commands["funct"][-1] == Funct.FENCE:
+            commands = commands[:-1]
+        if number in work.fences:
+            chained.programs.append(fence)
+            chained.last = None
+        chained.add(commands, elides=part.is_loops and before is not None and before.is_loops)
+        before = part
+    return np.concatenate([*chained.programs, fence])

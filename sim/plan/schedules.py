@@ -1,0 +1,116 @@
+"""Schedules: in what order, and with what left on chip, operators become programs.
+
+"library" is Gemmini's C library: operators in order, a fence behind each program, softmax and GELU applied on move-out.
+The others change that, for the whole network or for operators by name; every one is commands that the machine has, and
+gives the values of the library's order. What a schedule cannot do for an operator is declined with a reason, and the
+operator keeps the library's program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sim.base.errors import InputError, did_you_mean
+from sim.plan.by_hand import names
+
+if TYPE_CHECKING:
+    from sim.graph import Graph
+    from sim.hardware import Hardware
+
+SCHEDULES = {
+    "library": "operators in order, a fence behind each program; softmax and GELU on move-out",
+    "unfused": "softmax as a pass of its own over sums in memory, not on its product's move-out",
+    "fused": "LayerNorm, too, on its product's move-out, and softmax of rows up to the whole accumulator",
+}
+"""Names of schedules and what they do; joined by + they do both."""
+
+WHAT = SCHEDULES
+"""What `carat list` prints."""
+
+EXCLUSIVE = (("fused", "unfused"),)
+"""Schedules that contradict each other."""
+
+NEEDS_NORMALISER = ("fused", "unfused")
+"""Schedules about normalised rows."""
+
+Choices = Mapping[str, str]
+"""Operator name or pattern -> schedules joined by +; the last that names an operator counts."""
+
+
+@dataclass(frozen=True)
+class Declined:
+    """Why an operator keeps the library's program: the ``schedule`` asked for, and the ``reason``."""
+
+    schedule: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"not {self.schedule}: {self.reason}"
+
+
+def read(given: str | Mapping[str, str] | None) -> dict[str, str]:
+    """Return operator pattern -> schedules of what a request says: one text for all operators, or a mapping."""
+    if given is None:
+        return {}
+    return {"*": given} if isinstance(given, str) else dict(given)
+
+
+def parts(text: str) -> tuple[str, ...]:
+    """Return the schedules of a text like "fused+unfused"."""
+    return tuple(part.strip() for part in text.split("+"))
+
+
+def asked(choices: Choices) -> bool:
+    """Return whether any operator is asked another schedule than the library's of."""
+    return any(set(parts(text)) - {"library"} for text in choices.values())
+
+
+def chosen(choices: Choices, name: str) -> frozenset[str]:
+    """Return the schedules of the operator called ``name``, none for the library's."""
+    for pattern, text in reversed(list(choices.items())):
+        if names(pattern, name):
+            return frozenset(parts(text)) - {"library"}
+    return frozenset()
+
+
+def problems(choices: Choices) -> list[str]:
+    """Return what is wrong with the names of schedules."""
+    found = []
+    for text in choices.values():
+        asked = parts(text)
+        known = list(SCHEDULES)
+        found += [
+            f"schedule {part!r} is unknown; there are {', '.join(known)}{did_you_mean(part, known)}"
+            for part in asked
+            if part not in known
+        ]
+        if len(asked) > 1 and "library" in asked:
+            found.append(f"schedule {text!r}: library goes with no other; nearest: library")
+        found += [
+            f"schedule {text!r}: {one} and {other} contradict each other; nearest: {one}"
+            for one, other in EXCLUSIVE
+            if one in asked and other in asked
+        ]
+    return list(dict.fromkeys(found))
+
+
+def refuse(choices: Choices, graph: Graph, hw: Hardware) -> None:
+    """Raise InputError for schedules that no operator of the graph, or no program of the machine, can have."""
+    found = problems(choices)
+    operators = [op.name for op in graph.ops]
+    for pattern in choices:
+        if not any(names(pattern, name) for name in operators):
+            hint = did_you_mean(pattern, operators)
+            found.append(f"schedule: no operator of {graph.name} is named {pattern!r}{hint}")
+    wanted = {part for text in choices.values() for part in parts(text)}
+    if not hw.features.normalizations:
+        found += [
+            f"schedule {name}: {hw.name} has no normalisation units, and softmax and LayerNorm run on its host "
+            "(nearest: --set features.normalizations=true --set features.nonlinear_activations=true, or library)"
+            for name in NEEDS_NORMALISER
+            if name in wanted
+        ]
+    if found:
+        raise InputError(found)

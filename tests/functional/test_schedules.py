@@ -1,0 +1,153 @@
+"""Schedules on the executor: whatever stays on chip, DRAM ends as the library's order leaves it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sim import hardware
+from sim.functional import Machine, run_step
+from sim.graph import Graph
+from sim.lower import Chain, build, lower
+from sim.lower.work import Operand, RowsMatmul
+from sim.plan.placement import BASE_ADDRESS
+from sim.plan.planner import plan
+from sim.timing import timer
+from workloads import encoder_layer
+
+DRAM_BYTES = 1 << 22
+SIZES = {"seq": 40, "hidden": 96, "heads": 2, "ffn": 160}
+"""No multiples of the array's 16, so that edges of blocks are among what is compared."""
+
+
+def values(graph: Graph, hw: hardware.Hardware, seed: int = 0, **asked: object) -> dict[str, np.ndarray]:
+    """Return each tensor after all programs of a plan ran on the same DRAM; nothing clashed."""
+    steps = plan(graph, hw, **asked)
+    assert all(step.engine == "array" for step in steps)
+    machine = Machine(hw, DRAM_BYTES, BASE_ADDRESS, layernorm="hardware")
+    rng = np.random.default_rng(seed)
+    addresses = placed(graph, hw)
+    for name, tensor in graph.tensors.items():
+        if tensor.kind != "activation":
+            drawn = rng.integers(-40, 40, (1, tensor.elements))
+            machine.write(addresses[name], drawn, wide=tensor.dtype == "int32")
+    for step in steps:
+        for done in run_step(machine, step):
+            assert (done.clashes, done.outside_reads, done.outside_writes) == (0, 0, 0), step.name
+    wide = {name: tensor.dtype == "int32" for name, tensor in graph.tensors.items()}
+    return {
+        name: machine.read(addresses[name], (1, tensor.elements), wide=wide[name])
+        for name, tensor in graph.tensors.items()
+    }
+
+
+def placed(graph: Graph, hw: hardware.Hardware) -> dict[str, int]:
+    from sim.plan.placement import place
+
+    return place(graph, hw)[0]
+
+
+def hidden_by_fusion(graph: Graph, schedule: object, hw: hardware.Hardware) -> set[str]:
+    """Return the tensors that never reach memory under a schedule: what a fused pair hands on."""
+    steps = plan(graph, hw, schedule=schedule)
+    named = {op.name: op for op in graph.ops}
+    return {named[step.name].output.tensor for step in steps if "+" in step.kind}
+
+
+def test_attention_of_long_rows_is_fused_in_strips_bit_for_bit():
+    # Oracle: softmax as a pass of its own over the same sums. 256 columns fill all of 16 KiB.
+    hw = hardware.load("gemmini_ibert").with_({"accumulator.capacity": "16KiB"})
+    graph = encoder_layer(seq=256, hidden=32, heads=2, ffn=32)
+    scores = {step.name: step for step in plan(graph, hw, schedule={"*": "fused"})}["L0.scores"]
+    assert scores.schedule == "fused, in strips"
+    assert scores.works[0].turned is not None
+    apart, found = (values(graph, hw, schedule={"L0.scores": name}) for name in ("unfused", "fused"))
+    for name in ("L0.probabilities", "L0.context"):
+        np.testing.assert_array_equal(found[name], apart[name], err_msg=name)
+    assert len(np.unique(found["L0.probabilities"])) > 4
+
+
+@pytest.mark.parametrize("schedule", ["fused", "unfused", {"*.W_out": "fused"}])
+@pytest.mark.parametrize("accumulator", ["64KiB", "16KiB"])
+def test_schedules_leave_what_the_library_leaves(schedule, accumulator):
+    # Oracle: the library's order on the same executor. 16 KiB: LayerNorm's 96 columns still fit half of it.
+    hw = hardware.load("gemmini_ibert").with_({"accumulator.capacity": accumulator})
+    graph = encoder_layer(**SIZES)
+    choices = {"*": schedule} if isinstance(schedule, str) else schedule
+    library, found = values(graph, hw), values(graph, hw, schedule=choices)
+    never = hidden_by_fusion(graph, choices, hw) | hidden_by_fusion(graph, {}, hw)
+    compared = [name for name in graph.tensors if name not in never]
+    assert "L0.sum2" in compared or len(compared) > 10
+    for name in compared:
+        np.testing.assert_array_equal(found[name], library[name], err_msg=name)
+    assert len(np.unique(found[graph.ops[-1].output.tensor])) > 20  # numbers, not zeros
+
+
+@pytest.mark.parametrize(("activation", "transposed"), [("layernorm", False), ("softmax", True), ("softmax", False)])
+@pytest.mark.parametrize("bias", ["none", "row", "full"])
+def test_rows_in_all_of_the_accumulator_are_those_of_the_loop(activation, transposed, bias):
+    # Oracle: the library's loop on a machine whose accumulator is twice as large, so that a row fits half of it.
+    small = hardware.load("gemmini_ibert").with_({"accumulator.capacity": "16KiB"})
+    large = hardware.load("gemmini_ibert")
+    product = build.matmul(
+        40, 200, 72, bias=bias, activation=activation, transpose_b=transposed, scale=1.0, bert_scale=0.05
+    )
+    rng, results = np.random.default_rng(1), []
+    drawn = {place.name: rng.integers(-30, 30, (place.rows, place.cols)) for place in product.places()}
+    behind = product.c.address + (1 << 20)
+    turned = RowsMatmul(product, Operand(behind, 72), Operand(behind + 72 * 80, 200))
+    drawn["identity"] = np.eye(72)
+    works = [(large, product), (small, RowsMatmul(product)), *([(small, turned)] if transposed else [])]
+    for hw, work in works:
+        machine = Machine(hw, DRAM_BYTES, layernorm="hardware")
+        for place in work.places():
+            if not place.operand.address or place.name == "turned":
+                continue
+            stride = place.operand.row_stride or place.cols
+            machine.write(place.operand.address, drawn[place.name], stride, wide=place.width == "sums")
+        done = machine.run(timer.run(lower(work, hw), hw, timeline=True))
+        assert (done.clashes, done.outside_reads, done.outside_writes) == (0, 0, 0)
+        results.append(machine.read(product.c.address, (40, 200)))
+    for found in results[1:]:
+        np.testing.assert_array_equal(found, results[0])
+    assert len(np.unique(results[0])) > 4
+
+
+NOISE = 30
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sizes=st.lists(st.tuples(*(st.integers(1, 9) for _ in "mnk"), st.sampled_from(["matmul", "turned", "norm", "add"]))
+        .map(lambda one: (*(8 * n for n in one[:3]), one[3])), min_size=2, max_size=5),
+    fenced=st.booleans(),
+    resident=st.sampled_from(["library", "none"]),
+)  # fmt: skip
+def test_a_chain_computes_what_its_parts_compute_one_by_one(sizes, fenced, resident):
+    # Oracle: each part as a program of its own, on the same memory contents. Small memories: tiles meet at borders.
+    hw = hardware.load("gemmini_ibert").with_({"scratchpad.capacity": "16KiB", "accumulator.capacity": "16KiB"})
+    parts = []
+    for number, (m, n, k, kind) in enumerate(sizes):
+        base = BASE_ADDRESS + number * (1 << 18)
+        if kind in ("matmul", "turned"):
+            turned = {"transpose_b": True, "activation": "softmax", "scale": 1.0} if kind == "turned" else {}
+            parts.append(build.matmul(m, n, k, base=base, resident=resident, **turned))
+            continue
+        work = build.resadd(m, n) if kind == "add" else build.norm(m, n, "layernorm")
+        parts.append(work.moved({at: at + number * (1 << 18) for at in work.addresses()}))
+    chain = Chain(tuple(parts), fences=(1,) if fenced else ())
+    results = []
+    for works in ((chain,), parts):
+        machine, rng = Machine(hw, DRAM_BYTES, BASE_ADDRESS, layernorm="hardware"), np.random.default_rng(7)
+        for place in chain.places():
+            if place.name != "c" and place.operand.address:
+                drawn = rng.integers(-NOISE, NOISE, (place.rows, place.cols))
+                machine.write(place.operand.address, drawn, place.operand.row_stride, wide=place.width == "sums")
+        for work in works:
+            assert machine.run(timer.run(lower(work, hw), hw, timeline=True)).clashes == 0
+        outputs = [place for place in chain.places() if place.name == "c"]
+        results.append([machine.read(p.operand.address, (p.rows, p.cols), p.operand.row_stride) for p in outputs])
+    for found, wanted in zip(*results, strict=True):
+        np.testing.assert_array_equal(found, wanted)

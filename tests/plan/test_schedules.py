@@ -1,0 +1,81 @@
+"""Schedules at the door and in the plan: what is fused, what is declined and why, what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+import sim
+from sim import hardware
+from sim.analysis.scheduled import savings
+from sim.base.errors import InputError
+from sim.lower.work import RowsMatmul
+from sim.plan.planner import plan
+from workloads import build, encoder_layer
+
+IBERT = hardware.load("gemmini_ibert")
+SMALL = {"seq": 32, "hidden": 64, "heads": 2, "ffn": 128}
+
+
+def steps(graph, hw=IBERT, **schedule):
+    return {step.name: step for step in plan(graph, hw, **schedule)}
+
+
+def test_the_librarys_schedule_is_the_plan_without_one():
+    graph = encoder_layer(**SMALL)
+    assert plan(graph, IBERT, schedule={"*": "library"}) == plan(graph, IBERT)
+
+
+def test_layernorm_is_fused_where_a_product_makes_its_rows_and_named_where_not():
+    fused = steps(encoder_layer(**SMALL), schedule={"*": "fused"})
+    assert fused["L0.W_out"].kind == "matmul+layernorm"
+    assert "L0.layernorm1" in fused["L0.W_out"].covers
+    assert "L0.layernorm1" not in fused
+    gpt = steps(build("gpt2", seq=32, layers=1), schedule={"*": "fused"})
+    assert "residual_add" in str(gpt["L0.norm2"].declined)
+
+
+def test_rows_wider_than_the_accumulator_are_declined_with_a_size_that_fits():
+    # 16 rows of 4,096 columns of 4 bytes are 256 KiB.
+    graph = encoder_layer(seq=4096, hidden=64, heads=1, ffn=64)
+    small = steps(graph, IBERT, schedule={"*.scores": "fused"})["L0.scores"]
+    assert small.kind == "matmul"
+    assert "accumulator.capacity_bytes = 262144" in str(small.declined)
+    large = IBERT.with_({"accumulator.capacity_bytes": 262144})
+    found = steps(graph, large, schedule={"*.scores": "fused"})["L0.scores"]
+    assert found.kind == "matmul+softmax"
+    assert isinstance(found.works[0], RowsMatmul)
+
+
+@pytest.mark.parametrize(
+    ("machine", "schedule", "words"),
+    [
+        ("gemmini_ibert", "fusd", "did you mean 'fused'"),
+        ("gemmini_ibert", "fused+unfused", "contradict"),
+        ("gemmini_ibert", "library+fused", "goes with no other"),
+        ("gemmini_ibert", {"L0.W_ou": "fused"}, "did you mean 'L0.W_out'"),
+        ("gemmini_ibert", {"*": 3}, "must be text"),
+        ("gemmini_default", "fused", "features.normalizations=true"),
+    ],
+)
+def test_schedules_that_cannot_be_meant_are_refused(machine, schedule, words):
+    with pytest.raises(InputError, match=r"schedule") as caught:
+        sim.simulate("encoder-layer", machine, schedule=schedule, **SMALL)
+    assert words in str(caught.value)
+
+
+def test_the_machine_of_the_refusals_hint_takes_the_schedule():
+    keys = {"features.normalizations": True, "features.nonlinear_activations": True}
+    assert sim.simulate("encoder-layer", "gemmini_default", overrides=keys, schedule="fused", **SMALL).cycles > 0
+
+
+def test_what_schedules_saved_is_the_difference_of_the_two_runs():
+    # Law: savings of all groups are the difference of the totals, and those of the causes that of the cycles.
+    before, after = (sim.simulate("encoder-layer", "gemmini_ibert", schedule=name, **SMALL) for name in (None, "fused"))
+    found = savings(before, after)
+    assert {schedule for one in found for schedule in one.schedules.split("; ")} <= {"fused", "fused, in strips"}
+    assert sum(one.saved_cycles for one in found) == before.cycles - after.cycles
+    for one in found:
+        assert sum(n for _, n in one.saved_by_cause) == one.before_cycles - one.after_cycles
+    apart = sim.simulate("encoder-layer", "gemmini_ibert", schedule="unfused", **SMALL)
+    assert sum(one.saved_cycles for one in savings(before, apart)) == before.cycles - apart.cycles
+    assert savings(before, before) == []
