@@ -1,9 +1,9 @@
 """A wheel with compiled code: `make wheel`, or `python .ci/wheel.py --output dist`.
 
-The code is compiled for any CPU of this architecture, so that a user compiles nothing (`sim.core.kept`). The wheel is
-for this version of CPython, this architecture and this release of numba; anywhere else, and with changed sources, Carat
-compiles as from a checkout, and says so. At the end the wheel runs unpacked, with an empty cache, and must have
-compiled nothing.
+The code is compiled for any CPU of this architecture, as shared objects (`sim.core.linked`), so that a user compiles
+nothing and a run imports no numba. The wheel is for Linux on this architecture, whatever the version of CPython; with
+changed sources Carat compiles as from a checkout, and says so. At the end the wheel runs unpacked, with an empty cache,
+and must have compiled nothing.
 """
 
 from __future__ import annotations
@@ -22,24 +22,40 @@ ROOT = Path(__file__).parents[1]
 TAKEN = ("carat", "hwconfigs", "reports", "sim", "workloads", "LICENSE", "README.md", "pyproject.toml", "setup.cfg")
 """What a wheel is made of."""
 
-SMALL = '"encoder-layer", "gemmini_sparse", seq=32, hidden=64, heads=2, ffn=64'
-COMPILE = f"""
+LINES = (None, "block16:0.5", "2:4", "unstructured:0.3/pack", "unstructured:0.3/bitmap", "activations=2:4")
+USE = f"""
+import sys
 import sim
-from sim.core import compiling
+import workloads
+from sim import functional, hardware
+from sim.functional import products
+from sim.plan.planner import plan
 from sim.trace.profile import profile
-compiling.compile_all(compiling.wanted())
-for line in (None, "block16:0.5", "2:4", "unstructured:0.3/pack", "unstructured:0.3/bitmap", "activations=2:4"):
-    result = sim.simulate({SMALL}, sparsity=line, cache=False)
+for line in {LINES!r}:
+    result = sim.simulate(
+        "encoder-layer", "gemmini_sparse", seq=32, hidden=64, heads=2, ffn=64, sparsity=line, cache=False
+    )
 profile(result)
+hw = hardware.load("gemmini_ibert")
+machine = functional.Machine(hw, 1 << 24)
+for step in plan(workloads.build("encoder-layer", seq=16, hidden=64, heads=2, ffn=64), hw):
+    if step.works:
+        functional.run_step(machine, step)
+    for work in step.works:
+        if products.able(work, hw):
+            products.compute(work, machine)
 """
-"""What is compiled: the core, the lowering of products with zeros, timelines. The executor of `carat infer` is not."""
+"""What calls every entry that users wait for: timing, timelines, the lowering of products with zeros, the executor."""
+
+COMPILE = f"""
+from sim.core import compiling
+compiling.compile_all(compiling.wanted())
+{USE}
+"""
 
 RUN = f"""
-import sim
-from sim.trace.profile import profile
-result = sim.simulate({SMALL}, sparsity="block16:0.5", cache=False)
-profile(result)
-print(sim.__file__, result.cycles)
+{USE}
+print(sim.__file__, result.cycles, "numba" in sys.modules)
 """
 
 
@@ -51,30 +67,30 @@ def python(code: str, where: Path, cache: Path, **settings: str) -> str:
 
 
 def compiled(tree: Path, cache: Path) -> None:
-    """Compile for any CPU, and lay the files where `sim.core.kept.SHIPPED` looks."""
+    """Compile for any CPU, and lay the objects where `sim.core.linked.SHIPPED` looks."""
     python(COMPILE, tree, cache, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
-    for index in (cache / "carat").glob("*/*/*.nbi"):
-        part = index.parent.parent.name
-        shutil.copytree(cache / "carat" / part, tree / "sim" / "compiled" / part, dirs_exist_ok=True)
+    for made in (cache / "carat").glob("*/*/*.so"):
+        place = tree / "sim" / "compiled" / made.relative_to(cache / "carat")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(made, place)
 
 
 def built(tree: Path, output: Path) -> Path:
     """Build the wheel of a tree; return it."""
-    tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    options = f"--python-tag={tag} --plat-name=linux_{platform.machine()}"
+    options = f"--python-tag=py3 --plat-name=linux_{platform.machine()}"
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(output), str(tree)]
     subprocess.run([*command, f"--config-settings=--build-option={options}"], check=True)
-    return max(output.glob(f"carat_sim-*-{tag}-*.whl"), key=lambda wheel: wheel.stat().st_mtime)
+    return max(output.glob("carat_sim-*-py3-none-linux_*.whl"), key=lambda wheel: wheel.stat().st_mtime)
 
 
 def tried(wheel: Path, scratch: Path) -> None:
-    """Run from the unpacked wheel alone. Raises SystemExit when anything was compiled."""
+    """Run from the unpacked wheel alone. Raises SystemExit when anything was compiled, or numba imported."""
     there, cache = scratch / "unpacked", scratch / "empty"
     cache.mkdir()
     zipfile.ZipFile(wheel).extractall(there)
     shown = python(RUN, there, cache)
-    anew = sorted(str(path.relative_to(cache)) for path in cache.rglob("*.nb[ci]"))
-    if anew or str(there) not in shown:
+    anew = sorted(str(path.relative_to(cache)) for path in cache.rglob("*") if path.suffix in (".nbc", ".nbi", ".so"))
+    if anew or str(there) not in shown or "False" not in shown:
         raise SystemExit(f"{wheel}: compiled anew: {', '.join(anew) or shown}")
 
 

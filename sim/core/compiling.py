@@ -17,9 +17,9 @@ import numpy as np
 from sim.base import notice
 from sim.core import COMPILE_CACHE, PART, engine
 from sim.core.folder import VARIABLE, cache_folder
-from sim.core.jit import Compiled, switched_off
+from sim.core.jit import Entry, switched_off
 from sim.core.machine import MACHINE
-from sim.core.repeat import inner, memo, periodic
+from sim.core.repeat import memo, stretch
 from sim.core.units import tlb
 from sim.core.units.dram.state import DTYPE as CHANNEL
 from sim.core.units.reservation import TIMELINE
@@ -32,17 +32,13 @@ FEW_COLLECTIONS = (20_000, 10, 1000)
 through all of them again and again takes a fifth of the time (32.0 s of CPU to 25.6 for the loop; 18 MiB more)."""
 
 
-Wanted = list[tuple[Compiled, tuple[Any, ...]]]
+Wanted = list[tuple[Entry, tuple[Any, ...]]]
 """Functions, each with arguments of the types it is called with."""
 
 
 def is_compiled() -> bool:
     """True when the code of this very source can be loaded on this CPU (or compilation is switched off)."""
-    if switched_off():
-        return True
-    from sim.core.kept import is_kept  # numba
-
-    return all(is_kept(function.dispatcher, types) for function, types in _typed(wanted()))
+    return switched_off() or all(function.is_kept(*arguments) for function, arguments in wanted())
 
 
 def wanted() -> Wanted:
@@ -63,21 +59,15 @@ def _periodic() -> Wanted:
     """Return what the periodic clock calls between stretches, and what runs between programs behind an L2."""
     numbers, uses, times = np.zeros(0, np.int64), np.zeros(0, tlb.USE), np.zeros(0, TIMELINE)
     machine, program = _machine(), _program()
-    tlbs, run, states, steps = (np.zeros(2, dtype) for dtype in (tlb.DTYPE, memo.RUN, memo.STATE, memo.STEP))
-    step = steps.view(np.recarray)[0]
-    held = (machine, numbers, numbers, program, tlbs, run)
-    pair = np.zeros(2, MACHINE)
+    tlbs, runs, states, steps, pair = (
+        np.zeros(2, one) for one in (tlb.DTYPE, memo.RUN, memo.STATE, memo.STEP, MACHINE)
+    )
+    held = (machine, numbers, numbers, program, tlbs, runs)
+    known = (states, steps, uses, numbers, numbers, numbers, pair, pair.view(np.int64).reshape(2, -1))
     return [
-        (periodic.save_state, (held, step, numbers, 0)),
-        (periodic.restore_state, (held, numbers, 0, 0)),
-        (periodic.next_stop, (program, 0, 0)),
-        (memo.follow, (run, (states, steps, uses, numbers), tlbs, program, numbers, times)),
-        (inner.spacing, (machine, 0)),
-        (inner.skip, (held, (pair, pair.view(np.int64).reshape(2, -1)), step, uses, 0)),
-        (inner.repeated, (step, run, step, 0)),
-        (memo.compress, (numbers, numbers, numbers, 0)),
-        (memo.same, (numbers, 0, 0, 0)),
-        (memo.repeat, (run.view(np.recarray)[0], step)),
+        (stretch.go_on, (held, known, (numbers, times), (uses, numbers))),
+        (stretch.next_stop, (program, 0, 0)),
+        (stretch.end, (machine, runs, steps)),
         (engine.rest, (machine, numbers, np.zeros(0, CHANNEL))),
     ]
 
@@ -90,22 +80,13 @@ def _program() -> np.ndarray:
     return np.zeros(0, COMMAND)
 
 
-def _typed(functions: Wanted) -> list[tuple[Compiled, tuple[Any, ...]]]:
-    """Return functions with numba's types of their arguments; each argument is looked at once (a machine: 7 ms)."""
-    import numba  # the heavy library itself
-
-    arguments = {id(one): one for _, given in functions for one in given}
-    types = {number: numba.typeof(one) for number, one in arguments.items()}
-    return [(function, tuple(types[id(one)] for one in given)) for function, given in functions]
-
-
 def compile_all(functions: Wanted) -> None:
     """Compile functions, or load what is kept of them."""
     thresholds = gc.get_threshold()
     gc.set_threshold(*FEW_COLLECTIONS)
     try:
-        for function, types in _typed(functions):
-            function.dispatcher.compile(types)
+        for function, arguments in functions:
+            function.compile(*arguments)
     finally:
         gc.set_threshold(*thresholds)
 

@@ -10,7 +10,9 @@ numba itself is imported when the first compiled function is called: a run whose
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache, update_wrapper
 from pathlib import Path
 from threading import Lock
@@ -18,17 +20,18 @@ from typing import Any
 
 import numpy as np
 
-from sim.core import COMPILE_CACHE
+from sim.base import notice
+from sim.core import COMPILE_CACHE, PART, linked
 
-_MAKING = Lock()
+_MAKING, _LINKING = Lock(), Lock()
 
 
 class Compiled:
     """A function that numba compiles when it is first called, from Python or from another compiled function."""
 
-    def __init__(self, function: Callable[..., Any], way: str, folder: Path | None = None) -> None:
-        """Take a function, the way to compile it (`passes.WAYS`) and, of an entry, the folder that keeps its code."""
-        self.py_func, self._way, self._folder, self._made = function, way, folder, None
+    def __init__(self, function: Callable[..., Any], way: str) -> None:
+        """Take a function and the way to compile it (`passes.WAYS`)."""
+        self.py_func, self._way, self._made = function, way, None
         update_wrapper(self, function)
 
     @property
@@ -42,17 +45,9 @@ class Compiled:
     def _make(self):
         import numba  # the heavy library itself
 
-        from sim.core.kept import checked  # numba
         from sim.core.passes import WAYS  # numba
 
-        if self._folder is None:
-            return numba.njit(**WAYS[self._way])(self.py_func)
-        before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(self._folder)
-        try:
-            return checked(numba.njit(cache=True, nogil=True, **WAYS[self._way])(self.py_func), self._folder)
-        finally:
-            numba.config.CACHE_DIR = before
+        return numba.njit(**WAYS[self._way])(self.py_func)
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the compiled function."""
@@ -69,6 +64,115 @@ class Compiled:
         return self.dispatcher.targetoptions
 
 
+class Entry(Compiled):
+    """A function that Python calls; its code is kept in a folder, as a shared object (linked.py) or numba's own way.
+
+    ``unit``: the function as other compiled code calls it.
+    """
+
+    def __init__(self, function: Callable[..., Any], way: str, folder: Path) -> None:
+        """Take a function, the way to compile it and the folder that keeps its code."""
+        super().__init__(function, way)
+        self.unit = Compiled(function, "plain" if way == "plain" else "unit")
+        self._linked: dict[str, linked.Linked | None] = {}
+        self._folder = folder
+
+    def _make(self):
+        import numba  # the heavy library itself
+
+        from sim.core.kept import checked  # numba
+        from sim.core.passes import WAYS  # numba
+
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(self._folder)
+        try:
+            return checked(numba.njit(cache=True, nogil=True, **WAYS[self._way])(self.py_func), self._folder)
+        finally:
+            numba.config.CACHE_DIR = before
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the compiled function."""
+        return self.prepared(*arguments)(*arguments)
+
+    def bound(self, *arguments: Any) -> Callable[[], Any]:
+        """Return a call with these arguments: quicker where it is made often."""
+        found = self.prepared(*arguments)
+        return found.bound(*arguments) if isinstance(found, linked.Linked) else lambda: found(*arguments)
+
+    def prepared(self, *arguments: Any) -> Callable[..., Any]:
+        """Return what to call with arguments like these: loaded, else compiled and kept."""
+        if not linked.usable():
+            return self._made or self.dispatcher
+        try:
+            kind = linked.kinds(arguments)
+        except linked.Unlinkable:
+            return self._made or self.dispatcher
+        if kind not in self._linked:
+            with _LINKING:
+                if kind not in self._linked:
+                    self._linked[kind] = self._link(kind, arguments)
+        return self._linked[kind] or self._made or self.dispatcher
+
+    def _link(self, kind: str, arguments: tuple[Any, ...]) -> linked.Linked | None:
+        """Return the function of a shared object, made if need be; None where there can be none."""
+        try:
+            found = linked.found(self._folder, self.py_func, kind, arguments)
+            if found or linked.linker() is None:
+                return found
+            from sim.core import linking, passes  # numba
+
+            if not passes.OBJECTS:
+                return None
+            notice.compiling(self._folder.name.rpartition("-")[0] or PART)
+            path = linked.path_in(self._folder, self.py_func, kind)
+            linking.make(self.py_func, self._way, arguments, path)
+            return linked.Linked(path, arguments)
+        except (linked.Unlinkable, OSError):
+            return None
+
+    @property
+    def kinds(self) -> list[str]:
+        """Return the kinds of arguments that it was called with or prepared for (linked.kinds)."""
+        return list(self._linked)
+
+    def is_kept(self, *arguments: Any) -> bool:
+        """True when the code for arguments like these can be loaded on this CPU."""
+        with suppress(linked.Unlinkable):
+            if linked.usable():
+                kind = linked.kinds(arguments)
+                found = self._linked.get(kind) or linked.found(self._folder, self.py_func, kind, arguments)
+                if found:
+                    self._linked[kind] = found
+                    return True
+                if linked.linker() is not None:
+                    from sim.core import passes  # numba
+
+                    if passes.OBJECTS:
+                        return False
+        import numba  # the heavy library itself
+
+        from sim.core.kept import is_kept  # numba
+
+        return is_kept(self.dispatcher, tuple(map(numba.typeof, arguments)))
+
+    def compile(self, *arguments: Any) -> None:
+        """Compile for arguments like these, or load what is kept."""
+        made = self.prepared(*arguments)
+        if not isinstance(made, linked.Linked) and not switched_off():
+            import numba  # the heavy library itself
+
+            made.compile(tuple(map(numba.typeof, arguments)))
+
+    @property
+    def _numba_type_(self):
+        return self.unit._numba_type_
+
+    @property
+    def targetoptions(self):
+        """As of any function."""
+        return self.unit.targetoptions
+
+
 def njit(unit: Callable[..., Any]) -> Compiled:
     """Compile a function that compiled code calls."""
     return Compiled(unit, "unit")
@@ -79,9 +183,9 @@ def inlined(part: Callable[..., Any]) -> Compiled:
     return Compiled(part, "inlined")
 
 
-def entry(function: Callable[..., Any]) -> Compiled:
+def entry(function: Callable[..., Any]) -> Entry:
     """Compile a function that Python calls, and keep its code on disk."""
-    return Compiled(function, "entry", COMPILE_CACHE)
+    return Entry(function, "entry", COMPILE_CACHE)
 
 
 class Room:
@@ -97,9 +201,9 @@ class Room:
         self.folder = COMPILE_CACHE.parent / f"{name}-{key}"
         self._arrays = arrays
 
-    def entry(self, function: Callable[..., Any]) -> Compiled:
+    def entry(self, function: Callable[..., Any]) -> Entry:
         """Compile a function that Python calls, and keep its code on disk."""
-        return Compiled(function, "plain" if self._arrays else "entry", self.folder)
+        return Entry(function, "plain" if self._arrays else "entry", self.folder)
 
     def njit(self, unit: Callable[..., Any]) -> Compiled:
         """Compile a function that compiled code of the room calls."""
@@ -114,6 +218,8 @@ def _plain(dtype: np.dtype) -> np.dtype:
 @cache
 def switched_off() -> bool:
     """True when numba is told to compile nothing."""
+    if not os.environ.get("NUMBA_DISABLE_JIT"):
+        return False
     import numba  # the heavy library itself
 
     return bool(numba.config.DISABLE_JIT)

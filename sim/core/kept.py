@@ -22,9 +22,7 @@ from numba.core.caching import IndexDataCacheFile, _CacheLocator
 
 from sim.base import notice
 from sim.core import PART
-
-SHIPPED = Path(__file__).parents[1] / "compiled"
-"""Compiled code of a wheel; a checkout has none."""
+from sim.core.linked import SHIPPED
 
 ANY_CPU = ("generic", "")
 """What numba is told of the CPU when it compiles for any: NUMBA_CPU_NAME and NUMBA_CPU_FEATURES."""

@@ -8,9 +8,11 @@ the same machine, after a longer wait."""
 
 if numba.version_info.short != WRITTEN_FOR:
     _UNIT = _ENTRY = {}
+    OBJECTS = {}
 else:
     from numba.core.codegen import JITCodeLibrary
     from numba.core.compiler import CompilerBase, DefaultPassBuilder
+    from numba.core.compiler_lock import global_compiler_lock
     from numba.core.compiler_machinery import register_pass
     from numba.core.typed_passes import NativeLowering
 
@@ -23,6 +25,19 @@ else:
         def _finalize_final_module(self):
             self._finalized = True
 
+    class _Optimised(JITCodeLibrary):
+        """Code of an entry for a shared object (linking.py): optimised, not turned into machine code."""
+
+        def _finalize_final_module(self):
+            self._finalized = True
+
+        @property
+        def final_module(self):
+            """The module of LLVM, with all that the entry calls."""
+            with global_compiler_lock:
+                self._ensure_finalized()
+            return self._final_module
+
     class _Whole(JITCodeLibrary):
         """Code of an entry, in which all units it calls are its own."""
 
@@ -31,6 +46,9 @@ else:
                 if not function.is_declaration and function.linkage.name == "linkonce_odr":
                     function.linkage = "internal"
             super()._optimize_final_module()
+
+    class _OptimisedWhole(_Optimised, _Whole):
+        """Both."""
 
     @register_pass(mutates_CFG=True, analysis_only=False)
     class _LoweringWhole(NativeLowering):
@@ -48,10 +66,11 @@ else:
         """Lowers a unit into a library that its callers link."""
 
         _name = "unit_lowering"
+        library = _Library
 
         def run_pass(self, state):
             context = state.targetctx
-            state.library = _Library(context.codegen(), state.func_id.func_qualname)
+            state.library = self.library(context.codegen(), state.func_id.func_qualname)
             state.library.enable_object_caching()
             state.flags.no_compile = True
             super().run_pass(state)
@@ -61,6 +80,20 @@ else:
             context.insert_user_function(known, lowered.fndesc, [state.library])
             state["cr"] = lowered._replace(cfunc=known)
             return True
+
+    @register_pass(mutates_CFG=True, analysis_only=False)
+    class _LoweringObject(_Lowering):
+        """Lowers an entry into code for a shared object."""
+
+        _name = "object_lowering"
+        library = _Optimised
+
+    @register_pass(mutates_CFG=True, analysis_only=False)
+    class _LoweringWholeObject(_Lowering):
+        """Likewise, the units it calls being its own."""
+
+        _name = "whole_object_lowering"
+        library = _OptimisedWhole
 
     class _Types(tuple):
         """Types of arguments; numba spells them out before each of its thirty passes, and a machine is a long word."""
@@ -87,8 +120,20 @@ else:
             self.state.args = _Types(self.state.args)
             return super().define_pipelines()
 
-    _UNIT = {"pipeline_class": _UnitCompiler, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    class _ObjectCompiler(_UnitCompiler):
+        lowering = _LoweringObject
+
+    class _WholeObjectCompiler(_UnitCompiler):
+        lowering = _LoweringWholeObject
+
+    _ALONE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    _UNIT = {"pipeline_class": _UnitCompiler, **_ALONE}
     _ENTRY = {"pipeline_class": _Compiler}
+    OBJECTS = {
+        "entry": {"pipeline_class": _WholeObjectCompiler, **_ALONE},
+        "plain": {"pipeline_class": _ObjectCompiler, **_ALONE},
+    }
 
 WAYS = {"unit": _UNIT, "entry": _ENTRY, "inlined": {"inline": "always"}, "plain": {}}
-"""Options of `numba.njit` by the way in which `jit.Compiled` compiles a function."""
+"""Options of `numba.njit` by the way in which `jit.Compiled` compiles a function. `OBJECTS`: those of an entry that is
+to become a shared object; none with another release of numba."""

@@ -9,24 +9,12 @@ import pytest
 
 from sim import hardware
 from sim.core import compiling, engine
-from sim.core.repeat import inner, memo, periodic
+from sim.core.repeat import stretch
 from sim.lower import build, lower
 from sim.lower.work import Norm, Operand
 from sim.timing import timer
 
-ENTRIES = (
-    engine.run,
-    periodic.next_stop,
-    periodic.save_state,
-    periodic.restore_state,
-    inner.spacing,
-    inner.skip,
-    inner.repeated,
-    memo.compress,
-    memo.follow,
-    memo.same,
-    memo.repeat,
-)
+ENTRIES = (engine.run, stretch.go_on, stretch.next_stop, stretch.end)
 
 
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")
@@ -39,9 +27,8 @@ def test_runs_call_what_was_compiled_ahead() -> None:
         for clock in ("leap", "reference", "periodic"):
             for timeline in (False, True):
                 timer.run(program, hw, clock=clock, timeline=timeline)
-    assert {entry.py_func.__name__: len(entry.dispatcher.signatures) for entry in ENTRIES} == {
-        entry.py_func.__name__: 1 for entry in ENTRIES
-    }
+    kinds = {entry.py_func.__name__: len(entry.kinds) for entry in ENTRIES}
+    assert kinds == {entry.py_func.__name__: 1 for entry in ENTRIES}
 
 
 def test_the_process_that_helps_takes_no_module_from_the_current_folder(monkeypatch: pytest.MonkeyPatch) -> None:

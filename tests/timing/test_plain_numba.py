@@ -22,7 +22,7 @@ PARTS = """
 import json
 import numpy as np
 from sim.core import jit, machine, passes
-from sim.core.repeat import inner, memo, periodic
+from sim.core.repeat import inner, memo, stretch
 from sim.hardware import load
 from sim.lower import build, lower
 from sim.timing import timer
@@ -30,7 +30,7 @@ hw = load("gemmini_default")
 state = machine.build(timer.parameters(hw))
 program = lower(build.matmul(64, 64, 64), hw, repeat=3).view(np.recarray)
 stops, at = [], 0
-while (at := periodic.next_stop(jit.passed(program), at, 1)) >= 0:
+while (at := stretch.next_stop(jit.passed(program), at, 1)) >= 0:
     stops.append(int(at))
 words = np.asarray(state).view(np.int64)
 pool = np.zeros(2 * len(words), np.int64)

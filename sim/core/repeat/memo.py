@@ -21,9 +21,17 @@ EVENTS = len(Event)
 CAUSES = len(Cause)
 DIGEST = (1 << 56) - 1
 
-STATE = np.dtype([("digest", "i8"), ("at", "i8"), ("n", "i8"), ("first", "i8"), ("oldest", "i8"), ("unread", "i8")])
-"""Image in the pool (n pairs index, value from `at` on); its first step, -1 none; oldest timeline row still open;
-commands before its place that wait as they came (negative)."""
+STATE = np.dtype(
+    [
+        ("digest", "i8"),  # of the image
+        ("at", "i8"),  # where the image lies in the pool: pairs of index and value
+        ("n", "i8"),  # how many pairs
+        ("first", "i8"),  # its first step, -1 none
+        ("oldest", "i8"),  # oldest timeline row still open
+        ("unread", "i8"),  # commands before its place that wait as they came (negative)
+        ("beside", "i8"),  # the next state of the same bucket, -1 none
+    ]
+)
 
 STEP = np.dtype(
     [
@@ -80,6 +88,22 @@ RUN = np.dtype(
         ("k_by", "i8"),  # steps of k
         ("a_bytes", "i8"),  # of addresses in DRAM
         ("b_bytes", "i8"),  # of B
+        # how long stretches are to be (see stretch)
+        ("least", "i8"),  # commands of a stretch, at least
+        ("fine", "i8"),  # execute commands of a stretch inside a loop, where periods are looked for
+        ("coarse", "i8"),  # and elsewhere
+        ("loops", "i8"),  # 1: local memory is left to the matmul loops, and no timeline is asked for
+        ("worth", "i8"),  # cycles that a stretch ought to last at least
+        ("visited", "i8"),  # visited cycles
+        ("tried", "i8"),  # stretches since the length was judged
+        ("tried_cycles", "i8"),  # their cycles
+        ("in_vain", "i8"),  # stretches in a row without a repetition
+        # how much is known: words of images, uses of the TLB, states, steps, ends of sections
+        ("words", "i8"),
+        ("used", "i8"),
+        ("known", "i8"),
+        ("made", "i8"),
+        ("marked", "i8"),
         ("oldest", "i8"),  # oldest timeline row still open where the machine was left last, counted back
         ("count", "i8", (len(Event),)),  # counters
         ("cause", "i8", (len(Cause),)),  # cycles by cause

@@ -46,7 +46,9 @@ def softmax_rows(sums, out, constants, low, high, tally):  # type: ignore[no-unt
     """out = the integer softmax of each row. ``constants``: qln2, its inverse, qb and qc (`polynomial_constants`)."""
     qln2, qln2_inverse, qb, qc = constants
     for r in range(sums.shape[0]):
-        largest = np.int64(sums[r].max())
+        largest = np.int64(sums[r, 0])
+        for c in range(1, sums.shape[1]):
+            largest = max(largest, np.int64(sums[r, c]))
         total = np.int64(0)
         for c in range(sums.shape[1]):
             term = integer_exp(wrap32(np.int64(sums[r, c]) - largest), qln2, qln2_inverse, qb, qc, tally)

@@ -6,6 +6,7 @@ They decide which program is emitted, never how long it takes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,7 @@ class LoadCost:
         beats = -(-blocks * (block_bytes or self.row_bytes) // self.bus_bytes)
         return max(beats * self.beat_cycles, (self.round_trip_cycles + beats * self.beat_cycles) / self.ids)
 
-    @property
+    @cached_property
     def bridge(self) -> int:
         """Widest gap of unneeded blocks that is cheaper to load than to start another request for."""
         gap = 0
@@ -71,6 +72,7 @@ class Profile:
         self.blocks, self.mask, self.dim = blocks, blocks.mask, hw.dim
         self.cost = LoadCost(hw)
         self._columns: dict[int, Columns] = {}
+        self._index_rows: dict[tuple[int, int], int] = {}
 
     def columns(self, width: int) -> Columns:
         """Return the sums for parts of ``width`` block columns."""
@@ -85,8 +87,16 @@ class Profile:
             self._columns[width] = Columns(self.blocks.needs_a(np.diff(counts, axis=1) > 0), counts, cycles)
         return self._columns[width]
 
+    def index_rows(self, depth: int, width: int, hw: Hardware) -> int:
+        """Return `Blocks.index_rows` of a part, worked out once."""
+        if (depth, width) not in self._index_rows:
+            self._index_rows[depth, width] = self.blocks.index_rows(depth, width, hw)
+        return self._index_rows[depth, width]
+
     def _row_loads(self, first: int, last: int) -> npt.NDArray[np.float64]:
         """Cycles of loading the non-zero blocks of each row k in columns first..last, by aligned groups."""
-        groups = group_cycles(self.cost.record, self.mask, first, last, self.cost.group, self.dim)
+        group = self.cost.group
+        groups = np.empty((len(self.mask), blocks_of(last, group) - first // group))
+        group_cycles(self.cost.record, self.mask, first, last, group, self.dim, groups)
         sums: npt.NDArray[np.float64] = groups.sum(axis=1)
         return sums

@@ -10,7 +10,7 @@ time estimates; they decide which program is emitted, never how long it takes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from operator import itemgetter
 
@@ -63,19 +63,18 @@ class Cut:
     shared_banks: bool = False
 
 
-def place_slots(cut: Cut, parts: tuple[int, int, int, int], profile: Profile, hw: Hardware) -> Cut | None:
-    """Return the plan with rows for every slot, A and B in different banks where possible; None if they don't fit.
+Slots = tuple[tuple[int, ...], tuple[int, ...], bool]
+"""First scratchpad row of each slot of A, and of B; whether two that meet lie in one bank."""
 
-    ``parts``: of A and of B, the most columns of A that one has, pairs of slots that meet (`assign`).
+
+def place_slots(rows: tuple[int, int], parts: tuple[int, int, int], counts: Tile, hw: Hardware) -> Slots | None:
+    """Return rows for every slot, A and B in different banks where possible; None if they don't fit.
+
+    ``rows``: of a part of A and of B, at most. ``parts``: of A and of B, pairs of slots that meet (`assign`).
     """
-    dim, bank, total = hw.dim, hw.sp_bank_rows, hw.sp_rows
-    blocks_q = len(profile.mask)
-    parts_a, parts_b, columns, pairs = parts
-    a_rows = cut.tile[0] * dim * columns
-    edges = [*range(0, blocks_q, cut.tile[2]), blocks_q]
-    most = int(np.diff(cut.block_sums[:, edges], axis=1).max())
-    b_rows = most * dim + profile.blocks.index_rows(cut.tile[2], cut.tile[1], hw)
-    two_a, two_b = parts_a > 1 and cut.counts[0] * cut.counts[2] > 1, parts_b > 1 and cut.counts[1] * cut.counts[2] > 1
+    (a_rows, b_rows), bank, total = rows, hw.sp_bank_rows, hw.sp_rows
+    parts_a, parts_b, pairs = parts
+    two_a, two_b = parts_a > 1 and counts[0] * counts[2] > 1, parts_b > 1 and counts[1] * counts[2] > 1
     half = total // 2
     a_slots: tuple[int, ...]
     b_slots: tuple[int, ...]
@@ -97,13 +96,16 @@ def place_slots(cut: Cut, parts: tuple[int, int, int, int], profile: Profile, hw
     a_banks = [_banks(start, a_rows, bank) for start in a_slots]
     b_banks = [_banks(start, b_rows, bank) for start in b_slots]
     met = [(a, b) for a in range(len(a_slots)) for b in range(len(b_slots)) if pairs >> (a * SLOTS + b) & 1]
-    shared = any(a_banks[a] & b_banks[b] for a, b in met)
-    return replace(cut, a_slots=a_slots, b_slots=b_slots, shared_banks=shared)
+    return a_slots, b_slots, any(_meet(a_banks[a], b_banks[b]) for a, b in met)
 
 
-def _banks(start: int, rows: int, bank_rows: int) -> set[int]:
-    """Return the banks that a slot touches."""
-    return set(range(start // bank_rows, (start + max(rows, 1) - 1) // bank_rows + 1))
+def _banks(start: int, rows: int, bank_rows: int) -> tuple[int, int]:
+    """Return the first and the last bank that a slot touches."""
+    return start // bank_rows, (start + max(rows, 1) - 1) // bank_rows
+
+
+def _meet(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] <= other[1] and other[0] <= one[1]
 
 
 def estimate_cycles(cut: Cut, profile: Profile) -> tuple[float, float]:
@@ -146,9 +148,13 @@ def make_cut(tile: Tile, order: str, rows_blocks: int, profile: Profile, hw: Har
     needed = np.empty((len(steps), blocks_q), np.bool_)
     axes = np.array(["ijk".index(name) for name in order])
     runs = profile.blocks.a_group(cost.group), cost.bridge
-    parts = assign(np.array(counts), axes, tile[2], columns.needs_a, runs, steps, needed)
-    cut = Cut(tile, counts, rows_blocks, steps, needed[: parts[0]], columns.blocks)
-    return place_slots(cut, parts, profile, hw)
+    parts_a, parts_b, most_a, pairs = assign(np.array(counts), axes, tile[2], columns.needs_a, runs, steps, needed)
+    edges = [*range(0, blocks_q, tile[2]), blocks_q]
+    below = columns.blocks[:, edges]
+    most_b = int((below[:, 1:] - below[:, :-1]).max())
+    rows = tile[0] * hw.dim * most_a, most_b * hw.dim + profile.index_rows(tile[2], tile[1], hw)
+    slots = place_slots(rows, (parts_a, parts_b, pairs), counts, hw)
+    return None if slots is None else Cut(tile, counts, rows_blocks, steps, needed[:parts_a], columns.blocks, *slots)
 
 
 def choose_cut(rows_blocks: int, profile: Profile, hw: Hardware) -> Cut | None:

@@ -77,7 +77,8 @@ def walk(work: SampledMatmul, cut: Cut, hw: Hardware) -> Walked:
     counts = np.ascontiguousarray(shape.counts), shape.before, np.array(shape.longest, np.int64)
     inputs = (_sizes(shape, hw), LoadCost(hw).record, state), records.Counts(*counts), steps, _slots(shape, cut)
     most: Any = (int((steps[:, 1] - steps[:, 0]).max()), int(chunks.sum(axis=1).max()))
-    stored = sample(*inputs, met, np.array(PASSES["softmax"], np.int64), most)
+    stored = np.zeros(len(steps), np.int64)
+    sample(*inputs, met, np.array(PASSES["softmax"], np.int64), most, stored)
     used = {name: int(state[name][0]) for name in ("loads", "weights", "chunks", "groups", "stores")}
     found = {name: getattr(met, name)[:count] for name, count in used.items()}
     return Walked(records.Met(waits=met.waits[: used["loads"]], **found), steps, stored)

@@ -121,12 +121,10 @@ def _group_cycles(cost, mask_row, start, stop, group, dim):
 
 
 @entry
-def group_cycles(cost, mask, first, last, group, dim):
-    """Return the cycles of loading rows of blocks of columns first..last, float64[rows, aligned groups]."""
+def group_cycles(cost, mask, first, last, group, dim, found):
+    """Write the cycles of loading rows of blocks of columns first..last: ``found``, float64[rows, aligned groups]."""
     start, stop = first // group, blocks_of(last, group)
-    found = np.zeros((len(mask), stop - start), np.float64)
     for row in range(len(mask)):
         for place in range(start, stop):
             bounds = max(first, place * group), min(last, (place + 1) * group)
             found[row, place - start] = _group_cycles(cost[0], mask[row], bounds[0], bounds[1], group, dim)
-    return found

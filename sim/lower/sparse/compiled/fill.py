@@ -32,7 +32,7 @@ from sim.lower.sparse.compiled.items import (
     third_state,
 )
 from sim.lower.sparse.compiled.jit import entry, njit
-from sim.lower.sparse.compiled.loads import blocks_of, row_cycles, run_length
+from sim.lower.sparse.compiled.loads import blocks_of, largest, row_cycles, run_length
 from sim.lower.sparse.compiled.records import BITMAP, BITS, NO_INDEX, Moved, Tile, Walk
 
 
@@ -170,7 +170,7 @@ def _b_row(w, tile, q, b_next):
             continue
         count = run_length(t.mask[q], j, stop_j, s["group"], 0)
         # Neighbours with fewer packed rows are padded: the lines of a request are stored side by side.
-        rows = t.rows[q, j : j + count].max()
+        rows = largest(t.rows[q, j : j + count])
         cols = extent(j, count, s["dim"], s["n"])
         dram = s["b_address"] + packed_bytes((q * s["b_stride"] + j) * s["dim"], s["b_bits"])
         moved = Moved(dram, b_next, cols, rows, s["b_bits"])

@@ -19,6 +19,24 @@ def blocks_of(size, block):
 
 
 @njit
+def largest(numbers):
+    """Return the largest of some numbers (numpy's own method would leave the entry to numba, see sim.core.linking)."""
+    found = numbers[0]
+    for number in numbers:
+        found = max(found, number)
+    return found
+
+
+@njit
+def total(numbers):
+    """Return the sum of some whole numbers."""
+    found = 0
+    for number in numbers:
+        found += number
+    return found
+
+
+@njit
 def row_cycles(cost, blocks, block_bytes):
     """Return the cycles of one row of adjacent blocks: its beats, or its share of the round trip of all ids."""
     beats = blocks_of(blocks * (block_bytes if block_bytes else cost["row_bytes"]), cost["bus_bytes"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from sim.lower.sparse.compiled.jit import entry, njit
+from sim.lower.sparse.compiled.loads import largest
 
 ITEM = np.dtype(
     [
@@ -85,7 +86,7 @@ def merged(loads, pairs, stores, entries, in_flight, tails, gap, program):
     done_stores = np.empty(len(stores), np.float64)
     lengths = (len(loads), len(pairs), len(stores))
     done = np.zeros(3, np.int64)
-    held = np.empty((3, entries.max() + 4), np.float64)
+    held = np.empty((3, largest(entries) + 4), np.float64)
     counts = np.zeros(3, np.int64)
     free_at = np.zeros(3, np.float64)
     ring = np.empty(in_flight, np.float64)

@@ -27,7 +27,7 @@ from sim.lower.sparse.compiled.items import (
     third_state,
 )
 from sim.lower.sparse.compiled.jit import entry, njit
-from sim.lower.sparse.compiled.loads import blocks_of, row_cycles
+from sim.lower.sparse.compiled.loads import blocks_of, row_cycles, total
 from sim.lower.sparse.compiled.sampled_records import (
     A_COLS,
     C_COLS,
@@ -291,7 +291,7 @@ def _groups(w, step):
         w.state["b_parts"] += 1
     rows = step.rows[0] * w.sizes["dim"], min(step.rows[1] * w.sizes["dim"], w.sizes["m"])
     first = 0
-    while not counts[rows[0] : rows[1], first].any():
+    while total(counts[rows[0] : rows[1], first]) == 0:
         first += 1
     ends = np.zeros(step.windows[1] - step.windows[0] + 1, np.int64)
     for place in range(len(ends) - 1):
@@ -329,7 +329,7 @@ def _softmax(w, step):
             for turn in range(len(w.passes)):
                 for one in range(row, min(row + s["statistics"], stop)):
                     _append_store(w, CONFIG, 1 << 17 | (one - row) << 8 | NORM_CONFIG, 0, 1, step.number)
-                    length = min(w.shape.counts[one].sum() * dim, s["row_elements"])
+                    length = min(total(w.shape.counts[one]) * dim, s["row_elements"])
                     for col in range(0, length, group):
                         cols = min(group, length - col)
                         code = w.passes[turn, int(col + group >= length)]
@@ -358,8 +358,8 @@ def _rows(w, step):
 
 
 @entry
-def sample(records, shape, steps, slots, met, passes, room):
-    """Write what meets in a product; return the stores so far behind each step.
+def sample(records, shape, steps, slots, met, passes, room, stored):
+    """Write what meets in a product, and into ``stored``, int64[steps], the stores so far behind each step.
 
     ``records``: arrays of one record, `SIZES`, `COST` and `STATE`. ``steps``: int64[steps, 9], first and behind the
     last of blocks of rows, features and windows, parts of A and of B, tile. ``slots``: `Slots`. ``met``: `Met` with
@@ -370,7 +370,6 @@ def sample(records, shape, steps, slots, met, passes, room):
     streamed = np.zeros((room[1], met.chunks.shape[1]), np.int64)
     written = Met(met.loads, met.waits, met.weights, met.chunks, met.groups, met.stores)
     w = Walk(records[0][0], records[1][0], records[2][0], shape, slots, written, passes, columns, outputs, streamed)
-    stored = np.zeros(len(steps), np.int64)
     for number in range(len(steps)):
         at = steps[number]
         step = Step(number, (at[0], at[1]), (at[2], at[3]), (at[4], at[5]), at[6], at[7], at[8])
@@ -381,4 +380,3 @@ def sample(records, shape, steps, slots, met, passes, room):
             else:
                 _rows(w, step)
         stored[number] = w.state["stores"]
-    return stored

@@ -1,0 +1,106 @@
+"""Entries run from shared objects: made once, read back only when they are what was written, without numba."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sim.core import compiling, linked
+
+ROOT = Path(__file__).parents[2]
+SOURCE = """
+import numpy as np
+
+def answer(n, rows):
+    copy = rows.copy()
+    copy[0] = 0.5
+    total = 0
+    for i in range(rows.shape[0]):
+        total += i
+    return n * total + 2, total
+
+def sorted_(rows):
+    return np.sort(rows)
+"""
+USE = """
+import sys
+from pathlib import Path
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+from answer import answer, sorted_
+from sim.base import notice
+from sim.core import linked
+from sim.core.jit import Entry
+linked.SHIPPED = Path(sys.argv[3])
+told = []
+with notice.heard_by(told.append):
+    entry = Entry(answer, "entry", Path(sys.argv[2]))
+    rows = np.ones(5)
+    print(*entry(4, rows), *entry.bound(5, rows)(), rows[0], len(entry.kinds), end=" ")
+    if sys.argv[4:]:
+        print(*Entry(sorted_, "plain", Path(sys.argv[2]))(np.array([3.0, 1.0])), end=" ")
+print(*told, "numba" in sys.modules)
+"""
+ANSWER = "42 10 52 10 1.0 1"
+
+pytestmark = pytest.mark.skipif(
+    not linked.usable() or linked.linker() is None, reason="no shared objects can be made here"
+)
+
+
+def said(folder: Path, *more: str, room: str = "room-1", shipped: str = "none", **environment: str) -> str:
+    """What a process of its own prints: the answers, what is compiled, whether numba was imported."""
+    (folder / "answer.py").write_text(SOURCE)
+    command = [sys.executable, "-c", USE, str(folder), str(folder / room), str(folder / shipped), *more]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.check_output(command, cwd=ROOT, env=environment, text=True).strip()
+
+
+def test_what_was_made_once_runs_without_numba(tmp_path: Path) -> None:
+    """Half of a short run used to be the import of numba."""
+    assert said(tmp_path) == f"{ANSWER} room True"
+    assert said(tmp_path) == f"{ANSWER} False"
+    assert said(tmp_path, room="room-2") == f"{ANSWER} room True", "other sources have a folder of their own"
+
+
+@pytest.mark.parametrize("part", ("code", "digest", "half"))
+def test_a_damaged_object_is_made_anew(tmp_path: Path, part: str) -> None:
+    said(tmp_path)
+    [file] = tmp_path.rglob("*.so")
+    whole = file.read_bytes()
+    place = {"code": len(whole) // 2, "digest": len(whole) - 1, "half": 0}[part]
+    file.write_bytes(whole[: len(whole) // 2] if part == "half" else whole[:place] + b"\0\1"[:1] + whole[place + 1 :])
+    if file.read_bytes() == whole:
+        file.write_bytes(whole[:place] + b"\1" + whole[place + 1 :])
+    assert said(tmp_path) == f"{ANSWER} room True"
+    assert said(tmp_path) == f"{ANSWER} False"
+
+
+def test_what_a_wheel_brings_is_loaded_on_any_cpu(tmp_path: Path) -> None:
+    """As .ci/wheel.py makes it, compiled for a generic CPU; an object for one CPU is not taken for another's."""
+    assert said(tmp_path, room="wheel/room-1", NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == f"{ANSWER} room True"
+    assert said(tmp_path, shipped="wheel") == f"{ANSWER} False"
+    assert not list((tmp_path / "room-1").rglob("*.so"))
+    assert said(tmp_path, room="wheel/room-1") == f"{ANSWER} room True"
+
+
+def test_an_entry_that_no_object_can_be_made_of_runs_by_numba(tmp_path: Path) -> None:
+    """It returns an array, whose memory numba manages; that it cannot be linked is found out once."""
+    assert said(tmp_path, "both") == f"{ANSWER} 1.0 3.0 room room room True"
+    assert said(tmp_path, "both") == f"{ANSWER} 1.0 3.0 True"
+    assert [file.stat().st_size for file in tmp_path.rglob("sorted_*.so")] == [linked.DIGEST_BYTES]
+
+
+def test_other_ways_to_compile_are_left_to_numba(tmp_path: Path) -> None:
+    assert said(tmp_path, NUMBA_BOUNDSCHECK="1") == f"{ANSWER[:-1]}0 room True"
+    assert not list(tmp_path.rglob("*.so"))
+
+
+def test_every_entry_of_the_core_is_linked() -> None:
+    """One that is not would import numba at every start, and nobody would notice."""
+    for entry, arguments in compiling.wanted():
+        assert isinstance(entry.prepared(*arguments), linked.Linked), entry.__name__
