@@ -145,7 +145,7 @@ def infer(
     Raises InputError for what the machine cannot run, WrongSchedule when the timing core broke a dependence.
     """
     graph = model.graph
-    run, steps, reference, diagonals = _start(model, hw, numerics or Numerics())
+    run, steps, reference, diagonals = start(model, hw, numerics or Numerics())
     if others or not run.commands:
         run.timings = {}
     reports, masks = _run_steps(run, steps, reference, diagonals, progress)
@@ -172,7 +172,7 @@ def infer(
     return replace(found, others=tuple(results))
 
 
-def _start(
+def start(
     model: Model, hw: Hardware, numerics: Numerics
 ) -> tuple[Run, tuple[Step, ...], dict[str, Array], dict[str, Array]]:
     """Return a run whose weights are stored, its steps, all values in float, and the weights that are `structure`."""
@@ -192,7 +192,7 @@ def encode(
     model: Model, hw: Hardware, numerics: Numerics, sequences: Sequence[dict[str, Array]]
 ) -> list[tuple[Array, Array]]:
     """Return the encoder's output of each sequence of the model's length, by the machine and in float."""
-    run, steps, reference, _ = _start(model, hw, numerics)
+    run, steps, reference, _ = start(model, hw, numerics)
     run.timings = {}
     body = model.encoded or model.graph.ops[-1].output.tensor
     found = []

@@ -159,6 +159,7 @@ class Run:
                 values = self.given[name]
                 if index == 2:
                     factors = self.numbers.factors(op.inputs[1].tensor)
+                    values = values + self.numbers.bias.get(name, np.float32(0))
                     self.store(name, values, self.product_scale(op) * factors, True)
                     continue
                 if name in self.numbers.whole:

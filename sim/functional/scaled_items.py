@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError
 from sim.graph import Op
+from sim.lower.polynomials import ERF_A
 from sim.lower.work import BlockSparseMatmul, Matmul, Norm, ResidualAdd, Work
 
 if TYPE_CHECKING:
     from sim.functional.running import Run
     from sim.plan.planner import Step
-
-ERF_A = -0.2888
-"""Leading coefficient of I-BERT's error function (papers.md 6)."""
 
 
 def with_scales(work: Work, op: Op, step: Step, run: Run) -> Work:

@@ -14,6 +14,10 @@ GELU_BERT_SCALE = 0.05
 """Scales that transformer.c gives the polynomials; a graph gives none, and they move values, not cycles."""
 
 
+ERF_A = -0.2888
+"""Leading coefficient of I-BERT's error function (papers.md 6)."""
+
+
 def scale_problems(activation: str, bert_scale: float) -> list[str]:
     """Return what is wrong with the scale of the integer polynomials; the softmax divides by ln 2 / scale."""
     limit = {"softmax": LN2, "igelu": inf}.get(activation)
@@ -36,6 +40,6 @@ def polynomial_constants(work_scale: float) -> tuple[int, int, int, int]:
 def gelu_constants(work_scale: float) -> tuple[int, int]:
     """Return (qb, qc) of the integer GELU at ``work_scale``, in single precision as in C."""
     scale = np.float32(work_scale)
-    erf_scale = np.float32(-0.2888 * float(scale * scale / np.float32(2)))
+    erf_scale = np.float32(ERF_A * float(scale * scale / np.float32(2)))
     qb = int(-1.769 / float(scale / np.float32(1.41421356237)))
     return qb, int(1.0 / float(erf_scale))

@@ -84,7 +84,13 @@ def test_options_build_on_a_named_recipe():
     assert parse([]) == Recipe()
     assert parse(["plain"]) == PLAIN
     assert parse(["plain", "clip=mse", "channels=on"]) == Recipe(
-        "mse", channels=True, outlier_columns=0, residual="int8", headroom=1.0, rounding="nearest"
+        "mse",
+        channels=True,
+        outlier_columns=0,
+        residual="int8",
+        headroom=1.0,
+        rounding="nearest",
+        bias_correction=False,
     )
 
 

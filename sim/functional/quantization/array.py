@@ -18,7 +18,7 @@ from sim.functional.quantization.clipping import clip
 from sim.functional.quantization.columns import FEWEST, shared_steps
 from sim.functional.quantization.recipe import Recipe
 from sim.functional.quantization.statistics import Statistics
-from sim.functional.quantization.structure import only_ones, placed, row_sums, weight
+from sim.functional.quantization.structure import copied, placed, row_sums, weight
 from sim.functional.quantization.target import BOUNDED_SCALE, SMALLEST, Scales, Target
 from sim.graph import Op, View
 
@@ -122,7 +122,7 @@ class ArrayScales:
         elif self.graph.tensors[name].kind != "weight":  # context: its columns are V's
             factors = self.steps[name] / np.nanmax(self.steps[name])
             self.put(out, factors * (self.reach(out.tensor) / factors).max() / top)
-        elif self._copies(name):
+        elif copied(self.given[name]):
             self.put(out, self.steps[a.tensor][self.seen_by(a)][self.given[name].argmax(axis=0)])
         else:
             reach = self.reach(out.tensor)[self.seen_by(out)]
@@ -132,11 +132,6 @@ class ArrayScales:
                 rows = np.abs(self.given[name]) * self.steps[a.tensor][self.seen_by(a)][:, None]
                 steps = shared_steps(rows.max(axis=0), reach)
             self.put(out, steps * (reach / steps).max() / top)
-
-    def _copies(self, name: str) -> bool:
-        """Return whether a product copies columns: a single one in each column of its matrix."""
-        values = self.given[name]
-        return only_ones(values) and bool((np.count_nonzero(values, axis=0) == 1).all())
 
     def _widened(self, op: Op) -> None:
         """Make the steps that GELU's input wants whole multiples of the step of its int32."""
@@ -190,7 +185,7 @@ class ArrayScales:
             found.columns[out.tensor] = columns
         if (columns != 1).any():
             found.columns[name] = columns
-        top = 1 if self._copies(name) else self.target.top(name)
+        top = 1 if copied(self.given[name]) else self.target.top(name)
         found.scale[name] = max(float((largest / columns).max()) / top, SMALLEST)
 
     def _factors(self, found: Scales, view: View) -> Array:

@@ -27,7 +27,8 @@ class Recipe:
     pass of their own (`layout`). ``headroom``: by how much values may exceed the largest that calibration has seen,
     with clip "max". ``residual``: type of the residual stream
     (`workloads.checkpoint.form.Form`). ``rounding``: of weights, to the nearest integer, or so that errors compensate
-    on the calibration sequences (GPTQ, `rounding`).
+    on the calibration sequences (GPTQ, `rounding`). ``bias_correction``: take the mean error of the integer GELU out of
+    the bias behind it (`bias`); with everything on the array.
     """
 
     clip: Clip = "max"
@@ -38,6 +39,7 @@ class Recipe:
     residual: Residual = "int32"
     headroom: float = 1.0
     rounding: Rounding = "compensated"
+    bias_correction: bool = True
 
     def extra(self, dim: int, least: int = 16) -> int:
         """Return the number of columns added to an operand on an array of ``dim`` columns; by default whole blocks.
@@ -52,7 +54,7 @@ class Recipe:
 ON_ARRAY = 32
 """Least number of columns added with everything on the array, where an outlier takes one more than on the host."""
 
-PLAIN = Recipe(channels=False, outlier_columns=0, residual="int8", rounding="nearest")
+PLAIN = Recipe(channels=False, outlier_columns=0, residual="int8", rounding="nearest", bias_correction=False)
 """One scale per tensor from its largest magnitude, everything between two products in int8."""
 
 COMPARED = {
@@ -97,6 +99,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "clip": {"max": "max", "percentile": "percentile", "mse": "mse"},
     "channels": {"on": True, "off": False},
     "residual": {"int8": "int8", "int32": "int32"},
+    "bias_correction": {"on": True, "off": False},
     "rounding": {"nearest": "nearest", "compensated": "compensated"},
 }
 """Options with named values."""

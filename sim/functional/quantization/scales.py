@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from sim.functional.quantization import floors
 from sim.functional.quantization.array import ArrayScales
+from sim.functional.quantization.bias import corrections
 from sim.functional.quantization.clipping import clip
 from sim.functional.quantization.columns import FEWEST, free
 from sim.functional.quantization.recipe import Recipe
@@ -33,6 +34,8 @@ def scales(target: Target, weights: Mapping[str, Array], seen: Statistics, recip
     if not target.hw.array.input_type.startswith("int"):
         return Scales({name: 1.0 for name, tensor in target.graph.tensors.items() if tensor.dtype != "int32"})
     found = _chosen(target, weights, seen, recipe)
+    if recipe.bias_correction and _on_array_only(target, weights):
+        found.bias = corrections(target, weights, seen, found)
     if recipe.rounding == "compensated":
         _compensate(target, weights, seen, found)
     return found
@@ -53,10 +56,15 @@ def _compensate(target: Target, weights: Mapping[str, Array], seen: Statistics, 
         found.whole[name] = compensated(whole, moments / np.outer(units, units), target.top(name))
 
 
+def _on_array_only(target: Target, weights: Mapping[str, Array]) -> bool:
+    """Return whether a graph is one of `workloads.checkpoint.array`, which sums int32 into LayerNorm."""
+    return any(row_sums(op, weights, target.graph) for op in target.graph.ops)
+
+
 def _chosen(target: Target, weights: Mapping[str, Array], seen: Statistics, recipe: Recipe) -> Scales:
     """Return the scales of an array of integers."""
     graph = target.graph
-    if any(row_sums(op, weights, graph) for op in graph.ops):
+    if _on_array_only(target, weights):
         found = ArrayScales(target, weights, seen, recipe).scales()
         _widen_scores(target, found)
         return found

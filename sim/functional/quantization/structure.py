@@ -38,6 +38,11 @@ def only_ones(values: Array) -> bool:
     return bool((values[values != 0] == 1).all())
 
 
+def copied(values: Array) -> bool:
+    """Return whether a product with a matrix copies columns: a single one in each of its columns."""
+    return only_ones(values) and bool((np.count_nonzero(values, axis=0) == 1).all())
+
+
 def row_sums(op: Op, given: Mapping[str, Array], graph: Graph) -> bool:
     """Return whether a product only sums columns, two or more of them, as int32, for the normaliser."""
     name = weight(op)

@@ -28,13 +28,14 @@ class Scales:
 
     ``columns``: by tensor float32[columns], where columns have factors of their own. ``rows``: by weight matrix
     float32[rows]: factors of the columns that its rows meet. ``whole``: by weight matrix its integers, where they are
-    not those nearest to its values.
+    not those nearest to its values. ``bias``: by bias what is added to it.
     """
 
     scale: dict[str, float] = field(default_factory=dict)
     columns: dict[str, Array] = field(default_factory=dict)
     rows: dict[str, Array] = field(default_factory=dict)
     whole: dict[str, Array] = field(default_factory=dict)
+    bias: dict[str, Array] = field(default_factory=dict)
 
     def factors(self, name: str) -> Array | float:
         """Return the factors of a tensor's columns."""
