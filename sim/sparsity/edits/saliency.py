@@ -4,7 +4,10 @@ Scores have a name and a value per candidate: "L0.heads" [heads], "L0.ffn" [neur
 "layers" [layers], "hidden" [hidden], and "L0.FF1.columns" [N], "L0.FF2.rows" [K] of a weight pruned by name. From
 weights (by tensor name, [K, N]) the score is the sum of squares of all that would go with the candidate: what the edit
 of the graph (`prune`) would narrow, and for "hidden" rows or columns of every matrix that reads or writes the feature,
-embedding tables included (biases, gains and shifts of LayerNorm do not count). `select` gives the numbers that stay,
+embedding tables included (biases, gains and shifts of LayerNorm do not count). With a gradient beside each matrix
+("NAME.gradient") it is the square of the sum of weight times gradient (first order; Molchanov et al., 1906.10771), with
+the mean of squared gradients ("NAME.fisher", diagonal Fisher) half the sum of squared weights times it (second order:
+what the loss rises by; Theis et al., 1801.05787). `select` gives the numbers that stay,
 ascending; `cut` takes the others out of the matrices, so that the pruned graph computes what the whole one does with
 them set to zero; LayerNorm alone takes its mean and variance over the features that are left.
 """
@@ -26,6 +29,9 @@ from sim.sparsity.edits.pruning import SIDES, Named, Pruning
 from sim.sparsity.structure import attention_blocks, weighted
 
 Array = npt.NDArray[Any]
+GRADIENT, FISHER = ".gradient", ".fisher"
+"""Endings of the arrays that lie beside weights, of the same shape."""
+
 Selection = dict[str, Array]
 """Name of the scores -> numbers that stay, ascending."""
 
@@ -87,15 +93,47 @@ def magnitudes(graph: Graph, weights: Mapping[str, Array], pruning: Pruning) -> 
     if "layers" in asked:
         needed |= {name for names in _layers(graph).values() for name in names}
     _complete(graph, weights, needed)
-    squares = {name: np.asarray(weights[name], np.float64) ** 2 for name in needed}
+    parts, first_order = _parts(weights, needed)
     found: dict[str, Array] = {}
     for name, choice in asked.items():
-        each = [squares[weight].sum(axis=1 - axis) for weight, axis in choice.cut.items()]
+        each = [parts[weight].sum(axis=1 - axis) for weight, axis in choice.cut.items()]
         found[name] = np.bincount(choice.owner, np.sum(each, axis=0), choice.count)
     if "layers" in asked:
-        sums = [sum(float(squares[name].sum()) for name in names) for names in _layers(graph).values()]
+        sums = [sum(float(parts[name].sum()) for name in names) for names in _layers(graph).values()]
         found["layers"] = np.array(sums)
-    return found
+    return {name: values**2 for name, values in found.items()} if first_order else found
+
+
+def _parts(weights: Mapping[str, Array], needed: Iterable[str]) -> tuple[dict[str, Array], bool]:
+    """Return each weight's part of a score, and whether the sum of parts is squared (first order).
+
+    Raises InputError where gradients are there for some weights only, of another shape, or of both kinds.
+    """
+    names = sorted(needed)
+    given = {ending: [name for name in names if name + ending in weights] for ending in (GRADIENT, FISHER)}
+    if given[GRADIENT] and given[FISHER]:
+        raise InputError(f"weights: {GRADIENT} and {FISHER} are both there; give the one that is to decide")
+    values = {name: np.asarray(weights[name], np.float64) for name in names}
+    ending = next((one for one in given if given[one]), None)
+    if ending is None:
+        return {name: array**2 for name, array in values.items()}, False
+    problems = []
+    for name in names:
+        beside = np.asarray(weights.get(name + ending, np.zeros(0)))
+        if name not in given[ending]:
+            problems.append(f"weights: {name + ending!r} is missing; {given[ending][0] + ending!r} is there")
+        elif beside.shape != values[name].shape or beside.dtype.kind not in "iuf" or not np.isfinite(beside).all():
+            problems.append(
+                f"weights: {name + ending!r} must be {values[name].shape} finite numbers, has shape {beside.shape}, "
+                f"type {beside.dtype}"
+            )
+        elif ending == FISHER and beside.min() < 0:
+            problems.append(f"weights: {name + ending!r} is negative; means of squared gradients are not")
+    if problems:
+        raise InputError(some(problems))
+    if ending == GRADIENT:
+        return {name: array * weights[name + ending] for name, array in values.items()}, True
+    return {name: array**2 * weights[name + ending] / 2 for name, array in values.items()}, False
 
 
 def _layers(graph: Graph) -> dict[int, list[str]]:
