@@ -263,18 +263,22 @@ def sizes(named: Mapping[str, int | str | None], given: Sequence[str] | None) ->
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals and value):
             problems.append(f"--size {text}: must be NAME=VALUE, e.g. layers=2 or dtype=bf16")
-        elif len(value) > MOST_DIGITS:
-            problems.append(f"--size {name}: {len(value):,} characters; the rule is at most {MOST_DIGITS}")
+            continue
+        digits = value.removeprefix("-")
+        whole = digits.isascii() and digits.isdigit()
+        if len(value) > (most := MOST_DIGITS if whole else MOST_CHARACTERS):
+            problems.append(f"--size {name}: {len(value):,} characters; the rule is at most {most:,}")
         else:
-            digits = value.removeprefix("-")
-            chosen[name] = int(value) if digits.isascii() and digits.isdigit() else value
+            chosen[name] = int(value) if whole else value
     if problems:
         raise InputError(problems)
     return chosen
 
 
 MOST_DIGITS = 18
-"""Characters of a size: a number of more digits fits no integer of 64 bits."""
+"""Digits of a size: a number of more fits no integer of 64 bits."""
+MOST_CHARACTERS = 1 << 14
+"""Characters of one that is no number: cached tokens of 2,000 sequences, joined by +."""
 
 
 def _pruning(prune: str | None, saliency: Path | None, weights: Path | None) -> Pruning | str | None:

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sim.base.errors import InputError
 from sim.cli import main
+from sim.cli.options import sizes
 from sim.run import columns
 
 SMALL = ["--seq", "16", "--size", "hidden=32", "--size", "heads=2", "--size", "ffn=32"]
@@ -237,3 +239,12 @@ def test_version_is_that_of_the_sources(capsys: pytest.CaptureFixture[str]) -> N
 def test_module_and_command_are_the_same() -> None:
     done = subprocess.run([sys.executable, "-m", "sim", "columns", "--json"], capture_output=True, text=True)
     assert done.returncode == 0 and json.loads(done.stdout)[0]["name"] == "hardware"
+
+
+def test_sizes_may_be_long_lists_and_no_long_numbers() -> None:
+    """Tokens of each of 128 experts, cached tokens of many sequences; a number fits 64 bits."""
+    routing = "+".join(["1"] * 8 + ["0"] * 120)
+    assert sizes({}, [f"routing={routing}", "layers=2"]) == {"routing": routing, "layers": 2}
+    for value in ("9" * 19, "1+" * 10_000):
+        with pytest.raises(InputError, match="characters; the rule is at most"):
+            sizes({}, [f"seq={value}"])
