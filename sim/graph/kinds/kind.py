@@ -63,12 +63,12 @@ Reference = Callable[["Op", list[Array], Values], Array]
 class Columns:
     """How pruned columns pass through an operator.
 
-    ``when``: "any" columns (each is treated alone), or only "hidden" ones (whole rows narrow together). ``inputs``: the
-    inputs whose columns go with those of the output, None = all. ``weights``: inputs that lose the same columns;
-    ``weight_attributes``: attributes that name such weights.
+    ``when``: "any" columns (each is treated alone), only "hidden" ones (whole rows narrow together), or whole "heads"
+    (of the attribute head_dim). ``inputs``: the inputs whose columns go with those of the output, None = all.
+    ``weights``: inputs that lose the same columns; ``weight_attributes``: attributes that name such weights.
     """
 
-    when: Literal["any", "hidden"] = "any"
+    when: Literal["any", "hidden", "heads"] = "any"
     inputs: tuple[int, ...] | None = None
     weights: tuple[int, ...] = ()
     weight_attributes: tuple[str, ...] = ()

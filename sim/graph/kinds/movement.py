@@ -184,6 +184,7 @@ KINDS = (
         _rope_rules,
         {"head_dim": 0, "rotated": 0, "style": "half", "base": 10000.0, "position": 0},
         reference=_rope,
+        columns=Columns("heads"),
         color="#DDCC77",
     ),
     Kind(

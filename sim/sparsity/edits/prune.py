@@ -156,9 +156,19 @@ class _Edit:
         for scores, softmax, context in attention:
             heads = scores.batch
             if only in (None, scores) and self._enough("heads", kept, heads, scores.name):
+                wide = [self.graph.tensors[view.tensor].shape[-1] // view.cols for view in scores.inputs[:2]]
+                if wide != [heads, heads]:
+                    self.problems.append(
+                        f"{scores.name}: {wide[0]} heads of Q share {wide[1]} of K: only a head with its own can go"
+                    )
+                    continue
                 for view in (scores.output, softmax.output):
                     self.narrowed[view.tensor] = (0, heads, kept)
-                for view in (*scores.inputs, context.inputs[1], context.output):
+                if any(view.batch > 1 for view in scores.inputs[2:]):
+                    self.problems.append(
+                        f"{scores.name} adds a matrix of its own to each head's scores: no head can go"
+                    )
+                for view in (*scores.inputs[:2], context.inputs[1], context.output):
                     size = view.cols
                     self._columns(view.tensor, heads * size, kept * size, inside)
 
@@ -168,7 +178,7 @@ class _Edit:
             self.problems.append(f"head_dim: {self.graph.name} isn't made of matmul, softmax, matmul")
         inside = {op.name for block in attention for op in block}
         for scores, _, context in attention:
-            for view in (*scores.inputs, context.inputs[1], context.output):
+            for view in (*scores.inputs[:2], context.inputs[1], context.output):
                 if self._enough("head_dim", kept, view.cols, scores.name):
                     self.per_head[view.tensor] = view.batch
                     self._columns(view.tensor, view.batch * view.cols, view.batch * kept, inside)
@@ -214,7 +224,16 @@ class _Edit:
             if op.name in inside:
                 continue
             passed = kinds.find(op.kind).columns
-            if passed is not None and (passed.when == "any" or self.whole_rows):
+            if (
+                passed is not None
+                and passed.when == "heads"
+                and (tensor in self.per_head or new % op.attrs["head_dim"])
+            ):
+                self.problems.append(
+                    f"{op.name} ({op.kind}) turns pairs of columns of each head: only whole heads can go"
+                )
+                continue
+            if passed is not None and (passed.when in ("any", "heads") or self.whole_rows):
                 named = [op.attrs[name] for name in passed.weight_attributes if op.attrs[name] is not None]
                 for name in (*named, *(op.inputs[index].tensor for index in passed.weights)):
                     self.narrowed[name] = (-1, old, new)
@@ -260,6 +279,8 @@ class _Edit:
         fits = tensor.shape[axis] == old
         if fits and axis == 0 and view == View.whole(tensor):
             return View.whole(self.tensor(tensor))
+        if fits and axis == 0 and view.batch == old and view.batch_stride == tensor.elements // old:
+            return replace(view, batch=new)  # rows that are padded to pages
         by_head = view.batch > 1 and view.batch_stride == view.cols and view.batch * view.cols == old
         if fits and axis == -1 and by_head and view.tensor in self.per_head:
             size = new // view.batch

@@ -76,8 +76,18 @@ class ZeroRule:
         """Return whether ``op`` is a matmul whose operand (a weight, unless activations are meant) the rule names."""
         if not op.is_matmul or (self.operand == "weights" and not graph.multiplies_weights(op)):
             return False
+        if self._leaves_out(op):
+            return False
         names = (op.name, op.inputs[1].tensor) if self.operand == "weights" else (op.name,)
         return any(fnmatchcase(name, self.names) for name in names)
+
+    def _leaves_out(self, op: Op) -> bool:
+        """Return whether the rule, which names no operators, leaves out one of weights stored as their transpose.
+
+        A tied head: the array would turn whole blocks, and no program skips those that are zero.
+        """
+        drawn = type(self) is ZeroRule and self.names == "*" and self.operand == "weights"
+        return drawn and self.scheme not in ("gate", "dense") and bool(op.attrs["transpose_b"])
 
     def problems(self, graph: Graph, dim: int) -> list[str]:
         """Return what is wrong with the rule for a graph. ``dim``: side of the array (for given masks)."""
@@ -91,14 +101,20 @@ class ZeroRule:
         return [f"sparsity {self}: no {what} of {graph.name} is named {self.names!r}{hint}"]
 
     def remarks(self, graph: Graph) -> list[str]:
-        """Return a line for each shape whose blocks are so few that no mask comes near the density asked for."""
+        """Return a line for each shape whose blocks are so few that no mask comes near the density asked for.
+
+        And one for what the rule leaves out.
+        """
+        left = [op.name for op in weighted(graph) if self._leaves_out(op)]
+        why = "stored as the transpose of its weights, whose blocks are not skipped: it runs dense"
+        turned = [f"sparsity {self}: {', '.join(left)}: {why} (@{left[0]} asks for it, and is refused)"] if left else []
         if self.pattern != "block":
-            return []
+            return turned
         far: dict[tuple[int, int], list[str]] = {}
         for op in graph.ops:
             if self.applies_to(op, graph) and abs(self.obtained(op) - self.density) > FAR * self.density:
                 far.setdefault(self.shape(op), []).append(op.name)
-        found = []
+        found = turned
         for (rows, cols), names in far.items():
             more = f" and {len(names) - 1} more" if names[1:] else ""
             blocks = self._grid(rows, cols, self.block)
