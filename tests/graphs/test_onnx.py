@@ -381,3 +381,14 @@ def test_a_pad_of_nothing_is_nothing_and_integer_sums_take_their_bias(tmp_path: 
     y = w.add("Mul", w.add("Cast", biased, to=1), scale)
     graph = workloads.build(str(w.save(tmp_path / "integers.onnx", y)))
     assert graph.ops[-1].kind == "conv" and len(graph.ops[-1].inputs) == 3  # no sum, no product with the scale
+
+
+def test_zeros_put_around_an_image_are_the_convolution_s(tmp_path: Path) -> None:
+    """As exporters of networks with TensorFlow's padding write it; zeros that others read too stay what they are."""
+    w = Writer(17)
+    x = w.add("Conv", w.input("image", 1, 3, 8, 8), w.weight(8, 3, 1, 1))
+    padded = w.add("Pad", x, w.const(np.array([0, 0, 0, 0, 0, 0, 1, 1])))
+    file = str(w.save(tmp_path / "pad.onnx", w.add("Conv", padded, w.weight(4, 8, 3, 3), strides=[2, 2])))
+    first, second = workloads.build(file).ops
+    assert first.kind == "matmul"  # windows of one pixel that do not overlap
+    assert (second.kind, second.attrs["padding_end"], second.output.rows) == ("conv", 1, 16)

@@ -15,6 +15,7 @@ def recognise(net: Net) -> None:
     """Re-fuse a network in place."""
     net.sweep()
     simple.drop(net)
+    simple.pads(net)
     rotary.recognise(net)
     functions.recognise(net)
     simple.weighted_sums(net)

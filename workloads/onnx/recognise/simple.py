@@ -205,3 +205,31 @@ def _is_bias(node: Node, value: Value, shape: tuple[int, ...]) -> bool:
         )
     both = all(name for name in node.inputs)
     return both and (_is_row(value, shape[-1]) or (value.level is Level.GIVEN and len(shape) > 2))
+
+
+def pads(net: Net) -> None:
+    """Take zeros around an image into the convolution that alone reads them."""
+    for node in [node for node in net.nodes if node.op == "Pad"]:
+        reader, given = net.sole_reader(node.output), _zeros_around(net, node)
+        if reader is None or reader.op != "Conv" or reader.inputs[0] != node.output or given is None:
+            continue
+        if reader.attrs.get("auto_pad", b"NOTSET") not in (b"NOTSET", "NOTSET", b"", ""):
+            continue
+        own = list(reader.attrs.get("pads") or [0] * len(given))
+        attrs = {**reader.attrs, "pads": [one + two for one, two in zip(own, given, strict=True)]}
+        net.put(reader, Node("Conv", [node.inputs[0], *reader.inputs[1:]], reader.outputs, attrs, reader.name))
+        net.remove(node)
+    net.nodes = [node for node in net.nodes if net.makers.get(node.output) is node]
+
+
+def _zeros_around(net: Net, node: Node) -> list[int] | None:
+    """Return the zeros that a Pad puts before and behind each axis of an image; None where it does anything else."""
+    given = net.values[node.inputs[1]].data if len(node.inputs) > 1 and node.inputs[1] else node.attrs.get("pads")
+    filled = net.values[node.inputs[2]].number if len(node.inputs) > 2 and node.inputs[2] else 0.0
+    rank = len(net.values[node.inputs[0]].shape or ())
+    if given is None or filled != 0 or node.attrs.get("mode", b"constant") not in (b"constant", "constant"):
+        return None
+    sides = [int(count) for count in given]
+    if len(sides) != 2 * rank or rank < 3 or min(sides) < 0 or any(sides[axis] for axis in (0, 1, rank, rank + 1)):
+        return None
+    return [*sides[2:rank], *sides[rank + 2 :]]
