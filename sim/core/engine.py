@@ -62,6 +62,7 @@ DONE = 0
 HANG = 1
 STOPPED = 2
 PAUSED = 3
+OVERRUN = 4
 
 PAUSE_VISITS = 1 << 22
 """Visited cycles, about half a second, after which `run` returns, so that Python can hear an interrupt."""
@@ -79,10 +80,10 @@ def drive(*arguments: Any, between: Callable[[], None] | None = None) -> int:
 def run(machine, program, sections, times, lines, channels, uses, leap):
     """Run a program to its last idle cycle, to one of the stops in `fe`, or to a pause; returns the status.
 
-    All else is in the arrays. After a pause, call again with the same arrays. ``sections``: idle cycle of each section
-    (fence). ``times``: timeline, ``uses``: log of the TLB; either may have no room, and then is not kept. ``lines``:
-    the L2's tags (l2/state.py), empty without an L2. ``channels``: those of a DRAM (dram/state.py), none with another
-    memory. ``leap``: 0 for the reference clock.
+    A program not idle by ``front.limit_t`` is left there (OVERRUN). All else is in the arrays. After a pause, call
+    again with the same. ``sections``: idle cycle of each section (fence). ``times``: timeline, ``uses``: log of the
+    TLB; either may have no room, and is not kept. ``lines``: the L2's tags (l2/state.py), empty without an L2.
+    ``channels``: those of a DRAM (dram/state.py), none with another memory. ``leap``: 0 for the reference clock.
     """
     m = machine[0]
     m.station.logging = 1 if times.shape[0] > 0 else 0
@@ -126,7 +127,7 @@ def run(machine, program, sections, times, lines, channels, uses, leap):
         causes.settle(now, m, until - now)
         now = until
         stops = m.front.place >= m.front.stop or m.count[E_EX] >= m.front.stop_ex
-        if stops or visits >= PAUSE_VISITS:
+        if stops or visits >= PAUSE_VISITS or now > m.front.limit_t:
             m.count[E_VISITED] += visits
             execute_run.halt(now, m)
             m.tlb.logged = used
@@ -134,7 +135,7 @@ def run(machine, program, sections, times, lines, channels, uses, leap):
                 m.front.stop_t = now
                 return STOPPED
             m.front.start_t = now
-            return PAUSED
+            return OVERRUN if now > m.front.limit_t else PAUSED
 
 
 @njit

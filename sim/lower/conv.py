@@ -185,8 +185,8 @@ def _overhang(start: int, length: int, limit: int) -> tuple[int, int]:
     return max(0, -start), max(0, start + length - limit)
 
 
-def _window(work: Conv, start: int, size: int, kstart: int, ksize: int, sizes: tuple[int, int, int]) -> tuple[int, ...]:
-    """One dimension of a tile: (input start, low pad, high pad, pool low pad, pool high pad, output size).
+def window(work: Conv, start: int, size: int, kstart: int, ksize: int, sizes: tuple[int, int, int]) -> tuple[int, ...]:
+    """Return one dimension of a tile: (input start, low pad, high pad, pool low pad, pool high pad, output size).
 
     ``sizes``: results, elements of the image and padding along it.
     """
@@ -207,8 +207,8 @@ def _window(work: Conv, start: int, size: int, kstart: int, ksize: int, sizes: t
     return at, low, high, pool_low, pool_high, outputs
 
 
-def _pixels_per_row(work: Conv, hw: Hardware, kcols: int, kchs: int) -> int:
-    """How many kernel columns share a scratchpad row (first-layer trick for few channels)."""
+def pixels_per_row(work: Conv, hw: Hardware, kcols: int, kchs: int) -> int:
+    """Return how many kernel columns share a scratchpad row (where there are few channels)."""
     transposed = work.trans_output_1203 or work.trans_input_3120 or work.trans_weight_1203 or work.trans_weight_0132
     spread = work.wrot180 or work.downsample or work.input_dilation > 1 or work.kernel_dilation > 1
     if not hw.features.first_layer_optimizations or transposed or spread or kchs > hw.dim:
@@ -258,10 +258,10 @@ def _emit_tile(stream: Stream, work: Conv, hw: Hardware, step: ConvStep) -> None
     """One loop_conv_ws: its seven commands (field positions in gemmini_machine.md 2.2)."""
     batches, prows, pcols, pochs, krows, kcols, kchs = step.size
     pool_size, pool_stride, pool_padding = work.pool
-    irow, upad, dpad, pupad, pdpad, orows = _window(
+    irow, upad, dpad, pupad, pdpad, orows = window(
         work, step.at[1], prows, step.at[4], krows, (work.out_rows, work.in_rows, work.padding_above)
     )
-    icol, lpad, rpad, plpad, prpad, ocols = _window(
+    icol, lpad, rpad, plpad, prpad, ocols = window(
         work, step.at[2], pcols, step.at[5], kcols, (work.out_cols, work.in_cols, work.padding)
     )
     weight_stride = 1 if work.depthwise else work.weights.row_stride
@@ -319,7 +319,7 @@ def _run(work: Conv, hw: Hardware, step: ConvStep) -> tuple[int, int]:
     weight_half = (1 if kch + poch + krow + kcol == 0 else 2) if step.keep_weights else 0
     first = pack(
         CONV_FIRST, input_half=input_half, weight_half=weight_half,
-        pixels_per_row=_pixels_per_row(work, hw, *step.size[5:]), depthwise=work.depthwise,
+        pixels_per_row=pixels_per_row(work, hw, *step.size[5:]), depthwise=work.depthwise,
         **{name: getattr(work, name) for name in TRAINING}, no_bias=work.bias is None,
     )  # fmt: skip
     second = pack(

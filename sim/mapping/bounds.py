@@ -31,7 +31,10 @@ class Bound:
 
 @dataclass(frozen=True)
 class Demand:
-    """What a mapping asks of the shared resources at least; requests and commands of both directions."""
+    """What a mapping asks of the shared resources at least; requests and commands of both directions.
+
+    ``written_rows``: rows of one operand written into the scratchpad, one a cycle.
+    """
 
     array_rows: int
     read_bytes: int
@@ -41,6 +44,7 @@ class Demand:
     load_commands: int
     issued_commands: int
     store_rows: int = 0
+    written_rows: int = 0
 
     def bound(self, hw: Hardware) -> Bound:
         """Return the slowest of all resources."""
@@ -58,6 +62,7 @@ class Demand:
             round_trip + self.read_requests * round_trip / hw.dma.max_in_flight_requests,
             round_trip + self.load_commands * round_trip / hw.load_commands_in_flight,
             round_trip + self.store_rows,
+            round_trip + self.written_rows,
             float(self.issued_commands * hw.cpu.command_cycles),
         )
         return Bound(int(cycles), self.read_bytes, self.write_bytes)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sim.base.store import Store, point_key
 from sim.base.version import code_version
-from sim.mapping.measure import Forecast, Measured
+from sim.mapping.measure import Abandoned, Answer, Forecast, Measured
 
 KIND = "mapping search"
 
@@ -23,16 +23,16 @@ class Journal:
     def __init__(self, path: str | Path | None = None):
         self._store = None if path is None else Store(path)
 
-    def get(self, batch: Mapping[str, Any]) -> list[Measured | Forecast] | None:
+    def get(self, batch: Mapping[str, Any]) -> list[Answer] | None:
         """Return the stored measurements of a batch, or None."""
         if self._store is None:
             return None
         kept = self._store.get(point_key(_config(batch)))
         if kept is None:
             return None
-        return [Measured(**answer) if "energy_pj" in answer else Forecast(**answer) for answer in kept["answers"]]
+        return [_answer(answer) for answer in kept["answers"]]
 
-    def put(self, batch: Mapping[str, Any], answers: Sequence[Measured | Forecast]) -> None:
+    def put(self, batch: Mapping[str, Any], answers: Sequence[Answer]) -> None:
         """Store the measurements of a batch."""
         if self._store is not None:
             config = _config(batch)
@@ -48,6 +48,13 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _answer(stored: Mapping[str, Any]) -> Answer:
+    """Return a stored measurement as what it was; each class has a field that the others have not."""
+    if "abandoned" in stored:
+        return Abandoned(**stored)
+    return Measured(**stored) if "energy_pj" in stored else Forecast(**stored)
 
 
 def _config(batch: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,9 @@ class Beginnings:
     stored: bool
 
 
+MOST_CYCLES = 1 << 50
+"""More than any simulation takes: no limit."""
+
 Ints = npt.NDArray[np.int64]
 Depth = Literal["whole", "chains", "start"]
 
@@ -62,6 +65,9 @@ one, 4,776 cycles 1.6 and 3.9 ms, 295,663 cycles 44 and 13 ms. Both clocks give 
 
 WORTHWHILE = 0.7
 """Share of the whole that beginnings cost at most; else the whole is simulated, and is exact."""
+
+WHOLE_BEGINNINGS = 8
+"""Cycles that such a whole may take at most, in limits of a beginning."""
 
 BEGINNINGS: dict[Depth, Beginnings] = {
     "start": Beginnings(computes=256, tiles=2, ratio=2.0, stored=False),
@@ -98,20 +104,42 @@ class Forecast:
 
 
 @dataclass(frozen=True)
+class Abandoned:
+    """One mapping whose simulation was ended: it, or a beginning of it, takes more than ``spent_cycles``."""
+
+    spent_cycles: int
+    abandoned: bool = True
+
+
+Answer = Measured | Forecast | Abandoned
+
+
+@dataclass(frozen=True)
 class Task:
-    """One mapping to be measured, and how far; sent to a worker process."""
+    """One mapping to be measured, and how far; sent to a worker process.
+
+    ``limit_cycles``: those worth simulating; ``beginning_cycles``: those that a beginning may take.
+    """
 
     work: Tiled
     mapping: OpMapping
     hw: Hardware
     depth: Depth
+    limit_cycles: int = MOST_CYCLES
+    beginning_cycles: int = MOST_CYCLES
 
-    def run(self) -> Measured | Forecast:
-        """Measure: `Measured` for depth "whole" and where beginnings are as long as the whole, else a `Forecast`."""
+    def run(self) -> Answer:
+        """Measure: `Measured` for depth "whole" and where beginnings are as long as the whole, else a `Forecast`.
+
+        `Abandoned` where either would simulate more than its limit.
+        """
         mapped = self.mapping.apply(self.work)
-        if self.depth == "whole":
-            return measure(mapped, self.hw)
-        return forecast(mapped, self.hw, self.depth)
+        try:
+            if self.depth == "whole":
+                return measure(mapped, self.hw, self.limit_cycles)
+            return forecast(mapped, self.hw, self.depth, (self.limit_cycles, self.beginning_cycles))
+        except timer.Overrun as left:
+            return Abandoned(left.limit_cycles)
 
 
 def score(objective: str, cycles: float, energy_pj: float) -> float:
@@ -119,11 +147,14 @@ def score(objective: str, cycles: float, energy_pj: float) -> float:
     return {"cycles": cycles, "energy": energy_pj, "edp": cycles * energy_pj}[objective]
 
 
-def measure(work: Tiled, hw: Hardware) -> Measured:
-    """Simulate a mapped item whole. Raises InputError or Hang as lowering and core do."""
+def measure(work: Tiled, hw: Hardware, limit_cycles: int = MOST_CYCLES) -> Measured:
+    """Simulate a mapped item whole.
+
+    Raises InputError or Hang as lowering and core do, Overrun where it takes more than ``limit_cycles``.
+    """
     program = lower(work, hw)
     short = int(tiles_of(program, hw.dim).weights.sum()) < SHORT_COMPUTES
-    timed = timer.run(program, hw, clock="leap" if short else "periodic")
+    timed = timer.run(program, hw, clock="leap" if short else "periodic", limit_cycles=limit_cycles)
     parts = energy.price(timed.counters, work.macs, timed.cycles, hw)
     count = timed.counters
     causes = {cause: cycles for cause, cycles in timed.causes.items() if cycles}
@@ -137,25 +168,28 @@ def measure(work: Tiled, hw: Hardware) -> Measured:
     )
 
 
-def forecast(work: Tiled, hw: Hardware, depth: Depth) -> Forecast | Measured:
+def forecast(
+    work: Tiled, hw: Hardware, depth: Depth, limits: tuple[int, int] = (MOST_CYCLES,) * 2
+) -> Forecast | Measured:
     """Extrapolate the cycles from the pace between two prefixes with equal ends, so that their drains cancel.
 
     Both end behind a tile that stores results, or neither. Measures the whole where that would cost as much, and
-    where the program has no tiles to cut between (LayerNorm rows).
+    where the program has no tiles to cut between (LayerNorm rows). ``limits``: cycles that
+    the whole and a beginning may take; raises Overrun beyond them.
     """
     program = lower(work, hw)
     how, tiles = BEGINNINGS[depth], tiles_of(program, hw.dim)
     if not len(tiles.ends):
-        return measure(work, hw)
+        return measure(work, hw, limits[0])
     reached = np.cumsum(tiles.weights)
     total, ends = int(reached[-1]), np.flatnonzero(tiles.stores) if how.stored else np.arange(len(reached))
     first = _end(ends, max(how.tiles, int(np.searchsorted(reached[ends], how.computes)) + 1))
     ends = ends[tiles.stores[ends] == tiles.stores[first]]
     second = _end(ends, int(np.searchsorted(reached[ends], how.ratio * reached[first])) + 1)
     if first == second or reached[first] + reached[second] > WORTHWHILE * total:
-        return measure(work, hw)
+        return measure(work, hw, min(limits[0], WHOLE_BEGINNINGS * limits[1]))
     cuts = [beginning(program, int(tiles.ends[end])) for end in (first, second)]
-    short, long = (timer.run(cut, hw, clock="leap") for cut in cuts)
+    short, long = (timer.run(cut, hw, clock="leap", limit_cycles=min(limits)) for cut in cuts)
     pace = (long.cycles - short.cycles) / int(reached[second] - reached[first])
     return Forecast(long.cycles + (total - int(reached[second])) * pace, short.cycles + long.cycles)
 

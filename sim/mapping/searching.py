@@ -5,10 +5,11 @@ mapping simulated so far are skipped, which cannot lose the best. Large: small t
 mappings with even tiles in the same order, are extrapolated from a prefix, the most promising are simulated
 whole, then the neighbours of the best in the same way until the effort is used up. The library's mapping is
 always simulated first, so nothing worse is ever returned; behind a climb the bounds of all legal mappings say
-how much better the best can be.
+how much better the best can be. Any other simulation ends as soon as the mapping is known to be worse than the best
+one simulated before its batch.
 
-Effort is counted in simulated cycles, not seconds, and batches have a fixed size: the same request gives the
-same mapping on any machine with any number of workers.
+Effort is counted in simulated cycles beside those of the library's mapping, not in seconds, and batches have a fixed
+size: the same request gives the same mapping on any machine with any number of workers.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from sim.mapping.bounds import Bound
 from sim.mapping.journal import Journal
 from sim.mapping.kinds import bound, kind_of, library
 from sim.mapping.kinds.kind import REACHES, MappedKind, Reach
-from sim.mapping.measure import Depth, Forecast, Measured, Task, score
+from sim.mapping.measure import MOST_CYCLES, Abandoned, Answer, Depth, Measured, Task, score
 from sim.mapping.opmapping import OpMapping, Tiled, tiled
 from sim.mapping.workers import Workers
 
@@ -46,6 +47,8 @@ FORECAST_SHARE = 0.3
 """Share of the effort for the forecasts of one round."""
 CONFIRM_SHARE = 0.3
 """Share of the effort for simulating the most promising of a round, before neighbours are tried."""
+FIRST_TILES_PART, FIRST_TILES_CYCLES = 32, 100_000
+"""A forecast from the first tiles takes at most one thirty-second of the effort, where that is enough for some."""
 SLACK = 1.03
 """Mappings whose forecast is worse than the best by more are not simulated whole. Forecasts from the start erred by
 -12 % to +6 % on 24 random mappings, so a climb may pass by the best one.
@@ -59,8 +62,8 @@ class Found:
     ``exhaustive``: nothing legal within reach is better. ``least``: no legal mapping within reach scores below
     it, as its bound tells (None: too many to list); equal to the best score when exhaustive. ``space``: legal
     mappings within reach (of a space too large to list: those considered); ``excluded``: those of them that
-    were simulated or whose bound is no better than the best; ``simulated``: run whole; ``forecast``: run in
-    part; ``spent_cycles``: simulated in all.
+    were simulated or whose bound is no better than the best; ``simulated``: run whole, or until they were known to be
+    worse than the best; ``forecast``: run in part; ``spent_cycles``: simulated in all beside the library's mapping.
     """
 
     work: Tiled
@@ -109,7 +112,8 @@ def search(
 
     ``reach``: "call" = what the library's explicit-tile call can be given (tiles, dataflow); "hardware" = also
     loop orders, residency and halves that only loop commands of one's own can say.
-    ``effort_cycles``: simulated cycles after which a search that is not exhaustive ends. ``journal``:
+    ``effort_cycles``: simulated cycles, beside those of the library's mapping, after which a search that is not
+    exhaustive ends. ``journal``:
     finished batches to resume from. Raises InputError for an unknown objective, work without tiles, or work that the
     machine refuses.
     """
@@ -145,6 +149,7 @@ class _Search:
     journal: Journal
     request: dict[str, Any]
     measured: dict[OpMapping, Measured] = field(default_factory=dict)
+    abandoned: set[OpMapping] = field(default_factory=set)
     forecast: dict[OpMapping, float] = field(default_factory=dict)
     thorough: set[OpMapping] = field(default_factory=set)
     bounds: dict[OpMapping, Bound] = field(default_factory=dict)
@@ -158,6 +163,7 @@ class _Search:
     def result(self) -> Found:
         first = library(self.work, self.hw)
         self.measure([first])
+        self.spent_cycles = 0  # what the library's mapping costs is no part of the search
         left = self.affordable(self.measured[first].cycles)
         if left is not None:
             self.exhaust(left)
@@ -176,7 +182,7 @@ class _Search:
             self.measured[best].score(self.objective) if left is not None else least,
             legal,
             legal if left is not None else excluded,
-            len(self.measured),
+            len(self.measured) + len(self.abandoned),
             len(self.forecast),
             self.spent_cycles,
         )
@@ -192,7 +198,7 @@ class _Search:
     def census(self) -> tuple[float | None, int, int]:
         """Return (least score that any legal mapping can have, legal mappings, those that cannot be better)."""
         if self.kind.size(self.work, self.hw, self.reach) > LARGEST_SPACE:
-            return None, len(self.bounds), len(self.measured)
+            return None, len(self.bounds), len(self.measured) + len(self.abandoned)
         best = self.measured[self.best()].score(self.objective)
         least, legal, excluded = best, 0, 0
         for mapping in self.kind.space(self.work, self.hw, even=False, reach=self.reach):
@@ -316,10 +322,23 @@ class _Search:
 
     def promising(self, mapping: OpMapping) -> bool:
         """Whether the bound allows the mapping to beat the best one simulated so far."""
-        if mapping in self.measured:
+        if mapping in self.measured or mapping in self.abandoned:
             return False
         least = self.least_score(mapping, self.bounds[mapping].cycles)
         return least < self.measured[self.best()].score(self.objective)
+
+    def limit_cycles(self, mapping: OpMapping) -> int:
+        """Return the most cycles with which the mapping can be as good as the best one so far."""
+        if not self.measured:
+            return MOST_CYCLES
+        best = self.measured[self.best()].score(self.objective)
+        if self.least_score(mapping, MOST_CYCLES) <= best:
+            return MOST_CYCLES
+        enough, too_many = self.bounds[mapping].cycles, MOST_CYCLES
+        while too_many - enough > 1:
+            middle = (enough + too_many) // 2
+            enough, too_many = (middle, too_many) if self.least_score(mapping, middle) <= best else (enough, middle)
+        return enough
 
     def least_score(self, mapping: OpMapping, cycles: float) -> float:
         """Return the objective's value for ``cycles`` and the least energy that goes with them."""
@@ -335,25 +354,35 @@ class _Search:
 
     def measure(self, mappings: list[OpMapping]) -> None:
         for mapping, answer in self.ask(mappings, "whole"):
-            assert isinstance(answer, Measured)
-            self.measured[mapping] = answer
+            if isinstance(answer, Measured):
+                self.measured[mapping] = answer
+            else:
+                self.abandoned.add(mapping)
 
     def extrapolate(self, mappings: list[OpMapping], depth: Depth = "start") -> None:
         for mapping, answer in self.ask(mappings, depth):
-            self.forecast[mapping] = answer.cycles
+            # A beginning that takes too long takes the mapping out of the race, and proves nothing.
+            self.forecast[mapping] = MOST_CYCLES if isinstance(answer, Abandoned) else answer.cycles
             if isinstance(answer, Measured):
                 self.measured[mapping] = answer
 
-    def ask(self, mappings: list[OpMapping], depth: Depth) -> list[tuple[OpMapping, Measured | Forecast]]:
+    def ask(self, mappings: list[OpMapping], depth: Depth) -> list[tuple[OpMapping, Answer]]:
         """Return the answers from the journal where it has the batch, else from the workers."""
         if not mappings:
             return []
         for mapping in mappings:
             self.bounds.setdefault(mapping, bound(self.work, mapping, self.hw))
+        # The first tiles of a mapping that is no good can take longer than all others together: such are left as well.
+        most = max(FIRST_TILES_CYCLES, self.effort_cycles // FIRST_TILES_PART) if depth == "start" else MOST_CYCLES
+        limits = [self.limit_cycles(mapping) for mapping in mappings]
         batch = {**self.request, "depth": depth, "mappings": [asdict(m) for m in mappings]}
+        batch |= {"limits": limits, "most": most}
         answers = self.journal.get(batch)
         if answers is None:
-            tasks = [Task(self.work, mapping, self.hw, depth) for mapping in mappings]
+            tasks = [
+                Task(self.work, mapping, self.hw, depth, limit, most)
+                for mapping, limit in zip(mappings, limits, strict=True)
+            ]
             answers = self.workers.run(tasks)
             self.journal.put(batch, answers)
         self.spent_cycles += sum(answer.spent_cycles for answer in answers)

@@ -8,9 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from sim.base import workers
 from sim.base.errors import CaratError, InputError
-from sim.mapping.measure import Forecast, Measured, Task
-
-Answer = Measured | Forecast
+from sim.mapping.measure import Answer, Task
 
 
 class Workers:

@@ -14,6 +14,7 @@ from sim.base.workers import cores, safe_path
 from sim.core import compiling, engine, explain, machine
 from sim.core.events import Cause, Event
 from sim.core.jit import passed
+from sim.core.params import NEVER
 from sim.core.repeat import periodic
 from sim.core.repeat.memo import RUN
 from sim.core.units.reservation import TIMELINE
@@ -60,6 +61,17 @@ _OF_THREAD = threading.local()
 
 class Abandoned(Exception):
     """The run was ended between two parts, because the event given to `heed` is set."""
+
+
+class Overrun(Exception):
+    """The program takes more than the ``limit_cycles`` it was given."""
+
+    def __init__(self, limit_cycles: int):
+        super().__init__(f"the program takes more than {limit_cycles} cycles")
+        self.limit_cycles = limit_cycles
+
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        return type(self), (self.limit_cycles,)
 
 
 def heed(abandoned: threading.Event) -> None:
@@ -117,6 +129,7 @@ def run(
     phase: int = 0,
     written_rows: tuple[int, ...] = (),
     l2: L2Contents | None = None,
+    limit_cycles: int | None = None,
 ) -> Timing:
     """Time a program (one-dimensional array of COMMAND) on a machine.
 
@@ -125,15 +138,13 @@ def run(
     issue and completion. ``phase``: loop slot that comes next at the start (0 after reset). ``written_rows``:
     accumulator rows that hold data of earlier programs (all others are zero until written; only the normaliser's
     divisions can tell). ``l2``: what an earlier program left in the L2 (nothing after reset); with it the timing
-    tells what this one leaves.
-    Raises Hang when the program can never end, InputError when the machine is beyond the core's limits or the program
-    is empty.
+    tells what this one leaves. ``limit_cycles``: raise Overrun if the program takes more, soon after it has.
+    Raises Hang when the program can never end, InputError when the machine is beyond the core's limits, the program
+    is empty or the limit is negative.
     """
+    limit = _limit(limit_cycles)
     prepare()
-    commands = np.ascontiguousarray(program, dtype=COMMAND)
-    if not (commands["funct"] != Funct.FENCE).any():
-        raise InputError("program: holds no command; a program needs at least one command before its fence")
-    programs.check(commands, hw)
+    commands = _checked(program, hw)
     start = (tuple(parameters(hw).items()), phase, written_rows, commands)
     state = _fresh(*start)
     lines, channels = place(state, hw, l2)
@@ -143,10 +154,10 @@ def run(
     rows = max(TIMELINE_ROWS, len(commands)) if timeline else 0
     while True:
         times = np.zeros(rows, TIMELINE).view(np.recarray)
-        status, outcome = _outcome(state, commands.view(np.recarray), sections, times, lines, channels, used)
-        if status == engine.HANG:
-            raise Hang(f"{hw.name}: the program never ends\n{explain.describe(state, len(commands))}")
-        refuse_lost_rows(hw, state)
+        status, outcome = _outcome(state, commands.view(np.recarray), sections, times, lines, channels, used, limit)
+        if status == engine.OVERRUN or int(outcome.idle_t) > limit:
+            raise Overrun(limit)
+        _refuse_hang(hw, state, status, len(commands))
         written = int(outcome.row)
         if not timeline or written <= rows:
             break
@@ -168,6 +179,28 @@ def run(
         clock=used,
         refusal=refusal,
     )
+
+
+def _checked(program: Program, hw: Hardware) -> npt.NDArray[np.void]:
+    """Return the commands. Raises InputError for a program that holds none or that the machine could never end."""
+    commands = np.ascontiguousarray(program, dtype=COMMAND)
+    if not (commands["funct"] != Funct.FENCE).any():
+        raise InputError("program: holds no command; a program needs at least one command before its fence")
+    programs.check(commands, hw)
+    return commands
+
+
+def _refuse_hang(hw: Hardware, state: npt.NDArray[Any], status: int, length: int) -> None:
+    """Raise Hang where the engine found no end, or where a row was lost."""
+    if status == engine.HANG:
+        raise Hang(f"{hw.name}: the program never ends\n{explain.describe(state, length)}")
+    refuse_lost_rows(hw, state)
+
+
+def _limit(limit_cycles: int | None) -> int:
+    if limit_cycles is not None and limit_cycles < 0:
+        raise InputError(f"limit_cycles: {limit_cycles} must be >= 0, or None for no limit (nearest legal: 0)")
+    return NEVER if limit_cycles is None else limit_cycles
 
 
 def _costs(outcome: Any, sections: npt.NDArray[np.int64]) -> dict[str, Any]:
@@ -207,13 +240,14 @@ def _fields(records: npt.NDArray[np.void], names: tuple[str, ...]) -> npt.NDArra
 
 def _outcome(
     state: npt.NDArray[Any], program: npt.NDArray[Any], sections: npt.NDArray[Any], times: npt.NDArray[Any],
-    lines: npt.NDArray[np.int64], channels: npt.NDArray[Any], clock: Clock,
+    lines: npt.NDArray[np.int64], channels: npt.NDArray[Any], clock: Clock, limit_cycles: int,
 ) -> tuple[int, Any]:  # fmt: skip
     """Run with a clock; returns the engine's status and what came of it as a RUN record."""
     if clock == "periodic":
         status: int
-        status, outcome = periodic.run(state, program, sections, times, lines, heeded)
+        status, outcome = periodic.run(state, program, sections, times, lines, heeded, limit_cycles)
         return status, outcome
+    state[0].front.limit_t = limit_cycles
     unlogged = np.zeros(0, USE).view(np.recarray)
     hot = [passed(array) for array in (state, program)]
     rest = (sections, passed(times), lines, passed(channels), passed(unlogged), clock != "reference")

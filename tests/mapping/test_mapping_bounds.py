@@ -91,6 +91,23 @@ def test_no_bound_above_the_simulation(block: int) -> None:
         assert least.write_bytes <= timed.counters["DRAM_WRITE_BYTES"], context
 
 
+@pytest.mark.parametrize("block", range(4))
+def test_no_more_reads_of_a_convolution_are_foretold_than_are_made(block: int) -> None:
+    """Pixels under overlapping tiles and weights of every pass, each row one request at least."""
+    shares = []
+    for seed in range(block * 6, block * 6 + 6):
+        rng = random.Random(seed)
+        hw = random_machine(rng)
+        work = random_conv(rng, hw)
+        mapping = rng.choice(list(conv_space(work, hw, even=True)))
+        timing = timer.run(lower(mapping.apply(work), hw), hw, clock="leap")
+        foretold = kind_of(work).demand(work, mapping, hw).read_requests
+        assert foretold <= timing.counters["DRAM_READ_REQUESTS"]
+        assert bound(work, mapping, hw).cycles <= timing.cycles
+        shares.append(foretold / timing.counters["DRAM_READ_REQUESTS"])
+    assert max(shares) > 0.9  # and it is no empty bound
+
+
 @pytest.mark.parametrize(
     "sizes, tile",
     [((128, 128, 256), (4, 2, 4)), ((1, 256, 512), (1, 4, 16))],

@@ -17,8 +17,9 @@ from sim.mapping.kinds import bound, kind_of
 from sim.mapping.kinds.conv import conv_space
 from sim.mapping.kinds.kind import even_sizes
 from sim.mapping.kinds.matmul import matmul_space
-from sim.mapping.measure import Forecast, Measured, Task, forecast, measure
+from sim.mapping.measure import Abandoned, Forecast, Measured, Task, forecast, measure
 from sim.mapping.opmapping import OpMapping
+from sim.mapping.searching import Objective
 from sim.mapping.workers import Answer, Workers
 from sim.validate.row_machines import machine_of_row
 
@@ -76,6 +77,51 @@ def test_never_worse_than_the_library_however_small_the_effort(effort_cycles: in
     found = search(build.matmul(96, 256, 192), hw, effort_cycles=effort_cycles)
     assert not found.exhaustive
     assert found.best.cycles <= found.library.cycles
+
+
+PATCHES = build.conv(224, 3, 768, kernel=16, stride=16)
+"""The patch embedding of ViT-B."""
+
+
+def test_the_cost_of_the_library_s_tile_is_not_taken_from_the_effort() -> None:
+    """The library's tile of 118 million cycles was once all that the default effort of 18 million looked at."""
+    found = search(PATCHES, hardware.load("gemmini_default"))
+    assert found.library.cycles > 100_000_000
+    assert found.best.cycles <= 5_460_000
+    assert 1 < found.mapping.tile[4] < 16  # some rows of the kernel: neither all of them nor one
+
+
+def test_a_mapping_is_left_when_it_is_known_to_be_worse() -> None:
+    """No simulation but the library's takes longer than the best mapping that was known when its batch began."""
+    hw = hardware.load("gemmini_default")
+    work = build.matmul(1, 256, 256)
+    least: list[int] = []
+
+    class Watching(Workers):
+        def run(self, tasks: list[Task]) -> list[Answer]:  # type: ignore[override]
+            answers = super().run(tasks)
+            limits = {task.limit_cycles for task in tasks}
+            assert not least or limits == {min(least)}
+            assert all(answer.spent_cycles <= task.limit_cycles for task, answer in zip(tasks, answers, strict=True))
+            left.extend(answer for answer in answers if isinstance(answer, Abandoned))
+            least.extend(answer.cycles for answer in answers if isinstance(answer, Measured))
+            return answers
+
+    left: list[Abandoned] = []
+    found = search(work, hw, workers=Watching())
+    assert found.exhaustive
+    assert left
+    assert found.best.cycles == min(measure(m.apply(work), hw).cycles for m in matmul_space(work, hw, dataflow="WS"))
+
+
+@pytest.mark.parametrize("objective", ["energy", "edp"])
+def test_what_a_limit_leaves_out_scores_worse(objective: Objective) -> None:
+    """The limit in cycles follows from the least energy that goes with them; the best of all is not lost by it."""
+    hw = hardware.load("gemmini_default")
+    work = build.matmul(48, 32, 64)
+    found = search(work, hw, objective=objective)
+    everything = [measure(m.apply(work), hw).score(objective) for m in matmul_space(work, hw)]
+    assert found.best.score(objective) == min(everything)
 
 
 def test_same_mapping_with_any_number_of_workers() -> None:

@@ -15,6 +15,7 @@ from sim.core import engine
 from sim.core.address import ALL_BITS, LOW, MASK
 from sim.core.jit import passed
 from sim.core.machine import IMAGED_WORDS, timing_bits
+from sim.core.params import NEVER
 from sim.core.repeat import stretch
 from sim.core.repeat.known import known_of_thread
 from sim.core.repeat.memo import RUN, STEP
@@ -97,11 +98,11 @@ def loop_commands(program: np.ndarray) -> int:
 
 def run(
     machine: np.ndarray, program: np.ndarray, sections: np.ndarray, times: np.ndarray, lines: np.ndarray,
-    between: Callable[[], None] | None = None,
+    between: Callable[[], None] | None = None, limit_cycles: int = NEVER,
 ) -> tuple[int, np.record]:  # fmt: skip
     """Run a program to its last idle cycle; returns the engine's status and the result as a RUN record.
 
-    Arguments as in `engine.drive`.
+    Arguments as in `engine.drive`; a program that is not idle by ``limit_cycles`` is left soon after (OVERRUN).
     """
     words = np.asarray(machine).view(np.int64)[:IMAGED_WORDS]
     known = known_of_thread(words)
@@ -113,6 +114,7 @@ def run(
     held = (machine_, words, known.blank, program_, tlbs_, runs_)
     channels = passed(np.zeros(0, CHANNEL).view(np.recarray))
     simulate = engine.run.bound(machine_, program_, ends, times_, lines, channels, log, True)
+    limit, gone = np.asarray(machine)["front"]["limit_t"], np.asarray(runs)["t"]
     status, go_on = engine.STOPPED, None
     while status == engine.STOPPED:
         if go_on is None or go_on():
@@ -121,6 +123,11 @@ def run(
             if go_on is None:
                 bound()
             go_on = bound
+        left_cycles = limit_cycles - int(gone[0])
+        if left_cycles < 0:
+            status = engine.OVERRUN
+            break
+        limit[0] = left_cycles if limit_cycles < NEVER else NEVER
         while (status := int(simulate())) == engine.PAUSED:
             if between is not None:
                 between()

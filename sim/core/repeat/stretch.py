@@ -80,6 +80,7 @@ def save_state(held, step, pool, at):
     m.front.place = 0
     m.front.stop = 0
     m.front.stop_ex = 0
+    m.front.limit_t = 0
     m.front.origin = 0
     memo.clear(m.tlb)
     m.station.origin_row = 0

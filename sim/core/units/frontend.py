@@ -24,6 +24,7 @@ DTYPE = np.dtype(
         ("stop", "i8"),  # place at which the engine stops
         ("stop_ex", "i8"),  # execute commands after which it stops
         ("stop_t", "i8"),  # first cycle behind the stop
+        ("limit_t", "i8"),  # last cycle in which the program may fall idle; beyond it the run is abandoned
         ("origin", "i8"),  # place from which marks count
         ("start_t", "i8"),  # cycle from which the engine goes on after a pause
         ("offer_t", "i8"),  # earliest cycle of the next offer
@@ -172,6 +173,7 @@ def reset(m):
     m.front.origin = -1
     m.front.stop = NEVER
     m.front.stop_ex = NEVER
+    m.front.limit_t = NEVER
     for queue in ("raw", "conv", "matmul", "unrolled"):
         cmdqueue.reset(m.front[queue])
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import product
 from math import ceil, prod
 
 from sim.hardware import Hardware
-from sim.lower.conv import REUSE_TILES
+from sim.lower.conv import REUSE_TILES, pixels_per_row, window
 from sim.lower.conv_tiling import ConvTile, auto_conv_tile, conv_limits, conv_rows, conv_tile
 from sim.lower.tiling import blocks_of
 from sim.lower.work import Conv
@@ -17,7 +18,7 @@ from sim.mapping.opmapping import OpMapping
 
 
 def conv_space(work: Conv, hw: Hardware, *, even: bool = False) -> Iterator[OpMapping]:
-    """Yield legal mappings of a convolution: channels in whole blocks, kernels whole or one row or tap.
+    """Yield legal mappings of a convolution: channels in whole blocks, kernels in even numbers of rows or parts of one.
 
     ``even``: only even cuts of the image and of the channels.
     """
@@ -30,12 +31,17 @@ def conv_space(work: Conv, hw: Hardware, *, even: bool = False) -> Iterator[OpMa
         blocks = blocks_of(total, hw.dim)
         return sorted({min(total, n * hw.dim) for n in (even_sizes(blocks) if even else range(1, blocks + 1))})
 
-    taps = sorted({(krows, kcols), (1, kcols), (1, 1)})
+    taps = kernel_cuts(krows, kcols)
     axes = product(even_sizes(batch), cuts(rows), cuts(cols), channels(ochs), taps, channels(ichs))
     for b, pr, pc, oc, (kr, kc), ic in axes:
         tile: ConvTile = (b, pr, pc, oc, kr, kc, ic)
         if conv_fits(work, tile, hw):
             yield OpMapping("conv", tile)
+
+
+def kernel_cuts(rows: int, cols: int) -> list[tuple[int, int]]:
+    """Return kernel tiles: some whole rows, or some taps of one row."""
+    return sorted({*((some, cols) for some in even_sizes(rows)), *((1, some) for some in even_sizes(cols))})
 
 
 def conv_fits(work: Conv, tile: ConvTile, hw: Hardware) -> bool:
@@ -66,15 +72,62 @@ def conv_demand(work: Conv, mapping: OpMapping, hw: Hardware) -> Demand:
     weights = work.taps * work.out_channels * (1 if work.depthwise else work.in_channels)
     keep_input = prod(counts) // counts[3] <= REUSE_TILES
     image_passes = 1 if keep_input else counts[3]
+    loaded, written = loaded_pixels(work, mapping.tile, hw)
+    in_groups = blocks_of(min(ich, work.in_channels), dim * hw.loop_max_block_len) * counts[6]
+    out_groups = _blocks_over(work.out_channels, och, dim * hw.loop_max_block_len)
     return Demand(
         array_rows=pixels * out_blocks * in_blocks * taps,
         read_bytes=(passes * weights + image_passes * _image(work)) * hw.input_bytes,
         write_bytes=c_bytes,
-        read_requests=0,
+        read_requests=image_passes * loaded * (1 if counts[6] > 1 else in_groups)
+        + (0 if _turned(work) or work.depthwise else passes * work.taps * work.in_channels * out_groups),
         write_requests=ceil(c_bytes / hw.dma.max_request_bytes),
         load_commands=0,
         issued_commands=LOOP_COMMANDS["conv"] * loops,
+        written_rows=image_passes * written,
     )
+
+
+def loaded_pixels(work: Conv, tile: tuple[int, ...], hw: Hardware) -> tuple[int, int]:
+    """Return the pixels that the tiles of one block of out channels load, and the scratchpad rows they are written to.
+
+    Tiles overlap: each loads all pixels under its own part of the kernel, and those that its last row and column of
+    results would need for one result more (gemmini.h). Where kernel columns share rows, a pixel is written once for
+    each of them, but for those that fall before the first row. 0 where pixels are left out or lie otherwise (dilated
+    images, every other pixel, backward passes).
+    """
+    if work.input_dilation > 1 or work.downsample or _turned(work) or work.depthwise:
+        return 0, 0
+    _, prows, pcols, _, krows, kcols, kchs = tile
+    rows = sum(n for n, _ in _spans(work, True, prows, krows))
+    spans = _spans(work, False, pcols, kcols)
+    shares = [pixels_per_row(work, hw, size, kchs) for _, size in spans]
+    loads, channels = len(_spans(work, True, prows, krows)), blocks_of(work.in_channels, kchs)
+    cols = sum(n for n, _ in spans)
+    written = sum(rows * n * share for (n, _), share in zip(spans, shares, strict=True))
+    dropped = sum(loads * share**2 for share in shares)
+    return work.batch * rows * cols * channels, work.batch * channels * max(0, written - dropped)
+
+
+def _turned(work: Conv) -> bool:
+    return work.trans_input_3120 or work.trans_weight_1203 or work.trans_weight_0132
+
+
+@lru_cache(maxsize=4096)
+def _spans(work: Conv, of_rows: bool, size: int, taps: int) -> list[tuple[int, int]]:
+    """Return per tile of results and of the kernel along one side: elements of the image loaded, taps of the kernel."""
+    results, whole = (work.pooled_rows, work.rows_of_kernel) if of_rows else (work.pooled_cols, work.kernel)
+    sizes = (
+        (work.out_rows, work.in_rows, work.padding_above) if of_rows else (work.out_cols, work.in_cols, work.padding)
+    )
+    found = []
+    for start in range(0, results, size):
+        for tap in range(0, whole, taps):
+            some = min(taps, whole - tap)
+            _, low, high, _, _, outputs = window(work, start, min(size, results - start), tap, some, sizes)
+            dilated = some + (work.kernel_dilation - 1) * (some - 1)
+            found.append((max(0, outputs * work.stride + dilated - 1 - low - high), some))
+    return found
 
 
 def _image(work: Conv) -> int:
@@ -135,7 +188,7 @@ class Convolutions(MappedKind):
     def size(self, work: Conv, hw: Hardware, reach: Reach) -> int:
         """Return an upper estimate of how many mappings `space` holds, without listing them."""
         batch, rows, cols, ochs, krows, kcols, ichs = self.limits(work, hw)
-        taps = 1 if krows * kcols == 1 else 3
+        taps = len(kernel_cuts(krows, kcols))
         return len(even_sizes(batch)) * rows * cols * blocks_of(ochs, hw.dim) * taps * blocks_of(ichs, hw.dim)
 
     def is_legal(self, work: Conv, mapping: OpMapping, hw: Hardware) -> bool:
