@@ -12,7 +12,7 @@ import typer
 from sim.base.errors import InputError
 from sim.base.files import write_whole
 from sim.base.workers import cores
-from sim.cli import INTERRUPTED, common, options
+from sim.cli import INTERRUPTED, common, map_sample, options
 
 if TYPE_CHECKING:
     from sim.mapping.maps import Maps
@@ -56,6 +56,8 @@ def map_workload(
         typer.Option("--effort", min=1, metavar="CYCLES", help="Simulated cycles per operator at most."),
     ] = None,
     jobs: options.Jobs = None,
+    *,
+    sampling: map_sample.Sampling,
     given: Annotated[
         Path | None,
         typer.Option("--from", metavar="maps.toml", help="Convert these maps instead of searching."),
@@ -66,10 +68,17 @@ def map_workload(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Find tiles for each operator, at least as good as the C library's, by simulating candidates."""
+    """Find tiles for each operator, at least as good as the C library's, by simulating candidates.
+
+    With --sample, draw mappings at random instead: any order, cut and part of the array.
+    """
     from sim.mapping.export import to_plain  # SQLite
     from sim.run.request import resolve  # numpy
 
+    if sampling.sample is not None:
+        map_sample.run(resolve(request), sampling, jobs or cores(), output or [], as_json)
+        return
+    sampling.refuse_alone()
     _check_outputs(output or [])
     case = resolve(request)
     maps = _read(str(given), case) if given is not None else _search(case, search, effort, jobs or cores())
