@@ -16,8 +16,10 @@ class Details:
     """What some kinds of picture are also given."""
 
     shares: Annotated[bool, typer.Option("--shares", help="breakdown, causes, kinds: bars of one height.")] = False
-    x: Annotated[str | None, typer.Option("--x", help="pareto: column, smaller is better.")] = None
-    y: Annotated[str | None, typer.Option("--y", help="pareto: column, smaller is better.")] = None
+    x: Annotated[str | None, typer.Option("--x", help="pareto: column, smaller is better; sensitivity: setting.")] = (
+        None
+    )
+    y: Annotated[str | None, typer.Option("--y", help="pareto, sensitivity: column of results.")] = None
     color: Annotated[str | None, typer.Option("--color", help="pareto: column whose values get colours.")] = None
     metric: Annotated[str | None, typer.Option("--metric", help="tornado: cycles, energy_pj or area_mm2.")] = None
     level: Annotated[Literal["dram", "all"] | None, typer.Option("--level", help="traffic: which levels.")] = None

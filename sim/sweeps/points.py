@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,13 +18,29 @@ from sim.graph import Graph
 from sim.hardware import Hardware
 from sim.run.request import Case, Request, Size
 
+Workloads = Graph | str | Path | Sequence[Graph | str | Path]
+"""What a sweep takes as its workloads."""
+
 MOST_POINTS = 1_000_000
 """Combinations of a grid: each is a row in memory, and takes a tenth of a second at least."""
 
 
+def named(graph: Graph | str) -> str:
+    """Return the name of a workload that is given by name, as a file or as a Graph."""
+    return graph.name if isinstance(graph, Graph) else graph
+
+
+def _contents(graph: Graph | str) -> str:
+    """Return a key of a workload's contents as far as they are given: a Graph, or a file beside the sweep."""
+    if isinstance(graph, Graph):
+        return graph.key
+    path = Path(graph)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
 def knobs(point: Request) -> dict[str, Any]:
     """Return the leading columns of a point's row."""
-    fixed = {"hardware": point.machine, "workload": point.graph}
+    fixed = {"hardware": point.machine, "workload": named(point.graph)}
     chosen = {"sparsity": point.sparsity, "prune": point.prune, "seed": point.seed}
     return {**fixed, **dict(point.sizes), **dict(point.overrides), **chosen}
 
@@ -49,8 +66,8 @@ class Task:
 def _plain(point: Request) -> dict[str, Any]:
     """Return the request as plain data for JSON, without the overrides."""
     asked = {field.name: getattr(point, field.name) for field in fields(point) if field.name != "overrides"}
-    named = {"hardware": asked.pop("machine"), "workload": asked.pop("graph")}
-    return {**asked, **named, "sizes": dict(point.sizes)}
+    words = {"hardware": asked.pop("machine"), "workload": named(asked.pop("graph"))}
+    return {**asked, **words, "sizes": dict(point.sizes)}
 
 
 def refused_config(point: Request) -> dict[str, Any]:
@@ -59,15 +76,22 @@ def refused_config(point: Request) -> dict[str, Any]:
 
 
 def sweep_key(points: Sequence[Request]) -> str:
-    """Return a name of the whole sweep: the same points in the same order, simulated by the same code."""
-    listed = [{**_plain(point), "overrides": point.overrides} for point in points]
+    """Return a name of the whole sweep: the same points in the same order, simulated by the same code.
+
+    A graph that is given, as an object or a file, counts by its contents: a changed one is another sweep.
+    """
+    contents = {graph: _contents(graph) for graph in {point.graph for point in points}}
+    listed = [
+        {**_plain(point), "overrides": point.overrides, **({"contents": key} if (key := contents[point.graph]) else {})}
+        for point in points
+    ]
     return point_key({"version": code_version(), "points": listed})[:16]
 
 
 def points(
     hardware: str | Sequence[str],
     grid: Mapping[str, Sequence[Any]],
-    workloads: str | Sequence[str],
+    workloads: Workloads,
     asked: Mapping[str, Any],
 ) -> list[Request]:
     """Return every combination (arguments: `sim.sweeps.sweep`; ``asked``: fields of a request).
@@ -81,7 +105,7 @@ def points(
     lists = (
         _names("hardware", hardware, Hardware, "write machine.model_dump_json() to NAME.json and give that path"),
         settings,
-        _names("workloads", workloads, Graph, "write json.dumps(graph.to_dict()) to NAME.json and give that path"),
+        _workloads(workloads),
         _many(asked.get("sparsity")),
         _many(asked.get("prune")),
         _sizes(asked.get("sizes") or {}),
@@ -96,8 +120,32 @@ def points(
     return combined
 
 
+def _workloads(given: Any) -> list[Graph | str]:
+    """Return names, files and graphs. Raises InputError for anything else, and for unlike graphs of one name."""
+    one = isinstance(given, str | Path | Graph) or not isinstance(given, Iterable)
+    listed = [given] if one else list(given)
+    problems = [
+        f"workloads: {str(item)[:60]!r} must be a workload name, a graph file or a Graph, e.g. 'bert-base'"
+        for item in listed
+        if not isinstance(item, str | Path | Graph)
+    ]
+    found = [item if isinstance(item, Graph) else str(item) for item in listed if isinstance(item, str | Path | Graph)]
+    keys: dict[str, set[str]] = {}
+    for item in found:
+        keys.setdefault(named(item), set()).add(item.key if isinstance(item, Graph) else "")
+    problems += [
+        f"workloads: {len(unlike)} different workloads are called {name!r}, and a row names only that; "
+        f"give each Graph a name of its own: dataclasses.replace(graph, name={name + '-2'!r})"
+        for name, unlike in keys.items()
+        if len(unlike) > 1
+    ]
+    if problems:
+        raise InputError(list(dict.fromkeys(problems)))
+    return found
+
+
 def _names(what: str, given: Any, kind: type, instead: str) -> list[str]:
-    """Return names of machines or workloads. Raises InputError for objects: a row and a store name what they hold."""
+    """Return names of machines. Raises InputError for objects: a row and a store name what they hold."""
     one = isinstance(given, str | Path | kind) or not isinstance(given, Iterable)
     names = [given] if one else list(given)
     problems = [

@@ -16,7 +16,7 @@ from sim.run.progress import Progress, shown
 from sim.run.request import Request, Resolver, Size
 from sim.sweeps import execution
 from sim.sweeps.cluster import cluster
-from sim.sweeps.points import Task, knobs, points, refused_config, shard_positions, sweep_key
+from sim.sweeps.points import Task, Workloads, knobs, points, refused_config, shard_positions, sweep_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,16 +51,16 @@ PLACES = ("jobs", "scheduler", "shard", "store", "cache")
 def sweep(
     hardware: str | Sequence[str],
     *,
-    workloads: str | Sequence[str],
+    workloads: Workloads,
     grid: Mapping[str, Sequence[Any]] | None = None,
     progress: Progress | bool | None = None,
     **options: Unpack[Options],
 ) -> pd.DataFrame:
     """Simulate every combination and return one row per point (columns: `sim.run.columns`, table "sweep").
 
-    ``hardware``: preset names or TOML paths. ``workloads``: names or graph files. ``grid``: dotted hardware key ->
-    list of values. Keys joined by "+" change together: {"array.mesh_rows+array.mesh_columns": [8, 16]}, or with a
-    tuple of values for each. ``sparsity``: "block16:0.5" or None for dense; ``prune``: "heads=8,layers=6" or None.
+    ``hardware``: preset names or TOML paths. ``workloads``: names, graph files or Graphs. ``grid``: dotted hardware
+    key -> list of values. Keys joined by "+" change together: {"array.mesh_rows+array.mesh_columns": [8, 16]}, or with
+    a tuple of values for each. ``sparsity``: "block16:0.5" or None for dense; ``prune``: "heads=8,layers=6" or None.
     ``sizes``: arguments of the workload builder (seq, batch, phase ...), each one value or a list. ``seed``,
     ``clock``, ``dataflow``, ``allow_large``: as for `sim.simulate`. ``jobs`` worker processes, None = one per core;
     ``scheduler``: a dask.distributed scheduler's address ("tcp://host:8786") or Client instead. ``shard``: "i/n",

@@ -122,7 +122,7 @@ def test_what_is_no_result_is_not_explained() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"workloads": 5}, "workloads: a sweep takes names and paths"),
+        ({"workloads": 5}, "workloads: '5' must be a workload name, a graph file or a Graph"),
         ({"workloads": "bert-tiny", "grid": [1]}, "grid: .* must be a mapping"),
         ({"workloads": "bert-tiny", "sizes": [1]}, "sizes: .* must be a mapping"),
         ({"workloads": "bert-tiny", "jobs": "x"}, "jobs: 'x' worker processes"),
