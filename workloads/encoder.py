@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
@@ -281,4 +281,37 @@ def encoder_layer(
     size = head_size(what, hidden, heads) if head_dim is None else head_dim
     for index in range(layers):
         data = builder.layer(index, data, seq, batch, heads, size, ffn)
+    return Graph(what, {tensor.name: tensor for tensor in builder.tensors}, tuple(builder.ops))
+
+
+@dataclass(frozen=True)
+class LayerSizes:
+    """Sizes of one encoder layer: heads, neurons of the feed-forward half, tokens that it works on."""
+
+    heads: int
+    ffn: int
+    tokens: int
+
+
+def encoder_stack(layers: Sequence[LayerSizes], hidden: int, head_dim: int = 64, dtype: str = "int8") -> Graph:
+    """Return encoder layers of sizes of their own; a layer with fewer tokens drops the last ones of the layer before.
+
+    Raises InputError for illegal sizes, and for a layer with more tokens than the one before.
+    """
+    what = "encoder-stack"
+    sizes: dict[str, object] = {"hidden": hidden, "head_dim": head_dim, "layers": len(layers)}
+    for index, one in enumerate(layers):
+        sizes |= {f"L{index}.{name}": value for name, value in vars(one).items()}
+    check_sizes(what, sizes, dtype)
+    builder = Builder(dtype)
+    data = builder.tensor("input", (layers[0].tokens, hidden), kind="input")
+    for index, one in enumerate(layers):
+        if one.tokens > (before := data.shape[0]):
+            raise InputError(f"{what}: L{index}.tokens {one.tokens} must be <= {before}, those of the layer before")
+        if one.tokens < before:
+            kept = builder.tensor(f"L{index}.kept", (one.tokens, hidden))
+            rows = View(data.name, 1, one.tokens, hidden, hidden, before * hidden)
+            builder.op(f"L{index}.drop_tokens", "copy", [rows], View.whole(kept), index)
+            data = kept
+        data = builder.layer(index, data, one.tokens, 1, one.heads, head_dim, one.ffn)
     return Graph(what, {tensor.name: tensor for tensor in builder.tensors}, tuple(builder.ops))

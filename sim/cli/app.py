@@ -19,6 +19,7 @@ COMMANDS = {
     "gallery": "gallery:gallery",
     "export-serving": "export_serving:export_serving",
     "explore": "explore:explore",
+    "search": "search:search",
     "analyze": "analyze:analyze",
     "import": "import_command:import_workload",
     "show": "show:show",

@@ -130,7 +130,11 @@ NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither look timings 
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Worker processes. Default: one per core.")]
 Grid = Annotated[
     list[str] | None,
-    typer.Option("--grid", metavar="KEY=V1,V2,...", help="Values of a machine key; KEY+KEY changes both; repeatable."),
+    typer.Option(
+        "--grid",
+        metavar="KEY=V1,V2,...",
+        help="Values of a machine key, or FIRST:LAST:STEP; KEY+KEY changes both; repeatable.",
+    ),
 ]
 Store = Annotated[
     Path | None, typer.Option("--store", help="SQLite file to keep what was simulated in, and to resume from.")

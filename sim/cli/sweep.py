@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -170,10 +171,22 @@ def parse_grid(given: list[str] | None) -> dict[str, list[Any]]:
         if not equals or not key or not values:
             problems.append(f"--grid {text}: must be KEY=V1,V2,..., e.g. scratchpad.capacity=128KiB,256KiB")
             continue
-        grid[key] = [next(iter(parse_settings([f"{key}={value}"]).values())) for value in values.split(",")]
+        listed = [one for value in values.split(",") for one in _range(value)]
+        grid[key] = [next(iter(parse_settings([f"{key}={value}"]).values())) for value in listed]
     if problems:
         raise InputError(problems)
     return grid
+
+
+def _range(value: str) -> list[str]:
+    """Return the values of ``FIRST:LAST:STEP``, whole numbers of one unit, e.g. 64KiB:256KiB:64KiB; else the value."""
+    parts = re.fullmatch(r"(\d+)([A-Za-z]*):(\d+)([A-Za-z]*):(\d+)([A-Za-z]*)", value)
+    if parts is None:
+        return [value]
+    first, last, step = (int(parts[n]) for n in (1, 3, 5))
+    if len({parts[2], parts[4], parts[6]}) > 1 or step < 1 or last < first:
+        raise InputError(f"--grid {value}: must be FIRST:LAST:STEP of one unit, FIRST <= LAST, e.g. 64KiB:256KiB:64KiB")
+    return [f"{number}{parts[2]}" for number in range(first, last + 1, step)]
 
 
 def print_points(table: pd.DataFrame) -> None:
