@@ -17,6 +17,7 @@ from reports import (
     gantt,
     layers,
     machine,
+    mapspace,
     parallel,
     pareto,
     quantization,
@@ -31,7 +32,7 @@ from reports import (
 from sim.analysis import saved, sweep_table
 from sim.base.errors import InputError, did_you_mean
 
-Source = Literal["runs", "run", "sweep", "whatif", "trace", "machine", "compare"]
+Source = Literal["runs", "run", "sweep", "whatif", "trace", "machine", "compare", "sample"]
 
 SOURCES: dict[Source, tuple[str, Callable[[Path], Any]]] = {
     "runs": ("folders of `carat run -o`", saved.load),
@@ -39,6 +40,7 @@ SOURCES: dict[Source, tuple[str, Callable[[Path], Any]]] = {
     "sweep": ("a table or store of `carat sweep`", sweep_table.read),
     "whatif": ("a table of `carat whatif -o`", tornado.read),
     "compare": ("a folder of `carat infer --compare -o`", quantization.read),
+    "sample": ("a JSON file of `carat map --sample`", mapspace.read),
     "trace": ("a file of `carat trace -o`", gantt.read),
     "machine": ("a machine: a name of `carat list`, a TOML file or a folder of `carat run -o`", machine.read),
 }
@@ -136,6 +138,7 @@ KINDS: dict[str, Kind] = {
     "scaling": Kind("sweep", "speedup and memory rate against cores.count", scaling.page, 8.4, whole=True),
     "density": Kind("sweep", "what sparsity gains and loses, family by family", density.page, whole=True),
     "speedup": Kind("sweep", "dense cycles / cycles against density", density.speedup, 7.2, _grows(4.4, 0)),
+    "mapspace": Kind("sample", "energy-delay product of random mappings", mapspace.page, 7.2, whole=True),
     "tornado": Kind("whatif", "effect of each knob", tornado.tornado, 6.4, _grows(4.6, 0), ("metric",)),
     "quantization": Kind(
         "compare", "accuracy of quantisations against cycles", quantization.quantization, 7.2, _grows(3.6, 0)

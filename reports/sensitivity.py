@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
 
-from reports import knobs, style
+from reports import fit, knobs, style
 from sim.base.errors import InputError, did_you_mean
 from sim.run.columns import COLUMNS
 
@@ -55,10 +55,11 @@ def sensitivity(axes: Axes, sweep: pd.DataFrame, x: str = "", y: str = "cycles")
     axes.xaxis.set_major_formatter(lambda value, _: knobs.number(value))
     if points[y].min() > 0 and points[y].max() / points[y].min() >= LOG_RATIO:
         axes.set_yscale("log")
+        fit.log_ticks(axes.yaxis)
     else:
         axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     unit = COLUMNS[y].unit if y in COLUMNS else ""
-    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel(setting)
     axes.set_ylabel(f"{y} ({unit})" if unit and unit not in y else y)
     if len(lines) > 1:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sim.base.errors import InputError
-from sim.graph import Graph
+from sim.graph import Graph, Op, Tensor, View
 from sim.hardware import Hardware
 from sim.run.pipeline import simulate
 from sim.timing.disk import default_timings
@@ -110,12 +110,27 @@ class Costs:
     def of(self, network: Network) -> Cost:
         """Return the sum of the halves of a network's layers. Raises InputError for what the machine refuses."""
         total = Cost(0, 0.0)
+        before = network.layers[0].tokens
         for layer in network.layers:
+            if layer.tokens < before:
+                total += self._dropping(network.hidden, layer.tokens)
+            before = layer.tokens
             for half in self._halves(network, layer):
                 if half not in self.halves:
                     self._simulate(network, layer)
                 total += self.halves[half]
         return total
+
+    def _dropping(self, hidden: int, tokens: int) -> Cost:
+        """Return the cost of moving the tokens that stay."""
+        key: Half = ("drop", hidden, tokens)
+        if key not in self.halves:
+            x, kept = (Tensor(name, (tokens, hidden), "int8", kind) for name, kind in
+                       (("x", "input"), ("kept", "activation")))  # fmt: skip
+            move = Op("drop", "copy", (View.whole(x),), View.whole(kept))
+            result = simulate(Graph.from_ops("drop", (x, kept), (move,)), self.hw, memo=self._memo)
+            self.halves[key] = Cost(result.cycles, result.totals["energy_pj"])
+        return self.halves[key]
 
     def whole(self, network: Network) -> Cost:
         """Return the cost of a dense network simulated in one piece."""

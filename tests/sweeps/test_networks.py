@@ -40,6 +40,12 @@ def test_halves_add_up_to_the_whole_network(seed: int) -> None:
     assert summed.energy_pj == pytest.approx(whole.energy_pj, rel=0.01)
 
 
+def test_dropped_tokens_add_up_too() -> None:
+    network = Network(64, (Layer(2, 128, 32), Layer(2, 128, 16)), 16)
+    costs = Costs(HW)
+    assert costs.of(network).cycles == pytest.approx(costs.whole(network).cycles, rel=0.02)
+
+
 def test_halves_are_simulated_once() -> None:
     costs = Costs(HW)
     rng = random.Random(0)
