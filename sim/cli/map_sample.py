@@ -83,12 +83,10 @@ def run(case: Case, how: Sampling, jobs: int, outputs: Sequence[Path], as_json: 
 
 
 def _products(case: Case, names: Sequence[str]) -> dict[str, Matmul]:
-    """Return the named products of the workload. Raises InputError for what is none."""
-    from sim.lower.work import Matmul  # numpy
-    from sim.mapping.maps import operators  # SQLite
-    from sim.mapping.sampling import bare  # SQLite
+    """Return the named products of the workload, bare. Raises InputError for what is none."""
+    from sim.mapping.sampling import products  # SQLite
 
-    items = {name: item for name, (_, item) in operators(case.graph, case.hw).items() if isinstance(item, Matmul)}
+    items = products(case.graph, case.hw)
     if not names:
         raise InputError(f"--sample: name a product with --operator, e.g. --operator {next(iter(items), 'NAME')}")
     unknown = [name for name in names if name not in items]
@@ -96,7 +94,7 @@ def _products(case: Case, names: Sequence[str]) -> dict[str, Matmul]:
         raise InputError(
             [f"--operator {name}: no product of {case.graph.name}{did_you_mean(name, items)}" for name in unknown]
         )
-    return {name: bare(items[name]) for name in names}
+    return {name: items[name] for name in names}
 
 
 def _print(found: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sim.analysis.tables import write_table
 from sim.base.errors import InputError
 from sim.base.reading import read_text
 from sim.cli import common, options
@@ -75,7 +76,6 @@ def search(
 ) -> None:
     """Search encoders (3 to 6 layers) by evolution, quality against energy-delay product; or shrink one to a target."""
     from sim import hardware  # pydantic: not for --help
-    from sim.analysis.tables import write_table  # pandas: not for --help
 
     check_table(output)
     machine = hardware.load(hw, hardware.parse_settings(settings or []))

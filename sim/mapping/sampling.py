@@ -19,9 +19,11 @@ import numpy.typing as npt
 from sim.base import workers
 from sim.base.errors import InputError
 from sim.cost import energy
+from sim.graph import Graph
 from sim.hardware import Hardware
 from sim.lower.work import Matmul
 from sim.mapping.kinds import kind_of, library
+from sim.mapping.maps import operators
 from sim.mapping.mapspace import Rows, Space
 from sim.mapping.measure import MOST_CYCLES, measure
 from sim.timing import timer
@@ -51,6 +53,12 @@ def bare(work: Matmul) -> Matmul:
     if work.activation != "relu":
         plain["activation"] = "none"
     return replace(work, a=a, b=b, transpose_a=False, transpose_b=False, **plain)
+
+
+def products(graph: Graph, hw: Hardware) -> dict[str, Matmul]:
+    """Return the products of a workload that can be sampled, bare, by operator."""
+    found = {name: item for name, (_, item) in operators(graph, hw).items()}
+    return {name: bare(item) for name, item in found.items() if isinstance(item, Matmul)}
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,9 @@ def test_half_of_the_array_takes_twice_the_computes() -> None:
     whole, half = (HandMapping((4, 4, 4), "ijk", "kji", rows, 16) for rows in (16, 8))
     timed = [timer.run(lower_by_hand(work, how, hw), hw) for how in (whole, half)]
     rows = [t.counters["MESH_INPUT_ROWS"] for t in timed]
-    assert rows[1] == 2 * rows[0]
+    assert (
+        rows[1] - rows[0] == 64 * 16
+    )  # 64 rows of A pass 16 blocks of weights more; the array is flushed once in both
     assert timed[1].cycles > timed[0].cycles
 
 

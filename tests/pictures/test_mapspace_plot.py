@@ -41,5 +41,5 @@ def test_bars_hold_the_whole_sample(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "s.json"
     path.write_text(content)
-    with pytest.raises(InputError, match="is no file of `carat map --sample N -o FILE.json`"):
+    with pytest.raises(InputError, match=r"is no file of `carat map --sample N -o FILE\.json`"):
         mapspace.read(path)

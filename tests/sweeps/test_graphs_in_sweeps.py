@@ -73,7 +73,7 @@ def test_sizes_with_a_graph_are_an_error_of_the_row() -> None:
 def table() -> pd.DataFrame:
     rows = [
         {"hardware": "h", "workload": w, "seq": seq, "memory.latency_cycles": latency, "sparsity": None,
-         "seed": 0, "cycles": seq * (10 + latency), "error": None}
+         "seed": 0, "cycles": seq * (10 + latency), "energy_pj": 1.0, "error": None}
         for w in ("one", "other") for seq in (32, 64) for latency in (20, 40, 160)
     ]  # fmt: skip
     return pd.DataFrame(rows)

@@ -39,10 +39,10 @@ def test_hypervolume_counts_the_cells_that_a_point_dominates(points: list[tuple[
 
 
 def test_a_limit_is_kept_by_the_front_and_costs_no_run() -> None:
-    table = search(trials=18, objective=["cycles", "area"], constraints={"sram": 192})
+    table = search(trials=18, objective=["cycles", "area"], constraints={"sram": 256})
     refused = table["error"].str.startswith("constraint: sram").fillna(False)
-    assert refused.sum() == 6  # 256 KiB of scratchpad and 64 KiB of accumulator
-    assert table.loc[refused, "error"].iloc[0] == "constraint: sram 320 KiB, at most 192"
+    assert refused.sum() == 6  # 256 KiB of scratchpad and 128 KiB of accumulator
+    assert table.loc[refused, "error"].iloc[0] == "constraint: sram 384 KiB, at most 256"
     assert not table.loc[refused, "best"].any()
     assert set(table.loc[table["best"], "scratchpad.capacity"]) <= {"64KiB", "128KiB"}
     assert 0 < table.attrs["hypervolume"] <= 1
@@ -76,7 +76,8 @@ def test_a_mix_is_the_weighted_sum() -> None:
 
 
 def test_the_rebalancing_of_kim_is_found() -> None:
-    """Kim et al., 3.4.3: within 320 KiB the scratchpad shrinks and the accumulator grows (256 + 64 -> 64 + 256 KiB).
+    """Kim et al., 3.4.3: within 320 KiB the scratchpad shrinks and the accumulator grows (256 + 64 -> 64 + 256 KiB;
+    their Figure 13 has 91 % for that and for 128 + 128).
 
     On one layer with 512 tokens, with fewest cycles asked for and the memory at the rate that Figure 13 shows (fitted:
     docs/REPRODUCTION.md). The search begins anywhere and knows sizes and limit only.
@@ -96,8 +97,8 @@ def test_the_rebalancing_of_kim_is_found() -> None:
     )
     (best,) = table[table["best"]].to_dict("records")
     before = table[(table["scratchpad.capacity"] == "256KiB") & (table["accumulator.capacity"] == "64KiB")].iloc[0]
-    assert (best["scratchpad.capacity"], best["accumulator.capacity"]) != ("256KiB", "64KiB")
-    assert sizes.index(best["accumulator.capacity"]) > sizes.index(best["scratchpad.capacity"])
+    assert best["accumulator.capacity"] in sizes[1:]  # larger than 64 KiB
+    assert best["scratchpad.capacity"] in sizes[:2]  # smaller than 256 KiB
     assert best["cycles"] < 0.9 * before["cycles"]
 
 
