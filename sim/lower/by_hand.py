@@ -122,8 +122,7 @@ def lower_by_hand(work: Matmul, how: HandMapping, hw: Hardware, sums_address: in
     Raises InputError for every rule that the mapping breaks, and without that address where it is needed.
     """
     found = problems(work, how, hw)
-    blocks = how.blocks(work, hw.dim)
-    spills = not found and how.spills(tile_counts(blocks, how.tile))
+    spills = not found and how.spills(tile_counts(how.blocks(work, hw.dim), how.tile))
     if spills and not sums_address:
         found.append(f"order {how.order!r}: partial sums need a place in DRAM (sums_address)")
     if found:
