@@ -44,6 +44,12 @@ MOST_ASKED = 20
 """Points asked for per point that is simulated: those that a limit refuses cost nothing."""
 
 Row = dict[str, Any]
+Key = tuple[str, tuple[tuple[str, Any], ...]]
+"""What tells the points of one search apart: the workload and the settings."""
+
+
+def _key(point: Request) -> Key:
+    return named(point.graph), point.overrides
 
 
 def objectives() -> dict[str, str]:
@@ -61,6 +67,7 @@ class Options(TypedDict, total=False):
     seed: int
     clock: Clock
     dataflow: str | None
+    schedule: str | Mapping[str, str] | None
     allow_large: bool
     sampler: Sampler
     at_once: int | None
@@ -119,7 +126,7 @@ def explore(
         else:
             how = _How(sampler, at_once or (POPULATION if sampler == "nsga2" else 1), trials, options.get("seed", 0))
             chosen = _search(space, wanted, how, tried, bar)
-        rows = [tried.known[point] for point in chosen]
+        rows = [tried.known[_key(point)] for point in chosen]
         bar(len(chosen), len(chosen), "")
     return _table(chosen, rows, [objectives()[name] for name in wanted], designs.mix_name(mix))
 
@@ -220,8 +227,8 @@ class _Points:
     ):
         self._store, self._cache, self._place, self._mix, self._limits = store, cache, place, mix, limits
         self._resolver = Resolver()
-        self._runs: dict[Request, Row] = {}
-        self.known: dict[Request, Row] = {}
+        self._runs: dict[Key, Row] = {}
+        self.known: dict[Key, Row] = {}
 
     def refused(self, point: Request) -> bool:
         """Return whether a limit rules the point out without a run; then its row says so."""
@@ -230,18 +237,19 @@ class _Points:
         except InputError:
             return False
         if why is not None:
-            self.known[point] = {"version": code_version(), "error": why}
+            self.known[_key(point)] = {"version": code_version(), "error": why}
         return why is not None
 
     def rows(self, wanted: Sequence[Request]) -> list[Row]:
         """Return the rows of points, new ones simulated together."""
-        new = [point for point in dict.fromkeys(wanted) if point not in self.known and not self.refused(point)]
+        different = {_key(point): point for point in wanted}
+        new = [point for key, point in different.items() if key not in self.known and not self.refused(point)]
         self._simulate([run for point in new for run in designs.parts(point, self._mix)])
         for point in new:
-            row = designs.mixed([self._runs[run] for run in designs.parts(point, self._mix)], self._mix)
+            row = designs.mixed([self._runs[_key(run)] for run in designs.parts(point, self._mix)], self._mix)
             over = designs.beyond(row, self._limits)
-            self.known[point] = row if over is None else {**row, "error": over}
-        return [self.known[point] for point in wanted]
+            self.known[_key(point)] = row if over is None else {**row, "error": over}
+        return [self.known[_key(point)] for point in wanted]
 
     def _simulate(self, runs: Sequence[Request]) -> None:
         tasks: dict[int, Task] = {}
@@ -258,7 +266,7 @@ class _Points:
             if found is None:
                 tasks[number] = task
             else:
-                self._runs[run] = found
+                self._runs[_key(run)] = found
         for number, row, final in self._answers(tasks):
             self._keep(runs[number], configs[number], row, final)
 
@@ -274,7 +282,7 @@ class _Points:
         return found
 
     def _keep(self, run: Request, config: dict[str, Any], row: Row, final: bool) -> None:
-        self._runs[run] = row
+        self._runs[_key(run)] = row
         if self._store is not None and final:
             self._store.put(point_key(config), config, row)
 
@@ -310,7 +318,7 @@ def _search(
     }
     study = optuna.create_study(directions=["minimize"] * len(wanted), sampler=samplers[how.sampler]())
     answers = [objectives()[name] for name in wanted]
-    asked: dict[Request, None] = {}
+    asked: dict[Key, Request] = {}
     simulated = 0
     for _ in range(MOST_ASKED * how.trials):
         if simulated >= how.trials:
@@ -319,7 +327,7 @@ def _search(
         for _ in range(min(how.at_once, how.trials - simulated)):
             trial = study.ask()
             point = space.at([_suggested(trial, number, axis) for number, axis in enumerate(space.axes)])
-            asked[point] = None
+            asked.setdefault(_key(point), point)
             some.append((trial, point))
         progress(simulated, how.trials, some[0][1].label)
         allowed = [not tried.refused(point) for _, point in some]
@@ -329,7 +337,7 @@ def _search(
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
             else:
                 study.tell(trial, [row[name] for name in answers])
-    return list(asked)
+    return list(asked.values())
 
 
 def _suggested(trial: Any, number: int, axis: Sequence[tuple[tuple[str, Any], ...]]) -> int:

@@ -66,6 +66,13 @@ def test_workers_change_no_row(sampler: str) -> None:
     assert len(alone) <= 6
 
 
+def test_a_schedule_holds_for_every_point() -> None:
+    """A schedule by pattern is no hashable value; points are told apart without it."""
+    grid = {"memory.latency_cycles": [10, 80]}
+    table = search(grid=grid, trials=2, schedule={"*.FF2": "library"})
+    assert list(table["cycles"]) == list(search(grid=grid, trials=2)["cycles"])
+
+
 def test_a_mix_is_the_weighted_sum() -> None:
     grid = {"memory.latency_cycles": [10, 80]}
     one, other = (search(grid=grid, workload=name, sizes={"seq": 16}, trials=2) for name in ("bert-tiny", "bert-mini"))
