@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sim.run.columns import CAUSES
+from sim.run.scheduling import Rows, groups
 
 if TYPE_CHECKING:
     from sim.run.result import Result
@@ -43,16 +43,13 @@ class Saving:
         }  # fmt: skip
 
 
-Rows = list[dict[str, Any]]
-
-
 def savings(before: Result, after: Result) -> list[Saving]:
     """Return what the schedules of ``after`` changed against ``before``, a run of the same graph, in order.
 
     An operator belongs to the group of every program that does its work in either run.
     """
     found: dict[tuple[Any, ...], list[tuple[str, ...]]] = {}
-    for names, old, new in _groups(before, after):
+    for names, (old, new) in groups((before, after)):
         schedules = dict.fromkeys(row["schedule"] for row in new if row["schedule"])
         if not schedules:
             continue
@@ -67,26 +64,3 @@ def savings(before: Result, after: Result) -> list[Saving]:
 
 def _sum(rows: Rows, column: str) -> int:
     return sum(int(row[column]) for row in rows)
-
-
-def _groups(before: Result, after: Result) -> Iterator[tuple[tuple[str, ...], Rows, Rows]]:
-    """Yield (operators, rows before, rows after) of each smallest set of operators that both runs have whole."""
-    first: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while first.setdefault(name, name) != name:
-            name = first[name]
-        return name
-
-    for result in (before, after):
-        for step in result.steps:
-            for name in step.covers:
-                first[root(name)] = root(step.name)
-    groups: dict[str, tuple[dict[str, None], Rows, Rows]] = {}
-    for side, result in enumerate((before, after), 1):
-        for step, row in zip(result.steps, result.rows, strict=True):
-            group = groups.setdefault(root(step.name), ({}, [], []))
-            group[0].update(dict.fromkeys((step.name, *step.covers)))
-            (group[1] if side == 1 else group[2]).append(row)
-    for names, old, new in groups.values():
-        yield tuple(names), old, new

@@ -11,6 +11,7 @@ import typer
 from sim.base.errors import InputError
 from sim.cli import common, map_command, options, scheduled
 from sim.cli.map_command import Tiling
+from sim.plan.schedules import BEST
 
 if TYPE_CHECKING:
     from sim.run.request import Request
@@ -47,6 +48,8 @@ def run(
     case = resolve(request)
     changes, saved, memo = None, None, Memo(None if no_cache else default_timings())
     with common.progress_bar(request.label) as progress:
+        if BEST in case.schedule.values():  # tiles are searched for the programs of the schedule found
+            case = simulate(case, memo, progress).case
         tiles = map_command.chosen(tiling, case, progress)
         result = simulate(case.mapped({**tiles, **(request.mapping or {})}), memo, progress)
         if tiles:

@@ -67,6 +67,11 @@ class Item:
         return ()
 
     @property
+    def is_chainable(self) -> bool:
+        """Whether it may be a part of a chain (`sim.lower.chain`)."""
+        return False
+
+    @property
     def is_loops(self) -> bool:
         """Whether its program is hardware loops of a product alone, behind their configurations."""
         return False

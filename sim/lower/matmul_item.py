@@ -77,6 +77,11 @@ class Matmul(Item):
         return self.m * self.n * self.k
 
     @property
+    def is_chainable(self) -> bool:
+        """Every product may."""
+        return True
+
+    @property
     def is_loops(self) -> bool:
         """Whether hardware loops compute it: output-stationary tiles are commands of the CPU's."""
         return self.dataflow == "WS"

@@ -30,6 +30,11 @@ class RowsMatmul(Item):
     DIVISIBLE: ClassVar[bool] = False
 
     @property
+    def is_chainable(self) -> bool:
+        """Not where repetitions share the place of a turned B."""
+        return self.turned is None
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates of the product."""
         return self.matmul.macs

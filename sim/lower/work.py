@@ -209,6 +209,11 @@ class ResidualAdd(Item):
     TILE_SIZES = 2
 
     @property
+    def is_chainable(self) -> bool:
+        """Every sum may."""
+        return True
+
+    @property
     def macs(self) -> int:
         """Additions are no multiply-accumulates."""
         return 0
@@ -253,6 +258,11 @@ class Norm(Item):
     MAPPING_FIELDS = ("tile_rows",)
     OPERATORS = ("layernorm", "softmax")
     TILE_SIZES = 1
+
+    @property
+    def is_chainable(self) -> bool:
+        """Every pass over rows may."""
+        return True
 
     @property
     def macs(self) -> int:

@@ -87,6 +87,10 @@ class Planning:
         """Return the schedules of an operator; none for the library's."""
         return chosen(self.schedules, op.name)
 
+    def asks(self, name: str, schedule: str) -> bool:
+        """Return whether the operator called ``name`` is to have a schedule."""
+        return schedule in chosen(self.schedules, name)
+
     def decline(self, op: Op, schedule: str, reason: str) -> None:
         """Note why an operator has not the schedule that was asked for."""
         self.declined.setdefault(op.name, Declined(schedule, reason))

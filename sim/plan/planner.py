@@ -18,6 +18,7 @@ from sim.plan.apart import softmax as softmax_apart
 from sim.plan.checks import misfits, refuse_request, refuse_size, unlowerable, unpriced
 from sim.plan.context import Planning
 from sim.plan.host import host
+from sim.plan.overlap import overlapped
 from sim.plan.placement import BASE_ADDRESS, place
 from sim.plan.step import ArrayStep, Fallback
 from sim.plan.step import Step as Step
@@ -129,6 +130,7 @@ def _planned(
     refuse_size(free - BASE_ADDRESS, hw)
     at = Planning(graph, hw, chosen, sparsity, mapping or {}, addresses, free, words, dict(order))
     steps = [replace(step, declined=at.declined.get(step.name)) for step in steps_of(at)]  # type: ignore[call-arg]
+    steps = overlapped(steps, at)
     refused = [*at.refused, *unpriced(steps, hw), *misfits(steps, hw, mapping or {})]
     same = Alike(sorted((*addresses.values(), *at.index_addresses)))
 

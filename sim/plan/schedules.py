@@ -23,10 +23,14 @@ SCHEDULES = {
     "library": "operators in order, a fence behind each program; softmax and GELU on move-out",
     "unfused": "softmax as a pass of its own over sums in memory, not on its product's move-out",
     "fused": "LayerNorm, too, on its product's move-out, and softmax of rows up to the whole accumulator",
+    "overlap": "no fence between the programs of independent operators, heads among them",
 }
 """Names of schedules and what they do; joined by + they do both."""
 
-WHAT = SCHEDULES
+BEST = "best"
+"""The schedule that a run searches for (`sim.run.scheduling`)."""
+
+WHAT = {**SCHEDULES, BEST: "of these, for each group of operators the one that ends first, found by running them"}
 """What `carat list` prints."""
 
 EXCLUSIVE = (("fused", "unfused"),)
@@ -36,7 +40,7 @@ NEEDS_NORMALISER = ("fused", "unfused")
 """Schedules about normalised rows."""
 
 Choices = Mapping[str, str]
-"""Operator name or pattern -> schedules joined by +; the last that names an operator counts."""
+"""Operator name or pattern -> schedules joined by +. An operator's own name counts, else the last pattern of it."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ def asked(choices: Choices) -> bool:
 
 def chosen(choices: Choices, name: str) -> frozenset[str]:
     """Return the schedules of the operator called ``name``, none for the library's."""
+    if name in choices:
+        return frozenset(parts(choices[name])) - {"library"}
     for pattern, text in reversed(list(choices.items())):
         if names(pattern, name):
             return frozenset(parts(text)) - {"library"}
@@ -80,14 +86,14 @@ def problems(choices: Choices) -> list[str]:
     found = []
     for text in choices.values():
         asked = parts(text)
-        known = list(SCHEDULES)
+        known = list(WHAT)
         found += [
             f"schedule {part!r} is unknown; there are {', '.join(known)}{did_you_mean(part, known)}"
             for part in asked
             if part not in known
         ]
-        if len(asked) > 1 and "library" in asked:
-            found.append(f"schedule {text!r}: library goes with no other; nearest: library")
+        if len(asked) > 1 and (alone := [part for part in asked if part in ("library", BEST)]):
+            found.append(f"schedule {text!r}: {alone[0]} goes with no other; nearest: {alone[0]}")
         found += [
             f"schedule {text!r}: {one} and {other} contradict each other; nearest: {one}"
             for one, other in EXCLUSIVE
@@ -100,10 +106,13 @@ def refuse(choices: Choices, graph: Graph, hw: Hardware) -> None:
     """Raise InputError for schedules that no operator of the graph, or no program of the machine, can have."""
     found = problems(choices)
     operators = [op.name for op in graph.ops]
+    known = set(operators)
     for pattern in choices:
-        if not any(names(pattern, name) for name in operators):
+        if pattern not in known and not any(names(pattern, name) for name in operators):
             hint = did_you_mean(pattern, operators)
             found.append(f"schedule: no operator of {graph.name} is named {pattern!r}{hint}")
+    if BEST in choices.values():
+        found.append("schedule best: a plan alone has none, a run finds it (nearest: carat run, or library)")
     wanted = {part for text in choices.values() for part in parts(text)}
     if not hw.features.normalizations:
         found += [

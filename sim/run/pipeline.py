@@ -15,7 +15,7 @@ from sim.graph import Graph
 from sim.hardware import Hardware
 from sim.lower import lower
 from sim.plan.step import ArrayStep, Step
-from sim.run import beside, cores
+from sim.run import beside, cores, scheduling
 from sim.run.prefetch import Prefetch
 from sim.run.progress import Progress, shown, silent
 from sim.run.request import Case, Request, resolve
@@ -70,6 +70,8 @@ def simulate(
 
 def run(case: Case, memo: Memo, progress: Progress = silent, threads: int | None = None) -> Result:
     """Plan a case, run its steps one after the other and price them. Raises InputError and Hang."""
+    if scheduling.wanted(case):
+        return scheduling.best(case, lambda one: run(one, memo, progress, threads))
     if case.hw.cores.count > 1:
         return cores.run(case, progress)
     rows, starts, cycle = [], {}, 0

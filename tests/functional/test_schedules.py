@@ -69,7 +69,9 @@ def test_attention_of_long_rows_is_fused_in_strips_bit_for_bit():
     assert len(np.unique(found["L0.probabilities"])) > 4
 
 
-@pytest.mark.parametrize("schedule", ["fused", "unfused", {"*.W_out": "fused"}])
+@pytest.mark.parametrize(
+    "schedule", ["fused", "unfused", "overlap", "fused+overlap", "unfused+overlap", {"*.W_out": "fused"}]
+)
 @pytest.mark.parametrize("accumulator", ["64KiB", "16KiB"])
 def test_schedules_leave_what_the_library_leaves(schedule, accumulator):
     # Oracle: the library's order on the same executor. 16 KiB: LayerNorm's 96 columns still fit half of it.

@@ -79,3 +79,51 @@ def test_what_schedules_saved_is_the_difference_of_the_two_runs():
     apart = sim.simulate("encoder-layer", "gemmini_ibert", schedule="unfused", **SMALL)
     assert sum(one.saved_cycles for one in savings(before, apart)) == before.cycles - apart.cycles
     assert savings(before, before) == []
+
+
+@pytest.mark.parametrize("schedule", ["fused", "unfused", "overlap", "fused+overlap"])
+def test_all_clocks_agree_on_the_programs_of_schedules(schedule):
+    # Law of the clocks (docs/CLOCKS.md): cycles and causes of every operator are equal.
+    runs = [
+        sim.simulate("encoder-layer", "gemmini_ibert", schedule=schedule, clock=clock, cache=False, **SMALL).rows
+        for clock in ("reference", "leap", "periodic")
+    ]
+    cycles = [[{name: n for name, n in row.items() if name.endswith("_cycles")} for row in rows] for rows in runs]
+    for rows in cycles:
+        for row in rows:
+            row.pop("visited_cycles")
+    assert cycles[0] == cycles[1] == cycles[2]
+
+
+def test_independent_products_and_heads_are_one_program_without_fences():
+    graph = encoder_layer(**SMALL)
+    found = steps(graph, schedule={"*": "overlap"})
+    assert found["L0.matmul_Q"].covers == ("L0.matmul_K", "L0.matmul_V")
+    assert found["L0.matmul_Q"].batch == 3
+    assert [len(work.parts) for work in found["L0.scores"].works] == [SMALL["heads"]]
+    assert "single program" in str(found["L0.FF1"].declined)
+    # Law: joining moves no multiply-accumulate.
+    assert sum(step.macs for step in found.values()) == sum(step.macs for step in plan(graph, IBERT))
+
+
+@pytest.mark.parametrize("machine", ["gemmini_ibert", "gemmini_default"])
+@pytest.mark.parametrize(("workload", "sizes"), [("encoder-layer", SMALL), ("gpt2", {"seq": 24, "layers": 1})])
+def test_the_best_schedule_is_never_slower_than_any_other(machine, workload, sizes):
+    found = sim.simulate(workload, machine, schedule="best", **sizes)
+    for schedule in ("library", "overlap"):
+        assert found.cycles <= sim.simulate(workload, machine, schedule=schedule, **sizes).cycles
+
+
+def test_a_plan_alone_has_no_best_schedule():
+    with pytest.raises(InputError, match="a run finds it"):
+        plan(encoder_layer(**SMALL), IBERT, schedule={"*": "best"})
+
+
+def test_an_overlapped_run_is_never_slower_than_the_librarys():
+    # Law: a group takes its chain or its operators' own programs, whichever ends first.
+    for seq in (16, 50):
+        sizes = {**SMALL, "seq": seq}
+        library, found = (
+            sim.simulate("encoder-layer", "gemmini_ibert", schedule=name, **sizes) for name in ("library", "overlap")
+        )
+        assert found.cycles <= library.cycles
