@@ -11,7 +11,6 @@ import typer
 from sim.base.errors import InputError
 from sim.cli import common, map_command, options, scheduled
 from sim.cli.map_command import Tiling
-from sim.plan.schedules import BEST
 
 if TYPE_CHECKING:
     from sim.run.request import Request
@@ -37,6 +36,7 @@ def run(
     from sim.analysis.explain import explain as explanation  # numpy
     from sim.run.pipeline import run as simulate  # numpy
     from sim.run.request import resolve  # numpy
+    from sim.run.scheduling import wanted  # numpy
     from sim.timing.disk import default_timings  # numpy
     from sim.timing.memo import Memo  # numpy
 
@@ -48,7 +48,7 @@ def run(
     case = resolve(request)
     changes, saved, memo = None, None, Memo(None if no_cache else default_timings())
     with common.progress_bar(request.label) as progress:
-        if BEST in case.schedule.values():  # tiles are searched for the programs of the schedule found
+        if wanted(case):  # tiles are searched for the programs of the schedule found
             case = simulate(case, memo, progress).case
         tiles = map_command.chosen(tiling, case, progress)
         result = simulate(case.mapped({**tiles, **(request.mapping or {})}), memo, progress)

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sim.analysis.scheduled import Saving
-from sim.analysis.scheduled import savings as of_runs
 from sim.cli import common
 
 if TYPE_CHECKING:
+    from sim.analysis.scheduled import Saving
     from sim.run.result import Result
 
 HEADINGS = ("operators", "schedule", "saved most, grew most (cycles each)", "library", "scheduled", "gain", "MB less")
@@ -19,7 +18,9 @@ HEADINGS = ("operators", "schedule", "saved most, grew most (cycles each)", "lib
 
 def savings(before: Result, after: Result) -> list[Saving]:
     """Return what the schedules of a run saved against the library's order."""
-    return of_runs(before, after)
+    from sim.analysis.scheduled import savings as found  # numpy
+
+    return found(before, after)
 
 
 def plain(saved: Sequence[Saving] | None) -> list[dict[str, Any]] | None:
