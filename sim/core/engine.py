@@ -53,7 +53,7 @@ from sim.core.units import (
     writer,
 )
 from sim.core.units.execute import state as execute_state
-from sim.core.units.memory import fixed
+from sim.core.units.memory import fixed, tile
 
 E_VISITED = int(Event.VISITED_CYCLES)
 E_EX = int(Event.COMMANDS_EX)
@@ -236,5 +236,6 @@ def rest(machine, lines, channels):
         l2.step(now, m, lines, channels)
     port.step_requests(now, m)
     port.rebase(m, now + 1)
+    tile.rebase(m)
     memory.rebase(m, now + 1)
     tlb.rebase(m.tlb, now + 1)

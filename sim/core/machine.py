@@ -71,7 +71,7 @@ MACHINE = np.dtype(
 IMAGED_WORDS = MACHINE.fields[next(iter(NOT_REPEATED))][1] // 8
 """Words of the record that an image of the periodic clock covers: all before the first unit that it refuses."""
 
-MEMORY_SIDE = ("port", "mem", "fixed", "l2", "dram", "crossbar")
+MEMORY_SIDE = ("port", "mem", "fixed", "l2", "dram", "tile", "crossbar")
 """Records that pass from one program to the next on a machine whose memory remembers anything."""
 
 

@@ -87,6 +87,7 @@ PARAMS = np.dtype(
         ("write_den", "i8"),  # (see write_num)
         ("one_port", "i8"),  # 1: reads and writes take turns at one pace (behind an L2)
         ("l2_sets", "i8"),  # 0: no L2
+        ("tile_buffer", "i8"),  # 1: the tile's buffer of an SoC lies between the port and the L2
         ("l2_mshrs", "i8"),  # MSHRs for requests of clients
         ("l2_queued", "i8"),  # requests that wait behind an MSHR of their set
         ("stall_limit", "i8"),  # cycles without any command progress that count as a hang

@@ -81,10 +81,14 @@ def issue_cycles(program: Program) -> int:
     return int(program["gap"].sum())
 
 
+def line_cycles(prices: CpuPrices, hw: Hardware) -> int:
+    """Return the cycles of a line of code that neither the instruction cache nor an L2 holds."""
+    return hw.memory.latency_cycles + (prices.l2_line_cycles if hw.memory.l2_bytes else prices.line_cycles)
+
+
 def _cold(prices: CpuPrices, hw: Hardware, way: str, new: Set[str]) -> int:
     """Return the cycles of the missed lines of pieces of code that have not run before."""
     if hw.cpu.code == "warm":
         return 0
-    line = hw.memory.latency_cycles + (prices.l2_line_cycles if hw.memory.l2_bytes else prices.line_cycles)
-    priced = [path.split()[0] for path in new]
+    line, priced = line_cycles(prices, hw), [path.split()[0] for path in new]
     return line * sum(prices.cold_lines.get(f"{path}_{way}", prices.cold_lines.get(path, 0)) for path in priced)

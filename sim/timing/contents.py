@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sim.core import machine
+from sim.core.units import tlb
 from sim.core.units.l2.state import LINE_BITS
 from sim.timing import dram
+from sim.timing.parameters import parameters
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -41,3 +43,14 @@ def place(state: np.ndarray, hw: Hardware, l2: L2Contents | None) -> tuple[npt.N
     if contents.memory_side:
         machine.resume_memory(state, contents.memory_side)
     return np.frombuffer(contents.lines, np.int64).copy(), dram.channels(hw, contents.channels)
+
+
+def with_empty_tlb(hw: Hardware, l2: L2Contents) -> L2Contents:
+    """Return the contents with a TLB after reset, as gemmini_flush leaves it between two programs."""
+    if not l2.memory_side:
+        return l2
+    state = machine.build(parameters(hw))
+    machine.resume_memory(state, l2.memory_side)
+    state["tlb"] = np.zeros(1, tlb.DTYPE)
+    tlb.reset(state[0])  # type: ignore[no-untyped-call]
+    return replace(l2, memory_side=machine.memory_side(state))

@@ -106,6 +106,7 @@ def parameters(hw: Hardware, cores: int) -> tuple[dict[str, int], dict[str, int]
         )
     if problems:
         raise InputError(problems)
+    own = {**own, "tile_buffer": 0}  # a core's is the memory that it sees
     side = own if own["l2_sets"] else {**own, "mem_latency": own["mem_latency"] - CYCLES}
     return {**own, "memory_model": SHARED, "l2_sets": 0}, side
 

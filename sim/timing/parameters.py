@@ -175,6 +175,7 @@ def _memory(hw: Hardware) -> dict[str, int]:
         "write_den": write.denominator,
         "one_port": int(hw.memory.one_port),
         "l2_sets": memory.l2_bytes // (WAYS << LINE_BITS),
+        "tile_buffer": int(hw.cpu.prices != "none" and memory.l2_bytes > 0),
         "l2_mshrs": mshrs,
         "l2_queued": max(mshrs + 2, MEM_CYCLES - mshrs - 2),
         "stall_limit": STALL_CYCLES

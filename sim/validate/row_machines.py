@@ -106,6 +106,7 @@ COLUMNS: dict[str, tuple[tuple[str, ...], Convert]] = {
     "bytes_per_cycle": (("memory.read_bytes_per_cycle", "memory.write_bytes_per_cycle"), float),
     "rd_bytes_per_cycle": (("memory.read_bytes_per_cycle",), float),
     "wr_bytes_per_cycle": (("memory.write_bytes_per_cycle",), float),
+    "pages": (("tlb.pages",), str),
     "cpu": (("cpu.prices",), str),
     "host": (("host",), str),
     "cpu_sizes": (("cpu.sizes",), str),

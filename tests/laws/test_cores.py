@@ -18,6 +18,7 @@ from sim.hardware import Hardware, load
 from sim.isa.commands import Program
 from sim.lower import build, lower
 from sim.timing import cores, timer
+from sim.timing.contents import L2Contents
 from sim.timing.cores import Core, CoreTiming
 
 NOT_COMPARED = {"VISITED_CYCLES"}
@@ -95,6 +96,26 @@ def test_a_core_alone_takes_what_one_core_takes(preset: str, count: int, place: 
     assert mine is not None and run.cycles == mine.cycles == alone.cycles
     assert mine.sections == alone.sections and mine.causes == alone.causes and mine.wait_cycles == 0
     assert {**mine.counters, "VISITED_CYCLES": 0} == {**alone.counters, "VISITED_CYCLES": 0}
+
+
+@pytest.mark.parametrize("work", ("matmul", "one_row", "resadd", "conv"))
+@pytest.mark.parametrize("latency, pace", [(40, 16.0), (5, 16.0), (100, 4.0)])
+def test_a_core_alone_behind_an_l2_takes_what_one_core_of_an_soc_takes(latency: int, pace: float, work: str) -> None:
+    """With a CPU in front, the tile's buffer lies before the L2 of one core, too; a second pass finds its lines."""
+    paces = {"memory.read_bytes_per_cycle": pace, "memory.write_bytes_per_cycle": pace}
+    hw = load("gemmini_l2", {"cpu.prices": "rocket", "memory.latency_cycles": latency, **paces})
+    program = lower(WORKS[work], hw)
+    contents, shared = L2Contents.empty(hw), None
+    for _ in range(2):
+        alone = timer.run(program, hw, clock="leap", l2=contents)
+        full = timer.run(program, hw, clock="reference", l2=contents)
+        assert (alone.cycles, alone.causes, alone.l2) == (full.cycles, full.causes, full.l2)
+        run = cores.run([Core(hw, program)], contents=shared)
+        assert run.cores[0] is not None and run.cycles == alone.cycles
+        assert run.cores[0].sections == alone.sections
+        assert run.memory["L2_HITS"] == alone.counters["L2_HITS"]
+        assert alone.l2 is not None
+        contents, shared = alone.l2, run.contents
 
 
 @settings(max_examples=40)

@@ -77,7 +77,21 @@ def _deliver(now, m):
 @njit
 def step_answers(now, m, channels):
     """The memory's next answer goes to the port (with an L2, see there). Returns the wake."""
+    if m.p.tile_buffer:
+        return _from_tile(now, m)
     return _answers(now, m, channels) if m.p.l2_sets == 0 and (memory.busy(m) or m.full) else NEVER
+
+
+@njit
+def _from_tile(now, m):
+    """The L2's answer in the tile's buffer goes to the port."""
+    b = m.tile.answer
+    if b.n == 0 or not room(m.port.from_memory, now):
+        return NEVER
+    put_in(m.port.from_memory, b.client[0], b.arg[0], b.last[0], 0)
+    take(b, now)
+    m.station.progress_t = now
+    return now + 1
 
 
 @njit
@@ -106,14 +120,28 @@ def step_requests(now, m):
 @njit
 def _requests(now, m):
     acted = False
-    if m.p.l2_sets == 0 and m.port.to_memory.n > 0:
-        acted = _to_memory(now, m)
+    if m.port.to_memory.n > 0:
+        if m.p.tile_buffer:
+            acted = _to_tile(now, m)
+        elif m.p.l2_sets == 0:
+            acted = _to_memory(now, m)
     if room(m.port.to_memory, now):
         acted = _arbitrate(now, m) or acted
     if acted:
         m.station.progress_t = now
         return now + 1
     return NEVER
+
+
+@njit
+def _to_tile(now, m):
+    """The request at the port goes into the tile's buffer."""
+    b = m.port.to_memory
+    if not room(m.tile.request, now):
+        return False
+    put_in(m.tile.request, b.client[0], b.arg[0], b.last[0], b.address[0])
+    take(b, now)
+    return True
 
 
 @njit

@@ -11,7 +11,7 @@ from sim.base.errors import InputError
 from sim.lower import build
 from sim.lower.place import BASE_ADDRESS
 from sim.lower.work import BiasKind, Work
-from sim.validate.soc import issue
+from sim.validate.soc import issue, pages
 from sim.validate.soc.fpga import layer
 from sim.validate.soc.host import BaselineLayer, of_row
 from sim.validate.soc.pairs import run_of
@@ -46,6 +46,8 @@ def source_of(columns: Mapping[str, str], hw: Hardware, path: Path) -> Measured:
         return TraceCall(path, columns["case"], int(columns["call"]))
     if columns["kind"] == "soc_cores":
         return run_of(columns, path)
+    if columns["kind"] == "soc_pages":
+        return pages.run_of(columns, path)
     if columns["kind"].startswith("fpga_"):
         return layer(columns, hw)
     calls = int(columns.get("call", "0")) + 1

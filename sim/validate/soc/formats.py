@@ -14,7 +14,7 @@ from sim.base.errors import InputError
 from sim.hardware import load
 from sim.validate import csvfile, tables
 from sim.validate.csvfile import CsvFile
-from sim.validate.soc import pairs, traces
+from sim.validate.soc import pages, pairs, traces
 from sim.validate.soc.fpga import AUTOMATIC, MAPPED
 from sim.validate.tables import Row
 
@@ -119,13 +119,10 @@ def _described(columns: Columns) -> list[dict[str, str]]:
         return [{**found, **sizes, **machine, "kind": "soc_baseline", "operator": operator}]
     if several := pairs.columns_of(columns):
         return [{**found, "cfg": "default", **several}]
-    return [{**found, "cfg": "default", "kind": "soc_other", "reason": _unmodelled(config, what)}]
-
-
-def _unmodelled(config: str, what: str) -> str:
-    if "page" in config or "bare" in config or "Sv39" in config:
-        return "virtual memory: the machine translates no address"
-    return f"{what!r} on {config!r}: no such program is known"
+    if paged := pages.columns_of(columns):
+        return [{**found, "cfg": "default", **paged}]
+    unknown = f"{what!r} on {config!r}: no such program is known"
+    return [{**found, "cfg": "default", "kind": "soc_other", "reason": unknown}]
 
 
 def _operator(columns: Columns) -> list[dict[str, str]]:

@@ -63,46 +63,77 @@ def accept(t, d, identity, address, bank, row, write):
         if d.reads.n >= d.read_depth:
             return False
         append(d.reads, identity, t, line, bank, row, 0, 0)
-    d.next_t = min(d.next_t, t)
+    if d.next_t > t:
+        d.next_t = min(d.next_t, _joined(t, d, bank, row, write))
     return True
 
 
 @njit
-def next_command(d, q, place):
-    """What an entry of a queue needs now; -1: it waits for an activation under way."""
-    row = d.row[q.bank[place]]
-    if row == ACTIVATING:
-        return -1
-    if row == CLOSED:
-        return -1 if d.split_n else ACT
-    if row == q.row[place]:
-        return WR if q.write[place] else RD
-    return PRE
+def _mode_turns(d):
+    """True when reads and writes would change places if the controller were asked now."""
+    if d.write_mode:
+        return d.writes.n <= d.drain_until and d.reads.n > 0
+    return d.writes.n >= d.drain_from or d.reads.n == 0
+
+
+@njit
+def _joined(t, d, bank, row, write):
+    """A cycle before which a transaction that joined its queue in cycle t changes nothing of what the channel does."""
+    if _mode_turns(d):
+        return t
+    if (write != 0) != (d.write_mode != 0):
+        return NEVER
+    found = d.row[bank]
+    if found == row:
+        command = WR if write else RD
+    elif found == CLOSED:
+        command = ACT
+    elif found == ACTIVATING or d.active_n[bank]:
+        return NEVER
+    else:
+        command = PRE
+    return max(t, ready_at(d, command, bank) - 1)
 
 
 @njit
 def choose(d, q, c, kinds, guarded):
     """Oldest entry whose next command is allowed in clock c, -1 none; the command; when the first of the others is.
 
-    ``guarded``: banks with a request behind its activation are not precharged.
+    ``guarded``: banks with a request behind its activation are not precharged. A command of a kind to a bank is allowed
+    for all entries or for none, so each bank is looked at once a kind.
     """
     soon = NEVER
-    hits = 0
+    hits = 0  # banks, as sets of bits: with a row hit so far, and looked at for each command
+    reads = 0
+    writes = 0
+    rows = 0
     for i in range(q.n):
         place = q.at[i]
-        command = next_command(d, q, place)
-        if command < 0:
-            continue
         bank = q.bank[place]
-        if command == RD or command == WR:
-            hits |= 1 << bank
-            if not kinds & COLUMNS:
+        bit = 1 << bank
+        row = d.row[bank]
+        if row == q.row[place]:
+            hits |= bit
+            if not kinds & COLUMNS or (writes if q.write[place] else reads) & bit:
                 continue
+            if q.write[place]:
+                writes |= bit
+                command = WR
+            else:
+                reads |= bit
+                command = RD
         else:
-            if not kinds & ROWS:
+            if not kinds & ROWS or rows & bit or row == ACTIVATING:
                 continue
-            if command == PRE and ((guarded and d.active_n[bank]) or (d.keep_hits and hits >> bank & 1)):
-                continue
+            if row == CLOSED:
+                if d.split_n:
+                    continue
+                command = ACT
+            else:
+                if (guarded and d.active_n[bank]) or (d.keep_hits and hits & bit):
+                    continue
+                command = PRE
+            rows |= bit
         at = ready_at(d, command, bank)
         if at <= c:
             return i, command, at
@@ -173,11 +204,8 @@ def refresh(d, command, c):
 @njit
 def update_mode(d):
     """Reads or writes: writes from a watermark on or when no read waits, reads when few writes are left."""
-    if d.write_mode:
-        if d.writes.n <= d.drain_until and d.reads.n > 0:
-            d.write_mode = 0
-    elif d.writes.n >= d.drain_from or d.reads.n == 0:
-        d.write_mode = 1
+    if _mode_turns(d):
+        d.write_mode = 1 - d.write_mode
 
 
 @njit

@@ -165,7 +165,7 @@ def step(now, m, lines, channels):
     """One cycle of the whole cache. Returns the wake."""
     c = m.l2
     p = m.p
-    door = m.port.to_memory
+    door = m.tile.request if p.tile_buffer else m.port.to_memory
     wake = memory.offer(now, m, channels)
     # registers as the cycle begins
     ready = (1 if c.acquire_n < 2 else 0) | (2 if not c.evict_busy and c.release_n <= 1 else 0)
@@ -209,8 +209,9 @@ def step(now, m, lines, channels):
     took, changed = l2_schedule.step(m, lines, ready, enters and first, address, info)
     acted = acted or changed
     acted = l2_data.step(m, answers, room_d) or acted
-    if c.beat_n > 0 and m.crossbar.cores == 0 and room(m.port.from_memory, now):  # else the crossbar takes it
-        put_in(m.port.from_memory, c.beat_info >> 40, (c.beat_info >> 20) & 0xFFFF, c.beat_last, 0)
+    answer = m.tile.answer if p.tile_buffer else m.port.from_memory
+    if c.beat_n > 0 and m.crossbar.cores == 0 and room(answer, now):  # else the crossbar takes it
+        put_in(answer, c.beat_info >> 40, (c.beat_info >> 20) & 0xFFFF, c.beat_last, 0)
         c.beat_n = 0
         acted = True
     if took or (enters and not first):

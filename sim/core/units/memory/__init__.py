@@ -17,7 +17,7 @@ and call the model that `PARAMS.memory_model` names. A model is one file or fold
 * ``beat(now, m)``: the offered beat of a read is taken; returns transaction << 1 | last beat;
 * ``acknowledge(m)``: the offered acknowledge is taken; returns the transaction (a DRAM leaves both to fixed.py; a
   tile's buffer gives either with `beat`);
-* ``rebase(m, start)``: its times count from cycle ``start``, the first of the next program;
+* ``rebase(m, start)``: its times count from cycle ``start``, the first of the next program (a tile's: tile.py);
 * ``canonise(m, now)``: normal form (normal.py), where TIMING_BITS are few enough for the periodic clock.
 
 `offer` comes before the requests of a cycle, so nothing is answered in the cycle of its request. A cycle brings at most
@@ -146,8 +146,6 @@ def rebase(m, start):
     """Let all times of the memory count from cycle ``start``."""
     if m.p.memory_model == DRAM:
         dram.rebase(m, start)
-    elif m.p.memory_model == SHARED:
-        tile.rebase(m, start)
     else:
         fixed.rebase(m, start)
 

@@ -1,8 +1,9 @@
-"""A core's way to a memory that it shares: the tile's TileLink buffer, two beats each way, in front of the crossbar.
+"""The tile's TileLink buffer between a core's port and the system bus: two beats each way.
 
 Source: rocket-chip's tile (TLBuffer between the RoCC port and the system bus); a beat takes a cycle more in each
-direction. What lies behind is in units/crossbar.py, which takes requests out and puts answers in behind all cores of a
-cycle: what a core puts in is marked with its cycle, and not seen before the next.
+direction. With several cores it is the memory that a core sees; what lies behind is in units/crossbar.py, which takes
+requests out and puts answers in behind all cores of a cycle: what a core puts in is marked with its cycle, and not
+seen before the next. With one core of an SoC (`PARAMS.tile_buffer`) it lies between the port (port.py) and the L2.
 """
 
 import numpy as np
@@ -95,8 +96,8 @@ def beat(now, m):
 
 
 @njit
-def rebase(m, start):
-    """Between two programs the buffer is empty: nothing of its times matters."""
+def rebase(m):
+    """Between two programs nothing of the buffer's times matters: its last beat is out before the next one begins."""
     m.tile.request.pop_t = LONG_AGO
     m.tile.answer.pop_t = LONG_AGO
     m.tile.pushed_t = LONG_AGO
