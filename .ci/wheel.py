@@ -39,13 +39,13 @@ profile(result)
 hw = hardware.load("gemmini_ibert")
 machine = functional.Machine(hw, 1 << 24)
 for step in plan(workloads.build("encoder-layer", seq=16, hidden=64, heads=2, ffn=64), hw):
-    if step.works:
-        functional.run_step(machine, step)
     for work in step.works:
         if products.able(work, hw):
             products.compute(work, machine)
 """
-"""What calls every entry that users wait for: timing, timelines, the lowering of products with zeros, the executor."""
+"""What calls the entries: timing, timelines, the lowering of products with zeros, the executor's whole products.
+
+The executor's loop over commands is no shared object (`sim.core.linking` refuses it): compiled at its first use."""
 
 COMPILE = f"""
 from sim.core import compiling
