@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from matplotlib.ticker import EngFormatter
 
 from reports import style
 from sim.base.errors import InputError
+from sim.base.reading import read_json
 from sim.trace.gantt import units, window_of
 
 COMMAND_COLORS = {
@@ -29,10 +29,7 @@ MOST_ARROWS = 60
 
 def read(path: Path) -> dict[str, Any]:
     """Return a trace that `carat trace -o` wrote. Raises InputError for another file."""
-    try:
-        traced = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a trace: {error}") from error
+    traced = read_json(path)
     if not isinstance(traced, dict) or "traceEvents" not in traced or "otherData" not in traced:
         raise InputError(f"{path}: no trace of Carat; make one with: carat trace WORKLOAD -o {path}")
     return traced

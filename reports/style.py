@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 
 import matplotlib.style
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from reports.fit import above, fitting
 from sim.base.errors import CaratError, InputError, did_you_mean
 from sim.base.palette import CAUSE_COLORS as CAUSE_COLORS
+from sim.base.reading import read_text
 from sim.graph.kinds import KINDS
 
 FUSED_COLORS: dict[str, str] = {"matmul+softmax": "#56B4E9", "matmul+gelu": "#009E73", "ifft+gelu": "#44AA99"}
@@ -133,9 +135,10 @@ def dark_page_colors() -> dict[str, str]:
 
 def read(path: Path, columns: Iterable[str]) -> pd.DataFrame:
     """Read a CSV file that must have the named columns; InputError says which are missing."""
+    text = read_text(path, what="CSV table")
     try:
-        frame = pd.read_csv(path)
-    except (OSError, ValueError) as error:
+        frame = pd.read_csv(StringIO(text))
+    except ValueError as error:
         raise InputError(f"{path}: cannot be read as a CSV table: {error}") from error
     missing = [name for name in columns if name not in frame.columns]
     if missing:

@@ -6,7 +6,6 @@ python -m reports.validation VALIDATION.json -o validation.png   (written by `ca
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from matplotlib.ticker import FuncFormatter
 
 from reports import style
 from sim.base.errors import InputError
+from sim.base.reading import read_json
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "matmul": ("matmul",),
@@ -82,8 +82,8 @@ def errors(axes: Axes, rows: pd.DataFrame) -> Axes:
 def read_rows(path: Path) -> pd.DataFrame:
     """Read the rows of a `carat validate --json` file; InputError if it is none."""
     try:
-        rows = pd.DataFrame(json.loads(path.read_text())["rows"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        rows = pd.DataFrame(read_json(path)["rows"])
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not the output of carat validate --json: {error}") from error
     if not {"kind", "cycles_measured", "cycles_simulated"} <= set(rows.columns):
         raise InputError(f"{path}: no rows with kind, cycles_measured and cycles_simulated in it")

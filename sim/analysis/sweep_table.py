@@ -3,13 +3,13 @@ running or have been interrupted."""
 
 from __future__ import annotations
 
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim.analysis.rows import MOST
 from sim.base.errors import InputError
-from sim.base.reading import read_json, read_text
+from sim.base.reading import read_bytes, read_json, read_text
 from sim.run import columns
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _table(path: Path) -> pd.DataFrame:
                 raise InputError(f"{path}: the last line is cut off: the table is incomplete. Run the sweep again")
             return pd.read_csv(StringIO(text))
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
+            return pd.read_parquet(BytesIO(read_bytes(path, what="Parquet table")))
         points = read_json(path)
         if not isinstance(points, list):
             raise InputError(f"{path}: a list of points is expected, as `carat sweep --json` prints it")

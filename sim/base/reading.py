@@ -41,7 +41,7 @@ def regular(path: Path, what: str = "file") -> int:
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-        raise InputError(f"{path}: is {kind}; a {what} is needed")
+        raise InputError(f"{path}: is {kind}; {'an' if what[0] in 'AEIOUaeiou' else 'a'} {what} is needed")
     return status.st_size
 
 
@@ -57,8 +57,8 @@ def limit_bytes(default: int) -> int:
 
 def too_large(path: Path, size: int | str, most: int) -> InputError:
     """Return the refusal of a file beyond a limit."""
-    size = f"{size:,}" if isinstance(size, int) else size
-    return InputError(f"{path}: {size} bytes, at most {most:,} are read; {LIMIT_VARIABLE} sets another limit, in MiB")
+    size = f"{size:,} bytes" if isinstance(size, int) else size
+    return InputError(f"{path}: {size}, at most {most:,} bytes are read; {LIMIT_VARIABLE} sets another limit, in MiB")
 
 
 def read_bytes(path: Path, most: int = TEXT_BYTES, what: str = "file") -> bytes:
@@ -72,7 +72,7 @@ def read_bytes(path: Path, most: int = TEXT_BYTES, what: str = "file") -> bytes:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if len(content) > most:  # it grew, or it is one of those whose size reads 0
-        raise too_large(path, f"more than {most:,}", most)
+        raise too_large(path, "it grows beyond", most)
     return content
 
 
@@ -97,7 +97,7 @@ def _expanded(path: Path, raw: bytes, most: int) -> bytes:
             parts.append(stream.decompress(raw, room + 1))
             room -= len(parts[-1])
             if room < 0:
-                raise too_large(path, f"expands to more than {most:,}", most)
+                raise too_large(path, "it expands to more", most)
             if not stream.eof:
                 raise InputError(f"{path}: broken gzip file: it ends early")
             raw = stream.unused_data.lstrip(b"\0")  # padding is legal
@@ -169,7 +169,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
             with ZipFile(file) as members:
                 infos = members.infolist()
                 if (total := sum(info.file_size for info in infos)) > most:
-                    raise too_large(path, f"expands to {total:,}", most)
+                    raise too_large(path, f"it expands to {total:,} bytes", most)
                 found = {}
                 for info in infos:
                     with members.open(info) as member:

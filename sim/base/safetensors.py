@@ -10,18 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import InputError, did_you_mean
+from sim.base.reading import MIB, read_bytes
 
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I8": "i1"}
 DTYPES |= {"U8": "u1", "BOOL": "?"}
 LENGTH_BYTES = 8
+WEIGHT_BYTES = 16_384 * MIB
+"""Largest file of weights: shards of published checkpoints have up to 10 GB; CARAT_MAX_FILE_MIB sets another limit."""
 
 
 def read(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Return every tensor of a file by name; BF16 becomes float32. Raises InputError for a damaged file."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    data = read_bytes(path, WEIGHT_BYTES, "safetensors file")
     length = int.from_bytes(data[:LENGTH_BYTES], "little")
     start = LENGTH_BYTES + length
     if len(data) < LENGTH_BYTES or start > len(data):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sim.base.errors import InputError
+from sim.base.reading import read_text
 
 NATIVE = Path(__file__).resolve().parent / "native"
 """Our header and the stand-in for rocc-software."""
@@ -69,6 +70,8 @@ def record(sources: Sequence[Path], output: Path, build: Build, case: str, argum
     missing = [f"{path}: no such file" for path in (*sources, *build.include) if not path.exists()]
     if missing or not sources:
         raise InputError(missing or ["record: name at least one C file"])
+    for path in sources:
+        read_text(path, what="C file")  # a device or a FIFO would keep the compiler reading
     with tempfile.TemporaryDirectory(prefix="carat-record-") as folder:
         texts = [_preprocessed(path, Path(folder) / f"{number}.c", build) for number, path in enumerate(sources)]
         binary = Path(folder) / "program"

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import InputError
+from sim.base.reading import read_text
 
 if TYPE_CHECKING:
     from workloads.checkpoint import Checkpoint
@@ -46,10 +47,7 @@ def read_tokens(text: str, vocabulary: int, positions: int, seed: int = 0) -> li
 
 
 def _numbered(path: Path) -> list[tuple[int, str]]:
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text: {error}") from error
+    lines = read_text(path, what="file of token ids").splitlines()
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not numbered:
         raise InputError(f"{path}: holds no token ids; one sequence per line, e.g. 101,2023,102")

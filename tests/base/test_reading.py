@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import io
+import json
 import os
 import tracemalloc
 import zipfile
@@ -14,7 +16,9 @@ import pytest
 
 from sim.base import reading
 from sim.base.errors import InputError
+from sim.cli import main
 
+ROOT = Path(__file__).parents[2]
 MIB = reading.MIB
 
 
@@ -166,3 +170,88 @@ def test_pickles_are_data_that_is_refused(tmp_path: Path) -> None:
 def test_the_limits_hold_what_ships() -> None:
     largest = max(path.stat().st_size for path in (Path(__file__).parents[1] / "oracle").rglob("*.*"))
     assert 10 * largest < reading.TEXT_BYTES
+
+
+OWN = {
+    "sim/base/reading.py": "the door",
+    "sim/base/workers.py": "files of the system: limits of a container",
+    "sim/base/version.py": "our own sources",
+    "sim/core/__init__.py": "our own sources",
+    "sim/core/jit.py": "our own sources",
+    "sim/core/kept.py": "our own compiled code, in a folder that is ours alone",
+    "sim/core/compiling.py": "a lock of our own",
+    "sim/timing/disk.py": "our own cache, and our own sources",
+    "sim/studies/exhibit.py": "a file that ships",
+    "sim/cli/infer/prepare.py": "a file that ships",
+    "reports/page/render.py": "files that ship",
+    "sim/cpu/record.py": "what the recorded program wrote into a folder of ours",
+    "sim/run/serving.py": "it writes",
+    "sim/cli/__init__.py": "the null device",
+    "workloads/onnx/reading.py": "weights beside a model, behind `regular` and `beside`",
+}
+"""Files that read without the door, and what they read."""
+
+
+def test_files_of_others_are_read_through_the_door_alone() -> None:
+    """A device, a FIFO or a bomb is refused by whatever command is given it, since one function opens files."""
+    found = set()
+    for room in ("sim", "workloads", "reports"):
+        for path in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and _reads(node):
+                    found.add(str(path.relative_to(ROOT)))
+    assert found - set(OWN) == set()
+    assert set(OWN) - found == set(), "an exception that is none any more"
+
+
+def _reads(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    of = call.func.value.id if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name) else ""
+    if name in ("read_csv", "read_parquet", "read_json") and of == "pd":
+        return not (call.args and isinstance(call.args[0], ast.Call))  # of text that the door has read
+    if name in ("read_text", "read_bytes"):
+        return isinstance(call.func, ast.Attribute)
+    if name == "open":
+        return of not in ("place", "webbrowser", "members", "archive")
+    return (of, name) in (("np", "load"), ("json", "load"), ("tomllib", "load"), ("np", "fromfile"), ("np", "memmap"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["infer", "FOLDER", "--tokens", "1,2"],
+        ["infer", "FOLDER", "--sentences", "FILE.txt"],
+        ["plot", "gantt", "FILE.json", "-o", "x.png"],
+        ["plot", "tornado", "FILE.csv", "-o", "x.png"],
+        ["record", "FILE.c", "-o", "x.csv"],
+        ["report", "FOLDER", "-o", "x.html"],
+        ["run", "FILE.csv"],
+        ["run", "FILE.json"],
+        ["replay", "FILE.csv"],
+        ["validate", "--measurements", "FILE.csv"],
+    ],
+    ids=" ".join,
+)
+def test_a_fifo_is_refused_by_every_command_that_reads(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FOLDER").mkdir()
+    for name in ("FILE.txt", "FILE.json", "FILE.csv", "FILE.c", "FOLDER/config.json", "FOLDER/run.json"):
+        os.mkfifo(name)
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    assert capsys.readouterr().err
+
+
+def test_a_file_of_weights_outside_the_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    config = {"model_type": "bert", "vocab_size": 100, "max_position_embeddings": 64, "type_vocab_size": 2, **sizes}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for name in ("../weights.safetensors", "/dev/zero", "..", "", "a/b"):
+        (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"word": name}}))
+        with pytest.raises(SystemExit):
+            main(["infer", str(tmp_path), "--tokens", "1,2"])
+        assert "must be the plain name of a file" in capsys.readouterr().err

@@ -6,7 +6,6 @@ Names and shapes are those of the published models; a prefix such as ``bert.`` i
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from sim.base import safetensors
 from sim.base.errors import InputError, did_you_mean
+from sim.base.reading import inside, read_json
 from workloads.checkpoint import decoder as decoders
 from workloads.checkpoint import head as heads
 from workloads.checkpoint.decoder import Decoder
@@ -191,12 +191,7 @@ def _first_position(config: dict[str, Any], positions: int, path: Path) -> int:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"{path}: no JSON: {error}") from error
+    content: dict[str, Any] = read_json(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold one JSON object")
     return content
@@ -258,7 +253,7 @@ def _tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
         places = _json(index).get("weight_map")
         if not isinstance(places, dict) or not places:
             raise InputError(f"{index}: weight_map must say which file holds each tensor")
-        names = sorted({str(name) for name in places.values()})
+        names = sorted({inside(path, name, f"{index}: weight_map").name for name in places.values()})
     tensors: dict[str, npt.NDArray[Any]] = {}
     for name in names:
         tensors.update(safetensors.read(path / name))

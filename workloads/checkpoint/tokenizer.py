@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from pathlib import Path
 from typing import Any, Protocol
 
 from sim.base.errors import InputError
+from sim.base.reading import read_json, read_text
 from workloads.checkpoint import bpe, wordpiece
 
 FILES = ("vocab.txt", "tokenizer.json", "vocab.json")
@@ -47,10 +47,7 @@ def load(folder: str | Path) -> Tokenizer:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON: {error}") from error
+    content: dict[str, Any] = read_json(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold one JSON object")
     return content
@@ -72,10 +69,7 @@ def _ranks(merges: Any, where: Path) -> dict[tuple[str, str], int]:
 
 def _pairs_of_files(path: Path) -> bpe.Pairs:
     ids, where = _ids(_json(path / "vocab.json"), path / "vocab.json"), path / "merges.txt"
-    try:
-        lines = where.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{where}: cannot be read as text: {error}; {WAY_OUT}") from error
+    lines = read_text(where, what="list of merges").splitlines()
     ranks = _ranks([line for line in lines if line and not line.startswith("#version")], where)
     both = {"<s>", "</s>"} <= ids.keys()  # RoBERTa's
     before, after = ((ids["<s>"],), (ids["</s>"],)) if both else ((), ())

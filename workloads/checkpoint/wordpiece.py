@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 from sim.base.errors import InputError
+from sim.base.reading import read_json, read_text
 
 CLS, SEP, UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
 LONGEST_WORD = 100
@@ -70,13 +70,10 @@ def load(folder: str | Path) -> Vocabulary:
     """
     path = Path(folder) / "vocab.txt"
     settings = Path(folder) / "tokenizer_config.json"
-    try:
-        pieces = path.read_text(encoding="utf-8").split("\n")
-        chosen = json.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; without it give token ids (--tokens)") from error
-    except ValueError as error:
-        raise InputError(f"{path} or {settings.name}: cannot be read as text: {error}") from error
+    if not path.exists():
+        raise InputError(f"{path}: no such file; without it give token ids (--tokens)")
+    pieces = read_text(path, what="vocabulary").split("\n")
+    chosen = read_json(settings) if settings.exists() else {}
     lower = chosen.get("do_lower_case", True) if isinstance(chosen, dict) else None
     if not isinstance(lower, bool):
         raise InputError(f"{settings}: must be a JSON object; do_lower_case true or false")

@@ -78,7 +78,7 @@ def _opt(name: str, s: Sizes) -> Callable[..., Graph]:
 
 def _llama(name: str, s: Sizes, **more: Any) -> Callable[..., Graph]:
     rope = s.get("rope_parameters") or {}
-    base = s.get("rope_theta", rope.get("rope_theta", 10000.0) if isinstance(rope, Mapping) else 10000.0)
+    base = s.get("rope_theta") or (rope.get("rope_theta") if isinstance(rope, Mapping) else None) or 10000.0
     factor = s.get("partial_rotary_factor") or (
         rope.get("partial_rotary_factor") if isinstance(rope, Mapping) else None
     )

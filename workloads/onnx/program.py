@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def read(path: Path) -> dict[str, Any]:
             if found[0].file_size > (most := limit_bytes(TEXT_BYTES)):
                 raise too_large(path, found[0].file_size, most)
             text = archive.read(found[0])[: most + 1].decode("utf-8")
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{path}: no torch.export program: {str(error)[:120]}") from error
     data = parse_json(text, str(path))
     try:

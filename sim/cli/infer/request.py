@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError
+from sim.base.reading import read_text
 from sim.cli.infer.given import DEFAULT_TOKENS
 from sim.functional.tokens import read_labelled, read_tokens
 from sim.functional.verdict import named
@@ -81,10 +82,7 @@ def sentence_ids(path: Path | None, model: Checkpoint, folder: Path) -> list[lis
     """Return the token ids of the sentences of a file, one per line. Raises InputError for what is no text."""
     if path is None:
         return []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--sentences {path}: cannot be read as text: {error}") from error
+    lines = read_text(path, what="file of sentences").splitlines()
     vocabulary = tokenizer.load(folder)
     found = [(number, vocabulary.encode(line)) for number, line in enumerate(lines, 1) if line.strip()]
     problems = [
