@@ -33,8 +33,11 @@ def load(path: Path, dtype: str = "int8") -> Graph:
     check_sizes(str(path), {}, dtype)
     text = read_text(path)
     separator = "," if "," in text else "\t"
-    lines = csv.reader(io.StringIO(text), delimiter=separator)
-    rows = [(lines.line_num, _cells(row)) for row in lines]
+    lines = csv.reader(io.StringIO(text, newline=None), delimiter=separator)
+    try:
+        rows = [(lines.line_num, _cells(row)) for row in lines]
+    except csv.Error as error:
+        raise InputError(f"{path}: line {lines.line_num}: not CSV: {error}") from None
     rows = [(number, cells) for number, cells in rows if cells]
     first = next((place for place, (_, cells) in enumerate(rows) if len(cells) > 1), None)
     if first is not None and not any(cell.isdigit() for cell in rows[first][1][1:]):
