@@ -84,19 +84,7 @@ if find_spec("onnx"):  # an extra
 def build(folder: Path) -> None:
     """Write the corpus into ``folder``."""
     _checkpoint(folder / "checkpoint")
-    (folder / "sentences.txt").write_text("a b\nb c\n")
-    (folder / "tokens.txt").write_text("1,2,3\n")
-    (folder / "config.json").write_text(json.dumps(LLAMA))
-    (folder / "topology.csv").write_text(TOPOLOGY)
-    (folder / "scale.cfg").write_text(SCALE_SIM)
-    (folder / "dram.toml").write_text('base = "gemmini_default"\n\n[memory]\ndram = "ddr4_2400"\n')
-    (folder / "cores.toml").write_text('base = "gemmini_2core"\n\n[cores]\nsplit = "tensor"\n')
-    if "onnx" in COMMANDS:
-        from helpers import torch_programs
-        from helpers.onnx_models import encoder
-
-        encoder(folder / "model.onnx", "node", layers=1)
-        torch_programs.program(folder / "mlp.pt2")
+    _small(folder)
     graph = workloads.build("encoder-layer", **SIZES)
     (folder / "graph.json").write_text(json.dumps(graph.to_dict()))
     machine = (
@@ -124,13 +112,7 @@ weights = "int8"
 """
     (folder / "spec.toml").write_text(spec)
     np.savez(folder / "masks.npz", **{"L0.FF1": np.eye(32, 64) > 0, "L0.FF2": np.ones((64, 32), bool)})
-    small = lower(lower_build.matmul(8, 8, 8), hardware.load("gemmini_4x4"))
-    (folder / "spike.log").write_text("".join(spike.log(small)))
-    program = lower(lower_build.matmul(16, 16, 16), hardware.load("gemmini_default"))
-    lines = [f"x,{n},{int(c['funct'])},{int(c['rs1']):#x},{int(c['rs2']):#x}" for n, c in enumerate(program[:-1])]
-    (folder / "program.csv").write_text("\n".join(["case,seq,funct,rs1,rs2", *lines, f"x,{len(lines)},fence,,", ""]))
-    measured = "cfg,id,kind,M,N,K,flow,mem_latency,rd_bytes_per_cycle,wr_bytes_per_cycle,cycles\n"
-    (folder / "measured.csv").write_text(f"{measured}default,first,matmul,16,16,16,WS,40,16,16,290\n")
+    _streams(folder)
     for name, latency in (("run", 40), ("other", 80)):
         result = sim.simulate(graph, "gemmini_4x4", overrides={"memory.latency_cycles": latency}, cache=False)
         result.save(folder / name)
@@ -148,6 +130,34 @@ weights = "int8"
         store=folder / "sweep.sqlite",
     )
     table.to_csv(folder / "sweep.csv", index=False)
+
+
+def _small(folder: Path) -> None:
+    """Write what is a text of a few lines, and models of other frameworks."""
+    (folder / "sentences.txt").write_text("a b\nb c\n")
+    (folder / "tokens.txt").write_text("1,2,3\n")
+    (folder / "config.json").write_text(json.dumps(LLAMA))
+    (folder / "topology.csv").write_text(TOPOLOGY)
+    (folder / "scale.cfg").write_text(SCALE_SIM)
+    (folder / "dram.toml").write_text('base = "gemmini_default"\n\n[memory]\ndram = "ddr4_2400"\n')
+    (folder / "cores.toml").write_text('base = "gemmini_2core"\n\n[cores]\nsplit = "tensor"\n')
+    if "onnx" in COMMANDS:
+        from helpers import torch_programs
+        from helpers.onnx_models import encoder
+
+        encoder(folder / "model.onnx", "node", layers=1)
+        torch_programs.program(folder / "mlp.pt2")
+
+
+def _streams(folder: Path) -> None:
+    """Write recorded commands and a measured row."""
+    small = lower(lower_build.matmul(8, 8, 8), hardware.load("gemmini_4x4"))
+    (folder / "spike.log").write_text("".join(spike.log(small)))
+    program = lower(lower_build.matmul(16, 16, 16), hardware.load("gemmini_default"))
+    lines = [f"x,{n},{int(c['funct'])},{int(c['rs1']):#x},{int(c['rs2']):#x}" for n, c in enumerate(program[:-1])]
+    (folder / "program.csv").write_text("\n".join(["case,seq,funct,rs1,rs2", *lines, f"x,{len(lines)},fence,,", ""]))
+    measured = "cfg,id,kind,M,N,K,flow,mem_latency,rd_bytes_per_cycle,wr_bytes_per_cycle,cycles\n"
+    (folder / "measured.csv").write_text(f"{measured}default,first,matmul,16,16,16,WS,40,16,16,290\n")
 
 
 def _checkpoint(folder: Path) -> None:
