@@ -180,6 +180,8 @@ OWN = {
     "sim/core/jit.py": "our own sources",
     "sim/core/kept.py": "our own compiled code, in a folder that is ours alone",
     "sim/core/compiling.py": "a lock of our own",
+    "sim/core/linked.py": "our own compiled code",
+    "sim/core/linking.py": "our own compiled code",
     "sim/timing/disk.py": "our own cache, and our own sources",
     "sim/studies/exhibit.py": "a file that ships",
     "sim/cli/infer/prepare.py": "a file that ships",

@@ -119,7 +119,7 @@ weights = "int8"
     (folder / "trace.json").write_text(json.dumps(chrome.trace(sim.simulate(graph, "gemmini_4x4", cache=False))))
     changes = "latency,less,40,20,900,-0.1\nlatency,more,40,80,1200,0.2\n"
     (folder / "whatif.csv").write_text(f"knob,direction,from,to,cycles,cycles_change\n{changes}")
-    found = maps.find(graph, hardware.load("gemmini_4x4"), effort_cycles=1)
+    found = maps.find(maps.Searched(graph, hardware.load("gemmini_4x4")), effort_cycles=1)
     (folder / "map.toml").write_text(mapfile.to_toml(found))
     table = sim.sweep(
         hardware="gemmini_4x4",

@@ -108,3 +108,16 @@ def test_a_search_without_a_point_that_could_be_simulated_ends_with_2(capsys: py
     with pytest.raises(SystemExit) as ended:
         main(["explore", "bert-tiny", "--grid", "bogus.key=1", "--trials", "1"])
     assert ended.value.code == 2 and "unknown key" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["sweep", "explore"])
+def test_a_schedule_of_the_command_line_reaches_every_point(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Options of a request are options of sweeps and searches of it, one that is a mapping too."""
+    small = ["--seq", "16", "--size", "hidden=32", "--size", "heads=2", "--size", "ffn=64", "--json"]
+    cycles = []
+    for chosen in ([], ["--schedule", "fused"]):
+        with pytest.raises(SystemExit) as end:
+            main([command, "encoder-layer", *small, "--grid", "memory.latency_cycles=10,20", *chosen])
+        assert not end.value.code
+        cycles.append([row["cycles"] for row in json.loads(capsys.readouterr().out)])
+    assert len(cycles[0]) == 2 and cycles[0] != cycles[1]
