@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.base.errors import InputError
+from sim.base.reading import read_bytes
 from sim.base.store import point_key
 from sim.base.version import code_version
 from sim.graph import Graph
@@ -35,7 +36,7 @@ def _contents(graph: Graph | str) -> str:
     if isinstance(graph, Graph):
         return graph.key
     path = Path(graph)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return hashlib.sha256(read_bytes(path)).hexdigest() if path.is_file() else ""
 
 
 def knobs(point: Request) -> dict[str, Any]:
