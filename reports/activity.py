@@ -1,4 +1,4 @@
-"""What happened over time: rows held in scratchpad and accumulator, and how busy array and bus were."""
+"""Activity over time: rows held in scratchpad and accumulator, and how busy array and bus were."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the cycles went: one stacked bar per run, by kind of operator or by cause."""
+"""Cycles of runs: one stacked bar per run, by kind of operator or by cause."""
 
 from __future__ import annotations
 

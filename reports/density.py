@@ -1,4 +1,4 @@
-"""What sparsity gains, family by family: cycles, energy and traffic against density, and what is lost.
+"""Gains of sparsity by family of patterns: cycles, energy and traffic against density, and the losses.
 
 `carat plot density SWEEP -o density.png` (a table of `carat sweep ... --density 0.1:1.0:0.1 --pattern ...`).
 
@@ -25,7 +25,7 @@ from sim.sparsity.spec import parse
 
 DENSE = "dense"
 MIXED = "multiply-accumulates"
-"""What the density of a specification with several rules counts."""
+"""Operands that the density of a specification with several rules counts."""
 OF_FILES = re.compile(r"\.(toml|npz|npy|safetensors)(/|$)")
 SAME_IDEAL = 0.05
 """Ideals that differ by less than this share of the dense run are drawn as one line."""
@@ -63,7 +63,7 @@ PAGE_COLUMNS = (
     "load_wait_cycles",
     "bank_conflict_cycles",
 )
-"""What the whole page needs beside hardware, workload, sparsity and cycles."""
+"""Columns that the page needs besides hardware, workload, sparsity and cycles."""
 
 
 def density(axes: Axes, sweep: pd.DataFrame, metric: str = "cycles") -> Axes:

@@ -30,7 +30,7 @@ Box = tuple[float, float, float, float]
 """Left, bottom, right, top in pixels."""
 
 SIDES = ((0, -1), (0, 1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
-"""Where a name is tried beside its point, as (right, up), the first free place first."""
+"""Positions tried for a name near its point, as (right, up), the first free place first."""
 
 
 class LogTicks(Locator):

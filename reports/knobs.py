@@ -1,4 +1,4 @@
-"""A sweep's table: what it varied, which of its points can be compared, and its values as short text."""
+"""A sweep's table: its knobs, the points that can be compared, and values as short text."""
 
 from __future__ import annotations
 

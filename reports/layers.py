@@ -1,4 +1,4 @@
-"""Where the cycles of each layer went: one bar per layer, stacked by cause."""
+"""Cycles of each layer: one bar per layer, stacked by cause."""
 
 from __future__ import annotations
 

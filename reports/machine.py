@@ -31,7 +31,7 @@ class Unit(NamedTuple):
 
 
 Flow = tuple[str, str, str]
-"""From, to (keys of the units), and what stands beside the arrow."""
+"""From, to (keys of the units), and the text of the arrow."""
 
 
 def read(path: Path) -> Hardware:

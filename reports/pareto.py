@@ -32,7 +32,7 @@ DASHES = ("-", "--", "-.", ":")
 """Lines of the fronts where colours say something else."""
 
 BELOW_AXIS = -0.16
-"""Where the list begins, in heights of the axes: under the axis label."""
+"""Start of the list, in heights of the axes: under the axis label."""
 
 
 def front(*columns: npt.ArrayLike, groups: Sequence[Hashable] | None = None) -> npt.NDArray[np.intp]:
@@ -101,7 +101,7 @@ def pareto(
 
 
 def _points(axes: Axes, points: pd.DataFrame, x: str, y: str, color: str, group_of: pd.Series) -> None:
-    """Draw the points, coloured by the values of ``color``, else by what they answer."""
+    """Draw the points, coloured by the values of ``color``, else by workload and size."""
     by = points[color] if color else group_of
     for number, value in enumerate(sorted(by.unique())):
         some = points.loc[by == value]

@@ -1,4 +1,4 @@
-"""How a run gains by more cores: speedup over the fewest cores of a sweep, and how far the memory's rate is used.
+"""Scaling over cores: speedup over the fewest cores of a sweep, and the share of the memory's rate in use.
 
 `carat sweep WORKLOAD --grid cores.count=1,2,4,8,16 ... -o cores.csv; carat plot scaling cores.csv -o scaling.png`
 """

@@ -1,4 +1,4 @@
-"""An exhibit of a published study: each published value and what was simulated in its place, a row of dots each."""
+"""An exhibit of a published study: each published value and the simulated ones, a row of dots each."""
 
 from __future__ import annotations
 

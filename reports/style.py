@@ -1,4 +1,4 @@
-"""What all figures share: fixed colours, the style sheet, stacked bars, reading a CSV file, saving a picture."""
+"""Shared by all figures: fixed colours, the style sheet, stacked bars, reading a CSV file, saving a picture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sim.base.reading import read_text
 from sim.graph.kinds import KINDS
 
 FUSED_COLORS: dict[str, str] = {"matmul+softmax": "#56B4E9", "matmul+gelu": "#009E73", "ifft+gelu": "#44AA99"}
-"""Colours of operators with what the array applies to their results."""
+"""Colours of operators with an activation fused into them."""
 
 ENERGY_COLORS: dict[str, str] = {
     "mac": "#0072B2",
@@ -45,7 +45,7 @@ AREA_COLORS: dict[str, str] = {
     "host": ENERGY_COLORS["host"],
     "sparsity_units": ENERGY_COLORS["dram"],
 }
-"""One colour per component of area; what energy has too keeps its colour."""
+"""One colour per component of area; a component of both area and energy has one colour."""
 
 OPERAND_COLORS: dict[str, str] = {
     "A": "#0072B2",
@@ -69,7 +69,7 @@ are apart for the colour-blind (found by search over hues: the next colour is th
 MARKERS = "osD^vP*Xph"
 
 FORMATS = (".png", ".svg", ".pdf")
-"""What `save` writes."""
+"""Formats that `save` writes."""
 DARK_TEXT, LIGHT_TEXT = "#222222", "#ffffff"
 DARK_ON_COLOR = "#1a1a1a"
 """Dark letters on a coloured ground, the same on a light and on a dark page."""

@@ -1,4 +1,4 @@
-"""How busy the array was in each of its operators: equal operators of all layers are one bar."""
+"""Utilisation of the array by operator: equal operators of all layers are one bar."""
 
 from __future__ import annotations
 

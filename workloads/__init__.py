@@ -1,4 +1,4 @@
-"""Workloads: sizes in, layer graph out. No word of hardware here."""
+"""Workloads: sizes in, layer graph out. Hardware is unknown here."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sim.base.errors import InputError, did_you_mean
 from sim.base.reading import read_json
 from sim.graph import Graph
+from sim.sparsity.masks import files
 from workloads.bert import (
     MAX_POSITIONS,
     MODELS,
@@ -63,6 +64,19 @@ WORKLOADS: dict[str, Callable[..., Graph]] = {
 """Encoders and ResNet-50 by the name that the command line takes; all other networks: `NETWORKS`."""
 
 
+def _onnx_weights(path: Path) -> files.Arrays:
+    found: files.Arrays = import_module("workloads.onnx.weights").weights(path)  # few runs read an ONNX file
+    return found
+
+
+def _checkpoint(folder: Path) -> files.Arrays:
+    found: files.Arrays = import_module("workloads.checkpoint").matrices(folder)  # few runs read a checkpoint
+    return found
+
+
+files.READERS |= {".onnx": _onnx_weights, files.FOLDER: _checkpoint}
+
+
 def __getattr__(name: str) -> Any:
     """Return `NETWORKS`, whose forty modules are imported when one of them is asked for: most runs need none."""
     if name == "NETWORKS":
@@ -71,7 +85,7 @@ def __getattr__(name: str) -> Any:
 
 
 def remarks(name: str, sizes: Mapping[str, object]) -> list[str]:
-    """Return what is unusual about the sizes of a named workload: a published model beyond its positions."""
+    """Return remarks on unusual sizes of a named workload: a published model beyond its positions."""
     seq = sizes.get("seq")
     if name in MODELS and isinstance(seq, int) and seq > MAX_POSITIONS:
         return [f"{name} has {MAX_POSITIONS} positions: no checkpoint of it runs at seq = {seq:,}"]
@@ -123,7 +137,7 @@ FLAGS = {"true": True, "false": False}
 
 
 def built(name: str, builder: Callable[..., Graph], sizes: Mapping[str, object]) -> Graph:
-    """Return what a builder makes of ``sizes``. Raises InputError for sizes that it does not take."""
+    """Return the graph of a builder for ``sizes``. Raises InputError for sizes that it does not take."""
     known = inspect.signature(builder, eval_str=True).parameters
     problems = [f"{name}: no size {size!r}{did_you_mean(size, known)}" for size in sizes if size not in known]
     chosen = dict(sizes)

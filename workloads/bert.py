@@ -16,7 +16,8 @@ from typing import Any, get_type_hints
 
 from sim.base.errors import InputError
 from sim.graph import Graph, Op, Tensor, View
-from workloads.encoder import Attention, Builder, check_sizes, head_size, states_sizes
+from sim.graph.encoder import Attention, Builder
+from workloads.encoder import check_sizes, head_size, states_sizes
 
 VOCABULARY = 30522
 """WordPiece tokens of the uncased English BERTs."""

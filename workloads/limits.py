@@ -4,50 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextlib import suppress
 from itertools import product
 
 from sim.base.errors import InputError
 from sim.graph import Graph
-
-MOST_OPERATORS = 1 << 15
-"""Of a workload: bert-large with 128 sequences has 9,456. This many are built, checked and planned in seconds."""
+from sim.graph.limits import MOST_OPERATORS as MOST_OPERATORS
+from sim.graph.limits import TooManyOperators, is_limited, too_many
+from sim.graph.limits import unlimited as unlimited
 
 REPEATING = ("layers", "batch")
 """Sizes of which the number of operators is a linear function, for all others unchanged."""
 
 FEW = 64
 """Up to here a repeating size alone makes no workload too large."""
-
-_most: ContextVar[float] = ContextVar("_most", default=MOST_OPERATORS)
-
-
-class TooManyOperators(InputError):
-    """A workload of more operators than may be made."""
-
-
-@contextmanager
-def unlimited() -> Iterator[None]:
-    """Build workloads of any number of operators meanwhile: they are meant, and take hours and memory."""
-    token = _most.set(float("inf"))
-    try:
-        yield
-    finally:
-        _most.reset(token)
-
-
-def check_operators(count: int) -> None:
-    """Raise TooManyOperators where ``count`` operators are more than may be made."""
-    if count > _most.get():
-        raise TooManyOperators(_text("it has", "smaller sizes"))
-
-
-def _text(what: str, nearest: str) -> str:
-    return (
-        f"{what} more than {MOST_OPERATORS:,} operators, the limit; nearest legal: {nearest}, or --allow-large "
-        "(allow_large=True)"
-    )
 
 
 def build_within(name: str, builder: Callable[..., Graph], sizes: Mapping[str, object]) -> Graph:
@@ -58,7 +28,7 @@ def build_within(name: str, builder: Callable[..., Graph], sizes: Mapping[str, o
     except TooManyOperators:
         check_repeats(name, builder, sizes, least=1)
         legal = next(smaller(builder, sizes, builder), "smaller sizes")
-        raise TooManyOperators(f"{name}: {_text('it has', legal)}") from None
+        raise TooManyOperators(f"{name}: {too_many('it has', legal)}") from None
 
 
 def smaller(builder: Callable[..., Graph], sizes: Mapping[str, object], made: Callable[..., object]) -> Iterator[str]:
@@ -94,7 +64,7 @@ def check_repeats(name: str, builder: Callable[..., Graph], sizes: Mapping[str, 
     known = inspect.signature(builder).parameters
     repeating = {size: n for size, n in sizes.items() if size in REPEATING and size in known}
     asked = {size: n for size, n in repeating.items() if isinstance(n, int) and n > 0}
-    if max(asked.values(), default=0) <= least or _most.get() > MOST_OPERATORS:
+    if max(asked.values(), default=0) <= least or not is_limited():
         return
     counts: dict[tuple[int, ...], int] = {}
     for few in product((1, 2), repeat=len(asked)):
@@ -106,7 +76,7 @@ def check_repeats(name: str, builder: Callable[..., Graph], sizes: Mapping[str, 
     if _linear(counts, tuple(asked.values())) <= MOST_OPERATORS:
         return
     said = " x ".join(f"{size} {n:,}" for size, n in asked.items())
-    raise TooManyOperators(f"{name}: {_text(f'{said} makes', _legal(counts, asked))}")
+    raise TooManyOperators(f"{name}: {too_many(f'{said} makes', _legal(counts, asked))}")
 
 
 def _linear(counts: Mapping[tuple[int, ...], int], at: tuple[int, ...]) -> int:

@@ -1,4 +1,4 @@
-"""What a workload takes before any machine: FLOPs, bytes, intensity, parameters and KV bytes, by kind and by layer.
+"""Demands of a workload without a machine: FLOPs, bytes, intensity, parameters and KV bytes, by kind and by layer.
 
 FLOPs of a product are 2 M N K, of all else the kind's own per output element (`sim.graph.kinds`), 1 where it states
 none. Bytes are ideal traffic: every operand read once, every result written once, no fusion, at the tensors' own types.
@@ -36,7 +36,7 @@ class Load:
 
 
 def load_of(op: Op, graph: Graph) -> Load:
-    """Return what one operator takes."""
+    """Return the demands of one operator."""
     kind = kinds.find(op.kind)
     own = 0.0 if kind.product or kind.hands_on else (kind.per_element or (1.0, 0.0))[0]
     moved = 0

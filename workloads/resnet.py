@@ -7,8 +7,9 @@ The stride of a stage lies in the 3x3 convolution of its first block (version 1.
 from __future__ import annotations
 
 from sim.graph import Graph, Tensor, View
+from sim.graph.encoder import Builder
 from sim.graph.windows import positions
-from workloads.encoder import Builder, check_sizes, states_sizes
+from workloads.encoder import check_sizes, states_sizes
 
 STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
 """Blocks and inner channels of each stage; a block's output has four times as many channels."""

@@ -69,7 +69,7 @@ def _cells(row: list[str]) -> list[str]:
 
 
 def _sizes(cells: list[str]) -> tuple[list[str], list[int]]:
-    """Return what is wrong with a line, and its sizes."""
+    """Return the problems of a line, and its sizes."""
     texts = cells[1:]
     if len(texts) == len(CONVOLUTION) + 1 and texts[-1] == texts[-2]:  # one stride for each side
         texts = texts[:-1]

@@ -125,7 +125,7 @@ def _warnings(runs: Sequence[SavedRun]) -> list[str]:
 
 
 def _on_the_host(run: SavedRun) -> list[str]:
-    """Return what the host runs, by reason."""
+    """Return the operators of the host, by reason."""
     if "fallback" not in run.ops:  # a run saved before the column was
         return []
     found = []
@@ -139,7 +139,7 @@ def _on_the_host(run: SavedRun) -> list[str]:
     return found
 
 
-SAID: tuple[tuple[str, str], ...] = (
+FACTS: tuple[tuple[str, str], ...] = (
     ("workload", "workload"),
     ("sizes", "sizes"),
     ("hardware", "machine"),
@@ -165,9 +165,9 @@ def _summary(runs: Sequence[SavedRun]) -> Table:
     heads = [Head("", text=True)]
     for index, run in enumerate(runs):
         heads += [Head(run.name)] + ([Head("change")] if index else [])
-    said = [(label, [str(run.totals[column]) for run in runs]) for column, label in SAID]
-    said.append(("energy table", [energy.priced_at(run) for run in runs]))
-    texts = [Row([Cell(label), *_beside([Cell(text, "wrap") for text in values])]) for label, values in said]
+    facts = [(label, [str(run.totals[column]) for run in runs]) for column, label in FACTS]
+    facts.append(("energy table", [energy.priced_at(run) for run in runs]))
+    texts = [Row([Cell(label), *_side_by_side([Cell(text, "wrap") for text in values])]) for label, values in facts]
     rows = [_summary_row(runs, *entry) for entry in SUMMARY]
     bands = [Cell("energy band, mJ")]
     bars = [Cell("cycles by cause")]
@@ -178,7 +178,7 @@ def _summary(runs: Sequence[SavedRun]) -> Table:
     return Table(heads, [*texts, *rows[:7], Row(bands), *rows[7:], Row(bars)])
 
 
-def _beside(cells: Sequence[Cell]) -> list[Cell]:
+def _side_by_side(cells: Sequence[Cell]) -> list[Cell]:
     """Return one cell per run with an empty one for the change of each run but the first."""
     return [cells[0], *(part for cell in cells[1:] for part in (cell, Cell("")))]
 
@@ -223,7 +223,7 @@ def _signed(cycles: int) -> Cell:
 
 
 Drawing = tuple[str, str, str, float, Callable[[Axes], object]]
-"""Id, title, caption, height in inches, and what draws it."""
+"""Id, title, caption, height in inches, and the function that draws it."""
 
 
 def _figures(drawings: Sequence[Drawing]) -> list[dict[str, str]]:

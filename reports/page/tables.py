@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell shows, its CSS class, and the number it sorts by ("" = none, last; None = sort by text)."""
+    """Text of a cell, its CSS class, and the number it sorts by ("" = none, last; None = sort by text)."""
 
     html: str
     css: str = ""

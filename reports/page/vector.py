@@ -38,7 +38,7 @@ def inline(draw: Callable[[Axes], object], label: str, height_inches: float = 3.
 
 
 def page_color(color: str) -> str:
-    """Return what a page writes for the colour of a mark: a variable where a dark page lightens it."""
+    """Return the colour of a mark as a page writes it: a variable where a dark page lightens it."""
     return f"var(--mark-{color[1:].lower()})" if color in style.dark_page_colors() else color
 
 

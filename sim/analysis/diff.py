@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sim.analysis.saved import SavedRun
 
 By = Literal["name", "op", "kind"]
-"""How operators are grouped: by name without layer, one by one, or by kind."""
+"""Grouping of operators: by name without layer, one by one, or by kind."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A table of results read back from CSV: text stays text, whatever it looks like, and numbers are numbers."""
+"""A table of results read back from CSV: text is text, even where it looks like a number, and numbers are numbers."""
 
 from __future__ import annotations
 

@@ -103,8 +103,8 @@ def save(result: Result, folder: str | Path, *, command: str | None = None, sent
 
 
 def record_of(result: Result, folder: Path, command: str | None = None, sentence: str | None = None) -> dict[str, Any]:
-    """Return what run.json holds: version, how to reproduce, bottleneck, differences of the machine from `BASE`, energy
-    band and area by component, counters, and the profile (`sim.trace.profile`)."""
+    """Return the content of run.json: version, how to reproduce, bottleneck, differences of the machine from `BASE`,
+    energy band and area by component, counters, and the profile (`sim.trace.profile`)."""
     from sim.analysis.explain import explain  # numpy
     from sim.cost.area import area_um2  # pydantic
     from sim.trace.profile import profile  # numpy

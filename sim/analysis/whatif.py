@@ -1,4 +1,4 @@
-"""What each knob of a machine is worth around one point: every number halved and doubled, one run each.
+"""Sensitivity of one point to each knob of a machine: every number halved and doubled, one run each.
 
 Knobs that only make sense together change together (`JOINED`). A step that gives no legal machine, or no other
 machine, is a row with its reason.

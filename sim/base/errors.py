@@ -1,4 +1,4 @@
-"""Errors that reach a user: each says what is wrong, where, which rule it broke and the nearest way out."""
+"""Errors that reach a user: each states the fault, its place, the broken rule and the nearest legal value."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Hang(CaratError):
 
 
 def demand(name: str, given: object, kinds: type | tuple[type, ...], example: str) -> None:
-    """Raise InputError where an argument of Python's door is of none of ``kinds``; ``example``: what to write."""
+    """Raise InputError where an argument of Python's door is of none of ``kinds``; ``example``: a legal one."""
     if not isinstance(given, kinds):
         raise InputError(f"{name}: {str(given)[:60]!r} must be {example}")
 

@@ -1,4 +1,4 @@
-"""That numba is about to compile: said by the code that finds nothing to load, shown where progress is shown."""
+"""Notice of a compilation: given by the code that finds nothing to load, shown where progress is shown."""
 
 from __future__ import annotations
 

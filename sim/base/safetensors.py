@@ -48,7 +48,7 @@ def read(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _cut_short(header: dict[str, Any], there: int) -> str | None:
-    """Return what to say of a file that ends before its tensors do."""
+    """Return the problem of a file that ends before its tensors do."""
     try:
         ends = {name: int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"}
     except (KeyError, TypeError, ValueError, IndexError):

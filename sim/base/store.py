@@ -139,7 +139,7 @@ class Store:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Turn what a damaged file makes of a query or of a row into InputError."""
+        """Turn errors of a damaged file into InputError."""
         try:
             yield
         except (sqlite3.Error, ValueError, TypeError, RecursionError) as error:
@@ -153,7 +153,7 @@ class Store:
         if not Path(other).is_file():
             raise InputError(f"store {other}: no such file")
         with Store(other):
-            pass  # refuses what is no store, and adds the tables that an older one lacks
+            pass  # refuses files that are no store, and adds the tables that an older one lacks
         before = len(self)
         self._db.execute("ATTACH DATABASE ? AS other", (str(other),))
         try:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 MOST_CHARACTERS = 2000
 """Longest line of a message: some quote a whole cell of a foreign file."""
 MOST_NAME = 255
-"""Longest name of a tensor, an operator, a graph or a machine: what file systems take."""
+"""Longest name of a tensor, an operator, a graph or a machine: the limit of file systems."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make a spreadsheet read a cell of text as a formula (OWASP, CSV injection)."""
 

@@ -26,7 +26,7 @@ from typing import Any
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
-"""Where Linux mounts the groups of processes, and the file that names those of this one (cgroups(7))."""
+"""Folder in which Linux mounts the groups of processes, and the file that names those of this one (cgroups(7))."""
 
 
 @cache

@@ -32,7 +32,8 @@ PLUGINS_VARIABLE = "PYDANTIC_DISABLE_PLUGINS"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends the process. Refused input: message on stderr, exit code 2, no traceback.
 
-    What no door has refused is a fault of ours: one line that says so, exit code 70. `DEBUG_VARIABLE` shows where.
+    An error that no check has refused is a fault of Carat: one line that says so, exit code 70. `DEBUG_VARIABLE` shows
+    where.
     """
     os.environ.setdefault(PLUGINS_VARIABLE, "__all__")
     try:
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else "an output or the current folder: "
         _end(f"{where}{error.strerror or error}", REFUSED)
-    except Exception as error:  # the last line of defence: whatever it is, the user gets one line
+    except Exception as error:  # any other error: the user gets one line
         if os.environ.get(DEBUG_VARIABLE):
             raise
         _end(
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _open_outputs() -> None:
-    """Put something in the place of an output that is closed: what is printed there is lost, and said to be."""
+    """Put something in the place of an output that is closed: output to it is lost, which is reported."""
     if sys.stderr is None:
         sys.stderr = io.StringIO()
     if sys.stdout is None:

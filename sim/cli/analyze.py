@@ -1,4 +1,4 @@
-"""``carat analyze``: what a workload takes before any machine is chosen."""
+"""``carat analyze``: operations, bytes and parameters of a workload, without a machine."""
 
 from __future__ import annotations
 

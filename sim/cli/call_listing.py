@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from sim.timing.timing import Clock
 
 
+HEADINGS = (
+    "case", "call", "function", "commands", "cycles", "first to idle", "CPU around", "most of it", "energy uJ",
+)  # fmt: skip
+"""Of the table of calls."""
+
+
 def show(
     file: Path, case: str | None, machine: Hardware, clock: Clock, as_json: bool, output: Path | None = None
 ) -> None:
@@ -42,7 +48,6 @@ def show(
         listed = [{"case": name, "calls": found} for name, found in cases.items()]
         typer.echo(json.dumps({"hardware": machine.name, "cases": listed, "total": total}, indent=1))
         return
-    headings = ("case", "call", "what", "commands", "cycles", "first to idle", "CPU around", "most of it", "energy uJ")
     lines = [
         (
             row.case,
@@ -57,7 +62,7 @@ def show(
         )
         for row in rows
     ]
-    common.print_table(f"{file.name} on {machine.name}", headings, lines, 3)
+    common.print_table(f"{file.name} on {machine.name}", HEADINGS, lines, 3)
     for function, (count, cycles) in call_table.functions(rows).items():
         typer.echo(f"{function}: {count} calls, {cycles:,} cycles")
     typer.echo(f"all: {len(rows)} calls, {sum(row.cycles for row in rows):,} cycles")

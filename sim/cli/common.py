@@ -1,18 +1,17 @@
-"""What the commands share: the progress bar, the output folder, tables."""
+"""Shared by the commands: the progress bar, the output folder, tables."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from sim.base.errors import InputError
+from sim.run.progress import Progress as Progress
 from sim.run.progress import shown
-
-Progress = Callable[[int, int, str], None]
 
 PIPED_WIDTH = 140
 """Columns of a table that goes into a file or pipe, where there is no terminal to ask."""
@@ -53,7 +52,7 @@ def output_folder(path: Path | None) -> None:
 def progress_bar(what: str) -> AbstractContextManager[Progress]:
     """Return a context whose callback (done, total, label) draws a bar on a terminal after two seconds.
 
-    What is compiled meanwhile is announced. A pipe gets no lines: scripts read what commands write.
+    Compilations are announced. A pipe gets no lines, because scripts read the output of commands.
     """
     return shown(what, lines=False)
 
@@ -63,7 +62,7 @@ def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str
 
     The first ``text_columns`` columns are left-aligned; all of them but the first may fold.
     """
-    from rich.box import SIMPLE_HEAD  # 50 ms: not for what prints no table
+    from rich.box import SIMPLE_HEAD  # 50 ms: only for commands that print a table
     from rich.console import Console
     from rich.markup import escape
     from rich.measure import Measurement

@@ -1,4 +1,4 @@
-"""``carat list``: what there is to simulate, and on what."""
+"""``carat list``: workloads, machines, and the values of options."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ def listing(as_json: options.AsJson = False) -> None:
             (name, what, " ".join(f"{size}={value}" for size, value in _sizes(name, builders[name]).items()))
             for name, what in found.items()
         ]
-        common.print_table(heading, ("name", "what", "--size, with defaults"), rows, 3)
-    common.print_table("Machines (--hw)", ("name", "what"), machines.items(), 2)
-    common.print_table("Published machines (--hw), docs/SPARSITY.md", ("name", "what"), published.items(), 2)
-    common.print_table("CPUs (--cpu), docs/CPU.md", ("name", "what"), cpus.items(), 2)
-    common.print_table("Schedules (--schedule), docs/SCHEDULES.md", ("name", "what"), schedules.items(), 2)
-    common.print_table("Sparsity (--sparsity)", ("pattern", "what"), patterns.items(), 2)
-    common.print_table("Schemes (--sparsity PATTERN:DENSITY/SCHEME)", ("scheme", "what"), schemes.items(), 2)
+        common.print_table(heading, ("name", "meaning", "--size, with defaults"), rows, 3)
+    common.print_table("Machines (--hw)", ("name", "meaning"), machines.items(), 2)
+    common.print_table("Published machines (--hw), docs/SPARSITY.md", ("name", "meaning"), published.items(), 2)
+    common.print_table("CPUs (--cpu), docs/CPU.md", ("name", "meaning"), cpus.items(), 2)
+    common.print_table("Schedules (--schedule), docs/SCHEDULES.md", ("name", "meaning"), schedules.items(), 2)
+    common.print_table("Sparsity (--sparsity)", ("pattern", "meaning"), patterns.items(), 2)
+    common.print_table("Schemes (--sparsity PATTERN:DENSITY/SCHEME)", ("scheme", "meaning"), schemes.items(), 2)
     common.print_table("Pruning (--prune, [[prune]] of a SPEC.toml)", ("part", "what is kept"), PRUNED.items(), 2)
-    common.print_table("Compression ([[compress]] of a SPEC.toml)", ("kind", "what"), WHAT.items(), 2)
+    common.print_table("Compression ([[compress]] of a SPEC.toml)", ("kind", "meaning"), WHAT.items(), 2)
     typer.echo(f"Word sizes ([[precision]] of a SPEC.toml): {', '.join(TYPES)}")
     typer.echo(f"Energy tables (--set energy_table=NAME): {', '.join(tables)}")
 

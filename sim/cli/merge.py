@@ -21,14 +21,14 @@ def merge(
     others: Annotated[list[Path], typer.Argument(help="Stores of other shards; they stay as they are.")],
     output: options.Table = None,
 ) -> None:
-    """Put the stores of a sweep's shards into one; say what is missing; write the table."""
+    """Merge the stores of a sweep's shards; list the missing points; write the table."""
     from sim.base.store import Store  # SQLite: not for --help
 
     check_table(output)
     for other in others:
         if not other.is_file():
             raise InputError(f"store {other}: no such file")
-        Store(other, read_only=True).close()  # what is no store is refused before one is made
+        Store(other, read_only=True).close()  # files that are no stores are refused before one is made
     with Store(store) as whole:
         for other in others:
             new = whole.merge(other)
@@ -40,7 +40,7 @@ def export(
     store: Annotated[Path, typer.Argument(help="Store of a sweep.")],
     output: options.Table = None,
 ) -> None:
-    """Say what a store holds, and write its finished points as a table."""
+    """Print the contents of a store, and write its finished points as a table."""
     from sim.base.store import Store  # SQLite: not for --help
 
     check_table(output)

@@ -82,7 +82,7 @@ Saliency = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option("--weights", metavar="DIR|FILE", help="Weights whose magnitude says which of --prune stay."),
+    typer.Option("--weights", metavar="DIR|FILE", help="Weights whose magnitudes choose the parts that --prune keeps."),
 ]
 Tile = Annotated[
     list[str] | None,
@@ -122,7 +122,7 @@ Reach = Annotated[
     Literal["call", "hardware"],
     typer.Option(
         "--reach",
-        help="Of a search for tiles. call: what the C library's explicit-tile call can be given. hardware: also loop "
+        help="Of a search for tiles. call: arguments of the C library's explicit-tile call. hardware: also loop "
         "orders, operands that stay, scratchpad halves, which only loop commands of one's own can say.",
     ),
 ]
@@ -137,14 +137,12 @@ Grid = Annotated[
     ),
 ]
 Store = Annotated[
-    Path | None, typer.Option("--store", help="SQLite file to keep what was simulated in, and to resume from.")
+    Path | None, typer.Option("--store", help="SQLite file that keeps simulated results, to resume from.")
 ]
 Table = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the table here: .csv or .parquet.")
 ]
-Window = Annotated[
-    str | None, typer.Option("--window", metavar="FROM:TO", help="Only what happens in these cycles of the run.")
-]
+Window = Annotated[str | None, typer.Option("--window", metavar="FROM:TO", help="Only these cycles of the run.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -286,12 +284,12 @@ MOST_CHARACTERS = 1 << 14
 
 
 def _pruning(prune: str | None, saliency: Path | None, weights: Path | None) -> Pruning | str | None:
-    """Return what --prune keeps, with the file that says which ones. Raises InputError."""
+    """Return the pruning of --prune, with the file that chooses the parts that stay. Raises InputError."""
     if saliency is None and weights is None:
         return prune
     if prune is None:
         given = "--saliency" if weights is None else "--weights"
-        raise InputError(f"{given} says which of what --prune keeps; give --prune too, e.g. --prune heads=8")
+        raise InputError(f"{given} chooses the parts that --prune keeps; give --prune too, e.g. --prune heads=8")
     from sim.sparsity.edits.pruning import parse  # numpy: not for --help
 
     return parse(prune, saliency, weights)

@@ -13,7 +13,7 @@ from sim.cli import common, options
 
 @dataclass(frozen=True)
 class Details:
-    """What some kinds of picture are also given."""
+    """Further files that some kinds of picture take."""
 
     shares: Annotated[bool, typer.Option("--shares", help="breakdown, causes, kinds: bars of one height.")] = False
     x: Annotated[str | None, typer.Option("--x", help="pareto: column, smaller is better; sensitivity: setting.")] = (

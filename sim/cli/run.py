@@ -24,7 +24,7 @@ def run(
     request: Request,
     tiling: Tiling,
     tokens: options.Tokens = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Measure what relieving the bottleneck gives.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Measure the gain of relieving the bottleneck.")] = False,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="DIR", help="Save the run here, for `carat report`, `plot` and `diff`."),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Points:
-    """What a sweep combines."""
+    """Lists that a sweep combines."""
 
     workload: Annotated[list[str], typer.Argument(help="Workload names or graph files.")]
     hw: Annotated[list[str] | None, typer.Option("--hw", help="Machine; repeatable. Default: gemmini_ibert.")] = None
@@ -54,7 +54,7 @@ class Points:
 
 @dataclass(frozen=True)
 class Where:
-    """Where the points of a sweep are simulated."""
+    """Workers that simulate the points of a sweep."""
 
     jobs: options.Jobs = None
     scheduler: Annotated[

@@ -23,7 +23,8 @@ def trace(
     window: options.Window = None,
     first: Annotated[int, typer.Option("--first", min=1, help="Programs shown of each kind of equal ones.")] = 1,
     events: Annotated[
-        int | None, typer.Option("--events", min=1, help="Bound of the file; what is beyond is left out and counted.")
+        int | None,
+        typer.Option("--events", min=1, help="Most events in the file; those beyond are left out and counted."),
     ] = None,
     output: Annotated[
         Path | None,

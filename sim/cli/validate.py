@@ -54,7 +54,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rows are simulated: of these kinds and machines (none: all), with an id of this pattern."""
+    """Rows that are simulated: of these kinds and machines (none: all), with an id of this pattern."""
 
     kind: Annotated[list[str] | None, typer.Option(help="Only rows of this kind; repeatable.")] = None
     cfg: Annotated[list[str] | None, typer.Option(help="Only rows of this machine; repeatable.")] = None
@@ -115,13 +115,13 @@ def validate(
 
 @dataclass(frozen=True)
 class Replayed:
-    """What is replayed of a file, and how its commands come."""
+    """Part of a file that is replayed, and the pace of its commands."""
 
     case: Annotated[str | None, typer.Option(help="Only this case of the file.")] = None
     timeline: Annotated[Path | None, typer.Option(help="Write the commands' times to this CSV file.")] = None
     gap: Annotated[int, typer.Option(min=1, help="Cycles between two commands at least.")] = 1
     phase: Annotated[int, typer.Option(min=0, max=1, help="Hardware loop slot that comes first.")] = 0
-    calls: Annotated[bool, typer.Option("--calls", help="Call by call: what each is, with the CPU around it.")] = False
+    calls: Annotated[bool, typer.Option("--calls", help="Call by call: function, cycles and CPU of each.")] = False
     trace: Annotated[
         Path | None, typer.Option(metavar="FILE.json", help="Write a Chrome trace of the calls here; as --calls.")
     ] = None

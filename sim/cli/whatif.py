@@ -1,4 +1,4 @@
-"""``carat whatif``: what each knob of the machine is worth around one point."""
+"""``carat whatif``: sensitivity of one point to each knob of the machine."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ L2_LINE_CYCLES = 16
 MEMORY_LINE_SLOPE, MEMORY_LINE_CYCLES = 1.2, 11
 """A line from memory without L2: 59 cycles at latency 40, 131 at latency 100 (tests/oracle/soc/README.md)."""
 L2_MISS_CYCLES = 26
-"""What a line takes beyond the memory's latency through an L2 that misses (hwconfigs/cpu/rocket.toml)."""
+"""Cycles of a line beyond the memory's latency through an L2 that misses (hwconfigs/cpu/rocket.toml)."""
 L1_BYTES = 32 << 10
 """Rocket's data cache (tests/oracle/soc/README.md)."""
 
@@ -101,7 +101,7 @@ def line_cycles(price: OperatorPrice, work: HostWork, hw: Hardware) -> float:
 def traffic_bytes(kind: str, elements: int, hw: Hardware) -> tuple[int, int]:
     """Return the bytes that an operator reads from and writes to the memory behind the caches; 0 where none is priced.
 
-    What fits in an L2 stays there.
+    Data that fits in an L2 stays there.
     """
     key = price_key(kind)
     if hw.host == "none" or key not in hw.host.operators:

@@ -1,4 +1,4 @@
-"""The CPU in front of the accelerator: what it takes around a library call, and to run operators itself.
+"""The CPU in front of the accelerator: its cycles around a library call, and for operators of its own.
 
 The cycles between the commands of a call are the lowering's (`sim.lower.pace`); price lists are in hwconfigs/cpu.
 """

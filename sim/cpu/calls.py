@@ -1,4 +1,4 @@
-"""What a library call costs the CPU before its first command and behind its last idle cycle.
+"""Cycles of the CPU for a library call, before its first command and behind its last idle cycle.
 
 Three parts, all priced by ``cpu.prices``: the call itself; each pass of the library's search for a tile, counted by
 doing that search; and, for the first call of a kind in a program, the lines of code that the instruction cache misses.
@@ -52,7 +52,7 @@ def site_of(work: Work, operator: str | None) -> str:
 
 
 def cost(work: Work, hw: Hardware, seen: Set[str] = frozenset(), operator: str | None = None) -> CallCost:
-    """Return what the CPU takes around the call of a work item.
+    """Return the CPU's cycles around the call of a work item.
 
     ``seen``: pieces of code that have run before; ``operator``: the name of the one that it belongs to.
     """
@@ -68,7 +68,7 @@ def cost(work: Work, hw: Hardware, seen: Set[str] = frozenset(), operator: str |
     call = library_call(work, hw)
     way = variant(hw, folded=call.folded, inlined=call.inlined)
     table = prices_of(prices.calls, way)
-    # what the compiler has searched, no call searches again
+    # a search done by the compiler is not repeated by a call
     passes = 0 if way == "folded" else call.passes
     around = table[call.function] + passes * table.get(f"{call.function}_pass", 0)
     around += table.get(f"{call.function}_loops", 0) if call.loops else 0

@@ -1,4 +1,4 @@
-"""Library calls in a recorded command stream: what each is, and the CPU's pace through it.
+"""Library calls in a recorded command stream: the function of each, and the CPU's pace through it.
 
 A stream has only commands. Which piece of the library's code issued each follows from the order of their codes
 (`sim.lower` issues them so), and with it the gap that a price list gives; sizes of a product follow from the bounds and
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from sim.isa.layouts import LOOP_FIRST, NORM_FIRST, get
 from sim.lower import build
 from sim.lower.pace import HAND, Pace, prices_of, variant
 from sim.lower.tiling import folded
-from sim.lower.work import Conv, Matmul, Operand
+from sim.lower.work import ACTIVATIONS, DEFAULT_SCALE, Conv, Matmul, Operand
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -73,7 +73,7 @@ class Recognised:
 
 
 def calls_of(program: Program, dim: int) -> list[Recognised]:
-    """Split a stream at its fences and say what each piece is; fences in a row are one."""
+    """Split a stream at its fences and name each piece; fences in a row are one."""
     found, start = [], 0
     for end in [*np.flatnonzero(program["funct"] == Funct.FENCE).tolist(), len(program)]:
         piece = program[start:end]
@@ -145,20 +145,27 @@ def _product(commands: Program, dim: int) -> Matmul | None:
         return int(((count - 1) * first + end) * dim - loop_dimension(int(pads[-1]), field))
 
     code = get(flags, LOOP_FIRST.activation)
-    activation: Any = {0: "none", 1: "relu", 2: "layernorm", 3: "igelu", 4: "softmax"}.get(code, "none")
+    activation = ACTIVATIONS[code] if code < len(ACTIVATIONS) else "none"
     m, n, k = size(0, tall), size(1, wide), size(2, deep)
     if min(m, n, k) < 1:
         return None
     sides = bool(modes & 1), bool(modes & 2)
     return build.matmul(
-        m, n, k, transpose_a=sides[0], transpose_b=sides[1], full_c=full_c, activation=activation, bert_scale=0.05
+        m,
+        n,
+        k,
+        transpose_a=sides[0],
+        transpose_b=sides[1],
+        full_c=full_c,
+        activation=activation,
+        bert_scale=DEFAULT_SCALE,
     )
 
 
 def _convolution(commands: Program) -> Conv | None:
     """Return the convolution of a call's first hardware loop, whose sizes are the whole one's (`sim.lower.conv`).
 
-    None where its output is not what they give (variants for training).
+    None where its output has other sizes (variants for training).
     """
     first, second, third, fourth = (commands[commands["funct"] == code][0] for code in CONV_CONFIGS)
     last = commands[commands["funct"] == Funct.LOOP_CONV_WS][0]
@@ -183,7 +190,7 @@ def _convolution(commands: Program) -> Conv | None:
 def priced(call: Recognised, hw: Hardware, ran: frozenset[str]) -> tuple[Program, CallCost]:
     """Return a call's commands with their gaps, and what the CPU takes around it; ``ran``: code that has run before.
 
-    Of calls without a fence between them, what surrounds the later ones lies before their first commands.
+    Of calls without a fence between them, cycles around the later ones lie before their first commands.
     """
     outside = around((call.parts or (call,))[0], hw, ran)
     paths, streams = outside.paths, []
@@ -217,7 +224,7 @@ def paced(call: Recognised, hw: Hardware) -> Program:
 
 
 def around(call: Recognised, hw: Hardware, ran: frozenset[str]) -> CallCost:
-    """Return what the CPU takes around a recognised call; its tile search is counted where its sizes are known."""
+    """Return the CPU's cycles around a recognised call; its tile search is counted where its sizes are known."""
     if hw.cpu.prices == "none" or call.function == HAND:
         return CallCost()
     if call.work is not None:

@@ -34,19 +34,19 @@ CYCLES = re.compile(_ASM + r"\(\s*\"\s*" + _COUNTER + r"\s*;?\s*\"\s*:\s*\"=r\"\
 OTHER = re.compile(_ASM + r"\(\s*\"([^\"]*)\"")
 EXIT = re.compile(r"\bexit\s*\(")
 MARKER = re.compile(r"#(?:line)? \d+ \"(.*)\"([ \d]*)")
-"""Where a line of preprocessed text comes from; the flag 3 marks a header of the system."""
+"""Origin of a line of preprocessed text; the flag 3 marks a header of the system."""
 
 REFUSED = 86
 """Exit code of a program whose library refused a call (carat_rocc.h)."""
 FAILED_CHECK = "carat_rocc.h: a check failed"
-"""What carat_rocc.h says on stderr where the program's own code exits with an error."""
+"""Message of carat_rocc.h on stderr where the program's own code exits with an error."""
 SHOWN_CHARACTERS = 300
 """Characters of the program's last output that an error repeats."""
 
 
 @dataclass(frozen=True)
 class Build:
-    """How a program is compiled: include folders, macros (NAME or NAME=VALUE), compiler, its flags."""
+    """Compilation of a program: include folders, macros (NAME or NAME=VALUE), compiler, its flags."""
 
     include: tuple[Path, ...] = ()
     define: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class Build:
 
 
 class Ended(NamedTuple):
-    """How a program ended: its exit code, and how many of its checks of results failed and were passed."""
+    """End of a program: its exit code, and how many of its checks of results failed and were passed."""
 
     code: int
     failed_checks: int = 0

@@ -7,7 +7,7 @@ conversions that the plan prices. The yardstick is the same graph in float32 thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from sim.hardware.precision import INTEGERS
 from sim.plan.planner import Step, plan
 from sim.plan.step import VectorStep
 from sim.plan.word_sizes import WordSizes
+from sim.run.progress import Progress, silent
 from sim.sparsity.masks.measured import MeasuredMasks
 from sim.sparsity.precision import Precision
 from sim.sparsity.rules import Rules
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from sim.hardware import Hardware
 
 Array = npt.NDArray[Any]
-Progress = Callable[[int, int, str], None]
 
 SPLIT = "gemmini_decomposable"
 """The preset that multiplies every integer type."""
@@ -102,7 +102,7 @@ def relative_error(found: Array, expected: Array) -> float:
 
 @dataclass(frozen=True)
 class Numerics:
-    """How a model's values become integers. ``recipe``: options of the quantisation.
+    """Conversion of a model's values to integers. ``recipe``: options of the quantisation.
 
     ``seen``: statistics of calibration sequences; None: of the sequence itself. ``words``: word sizes of matmuls
     (`sim.sparsity.precision`), integers without outliers; products with `structural` matrices stay in the array's type.
@@ -136,7 +136,7 @@ def infer(
     tokens: int | None = None,
     numerics: Numerics | None = None,
     others: Sequence[tuple[dict[str, Array], int]] = (),
-    progress: Progress = lambda done, total, label: None,
+    progress: Progress = silent,
 ) -> Inference:
     """Run ``model`` on ``hw``.
 

@@ -18,16 +18,14 @@ from sim.functional.unit import Decoder, Sampler, Unit
 from sim.hardware.schema import ELEMENT_BITS
 from sim.isa.commands import Funct
 from sim.isa.fields import stored_bytes
+from sim.lower.place import BASE_ADDRESS as BASE_ADDRESS
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.timing.timing import Timing
 
-BASE_ADDRESS = 0x20010000
-"""First byte of the DRAM image: where `sim.lower.place` and `sim.plan.planner` put the first tensor."""
-
 SPARE_BYTES = 1 << 16
-"""Behind the tensors: the rows that pad the last block of B are loaded too, from whatever lies there."""
+"""Behind the tensors: the rows that pad the last block of B are loaded too, with arbitrary contents."""
 
 SLOTS = 512
 """Commands that may be between issue and completion; the reservation stations hold fewer than 64 per class."""
@@ -38,7 +36,7 @@ SUMS = ("int8", "int16", "int32", "fp32")
 
 @dataclass(frozen=True)
 class Execution:
-    """What one program did. ``counters``: names of `sim.core.events.Event` that follow from the commands.
+    """Result of one program. ``counters``: names of `sim.core.events.Event` that follow from the commands.
 
     Those of DRAM are missing on a machine with an L2, which decides on them: there each of the ``dma_requests`` is one
     hit or one miss.

@@ -31,7 +31,7 @@ ACTIVATIONS = ("none", "relu", "igelu", "softmax")
 
 
 class Whole(NamedTuple):
-    """How one kind of work item is computed at once, and whether it can be."""
+    """Computation of one kind of work item at once, and the rule for when it applies."""
 
     able: Callable[[Any, Hardware], bool]
     compute: Callable[[Any, Machine, Weights | None], int]

@@ -262,7 +262,7 @@ class Run:
         return host.forward(self.graph, self.given, self.epsilon, self.head_dim)
 
     def output_of(self, step: Step) -> View:
-        """Return what a step writes: of a fused pair, the second one's output."""
+        """Return the output of a step: of a fused pair, the second one's output."""
         op = self.ops[step.name]
         if "+" in step.kind and step.engine != "vector":
             (reader,) = self.graph.consumers(op.output.tensor)

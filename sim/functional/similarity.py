@@ -1,4 +1,4 @@
-"""How close sentence vectors are to those in float: cosines one by one, and the ranking of all similarities."""
+"""Similarity of sentence vectors to those in float: cosines one by one, and the ranking of all similarities."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ Record = Any
 """One record of a structured array: its fields are attributes."""
 
 LayerNormRule = Literal["library", "hardware"]
-"""How a normalised row is rounded: as gemmini.h or as the RTL does it (docs/NUMBERS.md)."""
+"""Rounding of a normalised row: as gemmini.h or as the RTL does it (docs/NUMBERS.md)."""
 
 SETS = 4
 """Sets of resident weights: one at work, one behind it, room for preloads that have begun."""

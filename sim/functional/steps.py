@@ -1,4 +1,4 @@
-"""Planned operators on the executor: all programs of a step of `sim.plan.planner`, or a word on why there is none."""
+"""Planned operators on the executor: all programs of a step of `sim.plan.planner`, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INSTEAD = {
     "top_k": "tokens and heads of your own choice: prune the graph",
     "predict": "sparsity.predictor_macs_per_cycle = 0, the prediction on the array",
 }
-"""What a unit beside the array does -> what the array can do in its place."""
+"""Operation of a side unit -> the operation of the array that can replace it."""
 
 
 def run_step(machine: Machine, step: Step, units: Sequence[Unit] = ()) -> tuple[Execution, ...]:
@@ -35,10 +35,10 @@ def run_step(machine: Machine, step: Step, units: Sequence[Unit] = ()) -> tuple[
     """
     if not step.works:
         kind = step.kind.partition("+")[0]
-        where = {"host": "the host", "vector": "the vector unit"}.get(step.engine, "a unit beside the array")
+        where = {"host": "the host", "vector": "the vector unit"}.get(step.engine, "a side unit")
         instead = INSTEAD.get(kind, "sim.functional.host, in float32")
         raise InputError(
-            f"{step.name}: {step.kind} runs on {where}, of which time and energy are known, not how it rounds; the "
+            f"{step.name}: {step.kind} runs on {where}; time and energy of that are modelled, its rounding is not; the "
             f"executor runs programs of the array (nearest: {instead})"
         )
     packed = [work for work in step.works if work.PACKED]

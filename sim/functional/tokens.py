@@ -104,7 +104,7 @@ def _id_tensors(model: Checkpoint, ids: list[int], length: int) -> dict[str, Arr
 
 
 def inputs(model: Checkpoint, ids: list[int], length: int | None = None) -> dict[str, Array]:
-    """Return what a graph of ``model`` on ``length`` tokens is given: ids, attention mask, tables, weights by name.
+    """Return the inputs of a graph of ``model`` on ``length`` tokens: ids, attention mask, tables, weights by name.
 
     Behind ``ids`` comes padding, which the mask hides from attention.
     """
@@ -114,7 +114,8 @@ def inputs(model: Checkpoint, ids: list[int], length: int | None = None) -> dict
 
 
 def sequence_inputs(model: Checkpoint, ids: list[int], length: int) -> dict[str, Array]:
-    """Return what changes from one sequence to the next: ids and attention mask, with padding up to ``length``."""
+    """Return the inputs that change from one sequence to the next: ids and attention mask, with padding up to
+    ``length``."""
     seen = np.arange(length) < len(ids)
     if model.decoder is not None:  # a token sees those before it
         seen = seen & (np.arange(length) <= np.arange(length)[:, None])

@@ -1,4 +1,4 @@
-"""What a head's logits say, and whether the integer ones say the same as those in float."""
+"""Decisions of a head's logits, and whether integer and float logits agree."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sim.base.errors import InputError, did_you_mean
 
 Array = npt.NDArray[Any]
 
-MOST_TOLD = 8
+MOST_NAMED = 8
 """Decisions that are spelt out; all are counted."""
 
 
@@ -41,13 +41,13 @@ class Verdict:
         """Return e.g. ``positive (float: positive)``, or how many of many agree."""
         if not self.out_of:
             return "nothing to decide"
-        if self.out_of > MOST_TOLD:
+        if self.out_of > MOST_NAMED:
             return f"{self.same} of {self.out_of} as in float"
         return f"{', '.join(self.decisions)} (float: {', '.join(self.float_decisions)})"
 
 
 def judge(logits: Array, reference: Array, kind: str, labels: Sequence[str], problem: str) -> Verdict:
-    """Return what logits [rows, labels] and those in float decide.
+    """Return the decisions of logits [rows, labels] and of those in float.
 
     ``kind``: "sequence", "tokens", "language" (the largest logit of each row names its label, or with ``problem``
     "multi_label_classification" each positive one), "span" (the rows with the largest logits are start and end of the
@@ -118,7 +118,7 @@ def named(labels: Sequence[str | None], known: Sequence[str]) -> list[str | None
     wrong = [label for label in labels if label is not None and label not in known and not _number(label, known)]
     if wrong:
         raise InputError(
-            f"label {wrong[0]!r} is none of {', '.join(known[:MOST_TOLD])}{did_you_mean(wrong[0], known)}, "
+            f"label {wrong[0]!r} is none of {', '.join(known[:MOST_NAMED])}{did_you_mean(wrong[0], known)}, "
             f"nor a number of 0 to {len(known) - 1}"
         )
     return [label if label is None or label in known else known[int(label)] for label in labels]

@@ -1,4 +1,4 @@
-"""Element types of operands in DRAM, and what a load makes of them: the numbers of `sim.hardware.precision`.
+"""Element types of operands in DRAM, and their conversion by a load: the numbers of `sim.hardware.precision`.
 
 A machine for one pair of types (`Hardware.words`) says how many *bits* an element has in memory; which type that is
 follows from the array's. Loads into the scratchpad narrow to the type that is multiplied: half to even, saturated.
@@ -87,7 +87,7 @@ def record(hw: Hardware, operand: str, kind: str) -> tuple[Any, ...]:
     """Return the fields of one operand's record: its type in memory, then the type multiplied."""
     own = hw.array.input_type
     inside = own if operand in ("word", "c") else _multiplied(hw, operand)[0]
-    # what an integer array cannot tell from its own width needs no narrowing: values are what they are
+    # an integer array takes these values as they are: no narrowing
     narrows = operand in ("a", "b") and inside != kind and ELEMENT_BITS[inside] <= ELEMENT_BITS[kind]
     return int(kind == own), ELEMENT_BITS[kind], element(kind), int(narrows), element(inside)
 

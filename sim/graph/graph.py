@@ -130,7 +130,7 @@ class Op:
 
     @property
     def record(self) -> kinds.Kind:
-        """What is known of its kind. Raises InputError for an unknown one."""
+        """The record of its kind. Raises InputError for an unknown one."""
         return kinds.find(self.kind)
 
     @property

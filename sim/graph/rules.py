@@ -95,7 +95,7 @@ def _op_problems(op: Op, tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 def _unwritten(tensor: Tensor, written: Sequence[View], ops: Sequence[Op]) -> list[str]:
-    """Return what is wrong with a tensor of which only parts are written: each read must lie within one of them."""
+    """Return the problems of a tensor of which only parts are written: each read must lie within one of them."""
     read = {view: op for op in ops for view in op.inputs if view.tensor == tensor.name}
     if read and all(any(within(view, part) for part in written) for view in read):
         return []
@@ -105,9 +105,9 @@ def _unwritten(tensor: Tensor, written: Sequence[View], ops: Sequence[Op]) -> li
 def order_problems(ops: Sequence[Op], tensors: Mapping[str, Tensor]) -> list[str]:
     """Check that activations are written once, before they are read, and that inputs and weights are not.
 
-    An activation is written fully, but for what nothing reads (what is padded to whole pages).
+    An activation is written fully, except for elements that no operator reads (padding to whole pages).
 
-    A state is written once where it is written; what is read of it beside that stems from an earlier graph.
+    Each element of a state is written at most once; the others stem from an earlier graph.
     """
     problems = []
     writes = writers(ops)

@@ -108,7 +108,7 @@ def _ways(table: Mapping[str, Mapping[str, T]], known: Iterable[str], needed: It
 
 
 class CpuPrices(Table):
-    """What the CPU in front of the accelerator costs, from a file of hwconfigs/cpu; docs/CPU.md derives the figures.
+    """Prices of the CPU in front of the accelerator, from a file of hwconfigs/cpu; docs/CPU.md derives the figures.
 
     ``streams``: by way of compilation, then by kind of command stream (`KINDS`), the cycles before each
     command of that kind; the last figure repeats. ``calls``: by way of compilation, cycles that a library call takes
@@ -152,7 +152,7 @@ class CpuPrices(Table):
 
 
 class Cpu(Table):
-    """How fast commands arrive, and what surrounds a library call.
+    """The pace at which commands arrive, and the cycles around a library call.
 
     ``command_cycles``: least cycles between a command and the one before it; ``loop_cycles``: the same for
     the first command of a hardware loop, whose operands the CPU computes. ``prices``: a file of hwconfigs/cpu, or

@@ -1,4 +1,4 @@
-"""Schema errors in our own words: where, what was given, which rule, and the closest key or value."""
+"""Schema errors in our own words: place, value given, rule, and the closest key or value."""
 
 from __future__ import annotations
 

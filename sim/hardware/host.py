@@ -1,4 +1,4 @@
-"""The host CPU as a machine describes it: which operators it runs, and what each costs."""
+"""The host CPU as a machine describes it: the operators it runs, and the price of each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class OperatorPrice(Table):
 
 
 class Host(Table):
-    """The CPU that runs what the array cannot.
+    """The CPU that runs the operators that the array cannot.
 
     ``cycles_per_element`` counts host cycles; ``clock_ratio`` = host clock / accelerator clock.
     ``takes`` lists operators that run here although the array could run them. ``operators``: prices in parts, of

@@ -71,7 +71,7 @@ def build(description: Mapping[str, Any], overrides: Mapping[str, object], where
             # the default machine, and rules that touch them are not reported.
             hardware, _ = _validate(merge(_resolve(DEFAULT, chain=()), removed(merged, bad)))
         problems += [] if hardware is None else [f"{where}: {one}" for one in _legality(hardware, bad, nearest)]
-        problems += [f"{where}: {one}" for one in _beside(problems, nearest)]
+        problems += [f"{where}: {one}" for one in _further_changes(problems, nearest)]
         raise InputError(problems)
     hardware._description, hardware._build = merged, build
     return hardware
@@ -90,7 +90,7 @@ MOST_ROUNDS = 8
 
 
 def _way_out(description: Mapping[str, Any]) -> dict[str, object]:
-    """Return what to change for a legal machine, by dotted key: what each broken rule asks for, until none is broken.
+    """Return changes to a legal machine, by dotted key: those that each broken rule asks for, until none is broken.
 
     Empty where that ends nowhere. Keys whose value has no nearest one are taken from the default machine.
     """
@@ -117,7 +117,7 @@ def _way_out(description: Mapping[str, Any]) -> dict[str, object]:
     return {}
 
 
-def _beside(problems: Iterable[str], nearest: Mapping[str, object]) -> list[str]:
+def _further_changes(problems: Iterable[str], nearest: Mapping[str, object]) -> list[str]:
     """Return a sentence on keys that only the way out changes, so that all of it can be followed."""
     named = {key for key in nearest if any(f": {key} = " in problem for problem in problems)}
     others = [f"{key} = {literal(value)}" for key, value in nearest.items() if key not in named]

@@ -59,7 +59,7 @@ class Words(NamedTuple):
     """Bits of an element of A, B and C in memory and of a scratchpad word, and the mode that they put the array in.
 
     ``parts``: multipliers that a PE splits into along each side; ``row_cycles``: cycles that a row of operands takes;
-    ``a_type``, ``b_type``: what is multiplied; ``sum_type``: what is added up, in the accumulator and in memory.
+    ``a_type``, ``b_type``: of the factors; ``sum_type``: of sums, in the accumulator and in memory.
     """
 
     a: int
@@ -74,12 +74,12 @@ class Words(NamedTuple):
 
     @property
     def a_bits(self) -> int:
-        """Bits of what is multiplied: activations."""
+        """Bits of a factor: activations."""
         return ELEMENT_BITS[self.a_type]
 
     @property
     def b_bits(self) -> int:
-        """Bits of what is multiplied: weights."""
+        """Bits of a factor: weights."""
         return ELEMENT_BITS[self.b_type]
 
 
@@ -130,7 +130,7 @@ class Hardware(Table, metaclass=_OnlyLoaded):
 
     _description: dict[str, Any] = PrivateAttr(default_factory=dict)
     _build: Callable[..., Hardware] = PrivateAttr()
-    """What makes a machine of a description (`sim.hardware.loading`, which knows this file)."""
+    """Function that makes a machine of a description (`sim.hardware.loading`, which knows this file)."""
 
     @cached_property
     def key(self) -> str:
@@ -199,7 +199,7 @@ class Hardware(Table, metaclass=_OnlyLoaded):
 
     @cached_property
     def dim(self) -> int:
-        """Multipliers along one side of the array: its PEs, or what they split into for narrow words."""
+        """Multipliers along one side of the array: its PEs, or their parts for narrow words."""
         return self.side if self.words is None else self.side * self.words.parts
 
     @cached_property
@@ -214,7 +214,7 @@ class Hardware(Table, metaclass=_OnlyLoaded):
 
     @property
     def sum_type(self) -> str:
-        """Type of what is added up: the accumulator's, or the operator's where it asks for another."""
+        """Type of sums: the accumulator's, or the operator's where it asks for another."""
         return self.array.acc_type if self.words is None else self.words.sum_type
 
     @property

@@ -1,4 +1,4 @@
-"""Arrays that multiply words narrower or wider than their input type: what a machine is for one pair of types.
+"""Arrays that multiply words narrower or wider than their input type: the machine for one pair of types.
 
 A mode is a machine of its own: `machine` derives it, the lowering and the timing core take it as any other.
 
@@ -67,7 +67,7 @@ def summable(hw: Hardware) -> tuple[str, ...]:
 
 
 def uncut(hw: Hardware) -> list[tuple[str, str, str]]:
-    """Return what ``array.accumulates`` names that no adder can be cut into: type, demand, nearest legal value."""
+    """Return the entries of ``array.accumulates`` that no adder can be cut into: type, demand, nearest legal value."""
     able = summable(hw)
     among = ", ".join(able) or "nothing narrower"
     demand = f"adders of {hw.array.acc_type} behind {hw.array.input_type} PEs are cut into {among}"

@@ -162,7 +162,7 @@ class Features(Table):
 
 
 class Memory(Table):
-    """What lies behind the accelerator's port.
+    """The memory behind the accelerator's port.
 
     Without ``dram``, a memory of fixed latency and pace, whose energy by pJ per bit is that of ``technology``. With
     it (the name of a device of hwconfigs/dram, or its tables) latency and pace are those of the way from the port to

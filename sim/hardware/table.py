@@ -1,4 +1,4 @@
-"""What every table of a hardware file is made of."""
+"""The base of every table of a hardware file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 MOST = 2**31 - 1
-"""Largest count: what the timing core multiplies stays within 64 bits."""
+"""Largest count: products in the timing core stay within 64 bits."""
 
 Count = Annotated[int, Field(ge=1, le=MOST)]
 

@@ -62,7 +62,7 @@ def _as_timed(work: Work, program: Program, hw: Hardware, counters: Mapping[str,
 
 
 class Lowering(NamedTuple):
-    """How one kind of work item becomes a program.
+    """The lowering of one kind of work item.
 
     ``check`` raises InputError for what ``lower`` refuses, sooner. ``call``: the library call that issues the commands.
     ``counters``: given (item, program, machine, the timing core's counters), those with what commands do not say.

@@ -92,7 +92,7 @@ def check(work: Conv, hw: Hardware) -> None:
 
 
 def special_problems(work: Conv) -> list[str]:
-    """Return what is wrong with a kernel that is not square, or of its own for each channel."""
+    """Return the problems of a kernel that is not square, or of its own for each channel."""
     special = [name for name in (*TRAINING, "input_dilation") if getattr(work, name) not in (False, 1)]
     problems = []
     square = work.rows_of_kernel == work.kernel and len({*work.paddings}) == 1
@@ -181,7 +181,7 @@ def lower_conv(work: Conv, hw: Hardware) -> Program:
 
 
 def _overhang(start: int, length: int, limit: int) -> tuple[int, int]:
-    """How far [start, start + length) sticks out below 0 and above ``limit``."""
+    """Elements by which [start, start + length) sticks out below 0 and above ``limit``."""
     return max(0, -start), max(0, start + length - limit)
 
 

@@ -40,7 +40,7 @@ def per_byte(hw: Hardware, operand: str) -> int:
 
 
 def granules(work: Conv, hw: Hardware) -> ConvTile:
-    """Return what a tile is a multiple of along each axis, or all of it: every tile begins on whole bytes."""
+    """Return the unit of a tile's size along each axis, or all of it: every tile begins on whole bytes."""
     a, b, c = (per_byte(hw, operand) for operand in "abc")
     batches = max(a * work.trans_input_3120, c * work.trans_output_1203, 1)
     ochs = max(c, 1 if work.trans_weight_0132 else b)

@@ -1,4 +1,4 @@
-"""What all work items have in common: operands in DRAM, and what an item says of them."""
+"""The base of all work items: operands in DRAM, and the properties that other rooms ask for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Place(NamedTuple):
 
 
 class Item:
-    """What all work items have in common."""
+    """The base of all work items."""
 
     MAPPING_FIELDS: ClassVar[tuple[str, ...]] = ()
     """Fields that a mapping may set."""
@@ -50,7 +50,7 @@ class Item:
     TILE_SIZES: ClassVar[int] = 0
     """Sizes of its tile; 0 where it has none."""
     PACED: ClassVar[bool] = False
-    """Whether lowering weighs what the memory takes for its answers."""
+    """Whether lowering depends on the memory's latency and bandwidth."""
     DIVISIBLE: ClassVar[bool] = True
     """Whether several cores can share it, if it is large enough."""
     PACKED: ClassVar[bool] = False

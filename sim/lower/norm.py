@@ -67,7 +67,7 @@ def search_norm_tile(work: Norm, hw: Hardware) -> tuple[int, int]:
 
 
 def norm_tile_rows(work: Norm, hw: Hardware) -> int:
-    """Return how many rows go into the accumulator at once; InputError if not so many as the work wants."""
+    """Return the rows that go into the accumulator at once; InputError if they are fewer than the work wants."""
     row_blocks = hw.acc_rows // (hw.dim * blocks_of(work.cols, hw.dim))
     most = min(work.rows, row_blocks * hw.dim if row_blocks else STATISTICS)
     if work.tile_rows is None:

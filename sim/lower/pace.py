@@ -1,4 +1,4 @@
-"""Kinds of command streams: what the CPU does between one command and the next, priced by ``cpu.prices``.
+"""Kinds of command streams: the CPU's cycles between one command and the next, priced by ``cpu.prices``.
 
 A library call issues its commands from a few pieces of code: straight-line configuration, the head of a tile's hardware
 loop, the loop nests that issue loads, computes and stores by hand. Lowering marks each piece where it emits it; the
@@ -36,7 +36,7 @@ def variant(hw: Hardware, *, folded: bool, inlined: bool) -> str:
 def prices_of(table: Mapping[str, Mapping[str, T]], way: str) -> dict[str, T]:
     """Return the prices of a way of compilation.
 
-    What it does not price costs what it does at run time; a folded call is one of constant sizes first.
+    A stream that it does not price is priced as at run time; a folded call is one of constant sizes first.
     """
     constant = table.get("constant", {}) if way == "folded" else {}
     return {**table["runtime"], **constant, **table.get(way, {})}

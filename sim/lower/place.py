@@ -1,11 +1,14 @@
-"""Where operands lie in DRAM: 4-KiB aligned in order from 0x20010000, as in the recorded programs."""
+"""Addresses of operands in DRAM: 4-KiB aligned in order from 0x20010000, as in the recorded programs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 BASE_ADDRESS = 0x2001_0000
-ALIGNMENT_BYTES = 4096
+"""First byte of the first operand, as in the recorded programs (PROGRAMS.md)."""
+
+PAGE_BYTES = 4096
+"""Operands begin on pages."""
 
 
 def place(sizes_bytes: Iterable[int], base: int = BASE_ADDRESS) -> list[int]:
@@ -13,7 +16,7 @@ def place(sizes_bytes: Iterable[int], base: int = BASE_ADDRESS) -> list[int]:
     addresses = []
     for size in sizes_bytes:
         addresses.append(base)
-        base += -(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        base += -(-size // PAGE_BYTES) * PAGE_BYTES
     return addresses
 
 

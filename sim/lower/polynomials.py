@@ -19,7 +19,7 @@ ERF_A = -0.2888
 
 
 def scale_problems(activation: str, bert_scale: float) -> list[str]:
-    """Return what is wrong with the scale of the integer polynomials; the softmax divides by ln 2 / scale."""
+    """Return the problems of the scale of the integer polynomials; the softmax divides by ln 2 / scale."""
     limit = {"softmax": LN2, "igelu": inf}.get(activation)
     if limit is None or 0 < bert_scale <= limit:
         return []

@@ -1,4 +1,4 @@
-"""Which operand of a product stays in the scratchpad over several tiles, and in which half each tile lies.
+"""Operands of a product that stay in the scratchpad over several tiles, and the half in which each tile lies.
 
 A hardware loop reads A from the start of a half and B from the end of one. The loop's slot decides which half, or
 the command does (a_spad_id, b_spad_id of LOOP_WS, LoopMatmul.scala). An operand that stays is loaded once for

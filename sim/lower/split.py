@@ -1,6 +1,6 @@
 """A work item cut into pieces for several cores: whole blocks of columns or rows of its result.
 
-Works lie in the same tensors as the item: a piece of columns reads all of A and its columns of B, a piece of rows its
+Pieces lie in the same tensors as the item: a piece of columns reads all of A and its columns of B, a piece of rows its
 rows of A and all of B. Traffic that several cores cause follows from that.
 """
 
@@ -20,7 +20,7 @@ Range = tuple[int, int]
 
 
 def shares(works: Sequence[Work], cores: int, hw: Hardware, *, rows: bool = False) -> list[tuple[Work, ...]]:
-    """Return what each core does of an operator's work items, as evenly as whole blocks allow; some may get nothing.
+    """Return each core's share of an operator's work items, as evenly as whole blocks allow; some may get nothing.
 
     Several items (heads, batch items) are dealt out whole; where they do not come out even, each is cut first. A
     single item is cut by columns, or by rows where that gives more pieces; ``rows``: always by rows.

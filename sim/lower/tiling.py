@@ -71,7 +71,7 @@ def auto_matmul_tile(work: Matmul, hw: Hardware) -> Tile:
 
 
 class Search(NamedTuple):
-    """What the library's search for a tile finds, and what it takes to find it.
+    """Result of the library's search for a tile, and the effort of the search.
 
     ``passes``: turns of its loop that changed the tile. ``foldable``: whether a compiler that knows the sizes does the
     search itself: the loop changes nothing, or only one size that is not yet whole can change (gcc then evaluates it;

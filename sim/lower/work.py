@@ -1,4 +1,4 @@
-"""Work items: what one accelerator operator computes and where its operands lie, before any command exists.
+"""Work items: the computation of one accelerator operator and the places of its operands, before any command exists.
 
 Each says of itself which operands it has (`Item.places`), how it moves to other addresses (`Item.moved`), which of its
 fields a mapping may set and which operators of a graph become it.
@@ -67,7 +67,7 @@ class SparseItem(Item):
         return False
 
     def index_place(self) -> Place:
-        """Return where the index lies, or what is stored instead of B."""
+        """Return the place of the index, or of the data stored instead of B."""
         raise TypeError(f"{type(self).__name__} names no index")
 
     def places(self) -> list[Place]:
@@ -119,14 +119,14 @@ class BlockSparseMatmul(SparseItem):
 
 @dataclass(frozen=True)
 class PackedMatmul(SparseItem):
-    """A `Matmul` whose B is stored with its zeros squeezed out, and what the machine does about it.
+    """A `Matmul` whose B is stored with its zeros squeezed out, and the machine's way of using it.
 
     ``rows``: per group of ``depth`` elements of K, per column of blocks, the packed rows kept (`sparseblocks`).
     ``fetch_rows``: scratchpad rows of A that one row of PEs picks its operands from. ``row_index_bits``: index of one
     packed row of DIM values. ``stored_bits``: None, or the bits of each block in DRAM, expanded by the load path; then
     the packed rows are plain rows of K and there is no index behind the decoder. ``index_address``: DRAM byte address
     of the index (of the stored stream). ``nonzeros``: weights that are not zero, for the multiply-accumulates.
-    ``circulant``: stored are circulants of so many rows and columns (0: none).
+    ``circulant``: rows and columns of the circulants that are stored (0: none are).
     """
 
     matmul: Matmul
@@ -296,4 +296,4 @@ def rows_forward(work: Item, rows: int, hw: Hardware) -> dict[str, Any]:
 
 
 Work = Matmul | BlockSparseMatmul | PackedMatmul | SampledMatmul | RowsMatmul | ResidualAdd | Norm | Conv | Chain
-"""Whatever `sim.lower.lower` can turn into a program."""
+"""Work items that `sim.lower.lower` turns into a program."""

@@ -27,7 +27,7 @@ from sim.plan.step import ArrayStep, Fallback, Step
 from sim.plan.word_sizes import runs_of
 
 ON_MOVE_OUT = {"softmax": "softmax", "gelu": "igelu", "layernorm": "layernorm"}
-"""The library's name of what the array applies to a result."""
+"""The library's names of the activations that the array applies to a result."""
 
 BERT_SCALES = {"softmax": SOFTMAX_BERT_SCALE, "igelu": GELU_BERT_SCALE}
 
@@ -36,7 +36,7 @@ SCALES = {"layernorm": Norm.scale}
 
 
 def matmul(op: Op, at: Planning, fused: Op | None) -> list[Step]:
-    """Return a product with what is fused into it."""
+    """Return a product with the operator fused into it."""
     output = fused.output if fused else op.output
     activation = ON_MOVE_OUT[fused.kind] if fused else op.attrs["activation"]
     _refuse_types(op, at, output, activation)
@@ -134,7 +134,7 @@ def _matmul_works(op: Op, at: Planning, output: View, activation: Any, dataflow:
 
 
 def _sparse(op: Op, at: Planning, dense: ArrayStep) -> Step:
-    """Return the step of an operator with what the machine makes of its zeros, and its dense programs beside it.
+    """Return the step of an operator with the machine's use of its zeros, and its dense programs.
 
     A comparison of sparse and dense is one of the same order of work: under rules for zeros, and under "dense", a
     product is the shorter of the library's program and of the one that skips blocks, with no block to skip.
@@ -182,7 +182,7 @@ def _others(op: Op, at: Planning, dense: ArrayStep, sparse: ArrayStep) -> tuple[
 
 
 def conv(op: Op, at: Planning, pool: Op | None) -> list[Step]:
-    """Return the convolution with the pooling behind it; what the machine lacks is reported by the check.
+    """Return the convolution with the pooling behind it; units that the machine lacks are reported by the check.
 
     Groups are a program each. Of a depth-wise one a hardware loop takes one channel (tiled_conv_dw).
     """
@@ -373,4 +373,4 @@ PASSES: dict[str, Callable[[Op, Planning], list[Step] | Fallback]] = {
     "gelu": only_fused,
     "maxpool": maxpool,
 }
-"""What plans operators that the host takes over where the array cannot: work items, or the reason."""
+"""Planners of operators that the host takes over where the array cannot run them: work items, or the reason."""

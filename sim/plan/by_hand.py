@@ -1,4 +1,4 @@
-"""Mappings that a caller gives: which operators take which fields, and what is wrong with a request."""
+"""Mappings that a caller gives: the fields that operators take, and the problems of a request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WORDS = ("loop_order", "resident", "halves", "dataflow")
 
 
 def item_of(choice: Mapping[str, Any]) -> type[Item]:
-    """Return the kind of work item that a choice is for: the number of its tile's sizes tells, a matmul without."""
+    """Return the kind of work item that a choice is for, by the number of its tile's sizes; without a tile a matmul."""
     if "tile_rows" in choice:
         return Norm
     tile = choice.get("tile", ())
@@ -57,7 +57,7 @@ def _fixed(value: Any) -> Any:
 
 
 def problems(graph: Graph, choices: Choices) -> list[str]:
-    """Return what is wrong with the names and keys of ``choices``; sizes are for the lowering to judge."""
+    """Return the problems of the names and keys of ``choices``; sizes are checked by the lowering."""
     found = []
     known = sorted({name for item in MAPPED for name in item.MAPPING_FIELDS})
     for pattern, choice in choices.items():

@@ -1,4 +1,4 @@
-"""What a plan is refused for before any time is spent: requests, operators without a price, tiles that do not fit."""
+"""Reasons to refuse a plan before anything is simulated: requests, operators without a price, tiles that do not fit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def refuse_size(size_bytes: int, hw: Hardware) -> None:
 
 
 def unpriced(steps: Iterable[Step], hw: Hardware) -> list[tuple[str, str]]:
-    """Return (operator, reason) of what the host runs and has no price for."""
+    """Return (operator, reason) of host operators without a price."""
     refused = []
     for step in steps:
         if step.host_kind is not None:
@@ -51,7 +51,8 @@ def unpriced(steps: Iterable[Step], hw: Hardware) -> list[tuple[str, str]]:
 
 
 def misfits(steps: Iterable[Step], hw: Hardware, mapping: by_hand.Choices) -> list[tuple[str, str]]:
-    """Lower what was mapped by hand, so that a tile that does not fit is refused before any time is spent."""
+    """Lower the operators that were mapped by hand, so that a tile that does not fit is refused before any time is
+    spent."""
     refused = []
     for step in steps:
         if step.works and any(by_hand.names(pattern, step.name) for pattern in mapping):
@@ -63,7 +64,7 @@ def misfits(steps: Iterable[Step], hw: Hardware, mapping: by_hand.Choices) -> li
 
 
 def unlowerable(steps: Iterable[Step], hw: Hardware) -> list[tuple[str, str]]:
-    """Return (operator, reason) of what no program can be made for: what is planned must run."""
+    """Return (operator, reason) of steps that cannot be lowered: every planned step must run."""
     refused: list[tuple[str, str]] = []
     reasons: dict[tuple[int, int], tuple[str, ...]] = {}
     for step in steps:

@@ -1,4 +1,4 @@
-"""What all engines of a plan share: graph, machine, addresses, word sizes, and what has been refused so far."""
+"""State that all engines of a plan share: graph, machine, addresses, word sizes, and the refusals so far."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class Planning:
         return not str(self.hw.array.input_type).startswith(("int", "uint"))
 
     def dtype(self, view: View) -> str:
-        """Return the graph's type of what a view sees."""
+        """Return the graph's type of a view's tensor."""
         return self.graph.tensors[view.tensor].dtype
 
     def role(self, view: View) -> Role:
-        """Return what that type is on the machine."""
+        """Return the role of that type on the machine."""
         return role(self.dtype(view), self.hw)
 
     def operand(self, view: View, batch: int) -> Operand:

@@ -1,4 +1,4 @@
-"""What the array applies while it moves a product's result out: softmax or GELU, or the pooling behind a convolution.
+"""Fusion: softmax or GELU, or the pooling behind a convolution, applied by the array as it moves a result out.
 
 The fusion is that of transformer.c: softmax into the matmul that makes its scores, GELU into the first feed-forward
 matmul.

@@ -1,4 +1,4 @@
-"""What the host CPU runs: operators that the array cannot, and the conversions that an integer machine needs.
+"""Operators of the host CPU: those that the array cannot run, and the conversions that an integer machine needs.
 
 On an integer machine an operator's operands are dequantised before it and its result is quantised behind it, as steps
 of their own (Kim et al. 2302.14017, 3.4.2).

@@ -1,4 +1,4 @@
-"""Where a graph's tensors lie in DRAM on a machine, and how wide their elements are there."""
+"""Addresses of a graph's tensors in DRAM on a machine, and the width of their elements."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from math import ceil
 from typing import TYPE_CHECKING, Literal
 
 from sim.graph.dtypes import DTYPE_BYTES
-from sim.timing.items import PAGE_BYTES
+from sim.lower.place import BASE_ADDRESS as BASE_ADDRESS
+from sim.lower.place import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,12 +17,9 @@ if TYPE_CHECKING:
 
 Role = Literal["element", "accumulator", "other"]
 
-BASE_ADDRESS = 0x20010000
-"""Tensors lie 4-KiB aligned from BASE_ADDRESS in graph order, as in the recorded programs (PROGRAMS.md)."""
-
 
 def role(dtype: str, hw: Hardware) -> Role:
-    """Return what a graph's type is on a machine: int8 is its element type, int32 its accumulator type."""
+    """Return the role of a graph's type on a machine: int8 is its element type, int32 its accumulator type."""
     if dtype in ("int8", hw.array.input_type):
         return "element"
     return "accumulator" if dtype in ("int32", hw.array.acc_type) else "other"

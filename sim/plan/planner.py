@@ -1,6 +1,6 @@
 """Graph x machine -> steps: which operators fuse, which engine runs each, and the work items the array is given.
 
-What the array cannot do goes to the host CPU, with the reason. An operator without an engine or a price is an
+Operators that the array cannot run go to the host CPU, with the reason. An operator without an engine or a price is an
 InputError.
 """
 
@@ -23,7 +23,7 @@ from sim.plan.placement import BASE_ADDRESS, place
 from sim.plan.step import ArrayStep, Fallback
 from sim.plan.step import Step as Step
 from sim.plan.word_sizes import WordSizes
-from sim.timing.items import Alike
+from sim.timing.items import Equivalents
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def steps_of(at: Planning) -> list[Step]:
-    """Return the steps of the graph in order; what cannot run is noted in ``at.refused``."""
+    """Return the steps of the graph in order; operators that cannot run are noted in ``at.refused``."""
     steps: list[Step] = []
     done: set[str] = set()
     for op in at.graph.ops:
@@ -50,7 +50,7 @@ ON_ARRAY: dict[str, Callable[[Op, Planning, Op | None], list[Step]]] = {
     "depthwise_conv": array.conv,
     **units.PLANNED,
 }
-"""How operators are planned that run on the array or a unit beside it, or are refused: no host takes them over."""
+"""Planners of operators that run on the array or a side unit, or are refused: the host does not take them over."""
 
 
 def _taken(op: Op, at: Planning) -> bool:
@@ -132,7 +132,7 @@ def _planned(
     steps = [replace(step, declined=at.declined.get(step.name)) for step in steps_of(at)]  # type: ignore[call-arg]
     steps = overlapped(steps, at)
     refused = [*at.refused, *unpriced(steps, hw), *misfits(steps, hw, mapping or {})]
-    same = Alike(sorted((*addresses.values(), *at.index_addresses)))
+    same = Equivalents(sorted((*addresses.values(), *at.index_addresses)))
 
     def compared(step: ArrayStep) -> ArrayStep:
         equivalent = tuple(same(work, step.machine or hw) for work in step.works)

@@ -1,4 +1,4 @@
-"""One step of a plan: an operator (with what is fused into it) on its engine, one type an engine."""
+"""One step of a plan: an operator (with an operator fused into it) on its engine, one type an engine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Fallback:
 class Step:
     """One row of the result. ``m``, ``n``, ``k``, ``batch``: sizes of one repetition, and repetitions.
 
-    What only one engine has reads as nothing on the others: no work items on the host, no host operator on the array.
+    Fields of one engine are empty on the others: no work items on the host, no host operator on the array.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Step:
 
     @property
     def scheme(self) -> str | None:
-        """What is made of zeros."""
+        """Use of zeros."""
         return None
 
     @property
@@ -119,7 +119,7 @@ class Step:
 
     @property
     def side_work(self) -> SideWork | None:
-        """What a unit beside the array does."""
+        """Work of a side unit."""
         return None
 
     @property

@@ -1,4 +1,4 @@
-"""Operators of units beside the array: ranking, choice and prediction of scores, transforms of blocks."""
+"""Operators of side units: ranking, choice and prediction of scores, transforms of blocks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNITS = {
     "fft": transform,
     "ifft": inverse_transform,
 }
-"""What computes the work of each operator kind that such a unit runs."""
+"""Function that computes the work of each operator kind that such a unit runs."""
 
 
 def unit(op: Op, at: Planning, fused: Op | None = None) -> list[Step]:
@@ -43,4 +43,4 @@ def predict(op: Op, at: Planning, fused: Op | None = None) -> list[Step]:
 
 
 PLANNED = {**dict.fromkeys(UNITS, unit), "predict": predict}
-"""How the operators of these units are planned."""
+"""Planners of the operators of these units."""

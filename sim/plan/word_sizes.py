@@ -84,7 +84,7 @@ class WordSizes:
 
     def _stored(self) -> dict[str, int]:
         wanted: dict[str, int] = {}
-        for op in reversed(self.graph.ops):  # readers before writers: a copy is as wide as what reads the copy
+        for op in reversed(self.graph.ops):  # readers before writers: a copy is as wide as its reader
             for place, view in enumerate(op.inputs):
                 width = wanted.get(op.output.tensor, self.own) if op.record.hands_on else self.own
                 if op.name in self.types and place < 2:
@@ -103,7 +103,7 @@ class WordSizes:
         return self.bits.get(tensor, element_bits(self.graph.tensors[tensor].dtype, self.hw))
 
     def machine(self, op: Op, output: View) -> Hardware:
-        """Return the machine as ``op`` (with what is fused into it) meets it; itself where no word size differs.
+        """Return the machine for ``op`` (with an operator fused into it); itself where no word size differs.
 
         Raises InputError for what the array does not multiply, and for rows that do not begin on whole bytes.
         """
@@ -119,7 +119,7 @@ class WordSizes:
         return found
 
     def _bits(self, view: View) -> int:
-        """Bits of an operand in input type; sums are as wide as they are, whatever the operands."""
+        """Bits of an operand in input type; the width of sums does not depend on the operands."""
         is_element = role(self.graph.tensors[view.tensor].dtype, self.hw) == "element"
         return self.of(view.tensor) if is_element else self.own
 

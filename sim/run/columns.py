@@ -1,4 +1,4 @@
-"""Every reported column, once: its unit, what it means and how it is computed.
+"""Every reported column, once: its unit, its meaning and its computation.
 
 `carat columns` prints this table; a test holds it against the frames, so that no column is without a
 definition and no definition without a column. Units: 1 = a plain number or ratio, "" = text.
@@ -58,7 +58,7 @@ DRAM: dict[str, str] = {
     "row_conflicts": "bursts that found another row open",
     "refreshes": "refreshes of a rank while the array worked",
 }
-"""What a DRAM of its own description counts, without the prefix of its column."""
+"""Counts of a DRAM with its own description, without the prefix of its column."""
 
 BOUNDS: dict[str, tuple[str, ...]] = {
     "compute": ("compute", "fill_drain"),
@@ -70,7 +70,7 @@ BOUNDS: dict[str, tuple[str, ...]] = {
     "vector": ("vector",),
     "host": ("host",),
 }
-"""What bounds an operator, and the causes whose cycles count towards it."""
+"""Bounds of an operator, and the causes whose cycles count towards each."""
 
 OPS, KINDS, SWEEP, EXPLORE, CORES = ("ops",), ("kinds",), ("sweep",), ("explore",), ("cores",)
 RUN = ("totals", "sweep")
@@ -80,7 +80,7 @@ PES = "rows x columns of the array"
 DMA = "by the accelerator's DMA; host operators access memory through the CPU, whose bytes are not counted"
 
 _TABLE: tuple[Column, ...] = (
-    # What ran, and where.
+    # Operator and engine.
     Column("hardware", "", RESULTS, "name of the machine"),
     Column("workload", "", RESULTS, "name of the graph"),
     Column("sizes", "", RUN, "sizes of the workload, e.g. seq=128,batch=1; of a graph file the shapes of its inputs"),

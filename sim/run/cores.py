@@ -1,8 +1,8 @@
 """A run on several cores: every operator dealt out (`sim.lower.split`), all cores simulated together, then a barrier.
 
-Cores share the memory that ``cores.shared`` names, so what one does delays the others as in the machine. An operator
-takes as long as its last core, and a barrier where the next one needs all of it. Rows of `Result.ops` are those of the
-whole machine: times of the last core, counters of all; `Result.cores` has a row for each core.
+Cores share the memory that ``cores.shared`` names, so the traffic of one delays the others as in the machine. An
+operator takes as long as its last core, and a barrier where the next one needs all of it. Rows of `Result.ops` are
+those of the whole machine: times of the last core, counters of all; `Result.cores` has a row for each core.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ OF_ITEM = re.compile(r"\.b\d+(?=\.|$)")
 
 @dataclass
 class Core:
-    """What one core did in the run so far; ``phase``: loop slot that comes next."""
+    """Totals of one core in the run so far; ``phase``: loop slot that comes next."""
 
     busy_cycles: int = 0
     host_cycles: int = 0
@@ -130,7 +130,7 @@ def core_rows(cores: Sequence[Core], cycles: int) -> tuple[dict[str, Any], ...]:
 
 
 def _groups(steps: Sequence[Step], hw: Hardware) -> list[Group]:
-    """Return what runs at the same time, in order: with a split by data, an operator of all batch items."""
+    """Return the steps that run at the same time, in order: with a split by data, an operator of all batch items."""
     if unit := next((step for step in steps if step.engine in ("unit", "vector")), None):
         raise InputError(f"operator {unit.name}: side units stand beside one core; nearest legal value cores.count = 1")
     if hw.cores.split != "data":

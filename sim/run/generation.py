@@ -1,7 +1,7 @@
 """Generation of text: a prefill of the prompt, then one decode step a token: graphs that differ in length only.
 
-Each step is a graph of its own on an idle machine; the KV cache is what they share. Programs that occur in several
-steps (all products with weights) are simulated once; only what has another length is simulated anew.
+Each step is a graph of its own on an idle machine; they share the KV cache. Programs that occur in several
+steps (all products with weights) are simulated once; only products with other lengths are simulated anew.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError, did_you_mean
 from sim.run.pipeline import run
+from sim.run.progress import Progress
 from sim.run.request import Request, Resolver
 from sim.timing.disk import default_timings
 from sim.timing.memo import Memo
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.run.result import Result
 
-Progress = Callable[[int, int, str], None]
 
 MOST_TOKENS = 100_000
 
@@ -47,7 +47,7 @@ TOKEN_COLUMNS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Generation:
-    """What `generate` returns. ``prefill``: the run that gives the first token; ``decodes``: a run a further token."""
+    """Result of `generate`. ``prefill``: the run that gives the first token; ``decodes``: a run a further token."""
 
     prefill: Result
     decodes: tuple[Result, ...]
@@ -171,7 +171,7 @@ def generation(
     ends = {"head": True, "embeddings": _has_positions(request, prompt + tokens), **sizes}
     wanted = [{**ends, "phase": "prefill"}]
     wanted += [{**ends, "phase": "decode", "seq": 1, "kv": prompt + number} for number in range(tokens - 1)]
-    # The last and longest step is resolved first: what it is refused for costs no time.
+    # The last and longest step is resolved first: if it is refused, no time has been spent.
     resolver = Resolver()
     longest = resolver.case(replace(request, sizes=tuple(wanted[-1].items())))
     results = []

@@ -131,7 +131,7 @@ def _cycles(step: ArrayStep, session: Session) -> int:
 
 @dataclass
 class _Side:
-    """What side units still have to do while the array works (``ahead``).
+    """Work that side units still have to do while the array works (``ahead``).
 
     ``halved``: timings of items on half a port; their programs are those of the whole port, so no memo may hold them.
     """
@@ -142,13 +142,14 @@ class _Side:
 
 @dataclass
 class _Array:
-    """The array's work in a run. ``seen``: distinct programs; ``done``: what equal operators of earlier layers did."""
+    """The array's work in a run. ``seen``: distinct programs; ``done``: activities of equal operators of earlier
+    layers."""
 
     seen: set[Hashable] = field(default_factory=set)
     done: dict[Hashable, tuple[Activity, Timing]] = field(default_factory=dict)
 
     def activity(self, step: Step, session: Session, side: _Side) -> Activity:
-        """Return what the array does for a step: looked up where an equal one began as this one does.
+        """Return the array's activity for a step: looked up where an equal one began as this one does.
 
         Where the CPU's calls are priced, an L2 remembers or a side unit works on, no two operators are equal.
         """
@@ -176,7 +177,7 @@ class _Array:
 
 
 def _on_array(step: Step, session: Session, seen: set[Hashable], side: _Side) -> tuple[Activity, Timing]:
-    """Return what the array does for a step, and the timing of its last program."""
+    """Return the array's activity for a step, and the timing of its last program."""
     activity = Activity(invocations=len(step.works))
     before, start, unlike = len(seen), session.start, 0
     activity.wait(session.begin(step.name, step.machine))

@@ -66,7 +66,7 @@ class _Lines:
 
 @contextmanager
 def _bar(what: str) -> Iterator[Progress]:
-    from rich.console import Console  # only for those who wait at a terminal
+    from rich.console import Console  # only at a terminal
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
@@ -90,7 +90,7 @@ PARTS = {
     "functional": "the executor",
     "trace": "timelines",
 }
-"""What is compiled, by the names of `sim.core.jit.Room`."""
+"""Names of rooms being compiled (`sim.core.jit.Room`)."""
 
 
 def announced() -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""What a run should say of its own request: legal settings that have no effect, or surely were not meant."""
+"""Remarks of a run on its own request: legal settings that have no effect, or were surely not meant."""
 
 from __future__ import annotations
 

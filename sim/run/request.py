@@ -194,7 +194,7 @@ class Case:
         return changed
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is sent to a worker: the graph as bytes, made once and unpacked once."""
+        """Return the content sent to a worker: the graph as bytes, made once and unpacked once."""
         names = [field.name for field in fields(self)]
         return {name: _packed(self.given) if name == "given" else getattr(self, name) for name in names}
 
@@ -220,7 +220,7 @@ class Resolver:
         self._made: dict[tuple[Any, ...], Any] = {}
 
     def case(self, request: Request) -> Case:
-        """Return the request with its machine and graph. Raises InputError for whatever is refused at the door."""
+        """Return the request with its machine and graph. Raises InputError for illegal requests."""
         hw, rules = self.machine(request), self._rules(request)
         graph = self.graph(request)
         if request.prune is None and not (rules is not None and rules.prunings):
@@ -259,7 +259,7 @@ class Resolver:
         return self._once(("rules", given, request.seed), lambda: parse_sparsity(given, seed=request.seed))
 
     def _once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
-        """Return what ``make`` returns, made once where the key is plain data."""
+        """Return the result of ``make``, made once where the key is plain data."""
         try:
             known = key in self._made
         except TypeError:  # tables, objects

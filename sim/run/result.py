@@ -41,7 +41,7 @@ HIGH_WATER = "MAX_"
 
 @dataclass
 class Activity:
-    """What an engine did for one operator. ``counters`` by the names of `sim.core.events.Event`."""
+    """Activity of an engine for one operator. ``counters`` by the names of `sim.core.events.Event`."""
 
     cycles: int = 0
     host_cycles: int = 0
@@ -83,7 +83,7 @@ def _fed_cycles(step: Step, done: Activity, fed: int, hw: Hardware) -> float:
 
 
 def operator_row(step: Step, done: Activity, case: Case, start: int, energy_pj: Mapping[str, float]) -> dict[str, Any]:
-    """Return one row of the operator table, and under "counters" what the core counted."""
+    """Return one row of the operator table, and under "counters" the core's counters."""
     hw, count, cores = step.machine or case.hw, done.counters, case.hw.cores.count
     peak = hw.peak_macs_per_cycle * cores
     fed, slots = count.get("MESH_INPUT_ROWS", 0), hw.dim * hw.dim
@@ -178,7 +178,7 @@ def _is_summed(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Result:
-    """What `sim.simulate` returns. ``steps``: the plan; ``rows``: plain rows behind ``ops``; ``starts``: what each
+    """Result of `sim.simulate`. ``steps``: the plan; ``rows``: plain rows behind ``ops``; ``starts``: what each
     operator found of those before it; ``core_rows``: plain rows behind ``cores``, none of one core."""
 
     case: Case
@@ -303,7 +303,7 @@ class Result:
 
     @cached_property
     def kind_rows(self) -> tuple[dict[str, Any], ...]:
-        """The plain rows behind ``kinds``: what a command prints without loading pandas."""
+        """The plain rows behind ``kinds``: commands print them without loading pandas."""
         groups: dict[str, list[dict[str, Any]]] = {}
         for row in self.rows:
             groups.setdefault(row["op_kind"], []).append(row)
@@ -331,7 +331,7 @@ class Result:
         return {name: both[name] for name in names}
 
     def fallbacks(self) -> tuple[dict[str, Any], ...]:
-        """Return what the host runs, by reason, the most cycles first.
+        """Return the operators of the host, by reason, the most cycles first.
 
         Keys: op_kinds, ops (operators, conversions not counted), cycles, share (of the run's), fallback (why, and which
         setting avoids it).
@@ -357,7 +357,7 @@ class Result:
         return sim.timeline(self, op, invocation)
 
     def explain(self) -> str:
-        """Return one sentence: what bounds the run, and what relieving it gives (measured, or a bound)."""
+        """Return one sentence: the bottleneck of the run, and the gain of relieving it (measured, or a bound)."""
         return sim.explain(self)
 
     def to_dict(self) -> dict[str, Any]:

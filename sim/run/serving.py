@@ -69,7 +69,7 @@ class Bounds:
     kv: int = 2048
 
     def problems(self) -> list[str]:
-        """Return what is wrong with them."""
+        """Return the problems of them."""
         least, most = {"tokens": LEAST, "sequences": 1, "kv": LEAST}, 1 << 17
         return [
             f"{name} is {value!r}, must be a whole number from {least[name]} to {most}"

@@ -1,4 +1,4 @@
-"""The machine from one program to the next: the one place that knows what a program passes on to those behind it.
+"""The machine from one program to the next: the one place with the state that a program passes on.
 
 A fence ends each program and drains the array. Five things are left (`Start`): the slot of the loop unroller that comes
 next, the contents of an L2, the word mode that the array is set to, the pieces of library code that have run, and
@@ -40,9 +40,9 @@ LOOP_SLOTS = 2
 
 @dataclass(frozen=True)
 class Start:
-    """What a program finds: ``phase``: loop slot that comes next; ``words``: word mode of the array, None = as built;
-    ``written_rows``: accumulator rows that hold earlier data (a run assumes none; only the normaliser could tell);
-    ``ran``: pieces of the library's code that calls have run (`sim.cpu.calls`)."""
+    """State that a program finds: ``phase``: loop slot that comes next; ``words``: word mode of the array, None = as
+    built; ``written_rows``: accumulator rows that hold earlier data (a run assumes none; only the normaliser could
+    tell); ``ran``: pieces of the library's code that calls have run (`sim.cpu.calls`)."""
 
     phase: int = 0
     is_first: bool = True
@@ -53,7 +53,7 @@ class Start:
 
     @classmethod
     def reset(cls, hw: Hardware) -> Start:
-        """Return what the first program finds on ``hw``: an L2, if there is one, is empty."""
+        """Return the state that the first program finds on ``hw``: an L2, if there is one, is empty."""
         return cls(l2=L2Contents.empty(hw) if hw.remembers else None)
 
 
@@ -98,7 +98,7 @@ class Session:
         return around.cycles
 
     def key(self, item: Work | Program) -> Hashable | None:
-        """Return what decides the timing of ``item`` here; None behind an L2, where all earlier programs do."""
+        """Return the key of the timing of ``item`` here; None behind an L2, where all earlier programs do."""
         content = item.tobytes() if isinstance(item, np.ndarray) else item
         return None if self.start.l2 is not None else (content, self.start.phase, self.machine.words)
 

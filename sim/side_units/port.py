@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sim.side_units.ranking import SideWork
 
 MOST_SHARE = 0.5
-"""Of the port, for the unit: what a fair arbiter gives one of two that want more."""
+"""Of the port, for the unit: the share of a fair arbiter for one of two that want more."""
 
 
 @dataclass

@@ -24,17 +24,17 @@ two additions more, counted as a fifth."""
 
 
 def butterflies(numbers: int, block: int) -> int:
-    """Return the butterflies of all transforms of ``block`` among so many real numbers."""
+    """Return the butterflies of all transforms of ``block`` in ``numbers`` real numbers."""
     return numbers // 4 * (block.bit_length() - 1)
 
 
 def inverse_transform(op: Op, hw: Hardware, bits: Callable[[str], int]) -> SideWork:
-    """Return what the unit does for an inverse transform, whose result is scaled as it is stored, as `transform`."""
+    """Return the unit's work for an inverse transform, whose result is scaled as it is stored, as `transform`."""
     return transform(op, hw, bits, scaled=op.output.elements)
 
 
 def transform(op: Op, hw: Hardware, bits: Callable[[str], int], *, scaled: int = 0) -> SideWork:
-    """Return what the unit does for a transform. ``bits``: tensor -> bits of an element; ``scaled``: results scaled.
+    """Return the unit's work for a transform. ``bits``: tensor -> bits of an element; ``scaled``: results scaled.
 
     Raises InputError without the unit, or with one too small.
     """

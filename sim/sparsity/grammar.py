@@ -66,7 +66,7 @@ def default_scheme(operand: str) -> str:
 
 
 def group_problems(keep: int, of: int) -> list[str]:
-    """Return what is wrong with an N:M pattern."""
+    """Return the problems of an N:M pattern."""
     if of < 1 or of > MAX_BLOCK:
         size = min(max(of, 1), MAX_BLOCK)
         nearest = f"{min(max(keep, 1), size)}:{size}"
@@ -77,7 +77,7 @@ def group_problems(keep: int, of: int) -> list[str]:
 
 
 def density_problems(density: float, what: str) -> list[str]:
-    """Return what is wrong with a share of ``what``."""
+    """Return the problems of a share of ``what``."""
     if 0.0 <= density <= 1.0:
         return []
     nearest = 0 if density < 0 else 1
@@ -85,7 +85,7 @@ def density_problems(density: float, what: str) -> list[str]:
 
 
 def scheme_problems(scheme: str, pattern: str) -> list[str]:
-    """Return what is wrong with a scheme for a pattern."""
+    """Return the problems of a scheme for a pattern."""
     if not scheme:
         return []
     if scheme not in SCHEMES:

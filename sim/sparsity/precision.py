@@ -9,7 +9,7 @@
     outliers = 0.005            # share of the K features, or outlier_file = "columns.npz": operator -> their numbers
     outlier_type = "int16"      # they are multiplied in; default: int16 of integers
 
-What the array makes of the types: `sim.hardware.precision`. A tensor is stored as wide as its widest reader wants it.
+Effect of the types on the array: `sim.hardware.precision`. A tensor is stored as wide as its widest reader wants it.
 With outliers a product falls into two (Dettmers et al., LLM.int8(), 2208.07339): all features but the outliers in the
 narrow types, the outliers in the wide one, gathered from A by copies; the first leaves its sums in memory, the second
 adds to them.
@@ -91,7 +91,7 @@ class Precision:
         return self.activations, kept.get(kind, self.activations)
 
     def problems(self, graph: Graph) -> list[str]:
-        """Return what is wrong with it for a graph."""
+        """Return the problems of it for a graph."""
         products = [op for op in graph.ops if op.record.word_sizes]
         named = [op for op in graph.ops if self.applies_to(op)]
         if named and self.cache and all(graph.tensors[op.inputs[1].tensor].kind != "state" for op in named):
@@ -121,12 +121,12 @@ class PrecisionTable(Table):
         if {"outliers", "outlier_file"} <= given:
             found.append("give either outliers (a share) or outlier_file")
         if not {"weights", "activations", "cache", "sums", "outliers", "outlier_file"} & given:
-            found.append("says nothing: give weights, activations, cache, sums or outliers")
+            found.append("is empty: give weights, activations, cache, sums or outliers")
         return found
 
 
 def from_table(table: PrecisionTable, columns: Mapping[str, tuple[int, ...]]) -> Precision:
-    """Return what a table says, ``columns`` from its file."""
+    """Return the rules of a table, ``columns`` from its file."""
     types = (table.weights or "", table.activations or "", table.sums or "")
     own = tuple(sorted(columns.items()))
     return Precision(table.operators, *types, table.outliers, table.outlier_type, own, table.cache or "")

@@ -1,4 +1,4 @@
-"""All rules of a run: what is pruned, which values are zero, how they are stored, how wide words are.
+"""All rules of a run: pruning, zeros, storage of zeros, word sizes.
 
 `sim.sparsity.spec` reads them from a line or a file. Of several rules that name an operator the last one counts.
 """
@@ -50,7 +50,7 @@ class Rules:
         return found[-1] if found else None
 
     def edit(self, graph: Graph) -> Graph:
-        """Return the graph, pruned already, with what else the rules change in it. Raises InputError."""
+        """Return the graph, pruned already, with the other changes by the rules. Raises InputError."""
         if self.cascade is not None:
             graph = cascade.edit(graph, self.cascade)
         for compression in self.compressions:

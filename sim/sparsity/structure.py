@@ -1,4 +1,4 @@
-"""Structure found in a graph by what its operators are, not by their names."""
+"""Structure found in a graph by kinds of operators, not by their names."""
 
 from __future__ import annotations
 

@@ -17,21 +17,21 @@ STUDIES = ("kim2023", "gemmini", "survey")
 
 Agreement = Literal["printed", "within", "between", "sign", "none"]
 """When a value agrees: equal in every printed digit (rounded or cut off), within a share of the published value,
-between two limits, of the published sign, or never judged, because what is published is not what is simulated."""
+between two limits, of the published sign, or never judged, because the published quantity is not the simulated one."""
 
 Values = Mapping[str, Sequence[float | None]]
-"""What a function of a study returns: for each row one value per simulated column, None where it cannot be had."""
+"""Result of a function of a study: for each row one value per simulated column, None where it cannot be had."""
 
 
 @dataclass(frozen=True)
 class Exhibit:
     """A published table or figure.
 
-    ``name``: as in the source, e.g. "Table 3". ``title``: what is compared, with the unit. ``machine``: on what it is
-    simulated; empty where nothing is simulated. ``columns``: names of the simulated columns. ``rows``: name and printed
-    value of each row. ``agreement`` with ``limits``: when a value counts as the same, see `Agreement`. ``fitted``:
-    columns for which a parameter was fitted to this very figure. ``reasons``: why a row does not agree or cannot be
-    simulated, by the row's name; "*" is said of all that have no reason of their own.
+    ``name``: as in the source, e.g. "Table 3". ``title``: the quantity compared, with its unit. ``machine``: on what it
+    is simulated; empty where nothing is simulated. ``columns``: names of the simulated columns. ``rows``: name and
+    printed value of each row. ``agreement`` with ``limits``: when a value counts as the same, see `Agreement`.
+    ``fitted``: columns for which a parameter was fitted to this very figure. ``reasons``: why a row does not agree or
+    cannot be simulated, by the row's name; "*" is said of all that have no reason of their own.
     """
 
     name: str

@@ -19,7 +19,7 @@ RULES = {
     "within": "agrees: within {0:.0%} of the published value",
     "between": "agrees: between {0:g} and {1:g}",
     "sign": "agrees: the published sign; the sizes stand side by side",
-    "none": "not judged: what is published is measured against something else",
+    "none": "not judged: the published value has another baseline",
 }
 
 VERDICTS = {True: "agrees", False: "differs", None: ""}
@@ -45,7 +45,7 @@ def cells(finding: Finding) -> tuple[str, ...]:
 
 
 def headings(exhibit: Exhibit) -> tuple[str, ...]:
-    """Return the columns of an exhibit's table; what was fitted to it is named."""
+    """Return the columns of an exhibit's table; values fitted to it are named."""
     fitted = (f"{column} (fitted)" if column in exhibit.fitted else column for column in exhibit.columns)
     return exhibit.name, "published", *fitted
 

@@ -33,8 +33,8 @@ Numbered = tuple[int, Task]
 
 @dataclass(frozen=True)
 class Place:
-    """Where points run: ``open`` gives an executor for some points, ``in_flight`` at a time; ``here``: on this machine;
-    ``lost``: why no point can finish any more, None while some can."""
+    """Executor of points: ``open`` gives an executor for some points, ``in_flight`` at a time; ``here``: on this
+    machine; ``lost``: why no point can finish any more, None while some can."""
 
     open: Callable[[int], AbstractContextManager[Executor]]
     in_flight: int
@@ -184,7 +184,7 @@ def _futures(todo: Todo, place: Place, cache: bool | Path) -> Iterator[tuple[int
     """Take points from ``todo``, a few per worker in flight, and yield them finished; stops taking when a
     worker process died.
 
-    What has not begun is cancelled when the caller stops early (interrupt, full disk).
+    Points that have not begun are cancelled when the caller stops early (interrupt, full disk).
     """
     with place.open(todo.most) as pool:
         pending: dict[Future[Outcome], Numbered] = {}

@@ -1,4 +1,4 @@
-"""What a memory remembers from one program to the next: lines of an L2, rows of a DRAM, what is under way."""
+"""State of a memory from one program to the next: lines of an L2, rows of a DRAM, transfers under way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class L2Contents:
-    """What a program finds in an L2: its tags and, after another program, the state of everything behind the DMA.
+    """An L2 as a program finds it: its tags and, after another program, the state of everything behind the DMA.
 
     Bytes of int64 ``lines`` (sim/core/units/l2/state.py), of the records that `machine.memory_side` names, and of a
     DRAM's channels; what was under way goes on.

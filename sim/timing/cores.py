@@ -34,13 +34,13 @@ MOST_CORES = 16
 
 NOTHING = np.zeros(0, COMMAND)
 
-REFUSAL = "several cores share a memory: a core's time depends on what the others do, and no stretch repeats by itself"
+REFUSAL = "several cores share a memory: a core's time depends on the others, so no stretch repeats by itself"
 """Why the periodic clock does not run."""
 
 
 @dataclass(frozen=True)
 class Core:
-    """What a core does in a run: ``program`` (None: nothing), on ``hw``; ``start``: cycle of its first command.
+    """Task of a core in a run: ``program`` (None: nothing), on ``hw``; ``start``: cycle of its first command.
 
     ``phase``, ``written_rows``: as those of `timer.run`.
     """

@@ -45,7 +45,7 @@ ENTRY_BYTES = 4096
 SHELVES = 256
 DIGEST_BYTES = 32
 DROPPED_SHARE = 4
-"""A full shelf drops one entry in so many, the ones unused for longest, so that it is not full at once again."""
+"""A full shelf drops one entry in this number, the ones unused for longest, so that it is not full at once again."""
 
 
 @cache

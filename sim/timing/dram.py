@@ -1,4 +1,4 @@
-"""The records of a machine's DRAM for the timing core: its channels, and what stands in front of them."""
+"""The records of a machine's DRAM for the timing core: its channels, and the queue in front of them."""
 
 from __future__ import annotations
 

@@ -17,20 +17,20 @@ from dataclasses import replace
 from math import gcd
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from sim.lower.place import PAGE_BYTES
 from sim.lower.work import Matmul, Operand, Work
 from sim.timing.parameters import timing_bits
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
 
-PAGE_BYTES = 4096
 REGION_BYTES = 1 << 36
 """Distance of two regions: more than any tensor."""
 
 W = TypeVar("W", bound=Work)
 
 
-class Alike:
+class Equivalents:
     """Items as the memo compares them, each distinct one worked out once: layers repeat by the thousand.
 
     ``bases``: as `equivalent` takes them.

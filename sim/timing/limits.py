@@ -1,4 +1,4 @@
-"""What the record of the timing core has room for."""
+"""Limits of the timing core's record."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ TRACKED_ROWS = 32 * WORDS
 
 
 def _among(*functs: Funct) -> npt.NDArray[np.bool_]:
-    """Return a table: is a command code one of these?"""
+    """Return by command code whether it is one of these."""
     return np.isin(np.arange(max(Funct) + 1), functs)
 
 
@@ -68,12 +68,12 @@ def narrowed(rows: Rows | None, numbers: dict[str, int]) -> dict[str, int]:
 
 
 def _holds(rows: int, banks: int, first: int, last: int, dim: int) -> bool:
-    """Does a half of the memory hold both regions, and a bank (of two blocks at least) each of them?"""
+    """Return whether a half of the memory holds both regions, and a bank (of two blocks at least) each of them."""
     return rows // banks >= max(first, last, 2 * dim) and rows // 2 >= first + last
 
 
 def local_rows(program: Program, dim: int) -> Rows | None:
-    """Return what the program does to local memory; None if a command is not understood."""
+    """Return the program's use of local memory; None if a command is not understood."""
     funct, rs1, rs2 = program["funct"], program["rs1"], program["rs2"]
     known = (funct >= 0) & (funct < len(UNDERSTOOD))
     if (
@@ -91,7 +91,7 @@ def local_rows(program: Program, dim: int) -> Rows | None:
 
 
 def _plain(rs1: npt.NDArray[np.int64], rs2: npt.NDArray[np.int64], dim: int) -> bool:
-    """Do configurations leave rows side by side: no pooling, no pixel repeats, unit strides, blocks ``dim`` apart?"""
+    """Return whether rows lie side by side: no pooling, no pixel repeats, unit strides, blocks ``dim`` apart."""
     execute = (get(rs1, EX_FIRST.a_stride) == 1) & (get(rs2, EX_SECOND.c_stride) == 1)
     load = (get(rs1, LD_FIRST.block_stride) == dim) & (get(rs1, LD_FIRST.pixels) <= 1)
     store = get(rs1, ST_FIRST.pool_stride) == 0

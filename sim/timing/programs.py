@@ -82,7 +82,7 @@ def _loops(program: Program, hw: Hardware) -> Iterator[tuple[int, str]]:
 
 
 def _adds(program: Program, at: int) -> bool:
-    """Is the loop that the bounds at command ``at`` are for a residual addition?"""
+    """Return whether the bounds at command ``at`` belong to a residual addition."""
     loops = np.flatnonzero(program["funct"][at:] == codes.LOOP_WS)
     return bool(len(loops)) and bool(get(program["rs2"][at + loops[0]], LOOP_SECOND.residual))
 
@@ -122,7 +122,7 @@ def _configurations(program: Program, hw: Hardware) -> Iterator[tuple[int, str]]
         for at in _where(config & (kind == codes.CONFIG_NORM)):
             yield (
                 at,
-                f"CONFIG of normalisation units, which {hw.name} has not; the RTL takes it for an mvout "
+                f"CONFIG of normalisation units, which {hw.name} does not have; the RTL takes it for an mvout "
                 "(StoreController.scala); nearest: features.normalizations = true",
             )
     if hw.dim == 2 and hw.array.dataflow != "WS":
@@ -132,7 +132,7 @@ def _configurations(program: Program, hw: Hardware) -> Iterator[tuple[int, str]]
         for at in _where(stationary)[:1]:
             demand = (
                 "products of 2 rows complete up to three commands in 2 cycles, the execute controller reports one a "
-                "cycle and overwrites what waits (ExecuteController.scala), so that products of some shapes never end; "
+                "cycle and overwrites waiting ones (ExecuteController.scala), so products of some shapes never end; "
                 "nearest: a 4x4 array, or the weight-stationary dataflow"
             )
             yield at, f"output-stationary dataflow on a 2x2 array: {demand}"

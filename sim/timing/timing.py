@@ -1,4 +1,4 @@
-"""What a program cost, and what it leaves to the next one."""
+"""The timing of a program, and the state that it leaves to the next one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Clock = Literal["periodic", "leap", "reference"]
 
 @dataclass(frozen=True)
 class Timing:
-    """What one program cost. ``cycles``: first accepted command to the last idle cycle (busy low, nothing left).
+    """Timing of one program. ``cycles``: first accepted command to the last idle cycle (busy low, nothing left).
 
     ``sections``: cycles of each fence-delimited part. ``counters``: names of `sim.core.events.Event`. ``causes``:
     cycles by cause, summing to ``cycles``. ``timeline``: structured array (queue 0 ld / 1 ex / 2 st, funct, rs1, rs2,

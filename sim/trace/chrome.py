@@ -48,8 +48,8 @@ DEFAULT_EVENTS = 200_000
 
 @dataclass(frozen=True)
 class Bounds:
-    """What of a run a trace holds. ``operators``: pattern of names; ``window``: cycles [from, to); ``first``: programs
-    of each equal kind; ``events``: most events, what is beyond is left out and counted."""
+    """Part of a run that a trace holds. ``operators``: pattern of names; ``window``: cycles [from, to); ``first``:
+    programs of each equal kind; ``events``: most events, what is beyond is left out and counted."""
 
     operators: str = "*"
     window: tuple[int, int] | None = None

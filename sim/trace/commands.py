@@ -1,4 +1,4 @@
-"""The core's timeline decoded: what each command is, which local rows and which DRAM bytes it touches.
+"""The core's timeline decoded: kind of each command, its local rows and its DRAM bytes.
 
 Field positions are those of GemminiISA.scala and LocalAddr.scala; the ranges are the ones that the reservation
 station compares (ReservationStation.scala, `sim.core.units.reservation.dependences`).
@@ -81,7 +81,7 @@ class Commands:
 
     @property
     def is_work(self) -> Flags:
-        """Which commands do more than configure."""
+        """Commands that do more than configure."""
         return np.not_equal(self.funct, Funct.CONFIG)
 
 
@@ -121,7 +121,7 @@ class _Operands:
 
 @dataclass(frozen=True)
 class _Moved:
-    """What the configuration before each load or store says: blocks of a row, local rows from one to the next."""
+    """Configuration in force at each load or store: blocks of a row, local rows from one to the next."""
 
     load: Flags
     store: Flags

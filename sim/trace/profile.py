@@ -32,7 +32,7 @@ Floats = npt.NDArray[np.float64]
 T = TypeVar("T")
 
 MOST_COMMANDS = 1_000_000
-"""A program of more commands is left out (200 MB of timeline), and said to be."""
+"""A program of more commands is left out (200 MB of timeline), which is reported."""
 
 BINS = 400
 """Steps of the activity over a whole run: about what a picture can show."""
@@ -186,7 +186,7 @@ def _integrals(recording: Recording, commands: Commands, hw: Hardware) -> dict[s
 def by_operand(recording: Recording, commands: Commands, hw: Hardware) -> dict[str, tuple[int, int]]:
     """Return operand -> (bytes read, bytes written) of one program; with `OTHER` they sum to the counters.
 
-    Nothing behind an L2: whose bytes reach DRAM there, no command tells.
+    Nothing behind an L2: commands do not say which bytes reach DRAM there.
     """
     if hw.memory.l2_bytes:
         return {}

@@ -1,4 +1,4 @@
-"""A recorded stream call by call: what each library call is and what it costs, with any machine and any CPU."""
+"""A recorded stream call by call: function and cost of each library call, with any machine and any CPU."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class CallRow:
 
     @property
     def cycles(self) -> int:
-        """What the program's cycle counter would count from before the call to behind it."""
+        """Cycles on the program's cycle counter from before the call to behind it."""
         return self.inside_cycles + self.call_cycles
 
     @property

@@ -33,7 +33,7 @@ WAYS = ("auto", "recorded", "lowered")
 
 @dataclass(frozen=True)
 class Case:
-    """A row and what to simulate for it: a task, or the reason why there is none."""
+    """A row and the task that simulates it, or the reason why there is none."""
 
     row: Row
     task: Task | None

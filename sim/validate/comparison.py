@@ -35,7 +35,7 @@ class Comparison:
 
 def against(rule: PeerRule, results: Sequence[Result]) -> Comparison:
     """Compare on all matmul rows among ``results``; InputError if the rule covers none of them."""
-    rows = [(result, _said(rule, result.row)) for result in results if result.row.kind == "matmul"]
+    rows = [(result, _cycles_by_rule(rule, result.row)) for result in results if result.row.kind == "matmul"]
     groups: dict[str, list[tuple[Result, int]]] = defaultdict(list)
     for result, cycles in rows:
         if cycles is not None and result.row.cycles > 0:
@@ -94,7 +94,7 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _said(rule: PeerRule, row: Row) -> int | None:
+def _cycles_by_rule(rule: PeerRule, row: Row) -> int | None:
     m, n, k = (row.whole(axis, 0) for axis in ("M", "N", "K"))
     try:
         dim = machine_of(row).dim

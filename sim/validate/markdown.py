@@ -13,7 +13,7 @@ from sim.validate.statistics import Group, percent
 from sim.validate.tasks import NEVER_ENDS
 
 WORST_ROWS = 20
-"""How many of the rows with the largest errors are named."""
+"""Number of rows with the largest errors that are named."""
 
 _HEAD = ("group", "rows", "exact", "mean", "median", "p90", "worst", "worst row", "bytes", "requests", "bars")
 
@@ -63,10 +63,10 @@ def _worst(results: Sequence[Result]) -> list[str]:
     lines = []
     for result in ranked:
         simulated = result.outcome.cycles
-        said = "none" if simulated is None else "never ends" if simulated == NEVER_ENDS else f"{simulated:,}"
+        cycles = "none" if simulated is None else "never ends" if simulated == NEVER_ENDS else f"{simulated:,}"
         reason = (result.outcome.reason.splitlines() or [""])[0][:100]
         measured = "never ends" if result.row.cycles == NEVER_ENDS else f"{result.row.cycles:,}"
-        lines.append((statistics.name(result), result.row.kind, measured, said, percent(result.error), reason))
+        lines.append((statistics.name(result), result.row.kind, measured, cycles, percent(result.error), reason))
     return [
         "",
         "## Worst rows",

@@ -43,7 +43,7 @@ class Report:
 
 
 def row_dict(result: Result) -> dict[str, Any]:
-    """Return one row: what it is, and every quantity as measured and as simulated (null if there is none)."""
+    """Return one row: its identity, and every quantity as measured and as simulated (null if there is none)."""
     row, outcome = result.row, result.outcome
     reason = outcome.reason
     simulated = outcome.cycles

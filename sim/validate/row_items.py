@@ -41,7 +41,7 @@ COLUMNS = {
 
 
 RowWork = Matmul | ResidualAdd | Norm | Conv
-"""What a row can be."""
+"""Kinds of rows."""
 
 Name = TypeVar("Name", bound=str)
 

@@ -1,4 +1,4 @@
-"""Where measured tables and recorded programs are found when the user names none."""
+"""Folders of measured tables and recorded programs that are used when the user names none."""
 
 from __future__ import annotations
 

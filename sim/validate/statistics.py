@@ -30,7 +30,7 @@ SHORT_BAR_CYCLES = 6
 
 @dataclass(frozen=True)
 class Bars:
-    """What a group of rows is held to: see MEAN_BAR, EXACT_BAR, WORST_BAR."""
+    """Bars for a group of rows: see MEAN_BAR, EXACT_BAR, WORST_BAR."""
 
     mean: float = MEAN_BAR
     exact: float = EXACT_BAR

@@ -1,4 +1,4 @@
-"""Measured tables: one `Row` per line, whatever the file is called; the columns say what it is.
+"""Measured tables: one `Row` per line, whatever the file is called; its columns say which kind it is.
 
 Columns as in tests/oracle/README.md: each row names its machine, its memory, its work and what was
 measured. Unknown extra columns are kept and ignored here.
@@ -103,7 +103,7 @@ class Row:
 
     @property
     def repeats(self) -> int:
-        """How often the call ran one after the other, a fence between."""
+        """Calls one after the other, a fence between them."""
         return self.whole("repeats", self.whole("rep", 1))
 
     @property
@@ -150,7 +150,7 @@ def rows_of(table: CsvFile) -> list[Row]:
 
 
 def problems(row: Row) -> list[str]:
-    """Return what is wrong with the cells of a row: file, line, column, rule."""
+    """Return the problems of the cells of a row: file, line, column, rule."""
     checks: list[tuple[Sequence[str], float, bool]] = [
         (("cycles",), NEVER_ENDS, True),
         (("mem_latency", *_WHOLE, *QUANTITIES), 0, True),

@@ -37,7 +37,7 @@ _BROKEN = (
     TypeError,
     ValueError,
 )
-"""What one row may raise without hiding the errors of all other rows; anything else is not ours to hold."""
+"""Errors of one row that are reported as its result, so that all other rows are still simulated."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class EncoderSizes:
 
 
 class Measured(ABC):
-    """What a row of a whole machine ran, as plain data (`sim.validate.soc`)."""
+    """The program of a row of a whole machine, as plain data (`sim.validate.soc`)."""
 
     @abstractmethod
     def outcome(self, hw: Hardware, clock: Clock) -> Outcome:

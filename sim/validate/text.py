@@ -11,7 +11,7 @@ from sim.validate.statistics import percent
 from sim.validate.tasks import NEVER_ENDS
 
 WORST_ROWS = 10
-"""How many of the rows with the largest errors are listed."""
+"""Number of rows with the largest errors that are listed."""
 
 _ROW_HEAD = ("row", "measured", "simulated", "error")
 _HEAD = ("group", "rows", "exact", "mean", "median", "p90", "worst", "bytes", "requests", "bars")

@@ -123,8 +123,8 @@ def test_an_import_inside_a_function_keeps_out_the_heavy_library_that_it_names(r
             if not isinstance(node, ast.Import | ast.ImportFrom) or node in above:
                 continue
             for name in imported(node):
-                told = set(re.findall(r"\w+", lines[node.lineno - 1].partition("#")[2])) & HEAVY
-                true = {one for one in told if {"SQLite": "sqlite3"}.get(one, one) in loads(name) - loads(module)}
+                named = set(re.findall(r"\w+", lines[node.lineno - 1].partition("#")[2])) & HEAVY
+                true = {one for one in named if {"SQLite": "sqlite3"}.get(one, one) in loads(name) - loads(module)}
                 if name in MODULES and not true:
                     wrong.append(f"{module}, line {node.lineno}: {name}")
     assert wrong == []

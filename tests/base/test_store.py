@@ -98,26 +98,26 @@ with Store(sys.argv[1]) as store:
 
 
 def test_store_survives_sigkill_at_random_points(tmp_path: Path) -> None:
-    """Whatever was told as written is there and whole after each kill, and writing goes on behind it."""
+    """Every point reported as written is there and whole after each kill, and writing goes on behind it."""
     path, script = tmp_path / "store.sqlite", tmp_path / "writer.py"
     script.write_text(WRITER)
     delays = np.random.default_rng(7).uniform(0, 0.05, 6)  # s after the first write: some 100 writes
-    told = -1
+    last = -1
     for delay in delays:
         arguments = [sys.executable, str(script), str(path)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment) as writer:
             assert writer.stdout is not None
             first = int(writer.stdout.readline())
-            assert first > told or told == -1, "it goes on behind what is kept"
+            assert first > last or last == -1, "it goes on behind what is kept"
             time.sleep(delay)
             writer.kill()
-            told = max([first, *(int(line) for line in writer.stdout.read().split())])
+            last = max([first, *(int(line) for line in writer.stdout.read().split())])
         with Store(path) as store:
             assert store._db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             kept = [store.get(str(n)) for n in range(len(store))]
         assert [row["n"] for row in kept if row is not None] == list(range(len(kept)))
-        assert told + 1 <= len(kept) <= told + 2, "at most the write under way was not told"
+        assert last + 1 <= len(kept) <= last + 2, "at most the write under way was not reported"
 
 
 @pytest.mark.parametrize("seed", [1])

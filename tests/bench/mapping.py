@@ -42,9 +42,9 @@ def decode(jobs: int) -> dict[str, Any]:
 def timed(what: Callable[[int], dict[str, Any]], jobs: int) -> dict[str, Any]:
     """Add wall and CPU seconds (of the workers too) to what a search returns."""
     before, start = os.times(), time.perf_counter()
-    told = what(jobs)
+    result = what(jobs)
     wall, after = time.perf_counter() - start, os.times()
-    return {**told, "jobs": jobs, "wall_s": round(wall, 1), "cpu_s": round(sum(after[:4]) - sum(before[:4]), 1)}
+    return {**result, "jobs": jobs, "wall_s": round(wall, 1), "cpu_s": round(sum(after[:4]) - sum(before[:4]), 1)}
 
 
 if __name__ == "__main__":

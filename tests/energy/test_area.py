@@ -106,7 +106,7 @@ def test_units_grow_with_their_rates() -> None:
     assert whole == pytest.approx(area_um2(BASE)["array"])
 
 
-def test_what_is_left_out_is_told_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_left_out_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     small = ["encoder-layer", "--seq", "16", "--size", "hidden=32", "--size", "heads=2", "--size", "ffn=32"]
     for arguments in (["--hw", "gemmini_sparse"], ["--hw", "gemmini_sparse", "--json"], ["--hw", "gemmini_ibert"]):
         with pytest.raises(SystemExit) as ended:

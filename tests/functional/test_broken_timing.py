@@ -145,7 +145,7 @@ def test_a_broken_lowering_is_a_wrong_answer(case, mutate, monkeypatch):
         assert rerun(case, times)[1] == is_right
 
 
-def test_rows_that_nobody_wrote_are_noise(case):
+def test_rows_that_were_never_written_are_noise(case):
     hw, work, _, times, right = case
     results = []
     for seed in (1, 2):

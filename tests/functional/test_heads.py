@@ -119,8 +119,8 @@ def test_what_logits_decide():
     many = judge(ours[:1], theirs[:1], "sequence", labels, "multi_label_classification")
     assert many.decisions == ("a", "b", "not c") and many.same == 3
     assert str(judge(ours, theirs, "sequence", ("x",), "regression")) == "nothing to decide"
-    told = evaluate([each, each], ["b", "b"])
-    assert (told.decisions, told.same, told.accuracy) == (4, 2, 0.0)
+    reported = evaluate([each, each], ["b", "b"])
+    assert (reported.decisions, reported.same, reported.accuracy) == (4, 2, 0.0)
     assert named(["b", "2", None], labels) == ["b", "c", None]
     with pytest.raises(InputError, match=r"label 'd' is none of a, b, c"):
         named(["d"], labels)
@@ -145,8 +145,8 @@ def task(tmp_path_factory):
         ids, labels = trained.draw(rng, count)
         lines[name] = ids, labels
         rows = [",".join(map(str, row)) for row in ids]
-        told = [f"{row}\t{label}" for row, label in zip(rows, labels, strict=True)] if name == "unseen" else rows
-        (folder / f"{name}.txt").write_text("\n".join(told) + "\n")
+        reported = [f"{row}\t{label}" for row, label in zip(rows, labels, strict=True)] if name == "unseen" else rows
+        (folder / f"{name}.txt").write_text("\n".join(reported) + "\n")
     return folder, weights, *lines["unseen"]
 
 

@@ -142,11 +142,11 @@ def test_products_take_the_cycles_that_the_simulator_tells(tmp_path, name):
     # one timing core, the same streams: only residual adds differ, whose scales are real ones here
     folder, hw = write_model(tmp_path / "model"), hardware.load(name)
     model = checkpoint.load(folder)
-    told = simulate(checkpoint_graph.graph(model, 24), hw, cache=False).rows
-    first = next(number for number, row in enumerate(told) if row["op"] == "L0.residual_add1")
+    results = simulate(checkpoint_graph.graph(model, 24), hw, cache=False).rows
+    first = next(number for number, row in enumerate(results) if row["op"] == "L0.residual_add1")
     found = run(folder, hw).ops
     assert found[first].name == "L0.residual_add1"
-    assert [op.cycles for op in found[:first]] == [row["cycles"] for row in told[:first]]
+    assert [op.cycles for op in found[:first]] == [row["cycles"] for row in results[:first]]
 
 
 def test_scale_floors_are_the_edge_of_int32():
@@ -347,10 +347,12 @@ def test_fewer_bits_cost_accuracy_in_their_order(tmp_path, name):
 
 def test_narrow_products_take_the_cycles_that_the_simulator_tells(tmp_path):
     folder, hw = write_model(tmp_path / "model"), hardware.load("gemmini_decomposable")
-    told = simulate(checkpoint_graph.graph(checkpoint.load(folder), 24), hw, cache=False, sparsity=parse("w4a8")).rows
-    first = next(number for number, row in enumerate(told) if row["op"] == "L0.residual_add1")
+    results = simulate(
+        checkpoint_graph.graph(checkpoint.load(folder), 24), hw, cache=False, sparsity=parse("w4a8")
+    ).rows
+    first = next(number for number, row in enumerate(results) if row["op"] == "L0.residual_add1")
     found = run(folder, hw, words=parse("w4a8").precisions).ops
-    assert [op.cycles for op in found[:first]] == [row["cycles"] for row in told[:first]]
+    assert [op.cycles for op in found[:first]] == [row["cycles"] for row in results[:first]]
 
 
 @pytest.mark.parametrize(

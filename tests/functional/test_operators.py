@@ -199,7 +199,7 @@ def test_convolutions_are_exact(name, shape, fields, dilation, pool, turned, see
     seed=st.integers(0, 999),
 )
 def test_depthwise_and_oblong_convolutions_are_exact(name, size, channels, kernel, fields, pooled, seed):
-    """A kernel of each channel's own goes through one column of the array; kernel rows are told to the loop alone."""
+    """A kernel of each channel goes through one column of the array; only the loop command has the kernel rows."""
     hw = MACHINES[name]
     pool = (2, 2, 0) if pooled and hw.features.max_pool else (0, 0, 0)
     work = build.conv(

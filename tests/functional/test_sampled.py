@@ -225,17 +225,17 @@ def test_the_index_decides_not_the_plan():
 
 
 @pytest.mark.parametrize(
-    ("choice", "told"),
+    ("choice", "message"),
     [
         (Choice(np.ones((8, 64), bool)), "row 0 takes 4 sub-rows in window 0, the program says 1"),
         (Choice(np.ones((8, 32), bool)), r"mask of \(8, 32\): the product chooses among \(8, 64\)"),
         (Choice(np.ones((8, 64), bool), group=(1, 4)), "more than 1 of 4 values are kept"),
     ],
 )
-def test_another_choice_is_refused(choice, told):
+def test_another_choice_is_refused(choice, message):
     hw = MACHINES["large"]
     mask = np.zeros((8, 64), bool)
     mask[:, :16] = True
     work = product(hw, "inputs", 8, 64, 16, Choice(mask), 4)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         write_index(Machine(hw, 5 << 19), work, choice)

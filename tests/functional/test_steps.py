@@ -103,7 +103,7 @@ def test_planned_circulants_are_the_matrix_written_out(block):
 
 
 def test_a_transform_is_refused_by_name_and_its_products_run():
-    # The unit's rounding is nobody's: only the products by frequency are programs of the array.
+    # The unit's rounding is not modelled: only the products by frequency are programs of the array.
     hw = hardware.load("gemmini_ibert", UNIT)
     graph = product(24, 32, 48)
     rules = Rules((), compressions=(Compression("circulant", block=8, via="fft"),))
@@ -127,17 +127,17 @@ def test_a_transform_is_refused_by_name_and_its_products_run():
 
 
 @pytest.mark.parametrize(
-    ("rules", "told"),
+    ("rules", "message"),
     [
         (parse("2:4"), r"p: its operands are packed \(select\): 0 units for 1 programs \(nearest: 1"),
         (parse("unstructured:0.3/rle"), r"p: its operands are packed \(rle\): 0 units"),
         (Rules((), compressions=(Compression("circulant", block=32),)), r"its operands are packed \(circulant\)"),
     ],
 )
-def test_packed_operands_never_run_as_if_they_were_dense(rules, told):
+def test_packed_operands_never_run_as_if_they_were_dense(rules, message):
     (step,) = plan(product(32, 64, 64), SPARSE, sparsity=rules)
     machine = Machine(SPARSE, DRAM_BYTES)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         run_step(machine, step)
     if step.scheme != "select":
         with pytest.raises(InputError, match="expand stored weights"):
@@ -149,7 +149,7 @@ def test_what_the_host_or_a_ranking_unit_does_is_named():
     steps = plan(rules.edit(encoder_layer(seq=32, hidden=64, heads=2, ffn=64)), SPARSE, sparsity=rules)
     machine = Machine(SPARSE, DRAM_BYTES)
     (mask,) = (step for step in steps if step.kind == "mask")
-    with pytest.raises(InputError, match=r"L0\..*: mask runs on a unit beside the array.*write_index"):
+    with pytest.raises(InputError, match=r"L0\..*: mask runs on a side unit.*write_index"):
         run_step(machine, mask)
 
 

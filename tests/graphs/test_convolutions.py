@@ -94,7 +94,7 @@ def test_groups_are_independent_convolutions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "attrs", "weights", "told"),
+    ("kind", "attrs", "weights", "message"),
     [
         ("conv", {"groups": 3}, (36, 6), "groups 3 do not divide 4 channels"),
         ("conv", {"groups": 0}, (36, 6), "groups is 0, must be a whole number >= 1"),
@@ -104,7 +104,7 @@ def test_groups_are_independent_convolutions() -> None:
         ("depthwise_conv", {}, (9, 4), "must be 4x9: a kernel of 3 * 3 for each channel"),
     ],
 )
-def test_wrong_windows_are_refused(kind: str, attrs: dict[str, Any], weights: tuple[int, int], told: str) -> None:
+def test_wrong_windows_are_refused(kind: str, attrs: dict[str, Any], weights: tuple[int, int], message: str) -> None:
     with pytest.raises(InputError) as caught:
         network(kind, 4, 6 if kind == "conv" else 4, weights, **attrs)
-    assert told in str(caught.value)
+    assert message in str(caught.value)

@@ -10,11 +10,11 @@ import pytest
 from sim.base.errors import InputError
 from sim.functional.host import forward
 from sim.graph import Graph
+from sim.graph.encoder import Builder, Sequences
 from sim.graph.kinds.elementwise import elu_plus_one
 from sim.graph.kinds.rows import softmax
 from workloads import build
 from workloads.bert import Model, Stack, encoder
-from workloads.encoder import Builder, Sequences
 from workloads.networks.builder import Network
 from workloads.networks.images import Images
 from workloads.networks.linear_attention import kernel_attention, linformer_attention
@@ -255,7 +255,7 @@ def test_layers_of_albert_share_their_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "sizes", "told"),
+    ("name", "sizes", "message"),
     [
         ("longformer-base", {"seq": 128}, "window 512 exceeds the sequence of 128 tokens (nearest: window=128)"),
         ("longformer-base", {"window": 7}, "window is 7, must be even"),
@@ -280,10 +280,10 @@ def test_layers_of_albert_share_their_weights() -> None:
         ("mobilebert", {"seq": 600, "embeddings": True}, "(nearest: 512)"),
     ],
 )
-def test_illegal_sizes_are_refused(name: str, sizes: dict[str, object], told: str) -> None:
+def test_illegal_sizes_are_refused(name: str, sizes: dict[str, object], message: str) -> None:
     with pytest.raises(InputError) as caught:
         build(name, **sizes)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_an_encoder_takes_any_attention() -> None:

@@ -49,7 +49,7 @@ def test_macs_are_batch_m_n_k() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"w": {"shape": (5, 6)}}, "inner sizes differ: A is 8x4 and B is 5x6"),
         ({"y": {"shape": (6, 8)}}, "output is 6x8, A x B is 8x6"),
@@ -66,17 +66,17 @@ def test_macs_are_batch_m_n_k() -> None:
         ({"z": {"name": "q"}}, "act: unknown tensor 'q'"),
     ],
 )
-def test_a_broken_tensor_is_told(changes: dict[str, Any], told: str) -> None:
+def test_a_broken_tensor_is_reported(changes: dict[str, Any], message: str) -> None:
     tensors, ops = mlp(**changes)
     names = ("x", "w", "b", "y", "z")
     filed = dict(zip(names, tensors, strict=True))
     with pytest.raises(InputError) as caught:
         Graph("g", filed, tuple(ops))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("view", "told"),
+    ("view", "message"),
     [
         ({"tensor": "yy"}, "unknown tensor 'yy' (did you mean 'y'?)"),
         ({"rows": 9}, "ends at element 54, the tensor has 48 (6 too many)"),
@@ -86,14 +86,14 @@ def test_a_broken_tensor_is_told(changes: dict[str, Any], told: str) -> None:
         ({"batch": True}, "batch is True, must be >= 1"),
     ],
 )
-def test_a_window_outside_its_tensor_is_told(view: dict[str, Any], told: str) -> None:
+def test_a_window_outside_its_tensor_is_reported(view: dict[str, Any], message: str) -> None:
     tensors, ops = mlp()
     ops[1] = replace(ops[1], inputs=(replace(ops[1].inputs[0], **view),))
-    assert any(told in problem for problem in refuse(tensors, ops))
+    assert any(message in problem for problem in refuse(tensors, ops))
 
 
 @pytest.mark.parametrize(
-    ("op", "told"),
+    ("op", "message"),
     [
         ({"kind": "gellu"}, "unknown operator kind 'gellu' (did you mean 'gelu'?)"),
         ({"attrs": {"scale": 1.0}}, "unknown gelu attribute 'scale'"),
@@ -102,13 +102,13 @@ def test_a_window_outside_its_tensor_is_told(view: dict[str, Any], told: str) ->
         ({"name": "mm"}, "2 operators are named 'mm'"),
     ],
 )
-def test_a_broken_operator_is_told(op: dict[str, Any], told: str) -> None:
+def test_a_broken_operator_is_reported(op: dict[str, Any], message: str) -> None:
     tensors, ops = mlp()
-    assert any(told in problem for problem in refuse(tensors, [ops[0], replace(ops[1], **op)]))
+    assert any(message in problem for problem in refuse(tensors, [ops[0], replace(ops[1], **op)]))
 
 
 @pytest.mark.parametrize(
-    ("attrs", "told"),
+    ("attrs", "message"),
     [
         ({"scale": float("nan")}, "scale is nan"),
         ({"scale": 0}, "scale is 0"),
@@ -118,10 +118,10 @@ def test_a_broken_operator_is_told(op: dict[str, Any], told: str) -> None:
         ({"transpos_b": True}, "unknown matmul attribute 'transpos_b' (did you mean 'transpose_b'?)"),
     ],
 )
-def test_a_broken_attribute_is_told(attrs: dict[str, Any], told: str) -> None:
+def test_a_broken_attribute_is_reported(attrs: dict[str, Any], message: str) -> None:
     tensors, ops = mlp()
     broken = replace(ops[0], attrs={**ops[0].attrs, **attrs})
-    assert any(told in problem for problem in refuse(tensors, [broken, ops[1]]))
+    assert any(message in problem for problem in refuse(tensors, [broken, ops[1]]))
 
 
 def test_all_problems_come_at_once() -> None:
@@ -130,7 +130,7 @@ def test_all_problems_come_at_once() -> None:
     assert len(refuse([], ops)) == 6  # every view names an unknown tensor
 
 
-def test_reading_before_writing_is_told_and_sorted_by_from_ops() -> None:
+def test_reading_before_writing_is_reported_and_sorted_by_from_ops() -> None:
     tensors, ops = mlp()
     assert any("act reads 'y' before mm writes it" in problem for problem in refuse(tensors, ops[::-1]))
     assert Graph.from_ops("g", tensors, ops[::-1]) == Graph.from_ops("g", tensors, ops)
@@ -196,7 +196,7 @@ def test_graphs_are_values() -> None:
         graph.tensors["x"] = Tensor("x", (1,), "int8", "input")  # type: ignore[index]
 
 
-def test_unknown_operator_name_is_told() -> None:
+def test_unknown_operator_name_is_reported() -> None:
     with pytest.raises(InputError, match=r"no operator 'L0.score' \(did you mean 'L0.scores'\?\)"):
         bert_tiny().op("L0.score")
 

@@ -39,7 +39,7 @@ TABLE_3: dict[int, dict[str, tuple[str, str | None, str]]] = {
 
 SHARES_OF_FLOPS = {128: (32, 3, 65, 0.3), 512: (30, 10, 60, 0.4), 4096: (18, 46, 35, 1)}
 SHARES_OF_BYTES = {128: (27, 7, 49, 18), 512: (16, None, 25, 37), 4096: (3, 44, 4, 49)}
-# Left out: 20 % for act-to-act at 512, which leaves 2 % to nobody (22 %).
+# Left out: 20 % for act-to-act at 512, which leaves 2 % unassigned (22 %).
 
 FOUR_HEADS = {
     128: ("95.69", "22.42", "0.13", "167.14"),

@@ -21,7 +21,7 @@ from workloads.networks.models import ENCODERS
 from workloads.networks.seq2seq import SEQ2SEQ
 from workloads.profile import analyze
 
-# The project's model table (models.csv): parameters in 10^6, GMACs of a prefill of so many tokens. Its MACs of OPT-350M
+# The project's model table (models.csv): parameters in 10^6, GMACs by tokens of a prefill. Its MACs of OPT-350M
 # leave out the products around the word table, those of Mixtral the router.
 TABLE: dict[str, tuple[float, dict[int, float]]] = {
     "gpt2": (124.44, {128: 11.174, 1024: 106.300}),
@@ -199,7 +199,7 @@ def test_shared_experts_and_a_dense_first_layer_take_every_token() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "sizes", "told"),
+    ("name", "sizes", "message"),
     [
         ("gpt3", {}, "unknown workload 'gpt3' (did you mean 'gpt2'?)"),
         ("gpt2", {"phase": "decod"}, "phase is 'decod', can be prefill, decode (did you mean 'decode'?)"),
@@ -226,10 +226,10 @@ def test_shared_experts_and_a_dense_first_layer_take_every_token() -> None:
         ("vit-base", {"image": 100}, "image 100 is no multiple of its patches of 16 (nearest: 96)"),
     ],
 )
-def test_illegal_sizes_are_refused(name: str, sizes: dict[str, object], told: str) -> None:
+def test_illegal_sizes_are_refused(name: str, sizes: dict[str, object], message: str) -> None:
     with pytest.raises(InputError) as caught:
         build(name, **sizes)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_heads_that_do_not_divide_are_refused_by_the_builder() -> None:
@@ -314,7 +314,7 @@ def test_configs_of_chosen_scores_build_theirs(
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "told"),
+    ("name", "change", "message"),
     [
         ("gpt2", {"model_type": "gpt22"}, "model_type is 'gpt22' (did you mean 'gpt2'?)"),
         ("gpt2", {"n_head": 0}, "n_head is 0, must be a whole number from 1"),
@@ -336,9 +336,9 @@ def test_configs_of_chosen_scores_build_theirs(
         ("albert-base", {"num_hidden_groups": 2}, "num_hidden_groups is 2: this changes the network"),
     ],
 )
-def test_a_wrong_config_file_is_refused(name: str, change: dict[str, object], told: str, tmp_path: Path) -> None:
+def test_a_wrong_config_file_is_refused(name: str, change: dict[str, object], message: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**CONFIGS[name], **change}))
     with pytest.raises(InputError) as caught:
         build(str(path), seq=2)
-    assert told in str(caught.value) and str(path) in str(caught.value)
+    assert message in str(caught.value) and str(path) in str(caught.value)

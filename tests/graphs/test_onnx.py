@@ -92,7 +92,7 @@ CHAINS: dict[str, tuple[str, Callable[[Writer, str], str]]] = {
 
 
 @pytest.mark.parametrize("name", CHAINS)
-def test_chains_are_told_by_their_values(tmp_path: Path, name: str) -> None:
+def test_chains_are_recognised_by_their_values(tmp_path: Path, name: str) -> None:
     kind, make = CHAINS[name]
     assert [op.kind for op in one(tmp_path, make).ops] == ["matmul", kind]
 
@@ -167,7 +167,7 @@ def test_hostile_files_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("style", ["half", "interleaved"])
-def test_rotary_embeddings_are_told_by_their_values(tmp_path: Path, style: str) -> None:
+def test_rotary_embeddings_are_recognised_by_their_values(tmp_path: Path, style: str) -> None:
     """Halves joined behind a negated one, or neighbours stacked; the tables come from positions that are given."""
     w = Writer(17)
     x = w.add("MatMul", w.input("x", "batch", "seq", 64), w.weight(64, 64))

@@ -77,7 +77,7 @@ def test_a_sound_convolution_has_its_macs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attrs", "told"),
+    ("attrs", "message"),
     [
         ({"stride": 2}, "output is 64x8, must be 16x8"),
         ({"kernel": 5, "padding": 2}, "must have 100 rows"),
@@ -88,10 +88,10 @@ def test_a_sound_convolution_has_its_macs() -> None:
         ({"strid": 1}, "did you mean 'stride'"),
     ],
 )
-def test_unsound_convolutions_are_refused(attrs: dict[str, object], told: str) -> None:
+def test_unsound_convolutions_are_refused(attrs: dict[str, object], message: str) -> None:
     with pytest.raises(InputError) as refused:
         conv_graph(**attrs)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_wrong_types_are_refused_by_the_machine() -> None:

@@ -49,7 +49,7 @@ def test_titles_tabs_and_remarks_of_public_files_are_read_past(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("a, 1, 2", "line 2: 2 values behind the name 'a'; must be 7 sizes of a convolution"),
         ("a, 8, 8, 9, 9, 3, 4, 1", "line 2: the filter of 9x9 exceeds the image of 8x8"),
@@ -59,7 +59,7 @@ def test_titles_tabs_and_remarks_of_public_files_are_read_past(tmp_path: Path) -
         ("", "no layers"),
     ],
 )
-def test_a_wrong_line_is_refused_by_its_number(line: str, told: str, tmp_path: Path) -> None:
+def test_a_wrong_line_is_refused_by_its_number(line: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         build(written(tmp_path, f"Layer name, IFMAP Height,\n{line}\n"))
-    assert told in str(caught.value)
+    assert message in str(caught.value)

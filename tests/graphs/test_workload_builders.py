@@ -110,7 +110,7 @@ def test_float_elements_have_float_sums() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "sizes", "told"),
+    ("name", "sizes", "message"),
     [
         ("bert-bse", {}, "unknown workload 'bert-bse' (did you mean 'bert-base'?)"),
         ("bert-base", {"sequence": 4}, "no size 'sequence' (did you mean 'seq'?)"),
@@ -123,10 +123,10 @@ def test_float_elements_have_float_sums() -> None:
         ("encoder-layer", {"head_dim": -1}, "head_dim is -1"),
     ],
 )
-def test_bad_sizes_are_told(name: str, sizes: dict[str, Any], told: str) -> None:
+def test_bad_sizes_are_reported(name: str, sizes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         build(name, **sizes)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_all_bad_sizes_come_at_once() -> None:
@@ -166,7 +166,7 @@ def test_a_hand_written_graph_may_be_short_and_in_any_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "message"),
     [
         ({"ops": None}, "ops is None, must be: list"),
         ({"tensors": [{**HAND_WRITTEN["tensors"][0], "shape": []}]}, "shape is [], must be: list of whole"),
@@ -191,10 +191,10 @@ def test_a_hand_written_graph_may_be_short_and_in_any_order() -> None:
         ({"ops": [{**HAND_WRITTEN["ops"][1], "atrs": {}}]}, "unknown key 'atrs' (did you mean 'attrs'?)"),
     ],
 )
-def test_a_wrong_graph_file_is_told(edit: dict[str, Any], told: str) -> None:
+def test_a_wrong_graph_file_is_reported(edit: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         from_dict({**HAND_WRITTEN, **edit})
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 VALUES = st.sampled_from([None, True, -1, 0, 3, 2.5, 10**30, "x", "L0.Q", [], [1], ["a"], {}, {"a": 1}])
@@ -217,18 +217,18 @@ def test_any_edit_of_a_graph_file_gives_a_graph_or_a_clear_error(edits: list[tup
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b'{"name": ', "line 1, column 10: not JSON"),
         (b"\xff\xfe", "not UTF-8"),
         (b"[1]", "must be an object"),
     ],
 )
-def test_a_file_that_is_no_graph_is_told(tmp_path: Path, content: bytes, told: str) -> None:
+def test_a_file_that_is_no_graph_is_reported(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "broken.json"
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
         build(str(path))
-    assert str(path) in str(caught.value) and told in str(caught.value)
+    assert str(path) in str(caught.value) and message in str(caught.value)
     with pytest.raises(InputError, match="cannot be read"):
         build(str(tmp_path / "missing.json"))

@@ -48,7 +48,7 @@ def draw(rng, kind, shape, low=-128, high=128):
 
 
 def heard(hw, work):
-    """``work`` as the machine takes it: the accumulator of gemmini_chip_fp32 scales nothing, whatever it is told."""
+    """``work`` as the machine takes it: the accumulator of gemmini_chip_fp32 scales nothing."""
     if hw.accumulator.scale_units != "none":
         return work
     return replace(work, **{"c_scale" if isinstance(work, ResidualAdd) else "scale": 1.0})

@@ -38,15 +38,15 @@ WORKS: dict[str, Work] = {
 
 
 def outcome(program: Program, hw: Hardware, clock: Clock, phase: int = 0) -> tuple[dict[str, Any], int]:
-    """All that a run tells (a hang: its message) except the visited cycles, and these."""
+    """All that a run tells (a hang: its results) except the visited cycles, and these."""
     try:
         timing = run(program, hw, clock=clock, timeline=True, phase=phase)
     except Hang as hang:
         return {"hang": str(hang)}, 0
     assert timing.timeline is not None
     counters = {name: n for name, n in timing.counters.items() if name != "VISITED_CYCLES"}
-    told = {
+    results = {
         "cycles": timing.cycles, "sections": timing.sections, "phase": timing.phase,
         "causes": timing.causes, "counters": counters, "timeline": timing.timeline.tolist(),
     }  # fmt: skip
-    return told, timing.visited_cycles
+    return results, timing.visited_cycles

@@ -63,7 +63,7 @@ class Gate(Stream):
         self.compute(a, d, (dim, rows or dim), (dim, dim), preloaded=preloaded)
 
     def wait(self, cycles: int) -> None:
-        """The next command is offered so many cycles after the one before it."""
+        """The next command is offered this many cycles after the one before it."""
         self.gap = cycles
 
     def run(self, phase: int = 0) -> Timing:

@@ -41,7 +41,7 @@ def together(draw: Any) -> tuple[Hardware, list[Core]]:
     return hw, [Core(hw, program, random.choice((0, 0, 3, 300)), random.choice((0, 1))) for program in some]
 
 
-def told(given: Sequence[Core], clock: timer.Clock) -> tuple[Any, int]:
+def message(given: Sequence[Core], clock: timer.Clock) -> tuple[Any, int]:
     """All that a run tells but the visited cycles, and these; a hang: that it hangs."""
     try:
         run = cores.run(given, clock=clock, timeline=True)
@@ -61,8 +61,8 @@ def _comparable(part: CoreTiming) -> dict[str, Any]:
 @settings(max_examples=60)
 @given(together())
 def test_the_clocks_agree_on_random_programs_of_one_to_four_cores(case: tuple[Hardware, list[Core]]) -> None:
-    leap, visited = told(case[1], "leap")
-    reference, every = told(case[1], "reference")
+    leap, visited = message(case[1], "leap")
+    reference, every = message(case[1], "reference")
     assert leap == reference
     assert visited <= every
     if leap != "hang":

@@ -73,7 +73,7 @@ def test_stepped_when_it_wakes_or_in_every_clock(
         if burst >= 0 and not write:
             assert completion >= burst + d.read_latency
     assert issued[3] + d.forwarded == reads
-    # a burst takes so many clocks of the data bus
+    # clocks of the data bus that a burst takes
     clocks = min(d.distance[1, 3, 3], d.distance[1, 4, 4])
     assert clocks * (issued[3] + issued[4] - d.ranks) <= d.ranks * (d.last_t + 1)
 

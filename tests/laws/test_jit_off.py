@@ -49,7 +49,7 @@ CASES = [
 ]
 
 
-def told(preset: str, name: str, *, jit: bool) -> Any:
+def message(preset: str, name: str, *, jit: bool) -> Any:
     """Time one operator in a process of its own."""
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "0" if jit else "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -61,7 +61,7 @@ def told(preset: str, name: str, *, jit: bool) -> Any:
 
 @pytest.mark.parametrize("preset, name", CASES)
 def test_plain_python_tells_what_compiled_code_tells(preset: str, name: str) -> None:
-    assert told(preset, name, jit=True) == told(preset, name, jit=False)
+    assert message(preset, name, jit=True) == message(preset, name, jit=False)
 
 
 def records(dtype: np.dtype[Any]) -> set[str]:

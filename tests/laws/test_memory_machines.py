@@ -44,18 +44,18 @@ def test_a_program_finds_the_rows_that_the_one_before_left_open(seed: int) -> No
     """Three operators in a row, each from what the one before left: both clocks agree on each of them."""
     hw = behind(load("gemmini_l2" if seed % 3 == 0 else "gemmini_default"), seed)
     hw = hw.with_(pages(Random(seed))) if seed % 2 else hw
-    told: dict[str, list[Timing]] = {"leap": [], "reference": []}
-    for clock, timings in told.items():
+    runs: dict[str, list[Timing]] = {"leap": [], "reference": []}
+    for clock, timings in runs.items():
         contents: L2Contents | None = L2Contents.empty(hw)
         for name in ("matmul", "resadd", "one_row"):
             timing = run(lower(WORKS[name], hw), hw, clock=clock, l2=contents)  # type: ignore[arg-type]
             contents = timing.l2
             timings.append(timing)
-    for leap, reference in zip(told["leap"], told["reference"], strict=True):
+    for leap, reference in zip(runs["leap"], runs["reference"], strict=True):
         assert (leap.cycles, leap.causes, leap.l2) == (reference.cycles, reference.causes, reference.l2)
         counted = [{name: n for name, n in t.counters.items() if name != "VISITED_CYCLES"} for t in (leap, reference)]
         assert counted[0] == counted[1]
-    assert told["leap"][0].counters["DRAM_READ_BURSTS"] > 0
+    assert runs["leap"][0].counters["DRAM_READ_BURSTS"] > 0
 
 
 @pytest.mark.parametrize("device", devices())

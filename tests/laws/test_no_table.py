@@ -30,7 +30,7 @@ TWO_ADDRESSES = (
 )  # fmt: skip
 
 
-def told(program: Program, hw: Hardware, phase: int = 0) -> Any:
+def message(program: Program, hw: Hardware, phase: int = 0) -> Any:
     """All a run tells but the DRAM addresses in its timeline; of a hang, that it hangs."""
     try:
         timing = run(program, hw, timeline=True, phase=phase)
@@ -55,14 +55,14 @@ def moved(program: Program, distance: int) -> Program:
 def test_where_the_data_lie_changes_nothing(case: Case, pages: int) -> None:
     """All addresses moved by whole pages: the same windows, the same pages in the same order."""
     hw, program, phase = case
-    assert told(moved(program, pages * PAGE), hw, phase) == told(program, hw, phase)
+    assert message(moved(program, pages * PAGE), hw, phase) == message(program, hw, phase)
 
 
 @given(cases())
 def test_what_a_machine_is_called_changes_nothing(case: Case) -> None:
     hw, program, phase = case
     renamed = hw.model_copy(update={"name": "somebody_else", "description": "", "energy_table": "7nm"})
-    assert told(program, renamed, phase) == told(program, hw, phase)
+    assert message(program, renamed, phase) == message(program, hw, phase)
 
 
 @given(cases())

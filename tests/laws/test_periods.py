@@ -50,10 +50,10 @@ def moved(program: Program, onward: int) -> Program:
 def assert_periodic_agrees(program: Program, hw: Hardware, phase: int = 0) -> float:
     """Every time and every counter; returns the share of the leaping clock's visits that were needed."""
     clocks: tuple[Clock, ...] = ("periodic", "leap")
-    (told, visited), (leap, most) = (outcome(program, hw, clock, phase) for clock in clocks)
-    assert told.keys() == leap.keys(), (told.get("hang"), leap.get("hang"))
+    (message, visited), (leap, most) = (outcome(program, hw, clock, phase) for clock in clocks)
+    assert message.keys() == leap.keys(), (message.get("hang"), leap.get("hang"))
     for name, value in leap.items():
-        assert told[name] == value, name
+        assert message[name] == value, name
     assert visited <= 1.05 * most + 8  # a stop cuts a run of rows in two
     return visited / most if most else 0.0
 
@@ -132,13 +132,13 @@ def test_block_sparse_weights(preset: str, density: float) -> None:
 
 
 def assert_untimed_agrees(program: Program, hw: Hardware, phase: int = 0) -> float:
-    """All that is told without a timeline, which alone lets periods inside a loop be repeated; share of the visits."""
-    told, leap = (run(program, hw, clock=clock, phase=phase) for clock in ("periodic", "leap"))
+    """Results without a timeline (periods inside a loop are repeated only then), and the share of visits."""
+    message, leap = (run(program, hw, clock=clock, phase=phase) for clock in ("periodic", "leap"))
     for name in ("cycles", "sections", "causes", "phase"):
-        assert getattr(told, name) == getattr(leap, name), name
+        assert getattr(message, name) == getattr(leap, name), name
     for name, count in leap.counters.items():
-        assert told.counters[name] == count or name == "VISITED_CYCLES", name
-    return told.visited_cycles / leap.visited_cycles
+        assert message.counters[name] == count or name == "VISITED_CYCLES", name
+    return message.visited_cycles / leap.visited_cycles
 
 
 @given(
@@ -219,7 +219,7 @@ def test_a_program_without_periods_is_simulated_whole() -> None:
     assert visited > 0.9
 
 
-def test_marks_stay_out_of_what_is_told() -> None:
+def test_marks_stay_out_of_what_is_reported() -> None:
     """Addresses carry their command's number inside the machine; a timeline shows them plain."""
     hw = load("gemmini_default")
     timed: Any = run(lower(MATMUL, hw), hw, clock="periodic", timeline=True)

@@ -28,7 +28,7 @@ def machine(preset: str, scratchpad_kib: int, accumulator_kib: int, **more: Any)
     return load(preset, {**sizes, **more})
 
 
-def told(program: Program, hw: Hardware, phase: int) -> dict[str, Any]:
+def message(program: Program, hw: Hardware, phase: int) -> dict[str, Any]:
     """All that a run tells, but for the local addresses of its timeline."""
     everything, _ = outcome(program, hw, "leap", phase)
     if "timeline" in everything:
@@ -40,7 +40,7 @@ def assert_law(program: Program, small: Hardware, large: Hardware, phase: int = 
     """Equal if they look the same; returns whether they do."""
     same = seen(program, parameters(small)) == seen(program, parameters(large))
     if same:
-        assert told(program, small, phase) == told(program, large, phase)
+        assert message(program, small, phase) == message(program, large, phase)
     return same
 
 

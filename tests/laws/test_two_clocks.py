@@ -74,8 +74,8 @@ def test_a_hang_is_the_same_hang() -> None:
     program = lower(Matmul(16, 16, 16, X, W, C), hw)
     ex = program[program["funct"] == Funct.CONFIG][0]
     ex["rs1"] = (int(ex["rs1"]) & ~(1 << 2)) | 1 << 9  # OS, B transposed, A not
-    told, _ = outcome(np.array([ex, *program[1:]], dtype=program.dtype), hw, "leap")
-    assert "transposer" in told["hang"]
+    message, _ = outcome(np.array([ex, *program[1:]], dtype=program.dtype), hw, "leap")
+    assert "transposer" in message["hang"]
     assert_clocks_agree(np.array([ex, *program[1:]], dtype=program.dtype), hw)
 
 
@@ -98,8 +98,8 @@ def test_rows_of_no_bytes_are_not_waited_for_for_ever() -> None:
         stream.mvin(0x2000_0000 + 1024 * i, 64 * i, 64, 16)
     stream.fence()
     program = stream.program()
-    told, _ = outcome(program, hw, "leap")
-    assert "hang" not in told
+    message, _ = outcome(program, hw, "leap")
+    assert "hang" not in message
     assert_clocks_agree(program, hw)
 
 
@@ -128,6 +128,6 @@ def test_a_fence_waits_for_useless_beats(pace: int) -> None:
     stream.mvin(0x2000_0000, 0, 48, 3)
     stream.fence()
     program = stream.program()
-    told, _ = outcome(program, hw, "leap")
-    assert "hang" not in told
+    message, _ = outcome(program, hw, "leap")
+    assert "hang" not in message
     assert_clocks_agree(program, hw)

@@ -32,9 +32,9 @@ def test_clocks_agree_at_any_word_sizes(case: tuple[Hardware, Program, int]) -> 
     hw, program, phase = case
     reference, _ = outcome(program, hw, "reference", phase)
     for clock in ("leap", "periodic"):
-        told, _ = outcome(program, hw, clock, phase)  # type: ignore[arg-type]
-        assert told.keys() == reference.keys()
+        message, _ = outcome(program, hw, clock, phase)  # type: ignore[arg-type]
+        assert message.keys() == reference.keys()
         for name, value in reference.items():
-            assert told[name] == value, (clock, name)
+            assert message[name] == value, (clock, name)
     if "cycles" in reference:
         assert sum(reference["causes"].values()) == reference["cycles"]

@@ -6,8 +6,8 @@ import pytest
 
 from sim import hardware
 from sim.isa.commands import Funct, command, local_operand, program
-from sim.isa.disassembly import disassemble
-from sim.lower import build, lower
+from sim.isa.disassembly import ACTIVATIONS, disassemble
+from sim.lower import build, lower, work
 
 
 def words(*commands):
@@ -79,3 +79,8 @@ def test_one_line_per_command():
     assert len(lines) == len(stream)
     assert [int(line.split()[0]) for line in lines] == list(range(len(stream)))
     assert not any("funct" in line for line in lines)
+
+
+def test_activations_have_the_codes_that_the_disassembly_names() -> None:
+    """One order in both rooms: `sim.lower.work` types the names that `sim.isa` prints."""
+    assert work.ACTIVATIONS == ACTIVATIONS

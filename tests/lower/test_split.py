@@ -63,7 +63,7 @@ def test_a_single_row_is_cut_by_columns_alone() -> None:
     assert [bool(share) for share in shares([build.matmul(1, 32, 64)], 4, HW, rows=True)].count(True) == 1
 
 
-def test_what_cannot_be_cut_is_said() -> None:
+def test_what_cannot_be_cut_is_reported() -> None:
     sparse = BlockSparseMatmul(build.matmul(32, 32, 32), ((True, False), (False, True)), 0)
     with pytest.raises(InputError, match="BlockSparseMatmul cannot be cut"):
         cut(sparse, 2, HW)

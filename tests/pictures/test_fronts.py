@@ -75,9 +75,9 @@ def test_a_front_of_groups_is_the_fronts_of_the_groups() -> None:
 def test_the_picture_and_the_page_have_a_front_per_workload(tmp_path: Path) -> None:
     points = table(**MIXED)  # type: ignore[arg-type]
     axes = pareto.pareto(Figure(figsize=(6, 6)).subplots(), points)
-    told = axes.texts[0].get_text()
-    assert "on the front of tiny:" in told and "on the front of mini:" in told
-    assert "workload" not in told, "the workload is in the heading, no setting to choose"
+    message = axes.texts[0].get_text()
+    assert "on the front of tiny:" in message and "on the front of mini:" in message
+    assert "workload" not in message, "the workload is in the heading, no setting to choose"
     points.to_csv(tmp_path / "sweep.csv", index=False)
     text = page.of([tmp_path / "sweep.csv"])
     assert "tiny: Fewest cycles: 10 with latency_cycles 40" in text

@@ -220,7 +220,7 @@ BLINDNESS = {
     "tritanopia": np.array([[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]]),
 }
 APART = 15.0
-"""CIE Lab distance; 2.3 is a just noticeable difference side by side, these are told apart across a figure."""
+"""CIE Lab distance; 2.3 is a just noticeable difference side by side, these differ across a figure."""
 
 
 def lab(color: str, seen: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -233,7 +233,7 @@ def lab(color: str, seen: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("blindness", BLINDNESS)
-def test_lines_are_seen_on_white_paper_and_told_apart(blindness: str) -> None:
+def test_lines_are_seen_and_distinguished_on_white_paper(blindness: str) -> None:
     """Lines and markers have no outline as bars have; on a dark page they are lightened (`test_fit`)."""
     assert all(style.contrast(color, style.LIGHT_PAPER) >= style.MARK_CONTRAST for color in style.LINE_COLORS)
     seen = {color: lab(color, BLINDNESS[blindness]) for color in style.LINE_COLORS}

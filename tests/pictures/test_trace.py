@@ -84,7 +84,7 @@ def test_rows_in_use_never_exceed_the_memories(fast: sim.Result) -> None:
         assert held.scratchpad[-1] == held.accumulator[-1] == 0, "at the end nothing is still to be read"
 
 
-def test_who_waited_ended_before_the_waiter_began(fast: sim.Result) -> None:
+def test_the_awaited_command_ended_before_the_waiting_one_began(fast: sim.Result) -> None:
     commands = decode(fast.timeline("L0.FF1"), fast.hardware)
     held = walk(commands, fast.hardware, 10**6)
     waiters = np.flatnonzero(held.waited_for >= 0)

@@ -41,18 +41,18 @@ def test_a_program_that_cannot_be_made_is_refused_before_anything_runs() -> None
 
 def test_a_host_operator_names_the_unit_that_lacks_and_the_key_that_adds_it() -> None:
     graph = workloads.build("encoder-layer", seq=16)
-    told = reasons(plan(graph, hardware.load("gemmini_default")))
-    assert {name.split(".")[1] for name in told} == {"softmax", "gelu", "layernorm1", "layernorm2"}
-    assert "gemmini_default has no normalisation units" in told["L0.softmax"]
-    assert "features.normalizations = true" in told["L0.softmax"]
+    reasons_found = reasons(plan(graph, hardware.load("gemmini_default")))
+    assert {name.split(".")[1] for name in reasons_found} == {"softmax", "gelu", "layernorm1", "layernorm2"}
+    assert "gemmini_default has no normalisation units" in reasons_found["L0.softmax"]
+    assert "features.normalizations = true" in reasons_found["L0.softmax"]
     avoided = hardware.load("gemmini_default", {"features.normalizations": True})
     assert not reasons(plan(graph, avoided)), "the hint, applied, is accepted and avoids it"
 
 
 def test_an_operator_that_the_host_takes_says_so() -> None:
     hw = hardware.load("gemmini_ibert", {"host.takes": ["layernorm"]})
-    told = reasons(plan(workloads.build("encoder-layer", seq=16), hw))
-    assert "host.takes without 'layernorm'" in told["L0.layernorm1"]
+    reasons_found = reasons(plan(workloads.build("encoder-layer", seq=16), hw))
+    assert "host.takes without 'layernorm'" in reasons_found["L0.layernorm1"]
 
 
 @pytest.mark.parametrize(("machine", "seq"), [("gemmini_ibert", 1025), ("gemmini_ibert", 40_000)])

@@ -112,7 +112,7 @@ def test_dataflow_that_the_array_lacks_is_refused_with_operator_and_machine() ->
         plan(layer(), hardware.load("gemmini_lean"), dataflow="OS")
 
 
-def test_operator_that_nobody_can_run_is_refused_by_name() -> None:
+def test_operator_that_no_engine_can_run_is_refused_by_name() -> None:
     machine = hardware.load("gemmini_default", {"host": "none"})
     with pytest.raises(InputError) as refused:
         plan(layer(layers=2), machine)

@@ -69,7 +69,7 @@ def test_batch_items_run_at_the_same_time_with_a_split_by_data() -> None:
     assert sum(row["cycles"] for row in run.rows) == run.cycles
 
 
-def test_a_barrier_costs_what_is_said_and_a_split_by_data_has_none_between_operators() -> None:
+def test_a_barrier_costs_what_is_reported_and_a_split_by_data_has_none_between_operators() -> None:
     free, dear = (result(4, **{"cores.barrier_cycles": n}).cycles for n in (0, 1000))
     assert dear - free == 1000 * len(result(4).rows)
     assert result(4, "data", **{"cores.barrier_cycles": 1000}).cycles == result(4, "data").cycles

@@ -28,7 +28,7 @@ def test_operands_keep_the_addresses_of_the_plan() -> None:
     assert all(step.equivalent == step.works for step in steps)
 
 
-def test_without_a_dram_nothing_is_said_of_one() -> None:
+def test_without_a_dram_nothing_is_reported_of_one() -> None:
     result = sim.simulate("encoder-layer", "gemmini_ibert", **SMALL)
     assert result.dram_energy == {}
     assert result.totals["dram_row_hits"] == 0

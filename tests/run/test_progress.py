@@ -1,4 +1,4 @@
-"""Long calls say how far they are; short ones and those told to be silent say nothing."""
+"""Long calls show progress; short ones and silent ones print nothing."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def test_lines_become_fewer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     clock = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr("sim.base.notice.compiling", lambda _part: None)
-    with progress.shown("hour") as told:
+    with progress.shown("hour") as shown:
         for second in range(3600):
             clock[0] = float(second)
-            told(second, 3600, "")
+            shown(second, 3600, "")
     lines = capsys.readouterr().err.splitlines()
     assert [line.rsplit("(")[1] for line in lines[:5]] == ["2 s)", "6 s)", "14 s)", "30 s)", "62 s)"]
     assert 60 <= len(lines) <= 66

@@ -113,7 +113,7 @@ def test_sweep_json_has_every_digit_of_run_json(capsys: pytest.CaptureFixture[st
     assert {name: row[name] for name in run} == run
 
 
-def test_every_broken_rule_is_told_beside_a_broken_array() -> None:
+def test_every_broken_rule_is_reported_with_a_broken_array() -> None:
     overrides = {"array.mesh_rows": 12, "array.mesh_columns": 12, "scratchpad.capacity": "300KiB"}
     with pytest.raises(InputError) as refused:
         hardware.load("gemmini_default", overrides)

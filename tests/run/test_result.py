@@ -85,11 +85,11 @@ def test_explanation_names_the_largest_cause_and_measures_its_remedy(result: sim
 def test_unmeasured_explanation_states_no_gain(result: sim.Result) -> None:
     """One question, one answer: the gain of a remedy is stated where it was measured, and nowhere else."""
     cause, share = bottleneck(result)
-    told = explain(result, measure=False)
+    reported = explain(result, measure=False)
     if cause in REMEDIES:
-        assert "--explain measures the gain" in told and "x (" not in told
+        assert "--explain measures the gain" in reported and "x (" not in reported
     else:
-        assert f"at most {1 / (1 - share):.2f}x (a bound" in told and told == explain(result)
+        assert f"at most {1 / (1 - share):.2f}x (a bound" in reported and reported == explain(result)
 
 
 def test_host_bound_run_is_relieved_by_units_on_the_array() -> None:
@@ -123,11 +123,11 @@ def test_timeline_of_nothing_is_refused(result: sim.Result, op: str, invocation:
         result.timeline(op, invocation)
 
 
-def test_a_remedy_that_makes_the_run_slower_is_not_told_as_a_gain(
+def test_a_remedy_that_makes_the_run_slower_is_not_reported_as_a_gain(
     result: sim.Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cause, _ = bottleneck(result)
     slower = Remedy("a slower memory", lambda hw: {"memory.latency_cycles": 4 * hw.memory.latency_cycles})
     monkeypatch.setitem(REMEDIES, cause, (slower,))
-    told = explain(result)
-    assert "a slower memory does not help (0." in told and "gives" not in told
+    reported = explain(result)
+    assert "a slower memory does not help (0." in reported and "gives" not in reported

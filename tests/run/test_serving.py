@@ -68,7 +68,7 @@ def test_doubling_ends_at_the_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "bounds", "options", "told"),
+    ("name", "bounds", "options", "message"),
     [
         ("bert-tiny", SMALL, {}, "knows gated decoders"),
         ("qwen2-0.5", SMALL, {}, "did you mean 'qwen2-0.5b'"),
@@ -76,7 +76,7 @@ def test_doubling_ends_at_the_last() -> None:
         ("qwen2-0.5b", SMALL, {"model": "../up"}, "model is '../up'"),
     ],
 )
-def test_what_makes_no_bundle_is_refused(name: str, bounds: Bounds, options: dict[str, str], told: str) -> None:
+def test_what_makes_no_bundle_is_refused(name: str, bounds: Bounds, options: dict[str, str], message: str) -> None:
     with pytest.raises(InputError) as caught:
         bundle(Request(name, "gemmini_ibert"), bounds, **options)
-    assert told in str(caught.value)
+    assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""What passes from one program to the next is known in one place, and all who run programs agree on it."""
+"""State between programs is held in one place, and all rooms that run programs agree on it."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def test_causes_sum_and_utilization_is_a_share() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hw", "block", "told"),
+    ("hw", "block", "message"),
     [
         ("gemmini_ibert", 16, "fft_butterflies_per_cycle=64 --set sparsity.fft_block=16, or via"),
         (HW.with_({"sparsity.fft_block": 8}), 16, "has one of blocks up to 8"),
@@ -133,16 +133,16 @@ def test_causes_sum_and_utilization_is_a_share() -> None:
         (HW, 12, "block 12 must divide both"),
     ],
 )
-def test_what_cannot_be_transformed_says_why(hw: object, block: int, told: str) -> None:
+def test_what_cannot_be_transformed_says_why(hw: object, block: int, message: str) -> None:
     with pytest.raises(InputError) as refused:
         sim.simulate(GRAPH, hw, sparsity=by_transform(block))
-    assert told in str(refused.value) and "no price" not in str(refused.value)
+    assert message in str(refused.value) and "no price" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
     "table", ['kind = "circulant"\nblock = 16\nvia = "dct"', 'kind = "narrow"\nbits = 4\nvia = "fft"']
 )
-def test_a_way_that_is_none_is_told(tmp_path: Path, table: str) -> None:
+def test_a_way_that_is_none_is_reported(tmp_path: Path, table: str) -> None:
     (tmp_path / "spec.toml").write_text(f"[[compress]]\n{table}\n")
     with pytest.raises(InputError, match=r"direct or fft|direct, fft"):
         parse(str(tmp_path / "spec.toml"))

@@ -250,7 +250,7 @@ def test_tiles_begin_on_whole_bytes_and_fit(
             assert tile[position] == limits[position] or tile[position] * machine.bits(operand) % 8 == 0
 
 
-def test_a_tile_within_a_byte_is_told() -> None:
+def test_a_tile_within_a_byte_is_reported() -> None:
     machine = precision.machine(MACHINES["widening"], "int4", "int4", (4, 4, 8))
     work = build.conv(8, 32, 32, 3, padding=1)
     with pytest.raises(
@@ -259,7 +259,7 @@ def test_a_tile_within_a_byte_is_told() -> None:
         lower(replace(work, tile=(1, 4, 8, 15, 3, 3, 32)), machine)
 
 
-def test_rows_within_a_byte_are_told() -> None:
+def test_rows_within_a_byte_are_reported() -> None:
     machine = precision.machine(MACHINES["widening"], "int4", "int4", (4, 4, 4))
     with pytest.raises(InputError) as refused:
         lower(build.conv(8, 5, 7, 3), machine)
@@ -271,12 +271,12 @@ def test_rows_within_a_byte_are_told() -> None:
         lower(build.conv(8, 4, 6, 3, batch=3, trans_input_3120=True), machine)
 
 
-def test_odd_channels_of_a_network_are_told() -> None:
+def test_odd_channels_of_a_network_are_reported() -> None:
     with pytest.raises(InputError, match=r"33 elements do not fill one \(nearest: 34\)"):
         sim.simulate(convolution(8, 16, 33, 3), MACHINES["widening"], sparsity="w4a4")
 
 
-def test_outliers_of_a_convolution_are_refused_and_a_wrong_name_is_told() -> None:
+def test_outliers_of_a_convolution_are_refused_and_a_wrong_name_is_reported() -> None:
     rules = Rules((), precisions=(Precision(activations="int4", weights="int4", outliers=0.01),))
     with pytest.raises(InputError, match=r"stem and 52 more convolutions: outliers are columns of a matmul's A"):
         sim.simulate(NETWORK, MACHINES["decomposable"], sparsity=rules)

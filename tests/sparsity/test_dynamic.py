@@ -1,4 +1,4 @@
-"""Attention whose mask depends on the data: numbers of the packed plan, laws, prediction paid, bad input told."""
+"""Attention whose mask depends on the data: numbers of the packed plan, laws, the cost of prediction, bad input."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def test_real_masks_by_head_and_by_layer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ("pattern = 'topk'", "needs one of k, share, mask"),
         ("pattern = 'topk'\nk = 3\nshare = 0.1", "needs one of k, share, mask"),
@@ -269,7 +269,7 @@ def test_real_masks_by_head_and_by_layer(tmp_path: Path) -> None:
         ("pattern = 'topk'\nmask = 'empty.npy'", "query 7 of head 1 (and 0 more) sees no key"),
     ],
 )
-def test_bad_input_is_told(given: str, told: str, tmp_path: Path) -> None:
+def test_bad_input_is_reported(given: str, message: str, tmp_path: Path) -> None:
     np.save(tmp_path / "wrong.npy", np.ones((5, 5)))
     np.savez(tmp_path / "other.npz", **{"L0.score": np.ones((SEQ, SEQ))})
     empty = np.ones((HEADS, SEQ, SEQ))
@@ -278,11 +278,11 @@ def test_bad_input_is_told(given: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "spec.toml").write_text(f"[attention]\n{given}\n")
     with pytest.raises(InputError) as refused:
         parse(str(tmp_path / "spec.toml")).edit(GRAPH)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         ({"sparsity.pack_and_split": False}, "sparsity.pack_and_split=true --set sparsity.resident_weights=4"),
         ({"sparsity.top_k_per_cycle": 0}, "mask needs a ranking unit (--set sparsity.top_k_per_cycle=16"),
@@ -293,10 +293,10 @@ def test_bad_input_is_told(given: str, told: str, tmp_path: Path) -> None:
         ({"scratchpad.capacity": "64KiB", "accumulator.capacity": "2KiB"}, "take a larger accumulator.capacity"),
     ],
 )
-def test_a_machine_without_the_unit_or_the_room_names_the_option(overrides: dict[str, object], told: str) -> None:
+def test_a_machine_without_the_unit_or_the_room_names_the_option(overrides: dict[str, object], message: str) -> None:
     with pytest.raises(InputError) as refused:
         run(Dynamic("topk", share=0.5), SPARSE.with_(overrides))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_more_queries_than_keys_are_refused_by_the_patterns_name(scheme: str) ->
 
 @pytest.mark.parametrize("density", [0.01, 0.3, 0.5, 0.51, 1.0])
 @pytest.mark.parametrize("block", [16, 64, 128, 512])
-def test_a_density_above_0_keeps_a_block_and_a_far_one_is_said(block: int, density: float) -> None:
+def test_a_density_above_0_keeps_a_block_and_a_far_one_is_reported(block: int, density: float) -> None:
     graph = bert_tiny(seq=16)
     line = f"block{block}:{density}"
     (rule,) = parse(line).zeros
@@ -197,7 +197,7 @@ def test_the_run_says_what_density_it_obtained() -> None:
     assert result.totals["density"] == 1.0
 
 
-def test_windows_that_cost_the_same_in_tiles_are_said_with_what_is_computed() -> None:
+def test_windows_that_cost_the_same_in_tiles_are_reported_with_what_is_computed() -> None:
     graph = encoder_layer(seq=256, hidden=32, heads=2, ffn=64)
     said = [parse(f"attention=window:{size}").remarks(graph) for size in (32, 64)]
     got = {line.partition("compute ")[2].split()[0] for (line,) in said}

@@ -270,7 +270,9 @@ def test_cascades_shrink_layer_by_layer() -> None:
         sim.simulate(edited, "gemmini_ibert")
     with pytest.raises(InputError, match="must be a stack of equal encoder layers"):
         cascade.edit(build("bert-tiny", seq=16, pooler=True), cascade.Cascade(tokens=0.5))
-    with pytest.raises(InputError, match=r"layer 2 ranks goes on to a layer behind it.* has 3 \(nearest: first = 1\)"):
+    with pytest.raises(
+        InputError, match=r"ranked in layer 2 are dropped in the layer behind it.* has 3 \(nearest: first = 1\)"
+    ):
         cascade.edit(graph, cascade.Cascade(tokens=0.5, first=2))
 
 
@@ -328,7 +330,7 @@ BAD = {
     "[[weights]]\nmask = 'm.npz'\ndensity = 0.5": "a mask has a density of its own, leave out density",
     "[[weights]]\nmask = 'm.npz'\nscheme = 'select'": "select needs an N:M pattern such as 2:4, not a file of masks",
     "[attention]\nwindow = 3": "no pattern (known: bigbird",
-    "[cascade]\nfirst = 1": "says nothing: give tokens or heads",
+    "[cascade]\nfirst = 1": "is empty: give tokens or heads",
     "[[compress]]\nkind = 'narrow'\nbits = 4\nentries = 3": "narrow takes bits, not entries",
     "seed = -1\n[attention]\npattern = 'causal'": "seed is -1, must be a whole number >= 0",
     "[[weights]]\npattern = 'block16'": "block16 needs density, the share that is not zero, e.g. density = 0.5",
@@ -338,7 +340,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_bad_specifications_are_told(text: str, tmp_path: Path) -> None:
+def test_bad_specifications_are_reported(text: str, tmp_path: Path) -> None:
     (tmp_path / "spec.toml").write_text(text)
     with pytest.raises(InputError) as caught:
         parse(str(tmp_path / "spec.toml"))
@@ -352,7 +354,7 @@ def test_all_problems_of_a_file_come_at_once(tmp_path: Path) -> None:
     assert len(caught.value.problems) >= 4
 
 
-def test_a_block_that_does_not_divide_and_a_rank_too_high_are_told() -> None:
+def test_a_block_that_does_not_divide_and_a_rank_too_high_are_reported() -> None:
     assert "must divide both (nearest: 32)" in compress.Compression("circulant", block=33).problems(GRAPH)[0]
     found = compress.Compression("low_rank", rank=40).problems(GRAPH)
     assert found[0] == "low_rank: L0.matmul_Q, L0.matmul_K and 2 more: 32x32: rank 40 is at most 32 (nearest: 32)"

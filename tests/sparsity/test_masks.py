@@ -1,4 +1,4 @@
-"""Block masks: the share is exact, masks nest, only name, seed and grid decide them, errors are told."""
+"""Block masks: the share is exact, masks nest, only name, seed and grid decide them, errors are reported."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_the_line_round_trips(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("blok16:0.5", "unknown pattern 'blok16' (did you mean 'block'?)"),
         ("spec.toml@*FF*", "the file names the operators of each rule, leave out '@*FF*'"),
@@ -166,10 +166,10 @@ def test_the_line_round_trips(text: str) -> None:
         ("block16:0.5@", "no name behind '@'"),
     ],
 )
-def test_a_wrong_line_is_told(text: str, told: str) -> None:
+def test_a_wrong_line_is_reported(text: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         parse(text)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_all_problems_of_a_line_come_at_once() -> None:
@@ -178,7 +178,7 @@ def test_all_problems_of_a_line_come_at_once() -> None:
     assert len(caught.value.problems) == 4
 
 
-def test_a_name_of_no_operator_is_told() -> None:
+def test_a_name_of_no_operator_is_reported() -> None:
     with pytest.raises(InputError, match="no matmul with weights of bert-tiny is named '\\*FFF\\*'"):
         parse("block24:0.5@*FFF*").check(bert_tiny(), 16)
     parse("block16:0.5").check(bert_tiny(), 16)

@@ -1,4 +1,4 @@
-"""N:M activations: what the array computes from packed rows and their index, laws, and who refuses what."""
+"""N:M activations: results of packed rows and their index, laws, refusals."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_by_default_what_cannot_lie_packed_is_gated(dense: dict[str, dict[str, o
 
 
 @pytest.mark.parametrize(
-    ("rules", "overrides", "told"),
+    ("rules", "overrides", "message"),
     [
         (rule((2, 4)), {"sparsity.resident_weights": 1}, "sparsity.resident_weights=2 --set sparsity.resident_reach"),
         (rule((2, 4)), {"sparsity.resident_reach": "pe", "sparsity.resident_weights": 2}, "pick among 4 weights"),
@@ -163,11 +163,11 @@ def test_by_default_what_cannot_lie_packed_is_gated(dense: dict[str, dict[str, o
         (rule((2, 4), "bitmap"), {}, "multiplied as they come (gate) or lie packed as N:M (select)"),
     ],
 )  # fmt: skip
-def test_refusals_name_the_option(rules: Rules, overrides: dict[str, object], told: str) -> None:
+def test_refusals_name_the_option(rules: Rules, overrides: dict[str, object], message: str) -> None:
     changed = {"sparsity.pack_and_split": False, **overrides} if "sparsity.resident_weights" in overrides else overrides
     with pytest.raises(InputError) as refused:
         run(rules, SPARSE.with_(changed))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_only_one_operand_is_packed() -> None:

@@ -1,4 +1,4 @@
-"""Pruning: the edited graph equals the one built small from the start; MACs by formula; misfits are told."""
+"""Pruning: the edited graph equals the one built small from the start; MACs by formula; errors are reported."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_weights_stored_transposed_are_pruned_alike() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "message"),
     [
         ("head=8", "unknown part 'head' (did you mean 'heads'?)"),
         ("heads", "heads is '', must be a whole number >= 1"),
@@ -131,10 +131,10 @@ def test_weights_stored_transposed_are_pruned_alike() -> None:
         ("head_dim=65", "head_dim=65, but L0.scores has 64 (nearest: head_dim=64)"),
     ],
 )
-def test_a_wrong_specification_is_told(spec: str, told: str) -> None:
+def test_a_wrong_specification_is_reported(spec: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         prune(bert_base(seq=16), spec)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_all_problems_come_at_once() -> None:
@@ -146,7 +146,7 @@ def test_all_problems_come_at_once() -> None:
     assert len(caught.value.problems) == 3
 
 
-def test_a_graph_without_the_structure_is_told() -> None:
+def test_a_graph_without_the_structure_is_reported() -> None:
     data = layers(heads=4, ffn=32).to_dict()
     only = {**data, "ops": data["ops"][:3]}
     used = {view["tensor"] for op in only["ops"] for view in (*op["inputs"], op["output"])}

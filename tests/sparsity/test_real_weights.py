@@ -61,7 +61,7 @@ def test_a_codebook_holds_as_many_values_as_it_has_entries() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
         ('kind = "codebook"\nentries = 16', "L0.FF1: 16 entries cannot name 8192 values (nearest: 8192, or an error"),
         ('kind = "codebook"\nentries = 4\nerror = 0.1', "entries 4 leaves an error of 0.34"),  # Max 1960: 0.343
@@ -74,13 +74,13 @@ def test_a_codebook_holds_as_many_values_as_it_has_entries() -> None:
         ('kind = "narrow"\nbits = 4\nerror = 2', "error is 2, must be a number >= 0 and below 1 (nearest: 0.99)"),
     ],
 )
-def test_a_size_too_small_for_the_weights_is_told(tmp_path: Path, table: str, told: str) -> None:
+def test_a_size_too_small_for_the_weights_is_reported(tmp_path: Path, table: str, message: str) -> None:
     with pytest.raises(InputError) as refused:
         run(tmp_path, table, L0_FF1=NOISE)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
-def test_weights_that_do_not_belong_are_told(tmp_path: Path) -> None:
+def test_weights_that_do_not_belong_are_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"L0.FF1 is 64x128, its weights in the file are of shape \(128, 64\)"):
         run(tmp_path, 'kind = "narrow"\nbits = 4\nerror = 0.5', L0_FF1=NOISE.T)
     with pytest.raises(InputError, match=r"the file of weights has none of L0.FF1"):

@@ -1,4 +1,4 @@
-"""Which ones pruning keeps, and the two places that ask: scores by formula, a table as the option, misfits told."""
+"""Choice of the parts that pruning keeps: scores by formula, a table like the option, errors reported."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_a_wrong_table_is_told(tmp_path: Path, text: str) -> None:
+def test_a_wrong_table_is_reported(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError) as caught:
         read(Path(spec(tmp_path, f"[[prune]]\n{text}\n")))
     assert BAD[text] in str(caught.value)
@@ -152,7 +152,7 @@ def test_all_problems_of_tables_come_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pruning", "told"),
+    ("pruning", "message"),
     [
         (Pruning(hidden=9, weights={}), "'L0.matmul_Q.weight', 'L0.matmul_K.weight' and 10 more missing"),
         (
@@ -172,14 +172,14 @@ def test_all_problems_of_tables_come_at_once(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_scores_that_do_not_fit_are_told(pruning: Pruning, told: str) -> None:
+def test_scores_that_do_not_fit_are_reported(pruning: Pruning, message: str) -> None:
     with pytest.raises(InputError) as caught:
         sim.simulate(GRAPH, "gemmini_ibert", prune=pruning)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"no array"])
-def test_a_damaged_file_is_told(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_reported(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "scores.npz").write_bytes(content)
     with pytest.raises(InputError, match=r"scores.npz: cannot be read as arrays"):
         parse("heads=1", tmp_path / "scores.npz")

@@ -191,7 +191,7 @@ def test_a_density_sweep_is_every_pattern_at_every_density_and_dense() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "density", "told"),
+    ("pattern", "density", "message"),
     [
         (None, "0.5", "needs --pattern too"),
         ("block16", None, "block16 needs --density too"),
@@ -203,10 +203,10 @@ def test_a_density_sweep_is_every_pattern_at_every_density_and_dense() -> None:
         ("block16", "half", "must be FIRST:LAST:STEP or a list"),
     ],
 )
-def test_a_wrong_density_sweep_is_told(pattern: str | None, density: str | None, told: str) -> None:
+def test_a_wrong_density_sweep_is_reported(pattern: str | None, density: str | None, message: str) -> None:
     with pytest.raises(InputError) as refused:
         lines(pattern, density)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_an_expanding_load_says_so_in_the_listing() -> None:

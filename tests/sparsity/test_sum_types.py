@@ -119,7 +119,7 @@ def test_programs_leave_the_product(size: tuple[int, ...], full: bool, name: str
 
 
 @pytest.mark.parametrize(
-    ("hw", "found", "told"),
+    ("hw", "found", "message"),
     [
         (PLAIN, Precision("L0.matmul_Q", sums="int16"), "(--set 'array.accumulates=[\"int16\"]')"),
         (HALVED, Precision("L0.matmul_Q", sums="fp32"), '(--set array.acc_type="fp32")'),
@@ -128,10 +128,10 @@ def test_programs_leave_the_product(size: tuple[int, ...], full: bool, name: str
         (HALVED, Precision("L0.FF2", sums="int16"), "its operators want L0.FF2 int16, L0.layernorm2 int32 (nearest: "),
     ],
 )
-def test_sums_that_cannot_be_are_told_with_what_can(hw: Any, found: Precision, told: str) -> None:
+def test_sums_that_cannot_be_are_reported_with_legal_ones(hw: Any, found: Precision, message: str) -> None:
     with pytest.raises(InputError) as refused:
         sim.simulate(GRAPH, hw, sparsity=rules(found))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_a_machine_cuts_adders_of_integers_only() -> None:

@@ -58,12 +58,12 @@ def test_the_short_line_is_the_same_rule(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
         ('weights = "int3"', "weights 'int3' is none of int2, int4"),
         ('sums = "int4"', "sums 'int4' is none of int8, int16, int32"),
         ('weight = "int4"', "unknown key 'weight' (did you mean 'weights'?)"),
-        ('operators = "*"', "says nothing: give weights, activations, cache, sums or outliers"),
+        ('operators = "*"', "is empty: give weights, activations, cache, sums or outliers"),
         ("outliers = 1.5", "outliers is 1.5, must be a number >= 0 and below 1 (nearest: 0.99)"),
         ("outliers = -1", "(nearest: 0)"),
         ('outliers = "many"', "outliers is 'many', must be a number"),
@@ -74,21 +74,21 @@ def test_the_short_line_is_the_same_rule(tmp_path: Path) -> None:
         ('outliers = 0.1\noutlier_type = "int12"', "outlier_type 'int12' is none of"),
     ],
 )
-def test_a_wrong_rule_says_where_and_what(tmp_path: Path, table: str, told: str) -> None:
+def test_a_wrong_rule_says_where_and_what(tmp_path: Path, table: str, message: str) -> None:
     np.savez(tmp_path / "f.npz", **{"L0.FF1": np.array([1])})
     with pytest.raises(InputError) as refused:
         spec(tmp_path, f"[[precision]]\n{table}\n")
-    assert told in str(refused.value) and "precision 1: " in str(refused.value)
+    assert message in str(refused.value) and "precision 1: " in str(refused.value)
 
 
 @pytest.mark.parametrize("key", ["precision", "compress"])
-def test_a_single_table_is_told_to_be_one_of_several(tmp_path: Path, key: str) -> None:
+def test_a_single_table_is_reported_to_be_one_of_several(tmp_path: Path, key: str) -> None:
     with pytest.raises(InputError, match=rf"{key} must be a list of tables, \[\[{key}\]\]"):
         spec(tmp_path, f'[{key}]\nkind = "narrow"\nweights = "int4"\n')
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("w3a8", "int3 is none of int2, int4, int8, int16"),
         ("w4a8s12", "sums in int12, none of int8, int16, int32"),
@@ -96,24 +96,24 @@ def test_a_single_table_is_told_to_be_one_of_several(tmp_path: Path, key: str) -
         ("w4a8@*FF9", "no matmul of encoder-layer is named '*FF9'"),
     ],
 )
-def test_a_wrong_line_is_told(line: str, told: str) -> None:
+def test_a_wrong_line_is_reported(line: str, message: str) -> None:
     with pytest.raises(InputError) as refused:
         run(line)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("hw", "line", "told"),
+    ("hw", "line", "message"),
     [
         ("gemmini_ibert", "w4a8", "--set 'array.accepts=[\"int4\"]'"),
         ("gemmini_widening", "w16a16", "--hw gemmini_decomposable"),
         ("gemmini_fp32_4x4", "w4a8", "--set 'array.accepts="),
     ],
 )
-def test_a_type_that_the_array_does_not_take_names_the_option(hw: str, line: str, told: str) -> None:
+def test_a_type_that_the_array_does_not_take_names_the_option(hw: str, line: str, message: str) -> None:
     with pytest.raises(InputError) as refused:
         run(line, hw)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_rows_must_begin_on_whole_bytes() -> None:
@@ -165,18 +165,18 @@ def test_the_parts_of_a_split_product_make_the_product() -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "told"),
+    ("columns", "message"),
     [
         ({"L0.FF1": [64]}, "outlier feature 64: K is 64 (nearest: 63)"),
         ({"L0.FF1": list(range(64))}, "all 64 features are outliers"),
         ({"L0.FF9": [1]}, "no operator of encoder-layer is named 'L0.FF9'"),
     ],
 )
-def test_outliers_that_cannot_be_are_told(tmp_path: Path, columns: dict[str, list[int]], told: str) -> None:
+def test_outliers_that_cannot_be_are_reported(tmp_path: Path, columns: dict[str, list[int]], message: str) -> None:
     np.savez(tmp_path / "f.npz", **{name: np.array(numbers) for name, numbers in columns.items()})
     with pytest.raises(InputError) as refused:
         run(spec(tmp_path, '[[precision]]\noutlier_file = "f.npz"\n'))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_a_file_of_outliers_holds_whole_numbers(tmp_path: Path) -> None:

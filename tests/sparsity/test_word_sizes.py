@@ -319,18 +319,18 @@ def test_a_load_narrows_to_the_type_that_is_multiplied_and_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored", "told"),
+    ("stored", "message"),
     [
         (None, 'c in 16 bits may be int16, fp16, bf16: say which, e.g. stored={"c": "int16"}'),
         ({"c": "int8"}, "c as int8: the program moves elements of 16 bits of it"),
         ({"cc": "int16"}, "operand 'cc' (did you mean 'c'?)"),
     ],
 )
-def test_bits_that_do_not_say_a_type_are_asked_about(stored: dict[str, str] | None, told: str) -> None:
+def test_bits_that_do_not_say_a_type_are_asked_about(stored: dict[str, str] | None, message: str) -> None:
     machine = precision.machine(FLOAT_MACHINES["fp32"], "int8", "int4", (8, 4, 16))
     with pytest.raises(InputError) as refused:
         Machine(machine, 1 << 16, stored=stored)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     for kind in ("int16", "fp16", "bf16"):
         assert Machine(machine, 1 << 16, stored={"c": kind}).types["c"] == kind
 

@@ -37,7 +37,7 @@ class OpenRow:
 
 def main(path: str) -> None:
     program = lower(WORK, HARDWARE)
-    told = {"fixed": timer.run(program, HARDWARE).cycles}
+    cycles_of = {"fixed": timer.run(program, HARDWARE).cycles}
     parameters.FIXED = len(memory.TIMING_BITS)  # the model's number: it is not the one of fixed latency
     memory.TIMING_BITS = (*memory.TIMING_BITS, ALL_BITS)
     parameters._parameters.cache_clear()
@@ -46,8 +46,8 @@ def main(path: str) -> None:
         fixed.read = plain
         fixed.read = OpenRow()
         timed = timer.run(program, HARDWARE, clock=clock)
-        told[clock] = (timed.cycles, timed.clock, timed.refusal, timed.counters["BUS_READ_BEATS"])
-    Path(path).write_text(json.dumps(told))
+        cycles_of[clock] = (timed.cycles, timed.clock, timed.refusal, timed.counters["BUS_READ_BEATS"])
+    Path(path).write_text(json.dumps(cycles_of))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Dependences between classes: who waits for whom, until when, and over which rows.
+"""Dependences between classes: the class that waits, until when, and over which rows.
 
 Source: ReservationStation.scala (gemmini_machine.md 3.2, 3.3). A dependence cleared at t lets its dependant issue at
 t + 1; without one a command issues the cycle after its allocation.

@@ -105,7 +105,7 @@ def test_loops_take_the_two_halves_in_turn(phase: int, loops: int) -> None:
 
 
 @pytest.mark.parametrize("loops", (1, 2, 3))
-def test_the_slot_that_comes_next_is_told(loops: int) -> None:
+def test_the_slot_that_comes_next_is_reported(loops: int) -> None:
     gate = Gate()
     gate.config_ex()
     gate.config_st(16)

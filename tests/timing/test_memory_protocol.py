@@ -22,20 +22,20 @@ HERE = Path(__file__).parent
 
 def test_all_clocks_agree_in_front_of_an_open_row(tmp_path: Path) -> None:
     """With the toy behind the port the default clock repeated steps whose rows were closed: 35,017 for 35,025."""
-    path = tmp_path / "told.json"
+    path = tmp_path / "runs.json"
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(HERE.parents[1])}
     subprocess.run([sys.executable, str(HERE / "open_row.py"), str(path)], env=environment, check=True)
-    told = json.loads(path.read_text())
-    cycles, ran, refusal, beats = told["reference"]
-    assert cycles > told["fixed"]  # the toy is in the way
+    results = json.loads(path.read_text())
+    cycles, ran, refusal, beats = results["reference"]
+    assert cycles > results["fixed"]  # the toy is in the way
     assert ran == "reference" and refusal == ""
-    assert told["leap"] == [cycles, "leap", "", beats]
-    assert told["periodic"][0] == cycles
-    assert told["periodic"][1] == "leap"
-    assert "depends on the whole address" in told["periodic"][2]
+    assert results["leap"] == [cycles, "leap", "", beats]
+    assert results["periodic"][0] == cycles
+    assert results["periodic"][1] == "leap"
+    assert "depends on the whole address" in results["periodic"][2]
 
 
-def test_the_clock_that_ran_is_told_and_why() -> None:
+def test_the_clock_that_ran_is_reported_with_the_reason() -> None:
     program = lower(build.matmul(256, 512, 512), hardware.load("gemmini_l2"))
     timed = timer.run(program, hardware.load("gemmini_l2"))
     assert timed.clock == "leap" and "whole address" in timed.refusal

@@ -77,9 +77,9 @@ def test_an_l2_with_a_wide_port_loses_no_request() -> None:
     """42 requests wait behind one MSHR where its ring had 40 places."""
     for requests in (47, 64, 256):
         hw = load("gemmini_l2", {"dma.bus_bytes": 64, "dma.max_in_flight_requests": requests})
-        told, _ = outcome(lower(build.matmul(1, 1, 33), hw), hw, "leap")
+        message, _ = outcome(lower(build.matmul(1, 1, 33), hw), hw, "leap")
         reference, _ = outcome(lower(build.matmul(1, 1, 33), hw), hw, "reference")
-        assert told == reference and told["cycles"] < 1000
+        assert message == reference and message["cycles"] < 1000
 
 
 # Progress
@@ -129,7 +129,7 @@ ENDLESS = [
         ],
         "LOOP_CONV_WS: 38,653,526,025 blocks of batches 65,535",
     ),
-    ("norm", [command(Funct.CONFIG, ConfigKind.NORM)], "normalisation units, which gemmini_default has not"),
+    ("norm", [command(Funct.CONFIG, ConfigKind.NORM)], "normalisation units, which gemmini_default does not have"),
 ]
 
 
@@ -194,12 +194,12 @@ from sim.hardware import load
 from sim.lower import build, lower
 from sim.timing import timer
 hw = load("gemmini_4x4", {"memory.latency_cycles": 8})
-told = {}
+runs = {}
 for clock in ("reference", "leap", "periodic"):
     timed = timer.run(lower(build.matmul(8, 12, 16), hw), hw, clock=clock, timeline=True)
     counters = {name: n for name, n in timed.counters.items() if name != "VISITED_CYCLES"}
-    told[clock] = [timed.cycles, counters, timed.causes, timed.timeline.tolist()]
-print(json.dumps(told))
+    runs[clock] = [timed.cycles, counters, timed.causes, timed.timeline.tolist()]
+print(json.dumps(runs))
 """
 
 

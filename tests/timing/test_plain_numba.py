@@ -45,8 +45,8 @@ from sim.hardware import load
 from sim.lower import build, lower
 from sim.timing import timer
 hw = load("gemmini_default")
-told = [timer.run(lower(build.matmul(48, 64, 80), hw), hw, clock=clock) for clock in ("periodic", "leap", "reference")]
-print(json.dumps([[timed.cycles, timed.counters, timed.causes] for timed in told]))
+runs = [timer.run(lower(build.matmul(48, 64, 80), hw), hw, clock=clock) for clock in ("periodic", "leap", "reference")]
+print(json.dumps([[timed.cycles, timed.counters, timed.causes] for timed in runs]))
 """
 
 

@@ -1,6 +1,6 @@
 """The layer graph of a trained encoder with everything on the array: int32 sums into LayerNorm, outliers kept wide.
 
-What a store cannot do, one scale for each column, is made of products with matrices of zeros and ones, which run
+One scale for each column, which a store cannot apply, is made of products with matrices of zeros and ones, which run
 block-sparse. Such a product sums the columns of `*.parts` (a product's result and the residual, each column at a scale
 of its own) as int32; widens int8 to the int32 of the integer GELU; copies columns behind an operand.
 
@@ -190,7 +190,7 @@ class ArrayEncoder(Encoder):
         return total
 
     def array_layer(self, layer: int, stream: Normed) -> Normed:
-        """Add a layer; return what the next one reads."""
+        """Add a layer; return the input of the next one."""
         model, at = self.model, f"L{layer}."
         shape = (self.seq, model.hidden)
         q, k, v = (

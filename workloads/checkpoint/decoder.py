@@ -29,7 +29,7 @@ LM_HEAD = "lm_head"
 
 @dataclass(frozen=True)
 class Decoder:
-    """What a decoder has beside an encoder's sizes.
+    """Properties of a decoder besides an encoder's sizes.
 
     ``norm``, ``activation``: operator kinds. ``gated``: the feed-forward layer multiplies two products (SwiGLU).
     ``rope_base``: of the rotary embedding; None: positions have a table.
@@ -65,9 +65,9 @@ KEYS |= {"mistral": KEYS["llama"], "qwen2": KEYS["llama"]}
 
 
 def read(config: Mapping[str, Any], kind: str, sizes: dict[str, int], where: object) -> Decoder:
-    """Return what config.json says of a decoder; adds the feed-forward size of GPT-2 to ``sizes``.
+    """Return the decoder that config.json describes; adds the feed-forward size of GPT-2 to ``sizes``.
 
-    Raises InputError listing what is not run here.
+    Raises InputError listing everything that cannot be run.
     """
     problems: list[str] = []
     name = str(config.get("activation_function", config.get("hidden_act", "gelu_new" if kind == "gpt2" else "silu")))

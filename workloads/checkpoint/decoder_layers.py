@@ -26,7 +26,7 @@ class DecoderLayers(WideEncoder):
 
     @property
     def decoder(self) -> Decoder:
-        """What the model has beside an encoder's sizes."""
+        """Properties of the model besides an encoder's sizes."""
         assert self.model.decoder is not None
         return self.model.decoder
 

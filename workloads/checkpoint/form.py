@@ -1,4 +1,4 @@
-"""How a checkpoint is computed: which engine does what, and how values are kept between operators."""
+"""The form in which a checkpoint is computed: engines of operators, and types of values between them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IDENTITY = "identity."
 
 @dataclass(frozen=True)
 class Engines:
-    """Who computes what the published model has in float.
+    """Engines of the operators that the published model has in float.
 
     ``gelu``: "host" reads int32 sums in float; "array" widens int8 to the integer GELU; "fused" runs that GELU on the
     sums of the matmul before it: no extra pass, but its weights lose resolution so that int32 does not overflow.
@@ -40,7 +40,7 @@ POOLED = "pooled"
 
 @dataclass(frozen=True)
 class Form:
-    """How values are kept between operators.
+    """Types of values between operators.
 
     ``padded``: the scores get an attention mask. ``wide_scores``: they stay int32, for a host that runs softmax (int8
     has no room for a mask). ``full_sums``: what the host reads next leaves the array as int32; False for accumulators

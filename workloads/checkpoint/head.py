@@ -1,4 +1,4 @@
-"""What stands on top of a trained encoder: pooler and classifiers, as Hugging Face's models have them.
+"""The head of a trained encoder: pooler and classifiers, as Hugging Face's models have them.
 
 =================== ================================ ==================================
 kind                BERT, RoBERTa                    DistilBERT

@@ -1,12 +1,12 @@
-"""Layers of a trained encoder with what the array cannot do in float on the host, or all streams in int8."""
+"""Layers of a trained encoder: operators that the array lacks in float on the host, or all streams in int8."""
 
 from __future__ import annotations
 
 from sim.graph import Graph, Tensor, View
+from sim.graph.encoder import Builder
 from workloads.checkpoint.form import IDENTITY, LOGITS, MASK, POOLED, Engines, Form
 from workloads.checkpoint.head import POOLER
 from workloads.checkpoint.model import Checkpoint
-from workloads.encoder import Builder
 
 
 class Encoder(Builder):
@@ -30,7 +30,7 @@ class Encoder(Builder):
         self.head(data)
 
     def embeddings(self) -> Tensor:
-        """Add the embeddings; return what the first layer reads."""
+        """Add the embeddings; return the input of the first layer."""
         model, shape = self.model, (self.seq, self.model.hidden)
         dtype = "int8" if self.engines.embeddings == "array" else "fp32"
         total: Tensor | None = None
@@ -53,7 +53,7 @@ class Encoder(Builder):
         return self.embedded_sum(total)
 
     def embedded_sum(self, total: Tensor) -> Tensor:
-        """Return what the first layer reads, from the sum of the embeddings in float."""
+        """Return the input of the first layer, from the sum of the embeddings in float."""
         normed = self.tensor("embedded", total.shape, "fp32")
         self.host_norm("embed_norm", total, normed, None)
         return self.embedded(normed)
@@ -140,7 +140,7 @@ class Encoder(Builder):
         return add_and_norm(2, attended, linear("FF2", active, model.hidden, "reduced"), "output")
 
     def head(self, source: Tensor) -> None:
-        """Add what stands on the encoder: its layers read the first token, or all of them."""
+        """Add the head: its layers read the first token, or all of them."""
         head = self.model.head
         if head is None:
             return
@@ -214,5 +214,5 @@ class WideEncoder(Encoder):
         return norm(2, self.onto(f"{at}FF2", self.elements(active, layer), attended, f"{at}sum2", layer), "output")
 
     def head(self, source: Tensor) -> None:
-        """Add what stands on the encoder."""
+        """Add the head."""
         super().head(self.elements(source, None) if self.model.head else source)

@@ -18,7 +18,8 @@ from contextlib import contextmanager
 
 from sim.base.errors import InputError
 from sim.graph import Graph, Tensor, View
-from workloads.encoder import Parts, check_sizes
+from sim.graph.encoder import Parts
+from workloads.encoder import check_sizes
 
 PAGE = 4096
 """Elements that a row of scores is padded to where a sequence has one query: whole pages in int8, so that all
@@ -26,7 +27,7 @@ heads have equal places in their pages."""
 
 
 class Network(Parts):
-    """A graph in the making. Operators are named by what they are, numbered where a name comes again."""
+    """A graph in the making. Operators are named by function, numbered where a name comes again."""
 
     def __init__(self, name: str, dtype: str = "int8"):
         check_sizes(name, {}, dtype)
@@ -38,7 +39,7 @@ class Network(Parts):
 
     @contextmanager
     def layer_of(self, index: int) -> Iterator[None]:
-        """Name what is added L<index>.<name> and count it to that layer."""
+        """Name the operators added L<index>.<name> and count them to that layer."""
         before = self._prefix, self._layer
         self._prefix, self._layer = f"L{index}.", index
         yield
@@ -209,7 +210,7 @@ def _keys(tensor: str, rows: int, size: int, width: int, offset: int, first: int
 
 
 def _sums(added: Tensor, heads: int, rows: int, count: int, first: int) -> View:
-    """Return what is added to the scores of ``heads`` heads from head ``first`` on."""
+    """Return the addend of the scores of ``heads`` heads from head ``first`` on."""
     if len(added.shape) < 3:
         return View.whole(added)
     block = rows * count

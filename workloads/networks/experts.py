@@ -1,6 +1,6 @@
 """A mixture of experts: a router, and the feed-forward networks of the tokens that it sends to each of them.
 
-Which tokens go where is drawn from a seed, uniformly, each token's experts distinct, or given as tokens of each expert
+Experts of each token are drawn from a seed, uniformly and distinct, or given as tokens of each expert
 (of every layer). Shared experts, which every token meets, are one more feed-forward network beside the others. Only
 experts that get a token are loaded and computed; how uneven they are shows in their sizes.
 """
@@ -26,7 +26,7 @@ def loads(tokens: int, config: Config, seed: int, layer: str) -> list[int]:
 
 
 def routing_problems(name: str, config: Config, routing: Sequence[int], tokens: int) -> list[str]:
-    """Return what is wrong with given tokens of each expert."""
+    """Return the problems of given tokens of each expert."""
     if not routing:
         return []
     if not config.experts:

@@ -37,7 +37,7 @@ Sizes = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ModelType:
-    """How a model type is read. ``sizes``: key -> whole number that must be there, or default where it may be missing.
+    """Reader of a model type. ``sizes``: key -> whole number that must be there, or default where it may be missing.
 
     ``make``: (name, sizes) -> builder. ``fixed``: key -> the values under which the network is the one modelled.
     """
@@ -250,7 +250,7 @@ MODEL_TYPES |= {
     "reformer": ModelType(others.REFORMER[0], others.one_size(reformer), others.REFORMER[1]),
     "deepseek": ModelType({**DECODER, **others.DEEPSEEK[0]}, others.deepseek, others.DEEPSEEK[1]),
 }
-"""What is read of each model type."""
+"""Keys that are read of each model type."""
 
 
 HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
@@ -328,7 +328,7 @@ def _rotary_problems(content: Sizes) -> list[str]:
 
 
 def _head_problems(sizes: Sizes) -> list[str]:
-    """Return what is wrong with the numbers of heads."""
+    """Return the problems of the numbers of heads."""
     heads = next((sizes[key] for key in HEADS if isinstance(sizes.get(key), int)), 1)
     hidden = next((sizes[key] for key in HIDDEN if isinstance(sizes.get(key), int)), heads)
     groups = sizes.get("num_key_value_heads") or heads

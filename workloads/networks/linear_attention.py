@@ -14,8 +14,9 @@ from functools import partial
 
 from sim.base.errors import InputError
 from sim.graph import Graph, Tensor, View
+from sim.graph.encoder import Attention, Builder, Sequences
 from workloads.bert import Model, encoder_model
-from workloads.encoder import Attention, Builder, Sequences, check_sizes
+from workloads.encoder import check_sizes
 
 ROBERTA = Model(12, 768, 12, 3072, token_types=1, vocab=50265, positions=514)
 

@@ -57,7 +57,7 @@ def _numbers(name: str, what: str, text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class DecoderSizes:
-    """What the builder of a decoder takes."""
+    """Sizes that the builder of a decoder takes."""
 
     phase: str = "prefill"
     seq: int | None = None

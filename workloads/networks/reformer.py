@@ -26,7 +26,7 @@ POSITIONS = 65536
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the builder takes."""
+    """Sizes that the builder takes."""
 
     phase: str = "prefill"
     seq: int = 2048

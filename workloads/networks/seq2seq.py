@@ -28,7 +28,7 @@ BUCKETS = 32
 class Seq2Seq:
     """Published sizes of one model (elements), the same of encoder and decoder.
 
-    ``mels`` 0: tokens are words; otherwise frames of so many channels that two convolutions take in, the second of
+    ``mels`` 0: tokens are words; otherwise frames of this many channels, which two convolutions take in, the second of
     stride 2. ``positions``: rows of the decoder's learned position table; ``source``: tokens of the encoder by default.
     """
 

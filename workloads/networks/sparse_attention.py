@@ -16,9 +16,10 @@ from functools import partial
 
 from sim.base.errors import InputError
 from sim.graph import Graph, Tensor, View
+from sim.graph.encoder import Attention, Builder, Sequences
+from sim.graph.limits import check_operators
 from workloads.bert import Model, encoder_model
-from workloads.encoder import Attention, Builder, Sequences, check_sizes
-from workloads.limits import check_operators
+from workloads.encoder import check_sizes
 
 Run = tuple[int, int]
 """First row of adjacent keys, and how many."""

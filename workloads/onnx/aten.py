@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Call:
-    """One call of an operator: its arguments by name, and what its nodes are added to."""
+    """One call of an operator: its arguments by name, and the network that its nodes are added to."""
 
     def __init__(self, program: Program, node: Mapping[str, Any], name: str):
         self.program, self.name = program, name
@@ -295,7 +295,7 @@ RULES: dict[str, Rule] = {
 
 
 def take(program: Program, node: Mapping[str, Any], number: int) -> None:
-    """Take one call into the network; what depends on ids and masks alone is given, whatever it computes."""
+    """Take one call into the network; values of ids and masks alone are given."""
     target = str(node["target"])
     stack = str(node.get("metadata", {}).get("nn_module_stack", "")).split(";")[-1].split(",")
     made = str(node.get("name") or number)

@@ -15,7 +15,7 @@ MOST = 1 << 24
 """Of one dimension: four times the keys that a cache may have."""
 
 UNNAMED = ("", "?", "None", "-1")
-"""What exporters write for a dimension without a name; a size below 1 is another way."""
+"""Text that exporters write for a dimension without a name; a size below 1 is another way."""
 
 UNREAD = {14: "complex64", 15: "complex128"}
 """Element types (TensorProto.DataType) that no machine has."""

@@ -1,7 +1,7 @@
 """Operators that are several simpler ones: quantised forms, Microsoft's fused operators, attention of the standard.
 
-What is quantised keeps its operands and loses its scales: on the array a scale and a zero point per tensor or column
-are part of the requantisation that every result passes, so they cost nothing.
+Quantised operators keep their operands and lose their scales: on the array a scale and a zero point per tensor or
+column are part of the requantisation that every result passes, so they cost nothing.
 """
 
 from __future__ import annotations

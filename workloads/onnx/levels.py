@@ -1,4 +1,4 @@
-"""What a value of an ONNX file depends on (`net.Level`), by rule."""
+"""Level of each value of an ONNX file (`net.Level`), by rule."""
 
 from __future__ import annotations
 

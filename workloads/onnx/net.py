@@ -1,7 +1,7 @@
 """The network of an ONNX file between reading and lowering: nodes over named values of known shapes.
 
-What a value depends on decides what becomes of it (`Level`): constants are weights, what stems from ids and masks alone
-is given with each run, rows of tables are looked up, and everything else is computed.
+The level of a value decides its place in the graph (`Level`): constants are weights, values of ids and masks alone
+are given with each run, rows of tables are looked up, and everything else is computed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 
 
 class Level(IntEnum):
-    """What a value depends on, the strongest of its operands.
+    """Inputs that a value depends on: the highest level among its operands.
 
     CONSTANT: initializers; GIVEN: integer inputs (ids, positions) and masks; LOOKED_UP: rows of a table at given ids;
     COMPUTED: anything else.

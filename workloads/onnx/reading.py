@@ -70,7 +70,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _problems(model: onnx.ModelProto) -> list[str]:
-    """Return what is wrong with names, shapes of weights, and the order of operators."""
+    """Return the problems of names, shapes of weights, and the order of operators."""
     graph = model.graph
     seen = {tensor.name for tensor in graph.initializer} | {given.name for given in graph.input}
     seen |= {tensor.values.name for tensor in graph.sparse_initializer}
@@ -100,7 +100,7 @@ def _problems(model: onnx.ModelProto) -> list[str]:
 
 
 def shape_fault(tensor: onnx.TensorProto) -> str | None:
-    """Return what is wrong with the shape of a weight, None where nothing is."""
+    """Return the problems of the shape of a weight, None where nothing is."""
     if len(tensor.dims) > MOST_RANK:
         return f"{len(tensor.dims)} axes, at most {MOST_RANK} are read"
     if any(size < 0 for size in tensor.dims):

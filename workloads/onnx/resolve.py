@@ -33,7 +33,7 @@ WITH_GRAPHS = ("If", "Loop", "Scan", "SequenceMap")
 SAME_SHAPE = ("LayerNormalization", "RMSNormalization", "Gelu", "Swish", expand.ROPE)
 """Operators whose result is shaped as their first operand, whatever version of the standard a file is of."""
 MISFITS = (AssertionError, ArithmeticError, LookupError, TypeError, ValueError)
-"""What rules raise for operators whose operands or attributes are not those of the standard."""
+"""Errors that rules raise for operators whose operands or attributes are not those of the standard."""
 ARITHMETIC = ("Add", "Sub", "Mul", "Div")
 """Operators of two operands of one type; sums of integer products are numbers here, their biases integers."""
 OWN_SHAPES = ("MatMul", expand.ATTENTION, *SAME_SHAPE)

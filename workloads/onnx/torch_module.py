@@ -24,7 +24,7 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 def from_torch(
     module: Any, example: Any, *, name: str = "", unknown: str = "refuse", dtype: str = "int8", **options: Any
 ) -> Graph:
-    """Return what ``module`` computes of ``example``, a tensor, a tuple of them or a dict by argument name.
+    """Return the graph of ``module`` on ``example``, a tensor, a tuple of them or a dict by argument name.
 
     Shapes are those of the example. ``unknown``, ``dtype``: as for ONNX files (docs/ONNX.md); ``options`` go to
     `torch.onnx.export`, e.g. ``opset_version``. Raises InputError where torch is not installed, for what is no module,

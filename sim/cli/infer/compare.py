@@ -57,7 +57,7 @@ def compare(
         for number, (name, recipe) in enumerate(COMPARED.items()):
             progress(number, len(COMPARED), name)
             used = prepare.possible(recipe, case)
-            if used in tried:  # what the machine cannot follow has been run already
+            if used in tried:  # combinations that the machine cannot follow have been run already
                 continue
             tried[used] = name
             key = replace(Recipe(), residual=used.residual)

@@ -58,7 +58,7 @@ def summary(result: Inference, model: str, machine: str, tokens: int, length: in
 
 
 def head_report(result: Inference, model: Checkpoint, ids: Sequence[int]) -> dict[str, Any] | None:
-    """Return what the head decides in integers and in float, its logits and their error; None without a head."""
+    """Return the head's decisions in integers and in float, its logits and their error; None without a head."""
 
     if model.head is None or result.logits is None or result.reference_logits is None:
         return None
@@ -140,7 +140,7 @@ def print_operators(result: Inference, totals: dict[str, Any]) -> None:
 
 
 def print_head(head: dict[str, Any] | None, model: Checkpoint) -> None:
-    """Print what the head decides, and which tensors of the file are not run."""
+    """Print the head's decisions, and the tensors of the file that are not run."""
     if head is not None:
         off = f"logits off by {head['largest_difference']:.3g} at most, rms error {head['relative_rms_error']:.2%}"
         if head["kind"] == "pooler":

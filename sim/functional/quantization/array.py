@@ -28,7 +28,7 @@ TRIED = np.geomspace(1.0, 16.0, 81)
 """Steps of sums that are tried, in units of the least one."""
 
 MOST_NOISE = 25.0
-"""Noise of a column, in units of what it wants, beyond which it counts no more: a few columns do not decide."""
+"""Noise of a column, in units of its ideal step, beyond which it counts no more: a few columns do not decide."""
 
 
 class ArrayScales:
@@ -60,7 +60,7 @@ class ArrayScales:
                 self._weights(op, matrix, found)
         return found
 
-    # What the columns of results stand for
+    # Scales of the columns of results
 
     def reach(self, name: str) -> Array:
         """Return by column of an int8 tensor the magnitude that its largest integer has to hold."""
@@ -161,7 +161,7 @@ class ArrayScales:
     # The weights between them
 
     def _table(self, op: Op, found: Scales) -> None:
-        """Let a table of embeddings have the steps of what is looked up."""
+        """Let a table of embeddings have the steps of the result of its look-up."""
         name, out = op.inputs[1].tensor, op.output
         found.scale[name] = found.scale[out.tensor]
 

@@ -1,4 +1,4 @@
-"""Which tensors may have a factor of their own for each column.
+"""Tensors that may have a factor of their own for each column.
 
 The array multiplies integers and scales its results by one number. A factor by column of a result needs a reader that
 takes it back: a host that converts each element anyway, or a product with weights, whose rows take it at no cost.

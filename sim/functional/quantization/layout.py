@@ -1,6 +1,6 @@
-"""Which columns an array-only encoder keeps wide, and how its neurons are grouped (`workloads.checkpoint.array`).
+"""Columns that an array-only encoder keeps wide, and the groups of its neurons (`workloads.checkpoint.array`).
 
-Everything follows from what calibration has seen and from the weights: what a choice costs is the noise that it leaves.
+Choices follow from the calibration data and the weights: the cost of a choice is the noise that it leaves.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RATIO = 2.0
 """Largest over smallest magnitude within a group of neurons: at most one bit of resolution is lost."""
 
 LARGEST_GROUP = 256
-"""Neurons in a group: what widens them is a square matrix."""
+"""Neurons in a group: a square matrix widens them."""
 
 
 @dataclass(frozen=True)

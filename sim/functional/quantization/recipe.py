@@ -1,4 +1,4 @@
-"""How a model is quantised: the options, the default, and the row of recipes that `carat infer --compare` tries."""
+"""Recipes of quantisation: the options, the default, and the row of recipes that `carat infer --compare` tries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scales: what the integers of each tensor stand for.
+"""Scales: the real value of one unit of each tensor's integers.
 
 real value = scale * column factor * stored integer. Scales are widened where the machine's int32 arithmetic would
 overflow otherwise (`floors`).
@@ -79,7 +79,7 @@ def _chosen(target: Target, weights: Mapping[str, Array], seen: Statistics, reci
         if op.record.bounded:
             found.scale[op.output.tensor] = max(BOUNDED_SCALE, 1 / target.top(op.output.tensor))
     _widen(target, seen, found)
-    for op in target.products():  # what is added to sums as int32
+    for op in target.products():  # addends of sums in int32
         if len(op.inputs) > 2 and graph.tensors[op.inputs[2].tensor].kind == "activation":
             name = op.inputs[2].tensor
             found.scale[name] = found.scale[op.inputs[0].tensor] * found.scale[op.inputs[1].tensor]
@@ -162,7 +162,7 @@ def _widen(target: Target, seen: Statistics, found: Scales) -> None:
     for name in target.identities:
         wanted = chosen[name]
         chosen[name] = 1 / max(1, math.floor(1 / wanted))
-        for op in target.products() if wanted > 1 else ():  # not even 1 is small enough: what is widened is coarser
+        for op in target.products() if wanted > 1 else ():  # not even 1 is small enough: the widened tensor is coarser
             if op.inputs[1].tensor == name:
                 chosen[op.inputs[0].tensor] *= wanted
 

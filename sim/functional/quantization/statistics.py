@@ -1,4 +1,4 @@
-"""What calibration sequences show of each tensor: its largest magnitude by column, and what a scale is tried on."""
+"""Statistics of each tensor over calibration sequences: largest magnitude by column, values to try a scale on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scales are chosen for, and what comes of it."""
+"""The target for which scales are chosen, and the scales."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Scales:
 
 @dataclass(frozen=True)
 class Target:
-    """What scales are chosen for. ``bits``: tensor -> bits of its elements, where they are not of the input type's.
+    """The target of the scales. ``bits``: tensor -> bits of its elements, where they are not those of the input type.
 
     ``on_array``: operators that the array runs. ``identities``: weights that only widen; 1 must be a whole number of
     their scale. ``fixed``: weights without factors by column (products with diagonal matrices).

@@ -45,7 +45,7 @@ Dimensions = Callable[["Op"], tuple[int, int, int]]
 
 @dataclass(frozen=True)
 class Values:
-    """What a reference computation may look up: float32 ``weights`` by name, the epsilon of normalisations.
+    """Values that a reference computation may look up: float32 ``weights`` by name, the epsilon of normalisations.
 
     ``head_dim``: columns of a head; attention scores (matmuls with transpose_b) are divided by its square root.
     """
@@ -56,12 +56,12 @@ class Values:
 
 
 Reference = Callable[["Op", list[Array], Values], Array]
-"""(operator, its inputs [batch, rows, columns] in float32, what it looks up) -> its output [batch, rows, columns]."""
+"""(operator, inputs [batch, rows, columns] in float32, values that it looks up) -> output [batch, rows, columns]."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """How pruned columns pass through an operator.
+    """The way pruned columns pass through an operator.
 
     ``when``: "any" columns (each is treated alone), only "hidden" ones (whole rows narrow together), or whole "heads"
     (of the attribute head_dim). ``inputs``: the inputs whose columns go with those of the output, None = all.
@@ -78,9 +78,9 @@ class Columns:
 class Kind:
     """One operator kind.
 
-    ``rules``: what inputs, output and attributes must fulfil. ``attributes``: names and defaults. ``inputs``: legal
-    numbers of inputs. ``multiplies``: what the array would multiply by the second input, if anything: the matrix that
-    the first one is, the windows of an image over all channels, or those of each channel alone. ``product``: (M, N, K)
+    ``rules``: rules of inputs, output and attributes. ``attributes``: names and defaults. ``inputs``: legal
+    numbers of inputs. ``multiplies``: operand that the array multiplies by the second input, if any: a matrix,
+    the windows of an image over all channels, or those of each channel alone. ``product``: (M, N, K)
     where it is a product of matrices. ``word_sizes``: a [[precision]] may give its operands types. ``per_element``:
     FLOPs and ideal bytes per output element (`workloads.analysis`). ``reference``: the computation in float32 numpy,
     None where values are not modelled. ``columns``: how pruned columns pass, None = it needs all. ``price``: key of

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sim.graph.graph import Op
 
 ACTIVATIONS = ("none", "relu")
-"""What the array applies to a result by an attribute; the others are operators of their own."""
+"""Activations that the array applies to a result by an attribute; the others are operators of their own."""
 
 
 def activation_rule(op: Op) -> dict[str, bool]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sim.graph.graph import Op
 
 MASK_RULES = ("top_k", "threshold")
-"""How the scores that count are chosen from predicted ones."""
+"""Rules by which the scores that count are chosen from predicted ones."""
 
 
 def _transform_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:

@@ -89,7 +89,7 @@ def window_rules(op: Op, channels: int) -> dict[str, bool]:
 
 
 def windows(attrs: Mapping[str, Any], image: Array, beyond: float = 0) -> Array:
-    """Return what each window sees of images [pixels, channels]: [results, taps, channels]; ``beyond`` their border."""
+    """Return the windows of images [pixels, channels]: [results, taps, channels]; ``beyond`` their border."""
     (high, wide), dilation = kernel_of(attrs), attrs.get("dilation", 1)
     images = image.reshape(-1, attrs["in_rows"], attrs["in_cols"], image.shape[-1])
     sides = ((0, 0), *zip(padding_of(attrs), padding_behind(attrs), strict=True), (0, 0))

@@ -22,7 +22,7 @@ def field_bits(dram: Dram) -> dict[str, int]:
 
 
 def dram_problems(dram: Dram) -> list[str]:
-    """Return what is wrong with a description, all problems at once."""
+    """Return the problems of a description, all problems at once."""
     names = ("channels", "ranks", "bank_groups", "banks", "rows", "columns", "bus_bits")
     sizes = {name: int(getattr(dram, name)) for name in names}
     problems = [

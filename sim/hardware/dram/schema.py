@@ -13,7 +13,7 @@ Milliampere = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Controller(Table):
-    """How a channel's controller chooses its next command (docs/MEMORY.md).
+    """Rule by which a channel's controller chooses its next command (docs/MEMORY.md).
 
     ``rules``: "oldest_first", of all waiting requests whose next command is allowed the oldest (Ramulator 2.1's
     FR-FCFS); "bank_queues", a queue for each bank, served in turn (DRAMsim3's). ``row_hits_first``: no precharge of a

@@ -1,4 +1,4 @@
-"""What each standard demands between two commands, from its timing symbols; and the rules that these must keep.
+"""Least distances of each standard between two commands, from its timing symbols; and the rules that these must keep.
 
 A distance is (scope, previous command, next command, clocks) with the names of `sim.core.units.dram.state`. Sources:
 JESD79-3F (DDR3), JESD79-4B (DDR4), JESD209-5 (LPDDR5, bank-group mode), JESD235C (HBM2). Two read-to-write turnarounds

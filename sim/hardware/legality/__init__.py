@@ -1,4 +1,4 @@
-"""Rules that join several parameters: what Gemmini's generator and its DMA demand.
+"""Rules that join several parameters: demands of Gemmini's generator and of its DMA.
 
 From gemmini_machine.md 1.4 (read in GemminiConfigs.scala unless a rule says otherwise). Not here, because
 types and other rules imply them: element widths in {8, 16, 32, 64} bits; DIM * ceil(bits / (DIM / 2)) a power
@@ -78,7 +78,7 @@ def _array_is_legal(hw: Hardware) -> bool:
 
 
 def _with_legal_array(hw: Hardware) -> Hardware:
-    """Return the machine with the nearest legal array: what else is wrong is found in the same go."""
+    """Return the machine with the nearest legal array: other broken rules are found at the same time."""
     dim = nearest_power(hw.dim, 2)
     sides = {"mesh_rows": dim, "mesh_columns": dim, "tile_rows": 1, "tile_columns": 1}
     return hw.model_copy(update={"array": hw.array.model_copy(update=sides)})

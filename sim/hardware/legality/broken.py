@@ -22,7 +22,7 @@ class Broken:
 
     @property
     def changes(self) -> dict[str, object]:
-        """Return what the nearest legal value changes, by dotted key."""
+        """Return the changes of the nearest legal value, by dotted key."""
         if isinstance(self.nearest, Mapping):
             return dict(self.nearest)
         return {} if self.nearest is None else {self.keys[0]: self.nearest}

@@ -1,4 +1,4 @@
-"""Rules of the timing core: what its record has room for. No waiver lifts them (`sim.timing.limits`)."""
+"""Rules of the timing core: limits of its record. No waiver lifts them (`sim.timing.limits`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of a machine of several cores: the memory that they share, and what its side has room for."""
+"""Rules of a machine of several cores: the memory that they share, and the limits of its side."""
 
 from __future__ import annotations
 

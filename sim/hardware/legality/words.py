@@ -103,7 +103,7 @@ def serial_bits(hw: Hardware) -> Iterator[Broken]:
 
 
 def sums_taken_in(hw: Hardware) -> Iterator[Broken]:
-    """The accumulator takes in at least what a row of the plain array gives."""
+    """The accumulator takes in at least a row of the plain array."""
     sums = hw.array.sums_per_cycle
     if sums and (sums < hw.side or not is_power(sums)):
         demand = f"0 for one per column, or a power of two of at least DIM = {hw.side}"

@@ -1,4 +1,4 @@
-"""B of a sparse product as the array meets it: blocks of at most DIM packed rows, and what of A each draws on.
+"""B of a sparse product as the array meets it: blocks of at most DIM packed rows, and the part of A that each uses.
 
 One description serves all schemes that skip. In a *block-sparse* B a block is DIM rows of K, there or not. In a
 *packed* B zeros were squeezed out along K: the K axis is cut into groups of ``depth`` elements, whose activations

@@ -1,10 +1,10 @@
 """Products with a block-sparse B: zero blocks cost no load, no preload and no compute.
 
-Without a tile of its own the product is cut as `sparseplan` finds best, loop order included. Per tile, each
+Without a tile of its own the product is cut as `sim.lower.sparse.plan` finds best, loop order included. Per tile, each
 row k of B comes as runs of adjacent non-zero blocks, of A only the columns that some block of B needs; per
 non-zero block one preload and one compute per row of output blocks. Columns of C without any block are
-zeroed from address 0 (or hold the bias). How the product is cut: `sparseplan`; in which order commands are
-offered: `merge`.
+zeroed from address 0 (or hold the bias). The cut: `sim.lower.sparse.plan`; the order in which
+commands are offered: `sim.lower.sparse.merge`.
 
 The block index has to be fetched like everything else: a bitmap, one bit per block of B, column by column
 of blocks, each column padded to whole bytes (`index_bytes`). The columns of a part of B are loaded as
@@ -75,7 +75,7 @@ def _rows_problems(work: PackedMatmul, wanted: tuple[int, int], hw: Hardware) ->
 
 
 class Form(NamedTuple):
-    """How one kind of work item gives B: its blocks, and what is wrong with them for B of so many blocks."""
+    """B of one kind of work item: its blocks, and the problems with them where B has the given number of blocks."""
 
     blocks: Callable[[Any, Hardware], Blocks]
     problems: Callable[[Any, tuple[int, int], Hardware], list[str]]

@@ -1,4 +1,4 @@
-"""What loading costs, roughly, and what a mask says about it: the estimates behind the choice of a cut.
+"""Estimates of the cost of loading under a mask, by which a cut is chosen.
 
 They decide which program is emitted, never how long it takes.
 """
@@ -54,7 +54,7 @@ class LoadCost:
 
 @dataclass(frozen=True)
 class Columns:
-    """What parts of B of one width need, by tile column j0.
+    """Needs of the parts of B of one width, by tile column j0.
 
     ``needs_a``: [j0, k] whether block k of A is needed; ``blocks``, ``load_cycles``: [j0, q] sums over rows of
     blocks below q.

@@ -1,4 +1,4 @@
-"""How a block-sparse product is cut: tile, loop order, and which part of A and B lies where and until when.
+"""The cut of a block-sparse product: tile, loop order, and the place of each part of A and B over time.
 
 A *part* is what one tile needs of A (rows i0, depth k0) or of B (columns j0, depth k0). Parts live in one
 slot, or in two that alternate, so that loads of the next part overlap with computes of the present one; a

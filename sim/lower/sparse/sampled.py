@@ -7,8 +7,8 @@ packed values, each of which meets the row of B that its index says. In either c
 weights, preloaded one after another into the second register of each PE while the window before is at work
 (`pairs`); what is left over is preloaded alone.
 
-How the product is cut: `sampledplan`. Sub-rows of all rows of a tile follow each other without gaps; their results go
-to the rows that the index says, so a command's result is named as all that it may touch. The programs cannot run on
+The cut: `sim.lower.sparse.sampled_plan`. Sub-rows of all rows of a tile follow each other without gaps; their results
+go to the rows that the index says, so a command's result is named as all that it may touch. The programs cannot run on
 the RTL: it has one weight per PE, and no index.
 """
 

@@ -11,13 +11,6 @@ from sim.lower.sparse.compiled.sampled_records import A_COLS, C_COLS, C_ROWS, LO
 from sim.lower.sparse.merge import Items
 
 
-def _operands(
-    address: npt.NDArray[np.int64], cols: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    """Return local addresses with their block shapes, packed as by `local_operand`."""
-    return (address & 0xFFFFFFFF) | (cols & 0xFFFF) << 32 | (rows & 0xFFFF) << 48
-
-
 def pairs(met: Met, dim: int, *, outputs: bool) -> tuple[Items, npt.NDArray[np.int64]]:
     """Return preloads and computes, and the step of each.
 
@@ -53,7 +46,7 @@ def _preloads(weights: npt.NDArray[np.int64], dim: int) -> Items:
     """Return items of preloads alone; ``weights``: int64[., 4], local address, shape, loads."""
     items = np.zeros(len(weights), ITEM)
     items["commands"], items["funct"] = 1, Funct.PRELOAD
-    items["rs1"] = _operands(weights[:, 0], weights[:, 1], weights[:, 2])
+    items["rs1"] = local_operand(weights[:, 0], weights[:, 1], weights[:, 2])
     items["rs2"] = local_operand(GARBAGE_ADDRESS, dim, dim)
     items["busy_cycles"] = items["drain_cycles"] = dim
     items["loads"] = weights[:, 3]
@@ -72,11 +65,11 @@ def _pair_items(
     nothing, with_weights = local_operand(GARBAGE_ADDRESS, dim, dim), ride >= 0
     coming = weights[np.maximum(ride, 0)]
     items["commands"], items["funct"] = 2, Funct.PRELOAD
-    operand = _operands(coming[:, 0], coming[:, 1], coming[:, 2])
+    operand = local_operand(coming[:, 0], coming[:, 1], coming[:, 2])
     items["rs1"] = np.where(with_weights, operand, nothing)
-    items["rs2"] = _operands(chunks[:, C], chunks[:, C_COLS], chunks[:, C_ROWS])
+    items["rs2"] = local_operand(chunks[:, C], chunks[:, C_COLS], chunks[:, C_ROWS])
     items["next_funct"] = np.where(switch, Funct.COMPUTE_PRELOADED, Funct.COMPUTE_ACCUMULATED)
-    items["next_rs1"] = _operands(chunks[:, A], chunks[:, A_COLS], chunks[:, ROWS])
+    items["next_rs1"] = local_operand(chunks[:, A], chunks[:, A_COLS], chunks[:, ROWS])
     items["next_rs2"] = nothing
     whole = with_weights if not outputs else np.ones(len(chunks), np.bool_)
     items["busy_cycles"] = items["drain_cycles"] = np.where(whole, dim, np.maximum(chunks[:, ROWS], 4))

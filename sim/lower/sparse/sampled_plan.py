@@ -1,4 +1,4 @@
-"""How a sampled product is cut: which rows, features and windows meet in one step, and what lies where meanwhile.
+"""The cut of a sampled product: the rows, features and windows of each step, and where each part lies.
 
 *Features* are the columns that B has beside the keys: K of scores, N of a context. A step takes a block of rows, a
 range of features and a range of windows. What it needs of A and of B is a *part*; parts of each side live in one slot,
@@ -145,7 +145,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Step:
-    """What meets: blocks of rows, features, windows; numbers of the parts and of the tile of C."""
+    """One step: blocks of rows, features, windows; numbers of the parts and of the tile of C."""
 
     blocks: range
     features: range
@@ -205,7 +205,7 @@ def choose_cut(work: SampledMatmul, hw: Hardware) -> Cut:
         reason = f"the sub-rows of {hw.dim} rows take {places} accumulator rows, half of it has {half}; take a larger "
         reason += "accumulator.capacity or a lower density"
     else:
-        reason = f"{hw.sp_rows} scratchpad rows hold no two windows of weights beside what is streamed past them; take "
+        reason = f"{hw.sp_rows} scratchpad rows hold no two windows of weights and the rows streamed past them; take "
         reason += "a larger scratchpad.capacity"
     raise InputError(f"sampled matmul {product.m}x{product.n}x{product.k}: {reason}")
 

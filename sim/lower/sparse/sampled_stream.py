@@ -33,7 +33,7 @@ Numbers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Walked:
-    """What meets in a product, in order (`records.Met`), and the stores so far behind each step of its cut."""
+    """The steps of a product, in order (`records.Met`), and the stores so far behind each step of its cut."""
 
     met: records.Met
     steps: Numbers
@@ -62,7 +62,7 @@ def streams(work: SampledMatmul, cut: Cut, hw: Hardware) -> Streams:
 
 
 def walk(work: SampledMatmul, cut: Cut, hw: Hardware) -> Walked:
-    """Return what meets under a cut."""
+    """Return the steps of a cut."""
     shape = Shape(work, hw)
     steps = np.array(
         [(*_edges(s.blocks), *_edges(s.features), *_edges(s.windows), s.a_part, s.b_part, s.tile) for s in cut.steps],

@@ -67,7 +67,7 @@ def wanted(rule: ZeroRule, hw: Hardware) -> bool:
 
 
 def lacks(rule: ZeroRule, hw: Hardware) -> str | None:
-    """Return what a machine lacks for N:M activations, with the options that would allow them."""
+    """Return the units that a machine lacks for N:M activations, with the options that would allow them."""
     keep, of = rule.group
     support = hw.sparsity
     needed = ceil(of / keep)

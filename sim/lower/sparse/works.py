@@ -1,7 +1,7 @@
 """From a rule and a mask to work items: a scheme applied to the zeros of one operator, or the reason why it cannot be.
 
-Whatever a scheme asks of the machine stands in its TOML under ``[sparsity]``; a machine without it is refused with
-the option that would allow it. A matrix that a scheme would make larger is stored and run as it is.
+The units that a scheme needs stand in the machine's TOML under ``[sparsity]``; a machine without them is refused with
+the option that would add them. A matrix that a scheme would make larger is stored and run as it is.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _gated(rule: ZeroRule, weights: ZeroRule | None, op: Op, step: Applied, hw: 
         lacks = sampled_works.lacks(rule, hw) if rule.pattern == "nm" else None
         packed = f"; or {lacks}" if lacks else unpacked
         raise InputError(
-            f"{rule} needs multipliers that zeros among activations keep still, which {hw.name} has not "
+            f"{rule} needs multipliers that zeros among activations do not switch, which {hw.name} does not have "
             f'(--set sparsity.gating="{option}", or --hw {ALL_UNITS}){packed}'
         )
     mask = rule.element_mask(op)
@@ -137,9 +137,9 @@ def choose(rule: ZeroRule, hw: Hardware) -> str:
         if there:
             return scheme
     raise InputError(
-        f"{rule} needs a unit for single zeros, which {hw.name} has not: operand selection (sparsity.select_inputs, "
-        f"sparsity.fetch_rows), a decoder (sparsity.decoder) or sparsity.gating; --hw {ALL_UNITS} has them all, and "
-        "unstructured:D/skip needs none"
+        f"{rule} needs a unit for single zeros, which {hw.name} does not have: operand selection "
+        "(sparsity.select_inputs, sparsity.fetch_rows), a decoder (sparsity.decoder) or sparsity.gating; "
+        f"--hw {ALL_UNITS} has them all, and unstructured:D/skip needs none"
     )
 
 
@@ -149,7 +149,7 @@ def gates(hw: Hardware, operand: str) -> bool:
 
 
 def _lacks(rule: ZeroRule, scheme: str, hw: Hardware) -> str | None:
-    """Return what a machine lacks for a scheme, with the option that would allow it."""
+    """Return the units that a machine lacks for a scheme, with the option that would allow it."""
     support = hw.sparsity
     has_all = f"or --hw {ALL_UNITS}"
     if scheme == "select":
@@ -169,14 +169,14 @@ def _lacks(rule: ZeroRule, scheme: str, hw: Hardware) -> str | None:
         return None
     needs = {
         "pack": (support.select_inputs >= 2, "operand selection", "sparsity.select_inputs=16"),
-        "gate": (gates(hw, "weights"), "multipliers that zeros keep still", 'sparsity.gating="weights"'),
+        "gate": (gates(hw, "weights"), "multipliers that zeros do not switch", 'sparsity.gating="weights"'),
         "scheduler": (support.block_scheduler, "a block scheduler", "sparsity.block_scheduler=true"),
         "compress": (bool(support.decoder), "a decoder in the load path", 'sparsity.decoder=["bitmap"]'),
     }
     for form in formats.SPARSE_FORMATS:
         needs[form] = (form in support.decoder, f"a {form} decoder in the load path", f'sparsity.decoder=["{form}"]')
     there, unit, option = needs.get(scheme, (True, "", ""))
-    return None if there else f"{rule}/{scheme} needs {unit}, which {hw.name} has not (--set {option}, {has_all})"
+    return None if there else f"{rule}/{scheme} needs {unit}, which {hw.name} does not have (--set {option}, {has_all})"
 
 
 def _checked(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> None:
@@ -255,7 +255,7 @@ def _compressed(compression: Compression, op: Op, works: Sequence[Matmul], hw: H
     compression = compression.fitted(op, hw.sparsity.decoder, hw.dim, hw.bits("b"))
     if compression.kind not in hw.sparsity.decoder:
         raise InputError(
-            f"{compression.kind} weights need a decoder in the load path, which {hw.name} has not "
+            f"{compression.kind} weights need a decoder in the load path, which {hw.name} does not have "
             f'(--set sparsity.decoder=["{compression.kind}"] --set sparsity.decoder_elements_per_cycle={hw.dim}, '
             f"or --hw {ALL_UNITS})"
         )

@@ -117,7 +117,7 @@ class Pattern:
         return found
 
     def problems(self, scores: Op) -> list[str]:
-        """Return what is wrong with the pattern for the scores of one attention."""
+        """Return the problems of the pattern for the scores of one attention."""
         _, queries, keys = scores.output.shape
         where = f"attention {self}: {scores.name}"
         if self.given is not None:

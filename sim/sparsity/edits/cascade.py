@@ -1,7 +1,7 @@
 """Cascade pruning of tokens and heads (SpAtten): after each layer only the most important ones go on.
 
-The graph must be a stack of encoder layers; each layer is rebuilt with the tokens and heads that are left. Whatever is
-ranked costs a "top_k" operator on the ranking unit (scores are summed up beside the softmax, where its results pass
+The graph must be a stack of encoder layers; each layer is rebuilt with the tokens and heads that are left. Each ranking
+costs a "top_k" operator on the ranking unit (scores are summed up beside the softmax, where its results pass
 by), and the rows of tokens that stay are copied together. Which tokens stay is data; how many is given.
 """
 
@@ -12,9 +12,9 @@ from typing import Any
 
 from sim.base.errors import InputError
 from sim.graph import Graph, View
+from sim.graph.encoder import Builder
 from sim.sparsity.structure import attention_blocks
 from sim.sparsity.table import CountOrNone, Share, Table
-from workloads.encoder import Builder, encoder_layer
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class CascadeTable(Table):
 
     def problems(self, given: frozenset[str]) -> list[str]:
         """Tokens or heads, or nothing is pruned."""
-        return [] if {"tokens", "heads"} & given else ["says nothing: give tokens or heads, shares left at the end"]
+        return [] if {"tokens", "heads"} & given else ["is empty: give tokens or heads, shares left at the end"]
 
 
 def from_table(table: CascadeTable) -> Cascade:
-    """Return what a table says."""
+    """Return the rules of a table."""
     return Cascade(table.tokens, table.heads, table.first)
 
 
@@ -55,23 +55,28 @@ def edit(graph: Graph, cascade: Cascade) -> Graph:
     blocks = attention_blocks(graph)
     layers = sorted({op.layer for op in graph.ops if op.layer is not None})
     gelus = [op for op in graph.ops if op.record.feed_forward]
-    rebuilt = None
+    same = False
     if blocks and len(blocks) == len(layers) == len(gelus):
         scores = blocks[0][0]
         seq, heads, head_dim = scores.output.rows, scores.output.batch, scores.inputs[0].cols
         hidden, ffn = graph.tensors["input"].shape[-1] if "input" in graph.tensors else 0, gelus[0].output.cols
         dtype = graph.tensors[scores.inputs[0].tensor].dtype
-        sizes = {"seq": seq, "hidden": hidden, "heads": heads, "ffn": ffn, "layers": len(layers)}
         if hidden:
-            rebuilt = encoder_layer(**sizes, head_dim=head_dim, dtype=dtype)
-    if rebuilt is None or rebuilt.ops != graph.ops:
+            rebuilt = Builder(dtype)
+            data = rebuilt.tensor("input", (seq, hidden), kind="input")
+            for layer in range(len(layers)):
+                data = rebuilt.layer(layer, data, seq, 1, heads, head_dim, ffn)
+            same = tuple(rebuilt.ops) == graph.ops
+    if not same:
         raise InputError(
             f"cascade: {graph.name} must be a stack of equal encoder layers for one sequence, nothing else"
         )
     if min(cascade.tokens, cascade.heads) < 1 and cascade.first >= len(layers) - 1:
         nearest = f" (nearest: first = {len(layers) - 2})" if len(layers) > 1 else ""
         there = f"{graph.name} has {len(layers)}{nearest}"
-        raise InputError(f"cascade: what layer {cascade.first} ranks goes on to a layer behind it, {there}")
+        raise InputError(
+            f"cascade: tokens and heads ranked in layer {cascade.first} are dropped in the layer behind it, {there}"
+        )
     builder = Builder(dtype)
     data = builder.tensor("input", (seq, hidden), kind="input")
     for layer in layers:

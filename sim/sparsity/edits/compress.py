@@ -39,12 +39,12 @@ WHAT = {
     "narrow": "bits: fewer bits per weight, expanded by the load path",
     "smallest": "error: of these formats, per matrix, the one that keeps real weights within it in the fewest bits",
 }
-"""What `carat list` says of each kind."""
+"""Meaning of each kind, for `carat list`."""
 
 
 @dataclass(frozen=True)
 class Compression:
-    """How the weights of the operators named are compressed.
+    """The compression of the weights of the operators named.
 
     ``weights``: the real ones by operator or tensor, where a file gives them; ``error``: the most that may change of
     them (`sim.sparsity.edits.fitting`).
@@ -87,7 +87,7 @@ class Compression:
         return self.entries * value_bits // 8 if self.kind == "codebook" else 0
 
     def problems(self, graph: Graph) -> list[str]:
-        """Return what is wrong with it for a graph."""
+        """Return the problems of it for a graph."""
         named = [op for op in graph.ops if self.applies_to(op, graph)]
         found = []
         if not named:
@@ -146,7 +146,7 @@ class Compression:
         return []
 
     def _too_coarse(self, op: Op) -> list[str]:
-        """What is wrong with it for the real weights of ``op``."""
+        """Problems with it for the real weights of ``op``."""
         real, size = np.asarray(self.given(op), np.float64), KINDS[self.kind]
         value = getattr(self, size)
         if self.kind == "codebook" and not self.error:
@@ -196,14 +196,14 @@ class CompressTable(Table):
 
 
 def from_table(table: CompressTable, folder: Path) -> Compression:
-    """Return what a table says, the real weights read from ``folder``. Raises InputError for a wrong file."""
+    """Return the rules of a table, the real weights read from ``folder``. Raises InputError for a wrong file."""
     sizes = {key: getattr(table, key) or 0 for key in ("rank", "block", "entries", "bits")}
     real = {} if table.weights is None else files.read(folder / table.weights)
     return Compression(table.kind, table.operators, **sizes, via=table.via, error=table.error, weights=real)
 
 
 def edit(graph: Graph, compression: Compression) -> Graph:
-    """Return the graph with every named product factored, where that is what the compression does."""
+    """Return the graph with every named product factored, where the compression is one."""
     if not compression.edits:
         return graph
     if compression.via == "fft":

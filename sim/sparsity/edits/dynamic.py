@@ -144,7 +144,7 @@ def _read(path: Path) -> tuple[dict[str, Masks], str]:
 
 
 def problems(graph: Graph, pattern: Dynamic) -> list[str]:
-    """Return what is wrong with a pattern for a graph."""
+    """Return the problems of a pattern for a graph."""
     found: list[str] = []
     blocks = attention_blocks(graph)
     if not blocks:
@@ -187,7 +187,7 @@ def problems(graph: Graph, pattern: Dynamic) -> list[str]:
 def edit(graph: Graph, pattern: Dynamic) -> Graph:
     """Return ``graph`` with prediction and mask before every attention; scheme "skip" also cuts it into tiles.
 
-    Raises InputError with what is wrong (`problems`).
+    Raises InputError with all `problems`.
     """
     if found := problems(graph, pattern):
         raise InputError(found)
@@ -211,7 +211,7 @@ def edit(graph: Graph, pattern: Dynamic) -> Graph:
 
 
 def _wanted(scores: Op, pattern: Dynamic) -> attention.Pattern:
-    """Return the fixed pattern of what any query of any head wants: the heads of an operator are one batch."""
+    """Return the fixed pattern of the keys that any query of any head wants: the heads of an operator are one batch."""
     mask = np.asarray(pattern.masks(scores.name, *scores.output.shape).any(axis=0))
     return attention.Pattern("mask", tile=pattern.tile, given=mask)
 
@@ -246,7 +246,7 @@ def kept_name(scores: Op) -> str:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Which scores count in a product: those that it makes (``picks`` "outputs") or reads ("inputs").
+    """Scores that count in a product: those that it makes (``picks`` "outputs") or reads ("inputs").
 
     ``kept``: the tensor of their bits.
     """

@@ -1,4 +1,4 @@
-"""What a compression does to real weights: its relative error, the least size that keeps a demanded one.
+"""Errors of compressions of real weights, and the least size that keeps a demanded error.
 
 The error is that of the Frobenius norm, |W - W'| / |W|, of the best compression of each kind that we know of:
 

@@ -3,10 +3,10 @@
 "heads=8,layers=6,ffn=1536" (`pruning`) says what is *kept*, in every layer: the first 6 layers, each with 8 heads and
 1536 neurons; "head_dim=48" keeps columns of Q, K and V in every head (rows of the product behind them), "hidden=512"
 columns of everything that the layers hand on. "L*.FF1.columns=1536" and "L0.FF2.rows=1536" narrow the weight [K, N] of
-the matmuls named, and with it whatever writes or reads what goes; where an operator needs all of it (a LayerNorm, a
-head), the error names that operator. Which ones go doesn't matter for time, only how many; `saliency` says which. The
-edit follows structure, not names: matmul, softmax, matmul is attention; matmul, gelu, matmul is feed-forward. So it
-works on any graph.
+the matmuls named, and with it all that writes or reads the removed columns; where an operator needs all of it (a
+LayerNorm, a head), the error names that operator. Which ones go doesn't matter for time, only how many; `saliency` says
+which. The edit follows structure, not names: matmul, softmax, matmul is attention; matmul, gelu, matmul is
+feed-forward. So it works on any graph.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class _Edit:
         outputs = {layer: self._layer_outputs(layer) for layer in layers[kept - 1 :]}
         shapes = {(t.shape, t.dtype) for found in outputs.values() for t in found}
         if any(len(found) != 1 for found in outputs.values()) or len(shapes) != 1:
-            self.problems.append("the layers don't each hand one tensor of one shape to what follows")
+            self.problems.append("the layers do not each pass on one tensor of one shape")
             return
         self.dropped = frozenset(layers[kept:])
         last = outputs[layers[kept - 1]][0].name

@@ -1,4 +1,4 @@
-"""What structured pruning keeps, from a line "heads=8,layers=6" or a table [[prune]] of a SPEC.toml: one grammar.
+"""Numbers that structured pruning keeps, from a line "heads=8,layers=6" or a [[prune]] of a SPEC.toml: one grammar.
 
     [[prune]]
     heads = 8                   # layers, heads, ffn, head_dim, hidden
@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +30,15 @@ from sim.sparsity.table import Count, Table, read
 PARTS = ("heads", "layers", "ffn", "head_dim", "hidden")
 
 WHAT = {
-    "heads": "so many heads of every attention",
-    "layers": "the first so many layers",
-    "ffn": "so many neurons of every feed-forward part",
-    "head_dim": "so many columns of each head of Q, K and V",
-    "hidden": "so many features of what the layers hand on",
-    "NAME.rows": "so many rows [K] of the weights named, e.g. L*.FF2.rows",
-    "NAME.columns": "so many columns [N] of the weights named",
+    "heads": "heads kept in every attention",
+    "layers": "layers kept, the first ones",
+    "ffn": "neurons kept in every feed-forward part",
+    "head_dim": "columns kept in each head of Q, K and V",
+    "hidden": "features kept in the activations between layers",
+    "NAME.rows": "rows [K] kept in the weights named, e.g. L*.FF2.rows",
+    "NAME.columns": "columns [N] kept in the weights named",
 }
-"""What `carat list` says of each part."""
+"""Meaning of each part, for `carat list`."""
 
 SIDES = ("rows", "columns")
 """Sides of a weight [K, N]: rows meet columns of its input, columns make those of its output."""
@@ -49,9 +48,6 @@ FILES = ("scores", "weights")
 
 MOST_DIGITS = 19
 """Digits of a number in a line; one that is longer is shown as text."""
-
-TABLES = ("word", "position", "token_type")
-"""Names of a checkpoint's embedding tables; the graph's tensors end in _table (`workloads.bert`)."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -73,7 +69,7 @@ class Named:
 
 @dataclass(frozen=True)
 class Pruning:
-    """What to keep; None keeps all. ``scores`` or ``weights``, by name, say which ones where they are given."""
+    """Numbers to keep; None keeps all. ``scores`` or ``weights``, by name, say which ones where they are given."""
 
     heads: int | None = None
     layers: int | None = None
@@ -90,7 +86,7 @@ class Pruning:
 
     @property
     def numbers(self) -> dict[str, int]:
-        """What is kept of each part or side that is cut, under the names that `parse` reads."""
+        """Number kept of each part or side that is cut, under the names that `parse` reads."""
         parts = {name: kept for name in PARTS if (kept := getattr(self, name)) is not None}
         return parts | {f"{one.operators}.{one.side}": one.kept for one in self.named}
 
@@ -111,7 +107,7 @@ class PruneTable(Table):
 
     @property
     def numbers(self) -> dict[str, int]:
-        """What is kept, by part or side."""
+        """Number kept, by part or side."""
         parts = {part: kept for part in PARTS if (kept := getattr(self, part)) is not None}
         return parts | (self.model_extra or {})
 
@@ -158,7 +154,7 @@ def from_table(keys: Mapping[str, Any], folder: Path) -> Pruning:
 
 
 def _made(table: dict[str, Any], paths: Mapping[str, Path], where: str, problems: list[str]) -> Pruning:
-    """Return what a table says, with the arrays of its files. ``where``: begins each problem of the table."""
+    """Return the rules of a table, with the arrays of its files. ``where``: begins each problem of the table."""
     found = None
     try:
         found = read(PruneTable, {**table, **{key: str(path) for key, path in paths.items()}})
@@ -201,7 +197,4 @@ def _arrays(key: str, path: Path) -> Arrays:
         return files.read(path)
     if path.name == "model.safetensors" and path.with_name("config.json").is_file():
         path = path.parent  # a checkpoint's own file, whose names and shapes its config.json explains
-    if not path.is_dir():
-        return files.read(path)
-    found = import_module("workloads.checkpoint").load(path).weights  # few runs read a checkpoint
-    return {**found, **{f"{name}_table": found[name] for name in TABLES if name in found}}
+    return files.read(path)

@@ -1,4 +1,4 @@
-"""Which heads, neurons, columns or layers stay: the most salient ones, by given scores or by the weights' magnitude.
+"""Heads, neurons, columns or layers that pruning keeps: the most salient, by given scores or the weights' magnitude.
 
 Scores have a name and a value per candidate: "L0.heads" [heads], "L0.ffn" [neurons], "L0.head_dim" [head_dim],
 "layers" [layers], "hidden" [hidden], and "L0.FF1.columns" [N], "L0.FF2.rows" [K] of a weight pruned by name. From
@@ -167,7 +167,7 @@ def _first(names: list[str]) -> str:
 
 
 def choose(graph: Graph, pruning: Pruning) -> Selection:
-    """Return what stays by the scores or the weights that came with ``pruning``; nothing without either.
+    """Return the numbers that stay by the scores or weights of ``pruning``; none without either.
 
     ``graph``: the whole one. Raises InputError for what does not fit it.
     """

@@ -1,1 +1,1 @@
-"""Which values are zero: masks drawn or measured, how they are packed, stored and expanded."""
+"""Masks of zeros: drawn or measured, packed, stored and expanded."""

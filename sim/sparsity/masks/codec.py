@@ -75,7 +75,7 @@ def _runs(cells: Array, width: int) -> BitString:
 
 
 def _indexed(whole: Array, width: int) -> BitString:
-    """Where each line ends, then place and value of what it holds."""
+    """End of each line, then place and value of each of its elements."""
     dim = len(whole)
     ends = np.cumsum((whole != 0).sum(axis=1))
     place = max(1, ceil(log2(dim)))

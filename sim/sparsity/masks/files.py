@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,24 @@ from sim.base import safetensors
 from sim.base.errors import InputError, some
 from sim.base.reading import read_arrays
 
+Arrays = dict[str, npt.NDArray[Any]]
+
 ANY = "*"
 """Name of the array of a .npy file."""
 
 
-def read(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of a .npz, .npy, .safetensors or .onnx file by name. Raises InputError."""
-    if path.suffix == ".safetensors":
-        found = safetensors.read(path)
-    elif path.suffix == ".onnx":
-        found = import_module("workloads.onnx.weights").weights(path)  # few runs read an ONNX file
+FOLDER = "/"
+"""Key of the reader of folders."""
+
+READERS: dict[str, Callable[[Path], Arrays]] = {".safetensors": safetensors.read}
+"""Readers by suffix of a file. `workloads` adds those of networks: ONNX files, and folders of checkpoints."""
+
+
+def read(path: Path) -> Arrays:
+    """Return the arrays of a .npz, .npy, .safetensors or .onnx file, or of a checkpoint's folder. Raises InputError."""
+    suffix = FOLDER if path.is_dir() else path.suffix
+    if suffix in READERS:
+        found = READERS[suffix](path)
     else:
         try:
             found = {name or ANY: array for name, array in read_arrays(path).items()}

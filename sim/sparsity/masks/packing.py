@@ -1,4 +1,4 @@
-"""How many rows are left of a weight matrix when the zeros of each block column are squeezed out along K.
+"""Packing: rows left of a weight matrix when the zeros of each block column are squeezed out along K.
 
 The hardware picks operands: each PE of a row takes one of the ``window`` activations that its row is fed. Of a
 window as many packed rows are left as its fullest column has weights: that is the imbalance, and it comes from the

@@ -1,4 +1,4 @@
-"""Which weights are zero: masks drawn from a density and a seed, exact in number and nested.
+"""Masks of weights drawn from a density and a seed, exact in number and nested.
 
 A mask is bool[K, N], True where the weight is kept. It depends on nothing but the operator's name, the seed, the
 density and the shape; for one seed what a lower density keeps, a higher one keeps too.

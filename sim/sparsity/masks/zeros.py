@@ -32,7 +32,7 @@ SCHEMES = {
     "csr": "stored by rows as column numbers and values, expanded by the load path",
     "csc": "stored by columns as row numbers and values, expanded by the load path",
 }
-"""What a machine can make of zeros."""
+"""Schemes by which a machine uses zeros."""
 
 FAR = 0.25
 """Share of the density asked for by which the one obtained may differ without a remark."""
@@ -40,7 +40,7 @@ FAR = 0.25
 
 @dataclass(frozen=True)
 class ZeroRule:
-    """Which values of an operand are zero. ``density``: share of values (or blocks) that are not.
+    """A rule for the zeros of an operand. ``density``: share of values (or blocks) that are not.
 
     ``pattern``: "block" (of ``block`` elements), "nm" (``group`` = (N, M)), "unstructured" or "measured". ``operand``:
     "weights" or "activations". ``scheme``: a key of `SCHEMES`, "" = the machine's best. For one seed masks are
@@ -90,7 +90,7 @@ class ZeroRule:
         return drawn and self.scheme not in ("gate", "dense") and bool(op.attrs["transpose_b"])
 
     def problems(self, graph: Graph, dim: int) -> list[str]:
-        """Return what is wrong with the rule for a graph. ``dim``: side of the array (for given masks)."""
+        """Return the problems of the rule for a graph. ``dim``: side of the array (for given masks)."""
         del dim
         if any(self.applies_to(op, graph) for op in graph.ops):
             return []

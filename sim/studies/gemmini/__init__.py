@@ -1,1 +1,1 @@
-"""Gemmini's own paper (arXiv 1911.09925), and what its developers and users measured."""
+"""Gemmini's own paper (arXiv 1911.09925), and measurements of its developers and users."""

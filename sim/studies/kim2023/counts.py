@@ -1,4 +1,4 @@
-"""What is counted from graphs alone: Tables 3, 4, 10 and 11, Figures 4 to 6."""
+"""Counts from graphs alone: Tables 3, 4, 10 and 11, Figures 4 to 6."""
 
 from __future__ import annotations
 

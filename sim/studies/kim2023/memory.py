@@ -15,7 +15,7 @@ MEMORIES: tuple[dict[str, object], ...] = (
         "memory.write_bytes_per_cycle": FITTED_BYTES_PER_CYCLE,
     },
 )
-"""What is changed in kim2023_tuned for each simulated column: nothing, and the fitted bandwidth."""
+"""Changes to kim2023_tuned for each simulated column: nothing, and the fitted bandwidth."""
 
 SIZES_KIB = (64, 128, 256)
 

@@ -63,14 +63,14 @@ def speedup() -> Values:
 
 
 def area() -> Values:
-    """Return what the units add to the area in %."""
+    """Return the units' share of area, in % of the rest."""
     parts = area_um2(load("kim2023_tuned"))
     units = parts["special_function"]
     return {"area": [100.0 * units / (sum(parts.values()) - units)]}
 
 
 def power() -> Values:
-    """Return what the units add to the energy of a run, at equal time to the power, in %."""
+    """Return the units' addition to the energy of a run, at equal time to the power, in %."""
     totals = _tuned().totals
     units = totals["energy_special_function_pj"]
     return {"power": [100.0 * units / (totals["energy_pj"] - units)]}

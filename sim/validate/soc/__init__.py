@@ -1,1 +1,1 @@
-"""Tables measured on a whole machine, the CPU included: their formats and what they ran."""
+"""Tables measured on a whole machine, the CPU included: their formats and programs."""

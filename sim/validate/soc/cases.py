@@ -1,4 +1,4 @@
-"""A row of a whole machine -> what it ran."""
+"""A row of a whole machine -> its program."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ calls_dn and normc of the traces): only it misses the function's code, a further
 
 
 def source_of(columns: Mapping[str, str], hw: Hardware, path: Path) -> Measured:
-    """Return what a row ran. Raises InputError where its machine or its case is not modelled."""
+    """Return the program of a row. Raises InputError where its machine or its case is not modelled."""
     if reason := columns.get("reason"):
         raise InputError(reason)
     if columns["kind"] == "soc_trace":

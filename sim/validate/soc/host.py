@@ -134,7 +134,7 @@ class BaselineLayer(Measured):
 
 
 def of_row(columns: dict[str, str]) -> HostOperator:
-    """Return what a row of hostops.csv ran."""
+    """Return the operator of a row of hostops.csv."""
     return HostOperator(
         columns["cpu"], columns["op"], int(columns["elements"]), columns["data"] == "warm", columns["values_below"]
     )

@@ -33,7 +33,7 @@ ACCUMULATOR, B_ROW = 1 << 31, 8192
 """Local addresses in the loops' arguments."""
 
 STRAIGHT, LOOP, PAIR = "straight", "loop", "pair"
-"""How the commands follow each other: constants one behind the other, a loop around one, around preload and compute."""
+"""Form of the program that issues the commands: constants in a row, a loop around one, around preload and compute."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,9 @@ class IssueLoop(Measured):
 
 
 def of_row(columns: Mapping[str, str]) -> IssueLoop:
-    """Return what a row of issue.csv ran. Raises InputError where its code is not known."""
+    """Return the program of a row of issue.csv. Raises InputError where its code is not known."""
     name = re.match(r"\W*(\w+)", columns["code_c"])
     if name is None or name[1] not in SHAPES:
-        raise InputError(f"{columns['code_c']!r}: what it issues is not in the table")
+        raise InputError(f"{columns['code_c']!r}: its commands are not in the table")
     commands = 16 if name[1] == "cfg16" else int(columns["commands"])
     return IssueLoop(name[1], commands, columns["until"] == "idle", columns["issue_code"] == "cold")

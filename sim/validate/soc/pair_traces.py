@@ -23,7 +23,7 @@ WARM_UP = -1
 """Number of the phase that the commands before the first mark make up."""
 
 LINE_CYCLES = 10
-"""A missed line of code takes so much longer at 4 than at 16 bytes a cycle (no L2; two traces of the same calls)."""
+"""Cycles more of a missed line of code at 4 than at 16 bytes a cycle (no L2; two traces of the same calls)."""
 HELD_UP_CYCLES = 194
 """The same behind the 16 requests that the other hart has in flight."""
 
@@ -37,7 +37,7 @@ class Arrival(NamedTuple):
 
 @dataclass(frozen=True)
 class Call:
-    """What a hart did in a phase: ``mark`` is the cycle in which its time began."""
+    """Activity of a hart in a phase: ``mark`` is the cycle in which its time began."""
 
     mark: int
     arrivals: tuple[Arrival, ...]

@@ -1,4 +1,4 @@
-"""two_cores.csv: runs of two cores on one memory, phase after phase; a row is what one hart took in one phase.
+"""two_cores.csv: runs of two cores on one memory, phase after phase; a row has the cycles of one hart in one phase.
 
 The id names the run (memory, data, latency, pace), phase and hart; ``what`` and the note say what both harts did. Calls
 whose commands were traced are replayed with their gaps; others are lowered, or are the measured loops over one command.
@@ -228,7 +228,7 @@ def _sorted(calls: Mapping[tuple[int, int], tuple[str, int]]) -> tuple[tuple[int
 
 
 def columns_of(columns: Mapping[str, str]) -> dict[str, str] | None:
-    """Return what a row's id and configuration say of machine, run and part; None: no row of this table."""
+    """Return machine, run and part by a row's id and configuration; None: no row of this table."""
     found = ID.fullmatch(columns["id"])
     if found is None:
         return None

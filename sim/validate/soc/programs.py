@@ -1,4 +1,4 @@
-"""What a row of a whole machine ran: library calls one after the other, each from call to return.
+"""Programs of rows of a whole machine: library calls one after the other, each from call to return.
 
 Cycles of a call are those between two readings of the cycle counter: the CPU's part before the first command and
 behind the last idle cycle, and the accelerator's in between.

@@ -95,13 +95,13 @@ def test_totals_of_each_run(simulator: str, standard: str) -> None:
     table = pd.read_csv(TABLES / "results.csv.gz")
     seen = 0
     for key, run in _runs(table, simulator, standard):
-        answer, told = _answer(key[0], key[1], key[2], key[3]), run.iloc[0]
-        assert (answer.last, answer.refused) == (told.cycles, told.refused_offers), key
+        answer, row = _answer(key[0], key[1], key[2], key[3]), run.iloc[0]
+        assert (answer.last, answer.refused) == (row.cycles, row.refused_offers), key
         if simulator != "dramsim3":  # its drive stops with the last acknowledge, before its last writes
-            judged = [told.row_hits, told.row_misses, told.row_conflicts]
-            commands = [told.ACT, told.PRE, told.PREab, told.RD, told.WR, told.REF]
+            judged = [row.row_hits, row.row_misses, row.row_conflicts]
+            commands = [row.ACT, row.PRE, row.PREab, row.RD, row.WR, row.REF]
             assert answer.channel.outcome.tolist() == judged, key
             assert answer.channel.issued.tolist() == commands, key
-            assert [answer.channel.forwarded, answer.channel.coalesced] == [told.forwarded, told.coalesced], key
+            assert [answer.channel.forwarded, answer.channel.coalesced] == [row.forwarded, row.coalesced], key
         seen += 1
     assert seen >= 55

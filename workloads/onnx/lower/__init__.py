@@ -13,7 +13,7 @@ from workloads.onnx.net import Level, Net
 from workloads.onnx.resolve import unknown_text
 
 RULES: dict[str, Callable[..., Any]] = {**products.RULES, **elements.RULES, **moves.RULES, **sliding.RULES}
-"""Operator -> what becomes of it."""
+"""Operator -> its lowering."""
 
 
 def lower(net: Net, name: str, path: str, dtype: str, unknown: str) -> Graph:

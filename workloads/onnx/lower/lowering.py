@@ -19,7 +19,7 @@ CHAIN = ("Transpose", "Reshape", "Cast", "Identity", "Mul", "Sub", "Squeeze", "U
 
 
 MISFITS = (AssertionError, ArithmeticError, LookupError, TypeError, ValueError, NoWindow)
-"""What rules raise for operators whose operands or attributes are not those of the standard."""
+"""Errors that rules raise for operators whose operands or attributes are not those of the standard."""
 
 
 def _cut(part: list[Any] | dict[Any, Any], mark: int) -> None:
@@ -40,7 +40,7 @@ class Lowering(Places):
         self.done: set[int] = set()
 
     def run(self) -> None:
-        """Lower all computed nodes; what is looked up, when a computed one asks for it."""
+        """Lower all computed nodes; look-ups are lowered when a computed node reads them."""
         for node in self.net.nodes:
             if any(self.net.values[name].level is Level.COMPUTED for name in node.outputs):
                 self.node(node)
@@ -57,7 +57,7 @@ class Lowering(Places):
         try:
             try:
                 self.rules.get(node.op, self.rules[""])(self, node)
-            except NoWindow:  # no strides say what it does: the host does it
+            except NoWindow:  # no strides express it: the host runs it
                 for part, mark in zip(self._parts(), marks, strict=True):
                     _cut(part, mark)
                 self.rules[""](self, node)
@@ -160,7 +160,7 @@ class Lowering(Places):
         )
 
     def sums_row(self, name: str, shape: Sequence[int]) -> Strided:
-        """Return what is added to the sums of a product, in their type, spread to its shape."""
+        """Return the addend of the sums of a product, in their type, spread to its shape."""
         value = self.net.values[name]
         if name not in self.arrays:
             if value.level is Level.CONSTANT:

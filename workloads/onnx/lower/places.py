@@ -1,4 +1,4 @@
-"""Where values lie: tensors of the graph in the making, and windows of them.
+"""Places of values: tensors of the graph in the making, and windows of them.
 
 A result goes where its reader wants it: before a Transpose in the turned order, before a Concat into its part of the
 joined tensor, so that neither moves an element.
@@ -53,7 +53,7 @@ class Places:
         return found
 
     def layer(self, node: Node) -> int | None:
-        """Return the layer that a node's name tells."""
+        """Return the layer in a node's name."""
         found = LAYER.search(node.name)
         return int(found[1]) if found else None
 

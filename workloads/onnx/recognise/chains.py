@@ -1,4 +1,4 @@
-"""Chains of operators that all stem from one value: how they grow, what they compute on sample numbers."""
+"""Chains of operators that all stem from one value: their growth, and their results on sample numbers."""
 
 from __future__ import annotations
 

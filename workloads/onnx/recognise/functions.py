@@ -61,7 +61,7 @@ KNOWN: dict[str, Callable[[Array], Array]] = {
     "HardSwish": lambda x: np.asarray(x * np.clip(x / 6 + 0.5, 0, 1)),
     "HardSigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
 }
-"""What a chain may be."""
+"""Functions that a chain may be."""
 
 STANDS_FOR = {"QuickGelu": "Swish", "Relu6": "Relu", "HardSwish": "Swish", "HardSigmoid": "Sigmoid"}
 """Functions at the price of another: a factor inside, a bound that saturation gives, lines in the place of curves."""
@@ -94,9 +94,9 @@ def _one(net: Net, source: str) -> bool:
             continue
         rows = list(dict.fromkeys(name for node in nodes for name in node.inputs if name and _is_row(net, name, shape)))
         if rows:
-            found = _told_norm(results[last.output], x, {name: results[name] for name in rows})
+            found = _recognised_norm(results[last.output], x, {name: results[name] for name in rows})
         else:
-            name = _told(results[last.output], x)
+            name = _recognised(results[last.output], x)
             found = None if name is None else (name, [])
         if found is not None and _put(net, source, nodes, *found):
             return True
@@ -124,7 +124,7 @@ def _put(net: Net, source: str, nodes: list[Node], name: str, weights: list[str]
 ALONE = frozenset(("Relu", "Tanh", "Sigmoid", "Exp", "Softmax"))
 """Operators that are a known function already."""
 SHAPED = frozenset(("Reshape", "Squeeze", "Unsqueeze", "Expand"))
-"""What stands between a reduced axis and its use again; a mean of each row stays one number of it."""
+"""Operators between a reduced axis and its use again; a mean of each row stays one number of it."""
 
 
 def _takes(net: Net, node: Node, inside: set[str], shape: tuple[int, ...]) -> bool:
@@ -205,7 +205,7 @@ def _off(y: Array, f: Array) -> tuple[float, float]:
     return factor, float(np.abs(y - factor * f).max() / max(1e-300, float(np.abs(y).max())))
 
 
-def _told(y: Array, x: Array) -> str | None:
+def _recognised(y: Array, x: Array) -> str | None:
     """Return the known function that a result is, but for a factor."""
     y = np.broadcast_to(np.asarray(y, dtype=np.float64), x.shape)
     if not np.isfinite(y).all():
@@ -219,7 +219,7 @@ def _told(y: Array, x: Array) -> str | None:
     return best
 
 
-def _told_norm(y: Array, x: Array, rows: Mapping[str, Array]) -> tuple[str, list[str]] | None:
+def _recognised_norm(y: Array, x: Array, rows: Mapping[str, Array]) -> tuple[str, list[str]] | None:
     """Return the norm that a result is, with the rows that it is multiplied by and that is added to it."""
     y = np.broadcast_to(np.asarray(y, dtype=np.float64), x.shape)
     if not np.isfinite(y).all():

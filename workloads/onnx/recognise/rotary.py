@@ -63,7 +63,7 @@ def _one(net: Net, source: str, known: dict[tuple[Any, ...], tuple[int, bool, in
         return
     key = _signature(net, chain, tables)
     if key not in known:
-        known[key] = _told(net, chain, tables, shape)
+        known[key] = _recognised(net, chain, tables, shape)
     if (found := known[key]) is not None:
         place, interleaved, rotated = found
         nodes = chain.up_to(chain.nodes[place])
@@ -102,7 +102,7 @@ def _tables(net: Net, chain: Chain) -> list[str]:
 
 
 def _signature(net: Net, chain: Chain, tables: list[str]) -> tuple[Any, ...]:
-    """Return what chains of the same form share: layers repeat."""
+    """Return the key that chains of the same form share: layers repeat."""
     numbers: dict[str, Any] = {chain.source: ("x", net.values[chain.source].shape)}
     numbers |= {name: ("t", place, net.values[name].shape) for place, name in enumerate(tables)}
     parts: list[Any] = []
@@ -120,7 +120,7 @@ def _closed_at(net: Net, chain: Chain, node: Node) -> bool:
     return chains.closed(net, chain.up_to(node))
 
 
-def _told(net: Net, chain: Chain, tables: list[str], shape: tuple[int, ...]) -> tuple[int, bool, int] | None:
+def _recognised(net: Net, chain: Chain, tables: list[str], shape: tuple[int, ...]) -> tuple[int, bool, int] | None:
     """Return (place of the last node, pairs are neighbours, columns turned), None where the chain is no rotation."""
     x = np.random.default_rng(0).uniform(1, 2, shape).astype(np.float32)
     places = [place for place, node in enumerate(chain.nodes) if net.values[node.output].shape == shape]
@@ -196,7 +196,7 @@ def _moved(node: Node, given: list[Any], net: Net) -> list[Array]:
 
 
 def slices(node: Node, given: list[list[int] | None], rank: int) -> tuple[slice, ...]:
-    """Return what a Slice takes of each axis; its bounds are operands, or attributes before version 10."""
+    """Return the range that a Slice takes of each axis; its bounds are operands, or attributes before version 10."""
     starts, ends, axes, steps = (*given, None, None, None, None)[:4] if given else (None,) * 4
     starts = node.attrs["starts"] if starts is None else starts
     ends = node.attrs["ends"] if ends is None else ends

@@ -11,7 +11,8 @@ NORMS = {"LayerNormalization": 2, "RMSNormalization": 1}
 
 
 def drop(net: Net) -> None:
-    """Let the readers of what changes nothing read its operand: identities, changes of type, products with a number."""
+    """Let readers of operators that change nothing read the operand: identities, changes of type, products with a
+    number."""
     for node in list(net.nodes):
         source = _unchanged(net, node)
         if source is not None:

@@ -1,0 +1,47 @@
+"""How many operators a graph may be built of; the check that builders make with each operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from sim.base.errors import InputError
+
+MOST_OPERATORS = 1 << 15
+"""Of a workload: bert-large with 128 sequences has 9,456. This many are built, checked and planned in seconds."""
+
+_most: ContextVar[float] = ContextVar("_most", default=MOST_OPERATORS)
+
+
+class TooManyOperators(InputError):
+    """A workload of more operators than may be made."""
+
+
+@contextmanager
+def unlimited() -> Iterator[None]:
+    """Build workloads of any number of operators meanwhile: they are meant, and take hours and memory."""
+    token = _most.set(float("inf"))
+    try:
+        yield
+    finally:
+        _most.reset(token)
+
+
+def check_operators(count: int) -> None:
+    """Raise TooManyOperators where ``count`` operators are more than may be made."""
+    if count > _most.get():
+        raise TooManyOperators(too_many("it has", "smaller sizes"))
+
+
+def too_many(what: str, nearest: str) -> str:
+    """Return the message for more operators than may be made."""
+    return (
+        f"{what} more than {MOST_OPERATORS:,} operators, the limit; nearest legal: {nearest}, or --allow-large "
+        "(allow_large=True)"
+    )
+
+
+def is_limited() -> bool:
+    """Return whether the limit holds: not inside `unlimited`."""
+    return _most.get() <= MOST_OPERATORS
