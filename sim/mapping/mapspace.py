@@ -20,7 +20,7 @@ from sim.hardware import Hardware
 from sim.isa.commands import Program
 from sim.lower import lower, matmul
 from sim.lower.by_hand import ORDERS, HandMapping, lower_by_hand, problems
-from sim.lower.place import ALIGNMENT_BYTES
+from sim.lower.place import PAGE_BYTES
 from sim.lower.tiling import blocks_of, tile_counts
 from sim.lower.work import Matmul, Resident
 
@@ -179,7 +179,7 @@ class Space:
         work = self.work
         strides = [(spot, max(spot.operand.row_stride, spot.cols)) for spot in work.places()]
         ends = [spot.operand.address + spot.rows * stride * 4 for spot, stride in strides]
-        return max(ends) + ALIGNMENT_BYTES - max(ends) % ALIGNMENT_BYTES
+        return max(ends) + PAGE_BYTES - max(ends) % PAGE_BYTES
 
     def words(self, row: Any) -> dict[str, Any]:
         """Return one row as plain data in words."""
