@@ -12,8 +12,8 @@ from sim.studies import STUDIES, Exhibit, exhibit, text
 
 ROOT = Path(__file__).parents[2]
 ALL = [(study, one) for study in STUDIES for one in exhibit.read(study)]
-QUICK = ("counts", "figures.area", "figures.same_tiles", "units.area")
-"""Exhibits that are counted, not simulated, and one that is: less than a second each."""
+QUICK = ("counts", "figures.area", "figures.same_tiles", "mapspace", "units.area")
+"""Exhibits that are counted, not simulated, and one that is: at most two seconds each."""
 
 quick = [(study, one) for study, one in ALL if one.by.startswith(QUICK)]
 simulated = [(study, one) for study, one in ALL if one.by]
