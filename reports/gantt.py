@@ -13,7 +13,7 @@ from matplotlib.ticker import EngFormatter
 from reports import style
 from sim.base.errors import InputError
 from sim.base.reading import read_json
-from sim.trace.gantt import units, window_of
+from sim.trace.gantt import check, units, window_of
 
 COMMAND_COLORS = {
     "mvin": "#E69F00",
@@ -32,6 +32,10 @@ def read(path: Path) -> dict[str, Any]:
     traced = read_json(path)
     if not isinstance(traced, dict) or "traceEvents" not in traced or "otherData" not in traced:
         raise InputError(f"{path}: no trace of Carat; make one with: carat trace WORKLOAD -o {path}")
+    try:
+        check(traced["traceEvents"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}; make the trace anew with: carat trace WORKLOAD -o {path}") from None
     return traced
 
 

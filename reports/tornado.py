@@ -34,6 +34,11 @@ def tornado(axes: Axes, effects: pd.DataFrame, metric: str = "cycles") -> Axes:
     column = f"{metric}_change"
     if column not in effects.columns:
         raise InputError(f"no column {column} among the effects; `carat whatif -o` writes it")
+    changes = pd.to_numeric(effects[column], errors="coerce")
+    wrong = changes.isna() & effects[column].notna()
+    if wrong.any():
+        raise InputError(f"{column}: {str(effects.loc[wrong, column].iloc[0])[:40]!r} is no number; a share is needed")
+    effects = effects.assign(**{column: changes})
     done = effects.loc[effects[column].notna()]
     reach = done[column].abs().groupby(done["knob"]).max().sort_values(ascending=False, kind="stable")
     moving = reach.loc[reach >= LEAST_CHANGE]

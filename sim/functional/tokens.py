@@ -115,7 +115,13 @@ def inputs(model: Checkpoint, ids: list[int], length: int | None = None) -> dict
 
 def sequence_inputs(model: Checkpoint, ids: list[int], length: int) -> dict[str, Array]:
     """Return the inputs that change from one sequence to the next: ids and attention mask, with padding up to
-    ``length``."""
+    ``length``. Raises InputError for an id that the model has no row for (a vocabulary of another model)."""
+    beyond = [one for one in ids if one >= model.vocabulary]
+    if beyond:
+        raise InputError(
+            f"token id {beyond[0]} is beyond the vocabulary of {model.vocabulary} (nearest: {model.vocabulary - 1}): "
+            "the tokenizer's file names tokens that the weights have no row for"
+        )
     seen = np.arange(length) < len(ids)
     if model.decoder is not None:  # a token sees those before it
         seen = seen & (np.arange(length) <= np.arange(length)[:, None])

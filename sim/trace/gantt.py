@@ -15,6 +15,38 @@ SYMBOLS = {"mvin": "a", "mvin2": "b", "mvin3": "d", "preload": "p", "compute": "
 KEY = "a b d: mvin, mvin2, mvin3, p: preload, #: compute, o: mvout; where some overlap, the one that takes most"
 
 
+FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "X": {"pid": int, "tid": int, "ts": (int, float), "dur": (int, float), "name": str},
+    "s": {"id": (int, str), "tid": int, "ts": (int, float)},
+    "f": {"id": (int, str), "tid": int, "ts": (int, float)},
+    "M": {"pid": int, "name": str, "args": dict},
+}
+"""Fields that slices (X), ends of arrows (s, f) and names (M) must have, with their types; the rest is not drawn."""
+
+
+def check(events: Any) -> None:
+    """Raise InputError for the first event of a trace that lacks a field, a track's name or an arrow's start."""
+    if not isinstance(events, list):
+        raise InputError("traceEvents must be a list")
+    tracks = set()
+    for place, event in enumerate(events):
+        if not isinstance(event, dict) or not isinstance(event.get("ph"), str):
+            raise InputError(f"traceEvents[{place}] must be an object with a phase `ph`")
+        for name, kind in FIELDS.get(event["ph"], {}).items():
+            if not isinstance(event.get(name), kind):
+                raise InputError(f"traceEvents[{place}]: {name} is missing or of a wrong type")
+        if event["ph"] == "M" and event["name"] == "thread_name":
+            if not isinstance(event.get("tid"), int) or not isinstance(event["args"].get("name"), str):
+                raise InputError(f"traceEvents[{place}]: the name of a track needs `tid` and args.name")
+            tracks.add((event["pid"], event["tid"]))
+    starts = {event["id"] for event in events if event["ph"] == "s"}
+    for place, event in enumerate(events):
+        if event["ph"] == "f" and event["id"] not in starts:
+            raise InputError(f"traceEvents[{place}]: an arrow ends that starts nowhere")
+        if event["ph"] == "X" and event["pid"] == MACHINE and (event["pid"], event["tid"]) not in tracks:
+            raise InputError(f"traceEvents[{place}]: track {event['tid']} has no name")
+
+
 def units(traced: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Return track -> its slices, the lanes of a track together."""
     events = traced["traceEvents"]

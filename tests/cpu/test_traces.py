@@ -22,12 +22,11 @@ def test_without_an_l2_the_cpus_gaps_explain_every_cycle() -> None:
     assert [result.error for result in results] == [0.0] * len(EXACT)
 
 
-def test_behind_an_l2_four_to_six_cycles_are_left() -> None:
-    """README: with L2, cold, 2,332 for 2,336 and 10,406 for 10,412; the CPU's own lines are not in the model."""
+def test_behind_an_l2_the_tiles_buffer_explains_the_rest() -> None:
+    """README of the measurements: 2,336 and 10,412 cold, 2,134 warm; 4 to 6 cycles lacked without the buffer."""
     wanted = ("mm_dl2_64x64x64_WS_L40_O3.0", "mm_dl2_128x128x128_WS_L40_O3.0", "mm_dl2_64x64x64_WS_L40_O3.1")
-    for result in runner.validate([SOC / "traces.csv.gz"], select=lambda row: row.id in wanted):
-        assert result.outcome.cycles is not None
-        assert 0 < result.row.cycles - result.outcome.cycles <= 6
+    results = runner.validate([SOC / "traces.csv.gz"], select=lambda row: row.id in wanted)
+    assert [result.error for result in results] == [0.0] * len(wanted)
 
 
 def test_a_known_difference_is_still_there() -> None:

@@ -271,7 +271,7 @@ def test_damaged_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="which file holds each tensor"):
         checkpoint.load(folder)
     (folder / "config.json").write_text("{")
-    with pytest.raises(InputError, match="no JSON"):
+    with pytest.raises(InputError, match="not JSON"):
         checkpoint.load(folder)
 
 
@@ -294,7 +294,7 @@ def test_bad_tokens_are_refused(tmp_path, text, message):
         (["--integer", "--hw", "gemmini_default"], "no unit for it"),
         (["--layernorm", "array", "--hw", "gemmini_fp32_4x4"], "nearest: host"),
         (["--pad-to", "9", "--tokens", "1,2", "--hw", "gemmini_lean"], "int8 has no room for an attention mask"),
-        (["--text", "hello"], r"vocab\.txt: cannot be read"),
+        (["--text", "hello"], "text needs vocab.txt"),
         (["--text", "hello", "--tokens", "1"], "exclude each other"),
     ],
 )

@@ -24,7 +24,7 @@ from sim import hardware
 from sim.base.errors import InputError
 from sim.lower import build, lower
 from sim.lower.build import resadd
-from sim.lower.conv import _pixels_per_row
+from sim.lower.conv import pixels_per_row
 from sim.lower.conv_tiling import conv_tile
 from sim.lower.norm import layout
 from sim.lower.work import Operand, ResidualAdd
@@ -105,7 +105,7 @@ def conv_case(hw, work, rng):
     weights = draw(rng, kind, (work.rows_of_kernel, work.kernel, *channels))
     order = None
     if kind in reference.ROUND:  # sums of floats depend on their order
-        pixels = partial(_pixels_per_row, work, hw)
+        pixels = partial(pixels_per_row, work, hw)
         order = kind, reference.conv_chunks(work, conv_tile(work, hw), hw.dim, pixels)
     sums = "fp32" if order else kind
     d = draw(rng, sums, (work.out_channels,), -999, 999) if work.bias else None

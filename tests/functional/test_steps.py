@@ -121,7 +121,7 @@ def test_a_transform_is_refused_by_name_and_its_products_run():
             np.testing.assert_array_equal(found, last[1])
             ran += 1
             continue
-        with pytest.raises(InputError, match=rf'{step.name}: {step.kind} runs on a unit beside.*via = "direct"'):
+        with pytest.raises(InputError, match=rf'{step.name}: {step.kind} runs on a side unit.*via = "direct"'):
             run_step(machine, step)
     assert ran == 2
 

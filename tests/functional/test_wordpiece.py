@@ -70,7 +70,7 @@ def test_a_file_that_is_no_vocabulary_is_refused(tmp_path):
     with pytest.raises(InputError, match="must be a JSON object"):
         vocabulary(tmp_path)
     (tmp_path / "vocab.txt").write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(InputError, match="cannot be read as text"):
+    with pytest.raises(InputError, match="not UTF-8 text"):
         wordpiece.load(tmp_path)
 
 

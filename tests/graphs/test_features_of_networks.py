@@ -105,9 +105,3 @@ def test_sizes_and_phases_are_axes_of_a_sweep() -> None:
     sizes = {"layers": 1, "head": 0, "phase": ["prefill", "decode"], "seq": [1, 4]}
     table = sim.sweep("gemmini_ibert", workloads=["gpt2", "opt-125m"], sizes=sizes, progress=False, jobs=1)
     assert len(table) == 8 and table["sizes"].nunique() == 4 and table["cycles"].min() > 0
-
-
-def test_a_graph_is_no_axis_of_a_sweep_but_its_file_is() -> None:
-    """A row and a store name what they hold: an object has no name that another run could find."""
-    with pytest.raises(InputError, match=r"json\.dumps\(graph\.to_dict\(\)\) to NAME\.json"):
-        sim.sweep("gemmini_ibert", workloads=[cut("gpt2", Step(4))], progress=False)  # type: ignore[list-item]

@@ -6,20 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from helpers.mapspace_sample import SAMPLE
 from matplotlib.figure import Figure
 
 from reports import mapspace
 from sim.base.errors import InputError
-
-SAMPLE = {
-    "operator": "L0.FF1",
-    "shape": "matmul 32x128x64",
-    "samples": 50,
-    "histogram": {"edges": [1.0, 10.0, 100.0, 1000.0], "timed": [5, 10, 0], "at_least": [0, 15, 20]},
-    "percentiles": [{"percent": 10, "relative_edp": 9.0, "exact": True}],
-    "share_below_3x": 0.04,
-    "library_relative_edp": 1.2,
-}
 
 
 def test_bars_hold_the_whole_sample(tmp_path: Path) -> None:

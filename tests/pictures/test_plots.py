@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from helpers.mapspace_sample import SAMPLE
 from matplotlib.figure import Figure
 
 import sim
@@ -166,6 +168,8 @@ def test_every_kind_is_drawn_by_the_command(
     frame = sweep_frame().assign(sparsity=["dense", "block16:0.5", "block16:0.25"])
     frame = frame.assign(**{"memory.latency_cycles": 40})
     frame = frame.assign(**{column: 0.5 for column in density.PAGE_COLUMNS if column not in frame})
+    if name == "sensitivity":
+        frame = frame.assign(**{"memory.latency_cycles": [10, 40, 80], "sparsity": "dense"})
     if name == "scaling":
         frame = frame.assign(**{"cores.count": [1, 2, 4], "sparsity": "dense"})
     frame.to_csv(tmp_path / "sweep.csv", index=False)
@@ -174,7 +178,9 @@ def test_every_kind_is_drawn_by_the_command(
     (tmp_path / "trace.json").write_text(chrome.to_json(chrome.trace(fast, chrome.Bounds("L0.FF1"))))
     rows = [{"recipe": name, "cycles": 10 + n, "cosine": 0.5 + n / 10} for n, name in enumerate(("plain", "default"))]
     pd.DataFrame(rows).to_csv(tmp_path / "compare.csv", index=False)
+    (tmp_path / "sample.json").write_text(json.dumps([SAMPLE]))
     files = {
+        "sample": [tmp_path / "sample.json"],
         "compare": [tmp_path],
         "runs": folders,
         "run": folders[:1],

@@ -49,7 +49,7 @@ class ModelType:
 
 def _activation(sizes: Sizes, key: str, default: str) -> Any:
     given = sizes.get(key, default)
-    if given not in ACTIVATIONS:
+    if not isinstance(given, str) or given not in ACTIVATIONS:
         raise InputError(f"{key} is {given!r}{did_you_mean(str(given), ACTIVATIONS)}")
     return ACTIVATIONS[given]
 
