@@ -37,7 +37,7 @@ bench: $(BIN)/carat ## writes docs/BENCHMARKS.md; minutes, on an otherwise idle 
 	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only
 	$(BIN)/python tests/bench/page.py --jobs $(JOBS) --first
 
-wheel: $(BIN)/carat ## dist/: a wheel that brings the compiled core along, for this CPython and architecture
+wheel: $(BIN)/carat ## dist/: a wheel that brings the compiled core along, for Linux on this architecture
 	$(BIN)/python .ci/wheel.py --output dist
 
 validate: $(BIN)/carat

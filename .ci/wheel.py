@@ -1,9 +1,9 @@
 """A wheel with compiled code: `make wheel`, or `python .ci/wheel.py --output dist`.
 
-The code is compiled for any CPU of this architecture, as shared objects (`sim.core.linked`), so that a user compiles
-nothing and a run imports no numba. The wheel is for Linux on this architecture, whatever the version of CPython; with
-changed sources Carat compiles as from a checkout, and says so. At the end the wheel runs unpacked, with an empty cache,
-and must have compiled nothing.
+The code is compiled for any CPU of this architecture, as shared objects (`sim.core.linked`), so that a run on one
+core compiles nothing and imports no numba. The wheel is for Linux on this architecture, whatever the version of
+CPython; with changed sources Carat compiles as from a checkout, and says so. At the end the wheel runs unpacked, with
+an empty cache, and must have compiled nothing.
 """
 
 from __future__ import annotations
@@ -43,9 +43,11 @@ for step in plan(workloads.build("encoder-layer", seq=16, hidden=64, heads=2, ff
         if products.able(work, hw):
             products.compute(work, machine)
 """
-"""What calls the entries: timing, timelines, the lowering of products with zeros, the executor's whole products.
+"""What calls the entries: timing on one core, timelines, the lowering of products with zeros, the executor's
+whole products.
 
-The executor's loop over commands is no shared object (`sim.core.linking` refuses it): compiled at its first use."""
+Two are compiled at their first use: the loop over several cores, which is not built here, and the executor's loop over
+commands, which is no shared object (`sim.core.linking` refuses it)."""
 
 COMPILE = f"""
 from sim.core import compiling

@@ -1,4 +1,4 @@
-"""Compiled code kept on disk, read back only where it is whole.
+"""Code that numba keeps on disk, of entries that no shared object is made of; read back only where it is whole.
 
 numba reads what it finds as it is; a flipped bit would be an error at every start, or wrong code. So each file has
 a digest, and one that does not match is compiled anew. Who may write there: folder.py.
@@ -7,8 +7,7 @@ A function's files lie in a folder named after its module, within one named afte
 of (sim/core/__init__.py). Where those sources lie does not matter: every checkout and every installation of the same
 sources shares one compilation. numba by itself would key on the path, and compile once a checkout.
 
-A wheel brings the same files along (`SHIPPED`, packaging/wheel.py), compiled for any CPU of its architecture. They are
-read where the user's own folder has nothing for this CPU, and are as much to be trusted as the sources beside them.
+A wheel brings none of these files, only shared objects (linked.py).
 """
 
 import hashlib
@@ -22,10 +21,6 @@ from numba.core.caching import IndexDataCacheFile, _CacheLocator
 
 from sim.base import notice
 from sim.core import PART
-from sim.core.linked import SHIPPED
-
-ANY_CPU = ("generic", "")
-"""What numba is told of the CPU when it compiles for any: NUMBA_CPU_NAME and NUMBA_CPU_FEATURES."""
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -69,8 +64,12 @@ class _Placed(_CacheLocator):
         return str(self._line)
 
 
-class _Sealed(IndexDataCacheFile):
-    """numba's files of one function, each with the digest of its content in front of it."""
+class _Kept(IndexDataCacheFile):
+    """numba's files of one function, each with the digest of its content in front of it; says when it has none."""
+
+    def __init__(self, path, name, stamp):
+        super().__init__(path, name, stamp)
+        self._part = stamp.rpartition("-")[0] or PART
 
     @contextmanager
     def _open_for_write(self, filepath):
@@ -102,31 +101,12 @@ class _Sealed(IndexDataCacheFile):
         name = self._load_index().get(key)
         return name is not None and Path(self._data_path(name)).exists()
 
-
-class _Kept(_Sealed):
-    """Files of the user's own folder, then those that the installation brought; says when neither has the function."""
-
-    def __init__(self, path, name, stamp):
-        super().__init__(path, name, stamp)
-        self._part = stamp.rpartition("-")[0] or PART
-        self._shipped = _Sealed(str(SHIPPED / stamp / Path(path).name), name, stamp)
-
     def load(self, key):
+        """Return the compiled function; None where no whole file has it, after announcing that it will be compiled."""
         found = super().load(key)
-        if found is None:
-            found = self._shipped.load(_for_any_cpu(key))
         if found is None:
             notice.compiling(self._part)
         return found
-
-    def has(self, key):
-        return super().has(key) or self._shipped.has(_for_any_cpu(key))
-
-
-def _for_any_cpu(key):
-    """The key of the same function compiled for any CPU; a key is (types, (triple, CPU, features), digests)."""
-    types, (triple, *_), digests = key
-    return types, (triple, *ANY_CPU), digests
 
 
 @lru_cache(maxsize=64)  # asked whether it is there, and then loaded: half of a load's time is this
