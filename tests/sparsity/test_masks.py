@@ -132,7 +132,7 @@ def test_the_line_round_trips(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("blok16:0.5", "unknown pattern 'blok16' (did you mean 'block'?)"),
+        ("blok16:0.5", "unknown pattern 'blok16' (did you mean 'block16'?)"),
         ("spec.toml@*FF*", "the file names the operators of each rule, leave out '@*FF*'"),
         ("masks.npz/select", "scheme select needs an N:M pattern such as 2:4, not a file of masks"),
         ("2:4:0.5", "2:4 has a density of its own, leave out '0.5'"),
