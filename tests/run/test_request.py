@@ -11,14 +11,12 @@ from typing import Any
 import pytest
 
 import sim
-import workloads
 from sim.base.errors import InputError
 from sim.cli import app, options
 from sim.graph import Op, Tensor, View
 from sim.run.request import KINDS, Request, Resolver, resolve
 
 TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
-GRAPH = workloads.build("encoder-layer", **TINY)
 
 
 def test_keywords_that_are_no_field_are_sizes() -> None:
@@ -77,8 +75,6 @@ def test_case_travels_to_a_worker_whole() -> None:
             {"workloads": "encoder-layer", "sizes": {"seq": [16, 2.5]}},
             "must be whole numbers or words",
         ),
-        ({"workloads": GRAPH}, r"graph\.to_dict\(\)"),
-        ({"workloads": [GRAPH], "grid": {}}, r"graph\.to_dict\(\)"),
         ({"workloads": "encoder-layer", "sparsty": "2:4"}, "did you mean 'sparsity'"),
     ],
 )

@@ -198,7 +198,7 @@ def test_a_density_sweep_is_every_pattern_at_every_density_and_dense() -> None:
         ("block16", "0.1:0.5", "must be FIRST:LAST:STEP"),
         ("block16", "0.5:0.1:0.1", "must rise from FIRST to LAST"),
         ("block16", "0.1:1:0.00001", "at most 1000 steps"),
-        ("blok16", "0.5", "did you mean 'block'"),
+        ("blok16", "0.5", "did you mean 'block16'?"),
         ("block16", "0.5,1.5", "nearest: 1"),
         ("block16", "half", "must be FIRST:LAST:STEP or a list"),
     ],
