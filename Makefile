@@ -12,6 +12,7 @@ $(BIN)/carat: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]' --config-settings editable_mode=compat # mypy follows it
+	$(BIN)/python -m compileall -q sim workloads reports # also where the environment keeps Python from writing bytecode
 	@touch $@
 
 run: $(BIN)/carat ## BERT-base on the default machine, and on the one with I-BERT units, with the breakdown plot of both

@@ -14,10 +14,14 @@ from sim.base.reading import read_json, read_toml
 from sim.hardware import scale_sim
 
 
-def config_files(folder: str = "") -> dict[str, Path]:
-    """Return name -> file of every TOML in ``hwconfigs`` or in one of its folders, sorted by name."""
+@cache
+def config_files(folder: str = "") -> Mapping[str, Path]:
+    """Return name -> file of every TOML in ``hwconfigs`` or in one of its folders, sorted by name.
+
+    They are looked for once a process: each machine that is loaded asks for them.
+    """
     files = {file.stem: file for place in reversed(_places()) for file in (place / folder).glob("*.toml")}
-    return dict(sorted(files.items()))
+    return MappingProxyType(dict(sorted(files.items())))
 
 
 @cache
