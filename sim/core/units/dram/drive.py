@@ -5,9 +5,37 @@ In each cycle at most one transaction is offered, in order; a refused one is off
 
 import numpy as np
 
-from sim.core.jit import entry
+from sim.core.jit import entry, njit
 from sim.core.params import NEVER
 from sim.core.units.dram import controller
+
+
+@njit
+def _unfinished(t, places, held, left, answers):
+    """Keep the places of requests that are not finished by clock t; returns how many."""
+    kept = 0
+    for k in range(held):
+        if left[places[k]] > 0 or answers[places[k], 1] >= t:
+            places[kept] = places[k]
+            kept += 1
+    return kept
+
+
+@njit
+def _complete(d, left, answers):
+    """Note the transactions that the channel has completed; returns requests finished, the largest completion."""
+    finished = 0
+    last = np.int64(0)
+    for k in range(d.done_n):
+        r = d.done_id[k]
+        answers[r, 1] = max(answers[r, 1], d.done_t[k])
+        answers[r, 2] = max(answers[r, 2], d.done_column_t[k])
+        left[r] -= 1
+        if left[r] == 0:
+            finished += 1
+            last = max(last, answers[r, 1])
+    d.done_n = 0
+    return finished, last
 
 
 @entry
@@ -37,12 +65,7 @@ def replay(channels, requests, outstanding, answers, leap):
         due = i < n and requests[i, 0] <= t
         full = False
         if due and part == 0 and outstanding > 0:
-            kept = 0
-            for k in range(held):
-                if left[places[k]] > 0 or answers[places[k], 1] >= t:
-                    places[kept] = places[k]
-                    kept += 1
-            held = kept
+            held = _unfinished(t, places, held, left, answers)
             full = held == outstanding
         if due and not full:
             at = (requests[i, 1] >> d.line_bits) + part
@@ -61,15 +84,9 @@ def replay(channels, requests, outstanding, answers, leap):
         if not leap:
             d.next_t = t
         wake = controller.step(t, d)
-        for k in range(d.done_n):
-            r = d.done_id[k]
-            answers[r, 1] = max(answers[r, 1], d.done_t[k])
-            answers[r, 2] = max(answers[r, 2], d.done_column_t[k])
-            left[r] -= 1
-            if left[r] == 0:
-                finished += 1
-                last = max(last, answers[r, 1])
-        d.done_n = 0
+        done, done_t = _complete(d, left, answers)
+        finished += done
+        last = max(last, done_t)
         if full:
             for k in range(held):
                 if left[places[k]] == 0:

@@ -161,23 +161,59 @@ def _keep_beat(m, client, arg, last, address):
 
 
 @njit
+def _request_of(m, client, arg, address):
+    """SinkA: the request that the first beat at the door makes, as in state.py; a Put with the list it will get."""
+    c = m.l2
+    if client & 1 != WRITER:
+        bytes_ = (arg >> 16) * m.p.beat_bytes
+        return address & -bytes_, GET | bytes_ << 4 | (arg & 0xFFFF) << 20 | client << 40
+    bytes_ = arg & 0xFFFF
+    c.door_list = 0
+    while c.list_used[c.door_list]:
+        c.door_list += 1
+    kind = PUT_FULL if arg >> 16 == bytes_ else PUT_PARTIAL
+    return address & -bytes_, kind | bytes_ << 4 | c.door_list << 12 | client << 40
+
+
+@njit
+def _hold(c, client, arg, last, address):
+    """The beat at the door waits in the buffer in front of SinkA."""
+    c.held_n = 1
+    c.held_client = client
+    c.held_arg = arg
+    c.held_last = last
+    c.held_address = address
+
+
+@njit
+def _answer_door(now, m):
+    """The beat buffer behind SourceD hands its beat to the port, or to the tile's buffer; returns whether it did."""
+    c = m.l2
+    if c.beat_n == 0 or m.crossbar.cores > 0:  # the crossbar takes it
+        return False
+    answer = m.tile.answer if m.p.tile_buffer else m.port.from_memory
+    if not room(answer, now):
+        return False
+    put_in(answer, c.beat_info >> 40, (c.beat_info >> 20) & 0xFFFF, c.beat_last, 0)
+    c.beat_n = 0
+    return True
+
+
+@njit
 def step(now, m, lines, channels):
     """One cycle of the whole cache. Returns the wake."""
     c = m.l2
-    p = m.p
-    door = m.tile.request if p.tile_buffer else m.port.to_memory
+    door = m.tile.request if m.p.tile_buffer else m.port.to_memory
     wake = memory.offer(now, m, channels)
     # registers as the cycle begins
     ready = (1 if c.acquire_n < 2 else 0) | (2 if not c.evict_busy and c.release_n <= 1 else 0)
     ready |= (4 if not c.busy else 0) | (8 if c.grant_ack_n < 2 else 0) | (16 if c.update_valid == 0 else 0)
     answers = c.answer_n
-    put_full = c.put_used == MEM_CYCLES
-    lists_full = c.lists_used == LISTS
+    full = c.put_used == MEM_CYCLES or (c.door_beat == 0 and c.lists_used == LISTS)
     room_d = c.beat_n == 0
     room_c = c.release_answer_n < 2
     room_a = c.grant_answer_n < 2
-    pool = c.sinks_free > 0
-    acted = _answers(now, m, c.answer_n < 2, pool)
+    acted = _answers(now, m, c.answer_n < 2, c.sinks_free > 0)
     acted = _requests(now, m, room_c, room_a) or acted
     if c.grant_ack_n > 0:
         c.grant_ack_n -= 1
@@ -190,45 +226,22 @@ def step(now, m, lines, channels):
     arg = c.held_arg if held else door.arg[0]
     last = c.held_last if held else door.last[0]
     raw = c.held_address if held else door.address[0]
-    first = c.door_beat == 0
-    puts = client & 1 == WRITER
-    enters = here and not (puts and (put_full or (first and lists_full)))
-    info = 0
-    address = raw
-    if enters and first:
-        if not puts:
-            bytes_ = (arg >> 16) * p.beat_bytes
-            info = GET | bytes_ << 4 | (arg & 0xFFFF) << 20 | client << 40
-        else:
-            bytes_ = arg & 0xFFFF
-            c.door_list = 0
-            while c.list_used[c.door_list]:
-                c.door_list += 1
-            info = (PUT_FULL if arg >> 16 == bytes_ else PUT_PARTIAL) | bytes_ << 4 | c.door_list << 12 | client << 40
-        address &= -bytes_
-    took, changed = l2_schedule.step(m, lines, ready, enters and first, address, info)
+    enters = here and not (client & 1 == WRITER and full)
+    begins = enters and c.door_beat == 0
+    address, info = _request_of(m, client, arg, raw) if begins else (raw, 0)
+    took, changed = l2_schedule.step(m, lines, ready, begins, address, info)
     acted = acted or changed
     acted = l2_data.step(m, answers, room_d) or acted
-    answer = m.tile.answer if p.tile_buffer else m.port.from_memory
-    if c.beat_n > 0 and m.crossbar.cores == 0 and room(answer, now):  # else the crossbar takes it
-        put_in(answer, c.beat_info >> 40, (c.beat_info >> 20) & 0xFFFF, c.beat_last, 0)
-        c.beat_n = 0
-        acted = True
-    if took or (enters and not first):
+    acted = _answer_door(now, m) or acted
+    goes = took or (enters and not begins)
+    if goes:
         _keep_beat(m, client, arg, last, raw)
         c.held_n = 0
-        if not held:
-            take(door, now)
-        acted = True
     elif here and not held:
-        c.held_n = 1
-        c.held_client = client
-        c.held_arg = arg
-        c.held_last = last
-        c.held_address = raw
+        _hold(c, client, arg, last, raw)
+    if here and not held:
         take(door, now)
-        acted = True
-    if acted:
+    if acted or goes or (here and not held):
         m.station.progress_t = now
         return now + 1
     return wake

@@ -143,101 +143,121 @@ def _bypassed(m):
 
 
 @njit
+def _accept(c):
+    """A request that the scheduler hands over is in stage 1 at once; returns whether there is one."""
+    if c.go_d < 0:
+        return False
+    c.s_address[1] = c.go_address
+    c.s_info[1] = c.go_info
+    c.s_way[1] = c.go_way
+    c.busy = 1
+    c.s1_count = 0
+    return True
+
+
+@njit
+def _read(m, claimed):
+    """Stage 1: its beat is read from the banks, unless a later stage holds it or the whole of it is written.
+
+    ``claimed``: bank words of those before it in rank. Returns (the beat is there, it was read in this cycle).
+    """
+    c = m.l2
+    p = m.p
+    c.s_beat[1] = (c.s_address[1] & ((1 << LINE_BITS) - 1)) // p.beat_bytes + c.s1_count
+    if c.s1_latch:
+        c.s1_held = _bypassed(m)
+    if c.s1_block or c.s1_held or opcode(c.s_info[1]) == PUT_FULL:
+        return True, False
+    words = (1 << p.beat_bytes // WORD) - 1
+    if _select(p, c.s_way[1], block_of_address(c.s_address[1]), c.s_beat[1], words) & claimed:
+        return False, False
+    c.s1_block = 1
+    m.count[E_BANKS] += 1
+    return True, True
+
+
+@njit
+def _pop(c, k):
+    """Stage 2 takes the oldest beat out of list k of a Put, and gives the list back behind the last."""
+    h = c.put_head[k]
+    c.s_mask[2] = c.put_mask[k, h]
+    c.put_head[k] = (h + 1) % c.put_mask.shape[1]
+    c.put_n[k] -= 1
+    c.put_used -= 1
+    c.s_pops = 0
+    if c.s_last[2]:
+        c.list_used[k] = 0
+        c.lists_used -= 1
+
+
+@njit
+def _leave_read(m):
+    """The beat of stage 1 goes on to stage 2; the next beat of its request follows."""
+    c = m.l2
+    info = c.s_info[1]
+    first = c.s1_count == 0
+    last = c.s1_count == size(info) // m.p.beat_bytes - 1
+    c.s_last[1] = 1 if last else 0
+    c.s_answers[1] = 1 if first or not is_put(info) else 0
+    _move(c, 2)
+    c.s_pops = 1 if is_put(info) else 0
+    c.s1_block = 0
+    c.s1_count = 0 if last else c.s1_count + 1
+    if last:
+        c.busy = 0
+
+
+@njit
+def _send(c):
+    """Stage 3 puts its beat into the buffer behind the pipeline."""
+    c.beat_n = 1
+    c.beat_info = c.s_info[3]
+    c.beat_last = 1 if is_put(c.s_info[3]) else c.s_last[3]
+    c.s3_sends = 0
+
+
+@njit
 def _answer(m, claimed, room):
     """SourceD: one cycle of its four stages; ``room``: the beat buffer behind it was empty. Returns what moved."""
     c = m.l2
     p = m.p
-    moved = False
-    # what each stage holds, before anything moves; a new request is in stage 1 at once
-    if c.go_d >= 0:
-        c.s_address[1] = c.go_address
-        c.s_info[1] = c.go_info
-        c.s_way[1] = c.go_way
-        c.busy = 1
-        c.s1_count = 0
-        moved = True
-    live = c.busy
+    moved = _accept(c)
+    # what each stage can do, before anything moves
     write = c.full[4] and is_put(c.s_info[4])
     claim_w = _select(p, c.s_way[4], block_of_address(c.s_address[4]), c.s_beat[4], c.s_mask[4]) if write else 0
-    write_ready = not write or not (claim_w & claimed)
-    s4_ready = not c.full[4] or write_ready
-    s3_out = c.full[3] and (not c.s3_sends or room) and s4_ready
-    s3_ready = not c.full[3] or s3_out
+    s4_out = c.full[4] and not (claim_w & claimed)
+    s3_out = c.full[3] and (not c.s3_sends or room) and (s4_out or not c.full[4])
     list_at = (c.s_info[2] >> 12) & 0xFF
     popped = c.s_pops and c.put_n[list_at] > 0
-    s2_out = c.full[2] and (not c.s_pops or popped) and s3_ready
-    s2_ready = not c.full[2] or s2_out
+    s2_out = c.full[2] and (not c.s_pops or popped) and (s3_out or not c.full[3])
+    s2_ready = s2_out or not c.full[2]
     s1_out = False
     latch = 1
-    if live:
-        info = c.s_info[1]
-        c.s_beat[1] = (c.s_address[1] & ((1 << LINE_BITS) - 1)) // p.beat_bytes + c.s1_count
-        matched = _bypassed(m)
-        if not c.s1_latch:
-            matched = c.s1_held
-        else:
-            c.s1_held = matched
-        reads = not c.s1_block and not matched and opcode(info) != PUT_FULL
-        got = True
-        if reads:
-            words = (1 << p.beat_bytes // WORD) - 1
-            claim = _select(p, c.s_way[1], block_of_address(c.s_address[1]), c.s_beat[1], words)
-            got = not (claim & (claimed | claim_w))
-            if got:
-                c.s1_block = 1
-                m.count[E_BANKS] += 1
-                moved = True
+    if c.busy:
+        got, read = _read(m, claimed | claim_w)
+        moved = moved or read
         s1_out = got and s2_ready
         latch = 1 if s2_ready else 0
     # now everything moves, last stage first
-    if c.full[4] and write_ready:
+    if s4_out:
         c.full[4] = 0
-        moved = True
-        if write:
-            m.count[E_BANKS] += 1
+        m.count[E_BANKS] += 1 if write else 0
     sends = c.s3_sends and room
     if sends:
-        c.beat_n = 1
-        c.beat_info = c.s_info[3]
-        c.beat_last = 1 if is_put(c.s_info[3]) else c.s_last[3]
-        c.s3_sends = 0
-        moved = True
+        _send(c)
     if s3_out:
         _move(c, 4)
         c.full[3] = 0
-        moved = True
     if popped:
-        h = c.put_head[list_at]
-        c.s_mask[2] = c.put_mask[list_at, h]
-        c.put_head[list_at] = (h + 1) % c.put_mask.shape[1]
-        c.put_n[list_at] -= 1
-        c.put_used -= 1
-        c.s_pops = 0
-        moved = True
-        if c.s_last[2]:
-            c.list_used[list_at] = 0
-            c.lists_used -= 1
+        _pop(c, list_at)
     if s2_out:
         _move(c, 3)
         c.full[2] = 0
         c.s3_sends = c.s_answers[3]
-        moved = True
     if s1_out:
-        info = c.s_info[1]
-        first = c.s1_count == 0
-        last = c.s1_count == size(info) // p.beat_bytes - 1
-        c.s_last[1] = 1 if last else 0
-        c.s_answers[1] = 1 if first or not is_put(info) else 0
-        _move(c, 2)
-        c.s_pops = 1 if is_put(info) else 0
-        c.s1_block = 0
-        c.s1_count = 0 if last else c.s1_count + 1
-        if last:
-            c.busy = 0
-        moved = True
-    if latch != c.s1_latch:
-        c.s1_latch = latch
-        moved = True
+        _leave_read(m)
+    moved = moved or s4_out or sends or s3_out or popped or s2_out or s1_out or latch != c.s1_latch
+    c.s1_latch = latch
     return moved
 
 

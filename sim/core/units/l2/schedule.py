@@ -197,56 +197,83 @@ def _match(m, address):
 
 
 @njit
+def _reload(m, i, old_block, old_info):
+    """MSHR i has taken its next request: it repeats with its own block, or asks the directory; 1: it asks."""
+    c = m.l2
+    if block_of(c.address[i]) == old_block:
+        _repeat(m, i, old_info)
+        return False
+    _read_directory(c, i, block_of(c.address[i]))
+    return True
+
+
+@njit
+def _unqueue(c, i):
+    """MSHR i takes the oldest request of its queue, whose place is free from the next cycle on."""
+    h = c.waiting_head[i]
+    _allocate(c, i, c.waiting_address[i, h], c.waiting_info[i, h])
+    c.waiting_head[i] = (h + 1) % QUEUED
+
+
+@njit
+def _queue(m, i, pops, address, info):
+    """The request at the door joins the queue of MSHR i, of which one is taken in this cycle (``pops``)."""
+    c = m.l2
+    if c.queued == m.p.l2_queued:
+        return False
+    slot = (c.waiting_head[i] + c.waiting_n[i] - (1 if pops else 0)) % QUEUED
+    c.waiting_address[i, slot] = address
+    c.waiting_info[i, slot] = info
+    c.waiting_n[i] += 1
+    c.queued += 1
+    return True
+
+
+@njit
+def _write_directory(c, lines):
+    """The directory's queued write, in a cycle without a read; returns whether one reached the lines."""
+    if c.update_valid == WRITE_WAITS and not c.lookup_valid:
+        lines[c.update_at] = c.update_line
+        c.update_valid = 0
+        return True
+    if c.update_valid == WRITE_COMES:
+        c.update_valid = WRITE_WAITS
+    return False
+
+
+@njit
 def step(m, lines, ready, request, address, info):
     """One cycle of MSHRs, scheduler and directory; returns (request taken, anything changed).
 
     ``ready``: what can be started, bits as in `_wants`. ``request``: a request is at the door.
     """
     c = m.l2
-    acted = False
-    took = False
     c.go_d = -1
     c.go_c = -1
     chosen = select(m, ready)
-    looked_up = c.lookup_valid
-    c.lookup_valid = 0
-    if looked_up:
+    acted = chosen >= 0 or c.lookup_valid == 1
+    if c.lookup_valid:
+        c.lookup_valid = 0
         directory_result(m, lines)
-        acted = True
     match, free = _match(m, address)
-    reload = False
-    old_info = 0
-    old_block = 0
+    took = False
+    pops = False
+    pop_looks = False
     if chosen >= 0:
-        acted = True
         old_info = c.info[chosen]
         old_block = block_of(c.address[chosen])
-        reload = start(m, chosen)
-    pops = reload and c.waiting_n[chosen] > 0
-    pop_looks = False
-    if pops or (reload and request and match == chosen):
-        i = chosen
-        if pops:
-            h = c.waiting_head[i]
-            _allocate(c, i, c.waiting_address[i, h], c.waiting_info[i, h])
-            c.waiting_head[i] = (h + 1) % QUEUED
-        else:
-            _allocate(c, i, address, info)
-            took = True
-        if block_of(c.address[i]) == old_block:
-            _repeat(m, i, old_info)
-        else:
-            _read_directory(c, i, block_of(c.address[i]))
-            pop_looks = pops
+        if start(m, chosen):
+            pops = c.waiting_n[chosen] > 0
+            if pops:
+                _unqueue(c, chosen)
+                pop_looks = _reload(m, chosen, old_block, old_info)
+            elif request and match == chosen:
+                _allocate(c, chosen, address, info)
+                took = True
+                _reload(m, chosen, old_block, old_info)
     if request and not took:
         if match >= 0:
-            if c.queued < m.p.l2_queued:
-                slot = (c.waiting_head[match] + c.waiting_n[match] - (1 if pops and match == chosen else 0)) % QUEUED
-                c.waiting_address[match, slot] = address
-                c.waiting_info[match, slot] = info
-                c.waiting_n[match] += 1
-                c.queued += 1
-                took = True
+            took = _queue(m, match, pops and match == chosen, address, info)
         elif free >= 0 and not pop_looks:
             _allocate(c, free, address, info)
             _read_directory(c, free, block_of(address))
@@ -254,10 +281,5 @@ def step(m, lines, ready, request, address, info):
     if pops:
         c.waiting_n[chosen] -= 1
         c.queued -= 1
-    if c.update_valid == WRITE_WAITS and not c.lookup_valid:
-        lines[c.update_at] = c.update_line
-        c.update_valid = 0
-        acted = True
-    elif c.update_valid == WRITE_COMES:
-        c.update_valid = WRITE_WAITS
+    acted = _write_directory(c, lines) or acted
     return took, acted or took
