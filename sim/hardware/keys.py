@@ -116,6 +116,7 @@ MEANINGS: dict[str, str] = {
     "cores.count": "accelerators on one bus, a CPU each",
     "cores.shared": "memory behind that bus",
     "cores.split": "how operators are dealt out",
+    "cores.hand": "with split = hand: operators, how they are dealt out, and to which cores",
     "cores.barrier_cycles": "barrier; lines = two cache lines",
     "tlb.pages": "pages of address translation; none = physical addresses",
     "tlb.entries": "entries for 4-KiB pages",

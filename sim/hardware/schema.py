@@ -184,14 +184,17 @@ class Cores(Table):
 
     ``shared`` names the memory behind that bus: "memory", or "l2" with the memory behind it; a machine of several cores
     has to name it. ``split``: how operators are dealt out: "tensor" by columns of products, heads, rows of the rest;
-    "data" by rows of all, which are tokens and batch items. ``barrier_cycles``: from the last core's arrival to the
-    first command of the next operator; "lines": as long as two misses of a CPU's data cache take, the counter's line to
-    the last core and the flag's line back to the others.
+    "data" by rows of all, which are tokens and batch items; "pipeline": each core has layers of its own, through which
+    the batch items pass; "hand": as ``hand`` says, an entry for operators of a name or pattern (`sim.hardware.hand`),
+    those that it does not name as "tensor". ``barrier_cycles``: from the last core's arrival to the first command of
+    the next operator; "lines": as long as two misses of a CPU's data cache take, the counter's line to the last core
+    and the flag's line back to the others.
     """
 
     count: Annotated[int, Field(ge=1, le=16)] = 1
     shared: Literal["none", "memory", "l2"] = "none"
-    split: Literal["tensor", "data"] = "tensor"
+    split: Literal["tensor", "data", "pipeline", "hand"] = "tensor"
+    hand: Annotated[tuple[str, ...], Field(strict=False)] = ()
     barrier_cycles: Literal["lines"] | Cycles = "lines"
 
 

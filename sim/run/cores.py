@@ -2,76 +2,42 @@
 
 Cores share the memory that ``cores.shared`` names, so the traffic of one delays the others as in the machine. An
 operator takes as long as its last core, and a barrier where the next one needs all of it. Rows of `Result.ops` are
-those of the whole machine: times of the last core, counters of all; `Result.cores` has a row for each core.
+those of the whole machine: times of the last core, counters of all; `Result.cores` has a row for each core. Where
+operators run beside each other (`sim.run.turns`), each has its part of a turn's cycles, by how long its cores work.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
-from math import ceil
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from sim.base.errors import Hang, InputError
-from sim.cost import energy, host
-from sim.cpu import cost, issue_cycles
-from sim.lower import Work, lower
+from sim.base.errors import InputError
+from sim.cost import energy
+from sim.lower import Work
 from sim.lower.split import shares
 from sim.plan import schedules
 from sim.run.progress import Progress, silent
-from sim.run.result import Activity, Result, merge_counters, operator_row
+from sim.run.result import Activity, Result, operator_row
 from sim.run.session import RESTART_CYCLES, Start
-from sim.timing import cores as timing
-from sim.timing.contents import L2Contents
+from sim.run.side_by_side import in_turns
+from sim.run.together import (
+    MEMORY_COUNTERS,
+    Core,
+    Machine,
+    account,
+    command_for_words,
+    meet,
+    run_together,
+    traffic,
+    wait_for,
+)
+from sim.run.turns import OF_ITEM, SPLITS, host_shares
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
-    from sim.isa.commands import Program
     from sim.plan.step import Step
     from sim.run.request import Case
-
-MEMORY_COUNTERS = ("DRAM_", "L2_", "BUS_", "MAX_OUTSTANDING_")
-"""Counters that are the memory's, not the sum of the cores' (theirs are of their own ports)."""
-
-OF_ITEM = re.compile(r"\.b\d+(?=\.|$)")
-"""In the name of an operator of one batch item."""
-
-
-@dataclass
-class Core:
-    """Totals of one core in the run so far; ``phase``: loop slot that comes next."""
-
-    busy_cycles: int = 0
-    host_cycles: int = 0
-    barrier_cycles: int = 0
-    port_wait_cycles: int = 0
-    read_bytes: int = 0
-    write_bytes: int = 0
-    macs: int = 0
-    invocations: int = 0
-    phase: int = 0
-    ran: frozenset[str] = frozenset()
-
-
-@dataclass
-class _Machine:
-    """All cores between two operators."""
-
-    case: Case
-    cores: list[Core]
-    contents: L2Contents | None = None
-    words: Any = None
-    started: bool = False
-    known: dict[Hashable, timing.Together] = field(default_factory=dict)
-
-    @property
-    def hw(self) -> Hardware:
-        return self.case.hw
-
 
 Group = tuple["Step", ...]
 """Operators that run at the same time: one, or the same one of several batch items."""
@@ -85,23 +51,35 @@ def run(case: Case, progress: Progress = silent) -> Result:
             "the library's programs (nearest: --schedule library, or cores.count = 1)"
         )
     steps = case.steps()
-    groups = _groups(steps, case.hw)
-    dealt = [_dealt(group, case.hw) for group in groups]
-    _refuse_idle(groups, dealt, case.hw)
-    machine = _Machine(case, [Core() for _ in range(case.hw.cores.count)])
-    rows: list[dict[str, Any]] = []
-    cycle = done = 0
-    for group, given in zip(groups, dealt, strict=True):
-        progress(done, len(steps), group[0].name)
-        whole = _on_arrays(group, given, machine) if group[0].engine == "array" else _on_hosts(group, machine)
-        for step, activity in zip(group, _split(whole, len(group)), strict=True):
-            rows.append(operator_row(step, activity, case, cycle, _priced(step, activity, case)))
-            cycle += activity.cycles
-        done += len(group)
+    _refuse_units(steps)
+    machine = Machine(case, [Core() for _ in range(case.hw.cores.count)])
+    ordered: Sequence[Step]
+    if case.hw.cores.split in SPLITS:
+        ordered, activities = steps, in_turns(steps, machine, progress)
+    else:
+        ordered, activities = _in_order(steps, machine, progress)
     progress(len(steps), len(steps), "")
+    ends = list(accumulate(activity.cycles for activity in activities))
+    rows = [
+        operator_row(step, activity, case, end - activity.cycles, _priced(step, activity, case))
+        for step, activity, end in zip(ordered, activities, ends, strict=True)
+    ]
     starts = dict.fromkeys((step.name for step in steps), Start.reset(case.hw))
-    ordered = tuple(step for group in groups for step in group)
-    return Result(case, ordered, tuple(rows), starts, core_rows(machine.cores, cycle))
+    return Result(case, tuple(ordered), tuple(rows), starts, core_rows(machine.cores, ends[-1]))
+
+
+def _in_order(steps: Sequence[Step], machine: Machine, progress: Progress) -> tuple[list[Step], list[Activity]]:
+    """Run steps one behind the other, each on all cores; with a split by data those of batch items together."""
+    hw = machine.hw
+    groups = _groups(steps, hw)
+    dealt = [_dealt(group, hw) for group in groups]
+    _refuse_idle(groups, dealt, hw)
+    found: list[Activity] = []
+    for group, given in zip(groups, dealt, strict=True):
+        progress(len(found), len(steps), group[0].name)
+        whole = _on_arrays(group, given, machine) if group[0].engine == "array" else _on_hosts(group, machine)
+        found += _split(whole, len(group))
+    return [step for group in groups for step in group], found
 
 
 def refuse(hw: Hardware, what: str) -> None:
@@ -129,10 +107,13 @@ def core_rows(cores: Sequence[Core], cycles: int) -> tuple[dict[str, Any], ...]:
     )
 
 
-def _groups(steps: Sequence[Step], hw: Hardware) -> list[Group]:
-    """Return the steps that run at the same time, in order: with a split by data, an operator of all batch items."""
+def _refuse_units(steps: Sequence[Step]) -> None:
     if unit := next((step for step in steps if step.engine in ("unit", "vector")), None):
         raise InputError(f"operator {unit.name}: side units stand beside one core; nearest legal value cores.count = 1")
+
+
+def _groups(steps: Sequence[Step], hw: Hardware) -> list[Group]:
+    """Return the steps that run at the same time, in order: with a split by data, an operator of all batch items."""
     if hw.cores.split != "data":
         return [(step,) for step in steps]
     groups: list[Group] = []
@@ -171,97 +152,37 @@ def _refuse_idle(groups: Sequence[Group], dealt: Sequence[Sequence[tuple[Work, .
         )
 
 
-def _on_arrays(group: Group, given: Sequence[tuple[Work, ...]], machine: _Machine) -> Activity:
+def _on_arrays(group: Group, given: Sequence[tuple[Work, ...]], machine: Machine) -> Activity:
     """Run the items of all cores together and let them meet."""
     step, hw = group[0], group[0].machine or machine.hw
     activity = Activity(invocations=sum(len(works) for works in given))
-    if hw.words != machine.words:
-        machine.words = hw.words
-        activity.wait(hw.cpu.command_cycles)
-    together, is_new = _together(step.name, given, machine, hw)
-    times = []
-    for core, works, timed in zip(machine.cores, given, together.cores, strict=True):
-        around = 0
-        for work in works:
-            call = cost(work, hw, core.ran)
-            around += call.cycles
-            core.ran |= call.paths
-            core.macs += work.macs
-        if timed is not None:
-            core.phase = timed.phase
-            core.port_wait_cycles += timed.wait_cycles
-            core.read_bytes += timed.counters["DRAM_READ_BYTES"]
-            core.write_bytes += timed.counters["DRAM_WRITE_BYTES"]
-            activity.counters = merge_counters(activity.counters, timed.counters)
-        core.invocations += len(works)
-        if hw.cpu.prices != "none":
-            activity.cpu_cycles += around + sum(issue_cycles(lower(work, hw)) for work in works)
-        times.append((around, timed.cycles if timed is not None else 0))
+    activity.wait(max(command_for_words(core, hw) for core in machine.cores))
+    simulated, is_new = run_together(step.name, given, machine, [hw] * len(given))
+    times = [
+        account(core, works, timed, hw, activity)
+        for core, works, timed in zip(machine.cores, given, simulated.cores, strict=True)
+    ]
     last = max(range(len(times)), key=lambda core: sum(times[core]))
-    activity.counters |= {name: n for name, n in together.memory.items() if name.startswith(MEMORY_COUNTERS)}
-    timed = together.cores[last]
-    assert timed is not None
-    for cause, cycles in timed.causes.items():
-        activity.wait(cycles, cause)
-    activity.wait(times[last][0], "call")
+    activity.counters |= {name: n for name, n in simulated.memory.items() if name.startswith(MEMORY_COUNTERS)}
+    wait_for(activity, times[last][0], simulated.cores[last])
     activity.wait(RESTART_CYCLES if machine.started else 0)
-    _meet(activity, machine, [sum(time) for time in times])
-    activity.visited_cycles = together.visited_cycles
+    meet(activity, machine, [sum(time) for time in times])
+    activity.visited_cycles = simulated.visited_cycles
     activity.distinct = activity.invocations if is_new else 0
     machine.started = True
     return activity
 
 
-def _meet(activity: Activity, machine: _Machine, times: Sequence[int]) -> None:
-    """Let the cores wait for the last one, and for the barrier; a split by data needs none between operators."""
-    barrier = 0 if machine.hw.cores.split == "data" else machine.hw.barrier_cycles
-    activity.wait(barrier)
-    for core, time in zip(machine.cores, times, strict=True):
-        core.busy_cycles += time
-        core.barrier_cycles += max(times) - time + barrier
-
-
-def _together(
-    name: str, given: Sequence[tuple[Work, ...]], machine: _Machine, hw: Hardware
-) -> tuple[timing.Together, bool]:
-    """Return the timing of a step, simulated unless an equal one is known; whether it is new."""
-    phases = tuple(core.phase for core in machine.cores)
-    key = None if hw.remembers else (tuple(given), phases, hw.key)
-    if key is not None and key in machine.known:
-        return machine.known[key], False
-    parts = [timing.Core(hw, _program(works, hw), phase=phase) for works, phase in zip(given, phases, strict=True)]
-    try:
-        found = timing.run(parts, clock=machine.case.request.clock, contents=machine.contents)
-    except (Hang, InputError) as error:
-        raise type(error)(f"operator {name} on {hw.name}: {error}") from error
-    if key is not None:
-        machine.known[key] = found
-    machine.contents = found.contents if hw.remembers else None
-    return found, True
-
-
-def _program(works: Sequence[Work], hw: Hardware) -> Program | None:
-    return np.concatenate([lower(work, hw) for work in works]) if works else None
-
-
-def _on_hosts(group: Group, machine: _Machine) -> Activity:
+def _on_hosts(group: Group, machine: Machine) -> Activity:
     """Each core's CPU runs its rows of an operator that the arrays cannot."""
     step, hw = group[0], machine.hw
-    assert step.host_kind is not None
     elements, macs = sum(one.host_elements for one in group), sum(one.macs for one in group)
-    rows = max(1, elements // step.n) if step.n else elements
-    parts = min(hw.cores.count, max(1, rows))
-    most = ceil(rows / parts)
-    cycles = host.cycles(
-        step.host_kind, ceil(elements * most / max(1, rows)), hw, row=step.n, macs=ceil(macs * most / max(1, rows))
-    )
-    read_bytes, write_bytes = host.traffic_bytes(step.host_kind, elements, hw)
-    moved = {"DRAM_READ_BYTES": read_bytes, "DRAM_WRITE_BYTES": write_bytes}
-    counters = {**dict.fromkeys(energy.COUNTERS, 0), **moved} if read_bytes or write_bytes else {}
-    activity = Activity(cycles=cycles, host_cycles=parts * cycles, causes={"host": cycles}, counters=counters)
-    for number, core in enumerate(machine.cores):
-        core.host_cycles += cycles if number < parts else 0
-    _meet(activity, machine, [cycles if number < parts else 0 for number in range(hw.cores.count)])
+    times = host_shares(step, elements, macs, hw.cores.count, hw)
+    activity = Activity(cycles=max(times), host_cycles=sum(times), causes={"host": max(times)})
+    activity.counters = traffic(step, elements, hw)
+    for core, cycles in zip(machine.cores, times, strict=True):
+        core.host_cycles += cycles
+    meet(activity, machine, times)
     return activity
 
 

@@ -15,7 +15,7 @@ from sim.hardware.explain import hint, literal
 from sim.hardware.files import config_files
 from sim.hardware.legality.broken import Broken, Rule, is_power, nearest_power, text
 from sim.hardware.legality.core import CORE_RULES
-from sim.hardware.legality.cores import shared_latency, shared_memory, shared_requests
+from sim.hardware.legality.cores import placings, shared_latency, shared_memory, shared_requests
 from sim.hardware.legality.memory import (
     dma_sizes,
     known_dram,
@@ -324,6 +324,7 @@ RULES: tuple[Rule, ...] = (
     page_tables,
     shared_memory,
     shared_requests,
+    placings,
     shared_latency,
     host_takes_priced,
     *CORE_RULES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sim.hardware import hand
 from sim.hardware.legality.broken import Broken
 from sim.hardware.machine import Hardware
 
@@ -38,3 +39,22 @@ def shared_latency(hw: Hardware) -> Iterator[Broken]:
         demand = "the way through a tile's buffers takes two of these cycles"
         least = LEAST_LATENCY_CYCLES - hw.memory_latency_cycles + hw.memory.latency_cycles
         yield Broken(("memory.latency_cycles", "cores.count"), hw.memory.latency_cycles, demand, least)
+
+
+def placings(hw: Hardware) -> Iterator[Broken]:
+    """A split by hand has entries, which name cores of the machine; another split has none."""
+    cores = hw.cores
+    if cores.count == 1:
+        return
+    if cores.split == "hand" and not cores.hand:
+        demand = 'a split by hand says where operators run, e.g. "*.FF1 rows 0-1"'
+        yield Broken(("cores.hand", "cores.split"), "()", demand, {"cores.split": "tensor"})
+    if cores.hand and cores.split != "hand":
+        demand = f"the split is {cores.split}, and entries are read with a split by hand"
+        yield Broken(("cores.hand", "cores.split"), list(cores.hand), demand, {"cores.split": "hand"})
+    for entry in cores.hand:
+        try:
+            hand.read(entry, cores.count)
+        except ValueError as error:
+            legal = [hand.nearest(one, cores.count) for one in cores.hand]
+            yield Broken(("cores.hand", "cores.count"), entry, str(error), {"cores.hand": legal})

@@ -1,0 +1,118 @@
+"""Operators that run beside each other on several cores: each turn simulated, its time and traffic given to them.
+
+A turn takes as long as its last core, and a barrier. Each operator has its part of these cycles by how long its own
+cores work, so that all parts are the whole; the causes are those of its last core, and "issue" while it waits for the
+turn's end. Its counters are its own; the memory's are shared by the bytes at the cores' ports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from sim.run.progress import Progress
+from sim.run.result import Activity, merge_counters
+from sim.run.session import RESTART_CYCLES
+from sim.run.together import MEMORY_COUNTERS, Machine, account, command_for_words, meet, run_together, traffic, wait_for
+from sim.run.turns import Part, Turn, turns
+
+if TYPE_CHECKING:
+    from sim.hardware import Hardware
+    from sim.lower import Work
+    from sim.plan.step import Step
+    from sim.timing.cores import Together
+
+
+def in_turns(steps: Sequence[Step], machine: Machine, progress: Progress) -> list[Activity]:
+    """Run steps beside each other, in turns; the activity of each, in their order: that of its parts in all turns."""
+    found = {id(step): Activity() for step in steps}
+    dealt = turns(steps, machine.case)
+    for done, turn in enumerate(dealt):
+        progress(len(steps) * done // len(dealt), len(steps), turn[0].step.name)
+        for part, activity in zip(turn, _on_cores(turn, machine), strict=True):
+            _join(found[id(part.step)], activity)
+    return [found[id(step)] for step in steps]
+
+
+def _join(activity: Activity, later: Activity) -> None:
+    """Append what was done later for the same operator."""
+    for name in ("host_cycles", "cpu_cycles", "invocations", "distinct", "visited_cycles"):
+        setattr(activity, name, getattr(activity, name) + getattr(later, name))
+    for cause, cycles in later.causes.items():
+        activity.wait(cycles, cause)
+    activity.counters = merge_counters(activity.counters, later.counters)
+
+
+def _on_cores(turn: Turn, machine: Machine) -> list[Activity]:
+    """Run the operators of a turn beside each other and let all cores meet; return the activity of each."""
+    hws = [machine.hw] * len(machine.cores)
+    given: list[tuple[Work, ...]] = [() for _ in machine.cores]
+    for part in turn:
+        for core in part.cores:
+            hws[core], given[core] = part.step.machine or machine.hw, part.works[core]
+    simulated, is_new = run_together(turn[0].step.name, given, machine, hws) if any(given) else (None, False)
+    times = [0] * len(machine.cores)
+    activities = [_own(part, simulated, machine, times, hws) for part in turn]
+    for activity in activities:
+        activity.distinct = activity.invocations if is_new else 0
+    restart = RESTART_CYCLES if simulated is not None and machine.started else 0
+    whole = max(times) + machine.hw.barrier_cycles + restart
+    meet(Activity(), machine, times)
+    machine.started = machine.started or simulated is not None
+    spent = divided(whole, [activity.cycles for activity in activities])
+    for activity, cycles in zip(activities, spent, strict=True):
+        activity.wait(whole - activity.cycles)
+        parts = divided(cycles, list(activity.causes.values()))
+        activity.causes = dict(zip(activity.causes, parts, strict=True))
+        activity.cycles = cycles
+    if simulated is not None:
+        _share_memory([done for done in activities if done.invocations], simulated)
+    return activities
+
+
+def _own(
+    part: Part, simulated: Together | None, machine: Machine, times: list[int], hws: Sequence[Hardware]
+) -> Activity:
+    """Return the activity of an operator on its own cores, and note the time of each in ``times``."""
+    activity = Activity(invocations=sum(map(len, part.works)), host_cycles=sum(part.host_cycles))
+    last = max(part.cores, key=lambda core: part.host_cycles[core])
+    if part.step.engine == "host":
+        for number in part.cores:
+            times[number] = part.host_cycles[number]
+            machine.cores[number].host_cycles += times[number]
+        activity.wait(times[last], "host")
+        activity.counters = traffic(part.step, part.host_elements, machine.hw)
+        return activity
+    assert simulated is not None
+    around = {}
+    for number in part.cores:
+        core, hw = machine.cores[number], hws[number]
+        words = command_for_words(core, hw)
+        around[number], cycles = account(core, part.works[number], simulated.cores[number], hw, activity)
+        times[number] = words + around[number] + cycles
+    last = max(part.cores, key=lambda number: times[number])
+    wait_for(activity, around[last], simulated.cores[last])
+    activity.wait(times[last] - activity.cycles)
+    activity.visited_cycles = simulated.visited_cycles if 0 in part.cores else 0
+    return activity
+
+
+def _share_memory(activities: Sequence[Activity], simulated: Together) -> None:
+    """Give the memory's counters to the operators that ran, by the bytes at their cores' ports; peaks to each."""
+    reads, writes = ([done.counters[name] for done in activities] for name in ("DRAM_READ_BYTES", "DRAM_WRITE_BYTES"))
+    both = [read + write for read, write in zip(reads, writes, strict=True)]
+    for name, number in simulated.memory.items():
+        if not name.startswith(MEMORY_COUNTERS):
+            continue
+        weights = reads if "READ" in name else writes if "WRITE" in name else both
+        parts = [number] * len(activities) if name.startswith("MAX_") else divided(number, weights)
+        for activity, part in zip(activities, parts, strict=True):
+            activity.counters[name] = part
+
+
+def divided(number: int, weights: Sequence[int]) -> list[int]:
+    """Return a number as whole parts in proportion to weights (all 0: in equal parts); their sum is the number."""
+    weighed = weights if any(weights) else [1] * len(weights)
+    bounds = [number * upto // sum(weighed) for upto in accumulate(weighed)]
+    return [end - begin for begin, end in zip([0, *bounds], bounds, strict=False)]
