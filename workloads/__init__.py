@@ -108,9 +108,9 @@ def build(name: str, **sizes: object) -> Graph:
         return built(name, WORKLOADS[name], sizes)
     if name.endswith(".json") or (name not in (networks := _networks()) and Path(name).is_dir()):
         path = Path(name)
-        hf_config = import_module("workloads.networks.hf_config")
-        if path.is_dir() or hf_config.is_config(read_json(path)):
-            return built(name, hf_config.from_file(path), sizes)
+        hugging_face = import_module("workloads.networks.hugging_face")
+        if path.is_dir() or hugging_face.is_config(read_json(path)):
+            return built(name, hugging_face.from_file(path), sizes)
         if sizes:
             raise InputError(f"{name}: a graph file has fixed sizes, it takes no {', '.join(sorted(sizes))}")
         return load(path)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -105,3 +106,34 @@ def test_sizes_and_phases_are_axes_of_a_sweep() -> None:
     sizes = {"layers": 1, "head": 0, "phase": ["prefill", "decode"], "seq": [1, 4]}
     table = sim.sweep("gemmini_ibert", workloads=["gpt2", "opt-125m"], sizes=sizes, progress=False, jobs=1)
     assert len(table) == 8 and table["sizes"].nunique() == 4 and table["cycles"].min() > 0
+
+
+def test_layers_that_see_all_keys_keep_all_of_them_and_the_others_a_window() -> None:
+    """Gemma 2: every second layer sees all keys."""
+    graph = build("gemma-2-2b", phase="decode", kv=10_000, layers=4)
+    assert [graph.tensors[f"L{n}.cache_K"].shape[1] for n in range(4)] == [4096, 10_001] * 2
+
+
+def test_a_mask_is_added_behind_the_tanh_that_bounds_the_scores() -> None:
+    """Bounded by a tanh, a masked score would still count."""
+    graph = build("gemma-2-2b", seq=6, layers=1)
+    chain = [op for op in graph.ops if op.layer == 0 and op.name.startswith(("L0.scores", "L0.softmax"))][:4]
+    assert [op.kind for op in chain] == ["matmul", "tanh", "residual_add", "softmax"]
+    assert all(one.output in two.inputs for one, two in pairwise(chain))
+    assert chain[2].inputs[1].tensor == "causal_mask" and len(chain[0].inputs) == 2
+
+
+def test_branches_that_read_the_same_x_are_one_norm_or_two_norms_behind_it() -> None:
+    for name, norms in (("falcon-7b", 1), ("falcon-40b", 2), ("gpt-j-6b", 1), ("pythia-70m", 2)):
+        graph = build(name, seq=2, layers=1)
+        sources = {op.inputs[0].tensor for op in graph.ops if op.name in ("L0.norm1", "L0.norm2")}
+        assert sources == {"input"} and sum(op.name.startswith("L0.norm") for op in graph.ops) == norms
+
+
+def test_positions_as_a_bias_of_the_scores_are_those_of_each_head() -> None:
+    """ALiBi adds to the scores of every head and needs no rotary embedding, with one query too."""
+    for sizes in ({"seq": 6}, {"phase": "decode", "kv": 9}):
+        graph = build("bloom-560m", layers=1, **sizes)
+        scores = next(op for op in graph.ops if op.name.startswith("L0.scores"))
+        assert scores.inputs[2].tensor == "alibi" and scores.inputs[2].batch == 16
+        assert not any(op.kind == "rope" for op in graph.ops)

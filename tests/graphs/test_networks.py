@@ -46,6 +46,16 @@ TABLE: dict[str, tuple[float, dict[int, float]]] = {
 # Parameters of the published checkpoints (model cards), of networks that the table has not.
 PUBLISHED = {"qwen2-0.5b": 494_032_768, "qwen2-1.5b": 1_543_714_304, "gemma-2b": 2_506_172_416}
 PUBLISHED |= {"deepseek-moe-16b": 16_375_728_128, "qwen3-30b-a3b": 30_532_122_624}
+PUBLISHED |= {"qwen3-0.6b": 596_049_920, "qwen1.5-moe-a2.7b": 14_315_784_192, "gemma-2-2b": 2_614_341_888}
+PUBLISHED |= {"gemma-2-9b": 9_241_705_984, "gemma-2-27b": 27_227_128_320, "gemma-3-1b": 999_885_952}
+PUBLISHED |= {"pythia-70m": 70_426_624, "pythia-160m": 162_322_944, "pythia-410m": 405_334_016}
+PUBLISHED |= {"pythia-1.4b": 1_414_647_808, "pythia-2.8b": 2_775_208_960, "pythia-6.9b": 6_857_302_016}
+PUBLISHED |= {"gpt-neox-20b": 20_554_567_680, "gpt-j-6b": 6_050_882_784, "phi-1.5": 1_418_270_720}
+PUBLISHED |= {"phi-2": 2_779_683_840, "phi-3-mini": 3_821_079_552, "bloom-560m": 559_214_592}
+PUBLISHED |= {"bloom-1b1": 1_065_314_304, "bloom-3b": 3_002_557_440, "bloom-7b1": 7_069_016_064}
+PUBLISHED |= {"falcon-7b": 6_921_720_704, "falcon-40b": 41_303_293_952, "starcoder2-3b": 3_030_371_328}
+PUBLISHED |= {"starcoder2-7b": 7_173_923_840, "stablelm-3b": 2_795_443_200, "stablelm-2-1.6b": 1_644_515_328}
+PUBLISHED |= {"olmo-2-1b": 1_484_916_736, "olmo-2-7b": 7_298_617_344, "smollm2-135m": 134_515_008}
 PUBLISHED |= {"qwen2-7b": 7_615_616_512, "gemma-7b": 8_537_680_896, "distilgpt2": 81_912_576}
 # Parameters in 10^6, GMACs of the encoder (T5: 512 tokens, Whisper: 1,500 frames) and of the convolutions before it.
 SEQ2SEQ_TABLE = {
@@ -54,6 +64,8 @@ SEQ2SEQ_TABLE = {
     "whisper-base": (72.59, 42.136, 1.548), "whisper-small": (241.73, 168.874, 3.207),
     "whisper-medium": (763.86, 563.577, 5.456), "whisper-large": (1543.30, 1128.038, 8.294),
 }  # fmt: skip
+PUBLISHED_SEQ2SEQ = {"flan-t5-small": 76_961_152, "flan-t5-base": 247_577_856, "mt5-small": 300_176_768}
+PUBLISHED_SEQ2SEQ |= {"flan-t5-large": 783_150_080, "flan-t5-xl": 2_849_757_184, "flan-t5-xxl": 11_135_332_352}
 VISION = {
     "vit-tiny": (5.72, 1.254), "vit-small": (22.05, 4.599), "vit-base": (86.57, 17.564), "vit-large": (304.33, 61.555),
 }  # fmt: skip
@@ -70,6 +82,11 @@ def test_parameters_and_macs_are_those_of_the_model_table(name: str) -> None:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameters_are_those_of_the_checkpoint(name: str) -> None:
     assert DECODERS[name].parameters() == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", PUBLISHED_SEQ2SEQ)
+def test_parameters_of_encoder_decoders_are_those_of_the_checkpoint(name: str) -> None:
+    assert SEQ2SEQ[name].parameters() == PUBLISHED_SEQ2SEQ[name]
 
 
 @pytest.mark.parametrize("name", [name for name in DECODERS if DECODERS[name].parameters() < 2e9])
@@ -109,10 +126,11 @@ def test_an_encoder_decoder_refuses_a_cache_where_there_is_none() -> None:
 
 
 def test_encoders_have_the_published_parameters() -> None:
-    """roberta-base 124,645,632; all-MiniLM-L6-v2 22,713,216; TinyBERT_General_4L_312D 14,350,248 (model cards)."""
+    """Those of roberta-base, all-MiniLM-L6-v2, TinyBERT_General_4L_312D, ELECTRA and XLM-R (model cards)."""
     counts = {name: model_parameters(name, model) for name, model in ENCODERS.items()}
     assert counts["roberta-base"] == 124_645_632 and counts["minilm-l6"] == 22_713_216
-    assert counts["tinybert-4"] == 14_350_248
+    assert counts["tinybert-4"] == 14_350_248 and counts["electra-base"] == 108_891_648
+    assert counts["xlm-roberta-base"] == 278_043_648 and counts["xlm-roberta-large"] == 559_890_432
 
 
 def test_a_decode_step_does_the_macs_of_the_last_token_of_a_longer_prefill() -> None:
@@ -122,7 +140,14 @@ def test_a_decode_step_does_the_macs_of_the_last_token_of_a_longer_prefill() -> 
     assert one * 100 == decoder("gpt2", config, Step(100), layers=2).macs
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama-3-8b", "mistral-7b", "gemma-2b", "mixtral-8x7b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("gpt2", "llama-3-8b", "mistral-7b", "gemma-2b", "mixtral-8x7b"),
+        *("gemma-2-2b", "gemma-3-1b", "bloom-560m", "falcon-7b", "pythia-160m", "gpt-j-6b", "olmo-2-1b"),
+        "qwen1.5-moe-a2.7b",
+    ],
+)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_every_phase_builds_and_appends_to_the_cache_in_place(name: str, batch: int) -> None:
     config = DECODERS[name]

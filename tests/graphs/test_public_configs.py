@@ -46,6 +46,17 @@ def opt(layers: int, hidden: int, heads: int) -> Content:
             "do_layer_norm_before": True, "activation_function": "relu"}  # fmt: skip
 
 
+def neox(layers: int, hidden: int, heads: int, vocab: int) -> Content:
+    return {"model_type": "gpt_neox", "num_hidden_layers": layers, "hidden_size": hidden, "vocab_size": vocab,
+            "num_attention_heads": heads, "intermediate_size": 4 * hidden, "max_position_embeddings": 2048,
+            "rotary_pct": 0.25, "hidden_act": "gelu", "use_parallel_residual": True}  # fmt: skip
+
+
+def falcon(layers: int, hidden: int, heads: int, **more: Any) -> Content:
+    return {"model_type": "falcon", "num_hidden_layers": layers, "hidden_size": hidden, "num_attention_heads": heads,
+            "vocab_size": 65024, "alibi": False, "bias": False, **more}  # fmt: skip
+
+
 def t5(layers: int, hidden: int, heads: int, ffn: int, size: int = 64) -> Content:
     return {"model_type": "t5", "num_layers": layers, "num_decoder_layers": layers, "d_model": hidden, "d_ff": ffn,
             "num_heads": heads, "d_kv": size, "vocab_size": 32128, "relative_attention_num_buckets": 32,
@@ -103,6 +114,10 @@ PUBLIC: dict[str, Content] = {
     "bert-base": bert("bert", 12, 768, 12),
     "bert-large": bert("bert", 24, 1024, 16),
     "roberta-base": bert("roberta", 12, 768, 12, vocab_size=50265, type_vocab_size=1, max_position_embeddings=514),
+    "xlm-roberta-base": bert("xlm-roberta", 12, 768, 12, vocab_size=250002, type_vocab_size=1,
+                             max_position_embeddings=514),
+    "electra-small": bert("electra", 12, 256, 4, embedding_size=128),
+    "electra-base": bert("electra", 12, 768, 12, embedding_size=768),
     "minilm-l6": bert("bert", 6, 384, 12),
     "distilbert": {"model_type": "distilbert", "n_layers": 6, "dim": 768, "n_heads": 12, "hidden_dim": 3072,
                    "vocab_size": 30522, "max_position_embeddings": 512, "activation": "gelu",
@@ -136,6 +151,43 @@ PUBLIC: dict[str, Content] = {
     "deepseek-moe-16b": DEEPSEEK,
     "gemma-2b": llama("gemma", (18, 2048, 8, 1, 16384, 256000), head_dim=256, max_position_embeddings=8192,
                       hidden_act="gelu", tie_word_embeddings=True),
+    "qwen3-0.6b": llama("qwen3", (28, 1024, 16, 8, 3072, 151936), head_dim=128, max_position_embeddings=40960,
+                        rope_theta=1000000, attention_bias=False, tie_word_embeddings=True, use_sliding_window=False),
+    "qwen1.5-moe-a2.7b": llama("qwen2_moe", (24, 2048, 16, 16, 5632, 151936), max_position_embeddings=8192,
+                               rope_theta=1e6, decoder_sparse_step=1, moe_intermediate_size=1408, num_experts=60,
+                               num_experts_per_tok=4, shared_expert_intermediate_size=5632, use_sliding_window=False),
+    "gemma-2-2b": llama("gemma2", (26, 2304, 8, 4, 9216, 256000), head_dim=256, max_position_embeddings=8192,
+                        hidden_activation="gelu_pytorch_tanh", tie_word_embeddings=True, sliding_window=4096,
+                        attn_logit_softcapping=50.0, final_logit_softcapping=30.0, query_pre_attn_scalar=256),
+    "gemma-3-1b": llama("gemma3_text", (26, 1152, 4, 1, 6912, 262144), head_dim=256, max_position_embeddings=32768,
+                        hidden_activation="gelu_pytorch_tanh", tie_word_embeddings=True, sliding_window=512,
+                        sliding_window_pattern=6, rope_theta=1000000, rope_local_base_freq=10000,
+                        attn_logit_softcapping=None, final_logit_softcapping=None),
+    "pythia-160m": neox(12, 768, 12, 50304),
+    "pythia-6.9b": neox(32, 4096, 32, 50432),
+    "gpt-neox-20b": neox(44, 6144, 64, 50432),
+    "gpt-j-6b": {"model_type": "gptj", "n_layer": 28, "n_embd": 4096, "n_head": 16, "n_inner": None,
+                 "n_positions": 2048, "rotary_dim": 64, "vocab_size": 50400, "activation_function": "gelu_new",
+                 "tie_word_embeddings": False},
+    "phi-2": llama("phi", (32, 2560, 32, 32, 10240, 51200), hidden_act="gelu_new", partial_rotary_factor=0.4,
+                   max_position_embeddings=2048, qk_layernorm=False, num_key_value_heads=None),
+    "phi-3-mini": llama("phi3", (32, 3072, 32, 32, 8192, 32064), max_position_embeddings=4096, sliding_window=2047),
+    "bloom-560m": {"model_type": "bloom", "n_embed": 1024, "n_layer": 24, "num_attention_heads": 16,
+                   "vocab_size": 250880, "seq_length": 2048, "apply_residual_connection_post_layernorm": False},
+    "bloom-7b1": {"model_type": "bloom", "hidden_size": 4096, "n_layer": 30, "n_head": 32, "vocab_size": 250880},
+    "falcon-7b": falcon(32, 4544, 71, multi_query=True, parallel_attn=True, new_decoder_architecture=False),
+    "falcon-40b": falcon(60, 8192, 128, num_kv_heads=8, new_decoder_architecture=True, parallel_attn=True),
+    "starcoder2-7b": llama("starcoder2", (32, 4608, 36, 4, 18432, 49152), hidden_act="gelu_pytorch_tanh",
+                           max_position_embeddings=16384, sliding_window=4096, use_bias=True, rope_theta=1000000,
+                           mlp_type="default", norm_type="layer_norm", tie_word_embeddings=True),
+    "stablelm-2-1.6b": llama("stablelm", (24, 2048, 32, 32, 5632, 100352), max_position_embeddings=4096,
+                             partial_rotary_factor=0.25, use_qkv_bias=True),
+    "olmo-2-7b": llama("olmo2", (32, 4096, 32, 32, 11008, 100352), max_position_embeddings=4096, rope_theta=500000),
+    "smollm2-135m": llama("llama", (30, 576, 9, 3, 1536, 49152), max_position_embeddings=8192, rope_theta=100000,
+                          tie_word_embeddings=True),
+    "flan-t5-base": {**t5(12, 768, 12, 2048), "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    "mt5-small": {**t5(8, 512, 6, 1024), "model_type": "mt5", "vocab_size": 250112,
+                  "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
     "t5-small": t5(6, 512, 8, 2048),
     "t5-3b": t5(24, 1024, 32, 16384, 128),
     "whisper-tiny": whisper(4, 384, 6),
@@ -175,11 +227,16 @@ def test_a_public_configuration_builds_the_network_of_that_name(name: str, tmp_p
 @pytest.mark.parametrize(
     ("name", "change", "told"),
     [
-        (
-            "t5-small",
-            {"feed_forward_proj": "gated-gelu"},
-            "feed_forward_proj is 'gated-gelu': this changes the network",
-        ),
+        ("t5-small", {"feed_forward_proj": "gated-silu"}, "feed_forward_proj is 'gated-silu': this changes"),
+        ("gemma-2-2b", {"final_logit_softcapping": None}, "both or none"),
+        ("gemma-3-1b", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping is 50.0: this changes the network"),
+        ("gemma-3-1b", {"layer_types": ["full_attention"] * 3}, "layer_types must name every layer"),
+        ("gemma-3-1b", {"sliding_window_pattern": "six"}, "sliding_window_pattern is 'six', must be a whole number"),
+        ("stablelm-2-1.6b", {"use_parallel_residual": True}, "use_parallel_residual is True: this changes"),
+        ("falcon-40b", {"num_kv_heads": 7}, "num_kv_heads 7 do not divide 128 heads"),
+        ("falcon-7b", {"parallel_attn": "yes"}, "parallel_attn is 'yes', must be true or false"),
+        ("pythia-160m", {"rotary_pct": 2}, "rotary_pct is 2, must be a number above 0, at most 1"),
+        ("qwen1.5-moe-a2.7b", {"num_experts_per_tok": 61}, "must be 1 to num_experts (60)"),
         ("t5-small", {"num_decoder_layers": 4}, "num_decoder_layers is 4, must be num_layers (6)"),
         ("t5-small", {"d_kv": 0}, "d_kv is 0, must be a whole number"),
         ("whisper-tiny", {"decoder_layers": 2}, "decoder_layers is 2, must be encoder_layers (4)"),
@@ -199,3 +256,15 @@ def test_what_changes_the_network_is_refused(name: str, change: Content, told: s
     with pytest.raises(InputError) as caught:
         build(str(tmp_path), layers=1) if "layers" in SIZES.get(name, {"layers": 1}) else build(str(tmp_path))
     assert told in str(caught.value)
+
+
+def test_layers_that_see_all_keys_are_named_by_their_types_as_by_their_period(tmp_path: Path) -> None:
+    """Newer files of Gemma list the attention of each layer in the place of a period."""
+    listed = {key: value for key, value in PUBLIC["gemma-3-1b"].items() if key != "sliding_window_pattern"}
+    listed["layer_types"] = ["sliding_attention" if n % 6 else "full_attention" for n in range(1, 27)]
+    graphs = []
+    for name, content in (("period", PUBLIC["gemma-3-1b"]), ("types", listed)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(content))
+        graphs.append(build(str(tmp_path / name), phase="decode", kv=1000, layers=7).to_dict())
+    assert graphs[0]["ops"] == graphs[1]["ops"]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from sim.base.errors import InputError
 from sim.graph import Graph, Tensor, View
@@ -24,6 +25,13 @@ from workloads.encoder import check_sizes
 PAGE = 4096
 """Elements that a row of scores is padded to where a sequence has one query: whole pages in int8, so that all
 heads have equal places in their pages."""
+
+
+@dataclass(frozen=True)
+class Capped:
+    """Scores that a tanh bounds, before ``mask`` [queries, keys] (elements, None = none) is added."""
+
+    mask: Tensor | None
 
 
 class Network(Parts):
@@ -136,15 +144,15 @@ class Network(Parts):
         heads: int,
         kv_heads: int | None = None,
         batch: int | Sequence[int] = 1,
-        added: Tensor | None = None,
+        added: Tensor | Capped | None = None,
     ) -> Tensor:
         """Return softmax(Q K^T) V for each head. Rows of q are those of ``batch`` sequences.
 
         ``kv_heads``: heads of K and V, each for heads / kv_heads heads of Q. ``k``, ``v``: tensors [batch, rows,
         columns] or [batch * rows, columns]. ``batch``: how many sequences, or for each how many of its first rows of K
         and V count. ``added``: sums that are added to the scores, [queries, keys] to those of all heads (a mask) or
-        [heads, queries, keys] (positions). The scale 1/sqrt(head size) is folded into Q's. Raises InputError for heads
-        that do not divide.
+        [heads, queries, keys] (positions); or the scores are `Capped`. The scale 1/sqrt(head size) is folded into Q's.
+        Raises InputError for heads that do not divide.
         """
         groups, sequences = kv_heads or heads, batch if isinstance(batch, int) else len(batch)
         rows, cols = q.shape[0] // sequences, q.shape[-1]
@@ -169,11 +177,27 @@ class Network(Parts):
                 raw, weighed = (
                     View(t.name, queries.batch, queries.rows, count, padded, block) for t in (scores, shares)
                 )
-                sums = [] if added is None else [_sums(added, queries.batch, rows, count, first * share)]
+                sums = [_sums(added, queries.batch, rows, count, first * share)] if isinstance(added, Tensor) else []
                 self.apply("matmul", at, [queries, kept, *sums], raw, transpose_b=True)
+                if isinstance(added, Capped):
+                    raw = self._capped(at, raw, added.mask)
                 self.apply("softmax", shares.name, [raw], weighed)
                 self.apply("matmul", self.name_of(f"context{inside}"), [weighed, values], result)
         return context
+
+    def _capped(self, scores: str, raw: View, mask: Tensor | None) -> View:
+        """Bound scores by a tanh, whose two scales are those of the operators around it, and add the mask."""
+        masked = [] if mask is None else [View(mask.name, raw.batch, raw.rows, raw.cols, raw.cols, 0)]
+        for kind, addends in [("tanh", []), ("residual_add", masked)][: 1 + len(masked)]:
+            shape = (raw.batch, raw.rows, raw.row_stride)
+            made = self.tensor(self.name_of(f"{scores.removeprefix(self._prefix)}_{kind}"), shape)
+            into = View(made.name, raw.batch, raw.rows, raw.cols, raw.row_stride, raw.batch_stride)
+            addends = (
+                [] if kind == "tanh" or mask is None else [View(mask.name, raw.batch, raw.rows, raw.cols, raw.cols, 0)]
+            )
+            self.apply(kind, made.name, [raw, *addends], into)
+            raw = into
+        return raw
 
     def graph(self) -> Graph:
         """Return the graph. Raises InputError listing every broken rule."""

@@ -10,15 +10,25 @@ from typing import Literal
 class Config:
     """Published sizes of a decoder (elements). Every field that is left out is what most decoders have.
 
-    ``kv_heads`` 0: as many as ``heads``; ``head_dim`` 0: hidden / heads. ``gated``: the feed-forward network
-    multiplies activation(x W_gate) with x W_up. ``pre_norm``: norms in front of attention and feed-forward network,
-    one more behind the last layer. ``positions``: rows of a learned position table, 0 = none; ``most_positions``:
-    tokens that the model was trained for. ``rotated``: columns of a head that a rotary embedding turns, 0 = none,
-    -1 = all. ``window``: keys that a token sees, 0 = all. ``experts``: feed-forward networks of a layer, of which a
-    router picks ``per_token`` for each token; 0 = one, and no router. ``shared_ffn``: columns of the network of
-    shared experts, which each token meets beside; ``first_ffn``: of that of the first layer, which then has no
-    experts. ``qk_norm``: an RMSNorm of each head of Q and K. ``embedding_size`` 0: hidden, otherwise products widen
-    and narrow it.
+    Attention: ``kv_heads`` 0: as many as ``heads``; ``head_dim`` 0: hidden / heads. ``qk_norm``: an RMSNorm of each
+    "head" of Q and K, or of their whole "row". ``rotated``: columns of a head that a rotary embedding turns, 0 = none,
+    -1 = all; ``alibi``: a bias of each head's scores in its place. ``window``: keys that a token sees, 0 = all; every
+    ``full_every``-th layer sees all of them (0 = none does). ``capped``: a tanh bounds the scores of keys and of words.
+
+    Feed-forward network: ``gated``: activation(x W_gate) times x W_up. ``experts``: networks of a layer, of which a
+    router picks ``per_token`` for each token; 0 = one, and no router. ``shared_ffn``: columns of the network of shared
+    experts, which each token meets beside, ``shared_gate``: weighed by a number of each token; ``first_ffn``: columns
+    of that of the first layer, which then has no experts.
+
+    Norms: ``norms_at``: "before" attention and feed-forward network, "behind" their sums with x, on each "branch"
+    before its sum, or "both" before it and on the branch; all but "behind" have one more behind the last layer.
+    ``parallel_norms``: attention and feed-forward network both read x and are added: 1 = behind one norm, 2 = behind
+    one norm each, 0 = one after the other. ``word_norm``: a norm of the looked-up words.
+
+    Ends: ``positions``: rows of a learned position table, 0 = none; ``most_positions``: tokens that the model was
+    trained for. ``embedding_size`` 0: hidden, otherwise products widen and narrow the words. ``tied``: the scores of
+    words are products with the word table. ``biases``: of all products, or of some: ``qkv_bias``, ``ffn_bias``,
+    ``head_bias``.
     """
 
     layers: int
@@ -32,19 +42,27 @@ class Config:
     activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "silu"
     gated: bool = True
     norm: Literal["layernorm", "rmsnorm"] = "rmsnorm"
-    pre_norm: bool = True
+    norms_at: Literal["before", "behind", "branch", "both"] = "before"
+    parallel_norms: int = 0
     positions: int = 0
     rotated: int = -1
     rope_base: float = 10000.0
-    qkv_bias: bool = False
+    alibi: bool = False
     biases: bool = False
+    qkv_bias: bool = False
+    ffn_bias: bool = False
+    head_bias: bool = False
     tied: bool = False
     window: int = 0
+    full_every: int = 0
     experts: int = 0
     per_token: int = 2
     embedding_size: int = 0
-    qk_norm: bool = False
+    qk_norm: Literal["none", "head", "row"] = "none"
+    capped: bool = False
+    word_norm: bool = False
     shared_ffn: int = 0
+    shared_gate: bool = False
     first_ffn: int = 0
 
     @property
@@ -77,17 +95,26 @@ class Config:
         """Columns of a head that are rotated."""
         return self.size if self.rotated < 0 else self.rotated
 
+    def of_layer(self, index: int) -> Config:
+        """Return the sizes of one layer: the first may have no experts, some see all keys."""
+        of = replace(self, experts=0, shared_ffn=0, ffn=self.first_ffn) if self.first_ffn and index == 0 else self
+        return replace(of, window=0) if self.full_every and (index + 1) % self.full_every == 0 else of
+
     def layer_parameters(self) -> int:
         """Return the parameters of one layer."""
-        qkv = self.hidden * (self.queries + 2 * self.keys)
-        qkv += (self.queries + 2 * self.keys) * (self.qkv_bias or self.biases)
+        qkv = (self.hidden + (self.qkv_bias or self.biases)) * (self.queries + 2 * self.keys)
         out = self.queries * self.hidden + self.hidden * self.biases
-        wide = self.ffn * (2 if self.gated else 1)
-        ffn = self.hidden * wide + self.ffn * self.hidden + (wide + self.hidden) * self.biases
+        normed = {"none": 0, "head": 2 * self.size, "row": self.queries + self.keys}[self.qk_norm]
         router = self.hidden * self.experts
-        norms = 2 * self.norm_parameters(self.hidden) + (2 * self.size if self.qk_norm else 0)
-        shared = 3 * self.hidden * self.shared_ffn
-        return qkv + out + ffn * max(1, self.experts) + router + norms + shared
+        shared = self.ffn_parameters(self.shared_ffn) + self.hidden * self.shared_gate if self.shared_ffn else 0
+        norms = self.parallel_norms or (4 if self.norms_at == "both" else 2)
+        ffn = self.ffn_parameters(self.ffn) * max(1, self.experts)
+        return qkv + out + normed + ffn + router + shared + norms * self.norm_parameters(self.hidden)
+
+    def ffn_parameters(self, columns: int) -> int:
+        """Return the parameters of a feed-forward network by its columns."""
+        wide = columns * (2 if self.gated else 1)
+        return self.hidden * wide + columns * self.hidden + (wide + self.hidden) * (self.biases or self.ffn_bias)
 
     def norm_parameters(self, columns: int) -> int:
         """Return the parameters of a norm: gamma, and beta of a LayerNorm."""
@@ -98,17 +125,15 @@ class Config:
         tables = self.vocab * self.embedding + self.positions * self.hidden
         if self.embedding_size:
             tables += 2 * self.embedding_size * self.hidden
-        last = self.norm_parameters(self.hidden) if self.pre_norm else 0
-        head = 0 if self.tied else self.vocab * self.embedding
-        layers = self.layers * self.layer_parameters()
-        if self.first_ffn:
-            dense = replace(self, experts=0, shared_ffn=0, first_ffn=0, ffn=self.first_ffn)
-            layers += dense.layer_parameters() - self.layer_parameters()
+        norms = (self.norms_at != "behind") + self.word_norm
+        last = norms * self.norm_parameters(self.hidden)
+        head = (0 if self.tied else self.vocab * self.embedding) + self.vocab * self.head_bias
+        layers = self.of_layer(0).layer_parameters() + (self.layers - 1) * self.layer_parameters()
         return tables + layers + last + head
 
     def active_parameters(self) -> int:
         """Return the parameters that one token meets: of the experts those that its router picks."""
         if not self.experts:
             return self.parameters()
-        expert = 3 * self.hidden * self.ffn if self.gated else 2 * self.hidden * self.ffn
-        return self.parameters() - (self.layers - bool(self.first_ffn)) * (self.experts - self.per_token) * expert
+        idle = (self.experts - self.per_token) * self.ffn_parameters(self.ffn)
+        return self.parameters() - (self.layers - bool(self.first_ffn)) * idle

@@ -1,4 +1,4 @@
-"""Published decoders by name: GPT-2, OPT, LLaMA, Mistral, Mixtral, Qwen, Gemma."""
+"""Published decoders by name."""
 
 from __future__ import annotations
 
@@ -20,9 +20,32 @@ LLAMA3 = partial(Config, vocab=128256, most_positions=8192, rope_base=500000.0, 
 # Qwen2 (Yang et al. 2024): biases of Q, K and V; small ones share the word table with the head.
 QWEN2 = partial(Config, most_positions=32768, rope_base=1000000.0, qkv_bias=True)
 # Qwen3 (2025): an RMSNorm of each head of Q and K. DeepSeekMoE (Dai et al. 2024): shared experts beside the routed.
-QWEN3 = partial(Config, most_positions=40960, rope_base=1000000.0, qk_norm=True)
+QWEN3 = partial(Config, most_positions=40960, rope_base=1000000.0, qk_norm="head")
 # Gemma (2024): heads of 256 columns, GeGLU, tied head.
 GEMMA = partial(Config, vocab=256000, most_positions=8192, head_dim=256, activation="gelu_tanh", tied=True)
+# Gemma 2, 3 (2024, 2025): norms on both sides of each branch; windows, which every second or sixth layer does without.
+GEMMA2 = partial(GEMMA, norms_at="both", window=4096, full_every=2, capped=True)
+GEMMA3 = partial(
+    GEMMA, vocab=262144, most_positions=32768, norms_at="both", window=512, full_every=6, qk_norm="head",
+    rope_base=1000000.0,
+)  # fmt: skip
+# Black et al. 2022, Biderman et al. 2023: both branches read x; a quarter of each head is rotated.
+NEOX = partial(
+    Config, norm="layernorm", gated=False, activation="gelu", biases=True, parallel_norms=2, most_positions=2048
+)
+# Li et al. 2023; Javaheripi et al. 2023. BigScience 2022. Almazrouei et al. 2023. Lozhkov et al. 2024. OLMo 2 (2024).
+PHI = partial(NEOX, vocab=51200, activation="gelu_tanh", parallel_norms=1, head_bias=True, rotated=32)
+BLOOM = partial(
+    Config, vocab=250880, most_positions=2048, norm="layernorm", gated=False, activation="gelu_tanh", biases=True,
+    alibi=True, word_norm=True, rotated=0, tied=True,
+)  # fmt: skip
+FALCON = partial(Config, vocab=65024, norm="layernorm", gated=False, activation="gelu", most_positions=2048, tied=True)
+STARCODER2 = partial(
+    Config, vocab=49152, most_positions=16384, norm="layernorm", gated=False, activation="gelu_tanh", biases=True,
+    tied=True, window=4096,
+)  # fmt: skip
+STABLELM = partial(Config, norm="layernorm", most_positions=4096)
+OLMO2 = partial(Config, vocab=100352, most_positions=4096, norms_at="branch", qk_norm="row", rope_base=500000.0)
 # Jiang et al. 2023, 2024.
 MISTRAL = partial(Config, layers=32, hidden=4096, heads=32, kv_heads=8, ffn=14336, vocab=32000, most_positions=32768)
 
@@ -33,7 +56,7 @@ DECODERS: dict[str, Config] = {
     "gpt2-xl": Config(layers=48, hidden=1600, heads=25, ffn=6400, **GPT2),
     "distilgpt2": Config(layers=6, hidden=768, heads=12, ffn=3072, **GPT2),
     "opt-125m": Config(layers=12, hidden=768, heads=12, ffn=3072, **OPT),
-    "opt-350m": Config(layers=24, hidden=1024, heads=16, ffn=4096, pre_norm=False, embedding_size=512, **OPT),
+    "opt-350m": Config(layers=24, hidden=1024, heads=16, ffn=4096, norms_at="behind", embedding_size=512, **OPT),
     "opt-1.3b": Config(layers=24, hidden=2048, heads=32, ffn=8192, **OPT),
     "opt-2.7b": Config(layers=32, hidden=2560, heads=32, ffn=10240, **OPT),
     "opt-6.7b": Config(layers=32, hidden=4096, heads=32, ffn=16384, **OPT),
@@ -70,5 +93,68 @@ DECODERS: dict[str, Config] = {
     "qwen2-7b": QWEN2(layers=28, hidden=3584, heads=28, kv_heads=4, ffn=18944, vocab=152064),
     "gemma-2b": GEMMA(layers=18, hidden=2048, heads=8, kv_heads=1, ffn=16384),
     "gemma-7b": GEMMA(layers=28, hidden=3072, heads=16, ffn=24576),
+    "qwen3-0.6b": QWEN3(layers=28, hidden=1024, heads=16, kv_heads=8, head_dim=128, ffn=3072, vocab=151936, tied=True),
+    "qwen1.5-moe-a2.7b": QWEN2(
+        layers=24,
+        hidden=2048,
+        heads=16,
+        ffn=1408,
+        vocab=151936,
+        most_positions=8192,
+        experts=60,
+        per_token=4,
+        shared_ffn=5632,
+        shared_gate=True,
+    ),
+    "gemma-2-2b": GEMMA2(layers=26, hidden=2304, heads=8, kv_heads=4, ffn=9216),
+    "gemma-2-9b": GEMMA2(layers=42, hidden=3584, heads=16, kv_heads=8, ffn=14336),
+    "gemma-2-27b": GEMMA2(layers=46, hidden=4608, heads=32, kv_heads=16, head_dim=128, ffn=36864),
+    "gemma-3-1b": GEMMA3(layers=26, hidden=1152, heads=4, kv_heads=1, ffn=6912),
+    "pythia-70m": NEOX(layers=6, hidden=512, heads=8, ffn=2048, vocab=50304, rotated=16),
+    "pythia-160m": NEOX(layers=12, hidden=768, heads=12, ffn=3072, vocab=50304, rotated=16),
+    "pythia-410m": NEOX(layers=24, hidden=1024, heads=16, ffn=4096, vocab=50304, rotated=16),
+    "pythia-1.4b": NEOX(layers=24, hidden=2048, heads=16, ffn=8192, vocab=50304, rotated=32),
+    "pythia-2.8b": NEOX(layers=32, hidden=2560, heads=32, ffn=10240, vocab=50304, rotated=20),
+    "pythia-6.9b": NEOX(layers=32, hidden=4096, heads=32, ffn=16384, vocab=50432, rotated=32),
+    "gpt-neox-20b": NEOX(layers=44, hidden=6144, heads=64, ffn=24576, vocab=50432, rotated=24),
+    "gpt-j-6b": NEOX(
+        layers=28,
+        hidden=4096,
+        heads=16,
+        ffn=16384,
+        vocab=50400,
+        rotated=64,
+        activation="gelu_tanh",
+        parallel_norms=1,
+        biases=False,
+        ffn_bias=True,
+        head_bias=True,
+    ),
+    "phi-1.5": PHI(layers=24, hidden=2048, heads=32, ffn=8192),
+    "phi-2": PHI(layers=32, hidden=2560, heads=32, ffn=10240),
+    "phi-3-mini": Config(layers=32, hidden=3072, heads=32, ffn=8192, vocab=32064, most_positions=4096, window=2047),
+    "bloom-560m": BLOOM(layers=24, hidden=1024, heads=16, ffn=4096),
+    "bloom-1b1": BLOOM(layers=24, hidden=1536, heads=16, ffn=6144),
+    "bloom-3b": BLOOM(layers=30, hidden=2560, heads=32, ffn=10240),
+    "bloom-7b1": BLOOM(layers=30, hidden=4096, heads=32, ffn=16384),
+    "falcon-7b": FALCON(layers=32, hidden=4544, heads=71, kv_heads=1, ffn=18176, parallel_norms=1),
+    "falcon-40b": FALCON(layers=60, hidden=8192, heads=128, kv_heads=8, ffn=32768, parallel_norms=2),
+    "starcoder2-3b": STARCODER2(layers=30, hidden=3072, heads=24, kv_heads=2, ffn=12288, rope_base=999999.4420358813),
+    "starcoder2-7b": STARCODER2(layers=32, hidden=4608, heads=36, kv_heads=4, ffn=18432, rope_base=1000000.0),
+    "stablelm-3b": STABLELM(layers=32, hidden=2560, heads=32, ffn=6912, vocab=50304, rotated=20),
+    "stablelm-2-1.6b": STABLELM(layers=24, hidden=2048, heads=32, ffn=5632, vocab=100352, rotated=16, qkv_bias=True),
+    "olmo-2-1b": OLMO2(layers=16, hidden=2048, heads=16, ffn=8192),
+    "olmo-2-7b": OLMO2(layers=32, hidden=4096, heads=32, ffn=11008),
+    "smollm2-135m": Config(
+        layers=30,
+        hidden=576,
+        heads=9,
+        kv_heads=3,
+        ffn=1536,
+        vocab=49152,
+        most_positions=8192,
+        rope_base=100000.0,
+        tied=True,
+    ),
 }
 """Decoders by the name that the command line takes."""

@@ -50,6 +50,9 @@ def experts(net: Network, config: Config, x: Tensor, seed: int = 0, routing: Seq
     total: Tensor | None = None
     if config.shared_ffn:
         total = feed_forward(net, replace(config, ffn=config.shared_ffn), x, name="shared.")
+        if config.shared_gate:
+            gate = net.each("sigmoid", net.linear(x, 1, name="shared.gate", bias=False), name="shared.sigmoid")
+            total = net.multiply(total, gate, name="shared.weighed")
     for expert, count in enumerate(routing or loads(rows, config, seed, net.name_of("experts"))):
         if not count:
             continue

@@ -13,12 +13,13 @@ ACTIVATIONS = {"gelu_tanh": "gelu"}
 def feed_forward(net: Network, config: Config, x: Tensor, name: str = "") -> Tensor:
     """Add activation(x W1) W2, or (activation(x W_gate) * x W_up) W_down."""
     kind = ACTIVATIONS.get(config.activation, config.activation)
+    biased = config.biases or config.ffn_bias
     if not config.gated:
         relu = "relu" if kind == "relu" else "none"
-        wide = net.linear(x, config.ffn, name=f"{name}FF1", bias=config.biases, activation=relu)
+        wide = net.linear(x, config.ffn, name=f"{name}FF1", bias=biased, activation=relu)
         active = wide if relu == "relu" else net.each(kind, wide, name=f"{name}{kind}")
-        return net.linear(active, config.hidden, name=f"{name}FF2", bias=config.biases)
-    gate = net.linear(x, config.ffn, name=f"{name}FF_gate", bias=config.biases)
-    up = net.linear(x, config.ffn, name=f"{name}FF_up", bias=config.biases)
+        return net.linear(active, config.hidden, name=f"{name}FF2", bias=biased)
+    gate = net.linear(x, config.ffn, name=f"{name}FF_gate", bias=biased)
+    up = net.linear(x, config.ffn, name=f"{name}FF_up", bias=biased)
     active = net.multiply(net.each(kind, gate, name=f"{name}{kind}"), up, name=f"{name}multiply")
-    return net.linear(active, config.hidden, name=f"{name}FF_down", bias=config.biases)
+    return net.linear(active, config.hidden, name=f"{name}FF_down", bias=biased)

@@ -25,11 +25,15 @@ from workloads.networks.vision import VISION, vision
 Builder = Callable[..., Graph]
 
 # Liu et al. 2019; Wang et al. 2020 (sentence-transformers/all-MiniLM-*); Jiao et al. 2020; Sanh et al. 2019; Lan et al.
-# 2019 (albert-*-v2: one layer's weights for all, tables of 128 columns).
+# 2019; Conneau et al. 2020; Clark et al. 2020 (albert-*-v2: one layer's weights for all, tables of 128 columns).
 ENCODERS: dict[str, Model] = {
     "roberta-base": Model(12, 768, 12, 3072, token_types=1, vocab=50265, positions=514),
     "roberta-large": Model(24, 1024, 16, 4096, token_types=1, vocab=50265, positions=514),
     "distilroberta": Model(6, 768, 12, 3072, token_types=1, vocab=50265, positions=514),
+    "xlm-roberta-base": Model(12, 768, 12, 3072, token_types=1, vocab=250002, positions=514),
+    "xlm-roberta-large": Model(24, 1024, 16, 4096, token_types=1, vocab=250002, positions=514),
+    "electra-small": Model(12, 256, 4, 1024, pooler=False, embedding_size=128),
+    "electra-base": Model(12, 768, 12, 3072, pooler=False),
     "minilm-l6": Model(6, 384, 12, 1536),
     "minilm-l12": Model(12, 384, 12, 1536),
     "tinybert-4": Model(4, 312, 12, 1200),

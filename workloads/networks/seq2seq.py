@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph, Tensor, View
@@ -30,6 +31,8 @@ class Seq2Seq:
 
     ``mels`` 0: tokens are words; otherwise frames of this many channels, which two convolutions take in, the second of
     stride 2. ``positions``: rows of the decoder's learned position table; ``source``: tokens of the encoder by default.
+    ``gated``: gelu(x W_gate) times x W_up in the place of relu(x W1); ``tied``: the scores of words are products with
+    the word table.
     """
 
     layers: int
@@ -41,10 +44,12 @@ class Seq2Seq:
     mels: int = 0
     positions: int = 0
     source: int = 512
+    gated: bool = False
+    tied: bool = True
 
     @property
     def is_t5(self) -> bool:
-        """RMSNorm, no biases, ReLU and relative positions; otherwise LayerNorm, biases, GELU."""
+        """RMSNorm, no biases and relative positions; otherwise LayerNorm, biases, GELU."""
         return not self.mels
 
     @property
@@ -53,18 +58,21 @@ class Seq2Seq:
         return self.heads * self.head_dim
 
     def parameters(self) -> int:
-        """Return the parameters of the whole network; the head is tied to the word table."""
+        """Return the parameters of the whole network."""
         biased = not self.is_t5
         attention = 4 * self.hidden * self.inner + (3 * self.hidden if biased else 0)  # K has no bias
-        ffn = 2 * self.hidden * self.ffn + ((self.hidden + self.ffn) if biased else 0)
+        ffn = (3 if self.gated else 2) * self.hidden * self.ffn + ((self.hidden + self.ffn) if biased else 0)
         norm = self.hidden * (2 if biased else 1)
         stacks = self.layers * (3 * attention + 2 * ffn + 5 * norm) + 2 * norm
-        ends = self.vocab * self.hidden + self.positions * self.hidden
+        ends = (1 if self.tied else 2) * self.vocab * self.hidden + self.positions * self.hidden
         if self.is_t5:
             return stacks + ends + 2 * BUCKETS * self.heads
         stem = 3 * self.mels * self.hidden + 3 * self.hidden**2 + 2 * self.hidden
         return stacks + ends + stem + self.source * self.hidden
 
+
+# Chung et al. 2022; Xue et al. 2021: T5 of version 1.1.
+FLAN = partial(Seq2Seq, vocab=32128, gated=True, tied=False)
 
 SEQ2SEQ: dict[str, Seq2Seq] = {
     "t5-small": Seq2Seq(6, 512, 8, 2048, 32128),
@@ -72,6 +80,12 @@ SEQ2SEQ: dict[str, Seq2Seq] = {
     "t5-large": Seq2Seq(24, 1024, 16, 4096, 32128),
     "t5-3b": Seq2Seq(24, 1024, 32, 16384, 32128, head_dim=128),
     "t5-11b": Seq2Seq(24, 1024, 128, 65536, 32128, head_dim=128),
+    "flan-t5-small": FLAN(8, 512, 6, 1024),
+    "flan-t5-base": FLAN(12, 768, 12, 2048),
+    "flan-t5-large": FLAN(24, 1024, 16, 2816),
+    "flan-t5-xl": FLAN(24, 2048, 32, 5120),
+    "flan-t5-xxl": FLAN(24, 4096, 64, 10240),
+    "mt5-small": FLAN(8, 512, 6, 1024, vocab=250112),
     "whisper-tiny": Seq2Seq(4, 384, 6, 1536, 51865, mels=80, positions=448, source=1500),
     "whisper-base": Seq2Seq(6, 512, 8, 2048, 51865, mels=80, positions=448, source=1500),
     "whisper-small": Seq2Seq(12, 768, 12, 3072, 51865, mels=80, positions=448, source=1500),
@@ -170,11 +184,15 @@ class _Parts:
         if head:
             cols = sizes.hidden
             last = View(x.name, 1, self.batch, cols, new * cols, 0, (new - 1) * cols)
-            table = net.tensor("word_table", (sizes.vocab, cols), kind="weight")
-            net.linear(last, table, name="head", bias=False, wide=True)
+            of = net.tensor("word_table", (sizes.vocab, cols), kind="weight") if sizes.tied else sizes.vocab
+            net.linear(last, of, name="head", bias=False, wide=True)
 
     def _feed(self, x: Tensor) -> Tensor:
         t5 = self.sizes.is_t5
+        if self.sizes.gated:
+            gate, up = (self.linear(x, self.sizes.ffn, f"FF_{part}") for part in ("gate", "up"))
+            active = self.net.multiply(self.net.each("gelu", gate, name="gelu"), up)
+            return self.linear(active, self.sizes.hidden, "FF_down")
         wide = self.net.linear(x, self.sizes.ffn, name="FF1", bias=not t5, activation="relu" if t5 else "none")
         return self.linear(wide if t5 else self.net.each("gelu", wide, name="gelu"), self.sizes.hidden, "FF2")
 

@@ -1,34 +1,32 @@
-"""Configurations of encoder-decoders, windows, mobile networks and fine-grained experts (see `hf_config`).
+"""Configurations of encoder-decoders, windows and mobile networks.
 
 Networks that are built at one published size alone are read where every key that decides it says that size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from sim.base.errors import InputError
-from sim.graph import Graph
 from workloads.networks import mobilebert, reformer
-from workloads.networks.config import Config
+from workloads.networks.hugging_face.form import Builder, Fixed, ModelType, Sizes
 from workloads.networks.mobilevit import MOBILEVIT, mobilevit
-from workloads.networks.models import decoder_model
 from workloads.networks.seq2seq import BUCKETS, Seq2Seq, seq2seq
 from workloads.networks.swin import CLASSES, Swin, swin
 
-Sizes = Mapping[str, Any]
-Fixed = dict[str, tuple[Any, ...]]
 
-
-def t5(name: str, s: Sizes) -> Callable[..., Graph]:
-    """T5 of one number of layers on both sides."""
+def t5(name: str, s: Sizes) -> Builder:
+    """T5 of one number of layers on both sides; version 1.1 and mT5 have gates and a head of their own."""
     _alike(s, "num_layers", "num_decoder_layers")
-    made = Seq2Seq(s["num_layers"], s["d_model"], s["num_heads"], s["d_ff"], s["vocab_size"], head_dim=s["d_kv"])
+    gated = s.get("feed_forward_proj", "gated-gelu" if s["model_type"] == "mt5" else "relu") == "gated-gelu"
+    made = Seq2Seq(
+        s["num_layers"], s["d_model"], s["num_heads"], s["d_ff"], s["vocab_size"], head_dim=s["d_kv"], gated=gated,
+        tied=s.get("tie_word_embeddings", True),
+    )  # fmt: skip
     return seq2seq(name, made)
 
 
-def whisper(name: str, s: Sizes) -> Callable[..., Graph]:
+def whisper(name: str, s: Sizes) -> Builder:
     """Whisper, whose encoder and decoder are of one size."""
     _alike(s, "encoder_layers", "decoder_layers")
     _alike(s, "encoder_attention_heads", "decoder_attention_heads")
@@ -46,7 +44,7 @@ def _alike(s: Sizes, one: str, two: str) -> None:
         raise InputError(f"{two} is {s[two]!r}, must be {one} ({s[one]})")
 
 
-def swin_of(name: str, s: Sizes) -> Callable[..., Graph]:
+def swin_of(name: str, s: Sizes) -> Builder:
     """Swin of any stages."""
     depths, heads = (tuple(s[key]) if isinstance(s.get(key), list) else () for key in ("depths", "num_heads"))
     if not depths or len(depths) != len(heads) or not all(isinstance(n, int) and 1 <= n <= 64 for n in depths + heads):
@@ -57,7 +55,7 @@ def swin_of(name: str, s: Sizes) -> Callable[..., Graph]:
     return swin(name, Swin(depths, s["embed_dim"], heads))
 
 
-def mobilevit_of(name: str, s: Sizes) -> Callable[..., Graph]:
+def mobilevit_of(name: str, s: Sizes) -> Builder:
     """One of the published MobileViTs."""
     given = (
         tuple(s.get("neck_hidden_sizes") or ()),
@@ -73,31 +71,15 @@ def mobilevit_of(name: str, s: Sizes) -> Callable[..., Graph]:
     )
 
 
-def one_size(builder: Callable[..., Graph]) -> Callable[[str, Sizes], Callable[..., Graph]]:
+def one_size(builder: Builder) -> Callable[[str, Sizes], Builder]:
     """Return the maker of a network that has one published size, which its ``fixed`` keys hold."""
     return lambda name, sizes: builder
 
 
-def deepseek(name: str, s: Sizes) -> Callable[..., Graph]:
-    """DeepSeekMoE: shared experts beside the routed ones, first layers without any."""
-    experts, picked = s["n_routed_experts"], s["num_experts_per_tok"]
-    if not 1 <= picked <= experts:
-        raise InputError(f"num_experts_per_tok is {picked}, must be 1 to n_routed_experts ({experts})")
-    config = Config(
-        layers=s["num_hidden_layers"], hidden=s["hidden_size"], heads=s["num_attention_heads"],
-        kv_heads=s["num_key_value_heads"], head_dim=s["head_dim"], ffn=s["moe_intermediate_size"],
-        vocab=s["vocab_size"], most_positions=s["max_position_embeddings"],
-        rope_base=float(s.get("rope_theta", 10000.0)), experts=experts,
-        per_token=picked, shared_ffn=s["n_shared_experts"] * s["moe_intermediate_size"],
-        first_ffn=s["intermediate_size"], tied=s.get("tie_word_embeddings", False),
-    )  # fmt: skip
-    return decoder_model(name, config)
-
-
 T5: tuple[dict[str, int | None], Fixed] = (
     {"num_layers": None, "d_model": None, "num_heads": None, "d_ff": None, "vocab_size": None, "d_kv": 64},
-    {"feed_forward_proj": ("relu",), "dense_act_fn": ("relu",), "is_gated_act": (False,),
-     "relative_attention_num_buckets": (BUCKETS,), "tie_word_embeddings": (True,), "is_encoder_decoder": (True,)},
+    {"feed_forward_proj": ("relu", "gated-gelu"), "relative_attention_num_buckets": (BUCKETS,),
+     "is_encoder_decoder": (True,)},
 )  # fmt: skip
 WHISPER: tuple[dict[str, int | None], Fixed] = (
     {"encoder_layers": None, "d_model": None, "encoder_attention_heads": None, "encoder_ffn_dim": None,
@@ -135,7 +117,14 @@ REFORMER: tuple[dict[str, int | None], Fixed] = (
      "axial_pos_embds_dim": ([cols for _, cols in reformer.AXES],),
      "hidden_act": ("relu",), "is_decoder": (True,)},
 )  # fmt: skip
-DEEPSEEK: tuple[dict[str, int | None], Fixed] = (
-    {"moe_intermediate_size": None, "n_routed_experts": None, "num_experts_per_tok": None, "n_shared_experts": None},
-    {"first_k_dense_replace": (1,), "moe_layer_freq": (1,), "attention_bias": (False,), "scoring_func": ("softmax",)},
-)
+
+OTHERS: dict[str, ModelType] = {
+    "t5": ModelType(T5[0], t5, T5[1]),
+    "mt5": ModelType(T5[0], t5, T5[1]),
+    "whisper": ModelType(WHISPER[0], whisper, WHISPER[1]),
+    "swin": ModelType(SWIN[0], swin_of, SWIN[1]),
+    "mobilevit": ModelType(MOBILEVIT_KEYS[0], mobilevit_of, MOBILEVIT_KEYS[1]),
+    "mobilebert": ModelType(MOBILEBERT[0], one_size(mobilebert.mobilebert), MOBILEBERT[1]),
+    "reformer": ModelType(REFORMER[0], one_size(reformer.reformer), REFORMER[1]),
+}
+"""Model types with two stacks, windows, or one published size."""

@@ -1,0 +1,74 @@
+"""One layer of a decoder: norms, attention behind its cache, and the feed-forward network or its experts."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sim.graph import Tensor, View
+from workloads.networks.builder import Capped, Network
+from workloads.networks.config import Config
+from workloads.networks.decoding.cache import alone, into_cache, rotated, written
+from workloads.networks.decoding.step import Step
+from workloads.networks.experts import experts
+from workloads.networks.feed_forward import feed_forward
+
+
+def addend(net: Network, config: Config, step: Step) -> Tensor | None:
+    """Return what is added to the scores of a layer: the causal mask, or ALiBi's bias with the mask in it."""
+    keys, sums = step.keys(config), net.sums
+    if config.alibi:
+        return net.tensor("alibi", (config.heads, step.new, keys), sums, "input")
+    dtype = net.dtype if config.capped else sums
+    return net.input(net.name_of("causal_mask"), step.new, keys, dtype) if step.new > 1 else None
+
+
+def layer(net: Network, config: Config, step: Step, x: Tensor, added: Tensor | None) -> Tensor:
+    """Return the output of one layer. ``added``: to its scores, None = nothing."""
+    routed = partial(experts, seed=step.seed, routing=step.routing) if config.experts else feed_forward
+    branches = (partial(_attention, step=step, added=added), routed)
+    if config.parallel_norms:
+        sources = [net.norm(x, config.norm, name=f"norm{n + 1}") for n in range(config.parallel_norms)]
+        made = [branch(net, config, source) for branch, source in zip(branches, [*sources, sources[0]], strict=False)]
+        return net.add(x, net.add(made[0], made[1], name="branch_add"), name="residual_add1")
+    for n, branch in enumerate(branches, start=1):
+        before = config.norms_at in ("before", "both")
+        part = branch(net, config, net.norm(x, config.norm, name=f"norm{n}") if before else x)
+        if config.norms_at in ("branch", "both"):
+            part = net.norm(part, config.norm, name=f"branch_norm{n}")
+        x = net.add(x, part, name=f"residual_add{n}")
+        if config.norms_at == "behind":
+            x = net.norm(x, config.norm, name=f"norm{n}")
+    return x
+
+
+def _attention(net: Network, config: Config, x: Tensor, *, step: Step, added: Tensor | None) -> Tensor:
+    """Q, K and V, the last two into the cache, and attention over what the cache then holds."""
+    bias, keys = config.qkv_bias or config.biases, step.keys(config)
+    q = _normed(net, config, net.linear(x, config.queries, name="matmul_Q", bias=bias), "Q")
+    caches = [net.state(net.name_of(f"cache_{part}"), step.batch, keys, config.keys) for part in "KV"]
+    places = [written(cache, config, step) for cache in caches]
+    if config.rope:
+        q = rotated(net, config, step, q, "rope_Q")
+        k = _normed(net, config, net.linear(x, config.keys, name="matmul_K", bias=bias), "K")
+        rotated(net, config, step, k, "rope_K", places[0])
+    else:
+        into_cache(net, x, config, step, ("matmul_K", bias, places[0]))
+    into_cache(net, x, config, step, ("matmul_V", bias, places[1]))
+    seen = [one.keys(config) for one in alone(step)] if step.lengths else [keys] * step.batch
+    bounded = Capped(added) if config.capped else added
+    context = net.attention(q, *caches, heads=config.heads, kv_heads=config.groups, batch=seen, added=bounded)
+    return net.linear(context, config.hidden, name="W_out", bias=config.biases)
+
+
+def _normed(net: Network, config: Config, x: Tensor, part: str) -> Tensor:
+    """Return Q or K normalised, each head or each row by itself, where a model does."""
+    if config.qk_norm == "none":
+        return x
+    if config.qk_norm == "row":
+        return net.norm(x, "rmsnorm", name=f"norm_{part}")
+    at, size = net.name_of(f"norm_{part}"), config.size
+    gamma = net.tensor(f"{at}.gamma", (size,), net.sums, "weight")
+    result = net.tensor(at, x.shape)
+    views = [View(tensor.name, 1, tensor.elements // size, size, size, 0) for tensor in (x, result)]
+    net.apply("rmsnorm", at, views[:1], views[1], gamma=gamma.name)
+    return result

@@ -1,0 +1,62 @@
+"""One step of a decoder: how many tokens, and how many whose keys are cached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workloads.encoder import nearest_whole
+from workloads.networks.config import Config
+from workloads.networks.experts import routing_problems
+
+PHASES = ("prefill", "decode")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One graph's work: ``new`` tokens of each of ``batch`` sequences that have ``past`` keys each.
+
+    ``seed``: of the tokens' experts, or ``routing``: tokens of each expert. ``lengths``: where sequences have different
+    numbers of keys, that of each; ``past`` is then the largest.
+    """
+
+    new: int
+    past: int = 0
+    batch: int = 1
+    seed: int = 0
+    lengths: tuple[int, ...] = ()
+    routing: tuple[int, ...] = ()
+
+    def keys(self, config: Config) -> int:
+        """Return the keys that the last token sees, of the longest sequence."""
+        return min(self.past + self.new, config.window) if config.window else self.past + self.new
+
+
+MOST_KEYS = 1 << 22
+"""Of one sequence: four times the longest published context."""
+
+MOST_ROUTED = 1 << 18
+"""Tokens of all sequences for which experts are drawn, layer by layer, one token at a time."""
+
+
+def problems_of(name: str, config: Config, step: Step, embeddings: bool) -> list[str]:
+    """Return the problems of a step of a decoder, none if it is legal."""
+    if isinstance(step.past, bool) or not isinstance(step.past, int) or step.past < 0:
+        return [f"{name}: kv is {step.past!r}, must be a whole number >= 0{nearest_whole(step.past, 0)}"]
+    problems = []
+    most = config.most_positions if embeddings and config.positions else MOST_KEYS
+    if step.past + step.new > most:
+        what = f"seq {step.new} behind kv {step.past}" if step.past else f"seq {step.new}"
+        nearest = f"kv={most - step.new}" if step.past and step.new <= most else f"seq={most}"
+        limit = f"the position table of {most} tokens" if most < MOST_KEYS else f"the limit of {most:,} keys"
+        problems.append(f"{name}: {what} is beyond {limit} (nearest: {nearest})")
+    if step.lengths and step.new != 1:
+        problems.append(f"{name}: sequences of different lengths take one new token each, not {step.new} (seq=1)")
+    problems += routing_problems(name, config, step.routing, step.batch * step.new)
+    if config.experts and step.batch * step.new > MOST_ROUTED:
+        problems.append(
+            f"{name}: {step.batch} x {step.new} tokens: experts are drawn for at most {MOST_ROUTED:,} (nearest: "
+            f"{f'seq={MOST_ROUTED // step.batch}' if step.batch <= MOST_ROUTED else f'batch={MOST_ROUTED}'})"
+        )
+    if config.window and step.new > config.window and step.past:
+        problems.append(f"{name}: {step.new} tokens exceed the window of {config.window} (nearest: {config.window})")
+    return problems
