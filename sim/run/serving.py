@@ -126,9 +126,12 @@ def bundle(request: Request, bounds: Bounds, *, model: str = "", variant: str = 
     ``model``: its name in the bundle, "" = ours; ``variant``: of the types, "" = the array's input type.
     """
     name = str(request.graph)
-    if not isinstance(request.graph, str) or name not in DECODERS or not DECODERS[name].gated:
-        gated = [known for known, config in DECODERS.items() if config.gated]
-        raise InputError(f"{name}: LLMServingSim knows gated decoders{did_you_mean(name, gated)}: {', '.join(gated)}")
+    served = [known for known, config in DECODERS.items() if config.gated and config.norms_at == "before"]
+    if not isinstance(request.graph, str) or name not in served:
+        raise InputError(
+            f"{name}: LLMServingSim knows gated decoders with two norms a layer{did_you_mean(name, served)}: "
+            f"{', '.join(served)}"
+        )
     problems = bounds.problems()
     problems += [
         f"{what} is {text!r}, must be a name such as org/name (letters, digits, - _ . and /)"
