@@ -78,12 +78,11 @@ class Profile:
         """Return the sums for parts of ``width`` block columns."""
         if width not in self._columns:
             blocks_k, blocks_j = self.mask.shape
-            counts = np.zeros((blocks_of(blocks_j, width), blocks_k + 1), dtype=np.int64)
+            firsts = np.arange(0, blocks_j, width)
+            counts = np.zeros((len(firsts), blocks_k + 1), dtype=np.int64)
             cycles = np.zeros(counts.shape)
-            for j0, first in enumerate(range(0, blocks_j, width)):
-                last = min(first + width, blocks_j)
-                counts[j0, 1:] = self.mask[:, first:last].sum(axis=1).cumsum()
-                cycles[j0, 1:] = self._row_loads(first, last).cumsum()
+            np.add.reduceat(self.mask, firsts, axis=1, dtype=np.int64).T.cumsum(axis=1, out=counts[:, 1:])
+            self._row_loads(width, firsts).cumsum(axis=1, out=cycles[:, 1:])
             self._columns[width] = Columns(self.blocks.needs_a(np.diff(counts, axis=1) > 0), counts, cycles)
         return self._columns[width]
 
@@ -93,10 +92,15 @@ class Profile:
             self._index_rows[depth, width] = self.blocks.index_rows(depth, width, hw)
         return self._index_rows[depth, width]
 
-    def _row_loads(self, first: int, last: int) -> npt.NDArray[np.float64]:
-        """Cycles of loading the non-zero blocks of each row k in columns first..last, by aligned groups."""
+    def _row_loads(self, width: int, firsts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Cycles of loading the non-zero blocks of each row k, by part of ``width`` columns: [part, k]."""
         group = self.cost.group
-        groups = np.empty((len(self.mask), blocks_of(last, group) - first // group))
-        group_cycles(self.cost.record, self.mask, first, last, group, self.dim, groups)
-        sums: npt.NDArray[np.float64] = groups.sum(axis=1)
+        lasts = np.minimum(firsts + width, self.mask.shape[1])
+        groups_n = -(-lasts // group) - firsts // group
+        groups = np.empty((len(firsts), len(self.mask), int(groups_n.max())))
+        group_cycles(self.cost.record, self.mask, width, group, self.dim, groups)
+        sums = np.empty(groups.shape[:2])
+        for n in np.unique(groups_n):  # sums of equally many numbers each: numpy's order of adding hangs on it
+            parts = groups_n == n
+            sums[parts] = groups[parts, :, :n].sum(axis=2)
         return sums

@@ -121,10 +121,17 @@ def _group_cycles(cost, mask_row, start, stop, group, dim):
 
 
 @entry
-def group_cycles(cost, mask, first, last, group, dim, found):
-    """Write the cycles of loading rows of blocks of columns first..last: ``found``, float64[rows, aligned groups]."""
-    start, stop = first // group, blocks_of(last, group)
-    for row in range(len(mask)):
-        for place in range(start, stop):
-            bounds = max(first, place * group), min(last, (place + 1) * group)
-            found[row, place - start] = _group_cycles(cost[0], mask[row], bounds[0], bounds[1], group, dim)
+def group_cycles(cost, mask, width, group, dim, found):
+    """Write the cycles of loading the blocks of each row in parts of ``width`` columns, by aligned groups.
+
+    ``found``: float64[parts, rows, groups]; a part fills those it has.
+    """
+    blocks_j = mask.shape[1]
+    for part in range(blocks_of(blocks_j, width)):
+        first, last = part * width, min((part + 1) * width, blocks_j)
+        start, stop = first // group, blocks_of(last, group)
+        for row in range(len(mask)):
+            for place in range(start, stop):
+                bounds = max(first, place * group), min(last, (place + 1) * group)
+                cycles = _group_cycles(cost[0], mask[row], bounds[0], bounds[1], group, dim)
+                found[part, row, place - start] = cycles
