@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,20 @@ def parse_settings(settings: Iterable[str]) -> dict[str, object]:
     return overrides
 
 
+@cache
+def _shipped(name: str) -> Mapping[str, Any]:
+    """Return the description of a machine that ships with Carat, not to be written to: its files are read once."""
+    return _described(name, ())
+
+
 def _resolve(source: str | Path | Mapping[str, object], chain: tuple[str, ...]) -> dict[str, Any]:
     """Return the description with its bases underneath; ``chain``: the files on the way, to catch cycles."""
+    if isinstance(source, str) and not _is_path(source) and source in _files():
+        return merge({}, _shipped(source))
+    return _described(source, chain)
+
+
+def _described(source: str | Path | Mapping[str, object], chain: tuple[str, ...]) -> dict[str, Any]:
     folder = Path()
     if isinstance(source, Mapping):
         own, label = dict(source), "hardware"
@@ -182,8 +195,14 @@ def _is_path(source: str | Path) -> bool:
     return isinstance(source, Path) or source.endswith((".toml", ".json", ".cfg")) or "/" in source
 
 
+@cache
+def _files() -> Mapping[str, Path]:
+    """Return name -> file of every machine that ships with Carat."""
+    return config_files("published") | config_files()
+
+
 def _find(source: str | Path) -> tuple[Path, str]:
-    files = config_files("published") | config_files()
+    files = _files()
     if _is_path(source):
         path = Path(source).resolve()  # one spelling per file, or a cycle of bases could hide
         if not path.is_file():
