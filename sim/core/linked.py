@@ -15,7 +15,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,9 @@ def kinds(arguments: tuple[Any, ...]) -> str:
 
 def _kind(value: Any) -> str:
     if isinstance(value, np.ndarray):
-        return _array(value.dtype, value.ndim, value.flags.num & (ALIGNED | WRITEABLE | C_ORDER | FORTRAN_ORDER))
+        flags = value.flags
+        layout = "C" if flags.c_contiguous else "F" if flags.f_contiguous else "A"
+        return f"[{_dtype(value.dtype)}{value.ndim}{layout}{flags.aligned:d}{flags.writeable:d}]"
     if isinstance(value, bool | np.bool_):
         return "?"
     if isinstance(value, int) or type(value) is np.int64:
@@ -110,16 +112,6 @@ def _kind(value: Any) -> str:
     raise Unlinkable(f"a {type(value).__name__} as argument")
 
 
-C_ORDER, FORTRAN_ORDER, ALIGNED, WRITEABLE = 0x1, 0x2, 0x100, 0x400
-"""Flags of an array, as `numpy.ndarray.flags.num` has them."""
-
-
-@cache
-def _array(dtype: np.dtype, dimensions: int, flags: int) -> str:
-    layout = "C" if flags & C_ORDER else "F" if flags & FORTRAN_ORDER else "A"
-    return f"[{_dtype(dtype)}{dimensions}{layout}{bool(flags & ALIGNED):d}{bool(flags & WRITEABLE):d}]"
-
-
 @cache
 def _dtype(dtype: np.dtype) -> str:
     """Records by size and names: no two kinds of record that one entry takes agree in both."""
@@ -128,18 +120,16 @@ def _dtype(dtype: np.dtype) -> str:
     return f"V{dtype.itemsize}{hashlib.sha256(' '.join(dtype.names).encode()).hexdigest()[:8]}"
 
 
-def _flat(arguments: tuple[Any, ...]) -> list[int | float]:
-    flat: list[int | float] = []  # no generator: an entry of the lowering is called a thousand times a layer
+def _flat(arguments: tuple[Any, ...]) -> Iterator[int | float]:
     for value in arguments:
         if isinstance(value, np.ndarray):
-            flat += (0, 0, value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides)
+            yield from (0, 0, value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides)
         elif isinstance(value, tuple):
-            flat += _flat(value)
+            yield from _flat(value)
         elif isinstance(value, np.void):
-            flat.append(np.frombuffer(value, np.uint8).ctypes.data)
+            yield np.frombuffer(value, np.uint8).ctypes.data
         else:
-            flat.append(value if isinstance(value, float | np.float32) else int(value))
-    return flat
+            yield value if isinstance(value, float | np.float32) else int(value)
 
 
 @cache
@@ -160,7 +150,6 @@ def cpu() -> str | None:
     return f"{platform.machine()}-{hashlib.sha256(repr(sorted(said.items())).encode()).hexdigest()[:12]}"
 
 
-@cache
 def usable() -> bool:
     """May entries run from shared objects? Not where numba is asked to compile in another way than its own."""
     other = ("NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK", "NUMBA_OPT", "NUMBA_DEBUGINFO")
