@@ -15,7 +15,6 @@ from sim.hardware import Hardware
 from sim.lower.sparse.blocks import Blocks, Mask
 from sim.lower.sparse.compiled.cut import group_cycles
 from sim.lower.sparse.compiled.loads import COST
-from sim.lower.tiling import blocks_of
 
 REQUEST_OVERHEAD_CYCLES = 6
 """Round trip of a read beyond latency and beats, as the DMA sees it (rtl README, mvin rules)."""
