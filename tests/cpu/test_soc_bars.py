@@ -88,10 +88,11 @@ def test_loops_written_by_hand_are_issued_as_fast_as_measured() -> None:
 
 
 def test_loops_written_by_hand_with_cold_code() -> None:
-    """Without an L2, where the lines of code were counted; the last store's fence misses one that is not counted."""
-    results = [r for r in validated("issue.csv", issue_code="cold", l2_KiB="0") if r.outcome.cycles is not None]
-    found = errors(results)
-    assert len(found) == 19 and mean(found) <= 0.08 and max(found) <= 0.34
+    """Lines of code are counted without an L2; the first line of a straight program is fetched while it issues."""
+    for l2_kib, most in (("0", 0.04), ("512", 0.055)):
+        results = [r for r in validated("issue.csv", issue_code="cold", l2_KiB=l2_kib) if r.outcome.cycles is not None]
+        found = errors(results)
+        assert len(found) == 19 and mean(found) <= most and max(found) <= 0.26
 
 
 def test_lone_commands_with_and_without_pages() -> None:
@@ -99,10 +100,7 @@ def test_lone_commands_with_and_without_pages() -> None:
     table = SOC / "virtual_memory.csv"
     lone = runner.validate([table], select=lambda row: row.columns["id"].startswith("vm2_"))
     found = errors(lone)
-    assert len(found) == 240 and mean(found) <= 0.01
-    assert sum(error == 0 for error in found) >= 0.95 * len(found)
-    paged = [result for result in lone if "Sv39" in result.row.columns["config"]]
-    assert sum(result.error == 0 for result in paged) >= 0.95 * len(paged)
+    assert len(found) == 240 and max(found) == 0
     streams = runner.validate([table], select=lambda row: row.columns["id"] == "vm_m1_stream.0.0")
     assert "which the table does not give" in streams[0].outcome.reason
 

@@ -155,17 +155,20 @@ def run_of(columns: Mapping[str, str], path: Path) -> Measured:
 def _mispredicted(path: Path) -> frozenset[str]:
     """Return the ids of the lone commands whose branch is predicted wrongly, from the order of the table.
 
-    As the rows with bare translation show it: the second and third store of stores in a row, and the first load behind
-    them (each command runs twice). The rows with pages show it at the same places.
+    As the rows with bare translation show it: the second and third store of stores in a row, the first load behind
+    them, and the first two loads of a program that begins with them (each command runs twice). The rows with pages show
+    it at the same places.
     """
     found: set[str] = set()
     in_a_row: dict[str, int] = {}
+    begun: dict[str, int] = {}
     for _, columns in csvfile.read(path).records():
         if (lone := LONE.fullmatch(columns["id"])) is None:
             continue
         sequence, before = columns["config"], in_a_row.get(columns["config"], 0)
         stores = lone[1] == "mvout"
-        if before in (1, 2) if stores else before > 0:
+        begun[sequence] = begun.get(sequence, 0) + 1
+        if before in (1, 2) if stores else before > 0 or begun[sequence] <= 2:
             found.add(columns["id"])
         in_a_row[sequence] = before + 1 if stores else 0
     return frozenset(found)
