@@ -198,7 +198,7 @@ def _is_path(source: str | Path) -> bool:
 @cache
 def _files() -> Mapping[str, Path]:
     """Return name -> file of every machine that ships with Carat."""
-    return config_files("published") | config_files()
+    return {**config_files("published"), **config_files()}
 
 
 def _find(source: str | Path) -> tuple[Path, str]:
