@@ -34,8 +34,7 @@ test: $(BIN)/carat lint
 test-long: $(BIN)/carat
 	CARAT_EXAMPLES=5000 $(BIN)/pytest -n $(JOBS) # other random cases each time
 
-bench: $(BIN)/carat ## writes docs/BENCHMARKS.md; minutes, on an otherwise idle machine
-	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only
+bench: $(BIN)/carat ## writes docs/BENCHMARKS.md; some five minutes, on an otherwise idle machine
 	$(BIN)/python tests/bench/page.py --jobs $(JOBS) --first
 
 wheel: $(BIN)/carat ## dist/: a wheel that brings the compiled core along, for Linux on this architecture

@@ -1,7 +1,7 @@
 """docs/BENCHMARKS.md from measurements made now: `make bench`, or `python tests/bench/page.py --jobs 2`.
 
-``--every``: only every n-th point of the sweep of 1,000. ``--first``: also the first run ever. ``--scalesim`` and
-``--zigzag``: as in peers.py.
+``--every``: every n-th point of the sweep of 1,000 (7 shares no divisor with the axes; 1 takes minutes). ``--first``:
+also the first run ever. ``--scalesim`` and ``--zigzag``: as in peers.py.
 """
 
 from __future__ import annotations
@@ -71,29 +71,36 @@ def _cpuinfo() -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def networks() -> str:
-    """Return the table of whole networks."""
-    rows = []
+def networks() -> tuple[str, float]:
+    """Return the table of whole networks, and the CPU seconds of the layer that the other tables are set beside."""
+    rows, layer_s = [], 0.0
     for name, (what, wall_bar, memory_bar, peer) in NETWORKS.items():
         [found] = script("networks.py", name)
+        layer_s = layer_s or found["cpu_s"]
         programs = f"{found['distinct']} of {found['invocations']:,}"
-        peak = f"{found['peak_mib']:.0f}"
-        rows.append([f"`{name}`", what, found["wall_s"], wall_bar, found["cpu_s"], peak, memory_bar, programs, peer])
-    head = ["NAME", "what", "wall s", "bar", "CPU s", "peak MiB", "bar", "distinct programs", "peers, CPU s"]
-    return table(head, rows)
+        row = [f"`{name}`", what, found["wall_s"], wall_bar, found["cpu_s"], layers(found["cpu_s"], layer_s)]
+        rows.append([*row, f"{found['peak_mib']:.0f}", memory_bar, programs, peer])
+    head = ["NAME", "what", "wall s", "bar", "CPU s", "layers", "peak MiB", "bar", "distinct programs", "peers, CPU s"]
+    return table(head, rows), layer_s
 
 
-def processes(first: bool) -> str:
+def layers(cpu_s: float, layer_s: float) -> str:
+    """Return CPU seconds as a multiple of those of the dense layer, which the speed of the machine hardly changes."""
+    return f"{cpu_s / layer_s:.1f}"
+
+
+def processes(first: bool, layer_s: float) -> str:
     """Return the table of whole processes; ``first``: with the one that compiles.
 
     Measured from a small process, since a child's peak of memory begins with its parent's.
     """
     rows = []
     for cost in script("startup.py", *(["--first"] if first else [])):
-        name = cost["command"]
+        name, cpu_s = cost["command"], cost["cpu_s"]
         shown = f"`{name}`" if name.startswith("carat") else name
-        rows.append([shown, cost["wall_s"], cost["cpu_s"], f"{cost['peak_mib']:.0f}", STARTUP_BARS[name]])
-    return table(["command", "wall s", "CPU s", "peak MiB", "bar"], rows)
+        peak = f"{cost['peak_mib']:.0f}"
+        rows.append([shown, cost["wall_s"], cpu_s, layers(cpu_s, layer_s), peak, STARTUP_BARS[name]])
+    return table(["command", "wall s", "CPU s", "layers", "peak MiB", "bar"], rows)
 
 
 def patterns() -> str:
@@ -128,24 +135,36 @@ def searches(jobs: int) -> str:
     return table(["searched", "wall s", "bar", "CPU s"], rows)
 
 
-def sweep(jobs: int, every: int) -> str:
+def sweep(jobs: int, every: int, layer_s: float) -> str:
     """Return the table of the sweep."""
     rows = []
     for workers in dict.fromkeys((jobs, 1)):
         [found] = script("thousand_points.py", "--jobs", str(workers), "--every", str(every))
-        each = f"{1000 * found['cpu_s'] / found['points']:.0f}"
+        point_s = found["cpu_s"] / found["points"]
+        each = [f"{1000 * point_s:.0f}", layers(point_s, layer_s)]
         peak, digest = found["peak_mib_of_a_process"], f"`{found['rows_sha256']}`"
-        rows.append([f"{found['points']:,}", workers, found["wall_s"], found["cpu_s"], each, peak, digest])
-    return table(["points", "workers", "wall s", "CPU s", "CPU ms a point", "peak MiB of a process", "rows"], rows)
+        rows.append([f"{found['points']:,}", workers, found["wall_s"], found["cpu_s"], *each, peak, digest])
+    head = ["points", "workers", "wall s", "CPU s", "CPU ms a point", "layers a point", "peak MiB of a process", "rows"]
+    return table(head, rows)
 
 
 def slow() -> str:
     """Return the table of what is slower than dense networks."""
-    rows = [
-        [one["run"], one["cpu_s"], one["mcycles_per_cpu_s"], one["bar"], one.get("times", "")]
-        for one in script("slow.py")
+    rows = []
+    for one in script("slow.py"):
+        bar = f"{one['bar']} M/s" if "bar" in one else f"{one['bar_s']} s"
+        speed = [one.get(name, "") for name in ("mcycles_per_cpu_s", "of_dense", "times")]
+        rows.append([one["run"], one["cpu_s"], one["layers"], *speed, bar])
+    head = [
+        "run",
+        "CPU s",
+        "layers",
+        "million cycles a CPU s",
+        "of the dense layer's",
+        "times the run beside it",
+        "bar",
     ]
-    return table(["run", "CPU s", "million cycles a CPU s", "bar", "times the run beside it"], rows)
+    return table(head, rows)
 
 
 def recorded() -> str:
@@ -163,20 +182,22 @@ def main() -> None:
     """Measure everything and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--every", type=int, default=7, help="points of the sweep: every n-th of the 1,000")
     parser.add_argument("--first", action="store_true", help="also time the first run ever, which compiles")
     for peer in peers.PEERS:
         parser.add_argument(f"--{peer}", metavar="PYTHON")
     asked = parser.parse_args()
+    where = machine()
+    whole, layer_s = networks()
     parts = {
-        "machine": machine(),
-        "networks": networks(),
-        "processes": processes(asked.first),
+        "machine": where,
+        "networks": whole,
+        "processes": processes(asked.first, layer_s),
         "patterns": patterns(),
         "peers": beside_peers(vars(asked)),
         "searches": searches(asked.jobs),
         "slow": slow(),
-        "sweep": sweep(asked.jobs, asked.every),
+        "sweep": sweep(asked.jobs, asked.every, layer_s),
         "counters": recorded(),
     }
     text = INTRODUCTION.read_text()

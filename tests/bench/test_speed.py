@@ -1,4 +1,5 @@
-"""Speed of the simulator: `make bench`. Ratios where a ratio is possible; nothing here is a correctness test.
+"""Speed of the simulator: `pytest tests/bench --benchmark-enable --benchmark-only`. Ratios where a ratio is possible;
+nothing here is a correctness test.
 
 The peers' CPU seconds for one BERT-base encoder layer at 128 tokens were measured on a machine of two cores
 (docs/BENCHMARKS.md names them); a ratio against them holds only as far as this machine is like that one.
