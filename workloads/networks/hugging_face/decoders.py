@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -107,27 +108,45 @@ def _gemma(name: str, s: Sizes, **more: Any) -> Builder:
 
 
 def _gemma2(name: str, s: Sizes) -> Builder:
-    caps = [s.get("attn_logit_softcapping", 50.0), s.get("final_logit_softcapping", 30.0)]
-    if (caps[0] is None) != (caps[1] is None):
-        raise InputError(f"attn_logit_softcapping {caps[0]!r}, final_logit_softcapping {caps[1]!r}: both or none")
-    return _gemma(name, s, norms_at="both", capped=caps[0] is not None, **_windows(s, 4096, 2))
+    caps = {
+        key: s.get(key, default) for key, default in (("attn_logit_softcapping", 50), ("final_logit_softcapping", 30))
+    }
+    wrong = [
+        f"{key} is {cap!r}, must be a number above 0 or null"
+        for key, cap in caps.items()
+        if cap is not None and not (type(cap) in (int, float) and 0 < cap < math.inf)
+    ]
+    if not wrong and len({cap is None for cap in caps.values()}) > 1:
+        wrong = [f"{' and '.join(f'{key} {cap!r}' for key, cap in caps.items())}: must both be numbers or both null"]
+    if wrong:
+        raise InputError(wrong)
+    capped = all(cap is not None for cap in caps.values())
+    return _gemma(name, s, norms_at="both", capped=capped, **_windows(s, 4096, 2))
 
 
 def _gemma3(name: str, s: Sizes) -> Builder:
     return _gemma(name, s, norms_at="both", qk_norm="head", **_windows(s, 4096, 6))
 
 
+ATTENTIONS = ("sliding_attention", "full_attention")
+"""What layer_types names."""
+
+
 def _windows(s: Sizes, window: int, every: int) -> dict[str, int]:
     """Return the window, and which layers see all keys. Raises InputError for layers that are not periodic."""
     layers, types = s["num_hidden_layers"], s.get("layer_types")
-    every = s.get("sliding_window_pattern") or s.get("_sliding_window_pattern") or every
-    if isinstance(types, list):
-        full = [index for index, kind in enumerate(types, start=1) if kind == "full_attention"]
+    for key in ("sliding_window_pattern", "_sliding_window_pattern"):
+        every = every if s.get(key) is None else s[key]
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise InputError(f"{key} is {every!r}, must be a whole number >= 1")
+    if types is not None:
+        full = [n for n, kind in enumerate(types, start=1) if kind == ATTENTIONS[1]] if isinstance(types, list) else []
         every = full[0] if full else layers + 1
-        if len(types) != layers or full != list(range(every, layers + 1, every)):
-            raise InputError("layer_types must name every layer, and full_attention at every n-th of them")
-    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-        raise InputError(f"sliding_window_pattern is {every!r}, must be a whole number >= 1")
+        known = isinstance(types, list) and len(types) == layers and all(kind in ATTENTIONS for kind in types)
+        if not known or full != list(range(every, layers + 1, every)):
+            raise InputError(
+                f"layer_types must be a list of {layers}, {' or '.join(ATTENTIONS)}, the latter at every n-th place"
+            )
     return {"window": s.get("sliding_window") or window, "full_every": every}
 
 
