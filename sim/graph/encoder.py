@@ -145,8 +145,11 @@ class Sequences:
         return self.rows_of(tensor, item, 0, self.seq)
 
 
-def full_attention(builder: Builder, given: Sequences) -> Tensor:
-    """Add the attention of each sequence over all of its tokens; return the heads' results side by side."""
+def full_attention(builder: Builder, given: Sequences, added: Tensor | None = None) -> Tensor:
+    """Add the attention of each sequence over all of its tokens; return the heads' results side by side.
+
+    ``added``: sums [heads, queries, keys] that are added to the scores.
+    """
     at, heads, seq, layer = given.at, given.heads, given.seq, given.layer
     context = builder.tensor(f"{at}context", (given.batch * seq, given.cols))
     for item in range(given.batch):
@@ -154,7 +157,8 @@ def full_attention(builder: Builder, given: Sequences) -> Tensor:
         scores = builder.tensor(f"{at}scores{suffix}", (heads, seq, seq))
         q, k, v = (given.split(tensor, item) for tensor in (given.q, given.k, given.v))
         # The scale 1/sqrt(head_dim) of the scores is folded into the fixed-point scale of Q.
-        builder.op(f"{at}scores{suffix}", "matmul", [q, k], View.whole(scores), layer, transpose_b=True)
+        sums = [] if added is None else [View.whole(added)]
+        builder.op(f"{at}scores{suffix}", "matmul", [q, k, *sums], View.whole(scores), layer, transpose_b=True)
         shares = builder.map(f"{at}softmax{suffix}", "softmax", [scores], f"{at}probabilities{suffix}", layer)
         context_view = given.split(context, item)
         builder.op(f"{at}context{suffix}", "matmul", [View.whole(shares), v], context_view, layer)

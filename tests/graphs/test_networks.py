@@ -133,6 +133,15 @@ def test_encoders_have_the_published_parameters() -> None:
     assert counts["xlm-roberta-base"] == 278_043_648 and counts["xlm-roberta-large"] == 559_890_432
 
 
+def test_mpnet_has_the_published_parameters() -> None:
+    """109,486,464 with the pooler (sentence-transformers/all-mpnet-base-v2); the bias of distances is looked up once."""
+    graph = build("mpnet-base", seq=1, embeddings=True, pooler=True)
+    assert graph.parameters == 109_486_464
+    graph = build("mpnet-base", seq=4, layers=3)
+    assert sum(op.kind == "position_bias" for op in graph.ops) == 1
+    assert sum(view.tensor == "position_bias" for op in graph.ops for view in op.inputs) == 3
+
+
 def test_a_decode_step_does_the_macs_of_the_last_token_of_a_longer_prefill() -> None:
     """Without the causal saving, a prefill of n tokens does n rows of attention over n keys each."""
     config = DECODERS["gpt2"]

@@ -118,6 +118,8 @@ PUBLIC: dict[str, Content] = {
                              max_position_embeddings=514),
     "electra-small": bert("electra", 12, 256, 4, embedding_size=128),
     "electra-base": bert("electra", 12, 768, 12, embedding_size=768),
+    "mpnet-base": bert("mpnet", 12, 768, 12, vocab_size=30527, max_position_embeddings=514,
+                       relative_attention_num_buckets=32),
     "minilm-l6": bert("bert", 6, 384, 12),
     "distilbert": {"model_type": "distilbert", "n_layers": 6, "dim": 768, "n_heads": 12, "hidden_dim": 3072,
                    "vocab_size": 30522, "max_position_embeddings": 512, "activation": "gelu",

@@ -17,6 +17,7 @@ from workloads.networks.mobilebert import mobilebert
 from workloads.networks.mobilenet import mobilenet_v2
 from workloads.networks.mobilevit import MOBILEVIT, mobilevit
 from workloads.networks.reformer import reformer
+from workloads.networks.relative_attention import RELATIVE
 from workloads.networks.seq2seq import SEQ2SEQ, seq2seq
 from workloads.networks.sparse_attention import SPARSE
 from workloads.networks.swin import SWIN, swin
@@ -106,6 +107,7 @@ NETWORKS: dict[str, Builder] = {
     **{name: encoder_model(name, model) for name, model in ENCODERS.items()},
     **LINEAR,
     **SPARSE,
+    **RELATIVE,
     **{name: decoder_model(name, config) for name, config in DECODERS.items()},
     **{name: seq2seq(name, model) for name, model in SEQ2SEQ.items()},
     "mobilebert": mobilebert,

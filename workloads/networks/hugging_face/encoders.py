@@ -8,6 +8,7 @@ from functools import partial
 from sim.base.errors import InputError
 from workloads.bert import Model, encoder_model
 from workloads.networks.hugging_face.form import Builder, Fixed, ModelType, Sizes
+from workloads.networks.relative_attention import BUCKETS, relative_attention
 from workloads.networks.sparse_attention import bigbird_attention, longformer_attention
 from workloads.networks.vision import Vision, vision
 
@@ -45,6 +46,14 @@ def _electra(name: str, s: Sizes) -> Builder:
     narrow = s["embedding_size"]
     model = replace(_encoder(s), pooler=False, embedding_size=0 if narrow == s["hidden_size"] else narrow)
     return encoder_model(name, model)
+
+
+def _mpnet(name: str, s: Sizes) -> Builder:
+    model = Model(
+        s["num_hidden_layers"], s["hidden_size"], s["num_attention_heads"], s["intermediate_size"], token_types=0,
+        vocab=s["vocab_size"], positions=s["max_position_embeddings"],
+    )  # fmt: skip
+    return encoder_model(name, model, attention=relative_attention)
 
 
 def _albert(name: str, s: Sizes) -> Builder:
@@ -96,6 +105,10 @@ ENCODERS: dict[str, ModelType] = {
     "xlm-roberta": ModelType(ENCODER, _bert, PLAIN),
     "camembert": ModelType(ENCODER, _bert, PLAIN),
     "electra": ModelType({**ENCODER, "embedding_size": 128}, _electra, PLAIN),
+    "mpnet": ModelType(
+        {key: default for key, default in ENCODER.items() if key != "type_vocab_size"}, _mpnet,
+        {"relative_attention_num_buckets": (BUCKETS,), "hidden_act": ("gelu",)},
+    ),
     "albert": ModelType(
         {**ENCODER, "embedding_size": 128}, _albert,
         {**EITHER_GELU, "num_hidden_groups": (1,), "inner_group_num": (1,)},
