@@ -134,7 +134,7 @@ def test_encoders_have_the_published_parameters() -> None:
 
 
 def test_mpnet_has_the_published_parameters() -> None:
-    """109,486,464 with the pooler (sentence-transformers/all-mpnet-base-v2); the bias of distances is looked up once."""
+    """109,486,464 with the pooler (all-mpnet-base-v2); the bias of distances is looked up once."""
     graph = build("mpnet-base", seq=1, embeddings=True, pooler=True)
     assert graph.parameters == 109_486_464
     graph = build("mpnet-base", seq=4, layers=3)
