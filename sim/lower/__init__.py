@@ -22,6 +22,7 @@ from sim.lower.rows import call_rows, check_rows, lower_rows
 from sim.lower.sparse.blocksparse import check as check_blocksparse
 from sim.lower.sparse.blocksparse import lower_blocksparse, packed_counters
 from sim.lower.sparse.sampled import lower_sampled, sampled_counters
+from sim.lower.streaming import call_streaming, check_streaming, lower_streaming
 from sim.lower.work import (
     BlockSparseMatmul,
     Chain,
@@ -33,6 +34,7 @@ from sim.lower.work import (
     ResidualAdd,
     RowsMatmul,
     SampledMatmul,
+    Streaming,
     Work,
 )
 
@@ -47,6 +49,7 @@ __all__ = [
     "ResidualAdd",
     "RowsMatmul",
     "SampledMatmul",
+    "Streaming",
     "Work",
     "check",
     "counted",
@@ -84,6 +87,7 @@ LOWERINGS: dict[type[Work], Lowering] = {
     # Its sub-rows are cut while it is lowered; the planner has cut them once to count them.
     SampledMatmul: Lowering(lower_sampled, lambda work, hw: None, call_sparse, sampled_counters),
     RowsMatmul: Lowering(lower_rows, check_rows, call_rows),
+    Streaming: Lowering(lower_streaming, check_streaming, call_streaming),
     Chain: Lowering(
         lambda work, hw: lower_chain(work, hw, lower),
         lambda work, hw: check_chain(work, hw, check),

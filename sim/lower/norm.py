@@ -191,15 +191,22 @@ def _emit_load(
         stream.mvin(source, ACCUMULATOR_BIT + local, min(chunk, cols.stop - col), rows)
 
 
-def emit_passes(stream: Stream, work: Norm, hw: Hardware, row: int, rows: int, base: int) -> None:
-    """Store each row three times, two rows at a time."""
+def emit_passes(
+    stream: Stream, work: Norm, hw: Hardware, row: int, rows: int, base: int, block_rows: int | None = None
+) -> None:
+    """Store each row three times, two rows at a time.
+
+    ``block_rows``: accumulator rows from one block of columns to the next, None = DIM, as a store of several needs.
+    """
     even = rows - rows % STATISTICS
-    chunk = min(blocks_of(work.cols, hw.dim), hw.max_block_len) * hw.dim
+    block_rows = hw.dim if block_rows is None else block_rows
+    longest = hw.max_block_len if block_rows == hw.dim else 1
+    chunk = min(blocks_of(work.cols, hw.dim), longest) * hw.dim
     every = slice(0, work.cols)
     for first, last, statistics in ((0, even, STATISTICS), (even, rows, 1)):
         if first < last:
             pairs = np.arange(first, last, statistics)
-            passes = _passes(stream, work, hw, (row + pairs, base + pairs), statistics, every, chunk, hw.dim)
+            passes = _passes(stream, work, hw, (row + pairs, base + pairs), statistics, every, chunk, block_rows)
             if stream.pace.priced and not first:
                 passes["gap"][0, 0, 0, 0] = stream.pace.gap(f"{work.kind}_block")
             stream.emit_packed(passes.ravel())

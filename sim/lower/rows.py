@@ -54,16 +54,20 @@ def check_rows(work: RowsMatmul, hw: Hardware) -> None:
         problems.append("transposed A and a bias of input type need the hardware loop")
     if product.tile is not None:
         problems.append("a tile of its own; strips of DIM whole rows have none (nearest: no tile)")
-    if len(_b_places(hw)) < 2:
+    if len(b_places(hw)) < 2:
         problems.append(f"the scratchpad has {hw.sp_rows} rows, {hw.dim * PART * (A_PARTS + 2 * PART)} are needed")
     if problems:
         raise InputError([where + problem for problem in problems])
 
 
-def _b_places(hw: Hardware) -> list[int]:
-    """Return the first scratchpad rows of the parts of B in the order of use: bank by bank, A's bank left out."""
+def b_places(hw: Hardware, a_rows: int | None = None) -> list[int]:
+    """Return the first scratchpad rows of the parts of B in the order of use: bank by bank, A's bank left out.
+
+    ``a_rows``: scratchpad rows in front that A has; None = those of this module's strips.
+    """
     part, banks = PART * PART * hw.dim, hw.scratchpad.banks
-    a_rows, bank_rows = A_PARTS * PART * hw.dim, hw.sp_rows // hw.scratchpad.banks
+    a_rows = A_PARTS * PART * hw.dim if a_rows is None else a_rows
+    bank_rows = hw.sp_rows // hw.scratchpad.banks
     if banks < 3 or bank_rows < max(part, a_rows):
         return list(range(a_rows, hw.sp_rows - part + 1, part))
     return [bank * bank_rows + n * part for n in range(bank_rows // part) for bank in range(1, banks)]
@@ -95,7 +99,7 @@ class _Part:
 def _parts(work: Matmul, hw: Hardware) -> Iterator[_Part]:
     """Yield the parts of all strips in order; turns go on from strip to strip."""
     rows, cols, depth = matmul_blocks(work, hw.dim)
-    places = _b_places(hw)
+    places = b_places(hw)
     turn = a_turn = 0
     for _ in range(rows):
         for k in range(0, depth, PART):

@@ -1,16 +1,13 @@
-"""Work items of schedules other than the library's: rows normalised where they lie, programs without a fence."""
+"""Work items of schedules other than the library's: rows normalised where they lie, attention in blocks, chains."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from sim.lower.item import Item, Operand, Place
 from sim.lower.matmul_item import Matmul
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -92,3 +89,71 @@ class Chain(Item):
     def moved(self, to: Mapping[int, int]) -> Self:
         """Return the item with each operand at the address that ``to`` gives for its own."""
         return replace(self, parts=tuple(part.moved(to) for part in self.parts))
+
+
+@dataclass(frozen=True)
+class Streaming(Item):
+    """Attention in blocks of queries: scores, softmax and the product with the values, of whole rows on chip.
+
+    ``parts``: of each head the product of scores (activation "softmax", [m, n]) and the product behind it ([m, o] over
+    n), whose A is what the first leaves. A block has ``strips`` strips of ``height`` queries; ``slots`` blocks of
+    scores lie in the accumulator. ``buffer``: two blocks of probabilities in memory, as nothing leads from the
+    accumulator to the scratchpad. ``identity``, ``turned``: with both, keys that are stored by rows are put as they are
+    multiplied first, head behind head, each [k, n].
+    """
+
+    parts: tuple[Matmul, ...]
+    buffer: Operand
+    height: int
+    strips: int
+    slots: int
+    identity: Operand | None = None
+    turned: Operand | None = None
+
+    DIVISIBLE: ClassVar[bool] = False
+
+    @property
+    def chained(self) -> tuple[Any, ...]:
+        """The products."""
+        return self.parts
+
+    @property
+    def heads(self) -> tuple[tuple[Matmul, Matmul], ...]:
+        """Of each head the product of scores and the one behind it."""
+        return tuple(zip(self.parts[::2], self.parts[1::2], strict=True))
+
+    @property
+    def block(self) -> int:
+        """Queries of a block."""
+        return self.height * self.strips
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all products."""
+        return sum(part.macs for part in self.parts)
+
+    @property
+    def title(self) -> str:
+        """Function and sizes, for people."""
+        scores, context = self.heads[0]
+        return f"streaming {scores.m}x{scores.n}x{scores.k}x{context.n}, {len(self.heads)} heads"
+
+    def places(self) -> list[Place]:
+        """Return what is read and written: queries, keys, values, biases, results, and the buffers."""
+        used = [[place for place in part.places() if place.name != "ca"[side]] for pair in self.heads
+                for side, part in enumerate(pair)]  # fmt: skip
+        scores = self.parts[0]
+        found = [place for places in used for place in places]
+        found.append(Place("buffer", self.buffer, 2 * self.block, scores.n, "c"))
+        if self.identity is not None and self.turned is not None:
+            found.append(Place("identity", self.identity, scores.k, scores.k, "a"))
+            found.append(Place("turned", self.turned, len(self.heads) * scores.k, scores.n, "c"))
+        return found
+
+    def addresses(self) -> list[int]:
+        """Return the DRAM addresses of all operands."""
+        return [address for part in self.parts for address in part.addresses()] + Item.addresses(self)
+
+    def moved(self, to: Mapping[int, int]) -> Self:
+        """Return the item with each operand at the address that ``to`` gives for its own."""
+        return replace(Item.moved(self, to), parts=tuple(part.moved(to) for part in self.parts))

@@ -33,6 +33,7 @@ from sim.lower.matmul_item import NormKind as NormKind
 from sim.lower.matmul_item import Resident as Resident
 from sim.lower.schedule_items import Chain as Chain
 from sim.lower.schedule_items import RowsMatmul as RowsMatmul
+from sim.lower.schedule_items import Streaming as Streaming
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -295,5 +296,16 @@ def rows_forward(work: Item, rows: int, hw: Hardware) -> dict[str, Any]:
     return {name: of.forward(rows * of.row_stride, width, hw) for name, of, _, _, width in places}
 
 
-Work = Matmul | BlockSparseMatmul | PackedMatmul | SampledMatmul | RowsMatmul | ResidualAdd | Norm | Conv | Chain
+Work = (
+    Matmul
+    | BlockSparseMatmul
+    | PackedMatmul
+    | SampledMatmul
+    | RowsMatmul
+    | Streaming
+    | ResidualAdd
+    | Norm
+    | Conv
+    | Chain
+)
 """Work items that `sim.lower.lower` turns into a program."""

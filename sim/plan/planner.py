@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError, by_reason
 from sim.graph import Graph, Op
-from sim.plan import array, by_hand, fusion, schedules, units, vector
+from sim.plan import array, by_hand, fusion, schedules, streaming, units, vector
 from sim.plan.apart import softmax as softmax_apart
 from sim.plan.checks import misfits, refuse_request, refuse_size, unlowerable, unpriced
 from sim.plan.context import Planning
@@ -36,6 +36,11 @@ def steps_of(at: Planning) -> list[Step]:
     done: set[str] = set()
     for op in at.graph.ops:
         if op.name not in done and not vector.handed_on(op, at):
+            attention = None if _taken(op, at) else streaming.planned(op, at)
+            if attention is not None:
+                done |= set(attention[0])
+                steps += attention[1]
+                continue
             fused = _fused(op, at)
             apart = None if fused or _taken(op, at) else fusion.apart(op, at)
             fusion.note_apart(op, at)

@@ -23,6 +23,7 @@ SCHEDULES = {
     "library": "operators in order, a fence behind each program; softmax and GELU on move-out",
     "unfused": "softmax as a pass of its own over sums in memory, not on its product's move-out",
     "fused": "LayerNorm, too, on its product's move-out, and softmax of rows up to the whole accumulator",
+    "streaming": "scores, softmax and the product with the values in blocks of queries, scores never in memory",
     "overlap": "no fence between the programs of independent operators, heads among them",
 }
 """Names of schedules and what they do; joined by + they do both."""
@@ -33,10 +34,10 @@ BEST = "best"
 WHAT = {**SCHEDULES, BEST: "of these, for each group of operators the one that ends first, found by running them"}
 """What `carat list` prints."""
 
-EXCLUSIVE = (("fused", "unfused"),)
+EXCLUSIVE = (("fused", "unfused"), ("unfused", "streaming"))
 """Schedules that contradict each other."""
 
-NEEDS_NORMALISER = ("fused", "unfused")
+NEEDS_NORMALISER = ("fused", "unfused", "streaming")
 """Schedules about normalised rows."""
 
 Choices = Mapping[str, str]

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from sim.run.request import Case
     from sim.run.result import Result
 
-CANDIDATES = ("library", "fused", "unfused", "overlap", "fused+overlap", "unfused+overlap")
+CANDIDATES = (
+    "library", "fused", "unfused", "overlap", "streaming",
+    "fused+overlap", "unfused+overlap", "fused+streaming+overlap",
+)  # fmt: skip
 """What is tried; of these what the machine can have."""
 
 Rows = list[dict[str, Any]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from sim import hardware
 from sim.functional import Machine, run_step
 from sim.graph import Graph
 from sim.lower import Chain, build, lower
-from sim.lower.work import Operand, RowsMatmul
+from sim.lower.work import Matmul, Operand, RowsMatmul, Streaming
 from sim.plan.placement import BASE_ADDRESS
 from sim.plan.planner import plan
 from sim.timing import timer
@@ -53,7 +55,9 @@ def hidden_by_fusion(graph: Graph, schedule: object, hw: hardware.Hardware) -> s
     """Return the tensors that never reach memory under a schedule: what a fused pair hands on."""
     steps = plan(graph, hw, schedule=schedule)
     named = {op.name: op for op in graph.ops}
-    return {named[step.name].output.tensor for step in steps if "+" in step.kind}
+    hidden = {named[step.name].output.tensor for step in steps if "+" in step.kind}
+    streamed = [(step.name, *step.covers)[:-1] for step in steps if step.schedule == "streaming"]
+    return hidden | {named[name].output.tensor for names in streamed for name in names}
 
 
 def test_attention_of_long_rows_is_fused_in_strips_bit_for_bit():
@@ -70,8 +74,10 @@ def test_attention_of_long_rows_is_fused_in_strips_bit_for_bit():
 
 
 @pytest.mark.parametrize(
-    "schedule", ["fused", "unfused", "overlap", "fused+overlap", "unfused+overlap", {"*.W_out": "fused"}]
-)
+    "schedule",
+    ["fused", "unfused", "overlap", "streaming", "fused+overlap", "unfused+overlap", "fused+streaming+overlap",
+     {"*.W_out": "fused"}],
+)  # fmt: skip
 @pytest.mark.parametrize("accumulator", ["64KiB", "16KiB"])
 def test_schedules_leave_what_the_library_leaves(schedule, accumulator):
     # Oracle: the library's order on the same executor. 16 KiB: LayerNorm's 96 columns still fit half of it.
@@ -82,6 +88,7 @@ def test_schedules_leave_what_the_library_leaves(schedule, accumulator):
     never = hidden_by_fusion(graph, choices, hw) | hidden_by_fusion(graph, {}, hw)
     compared = [name for name in graph.tensors if name not in never]
     assert "L0.sum2" in compared or len(compared) > 10
+    assert "streaming" not in str(schedule) or "L0.probabilities" in never
     for name in compared:
         np.testing.assert_array_equal(found[name], library[name], err_msg=name)
     assert len(np.unique(found[graph.ops[-1].output.tensor])) > 20  # numbers, not zeros
@@ -115,6 +122,56 @@ def test_rows_in_all_of_the_accumulator_are_those_of_the_loop(activation, transp
     for found in results[1:]:
         np.testing.assert_array_equal(found, results[0])
     assert len(np.unique(results[0])) > 4
+
+
+def attention(sizes: tuple[int, int, int, int], heads: int, bias: str) -> tuple[Matmul, ...]:
+    """Return of each head the product of scores [m, n] over k and that of them with the values [n, o]."""
+    m, n, k, o = sizes
+    found: list[Matmul] = []
+    for head in range(heads):
+        base = BASE_ADDRESS + head * HEAD_BYTES
+        softmax = {"activation": "softmax", "scale": 1.0, "bert_scale": 0.05}
+        scores = build.matmul(m, n, k, base=base, bias=bias, transpose_b=True, **softmax)
+        context = build.matmul(m, o, n, base=base + HEAD_BYTES // 2, scale=0.02)
+        found += [scores, replace(context, a=scores.c)]
+    return tuple(found)
+
+
+HEAD_BYTES = 1 << 18
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    sizes=st.tuples(st.integers(1, 70), st.integers(1, 200), st.integers(1, 70), st.integers(1, 70)),
+    heads=st.integers(1, 2),
+    bias=st.sampled_from(["none", "row", "full"]),
+    cut=st.sampled_from([(16, 1, 2), (16, 2, 1), (16, 2, 2), (6, 1, 2), (2, 3, 1), (5, 2, 2)]),
+    scratchpad=st.sampled_from(["64KiB", "256KiB"]),
+    turns=st.booleans(),
+)
+def test_attention_in_blocks_is_that_of_its_products(sizes, heads, bias, cut, scratchpad, turns):
+    # Oracle: the library's two products a head, on the same memory contents. In 64 KiB long keys come with every block.
+    hw = hardware.load("gemmini_ibert").with_({"scratchpad.capacity": scratchpad})
+    parts, (m, n, k, o) = attention(sizes, heads, bias), sizes
+    behind = BASE_ADDRESS + heads * HEAD_BYTES
+    free = [Operand(behind + part * (1 << 16), stride) for part, stride in enumerate((n, k, n))]
+    work = Streaming(parts, free[0], *cut, *(free[1:] if turns else (None, None)))
+    results = []
+    for works in (parts, (work,)):
+        machine, rng = Machine(hw, DRAM_BYTES, BASE_ADDRESS, layernorm="hardware"), np.random.default_rng(3)
+        for place in work.places():
+            if place.name in "abd" and place.operand.address:
+                drawn = rng.integers(-NOISE, NOISE, (place.rows, place.cols))
+                machine.write(place.operand.address, drawn, place.operand.row_stride, wide=place.width == "sums")
+        for one in works:
+            for place in one.places():
+                if place.name == "identity":
+                    machine.write(place.operand.address, np.eye(k))
+            done = machine.run(timer.run(lower(one, hw), hw, timeline=True))
+            assert (done.clashes, done.outside_reads, done.outside_writes) == (0, 0, 0)
+        results.append([machine.read(part.c.address, (m, o)) for part in parts[1::2]])
+    for found, wanted in zip(results[1], results[0], strict=True):
+        np.testing.assert_array_equal(found, wanted)
 
 
 NOISE = 30

@@ -81,7 +81,7 @@ def test_what_schedules_saved_is_the_difference_of_the_two_runs():
     assert savings(before, before) == []
 
 
-@pytest.mark.parametrize("schedule", ["fused", "unfused", "overlap", "fused+overlap"])
+@pytest.mark.parametrize("schedule", ["fused", "unfused", "overlap", "streaming", "fused+overlap"])
 def test_all_clocks_agree_on_the_programs_of_schedules(schedule):
     # Law of the clocks (docs/CLOCKS.md): cycles and causes of every operator are equal.
     runs = [
@@ -110,8 +110,33 @@ def test_independent_products_and_heads_are_one_program_without_fences():
 @pytest.mark.parametrize(("workload", "sizes"), [("encoder-layer", SMALL), ("gpt2", {"seq": 24, "layers": 1})])
 def test_the_best_schedule_is_never_slower_than_any_other(machine, workload, sizes):
     found = sim.simulate(workload, machine, schedule="best", **sizes)
-    for schedule in ("library", "overlap"):
+    for schedule in ("library", "overlap", *(["streaming"] if machine == "gemmini_ibert" else [])):
         assert found.cycles <= sim.simulate(workload, machine, schedule=schedule, **sizes).cycles
+
+
+def test_attention_is_one_step_of_blocks_that_fit_the_accumulator():
+    graph = encoder_layer(**SMALL)
+    step = steps(graph, schedule={"*": "streaming"})["L0.scores"]
+    assert (step.kind, step.schedule, step.covers) == (
+        "matmul+softmax+matmul", "streaming", ("L0.softmax", "L0.context"),
+    )  # fmt: skip
+    library = steps(graph)
+    # Law: the same multiply-accumulates; and the library's programs stay to be compared.
+    assert step.macs == library["L0.scores"].macs + library["L0.context"].macs
+    assert [work.macs for work in step.others[-1].works] == [work.macs for work in (*library["L0.scores"].works[:1],
+        *library["L0.context"].works[:1])] * SMALL["heads"]  # fmt: skip
+
+
+def test_attention_longer_than_the_accumulator_is_in_narrower_strips_and_beyond_them_refused_with_a_size():
+    # 128 KiB are 2,048 rows: 16 rows of 4,096 scores are 4,096, two are 512. Nothing of it needs an l x l tensor.
+    graph = encoder_layer(seq=4096, hidden=64, heads=1, ffn=64)
+    step = steps(graph, schedule={"*": "streaming"})["L0.scores"]
+    assert {work.height for one in (step, *step.others) for work in one.works} == {2, 6}
+    small = IBERT.with_({"accumulator.capacity": "8KiB"})
+    refused = steps(graph, small, schedule={"*.scores": "streaming"})["L0.scores"]
+    assert "accumulator.capacity_bytes = 65536" in str(refused.declined)
+    found = steps(graph, small.with_({"accumulator.capacity_bytes": 65536}), schedule={"*.scores": "streaming"})
+    assert found["L0.scores"].schedule == "streaming"
 
 
 def test_a_plan_alone_has_no_best_schedule():
