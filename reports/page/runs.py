@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from reports import activity, breakdown, energy, layers, roofline, style, traffic, utilization
-from reports.page import render, vector
+from reports.page import render, schedules, vector
 from reports.page.tables import Cell, Head, Row, Table, change, number, plain, word
 from sim.analysis.diff import diff, energy_note, same_prices
 from sim.analysis.saved import BASE, SavedRun, settings_that_differ
@@ -52,7 +52,9 @@ def runs_page(runs: Sequence[SavedRun]) -> str:
     machines = list(dict.fromkeys(str(run.totals["hardware"]) for run in runs))
     title = f"{', '.join(workloads)} on {', '.join(machines)}"
     names = f"{len(runs)} runs side by side, differences from {first.name}. " if many else ""
-    sections = [*SECTIONS[:1], *((("differences", "Differences"),) if many else ()), *SECTIONS[1:]]
+    saved, declined = schedules.savings(runs), schedules.declined(runs)
+    sections = [*SECTIONS[:1], *((("differences", "Differences"),) if many else ())]
+    sections += [*((("schedules", "Schedules"),) if saved or declined else ()), *SECTIONS[1:]]
     findings = [f"{run.name}: {run.record['sentence']}" if many else run.record["sentence"] for run in runs]
     return render.page(
         "runs.html.j2",
@@ -64,6 +66,8 @@ def runs_page(runs: Sequence[SavedRun]) -> str:
         summary=_summary(runs),
         causes=[(Head(cause.replace("_", " "), hint=CAUSES[cause]), color) for cause, color in _colors()],
         differences=[_difference(first, run) for run in runs[1:]],
+        saved=saved,
+        declined=declined,
         cycle_figures=_cycle_figures(runs),
         limit_figures=_limit_figures(runs),
         data_figures=_data_figures(runs),

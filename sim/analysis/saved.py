@@ -26,11 +26,13 @@ from sim.base.files import write_whole
 from sim.base.reading import read_text
 from sim.base.toml import flat
 from sim.base.version import code_version
+from sim.plan import schedules
 from sim.run import columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sim.analysis.scheduled import Saving
     from sim.hardware import Hardware
     from sim.run.request import Request
     from sim.run.result import Result
@@ -71,10 +73,18 @@ class SavedRun:
         return f"it was written by Carat {self.record['version']}, this is {code_version()}: save the run again"
 
 
-def save(result: Result, folder: str | Path, *, command: str | None = None, sentence: str | None = None) -> None:
+def save(
+    result: Result,
+    folder: str | Path,
+    *,
+    command: str | None = None,
+    sentence: str | None = None,
+    savings: Sequence[Saving] | None = None,
+) -> None:
     """Save a run in ``folder`` (created when missing), each file whole or not at all, run.json last.
 
-    ``command``: the command line that ran it; ``sentence``: its bottleneck, if known. The indices of what pruning kept
+    ``command``: the command line that ran it; ``sentence``: its bottleneck, ``savings``: what its schedules saved, if
+    known. The indices of what pruning kept
     (`sim.sparsity.edits.saliency`) go to kept.npz. Simulates every distinct program once more, for traffic by operand
     and activity over time. Raises InputError when the folder cannot be written.
     """
@@ -96,15 +106,24 @@ def save(result: Result, folder: str | Path, *, command: str | None = None, sent
         "totals.json": result.totals,
         "hardware.json": result.hardware.model_dump(mode="json"),
         "graph.json": result.case.given.to_dict(),
-        "run.json": {**record_of(result, folder, command, sentence), **({"stay": lines(kept)} if kept else {})},
+        "run.json": {
+            **record_of(result, folder, command, sentence, savings),
+            **({"stay": lines(kept)} if kept else {}),
+        },
     }
     for name, content in contents.items():
         write_whole(folder / name, json.dumps(content, indent=1) + "\n")
 
 
-def record_of(result: Result, folder: Path, command: str | None = None, sentence: str | None = None) -> dict[str, Any]:
-    """Return the content of run.json: version, how to reproduce, bottleneck, differences of the machine from `BASE`,
-    energy band and area by component, counters, and the profile (`sim.trace.profile`)."""
+def record_of(
+    result: Result,
+    folder: Path,
+    command: str | None = None,
+    sentence: str | None = None,
+    savings: Sequence[Saving] | None = None,
+) -> dict[str, Any]:
+    """Return the content of run.json: version, how to reproduce, bottleneck, what schedules saved, differences of the
+    machine from `BASE`, energy band and area by component, counters, and the profile (`sim.trace.profile`)."""
     from sim.analysis.explain import explain  # numpy
     from sim.cost.area import area_um2  # pydantic
     from sim.trace.profile import profile  # numpy
@@ -115,6 +134,7 @@ def record_of(result: Result, folder: Path, command: str | None = None, sentence
         "operators": len(result.rows),
         "reproduce": command or _command(result.request, folder),
         "sentence": sentence or explain(result, measure=False),
+        "schedule": [one.to_dict() for one in (_savings(result) if savings is None else savings)],
         "sizes": result.totals["sizes"],
         "word_sizes": result.totals["word_sizes"],
         "energy_table": {"name": result.totals["energy_table"], "node_nm": result.totals["node_nm"]},
@@ -136,6 +156,18 @@ def of(result: Result, name: str = "run") -> SavedRun:
     return SavedRun(Path(name), name, result.totals, hardware, record_of(result, Path(name)), result)
 
 
+def _savings(result: Result) -> Sequence[Saving]:
+    """Return what a run's schedules saved against the library's order, which is simulated for it."""
+    from sim.analysis.scheduled import savings  # numpy
+    from sim.run.pipeline import run  # numpy
+    from sim.timing.disk import default_timings  # numpy
+    from sim.timing.memo import Memo  # numpy
+
+    if not result.case.schedule:
+        return ()
+    return savings(run(result.case.scheduled(None), Memo(default_timings())), result)
+
+
 def _command(request: Request, folder: Path) -> str:
     """Return a command line that repeats the run from the files in the folder."""
     words = ["carat", "run", str(folder / "graph.json"), "--hw", str(folder / "hardware.json")]
@@ -143,6 +175,8 @@ def _command(request: Request, folder: Path) -> str:
     words += ["--clock", request.clock] if request.clock != "periodic" else []
     words += ["--dataflow", request.dataflow] if request.dataflow else []
     words += ["--sparsity", str(request.sparsity)] if isinstance(request.sparsity, str) else []
+    for pattern, schedule in schedules.read(request.schedule).items():
+        words += ["--schedule", schedule if pattern == "*" else f"{pattern}={schedule}"]
     for pattern, fields in (request.mapping or {}).items():
         words += ["--tile", f"{pattern}={','.join(map(str, fields['tile']))}"] if "tile" in fields else []
     return shlex.join(words)

@@ -59,7 +59,7 @@ def run(
         measure = explain or output is not None
         sentence = explanation(result, measure=measure, progress=progress) if measure or not as_json else None
     if output is not None:
-        result.save(output, command=common.command_line(), sentence=sentence)
+        result.save(output, command=common.command_line(), sentence=sentence, savings=saved)
     if as_json:
         more = {"explanation": sentence, "mapping": changes, "schedule": scheduled.plain(saved)}
         typer.echo(json.dumps(result.to_dict() | {name: found for name, found in more.items() if found}, indent=1))

@@ -381,9 +381,12 @@ class Result:
         """Write the operator table to ``path`` (whole or not at all)."""
         write_whole(Path(path), csv_of(self.ops))
 
-    def save(self, folder: str | Path, *, command: str | None = None, sentence: str | None = None) -> None:
-        """Save the run in ``folder`` for reports and comparisons (`sim.analysis.saved.save`). Raises InputError."""
-        sim.save(self, folder, command=command, sentence=sentence)
+    def save(self, folder: str | Path, **known: Any) -> None:
+        """Save the run in ``folder`` for reports and comparisons, with what is known of it (`sim.analysis.saved.save`).
+
+        Raises InputError.
+        """
+        sim.save(self, folder, **known)
 
     def __repr__(self) -> str:
         total = self.totals

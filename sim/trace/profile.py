@@ -42,6 +42,7 @@ SERIES = ("spad_rows", "acc_rows", "read_beats", "write_beats", "mesh_rows")
 
 OPERANDS = {"a": "A", "b": "B (weights)", "d": "D (bias)", "c": "C (results)", "x": "X", "index": "block index"}
 OPERANDS |= {"weights": OPERANDS["b"], "bias": OPERANDS["d"]}
+OPERANDS |= {"buffer": "probabilities", "turned": "B as it is multiplied", "identity": "identity matrix"}
 OTHER = "request padding"
 """Bytes that requests carry beyond the operands: a request is a whole aligned power of two of bytes."""
 

@@ -207,3 +207,21 @@ def test_a_sweep_without_area_is_refused_in_words(tmp_path: Path) -> None:
     pd.DataFrame({"hardware": ["a"], "cycles": [1], "energy_pj": [2.0]}).to_csv(tmp_path / "old.csv", index=False)
     with pytest.raises(InputError, match="columns missing in the sweep: area_mm2"):
         page.of([tmp_path / "old.csv"])
+
+
+def test_a_page_says_what_schedules_saved_by_cause_and_what_was_declined(tmp_path):
+    # Law: what is saved of all causes is what is saved in cycles, and the page shows each number of the saved run.
+    sizes = {"seq": 32, "hidden": 64, "heads": 2, "ffn": 64}
+    run = sim.simulate("encoder-layer", "gemmini_ibert", schedule="streaming+overlap", **sizes)
+    run.save(tmp_path / "run")
+    (loaded,) = saved.load_all([tmp_path / "run"])
+    assert "--schedule streaming+overlap" in loaded.record["reproduce"]
+    groups = loaded.record["schedule"]
+    assert {"streaming", "overlap"} <= {one["schedules"] for one in groups}
+    for one in groups:
+        assert sum(one["saved_by_cause"].values()) == one["cycles_before"] - one["cycles_after"]
+    text = page.of([tmp_path / "run"])
+    assert 'id="schedules"' in text
+    for one in groups:
+        assert f"{one['cycles_after']:,}" in text
+    assert "a single program, and what comes before or behind it is of its own results" in text
