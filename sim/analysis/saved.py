@@ -26,7 +26,6 @@ from sim.base.files import write_whole
 from sim.base.reading import read_text
 from sim.base.toml import flat
 from sim.base.version import code_version
-from sim.plan import schedules
 from sim.run import columns
 
 if TYPE_CHECKING:
@@ -170,6 +169,8 @@ def _savings(result: Result) -> Sequence[Saving]:
 
 def _command(request: Request, folder: Path) -> str:
     """Return a command line that repeats the run from the files in the folder."""
+    from sim.plan import schedules  # numpy
+
     words = ["carat", "run", str(folder / "graph.json"), "--hw", str(folder / "hardware.json")]
     words += ["--seed", str(request.seed)] if request.seed else []
     words += ["--clock", request.clock] if request.clock != "periodic" else []

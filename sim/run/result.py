@@ -382,10 +382,7 @@ class Result:
         write_whole(Path(path), csv_of(self.ops))
 
     def save(self, folder: str | Path, **known: Any) -> None:
-        """Save the run in ``folder`` for reports and comparisons, with what is known of it (`sim.analysis.saved.save`).
-
-        Raises InputError.
-        """
+        """Save the run in ``folder``, with what is ``known`` of it (`sim.analysis.saved.save`). Raises InputError."""
         sim.save(self, folder, **known)
 
     def __repr__(self) -> str:
