@@ -40,7 +40,9 @@ def _attention(op: Op, at: Planning) -> Attention | None:
     """Return the attention that begins with a product, if its schedule is "streaming" and can be; else note why not."""
     if "streaming" not in at.schedule(op) or not op.is_matmul:
         return None
-    readers = [reader for reader in at.graph.consumers(op.output.tensor) if reader.record.whole_rows]
+    readers = [
+        reader for reader in at.graph.consumers(op.output.tensor) if array.ON_MOVE_OUT.get(reader.kind) == "softmax"
+    ]
     if not readers:
         return None
     behind = at.graph.consumers(readers[0].output.tensor)
