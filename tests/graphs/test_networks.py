@@ -65,6 +65,7 @@ SEQ2SEQ_TABLE = {
     "whisper-medium": (763.86, 563.577, 5.456), "whisper-large": (1543.30, 1128.038, 8.294),
 }  # fmt: skip
 PUBLISHED_SEQ2SEQ = {"flan-t5-small": 76_961_152, "flan-t5-base": 247_577_856, "mt5-small": 300_176_768}
+PUBLISHED_SEQ2SEQ |= {"bart-base": 139_420_416, "bart-large": 406_291_456}
 PUBLISHED_SEQ2SEQ |= {"flan-t5-large": 783_150_080, "flan-t5-xl": 2_849_757_184, "flan-t5-xxl": 11_135_332_352}
 VISION = {
     "vit-tiny": (5.72, 1.254), "vit-small": (22.05, 4.599), "vit-base": (86.57, 17.564), "vit-large": (304.33, 61.555),
@@ -99,6 +100,17 @@ def test_the_full_graph_has_the_parameters_of_the_closed_form(name: str) -> None
 def test_vision_transformers_have_the_published_sizes(name: str) -> None:
     graph = build(name)
     assert (round(graph.parameters / 1e6, 2), round(graph.macs / 1e9, 3)) == VISION[name]
+
+
+def test_norms_stand_behind_the_sums_where_the_published_model_has_them() -> None:
+    """BART: no norm in front of a branch, none behind the last layer; every product has a bias."""
+    graph = build("bart-base", phase="prefill", seq=4, source=8, layers=1)
+    for op in graph.ops:
+        if op.kind == "layernorm":
+            (made,) = graph.producers(op.inputs[0].tensor)
+            assert made.kind == "residual_add"
+    assert sum(op.kind == "layernorm" for op in graph.ops) == 5
+    assert all(len(op.inputs) == 3 for op in graph.ops if graph.multiplies_weights(op))
 
 
 @pytest.mark.parametrize("name", SEQ2SEQ_TABLE)

@@ -89,6 +89,13 @@ def mobilevit(necks: list[int], hidden: list[int], ratio: float) -> Content:
             "num_channels": 3, "conv_kernel_size": 3, "qkv_bias": True, "output_stride": 32}  # fmt: skip
 
 
+def bart(layers: int, hidden: int, heads: int) -> Content:
+    return {key: value for key, value in whisper(layers, hidden, heads).items() if "positions" not in key} | {
+        "model_type": "bart", "vocab_size": 50265, "max_position_embeddings": 1024, "normalize_before": False,
+        "add_final_layer_norm": False, "normalize_embedding": True, "is_encoder_decoder": True,
+    }  # fmt: skip
+
+
 MOBILEBERT: Content = {
     "model_type": "mobilebert", "num_hidden_layers": 24, "hidden_size": 512, "num_attention_heads": 4,
     "intermediate_size": 512, "intra_bottleneck_size": 128, "embedding_size": 128, "true_hidden_size": 128,
@@ -192,6 +199,8 @@ PUBLIC: dict[str, Content] = {
                   "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
     "t5-small": t5(6, 512, 8, 2048),
     "t5-3b": t5(24, 1024, 32, 16384, 128),
+    "bart-base": bart(6, 768, 12),
+    "bart-large": bart(12, 1024, 16),
     "whisper-tiny": whisper(4, 384, 6),
     "whisper-large": whisper(32, 1280, 20),
     "vit-base": vit("vit", 12, 768, 12),

@@ -1,4 +1,4 @@
-"""Encoder-decoders: T5 (Raffel et al. 2020) and Whisper (Radford et al. 2022).
+"""Encoder-decoders: T5 (Raffel et al. 2020), BART (Lewis et al. 2020) and Whisper (Radford et al. 2022).
 
 Encode: the encoder over ``seq`` tokens (Whisper: positions behind its two convolutions). Prefill: the encoder over
 ``source`` tokens, keys and values of its output for every decoder layer, and the decoder over ``seq`` first tokens.
@@ -6,6 +6,7 @@ Decode: ``seq`` new tokens behind ``kv`` cached ones, with the keys and values o
 
 T5's relative positions are a bias [heads, queries, keys] of sums, looked up once for the encoder and once for the
 decoder from 32 buckets a head by the bucket of each pair, which is given, and added to the scores of every layer.
+BART's norms stand behind the sums; its looked-up words, their positions and the norm behind them are its input.
 Whisper's convolutions of three taps are products: the rows of A are three adjacent frames, windows that overlap.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph, Tensor, View
@@ -30,7 +32,7 @@ class Seq2Seq:
     """Published sizes of one model (elements), the same of encoder and decoder.
 
     ``mels`` 0: tokens are words; otherwise frames of this many channels, which two convolutions take in, the second of
-    stride 2. ``positions``: rows of the decoder's learned position table; ``source``: tokens of the encoder by default.
+    stride 2. ``positions``: rows of a learned position table; ``source``: tokens of the encoder by default.
     ``gated``: gelu(x W_gate) times x W_up in the place of relu(x W1); ``tied``: the scores of words are products with
     the word table.
     """
@@ -46,11 +48,17 @@ class Seq2Seq:
     source: int = 512
     gated: bool = False
     tied: bool = True
+    family: Literal["t5", "bart", "whisper"] = "t5"
 
     @property
     def is_t5(self) -> bool:
-        """RMSNorm, no biases and relative positions; otherwise LayerNorm, biases, GELU."""
-        return not self.mels
+        """Return whether it has RMSNorms, no biases and relative positions; others have LayerNorms, biases, GELUs."""
+        return self.family == "t5"
+
+    @property
+    def norms_behind(self) -> bool:
+        """Return whether norms stand behind the sums, and behind the looked-up words: BART's do."""
+        return self.family == "bart"
 
     @property
     def inner(self) -> int:
@@ -59,20 +67,23 @@ class Seq2Seq:
 
     def parameters(self) -> int:
         """Return the parameters of the whole network."""
-        biased = not self.is_t5
-        attention = 4 * self.hidden * self.inner + (3 * self.hidden if biased else 0)  # K has no bias
+        biased, behind = not self.is_t5, self.norms_behind
+        attention = 4 * self.hidden * self.inner + ((3 + behind) * self.hidden if biased else 0)
         ffn = (3 if self.gated else 2) * self.hidden * self.ffn + ((self.hidden + self.ffn) if biased else 0)
         norm = self.hidden * (2 if biased else 1)
         stacks = self.layers * (3 * attention + 2 * ffn + 5 * norm) + 2 * norm
         ends = (1 if self.tied else 2) * self.vocab * self.hidden + self.positions * self.hidden
         if self.is_t5:
             return stacks + ends + 2 * BUCKETS * self.heads
+        if behind:
+            return stacks + ends + self.positions * self.hidden
         stem = 3 * self.mels * self.hidden + 3 * self.hidden**2 + 2 * self.hidden
         return stacks + ends + stem + self.source * self.hidden
 
 
 # Chung et al. 2022; Xue et al. 2021: T5 of version 1.1.
 FLAN = partial(Seq2Seq, vocab=32128, gated=True, tied=False)
+WHISPER = partial(Seq2Seq, vocab=51865, mels=80, positions=448, source=1500, family="whisper")
 
 SEQ2SEQ: dict[str, Seq2Seq] = {
     "t5-small": Seq2Seq(6, 512, 8, 2048, 32128),
@@ -86,11 +97,13 @@ SEQ2SEQ: dict[str, Seq2Seq] = {
     "flan-t5-xl": FLAN(24, 2048, 32, 5120),
     "flan-t5-xxl": FLAN(24, 4096, 64, 10240),
     "mt5-small": FLAN(8, 512, 6, 1024, vocab=250112),
-    "whisper-tiny": Seq2Seq(4, 384, 6, 1536, 51865, mels=80, positions=448, source=1500),
-    "whisper-base": Seq2Seq(6, 512, 8, 2048, 51865, mels=80, positions=448, source=1500),
-    "whisper-small": Seq2Seq(12, 768, 12, 3072, 51865, mels=80, positions=448, source=1500),
-    "whisper-medium": Seq2Seq(24, 1024, 16, 4096, 51865, mels=80, positions=448, source=1500),
-    "whisper-large": Seq2Seq(32, 1280, 20, 5120, 51865, mels=80, positions=448, source=1500),
+    "bart-base": Seq2Seq(6, 768, 12, 3072, 50265, positions=1026, source=1024, family="bart"),
+    "bart-large": Seq2Seq(12, 1024, 16, 4096, 50265, positions=1026, source=1024, family="bart"),
+    "whisper-tiny": WHISPER(4, 384, 6, 1536),
+    "whisper-base": WHISPER(6, 512, 8, 2048),
+    "whisper-small": WHISPER(12, 768, 12, 3072),
+    "whisper-medium": WHISPER(24, 1024, 16, 4096),
+    "whisper-large": WHISPER(32, 1280, 20, 5120),
 }
 
 
@@ -149,17 +162,13 @@ class _Parts:
     def encoder(self, tokens: int) -> Tensor:
         """Add the encoder; return its output."""
         sizes, net = self.sizes, self.net
-        x = net.input("input", self.batch * tokens, sizes.hidden) if sizes.is_t5 else self._stem(tokens)
+        x = self._stem(tokens) if sizes.mels else net.input("input", self.batch * tokens, sizes.hidden)
         bias = self._positions("encoder_positions", tokens, tokens)
         for index in range(self.layers):
             with net.layer_of(index):
-                source = self.norm(x, "norm1")
-                q, v = (self.linear(source, sizes.inner, f"matmul_{part}") for part in "QV")
-                k = self.linear(source, sizes.inner, "matmul_K", bias=False)
-                context = net.attention(q, k, v, heads=sizes.heads, batch=self.batch, added=bias)
-                x = net.add(x, self.linear(context, sizes.hidden, "W_out"), name="residual_add1")
-                x = net.add(x, self._feed(self.norm(x, "norm2")), name="residual_add2")
-        return self.norm(x, "encoder_norm")
+                x = self._branch(x, 1, partial(self._attention, added=bias))
+                x = self._branch(x, 2, self._feed)
+        return x if sizes.norms_behind else self.norm(x, "encoder_norm")
 
     def decoder(self, new: int, past: int, source: int, encoded: Tensor | None, head: bool) -> None:
         """Add the decoder over ``new`` tokens. ``encoded``: None = keys and values of the encoder are cached."""
@@ -170,22 +179,46 @@ class _Parts:
             bias = net.input("causal_mask", new, keys, net.sums)
         for index in range(self.layers):
             with net.layer_of(self.layers + index):
-                y = self.norm(x, "norm1")
-                q = self.linear(y, sizes.inner, "matmul_Q")
-                caches = [self._cached(y, part, keys, past) for part in "KV"]
-                context = net.attention(q, *caches, heads=sizes.heads, batch=self.batch, added=bias)
-                x = net.add(x, self.linear(context, sizes.hidden, "W_out"), name="residual_add1")
-                q = self.linear(self.norm(x, "norm2"), sizes.inner, "cross_Q")
-                caches = [self._crossed(encoded, part, source) for part in "KV"]
-                context = net.attention(q, *caches, heads=sizes.heads, batch=self.batch)
-                x = net.add(x, self.linear(context, sizes.hidden, "cross_out"), name="residual_add2")
-                x = net.add(x, self._feed(self.norm(x, "norm3")), name="residual_add3")
-        x = self.norm(x, "decoder_norm")
+                x = self._branch(x, 1, partial(self._cached_attention, past=past, added=bias))
+                x = self._branch(x, 2, partial(self._cross_attention, encoded=encoded, source=source))
+                x = self._branch(x, 3, self._feed)
+        x = x if sizes.norms_behind else self.norm(x, "decoder_norm")
         if head:
             cols = sizes.hidden
             last = View(x.name, 1, self.batch, cols, new * cols, 0, (new - 1) * cols)
             of = net.tensor("word_table", (sizes.vocab, cols), kind="weight") if sizes.tied else sizes.vocab
             net.linear(last, of, name="head", bias=False, wide=True)
+
+    def _branch(self, x: Tensor, number: int, make: Callable[[Tensor], Tensor]) -> Tensor:
+        """Add what a branch makes of x to x, with the norm in front of the branch or behind the sum."""
+        norm, total = f"norm{number}", f"residual_add{number}"
+        if self.sizes.norms_behind:
+            return self.norm(self.net.add(x, make(x), name=total), norm)
+        return self.net.add(x, make(self.norm(x, norm)), name=total)
+
+    def _attention(self, x: Tensor, added: Tensor | None) -> Tensor:
+        """Add the encoder's attention."""
+        sizes, key_bias = self.sizes, self.sizes.norms_behind
+        q, v = (self.linear(x, sizes.inner, f"matmul_{part}") for part in "QV")
+        k = self.linear(x, sizes.inner, "matmul_K", bias=key_bias)
+        context = self.net.attention(q, k, v, heads=sizes.heads, batch=self.batch, added=added)
+        return self.linear(context, sizes.hidden, "W_out")
+
+    def _cached_attention(self, x: Tensor, past: int, added: Tensor | None) -> Tensor:
+        """Add the decoder's attention over its own tokens."""
+        sizes, keys = self.sizes, past + x.shape[0] // self.batch
+        q = self.linear(x, sizes.inner, "matmul_Q")
+        caches = [self._cached(x, part, keys, past) for part in "KV"]
+        context = self.net.attention(q, *caches, heads=sizes.heads, batch=self.batch, added=added)
+        return self.linear(context, sizes.hidden, "W_out")
+
+    def _cross_attention(self, x: Tensor, encoded: Tensor | None, source: int) -> Tensor:
+        """Add the decoder's attention over the encoder's tokens."""
+        sizes = self.sizes
+        q = self.linear(x, sizes.inner, "cross_Q")
+        caches = [self._crossed(encoded, part, source) for part in "KV"]
+        context = self.net.attention(q, *caches, heads=sizes.heads, batch=self.batch)
+        return self.linear(context, sizes.hidden, "cross_out")
 
     def _feed(self, x: Tensor) -> Tensor:
         t5 = self.sizes.is_t5
@@ -214,7 +247,7 @@ class _Parts:
         cache = self.net.state(self.net.name_of(f"cache_{part}"), self.batch, keys, cols)
         into = View(cache.name, self.batch, new, cols, cols, keys * cols, past * cols)
         rows = View(x.name, self.batch, new, x.shape[1], x.shape[1], new * x.shape[1])
-        bias = part == "V" and not self.sizes.is_t5
+        bias = not self.sizes.is_t5 and (part == "V" or self.sizes.norms_behind)
         self.net.linear(rows, cols, name=f"matmul_{part}", bias=bias, into=into)
         return cache
 
@@ -224,7 +257,8 @@ class _Parts:
         cache = self.net.state(self.net.name_of(f"cross_cache_{part}"), self.batch, source, cols)
         if encoded is not None:
             whole = View(cache.name, 1, self.batch * source, cols, cols, 0)
-            self.linear(encoded, cols, f"cross_{part}", bias=part == "V", into=whole)
+            bias = part == "V" or self.sizes.norms_behind
+            self.linear(encoded, cols, f"cross_{part}", bias=bias, into=whole)
         return cache
 
     def _stem(self, tokens: int) -> Tensor:

@@ -26,15 +26,27 @@ def t5(name: str, s: Sizes) -> Builder:
     return seq2seq(name, made)
 
 
+def bart(name: str, s: Sizes) -> Builder:
+    """BART, whose encoder and decoder are of one size; its position tables have two rows more."""
+    for part in ("layers", "attention_heads", "ffn_dim"):
+        _alike(s, f"encoder_{part}", f"decoder_{part}")
+    hidden, heads, positions = s["d_model"], s["encoder_attention_heads"], s["max_position_embeddings"]
+    made = Seq2Seq(
+        s["encoder_layers"], hidden, heads, s["encoder_ffn_dim"], s["vocab_size"], head_dim=hidden // heads,
+        positions=positions + 2, source=positions, family="bart",
+    )  # fmt: skip
+    return seq2seq(name, made)
+
+
 def whisper(name: str, s: Sizes) -> Builder:
     """Whisper, whose encoder and decoder are of one size."""
-    _alike(s, "encoder_layers", "decoder_layers")
-    _alike(s, "encoder_attention_heads", "decoder_attention_heads")
-    _alike(s, "encoder_ffn_dim", "decoder_ffn_dim")
+    for part in ("layers", "attention_heads", "ffn_dim"):
+        _alike(s, f"encoder_{part}", f"decoder_{part}")
     hidden, heads = s["d_model"], s["encoder_attention_heads"]
     made = Seq2Seq(
         s["encoder_layers"], hidden, heads, s["encoder_ffn_dim"], s["vocab_size"], head_dim=hidden // heads,
         mels=s["num_mel_bins"], positions=s["max_target_positions"], source=s["max_source_positions"],
+        family="whisper",
     )  # fmt: skip
     return seq2seq(name, made)
 
@@ -87,6 +99,13 @@ WHISPER: tuple[dict[str, int | None], Fixed] = (
     {"activation_function": ("gelu",), "scale_embedding": (False,), "tie_word_embeddings": (True,),
      "is_encoder_decoder": (True,)},
 )  # fmt: skip
+BART: tuple[dict[str, int | None], Fixed] = (
+    {"encoder_layers": None, "d_model": None, "encoder_attention_heads": None, "encoder_ffn_dim": None,
+     "vocab_size": None, "max_position_embeddings": 1024},
+    {"activation_function": ("gelu",), "scale_embedding": (False,), "normalize_before": (False,),
+     "add_final_layer_norm": (False,), "normalize_embedding": (True,), "tie_word_embeddings": (True,),
+     "is_encoder_decoder": (True,)},
+)  # fmt: skip
 SWIN: tuple[dict[str, int | None], Fixed] = (
     {"embed_dim": None},
     {"window_size": (7,), "patch_size": (4,), "num_channels": (3,), "mlp_ratio": (4.0, 4), "qkv_bias": (True,),
@@ -121,6 +140,7 @@ REFORMER: tuple[dict[str, int | None], Fixed] = (
 OTHERS: dict[str, ModelType] = {
     "t5": ModelType(T5[0], t5, T5[1]),
     "mt5": ModelType(T5[0], t5, T5[1]),
+    "bart": ModelType(BART[0], bart, BART[1]),
     "whisper": ModelType(WHISPER[0], whisper, WHISPER[1]),
     "swin": ModelType(SWIN[0], swin_of, SWIN[1]),
     "mobilevit": ModelType(MOBILEVIT_KEYS[0], mobilevit_of, MOBILEVIT_KEYS[1]),
