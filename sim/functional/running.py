@@ -24,14 +24,14 @@ from sim.functional.quantization.target import Scales
 from sim.functional.scaled_items import with_scales
 from sim.graph import Graph, Op, View
 from sim.hardware.schema import ELEMENT_BITS
-from sim.lower import lower
 from sim.lower.work import Operand, Work
 from sim.plan.placement import BASE_ADDRESS, place
 from sim.plan.step import VectorStep
 from sim.plan.word_sizes import WordSizes
 from sim.run.cores import refuse
 from sim.run.session import Session
-from sim.timing import timer
+from sim.timing.disk import default_timings
+from sim.timing.memo import Memo
 from sim.timing.timing import Timing
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Run:
         self.machine = Machine(hw, end - BASE_ADDRESS, BASE_ADDRESS, layernorm="hardware")
         self.numbers = Scales()
         self.host_values = dict(given)
-        self.session = Session(hw)
+        self.session = Session(hw, memo=Memo(default_timings()))
         self.overflows = 0
         self.counters: dict[str, int] = {}
         self.timings: dict[Hashable, Timing] | None = None
@@ -206,14 +206,14 @@ class Run:
             work = with_scales(item, op, step, self)
             restart = self.session.restart_cycles + self.session.call(work)
             if self.commands or not products.able(work, hw):
-                times = self.timed(work, hw, timeline=True)
+                times = self.timed(work, timeline=True)
                 self.execute(step, times, hw)
             else:
                 keeps = self.graph.multiplies_weights(op)
                 self.overflows += products.compute(work, self.machines[hw], self.weights if keeps else None)
                 if not timed:
                     continue
-                times = self.timed(work, hw, timeline=False)
+                times = self.timed(work, timeline=False)
             cycles += times.cycles + restart
             for name in NAMES:
                 self.counters[name] = self.counters.get(name, 0) + times.counters[name]
@@ -232,17 +232,16 @@ class Run:
             raise WrongSchedule(f"{step.name}: the executor and Carat's timing core differ in {differing}")
         self.overflows += done.overflows
 
-    def timed(self, work: Work, hw: Hardware, *, timeline: bool) -> Timing:
+    def timed(self, work: Work, *, timeline: bool) -> Timing:
         """Time a work item and go on behind it; known timings are used again where no L2 remembers earlier programs."""
+        if not timeline:
+            return self.session.advance(work)
         key = self.session.key(work)
         if self.timings is not None and key is not None and key in self.timings:
             known = self.timings[key]
             self.session.follow(known)
             return known
-        times = timer.run(
-            lower(work, hw), hw, timeline=timeline, phase=self.session.start.phase, l2=self.session.start.l2
-        )
-        self.session.follow(times)
+        times = self.session.advance(work, timeline=True)
         if self.timings is not None and key is not None:
             self.timings[key] = times
         return times

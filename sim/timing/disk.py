@@ -63,20 +63,26 @@ def _lowering_version() -> str:
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in sources)).hexdigest()
 
 
-def default_timings() -> Timings | None:
-    """Return the user's cache (beside the compiled core), or None where `LIMIT_VARIABLE` switches it off.
+def limit_bytes() -> int:
+    """Return the most bytes that the timings may take on disk, and what calibration found as many; 0: none is kept.
 
-    Raises InputError when the variable is no whole number of MiB.
+    Raises InputError when `LIMIT_VARIABLE` is no whole number of MiB.
     """
     text = os.environ.get(LIMIT_VARIABLE, str(DEFAULT_MIB))
     if not text.isdecimal():
         raise InputError(
             f"{LIMIT_VARIABLE}={text}: must be a whole number of MiB, 0 = no cache; nearest: {DEFAULT_MIB}"
         )
-    if int(text) == 0:
-        return None
+    return int(text) << 20
 
-    return Timings(core.COMPILE_CACHE.parent / "timings", int(text) << 20)
+
+def default_timings() -> Timings | None:
+    """Return the user's cache (beside the compiled core), or None where `LIMIT_VARIABLE` switches it off.
+
+    Raises InputError as `limit_bytes`.
+    """
+    limit = limit_bytes()
+    return Timings(core.COMPILE_CACHE.parent / "timings", limit) if limit else None
 
 
 class Timings:

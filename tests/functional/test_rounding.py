@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from sim.functional.quantization.moments import Moments
-from sim.functional.quantization.rounding import compensated
+from sim.functional.quantization.rounding import DAMPING, ROUNDING_NOISE, inverse, taking_back
+from sim.functional.quantization.rounding import compensated as with_triangle
+from sim.functional.quantization.statistics import Gathered, Statistics
+
+
+def compensated(whole, moments, top):
+    return with_triangle(whole, *taking_back(moments), top)
 
 
 def off(whole, rounded, inputs):
@@ -59,7 +65,20 @@ def test_moments_are_those_of_all_rows_in_whatever_batches():
         found.add({"x": part}, ["x"])
     np.testing.assert_allclose(found.of("x"), rows.T @ rows / 1300, rtol=1e-4, atol=1e-4)
     columns, shares = np.array([4, 0, 0]), np.array([1.0, 2.0, 2.0])
-    split = found.arranged({"y": ("x", columns, shares)}).of("y")
+    seen = Statistics({"x": np.ones(5)}, widths={"x": 5}, gathered=lambda: Gathered(moments=found))
+    split = seen.arranged({"y": ("x", columns, shares)}).moments("y")
     taken = rows[:, columns] / shares
     np.testing.assert_allclose(split, taken.T @ taken / 1300, rtol=1e-4, atol=1e-4)
     assert found.of("z") is None
+
+
+def test_the_triangle_is_the_one_that_the_inverse_has():
+    rng = np.random.default_rng(2)
+    inputs = rng.standard_normal((500, 150)) * np.linspace(1, 9, 150)
+    moments = inputs.T @ inputs / 500
+    upper, order = taking_back(moments)
+    damped = moments[np.ix_(order, order)] + np.eye(150) * (ROUNDING_NOISE + DAMPING * moments.diagonal().mean())
+    np.testing.assert_allclose(upper.T @ upper, np.linalg.inv(damped), rtol=1e-9, atol=1e-12)
+    assert not np.tril(upper, -1).any()
+    lower = np.tril(rng.standard_normal((129, 129))) + 9 * np.eye(129)
+    np.testing.assert_allclose(inverse(lower) @ lower, np.eye(129), atol=1e-9)

@@ -6,7 +6,9 @@ Names and shapes are those of the published models; a prefix such as ``bert.`` i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,17 @@ class Checkpoint:
     def head_dim(self) -> int:
         """Elements of one attention head."""
         return self.hidden // self.heads if self.decoder is None else self.decoder.head_dim
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything that decides the model's values: sizes, head and weights."""
+        sizes = [getattr(self, one.name) for one in fields(self) if one.name not in ("name", "weights", "derived")]
+        found = hashlib.sha256(repr(sizes).encode())
+        for name in sorted(self.weights):
+            values = np.ascontiguousarray(self.weights[name])
+            found.update(repr((name, values.shape, values.dtype.str)).encode())
+            found.update(values.reshape(-1).view(np.uint8))
+        return found.hexdigest()
 
 
 def load(folder: str | Path) -> Checkpoint:

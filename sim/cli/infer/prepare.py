@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sim.base.errors import InputError
 from sim.functional import tokens
 from sim.functional.inference import Model, Numerics, encode
 from sim.functional.quantization import layout, outliers
+from sim.functional.quantization.kept import name_of
 from sim.functional.quantization.recipe import ON_ARRAY, PLAIN, Recipe
-from sim.functional.quantization.statistics import Statistics, measure
+from sim.functional.quantization.statistics import Statistics, Together, measure
 from sim.functional.similarity import Similarity
 from sim.functional.similarity import similarity as compared
 from sim.graph import Graph
+from sim.run.progress import silent
 from workloads.checkpoint import graph as checkpoint_graph
 from workloads.checkpoint import tokenizer
 from workloads.checkpoint.graph import Engines, Form
@@ -131,19 +135,33 @@ def _form(case: Case, recipe: Recipe) -> Form:
     return Form(case.padded, wide, case.hw.accumulator.read_full_width, recipe.residual, float_norm=takes_norm)
 
 
-def statistics(case: Case, recipe: Recipe, sequences: Sequence[Ids]) -> Statistics:
+ROWS_TOGETHER = 1024
+"""Tokens of calibration sequences of one length that are computed at once: bounds memory."""
+
+
+def statistics(case: Case, recipe: Recipe, sequences: Sequence[Ids], progress: Progress = silent) -> Statistics:
     """Return the statistics of sequences, each at its own length, in float32."""
-    form, graphs = replace(_form(case, possible(recipe, case)), padded=False), dict[int, tuple[Graph, dict[str, Any]]]()
-    model = case.checkpoint
+    form = replace(_form(case, possible(recipe, case)), padded=False)
+    model, rows = case.checkpoint, recipe.clip != "max"
+    total = sum(map(len, sequences))
 
-    def given(ids: Ids) -> tuple[Graph, dict[str, Any]]:
-        if len(ids) not in graphs:
-            graphs[len(ids)] = checkpoint_graph.graph_and_weights(model, len(ids), case.engines, form)
-        graph, weights = graphs[len(ids)]
-        return graph, {**tokens.inputs(model, ids), **weights}
+    def lots() -> Iterator[Together]:
+        done = 0
+        for length in sorted({len(ids) for ids in sequences}):
+            graph, weights = checkpoint_graph.graph_and_weights(model, length, case.engines, form)
+            same = [ids for ids in sequences if len(ids) == length]
+            most = max(1, ROWS_TOGETHER // length)
+            for few in (same[first : first + most] for first in range(0, len(same), most)):
+                progress(done, total, "calibration")
+                inputs = [tokens.sequence_inputs(model, ids, length) for ids in few]
+                together = {name: np.stack([one[name] for one in inputs]) for name in inputs[0]}
+                given = {**tokens.inputs(model, few[0]), **weights}
+                yield Together(graph, {name: v for name, v in given.items() if name not in together}, together)
+                done += length * len(few)
+        progress(total, total, "")
 
-    rows = recipe.clip != "max"
-    return measure((given(ids) for ids in sequences), model.epsilon, model.head_dim, rows=rows)
+    key = name_of(model.digest, case.engines, form, sequences, rows)
+    return measure(lots, total, model.epsilon, model.head_dim, rows=rows, key=key)
 
 
 def prepared(

@@ -19,7 +19,6 @@ from sim.functional.quantization import recipe as recipes
 from sim.functional.similarity import Similarity
 from sim.functional.tokens import padded_length, sequence_inputs
 from sim.hardware import load as load_machine
-from sim.run.progress import announced
 from workloads import checkpoint
 from workloads.checkpoint.graph import Engines
 
@@ -48,8 +47,8 @@ def run(request: Request) -> None:
     length = padded_length(max(lengths), request.pad_to, model.positions)
     case = prepare.Case(model, machine, engines, length, length > min(lengths), request.commands)
     calibration = prepare.calibration(request.calibrate, model, request.model_dir, length, request.seed)
-    with announced():  # the executor, where it is to be compiled
-        seen = prepare.statistics(case, recipe, calibration.sequences)
+    with common.progress_bar(f"scales from {calibration.source}") as progress:  # the executor may be compiled, too
+        seen = prepare.statistics(case, recipe, calibration.sequences, progress)
         ready, numerics = prepare.prepared(case, ids, recipe, seen, sizes)
     with common.progress_bar(f"{model.name} on {machine.name}") as progress:
         result = run_inference(

@@ -66,8 +66,9 @@ class ArrayScales:
         """Return by column of an int8 tensor the magnitude that its largest integer has to hold."""
         if name not in self.reaches:
             largest = np.maximum(self.seen.largest[name].astype(np.float64), SMALLEST)
-            part = clip(self.seen.sample(name) / largest, 1.0, self.target.top(name), self.recipe)
-            part *= self.recipe.headroom if self.recipe.clip == "max" else 1.0
+            part = self.recipe.headroom
+            if self.recipe.clip != "max":
+                part = clip(self.seen.sample(name) / largest, 1.0, self.target.top(name), self.recipe)
             self.reaches[name] = largest * part
         return self.reaches[name]
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.functional.kernels import records, whole
+from sim.functional.quantization.kept import name_of, recalled
 from sim.functional.quantization.statistics import Statistics
 from sim.functional.quantization.structure import copied, placed
 from sim.functional.quantization.target import Scales, Target
@@ -52,20 +53,26 @@ def _mean_error(target: Target, seen: Statistics, found: Scales, op: Op) -> Arra
     (widen,) = target.graph.producers(op.inputs[0].tensor)
     source = widen.inputs[0]
     at = _columns(target, source)
-    rows = seen.rows.get(source.tensor)
-    if not rows:
-        return np.zeros(op.output.cols)
-    x = np.concatenate(rows)[:, at].astype(np.float64)
     wide = found.scale[source.tensor] * found.scale[widen.inputs[1].tensor]
     steps, out = (found.scale[v.tensor] * _factors(target, found, v) for v in (source, op.output))
-    low, high = -target.top(source.tensor) - 1, target.top(source.tensor)
-    sums = np.rint(np.clip(np.rint(x / steps), low, high) * (steps / wide)).astype(np.int64)
-    results = np.empty_like(sums)
-    tally = np.zeros(1, records.TALLY).view(np.recarray)[0]
-    scale = np.float32(wide * ERF_A * wide**2 / 4 / out[0])
-    high = target.top(op.output.tensor)
-    whole.gelu_rows(sums, results, scale, *gelu_constants(wide), -high - 1, high, tally)
-    return np.asarray((results * out - gelu(x)).mean(axis=0))
+    tops = target.top(source.tensor), target.top(op.output.tensor)
+
+    def mean() -> dict[str, Array]:
+        rows = seen.rows(source.tensor)
+        if not rows:
+            return {"mean": np.zeros(op.output.cols)}
+        x = np.concatenate(rows)[:, at].astype(np.float64)
+        sums = np.rint(np.clip(np.rint(x / steps), -tops[0] - 1, tops[0]) * (steps / wide)).astype(np.int64)
+        results = np.empty_like(sums)
+        tally = np.zeros(1, records.TALLY).view(np.recarray)[0]
+        scale = np.float32(wide * ERF_A * wide**2 / 4 / out[0])
+        whole.gelu_rows(sums, results, scale, *gelu_constants(wide), -tops[1] - 1, tops[1], tally)
+        return {"mean": np.asarray((results * out - gelu(x)).mean(axis=0))}
+
+    if not seen.key:
+        return mean()["mean"]
+    entry = name_of("bias", seen.key, *seen.sources.get(source.tensor, (source.tensor,)), at, wide, steps, out, tops)
+    return recalled(entry, mean, on_disk=True)["mean"]
 
 
 def _factors(target: Target, found: Scales, view: View) -> Array:

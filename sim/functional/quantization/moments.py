@@ -19,14 +19,10 @@ BATCH = 512
 
 @dataclass
 class Moments:
-    """``sums``: by tensor float32[columns, columns]; ``counts``: of how many rows.
-
-    ``sources``: as of `statistics.Statistics.arranged`.
-    """
+    """``sums``: by tensor float32[columns, columns]; ``counts``: of how many rows."""
 
     sums: dict[str, Array] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
-    sources: dict[str, tuple[str, Array, Array]] = field(default_factory=dict)
     _rows: dict[str, list[Array]] = field(default_factory=dict)
 
     def add(self, values: Mapping[str, Array], names: Collection[str]) -> None:
@@ -35,28 +31,19 @@ class Moments:
             rows = self._rows.setdefault(name, [])
             rows.append(values[name].reshape(-1, values[name].shape[-1]).astype(np.float32))
             if sum(map(len, rows)) >= BATCH:
-                self._flush(name)
+                self.flush(name)
 
-    def _flush(self, name: str) -> None:
+    def flush(self, name: str) -> None:
+        """Sum the products of the rows that were gathered."""
         if rows := self._rows.pop(name, []):
             whole = np.concatenate(rows)
             self.sums[name] = self.sums.get(name, np.float32(0)) + whole.T @ whole
             self.counts[name] = self.counts.get(name, 0) + len(whole)
 
-    def arranged(self, sources: Mapping[str, tuple[str, Array, Array]]) -> Moments:
-        """Return the moments with those of tensors that others were rearranged into."""
-        return Moments(self.sums, self.counts, {**self.sources, **sources}, self._rows)
-
     def of(self, name: str) -> Array | None:
         """Return the means of products [columns, columns] of a tensor; None for one that was not taken in."""
-        source, columns, shares = self.sources.get(name, (name, None, None))
-        self._flush(source)
-        if source not in self.sums:
-            return None
-        found = self.sums[source] / np.float32(self.counts[source])
-        if columns is None or shares is None:
-            return np.asarray(found)
-        return np.asarray(found[np.ix_(columns, columns)] / np.outer(shares, shares))
+        self.flush(name)
+        return np.asarray(self.sums[name] / np.float32(self.counts[name])) if name in self.sums else None
 
 
 def multiplied(graph: Graph, fixed: Collection[str] = ()) -> set[str]:

@@ -18,8 +18,9 @@ from sim.functional.quantization.array import ArrayScales
 from sim.functional.quantization.bias import corrections
 from sim.functional.quantization.clipping import clip
 from sim.functional.quantization.columns import FEWEST, free
+from sim.functional.quantization.kept import name_of, recalled
 from sim.functional.quantization.recipe import Recipe
-from sim.functional.quantization.rounding import compensated
+from sim.functional.quantization.rounding import compensated, taking_back
 from sim.functional.quantization.statistics import Statistics
 from sim.functional.quantization.structure import row_sums
 from sim.functional.quantization.target import BOUNDED_SCALE, SMALLEST, Scales, Target
@@ -43,17 +44,30 @@ def scales(target: Target, weights: Mapping[str, Array], seen: Statistics, recip
 
 def _compensate(target: Target, weights: Mapping[str, Array], seen: Statistics, found: Scales) -> None:
     """Round the weights so that their errors compensate, where calibration has seen what they multiply."""
+    triangles: dict[tuple[str, bytes], tuple[Array | None, Array]] = {}  # shared by what multiplies one tensor
     for op in target.products():
         a, name = op.inputs[0], op.inputs[1].tensor
         if name in target.fixed or not target.graph.multiplies_weights(op):
             continue
-        moments = seen.moments.of(a.tensor)
-        if moments is None or len(moments) != len(weights[name]) or a.cols != len(moments):
+        columns = seen.width(a.tensor)
+        if columns != len(weights[name]) or a.cols != columns:
             continue
-        rows = found.rows.get(name, np.ones(len(moments), np.float32))
+        rows = found.rows.get(name, np.ones(columns, np.float32))
         whole = weights[name] * rows[:, None] / (found.scale[name] * found.factors(name))
-        units = rows * found.scale[a.tensor]
-        found.whole[name] = compensated(whole, moments / np.outer(units, units), target.top(name))
+        units, top = rows * found.scale[a.tensor], target.top(name)
+
+        def rounded(a: View = a, units: Array = units, whole: Array = whole, top: int = top) -> dict[str, Array]:
+            key = (a.tensor, units.tobytes())
+            if key not in triangles:
+                triangles[key] = taking_back(seen.moments(a.tensor) / np.outer(units, units))
+            return {"whole": compensated(whole, *triangles[key], top).astype(np.int8 if top < 128 else np.int32)}
+
+        if not seen.key:
+            found.whole[name] = rounded()["whole"]
+            continue
+        source = seen.sources.get(a.tensor, (a.tensor,))
+        entry = name_of("rounded", seen.key, *source, units, np.asarray(whole, np.float32), top)
+        found.whole[name] = recalled(entry, rounded, on_disk=True)["whole"]
 
 
 def _on_array_only(target: Target, weights: Mapping[str, Array]) -> bool:

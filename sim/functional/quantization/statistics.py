@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sim.functional import host
+from sim.functional.quantization.kept import name_of, recalled
 from sim.functional.quantization.moments import Moments, multiplied
 from sim.functional.quantization.structure import structural
 from sim.graph import Graph
@@ -20,7 +22,7 @@ Sources = Mapping[str, tuple[str, Array, Array]]
 """Tensor -> (tensor that was seen, its column for each column, by how many its value is shared)."""
 
 MOST_ROWS = 2048
-"""Rows of a tensor that are kept; the largest magnitudes are those of all rows."""
+"""Rows of a tensor that are kept, evenly from all sequences; the largest magnitudes are those of all rows."""
 
 WIDENED_ROWS = 512
 """Rows kept of what is widened for the integer GELU: the mean of its error is known to 1/20 of its deviation."""
@@ -30,31 +32,31 @@ WIDENED_ROWS = 512
 class Statistics:
     """``largest``: by tensor float32[columns], or [1] where sequences differ in their number of columns.
 
-    ``rows``: by tensor some rows [n, columns], for `clipping`. ``energies``: by tensor that a LayerNorm reads, the
-    largest sum of squared deviations of a row. ``moments``: of what weights are multiplied by, for `rounding`.
+    ``energies``: by tensor that a LayerNorm reads, the largest sum of squared deviations of a row. ``widths``: columns
+    of what weights are multiplied by. ``gathered``: what takes a forward pass of all sequences, and is made when it is
+    asked for (`Gathered`). ``sources``: tensors that others were rearranged into. ``key``: digest of what was seen, ""
+    where nothing of it is kept.
     """
 
     largest: dict[str, Array] = field(default_factory=dict)
-    rows: dict[str, list[Array]] = field(default_factory=dict)
     energies: dict[str, float] = field(default_factory=dict)
-    moments: Moments = field(default_factory=Moments)
+    widths: dict[str, int] = field(default_factory=dict)
+    gathered: Callable[[], Gathered] = field(default_factory=lambda: cache(Gathered))
+    sources: dict[str, tuple[str, Array, Array]] = field(default_factory=dict)
+    key: str = ""
 
-    def add(self, graph: Graph, values: Mapping[str, Array], keep: Collection[str] = (), most: int = MOST_ROWS) -> None:
-        """Take in the values of one sequence. ``keep``: tensors whose rows are kept."""
+    def add(self, graph: Graph, values: Mapping[str, Array]) -> None:
+        """Take in the values of one sequence, or of several of one length with a first axis of sequences."""
         for name, array in values.items():
             tensor = graph.tensors.get(name)
             if tensor is None or tensor.kind == "weight" or array.dtype.kind != "f":
                 continue
             flat = array.reshape(-1, array.shape[-1])
-            top = np.abs(flat).max(axis=0, initial=0)
+            top = np.maximum(flat.max(axis=0, initial=0), -flat.min(axis=0, initial=0))
             before = self.largest.get(name, top)
             if before.shape != top.shape:  # scores: as many columns as the sequence has tokens
                 before, top = before.max(keepdims=True), top.max(keepdims=True)
             self.largest[name] = np.maximum(before, top)
-            if name in keep:
-                have = self.rows.setdefault(name, [])
-                if sum(map(len, have)) < most:
-                    have.append(flat)
         for op in graph.ops:
             if op.record.standardises:
                 name = op.inputs[0].tensor
@@ -68,26 +70,45 @@ class Statistics:
             source, name, copies = op.inputs[0].tensor, op.output.tensor, op.attrs.get("copies", ())
             if "copies" in op.attrs and op.attrs["offset"] is None and source in self.largest:
                 self.largest[name] = spread(self.largest[source], copies)
-                self.rows[name] = [spread(self.sample(source), copies)]
                 order = np.array([*range(op.inputs[0].cols), *copies])
-                self.moments.sources[name] = (source, order, parts(op.inputs[0].cols, copies)[order])
+                self.sources[name] = (source, order, parts(op.inputs[0].cols, copies)[order])
 
     def arranged(self, sources: Sources) -> Statistics:
         """Return the statistics of tensors that others were rearranged into."""
-        found = Statistics(dict(self.largest), dict(self.rows), self.energies, self.moments.arranged(sources))
+        found = replace(self, largest=dict(self.largest), sources={**self.sources, **sources})
         for name, (source, columns, shares) in sources.items():
             found.largest[name] = (self.largest[source][columns] / shares).astype(np.float32)
-            if self.rows.get(source):
-                found.rows[name] = [(rows[:, columns] / shares).astype(np.float32) for rows in self.rows[source]]
         return found
 
     def magnitude(self, name: str) -> float:
         """Return the largest magnitude of a tensor; 0 for one that was never seen."""
         return float(self.largest[name].max(initial=0)) if name in self.largest else 0.0
 
+    def width(self, name: str) -> int:
+        """Return the columns of a tensor that has `moments`; 0 for one that has none."""
+        source, columns, _ = self.sources.get(name, (name, None, None))
+        return 0 if source not in self.widths else self.widths[source] if columns is None else len(columns)
+
+    def moments(self, name: str) -> Array:
+        """Return the means of products [columns, columns] of a tensor."""
+        source, columns, shares = self.sources.get(name, (name, None, None))
+        found = self.gathered().moments.of(source)
+        assert found is not None
+        if columns is None or shares is None:
+            return found
+        return np.asarray(found[np.ix_(columns, columns)] / np.outer(shares, shares))
+
+    def rows(self, name: str) -> list[Array]:
+        """Return rows [n, columns] of a tensor, in parts; none where none were kept."""
+        source, columns, shares = self.sources.get(name, (name, None, None))
+        kept = self.gathered().rows.get(source, [])
+        if columns is None or shares is None:
+            return kept
+        return [(rows[:, columns] / shares).astype(np.float32) for rows in kept]
+
     def sample(self, name: str) -> Array:
         """Return the rows kept of a tensor, [n, columns]; of one without rows its largest magnitudes as one row."""
-        kept = self.rows.get(name)
+        kept = self.rows(name)
         if not kept:
             return self.largest[name][None]
         if len({rows.shape[1] for rows in kept}) > 1:
@@ -95,24 +116,92 @@ class Statistics:
         return np.concatenate(kept)
 
 
-def measure(
-    graphs: Iterable[tuple[Graph, Mapping[str, Array]]], epsilon: float, head_dim: int, *, rows: bool = False
-) -> Statistics:
-    """Return the statistics of sequences, each a graph of its length and what that is given, in float32.
+@dataclass
+class Gathered:
+    """``rows``: by tensor some rows [n, columns], for `clipping` and `bias`. ``moments``: for `rounding`."""
 
-    ``rows``: keep rows of activations, which `clipping` tries scales on.
+    rows: dict[str, list[Array]] = field(default_factory=dict)
+    moments: Moments = field(default_factory=Moments)
+
+
+@dataclass(frozen=True)
+class Together:
+    """Sequences of one length: their graph, the weights it is given, and its inputs [sequences, *shape]."""
+
+    graph: Graph
+    given: Mapping[str, Array]
+    sequences: Mapping[str, Array]
+
+
+def measure(
+    lots: Callable[[], Iterable[Together]],
+    tokens: int,
+    epsilon: float,
+    head_dim: int,
+    *,
+    rows: bool = False,
+    key: str = "",
+) -> Statistics:
+    """Return the statistics of sequences in float32, each at its own length.
+
+    ``lots``: them, ``tokens`` in all; asked for again where what was `Gathered` is not at hand. ``rows``: keep rows of
+    activations, which `clipping` tries scales on. ``key``: digest of all that is given here; what is found under it
+    before is not measured again.
     """
-    found = Statistics()
+    found = Statistics(key=key)
+    gathered: list[Gathered] = []
+
+    def run() -> dict[str, Array]:
+        seen, kept = _measured(lots(), tokens, epsilon, head_dim, rows)
+        gathered.append(kept)
+        return _packed(seen)
+
+    def again() -> Gathered:
+        if not gathered:
+            run()
+        return gathered[-1]
+
+    packed = recalled(name_of("statistics", key), run, on_disk=True) if key else run()
+    for name, values in packed.items():
+        what, _, tensor = name.partition(" ")
+        if what == "largest":
+            found.largest[tensor] = values
+        elif what == "energy":
+            found.energies[tensor] = float(values[0])
+        else:
+            found.widths[tensor] = int(values[0])
+    found.gathered = again
+    return found
+
+
+def _packed(seen: Statistics) -> dict[str, Array]:
+    packed = {f"largest {name}": values for name, values in seen.largest.items()}
+    packed |= {f"energy {name}": np.array([value]) for name, value in seen.energies.items()}
+    return packed | {f"width {name}": np.array([value]) for name, value in seen.widths.items()}
+
+
+def _measured(
+    lots: Iterable[Together], tokens: int, epsilon: float, head_dim: int, rows: bool
+) -> tuple[Statistics, Gathered]:
+    """Return the statistics of sequences, and what was gathered of them."""
+    found, gathered = Statistics(), Gathered()
     names: set[str] | None = None
     widened: set[str] = set()
-    for graph, given in graphs:
+    every = max(1, -(-tokens // (MOST_ROWS if rows else WIDENED_ROWS)))
+    for lot in lots:
+        graph = lot.graph
         if names is None:  # graphs of all lengths have the same
-            names, widened = multiplied(graph, structural(graph, given)), _widened(graph)
+            names, widened = multiplied(graph, structural(graph, lot.given)), _widened(graph)
         activations = {name for name, tensor in graph.tensors.items() if tensor.kind == "activation"}
-        values = host.forward(graph, given, epsilon, head_dim)
-        found.add(graph, values, activations if rows else widened, MOST_ROWS if rows else WIDENED_ROWS)
-        found.moments.add(values, names)
-    return found
+        values = host.forward_together(graph, lot.given, lot.sequences, epsilon, head_dim)
+        found.add(graph, values)
+        for name in activations if rows else widened:
+            if values[name].dtype.kind == "f":
+                flat = values[name].reshape(-1, values[name].shape[-1])
+                gathered.rows.setdefault(name, []).append(flat[::every].copy())
+        gathered.moments.add(values, names)
+    found.widths = {name: len(gathered.moments.of(name)) for name in names or ()}  # type: ignore[arg-type]
+    return found, gathered
 
 
 def _widened(graph: Graph) -> set[str]:

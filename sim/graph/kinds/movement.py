@@ -27,7 +27,7 @@ def _embedding_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
 
 
 def _embedding(op: Op, inputs: list[Array], values: Values) -> Array:
-    return np.asarray(inputs[1][0][inputs[0].reshape(-1).astype(np.int64)]).reshape(op.output.shape)
+    return np.asarray(inputs[1][0][inputs[0].reshape(-1).astype(np.int64)]).reshape(-1, *op.output.shape[1:])
 
 
 def _gather_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
