@@ -192,7 +192,7 @@ class Machine:
 
     def _window(
         self, address: int, shape: tuple[int, ...], row_stride: int | None, kind: str
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], int]:
+    ) -> tuple[npt.NDArray[Any], Any, int]:
         """Return (elements, places of a matrix among them, bits of each); narrow ones as a copy of single bits."""
         bits = ELEMENT_BITS[kind]
         rows, cols = shape
@@ -204,12 +204,14 @@ class Machine:
                 f"DRAM: a {rows}x{cols} matrix of {kind} at 0x{address:x} is not in the image 0x{self.base:x}.."
                 f"0x{self.base + self.image.size:x}, or not aligned to its elements of {bits} bits"
             )
-        place = np.arange(rows)[:, None] * stride + np.arange(cols)
         if bits < BYTE:
+            place = np.arange(rows)[:, None] * stride + np.arange(cols)
             single = np.unpackbits(self.image[first:end], bitorder="little")
             return single, place[..., None] * bits + np.arange(bits), bits
         names = {"fp32": "float32", "fp16": "uint16", "bf16": "uint16"}
-        return getattr(self.state.dram, names.get(kind, kind)), first * BYTE // bits + place, bits
+        behind = getattr(self.state.dram, names.get(kind, kind))[first * BYTE // bits :]
+        strides = (stride * behind.itemsize, behind.itemsize)
+        return np.lib.stride_tricks.as_strided(behind, shape, strides), ..., bits
 
 
 def order(times: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
