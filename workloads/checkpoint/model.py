@@ -134,7 +134,7 @@ class Checkpoint:
         for name in sorted(self.weights):
             values = np.ascontiguousarray(self.weights[name])
             found.update(repr((name, values.shape, values.dtype.str)).encode())
-            found.update(values.reshape(-1).view(np.uint8))
+            found.update(values.reshape(-1).view(np.uint8).data)
         return found.hexdigest()
 
 

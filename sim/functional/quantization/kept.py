@@ -51,7 +51,7 @@ def name_of(*parts: object) -> str:
     for part in parts:
         if isinstance(part, np.ndarray):
             digest.update(repr((part.shape, part.dtype.str)).encode())
-            digest.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8))
+            digest.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
         else:
             digest.update(repr(part).encode())
         digest.update(b"\0")
