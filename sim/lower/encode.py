@@ -11,6 +11,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +43,12 @@ def float_bits(value: float) -> int:
     """Return the bits of ``value`` as an IEEE single: scales travel in commands like this."""
     bits: int = struct.unpack("<I", struct.pack("<f", value))[0]
     return bits
+
+
+@lru_cache(maxsize=4096)
+def _packed(layout: Any, values: tuple[int, ...]) -> int:
+    """Return the operand of a layout; most loops of a product share theirs with the one before."""
+    return pack(layout, **dict(zip(layout._fields, values, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -99,8 +107,10 @@ class Stream:
 
     def emit_packed(self, commands: Program) -> None:
         """Append commands that are an array already, their gaps included."""
-        self._packed += [program(self.commands), commands]
-        self.commands = []
+        if self.commands:
+            self._packed.append(program(self.commands))
+            self.commands = []
+        self._packed.append(commands)
 
     def emit_loop(self, commands: Sequence[tuple[Funct, int, int]]) -> None:
         """Append the commands of one hardware loop."""
@@ -195,11 +205,11 @@ class Stream:
 
     def loop_ws(self, loop: MatmulLoop) -> None:
         """One hardware matmul loop."""
-        pads, blocks = (pack(LOOP_BLOCKS, **dict(zip("ijk", of, strict=True))) for of in (loop.pads, loop.blocks))
+        pads, blocks = (_packed(LOOP_BLOCKS, of) for of in (loop.pads, loop.blocks))
         a, b, d, c = loop.addresses
         stride_a, stride_b, stride_d, stride_c = loop.strides
         first, second = (
-            pack(layout, **{name: getattr(loop, name) for name in layout._fields})
+            _packed(layout, tuple(getattr(loop, name) for name in layout._fields))
             for layout in (LOOP_FIRST, LOOP_SECOND)
         )
         self.emit_loop(

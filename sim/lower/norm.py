@@ -32,7 +32,7 @@ from sim.isa.commands import (
 )
 from sim.isa.layouts import NORM_FIRST, pack, put
 from sim.lower.call import Call
-from sim.lower.encode import Stream
+from sim.lower.encode import LOAD_FUNCTS, Stream
 from sim.lower.matmul import emit_softmax_constants
 from sim.lower.polynomials import scale_problems
 from sim.lower.tiling import blocks_of
@@ -163,14 +163,17 @@ def _emit_pieces(stream: Stream, work: Norm, hw: Hardware, tile_rows: int) -> No
     halves = min(2, hw.acc_rows // hw.dim)
     piece = hw.acc_rows // halves // hw.dim * hw.dim
     chunk = min(piece // hw.dim, hw.max_block_len) * hw.dim
+    pieces = [slice(start, min(start + piece, work.cols)) for start in range(0, work.cols, piece)]
+    bases = [half % halves * piece for half in range(len(pieces))]
     for row in range(0, work.rows, tile_rows):
-        rows = min(tile_rows, work.rows - row)
+        rows, at = min(tile_rows, work.rows - row), np.array([row])
+        stores = [
+            _passes(stream, work, hw, (at, np.array([base])), rows, cols, chunk, hw.dim)
+            for cols, base in zip(pieces, bases, strict=True)
+        ]
         for number in range(len(PASSES[work.kind])):
-            for half, start in enumerate(range(0, work.cols, piece)):
-                cols, base = slice(start, min(start + piece, work.cols)), half % halves * piece
+            for cols, base, passes in zip(pieces, bases, stores, strict=True):
                 _emit_load(stream, work, hw, (row, rows), base, cols, hw.dim)
-                at, to = np.array([row]), np.array([base])
-                passes = _passes(stream, work, hw, (at, to), rows, cols, chunk, hw.dim)
                 stream.emit_packed(passes[:, number].ravel())
 
 
@@ -184,11 +187,16 @@ def _emit_load(
     row, rows = of
     longest = hw.max_block_len if work.low_x else hw.max_block_len_acc
     chunk = min(blocks_of(cols.stop - cols.start, hw.dim), longest) * hw.dim
-    for col in range(cols.start, cols.stop, chunk):
-        stream.mark("norm_load" if col else "norm_load_block" if row else "norm_load_first")
-        source = work.x.address + -(-(row * work.x.row_stride + col) * _bits(work, hw) // 8)
-        local = base + (col - cols.start) // hw.dim * block_rows
-        stream.mvin(source, ACCUMULATOR_BIT + local, min(chunk, cols.stop - col), rows)
+    first = np.arange(cols.start, cols.stop, chunk)
+    loads = np.zeros(len(first), COMMAND)
+    loads["funct"] = LOAD_FUNCTS[0]
+    loads["rs1"] = work.x.address + -(-(row * work.x.row_stride + first) * _bits(work, hw) // 8)
+    local = base + (first - cols.start) // hw.dim * block_rows
+    loads["rs2"] = local_operand(ACCUMULATOR_BIT + local, np.minimum(chunk, cols.stop - first), rows)
+    loads["gap"] = stream.pace.gap("norm_load") if stream.pace.priced else stream.gap
+    if stream.pace.priced and not cols.start:
+        loads["gap"][0] = stream.pace.gap("norm_load_block" if row else "norm_load_first")
+    stream.emit_packed(loads)
 
 
 def emit_passes(

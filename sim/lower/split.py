@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import gcd
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sim.base.errors import InputError
+from sim.lower.item import Item
 from sim.lower.work import Work
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
 
 Range = tuple[int, int]
+Cut = TypeVar("Cut", bound=Item)
 
 
 def shares(works: Sequence[Work], cores: int, hw: Hardware, *, rows: bool = False) -> list[tuple[Work, ...]]:
@@ -34,7 +36,7 @@ def shares(works: Sequence[Work], cores: int, hw: Hardware, *, rows: bool = Fals
     return [tuple(pieces[core * count // cores : (core + 1) * count // cores]) for core in range(cores)]
 
 
-def cut(work: Work, parts: int, hw: Hardware, *, rows: bool = False) -> list[Work]:
+def cut(work: Cut, parts: int, hw: Hardware, *, rows: bool = False) -> list[Cut]:
     """Return a work item cut into at most ``parts`` pieces."""
     if not work.DIVISIBLE:
         raise InputError(f"several cores run dense operators; {type(work).__name__} cannot be cut")

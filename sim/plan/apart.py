@@ -31,7 +31,7 @@ def softmax(op: Op, reader: Op, at: Planning) -> list[Step]:
     passes: list[Work] = []
     for x, c in zip(sums, results, strict=True):
         item = Norm(m, n, "softmax", x, c, bert_scale=SOFTMAX_BERT_SCALE)
-        passes.append(by_hand.mapped(item, reader.name, at.mapping))
+        passes += [by_hand.mapped(part, reader.name, at.mapping) for part in array.in_calls(item, at.hw)]
     sizes, machine = (m, n, 0, op.batch), at.machine(op, reader.output)
     behind = ArrayStep(reader.name, "softmax", reader.layer, *sizes, tuple(passes), machine=machine, schedule="unfused")
     return [*steps, behind]

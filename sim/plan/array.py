@@ -19,6 +19,7 @@ from sim.lower import check
 from sim.lower.polynomials import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
 from sim.lower.sparse import sampled_works
 from sim.lower.sparse import works as sparse_works
+from sim.lower.split import cut
 from sim.lower.tiling import Room, blocks_of
 from sim.lower.work import DEFAULT_SCALE, Conv, Matmul, Norm, Operand, ResidualAdd, RowsMatmul, Work
 from sim.plan import by_hand
@@ -30,6 +31,10 @@ ON_MOVE_OUT = {"softmax": "softmax", "gelu": "igelu", "layernorm": "layernorm"}
 """The library's names of the activations that the array applies to a result."""
 
 BERT_SCALES = {"softmax": SOFTMAX_BERT_SCALE, "igelu": GELU_BERT_SCALE}
+
+MOST_OF_A_CALL = 1 << 24
+"""Elements of one pass over rows, 4,096 rows of 4,096: rows that the accumulator cannot hold take a command for every
+five elements, so that one program for all heads of 4,096 tokens would have 13 million commands, at 32,768 a billion."""
 
 SCALES = {"layernorm": Norm.scale}
 """Scales of results that are not the default one of products: a normalised row has that of a pass of its own."""
@@ -285,8 +290,13 @@ def norm(op: Op, at: Planning) -> list[Step] | Fallback:
     works: list[Work] = []
     for b in range(x.batch):
         item = Norm(x.rows, x.cols, op.kind, at.operand(x, b), at.operand(y, b), low_x=low)  # type: ignore[arg-type]
-        works.append(by_hand.mapped(item, op.name, at.mapping))
+        works += [by_hand.mapped(part, op.name, at.mapping) for part in in_calls(item, at.hw)]
     return _rows(op, at, works)
+
+
+def in_calls(item: Norm, hw: Hardware) -> list[Norm]:
+    """Return a pass over rows as calls of the library, each over at most `MOST_OF_A_CALL` elements."""
+    return cut(item, -(-item.rows * item.cols // MOST_OF_A_CALL), hw, rows=True)
 
 
 def residual_add(op: Op, at: Planning) -> list[Step] | Fallback:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import fields
+from itertools import pairwise
 
 import pytest
 
@@ -15,6 +16,7 @@ from sim.hardware import Hardware
 from sim.lower import Matmul, Norm, ResidualAdd
 from sim.lower.encoder import operators
 from sim.lower.work import Operand
+from sim.plan.array import MOST_OF_A_CALL
 from sim.plan.planner import Step, plan
 from sim.sparsity.spec import parse
 
@@ -143,6 +145,19 @@ def test_softmax_rows_that_do_not_fit_the_accumulator_go_to_the_host(ibert: Hard
     kinds = {seq: {step.kind for step in plan(layer(seq=seq), ibert)} for seq in (fits, too_long)}
     assert "matmul+softmax" in kinds[fits] and "softmax" not in kinds[fits]
     assert "matmul+softmax" not in kinds[too_long] and "softmax" in kinds[too_long]
+
+
+def test_a_pass_over_many_wide_rows_is_several_calls_over_the_same_rows(ibert: Hardware) -> None:
+    """In one program the softmax of 32,768 tokens would be a billion commands: 27 GB."""
+    seq, heads = 32768, 4
+    [softmax] = [step for step in plan(layer(seq=seq, heads=heads), ibert) if step.kind == "softmax"]
+    works = [work for work in softmax.works if isinstance(work, Norm)]
+    assert len(works) == len(softmax.works) == heads * seq * seq // MOST_OF_A_CALL
+    assert len(set(softmax.equivalent)) == 1
+    for before, after in pairwise(works):
+        assert after.x.address - before.x.address == before.rows * seq
+        assert after.c.address - before.c.address == before.rows * seq
+    assert sum(work.rows for work in works) == heads * seq
 
 
 def test_equal_layers_are_alike_and_heads_keep_their_place_in_the_page(ibert: Hardware) -> None:
