@@ -1,7 +1,7 @@
 """A wheel with compiled code: `make wheel`, or `python .ci/wheel.py --output dist`.
 
-The code is compiled for any CPU of this architecture, as shared objects (`sim.core.linked`), so that a run on one
-core compiles nothing and imports no numba. The wheel is for Linux on this architecture, whatever the version of
+The code is compiled for any CPU of this architecture, as shared objects (`sim.core.linked`), so that a run compiles
+nothing and imports no numba. The wheel is for Linux on this architecture, whatever the version of
 CPython; with changed sources Carat compiles as from a checkout, and says so. At the end the wheel runs unpacked, with
 an empty cache, and must have compiled nothing.
 """
@@ -36,6 +36,8 @@ for line in {LINES!r}:
         "encoder-layer", "gemmini_sparse", seq=32, hidden=64, heads=2, ffn=64, sparsity=line, cache=False
     )
 profile(result)
+for preset, changes in (("gemmini_l2", {{}}), ("gemmini_ibert", {{"cores.count": 2, "cores.shared": "memory"}})):
+    sim.simulate("encoder-layer", preset, overrides=changes, seq=32, hidden=64, heads=2, ffn=64, cache=False)
 hw = hardware.load("gemmini_ibert")
 machine = functional.Machine(hw, 1 << 24)
 for step in plan(workloads.build("encoder-layer", seq=16, hidden=64, heads=2, ffn=64), hw):
@@ -43,11 +45,9 @@ for step in plan(workloads.build("encoder-layer", seq=16, hidden=64, heads=2, ff
         if products.able(work, hw):
             products.compute(work, machine)
 """
-"""What calls the entries: timing on one core, timelines, the lowering of products with zeros, the executor's
-whole products.
-
-Two are compiled at their first use: the loop over several cores, which is not built here, and the executor's loop over
-commands, which is no shared object (`sim.core.linking` refuses it)."""
+"""What calls the entries: timing on one core, behind an L2, on several cores, timelines, the lowering of products with
+zeros, the executor's whole products. The executor's loop over commands alone is compiled at its first use, as it is no
+shared object (`sim.core.linking` refuses it)."""
 
 COMPILE = f"""
 from sim.core import compiling

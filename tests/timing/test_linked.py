@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import sim
 from sim.core import compiling, linked
+from sim.core.jit import Entry
+from sim.lower.sparse.compiled import cut, fill, merge, sampled
 
 ROOT = Path(__file__).parents[2]
 SOURCE = """
@@ -34,6 +37,8 @@ sys.path.insert(0, sys.argv[1])
 from answer import answer, sorted_
 from sim.base import notice
 from sim.core import linked
+from sim.core.jit import Entry
+from sim.lower.sparse.compiled import cut, fill, merge, sampled
 from sim.core.jit import Entry
 linked.SHIPPED = Path(sys.argv[3])
 told = []
@@ -104,3 +109,16 @@ def test_every_entry_of_the_core_is_linked() -> None:
     """One that is not would import numba at every start, and nobody would notice."""
     for entry, arguments in compiling.wanted():
         assert isinstance(entry.prepared(*arguments), linked.Linked), entry.__name__
+
+
+PATTERNS = ("block16:0.5", "2:4", "unstructured:0.3/pack", "unstructured:0.3/bitmap", "activations=2:4")
+
+
+def test_every_entry_of_the_lowering_of_zeros_is_a_shared_object() -> None:
+    """One that numba has to run by itself makes the wheel compile at the user's: the first `make wheel` found it."""
+    for line in PATTERNS:
+        sim.simulate("encoder-layer", "gemmini_sparse", seq=32, hidden=64, heads=2, ffn=64, sparsity=line, cache=False)
+    entries = [one for room in (cut, fill, merge, sampled) for one in vars(room).values() if isinstance(one, Entry)]
+    called = {one.__name__: one for one in entries if one.kinds}
+    assert called.keys() >= {"assign", "estimate", "fill", "group_cycles", "merged", "sample"}
+    assert not [name for name, one in called.items() if None in one._linked.values()]

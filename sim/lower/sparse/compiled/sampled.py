@@ -148,7 +148,7 @@ def _a(w, step):
         _load(w, A_STATE, Moved(0, slots.a_read[slot], 1, 1, s["word_bits"]), wait)
     local += _index(w, step, local, wait)
     for block in range(step.rows[0], step.rows[1]):
-        first, stop = w.columns[block - step.rows[0]]
+        first, stop = w.columns[block - step.rows[0], 0], w.columns[block - step.rows[0], 1]
         end = min(stop * dim, s["width"] if s["outputs"] else s["row_elements"])
         for col in range(first, stop, s["group"]):
             cols = min(s["group"] * dim, end - col * dim)
@@ -262,7 +262,8 @@ def _group(w, step, window, feature, chunks, bias, adds):
     wide = extent(feature, 1, dim, s["width"])
     for number in range(chunks[0], chunks[1]):
         chunk = met.chunks[state["chunks"]]
-        chunk[:] = w.streamed[number]
+        for field in range(len(chunk)):  # an array assigned whole would leave the entry to numba (sim.core.linking)
+            chunk[field] = w.streamed[number, field]
         if s["outputs"]:  # A of scores moves with the feature, C of a context
             chunk[A] += feature * dim
             chunk[A_COLS] = wide
