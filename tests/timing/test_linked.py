@@ -119,6 +119,6 @@ def test_every_entry_of_the_lowering_of_zeros_is_a_shared_object() -> None:
     for line in PATTERNS:
         sim.simulate("encoder-layer", "gemmini_sparse", seq=32, hidden=64, heads=2, ffn=64, sparsity=line, cache=False)
     entries = [one for room in (cut, fill, merge, sampled) for one in vars(room).values() if isinstance(one, Entry)]
-    called = {one.__name__: one for one in entries if one.kinds}
+    called = {one.py_func.__name__: one for one in entries if one.kinds}
     assert called.keys() >= {"assign", "estimate", "fill", "group_cycles", "merged", "sample"}
     assert not [name for name, one in called.items() if None in one._linked.values()]
