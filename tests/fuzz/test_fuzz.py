@@ -16,7 +16,7 @@ from fuzz.mutations import damaged
 
 from sim.cli import REFUSED, main
 
-CASES = max(19, int(os.environ.get("CARAT_EXAMPLES", "0")) // 25)
+CASES = max(10, int(os.environ.get("CARAT_EXAMPLES", "0")) // 25)
 """Cases of each kind."""
 FIRST = 0 if "CARAT_EXAMPLES" not in os.environ else Random().randrange(10**9)
 

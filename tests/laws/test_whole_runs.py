@@ -24,7 +24,7 @@ from sim.run.columns import CAUSES, COLUMNS
 from workloads.networks.config import Config
 from workloads.networks.models import decoder_model
 
-DRAWS = int(os.environ.get("CARAT_EXAMPLES", "60"))
+DRAWS = int(os.environ.get("CARAT_EXAMPLES", "40"))
 SEED = 0 if "CARAT_EXAMPLES" not in os.environ else Random().randrange(10**9)
 
 TINY = {"layers": 1, "hidden": 32, "heads": 2, "ffn": 48, "vocab": 40, "most_positions": 256}
