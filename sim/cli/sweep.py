@@ -40,6 +40,14 @@ class Points:
         typer.Option("--density", metavar="FIRST:LAST:STEP", help="Densities of --pattern, or a list 0.1,0.5."),
     ] = None
     prune: Annotated[list[str] | None, typer.Option("--prune", help="heads=8,layers=6; repeatable.")] = None
+    schedule: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--schedule",
+            metavar="NAME,NAME|OP=NAME",
+            help="Schedules of the network, each a point (library,fused); OP=NAME: of operators, in all points.",
+        ),
+    ] = None
 
     def lists(self, request: Request) -> dict[str, Any]:
         """Return them as keyword arguments of `sim.sweep`. Raises InputError."""
@@ -49,6 +57,7 @@ class Points:
             "grid": grid_of(request, self.grid),
             "sparsity": _patterns(self.sparsity, self.pattern, self.density),
             "prune": self.prune,
+            "schedule": _schedules(self.schedule),
         }
 
 
@@ -67,7 +76,7 @@ class Where:
     store: options.Store = None
 
 
-@options.asks(without=("workload", "hw", "sparsity", "prune", "saliency", "weights", "tile"))
+@options.asks(without=("workload", "hw", "sparsity", "prune", "saliency", "weights", "tile", "schedule"))
 def sweep(
     request: Request,
     points: Points,
@@ -126,6 +135,13 @@ def _listed(name: str, value: Any) -> Any:
     if name == "dim" or not isinstance(value, str) or "," not in value:
         return value
     return [int(part) if part.isdecimal() else part for part in value.split(",")]
+
+
+def _schedules(given: list[str] | None) -> list[dict[str, str]] | None:
+    """Return the schedules of the points: each of those of the whole network with those of operators."""
+    read = options.schedules(given)
+    several = read.get("*", "").split(",")
+    return [{**read, "*": one.strip()} for one in several] if "*" in read else [read] if read else None
 
 
 def asked(request: Request) -> dict[str, Any]:

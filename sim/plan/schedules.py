@@ -62,6 +62,12 @@ def read(given: str | Mapping[str, str] | None) -> dict[str, str]:
     return {"*": given} if isinstance(given, str) else dict(given)
 
 
+def text(given: str | Mapping[str, str] | None) -> str | None:
+    """Return what a request says as one text, as the column of a sweep has it; None for the library's order."""
+    found = ",".join(asked if of == "*" else f"{of}={asked}" for of, asked in read(given).items())
+    return found or None
+
+
 def parts(text: str) -> tuple[str, ...]:
     """Return the schedules of a text like "fused+unfused"."""
     return tuple(part.strip() for part in text.split("+"))

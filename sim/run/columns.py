@@ -96,7 +96,12 @@ _TABLE: tuple[Column, ...] = (
     ),
     Column("fallback", "", OPS, "why the host runs the operator, and which setting avoids it; null elsewhere"),
     Column("covers", "", OPS, "other operators whose work its programs do; null: none"),
-    Column("schedule", "", OPS, "schedule of the operator's program (docs/SCHEDULES.md); null: the library's"),
+    Column(
+        "schedule",
+        "",
+        OPS + SWEEP,
+        "schedule of the operator's program, or asked for a sweep's point (docs/SCHEDULES.md); null: the library's",
+    ),
     Column("declined", "", OPS, "why the operator has not the schedule asked for; null where it has"),
     Column("dataflow", "", OPS, "WS or OS of a matmul, null otherwise"),
     Column("words", "", OPS, "types multiplied and bits of A, B, C in memory; null: all of the machine's input type"),

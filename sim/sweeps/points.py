@@ -17,6 +17,7 @@ from sim.base.store import point_key
 from sim.base.version import code_version
 from sim.graph import Graph
 from sim.hardware import Hardware
+from sim.plan.schedules import text
 from sim.run.request import Case, Request, Size
 
 Workloads = Graph | str | Path | Sequence[Graph | str | Path]
@@ -42,7 +43,7 @@ def _contents(graph: Graph | str) -> str:
 def knobs(point: Request) -> dict[str, Any]:
     """Return the leading columns of a point's row."""
     fixed = {"hardware": point.machine, "workload": named(point.graph)}
-    chosen = {"sparsity": point.sparsity, "prune": point.prune, "seed": point.seed}
+    chosen = {"sparsity": point.sparsity, "prune": point.prune, "schedule": text(point.schedule), "seed": point.seed}
     return {**fixed, **dict(point.sizes), **dict(point.overrides), **chosen}
 
 
@@ -109,12 +110,13 @@ def points(
         _workloads(workloads),
         _many(asked.get("sparsity")),
         _many(asked.get("prune")),
+        _schedules(asked.get("schedule")),
         _sizes(asked.get("sizes") or {}),
     )
-    rest = {name: value for name, value in asked.items() if name not in ("sparsity", "prune", "sizes")}
+    rest = {name: value for name, value in asked.items() if name not in ("sparsity", "prune", "schedule", "sizes")}
     combined = [
-        Request(workload, machine, overrides, sizes, sparsity=pattern, prune=cut, **rest)
-        for machine, overrides, workload, pattern, cut, sizes in itertools.product(*lists)
+        Request(workload, machine, overrides, sizes, sparsity=pattern, prune=cut, schedule=order, **rest)
+        for machine, overrides, workload, pattern, cut, order, sizes in itertools.product(*lists)
     ]
     if not combined:
         raise InputError("sweep: no points; hardware, workloads and every list of the grid need at least one value")
@@ -187,6 +189,11 @@ def shard_positions(shard: str | None, total: int) -> range:
         nearest = f"{min(max(index, 1), count)}/{count}" if count else "1/1"
         raise InputError(f"shard {shard}: must be i/n with 1 <= i <= n, e.g. 1/4; nearest legal: {nearest}")
     return range(index - 1, total, count)
+
+
+def _schedules(value: Any) -> list[Any]:
+    """Return the schedules of a sweep: one, for the network or by operators, or a list of such."""
+    return [value] if isinstance(value, Mapping) else _many(value)
 
 
 def _many(value: Any) -> list[Any]:

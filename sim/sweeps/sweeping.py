@@ -36,7 +36,7 @@ class Options(TypedDict, total=False):
     seed: int
     clock: Clock
     dataflow: str | None
-    schedule: str | Mapping[str, str] | None
+    schedule: str | Mapping[str, str] | Sequence[str | Mapping[str, str] | None] | None
     allow_large: bool
     jobs: int | None
     scheduler: str | Client | None
@@ -62,9 +62,9 @@ def sweep(
     ``hardware``: preset names or TOML paths. ``workloads``: names, graph files or Graphs. ``grid``: dotted hardware
     key -> list of values. Keys joined by "+" change together: {"array.mesh_rows+array.mesh_columns": [8, 16]}, or with
     a tuple of values for each. ``sparsity``: "block16:0.5" or None for dense; ``prune``: "heads=8,layers=6" or None.
-    ``sizes``: arguments of the workload builder (seq, batch, phase ...), each one value or a list. ``seed``,
-    ``clock``, ``dataflow``, ``schedule``, ``allow_large``: as for `sim.simulate`. ``jobs`` worker processes, None = one
-    per core;
+    ``sizes``: arguments of the workload builder (seq, batch, phase ...), each one value or a list. ``schedule``: as for
+    `sim.simulate`, or a list of such. ``seed``, ``clock``, ``dataflow``, ``allow_large``: as there. ``jobs`` worker
+    processes, None = one per core;
     ``scheduler``: a dask.distributed scheduler's address ("tcp://host:8786") or Client instead. ``shard``: "i/n",
     every n-th point from the i-th on. ``store``: SQLite file to resume from. ``cache``: look timings up and keep
     them on disk (`sim.timing.disk`). ``progress``: called after each finished point with (points done, points in

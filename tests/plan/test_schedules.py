@@ -152,3 +152,12 @@ def test_an_overlapped_run_is_never_slower_than_the_librarys():
             sim.simulate("encoder-layer", "gemmini_ibert", schedule=name, **sizes) for name in ("library", "overlap")
         )
         assert found.cycles <= library.cycles
+
+
+def test_a_sweep_over_schedules_has_a_row_and_a_name_for_each():
+    # Oracle: the runs one by one.
+    asked = [None, "streaming", {"*.W_out": "fused"}]
+    table = sim.sweep("gemmini_ibert", workloads="encoder-layer", sizes=SMALL, schedule=asked, jobs=1)
+    assert [None if name != name else name for name in table["schedule"]] == [None, "streaming", "*.W_out=fused"]
+    alone = [sim.simulate("encoder-layer", "gemmini_ibert", schedule=one, **SMALL).cycles for one in asked]
+    assert list(table["cycles"]) == alone
