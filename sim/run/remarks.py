@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import workloads
 from sim.lower.work import Norm
+from sim.plan.word_sizes import WordSizes
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.run.request import Case
+    from sim.sparsity.rules import Rules
 
 LONG_LATENCY_S = 1e-4
 """A memory that answers later than this is no DRAM: three orders of magnitude above any row miss."""
@@ -25,6 +27,7 @@ def remarks(case: Case) -> Iterator[str]:
     yield from of_norms(case)
     if case.rules is not None:
         yield from case.rules.remarks(case.given)
+        yield from of_blocks(case, case.rules)
 
 
 def of_machine(hw: Hardware) -> Iterator[str]:
@@ -95,3 +98,33 @@ def of_norms(case: Case) -> Iterator[str]:
             f"{named[0]}{more}: the normalisation units take no gamma and beta; cycles are those of a checkpoint with "
             "both folded into the weights behind"
         )
+
+
+UNDONE = 0.5
+"""A scheme of which another leaves less than this share is named beside it."""
+
+
+def of_blocks(case: Case, rules: Rules) -> Iterator[str]:
+    """Yield a sentence for each rule of zero blocks that the array skips in larger blocks, most of which are not zero.
+
+    An array whose PEs split for narrow words works as a larger one (docs/PRECISION.md): it undoes small blocks.
+    """
+    words = WordSizes(case.graph, case.hw, rules)
+    for rule in (rule for rule in rules.zeros if rule.pattern == "block" and rule.scheme in ("", "skip")):
+        named: dict[tuple[int, float, float], list[str]] = {}
+        for op in case.graph.ops:
+            if not rule.applies_to(op, case.graph) or rules.rule_for(op, case.graph, rule.operand) is not rule:
+                continue
+            dim = words.machine(op, op.output).dim
+            wanted, left = 1 - rule.obtained(op), 1 - float(rule.array_mask(op, dim).mean())
+            if rule.block < dim and left < UNDONE * wanted:
+                named.setdefault((dim, wanted, left), []).append(op.name)
+        if named:
+            (dim, wanted, left), names = max(named.items(), key=lambda item: len(item[1]))
+            count = sum(map(len, named.values()))
+            more = f" and {count - 1} more" if count > 1 else ""
+            why = "at its word sizes " if dim != case.hw.dim else ""
+            yield (
+                f"sparsity {rule}: {names[0]}{more}: the array works as {dim} x {dim} {why}and skips blocks of {dim}; "
+                f"{left:.0%} of them are zero, of those of {rule.block} {wanted:.0%} (nearest pattern: block{dim})"
+            )

@@ -140,3 +140,22 @@ def test_weights_of_a_layernorm_that_its_unit_cannot_apply_are_named() -> None:
     noted = sim.simulate("gpt2", "gemmini_ibert", **sizes).totals["remarks"]
     assert "take no gamma and beta" in noted and "folded into the weights behind" in noted
     assert sim.simulate("gpt2", "gemmini_default", **sizes).totals["remarks"] is None  # the host applies them
+
+
+@pytest.mark.parametrize(("block", "said"), [(16, True), (32, False)])
+def test_blocks_that_narrow_words_undo_are_said_with_a_size_that_is_not(tmp_path, block: int, said: bool) -> None:
+    # int4 weights: the array of PEs that split works as 32 x 32, where four blocks of 16 are zero together seldom.
+    sizes = {"seq": 32, "hidden": 128, "heads": 2, "ffn": 256}
+    words = '[[precision]]\nweights = "int4"\nactivations = "int8"\n'
+    zeros = f'[[weights]]\npattern = "block{block}"\ndensity = 0.5\n'
+    specs = {name: tmp_path / f"{name}.toml" for name in ("narrow", "both")}
+    specs["narrow"].write_text(words)
+    specs["both"].write_text(zeros + words)
+    narrow, both = (
+        sim.simulate("encoder-layer", "gemmini_decomposable", sparsity=str(path), **sizes) for path in specs.values()
+    )
+    found = both.totals["remarks"] or ""
+    assert ("block32" in found and "32 x 32" in found) == said
+    # The remark is true: half of the weights are zero, and less than 15 % of the cycles are saved, or more.
+    assert (both.cycles > 0.85 * narrow.cycles) == said
+    assert not narrow.totals["remarks"]
