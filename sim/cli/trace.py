@@ -33,6 +33,7 @@ def trace(
     width: Annotated[int, typer.Option("--width", min=20, help="Characters of the bars in the terminal.")] = 100,
 ) -> None:
     """Show a run command by command: bars in the terminal, or a trace file with -o."""
+    from sim.run.cores import refuse  # numpy
     from sim.run.pipeline import run as simulate  # numpy
     from sim.run.request import resolve  # numpy
     from sim.timing.disk import default_timings  # numpy
@@ -45,6 +46,8 @@ def trace(
         common.output_folder(output.parent)
     bounds = _bounds(op, window, first, events)
     case = resolve(request)
+    if output is None:
+        refuse(case.hw, "bars of commands (a trace file has a track a core: -o FILE.json)")
     with common.progress_bar(request.label) as progress:
         result = simulate(case, Memo(default_timings()), progress)
     traced = chrome.trace(result, bounds)

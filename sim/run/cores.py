@@ -65,7 +65,7 @@ def run(case: Case, progress: Progress = silent) -> Result:
         for step, activity, end in zip(ordered, activities, ends, strict=True)
     ]
     starts = dict.fromkeys((step.name for step in steps), Start.reset(case.hw))
-    return Result(case, tuple(ordered), tuple(rows), starts, core_rows(machine.cores, ends[-1]))
+    return Result(case, tuple(ordered), tuple(rows), starts, core_rows(machine.cores, ends[-1]), tuple(machine.spans))
 
 
 def _in_order(steps: Sequence[Step], machine: Machine, progress: Progress) -> tuple[list[Step], list[Activity]]:
@@ -165,8 +165,9 @@ def _on_arrays(group: Group, given: Sequence[tuple[Work, ...]], machine: Machine
     last = max(range(len(times)), key=lambda core: sum(times[core]))
     activity.counters |= {name: n for name, n in simulated.memory.items() if name.startswith(MEMORY_COUNTERS)}
     wait_for(activity, times[last][0], simulated.cores[last])
-    activity.wait(RESTART_CYCLES if machine.started else 0)
-    meet(activity, machine, [sum(time) for time in times])
+    spent = [sum(time) for time in times]
+    lead = activity.cycles - max(spent) + (RESTART_CYCLES if machine.started else 0)
+    activity.wait(meet(machine, spent, [step.name] * len(spent), lead) - activity.cycles)
     activity.visited_cycles = simulated.visited_cycles
     activity.distinct = activity.invocations if is_new else 0
     machine.started = True
@@ -182,7 +183,7 @@ def _on_hosts(group: Group, machine: Machine) -> Activity:
     activity.counters = traffic(step, elements, hw)
     for core, cycles in zip(machine.cores, times, strict=True):
         core.host_cycles += cycles
-    meet(activity, machine, times)
+    activity.wait(meet(machine, times, [step.name] * len(times)) - activity.cycles)
     return activity
 
 

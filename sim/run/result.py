@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sim.plan.planner import Step
     from sim.run.request import Case, Request
     from sim.run.session import Start
+    from sim.run.together import Span
     from sim.timing.timing import Timing
 
 HIGH_WATER = "MAX_"
@@ -179,13 +180,15 @@ def _is_summed(name: str) -> bool:
 @dataclass(frozen=True)
 class Result:
     """Result of `sim.simulate`. ``steps``: the plan; ``rows``: plain rows behind ``ops``; ``starts``: what each
-    operator found of those before it; ``core_rows``: plain rows behind ``cores``, none of one core."""
+    operator found of those before it; ``core_rows``: plain rows behind ``cores``, ``spans``: what each core works on
+    and when, none of one core."""
 
     case: Case
     steps: tuple[Step, ...]
     rows: tuple[dict[str, Any], ...]
     starts: Mapping[str, Start]
     core_rows: tuple[dict[str, Any], ...] = ()
+    spans: tuple[Span, ...] = ()
 
     @property
     def hardware(self) -> Hardware:

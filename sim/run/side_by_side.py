@@ -56,9 +56,9 @@ def _on_cores(turn: Turn, machine: Machine) -> list[Activity]:
     activities = [_own(part, simulated, machine, times, hws) for part in turn]
     for activity in activities:
         activity.distinct = activity.invocations if is_new else 0
+    ops = {core: part.step.name for part in turn for core in part.cores}
     restart = RESTART_CYCLES if simulated is not None and machine.started else 0
-    whole = max(times) + machine.hw.barrier_cycles + restart
-    meet(Activity(), machine, times)
+    whole = meet(machine, times, [ops.get(core, "") for core in range(len(times))], restart)
     machine.started = machine.started or simulated is not None
     spent = divided(whole, [activity.cycles for activity in activities])
     for activity, cycles in zip(activities, spent, strict=True):

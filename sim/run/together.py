@@ -43,14 +43,26 @@ class Core:
     ran: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True)
+class Span:
+    """Time in which a core works on an operator, on its array or its CPU; ``start_cycle`` in the run."""
+
+    core: int
+    op: str
+    start_cycle: int
+    cycles: int
+
+
 @dataclass
 class Machine:
-    """All cores between two operators."""
+    """All cores between two operators; ``now``: cycles of the run so far, ``spans``: what cores have worked on."""
 
     case: Case
     cores: list[Core]
     contents: L2Contents | None = None
     started: bool = False
+    now: int = 0
+    spans: list[Span] = field(default_factory=list)
     known: dict[Hashable, timing.Together] = field(default_factory=dict)
 
     @property
@@ -95,13 +107,21 @@ def wait_for(activity: Activity, around: int, timed: timing.CoreTiming | None) -
     activity.wait(around, "call")
 
 
-def meet(activity: Activity, machine: Machine, times: Sequence[int]) -> None:
-    """Let the cores wait for the last one, and for the barrier; a split by data needs none between operators."""
+def meet(machine: Machine, times: Sequence[int], ops: Sequence[str], lead: int = 0) -> int:
+    """Let the cores wait for the last one, and for the barrier; return the cycles of all of it.
+
+    ``times``, ``ops``: how long each core has worked, and on what; ``lead``: cycles before that, the same for all. A
+    split by data needs no barrier between operators.
+    """
     barrier = 0 if machine.hw.cores.split == "data" else machine.hw.barrier_cycles
-    activity.wait(barrier)
-    for core, time in zip(machine.cores, times, strict=True):
+    for number, (core, time, op) in enumerate(zip(machine.cores, times, ops, strict=True)):
         core.busy_cycles += time
         core.barrier_cycles += max(times) - time + barrier
+        if time:
+            machine.spans.append(Span(number, op, machine.now + lead, time))
+    whole = lead + max(times) + barrier
+    machine.now += whole
+    return whole
 
 
 def run_together(

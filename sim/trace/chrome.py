@@ -2,7 +2,8 @@
 
 Each operator is a slice. Of every program that is the first of its kind (or of a window of cycles) all commands are
 shown: a track per controller, the array, the DMA engines and each bank, arrows from a command to the one that had to
-wait for it, and counters: rows held in the memories, bytes per cycle on the buses, commands in flight.
+wait for it, and counters: rows held in the memories, bytes per cycle on the buses, commands in flight. Of several
+cores it has a track a core instead (of_cores.py).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from sim.trace.events import (
     slice_of,
     tracks,
 )
+from sim.trace.of_cores import tracks as cores_of
 from sim.trace.profile import Placed, Recording, invocations
 
 if TYPE_CHECKING:
@@ -70,9 +72,11 @@ def trace(result: Result, bounds: Bounds | None = None) -> dict[str, Any]:
     events += _beside(result)
     left_out, programs, shown = 0, 0, dict[int, int]()
     share = bounds.events if bounds.window else bounds.events // max(1, result.totals["distinct"] * bounds.first)
-    events += cpu_process(hw) if hw.cpu.prices != "none" else ()
-    events += _host(result) if hw.cpu.prices != "none" else ()
-    for placed in invocations(result, lambda recording: recording):
+    alone = hw.cores.count == 1
+    events += cores_of(result) if not alone else ()
+    events += cpu_process(hw) if alone and hw.cpu.prices != "none" else ()
+    events += _host(result) if alone and hw.cpu.prices != "none" else ()
+    for placed in invocations(result, lambda recording: recording) if alone else ():
         if hw.cpu.prices != "none" and len(events) < bounds.events:
             events += _cpu(placed, placed.step.machine or hw)
         if not _wanted(placed, bounds, shown):

@@ -24,7 +24,7 @@ Ints = npt.NDArray[np.int64]
 COUNTER_STEPS = 512
 """Steps of each counter within one program."""
 
-CPU, MACHINE, OPERATORS = 2, 1, 0
+CORES, CPU, MACHINE, OPERATORS = 3, 2, 1, 0
 VECTOR = "vector unit"
 WORD = (1 << 64) - 1
 QUEUES = {LOAD: "load", EXECUTE: "execute", STORE: "store"}

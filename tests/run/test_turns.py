@@ -16,6 +16,9 @@ from sim.hardware import hand, load
 from sim.run.result import Result
 from sim.run.side_by_side import divided
 from sim.run.turns import stages
+from sim.trace import chrome
+from sim.trace.events import CORES
+from sim.trace.of_cores import WAITS
 
 SMALL = {"seq": 32, "layers": 2}
 NOT_COMPARED = {"VISITED_CYCLES", "RESERVATION_STATION_FULL_CYCLES"}
@@ -80,6 +83,20 @@ def test_independent_operators_on_cores_of_their_own_run_beside_each_other() -> 
     of_q = [next(row["cycles"] for row in run.rows if row["op"] == "L0.matmul_Q") for run in (beside, behind)]
     assert of_q[0] < of_q[1] / 2  # a third of a turn that three share, against a turn alone
     assert next(row["invocations"] for row in beside.rows if row["op"] == "L0.FF1") == 3
+
+
+@pytest.mark.parametrize("split, batch", [("tensor", 1), ("data", 3), ("pipeline", 3)])
+def test_a_trace_has_a_track_a_core_that_adds_up_to_the_run(split: str, batch: int) -> None:
+    run = result(2, split, batch=batch)
+    events = [event for event in chrome.trace(run)["traceEvents"] if event["pid"] == CORES and event["ph"] == "X"]
+    names = {step.name for step in run.steps}
+    for core, row in enumerate(run.core_rows):
+        mine = [event for event in events if event["tid"] == core]
+        assert [event["ts"] for event in mine] == [0, *(event["ts"] + event["dur"] for event in mine[:-1])]
+        assert sum(event["dur"] for event in mine) == run.cycles
+        assert sum(event["dur"] for event in mine if event["name"] != WAITS) == row["busy_cycles"]
+        assert {event["name"] for event in mine} <= {*names, WAITS}
+        assert len({event["name"] for event in mine}) > 5
 
 
 def test_the_clocks_agree_on_a_pipeline() -> None:
