@@ -38,13 +38,14 @@ if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.plan.step import Step
     from sim.run.request import Case
+    from sim.timing.disk import Timings
 
 Group = tuple["Step", ...]
 """Operators that run at the same time: one, or the same one of several batch items."""
 
 
-def run(case: Case, progress: Progress = silent) -> Result:
-    """Run the steps of a case on all cores of its machine. Raises InputError and Hang."""
+def run(case: Case, progress: Progress = silent, disk: Timings | None = None) -> Result:
+    """Run the steps of a case on all cores of its machine. ``disk``: where timings are. Raises InputError and Hang."""
     if schedules.asked(case.schedule):
         raise InputError(
             f"schedule {' '.join(case.schedule.values())}: {case.hw.name} has {case.hw.cores.count} cores, which split "
@@ -52,7 +53,7 @@ def run(case: Case, progress: Progress = silent) -> Result:
         )
     steps = case.steps()
     _refuse_units(steps)
-    machine = Machine(case, [Core() for _ in range(case.hw.cores.count)])
+    machine = Machine(case, [Core() for _ in range(case.hw.cores.count)], disk)
     ordered: Sequence[Step]
     if case.hw.cores.split in SPLITS:
         ordered, activities = steps, in_turns(steps, machine, progress)

@@ -73,7 +73,7 @@ def run(case: Case, memo: Memo, progress: Progress = silent, threads: int | None
     if scheduling.wanted(case):
         return scheduling.best(case, lambda one: run(one, memo, progress, threads))
     if case.hw.cores.count > 1:
-        return cores.run(case, progress)
+        return cores.run(case, progress, memo.disk)
     rows, starts, cycle = [], {}, 0
     steps = list(case.steps())
     session = Session(case.hw, case.request.clock, memo)

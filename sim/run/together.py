@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sim.isa.commands import Program
     from sim.plan.step import Step
     from sim.run.request import Case
+    from sim.timing.disk import Timings
 
 MEMORY_COUNTERS = ("DRAM_", "L2_", "BUS_", "MAX_OUTSTANDING_")
 """Counters that are the memory's, not the sum of the cores' (theirs are of their own ports)."""
@@ -55,10 +56,12 @@ class Span:
 
 @dataclass
 class Machine:
-    """All cores between two operators; ``now``: cycles of the run so far, ``spans``: what cores have worked on."""
+    """All cores between two operators. ``disk``: where timings are looked up; ``now``: cycles of the run so far;
+    ``spans``: what cores have worked on."""
 
     case: Case
     cores: list[Core]
+    disk: Timings | None = None
     contents: L2Contents | None = None
     started: bool = False
     now: int = 0
@@ -138,7 +141,10 @@ def run_together(
         for own, works, phase in zip(hws, given, phases, strict=True)
     ]
     try:
-        found = timing.run(parts, clock=machine.case.request.clock, contents=machine.contents)
+        if key is not None and machine.disk is not None:
+            found = machine.disk.run_cores(parts, machine.case.request.clock)
+        else:
+            found = timing.run(parts, clock=machine.case.request.clock, contents=machine.contents)
     except (Hang, InputError) as error:
         raise type(error)(f"operator {name} on {hw.name}: {error}") from error
     if key is not None:

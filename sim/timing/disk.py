@@ -15,8 +15,9 @@ import json
 import os
 import threading
 import zlib
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,9 @@ import numpy as np
 from sim import core, hardware, lower
 from sim.base.errors import InputError
 from sim.isa import commands
-from sim.timing import parameters, timer, timing
+from sim.timing import cores, parameters, timer, timing
+from sim.timing.contents import L2Contents
+from sim.timing.cores import Core, CoreTiming, Together
 from sim.timing.machines import local_rows, narrowed
 from sim.timing.timing import Timing
 
@@ -51,7 +54,7 @@ DROPPED_SHARE = 4
 @cache
 def _core_version() -> str:
     """Digest of the source that turns a program into a `Timing`."""
-    door = b"\0".join(Path(str(module.__file__)).read_bytes() for module in (timer, parameters, timing))
+    door = b"\0".join(Path(str(module.__file__)).read_bytes() for module in (timer, parameters, timing, cores))
     return core.SOURCE_KEY + hashlib.sha256(door).hexdigest()
 
 
@@ -105,13 +108,29 @@ class Timings:
         if hw.remembers:
             return timer.run(program, hw, clock=clock, phase=phase)
         path = self._path(program, hw, clock, phase)
-        found = _read(path)
-        if found is None:
-            found = timer.run(program, hw, clock=clock, phase=phase)
-            self._write(path, found)
-        else:
-            with self._lock:
-                self.hits += 1
+        if (kept := self._known(path)) is not None:
+            return _timing(kept)
+        found = timer.run(program, hw, clock=clock, phase=phase)
+        self._write(path, _content(found))
+        return found
+
+    def run_cores(self, given: Sequence[Core], clock: Clock) -> Together:
+        """Return `sim.timing.cores.run` of cores without an L2, DRAM or pages: from disk, or run and kept.
+
+        Of the memory's contents nothing is kept: such a memory has none between two runs.
+        """
+        key = hashlib.sha256(f"cores {_core_version()} {clock}".encode())
+        for one in given:
+            program = [] if one.program is None else one.program
+            key.update(hashlib.sha256(np.ascontiguousarray(program, dtype=commands.COMMAND).tobytes()).digest())
+            numbers = [*cores.parameters(one.hw, len(given)), one.start, one.phase, one.written_rows]
+            key.update(json.dumps([one.program is None, *numbers]).encode())
+        name = key.hexdigest()
+        path = self.folder / name[:2] / name[2:]
+        if (kept := self._known(path)) is not None:
+            return _together(kept)
+        found = cores.run(given, clock=clock)
+        self._write(path, {**vars(found), "contents": None, "cores": [one and asdict(one) for one in found.cores]})
         return found
 
     def of_item(self, item: Work, hw: Hardware, clock: str, phase: int) -> Timing | None:
@@ -119,15 +138,12 @@ class Timings:
 
         The key is the item (mask, product, addresses) and the machine, so that a hit needs no lowering.
         """
-        found = _read(self._item_path(item, hw, clock, phase))
-        if found is not None:
-            with self._lock:
-                self.hits += 1
-        return found
+        kept = self._known(self._item_path(item, hw, clock, phase))
+        return None if kept is None else _timing(kept)
 
     def keep_item(self, item: Work, hw: Hardware, clock: str, phase: int, timed: Timing) -> None:
         """Write the timing of an item whose lowering takes long, such as a sparse product's."""
-        self._write(self._item_path(item, hw, clock, phase), timed)
+        self._write(self._item_path(item, hw, clock, phase), _content(timed))
 
     def _item_path(self, item: Work, hw: Hardware, clock: str, phase: int) -> Path:
         key = f"item {_core_version()} {_lowering_version()} {clock} {phase} {hw.key} {item!r}"
@@ -141,8 +157,16 @@ class Timings:
         name = hashlib.sha256(start + machine + digest).hexdigest()
         return self.folder / name[:2] / name[2:]
 
-    def _write(self, path: Path, timed: Timing) -> None:
-        entry = _packed(timed)
+    def _known(self, path: Path) -> dict[str, Any] | None:
+        """Return what a file holds, and count it as a hit."""
+        kept = _read(path)
+        if kept is not None:
+            with self._lock:
+                self.hits += 1
+        return kept
+
+    def _write(self, path: Path, content: Mapping[str, Any]) -> None:
+        entry = _packed(content)
         if len(entry) > ENTRY_BYTES:
             return
         aside = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
@@ -176,15 +200,26 @@ def _looked_at(program: bytes, dim: int) -> tuple[bytes, Rows | None]:
     return hashlib.sha256(program).digest(), local_rows(np.frombuffer(program, commands.COMMAND), dim)
 
 
-def _packed(timed: Timing) -> bytes:
-    kept = [field.name for field in fields(timed) if field.name not in ("timeline", "l2")]
-    content = {name: getattr(timed, name) for name in kept}
+def _content(timed: Timing) -> dict[str, Any]:
+    return {field.name: getattr(timed, field.name) for field in fields(timed) if field.name not in ("timeline", "l2")}
+
+
+def _timing(content: Mapping[str, Any]) -> Timing:
+    return Timing(**{**content, "sections": tuple(content["sections"])}, timeline=None)
+
+
+def _together(content: Mapping[str, Any]) -> Together:
+    parts = [one and CoreTiming(**{**one, "sections": tuple(one["sections"])}) for one in content["cores"]]
+    return Together(**{**content, "contents": L2Contents(b""), "cores": tuple(parts)})
+
+
+def _packed(content: Mapping[str, Any]) -> bytes:
     packed = zlib.compress(json.dumps(content, separators=(",", ":")).encode())
     return hashlib.sha256(packed).digest() + packed
 
 
-def _read(path: Path) -> Timing | None:
-    """Return the timing in a file and mark it as used; None where there is none, or a damaged one."""
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return the content of a file and mark it as used; None where there is none, or a damaged one."""
     try:
         entry = path.read_bytes()
     except OSError:
@@ -195,5 +230,4 @@ def _read(path: Path) -> Timing | None:
     with suppress(OSError):
         os.utime(path)
     content: dict[str, Any] = json.loads(zlib.decompress(packed))
-    content["sections"] = tuple(content["sections"])
-    return Timing(**content, timeline=None)
+    return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sim.base.errors import InputError
 from sim.isa.commands import Program
 from sim.lower import build, lower
 from sim.run import session
-from sim.timing import disk, timer
+from sim.timing import cores, disk, timer
 from sim.timing.disk import Timings, default_timings
 from sim.timing.memo import Memo
 from sim.timing.timing import Timing
@@ -45,6 +46,31 @@ def test_timing_comes_back_whole_without_the_core(tmp_path: Path, monkeypatch: p
     found = again.run(program(), HW)
     assert found == first and list(found.counters) == list(first.counters)
     assert again.hits == 1
+
+
+def test_timings_of_several_cores_come_back_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal but for the memory's contents, which no other run takes; another neighbour is another entry."""
+    pair = [cores.Core(HW, program()), cores.Core(HW, None)]
+    other = [cores.Core(HW, program()), cores.Core(HW, program(32), phase=1)]
+    first = [Timings(tmp_path).run_cores(given, "leap") for given in (pair, other)]
+    assert len(files(tmp_path)) == 2
+    assert [replace(one, contents=None) for one in first] == [
+        replace(cores.run(given, clock="leap"), contents=None) for given in (pair, other)
+    ]
+    monkeypatch.setattr(cores, "run", not_the_core)
+    again = Timings(tmp_path)
+    for given, before in zip((pair, other), first, strict=True):
+        assert replace(again.run_cores(given, "leap"), contents=None) == replace(before, contents=None)
+    assert again.hits == 2
+
+
+def test_a_run_on_several_cores_is_the_same_from_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"cores.count": 2, "cores.shared": "memory"}
+    memos = [Memo(Timings(tmp_path)) for _ in range(2)]
+    first = sim.simulate("encoder-layer", HW, overrides=own, memo=memos[0], **TINY)
+    monkeypatch.setattr(cores, "run", not_the_core)
+    again = sim.simulate("encoder-layer", HW, overrides=own, memo=memos[1], **TINY)
+    assert again.rows == first.rows and again.core_rows == first.core_rows and again.spans == first.spans
 
 
 def test_whatever_decides_a_timing_is_in_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
