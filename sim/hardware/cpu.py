@@ -85,8 +85,10 @@ FUNCTIONS = ("matmul", "norm", "resadd", "conv")
 CALL_PRICES = (*FUNCTIONS, *(f"{name}_pass" for name in FUNCTIONS), "matmul_loops")
 """Cycles of a call, of a pass of its tile search, and what several hardware loops add."""
 
-PATHS = (*FUNCTIONS, "site", "softmax", "igelu", "full_c", "os", "layernorm", "norm_softmax")
-"""Pieces of code that a first call may miss ("site": of the place that calls); with ``_constant``, ``_folded`` or
+PATHS = (
+    *FUNCTIONS, "site", "softmax", "igelu", "full_c", "os", "layernorm", "norm_softmax", "resadd_search", "conv_pool",
+)  # fmt: skip
+"""Pieces of code that a first call may miss ("site": of the place that calls); with ``_runtime``, ``_constant``, .. or
 ``_shared`` behind the name the figure of that way of compilation."""
 
 

@@ -331,4 +331,5 @@ def _run(work: Conv, hw: Hardware, step: ConvStep) -> tuple[int, int]:
 
 def call_conv(work: Conv, hw: Hardware) -> Call:
     """Return the library call of a convolution; the last pass of its tile search changes nothing."""
-    return Call("conv", 0 if work.tile is not None else 1 + search_conv_tile(work, hw).passes)
+    passes = 0 if work.tile is not None else 1 + search_conv_tile(work, hw).passes
+    return Call("conv", passes, paths=("conv_pool",) if work.pool_stride else ())

@@ -113,4 +113,4 @@ def lower_resadd(work: ResidualAdd, hw: Hardware) -> Program:
 def call_resadd(work: ResidualAdd, hw: Hardware) -> Call:
     """Return the library call of a residual addition."""
     passes = 0 if work.tile is not None else search_resadd_tile(work.rows, work.cols, hw)[1]
-    return Call("resadd", passes, folded=passes == 0)
+    return Call("resadd", passes, folded=passes == 0, paths=("resadd_search",) if passes else ())

@@ -179,9 +179,8 @@ def _is_summed(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Result:
-    """Result of `sim.simulate`. ``steps``: the plan; ``rows``: plain rows behind ``ops``; ``starts``: what each
-    operator found of those before it; ``core_rows``: plain rows behind ``cores``, ``spans``: what each core works on
-    and when, none of one core."""
+    """Result of `sim.simulate`. ``steps``: the plan; ``rows``: plain rows behind ``ops``; ``starts``: what operators
+    found; ``core_rows``: plain rows behind ``cores``, ``spans``: what each works on and when, none of one core."""
 
     case: Case
     steps: tuple[Step, ...]
@@ -330,8 +329,7 @@ class Result:
             "utilization": summed["macs"] / (summed["cycles"] * self._peak(rows)),
             "visited_share": _ratio(summed["visited_cycles"], array_cycles),
         }
-        both = {**summed, **derived}
-        return {name: both[name] for name in names}
+        return {name: (summed | derived)[name] for name in names}
 
     def fallbacks(self) -> tuple[dict[str, Any], ...]:
         """Return the operators of the host, by reason, the most cycles first.

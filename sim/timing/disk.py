@@ -121,7 +121,7 @@ class Timings:
         """
         key = hashlib.sha256(f"cores {_core_version()} {clock}".encode())
         for one in given:
-            program = [] if one.program is None else one.program
+            program = np.zeros(0, commands.COMMAND) if one.program is None else one.program
             key.update(hashlib.sha256(np.ascontiguousarray(program, dtype=commands.COMMAND).tobytes()).digest())
             numbers = [*cores.parameters(one.hw, len(given)), one.start, one.phase, one.written_rows]
             key.update(json.dumps([one.program is None, *numbers]).encode())

@@ -55,7 +55,8 @@ def test_other_calls_are_within_one_percent_warm() -> None:
     warm = errors(validated("calls_soc.csv", code="warm"))
     assert mean(warm) <= 0.01 and max(warm) <= 0.013  # 4 cycles of 339 on the smallest
     cold = errors(validated("calls_soc.csv", code="cold"))
-    assert mean(cold) <= 0.03 and max(cold) <= 0.05
+    assert mean(cold) <= 0.012 and max(cold) <= 0.035  # three lines fewer of a product than in programs of its own
+    assert mean([*warm, *cold]) <= 0.01
 
 
 def test_encoder_layers_are_within_one_percent() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError
+from sim.cpu import site_of
 from sim.lower import build
 from sim.lower.place import BASE_ADDRESS
 from sim.lower.work import BiasKind, Work
@@ -35,7 +36,11 @@ FIRST_OF_KIND = {
     "softmax": "32x64",
 }
 """The first call of each kind in the program that calls_soc.csv comes from, and in that of the normalisations (cases
-calls_dn and normc of the traces): only it misses the function's code, a further case that of its own site."""
+calls_dn and normc of the traces): only it misses the function's code. Further cases of calls_soc.csv come from the same
+place: the first calls of two of them miss no line (6 and 18 cycles). A normalisation misses that of its own site."""
+
+FIRST_OF_PATH = {"soc_resadd": ("resadd_search", "resadd_100x100"), "soc_conv": ("conv_pool", "conv_t12_16_3x3_pool2")}
+"""A piece of code that not every call runs, and the first call of that program that runs it."""
 
 
 def source_of(columns: Mapping[str, str], hw: Hardware, path: Path) -> Measured:
@@ -64,7 +69,7 @@ def source_of(columns: Mapping[str, str], hw: Hardware, path: Path) -> Measured:
     work = _work(columns, hw)
     works = tuple(_data_set(work, columns["id"], number) for number in range(calls))
     # the program of the normalisations makes their sums itself: the first call finds them as the second does
-    return Calls(works, _ran(columns), columns["kind"] == "soc_norm")
+    return Calls(works, _ran(columns, work), columns["kind"] == "soc_norm")
 
 
 def _data_set(work: Work, case: str, number: int) -> Work:
@@ -74,7 +79,7 @@ def _data_set(work: Work, case: str, number: int) -> Work:
     return work.moved({address: address + DATA_SET_BYTES for address in work.addresses()})
 
 
-def _ran(columns: Mapping[str, str]) -> frozenset[str]:
+def _ran(columns: Mapping[str, str], work: Work) -> frozenset[str]:
     kind, case = columns["kind"], columns.get("case", "")
     if kind == "soc_norm":
         first = f"{columns['rows']}x{columns['cols']}" == FIRST_OF_KIND[columns["op"]]
@@ -82,7 +87,10 @@ def _ran(columns: Mapping[str, str]) -> frozenset[str]:
         earlier = {"norm"} if columns["op"] == "softmax" else set()
         return frozenset(earlier if first else {"norm", own})
     if kind in FIRST_OF_KIND and case != FIRST_OF_KIND[kind]:
-        return frozenset({kind.removeprefix("soc_")})
+        path, first_of_path = FIRST_OF_PATH.get(kind, ("", ""))
+        return frozenset(
+            {kind.removeprefix("soc_"), site_of(work, None)} | ({path} if case != first_of_path else set())
+        )
     return frozenset()
 
 
