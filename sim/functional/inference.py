@@ -7,7 +7,7 @@ conversions that the plan prices. The yardstick is the same graph in float32 thr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -200,6 +200,58 @@ def encode(
         reference = run.again(steps, sequence)
         found.append((run.real(body).copy(), reference[body]))
     return found
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Tokens that a decoder chose one after the other, each the most probable by the machine's logits.
+
+    ``float_choices``: what float chooses behind the same tokens.
+    """
+
+    tokens: tuple[int, ...]
+    float_choices: tuple[int, ...]
+
+    @property
+    def same(self) -> int:
+        """Return how many choices are those of float."""
+        return sum(one == two for one, two in zip(self.tokens, self.float_choices, strict=True))
+
+    def report(self) -> dict[str, Any]:
+        """Return the tokens as plain data."""
+        return {"tokens": list(self.tokens), "float_choices": list(self.float_choices), "same": self.same}
+
+    def __str__(self) -> str:
+        """Return one line."""
+        told = ",".join(map(str, self.tokens))
+        return f"generated {told}: {self.same} of {len(self.tokens)} as float chooses behind the same tokens"
+
+
+def generate(
+    model: Model,
+    hw: Hardware,
+    numerics: Numerics,
+    prompt: Sequence[int],
+    inputs: Callable[[list[int]], dict[str, Array]],
+    count: int,
+    progress: Progress = silent,
+) -> Generated:
+    """Let a decoder choose ``count`` tokens behind ``prompt``; the model's length holds them all.
+
+    ``inputs``: from the tokens so far to the graph's inputs, padded. Every token is computed with all before it, whose
+    keys and values are the same each time: scales do not change, and a token sees none behind it.
+    """
+    run, steps, _, _ = start(model, hw, numerics)
+    last = model.graph.ops[-1].output.tensor
+    ids, choices = list(prompt), []
+    for number in range(count):
+        progress(number, count, f"token {number + 1}")
+        reference = run.again(steps, inputs(ids))
+        place = len(ids) - 1
+        choices.append(int(reference[last][place].argmax()))
+        ids.append(int(run.real(last)[place].argmax()))
+    progress(count, count, "")
+    return Generated(tuple(ids[len(prompt) :]), tuple(choices))
 
 
 def _scales(

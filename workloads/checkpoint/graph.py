@@ -51,7 +51,7 @@ def graph_and_weights(
         if engines != Engines():
             raise InputError(
                 f"{model.name}: norms and activations of decoders run on the host, their products on the array "
-                "(nearest: without --integer, --gelu, --layernorm and --embeddings)"
+                "(nearest: without --gelu, --layernorm and --embeddings)"
             )
         layers = DecoderLayers(model, seq, engines, form).build()
         return layers, _constants(model, layers)

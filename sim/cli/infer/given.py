@@ -70,6 +70,15 @@ class Request:
             "correlation of all similarities between them.",
         ),
     ] = None
+    generate: Annotated[
+        int | None,
+        typer.Option(
+            "--generate",
+            min=1,
+            metavar="N",
+            help="Let a decoder choose N tokens behind the prompt, and compare each choice with that of float.",
+        ),
+    ] = None
     pad_to: Annotated[
         int | None, typer.Option("--pad-to", min=1, metavar="N", help="Fill up to N tokens behind an attention mask.")
     ] = None
@@ -87,7 +96,11 @@ class Request:
     ] = "host"
     integer: Annotated[
         bool,
-        typer.Option("--integer", help="Everything on the array that it can do: array for all three of the above."),
+        typer.Option(
+            "--integer",
+            help="Everything on the array that it can do: array for all three of the above; of a decoder its products, "
+            "sums and softmax (the report names what stays on the host).",
+        ),
     ] = False
     sparsity: Annotated[
         str | None,
@@ -115,7 +128,7 @@ class Request:
         """Overrides of the machine. Raises InputError."""
         return options.settings(self.set_, self.cpu)
 
-    @property
-    def engines(self) -> tuple[Any, ...]:
-        """Engines of GELU, LayerNorm and the embeddings."""
-        return ("array",) * 3 if self.integer else (self.gelu, self.layernorm, self.embeddings)
+    def engines(self, decodes: bool) -> tuple[Any, ...]:
+        """Return the engines of GELU, LayerNorm and the embeddings; ``decodes``: of a decoder."""
+        chosen = (self.gelu, self.layernorm, self.embeddings)
+        return ("array",) * 3 if self.integer and not decodes else chosen

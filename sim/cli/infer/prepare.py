@@ -12,7 +12,7 @@ import numpy as np
 
 from sim.base.errors import InputError
 from sim.functional import tokens
-from sim.functional.inference import Model, Numerics, encode
+from sim.functional.inference import Generated, Model, Numerics, encode, generate
 from sim.functional.quantization import layout, outliers
 from sim.functional.quantization.kept import name_of
 from sim.functional.quantization.recipe import ON_ARRAY, PLAIN, Recipe
@@ -210,3 +210,14 @@ def similarity(
         done += len(same)
         progress(done, len(sentences), f"{length} tokens")
     return compared([pair[0] for pair in found], [pair[1] for pair in found])
+
+
+def generated(case: Case, recipe: Recipe, prompt: Ids, count: int, seen: Statistics, progress: Progress) -> Generated:
+    """Let a decoder choose ``count`` tokens behind ``prompt``, with scales from `statistics`."""
+    length = len(prompt) + count
+    model, numerics = prepared(replace(case, length=length, padded=True), prompt, recipe, seen)
+
+    def inputs(ids: Ids) -> dict[str, Any]:
+        return tokens.sequence_inputs(case.checkpoint, ids, length)
+
+    return generate(model, case.hw, numerics, prompt, inputs, count, progress)

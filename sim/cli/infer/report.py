@@ -50,11 +50,23 @@ def summary(result: Inference, model: str, machine: str, tokens: int, length: in
         "cycles": result.cycles,
         "array_cycles": array,
         "host_cycles": result.cycles - array,
+        "on_host": on_host(result),
         "relative_rms_error": result.error,
         "cosine": result.cosine,
         "polynomial_overflows": result.overflows,
         **{name.lower(): count for name, count in result.counters.items()},
     }
+
+
+def on_host(result: Inference) -> dict[str, dict[str, int]]:
+    """Return, by kind of operator that the host runs, how many there are and their cycles; conversions among them."""
+    found: dict[str, dict[str, int]] = {}
+    for op in result.ops:
+        if op.engine == "host":
+            entry = found.setdefault(op.kind, {"operators": 0, "cycles": 0})
+            entry["operators"] += 1
+            entry["cycles"] += op.cycles
+    return found
 
 
 def head_report(result: Inference, model: Checkpoint, ids: Sequence[int]) -> dict[str, Any] | None:
@@ -135,6 +147,9 @@ def print_operators(result: Inference, totals: dict[str, Any]) -> None:
         f"{totals['cycles']:,} cycles ({totals['array_cycles']:,} array, {totals['host_cycles']:,} host); "
         f"against float: rms error {result.error:.2%}, cosine {result.cosine:.5f}"
     )
+    if totals["on_host"]:
+        kinds = (f"{n['operators']} {kind} ({n['cycles']:,} cycles)" for kind, n in totals["on_host"].items())
+        typer.echo(f"On the host, in float: {', '.join(kinds)}")
     if result.overflows:
         typer.echo(f"{result.overflows:,} int32 overflows inside the integer polynomials: the numbers are unreliable")
 

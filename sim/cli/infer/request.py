@@ -95,3 +95,17 @@ def sentence_ids(path: Path | None, model: Checkpoint, folder: Path) -> list[lis
     if problems:
         raise InputError(problems)
     return [ids for _, ids in found]
+
+
+def check_generated(count: int | None, prompt: int, model: Checkpoint) -> None:
+    """Refuse --generate for an encoder, and for more tokens than the model has positions."""
+    if count is None:
+        return
+    if model.decoder is None:
+        raise InputError(
+            f"--generate: {model.name} is an encoder, which predicts no next token (nearest: GPT-2, LLaMA)"
+        )
+    most = model.positions - prompt
+    if count > most:
+        nearest = f"nearest: --generate {most}" if most > 0 else f"nearest: a prompt of {model.positions - 1} tokens"
+        raise InputError(f"--generate {count}: {prompt} tokens of prompt and {model.positions} positions; {nearest}")

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from sim.base.errors import InputError
 from sim.cli import common
 from sim.cli.infer import prepare, report
 from sim.cli.infer.compare import compare
 from sim.cli.infer.given import DEFAULT_TOKENS, Request
-from sim.cli.infer.request import check_engines, labelled, sentence_ids, token_ids, words
-from sim.functional.inference import Inference
+from sim.cli.infer.request import check_engines, check_generated, labelled, sentence_ids, token_ids, words
+from sim.functional.inference import Generated, Inference
 from sim.functional.inference import infer as run_inference
 from sim.functional.quantization import recipe as recipes
 from sim.functional.similarity import Similarity
@@ -33,9 +34,11 @@ def run(request: Request) -> None:
     recipe = recipes.parse(request.quantize or ())
     common.output_folder(request.output)
     machine = load_machine(request.hw, request.settings)
-    engines = Engines(*request.engines)
-    check_engines(engines, machine)
     model = checkpoint.load(request.model_dir)
+    engines = Engines(*request.engines(model.decoder is not None))
+    check_engines(engines, machine)
+    if request.compare and request.generate is not None:
+        raise InputError("--generate: --compare runs one sequence with each quantisation (nearest: without --generate)")
     if request.compare:
         compare(request, model, machine, engines, sizes)
         return
@@ -43,6 +46,7 @@ def run(request: Request) -> None:
     default = ",".join(map(str, others[0][0])) if others else DEFAULT_TOKENS
     tokens = request.tokens or (default if request.text is None else None)
     ids = token_ids(model, request.model_dir, tokens, request.text, request.seed)
+    check_generated(request.generate, len(ids), model)
     lengths = [len(ids), *(len(sequence) for sequence, _ in others)]
     length = padded_length(max(lengths), request.pad_to, model.positions)
     case = prepare.Case(model, machine, engines, length, length > min(lengths), request.commands)
@@ -59,8 +63,21 @@ def run(request: Request) -> None:
             others=[(sequence_inputs(model, sequence, length), len(sequence)) for sequence, _ in others],
             progress=progress,
         )
-    similarity = similarities(request, case, recipe, seen)
-    _report(request, case, calibration, result, (ids, others), similarity)
+    more = {
+        "similarity": similarities(request, case, recipe, seen),
+        "generated": generated(request, case, recipe, seen, ids),
+    }
+    _report(request, case, calibration, result, (ids, others), more)
+
+
+def generated(
+    request: Request, case: prepare.Case, recipe: Recipe, seen: Statistics, ids: list[int]
+) -> Generated | None:
+    """Return the tokens of --generate; None without."""
+    if request.generate is None:
+        return None
+    with common.progress_bar(f"{request.generate} tokens of {case.checkpoint.name}") as progress:
+        return prepare.generated(case, recipe, ids, request.generate, seen, progress)
 
 
 def similarities(request: Request, case: prepare.Case, recipe: Recipe, seen: Statistics) -> Similarity | None:
@@ -78,7 +95,7 @@ def _report(
     calibration: prepare.Calibration,
     result: Inference,
     sequences: tuple[Sequence[int], list[tuple[list[int], str | None]]],
-    similarity: Similarity | None,
+    more: dict[str, Similarity | Generated | None],
 ) -> None:
     """Print the report of a run, and keep it where a folder is given."""
     model, machine, (ids, others) = case.checkpoint, case.hw, sequences
@@ -90,7 +107,7 @@ def _report(
         "totals": totals,
         "head": head,
         "evaluation": evaluation,
-        "similarity": None if similarity is None else similarity.report(),
+        **{name: None if found is None else found.report() for name, found in more.items()},
         "sparsity": report.densities(result, machine.dim),
         "ops": report.rows(result),
     }
@@ -101,7 +118,7 @@ def _report(
         return
     report.print_operators(result, totals)
     report.print_head(head, model)
-    for line in (evaluation and evaluation["told"], similarity):
+    for line in (evaluation and evaluation["told"], *more.values()):
         if line is not None:
             typer.echo(line)
     if request.output is not None:
