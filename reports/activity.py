@@ -35,7 +35,9 @@ def activity(axes: Axes, run: SavedRun, what: Literal["occupancy", "throughput"]
     profile, roofs = run.record["profile"], run.record["roofs"]
     edges = np.asarray(profile["edges"], float)
     if len(edges) < 2:
-        raise InputError(f"{run.folder}: nothing ran on the array, no activity to draw")
+        raise InputError(
+            f"{run.folder}: no commands were recorded (several cores, or nothing on the array), no activity to draw"
+        )
     for name, (label, color, capacity) in (OCCUPANCY if what == "occupancy" else THROUGHPUT).items():
         share = np.asarray(profile["activity"][name], float) / (roofs[capacity] if capacity else 1.0)
         axes.stairs(share, edges, color=color, lw=1.2, label=label)

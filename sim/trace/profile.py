@@ -93,7 +93,12 @@ class Profile:
 
 
 def profile(result: Result, bins: int = BINS) -> Profile:
-    """Return traffic by operand and activity over time of a whole run; it simulates each distinct program again."""
+    """Return traffic by operand and activity over time of a whole run; it simulates each distinct program again.
+
+    Empty for several cores, of which no commands are recorded.
+    """
+    if result.hardware.cores.count > 1:
+        return Profile()
     edges = np.linspace(0, result.cycles, min(bins, result.cycles) + 1)
     grown = {name: np.zeros(len(edges)) for name in SERIES}
     traffic: dict[tuple[str, str], list[int]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import combinations, pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,6 +126,13 @@ def test_a_split_that_is_none_is_refused(count: int, split: str, entries: tuple[
 def test_the_nearest_entries_are_accepted() -> None:
     own = {"cores.count": 2, "cores.shared": "memory", "cores.split": "hand"}
     assert load("gemmini_ibert", {**own, "cores.hand": [hand.nearest("* 5", 2), hand.nearest("", 2)]})
+
+
+def test_a_run_on_several_cores_is_saved_without_activity_over_time(tmp_path: Path) -> None:
+    sim.save(result(2, "pipeline"), tmp_path / "run")
+    saved = sim.load(tmp_path / "run")
+    assert saved.totals["cycles"] == result(2, "pipeline").cycles
+    assert len(saved.record["profile"]["edges"]) == 1 and saved.record["profile"]["operands"] == []
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=9), st.data())
