@@ -67,7 +67,9 @@ def _on_cores(turn: Turn, machine: Machine) -> list[Activity]:
         activity.causes = dict(zip(activity.causes, parts, strict=True))
         activity.cycles = cycles
     if simulated is not None:
-        _share_memory([done for done in activities if done.invocations], simulated)
+        on_arrays = [done for done in activities if done.invocations]
+        on_arrays[0].visited_cycles = simulated.visited_cycles  # of all together: noted once
+        _share_memory(on_arrays, simulated)
     return activities
 
 
@@ -94,7 +96,6 @@ def _own(
     last = max(part.cores, key=lambda number: times[number])
     wait_for(activity, around[last], simulated.cores[last])
     activity.wait(times[last] - activity.cycles)
-    activity.visited_cycles = simulated.visited_cycles if 0 in part.cores else 0
     return activity
 
 
