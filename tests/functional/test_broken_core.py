@@ -26,7 +26,7 @@ def timelines(tmp_path_factory):
     """Timelines by "program" or "program/waiting/for"."""
     path = tmp_path_factory.mktemp("broken") / "timelines.npz"
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, str(SCRIPT), str(path)], check=True, env=environment)
+    subprocess.run([sys.executable, str(SCRIPT), str(path)], check=True, env=environment)  # 15 s of CPU
     with np.load(path) as stored:
         return dict(stored)
 
