@@ -19,7 +19,7 @@ from sim.timing import parameters, timer
 ROW_BYTES = 1 << 10
 PENALTY_CYCLES = 30
 HARDWARE = hardware.load("gemmini_4x4", {"memory.latency_cycles": 8})
-WORK = build.matmul(16, 16, 16, tile=(2, 2, 2))
+WORK = build.matmul(8, 8, 16, tile=(1, 2, 2))
 
 
 class OpenRow:
