@@ -116,7 +116,8 @@ weights = "int8"
     for name, latency in (("run", 40), ("other", 80)):
         result = sim.simulate(graph, "gemmini_4x4", overrides={"memory.latency_cycles": latency}, cache=False)
         result.save(folder / name)
-    (folder / "trace.json").write_text(json.dumps(chrome.trace(sim.simulate(graph, "gemmini_4x4", cache=False))))
+    few = workloads.build("encoder-layer", seq=4, hidden=8, heads=1, ffn=8)  # a picture draws a box for each command
+    (folder / "trace.json").write_text(json.dumps(chrome.trace(sim.simulate(few, "gemmini_4x4", cache=False))))
     changes = "latency,less,40,20,900,-0.1\nlatency,more,40,80,1200,0.2\n"
     (folder / "whatif.csv").write_text(f"knob,direction,from,to,cycles,cycles_change\n{changes}")
     found = maps.find(maps.Searched(graph, hardware.load("gemmini_4x4")), effort_cycles=1)
