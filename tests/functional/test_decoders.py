@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -238,6 +239,38 @@ def test_more_tokens_than_positions_and_encoders_that_are_to_choose_are_refused(
     done = CliRunner().invoke(app, ["infer", str(encoder), "--tokens", "1,2", "--generate", "2"])
     assert isinstance(done.exception, InputError)
     assert "is an encoder" in str(done.exception)
+
+
+def changed(folder, **values):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("write", "values", "words"),
+    [
+        (gpt2, {"n_inner": "wide"}, "n_inner is 'wide', must be a whole number"),
+        (gpt2, {"n_inner": 0}, "n_inner is 0, must be a whole number"),
+        (gpt2, {"scale_attn_weights": False}, "scale_attn_weights is False, only True is run"),
+        (gpt2, {"add_cross_attention": True}, "add_cross_attention is True, only False is run"),
+        (llama, {"partial_rotary_factor": 0.5}, "partial_rotary_factor is 0.5, only 1 is run"),
+        (llama, {"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor is 0.5, only 1 is run"),
+        (llama, {"model_type": "mistral", "sliding_window": "4k"}, "sliding_window is '4k'"),
+    ],
+)
+def test_what_a_decoder_is_asked_for_and_not_run_is_refused(tmp_path, write, values, words):
+    folder = changed(write(tmp_path / "model")[0], **values)
+    with pytest.raises(InputError, match=re.escape(words)):
+        checkpoint.load(folder)
+
+
+def test_a_sliding_window_bounds_the_length(tmp_path):
+    """A sequence no longer than the window is seen whole; longer ones are refused instead of computed as if it were."""
+    folder = changed(llama(tmp_path / "model")[0], model_type="mistral", sliding_window=10)
+    assert checkpoint.load(folder).positions == 10
+    assert checkpoint.load(changed(folder, use_sliding_window=False)).positions == 32
+    assert checkpoint.load(changed(folder, model_type="qwen2", use_sliding_window=True)).positions == 10
 
 
 def test_a_pickle_is_refused_with_the_way_out(tmp_path):

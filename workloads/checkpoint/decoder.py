@@ -73,8 +73,12 @@ def read(config: Mapping[str, Any], kind: str, sizes: dict[str, int], where: obj
     name = str(config.get("activation_function", config.get("hidden_act", "gelu_new" if kind == "gpt2" else "silu")))
     if name not in ACTIVATIONS:
         problems.append(f"{where}: config.json: activation {name!r} is none of {', '.join(ACTIVATIONS)}")
+    problems += _attention_problems(config, kind, sizes, where)
     if kind == "gpt2":
-        sizes["ffn"] = config.get("n_inner") or 4 * sizes["hidden"]
+        inner = config.get("n_inner")
+        sizes["ffn"] = 4 * sizes["hidden"] if inner is None else inner
+        if not isinstance(sizes["ffn"], int) or isinstance(inner, bool) or sizes["ffn"] < 1:
+            problems.append(f"{where}: config.json: n_inner is {inner!r}, must be a whole number >= 1, or null")
         kv, size, base = sizes["heads"], sizes["hidden"] // sizes["heads"], None
         if config.get("scale_attn_by_inverse_layer_idx"):
             problems.append(f"{where}: config.json: scale_attn_by_inverse_layer_idx is not run (nearest: false)")
@@ -96,6 +100,29 @@ def read(config: Mapping[str, Any], kind: str, sizes: dict[str, int], where: obj
         raise InputError(problems)
     norm: Literal["layernorm", "rmsnorm"] = "layernorm" if kind == "gpt2" else "rmsnorm"
     return Decoder(kv, size, norm, ACTIVATIONS[name], kind != "gpt2", base)
+
+
+def _attention_problems(config: Mapping[str, Any], kind: str, sizes: dict[str, int], where: object) -> list[str]:
+    """Return what a config.json asks of attention that is not run; a sliding window bounds the positions instead."""
+    problems = []
+    if kind == "gpt2":
+        for key, legal in (("scale_attn_weights", True), ("add_cross_attention", False)):
+            if config.get(key, legal) is not legal:
+                problems.append(f"{where}: config.json: {key} is {config[key]!r}, only {legal} is run")
+        return problems
+    rope = config.get("rope_parameters")
+    places = (config, rope if isinstance(rope, dict) else {})
+    part = next((place["partial_rotary_factor"] for place in places if "partial_rotary_factor" in place), 1)
+    if part != 1:
+        problems.append(f"{where}: config.json: partial_rotary_factor is {part!r}, only 1 is run")
+    window = config.get("sliding_window")
+    if window is None or not config.get("use_sliding_window", kind == "mistral"):
+        return problems
+    if not isinstance(window, int) or isinstance(window, bool) or window < 1:
+        problems.append(f"{where}: config.json: sliding_window is {window!r}, must be a whole number >= 1, or null")
+    else:  # up to this length every token is in the window
+        sizes["positions"] = min(sizes["positions"], window)
+    return problems
 
 
 def prepared(raw: dict[str, Array], kind: str, sizes: Mapping[str, int], decoder: Decoder) -> dict[str, Array]:

@@ -135,8 +135,8 @@ def _form(case: Case, recipe: Recipe) -> Form:
     return Form(case.padded, wide, case.hw.accumulator.read_full_width, recipe.residual, float_norm=takes_norm)
 
 
-ROWS_TOGETHER = 1024
-"""Tokens of calibration sequences of one length that are computed at once: bounds memory."""
+ROWS_TOGETHER = 256
+"""Tokens of calibration sequences of one length that are computed at once: 0.3 GB of tensors for BERT-base."""
 
 
 def statistics(case: Case, recipe: Recipe, sequences: Sequence[Ids], progress: Progress = silent) -> Statistics:
