@@ -8,6 +8,7 @@ by), and the rows of tokens that stay are copied together. Which tokens stay is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from sim.base.errors import InputError
@@ -19,35 +20,82 @@ from sim.sparsity.table import CountOrNone, Share, Table
 
 @dataclass(frozen=True)
 class Cascade:
-    """Shares of tokens and heads left after the last layer; in between they fall linearly from ``first`` on."""
+    """Shares of tokens and heads left after the last layer; in between they fall linearly from ``first`` on.
+
+    ``by_layer``: of "tokens" or "heads" the shares that enter each layer, as learnt, in place of these.
+    """
 
     tokens: float = 1.0
     heads: float = 1.0
     first: int = 0
+    by_layer: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
-    def left(self, count: int, share: float, layer: int, layers: int) -> int:
-        """Return how many of ``count`` enter a layer."""
+    def left(self, what: str, count: int, layer: int, layers: int) -> int:
+        """Return how many of ``count`` tokens or heads (``what``) enter a layer."""
+        learnt = dict(self.by_layer).get(what)
+        if learnt is not None:
+            return max(1, round(count * learnt[layer]))
         if layer <= self.first:
             return count
         done = (layer - self.first) / max(1, layers - 1 - self.first)
+        share: float = getattr(self, what)
         return max(1, round(count * (1 - (1 - share) * done)))
+
+    def problems(self, layers: int) -> list[str]:
+        """Return why a network of ``layers`` cannot be shrunk by the shares learnt."""
+        return [
+            f"{what}_by_layer has {len(shares)} shares, the network {layers} layers (nearest: "
+            f'"{_text((*shares[:layers], *shares[-1:] * (layers - len(shares))))}")'
+            for what, shares in self.by_layer
+            if len(shares) != layers
+        ]
 
 
 class CascadeTable(Table):
-    """[cascade] of a SPEC.toml: shares left after the last layer."""
+    """[cascade] of a SPEC.toml: shares left after the last layer, or those that enter each layer."""
 
     tokens: Share = 1.0
     heads: Share = 1.0
     first: CountOrNone = 0
+    tokens_by_layer: str = ""
+    heads_by_layer: str = ""
 
     def problems(self, given: frozenset[str]) -> list[str]:
-        """Tokens or heads, or nothing is pruned."""
-        return [] if {"tokens", "heads"} & given else ["is empty: give tokens or heads, shares left at the end"]
+        """Tokens or heads, or nothing is pruned; shares of layers do not grow, and stand for those of the end."""
+        found = []
+        if not given & {"tokens", "heads", *LEARNT}:
+            found.append("is empty: give tokens or heads, shares left at the end")
+        for name, what in LEARNT.items():
+            if name in given and what in given:
+                found.append(f"{what} and {name} exclude each other; nearest: {name} alone")
+            shares = _shares(getattr(self, name)) if isinstance(getattr(self, name), str) else None
+            if name in given and (shares is None or any(b > a for a, b in pairwise((1.0, *shares)))):
+                rule = "shares above 0 and at most 1, one a layer, none larger than the one before"
+                found.append(f'{name} {getattr(self, name)!r} must be {rule} (e.g. "1, 0.9, 0.8")')
+        return found
+
+
+LEARNT = {"tokens_by_layer": "tokens", "heads_by_layer": "heads"}
+"""Keys of shares learnt per layer -> what they are shares of."""
+
+
+def _shares(text: str) -> tuple[float, ...] | None:
+    """Return the shares of a text, None where they are none."""
+    try:
+        found = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        return None
+    return found if all(0 < share <= 1 for share in found) else None
+
+
+def _text(shares: tuple[float, ...]) -> str:
+    return ", ".join(f"{share:g}" for share in shares)
 
 
 def from_table(table: CascadeTable) -> Cascade:
     """Return the rules of a table."""
-    return Cascade(table.tokens, table.heads, table.first)
+    learnt = ((what, _shares(getattr(table, name))) for name, what in LEARNT.items())
+    return Cascade(table.tokens, table.heads, table.first, tuple((what, found) for what, found in learnt if found))
 
 
 def edit(graph: Graph, cascade: Cascade) -> Graph:
@@ -71,6 +119,8 @@ def edit(graph: Graph, cascade: Cascade) -> Graph:
         raise InputError(
             f"cascade: {graph.name} must be a stack of equal encoder layers for one sequence, nothing else"
         )
+    if problems := cascade.problems(len(layers)):
+        raise InputError([f"cascade: {problem}" for problem in problems])
     if min(cascade.tokens, cascade.heads) < 1 and cascade.first >= len(layers) - 1:
         nearest = f" (nearest: first = {len(layers) - 2})" if len(layers) > 1 else ""
         there = f"{graph.name} has {len(layers)}{nearest}"
@@ -80,10 +130,10 @@ def edit(graph: Graph, cascade: Cascade) -> Graph:
     builder = Builder(dtype)
     data = builder.tensor("input", (seq, hidden), kind="input")
     for layer in layers:
-        tokens = cascade.left(seq, cascade.tokens, layer, len(layers))
+        tokens = cascade.left("tokens", seq, layer, len(layers))
         if tokens < data.shape[0]:
             data = _ranked(builder, f"L{layer}.tokens", data.shape[0], tokens, layer, data.name)
-        now, before = (cascade.left(heads, cascade.heads, at, len(layers)) for at in (layer, max(0, layer - 1)))
+        now, before = (cascade.left("heads", heads, at, len(layers)) for at in (layer, max(0, layer - 1)))
         if now < before:
             _rank(builder, f"L{layer}.heads", before, now, layer)
         data = builder.layer(layer, data, tokens, 1, now, head_dim, ffn)
