@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sim.base.errors import InputError
-from sim.cli import common, map_command, options, scheduled
+from sim.cli import common, leaving, map_command, options, scheduled
 from sim.cli.map_command import Tiling
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ def run(
         Path | None,
         typer.Option("-o", "--output", metavar="DIR", help="Save the run here, for `carat report`, `plot` and `diff`."),
     ] = None,
+    exits: Annotated[
+        str | None,
+        typer.Option("--exits", metavar="SHARE,...", help="Early exit: share of inputs that leave behind each layer."),
+    ] = None,
     no_cache: options.NoCache = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -41,6 +45,7 @@ def run(
     from sim.timing.memo import Memo  # numpy
 
     common.output_folder(output)
+    shares = leaving.read(exits)
     if dict(request.sizes).get("phase") == "generate":
         return _generate(request, tokens, no_cache=no_cache, as_json=as_json, other=(tiling.mapping, explain, output))
     if tokens is not None:
@@ -58,17 +63,20 @@ def run(
             saved = scheduled.savings(simulate(case.scheduled(None), memo, progress), result)
         measure = explain or output is not None
         sentence = explanation(result, measure=measure, progress=progress) if measure or not as_json else None
+    left = leaving.found(result, shares)
     if output is not None:
         result.save(output, command=common.command_line(), sentence=sentence, savings=saved)
     if as_json:
-        more = {"explanation": sentence, "mapping": changes, "schedule": scheduled.plain(saved)}
+        plain = {"schedule": scheduled.plain(saved), "exits": leaving.plain(left)}
+        more: dict[str, Any] = {"explanation": sentence, "mapping": changes, **plain}
         typer.echo(json.dumps(result.to_dict() | {name: found for name, found in more.items() if found}, indent=1))
         return
     _print(result)
+    if left is not None:
+        leaving.show(left)
     if changes:
         map_command.print_changes(changes, tiling.mapping)
-    if saved is not None:
-        scheduled.show(saved, result)
+    scheduled.show(saved, result)
     typer.echo(f"\n{sentence}")
     if output is not None:
         typer.echo(f"\nSaved in {output}. A page of it: carat report {output} -o {output / 'report.html'}")

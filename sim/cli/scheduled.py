@@ -28,8 +28,13 @@ def plain(saved: Sequence[Saving] | None) -> list[dict[str, Any]] | None:
     return [one.to_dict() for one in saved] if saved else None
 
 
-def show(saved: Sequence[Saving], result: Result) -> None:
-    """Print a line per group of equal operators, and one per reason for which a schedule was declined."""
+def show(saved: Sequence[Saving] | None, result: Result) -> None:
+    """Print a line per group of equal operators, and one per reason for which a schedule was declined.
+
+    None: the run has no schedule, and nothing is printed.
+    """
+    if saved is None:
+        return
     rows = [
         (
             "+".join(one.groups[0]) + (f" and {len(one.groups) - 1} equal" if len(one.groups) > 1 else ""),
