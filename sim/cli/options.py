@@ -114,7 +114,7 @@ Clock = Annotated[
         "one result. The frequency is --set clock_mhz=N.",
     ),
 ]
-Dataflow = Annotated[Literal["WS", "OS"] | None, typer.Option("--dataflow", help="Dataflow of the matmuls.")]
+Dataflow = Annotated[str | None, typer.Option("--dataflow", metavar="WS|OS", help="Dataflow of the matmuls.")]
 Objective = Annotated[
     Literal["cycles", "energy", "edp"], typer.Option("--objective", help="What a search for tiles minimises.")
 ]

@@ -16,9 +16,21 @@ if TYPE_CHECKING:
     from sim.plan.step import Step
 
 
+UNABLE = {
+    "IS": "input-stationary: a PE holds an element of B or a sum, and none of A; to keep A, multiply the transposes, "
+    "of which it is B",
+    "RS": "row-stationary: a PE would keep rows of a kernel and slide over rows of an image, for which it has no "
+    "registers; convolutions are unrolled along the array's rows",
+}
+"""Dataflows of other arrays, and why this one has not got them."""
+
+
 def refuse_request(graph: Graph, dataflow: str, mapping: by_hand.Choices) -> None:
     """Raise InputError for a dataflow or a mapping by hand that cannot be meant."""
-    wrong = [] if dataflow in ("WS", "OS") else [f"dataflow: {dataflow!r} is none of WS, OS"]
+    wrong = []
+    if dataflow not in ("WS", "OS"):
+        why = f"{UNABLE[dataflow]}; " if dataflow in UNABLE else ""
+        wrong.append(f"dataflow: {dataflow!r} is none of WS, OS ({why}nearest: WS)")
     wrong += by_hand.problems(graph, mapping)
     if wrong:
         raise InputError(wrong)

@@ -51,6 +51,7 @@ def test_rows_wider_than_the_accumulator_are_declined_with_a_size_that_fits():
     [
         ("gemmini_ibert", "fusd", "did you mean 'fused'"),
         ("gemmini_ibert", "fused+unfused", "contradict"),
+        ("gemmini_ibert", "resident", "leave the accumulator to memory only"),
         ("gemmini_ibert", "library+fused", "goes with no other"),
         ("gemmini_ibert", {"L0.W_ou": "fused"}, "did you mean 'L0.W_out'"),
         ("gemmini_ibert", {"*": 3}, "must be text"),
@@ -61,6 +62,12 @@ def test_schedules_that_cannot_be_meant_are_refused(machine, schedule, words):
     with pytest.raises(InputError, match=r"schedule") as caught:
         sim.simulate("encoder-layer", machine, schedule=schedule, **SMALL)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(("dataflow", "words"), [("IS", "input-stationary"), ("RS", "row-stationary")])
+def test_dataflows_that_the_array_has_not_got_are_refused_by_name(dataflow, words):
+    with pytest.raises(InputError, match=words):
+        sim.simulate("encoder-layer", "gemmini_ibert", dataflow=dataflow, **SMALL)
 
 
 def test_the_machine_of_the_refusals_hint_takes_the_schedule():
