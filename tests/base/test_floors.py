@@ -91,15 +91,22 @@ def test_files_are_short() -> None:
     assert breaches(MOST_LINES, sizes) == []
 
 
+LONG = {
+    "sim/core/units/dram/drive.py replay",
+    "sim/core/units/l2/control.py step",
+    "sim/core/units/l2/data.py _answer",
+    "sim/core/units/l2/schedule.py step",
+}
+"""Functions still longer: the list may only become shorter."""
+
+
 def test_functions_fit_on_a_screen() -> None:
-    """But for hardware units, whose cycle is one function where it is one in the RTL."""
     sizes = (
         (f"{path.relative_to(ROOT)} {node.name}", (node.end_lineno or 0) - node.lineno + 1)
         for path in FILES
-        if ROOT / "sim" / "core" / "units" not in path.parents
         for node in functions(path)
     )
-    assert breaches(MOST_FUNCTION_LINES, sizes) == []
+    assert {name.partition(":")[0] for name in breaches(MOST_FUNCTION_LINES, sizes)} == LONG
 
 
 def test_parameter_lists_are_short() -> None:

@@ -13,7 +13,8 @@ from sim.core.jit import entry, njit
 from sim.core.repeat import memo
 from sim.core.units import tlb
 from sim.core.units.execute.state import COMPUTE
-from sim.core.units.loop_matmul.emit import EX, LDA, LDB, LDD, a_start, b_end
+from sim.core.units.loop_matmul.emit import a_start, b_end
+from sim.core.units.loop_matmul.state import EX, LDA, LDB, LDD
 from sim.core.units.reservation import EX as EXECUTE
 from sim.core.units.reservation import LD, SLOTS, ST
 from sim.core.units.reservation.dependences import MEMORY, WRAPPED

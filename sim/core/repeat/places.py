@@ -5,7 +5,7 @@ The record must be in canonical form: queues begin at their first place, idle un
 
 from sim.core.address import absolute, holds, marked, relative
 from sim.core.jit import njit
-from sim.core.units.loop_matmul.emit import EX, LDA, LDB, LDD, ST
+from sim.core.units.loop_matmul.state import EX, LDA, LDB, LDD, ST
 from sim.isa import codes
 
 

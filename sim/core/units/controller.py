@@ -2,7 +2,7 @@
 
 from sim.core.jit import njit
 from sim.core.normal import LONG_AGO, due, recent, straighten
-from sim.core.params import RING
+from sim.core.params import NEVER, RING
 from sim.isa import codes
 
 SLOTS = 64  # most commands tracked
@@ -30,12 +30,41 @@ TRACKER = [
 ]
 """Fields of the commands in flight."""
 
+IDLE, WAITING_FOR_DMA, SENDING_ROWS = range(3)
 STATES = ("waiting for a command", "waiting for the DMA", "sending rows")
+"""Values of `state`: LoadController.scala and StoreController.scala have the same three."""
 
 
 def reset(s):
     """State after reset."""
     s.queue_pop_t = LONG_AGO
+
+
+@njit
+def pop(now, m, s):
+    """The present command leaves the queue; the reservation station sees the free place in the next cycle."""
+    s.state = IDLE
+    s.queue_head = (s.queue_head + 1) % RING
+    s.queue_n -= 1
+    s.queue_pop_t = now
+    m.station.news_t = now + 1
+
+
+@njit
+def allocate(m, s, left):
+    """Track the command at the head of the queue, of which `left` is to come. False while the tracker is full."""
+    if s.tracked_n >= m.p.n_cmds:
+        return False
+    place = 0
+    while s.tracked[place]:
+        place += 1
+    s.tracked[place] = 1
+    s.tracked_n += 1
+    s.tracked_left[place] = left
+    s.tracked_slot[place] = s.queue_slot[s.queue_head]
+    s.tracked_done_t[place] = NEVER
+    s.present = place
+    return True
 
 
 @njit
@@ -62,7 +91,7 @@ def canonise(s, now):
         if s.queue_funct[i] == codes.CONFIG:
             s.queue_slot[i] = 0  # a configuration left the reservation station when it was issued
     s.queue_pop_t = recent(s.queue_pop_t, now, 0)
-    if s.state == 0:
+    if s.state == IDLE:
         s.present = 0
     for k in range(SLOTS):
         if s.tracked[k]:

@@ -15,8 +15,9 @@ from sim.core.fields import (
     stored_bytes,
 )
 from sim.core.jit import njit
-from sim.core.params import NEVER, RING, load_bits, packed_bytes
+from sim.core.params import NEVER, load_bits, packed_bytes
 from sim.core.units import controller, reader
+from sim.core.units.controller import IDLE, SENDING_ROWS, WAITING_FOR_DMA
 from sim.isa import codes
 from sim.isa.layouts import LD_FIRST
 
@@ -148,6 +149,39 @@ def step(now, m):
 
 
 @njit
+def _configure(m, rs1, rs2):
+    """CONFIG_LD sets one load state."""
+    s = m.load
+    i = get(rs1, LD_FIRST.state)
+    s.stride[i] = rs2
+    s.identity[i] = 1 if get(rs1, LD_FIRST.scale) == IDENTITY_SCALE else 0
+    s.shrink[i] = get(rs1, LD_FIRST.shrinks)
+    s.block_stride[i] = get(rs1, LD_FIRST.block_stride)
+    pixels = get(rs1, LD_FIRST.pixels)
+    s.pixels[i] = pixels if pixels > 0 and m.p.first_layer else 1
+
+
+@njit
+def _track(now, m, rs2, i, rows):
+    """Give the command a place in the tracker, with the bytes that its rows will report. False while all are taken."""
+    s = m.load
+    p = m.p
+    stored = _stored(p, rs2)
+    if stored:
+        left = stored * _local_rows(p, rs2)
+    else:
+        cols = operand_cols(rs2) & p.cols_mask
+        wide = is_acc(rs2) and s.shrink[i] == 0
+        left = rows * (cols * p.acc_bytes if wide else packed_bytes(cols, load_bits(p, i)))
+    if not controller.allocate(m, s, left):
+        return False
+    if left == 0:
+        s.tracked_done_t[s.present] = now + 1
+        s.tracked_ready += 1
+    return True
+
+
+@njit
 def _cycle(now, m):
     s = m.load
     p = m.p
@@ -155,77 +189,42 @@ def _cycle(now, m):
     funct = s.queue_funct[h]
     rs1 = s.queue_rs1[h]
     rs2 = s.queue_rs2[h]
-    pop = False
-    acted = False
     if funct == codes.CONFIG:
-        i = get(rs1, LD_FIRST.state)
-        s.stride[i] = rs2
-        s.identity[i] = 1 if get(rs1, LD_FIRST.scale) == IDENTITY_SCALE else 0
-        s.shrink[i] = get(rs1, LD_FIRST.shrinks)
-        s.block_stride[i] = get(rs1, LD_FIRST.block_stride)
-        pixels = get(rs1, LD_FIRST.pixels)
-        s.pixels[i] = pixels if pixels > 0 and p.first_layer else 1
-        pop = True
-    else:
-        if rs1 != 0 and (s.state == 1 or s.row > 0) and not reader.can_accept(m):
-            return NEVER
-        i = _state_of(funct)
-        rows = operand_rows(rs2) & p.rows_mask
-        stored = _stored(p, rs2)
-        if (s.stride[i] == 0 or stored) and rs1 != 0:
-            rows = 1
-        fired = False
-        if s.state == 0:
-            free = -1
-            if s.tracked_n < p.n_cmds:
-                for k in range(p.n_cmds):
-                    if s.tracked[k] == 0:
-                        free = k
-                        break
-            if free >= 0:
-                acted = True
-                cols = operand_cols(rs2) & p.cols_mask
-                wide = is_acc(rs2) and s.shrink[i] == 0
-                s.tracked[free] = 1
-                s.tracked_n += 1
-                if stored:
-                    s.tracked_left[free] = stored * _local_rows(p, rs2)
-                else:
-                    s.tracked_left[free] = rows * (cols * p.acc_bytes if wide else packed_bytes(cols, load_bits(p, i)))
-                s.tracked_slot[free] = s.queue_slot[h]
-                s.tracked_done_t[free] = NEVER if s.tracked_left[free] else now + 1
-                if s.tracked_left[free] == 0:
-                    s.tracked_ready += 1
-                s.present = free
-                fired = _offer(now, m, rs1, rs2, i, rows)
-                s.state = 2 if fired else 1
-        elif s.state == 1:
-            fired = _offer(now, m, rs1, rs2, i, rows)
-            if fired:
-                s.state = 2
-        else:
-            last = s.row == 0
-            if not last:
-                fired = _offer(now, m, rs1, rs2, i, rows)
-                last = fired and s.row == rows - 1
-            if last:
-                s.state = 0
-                pop = True
-        if fired:
-            acted = True
-            s.row += 1
-            if s.row == rows:
-                s.row = 0
-    if pop:
-        s.queue_head = (h + 1) % RING
-        s.queue_n -= 1
-        s.queue_pop_t = now
-        m.station.news_t = now + 1
+        _configure(m, rs1, rs2)
+        controller.pop(now, m, s)
         return now + 1
-    waits = s.state == 2 and s.row > 0 and rs1 != 0 and p.l2_sets == 0 and not reader.can_accept(m)
-    if not acted or waits:
+    if rs1 != 0 and (s.state == WAITING_FOR_DMA or s.row > 0) and not reader.can_accept(m):
         return NEVER
-    return now + 1
+    i = _state_of(funct)
+    rows = operand_rows(rs2) & p.rows_mask
+    if (s.stride[i] == 0 or _stored(p, rs2)) and rs1 != 0:
+        rows = 1
+    acted = False
+    fired = False
+    ended = False
+    if s.state == IDLE:
+        if _track(now, m, rs2, i, rows):
+            acted = True
+            fired = _offer(now, m, rs1, rs2, i, rows)
+            s.state = SENDING_ROWS if fired else WAITING_FOR_DMA
+    elif s.state == WAITING_FOR_DMA:
+        fired = _offer(now, m, rs1, rs2, i, rows)
+        if fired:
+            s.state = SENDING_ROWS
+    else:
+        ended = s.row == 0  # one row only: it was offered in an earlier state
+        if not ended:
+            fired = _offer(now, m, rs1, rs2, i, rows)
+            ended = fired and s.row == rows - 1
+    if fired:
+        s.row += 1
+        if s.row == rows:
+            s.row = 0
+    if ended:
+        controller.pop(now, m, s)
+        return now + 1
+    waits = s.state == SENDING_ROWS and s.row > 0 and rs1 != 0 and p.l2_sets == 0 and not reader.can_accept(m)
+    return now + 1 if (acted or fired) and not waits else NEVER
 
 
 @njit

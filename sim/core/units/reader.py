@@ -133,88 +133,112 @@ def step(now, m):
 def _cycle(now, m):
     r = m.reader
     p = m.p
-    acted = False
-    retry = False
-    if r.translated_valid:
-        acted = True
-        r.translated_valid = 0
-        if room(m.port.reader_out, now) and not tlb.missed(now, m.tlb, tlb.READER):
-            put_in(m.port.reader_out, READER, r.translated_arg, 1, r.translated_address)
-        else:
-            retry = True
-    retry_arg = r.translated_arg
-    retry_vaddr = r.translated_address
+    acted = r.translated_valid + r.tlb_valid > 0
+    refused = r.translated_valid == 1 and not _translated(now, m)
+    refused_arg = r.translated_arg
+    refused_address = r.translated_address
+    r.translated_valid = 0
     if r.tlb_valid:
-        acted = True
-        r.translated_valid = 1
-        r.translated_arg = r.tlb_arg
-        r.translated_address = r.tlb_address
-        r.tlb_valid = 0
-        tlb.present(now, m.tlb, tlb.READER, r.tlb_address)
-        tlb.request(now, m.tlb, tlb.READER, r.tlb_address)
+        _look_up(now, m)
     ready = r.busy == 0
-    if retry:
+    if refused:
         r.tlb_valid = 1
-        r.tlb_arg = retry_arg
-        r.tlb_address = retry_vaddr
-    elif r.busy:
-        used = r.used
-        if r.freed_t == now:
-            used += 1
-        if used < p.n_xacts:
-            acted = True
-            size = p.beat_bytes
-            best = 0
-            best_bytes = -1
-            while size <= p.max_bytes:
-                got = size - (r.address & (size - 1))
-                if got > r.bytes_left:
-                    got = r.bytes_left
-                if got > best_bytes:
-                    best_bytes = got
-                    best = size
-                size *= 2
-            r.free_n -= 1
-            xact = r.free[r.free_n]
-            r.used += 1
-            r.id_target[xact] = r.block_target
-            r.id_shape[xact] = (r.block_shape & 0xFFFFFFFFFF) | best_bytes << 40
-            r.id_total_bytes[xact] = best
-            r.id_shift[xact] = r.address & (best - 1)
-            r.id_useful_bytes[xact] = best_bytes
-            r.id_offset[xact] = r.bytes_asked % r.row_bytes
-            r.id_row_bytes[xact] = r.row_bytes
-            r.id_block_stride[xact] = r.block_stride
-            r.id_address[xact] = (r.block_target & 0xFFFFFFFF) + r.block_stride * (r.bytes_asked // r.row_bytes)
-            if m.burst.enabled and p.memory_model == FIXED and _alone(m):
-                _send(now, m, xact, best // p.beat_bytes)
-            else:
-                r.tlb_valid = 1
-                r.tlb_arg = xact | (best // p.beat_bytes) << 16
-                r.tlb_address = r.address
-            r.address += best_bytes
-            r.bytes_asked += best_bytes
-            r.bytes_left -= best_bytes
-            if r.bytes_left <= 0:
-                r.busy = 0
-                ready = True
+        r.tlb_arg = refused_arg
+        r.tlb_address = refused_address
+    elif r.busy and r.used + (1 if r.freed_t == now else 0) < p.n_xacts:
+        acted = True
+        _split(now, m)
+        ready = r.busy == 0
     if ready and r.queue_n > 0:
         acted = True
-        h = r.queue_head
-        r.busy = 1
-        r.address = r.queue_address[h]
-        r.block_target = r.queue_target[h]
-        r.block_shape = r.queue_shape[h]
-        r.bytes_left = r.queue_bytes[h]
-        r.row_bytes = r.queue_row_bytes[h]
-        r.block_stride = r.queue_block_stride[h]
-        r.bytes_asked = 0
-        r.queue_head = (h + 1) % QUEUE
-        r.queue_n -= 1
+        _next_row(r)
     waits = r.translated_valid + r.tlb_valid + m.port.reader_out.n + p.l2_sets == 0 and (
         r.used >= p.n_xacts if r.busy else r.queue_n == 0
     )
     return now + 1 if acted and not waits else NEVER  # else until there is a row, or a free id
+
+
+@njit
+def _translated(now, m):
+    """The request of the translate stage goes to the A channel. False where its page is missing or there is no room."""
+    if not room(m.port.reader_out, now) or tlb.missed(now, m.tlb, tlb.READER):
+        return False
+    put_in(m.port.reader_out, READER, m.reader.translated_arg, 1, m.reader.translated_address)
+    return True
+
+
+@njit
+def _look_up(now, m):
+    """The request of the TLB stage asks for its page and goes on to the translate stage."""
+    r = m.reader
+    r.translated_valid = 1
+    r.translated_arg = r.tlb_arg
+    r.translated_address = r.tlb_address
+    r.tlb_valid = 0
+    tlb.present(now, m.tlb, tlb.READER, r.tlb_address)
+    tlb.request(now, m.tlb, tlb.READER, r.tlb_address)
+
+
+@njit
+def _largest_get(p, address, left):
+    """The aligned Get with most bytes of a row: (bytes of the Get, useful bytes); the smallest of equal ones."""
+    size = p.beat_bytes
+    best = 0
+    best_bytes = -1
+    while size <= p.max_bytes:
+        useful = min(size - (address & (size - 1)), left)
+        if useful > best_bytes:
+            best_bytes = useful
+            best = size
+        size *= 2
+    return best, best_bytes
+
+
+@njit
+def _split(now, m):
+    """The next Get of the row being split gets an id and goes to the TLB stage."""
+    r = m.reader
+    p = m.p
+    size, useful = _largest_get(p, r.address, r.bytes_left)
+    r.free_n -= 1
+    xact = r.free[r.free_n]
+    r.used += 1
+    r.id_target[xact] = r.block_target
+    r.id_shape[xact] = (r.block_shape & 0xFFFFFFFFFF) | useful << 40
+    r.id_total_bytes[xact] = size
+    r.id_shift[xact] = r.address & (size - 1)
+    r.id_useful_bytes[xact] = useful
+    r.id_offset[xact] = r.bytes_asked % r.row_bytes
+    r.id_row_bytes[xact] = r.row_bytes
+    r.id_block_stride[xact] = r.block_stride
+    r.id_address[xact] = (r.block_target & 0xFFFFFFFF) + r.block_stride * (r.bytes_asked // r.row_bytes)
+    if m.burst.enabled and p.memory_model == FIXED and _alone(m):
+        _send(now, m, xact, size // p.beat_bytes)
+    else:
+        r.tlb_valid = 1
+        r.tlb_arg = xact | (size // p.beat_bytes) << 16
+        r.tlb_address = r.address
+    r.address += useful
+    r.bytes_asked += useful
+    r.bytes_left -= useful
+    if r.bytes_left <= 0:
+        r.busy = 0
+
+
+@njit
+def _next_row(r):
+    """The oldest row of the issue queue is split next."""
+    h = r.queue_head
+    r.busy = 1
+    r.address = r.queue_address[h]
+    r.block_target = r.queue_target[h]
+    r.block_shape = r.queue_shape[h]
+    r.bytes_left = r.queue_bytes[h]
+    r.row_bytes = r.queue_row_bytes[h]
+    r.block_stride = r.queue_block_stride[h]
+    r.bytes_asked = 0
+    r.queue_head = (h + 1) % QUEUE
+    r.queue_n -= 1
 
 
 @njit

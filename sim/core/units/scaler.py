@@ -106,54 +106,88 @@ def drop(now, q, latency, units):
 
 
 @njit
+def append(q, target, shape):
+    """A row from the beat merger, which has found room in the queue."""
+    q.queue_target[q.queue_n] = target
+    q.queue_shape[q.queue_n] = shape
+    q.queue_n += 1
+
+
+@njit
+def _elements(m, units):
+    """Elements of a row that one of `units` multipliers serves."""
+    return (m.p.dim + units - 1) // units
+
+
+@njit
+def _grant(now, m, q, latency, units):
+    """Round robin: the next element behind the last one served has the multiplier. True when there was one."""
+    elements = _elements(m, units)
+    best = -1
+    after = -1
+    for slot in range(3):
+        left = q.slot_left[slot]
+        if q.slot_valid[slot] == 1 and left != 0:
+            for e in range(elements):
+                if (left >> e) & 1:
+                    at = slot * elements + e
+                    if best < 0:
+                        best = at
+                    if at > q.grant and after < 0:
+                        after = at
+    if after >= 0:
+        best = after
+    if best < 0:
+        return False
+    q.grant = best
+    q.granted = 1
+    slot = best // elements
+    q.slot_left[slot] &= ~(1 << (best - slot * elements))
+    q.slot_done_t[slot] = now + latency + 2
+    return True
+
+
+@njit
+def _enter_slot(now, m, q, units):
+    """The row of the input register goes into the slot that is filled next. True when the slot took it."""
+    t = q.tail
+    if q.slot_valid[t] == 1 or q.slot_free_t[t] == now:
+        return False
+    q.slot_valid[t] = 1
+    q.slot_target[t] = q.input_target
+    q.slot_shape[t] = q.input_shape
+    q.slot_done_t[t] = now + 1
+    identity = (q.input_target >> 34) & 1
+    q.slot_left[t] = 0 if identity else (1 << _elements(m, units)) - 1
+    q.tail = (t + 1) % 3
+    return True
+
+
+@njit
+def _enter_pipe(now, q, latency):
+    """The row of the input register goes into the elastic pipeline. True when there was a place."""
+    if q.pipe_n >= latency:
+        return False
+    i = (q.pipe_head + q.pipe_n) % RING
+    q.pipe_target[i] = q.input_target
+    q.pipe_shape[i] = q.input_shape
+    q.pipe_t[i] = now + latency
+    q.pipe_n += 1
+    return True
+
+
+@njit
 def advance(now, m, q, latency, units, popped):
     """Multiplier grants, input register -> slots or pipeline, queue -> input register. True when anything moved."""
-    acted = False
-    if units > 0:
-        elements = (m.p.dim + units - 1) // units
-        best = -1
-        after = -1
-        for slot in range(3):
-            left = q.slot_left[slot]
-            if q.slot_valid[slot] == 1 and left != 0:
-                for e in range(elements):
-                    if (left >> e) & 1:
-                        at = slot * elements + e
-                        if best < 0:
-                            best = at
-                        if at > q.grant and after < 0:
-                            after = at
-        if after >= 0:
-            best = after
-        if best >= 0:
-            q.grant = best
-            q.granted = 1
-            slot = best // elements
-            q.slot_left[slot] &= ~(1 << (best - slot * elements))
-            q.slot_done_t[slot] = now + latency + 2
-            acted = True
+    acted = units > 0 and _grant(now, m, q, latency, units)
     moved = False
     if q.valid == 1:
         if units > 0:
-            t = q.tail
-            if q.slot_valid[t] == 0 and q.slot_free_t[t] != now:
-                q.slot_valid[t] = 1
-                q.slot_target[t] = q.input_target
-                q.slot_shape[t] = q.input_shape
-                q.slot_done_t[t] = now + 1
-                identity = (q.input_target >> 34) & 1
-                q.slot_left[t] = 0 if identity else (1 << ((m.p.dim + units - 1) // units)) - 1
-                q.tail = (t + 1) % 3
-                moved = True
+            moved = _enter_slot(now, m, q, units)
         elif latency == 0:
             moved = popped
-        elif q.pipe_n < latency:
-            i = (q.pipe_head + q.pipe_n) % RING
-            q.pipe_target[i] = q.input_target
-            q.pipe_shape[i] = q.input_shape
-            q.pipe_t[i] = now + latency
-            q.pipe_n += 1
-            moved = True
+        else:
+            moved = _enter_pipe(now, q, latency)
     free = q.valid == 0
     if moved:
         acted = True

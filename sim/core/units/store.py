@@ -8,8 +8,9 @@ import numpy as np
 
 from sim.core.fields import config_kind, get, local_address, normaliser_pass, operand_cols, operand_rows
 from sim.core.jit import njit
-from sim.core.params import NEVER, RING, plus
+from sim.core.params import NEVER, plus
 from sim.core.units import controller, mvout
+from sim.core.units.controller import IDLE, SENDING_ROWS, WAITING_FOR_DMA
 from sim.isa import codes
 from sim.isa.layouts import NORM_FIRST, ST_FIRST, ST_SECOND
 
@@ -155,77 +156,60 @@ def step(now, m):
 
 
 @njit
+def _requests(m, rows, blocks):
+    """Row requests of the present command."""
+    s = m.store
+    if m.p.has_pool and s.pool_stride > 0:
+        return s.porows * s.pocols * s.pool_size * s.pool_size
+    return s.orows * s.ocols if s.pool_size > 0 else rows * blocks
+
+
+@njit
+def _at_start(m):
+    """No row request is left behind the first: the iterators stand where a command begins."""
+    s = m.store
+    pooling = m.p.has_pool and s.pool_stride > 0
+    return (
+        s.row == 0 and s.block == 0 and (not pooling or (s.porow == 0 and s.pocol == 0 and s.wrow == 0 and s.wcol == 0))
+    )
+
+
+@njit
 def _cycle(now, m):
     s = m.store
     p = m.p
     h = s.queue_head
     rs1 = s.queue_rs1[h]
     rs2 = s.queue_rs2[h]
-    pop = False
-    acted = False
     if s.queue_funct[h] == codes.CONFIG:
         _configure(m, rs1, rs2)
-        pop = True
-    else:
-        rows = operand_rows(rs2) & p.rows_mask
-        blocks = ((operand_cols(rs2) & p.cols_mask) + p.dim - 1) // p.dim
-        pooling = p.has_pool and s.pool_stride > 0
-        fired = False
-        ended = False
-        if s.state == 0:
-            free = -1
-            if s.tracked_n < p.n_cmds:
-                for k in range(p.n_cmds):
-                    if s.tracked[k] == 0:
-                        free = k
-                        break
-            if free >= 0:
-                acted = True
-                if pooling:
-                    total = s.porows * s.pocols * s.pool_size * s.pool_size
-                elif s.pool_size > 0:
-                    total = s.orows * s.ocols
-                else:
-                    total = rows * blocks
-                s.tracked[free] = 1
-                s.tracked_n += 1
-                s.tracked_left[free] = total
-                s.tracked_slot[free] = s.queue_slot[h]
-                s.tracked_done_t[free] = NEVER
-                s.present = free
-                fired = _offer(now, m, rs1, rs2, blocks)
-                s.state = 2 if fired else 1
-                if fired:
-                    _next(m, rows, blocks)
-        elif s.state == 1:
+        controller.pop(now, m, s)
+        return now + 1
+    rows = operand_rows(rs2) & p.rows_mask
+    blocks = ((operand_cols(rs2) & p.cols_mask) + p.dim - 1) // p.dim
+    acted = False
+    fired = False
+    ended = False
+    if s.state == IDLE:
+        if controller.allocate(m, s, _requests(m, rows, blocks)):
+            acted = True
             fired = _offer(now, m, rs1, rs2, blocks)
+            s.state = SENDING_ROWS if fired else WAITING_FOR_DMA
             if fired:
-                s.state = 2
                 _next(m, rows, blocks)
-        else:
-            # one request only: it was made in an earlier state
-            ended = (
-                s.row == 0
-                and s.block == 0
-                and (not pooling or (s.porow == 0 and s.pocol == 0 and s.wrow == 0 and s.wcol == 0))
-            )
-            if not ended:
-                fired = _offer(now, m, rs1, rs2, blocks)
-                if fired:
-                    ended = _next(m, rows, blocks)
-            if ended:
-                s.state = 0
-                pop = True
-        acted = acted or fired
-    if pop:
-        s.queue_head = (h + 1) % RING
-        s.queue_n -= 1
-        s.queue_pop_t = now
-        m.station.news_t = now + 1
-        return now + 1
-    if acted:
-        return now + 1
-    return NEVER
+    elif s.state == WAITING_FOR_DMA:
+        fired = _offer(now, m, rs1, rs2, blocks)
+        if fired:
+            s.state = SENDING_ROWS
+            _next(m, rows, blocks)
+    else:
+        ended = _at_start(m)  # one request only: it was made in an earlier state
+        if not ended:
+            fired = _offer(now, m, rs1, rs2, blocks)
+            ended = fired and _next(m, rows, blocks)
+    if ended:
+        controller.pop(now, m, s)
+    return now + 1 if acted or fired or ended else NEVER
 
 
 @njit

@@ -161,6 +161,42 @@ def _decide(now, m, pending):
 
 
 @njit
+def _complete_pending(m):
+    """Report a completion of an earlier cycle, unless the mesh reports one now. True when one was reported."""
+    x = m.execute
+    if m.station.ex_done >= 0:
+        return False
+    if x.pending_first >= 0:
+        m.station.ex_done = x.pending_first
+        x.pending_first = -1
+        return True
+    if x.pending_second >= 0:
+        m.station.ex_done = x.pending_second
+        x.pending_second = -1
+        return True
+    return False
+
+
+@njit
+def _dequeue_control(now, m, can_request):
+    """The head of the control queue goes to the mesh. Returns (it left, it made a request, cycle it waits for)."""
+    x = m.execute
+    h = x.entry_head
+    fires = x.entry_fires[h]
+    if x.entry_ready_t[h] > now:
+        return False, False, x.entry_ready_t[h]
+    if x.entry_first[h] and not can_request:
+        return False, False, NEVER
+    x.entry_head = (h + 1) % ENTRIES
+    x.entry_n -= 1
+    m.mesh.written |= fires
+    requested = fires != 0 and can_request
+    if requested:
+        mesh.request(m, 0, x.entry_total[h], x.entry_slot[h], x.entry_address[h], x.entry_rows[h])
+    return True, requested, NEVER
+
+
+@njit
 def step(now, m):
     """One cycle: mesh input, control queue, state machine, completion, command queues. Returns the wake."""
     x = m.execute
@@ -173,32 +209,14 @@ def step(now, m):
     begun = x.state
     if begun == WAITING and _decide(now, m, x.pending_first >= 0 or x.pending_second >= 0):
         acted = True
-    # completions pending from earlier cycles; the mesh's own went first
-    if m.station.ex_done < 0:
-        if x.pending_first >= 0:
-            m.station.ex_done = x.pending_first
-            x.pending_first = -1
-            acted = True
-        elif x.pending_second >= 0:
-            m.station.ex_done = x.pending_second
-            x.pending_second = -1
-            acted = True
+    if _complete_pending(m):
+        acted = True
     can_request = mesh.ready(now, m)
     requested = False
     had_entry = x.entry_n > 0
     if had_entry:
-        h = x.entry_head
-        fires = x.entry_fires[h]
-        if x.entry_ready_t[h] > now:
-            timed = x.entry_ready_t[h]
-        elif not x.entry_first[h] or can_request:
-            acted = True
-            x.entry_head = (h + 1) % ENTRIES
-            x.entry_n -= 1
-            m.mesh.written |= fires
-            if fires and can_request:
-                requested = True
-                mesh.request(m, 0, x.entry_total[h], x.entry_slot[h], x.entry_address[h], x.entry_rows[h])
+        left, requested, timed = _dequeue_control(now, m, can_request)
+        acted = acted or left
     if begun == FLUSH:
         if not had_entry and can_request:
             mesh.request(m, 1, p.dim, -1, GARBAGE, 0)
@@ -206,10 +224,9 @@ def step(now, m):
         if requested:
             x.state = FLUSHING
             acted = True
-    elif begun == FLUSHING:
-        if can_request:
-            x.state = WAITING
-            acted = True
+    elif begun == FLUSHING and can_request:
+        x.state = WAITING
+        acted = True
     if x.state == COMPUTE and x.pace_t > now:
         x.firing = 1
         timed = min(timed, x.pace_t)
@@ -220,6 +237,4 @@ def step(now, m):
         mesh.close(m)
     if unroll(now, m):
         acted = True
-    if acted:
-        return now + 1
-    return timed
+    return now + 1 if acted else timed

@@ -13,6 +13,10 @@ from sim.core.units.execute.state import ENTRIES, GARBAGE, OVERLAPPED, SINGLE_CO
 E_SPR = int(Event.SPAD_READ_ROWS)
 E_WEIGHT = int(Event.WEIGHT_ROWS)
 
+FIRES, READS, REFUSED, LOST = 1, 2, 4, 8
+"""What becomes of an operand row in a cycle, as bits: it goes into the control queue, a bank is read for it, its bank
+refuses, it lies in the accumulator, from which nothing is read."""
+
 
 @njit
 def _bank_free(now, m, address):
@@ -32,85 +36,90 @@ def _clash(p, x_addr, y_addr):
 
 
 @njit
-def fire(now, m):
-    """Fire what can be fired of the present row into the control queue."""
+def _read(now, m, address):
+    """Read an operand row from its bank, unless the bank takes no read this cycle; one in the accumulator is lost."""
+    if is_acc(address):
+        return FIRES | LOST
+    if not _bank_free(now, m, address):
+        return REFUSED
+    m.ports.sp_read_t[sp_bank(m.p, address)] = now
+    m.count[E_SPR] += 1
+    return FIRES | READS
+
+
+@njit
+def _fire_a(now, m, a):
+    x = m.execute
+    if x.done & 1:
+        return 0
+    return _read(now, m, a) if x.a_on and x.row < x.a_rows else FIRES
+
+
+@njit
+def _fire_b(now, m, a, b):
+    """B waits without a stall while A has yet to read the same bank."""
+    x = m.execute
+    if x.done & 2 or (x.a_on and x.b_on and not x.done & 1 and _clash(m.p, a, b)):
+        return 0
+    return _read(now, m, b) if x.b_on and x.row < x.b_rows else FIRES
+
+
+@njit
+def _fire_d(now, m, a, b, d):
     x = m.execute
     p = m.p
-    row = x.row
-    done = x.done
-    a = plus(p, x.a_addr, row * x.a_stride)
-    b = plus(p, x.b_addr, row)
-    d = plus(p, x.d_addr, p.dim - 1 - row)
-    fires = 0
-    reads = False
-    refused = False
-    lost = False
-    if not done & 1:
-        ok = True
-        if x.a_on and row < x.a_rows:
-            if is_acc(a):
-                lost = True
-            elif _bank_free(now, m, a):
-                m.ports.sp_read_t[sp_bank(p, a)] = now
-                reads = True
-                m.count[E_SPR] += 1
-            else:
-                ok = False
-                refused = True
-        if ok:
-            fires |= 1
-    if not done & 2:
-        ok = not (x.a_on and x.b_on and not done & 1 and _clash(p, a, b))
-        if ok and x.b_on and row < x.b_rows:
-            if is_acc(b):
-                lost = True
-            elif _bank_free(now, m, b):
-                m.ports.sp_read_t[sp_bank(p, b)] = now
-                reads = True
-                m.count[E_SPR] += 1
-            else:
-                ok = False
-                refused = True
-        if ok:
-            fires |= 2
-    if not done & 4:
-        ok = True
-        if x.d_on:
-            if x.a_on and not done & 1 and _clash(p, a, d):
-                ok = False
-                refused = True
-            if x.b_on and not done & 2 and _clash(p, b, d):
-                ok = False
-                refused = True
-        if ok and x.d_on and p.dim - 1 - row < x.d_rows:
-            if is_acc(d):
-                lost = True
-            elif _bank_free(now, m, d):
-                m.ports.sp_read_t[sp_bank(p, d)] = now
-                reads = True
-                m.count[E_SPR] += 1
-                m.count[E_WEIGHT] += 1
-            else:
-                ok = False
-                refused = True
-        if ok:
-            fires |= 4
+    if x.done & 4:
+        return 0
+    if not x.d_on:
+        return FIRES
+    if (x.a_on and not x.done & 1 and _clash(p, a, d)) or (x.b_on and not x.done & 2 and _clash(p, b, d)):
+        return REFUSED
+    if p.dim - 1 - x.row >= x.d_rows:
+        return FIRES
+    result = _read(now, m, d)
+    if result & READS:
+        m.count[E_WEIGHT] += 1
+    return result
+
+
+@njit
+def _enqueue_control(now, m, fires, results):
+    """One entry of the control queue; a row that is lost never becomes ready."""
+    x = m.execute
+    p = m.p
     i = (x.entry_head + x.entry_n) % ENTRIES
     x.entry_fires[i] = fires
-    x.entry_first[i] = 1 if row == 0 and done == 0 else 0
-    x.entry_ready_t[i] = now + 1 + p.read_pipe if reads else now + 1
-    if lost:
+    x.entry_first[i] = 1 if x.row == 0 and x.done == 0 else 0
+    x.entry_ready_t[i] = now + 1 + p.read_pipe if results & READS else now + 1
+    if results & LOST:
         x.entry_ready_t[i] = NEVER
     x.entry_total[i] = x.total
     x.entry_slot[i] = x.c_slot
     x.entry_address[i] = GARBAGE if x.kind == SINGLE_COMPUTE else x.c_addr
     x.entry_rows[i] = x.c_rows
     x.entry_n += 1
-    if refused:
+
+
+@njit
+def fire(now, m):
+    """Fire what can be fired of the present row into the control queue."""
+    x = m.execute
+    p = m.p
+    row = x.row
+    a = plus(p, x.a_addr, row * x.a_stride)
+    b = plus(p, x.b_addr, row)
+    d = plus(p, x.d_addr, p.dim - 1 - row)
+    a_result = _fire_a(now, m, a)
+    b_result = _fire_b(now, m, a, b)
+    d_result = _fire_d(now, m, a, b, d)
+    results = a_result | b_result | d_result
+    fires = (a_result & FIRES) | (b_result & FIRES) << 1 | (d_result & FIRES) << 2
+    _enqueue_control(now, m, fires, results)
+    if results & REFUSED:
         x.stalled = 1
     if fires:
         x.firing = 1
-    x.done = done | fires
+    x.done |= fires
     if x.done == 7:
         x.done = 0
         x.pace_t = now + p.row_cycles

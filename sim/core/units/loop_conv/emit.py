@@ -188,18 +188,26 @@ def _input(m):
     s.funct = codes.MVIN
     s.rs1 = 0 if zeros else s.dram[q, INPUT] + ((offset * p.a_bits >> 3) & 0xFFFFFFFF)
     s.rs2 = local_operand((s.first[INPUT] + local) & p.addr_mask, count, pixels >> d)
+    _advance_input(s, q, pixels, most)
+
+
+@njit
+def _advance_input(s, q, pixels, most):
+    """Next position of the input machine, behind `pixels` columns of at most `most` channels (turned: images)."""
+    t = s.dilated[q]
+    turned = s.trans_input[q]
     s.channel[INPUT] += 1 if turned else most
     if s.channel[INPUT] < s.kchs[q]:
         return
     s.channel[INPUT] = 0
     s.column[INPUT] += pixels
-    if s.column[INPUT] < cols_real + rpad:
+    if s.column[INPUT] < s.icols_real[q] + halved(s.rpad[q], t):
         return
-    s.column[INPUT] = -lpad
-    s.row[INPUT] += 1 << d
-    if s.row[INPUT] < rows_real + halved(s.dpad[q], t):
+    s.column[INPUT] = -halved(s.lpad[q], t)
+    s.row[INPUT] += 1 << s.downsample[q]
+    if s.row[INPUT] < s.irows_real[q] + halved(s.dpad[q], t):
         return
-    s.row[INPUT] = -upad
+    s.row[INPUT] = -halved(s.upad[q], t)
     s.batch[INPUT] += most if turned else 1
     if s.batch[INPUT] >= s.batches[q]:
         s.state[INPUT] = 0

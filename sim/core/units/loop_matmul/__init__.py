@@ -1,4 +1,4 @@
-"""Matmul loop unroller: see control.py (configuration, the two loop slots), emit.py (its five machines)."""
+"""Matmul loop unroller: control.py (the two loop slots), state.py, emit.py and store.py (its five machines)."""
 
 from sim.core.units.loop_matmul.control import DTYPE, busy, canonise, describe, reset, step
 

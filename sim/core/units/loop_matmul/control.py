@@ -2,19 +2,30 @@
 
 Source: LoopMatmul.scala. Each machine takes the next slot's job as soon as it has *emitted* its present one; a slot is
 released when all five have emitted everything. Everything is decided on the state at the start of the cycle. The
-commands themselves are in loop_emit.
+commands themselves: emit.py, store.py.
 """
 
 from sim.core.fields import get, loop_dimension
 from sim.core.jit import njit
 from sim.core.params import NEVER
 from sim.core.units.cmdqueue import can_push, pop, push
-from sim.core.units.loop_matmul import emit as loop_emit
-from sim.core.units.loop_matmul.emit import EX, LAYERNORM, LDA, LDB, LDD, SOFTMAX, ST, a_start, b_end, emit
+from sim.core.units.loop_matmul import state as loop_state
+from sim.core.units.loop_matmul.emit import a_start, b_end, emit
+from sim.core.units.loop_matmul.state import (
+    EX,
+    LAYERNORM,
+    LDA,
+    LDB,
+    LDD,
+    SOFTMAX,
+    ST,
+    STATISTICS,
+    WORKING,
+)
 from sim.isa import codes
 from sim.isa.layouts import LOOP_FIRST, LOOP_SECOND
 
-DTYPE = loop_emit.DTYPE
+DTYPE = loop_state.DTYPE
 MACHINES = 5
 ENDS, COMPLETES, TAKES, TO_SLOT_1 = 1, 2, 4, 8
 
@@ -29,7 +40,7 @@ def busy(m):
 def _accept(m, which, q):
     """A machine takes the job of slot q."""
     s = m.loop_matmul
-    s.state[which] = 1
+    s.state[which] = WORKING
     s.slot[which] = q
     s.i[which] = 0
     s.j[which] = 0
@@ -55,7 +66,7 @@ def _accept(m, which, q):
         s.first[which] = q * half if s.resadd else s.s_half
         if moves:
             s.s_half = half - s.s_half
-        s.state[which] = 2 if s.activation[q] == LAYERNORM or s.activation[q] == SOFTMAX else 1
+        s.state[which] = STATISTICS if s.activation[q] == LAYERNORM or s.activation[q] == SOFTMAX else WORKING
         s.ln_row = 0
         s.ln_cmd = 0
         s.ln_stat = 0

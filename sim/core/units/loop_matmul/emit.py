@@ -1,67 +1,14 @@
-"""The commands of the matmul loop: state of its five machines, their nests, addresses and the arbiter between them.
+"""The commands of the matmul loop's load and execute machines, and the arbiter between all five.
 
 Source: LoopMatmul.scala, WeightedArbiter.scala. Store > execute > load D > load A or B; between A and B whichever is
-behind in k. Order of each machine, outer to inner: A k, i; B k, j; D j, i; execute k, j, i; store j, i.
+behind in k. Order of each machine, outer to inner: A k, i; B k, j; D j, i; execute k, j, i; store j, i (store.py).
 """
 
-import numpy as np
-
-from sim.core.fields import local_operand, put
+from sim.core.fields import local_operand
 from sim.core.jit import njit
+from sim.core.units.loop_matmul.state import ACCUMULATE, ACCUMULATOR, EX, LAYERNORM, LDA, LDB, LDD, SOFTMAX, ST
+from sim.core.units.loop_matmul.store import store
 from sim.isa import codes
-from sim.isa.commands import ACCUMULATE_BIT, ACCUMULATOR_BIT, FULL_WIDTH_BIT, PASS_SHIFT
-from sim.isa.layouts import NORM_FIRST
-
-LDA, LDB, LDD, EX, ST = range(5)
-ACCUMULATOR, ACCUMULATE, FULL_WIDTH = int(ACCUMULATOR_BIT), int(ACCUMULATE_BIT), int(FULL_WIDTH_BIT)
-LAYERNORM, SOFTMAX = 2, 4
-
-DTYPE = np.dtype(
-    [
-        ("head", "i8"),  # slot of the older loop; not reset by hardware: it carries over between programs
-        ("quiet", "i8"),  # 1: no machine has a command to emit
-        ("still", "i8"),  # 1: nor could the next, but for a command to emit
-        ("resadd", "i8"),  # one register for both slots: the last loop command decides
-        ("adds", "i8", (5,)),  # what it said when the machine took its job
-        ("ld_used", "i8"),  # commands emitted and not completed: loads
-        ("ex_used", "i8"),  # executes
-        ("st_used", "i8"),  # stores
-        ("d_half", "i8"),  # accumulator row at which the next job of load D, execute, store begins
-        ("x_half", "i8"),  # of the execute machine
-        ("s_half", "i8"),  # of the store machine
-        # the two slots
-        ("configured", "i8", (2,)),  # 1: the slot holds a loop
-        ("running", "i8", (2,)),  # 1: a machine has taken its job
-        ("started", "i8", (2, 5)),  # by machine: it has taken this loop
-        ("completed", "i8", (2, 5)),  # by machine: it has emitted all of it
-        ("bound", "i8", (2, 3)),  # I, J, K in blocks
-        ("padding", "i8", (2, 3)),  # rows or columns missing of the last block: I, J, K
-        ("dram", "i8", (2, 4)),  # A, B, D, C
-        ("dram_stride", "i8", (2, 4)),  # elements from one row to the next: A, B, D, C
-        ("activation", "i8", (2,)),  # activation of the store
-        ("transpose_a", "i8", (2,)),  # 1: A is stored transposed
-        ("transpose_b", "i8", (2,)),  # 1: B is
-        ("low_d", "i8", (2,)),  # 1: D comes in input type
-        ("full_c", "i8", (2,)),  # 1: C is stored in accumulator type
-        ("accumulate", "i8", (2,)),  # 1: results are added to what is there
-        ("a_id", "i8", (2,)),  # half of the scratchpad for A: 0 by slot
-        ("b_id", "i8", (2,)),  # for B
-        # the five machines: state 0 idle; loop slot; iterators; start address
-        ("state", "i8", (5,)),  # 0 idle, 1 working, 2 store with statistics
-        ("slot", "i8", (5,)),  # loop slot of its job
-        ("i", "i8", (5,)),  # block of I
-        ("j", "i8", (5,)),  # block of J
-        ("k", "i8", (5,)),  # block of K
-        ("first", "i8", (5,)),  # first local row of its operand
-        # store machine under LayerNorm / softmax
-        ("ln_row", "i8"),  # first row of the pair
-        ("ln_cmd", "i8"),  # which of the passes
-        ("ln_stat", "i8"),  # which row of the pair
-        ("funct", "i8"),  # command of this cycle
-        ("rs1", "i8"),  # its first operand
-        ("rs2", "i8"),  # its second operand
-    ]
-)
 
 
 @njit
@@ -232,76 +179,6 @@ def b_end(m, q):
 
 
 @njit
-def _store(m):
-    """Mvout of up to block_len blocks, or the row passes of LayerNorm and softmax."""
-    s = m.loop_matmul
-    p = m.p
-    q = s.slot[ST]
-    i = s.i[ST]
-    j = s.j[ST]
-    i_n = s.bound[q, 0]
-    j_n = s.bound[q, 1]
-    most = 1 if s.full_c[q] else min(j_n, p.block_len)
-    blocks = most if j + most <= j_n else j_n - j
-    cols = blocks * p.dim - (s.padding[q, 1] if j + blocks >= j_n else 0)
-    rows = p.dim - (s.padding[q, 0] if i == i_n - 1 else 0)
-    full = FULL_WIDTH if s.full_c[q] else 0
-    if s.state[ST] == 1:
-        offset = (i * s.dram_stride[q, 3] + j) * p.dim * (8 * p.acc_bytes if s.full_c[q] else p.c_bits) >> 3
-        local = ((s.first[ST] + (i * j_n + j) * p.dim) & p.addr_mask) | ACCUMULATOR | full
-        s.funct = codes.MVOUT
-        s.rs1 = s.dram[q, 3] + (offset & 0xFFFFFFFF)
-        s.rs2 = local_operand(local, cols, rows)
-        s.i[ST] += 1
-        if s.i[ST] == i_n:
-            s.i[ST] = 0
-            s.j[ST] += most
-            if s.j[ST] >= j_n:
-                s.j[ST] = 0
-                s.state[ST] = 0
-        return
-    if s.state[ST] == 2:
-        s.funct = codes.CONFIG
-        s.rs1 = put(1, NORM_FIRST.statistics_only) | put(s.ln_stat, NORM_FIRST.statistics) | codes.CONFIG_NORM
-        s.rs2 = 0
-        s.state[ST] = 3
-        return
-    row = s.ln_row + s.ln_stat
-    last = j + most >= j_n
-    if s.activation[q] == LAYERNORM:
-        norm = (2 if last else 1) if s.ln_cmd == 0 else ((4 if last else 3) if s.ln_cmd == 1 else 0)
-    else:
-        norm = 5 if s.ln_cmd == 0 else ((7 if last else 6) if s.ln_cmd == 1 else 0)
-    offset = ((i * s.dram_stride[q, 3] + j) * p.dim + row * s.dram_stride[q, 3]) * p.c_bits >> 3
-    local = ((s.first[ST] + (i * j_n + j) * p.dim + row) & p.addr_mask) | ACCUMULATOR | full | norm << PASS_SHIFT
-    s.funct = codes.MVOUT
-    s.rs1 = s.dram[q, 3] + (offset & 0xFFFFFFFF)
-    s.rs2 = local_operand(local, cols, 1)
-    stats = min(2, rows - s.ln_row)
-    s.j[ST] += most
-    if s.j[ST] < j_n:
-        return
-    s.j[ST] = 0
-    s.state[ST] = 2
-    s.ln_stat += 1
-    if s.ln_stat < stats:
-        return
-    s.ln_stat = 0
-    s.ln_cmd += 1
-    if s.ln_cmd < 3:
-        return
-    s.ln_cmd = 0
-    s.ln_row += 2
-    if s.ln_row < rows:
-        return
-    s.ln_row = 0
-    s.i[ST] += 1
-    if s.i[ST] == i_n:
-        s.i[ST] = 0
-        s.state[ST] = 0
-
-
-@njit
 def _execute_may(s):
     """The operands of the present block have been emitted as loads (not: have arrived)."""
     q = s.slot[EX]
@@ -375,7 +252,7 @@ def emit(m):
     p = m.p
     q = s.slot[ST]
     if s.state[ST] and s.st_used < p.rs_st and s.dram[q, 3] != 0 and _store_may(m):
-        _store(m)
+        store(m)
         s.st_used += 1
         return ST
     if s.state[EX] and s.ex_used < p.rs_ex and not s.adds[EX] and _execute_may(s):

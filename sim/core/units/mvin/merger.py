@@ -3,6 +3,7 @@
 from sim.core.jit import njit
 from sim.core.params import NEVER
 from sim.core.units.reader import free_xact
+from sim.core.units.scaler import append
 from sim.core.units.tilelink import take
 
 
@@ -15,91 +16,91 @@ def step_merge(now, m):
 @njit
 def _merge(now, m):
     v = m.mvin
-    x = m.reader
+    sent = v.merge_sent == v.merge_useful
+    read = v.merge_read == v.merge_total
+    free = v.merge_valid == 0
     acted = False
     wake = NEVER
-    ready = v.merge_valid == 0
-    sent_at_start = v.merge_sent
-    read_at_start = v.merge_read
     if v.merge_valid:
-        useful = v.merge_read - v.merge_shift
-        if useful < 0:
-            useful = 0
-        if useful > v.merge_useful:
-            useful = v.merge_useful
-        if useful > v.merge_sent and (useful - v.merge_sent >= v.merge_row_bytes or useful == v.merge_useful):
-            wide = (v.merge_target >> 36) & 1
-            n = v.wide.queue_n if wide else v.narrow.queue_n
-            pop_t = v.wide.queue_pop_t if wide else v.narrow.queue_pop_t
-            if pop_t == now:
-                n += 1
-            stored = (v.merge_target >> 37) & 1
-            if n < 2 and stored and v.decoded_t > now:
-                wake = v.decoded_t
-            elif n < 2:
-                acted = True
-                step = v.merge_row_bytes
-                if v.merge_sent == 0:
-                    step -= v.merge_offset
-                following = v.merge_sent + step
-                if following > v.merge_useful:
-                    following = v.merge_useful
-                if stored:
-                    v.decoded_t = now + m.p.decode_cycles
-                    if v.merge_useful - following < v.merge_row_bytes:
-                        # what is left belongs to a row that the next request completes; the last one leaves nothing
-                        following = v.merge_useful
-                address = v.merge_address + v.merge_stride * ((v.merge_offset + v.merge_sent) // v.merge_row_bytes)
-                ends = following == v.merge_useful
-                a0 = (v.merge_target & ~0xFFFFFFFF) | (v.merge_target & 0x80000000) | (address & m.p.addr_mask)
-                if ends:
-                    a0 = a0 | 1 << 35
-                v.busy = 1
-                if wide:
-                    v.wide.queue_target[v.wide.queue_n] = a0
-                    v.wide.queue_shape[v.wide.queue_n] = v.merge_shape
-                    v.wide.queue_n += 1
-                else:
-                    v.narrow.queue_target[v.narrow.queue_n] = a0
-                    v.narrow.queue_shape[v.narrow.queue_n] = v.merge_shape
-                    v.narrow.queue_n += 1
-                v.merge_sent = following
-                if ends and v.merge_read == v.merge_total:
-                    v.merge_valid = 0
-                    ready = True
-        if v.merge_valid and read_at_start == v.merge_total and sent_at_start == v.merge_useful:
+        acted, wake = _row_out(now, m)
+        free = v.merge_valid == 0
+        if v.merge_valid and read and sent:
             v.merge_valid = 0
             acted = True
     b = m.port.reader_in
     if b.n > 0 and now < m.burst.free_t:  # it merges a burst
         wake = now + 1
-    elif b.n > 0:
-        xact = b.arg[0]
-        if ready:
-            v.merge_valid = 1
-            v.merge_read = m.p.beat_bytes
-            v.merge_sent = 0
-            v.merge_total = x.id_total_bytes[xact]
-            v.merge_shift = x.id_shift[xact]
-            v.merge_useful = x.id_useful_bytes[xact]
-            v.merge_offset = x.id_offset[xact]
-            v.merge_row_bytes = x.id_row_bytes[xact]
-            v.merge_address = x.id_address[xact] & m.p.addr_mask
-            v.merge_stride = x.id_block_stride[xact]
-            v.merge_target = x.id_target[xact]
-            v.merge_shape = x.id_shape[xact]
-            if b.last[0]:
-                free_xact(now, m, xact)
-            take(b, now)
-            acted = True
-        elif v.merge_valid and read_at_start != v.merge_total:
+    elif b.n > 0 and (free or (v.merge_valid and not read)):
+        if free:
+            _begin(m, b.arg[0])
+        else:
             v.merge_read += m.p.beat_bytes
-            if b.last[0]:
-                free_xact(now, m, xact)
-            take(b, now)
-            if sent_at_start == v.merge_useful and v.merge_read == v.merge_total:
+            if sent and v.merge_read == v.merge_total:
                 v.merge_valid = 0
-            acted = True
-    if acted:
-        return now + 1
-    return wake
+        if b.last[0]:
+            free_xact(now, m, b.arg[0])
+        take(b, now)
+        acted = True
+    return now + 1 if acted else wake
+
+
+@njit
+def _begin(m, xact):
+    """The first beat of a transaction: what the reader noted of it."""
+    v = m.mvin
+    x = m.reader
+    v.merge_valid = 1
+    v.merge_read = m.p.beat_bytes
+    v.merge_sent = 0
+    v.merge_total = x.id_total_bytes[xact]
+    v.merge_shift = x.id_shift[xact]
+    v.merge_useful = x.id_useful_bytes[xact]
+    v.merge_offset = x.id_offset[xact]
+    v.merge_row_bytes = x.id_row_bytes[xact]
+    v.merge_address = x.id_address[xact] & m.p.addr_mask
+    v.merge_stride = x.id_block_stride[xact]
+    v.merge_target = x.id_target[xact]
+    v.merge_shape = x.id_shape[xact]
+
+
+@njit
+def _row_out(now, m):
+    """A local row whose bytes are there goes to its scaler. Returns (a row went, cycle that it waits for)."""
+    v = m.mvin
+    useful = min(max(v.merge_read - v.merge_shift, 0), v.merge_useful)
+    left = useful - v.merge_sent
+    if left <= 0 or (left < v.merge_row_bytes and useful != v.merge_useful):
+        return False, NEVER
+    wide = (v.merge_target >> 36) & 1
+    n = v.wide.queue_n if wide else v.narrow.queue_n
+    pop_t = v.wide.queue_pop_t if wide else v.narrow.queue_pop_t
+    if pop_t == now:
+        n += 1
+    if n >= 2:
+        return False, NEVER
+    stored = (v.merge_target >> 37) & 1
+    if stored and v.decoded_t > now:
+        return False, v.decoded_t
+    step = v.merge_row_bytes
+    if v.merge_sent == 0:
+        step -= v.merge_offset
+    following = min(v.merge_sent + step, v.merge_useful)
+    if stored:
+        v.decoded_t = now + m.p.decode_cycles
+        if v.merge_useful - following < v.merge_row_bytes:
+            # what is left belongs to a row that the next request completes; the last one leaves nothing
+            following = v.merge_useful
+    address = v.merge_address + v.merge_stride * ((v.merge_offset + v.merge_sent) // v.merge_row_bytes)
+    ends = following == v.merge_useful
+    target = (v.merge_target & ~0xFFFFFFFF) | (v.merge_target & 0x80000000) | (address & m.p.addr_mask)
+    if ends:
+        target = target | 1 << 35
+    v.busy = 1
+    if wide:
+        append(v.wide, target, v.merge_shape)
+    else:
+        append(v.narrow, target, v.merge_shape)
+    v.merge_sent = following
+    if ends and v.merge_read == v.merge_total:
+        v.merge_valid = 0
+    return True, NEVER

@@ -78,8 +78,7 @@ def head_blocked(m):
     """The next command to enter finds the table of its class full."""
     q = m.front.unrolled
     c = class_of(q.funct[0], q.rs1[0])
-    limit = m.p.rs_ld if c == LD else (m.p.rs_ex if c == EX else m.p.rs_st)
-    return q.n > 0 and m.station.n[c] >= limit
+    return q.n > 0 and m.station.n[c] >= _limit(m.p, c)
 
 
 @njit
@@ -170,71 +169,86 @@ def _issue(now, m, c):
 
 
 @njit
+def _complete_one(now, m):
+    """One completion a cycle: execute before load before store. True when there was one."""
+    r = m.station
+    if r.ex_done >= 0:
+        _complete(now, m, EX, r.ex_done)
+        r.ex_done = -1
+        return True
+    k = load.completed(now, m)
+    if k >= 0:
+        m.load.tracked[k] = 0
+        m.load.tracked_n -= 1
+        m.load.tracked_ready -= 1
+        _complete(now, m, LD, m.load.tracked_slot[k])
+        return True
+    if m.store.tracked_ready > 0 or m.full:
+        s = m.store
+        for i in range(m.p.n_cmds):
+            if s.tracked[i] and s.tracked_left[i] == 0 and s.tracked_done_t[i] <= now:
+                s.tracked[i] = 0
+                s.tracked_n -= 1
+                s.tracked_ready -= 1
+                _complete(now, m, ST, s.tracked_slot[i])
+                return True
+    return False
+
+
+@njit
+def _limit(p, c):
+    """Places in the table of a class."""
+    return p.rs_ld if c == LD else (p.rs_ex if c == EX else p.rs_st)
+
+
+@njit
+def _allocate(now, m):
+    """The command at the head of the front end's queue enters, if its table had a free place. True when it did."""
+    r = m.station
+    q = m.front.unrolled
+    funct = q.funct[0]
+    if funct == codes.FLUSH or funct > codes.LOOP_CONV_WS_6:
+        pop(q, now)
+        return True
+    rs1 = q.rs1[0]
+    rs2 = q.rs2[0]
+    c = class_of(funct, rs1)
+    if r.n[c] + (r.freed_n[c] if r.freed_t[c] == now else 0) >= _limit(m.p, c):
+        return False
+    slot = 0
+    while (r.live[c] >> slot) & 1:
+        slot += 1
+    r.live[c] |= 1 << slot
+    r.n[c] += 1
+    r.funct[c, slot] = funct
+    r.rs1[c, slot] = rs1
+    r.rs2[c, slot] = rs2
+    r.source[c, slot] = q.source[0]
+    r.row[c, slot] = r.rows
+    operands(m, c, slot, funct, rs1, rs2)
+    depend(now, m, c, slot)
+    remember(m, funct, rs1, rs2, c)
+    r.waiting[c, (r.wait_head[c] + r.wait_n[c]) % SLOTS] = slot
+    r.wait_n[c] += 1
+    note(r, c, slot, ALLOCATED)
+    r.rows += 1
+    m.count[E_LD if c == LD else (E_EX if c == EX else E_ST)] += 1
+    pop(q, now)
+    return True
+
+
+@njit
 def step(now, m):
     """One cycle: issue, complete, allocate. Returns the wake."""
     r = m.station
-    p = m.p
     acted = False
     for c in range(3):
         if r.wait_n[c] > 0 and _controller_room(now, m, c) and _issue(now, m, c):
             acted = True
-    if r.ex_done >= 0:
-        _complete(now, m, EX, r.ex_done)
-        r.ex_done = -1
+    if _complete_one(now, m):
         acted = True
-    else:
-        k = load.completed(now, m)
-        if k >= 0:
-            m.load.tracked[k] = 0
-            m.load.tracked_n -= 1
-            m.load.tracked_ready -= 1
-            _complete(now, m, LD, m.load.tracked_slot[k])
-            acted = True
-        elif m.store.tracked_ready > 0 or m.full:
-            s = m.store
-            for i in range(p.n_cmds):
-                if s.tracked[i] and s.tracked_left[i] == 0 and s.tracked_done_t[i] <= now:
-                    s.tracked[i] = 0
-                    s.tracked_n -= 1
-                    s.tracked_ready -= 1
-                    _complete(now, m, ST, s.tracked_slot[i])
-                    acted = True
-                    break
-    q = m.front.unrolled
-    if q.n > 0:
-        funct = q.funct[0]
-        if funct == codes.FLUSH or funct > codes.LOOP_CONV_WS_6:
-            pop(q, now)
-            acted = True
-        else:
-            rs1 = q.rs1[0]
-            rs2 = q.rs2[0]
-            c = class_of(funct, rs1)
-            limit = p.rs_ld if c == LD else (p.rs_ex if c == EX else p.rs_st)
-            n = r.n[c]
-            if r.freed_t[c] == now:
-                n += r.freed_n[c]
-            if n < limit:
-                slot = 0
-                while (r.live[c] >> slot) & 1:
-                    slot += 1
-                r.live[c] |= 1 << slot
-                r.n[c] += 1
-                r.funct[c, slot] = funct
-                r.rs1[c, slot] = rs1
-                r.rs2[c, slot] = rs2
-                r.source[c, slot] = q.source[0]
-                r.row[c, slot] = r.rows
-                operands(m, c, slot, funct, rs1, rs2)
-                depend(now, m, c, slot)
-                remember(m, funct, rs1, rs2, c)
-                r.waiting[c, (r.wait_head[c] + r.wait_n[c]) % SLOTS] = slot
-                r.wait_n[c] += 1
-                note(r, c, slot, ALLOCATED)
-                r.rows += 1
-                m.count[E_LD if c == LD else (E_EX if c == EX else E_ST)] += 1
-                pop(q, now)
-                acted = True
+    if m.front.unrolled.n > 0 and _allocate(now, m):
+        acted = True
     if acted:
         r.progress_t = now
         return now + 1
