@@ -118,7 +118,8 @@ Answer = Measured | Forecast | Abandoned
 class Task:
     """One mapping to be measured, and how far; sent to a worker process.
 
-    ``limit_cycles``: those worth simulating; ``beginning_cycles``: those that a beginning may take.
+    ``limit_cycles``: those worth simulating; ``beginning_cycles``: those that a beginning may take. ``phase``: loop
+    slot that comes next at the start.
     """
 
     work: Tiled
@@ -127,6 +128,7 @@ class Task:
     depth: Depth
     limit_cycles: int = MOST_CYCLES
     beginning_cycles: int = MOST_CYCLES
+    phase: int = 0
 
     def run(self) -> Answer:
         """Measure: `Measured` for depth "whole" and where beginnings are as long as the whole, else a `Forecast`.
@@ -136,8 +138,8 @@ class Task:
         mapped = self.mapping.apply(self.work)
         try:
             if self.depth == "whole":
-                return measure(mapped, self.hw, self.limit_cycles)
-            return forecast(mapped, self.hw, self.depth, (self.limit_cycles, self.beginning_cycles))
+                return measure(mapped, self.hw, self.limit_cycles, self.phase)
+            return forecast(mapped, self.hw, self.depth, (self.limit_cycles, self.beginning_cycles), self.phase)
         except timer.Overrun as left:
             return Abandoned(left.limit_cycles)
 
@@ -147,14 +149,14 @@ def score(objective: str, cycles: float, energy_pj: float) -> float:
     return {"cycles": cycles, "energy": energy_pj, "edp": cycles * energy_pj}[objective]
 
 
-def measure(work: Tiled, hw: Hardware, limit_cycles: int = MOST_CYCLES) -> Measured:
-    """Simulate a mapped item whole.
+def measure(work: Tiled, hw: Hardware, limit_cycles: int = MOST_CYCLES, phase: int = 0) -> Measured:
+    """Simulate a mapped item whole, the next loop in slot ``phase``.
 
     Raises InputError or Hang as lowering and core do, Overrun where it takes more than ``limit_cycles``.
     """
     program = lower(work, hw)
     short = int(tiles_of(program, hw.dim).weights.sum()) < SHORT_COMPUTES
-    timed = timer.run(program, hw, clock="leap" if short else "periodic", limit_cycles=limit_cycles)
+    timed = timer.run(program, hw, clock="leap" if short else "periodic", limit_cycles=limit_cycles, phase=phase)
     parts = energy.price(timed.counters, work.macs, timed.cycles, hw)
     count = timed.counters
     causes = {cause: cycles for cause, cycles in timed.causes.items() if cycles}
@@ -169,7 +171,7 @@ def measure(work: Tiled, hw: Hardware, limit_cycles: int = MOST_CYCLES) -> Measu
 
 
 def forecast(
-    work: Tiled, hw: Hardware, depth: Depth, limits: tuple[int, int] = (MOST_CYCLES,) * 2
+    work: Tiled, hw: Hardware, depth: Depth, limits: tuple[int, int] = (MOST_CYCLES,) * 2, phase: int = 0
 ) -> Forecast | Measured:
     """Extrapolate the cycles from the pace between two prefixes with equal ends, so that their drains cancel.
 
@@ -180,16 +182,16 @@ def forecast(
     program = lower(work, hw)
     how, tiles = BEGINNINGS[depth], tiles_of(program, hw.dim)
     if not tiles.weights.any():  # no tiles to cut between, or none that computes (LayerNorm)
-        return measure(work, hw, limits[0])
+        return measure(work, hw, limits[0], phase)
     reached = np.cumsum(tiles.weights)
     total, ends = int(reached[-1]), np.flatnonzero(tiles.stores) if how.stored else np.arange(len(reached))
     first = _end(ends, max(how.tiles, int(np.searchsorted(reached[ends], how.computes)) + 1))
     ends = ends[tiles.stores[ends] == tiles.stores[first]]
     second = _end(ends, int(np.searchsorted(reached[ends], how.ratio * reached[first])) + 1)
     if first == second or reached[first] + reached[second] > WORTHWHILE * total:
-        return measure(work, hw, min(limits[0], WHOLE_BEGINNINGS * limits[1]))
+        return measure(work, hw, min(limits[0], WHOLE_BEGINNINGS * limits[1]), phase)
     cuts = [beginning(program, int(tiles.ends[end])) for end in (first, second)]
-    short, long = (timer.run(cut, hw, clock="leap", limit_cycles=min(limits)) for cut in cuts)
+    short, long = (timer.run(cut, hw, clock="leap", limit_cycles=min(limits), phase=phase) for cut in cuts)
     pace = (long.cycles - short.cycles) / int(reached[second] - reached[first])
     return Forecast(long.cycles + (total - int(reached[second])) * pace, short.cycles + long.cycles)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 from sim.base.errors import InputError, did_you_mean
 from sim.cost import energy
@@ -53,6 +53,13 @@ SLACK = 1.03
 """Mappings whose forecast is worse than the best by more are not simulated whole. Forecasts from the start erred by
 -12 % to +6 % on 24 random mappings, so a climb may pass by the best one.
 """
+
+
+class Shared(TypedDict, total=False):
+    """What several searches may share: worker processes, and a journal of finished batches to resume from."""
+
+    workers: Workers | None
+    journal: Journal | None
 
 
 @dataclass(frozen=True)
@@ -104,19 +111,21 @@ def search(
     objective: Objective = "cycles",
     reach: Reach = "call",
     effort_cycles: int = EFFORT_CYCLES,
+    phase: int = 0,
     jobs: int = 1,
-    workers: Workers | None = None,
-    journal: Journal | None = None,
+    **shared: Unpack[Shared],
 ) -> Found:
     """Return the best mapping found for ``work`` on ``hw``.
 
     ``reach``: "call" = what the library's explicit-tile call can be given (tiles, dataflow); "hardware" = also
     loop orders, residency and halves that only loop commands of one's own can say.
     ``effort_cycles``: simulated cycles, beside those of the library's mapping, after which a search that is not
-    exhaustive ends. ``journal``:
-    finished batches to resume from. Raises InputError for an unknown objective, work without tiles, or work that the
-    machine refuses.
+    exhaustive ends. ``phase``: loop slot that comes next at the start, 0 after reset. ``jobs``: worker processes,
+    where ``workers`` brings none; ``journal``: finished batches to resume from. Raises InputError for an unknown
+    objective, work without tiles, or work that the machine refuses.
     """
+    if unknown := shared.keys() - Shared.__annotations__.keys():
+        raise TypeError(f"search() got an unexpected keyword argument {min(unknown)!r}")
     problems = []
     if objective not in OBJECTIVES:
         problems.append(f"objective {objective!r} is unknown{did_you_mean(objective, OBJECTIVES)}")
@@ -124,14 +133,18 @@ def search(
         problems.append(f"reach {reach!r} is unknown{did_you_mean(reach, REACHES)}")
     if effort_cycles < 1:
         problems.append(f"effort_cycles {effort_cycles} must be >= 1")
+    if phase not in (0, 1):
+        problems.append(f"phase {phase} is no loop slot; the rule is phase = 0 or 1 (nearest legal: {int(phase > 0)})")
     if problems:
         raise InputError(problems)
     item = tiled(work)
     request: dict[str, Any] = {"work": asdict(item), "machine": hw.key, "objective": objective}
-    request |= {"reach": reach, "effort_cycles": effort_cycles}
+    request |= {"reach": reach, "effort_cycles": effort_cycles} | ({"phase": phase} if phase else {})
+    workers = shared.get("workers")
     own = workers or Workers(jobs)
+    journal = shared.get("journal") or Journal()
     try:
-        run = _Search(item, hw, objective, reach, effort_cycles, own, journal or Journal(), request)
+        run = _Search(item, hw, objective, reach, effort_cycles, phase, own, journal, request)
         return run.result()
     finally:
         if workers is None:
@@ -145,6 +158,7 @@ class _Search:
     objective: Objective
     reach: Reach
     effort_cycles: int
+    phase: int
     workers: Workers
     journal: Journal
     request: dict[str, Any]
@@ -380,7 +394,7 @@ class _Search:
         answers = self.journal.get(batch)
         if answers is None:
             tasks = [
-                Task(self.work, mapping, self.hw, depth, limit, most)
+                Task(self.work, mapping, self.hw, depth, limit, most, self.phase)
                 for mapping, limit in zip(mappings, limits, strict=True)
             ]
             answers = self.workers.run(tasks)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sim import hardware
 from sim.base.errors import InputError
+from sim.isa.commands import Program
 from sim.lower import build
 from sim.lower.work import BlockSparseMatmul, Work
 from sim.mapping import search
@@ -21,6 +23,8 @@ from sim.mapping.measure import Abandoned, Forecast, Measured, Task, forecast, m
 from sim.mapping.opmapping import OpMapping
 from sim.mapping.searching import Objective
 from sim.mapping.workers import Answer, Workers
+from sim.timing import timer
+from sim.timing.timing import Timing
 from sim.validate.row_machines import machine_of_row
 
 TABLE = Path(__file__).parents[1] / "oracle" / "tilings.csv"
@@ -253,6 +257,27 @@ def test_refusals() -> None:
         search(sparse, hw)
     with pytest.raises(InputError, match="jobs >= 1"):
         search(build.matmul(16, 16, 16), hw, jobs=0)
+    with pytest.raises(InputError, match=r"phase 3 .*nearest legal: 1"):
+        search(build.matmul(16, 16, 16), hw, phase=3)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'journals'"):
+        search(build.matmul(16, 16, 16), hw, journals=None)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("phase", [0, 1])
+def test_every_simulation_of_a_search_starts_at_its_phase(phase: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beginnings and wholes. The calls are watched: the slot changes no cycles where no loop of another is left."""
+    run, phases = timer.run, set()
+
+    def watched(program: Program, hw: hardware.Hardware, **options: Any) -> Timing:
+        phases.add(options["phase"])
+        return run(program, hw, **options)
+
+    monkeypatch.setattr("sim.mapping.measure.timer.run", watched)
+    work, hw = build.matmul(256, 128, 256), hardware.load("gemmini_default")
+    found = search(work, hw, effort_cycles=200_000, phase=phase)
+    assert phases == {phase}
+    assert found.forecast > 0
+    assert found.simulated >= 1
 
 
 @pytest.mark.parametrize("work", [build.norm(64, 256, "layernorm"), build.resadd(100, 100), build.matmul(40, 40, 40)])
