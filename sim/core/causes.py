@@ -1,8 +1,8 @@
-"""Which cause a cycle has, and the interval counters: judged once per visited cycle, valid until the next visit.
+"""The cause of each cycle, and counters over intervals: set once per visited cycle, valid until the next visit.
 
-Between two visits nothing changes, so what held at the visit holds for the whole interval; counters grow by its
+Between two visits nothing changes, so the cause of the visit is that of the whole interval; counters grow by its
 length. The first cause that applies wins, in the order of the function below: the array is the resource that time is
-charged for, so a cycle in which it takes a row is compute, whatever else happens.
+charged for, so a cycle in which it takes a row is compute, even where other units work too.
 """
 
 from sim.core.events import Cause, Event

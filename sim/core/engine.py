@@ -19,7 +19,7 @@ Phases of a visited cycle. Their order is part of the semantics and the same for
 15 front end: the next command of the CPU
 
 Downstream first means: a place freed in this cycle can be filled in this cycle only where the hardware's queue allows
-that; plain queues remember the pop (`pop_t`) and judge by the count at the start of the cycle.
+that; plain queues remember the pop (`pop_t`) and compare the count at the start of the cycle.
 
 The leaping clock skips groups of units that cannot act (leap/guards.py) and the cycles in which none can. The reference
 clock (`m.full`) steps all units in every cycle.
@@ -78,7 +78,7 @@ def drive(*arguments: Any, between: Callable[[], None] | None = None) -> int:
 
 @entry
 def run(machine, program, sections, times, lines, channels, uses, leap):
-    """Run a program to its last idle cycle, to one of the stops in `fe`, or to a pause; returns the status.
+    """Run a program to its last idle cycle, to one of the stops in `m.front`, or to a pause; returns the status.
 
     A program not idle by ``front.limit_t`` is left there (OVERRUN). All else is in the arrays. After a pause, call
     again with the same. ``sections``: idle cycle of each section (fence). ``times``: timeline, ``uses``: log of the

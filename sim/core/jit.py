@@ -2,8 +2,8 @@
 
 numba gives every function a library of its own: optimised, wrapped for Python, turned into machine code, and then
 optimised once more inside each caller. A unit is called by compiled code alone, so it is handed on as it was lowered
-and optimised where it is used, with all it calls in sight, and no other code can call it there: a unit used once
-becomes part of its caller (passes.py). Less to compile, and faster code (docs/CLOCKS.md).
+and optimised where it is used, together with the units that it calls. No other code can call it there, so a unit used
+once becomes part of its caller (passes.py). Less is compiled, and the code is faster (docs/CLOCKS.md).
 
 numba itself is imported when the first compiled function is called: a run whose timings are all on disk saves its
 0.25 s of CPU.
@@ -217,7 +217,7 @@ def _plain(dtype: np.dtype) -> np.dtype:
 
 @cache
 def switched_off() -> bool:
-    """True when numba is told to compile nothing."""
+    """True when compilation is switched off (NUMBA_DISABLE_JIT)."""
     if not os.environ.get("NUMBA_DISABLE_JIT"):
         return False
     import numba  # the heavy library itself
@@ -228,7 +228,7 @@ def switched_off() -> bool:
 def passed(array: np.ndarray) -> np.ndarray:
     """Return an array as it is best handed to an entry, of the same memory.
 
-    numba works out the type of a record array at every call anew (35 us for a machine); that of a plain array with a
-    type object it has met it knows. Run as plain Python, the room needs record arrays.
+    numba works out the type of a record array anew at every call (35 us for a machine); the type of a plain array is
+    found by its type object. Run as plain Python, the room needs record arrays.
     """
     return array if switched_off() else array.view(_plain(array.dtype), np.ndarray)

@@ -1,7 +1,7 @@
 """Code that numba keeps on disk, of entries that no shared object is made of; read back only where it is whole.
 
 numba reads what it finds as it is; a flipped bit would be an error at every start, or wrong code. So each file has
-a digest, and one that does not match is compiled anew. Who may write there: folder.py.
+a digest, and one that does not match is compiled anew. Rights of the folder: folder.py.
 
 A function's files lie in a folder named after its module, within one named after the content of all sources it is made
 of (sim/core/__init__.py). Where those sources lie does not matter: every checkout and every installation of the same
@@ -65,7 +65,7 @@ class _Placed(_CacheLocator):
 
 
 class _Kept(IndexDataCacheFile):
-    """numba's files of one function, each with the digest of its content in front of it; says when it has none."""
+    """numba's files of one function, each with the digest of its content in front of it; a missing one is announced."""
 
     def __init__(self, path, name, stamp):
         super().__init__(path, name, stamp)
@@ -109,7 +109,7 @@ class _Kept(IndexDataCacheFile):
         return found
 
 
-@lru_cache(maxsize=64)  # asked whether it is there, and then loaded: half of a load's time is this
+@lru_cache(maxsize=64)  # read twice, by `has` and by `load`: half of the time of a load
 def _index(content, version):
     """The stamp and the entries of an index; none of another release of numba, whose entries may not be readable."""
     stream = io.BytesIO(content)

@@ -49,7 +49,7 @@ class Unlinkable(Exception):
 class Linked:
     """A function of a shared object.
 
-    Raises OSError where the file is not there or not what was written, Unlinkable where it says that there is none.
+    Raises OSError where the file is missing or altered, Unlinkable where it says that there is no object.
     """
 
     def __init__(self, path: Path, arguments: tuple[Any, ...]) -> None:
@@ -77,7 +77,7 @@ class Linked:
         return lambda kept=arguments: self.call(*numbers)  # kept: the numbers are addresses of arrays
 
     def call(self, *numbers: Any) -> Any:
-        """Call it with what its arguments come to. Raises RuntimeError where it ended by raising an error."""
+        """Call the function with its arguments as numbers. Raises RuntimeError where the code raised an error."""
         returned = (ctypes.c_int64 * max(1, len(self._returns)))()
         raised = ctypes.c_void_p()
         status = self._function(ctypes.addressof(returned), ctypes.addressof(raised), *numbers)
@@ -136,7 +136,7 @@ def _flat(arguments: tuple[Any, ...]) -> Iterator[int | float]:
 def cpu() -> str | None:
     """Return a name for the code that runs on this CPU, None where it is not known.
 
-    numba's variables for another CPU than this one make it the name of that one: `generic` stands for any.
+    numba's variable for another CPU gives its name instead: `generic` stands for any.
     """
     if name := os.environ.get("NUMBA_CPU_NAME"):
         return f"{platform.machine()}-{name}"
@@ -146,12 +146,12 @@ def cpu() -> str | None:
     except OSError:
         return None
     lines = [line.split(":", 1) for line in text.partition("\n\n")[0].splitlines() if ":" in line]
-    said = {key.strip(): value for key, value in lines if key.strip() in CPU_KEYS}
-    return f"{platform.machine()}-{hashlib.sha256(repr(sorted(said.items())).encode()).hexdigest()[:12]}"
+    described = {key.strip(): value for key, value in lines if key.strip() in CPU_KEYS}
+    return f"{platform.machine()}-{hashlib.sha256(repr(sorted(described.items())).encode()).hexdigest()[:12]}"
 
 
 def usable() -> bool:
-    """May entries run from shared objects? Not where numba is asked to compile in another way than its own."""
+    """True when entries may run from shared objects: no option of numba changes how code is compiled."""
     other = ("NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK", "NUMBA_OPT", "NUMBA_DEBUGINFO")
     return sys.platform == "linux" and cpu() is not None and not any(map(os.environ.get, other))
 

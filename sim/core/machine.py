@@ -55,15 +55,15 @@ NOT_REPEATED = {"l2": l2, "dram": dram, "tile": tile, "crossbar": crossbar}
 
 MACHINE = np.dtype(
     [
-        ("p", PARAMS),
+        ("p", PARAMS),  # fixed numbers of the machine
         ("full", "i8"),  # 1: the reference clock; no unit leaves out a cycle that it knows to be without effect
         *((name, unit.DTYPE) for name, unit in UNITS.items()),
-        ("fixed", fixed.DTYPE),
-        ("ports", mvout.PORTS),
-        ("burst", burst.DTYPE),
-        ("guard", guards.DTYPE),
-        ("count", "i8", (len(Event),)),
-        ("cause", "i8", (len(Cause),)),
+        ("fixed", fixed.DTYPE),  # the memory of fixed latency and bandwidth
+        ("ports", mvout.PORTS),  # which SRAM banks are read or written in this cycle
+        ("burst", burst.DTYPE),  # bursts that the leaping clock computes at once
+        ("guard", guards.DTYPE),  # when each group of units is to be stepped next
+        ("count", "i8", (len(Event),)),  # counters by event (events.py)
+        ("cause", "i8", (len(Cause),)),  # cycles by cause
         *((name, unit.DTYPE) for name, unit in NOT_REPEATED.items()),
     ]
 )

@@ -1,4 +1,4 @@
-"""The machine's fixed numbers as the hot room sees them: plain integers, no names of presets, no units of measure.
+"""The machine's fixed numbers as compiled code reads them: plain integers, without names of presets.
 
 `sim.timing.parameters` fills this record from a Hardware; the meaning of each field is that of the RTL parameter
 named beside it. Booleans are 0/1.
@@ -22,12 +22,12 @@ PARAMS = np.dtype(
     [
         ("dim", "i8"),  # PEs along one side of the array
         ("acc_bytes", "i8"),  # bytes of an accumulator element
-        ("a_bits", "i8"),  # an element in memory, loaded in state 0
-        ("b_bits", "i8"),  # in state 1
-        ("word_bits", "i8"),  # in any other state, and in the scratchpad
-        ("c_bits", "i8"),  # stored in input type
-        ("row_cycles", "i8"),  # from one row of operands into the array to the next
-        ("sum_cycles", "i8"),  # from one row out of the accumulator to the next
+        ("a_bits", "i8"),  # bits of an element in DRAM, loaded in state 0
+        ("b_bits", "i8"),  # bits of one loaded in state 1
+        ("word_bits", "i8"),  # bits of one loaded in any other state, and of one in the scratchpad
+        ("c_bits", "i8"),  # bits of an element stored in input type
+        ("row_cycles", "i8"),  # cycles from one row of operands into the array to the next
+        ("sum_cycles", "i8"),  # cycles from one row out of the accumulator to the next
         ("sp_banks", "i8"),  # scratchpad banks
         ("sp_row_bits", "i8"),  # log2 rows per scratchpad bank
         ("sp_rows", "i8"),  # scratchpad rows
@@ -36,7 +36,7 @@ PARAMS = np.dtype(
         ("acc_rows", "i8"),  # accumulator rows
         ("addr_mask", "i8"),  # data field of a local address
         ("garbage_mask", "i8"),  # all these bits set = garbage address (LocalAddr.scala)
-        ("cols_mask", "i8"),  # bits of the column and row fields of mvin and mvout (GemminiConfigs.scala)
+        ("cols_mask", "i8"),  # bits of the column field of mvin and mvout (GemminiConfigs.scala)
         ("rows_mask", "i8"),  # of the row field
         ("sp_single", "i8"),  # 1: single-ported scratchpad banks
         ("acc_single", "i8"),  # 1: single-ported accumulator banks
@@ -51,11 +51,11 @@ PARAMS = np.dtype(
         ("n_xacts", "i8"),  # transaction ids of reader and writer each
         ("n_cmds", "i8"),  # commands tracked per load/store controller
         ("ldq", "i8"),  # entries of the load controller's queue
-        ("stq", "i8"),  # of the store controller's
-        ("exq", "i8"),  # of the execute controller's
+        ("stq", "i8"),  # entries of the store controller's queue
+        ("exq", "i8"),  # entries of the execute controller's queue
         ("rs_ld", "i8"),  # reservation station entries: loads
-        ("rs_ex", "i8"),  # executes
-        ("rs_st", "i8"),  # stores
+        ("rs_ex", "i8"),  # reservation station entries: executes
+        ("rs_st", "i8"),  # reservation station entries: stores
         ("serialise_stores", "i8"),  # 1: a store waits for all stores before it
         ("tag_queue", "i8"),  # results that the mesh tracks
         ("matmul_ids", "i8"),  # max_simultaneous_matmuls

@@ -96,7 +96,7 @@ else:
         library = _OptimisedWhole
 
     class _Types(tuple):
-        """Types of arguments; numba spells them out before each of its thirty passes, and a machine is a long word."""
+        """Types of arguments; numba spells them out before each of its thirty passes, and that of a machine is long."""
 
         def __repr__(self):
             return f"({len(self)} arguments)"

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Unpack
 
 from sim.base.errors import InputError, did_you_mean
 from sim.cost import energy
@@ -29,7 +29,7 @@ from sim.mapping.kinds import bound, kind_of, library
 from sim.mapping.kinds.kind import REACHES, MappedKind, Reach
 from sim.mapping.measure import MOST_CYCLES, Abandoned, Answer, Depth, Measured, Task, score
 from sim.mapping.opmapping import OpMapping, Tiled, tiled
-from sim.mapping.workers import Workers
+from sim.mapping.workers import Shared, Workers
 
 Objective = Literal["cycles", "energy", "edp"]
 OBJECTIVES: tuple[Objective, ...] = ("cycles", "energy", "edp")
@@ -53,13 +53,6 @@ SLACK = 1.03
 """Mappings whose forecast is worse than the best by more are not simulated whole. Forecasts from the start erred by
 -12 % to +6 % on 24 random mappings, so a climb may pass by the best one.
 """
-
-
-class Shared(TypedDict, total=False):
-    """What several searches may share: worker processes, and a journal of finished batches to resume from."""
-
-    workers: Workers | None
-    journal: Journal | None
 
 
 @dataclass(frozen=True)

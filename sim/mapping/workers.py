@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from typing import TypedDict
 
 from sim.base import workers
 from sim.base.errors import CaratError, InputError
+from sim.mapping.journal import Journal
 from sim.mapping.measure import Answer, Task
 
 
@@ -45,3 +47,10 @@ class Workers:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Shared(TypedDict, total=False):
+    """What several searches may share: worker processes, and a journal of finished batches to resume from."""
+
+    workers: Workers | None
+    journal: Journal | None

@@ -106,7 +106,7 @@ def test_functions_fit_on_a_screen() -> None:
         for path in FILES
         for node in functions(path)
     )
-    assert {name.partition(":")[0] for name in breaches(MOST_FUNCTION_LINES, sizes)} == LONG
+    assert {name.partition(":")[0] for name in breaches(MOST_FUNCTION_LINES, sizes)} <= LONG
 
 
 def test_parameter_lists_are_short() -> None:
@@ -176,6 +176,33 @@ def test_no_room_compares_the_kind_of_an_operator_with_a_name() -> None:
     ]
     assert {word for _, words in found for word in words} == ATTENTION
     assert {module for module, _ in found} == {"sim.sparsity.structure"}
+
+
+UNCOMMENTED = {
+    "sim/core/units/dram/state.py",
+    "sim/core/units/tilelink.py",
+    "sim/core/units/tlb.py",
+    "sim/core/units/walks.py",
+}
+"""Records with fields that still lack a comment: the list may only become shorter."""
+
+
+def test_every_field_of_a_core_record_says_what_it_holds() -> None:
+    """A comment on its line: what, in which unit. Times end in `_t` and are cycles."""
+    wrong, fields = [], 0
+    for path in sorted((ROOT / "sim" / "core").rglob("*.py")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for node in ast.walk(tree_of(path)):
+            match node:
+                case (
+                    ast.Tuple(elts=[ast.Constant(value=str()), ast.Constant(value="i8"), *_])
+                    | ast.Tuple(elts=[ast.Constant(value=str()), ast.Name() | ast.Attribute(), *_], ctx=ast.Load())
+                ):
+                    fields += 1
+                    if "  # " not in lines[(node.end_lineno or 0) - 1][node.end_col_offset :]:
+                        wrong.append(str(path.relative_to(ROOT)))
+    assert fields > 700
+    assert set(wrong) <= UNCOMMENTED
 
 
 def test_no_circle_of_files() -> None:

@@ -6,15 +6,14 @@ run done) before the clock starts, no timing is on disk or in memory.
 
 from __future__ import annotations
 
-import json
 import os
 import resource
-import subprocess
-import sys
 import time
 from typing import Any
 
 os.environ["CARAT_CACHE_MIB"] = "0"
+
+import apart
 
 import sim
 
@@ -48,14 +47,5 @@ def measure(name: str) -> dict[str, Any]:
     }
 
 
-def main(names: list[str]) -> None:
-    """Measure one network here, several in processes of their own."""
-    if len(names) == 1:
-        print(json.dumps(measure(names[0])), flush=True)
-        return
-    for name in names or NETWORKS:
-        subprocess.run([sys.executable, __file__, name], check=True)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    apart.main(__file__, NETWORKS, measure)

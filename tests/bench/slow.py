@@ -7,14 +7,13 @@ run that the issue compares it with (``times``).
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import time
 from typing import Any
 
 os.environ["CARAT_CACHE_MIB"] = "0"
+
+import apart
 
 import sim
 import workloads
@@ -79,14 +78,5 @@ def measure(name: str) -> dict[str, Any]:
     return found
 
 
-def main(names: list[str]) -> None:
-    """Measure one here, several in processes of their own."""
-    if len(names) == 1:
-        print(json.dumps(measure(names[0])), flush=True)
-        return
-    for name in names or (*RUNS, GENERATION):
-        subprocess.run([sys.executable, __file__, name], check=True)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    apart.main(__file__, (*RUNS, GENERATION), measure)

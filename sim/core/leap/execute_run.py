@@ -119,7 +119,7 @@ def begin(now, m):
 
 @njit
 def disturbed(now, m):
-    """Does this cycle bring what a run cannot stand: a bank taken by a write, or a store that reads the scratchpad?"""
+    """True when this cycle ends a run early: a write takes one of its banks, or a store reads the scratchpad."""
     x = m.execute
     if m.p.sp_single and x.run_reads:
         written = m.ports.sp_write_t

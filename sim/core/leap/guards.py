@@ -1,7 +1,7 @@
 """Which groups of units the leaping clock steps in a visited cycle.
 
-A group is skipped while none of its units can act: its wake has not come and nothing was handed to it. The reference
-clock (`m.full`) steps every unit in every cycle.
+A group is skipped while none of its units can act: before its wake, unless another unit hands it something. The
+reference clock (`m.full`) steps every unit in every cycle.
 
     results    phase 2        the array's rows on their way out
     data       phases 3-7,    whatever moves data between port, local memory and store path
@@ -19,12 +19,12 @@ from sim.core.units import reservation
 
 DTYPE = np.dtype(
     [
-        # earliest cycle in which a group could act by the passing of time alone
-        ("results_t", "i8"),
-        ("data_t", "i8"),
-        ("execute_t", "i8"),
-        ("loads_t", "i8"),
-        ("commands_t", "i8"),
+        # wake of each group: earliest cycle in which it could act by the passing of time alone
+        ("results_t", "i8"),  # phase 2
+        ("data_t", "i8"),  # phases 3 to 7, 9, 10
+        ("execute_t", "i8"),  # phase 8
+        ("loads_t", "i8"),  # phases 11, 12
+        ("commands_t", "i8"),  # phases 13 to 15
     ]
 )
 

@@ -4,7 +4,7 @@ From one k to the next the loop names rows of A and B a fixed distance further, 
 C. Two stops at which the machine is the same but for that, with nothing but commands of this loop on the way, prove
 that the stretch between them comes again, until another unit could begin to work (the last k has its own sizes, and
 stores follow it) or rows of A or B lie in another bank, or the TLB answers otherwise. Everything that the shift does
-not reach has to be equal as it is: what is forgotten here hides a period, no more.
+not reach has to be equal as it is: a field that is left out only hides a period.
 """
 
 from sim.core.address import BITS, LOW
@@ -46,11 +46,11 @@ def _loads_along(m):
 
 @entry
 def spacing(machine, least):
-    """Execute commands of so many whole steps of k that they are `least`; 0 where no period is looked for."""
+    """Execute commands of whole steps of k, `least` or a few more; 0 where no period is looked for."""
     m = machine[0]
     s = m.loop_matmul
     one = 2 * s.bound[s.slot[EX], 0] * s.bound[s.slot[EX], 1]
-    length = m.p.block_len  # a load of A takes so many steps at once
+    length = m.p.block_len  # steps of k that one load of A covers
     if _loads_along(m):
         if s.k[EX] < length or s.k[LDA] - s.k[EX] > 2 * length:
             return 0  # loads that run ahead keep no distance
@@ -235,7 +235,7 @@ def _last(m, first):
 
 @njit
 def _answered(run, step, uses, used, often, tlbs, program, by):
-    """How often of `often` times the TLB answers as it did in the step; the uses are put behind those `used` already.
+    """How many of `often` repetitions the TLB answers as in the step; their uses are logged from `used` on.
 
     ``by``: steps of k from one to the next, for which the move by one of them is set up.
     """

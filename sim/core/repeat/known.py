@@ -17,7 +17,7 @@ BUCKETS = 1 << 10
 class Known:
     """Arrays of one run, kept for the thread's next: to take them anew costs more than a short program.
 
-    How far they are filled is in the run's record (memo.RUN); what lies behind is of no meaning.
+    How far they are filled is in the run's record (memo.RUN); entries behind that are not read.
     """
 
     def __init__(self) -> None:

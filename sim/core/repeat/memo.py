@@ -2,7 +2,7 @@
 
 A *state* is a canonical machine with relative addresses and without its TLB. A *step* is what the machine did from a
 state on through a stretch of the program: the next state, cycles, counters, and every use of the TLB with its answer.
-A step may be repeated wherever its state is met again before a stretch of the same commands, if the TLB answers the
+A step may be repeated wherever its state comes again in front of a stretch of the same commands, if the TLB answers the
 same accesses at the addresses of the new place in the same way: then no unit can tell the two apart.
 """
 
@@ -25,7 +25,7 @@ STATE = np.dtype(
     [
         ("digest", "i8"),  # of the image
         ("at", "i8"),  # where the image lies in the pool: pairs of index and value
-        ("n", "i8"),  # how many pairs
+        ("n", "i8"),  # pairs of the image
         ("first", "i8"),  # its first step, -1 none
         ("oldest", "i8"),  # oldest timeline row still open
         ("unread", "i8"),  # commands before its place that wait as they came (negative)
@@ -44,10 +44,10 @@ STEP = np.dtype(
         ("row", "i8"),  # timeline row of its begin
         ("rows", "i8"),  # timeline rows begun
         ("uses_at", "i8"),  # its uses of the TLB: index of the first
-        ("uses_n", "i8"),  # how many
+        ("uses_n", "i8"),  # its uses of the TLB
         ("local", "i8"),  # 1: the addresses of its uses are independent of their place
         ("section_at", "i8"),  # ends of its sections: index of the first
-        ("sections", "i8"),  # how many
+        ("sections", "i8"),  # its sections
         ("idle_t", "i8"),  # cycle of the last of them
         # the scaler's few multipliers: used or not, the element that had one last, before and after; slots that left
         ("granted", "i8"),  # 1: a multiplier was used
@@ -67,7 +67,7 @@ RUN = np.dtype(
         ("state", "i8"),  # its number, -1 none
         ("grant", "i8"),  # element that last had the scaler's multiplier, its slots turned to their beginning
         ("elements", "i8"),  # elements of a row that share a multiplier
-        ("sections", "i8"),  # how many
+        ("sections", "i8"),  # sections so far
         ("idle_t", "i8"),  # cycle of the last of them
         # how addresses are being turned (see places)
         ("away", "i8"),  # 1: to relative, 0: back
@@ -98,12 +98,12 @@ RUN = np.dtype(
         ("tried", "i8"),  # stretches since the length was judged
         ("tried_cycles", "i8"),  # their cycles
         ("in_vain", "i8"),  # stretches in a row without a repetition
-        # how much is known: words of images, uses of the TLB, states, steps, ends of sections
-        ("words", "i8"),
-        ("used", "i8"),
-        ("known", "i8"),
-        ("made", "i8"),
-        ("marked", "i8"),
+        # how much is known
+        ("words", "i8"),  # words of images
+        ("used", "i8"),  # uses of the TLB
+        ("known", "i8"),  # states
+        ("made", "i8"),  # steps
+        ("marked", "i8"),  # ends of sections
         ("oldest", "i8"),  # oldest timeline row still open where the machine was left last, counted back
         ("count", "i8", (len(Event),)),  # counters
         ("cause", "i8", (len(Cause),)),  # cycles by cause
@@ -213,7 +213,7 @@ def answers(uses, at, n, cycles, t, program, origin):
 
 @njit
 def rebase(t, now):
-    """Set the clock of a TLB back by `now`: of its asks only those for that very cycle are still open."""
+    """Set the clock of a TLB back by `now`: of its requests only those of that very cycle are still open."""
     for client in range(2):
         asks = t.ask_t[client, now & 1] == now
         page = t.ask_page[client, now & 1] if asks else 0
@@ -281,7 +281,7 @@ def _shown(times, step, run, oldest, program):
 
 @njit
 def take_grant(m, run, step):
-    """Note the scaler's grants of a step, and take them out of the machine: most loads never ask for a multiplier."""
+    """Note the scaler's grants of a step, and take them out of the machine: most loads use no multiplier."""
     s = m.mvin.narrow
     step.granted = s.granted
     step.grant_before = run.grant

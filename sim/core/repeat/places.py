@@ -134,11 +134,11 @@ def _stores(m, program, turn):
     for row in range(o.issue_n + o.scale_n + o.norm_n + o.dispatch_n):
         o.address[row] = _turned(o.address[row], program, turn)
     w = m.writer
-    w.vaddr = _turned(w.vaddr, program, turn)
-    w.pk_vaddr = _turned(w.pk_vaddr, program, turn)
-    w.q_vaddr = _turned(w.q_vaddr, program, turn)
-    w.t_vaddr = _turned(w.t_vaddr, program, turn)
-    w.p_vaddr = _turned(w.p_vaddr, program, turn)
+    w.address = _turned(w.address, program, turn)
+    w.packet_address = _turned(w.packet_address, program, turn)
+    w.tlb_address = _turned(w.tlb_address, program, turn)
+    w.translated_address = _turned(w.translated_address, program, turn)
+    w.parked_address = _turned(w.parked_address, program, turn)
 
 
 @njit

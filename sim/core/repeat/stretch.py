@@ -1,4 +1,4 @@
-"""Between two stretches of the periodic clock (periodic.py): what was made is remembered, what is known is repeated.
+"""Between two stretches of the periodic clock (periodic.py): the stretch just made is stored, known ones are repeated.
 
 Compiled as a whole, as a stretch is simulated in a few hundred microseconds and Python would take tens of them here.
 """

@@ -1,7 +1,7 @@
 """The two-entry command queues of the front end (Chisel Queue(2): latency 1, one in and one out per cycle).
 
-Units run downstream first, so a pop is seen before the push of the same cycle; hardware, however, judges "full"
-by the count at the start of the cycle. `pop_t` remembers a pop of this very cycle for that reason.
+Units run downstream first, so a pop is seen before the push of the same cycle; hardware, however, compares
+the count at the start of the cycle. `pop_t` remembers a pop of this very cycle for that reason.
 """
 
 import numpy as np

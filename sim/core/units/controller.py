@@ -1,4 +1,4 @@
-"""What load and store controller share: a command queue and a tracker of commands (DMACommandTracker.scala)."""
+"""What load and store controllers share: a command queue and a tracker of commands (DMACommandTracker.scala)."""
 
 from sim.core.jit import njit
 from sim.core.normal import LONG_AGO, due, recent, straighten
@@ -32,12 +32,29 @@ TRACKER = [
 
 IDLE, WAITING_FOR_DMA, SENDING_ROWS = range(3)
 STATES = ("waiting for a command", "waiting for the DMA", "sending rows")
-"""Values of `state`: LoadController.scala and StoreController.scala have the same three."""
+"""Values of `state`, the same in LoadController.scala and StoreController.scala."""
 
 
 def reset(s):
     """State after reset."""
     s.queue_pop_t = LONG_AGO
+
+
+@njit
+def had_room(now, s, entries):
+    """True when the queue had room at the start of this cycle."""
+    return s.queue_n + (1 if s.queue_pop_t == now else 0) < entries
+
+
+@njit
+def push(s, funct, rs1, rs2, slot):
+    """Append a command that the reservation station issues from one of its slots."""
+    i = (s.queue_head + s.queue_n) % RING
+    s.queue_funct[i] = funct
+    s.queue_rs1[i] = rs1
+    s.queue_rs2[i] = rs2
+    s.queue_slot[i] = slot
+    s.queue_n += 1
 
 
 @njit
@@ -52,7 +69,7 @@ def pop(now, m, s):
 
 @njit
 def allocate(m, s, left):
-    """Track the command at the head of the queue, of which `left` is to come. False while the tracker is full."""
+    """Track the command at the head of the queue: `left` bytes (store: rows) to come. False: the tracker is full."""
     if s.tracked_n >= m.p.n_cmds:
         return False
     place = 0

@@ -86,7 +86,7 @@ def fetch(m, program):
 
 @njit
 def fell_idle(now, m):
-    """At a fence (or behind the last command): has the accelerator fallen idle? Judged on the start of the cycle."""
+    """True at a fence, or behind the last command, when the accelerator was idle at the start of the cycle."""
     fe = m.front
     return fe.waits == 1 and fe.offer_t <= now and not busy(m)
 

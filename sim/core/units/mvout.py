@@ -115,7 +115,7 @@ def _hand_over(now, m):
     o = m.mvout
     p = m.p
     if not m.writer.ready or (p.read_is_queue and o.issue_n == 0):
-        return False  # gemmini 8c3f992 looks whether there is a head; 25809f78 does not
+        return False  # gemmini 8c3f992 tests that there is a head; 25809f78 does not
     address = o.issue_address[o.issue_head]
     valid = False
     acted = False
@@ -360,7 +360,7 @@ def canonise(m, now):
 
 @njit
 def _left_behind(p, address):
-    """What is read of the bits left behind in the issue queue: which memory, and which bank of the scratchpad."""
+    """Bits of the issue queue that are read though their entry is gone: the memory, and the bank of the scratchpad."""
     if is_garbage(p, address):
         return address
     if is_acc(address):

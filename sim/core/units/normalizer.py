@@ -50,7 +50,7 @@ DIVIDER, RECIPROCAL_OF_SUM, SQUARE_ROOT, RECIPROCAL_OF_ROOT, MULTIPLIER = range(
 NO_UNIT = -1
 
 STEPS = {
-    # state: unit asked, cycles to its result, cycles the unit is held beyond, state meanwhile, state behind
+    # state: unit used, cycles to its result, cycles the unit is held beyond, state meanwhile, state behind
     GET_MEAN: (DIVIDER, DIVIDE, 0, WAIT_MEAN, IDLE),
     GET_VARIANCE: (DIVIDER, DIVIDE, 0, WAIT_VARIANCE, GET_STDDEV),
     GET_STDDEV: (SQUARE_ROOT, ROOT, 1, WAIT_STDDEV, GET_INVERSE),
@@ -128,7 +128,7 @@ def _draining(z, i):
 
 @njit
 def accepts(now, m, stat):
-    """Will the normaliser take a row for this statistic this cycle? Asked before `step` settled the states."""
+    """True when the normaliser takes a row for this statistic now; called before `step` updates the states."""
     z = m.norm
     if not m.p.has_norm:
         return z.n + (1 if z.pop_t == now else 0) < 2
@@ -137,7 +137,7 @@ def accepts(now, m, stat):
 
 @njit
 def enter(now, m, stat, cmd, has_data):
-    """A row enters; what it becomes holds from the next cycle."""
+    """A row enters; its state holds from the next cycle on."""
     z = m.norm
     if not m.p.has_norm:
         z.n += 1
@@ -207,7 +207,7 @@ def _end(z, i, state):
 
 @njit
 def _ask(now, z, i, sum_busy):
-    """A statistic asks the unit of its state for a result. Returns now when it is taken, else when to ask again."""
+    """A statistic requests a result of its state's unit. Returns now when it is taken, else when to try again."""
     s = z.state[i]
     unit = UNIT[s]
     of_sum = unit == DIVIDER or unit == RECIPROCAL_OF_SUM

@@ -11,6 +11,7 @@ from sim.core.normal import LONG_AGO, recent, straighten
 from sim.core.params import FIXED, NEVER, XACTS
 from sim.core.units import tlb, writer
 from sim.core.units.memory import E_RB, E_RR, fixed
+from sim.core.units.packet import best_size
 from sim.core.units.tilelink import READER, WRITER, put_in, room
 
 QUEUE = 16
@@ -29,11 +30,11 @@ DTYPE = np.dtype(
         ("queue_block_stride", "i8", (QUEUE,)),  # local rows from one block to the next
         # the row being split
         ("busy", "i8"),  # 1: a row is being split
-        ("address", "i8"),  # DRAM address of what is still to be asked for
+        ("address", "i8"),  # DRAM address of what is still to be requested
         ("block_target", "i8"),  # as queue_target
         ("block_shape", "i8"),  # as queue_shape
-        ("bytes_left", "i8"),  # bytes still to be asked for
-        ("bytes_asked", "i8"),  # bytes asked for
+        ("bytes_left", "i8"),  # bytes still to be requested
+        ("bytes_requested", "i8"),  # bytes requested
         ("row_bytes", "i8"),  # bytes of a local row
         ("block_stride", "i8"),  # local rows from one block to the next
         # TLB stage and translate stage: xact | beats << 16, address
@@ -78,11 +79,11 @@ def can_accept(m):
 
 
 @njit
-def accept(m, vaddr, w0, w1, length_bytes, row_bytes, stride):
+def accept(m, address, w0, w1, length_bytes, row_bytes, stride):
     """One row request of the load controller."""
     r = m.reader
     i = (r.queue_head + r.queue_n) % QUEUE
-    r.queue_address[i] = vaddr
+    r.queue_address[i] = address
     r.queue_target[i] = w0
     r.queue_shape[i] = w1
     r.queue_bytes[i] = length_bytes
@@ -180,26 +181,11 @@ def _look_up(now, m):
 
 
 @njit
-def _largest_get(p, address, left):
-    """The aligned Get with most bytes of a row: (bytes of the Get, useful bytes); the smallest of equal ones."""
-    size = p.beat_bytes
-    best = 0
-    best_bytes = -1
-    while size <= p.max_bytes:
-        useful = min(size - (address & (size - 1)), left)
-        if useful > best_bytes:
-            best_bytes = useful
-            best = size
-        size *= 2
-    return best, best_bytes
-
-
-@njit
 def _split(now, m):
     """The next Get of the row being split gets an id and goes to the TLB stage."""
     r = m.reader
     p = m.p
-    size, useful = _largest_get(p, r.address, r.bytes_left)
+    size, useful = best_size(p, r.address, r.bytes_left)
     r.free_n -= 1
     xact = r.free[r.free_n]
     r.used += 1
@@ -208,10 +194,10 @@ def _split(now, m):
     r.id_total_bytes[xact] = size
     r.id_shift[xact] = r.address & (size - 1)
     r.id_useful_bytes[xact] = useful
-    r.id_offset[xact] = r.bytes_asked % r.row_bytes
+    r.id_offset[xact] = r.bytes_requested % r.row_bytes
     r.id_row_bytes[xact] = r.row_bytes
     r.id_block_stride[xact] = r.block_stride
-    r.id_address[xact] = (r.block_target & 0xFFFFFFFF) + r.block_stride * (r.bytes_asked // r.row_bytes)
+    r.id_address[xact] = (r.block_target & 0xFFFFFFFF) + r.block_stride * (r.bytes_requested // r.row_bytes)
     if m.burst.enabled and p.memory_model == FIXED and _alone(m):
         _send(now, m, xact, size // p.beat_bytes)
     else:
@@ -219,7 +205,7 @@ def _split(now, m):
         r.tlb_arg = xact | (size // p.beat_bytes) << 16
         r.tlb_address = r.address
     r.address += useful
-    r.bytes_asked += useful
+    r.bytes_requested += useful
     r.bytes_left -= useful
     if r.bytes_left <= 0:
         r.busy = 0
@@ -236,7 +222,7 @@ def _next_row(r):
     r.bytes_left = r.queue_bytes[h]
     r.row_bytes = r.queue_row_bytes[h]
     r.block_stride = r.queue_block_stride[h]
-    r.bytes_asked = 0
+    r.bytes_requested = 0
     r.queue_head = (h + 1) % QUEUE
     r.queue_n -= 1
 
@@ -261,7 +247,7 @@ def canonise(m, now):
         r.block_target = 0
         r.block_shape = 0
         r.bytes_left = 0
-        r.bytes_asked = 0
+        r.bytes_requested = 0
         r.row_bytes = 0
         r.block_stride = 0
     if not r.tlb_valid:

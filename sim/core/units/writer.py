@@ -10,6 +10,7 @@ from sim.core.jit import njit
 from sim.core.normal import LONG_AGO, recent
 from sim.core.params import NEVER
 from sim.core.units import tlb
+from sim.core.units.packet import best_size
 from sim.core.units.tilelink import WRITER, put_in, room, take
 
 IDLE = 0
@@ -19,26 +20,26 @@ BEATS = 2
 DTYPE = np.dtype(
     [
         ("state", "i8"),  # IDLE, NEW_PACKET or BEATS
-        ("vaddr", "i8"),  # DRAM address of the next Put
+        ("address", "i8"),  # DRAM address of the next Put
         ("length", "i8"),  # bytes of the row
         ("sent", "i8"),  # bytes of them sent
-        ("pk_vaddr", "i8"),  # DRAM address of the Put
-        ("pk_bytes", "i8"),  # size of the Put
-        ("pk_useful", "i8"),  # useful bytes in it
-        ("pk_from", "i8"),  # first useful byte inside the Put
+        ("packet_address", "i8"),  # DRAM address of the Put
+        ("packet_bytes", "i8"),  # size of the Put
+        ("packet_useful_bytes", "i8"),  # useful bytes in it
+        ("packet_first_byte", "i8"),  # first useful byte inside the Put
         ("beats_left", "i8"),  # beats of it still to come
         ("used", "i8"),  # ids waiting for their acknowledge
         ("freed_t", "i8"),  # last cycle with an acknowledge
         # stages: packed beat (see _pack), address
-        ("q_valid", "i8"),  # 1: a beat is in front of the TLB
-        ("q_beat", "i8"),  # the beat
-        ("q_vaddr", "i8"),  # its DRAM address
-        ("t_valid", "i8"),  # 1: a beat is translated
-        ("t_beat", "i8"),  # the beat
-        ("t_vaddr", "i8"),  # its DRAM address
-        ("p_valid", "i8"),  # parked behind a refused beat
-        ("p_beat", "i8"),  # the beat
-        ("p_vaddr", "i8"),  # its DRAM address
+        ("tlb_valid", "i8"),  # 1: a beat is in front of the TLB
+        ("tlb_beat", "i8"),  # the beat
+        ("tlb_address", "i8"),  # its DRAM address
+        ("translated_valid", "i8"),  # 1: a beat is translated
+        ("translated_beat", "i8"),  # the beat
+        ("translated_address", "i8"),  # its DRAM address
+        ("parked_valid", "i8"),  # parked behind a refused beat
+        ("parked_beat", "i8"),  # the beat
+        ("parked_address", "i8"),  # its DRAM address
         ("ready", "i8"),  # a new row can be taken this cycle
     ]
 )
@@ -54,7 +55,7 @@ def busy(m):
 def at_rest(m):
     """Nothing to send: neither a row nor a beat in a stage."""
     w = m.writer
-    return w.state == IDLE and w.q_valid + w.t_valid + w.p_valid == 0
+    return w.state == IDLE and w.tlb_valid + w.translated_valid + w.parked_valid == 0
 
 
 @njit
@@ -81,71 +82,49 @@ def _useful_of_beat(p, first, useful, beat):
 
 
 @njit
-def _choose(m):
-    """Pick the Put that carries most useful bytes; the smallest of equals."""
-    w = m.writer
-    p = m.p
-    left = w.length - w.sent
-    size = p.beat_bytes
-    best = 0
-    best_bytes = -1
-    while size <= p.max_bytes:
-        room_in = size - (w.vaddr & (size - 1))
-        got = left if left < room_in else room_in
-        if got > best_bytes:
-            best_bytes = got
-            best = size
-        size *= 2
-    w.pk_bytes = best
-    w.pk_useful = best_bytes
-    w.pk_from = w.vaddr & (best - 1)
-    w.pk_vaddr = w.vaddr
-
-
-@njit
 def step(now, m):
-    """One cycle of the writer up to its readiness for a row; the row itself comes by `accept`. Returns the wake."""
+    """One cycle of the writer; `ready` says whether `accept` may bring a row in this cycle. Returns the wake."""
     w = m.writer
     p = m.p
     acted = False
-    shown = w.q_valid or w.t_valid  # else the answer to the wires of this cycle is not read
-    shown_vaddr = w.q_vaddr
+    shown = w.tlb_valid or w.translated_valid  # else the answer to the wires of this cycle is not read
+    shown_address = w.tlb_address
     retry = False
-    if w.t_valid:
+    if w.translated_valid:
         if tlb.missed(now, m.tlb, tlb.WRITER):
             retry = True
-            w.t_valid = 0
+            w.translated_valid = 0
             acted = True
         elif room(m.port.writer_out, now):
-            put_in(m.port.writer_out, WRITER, w.t_beat >> 1, w.t_beat & 1, w.t_vaddr)
-            w.t_valid = 0
+            put_in(m.port.writer_out, WRITER, w.translated_beat >> 1, w.translated_beat & 1, w.translated_address)
+            w.translated_valid = 0
             acted = True
-    again_beat = w.t_beat
-    again_vaddr = w.t_vaddr
-    had_parked = w.p_valid
-    if w.q_valid and w.t_valid == 0:
-        tlb.request(now, m.tlb, tlb.WRITER, w.q_vaddr)
+    again_beat = w.translated_beat
+    again_address = w.translated_address
+    had_parked = w.parked_valid
+    if w.tlb_valid and w.translated_valid == 0:
+        tlb.request(now, m.tlb, tlb.WRITER, w.tlb_address)
         if retry:
-            w.p_valid = 1
-            w.p_beat = w.q_beat
-            w.p_vaddr = w.q_vaddr
+            w.parked_valid = 1
+            w.parked_beat = w.tlb_beat
+            w.parked_address = w.tlb_address
         else:
-            w.t_valid = 1
-            w.t_beat = w.q_beat
-            w.t_vaddr = w.q_vaddr
-        w.q_valid = 0
+            w.translated_valid = 1
+            w.translated_beat = w.tlb_beat
+            w.translated_address = w.tlb_address
+        w.tlb_valid = 0
         acted = True
     w.ready = 1 if w.state == IDLE else 0
-    if w.q_valid == 0:
+    if w.tlb_valid == 0:
         if retry:
-            w.q_valid = 1
-            w.q_beat = again_beat
-            w.q_vaddr = again_vaddr
+            w.tlb_valid = 1
+            w.tlb_beat = again_beat
+            w.tlb_address = again_address
         elif had_parked:
-            w.q_valid = 1
-            w.q_beat = w.p_beat
-            w.q_vaddr = w.p_vaddr
-            w.p_valid = 0
+            w.tlb_valid = 1
+            w.tlb_beat = w.parked_beat
+            w.tlb_address = w.parked_address
+            w.parked_valid = 0
             acted = True
         elif w.state != IDLE:
             used = w.used + (1 if w.freed_t == now else 0)
@@ -153,7 +132,7 @@ def step(now, m):
                 acted = True
                 _beat(m)
     if shown:
-        tlb.present(now, m.tlb, tlb.WRITER, shown_vaddr)
+        tlb.present(now, m.tlb, tlb.WRITER, shown_address)
     if acted:
         return now + 1
     return NEVER
@@ -165,19 +144,21 @@ def _beat(m):
     w = m.writer
     p = m.p
     if w.state == NEW_PACKET:
-        _choose(m)
-        w.beats_left = w.pk_bytes // p.beat_bytes
-        w.vaddr += w.pk_useful
+        w.packet_bytes, w.packet_useful_bytes = best_size(p, w.address, w.length - w.sent)
+        w.packet_first_byte = w.address & (w.packet_bytes - 1)
+        w.packet_address = w.address
+        w.beats_left = w.packet_bytes // p.beat_bytes
+        w.address += w.packet_useful_bytes
         w.used += 1
-    beat = w.pk_bytes // p.beat_bytes - w.beats_left
-    got = _useful_of_beat(p, w.pk_from, w.pk_useful, beat)
+    beat = w.packet_bytes // p.beat_bytes - w.beats_left
+    got = _useful_of_beat(p, w.packet_first_byte, w.packet_useful_bytes, beat)
     left = w.length - w.sent
     w.sent += got
     w.beats_left -= 1
     last = 1 if w.beats_left == 0 else 0
-    w.q_valid = 1
-    w.q_beat = (w.pk_useful << 16 | w.pk_bytes) << 1 | last
-    w.q_vaddr = w.pk_vaddr
+    w.tlb_valid = 1
+    w.tlb_beat = (w.packet_useful_bytes << 16 | w.packet_bytes) << 1 | last
+    w.tlb_address = w.packet_address
     if not last:
         w.state = BEATS
     elif got >= left:
@@ -188,10 +169,10 @@ def _beat(m):
 
 
 @njit
-def accept(m, vaddr, length, block, store):
+def accept(m, address, length, block, store):
     """A row, or one block of it; only the last block (store) starts the transfer."""
     w = m.writer
-    w.vaddr = vaddr
+    w.address = address
     w.length = (block * m.p.dim * m.p.c_bits >> 3) + length
     w.sent = 0
     w.state = NEW_PACKET if store else IDLE
@@ -202,25 +183,25 @@ def canonise(m, now):
     """Normal form, clock set back to 0."""
     w = m.writer
     if w.state == IDLE:
-        w.vaddr = 0
+        w.address = 0
         w.length = 0
         w.sent = 0
     if w.state != BEATS:
-        w.pk_vaddr = 0
-        w.pk_bytes = 0
-        w.pk_useful = 0
-        w.pk_from = 0
+        w.packet_address = 0
+        w.packet_bytes = 0
+        w.packet_useful_bytes = 0
+        w.packet_first_byte = 0
         w.beats_left = 0
-    if not w.q_valid:
-        w.q_beat = 0
-        if not w.t_valid:
-            w.q_vaddr = 0  # else still on the wires that the TLB answers
-    if not w.t_valid:
-        w.t_beat = 0
-        w.t_vaddr = 0
-    if not w.p_valid:
-        w.p_beat = 0
-        w.p_vaddr = 0
+    if not w.tlb_valid:
+        w.tlb_beat = 0
+        if not w.translated_valid:
+            w.tlb_address = 0  # else still on the wires that the TLB answers
+    if not w.translated_valid:
+        w.translated_beat = 0
+        w.translated_address = 0
+    if not w.parked_valid:
+        w.parked_beat = 0
+        w.parked_address = 0
     w.freed_t = recent(w.freed_t, now, 0)
     w.ready = 0
 

@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from sim.hardware import Hardware
 from sim.isa.commands import PASS_SHIFT
-from sim.lower.encode import float_bits
-from sim.lower.matmul import c_bytes, d_bytes
+from sim.lower.matmul import c_bytes
 from sim.lower.norm import PASSES, STATISTICS
 from sim.lower.pace import HAND, Pace
 from sim.lower.sparse.blocks import BITS_PER_BYTE
@@ -22,8 +21,9 @@ from sim.lower.sparse.cost import LoadCost
 from sim.lower.sparse.merge import Items, Streams
 from sim.lower.sparse.sampled_pairs import pairs
 from sim.lower.sparse.sampled_plan import SLOTS, Cut, Shape
+from sim.lower.sparse.sizes import bias_stride_bytes, product_sizes
 from sim.lower.tiling import blocks_of
-from sim.lower.work import Operand, SampledMatmul
+from sim.lower.work import SampledMatmul
 
 NORM_CYCLES = 2
 """Estimated cycles of a store through the normaliser beyond one per block; of 0 to 10 the one that ends soonest."""
@@ -70,8 +70,7 @@ def walk(work: SampledMatmul, cut: Cut, hw: Hardware) -> Walked:
     )
     chunks = _chunks(shape, steps)
     state = np.zeros(1, records.STATE)
-    d = work.matmul.d or Operand(0, 0)
-    state["stride_bytes"] = d_bytes(0 if work.matmul.bias == "row" else d.row_stride, work.matmul, hw)
+    state["stride_bytes"] = bias_stride_bytes(work.matmul, hw)
     state["biased_tile"] = -1
     met = _room(shape, cut, steps, chunks)
     counts = np.ascontiguousarray(shape.counts), shape.before, np.array(shape.longest, np.int64)
@@ -89,25 +88,17 @@ def _edges(of: range) -> tuple[int, int]:
 
 
 def _sizes(shape: Shape, hw: Hardware) -> Items:
-    work, product, cost = shape.work, shape.work.matmul, LoadCost(hw)
-    d = product.d or Operand(0, 0)
-    values: dict[str, int] = {
-        "dim": hw.dim, "m": product.m, "keys": shape.keys, "width": shape.width, "windows": shape.windows,
+    work, product = shape.work, shape.work.matmul
+    values = {
+        **product_sizes(product, hw),
+        "keys": shape.keys, "width": shape.width, "windows": shape.windows,
         "outputs": shape.outputs, "resident": work.resident, "key_blocks": blocks_of(shape.keys, hw.dim),
-        "acc_half": hw.acc_rows // 2,
-        "a_address": product.a.address, "a_stride": product.a.row_stride,
-        "b_address": product.b.address, "b_stride": product.b.row_stride,
-        "c_address": product.c.address, "c_stride": product.c.row_stride,
-        "d_address": d.address, "d_stride": 0 if product.bias == "row" else d.row_stride,
-        "a_bits": hw.bits("a"), "b_bits": hw.bits("b"), "word_bits": hw.bits("word"),
-        "c_bits": hw.bits("c") if shape.outputs else c_bytes(8, product, hw), "d_bits": d_bytes(8, product, hw),
+        "c_bits": hw.bits("c") if shape.outputs else c_bytes(8, product, hw),
         "row_elements": work.row_elements, "index_address": work.index_address,
         "index_row_bits": work.index_row_bytes * BITS_PER_BYTE, "index_bits": work.index_bits,
-        "line_bytes": hw.sp_row_bytes, "group": cost.group, "group_acc": hw.loop_max_block_len_acc,
+        "line_bytes": hw.sp_row_bytes,
         "norm_elements": hw.max_block_len * hw.dim, "norm_cycles": NORM_CYCLES, "norm_shift": PASS_SHIFT,
-        "statistics": STATISTICS, "biased": product.bias != "none", "row_bias": product.bias == "row",
-        "full_c": product.full_c, "low_d": product.low_d,
-        "scale_bits": float_bits(product.d_scale) if hw.dma.mvin_scale_units != "none" else 0,
+        "statistics": STATISTICS,
     }  # fmt: skip
     found = np.zeros(1, records.SIZES)
     for name, value in values.items():

@@ -12,8 +12,7 @@ import numpy.typing as npt
 from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.isa.fields import STORED_MOST
-from sim.lower.encode import float_bits
-from sim.lower.matmul import c_bytes, d_bytes
+from sim.lower.matmul import c_bytes
 from sim.lower.pace import HAND, Pace
 from sim.lower.sparse.blocks import BITS_PER_BYTE, Blocks
 from sim.lower.sparse.compiled import fill, records
@@ -21,8 +20,9 @@ from sim.lower.sparse.compiled.merge import ITEM
 from sim.lower.sparse.cost import LoadCost
 from sim.lower.sparse.merge import Streams
 from sim.lower.sparse.plan import Cut
+from sim.lower.sparse.sizes import bias_stride_bytes, product_sizes
 from sim.lower.tiling import matmul_blocks
-from sim.lower.work import BlockSparseMatmul, Operand, PackedMatmul
+from sim.lower.work import BlockSparseMatmul, PackedMatmul
 
 SCHEDULER_CYCLES = 1
 """A block scheduler issues a command every cycle, as the hardware loops do."""
@@ -87,8 +87,7 @@ def filled(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw:
     loads, pairs, stores = (np.empty(count, ITEM) for count in room)
     tables = tables._replace(index_loads=np.zeros((room[0], INDEX_FIELDS), np.int64))
     state = np.zeros(1, records.STATE)
-    d = work.matmul.d or Operand(0, 0)
-    state["stride_bytes"] = d_bytes(0 if work.matmul.bias == "row" else d.row_stride, work.matmul, hw)
+    state["stride_bytes"] = bias_stride_bytes(work.matmul, hw)
     slots = np.array(cut.a_slots, np.int64), np.array(cut.b_slots, np.int64)
     fill.fill((sizes, LoadCost(hw).record, state), tables, cut.steps, slots, (loads, pairs, stores))
     counts = [int(state[name][0]) for name in ("loads", "pairs", "stores")]
@@ -113,29 +112,21 @@ def _refuse_long_rows(blocks: Blocks, hw: Hardware) -> None:
 
 
 def _sizes(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw: Hardware) -> npt.NDArray[np.void]:
-    product, cost = work.matmul, LoadCost(hw)
+    product = work.matmul
     rows, columns, _ = matmul_blocks(product, hw.dim)
-    d = product.d or Operand(0, 0)
     kind = records.BITMAP if blocks.index_bits is None else records.BITS
-    values: dict[str, int] = {
-        "dim": hw.dim, "m": product.m, "n": product.n, "k": product.k,
+    cost = LoadCost(hw)
+    values = {
+        **product_sizes(product, hw),
+        "n": product.n, "k": product.k,
         "blocks_i": rows, "blocks_j": columns, "blocks_q": blocks.shape[0],
         "tile_i": cut.tile[0], "tile_j": cut.tile[1], "tile_q": cut.tile[2], "last_k": cut.counts[2] - 1,
-        "acc_half": hw.acc_rows // 2,
-        "a_address": product.a.address, "a_stride": product.a.row_stride,
-        "b_address": product.b.address, "b_stride": product.b.row_stride,
-        "c_address": product.c.address, "c_stride": product.c.row_stride,
-        "d_address": d.address, "d_stride": 0 if product.bias == "row" else d.row_stride,
-        "a_bits": hw.bits("a"), "b_bits": hw.bits("b"), "word_bits": hw.bits("word"),
-        "c_bits": c_bytes(8, product, hw), "d_bits": d_bytes(8, product, hw),
+        "c_bits": c_bytes(8, product, hw),
         "index_address": work.index_address, "index_row_bytes": hw.sp_row_bytes,
         "index_kind": records.NO_INDEX if blocks.stored_bits is not None else kind,
         "stored": blocks.stored_bits is not None, "circulant": blocks.circulant, "value_bits": blocks.value_bits,
         "decode_cycles": hw.decode_cycles, "fetch": blocks.fetch, "depth": blocks.depth,
-        "group": cost.group, "group_acc": hw.loop_max_block_len_acc, "a_group": blocks.a_group(cost.group),
-        "bridge": cost.bridge, "biased": product.bias != "none", "row_bias": product.bias == "row",
-        "full_c": product.full_c, "low_d": product.low_d,
-        "scale_bits": float_bits(product.d_scale) if hw.dma.mvin_scale_units != "none" else 0,
+        "a_group": blocks.a_group(cost.group), "bridge": cost.bridge,
     }  # fmt: skip
     found = np.zeros(1, records.SIZES)
     for name, value in values.items():

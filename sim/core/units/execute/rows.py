@@ -14,13 +14,13 @@ E_SPR = int(Event.SPAD_READ_ROWS)
 E_WEIGHT = int(Event.WEIGHT_ROWS)
 
 FIRES, READS, REFUSED, LOST = 1, 2, 4, 8
-"""What becomes of an operand row in a cycle, as bits: it goes into the control queue, a bank is read for it, its bank
-refuses, it lies in the accumulator, from which nothing is read."""
+"""Outcome of an operand row in a cycle, as bits: it goes into the control queue; a bank is read; the bank refuses; the
+row is lost, as it lies in the accumulator, from which no operand is read."""
 
 
 @njit
 def _bank_free(now, m, address):
-    """Will the operand's bank take a read this cycle?"""
+    """True when the operand's bank takes a read in this cycle."""
     bank = sp_bank(m.p, address)
     if m.p.sp_single and m.ports.sp_write_t[bank] == now:
         return False

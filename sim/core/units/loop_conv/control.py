@@ -3,14 +3,15 @@
 Source: LoopConv.scala. Frame as in the matmul loop (two slots, emission counters), with these differences: fixed
 priority store > execute > bias > weights > input; each machine's commands pass a two-stage elastic pipeline; load
 machines configure their load state first; execute starts when all loads of its slot are emitted, and meanwhile the
-loads of the other slot wait; stores start when all computes are emitted. The commands themselves are in conv_emit
-and conv_execute.
+loads of the other slot wait; stores start when all computes are emitted. The commands themselves: emit.py and
+execute.py.
 """
 
 from sim.core.fields import get
 from sim.core.jit import njit
 from sim.core.normal import due, straighten
 from sim.core.params import NEVER
+from sim.core.units import unroller
 from sim.core.units.cmdqueue import can_push, pop, push
 from sim.core.units.loop_conv import emit as conv_emit
 from sim.core.units.loop_conv import execute as conv_execute
@@ -31,6 +32,7 @@ from sim.isa.layouts import (
 )  # fmt: skip
 
 STAGES = 2
+CONVOLUTION = 2  # origin of its commands (cmdqueue.py)
 
 DTYPE = conv_state.DTYPE
 
@@ -114,8 +116,8 @@ def _configure_run(m, q, rs1, rs2):
     s.depthwise[q] = get(rs1, CONV_FIRST.depthwise)
     pixels = get(rs1, CONV_FIRST.pixels_per_row)
     s.pixels[q] = pixels if p.first_layer and pixels > 0 else 1
-    s.b_id[q] = get(rs1, CONV_FIRST.weight_half)
-    s.a_id[q] = get(rs1, CONV_FIRST.input_half)
+    s.b_half[q] = get(rs1, CONV_FIRST.weight_half)
+    s.a_half[q] = get(rs1, CONV_FIRST.input_half)
     s.no_pool[q] = 1 if not p.has_pool or get(rs2, CONV_SECOND.no_pool) else 0
     s.downsample[q] = get(rs2, CONV_SECOND.downsample)
     s.dilated[q] = get(rs2, CONV_SECOND.input_dilated) & train
@@ -127,12 +129,7 @@ def _configure_run(m, q, rs1, rs2):
 @njit
 def _wants(s, head, which):
     """Slot whose job this machine may take, -1 none."""
-    if not _idle(s, which):
-        return -1
-    q = 1 - head if s.started[head, which] else head
-    if s.configured[q] and s.started[q, which] == 0:
-        return q
-    return -1
+    return unroller.next_job(s, head, which) if _idle(s, which) else -1
 
 
 @njit
@@ -190,22 +187,22 @@ def _emit(now, m):
     for n in range(5):
         which = PRIORITY[n]
         if s.pipe_n[which] > 0 and s.pipe_t[which, s.pipe_head[which]] <= now:
-            full = s.ld_used >= p.rs_ld
+            full = s.loads_used >= p.rs_ld
             if which == EX:
-                full = s.ex_used >= p.rs_ex
+                full = s.executes_used >= p.rs_ex
             elif which == ST:
-                full = s.st_used >= p.rs_st
+                full = s.stores_used >= p.rs_st
             if not full:
                 h = s.pipe_head[which]
-                push(m.front.matmul, s.pipe_funct[which, h], s.pipe_rs1[which, h], s.pipe_rs2[which, h], 2)
+                push(m.front.matmul, s.pipe_funct[which, h], s.pipe_rs1[which, h], s.pipe_rs2[which, h], CONVOLUTION)
                 s.pipe_head[which] = (h + 1) % STAGES
                 s.pipe_n[which] -= 1
                 if which == EX:
-                    s.ex_used += 1
+                    s.executes_used += 1
                 elif which == ST:
-                    s.st_used += 1
+                    s.stores_used += 1
                 else:
-                    s.ld_used += 1
+                    s.loads_used += 1
                 return which
     return -1
 
@@ -255,20 +252,16 @@ def _run(now, m):
             _accept(m, n, s.job[n])
             acted = True
     if release:
-        s.configured[head] = 0
-        s.running[head] = 0
-        s.started[head, :] = 0
-        s.completed[head, :] = 0
-        s.head = 1 - head
+        unroller.release(s, head)
         acted = True
     return acted
 
 
 @njit
 def _has_work(now, m):
-    """A loop, commands of a loop that have not completed, or a command to take or hand on."""
+    """True with a loop, commands of one that have not completed, or a command to take or hand on."""
     s = m.loop_conv
-    if busy(m) or s.ld_used + s.ex_used + s.st_used > 0:
+    if busy(m) or s.loads_used + s.executes_used + s.stores_used > 0:
         return True
     q = m.front.conv
     return q.n > 0 and (can_push(m.front.matmul, now) or codes.LOOP_CONV_WS <= q.funct[0] <= codes.LOOP_CONV_WS_6)
@@ -287,7 +280,7 @@ def _cycle(now, m):
     acted = False
     wake = NEVER
     configured = s.configured[0] + s.configured[1] > 0
-    to = 1 - s.head if s.configured[s.head] else s.head
+    to = unroller.free_slot(s)
     free = s.configured[to] == 0
     if configured:
         acted = _run(now, m)
@@ -296,10 +289,8 @@ def _cycle(now, m):
                 due = s.pipe_t[n, s.pipe_head[n]]
                 if now < due < wake:
                     wake = due
-    if m.station.told_t == now:
-        s.ld_used -= m.station.told[2, 0]
-        s.ex_used -= m.station.told[2, 1]
-        s.st_used -= m.station.told[2, 2]
+    if m.station.completions_t == now:
+        unroller.count_completions(m, s, CONVOLUTION)
     q = fe.conv
     if q.n > 0:
         funct = q.funct[0]

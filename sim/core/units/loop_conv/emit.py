@@ -44,7 +44,7 @@ def _bias(m):
     p = m.p
     q = s.slot[BIAS]
     if s.state[BIAS] == 1:
-        _load_config(s, 2, s.bias_stride[q], 1, 0)
+        _load_config(s, 2, s.bias_block_rows[q], 1, 0)
         s.state[BIAS] = 2
         return
     most = least(s.ochs[q], p.block_len_acc * p.dim)
@@ -94,7 +94,7 @@ def _weights(m):
             stride = kd * kd * s.out_channels[q]
         elif s.trans_weight_0132[q]:
             stride = s.in_channels[q]
-        _load_config(s, 1, s.w_stride[q], 1, stride * p.b_bits >> 3)
+        _load_config(s, 1, s.weight_block_rows[q], 1, stride * p.b_bits >> 3)
         s.state[WEIGHTS] = 2
         return
     och = s.channel[WEIGHTS]
@@ -115,12 +115,12 @@ def _weights(m):
         most = least(s.kchs[q], wide)
         cols = least(s.kchs[q] - kch, most)
         rows = least(s.ochs[q] - och, p.dim)
-        local = (kch // p.dim) * s.w_stride[q] + (krow * s.kcols[q] + kcol) * s.ochs[q] + och
+        local = (kch // p.dim) * s.weight_block_rows[q] + (krow * s.kcols[q] + kcol) * s.ochs[q] + och
     else:
         most = least(s.ochs[q], wide)
         cols = least(s.ochs[q] - och, most)
         rows = least(s.kchs[q] - kch, p.dim)
-        local = (och // p.dim) * s.w_stride[q] + (krow * s.kcols[q] + kcol) * s.kchs[q] + kch
+        local = (och // p.dim) * s.weight_block_rows[q] + (krow * s.kcols[q] + kcol) * s.kchs[q] + kch
     s.funct = codes.MVIN2
     s.rs1 = s.dram[q, WEIGHTS] + ((offset * p.b_bits >> 3) & 0xFFFFFFFF)
     s.rs2 = local_operand((s.first[WEIGHTS] + local) & p.addr_mask, cols, rows)
@@ -150,7 +150,7 @@ def _input(m):
     t = s.dilated[q]
     if s.state[INPUT] == 1:
         stride = s.batch_size[q] if s.trans_input[q] else s.in_stride[q]
-        _load_config(s, 0, s.input_stride[q], s.pixels[q], (stride * p.a_bits >> 3) << d)
+        _load_config(s, 0, s.input_block_rows[q], s.pixels[q], (stride * p.a_bits >> 3) << d)
         s.state[INPUT] = 2
         return
     wide = p.block_len * p.dim
@@ -174,9 +174,9 @@ def _input(m):
     place = ((irow + upad) >> d) * wide_cols + ((icol + lpad) >> d)
     area = (s.irows[q] >> d) * wide_cols
     if turned:
-        local = (b // p.dim) * s.input_stride[q] + ich * area + place
+        local = (b // p.dim) * s.input_block_rows[q] + ich * area + place
     else:
-        local = (ich // p.dim) * s.input_stride[q] + b * area + place
+        local = (ich // p.dim) * s.input_block_rows[q] + b * area + place
     segment = p.dim << d
     if icol < 0:
         pixels = least(-icol, p.dim)

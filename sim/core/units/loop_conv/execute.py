@@ -5,6 +5,7 @@ Source: LoopConv.scala (LoopConvExecute). Nest, outer to inner: och, krow, kcol,
 
 from sim.core.fields import local_operand, put
 from sim.core.jit import njit
+from sim.core.units import unroller
 from sim.core.units.loop_conv.state import ACCUMULATE, ACCUMULATOR, EX, halved, least
 from sim.isa import codes
 from sim.isa.layouts import EX_FIRST, EX_SECOND
@@ -52,12 +53,11 @@ def execute(m):
         kcol = s.kcols[q] - s.kcol[EX] - 1 if s.wrot180[q] else s.kcol[EX]
         local = p.garbage_mask
         if s.fresh:
-            end = (s.b_id[q] if s.b_id[q] else q + 1) * (p.sp_rows // 2)
-            local = end - s.weight_rows[q]
+            local = unroller.b_end(p, s.b_half[q], q) - s.weight_rows[q]
             if s.trans_weight_0132[q]:
-                local += (kch // p.dim) * s.w_stride[q] + (krow * s.kcols[q] + kcol) * s.ochs[q] + och
+                local += (kch // p.dim) * s.weight_block_rows[q] + (krow * s.kcols[q] + kcol) * s.ochs[q] + och
             else:
-                local += (och // p.dim) * s.w_stride[q] + (krow * s.kcols[q] + kcol) * s.kchs[q] + kch
+                local += (och // p.dim) * s.weight_block_rows[q] + (krow * s.kcols[q] + kcol) * s.kchs[q] + kch
             local = local & p.addr_mask
         area = s.orows[q] * s.ocols[q]
         c = s.first[EX] + (och // p.dim) * s.batches[q] * area + b * area + s.row[EX] * s.ocols[q] + s.column[EX]
@@ -70,11 +70,11 @@ def execute(m):
     icol = halved(s.column[EX] * s.stride[q] + s.kcol[EX] * s.dilation[q], t)
     wide_cols = s.icols[q] >> d
     area = (s.irows[q] >> d) * wide_cols
-    start = (s.a_id[q] - 1) * (p.sp_rows // 2) if s.a_id[q] else q * (p.sp_rows // 2)
+    start = unroller.a_start(p, s.a_half[q], q)
     if s.trans_input[q]:
-        local = start + (b // p.dim) * s.input_stride[q] + kch * area
+        local = start + (b // p.dim) * s.input_block_rows[q] + kch * area
     else:
-        local = start + (kch // p.dim) * s.input_stride[q] + b * area
+        local = start + (kch // p.dim) * s.input_block_rows[q] + b * area
     local += (irow >> d) * wide_cols + (icol >> d)
     s.funct = codes.COMPUTE_PRELOADED if s.fresh else codes.COMPUTE_ACCUMULATED
     s.rs1 = local_operand(local & p.addr_mask, depth, rows)

@@ -6,6 +6,7 @@ Source: LoopConv.scala.
 import numpy as np
 
 from sim.core.jit import njit
+from sim.core.units import unroller
 from sim.isa.commands import ACCUMULATE_BIT, ACCUMULATOR_BIT
 
 BIAS = 0
@@ -16,30 +17,75 @@ ST = 4
 
 ACCUMULATOR, ACCUMULATE = int(ACCUMULATOR_BIT), int(ACCUMULATE_BIT)
 
-_PER_SLOT = (
-    "out_channels", "in_channels", "in_row_dim", "in_col_dim", "batch_size", "stride", "out_col_dim",
-    "pool_out_row_dim", "out_row_dim", "kernel_dim", "pool_out_col_dim", "pool_size", "pool_stride", "batches",
-    "porows", "pocols", "ochs", "krows", "kcols", "kchs", "lpad", "rpad", "upad", "dpad", "plpad", "orows", "pupad",
-    "dilation", "in_stride", "weight_stride", "out_stride", "ocols", "no_bias", "wrot180", "trans_output",
-    "trans_weight_1203", "trans_weight_0132", "trans_input", "depthwise", "pixels", "b_id", "a_id", "no_pool",
-    "downsample", "dilated", "activation",
-    # derived
-    "irows", "icols", "irows_real", "icols_real", "input_stride", "weight_rows", "bias_stride", "w_stride",
-)  # fmt: skip
-
 DTYPE = np.dtype(
     [
         ("head", "i8"),  # slot of the older loop
-        ("ld_used", "i8"),  # commands emitted and not completed: loads
-        ("ex_used", "i8"),  # executes
-        ("st_used", "i8"),  # stores
+        ("loads_used", "i8"),  # commands emitted and not completed: loads
+        ("executes_used", "i8"),  # executes
+        ("stores_used", "i8"),  # stores
         ("half", "i8", (5,)),  # accumulator row at which the next job of bias, execute, store begins
         ("configured", "i8", (2,)),  # 1: the slot holds a loop
         ("running", "i8", (2,)),  # 1: a machine has taken its job
         ("started", "i8", (2, 5)),  # by machine: it has taken this loop
         ("completed", "i8", (2, 5)),  # by machine: it has emitted all of it
         ("dram", "i8", (2, 5)),  # DRAM addresses by machine
-        *[(name, "i8", (2,)) for name in _PER_SLOT],
+        # sizes by slot, in elements, as the tensors lie in DRAM
+        ("batch_size", "i8", (2,)),  # images of the whole input
+        ("in_channels", "i8", (2,)),  # channels of the whole input
+        ("in_row_dim", "i8", (2,)),  # rows of the whole input
+        ("in_col_dim", "i8", (2,)),  # columns of the whole input
+        ("in_stride", "i8", (2,)),  # from one pixel of the input to the next
+        ("out_channels", "i8", (2,)),  # channels of the whole output
+        ("out_row_dim", "i8", (2,)),  # rows of the whole output
+        ("out_col_dim", "i8", (2,)),  # columns of the whole output
+        ("out_stride", "i8", (2,)),  # from one pixel of the output to the next
+        ("pool_out_row_dim", "i8", (2,)),  # rows of the whole pooled output
+        ("pool_out_col_dim", "i8", (2,)),  # columns of the whole pooled output
+        ("kernel_dim", "i8", (2,)),  # side of the kernel
+        ("weight_stride", "i8", (2,)),  # from one input channel of the weights to the next
+        # the part that this loop computes
+        ("batches", "i8", (2,)),  # images
+        ("orows", "i8", (2,)),  # output rows
+        ("ocols", "i8", (2,)),  # output columns
+        ("ochs", "i8", (2,)),  # output channels
+        ("krows", "i8", (2,)),  # kernel rows
+        ("kcols", "i8", (2,)),  # kernel columns
+        ("kchs", "i8", (2,)),  # input channels
+        ("upad", "i8", (2,)),  # rows of zeros above
+        ("dpad", "i8", (2,)),  # rows of zeros below
+        ("lpad", "i8", (2,)),  # columns of zeros to the left
+        ("rpad", "i8", (2,)),  # columns of zeros to the right
+        ("stride", "i8", (2,)),  # input rows and columns from one output to the next
+        ("dilation", "i8", (2,)),  # input rows and columns from one kernel element to the next
+        ("downsample", "i8", (2,)),  # 1: of the input every second row and column is loaded
+        ("dilated", "i8", (2,)),  # 1: zeros stand between the rows and columns of the input
+        ("porows", "i8", (2,)),  # pooled rows
+        ("pocols", "i8", (2,)),  # pooled columns
+        ("pool_size", "i8", (2,)),  # side of the pooling window
+        ("pool_stride", "i8", (2,)),  # outputs from one window to the next
+        ("pupad", "i8", (2,)),  # padding of the pooling above
+        ("plpad", "i8", (2,)),  # padding of the pooling to the left
+        ("no_pool", "i8", (2,)),  # 1: the output is stored as it is
+        ("no_bias", "i8", (2,)),  # 1: zeros in place of a bias
+        ("activation", "i8", (2,)),  # 0 none, 1 ReLU
+        ("pixels", "i8", (2,)),  # pixels of the input that share a row of the array
+        ("depthwise", "i8", (2,)),  # 1: each channel has a kernel of its own
+        ("wrot180", "i8", (2,)),  # 1: the kernel is turned by 180 degrees
+        ("trans_input", "i8", (2,)),  # 1: the input's order of dimensions is 3, 1, 2, 0
+        ("trans_output", "i8", (2,)),  # 1: the output's is 1, 2, 0, 3
+        ("trans_weight_1203", "i8", (2,)),  # 1: the weights' is 1, 2, 0, 3
+        ("trans_weight_0132", "i8", (2,)),  # 1: the weights' is 0, 1, 3, 2
+        ("a_half", "i8", (2,)),  # half of the scratchpad for the input: 1, 2; 0 by slot
+        ("b_half", "i8", (2,)),  # half of the scratchpad for the weights
+        # derived of these
+        ("irows", "i8", (2,)),  # input rows with their padding
+        ("icols", "i8", (2,)),  # input columns with their padding
+        ("irows_real", "i8", (2,)),  # input rows in DRAM
+        ("icols_real", "i8", (2,)),  # input columns in DRAM
+        ("weight_rows", "i8", (2,)),  # local rows of all weights
+        ("input_block_rows", "i8", (2,)),  # local rows from one block of input channels to the next
+        ("weight_block_rows", "i8", (2,)),  # local rows from one block of the weights to the next
+        ("bias_block_rows", "i8", (2,)),  # local rows from one block of output channels to the next
         # machines: state 0 idle, 1 config, 2 working (execute: 2 preload, 3 compute; store: 2 mvout, 3..5 pooling)
         ("state", "i8", (5,)),  # as above
         ("slot", "i8", (5,)),  # loop slot of its job
@@ -101,14 +147,14 @@ def derive(s, q, dim):
         s.icols[q] = s.icols_real[q] + halved(s.lpad[q], t) + halved(s.rpad[q], t)
     d = s.downsample[q]
     count = s.kchs[q] if s.trans_input[q] else s.batches[q]
-    s.input_stride[q] = count * (s.irows[q] >> d) * (s.icols[q] >> d)
-    s.bias_stride[q] = s.batches[q] * s.orows[q] * s.ocols[q]
+    s.input_block_rows[q] = count * (s.irows[q] >> d) * (s.icols[q] >> d)
+    s.bias_block_rows[q] = s.batches[q] * s.orows[q] * s.ocols[q]
     if s.trans_weight_0132[q]:
-        s.w_stride[q] = s.krows[q] * s.kcols[q] * s.ochs[q]
-        s.weight_rows[q] = (s.kchs[q] + dim - 1) // dim * s.w_stride[q]
+        s.weight_block_rows[q] = s.krows[q] * s.kcols[q] * s.ochs[q]
+        s.weight_rows[q] = (s.kchs[q] + dim - 1) // dim * s.weight_block_rows[q]
     else:
-        s.w_stride[q] = s.krows[q] * s.kcols[q] * s.kchs[q]
-        s.weight_rows[q] = (s.ochs[q] + dim - 1) // dim * s.w_stride[q]
+        s.weight_block_rows[q] = s.krows[q] * s.kcols[q] * s.kchs[q]
+        s.weight_rows[q] = (s.ochs[q] + dim - 1) // dim * s.weight_block_rows[q]
 
 
 @njit
@@ -124,14 +170,13 @@ def begin(m, which):
     s.krow[which] = 0
     s.kcol[which] = 0
     s.kernel_channel[which] = 0
-    half = p.sp_rows // 2
     if which == INPUT:
         s.row[which] = -halved(s.upad[q], s.dilated[q])
         s.column[which] = -halved(s.lpad[q], s.dilated[q])
-        s.first[which] = (s.a_id[q] - 1) * half if s.a_id[q] else q * half
+        s.first[which] = unroller.a_start(p, s.a_half[q], q)
         s.state[which] = 1
     elif which == WEIGHTS:
-        s.first[which] = (s.b_id[q] if s.b_id[q] else q + 1) * half - s.weight_rows[q]
+        s.first[which] = unroller.b_end(p, s.b_half[q], q) - s.weight_rows[q]
         s.state[which] = 1
     elif which == BIAS:
         s.state[which] = 1

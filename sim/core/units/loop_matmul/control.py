@@ -8,6 +8,7 @@ commands themselves: emit.py, store.py.
 from sim.core.fields import get, loop_dimension
 from sim.core.jit import njit
 from sim.core.params import NEVER
+from sim.core.units import unroller
 from sim.core.units.cmdqueue import can_push, pop, push
 from sim.core.units.loop_matmul import state as loop_state
 from sim.core.units.loop_matmul.emit import a_start, b_end, emit
@@ -26,7 +27,7 @@ from sim.isa import codes
 from sim.isa.layouts import LOOP_FIRST, LOOP_SECOND
 
 DTYPE = loop_state.DTYPE
-MACHINES = 5
+MATMUL = 1  # origin of its commands (cmdqueue.py)
 ENDS, COMPLETES, TAKES, TO_SLOT_1 = 1, 2, 4, 8
 
 
@@ -55,21 +56,21 @@ def _accept(m, which, q):
     elif which == LDB:
         s.first[which] = q * half if s.resadd else b_end(m, q) - s.bound[q, 2] * s.bound[q, 1] * m.p.dim
     elif which == LDD:
-        s.first[which] = s.d_half
+        s.first[which] = s.load_d_half
         if moves:
-            s.d_half = half - s.d_half
+            s.load_d_half = half - s.load_d_half
     elif which == EX:
-        s.first[which] = s.x_half
+        s.first[which] = s.execute_half
         if moves:
-            s.x_half = half - s.x_half
+            s.execute_half = half - s.execute_half
     else:
-        s.first[which] = q * half if s.resadd else s.s_half
+        s.first[which] = q * half if s.resadd else s.store_half
         if moves:
-            s.s_half = half - s.s_half
+            s.store_half = half - s.store_half
         s.state[which] = STATISTICS if s.activation[q] == LAYERNORM or s.activation[q] == SOFTMAX else WORKING
-        s.ln_row = 0
-        s.ln_cmd = 0
-        s.ln_stat = 0
+        s.norm_row = 0
+        s.norm_pass = 0
+        s.norm_statistic = 0
 
 
 @njit
@@ -93,8 +94,8 @@ def _configure(m, q, funct, rs1, rs2):
         s.full_c[q] = get(rs1, LOOP_FIRST.full_c)
         s.low_d[q] = get(rs1, LOOP_FIRST.low_d)
         s.activation[q] = get(rs1, LOOP_FIRST.activation)
-        s.a_id[q] = get(rs1, LOOP_FIRST.a_half)
-        s.b_id[q] = get(rs1, LOOP_FIRST.b_half)
+        s.a_half[q] = get(rs1, LOOP_FIRST.a_half)
+        s.b_half[q] = get(rs1, LOOP_FIRST.b_half)
         s.transpose_a[q] = get(rs2, LOOP_SECOND.transpose_a)
         s.transpose_b[q] = get(rs2, LOOP_SECOND.transpose_b)
         s.resadd = get(rs2, LOOP_SECOND.residual)
@@ -108,7 +109,7 @@ def step(now, m):
     fe = m.front
     acted = False
     configured = s.configured[0] + s.configured[1] > 0
-    to = 1 - s.head if s.configured[s.head] else s.head
+    to = unroller.free_slot(s)
     free = s.configured[to] == 0
     if configured:
         # a cycle that changed nothing is repeated only after a completion or a configuration
@@ -116,11 +117,9 @@ def step(now, m):
             acted = _run(now, m)
         elif not s.quiet and can_push(fe.unrolled, now):
             acted = _emit(m)
-    if m.station.told_t == now:
+    if m.station.completions_t == now:
         s.quiet = 0
-        s.ld_used -= m.station.told[1, 0]
-        s.ex_used -= m.station.told[1, 1]
-        s.st_used -= m.station.told[1, 2]
+        unroller.count_completions(m, s, MATMUL)
     q = fe.matmul
     if q.n > 0:
         funct = q.funct[0]
@@ -144,14 +143,14 @@ def step(now, m):
 def _run(now, m):
     """A cycle with a loop configured. True when anything changed.
 
-    Which machine ends, has completed its loop or takes the next one is judged by the state at the start of the cycle.
+    Which machine ends, has completed its loop or takes the next one is decided by the state at the start of the cycle.
     """
     s = m.loop_matmul
     head = s.head
     marks = _judged(s, head, LDA) | _judged(s, head, LDB) | _judged(s, head, LDD)
     marks |= _judged(s, head, EX) | _judged(s, head, ST)
     done = s.completed[head, LDA] + s.completed[head, LDB] + s.completed[head, LDD]
-    release = s.running[head] == 1 and done + s.completed[head, EX] + s.completed[head, ST] == MACHINES
+    release = s.running[head] == 1 and done + s.completed[head, EX] + s.completed[head, ST] == unroller.MACHINES
     s.still = 1
     emitted = can_push(m.front.unrolled, now) and _emit(m)
     if marks:
@@ -161,11 +160,7 @@ def _run(now, m):
         _carry_out(m, marks, EX)
         _carry_out(m, marks, ST)
     if release:
-        s.configured[head] = 0
-        s.running[head] = 0
-        s.started[head, :] = 0
-        s.completed[head, :] = 0
-        s.head = 1 - head
+        unroller.release(s, head)
     if marks or release:
         s.still = 0
         s.quiet = 0
@@ -175,7 +170,7 @@ def _run(now, m):
 
 @njit
 def _judged(s, head, which):
-    """What happens to a machine in this cycle, four bits of its own: ends, completes, takes a loop, of which slot."""
+    """Changes of a machine in this cycle, in four bits of its own: ends, completes, takes a loop, of which slot."""
     q = s.slot[which]
     if s.state[which]:
         marks = ENDS if _has_nothing(s, which, q) else 0
@@ -189,7 +184,7 @@ def _judged(s, head, which):
 
 @njit
 def _carry_out(m, marks, which):
-    """Change a machine as judged at the start of the cycle."""
+    """Change a machine as `_judged` decided at the start of the cycle."""
     s = m.loop_matmul
     marks >>= 4 * which
     if marks & ENDS:
@@ -202,7 +197,7 @@ def _carry_out(m, marks, which):
 
 @njit
 def _has_nothing(s, which, q):
-    """1 when the machine's job asks for no command: its operand has no address, or there is nothing to multiply."""
+    """1 when the machine's job needs no command: its operand has no address, or there is nothing to multiply."""
     if which == EX:
         return s.adds[EX]
     return 1 if s.dram[q, 3 if which == ST else which] == 0 else 0
@@ -216,7 +211,7 @@ def _emit(m):
     s.quiet = 1 if which < 0 else 0
     if which < 0:
         return False
-    push(m.front.unrolled, s.funct, s.rs1, s.rs2, 1)
+    push(m.front.unrolled, s.funct, s.rs1, s.rs2, MATMUL)
     if s.state[which] == 0:
         s.still = 0  # that was the machine's last command
     return True
@@ -224,12 +219,12 @@ def _emit(m):
 
 @njit
 def _wants(s, head, which):
-    """Slot whose job this machine may take: the head's, or the tail's once the head's was started; -1 none.
+    """Slot whose job this machine may take, -1 none.
 
     The execute machine follows the three loads, the store the execute machine (a residual addition has none).
     """
-    q = 1 - head if s.started[head, which] else head
-    if s.configured[q] == 0 or s.started[q, which]:
+    q = unroller.next_job(s, head, which)
+    if q < 0:
         return -1
     if which == EX and s.started[q, LDA] + s.started[q, LDB] + s.started[q, LDD] < 3:
         return -1
@@ -253,7 +248,8 @@ def reset(m, phase):
 
 def describe(m):
     """What a stopped loop waits for, in words."""
+    s = m.loop_matmul
     return (
-        f"matmul loop: slots configured {m.loop_matmul.configured[0]}{m.loop_matmul.configured[1]}, "
-        f"emitted and not completed ld {m.loop_matmul.ld_used} ex {m.loop_matmul.ex_used} st {m.loop_matmul.st_used}"
+        f"matmul loop: slots configured {s.configured[0]}{s.configured[1]}, "
+        f"emitted and not completed ld {s.loads_used} ex {s.executes_used} st {s.stores_used}"
     )

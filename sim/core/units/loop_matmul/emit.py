@@ -6,6 +6,7 @@ behind in k. Order of each machine, outer to inner: A k, i; B k, j; D j, i; exec
 
 from sim.core.fields import local_operand
 from sim.core.jit import njit
+from sim.core.units import unroller
 from sim.core.units.loop_matmul.state import ACCUMULATE, ACCUMULATOR, EX, LAYERNORM, LDA, LDB, LDD, SOFTMAX, ST
 from sim.core.units.loop_matmul.store import store
 from sim.isa import codes
@@ -162,20 +163,14 @@ def _execute(m):
 
 @njit
 def a_start(m, q):
-    """First scratchpad row of A: the slot's half, or the half the program chose."""
-    half = m.p.sp_rows // 2
-    if m.loop_matmul.a_id[q]:
-        return (m.loop_matmul.a_id[q] - 1) * half
-    return q * half
+    """First scratchpad row of A."""
+    return unroller.a_start(m.p, m.loop_matmul.a_half[q], q)
 
 
 @njit
 def b_end(m, q):
     """Row behind the last row of B."""
-    half = m.p.sp_rows // 2
-    if m.loop_matmul.b_id[q]:
-        return m.loop_matmul.b_id[q] * half
-    return (q + 1) * half
+    return unroller.b_end(m.p, m.loop_matmul.b_half[q], q)
 
 
 @njit
@@ -251,26 +246,26 @@ def emit(m):
     s = m.loop_matmul
     p = m.p
     q = s.slot[ST]
-    if s.state[ST] and s.st_used < p.rs_st and s.dram[q, 3] != 0 and _store_may(m):
+    if s.state[ST] and s.stores_used < p.rs_st and s.dram[q, 3] != 0 and _store_may(m):
         store(m)
-        s.st_used += 1
+        s.stores_used += 1
         return ST
-    if s.state[EX] and s.ex_used < p.rs_ex and not s.adds[EX] and _execute_may(s):
+    if s.state[EX] and s.executes_used < p.rs_ex and not s.adds[EX] and _execute_may(s):
         _execute(m)
-        s.ex_used += 1
+        s.executes_used += 1
         return EX
-    if s.ld_used >= p.rs_ld:
+    if s.loads_used >= p.rs_ld:
         return -1
     q = s.slot[LDD]
     if s.state[LDD] and s.dram[q, 2] != 0:
         _load_d(m)
-        s.ld_used += 1
+        s.loads_used += 1
         return LDD
     which = _choose_ab(m)
     q = s.slot[which]
     if s.state[which] and s.dram[q, which] != 0:
         _load_ab(m, which)
         _advance_ab(m, which)
-        s.ld_used += 1
+        s.loads_used += 1
         return which
     return -1

@@ -16,12 +16,12 @@ DTYPE = np.dtype(
         ("still", "i8"),  # 1: nor could the next, but for a command to emit
         ("resadd", "i8"),  # one register for both slots: the last loop command decides
         ("adds", "i8", (5,)),  # what it said when the machine took its job
-        ("ld_used", "i8"),  # commands emitted and not completed: loads
-        ("ex_used", "i8"),  # executes
-        ("st_used", "i8"),  # stores
-        ("d_half", "i8"),  # accumulator row at which the next job of load D, execute, store begins
-        ("x_half", "i8"),  # of the execute machine
-        ("s_half", "i8"),  # of the store machine
+        ("loads_used", "i8"),  # commands emitted and not completed: loads
+        ("executes_used", "i8"),  # executes
+        ("stores_used", "i8"),  # stores
+        ("load_d_half", "i8"),  # accumulator row at which the next job of load D, execute, store begins
+        ("execute_half", "i8"),  # of the execute machine
+        ("store_half", "i8"),  # of the store machine
         # the two slots
         ("configured", "i8", (2,)),  # 1: the slot holds a loop
         ("running", "i8", (2,)),  # 1: a machine has taken its job
@@ -37,8 +37,8 @@ DTYPE = np.dtype(
         ("low_d", "i8", (2,)),  # 1: D comes in input type
         ("full_c", "i8", (2,)),  # 1: C is stored in accumulator type
         ("accumulate", "i8", (2,)),  # 1: results are added to what is there
-        ("a_id", "i8", (2,)),  # half of the scratchpad for A: 0 by slot
-        ("b_id", "i8", (2,)),  # for B
+        ("a_half", "i8", (2,)),  # half of the scratchpad for A: 0 by slot
+        ("b_half", "i8", (2,)),  # for B
         # the five machines: state 0 idle; loop slot; iterators; start address
         ("state", "i8", (5,)),  # 0 idle, 1 working; execute: 2 the compute; store: 2 statistics are chosen, 3 a pass
         ("slot", "i8", (5,)),  # loop slot of its job
@@ -47,9 +47,9 @@ DTYPE = np.dtype(
         ("k", "i8", (5,)),  # block of K
         ("first", "i8", (5,)),  # first local row of its operand
         # store machine under LayerNorm / softmax
-        ("ln_row", "i8"),  # first row of the pair
-        ("ln_cmd", "i8"),  # which of the passes
-        ("ln_stat", "i8"),  # which row of the pair
+        ("norm_row", "i8"),  # first row of the pair
+        ("norm_pass", "i8"),  # which of the passes
+        ("norm_statistic", "i8"),  # which row of the pair
         ("funct", "i8"),  # command of this cycle
         ("rs1", "i8"),  # its first operand
         ("rs2", "i8"),  # its second operand

@@ -19,7 +19,7 @@ def store(m):
     q = s.slot[ST]
     if s.state[ST] == STATISTICS:
         s.funct = codes.CONFIG
-        s.rs1 = put(1, NORM_FIRST.statistics_only) | put(s.ln_stat, NORM_FIRST.statistics) | codes.CONFIG_NORM
+        s.rs1 = put(1, NORM_FIRST.statistics_only) | put(s.norm_statistic, NORM_FIRST.statistics) | codes.CONFIG_NORM
         s.rs2 = 0
         s.state[ST] = PASS
         return
@@ -39,9 +39,9 @@ def store(m):
         s.rs2 = local_operand((first & p.addr_mask) | flags, cols, rows)
         _advance_store(s, q, most)
     else:
-        row = s.ln_row + s.ln_stat
+        row = s.norm_row + s.norm_statistic
         offset = (elements + row * s.dram_stride[q, 3]) * p.c_bits >> 3
-        norm = _pass(s.activation[q], s.ln_cmd, j + most >= j_n)
+        norm = _pass(s.activation[q], s.norm_pass, j + most >= j_n)
         s.rs2 = local_operand(((first + row) & p.addr_mask) | flags | norm << PASS_SHIFT, cols, 1)
         _advance_passes(s, q, most, rows)
     s.rs1 = s.dram[q, 3] + (offset & 0xFFFFFFFF)
@@ -76,24 +76,24 @@ def _advance_store(s, q, most):
 @njit
 def _advance_passes(s, q, most, rows):
     """Next position under LayerNorm or softmax: i, pair of rows, pass, row of the pair, j."""
-    stats = min(2, rows - s.ln_row)
+    stats = min(2, rows - s.norm_row)
     s.j[ST] += most
     if s.j[ST] < s.bound[q, 1]:
         return
     s.j[ST] = 0
     s.state[ST] = STATISTICS
-    s.ln_stat += 1
-    if s.ln_stat < stats:
+    s.norm_statistic += 1
+    if s.norm_statistic < stats:
         return
-    s.ln_stat = 0
-    s.ln_cmd += 1
-    if s.ln_cmd < 3:
+    s.norm_statistic = 0
+    s.norm_pass += 1
+    if s.norm_pass < 3:
         return
-    s.ln_cmd = 0
-    s.ln_row += 2
-    if s.ln_row < rows:
+    s.norm_pass = 0
+    s.norm_row += 2
+    if s.norm_row < rows:
         return
-    s.ln_row = 0
+    s.norm_row = 0
     s.i[ST] += 1
     if s.i[ST] == s.bound[q, 0]:
         s.i[ST] = 0

@@ -1,4 +1,4 @@
-"""What answers the port: the protocol of memory models, and the choice among them.
+"""The protocol of the memory models behind the port, and the choice among them.
 
 The port (port.py), or an L2 in front of the memory, calls the functions of this file. They count what goes in and out
 and call the model that `PARAMS.memory_model` names. A model is one file or folder here with
@@ -8,7 +8,7 @@ and call the model that `PARAMS.memory_model` names. A model is one file or fold
   (The alignment of requests and the page belong to port and TLB.) `machine.timing_bits` reads it, for the periodic
   clock, which refuses what its relative addresses do not keep, and for the cache of work items, which compares by it;
 * ``takes_read(now, m, address)``, ``takes_write(now, m, address)``: True when it takes such a beat in this cycle;
-* ``read(now, m, transaction, beats, address)``: it takes a read of so many beats;
+* ``read(now, m, transaction, beats, address)``: it takes a read of `beats` beats;
 * ``write(now, m, transaction, last, size, address)``: it takes a beat of a Put of `size` bytes, the last one or not;
 * ``busy(m)``: True while `offer` has anything to do;
 * ``offer(now, m)`` (a DRAM: also its channels): moves the model to cycle `now` and puts its next answer on the wires:
@@ -152,7 +152,7 @@ def rebase(m, start):
 
 @njit
 def settle(now, m, channels):
-    """The program is over in cycle `now`: what the memory has done until then is counted."""
+    """The program ends in cycle `now`: the work of the memory until then is counted."""
     if m.p.memory_model == DRAM:
         dram.settle(now, m, channels)
 

@@ -40,37 +40,37 @@ E_CLOCKS = int(Event.DRAM_CLOCKS)
 
 DTYPE = np.dtype(
     [
-        # fixed
-        ("clk_num", "i8"),
-        ("clk_den", "i8"),
+        # fixed numbers
+        ("clk_num", "i8"),  # a machine cycle is clk_num / clk_den clocks of the DRAM
+        ("clk_den", "i8"),  # (see clk_num)
         ("line_bits", "i8"),  # log2 bytes of a burst
         ("pieces", "i8"),  # runs of bits of an address above the burst, lowest first: channel or not
-        ("piece_bits", "i8", (2 * PIECES + 1,)),
-        ("piece_channel", "i8", (2 * PIECES + 1,)),
+        ("piece_bits", "i8", (2 * PIECES + 1,)),  # bits of a run
+        ("piece_channel", "i8", (2 * PIECES + 1,)),  # 1: they are part of the channel's number
         # time
         ("origin", "i8"),  # machine cycles before the present program
         ("wake_t", "i8"),  # clock in which a channel acts next
-        ("act_t", "i8"),  # first cycle in which anything can come of the channels
-        ("soon_t", "i8"),  # cycle before which no answer can come of what they still have to do
+        ("act_t", "i8"),  # first cycle in which a channel has something to do
+        ("soon_t", "i8"),  # cycle before which no burst that still waits can be answered
         # the request in front of the channels
         ("slot_n", "i8"),  # bursts still to be taken
         ("slot_t", "i8"),  # clock in which the next one is offered, NEVER: after its channel has acted
-        ("slot_id", "i8"),
-        ("slot_write", "i8"),
-        ("slot_address", "i8"),  # of the next burst
-        ("slot_channel", "i8"),
+        ("slot_id", "i8"),  # transaction of a read; WRITE + place in the ring of a Put
+        ("slot_write", "i8"),  # 1: a Put
+        ("slot_address", "i8"),  # DRAM address of the next burst
+        ("slot_channel", "i8"),  # channel of the next burst
         ("taken_t", "i8", (64,)),  # clock in which each channel took a burst last
         # reads by transaction
-        ("beats", "i8", (XACTS,)),
+        ("beats", "i8", (XACTS,)),  # beats of the answer
         ("parts", "i8", (XACTS,)),  # bursts that are not complete
         ("ready_t", "i8", (XACTS,)),  # cycle of the answer
         ("waiting", "i8"),  # reads with bursts that are not complete
         # Puts in order: a ring
-        ("put_head", "i8"),
-        ("put_n", "i8"),
-        ("put_id", "i8", (XACTS,)),
-        ("put_parts", "i8", (XACTS,)),
-        ("put_ready_t", "i8", (XACTS,)),
+        ("put_head", "i8"),  # index of the oldest
+        ("put_n", "i8"),  # Puts whose acknowledge is not known yet
+        ("put_id", "i8", (XACTS,)),  # transaction
+        ("put_parts", "i8", (XACTS,)),  # bursts that are not complete
+        ("put_ready_t", "i8", (XACTS,)),  # cycle of the acknowledge
         ("put_drained", "i8"),  # when the bus has brought the last Put, in units of 1/write_den cycle
     ]
 )
@@ -288,7 +288,7 @@ def advance(now, m, channels):
 
 @njit
 def _soonest(m, channels):
-    """A cycle before which nothing comes of what the channels still have to do."""
+    """A cycle before which no burst that still waits can be answered."""
     g = m.dram
     at = NEVER
     if g.slot_n > 0:
@@ -302,7 +302,7 @@ def _soonest(m, channels):
 
 @njit
 def catch_up(now, m, channels):
-    """Bring the channels up to a cycle, as far as anything can come of it."""
+    """Bring the channels up to a cycle, unless none has anything to do before it."""
     g = m.dram
     if now >= g.act_t:
         advance(now, m, channels)
@@ -338,7 +338,7 @@ def rebase(m, start):
 
 @njit
 def settle(now, m, channels):
-    """Work through the clocks before cycle `now`, and take what the channels have counted since the last call."""
+    """Work through the clocks before cycle `now`, and add what the channels counted since the last call."""
     g = m.dram
     advance(now, m, channels)
     _acknowledge(m)

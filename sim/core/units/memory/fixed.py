@@ -18,18 +18,18 @@ TIMING_BITS = 0
 DTYPE = np.dtype(
     [
         # pending reads in request order: a ring
-        ("read_head", "i8"),
-        ("read_n", "i8"),
+        ("read_head", "i8"),  # index of the oldest
+        ("read_n", "i8"),  # reads that wait
         ("read_ready_t", "i8", (XACTS,)),  # cycle from which the first beat can be offered
         ("read_beats", "i8", (XACTS,)),  # beats still to come
         ("read_id", "i8", (XACTS,)),  # transaction
         ("in_burst", "i8"),  # 1: the oldest read has given some of its beats
         ("next_beat", "i8"),  # earliest time of the next read beat, in units of 1/read_den cycle
         # pending acknowledges in order: a ring
-        ("ack_head", "i8"),
-        ("ack_n", "i8"),
-        ("ack_ready_t", "i8", (XACTS,)),
-        ("ack_id", "i8", (XACTS,)),
+        ("ack_head", "i8"),  # index of the oldest
+        ("ack_n", "i8"),  # acknowledges that wait
+        ("ack_ready_t", "i8", (XACTS,)),  # cycle from which it can be offered
+        ("ack_id", "i8", (XACTS,)),  # transaction
         ("drained", "i8"),  # when the write queue has drained, in units of 1/write_den cycle
     ]
 )

@@ -1,4 +1,4 @@
-"""What every memory model shares: the answer it holds on its wires, and the requests it has not answered."""
+"""The wires of every memory model: the answer that it offers, and the requests that it has not answered."""
 
 import numpy as np
 

@@ -46,7 +46,7 @@ def _merge(now, m):
 
 @njit
 def _begin(m, xact):
-    """The first beat of a transaction: what the reader noted of it."""
+    """The first beat of a transaction: its sizes and addresses come from the reader."""
     v = m.mvin
     x = m.reader
     v.merge_valid = 1

@@ -135,7 +135,7 @@ def step_write(now, m):
 
 @njit
 def _write(now, m):
-    """The arbiter: each offer is written unless one before it is in its way."""
+    """The arbiter: each offer is written unless an earlier one excludes it."""
     s_at, s0, s1 = _input_row(now, m)
     w_at, w0, w1 = _wide_row(now, m)
     z_at, z0, z1 = _row_of_zeros(m)

@@ -44,9 +44,9 @@ DTYPE = np.dtype(
         ("block_stride", "i8", (4,)),  # by load state: rows from block to block
         ("pixels", "i8", (4,)),  # by load state: copies of a row
         ("pooling", "i8"),  # 1: stores pool
-        # completions told to the unrollers this cycle: [source 1 matmul, 2 conv][class]
-        ("told", "i8", (3, 3)),  # completions in cycle `told_t`
-        ("told_t", "i8"),  # cycle of the last completion
+        # completions reported to the unrollers in this cycle: [source 1 matmul, 2 convolution][class]
+        ("completions", "i8", (3, 3)),  # completions in cycle `completions_t`
+        ("completions_t", "i8"),  # cycle of the last completion
         ("ex_done", "i8"),  # ex slot that completes this cycle, -1 none
         # what happened to which entry in this cycle, for the timeline
         ("logging", "i8"),  # 1: a timeline is written
@@ -164,8 +164,8 @@ def canonise(m, now):
             else:
                 r.row[c, s] -= r.rows
     r.rows = 0
-    r.told[:, :] = 0
-    r.told_t = LONG_AGO
+    r.completions[:, :] = 0
+    r.completions_t = LONG_AGO
     r.log_n = 0
     r.log_what[:] = 0
     r.log_class[:] = 0
@@ -178,7 +178,7 @@ def canonise(m, now):
 def reset(m):
     """State after reset."""
     r = m.station
-    r.told_t = LONG_AGO
+    r.completions_t = LONG_AGO
     r.news_t = LONG_AGO
     r.freed_t[:] = LONG_AGO
     r.ex_done = -1
@@ -186,7 +186,7 @@ def reset(m):
 
 
 def describe(m):
-    """What the next command of each class waits for, in words."""
+    """The cause for which the next command of each class waits, in words."""
     return "\n".join(f"reservation station {name}: {_head(m.station, c)}" for c, name in enumerate(CLASSES))
 
 

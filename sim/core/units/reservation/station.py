@@ -6,8 +6,8 @@ Source: ReservationStation.scala. Per cycle: one command enters, up to one per c
 
 from sim.core.events import Event
 from sim.core.jit import njit
-from sim.core.params import NEVER, RING
-from sim.core.units import load
+from sim.core.params import NEVER
+from sim.core.units import controller, load
 from sim.core.units.cmdqueue import pop
 from sim.core.units.reservation.dependences import EX, LD, ST, class_of, depend, operands, remember
 from sim.core.units.reservation.state import ALLOCATED, COMPLETED, ISSUED, SLOTS, note
@@ -28,7 +28,7 @@ def busy(m):
 
 @njit
 def has_news(now, m):
-    """Has a controller completed something or freed a place that the station has not seen yet?"""
+    """True when a controller has completed a command or freed a place that the station has not seen yet."""
     return (
         m.station.news_t >= now
         or m.station.ex_done >= 0
@@ -39,7 +39,7 @@ def has_news(now, m):
 
 @njit
 def may_act(now, m):
-    """Could this station, or the unrollers beside it, act in the next cycle without news from elsewhere?"""
+    """True when this station or an unroller could act in the next cycle, other units reporting nothing."""
     r = m.station
     q = m.front.unrolled
     if m.p.l2_sets > 0 or m.store.tracked_ready > 0 or load.completed(now + 1, m) >= 0:
@@ -69,7 +69,7 @@ def may_act(now, m):
 
 @njit
 def handed_over(m):
-    """A number that changes when the load or store controller is handed a command or relieved of one."""
+    """A number that changes when the load or store controller gets a command or completes one."""
     return (m.load.queue_n + m.store.queue_n) * SLOTS * SLOTS + m.load.tracked_n + m.store.tracked_n
 
 
@@ -101,10 +101,10 @@ def _free(now, m, c, slot):
     r.n[c] -= 1
     r.live[c] &= ~(1 << slot)
     if r.source[c, slot] > 0:
-        if r.told_t != now:
-            r.told_t = now
-            r.told[:, :] = 0
-        r.told[r.source[c, slot], c] += 1
+        if r.completions_t != now:
+            r.completions_t = now
+            r.completions[:, :] = 0
+        r.completions[r.source[c, slot], c] += 1
 
 
 @njit
@@ -117,13 +117,11 @@ def _complete(now, m, c, slot):
 
 @njit
 def _controller_room(now, m, c):
-    """Did the class's controller queue have room at the start of this cycle?"""
+    """True when the class's controller queue had room at the start of this cycle."""
     if c == LD:
-        n = m.load.queue_n + (1 if m.load.queue_pop_t == now else 0)
-        return n < m.p.ldq
+        return controller.had_room(now, m.load, m.p.ldq)
     if c == ST:
-        n = m.store.queue_n + (1 if m.store.queue_pop_t == now else 0)
-        return n < m.p.stq
+        return controller.had_room(now, m.store, m.p.stq)
     n = m.execute.unroller_n + (1 if m.execute.unroller_pop_t == now else 0)
     return n < 2
 
@@ -139,21 +137,9 @@ def _issue(now, m, c):
     r.wait_n[c] -= 1
     note(r, c, s, ISSUED)
     if c == LD:
-        q = m.load
-        i = (q.queue_head + q.queue_n) % RING
-        q.queue_funct[i] = r.funct[c, s]
-        q.queue_rs1[i] = r.rs1[c, s]
-        q.queue_rs2[i] = r.rs2[c, s]
-        q.queue_slot[i] = s
-        q.queue_n += 1
+        controller.push(m.load, r.funct[c, s], r.rs1[c, s], r.rs2[c, s], s)
     elif c == ST:
-        w = m.store
-        i = (w.queue_head + w.queue_n) % RING
-        w.queue_funct[i] = r.funct[c, s]
-        w.queue_rs1[i] = r.rs1[c, s]
-        w.queue_rs2[i] = r.rs2[c, s]
-        w.queue_slot[i] = s
-        w.queue_n += 1
+        controller.push(m.store, r.funct[c, s], r.rs1[c, s], r.rs2[c, s], s)
     else:
         x = m.execute
         i = x.unroller_n
