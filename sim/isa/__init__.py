@@ -1,1 +1,1 @@
-"""The second door, what a program is: codes and fields of Gemmini's commands, and their disassembly."""
+"""Programs, the second door: codes and fields of Gemmini's commands, and their disassembly."""

@@ -1,4 +1,4 @@
-"""The door between the cold and the hot side: the accelerator's command set as plain records.
+"""The accelerator's command set as plain records: the door between lowering and the timing core.
 
 A program is a one-dimensional array of ``COMMAND`` records in program order. Lowering writes it, a person can
 read it (`disassemble`), a test can write it by hand, and the timing core consumes nothing else.
@@ -69,7 +69,7 @@ PASS_SHIFT = 26
 
 STORED_SHIFT = 56
 """Bits [62:56] of an mvin's second operand, above the rows: bytes from which a decoder expands each local row. All
-blocks then come as one stream from the DRAM address on. 0, as in every program of the RTL: they lie there as used."""
+blocks then come as one stream from the DRAM address on. 0, as in every program of the RTL: rows are stored as used."""
 
 
 def signed64(value: int) -> int:

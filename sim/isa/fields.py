@@ -14,7 +14,7 @@ from sim.isa.commands import PASS_SHIFT, STORED_SHIFT
 LOCAL_BITS = 0xFFFFFFFF
 """Mask of a local address; as an address: absent operand."""
 STORED_MOST = 0x7F
-"""Most bytes of a local row that the field of an expanding load can say."""
+"""Most bytes of a local row that the field of an expanding load can hold."""
 
 
 def local_address(operand: Any) -> Any:

@@ -68,7 +68,7 @@ class Lowering(NamedTuple):
     """The lowering of one kind of work item.
 
     ``check`` raises InputError for what ``lower`` refuses, sooner. ``call``: the library call that issues the commands.
-    ``counters``: given (item, program, machine, the timing core's counters), those with what commands do not say.
+    ``counters``: given (item, program, machine, the timing core's counters), those and amounts that no command shows.
     """
 
     lower: Callable[[Any, Hardware], Program]
@@ -97,12 +97,12 @@ LOWERINGS: dict[type[Work], Lowering] = {
 
 
 def check(work: Work, hw: Hardware) -> None:
-    """Raise InputError for what the machine or the library refuses of ``work`` (all problems at once)."""
+    """Raise InputError where the machine or the library refuses ``work`` (all problems at once)."""
     LOWERINGS[type(work)].check(work, hw)
 
 
 def counted(work: Work, program: Program, hw: Hardware, counters: Mapping[str, int]) -> dict[str, int]:
-    """Return the timing core's counters of a program with what its commands do not say of sparse operands."""
+    """Return the timing core's counters of a program, with amounts of sparse operands that its commands do not show."""
     return LOWERINGS[type(work)].counters(work, program, hw, counters)
 
 

@@ -106,7 +106,7 @@ class _Piece:
 
 @dataclass(frozen=True)
 class _Kind:
-    """What decides the commands of a tile: sizes in elements, halves, what is loaded and stored, whether it adds up."""
+    """All that a tile's commands depend on: sizes in elements, halves, loads and stores, whether it accumulates."""
 
     size: Tile
     halves: tuple[int, int, int]

@@ -2,10 +2,10 @@
 
 Between independent operators no fence is needed: the reservation station orders commands that share rows of a local
 memory. Two things are left to the program. A loop's loads are emitted before the loop in front of it has emitted its
-computes, so they must not touch what that one reads: each loop is told its halves of the scratchpad, in turns, and
+computes, so they must not overwrite what that one reads: loops get the halves of the scratchpad in turns, and
 operands that stay change halves from part to part. And configurations hold until they are changed: those that are in
 force already are left out, as a command between two loops waits until the first is emitted whole; where the halves of
-two loops would meet, one configuration stays in, for that very wait.
+two loops would meet, one configuration stays in, because of that wait.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class _Chained:
         self.programs.append(np.concatenate([turned[kept], turned[lead:]]))
 
     def _placed(self, commands: Program, *, flips: bool) -> tuple[Program, _Loop, _Loop]:
-        """Return the commands with the halves of each loop said, and the first and the last of the loops."""
+        """Return the commands with the halves of each loop in them, and the first and the last of the loops."""
         placed = commands.copy()
         ends = np.flatnonzero(commands["funct"] == Funct.LOOP_WS)
         slots = (self.loops + np.arange(len(ends))) % 2 + 1
@@ -129,7 +129,7 @@ def _unit(one: np.void) -> Hashable:
 
 
 def check_chain(work: Chain, hw: Hardware, check: Callable[[Work, Hardware], None]) -> None:
-    """Raise InputError for what the parts are refused for, and for a chain that is none."""
+    """Raise InputError where a part is refused, and where the parts make no chain."""
     if not work.parts:
         raise InputError("chain: no part; nearest: one")
     for part in work.parts:

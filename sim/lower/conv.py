@@ -244,7 +244,7 @@ def _addresses(work: Conv, hw: Hardware, step: ConvStep, corner: tuple[int, int]
     first = not any(step.at[4:])
     last = step.at[4] + krows >= work.rows_of_kernel and step.at[5] + kcols >= work.kernel
     last = last and (work.depthwise or kch + kchs >= work.in_channels)
-    # Without a bias the library passes a dummy that must not be zero: zero means "add to what is there".
+    # Without a bias the library passes a dummy that must not be zero: zero means "add to the accumulator's rows".
     bias = (1 if work.bias is None else work.bias.address) + poch * hw.acc_bytes
     return (
         0 if step.keep_input and poch else work.x.address + hw.packed_bytes(x, "a"),

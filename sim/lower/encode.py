@@ -88,7 +88,7 @@ class Stream:
         self._packed: list[Program] = []
 
     def mark(self, kind: str, place: int = 0) -> None:
-        """Say which kind of stream the next commands are of, from its command number ``place`` on."""
+        """Set the kind of stream of the next commands, from its command number ``place`` on."""
         if self.pace.priced:
             self._gaps, self._place = self.pace.gaps(kind), place
 

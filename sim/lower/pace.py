@@ -43,7 +43,7 @@ def prices_of(table: Mapping[str, Mapping[str, T]], way: str) -> dict[str, T]:
 
 
 class Pace:
-    """Cycles before each command of a call; a price list is asked once a kind. Parameters: see `variant`."""
+    """Cycles before each command of a call; a price list is read once a kind. Parameters: see `variant`."""
 
     def __init__(self, hw: Hardware, *, folded: bool = False, inlined: bool = False):
         prices = hw.cpu.prices

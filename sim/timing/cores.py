@@ -56,8 +56,8 @@ class Core:
 class CoreTiming:
     """One core's part. ``cycles``: first offered command to its last idle cycle. ``sections``: of each part.
 
-    ``counters``: its own; those of DRAM requests and bytes are of its port. ``wait_cycles``: cycles in which a beat of
-    its waited at the crossbar while another core's went.
+    ``counters``: its own; those of DRAM requests and bytes are of its port. ``wait_cycles``: cycles in which one of
+    its beats waited at the crossbar behind another core's.
     """
 
     cycles: int

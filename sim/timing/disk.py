@@ -60,7 +60,7 @@ def _core_version() -> str:
 
 @cache
 def _lowering_version() -> str:
-    """Digest of the source that turns an item and a machine into a program and counts what its commands don't say."""
+    """Digest of the source that lowers an item for a machine and adds counters that no command shows."""
     rooms = (Path(str(room.__file__)).parent for room in (hardware, lower))
     sources = sorted(file for room in rooms for file in room.rglob("*.py"))
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in sources)).hexdigest()
@@ -103,7 +103,7 @@ class Timings:
     def run(self, program: Program, hw: Hardware, *, clock: Clock = "periodic", phase: int = 0) -> Timing:
         """Return `sim.timing.timer.run` of a program: from disk, or run and kept. Raises what it raises.
 
-        Behind an L2 nothing is kept: what it holds comes with the timing, and is large.
+        Behind an L2 nothing is kept: the L2's contents are part of the timing, and are large.
         """
         if hw.remembers:
             return timer.run(program, hw, clock=clock, phase=phase)

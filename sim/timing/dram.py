@@ -34,7 +34,7 @@ def _after_reset(hw: Hardware) -> npt.NDArray[Any]:
 
 
 def place(machine: npt.NDArray[Any], hw: Hardware) -> None:
-    """Give a machine the fixed numbers of what stands in front of its channels, if it has any."""
+    """Set the fixed numbers of the queue in front of a machine's channels, if it has channels."""
     if hw.memory.dram != "none":
         memory.place(machine[0], _numbers(hw))
 

@@ -61,7 +61,7 @@ class Memo:
         return sum(found.cycles for found in self._timings.values() if not isinstance(found, Future))
 
     def forget_unfinished(self) -> None:
-        """Drop what was begun and not asked for: it may have been cancelled."""
+        """Drop timings that were begun and not requested: they may have been cancelled."""
         self._timings = {key: found for key, found in self._timings.items() if not isinstance(found, Future)}
 
     def _keep(self, key: Key, found: Timing | Future[Timing]) -> None:

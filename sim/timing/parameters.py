@@ -160,7 +160,7 @@ def _pages(hw: Hardware) -> dict[str, int]:
 
 
 def _memory(hw: Hardware) -> dict[str, int]:
-    """Return the numbers of the memory, of an L2 in front of it, and of the wait that is no hang."""
+    """Return the numbers of the memory, of an L2 in front of it, and of the longest wait that is not a hang."""
     bus_bytes, memory = hw.dma.bus_bytes, hw.memory
     # Parameters.scala of the cache: enough MSHRs for its own idea of a memory round trip, and two for other channels
     mshrs = max(2, -(-MEM_CYCLES * bus_bytes // (1 << LINE_BITS)))

@@ -24,7 +24,7 @@ LOOP_SLOTS = 2
 
 MOST_BLOCKS = 1 << 24
 """Blocks that one loop may compute or move: the core takes minutes for as many. A loop's operands lie in half of each
-local memory, so that loops of programs that work are far shorter; recorded ones may say anything in their 16 bits."""
+local memory, so that loops of programs that work are far shorter; recorded ones may have any number of 16 bits."""
 
 CONV_SIZES: dict[int, tuple[tuple[str, Any, str], ...]] = {
     codes.LOOP_CONV_WS_2: (

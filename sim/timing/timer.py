@@ -52,7 +52,7 @@ def _reset(
 
 
 def _results_to_scratchpad(commands: npt.NDArray[np.void]) -> bool:
-    """Does a preload name scratchpad rows for its result? The loops name rows of the accumulator (LoopMatmul.scala)."""
+    """True when a preload names scratchpad rows for its result; loops name accumulator rows (LoopMatmul.scala)."""
     return bool(((commands["funct"] == Funct.PRELOAD) & (commands["rs2"] & 0x8000_0000 == 0)).any())
 
 
@@ -80,7 +80,7 @@ def heed(abandoned: threading.Event) -> None:
 
 
 def heeded() -> None:
-    """Between two parts of a run: the interpreter hears an interrupt here; a thread hears that it is to stop."""
+    """Called between two parts of a run: interrupts are raised here, and `Abandoned` in a thread that is to stop."""
     event: threading.Event | None = getattr(_OF_THREAD, "abandoned", None)
     if event is not None and event.is_set():
         raise Abandoned
@@ -137,7 +137,7 @@ def run(
     only what it has not seen before; all give the same result. ``timeline``: also record each command's allocation,
     issue and completion. ``phase``: loop slot that comes next at the start (0 after reset). ``written_rows``:
     accumulator rows that hold data of earlier programs (all others are zero until written; only the normaliser's
-    divisions can tell). ``l2``: what an earlier program left in the L2 (nothing after reset); with it the timing
+    divisions depend on it). ``l2``: what an earlier program left in the L2 (nothing after reset); with it the timing
     tells what this one leaves. ``limit_cycles``: raise Overrun if the program takes more, soon after it has.
     Raises Hang when the program can never end, InputError when the machine is beyond the core's limits, the program
     is empty or the limit is negative.
@@ -174,7 +174,7 @@ def run(
         timeline=times_of(times[:written]) if timeline else None,
         phase=int(state[0].loop_matmul.head),
         l2=l2,
-        # the periodic clock counts from its last repetition, so only the others know what stood at a completion
+        # the periodic clock counts from its last repetition: the other clocks have the counters at each completion
         seen=_fields(times[:written], COMMAND_COUNTS) if timeline and clock != "periodic" else None,
         clock=used,
         refusal=refusal,
@@ -242,7 +242,7 @@ def _outcome(
     state: npt.NDArray[Any], program: npt.NDArray[Any], sections: npt.NDArray[Any], times: npt.NDArray[Any],
     lines: npt.NDArray[np.int64], channels: npt.NDArray[Any], clock: Clock, limit_cycles: int,
 ) -> tuple[int, Any]:  # fmt: skip
-    """Run with a clock; returns the engine's status and what came of it as a RUN record."""
+    """Run with a clock; returns the engine's status and its results as a RUN record."""
     if clock == "periodic":
         status: int
         status, outcome = periodic.run(state, program, sections, times, lines, heeded, limit_cycles)

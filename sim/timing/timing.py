@@ -21,10 +21,10 @@ class Timing:
     ``sections``: cycles of each fence-delimited part. ``counters``: names of `sim.core.events.Event`. ``causes``:
     cycles by cause, summing to ``cycles``. ``timeline``: structured array (queue 0 ld / 1 ex / 2 st, funct, rs1, rs2,
     t_alloc, t_issue, t_complete; -1 = completes on issue) or None. ``phase``: loop slot that comes next. ``l2``: what
-    the next program finds in the L2, if asked for. ``seen``: with the timeline, and a clock other than periodic, what
-    the counters stood at when each command completed: structured array (t_complete; seen, the counters of
+    the next program finds in the L2, if asked for. ``seen``: with the timeline, and a clock other than periodic, the
+    counters at the completion of each command: structured array (t_complete; seen, the counters of
     `sim.core.units.reservation.SEEN`; why, cycles by cause before). ``clock``: the clock that ran; ``refusal``: why it
-    was not the periodic one, where that was asked for.
+    was not the periodic one, where that was requested.
     """
 
     cycles: int
