@@ -32,7 +32,7 @@ from sim.core import causes
 from sim.core.events import Event
 from sim.core.jit import entry, inlined, njit
 from sim.core.leap import burst, execute_run, guards
-from sim.core.params import NEVER
+from sim.core.params import DRAM, NEVER
 from sim.core.units import (
     accumulator,
     execute,
@@ -154,7 +154,13 @@ def visit(now, m, lines, channels):
     if guards.results(now, m):
         g.results_t = _results(now, m)  # 2
     if data:
-        g.data_t = _data(now, m, lines, channels)  # 3 to 7
+        # arrays are handed on only where a machine has them: each call with one counts its references, 20 ns
+        if m.p.memory_model == DRAM:
+            memory.catch_up(now, m, channels)
+        g.data_t = _loaded(now, m)  # 3 to 5
+        if m.p.l2_sets:
+            g.data_t = min(g.data_t, l2.step(now, m, lines, channels))  # 5a
+        g.data_t = min(g.data_t, min(port.step_requests(now, m), mvout.step(now, m)))  # 6, 7
     wake = _execute(now, m)  # 8
     if data:
         g.data_t = min(g.data_t, mvout.step_dispatch(now, m))  # 9
@@ -178,22 +184,17 @@ def _results(now, m):
     return wake if m.full else max(wake, mesh.announce(now, m))
 
 
-@inlined
-def _data(now, m, lines, channels):
-    """Phases 3 to 7."""
+@njit
+def _loaded(now, m):
+    """Phases 3 to 5: the way of loaded rows, from the bank back to the memory."""
     wake = mvin.step_write(now, m)  # 3
     if m.p.acc_single:
         wake = min(wake, accumulator.settle(now, m))
     wake = min(wake, mvin.step_merge(now, m))  # 4
     wake = min(wake, writer.acknowledge(now, m))
     wake = min(wake, port.step_delivery(now, m))  # 5
-    memory.catch_up(now, m, channels)
     burst.begin(now, m)
-    wake = min(wake, port.step_answers(now, m, channels))
-    if m.p.l2_sets:
-        wake = min(wake, l2.step(now, m, lines, channels))  # 5a
-    wake = min(wake, port.step_requests(now, m))  # 6
-    return min(wake, mvout.step(now, m))  # 7
+    return min(wake, port.step_answers(now, m))
 
 
 @njit
@@ -231,7 +232,8 @@ def rest(machine, lines, channels):
     m = machine[0]
     now = m.front.idle_t
     port.step_delivery(now, m)
-    port.step_answers(now, m, channels)
+    memory.catch_up(now, m, channels)
+    port.step_answers(now, m)
     if m.p.l2_sets:
         l2.step(now, m, lines, channels)
     port.step_requests(now, m)

@@ -51,6 +51,13 @@ def _reset(
     return state
 
 
+@lru_cache(maxsize=8)  # a record is turned into words in 0.2 ms
+def _reset_words(
+    described: tuple[tuple[str, int], ...], phase: int, written_rows: tuple[int, ...], to_scratchpad: bool
+) -> npt.NDArray[np.int64]:
+    return np.asarray(_reset(described, phase, written_rows, to_scratchpad)).view(np.int64)
+
+
 def _results_to_scratchpad(commands: npt.NDArray[np.void]) -> bool:
     """True when a preload names scratchpad rows for its result; loops name accumulator rows (LoopMatmul.scala)."""
     return bool(((commands["funct"] == Funct.PRELOAD) & (commands["rs2"] & 0x8000_0000 == 0)).any())
@@ -99,9 +106,9 @@ def _fresh(
     """Return the machine after reset, in the one place of this thread: a new one each time would be new memory."""
     if not hasattr(_OF_THREAD, "machine"):
         _OF_THREAD.machine = np.zeros(1, machine.MACHINE).view(np.recarray)
+        _OF_THREAD.words = np.asarray(_OF_THREAD.machine).view(np.int64)
     state: npt.NDArray[np.void] = _OF_THREAD.machine
-    after_reset = reset(described, phase, written_rows, commands)
-    np.asarray(state).view(np.int64)[:] = np.asarray(after_reset).view(np.int64)
+    _OF_THREAD.words[:] = _reset_words(described, phase, written_rows, _results_to_scratchpad(commands))
     return state
 
 

@@ -75,11 +75,14 @@ def _deliver(now, m):
 
 
 @njit
-def step_answers(now, m, channels):
-    """The memory's next answer goes to the port (with an L2, see there). Returns the wake."""
+def step_answers(now, m):
+    """The memory's next answer goes to the port (with an L2, see there). Returns the wake.
+
+    The memory has been brought up to this cycle (`memory.catch_up`).
+    """
     if m.p.tile_buffer:
         return _from_tile(now, m)
-    return _answers(now, m, channels) if m.p.l2_sets == 0 and (memory.busy(m) or m.full) else NEVER
+    return _answers(now, m) if m.p.l2_sets == 0 and (memory.busy(m) or m.full) else NEVER
 
 
 @njit
@@ -95,8 +98,8 @@ def _from_tile(now, m):
 
 
 @njit
-def _answers(now, m, channels):
-    wake = memory.offer(now, m, channels)
+def _answers(now, m):
+    wake = memory.offer_known(now, m)
     offered = m.mem.offered
     if offered == memory.NOTHING:
         return wake

@@ -11,7 +11,7 @@ and call the model that `PARAMS.memory_model` names. A model is one file or fold
 * ``read(now, m, transaction, beats, address)``: it takes a read of `beats` beats;
 * ``write(now, m, transaction, last, size, address)``: it takes a beat of a Put of `size` bytes, the last one or not;
 * ``busy(m)``: True while `offer` has anything to do;
-* ``offer(now, m)`` (a DRAM: also its channels): moves the model to cycle `now` and puts its next answer on the wires:
+* ``offer(now, m)``: puts its next answer on the wires, a DRAM once it was brought up to the cycle (`catch_up`):
   `m.mem.offered` = READ or ACKNOWLEDGE, unless one waits there. Returns the wake: the next cycle in which a call could
   change anything;
 * ``beat(now, m)``: the offered beat of a read is taken; returns transaction << 1 | last beat;
@@ -112,8 +112,15 @@ def offer(now, m, channels):
 
     ``channels``: those of a DRAM (units/dram), none with another memory.
     """
+    catch_up(now, m, channels)
+    return offer_known(now, m)
+
+
+@njit
+def offer_known(now, m):
+    """The same for a memory that has been brought up to this cycle (`catch_up`)."""
     if m.p.memory_model == DRAM:
-        return dram.offer(now, m, channels)
+        return dram.offer(now, m)
     if m.mem.offered != NOTHING:
         return NEVER
     return tile.offer(now, m) if m.p.memory_model == SHARED else fixed.offer(now, m)
