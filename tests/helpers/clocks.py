@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim.base.errors import Hang
-from sim.hardware import Hardware
+import pytest
+
+from sim.base.errors import Hang, InputError
+from sim.hardware import Hardware, load
 from sim.isa.commands import Program
-from sim.lower import Conv, Matmul, Norm, Operand, ResidualAdd, Work
+from sim.lower import Conv, Matmul, Norm, Operand, ResidualAdd, Work, lower
+from sim.timing.parameters import parameters
 from sim.timing.timer import run
 from sim.timing.timing import Clock
 
@@ -35,6 +38,16 @@ WORKS: dict[str, Work] = {
                         kernel_rows=1, padding=1, padding_rows=0, kernel_dilation=2),
 }  # fmt: skip
 """Small operators of every kind, with edges in every dimension."""
+
+
+def lowered(preset: str, work: str) -> tuple[Program, Hardware]:
+    """A small operator on a preset; one that the machine or the core refuses is skipped with the reason."""
+    hw = load(preset)
+    try:
+        parameters(hw)
+        return lower(WORKS[work], hw), hw
+    except InputError as refused:
+        pytest.skip(str(refused))
 
 
 def outcome(program: Program, hw: Hardware, clock: Clock, phase: int = 0) -> tuple[dict[str, Any], int]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.clocks import WORKS, outcome
+from helpers.clocks import WORKS, lowered, outcome
 from helpers.strategies import cases
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +21,6 @@ from sim.core.repeat import periodic
 from sim.hardware import Hardware, load, presets
 from sim.isa.commands import Funct, Program
 from sim.lower import BlockSparseMatmul, Matmul, Operand, lower
-from sim.timing.parameters import parameters
 from sim.timing.timer import run
 from sim.timing.timing import Clock
 
@@ -78,12 +77,7 @@ def test_random_programs_that_repeat_and_break_off(
 @pytest.mark.parametrize("work", WORKS)
 @pytest.mark.parametrize("preset", presets())
 def test_whole_operators_four_times_over(preset: str, work: str) -> None:
-    hw = load(preset)
-    try:
-        parameters(hw)
-        program = lower(WORKS[work], hw)
-    except InputError as refused:
-        pytest.skip(str(refused))
+    program, hw = lowered(preset, work)
     assert_periodic_agrees(np.concatenate([moved(program, 4096 * n) for n in range(4)]), hw)
 
 

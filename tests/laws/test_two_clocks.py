@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.clocks import MATMUL, WORKS, C, W, X, outcome
+from helpers.clocks import MATMUL, WORKS, C, W, X, lowered, outcome
 from helpers.strategies import cases
 from hypothesis import given
 
-from sim.base.errors import InputError
 from sim.hardware import Hardware, load, presets
 from sim.isa.commands import ACCUMULATE_BIT, ACCUMULATOR_BIT, Funct, Program
 from sim.lower import Matmul, build, lower
 from sim.lower.encode import Stream
-from sim.timing.parameters import parameters
 
 
 def assert_clocks_agree(program: Program, hw: Hardware, phase: int = 0) -> None:
@@ -39,13 +37,7 @@ def test_random_programs_on_random_machines(case: tuple[Hardware, Program, int])
 @pytest.mark.parametrize("work", WORKS)
 @pytest.mark.parametrize("preset", presets())
 def test_whole_operators_on_every_preset(preset: str, work: str) -> None:
-    hw = load(preset)
-    try:
-        parameters(hw)
-        program = lower(WORKS[work], hw)
-    except InputError as refused:
-        pytest.skip(str(refused))
-    assert_clocks_agree(program, hw)
+    assert_clocks_agree(*lowered(preset, work))
 
 
 @pytest.mark.parametrize("phase", (0, 1))
