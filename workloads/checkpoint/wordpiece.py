@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from sim.base.errors import InputError
@@ -20,6 +21,10 @@ ASCII_PUNCTUATION = ((33, 47), (58, 64), (91, 96), (123, 126))
 """Punctuation to BERT, though Unicode calls some of it symbols."""
 
 
+CHARACTERS_KEPT = 4096
+"""Characters whose class is looked up once."""
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """Word pieces by id. ``lower``: text is lower-cased and loses its accents first."""
@@ -33,18 +38,10 @@ class Vocabulary:
         return [self.ids[CLS], *pieces, self.ids[SEP]]
 
     def _words(self, text: str) -> list[str]:
-        spaced = []
-        for character in unicodedata.normalize("NFC", text):
-            if _is_space(character):
-                spaced.append(" ")
-            elif _is_between(ord(character), CJK):
-                spaced.append(f" {character} ")
-            elif unicodedata.category(character)[0] != "C" and ord(character) != 0xFFFD:
-                spaced.append(character)
-        plain = "".join(spaced)
+        plain = "".join(map(_spaced, unicodedata.normalize("NFC", text)))
         if self.lower:
             plain = "".join(c for c in unicodedata.normalize("NFD", plain.lower()) if unicodedata.category(c) != "Mn")
-        return "".join(f" {c} " if _is_punctuation(c) else c for c in plain).split()
+        return "".join(map(_apart, plain)).split()
 
     def _pieces(self, word: str) -> list[str]:
         """The longest known piece first, then the longest known continuation, and so on; or unknown."""
@@ -92,9 +89,19 @@ def _is_between(code: int, ranges: tuple[tuple[int, int], ...]) -> bool:
     return any(first <= code <= last for first, last in ranges)
 
 
-def _is_space(character: str) -> bool:
-    return character in " \t\n\r" or unicodedata.category(character) == "Zs"
+@lru_cache(maxsize=CHARACTERS_KEPT)
+def _spaced(character: str) -> str:
+    """Return a character with spaces where it is a word of its own; a space for a space, nothing for a control."""
+    category = unicodedata.category(character)
+    if character in " \t\n\r" or category == "Zs":
+        return " "
+    if _is_between(ord(character), CJK):
+        return f" {character} "
+    return character if category[0] != "C" and ord(character) != 0xFFFD else ""
 
 
-def _is_punctuation(character: str) -> bool:
-    return _is_between(ord(character), ASCII_PUNCTUATION) or unicodedata.category(character)[0] == "P"
+@lru_cache(maxsize=CHARACTERS_KEPT)
+def _apart(character: str) -> str:
+    """Return a character, punctuation with spaces around it."""
+    punctuation = _is_between(ord(character), ASCII_PUNCTUATION) or unicodedata.category(character)[0] == "P"
+    return f" {character} " if punctuation else character
