@@ -34,7 +34,7 @@ def breakdown(axes: Axes, runs: Mapping[str, pd.DataFrame], by: By = "kind", sha
         table = table.loc[table.sum(axis=1).sort_values(ascending=False).index]
     cycles = table.sum()
     shown = table / cycles if shares else table
-    colors = style.CAUSE_COLORS if by == "cause" else {str(kind): style.kind_color(str(kind)) for kind in table.index}
+    colors = style.distinct(map(str, table.index), style.CAUSE_COLORS if by == "cause" else style.kind_colors())
     lengths = {str(part): [float(length) for length in row] for part, row in shown.iterrows()}
     style.stack(axes, lengths, [str(name) for name in table.columns], colors)
     longest = float(shown.sum().max())

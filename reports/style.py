@@ -19,7 +19,7 @@ from sim.base.palette import CAUSE_COLORS as CAUSE_COLORS
 from sim.base.reading import read_text
 from sim.graph.kinds import KINDS
 
-FUSED_COLORS: dict[str, str] = {"matmul+softmax": "#56B4E9", "matmul+gelu": "#009E73", "ifft+gelu": "#44AA99"}
+FUSED_COLORS: dict[str, str] = {"matmul+softmax": "#56B4E9", "matmul+gelu": "#009E73", "ifft+gelu": "#332288"}
 """Colours of operators with an activation fused into them."""
 
 ENERGY_COLORS: dict[str, str] = {
@@ -95,6 +95,21 @@ def kind_colors() -> dict[str, str]:
     return {known.name: known.color for known in KINDS.values() if known.color} | FUSED_COLORS
 
 
+def distinct(names: Iterable[str], colors: Mapping[str, str]) -> dict[str, str]:
+    """Return name -> colour for the names of one picture: no two share one, as long as the palettes last.
+
+    A name without a fixed colour has that of `named_color`, else the next that no other name of the picture has.
+    """
+    names = list(names)
+    chosen = {name: colors[name] for name in names if name in colors}
+    for name in names:
+        if name not in chosen:
+            own = named_color(name, {})
+            free = (one for one in (own, *PALETTE, *LINE_COLORS) if one not in chosen.values())
+            chosen[name] = next(free, own)
+    return chosen
+
+
 def named_color(name: str, colors: Mapping[str, str]) -> str:
     """Return the fixed colour of a name, else a palette colour that depends on the name alone."""
     return colors.get(name, PALETTE[sum(name.encode()) % len(PALETTE)])
@@ -156,10 +171,10 @@ def stack(axes: Axes, parts: Mapping[str, Sequence[float]], names: Sequence[str]
     """
     places = range(len(names))
     left = [0.0] * len(names)
+    parts = {part: lengths for part, lengths in parts.items() if any(lengths)}
+    colors = distinct(parts, colors)
     for part, lengths in parts.items():
-        if not any(lengths):
-            continue
-        color = named_color(part, colors)
+        color = colors[part]
         axes.barh(places, lengths, 0.66, left, color=color, edgecolor=EDGE, lw=0.5, label=part.replace("_", " "))
         left = [before + length for before, length in zip(left, lengths, strict=True)]
     axes.set_yticks(list(places), fitting(axes, names))
@@ -172,8 +187,8 @@ def stack(axes: Axes, parts: Mapping[str, Sequence[float]], names: Sequence[str]
 
 @contextmanager
 def sheet() -> Iterator[None]:
-    """Draw inside this context to get the house style."""
-    with matplotlib.style.context(Path(__file__).with_name("carat.mplstyle")):
+    """Draw inside this context to get the house style, whatever a matplotlibrc in the current folder says."""
+    with matplotlib.style.context(Path(__file__).with_name("carat.mplstyle"), after_reset=True):
         yield
 
 

@@ -24,6 +24,7 @@ def utilization(axes: Axes, runs: Mapping[str, pd.DataFrame]) -> Axes:
     """
     tables = {name: by_name(ops.loc[ops["engine"] == "array"]) for name, ops in runs.items()}
     whole = {name: float(ops["cycles"].sum()) for name, ops in runs.items()}
+    known = {name: set(ops["op"].map(without_layer)) for name, ops in runs.items()}
     cycles = pd.concat([table["cycles"] / whole[run] for run, table in tables.items()], axis=1).fillna(0).max(axis=1)
     names = [str(name) for name in cycles.sort_values(ascending=False).index[: shown(len(runs))]]
     thickness = 0.8 / len(runs)
@@ -32,7 +33,8 @@ def utilization(axes: Axes, runs: Mapping[str, pd.DataFrame]) -> Axes:
         lengths = [float(table["utilization"].get(name, 0.0)) for name in names]
         axes.barh(places, lengths, thickness * 0.9, color=style.RUN_COLORS[number % len(style.RUN_COLORS)], label=run)
         for name, place, length in zip(names, places, lengths, strict=True):
-            share = f"{float(table['cycles'][name]) / whole[run]:.1%}" if name in table.index else "not on the array"
+            absent = "not on the array" if name in known[run] else "not in this run"
+            share = f"{float(table['cycles'][name]) / whole[run]:.1%}" if name in table.index else absent
             axes.annotate(share, (length, place), (3, 0), textcoords="offset points", va="center", fontsize=7)
     axes.set_yticks(range(len(names)), fit.fitting(axes, names))
     axes.set_ylim(len(names) - 0.4, -0.6)

@@ -120,9 +120,10 @@ def _warnings(runs: Sequence[SavedRun]) -> list[str]:
         left = run.record["profile"]["left_out"]
         if left:
             more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+            why = "too long to record" if run.record["profile"]["activity"] else "of several cores, not recorded"
             warnings.append(
-                f"{run.name}: {', '.join(left[:3])}{more} are too long to record: the figures over time leave them "
-                "out, and their traffic is not split by operand."
+                f"{run.name}: {', '.join(left[:3])}{more} are {why}: the figures over time leave them out, and their "
+                "traffic is not split by operand."
             )
         warnings += _on_the_host(run)
     return warnings

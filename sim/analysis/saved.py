@@ -91,6 +91,7 @@ def save(
 
     demand("folder", folder, (str, Path), 'the path of a folder, e.g. "runs/base"')
     folder = Path(folder)
+    record = record_of(result, folder, command, sentence, savings)  # first: what raises an error leaves no folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("run.json", "kept.npz"):
@@ -105,10 +106,7 @@ def save(
         "totals.json": result.totals,
         "hardware.json": result.hardware.model_dump(mode="json"),
         "graph.json": result.case.given.to_dict(),
-        "run.json": {
-            **record_of(result, folder, command, sentence, savings),
-            **({"stay": lines(kept)} if kept else {}),
-        },
+        "run.json": {**record, **({"stay": lines(kept)} if kept else {})},
     }
     for name, content in contents.items():
         write_whole(folder / name, json.dumps(content, indent=1) + "\n")

@@ -75,7 +75,9 @@ def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str
         if 0 < index < text_columns:
             table.add_column(heading, overflow="fold")
         else:
-            table.add_column(heading, justify="right" if index >= text_columns else "left", min_width=width)
+            # no_wrap: else rich takes room from it, gives it back, and cuts the last column by as much
+            side = "right" if index >= text_columns else "left"
+            table.add_column(heading, justify=side, min_width=width, no_wrap=True)
     for row in cells[1:]:
         table.add_row(*(escape(cell) for cell in row))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)

@@ -194,6 +194,10 @@ def parse_grid(given: list[str] | None) -> dict[str, list[Any]]:
     return grid
 
 
+MOST_VALUES = 1_000_000
+"""Values of one key, as points of a sweep (`sim.sweeps.points`): counted before they are listed."""
+
+
 def _range(value: str) -> list[str]:
     """Return the values of ``FIRST:LAST:STEP``, whole numbers of one unit, e.g. 64KiB:256KiB:64KiB; else the value."""
     parts = re.fullmatch(r"(\d+)([A-Za-z]*):(\d+)([A-Za-z]*):(\d+)([A-Za-z]*)", value)
@@ -202,7 +206,10 @@ def _range(value: str) -> list[str]:
     first, last, step = (int(parts[n]) for n in (1, 3, 5))
     if len({parts[2], parts[4], parts[6]}) > 1 or step < 1 or last < first:
         raise InputError(f"--grid {value}: must be FIRST:LAST:STEP of one unit, FIRST <= LAST, e.g. 64KiB:256KiB:64KiB")
-    return [f"{number}{parts[2]}" for number in range(first, last + 1, step)]
+    numbers = range(first, last + 1, step)
+    if len(numbers) > MOST_VALUES:
+        raise InputError(f"--grid {value}: {len(numbers):,} values; the limit is {MOST_VALUES:,}: give a larger step")
+    return [f"{number}{parts[2]}" for number in numbers]
 
 
 def print_points(table: pd.DataFrame) -> None:
@@ -211,6 +218,10 @@ def print_points(table: pd.DataFrame) -> None:
     headings = ["point", *knobs, "cycles", "utilization", "read MB", "write MB", "energy uJ"]
     records = table.to_dict("records")
     rows = [[str(i), *(_text(row[knob]) for knob in knobs), *_answers(row)] for i, row in enumerate(records)]
+    tables = [f"{row['energy_table']}, {row['node_nm']:g} nm" if row["energy_pj"] > 0 else "" for row in records]
+    if len({one for one in tables if one}) > 1:  # energies of two tables do not compare: each says its own
+        headings.append("by energy table")
+        rows = [[*row, one] for row, one in zip(rows, tables, strict=True)]
     failed = [(i, row["error"]) for i, row in enumerate(records) if isinstance(row["error"], str)]
     common.print_table(f"{len(rows)} points, {len(failed)} failed", headings, rows, len(knobs) + 1)
     for index, error in failed:

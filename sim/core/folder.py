@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+OWN_FILE = stat.S_IRUSR | stat.S_IWUSR
+"""Mode of a file of compiled code."""
 
 VARIABLE = "CARAT_CACHE_DIR"
 """Environment variable: where the folder is made."""
@@ -54,6 +56,27 @@ def _secured(folder: Path) -> bool:
     if stat.S_IMODE(state.st_mode) != stat.S_IRWXU:
         folder.chmod(stat.S_IRWXU)
     return all(_not_replaceable(parent.lstat()) for parent in folder.parents)
+
+
+def make(folder: Path) -> None:
+    """Make a folder of compiled code, in one named after sources, so that `is_ours` holds whatever the umask is."""
+    for one in (folder.parent, folder):
+        one.mkdir(mode=stat.S_IRWXU, parents=True, exist_ok=True)
+
+
+def is_ours(path: Path) -> bool:
+    """True when a file of the folder and the two folders around it are this user's or root's and no others may write.
+
+    The folder may have been open to others in the past, or may hold a copy of another user's. Raises OSError.
+    """
+    if not hasattr(os, "geteuid"):
+        return True
+    states = [path.lstat(), *(parent.lstat() for parent in path.parents[:2])]
+    kinds = [stat.S_ISREG, stat.S_ISDIR, stat.S_ISDIR]
+    return all(
+        kind(state.st_mode) and state.st_uid in (0, os.geteuid()) and not state.st_mode & OTHERS_WRITE
+        for kind, state in zip(kinds, states, strict=True)
+    )
 
 
 def _not_replaceable(state: os.stat_result) -> bool:

@@ -21,6 +21,7 @@ from numba.core.caching import IndexDataCacheFile, _CacheLocator
 
 from sim.base import notice
 from sim.core import PART
+from sim.core.folder import OWN_FILE, is_ours, make
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -57,6 +58,10 @@ class _Placed(_CacheLocator):
     def get_cache_path(self):
         return self._path
 
+    def ensure_cache_path(self):
+        make(Path(self._path))
+        super().ensure_cache_path()
+
     def get_source_stamp(self):
         return self._stamp
 
@@ -77,12 +82,16 @@ class _Kept(IndexDataCacheFile):
         yield content
         with super()._open_for_write(filepath) as file:
             file.write(_seal(content.getvalue()) + content.getvalue())
+        Path(filepath).chmod(OWN_FILE)
 
     def _content(self, path):
-        """The file without its digest. Raises OSError, which numba takes for a missing file, when it was altered."""
+        """The file without its digest. Raises OSError, which numba takes for a missing file, when it was altered.
+
+        Also where another user made it or may write to it.
+        """
         kept = Path(path).read_bytes()
         content = kept[DIGEST_BYTES:]
-        if kept[:DIGEST_BYTES] != _seal(content):
+        if not is_ours(Path(path)) or kept[:DIGEST_BYTES] != _seal(content):
             raise OSError(f"{path}: not what was written")
         return content
 

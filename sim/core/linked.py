@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from sim.core import folder as folders
+
 SHIPPED = Path(__file__).parents[1] / "compiled"
 """Compiled code of a wheel; a checkout has none."""
 
@@ -164,9 +166,10 @@ def linker() -> str | None:
 
 def write(path: Path, content: bytes) -> None:
     """Write an object with its digest, whole or not at all. Without content: none can be made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folders.make(path.parent)
     part = path.with_suffix(f".{os.getpid()}")
     part.write_bytes(content + hashlib.sha256(content).digest())
+    part.chmod(folders.OWN_FILE)
     part.replace(path)
 
 
@@ -179,12 +182,15 @@ def path_in(folder: Path, function: Callable[..., Any], kind: str, of: str | Non
 def found(folder: Path, function: Callable[..., Any], kind: str, arguments: tuple[Any, ...]) -> Linked | None:
     """Return the function, from the user's folder or from what was shipped; None where neither has it.
 
+    A file that another user made or may write to is none (folder.py), unless it was shipped with the source.
+
     Raises Unlinkable where it was found before that there can be none.
     """
     shipped = path_in(SHIPPED / folder.name, function, kind, f"{platform.machine()}-generic")
     for path in (path_in(folder, function, kind), shipped):
         try:
-            return Linked(path, arguments)
+            if path == shipped or folders.is_ours(path):
+                return Linked(path, arguments)
         except OSError:
             continue
     return None

@@ -7,7 +7,7 @@ import re
 import reprlib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -25,6 +25,8 @@ _EXPECTED = {
     "tuple_type": "must be a list",
 }
 _ALIASES = {"capacity_bytes": "capacity"}
+MOST_MEANT = 3
+"""Keys that the error of an unknown one offers."""
 _MISSING = 'state it, or inherit it with base = "NAME"'
 _WITHOUT_VALUE = ("extra_forbidden", "missing", "value_error")
 
@@ -94,6 +96,9 @@ def _demand(item: Mapping[str, Any], key: str, table: type[BaseModel] | None, me
     kind, context = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
         known = [_ALIASES.get(name, name) for name in table.model_fields] if table else []
+        inside = list(_inside(table, key)) if table and closest(key, known) is None else []
+        if inside:
+            return f"unknown key (did you mean {' or '.join(map(repr, inside[:MOST_MEANT]))}?)"
         return "unknown key" + (did_you_mean(key, known) if known else "")
     if kind == "missing":
         return _MISSING
@@ -118,6 +123,15 @@ def _demand(item: Mapping[str, Any], key: str, table: type[BaseModel] | None, me
 def _plain(number: float) -> str:
     """Return a limit as a file takes it: whole numbers with all their digits."""
     return str(int(number)) if float(number).is_integer() else f"{number:g}"
+
+
+def _inside(table: type[BaseModel], key: str) -> Iterator[str]:
+    """Yield the keys of a table's tables that have this name, or begin with it: array.mesh_rows for mesh_rows, mesh."""
+    for name, field in table.model_fields.items():
+        for known in below.model_fields if (below := _table_of(field.annotation)) else ():
+            shown = _ALIASES.get(known, known)
+            if key in (known, shown) or shown.startswith(f"{key}_"):
+                yield f"{name}.{shown}"
 
 
 def _locate(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel] | None]:

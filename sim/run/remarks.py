@@ -34,14 +34,13 @@ def of_machine(hw: Hardware) -> Iterator[str]:
     """Yield the sentences about a machine alone."""
     if hw.unsaid:
         yield f"{hw.name} was read from another simulator's file; no key says {', '.join(hw.unsaid)}"
-    if hw.memory.dram == "none":
-        for way in ("read", "write"):
-            rate = getattr(hw.memory, f"{way}_bytes_per_cycle")
-            if rate > hw.dma.bus_bytes:
-                yield (
-                    f"memory.{way}_bytes_per_cycle = {rate:g} acts as {hw.dma.bus_bytes}: the port moves one beat of "
-                    f"dma.bus_bytes = {hw.dma.bus_bytes} a cycle; raise that key too"
-                )
+    for way in ("read", "write"):
+        rate = getattr(hw.memory, f"{way}_bytes_per_cycle")
+        if rate > hw.dma.bus_bytes:
+            yield (
+                f"memory.{way}_bytes_per_cycle = {rate:g} acts as {hw.dma.bus_bytes}: the port moves one beat of "
+                f"dma.bus_bytes = {hw.dma.bus_bytes} a cycle; raise that key too"
+            )
     seconds = hw.memory.latency_cycles / (hw.clock_mhz * 1e6)
     if seconds > LONG_LATENCY_S:
         yield f"memory.latency_cycles = {hw.memory.latency_cycles:,} is {seconds:.3g} s at {hw.clock_mhz:g} MHz"

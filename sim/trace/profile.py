@@ -95,10 +95,10 @@ class Profile:
 def profile(result: Result, bins: int = BINS) -> Profile:
     """Return traffic by operand and activity over time of a whole run; it simulates each distinct program again.
 
-    Empty for several cores, of which no commands are recorded.
+    Of a run on several cores, whose programs are not recorded: every operator of the array as left out.
     """
     if result.hardware.cores.count > 1:
-        return Profile()
+        return Profile(left_out=[step.name for step in result.steps if step.works])
     edges = np.linspace(0, result.cycles, min(bins, result.cycles) + 1)
     grown = {name: np.zeros(len(edges)) for name in SERIES}
     traffic: dict[tuple[str, str], list[int]] = {}

@@ -14,6 +14,8 @@ import pytest
 from sim.base.errors import InputError
 from sim.cli import main
 from sim.cli.options import sizes
+from sim.hardware import load
+from sim.hardware.keys import keys
 from sim.run import columns
 
 SMALL = ["--seq", "16", "--size", "hidden=32", "--size", "heads=2", "--size", "ffn=32"]
@@ -228,6 +230,22 @@ def test_sweep_table_names_failures_below(capsys: pytest.CaptureFixture[str], tm
     out = answer(capsys, "sweep", "encoder-layer", *SMALL, *grid)
     assert "2 points, 1 failed" in out and "point 1: InputError" in out
     assert (tmp_path / "sweep.csv").read_text().startswith("hardware,workload,")
+
+
+def test_energies_of_two_tables_are_named_beside_each_other(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for tables, said in (("45nm,7nm", True), ("45nm", False)):
+        grid = ["--grid", f"energy_table={tables}", "-o", str(tmp_path / "sweep.csv")]
+        out = answer(capsys, "sweep", "encoder-layer", *SMALL, *grid)
+        assert ("by energy table" in out) is said
+        assert ("7nm, 7 nm" in out) is said
+
+
+def test_a_table_keeps_every_word_of_its_last_column(capsys: pytest.CaptureFixture[str]) -> None:
+    """rich cut it by the room that the first column had been promised."""
+    out = answer(capsys, "show", "--hw", "gemmini_default")
+    last = " ".join(line[out.splitlines()[2].index("meaning") :].strip() for line in out.splitlines()[4:])
+    for key in keys(load("gemmini_default")):
+        assert key.meaning in last, key.name
 
 
 def test_version_is_that_of_the_sources(capsys: pytest.CaptureFixture[str]) -> None:

@@ -137,6 +137,17 @@ def test_an_encoder_decoder_refuses_a_cache_where_there_is_none() -> None:
         build("t5-small", phase="encode", kv=3)
 
 
+@pytest.mark.parametrize("name", ("t5-small", "whisper-tiny"))
+def test_the_tokens_of_an_encoder_alone_have_two_names_and_one_value(name: str) -> None:
+    """``source`` was taken, and nothing done with it."""
+    by_source, by_seq = (build(name, layers=1, **{size: 48}) for size in ("source", "seq"))
+    assert by_source.ops == by_seq.ops
+    with pytest.raises(InputError, match=r"source 48 and seq 32 .*nearest: source=32"):
+        build(name, layers=1, source=48, seq=32)
+    with pytest.raises(InputError, match="head is True"):
+        build(name, layers=1, head=True)
+
+
 def test_encoders_have_the_published_parameters() -> None:
     """Those of roberta-base, all-MiniLM-L6-v2, TinyBERT_General_4L_312D, ELECTRA and XLM-R (model cards)."""
     counts = {name: model_parameters(name, model) for name, model in ENCODERS.items()}

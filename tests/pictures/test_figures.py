@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,16 @@ def sweep_frame() -> pd.DataFrame:
 def test_every_cause_has_a_colour_of_its_own() -> None:
     assert list(style.CAUSE_COLORS) == list(CAUSES)
     assert len(set(style.CAUSE_COLORS.values())) == len(CAUSES)
+
+
+def test_no_two_parts_of_a_picture_share_a_colour() -> None:
+    """Kinds without a fixed colour drew one by their name: matmul+silu had matmul's, silu+multiply matmul+gelu's."""
+    kinds = [*style.kind_colors(), "matmul+silu", "silu+multiply", "matmul+relu", "matmul+layernorm", "conv+relu"]
+    for pair in combinations(kinds, 2):
+        chosen = style.distinct(pair, style.kind_colors())
+        assert len(set(chosen.values())) == 2, pair
+    many = style.distinct(kinds[-12:], {})
+    assert len(set(many.values())) == len(many)
 
 
 @pytest.mark.parametrize("by", ["kind", "cause"])

@@ -88,6 +88,15 @@ def test_utilization_never_exceeds_one(runs: Runs) -> None:
     assert all(0 <= end <= 1 for end in drawn_lengths(axes).values())
 
 
+def test_an_operator_that_a_run_does_not_have_is_not_said_to_be_on_the_host(runs: Runs) -> None:
+    tables = {"host": runs["host"].ops, "without": runs["fast"].ops.query("not op.str.endswith('FF1')")}
+    axes = Figure().subplots()
+    utilization.utilization(axes, tables)
+    said = [text.get_text() for text in axes.texts]
+    assert said.count("not in this run") == 1
+    assert "not on the array" in said, "LayerNorm of the machine without units for it"
+
+
 def test_each_bar_of_utilization_states_the_share_of_its_own_run(runs: Runs) -> None:
     """Two runs of unlike shares: each share behind a bar is that of the bar's run, not of the first."""
     chosen = {name: runs[name].ops for name in ("fast", "host")}

@@ -9,8 +9,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 import sim
+from reports.activity import activity
 from sim.analysis import saved, sweep_table
 from sim.base.errors import InputError
 from sim.cli import main
@@ -199,3 +201,24 @@ def test_an_infinite_cell_of_a_kept_table_is_refused(tmp_path: Path) -> None:
     path.write_text("\n".join([head, ",".join(cells), *rest]))
     with pytest.raises(InputError, match=r"cycles = .*must be a number"):
         sim.load(tmp_path / "run").ops  # noqa: B018
+
+
+def test_a_run_of_several_cores_is_saved_and_says_what_is_not_recorded(tmp_path: Path) -> None:
+    result = sim.simulate("encoder-layer", "gemmini_2core", seq=32, hidden=64, heads=2, ffn=64)
+    result.save(tmp_path / "cores")
+    run = saved.load(tmp_path / "cores")
+    assert run.record["profile"]["left_out"] == [step.name for step in result.steps if step.works]
+    with pytest.raises(InputError, match="several cores"):
+        activity(Figure().subplots(), run)
+
+
+def test_a_run_that_cannot_be_saved_leaves_nothing_half_written(
+    fast: sim.Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise InputError("no profile")
+
+    monkeypatch.setattr("sim.trace.profile.profile", refuse)
+    with pytest.raises(InputError):
+        fast.save(tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -11,6 +11,7 @@ from sim import hardware
 from sim.analysis.whatif import PORT, knobs, trials
 from sim.base.errors import InputError
 from sim.cli import main
+from sim.cli.sweep import parse_grid
 from sim.run.remarks import of_machine, of_unused_keys
 from sim.run.request import Request, resolve
 from workloads.limits import MOST_OPERATORS
@@ -19,16 +20,19 @@ TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
 FAST = {"memory.read_bytes_per_cycle": 64}
 
 
-def test_a_memory_faster_than_the_bus_is_named_with_the_key_that_limits_it() -> None:
-    (remark,) = of_machine(hardware.load("gemmini_ibert", FAST))
+@pytest.mark.parametrize("memory", ("none", "ddr4_2400"))
+def test_a_memory_faster_than_the_bus_is_named_with_the_key_that_limits_it(memory: str) -> None:
+    given = {**FAST, "memory.dram": memory}
+    (remark,) = of_machine(hardware.load("gemmini_ibert", given))
     assert remark.startswith("memory.read_bytes_per_cycle = 64 acts as 16") and "dma.bus_bytes" in remark
     plain, fast = (
-        sim.simulate("encoder-layer", "gemmini_ibert", overrides=overrides, **TINY) for overrides in ({}, FAST)
+        sim.simulate("encoder-layer", "gemmini_ibert", overrides=overrides, **TINY)
+        for overrides in ({"memory.dram": memory}, given)
     )
     assert plain.cycles == fast.cycles, "the remark is true"
     assert plain.totals["remarks"] is None and fast.totals["remarks"] == remark
     table = sim.sweep(
-        "gemmini_ibert", workloads="encoder-layer", sizes=TINY, grid={key: [v] for key, v in FAST.items()}
+        "gemmini_ibert", workloads="encoder-layer", sizes=TINY, grid={key: [v] for key, v in given.items()}
     )
     assert table["remarks"][0] == remark
 
@@ -100,6 +104,11 @@ def test_a_grid_of_millions_is_counted_first() -> None:
             workloads="encoder-layer",
             grid={"memory.latency_cycles": many, "clock_mhz": many},
         )
+
+
+def test_a_range_of_billions_is_counted_before_it_is_listed() -> None:
+    with pytest.raises(InputError, match=r"99,999,999,999 values; the limit is 1,000,000"):
+        parse_grid(["memory.latency_cycles=1:99999999999:1"])
 
 
 def test_sweep_json_has_every_digit_of_run_json(capsys: pytest.CaptureFixture[str]) -> None:

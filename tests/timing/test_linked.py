@@ -6,11 +6,12 @@ import os
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from sim.core import compiling, linked
+from sim.core import compiling, folder, linked
 from sim.core.jit import Entry
 
 ROOT = Path(__file__).parents[2]
@@ -126,3 +127,37 @@ def test_all_that_a_wheel_tries_runs_from_shared_objects() -> None:
 def test_the_wheel_is_built_and_compiles_nothing(tmp_path: Path) -> None:
     subprocess.run([sys.executable, WHEEL, "--output", tmp_path], check=True)
     assert [wheel.stat().st_size < 10 * 2**20 for wheel in tmp_path.glob("*.whl")] == [True]
+
+
+def opened_to_others(path: Path) -> None:
+    path.chmod(path.stat().st_mode | 0o022)
+
+
+def given_away(path: Path) -> None:
+    os.chown(path, 65534, -1)
+
+
+@pytest.mark.parametrize("change", (opened_to_others, given_away))
+@pytest.mark.parametrize("depth", (0, 1, 2))
+def test_a_file_that_others_could_have_written_is_not_ours(
+    tmp_path: Path, change: Callable[[Path], None], depth: int
+) -> None:
+    if change is given_away and os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    file = tmp_path / "room" / "module" / "code.so"
+    before = os.umask(0o002)
+    try:
+        linked.write(file, b"code")
+    finally:
+        os.umask(before)
+    assert folder.is_ours(file), "whatever the umask is"
+    change([file, *file.parents][depth])
+    assert not folder.is_ours(file)
+
+
+def test_an_object_that_others_could_have_written_is_made_anew(tmp_path: Path) -> None:
+    """Loading it runs its code. The digest is no signature: who can write the file can write the digest (5 s)."""
+    said(tmp_path)
+    [file] = tmp_path.rglob("*.so")
+    opened_to_others(file)
+    assert said(tmp_path) == f"{ANSWER} room True"

@@ -125,14 +125,21 @@ def seq2seq(name: str, sizes: Seq2Seq) -> Callable[..., Graph]:
             raise InputError(
                 f"{name}: phase is {phase!r}, can be {', '.join(PHASES)}{did_you_mean(str(phase), PHASES)}"
             )
-        tokens = (sizes.source if phase == "encode" else 1) if seq is None else seq
+        encodes = phase == "encode"
+        tokens = (source if encodes else 1) if seq is None else seq
         depth = sizes.layers if layers is None else layers
         check_sizes(name, {"seq": tokens, "source": source, "batch": batch, "layers": depth}, dtype)
         if isinstance(kv, bool) or not isinstance(kv, int) or kv < 0 or (kv and phase != "decode"):
             raise InputError(f"{name}: kv is {kv!r}, must be a whole number >= 0, 0 but in phase decode (nearest: 0)")
+        if encodes and source not in (tokens, sizes.source):
+            raise InputError(
+                f"{name}: source {source} and seq {tokens} both name the encoder's tokens (nearest: source={tokens})"
+            )
+        if encodes and head:
+            raise InputError(f"{name}: head is {head!r}, the scores of words come from the decoder (nearest: false)")
         whole = _Parts(Network(name, dtype), sizes, batch, depth)
-        encoded = whole.encoder(tokens if phase == "encode" else source) if phase != "decode" else None
-        if phase != "encode":
+        encoded = whole.encoder(tokens if encodes else source) if phase != "decode" else None
+        if not encodes:
             whole.decoder(tokens, kv, source, encoded, phase == "decode" if head is None else head)
         return whole.net.graph()
 
@@ -140,8 +147,8 @@ def seq2seq(name: str, sizes: Seq2Seq) -> Callable[..., Graph]:
     build.__doc__ = (
         f"Return {name} in a ``phase``: encode, prefill or decode. Raises InputError for illegal sizes.\n\n"
         "``seq``: tokens of the encoder (encode), new tokens of the decoder otherwise (1); ``source``: tokens of the\n"
-        "encoder, ``kv``: tokens of the decoder whose keys are cached. ``layers`` cuts both stacks, ``head`` (decode:\n"
-        "on) gives the scores of all words, ``dtype``: element type."
+        "encoder (encode: where seq is not given), ``kv``: tokens of the decoder whose keys are cached. ``layers``\n"
+        "cuts both stacks, ``head`` (decode: on) gives the scores of all words, ``dtype``: element type."
     )
     return build
 
