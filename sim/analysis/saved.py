@@ -87,8 +87,10 @@ def save(
     (`sim.sparsity.edits.saliency`) go to kept.npz. Simulates every distinct program once more, for traffic by operand
     and activity over time. Raises InputError when the folder cannot be written.
     """
-    from sim.sparsity.edits.saliency import lines, write_selection  # numpy: reading a saved run needs none
+    from sim.run.result import Result  # numpy: reading a saved run needs none
+    from sim.sparsity.edits.saliency import lines, write_selection  # numpy, as above
 
+    demand("result", result, (Result,), "a Result, as sim.simulate returns it")
     demand("folder", folder, (str, Path), 'the path of a folder, e.g. "runs/base"')
     folder = Path(folder)
     record = record_of(result, folder, command, sentence, savings)  # first: what raises an error leaves no folder

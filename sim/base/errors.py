@@ -48,6 +48,10 @@ def some(problems: Sequence[str]) -> list[str]:
     return list(problems) if rest <= 1 else [*problems[:MOST_PROBLEMS], f"... and {rest} more of this kind"]
 
 
+EACH = "*."
+"""How the pattern of an operator of all layers begins."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the closest known name, or the list of known names.
 
@@ -56,16 +60,27 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     close = closest(word, names)
+    if close is None and word.startswith(EACH):  # *.FF9: a pattern of names such as L0.FF2
+        close = closest(word, sorted({EACH + name.partition(".")[2] for name in names if "." in name}))
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return f" (did you mean {close!r}?)" if close else f" (known: {', '.join(names[:MOST_NAMES])}{more})"
 
 
 def closest(word: str, names: Sequence[str]) -> str | None:
     """Return the known name that is meant, or None where none is close."""
-    longer = sorted((name for name in names if _abbreviates(word.lower(), name.lower())), key=len)
+    short = word.lower()
+    longer = sorted(
+        (name for name in names if _begins(short, name.lower()) or _abbreviates(short, name.lower())), key=len
+    )
     shorter = [name for name in names if len(name) > 2 and word.lower().startswith(name.lower())]
     close = longer or shorter[-1:] or difflib.get_close_matches(word, names, n=1, cutoff=SIMILAR)
     return close[0] if close else None
+
+
+def _begins(short: str, name: str) -> bool:
+    """``short`` (three letters at least) is how ``name`` begins, up to the end of a word of it."""
+    rest = name[len(short) :]
+    return len(short) > 2 and name.startswith(short) and not rest[:1].isalnum()
 
 
 def _abbreviates(short: str, name: str) -> bool:

@@ -19,3 +19,10 @@ def test_the_nearest_name(word: str, nearest: str) -> None:
 
 def test_all_names_when_none_is_near() -> None:
     assert did_you_mean("zzz", ["b", "a"]) == " (known: a, b)"
+
+
+def test_a_beginning_and_a_pattern_are_met_by_the_name_that_is_meant() -> None:
+    """Hints name what the door takes: whole keys, and patterns of operators."""
+    columns = ["memory.read_bytes_per_cycle", "memory.latency_cycles", "cycles"]
+    assert did_you_mean("memory.read", columns) == " (did you mean 'memory.read_bytes_per_cycle'?)"
+    assert did_you_mean("*.FF9", ["L0.FF2", "L0.scores", "L1.FF2"]) == " (did you mean '*.FF2'?)"
