@@ -62,7 +62,8 @@ def machine(axes: Axes, hw: Hardware) -> Axes:
         _arrow(axes, units[start], units[end], label)
     axes.set_xlim(-0.1, 12.1)
     axes.set_ylim(min(unit.y - unit.height / 2 for unit in units.values()) - 0.1, 7.0)
-    axes.set_title(f"{hw.name}: {hw.clock_mhz:g} MHz, energy table {hw.energy_table}")
+    cores = f", one of {hw.cores.count} cores (shared: {hw.cores.shared})" if hw.cores.count > 1 else ""
+    axes.set_title(f"{hw.name}: {hw.clock_mhz:g} MHz, energy table {hw.energy_table}{cores}")
     axes.axis("off")
     return axes
 
@@ -75,7 +76,8 @@ def _units(hw: Hardware) -> dict[str, Unit]:
     behind_l2 = bool(hw.memory.l2_bytes)
     units = {
         "cpu": Unit(1.3, 6.2, 2.5, 1.3, plain, "CPU", [
-            f"{hw.cpu.command_cycles} cycles per command", f"{hw.cpu.loop_cycles} cycles per loop",
+            *([f"priced as {hw.cpu.prices.name}"] if hw.cpu.prices != "none" else [
+                f"{hw.cpu.command_cycles} cycles per command", f"{hw.cpu.loop_cycles} cycles per loop"]),
             f"host: {host}"]),
         "rs": Unit(7.55, 6.2, 8.9, 1.3, plain, "command queues, reservation station", [
             f"queues: load {hw.queues.ld}, execute {hw.queues.ex}, store {hw.queues.st}",
@@ -83,7 +85,8 @@ def _units(hw: Hardware) -> dict[str, Unit]:
             f"store {hw.reservation_station.st}"]),
         "memory": Unit(1.3, 1.2 if behind_l2 else 2.6, 2.5, 1.7, style.ENERGY_COLORS["dram"], "memory", [
             f"latency {hw.memory.latency_cycles} cycles", f"read {hw.memory.read_bytes_per_cycle:g} B/cycle",
-            f"write {hw.memory.write_bytes_per_cycle:g} B/cycle", hw.memory.technology]),
+            f"write {hw.memory.write_bytes_per_cycle:g} B/cycle",
+            hw.memory.technology if hw.memory.dram == "none" else hw.memory.dram.name]),
         "dma": Unit(4.4, 2.6, 2.3, 4.5, style.ENERGY_COLORS["register"], "DMA", [
             f"bus {dma.bus_bytes} B/cycle", f"requests of up to {dma.max_request_bytes} B",
             f"{dma.max_in_flight_requests} requests in flight"]),
@@ -102,6 +105,9 @@ def _units(hw: Hardware) -> dict[str, Unit]:
     if behind_l2:
         size = f"{number(hw.memory.l2_bytes)}B"
         units["l2"] = Unit(1.3, 3.9, 2.5, 1.7, style.ENERGY_COLORS["l2"], "L2", [size])
+    if hw.vector.lanes:
+        units["vector"] = Unit(1.3, -0.65, 2.5, 1.1, style.CAUSE_COLORS["vector"], "vector unit", [
+            f"{hw.vector.lanes} lanes", f"port {hw.vector.port_bytes or dma.bus_bytes} B/cycle"])  # fmt: skip
     if sparsity := _sparsity(hw):
         text = [", ".join(sparsity[:3]), *([", ".join(sparsity[3:])] if sparsity[3:] else [])]
         units["sparse"] = Unit(7.55, -0.65, 8.9, 1.1, style.FUSED_COLORS["ifft+gelu"], "sparsity units", text)

@@ -21,6 +21,7 @@ from reports import (
     gantt,
     kinds,
     layers,
+    machine,
     parallel,
     pareto,
     roofline,
@@ -29,6 +30,7 @@ from reports import (
     traffic,
     utilization,
 )
+from sim import hardware
 from sim.analysis import saved
 from sim.base.errors import InputError
 from sim.base.palette import CAUSE_COLORS
@@ -144,6 +146,15 @@ def test_parallel_coordinates_draw_every_point_once() -> None:
     lines = [line for line in axes.lines if len(line.get_xdata()) > 2]
     assert len(lines) == 3
     assert sum(line.get_color() != "#888888" for line in lines) == 2, "the third point is beaten by the first"
+
+
+def test_a_machine_shows_its_vector_unit_cores_channel_and_cpu() -> None:
+    given = {"vector.lanes": 16, "memory.dram": "ddr4_2400", "cpu.prices": "rocket"}
+    axes = Figure().subplots()
+    machine.machine(axes, hardware.load("gemmini_2core", given))
+    said = " ".join([axes.get_title(), *(text.get_text() for text in axes.texts)])
+    for part in ("vector unit", "16 lanes", "2 cores", "ddr4_2400", "priced as rocket"):
+        assert part in said, said
 
 
 def test_tornado_puts_the_largest_effect_on_top() -> None:
