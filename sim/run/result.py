@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from sim.graph import Graph
     from sim.hardware import Hardware
     from sim.plan.planner import Step
+    from sim.run.cores.together import Span
     from sim.run.request import Case, Request
     from sim.run.session import Start
-    from sim.run.together import Span
     from sim.timing.timing import Timing
 
 HIGH_WATER = "MAX_"

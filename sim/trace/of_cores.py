@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from sim.trace.events import CORES, Event, slice_of
 
 if TYPE_CHECKING:
+    from sim.run.cores.together import Span
     from sim.run.result import Result
-    from sim.run.together import Span
 
 WAITS = "waits"
 """Name of the slices from a core's last cycle of an operator to its next one."""

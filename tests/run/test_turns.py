@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 import sim
 from sim.base.errors import InputError
 from sim.hardware import hand, load
+from sim.run.cores.side_by_side import divided
+from sim.run.cores.turns import stages
 from sim.run.result import Result
-from sim.run.side_by_side import divided
-from sim.run.turns import stages
 from sim.trace import chrome
 from sim.trace.events import CORES
 from sim.trace.of_cores import WAITS

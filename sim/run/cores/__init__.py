@@ -3,7 +3,8 @@
 Cores share the memory that ``cores.shared`` names, so the traffic of one delays the others as in the machine. An
 operator takes as long as its last core, and a barrier where the next one needs all of it. Rows of `Result.ops` are
 those of the whole machine: times of the last core, counters of all; `Result.cores` has a row for each core. Where
-operators run beside each other (`sim.run.turns`), each has its part of a turn's cycles, by how long its cores work.
+operators run beside each other (`sim.run.cores.turns`), each has its part of a turn's cycles, by how long its cores
+work.
 """
 
 from __future__ import annotations
@@ -17,11 +18,8 @@ from sim.cost import energy
 from sim.lower import Work
 from sim.lower.split import shares
 from sim.plan import schedules
-from sim.run.progress import Progress, silent
-from sim.run.result import Activity, Result, operator_row
-from sim.run.session import RESTART_CYCLES, Start
-from sim.run.side_by_side import in_turns
-from sim.run.together import (
+from sim.run.cores.side_by_side import in_turns
+from sim.run.cores.together import (
     MEMORY_COUNTERS,
     Core,
     Machine,
@@ -32,7 +30,10 @@ from sim.run.together import (
     traffic,
     wait_for,
 )
-from sim.run.turns import OF_ITEM, SPLITS, host_shares
+from sim.run.cores.turns import OF_ITEM, SPLITS, host_shares
+from sim.run.progress import Progress, silent
+from sim.run.result import Activity, Result, operator_row
+from sim.run.session import RESTART_CYCLES, Start
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware

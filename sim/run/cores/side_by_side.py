@@ -11,11 +11,20 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from sim.run.cores.together import (
+    MEMORY_COUNTERS,
+    Machine,
+    account,
+    command_for_words,
+    meet,
+    run_together,
+    traffic,
+    wait_for,
+)
+from sim.run.cores.turns import Part, Turn, turns
 from sim.run.progress import Progress
 from sim.run.result import Activity, merge_counters
 from sim.run.session import RESTART_CYCLES
-from sim.run.together import MEMORY_COUNTERS, Machine, account, command_for_words, meet, run_together, traffic, wait_for
-from sim.run.turns import Part, Turn, turns
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
