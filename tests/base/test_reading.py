@@ -183,6 +183,7 @@ OWN = {
     "sim/core/linked.py": "our own compiled code",
     "sim/core/linking.py": "our own compiled code",
     "sim/timing/disk.py": "our own cache, and our own sources",
+    "sim/functional/quantization/kept.py": "our own cache, and our own sources",
     "sim/studies/exhibit.py": "a file that ships",
     "sim/cli/infer/prepare.py": "a file that ships",
     "reports/page/render.py": "files that ship",
