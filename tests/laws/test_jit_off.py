@@ -51,7 +51,8 @@ CASES = [
 
 def message(preset: str, name: str, *, jit: bool) -> Any:
     """Time one operator in a process of its own."""
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "0" if jit else "1", "PYTHONPATH": str(ROOT)}
+    kept = {name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"}
+    environment = {**kept, **({} if jit else {"NUMBA_DISABLE_JIT": "1"}), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, preset, name, "leap"],
         capture_output=True, text=True, env=environment, check=True,
