@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from sim.lower.conv_item import CONV_ORDER as CONV_ORDER
-from sim.lower.conv_item import Conv as Conv
+from sim.lower.conv.item import CONV_ORDER as CONV_ORDER
+from sim.lower.conv.item import Conv as Conv
 from sim.lower.item import DEFAULT_SCALE as DEFAULT_SCALE
 from sim.lower.item import Item as Item
 from sim.lower.item import Operand as Operand

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sim.base.errors import InputError
-from sim.lower.conv_tiling import NAMES as CONV_AXES
+from sim.lower.conv.tiling import NAMES as CONV_AXES
 from sim.lower.work import Conv, Dataflow, Halves, Matmul, Norm, Resident, ResidualAdd, Work
 
 Kind = Literal["matmul", "conv", "residual_add", "norm"]

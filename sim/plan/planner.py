@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError, by_reason
 from sim.graph import Graph, Op
-from sim.plan import array, by_hand, fusion, schedules, streaming, units, vector
+from sim.plan import array, by_hand, schedules, units, vector
 from sim.plan.apart import softmax as softmax_apart
 from sim.plan.checks import misfits, refuse_request, refuse_size, unlowerable, unpriced
 from sim.plan.context import Planning
 from sim.plan.host import host
-from sim.plan.overlap import overlapped
 from sim.plan.placement import BASE_ADDRESS, place
+from sim.plan.schedules import fusion, streaming
+from sim.plan.schedules.overlap import overlapped
 from sim.plan.step import ArrayStep, Fallback
 from sim.plan.step import Step as Step
 from sim.plan.word_sizes import WordSizes

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sim import hardware
 from sim.base.errors import InputError
 from sim.lower import build, lower
-from sim.lower.conv_tiling import auto_conv_tile, conv_limits, conv_rows
+from sim.lower.conv.tiling import auto_conv_tile, conv_limits, conv_rows
 from sim.lower.resadd import resadd_tile
 from sim.lower.tiling import Room, auto_matmul_tile, matmul_blocks, matmul_tile
 

@@ -22,7 +22,7 @@ from sim.graph.windows import positions
 from sim.hardware import load, precision
 from sim.hardware.schema import ELEMENT_BITS
 from sim.lower import Conv, Operand, build, lower
-from sim.lower.conv_tiling import auto_conv_tile, conv_limits, conv_rows, conv_tile, granules
+from sim.lower.conv.tiling import auto_conv_tile, conv_limits, conv_rows, conv_tile, granules
 from sim.plan.planner import plan
 from sim.sparsity.precision import Precision
 from sim.sparsity.rules import Rules

@@ -9,7 +9,7 @@ from math import ceil, prod
 
 from sim.hardware import Hardware
 from sim.lower.conv import REUSE_TILES, pixels_per_row, window
-from sim.lower.conv_tiling import ConvTile, auto_conv_tile, conv_limits, conv_rows, conv_tile
+from sim.lower.conv.tiling import ConvTile, auto_conv_tile, conv_limits, conv_rows, conv_tile
 from sim.lower.tiling import blocks_of
 from sim.lower.work import Conv
 from sim.mapping.bounds import LOOP_COMMANDS, Demand

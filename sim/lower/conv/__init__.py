@@ -23,7 +23,7 @@ from sim.isa.layouts import (
     pack,
 )  # fmt: skip
 from sim.lower.call import Call
-from sim.lower.conv_tiling import OUT_CHANNELS, ConvTile, conv_limits, conv_tile, per_byte, search_conv_tile
+from sim.lower.conv.tiling import OUT_CHANNELS, ConvTile, conv_limits, conv_tile, per_byte, search_conv_tile
 from sim.lower.encode import Stream
 from sim.lower.tiling import blocks_of
 from sim.lower.work import ACTIVATIONS, CONV_ORDER, Conv

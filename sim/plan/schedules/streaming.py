@@ -17,8 +17,9 @@ from sim.lower import check
 from sim.lower.streaming import accumulator_rows
 from sim.lower.tiling import blocks_of
 from sim.lower.work import Matmul, Operand, Streaming
-from sim.plan import array, by_hand, fusion
+from sim.plan import array, by_hand
 from sim.plan.context import Planning
+from sim.plan.schedules import fusion
 from sim.plan.step import Step
 
 MOST_STRIPS = 8

@@ -26,7 +26,7 @@ from sim.lower import matmul
 from sim.lower.by_hand import interleaved
 from sim.lower.call import Call
 from sim.lower.encode import Stream
-from sim.lower.streaming_blocks import KEY_STATE, VALUE_STATE, Base, Blocks, Commands, shape_of
+from sim.lower.streaming.blocks import KEY_STATE, VALUE_STATE, Base, Blocks, Commands, shape_of
 from sim.lower.work import Matmul, Operand, Streaming
 
 
