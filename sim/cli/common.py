@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Literal
 
 from sim.base.errors import InputError
 from sim.run.progress import Progress as Progress
@@ -76,7 +77,7 @@ def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str
             table.add_column(heading, overflow="fold")
         else:
             # no_wrap: else rich takes room from it, gives it back, and cuts the last column by as much
-            side = "right" if index >= text_columns else "left"
+            side: Literal["left", "right"] = "right" if index >= text_columns else "left"
             table.add_column(heading, justify=side, min_width=width, no_wrap=True)
     for row in cells[1:]:
         table.add_row(*(escape(cell) for cell in row))

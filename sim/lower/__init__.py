@@ -12,7 +12,7 @@ from sim.isa import commands
 from sim.isa.commands import Funct, Program
 from sim.lower.call import Call
 from sim.lower.chain import check_chain, lower_chain
-from sim.lower.conv import call_conv, check_conv, lower_conv
+from sim.lower.conv.lowering import call_conv, check_conv, lower_conv
 from sim.lower.encode import with_gap
 from sim.lower.matmul import call_matmul, call_sparse, check_matmul, lower_matmul
 from sim.lower.norm import call_norm, check_norm, lower_norm

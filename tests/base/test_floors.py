@@ -132,7 +132,7 @@ def test_no_room_asks_what_kind_of_work_item_it_has() -> None:
     """Items say of themselves what a room needs, or a table has a record for each kind: a new item is then one room."""
     items = {"Item", "Work"} | {
         node.name
-        for path in (ROOT / "sim" / "lower").glob("*.py")
+        for path in (ROOT / "sim" / "lower").rglob("*.py")
         for node in tree_of(path).body
         if isinstance(node, ast.ClassDef) and {ast.unparse(base) for base in node.bases} & {"Item", "SparseItem"}
     }

@@ -10,7 +10,7 @@ import pytest
 from sim.base.errors import InputError
 from sim.hardware import load
 from sim.lower import build, lower
-from sim.lower.conv import conv_steps
+from sim.lower.conv.lowering import conv_steps
 from sim.run.session import Session
 from sim.validate import runner
 

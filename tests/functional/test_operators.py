@@ -24,7 +24,7 @@ from sim import hardware
 from sim.base.errors import InputError
 from sim.lower import build, lower
 from sim.lower.build import resadd
-from sim.lower.conv import pixels_per_row
+from sim.lower.conv.lowering import pixels_per_row
 from sim.lower.conv.tiling import conv_tile
 from sim.lower.norm import layout
 from sim.lower.work import Operand, ResidualAdd

@@ -42,7 +42,9 @@ SMALL: dict[str, Mapping[str, Any]] = {
     "longformer-base": {"seq": 32, "layers": 1, "window": 16, "chunk": 16},
     "bigbird-base": {"seq": 128, "layers": 1, "block_size": 16}, "mobilebert": {"seq": 16, "layers": 1},
     "reformer-enwik8": {"seq": 32, "layers": 3, "chunk": 16, "local": 16, "buckets": 4, "hashes": 2},
-    "t5-small": {"seq": 8, "layers": 1},
+    "t5-small": {"seq": 8, "layers": 1}, "flan-t5-small": {"seq": 8, "layers": 1},
+    "mpnet-base": {"seq": 16, "layers": 1},
+    "bart-base": {"phase": "prefill", "seq": 4, "source": 16, "layers": 1},
     "whisper-tiny": {"phase": "decode", "kv": 3, "source": 16, "layers": 1, "head": False},
     "vit-tiny": {"image": 32, "layers": 1}, "swin-tiny": {}, "mobilevit-xxs": {"image": 64},
     "mobilenet-v2": {"image": 32}, "resnet50": {"image": 32},
@@ -50,6 +52,7 @@ SMALL: dict[str, Mapping[str, Any]] = {
 STEPS = {
     "gpt2": Step(8), "opt-350m": Step(4), "llama-3-8b": Step(1, 9), "mistral-7b": Step(1, 9, 2, lengths=(9, 3)),
     "mixtral-8x7b": Step(3), "deepseek-moe-16b": Step(1, 5), "qwen3-30b-a3b": Step(1, 5, 2), "gemma-2b": Step(5),
+    "gemma-2-2b": Step(5), "bloom-560m": Step(4), "falcon-7b": Step(3), "olmo-2-1b": Step(3),
 }  # fmt: skip
 FEATURES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "plain": ("gemmini_ibert", {}),

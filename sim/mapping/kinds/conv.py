@@ -8,7 +8,7 @@ from itertools import product
 from math import ceil, prod
 
 from sim.hardware import Hardware
-from sim.lower.conv import REUSE_TILES, pixels_per_row, window
+from sim.lower.conv.lowering import REUSE_TILES, pixels_per_row, window
 from sim.lower.conv.tiling import ConvTile, auto_conv_tile, conv_limits, conv_rows, conv_tile
 from sim.lower.tiling import blocks_of
 from sim.lower.work import Conv
