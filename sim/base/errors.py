@@ -73,7 +73,8 @@ def closest(word: str, names: Sequence[str]) -> str | None:
         (name for name in names if _begins(short, name.lower()) or _abbreviates(short, name.lower())), key=len
     )
     shorter = [name for name in names if len(name) > 2 and word.lower().startswith(name.lower())]
-    close = longer or shorter[-1:] or difflib.get_close_matches(word, names, n=1, cutoff=SIMILAR)
+    plural = [name for name in names if name.lower()[:-1] == short]
+    close = plural or longer or shorter[-1:] or difflib.get_close_matches(word, names, n=1, cutoff=SIMILAR)
     return close[0] if close else None
 
 

@@ -218,7 +218,11 @@ def print_points(table: pd.DataFrame) -> None:
     headings = ["point", *knobs, "cycles", "utilization", "read MB", "write MB", "energy uJ"]
     records = table.to_dict("records")
     rows = [[str(i), *(_text(row[knob]) for knob in knobs), *_answers(row)] for i, row in enumerate(records)]
-    tables = [f"{row['energy_table']}, {row['node_nm']:g} nm" if row["energy_pj"] > 0 else "" for row in records]
+    tables = [
+        "" if isinstance(row["error"], str) or not row["energy_pj"] > 0
+        else f"{row['energy_table']}, {row['node_nm']:g} nm"
+        for row in records
+    ]  # fmt: skip
     if len({one for one in tables if one}) > 1:  # energies of two tables do not compare: each says its own
         headings.append("by energy table")
         rows = [[*row, one] for row, one in zip(rows, tables, strict=True)]

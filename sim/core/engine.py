@@ -226,17 +226,32 @@ def _commands(now, m):
         g.data_t = now + 1
 
 
-@entry
-def rest(machine, lines, channels):
-    """The cycle between two programs, in which only the memory side works; its times then count from the next one."""
-    m = machine[0]
-    now = m.front.idle_t
+@njit
+def _memory_side(now, m, lines, channels):
+    """The phases of the memory side in a cycle between two programs."""
     port.step_delivery(now, m)
     memory.catch_up(now, m, channels)
     port.step_answers(now, m)
     if m.p.l2_sets:
         l2.step(now, m, lines, channels)
     port.step_requests(now, m)
+    if not writer.at_rest(m):
+        writer.step(now, m)
+        tlb.settle(now, m.tlb)
+
+
+@entry
+def rest(machine, lines, channels):
+    """The cycles between two programs, in which only the memory side works; its times then count from the next one.
+
+    One cycle, and those in which the writer still sends a Put that the L2 acknowledged when its first beat came.
+    """
+    m = machine[0]
+    now = m.front.idle_t
+    _memory_side(now, m, lines, channels)
+    while not writer.at_rest(m):
+        now += 1
+        _memory_side(now, m, lines, channels)
     port.rebase(m, now + 1)
     tile.rebase(m)
     memory.rebase(m, now + 1)

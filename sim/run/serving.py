@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim.base.errors import InputError
+from sim.base.errors import InputError, did_you_mean
 from sim.run.pipeline import run
 from sim.run.request import Request, Resolver
 from sim.timing.disk import default_timings
@@ -129,8 +129,8 @@ def bundle(request: Request, bounds: Bounds, *, model: str = "", variant: str = 
     served = [known for known, config in DECODERS.items() if config.gated and config.norms_at == "before"]
     if not isinstance(request.graph, str) or name not in served:
         raise InputError(
-            f"{name}: LLMServingSim serves decoders of one kind alone, gated, two norms a layer, each before its "
-            f"branch; of ours {', '.join(served)}"
+            f"{name}: LLMServingSim knows gated decoders alone, two norms a layer, each before its branch"
+            f"{did_you_mean(name, served)}; of ours {', '.join(served)}"
         )
     problems = bounds.problems()
     problems += [

@@ -59,6 +59,7 @@ BROKEN: dict[str, dict[str, object]] = {
     "shared_memory": {"cores.count": 2},
     "shared_requests": {"cores.count": 8, "cores.shared": "memory", "dma.max_in_flight_requests": 64},
     "shared_latency": {"cores.count": 2, "cores.shared": "memory", "memory.latency_cycles": 2},
+    "placings": {"cores.count": 2, "cores.shared": "memory", "cores.split": "hand"},
     "host_takes_priced": {"host.takes": ["conv"]},
     "core_counts": {"queues.ld": 65},
     "core_mesh": {"array.mesh_output_delay_cycles": 1000},

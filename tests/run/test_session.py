@@ -89,3 +89,22 @@ def test_cores_respect_the_quota_of_a_container(
     monkeypatch.setattr(workers, "CGROUPS", tmp_path)
     monkeypatch.setattr(workers, "OWN_CGROUPS", tmp_path / "self")
     assert workers.cores.__wrapped__() == most
+
+
+def test_a_put_whose_first_beat_was_acknowledged_reaches_the_l2_whole() -> None:
+    """The L2 acknowledges a Put by its first beat; with two ids the next may wait for that when the program has ended.
+
+    A beat that is lost leaves the L2 in the middle of the Put, and the next read without an answer.
+    """
+    keys = {
+        "array.mesh_rows": 32, "array.mesh_columns": 32,
+        "scratchpad.capacity": "64KiB", "accumulator.capacity": "64KiB",
+        "dma.bus_bytes": 32, "dma.max_in_flight_requests": 2, "dma.max_request_bytes": 64,
+        "memory.latency_cycles": 200, "memory.l2_bytes": 1 << 17,
+    }  # fmt: skip
+    sizes = {"seq": 64, "hidden": 64, "heads": 2, "ffn": 64}
+    runs = [
+        sim.simulate("encoder-layer", "gemmini_default", overrides=keys, clock=clock, threads=1, cache=False, **sizes)
+        for clock in ("reference", "leap", "periodic")
+    ]
+    assert len({run.cycles for run in runs}) == 1
