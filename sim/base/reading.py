@@ -152,12 +152,23 @@ def _why(error: Exception) -> str:
     return "it is nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
 
 
+def unreadable() -> tuple[type[Exception], ...]:
+    """Return the exceptions that reading a damaged archive, or an array in it, raises.
+
+    RuntimeError: zipfile's, of an encrypted member; its kinds are an unknown compression and too deep a nest.
+    SyntaxError: numpy's, of the header of an array.
+    """
+    from zipfile import BadZipFile
+
+    return OSError, ValueError, EOFError, BadZipFile, zlib.error, RuntimeError, SyntaxError
+
+
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of a .npz file by name, or the array of a .npy file under ""; objects are refused.
 
     Shapes and sizes are checked before anything is expanded.
     """
-    from zipfile import BadZipFile, ZipFile
+    from zipfile import ZipFile
 
     most = limit_bytes(ARRAY_BYTES)
     size = regular(path, "file of arrays (.npz, .npy)")
@@ -175,16 +186,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
                     with members.open(info) as member:
                         found[info.filename.removesuffix(".npy")] = _array(path, member, info.file_size, most)
                 return found
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        SyntaxError,
-        RecursionError,
-        BadZipFile,
-        zlib.error,
-        NotImplementedError,  # zipfile: a compression method or an encryption that it does not know
-    ) as error:
+    except unreadable() as error:
         reason = str(getattr(error, "strerror", None) or error)[:MESSAGE_CHARACTERS]
         raise InputError(f"{path}: cannot be read as arrays (.npz, .npy): {reason}") from error
 

@@ -20,7 +20,7 @@ from workloads.checkpoint.graph import Engines
 
 LENGTH, SEQUENCES, DRAWS = 32, 24, 40
 DEVIATIONS = 4
-"""Chance exceeds its mean by so many standard deviations once in 30,000 cases."""
+"""Standard deviations above its mean: a normal variable exceeds this bound once in 30,000 cases."""
 
 
 def logits(model, recipe, sequences):

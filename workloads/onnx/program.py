@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import ast
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sim.base.errors import InputError, did_you_mean
-from sim.base.reading import TEXT_BYTES, limit_bytes, parse_json, regular, too_large
+from sim.base.reading import TEXT_BYTES, limit_bytes, parse_json, regular, too_large, unreadable
 from workloads.onnx import aten, dims, levels
 from workloads.onnx.net import Level, Net, Value
 from workloads.onnx.reading import needed
@@ -37,7 +36,7 @@ def read(path: Path) -> dict[str, Any]:
             if found[0].file_size > (most := limit_bytes(TEXT_BYTES)):
                 raise too_large(path, found[0].file_size, most)
             text = archive.read(found[0])[: most + 1].decode("utf-8")
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+    except unreadable() as error:
         raise InputError(f"{path}: no torch.export program: {str(error)[:120]}") from error
     data = parse_json(text, str(path))
     try:
