@@ -56,7 +56,7 @@ HEAD = (
     "",
     "Made by `carat gallery -o docs/GALLERY.md`. `gemmini_ibert` has normalisation units, `gemmini_default`",
     "leaves softmax, LayerNorm and GELU to the host CPU; operators that no array runs are the host's on both",
-    "(docs/WORKLOADS.md, What runs where). Utilization: MACs over the most that the array does in all cycles.",
+    "(docs/WORKLOADS.md, Engines). Utilization: MACs over the peak of the array in all cycles.",
     "Energy: the machine's own table.",
     "",
 )
