@@ -11,11 +11,15 @@ import numpy.typing as npt
 
 from sim.base.errors import InputError
 from sim.base.reading import read_text
+from sim.functional.images import Image
+from workloads.checkpoint.vision_layers import IMAGE
 
 if TYPE_CHECKING:
     from workloads.checkpoint import Checkpoint
 
 Array = npt.NDArray[Any]
+Sequence = list[int] | Image
+"""What a model reads at once."""
 
 RANDOM = "random:"
 PAD = 0
@@ -103,7 +107,7 @@ def _id_tensors(model: Checkpoint, ids: list[int], length: int) -> dict[str, Arr
     return {f"{name}_ids": np.array([rows[name]], np.int64) for name in TABLES if name in model.weights}
 
 
-def inputs(model: Checkpoint, ids: list[int], length: int | None = None) -> dict[str, Array]:
+def inputs(model: Checkpoint, ids: Sequence, length: int | None = None) -> dict[str, Array]:
     """Return the inputs of a graph of ``model`` on ``length`` tokens: ids, attention mask, tables, weights by name.
 
     Behind ``ids`` comes padding, which the mask hides from attention.
@@ -113,9 +117,12 @@ def inputs(model: Checkpoint, ids: list[int], length: int | None = None) -> dict
     return {**weights, **sequence_inputs(model, ids, length)}
 
 
-def sequence_inputs(model: Checkpoint, ids: list[int], length: int) -> dict[str, Array]:
+def sequence_inputs(model: Checkpoint, ids: Sequence, length: int) -> dict[str, Array]:
     """Return the inputs that change from one sequence to the next: ids and attention mask, with padding up to
-    ``length``. Raises InputError for an id that the model has no row for (a vocabulary of another model)."""
+    ``length``; or an image's patches. Raises InputError for an id that the model has no row for (a vocabulary of
+    another model)."""
+    if isinstance(ids, Image):
+        return {IMAGE: ids.rows}
     beyond = [one for one in ids if one >= model.vocabulary]
     if beyond:
         raise InputError(
@@ -123,7 +130,7 @@ def sequence_inputs(model: Checkpoint, ids: list[int], length: int) -> dict[str,
             "the tokenizer's file names tokens that the weights have no row for"
         )
     seen = np.arange(length) < len(ids)
-    if model.decoder is not None:  # a token sees those before it
+    if model.decodes:  # a token sees those before it
         seen = seen & (np.arange(length) <= np.arange(length)[:, None])
     # the graph divides masked scores by sqrt(head_dim)
     mask = np.where(seen, 0.0, MASKED * math.sqrt(model.head_dim)).astype(np.float32)

@@ -32,7 +32,8 @@ class Decoder:
     """Properties of a decoder besides an encoder's sizes.
 
     ``norm``, ``activation``: operator kinds. ``gated``: the feed-forward layer multiplies two products (SwiGLU).
-    ``rope_base``: of the rotary embedding; None: positions have a table.
+    ``rope_base``: of the rotary embedding; None: positions have a table. ``causal``: a token sees none behind it; False
+    for the layers of a vision transformer, which are a decoder's otherwise.
     """
 
     kv_heads: int
@@ -41,6 +42,7 @@ class Decoder:
     activation: str
     gated: bool
     rope_base: float | None = None
+    causal: bool = True
 
 
 KEYS = {

@@ -60,7 +60,7 @@ class DecoderLayers(WideEncoder):
         decoder, seq = self.decoder, self.seq
         size, groups = decoder.head_dim, decoder.kv_heads
         heads = self.model.heads // groups
-        if MASK not in self.shared:
+        if decoder.causal and MASK not in self.shared:
             self.shared[MASK] = self.tensor(MASK, (seq, seq), self.sums, "input")
         context = self.tensor(f"{at}context", (seq, self.model.heads * size))
         alone = heads == 1
@@ -75,8 +75,7 @@ class DecoderLayers(WideEncoder):
 
             kv = [View(x.name, batch, seq, size, width, step, group * size) for x in (k, v)]
             scores = self.tensor(f"{at}scores{name}", (batch, seq, seq), self.sums if self.form.wide_scores else None)
-            mask = View(MASK, batch, seq, seq, seq, 0)
-            inputs = [of(q), kv[0], mask]
+            inputs = [of(q), kv[0], *([View(MASK, batch, seq, seq, seq, 0)] if decoder.causal else [])]
             self.op(f"{at}scores{name}", "matmul", inputs, View.whole(scores), layer, transpose_b=True)
             shares = self.map(f"{at}softmax{name}", "softmax", [scores], f"{at}probabilities{name}", layer)
             self.op(f"{at}context{name}", "matmul", [View.whole(shares), kv[1]], of(context), layer)

@@ -20,6 +20,7 @@ from workloads.checkpoint.decoder_layers import DecoderLayers
 from workloads.checkpoint.form import IDENTITY, MASK, Engines, Form
 from workloads.checkpoint.layers import Encoder, WideEncoder
 from workloads.checkpoint.model import Checkpoint
+from workloads.checkpoint.vision_layers import VisionLayers
 
 __all__ = ["MASK", "Engines", "Form", "encoded", "graph", "graph_and_weights"]
 
@@ -47,13 +48,15 @@ def graph_and_weights(
         nearest = min(max(seq, 1), model.positions)
         raise InputError(f"{model.name}: {seq} tokens; 1 to {model.positions} have a position (nearest: {nearest})")
     engines, form = engines or Engines(), form or Form()
+    if model.vision is not None and seq != model.vision.tokens:
+        raise InputError(f"{model.name}: {seq} tokens; an image has {model.vision.tokens}")
     if model.decoder is not None:
         if engines != Engines():
             raise InputError(
-                f"{model.name}: norms and activations of decoders run on the host, their products on the array "
-                "(nearest: without --gelu, --layernorm and --embeddings)"
+                f"{model.name}: norms and activations of decoders run on the host, as do those of vision transformers; "
+                "the array multiplies (nearest: without --gelu, --layernorm and --embeddings)"
             )
-        layers = DecoderLayers(model, seq, engines, form).build()
+        layers = (DecoderLayers if model.vision is None else VisionLayers)(model, seq, engines, form).build()
         return layers, _constants(model, layers)
     if form.residual == "int32" and engines.layernorm == "array":
         build = ArrayEncoder(model, seq, engines, form)

@@ -7,6 +7,9 @@ pooler              first token, dense, tanh         -
 sequence            the pooler, then a dense layer   first token, dense, ReLU, dense
 tokens, span        a dense layer over all tokens    the same
 =================== ================================ ==================================
+
+ViT and DeiT: the pooler, or a dense layer on the first token. DINOv2 runs without a head: its classifier reads the mean
+of the patches too.
 """
 
 from __future__ import annotations
@@ -21,12 +24,20 @@ Kind = Literal["pooler", "sequence", "tokens", "span", "language"]
 Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
 PROBLEMS: tuple[Problem, ...] = ("single_label_classification", "multi_label_classification", "regression")
 
-PREFIXES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta"}
+PREFIXES = {
+    "bert": "Bert",
+    "distilbert": "DistilBert",
+    "roberta": "Roberta",
+    "vit": "ViT",
+    "deit": "DeiT",
+    "dinov2": "Dinov2",
+}
 TASKS: dict[str, Kind] = {
     "Model": "pooler",
     "ForSequenceClassification": "sequence",
     "ForTokenClassification": "tokens",
     "ForQuestionAnswering": "span",
+    "ForImageClassification": "sequence",
 }
 """Name of an architecture without its prefix -> kind of head; others run without theirs."""
 
@@ -38,6 +49,8 @@ MODULES = {
     "distilbert": {"pooler": (), "sequence": ("pre_classifier", "classifier")},
 }
 MODULES["roberta"] = MODULES["bert"]
+MODULES["vit"] = MODULES["deit"] = {"pooler": (POOLER,), "sequence": ("classifier",)}
+MODULES["dinov2"] = {}
 """Dense layers of a head in their order, by our name; those of tokens and span are `LAST` alone."""
 
 SOURCES = {POOLER: "pooler.dense"}
@@ -98,7 +111,10 @@ def _kind(config: Mapping[str, Any], model: str, names: Collection[str]) -> Kind
     architectures = config.get("architectures")
     if isinstance(architectures, list) and architectures:
         kind = TASKS.get(str(architectures[0]).removeprefix(PREFIXES[model]))
+        kind = kind if MODULES[model] else None
         return None if kind == "pooler" and f"{SOURCES[POOLER]}.weight" not in names else kind
+    if not MODULES[model]:
+        return None
     if f"{LAST['span']}.weight" in names:
         return "span"
     if "classifier.weight" in names:

@@ -177,7 +177,7 @@ class WideEncoder(Encoder):
         )
         return result
 
-    def real(self, sums: Tensor, layer: int) -> Tensor:
+    def real(self, sums: Tensor, layer: int | None) -> Tensor:
         """Return the float form of sums, for the host."""
         result = self.tensor(f"{sums.name}.float", sums.shape, "fp32")
         self.op(f"{sums.name}.dequantize", "dequantize", [View.whole(sums)], View.whole(result), layer)

@@ -1,6 +1,7 @@
 """Trained transformers from a folder on disk in the Hugging Face layout, safetensors weights.
 
-Encoders: BERT (MiniLM, TinyBERT), RoBERTa, DistilBERT; decoders: `workloads.checkpoint.decoder`. Nothing is fetched.
+Encoders: BERT (MiniLM, TinyBERT), RoBERTa, DistilBERT; decoders: `workloads.checkpoint.decoder`; vision transformers:
+`workloads.checkpoint.vision`. Nothing is fetched.
 Names and shapes are those of the published models; a prefix such as ``bert.`` is taken off.
 """
 
@@ -20,8 +21,10 @@ from sim.base.errors import InputError, did_you_mean
 from sim.base.reading import inside, read_json
 from workloads.checkpoint import decoder as decoders
 from workloads.checkpoint import head as heads
+from workloads.checkpoint import vision as visions
 from workloads.checkpoint.decoder import Decoder
 from workloads.checkpoint.head import Head
+from workloads.checkpoint.vision import Vision
 
 Weights = dict[str, npt.NDArray[np.float32]]
 
@@ -76,6 +79,11 @@ LAYER_NAMES = {
 }
 """Model type -> prefix of a layer, our operator -> its module there."""
 
+ANCHORS = {"bert": "embeddings.word_embeddings.weight", "gpt2": "wte.weight"}
+ANCHORS |= dict.fromkeys(visions.KEYS, "embeddings.patch_embeddings.projection.weight")
+ANCHORS |= dict.fromkeys(("llama", "mistral", "qwen2"), "embed_tokens.weight")
+"""Model type -> a tensor that each file has: what stands before its name there is a prefix of the model's own."""
+
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 EPSILONS = ("layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps")
 
@@ -84,7 +92,7 @@ BUFFERS = {"embeddings.position_ids", "embeddings.token_type_ids"}
 
 CONFIG_KEYS["roberta"] = CONFIG_KEYS["bert"]
 LAYER_NAMES["roberta"] = LAYER_NAMES["bert"]
-CONFIG_KEYS |= decoders.KEYS
+CONFIG_KEYS |= decoders.KEYS | visions.KEYS
 
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
@@ -103,6 +111,7 @@ class Checkpoint:
 
     "L0.FF1" its ".weight" [in, out] and ".bias" [out] (LayerNorm: both [hidden]), "embed_norm.*" and the layers of
     ``head`` likewise. ``unused``: tensors of the file that nothing here runs. ``decoder``: None for an encoder.
+    ``vision``: of a vision transformer, whose layers ``decoder`` describes; it has no vocabulary.
     ``derived``: weights in other forms, kept from one graph to the next (`workloads.checkpoint.array`).
     """
 
@@ -119,12 +128,18 @@ class Checkpoint:
     head: Head | None = None
     unused: tuple[str, ...] = ()
     decoder: Decoder | None = None
+    vision: Vision | None = None
     derived: dict[Any, Weights] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def head_dim(self) -> int:
         """Elements of one attention head."""
         return self.hidden // self.heads if self.decoder is None else self.decoder.head_dim
+
+    @property
+    def decodes(self) -> bool:
+        """Return whether the model predicts the next token."""
+        return self.decoder is not None and self.decoder.causal
 
     @cached_property
     def digest(self) -> str:
@@ -151,8 +166,14 @@ def load(folder: str | Path) -> Checkpoint:
     sizes = _sizes(config, kind, path)
     epsilon = _epsilon(config, path)
     raw = _without_prefix(_tensors(path), kind)
-    decoder = head = None
-    if kind in decoders.KEYS:
+    decoder = head = vision = None
+    if kind in visions.KEYS:
+        decoder, vision = visions.read(config, kind, sizes, path)
+        sizes |= {"positions": vision.tokens, "vocabulary": 0}
+        raw = visions.prepared(raw, kind, sizes, vision, path)
+        head = heads.find(config, kind, {name: values.shape for name, values in raw.items()}, path)
+        wanted = {**visions.wanted(kind, sizes, vision), **heads.wanted(head, sizes["hidden"])}
+    elif kind in decoders.KEYS:
         decoder = decoders.read(config, kind, sizes, path)
         raw = decoders.prepared(raw, kind, sizes, decoder)
         wanted = decoders.wanted(kind, sizes, decoder)
@@ -165,10 +186,10 @@ def load(folder: str | Path) -> Checkpoint:
         first = _first_position(config, sizes["positions"], path)
         weights["position"] = weights["position"][first:]
         sizes["positions"] -= first
-    unused = tuple(sorted(set(raw) - {source for source, _, _ in wanted.values()} - BUFFERS))
+    unused = tuple(sorted(set(raw) - {source for source, _, _ in wanted.values()} - BUFFERS - visions.BUFFERS))
     name = path.resolve().name
-    known: dict[str, Any] = {**sizes, "weights": weights, "head": head, "unused": unused, "decoder": decoder}
-    return Checkpoint(name, epsilon=epsilon, **known)
+    known: dict[str, Any] = {**sizes, "weights": weights, "head": head, "unused": unused}
+    return Checkpoint(name, epsilon=epsilon, decoder=decoder, vision=vision, **known)
 
 
 def _weights(
@@ -214,7 +235,7 @@ def _architecture(config: dict[str, Any], path: Path) -> str:
     kind = str(config.get("model_type", ""))
     kind = ALIASES.get(kind, kind)
     problems = []
-    if kind in decoders.KEYS:
+    if kind in decoders.KEYS or kind in visions.KEYS:
         return kind
     if kind not in CONFIG_KEYS:
         problems.append(f"{path}: unknown architecture model_type {kind!r}{did_you_mean(kind, CONFIG_KEYS)}")
@@ -274,9 +295,11 @@ def _tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _without_prefix(tensors: dict[str, npt.NDArray[Any]], kind: str) -> dict[str, npt.NDArray[Any]]:
-    plain = {}
+    """Return tensors without what stands before the model's own names, whatever wraps it."""
+    plain, anchor = {}, ANCHORS.get(kind, ANCHORS["bert"])
+    whole = min((name for name in tensors if name.endswith(f".{anchor}")), key=len, default=f"{kind}.{anchor}")
     for name, values in tensors.items():
-        short = name.removeprefix(f"{kind}.")
+        short = name.removeprefix(whole.removesuffix(anchor))
         for old, new in OLD_NAMES.items():
             short = short.removesuffix(old) + new if short.endswith(old) else short
         for old, new in ROBERTA_HEAD.items() if kind == "roberta" else ():

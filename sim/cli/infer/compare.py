@@ -15,10 +15,11 @@ import typer
 from sim.base.errors import InputError
 from sim.cli import common
 from sim.cli.infer import prepare
-from sim.cli.infer.given import DEFAULT_TOKENS, Request
-from sim.cli.infer.request import sentence_ids, token_ids
+from sim.cli.infer.given import Request
+from sim.cli.infer.request import sentence_ids, sequence
 from sim.functional.inference import infer as run_inference
 from sim.functional.quantization.recipe import COMPARED, Recipe
+from sim.functional.tokens import Sequence as Tokens
 from sim.functional.tokens import padded_length
 from workloads.checkpoint.graph import Engines
 
@@ -39,13 +40,7 @@ def compare(
     request: Request, model: Checkpoint, machine: Hardware, engines: Engines, words: Sequence[Precision]
 ) -> None:
     """Run every recipe of `COMPARED`; print the table, and keep it with a picture where a folder is given."""
-    ids = token_ids(
-        model,
-        request.model_dir,
-        request.tokens or (None if request.text else DEFAULT_TOKENS),
-        request.text,
-        request.seed,
-    )
+    ids = sequence(request, model)
     length = padded_length(len(ids), request.pad_to, model.positions)
     case = prepare.Case(model, machine, engines, length, length > len(ids), request.commands)
     calibration = prepare.calibration(request.calibrate, model, request.model_dir, length, request.seed)
@@ -81,7 +76,7 @@ def _row(
     case: prepare.Case,
     name: str,
     recipe: Recipe,
-    sequences: tuple[list[int], list[list[int]]],
+    sequences: tuple[Tokens, list[list[int]]],
     seen: Statistics,
     words: Sequence[Precision],
 ) -> dict[str, Any]:

@@ -22,7 +22,9 @@ class Request:
 
     model_dir: Annotated[
         Path,
-        typer.Argument(help="Folder with config.json and model.safetensors (BERT, RoBERTa, DistilBERT, GPT-2, LLaMA)."),
+        typer.Argument(
+            help="Folder with config.json and model.safetensors (BERT, RoBERTa, DistilBERT, GPT-2, LLaMA, ViT)."
+        ),
     ]
     tokens: Annotated[
         str | None,
@@ -32,6 +34,15 @@ class Request:
     ] = None
     text: Annotated[
         str | None, typer.Option("--text", help="Words instead of ids; needs the tokenizer in the folder.")
+    ] = None
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            "--image",
+            metavar="FILE.npy",
+            help="Image of a vision transformer: normalised floats [channels, rows, columns], or 8-bit pixels "
+            "(without one: random waves).",
+        ),
     ] = None
     hw: options.Machine = options.DEFAULT_HARDWARE
     set_: options.Settings = None
@@ -48,7 +59,11 @@ class Request:
     ] = None
     calibrate: Annotated[
         Path | None,
-        typer.Option("--calibrate", help="File of token sequences, one per line, that set the scales; or builtin."),
+        typer.Option(
+            "--calibrate",
+            help="File of token sequences, or of names of images (.npy), one per line, that set the scales; or "
+            "builtin.",
+        ),
     ] = None
     compare: Annotated[
         bool,

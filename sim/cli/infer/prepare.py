@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.base.errors import InputError
-from sim.functional import tokens
+from sim.functional import images, tokens
 from sim.functional.inference import Generated, Model, Numerics, encode, generate
 from sim.functional.quantization import layout, outliers
 from sim.functional.quantization.kept import name_of
@@ -32,12 +32,16 @@ if TYPE_CHECKING:
     from workloads.checkpoint import Checkpoint
 
 Ids = list[int]
+Tokens = tokens.Sequence
 
 BUILT_IN = "builtin"
 """In the place of a file: the sentences below."""
 
 CORPUS = "corpus.txt"
 """Sentences that set the scales where no file is given (sim/functional/quantization)."""
+
+RANDOM_IMAGES = 16
+"""Images of random waves that set the scales of a vision transformer: 3,152 tokens of ViT-base."""
 
 RANDOM_SEQUENCES, RANDOM_LENGTH = 64, 64
 """Sequences of random tokens that set the scales of a model without a vocabulary, and their least length."""
@@ -47,7 +51,7 @@ RANDOM_SEQUENCES, RANDOM_LENGTH = 64, 64
 class Calibration:
     """Sequences of token ids that set the scales. ``source``: where they are from, in words."""
 
-    sequences: tuple[Ids, ...]
+    sequences: tuple[Tokens, ...]
     source: str
 
 
@@ -68,6 +72,8 @@ class Case:
 
 def calibration(path: Path | None, model: Checkpoint, folder: Path, length: int, seed: int) -> Calibration:
     """Return the sequences of a file, or the built-in sentences where the folder has a vocabulary, or random ones."""
+    if model.vision is not None:
+        return _images(path, model, folder, seed)
     if path is not None and str(path) != BUILT_IN:
         found = tokens.read_sequences(path, model)
         return Calibration(tuple(found), f"{len(found)} sequences of {path}")
@@ -88,6 +94,17 @@ def calibration(path: Path | None, model: Checkpoint, folder: Path, length: int,
     length = min(max(length, RANDOM_LENGTH), model.positions)
     random = tokens.random_sequences(model, RANDOM_SEQUENCES, length, seed + 1)
     return Calibration(tuple(random), f"{RANDOM_SEQUENCES} sequences of random tokens ({reason})")
+
+
+def _images(path: Path | None, model: Checkpoint, folder: Path, seed: int) -> Calibration:
+    """Return the images of a file, or random waves."""
+    if path is None:
+        made = images.made(images.of(model), RANDOM_IMAGES, seed + 1)
+        return Calibration(tuple(made), f"{RANDOM_IMAGES} images of random waves")
+    if str(path) == BUILT_IN:
+        raise InputError(f"--calibrate {BUILT_IN}: no images are built in (nearest: a file that names .npy files)")
+    found = [image for image, _ in images.listed(path, model, folder)]
+    return Calibration(tuple(found), f"{len(found)} images of {path}")
 
 
 def _sentences(model: Checkpoint, folder: Path) -> list[Ids]:
@@ -118,13 +135,13 @@ def possible(recipe: Recipe, case: Case) -> Recipe:
 
 def _form(case: Case, recipe: Recipe) -> Form:
     on_host = "softmax" not in case.hw.array_operators and case.hw.array.input_type != case.hw.array.acc_type
-    decodes = case.checkpoint.decoder is not None
+    decodes = case.checkpoint.decoder is not None  # or has a decoder's layers
     if decodes and not (case.hw.array.input_type.startswith("int") and case.hw.accumulator.read_full_width):
         raise InputError(
-            f"{case.checkpoint.name}: a decoder needs an array of integers whose sums are read at full width, not "
-            f"{case.hw.name} (nearest: --hw gemmini_ibert)"
+            f"{case.checkpoint.name}: a decoder or vision transformer needs an array of integers whose sums are read "
+            f"at full width, not {case.hw.name} (nearest: --hw gemmini_ibert)"
         )
-    wide = on_host and (case.padded or decodes or recipe.residual == "int32")
+    wide = on_host and (case.padded or case.checkpoint.decodes or recipe.residual == "int32")
     if wide and case.padded and not case.hw.accumulator.read_full_width:
         raise InputError(
             f"--pad-to: {case.hw.name} runs softmax on the host, its accumulator is not read at full width, and "
@@ -139,7 +156,7 @@ ROWS_TOGETHER = 256
 """Tokens of calibration sequences of one length that are computed at once: 0.3 GB of tensors for BERT-base."""
 
 
-def statistics(case: Case, recipe: Recipe, sequences: Sequence[Ids], progress: Progress = silent) -> Statistics:
+def statistics(case: Case, recipe: Recipe, sequences: Sequence[Tokens], progress: Progress = silent) -> Statistics:
     """Return the statistics of sequences, each at its own length, in float32."""
     form = replace(_form(case, possible(recipe, case)), padded=False)
     model, rows = case.checkpoint, recipe.clip != "max"
@@ -165,7 +182,7 @@ def statistics(case: Case, recipe: Recipe, sequences: Sequence[Ids], progress: P
 
 
 def prepared(
-    case: Case, ids: Ids, recipe: Recipe, seen: Statistics, words: Sequence[Precision] = ()
+    case: Case, ids: Tokens, recipe: Recipe, seen: Statistics, words: Sequence[Precision] = ()
 ) -> tuple[Model, Numerics]:
     """Return the model on ``ids`` and how its values become integers, with scales from `statistics`."""
     recipe, model = possible(recipe, case), case.checkpoint

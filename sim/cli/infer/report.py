@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +19,14 @@ from sim.functional.verdict import evaluate, judge, perplexity
 
 if TYPE_CHECKING:
     from sim.functional.inference import Inference
+    from sim.functional.tokens import Sequence as Tokens
     from workloads.checkpoint import Checkpoint
 
 HEADINGS = ("operator", "kind", "engine", "cycles", "error", "zeros A", "zeros W", "blocks W")
 
 
 def evaluation_report(
-    result: Inference, model: Checkpoint, others: list[tuple[list[int], str | None]]
+    result: Inference, model: Checkpoint, others: list[tuple[Tokens, str | None]]
 ) -> dict[str, Any] | None:
     """Return how the sequences of --evaluate were decided; None without."""
 
@@ -69,7 +69,7 @@ def on_host(result: Inference) -> dict[str, dict[str, int]]:
     return found
 
 
-def head_report(result: Inference, model: Checkpoint, ids: Sequence[int]) -> dict[str, Any] | None:
+def head_report(result: Inference, model: Checkpoint, ids: Tokens) -> dict[str, Any] | None:
     """Return the head's decisions in integers and in float, its logits and their error; None without a head."""
 
     if model.head is None or result.logits is None or result.reference_logits is None:
@@ -85,7 +85,7 @@ def head_report(result: Inference, model: Checkpoint, ids: Sequence[int]) -> dic
         "same_decisions": verdict.same,
         "told": str(verdict),
     }
-    if head.kind == "language":  # logits of every word after every token: in logits.npy
+    if head.kind == "language" and isinstance(ids, list):  # logits of every word after every token: in logits.npy
         found, wanted = (perplexity(logits, ids) for logits in (result.logits, result.reference_logits))
         return {**off, "perplexity": found, "float_perplexity": wanted}
     return {

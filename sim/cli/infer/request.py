@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError
 from sim.base.reading import read_text
-from sim.cli.infer.given import DEFAULT_TOKENS
-from sim.functional.tokens import read_labelled, read_tokens
+from sim.cli.infer.given import DEFAULT_TOKENS, Request
+from sim.functional import images
+from sim.functional.tokens import Sequence, read_labelled, read_tokens
 from sim.functional.verdict import named
 from sim.sparsity.rules import Rules
 from sim.sparsity.spec import parse
@@ -61,9 +62,35 @@ def token_ids(model: Checkpoint, folder: Path, tokens: str | None, text: str | N
     return read_tokens(",".join(map(str, found)), model.vocabulary, model.positions)
 
 
-def labelled(path: Path | None, model: Checkpoint) -> list[tuple[list[int], str | None]]:
+def check_given(request: Request, model: Checkpoint) -> None:
+    """Refuse words for a vision transformer, and an image for any other model."""
+    if model.vision is None:
+        if request.image is not None:
+            images.of(model)
+        return
+    words: dict[str, object] = {"--tokens": request.tokens, "--text": request.text, "--sentences": request.sentences}
+    words |= {"--pad-to": request.pad_to}
+    if problems := [
+        f"{name}: {model.name} reads images (nearest: --image)" for name in words if words[name] is not None
+    ]:
+        raise InputError(problems)
+
+
+def sequence(request: Request, model: Checkpoint, first: Sequence | None = None) -> Sequence:
+    """Return the tokens or the image of a request; without any ``first``, or random ones."""
+    if model.vision is not None:
+        if request.image is not None:
+            return images.read(request.image, model, request.model_dir)
+        return images.made(model.vision, 1, request.seed)[0] if first is None else first
+    if first is not None and request.text is None and request.tokens is None:
+        return first
+    return token_ids(model, request.model_dir, request.tokens, request.text, request.seed)
+
+
+def labelled(request: Request, model: Checkpoint) -> list[tuple[Sequence, str | None]]:
     """The sequences and labels of --evaluate."""
 
+    path = request.evaluate
     if path is None:
         return []
     head = model.head
@@ -71,7 +98,11 @@ def labelled(path: Path | None, model: Checkpoint) -> list[tuple[list[int], str 
         raise InputError(
             f"--evaluate: {model.name} has no head that decides anything (a classifier or an answer's span)"
         )
-    found = read_labelled(path, model.vocabulary, model.positions)
+    found: list[tuple[Sequence, str | None]]
+    if model.vision is not None:
+        found = [*images.listed(path, model, request.model_dir)]
+    else:
+        found = [*read_labelled(path, model.vocabulary, model.positions)]
     if head.kind != "sequence" or head.problem != "single_label_classification":
         return [(ids, None) for ids, _ in found]
     labels = named([label for _, label in found], head.labels)
@@ -101,7 +132,7 @@ def check_generated(count: int | None, prompt: int, model: Checkpoint) -> None:
     """Refuse --generate for an encoder, and for more tokens than the model has positions."""
     if count is None:
         return
-    if model.decoder is None:
+    if not model.decodes:
         raise InputError(
             f"--generate: {model.name} is an encoder, which predicts no next token (nearest: GPT-2, LLaMA)"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,13 +11,21 @@ from sim.base.errors import InputError
 from sim.cli import common
 from sim.cli.infer import prepare, report
 from sim.cli.infer.compare import compare
-from sim.cli.infer.given import DEFAULT_TOKENS, Request
-from sim.cli.infer.request import check_engines, check_generated, labelled, sentence_ids, token_ids, words
+from sim.cli.infer.given import Request
+from sim.cli.infer.request import (
+    check_engines,
+    check_generated,
+    check_given,
+    labelled,
+    sentence_ids,
+    sequence,
+    words,
+)
 from sim.functional.inference import Generated, Inference
 from sim.functional.inference import infer as run_inference
 from sim.functional.quantization import recipe as recipes
 from sim.functional.similarity import Similarity
-from sim.functional.tokens import padded_length, sequence_inputs
+from sim.functional.tokens import Sequence, padded_length, sequence_inputs
 from sim.hardware import load as load_machine
 from workloads import checkpoint
 from workloads.checkpoint.graph import Engines
@@ -36,16 +43,15 @@ def run(request: Request) -> None:
     machine = load_machine(request.hw, request.settings)
     model = checkpoint.load(request.model_dir)
     engines = Engines(*request.engines(model.decoder is not None))
+    check_given(request, model)
     check_engines(engines, machine)
     if request.compare and request.generate is not None:
         raise InputError("--generate: --compare runs one sequence with each quantisation (nearest: without --generate)")
     if request.compare:
         compare(request, model, machine, engines, sizes)
         return
-    others = labelled(request.evaluate, model)
-    default = ",".join(map(str, others[0][0])) if others else DEFAULT_TOKENS
-    tokens = request.tokens or (default if request.text is None else None)
-    ids = token_ids(model, request.model_dir, tokens, request.text, request.seed)
+    others = labelled(request, model)
+    ids = sequence(request, model, others[0][0] if others else None)
     check_generated(request.generate, len(ids), model)
     lengths = [len(ids), *(len(sequence) for sequence, _ in others)]
     length = padded_length(max(lengths), request.pad_to, model.positions)
@@ -71,10 +77,10 @@ def run(request: Request) -> None:
 
 
 def generated(
-    request: Request, case: prepare.Case, recipe: Recipe, seen: Statistics, ids: list[int]
+    request: Request, case: prepare.Case, recipe: Recipe, seen: Statistics, ids: Sequence
 ) -> Generated | None:
     """Return the tokens of --generate; None without."""
-    if request.generate is None:
+    if request.generate is None or not isinstance(ids, list):
         return None
     with common.progress_bar(f"{request.generate} tokens of {case.checkpoint.name}") as progress:
         return prepare.generated(case, recipe, ids, request.generate, seen, progress)
@@ -94,7 +100,7 @@ def _report(
     case: prepare.Case,
     calibration: prepare.Calibration,
     result: Inference,
-    sequences: tuple[Sequence[int], list[tuple[list[int], str | None]]],
+    sequences: tuple[Sequence, list[tuple[Sequence, str | None]]],
     more: dict[str, Similarity | Generated | None],
 ) -> None:
     """Print the report of a run, and keep it where a folder is given."""
