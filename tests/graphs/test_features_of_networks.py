@@ -17,6 +17,7 @@ from sim.base.errors import InputError
 from sim.graph import Graph
 from sim.run.request import Request, Resolver
 from workloads import NETWORKS, WORKLOADS, build
+from workloads.networks.config import Latent
 from workloads.networks.decoders import DECODERS
 from workloads.networks.decoding import Step, decoder
 from workloads.networks.models import ENCODERS
@@ -32,6 +33,8 @@ def cut(name: str, step: Step) -> Graph:
         config, layers=2, hidden=64, heads=heads, kv_heads=2 if config.kv_heads else 0, head_dim=32, ffn=64, vocab=64,
         experts=min(config.experts, 8), per_token=2, shared_ffn=32 if config.shared_ffn else 0,
         first_ffn=96 if config.first_ffn else 0, embedding_size=32 if config.embedding_size else 0,
+        rotated=min(config.rotated, 16),
+        latent=config.latent and Latent(32, 32, 16, 32, 32 if config.latent.query_rank else 0),
     )  # fmt: skip
     return decoder(name, small, step)
 
@@ -53,6 +56,8 @@ STEPS = {
     "gpt2": Step(8), "opt-350m": Step(4), "llama-3-8b": Step(1, 9), "mistral-7b": Step(1, 9, 2, lengths=(9, 3)),
     "mixtral-8x7b": Step(3), "deepseek-moe-16b": Step(1, 5), "qwen3-30b-a3b": Step(1, 5, 2), "gemma-2b": Step(5),
     "gemma-2-2b": Step(5), "bloom-560m": Step(4), "falcon-7b": Step(3), "olmo-2-1b": Step(3),
+    "deepseek-v2-lite": Step(1, 5, 2), "deepseek-v3": Step(4), "command-r": Step(3), "minitron-4b": Step(3),
+    "gpt-neo-125m": Step(3), "smollm3-3b": Step(1, 6), "gpt-oss-20b": Step(3),
 }  # fmt: skip
 FEATURES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "plain": ("gemmini_ibert", {}),

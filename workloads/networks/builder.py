@@ -53,6 +53,11 @@ class Network(Parts):
         yield
         self._prefix, self._layer = before
 
+    @property
+    def prefix(self) -> str:
+        """What the names of the present layer begin with."""
+        return self._prefix
+
     def name_of(self, wanted: str) -> str:
         """Return a name that is not taken, with the layer in front."""
         name = f"{self._prefix}{wanted}"
@@ -124,16 +129,21 @@ class Network(Parts):
         """Return x times y, element by element."""
         return self.each("multiply", x, y, name=name)
 
-    def norm(self, x: Tensor, kind: str = "layernorm", name: str = "") -> Tensor:
-        """Return a LayerNorm or RMSNorm of the rows of x, with weights."""
+    def norm(self, x: Tensor, kind: str = "layernorm", name: str = "", weights: str = "all") -> Tensor:
+        """Return a LayerNorm or RMSNorm of the rows of x, with ``weights``: "all" of its kind, "gamma" or "none"."""
         at = self.name_of(name or kind)
-        names = ("gamma", "beta") if kind == "layernorm" else ("gamma",)
-        weights = {part: f"{at}.{part}" for part in names}
-        for weight in weights.values():
-            self.tensor(weight, x.shape[-1:], self.sums, "weight")
+        named = self.norm_weights(at, x.shape[-1], kind, weights)
         result = self.tensor(at, x.shape)
-        self.apply(kind, at, [View.whole(x)], View.whole(result), **weights)
+        self.apply(kind, at, [View.whole(x)], View.whole(result), **named)
         return result
+
+    def norm_weights(self, at: str, cols: int, kind: str, weights: str = "all") -> dict[str, str]:
+        """Add the weights of the norm named ``at`` over rows of ``cols`` columns; return their names by attribute."""
+        names = {"none": (), "gamma": ("gamma",), "all": ("gamma", "beta") if kind == "layernorm" else ("gamma",)}
+        named = {part: f"{at}.{part}" for part in names[weights]}
+        for weight in named.values():
+            self.tensor(weight, (cols,), self.sums, "weight")
+        return named
 
     def attention(
         self,
@@ -145,6 +155,7 @@ class Network(Parts):
         kv_heads: int | None = None,
         batch: int | Sequence[int] = 1,
         added: Tensor | Capped | None = None,
+        value_dim: int = 0,
     ) -> Tensor:
         """Return softmax(Q K^T) V for each head. Rows of q are those of ``batch`` sequences.
 
@@ -152,6 +163,7 @@ class Network(Parts):
         columns] or [batch * rows, columns]. ``batch``: how many sequences, or for each how many of its first rows of K
         and V count. ``added``: sums that are added to the scores, [queries, keys] to those of all heads (a mask) or
         [heads, queries, keys] (positions); or the scores are `Capped`. The scale 1/sqrt(head size) is folded into Q's.
+        ``value_dim``: columns of a head of V, the first of its rows; 0 = as many as a head of K has.
         Raises InputError for heads that do not divide.
         """
         groups, sequences = kv_heads or heads, batch if isinstance(batch, int) else len(batch)
@@ -161,16 +173,19 @@ class Network(Parts):
         if problems := _attention_problems(self.name, q, k, heads, groups, counts, stored):
             raise InputError(problems)
         size, share = cols // heads, heads // groups
-        context = self.tensor(self.name_of("attended"), (q.shape[0], cols))
+        taken = value_dim or size
+        context = self.tensor(self.name_of("attended"), (q.shape[0], heads * taken))
         for item, count in enumerate(counts):
             tail = f".b{item}" if sequences > 1 else ""
-            for first, heads_here, views in _split(rows, share, groups, size, cols):
+            parts = zip(*(_split(rows, share, groups, columns) for columns in (size, taken)), strict=True)
+            for (first, heads_here, asked), (_, _, given) in parts:
                 inside = f"{tail}.g{first}" if share > 1 and rows > 1 else tail
-                queries, result = (view(t.name, item * rows * cols) for view, t in ((views, q), (views, context)))
+                queries, result = (
+                    view(t.name, item * rows * t.shape[-1]) for view, t in ((asked, q), (given, context))
+                )
                 at, weights = self.name_of(f"scores{inside}"), self.name_of(f"softmax{inside}")
-                width = groups * size
-                kept = _keys(k.name, count, size, width, item * stored * width, first, heads_here)
-                values = _keys(v.name, count, size, width, item * stored * width, first, heads_here)
+                kept = _keys(k, count, size, item * stored, first, heads_here)
+                values = _keys(v, count, taken, item * stored, first, heads_here)
                 padded = -(-count // PAGE) * PAGE if rows == 1 else count
                 block = queries.rows * padded
                 scores, shares = (self.tensor(name, (queries.batch, queries.rows, padded)) for name in (at, weights))
@@ -215,11 +230,12 @@ class _Heads:
         return View(tensor, *self.fields, offset + self.offset)
 
 
-def _split(rows: int, share: int, groups: int, size: int, cols: int) -> Iterator[tuple[int, int, _Heads]]:
+def _split(rows: int, share: int, groups: int, size: int) -> Iterator[tuple[int, int, _Heads]]:
     """Yield (first head of K, heads of K, window of Q): one operator a head of K, or one for all.
 
     With one query a sequence, the heads of Q that share a head of K are the rows of one product.
     """
+    cols = share * groups * size
     if share == 1:
         yield 0, groups, _Heads(groups, rows, size, cols, size, 0)
     elif rows == 1:
@@ -229,8 +245,10 @@ def _split(rows: int, share: int, groups: int, size: int, cols: int) -> Iterator
             yield group, 1, _Heads(share, rows, size, cols, size, group * share * size)
 
 
-def _keys(tensor: str, rows: int, size: int, width: int, offset: int, first: int, heads: int) -> View:
-    return View(tensor, heads, rows, size, width, size if heads > 1 else rows * width, offset + first * size)
+def _keys(tensor: Tensor, rows: int, size: int, skipped: int, first: int, heads: int) -> View:
+    width = tensor.shape[-1]
+    apart = size if heads > 1 else rows * width
+    return View(tensor.name, heads, rows, size, width, apart, skipped * width + first * size)
 
 
 def _sums(added: Tensor, heads: int, rows: int, count: int, first: int) -> View:

@@ -7,28 +7,65 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
+class Latent:
+    """Sizes of multi-head latent attention (elements; DeepSeek-AI 2024).
+
+    Keys and values of a token are cached as one row of ``rank`` columns, from which a product makes those of each head,
+    and ``rotated`` columns beside it that a rotary embedding turned, the same for all heads. A head of Q or K has
+    ``plain`` columns and the rotated ones, a head of V ``values``. ``query_rank``: columns of the row that Q is made
+    of, 0 = Q is made of x.
+    """
+
+    rank: int
+    plain: int
+    rotated: int
+    values: int
+    query_rank: int = 0
+
+    @property
+    def cached(self) -> int:
+        """Columns of the cache."""
+        return self.rank + self.rotated
+
+    @property
+    def size(self) -> int:
+        """Columns of a head of Q or K."""
+        return self.plain + self.rotated
+
+    def parameters(self, hidden: int, heads: int) -> int:
+        """Return the parameters of the attention, with its two norms."""
+        made_of = self.query_rank or hidden
+        down = hidden * self.query_rank + self.query_rank + hidden * self.cached + self.rank
+        return down + heads * (made_of * self.size + self.rank * (self.plain + self.values) + self.values * hidden)
+
+
+@dataclass(frozen=True)
 class Config:
     """Published sizes of a decoder (elements). Every field that is left out is what most decoders have.
 
     Attention: ``kv_heads`` 0: as many as ``heads``; ``head_dim`` 0: hidden / heads. ``qk_norm``: an RMSNorm of each
     "head" of Q and K, or of their whole "row". ``rotated``: columns of a head that a rotary embedding turns, 0 = none,
-    -1 = all; ``alibi``: a bias of each head's scores in its place. ``window``: keys that a token sees, 0 = all; every
-    ``full_every``-th layer sees all of them (0 = none does). ``capped``: a tanh bounds the scores of keys and of words.
+    -1 = all, in layers that are not among ``unrotated``; ``alibi``: a bias of each head's scores in its place.
+    ``window``: keys that a token sees, 0 = all; every ``full_every``-th layer (0 = none) and ``full_layers`` see all of
+    them. ``capped``: a tanh bounds the scores of keys and of words. ``latent``: in the place of heads of K and V.
+    ``sinks``: each head has a learned number more under its softmax, which its graph leaves out.
 
-    Feed-forward network: ``gated``: activation(x W_gate) times x W_up. ``experts``: networks of a layer, of which a
-    router picks ``per_token`` for each token; 0 = one, and no router. ``shared_ffn``: columns of the network of shared
-    experts, which each token meets beside, ``shared_gate``: weighed by a number of each token; ``first_ffn``: columns
-    of that of the first layer, which then has no experts.
+    Feed-forward network: ``gated``: activation(x W_gate) times x W_up; "relu2" is the square of a ReLU. ``experts``:
+    networks of a layer, of which a router (``router``: its function) picks ``per_token`` for each token; 0 = one, and
+    no router. ``shared_ffn``: columns of the network of shared experts, which each token meets beside, ``shared_gate``:
+    weighed by a number of each token; ``first_ffn``: columns of that of the first ``dense_layers`` layers, which then
+    have no experts.
 
     Norms: ``norms_at``: "before" attention and feed-forward network, "behind" their sums with x, on each "branch"
     before its sum, or "both" before it and on the branch; all but "behind" have one more behind the last layer.
     ``parallel_norms``: attention and feed-forward network both read x and are added: 1 = behind one norm, 2 = behind
-    one norm each, 0 = one after the other. ``word_norm``: a norm of the looked-up words.
+    one norm each, 0 = one after the other. ``word_norm``: a norm of the looked-up words. ``norm_weights``: those of a
+    norm, "all" that its kind has, "gamma" alone, or "none".
 
-    Ends: ``positions``: rows of a learned position table, 0 = none; ``most_positions``: tokens that the model was
-    trained for. ``embedding_size`` 0: hidden, otherwise products widen and narrow the words. ``tied``: the scores of
-    words are products with the word table. ``biases``: of all products, or of some: ``qkv_bias``, ``ffn_bias``,
-    ``head_bias``.
+    Ends: ``positions``: rows of a learned position table, 0 = none, or rows that are computed (``sinusoids``);
+    ``most_positions``: tokens that the model was trained for. ``embedding_size`` 0: hidden, otherwise products widen
+    and narrow the words. ``tied``: the scores of words are products with the word table. ``biases``: of all products
+    but the head's, or of some: ``qkv_bias``, ``out_bias``, ``ffn_bias``, ``router_bias``, ``head_bias``.
     """
 
     layers: int
@@ -39,7 +76,7 @@ class Config:
     most_positions: int
     kv_heads: int = 0
     head_dim: int = 0
-    activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "silu"
+    activation: Literal["gelu", "gelu_tanh", "relu", "relu2", "silu"] = "silu"
     gated: bool = True
     norm: Literal["layernorm", "rmsnorm"] = "rmsnorm"
     norms_at: Literal["before", "behind", "branch", "both"] = "before"
@@ -50,11 +87,15 @@ class Config:
     alibi: bool = False
     biases: bool = False
     qkv_bias: bool = False
+    out_bias: bool = False
     ffn_bias: bool = False
+    router_bias: bool = False
     head_bias: bool = False
     tied: bool = False
     window: int = 0
     full_every: int = 0
+    full_layers: tuple[int, ...] = ()
+    unrotated: tuple[int, ...] = ()
     experts: int = 0
     per_token: int = 2
     embedding_size: int = 0
@@ -64,6 +105,12 @@ class Config:
     shared_ffn: int = 0
     shared_gate: bool = False
     first_ffn: int = 0
+    dense_layers: int = 1
+    router: Literal["softmax", "sigmoid"] = "softmax"
+    norm_weights: Literal["all", "gamma", "none"] = "all"
+    sinusoids: bool = False
+    sinks: bool = False
+    latent: Latent | None = None
 
     @property
     def queries(self) -> int:
@@ -96,20 +143,30 @@ class Config:
         return self.size if self.rotated < 0 else self.rotated
 
     def of_layer(self, index: int) -> Config:
-        """Return the sizes of one layer: the first may have no experts, some see all keys."""
-        of = replace(self, experts=0, shared_ffn=0, ffn=self.first_ffn) if self.first_ffn and index == 0 else self
-        return replace(of, window=0) if self.full_every and (index + 1) % self.full_every == 0 else of
+        """Return the sizes of one layer: the first may have no experts, some see all keys, or do not rotate them."""
+        of = self
+        if self.first_ffn and index < self.dense_layers:
+            of = replace(of, experts=0, shared_ffn=0, ffn=self.first_ffn)
+        if (self.full_every and (index + 1) % self.full_every == 0) or index in self.full_layers:
+            of = replace(of, window=0)
+        return replace(of, rotated=0) if index in self.unrotated else of
 
     def layer_parameters(self) -> int:
         """Return the parameters of one layer."""
-        qkv = (self.hidden + (self.qkv_bias or self.biases)) * (self.queries + 2 * self.keys)
-        out = self.queries * self.hidden + self.hidden * self.biases
-        normed = {"none": 0, "head": 2 * self.size, "row": self.queries + self.keys}[self.qk_norm]
-        router = self.hidden * self.experts
+        router = (self.hidden + self.router_bias) * self.experts
         shared = self.ffn_parameters(self.shared_ffn) + self.hidden * self.shared_gate if self.shared_ffn else 0
         norms = self.parallel_norms or (4 if self.norms_at == "both" else 2)
         ffn = self.ffn_parameters(self.ffn) * max(1, self.experts)
-        return qkv + out + normed + ffn + router + shared + norms * self.norm_parameters(self.hidden)
+        return self.attention_parameters() + ffn + router + shared + norms * self.norm_parameters(self.hidden)
+
+    def attention_parameters(self) -> int:
+        """Return the parameters of a layer's attention."""
+        if self.latent:
+            return self.latent.parameters(self.hidden, self.heads)
+        qkv = (self.hidden + (self.qkv_bias or self.biases)) * (self.queries + 2 * self.keys)
+        out = self.queries * self.hidden + self.hidden * (self.out_bias or self.biases)
+        normed = {"none": 0, "head": 2 * self.size, "row": self.queries + self.keys}[self.qk_norm]
+        return qkv + out + self.norm_parameters(normed) + self.heads * self.sinks
 
     def ffn_parameters(self, columns: int) -> int:
         """Return the parameters of a feed-forward network by its columns."""
@@ -118,7 +175,8 @@ class Config:
 
     def norm_parameters(self, columns: int) -> int:
         """Return the parameters of a norm: gamma, and beta of a LayerNorm."""
-        return columns * (2 if self.norm == "layernorm" else 1)
+        parts = {"none": 0, "gamma": 1, "all": 2 if self.norm == "layernorm" else 1}
+        return columns * parts[self.norm_weights]
 
     def parameters(self) -> int:
         """Return the parameters of the whole network: tables, layers, last norm, head."""
@@ -128,7 +186,7 @@ class Config:
         norms = (self.norms_at != "behind") + self.word_norm
         last = norms * self.norm_parameters(self.hidden)
         head = (0 if self.tied else self.vocab * self.embedding) + self.vocab * self.head_bias
-        layers = self.of_layer(0).layer_parameters() + (self.layers - 1) * self.layer_parameters()
+        layers = sum(self.of_layer(index).layer_parameters() for index in range(self.layers))
         return tables + layers + last + head
 
     def active_parameters(self) -> int:
@@ -136,4 +194,5 @@ class Config:
         if not self.experts:
             return self.parameters()
         idle = (self.experts - self.per_token) * self.ffn_parameters(self.ffn)
-        return self.parameters() - (self.layers - bool(self.first_ffn)) * idle
+        routed = self.layers - (self.dense_layers if self.first_ffn else 0)
+        return self.parameters() - routed * idle

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from workloads.networks.config import Config
+from workloads.networks.config import Config, Latent
 
 # Radford et al. 2019, huggingface gpt2*: learned positions, biases everywhere, head tied to the word table.
 GPT2: dict[str, Any] = {
@@ -47,6 +47,26 @@ STARCODER2 = partial(
 STABLELM = partial(Config, norm="layernorm", most_positions=4096)
 OLMO2 = partial(Config, vocab=100352, most_positions=4096, norms_at="branch", qk_norm="row", rope_base=500000.0)
 # Jiang et al. 2023, 2024.
+# DeepSeek-V2 and V3 (2024): latent attention, shared experts beside the routed ones, dense first layers.
+DEEPSEEK = partial(Config, most_positions=163840, first_ffn=12288)
+LITE = Latent(rank=512, plain=128, rotated=64, values=128)
+FULL = Latent(rank=512, plain=128, rotated=64, values=128, query_rank=1536)
+# gpt-oss (OpenAI 2025): biases everywhere, windows in every second layer, sinks.
+GPT_OSS = partial(
+    Config, hidden=2880, heads=64, kv_heads=8, head_dim=64, ffn=2880, vocab=201088, most_positions=131072, window=128,
+    full_every=2, qkv_bias=True, out_bias=True, ffn_bias=True, router_bias=True, sinks=True, rope_base=150000.0,
+    per_token=4,
+)  # fmt: skip
+# Black et al. 2021: windows in every second layer, no biases of Q, K and V.
+GPT_NEO = partial(
+    Config, vocab=50257, positions=2048, most_positions=2048, rotated=0, activation="gelu_tanh", gated=False,
+    norm="layernorm", out_bias=True, ffn_bias=True, tied=True, window=256,
+)  # fmt: skip
+# Nijkamp et al. 2022; MosaicML 2023; Li et al. 2023; Lin et al. 2021.
+CODEGEN = partial(
+    Config, vocab=51200, most_positions=2048, parallel_norms=1, activation="gelu_tanh", gated=False, norm="layernorm",
+    ffn_bias=True, head_bias=True,
+)  # fmt: skip
 MISTRAL = partial(Config, layers=32, hidden=4096, heads=32, kv_heads=8, ffn=14336, vocab=32000, most_positions=32768)
 
 DECODERS: dict[str, Config] = {
@@ -145,6 +165,196 @@ DECODERS: dict[str, Config] = {
     "stablelm-2-1.6b": STABLELM(layers=24, hidden=2048, heads=32, ffn=5632, vocab=100352, rotated=16, qkv_bias=True),
     "olmo-2-1b": OLMO2(layers=16, hidden=2048, heads=16, ffn=8192),
     "olmo-2-7b": OLMO2(layers=32, hidden=4096, heads=32, ffn=11008),
+    "deepseek-v2-lite": DEEPSEEK(
+        layers=27,
+        hidden=2048,
+        heads=16,
+        ffn=1408,
+        vocab=102400,
+        first_ffn=10944,
+        experts=64,
+        per_token=6,
+        shared_ffn=2816,
+        latent=LITE,
+    ),
+    "deepseek-v2": DEEPSEEK(
+        layers=60,
+        hidden=5120,
+        heads=128,
+        ffn=1536,
+        vocab=102400,
+        experts=160,
+        per_token=6,
+        shared_ffn=3072,
+        latent=FULL,
+    ),
+    "deepseek-v3": DEEPSEEK(
+        layers=61,
+        hidden=7168,
+        heads=128,
+        ffn=2048,
+        vocab=129280,
+        first_ffn=18432,
+        dense_layers=3,
+        experts=256,
+        per_token=8,
+        shared_ffn=2048,
+        router="sigmoid",
+        latent=FULL,
+    ),
+    "gpt-oss-20b": GPT_OSS(layers=24, experts=32),
+    "gpt-oss-120b": GPT_OSS(layers=36, experts=128),
+    "gpt-neo-125m": GPT_NEO(layers=12, hidden=768, heads=12, ffn=3072, full_layers=tuple(range(0, 12, 2))),
+    "gpt-neo-1.3b": GPT_NEO(layers=24, hidden=2048, heads=16, ffn=8192, full_layers=tuple(range(0, 24, 2))),
+    "gpt-neo-2.7b": GPT_NEO(layers=32, hidden=2560, heads=20, ffn=10240, full_layers=tuple(range(0, 32, 2))),
+    "codegen-350m": CODEGEN(layers=20, hidden=1024, heads=16, ffn=4096, rotated=32),
+    "codegen-2b": CODEGEN(layers=32, hidden=2560, heads=32, ffn=10240, rotated=64),
+    "mpt-7b": Config(
+        layers=32,
+        hidden=4096,
+        heads=32,
+        ffn=16384,
+        vocab=50432,
+        most_positions=2048,
+        rotated=0,
+        alibi=True,
+        activation="gelu",
+        gated=False,
+        norm="layernorm",
+        norm_weights="gamma",
+        tied=True,
+    ),
+    "starcoder-15b": Config(
+        layers=40,
+        hidden=6144,
+        heads=48,
+        kv_heads=1,
+        ffn=24576,
+        **{**GPT2, "vocab": 49152, "positions": 8192, "most_positions": 8192},
+    ),
+    "xglm-564m": Config(
+        layers=24,
+        hidden=1024,
+        heads=16,
+        ffn=4096,
+        vocab=256008,
+        most_positions=2048,
+        rotated=0,
+        sinusoids=True,
+        activation="gelu",
+        biases=True,
+        tied=True,
+        gated=False,
+        norm="layernorm",
+    ),
+    "command-r": Config(
+        layers=40,
+        hidden=8192,
+        heads=64,
+        ffn=22528,
+        vocab=256000,
+        most_positions=131072,
+        rope_base=8000000.0,
+        norm="layernorm",
+        norm_weights="gamma",
+        parallel_norms=1,
+        tied=True,
+    ),
+    "olmoe-1b-7b": Config(
+        layers=16,
+        hidden=2048,
+        heads=16,
+        ffn=1024,
+        vocab=50304,
+        most_positions=4096,
+        experts=64,
+        per_token=8,
+        qk_norm="row",
+    ),
+    "phi-3.5-moe": Config(
+        layers=32,
+        hidden=4096,
+        heads=32,
+        kv_heads=8,
+        ffn=6400,
+        vocab=32064,
+        most_positions=131072,
+        experts=16,
+        norm="layernorm",
+        qkv_bias=True,
+        out_bias=True,
+        head_bias=True,
+    ),
+    "smollm3-3b": Config(
+        layers=36,
+        hidden=2048,
+        heads=16,
+        kv_heads=4,
+        ffn=11008,
+        vocab=128256,
+        most_positions=65536,
+        rope_base=5000000.0,
+        tied=True,
+        unrotated=tuple(range(3, 36, 4)),
+    ),
+    "glm-4-9b": Config(
+        layers=40,
+        hidden=4096,
+        heads=32,
+        kv_heads=2,
+        head_dim=128,
+        ffn=13696,
+        vocab=151552,
+        most_positions=131072,
+        qkv_bias=True,
+        rotated=64,
+    ),
+    "granite-3.1-2b": Config(
+        layers=40,
+        hidden=2048,
+        heads=32,
+        kv_heads=8,
+        ffn=8192,
+        vocab=49155,
+        most_positions=131072,
+        rope_base=5000000.0,
+        tied=True,
+    ),
+    "internlm2-7b": Config(
+        layers=32,
+        hidden=4096,
+        heads=32,
+        kv_heads=8,
+        ffn=14336,
+        vocab=92544,
+        most_positions=32768,
+        rope_base=1000000.0,
+    ),
+    "exaone-3.5-2.4b": Config(
+        layers=30,
+        hidden=2560,
+        heads=32,
+        kv_heads=8,
+        ffn=7168,
+        vocab=102400,
+        most_positions=32768,
+        rope_base=1000000.0,
+        tied=True,
+    ),
+    "minitron-4b": Config(
+        layers=32,
+        hidden=3072,
+        heads=24,
+        kv_heads=8,
+        head_dim=128,
+        ffn=9216,
+        vocab=256000,
+        most_positions=4096,
+        activation="relu2",
+        gated=False,
+        norm="layernorm",
+        rotated=64,
+    ),
     "smollm2-135m": Config(
         layers=30,
         hidden=576,

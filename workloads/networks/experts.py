@@ -45,8 +45,8 @@ def routing_problems(name: str, config: Config, routing: Sequence[int], tokens: 
 def experts(net: Network, config: Config, x: Tensor, seed: int = 0, routing: Sequence[int] = ()) -> Tensor:
     """Add router, experts and the sum of their shares; return it."""
     rows, cols = x.shape
-    router = net.linear(x, config.experts, name="router", bias=False)
-    net.each("softmax", router, name="router_softmax")
+    router = net.linear(x, config.experts, name="router", bias=config.router_bias)
+    net.each(config.router, router, name=f"router_{config.router}")
     total: Tensor | None = None
     if config.shared_ffn:
         total = feed_forward(net, replace(config, ffn=config.shared_ffn), x, name="shared.")

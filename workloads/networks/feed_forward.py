@@ -11,15 +11,26 @@ ACTIVATIONS = {"gelu_tanh": "gelu"}
 
 
 def feed_forward(net: Network, config: Config, x: Tensor, name: str = "") -> Tensor:
-    """Add activation(x W1) W2, or (activation(x W_gate) * x W_up) W_down."""
+    """Add activation(x W1) W2, or (activation(x W_gate) * x W_up) W_down.
+
+    A ReLU is the product's own; its square ("relu2") is it times itself.
+    """
     kind = ACTIVATIONS.get(config.activation, config.activation)
     biased = config.biases or config.ffn_bias
     if not config.gated:
-        relu = "relu" if kind == "relu" else "none"
-        wide = net.linear(x, config.ffn, name=f"{name}FF1", bias=biased, activation=relu)
-        active = wide if relu == "relu" else net.each(kind, wide, name=f"{name}{kind}")
+        active = _activated(net, config, x, kind, f"{name}FF1", f"{name}{kind}")
         return net.linear(active, config.hidden, name=f"{name}FF2", bias=biased)
     gate = net.linear(x, config.ffn, name=f"{name}FF_gate", bias=biased)
     up = net.linear(x, config.ffn, name=f"{name}FF_up", bias=biased)
     active = net.multiply(net.each(kind, gate, name=f"{name}{kind}"), up, name=f"{name}multiply")
     return net.linear(active, config.hidden, name=f"{name}FF_down", bias=biased)
+
+
+def _activated(net: Network, config: Config, x: Tensor, kind: str, product: str, name: str) -> Tensor:
+    """Add activation(x W1)."""
+    relu = kind in ("relu", "relu2")
+    biased = config.biases or config.ffn_bias
+    wide = net.linear(x, config.ffn, name=product, bias=biased, activation="relu" if relu else "none")
+    if relu:
+        return net.multiply(wide, wide, name=name) if kind == "relu2" else wide
+    return net.each(kind, wide, name=name)

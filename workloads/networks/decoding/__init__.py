@@ -52,7 +52,7 @@ def decoder(
         with net.layer_of(index):
             x = layer(net, of, step, x, addends[keys])
     if config.norms_at != "behind":
-        x = net.norm(x, config.norm, name="last_norm")
+        x = net.norm(x, config.norm, name="last_norm", weights=config.norm_weights)
     if head:
         scores(net, config, step, x)
     return net.graph()

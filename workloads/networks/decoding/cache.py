@@ -25,6 +25,16 @@ def _rows_alone(view: View, config: Config, step: Step) -> list[View]:
     ]
 
 
+def pieces(x: Tensor, config: Config, step: Step, into: View) -> list[tuple[View, View]]:
+    """Return (rows of x, their places in a cache): those of all sequences, or one of each where lengths differ."""
+    cols = x.shape[-1]
+    if step.lengths:
+        ends = _rows_alone(into, config, step)
+        return [(View(x.name, 1, 1, cols, cols, 0, item * cols), end) for item, end in enumerate(ends)]
+    skipped = (step.new - into.rows) * cols  # tokens that the window no longer sees
+    return [(View(x.name, step.batch, into.rows, cols, cols, step.new * cols, skipped), into)]
+
+
 def written(cache: Tensor, config: Config, step: Step) -> View:
     """Return the rows of a cache that the new tokens' keys go to, of each sequence."""
     _, keys, cols = cache.shape

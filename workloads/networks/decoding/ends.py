@@ -14,7 +14,9 @@ def embedded(net: Network, config: Config, step: Step) -> Tensor:
     if config.embedding_size:
         x = net.linear(x, config.hidden, name="project_in", bias=False)
     if config.word_norm:
-        x = net.norm(x, config.norm, name="word_norm")
+        x = net.norm(x, config.norm, name="word_norm", weights=config.norm_weights)
+    if config.sinusoids:
+        return net.add(x, net.input("positions", x.shape[0], x.shape[1]), name="add_position")
     if not config.positions:
         return x
     return net.add(x, _look_up(net, "position", config.positions, config.hidden, step), name="add_position")

@@ -7,7 +7,8 @@ from functools import partial
 from sim.graph import Tensor, View
 from workloads.networks.builder import Capped, Network
 from workloads.networks.config import Config
-from workloads.networks.decoding.cache import alone, into_cache, rotated, written
+from workloads.networks.decoding.cache import alone, into_cache, pieces, rotated, written
+from workloads.networks.decoding.latent import latent_attention
 from workloads.networks.decoding.step import Step
 from workloads.networks.experts import experts
 from workloads.networks.feed_forward import feed_forward
@@ -25,19 +26,21 @@ def addend(net: Network, config: Config, step: Step) -> Tensor | None:
 def layer(net: Network, config: Config, step: Step, x: Tensor, added: Tensor | None) -> Tensor:
     """Return the output of one layer. ``added``: to its scores, None = nothing."""
     routed = partial(experts, seed=step.seed, routing=step.routing) if config.experts else feed_forward
-    branches = (partial(_attention, step=step, added=added), routed)
+    attend = latent_attention if config.latent else _attention
+    branches = (partial(attend, step=step, added=added), routed)
+    norm = partial(net.norm, kind=config.norm, weights=config.norm_weights)
     if config.parallel_norms:
-        sources = [net.norm(x, config.norm, name=f"norm{n + 1}") for n in range(config.parallel_norms)]
+        sources = [norm(x, name=f"norm{n + 1}") for n in range(config.parallel_norms)]
         made = [branch(net, config, source) for branch, source in zip(branches, [*sources, sources[0]], strict=False)]
         return net.add(x, net.add(made[0], made[1], name="branch_add"), name="residual_add1")
     for n, branch in enumerate(branches, start=1):
         before = config.norms_at in ("before", "both")
-        part = branch(net, config, net.norm(x, config.norm, name=f"norm{n}") if before else x)
+        part = branch(net, config, norm(x, name=f"norm{n}") if before else x)
         if config.norms_at in ("branch", "both"):
-            part = net.norm(part, config.norm, name=f"branch_norm{n}")
+            part = norm(part, name=f"branch_norm{n}")
         x = net.add(x, part, name=f"residual_add{n}")
         if config.norms_at == "behind":
-            x = net.norm(x, config.norm, name=f"norm{n}")
+            x = norm(x, name=f"norm{n}")
     return x
 
 
@@ -51,24 +54,34 @@ def _attention(net: Network, config: Config, x: Tensor, *, step: Step, added: Te
         q = rotated(net, config, step, q, "rope_Q")
         k = _normed(net, config, net.linear(x, config.keys, name="matmul_K", bias=bias), "K")
         rotated(net, config, step, k, "rope_K", places[0])
+    elif config.qk_norm != "none":
+        k = net.linear(x, config.keys, name="matmul_K", bias=bias)
+        _norm(net, config, pieces(k, config, step, places[0]), "K")
     else:
         into_cache(net, x, config, step, ("matmul_K", bias, places[0]))
     into_cache(net, x, config, step, ("matmul_V", bias, places[1]))
     seen = [one.keys(config) for one in alone(step)] if step.lengths else [keys] * step.batch
     bounded = Capped(added) if config.capped else added
     context = net.attention(q, *caches, heads=config.heads, kv_heads=config.groups, batch=seen, added=bounded)
-    return net.linear(context, config.hidden, name="W_out", bias=config.biases)
+    return net.linear(context, config.hidden, name="W_out", bias=config.out_bias or config.biases)
 
 
 def _normed(net: Network, config: Config, x: Tensor, part: str) -> Tensor:
     """Return Q or K normalised, each head or each row by itself, where a model does."""
     if config.qk_norm == "none":
         return x
-    if config.qk_norm == "row":
-        return net.norm(x, "rmsnorm", name=f"norm_{part}")
-    at, size = net.name_of(f"norm_{part}"), config.size
-    gamma = net.tensor(f"{at}.gamma", (size,), net.sums, "weight")
-    result = net.tensor(at, x.shape)
-    views = [View(tensor.name, 1, tensor.elements // size, size, size, 0) for tensor in (x, result)]
-    net.apply("rmsnorm", at, views[:1], views[1], gamma=gamma.name)
+    result = net.tensor(f"{net.prefix}normed_{part}", x.shape)
+    _norm(net, config, [(View.whole(x), View.whole(result))], part)
     return result
+
+
+def _norm(net: Network, config: Config, views: list[tuple[View, View]], part: str) -> None:
+    """Normalise rows of Q or K, each head or each row by itself, into their places."""
+    cols = views[0][0].cols
+    size, at = config.size if config.qk_norm == "head" else cols, net.name_of(f"norm_{part}")
+    named = net.norm_weights(at, size, config.norm, config.norm_weights)
+    for item, pair in enumerate(views):
+        source, put = (
+            View(v.tensor, v.batch, v.rows * (cols // size), size, size, v.batch_stride, v.offset) for v in pair
+        )
+        net.apply(config.norm, f"{at}.b{item}" if len(views) > 1 else at, [source], put, **named)

@@ -10,17 +10,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sim.base.errors import InputError, did_you_mean
+from sim.base.errors import InputError
 from sim.base.reading import read_json
 from workloads.networks.hugging_face.decoders import DECODERS
 from workloads.networks.hugging_face.encoders import ENCODERS
 from workloads.networks.hugging_face.form import Builder, ModelType, Sizes
+from workloads.networks.hugging_face.gpt_kin import GPT_KIN
+from workloads.networks.hugging_face.latent import LATENT_KIN
+from workloads.networks.hugging_face.llama_kin import LLAMA_KIN
 from workloads.networks.hugging_face.others import OTHERS
+from workloads.networks.hugging_face.refused import unknown_type
 
 MOST_SIZE = 1 << 24
 """Of any size in it: the largest published ones (vocabularies, positions) are below 2^21."""
 
-MODEL_TYPES: dict[str, ModelType] = {**DECODERS, **ENCODERS, **OTHERS}
+MODEL_TYPES: dict[str, ModelType] = {
+    **DECODERS,
+    **LLAMA_KIN,
+    **GPT_KIN,
+    **LATENT_KIN,
+    **ENCODERS,
+    **OTHERS,
+}
 """How each model type is read."""
 
 SWITCHES = (
@@ -55,7 +66,7 @@ def builder(content: Any, name: str) -> Builder:
         raise InputError("no configuration of a model: a JSON object with model_type is needed")
     kind = content["model_type"]
     if not isinstance(kind, str) or kind not in MODEL_TYPES:
-        raise InputError(f"model_type is {kind!r}{did_you_mean(str(kind), MODEL_TYPES)}")
+        raise InputError(unknown_type(content, MODEL_TYPES))
     known = MODEL_TYPES[kind]
     problems, content = [], {**{key: content[old] for old, key in known.aliases.items() if old in content}, **content}
     sizes = dict(content)
@@ -78,7 +89,7 @@ def builder(content: Any, name: str) -> Builder:
         for key in SWITCHES
         if not isinstance(content.get(key, True), bool)
     ]
-    window = content.get("sliding_window")
+    window = content.get("sliding_window") if content.get("use_sliding_window", True) else None
     if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
         problems.append(f"sliding_window is {window!r}, must be a whole number >= 1 or null")
     if content.get("quantization_config"):

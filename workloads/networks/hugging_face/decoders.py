@@ -41,19 +41,23 @@ def _opt(name: str, s: Sizes) -> Builder:
     return decoder_model(name, config)
 
 
-def _rotary(s: Sizes, key: str, default: Any) -> Any:
+def rotary(s: Sizes, key: str, default: Any) -> Any:
     """Return a number of the rotary embedding, which stands by itself or among rope_parameters."""
     nested = s.get("rope_parameters")
     return s.get(key) or (nested.get(key) if isinstance(nested, Mapping) else None) or default
 
 
-def _llama(name: str, s: Sizes, **more: Any) -> Builder:
+def llama(name: str, s: Sizes, **more: Any) -> Builder:
+    """Return the builder of LLaMA's layers, but for what ``more`` says of `Config`.
+
+    ``rotary_factor``: the share of a head that is rotated, where the file names none.
+    """
     size = s["head_dim"] or s["hidden_size"] // s["num_attention_heads"]
-    factor = _rotary(s, "partial_rotary_factor", more.pop("rotary_factor", 1.0))
+    factor = rotary(s, "partial_rotary_factor", more.pop("rotary_factor", 1.0))
     config = Config(
         layers=s["num_hidden_layers"], hidden=s["hidden_size"], heads=s["num_attention_heads"],
         kv_heads=s["num_key_value_heads"], head_dim=s["head_dim"], ffn=s["intermediate_size"], vocab=s["vocab_size"],
-        most_positions=s["max_position_embeddings"], rope_base=float(_rotary(s, "rope_theta", 10000.0)),
+        most_positions=s["max_position_embeddings"], rope_base=float(rotary(s, "rope_theta", 10000.0)),
         **{
             "tied": s.get("tie_word_embeddings", more.pop("tied", False)),
             "activation": more.pop("activation", None) or activation(s, "hidden_act", "silu"),
@@ -63,11 +67,12 @@ def _llama(name: str, s: Sizes, **more: Any) -> Builder:
     return decoder_model(name, config)
 
 
-def _mistral(name: str, s: Sizes) -> Builder:
-    return _llama(name, s, window=s.get("sliding_window") or 0)
+def mistral(name: str, s: Sizes) -> Builder:
+    """Return the builder of LLaMA's layers with a sliding window."""
+    return llama(name, s, window=s.get("sliding_window") or 0)
 
 
-def routed(s: Sizes, key: str) -> dict[str, int]:
+def routed(s: Sizes, key: str) -> dict[str, Any]:
     """Return experts, whose number stands under ``key``, and how many of them a token has. Raises InputError."""
     experts, picked = s[key], s["num_experts_per_tok"]
     if not 1 <= picked <= experts:
@@ -76,35 +81,36 @@ def routed(s: Sizes, key: str) -> dict[str, int]:
 
 
 def _mixtral(name: str, s: Sizes) -> Builder:
-    return _llama(name, s, window=s.get("sliding_window") or 0, **routed(s, "num_local_experts"))
+    return llama(name, s, window=s.get("sliding_window") or 0, **routed(s, "num_local_experts"))
 
 
 def _qwen2(name: str, s: Sizes) -> Builder:
-    return _llama(name, s, qkv_bias=True)
+    return llama(name, s, qkv_bias=True)
 
 
 def _qwen2_moe(name: str, s: Sizes) -> Builder:
     shared = {"shared_ffn": s["shared_expert_intermediate_size"], "shared_gate": True}
     narrow = {**s, "intermediate_size": s["moe_intermediate_size"]}
-    return _llama(name, narrow, qkv_bias=True, **shared, **routed(s, "num_experts"))
+    return llama(name, narrow, qkv_bias=True, **shared, **routed(s, "num_experts"))
 
 
 def _qwen3(name: str, s: Sizes) -> Builder:
-    return _llama(name, s, qk_norm="head")
+    return llama(name, s, qk_norm="head")
 
 
 def _qwen3_moe(name: str, s: Sizes) -> Builder:
     narrow = {**s, "intermediate_size": s["moe_intermediate_size"]}
-    return _llama(name, narrow, qk_norm="head", **routed(s, "num_experts"))
+    return llama(name, narrow, qk_norm="head", **routed(s, "num_experts"))
 
 
-def _olmo2(name: str, s: Sizes) -> Builder:
-    return _llama(name, s, qk_norm="row", norms_at="branch")
+def olmo2(name: str, s: Sizes) -> Builder:
+    """Return the builder of OLMo 2: norms on the branches and on whole rows of Q and K."""
+    return llama(name, s, qk_norm="row", norms_at="branch")
 
 
 def _gemma(name: str, s: Sizes, **more: Any) -> Builder:
     act = ACTIVATIONS.get(s.get("hidden_activation") or "gelu_pytorch_tanh", "gelu_tanh")
-    return _llama(name, s, activation=act, tied=True, **more)
+    return llama(name, s, activation=act, tied=True, **more)
 
 
 def _gemma2(name: str, s: Sizes) -> Builder:
@@ -121,33 +127,40 @@ def _gemma2(name: str, s: Sizes) -> Builder:
     if wrong:
         raise InputError(wrong)
     capped = all(cap is not None for cap in caps.values())
-    return _gemma(name, s, norms_at="both", capped=capped, **_windows(s, 4096, 2))
+    return _gemma(name, s, norms_at="both", capped=capped, **windows(s, 4096, 2))
 
 
 def _gemma3(name: str, s: Sizes) -> Builder:
-    return _gemma(name, s, norms_at="both", qk_norm="head", **_windows(s, 4096, 6))
+    return _gemma(name, s, norms_at="both", qk_norm="head", **windows(s, 4096, 6))
 
 
 ATTENTIONS = ("sliding_attention", "full_attention")
 """What layer_types names."""
 
 
-def _windows(s: Sizes, window: int, every: int) -> dict[str, int]:
-    """Return the window, and which layers see all keys. Raises InputError for layers that are not periodic."""
+def windows(s: Sizes, window: int, every: int) -> dict[str, Any]:
+    """Return the window, and which layers see all keys: those named, or every n-th. Raises InputError."""
     layers, types = s["num_hidden_layers"], s.get("layer_types")
     for key in ("sliding_window_pattern", "_sliding_window_pattern"):
         every = every if s.get(key) is None else s[key]
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise InputError(f"{key} is {every!r}, must be a whole number >= 1")
-    if types is not None:
-        full = [n for n, kind in enumerate(types, start=1) if kind == ATTENTIONS[1]] if isinstance(types, list) else []
-        every = full[0] if full else layers + 1
-        known = isinstance(types, list) and len(types) == layers and all(kind in ATTENTIONS for kind in types)
-        if not known or full != list(range(every, layers + 1, every)):
-            raise InputError(
-                f"layer_types must be a list of {layers}, {' or '.join(ATTENTIONS)}, the latter at every n-th place"
-            )
-    return {"window": s.get("sliding_window") or window, "full_every": every}
+    size = s.get("sliding_window") or window
+    if types is None:
+        return {"window": size, "full_every": every}
+    if not (isinstance(types, list) and len(types) == layers and all(kind in ATTENTIONS for kind in types)):
+        raise InputError(f"layer_types must be a list of {layers}, {' or '.join(ATTENTIONS)}")
+    full = [n for n, kind in enumerate(types, start=1) if kind == ATTENTIONS[1]]
+    if full and full == list(range(full[0], layers + 1, full[0])):
+        return {"window": size, "full_every": full[0]}
+    return {"window": size, "full_layers": tuple(n - 1 for n in full)}
+
+
+def full_layers(s: Sizes, found: dict[str, Any]) -> tuple[int, ...]:
+    """Return the layers that see all keys by what `windows` found."""
+    every = found.get("full_every", 0)
+    named: tuple[int, ...] = found.get("full_layers", ())
+    return named or tuple(range(every - 1, s["num_hidden_layers"], every)) if every else named
 
 
 PLAIN_FFN = {"gated": False, "norm": "layernorm"}
@@ -157,25 +170,27 @@ PLAIN_FFN = {"gated": False, "norm": "layernorm"}
 def _starcoder2(name: str, s: Sizes) -> Builder:
     act, window = activation(s, "hidden_act", "gelu_pytorch_tanh"), s.get("sliding_window") or 0
     biases = s.get("use_bias", True)
-    return _llama(name, s, activation=act, biases=biases, tied=True, window=window, **PLAIN_FFN)
+    return llama(name, s, activation=act, biases=biases, tied=True, window=window, **PLAIN_FFN)
 
 
 def _stablelm(name: str, s: Sizes) -> Builder:
-    return _llama(name, s, norm="layernorm", qkv_bias=s.get("use_qkv_bias", False), rotary_factor=0.25)
+    return llama(name, s, norm="layernorm", qkv_bias=s.get("use_qkv_bias", False), rotary_factor=0.25)
 
 
 def _phi(name: str, s: Sizes) -> Builder:
     act = activation(s, "hidden_act", "gelu_new")
     of = {"activation": act, "biases": True, "head_bias": True, "parallel_norms": 1, "rotary_factor": 0.5}
-    return _llama(name, s, **of, **PLAIN_FFN)
+    return llama(name, s, **of, **PLAIN_FFN)
 
 
 def _gpt_neox(name: str, s: Sizes) -> Builder:
     of = {"activation": activation(s, "hidden_act", "gelu"), "biases": True, "rotary_factor": s.get("rotary_pct", 0.25)}
-    return _llama(name, s, parallel_norms=2 if s.get("use_parallel_residual", True) else 0, **of, **PLAIN_FFN)
+    parallel, whole = s.get("use_parallel_residual", True), {**s, "num_key_value_heads": 0}
+    return llama(name, whole, parallel_norms=2 if parallel else 0, **of, **PLAIN_FFN)
 
 
-def _gptj(name: str, s: Sizes) -> Builder:
+def gptj(name: str, s: Sizes) -> Builder:
+    """Return the builder of GPT-J and CodeGen: both branches read one norm, some columns are rotated."""
     config = Config(
         layers=s["n_layer"], hidden=s["n_embd"], heads=s["n_head"], ffn=s["n_inner"] or 4 * s["n_embd"],
         vocab=s["vocab_size"], most_positions=s["n_positions"], rotated=s["rotary_dim"], parallel_norms=1,
@@ -204,18 +219,11 @@ def _falcon(name: str, s: Sizes) -> Builder:
         layers=s["num_hidden_layers"], hidden=s["hidden_size"], heads=heads, kv_heads=groups,
         ffn=s["ffn_hidden_size"] or 4 * s["hidden_size"], vocab=s["vocab_size"],
         most_positions=s["max_position_embeddings"], rotated=0 if alibi else -1, alibi=alibi,
-        rope_base=float(_rotary(s, "rope_theta", 10000.0)), parallel_norms=norms if parallel else 0,
+        rope_base=float(rotary(s, "rope_theta", 10000.0)), parallel_norms=norms if parallel else 0,
         activation=activation(s, "activation", "gelu"), gated=False, norm="layernorm", biases=biases,
         tied=s.get("tie_word_embeddings", True),
     )  # fmt: skip
     return decoder_model(name, config)
-
-
-def _deepseek(name: str, s: Sizes) -> Builder:
-    """Shared experts beside the routed ones, a first layer without any."""
-    narrow = {**s, "intermediate_size": s["moe_intermediate_size"]}
-    ffns = {"shared_ffn": s["n_shared_experts"] * s["moe_intermediate_size"], "first_ffn": s["intermediate_size"]}
-    return _llama(name, narrow, **ffns, **routed(s, "n_routed_experts"))
 
 
 GPT2_KEYS: Mapping[str, int | None] = {
@@ -242,25 +250,29 @@ DECODERS: dict[str, ModelType] = {
         OPT_KEYS, _opt,
         {"enable_bias": (True,), "_remove_final_layer_norm": (False,), "layer_norm_elementwise_affine": (True,)},
     ),
-    "llama": ModelType(DECODER, _llama, NO_BIAS),
-    "mistral": ModelType(DECODER, _mistral),
+    "llama": ModelType(DECODER, llama, NO_BIAS),
+    "mistral": ModelType(DECODER, mistral),
     "mixtral": ModelType({**DECODER, "num_local_experts": None, "num_experts_per_tok": None}, _mixtral),
     "qwen2": ModelType(DECODER, _qwen2, {"use_sliding_window": (False,)}),
     "qwen2_moe": ModelType(
-        {**DECODER, **EXPERTS, "shared_expert_intermediate_size": None}, _qwen2_moe, {**UNMIXED, "qkv_bias": (True,)}
+        {**DECODER, **EXPERTS, "shared_expert_intermediate_size": None}, _qwen2_moe, {**UNMIXED, "qkv_bias": (True,)},
+        {"num_local_experts": "num_experts"},
     ),
     "qwen3": ModelType(DECODER, _qwen3, {"attention_bias": (False,), "use_sliding_window": (False,)}),
-    "qwen3_moe": ModelType({**DECODER, **EXPERTS}, _qwen3_moe, {**UNMIXED, "attention_bias": (False,)}),
+    "qwen3_moe": ModelType(
+        {**DECODER, **EXPERTS}, _qwen3_moe, {**UNMIXED, "attention_bias": (False,)},
+        {"num_local_experts": "num_experts"},
+    ),
     "gemma": ModelType(DECODER, _gemma, {"attention_bias": (False,)}),
     "gemma2": ModelType(DECODER, _gemma2, {"attention_bias": (False,)}),
     "gemma3_text": ModelType(DECODER, _gemma3, {"attention_bias": (False,), **UNCAPPED}),
     "phi": ModelType(DECODER, _phi, {"qk_layernorm": (False,)}),
-    "phi3": ModelType(DECODER, _mistral, {"attention_bias": (False,)}),
-    "olmo2": ModelType(DECODER, _olmo2, {"attention_bias": (False,)}),
+    "phi3": ModelType(DECODER, mistral, {"attention_bias": (False,)}),
+    "olmo2": ModelType(DECODER, olmo2, {"attention_bias": (False,)}),
     "stablelm": ModelType(DECODER, _stablelm, {"qk_layernorm": (False,), "use_parallel_residual": (False,)}),
     "starcoder2": ModelType(DECODER, _starcoder2, {"mlp_type": ("default",), "norm_type": ("layer_norm",)}),
     "gpt_neox": ModelType(DECODER, _gpt_neox, {"attention_bias": (True,)}),
-    "gptj": ModelType({**GPT2_KEYS, "rotary_dim": 64}, _gptj),
+    "gptj": ModelType({**GPT2_KEYS, "rotary_dim": 64}, gptj),
     "bloom": ModelType(
         BLOOM_KEYS, _bloom, {"apply_residual_connection_post_layernorm": (False,)},
         {"n_embed": "hidden_size", "num_attention_heads": "n_head", "num_hidden_layers": "n_layer"},
@@ -268,12 +280,6 @@ DECODERS: dict[str, ModelType] = {
     "falcon": ModelType(
         FALCON_KEYS, _falcon, {}, {"n_layer": "num_hidden_layers", "n_head": "num_attention_heads",
                                    "n_head_kv": "num_kv_heads"},
-    ),
-    "deepseek": ModelType(
-        {**DECODER, "moe_intermediate_size": None, "n_routed_experts": None, "num_experts_per_tok": None,
-         "n_shared_experts": None}, _deepseek,
-        {"first_k_dense_replace": (1,), "moe_layer_freq": (1,), "attention_bias": (False,),
-         "scoring_func": ("softmax",)},
     ),
 }  # fmt: skip
 """Model types whose tokens see the ones before them."""
