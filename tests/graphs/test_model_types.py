@@ -17,6 +17,7 @@ import pytest
 from sim.base.errors import InputError
 from sim.functional.host import forward
 from workloads import build
+from workloads.networks.builder import Network
 from workloads.networks.config import Config, Latent
 from workloads.networks.decoders import DECODERS
 from workloads.networks.decoding import Step, decoder, latent
@@ -156,3 +157,11 @@ def test_what_is_not_modelled_is_refused_by_name(kind: str, change: dict[str, An
     with pytest.raises(InputError) as caught:
         build(written({**KNOWN[kind]["config"], **change}, tmp_path))
     assert told in str(caught.value)
+
+
+def test_values_of_other_rows_or_columns_than_their_heads_are_refused() -> None:
+    net = Network("mine")
+    x, k = net.input("x", 4, 64), net.input("k", 4, 32)
+    for rows, cols in ((5, 32), (4, 33)):
+        with pytest.raises(InputError, match="must have the rows of K and columns of 2 heads"):
+            net.attention(x, k, net.input(f"v{cols}", rows, cols), heads=4, kv_heads=2)

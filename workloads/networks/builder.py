@@ -149,13 +149,12 @@ class Network(Parts):
         self,
         q: Tensor,
         k: Tensor,
-        v: Tensor,
+        v: Tensor | View,
         *,
         heads: int,
         kv_heads: int | None = None,
         batch: int | Sequence[int] = 1,
         added: Tensor | Capped | None = None,
-        value_dim: int = 0,
     ) -> Tensor:
         """Return softmax(Q K^T) V for each head. Rows of q are those of ``batch`` sequences.
 
@@ -163,17 +162,21 @@ class Network(Parts):
         columns] or [batch * rows, columns]. ``batch``: how many sequences, or for each how many of its first rows of K
         and V count. ``added``: sums that are added to the scores, [queries, keys] to those of all heads (a mask) or
         [heads, queries, keys] (positions); or the scores are `Capped`. The scale 1/sqrt(head size) is folded into Q's.
-        ``value_dim``: columns of a head of V, the first of its rows; 0 = as many as a head of K has.
+        Heads of V may have other columns than those of K, and V may be the first columns of a tensor's rows (a view).
         Raises InputError for heads that do not divide.
         """
         groups, sequences = kv_heads or heads, batch if isinstance(batch, int) else len(batch)
         rows, cols = q.shape[0] // sequences, q.shape[-1]
         stored = k.shape[-2] if len(k.shape) == 3 else k.shape[0] // sequences
         counts = [stored] * batch if isinstance(batch, int) else list(batch)
-        if problems := _attention_problems(self.name, q, k, heads, groups, counts, stored):
+        held = v if isinstance(v, View) else View.whole(v)
+        problems = _attention_problems(self.name, q, k, heads, groups, counts, stored)
+        if not problems and (held.cols % groups or held.batch * held.rows != math.prod(k.shape[:-1])):
+            problems = [f"{self.name}: attention: V is {held}, must have the rows of K and columns of {groups} heads"]
+        if problems:
             raise InputError(problems)
         size, share = cols // heads, heads // groups
-        taken = value_dim or size
+        taken = held.cols // groups
         context = self.tensor(self.name_of("attended"), (q.shape[0], heads * taken))
         for item, count in enumerate(counts):
             tail = f".b{item}" if sequences > 1 else ""
@@ -184,8 +187,8 @@ class Network(Parts):
                     view(t.name, item * rows * t.shape[-1]) for view, t in ((asked, q), (given, context))
                 )
                 at, weights = self.name_of(f"scores{inside}"), self.name_of(f"softmax{inside}")
-                kept = _keys(k, count, size, item * stored, first, heads_here)
-                values = _keys(v, count, taken, item * stored, first, heads_here)
+                kept = _keys(k.name, k.shape[-1], (count, size), item * stored, first, heads_here)
+                values = _keys(held.tensor, held.row_stride, (count, taken), item * stored, first, heads_here)
                 padded = -(-count // PAGE) * PAGE if rows == 1 else count
                 block = queries.rows * padded
                 scores, shares = (self.tensor(name, (queries.batch, queries.rows, padded)) for name in (at, weights))
@@ -245,10 +248,11 @@ def _split(rows: int, share: int, groups: int, size: int) -> Iterator[tuple[int,
             yield group, 1, _Heads(share, rows, size, cols, size, group * share * size)
 
 
-def _keys(tensor: Tensor, rows: int, size: int, skipped: int, first: int, heads: int) -> View:
-    width = tensor.shape[-1]
+def _keys(tensor: str, width: int, shape: tuple[int, int], skipped: int, first: int, heads: int) -> View:
+    """Return the rows of ``heads`` heads from head ``first`` on, behind ``skipped`` rows of ``width`` columns."""
+    rows, size = shape
     apart = size if heads > 1 else rows * width
-    return View(tensor.name, heads, rows, size, width, apart, skipped * width + first * size)
+    return View(tensor, heads, rows, size, width, apart, skipped * width + first * size)
 
 
 def _sums(added: Tensor, heads: int, rows: int, count: int, first: int) -> View:

@@ -105,13 +105,14 @@ class _Attention:
 
     def absorbed(self, q: Tensor, cache: Tensor, weight: Tensor, added: Tensor | None) -> Tensor:
         """Multiply Q by the weights of K, attend over cached rows, multiply the sums of rows by the weights of V."""
-        net, of, heads, rows = self.net, self.of, self.heads, q.shape[0]
+        net, of, heads, step, rows = self.net, self.of, self.heads, self.step, q.shape[0]
         wide = net.tensor(net.name_of("absorbed_Q"), (rows, heads * of.cached))
         source, put = self._by_head(q, rows, of.size, of.plain), self._by_head(wide, rows, of.cached, of.rank)
         net.apply("matmul", wide.name, [source, self._weights(weight, 0, of.plain)], put, transpose_b=True)
         self._rotate_queries(q, wide, of.cached)
-        seen = [past + self.step.new for past in self.pasts()]
-        sums = net.attention(wide, cache, cache, heads=heads, kv_heads=1, batch=seen, added=added, value_dim=of.rank)
+        seen = [past + step.new for past in self.pasts()]
+        rank = View(cache.name, step.batch, self.keys, of.rank, of.cached, self.keys * of.cached)
+        sums = net.attention(wide, cache, rank, heads=heads, kv_heads=1, batch=seen, added=added)
         context = net.tensor(net.name_of("context_V"), (rows, heads * of.values))
         views = [self._by_head(sums, rows, of.rank, of.rank), self._weights(weight, of.plain, of.values)]
         net.apply("matmul", context.name, views, self._by_head(context, rows, of.values, of.values))
@@ -134,6 +135,4 @@ class _Attention:
         turned = View(cache.name, heads, rows, of.rotated, of.cached, 0, of.rank)
         put = View(k.name, heads, rows, of.rotated, heads * of.size, of.size, of.plain)
         net.apply("copy", net.name_of("rotated_K"), [turned], put)
-        return net.attention(
-            q=placed, k=k, v=v, heads=heads, batch=[self.keys] * step.batch, added=added, value_dim=of.values
-        )
+        return net.attention(q=placed, k=k, v=v, heads=heads, batch=[self.keys] * step.batch, added=added)
