@@ -7,7 +7,7 @@ conversions that the plan prices. The yardstick is the same graph in float32 thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import InputError
-from sim.cost import host as host_prices
 from sim.functional import host
 from sim.functional.quantization.recipe import PLAIN, Recipe
 from sim.functional.quantization.scales import scales
@@ -26,7 +25,6 @@ from sim.functional.running import Run
 from sim.graph import Graph
 from sim.hardware.precision import INTEGERS
 from sim.plan.planner import Step, plan
-from sim.plan.step import VectorStep
 from sim.plan.word_sizes import WordSizes
 from sim.run.progress import Progress, silent
 from sim.sparsity.masks.measured import MeasuredMasks
@@ -176,16 +174,26 @@ def start(
     model: Model, hw: Hardware, numerics: Numerics
 ) -> tuple[Run, tuple[Step, ...], dict[str, Array], dict[str, Array]]:
     """Return a run whose weights are stored, its steps, all values in float, and the weights that are `structure`."""
-    graph, given = model.graph, model.given
-    diagonals = structural(graph, given)
-    rules = _rules(graph, hw, diagonals, numerics.words)
-    steps = plan(graph, hw, sparsity=rules)
-    reference = host.forward(graph, given, model.epsilon, model.head_dim)
-    run = Run(graph, hw, given, model.epsilon, model.head_dim, WordSizes(graph, hw, rules))
-    run.commands = numerics.commands
-    run.numbers = _scales(model, run, steps, diagonals, numerics, reference)
+    steps, rules, diagonals = planned(model, hw, numerics)
+    reference = host.forward(model.graph, model.given, model.epsilon, model.head_dim)
+    words = WordSizes(model.graph, hw, rules)
+    numbers = _scales(model, hw, words, steps, diagonals, numerics, reference)
+    return stored(model, hw, numerics, numbers, rules), steps, reference, diagonals
+
+
+def planned(model: Model, hw: Hardware, numerics: Numerics) -> tuple[tuple[Step, ...], Rules | None, dict[str, Array]]:
+    """Return the steps of a model, the rules that they follow, and the weights that are `structure`."""
+    diagonals = structural(model.graph, model.given)
+    rules = _rules(model.graph, hw, diagonals, numerics.words)
+    return plan(model.graph, hw, sparsity=rules), rules, diagonals
+
+
+def stored(model: Model, hw: Hardware, numerics: Numerics, numbers: Scales, rules: Rules | None) -> Run:
+    """Return a run whose weights are stored with scales that are known."""
+    run = Run(model.graph, hw, model.given, model.epsilon, model.head_dim, WordSizes(model.graph, hw, rules))
+    run.commands, run.numbers = numerics.commands, numbers
     run.load_weights()
-    return run, steps, reference, diagonals
+    return run
 
 
 def encode(
@@ -202,67 +210,16 @@ def encode(
     return found
 
 
-@dataclass(frozen=True)
-class Generated:
-    """Tokens that a decoder chose one after the other, each the most probable by the machine's logits.
-
-    ``float_choices``: what float chooses behind the same tokens.
-    """
-
-    tokens: tuple[int, ...]
-    float_choices: tuple[int, ...]
-
-    @property
-    def same(self) -> int:
-        """Return how many choices are those of float."""
-        return sum(one == two for one, two in zip(self.tokens, self.float_choices, strict=True))
-
-    def report(self) -> dict[str, Any]:
-        """Return the tokens as plain data."""
-        return {"tokens": list(self.tokens), "float_choices": list(self.float_choices), "same": self.same}
-
-    def __str__(self) -> str:
-        """Return one line."""
-        told = ",".join(map(str, self.tokens))
-        return f"generated {told}: {self.same} of {len(self.tokens)} as float chooses behind the same tokens"
-
-
-def generate(
-    model: Model,
-    hw: Hardware,
-    numerics: Numerics,
-    prompt: Sequence[int],
-    inputs: Callable[[list[int]], dict[str, Array]],
-    count: int,
-    progress: Progress = silent,
-) -> Generated:
-    """Let a decoder choose ``count`` tokens behind ``prompt``; the model's length holds them all.
-
-    ``inputs``: from the tokens so far to the graph's inputs, padded. Every token is computed with all before it, whose
-    keys and values are the same each time: scales do not change, and a token sees none behind it.
-    """
-    run, steps, _, _ = start(model, hw, numerics)
-    last = model.graph.ops[-1].output.tensor
-    ids, choices = list(prompt), []
-    for number in range(count):
-        progress(number, count, f"token {number + 1}")
-        reference = run.again(steps, inputs(ids))
-        place = len(ids) - 1
-        choices.append(int(reference[last][place].argmax()))
-        ids.append(int(run.real(last)[place].argmax()))
-    progress(count, count, "")
-    return Generated(tuple(ids[len(prompt) :]), tuple(choices))
-
-
 def _scales(
     model: Model,
-    run: Run,
+    hw: Hardware,
+    words: WordSizes,
     steps: Sequence[Step],
     diagonals: Mapping[str, Array],
     numerics: Numerics,
     reference: Mapping[str, Array],
 ) -> Scales:
-    """Return the scales of a run's tensors."""
+    """Return the scales of a model's tensors."""
     seen = numerics.seen
     if seen is None:
         seen = Statistics()
@@ -270,10 +227,10 @@ def _scales(
     seen.derive(model.graph)
     target = Target(
         model.graph,
-        run.hw,
+        hw,
         model.head_dim,
         on_array=_on_array(model.graph, steps),
-        bits=run.words.bits,
+        bits=words.bits,
         identities={name for name, values in diagonals.items() if _is_identity(values)},
         fixed=diagonals.keys(),
     )
@@ -302,20 +259,10 @@ def _run_steps(
     masks: dict[str, Array] = {}
     for number, step in enumerate(steps):
         progress(number, len(steps), step.name)
-        if step.engine == "host":
-            assert step.host_kind is not None
-            cycles = host_prices.cycles(step.host_kind, step.host_elements, run.hw, row=step.n, macs=step.macs)
-            if step.name not in run.ops:  # a conversion: it happens where the operator reads and writes
-                reports.append(OpReport(step.name, step.kind, "host", cycles))
-                continue
-            run.host_step(run.ops[step.name])
-        elif isinstance(step, VectorStep):
-            assert step.vector_work is not None
-            cycles = step.vector_work.cycles
-            for name in step.ops:
-                run.host_step(run.ops[name])
-        else:
-            cycles = run.array_step(step)
+        cycles = run.run_step(step)
+        if step.name not in run.ops:
+            reports.append(OpReport(step.name, step.kind, step.engine, cycles))
+            continue
         output = run.output_of(step)
         error = relative_error(
             host.window(run.real(output.tensor), output), host.window(reference[output.tensor], output)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import CaratError
+from sim.cost import host as host_prices
 from sim.functional import host, products
 from sim.functional.kernels.counts import NAMES
 from sim.functional.machine import Machine
@@ -111,12 +112,14 @@ class Run:
         self.machine.write(self.addresses[name], whole.reshape(1, -1), kind=self.kind(name))
 
     def store_columns(self, view: View, values: Array) -> None:
-        """Quantise some columns of a tensor [rows, columns] into the machine's DRAM."""
-        width, kind = self.graph.tensors[view.tensor].shape[1], self.kind(view.tensor)
+        """Quantise the part of a tensor that a view sees into the machine's DRAM."""
+        width, kind = self.graph.tensors[view.tensor].shape[-1], self.kind(view.tensor)
         scale = self.numbers.scale[view.tensor] * np.broadcast_to(self.numbers.factors(view.tensor), (width,))
-        stored = quantized(values.reshape(view.rows, view.cols), scale[placed(view.offset, view.cols, width)], kind)
-        address = self.addresses[view.tensor] + view.offset * ELEMENT_BITS[kind] // 8
-        self.machine.write(address, stored, view.row_stride, kind=kind)
+        stored = quantized(values.reshape(view.shape), scale[placed(view.offset, view.cols, width)], kind)
+        for number, matrix in enumerate(stored):
+            offset = view.offset + number * view.batch_stride
+            address = self.addresses[view.tensor] + offset * ELEMENT_BITS[kind] // 8
+            self.machine.write(address, matrix, view.row_stride, kind=kind)
 
     def step_of(self, view: View) -> float:
         """Return the real value of one unit of a view whose columns share it."""
@@ -138,7 +141,7 @@ class Run:
         """Return whether a tensor never leaves the host: ids, weights the host reads, fp32 of an integer machine."""
         tensor = self.graph.tensors[name]
         integer = self.hw.array.input_type.startswith("int")
-        return tensor.kind != "activation" or (tensor.dtype == "fp32" and integer)
+        return tensor.kind not in ("activation", "state") or (tensor.dtype == "fp32" and integer)
 
     def real(self, name: str) -> Array:
         """Return a tensor in float32, from the array's memory or the host's."""
@@ -248,17 +251,38 @@ class Run:
 
     def again(self, steps: Sequence[Step], sequence: dict[str, Array]) -> dict[str, Array]:
         """Run another sequence with the same scales; return all its values in float."""
+        self.take(sequence)
+        for step in steps:
+            self.run_step(step, timed=False)
+        return host.forward(self.graph, self.given, self.epsilon, self.head_dim)
+
+    def take(self, sequence: dict[str, Array]) -> None:
+        """Take the inputs of another sequence."""
         self.given = {**self.given, **sequence}
         self.host_values = dict(self.given)
-        for step in steps:
-            if step.engine == "array":
-                self.array_step(step, timed=False)
-            elif isinstance(step, VectorStep):
-                for name in step.ops:
-                    self.host_step(self.ops[name])
-            elif step.name in self.ops:
+
+    def run_step(self, step: Step, *, timed: bool = True) -> int:
+        """Run a step wherever the plan has put it; return its cycles (``timed`` False: of no meaning).
+
+        A conversion that is no operator of the graph happens where its operator reads and writes: only cycles count.
+        """
+        if step.engine == "host":
+            assert step.host_kind is not None
+            if step.name in self.ops:
                 self.host_step(self.ops[step.name])
-        return host.forward(self.graph, self.given, self.epsilon, self.head_dim)
+            return host_prices.cycles(step.host_kind, step.host_elements, self.hw, row=step.n, macs=step.macs)
+        if isinstance(step, VectorStep):
+            assert step.vector_work is not None
+            for name in step.ops:
+                self.host_step(self.ops[name])
+            return step.vector_work.cycles
+        return self.array_step(step, timed=timed)
+
+    def follow(self, graph: Graph) -> None:
+        """Go on with another graph, whose tensors lie where those of this one do: what they hold stays."""
+        addresses, _ = place(graph, self.hw, self.words.bits)
+        assert addresses == self.addresses
+        self.graph, self.ops = graph, {op.name: op for op in graph.ops}
 
     def output_of(self, step: Step) -> View:
         """Return the output of a step: of a fused pair, the second one's output."""

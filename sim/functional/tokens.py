@@ -102,8 +102,9 @@ def padded_length(count: int, pad_to: int | None, positions: int) -> int:
     return pad_to
 
 
-def _id_tensors(model: Checkpoint, ids: list[int], length: int) -> dict[str, Array]:
-    rows = {"word": ids + [PAD] * (length - len(ids)), "position": list(range(length)), "token_type": [0] * length}
+def _id_tensors(model: Checkpoint, ids: list[int], length: int, first: int) -> dict[str, Array]:
+    places = list(range(first, first + length))
+    rows = {"word": ids + [PAD] * (length - len(ids)), "position": places, "token_type": [0] * length}
     return {f"{name}_ids": np.array([rows[name]], np.int64) for name in TABLES if name in model.weights}
 
 
@@ -117,10 +118,12 @@ def inputs(model: Checkpoint, ids: Sequence, length: int | None = None) -> dict[
     return {**weights, **sequence_inputs(model, ids, length)}
 
 
-def sequence_inputs(model: Checkpoint, ids: Sequence, length: int) -> dict[str, Array]:
-    """Return the inputs that change from one sequence to the next: ids and attention mask, with padding up to
-    ``length``; or an image's patches. Raises InputError for an id that the model has no row for (a vocabulary of
-    another model)."""
+def sequence_inputs(model: Checkpoint, ids: Sequence, length: int, first: int = 0) -> dict[str, Array]:
+    """Return the inputs that change from one sequence to the next: ids and attention mask, or an image's patches.
+
+    ``length``: with padding; ``first``: position of the first token. Raises InputError for an id that the model has no
+    row for (a vocabulary of another model).
+    """
     if isinstance(ids, Image):
         return {IMAGE: ids.rows}
     beyond = [one for one in ids if one >= model.vocabulary]
@@ -134,7 +137,7 @@ def sequence_inputs(model: Checkpoint, ids: Sequence, length: int) -> dict[str, 
         seen = seen & (np.arange(length) <= np.arange(length)[:, None])
     # the graph divides masked scores by sqrt(head_dim)
     mask = np.where(seen, 0.0, MASKED * math.sqrt(model.head_dim)).astype(np.float32)
-    return {**_id_tensors(model, ids, length), ATTENTION_MASK: mask}
+    return {**_id_tensors(model, ids, length, first), ATTENTION_MASK: mask}
 
 
 def read_sequences(path: Path, model: Checkpoint) -> list[list[int]]:

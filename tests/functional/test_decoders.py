@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from functional.test_inference import SIZES, model_tensors, write_model, write_safetensors
 from typer.testing import CliRunner
 
+from sim import hardware
 from sim.base.errors import InputError
 from sim.cli.app import app
+from sim.cli.infer import prepare
 from sim.functional import host, tokens
+from sim.functional.inference import start
+from sim.functional.quantization.recipe import Recipe
 from sim.functional.verdict import perplexity
 from workloads import checkpoint
-from workloads.checkpoint.graph import encoded, graph_and_weights
+from workloads.checkpoint.graph import Engines, encoded, graph_and_weights
 
 HIDDEN, HEADS, KV, FFN, WORDS, LAYERS = 48, 6, 2, 96, 70, 2
 SIZE = HIDDEN // HEADS
@@ -224,6 +229,30 @@ def test_a_decoder_chooses_tokens_one_after_the_other(tmp_path, monkeypatch, wri
     assert found["same"] == sum(one == two for one, two in zip(found["tokens"], found["float_choices"], strict=True))
     # another length of the padded graph sees the same tokens: nothing behind a token changes it
     assert chosen(folder, IDS[:6], 2)["tokens"] == found["tokens"][:2]
+
+
+@pytest.mark.parametrize("write", [gpt2, llama])
+@pytest.mark.parametrize("hw", ["gemmini_ibert", "gemmini_default"])
+def test_a_token_behind_the_cache_is_what_all_tokens_at_once_give(tmp_path, write, hw):
+    """Bit for bit, with softmax on the array and on the host: a cache keeps what would be computed again."""
+    model, machine = checkpoint.load(write(tmp_path / "model")[0]), hardware.load(hw)
+    case = prepare.Case(model, machine, Engines(), 1, False)
+    seen = prepare.statistics(case, Recipe(), tokens.random_sequences(model, 8, 24, seed=1))
+    found = prepare.generated(case, Recipe(), IDS[:5], 7, seen, lambda *of: None)
+    ids = [*IDS[:5], *found.tokens[:-1]]
+    ready, numerics = prepare.prepared(replace(case, length=len(ids)), ids, Recipe(), seen)
+    run, steps, *_ = start(ready, machine, numerics)
+    run.again(steps, {})
+    np.testing.assert_array_equal(found.logits, run.real("logits")[4:])
+
+
+@pytest.mark.parametrize("write", [gpt2, llama])
+def test_a_further_token_costs_less_than_its_sequence_computed_again(tmp_path, write):
+    """One row instead of all: only attention grows with what came before."""
+    found = chosen(write(tmp_path / "model")[0], IDS[:9], 5)
+    assert len(found["token_cycles"]) == 4
+    assert all(0 < cycles < found["prompt_cycles"] for cycles in found["token_cycles"])
+    assert chosen(tmp_path / "model", IDS[:9], 1)["token_cycles"] == []
 
 
 def test_more_tokens_than_positions_and_encoders_that_are_to_choose_are_refused(tmp_path):

@@ -48,19 +48,48 @@ class DecoderLayers(WideEncoder):
         decoder = self.decoder
         cols = (self.model.heads if which == "Q" else decoder.kv_heads) * decoder.head_dim
         if decoder.rope_base is None:
-            return self.linear(f"{at}matmul_{which}", x, cols, at + which, layer, full=False, repeating=True)
+            return self.projected(at, which, x, cols, layer)
         sums = self.linear(f"{at}matmul_{which}", x, cols, f"{at}{which}.sums", layer, full=True, repeating=True)
         turned = self.tensor(f"{at}{which}.turned", sums.shape, "fp32")
         attrs = {"head_dim": decoder.head_dim, "rotated": decoder.head_dim, "base": decoder.rope_base}
+        attrs["position"] = self.form.past
         self.op(f"{at}rope_{which}", "rope", [View.whole(self.real(sums, layer))], View.whole(turned), layer, **attrs)
-        return self.map(f"{at}{which}.quantize", "quantize", [turned], at + which, layer)
+        result, into = self.kept(at, which, cols)
+        self.op(f"{at}{which}.quantize", "quantize", [View.whole(turned)], into, layer)
+        return result
+
+    def kept(self, at: str, which: str, cols: int) -> tuple[Tensor, View]:
+        """Return the tensor of Q, K or V, and where in it the rows of this graph go: K and V behind those cached."""
+        form = self.form
+        if not form.cache or which == "Q":
+            result = self.tensor(at + which, (self.seq, cols))
+            return result, View.whole(result)
+        result = self.tensor(at + which, (form.cache, cols), kind="state")
+        return result, View(result.name, 1, self.seq, cols, cols, 0, form.past * cols)
+
+    def projected(self, at: str, which: str, x: Tensor, cols: int, layer: int) -> Tensor:
+        """Add a projection to int8, K and V into their cache; return its tensor."""
+        result, into = self.kept(at, which, cols)
+        name = f"{at}matmul_{which}"
+        weight = self.weight(f"{name}.weight", (x.shape[1], cols))
+        bias = self.weight(f"{name}.bias", (cols,), self.sums)
+        views = [View.whole(x), View.whole(weight), View(bias.name, 1, 1, cols, 0, 0)]
+        self.op(name, "matmul", views, into, layer, repeating_bias=True)
+        return result
 
     def attended(self, at: str, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
-        """Add scores, softmax and context; queries of a group share keys and values."""
-        decoder, seq = self.decoder, self.seq
+        """Add scores, softmax and context; queries of a group share keys and values.
+
+        A single query behind a cache sees all its keys, without a mask. Its scores have room for as many as the cache
+        can hold: tensors lie in the same places in the graphs of all tokens.
+        """
+        decoder, seq, past = self.decoder, self.seq, self.form.past
+        keys = past + seq
+        room = self.form.cache if past else keys
         size, groups = decoder.head_dim, decoder.kv_heads
         heads = self.model.heads // groups
-        if decoder.causal and MASK not in self.shared:
+        masked = decoder.causal and not past
+        if masked and MASK not in self.shared:
             self.shared[MASK] = self.tensor(MASK, (seq, seq), self.sums, "input")
         context = self.tensor(f"{at}context", (seq, self.model.heads * size))
         alone = heads == 1
@@ -73,12 +102,16 @@ class DecoderLayers(WideEncoder):
                 whole = tensor.shape[1]
                 return View(tensor.name, batch, seq, size, whole, size, group * batch * size)
 
-            kv = [View(x.name, batch, seq, size, width, step, group * size) for x in (k, v)]
-            scores = self.tensor(f"{at}scores{name}", (batch, seq, seq), self.sums if self.form.wide_scores else None)
-            inputs = [of(q), kv[0], *([View(MASK, batch, seq, seq, seq, 0)] if decoder.causal else [])]
-            self.op(f"{at}scores{name}", "matmul", inputs, View.whole(scores), layer, transpose_b=True)
-            shares = self.map(f"{at}softmax{name}", "softmax", [scores], f"{at}probabilities{name}", layer)
-            self.op(f"{at}context{name}", "matmul", [View.whole(shares), kv[1]], of(context), layer)
+            def rows(tensor: Tensor, batch: int = batch) -> View:
+                return View(tensor.name, batch, seq, keys, room, seq * room, 0)
+
+            kv = [View(x.name, batch, keys, size, width, step, group * size) for x in (k, v)]
+            scores = self.tensor(f"{at}scores{name}", (batch, seq, room), self.sums if self.form.wide_scores else None)
+            inputs = [of(q), kv[0], *([View(MASK, batch, seq, seq, seq, 0)] if masked else [])]
+            self.op(f"{at}scores{name}", "matmul", inputs, rows(scores), layer, transpose_b=True)
+            shares = self.tensor(f"{at}probabilities{name}", scores.shape)
+            self.op(f"{at}softmax{name}", "softmax", [rows(scores)], rows(shares), layer)
+            self.op(f"{at}context{name}", "matmul", [rows(shares), kv[1]], of(context), layer)
         return context
 
     def decoder_layer(self, layer: int, stream: Tensor) -> Tensor:
@@ -87,7 +120,7 @@ class DecoderLayers(WideEncoder):
         x = self.elements(self.normed(f"{at}layernorm1", stream, f"{at}normed1", layer), layer)
         q, k = (self.rotated(at, which, x, layer) for which in "QK")
         kv = self.decoder.kv_heads * self.decoder.head_dim
-        v = self.linear(f"{at}matmul_V", x, kv, f"{at}V", layer, full=False, repeating=True)
+        v = self.projected(at, "V", x, kv, layer)
         context = self.attended(at, q, k, v, layer)
         stream = self.real(self.onto(f"{at}W_out", context, stream, f"{at}sum1", layer), layer)
         x = self.elements(self.normed(f"{at}layernorm2", stream, f"{at}normed2", layer), layer)

@@ -50,6 +50,8 @@ class Form:
     columns that are split into several (`sim.graph.kinds.elementwise.spread`) or kept wide; ``groups``: GELU's output
     -> its neurons, group by group.
     ``float_norm``: the host's LayerNorm is between conversions of its own, because the array would take an int8 one.
+    ``cache``: of a decoder, keys and values that each layer's cache holds, which outlives the graph; 0: there is none.
+    ``past``: how many of them earlier graphs have written; the rows of this one come behind them.
     """
 
     padded: bool = False
@@ -59,3 +61,5 @@ class Form:
     copies: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     groups: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
     float_norm: bool = False
+    cache: int = 0
+    past: int = 0

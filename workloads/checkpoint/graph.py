@@ -44,10 +44,14 @@ def graph_and_weights(
     model: Checkpoint, seq: int, engines: Engines | None = None, form: Form | None = None
 ) -> tuple[Graph, dict[str, Array]]:
     """Return the graph as `graph`, and the weights of it that the checkpoint has not, or has in another form."""
+    engines, form = engines or Engines(), form or Form()
+    if form.past and seq > 1:
+        raise InputError(f"{model.name}: {seq} tokens behind a cache; one at a time (nearest: 1)")
+    if form.cache and not form.past + seq <= form.cache <= model.positions:
+        raise InputError(f"{model.name}: a cache of {form.cache} keys for {form.past + seq} tokens")
     if not 1 <= seq <= model.positions:
         nearest = min(max(seq, 1), model.positions)
         raise InputError(f"{model.name}: {seq} tokens; 1 to {model.positions} have a position (nearest: {nearest})")
-    engines, form = engines or Engines(), form or Form()
     if model.vision is not None and seq != model.vision.tokens:
         raise InputError(f"{model.name}: {seq} tokens; an image has {model.vision.tokens}")
     if model.decoder is not None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from sim.base.errors import InputError
 from sim.functional import images, tokens
-from sim.functional.inference import Generated, Model, Numerics, encode, generate
+from sim.functional.generation import Generated, Phases, generate
+from sim.functional.inference import Model, Numerics, encode
 from sim.functional.quantization import layout, outliers
 from sim.functional.quantization.kept import name_of
 from sim.functional.quantization.recipe import ON_ARRAY, PLAIN, Recipe
@@ -186,7 +187,16 @@ def prepared(
 ) -> tuple[Model, Numerics]:
     """Return the model on ``ids`` and how its values become integers, with scales from `statistics`."""
     recipe, model = possible(recipe, case), case.checkpoint
-    form = _form(case, recipe)
+    form, seen = _formed(case, recipe, seen)
+    graph, weights = checkpoint_graph.graph_and_weights(model, case.length, case.engines, form)
+    given = {**tokens.inputs(model, ids, case.length), **weights}
+    encoded = checkpoint_graph.encoded(model)
+    return Model(graph, given, model.epsilon, model.head_dim, encoded), Numerics(recipe, seen, words, case.commands)
+
+
+def _formed(case: Case, recipe: Recipe, seen: Statistics) -> tuple[Form, Statistics]:
+    """Return the form of a model with the columns that are split, and the statistics of what these make of tensors."""
+    model, form = case.checkpoint, _form(case, recipe)
     if form.residual == "int32" and case.engines.layernorm == "array":
         graph, weights = checkpoint_graph.graph_and_weights(model, case.length, case.engines, form)
         everything = {**model.weights, **weights}
@@ -195,10 +205,7 @@ def prepared(
     elif extra := recipe.extra(case.hw.dim):
         plain = checkpoint_graph.graph(model, case.length, case.engines, form)
         form = replace(form, copies=_copies(plain, seen, extra))
-    graph, weights = checkpoint_graph.graph_and_weights(model, case.length, case.engines, form)
-    given = {**tokens.inputs(model, ids, case.length), **weights}
-    encoded = checkpoint_graph.encoded(model)
-    return Model(graph, given, model.epsilon, model.head_dim, encoded), Numerics(recipe, seen, words, case.commands)
+    return form, seen
 
 
 def _copies(graph: Graph, seen: Statistics, extra: int) -> dict[str, tuple[int, ...]]:
@@ -231,10 +238,19 @@ def similarity(
 
 def generated(case: Case, recipe: Recipe, prompt: Ids, count: int, seen: Statistics, progress: Progress) -> Generated:
     """Let a decoder choose ``count`` tokens behind ``prompt``, with scales from `statistics`."""
-    length = len(prompt) + count
-    model, numerics = prepared(replace(case, length=length, padded=True), prompt, recipe, seen)
+    length, model = len(prompt) + count - 1, case.checkpoint
+    sized = replace(case, length=length, padded=False)
+    whole, numerics = prepared(sized, [*prompt, *[tokens.PAD] * (count - 1)], recipe, seen)
+    form, _ = _formed(sized, numerics.recipe, seen)
 
-    def inputs(ids: Ids) -> dict[str, Any]:
-        return tokens.sequence_inputs(case.checkpoint, ids, length)
+    def phase(ids: Ids, past: int) -> Model:
+        behind = replace(form, cache=length, past=past)
+        graph, weights = checkpoint_graph.graph_and_weights(model, len(ids), case.engines, behind)
+        given = {**tokens.inputs(model, ids), **weights}
+        return replace(whole, graph=graph, given=given)
 
-    return generate(model, case.hw, numerics, prompt, inputs, count, progress)
+    def inputs(ids: Sequence[int], first: int) -> dict[str, Any]:
+        return tokens.sequence_inputs(model, list(ids), len(ids), first)
+
+    phases = Phases(whole, phase(prompt, 0), lambda past: phase([tokens.PAD], past), inputs)
+    return generate(phases, case.hw, numerics, prompt, count, progress)

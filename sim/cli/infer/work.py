@@ -21,7 +21,8 @@ from sim.cli.infer.request import (
     sequence,
     words,
 )
-from sim.functional.inference import Generated, Inference
+from sim.functional.generation import Generated
+from sim.functional.inference import Inference
 from sim.functional.inference import infer as run_inference
 from sim.functional.quantization import recipe as recipes
 from sim.functional.similarity import Similarity
