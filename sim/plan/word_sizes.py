@@ -44,6 +44,7 @@ class WordSizes:
     def __init__(self, graph: Graph, hw: Hardware, sparsity: Rules | None):
         self.graph, self.hw = graph, hw
         self.own = 8 * hw.input_bytes
+        self._widths: dict[str, int] = {}
         self.types: dict[str, tuple[str, str]] = {}
         self.sums: dict[str, str] = {}
         self.taken: dict[str, int] = {}
@@ -100,7 +101,13 @@ class WordSizes:
 
     def of(self, tensor: str) -> int:
         """Return the bits of an element of a tensor in memory."""
-        return self.bits.get(tensor, element_bits(self.graph.tensors[tensor].dtype, self.hw))
+        narrow = self.bits.get(tensor)
+        if narrow is not None:
+            return narrow
+        dtype = self.graph.tensors[tensor].dtype
+        if dtype not in self._widths:
+            self._widths[dtype] = element_bits(dtype, self.hw)
+        return self._widths[dtype]
 
     def machine(self, op: Op, output: View) -> Hardware:
         """Return the machine for ``op`` (with an operator fused into it); itself where no word size differs.

@@ -72,6 +72,9 @@ BOUNDS: dict[str, tuple[str, ...]] = {
 }
 """Bounds of an operator, and the causes whose cycles count towards each."""
 
+BOUND_OF = {cause: group for group, causes in BOUNDS.items() for cause in causes}
+"""Cause -> its bound."""
+
 OPS, KINDS, SWEEP, EXPLORE, CORES = ("ops",), ("kinds",), ("sweep",), ("explore",), ("cores",)
 RUN = ("totals", "sweep")
 """Tables with one row per run."""
@@ -305,5 +308,7 @@ def table(name: str) -> tuple[str, ...]:
 
 def bound(cause_cycles: Iterable[tuple[str, int]]) -> str:
     """Return the group of `BOUNDS` that holds the most cycles (the first of equals)."""
-    cycles = dict(cause_cycles)
-    return max(BOUNDS, key=lambda group: sum(cycles.get(cause, 0) for cause in BOUNDS[group]))
+    cycles = dict.fromkeys(BOUNDS, 0)
+    for cause, count in cause_cycles:
+        cycles[BOUND_OF[cause]] += count
+    return max(cycles, key=cycles.__getitem__)

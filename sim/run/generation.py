@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 MOST_TOKENS = 100_000
 
+OBJECTS_OF_A_STEP = 100_000
+"""Objects after which the cycle collector looks for rings while a step is made; a large model's step has as many."""
+
 TOKEN_COLUMNS: dict[str, str] = {
     "token": "number of the token that the step gives, from 1",
     "kv": "tokens whose keys are cached before the step",
@@ -139,11 +142,15 @@ def _has_positions(request: Request, length: int) -> bool:
 def _kept_apart() -> Iterator[Callable[[], None]]:
     """Yield what sets the objects of finished steps apart from those that the cycle collector walks; undone at the end.
 
-    A run of 128 steps holds a million of them, all in use; walking them again and again is a seventh of its time.
+    A run of 128 steps holds a million of them, all in use; walking them again and again is a seventh of its time, and
+    walking those of the step under way at the usual thresholds another seventh.
     """
+    before = gc.get_threshold()
+    gc.set_threshold(OBJECTS_OF_A_STEP, *before[1:])
     try:
         yield gc.freeze
     finally:
+        gc.set_threshold(*before)
         gc.unfreeze()
 
 

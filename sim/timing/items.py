@@ -13,12 +13,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import fields as fields_of
 from dataclasses import replace
+from functools import cache
 from math import gcd
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sim.lower.place import PAGE_BYTES
-from sim.lower.work import Matmul, Operand, Work
+from sim.lower.work import Matmul, Work
 from sim.timing.parameters import timing_bits
 
 if TYPE_CHECKING:
@@ -47,20 +50,34 @@ class Equivalents:
             return self._known.setdefault(chain, chain)
         if work.product is not None and work.product is not work:  # masks and counts as keys cost more than they save
             return equivalent(work, self.bases, hw)
+        kind: Any = type(work)
+        operands, others = _fields(kind)
+        fields = vars(work)
         numbers: dict[int, tuple[int, int]] = {}
-        values = tuple(vars(work).values())
-        places = []
-        for value in values:
-            if type(value) is Operand:
-                page, place = divmod(value.address, PAGE_BYTES)
-                number, first = numbers.setdefault(bisect_right(self.bases, value.address), (len(numbers), page))
-                places.append((value.row_stride, place, number, page - first))
-        rest = [value for value in values if type(value) is not Operand]
-        key = (type(work), id(hw), *places, *rest)
+        places: list[int | None] = []
+        for operand in operands(fields):
+            if operand is None:
+                places.append(None)
+                continue
+            address = operand.address
+            page = address // PAGE_BYTES
+            number, first = numbers.setdefault(bisect_right(self.bases, address), (len(numbers), page))
+            places += (operand.row_stride, address % PAGE_BYTES, number, page - first)
+        key = (kind, id(hw), *places, others(fields))
         found = self._known.get(key)
-        if found is None or 1 << timing_bits(hw) > PAGE_BYTES:
-            found = self._known[key] = equivalent(work, self.bases, hw)
+        if found is None:
+            found = equivalent(work, self.bases, hw)
+            if found is not work:  # where whole addresses count, each item is its own
+                self._known[key] = found
         return found
+
+
+@cache
+def _fields(kind: Any) -> tuple[itemgetter[Any], itemgetter[Any]]:
+    """Return what takes the operands out of an item's fields, and what takes all others."""
+    names = [(field.name, "Operand" in str(field.type)) for field in fields_of(kind)]
+    operands, others = ([name for name, is_operand in names if is_operand is wanted] for wanted in (True, False))
+    return itemgetter(*operands), itemgetter(*others)
 
 
 def equivalent(work: W, bases: Sequence[int], hw: Hardware) -> W:

@@ -124,6 +124,17 @@ def test_a_broken_attribute_is_reported(attrs: dict[str, Any], message: str) -> 
     assert any(message in problem for problem in refuse(tensors, [broken, ops[1]]))
 
 
+@pytest.mark.parametrize("attrs", [{"transpose_b": 0}, {"scale": True}])
+def test_a_broken_attribute_is_reported_behind_an_equal_operator_that_is_sound(attrs: dict[str, Any]) -> None:
+    """True equals 1, but is no number: an operator that was found sound vouches for one of the same types only."""
+    tensors, ops = mlp()
+    tensors.append(Tensor("again", (8, 6), "int8", "activation"))
+    again = replace(ops[0], name="again", output=View.whole(tensors[-1]))
+    Graph("g", {tensor.name: tensor for tensor in tensors}, (*ops, again))
+    broken = replace(again, attrs={**again.attrs, **attrs})
+    assert len(refuse(tensors, [*ops, broken])) == 1
+
+
 def test_all_problems_come_at_once() -> None:
     tensors, ops = mlp(b={"dtype": "int8"}, z={"shape": (8, 5)})
     assert len(refuse(tensors, [ops[0], replace(ops[1], layer=-1)])) == 3

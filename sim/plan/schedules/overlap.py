@@ -22,6 +22,8 @@ MOST_PARTS = 24
 
 def overlapped(steps: Iterable[Step], at: Planning) -> list[Step]:
     """Return steps with independent ones in a row joined, each group one step, named after the first."""
+    if not at.schedules:
+        return list(steps)
     ops = {op.name: op for op in at.graph.ops}
     groups: list[list[Step]] = []
     for step in steps:
