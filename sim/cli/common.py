@@ -58,11 +58,43 @@ def progress_bar(what: str) -> AbstractContextManager[Progress]:
     return shown(what, lines=False)
 
 
+def plain_table(title: str, cells: Sequence[Sequence[str]], text_columns: int) -> str | None:
+    """Return the text that rich prints of a table into a pipe, in a fortieth of its time; None where it would fold.
+
+    ``cells``: the headings and the rows.
+    """
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    width = 3 + sum(widths) + 2 * (len(widths) - 1)
+    text = "".join((title, *(cell for row in cells for cell in row)))
+    if not (text.isascii() and text.isprintable() and len(title) <= width <= PIPED_WIDTH):
+        return None
+    if (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":
+        return None
+    sides = [str.rjust if index >= text_columns else str.ljust for index in range(len(widths))]
+
+    def line(row: Sequence[str]) -> str:
+        padded = (side(cell, size) for side, cell, size in zip(sides, row, widths, strict=True))
+        return f" {'  '.join(padded)}  "
+
+    head, *body = map(line, cells)
+    top = [title.ljust(width), " " * width] if title else [" " * width]
+    return "\n".join([*top, head, f" {'─' * (width - 2)} ", *body, " " * width]) + "\n"
+
+
 def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> None:
     """Print a table as wide as the terminal (plain and wide when piped), wider where numbers would be cut.
 
     The first ``text_columns`` columns are left-aligned; all of them but the first may fold.
     """
+    cells = [list(headings), *map(list, rows)]
+    if not sys.stdout.isatty() and (plain := plain_table(title, cells, text_columns)) is not None:
+        sys.stdout.write(plain)
+    else:
+        rich_table(title, cells, text_columns)
+
+
+def rich_table(title: str, cells: Sequence[Sequence[str]], text_columns: int) -> None:
+    """Print a table as `print_table` does. ``cells``: the headings and the rows."""
     from rich.box import SIMPLE_HEAD  # 50 ms: only for commands that print a table
     from rich.console import Console
     from rich.markup import escape
@@ -70,8 +102,7 @@ def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str
     from rich.table import Table
 
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    cells = [headings, *rows]
-    for index, heading in enumerate(headings):
+    for index, heading in enumerate(cells[0]):
         width = max(len(row[index]) for row in cells)
         if 0 < index < text_columns:
             table.add_column(heading, overflow="fold")

@@ -198,9 +198,13 @@ def _formed(case: Case, recipe: Recipe, seen: Statistics) -> tuple[Form, Statist
     """Return the form of a model with the columns that are split, and the statistics of what these make of tensors."""
     model, form = case.checkpoint, _form(case, recipe)
     if form.residual == "int32" and case.engines.layernorm == "array":
-        graph, weights = checkpoint_graph.graph_and_weights(model, case.length, case.engines, form)
-        everything = {**model.weights, **weights}
-        found = layout.choose(graph, everything, seen, case.hw.dim, recipe.extra(case.hw.dim, ON_ARRAY))
+        extra, plain_form = recipe.extra(case.hw.dim, ON_ARRAY), form
+
+        def chosen() -> layout.Layout:
+            graph, weights = checkpoint_graph.graph_and_weights(model, case.length, case.engines, plain_form)
+            return layout.choose(graph, {**model.weights, **weights}, seen, case.hw.dim, extra)
+
+        found = layout.recalled(chosen, seen.key, case.hw.dim, extra)
         form, seen = replace(form, copies=found.copies, groups=found.groups), seen.arranged(found.sources)
     elif extra := recipe.extra(case.hw.dim):
         plain = checkpoint_graph.graph(model, case.length, case.engines, form)

@@ -5,14 +5,14 @@ Choices follow from the calibration data and the weights: the cost of a choice i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sim.functional.quantization import outliers
+from sim.functional.quantization import kept, outliers
 from sim.functional.quantization.columns import shared_steps
 from sim.functional.quantization.statistics import Statistics
 from sim.functional.quantization.structure import placed, row_sums
@@ -38,6 +38,33 @@ class Layout:
     copies: dict[str, tuple[int, ...]] = field(default_factory=dict)
     groups: dict[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
     sources: dict[str, tuple[str, Array, Array]] = field(default_factory=dict)
+
+
+def recalled(choose: Callable[[], Layout], key: str, *parts: object) -> Layout:
+    """Return the layout of ``choose``, or what it was for the same statistics (``key``, "" for none) and ``parts``."""
+    if not key:
+        return choose()
+    packed = kept.recalled(kept.name_of("layout", key, *parts), lambda: _packed(choose()), on_disk=True)
+    found = Layout()
+    for name, values in packed.items():
+        what, tensor, *rest = name.split(" ")
+        if what == "copies":
+            found.copies[tensor] = tuple(values.tolist())
+        elif what == "group":
+            found.groups[tensor] = (*found.groups.get(tensor, ()), tuple(values.tolist()))
+        elif what == "columns":
+            found.sources[tensor] = (rest[0], values, packed[f"shares {tensor}"])
+    return found
+
+
+def _packed(layout: Layout) -> dict[str, Array]:
+    found = {f"copies {name}": np.array(columns, np.int64) for name, columns in layout.copies.items()}
+    for name, groups in layout.groups.items():
+        found |= {f"group {name} {number}": np.array(group, np.int64) for number, group in enumerate(groups)}
+    for name, (source, columns, shares) in layout.sources.items():
+        found[f"columns {name} {source}"] = np.asarray(columns)
+        found[f"shares {name}"] = np.asarray(shares)
+    return found
 
 
 def choose(graph: Graph, given: Mapping[str, Array], seen: Statistics, dim: int, extra: int) -> Layout:

@@ -45,6 +45,8 @@ def scales(target: Target, weights: Mapping[str, Array], seen: Statistics, recip
 def _compensate(target: Target, weights: Mapping[str, Array], seen: Statistics, found: Scales) -> None:
     """Round the weights so that their errors compensate, where calibration has seen what they multiply."""
     triangles: dict[tuple[str, bytes], tuple[Array | None, Array]] = {}  # shared by what multiplies one tensor
+    arranged = [(tensor, *of) for tensor, of in sorted(seen.sources.items())]
+    layout = name_of(*(part for one in arranged for part in one)) if seen.key else ""
     for op in target.products():
         a, name = op.inputs[0], op.inputs[1].tensor
         if name in target.fixed or not target.graph.multiplies_weights(op):
@@ -53,10 +55,12 @@ def _compensate(target: Target, weights: Mapping[str, Array], seen: Statistics, 
         if columns != len(weights[name]) or a.cols != columns:
             continue
         rows = found.rows.get(name, np.ones(columns, np.float32))
-        whole = weights[name] * rows[:, None] / (found.scale[name] * found.factors(name))
         units, top = rows * found.scale[a.tensor], target.top(name)
 
-        def rounded(a: View = a, units: Array = units, whole: Array = whole, top: int = top) -> dict[str, Array]:
+        def rounded(
+            a: View = a, units: Array = units, name: str = name, rows: Array = rows, top: int = top
+        ) -> dict[str, Array]:
+            whole = weights[name] * rows[:, None] / (found.scale[name] * found.factors(name))
             key = (a.tensor, units.tobytes())
             if key not in triangles:
                 triangles[key] = taking_back(seen.moments(a.tensor) / np.outer(units, units))
@@ -65,8 +69,8 @@ def _compensate(target: Target, weights: Mapping[str, Array], seen: Statistics, 
         if not seen.key:
             found.whole[name] = rounded()["whole"]
             continue
-        source = seen.sources.get(a.tensor, (a.tensor,))
-        entry = name_of("rounded", seen.key, *source, units, np.asarray(whole, np.float32), top)
+        # the model's weights and their order follow from the key and the layout of all tensors
+        entry = name_of("rounded", seen.key, layout, name, rows, units, found.scale[name], found.factors(name), top)
         found.whole[name] = recalled(entry, rounded, on_disk=True)["whole"]
 
 
