@@ -20,6 +20,7 @@ from workloads import NETWORKS, WORKLOADS, build
 from workloads.networks.config import Latent
 from workloads.networks.decoders import DECODERS
 from workloads.networks.decoding import Step, decoder
+from workloads.networks.encoders import ENCODED
 from workloads.networks.models import ENCODERS
 from workloads.networks.seq2seq import SEQ2SEQ
 from workloads.networks.vision import VISION
@@ -46,7 +47,8 @@ SMALL: dict[str, Mapping[str, Any]] = {
     "bigbird-base": {"seq": 128, "layers": 1, "block_size": 16}, "mobilebert": {"seq": 16, "layers": 1},
     "reformer-enwik8": {"seq": 32, "layers": 3, "chunk": 16, "local": 16, "buckets": 4, "hashes": 2},
     "t5-small": {"seq": 8, "layers": 1}, "flan-t5-small": {"seq": 8, "layers": 1},
-    "mpnet-base": {"seq": 16, "layers": 1},
+    "mpnet-base": {"seq": 16, "layers": 1}, "modernbert-base": {"seq": 80, "layers": 2},
+    "nomic-bert": {"seq": 16, "layers": 1}, "nllb-600m": {"phase": "prefill", "seq": 4, "source": 16, "layers": 1},
     "bart-base": {"phase": "prefill", "seq": 4, "source": 16, "layers": 1},
     "whisper-tiny": {"phase": "decode", "kv": 3, "source": 16, "layers": 1, "head": False},
     "vit-tiny": {"image": 32, "layers": 1}, "swin-tiny": {}, "mobilevit-xxs": {"image": 64},
@@ -85,7 +87,7 @@ def graphs() -> dict[str, Graph]:
 
 def test_every_builder_is_met() -> None:
     """A network is one of a family that shares its builder with a network above."""
-    families = [set(ENCODERS) | {"bert-tiny"}, set(DECODERS), set(SEQ2SEQ), set(VISION)]
+    families = [set(ENCODED), set(ENCODERS) | {"bert-tiny"}, set(DECODERS), set(SEQ2SEQ), set(VISION)]
     families += [{name for name in NETWORKS if name.startswith(word)} for word in ("swin", "mobilevit", "longformer")]
     families += [{name for name in NETWORKS if name.startswith("bigbird")}, {*WORKLOADS}]
     met = set(SMALL) | set(STEPS)

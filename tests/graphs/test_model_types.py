@@ -21,13 +21,21 @@ from workloads.networks.builder import Network
 from workloads.networks.config import Config, Latent
 from workloads.networks.decoders import DECODERS
 from workloads.networks.decoding import Step, decoder, latent
+from workloads.networks.seq2seq import SEQ2SEQ
 
 FOLDER = Path(__file__).parents[1] / "oracle" / "configs"
-KNOWN: dict[str, dict[str, Any]] = {
-    kind: known for file in sorted(FOLDER.glob("*.json")) for kind, known in json.loads(file.read_text()).items()
-}
+KNOWN: dict[str, dict[str, Any]] = json.loads((FOLDER / "decoders.json").read_text())
+ENCODERS: dict[str, dict[str, Any]] = json.loads((FOLDER / "encoders.json").read_text())
+PAIRS: dict[str, dict[str, Any]] = json.loads((FOLDER / "encoder_decoders.json").read_text())
 LEFT_OUT = {"gpt_oss": 4 * 4}
 """Parameters that graphs leave out: a number of each head of each layer under its softmax (sinks)."""
+
+TABLES = 2 * 258 * 64
+"""Learned positions of BART's kin, and behind them norms of 64: their sum is the input."""
+BEFORE = dict.fromkeys(("bart", "plbart", "mbart"), TABLES + 2 * 2 * 64) | {
+    "t5": -4, "mt5": -4, "umt5": -2 * 4, "whisper": 40 * 64,
+}  # fmt: skip
+"""Parameters in front of the graphs of encoder-decoders; T5's decoders have a bucket more, of masked pairs."""
 
 EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 PUBLISHED = {
@@ -63,6 +71,57 @@ def test_every_phase_of_a_configuration_builds(kind: str, tmp_path: Path) -> Non
         assert build(path, **sizes).macs > 0
     ragged = build(path, phase="decode", lengths="5+9+0")
     assert sum(op.kind == "softmax" and op.layer == 0 for op in ragged.ops) >= 3, "each sequence sees its own keys"
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_an_encoder_has_the_parameters_of_its_own_module(kind: str, tmp_path: Path) -> None:
+    path = written(ENCODERS[kind]["config"], tmp_path)
+    assert build(path, seq=1, embeddings=True).parameters == ENCODERS[kind]["parameters"]
+    with pytest.raises(InputError, match="phase is 'decode', can be encode"):
+        build(path, phase="decode")
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_an_encoder_decoder_has_the_parameters_of_its_own_module(kind: str, tmp_path: Path) -> None:
+    content = PAIRS[kind]["config"]
+    source = content.get("max_source_positions", 16)
+    graph = build(written(content, tmp_path), phase="prefill", seq=4, source=source, head=True)
+    assert graph.parameters + BEFORE.get(kind, 0) == PAIRS[kind]["parameters"]
+    assert len({op.layer for op in graph.ops if op.layer is not None}) == 3 + 2, "three and two layers"
+
+
+PUBLISHED_PAIRS = {
+    "byt5-small": 299_637_760, "umt5-small": 306_601_984, "distilbart": 305_510_400, "mbart-large": 610_851_840,
+    "m2m100-418m": 483_905_536, "nllb-600m": 615_073_792, "pegasus-large": 570_797_056 - 2 * 1024 * 1024,
+    "opus-mt-en-de": 74_410_496 - 2 * 512 * 512, "whisper-large-v3": 1_543_490_560,
+    "distil-whisper-large-v3": 756_405_760,
+}  # fmt: skip
+"""Checkpoints' parameters, without the sines and cosines that Pegasus and Marian store."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED_PAIRS)
+def test_published_encoder_decoders_have_the_parameters_of_their_checkpoints(name: str) -> None:
+    assert SEQ2SEQ[name].parameters() == PUBLISHED_PAIRS[name]
+
+
+def test_published_encoders_have_the_parameters_of_their_checkpoints() -> None:
+    """ModernBERT and nomic-bert without their heads; ESM-2 by its own layers (tests/oracle/configs)."""
+    counts = {name: build(name, seq=1, embeddings=True).parameters for name in ("modernbert-base", "nomic-bert")}
+    assert counts == {"modernbert-base": 149_014_272, "nomic-bert": 136_731_648}
+
+
+def test_an_encoder_of_windows_has_a_mask_where_the_window_is_shorter_than_the_sequence() -> None:
+    """ModernBERT: layers 0, 3, ... see all; the first layer's norm is that of the words."""
+    graph = build("modernbert-base", seq=100, layers=4)
+    masked = [len(graph.op(f"L{n}.scores").inputs) == 3 for n in range(4)]
+    assert masked == [False, True, True, False]
+    assert not any(op.name == "L0.norm1" for op in graph.ops)
+    assert not any(len(op.inputs) == 3 for op in build("modernbert-base", seq=64, layers=4).ops if "scores" in op.name)
+
+
+def test_positions_of_each_layer_are_looked_up_in_it() -> None:
+    graph = build("umt5-small", phase="prefill", seq=4, source=8, layers=2)
+    assert len({op.layer for op in graph.ops if op.kind == "position_bias"}) == 4
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

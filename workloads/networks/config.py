@@ -59,13 +59,15 @@ class Config:
     Norms: ``norms_at``: "before" attention and feed-forward network, "behind" their sums with x, on each "branch"
     before its sum, or "both" before it and on the branch; all but "behind" have one more behind the last layer.
     ``parallel_norms``: attention and feed-forward network both read x and are added: 1 = behind one norm, 2 = behind
-    one norm each, 0 = one after the other. ``word_norm``: a norm of the looked-up words. ``norm_weights``: those of a
-    norm, "all" that its kind has, "gamma" alone, or "none".
+    one norm each, 0 = one after the other. ``word_norm``: a norm of the looked-up words, with ``word_norm_first`` in
+    the place of the first layer's first one. ``norm_weights``: those of a norm, "all" that its kind has, "gamma" alone,
+    or "none".
 
     Ends: ``positions``: rows of a learned position table, 0 = none, or rows that are computed (``sinusoids``);
     ``most_positions``: tokens that the model was trained for. ``embedding_size`` 0: hidden, otherwise products widen
-    and narrow the words. ``tied``: the scores of words are products with the word table. ``biases``: of all products
-    but the head's, or of some: ``qkv_bias``, ``out_bias``, ``ffn_bias``, ``router_bias``, ``head_bias``.
+    and narrow the words. ``token_types``: rows of a table that is added to them. ``tied``: the scores of words are
+    products with the word table. ``biases``: of all products but the head's, or of some: ``qkv_bias``, ``out_bias``,
+    ``ffn_bias``, ``router_bias``, ``head_bias``.
     """
 
     layers: int
@@ -102,6 +104,8 @@ class Config:
     qk_norm: Literal["none", "head", "row"] = "none"
     capped: bool = False
     word_norm: bool = False
+    word_norm_first: bool = False
+    token_types: int = 0
     shared_ffn: int = 0
     shared_gate: bool = False
     first_ffn: int = 0
@@ -180,10 +184,10 @@ class Config:
 
     def parameters(self) -> int:
         """Return the parameters of the whole network: tables, layers, last norm, head."""
-        tables = self.vocab * self.embedding + self.positions * self.hidden
+        tables = self.vocab * self.embedding + (self.positions + self.token_types) * self.hidden
         if self.embedding_size:
             tables += 2 * self.embedding_size * self.hidden
-        norms = (self.norms_at != "behind") + self.word_norm
+        norms = (self.norms_at != "behind") + self.word_norm - self.word_norm_first
         last = norms * self.norm_parameters(self.hidden)
         head = (0 if self.tied else self.vocab * self.embedding) + self.vocab * self.head_bias
         layers = sum(self.of_layer(index).layer_parameters() for index in range(self.layers))

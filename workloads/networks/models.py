@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from sim.base.errors import InputError, did_you_mean
@@ -12,6 +11,8 @@ from workloads.encoder import takes
 from workloads.networks.config import Config
 from workloads.networks.decoders import DECODERS
 from workloads.networks.decoding import PHASES, Step, decoder
+from workloads.networks.encoders import ENCODED, encoded_model
+from workloads.networks.form import Builder
 from workloads.networks.linear_attention import LINEAR
 from workloads.networks.mobilebert import mobilebert
 from workloads.networks.mobilenet import mobilenet_v2
@@ -22,8 +23,6 @@ from workloads.networks.seq2seq import SEQ2SEQ, seq2seq
 from workloads.networks.sparse_attention import SPARSE
 from workloads.networks.swin import SWIN, swin
 from workloads.networks.vision import VISION, vision
-
-Builder = Callable[..., Graph]
 
 # Liu et al. 2019; Wang et al. 2020 (sentence-transformers/all-MiniLM-*); Jiao et al. 2020; Sanh et al. 2019; Lan et al.
 # 2019; Conneau et al. 2020; Clark et al. 2020 (albert-*-v2: one layer's weights for all, tables of 128 columns).
@@ -109,6 +108,7 @@ NETWORKS: dict[str, Builder] = {
     **SPARSE,
     **RELATIVE,
     **{name: decoder_model(name, config) for name, config in DECODERS.items()},
+    **{name: encoded_model(name, config) for name, config in ENCODED.items()},
     **{name: seq2seq(name, model) for name, model in SEQ2SEQ.items()},
     "mobilebert": mobilebert,
     "reformer-enwik8": reformer,

@@ -1,4 +1,4 @@
-"""Encoder-decoders: T5 (Raffel et al. 2020), BART (Lewis et al. 2020) and Whisper (Radford et al. 2022).
+"""Encoder-decoders: T5 (Raffel et al. 2020), BART (Lewis et al. 2020) and its kin, Whisper (Radford et al. 2022).
 
 Encode: the encoder over ``seq`` tokens (Whisper: positions behind its two convolutions). Prefill: the encoder over
 ``source`` tokens, keys and values of its output for every decoder layer, and the decoder over ``seq`` first tokens.
@@ -6,7 +6,8 @@ Decode: ``seq`` new tokens behind ``kv`` cached ones, with the keys and values o
 
 T5's relative positions are a bias [heads, queries, keys] of sums, looked up once for the encoder and once for the
 decoder from 32 buckets a head by the bucket of each pair, which is given, and added to the scores of every layer.
-BART's norms stand behind the sums; its looked-up words, their positions and the norm behind them are its input.
+BART's norms stand behind the sums, those of mBART, Pegasus and M2M-100 in front of the branches; the looked-up words,
+their positions and the norm behind them are the input.
 Whisper's convolutions of three taps are products: the rows of A are three adjacent frames, windows that overlap.
 """
 
@@ -29,12 +30,14 @@ BUCKETS = 32
 
 @dataclass(frozen=True)
 class Seq2Seq:
-    """Published sizes of one model (elements), the same of encoder and decoder.
+    """Published sizes of one model (elements), the same of encoder and decoder but for ``decoder_layers`` (0: layers).
 
     ``mels`` 0: tokens are words; otherwise frames of this many channels, which two convolutions take in, the second of
     stride 2. ``positions``: rows of a learned position table; ``source``: tokens of the encoder by default.
-    ``gated``: gelu(x W_gate) times x W_up in the place of relu(x W1); ``tied``: the scores of words are products with
-    the word table.
+    ``gated``: activation(x W_gate) times x W_up; ``activation``: "" = ReLU in T5 without a gate, GELU in all others.
+    ``tied``: the scores of words are products with the word table. ``pre_norm``: of BART's kin, norms in front of the
+    branches and behind the stacks; ``word_norms``: norms of the looked-up words. ``own_biases``: each layer of T5's kin
+    looks up positions of its own.
     """
 
     layers: int
@@ -49,6 +52,11 @@ class Seq2Seq:
     gated: bool = False
     tied: bool = True
     family: Literal["t5", "bart", "whisper"] = "t5"
+    decoder_layers: int = 0
+    activation: Literal["", "relu", "gelu", "silu"] = ""
+    pre_norm: bool = False
+    word_norms: bool = True
+    own_biases: bool = False
 
     @property
     def is_t5(self) -> bool:
@@ -57,8 +65,23 @@ class Seq2Seq:
 
     @property
     def norms_behind(self) -> bool:
-        """Return whether norms stand behind the sums, and behind the looked-up words: BART's do."""
+        """Return whether norms stand behind the sums: BART's do."""
+        return self.family == "bart" and not self.pre_norm
+
+    @property
+    def key_bias(self) -> bool:
+        """Return whether products that make K have a bias: those of T5 and Whisper have none."""
         return self.family == "bart"
+
+    @property
+    def depths(self) -> tuple[int, int]:
+        """Layers of the encoder and of the decoder."""
+        return self.layers, self.decoder_layers or self.layers
+
+    @property
+    def function(self) -> str:
+        """Kind of the activation."""
+        return self.activation or ("relu" if self.is_t5 and not self.gated else "gelu")
 
     @property
     def inner(self) -> int:
@@ -67,23 +90,28 @@ class Seq2Seq:
 
     def parameters(self) -> int:
         """Return the parameters of the whole network."""
-        biased, behind = not self.is_t5, self.norms_behind
-        attention = 4 * self.hidden * self.inner + ((3 + behind) * self.hidden if biased else 0)
+        biased, bart = not self.is_t5, self.family == "bart"
+        attention = 4 * self.hidden * self.inner + ((3 + bart) * self.hidden if biased else 0)
         ffn = (3 if self.gated else 2) * self.hidden * self.ffn + ((self.hidden + self.ffn) if biased else 0)
         norm = self.hidden * (2 if biased else 1)
-        stacks = self.layers * (3 * attention + 2 * ffn + 5 * norm) + 2 * norm
-        ends = (1 if self.tied else 2) * self.vocab * self.hidden + self.positions * self.hidden
+        (encoder, decoder), ends = self.depths, self.pre_norm + self.word_norms if bart else 1
+        stacks = encoder * (attention + ffn + 2 * norm) + decoder * (2 * attention + ffn + 3 * norm) + 2 * ends * norm
+        tables = (1 if self.tied else 2) * self.vocab * self.hidden + self.positions * self.hidden
         if self.is_t5:
-            return stacks + ends + 2 * BUCKETS * self.heads
-        if behind:
-            return stacks + ends + self.positions * self.hidden
+            return stacks + tables + (sum(self.depths) if self.own_biases else 2) * BUCKETS * self.heads
+        if bart:
+            return stacks + tables + self.positions * self.hidden
         stem = 3 * self.mels * self.hidden + 3 * self.hidden**2 + 2 * self.hidden
-        return stacks + ends + stem + self.source * self.hidden
+        return stacks + tables + stem + self.source * self.hidden
 
 
 # Chung et al. 2022; Xue et al. 2021: T5 of version 1.1.
 FLAN = partial(Seq2Seq, vocab=32128, gated=True, tied=False)
 WHISPER = partial(Seq2Seq, vocab=51865, mels=80, positions=448, source=1500, family="whisper")
+WHISPER3 = partial(WHISPER, vocab=51866, mels=128)
+BART = partial(Seq2Seq, vocab=50265, positions=1026, source=1024, family="bart")
+# Liu et al. 2020; Fan et al. 2020, NLLB team 2022; Zhang et al. 2020; Junczys-Dowmunt et al. 2018 (OPUS-MT).
+M2M = partial(Seq2Seq, source=1024, family="bart", pre_norm=True, word_norms=False, activation="relu")
 
 SEQ2SEQ: dict[str, Seq2Seq] = {
     "t5-small": Seq2Seq(6, 512, 8, 2048, 32128),
@@ -97,13 +125,33 @@ SEQ2SEQ: dict[str, Seq2Seq] = {
     "flan-t5-xl": FLAN(24, 2048, 32, 5120),
     "flan-t5-xxl": FLAN(24, 4096, 64, 10240),
     "mt5-small": FLAN(8, 512, 6, 1024, vocab=250112),
-    "bart-base": Seq2Seq(6, 768, 12, 3072, 50265, positions=1026, source=1024, family="bart"),
-    "bart-large": Seq2Seq(12, 1024, 16, 4096, 50265, positions=1026, source=1024, family="bart"),
+    "byt5-small": FLAN(12, 1472, 6, 3584, vocab=384, decoder_layers=4),
+    "umt5-small": FLAN(8, 512, 6, 1024, vocab=256384, own_biases=True),
+    "bart-base": BART(6, 768, 12, 3072),
+    "bart-large": BART(12, 1024, 16, 4096),
+    "distilbart": BART(12, 1024, 16, 4096, vocab=50264, decoder_layers=6),
+    "mbart-large": BART(12, 1024, 16, 4096, vocab=250027, pre_norm=True),
+    "m2m100-418m": M2M(12, 1024, 16, 4096, 128112),
+    "nllb-600m": M2M(12, 1024, 16, 4096, 256206),
+    "pegasus-large": M2M(16, 1024, 16, 4096, 96103),
+    "opus-mt-en-de": Seq2Seq(
+        6,
+        512,
+        8,
+        2048,
+        58101,
+        family="bart",
+        word_norms=False,
+        activation="silu",
+    ),
     "whisper-tiny": WHISPER(4, 384, 6, 1536),
     "whisper-base": WHISPER(6, 512, 8, 2048),
     "whisper-small": WHISPER(12, 768, 12, 3072),
     "whisper-medium": WHISPER(24, 1024, 16, 4096),
     "whisper-large": WHISPER(32, 1280, 20, 5120),
+    "whisper-large-v3": WHISPER3(32, 1280, 20, 5120),
+    "whisper-large-v3-turbo": WHISPER3(32, 1280, 20, 5120, decoder_layers=4),
+    "distil-whisper-large-v3": WHISPER3(32, 1280, 20, 5120, decoder_layers=2),
 }
 
 
@@ -127,8 +175,8 @@ def seq2seq(name: str, sizes: Seq2Seq) -> Callable[..., Graph]:
             )
         encodes = phase == "encode"
         tokens = (source if encodes else 1) if seq is None else seq
-        depth = sizes.layers if layers is None else layers
-        check_sizes(name, {"seq": tokens, "source": source, "batch": batch, "layers": depth}, dtype)
+        depths = sizes.depths if layers is None else (layers, layers)
+        check_sizes(name, {"seq": tokens, "source": source, "batch": batch, "layers": depths[0]}, dtype)
         if isinstance(kv, bool) or not isinstance(kv, int) or kv < 0 or (kv and phase != "decode"):
             raise InputError(f"{name}: kv is {kv!r}, must be a whole number >= 0, 0 but in phase decode (nearest: 0)")
         if encodes and source not in (tokens, sizes.source):
@@ -137,7 +185,7 @@ def seq2seq(name: str, sizes: Seq2Seq) -> Callable[..., Graph]:
             )
         if encodes and head:
             raise InputError(f"{name}: head is {head!r}, the scores of words come from the decoder (nearest: false)")
-        whole = _Parts(Network(name, dtype), sizes, batch, depth)
+        whole = _Parts(Network(name, dtype), sizes, batch, depths)
         encoded = whole.encoder(tokens if encodes else source) if phase != "decode" else None
         if not encodes:
             whole.decoder(tokens, kv, source, encoded, phase == "decode" if head is None else head)
@@ -158,7 +206,7 @@ class _Parts:
     net: Network
     sizes: Seq2Seq
     batch: int
-    layers: int
+    depths: tuple[int, int]
 
     def norm(self, x: Tensor, name: str) -> Tensor:
         return self.net.norm(x, "rmsnorm" if self.sizes.is_t5 else "layernorm", name=name)
@@ -170,9 +218,10 @@ class _Parts:
         """Add the encoder; return its output."""
         sizes, net = self.sizes, self.net
         x = self._stem(tokens) if sizes.mels else net.input("input", self.batch * tokens, sizes.hidden)
-        bias = self._positions("encoder_positions", tokens, tokens)
-        for index in range(self.layers):
+        bias = None if sizes.own_biases else self._positions("encoder_positions", tokens, tokens)
+        for index in range(self.depths[0]):
             with net.layer_of(index):
+                bias = self._positions("encoder_positions", tokens, tokens) if sizes.own_biases else bias
                 x = self._branch(x, 1, partial(self._attention, added=bias))
                 x = self._branch(x, 2, self._feed)
         return x if sizes.norms_behind else self.norm(x, "encoder_norm")
@@ -181,11 +230,12 @@ class _Parts:
         """Add the decoder over ``new`` tokens. ``encoded``: None = keys and values of the encoder are cached."""
         sizes, net, keys = self.sizes, self.net, past + new
         x = net.input("target", self.batch * new, sizes.hidden)
-        bias = self._positions("decoder_positions", new, keys)
-        if new > 1 and bias is None:
+        bias = None if sizes.own_biases else self._positions("decoder_positions", new, keys)
+        if new > 1 and not sizes.is_t5:
             bias = net.input("causal_mask", new, keys, net.sums)
-        for index in range(self.layers):
-            with net.layer_of(self.layers + index):
+        for index in range(self.depths[1]):
+            with net.layer_of(self.depths[0] + index):
+                bias = self._positions("decoder_positions", new, keys) if sizes.own_biases else bias
                 x = self._branch(x, 1, partial(self._cached_attention, past=past, added=bias))
                 x = self._branch(x, 2, partial(self._cross_attention, encoded=encoded, source=source))
                 x = self._branch(x, 3, self._feed)
@@ -205,7 +255,7 @@ class _Parts:
 
     def _attention(self, x: Tensor, added: Tensor | None) -> Tensor:
         """Add the encoder's attention."""
-        sizes, key_bias = self.sizes, self.sizes.norms_behind
+        sizes, key_bias = self.sizes, self.sizes.key_bias
         q, v = (self.linear(x, sizes.inner, f"matmul_{part}") for part in "QV")
         k = self.linear(x, sizes.inner, "matmul_K", bias=key_bias)
         context = self.net.attention(q, k, v, heads=sizes.heads, batch=self.batch, added=added)
@@ -228,13 +278,14 @@ class _Parts:
         return self.linear(context, sizes.hidden, "cross_out")
 
     def _feed(self, x: Tensor) -> Tensor:
-        t5 = self.sizes.is_t5
+        kind, ffn, hidden = self.sizes.function, self.sizes.ffn, self.sizes.hidden
         if self.sizes.gated:
-            gate, up = (self.linear(x, self.sizes.ffn, f"FF_{part}") for part in ("gate", "up"))
-            active = self.net.multiply(self.net.each("gelu", gate, name="gelu"), up)
-            return self.linear(active, self.sizes.hidden, "FF_down")
-        wide = self.net.linear(x, self.sizes.ffn, name="FF1", bias=not t5, activation="relu" if t5 else "none")
-        return self.linear(wide if t5 else self.net.each("gelu", wide, name="gelu"), self.sizes.hidden, "FF2")
+            gate, up = (self.linear(x, ffn, f"FF_{part}") for part in ("gate", "up"))
+            active = self.net.multiply(self.net.each(kind, gate, name=kind), up)
+            return self.linear(active, hidden, "FF_down")
+        relu, biased = kind == "relu", not self.sizes.is_t5
+        wide = self.net.linear(x, ffn, name="FF1", bias=biased, activation="relu" if relu else "none")
+        return self.linear(wide if relu else self.net.each(kind, wide, name=kind), hidden, "FF2")
 
     def _positions(self, name: str, queries: int, keys: int) -> Tensor | None:
         """Look up T5's bias of the scores; where a decoder masks later tokens, they are a bucket more."""
@@ -242,10 +293,11 @@ class _Parts:
             return None
         net, heads = self.net, self.sizes.heads
         rows = BUCKETS + (name.startswith("decoder") and queries > 1)
-        table = net.tensor(f"{name}_table", (rows, heads), net.sums, "weight")
-        buckets = net.input(f"{name}_buckets", queries, keys, "int32")
-        bias = net.tensor(name, (heads, queries, keys), net.sums)
-        net.op(f"look_up_{name}", "position_bias", [View.whole(buckets), View.whole(table)], View.whole(bias), None)
+        table = net.tensor(f"{net.prefix}{name}_table", (rows, heads), net.sums, "weight")
+        buckets = net.input(f"{net.prefix}{name}_buckets", queries, keys, "int32")
+        bias = net.tensor(f"{net.prefix}{name}", (heads, queries, keys), net.sums)
+        views = [View.whole(buckets), View.whole(table)]
+        net.apply("position_bias", net.name_of(f"look_up_{name}"), views, View.whole(bias))
         return bias
 
     def _cached(self, x: Tensor, part: str, keys: int, past: int) -> Tensor:
@@ -254,7 +306,7 @@ class _Parts:
         cache = self.net.state(self.net.name_of(f"cache_{part}"), self.batch, keys, cols)
         into = View(cache.name, self.batch, new, cols, cols, keys * cols, past * cols)
         rows = View(x.name, self.batch, new, x.shape[1], x.shape[1], new * x.shape[1])
-        bias = not self.sizes.is_t5 and (part == "V" or self.sizes.norms_behind)
+        bias = not self.sizes.is_t5 and (part == "V" or self.sizes.key_bias)
         self.net.linear(rows, cols, name=f"matmul_{part}", bias=bias, into=into)
         return cache
 
@@ -264,7 +316,7 @@ class _Parts:
         cache = self.net.state(self.net.name_of(f"cross_cache_{part}"), self.batch, source, cols)
         if encoded is not None:
             whole = View(cache.name, 1, self.batch * source, cols, cols, 0)
-            bias = part == "V" or self.sizes.norms_behind
+            bias = part == "V" or self.sizes.key_bias
             self.linear(encoded, cols, f"cross_{part}", bias=bias, into=whole)
         return cache
 

@@ -1,4 +1,6 @@
-"""Decoders in their phases: prefill writes the KV cache and reads it, a decode step appends to it and reads it.
+"""Decoders in their phases, and encoders of the same layers.
+
+Prefill writes the KV cache and reads it, a decode step appends to it and reads it.
 
 The cache of a layer is a state [sequences, keys, columns] that outlives the graph: K and V (K behind its rotary
 embedding) are written there in place, as many rows as there are new tokens behind those that are there. A sliding
@@ -10,6 +12,8 @@ added behind it. Layers that see a window and layers that see all keys have cach
 By default a prefill is its layers on embedded tokens, what published MACs count, and a decode step also gives the
 scores of all words for the next token. ``embeddings`` adds the look-ups, ``head`` the scores. GELU of either form is
 one operator, which the I-BERT polynomial stands for on the array.
+
+An encoder has the same layers without a cache: each token sees all others, or a window of them by a given mask.
 """
 
 from __future__ import annotations
@@ -46,11 +50,11 @@ def decoder(
     addends: dict[int, Tensor | None] = {}
     for index in range(depth):
         of = config.of_layer(index)
-        keys = step.keys(of)
+        keys = of.window if step.encodes else step.keys(of)
         if keys not in addends:
             addends[keys] = addend(net, of, step)
         with net.layer_of(index):
-            x = layer(net, of, step, x, addends[keys])
+            x = layer(net, of, step, x, addends[keys], normed=config.word_norm_first and index == 0)
     if config.norms_at != "behind":
         x = net.norm(x, config.norm, name="last_norm", weights=config.norm_weights)
     if head:

@@ -13,13 +13,13 @@ def embedded(net: Network, config: Config, step: Step) -> Tensor:
     x = _look_up(net, "word", config.vocab, config.embedding, step)
     if config.embedding_size:
         x = net.linear(x, config.hidden, name="project_in", bias=False)
-    if config.word_norm:
-        x = net.norm(x, config.norm, name="word_norm", weights=config.norm_weights)
+    if config.token_types:
+        x = net.add(x, _look_up(net, "token_type", config.token_types, config.hidden, step), name="add_token_type")
     if config.sinusoids:
-        return net.add(x, net.input("positions", x.shape[0], x.shape[1]), name="add_position")
-    if not config.positions:
-        return x
-    return net.add(x, _look_up(net, "position", config.positions, config.hidden, step), name="add_position")
+        x = net.add(x, net.input("positions", x.shape[0], x.shape[1]), name="add_position")
+    if config.positions:
+        x = net.add(x, _look_up(net, "position", config.positions, config.hidden, step), name="add_position")
+    return net.norm(x, config.norm, name="word_norm", weights=config.norm_weights) if config.word_norm else x
 
 
 def _look_up(net: Network, what: str, words: int, cols: int, step: Step) -> Tensor:

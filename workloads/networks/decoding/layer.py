@@ -17,16 +17,19 @@ from workloads.networks.feed_forward import feed_forward
 def addend(net: Network, config: Config, step: Step) -> Tensor | None:
     """Return what is added to the scores of a layer: the causal mask, or ALiBi's bias with the mask in it."""
     keys, sums = step.keys(config), net.sums
+    if step.encodes:
+        masked = step.new > 1 and (step.causal or 0 < config.window // 2 < step.new)
+        return net.input(net.name_of("mask"), step.new, step.new, sums) if masked else None
     if config.alibi:
         return net.tensor("alibi", (config.heads, step.new, keys), sums, "input")
     dtype = net.dtype if config.capped else sums
     return net.input(net.name_of("causal_mask"), step.new, keys, dtype) if step.new > 1 else None
 
 
-def layer(net: Network, config: Config, step: Step, x: Tensor, added: Tensor | None) -> Tensor:
-    """Return the output of one layer. ``added``: to its scores, None = nothing."""
+def layer(net: Network, config: Config, step: Step, x: Tensor, added: Tensor | None, normed: bool = False) -> Tensor:
+    """Return the output of one layer. ``added``: to its scores, None = nothing. ``normed``: x is, for its attention."""
     routed = partial(experts, seed=step.seed, routing=step.routing) if config.experts else feed_forward
-    attend = latent_attention if config.latent else _attention
+    attend = latent_attention if config.latent else _encoded if step.encodes else _attention
     branches = (partial(attend, step=step, added=added), routed)
     norm = partial(net.norm, kind=config.norm, weights=config.norm_weights)
     if config.parallel_norms:
@@ -34,7 +37,7 @@ def layer(net: Network, config: Config, step: Step, x: Tensor, added: Tensor | N
         made = [branch(net, config, source) for branch, source in zip(branches, [*sources, sources[0]], strict=False)]
         return net.add(x, net.add(made[0], made[1], name="branch_add"), name="residual_add1")
     for n, branch in enumerate(branches, start=1):
-        before = config.norms_at in ("before", "both")
+        before = config.norms_at in ("before", "both") and not (normed and n == 1)
         part = branch(net, config, norm(x, name=f"norm{n}") if before else x)
         if config.norms_at in ("branch", "both"):
             part = norm(part, name=f"branch_norm{n}")
@@ -63,6 +66,19 @@ def _attention(net: Network, config: Config, x: Tensor, *, step: Step, added: Te
     seen = [one.keys(config) for one in alone(step)] if step.lengths else [keys] * step.batch
     bounded = Capped(added) if config.capped else added
     context = net.attention(q, *caches, heads=config.heads, kv_heads=config.groups, batch=seen, added=bounded)
+    return net.linear(context, config.hidden, name="W_out", bias=config.out_bias or config.biases)
+
+
+def _encoded(net: Network, config: Config, x: Tensor, *, step: Step, added: Tensor | None) -> Tensor:
+    """Q, K and V, and attention over the tokens of the graph alone."""
+    bias, widths = config.qkv_bias or config.biases, {"Q": config.queries, "K": config.keys, "V": config.keys}
+    made = {part: net.linear(x, cols, name=f"matmul_{part}", bias=bias) for part, cols in widths.items()}
+    for part in "QK":
+        made[part] = _normed(net, config, made[part], part)
+        if config.rope:
+            made[part] = rotated(net, config, step, made[part], f"rope_{part}")
+    q, k, v = made.values()
+    context = net.attention(q, k, v, heads=config.heads, kv_heads=config.groups, batch=step.batch, added=added)
     return net.linear(context, config.hidden, name="W_out", bias=config.out_bias or config.biases)
 
 

@@ -15,7 +15,8 @@ PHASES = ("prefill", "decode")
 class Step:
     """One graph's work: ``new`` tokens of each of ``batch`` sequences that have ``past`` keys each.
 
-    ``seed``: of the tokens' experts, or ``routing``: tokens of each expert. ``lengths``: where sequences have different
+    ``encodes``: nothing is cached, and each token sees all others, or (``causal``) those before it. ``seed``: of the
+    tokens' experts, or ``routing``: tokens of each expert. ``lengths``: where sequences have different
     numbers of keys, that of each; ``past`` is then the largest.
     """
 
@@ -25,9 +26,13 @@ class Step:
     seed: int = 0
     lengths: tuple[int, ...] = ()
     routing: tuple[int, ...] = ()
+    encodes: bool = False
+    causal: bool = True
 
     def keys(self, config: Config) -> int:
-        """Return the keys that the last token sees, of the longest sequence."""
+        """Return the keys that the last token sees, of the longest sequence; all of an encoder's."""
+        if self.encodes:
+            return self.new
         return min(self.past + self.new, config.window) if config.window else self.past + self.new
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from sim.base.errors import InputError
 from sim.base.reading import read_json
 from workloads.networks.hugging_face.decoders import DECODERS
+from workloads.networks.hugging_face.encoded import ENCODED_KIN
 from workloads.networks.hugging_face.encoders import ENCODERS
 from workloads.networks.hugging_face.form import Builder, ModelType, Sizes
 from workloads.networks.hugging_face.gpt_kin import GPT_KIN
@@ -20,6 +21,7 @@ from workloads.networks.hugging_face.latent import LATENT_KIN
 from workloads.networks.hugging_face.llama_kin import LLAMA_KIN
 from workloads.networks.hugging_face.others import OTHERS
 from workloads.networks.hugging_face.refused import unknown_type
+from workloads.networks.hugging_face.seq2seq import SEQ2SEQ_TYPES
 
 MOST_SIZE = 1 << 24
 """Of any size in it: the largest published ones (vocabularies, positions) are below 2^21."""
@@ -30,6 +32,8 @@ MODEL_TYPES: dict[str, ModelType] = {
     **GPT_KIN,
     **LATENT_KIN,
     **ENCODERS,
+    **ENCODED_KIN,
+    **SEQ2SEQ_TYPES,
     **OTHERS,
 }
 """How each model type is read."""

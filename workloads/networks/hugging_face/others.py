@@ -1,4 +1,4 @@
-"""Configurations of encoder-decoders, windows and mobile networks.
+"""Configurations of networks of windows and mobile networks.
 
 Networks that are built at one published size alone are read where every key that decides it says that size.
 """
@@ -11,49 +11,7 @@ from sim.base.errors import InputError
 from workloads.networks import mobilebert, reformer
 from workloads.networks.hugging_face.form import Builder, Fixed, ModelType, Sizes
 from workloads.networks.mobilevit import MOBILEVIT, mobilevit
-from workloads.networks.seq2seq import BUCKETS, Seq2Seq, seq2seq
 from workloads.networks.swin import CLASSES, Swin, swin
-
-
-def t5(name: str, s: Sizes) -> Builder:
-    """T5 of one number of layers on both sides; version 1.1 and mT5 have gates and a head of their own."""
-    _alike(s, "num_layers", "num_decoder_layers")
-    gated = s.get("feed_forward_proj", "gated-gelu" if s["model_type"] == "mt5" else "relu") == "gated-gelu"
-    made = Seq2Seq(
-        s["num_layers"], s["d_model"], s["num_heads"], s["d_ff"], s["vocab_size"], head_dim=s["d_kv"], gated=gated,
-        tied=s.get("tie_word_embeddings", True),
-    )  # fmt: skip
-    return seq2seq(name, made)
-
-
-def bart(name: str, s: Sizes) -> Builder:
-    """BART, whose encoder and decoder are of one size; its position tables have two rows more."""
-    for part in ("layers", "attention_heads", "ffn_dim"):
-        _alike(s, f"encoder_{part}", f"decoder_{part}")
-    hidden, heads, positions = s["d_model"], s["encoder_attention_heads"], s["max_position_embeddings"]
-    made = Seq2Seq(
-        s["encoder_layers"], hidden, heads, s["encoder_ffn_dim"], s["vocab_size"], head_dim=hidden // heads,
-        positions=positions + 2, source=positions, family="bart",
-    )  # fmt: skip
-    return seq2seq(name, made)
-
-
-def whisper(name: str, s: Sizes) -> Builder:
-    """Whisper, whose encoder and decoder are of one size."""
-    for part in ("layers", "attention_heads", "ffn_dim"):
-        _alike(s, f"encoder_{part}", f"decoder_{part}")
-    hidden, heads = s["d_model"], s["encoder_attention_heads"]
-    made = Seq2Seq(
-        s["encoder_layers"], hidden, heads, s["encoder_ffn_dim"], s["vocab_size"], head_dim=hidden // heads,
-        mels=s["num_mel_bins"], positions=s["max_target_positions"], source=s["max_source_positions"],
-        family="whisper",
-    )  # fmt: skip
-    return seq2seq(name, made)
-
-
-def _alike(s: Sizes, one: str, two: str) -> None:
-    if s.get(two) not in (None, s[one]):
-        raise InputError(f"{two} is {s[two]!r}, must be {one} ({s[one]})")
 
 
 def swin_of(name: str, s: Sizes) -> Builder:
@@ -88,24 +46,6 @@ def one_size(builder: Builder) -> Callable[[str, Sizes], Builder]:
     return lambda name, sizes: builder
 
 
-T5: tuple[dict[str, int | None], Fixed] = (
-    {"num_layers": None, "d_model": None, "num_heads": None, "d_ff": None, "vocab_size": None, "d_kv": 64},
-    {"feed_forward_proj": ("relu", "gated-gelu"), "relative_attention_num_buckets": (BUCKETS,),
-     "is_encoder_decoder": (True,)},
-)  # fmt: skip
-WHISPER: tuple[dict[str, int | None], Fixed] = (
-    {"encoder_layers": None, "d_model": None, "encoder_attention_heads": None, "encoder_ffn_dim": None,
-     "vocab_size": None, "num_mel_bins": 80, "max_target_positions": 448, "max_source_positions": 1500},
-    {"activation_function": ("gelu",), "scale_embedding": (False,), "tie_word_embeddings": (True,),
-     "is_encoder_decoder": (True,)},
-)  # fmt: skip
-BART: tuple[dict[str, int | None], Fixed] = (
-    {"encoder_layers": None, "d_model": None, "encoder_attention_heads": None, "encoder_ffn_dim": None,
-     "vocab_size": None, "max_position_embeddings": 1024},
-    {"activation_function": ("gelu",), "scale_embedding": (False,), "normalize_before": (False,),
-     "add_final_layer_norm": (False,), "normalize_embedding": (True,), "tie_word_embeddings": (True,),
-     "is_encoder_decoder": (True,)},
-)  # fmt: skip
 SWIN: tuple[dict[str, int | None], Fixed] = (
     {"embed_dim": None},
     {"window_size": (7,), "patch_size": (4,), "num_channels": (3,), "mlp_ratio": (4.0, 4), "qkv_bias": (True,),
@@ -138,13 +78,9 @@ REFORMER: tuple[dict[str, int | None], Fixed] = (
 )  # fmt: skip
 
 OTHERS: dict[str, ModelType] = {
-    "t5": ModelType(T5[0], t5, T5[1]),
-    "mt5": ModelType(T5[0], t5, T5[1]),
-    "bart": ModelType(BART[0], bart, BART[1]),
-    "whisper": ModelType(WHISPER[0], whisper, WHISPER[1]),
     "swin": ModelType(SWIN[0], swin_of, SWIN[1]),
     "mobilevit": ModelType(MOBILEVIT_KEYS[0], mobilevit_of, MOBILEVIT_KEYS[1]),
     "mobilebert": ModelType(MOBILEBERT[0], one_size(mobilebert.mobilebert), MOBILEBERT[1]),
     "reformer": ModelType(REFORMER[0], one_size(reformer.reformer), REFORMER[1]),
 }
-"""Model types with two stacks, windows, or one published size."""
+"""Model types with windows, or one published size."""
