@@ -17,6 +17,7 @@ from sim.base.errors import InputError
 from sim.graph import Graph
 from sim.run.request import Request, Resolver
 from workloads import NETWORKS, WORKLOADS, build
+from workloads.networks.clip import CLIP
 from workloads.networks.config import Latent
 from workloads.networks.decoders import DECODERS
 from workloads.networks.decoding import Step, decoder
@@ -48,6 +49,7 @@ SMALL: dict[str, Mapping[str, Any]] = {
     "reformer-enwik8": {"seq": 32, "layers": 3, "chunk": 16, "local": 16, "buckets": 4, "hashes": 2},
     "t5-small": {"seq": 8, "layers": 1}, "flan-t5-small": {"seq": 8, "layers": 1},
     "mpnet-base": {"seq": 16, "layers": 1}, "modernbert-base": {"seq": 80, "layers": 2},
+    "clip-vit-b-32": {"image": 64, "layers": 1, "seq": 8}, "siglip-base": {"image": 32, "layers": 1, "seq": 8},
     "nomic-bert": {"seq": 16, "layers": 1}, "nllb-600m": {"phase": "prefill", "seq": 4, "source": 16, "layers": 1},
     "bart-base": {"phase": "prefill", "seq": 4, "source": 16, "layers": 1},
     "whisper-tiny": {"phase": "decode", "kv": 3, "source": 16, "layers": 1, "head": False},
@@ -87,7 +89,7 @@ def graphs() -> dict[str, Graph]:
 
 def test_every_builder_is_met() -> None:
     """A network is one of a family that shares its builder with a network above."""
-    families = [set(ENCODED), set(ENCODERS) | {"bert-tiny"}, set(DECODERS), set(SEQ2SEQ), set(VISION)]
+    families = [set(CLIP), set(ENCODED), set(ENCODERS) | {"bert-tiny"}, set(DECODERS), set(SEQ2SEQ), set(VISION)]
     families += [{name for name in NETWORKS if name.startswith(word)} for word in ("swin", "mobilevit", "longformer")]
     families += [{name for name in NETWORKS if name.startswith("bigbird")}, {*WORKLOADS}]
     met = set(SMALL) | set(STEPS)

@@ -30,6 +30,10 @@ PAIRS: dict[str, dict[str, Any]] = json.loads((FOLDER / "encoder_decoders.json")
 LEFT_OUT = {"gpt_oss": 4 * 4}
 """Parameters that graphs leave out: a number of each head of each layer under its softmax (sinks)."""
 
+PICTURES: dict[str, dict[str, Any]] = json.loads((FOLDER / "pictures.json").read_text())
+NO_PART = {"clip": 1, "siglip": 2, **dict.fromkeys(("dinov2", "dinov2_with_registers"), 3 * 2 * 64 + 64)}
+"""The factor (and shift) of CLIP's scores; DINOv2's factors of columns, in the weights before them, and its mask."""
+
 TABLES = 2 * 258 * 64
 """Learned positions of BART's kin, and behind them norms of 64: their sum is the input."""
 BEFORE = dict.fromkeys(("bart", "plbart", "mbart"), TABLES + 2 * 2 * 64) | {
@@ -79,6 +83,47 @@ def test_an_encoder_has_the_parameters_of_its_own_module(kind: str, tmp_path: Pa
     assert build(path, seq=1, embeddings=True).parameters == ENCODERS[kind]["parameters"]
     with pytest.raises(InputError, match="phase is 'decode', can be encode"):
         build(path, phase="decode")
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_a_network_of_images_has_the_parameters_of_its_own_module(kind: str, tmp_path: Path) -> None:
+    words = {"embeddings": True} if kind in ("clip", "siglip", "clip_text_model") else {}
+    graph = build(written(PICTURES[kind]["config"], tmp_path), **words, **({"seq": 9} if words else {}))
+    assert graph.parameters + NO_PART.get(kind, 0) == PICTURES[kind]["parameters"]
+
+
+def test_published_networks_of_images_have_the_parameters_of_their_checkpoints() -> None:
+    """Checkpoints of openai/clip-vit-*, google/siglip-base-patch16-224 and facebook/dinov2-*."""
+    pairs = {"clip-vit-b-32": 151_277_313 - 1, "clip-vit-b-16": 149_620_737 - 1, "siglip-base": 203_155_970 - 2}
+    for name, parameters in pairs.items():
+        assert build(name, embeddings=True).parameters == parameters
+    for name, parameters, hidden in (("dinov2-small", 22_056_576, 384), ("dinov2-base", 86_580_480, 768)):
+        assert build(name).parameters == parameters - (12 * 2 + 1) * hidden, "factors of branches and the mask"
+
+
+def test_towers_are_run_together_or_alone_and_scores_are_images_by_texts() -> None:
+    sizes = {"layers": 1, "image": 64, "seq": 8, "batch": 2, "texts": 3}
+    both, image, text = (build("clip-vit-b-32", part=part, **sizes) for part in ("both", "image", "text"))
+    assert both.op("compare").mnk == (2, 3, 512) and both.macs == image.macs + text.macs + 2 * 3 * 512
+    assert len(text.op("L0.scores.b0").inputs) == 3, "tokens see those before them"
+    assert len(build("siglip-base", part="text", layers=1).op("L0.scores").inputs) == 2
+    assert build("siglip-base", part="image", layers=1).op("scores").mnk == (1, 196, 64), "one query an image"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ({"part": "words"}, "part is 'words', can be both, image, text"),
+        ({"seq": 78}, "seq 78 is beyond the position table (nearest: 77)"),
+        ({"image": 50}, "image 50 is no multiple of its patches of 32 (nearest: 64)"),
+        ({"texts": 0}, "texts is 0, must be a whole number >= 1"),
+        ({"phase": "decode"}, "phase is 'decode', can be encode"),
+    ],
+)
+def test_illegal_sizes_of_a_pair_are_refused(sizes: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        build("clip-vit-b-32", **sizes)
+    assert told in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", PAIRS)
@@ -209,6 +254,12 @@ def test_a_squared_relu_is_the_products_own_relu_times_itself() -> None:
         ("mpt", {"attn_config": {"qk_ln": True}}, "attn_config.qk_ln is True: this changes the network"),
         ("llama", {"model_type": "mamba"}, "model_type is 'mamba': a recurrence over tokens"),
         ("llama", {"model_type": "llava", "text_config": {"model_type": "llama"}}, "save text_config (llama) as a"),
+        (
+            "llama",
+            {"model_type": "clip", "vision_config": {"hidden_size": 0}},
+            "vision_config.hidden_size is 0, must be",
+        ),
+        ("llama", {"model_type": "clip", "text_config": [4]}, "text_config is [4], must be an object"),
         ("arcee", {"hidden_act": "xielu"}, "hidden_act is 'xielu'"),
     ],
 )

@@ -129,12 +129,13 @@ class Network(Parts):
         """Return x times y, element by element."""
         return self.each("multiply", x, y, name=name)
 
-    def norm(self, x: Tensor, kind: str = "layernorm", name: str = "", weights: str = "all") -> Tensor:
+    def norm(self, x: Tensor | View, kind: str = "layernorm", name: str = "", weights: str = "all") -> Tensor:
         """Return a LayerNorm or RMSNorm of the rows of x, with ``weights``: "all" of its kind, "gamma" or "none"."""
         at = self.name_of(name or kind)
-        named = self.norm_weights(at, x.shape[-1], kind, weights)
-        result = self.tensor(at, x.shape)
-        self.apply(kind, at, [View.whole(x)], View.whole(result), **named)
+        source, shape = (x, (x.rows, x.cols)) if isinstance(x, View) else (View.whole(x), x.shape)
+        named = self.norm_weights(at, source.cols, kind, weights)
+        result = self.tensor(at, shape)
+        self.apply(kind, at, [source], View.whole(result), **named)
         return result
 
     def norm_weights(self, at: str, cols: int, kind: str, weights: str = "all") -> dict[str, str]:

@@ -8,6 +8,7 @@ from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph
 from workloads.bert import Model, encoder_model
 from workloads.encoder import takes
+from workloads.networks.clip import CLIP, clip
 from workloads.networks.config import Config
 from workloads.networks.decoders import DECODERS
 from workloads.networks.decoding import PHASES, Step, decoder
@@ -115,6 +116,7 @@ NETWORKS: dict[str, Builder] = {
     "mobilenet-v2": mobilenet_v2,
     **{name: mobilevit(name, sizes) for name, sizes in MOBILEVIT.items()},
     **{name: swin(name, sizes) for name, sizes in SWIN.items()},
+    **{name: clip(name, pair) for name, pair in CLIP.items()},
     **{name: vision(name, sizes) for name, sizes in VISION.items()},
 }
 """Networks beside `workloads.WORKLOADS`, by the name that the command line takes."""

@@ -25,7 +25,7 @@ def embedded(net: Network, config: Config, step: Step) -> Tensor:
 def _look_up(net: Network, what: str, words: int, cols: int, step: Step) -> Tensor:
     rows = step.batch * step.new
     ids = net.input(f"{what}_ids", 1, rows, "int32")
-    table = net.tensor(f"{what}_table", (words, cols), kind="weight")
+    table = net.tensor(net.name_of(f"{what}_table"), (words, cols), kind="weight")
     found = net.tensor(f"{what}_embedding", (rows, cols))
     net.op(f"embed_{what}", "embedding", [View.whole(ids), View.whole(table)], View.whole(found), None)
     return found

@@ -20,6 +20,7 @@ from workloads.networks.hugging_face.gpt_kin import GPT_KIN
 from workloads.networks.hugging_face.latent import LATENT_KIN
 from workloads.networks.hugging_face.llama_kin import LLAMA_KIN
 from workloads.networks.hugging_face.others import OTHERS
+from workloads.networks.hugging_face.pictures import PICTURES
 from workloads.networks.hugging_face.refused import unknown_type
 from workloads.networks.hugging_face.seq2seq import SEQ2SEQ_TYPES
 
@@ -34,6 +35,7 @@ MODEL_TYPES: dict[str, ModelType] = {
     **ENCODERS,
     **ENCODED_KIN,
     **SEQ2SEQ_TYPES,
+    **PICTURES,
     **OTHERS,
 }
 """How each model type is read."""

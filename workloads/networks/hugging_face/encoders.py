@@ -1,4 +1,4 @@
-"""Configurations of encoders: the BERT family, its sparse kin, and vision transformers."""
+"""Configurations of encoders: the BERT family and its sparse kin."""
 
 from __future__ import annotations
 
@@ -10,17 +10,11 @@ from workloads.bert import Model, encoder_model
 from workloads.networks.hugging_face.form import Builder, Fixed, ModelType, Sizes
 from workloads.networks.relative_attention import BUCKETS, relative_attention
 from workloads.networks.sparse_attention import bigbird_attention, longformer_attention
-from workloads.networks.vision import Vision, vision
 
 ENCODER = {
     "num_hidden_layers": None, "hidden_size": None, "num_attention_heads": None, "intermediate_size": None,
     "vocab_size": None, "max_position_embeddings": None, "type_vocab_size": None,
 }  # fmt: skip
-VIT: dict[str, int | None] = {
-    "num_hidden_layers": None, "hidden_size": None, "num_attention_heads": None, "intermediate_size": None,
-    "patch_size": None, "image_size": None, "num_labels": 2,
-}  # fmt: skip
-VIT_FIXED: Fixed = {"qkv_bias": (True,), "num_channels": (3,), "hidden_act": ("gelu",)}
 PLAIN: Fixed = {
     "position_embedding_type": ("absolute",), "is_decoder": (False,), "add_cross_attention": (False,),
     "hidden_act": ("gelu",),
@@ -90,15 +84,6 @@ def _distilbert(name: str, s: Sizes) -> Builder:
     return encoder_model(name, model)
 
 
-def _vit(name: str, s: Sizes) -> Builder:
-    labels = s.get("id2label") or {}
-    sizes = Vision(
-        s["num_hidden_layers"], s["hidden_size"], s["num_attention_heads"], patch=s["patch_size"],
-        image=s["image_size"], classes=len(labels) or s["num_labels"], ffn=s["intermediate_size"],
-    )  # fmt: skip
-    return vision(name, sizes)
-
-
 ENCODERS: dict[str, ModelType] = {
     "bert": ModelType(ENCODER, _bert, PLAIN),
     "roberta": ModelType(ENCODER, _bert, PLAIN),
@@ -123,7 +108,5 @@ ENCODERS: dict[str, ModelType] = {
          "max_position_embeddings": None},
         _distilbert, {"activation": ("gelu",), "sinusoidal_pos_embds": (False,)},
     ),
-    "vit": ModelType(VIT, _vit, VIT_FIXED),
-    "deit": ModelType(VIT, _vit, VIT_FIXED),
 }  # fmt: skip
 """Model types whose every token sees all others, or those that a pattern names."""
