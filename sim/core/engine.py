@@ -53,7 +53,7 @@ from sim.core.units import (
     writer,
 )
 from sim.core.units.execute import state as execute_state
-from sim.core.units.memory import fixed, tile
+from sim.core.units.memory import tile
 
 E_VISITED = int(Event.VISITED_CYCLES)
 E_EX = int(Event.COMMANDS_EX)
@@ -167,7 +167,7 @@ def visit(now, m, lines, channels):
         g.data_t = min(g.data_t, store.step(now, m))  # 10
     if loads:
         g.loads_t = min(reader.step(now, m), load.step(now, m))  # 11, 12
-        g.data_t = min(g.data_t, fixed.last_ready(now, m))
+        g.data_t = min(g.data_t, memory.next_answer(now, m))
     if guards.commands(now, m):
         _commands(now, m)  # 13 to 15
     if loads:

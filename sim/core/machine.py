@@ -94,14 +94,16 @@ def _passed_on(machine: np.ndarray) -> tuple[str, ...]:
 
 def memory_side(machine: np.ndarray) -> bytes:
     """Return what the memory's side of a stopped machine hands to the next program."""
-    return b"".join(np.asarray(machine)[name].tobytes() for name in _passed_on(machine))
+    plain = machine.view(np.ndarray)  # a record array makes each of its fields one, too: 70 us
+    return b"".join(plain[name].tobytes() for name in _passed_on(machine))
 
 
 def resume_memory(machine: np.ndarray, kept: bytes) -> None:
     """Put into a machine after reset what `memory_side` of an earlier program returned."""
     at = 0
+    plain = machine.view(np.ndarray)
     for name in _passed_on(machine):
-        field = np.asarray(machine)[name]
+        field = plain[name]
         field.view(np.uint8)[:] = np.frombuffer(kept, np.uint8, field.nbytes, at)
         at += field.nbytes
 

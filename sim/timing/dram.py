@@ -55,5 +55,6 @@ def _numbers(hw: Hardware) -> dict[str, Any]:
         "clk_num": clocks.numerator,
         "clk_den": clocks.denominator,
         "line_bits": dram.line_bytes.bit_length() - 1,
+        "read_depth": dram.controller.read_queue,
         "pieces": runs,
     }

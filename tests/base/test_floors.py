@@ -169,15 +169,6 @@ def test_no_room_compares_the_kind_of_an_operator_with_a_name() -> None:
     assert {module for module, _ in found} == {"sim.sparsity.structure"}
 
 
-UNCOMMENTED = {
-    "sim/core/units/dram/state.py",
-    "sim/core/units/tilelink.py",
-    "sim/core/units/tlb.py",
-    "sim/core/units/walks.py",
-}
-"""Records with fields that still lack a comment: the list may only become shorter."""
-
-
 def test_every_field_of_a_core_record_says_what_it_holds() -> None:
     """A comment on its line: what, in which unit. Times end in `_t` and are cycles."""
     wrong, fields = [], 0
@@ -193,7 +184,7 @@ def test_every_field_of_a_core_record_says_what_it_holds() -> None:
                     if "  # " not in lines[(node.end_lineno or 0) - 1][node.end_col_offset :]:
                         wrong.append(str(path.relative_to(ROOT)))
     assert fields > 700
-    assert set(wrong) <= UNCOMMENTED
+    assert wrong == []
 
 
 def test_no_circle_of_files() -> None:

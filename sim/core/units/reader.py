@@ -8,9 +8,8 @@ import numpy as np
 
 from sim.core.jit import njit
 from sim.core.normal import LONG_AGO, recent, straighten
-from sim.core.params import FIXED, NEVER, XACTS
-from sim.core.units import tlb, writer
-from sim.core.units.memory import E_RB, E_RR, fixed
+from sim.core.params import NEVER, XACTS
+from sim.core.units import memory, tlb, writer
 from sim.core.units.packet import best_size
 from sim.core.units.tilelink import READER, WRITER, put_in, room
 
@@ -111,12 +110,10 @@ def _send(now, m, xact, beats):
     f = m.burst
     tlb.pass_alone(now, m.tlb, tlb.READER, m.reader.address)
     m.port.prefer = WRITER
-    fixed.read(now + 4, m, xact, beats, 0)
+    memory.read_ahead(now + 4, m, xact, beats, m.reader.address)
     f.sent_t[(f.sent_head + f.sent_n) % REQUESTS] = now + 4
     f.sent_n += 1
     f.due_t = min(f.due_t, now + 5)
-    m.count[E_RR] += 1
-    m.count[E_RB] += beats * m.p.beat_bytes
     m.station.progress_t = now + 4
 
 
@@ -198,7 +195,7 @@ def _split(now, m):
     r.id_row_bytes[xact] = r.row_bytes
     r.id_block_stride[xact] = r.block_stride
     r.id_address[xact] = (r.block_target & 0xFFFFFFFF) + r.block_stride * (r.bytes_requested // r.row_bytes)
-    if m.burst.enabled and p.memory_model == FIXED and _alone(m):
+    if m.burst.enabled and _alone(m) and memory.takes_ahead(m, size):
         _send(now, m, xact, size // p.beat_bytes)
     else:
         r.tlb_valid = 1

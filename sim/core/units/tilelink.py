@@ -15,9 +15,8 @@ BUFFER = np.dtype(
         ("n", "i8"),  # beats in it, at most 2
         ("pop_t", "i8"),  # cycle in which the last beat was taken out
         ("client", "i8", (2,)),  # READER or WRITER
-        # request of the reader: transaction | beats << 16; of the writer: bytes of the Put | useful bytes << 16;
-        # answer: transaction
-        ("arg", "i8", (2,)),
+        # request of the reader: transaction | beats << 16; of the writer: bytes of the Put | useful bytes << 16
+        ("arg", "i8", (2,)),  # of an answer: transaction
         ("last", "i8", (2,)),  # 1: last beat of its burst
         ("address", "i8", (2,)),  # of a request: its first useful byte
     ]

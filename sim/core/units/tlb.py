@@ -25,17 +25,24 @@ READER = 1
 # what a client does, for the log of the periodic clock: address presented, page asked for, answer heard (hit or miss)
 PRESENTED, ASKED, HIT, MISSED = range(4)
 
-USE = np.dtype([("t", "i8"), ("what", "i8"), ("client", "i8"), ("address", "i8")])
+USE = np.dtype(
+    [
+        ("t", "i8"),  # cycle
+        ("what", "i8"),  # PRESENTED, ASKED, HIT or MISSED
+        ("client", "i8"),  # WRITER or READER
+        ("address", "i8"),  # DRAM address; of an answer 0
+    ]
+)
 """One use of the TLB by a client, as the periodic clock repeats it."""
 
 DTYPE = np.dtype(
     [
         ("page", "i8", (2,)),  # remembered page, -1 none
-        # cycle in which the client asks the shared TLB; two places, because the ask of the next cycle is noted
-        # while this cycle's is still to be settled (odd and even cycles)
+        # what the clients ask of the shared TLB; two places each, because the ask of the next cycle is noted while
+        # this cycle's is still to be settled (odd and even cycles)
         ("ask_t", "i8", (2, 2)),  # cycle of the ask
         ("ask_page", "i8", (2, 2)),  # page asked for
-        ("hit", "i8", (2,)),  # did the address presented in the previous cycle hit?
+        ("hit", "i8", (2,)),  # 1: the address presented in the previous cycle lay in the remembered page
         ("granted", "i8"),  # last client served
         ("shared", walks.DTYPE),  # the shared TLB and its walks
         # what the clients did in this cycle

@@ -25,20 +25,21 @@ LINES = 64  # lines of page-table entries that are followed: 2 MiB of 4-KiB page
 DTYPE = np.dtype(
     [
         # fixed
-        ("mode", "i8"),
+        ("mode", "i8"),  # BARE, SMALL or LARGE
         ("entries", "i8"),  # a power of two, of the kind that the mode uses
         ("walk_cycles", "i8"),  # from the lookup that misses to the first that hits
         ("line_cycles", "i8"),  # more, for the first entry of a line of page-table entries
-        # entries: group of four pages or 2-MiB page, valid pages
-        ("tag", "i8", (ENTRIES,)),
-        ("valid", "i8", (ENTRIES,)),
+        # entries
+        ("tag", "i8", (ENTRIES,)),  # number of the group of four pages, or of the 2-MiB page; -1: none yet
+        ("valid", "i8", (ENTRIES,)),  # bit of each page of the group that it translates
         ("older", "i8"),  # pseudo-LRU tree: bit of a node: its upper half was used longer ago
         # the walk under way
-        ("walking", "i8"),
-        ("page", "i8"),
-        ("done_t", "i8"),
+        ("walking", "i8"),  # 1: one is
+        ("page", "i8"),  # its 4-KiB page
+        ("done_t", "i8"),  # first cycle in which lookups of the page hit
         ("line", "i8", (LINES,)),  # lines of page-table entries that the data cache holds, by their low bits; -1 none
-        ("walks", "i8"),
+        # counters, since the program began
+        ("walks", "i8"),  # walks begun
         ("line_walks", "i8"),  # of these, with the entry's line from behind the data cache
     ]
 )

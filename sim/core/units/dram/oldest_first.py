@@ -298,6 +298,21 @@ def _one_slot(d, c):
 
 
 @njit
+def _quiet_until(d, c):
+    """First clock from `c` on in which the one command bus may be used, if no transaction joins; c: not known."""
+    if d.due_n > 0 or d.closed_page or _mode_turns(d):
+        return c
+    i, _, soon = choose(d, d.active, c, BOTH, False)
+    if i >= 0:
+        return c
+    if d.write_mode:
+        i, _, at = choose(d, d.writes, c, BOTH, True)
+    else:
+        i, _, at = choose(d, d.reads, c, BOTH, True)
+    return c if i >= 0 else min(soon, at)
+
+
+@njit
 def step(t, d):
     """One clock. Sets the cycle in which the channel can act next."""
     c = t + 1
@@ -309,4 +324,7 @@ def step(t, d):
         soon = min(soon, at)
     else:
         acted, soon = _one_slot(d, c)
+        if acted:
+            acted = False
+            soon = _quiet_until(d, c + 1)
     d.next_t = t + 1 if acted else max(t + 1, min(soon, next_refresh(d)) - 1)

@@ -37,14 +37,14 @@ HIT, MISS, CONFLICT = range(3)
 
 QUEUE = np.dtype(
     [
-        ("n", "i8"),
+        ("n", "i8"),  # entries
         ("at", "i8", (DEPTH,)),  # places of the entries in order of age, then the free places
-        ("id", "i8", (DEPTH,)),
-        ("age", "i8", (DEPTH,)),
-        ("address", "i8", (DEPTH,)),  # of the transaction
-        ("bank", "i8", (DEPTH,)),
-        ("row", "i8", (DEPTH,)),
-        ("write", "i8", (DEPTH,)),
+        ("id", "i8", (DEPTH,)),  # by place: what the caller calls the transaction
+        ("age", "i8", (DEPTH,)),  # clock in which it was taken
+        ("address", "i8", (DEPTH,)),  # its address inside the channel, in bursts
+        ("bank", "i8", (DEPTH,)),  # its bank, numbered through the channel
+        ("row", "i8", (DEPTH,)),  # its row in the bank
+        ("write", "i8", (DEPTH,)),  # 1: a write
         ("judged", "i8", (DEPTH,)),  # 1: counted as hit, miss or conflict
     ]
 )
@@ -53,27 +53,27 @@ QUEUE = np.dtype(
 DTYPE = np.dtype(
     [
         # fixed: organisation and map
-        ("rules", "i8"),
-        ("ranks", "i8"),
+        ("rules", "i8"),  # OLDEST_FIRST, TWO_SLOTS, TWO_STEP or BANK_QUEUES
+        ("ranks", "i8"),  # ranks of the channel
         ("group_bits", "i8"),  # log2 bank groups of a rank
         ("bank_bits", "i8"),  # log2 banks of a group
         ("line_bits", "i8"),  # log2 bytes of a transaction: a burst
         ("pieces", "i8"),  # address map: runs of bits, lowest first
-        ("piece_field", "i8", (PIECES,)),
-        ("piece_bits", "i8", (PIECES,)),
+        ("piece_field", "i8", (PIECES,)),  # which of FIELDS it is part of
+        ("piece_bits", "i8", (PIECES,)),  # its bits
         ("piece_at", "i8", (PIECES,)),  # where the piece goes inside its field
         # fixed: distances in clocks, previous command -> next command, 0 none
-        ("distance", "i8", (len(LEVELS), len(COMMANDS), len(COMMANDS))),
+        ("distance", "i8", (len(LEVELS), len(COMMANDS), len(COMMANDS))),  # by scope, previous and next command
         ("sibling", "i8", (len(COMMANDS), len(COMMANDS))),  # to another rank of the channel
         ("faw", "i8"),  # from the fourth activation before
         ("read_latency", "i8"),  # RD to the last beat of its data
-        ("refresh_interval", "i8"),  # 0: no refresh
-        ("split_limit", "i8"),  # longest time between the two steps of an activation (nAAD)
+        ("refresh_interval", "i8"),  # clocks between two refresh requests (nREFI), 0: no refresh
+        ("split_limit", "i8"),  # most clocks between the two steps of an activation (nAAD)
         ("read_sync", "i8"),  # a RD keeps the data clock running so long (nCL + nBL + nWCKPST), a WR ..
-        ("write_sync", "i8"),
+        ("write_sync", "i8"),  # .. so long (nCWL + nBL + nWCKPST)
         # fixed: the controller
-        ("read_depth", "i8"),
-        ("write_depth", "i8"),
+        ("read_depth", "i8"),  # most waiting reads
+        ("write_depth", "i8"),  # most waiting writes
         ("bank_depth", "i8"),  # entries of a bank's queue (bank queues)
         ("drain_from", "i8"),  # waiting writes from which on they are served ..
         ("drain_until", "i8"),  # .. until so few are left while reads wait
@@ -82,61 +82,61 @@ DTYPE = np.dtype(
         ("merge_reads", "i8"),  # 1: reads of one address share a burst (bank queues)
         ("posted_writes", "i8"),  # 1: a write is complete when it is taken
         # banks
-        ("row", "i8", (BANKS,)),
+        ("row", "i8", (BANKS,)),  # its open row, CLOSED or ACTIVATING
         ("active_n", "i8", (BANKS,)),  # requests of the bank behind their activation
         ("ok_channel", "i8", (len(COMMANDS),)),  # first clock in which the scope allows the command
-        ("ok_rank", "i8", (RANKS, len(COMMANDS))),
-        ("ok_group", "i8", (GROUPS, len(COMMANDS))),
-        ("ok_bank", "i8", (BANKS, len(COMMANDS))),
+        ("ok_rank", "i8", (RANKS, len(COMMANDS))),  # the same by rank
+        ("ok_group", "i8", (GROUPS, len(COMMANDS))),  # by bank group
+        ("ok_bank", "i8", (BANKS, len(COMMANDS))),  # by bank
         ("act_t", "i8", (RANKS, FAW)),  # last four activations, oldest at act_at
-        ("act_at", "i8", (RANKS,)),
+        ("act_at", "i8", (RANKS,)),  # place of the oldest of them
         ("open_n", "i8", (RANKS,)),  # open banks of a rank
-        ("open_t", "i8", (RANKS,)),  # since when one is open
+        ("open_t", "i8", (RANKS,)),  # clock since which one is open
         ("active_clocks", "i8"),  # clocks in which a rank had an open row, over all ranks
         # requests
-        ("reads", QUEUE),
-        ("writes", QUEUE),
+        ("reads", QUEUE),  # that wait
+        ("writes", QUEUE),  # that wait
         ("active", QUEUE),  # behind their activation
-        ("write_mode", "i8"),
+        ("write_mode", "i8"),  # 1: writes are served, 0: reads
         ("refreshed_t", "i8"),  # clock of the last refresh request
         ("due_n", "i8"),  # refreshes that wait, in order
-        ("due", "i8", (REFRESHES,)),
-        ("handed_t", "i8"),  # when the last read is handed back; they return in order
+        ("due", "i8", (REFRESHES,)),  # their ranks
+        ("handed_t", "i8"),  # clock in which the last read is handed back; they return in order
         ("next_t", "i8"),  # cycle in which the controller can act next
         # two-step activation
         ("split_n", "i8"),  # 1: an activation waits for its second step, as entry 0 of `split`
-        ("split", QUEUE),
-        ("split_t", "i8"),  # its deadline
-        ("sync_t", "i8"),  # the data clock runs until then
-        ("synced", "i8"),  # 1: the request in `split_for` has had its data clock started
+        ("split", QUEUE),  # see `split_n`
+        ("split_t", "i8"),  # clock of its deadline
+        ("sync_t", "i8"),  # clock until which the data clock runs
+        ("synced", "i8"),  # 1: the data clock was started for a request
         ("synced_from", "i8"),  # the queue it is in: 0 active, 1 reads, 2 writes
-        ("synced_at", "i8"),
+        ("synced_at", "i8"),  # its identity
         # bank queues
-        ("turn", "i8"),
-        ("draining", "i8"),
+        ("turn", "i8"),  # bank served last
+        ("draining", "i8"),  # writes that still move to the queues of banks before reads do
         ("held_back", "i8"),  # 1: the oldest write waits for a read that is not in a bank's queue yet
-        ("bank_queue_n", "i8", (BANKS,)),
-        ("bank_address", "i8", (BANKS, BANK_DEPTH)),
-        ("bank_row", "i8", (BANKS, BANK_DEPTH)),
-        ("bank_write", "i8", (BANKS, BANK_DEPTH)),
-        ("bank_id", "i8", (BANKS, BANK_DEPTH)),
+        ("bank_queue_n", "i8", (BANKS,)),  # entries of a bank's queue, oldest first
+        ("bank_address", "i8", (BANKS, BANK_DEPTH)),  # their addresses, in bursts
+        ("bank_row", "i8", (BANKS, BANK_DEPTH)),  # rows
+        ("bank_write", "i8", (BANKS, BANK_DEPTH)),  # 1: a write
+        ("bank_id", "i8", (BANKS, BANK_DEPTH)),  # identities
         ("bursts", "i8", (BANKS,)),  # bursts taken from the open row
-        ("noted_n", "i8"),
-        ("noted_address", "i8", (NOTED,)),
-        ("noted_id", "i8", (NOTED,)),
+        ("noted_n", "i8"),  # reads that are taken and have no data yet
+        ("noted_address", "i8", (NOTED,)),  # their addresses, in bursts
+        ("noted_id", "i8", (NOTED,)),  # identities
         # what is finished: taken by the caller after each step
-        ("done_n", "i8"),
-        ("done_id", "i8", (NOTED,)),
+        ("done_n", "i8"),  # transactions
+        ("done_id", "i8", (NOTED,)),  # identities
         ("done_t", "i8", (NOTED,)),  # clock of completion, which may lie ahead
         ("done_column_t", "i8", (NOTED,)),  # clock of the burst's command, -1 none
         # counters
-        ("issued", "i8", (len(COMMANDS),)),
+        ("issued", "i8", (len(COMMANDS),)),  # by command: how often it was given
         ("closed_by_all", "i8"),  # banks that PREA has closed
-        ("syncs", "i8"),
+        ("syncs", "i8"),  # commands that start the data clock
         ("outcome", "i8", (3,)),  # hits, misses, conflicts
         ("forwarded", "i8"),  # reads answered by a waiting write, or by another read's burst
         ("coalesced", "i8"),  # writes that vanish in a waiting one
-        ("last_t", "i8"),  # last command
+        ("last_t", "i8"),  # clock of the last command
         ("counted_t", "i8"),  # clock up to which the counters have been taken
     ]
 )

@@ -32,17 +32,17 @@ LINE_BYTES = 1 << LINE_BITS
 
 def reset(m):
     """Bring the record of a new machine to its state after reset."""
-    m.l2.s_release[:] = 1
-    m.l2.s_acquire[:] = 1
-    m.l2.s_grantack[:] = 1
-    m.l2.s_execute[:] = 1
-    m.l2.s_writeback[:] = 1
-    m.l2.w_releaseack[:] = 1
-    m.l2.w_grantfirst[:] = 1
-    m.l2.w_grantlast[:] = 1
-    m.l2.w_grant[:] = 1
+    m.l2.release_sent[:] = 1
+    m.l2.acquire_sent[:] = 1
+    m.l2.grant_ack_sent[:] = 1
+    m.l2.handed_over[:] = 1
+    m.l2.written_back[:] = 1
+    m.l2.release_acked[:] = 1
+    m.l2.grant_begun[:] = 1
+    m.l2.grant_ended[:] = 1
+    m.l2.grant_useful[:] = 1
     m.l2.lfsr = 1  # chisel3.util.random.LFSR: the seed is 1
-    m.l2.s1_latch = 1
+    m.l2.stage1_latch = 1
     m.l2.sinks_free = SINKS
 
 

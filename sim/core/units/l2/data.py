@@ -31,8 +31,8 @@ def _in_flight(m, block, way):
     c = m.l2
     here = set_of(m.p, block)
     for stage in range(1, 5):
-        full = c.busy if stage == 1 else c.full[stage]
-        if full and c.s_way[stage] == way and set_of(m.p, block_of_address(c.s_address[stage])) == here:
+        full = c.busy if stage == 1 else c.stage_full[stage]
+        if full and c.stage_way[stage] == way and set_of(m.p, block_of_address(c.stage_address[stage])) == here:
             return True
     return False
 
@@ -46,8 +46,8 @@ def _evict(m):
         c.release_n += 1
     c.evict_stage3 = c.evict_stage2
     c.evict_stage2 = 0
-    if c.go_c >= 0:
-        i = c.go_c
+    if c.go_evict >= 0:
+        i = c.go_evict
         c.evict_block = c.meta_block[i]
         c.evict_way = c.meta_way[i]
         c.evict_mshr = i
@@ -100,15 +100,15 @@ def _refill(m, answers, claimed):
     c.grant_mshr = i
     c.grant_beat = 0 if last else c.grant_beat + 1
     if kind == RELEASE_ACK:
-        c.w_releaseack[i] = 1
+        c.release_acked[i] = 1
         return claim
     if kind == GRANT_DATA:
         m.count[E_BANKS] += 1
     if first or last:
-        c.w_grantfirst[i] = 1
-        c.w_grantlast[i] = last
+        c.grant_begun[i] = 1
+        c.grant_ended[i] = last
         if last or c.address[i] & ((1 << LINE_BITS) - 1) == 0:
-            c.w_grant[i] = 1
+            c.grant_useful[i] = 1
     return claim
 
 
@@ -116,27 +116,27 @@ def _refill(m, answers, claimed):
 def _move(c, to):
     """A beat goes on to the next stage."""
     at = to - 1
-    c.full[to] = 1
-    c.s_address[to] = c.s_address[at]
-    c.s_info[to] = c.s_info[at]
-    c.s_way[to] = c.s_way[at]
-    c.s_beat[to] = c.s_beat[at]
-    c.s_last[to] = c.s_last[at]
-    c.s_answers[to] = c.s_answers[at]
-    c.s_mask[to] = c.s_mask[at]
+    c.stage_full[to] = 1
+    c.stage_address[to] = c.stage_address[at]
+    c.stage_info[to] = c.stage_info[at]
+    c.stage_way[to] = c.stage_way[at]
+    c.stage_beat[to] = c.stage_beat[at]
+    c.stage_last[to] = c.stage_last[at]
+    c.stage_answers[to] = c.stage_answers[at]
+    c.stage_mask[to] = c.stage_mask[at]
 
 
 @njit
 def _bypassed(m):
     """The beat of stage 1 is in a later stage: its data need not be read."""
     c = m.l2
-    here = set_of(m.p, block_of_address(c.s_address[1]))
+    here = set_of(m.p, block_of_address(c.stage_address[1]))
     for stage in range(2, 5):
         if (
-            c.full[stage]
-            and c.s_way[stage] == c.s_way[1]
-            and c.s_beat[stage] == c.s_beat[1]
-            and set_of(m.p, block_of_address(c.s_address[stage])) == here
+            c.stage_full[stage]
+            and c.stage_way[stage] == c.stage_way[1]
+            and c.stage_beat[stage] == c.stage_beat[1]
+            and set_of(m.p, block_of_address(c.stage_address[stage])) == here
         ):
             return 1
     return 0
@@ -145,13 +145,13 @@ def _bypassed(m):
 @njit
 def _accept(c):
     """A request that the scheduler hands over is in stage 1 at once; returns whether there is one."""
-    if c.go_d < 0:
+    if c.go_answer < 0:
         return False
-    c.s_address[1] = c.go_address
-    c.s_info[1] = c.go_info
-    c.s_way[1] = c.go_way
+    c.stage_address[1] = c.go_address
+    c.stage_info[1] = c.go_info
+    c.stage_way[1] = c.go_way
     c.busy = 1
-    c.s1_count = 0
+    c.stage1_count = 0
     return True
 
 
@@ -163,15 +163,15 @@ def _read(m, claimed):
     """
     c = m.l2
     p = m.p
-    c.s_beat[1] = (c.s_address[1] & ((1 << LINE_BITS) - 1)) // p.beat_bytes + c.s1_count
-    if c.s1_latch:
-        c.s1_held = _bypassed(m)
-    if c.s1_block or c.s1_held or opcode(c.s_info[1]) == PUT_FULL:
+    c.stage_beat[1] = (c.stage_address[1] & ((1 << LINE_BITS) - 1)) // p.beat_bytes + c.stage1_count
+    if c.stage1_latch:
+        c.stage1_held = _bypassed(m)
+    if c.stage1_read or c.stage1_held or opcode(c.stage_info[1]) == PUT_FULL:
         return True, False
     words = (1 << p.beat_bytes // WORD) - 1
-    if _select(p, c.s_way[1], block_of_address(c.s_address[1]), c.s_beat[1], words) & claimed:
+    if _select(p, c.stage_way[1], block_of_address(c.stage_address[1]), c.stage_beat[1], words) & claimed:
         return False, False
-    c.s1_block = 1
+    c.stage1_read = 1
     m.count[E_BANKS] += 1
     return True, True
 
@@ -180,12 +180,12 @@ def _read(m, claimed):
 def _pop(c, k):
     """Stage 2 takes the oldest beat out of list k of a Put, and gives the list back behind the last."""
     h = c.put_head[k]
-    c.s_mask[2] = c.put_mask[k, h]
+    c.stage_mask[2] = c.put_mask[k, h]
     c.put_head[k] = (h + 1) % c.put_mask.shape[1]
     c.put_n[k] -= 1
     c.put_used -= 1
-    c.s_pops = 0
-    if c.s_last[2]:
+    c.stage2_pops = 0
+    if c.stage_last[2]:
         c.list_used[k] = 0
         c.lists_used -= 1
 
@@ -194,15 +194,15 @@ def _pop(c, k):
 def _leave_read(m):
     """The beat of stage 1 goes on to stage 2; the next beat of its request follows."""
     c = m.l2
-    info = c.s_info[1]
-    first = c.s1_count == 0
-    last = c.s1_count == size(info) // m.p.beat_bytes - 1
-    c.s_last[1] = 1 if last else 0
-    c.s_answers[1] = 1 if first or not is_put(info) else 0
+    info = c.stage_info[1]
+    first = c.stage1_count == 0
+    last = c.stage1_count == size(info) // m.p.beat_bytes - 1
+    c.stage_last[1] = 1 if last else 0
+    c.stage_answers[1] = 1 if first or not is_put(info) else 0
     _move(c, 2)
-    c.s_pops = 1 if is_put(info) else 0
-    c.s1_block = 0
-    c.s1_count = 0 if last else c.s1_count + 1
+    c.stage2_pops = 1 if is_put(info) else 0
+    c.stage1_read = 0
+    c.stage1_count = 0 if last else c.stage1_count + 1
     if last:
         c.busy = 0
 
@@ -211,9 +211,9 @@ def _leave_read(m):
 def _send(c):
     """Stage 3 puts its beat into the buffer behind the pipeline."""
     c.beat_n = 1
-    c.beat_info = c.s_info[3]
-    c.beat_last = 1 if is_put(c.s_info[3]) else c.s_last[3]
-    c.s3_sends = 0
+    c.beat_info = c.stage_info[3]
+    c.beat_last = 1 if is_put(c.stage_info[3]) else c.stage_last[3]
+    c.stage3_sends = 0
 
 
 @njit
@@ -223,41 +223,43 @@ def _answer(m, claimed, room):
     p = m.p
     moved = _accept(c)
     # what each stage can do, before anything moves
-    write = c.full[4] and is_put(c.s_info[4])
-    claim_w = _select(p, c.s_way[4], block_of_address(c.s_address[4]), c.s_beat[4], c.s_mask[4]) if write else 0
-    s4_out = c.full[4] and not (claim_w & claimed)
-    s3_out = c.full[3] and (not c.s3_sends or room) and (s4_out or not c.full[4])
-    list_at = (c.s_info[2] >> 12) & 0xFF
-    popped = c.s_pops and c.put_n[list_at] > 0
-    s2_out = c.full[2] and (not c.s_pops or popped) and (s3_out or not c.full[3])
-    s2_ready = s2_out or not c.full[2]
-    s1_out = False
+    write = c.stage_full[4] and is_put(c.stage_info[4])
+    claim_w = 0
+    if write:
+        claim_w = _select(p, c.stage_way[4], block_of_address(c.stage_address[4]), c.stage_beat[4], c.stage_mask[4])
+    stage4_out = c.stage_full[4] and not (claim_w & claimed)
+    stage3_out = c.stage_full[3] and (not c.stage3_sends or room) and (stage4_out or not c.stage_full[4])
+    list_at = (c.stage_info[2] >> 12) & 0xFF
+    popped = c.stage2_pops and c.put_n[list_at] > 0
+    stage2_out = c.stage_full[2] and (not c.stage2_pops or popped) and (stage3_out or not c.stage_full[3])
+    stage2_ready = stage2_out or not c.stage_full[2]
+    stage1_out = False
     latch = 1
     if c.busy:
         got, read = _read(m, claimed | claim_w)
         moved = moved or read
-        s1_out = got and s2_ready
-        latch = 1 if s2_ready else 0
+        stage1_out = got and stage2_ready
+        latch = 1 if stage2_ready else 0
     # now everything moves, last stage first
-    if s4_out:
-        c.full[4] = 0
+    if stage4_out:
+        c.stage_full[4] = 0
         m.count[E_BANKS] += 1 if write else 0
-    sends = c.s3_sends and room
+    sends = c.stage3_sends and room
     if sends:
         _send(c)
-    if s3_out:
+    if stage3_out:
         _move(c, 4)
-        c.full[3] = 0
+        c.stage_full[3] = 0
     if popped:
         _pop(c, list_at)
-    if s2_out:
+    if stage2_out:
         _move(c, 3)
-        c.full[2] = 0
-        c.s3_sends = c.s_answers[3]
-    if s1_out:
+        c.stage_full[2] = 0
+        c.stage3_sends = c.stage_answers[3]
+    if stage1_out:
         _leave_read(m)
-    moved = moved or s4_out or sends or s3_out or popped or s2_out or s1_out or latch != c.s1_latch
-    c.s1_latch = latch
+    moved = moved or stage4_out or sends or stage3_out or popped or stage2_out or stage1_out or latch != c.stage1_latch
+    c.stage1_latch = latch
     return moved
 
 

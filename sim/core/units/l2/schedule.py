@@ -19,22 +19,22 @@ E_MISSES = int(Event.L2_MISSES)
 @njit
 def no_wait(c, i):
     """Nothing is outstanding for this MSHR."""
-    return c.w_releaseack[i] and c.w_grantlast[i]
+    return c.release_acked[i] and c.grant_ended[i]
 
 
 @njit
 def _wants(c, i):
     """Bits of what this MSHR would start now: 1 Acquire, 2 Release, 4 answer, 8 grant acknowledge, 16 directory."""
     wants = 0
-    if not c.s_acquire[i] and c.s_release[i]:
+    if not c.acquire_sent[i] and c.release_sent[i]:
         wants |= 1
-    if not c.s_release[i]:
+    if not c.release_sent[i]:
         wants |= 2 | 16
-    if not c.s_execute[i] and c.w_grant[i]:
+    if not c.handed_over[i] and c.grant_useful[i]:
         wants |= 4
-    if not c.s_grantack[i] and c.w_grantfirst[i]:
+    if not c.grant_ack_sent[i] and c.grant_begun[i]:
         wants |= 8
-    if not c.s_writeback[i] and no_wait(c, i):
+    if not c.written_back[i] and no_wait(c, i):
         wants |= 16
     return wants
 
@@ -57,30 +57,30 @@ def select(m, ready):
 def _plan(m, i):
     """Write the execution plan of a request whose directory entry is known."""
     c = m.l2
-    c.s_release[i] = 1
-    c.w_releaseack[i] = 1
-    c.s_acquire[i] = 1
-    c.w_grantfirst[i] = 1
-    c.w_grantlast[i] = 1
-    c.w_grant[i] = 1
-    c.s_grantack[i] = 1
-    c.s_writeback[i] = 1
-    c.s_execute[i] = 0
+    c.release_sent[i] = 1
+    c.release_acked[i] = 1
+    c.acquire_sent[i] = 1
+    c.grant_begun[i] = 1
+    c.grant_ended[i] = 1
+    c.grant_useful[i] = 1
+    c.grant_ack_sent[i] = 1
+    c.written_back[i] = 1
+    c.handed_over[i] = 0
     if c.meta_hit[i]:
         m.count[E_HITS] += 1
         if is_put(c.info[i]) and not c.meta_dirty[i]:
-            c.s_writeback[i] = 0
+            c.written_back[i] = 0
         return
     m.count[E_MISSES] += 1
     if c.meta_valid[i]:
-        c.s_release[i] = 0
-        c.w_releaseack[i] = 0
-    c.s_acquire[i] = 0
-    c.w_grantfirst[i] = 0
-    c.w_grantlast[i] = 0
-    c.w_grant[i] = 0
-    c.s_grantack[i] = 0
-    c.s_writeback[i] = 0
+        c.release_sent[i] = 0
+        c.release_acked[i] = 0
+    c.acquire_sent[i] = 0
+    c.grant_begun[i] = 0
+    c.grant_ended[i] = 0
+    c.grant_useful[i] = 0
+    c.grant_ack_sent[i] = 0
+    c.written_back[i] = 0
 
 
 @njit
@@ -139,25 +139,25 @@ def start(m, i):
         whole_put = size(c.info[i]) == 64 and opcode(c.info[i]) == PUT_FULL
         c.acquire_queue[c.acquire_n] = i << 1 | (0 if whole_put else 1)
         c.acquire_n += 1
-        c.s_acquire[i] = 1
+        c.acquire_sent[i] = 1
     if wants & 16:
         c.update_valid = WRITE_COMES
         c.update_at = set_of(m.p, block) * WAYS + c.meta_way[i]
-        c.update_line = block << 2 | dirty << 1 | 1 if c.s_release[i] else 0
+        c.update_line = block << 2 | dirty << 1 | 1 if c.release_sent[i] else 0
     if wants & 2:
-        c.go_c = i
-        c.s_release[i] = 1
+        c.go_evict = i
+        c.release_sent[i] = 1
     if wants & 4:
-        c.go_d = i
+        c.go_answer = i
         c.go_address = c.address[i]
         c.go_info = c.info[i]
         c.go_way = c.meta_way[i]
-        c.s_execute[i] = 1
+        c.handed_over[i] = 1
     if wants & 8:
         c.grant_ack_n += 1
-        c.s_grantack[i] = 1
+        c.grant_ack_sent[i] = 1
     if done:
-        c.s_writeback[i] = 1
+        c.written_back[i] = 1
         c.valid[i] = 0
     return done
 
@@ -248,8 +248,8 @@ def step(m, lines, ready, request, address, info):
     ``ready``: what can be started, bits as in `_wants`. ``request``: a request is at the door.
     """
     c = m.l2
-    c.go_d = -1
-    c.go_c = -1
+    c.go_answer = -1
+    c.go_evict = -1
     chosen = select(m, ready)
     acted = chosen >= 0 or c.lookup_valid == 1
     if c.lookup_valid:

@@ -1,6 +1,7 @@
 """State of the L2 cache: request buffers, MSHRs, the directory's ports, the data pipeline, the way to memory.
 
-Source: the SiFive inclusive cache (rocket-chip-inclusive-cache 8e157c80), each field named after its register there.
+Source: the SiFive inclusive cache (rocket-chip-inclusive-cache 8e157c80), the RTL's register behind the
+comments of fields that do not bear its name.
 A request is two integers: its address, and `info` = opcode | bytes << 4 | put list << 12 | transaction << 20 |
 writer << 40. The tags themselves (`lines`, one int64 per way: block address << 2 | dirty << 1 | valid) are an array
 beside the record, since their number is a parameter.
@@ -58,15 +59,15 @@ DTYPE = np.dtype(
         ("meta_dirty", "i8", (MSHRS,)),  # 1: it is dirty
         ("meta_hit", "i8", (MSHRS,)),  # 1: it is the one asked for
         ("meta_way", "i8", (MSHRS,)),  # way
-        ("s_release", "i8", (MSHRS,)),  # 1: no Release to be sent
-        ("s_acquire", "i8", (MSHRS,)),  # 1: no Acquire to be sent
-        ("s_grantack", "i8", (MSHRS,)),  # 1: no GrantAck to be sent
-        ("s_execute", "i8", (MSHRS,)),  # 1: the request was handed to SourceD
-        ("s_writeback", "i8", (MSHRS,)),  # 1: no directory write to be done
-        ("w_releaseack", "i8", (MSHRS,)),  # 1: no ReleaseAck awaited
-        ("w_grantfirst", "i8", (MSHRS,)),  # 1: first beat of the grant is here
-        ("w_grantlast", "i8", (MSHRS,)),  # 1: its last beat is here
-        ("w_grant", "i8", (MSHRS,)),  # 1: the beat asked for is here
+        ("release_sent", "i8", (MSHRS,)),  # 1: no Release to be sent (s_release)
+        ("acquire_sent", "i8", (MSHRS,)),  # 1: no Acquire to be sent (s_acquire)
+        ("grant_ack_sent", "i8", (MSHRS,)),  # 1: no GrantAck to be sent (s_grantack)
+        ("handed_over", "i8", (MSHRS,)),  # 1: the request was handed to SourceD (s_execute)
+        ("written_back", "i8", (MSHRS,)),  # 1: no directory write to be done (s_writeback)
+        ("release_acked", "i8", (MSHRS,)),  # 1: no ReleaseAck awaited (w_releaseack)
+        ("grant_begun", "i8", (MSHRS,)),  # 1: first beat of the grant is here (w_grantfirst)
+        ("grant_ended", "i8", (MSHRS,)),  # 1: its last beat is here (w_grantlast)
+        ("grant_useful", "i8", (MSHRS,)),  # 1: the beat asked for is here (w_grant)
         ("robin", "i8"),  # MSHRs from this one on go first
         # directory: the read under way, the write waiting for a free cycle
         ("lookup_valid", "i8"),  # 1: a read is under way
@@ -77,27 +78,27 @@ DTYPE = np.dtype(
         ("update_line", "i8"),  # the line
         ("lfsr", "i8"),  # register that picks victims
         # what the scheduler starts in this cycle
-        ("go_d", "i8"),  # the MSHR whose request is answered, -1: none
+        ("go_answer", "i8"),  # the MSHR whose request is answered, -1: none
         ("go_address", "i8"),  # its address
         ("go_info", "i8"),  # its info
         ("go_way", "i8"),  # its way
-        ("go_c", "i8"),  # the MSHR whose block is given up
+        ("go_evict", "i8"),  # the MSHR whose block is given up
         # SourceD: stages 1-4, the outgoing beat buffer (flow, one deep)
         ("busy", "i8"),  # 1: stage 1 holds a request
-        ("s1_block", "i8"),  # 1: the beat of stage 1 was read
-        ("s1_count", "i8"),  # beats of it that went on
-        ("s1_latch", "i8"),  # 1: the bypass match of this cycle counts, 0: the one held
-        ("s1_held", "i8"),  # the match that is held
-        ("full", "i8", (5,)),  # 1: the stage holds a beat
-        ("s_address", "i8", (5,)),  # by stage: address of the request
-        ("s_info", "i8", (5,)),  # info
-        ("s_way", "i8", (5,)),  # way
-        ("s_beat", "i8", (5,)),  # beat in the block
-        ("s_last", "i8", (5,)),  # 1: last beat
-        ("s_answers", "i8", (5,)),  # 1: the beat is answered
-        ("s_pops", "i8"),  # stage 2 waits for a beat of its Put
-        ("s_mask", "i8", (5,)),  # words it writes
-        ("s3_sends", "i8"),  # 1: stage 3 still has to send
+        ("stage1_read", "i8"),  # 1: the beat of stage 1 was read
+        ("stage1_count", "i8"),  # beats of it that went on
+        ("stage1_latch", "i8"),  # 1: the bypass match of this cycle counts, 0: the one held
+        ("stage1_held", "i8"),  # the match that is held
+        ("stage_full", "i8", (5,)),  # 1: the stage holds a beat
+        ("stage_address", "i8", (5,)),  # by stage: address of the request
+        ("stage_info", "i8", (5,)),  # info
+        ("stage_way", "i8", (5,)),  # way
+        ("stage_beat", "i8", (5,)),  # beat in the block
+        ("stage_last", "i8", (5,)),  # 1: last beat
+        ("stage_answers", "i8", (5,)),  # 1: the beat is answered
+        ("stage2_pops", "i8"),  # stage 2 waits for a beat of its Put
+        ("stage_mask", "i8", (5,)),  # words it writes
+        ("stage3_sends", "i8"),  # 1: stage 3 still has to send
         ("beat_n", "i8"),  # 1: it holds a beat
         ("beat_info", "i8"),  # info of its request
         ("beat_last", "i8"),  # 1: last beat

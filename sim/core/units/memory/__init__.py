@@ -88,6 +88,33 @@ def read(now, m, transaction, beats, address):
 
 
 @njit
+def takes_ahead(m, size):
+    """True when a read of so many bytes will be taken when it comes, with no other request on its way."""
+    if m.p.memory_model == SHARED:
+        return False
+    return m.p.memory_model != DRAM or dram.takes_ahead(m, size)
+
+
+@njit
+def read_ahead(at, m, transaction, beats, address):
+    """A read comes in a later cycle, behind all others; that it is under way is counted by the caller."""
+    if m.p.memory_model == DRAM:
+        dram.read_ahead(at, m, transaction, beats, address)
+    else:
+        fixed.read(at, m, transaction, beats, address)
+    m.count[E_RR] += 1
+    m.count[E_RB] += beats * m.p.beat_bytes
+
+
+@njit
+def next_answer(now, m):
+    """A cycle before which the reads taken ahead have no answer; NEVER where they have none of their own."""
+    if m.p.memory_model == DRAM:
+        return max(now + 1, m.dram.soon_t) if m.dram.ahead_n > 0 else NEVER
+    return fixed.last_ready(now, m)
+
+
+@njit
 def write(now, m, transaction, last, size, useful, address):
     """The memory takes a beat of a Put of `size` bytes, of which `useful` are enabled by its mask."""
     if m.p.memory_model == DRAM:

@@ -14,29 +14,17 @@ and returns as wake a cycle before which no answer can be there.
 import numpy as np
 
 from sim.core.address import ALL_BITS
-from sim.core.events import Event
 from sim.core.jit import njit
 from sim.core.params import NEVER, XACTS
-from sim.core.units.dram import controller
-from sim.core.units.dram.state import ACT, CONFLICT, HIT, MISS, PRE, RD, REF, WR
+from sim.core.units.dram import controller, counting
 from sim.core.units.memory import fixed
 from sim.core.units.memory.wires import NOTHING, READ
 
 TIMING_BITS = ALL_BITS
 
 WRITE = XACTS  # identities of writes in a channel begin here; those of reads are their transactions
+NO_CLOCK = NEVER >> 1  # no clock of a run comes so late; times its length in cycles it would not fit 64 bits
 PIECES = 4  # most pieces of the channel number in an address
-
-E_ACT = int(Event.DRAM_ACTIVATES)
-E_PRE = int(Event.DRAM_PRECHARGES)
-E_RD = int(Event.DRAM_READ_BURSTS)
-E_WR = int(Event.DRAM_WRITE_BURSTS)
-E_REF = int(Event.DRAM_REFRESHES)
-E_HIT = int(Event.DRAM_ROW_HITS)
-E_MISS = int(Event.DRAM_ROW_MISSES)
-E_CONFLICT = int(Event.DRAM_ROW_CONFLICTS)
-E_OPEN = int(Event.DRAM_OPEN_CLOCKS)
-E_CLOCKS = int(Event.DRAM_CLOCKS)
 
 DTYPE = np.dtype(
     [
@@ -47,6 +35,7 @@ DTYPE = np.dtype(
         ("pieces", "i8"),  # runs of bits of an address above the burst, lowest first: channel or not
         ("piece_bits", "i8", (2 * PIECES + 1,)),  # bits of a run
         ("piece_channel", "i8", (2 * PIECES + 1,)),  # 1: they are part of the channel's number
+        ("reads_fit", "i8"),  # 1: single bursts, one a cycle, are never refused: a clock each, a place for each
         # time
         ("origin", "i8"),  # machine cycles before the present program
         ("wake_t", "i8"),  # clock in which a channel acts next
@@ -60,6 +49,12 @@ DTYPE = np.dtype(
         ("slot_address", "i8"),  # DRAM address of the next burst
         ("slot_channel", "i8"),  # channel of the next burst
         ("taken_t", "i8", (64,)),  # clock in which each channel took a burst last
+        # single bursts of reads on their way from the reader, in order: a ring
+        ("ahead_head", "i8"),  # index of the oldest
+        ("ahead_n", "i8"),  # reads
+        ("ahead_t", "i8", (XACTS,)),  # clock in which its channel takes it
+        ("ahead_id", "i8", (XACTS,)),  # transaction
+        ("ahead_address", "i8", (XACTS,)),  # DRAM address
         # reads by transaction
         ("beats", "i8", (XACTS,)),  # beats of the answer
         ("parts", "i8", (XACTS,)),  # bursts that are not complete
@@ -82,7 +77,7 @@ def reset(m):
 
 
 def place(m: np.record, numbers: dict) -> None:
-    """Set the fixed numbers: ``clk_num``, ``clk_den``, ``line_bits``, ``pieces`` of (is channel, bits)."""
+    """Set the fixed numbers: those of the clock, ``line_bits``, ``read_depth``, ``pieces`` of (is channel, bits)."""
     g = m.dram
     for name in ("clk_num", "clk_den", "line_bits"):
         g[name] = numbers[name]
@@ -90,6 +85,7 @@ def place(m: np.record, numbers: dict) -> None:
     for i, (is_channel, bits) in enumerate(numbers["pieces"]):
         g.piece_channel[i] = is_channel
         g.piece_bits[i] = bits
+    g.reads_fit = int(g.clk_num >= g.clk_den and m.p.n_xacts <= numbers["read_depth"])
 
 
 @njit
@@ -107,7 +103,7 @@ def _cycle(g, clock):
 @njit
 def _after(g, clock):
     """First cycle in which a clock is over."""
-    if clock >= NEVER:
+    if clock >= NO_CLOCK:
         return NEVER
     return clock * g.clk_den // g.clk_num + 1 - g.origin
 
@@ -146,14 +142,44 @@ def _enter(now, m, at, identity, write, address, size):
 
 
 @njit
-def read(now, m, transaction, beats, address):
-    """Take a read of some beats."""
-    g = m.dram
-    _enter(now, m, now, transaction, 0, address, beats * m.p.beat_bytes)
+def _expect(g, now, transaction, beats, parts):
+    """A read of some bursts waits for its data."""
     g.beats[transaction] = beats
-    g.parts[transaction] = g.slot_n
+    g.parts[transaction] = parts
     g.ready_t[transaction] = now
     g.waiting += 1
+
+
+@njit
+def read(now, m, transaction, beats, address):
+    """Take a read of some beats."""
+    _enter(now, m, now, transaction, 0, address, beats * m.p.beat_bytes)
+    _expect(m.dram, now, transaction, beats, m.dram.slot_n)
+
+
+@njit
+def takes_ahead(m, size):
+    """True when a read will be taken in the cycle in which it comes, if no other request is on its way.
+
+    Nothing waits in front of the channels, no channel can refuse it, and the one before it has left a clock to it.
+    """
+    g = m.dram
+    return g.slot_n == 0 and g.reads_fit == 1 and size <= 1 << g.line_bits
+
+
+@njit
+def read_ahead(at, m, transaction, beats, address):
+    """Take a read that comes in a later cycle; `takes_ahead`, and it comes behind all others."""
+    g = m.dram
+    i = (g.ahead_head + g.ahead_n) % XACTS
+    clock = _clock(g, at)
+    g.ahead_t[i] = clock
+    g.ahead_id[i] = transaction
+    g.ahead_address[i] = address & -(1 << g.line_bits)
+    g.ahead_n += 1
+    _expect(g, at, transaction, beats, 1)
+    g.act_t = min(g.act_t, at + 1)
+    g.soon_t = min(g.soon_t, _cycle(g, clock + 1) + m.p.mem_latency)
 
 
 @njit
@@ -213,6 +239,25 @@ def _hand_on(t, g, channels):
 
 
 @njit
+def _take_ahead(t, g, channels):
+    """The oldest of the reads on their way is there, in clock t."""
+    i = g.ahead_head
+    channel, inside = _split(g, g.ahead_address[i])
+    controller.accept(t, channels[channel], g.ahead_id[i], inside, 0)
+    g.taken_t[channel] = t
+    g.wake_t = min(g.wake_t, t)
+    g.ahead_head = (i + 1) % XACTS
+    g.ahead_n -= 1
+
+
+@njit
+def _next(g):
+    """Clock in which a channel acts next, or a request comes to one."""
+    t = min(g.wake_t, g.slot_t if g.slot_n > 0 else NEVER)
+    return min(t, g.ahead_t[g.ahead_head] if g.ahead_n > 0 else NEVER)
+
+
+@njit
 def _complete(m, identity, clock):
     """A burst is complete."""
     g = m.dram
@@ -265,9 +310,11 @@ def advance(now, m, channels):
     g = m.dram
     until = _clock(g, now)
     while True:
-        t = min(g.wake_t, g.slot_t if g.slot_n > 0 else NEVER)
+        t = _next(g)
         if t >= until:
             return
+        if g.ahead_n > 0 and g.ahead_t[g.ahead_head] <= t:
+            _take_ahead(t, g, channels)
         if g.slot_n > 0 and g.slot_t <= t:
             _hand_on(t, g, channels)
         if g.wake_t > t:
@@ -291,23 +338,25 @@ def _soonest(m, channels):
     """A cycle before which no burst that still waits can be answered."""
     g = m.dram
     at = NEVER
-    if g.slot_n > 0:
-        at = _after(g, min(g.wake_t, g.slot_t))
-    elif g.put_n > 0:
-        at = _after(g, g.wake_t)
-    if g.waiting > 0:
+    if g.slot_n > 0:  # when it has gone, the next one may come
+        at = _after(g, _next(g))
+    elif g.put_n > 0 and _next(g) < NO_CLOCK:
+        at = _cycle(g, _next(g)) + m.p.mem_latency
+    if g.ahead_n > 0:  # a write that waits may answer it
+        at = min(at, _cycle(g, g.ahead_t[g.ahead_head] + 1) + m.p.mem_latency)
+    if g.waiting > 0 and g.wake_t < NO_CLOCK:
         at = min(at, _cycle(g, g.wake_t + channels[0].read_latency) + m.p.mem_latency)
     return at
 
 
 @njit
 def catch_up(now, m, channels):
-    """Bring the channels up to a cycle, unless none has anything to do before it."""
+    """Bring the channels up to a cycle in which an answer may come, or a request waits in front of them."""
     g = m.dram
-    if now >= g.act_t:
+    if now >= g.act_t and (now >= g.soon_t or g.slot_n > 0):
         advance(now, m, channels)
         _acknowledge(m)
-        g.act_t = _after(g, min(g.wake_t, g.slot_t if g.slot_n > 0 else NEVER))
+        g.act_t = _after(g, _next(g))
         g.soon_t = _soonest(m, channels)
 
 
@@ -327,11 +376,15 @@ def rebase(m, start):
     fixed.tidy(m)
     g = m.dram
     g.origin += start
-    for i in range(XACTS):
-        g.ready_t[i] -= start
-        g.put_ready_t[i] -= start
-    g.act_t = 0  # both are found anew in the next call
-    g.soon_t = 0
+    g.ready_t[:] -= start
+    g.put_ready_t[:] -= start
+    g.act_t, g.soon_t = 0, 0  # both are found anew in the next call
+    g.ahead_head = 0  # between two programs no request is on its way, and nothing of the last ones matters
+    for ring in (g.ahead_t, g.ahead_id, g.ahead_address):
+        ring[:] = 0
+    if g.slot_n == 0:
+        g.slot_t, g.slot_channel = NEVER, 0
+        g.slot_id, g.slot_write, g.slot_address = 0, 0, 0
     g.put_drained -= start * m.p.write_den
 
 
@@ -341,26 +394,7 @@ def settle(now, m, channels):
     g = m.dram
     advance(now, m, channels)
     _acknowledge(m)
-    g.act_t = now
+    g.act_t, g.soon_t = now, now
     clock = _clock(g, now)
     for i in range(channels.shape[0]):
-        d = channels[i]
-        m.count[E_ACT] += d.issued[ACT]
-        m.count[E_PRE] += d.issued[PRE] + d.closed_by_all
-        m.count[E_RD] += d.issued[RD]
-        m.count[E_WR] += d.issued[WR]
-        m.count[E_REF] += d.issued[REF]
-        m.count[E_HIT] += d.outcome[HIT]
-        m.count[E_MISS] += d.outcome[MISS]
-        m.count[E_CONFLICT] += d.outcome[CONFLICT]
-        for rank in range(d.ranks):
-            if d.open_n[rank] > 0:
-                d.active_clocks += clock - d.open_t[rank]
-                d.open_t[rank] = clock
-        m.count[E_OPEN] += d.active_clocks
-        m.count[E_CLOCKS] += (clock - d.counted_t) * d.ranks
-        d.counted_t = clock
-        d.issued[:] = 0
-        d.outcome[:] = 0
-        d.active_clocks = 0
-        d.closed_by_all = 0
+        counting.take(channels[i], clock, m.count)
