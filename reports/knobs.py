@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import SupportsFloat
 
@@ -54,7 +55,7 @@ def questions(points: pd.DataFrame, *answers: str) -> pd.Series:
     distinct = [name for name in names if len(set(points[name].astype(str))) > 1] or names[:1]
     if not distinct:
         return pd.Series("all points", index=points.index)
-    return points[distinct].astype(str).agg(", ".join, axis=1)
+    return points[distinct].astype(object).map(str).agg(", ".join, axis=1)
 
 
 def require(table: pd.DataFrame, columns: Iterable[str]) -> None:
@@ -85,6 +86,8 @@ def number(value: object) -> str:
     if isinstance(value, str) or not isinstance(value, SupportsFloat):
         return str(value)
     amount = float(value)
+    if not math.isfinite(amount):
+        return str(amount)
     for size, prefix in ((1 << 20, "Mi"), (1 << 10, "Ki")):
         if amount and amount % size == 0:
             return f"{amount / size:g}{prefix}"

@@ -90,13 +90,14 @@ def nearest_whole(value: object, least: int = 1) -> str:
 def head_size(what: str, hidden: int, heads: int) -> int:
     """Return hidden / heads. Raises InputError where that isn't whole, naming the nearest number of heads."""
     if hidden % heads:
-        nearest = min(_divisors(hidden), key=lambda n: abs(n - heads))
+        nearest = min(divisors(hidden), key=lambda n: abs(n - heads))
         way_out = f"nearest: heads={nearest}; or set head_dim"
         raise InputError(f"{what}: hidden {hidden} is not a multiple of heads {heads} ({way_out})")
     return hidden // heads
 
 
-def _divisors(number: int) -> list[int]:
+def divisors(number: int) -> list[int]:
+    """Return what divides a number, 1 and itself included."""
     small = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]
     return [*small, *(number // n for n in small)]
 

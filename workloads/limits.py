@@ -32,28 +32,56 @@ def build_within(name: str, builder: Callable[..., Graph], sizes: Mapping[str, o
 
 
 def smaller(builder: Callable[..., Graph], sizes: Mapping[str, object], made: Callable[..., object]) -> Iterator[str]:
-    """Yield a legal smaller value of each size, the others unchanged: the default, doubled while it is legal.
+    """Yield the largest legal smaller multiple of each size's default, the others unchanged.
 
-    Where no size alone is enough, all defaults; a default may be the larger value: blocks, chunks. ``made``: takes
-    sizes by name; legal are those for which it raises no InputError.
+    Where no size alone is enough, all defaults; a default may be the larger
+    value: blocks, chunks. ``made``: takes sizes by name; legal are those for which it raises no InputError.
     """
     known = inspect.signature(builder).parameters
     for size, value in sizes.items():
         if isinstance(value, int) and size in known:
             default = known[size].default
-            tried, found = default if isinstance(default, int) and default > 0 else 128, 0
-            while tried < value or (tried != value and not found):
-                try:
-                    made(**{**sizes, size: tried})
-                except InputError:
-                    break
-                found, tried = tried, 2 * tried
+            found = _largest(value, default if isinstance(default, int) and default > 0 else 128, size, sizes, made)
             if found:
                 yield f"{size} = {found}"
     defaults = {size: known[size].default for size in sizes if size in known and isinstance(known[size].default, int)}
     with suppress(InputError):
         made(**(dict(sizes) | defaults))
         yield ", ".join(f"{size} = {value}" for size, value in defaults.items())
+
+
+def _largest(value: int, unit: int, size: str, sizes: Mapping[str, object], made: Callable[..., object]) -> int:
+    """Return the largest legal multiple of ``unit`` below ``value``, 0 where there is none.
+
+    Found by doubling, then by halving the interval; not so where operators are too many, of which each try builds
+    thousands: there the power of two is enough.
+    """
+    many = False
+
+    def legal(units: int) -> bool:
+        nonlocal many
+        try:
+            made(**{**sizes, size: units * unit})
+        except InputError as refused:
+            many = isinstance(refused, TooManyOperators)
+            return False
+        return True
+
+    tried, found = 1, 0
+    while (tried * unit < value or (tried * unit != value and not found)) and legal(tried):
+        found, tried = tried, 2 * tried
+    wrong = min(tried, -(-value // unit))
+    while found and wrong - found > 1 and not many:
+        middle = (found + wrong) // 2
+        found, wrong = (middle, wrong) if legal(middle) else (found, middle)
+    return found * unit
+
+
+def few_repeats(sizes: Mapping[str, object]) -> tuple[dict[str, object], float]:
+    """Return sizes of no more than `FEW` layers and sequences, and how many times as many sequences were asked for."""
+    repeating = {size: n for size, n in sizes.items() if size in REPEATING and isinstance(n, int) and n > FEW}
+    batch = repeating.get("batch", FEW)
+    return {**sizes, **dict.fromkeys(repeating, FEW)}, batch / FEW
 
 
 def check_repeats(name: str, builder: Callable[..., Graph], sizes: Mapping[str, object], least: int) -> None:

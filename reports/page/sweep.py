@@ -32,6 +32,7 @@ def sweep_page(sweep: pd.DataFrame, name: str, whatif: Path | None = None) -> st
 
     ``whatif``: table of `carat whatif -o`. Raises InputError without a finished point or without a needed column.
     """
+    knobs.require(sweep, ["workload"])
     done = knobs.finished(sweep, RESULTS)
     group_of = knobs.questions(done, *RESULTS)
     best = pareto.front(*(done[column] for column in RESULTS), groups=list(group_of)).tolist()

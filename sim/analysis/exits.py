@@ -87,8 +87,8 @@ def _problems(result: Result, shares: tuple[float, ...], layers: int) -> list[st
     elif len(shares) != layers:
         problems.append(f"exits: {len(shares)} shares, {result.totals['workload']} has {layers} layers")
     if any(not 0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > ROUNDING:
-        whole = sum(share for share in shares if share > 0)
-        near = [max(0.0, share) / whole if whole else 1 / len(shares) for share in shares]
+        most = [min(max(0.0, share), 1.0) for share in (*shares, *[0.0] * layers)][:layers]
+        near = [share / sum(most) if sum(most) else 1 / layers for share in most]
         problems.append(
             f"exits: the shares add up to {sum(shares):g}; each must be 0 to 1, and all 1 (nearest: "
             f"{','.join(f'{share:.8g}' for share in near)})"

@@ -266,12 +266,15 @@ def load(folder: str | Path) -> SavedRun:
 
 
 def _wrong(column: columns.Column, value: object) -> Iterator[str]:
-    """Yield what is wrong with a total: a number is finite, a text is text, and either may be null."""
+    """Yield what is wrong with a total: a number is finite, a text is text; null where the column's definition says."""
+    if "totals" not in column.tables:
+        return
+    if value is None and "null" in column.definition:
+        return
     if column.unit:
-        number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
-        if value is not None and not number:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST:
             yield f"{column.name} is {str(value)[:40]!r}, must be a number"
-    elif value is not None and not isinstance(value, str):
+    elif not isinstance(value, str):
         yield f"{column.name} is {str(value)[:40]!r}, must be a text"
 
 

@@ -45,6 +45,9 @@ def read(path: str | Path) -> pd.DataFrame:
         if (wrong := frame[name][~(numbers.abs() < MOST) & frame[name].notna()]).size:
             raise InputError(f"{path}: {name} = {str(wrong.iloc[0])[:40]!r}: must be a number; sweep again")
         frame[name] = numbers
+    for name in columns.table("sweep"):
+        if name in frame.columns and not columns.COLUMNS[name].unit:  # a machine called 8 is a text, too
+            frame[name] = frame[name].map(str, na_action="ignore")
     if not frame["cycles"].notna().any():
         points = f"{len(frame)} points, all failed" if len(frame) else "no point"
         raise InputError(f"{path}: {points}; nothing to show. Run the sweep again: it continues where it stopped")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ MASKED = -10_000.0
 
 TABLES = ("word", "position", "token_type")
 
+MOST_DIGITS = 18
+"""Of a whole number in a text: Python reads no more than 4,300, and no id has as many."""
+
 
 def read_tokens(text: str, vocabulary: int, positions: int, seed: int = 0) -> list[int]:
     """Return the ids that ``text`` gives: "101,2023", a file of ids (its first line that has any), or "random:N".
@@ -41,13 +45,13 @@ def read_tokens(text: str, vocabulary: int, positions: int, seed: int = 0) -> li
     """
     if text.startswith(RANDOM):
         count = text.removeprefix(RANDOM)
-        if not count.isdecimal() or not 1 <= int(count) <= positions:
+        if not count.isdecimal() or len(count) > MOST_DIGITS or not 1 <= int(count) <= positions:
             raise InputError(f"--tokens {text}: random:N takes 1 to {positions} tokens, e.g. random:{positions}")
         return [int(n) for n in np.random.default_rng(seed).integers(0, vocabulary, int(count))]
-    path = Path(text)
-    if path.is_file():
-        return _lines(path, vocabulary, positions)[0]
-    return _ids(text, f"--tokens {text}", vocabulary, positions)
+    with suppress(OSError):  # ids without end are longer than names of files may be
+        if Path(text).is_file():
+            return _lines(Path(text), vocabulary, positions)[0]
+    return _ids(text, f"--tokens {text[:40]}", vocabulary, positions)
 
 
 def _numbered(path: Path) -> list[tuple[int, str]]:
@@ -80,9 +84,11 @@ def _ids(text: str, where: str, vocabulary: int, positions: int) -> list[int]:
     problems = (
         [f"{where}: {', '.join(map(repr, wrong[:5]))}: token ids are whole numbers (or name a file)"] if wrong else []
     )
-    beyond = [word for word in words if word.isdecimal() and int(word) >= vocabulary]
+    beyond = [word for word in words if word.isdecimal() and (len(word) > MOST_DIGITS or int(word) >= vocabulary)]
     if beyond:
-        problems.append(f"{where}: id {beyond[0]} is beyond the vocabulary of {vocabulary} (nearest: {vocabulary - 1})")
+        problems.append(
+            f"{where}: id {beyond[0][:40]} is beyond the vocabulary of {vocabulary} (nearest: {vocabulary - 1})"
+        )
     if not 1 <= len(words) <= positions:
         problems.append(f"{where}: {len(words)} ids; the model has positions for 1 to {positions}")
     if problems:

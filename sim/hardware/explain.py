@@ -7,7 +7,7 @@ import re
 import reprlib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -59,7 +59,7 @@ def schema_problems(
     for item in error.errors():
         path, table = _locate(model, item["loc"])
         key = ".".join(path)
-        demands.setdefault(key, []).append(_demand(item, path[-1], table, bounds.get(key)))
+        demands.setdefault(key, []).append(_demand(item, path, table, bounds.get(key)))
         if item["type"] not in _WITHOUT_VALUE:
             values[key] = f" = {reprlib.repr(item['input'])}"
     # A faulty table of a union ("host") is also reported as not being the other branch; its keys say more.
@@ -92,14 +92,22 @@ def _choices(item: Mapping[str, Any]) -> list[str]:
     return sorted(choice.strip(" '") for choice in item["ctx"]["expected"].replace(" or ", ",").split(","))
 
 
-def _demand(item: Mapping[str, Any], key: str, table: type[BaseModel] | None, meant: object = None) -> str:
+def _unknown(path: Sequence[str], table: type[BaseModel] | None) -> str:
+    """Return what is said of a key that a table has not, with the whole key that is meant: --set takes no other."""
+    *above, key = path
+    known = [_ALIASES.get(name, name) for name in table.model_fields] if table else []
+    meant = closest(key, known)
+    if meant is not None:
+        return f"unknown key (did you mean {'.'.join([*above, meant])!r}?)"
+    if inside := list(_inside(table, key)) if table else []:
+        return f"unknown key (did you mean {' or '.join(map(repr, inside[:MOST_MEANT]))}?)"
+    return "unknown key" + (did_you_mean(key, known) if known else "")
+
+
+def _demand(item: Mapping[str, Any], path: Sequence[str], table: type[BaseModel] | None, meant: object = None) -> str:
     kind, context = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
-        known = [_ALIASES.get(name, name) for name in table.model_fields] if table else []
-        inside = list(_inside(table, key)) if table and closest(key, known) is None else []
-        if inside:
-            return f"unknown key (did you mean {' or '.join(map(repr, inside[:MOST_MEANT]))}?)"
-        return "unknown key" + (did_you_mean(key, known) if known else "")
+        return _unknown(path, table)
     if kind == "missing":
         return _MISSING
     if kind == "literal_error":

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import cached_property
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr
 
@@ -103,6 +103,28 @@ class _OnlyLoaded(type(BaseModel)):  # type: ignore[misc]  # pydantic's class of
 
 class Hardware(Table, metaclass=_OnlyLoaded):
     """A whole machine, built by `sim.hardware.load`, changed by `with_`, never in place."""
+
+    @classmethod
+    def model_validate(cls, obj: Any, *, context: Any | None = None, **options: Any) -> Hardware:
+        """Read the tables of a machine. Raises InputError unless the loader asks, whose context has the clock."""
+        if not isinstance(context, dict) or "clock_mhz" not in context:
+            cls()
+        return super().model_validate(obj, context=context, **options)
+
+    @classmethod
+    def model_validate_json(cls, *_: Any, **__: Any) -> Hardware:
+        """Raise InputError: as for calling the class."""
+        return cast(Hardware, cls())
+
+    @classmethod
+    def model_validate_strings(cls, *_: Any, **__: Any) -> Hardware:
+        """Raise InputError: as for calling the class."""
+        return cast(Hardware, cls())
+
+    @classmethod
+    def model_construct(cls, *_: Any, **__: Any) -> Hardware:  # type: ignore[override]
+        """Raise InputError: as for calling the class."""
+        return cast(Hardware, cls())
 
     name: str
     description: str

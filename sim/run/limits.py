@@ -17,22 +17,27 @@ LARGE_MACS = 1 << 42
 """Of one product (of a head, an image): its program has some ten million commands, lowered in a minute."""
 
 
-def check_sizes(graph: Graph, source: Graph | str, sizes: Mapping[str, object], allow_large: bool) -> None:
-    """Raise InputError for a tensor or a product that is too large, with sizes of ``source`` that are not."""
-    problem = _elements(graph, allow_large) or ("" if allow_large else _macs(graph))
+def check_sizes(
+    graph: Graph, source: Graph | str, sizes: Mapping[str, object], allow_large: bool, times: float = 1.0
+) -> None:
+    """Raise InputError for a tensor or a product that is too large, with sizes of ``source`` that are not.
+
+    ``times``: tensors are as many times as large as in ``graph``.
+    """
+    problem = _elements(graph, allow_large, times) or ("" if allow_large else _macs(graph))
     if problem:
         legal = next(_smaller(source, sizes, allow_large), "smaller sizes") if isinstance(source, str) else "less of it"
         way_out = "" if allow_large else ", or --allow-large (allow_large=True)"
         raise InputError(f"{graph.name}: {problem}; nearest: {legal}{way_out}")
 
 
-def _elements(graph: Graph, allow_large: bool) -> str:
+def _elements(graph: Graph, allow_large: bool, times: float = 1.0) -> str:
     """Return what is wrong with the largest tensor, "" where nothing is; none may be beyond what addresses reach."""
     most = MOST_ELEMENTS if allow_large else LARGE_ELEMENTS
     largest = max(graph.tensors.values(), key=lambda tensor: tensor.elements)
-    if largest.elements <= most:
+    if largest.elements * times <= most:
         return ""
-    return f"tensor {largest.name} has {largest.elements:,} elements; the limit is {most:,}"
+    return f"tensor {largest.name} has {round(largest.elements * times):,} elements; the limit is {most:,}"
 
 
 def _macs(graph: Graph) -> str:

@@ -20,6 +20,7 @@ from sim.hardware import Hardware
 from sim.plan import schedules
 from sim.plan.planner import plan
 from sim.run.limits import check_sizes
+from sim.run.nearest import legal_at_once
 from sim.sparsity.edits import prune
 from sim.sparsity.edits.pruning import Pruning, together
 from sim.sparsity.edits.pruning import parse as parse_pruning
@@ -27,7 +28,7 @@ from sim.sparsity.edits.saliency import choose
 from sim.sparsity.masks.zeros import ZeroRule
 from sim.sparsity.rules import Rules
 from sim.sparsity.spec import parse as parse_sparsity
-from workloads.limits import unlimited
+from workloads.limits import few_repeats, unlimited
 
 if TYPE_CHECKING:
     from sim.plan.step import Step
@@ -235,10 +236,24 @@ class Resolver:
         return base.with_(dict(request.overrides)) if request.overrides else base
 
     def graph(self, request: Request) -> Graph:
-        """Return the graph with its sizes, whole. Raises InputError."""
+        """Return the graph with its sizes, whole. Raises InputError, whose legal sizes all rules accept."""
+        try:
+            return self._checked(request)
+        except InputError as refused:
+            if not isinstance(request.graph, str) or request.graph.endswith((".onnx", ".pt2")):
+                raise
+
+            def accept(sizes: dict[str, object], counted: bool) -> Graph:
+                small, times = few_repeats(sizes) if counted else (sizes, 1.0)
+                return self._checked(replace(request, sizes=tuple(small.items())), times)
+
+            raise legal_at_once(refused, dict(request.sizes), accept) from None
+
+    def _checked(self, request: Request, times: float = 1.0) -> Graph:
+        """Return the graph, whose tensors may be ``times`` as large."""
         with unlimited() if request.allow_large else nullcontext():
             graph = self._graph(request)
-        check_sizes(graph, request.graph, dict(request.sizes), request.allow_large)
+        check_sizes(graph, request.graph, dict(request.sizes), request.allow_large, times)
         return graph
 
     def _graph(self, request: Request) -> Graph:

@@ -215,6 +215,7 @@ BROKEN = {
     "missing": (lambda t: t.pop("bert.encoder.layer.1.output.dense.weight"), "is missing"),
     "shape": (lambda t: t.update({"bert.embeddings.LayerNorm.bias": np.zeros(63, np.float32)}), r"shape \(63,\)"),
     "nan": (lambda t: t["bert.encoder.layer.0.output.dense.bias"].fill(np.nan), "64 values that are no finite"),
+    "huge": (lambda t: t["bert.encoder.layer.1.intermediate.dense.bias"].fill(1e37), "at most 1.1e.12"),
 }
 
 
@@ -233,7 +234,7 @@ def test_all_problems_come_at_once(tmp_path):
         breaks(tensors)
     with pytest.raises(InputError) as refused:
         checkpoint.load(write_model(tmp_path / "model", tensors=tensors))
-    assert len(refused.value.problems) == 3
+    assert len(refused.value.problems) == 4
 
 
 @pytest.mark.parametrize(
@@ -277,7 +278,14 @@ def test_damaged_files_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("1,x", "'x'"), ("5,100", "beyond the vocabulary of 100"), ("random:41", "1 to 40"), ("1," * 41, "41 ids")],
+    [
+        ("1,x", "'x'"),
+        ("5,100", "beyond the vocabulary of 100"),
+        ("random:41", "1 to 40"),
+        ("1," * 41, "41 ids"),
+        ("9" * 5001, "beyond the vocabulary"),
+        ("random:" + "9" * 5001, "1 to 40"),
+    ],
 )
 def test_bad_tokens_are_refused(tmp_path, text, message):
     with pytest.raises(InputError, match=message):

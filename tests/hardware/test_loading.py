@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -175,7 +176,7 @@ def test_all_problems_are_named_at_once() -> None:
         },
     )
     for part in (
-        "scratchpad.capcity: unknown key (did you mean 'capacity'?)",
+        "scratchpad.capcity: unknown key (did you mean 'scratchpad.capacity'?)",
         "scratchpd: unknown key (did you mean 'scratchpad'?)",
         "memory.latency_cycles = -3: must be at least 0; nearest legal value: 1",
         "memory.read_bytes_per_cycle: '16KiB': unit 'KiB' is not a rate",
@@ -242,6 +243,21 @@ def test_an_energy_table_lies_beside_the_machine_that_names_it(tmp_path: Path, m
 def test_a_machine_is_not_made_by_its_class() -> None:
     """What is called so would pass no rule; and the error is ours, not pydantic's."""
     for given in ({}, {"name": "x"}, load("gemmini_default").model_dump()):
-        with pytest.raises(InputError, match=r"made by sim\.hardware\.load"):
-            Hardware(**given)
+        for make in (lambda given: Hardware(**given), Hardware.model_validate, Hardware.model_construct):
+            with pytest.raises(InputError, match=r"made by sim\.hardware\.load"):
+                make(given)
+    with pytest.raises(InputError, match=r"made by sim\.hardware\.load"):
+        Hardware.model_validate_json(load("gemmini_default").model_dump_json())
     assert pickle.loads(pickle.dumps(load("gemmini_default"))) == load("gemmini_default")
+
+
+def test_a_key_that_is_meant_is_named_whole() -> None:
+    """--set takes dotted keys: a hint without its table would be refused in turn."""
+    for wrong in ("memory.latency", "array.mesh_row", "dma.bus", "accumulator.capcity", "vector.lane", "queues.le"):
+        with pytest.raises(InputError) as refused:
+            load("gemmini_ibert", {wrong: 16})
+        meant = re.findall(r"did you mean '([^']+)'", str(refused.value))
+        table = wrong.partition(".")[0]
+        assert all(name.startswith(f"{table}.") for name in meant), meant
+        for name in meant:
+            load("gemmini_ibert", {name: "128KiB" if "capacity" in name else 16})

@@ -32,8 +32,8 @@ def changes(problem: str, sizes: dict[str, Any]) -> dict[str, Any]:
 
 
 def accepted(name: str, sizes: dict[str, Any]) -> tuple[int, str]:
-    """Follow hints until the door accepts; return how many were followed, and the first one that named nothing."""
-    for followed in range(6):
+    """Follow a hint, which the door accepts at once; return how many were, and one that named nothing."""
+    for followed in range(2):
         try:
             resolve(Request.of(name, "gemmini_ibert", sizes))
         except InputError as refused:

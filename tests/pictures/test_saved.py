@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 import sim
 from reports.activity import activity
+from reports.page.sweep import sweep_page
 from sim.analysis import saved, sweep_table
 from sim.base.errors import InputError
 from sim.cli import main
@@ -155,6 +156,17 @@ def test_what_is_no_finished_sweep_is_refused(tmp_path: Path, name: str, text: s
         sweep_table.read(tmp_path / name)
 
 
+def test_texts_of_a_sweep_are_texts_and_its_page_needs_the_workload(tmp_path: Path) -> None:
+    """A workload may be called 8 or be missing in a row; pandas makes numbers of both."""
+    head = "hardware,workload,sizes,cycles,energy_pj,dram_read_bytes,dram_write_bytes,area_mm2\n"
+    (tmp_path / "odd.csv").write_text(head + "m,8,seq=1,10,5,3,2,1\nm,,seq=2,20,4,3,2,1\n")
+    read = sweep_table.read(tmp_path / "odd.csv")
+    assert {type(value) for value in read["workload"].dropna()} == {str}
+    assert "8" in sweep_page(read, "odd")
+    with pytest.raises(InputError, match="columns missing in the sweep: workload"):
+        sweep_page(read.drop(columns="workload"), "odd")
+
+
 def test_runs_of_equal_names_stay_apart_and_none_is_given_twice(folders: list[Path], tmp_path: Path) -> None:
     """a/x/run and b/x/run differ three folders up; one of them would replace the other in every picture."""
     paths = []
@@ -182,6 +194,8 @@ def test_a_saved_run_states_sizes_words_and_energy_table(runs: dict[str, saved.S
         ("energy_pj", math.inf),
         ("workload", 3),
         ("area_mm2", True),
+        ("load_wait_cycles", None),
+        ("workload", None),
     ],
 )
 def test_totals_altered_inside_are_refused(tmp_path: Path, name: str, value: object) -> None:

@@ -35,7 +35,15 @@ def test_an_average_lies_where_its_shares_put_it(run):
     assert ends[0] == sum(row["cycles"] for row in first) + early_exit(run, (1, 0)).classifier_cycles
 
 
-@pytest.mark.parametrize(("shares", "words"), [((1,), "1 shares, .* has 2 layers"), ((0.9, 0.3), "add up to 1.2")])
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        ((1,), "1 shares, .* has 2 layers"),
+        ((0.9, 0.3), "add up to 1.2"),
+        ((float("inf"),), "1 shares"),
+        ((float("nan"), 1), "nan"),
+    ],
+)
 def test_shares_of_other_layers_or_sums_are_refused(run, shares, words):
     with pytest.raises(InputError, match=words) as caught:
         early_exit(run, shares)

@@ -202,9 +202,32 @@ def test_windows_that_cost_the_same_in_tiles_are_reported_with_what_is_computed(
     said = [parse(f"attention=window:{size}").remarks(graph) for size in (32, 64)]
     got = {line.partition("compute ")[2].split()[0] for (line,) in said}
     assert len(got) == 1, "both compute the same share of the scores"
-    assert "tiles of 64 tokens" in said[0][0] and "tile=32" in said[0][0]
+    assert "tiles of 64 tokens" in said[0][0]
     assert parse("attention=window:32,tile=8").remarks(graph) == []
     assert parse("attention=window:32/pack").remarks(graph) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "queries", "keys"),
+    [
+        ("window:32", 256, 256),
+        ("window:8", 1, 32),
+        ("window:64", 128, 128),
+        ("longformer:2,1", 64, 64),
+        ("local:5", 24, 24),
+    ],
+)
+def test_the_tile_that_a_remark_names_computes_what_it_says(line: str, queries: int, keys: int) -> None:
+    """A smaller tile need not compute less: 32 keys of one query are one tile of 64 as of 32 tokens."""
+    pattern = parse(f"attention={line}").attention
+    assert isinstance(pattern, Pattern)
+    wanted, got = float(pattern.mask(queries, keys).mean()), pattern.computed(queries, keys)
+    named = pattern._closer(queries, keys, wanted, got)
+    spec, _, share = named.removeprefix("nearest: ").partition(" computes ")
+    closer = parse(spec).attention
+    assert isinstance(closer, Pattern)
+    assert closer.computed(queries, keys) == pytest.approx(float(share.rstrip("; ")), rel=1e-3)
+    assert float(share.rstrip("; ")) < got
 
 
 @pytest.mark.parametrize(

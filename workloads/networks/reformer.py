@@ -9,11 +9,12 @@ the rounds are weighed by the softmax of their sums. What a token may see is loo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from sim.base.errors import InputError
 from sim.graph import Graph, Tensor, View
-from workloads.encoder import check_sizes, takes
+from workloads.encoder import check_sizes, divisors, takes
 from workloads.networks.builder import Network
 
 NAME = "reformer-enwik8"
@@ -55,12 +56,14 @@ def reformer(sizes: Sizes) -> Graph:
     counted = ("seq", "batch", "layers", "hashes", "buckets", "chunk", "local")
     check_sizes(NAME, {name: getattr(sizes, name) for name in counted}, sizes.dtype)
     problems = [f"{NAME}: buckets is {buckets}, must be even (nearest: {buckets + 1})"] if buckets % 2 else []
-    for what, size in (("chunk", sizes.chunk), ("local", sizes.local)):
-        if seq % size or seq < 2 * size:
-            nearest = max(2, round(seq / size)) * size
-            problems.append(f"{NAME}: seq {seq} must be at least two chunks of {what} {size} (nearest: seq={nearest})")
+    near = ", ".join(f"{name}={value}" for name, value in _near(seq, sizes.chunk, sizes.local).items())
+    problems += [
+        f"{NAME}: seq {seq} must be at least two chunks of {what} {size} (nearest: {near})"
+        for what, size in (("chunk", sizes.chunk), ("local", sizes.local))
+        if seq % size or seq < 2 * size
+    ]
     if seq > POSITIONS:
-        problems.append(f"{NAME}: seq {seq} is beyond its positions (nearest: {POSITIONS})")
+        problems.append(f"{NAME}: seq {seq} is beyond its {POSITIONS} positions (nearest: {near})")
     if layers > len(LAYERS):
         problems.append(f"{NAME}: layers is {layers}, the model has {len(LAYERS)} (nearest: {len(LAYERS)})")
     if problems:
@@ -68,6 +71,20 @@ def reformer(sizes: Sizes) -> Graph:
     parts = _Parts(Network(NAME, sizes.dtype), sizes)
     parts.network(LAYERS[:layers], embeddings=sizes.embeddings, head=sizes.head)
     return parts.net.graph()
+
+
+def _near(seq: int, chunk: int, local: int) -> dict[str, int]:
+    """Return sizes to change, and to what, so that both chunks divide the tokens: the tokens if any do, else chunks."""
+    unit = math.lcm(chunk, local)
+    least = -(-2 * max(chunk, local) // unit) * unit
+    if least <= POSITIONS:
+        return {"seq": min(max(least, round(seq / unit) * unit), POSITIONS // unit * unit)}
+    tokens = min(seq, POSITIONS) // 2 * 2 or 2
+    changed = {"seq": tokens} if tokens != seq else {}
+    for name, size in (("chunk", chunk), ("local", local)):
+        if tokens % size or tokens < 2 * size:
+            changed[name] = min((n for n in divisors(tokens) if 2 * n <= tokens), key=lambda n: abs(n - size))
+    return changed
 
 
 @dataclass
