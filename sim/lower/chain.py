@@ -6,6 +6,9 @@ computes, so they must not overwrite what that one reads: loops get the halves o
 operands that stay change halves from part to part. And configurations hold until they are changed: those that are in
 force already are left out, as a command between two loops waits until the first is emitted whole; where the halves of
 two loops would meet, one configuration stays in, because of that wait.
+
+A part may keep the A of the part before: all of it lies in the scratchpad, in one tile or in two, one a half, so the
+loops of the next part are told DRAM address 0 for it and load B alone.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.isa.commands import ConfigKind, Funct, Program, command, program
 from sim.isa.layouts import LD_FIRST, LOOP_BLOCKS, LOOP_FIRST, get, put
+from sim.lower.residency import HALVES_PER_OPERAND
+from sim.lower.tiling import matmul_blocks, matmul_tile, tile_counts
 from sim.lower.work import Chain, Work
 
 LOOP_COMMANDS = 6
@@ -62,17 +67,29 @@ class _Chained:
     held: dict[Hashable, Settings] = field(default_factory=dict)
     loops: int = 0
     last: _Loop | None = None
+    flipped: bool = False
 
-    def add(self, commands: Program, *, elides: bool) -> None:
-        """Append the commands of a part. ``elides``: configurations in force may be left out in front of it."""
+    def add(self, commands: Program, *, elides: bool, keeps: bool = False) -> None:
+        """Append the commands of a part.
+
+        ``elides``: configurations in force may be left out in front of it; ``keeps``: A lies where the last part had
+        it.
+        """
+        if keeps:
+            commands = commands.copy()
+            commands["rs1"][commands["funct"] == Funct.LOOP_WS_CONFIG_ADDRS_AB] = 0
         lead = int(np.argmax(commands["funct"] != Funct.CONFIG)) if elides else 0
         wanted = _registers(commands[:lead])
         kept = [number for number in range(lead) if self.held.get(of := _unit(commands[number])) != wanted[of]]
-        turned, first, last = self._placed(commands, flips=False)
+        flips = keeps and self.flipped
+        turned, first, last = self._placed(commands, flips=flips)
         if elides and self.last is not None and not kept and first.meets(self.last, self.half_blocks):
-            turned, first, last = self._placed(commands, flips=True)
+            if not keeps:
+                flips = True
+                turned, first, last = self._placed(commands, flips=True)
             if first.meets(self.last, self.half_blocks):
                 kept = [lead - 1]
+        self.flipped = flips
         self.loops += int((commands["funct"] == Funct.LOOP_WS).sum())
         self.last = last
         self.held |= _registers(commands)
@@ -134,6 +151,31 @@ def check_chain(work: Chain, hw: Hardware, check: Callable[[Work, Hardware], Non
         raise InputError("chain: no part; nearest: one")
     for part in work.parts:
         check(part, hw)
+    found = [
+        f"chain: part {number} keeps A, and {problem} (nearest: keeps without {number})"
+        for number in work.keeps
+        if (problem := _why_not_kept(work, number, hw))
+    ]
+    if found:
+        raise InputError(found)
+
+
+def _why_not_kept(work: Chain, number: int, hw: Hardware) -> str:
+    """Return why a part does not find its A in the scratchpad; "" where it does."""
+    if not 1 <= number < len(work.parts) or number in work.fences:
+        return "no part without a fence is in front of it"
+    before, part = work.parts[number - 1 : number + 1]
+    if part.rows_read is None or before.rows_read != part.rows_read:
+        return "the part before reads another, or is no product by hardware loops"
+    if any(one.resident not in ("a", "ab") for one in (before, part)):
+        return "A must stay in both (resident 'a' or 'ab')"
+    tiles = [matmul_tile(one, hw) for one in (before, part)]
+    if (tiles[0][0], tiles[0][2]) != (tiles[1][0], tiles[1][2]):
+        return "the part before cuts it in other tiles"
+    counts = tile_counts(matmul_blocks(part, hw.dim), tiles[1])
+    if (tiles_of_a := counts[0] * counts[2]) > HALVES_PER_OPERAND:
+        return f"it is {tiles_of_a} tiles, of which {HALVES_PER_OPERAND} stay"
+    return ""
 
 
 def lower_chain(work: Chain, hw: Hardware, lower: Lower) -> Program:
@@ -148,6 +190,7 @@ def lower_chain(work: Chain, hw: Hardware, lower: Lower) -> Program:
         if number in work.fences:
             chained.programs.append(fence)
             chained.last = None
-        chained.add(commands, elides=part.is_loops and before is not None and before.is_loops)
+        elides = part.is_loops and before is not None and before.is_loops
+        chained.add(commands, elides=elides, keeps=number in work.keeps)
         before = part
     return np.concatenate([*chained.programs, fence])

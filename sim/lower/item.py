@@ -67,6 +67,11 @@ class Item:
         return ()
 
     @property
+    def rows_read(self) -> tuple[Any, ...] | None:
+        """What tells the A of a product by hardware loops from others'; None of other items."""
+        return None
+
+    @property
     def is_chainable(self) -> bool:
         """Whether it may be a part of a chain (`sim.lower.chain`)."""
         return False

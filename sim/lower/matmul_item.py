@@ -77,6 +77,11 @@ class Matmul(Item):
         return self.m * self.n * self.k
 
     @property
+    def rows_read(self) -> tuple[Any, ...] | None:
+        """Place, size and form of A; None of output-stationary tiles, which load it anew each."""
+        return (self.a, self.m, self.k, self.transpose_a, self.a_scale) if self.is_loops else None
+
+    @property
     def is_chainable(self) -> bool:
         """Every product may."""
         return True

@@ -60,11 +60,13 @@ class RowsMatmul(Item):
 class Chain(Item):
     """Items in one program, in order, without a fence between them but in front of the parts numbered in ``fences``.
 
-    Parts without a fence between them are independent: none reads or writes what another writes.
+    Parts without a fence between them are independent: none reads or writes what another writes. ``keeps``: parts that
+    find their A in the scratchpad, where the part before left it, and do not load it (`sim.lower.chain`).
     """
 
     parts: tuple[Any, ...]
     fences: tuple[int, ...] = ()
+    keeps: tuple[int, ...] = ()
 
     DIVISIBLE: ClassVar[bool] = False
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from sim.run.result import Result
 
 CANDIDATES = (
-    "library", "fused", "unfused", "overlap", "streaming",
-    "fused+overlap", "unfused+overlap", "fused+streaming+overlap",
+    "library", "fused", "unfused", "overlap", "streaming", "overlap+resident",
+    "fused+overlap", "unfused+overlap", "fused+streaming+overlap", "fused+streaming+overlap+resident",
 )  # fmt: skip
 """What is tried; of these what the machine can have."""
 

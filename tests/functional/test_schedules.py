@@ -16,6 +16,7 @@ from sim.lower import Chain, build, lower
 from sim.lower.work import Matmul, Operand, RowsMatmul, Streaming
 from sim.plan.placement import BASE_ADDRESS
 from sim.plan.planner import plan
+from sim.plan.schedules.resident import programs
 from sim.timing import timer
 from workloads import encoder_layer
 
@@ -76,7 +77,7 @@ def test_attention_of_long_rows_is_fused_in_strips_bit_for_bit():
 @pytest.mark.parametrize(
     "schedule",
     ["fused", "unfused", "overlap", "streaming", "fused+overlap", "unfused+overlap", "fused+streaming+overlap",
-     {"*.W_out": "fused"}],
+     "resident", "overlap+resident", {"*.W_out": "fused"}],
 )  # fmt: skip
 @pytest.mark.parametrize("accumulator", ["64KiB", "16KiB"])
 def test_schedules_leave_what_the_library_leaves(schedule, accumulator):
@@ -208,5 +209,35 @@ def test_a_chain_computes_what_its_parts_compute_one_by_one(sizes, fenced, resid
             assert machine.run(timer.run(lower(work, hw), hw, timeline=True)).clashes == 0
         outputs = [place for place in chain.places() if place.name == "c"]
         results.append([machine.read(p.operand.address, (p.rows, p.cols), p.operand.row_stride) for p in outputs])
+    for found, wanted in zip(*results, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.integers(1, 200), depth=st.integers(1, 100), columns=st.lists(st.integers(1, 90), min_size=2, max_size=4),
+    bias=st.sampled_from(["none", "row", "full"]), most=st.sampled_from([3, 24]), cut=st.integers(0, 15),
+)  # fmt: skip
+def test_products_of_rows_that_stay_are_those_of_the_library(rows, depth, columns, bias, most, cut):
+    # Oracle: each product by the library's program, on the same memory contents; nothing meets data in motion.
+    hw = hardware.load("gemmini_ibert").with_({"scratchpad.capacity": "16KiB", "accumulator.capacity": "16KiB"})
+    works: list[Matmul] = []
+    for number, n in enumerate(columns):
+        work = build.matmul(rows, n, depth, base=BASE_ADDRESS + number * (1 << 18), bias=bias)
+        works.append(replace(work, a=works[0].a) if works else work)
+    every = list(programs(works, hw, most))
+    chains = every[cut % len(every)]
+    assert sum(len(chain.keeps) for chain in chains) * 2 >= sum(len(chain.parts) for chain in chains) / 2
+    results = []
+    for some in (works, chains):
+        machine, rng = Machine(hw, DRAM_BYTES, BASE_ADDRESS, layernorm="hardware"), np.random.default_rng(11)
+        for place in [place for work in works for place in work.places()]:
+            if place.name != "c" and place.operand.address:
+                drawn = rng.integers(-NOISE, NOISE, (place.rows, place.cols))
+                machine.write(place.operand.address, drawn, place.operand.row_stride, wide=place.width == "sums")
+        for one in some:
+            done = machine.run(timer.run(lower(one, hw), hw, timeline=True))
+            assert (done.clashes, done.outside_reads, done.outside_writes) == (0, 0, 0)
+        results.append([machine.read(work.c.address, (rows, work.n), work.c.row_stride) for work in works])
     for found, wanted in zip(*results, strict=True):
         np.testing.assert_array_equal(found, wanted)

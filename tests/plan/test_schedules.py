@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import sim
 from sim import hardware
 from sim.analysis.scheduled import savings
 from sim.base.errors import InputError
-from sim.lower.work import RowsMatmul
+from sim.lower import check, lower
+from sim.lower.build import matmul as build_matmul
+from sim.lower.work import Chain, RowsMatmul
 from sim.plan.planner import plan
+from sim.timing import timer
 from workloads import build, encoder_layer
 
 IBERT = hardware.load("gemmini_ibert")
@@ -51,7 +56,7 @@ def test_rows_wider_than_the_accumulator_are_declined_with_a_size_that_fits():
     [
         ("gemmini_ibert", "fusd", "did you mean 'fused'"),
         ("gemmini_ibert", "fused+unfused", "contradict"),
-        ("gemmini_ibert", "resident", "leave the accumulator to memory only"),
+        ("gemmini_ibert", "residnt", "did you mean 'resident'"),
         ("gemmini_ibert", "library+fused", "goes with no other"),
         ("gemmini_ibert", {"L0.W_ou": "fused"}, "did you mean 'L0.W_out'"),
         ("gemmini_ibert", {"*": 3}, "must be text"),
@@ -88,7 +93,7 @@ def test_what_schedules_saved_is_the_difference_of_the_two_runs():
     assert savings(before, before) == []
 
 
-@pytest.mark.parametrize("schedule", ["fused", "unfused", "overlap", "streaming", "fused+overlap"])
+@pytest.mark.parametrize("schedule", ["fused", "unfused", "overlap", "resident", "streaming", "fused+overlap"])
 def test_all_clocks_agree_on_the_programs_of_schedules(schedule):
     # Law of the clocks (docs/CLOCKS.md): cycles and causes of every operator are equal.
     runs = [
@@ -117,7 +122,7 @@ def test_independent_products_and_heads_are_one_program_without_fences():
 @pytest.mark.parametrize(("workload", "sizes"), [("encoder-layer", SMALL), ("gpt2", {"seq": 24, "layers": 1})])
 def test_the_best_schedule_is_never_slower_than_any_other(machine, workload, sizes):
     found = sim.simulate(workload, machine, schedule="best", **sizes)
-    for schedule in ("library", "overlap", *(["streaming"] if machine == "gemmini_ibert" else [])):
+    for schedule in ("library", "overlap", "resident", *(["streaming"] if machine == "gemmini_ibert" else [])):
         assert found.cycles <= sim.simulate(workload, machine, schedule=schedule, **sizes).cycles
 
 
@@ -144,6 +149,57 @@ def test_attention_longer_than_the_accumulator_is_in_narrower_strips_and_beyond_
     assert "accumulator.capacity_bytes = 65536" in str(refused.declined)
     found = steps(graph, small.with_({"accumulator.capacity_bytes": 65536}), schedule={"*.scores": "streaming"})
     assert found["L0.scores"].schedule == "streaming"
+
+
+@pytest.mark.parametrize("scratchpad", ["256KiB", "16KiB"])
+def test_rows_that_several_products_read_are_loaded_once(scratchpad):
+    # Law: all but the first of a strip's products load B alone, so that of the shared rows each is read once.
+    hw = IBERT.with_({"scratchpad.capacity": scratchpad, "accumulator.capacity": "16KiB"})
+    graph = encoder_layer(**{**SMALL, "seq": 200})
+    library, found = steps(graph, hw), steps(graph, hw, schedule={"*": "resident"})
+    step = found["L0.matmul_Q"]
+    assert step.covers == ("L0.matmul_K", "L0.matmul_V")
+    assert step.schedule == "resident"
+    assert step.macs == sum(library[f"L0.matmul_{name}"].macs for name in "QKV")
+    assert "reads the same rows" in str(found["L0.scores"].declined)
+    assert found["L0.scores"].works == library["L0.scores"].works
+    for one in step.others[:-1]:
+        for chain in one.works:
+            kept = [part.m * part.k for n, part in enumerate(chain.parts) if n not in chain.keeps]
+            loads = [timer.run(lower(part, hw), hw).counters["DRAM_READ_BYTES"] for part in chain.parts]
+            whole = timer.run(lower(chain, hw), hw).counters["DRAM_READ_BYTES"]
+            assert whole == sum(loads) - 2 * sum(kept)
+
+
+def test_resident_rows_take_no_more_cycles_and_fewer_bytes_where_the_library_loads_them_anew():
+    # Law: a group takes whichever of its programs ends first, its own among them. 8 bytes a cycle: loads are seen.
+    sizes = {"seq": 128, "hidden": 256, "heads": 4, "ffn": 256}
+    runs = [
+        sim.simulate(
+            "encoder-layer", "gemmini_ibert", overrides={"memory.read_bytes_per_cycle": 8}, schedule=name, **sizes
+        )
+        for name in ("library", "overlap", "resident", "overlap+resident")
+    ]
+    library, overlap, resident, both = (one.cycles for one in runs)
+    assert both <= min(overlap, resident)
+    assert max(overlap, resident) <= library
+    (saved,) = savings(runs[0], runs[2])
+    assert saved.schedules == "resident"
+    assert saved.before_bytes - saved.after_bytes >= 2 * 128 * 256
+
+
+def test_a_chain_is_refused_whose_part_would_not_find_the_rows_it_keeps():
+    work = build_matmul(32, 32, 64, resident="a", tile=(2, 2, 2))
+    other = replace(work, a=replace(work.a, address=work.a.address + 4096))
+    deep = replace(work, tile=(1, 2, 1))
+    for parts, keeps, words in [
+        ((work, work), (0,), "no part without a fence"),
+        ((work, replace(work, resident="none")), (1,), "must stay in both"),
+        ((work, other), (1,), "reads another"),
+        ((deep, deep), (1,), "8 tiles"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            check(Chain(parts, keeps=keeps), IBERT)
 
 
 def test_a_plan_alone_has_no_best_schedule():

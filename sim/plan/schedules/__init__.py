@@ -25,6 +25,7 @@ SCHEDULES = {
     "fused": "LayerNorm, too, on its product's move-out, and softmax of rows up to the whole accumulator",
     "streaming": "scores, softmax and the product with the values in blocks of queries, scores never in memory",
     "overlap": "no fence between the programs of independent operators, heads among them",
+    "resident": "rows that several operators read stay in the scratchpad from one to the next",
 }
 """Names of schedules and what they do; joined by + they do both."""
 
@@ -33,13 +34,6 @@ BEST = "best"
 
 WHAT = {**SCHEDULES, BEST: "of these, for each group of operators the one that ends first, found by running them"}
 """What `carat list` prints."""
-
-UNABLE = {
-    "resident": "results of the array leave the accumulator to memory only, and what the array writes to the "
-    "scratchpad itself is not scaled, so no operator finds the one before it on chip (docs/SCHEDULES.md); nearest: "
-    "streaming, which keeps scores there, or fused",
-}
-"""Schedules of the literature that no command of the machine gives, and why."""
 
 EXCLUSIVE = (("fused", "unfused"), ("unfused", "streaming"))
 """Schedules that contradict each other."""
@@ -104,9 +98,8 @@ def problems(choices: Choices) -> list[str]:
         found += [
             f"schedule {part!r} is unknown; there are {', '.join(known)}{did_you_mean(part, known)}"
             for part in asked
-            if part not in known and part not in UNABLE
+            if part not in known
         ]
-        found += [f"schedule {part!r}: {UNABLE[part]}" for part in asked if part in UNABLE]
         if len(asked) > 1 and (alone := [part for part in asked if part in ("library", BEST)]):
             found.append(f"schedule {text!r}: {alone[0]} goes with no other; nearest: {alone[0]}")
         found += [
