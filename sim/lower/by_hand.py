@@ -12,13 +12,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations, product
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import InputError
 from sim.hardware import Hardware
-from sim.isa.commands import ACCUMULATE_BIT, ACCUMULATOR_BIT, COMMAND, FULL_WIDTH_BIT, GARBAGE_ADDRESS, Funct, Program
+from sim.isa.commands import (
+    ACCUMULATE_BIT,
+    ACCUMULATOR_BIT,
+    COMMAND,
+    FULL_WIDTH_BIT,
+    GARBAGE_ADDRESS,
+    Funct,
+    Program,
+    command,
+    program,
+)
 from sim.isa.commands import local_operand as local
 from sim.lower.encode import LOAD_FUNCTS, Stream
 from sim.lower.tiling import Tile, blocks_of, tile_counts
@@ -95,7 +106,7 @@ def problems(work: Matmul, how: HandMapping, hw: Hardware) -> list[str]:
 class _Piece:
     """Commands of one tile by loads, computes and stores, with DRAM addresses relative to its operands.
 
-    ``bases``: whose the addresses of loads are (1 A, 2 B, 4 partial sums).
+    ``bases``: whose the addresses of loads are (`_A`, `_B`, `_SUMS`).
     """
 
     loads: Program
@@ -104,15 +115,34 @@ class _Piece:
     stores: Program
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """All that a tile's commands depend on: sizes in elements, halves, loads and stores, whether it accumulates."""
+_NONE, _A, _B, _SUMS, _STORED = range(5)
+"""Whose address a command's is relative to: no operand's, the next tile's A, B or partial sums, this tile's results."""
+
+
+class _Kind(NamedTuple):
+    """All that a tile's commands depend on: sizes in elements, halves, loads and stores, whether it accumulates.
+
+    ``to_sums``: what it stores are partial sums.
+    """
 
     size: Tile
     halves: tuple[int, int, int]
     loads: tuple[bool, bool, bool]
     stores: bool
     adds: bool
+    to_sums: bool
+
+
+class _Turn(NamedTuple):
+    """All that the commands of one turn depend on: a tile's computes and stores, with the loads of the one behind it.
+
+    ``configures``: the width of its stores is told; ``apart``: a fence lies between the two tiles.
+    """
+
+    tile: _Kind | None
+    behind: _Kind | None
+    configures: bool
+    apart: bool
 
 
 def lower_by_hand(work: Matmul, how: HandMapping, hw: Hardware, sums_address: int = 0) -> Program:
@@ -132,78 +162,122 @@ def lower_by_hand(work: Matmul, how: HandMapping, hw: Hardware, sums_address: in
     stream.config_ld(work.a.row_stride * hw.input_bytes, 0, scale=work.a_scale)
     stream.config_ld(work.b.row_stride * hw.input_bytes, 1, scale=work.b_scale, block_rows=how.array_rows)
     stream.config_ld(work.n * hw.acc_bytes, 2)
-    pieces: dict[tuple[_Kind, bool], _Piece] = {}
+    turns = _Turns(work, how, hw, sums_address)
     full: bool | None = None  # the width that the stores are configured for
-    before: _Placed | None = None
-    for at, kind, last in _tiles(work, how, hw):
-        to_sums = spills and not last
-        if (kind, to_sums) not in pieces:
-            pieces[kind, to_sums] = _piece(work, how, hw, kind, to_sums)
-        now = _placed(work, hw, pieces[kind, to_sums], at, sums_address, to_sums)
-        apart = before is not None and spills and at[2] != before.k
-        full = _finish(stream, work, hw, before, None if apart else now, full)
-        if apart:
-            stream.fence()
-        if apart or before is None:
-            stream.emit_packed(now.loads)
-        before = now
-    _finish(stream, work, hw, before, None, full)
+    before: tuple[Tile, _Kind] | None = None
+    for at, kind in _tiles(work, how, hw):
+        apart = before is not None and spills and at[2] != before[0][2]
+        full = turns.add(before, (at, kind), full, apart)
+        before = at, kind
+    turns.add(before, None, full, False)
+    stream.emit_packed(turns.program())
     stream.fence()
     return stream.program()
 
 
-@dataclass(frozen=True)
-class _Placed:
-    """Commands of one tile with its addresses; ``k``: first element along K; ``to_sums``: it stores partial sums."""
+class _Turns:
+    """The turns of a program: which commands each has, made once a kind, and the addresses that come to them."""
 
-    loads: Program
-    computes: Program
-    stores: Program
-    k: int
-    to_sums: bool
+    def __init__(self, work: Matmul, how: HandMapping, hw: Hardware, sums_address: int):
+        self.work, self.how, self.hw, self.sums_address = work, how, hw, sums_address
+        self.pieces: dict[_Kind, _Piece] = {}
+        self.numbers: dict[_Turn, int] = {}
+        self.made: list[tuple[Program, Numbers]] = []
+        self.order: list[int] = []
+        self.addresses: list[tuple[int, int, int, int, int]] = []
 
-
-def _placed(work: Matmul, hw: Hardware, piece: _Piece, at: Tile, sums_address: int, to_sums: bool) -> _Placed:
-    sums_at = sums_address + (at[0] * work.n + at[1]) * hw.acc_bytes
-    a_at = work.a.address + (at[0] * work.a.row_stride + at[2]) * hw.input_bytes
-    b_at = work.b.address + (at[2] * work.b.row_stride + at[1]) * hw.input_bytes
-    c_at = sums_at if to_sums else work.c.address + (at[0] * work.c.row_stride + at[1]) * _c_bytes(work, hw)
-    loads, stores = piece.loads.copy(), piece.stores.copy()
-    loads["rs1"] += np.array([0, a_at, b_at, 0, sums_at])[piece.bases]
-    stores["rs1"] += c_at
-    return _Placed(loads, piece.computes, stores, at[2], to_sums)
-
-
-def _finish(
-    stream: Stream, work: Matmul, hw: Hardware, tile: _Placed | None, behind: _Placed | None, full: bool | None
-) -> bool | None:
-    """Emit computes and stores of a tile, with the loads of the one behind it; return the width that is configured."""
-    if tile is None:
+    def add(
+        self, tile: tuple[Tile, _Kind] | None, behind: tuple[Tile, _Kind] | None, full: bool | None, apart: bool
+    ) -> bool | None:
+        """Append a turn; ``full``: the width that stores are configured for. Returns what it is behind it."""
+        work, hw = self.work, self.hw
+        a_at = b_at = sums_at = stored_at = 0
+        configures = False
+        if tile is not None and tile[1].stores:
+            configures, full = tile[1].to_sums != full, tile[1].to_sums
+            i, j, _ = tile[0]
+            stored_at = self._sums(i, j) if full else work.c.address + (i * work.c.row_stride + j) * _c_bytes(work, hw)
+        if behind is not None:
+            i, j, k = behind[0]
+            a_at = work.a.address + (i * work.a.row_stride + k) * hw.input_bytes
+            b_at = work.b.address + (k * work.b.row_stride + j) * hw.input_bytes
+            sums_at = self._sums(i, j)
+        turn = _Turn(tile and tile[1], behind and behind[1], configures, apart)
+        number = self.numbers.setdefault(turn, len(self.made))
+        if number == len(self.made):
+            self.made.append(self._commands(turn))
+        self.order.append(number)
+        self.addresses.append((0, a_at, b_at, sums_at, stored_at))
         return full
-    stream.emit_packed(tile.computes if behind is None else interleaved(tile.computes, behind.loads))
-    if len(tile.stores) and tile.to_sums != full:
-        full = tile.to_sums
-        stride = work.n * hw.acc_bytes if full else work.c.row_stride * _c_bytes(work, hw)
-        stream.config_st(stride, activation=0 if full else int(work.activation == "relu"), scale=work.scale)
-    stream.emit_packed(tile.stores)
-    return full
+
+    def _sums(self, i: int, j: int) -> int:
+        return self.sums_address + (i * self.work.n + j) * self.hw.acc_bytes
+
+    def _commands(self, turn: _Turn) -> tuple[Program, Numbers]:
+        """Return the commands of a kind of turn, and whose the address of each is relative to."""
+        ahead = None if turn.behind is None else self._piece(turn.behind)
+        loads = _commands([], self.hw) if ahead is None else ahead.loads
+        bases = np.zeros(0, np.int64) if ahead is None else ahead.bases
+        if turn.tile is None:
+            return loads, bases
+        piece = self._piece(turn.tile)
+        found, of = piece.computes, np.full(len(piece.computes), _NONE)
+        if not turn.apart:
+            order = _interleaving(len(found), len(loads))
+            found, of = np.concatenate([found, loads])[order], np.concatenate([of, bases])[order]
+        between = self._configured(turn.tile) if turn.configures else _commands([], self.hw)
+        parts = [found, between, piece.stores]
+        of = np.concatenate([of, np.repeat([_NONE, _STORED], [len(between), len(piece.stores)])])
+        if turn.apart:
+            parts += [program([command(Funct.FENCE)]), loads]
+            of = np.concatenate([of, [_NONE], bases])
+        return np.concatenate(parts), of
+
+    def _configured(self, kind: _Kind) -> Program:
+        """Return the configuration of a tile's stores."""
+        stream, work = Stream(self.hw), self.work
+        stride = work.n * self.hw.acc_bytes if kind.to_sums else work.c.row_stride * _c_bytes(work, self.hw)
+        activation = 0 if kind.to_sums else int(work.activation == "relu")
+        stream.config_st(stride, activation=activation, scale=work.scale)
+        return stream.program()
+
+    def _piece(self, kind: _Kind) -> _Piece:
+        if kind not in self.pieces:
+            self.pieces[kind] = _piece(self.work, self.how, self.hw, kind)
+        return self.pieces[kind]
+
+    def program(self) -> Program:
+        """Return the commands of all turns with their addresses."""
+        lengths = np.array([len(one) for one, _ in self.made])
+        order = np.array(self.order)
+        each = lengths[order]
+        begins = np.cumsum(lengths) - lengths
+        turn = np.repeat(np.arange(len(order)), each)
+        place = np.arange(len(turn)) + (begins[order] - (np.cumsum(each) - each))[turn]
+        found: Program = np.concatenate([one for one, _ in self.made])[place]
+        bases = np.concatenate([bases for _, bases in self.made])[place]
+        found["rs1"] += np.array(self.addresses)[turn, bases].astype(found["rs1"].dtype)
+        return found
 
 
 def interleaved(commands: Program, others: Program) -> Program:
     """Return both in their own orders, ``others`` spread evenly from the front over pairs of ``commands``."""
-    pairs = np.arange(len(commands)) // 2
-    places = np.arange(len(others)) * (pairs[-1] + 1) / max(1, len(others)) - 0.5
-    whole = np.concatenate([commands, others])
-    return whole[np.argsort(np.concatenate([pairs, places]), kind="stable")]
+    return np.concatenate([commands, others])[_interleaving(len(commands), len(others))]
+
+
+def _interleaving(commands: int, others: int) -> Numbers:
+    """Return the order of `interleaved` for so many commands."""
+    pairs = np.arange(commands) // 2
+    places = np.arange(others) * (pairs[-1] + 1) / max(1, others) - 0.5
+    return np.argsort(np.concatenate([pairs, places]), kind="stable")
 
 
 def _c_bytes(work: Matmul, hw: Hardware) -> int:
     return hw.acc_bytes if work.full_c else hw.input_bytes
 
 
-def _tiles(work: Matmul, how: HandMapping, hw: Hardware) -> Iterator[tuple[Tile, _Kind, bool]]:
-    """Yield each tile in order: its first elements along I, J, K, its kind, and whether it ends a sum over K."""
-    dims = (work.m, work.n, work.k)
+def _tiles(work: Matmul, how: HandMapping, hw: Hardware) -> Iterator[tuple[Tile, _Kind]]:
+    """Yield each tile in order: its first elements along I, J, K, and its kind."""
     step = tuple(size * block for size, block in zip(how.tile, how.block(hw.dim), strict=True))
     counts = tile_counts(how.blocks(work, hw.dim), how.tile)
     spills = how.spills(counts)
@@ -220,16 +294,13 @@ def _tiles(work: Matmul, how: HandMapping, hw: Hardware) -> Iterator[tuple[Tile,
                 held[operand] = wanted[operand]
                 halves[operand] ^= 1
         at = (i * step[0], j * step[1], k * step[2])
-        size = tuple(min(s, n - a) for s, n, a in zip(step, dims, at, strict=True))
+        size = (min(step[0], work.m - at[0]), min(step[1], work.n - at[1]), min(step[2], work.k - at[2]))
         loads = (fresh[0], fresh[1], spills and not first)
-        yield (
-            at,
-            _Kind((size[0], size[1], size[2]), (halves[0], halves[1], halves[2]), loads, last or spills, not first),
-            last,
-        )
+        stores, to_sums = last or spills, spills and not last
+        yield at, _Kind(size, (halves[0], halves[1], halves[2]), loads, stores, not first, to_sums)
 
 
-def _piece(work: Matmul, how: HandMapping, hw: Hardware, kind: _Kind, to_sums: bool) -> _Piece:
+def _piece(work: Matmul, how: HandMapping, hw: Hardware, kind: _Kind) -> _Piece:
     """Return a tile's commands: loads, computes in the inner order, stores."""
     dim = hw.dim
     cut = _Cut(kind.size, how.block(dim))
@@ -242,26 +313,26 @@ def _piece(work: Matmul, how: HandMapping, hw: Hardware, kind: _Kind, to_sums: b
         i, j = _pairs(i_count, j_count)
         rs1 = (i * dim * work.n + j * how.array_columns) * hw.acc_bytes
         rs2 = local(c_base + (i * j_count + j) * dim, cut.sizes(1, j), cut.sizes(0, i))
-        parts.append((np.full(len(i), int(LOAD_FUNCTS[2])), rs1, rs2, 4))
+        parts.append((np.full(len(i), int(LOAD_FUNCTS[2])), rs1, rs2, _SUMS))
     if kind.loads[1]:
         wide = hw.max_block_len if how.array_columns == dim else 1
         k, j = _pairs(k_count, j_count, wide)
         rs1 = (k * how.array_rows * work.b.row_stride + j * how.array_columns) * hw.input_bytes
         rs2 = local(b_base + (k * j_count + j) * how.array_rows, cut.sizes(1, j, wide), cut.sizes(2, k))
-        parts.append((np.full(len(k), int(LOAD_FUNCTS[1])), rs1, rs2, 2))
+        parts.append((np.full(len(k), int(LOAD_FUNCTS[1])), rs1, rs2, _B))
     if kind.loads[0]:
         wide = hw.max_block_len if how.array_rows == dim else 1
         i, k = _pairs(i_count, k_count, wide)
         rs1 = (i * dim * work.a.row_stride + k * how.array_rows) * hw.input_bytes
         rs2 = local(a_base + (i * k_count + k) * dim, cut.sizes(2, k, wide), cut.sizes(0, i))
-        parts.append((np.full(len(i), int(LOAD_FUNCTS[0])), rs1, rs2, 1))
+        parts.append((np.full(len(i), int(LOAD_FUNCTS[0])), rs1, rs2, _A))
     computes = _computes(how, cut, (a_base, b_base, c_base), kind.adds, dim)
     stores: list[tuple[Numbers, Numbers, Numbers]] = []
     if kind.stores:
-        wide_sums = to_sums or work.full_c
+        wide_sums = kind.to_sums or work.full_c
         i, j = _pairs(i_count, j_count)
         element = hw.acc_bytes if wide_sums else hw.input_bytes
-        rs1 = (i * dim * (work.n if to_sums else work.c.row_stride) + j * how.array_columns) * element
+        rs1 = (i * dim * (work.n if kind.to_sums else work.c.row_stride) + j * how.array_columns) * element
         full_bit = FULL_WIDTH_BIT if wide_sums else 0
         rs2 = local(c_base + full_bit + (i * j_count + j) * dim, cut.sizes(1, j), cut.sizes(0, i))
         stores = [(np.full(len(i), int(Funct.MVOUT)), rs1, rs2)]
