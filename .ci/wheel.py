@@ -22,48 +22,25 @@ ROOT = Path(__file__).parents[1]
 TAKEN = ("carat", "hwconfigs", "reports", "sim", "workloads", "LICENSE", "README.md", "pyproject.toml", "setup.cfg")
 """What a wheel is made of."""
 
-LINES = (None, "block16:0.5", "2:4", "unstructured:0.3/pack", "unstructured:0.3/bitmap", "activations=2:4")
-USE = f"""
-import sys
-import sim
-import workloads
-from sim import functional, hardware
-from sim.functional import products
-from sim.plan.planner import plan
-from sim.trace.profile import profile
-for line in {LINES!r}:
-    result = sim.simulate(
-        "encoder-layer", "gemmini_sparse", seq=32, hidden=64, heads=2, ffn=64, sparsity=line, cache=False
-    )
-profile(result)
-for preset, changes in (("gemmini_l2", {{}}), ("gemmini_ibert", {{"cores.count": 2, "cores.shared": "memory"}})):
-    sim.simulate("encoder-layer", preset, overrides=changes, seq=32, hidden=64, heads=2, ffn=64, cache=False)
-hw = hardware.load("gemmini_ibert")
-machine = functional.Machine(hw, 1 << 24)
-for step in plan(workloads.build("encoder-layer", seq=16, hidden=64, heads=2, ffn=64), hw):
-    for work in step.works:
-        if products.able(work, hw):
-            products.compute(work, machine)
-"""
-"""What calls the entries: timing on one core, behind an L2, on several cores, timelines, the lowering of products with
-zeros, the executor's whole products. The executor's loop over commands alone is compiled at its first use, as it is no
-shared object (`sim.core.linking` refuses it)."""
-
-COMPILE = f"""
+COMPILE = """
 from sim.core import compiling
+import entries
 compiling.compile_all(compiling.wanted())
-{USE}
+entries.timing()
 """
+"""The executor's loop over commands is compiled at its first use, as it is no shared object."""
 
-RUN = f"""
-{USE}
-print(sim.__file__, result.cycles, "numba" in sys.modules)
+RUN = """
+import sys
+import entries
+print(entries.sim.__file__, entries.timing().cycles, "numba" in sys.modules)
 """
 
 
 def python(code: str, where: Path, cache: Path, **settings: str) -> str:
     """Run code with the packages that lie in a folder; return what it prints."""
-    environment = {**os.environ, "PYTHONPATH": str(where), "CARAT_CACHE_DIR": str(cache), **settings}
+    path = os.pathsep.join([str(where), str(Path(__file__).parent)])  # behind it entries.py
+    environment = {**os.environ, "PYTHONPATH": path, "CARAT_CACHE_DIR": str(cache), **settings}
     command = [sys.executable, "-P", "-c", code]
     return subprocess.run(command, env=environment, cwd=cache, check=True, stdout=subprocess.PIPE, text=True).stdout
 
