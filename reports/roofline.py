@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -39,13 +40,10 @@ def roofline(axes: Axes, runs: Mapping[str, SavedRun]) -> Axes:
     finite = finite[np.isfinite(finite)]
     ends = np.array([finite.min() / 3, finite.max() * 3])
     handles: list[Line2D] = []
-    for number, (name, run) in enumerate(runs.items()):
+    _roofs(axes, list(runs.values()), ends)
+    for number, name in enumerate(runs):
         color = style.RUN_COLORS[number % len(style.RUN_COLORS)]
-        roofs, table = run.record["roofs"], tables[name]
-        for key, dashes in (("dram_read_bytes_per_cycle", "-"), ("spad_bytes_per_cycle", "--")):
-            bend = roofs["macs_per_cycle"] / roofs[key]
-            xs = np.unique(np.clip([ends[0], bend, ends[1]], *ends))
-            axes.plot(xs, np.minimum(roofs["macs_per_cycle"], xs * roofs[key]), dashes, color=color, lw=1.2)
+        table = tables[name]
         sizes = 12 + 160 * table["share"]
         axes.scatter(table["dram_intensity"], table["rate"], s=sizes, color=color, zorder=3)
         axes.scatter(table["spad_intensity"], table["rate"], s=sizes, facecolors="none", edgecolors=color, zorder=3)
@@ -67,6 +65,17 @@ def roofline(axes: Axes, runs: Mapping[str, SavedRun]) -> Axes:
     marks = [(float(x), float(y)) for x, y in zip(shown["dram_intensity"], shown["rate"], strict=True)]
     fit.name_points(axes, _named(tables), marks=marks)
     return axes
+
+
+def _roofs(axes: Axes, runs: list[SavedRun], ends: npt.NDArray[np.float64]) -> None:
+    """Draw each distinct roof once: in the colour of its run, dark where several runs have it."""
+    for key, dashes in (("dram_read_bytes_per_cycle", "-"), ("spad_bytes_per_cycle", "--")):
+        of = [(run.record["roofs"]["macs_per_cycle"], run.record["roofs"][key]) for run in runs]
+        for most, rate in dict.fromkeys(of):
+            alone = of.count((most, rate)) == 1
+            color = style.RUN_COLORS[of.index((most, rate)) % len(style.RUN_COLORS)] if alone else style.DARK_TEXT
+            xs = np.unique(np.clip([ends[0], most / rate, ends[1]], *ends))
+            axes.plot(xs, np.minimum(most, xs * rate), dashes, color=color, lw=1.2)
 
 
 def points(run: SavedRun) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import product
+from typing import Any
 
 from sim.base.errors import InputError
 from sim.graph import Graph
@@ -77,7 +78,7 @@ def _largest(value: int, unit: int, size: str, sizes: Mapping[str, object], made
     return found * unit
 
 
-def few_repeats(sizes: Mapping[str, object]) -> tuple[dict[str, object], float]:
+def few_repeats(sizes: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
     """Return sizes of no more than `FEW` layers and sequences, and how many times as many sequences were asked for."""
     repeating = {size: n for size, n in sizes.items() if size in REPEATING and isinstance(n, int) and n > FEW}
     batch = repeating.get("batch", FEW)

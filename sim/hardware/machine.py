@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import cached_property
-from typing import Annotated, Any, Literal, NamedTuple, cast
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr
 
@@ -114,17 +114,17 @@ class Hardware(Table, metaclass=_OnlyLoaded):
     @classmethod
     def model_validate_json(cls, *_: Any, **__: Any) -> Hardware:
         """Raise InputError: as for calling the class."""
-        return cast(Hardware, cls())
+        return cls()
 
     @classmethod
     def model_validate_strings(cls, *_: Any, **__: Any) -> Hardware:
         """Raise InputError: as for calling the class."""
-        return cast(Hardware, cls())
+        return cls()
 
     @classmethod
-    def model_construct(cls, *_: Any, **__: Any) -> Hardware:  # type: ignore[override]
+    def model_construct(cls, *_: Any, **__: Any) -> Hardware:
         """Raise InputError: as for calling the class."""
-        return cast(Hardware, cls())
+        return cls()
 
     name: str
     description: str

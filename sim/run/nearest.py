@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from sim.base.errors import InputError
 from sim.graph.limits import TooManyOperators
@@ -22,14 +23,15 @@ BARE = re.compile(r"-?\d+")
 
 
 def legal_at_once(
-    refused: InputError, sizes: Mapping[str, object], accept: Callable[[dict[str, object], bool], object]
+    refused: InputError, sizes: Mapping[str, object], accept: Callable[[dict[str, Any], bool], object]
 ) -> InputError:
     """Return ``refused`` with hints that ``accept`` takes at once, or as it is where following them leads nowhere.
 
     ``accept``: raises InputError for sizes that are not legal; the other argument says that their layers and sequences
     are known to be few enough, so that not all have to be built.
     """
-    tried, error = dict(sizes), refused
+    tried: dict[str, Any] = dict(sizes)
+    error = refused
     for _ in range(MOST_FOLLOWED):
         changed = {size: value for problem in error.problems for size, value in _named(problem, tried).items()}
         if all(tried.get(size) == value for size, value in changed.items()):

@@ -243,7 +243,7 @@ class Resolver:
             if not isinstance(request.graph, str) or request.graph.endswith((".onnx", ".pt2")):
                 raise
 
-            def accept(sizes: dict[str, object], counted: bool) -> Graph:
+            def accept(sizes: dict[str, Any], counted: bool) -> Graph:
                 small, times = few_repeats(sizes) if counted else (sizes, 1.0)
                 return self._checked(replace(request, sizes=tuple(small.items())), times)
 

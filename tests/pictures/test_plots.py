@@ -79,6 +79,18 @@ def test_no_operator_lies_above_its_roofs(runs: Runs) -> None:
         assert (table["rate"] <= table["spad_intensity"] * roofs["spad_bytes_per_cycle"] * (1 + 1e-9)).all()
 
 
+def test_a_roof_that_several_runs_have_is_drawn_once_and_dark(runs: Runs) -> None:
+    """Drawn for each run, the last one's colour hides the others: as if they had no roof."""
+    lines = roofline.roofline(Figure().subplots(), runs).get_lines()
+    keys = ("dram_read_bytes_per_cycle", "spad_bytes_per_cycle")
+    roofs = [
+        (key, run.record["roofs"]["macs_per_cycle"], run.record["roofs"][key]) for run in runs.values() for key in keys
+    ]
+    assert len(lines) == len(set(roofs))
+    shared = sum(roofs.count(roof) > 1 for roof in set(roofs))
+    assert sum(line.get_color() == style.DARK_TEXT for line in lines) == shared
+
+
 def test_roofline_axes_are_logarithmic_and_say_so(runs: Runs) -> None:
     axes = roofline.roofline(Figure().subplots(), runs)
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
