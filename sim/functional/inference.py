@@ -192,6 +192,7 @@ def stored(model: Model, hw: Hardware, numerics: Numerics, numbers: Scales, rule
     """Return a run whose weights are stored with scales that are known."""
     run = Run(model.graph, hw, model.given, model.epsilon, model.head_dim, WordSizes(model.graph, hw, rules))
     run.commands, run.numbers = numerics.commands, numbers
+    run.dynamic = numerics.recipe.scales == "dynamic"
     run.load_weights()
     return run
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from sim.base.errors import CaratError
 from sim.cost import host as host_prices
-from sim.functional import host, products
+from sim.functional import dynamic, host, products
 from sim.functional.kernels.counts import NAMES
 from sim.functional.machine import Machine
 from sim.functional.quantization.outliers import split
@@ -66,6 +66,8 @@ class Run:
         self.timings: dict[Hashable, Timing] | None = None
         self.machines: dict[Hardware, Machine] = {hw: self.machine}
         self.weights: dict[Operand, Array] = {}
+        self.dynamic = False
+        """Whether the host chooses the scale of what it writes by what it writes (`sim.functional.dynamic`)."""
         self.commands = True
         """Whether values come from the executor, command by command, or from `products` where that is able."""
 
@@ -150,6 +152,13 @@ class Run:
         scale = np.float32(self.scale_of(name)) * self.numbers.factors(name)
         return np.asarray(self.stored(name).astype(np.float32) * scale, np.float32)
 
+    def store_bias(self, op: Op) -> None:
+        """Quantise the bias of a matmul at the scale of its sums."""
+        name = op.inputs[2].tensor
+        factors = self.numbers.factors(op.inputs[1].tensor)
+        values = self.given[name] + self.numbers.bias.get(name, np.float32(0))
+        self.store(name, values, self.product_scale(op) * factors, True)
+
     def load_weights(self) -> None:
         """Quantise the matmuls' weights (but for the mask, which `array_step` stores), biases at the sums' scale."""
         for op in self.graph.ops:
@@ -161,9 +170,7 @@ class Run:
                     continue
                 values = self.given[name]
                 if index == 2:
-                    factors = self.numbers.factors(op.inputs[1].tensor)
-                    values = values + self.numbers.bias.get(name, np.float32(0))
-                    self.store(name, values, self.product_scale(op) * factors, True)
+                    self.store_bias(op)
                     continue
                 if name in self.numbers.whole:
                     flat = self.numbers.whole[name].reshape(1, -1)
@@ -268,9 +275,13 @@ class Run:
         """
         if step.engine == "host":
             assert step.host_kind is not None
+            cycles = host_prices.cycles(step.host_kind, step.host_elements, self.hw, row=step.n, macs=step.macs)
             if step.name in self.ops:
-                self.host_step(self.ops[step.name])
-            return host_prices.cycles(step.host_kind, step.host_elements, self.hw, row=step.n, macs=step.macs)
+                op = self.ops[step.name]
+                if self.dynamic and dynamic.chooses(self.graph, op):
+                    cycles += dynamic.rescale(self, op)
+                self.host_step(op)
+            return cycles
         if isinstance(step, VectorStep):
             assert step.vector_work is not None
             for name in step.ops:

@@ -53,8 +53,8 @@ class Request:
             "--quantize",
             metavar="KEY=VALUE",
             help="clip=max|percentile|mse, percentile=99.99, channels=on|off, smooth=0.8, outlier_columns=16, "
-            "residual=int8|int32, rounding=nearest|compensated, bias_correction=on|off; or plain: one scale per "
-            "tensor, int8 everywhere.",
+            "residual=int8|int32, rounding=nearest|compensated, bias_correction=on|off, scales=static|dynamic; "
+            "or plain: one scale per tensor, int8 everywhere.",
         ),
     ] = None
     calibrate: Annotated[

@@ -120,7 +120,7 @@ def possible(recipe: Recipe, case: Case) -> Recipe:
     """Return the recipe as far as the machine can follow it.
 
     Floating-point machines quantise nothing. An int32 residual needs an accumulator that is read at full width, and
-    GELU, LayerNorm and the embeddings all on the host, or all on the array.
+    GELU, LayerNorm and the embeddings all on the host, or all on the array; dynamic scales need the host.
     """
     if not case.hw.array.input_type.startswith("int"):
         return PLAIN
@@ -129,9 +129,13 @@ def possible(recipe: Recipe, case: Case) -> Recipe:
         chosen.layernorm == "array" and chosen.embeddings == "host"
     )
     if mixed or not case.hw.accumulator.read_full_width:
-        return replace(recipe, residual="int8")
+        return replace(recipe, residual="int8", scales="static")
     # with all on the array, columns have steps of their own already; no host is there to divide them
-    return replace(recipe, smooth=0.0) if chosen.layernorm == "array" and recipe.residual == "int32" else recipe
+    return (
+        replace(recipe, smooth=0.0, scales="static")
+        if chosen.layernorm == "array" and recipe.residual == "int32"
+        else recipe
+    )
 
 
 def _form(case: Case, recipe: Recipe) -> Form:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError
 from sim.base.reading import read_text
+from sim.cli.infer import prepare
 from sim.cli.infer.given import DEFAULT_TOKENS, Request
 from sim.functional import images
 from sim.functional.tokens import Sequence, read_labelled, read_tokens
@@ -16,6 +17,7 @@ from sim.sparsity.spec import parse
 from workloads.checkpoint import tokenizer
 
 if TYPE_CHECKING:
+    from sim.functional.quantization.recipe import Recipe
     from sim.hardware import Hardware
     from sim.sparsity.precision import Precision
     from workloads.checkpoint import Checkpoint
@@ -74,6 +76,15 @@ def check_given(request: Request, model: Checkpoint) -> None:
         f"{name}: {model.name} reads images (nearest: --image)" for name in words if words[name] is not None
     ]:
         raise InputError(problems)
+
+
+def check_scales(request: Request, recipe: Recipe, case: prepare.Case) -> None:
+    """Refuse dynamic scales where no host writes what they are of."""
+    if recipe.scales == "dynamic" and prepare.possible(recipe, case).scales != "dynamic":
+        raise InputError(
+            f"--quantize scales=dynamic: the host finds them in what it writes as float, and here it writes none on "
+            f"{case.hw.name} (nearest: scales=static, or without {'--integer' if request.integer else '--layernorm'})"
+        )
 
 
 def sequence(request: Request, model: Checkpoint, first: Sequence | None = None) -> Sequence:

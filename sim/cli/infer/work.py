@@ -16,6 +16,7 @@ from sim.cli.infer.request import (
     check_engines,
     check_generated,
     check_given,
+    check_scales,
     labelled,
     sentence_ids,
     sequence,
@@ -48,6 +49,7 @@ def run(request: Request) -> None:
     check_engines(engines, machine)
     if request.compare and request.generate is not None:
         raise InputError("--generate: --compare runs one sequence with each quantisation (nearest: without --generate)")
+    check_scales(request, recipe, prepare.Case(model, machine, engines, 1, False))
     if request.compare:
         compare(request, model, machine, engines, sizes)
         return

@@ -11,6 +11,7 @@ from sim.base.errors import InputError, did_you_mean
 Clip = Literal["max", "percentile", "mse"]
 Residual = Literal["int8", "int32"]
 Rounding = Literal["nearest", "compensated"]
+Scaling = Literal["static", "dynamic"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class Recipe:
     with clip "max". ``residual``: type of the residual stream
     (`workloads.checkpoint.form.Form`). ``rounding``: of weights, to the nearest integer, or so that errors compensate
     on the calibration sequences (GPTQ, `rounding`). ``bias_correction``: take the mean error of the integer GELU out of
-    the bias behind it (`bias`); with everything on the array.
+    the bias behind it (`bias`); with everything on the array. ``scales``: of what a host writes for products with
+    weights, static from calibration, or dynamic: the host finds the largest magnitude of each sequence, and writes the
+    biases at the scale that follows.
     """
 
     clip: Clip = "max"
@@ -40,6 +43,7 @@ class Recipe:
     headroom: float = 1.0
     rounding: Rounding = "compensated"
     bias_correction: bool = True
+    scales: Scaling = "static"
 
     def extra(self, dim: int, least: int = 16) -> int:
         """Return the number of columns added to an operand on an array of ``dim`` columns; by default whole blocks.
@@ -67,6 +71,7 @@ COMPARED = {
     "... smooth 0.8": Recipe(outlier_columns=0, smooth=0.8),
     "default (split outliers)": Recipe(),
     "... split 32": Recipe(outlier_columns=32),
+    "... dynamic scales": Recipe(scales="dynamic"),
 }
 """Recipes that are compared, from the simplest to the default and beyond."""
 
@@ -100,6 +105,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "channels": {"on": True, "off": False},
     "residual": {"int8": "int8", "int32": "int32"},
     "bias_correction": {"on": True, "off": False},
+    "scales": {"static": "static", "dynamic": "dynamic"},
     "rounding": {"nearest": "nearest", "compensated": "compensated"},
 }
 """Options with named values."""
