@@ -94,6 +94,15 @@ class Request:
             help="Let a decoder choose N tokens behind the prompt, and compare each choice with that of float.",
         ),
     ] = None
+    fisher: Annotated[
+        Path | None,
+        typer.Option(
+            "--fisher",
+            metavar="FILE.npz",
+            help="Keep the weights with their diagonal Fisher information on the calibration sequences here, for "
+            "carat run --prune ... --weights FILE.npz.",
+        ),
+    ] = None
     pad_to: Annotated[
         int | None, typer.Option("--pad-to", min=1, metavar="N", help="Fill up to N tokens behind an attention mask.")
     ] = None

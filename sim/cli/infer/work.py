@@ -9,7 +9,7 @@ import typer
 
 from sim.base.errors import InputError
 from sim.cli import common
-from sim.cli.infer import prepare, report
+from sim.cli.infer import fisher, prepare, report
 from sim.cli.infer.compare import compare
 from sim.cli.infer.given import Request
 from sim.cli.infer.request import (
@@ -49,6 +49,8 @@ def run(request: Request) -> None:
     check_engines(engines, machine)
     if request.compare and request.generate is not None:
         raise InputError("--generate: --compare runs one sequence with each quantisation (nearest: without --generate)")
+    if request.fisher is not None:
+        fisher.check(request.fisher, model)
     check_scales(request, recipe, prepare.Case(model, machine, engines, 1, False))
     if request.compare:
         compare(request, model, machine, engines, sizes)
@@ -76,7 +78,13 @@ def run(request: Request) -> None:
         "similarity": similarities(request, case, recipe, seen),
         "generated": generated(request, case, recipe, seen, ids),
     }
+    kept = None
+    if request.fisher is not None:
+        with common.progress_bar(f"Fisher information of {model.name}") as progress:
+            kept = fisher.write(request.fisher, model, calibration.sequences, request.seed, progress)
     _report(request, case, calibration, result, (ids, others), more)
+    if kept is not None and not request.as_json:
+        typer.echo(kept)
 
 
 def generated(
