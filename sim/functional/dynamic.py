@@ -28,7 +28,7 @@ so the price is an upper bound."""
 
 def chooses(graph: Graph, op: Op) -> bool:
     """Return whether the host writes an operand of products with weights, and of nothing else."""
-    if op.kind != "quantize" or graph.tensors[op.output.tensor].dtype != "int8":
+    if "copies" not in op.attrs or graph.tensors[op.output.tensor].dtype != "int8":
         return False
     readers = graph.consumers(op.output.tensor)
     return bool(readers) and all(
