@@ -27,7 +27,7 @@ import numpy as np
 from sim import core, hardware, lower
 from sim.base.errors import InputError
 from sim.isa import commands
-from sim.timing import cores, parameters, timer, timing
+from sim.timing import cores, parameters, recurrence, timer, timing
 from sim.timing.contents import L2Contents
 from sim.timing.cores import Core, CoreTiming, Together
 from sim.timing.machines import local_rows, narrowed
@@ -54,7 +54,9 @@ DROPPED_SHARE = 4
 @cache
 def _core_version() -> str:
     """Digest of the source that turns a program into a `Timing`."""
-    door = b"\0".join(Path(str(module.__file__)).read_bytes() for module in (timer, parameters, timing, cores))
+    door = b"\0".join(
+        Path(str(module.__file__)).read_bytes() for module in (timer, parameters, timing, cores, recurrence)
+    )
     return core.SOURCE_KEY + hashlib.sha256(door).hexdigest()
 
 

@@ -20,7 +20,7 @@ from sim.core.repeat.memo import RUN
 from sim.core.units.reservation import TIMELINE
 from sim.core.units.tlb import USE
 from sim.isa.commands import COMMAND, Funct, Program
-from sim.timing import programs
+from sim.timing import programs, recurrence
 from sim.timing.contents import L2Contents, place
 from sim.timing.parameters import parameters
 from sim.timing.timing import Clock, Timing
@@ -155,7 +155,9 @@ def run(
     start = (tuple(parameters(hw).items()), phase, written_rows, commands)
     state = _fresh(*start)
     lines, channels = place(state, hw, l2)
-    refusal = periodic.refusal(state, commands.view(np.recarray)) if clock == "periodic" else ""
+    refusal = ""
+    if clock == "periodic":
+        refusal = periodic.refusal(state, commands.view(np.recarray)) or recurrence.refusal(commands)
     used: Clock = "leap" if refusal else clock
     sections = np.zeros(int((commands["funct"] == Funct.FENCE).sum()) + 1, np.int64)
     rows = max(TIMELINE_ROWS, len(commands)) if timeline else 0

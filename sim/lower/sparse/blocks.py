@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.hardware import Hardware
+from sim.lower.sparse.compiled.records import BITMAP, BITS, NO_INDEX
 from sim.lower.tiling import blocks_of
 from sim.lower.work import BlockSparseMatmul, PackedMatmul
 from sim.sparsity.masks.formats import circulant_pieces
@@ -68,6 +69,13 @@ class Blocks:
         return self.fetch == 1 and self.index_bits is None and self.stored_bits is None and bool(self.mask.all())
 
     @property
+    def index_kind(self) -> int:
+        """What the index in front of a part is; the decoder takes that of stored blocks off."""
+        if self.stored_bits is not None:
+            return NO_INDEX
+        return BITMAP if self.index_bits is None else BITS
+
+    @property
     def aligned(self) -> bool:
         """Whether blocks of A lie DIM elements apart, those of neighbouring groups included."""
         return self.depth == self.fetch * self.dim
@@ -113,18 +121,6 @@ class Blocks:
         """Return the bytes of index of the blocks in rows q first..last and columns start..stop."""
         assert self.index_bits is not None
         return blocks_of(int(self.index_bits[first:last, start:stop].sum()), BITS_PER_BYTE)
-
-    def index_rows(self, depth: int, width: int, hw: Hardware) -> int:
-        """Return the scratchpad rows that the index of a part of ``depth`` rows q and ``width`` columns may take."""
-        row_bytes = hw.sp_row_bytes
-        blocks_q, blocks_j = self.shape
-        if self.stored_bits is not None:
-            return 0  # the decoder takes the index off
-        if self.index_bits is None:
-            return blocks_of(width * column_bytes(blocks_q), row_bytes) + 1  # the first row may be shared
-        sums = np.add.reduceat(self.index_bits, np.arange(0, blocks_q, depth), axis=0)
-        sums = np.add.reduceat(sums, np.arange(0, blocks_j, width), axis=1)
-        return blocks_of(blocks_of(int(sums.max()), BITS_PER_BYTE), row_bytes)
 
 
 def block_sparse(work: BlockSparseMatmul, hw: Hardware) -> Blocks:

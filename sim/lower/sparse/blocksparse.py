@@ -26,7 +26,7 @@ from sim.lower import matmul
 from sim.lower.encode import Stream
 from sim.lower.sparse.blocks import BITS_PER_BYTE, Blocks, block_sparse, column_bytes, packed
 from sim.lower.sparse.cost import Profile
-from sim.lower.sparse.plan import Cut, choose_cut, make_cut
+from sim.lower.sparse.plan import Cut, Search
 from sim.lower.sparse.stream import Filled, filled
 from sim.lower.tiling import blocks_of, matmul_blocks, matmul_tile, tile_counts
 from sim.lower.work import BlockSparseMatmul, Matmul, PackedMatmul, SparseItem
@@ -123,13 +123,14 @@ def _filled(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, hw: Hardware
 
 def _cut(work: Matmul, profile: Profile, hw: Hardware) -> Cut:
     blocks_i, blocks_j, _ = matmul_blocks(work, hw.dim)
+    search = Search(blocks_i, profile, hw)
     if work.tile is None:
-        cut = choose_cut(blocks_i, profile, hw)
+        cut = search.best()
     else:
         tile = matmul_tile(work, hw)
         tile = (tile[0], tile[1], profile.blocks.whole(tile[2]))
         matmul.check_tiles(work, tile_counts((blocks_i, blocks_j, profile.blocks.shape[0]), tile))
-        cut = make_cut(tile, work.loop_order, blocks_i, profile, hw)
+        cut = search.cut(tile, work.loop_order)
     if cut is None:
         raise InputError(
             f"block-sparse matmul {work.m}x{work.n}x{work.k}: tile "

@@ -5,16 +5,17 @@ They decide which program is emitted, never how long it takes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sim.hardware import Hardware
-from sim.lower.sparse.blocks import Blocks, Mask
+from sim.lower.sparse.blocks import Blocks
 from sim.lower.sparse.compiled.cut import group_cycles
 from sim.lower.sparse.compiled.loads import COST
+from sim.lower.sparse.compiled.records import Sums
 
 REQUEST_OVERHEAD_CYCLES = 6
 """Round trip of a read beyond latency and beats, as the DMA sees it (rtl README, mvin rules)."""
@@ -51,45 +52,24 @@ class LoadCost:
         return gap
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Needs of the parts of B of one width, by tile column j0.
-
-    ``needs_a``: [j0, k] whether block k of A is needed; ``blocks``, ``load_cycles``: [j0, q] sums over rows of
-    blocks below q.
-    """
-
-    needs_a: Mask
-    blocks: npt.NDArray[np.int64]
-    load_cycles: npt.NDArray[np.float64]
-
-
 class Profile:
     """Blocks of B with their sums, made once per width of a part."""
 
     def __init__(self, blocks: Blocks, hw: Hardware):
         self.blocks, self.mask, self.dim = blocks, blocks.mask, hw.dim
         self.cost = LoadCost(hw)
-        self._columns: dict[int, Columns] = {}
-        self._index_rows: dict[tuple[int, int], int] = {}
+        self._sums: dict[int, Sums] = {}
 
-    def columns(self, width: int) -> Columns:
+    def sums(self, width: int) -> Sums:
         """Return the sums for parts of ``width`` block columns."""
-        if width not in self._columns:
-            blocks_k, blocks_j = self.mask.shape
-            firsts = np.arange(0, blocks_j, width)
-            counts = np.zeros((len(firsts), blocks_k + 1), dtype=np.int64)
-            cycles = np.zeros(counts.shape)
-            np.add.reduceat(self.mask, firsts, axis=1, dtype=np.int64).T.cumsum(axis=1, out=counts[:, 1:])
+        if width not in self._sums:
+            firsts = np.arange(0, self.mask.shape[1], width)
+            blocks = _below(self.mask, firsts)
+            index = blocks if self.blocks.index_bits is None else _below(self.blocks.index_bits, firsts)
+            cycles = np.zeros(blocks.shape)
             self._row_loads(width, firsts).cumsum(axis=1, out=cycles[:, 1:])
-            self._columns[width] = Columns(self.blocks.needs_a(np.diff(counts, axis=1) > 0), counts, cycles)
-        return self._columns[width]
-
-    def index_rows(self, depth: int, width: int, hw: Hardware) -> int:
-        """Return `Blocks.index_rows` of a part, worked out once."""
-        if (depth, width) not in self._index_rows:
-            self._index_rows[depth, width] = self.blocks.index_rows(depth, width, hw)
-        return self._index_rows[depth, width]
+            self._sums[width] = Sums(self.blocks.needs_a(np.diff(blocks, axis=1) > 0), blocks, index, cycles)
+        return self._sums[width]
 
     def _row_loads(self, width: int, firsts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Cycles of loading the non-zero blocks of each row k, by part of ``width`` columns: [part, k]."""
@@ -103,3 +83,10 @@ class Profile:
             parts = groups_n == n
             sums[parts] = groups[parts, :, :n].sum(axis=2)
         return sums
+
+
+def _below(counts: npt.NDArray[Any], firsts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the sums of some numbers [q, j] below each row, by part of columns: [part, q + 1]."""
+    found = np.zeros((len(firsts), len(counts) + 1), np.int64)
+    np.add.reduceat(counts, firsts, axis=1, dtype=np.int64).T.cumsum(axis=1, out=found[:, 1:])
+    return found

@@ -19,12 +19,17 @@ import numpy.typing as npt
 
 from sim.hardware import Hardware
 from sim.lower.sparse.blocks import Mask
-from sim.lower.sparse.compiled.cut import SLOTS, assign, estimate
+from sim.lower.sparse.compiled import records
+from sim.lower.sparse.compiled.cut import SLOTS
+from sim.lower.sparse.compiled.search import STEP_FIELDS, planned, tried
 from sim.lower.sparse.cost import STORE_CYCLES_PER_BLOCK_ROW, Profile
 from sim.lower.tiling import Tile, blocks_of, tile_counts
 
 ORDERS = ("ijk", "jik")
 """Loop orders with k innermost: an accumulator half holds one output tile."""
+
+AXES = {order: np.array(["ijk".index(axis) for axis in order]) for order in ("ijk", "jik", "ikj", "jki", "kij", "kji")}
+"""Numbers of the axes by loop order, outermost first."""
 
 SHARED_BANK_SLOWDOWN = 2.0
 """A and B in one single-ported bank take turns: 32 instead of 16 cycles per pair (rtl README, compute
@@ -33,9 +38,6 @@ rules).
 
 ABOUT_EQUAL = 1.02
 """Estimates this close say nothing about which plan is faster; bytes loaded, which cost energy, decide then."""
-
-STEP_FIELDS = 9
-"""Numbers of a tile in `Cut.steps`."""
 
 DEPTHS_TRIED = 4
 """Depths of a tile that are estimated, from the largest that fits downwards: a shallow first part starts
@@ -49,7 +51,8 @@ class Cut:
 
     ``steps``: int64[tiles, 9], tile (i, j, q), numbers of the parts of A and B, whether each is loaded then, slots of
     both. ``a_needed``: bool[parts of A, blocks of q]. ``block_sums``: int64[j tiles, blocks of q + 1], blocks of B
-    below each row of blocks. ``blocks_i``: rows of output blocks.
+    below each row of blocks. ``blocks_i``: rows of output blocks. ``index_rows``: scratchpad rows that the index of a
+    part may take.
     """
 
     tile: Tile
@@ -58,66 +61,9 @@ class Cut:
     steps: npt.NDArray[np.int64]
     a_needed: Mask
     block_sums: npt.NDArray[np.int64]
-    a_slots: tuple[int, ...] = ()
-    b_slots: tuple[int, ...] = ()
-    shared_banks: bool = False
-
-
-Slots = tuple[tuple[int, ...], tuple[int, ...], bool]
-"""First scratchpad row of each slot of A, and of B; whether two that meet lie in one bank."""
-
-
-def place_slots(rows: tuple[int, int], parts: tuple[int, int, int], counts: Tile, hw: Hardware) -> Slots | None:
-    """Return rows for every slot, A and B in different banks where possible; None if they don't fit.
-
-    ``rows``: of a part of A and of B, at most. ``parts``: of A and of B, pairs of slots that meet (`assign`).
-    """
-    (a_rows, b_rows), bank, total = rows, hw.sp_bank_rows, hw.sp_rows
-    parts_a, parts_b, pairs = parts
-    two_a, two_b = parts_a > 1 and counts[0] * counts[2] > 1, parts_b > 1 and counts[1] * counts[2] > 1
-    half = total // 2
+    index_rows: int
     a_slots: tuple[int, ...]
     b_slots: tuple[int, ...]
-    if two_a and two_b:
-        a_slots, b_slots = (0, half), (half - b_rows, total - b_rows)
-        fits = a_rows + b_rows <= half
-    elif two_a:
-        second = min(blocks_of(max(a_rows, 1), bank) * bank, total - b_rows - a_rows)
-        a_slots, b_slots = (0, second), (total - b_rows,)
-        fits = second >= a_rows
-    else:
-        span_b = blocks_of(max(b_rows, 1), bank) * bank
-        lower = total - span_b - b_rows if total - span_b - b_rows >= a_rows else total - 2 * b_rows
-        a_slots = (0,)
-        b_slots = (lower, total - b_rows) if two_b else (total - b_rows,)
-        fits = b_slots[0] >= a_rows
-    if not fits:
-        return None
-    a_banks = [_banks(start, a_rows, bank) for start in a_slots]
-    b_banks = [_banks(start, b_rows, bank) for start in b_slots]
-    met = [(a, b) for a in range(len(a_slots)) for b in range(len(b_slots)) if pairs >> (a * SLOTS + b) & 1]
-    return a_slots, b_slots, any(_meet(a_banks[a], b_banks[b]) for a, b in met)
-
-
-def _banks(start: int, rows: int, bank_rows: int) -> tuple[int, int]:
-    """Return the first and the last bank that a slot touches."""
-    return start // bank_rows, (start + max(rows, 1) - 1) // bank_rows
-
-
-def _meet(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    return one[0] <= other[1] and other[0] <= one[1]
-
-
-def estimate_cycles(cut: Cut, profile: Profile) -> tuple[float, float]:
-    """Return a rough length, in which loads of the next part overlap with work on this one, and that of all loads."""
-    columns, cost = profile.columns(cut.tile[1]), profile.cost
-    slowdown = SHARED_BANK_SLOWDOWN if cut.shared_banks else 1.0
-    blocks = (cut.blocks_i, profile.mask.shape[1], profile.mask.shape[0])
-    numbers = (*cut.tile, *blocks, cut.counts[2] - 1, profile.dim, profile.blocks.a_group(cost.group), cost.bridge)
-    cycles = np.array([slowdown, STORE_CYCLES_PER_BLOCK_ROW])
-    needs = cut.steps, cut.a_needed, columns.blocks, columns.load_cycles
-    total, loads = estimate(cost.record, np.array(numbers), cycles, *needs)
-    return float(total), float(loads)
 
 
 def candidates(rows_blocks: int, mask: Mask, hw: Hardware) -> Iterator[tuple[int, int]]:
@@ -139,42 +85,62 @@ def candidates(rows_blocks: int, mask: Mask, hw: Hardware) -> Iterator[tuple[int
         width = width * 3 // 2 + 1
 
 
-def make_cut(tile: Tile, order: str, rows_blocks: int, profile: Profile, hw: Hardware) -> Cut | None:
-    """Return the plan for one tile and order, or None if its parts don't fit the scratchpad."""
-    blocks_q, blocks_j = profile.mask.shape
-    counts = tile_counts((rows_blocks, blocks_j, blocks_q), tile)
-    columns, cost = profile.columns(tile[1]), profile.cost
-    steps = np.empty((prod(counts), STEP_FIELDS), np.int64)
-    needed = np.empty((len(steps), blocks_q), np.bool_)
-    axes = np.array(["ijk".index(name) for name in order])
-    runs = profile.blocks.a_group(cost.group), cost.bridge
-    parts_a, parts_b, most_a, pairs = assign(np.array(counts), axes, tile[2], columns.needs_a, runs, steps, needed)
-    edges = [*range(0, blocks_q, tile[2]), blocks_q]
-    below = columns.blocks[:, edges]
-    most_b = int((below[:, 1:] - below[:, :-1]).max())
-    rows = tile[0] * hw.dim * most_a, most_b * hw.dim + profile.index_rows(tile[2], tile[1], hw)
-    slots = place_slots(rows, (parts_a, parts_b, pairs), counts, hw)
-    return None if slots is None else Cut(tile, counts, rows_blocks, steps, needed[:parts_a], columns.blocks, *slots)
+class Search:
+    """Plans of one product; ``rows_blocks``: rows of output blocks."""
 
+    def __init__(self, rows_blocks: int, profile: Profile, hw: Hardware):
+        blocks, cost = profile.blocks, profile.cost
+        self.rows_blocks, self.profile, self.hw = rows_blocks, profile, hw
+        blocks_q, blocks_j = blocks.shape
+        values = {
+            "blocks_i": rows_blocks, "blocks_j": blocks_j, "blocks_q": blocks_q, "dim": hw.dim,
+            "a_group": blocks.a_group(cost.group), "bridge": cost.bridge,
+            "bank_rows": hw.sp_bank_rows, "sp_rows": hw.sp_rows,
+            "index_kind": blocks.index_kind, "index_row_bytes": hw.sp_row_bytes,
+            "store_cycles": STORE_CYCLES_PER_BLOCK_ROW, "shared_slowdown": SHARED_BANK_SLOWDOWN,
+        }  # fmt: skip
+        self._product = np.zeros(1, records.PRODUCT)
+        for name, value in values.items():
+            self._product[name] = value
 
-def choose_cut(rows_blocks: int, profile: Profile, hw: Hardware) -> Cut | None:
-    """Return, of the plans whose estimate is about the shortest, the one that loads least; None if nothing fits."""
-    found: list[tuple[float, float, Cut]] = []
-    blocks_k = len(profile.mask)
-    for high, wide in candidates(rows_blocks, profile.mask, hw):
-        several = rows_blocks > high and profile.mask.shape[1] > wide
-        for order in ORDERS if several else ORDERS[:1]:
-            pieces, tried = 1, 0
-            while tried < DEPTHS_TRIED and (depth := blocks_of(blocks_k, pieces)) > 0:
-                whole = profile.blocks.whole(depth)
-                cut = make_cut((high, wide, whole), order, rows_blocks, profile, hw)
-                if cut is not None:
-                    tried += 1
-                    found.append((*estimate_cycles(cut, profile), cut))
-                if depth == 1 or whole == profile.blocks.fetch:
-                    break
-                pieces = max(pieces + 1, pieces * 3 // 2)
-    if not found:
-        return None
-    longest = ABOUT_EQUAL * min(cycles for cycles, _, _ in found)
-    return min((plan for plan in found if plan[0] <= longest), key=itemgetter(1, 0))[2]
+    def cut(self, tile: Tile, order: str) -> Cut | None:
+        """Return the plan for one tile and order, or None if its parts don't fit the scratchpad."""
+        blocks_q, blocks_j = self.profile.blocks.shape
+        counts = tile_counts((self.rows_blocks, blocks_j, blocks_q), tile)
+        sums = self.profile.sums(tile[1])
+        steps = np.empty((prod(counts), STEP_FIELDS), np.int64)
+        needed = np.empty((len(steps), blocks_q), np.bool_)
+        slots = np.zeros((2, SLOTS), np.int64)
+        found = planned(self._product, np.array(tile), AXES[order], sums, steps, needed, slots)
+        slots_a, slots_b, _, parts_a, index_rows = found
+        if not slots_a:
+            return None
+        a_slots, b_slots = (tuple(row[:count].tolist()) for row, count in zip(slots, (slots_a, slots_b), strict=True))
+        return Cut(tile, counts, self.rows_blocks, steps, needed[:parts_a], sums.blocks, index_rows, a_slots, b_slots)
+
+    def best(self) -> Cut | None:
+        """Return, of the plans whose estimate is about the shortest, the one that loads least; None if nothing fits."""
+        found = []
+        depths, room = np.array(list(self._depths())), np.empty((DEPTHS_TRIED, 3))
+        for high, wide in candidates(self.rows_blocks, self.profile.mask, self.hw):
+            several = self.rows_blocks > high and self.profile.mask.shape[1] > wide
+            sums, sides = self.profile.sums(wide), np.array([high, wide])
+            for order in ORDERS if several else ORDERS[:1]:
+                count = tried(self.profile.cost.record, self._product, sides, depths, AXES[order], sums, room)
+                found += [(cycles, loads, (high, wide, int(depth)), order) for depth, cycles, loads in room[:count]]
+        if not found:
+            return None
+        longest = ABOUT_EQUAL * min(cycles for cycles, *_ in found)
+        _, _, tile, order = min((plan for plan in found if plan[0] <= longest), key=itemgetter(1, 0))
+        return self.cut(tile, order)
+
+    def _depths(self) -> Iterator[int]:
+        """Yield depths of a tile that cut no group, from all rows of blocks downwards."""
+        blocks, pieces = self.profile.blocks, 1
+        while True:
+            depth = blocks_of(blocks.shape[0], pieces)
+            whole = blocks.whole(depth)
+            yield whole
+            if depth == 1 or whole == blocks.fetch:
+                return
+            pieces = max(pieces + 1, pieces * 3 // 2)

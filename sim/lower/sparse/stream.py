@@ -83,7 +83,7 @@ def filled(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw:
     _refuse_long_rows(blocks, hw)
     sizes = _sizes(work, blocks, cut, hw)
     tables = _tables(blocks, cut, sizes[0])
-    room = _room(blocks, cut, hw)
+    room = _room(blocks, cut)
     loads, pairs, stores = (np.empty(count, ITEM) for count in room)
     tables = tables._replace(index_loads=np.zeros((room[0], INDEX_FIELDS), np.int64))
     state = np.zeros(1, records.STATE)
@@ -114,7 +114,6 @@ def _refuse_long_rows(blocks: Blocks, hw: Hardware) -> None:
 def _sizes(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw: Hardware) -> npt.NDArray[np.void]:
     product = work.matmul
     rows, columns, _ = matmul_blocks(product, hw.dim)
-    kind = records.BITMAP if blocks.index_bits is None else records.BITS
     cost = LoadCost(hw)
     values = {
         **product_sizes(product, hw),
@@ -123,7 +122,7 @@ def _sizes(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw:
         "tile_i": cut.tile[0], "tile_j": cut.tile[1], "tile_q": cut.tile[2], "last_k": cut.counts[2] - 1,
         "c_bits": c_bytes(8, product, hw),
         "index_address": work.index_address, "index_row_bytes": hw.sp_row_bytes,
-        "index_kind": records.NO_INDEX if blocks.stored_bits is not None else kind,
+        "index_kind": blocks.index_kind,
         "stored": blocks.stored_bits is not None, "circulant": blocks.circulant, "value_bits": blocks.value_bits,
         "decode_cycles": hw.decode_cycles, "fetch": blocks.fetch, "depth": blocks.depth,
         "a_group": blocks.a_group(cost.group), "bridge": cost.bridge,
@@ -155,13 +154,13 @@ def _tables(blocks: Blocks, cut: Cut, sizes: Any) -> records.Tables:
     )  # fmt: skip
 
 
-def _room(blocks: Blocks, cut: Cut, hw: Hardware) -> tuple[int, int, int]:
+def _room(blocks: Blocks, cut: Cut) -> tuple[int, int, int]:
     """Return a bound of the items of each stream; of pairs and stores the most that a plan can have."""
     tile, steps = cut.tile, cut.steps
     i, j, q = (np.minimum((steps[:, axis] + 1) * tile[axis], limit) - steps[:, axis] * tile[axis]
                for axis, limit in enumerate((cut.blocks_i, blocks.shape[1], blocks.shape[0])))  # fmt: skip
     begins, ends = steps[:, 2] == 0, steps[:, 2] == cut.counts[2] - 1
-    index = 2 * blocks.index_rows(tile[2], tile[1], hw) + 2
+    index = 2 * cut.index_rows + 2
     loads = (i * j + 1) * begins + q * i * steps[:, 5] + (q * j + index) * steps[:, 6]
     stop = np.minimum((steps[:, 2] + 1) * tile[2], blocks.shape[0])
     there = cut.block_sums[steps[:, 1], stop] - cut.block_sums[steps[:, 1], steps[:, 2] * tile[2]]

@@ -26,15 +26,14 @@ def _take(held, count, slots, key, parts):
     return parts, count + 1
 
 
-@entry
-def assign(counts, order, tile_q, needs_a, runs, steps, needed):
+@njit
+def assign(product, counts, order, tile_q, needs_a, steps, needed):
     """Walk the tiles in loop order: a part that has left its slots is loaded again.
 
-    ``counts``: tiles along i, j, q; ``order``: axes, outermost first; ``needs_a``: bool[j tiles, blocks of q];
-    ``runs``: groups and bridged gaps of loads of A.
-    ``steps``: int64[tiles, 9] as in `fill`, filled here but for the slots' rows; ``needed``: bool[tiles, blocks of q],
-    by part of A. Returns parts of A and of B, the most columns of A of a part, and pairs of slots that meet (a bit for
-    a * 2 + b).
+    ``product``: a record of `records.PRODUCT`. ``counts``: tiles along i, j, q; ``order``: axes, outermost first;
+    ``needs_a``: bool[j tiles, blocks of q]. ``steps``: int64[tiles, 9] as in `fill`, filled here; ``needed``:
+    bool[tiles, blocks of q], by part of A. Returns parts of A and of B, the most columns of A of a part, and pairs of
+    slots that meet (a bit for a * 2 + b).
     """
     slots_a, slots_b = min(SLOTS, counts[0] * counts[2]), min(SLOTS, counts[1] * counts[2])
     held_a, held_b = np.empty((SLOTS, 2), np.int64), np.empty((SLOTS, 2), np.int64)
@@ -60,7 +59,7 @@ def assign(counts, order, tile_q, needs_a, runs, steps, needed):
                     needed[part_a, block] |= needs_a[j, block]
                 pairs |= 1 << (step[7] * SLOTS + step[8])
                 number += 1
-    columns, a_group, bridge = 0, runs[0], runs[1]
+    columns, a_group, bridge = 0, product[0]["a_group"], product[0]["bridge"]
     for part in range(parts_a):
         block = found = 0
         while block < blocks_q:
@@ -71,30 +70,28 @@ def assign(counts, order, tile_q, needs_a, runs, steps, needed):
     return parts_a, parts_b, columns, pairs
 
 
-@entry
-def estimate(cost, cut, sizes, steps, needed, sums, load_cycles):
+@njit
+def estimate(cost, product, tile, slowdown, steps, needed, sums, load_cycles):
     """Return a rough length, in which loads of the next part overlap with work on this one, and that of all loads.
 
-    ``cut``: tile sizes and blocks along i, j, q, number of the last tile along q, side of a block, groups and bridged
-    gaps of loads of A. ``sizes``: slowdown of computes that share banks with loads, cycles of a row of a block on its
-    way out. ``sums``, ``load_cycles``: blocks of B and cycles of their loads below each row of blocks, by tile column.
+    ``slowdown``: of computes that share banks with loads. ``sums``, ``load_cycles``: blocks of B and cycles of their
+    loads below each row of blocks, by tile column.
     """
-    c, tile, blocks = cost[0], cut[:3], cut[3:6]
-    last_q, dim, a_group, bridge = cut[6], cut[7], cut[8], cut[9]
-    slowdown, store_cycles = sizes[0], sizes[1]
+    p = product[0]
+    last_q, dim = blocks_of(p["blocks_q"], tile[2]) - 1, p["dim"]
     total = loads = compute = store = earlier_store = 0.0
     for number in range(len(steps)):
         step = steps[number]
         i, j, q = step[0], step[1], step[2]
-        count_i = min((i + 1) * tile[0], blocks[0]) - i * tile[0]
-        first, stop = q * tile[2], min((q + 1) * tile[2], blocks[2])
+        count_i = min((i + 1) * tile[0], p["blocks_i"]) - i * tile[0]
+        first, stop = q * tile[2], min((q + 1) * tile[2], p["blocks_q"])
         load = 0.0
         if step[5]:
-            row, block = 0.0, first
+            row, block, part = 0.0, first, needed[step[3]]
             while block < stop:
-                length = run_length(needed[step[3]], block, stop, a_group, bridge) if needed[step[3], block] else 0
+                length = run_length(part, block, stop, p["a_group"], p["bridge"]) if part[block] else 0
                 if length:
-                    row += row_cycles(c, length, 0)
+                    row += row_cycles(cost[0], length, 0)
                 block += max(1, length)
             load += count_i * (dim * row)
         if step[6]:
@@ -103,8 +100,8 @@ def estimate(cost, cut, sizes, steps, needed, sums, load_cycles):
         loads += load
         earlier_store = store
         compute = float(sums[j, stop] - sums[j, first]) * count_i * dim * slowdown
-        width = min((j + 1) * tile[1], blocks[1]) - j * tile[1]
-        store = width * count_i * dim * store_cycles if q == last_q else 0.0
+        width = min((j + 1) * tile[1], p["blocks_j"]) - j * tile[1]
+        store = width * count_i * dim * p["store_cycles"] if q == last_q else 0.0
     return total + max(compute, earlier_store) + store, loads
 
 

@@ -21,6 +21,20 @@ along K. ``depth``, ``fetch``: elements of K, and rows, that come in together.""
 
 NO_INDEX, BITMAP, BITS = range(3)
 
+PRODUCT = np.dtype(
+    [(name, "i8") for name in (
+        "blocks_i", "blocks_j", "blocks_q", "dim", "a_group", "bridge", "bank_rows", "sp_rows", "index_kind",
+        "index_row_bytes",
+    )] + [("store_cycles", "f8"), ("shared_slowdown", "f8")]
+)  # fmt: skip
+"""A product to be cut: sizes in blocks, groups and bridged gaps of loads of A, rows of a scratchpad bank and of all,
+the index as in `SIZES`; cycles of a row of a block on its way out, and how much slower computes are that share a bank
+with loads."""
+
+Sums = namedtuple("Sums", "needs_a blocks index load_cycles")
+"""Of parts of B of one width, by tile column: which blocks of A are needed; blocks, bits of index and cycles of loads
+below each row of blocks."""
+
 STATE = np.dtype([(name, "i8") for name in ("loads", "pairs", "stores", "stride_bytes", "index_end", "stored_end",
                                              "index_loads")])  # fmt: skip
 """Items so far by stream; the stride of the third load state; ends of what has been placed in DRAM, in bytes and lines;
