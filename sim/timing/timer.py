@@ -155,9 +155,7 @@ def run(
     start = (tuple(parameters(hw).items()), phase, written_rows, commands)
     state = _fresh(*start)
     lines, channels = place(state, hw, l2)
-    refusal = ""
-    if clock == "periodic":
-        refusal = periodic.refusal(state, commands.view(np.recarray)) or recurrence.refusal(commands)
+    refusal = _refusal(state, commands) if clock == "periodic" else ""
     used: Clock = "leap" if refusal else clock
     sections = np.zeros(int((commands["funct"] == Funct.FENCE).sum()) + 1, np.int64)
     rows = max(TIMELINE_ROWS, len(commands)) if timeline else 0
@@ -188,6 +186,11 @@ def run(
         clock=used,
         refusal=refusal,
     )
+
+
+def _refusal(state: npt.NDArray[np.void], commands: npt.NDArray[np.void]) -> str:
+    """Return why the periodic clock does not run a program, "" where it does."""
+    return periodic.refusal(state, commands.view(np.recarray)) or recurrence.refusal(commands)
 
 
 def _checked(program: Program, hw: Hardware) -> npt.NDArray[np.void]:
