@@ -1,4 +1,4 @@
-"""Carat: cycle-level simulation of Gemmini-like transformer accelerators. The front door loads lazily."""
+"""Carat: cycle-level simulation of Gemmini-like transformer accelerators. Public names are imported on first use."""
 
 from __future__ import annotations
 

@@ -6,29 +6,32 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 MOST_NAMES = 16
-"""Names that a message lists where none is close: a large model has hundreds of weights."""
+"""Number of known names that a message lists if none is similar: a large model has hundreds of weights."""
 
 
 SIMILAR = 0.65
-"""Ratio of `difflib` from which a name is offered: at 0.6 "heads" is close to "phase"."""
+"""Ratio of `difflib` from which a name is suggested: at 0.6 "heads" is similar to "phase"."""
 
 MOST_PROBLEMS = 6
-"""Problems of one kind that a message lists."""
+"""Number of problems of one kind that a message lists."""
 
 
 class CaratError(Exception):
-    """Base of all errors Carat raises on purpose; the command line prints it without a traceback, exit code 2."""
+    """Base of all errors that Carat raises on purpose.
+
+    The command line prints them without a traceback, exit code 2.
+    """
 
 
 class InputError(CaratError):
-    """Input refused at the door. ``problems`` lists every broken rule, not only the first."""
+    """Refused input. ``problems`` lists every broken rule, not only the first."""
 
     def __init__(self, problems: str | Sequence[str]):
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(self.problems))
 
     def __reduce__(self) -> tuple[type[InputError], tuple[tuple[str, ...]]]:
-        """Survive the trip from a worker process."""
+        """Pickle with ``problems``, so that the error can come from a worker process."""
         return (type(self), (self.problems,))
 
 
@@ -37,26 +40,26 @@ class Hang(CaratError):
 
 
 def demand(name: str, given: object, kinds: type | tuple[type, ...], example: str) -> None:
-    """Raise InputError where an argument of Python's door is of none of ``kinds``; ``example``: a legal one."""
+    """Raise InputError if an argument of the Python interface is of none of ``kinds``; ``example``: a legal one."""
     if not isinstance(given, kinds):
         raise InputError(f"{name}: {str(given)[:60]!r} must be {example}")
 
 
 def some(problems: Sequence[str]) -> list[str]:
-    """Return the first problems and how many more there are: a file of another model has hundreds of wrong tensors."""
+    """Return the first problems and the number of the others: a file of another model has hundreds of wrong tensors."""
     rest = len(problems) - MOST_PROBLEMS
     return list(problems) if rest <= 1 else [*problems[:MOST_PROBLEMS], f"... and {rest} more of this kind"]
 
 
 EACH = "*."
-"""How the pattern of an operator of all layers begins."""
+"""Prefix of a pattern that matches an operator in all layers."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the closest known name, or the list of known names.
 
     A name that ``word`` abbreviates (L0.Q for L0.matmul_Q) or begins with (seq of sequence) is closer than one that
-    only looks like it.
+    only resembles it.
     """
     names = sorted(known)
     close = closest(word, names)

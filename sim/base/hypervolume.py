@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 
 def hypervolume(points: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
-    """Return the volume between the points and the reference (at least as large as a point in every objective it has).
+    """Return the volume that the points dominate, up to the reference point.
 
-    Exact, by slices along the last objective: front sizes of some hundred points in two to four objectives. Points
-    beyond the reference count nothing.
+    Exact, by slices along the last objective: front sizes of some hundred points in two to four objectives. Points that
+    exceed the reference in an objective add nothing.
     """
     inside = [tuple(point) for point in points if all(a < b for a, b in zip(point, reference, strict=True))]
     if not inside:

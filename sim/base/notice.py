@@ -1,4 +1,4 @@
-"""Notice of a compilation: given by the code that finds nothing to load, shown where progress is shown."""
+"""Notice of a compilation: sent by code that finds nothing to load, shown by the progress display."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _listeners: list[Listener] = []
 
 
 def compiling(part: str) -> None:
-    """Tell the innermost listener that a function of ``part`` is compiled; without one nothing happens."""
+    """Notify the innermost listener that a function of ``part`` is compiled; without a listener nothing happens."""
     if _listeners:
         _listeners[-1](part)
 
 
 @contextmanager
 def heard_by(listener: Listener) -> Iterator[None]:
-    """Call ``listener`` for each compilation of this process, whichever thread compiles."""
+    """Call ``listener`` for each compilation in any thread of this process."""
     _listeners.append(listener)
     try:
         yield

@@ -17,8 +17,9 @@ CAUSE_COLORS: dict[str, str] = {
     "vector": "#9678FF",
     "host": "#6B3A1B",
 }
-"""Okabe and Ito's colour-blind safe palette, two greys, a brown, two violets and a light green; a test holds every pair
-apart for three kinds of colour blindness."""
+"""Okabe and Ito's colour-blind safe palette, two greys, a brown, two violets and a light green.
+
+A test checks that every pair differs for three kinds of colour blindness."""
 
 
 def bar(causes: Mapping[str, int]) -> str:

@@ -1,7 +1,7 @@
-"""The door for files of others: regular files of bounded size, as text, JSON, expanded gzip or arrays.
+"""Read input files: regular files of bounded size, as text, JSON, expanded gzip or arrays.
 
-Every function raises InputError that names the file, the fault and the rule. Nothing is read before its size is known:
-a device, a FIFO or a file that expands beyond its limit is refused. `LIMIT_VARIABLE` raises the limits.
+Every function raises InputError that names the file, the fault and the rule. Sizes are checked before reading: a
+device, a FIFO or a file that expands beyond its limit is refused. `LIMIT_VARIABLE` raises the limits.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 TEXT_BYTES = 256 * MIB
-"""Largest text, as stored or expanded: the largest measured table has 12 MiB, a graph of 16,000 operators 10."""
+"""Largest text in bytes, stored or expanded: the largest measured table has 12 MiB, a graph of 16,000 operators 10."""
 ARRAY_BYTES = 4096 * MIB
-"""Largest sum of arrays in one file: the masks of a model of 4 G weights, a byte each."""
+"""Largest sum of the arrays of one file in bytes: the masks of a model of 4 G weights, a byte each."""
 HEADER_BYTES = 10_000
-"""Longest header of a .npy array: numpy's own limit."""
+"""Longest header of a .npy array in bytes: numpy's own limit."""
 LIMIT_VARIABLE = "CARAT_MAX_FILE_MIB"
 """Environment variable: largest file in MiB, in place of both limits."""
 MESSAGE_CHARACTERS = 200
-"""Characters of a foreign parser's message that are passed on: some repeat the whole input."""
+"""Characters of another parser's message that are shown: some messages repeat the whole input."""
 
 
 def regular(path: Path, what: str = "file") -> int:
@@ -71,7 +71,7 @@ def read_bytes(path: Path, most: int = TEXT_BYTES, what: str = "file") -> bytes:
             content = file.read(most + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(content) > most:  # it grew, or it is one of those whose size reads 0
+    if len(content) > most:  # the file grew, or is one of those whose size is reported as 0
         raise too_large(path, "it grows beyond", most)
     return content
 
@@ -88,7 +88,7 @@ def read_text(path: Path, most: int = TEXT_BYTES, what: str = "text file") -> st
 
 
 def _expanded(path: Path, raw: bytes, most: int) -> bytes:
-    """Return the content of gzip members, one behind the other."""
+    """Return the contents of all gzip members, concatenated."""
     parts: list[bytes] = []
     room = most
     try:
@@ -116,7 +116,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _Duplicate(ValueError):
-    """A JSON object with one key twice: a reader would silently take the last."""
+    """A JSON object with one key twice: Python's reader would silently take the last."""
 
 
 def parse_json(text: str, where: str) -> Any:
@@ -192,7 +192,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _array(path: Path, file: Any, size: int, most: int) -> np.ndarray[Any, Any]:
-    """Read one .npy stream of ``size`` bytes. ValueError for what is none."""
+    """Read one .npy stream of ``size`` bytes. Raises ValueError if it is not one."""
     from numpy.lib import format as npy
 
     version = npy.read_magic(file)
@@ -215,7 +215,7 @@ def _array(path: Path, file: Any, size: int, most: int) -> np.ndarray[Any, Any]:
 
 
 def inside(folder: Path, name: object, where: str) -> Path:
-    """Return the file ``name`` of ``folder``, a plain name. Raises InputError naming ``where`` the name stands.
+    """Return the file ``name`` (a plain name) of ``folder``. Raises InputError naming ``where``, the place of the name.
 
     Links are followed: snapshots of model hubs are folders of links. `regular` refuses links to devices.
     """

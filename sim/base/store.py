@@ -1,4 +1,4 @@
-"""The result store of a sweep: one SQLite file that survives a kill at any moment and a full disk.
+"""The result store of a sweep: one SQLite file that stays valid after a kill at any moment and a full disk.
 
 One row per finished point, keyed by everything that decides its result: code, machine, graph, sparsity, seed,
 clock. Only the process that leads a sweep writes. A point is committed before the next one is awaited, in
@@ -33,8 +33,9 @@ SCHEMA = (
     ) WITHOUT ROWID
     """,
 )
-"""points: finished ones. graphs: what a point's configuration names by its key. members: all points of each sweep in
-order, finished or not, so that a store can say what is missing and give its rows in order.
+"""points: finished points. graphs: the graphs that configurations name by key. members: all points of each sweep in
+order,
+finished or not, so that a store can list missing points and return its rows in order.
 """
 TABLES = ("points", "graphs", "members")
 

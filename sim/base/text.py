@@ -1,4 +1,4 @@
-"""Text of others on our screens and in our files: control characters escaped, formulas disarmed, length bounded."""
+"""Make foreign text safe for screens and files: control characters escaped, formulas disarmed, length bounded."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_CHARACTERS = 2000
-"""Longest line of a message: some quote a whole cell of a foreign file."""
+"""Longest line of a message in characters: some quote a whole cell of an input file."""
 MOST_NAME = 255
-"""Longest name of a tensor, an operator, a graph or a machine: the limit of file systems."""
+"""Longest name of a tensor, an operator, a graph or a machine in bytes: the limit of file systems."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make a spreadsheet read a cell of text as a formula (OWASP, CSV injection)."""
 
 
 def printable(text: str, most: int = MOST_CHARACTERS) -> str:
-    """Return ``text`` with every character that is no line break and cannot be printed escaped, long lines shortened.
+    """Return ``text`` with unprintable characters other than line breaks escaped, and long lines shortened.
 
-    Terminal sequences, directions of writing and lone surrogates become backslash sequences.
+    Terminal sequences, text-direction marks and lone surrogates become backslash sequences.
     """
     return "\n".join(_safe(line, most) for line in text.split("\n"))
 
@@ -37,7 +37,7 @@ def _safe(line: str, most: int) -> str:
 
 
 def name_problem(name: object) -> str | None:
-    """Return why ``name`` cannot be the name of a tensor, operator, graph or machine; None where it can."""
+    """Return why ``name`` cannot name a tensor, operator, graph or machine; None if it can."""
     if not isinstance(name, str) or not name:
         return "must be text of at least one character"
     if len(name.encode("utf-8", "surrogatepass")) > MOST_NAME:

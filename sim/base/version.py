@@ -10,7 +10,7 @@ from pathlib import Path
 @cache
 def code_version() -> str:
     """Return ``release+digest``: the digest covers every source, energy and area table that can change a result."""
-    from importlib import metadata  # with it the standard library's parser of mail: 20 ms of every start
+    from importlib import metadata  # it imports the standard library's mail parser: 20 ms of every start
 
     root = Path(__file__).parents[1]
     tables = [path for folder in ("energy", "area") for path in (root.parent / "hwconfigs" / folder).glob("*.toml")]

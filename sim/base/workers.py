@@ -1,8 +1,8 @@
 """Cores that may be used, and worker processes that do not run the calling script.
 
 Python's "spawn" start method runs the calling script again in every worker, so a plain script without the
-``if __name__ == "__main__"`` guard would start its sweep over and over. Our workers only call functions of
-importable modules; they are started with an empty main module in its place.
+``if __name__ == "__main__"`` guard would start its sweep recursively. Our workers only call functions of importable
+modules; they are started with an empty main module in its place.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
-"""Folder in which Linux mounts the groups of processes, and the file that names those of this one (cgroups(7))."""
+"""Folder in which Linux mounts control groups, and the file that names those of this process (cgroups(7))."""
 
 
 @cache
@@ -40,7 +40,7 @@ def cores() -> int:
 
 
 def _quotas(root: Path, own: Path) -> Iterator[float]:
-    """Yield the CPU quotas, in cores, of this process's groups and of those around them (version 2, then 1)."""
+    """Yield the CPU quotas, in cores, of this process's control groups and their parents (version 2, then 1)."""
     try:
         lines = [line.split(":", 2) for line in own.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError):
@@ -87,7 +87,7 @@ class Worker(SpawnProcess):
 
 @contextmanager
 def safe_path() -> Iterator[None]:
-    """Start processes inside without the current folder first on their path: no file there runs in their place."""
+    """Start processes inside this context without the current folder on their path: none of its files is imported."""
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"
     try:
@@ -104,14 +104,14 @@ class _Context(SpawnContext):
 
 
 def pool(jobs: int, initializer: Callable[[], Any] | None = None) -> ProcessPoolExecutor:
-    """Return an executor of ``jobs`` spawned processes: safe beside compiled code, the same on every system."""
+    """Return an executor of ``jobs`` spawned processes: safe with compiled code, the same on every system."""
     with safe_path():
-        resource_tracker.ensure_running()  # a process of its own, else started by the first queue
+        resource_tracker.ensure_running()  # a process too, which the first queue would start later
     return ProcessPoolExecutor(jobs, mp_context=_Context(), initializer=initializer)
 
 
 def follow_parent() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent ends, killed or not."""
+    """Ignore Ctrl-C, which the parent handles, and end when the parent ends or is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -1,4 +1,4 @@
-"""The command line. Nothing heavy is imported before a command runs: ``carat --help`` answers at once."""
+"""The command line. Heavy libraries are imported only by commands that need them, so ``carat --help`` is fast."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ from sim.base.version import code_version
 from sim.cli import common
 
 REFUSED = 2
-"""Exit code of anything Carat refuses, as for a wrong option."""
+"""Exit code of refused input, as for a wrong option."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + the number of the signal, as shells do."""
 
 FAULT = 70
-"""Exit code of an error that no door has refused (EX_SOFTWARE of sysexits.h)."""
+"""Exit code of an internal error (EX_SOFTWARE of sysexits.h)."""
 
 DEBUG_VARIABLE = "CARAT_DEBUG"
 """Environment variable: show the traceback of a fault."""
 
 PLUGINS_VARIABLE = "PYDANTIC_DISABLE_PLUGINS"
-"""Read by pydantic: without it, it looks through every installed package for plugins of its own; no table needs one."""
+"""Environment variable of pydantic: switches off its search for plugins in every installed package.
+
+No table needs one.
+"""
 
 BLAS_VARIABLE = "OPENBLAS_THREAD_TIMEOUT"
-"""Read by numpy's OpenBLAS: its threads spin for two to this power of cycles (26: 25 ms of CPU) before they sleep."""
+"""Environment variable of numpy's OpenBLAS: its threads spin for 2**N cycles (26: 25 ms of CPU) before they sleep."""
 
 SELDOM = 50_000
-"""New objects between two searches for cycles of unreachable ones (Python: 700): a start makes 100,000 that stay."""
+"""New objects between two runs of the garbage collector (Python: 700): a start makes 100,000 that stay."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends the process. Refused input: message on stderr, exit code 2, no traceback.
 
-    An error that no check has refused is a fault of Carat: one line that says so, exit code 70. `DEBUG_VARIABLE` shows
-    where.
+    Any other error is a fault of Carat: one line that says so, exit code 70. `DEBUG_VARIABLE` shows the traceback.
     """
     os.environ.setdefault(PLUGINS_VARIABLE, "__all__")
     if arguments is None:
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         _end("", REFUSED)
     except MemoryError:
-        _end("out of memory; a smaller workload, fewer --jobs or a higher limit of this process would help", REFUSED)
+        _end("out of memory; use a smaller workload, fewer --jobs or a higher memory limit of this process", REFUSED)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else "an output or the current folder: "
         _end(f"{where}{error.strerror or error}", REFUSED)
@@ -77,14 +79,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _own_process() -> None:
-    """Set up a process that runs one command and ends: a sixth of the CPU time of a short run."""
+    """Set up a process that runs one command and ends; saves a sixth of the CPU time of a short run."""
     os.environ.setdefault(BLAS_VARIABLE, "4")
     gc.set_threshold(SELDOM, *gc.get_threshold()[1:])
-    atexit.register(gc.freeze)  # the interpreter's own end would search through all modules once more
+    atexit.register(gc.freeze)  # the interpreter's own shutdown would collect the garbage of all modules
 
 
 def _open_outputs() -> None:
-    """Put something in the place of an output that is closed: output to it is lost, which is reported."""
+    """Replace a closed output by the null device and report that its text is lost."""
     if sys.stderr is None:
         sys.stderr = io.StringIO()
     if sys.stdout is None:
@@ -100,7 +102,7 @@ def _end(message: str, code: int) -> None:
         sys.stderr.flush()
     try:
         sys.stdout.flush()
-    except (OSError, ValueError):  # the interpreter would try again at its end, and print a traceback
+    except (OSError, ValueError):  # the interpreter would flush again at its end, and print a traceback
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)
 

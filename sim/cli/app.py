@@ -1,4 +1,4 @@
-"""The commands, one module each; a command line that names one imports no other."""
+"""The commands, one module each; a command line imports only the module of its command."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def app_of(commands: Iterable[str]) -> typer.Typer:
 
 
 def app_for(words: Sequence[str]) -> typer.Typer:
-    """Return the command line for typed words: with the command that they begin with, else with all."""
+    """Return the command line for the arguments typed: with the command named first, else with all commands."""
     return app_of(words[:1]) if words and words[0] in COMMANDS else app_of(COMMANDS)
 
 
@@ -72,7 +72,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _as_written(app: typer.Typer) -> None:
-    """Keep brackets in help texts: rich, which lays the help out, takes [[precision]] for markup."""
+    """Keep brackets in help texts: rich, which formats the help, takes [[precision]] for markup."""
     escaped: set[int] = set()
     for command in app.registered_commands:
         assert command.callback is not None
@@ -88,7 +88,7 @@ def _as_written(app: typer.Typer) -> None:
 def version(
     show_version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
-    """Print the version of the code that decides results."""
+    """Print release and digest of the sources that determine results."""
     if show_version:
         typer.echo(f"carat {code_version()}")
         raise typer.Exit

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HEADINGS = (
     "case", "call", "function", "commands", "cycles", "first to idle", "CPU around", "most of it", "energy uJ",
 )  # fmt: skip
-"""Of the table of calls."""
+"""Headings of the table of calls."""
 
 
 def show(

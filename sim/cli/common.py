@@ -15,11 +15,11 @@ from sim.run.progress import Progress as Progress
 from sim.run.progress import shown
 
 PIPED_WIDTH = 140
-"""Columns of a table that goes into a file or pipe, where there is no terminal to ask."""
+"""Width in characters of a table that is written to a file or pipe."""
 UNLIMITED_WIDTH = 10_000
 
 typed: list[str] = []
-"""Words of the command line in progress: a saved run names them as the command that reproduces it."""
+"""Arguments of the running command line: a saved run stores them as the command that reproduces it."""
 
 
 def command_line() -> str | None:
@@ -38,7 +38,7 @@ def window(given: str | None) -> tuple[int, int] | None:
 
 
 def output_folder(path: Path | None) -> None:
-    """Create the folder and prove that it can be written, before any time is spent. Raises InputError."""
+    """Create the folder and check that it can be written, before the simulation. Raises InputError."""
     if path is None:
         return
     probe = path / f".carat-{os.getpid()}"
@@ -53,7 +53,7 @@ def output_folder(path: Path | None) -> None:
 def progress_bar(what: str) -> AbstractContextManager[Progress]:
     """Return a context whose callback (done, total, label) draws a bar on a terminal after two seconds.
 
-    Compilations are announced. A pipe gets no lines, because scripts read the output of commands.
+    Compilations are announced. Nothing is written to a pipe, because scripts read the output of commands.
     """
     return shown(what, lines=False)
 
@@ -107,7 +107,7 @@ def rich_table(title: str, cells: Sequence[Sequence[str]], text_columns: int) ->
         if 0 < index < text_columns:
             table.add_column(heading, overflow="fold")
         else:
-            # no_wrap: else rich takes room from it, gives it back, and cuts the last column by as much
+            # no_wrap: otherwise rich shrinks the column, widens it again, and cuts the last column by the same width
             side: Literal["left", "right"] = "right" if index >= text_columns else "left"
             table.add_column(heading, justify=side, min_width=width, no_wrap=True)
     for row in cells[1:]:

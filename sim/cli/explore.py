@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Search:
-    """How machines are searched."""
+    """Options of a search over machines."""
 
     objective: Annotated[
         list[str] | None,
@@ -29,23 +29,30 @@ class Search:
     trials: Annotated[int, typer.Option("--trials", min=1, help="Points to simulate.")] = 50
     sampler: Annotated[
         Literal["tpe", "nsga2"],
-        typer.Option("--sampler", help="How optuna asks: tree-structured Parzen estimator, or NSGA-II."),
+        typer.Option("--sampler", help="Sampler of optuna: tree-structured Parzen estimator, or NSGA-II."),
     ] = "tpe"
     at_once: Annotated[
         int | None,
-        typer.Option("--at-once", min=1, help="Points asked for before any is told. Default: 1, nsga2 a generation."),
+        typer.Option(
+            "--at-once",
+            min=1,
+            help="Points requested from the sampler at a time, before their results are reported to it. Default: 1; "
+            "nsga2: a generation.",
+        ),
     ] = None
     constraint: Annotated[
         list[str] | None,
         typer.Option(
             "--constraint",
             metavar="NAME=MOST",
-            help="area (mm2), sram (KiB), bandwidth (bytes a cycle), power (W) at most; repeatable.",
+            help="Upper bound of area (mm2), sram (KiB), bandwidth (bytes a cycle) or power (W); repeatable.",
         ),
     ] = None
     mix: Annotated[
         list[str] | None,
-        typer.Option("--mix", metavar="NAME=WEIGHT", help="Also this workload, with a weight (the first has 1)."),
+        typer.Option(
+            "--mix", metavar="NAME=WEIGHT", help="Another workload and its weight (the first has 1); repeatable."
+        ),
     ] = None
     jobs: options.Jobs = None
     scheduler: Annotated[

@@ -1,4 +1,4 @@
-"""``carat export-serving``: a decoder's latencies as the tables of a simulator of serving."""
+"""``carat export-serving``: a decoder's latencies as tables for a serving simulator."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ WITHOUT = ("seq", "batch", "phase", "kv", "dim", "unknown", "size", "tile", "pru
 @options.asks(without=WITHOUT)
 def export_serving(
     request: Request,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder that gets HARDWARE/MODEL/VARIANT.")],
-    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Most tokens of a batch in the tables.")] = 512,
-    max_seqs: Annotated[int, typer.Option("--max-seqs", help="Most sequences of a batch.")] = 16,
-    max_kv: Annotated[int, typer.Option("--max-kv", help="Most cached tokens of a sequence.")] = 2048,
-    model: Annotated[str, typer.Option("--model", help="Name of the model there; default: ours.")] = "",
-    variant: Annotated[str, typer.Option("--variant", help="Name of the types; default: the array's.")] = "",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder in which HARDWARE/MODEL/VARIANT is written.")],
+    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Largest number of tokens of a batch.")] = 512,
+    max_seqs: Annotated[int, typer.Option("--max-seqs", help="Largest number of sequences of a batch.")] = 16,
+    max_kv: Annotated[int, typer.Option("--max-kv", help="Largest number of cached tokens of a sequence.")] = 2048,
+    model: Annotated[
+        str, typer.Option("--model", help="Name of the model in LLMServingSim; default: the workload's name.")
+    ] = "",
+    variant: Annotated[
+        str, typer.Option("--variant", help="Name of the number type; default: the array's input type.")
+    ] = "",
 ) -> None:
-    """Write a decoder's latencies per operator as LLMServingSim 2.0 reads them, which simulates serving with them."""
+    """Write a decoder's latencies per operator in the format of LLMServingSim 2.0, a serving simulator."""
     from sim.run.serving import Bounds, bundle  # numpy: not for --help
 
     made = bundle(request, Bounds(max_tokens, max_seqs, max_kv), model=model, variant=variant)

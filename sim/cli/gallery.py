@@ -9,7 +9,7 @@ import typer
 
 
 def gallery(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Markdown file that is written.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Markdown file to write.")],
 ) -> None:
     """Run twenty networks on two machines; write cycles, energy and utilization of each as one Markdown page."""
     from sim.sweeps.gallery import page, rows  # numpy: not for --help

@@ -27,7 +27,7 @@ def import_workload(
     from workloads.graph_file import FORMAT  # numpy
 
     if output.suffix != ".json":
-        raise InputError(f"-o {output}: the name must end in .json, or `carat run` does not know it for a graph file")
+        raise InputError(f"-o {output}: the name must end in .json, by which `carat run` recognises a graph file")
     graph = Resolver().graph(request)
     write_whole(output, json.dumps({"format": FORMAT, **graph.to_dict()}, indent=1) + "\n")
     typer.echo(

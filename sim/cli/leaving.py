@@ -1,4 +1,4 @@
-"""What a run prints of early exit: what inputs cost that leave behind each layer, and the average."""
+"""Print early exit: cost of inputs that leave after each layer, and the average."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADINGS = ("layer", "inputs", "cycles", "energy uJ")
 
 
 def read(given: str | None) -> tuple[float, ...] | None:
-    """Return ``--exits`` as numbers, None where it is not given. Raises InputError for what is none."""
+    """Return ``--exits`` as numbers, None without that option. Raises InputError for text that is no number."""
     try:
         return None if given is None else tuple(float(word) for word in given.split(","))
     except ValueError as error:
@@ -25,14 +25,14 @@ def read(given: str | None) -> tuple[float, ...] | None:
 
 
 def found(result: Result, shares: tuple[float, ...] | None) -> Exits | None:
-    """Return the cost of early exit, None where it is not asked for. Raises InputError as `early_exit` does."""
+    """Return the cost of early exit, None without ``--exits``. Raises InputError as `early_exit` does."""
     from sim.analysis.exits import early_exit  # numpy
 
     return None if shares is None else early_exit(result, shares)
 
 
 def plain(left: Exits | None) -> dict[str, Any] | None:
-    """Return it as plain data, None where it is not asked for."""
+    """Return the cost as plain data, None without ``--exits``."""
     if left is None:
         return None
     return {
@@ -46,7 +46,7 @@ def show(left: Exits) -> None:
     rows = [
         (str(one.layer), f"{one.share:.1%}", f"{one.cycles:,}", f"{one.energy_pj / 1e6:,.1f}") for one in left.exits
     ]
-    common.print_table("Inputs that leave behind a layer", HEADINGS, rows)
+    common.print_table("Inputs that leave after a layer", HEADINGS, rows)
     typer.echo(
         f"on average an input goes through {left.layers:.2f} layers and takes {left.cycles:,.0f} cycles, "
         f"{left.cycles / left.whole_cycles:.3f} of the whole network's, and {left.energy_pj / 1e6:,.1f} uJ; an exit's "

@@ -25,7 +25,7 @@ SUFFIXES = (".toml", ".h", ".json")
 
 @dataclass(frozen=True)
 class Search:
-    """How a search for tiles is done."""
+    """Options of a search for tiles."""
 
     objective: options.Objective = "cycles"
     reach: options.Reach = "call"
@@ -34,7 +34,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Tiling(Search):
-    """What tiles a run has: the library's, searched for (best), or a file's."""
+    """Tiles of a run: the library's, searched for (best), or those of a file."""
 
     mapping: Annotated[
         str,
@@ -104,8 +104,8 @@ def _search(case: Case, search: Search, effort: int | None, jobs: int) -> Maps:
         with common.progress_bar("mapping") as progress:
             return _found(case, search, progress, effort, jobs)
     except KeyboardInterrupt:
-        kept = f"what was simulated is kept in {search.store}; the same command goes on from there"
-        advice = kept if search.store else "use --store to keep what was simulated"
+        kept = f"results so far are kept in {search.store}; the same command continues from there"
+        advice = kept if search.store else "use --store to keep results"
         typer.echo(f"carat: interrupted; {advice}", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
@@ -171,16 +171,16 @@ def _print(maps: Maps, case: Case) -> None:
 
 
 def _proof(exhaustive: bool, gap: float) -> str:
-    """What the search proves: nothing is better, or nothing by more than a share, or (too large to list) nothing."""
+    """The proof of a search: no mapping is better, or none by more than a share, or (space too large to list) none."""
     if exhaustive:
         return "best"
     return f"within {gap:.1%}" if gap >= 0 else "-"
 
 
 def chosen(tiling: Tiling, case: Case, progress: common.Progress) -> dict[str, dict[str, Any]]:
-    """Return the tiles that a run asks for by operator; none for "library".
+    """Return the requested tiles by operator; none for "library".
 
-    Raises InputError for maps that do not belong to this run, and for options of a search where none is done.
+    Raises InputError for maps that do not belong to this run, and for options of a search without a search.
     """
     given = {
         "--objective": tiling.objective if tiling.objective != "cycles" else None,
@@ -210,7 +210,7 @@ def chosen(tiling: Tiling, case: Case, progress: common.Progress) -> dict[str, d
 
 
 def changes(before: Result, after: Result) -> list[dict[str, Any]]:
-    """Return, per group of equal operators, cycles before and after and what each cause gave up."""
+    """Return, per group of equal operators, cycles before and after and the cycles saved by cause."""
     from sim.mapping.maps import compare  # SQLite
 
     return [

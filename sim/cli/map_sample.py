@@ -1,4 +1,4 @@
-"""``carat map --sample``: a random sample of all mappings of a product, and how good they are."""
+"""``carat map --sample``: a random sample of all mappings of a product, and the distribution of their scores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SUFFIXES = (".json", ".csv")
 
 @dataclass(frozen=True)
 class Sampling:
-    """How mappings are sampled instead of searched for."""
+    """Options of sampling mappings."""
 
     sample: Annotated[
         int | None,
@@ -44,7 +44,7 @@ class Sampling:
     ] = 10.0
 
     def refuse_alone(self) -> None:
-        """Raise InputError for options of a sample where none is drawn."""
+        """Raise InputError for options of a sample without --sample."""
         given = {"--operator": self.operator, "--uneven": self.uneven, "--seed": self.seed}
         if vain := [name for name, value in given.items() if value]:
             raise InputError(f"{' and '.join(vain)}: only --sample N uses it")
@@ -83,7 +83,7 @@ def run(case: Case, how: Sampling, jobs: int, outputs: Sequence[Path], as_json: 
 
 
 def _products(case: Case, names: Sequence[str]) -> dict[str, Matmul]:
-    """Return the named products of the workload, bare. Raises InputError for what is none."""
+    """Return the named products of the workload without bias and activation. Raises InputError for other names."""
     from sim.mapping.sampling import products  # SQLite
 
     items = products(case.graph, case.hw)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def merge(
-    store: Annotated[Path, typer.Argument(help="Store that takes the others in; created when missing.")],
-    others: Annotated[list[Path], typer.Argument(help="Stores of other shards; they stay as they are.")],
+    store: Annotated[Path, typer.Argument(help="Store into which the others are merged; created when missing.")],
+    others: Annotated[list[Path], typer.Argument(help="Stores of other shards; not changed.")],
     output: options.Table = None,
 ) -> None:
     """Merge the stores of a sweep's shards; list the missing points; write the table."""

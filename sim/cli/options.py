@@ -1,9 +1,9 @@
-"""The options of a request, each declared once, and what gives options to a command.
+"""The options of a request, each declared once, and the decorators that add them to a command.
 
 A command that takes a `Request` writes ``@asks()`` above it and a parameter ``request``: it then has every option of
-`OPTIONS`, in this order, before its own. A new option is one entry there; where its name is a field of `Request`,
+`OPTIONS`, in this order, before its own. A new option is one entry of `OPTIONS`; if its name is a field of `Request`,
 nothing else is needed. Options of a command that belong together are fields of a frozen dataclass: a parameter of that
-type gives the command one option a field (`asks`, or `records` for a command without a request).
+type adds one option per field to the command (`asks`, or `records` for a command without a request).
 """
 
 from __future__ import annotations

@@ -13,20 +13,20 @@ from sim.cli import common, options
 
 @dataclass(frozen=True)
 class Details:
-    """Further files that some kinds of picture take."""
+    """Options of some kinds of picture."""
 
     shares: Annotated[bool, typer.Option("--shares", help="breakdown, causes, kinds: bars of one height.")] = False
     x: Annotated[str | None, typer.Option("--x", help="pareto: column, smaller is better; sensitivity: setting.")] = (
         None
     )
     y: Annotated[str | None, typer.Option("--y", help="pareto, sensitivity: column of results.")] = None
-    color: Annotated[str | None, typer.Option("--color", help="pareto: column whose values get colours.")] = None
+    color: Annotated[str | None, typer.Option("--color", help="pareto: column shown as colour.")] = None
     metric: Annotated[str | None, typer.Option("--metric", help="tornado: cycles, energy_pj or area_mm2.")] = None
     level: Annotated[Literal["dram", "all"] | None, typer.Option("--level", help="traffic: which levels.")] = None
     window: options.Window = None
 
     def given(self) -> dict[str, Any]:
-        """Return those that were given. Raises InputError."""
+        """Return the options that were given. Raises InputError."""
         named = vars(self) | {"shares": self.shares or None, "window": common.window(self.window)}
         return {name: value for name, value in named.items() if value is not None}
 
@@ -37,7 +37,8 @@ def plot(
     sources: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="SOURCE...", help="Run folders, a sweep, a whatif table, a trace or a machine, as the kind needs."
+            metavar="SOURCE...",
+            help="Run folders, a sweep, a whatif table, a trace or a machine, depending on the kind.",
         ),
     ] = None,
     output: Annotated[

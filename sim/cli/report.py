@@ -15,12 +15,12 @@ def report(
         list[Path],
         typer.Argument(metavar="DIR...|SWEEP", help="Folders of `carat run -o`, or one sweep's table or store."),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="Where the page goes.")] = Path(
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="HTML file to write.")] = Path(
         "report.html"
     ),
     whatif: Annotated[
         Path | None,
-        typer.Option("--whatif", metavar="FILE.csv", help="Add a tornado: the table of `carat whatif -o`."),
+        typer.Option("--whatif", metavar="FILE.csv", help="Add a tornado plot of this table of `carat whatif -o`."),
     ] = None,
 ) -> None:
     """Write one HTML page that opens from disk: runs side by side with their differences, or a sweep."""

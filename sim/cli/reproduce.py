@@ -16,8 +16,8 @@ from sim.studies import exhibit, text
 Numbers = list[str] | None
 Figures = Annotated[Numbers, typer.Option("--figure", metavar="N", help="Only this figure; may be repeated.")]
 Tables = Annotated[Numbers, typer.Option("--table", metavar="N", help="Only this table; may be repeated.")]
-Everything = Annotated[bool, typer.Option("--all", help="All exhibits; so it is without --figure and --table, too.")]
-AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print a page: docs/REPRODUCTION.md is one.")]
+Everything = Annotated[bool, typer.Option("--all", help="All exhibits (the default without --figure and --table).")]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print a Markdown page, such as docs/REPRODUCTION.md.")]
 Folder = Annotated[
     Path | None,
     typer.Option("-o", "--output", metavar="DIR", help="Write STUDY.json, STUDY.md and a picture of each exhibit."),

@@ -24,14 +24,14 @@ def run(
     request: Request,
     tiling: Tiling,
     tokens: options.Tokens = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Measure the gain of relieving the bottleneck.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Measure the gain of removing the bottleneck.")] = False,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="DIR", help="Save the run here, for `carat report`, `plot` and `diff`."),
     ] = None,
     exits: Annotated[
         str | None,
-        typer.Option("--exits", metavar="SHARE,...", help="Early exit: share of inputs that leave behind each layer."),
+        typer.Option("--exits", metavar="SHARE,...", help="Early exit: share of inputs that leave after each layer."),
     ] = None,
     no_cache: options.NoCache = False,
     as_json: options.AsJson = False,
@@ -91,7 +91,7 @@ def _generate(
     mapping, explain, output = other
     if mapping != "library" or explain or output is not None:
         raise InputError(
-            "--phase generate is a run over many graphs: it takes no --mapping, --explain or -o (nearest: --json, or "
+            "--phase generate runs many graphs and takes no --mapping, --explain or -o (nearest: --json, or "
             "--phase decode --kv N for one step)"
         )
     with common.progress_bar(request.label) as progress:
@@ -114,7 +114,7 @@ def _generate(
     ]
     headings = ("token", "cached", "cycles", "ms", "read MB", "host", "energy uJ")
     common.print_table(f"{total['workload']} on {total['hardware']}", headings, rows)
-    per_token = "" if total["tpot_s"] is None else f", {total['tpot_s'] * 1e3:,.3f} ms a further token"
+    per_token = "" if total["tpot_s"] is None else f", {total['tpot_s'] * 1e3:,.3f} ms per further token"
     typer.echo(
         f"{total['prompt']} tokens of prompt, {total['tokens']} generated: first after {total['ttft_s'] * 1e3:,.3f} ms"
         f"{per_token}, {total['tokens_per_s']:,.2f} tokens/s"
@@ -127,7 +127,7 @@ SHOWN_TOKENS = 10
 
 
 def _shown(rows: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
-    """Return the first rows, some between, and the last."""
+    """Return the first rows, some in between, and the last."""
     every = max(1, (len(rows) - 1) // SHOWN_TOKENS)
     return [row for number, row in enumerate(rows) if number % every == 0 or number == len(rows) - 1]
 

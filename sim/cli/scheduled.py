@@ -1,4 +1,4 @@
-"""What a run prints of schedules: what each saved, by cause, and which operators have not the one asked for."""
+"""Print schedules: cycles saved by each, by cause, and the operators that declined the requested schedule."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADINGS = ("operators", "schedule", "saved most, grew most (cycles each)", "lib
 
 
 def savings(before: Result, after: Result) -> list[Saving]:
-    """Return what the schedules of a run saved against the library's order."""
+    """Return the cycles that the schedules of a run saved over the library's order."""
     from sim.analysis.scheduled import savings as found  # numpy
 
     return found(before, after)
@@ -31,7 +31,7 @@ def plain(saved: Sequence[Saving] | None) -> list[dict[str, Any]] | None:
 def show(saved: Sequence[Saving] | None, result: Result) -> None:
     """Print a line per group of equal operators, and one per reason for which a schedule was declined.
 
-    None: the run has no schedule, and nothing is printed.
+    None: the run has no schedule; nothing is printed.
     """
     if saved is None:
         return

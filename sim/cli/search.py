@@ -29,38 +29,41 @@ PROXY = "proxy:weights"
 
 @dataclass(frozen=True)
 class Evolution:
-    """How networks are searched."""
+    """Options of a search over networks."""
 
     quality: Annotated[
         str,
         typer.Option(
             "--quality",
             metavar="FILE.csv|MODULE:FUNCTION",
-            help="What a network loses, smaller is better: a table (hidden, heads, ffn, quality), a function of yours, "
-            f"or {PROXY}, which counts weights and knows no accuracy.",
+            help="Loss of quality of a network, smaller is better: a table (hidden, heads, ffn, quality), your "
+            "function, "
+            f"or {PROXY}, which counts weights and is no measure of accuracy.",
         ),
     ] = PROXY
     population: Annotated[int, typer.Option("--population", min=2, help="Networks kept in each round.")] = 40
     rounds: Annotated[int, typer.Option("--rounds", min=0, help="Rounds of children.")] = 40
-    mutation: Annotated[float, typer.Option("--mutation", min=0, max=1, help="Share of sizes drawn anew.")] = 0.2
+    mutation: Annotated[
+        float, typer.Option("--mutation", min=0, max=1, help="Probability that a size is drawn anew.")
+    ] = 0.2
     seed: options.Seed = 0
 
 
 @dataclass(frozen=True)
 class Smaller:
-    """How one network is made smaller instead."""
+    """Options of shrinking one network."""
 
     start: Annotated[
         str | None,
-        typer.Option("--start", metavar="HIDDEN/HEADS/FFN", help="Make this one smaller, e.g. 768/12x6/3072x6."),
+        typer.Option("--start", metavar="HIDDEN/HEADS/FFN", help="Shrink this network, e.g. 768/12x6/3072x6."),
     ] = None
-    target: Annotated[float, typer.Option("--target", help="With --start: share of --metric to reach.")] = 0.7
+    target: Annotated[float, typer.Option("--target", help="With --start: share of --metric at which to stop.")] = 0.7
     metric: Annotated[str, typer.Option("--metric", help="With --start: cycles, energy or edp.")] = "cycles"
     step: Annotated[
         list[str] | None,
         typer.Option("--step", metavar="FIELD=V1,V2,...", help="heads, ffn, tokens or pattern, largest first."),
     ] = None
-    one_shot: Annotated[bool, typer.Option("--one-shot", help="Weigh all steps once, not after each.")] = False
+    one_shot: Annotated[bool, typer.Option("--one-shot", help="Rate all steps once, not after each step.")] = False
 
 
 @options.records
@@ -110,7 +113,7 @@ def _shrunk(machine: Any, quality: Quality | Mapping[Network, float], how: Small
     from sim.sweeps.networks import parse  # SQLite
 
     if isinstance(quality, Mapping):
-        raise InputError("--start: a table names finished networks; give --quality MODULE:FUNCTION")
+        raise InputError("--start: a table lists fixed networks; give --quality MODULE:FUNCTION")
     parts = (how.start or "").split("/")
     if len(parts) != 3:
         raise InputError(f"--start {how.start}: must be HIDDEN/HEADS/FFN, e.g. 768/12x6/3072x6")
@@ -144,7 +147,7 @@ def _steps(given: list[str]) -> list[tuple[str, list[Any]]]:
 
 
 def _quality(text: str, tokens: int) -> Any:
-    """Return a function or a table. Raises InputError for a file without the columns, or no such function."""
+    """Return a function or a table. Raises InputError for a file without the columns, or a missing function."""
     from sim.sweeps.evolution import log_weights  # SQLite
     from sim.sweeps.networks import parse  # SQLite
 
@@ -177,7 +180,7 @@ def _print(table: pd.DataFrame, quality: str) -> None:
         rows = [[_cell(row[name]) for name in columns] for row in shown.to_dict("records")]
     common.print_table(f"{len(table)} networks, {int(table['best'].sum())} best", columns, rows, 1)
     if quality == PROXY:
-        typer.echo(f"note: quality is {PROXY}, minus the logarithm of the weights: a proxy, no accuracy")
+        typer.echo(f"note: quality is {PROXY}, minus the logarithm of the number of weights: a proxy, not accuracy")
 
 
 def _cell(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""``carat show``: the graph, the lowered program and the machine in print."""
+"""``carat show``: print the graph, the lowered program and the machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 WHO = {"host": "the host", "vector": "the vector unit"}
-"""What runs a step without commands, by engine."""
+"""The unit that runs a step without commands, by engine."""
 
 
 @options.asks("", without=("clock",))
@@ -24,7 +24,9 @@ def show(
     request: Request,
     op: Annotated[str | None, typer.Option("--op", help="Only this operator, with its work items.")] = None,
     commands: Annotated[bool, typer.Option("--commands", help="Print the commands of the lowered program.")] = False,
-    invocation: Annotated[int, typer.Option("--invocation", min=0, help="Which head or batch item's program.")] = 0,
+    invocation: Annotated[
+        int, typer.Option("--invocation", min=0, help="Index of the program among those of heads and batch items.")
+    ] = 0,
     toml: Annotated[bool, typer.Option("--toml", help="Without a workload: the machine as a TOML file.")] = False,
 ) -> None:
     """Print a workload's graph, its plan on a machine, and its commands; without a workload the machine's keys."""
@@ -57,7 +59,7 @@ def _print_machine(request: Request, toml: bool) -> None:
 
 
 def _called(op: str, case: Case) -> tuple[Step, ...]:
-    """Return the steps of one operator. Raises InputError for one that has no step."""
+    """Return the steps of one operator. Raises InputError if it has none."""
     from sim.plan.step import VectorStep  # numpy: not for --help
 
     steps = case.steps()

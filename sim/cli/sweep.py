@@ -71,7 +71,8 @@ class Where:
         typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="Run on this dask.distributed cluster instead."),
     ] = None
     shard: Annotated[
-        str | None, typer.Option("--shard", metavar="I/N", help="Only every N-th point from the I-th on; see `merge`.")
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="Only every N-th point, beginning with the I-th; see `merge`."),
     ] = None
     store: options.Store = None
 
@@ -116,7 +117,7 @@ def _swept(arguments: dict[str, Any]) -> pd.DataFrame:
         try:
             return run_sweep(**arguments, progress=progress)
         except KeyboardInterrupt:
-            kept = f"they are kept in {store}; the same command goes on from there"
+            kept = f"they are kept in {store}; the same command continues from there"
             advice = kept if store else "use --store to keep them"
             sys.stderr.write(f"carat: interrupted after {done[0]} of {done[1]} points; {advice}\n")
             raise typer.Exit(INTERRUPTED) from None
@@ -131,14 +132,14 @@ def _patterns(sparsity: list[str] | None, pattern: str | None, density: str | No
 
 
 def _listed(name: str, value: Any) -> Any:
-    """Return the values of ``--size seq=128,256``, an axis of the sweep; those of an ONNX file's dimensions are one."""
+    """Return the values of ``--size seq=128,256``, an axis of the sweep; ``dim`` (ONNX dimensions) is one value."""
     if name == "dim" or not isinstance(value, str) or "," not in value:
         return value
     return [int(part) if part.isdecimal() else part for part in value.split(",")]
 
 
 def _schedules(given: list[str] | None) -> list[dict[str, str]] | None:
-    """Return the schedules of the points: each of those of the whole network with those of operators."""
+    """Return the schedules of the points: each network schedule combined with those of single operators."""
     read = options.schedules(given)
     several = read.get("*", "").split(",")
     return [{**read, "*": one.strip()} for one in several] if "*" in read else [read] if read else None
@@ -157,7 +158,7 @@ def grid_of(request: Request, grid: list[str] | None) -> dict[str, list[Any]]:
 
 
 def table_json(table: pd.DataFrame) -> str:
-    """Return the rows as JSON, every number as exact as `carat run --json` has it, null for what is missing."""
+    """Return the rows as JSON, numbers as exact as in `carat run --json`, null for missing values."""
     rows = [{str(name): _exact(cell) for name, cell in row.items()} for row in table.to_dict("records")]
     return json.dumps(rows, indent=1)
 
@@ -170,14 +171,14 @@ def _exact(cell: Any) -> Any:
 
 
 def check_table(output: Path | None) -> None:
-    """Refuse an output file that cannot be written, before any time is spent. Raises InputError."""
+    """Refuse an output file that cannot be written, before the simulation. Raises InputError."""
     if output is not None:
         check_output(output)
         common.output_folder(output.parent)
 
 
 def parse_grid(given: list[str] | None) -> dict[str, list[Any]]:
-    """Return ``KEY=V1,V2`` options as a grid. Raises InputError for what has no ``=``."""
+    """Return ``KEY=V1,V2`` options as a grid. Raises InputError for text without ``=``."""
     from sim.hardware import parse_settings  # pydantic: not for --help
 
     grid: dict[str, list[Any]] = {}
@@ -213,7 +214,7 @@ def _range(value: str) -> list[str]:
 
 
 def print_points(table: pd.DataFrame) -> None:
-    """Print the rows of a sweep as a table: point, knobs, and the answers people ask for first."""
+    """Print the rows of a sweep as a table: point, settings, and the most important results."""
     knobs = [name for name in table.columns[: list(table.columns).index("seed")] if table[name].notna().any()]
     headings = ["point", *knobs, "cycles", "utilization", "read MB", "write MB", "energy uJ"]
     records = table.to_dict("records")
@@ -223,7 +224,8 @@ def print_points(table: pd.DataFrame) -> None:
         else f"{row['energy_table']}, {row['node_nm']:g} nm"
         for row in records
     ]  # fmt: skip
-    if len({one for one in tables if one}) > 1:  # energies of two tables do not compare: each says its own
+    # energies of different tables cannot be compared: each row names its table
+    if len({one for one in tables if one}) > 1:
         headings.append("by energy table")
         rows = [[*row, one] for row, one in zip(rows, tables, strict=True)]
     failed = [(i, row["error"]) for i, row in enumerate(records) if isinstance(row["error"], str)]

@@ -21,10 +21,12 @@ def trace(
     request: Request,
     op: Annotated[str, typer.Option("--op", metavar="PATTERN", help='Only these operators, e.g. "L0.*".')] = "*",
     window: options.Window = None,
-    first: Annotated[int, typer.Option("--first", min=1, help="Programs shown of each kind of equal ones.")] = 1,
+    first: Annotated[int, typer.Option("--first", min=1, help="Programs shown of each group of equal programs.")] = 1,
     events: Annotated[
         int | None,
-        typer.Option("--events", min=1, help="Most events in the file; those beyond are left out and counted."),
+        typer.Option(
+            "--events", min=1, help="Largest number of events in the file; further events are left out and counted."
+        ),
     ] = None,
     output: Annotated[
         Path | None,

@@ -46,7 +46,7 @@ class Measured:
 
     @property
     def files(self) -> list[Path]:
-        """The tables: those that ship where none is named."""
+        """The tables given, else those that ship with Carat."""
         from sim.validate import sources  # numpy: not for --help
 
         return list(self.measurements or sources.default_tables())
@@ -54,14 +54,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Selection:
-    """Rows that are simulated: of these kinds and machines (none: all), with an id of this pattern."""
+    """Selection of rows: of these kinds and machines (empty: all), with an id that matches this pattern."""
 
     kind: Annotated[list[str] | None, typer.Option(help="Only rows of this kind; repeatable.")] = None
     cfg: Annotated[list[str] | None, typer.Option(help="Only rows of this machine; repeatable.")] = None
     case: Annotated[str | None, typer.Option(help="Only rows whose id matches, e.g. 'mvin_*'.")] = None
 
     def takes(self, row: Row) -> bool:
-        """Return whether a row is among them."""
+        """Return whether a row is selected."""
         fits = (not self.kind or row.kind in self.kind) and (not self.cfg or row.cfg in self.cfg)
         return fits and (not self.case or fnmatchcase(row.id, self.case))
 
@@ -71,7 +71,7 @@ class Selection:
         return bool(self.kind or self.cfg or self.case)
 
     def nothing(self, rows: Sequence[Row]) -> list[str]:
-        """Return why no row is among them: names that no row has, or a combination that none has."""
+        """Return why no row is selected: a name or a combination that no row has."""
         known = {"--kind": {row.kind for row in rows}, "--cfg": {row.cfg for row in rows}}
         asked = {"--kind": self.kind or (), "--cfg": self.cfg or ()}
         unknown = [
@@ -93,7 +93,7 @@ def validate(
         Literal["auto", "recorded", "lowered"],
         typer.Option(help="auto: lower work items, replay sequences; recorded, lowered: only such rows."),
     ] = "auto",
-    timelines: Annotated[bool, typer.Option(help="Compare timeline files command by command, too.")] = True,
+    timelines: Annotated[bool, typer.Option(help="Also compare timeline files command by command.")] = True,
     rows: Annotated[bool, typer.Option(help="Print every row, not only the groups.")] = True,
 ) -> None:
     """Simulate measured rows and print the error of cycles, bytes and requests per row and per group."""
@@ -115,15 +115,17 @@ def validate(
 
 @dataclass(frozen=True)
 class Replayed:
-    """Part of a file that is replayed, and the pace of its commands."""
+    """Part of a file that is replayed, and the distance of its commands."""
 
     case: Annotated[str | None, typer.Option(help="Only this case of the file.")] = None
-    timeline: Annotated[Path | None, typer.Option(help="Write the commands' times to this CSV file.")] = None
-    gap: Annotated[int, typer.Option(min=1, help="Cycles between two commands at least.")] = 1
-    phase: Annotated[int, typer.Option(min=0, max=1, help="Hardware loop slot that comes first.")] = 0
-    calls: Annotated[bool, typer.Option("--calls", help="Call by call: function, cycles and CPU of each.")] = False
+    timeline: Annotated[Path | None, typer.Option(help="Write the times of the commands to this CSV file.")] = None
+    gap: Annotated[int, typer.Option(min=1, help="Least number of cycles between two commands.")] = 1
+    phase: Annotated[int, typer.Option(min=0, max=1, help="Slot of the first hardware loop.")] = 0
+    calls: Annotated[
+        bool, typer.Option("--calls", help="List library calls: function, cycles and CPU time of each.")
+    ] = False
     trace: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help="Write a Chrome trace of the calls here; as --calls.")
+        Path | None, typer.Option(metavar="FILE.json", help="Write a Chrome trace of the calls here; implies --calls.")
     ] = None
 
 
@@ -180,7 +182,7 @@ def compare(
     measured: Measured,
     as_json: options.AsJson = False,
 ) -> None:
-    """Print the error of a published cycle rule on the measured matmul rows, and that of Carat."""
+    """Print the errors of a published cycle rule and of Carat on the measured matmul rows."""
     from sim.validate import comparison  # numpy: not for --help
 
     rule = peers.rule(peer)
@@ -216,7 +218,7 @@ def _validated(measured: Measured, chosen: Selection, way: str, with_timelines: 
 
 @contextmanager
 def _progress(what: str) -> Iterator[Progress]:
-    """Show the command line's bar; it is quiet when piped."""
+    """Show a progress bar; nothing is written to a pipe."""
     with common.progress_bar(what) as update:
         yield lambda done, total: update(done, total, "")
 

@@ -1,4 +1,4 @@
-"""``carat whatif``: sensitivity of one point to each knob of the machine."""
+"""``carat whatif``: sensitivity of one run to each number of the machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BAR_CHARACTERS = 24
 def whatif(
     request: Request,
     knob: Annotated[
-        list[str] | None, typer.Option("--knob", help="Only this knob, e.g. memory.latency_cycles; repeatable.")
+        list[str] | None, typer.Option("--knob", help="Only this key, e.g. memory.latency_cycles; repeatable.")
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Worker processes.")] = 1,
     output: Annotated[
@@ -30,7 +30,7 @@ def whatif(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Halve and double every number of the machine, one run each: which knob moves the cycles, and how far."""
+    """Halve and double every number of the machine, one run each, and print the change of cycles."""
     from sim.analysis.whatif import trials  # numpy
     from sim.analysis.whatif import whatif as try_all  # numpy
     from sim.run.pipeline import run as simulate  # numpy
@@ -41,7 +41,7 @@ def whatif(
     if output is not None:
         common.output_folder(output.parent)
     case = resolve(request)
-    trials(case.hw, knob or ())  # an unknown knob is refused before any time is spent
+    trials(case.hw, knob or ())  # an unknown key is refused before the simulation
     with common.progress_bar(request.label) as progress:
         base = simulate(case, Memo(default_timings()), progress)
         table = try_all(base, knob or (), jobs=jobs, progress=progress)
@@ -80,7 +80,7 @@ def _print(base: Result, rows: list[dict[str, Any]]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a cell of the table as JSON knows it: null for what is missing, whole numbers whole."""
+    """Return a cell of the table as a JSON value: null for missing values, integers without a fraction."""
     if value is None or value != value:
         return None
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:

@@ -191,7 +191,7 @@ def test_evaluation_needs_something_to_decide(tmp_path):
     ids.write_text("1,2\tspam\n")
     plain = write_model(tmp_path / "plain")
     done = CliRunner().invoke(app, ["infer", str(plain), "--evaluate", str(ids)])
-    assert "no head that decides anything" in str(done.exception)
+    assert "no head with decisions" in str(done.exception)
     arch = "BertForSequenceClassification"
     judged = write_model(tmp_path / "judged", tensors=with_head("bert", arch), architectures=[arch])
     done = CliRunner().invoke(app, ["infer", str(judged), "--evaluate", str(ids)])

@@ -366,7 +366,7 @@ def test_narrow_products_take_the_cycles_that_the_simulator_tells(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--sparsity", "2:4"], "carat infer runs word sizes.*nearest: w4a8"),
+        (["--sparsity", "2:4"], "carat infer takes word sizes only.*nearest: w4a8"),
         (["--sparsity", "w4a8"], "gemmini_ibert .fixed int8 PEs. multiplies int8"),
         (["--sparsity", "w4a8", "--hw", "gemmini_fp32_4x4"], "array of integers .nearest: --hw gemmini_decomposable"),
         (["--sparsity", "w4a8@*.FF9", "--hw", "gemmini_decomposable"], "no matmul of .* is named '..FF9'"),

@@ -139,4 +139,4 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     out = capsys.readouterr().out
     assert ended.value.code == 0
     assert "ffn=64" in out
-    assert "a proxy, no accuracy" in out
+    assert "a proxy, not accuracy" in out

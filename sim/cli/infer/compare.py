@@ -1,4 +1,4 @@
-"""`carat infer --compare`: a row of quantisations, each with its accuracy, cycles and bytes of DRAM."""
+"""`carat infer --compare`: a series of quantisations, each with its accuracy, cycles and bytes of DRAM."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SENTENCES = ("smallest_cosine", "mean_cosine", "spearman")
 COLUMNS = ("recipe", "cycles", "dram_bytes", "relative_rms_error", "cosine", *SENTENCES)
-"""Columns of compare.csv: the run of one sequence, then the sentences (empty without --sentences)."""
+"""Columns of compare.csv: results of one sequence, then of the sentences (empty without --sentences)."""
 
 HEADINGS = ("quantisation", "cycles", "MiB of DRAM", "rms error", "cosine", "least", "mean", "Spearman")
 
@@ -52,7 +52,7 @@ def compare(
         for number, (name, recipe) in enumerate(COMPARED.items()):
             progress(number, len(COMPARED), name)
             used = prepare.possible(recipe, case)
-            if used in tried:  # combinations that the machine cannot follow have been run already
+            if used in tried:  # combinations that the machine does not support reduce to ones that were run already
                 continue
             tried[used] = name
             key = replace(Recipe(), residual=used.residual)
@@ -101,7 +101,7 @@ def _row(
 
 
 def _keep(folder: Path, rows: list[dict[str, Any]], about: dict[str, Any]) -> None:
-    """Write compare.csv and compare.json. Raises InputError where that cannot be."""
+    """Write compare.csv and compare.json. Raises InputError if the folder cannot be written."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

@@ -18,7 +18,7 @@ Engine = Literal["host", "array"]
 
 @dataclass(frozen=True)
 class Request:
-    """The options, as they were given."""
+    """The options as given."""
 
     model_dir: Annotated[
         Path,
@@ -33,7 +33,7 @@ class Request:
         ),
     ] = None
     text: Annotated[
-        str | None, typer.Option("--text", help="Words instead of ids; needs the tokenizer in the folder.")
+        str | None, typer.Option("--text", help="Text instead of ids; needs the tokenizer in the folder.")
     ] = None
     image: Annotated[
         Path | None,
@@ -67,14 +67,14 @@ class Request:
     ] = None
     compare: Annotated[
         bool,
-        typer.Option("--compare", help="Run a row of quantisations; table of accuracy against cycles and bytes."),
+        typer.Option("--compare", help="Run a series of quantisations; prints accuracy, cycles and bytes of each."),
     ] = False
     evaluate: Annotated[
         Path | None,
         typer.Option(
             "--evaluate",
-            help="File of sequences, one per line, each with its label behind a tab if known: how often the head "
-            "decides as in float, and as labelled.",
+            help="File of sequences, one per line, each followed by a tab and its label if known: share of "
+            "decisions equal to float's, and to the label.",
         ),
     ] = None
     sentences: Annotated[
@@ -91,7 +91,7 @@ class Request:
             "--generate",
             min=1,
             metavar="N",
-            help="Let a decoder choose N tokens behind the prompt, and compare each choice with that of float.",
+            help="Let a decoder choose N tokens after the prompt, and compare each choice with that in float.",
         ),
     ] = None
     fisher: Annotated[
@@ -104,12 +104,12 @@ class Request:
         ),
     ] = None
     pad_to: Annotated[
-        int | None, typer.Option("--pad-to", min=1, metavar="N", help="Fill up to N tokens behind an attention mask.")
+        int | None, typer.Option("--pad-to", min=1, metavar="N", help="Pad to N tokens behind an attention mask.")
     ] = None
     gelu: Annotated[
         Gelu,
         typer.Option(
-            "--gelu", help="host: in float; array: the integer unit, in a pass of its own; fused: behind the matmul."
+            "--gelu", help="host: in float; array: the integer unit, in a separate pass; fused: after the matmul."
         ),
     ] = "host"
     layernorm: Annotated[
@@ -122,8 +122,8 @@ class Request:
         bool,
         typer.Option(
             "--integer",
-            help="Everything on the array that it can do: array for all three of the above; of a decoder its products, "
-            "sums and softmax (the report names what stays on the host).",
+            help="All operators that the array supports: array for the three options above; for a decoder products, "
+            "sums and softmax (the report lists the operators left on the host).",
         ),
     ] = False
     sparsity: Annotated[
@@ -143,7 +143,7 @@ class Request:
     seed: options.Seed = 0
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Keep output.npy, infer.json and masks.npz here."),
+        typer.Option("-o", "--output", metavar="DIR", help="Write output.npy, infer.json and masks.npz here."),
     ] = None
     as_json: options.AsJson = False
 

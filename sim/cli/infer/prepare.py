@@ -1,4 +1,4 @@
-"""From a folder and the options of `carat infer` to a graph, its numbers and the sequences that are run."""
+"""Prepare `carat infer`: from a folder and options to a graph, its numbers and the sequences to run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Ids = list[int]
 Tokens = tokens.Sequence
 
 BUILT_IN = "builtin"
-"""In the place of a file: the sentences below."""
+"""Value of --calibrate that names the sentences below instead of a file."""
 
 CORPUS = "corpus.txt"
 """Sentences that set the scales where no file is given (sim/functional/quantization)."""
@@ -45,12 +45,12 @@ RANDOM_IMAGES = 16
 """Images of random waves that set the scales of a vision transformer: 3,152 tokens of ViT-base."""
 
 RANDOM_SEQUENCES, RANDOM_LENGTH = 64, 64
-"""Sequences of random tokens that set the scales of a model without a vocabulary, and their least length."""
+"""Number of random sequences that set the scales of a model without a vocabulary, and their least length in tokens."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Sequences of token ids that set the scales. ``source``: where they are from, in words."""
+    """Sequences of token ids that set the scales. ``source``: their origin, for messages."""
 
     sequences: tuple[Tokens, ...]
     source: str
@@ -58,7 +58,8 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Case:
-    """A model on a machine. ``engines``: what the array computes. ``length``: tokens of a sequence with its padding.
+    """A model on a machine. ``engines``: operators that the array computes. ``length``: tokens of a sequence with its
+    padding.
 
     ``commands``: execute command by command (`sim.functional.inference.Numerics`).
     """
@@ -109,7 +110,7 @@ def _images(path: Path | None, model: Checkpoint, folder: Path, seed: int) -> Ca
 
 
 def _sentences(model: Checkpoint, folder: Path) -> list[Ids]:
-    """Return the built-in sentences in the tokens of a folder; those without a token beyond the vocabulary."""
+    """Return the built-in sentences as tokens of a folder's vocabulary, without those that have unknown tokens."""
     vocabulary = tokenizer.load(folder)
     text = resources.files("sim.functional.quantization").joinpath(CORPUS).read_text(encoding="utf-8")
     found = [vocabulary.encode(line)[: model.positions] for line in text.splitlines() if line.strip()]
@@ -117,7 +118,7 @@ def _sentences(model: Checkpoint, folder: Path) -> list[Ids]:
 
 
 def possible(recipe: Recipe, case: Case) -> Recipe:
-    """Return the recipe as far as the machine can follow it.
+    """Return the recipe without the parts that the machine does not support.
 
     Floating-point machines quantise nothing. An int32 residual needs an accumulator that is read at full width, and
     GELU, LayerNorm and the embeddings all on the host, or all on the array; dynamic scales need the host.
@@ -150,7 +151,7 @@ def _form(case: Case, recipe: Recipe) -> Form:
     if wide and case.padded and not case.hw.accumulator.read_full_width:
         raise InputError(
             f"--pad-to: {case.hw.name} runs softmax on the host, its accumulator is not read at full width, and "
-            f"{case.hw.array.input_type} has no room for an attention mask; nearest: sequences of one length without "
+            f"{case.hw.array.input_type} cannot represent an attention mask; nearest: sequences of one length without "
             "padding, or --set accumulator.read_full_width=true"
         )
     takes_norm = case.hw.array.input_type.startswith("int") and "layernorm" in case.hw.array_operators
@@ -158,7 +159,7 @@ def _form(case: Case, recipe: Recipe) -> Form:
 
 
 ROWS_TOGETHER = 256
-"""Tokens of calibration sequences of one length that are computed at once: 0.3 GB of tensors for BERT-base."""
+"""Tokens of calibration sequences of one length computed in one batch: 0.3 GB of tensors for BERT-base."""
 
 
 def statistics(case: Case, recipe: Recipe, sequences: Sequence[Tokens], progress: Progress = silent) -> Statistics:
@@ -189,7 +190,7 @@ def statistics(case: Case, recipe: Recipe, sequences: Sequence[Tokens], progress
 def prepared(
     case: Case, ids: Tokens, recipe: Recipe, seen: Statistics, words: Sequence[Precision] = ()
 ) -> tuple[Model, Numerics]:
-    """Return the model on ``ids`` and how its values become integers, with scales from `statistics`."""
+    """Return the model on ``ids`` and its quantisation, with scales from `statistics`."""
     recipe, model = possible(recipe, case), case.checkpoint
     form, seen = _formed(case, recipe, seen)
     graph, weights = checkpoint_graph.graph_and_weights(model, case.length, case.engines, form)

@@ -1,4 +1,4 @@
-"""The report of `carat infer`: totals, the head's decisions, densities; printed, or kept in a folder."""
+"""The report of `carat infer`: totals, the head's decisions, densities; printed, or written to a folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEADINGS = ("operator", "kind", "engine", "cycles", "error", "zeros A", "zeros W
 def evaluation_report(
     result: Inference, model: Checkpoint, others: list[tuple[Tokens, str | None]]
 ) -> dict[str, Any] | None:
-    """Return how the sequences of --evaluate were decided; None without."""
+    """Return the decisions on the sequences of --evaluate; None without that option."""
 
     head = model.head
     if not others or head is None:
@@ -59,7 +59,7 @@ def summary(result: Inference, model: str, machine: str, tokens: int, length: in
 
 
 def on_host(result: Inference) -> dict[str, dict[str, int]]:
-    """Return, by kind of operator that the host runs, how many there are and their cycles; conversions among them."""
+    """Return count and cycles of the host's operators by kind, conversions included."""
     found: dict[str, dict[str, int]] = {}
     for op in result.ops:
         if op.engine == "host":
@@ -98,12 +98,12 @@ def head_report(result: Inference, model: Checkpoint, ids: Tokens) -> dict[str, 
 
 
 def densities(result: Inference, block: int) -> dict[str, str]:
-    """Return, per weight matrix, its measured density as `carat run --sparsity` reads it."""
+    """Return the measured density of each weight matrix in the grammar of `carat run --sparsity`."""
     return {name: f"block{block}:{result.masks[name].mean():.6g}@{name}" for name in sorted(result.masks)}
 
 
 def keep(result: Inference, report: dict[str, Any], folder: Path) -> None:
-    """Write output, logits, masks and report: all whole beside their places, then moved there. Raises InputError."""
+    """Write output, logits, masks and report: all to temporary files first, then renamed. Raises InputError."""
 
     partial = folder / f".partial-{os.getpid()}"
     try:
@@ -115,7 +115,12 @@ def keep(result: Inference, report: dict[str, Any], folder: Path) -> None:
         logits = () if result.logits is None else ("logits.npy",)
         if result.logits is not None:
             np.save(partial / "logits.npy", result.logits)
-        for name in ("output.npy", *logits, "masks.npz", "infer.json"):  # where the report is, the others are too
+        for name in (
+            "output.npy",
+            *logits,
+            "masks.npz",
+            "infer.json",
+        ):  # moved last: if the report exists, so do the other files
             (partial / name).replace(folder / name)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
@@ -155,7 +160,7 @@ def print_operators(result: Inference, totals: dict[str, Any]) -> None:
 
 
 def print_head(head: dict[str, Any] | None, model: Checkpoint) -> None:
-    """Print the head's decisions, and the tensors of the file that are not run."""
+    """Print the head's decisions, and the tensors of the file that are not used."""
     if head is not None:
         off = f"logits off by {head['largest_difference']:.3g} at most, rms error {head['relative_rms_error']:.2%}"
         if head["kind"] == "pooler":

@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 
 
 def words(text: str | None) -> tuple[Precision, ...]:
-    """Return the word sizes of --sparsity. Raises InputError for all else that it may say."""
+    """Return the word sizes of --sparsity. Raises InputError for any other sparsity."""
 
     if text is None:
         return ()
     found = parse(text)
     if found != Rules(precisions=found.precisions) or not found.precisions:
         raise InputError(
-            f"--sparsity {text}: carat infer runs word sizes; zeros of real weights are measured, and carat run skips "
+            f"--sparsity {text}: carat infer takes word sizes only; it measures zeros of real weights, and carat "
+            f"run skips "
             "them (nearest: w4a8, or a SPEC.toml of [[precision]] tables)"
         )
     return found.precisions
@@ -121,7 +122,7 @@ def labelled(request: Request, model: Checkpoint) -> list[tuple[Sequence, str | 
 
 
 def sentence_ids(path: Path | None, model: Checkpoint, folder: Path) -> list[list[int]]:
-    """Return the token ids of the sentences of a file, one per line. Raises InputError for what is no text."""
+    """Return the token ids of the sentences of a file, one per line. Raises InputError for a file that is no text."""
     if path is None:
         return []
     lines = read_text(path, what="file of sentences").splitlines()

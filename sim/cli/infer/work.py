@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def run(request: Request) -> None:
-    """Run what was requested, and print or keep its report. Raises InputError before anything is written."""
+    """Run the request, and print or write its report. Raises InputError before anything is written."""
     sizes = words(request.sparsity)
     recipe = recipes.parse(request.quantize or ())
     common.output_folder(request.output)
@@ -98,7 +98,7 @@ def generated(
 
 
 def similarities(request: Request, case: prepare.Case, recipe: Recipe, seen: Statistics) -> Similarity | None:
-    """Return how close the vectors of --sentences are to float; None without."""
+    """Return the similarity of the vectors of --sentences to float; None without that option."""
     sentences = sentence_ids(request.sentences, case.checkpoint, request.model_dir)
     if not sentences:
         return None
@@ -114,7 +114,7 @@ def _report(
     sequences: tuple[Sequence, list[tuple[Sequence, str | None]]],
     more: dict[str, Similarity | Generated | None],
 ) -> None:
-    """Print the report of a run, and keep it where a folder is given."""
+    """Print the report of a run, and write it to the output folder if given."""
     model, machine, (ids, others) = case.checkpoint, case.hw, sequences
     totals = report.summary(result, model.name, machine.name, len(ids), case.length)
     totals["calibration"] = calibration.source
