@@ -125,7 +125,7 @@ def diff(first: pd.DataFrame, second: pd.DataFrame, names: tuple[str, str] = ("A
 
 
 def _compared(first: int, second: int) -> str:
-    """Return how many times more or fewer cycles ``second`` is, or the difference in percent below twice as many."""
+    """Return the ratio of cycles as text, or the difference in percent if the ratio is below two."""
     if first == second:
         return "takes as many cycles as"
     ratio = max(first, second) / min(first, second)
@@ -136,12 +136,12 @@ def _compared(first: int, second: int) -> str:
 
 
 def same_prices(first: SavedRun, second: SavedRun) -> bool:
-    """Return whether the energies of two runs are computed with one table, so that their difference is the design's."""
+    """Return whether two runs use one energy table, so that their energies can be compared."""
     return all(first.totals[key] == second.totals[key] for key in ("energy_table", "node_nm"))
 
 
 def energy_note(runs: Sequence[SavedRun]) -> str | None:
-    """Return a sentence that names the energy tables of the runs where they differ, else None."""
+    """Return a sentence that names the energy tables of the runs if they differ, else None."""
     if all(same_prices(runs[0], run) for run in runs[1:]):
         return None
     tables = ", ".join(f"{run.name} by {run.totals['energy_table']} ({run.totals['node_nm']} nm)" for run in runs)

@@ -1,8 +1,8 @@
-"""Early exit: what a network costs on average whose inputs leave it behind different layers, as a table says.
+"""Early exit: the average cost of a network whose inputs leave after different layers, in given shares.
 
-Which inputs leave where is accuracy's business and given; a run of the whole network has the cycles of each layer.
-Behind each layer but the last an exit classifies the first token: a product of its own, simulated. What decides (the
-entropy of some classes, on the host) is not priced.
+The shares are given, as they depend on accuracy; the cycles of each layer come from a run of the whole network. After
+each layer but the last an exit classifies the first token: a product, which is simulated. The decision (the entropy of
+some classes, on the host) is not priced.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CLASSES = 2
 
 @dataclass(frozen=True)
 class Exit:
-    """A layer: share of inputs that leave behind it, and what one of these has cost."""
+    """A layer: share of inputs that leave after it, and the cost of one of them."""
 
     layer: int
     share: float
@@ -35,7 +35,7 @@ class Exit:
 
 @dataclass(frozen=True)
 class Exits:
-    """Exits in order, ``whole``: cycles of the run that all are taken from, ``classifier``: of one exit's product."""
+    """Exits in order; ``whole``: cycles of the run of the whole network; ``classifier``: the product of one exit."""
 
     exits: tuple[Exit, ...]
     whole_cycles: int
@@ -58,9 +58,9 @@ class Exits:
 
 
 def early_exit(result: Result, shares: tuple[float, ...], classes: int = CLASSES) -> Exits:
-    """Return the cost of a run's network whose inputs leave behind its layers, ``shares`` of them behind each.
+    """Return the cost of a run's network if ``shares`` of the inputs leave after each layer.
 
-    What is in no layer (embedding, pooler) counts for every input. Raises InputError for a network without layers,
+    Operators outside layers (embedding, pooler) count for every input. Raises InputError for a network without layers,
     for shares of another number of layers, and for shares that do not add up to 1.
     """
     layers = sorted({row["layer"] for row in result.rows if row["layer"] is not None})
@@ -97,11 +97,11 @@ def _problems(result: Result, shares: tuple[float, ...], layers: int) -> list[st
 
 
 ROUNDING = 1e-6
-"""By which shares written in decimals may miss 1."""
+"""Tolerance of the sum of shares written in decimals."""
 
 
 def _classifier(graph: Graph, layer: int, classes: int) -> Graph:
-    """Return the product of an exit: the first token behind a layer by a matrix of ``classes`` columns."""
+    """Return the product of an exit: the first token of a layer's result by a matrix of ``classes`` columns."""
     last = [op for op in graph.ops if op.layer == layer][-1].output
     parts = Parts(graph.tensors[last.tensor].dtype)
     token, weights = parts.tensor("token", (1, last.cols), kind="input"), parts.weight("exit", (last.cols, classes))

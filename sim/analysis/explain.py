@@ -1,8 +1,8 @@
-"""Why a run takes as long as it does: one sentence that names the bottleneck and what relieving it gives.
+"""Explain a run in one sentence that names the bottleneck and the gain of removing it.
 
 The bottleneck is the cause with the most cycles. Each remedy below is a change of a few machine parameters;
-it is tried by running the same plan again, so its effect is measured, not guessed. Where no remedy exists the
-sentence gives the bound: the time if the cause vanished and nothing took its place.
+it is tried by running the same plan again, so its effect is measured. Where no remedy exists the sentence gives a
+bound: the time without the cycles of this cause.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Remedy(NamedTuple):
-    """A change of the machine: what to call it, and the overrides it means on a given machine."""
+    """A change of the machine: its name, and its overrides on a given machine."""
 
     name: str
     overrides: Callable[[Hardware], dict[str, Any]]
@@ -39,7 +39,7 @@ def _array_operators(hw: Hardware) -> dict[str, Any]:
 
 
 def _vector_unit(hw: Hardware) -> dict[str, Any]:
-    """As many lanes as the array has columns, where its own units are there already."""
+    """A vector unit with as many lanes as the array has columns, if the array has its normalisation units already."""
     units = hw.features.normalizations and hw.features.nonlinear_activations
     return {"vector.lanes": hw.vector.lanes or hw.dim} if units else {}
 
@@ -102,9 +102,9 @@ def bottleneck(result: Result) -> tuple[str, float]:
 
 
 def explain(result: Result, *, measure: bool = True, progress: Progress | bool | None = None) -> str:
-    """Return the sentence. ``measure``: try the remedies, one more run each; else no gain is stated.
+    """Return the sentence. ``measure``: try the remedies, one run each; else no gain is stated.
 
-    Raises InputError for anything but a Result.
+    Raises InputError if ``result`` is no Result.
     """
     demand("result", result, Result, "a Result, as sim.simulate returns it")
     cause, share = bottleneck(result)
@@ -143,7 +143,7 @@ def speedup(result: Result, remedy: Remedy) -> float | None:
 
 
 def timeline(result: Result, op: str, invocation: int) -> npt.NDArray[np.void]:
-    """Run one invocation of ``op`` again from where it started and return its command timeline."""
+    """Run one invocation of ``op`` again from its start state and return its command timeline."""
     refuse(result.hardware, f"timeline of {op}")
     step = result.step(op)
     if not 0 <= invocation < len(step.works):

@@ -1,4 +1,4 @@
-"""A table of results read back from CSV: text is text, even where it looks like a number, and numbers are numbers."""
+"""Read a table of results from CSV: text columns stay text, even if a value looks like a number."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 
 MOST = 1e300
-"""No result is larger; what is compares false: not a number, infinite, or a whole number beyond any float."""
+"""Largest value accepted; NaN, infinity and integers beyond any float are refused by this comparison."""
 
 
 def read_rows(path: Path, wanted: Sequence[Column], way_out: str) -> pd.DataFrame:
-    """Return a CSV table with the columns ``wanted``, others as they come; an empty cell is null.
+    """Return a CSV table with the columns ``wanted`` in their types, other columns as pandas reads them; an empty cell
+    is null.
 
-    An operator may be called "1", "NA" or "null". Raises InputError for a file that cannot be read, a column missing
-    and a cell that is no number; ``way_out`` ends the message.
+    An operator may be called "1", "NA" or "null". Raises InputError for a file that cannot be read, a missing column
+    and a cell that is no number; ``way_out`` is appended to the message.
     """
     import pandas as pd  # half a second of start-up
 

@@ -5,7 +5,7 @@ ops.csv        the operator table
 totals.json    the whole run
 hardware.json  the machine; also a machine file: `carat run --hw DIR/hardware.json`
 graph.json     the workload, pruned, without what --sparsity edits; also a workload: `carat run DIR/graph.json`
-kept.npz       indices of what pruning kept, where scores or weights chose it
+kept.npz       indices of the parts that pruning kept, if scores or weights chose them
 run.json       everything else, written last: without it a folder is not a whole run
 =============  ==================================================================================
 """
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from sim.run.result import Result
 
 FORMAT = 2
-"""Raised when readers of one format would misread the other. 2: totals with sizes, word_sizes, energy_table."""
+"""Incremented when readers of one format would misread the other. 2: totals with sizes, word_sizes, energy_table."""
 
 BASE = "gemmini_default"
-"""The preset that the settings of a machine are compared with: the base of every preset."""
+"""The preset with which the settings of a machine are compared: the base of every preset."""
 
 NOT_SETTINGS = ("name", "description", "waived_rules")
 
@@ -82,8 +82,8 @@ def save(
 ) -> None:
     """Save a run in ``folder`` (created when missing), each file whole or not at all, run.json last.
 
-    ``command``: the command line that ran it; ``sentence``: its bottleneck, ``savings``: what its schedules saved, if
-    known. The indices of what pruning kept
+    ``command``: the command line that ran it; ``sentence``: its bottleneck, ``savings``: cycles saved by its schedules,
+    if known. The indices that pruning kept
     (`sim.sparsity.edits.saliency`) go to kept.npz. Simulates every distinct program once more, for traffic by operand
     and activity over time. Raises InputError when the folder cannot be written.
     """
@@ -93,7 +93,7 @@ def save(
     demand("result", result, (Result,), "a Result, as sim.simulate returns it")
     demand("folder", folder, (str, Path), 'the path of a folder, e.g. "runs/base"')
     folder = Path(folder)
-    record = record_of(result, folder, command, sentence, savings)  # first: what raises an error leaves no folder
+    record = record_of(result, folder, command, sentence, savings)  # first, so that an error leaves no folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("run.json", "kept.npz"):
@@ -121,8 +121,11 @@ def record_of(
     sentence: str | None = None,
     savings: Sequence[Saving] | None = None,
 ) -> dict[str, Any]:
-    """Return the content of run.json: version, how to reproduce, bottleneck, what schedules saved, differences of the
-    machine from `BASE`, energy band and area by component, counters, and the profile (`sim.trace.profile`)."""
+    """Return the content of run.json.
+
+    Version, command, bottleneck, savings of schedules, differences of the machine from `BASE`, energy band and area by
+    component, counters, and the profile (`sim.trace.profile`).
+    """
     from sim.analysis.explain import explain  # numpy
     from sim.cost.area import area_um2  # pydantic
     from sim.trace.profile import profile  # numpy
@@ -156,7 +159,7 @@ def of(result: Result, name: str = "run") -> SavedRun:
 
 
 def _savings(result: Result) -> Sequence[Saving]:
-    """Return what a run's schedules saved against the library's order, which is simulated for it."""
+    """Return the savings of a run's schedules over the library's order, which is simulated here."""
     from sim.analysis.scheduled import savings  # numpy
     from sim.run.pipeline import run  # numpy
     from sim.timing.disk import default_timings  # numpy
@@ -279,7 +282,7 @@ def _wrong(column: columns.Column, value: object) -> Iterator[str]:
 
 
 def load_all(folders: list[Path]) -> list[SavedRun]:
-    """Return several saved runs under different names: of the folders, with as many parents as tell them apart.
+    """Return several saved runs, named after their folders, with as many parent folders as make the names distinct.
 
     Raises InputError with all problems at once, among them a folder that is given twice.
     """

@@ -1,4 +1,4 @@
-"""What schedules saved: operators that do the same work in two runs, their cycles and causes before and after."""
+"""Savings of schedules: operators that do the same work in two runs, their cycles and causes before and after."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Saving:
         return len(self.groups) * (self.before_cycles - self.after_cycles)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return plain data for JSON."""
         return {
             "operators": [list(group) for group in self.groups], "schedules": self.schedules,
             "cycles_before": self.before_cycles, "cycles_after": self.after_cycles,
@@ -44,9 +44,9 @@ class Saving:
 
 
 def savings(before: Result, after: Result) -> list[Saving]:
-    """Return what the schedules of ``after`` changed against ``before``, a run of the same graph, in order.
+    """Return the savings of the schedules of ``after`` over ``before``, a run of the same graph, in order.
 
-    An operator belongs to the group of every program that does its work in either run.
+    Operators whose work one program does, in either run, form one group.
     """
     found: dict[tuple[Any, ...], list[tuple[str, ...]]] = {}
     for names, (old, new) in groups((before, after)):

@@ -21,12 +21,12 @@ NEEDED = ("cycles", "energy_pj")
 
 
 def is_sweep(path: Path) -> bool:
-    """Whether the ending of ``path`` is one of a sweep table or store."""
+    """Whether ``path`` has the suffix of a sweep table or store."""
     return path.suffix in (*TABLES, *STORES)
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """Return one row per point: the knobs that vary, the totals, ``error``.
+    """Return one row per point: the varied settings, the totals, ``error``.
 
     Raises InputError: no such file, not a sweep, cut off in the middle, or without any finished point.
     """

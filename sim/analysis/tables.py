@@ -18,7 +18,7 @@ SUFFIXES = (".csv", ".parquet")
 
 
 def frame(knobs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return one row per point: its knobs, then its results; ``error`` comes last."""
+    """Return one row per point: its settings, then its results; ``error`` comes last."""
     import pandas as pd
 
     records = [{**knob, **_results(row)} for knob, row in zip(knobs, rows, strict=True)]
@@ -38,7 +38,7 @@ def check_output(path: Path) -> None:
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write the table to a .csv or .parquet file, whole or not at all. Raises InputError.
 
-    Parquet columns have one type: a knob of mixed values (128, "1MiB") is written as text.
+    Parquet columns have one type: a setting of mixed values (128, "1MiB") is written as text.
     """
     path = Path(path)
     check_output(path)

@@ -1,7 +1,7 @@
-"""Sensitivity of one point to each knob of a machine: every number halved and doubled, one run each.
+"""Sensitivity of one run to each number of a machine: every number halved and doubled, one run each.
 
-Knobs that only make sense together change together (`JOINED`). A step that gives no legal machine, or no other
-machine, is a row with its reason.
+Keys that are only legal together change together (`JOINED`). A step that gives no legal machine, or the same machine,
+is a row with its reason.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ JOINED: dict[str, tuple[str, ...]] = {
     "scratchpad pipeline": ("scratchpad.read_delay_cycles", "scratchpad.read_pipeline_cycles"),
     "CPU": ("cpu.command_cycles", "cpu.loop_cycles"),
 }
-"""Knobs by name that are several keys changed by one factor."""
+"""Knobs made of several keys, which change by one factor."""
 
 LEFT_OUT = (
     "clock_mhz",  # time, not cycles; rates given in bytes per cycle would not follow
@@ -60,7 +60,7 @@ class Trial:
 
 
 def knobs(hw: Hardware) -> dict[str, tuple[str, ...]]:
-    """Return knob -> dotted keys of everything about ``hw`` that is a number and can be turned."""
+    """Return knob -> dotted keys, for every number of ``hw`` that can be changed."""
     values = flat(hw.model_dump(mode="json"))
     joined = {key for keys in JOINED.values() for key in keys}
     single = {
@@ -107,7 +107,7 @@ def _why_not(name: str, known: Mapping[str, Sequence[str]], movable: Sequence[st
 def wider_port(hw: Hardware, factor: float) -> dict[str, float]:
     """Return the keys of the memory port, ``factor`` times as wide.
 
-    A memory faster than the bus does not limit the port: its rate is left, unless the new bus would be faster still.
+    A memory faster than the bus does not limit the port: its rate is unchanged, unless the new bus is faster.
     """
     bus, new_bus = hw.dma.bus_bytes, _scaled(hw.dma.bus_bytes, factor)
     rates = {key: getattr(hw.memory, key.removeprefix("memory.")) for key in JOINED[PORT][1:]}
@@ -129,7 +129,7 @@ def whatif(
     ``_change`` as a share of the base's, ``cycles_per_unit`` (d cycles / d knob over the step), ``error``.
     ``progress``: called before each trial; None shows it on stderr after two seconds, False shows nothing.
     """
-    import pandas as pd  # half a second: not for the command line's --help
+    import pandas as pd  # takes half a second: not for the command line's --help
 
     with shown("whatif", progress) as reported:
         rows = list(_rows(result, trials(result.hardware, chosen), jobs, reported))

@@ -1,6 +1,6 @@
-"""Softmax as a pass of its own: the product leaves its sums in memory, in accumulator type, and the pass reads them.
+"""Softmax as a separate pass: the product stores its sums in memory, in accumulator type, and the pass loads them.
 
-Sums are not rounded to elements between the two, so the result is the fused one's bit for bit.
+Sums are not rounded to elements in between, so the result equals the fused one bit for bit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sim.plan.step import ArrayStep, Step
 
 
 def softmax(op: Op, reader: Op, at: Planning) -> list[Step]:
-    """Return a product and the softmax behind it as two steps."""
+    """Return a product and the softmax after it as two steps."""
     m, n, _ = op.mnk
     size_bytes = m * n * at.hw.acc_bytes
     first = at.place_index(op.batch * size_bytes)

@@ -1,4 +1,4 @@
-"""Operators on the array: the work items of each operator kind that it runs, or why it does not.
+"""Operators on the array: the work items of each operator kind that it runs, or the reason why it cannot.
 
 Types: int8 in a graph is the machine's element type and int32 its accumulator type, so that the integer encoder graphs
 also run on a floating-point array (which then needs no quantisation).
@@ -33,11 +33,14 @@ ON_MOVE_OUT = {"softmax": "softmax", "gelu": "igelu", "layernorm": "layernorm"}
 BERT_SCALES = {"softmax": SOFTMAX_BERT_SCALE, "igelu": GELU_BERT_SCALE}
 
 MOST_OF_A_CALL = 1 << 24
-"""Elements of one pass over rows, 4,096 rows of 4,096: rows that the accumulator cannot hold take a command for every
-five elements, so that one program for all heads of 4,096 tokens would have 13 million commands, at 32,768 a billion."""
+"""Elements of one call that passes over rows (4,096 rows of 4,096).
+
+Rows that the accumulator cannot hold take a command for every five elements: one program for all heads of 4,096 tokens
+would have 13 million commands, at 32,768 tokens a billion.
+"""
 
 SCALES = {"layernorm": Norm.scale}
-"""Scales of results that are not the default one of products: a normalised row has that of a pass of its own."""
+"""Scales of normalised rows that a product stores: those of a separate pass, not the default of products."""
 
 
 def matmul(op: Op, at: Planning, fused: Op | None) -> list[Step]:
@@ -67,7 +70,7 @@ def matmul(op: Op, at: Planning, fused: Op | None) -> list[Step]:
 
 
 def _in_rows(step: ArrayStep, at: Planning, activation: str) -> ArrayStep:
-    """Return a fused product as the schedule has it: by hardware loops, in strips of DIM rows, or the quicker of both.
+    """Return a fused product under its schedule: by hardware loops, in strips of DIM rows, or the faster of both.
 
     Rows wider than half of the accumulator are in strips; softmax that fits is the library's.
     """
@@ -85,7 +88,10 @@ def _in_rows(step: ArrayStep, at: Planning, activation: str) -> ArrayStep:
 
 
 def _strips(works: list[Matmul], at: Planning, hw: Hardware) -> tuple[RowsMatmul, ...]:
-    """Return products in strips; a transposed B is put as it is multiplied, into one place for all repetitions."""
+    """Return products in strips.
+
+    A transposed B is first stored in the order of multiplication, at one address for all repetitions.
+    """
     first = works[0]
     if not first.transpose_b or hw.bits("b") != hw.bits("c"):
         return tuple(map(RowsMatmul, works))
@@ -110,7 +116,10 @@ def _refuse_types(op: Op, at: Planning, output: View, activation: str) -> None:
 
 
 def _dataflow(op: Op, at: Planning, activation: str, machine: Hardware | None) -> str:
-    """Return OS when asked for, but WS for transposed operands, normalised rows (library: no OS), other words."""
+    """Return the requested dataflow, but WS for transposed operands, normalised rows (library.
+
+    No OS) and other word sizes.
+    """
     only_ws = op.attrs["transpose_a"] or op.attrs["transpose_b"] or activation in ("softmax", "layernorm")
     dataflow = "WS" if only_ws or machine is not None else at.dataflow
     if at.hw.array.dataflow not in (dataflow, "BOTH"):
@@ -119,7 +128,7 @@ def _dataflow(op: Op, at: Planning, activation: str, machine: Hardware | None) -
 
 
 def _matmul_works(op: Op, at: Planning, output: View, activation: Any, dataflow: Any) -> tuple[Matmul, ...]:
-    """Return a work item for each repetition of a product: equal but for the addresses of the operands."""
+    """Return a work item for each repetition of a product; they differ in the addresses of the operands only."""
     m, n, k = op.mnk
     bias = op.inputs[2] if len(op.inputs) > 2 else None
     fields: dict[str, Any] = {
@@ -139,10 +148,10 @@ def _matmul_works(op: Op, at: Planning, output: View, activation: Any, dataflow:
 
 
 def _sparse(op: Op, at: Planning, dense: ArrayStep) -> Step:
-    """Return the step of an operator with the machine's use of its zeros, and its dense programs.
+    """Return the step of an operator whose zeros the machine uses, with its dense programs as alternatives.
 
-    A comparison of sparse and dense is one of the same order of work: under rules for zeros, and under "dense", a
-    product is the shorter of the library's program and of the one that skips blocks, with no block to skip.
+    Sparse and dense are compared in the same order of work: under rules for zeros, and under "dense", a product takes
+    the shorter of the library's program and the program that skips blocks, here with no block to skip.
     """
     if at.sparsity is None:
         return dense
@@ -165,7 +174,7 @@ def _sparse(op: Op, at: Planning, dense: ArrayStep) -> Step:
 
 
 def _others(op: Op, at: Planning, dense: ArrayStep, sparse: ArrayStep) -> tuple[ArrayStep, ...]:
-    """Return the programs of a whole product with weights, other than ``sparse``, that the run may take in its place.
+    """Return the programs of a whole product with weights that the run may use instead of ``sparse``.
 
     None for a mapping by hand, for weights that are stored smaller, and for packed activations.
     """
@@ -187,9 +196,9 @@ def _others(op: Op, at: Planning, dense: ArrayStep, sparse: ArrayStep) -> tuple[
 
 
 def conv(op: Op, at: Planning, pool: Op | None) -> list[Step]:
-    """Return the convolution with the pooling behind it; units that the machine lacks are reported by the check.
+    """Return the convolution with the pooling after it; units that the machine lacks are reported by the check.
 
-    Groups are a program each. Of a depth-wise one a hardware loop takes one channel (tiled_conv_dw).
+    Each group is a program. In a depth-wise convolution a hardware loop computes one channel (tiled_conv_dw).
     """
     wrong = {at.dtype(v) for v in (*op.inputs[:2], op.output) if at.role(v) != "element"}
     for dtype in sorted(wrong):
@@ -209,7 +218,7 @@ def conv(op: Op, at: Planning, pool: Op | None) -> list[Step]:
 
 
 def _row_by_row(item: Conv, op: Op, output: View, at: Planning) -> Iterator[Conv]:
-    """Yield a program for each row of results: the hardware loop has one stride, along a row the columns'.
+    """Yield a program for each row of results: the hardware loop has one stride, which here is that along columns.
 
     ``item``: the whole convolution, whose number of rows is not that of its results.
     """
@@ -232,7 +241,7 @@ def _row_by_row(item: Conv, op: Op, output: View, at: Planning) -> Iterator[Conv
 
 
 def _moved(place: Operand, pixels: int, bits: int) -> Operand:
-    """Return an operand that begins some pixels further on."""
+    """Return an operand that begins some pixels later."""
     return replace(place, address=place.address + pixels * place.row_stride * bits // 8)
 
 
@@ -271,7 +280,7 @@ def _channels(view: View, first: int, at: Planning) -> Operand:
     return at.operand(replace(view, offset=view.offset + first), 0)
 
 
-# Operators that the host takes over where the array cannot run them
+# Operators that run on the host if the array cannot run them
 
 
 def norm(op: Op, at: Planning) -> list[Step] | Fallback:
@@ -285,7 +294,7 @@ def norm(op: Op, at: Planning) -> list[Step] | Fallback:
             f"{at.hw.array.input_type}, not {at.dtype(x)} to {at.dtype(y)}"
         )
     low = at.role(x) == "element"
-    if all(view.batch_stride == view.rows * view.row_stride for view in (x, y)):  # one pass over the rows of all
+    if all(view.batch_stride == view.rows * view.row_stride for view in (x, y)):  # one pass over all repetitions
         x, y = (replace(view, batch=1, rows=view.batch * view.rows) for view in (x, y))
     works: list[Work] = []
     for b in range(x.batch):
@@ -333,7 +342,7 @@ def gather(op: Op, at: Planning) -> list[Step] | Fallback:
 
 
 def _rows(op: Op, at: Planning, works: list[Work]) -> list[Step] | Fallback:
-    """Return a pass over rows as a step, or the reason why the machine has no program for it."""
+    """Return a pass over rows as a step, or the reason why the machine cannot run it."""
     machine = at.machine(op, op.output)
     try:
         check(works[0], machine or at.hw)
@@ -348,25 +357,25 @@ def _rows(op: Op, at: Planning, works: list[Work]) -> list[Step] | Fallback:
 
 
 def only_fused(op: Op, at: Planning) -> Fallback:
-    """Return why a GELU that is in no matmul runs on the host: the array applies it only on move-out."""
+    """Return why a GELU that is not fused into a matmul runs on the host: the array applies it only on move-out."""
     if op.kind not in at.hw.array_operators:
         return no_unit(op, at)
-    return Fallback(f"the array applies {op.kind} only to the result of one matmul that nothing else reads")
+    return Fallback(f"the array applies {op.kind} only to the result of one matmul that no other operator reads")
 
 
 def maxpool(op: Op, at: Planning) -> Fallback:
-    """Return why a pooling that is in no convolution runs on the host."""
+    """Return why a pooling that is not fused into a convolution runs on the host."""
     if not at.hw.features.max_pool:
         return Fallback(f"{at.hw.name} has no max-pooling unit", "features.max_pool = true")
-    return Fallback("the array pools only the result of one convolution that nothing else reads")
+    return Fallback("the array pools only the result of one convolution that no other operator reads")
 
 
 UNITS = {"normalizations": "normalisation units", "nonlinear_activations": "activation units"}
-"""Features that normalised and activated results need, in words."""
+"""Features that normalised and activated results need, with their names in messages."""
 
 
 def no_unit(op: Op, at: Planning) -> Fallback:
-    """Return why an operator that some arrays run does not run on this one."""
+    """Return why this array lacks a unit for an operator that other arrays run."""
     if at.hw.host != "none" and op.kind in at.hw.host.takes:
         return Fallback(f"host.takes names {op.kind}", f"host.takes without {op.kind!r}")
     lacking = {key: unit for key, unit in UNITS.items() if not getattr(at.hw.features, key)}
@@ -383,4 +392,4 @@ PASSES: dict[str, Callable[[Op, Planning], list[Step] | Fallback]] = {
     "gelu": only_fused,
     "maxpool": maxpool,
 }
-"""Planners of operators that the host takes over where the array cannot run them: work items, or the reason."""
+"""Planners of operators that run on the host if the array cannot run them: return work items, or the reason."""

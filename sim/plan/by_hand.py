@@ -1,4 +1,4 @@
-"""Mappings that a caller gives: the fields that operators take, and the problems of a request."""
+"""Mappings given by hand: the fields that operators take, and the problems of a request."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Choices = Mapping[str, Mapping[str, Any]]
 Mapped = TypeVar("Mapped", Matmul, Conv, ResidualAdd, Norm)
 
 MAPPED: tuple[type[Item], ...] = (Matmul, Conv, ResidualAdd, Norm)
-"""Work items that a mapping may be given for."""
+"""Work items that can be mapped by hand."""
 
 
 WORDS = ("loop_order", "resident", "halves", "dataflow")
-"""Fields of a mapping that are words."""
+"""Fields of a mapping whose values are words."""
 
 
 def item_of(choice: Mapping[str, Any]) -> type[Item]:
@@ -37,12 +37,12 @@ def item_of(choice: Mapping[str, Any]) -> type[Item]:
 
 
 def names(pattern: str, name: str) -> bool:
-    """Return whether a pattern of a mapping means the operator: by its very name, or by * and ? in it."""
+    """Return whether a pattern of a mapping matches the operator: its exact name, or with * and ?."""
     return pattern == name or fnmatchcase(name, pattern)
 
 
 def mapped(work: Mapped, name: str, choices: Choices) -> Mapped:
-    """Return the item with the last choice that names its operator and has its fields."""
+    """Return the item with the fields of the last choice that matches its operator and its kind."""
     if not choices:
         return work
     for pattern, choice in reversed(list(choices.items())):

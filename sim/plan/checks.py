@@ -1,4 +1,7 @@
-"""Reasons to refuse a plan before anything is simulated: requests, operators without a price, tiles that do not fit."""
+"""Reasons to refuse a plan before the simulation.
+
+Illegal requests, operators without a price, tiles that do not fit.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,16 @@ if TYPE_CHECKING:
 
 
 UNABLE = {
-    "IS": "input-stationary: a PE holds an element of B or a sum, and none of A; to keep A, multiply the transposes, "
-    "of which it is B",
-    "RS": "row-stationary: a PE would keep rows of a kernel and slide over rows of an image, for which it has no "
-    "registers; convolutions are unrolled along the array's rows",
+    "IS": "input-stationary: a PE holds an element of B or a sum, and none of A; to keep A, multiply the transposed "
+    "matrices, of which A^T is the operand B",
+    "RS": "row-stationary: a PE would need registers for rows of a kernel and of an image, which it lacks; "
+    "convolutions are unrolled along the array's rows",
 }
-"""Dataflows of other arrays, and why this one has not got them."""
+"""Dataflows of other arrays, and why this array lacks them."""
 
 
 def refuse_request(graph: Graph, dataflow: str, mapping: by_hand.Choices) -> None:
-    """Raise InputError for a dataflow or a mapping by hand that cannot be meant."""
+    """Raise InputError for an unknown dataflow or an illegal mapping by hand."""
     wrong = []
     if dataflow not in ("WS", "OS"):
         why = f"{UNABLE[dataflow]}; " if dataflow in UNABLE else ""
@@ -63,8 +66,7 @@ def unpriced(steps: Iterable[Step], hw: Hardware) -> list[tuple[str, str]]:
 
 
 def misfits(steps: Iterable[Step], hw: Hardware, mapping: by_hand.Choices) -> list[tuple[str, str]]:
-    """Lower the operators that were mapped by hand, so that a tile that does not fit is refused before any time is
-    spent."""
+    """Lower the operators mapped by hand, so that a tile that does not fit is refused before the simulation."""
     refused = []
     for step in steps:
         if step.works and any(by_hand.names(pattern, step.name) for pattern in mapping):

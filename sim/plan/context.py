@@ -1,4 +1,4 @@
-"""State that all engines of a plan share: graph, machine, addresses, word sizes, and the refusals so far."""
+"""State shared by the planners of all engines: graph, machine, addresses, word sizes, and the refusals so far."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Planning:
-    """A plan in the making.
+    """A plan under construction.
 
-    ``schedules``: operator pattern -> schedules. ``refused``: (operator, reason); ``declined``: operator -> why it has
-    not the schedule asked for. ``index_addresses``: of indices and sums placed behind tensors.
+    ``schedules``: operator pattern -> schedules. ``refused``: (operator, reason); ``declined``: operator -> why it does
+    not get the requested schedule. ``index_addresses``: of indices and sums placed behind tensors.
     """
 
     graph: Graph
@@ -51,7 +51,7 @@ class Planning:
         return self.graph.tensors[view.tensor].dtype
 
     def role(self, view: View) -> Role:
-        """Return the role of that type on the machine."""
+        """Return the role of a view's type on the machine."""
         return role(self.dtype(view), self.hw)
 
     def operand(self, view: View, batch: int) -> Operand:
@@ -61,13 +61,13 @@ class Planning:
         return Operand(at, view.row_stride)
 
     def operands(self, view: View, count: int) -> list[Operand]:
-        """Return the first ``count`` repetitions of a view as operands in DRAM; one of batch 1 serves all."""
+        """Return the first ``count`` repetitions of a view as operands in DRAM; a view of batch 1 is repeated."""
         base, bits, stride = self.addresses[view.tensor], self.words.of(view.tensor), view.row_stride
         step = view.batch_stride if view.batch > 1 else 0
         return [Operand(base + (view.offset + b * step) * bits // 8, stride) for b in range(count)]
 
     def machine(self, op: Op, output: View) -> Hardware | None:
-        """Return the machine at the word sizes of an operator, None where it is the machine as it is."""
+        """Return the machine at the word sizes of an operator, None for the unchanged machine."""
         try:
             found = self.words.machine(op, output)
         except InputError as error:
@@ -77,7 +77,7 @@ class Planning:
         return None if found.words is None else found
 
     def place_index(self, size_bytes: int) -> int:
-        """Place an index behind all tensors and return its address."""
+        """Place an index after all tensors and return its address."""
         address = self.free_address
         self.free_address += whole_pages(size_bytes)
         self.index_addresses.append(address)
@@ -88,15 +88,15 @@ class Planning:
         return chosen(self.schedules, op.name)
 
     def asks(self, name: str, schedule: str) -> bool:
-        """Return whether the operator called ``name`` is to have a schedule."""
+        """Return whether a schedule is requested for the operator called ``name``."""
         return schedule in chosen(self.schedules, name)
 
     def decline(self, op: Op, schedule: str, reason: str) -> None:
-        """Note why an operator has not the schedule that was asked for."""
+        """Record why an operator does not get the requested schedule."""
         self.declined.setdefault(op.name, Declined(schedule, reason))
 
     def refuse(self, op: Op, reason: str) -> None:
-        """Note why an operator cannot run."""
+        """Record why an operator cannot run."""
         self.refused.append((op.name, reason))
         self._refused_names.add(op.name)
 
@@ -105,5 +105,5 @@ class Planning:
         return op.name in self._refused_names
 
     def chosen(self, op: Op) -> Chosen | None:
-        """Return which scores the operator computes or reads, None where it does all."""
+        """Return the scores that the operator computes or reads, None for all."""
         return None if self.sparsity is None else self.sparsity.chosen(op, self.graph)

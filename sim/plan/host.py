@@ -1,7 +1,7 @@
 """Operators of the host CPU: those that the array cannot run, and the conversions that an integer machine needs.
 
-On an integer machine an operator's operands are dequantised before it and its result is quantised behind it, as steps
-of their own (Kim et al. 2302.14017, 3.4.2).
+On an integer machine an operator's operands are dequantised before it and its result is quantised after it, as separate
+steps (Kim et al. 2302.14017, 3.4.2).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def host(op: Op, at: Planning, fallback: Fallback) -> list[Step]:
 
 
 def _step(op: Op, name: str, kind: str, view: View, fallback: Fallback, elements: int | None = None) -> HostStep:
-    if op.is_matmul and kind == op.kind:  # the library's CPU path (tiled_matmul_auto with CPU)
+    if op.is_matmul and kind == op.kind:  # price of the library's CPU path (tiled_matmul_auto with CPU)
         sizes, macs = (*op.mnk, op.batch), op.macs
     else:
         sizes, macs = (view.rows, view.cols, 0, view.batch), 0

@@ -42,9 +42,9 @@ def element_bits(dtype: str, hw: Hardware) -> int:
 
 
 def place(graph: Graph, hw: Hardware, bits: Mapping[str, int] | None = None) -> tuple[dict[str, int], int]:
-    """Return each tensor's DRAM address and the first free one behind them.
+    """Return each tensor's DRAM address and the first free address after them.
 
-    ``bits``: tensor -> bits of its elements, where they are not of its type's width.
+    ``bits``: tensor -> bits of its elements, if not the width of its type.
     """
     narrow = bits or {}
     addresses, address = {}, BASE_ADDRESS

@@ -1,4 +1,4 @@
-"""Graph x machine -> steps: which operators fuse, which engine runs each, and the work items the array is given.
+"""Graph x machine -> steps: fusion, the engine of each operator, and the work items of the array.
 
 Operators that the array cannot run go to the host CPU, with the reason. An operator without an engine or a price is an
 InputError.
@@ -55,13 +55,13 @@ ON_ARRAY: dict[str, Callable[[Op, Planning, Op | None], list[Step]]] = {
     "depthwise_conv": array.conv,
     **units.PLANNED,
 }
-"""Planners of operators that run on the array or a side unit, or are refused: the host does not take them over."""
+"""Planners of operators that run on the array or a side unit, or are refused, but never run on the host."""
 
 
 def _taken(op: Op, at: Planning) -> bool:
-    """Return whether the machine's host takes the operator although the array could run it.
+    """Return whether the machine's host runs the operator although the array could.
 
-    A host that takes products takes convolutions, too.
+    A host that runs products also runs convolutions.
     """
     takes = at.hw.host.takes if at.hw.host != "none" else ()
     return bool(takes) and (op.kind in takes or (op.is_convolution and "matmul" in takes))
@@ -102,12 +102,12 @@ def plan(
     ``dataflow``: "WS" or "OS" for the matmuls that can choose; None = what the array is built for (WS when both).
     ``mapping``: operator name or pattern -> fields of `sim.lower.work.Matmul` by hand ({"tile": (5, 5, 48)}).
     ``schedule``: operator name or pattern -> schedules (`sim.plan.schedules`), None = the library's order. Raises
-    InputError naming each operator the machine (array and host) has no way to run, or no price for.
+    InputError naming each operator that the machine (array and host) cannot run or has no price for.
     """
     order = tuple((schedule or {}).items())
     if sparsity is None and not mapping and hw.words is None:
         steps = _dense(graph, hw.unpaced, dataflow, order)
-        if not any(step.engine in ("unit", "vector") for step in steps):  # units beside the array wait for the memory
+        if not any(step.engine in ("unit", "vector") for step in steps):  # side units depend on the speed of the memory
             return steps
     return _planned(graph, hw, dataflow, sparsity, mapping, order)
 

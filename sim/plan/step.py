@@ -1,4 +1,4 @@
-"""One step of a plan: an operator (with an operator fused into it) on its engine, one type an engine."""
+"""One step of a plan: an operator (with an operator fused into it) on its engine; one type per engine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Engine = Literal["array", "host", "vector", "unit"]
 
 @dataclass(frozen=True)
 class Fallback:
-    """Why an operator runs on the host: ``reason``, and the setting that avoids it ("" = none does)."""
+    """Why an operator runs on the host: ``reason``, and ``way_out``: the setting that avoids it ("" = none)."""
 
     reason: str
     way_out: str = ""
@@ -65,17 +65,17 @@ class Step:
 
     @property
     def macs_switched(self) -> int:
-        """Multiply-accumulates that multipliers work on."""
+        """Multiply-accumulates that multipliers compute, zeros included."""
         return 0
 
     @property
     def scheme(self) -> str | None:
-        """Use of zeros."""
+        """Scheme by which zeros are used."""
         return None
 
     @property
     def metadata_bytes(self) -> int:
-        """Index and tables stored for them."""
+        """Bytes of index and tables stored for zeros."""
         return 0
 
     @property
@@ -90,7 +90,7 @@ class Step:
 
     @property
     def machine(self) -> Hardware | None:
-        """The machine at the operator's word sizes, None = as it is."""
+        """The machine at the operator's word sizes, None = unchanged."""
         return None
 
     @property
@@ -100,17 +100,17 @@ class Step:
 
     @property
     def host_elements(self) -> int:
-        """The elements that its price counts."""
+        """Number of elements for the host's price."""
         return 0
 
     @property
     def fallback(self) -> Fallback | None:
-        """Why it runs on the host though it is no operator of the host alone; None where it does not."""
+        """Why it runs on the host although the array could run its kind; None elsewhere."""
         return None
 
     @property
     def covers(self) -> tuple[str, ...]:
-        """Names of the other operators whose work it does."""
+        """Names of other operators whose work this step does."""
         return ()
 
     @property
@@ -120,7 +120,7 @@ class Step:
 
     @property
     def declined(self) -> Declined | None:
-        """Why it has not the schedule asked for; None where it has."""
+        """Why the requested schedule was declined; None otherwise."""
         return None
 
     @property
@@ -130,7 +130,7 @@ class Step:
 
     @property
     def vector_work(self) -> VectorWork | None:
-        """What the vector unit does."""
+        """Work of the vector unit."""
         return None
 
     @property
@@ -139,7 +139,7 @@ class Step:
         return next((work.product.dataflow for work in self.works if work.product is not None), None)
 
 
-# A subclass's fields take the place of the properties of the same name.
+# Fields of subclasses replace the properties of the same name.
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,9 @@ class ArrayStep(Step):
     """An operator on the array.
 
     ``works``: one item per invocation (batch item or head). ``macs`` are those of the dense operator, ``macs_done``
-    those of operands that are not zero, ``macs_switched`` those that multipliers work on (zeros among them, where the
-    machine neither skips nor gates them). ``scheme``: what is made of zeros, ``metadata_bytes``: index and tables
-    stored for them. ``others``: the same operator by other programs; the run takes whichever ends first.
+    those of operands that are not zero, ``macs_switched`` those that multipliers compute (including zeros that the
+    machine neither skips nor gates). ``scheme``: how zeros are used, ``metadata_bytes``: index and tables
+    stored for them. ``others``: the same operator by other programs; the run takes the fastest.
     """
 
     works: tuple[Work, ...] = ()
@@ -173,7 +173,7 @@ class ArrayStep(Step):
 
 @dataclass(frozen=True)
 class HostStep(Step):
-    """An operator on the host CPU, or a conversion before or behind it. MACs: of a product that the CPU computes."""
+    """An operator on the host CPU, or a conversion before or after it. MACs: of a product that the CPU computes."""
 
     host_kind: str = ""
     host_elements: int = 0
@@ -191,7 +191,7 @@ class HostStep(Step):
 
 @dataclass(frozen=True)
 class UnitStep(Step):
-    """An operator of a unit beside the array, whose work is ``beside``."""
+    """An operator of a side unit, whose work is ``beside``."""
 
     side_work: SideWork | None = None
     macs_switched: int = 0
@@ -199,7 +199,7 @@ class UnitStep(Step):
 
     @property
     def engine(self) -> Engine:
-        """A unit beside the array."""
+        """A side unit."""
         return "unit"
 
 

@@ -23,7 +23,7 @@ UNITS = {
 
 
 def unit(op: Op, at: Planning, fused: Op | None = None) -> list[Step]:
-    """Return an operator on a unit beside the array; there is no price for it on the host."""
+    """Return an operator on a side unit; the host has no price for it."""
     kind = f"{op.kind}+{fused.kind}" if fused else op.kind
     try:
         work = UNITS[op.kind](op, at.hw, at.words.of)
@@ -35,7 +35,7 @@ def unit(op: Op, at: Planning, fused: Op | None = None) -> list[Step]:
 
 
 def predict(op: Op, at: Planning, fused: Op | None = None) -> list[Step]:
-    """Return scores at low precision: by the array, at its own width, where there is no predictor."""
+    """Return scores at low precision: by the predictor, or without one by the array at its own width."""
     if at.hw.sparsity.predictor_macs_per_cycle:
         return unit(op, at)
     product = replace(op, kind="matmul", attrs={"transpose_b": True})

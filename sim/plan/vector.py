@@ -1,4 +1,4 @@
-"""What the machine's vector unit takes of the operators that its array cannot run."""
+"""Operators on the machine's vector unit, which the array cannot run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sim.plan.step import Fallback, Step, VectorStep
 from sim.side_units import vector
 
 LANES = 16
-"""Of the unit that a fallback's message proposes: as many as the published array has columns."""
+"""Lanes of the unit that a fallback's message proposes: the columns of the published array."""
 
 
 def takes(op: Op, at: Planning) -> bool:
@@ -20,14 +20,14 @@ def takes(op: Op, at: Planning) -> bool:
 
 
 def way_out(op: Op, at: Planning, fallback: Fallback) -> Fallback:
-    """Return the reason with the unit as the way out, where nothing nearer is one and the unit would take it."""
+    """Return the fallback; the vector unit is the way out if nothing else is and the unit runs the operator."""
     if fallback.way_out or op.kind not in vector.COUNTS or at.hw.vector.lanes:
         return fallback
     return replace(fallback, way_out=f"vector.lanes = {LANES}")
 
 
 def step(op: Op, at: Planning, before: Op | None) -> list[Step]:
-    """Return an operator on the unit, with the one whose result its lanes hand on."""
+    """Return an operator on the unit, with the operator before it whose result is passed on within the lanes."""
 
     def scaled(view: View) -> bool:
         return not at.floats and at.role(view) == "element"
@@ -40,13 +40,13 @@ def step(op: Op, at: Planning, before: Op | None) -> list[Step]:
 
 
 def reader(op: Op, at: Planning) -> Op | None:
-    """Return the product or sum on the unit that takes the operator's result from the lanes, or None.
+    """Return the product or sum on the unit that receives the operator's result within the lanes, or None.
 
-    It is the only one that reads it, element by element, and nothing else writes it.
+    It is the only reader of the result, reads it element by element, and no other operator writes it.
     """
     if op.kind not in vector.CHAINED or not takes(op, at) or op.kind in at.hw.array_operators:
         return None
-    if at.graph.tensors[op.inputs[0].tensor].kind == "state":  # written again before the reader's turn, it may be
+    if at.graph.tensors[op.inputs[0].tensor].kind == "state":  # it may be written again before the reader runs
         return None
     readers = at.graph.consumers(op.output.tensor)
     if len(readers) != 1 or len(at.graph.producers(op.output.tensor)) != 1:
@@ -58,7 +58,7 @@ def reader(op: Op, at: Planning) -> Op | None:
 
 
 def producer(op: Op, at: Planning) -> Op | None:
-    """Return the operator whose result an operator's lanes hand on (`reader`), the first of them."""
+    """Return the first operator whose result ``op`` receives within the lanes (see `reader`), or None."""
     for view in op.inputs:
         for made in at.graph.producers(view.tensor):
             if reader(made, at) is op:
@@ -67,6 +67,6 @@ def producer(op: Op, at: Planning) -> Op | None:
 
 
 def handed_on(op: Op, at: Planning) -> bool:
-    """Return whether an operator has no step of its own: its reader's lanes do it."""
+    """Return whether an operator has no step of its own because its reader's step computes it."""
     found = reader(op, at)
     return found is not None and producer(found, at) is op

@@ -1,9 +1,9 @@
-"""Word sizes of one plan: how many bits each tensor's elements take in memory, and which machine each operator meets.
+"""Word sizes of one plan: the bits of each tensor's elements in memory, and the machine for each operator.
 
-A tensor is stored as wide as its widest reader multiplies it; what anything but a matmul or a convolution reads is of
-the array's input type, and so is a tensor without readers. A narrower consumer converts it at its load. A copy hands on
-the width that its readers want. An image whose pixels would not begin on whole bytes (3 channels) is stored wider.
-Sums and biases in memory are as wide as the one operator's sums that leaves or takes them: nothing else converts them.
+A tensor is stored in the widest type that a reader multiplies; a tensor that another kind of operator than matmul or
+convolution reads has the array's input type, and so has a tensor without readers. A narrower consumer converts at its
+load. A copy has the width that its readers require. An image whose pixels would not begin on whole bytes (3 channels)
+is stored wider. Sums and biases in memory have the type of the sums of their operator: nothing converts them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def runs_of(numbers: Iterable[int]) -> list[range]:
-    """Return rising numbers as runs of adjacent ones."""
+    """Group ascending numbers into runs of consecutive ones."""
     runs: list[range] = []
     for number in numbers:
         if runs and runs[-1].stop == number:
@@ -35,10 +35,10 @@ def runs_of(numbers: Iterable[int]) -> list[range]:
 
 
 class WordSizes:
-    """``bits``: tensor -> bits of its elements, of those that are not of their type's width.
+    """``bits``: tensor -> bits of its elements, if not the width of their type.
 
-    ``sums``: operator -> type of its sums, where that is not the accumulator's. ``taken``: operator -> features of its
-    K that another product multiplies, as zeros to this one.
+    ``sums``: operator -> type of its sums, if not the accumulator's. ``taken``: operator -> features of its K that
+    another product multiplies; zeros in this one.
     """
 
     def __init__(self, graph: Graph, hw: Hardware, sparsity: Rules | None):
@@ -61,7 +61,10 @@ class WordSizes:
         self.bits = {**self._stored(), **self._summed()} if self.types else {}
 
     def _summed(self) -> dict[str, int]:
-        """Bits of sums and biases that are not the accumulator's. Raises InputError where two operators differ."""
+        """Return tensor -> bits of sums and biases of another type than the accumulator's.
+
+        Raises InputError if two operators differ.
+        """
         wanted: dict[str, dict[str, str]] = {}
         for op in self.graph.ops:
             for view in (*op.inputs, op.output):
@@ -73,7 +76,7 @@ class WordSizes:
             if len(set(readers.values())) > 1:
                 types = ", ".join(f"{name} {kind}" for name, kind in readers.items())
                 problems.append(
-                    f"{tensor}: sums lie in memory in one type, and its operators want {types} (nearest: leave sums "
+                    f"{tensor}: sums in memory have one type, and its operators need {types} (nearest: leave sums "
                     f"out of the [[precision]] of {next(name for name in readers if name in self.sums)}; for all "
                     "operators: array.acc_type)"
                 )
@@ -110,9 +113,9 @@ class WordSizes:
         return self._widths[dtype]
 
     def machine(self, op: Op, output: View) -> Hardware:
-        """Return the machine for ``op`` (with an operator fused into it); itself where no word size differs.
+        """Return the machine for ``op`` (with an operator fused into it); ``hw`` itself if no word size differs.
 
-        Raises InputError for what the array does not multiply, and for rows that do not begin on whole bytes.
+        Raises InputError for types that the array does not multiply, and for rows that do not begin on whole bytes.
         """
         if not self.types:
             return self.hw
@@ -126,7 +129,7 @@ class WordSizes:
         return found
 
     def _bits(self, view: View) -> int:
-        """Bits of an operand in input type; the width of sums does not depend on the operands."""
+        """Return the bits of an operand of input type; the width of sums does not depend on the operands."""
         is_element = role(self.graph.tensors[view.tensor].dtype, self.hw) == "element"
         return self.of(view.tensor) if is_element else self.own
 

@@ -1,4 +1,4 @@
-"""What runs beside the array while the array waits: the host CPU, the vector unit, side units of sparsity."""
+"""Engines other than the array: the host CPU, the vector unit, side units of sparsity; the array waits for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def activity(step: Step, hw: Hardware, ahead: Ahead) -> Activity:
-    """Return what an engine other than the array does for a step. ``ahead``: what side units still have to do."""
+    """Return the activity of an engine other than the array for a step. ``ahead``: pending work of side units."""
     if step.engine == "host":
         return _on_host(step, hw)
     return _on_vector(step) if step.engine == "vector" else _on_unit(step, hw, ahead)
@@ -43,9 +43,9 @@ def _on_vector(step: Step) -> Activity:
 
 
 def _on_unit(step: Step, hw: Hardware, ahead: Ahead) -> Activity:
-    """A side unit: its cycles and what it ranks count as those of the normalisation units.
+    """Activity of a side unit: its cycles and ranked scores count as those of the normalisation units.
 
-    Of work by heads the array waits for the first head's here, and for the others' where it uses them.
+    For work by heads the array waits here for the first head only, and for each other head before using it.
     """
     assert step.side_work is not None
     work = step.side_work

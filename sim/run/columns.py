@@ -1,7 +1,7 @@
 """Every reported column, once: its unit, its meaning and its computation.
 
-`carat columns` prints this table; a test holds it against the frames, so that no column is without a
-definition and no definition without a column. Units: 1 = a plain number or ratio, "" = text.
+`carat columns` prints this table; a test compares it with the tables, so that every column has a definition and every
+definition a column. Units: 1 = a plain number or ratio, "" = text.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Column(NamedTuple):
-    """Definition of one column. ``tables``: where it appears (ops, kinds, totals, sweep, explore, cores)."""
+    """Definition of one column. ``tables``: tables with this column (ops, kinds, totals, sweep, explore, cores)."""
 
     name: str
     unit: str
@@ -22,7 +22,7 @@ class Column(NamedTuple):
 
 CAUSES: dict[str, str] = {
     "compute": "the array takes in a row of operands",
-    "bank_conflict": "a row is held back by another access to its scratchpad or accumulator bank",
+    "bank_conflict": "a row waits for another access to its scratchpad or accumulator bank",
     "load_wait": "execution waits for data that is being loaded from memory",
     "store_wait": "execution waits for, or only the tail consists of, results being written to memory",
     "normalize": "the normaliser, the scale unit or a side unit is the only unit at work",
@@ -30,12 +30,12 @@ CAUSES: dict[str, str] = {
     "queue_full": "a command waits because a queue or the reservation station is full",
     "fill_drain": "the array fills or drains: results are under way, no row goes in",
     "issue": "no command has arrived yet (front end, hardware loop), or the array restarts between two programs",
-    "cpu_issue": "the CPU works on its next command, and no unit of the accelerator has anything to do",
-    "call": "the CPU is in a library call before its first command or behind its last, the accelerator idle",
+    "cpu_issue": "the CPU prepares its next command, and every unit of the accelerator is idle",
+    "call": "the CPU is in a library call before its first command or after its last, and the accelerator is idle",
     "vector": "the vector unit runs an operator that the array cannot, or waits for its operands; the array is idle",
     "host": "the host CPU runs an operator that the array cannot; the array is idle",
 }
-"""Why a cycle passed. Each cycle has one cause: the first that applies, in this order; the last two exclude others."""
+"""Causes of cycles. Each cycle has one cause: the first that applies, in this order; the last two exclude others."""
 
 ENERGY: dict[str, str] = {
     "mac": "multiply-accumulates of the array",
@@ -52,7 +52,7 @@ ENERGY: dict[str, str] = {
 """Components of energy, as `sim.cost.energy.price` names them."""
 
 DRAM: dict[str, str] = {
-    "activates": "rows opened in the DRAM; 0 without memory.dram, as the other four",
+    "activates": "rows opened in the DRAM; 0 without memory.dram, like the other four counts",
     "row_hits": "bursts that found their row open",
     "row_misses": "bursts that found their bank closed",
     "row_conflicts": "bursts that found another row open",
@@ -88,24 +88,29 @@ _TABLE: tuple[Column, ...] = (
     Column("workload", "", RESULTS, "name of the graph"),
     Column("sizes", "", RUN, "sizes of the workload, e.g. seq=128,batch=1; of a graph file the shapes of its inputs"),
     Column("word_sizes", "", RUN, "element type and type of the sums; word sizes that operators have instead"),
-    Column("op_kind", "", ("ops", "kinds"), "kind of operator; a + joins what the array applies on move-out"),
+    Column(
+        "op_kind", "", ("ops", "kinds"), "kind of operator; after + the operator that the array applies on move-out"
+    ),
     Column("layer", "1", OPS, "number of the layer, from 0; null outside layers"),
-    Column("op", "", OPS, "name of the operator; a suffix names a conversion put before or behind it"),
+    Column("op", "", OPS, "name of the operator; a suffix names a conversion before or after it"),
     Column(
         "engine",
         "",
         OPS,
-        "array; vector: the vector unit; host: what neither can run; unit: a side unit that ranks or predicts",
+        "array; vector: the vector unit; host: operators that neither can run; unit: a side unit that ranks or "
+        "predicts",
     ),
-    Column("fallback", "", OPS, "why the host runs the operator, and which setting avoids it; null elsewhere"),
+    Column(
+        "fallback", "", OPS, "reason why the host runs the operator, and the setting that avoids it; null elsewhere"
+    ),
     Column("covers", "", OPS, "other operators whose work its programs do; null: none"),
     Column(
         "schedule",
         "",
         OPS + SWEEP,
-        "schedule of the operator's program, or asked for a sweep's point (docs/SCHEDULES.md); null: the library's",
+        "schedule of the operator's program, or requested for a sweep's point (docs/SCHEDULES.md); null: the library's",
     ),
-    Column("declined", "", OPS, "why the operator has not the schedule asked for; null where it has"),
+    Column("declined", "", OPS, "reason why the requested schedule was declined; null otherwise"),
     Column("dataflow", "", OPS, "WS or OS of a matmul, null otherwise"),
     Column("words", "", OPS, "types multiplied and bits of A, B, C in memory; null: all of the machine's input type"),
     Column("m", "1", OPS, "rows of the result of one invocation"),
@@ -113,7 +118,7 @@ _TABLE: tuple[Column, ...] = (
     Column("k", "1", OPS, "length of the dot products of a matmul, else 0"),
     Column("batch", "1", OPS, "independent repetitions (heads, batch items)"),
     Column("invocations", "1", ALL, "programs run on the array, each up to its fence"),
-    Column("distinct", "1", ALL, "invocations that equal no earlier one of the run: only these are simulated"),
+    Column("distinct", "1", ALL, "invocations that equal no earlier one of the run; only these are simulated"),
     # Cycles.
     Column("start_cycle", "cycles", OPS, "cycle in which the operator starts, from 0"),
     Column("end_cycle", "cycles", OPS, "cycle in which the next operator may start", "start_cycle + cycles"),
@@ -150,7 +155,7 @@ _TABLE: tuple[Column, ...] = (
         "mac_slots",
         "1",
         RESULTS,
-        "multiply-accumulates that the array had room for in the rows it took in, zeros and padding included",
+        "multiply-accumulates that the array could do in the rows it took in, zeros and padding included",
         f"rows taken in x {PES}",
     ),
     Column(
@@ -166,7 +171,7 @@ _TABLE: tuple[Column, ...] = (
     Column(
         "vector_operations", "1", RESULTS, "sums, comparisons and products of the vector unit's lanes; 0 without it"
     ),
-    Column("metadata_bytes", "bytes", RESULTS, "index, bitmaps and tables stored beside the values of sparse operands"),
+    Column("metadata_bytes", "bytes", RESULTS, "index, bitmaps and tables stored with the values of sparse operands"),
     Column(
         "util_mapping",
         "1",
@@ -222,7 +227,7 @@ _TABLE: tuple[Column, ...] = (
     Column("energy_pj", "pJ", ALL, "energy of array, memories, DRAM and host", "sum of the energy_*_pj columns"),
     *(Column(f"energy_{part}_pj", "pJ", RESULTS, f"energy of the {what}") for part, what in ENERGY.items()),
     Column("energy_table", "", RUN, "table of energy per action (hwconfigs/energy) that energy_pj is computed with"),
-    Column("node_nm", "nm", RUN, "technology node of that table; energies of different nodes do not compare machines"),
+    Column("node_nm", "nm", RUN, "technology node of that table; energies of different nodes cannot be compared"),
     # By kind of operator.
     Column("share", "1", KINDS, "share of all cycles", "cycles / total cycles"),
     Column(
@@ -261,7 +266,7 @@ _TABLE: tuple[Column, ...] = (
         "remarks",
         "",
         RUN,
-        "settings of the machine that another key limits, or that are out of proportion; null = none",
+        "settings of the machine without effect or out of proportion; null = none",
     ),
     # Cores of a machine of several.
     Column("core", "1", CORES, "number of the core, from 0"),
@@ -272,13 +277,13 @@ _TABLE: tuple[Column, ...] = (
         "port_wait_cycles",
         "cycles",
         CORES,
-        "cycles in which a beat of it stood in front of the bus and another core's went",
+        "cycles in which a beat of this core waited for the bus while another core's beat passed",
     ),
-    Column("core_read_bytes", "B", CORES, "bytes that its DMA asked for at its own port"),
+    Column("core_read_bytes", "B", CORES, "bytes that its DMA requested at its own port"),
     Column("core_write_bytes", "B", CORES, "bytes that its DMA wrote at its own port"),
     Column("core_macs", "1", CORES, "multiply-accumulates of the pieces it ran"),
     Column("core_invocations", "1", CORES, "programs run on its array"),
-    Column("busy_share", "1", CORES, "share of the run in which it worked", "busy_cycles / cycles of the run"),
+    Column("busy_share", "1", CORES, "share of the run in which this core worked", "busy_cycles / cycles of the run"),
     # Sweeps and searches.
     Column("sparsity", "", SWEEP, "pattern:density/scheme of the weights, or a file; null = dense"),
     Column("prune", "", SWEEP, "structured pruning, e.g. heads=8,layers=6; null = none"),
@@ -289,7 +294,7 @@ _TABLE: tuple[Column, ...] = (
         "error",
         "",
         SWEEP,
-        "why the point failed; null = it did not. Swept hardware keys and workload sizes are further columns",
+        "reason why the point failed; null = it succeeded. Swept hardware keys and workload sizes are further columns",
     ),
 )
 """Every column in reporting order."""
@@ -298,7 +303,7 @@ COLUMNS: dict[str, Column] = {column.name: column for column in _TABLE}
 
 
 PRICED = tuple(column.name for column in _TABLE if column.unit in ("pJ", "W", "J s"))
-"""Columns that depend on the energy table: values of different tables do not compare machines."""
+"""Columns that depend on the energy table: values of different tables cannot be compared."""
 
 
 def table(name: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Operators that the host runs in place of the array, by reason."""
+"""Operators that the host runs instead of the array, by reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generation of text: a prefill of the prompt, then one decode step a token: graphs that differ in length only.
+"""Generation of text: a prefill of the prompt, then one decode step per token: graphs that differ in length only.
 
 Each step is a graph of its own on an idle machine; they share the KV cache. Programs that occur in several
 steps (all products with weights) are simulated once; only products with other lengths are simulated anew.
@@ -50,7 +50,7 @@ TOKEN_COLUMNS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Generation:
-    """Result of `generate`. ``prefill``: the run that gives the first token; ``decodes``: a run a further token."""
+    """Result of `generate`. ``prefill``: the run that gives the first token; ``decodes``: one run per further token."""
 
     prefill: Result
     decodes: tuple[Result, ...]
@@ -75,7 +75,7 @@ class Generation:
     @property
     def series(self) -> pd.DataFrame:
         """The rows as a table, for a plot over tokens."""
-        import pandas as pd  # heavy: only where a table is asked for
+        import pandas as pd  # heavy: only for the table
 
         return pd.DataFrame.from_records(self.rows, columns=list(TOKEN_COLUMNS))
 
@@ -83,8 +83,8 @@ class Generation:
     def totals(self) -> dict[str, Any]:
         """The whole generation as plain numbers.
 
-        ``ttft_s``: seconds to the first token; ``tpot_s``: mean seconds of a further token, None without any;
-        ``tokens_per_s``: tokens of all sequences per second of the whole; ``cycles``, ``energy_pj`` and bytes: sums.
+        ``ttft_s``: seconds to the first token; ``tpot_s``: mean seconds per further token, None without any;
+        ``tokens_per_s``: tokens of all sequences per second; ``cycles``, ``energy_pj`` and bytes: sums.
         """
         summed = {name: sum(row[name] for row in self.rows) for name in TOKEN_COLUMNS if name not in ("token", "kv")}
         later = [row["time_s"] for row in self.rows[1:]]
@@ -124,7 +124,7 @@ def generate(
     cache: bool = True,
     **asked: Any,
 ) -> Generation:
-    """Run a decoder over a prompt of ``seq`` tokens and the ``tokens`` that it gives.
+    """Run a decoder over a prompt of ``seq`` tokens and generate ``tokens``.
 
     ``workload``: a decoder's name or its config.json; further arguments as for `sim.simulate` (``batch``, ``layers``,
     ``sparsity``, ``overrides`` ...). The prefill gives the first token. Raises InputError and Hang as `sim.simulate`.
@@ -133,14 +133,17 @@ def generate(
 
 
 def _has_positions(request: Request, length: int) -> bool:
-    """Return whether look-ups are part of a generation: not beyond a learned position table, which is then remarked."""
+    """Return whether look-ups are part of a generation: not beyond a learned position table.
+
+    A remark then names the table.
+    """
     config = DECODERS.get(str(request.graph))
     return config is None or not config.positions or length <= config.most_positions
 
 
 @contextmanager
 def _kept_apart() -> Iterator[Callable[[], None]]:
-    """Yield what sets the objects of finished steps apart from those that the cycle collector walks; undone at the end.
+    """Yield a function that excludes the objects of finished steps from garbage collection; undone at the end.
 
     A run of 128 steps holds a million of them, all in use; walking them again and again is a seventh of its time, and
     walking those of the step under way at the usual thresholds another seventh.
@@ -157,7 +160,7 @@ def _kept_apart() -> Iterator[Callable[[], None]]:
 def generation(
     request: Request, tokens: int, progress: Progress | None = None, memo: Memo | None = None, *, cache: bool = True
 ) -> Generation:
-    """Run a generation as it is asked for; sizes of the request are those of the prefill."""
+    """Run a generation; the sizes of the request are those of the prefill."""
     sizes = {"seq": 128, **dict(request.sizes)}
     sizes.pop("phase", None)
     problems = [
@@ -168,7 +171,7 @@ def generation(
     if not isinstance(request.graph, str):
         problems.append("a Graph has one length: generate takes a decoder's name or a config.json")
     elif request.graph in {**WORKLOADS, **NETWORKS} and request.graph not in DECODERS:
-        problems.append(f"{request.graph} generates nothing: it is no decoder{did_you_mean(request.graph, DECODERS)}")
+        problems.append(f"{request.graph} cannot generate: it is no decoder{did_you_mean(request.graph, DECODERS)}")
     if sizes.pop("kv", 0):
         problems.append("generate begins with an empty cache: no kv (nearest: kv=0)")
     if problems:
@@ -178,7 +181,7 @@ def generation(
     ends = {"head": True, "embeddings": _has_positions(request, prompt + tokens), **sizes}
     wanted = [{**ends, "phase": "prefill"}]
     wanted += [{**ends, "phase": "decode", "seq": 1, "kv": prompt + number} for number in range(tokens - 1)]
-    # The last and longest step is resolved first: if it is refused, no time has been spent.
+    # The last and longest step is resolved first, so that a refusal comes before the simulation.
     resolver = Resolver()
     longest = resolver.case(replace(request, sizes=tuple(wanted[-1].items())))
     results = []

@@ -1,4 +1,4 @@
-"""Sizes of tensors and products that a run ends with in minutes; larger ones must be meant."""
+"""Limits of tensors and products, within which a run takes minutes; larger sizes need allow_large."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from sim.graph import Graph
 from workloads.limits import smaller
 
 LARGE_ELEMENTS = 1 << 32
-"""Of one tensor: attention of 12 heads over 16,384 tokens has 3.2 G scores and is simulated in minutes."""
+"""Elements of one tensor: attention of 12 heads over 16,384 tokens has 3.2 G scores and is simulated in minutes."""
 MOST_ELEMENTS = 1 << 33
-"""Of one tensor whatever is allowed: in the widest type it still fits into a region of `sim.timing.items`."""
+"""Elements of one tensor even with allow_large.
+
+In the widest type it still fits into a region of `sim.timing.items`.
+"""
 LARGE_MACS = 1 << 42
-"""Of one product (of a head, an image): its program has some ten million commands, lowered in a minute."""
+"""Multiply-accumulates of one product (of a head, an image): some ten million commands, lowered in a minute."""
 
 
 def check_sizes(
@@ -41,7 +44,7 @@ def _elements(graph: Graph, allow_large: bool, times: float = 1.0) -> str:
 
 
 def _macs(graph: Graph) -> str:
-    """Return what is wrong with the largest product: its program alone takes minutes and gigabytes to be written."""
+    """Return the problem of the largest product, "" if none: its program alone takes minutes and gigabytes."""
     largest = max(graph.ops, key=lambda op: op.macs // max(1, op.batch), default=None)
     if largest is None or (macs := largest.macs // max(1, largest.batch)) <= LARGE_MACS:
         return ""

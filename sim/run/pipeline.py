@@ -43,8 +43,8 @@ def simulate(
 
     ``graph``: a Graph, a workload name or a JSON file. ``machine``: a preset name, a TOML file, a mapping or a
     Hardware. ``memo``: timings to share between runs; without one, ``cache`` says whether timings are looked up and
-    kept on disk (`sim.timing.disk`). ``threads``: operators simulated at a time, None = one per core; the result is
-    the same.
+    kept on disk (`sim.timing.disk`). ``threads``: operators simulated at a time, None = one per core; it does not
+    change the result.
 
     ``progress``: called before each operator with (operators done, operators in all, name of the next); None shows
     it on stderr after two seconds, False shows nothing.
@@ -52,13 +52,13 @@ def simulate(
     ``asked``: fields of `sim.run.request.Request`, and sizes of the workload (seq, batch, ...) under any other name:
     ``overrides``: dotted key -> value ("scratchpad.capacity": "512KiB"). ``sparsity``: "block16:0.5", "2:4",
     "unstructured:0.3" (masks drawn from ``seed``), a file of masks or a SPEC.toml (docs/SPARSITY.md). ``prune``:
-    "heads=8,layers=6", or with the scores that say which ones (`sim.sparsity.edits.pruning`). ``clock``: "periodic";
-    "leap", which repeats nothing from memory; "reference", which visits every cycle (equal results, slow).
+    "heads=8,layers=6", or with the scores that select the parts kept (`sim.sparsity.edits.pruning`). ``clock``:
+    "periodic"; "leap", which repeats no known stretch; "reference", which visits every cycle (equal results, slow).
     ``dataflow``: "WS" or "OS". ``mapping``: operator pattern -> fields of a matmul work item by hand,
     {"*.ff1": {"tile": (5, 5, 48)}}. ``schedule``: "fused", or operator pattern -> schedule (`sim.plan.schedules`).
-    ``allow_large``: sizes beyond the limits of `sim.run.request` are meant.
+    ``allow_large``: accept sizes beyond the limits of `sim.run.limits`.
 
-    Raises InputError for anything refused at the door, Hang when the machine can never finish a program.
+    Raises InputError for refused input, Hang when the machine can never finish a program.
     """
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise InputError(f"threads: {threads!r}; the rule is threads >= 1 (nearest legal: 1)")
@@ -105,14 +105,14 @@ def run(case: Case, memo: Memo, progress: Progress = silent, threads: int | None
 
 
 def _quickest(step: Step, session: Session) -> Step:
-    """Return the step, or one of its other programs that ends sooner: a scheme may lose more than it skips."""
+    """Return the fastest of the step and its other programs: a scheme may cost more than it saves."""
     if not isinstance(step, ArrayStep):
         return step
     best, least = step, 0
     for other in step.others:
         least = least or _cycles(step, session)
         if least * (step.machine or session.hw).peak_macs_per_cycle <= step.macs:
-            break  # no program of the whole product ends sooner
+            break  # no program of the whole product is faster
         try:
             cycles = _cycles(other, session)
         except InputError:  # no cut of such a program fits the memories
@@ -123,7 +123,7 @@ def _quickest(step: Step, session: Session) -> Step:
 
 
 def _cycles(step: ArrayStep, session: Session) -> int:
-    """Return the cycles of a step from here on, and stay here."""
+    """Return the cycles of a step from this state, without advancing the session."""
     trial = Session(session.hw, session.clock, session.memo, session.start)
     trial.begin(step.name, step.machine)
     return sum(trial.call(item) + trial.advance(item).cycles for item in step.equivalent)
@@ -131,9 +131,10 @@ def _cycles(step: ArrayStep, session: Session) -> int:
 
 @dataclass
 class _Side:
-    """Work that side units still have to do while the array works (``ahead``).
+    """Pending work of side units that runs while the array works (``ahead``).
 
-    ``halved``: timings of items on half a port; their programs are those of the whole port, so no memo may hold them.
+    ``halved``: timings of items with half of the port; they are not kept in the memo, which is keyed by programs for
+    the whole port.
     """
 
     ahead: WorkAhead = field(default_factory=WorkAhead)
@@ -149,9 +150,10 @@ class _Array:
     done: dict[Hashable, tuple[Activity, Timing]] = field(default_factory=dict)
 
     def activity(self, step: Step, session: Session, side: _Side) -> Activity:
-        """Return the array's activity for a step: looked up where an equal one began as this one does.
+        """Return the array's activity for a step: looked up if an equal step began in the same state.
 
-        Where the CPU's calls are priced, an L2 remembers or a side unit works on, no two operators are equal.
+        If the CPU's calls are priced, the machine has an L2 or a side unit is still working, no two operators are
+        equal.
         """
         hw, start = session.hw, session.start
         if (
@@ -166,7 +168,7 @@ class _Array:
             id(step.machine),
             start.phase,
             start.is_first,
-        )  # a plan keeps equal items once
+        )  # equal items of a plan are one object
         if key not in self.done:
             self.done[key] = _on_array(step, session, self.seen, side)
             return self.done[key][0]
@@ -204,9 +206,9 @@ def _on_array(step: Step, session: Session, seen: set[Hashable], side: _Side) ->
 
 
 def _catch_up(step: Step, session: Session, activity: Activity, side: _Side) -> None:
-    """Let side units work on while the array computes chosen scores and their products, then wait for the units.
+    """Let side units continue while the array computes chosen scores and their products, then wait for the units.
 
-    ``session``: stands where the step began. Units take their bytes through the array's port (`sim.side_units.port`).
+    ``session``: in the state in which the step began. Units use the array's port (`sim.side_units.port`).
     """
     work = step.works[0]
     session.begin(step.name, step.machine)

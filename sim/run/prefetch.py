@@ -1,9 +1,8 @@
 """Prefetch of timings: the distinct programs of a run are simulated on all cores, ahead of their turn.
 
-Behind a machine without an L2 a program's timing depends on the one before it through its loop slot alone, and the slot
-follows from the lowered programs (`session.next_phase`), which takes next to no time. A start predicted wrongly wastes
-work and changes no result: the run looks each timing up by its actual start. Threads suffice, as the core holds no
-interpreter lock.
+Without an L2 a program's timing depends on the program before it through the loop slot alone, and the slot follows from
+the lowered programs (`session.next_phase`) in negligible time. A wrong prediction wastes work and changes no result:
+the run looks each timing up by its actual start. Threads suffice, as the core releases the interpreter lock.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 class Prefetch:
     """Times the steps of a session ahead of their turn on ``threads`` threads (None: one per core); a context.
 
-    One thread prefetches nothing. On leaving, programs that have not begun are dropped and those under way stopped.
+    With one thread nothing is prefetched. On exit, programs that have not begun are dropped and running ones stopped.
     """
 
     def __init__(self, session: Session, threads: int | None = None):
@@ -42,7 +41,7 @@ class Prefetch:
     def begin(self, steps: Iterable[Step]) -> None:
         """Lower the distinct items of ``steps`` in order and hand them to the threads.
 
-        Stops at an item that is refused: the steps before it run, then the run itself refuses it. Behind an L2 no
+        Stops at a refused item, which the run itself refuses after the steps before it. Behind an L2 no
         program can be timed before those in front of it.
         """
         session = self.session
@@ -52,7 +51,7 @@ class Prefetch:
         programs: dict[tuple[Work, Hardware], Program] = {}
         begun: dict[
             tuple[int, int, int], int
-        ] = {}  # item and machine (a plan keeps equal ones once), slots before, behind
+        ] = {}  # item and machine (equal ones of a plan are one object), slots before and after
         for step in steps:
             hw = step.machine or session.hw
             for item in step.equivalent:

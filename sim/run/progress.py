@@ -1,4 +1,4 @@
-"""Progress of a long call: nothing for two seconds, then a bar on a terminal, and elsewhere a line now and then."""
+"""Progress of a long call: nothing for two seconds, then a bar on a terminal, elsewhere lines at growing intervals."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Progress = Callable[[int, int, str], None]
 """Called before each part with (parts done, parts in all, name of the next), and at the end."""
 
 PATIENCE_S = 2.0
-"""A call shorter than this shows nothing."""
+"""Seconds: a shorter call shows nothing."""
 LONGEST_PAUSE_S = 60.0
-"""Between two lines; pauses double from `PATIENCE_S` up to this."""
+"""Seconds between two lines; pauses double from `PATIENCE_S` up to this."""
 
 
 def silent(_done: int, _total: int, _label: str) -> None:
@@ -27,7 +27,7 @@ def silent(_done: int, _total: int, _label: str) -> None:
 
 @contextmanager
 def shown(what: str, asked: Progress | bool | None = None, *, lines: bool = True) -> Iterator[Progress]:
-    """Yield a callback that shows progress on stderr, or the caller's own, ``asked``; False shows nothing.
+    """Yield a callback that shows progress on stderr, or the caller's own (``asked``); False shows nothing.
 
     ``lines``: whether a stderr that is no terminal (a log, a notebook) gets lines. Unless nothing is to be shown, each
     part that is compiled meanwhile is announced.
@@ -47,7 +47,7 @@ def shown(what: str, asked: Progress | bool | None = None, *, lines: bool = True
 
 
 class _Lines:
-    """Lines of progress, ever fewer."""
+    """Lines of progress at growing intervals."""
 
     def __init__(self, what: str) -> None:
         self.what, self.began, self.pause_s = what, time.monotonic(), PATIENCE_S

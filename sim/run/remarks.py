@@ -1,4 +1,4 @@
-"""Remarks of a run on its own request: legal settings that have no effect, or were surely not meant."""
+"""Remarks on a request: legal settings that have no effect or are probably mistakes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from sim.sparsity.rules import Rules
 
 LONG_LATENCY_S = 1e-4
-"""A memory that answers later than this is no DRAM: three orders of magnitude above any row miss."""
+"""Seconds: a memory with a longer latency is no DRAM; three orders of magnitude above any row miss."""
 
 
 def remarks(case: Case) -> Iterator[str]:
-    """Yield one sentence per setting of a case that another one limits, or that is out of all proportion."""
+    """Yield one sentence per setting of a case that another one limits, or that is out of proportion."""
     if isinstance(case.request.graph, str):
         yield from workloads.remarks(case.request.graph, dict(case.request.sizes))
     yield from of_machine(case.hw)
@@ -33,7 +33,7 @@ def remarks(case: Case) -> Iterator[str]:
 def of_machine(hw: Hardware) -> Iterator[str]:
     """Yield the sentences about a machine alone."""
     if hw.unsaid:
-        yield f"{hw.name} was read from another simulator's file; no key says {', '.join(hw.unsaid)}"
+        yield f"{hw.name} was read from another simulator's file; settings without a key here: {', '.join(hw.unsaid)}"
     for way in ("read", "write"):
         rate = getattr(hw.memory, f"{way}_bytes_per_cycle")
         if rate > hw.dma.bus_bytes:
@@ -64,11 +64,11 @@ UNUSED: tuple[tuple[str, str, str, object], ...] = (
     ),
     ("cpu", "sizes code", "cpu.prices", "none"),
 )
-"""Table, keys of it, the key that switches their unit off, and its value then; the schema has a default of each."""
+"""Table, keys of it, the key that switches their unit off, and its value when off; the schema has a default of each."""
 
 
 def of_unused_keys(hw: Hardware) -> Iterator[str]:
-    """Yield a sentence for each key that was changed and does nothing, because another one switches its unit off."""
+    """Yield a sentence for each changed key without effect, because another key switches its unit off."""
     for table, names, switch, off in UNUSED:
         part = getattr(hw, table)
         if getattr(getattr(hw, switch.partition(".")[0]), switch.partition(".")[2]) != off:
@@ -80,7 +80,7 @@ def of_unused_keys(hw: Hardware) -> Iterator[str]:
 
 
 def of_norms(case: Case) -> Iterator[str]:
-    """Yield a sentence about LayerNorms whose weights the normalisation units have no place for."""
+    """Yield a sentence about LayerNorms with weights, which the normalisation units do not take."""
     if "layernorm" not in case.hw.array_operators:
         return
     graph = case.graph
@@ -95,12 +95,12 @@ def of_norms(case: Case) -> Iterator[str]:
         more = f" and {len(named) - 1} more" if named[1:] else ""
         yield (
             f"{named[0]}{more}: the normalisation units take no gamma and beta; cycles are those of a checkpoint with "
-            "both folded into the weights behind"
+            "both folded into the weights after it"
         )
 
 
 UNDONE = 0.5
-"""A scheme of which another leaves less than this share is named beside it."""
+"""If another scheme leaves less than this share of a scheme's zero blocks, a remark names both."""
 
 
 def of_blocks(case: Case, rules: Rules) -> Iterator[str]:

@@ -40,7 +40,7 @@ T = TypeVar("T")
 CLOCKS = ("periodic", "leap", "reference")
 
 Size = int | str
-"""Of a workload: a number (seq, layers), or a word (dtype)."""
+"""Size of a workload: a number (seq, layers), or a word (dtype)."""
 
 
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
@@ -55,18 +55,18 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "schedule": ((str, Mapping, NoneType), 'text or a mapping, e.g. "fused" or {"*.FF2": "fused"}'),
     "allow_large": ((bool,), "True or False"),
 }
-"""Field of a `Request` -> the types that it may have, in Python and in words."""
+"""Field of a `Request` -> its legal types, and their description in messages."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One simulation, as a user states it; plain data where machine and graph are given by name.
+    """One simulation as requested; plain data if machine and graph are given by name.
 
     ``graph``: a workload's name or JSON file with its ``sizes`` (seq, batch, ...), or a Graph. ``machine``: a name, a
     TOML file, tables or a Hardware; ``overrides``: dotted key -> value. ``sparsity``: "block16:0.5", a file of masks, a
     SPEC.toml, or rules; ``seed``: of masks that are drawn. ``prune``: "heads=8,layers=6" or a Pruning. ``clock``,
-    ``dataflow``, ``mapping``, ``schedule``: as for `sim.simulate`. ``allow_large``: sizes beyond the limits of
-    `sim.run.limits` and `workloads.limits`, which take hours and memory, are meant. ``sizes`` and ``overrides`` may be
+    ``dataflow``, ``mapping``, ``schedule``: as for `sim.simulate`. ``allow_large``: accept sizes beyond the limits of
+    `sim.run.limits` and `workloads.limits`, which take hours and much memory. ``sizes`` and ``overrides`` may be
     mappings.
     """
 
@@ -84,7 +84,7 @@ class Request:
     allow_large: bool = False
 
     def __post_init__(self) -> None:
-        """Raise InputError listing every field of a wrong kind; take mappings for pairs and paths for text."""
+        """Raise InputError listing every field of a wrong type; convert mappings to pairs and paths to text."""
         problems = list(self._wrong())
         if problems:
             raise InputError(problems)
@@ -127,7 +127,7 @@ class Request:
 
     @classmethod
     def of(cls, graph: Graph | str | Path, machine: Any, asked: Mapping[str, Any]) -> Request:
-        """Return the request of keyword arguments: the fields by name, all others are sizes of the workload."""
+        """Return the request of keyword arguments: fields by name, all others are sizes of the workload."""
         names = {field.name for field in fields(cls)} - {"graph", "machine", "sizes"}
         options = {name: value for name, value in asked.items() if name in names}
         sizes = {name: value for name, value in asked.items() if name not in names}
@@ -147,7 +147,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Case:
-    """A request resolved: everything that decides its result, and no file to read any more.
+    """A resolved request: everything that determines its result, with all files read.
 
     ``given``: the graph, pruned, before ``rules`` edit it. ``kept``: indices that pruning by saliency kept, by name.
     """
@@ -160,11 +160,11 @@ class Case:
 
     @cached_property
     def graph(self) -> Graph:
-        """The graph that is run: ``given`` as the rules of sparsity edit it. Raises InputError."""
+        """The graph that is run: ``given`` after the edits of the sparsity rules. Raises InputError."""
         return self.rules.edit(self.given) if self.rules is not None else self.given
 
     def steps(self) -> tuple[Step, ...]:
-        """Return the plan. Raises InputError listing what no engine of the machine can do."""
+        """Return the plan. Raises InputError listing the operators that no engine of the machine can run."""
         asked = self.request
         return plan(
             self.graph, self.hw, dataflow=asked.dataflow, sparsity=self.rules, mapping=asked.mapping,
@@ -179,7 +179,7 @@ class Case:
     def on(self, overrides: Mapping[str, Any]) -> Case:
         """Return the case on its machine with ``overrides``. Raises InputError for an illegal machine."""
         changed = replace(self, hw=self.hw.with_(overrides))
-        changed.__dict__["graph"] = self.graph  # no machine is known to a graph: it need not be edited again
+        changed.__dict__["graph"] = self.graph  # a graph does not depend on the machine: no new edit is needed
         return changed
 
     def mapped(self, mapping: Mapping[str, Mapping[str, Any]]) -> Case:
@@ -195,7 +195,7 @@ class Case:
         return changed
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the content sent to a worker: the graph as bytes, made once and unpacked once."""
+        """Return the content sent to a worker: the graph as bytes, pickled once and unpickled once."""
         names = [field.name for field in fields(self)]
         return {name: _packed(self.given) if name == "given" else getattr(self, name) for name in names}
 
@@ -203,7 +203,7 @@ class Case:
         self.__dict__.update(state, given=_unpacked(state["given"]))
 
 
-@lru_cache(maxsize=8)  # workloads are few
+@lru_cache(maxsize=8)  # few workloads
 def _packed(graph: Graph) -> bytes:
     return pickle.dumps(graph)
 
@@ -260,7 +260,7 @@ class Resolver:
         if isinstance(request.graph, Graph):
             if request.sizes:
                 names = ", ".join(name for name, _ in request.sizes)
-                raise InputError(f"sizes {names} belong to a workload name; graph {request.graph.name} has its sizes")
+                raise InputError(f"sizes {names} need a workload name; graph {request.graph.name} has fixed sizes")
             return request.graph
         name, sizes = request.graph, dict(request.sizes)
         return self._once(("graph", name, request.sizes), lambda: workloads.build(name, **sizes))
@@ -290,7 +290,7 @@ def resolve(request: Request) -> Case:
 
 
 def _pruned(graph: Graph, asked: Pruning | str | None, rules: Rules | None) -> tuple[Graph, Selection]:
-    """Return the graph as ``asked`` and the [[prune]] tables of ``rules`` leave it, and the numbers of what is kept."""
+    """Return the graph pruned by ``asked`` and the [[prune]] tables of ``rules``, and the indices kept."""
     cuts = list(rules.prunings) if rules is not None else []
     if asked is not None:
         cuts.insert(0, parse_pruning(asked) if isinstance(asked, str) else asked)

@@ -1,7 +1,7 @@
-"""The schedule "best": the network under each schedule, and of each group of operators the one that ends first.
+"""The schedule "best": the network under each schedule, and for each group of operators the fastest one.
 
-Groups are the smallest sets of operators that every one of the runs has whole. The runs are simulated, nothing is
-estimated; what is returned is the quickest of all runs, the library's among them, so it is never slower.
+Groups are the smallest sets of operators that no step of any run divides. All runs are simulated; the result is the
+fastest of them, and the library's is one, so it is never slower than that.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ CANDIDATES = (
     "library", "fused", "unfused", "overlap", "streaming", "overlap+resident",
     "fused+overlap", "unfused+overlap", "fused+streaming+overlap", "fused+streaming+overlap+resident",
 )  # fmt: skip
-"""What is tried; of these what the machine can have."""
+"""Schedules that are tried, if the machine supports them."""
 
 Rows = list[dict[str, Any]]
 
 
 def wanted(case: Case) -> bool:
-    """Return whether any operator's schedule is to be searched for."""
+    """Return whether the schedule of any operator is "best"."""
     return schedules.BEST in case.schedule.values()
 
 
 def best(case: Case, run: Callable[[Case], Result]) -> Result:
-    """Return the quickest run of a case whose schedule says "best"; ``run`` simulates a case. Raises as it does."""
+    """Return the fastest run of a case whose schedule is "best"; ``run`` simulates a case. Raises as ``run`` does."""
     tried = {}
     for candidate in CANDIDATES:
         given = {of: candidate if text == schedules.BEST else text for of, text in case.schedule.items()}
@@ -48,7 +48,7 @@ def best(case: Case, run: Callable[[Case], Result]) -> Result:
 
 
 def _quickest(tried: Mapping[str, Result]) -> dict[str, str]:
-    """Return, for each operator, the candidate under which its group is quickest; of equal ones the first."""
+    """Return, for each operator, the candidate under which its group is fastest; of equal ones the first."""
     return {
         name: min(zip(tried, sides, strict=True), key=lambda one: sum(row["cycles"] for row in one[1]))[0]
         for names, sides in groups(list(tried.values()))
@@ -57,7 +57,7 @@ def _quickest(tried: Mapping[str, Result]) -> dict[str, str]:
 
 
 def groups(results: Sequence[Result]) -> Iterator[tuple[tuple[str, ...], list[Rows]]]:
-    """Yield each smallest set of operators that all runs of a graph have whole, and its rows in each run."""
+    """Yield each smallest set of operators that no step of any run divides, and its rows in each run."""
     first: dict[str, str] = {}
 
     def root(name: str) -> str:

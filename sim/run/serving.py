@@ -1,7 +1,7 @@
-"""Latencies of a decoder's operators as the tables that LLMServingSim 2.0 reads (its docs, Profiler: Output bundle).
+"""Latencies of a decoder's operators as tables for LLMServingSim 2.0 (its docs, Profiler: Output bundle).
 
-That simulator batches requests, places and overlaps them; it takes what one operator of one layer needs from CSV files,
-in microseconds, and interpolates. Each number here is a sum of rows of runs of one layer:
+That simulator batches, places and overlaps requests; it reads the time of one operator of one layer from CSV files, in
+microseconds, and interpolates. Each number here is a sum of rows of runs of one layer:
 
 - dense: operators that depend on the number of tokens alone, at doubling numbers of them; the sum in front of a norm is
   counted to the norm, the activation and the gate's product are one.
@@ -10,7 +10,7 @@ in microseconds, and interpolates. Each number here is a sum of rows of runs of 
   runs one program after the other, so a mixed batch takes the sum, and n equal decode steps n times one.
 - mixture of experts: router, touched experts and the sum of their shares, tokens spread evenly over the experts.
 
-Sequences of different lengths in one batch are no case of their own: the sum is exact, so no skew table is written.
+Sequences of different lengths in one batch need no special case: the sum is exact, so no skew table is written.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "down_proj": ("FF_down",),
     "final_layernorm": ("last_norm",),
 }
-"""Its names of dense layers -> ours of the operators that they are."""
+"""LLMServingSim's names of dense layers -> our names of their operators."""
 
 ATTENTION = ("scores", "softmax", "context")
 HEADERS = {
@@ -57,7 +57,7 @@ HEADERS = {
     "moe": ("tokens", "activated_experts", "time_us"),
 }
 LEAST = 16
-"""Smallest chunk of a prompt and smallest cache in the grid, as in the profiles that come with it."""
+"""Smallest chunk of a prompt and smallest cache in the grid, as in the profiles that LLMServingSim ships."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Bounds:
     kv: int = 2048
 
     def problems(self) -> list[str]:
-        """Return the problems of them."""
+        """Return the problems of the bounds."""
         least, most = {"tokens": LEAST, "sequences": 1, "kv": LEAST}, 1 << 17
         return [
             f"{name} is {value!r}, must be a whole number from {least[name]} to {most}"
@@ -89,13 +89,13 @@ def doubling(first: int, last: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Bundle:
-    """The tables by name (`HEADERS`), and what their meta.yaml says."""
+    """The tables by name (`HEADERS`), and the content of meta.yaml."""
 
     tables: Mapping[str, tuple[Row, ...]]
     meta: Mapping[str, Any]
 
     def write(self, folder: Path) -> Path:
-        """Write <folder>/<hardware>/<model>/<variant>; return that folder. Raises InputError where it is there."""
+        """Write <folder>/<hardware>/<model>/<variant>; return that folder. Raises InputError if it exists."""
         meta = self.meta
         target = folder / str(meta["hardware"]) / str(meta["model"]) / str(meta["variant"])
         if target.exists():
@@ -123,14 +123,14 @@ def _yaml(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
 def bundle(request: Request, bounds: Bounds, *, model: str = "", variant: str = "", cache: bool = True) -> Bundle:
     """Return the bundle of a gated decoder by name. Raises InputError.
 
-    ``model``: its name in the bundle, "" = ours; ``variant``: of the types, "" = the array's input type.
+    ``model``: its name in the bundle, "" = the workload's; ``variant``: name of the types, "" = the array's input type.
     """
     name = str(request.graph)
     served = [known for known, config in DECODERS.items() if config.gated and config.norms_at == "before"]
     if not isinstance(request.graph, str) or name not in served:
         raise InputError(
-            f"{name}: LLMServingSim knows gated decoders alone, two norms a layer, each before its branch"
-            f"{did_you_mean(name, served)}; of ours {', '.join(served)}"
+            f"{name}: LLMServingSim supports only gated decoders with two norms a layer, each before its branch"
+            f"{did_you_mean(name, served)}; available: {', '.join(served)}"
         )
     problems = bounds.problems()
     problems += [
@@ -177,7 +177,7 @@ class _Timed:
         self._known: dict[tuple[tuple[str, Any], ...], dict[str, float]] = {}
 
     def times(self, **sizes: Any) -> dict[str, float]:
-        """Return the time of each operator of the last layer and of none, without the layer in its name."""
+        """Return the time of each operator of the last layer or outside layers, named without the layer."""
         key = tuple(sorted(sizes.items()))
         if key not in self._known:
             self._known[key] = self._times(replace(self.request, sizes=tuple(sizes.items())))
@@ -205,20 +205,20 @@ class _Timed:
 
     @property
     def _layers(self) -> int:
-        """One layer; two where the first has no experts."""
+        """Return the number of layers: one, or two if the first has no experts."""
         return 2 if self.config.first_ffn else 1
 
     def per_sequence(self, sequences: Iterable[int]) -> Iterator[Row]:
         """Yield the scores of all words and the choice of the largest for each number of sequences, in a decode step.
 
-        Alone they would begin in other halves of the memories, where their rows meet in other banks.
+        Alone they would begin in other halves of the memories, with other bank conflicts.
         """
         runs = {count: self.times(phase="decode", kv=LEAST, batch=count, layers=self._layers) for count in sequences}
         for layer, name in (("lm_head", "head"), ("sampler", "argmax")):
             yield from ((layer, count, _us(sum(_of(times, (name,))))) for count, times in runs.items())
 
     def attention(self, bounds: Bounds) -> Iterator[Row]:
-        """Yield the grid of chunks behind cached tokens beside decode steps, the empty one left out."""
+        """Yield the grid of chunks after cached tokens and of decode steps, without the empty point."""
         caches = doubling(LEAST, bounds.kv)
         chunks = [(0, 0), *((chunk, kv) for chunk in doubling(LEAST, bounds.tokens) for kv in (0, *caches))]
         steps = [(0, 0), *((count, kv) for count in doubling(1, bounds.sequences) for kv in caches)]
@@ -233,7 +233,7 @@ class _Timed:
         return sum(_of(self.times(**sizes, layers=1), ATTENTION))
 
     def experts(self, tokens: Iterable[int]) -> Iterator[Row]:
-        """Yield a layer's experts at each number of tokens and of experts that get any."""
+        """Yield a layer's experts at each number of tokens and of experts with tokens."""
         config = self.config
         for count in tokens:
             picks = count * config.per_token

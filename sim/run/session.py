@@ -1,8 +1,9 @@
-"""The machine from one program to the next: the one place with the state that a program passes on.
+"""State of the machine between programs, kept in this one place.
 
-A fence ends each program and drains the array. Five things are left (`Start`): the slot of the loop unroller that comes
+A fence ends each program and drains the array. Five items of state are left (`Start`): the slot of the loop unroller
+that comes
 next, the contents of an L2, the word mode that the array is set to, the pieces of library code that have run, and
-whether a program has run at all: the CPU offers the command behind a fence one cycle later. A run, its trace, its
+whether a program has run at all: the CPU offers the command after a fence one cycle later. A run, its trace, its
 timeline and the executor all go through a `Session`, so they agree.
 """
 
@@ -40,9 +41,10 @@ LOOP_SLOTS = 2
 
 @dataclass(frozen=True)
 class Start:
-    """State that a program finds: ``phase``: loop slot that comes next; ``words``: word mode of the array, None = as
-    built; ``written_rows``: accumulator rows that hold earlier data (a run assumes none; only the normaliser could
-    tell); ``ran``: pieces of the library's code that calls have run (`sim.cpu.calls`)."""
+    """State at the start of a program: ``phase``: next loop slot; ``words``: word mode of the array, None = as
+    built; ``written_rows``: accumulator rows that hold earlier data (a run assumes none; only the normaliser depends on
+    it); ``ran``: pieces of library code that earlier calls have run (`sim.cpu.calls`).
+    """
 
     phase: int = 0
     is_first: bool = True
@@ -53,12 +55,12 @@ class Start:
 
     @classmethod
     def reset(cls, hw: Hardware) -> Start:
-        """Return the state that the first program finds on ``hw``: an L2, if there is one, is empty."""
+        """Return the state of ``hw`` before the first program; an L2, if there is one, is empty."""
         return cls(l2=L2Contents.empty(hw) if hw.remembers else None)
 
 
 class Session:
-    """Programs of one run, one after the other, on ``hw``; ``start``: what the first finds, None = after reset."""
+    """Programs of one run, one after the other, on ``hw``; ``start``: state before the first, None = after reset."""
 
     def __init__(
         self, hw: Hardware, clock: Clock = "periodic", memo: Memo | None = None, start: Start | None = None
@@ -70,10 +72,10 @@ class Session:
         self.machine = hw
 
     def begin(self, operator: str, machine: Hardware | None = None) -> int:
-        """Go on to an operator (``machine``: at its word sizes, None = as it is).
+        """Begin an operator (``machine``: the machine at its word sizes, None = unchanged).
 
-        Returns the cycles of the command that sets another word mode, 0 where it is set: the fence before has drained
-        the array.
+        Returns the cycles of the command that sets another word mode, 0 if it is set already: the fence before has
+        drained the array.
         """
         self.operator, self.machine = operator, machine or self.hw
         if self.machine.words == self.start.words:
@@ -87,25 +89,28 @@ class Session:
 
     @property
     def restart_cycles(self) -> int:
-        """Cycles between the last idle one of the program before and the first of the next."""
+        """Cycles between the last idle cycle of one program and the first cycle of the next."""
         return 0 if self.start.is_first else RESTART_CYCLES
 
     def call(self, item: Work) -> int:
-        """Return the cycles that the CPU takes around the call of the next item; its code has run then."""
+        """Return the CPU's cycles around the call of the next item, and mark its code as run."""
         around = cost(item, self.machine, self.start.ran, self.operator)
         if around.paths - self.start.ran:
             self.start = replace(self.start, ran=self.start.ran | around.paths)
         return around.cycles
 
     def key(self, item: Work | Program) -> Hashable | None:
-        """Return the key of the timing of ``item`` here; None behind an L2, where all earlier programs do."""
+        """Return the key of the timing of ``item`` from this state.
+
+        None behind an L2, whose contents depend on all earlier programs.
+        """
         content = item.tobytes() if isinstance(item, np.ndarray) else item
         return None if self.start.l2 is not None else (content, self.start.phase, self.machine.words)
 
     def advance(self, item: Work | Program, *, timeline: bool = False) -> Timing:
-        """Run the next program, a work item or commands as they are, and return its timing.
+        """Run the next program, a work item or commands, and return its timing.
 
-        ``timeline``: record the commands' times; such a program is simulated even where its timing is known.
+        ``timeline``: record the commands' times; such a program is simulated even if its timing is known.
         Raises InputError and Hang, naming operator and machine.
         """
         timed = self.time(item, timeline=timeline)
@@ -113,7 +118,7 @@ class Session:
         return timed
 
     def follow(self, timed: Timing) -> None:
-        """Go on behind a program whose timing from this start is known."""
+        """Advance past a program whose timing from this start is known."""
         self.start = replace(self.start, phase=timed.phase, l2=timed.l2, is_first=False)
 
     def time(
@@ -126,7 +131,7 @@ class Session:
     ) -> Timing:
         """Return the timing of an item that starts here; the session does not advance.
 
-        ``machine``: another one, which runs ``program``, the item as it was lowered for this one.
+        ``machine``: another machine that runs ``program``, the item as lowered for this machine.
         """
         hw, start, disk = machine or self.machine, self.start, self.memo.disk
         run = partial(timed, self.operator, item, hw, self.clock, start, disk, program, timeline)
@@ -145,10 +150,10 @@ def timed(
     program: Program | None = None,
     timeline: bool = False,
 ) -> Timing:
-    """Time an item of an operator, or find its timing on ``disk``; ``program``: the item lowered, if it is.
+    """Time an item of an operator, or read its timing from ``disk``; ``program``: the lowered item, if available.
 
-    Behind an L2, and with a timeline, the disk is not read. Raises InputError and Hang, naming operator (None:
-    programs as they are) and machine.
+    Behind an L2, and with a timeline, the disk is not read. Raises InputError and Hang, naming operator (None: bare
+    commands) and machine.
     """
     where = f"operator {operator} on {hw.name}: " if operator is not None else ""
     if timeline or start.l2 is not None or start.written_rows:
@@ -178,7 +183,7 @@ def timed(
 
 
 def _timed_by_item(operator: str | None, item: Work, hw: Hardware, clock: Clock, start: Start, disk: Timings) -> Timing:
-    """Time a sparse item, or find its timing on disk by the item itself: lowering it takes as long as timing it."""
+    """Time a sparse item, or read its timing from disk by the item itself: lowering takes as long as timing."""
     known = disk.of_item(item, hw, clock, start.phase)
     if known is None:
         known = timed(operator, item, hw, clock, start)
@@ -187,7 +192,7 @@ def _timed_by_item(operator: str | None, item: Work, hw: Hardware, clock: Clock,
 
 
 def lowered(item: Work, hw: Hardware) -> Program:
-    """Return the program of an item, not to be written to; dense ones are lowered once for all speeds of the memory."""
+    """Return the program of an item (read-only); dense items are lowered once for all speeds of the memory."""
     return lower(item, hw) if item.PACED else _dense(item, hw.unpaced)
 
 
@@ -197,5 +202,5 @@ def _dense(item: Work, hw: Hardware) -> Program:
 
 
 def next_phase(phase: int, program: Program) -> int:
-    """Return the loop slot that comes next behind a program, without running it: each loop takes one slot."""
+    """Return the loop slot after a program, without running it: each loop takes one slot."""
     return int(phase + (program["funct"] == Funct.LOOP_WS).sum()) % LOOP_SLOTS

@@ -224,4 +224,4 @@ def test_a_page_says_what_schedules_saved_by_cause_and_what_was_declined(tmp_pat
     assert 'id="schedules"' in text
     for one in groups:
         assert f"{one['cycles_after']:,}" in text
-    assert "a single program, and what comes before or behind it is of its own results" in text
+    assert "a single program, and the operators before and after it depend on it" in text

@@ -147,7 +147,7 @@ def test_a_key_whose_unit_is_off_is_named() -> None:
 def test_weights_of_a_layernorm_that_its_unit_cannot_apply_are_named() -> None:
     sizes = {"seq": 16, "layers": 1}
     noted = sim.simulate("gpt2", "gemmini_ibert", **sizes).totals["remarks"]
-    assert "take no gamma and beta" in noted and "folded into the weights behind" in noted
+    assert "take no gamma and beta" in noted and "folded into the weights after it" in noted
     assert sim.simulate("gpt2", "gemmini_default", **sizes).totals["remarks"] is None  # the host applies them
 
 

@@ -70,7 +70,7 @@ def test_doubling_ends_at_the_last() -> None:
 @pytest.mark.parametrize(
     ("name", "bounds", "options", "message"),
     [
-        ("bert-tiny", SMALL, {}, "knows gated decoders"),
+        ("bert-tiny", SMALL, {}, "supports only gated decoders"),
         ("qwen2-0.5", SMALL, {}, "did you mean 'qwen2-0.5b'"),
         ("qwen2-0.5b", Bounds(tokens=0), {}, "tokens is 0, must be a whole number from 16"),
         ("qwen2-0.5b", SMALL, {"model": "../up"}, "model is '../up'"),

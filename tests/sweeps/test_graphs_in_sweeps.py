@@ -67,7 +67,7 @@ def test_unlike_graphs_of_one_name_are_refused() -> None:
 
 def test_sizes_with_a_graph_are_an_error_of_the_row() -> None:
     rows = sim.sweep("gemmini_ibert", workloads=[LAYER], sizes={"seq": 32}, jobs=1)
-    assert "belong to a workload name" in rows["error"][0]
+    assert "need a workload name" in rows["error"][0]
 
 
 def table() -> pd.DataFrame:

@@ -1,9 +1,9 @@
-"""Schedules: in what order, and with what left on chip, operators become programs.
+"""Schedules: order and fusion of operators in programs.
 
 "library" is Gemmini's C library: operators in order, a fence behind each program, softmax and GELU applied on move-out.
-The others change that, for the whole network or for operators by name; every one is commands that the machine has, and
-gives the values of the library's order. What a schedule cannot do for an operator is declined with a reason, and the
-operator keeps the library's program.
+The others change that, for the whole network or for operators by name; each uses commands of the machine only, and
+gives the values of the library's order. An operator that cannot use its schedule keeps the library's program, and the
+reason is recorded.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ SCHEDULES = {
     "overlap": "no fence between the programs of independent operators, heads among them",
     "resident": "rows that several operators read stay in the scratchpad from one to the next",
 }
-"""Names of schedules and what they do; joined by + they do both."""
+"""Names of schedules and their effects; joined by + they apply together."""
 
 BEST = "best"
 """The schedule that a run searches for (`sim.run.scheduling`)."""
 
-WHAT = {**SCHEDULES, BEST: "of these, for each group of operators the one that ends first, found by running them"}
-"""What `carat list` prints."""
+WHAT = {**SCHEDULES, BEST: "for each group of operators the fastest of these, found by running them"}
+"""Schedules as `carat list` prints them."""
 
 EXCLUSIVE = (("fused", "unfused"), ("unfused", "streaming"))
 """Schedules that contradict each other."""
@@ -42,12 +42,15 @@ NEEDS_NORMALISER = ("fused", "unfused", "streaming")
 """Schedules about normalised rows."""
 
 Choices = Mapping[str, str]
-"""Operator name or pattern -> schedules joined by +. An operator's own name counts, else the last pattern of it."""
+"""Operator name or pattern -> schedules joined by +.
+
+An operator's exact name has precedence, else the last matching pattern.
+"""
 
 
 @dataclass(frozen=True)
 class Declined:
-    """Why an operator keeps the library's program: the ``schedule`` asked for, and the ``reason``."""
+    """Why an operator keeps the library's program: the requested ``schedule``, and the ``reason``."""
 
     schedule: str
     reason: str
@@ -57,14 +60,14 @@ class Declined:
 
 
 def read(given: str | Mapping[str, str] | None) -> dict[str, str]:
-    """Return operator pattern -> schedules of what a request says: one text for all operators, or a mapping."""
+    """Return operator pattern -> schedules of a request's field: one text for all operators, or a mapping."""
     if given is None:
         return {}
     return {"*": given} if isinstance(given, str) else dict(given)
 
 
 def text(given: str | Mapping[str, str] | None) -> str | None:
-    """Return what a request says as one text, as the column of a sweep has it; None for the library's order."""
+    """Return a request's field as one text, for the column of a sweep; None for the library's order."""
     found = ",".join(asked if of == "*" else f"{of}={asked}" for of, asked in read(given).items())
     return found or None
 
@@ -75,7 +78,7 @@ def parts(text: str) -> tuple[str, ...]:
 
 
 def asked(choices: Choices) -> bool:
-    """Return whether any operator is asked another schedule than the library's of."""
+    """Return whether another schedule than the library's is requested for any operator."""
     return any(set(parts(text)) - {"library"} for text in choices.values())
 
 
@@ -90,7 +93,7 @@ def chosen(choices: Choices, name: str) -> frozenset[str]:
 
 
 def problems(choices: Choices) -> list[str]:
-    """Return what is wrong with the names of schedules."""
+    """Return the problems of the names of schedules."""
     found = []
     for text in choices.values():
         asked = parts(text)
@@ -101,7 +104,7 @@ def problems(choices: Choices) -> list[str]:
             if part not in known
         ]
         if len(asked) > 1 and (alone := [part for part in asked if part in ("library", BEST)]):
-            found.append(f"schedule {text!r}: {alone[0]} goes with no other; nearest: {alone[0]}")
+            found.append(f"schedule {text!r}: {alone[0]} cannot be joined with others; nearest: {alone[0]}")
         found += [
             f"schedule {text!r}: {one} and {other} contradict each other; nearest: {one}"
             for one, other in EXCLUSIVE
@@ -111,7 +114,7 @@ def problems(choices: Choices) -> list[str]:
 
 
 def refuse(choices: Choices, graph: Graph, hw: Hardware) -> None:
-    """Raise InputError for schedules that no operator of the graph, or no program of the machine, can have."""
+    """Raise InputError for schedules of unknown operators, and for schedules that the machine does not support."""
     found = problems(choices)
     operators = [op.name for op in graph.ops]
     known = set(operators)
@@ -120,7 +123,7 @@ def refuse(choices: Choices, graph: Graph, hw: Hardware) -> None:
             hint = did_you_mean(pattern, operators)
             found.append(f"schedule: no operator of {graph.name} is named {pattern!r}{hint}")
     if BEST in choices.values():
-        found.append("schedule best: a plan alone has none, a run finds it (nearest: carat run, or library)")
+        found.append("schedule best: only a run finds it, a plan cannot (nearest: carat run, or library)")
     wanted = {part for text in choices.values() for part in parts(text)}
     if not hw.features.normalizations:
         found += [

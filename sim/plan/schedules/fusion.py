@@ -1,6 +1,6 @@
-"""Fusion: softmax or GELU, or the pooling behind a convolution, applied by the array as it moves a result out.
+"""Fusion: softmax or GELU, or the pooling after a convolution, applied by the array as it moves a result out.
 
-The fusion is that of transformer.c: softmax into the matmul that makes its scores, GELU into the first feed-forward
+The fusion is that of transformer.c: softmax into the matmul that computes its scores, GELU into the first feed-forward
 matmul.
 """
 
@@ -14,20 +14,20 @@ from sim.lower.tiling import Room, blocks_of
 from sim.plan.context import Planning
 
 FUSABLE = {"softmax": ("matmul",), "gelu": ("matmul", "ifft"), "maxpool": ("conv", "depthwise_conv")}
-"""Operator kinds that the array applies on move-out, and the kinds that they are applied behind."""
+"""Operator kinds that the array applies on move-out -> kinds into which they are fused."""
 
-NO_COMMAND = {"rmsnorm": "the normaliser takes the mean off each row (NormCmd.scala), which RMSNorm does not"}
-"""Operator kinds of normalised rows that the normaliser has no command for."""
+NO_COMMAND = {"rmsnorm": "the normaliser subtracts the mean of each row (NormCmd.scala), which RMSNorm does not"}
+"""Operator kinds of normalised rows that the normaliser has no command for, and the reason."""
 
 OF_SUMS = ("layernorm",)
-"""Operator kinds that the library has as passes over sums in memory."""
+"""Operator kinds that the library runs as passes over sums in memory."""
 
 NORMALISED = ("softmax", *OF_SUMS, *NO_COMMAND)
-"""Operator kinds that a schedule fuses, or has as a pass of its own."""
+"""Operator kinds that a schedule fuses, or runs as a separate pass."""
 
 
 def pooling(op: Op, at: Planning) -> Op | None:
-    """Return the max-pooling that the array does while it moves the convolution's result out, or None."""
+    """Return the max-pooling that the array applies while it moves the convolution's result out, or None."""
     consumers = at.graph.consumers(op.output.tensor)
     fits = at.hw.features.max_pool and len(consumers) == 1 and op.kind in FUSABLE.get(consumers[0].kind, ())
     if not fits or consumers[0].inputs != (op.output,):
@@ -39,7 +39,7 @@ def pooling(op: Op, at: Planning) -> Op | None:
 def fused(op: Op, at: Planning) -> Op | None:
     """Return the operator that the array applies while it moves the product's result out, or None.
 
-    A schedule that asks for more than the library does notes what it cannot have in ``at.declined``.
+    If a schedule requests more fusion than the library's, the reasons why it is impossible go to ``at.declined``.
     """
     schedule = at.schedule(op)
     found = _library(op, at)
@@ -59,34 +59,34 @@ def fused(op: Op, at: Planning) -> Op | None:
 
 
 def apart(op: Op, at: Planning) -> Op | None:
-    """Return the softmax of a product that the schedule "unfused" makes a pass of its own over the sums, or None."""
+    """Return the softmax of a product that the schedule "unfused" runs as a separate pass over the sums, or None."""
     found = _pair(op, at) if "unfused" in at.schedule(op) else None
     if found is None or not found.record.whole_rows:
         return None
     if at.chosen(op) is not None:
-        at.decline(op, "unfused", "only chosen scores are computed, and lie packed")
+        at.decline(op, "unfused", "only chosen scores are computed, and stored packed")
         return None
     return found
 
 
 def note_apart(op: Op, at: Planning) -> None:
-    """Note why a normalisation that is a step of its own is not fused although the schedule asks for it."""
+    """Record why a normalisation that is a separate step is not fused although the schedule requests it."""
     if op.kind in NORMALISED and "fused" in at.schedule(op):
         makers = at.graph.producers(op.inputs[0].tensor)
-        made = f"{makers[0].name}, a {makers[0].kind}, makes its rows" if makers else "its rows come from memory"
-        at.decline(op, "fused", f"{made}; only those of a product lie in the accumulator")
+        made = f"{makers[0].name}, a {makers[0].kind}, computes its rows" if makers else "its rows come from memory"
+        at.decline(op, "fused", f"{made}; only rows of a product are in the accumulator")
 
 
 def _library(op: Op, at: Planning) -> Op | None:
     """Return the operator that the library applies on move-out, or None."""
     reader = _pair(op, at)
-    # Of chosen scores only the sub-rows must fit, which is seen when they are planned.
+    # Of chosen scores only the sub-rows must fit, which is checked when they are planned.
     fits = reader is None or not reader.record.whole_rows or whole_row_fits(op, at) or at.chosen(op) is not None
     return reader if fits else None
 
 
 def _pair(op: Op, at: Planning) -> Op | None:
-    """Return the operator that the array can apply on move-out where rows fit, or None."""
+    """Return the operator that the array could apply on move-out if its rows fit, or None."""
     consumers = at.graph.consumers(op.output.tensor)
     if len(consumers) != 1 or op.attrs.get("activation", "none") != "none":
         return None
@@ -100,7 +100,7 @@ def _pair(op: Op, at: Planning) -> Op | None:
 
 
 def _alone(op: Op, reader: Op, at: Planning) -> bool:
-    """Return whether ``reader`` reads all that ``op`` makes, and nothing else."""
+    """Return whether ``reader`` reads the whole result of ``op``, and no other operator does."""
     alone = len(at.graph.producers(op.output.tensor)) == 1 and reader.inputs[:1] == (op.output,)
     return alone and reader.output.shape == op.output.shape
 
@@ -112,16 +112,16 @@ def _normalised(op: Op, at: Planning) -> Op | None:
 
 
 def _why_not(op: Op, reader: Op, at: Planning) -> str:
-    """Return why a product's rows cannot be normalised where they lie in the accumulator; "" where they can."""
+    """Return why a product's rows cannot be normalised in the accumulator; "" if they can."""
     kind, hw = reader.kind, at.hw
     if kind in NO_COMMAND:
         return NO_COMMAND[kind]
     if kind not in hw.array_operators:
         return f"{kind} runs on the host of {hw.name}"
     if len(at.graph.consumers(op.output.tensor)) > 1:
-        return f"others than {reader.name} read {op.output.tensor}, which must then be in memory"
+        return f"operators other than {reader.name} read {op.output.tensor}, which must then be in memory"
     if op.attrs.get("activation", "none") != "none":
-        return f"its result goes through {op.attrs['activation']} first, and a row leaves through one of them"
+        return f"its result goes through {op.attrs['activation']} first, and only one of both is applied to a row"
     if not _alone(op, reader, at):
         return f"{reader.name} reads another window than the product writes"
     if kind in OF_SUMS and at.role(op.output) != "accumulator":
@@ -136,13 +136,13 @@ def _why_not(op: Op, reader: Op, at: Planning) -> str:
 
 
 def _too_wide(op: Op, at: Planning) -> str:
-    """Return why rows do not fit even the whole accumulator; "" where they do."""
+    """Return why rows do not fit even the whole accumulator; "" if they do."""
     if whole_row_fits(op, at) or op.output.cols <= widest(at.hw):
         return ""
     need = op.output.cols * at.hw.dim * at.hw.acc_bytes
     return (
-        f"{at.hw.dim} rows of {op.output.cols:,} columns take {need:,} bytes of accumulator, "
-        f"{at.hw.acc_rows * at.hw.dim * at.hw.acc_bytes:,} there (nearest: accumulator.capacity_bytes = "
+        f"{at.hw.dim} rows of {op.output.cols:,} columns take {need:,} bytes of accumulator, which has "
+        f"{at.hw.acc_rows * at.hw.dim * at.hw.acc_bytes:,} (nearest: accumulator.capacity_bytes = "
         f"{1 << (need - 1).bit_length()})"
     )
 
@@ -154,6 +154,6 @@ def whole_row_fits(op: Op, at: Planning) -> bool:
     """
     try:
         hw = at.words.machine(op, op.output)
-    except InputError:  # refused when the product is planned
+    except InputError:  # the product is refused when it is planned
         hw = at.hw
     return Room(hw, double_buffered=True).holds(1, blocks_of(op.output.cols, hw.dim), 1)

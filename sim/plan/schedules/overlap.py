@@ -18,7 +18,7 @@ from sim.plan.schedules import Declined, resident
 from sim.plan.step import ArrayStep, Step
 
 MOST_PARTS = 24
-"""Parts of a chain: two dozen drains in one leave a twentieth of what fences cost."""
+"""Largest number of parts of a chain: with 24 parts a twenty-fourth of the drains is left."""
 
 
 def overlapped(steps: Iterable[Step], at: Planning) -> list[Step]:

@@ -1,7 +1,7 @@
 """The schedule "streaming": scores, softmax and the product with the values as one program in blocks of queries.
 
-`sim.lower.streaming` says what such a program does. The run compares several cuts, and the library's programs where
-they give the same values, and takes whichever ends first.
+Such a program is described in `sim.lower.streaming`. The run compares several cuts, and the library's programs if they
+give the same values, and takes the fastest.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from sim.plan.schedules import fusion
 from sim.plan.step import Step
 
 MOST_STRIPS = 8
-"""Strips of a block: with eight of them loading a block of weights is an eighth of multiplying with it."""
+"""Strips of a block: with eight, loading a block of weights takes an eighth of the time of multiplying with it."""
 
 LEAST_BLOCKS = 48
-"""Blocks of an item, of which the first and the last two are not hidden behind others: heads are put together."""
+"""Least blocks of an item: the first and the last two do not overlap with others, so heads are put together."""
 
 
 class Attention(NamedTuple):
@@ -38,7 +38,10 @@ class Attention(NamedTuple):
 
 
 def _attention(op: Op, at: Planning) -> Attention | None:
-    """Return the attention that begins with a product, if its schedule is "streaming" and can be; else note why not."""
+    """Return the attention that begins with a product, if its schedule is "streaming" and possible.
+
+    Else record why not.
+    """
     if "streaming" not in at.schedule(op) or not op.is_matmul:
         return None
     readers = [
@@ -56,7 +59,7 @@ def _attention(op: Op, at: Planning) -> Attention | None:
 
 
 def _why_not(scores: Op, softmax: Op, behind: tuple[Op, ...], at: Planning) -> str:
-    """Return why three operators are not one program; "" where they are."""
+    """Return why three operators cannot be one program; "" if they can."""
     if softmax.kind not in at.hw.array_operators:
         return f"softmax runs on the host of {at.hw.name}"
     if at.hw.array.dataflow == "OS":
@@ -66,7 +69,7 @@ def _why_not(scores: Op, softmax: Op, behind: tuple[Op, ...], at: Planning) -> s
     if at.sparsity is not None:
         return "under rules of sparsity scores and probabilities have programs of their own"
     if len(at.graph.consumers(scores.output.tensor)) > 1 or len(behind) != 1:
-        return f"others read {scores.output.tensor} or {softmax.output.tensor}, too, which must then be in memory"
+        return f"other operators read {scores.output.tensor} or {softmax.output.tensor}, which must then be in memory"
     (context,) = behind
     if not context.is_matmul or context.inputs[0] != softmax.output:
         return f"{context.name} does not multiply the probabilities with values"
@@ -75,7 +78,7 @@ def _why_not(scores: Op, softmax: Op, behind: tuple[Op, ...], at: Planning) -> s
     order = {op.name: number for number, op in enumerate(at.graph.ops)}
     makers = [maker for view in context.inputs[1:] for maker in at.graph.producers(view.tensor)]
     if any(order[maker.name] > order[scores.name] for maker in makers):
-        return f"the values are made behind {scores.name}"
+        return f"the values are computed after {scores.name}"
     if at.machine(scores, softmax.output) is not None or at.machine(context, context.output) is not None:
         return "its products have word sizes of their own"
     if any(at.role(view) != "element" for view in (softmax.output, context.output)):
@@ -84,7 +87,7 @@ def _why_not(scores: Op, softmax: Op, behind: tuple[Op, ...], at: Planning) -> s
 
 
 def planned(op: Op, at: Planning) -> tuple[tuple[str, ...], list[Step]] | None:
-    """Return the operators of an attention and its step; None, with the reason noted, where it has none."""
+    """Return the operators of an attention and its step; None, with the reason recorded, if there is none."""
     found = _attention(op, at)
     if found is None:
         return None
@@ -112,7 +115,7 @@ def planned(op: Op, at: Planning) -> tuple[tuple[str, ...], list[Step]] | None:
 
 
 def _cuts(heads: list[tuple[Matmul, Matmul]], at: Planning) -> tuple[list[tuple[Streaming, ...]], str]:
-    """Return the items of each cut that the machine can have, or none and the reason."""
+    """Return the items of each cut that the machine supports, or none and the reason."""
     hw, (scores, context) = at.hw, heads[0]
     found, problem = [], ""
     for height, strips, slots in _shapes(scores, context, hw):
@@ -133,7 +136,7 @@ def _cuts(heads: list[tuple[Matmul, Matmul]], at: Planning) -> tuple[list[tuple[
 def _shapes(scores: Matmul, context: Matmul, hw: Hardware) -> Iterator[tuple[int, int, int]]:
     """Yield height, strips and slots of blocks that fit the accumulator, with two slots and with one.
 
-    Where not even DIM rows fit, a strip is of as many pairs of rows as do: the normaliser has two statistics registers.
+    If not even DIM rows fit, a strip has as many pairs of rows as fit: the normaliser has two statistics registers.
     """
     n, o = (blocks_of(size, hw.dim) for size in (scores.n, context.n))
     for slots in (2, 1):
@@ -148,7 +151,7 @@ def _shapes(scores: Matmul, context: Matmul, hw: Hardware) -> Iterator[tuple[int
 
 
 def _items(heads: list[tuple[Matmul, Matmul]], shape: tuple[int, int, int], at: Planning) -> tuple[Streaming, ...]:
-    """Return the items of a cut, each of as many heads as have `LEAST_BLOCKS` blocks together."""
+    """Return the items of a cut, each with as many heads as together have `LEAST_BLOCKS` blocks."""
     height, strips, slots = shape
     scores, hw = heads[0][0], at.hw
     together = min(len(heads), -(-LEAST_BLOCKS // -(-scores.m // (height * strips))))
@@ -156,7 +159,7 @@ def _items(heads: list[tuple[Matmul, Matmul]], shape: tuple[int, int, int], at: 
     identity = turned = None
     if (
         scores.transpose_b and strips == 1
-    ):  # each block of weights meets one strip: half of its time is the transposer's
+    ):  # each block of weights is used by one strip: the transposer takes half of the time
         identity = Operand(at.place_index(scores.k * scores.k * hw.input_bytes), scores.k)
         turned = Operand(at.place_index(together * scores.k * scores.n * hw.input_bytes), scores.n)
     groups = [heads[first : first + together] for first in range(0, len(heads), together)]

@@ -1,10 +1,11 @@
-"""A run on several cores: every operator dealt out (`sim.lower.split`), all cores simulated together, then a barrier.
+"""A run on several cores: every operator divided among the cores (`sim.lower.split`), simulated together, then a
+barrier.
 
-Cores share the memory that ``cores.shared`` names, so the traffic of one delays the others as in the machine. An
-operator takes as long as its last core, and a barrier where the next one needs all of it. Rows of `Result.ops` are
-those of the whole machine: times of the last core, counters of all; `Result.cores` has a row for each core. Where
-operators run beside each other (`sim.run.cores.turns`), each has its part of a turn's cycles, by how long its cores
-work.
+Cores share the memory that ``cores.shared`` names, so the traffic of one delays the others. An operator takes as long
+as its last core, plus a barrier if the next one needs its whole result. Rows of `Result.ops` are
+those of the whole machine: times of the last core, counters of all; `Result.cores` has a row for each core. If
+operators run in parallel (`sim.run.cores.turns`), each has a part of a turn's cycles, in proportion to the time that
+its cores work.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ if TYPE_CHECKING:
     from sim.timing.disk import Timings
 
 Group = tuple["Step", ...]
-"""Operators that run at the same time: one, or the same one of several batch items."""
+"""Steps that run at the same time: one, or the same operator of several batch items."""
 
 
 def run(case: Case, progress: Progress = silent, disk: Timings | None = None) -> Result:
-    """Run the steps of a case on all cores of its machine. ``disk``: where timings are. Raises InputError and Hang."""
+    """Run the steps of a case on all cores of its machine. ``disk``: store of timings. Raises InputError and Hang."""
     if schedules.asked(case.schedule):
         raise InputError(
             f"schedule {' '.join(case.schedule.values())}: {case.hw.name} has {case.hw.cores.count} cores, which split "
@@ -71,7 +72,7 @@ def run(case: Case, progress: Progress = silent, disk: Timings | None = None) ->
 
 
 def _in_order(steps: Sequence[Step], machine: Machine, progress: Progress) -> tuple[list[Step], list[Activity]]:
-    """Run steps one behind the other, each on all cores; with a split by data those of batch items together."""
+    """Run steps one after the other, each on all cores; with a split by data those of batch items together."""
     hw = machine.hw
     groups = _groups(steps, hw)
     dealt = [_dealt(group, hw) for group in groups]
@@ -85,7 +86,7 @@ def _in_order(steps: Sequence[Step], machine: Machine, progress: Progress) -> tu
 
 
 def refuse(hw: Hardware, what: str) -> None:
-    """Raise InputError for what is recorded of one core alone on a machine of several."""
+    """Raise InputError for functions of single-core machines on a machine of several cores."""
     if hw.cores.count > 1:
         raise InputError(f"{what}: {hw.name} has {hw.cores.count} cores; nearest legal value cores.count = 1")
 
@@ -111,7 +112,7 @@ def core_rows(cores: Sequence[Core], cycles: int) -> tuple[dict[str, Any], ...]:
 
 def _refuse_units(steps: Sequence[Step]) -> None:
     if unit := next((step for step in steps if step.engine in ("unit", "vector")), None):
-        raise InputError(f"operator {unit.name}: side units stand beside one core; nearest legal value cores.count = 1")
+        raise InputError(f"operator {unit.name}: side units work with one core; nearest legal value cores.count = 1")
 
 
 def _groups(steps: Sequence[Step], hw: Hardware) -> list[Group]:
@@ -155,7 +156,7 @@ def _refuse_idle(groups: Sequence[Group], dealt: Sequence[Sequence[tuple[Work, .
 
 
 def _on_arrays(group: Group, given: Sequence[tuple[Work, ...]], machine: Machine) -> Activity:
-    """Run the items of all cores together and let them meet."""
+    """Run the items of all cores together, up to the barrier."""
     step, hw = group[0], group[0].machine or machine.hw
     activity = Activity(invocations=sum(len(works) for works in given))
     activity.wait(max(command_for_words(core, hw) for core in machine.cores))
@@ -177,7 +178,7 @@ def _on_arrays(group: Group, given: Sequence[tuple[Work, ...]], machine: Machine
 
 
 def _on_hosts(group: Group, machine: Machine) -> Activity:
-    """Each core's CPU runs its rows of an operator that the arrays cannot."""
+    """Run an operator that the arrays cannot: each core's CPU runs its rows."""
     step, hw = group[0], machine.hw
     elements, macs = sum(one.host_elements for one in group), sum(one.macs for one in group)
     times = host_shares(step, elements, macs, hw.cores.count, hw)
@@ -190,7 +191,7 @@ def _on_hosts(group: Group, machine: Machine) -> Activity:
 
 
 def _split(whole: Activity, parts: int) -> list[Activity]:
-    """Return the activity of operators that ran at the same time as if one behind the other, in equal parts."""
+    """Divide the activity of operators that ran together into equal parts, as if they ran one after the other."""
 
     def share(number: int, part: int) -> int:
         return number * (part + 1) // parts - number * part // parts
@@ -210,7 +211,7 @@ def _split(whole: Activity, parts: int) -> list[Activity]:
 
 
 def _priced(step: Step, activity: Activity, case: Case) -> Mapping[str, float]:
-    """Return the energy of an operator; every core leaks, the L2 is there once."""
+    """Return the energy of an operator: leakage of every core, and of one L2."""
     hw = step.machine or case.hw
     parts = energy.price(
         activity.counters,

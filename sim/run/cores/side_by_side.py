@@ -1,8 +1,9 @@
-"""Operators that run beside each other on several cores: each turn simulated, its time and traffic given to them.
+"""Operators that run in parallel on several cores: each turn is simulated, its time and traffic divided among them.
 
-A turn takes as long as its last core, and a barrier. Each operator has its part of these cycles by how long its own
-cores work, so that all parts are the whole; the causes are those of its last core, and "issue" while it waits for the
-turn's end. Its counters are its own; the memory's are shared by the bytes at the cores' ports.
+A turn takes as long as its last core, and a barrier. Each operator has a part of these cycles in proportion to the time
+that its cores work, so that the parts add up to the whole; the causes are those of its last core, and "issue" while it
+waits for the end of the turn. Core counters belong to the operator of the core; the memory's counters are divided in
+proportion to the bytes at the cores' ports.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
 
 
 def in_turns(steps: Sequence[Step], machine: Machine, progress: Progress) -> list[Activity]:
-    """Run steps beside each other, in turns; the activity of each, in their order: that of its parts in all turns."""
+    """Run steps in parallel, in turns.
+
+    Return the activity of each in their order, summed over its parts in all turns.
+    """
     found = {id(step): Activity() for step in steps}
     dealt = turns(steps, machine.case)
     for done, turn in enumerate(dealt):
@@ -45,7 +49,7 @@ def in_turns(steps: Sequence[Step], machine: Machine, progress: Progress) -> lis
 
 
 def _join(activity: Activity, later: Activity) -> None:
-    """Append what was done later for the same operator."""
+    """Append later activity of the same operator."""
     for name in ("host_cycles", "cpu_cycles", "invocations", "distinct", "visited_cycles"):
         setattr(activity, name, getattr(activity, name) + getattr(later, name))
     for cause, cycles in later.causes.items():
@@ -54,7 +58,7 @@ def _join(activity: Activity, later: Activity) -> None:
 
 
 def _on_cores(turn: Turn, machine: Machine) -> list[Activity]:
-    """Run the operators of a turn beside each other and let all cores meet; return the activity of each."""
+    """Run the operators of a turn in parallel, up to the barrier; return the activity of each."""
     hws = [machine.hw] * len(machine.cores)
     given: list[tuple[Work, ...]] = [() for _ in machine.cores]
     for part in turn:
@@ -77,7 +81,7 @@ def _on_cores(turn: Turn, machine: Machine) -> list[Activity]:
         activity.cycles = cycles
     if simulated is not None:
         on_arrays = [done for done in activities if done.invocations]
-        on_arrays[0].visited_cycles = simulated.visited_cycles  # of all together: noted once
+        on_arrays[0].visited_cycles = simulated.visited_cycles  # of all operators together: recorded once
         _share_memory(on_arrays, simulated)
     return activities
 
@@ -85,7 +89,7 @@ def _on_cores(turn: Turn, machine: Machine) -> list[Activity]:
 def _own(
     part: Part, simulated: Together | None, machine: Machine, times: list[int], hws: Sequence[Hardware]
 ) -> Activity:
-    """Return the activity of an operator on its own cores, and note the time of each in ``times``."""
+    """Return the activity of an operator on its cores, and record the time of each core in ``times``."""
     activity = Activity(invocations=sum(map(len, part.works)), host_cycles=sum(part.host_cycles))
     last = max(part.cores, key=lambda core: part.host_cycles[core])
     if part.step.engine == "host":
@@ -109,7 +113,10 @@ def _own(
 
 
 def _share_memory(activities: Sequence[Activity], simulated: Together) -> None:
-    """Give the memory's counters to the operators that ran, by the bytes at their cores' ports; peaks to each."""
+    """Divide the memory's counters among the operators in proportion to the bytes at their cores' ports.
+
+    Peaks go to each.
+    """
     reads, writes = ([done.counters[name] for done in activities] for name in ("DRAM_READ_BYTES", "DRAM_WRITE_BYTES"))
     both = [read + write for read, write in zip(reads, writes, strict=True)]
     for name, number in simulated.memory.items():
@@ -122,7 +129,7 @@ def _share_memory(activities: Sequence[Activity], simulated: Together) -> None:
 
 
 def divided(number: int, weights: Sequence[int]) -> list[int]:
-    """Return a number as whole parts in proportion to weights (all 0: in equal parts); their sum is the number."""
+    """Divide a number into integers in proportion to weights (all 0: into equal parts), whose sum is the number."""
     weighed = weights if any(weights) else [1] * len(weights)
     bounds = [number * upto // sum(weighed) for upto in accumulate(weighed)]
     return [end - begin for begin, end in zip([0, *bounds], bounds, strict=False)]

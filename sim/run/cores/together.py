@@ -1,4 +1,4 @@
-"""What several cores share in a run: their totals, the one memory, and a simulation of all of them together."""
+"""State of several cores in a run: their totals, the shared memory, and the simulation of all cores together."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from sim.timing.disk import Timings
 
 MEMORY_COUNTERS = ("DRAM_", "L2_", "BUS_", "MAX_OUTSTANDING_")
-"""Counters that are the memory's, not the sum of the cores' (theirs are of their own ports)."""
+"""Counters of the shared memory; those of the cores count their own ports."""
 
 
 @dataclass
 class Core:
-    """Totals of one core in the run so far; ``phase``: loop slot that comes next."""
+    """Totals of one core in the run so far; ``phase``: next loop slot."""
 
     busy_cycles: int = 0
     host_cycles: int = 0
@@ -56,8 +56,10 @@ class Span:
 
 @dataclass
 class Machine:
-    """All cores between two operators. ``disk``: where timings are looked up; ``now``: cycles of the run so far;
-    ``spans``: what cores have worked on."""
+    """All cores between two operators.
+
+    ``disk``: store of timings; ``now``: cycles of the run so far; ``spans``: operators of the cores so far.
+    """
 
     case: Case
     cores: list[Core]
@@ -75,7 +77,7 @@ class Machine:
 
 
 def command_for_words(core: Core, hw: Hardware) -> int:
-    """Return the cycles of the command that sets a core's word sizes, 0 where they are those of its last operator."""
+    """Return the cycles of the command that sets a core's word sizes, 0 if they do not change."""
     before, core.words = core.words, hw.words
     return hw.cpu.command_cycles if hw.words != before else 0
 
@@ -83,7 +85,7 @@ def command_for_words(core: Core, hw: Hardware) -> int:
 def account(
     core: Core, works: Sequence[Work], timed: timing.CoreTiming | None, hw: Hardware, activity: Activity
 ) -> tuple[int, int]:
-    """Add what a core has done to its totals and to its operator's; return the cycles around its calls and in them."""
+    """Add a core's activity to its totals and to its operator's; return the cycles around its calls and in them."""
     around = 0
     for work in works:
         call = cost(work, hw, core.ran)
@@ -103,7 +105,7 @@ def account(
 
 
 def wait_for(activity: Activity, around: int, timed: timing.CoreTiming | None) -> None:
-    """Let an operator take the time of one core, cause by cause."""
+    """Set the operator's cycles to those of one core, cause by cause."""
     assert timed is not None
     for cause, cycles in timed.causes.items():
         activity.wait(cycles, cause)
@@ -111,9 +113,10 @@ def wait_for(activity: Activity, around: int, timed: timing.CoreTiming | None) -
 
 
 def meet(machine: Machine, times: Sequence[int], ops: Sequence[str], lead: int = 0) -> int:
-    """Let the cores wait for the last one, and for the barrier; return the cycles of all of it.
+    """Let the cores wait for the last one and for the barrier; return the cycles of the operators and the barrier.
 
-    ``times``, ``ops``: how long each core has worked, and on what; ``lead``: cycles before that, the same for all. A
+    ``times``, ``ops``: cycles that each core has worked, and its operator; ``lead``: cycles before that, the same for
+    all. A
     split by data needs no barrier between operators.
     """
     barrier = 0 if machine.hw.cores.split == "data" else machine.hw.barrier_cycles
@@ -130,7 +133,7 @@ def meet(machine: Machine, times: Sequence[int], ops: Sequence[str], lead: int =
 def run_together(
     name: str, given: Sequence[tuple[Work, ...]], machine: Machine, hws: Sequence[Hardware]
 ) -> tuple[timing.Together, bool]:
-    """Return the timing of a step, each core on its own machine, simulated unless known; whether it is new."""
+    """Return the timing of a step on each core's own machine, and whether it was simulated (not known before)."""
     hw = machine.hw
     phases = tuple(core.phase for core in machine.cores)
     key = None if hw.remembers else (tuple(given), phases, tuple(own.key for own in hws))
@@ -158,7 +161,7 @@ def _program(works: Sequence[Work], hw: Hardware) -> Program | None:
 
 
 def traffic(step: Step, elements: int, hw: Hardware) -> dict[str, int]:
-    """Return the counters of an operator of the host: the bytes that it moves."""
+    """Return the counters of a host operator: the bytes that it moves."""
     assert step.host_kind is not None
     read_bytes, write_bytes = host.traffic_bytes(step.host_kind, elements, hw)
     moved = {"DRAM_READ_BYTES": read_bytes, "DRAM_WRITE_BYTES": write_bytes}

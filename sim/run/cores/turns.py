@@ -1,14 +1,13 @@
-"""Turns: what each core does at a time where operators run beside each other (``cores.split`` "pipeline" and "hand").
+"""Turns: the work of each core if operators run in parallel (``cores.split`` "pipeline" and "hand").
 
-In a turn every core works on one operator at most, or on its share of one; behind it all cores meet at a barrier.
+In a turn every core works on one operator at most, or on its share of one; after the turn all cores meet at a barrier.
 
 *Pipeline*: the layers are cut into as many stages as there are cores, so that the largest stage has as few MACs as
-possible. Batch items pass through the stages one behind the other: a core begins with an item when the core before it
-has finished that, and goes on by an operator a turn. An operator of all items is cut at them, by rows.
+possible. Batch items pass through the stages one after the other: a core begins an item when the core before it has
+finished that item, and advances by one operator a turn. An operator over all items is cut into items, by rows.
 
 *By hand*: operators run in the order of the network, each on the cores that ``cores.hand`` gives it; one joins the
-turn of the operators before it when its cores are free in that turn and it neither reads nor overwrites what they work
-on.
+turn of the operators before it when its cores are free in that turn and it neither reads nor overwrites their results.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ if TYPE_CHECKING:
     from sim.run.request import Case
 
 SPLITS = ("pipeline", "hand")
-"""Ways to split that go by turns."""
+"""Splits that work in turns."""
 
 OF_ITEM = re.compile(r"\.b(\d+)(?=\.|$)")
-"""In the name of an operator of one batch item: its number."""
+"""Suffix of the name of an operator of one batch item: its number."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Part:
     """An operator, or one batch item of it, in a turn.
 
     ``works``: work items of each core of the machine. ``host_cycles``: of each core's CPU, for ``host_elements``; all
-    0: it runs on arrays.
+    0: the part runs on arrays.
     """
 
     step: Step
@@ -54,7 +53,7 @@ class Part:
 
     @property
     def cores(self) -> list[int]:
-        """The cores that work on it."""
+        """The cores that work on this part."""
         both = zip(self.works, self.host_cycles, strict=True)
         return [core for core, (works, cycles) in enumerate(both) if works or cycles]
 
@@ -68,7 +67,7 @@ def turns(steps: Sequence[Step], case: Case) -> list[Turn]:
 
 
 def host_shares(step: Step, elements: int, macs: int, parts: int, hw: Hardware) -> list[int]:
-    """Return the CPU cycles of each of some cores for ``elements`` of an operator of the host, dealt out by rows."""
+    """Return the CPU cycles of each core for ``elements`` of a host operator, divided by rows."""
     assert step.host_kind is not None
     rows = max(1, elements // step.n) if step.n else elements
     busy = min(parts, max(1, rows))
@@ -80,12 +79,13 @@ def host_shares(step: Step, elements: int, macs: int, parts: int, hw: Hardware) 
 
 
 def stages(weights: Sequence[int], count: int) -> list[int]:
-    """Return where each of ``count`` runs of consecutive layers begins, so that the heaviest weighs least."""
+    """Return the first layers of ``count`` runs of consecutive layers whose largest weight is least."""
     total = [0]
     for weight in weights:
         total.append(total[-1] + weight)
     n = len(weights)
-    best = [[(total[end], 0) for end in range(n + 1)]]  # by runs: weight of the heaviest, begin of the last
+    # by number of runs: weight of the heaviest run, first layer of the last run
+    best = [[(total[end], 0) for end in range(n + 1)]]
     for runs in range(1, count):
         best.append([(0, 0)] * (n + 1))
         for end in range(runs + 1, n + 1):
@@ -103,7 +103,7 @@ def _pipeline(steps: Sequence[Step], case: Case) -> list[Turn]:
     count = case.hw.cores.count
     items = 1 + max((int(named[1]) for step in steps if (named := OF_ITEM.search(step.name))), default=0)
     queues = [_queue(stage, items) for stage in _stages(steps, case)]
-    at, finished = [0] * count, [0] * count  # place in the queue, items that are done
+    at, finished = [0] * count, [0] * count  # position in the queue, number of finished items
     found: list[Turn] = []
     while any(place < len(queue) for place, queue in zip(at, queues, strict=True)):
         turn: Turn = []
@@ -145,7 +145,7 @@ def _stages(steps: Sequence[Step], case: Case) -> list[list[Step]]:
 
 
 def _queue(stage: Sequence[Step], items: int) -> list[tuple[int, Step]]:
-    """Return what a core does, in order: of each batch item all steps that are its own or of all items."""
+    """Return the steps of a core in order: for each batch item, its own steps and its part of steps over all items."""
     numbers = [int(found[1]) if (found := OF_ITEM.search(step.name)) else None for step in stage]
     return [
         (item, step) for item in range(items) for step, own in zip(stage, numbers, strict=True) if own in (None, item)
@@ -153,7 +153,7 @@ def _queue(stage: Sequence[Step], items: int) -> list[tuple[int, Step]]:
 
 
 def _of_item(step: Step, item: int, items: int, core: int, hw: Hardware) -> Part:
-    """Return a batch item of a step on one core."""
+    """Return one batch item of a step, as a part on one core."""
     count = hw.cores.count
     if OF_ITEM.search(step.name):
         item, items = 0, 1
@@ -185,7 +185,7 @@ def _rows_of_item(step: Step, work: Work, item: int, items: int, hw: Hardware) -
 
 
 def _works(step: Step, hw: Hardware) -> tuple[Work, ...]:
-    """Return the step's items, as the memo compares them where time does not depend on their places."""
+    """Return the step's items; in the form that the memo compares if time does not depend on their addresses."""
     return step.works if hw.remembers else step.equivalent
 
 
@@ -228,7 +228,7 @@ def _used(turn: Turn) -> set[int]:
 
 
 def _placed(step: Step, placing: hand.Placing, hw: Hardware) -> Part:
-    """Return a step dealt out among the cores of its placing."""
+    """Return a step divided among the cores of its entry."""
     parts, own = len(placing.cores), step.machine or hw
     works: dict[int, tuple[Work, ...]] = {}
     cycles: dict[int, int] = {}
@@ -246,13 +246,13 @@ def _placed(step: Step, placing: hand.Placing, hw: Hardware) -> Part:
 
 
 class _Reads:
-    """What steps read and write, by the names of the graph's operators."""
+    """Tensors that steps read and write, by the names of the graph's operators."""
 
     def __init__(self, graph: Graph) -> None:
         self._ops = {op.name: op for op in graph.ops}
 
     def may_join(self, step: Step, turn: Turn) -> bool:
-        """True when a step neither reads nor overwrites what a turn works on. Conversions of the host join none."""
+        """True if a step neither reads nor overwrites results of a turn. Conversions of the host join no turn."""
         read, written = self._tensors(step)
         if not written:
             return False
@@ -263,7 +263,7 @@ class _Reads:
         return True
 
     def _tensors(self, step: Step) -> tuple[set[str], set[str]]:
-        """Return the tensors that a step reads and writes, those of operators fused into it too; unknown: none."""
+        """Return the tensors that a step and the operators fused into it read and write; None for an unknown step."""
         ops = [self._ops.get(name) for name in (step.name, *step.covers)]
         if None in ops:
             return set(), set()
