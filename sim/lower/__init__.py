@@ -67,8 +67,9 @@ def _as_timed(work: Work, program: Program, hw: Hardware, counters: Mapping[str,
 class Lowering(NamedTuple):
     """The lowering of one kind of work item.
 
-    ``check`` raises InputError for what ``lower`` refuses, sooner. ``call``: the library call that issues the commands.
-    ``counters``: given (item, program, machine, the timing core's counters), those and amounts that no command shows.
+    ``check`` raises InputError like ``lower``, but earlier. ``call``: the library call that issues the commands.
+    ``counters``: function of (item, program, machine, the timing core's counters) that adds amounts which the commands
+    do not show.
     """
 
     lower: Callable[[Any, Hardware], Program]
@@ -84,20 +85,20 @@ LOWERINGS: dict[type[Work], Lowering] = {
     Norm: Lowering(lower_norm, check_norm, call_norm),
     BlockSparseMatmul: Lowering(lower_blocksparse, check_blocksparse, call_sparse),
     PackedMatmul: Lowering(lower_blocksparse, check_blocksparse, call_sparse, packed_counters),
-    # Its sub-rows are cut while it is lowered; the planner has cut them once to count them.
+    # Its sub-rows are cut during lowering; the planner has cut them once to count them.
     SampledMatmul: Lowering(lower_sampled, lambda work, hw: None, call_sparse, sampled_counters),
     RowsMatmul: Lowering(lower_rows, check_rows, call_rows),
     Streaming: Lowering(lower_streaming, check_streaming, call_streaming),
     Chain: Lowering(
         lambda work, hw: lower_chain(work, hw, lower),
         lambda work, hw: check_chain(work, hw, check),
-        lambda work, hw: library_call(work.parts[0], hw),  # of several calls the first; `sim.cpu` prices each
+        lambda work, hw: library_call(work.parts[0], hw),  # the first of several calls; `sim.cpu` prices each
     ),
 }
 
 
 def check(work: Work, hw: Hardware) -> None:
-    """Raise InputError where the machine or the library refuses ``work`` (all problems at once)."""
+    """Raise InputError if the machine or the library refuses ``work`` (all problems in one error)."""
     LOWERINGS[type(work)].check(work, hw)
 
 
@@ -112,10 +113,10 @@ def library_call(work: Work, hw: Hardware) -> Call:
 
 
 def lower(work: Work, hw: Hardware, *, repeat: int = 1, bare: bool = False) -> Program:
-    """Return the program of ``work`` on ``hw``; it ends with a fence, ``repeat`` times over.
+    """Return the program of ``work`` on ``hw``; it ends with a fence. ``repeat``: number of repetitions.
 
-    ``bare``: exactly the library call. Of all calls only the convolution's leaves the closing fence to its
-    caller. Raises InputError for what the machine or the library refuses (all problems at once).
+    ``bare``: exactly the library call. Only the library's convolution leaves the closing fence to its caller. Raises
+    InputError if the machine or the library refuses the item (all problems in one error).
     """
     program = LOWERINGS[type(work)].lower(work, hw)
     if not bare and program["funct"][-1] != Funct.FENCE:

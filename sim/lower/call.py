@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class Call:
     """A library call.
 
-    ``function``: a key of the price list. ``passes`` of its tile search. ``loops``: whether several hardware loops
-    follow each other. ``folded``, ``inlined``: how it was compiled (`sim.lower.pace.variant`). ``paths``: pieces of
-    code that not every call of the function runs, as keys of ``cold_lines``.
+    ``function``: a key of the price list. ``passes`` of its tile search. ``loops``: whether it issues several hardware
+    loops. ``folded``, ``inlined``: the compilation (`sim.lower.pace.variant`). ``paths``: pieces of code that not every
+    call of the function runs, as keys of ``cold_lines``.
     """
 
     function: str

@@ -1,4 +1,4 @@
-"""Programs one behind the other without a fence: two hardware loops in flight over the border of two operators.
+"""Programs in sequence without a fence: two hardware loops are in flight across the boundary of two operators.
 
 Between independent operators no fence is needed: the reservation station orders commands that share rows of a local
 memory. Two things are left to the program. A loop's loads are emitted before the loop in front of it has emitted its
@@ -33,12 +33,12 @@ LOOP_COMMANDS = 6
 Lower = Callable[[Work, Hardware], Program]
 Numbers = npt.NDArray[np.int64]
 Settings = tuple[tuple[int, int], ...]
-"""Operands of the configurations that set one unit."""
+"""Operands of the configurations of one unit."""
 
 
 @dataclass(frozen=True)
 class _Loop:
-    """What a loop does in the scratchpad: its half (1 or 2) and blocks of A and B, and which of them it loads."""
+    """Scratchpad use of a loop: half (1 or 2) and blocks of A and B, and whether it loads them."""
 
     a_half: int
     b_half: int
@@ -48,7 +48,7 @@ class _Loop:
     loads_b: bool
 
     def meets(self, before: _Loop, half_blocks: int) -> bool:
-        """Return whether its loads may touch what the loop in front of it reads."""
+        """Return whether its loads may overwrite operands of the previous loop."""
         loads = [("a", self.a_half, self.a_blocks)] * self.loads_a + [("b", self.b_half, self.b_blocks)] * self.loads_b
         reads = (("a", before.a_half, before.a_blocks), ("b", before.b_half, before.b_blocks))
         return any(
@@ -60,7 +60,7 @@ class _Loop:
 
 @dataclass
 class _Chained:
-    """A program in the making: commands so far, configurations in force, loops so far and the last of them."""
+    """A program under construction: commands, configurations in force, number of loops and the last loop."""
 
     half_blocks: int
     programs: list[Program] = field(default_factory=list)
@@ -96,7 +96,7 @@ class _Chained:
         self.programs.append(np.concatenate([turned[kept], turned[lead:]]))
 
     def _placed(self, commands: Program, *, flips: bool) -> tuple[Program, _Loop, _Loop]:
-        """Return the commands with the halves of each loop in them, and the first and the last of the loops."""
+        """Return the commands with the halves set in each loop, and the first and the last loop."""
         placed = commands.copy()
         ends = np.flatnonzero(commands["funct"] == Funct.LOOP_WS)
         slots = (self.loops + np.arange(len(ends))) % 2 + 1
@@ -125,7 +125,7 @@ def _loop(commands: Program, ends: Numbers, halves: dict[str, Numbers], number: 
 
 
 def _registers(commands: Program) -> dict[Hashable, Settings]:
-    """Return the configurations that commands leave in force, by what they set, in order."""
+    """Return the configurations in force after the commands, by unit, in order."""
     found: dict[Hashable, Settings] = {}
     for one in commands[commands["funct"] == Funct.CONFIG]:
         at, setting = _unit(one), (int(one["rs1"]), int(one["rs2"]))
@@ -135,9 +135,9 @@ def _registers(commands: Program) -> dict[Hashable, Settings]:
 
 
 def _unit(one: np.void) -> Hashable:
-    """Return what a configuration sets. The store's and the normaliser's go together: each sets bits of one activation.
+    """Return the unit of a configuration. Store and normaliser count as one: each sets bits of one activation.
 
-    config_st takes the bit back that config_norm has set for softmax.
+    config_st clears the bit that config_norm has set for softmax.
     """
     kind = int(one["rs1"]) & 3
     if kind == ConfigKind.LD:
@@ -146,9 +146,9 @@ def _unit(one: np.void) -> Hashable:
 
 
 def check_chain(work: Chain, hw: Hardware, check: Callable[[Work, Hardware], None]) -> None:
-    """Raise InputError where a part is refused, and where the parts make no chain."""
+    """Raise InputError if a part is refused, or the parts cannot form a chain."""
     if not work.parts:
-        raise InputError("chain: no part; nearest: one")
+        raise InputError("chain: it has no parts; nearest: one part")
     for part in work.parts:
         check(part, hw)
     found = [
@@ -179,7 +179,7 @@ def _why_not_kept(work: Chain, number: int, hw: Hardware) -> str:
 
 
 def lower_chain(work: Chain, hw: Hardware, lower: Lower) -> Program:
-    """Return the parts' programs in one, a fence in front of those in ``work.fences`` and at the end."""
+    """Return the parts' programs as one, with a fence before the parts in ``work.fences`` and at the end."""
     chained = _Chained(hw.sp_rows // 2 // hw.dim)
     fence = program([command(Funct.FENCE)])
     before: Work | None = None

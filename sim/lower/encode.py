@@ -40,14 +40,14 @@ LOAD_FUNCTS = (Funct.MVIN, Funct.MVIN2, Funct.MVIN3)
 
 
 def float_bits(value: float) -> int:
-    """Return the bits of ``value`` as an IEEE single: scales travel in commands like this."""
+    """Return the bits of ``value`` as an IEEE single, the form of scales in commands."""
     bits: int = struct.unpack("<I", struct.pack("<f", value))[0]
     return bits
 
 
 @lru_cache(maxsize=4096)
 def _packed(layout: Any, values: tuple[int, ...]) -> int:
-    """Return the operand of a layout; most loops of a product share theirs with the one before."""
+    """Return the packed operand of a layout (cached: most loops of a product share theirs with the previous loop)."""
     return pack(layout, **dict(zip(layout._fields, values, strict=True)))
 
 
@@ -88,12 +88,12 @@ class Stream:
         self._packed: list[Program] = []
 
     def mark(self, kind: str, place: int = 0) -> None:
-        """Set the kind of stream of the next commands, from its command number ``place`` on."""
+        """Set the kind of stream of the next commands, beginning with its command number ``place``."""
         if self.pace.priced:
             self._gaps, self._place = self.pace.gaps(kind), place
 
     def emit(self, funct: Funct, rs1: int = 0, rs2: int = 0) -> None:
-        """Append one hand-issued command."""
+        """Append one single command."""
         self.commands.append(command(funct, rs1, rs2, self._priced() if self.pace.priced else self.gap))
 
     def _priced(self) -> int:
@@ -101,12 +101,12 @@ class Stream:
         return self._gaps[place]
 
     def gap_of(self, kind: str, place: int = 0) -> int:
-        """Return the cycles before command number ``place`` of a kind of stream, with a price list."""
+        """Return the CPU's cycles before command number ``place`` of a kind of stream, by the price list."""
         gaps = self.pace.gaps(kind)
         return gaps[min(place, len(gaps) - 1)]
 
     def emit_packed(self, commands: Program) -> None:
-        """Append commands that are an array already, their gaps included."""
+        """Append commands given as an array, gaps included."""
         if self.commands:
             self._packed.append(program(self.commands))
             self.commands = []
@@ -225,7 +225,7 @@ class Stream:
 
 
 def with_gap(commands: Program, gap_cycles: int) -> Program:
-    """Return a copy whose commands (not fences) come ``gap_cycles`` or more after the previous one."""
+    """Return a copy whose commands (not fences) are issued ``gap_cycles`` or more after the previous one."""
     slowed = np.array(commands, dtype=COMMAND)
     hand = slowed["funct"] != Funct.FENCE
     slowed["gap"][hand] = np.maximum(slowed["gap"][hand], gap_cycles)

@@ -3,8 +3,8 @@
 
 Attention, then feed-forward: Q, K, V; per head Q x K^T with softmax; per head attention x V; output
 projection to accumulator type; LayerNorm; residual add; FF1 with GELU; FF2 to accumulator type; LayerNorm;
-residual add. Buffers and scales are those of the recorded programs (PROGRAMS.md): scales keep int8 values
-meaningful and do not move a cycle.
+residual add. Buffers and scales are those of the recorded programs (PROGRAMS.md): scales keep int8 values in range and
+do not affect cycles.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sim.lower.work import Matmul, Norm, Operand, ResidualAdd
 ATTENTION_SCALE = 1 / 127
 """Softmax results are fractions of 127."""
 GELU_OUTPUT_STEPS = 8
-"""The GELU's polynomial comes out in units of 1/qc; eight of its steps make one of the result."""
+"""The GELU polynomial has results in units of 1/qc; eight of its steps are one step of the stored result."""
 LAYERNORM_SCALE = 40.0
 
 EncoderWork = Matmul | Norm | ResidualAdd

@@ -1,4 +1,4 @@
-"""The base of all work items: operands in DRAM, and the properties that other rooms ask for."""
+"""The base of all work items: operands in DRAM, and the properties that other rooms read."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ if TYPE_CHECKING:
     from sim.hardware import Hardware
 
 DEFAULT_SCALE = 0.05
-"""Output scale of the recorded matmul and conv programs; values only, no effect on time."""
+"""Output scale of the recorded matmul and conv programs; it affects values only, not time."""
 
 
 @dataclass(frozen=True)
 class Operand:
-    """A matrix in DRAM: byte address of its first element, elements from row to row (0: one row)."""
+    """A matrix in DRAM: byte address of its first element, elements from row to row (0: one repeated row)."""
 
     address: int
     row_stride: int
 
     def forward(self, elements: int, width: Width, hw: Hardware) -> Operand:
-        """Return the operand that begins ``elements`` elements further on."""
+        """Return the operand that begins ``elements`` elements later."""
         bits = 8 if width == "byte" else 8 * hw.acc_bytes if width == "sums" else hw.bits(width)
         return replace(self, address=self.address + elements * bits // 8)
 
 
 Width = Literal["a", "b", "c", "word", "sums", "byte"]
-"""Elements of an operand: of A, B or C in memory, of a scratchpad word, of accumulator type, or plain bytes."""
+"""Kinds of elements: those of A, B or C in memory, of a scratchpad word, of accumulator type, or plain bytes."""
 
 
 class Place(NamedTuple):
-    """An operand of a work item: the field that names it, where it lies, rows and columns, width of its elements."""
+    """An operand of a work item: field name, operand, rows and columns, kind of its elements."""
 
     name: str
     operand: Operand
@@ -48,22 +48,22 @@ class Item:
     OPERATORS: ClassVar[tuple[str, ...]] = ()
     """Operator kinds of the graph that become this item."""
     TILE_SIZES: ClassVar[int] = 0
-    """Sizes of its tile; 0 where it has none."""
+    """Number of sizes of its tile; 0 = no tile."""
     PACED: ClassVar[bool] = False
     """Whether lowering depends on the memory's latency and bandwidth."""
     DIVISIBLE: ClassVar[bool] = True
-    """Whether several cores can share it, if it is large enough."""
+    """Whether several cores can share the item, if it is large enough."""
     PACKED: ClassVar[bool] = False
-    """Whether an operand lies packed or stored: the executor needs a unit that says how."""
+    """Whether an operand is packed or stored in a compressed form: the executor then needs the unit that decodes it."""
 
     @property
     def product(self) -> Any:
-        """The dense product (a `Matmul`) that the item is, or is a sparse form of; None where it is none."""
+        """The dense product (a `Matmul`) of which the item is a form; None for other items."""
         return None
 
     @property
     def chained(self) -> tuple[Any, ...]:
-        """The items that it runs one behind the other in one program; none where it is a single one."""
+        """The items that run in sequence in one program; empty for a single item."""
         return ()
 
     @property
@@ -73,12 +73,12 @@ class Item:
 
     @property
     def is_chainable(self) -> bool:
-        """Whether it may be a part of a chain (`sim.lower.chain`)."""
+        """Whether the item may be part of a chain (`sim.lower.chain`)."""
         return False
 
     @property
     def is_loops(self) -> bool:
-        """Whether its program is hardware loops of a product alone, behind their configurations."""
+        """Whether its program consists of configurations and hardware loops of a product only."""
         return False
 
     @property
@@ -88,22 +88,22 @@ class Item:
 
     @property
     def picked(self) -> str:
-        """Elements that an index picks for it, of its "outputs" or "inputs"; empty where it computes everything."""
+        """Operand whose elements an index selects, "outputs" or "inputs"; "" if everything is computed."""
         return ""
 
     @property
     def is_stored_smaller(self) -> bool:
-        """Whether its weights lie in DRAM in a compressed form that the load path expands."""
+        """Whether its weights are stored in DRAM in a compressed form that the load path expands."""
         return False
 
     @property
     def divisible_columns(self) -> int:
-        """Columns of the result among which several cores can divide it; 0: it has to stay whole."""
+        """Columns of the result that can be divided among cores; 0: the item cannot be divided by columns."""
         return 0
 
     @property
     def divisible_rows(self) -> int:
-        """Rows of the result among which several cores can divide it; 0: it has to stay whole."""
+        """Rows of the result that can be divided among cores; 0: the item cannot be divided by rows."""
         return 0
 
     def column_part(self, start: int, end: int, hw: Hardware) -> Self:
@@ -124,7 +124,7 @@ class Item:
         return [value.address for value in values if isinstance(value, Operand)]
 
     def moved(self, to: Mapping[int, int]) -> Self:
-        """Return the item with each operand at the address that ``to`` gives for its own."""
+        """Return the item with the address of each operand mapped by ``to``."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         operands = {name: value for name, value in values.items() if isinstance(value, Operand)}
         moved: dict[str, Any] = {name: replace(one, address=to[one.address]) for name, one in operands.items()}

@@ -23,7 +23,7 @@ from sim.lower.work import ACTIVATIONS, DATAFLOWS, Matmul, Operand, SparseItem
 class TileStep:
     """One tile of a product: position and size in blocks, pads in elements, DRAM addresses in bytes.
 
-    ``d`` is 0 when nothing is loaded, ``c`` when nothing is stored yet; ``a_half``/``b_half`` as in
+    ``d`` is 0 if no bias is loaded, ``c`` if no result is stored yet; ``a_half``/``b_half`` as in
     `Stream.loop_ws`.
     """
 
@@ -40,7 +40,7 @@ class TileStep:
 
 
 def check(work: Matmul, hw: Hardware) -> None:
-    """Raise InputError for everything the library or the machine refuses, all at once."""
+    """Raise InputError if the library or the machine refuses the item (all problems in one error)."""
     problems: list[str] = []
     problems += [f"{name} = {getattr(work, name)} must be >= 1" for name in "mnk" if getattr(work, name) < 1]
     if work.dataflow not in DATAFLOWS:
@@ -50,7 +50,7 @@ def check(work: Matmul, hw: Hardware) -> None:
     if work.bias != "none" and work.d is None:
         problems.append(f"bias {work.bias!r} without a bias operand d")
     if work.dataflow == "WS" and work.transpose_a and work.transpose_b:
-        problems.append("transpose_a and transpose_b together: there is one transposer; transpose one operand")
+        problems.append("transpose_a and transpose_b together: the array has one transposer; transpose one operand")
     if work.dataflow == "OS":
         refused = {
             "transpose_a": work.transpose_a,
@@ -75,7 +75,7 @@ def check(work: Matmul, hw: Hardware) -> None:
 def check_tiles(work: Matmul, counts: Tile) -> None:
     """Raise InputError if order or residency do not go with the number of tiles along I, J, K.
 
-    Partial sums of several output tiles must not meet in one accumulator half; what stays must find room.
+    Partial sums of several output tiles must not share an accumulator half; operands that stay must fit.
     """
     several = {name for name, count in zip("ijk", counts, strict=True) if count > 1}
     inside_k = several & set(work.loop_order[work.loop_order.index("k") :]) - {"k"}
@@ -94,7 +94,7 @@ def tile_steps(work: Matmul, hw: Hardware, tile: Tile) -> Iterator[TileStep]:
     """Yield the tiles in the order of ``work.loop_order``.
 
     An operand that stays (`sim.lower.residency`) is loaded for the first tile that uses it, any other for every
-    tile. The bias enters with the first k-tile, C leaves with the last.
+    tile. The bias is loaded with the first k-tile, C is stored with the last.
     """
     dim = hw.dim
     total = matmul_blocks(work, dim)
@@ -155,7 +155,7 @@ def emit_softmax_constants(stream: Stream, bert_scale: float) -> None:
 
 
 def emit_config(stream: Stream, work: Matmul, hw: Hardware) -> None:
-    """The commands in front of all tiles: execute, store and three load states, normaliser constants."""
+    """Emit the commands before all tiles: execute, store and three load states, normaliser constants."""
     code = ACTIVATIONS.index(work.activation)
     d_stride = 0 if work.d is None or work.bias == "row" else work.d.row_stride
     stream.mark("matmul_config")
@@ -179,12 +179,12 @@ def emit_config(stream: Stream, work: Matmul, hw: Hardware) -> None:
 
 
 def _moved(before: Tile | None, now: Tile) -> str:
-    """Return along which size a tile lies behind the one before it, the outermost of several; "first" for the first."""
+    """Return the size along which a tile follows the previous one, the outermost of several; "first" for the first."""
     return "first" if before is None else next(name for name, b, n in zip("ijk", before, now, strict=True) if b != n)
 
 
 def check_matmul(work: Matmul, hw: Hardware) -> Tile:
-    """Return the tile of a product. Raises InputError for what the machine or the library refuses."""
+    """Return the tile of a product. Raises InputError if the machine or the library refuses the item."""
     check(work, hw)
     tile = matmul_tile(work, hw)
     check_tiles(work, tile_counts(matmul_blocks(work, hw.dim), tile))
@@ -192,7 +192,7 @@ def check_matmul(work: Matmul, hw: Hardware) -> Tile:
 
 
 def lower_matmul(work: Matmul, hw: Hardware) -> Program:
-    """Return the program of one product; raises InputError for what the machine or the library refuses."""
+    """Return the program of one product. Raises InputError if the machine or the library refuses the item."""
     tile = check_matmul(work, hw)
     stream = Stream(hw, folded=folded(work, hw))
     emit_config(stream, work, hw)
@@ -237,5 +237,5 @@ def call_matmul(work: Matmul, hw: Hardware) -> Call:
 
 
 def call_sparse(work: SparseItem, hw: Hardware) -> Call:
-    """Return the library call that a product with an index is priced as: the dense one, without a search for a tile."""
+    """Return the call whose price a product with an index has: the dense one, without a search for a tile."""
     return replace(call_matmul(work.matmul, hw), passes=0)

@@ -1,4 +1,4 @@
-"""The work item of a matrix product, and the words that its fields may be."""
+"""The work item of a matrix product, and the legal words of its fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Activation = Literal["none", "relu", "layernorm", "igelu", "softmax"]
 ACTIVATIONS: tuple[Activation, ...] = ("none", "relu", "layernorm", "igelu", "softmax")
-"""In the order of their codes in the command set (gemmini.h)."""
+"""Activations in the order of their codes in the command set (gemmini.h)."""
 
 BiasKind = Literal["none", "full", "row"]
 Dataflow = Literal["WS", "OS"]
@@ -31,15 +31,15 @@ class Matmul(Item):
 
     ``a``, ``b``: input type; with ``transpose_a`` A is stored as [k, m], with ``transpose_b`` B as [n, k].
     ``d``: bias in accumulator type (input type with ``low_d``), [m, n] for bias "full", one row [n] for
-    "row". With bias "none" only its ``row_stride`` matters: the library configures it all the same. ``c``:
+    "row". With bias "none" only its ``row_stride`` matters: the library configures the bias anyway. ``c``:
     input type, or accumulator type with ``full_c``. ``tile``: (I, J, K) in blocks of DIM; None = the
     library's own choice. ``loop_order``: order of the tile loops, outermost first, a permutation of "ijk"
-    (the library's is "ijk"); ``any_order``: also one that mixes the partial sums of several tiles, as programs have
-    that were only timed. ``resident``: operands that stay in the scratchpad over the tiles that use them
-    again, or "library" = by its rule. ``halves``: "slot" = the loop's slot decides in which half of the
-    scratchpad a tile lies (as in the library); "together", "apart" = the program does, A and B alternating
-    from one half or from opposite ones (`sim.lower.residency`; all three WS only). ``bert_scale``: scale of
-    the integer GELU and softmax polynomials (I-BERT).
+    (the library's is "ijk"); ``any_order``: allow an order that mixes the partial sums of several tiles, as in programs
+    that were only timed. ``resident``: operands that stay in the scratchpad over the tiles that use them again, or
+    "library" = by its rule. ``halves``: the half of the scratchpad for a tile: "slot" = by the loop's slot (as in the
+    library); "together", "apart" = set by the program, A and B alternating from one half or from opposite
+    ones (`sim.lower.residency`; all three WS only). ``bert_scale``: scale of the integer GELU and softmax polynomials
+    (I-BERT).
     """
 
     m: int
@@ -83,12 +83,12 @@ class Matmul(Item):
 
     @property
     def is_chainable(self) -> bool:
-        """Every product may."""
+        """Every product can be part of a chain."""
         return True
 
     @property
     def is_loops(self) -> bool:
-        """Whether hardware loops compute it: output-stationary tiles are commands of the CPU's."""
+        """Whether hardware loops compute it: output-stationary tiles are single commands of the CPU."""
         return self.dataflow == "WS"
 
     @property
@@ -134,7 +134,7 @@ class Matmul(Item):
         return replace(self, m=end - start, tile=None, **moved)
 
     def places(self) -> list[Place]:
-        """Return the operands: A, B, C and the bias where there is one."""
+        """Return the operands: A, B, C and the bias if there is one."""
         a = (self.k, self.m) if self.transpose_a else (self.m, self.k)
         b = (self.n, self.k) if self.transpose_b else (self.k, self.n)
         found = [

@@ -1,13 +1,13 @@
-"""LayerNorm and softmax of accumulator-type rows in DRAM, every command hand-issued (tiled_norm_auto).
+"""LayerNorm and softmax of accumulator-type rows in DRAM by single commands of the CPU (tiled_norm_auto).
 
 A row is stored three times: the first two passes only feed the normaliser's statistics (sum -> mean,
 variance -> inverse deviation; maximum, sum of exponentials -> inverse), the third writes the result. Two
 statistics registers alternate so that two rows overlap.
 
-Where a block of DIM rows does not fit into the accumulator, two rows at a time do it, as many as there are statistics
-registers: their blocks lie two rows apart instead of DIM (`COMPACT`), so that the accumulator holds DIM / 2 times as
-many columns; and where even that does not fit, every pass loads the rows again piece by piece (`PIECES`). The
-statistics are the same sums over the same elements, so the results are the same bit for bit.
+If a block of DIM rows does not fit into the accumulator, two rows are processed at a time, one per statistics register:
+their blocks are two rows apart instead of DIM (`COMPACT`), so that the accumulator holds DIM / 2 times as many columns;
+if even that does not fit, every pass loads the rows again piece by piece (`PIECES`). The statistics are the same sums
+over the same elements, so the results are the same bit for bit.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ STATISTICS = 2
 
 
 PASSES = {"layernorm": ((1, 2), (3, 4), (0, 0)), "softmax": ((5, 5), (6, 7), (0, 0))}
-"""Per pass the command of all chunks of a row but the last, and of the last (NormCmd.scala: 0 RESET, 1 SUM,
+"""Per pass the command of all chunks of a row but the last, and that of the last (NormCmd.scala: 0 RESET, 1 SUM,
 2 MEAN, 3 VARIANCE, 4 INV_STDDEV, 5 MAX, 6 SUM_EXP, 7 INV_SUM_EXP).
 """
 
 
 Layout = Literal["WHOLE", "COMPACT", "PIECES"]
-"""Whole blocks of rows in the accumulator, rows of narrow blocks, or pieces of rows."""
+"""Layout of rows in the accumulator: whole blocks of rows, rows of narrow blocks, or pieces of rows."""
 
 
 def layout(work: Norm, hw: Hardware) -> Layout:
-    """Return how rows lie in the accumulator."""
+    """Return the layout of rows in the accumulator."""
     blocks = blocks_of(work.cols, hw.dim)
     if blocks * hw.dim <= hw.acc_rows:
         return "WHOLE"
@@ -61,13 +61,13 @@ def layout(work: Norm, hw: Hardware) -> Layout:
 
 
 def search_norm_tile(work: Norm, hw: Hardware) -> tuple[int, int]:
-    """Drop a row of the tile until it fits, as tiled_norm_auto does; return its rows and the passes that took."""
+    """Remove rows from the tile until it fits, as tiled_norm_auto does; return its rows and the number of passes."""
     rows = norm_tile_rows(replace(work, tile_rows=None), hw)
     return rows, work.rows - rows
 
 
 def norm_tile_rows(work: Norm, hw: Hardware) -> int:
-    """Return the rows that go into the accumulator at once; InputError if they are fewer than the work wants."""
+    """Return the rows in the accumulator at a time. Raises InputError if ``work.tile_rows`` does not fit."""
     row_blocks = hw.acc_rows // (hw.dim * blocks_of(work.cols, hw.dim))
     most = min(work.rows, row_blocks * hw.dim if row_blocks else STATISTICS)
     if work.tile_rows is None:
@@ -81,7 +81,7 @@ def norm_tile_rows(work: Norm, hw: Hardware) -> int:
 
 
 def check_norm(work: Norm, hw: Hardware) -> int:
-    """Return the rows in the accumulator at once. Raises InputError if the machine has no units for the work."""
+    """Return the rows in the accumulator at a time. Raises InputError if the machine has no units for the work."""
     problems = [
         f"{work.kind}: {name} = {getattr(work, name)} must be >= 1"
         for name in ("rows", "cols")
@@ -97,7 +97,7 @@ def check_norm(work: Norm, hw: Hardware) -> int:
     for name, operand, bits in (("x", work.x, _bits(work, hw)), ("result", work.c, hw.bits("c"))):
         if work.rows > 1 and operand.row_stride * bits % 8:
             problems.append(
-                f"{work.kind}: rows of {name} begin every {operand.row_stride * bits} bits, on no whole byte"
+                f"{work.kind}: rows of {name} begin every {operand.row_stride * bits} bits, not on whole bytes"
             )
     if problems:
         raise InputError(problems)
@@ -135,7 +135,7 @@ def lower_norm(work: Norm, hw: Hardware) -> Program:
 
 
 def _emit_whole(stream: Stream, work: Norm, hw: Hardware, tile_rows: int) -> None:
-    """Blocks of DIM rows, as the library cuts them."""
+    """Emit blocks of DIM rows, as in the library."""
     every = slice(0, work.cols)
     for first in range(0, work.rows, tile_rows):
         for row in range(first, min(first + tile_rows, work.rows), hw.dim):
@@ -146,11 +146,11 @@ def _emit_whole(stream: Stream, work: Norm, hw: Hardware, tile_rows: int) -> Non
 
 
 def _emit_compact(stream: Stream, work: Norm, hw: Hardware, tile_rows: int) -> None:
-    """Whole rows, one or two at a time, in alternating places where the accumulator has room for two."""
+    """Emit whole rows, one or two at a time, at alternating addresses if the accumulator has room for two pairs."""
     every = slice(0, work.cols)
     taken = blocks_of(work.cols, hw.dim) * STATISTICS
     places = min(2, hw.acc_rows // taken)
-    chunk = hw.dim  # a store of several blocks finds them DIM rows apart
+    chunk = hw.dim  # a store of several blocks needs them DIM rows apart
     for number, row in enumerate(range(0, work.rows, tile_rows)):
         rows, base = min(tile_rows, work.rows - row), number % places * taken
         _emit_load(stream, work, hw, (row, rows), base, every, STATISTICS)
@@ -159,7 +159,7 @@ def _emit_compact(stream: Stream, work: Norm, hw: Hardware, tile_rows: int) -> N
 
 
 def _emit_pieces(stream: Stream, work: Norm, hw: Hardware, tile_rows: int) -> None:
-    """One or two rows at a time; each pass loads them again, pieces of them in alternating halves."""
+    """Emit one or two rows at a time; each pass loads them again, in pieces in alternating halves."""
     halves = min(2, hw.acc_rows // hw.dim)
     piece = hw.acc_rows // halves // hw.dim * hw.dim
     chunk = min(piece // hw.dim, hw.max_block_len) * hw.dim
@@ -182,7 +182,7 @@ def _emit_load(
 ) -> None:
     """Load ``of`` = (first row, rows), columns ``cols``, to accumulator row ``base``.
 
-    A block of columns lies ``block_rows`` rows behind the one before.
+    Consecutive blocks of columns are ``block_rows`` rows apart.
     """
     row, rows = of
     longest = hw.max_block_len if work.low_x else hw.max_block_len_acc
@@ -204,7 +204,8 @@ def emit_passes(
 ) -> None:
     """Store each row three times, two rows at a time.
 
-    ``block_rows``: accumulator rows from one block of columns to the next, None = DIM, as a store of several needs.
+    ``block_rows``: accumulator rows from one block of columns to the next, None = DIM, which a store of several blocks
+    needs.
     """
     even = rows - rows % STATISTICS
     block_rows = hw.dim if block_rows is None else block_rows
@@ -232,7 +233,7 @@ def _passes(
 ) -> Program:
     """Return the passes over columns ``part`` of ``statistics`` rows from each of ``at[0]`` on.
 
-    In the accumulator the rows lie from ``at[1]`` on, a block of columns ``block_rows`` rows behind the one before.
+    In the accumulator the rows begin at ``at[1]``, consecutive blocks of columns ``block_rows`` rows apart.
     ``chunk``: columns of a store. Axes: pair of rows, pass, row of the pair, configuration and then chunks of columns.
     """
     rows, local = at
@@ -257,7 +258,7 @@ def _passes(
 
 
 def _space(gaps: npt.NDArray[np.int64], stream: Stream, work: Norm) -> None:
-    """Set the cycles before each command of `_passes`, by the place of its loop."""
+    """Set the CPU's cycles before each command of `_passes`, by its position in the loops."""
     if not stream.pace.priced:
         gaps[:] = stream.gap
         return

@@ -1,4 +1,4 @@
-"""Output-stationary tiles: the CPU issues every command, no hardware loop does (sp_tiled_matmul_os)."""
+"""Output-stationary tiles: the CPU issues every command, without hardware loops (sp_tiled_matmul_os)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Numbers = npt.NDArray[np.int64]
 class OsTile:
     """A tile: ``blocks`` and ``pads`` along i, j, k, DRAM ``addresses`` of A, B, D (0: none), C (0: not yet stored).
 
-    ``accumulate``: add to what the accumulator holds (bias or earlier k-tiles).
+    ``accumulate``: add to the contents of the accumulator (bias or earlier k-tiles).
     """
 
     blocks: Tile
@@ -44,7 +44,7 @@ class OsTile:
 
 
 def emit_os_tile(stream: Stream, work: Matmul, hw: Hardware, tile: OsTile) -> None:
-    """One tile: load D, B, A; per output block a chain over k that stays in the array; store C."""
+    """Emit one tile: load D, B, A; per output block a chain over k that stays in the array; store C."""
     if tile.addresses[2] and work.d is not None:
         _load_d(stream, work, hw, tile)
     _load_b(stream, work, hw, tile)
@@ -112,13 +112,19 @@ def _store_c(stream: Stream, work: Matmul, hw: Hardware, tile: OsTile) -> None:
 
 
 def _piece(kind: str, outer: int, inner: int, row: str = "row", next_one: str = "") -> str:
-    """Return the kind of stream of a command in two nested loops: the first of all, of a row, or a further one."""
+    """Return the kind of stream of a command in two nested loops.
+
+    The first command, the first of a row, or a further one.
+    """
     name = next_one if inner else row if outer else "first"
     return f"{kind}_{name}" if name else kind
 
 
 def _chains(stream: Stream, work: Matmul, hw: Hardware, tile: OsTile) -> Program:
-    """Return the preloads and computes of a tile: for each output block a chain over k, whose last result is kept."""
+    """Return the preloads and computes of a tile: for each output block a chain over k.
+
+    Only its last result is stored.
+    """
     dim, blocks, pads = hw.dim, tile.blocks, tile.pads
     _, count_j, count_k = blocks
     i, j, k = (axis.ravel() for axis in np.indices(blocks))
@@ -140,7 +146,7 @@ def _chains(stream: Stream, work: Matmul, hw: Hardware, tile: OsTile) -> Program
 
 
 def _preload_gaps(stream: Stream, i: Numbers, j: Numbers, k: Numbers, count_k: int) -> Numbers:
-    """Return the cycles before each preload: the CPU's price by the loops that go on there."""
+    """Return the CPU's cycles before each preload, by the loops that advance there."""
     if not stream.pace.priced:
         return np.full(len(k), stream.gap)
     first = np.where(j > 0, stream.gap_of("os_preload_j"), stream.gap_of("os_preload_i"))
@@ -150,7 +156,7 @@ def _preload_gaps(stream: Stream, i: Numbers, j: Numbers, k: Numbers, count_k: i
 
 
 def _compute_gaps(stream: Stream, k: Numbers) -> Numbers:
-    """Return the cycles before each compute: the first of a chain, then by its place in it."""
+    """Return the CPU's cycles before each compute: the first of a chain, then by its position in the chain."""
     if not stream.pace.priced:
         return np.full(len(k), stream.gap)
     further = np.array([stream.gap_of("os_compute", place) for place in range(int(k.max(initial=0)) + 1)])

@@ -7,11 +7,11 @@ from math import inf
 import numpy as np
 
 LN2 = 0.693147
-"""As the C library writes it."""
+"""Value of ln 2 in the C library."""
 
 SOFTMAX_BERT_SCALE = 0.0005
 GELU_BERT_SCALE = 0.05
-"""Scales that transformer.c gives the polynomials; a graph gives none, and they move values, not cycles."""
+"""Scales of the polynomials in transformer.c, used because graphs have none; they affect values, not cycles."""
 
 
 ERF_A = -0.2888

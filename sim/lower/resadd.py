@@ -1,4 +1,4 @@
-"""Residual addition: operands meet in the accumulator, one hardware loop per tile (tiled_resadd_auto)."""
+"""Residual addition in the accumulator, one hardware loop per tile (tiled_resadd_auto)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sim.lower.work import Operand, ResidualAdd
 
 
 def resadd_tile(rows: int, cols: int, hw: Hardware) -> tuple[int, int]:
-    """Return the library's tile in ELEMENTS (rows, cols)."""
+    """Return the library's tile (rows, cols) in elements."""
     return search_resadd_tile(rows, cols, hw)[0]
 
 
 def search_resadd_tile(rows: int, cols: int, hw: Hardware) -> tuple[tuple[int, int], int]:
-    """Halve rows or drop a block of columns until the tile fits; return the tile and the passes that took.
+    """Halve rows or remove a block of columns until the tile fits; return the tile and the number of passes.
 
-    Raises InputError where not even one block fits into half of the accumulator.
+    Raises InputError if not even one block fits into half of the accumulator.
     """
     if hw.dim > hw.acc_rows // 2:
         raise InputError(
@@ -43,7 +43,7 @@ def acc_rows_of(tile: tuple[int, int], hw: Hardware) -> int:
 
 
 def chosen_tile(work: ResidualAdd, hw: Hardware) -> tuple[int, int]:
-    """Return the work's own tile or the library's choice; InputError if its own does not fit."""
+    """Return the item's tile or the library's choice. Raises InputError if the item's tile does not fit."""
     nearest = resadd_tile(work.rows, work.cols, hw)
     if work.tile is None:
         return nearest
@@ -55,7 +55,9 @@ def chosen_tile(work: ResidualAdd, hw: Hardware) -> tuple[int, int]:
     if work.tile[1] % hw.dim and work.tile[1] < work.cols:
         problems.append(f"residual add tile: cols = {work.tile[1]} must be a multiple of {hw.dim}, or all {work.cols}")
     if (acc := acc_rows_of(work.tile, hw)) > hw.acc_rows // 2:
-        problems.append(f"residual add tile {work.tile}: needs {acc} accumulator rows, {hw.acc_rows // 2} there")
+        problems.append(
+            f"residual add tile {work.tile}: needs {acc} accumulator rows, half of it has {hw.acc_rows // 2}"
+        )
     if problems:
         raise InputError([f"{problem}; a legal tile: {nearest}" for problem in problems])
     return work.tile
@@ -76,8 +78,8 @@ def check_resadd(work: ResidualAdd, hw: Hardware) -> tuple[int, int]:
 def lower_resadd(work: ResidualAdd, hw: Hardware) -> Program:
     """Return the program of one residual addition. Raises InputError as `check_resadd` does.
 
-    Each operand has a row stride of its own, 0 for one row that is added to all: the C library has one for all three,
-    load states and hardware loop have three.
+    Each operand has its own row stride, 0 for one row that is added to all: the C library has one stride for all three
+    operands, but load states and hardware loop have three.
     """
     tile_rows, tile_cols = check_resadd(work, hw)
     b = work.b or Operand(0, work.a.row_stride)

@@ -1,8 +1,8 @@
-"""Operands of a product that stay in the scratchpad over several tiles, and the half in which each tile lies.
+"""Operands of a product that stay in the scratchpad over several tiles, and the half of each tile.
 
-A hardware loop reads A from the start of a half and B from the end of one. The loop's slot decides which half, or
-the command does (a_spad_id, b_spad_id of LOOP_WS, LoopMatmul.scala). An operand that stays is loaded once for
-all tiles that use it: its DRAM address is 0 from the second use on.
+A hardware loop reads A from the start of a half and B from the end of one. The half is given by the loop's slot or by
+the command (a_spad_id, b_spad_id of LOOP_WS, LoopMatmul.scala). An operand that stays is loaded once for all tiles that
+use it: its DRAM address is 0 from the second use on.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ Tile = tuple[int, int, int]
 Operand = Literal["a", "b"]
 
 HALVES_PER_OPERAND = 2
-"""An operand that stays has room for one tile in each half of the scratchpad."""
+"""Tiles of an operand that stays: one in each half of the scratchpad."""
 
 REUSE_TILES = 2
-"""The library keeps A or B while all of it is at most this many tiles (tiled_matmul_outer of gemmini.h)."""
+"""The library keeps A or B if it has at most this many tiles in all (tiled_matmul_outer of gemmini.h)."""
 
 RESIDENTS: tuple[Resident, ...] = ("library", "none", "a", "b", "ab")
 HALVES: tuple[Halves, ...] = ("slot", "together", "apart")
 
 INDEX: dict[Operand, str] = {"a": "ik", "b": "jk"}
-"""Tile loops that choose an operand's tile; over the third one it is used again."""
+"""Tile loops that select an operand's tile; the third loop uses the tile again."""
 
 
 def kept(resident: Resident, dataflow: Dataflow, counts: Tile) -> str:
@@ -40,7 +40,7 @@ def kept(resident: Resident, dataflow: Dataflow, counts: Tile) -> str:
 
 
 def tiles_between_uses(operand: Operand, order: str, counts: Tile) -> int:
-    """Return how many tiles of an operand are used before the first of them comes again; 1 if none ever does."""
+    """Return the number of tiles of an operand used before the first one is used again; 1 if none is."""
     again = next(name for name in "ijk" if name not in INDEX[operand])
     if counts["ijk".index(again)] == 1:
         return 1
@@ -52,7 +52,7 @@ def tiles_between_uses(operand: Operand, order: str, counts: Tile) -> int:
 
 
 def problems(work: Matmul, counts: Tile) -> list[str]:
-    """Return every rule that the work's own residency and halves break, each with the nearest legal choice."""
+    """Return every rule that the item's residency and halves break, each with the nearest legal choice."""
     words = (("resident", work.resident, RESIDENTS), ("halves", work.halves, HALVES))
     found = [
         f"{what} {word!r} is unknown{did_you_mean(word, known)}" for what, word, known in words if word not in known
@@ -78,7 +78,7 @@ def problems(work: Matmul, counts: Tile) -> list[str]:
 
 @dataclass
 class _Kept:
-    """An operand that stays: the tile that lies in each half, and the half that is overwritten next."""
+    """An operand that stays: the tile in each half, and the half that is overwritten next."""
 
     turn: int
     held: list[tuple[int, int] | None] = field(default_factory=lambda: [None, None])
@@ -93,7 +93,7 @@ class _Kept:
 
 
 class Residency:
-    """Walks along the tiles of one product, saying for each which operands to load and into which halves.
+    """Iterates over the tiles of one product and gives for each the operands to load and their halves.
 
     A half is overwritten by a loop only if the loop before it does not read it: the hardware holds two loops, and
     loads of the second may overtake computes of the first. Operands that stay alternate halves tile by tile,
@@ -109,12 +109,12 @@ class Residency:
         self.loop = 0
 
     def place(self, operand: Operand, tile: tuple[int, int]) -> tuple[int, bool]:
-        """Return (half 1 or 2, or 0 for the loop's slot to decide; whether to load) of the present loop's tile."""
+        """Return (half: 1, 2, or 0 = by the loop's slot; whether to load) of the current loop's tile."""
         if operand in self.kept:
             half, load = self.kept[operand].use(tile)
             return half + 1, load
         return (0 if self.by_slot else (self.loop + self.first[operand]) % 2 + 1), True
 
     def next(self) -> None:
-        """Go on to the next loop."""
+        """Advance to the next loop."""
         self.loop += 1

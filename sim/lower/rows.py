@@ -1,12 +1,12 @@
-"""Products whose rows are normalised where they lie, DIM at a time in the whole accumulator, by commands of one's own.
+"""Products whose rows are normalised in the accumulator, DIM rows at a time, by single commands (no hardware loops).
 
-The hardware loop and the library keep two tiles in the accumulator, a half each, and a row has to fit into one of them.
-A strip of DIM rows in all of it takes rows twice as wide: bias, then for parts of K and of the columns the loads and
-the computes, with the loads of a part in front of the computes of the part before it; behind them the normaliser's
-passes over each row as `sim.lower.norm` makes them. The reservation station orders a strip's first computes behind the
-passes of the strip before, by the rows of the accumulator that they share. A transposed B is put into memory as it is
-multiplied first, where the item has room for it: a fence lies between. Adjacent parts lie in different banks of the
-scratchpad, and A in one of its own, so that loads and the array do not meet.
+The hardware loop and the library keep two tiles in the accumulator, one per half, and a row has to fit into one half. A
+strip of DIM rows in the whole accumulator allows rows twice as wide: first the bias, then for parts of K and of the
+columns the loads and the computes, with the loads of a part before the computes of the previous part; then the
+normaliser's passes over each row as in `sim.lower.norm`. The reservation station orders a strip's first computes after
+the passes of the previous strip, by the accumulator rows that they share. A transposed B is first stored in memory in
+the order of multiplication, if the item has an address for it, followed by a fence. Adjacent parts are in different
+banks of the scratchpad, and A in a bank of its own, so that loads and the array do not conflict.
 """
 
 from __future__ import annotations
@@ -27,25 +27,27 @@ from sim.lower.tiling import blocks_of, matmul_blocks
 from sim.lower.work import Matmul, Norm, NormKind, Operand, RowsMatmul
 
 PART = 4
-"""Blocks of K, and of the columns, of a part: what one load command moves in a row."""
+"""Blocks of a part along K and along the columns: those that one load command moves in a row."""
 
 A_PARTS = 2
-"""Parts of A in the scratchpad, in turns."""
+"""Parts of A in the scratchpad, used alternately."""
 
 
 def widest(hw: Hardware) -> int:
-    """Return the columns of the widest rows that the whole accumulator takes, DIM rows at a time."""
+    """Return the columns of the widest rows that fit the whole accumulator, DIM rows at a time."""
     return hw.acc_rows // hw.dim * hw.dim
 
 
 def check_rows(work: RowsMatmul, hw: Hardware) -> None:
-    """Raise InputError for what the machine or the program refuses, all at once."""
+    """Raise InputError if the machine or the program refuses the item (all problems in one error)."""
     product = work.matmul
     matmul.check(product, hw)
     where = f"matmul {product.m}x{product.n}x{product.k}: "
     problems = []
     if work.turned is not None and (work.identity is None or not product.transpose_b or hw.bits("b") != hw.bits("c")):
-        problems.append("B is put as it is multiplied only from a transposed one, with an identity, at the width of C")
+        problems.append(
+            "only a transposed B is stored in the order of multiplication, with an identity, at the width of C"
+        )
     if product.activation not in ("softmax", "layernorm"):
         problems.append(f"activation {product.activation!r}; whole rows are for softmax and layernorm")
     if product.n > widest(hw):
@@ -55,15 +57,15 @@ def check_rows(work: RowsMatmul, hw: Hardware) -> None:
     if product.tile is not None:
         problems.append("a tile of its own; strips of DIM whole rows have none (nearest: no tile)")
     if len(b_places(hw)) < 2:
-        problems.append(f"the scratchpad has {hw.sp_rows} rows, {hw.dim * PART * (A_PARTS + 2 * PART)} are needed")
+        problems.append(f"{hw.dim * PART * (A_PARTS + 2 * PART)} scratchpad rows are needed, it has {hw.sp_rows}")
     if problems:
         raise InputError([where + problem for problem in problems])
 
 
 def b_places(hw: Hardware, a_rows: int | None = None) -> list[int]:
-    """Return the first scratchpad rows of the parts of B in the order of use: bank by bank, A's bank left out.
+    """Return the first scratchpad rows of the parts of B in the order of use: bank by bank, except A's bank.
 
-    ``a_rows``: scratchpad rows in front that A has; None = those of this module's strips.
+    ``a_rows``: rows of A at the start of the scratchpad; None = those of this module's strips.
     """
     part, banks = PART * PART * hw.dim, hw.scratchpad.banks
     a_rows = A_PARTS * PART * hw.dim if a_rows is None else a_rows
@@ -74,14 +76,14 @@ def b_places(hw: Hardware, a_rows: int | None = None) -> list[int]:
 
 
 def call_rows(work: RowsMatmul, hw: Hardware) -> Call:
-    """Return the call of a product in strips, which is not the library's: priced as its product's."""
+    """Return the call of a product in strips, which the library lacks: it has the price of its product's call."""
     paths = ("softmax",) if work.matmul.activation == "softmax" else ()
     return Call("matmul", loops=True, inlined=False, paths=paths)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A part of a strip: first block and blocks along the columns and K; where its B and A lie in the scratchpad."""
+    """A part of a strip: first block and blocks along the columns and K; scratchpad rows of its B and A."""
 
     j: int
     js: int
@@ -92,12 +94,12 @@ class _Part:
 
     @property
     def loads_a(self) -> bool:
-        """Whether A's part comes with it: the first columns of a part of K."""
+        """Whether it loads A's part: true for the first columns of a part of K."""
         return self.j == 0
 
 
 def _parts(work: Matmul, hw: Hardware) -> Iterator[_Part]:
-    """Yield the parts of all strips in order; turns go on from strip to strip."""
+    """Yield the parts of all strips in order; the alternation continues from strip to strip."""
     rows, cols, depth = matmul_blocks(work, hw.dim)
     places = b_places(hw)
     turn = a_turn = 0
@@ -136,14 +138,14 @@ def lower_rows(work: RowsMatmul, hw: Hardware) -> Program:
 
 
 def _turning(work: RowsMatmul) -> Matmul:
-    """Return the product that writes a transposed B as it is multiplied: identity x B."""
+    """Return the product that stores a transposed B in the order of multiplication: identity x B."""
     product = work.matmul
     assert work.identity is not None and work.turned is not None
     return Matmul(product.k, product.n, product.k, work.identity, product.b, work.turned, transpose_b=True, scale=1.0)
 
 
 def _rows_of(work: Matmul) -> Norm:
-    """Return the normalisation of the product's rows; its input is what lies in the accumulator."""
+    """Return the normalisation of the product's rows, whose input is in the accumulator."""
     kind: NormKind = "softmax" if work.activation == "softmax" else "layernorm"
     return Norm(work.m, work.n, kind, Operand(0, work.n), work.c, work.scale, work.bert_scale)
 
@@ -160,7 +162,7 @@ def _load_bias(stream: Stream, work: Matmul, hw: Hardware, strip: int) -> None:
 
 
 def _load(stream: Stream, work: Matmul, hw: Hardware, part: _Part, strip: int) -> None:
-    """Load a part of B, and A's where it begins."""
+    """Load a part of B, and A's part if it is needed."""
     dim = hw.dim
     if part.loads_a:
         row, col = strip * dim, part.k * dim

@@ -1,4 +1,4 @@
-"""Work items of schedules other than the library's: rows normalised where they lie, attention in blocks, chains."""
+"""Work items of schedules other than the library's: rows normalised in the accumulator, attention in blocks, chains."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sim.lower.matmul_item import Matmul
 
 @dataclass(frozen=True)
 class RowsMatmul(Item):
-    """A `Matmul` whose rows are normalised where they lie, DIM whole rows at a time in all of the accumulator.
+    """A `Matmul` whose rows are normalised in the accumulator, DIM whole rows at a time.
 
-    The library's loop keeps two tiles in the accumulator, so that a row may fill half of it at most. Here every command
-    is one of its own, and a row may fill the whole: ``matmul`` is a product with activation "softmax" or "layernorm".
-    ``turned``: where a transposed B is put as it is multiplied, [k, n], by a product with ``identity``, which lies in
-    memory as a weight does; the array takes a block of B twice as long through its transposer as without.
+    The library's loop keeps two tiles in the accumulator, so that a row may fill half of it at most. Here all commands
+    are single ones, and a row may fill the whole: ``matmul`` is a product with activation "softmax" or "layernorm".
+    ``turned``: address at which a transposed B is stored in the order of multiplication, [k, n], by a product with
+    ``identity``, which is stored like a weight; a block of B takes twice as long through the transposer as without.
     """
 
     matmul: Matmul
@@ -28,7 +28,7 @@ class RowsMatmul(Item):
 
     @property
     def is_chainable(self) -> bool:
-        """Not where repetitions share the place of a turned B."""
+        """False if repetitions share the address of a turned B."""
         return self.turned is None
 
     @property
@@ -58,7 +58,7 @@ class RowsMatmul(Item):
 
 @dataclass(frozen=True)
 class Chain(Item):
-    """Items in one program, in order, without a fence between them but in front of the parts numbered in ``fences``.
+    """Items in one program, in order, with fences only before the parts numbered in ``fences``.
 
     Parts without a fence between them are independent: none reads or writes what another writes. ``keeps``: parts that
     find their A in the scratchpad, where the part before left it, and do not load it (`sim.lower.chain`).
@@ -97,11 +97,11 @@ class Chain(Item):
 class Streaming(Item):
     """Attention in blocks of queries: scores, softmax and the product with the values, of whole rows on chip.
 
-    ``parts``: of each head the product of scores (activation "softmax", [m, n]) and the product behind it ([m, o] over
-    n), whose A is what the first leaves. A block has ``strips`` strips of ``height`` queries; ``slots`` blocks of
-    scores lie in the accumulator. ``buffer``: two blocks of probabilities in memory, as nothing leads from the
-    accumulator to the scratchpad. ``identity``, ``turned``: with both, keys that are stored by rows are put as they are
-    multiplied first, head behind head, each [k, n].
+    ``parts``: for each head the product of scores (activation "softmax", [m, n]) and the product after it ([m, o] over
+    n), whose A is the result of the first. A block has ``strips`` strips of ``height`` queries; ``slots`` blocks of
+    scores are in the accumulator. ``buffer``: two blocks of probabilities in memory, as there is no path from the
+    accumulator to the scratchpad. ``identity``, ``turned``: with both, keys that are stored by rows are first stored in
+    the order of multiplication, one head after the other, each [k, n].
     """
 
     parts: tuple[Matmul, ...]
@@ -121,7 +121,7 @@ class Streaming(Item):
 
     @property
     def heads(self) -> tuple[tuple[Matmul, Matmul], ...]:
-        """Of each head the product of scores and the one behind it."""
+        """For each head the product of scores and the one after it."""
         return tuple(zip(self.parts[::2], self.parts[1::2], strict=True))
 
     @property
@@ -141,7 +141,7 @@ class Streaming(Item):
         return f"streaming {scores.m}x{scores.n}x{scores.k}x{context.n}, {len(self.heads)} heads"
 
     def places(self) -> list[Place]:
-        """Return what is read and written: queries, keys, values, biases, results, and the buffers."""
+        """Return the operands: queries, keys, values, biases, results, and the buffers."""
         used = [[place for place in part.places() if place.name != "ca"[side]] for pair in self.heads
                 for side, part in enumerate(pair)]  # fmt: skip
         scores = self.parts[0]

@@ -22,11 +22,11 @@ Cut = TypeVar("Cut", bound=Item)
 
 
 def shares(works: Sequence[Work], cores: int, hw: Hardware, *, rows: bool = False) -> list[tuple[Work, ...]]:
-    """Return each core's share of an operator's work items, as evenly as whole blocks allow; some may get nothing.
+    """Return each core's share of an operator's work items, as even as whole blocks allow; some shares may be empty.
 
-    Several items (heads, batch items) are dealt out whole; where they do not come out even, each is cut first. A
-    single item is cut by columns, or by rows where that gives more pieces; ``rows``: always by rows.
-    Raises InputError for an item that cannot be cut.
+    Several items (heads, batch items) are distributed whole if their number is a multiple of the cores, else each is
+    cut first. A single item is cut by columns, or by rows if that gives more pieces; ``rows``: always by rows. Raises
+    InputError for an item that cannot be cut.
     """
     apart = cores // gcd(len(works), cores)
     pieces = [piece for work in works for piece in cut(work, apart, hw, rows=rows)]

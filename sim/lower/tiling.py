@@ -1,4 +1,4 @@
-"""Tile sizes: how much of an operator one hardware loop takes (tiled_matmul_auto of gemmini.h).
+"""Tile sizes: the part of an operator that one hardware loop computes (tiled_matmul_auto of gemmini.h).
 
 A tile (I, J, K) counts blocks of DIM rows and columns. With double buffering (WS) a tile may fill half of
 the scratchpad and half of the accumulator, without (OS) all of it.
@@ -37,7 +37,7 @@ def tile_counts(blocks: Tile, tile: Tile) -> Tile:
 
 
 class Room:
-    """The local memory one tile may use, in blocks: scratchpad for A and B, accumulator for C."""
+    """The local memory that one tile may use, in blocks: scratchpad for A and B, accumulator for C."""
 
     def __init__(self, hw: Hardware, *, double_buffered: bool):
         halves = 2 if double_buffered else 1
@@ -73,9 +73,10 @@ def auto_matmul_tile(work: Matmul, hw: Hardware) -> Tile:
 class Search(NamedTuple):
     """Result of the library's search for a tile, and the effort of the search.
 
-    ``passes``: turns of its loop that changed the tile. ``foldable``: whether a compiler that knows the sizes does the
-    search itself: the loop changes nothing, or only one size that is not yet whole can change (gcc then evaluates it;
-    of the constant-size programs in tests/oracle/soc those with g = 0 or a single open size carry no search).
+    ``passes``: iterations of its loop that changed the tile. ``foldable``: whether a compiler that knows the sizes runs
+    the search at compile time: the loop changes nothing, or only one size that is not yet whole can change (gcc then
+    evaluates it; of the constant-size programs in tests/oracle/soc those with g = 0 or a single open size carry no
+    search).
     """
 
     tile: Tile
@@ -85,7 +86,7 @@ class Search(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def search_matmul_tile(work: Matmul, hw: Hardware) -> Search:
-    """Do the search of tiled_matmul_auto: start near a square of outputs, then grow J, I, K in turn."""
+    """Run the search of tiled_matmul_auto: start near a square of outputs, then grow J, I, K in turn."""
     room = Room(hw, double_buffered=work.dataflow == "WS")
     blocks = matmul_blocks(work, hw.dim)
     if work.activation in ("layernorm", "softmax"):
@@ -113,7 +114,7 @@ def folded(work: Matmul, hw: Hardware) -> bool:
 
 
 def matmul_tile(work: Matmul, hw: Hardware) -> Tile:
-    """Return the work's own tile after checking it, or the library's choice.
+    """Return the item's tile after checking it, or the library's choice.
 
     Raises InputError (with the rule, the numbers and the nearest legal tile) if the tile does not fit.
     """
@@ -136,7 +137,7 @@ def matmul_tile(work: Matmul, hw: Hardware) -> Tile:
 
 
 def tile_problems(tile: Tile, blocks: Tile, room: Room) -> list[str]:
-    """Return every rule that the tile breaks, in words."""
+    """Return a message for every rule that the tile breaks."""
     i, j, k = tile
     problems = [
         f"tile {name} = {size} must be 1..{min(limit, LOOP_BOUND_LIMIT)} (the operator has {limit} blocks)"
@@ -144,7 +145,9 @@ def tile_problems(tile: Tile, blocks: Tile, room: Room) -> list[str]:
         if not 1 <= size <= min(limit, LOOP_BOUND_LIMIT)
     ]
     if (spad := (i * k + k * j) * room.dim) > room.spad_rows:
-        problems.append(f"tile {tile}: A and B need (I*K + K*J)*DIM = {spad} scratchpad rows, {room.spad_rows} there")
+        problems.append(
+            f"tile {tile}: A and B need (I*K + K*J)*DIM = {spad} scratchpad rows, available: {room.spad_rows}"
+        )
     if (acc := i * j * room.dim) > room.acc_rows:
-        problems.append(f"tile {tile}: C needs I*J*DIM = {acc} accumulator rows, {room.acc_rows} there")
+        problems.append(f"tile {tile}: C needs I*J*DIM = {acc} accumulator rows, available: {room.acc_rows}")
     return problems

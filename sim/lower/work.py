@@ -1,11 +1,9 @@
-"""Work items: the computation of one accelerator operator and the places of its operands, before any command exists.
+"""Work items: the computation of one accelerator operator and the addresses of its operands, before lowering.
 
-Each says of itself which operands it has (`Item.places`), how it moves to other addresses (`Item.moved`), which of its
-fields a mapping may set and which operators of a graph become it.
-
-All are frozen plain data, so two operators that are equal can be recognised and simulated once. Addresses
-are DRAM bytes; strides count ELEMENTS of the operand's own type, as the arguments of Gemmini's C library
-do.
+Each class defines its operands (`Item.places`), how to move it to other addresses (`Item.moved`), the fields that a
+mapping may set and the operator kinds that it implements. All are frozen plain data, so equal items can be recognised
+and simulated once. Addresses are DRAM bytes; strides count ELEMENTS of the operand's own type, as the arguments of
+Gemmini's C library do.
 """
 
 from __future__ import annotations
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class SparseItem(Item):
-    """A form of a product with an index: ``matmul`` and ``index_address`` stand in each of its classes."""
+    """A form of a product with an index; each subclass has the fields ``matmul`` and ``index_address``."""
 
     matmul: Matmul
     index_address: int
@@ -68,7 +66,7 @@ class SparseItem(Item):
         return False
 
     def index_place(self) -> Place:
-        """Return the place of the index, or of the data stored instead of B."""
+        """Return the operand of the index, or of the data stored instead of B."""
         raise TypeError(f"{type(self).__name__} names no index")
 
     def places(self) -> list[Place]:
@@ -92,7 +90,7 @@ class BlockSparseMatmul(SparseItem):
     ``mask``: k_blocks rows of j_blocks booleans, True = the block has to be computed.
     ``index_address``: DRAM byte address of the block index (format: `sim.lower.sparse.blocksparse.index_bytes`).
     ``nonzeros``: weights in those blocks that are not zero; None = all of them. ``scheduled``: a block scheduler,
-    not the CPU, issues the commands. ``indexed``: False where every block is there and no index is needed.
+    not the CPU, issues the commands. ``indexed``: False if every block is present and no index is needed.
     """
 
     matmul: Matmul
@@ -103,7 +101,7 @@ class BlockSparseMatmul(SparseItem):
     indexed: bool = True
 
     def index_place(self) -> Place:
-        """Return where the block index lies: per column of blocks a bit for each block, in whole bytes."""
+        """Return the operand of the block index: per column of blocks a bit for each block, in whole bytes."""
         size = len(self.mask[0]) * -(-len(self.mask) // 8) if self.mask else 0
         return Place("index", Operand(self.index_address, 0), 1, size, "byte")
 
@@ -120,14 +118,15 @@ class BlockSparseMatmul(SparseItem):
 
 @dataclass(frozen=True)
 class PackedMatmul(SparseItem):
-    """A `Matmul` whose B is stored with its zeros squeezed out, and the machine's way of using it.
+    """A `Matmul` whose B is stored without its zeros, with the way in which the machine uses it.
 
-    ``rows``: per group of ``depth`` elements of K, per column of blocks, the packed rows kept (`sparseblocks`).
-    ``fetch_rows``: scratchpad rows of A that one row of PEs picks its operands from. ``row_index_bits``: index of one
-    packed row of DIM values. ``stored_bits``: None, or the bits of each block in DRAM, expanded by the load path; then
-    the packed rows are plain rows of K and there is no index behind the decoder. ``index_address``: DRAM byte address
-    of the index (of the stored stream). ``nonzeros``: weights that are not zero, for the multiply-accumulates.
-    ``circulant``: rows and columns of the circulants that are stored (0: none are).
+    ``rows``: per group of ``depth`` elements of K, per column of blocks, the packed rows kept
+    (`sim.lower.sparse.blocks`). ``fetch_rows``: scratchpad rows of A from which one row of PEs selects its operands.
+    ``row_index_bits``: index of one packed row of DIM values. ``stored_bits``: None, or the bits of each block in DRAM,
+    expanded by the load path; then the packed rows are plain rows of K and no index is left after the decoder.
+    ``index_address``: DRAM byte address of the index (of the stored stream). ``nonzeros``: weights that are not zero,
+    for the multiply-accumulates.
+    ``circulant``: rows and columns of the stored circulants (0: none).
     """
 
     matmul: Matmul
@@ -144,24 +143,24 @@ class PackedMatmul(SparseItem):
 
     @property
     def is_stored_smaller(self) -> bool:
-        """Whether B lies in DRAM in a compressed form that the load path expands."""
+        """Whether B is stored in DRAM in a compressed form that the load path expands."""
         return self.stored_bits is not None
 
     def index_place(self) -> Place:
-        """Return where the index, or B as it is stored, lies: smaller than B dense in int32, nothing lies behind it."""
+        """Return the operand of the index, or of the stored B; its size is bounded by that of a dense B in int32."""
         name = "index" if self.stored_bits is None else "b"
         return Place(name, Operand(self.index_address, 0), 1, 4 * self.matmul.k * self.matmul.n, "byte")
 
 
 @dataclass(frozen=True)
 class SampledMatmul(SparseItem):
-    """A `Matmul` of which only what an index picks is computed, from weights several of which lie in each PE.
+    """A `Matmul` of which only the elements selected by an index are computed, with several weights in each PE.
 
-    ``picks`` "outputs": of C[m, n] only chosen elements (B stored as [n, k]); they leave packed, row by row, each row
-    from the place on where the dense one begins. "inputs": A[m, k] lies there packed and its index says which rows of
-    B its values meet. ``counts``: sub-rows of DIM picks by row and window of ``resident`` * DIM columns (of K).
-    ``row_elements``: the most elements of a packed row. ``index_address``: DRAM byte address of the index, of which
-    each row has ``index_row_bytes``; ``index_bits`` go with each streamed sub-row.
+    ``picks`` "outputs": only chosen elements of C[m, n] (B stored as [n, k]); they are stored packed, row by row, each
+    row at the address of the dense row. "inputs": A[m, k] is stored packed and its index names the rows of B for its
+    values. ``counts``: sub-rows of DIM picks by row and window of ``resident`` * DIM columns (of K).
+    ``row_elements``: largest number of elements of a packed row. ``index_address``: DRAM byte address of the index, of
+    which each row has ``index_row_bytes``; ``index_bits`` go with each streamed sub-row.
     """
 
     matmul: Matmul
@@ -177,11 +176,11 @@ class SampledMatmul(SparseItem):
 
     @property
     def picked(self) -> str:
-        """Elements that the index picks, of the "outputs" or the "inputs"."""
+        """Operand whose elements the index selects, "outputs" or "inputs"."""
         return self.picks
 
     def index_place(self) -> Place:
-        """Return where the index lies."""
+        """Return the operand of the index."""
         return Place("index", Operand(self.index_address, 0), 1, self.matmul.m * self.index_row_bytes, "byte")
 
 
@@ -189,7 +188,7 @@ class SampledMatmul(SparseItem):
 class ResidualAdd(Item):
     """C[rows, cols] = clip(c_scale * (a_scale * A + b_scale * B)), all of input type.
 
-    Row stride 0: one row that is added to all. Without ``b`` it is a copy: the hardware loop leaves out the traffic of
+    Row stride 0: one row that is added to all. Without ``b`` the item is a copy: the hardware loop omits the traffic of
     an operand whose address is 0. ``tile``: (rows, cols) in elements of one hardware loop; None = the library's own
     choice.
     """
@@ -211,12 +210,12 @@ class ResidualAdd(Item):
 
     @property
     def is_chainable(self) -> bool:
-        """Every sum may."""
+        """Every sum can be part of a chain."""
         return True
 
     @property
     def macs(self) -> int:
-        """Additions are no multiply-accumulates."""
+        """0: additions are no multiply-accumulates."""
         return 0
 
     def places(self) -> list[Place]:
@@ -262,12 +261,12 @@ class Norm(Item):
 
     @property
     def is_chainable(self) -> bool:
-        """Every pass over rows may."""
+        """Every pass over rows can be part of a chain."""
         return True
 
     @property
     def macs(self) -> int:
-        """Normalisation runs in its own units."""
+        """0: normalisation runs in units of its own."""
         return 0
 
     def places(self) -> list[Place]:
@@ -291,7 +290,7 @@ class Norm(Item):
 
 
 def rows_forward(work: Item, rows: int, hw: Hardware) -> dict[str, Any]:
-    """Return all operands of an item that lie row by row, by field, from row ``rows`` on."""
+    """Return all operands of an item that are stored row by row, by field, moved ``rows`` rows forward."""
     places = work.places()
     return {name: of.forward(rows * of.row_stride, width, hw) for name, of, _, _, width in places}
 

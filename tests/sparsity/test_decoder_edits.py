@@ -51,5 +51,5 @@ def test_a_rule_for_all_weights_leaves_a_tied_head_dense_and_says_so() -> None:
     head = [next(row["macs"] for row in result.rows if row["op"] == "head") for result in (dense, sparse)]
     assert head[0] == head[1] and sparse.totals["macs"] < dense.totals["macs"]
     assert "head: stored as the transpose of its weights" in sparse.totals["remarks"]
-    with pytest.raises(InputError, match="transposed operands are not skipped blockwise"):
+    with pytest.raises(InputError, match="blocks of transposed operands are not skipped"):
         sim.simulate("distilgpt2", "gemmini_ibert", progress=False, sparsity="block16:0.5@head", **sizes)

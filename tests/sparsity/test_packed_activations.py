@@ -148,7 +148,7 @@ def test_by_default_what_cannot_lie_packed_is_gated(dense: dict[str, dict[str, o
     assert found["L0.FF1"]["scheme"] == found["L0.context"]["scheme"] == "select"
     with pytest.raises(InputError, match=r"L0.scores cannot run .* needs whole rows of C"):
         run(parse("activations=2:4/select"))
-    with pytest.raises(InputError, match=r"sparsity.gating.*packed they cannot be here: "):
+    with pytest.raises(InputError, match=r"sparsity.gating.*packing is refused: "):
         run(parse("activations=2:4"), SPARSE.with_({"sparsity.gating": "none"}))
 
 
@@ -160,7 +160,7 @@ def test_by_default_what_cannot_lie_packed_is_gated(dense: dict[str, dict[str, o
         (rule((2, 4), ""), {"sparsity.resident_weights": 1, "sparsity.gating": "none",
                             "sparsity.pack_and_split": False}, "sparsity.resident_weights=2"),
         (rule((3, 6)), {}, "(nearest: 2:6)"),
-        (rule((2, 4), "bitmap"), {}, "multiplied as they come (gate) or lie packed as N:M (select)"),
+        (rule((2, 4), "bitmap"), {}, "either multiplied with gating (gate) or stored packed as N:M (select)"),
     ],
 )  # fmt: skip
 def test_refusals_name_the_option(rules: Rules, overrides: dict[str, object], message: str) -> None:

@@ -1,1 +1,1 @@
-"""Convolutions: what one is (`item`), the tile that the library picks (`tiling`), its commands (`lowering`)."""
+"""Convolutions: the work item (`item`), the library's tile (`tiling`), the commands (`lowering`)."""

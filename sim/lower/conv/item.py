@@ -17,18 +17,18 @@ CONV_ORDER = "NPQKRSC"
 
 @dataclass(frozen=True)
 class Conv(Item):
-    """Two-dimensional convolution with optional max-pooling behind it (tiled_conv_auto, tiled_conv_dw_auto).
+    """Two-dimensional convolution with optional max-pooling after it (tiled_conv_auto, tiled_conv_dw_auto).
 
     ``x``: NHWC, row_stride = elements from pixel to pixel (normally in_channels). ``weights``: [kernel
     row][kernel column][in channel][out channel], row_stride from in channel to in channel. ``bias``: one
     value of accumulator type per out channel, or None. ``c``: NHWC, row_stride from pixel to pixel.
     ``pool_stride`` 0: no pooling. ``tile``: (batches, pooled rows, pooled columns, out channels, kernel
-    rows, kernel columns, in channels); None = the library's own choice. ``loop_order``: these sizes by the letters
-    N P Q K R S C, the outermost loop first. ``resident`` "none": no operand stays between tiles, as in the library
-    before 2023; ``downsampling`` False: a 1x1 kernel of stride 2 loads all pixels, as there. ``kernel_rows``,
-    ``padding_rows``: where they differ from those along a row, ``kernel`` and ``padding`` (the library's are square;
+    rows, kernel columns, in channels); None = the library's own choice. ``loop_order``: letters N P Q K R S C for these
+    sizes, the outermost loop first. ``resident`` "none": no operand stays between tiles, as in the library before 2023;
+    ``downsampling`` False: a 1x1 kernel of stride 2 loads all pixels, as in that library. ``kernel_rows``,
+    ``padding_rows``: if they differ from those along a row, ``kernel`` and ``padding`` (the library's are square;
     the hardware loop has the rows of a tile and finds weights by the kernel's columns alone). ``padding_end``,
-    ``padding_rows_end``: zeros behind an image, where they are not as many as before it: a tile has its own of each.
+    ``padding_rows_end``: zeros after an image, if they are not as many as before it: a tile has its own of each.
     ``depthwise``: each channel has a kernel of its own, [channel][kernel row][kernel column]; a hardware loop takes one
     channel.
     """
@@ -72,7 +72,7 @@ class Conv(Item):
     TILE_SIZES = 7
 
     def places(self) -> list[Place]:
-        """Return the operands: pixels, weights, results and the bias where there is one."""
+        """Return the operands: pixels, weights, results and the bias if there is one."""
         found = [
             Place("x", self.x, self.batch * self.in_rows * self.in_cols, self.in_channels, "a"),
             Place("weights", self.weights, *self._weight_shape, "b"),
@@ -82,18 +82,18 @@ class Conv(Item):
 
     @property
     def title(self) -> str:
-        """Function and sizes, for people."""
+        """Function and sizes, for messages."""
         image = f"{self.in_rows}x{self.in_cols}x{self.in_channels}"
         return f"conv {image} to {self.out_channels}, {self.kernel}x{self.kernel}"
 
     @property
     def divisible_columns(self) -> int:
-        """Output channels, unless a channel is a program of its own or the weights lie transposed."""
+        """Output channels, unless each channel is a program or the weights are stored transposed."""
         transposed = self.trans_weight_0132 or self.trans_weight_1203 or self.trans_output_1203
         return 0 if self.depthwise or transposed else self.out_channels
 
     def column_part(self, start: int, end: int, hw: Hardware) -> Self:
-        """Return the convolution to the output channels ``start`` to ``end``, in the same tensors."""
+        """Return the convolution for output channels ``start`` to ``end``, in the same tensors."""
         return replace(
             self,
             out_channels=end - start,
@@ -165,7 +165,7 @@ class Conv(Item):
 
     @property
     def downsample(self) -> bool:
-        """A 1x1 kernel of stride 2 on an even image: only every other pixel is loaded at all."""
+        """A 1x1 kernel of stride 2 on an even image: only every other pixel is loaded."""
         even = self.in_rows % 2 == 0 and self.in_cols % 2 == 0
         plain = not any(self.paddings) and self.pool_stride == 0 and self.input_dilation == 1
         return (

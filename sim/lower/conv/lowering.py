@@ -29,15 +29,15 @@ from sim.lower.tiling import blocks_of
 from sim.lower.work import ACTIVATIONS, CONV_ORDER, Conv
 
 REUSE_TILES = 2
-"""Weights or input stay in the scratchpad while they consist of at most this many tiles: one per half."""
+"""Weights or input stay in the scratchpad if they have at most this many tiles: one per half."""
 
 TRAINING = ("wrot180", "trans_output_1203", "trans_input_3120", "trans_weight_1203", "trans_weight_0132")
-"""Flags of backward passes, which only hardware built for them looks at."""
+"""Flags of backward passes, which only hardware built for them reads."""
 
 
 @dataclass(frozen=True)
 class ConvStep:
-    """One tile: where it starts and how large it is (as a `ConvTile`), and which operands stay."""
+    """One tile: its start and size (as a `ConvTile`), and the operands that stay."""
 
     at: ConvTile
     size: ConvTile
@@ -46,7 +46,7 @@ class ConvStep:
 
 
 def check(work: Conv, hw: Hardware) -> None:
-    """Raise InputError for everything the library or the machine refuses, all at once."""
+    """Raise InputError if the library or the machine refuses the item (all problems in one error)."""
     problems: list[str] = []
     sizes = ("batch", "in_rows", "in_cols", "in_channels", "out_channels", "kernel", "stride")
     problems += [f"{name} = {getattr(work, name)} must be >= 1" for name in sizes if getattr(work, name) < 1]
@@ -63,7 +63,7 @@ def check(work: Conv, hw: Hardware) -> None:
         problems.append(f"input_dilation {work.input_dilation} must be 1 or 2")
     if work.input_dilation > 1 and work.stride > 1:
         problems.append(f"input_dilation {work.input_dilation} needs stride 1, got {work.stride}")
-    if not hw.features.training_convs:  # the hardware loop ignores them then (LoopConv.scala)
+    if not hw.features.training_convs:  # otherwise the hardware loop ignores them (LoopConv.scala)
         wanted = [name for name in TRAINING if getattr(work, name)] + ["input_dilation"] * (work.input_dilation > 1)
         problems += [f"{name}: this machine has no training convolutions (features.training_convs)" for name in wanted]
     if work.pool_stride and not hw.features.max_pool:
@@ -81,7 +81,7 @@ def check(work: Conv, hw: Hardware) -> None:
     elif not problems and min(work.pooled_rows, work.pooled_cols) < 1:
         problems.append(f"the pooled result has {work.pooled_rows}x{work.pooled_cols} pixels: the pool exceeds it")
     problems += [
-        f"{what} begin every {elements} elements of {hw.bits(operand)} bits, on no whole byte (nearest: "
+        f"{what} begin every {elements} elements of {hw.bits(operand)} bits, not on whole bytes (nearest: "
         f"{blocks_of(elements, per_byte(hw, operand)) * per_byte(hw, operand)})"
         for what, elements, operand in row_distances(work)
         if elements % per_byte(hw, operand)
@@ -92,7 +92,7 @@ def check(work: Conv, hw: Hardware) -> None:
 
 
 def special_problems(work: Conv) -> list[str]:
-    """Return the problems of a kernel that is not square, or of its own for each channel."""
+    """Return the problems of a kernel that is not square, or of a depth-wise convolution."""
     special = [name for name in (*TRAINING, "input_dilation") if getattr(work, name) not in (False, 1)]
     problems = []
     square = work.rows_of_kernel == work.kernel and len({*work.paddings}) == 1
@@ -103,13 +103,13 @@ def special_problems(work: Conv) -> list[str]:
         problems.append(f"kernel_rows = {work.kernel_rows} must be >= 1")
     if work.depthwise and work.in_channels != work.out_channels:
         problems.append(
-            f"a depth-wise convolution of {work.in_channels} channels gives as many, not {work.out_channels}"
+            f"a depth-wise convolution of {work.in_channels} channels has as many results, not {work.out_channels}"
         )
     return problems
 
 
 def row_distances(work: Conv) -> tuple[tuple[str, int, str], ...]:
-    """Return (what, elements from one to the next, operand) of the rows that loads and stores move."""
+    """Return (name, elements from one to the next, operand) of the rows that loads and stores move."""
     weights = work.weights.row_stride
     if work.trans_weight_0132 or work.trans_weight_1203:
         weights = work.in_channels if work.trans_weight_0132 else work.out_channels
@@ -123,7 +123,7 @@ def row_distances(work: Conv) -> tuple[tuple[str, int, str], ...]:
 def conv_steps(work: Conv, tile: ConvTile) -> Iterator[ConvStep]:
     """Yield the tiles in the order of ``work.loop_order``."""
     limits = list(conv_limits(work))
-    if work.depthwise:  # a loop takes one channel, whose number stands in the place of the out channel
+    if work.depthwise:  # a loop computes one channel, whose number replaces the out channel
         limits[OUT_CHANNELS] = work.out_channels
     b, prow, pcol, poch, krow, kcol, kch = (blocks_of(n, size) for n, size in zip(limits, tile, strict=True))
     keep = work.resident == "library" and not work.depthwise
@@ -140,21 +140,22 @@ def conv_steps(work: Conv, tile: ConvTile) -> Iterator[ConvStep]:
 
 
 def check_conv(work: Conv, hw: Hardware) -> ConvTile:
-    """Return the tile of a convolution. Raises InputError for what the machine or the library refuses."""
+    """Return the tile of a convolution. Raises InputError if the machine or the library refuses the item."""
     check(work, hw)
     tile = conv_tile(work, hw)
     if work.trans_input_3120 and tile[0] < work.batch:
         raise InputError(
             f"conv {work.in_rows}x{work.in_cols}x{work.in_channels}->{work.out_channels} k={work.kernel}: "
-            f"trans_input_3120 with {tile[0]} of {work.batch} images in a tile: the hardware loop finds pixels by the "
-            "tile's batch where they lie by the whole one (LoopConv.scala); "
+            f"trans_input_3120 with {tile[0]} of {work.batch} images in a tile: the hardware loop computes pixel "
+            f"addresses from the "
+            "tile's batch, but they are stored by the whole batch (LoopConv.scala); "
             f"nearest: batch {tile[0]}, or a tile that begins with {work.batch}"
         )
     return tile
 
 
 def lower_conv(work: Conv, hw: Hardware) -> Program:
-    """Return the program of one convolution; the fence behind it is the caller's, as in the library.
+    """Return the program of one convolution, without a fence at the end, as in the library.
 
     Raises InputError for what the machine or the library refuses.
     """
@@ -181,7 +182,7 @@ def lower_conv(work: Conv, hw: Hardware) -> Program:
 
 
 def _overhang(start: int, length: int, limit: int) -> tuple[int, int]:
-    """Elements by which [start, start + length) sticks out below 0 and above ``limit``."""
+    """Return the elements of [start, start + length) below 0 and above ``limit``."""
     return max(0, -start), max(0, start + length - limit)
 
 
@@ -201,14 +202,14 @@ def window(work: Conv, start: int, size: int, kstart: int, ksize: int, sizes: tu
     inputs = outputs * work.stride + dilated - 1
     low, high = _overhang(at, inputs, image + (work.input_dilation - 1) * (image - 1))
     if work.input_dilation == 2:
-        # The image has data on even positions only: a tile that starts or ends on an odd one is padded there.
+        # The image has data at even positions only: a tile that starts or ends at an odd one is padded there.
         low += low == 0 and at % 2 != 0
         high += high == 0 and (at + inputs) % 2 != 1
     return at, low, high, pool_low, pool_high, outputs
 
 
 def pixels_per_row(work: Conv, hw: Hardware, kcols: int, kchs: int) -> int:
-    """Return how many kernel columns share a scratchpad row (where there are few channels)."""
+    """Return the number of kernel columns that share a scratchpad row (with few channels)."""
     transposed = work.trans_output_1203 or work.trans_input_3120 or work.trans_weight_1203 or work.trans_weight_0132
     spread = work.wrot180 or work.downsample or work.input_dilation > 1 or work.kernel_dilation > 1
     if not hw.features.first_layer_optimizations or transposed or spread or kchs > hw.dim:

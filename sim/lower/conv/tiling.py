@@ -1,4 +1,4 @@
-"""Tile sizes of a convolution: how much of it one hardware loop takes (tiled_conv_auto of gemmini.h)."""
+"""Tile sizes of a convolution: the part that one hardware loop computes (tiled_conv_auto of gemmini.h)."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ NAMES = (
 
 
 def conv_limits(work: Conv) -> ConvTile:
-    """Return the most of a convolution that one tile takes: all of it, of a depth-wise one a channel of it."""
+    """Return the largest tile of a convolution: all of it, or one channel if it is depth-wise."""
     ochs, ichs = (1, 1) if work.depthwise else (work.out_channels, work.in_channels)
     return work.batch, work.pooled_rows, work.pooled_cols, ochs, work.rows_of_kernel, work.kernel, ichs
 
 
 def per_byte(hw: Hardware, operand: str) -> int:
-    """Return the least elements of an operand ("a", "b", "c") in memory that fill whole bytes."""
+    """Return the least number of elements of an operand ("a", "b", "c") in memory that fill whole bytes."""
     return 8 // gcd(8, hw.bits(operand))
 
 
 def granules(work: Conv, hw: Hardware) -> ConvTile:
-    """Return the unit of a tile's size along each axis, or all of it: every tile begins on whole bytes."""
+    """Return the unit of a tile's size along each axis, so that every tile begins on a whole byte."""
     a, b, c = (per_byte(hw, operand) for operand in "abc")
     batches = max(a * work.trans_input_3120, c * work.trans_output_1203, 1)
     ochs = max(c, 1 if work.trans_weight_0132 else b)
@@ -49,7 +49,7 @@ def granules(work: Conv, hw: Hardware) -> ConvTile:
 
 
 def conv_rows(work: Conv, tile: ConvTile, hw: Hardware) -> tuple[int, int]:
-    """Return the rows a tile takes: (scratchpad rows of input and weights, accumulator rows of output)."""
+    """Return the rows that a tile takes: (scratchpad rows of input and weights, accumulator rows of output)."""
     batches, pooled_rows, pooled_cols, ochs, krows, kcols, kchs = tile
     pool_size, pool_stride, _ = work.pool
     orows = pooled_rows * pool_stride + pool_size - 1
@@ -68,7 +68,7 @@ def conv_rows(work: Conv, tile: ConvTile, hw: Hardware) -> tuple[int, int]:
 
 
 def conv_tile(work: Conv, hw: Hardware) -> ConvTile:
-    """Return the work's own tile or the library's choice; InputError if its own does not fit."""
+    """Return the item's tile or the library's choice. Raises InputError if the item's tile does not fit."""
     limits = conv_limits(work)
     if work.tile is None:
         return auto_conv_tile(work, hw)
@@ -85,16 +85,16 @@ def conv_tile(work: Conv, hw: Hardware) -> ConvTile:
     spad, acc = conv_rows(work, work.tile, hw)
     nearest = auto_conv_tile(work, hw)
     if spad > hw.sp_rows // 2:
-        problems.append(f"conv tile {work.tile}: needs {spad} scratchpad rows, {hw.sp_rows // 2} there")
+        problems.append(f"conv tile {work.tile}: needs {spad} scratchpad rows, half of it has {hw.sp_rows // 2}")
     if acc > hw.acc_rows // 2:
-        problems.append(f"conv tile {work.tile}: needs {acc} accumulator rows, {hw.acc_rows // 2} there")
+        problems.append(f"conv tile {work.tile}: needs {acc} accumulator rows, half of it has {hw.acc_rows // 2}")
     if problems:
         raise InputError([f"{problem}; a legal tile: {nearest}" for problem in problems])
     return work.tile
 
 
 class ConvSearch(NamedTuple):
-    """The library's tile of a convolution, and the turns of its three loops that changed it."""
+    """The library's tile of a convolution, and the iterations of its three loops that changed it."""
 
     tile: ConvTile
     passes: int
@@ -121,7 +121,7 @@ def search_conv_tile(work: Conv, hw: Hardware) -> ConvSearch:
         passes += 1
         if tile == least:
             raise InputError(f"conv {work.in_rows}x{work.in_cols}: not even one output pixel fits this machine")
-        # Narrow columns are spared while rows can shrink: they feed the array.
+        # Narrow columns are not shrunk while rows can be, because columns feed the array.
         spared = tile[POOLED_COLS] <= hw.dim and tile[POOLED_ROWS] > 1
         candidates = [i for i in range(len(tile)) if not (i == POOLED_COLS and spared) and tile[i] > least[i]]
         largest = max(candidates, key=lambda i: (tile[i], -i))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from sim.lower.work import Work
 
 ALL_UNITS = "gemmini_sparse"
-"""The preset that has every unit."""
+"""The preset with every unit."""
 
 Place = Callable[[int], int]
-"""Gives the DRAM address of a new tensor of some bytes."""
+"""Allocator: returns the DRAM address of a new tensor of the given bytes."""
 
 
 @dataclass(frozen=True)

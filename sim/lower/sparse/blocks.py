@@ -1,11 +1,11 @@
-"""B of a sparse product as the array meets it: blocks of at most DIM packed rows, and the part of A that each uses.
+"""B of a sparse product as the array uses it: blocks of at most DIM packed rows, and the part of A for each.
 
-One description serves all schemes that skip. In a *block-sparse* B a block is DIM rows of K, there or not. In a
-*packed* B zeros were squeezed out along K: the K axis is cut into groups of ``depth`` elements, whose activations
-come in together (``fetch`` scratchpad rows at once); of a group only the rows that hold a value anywhere in the
-block column are kept, and each PE picks its activation by an index. Group s may then have up to ``fetch`` blocks per
-block column, numbered q = s * fetch, s * fetch + 1, ... *Stored* blocks are expanded on the way into the scratchpad:
-they take fewer bits in DRAM than rows and columns say.
+All schemes that skip use this description. In a *block-sparse* B a block is DIM rows of K, present or not. In a
+*packed* B zeros are removed along K: the K axis is cut into groups of ``depth`` elements, whose activations are fetched
+together (``fetch`` scratchpad rows at once); of a group only the rows with a value anywhere in the block column are
+kept, and each PE selects its activation by an index. Group s may then have up to ``fetch`` blocks per block column,
+numbered q = s * fetch, s * fetch + 1, ... *Stored* blocks are expanded on the way into the scratchpad:
+they take fewer bits in DRAM than their rows and columns.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Blocks:
     """Blocks of B by (q, j).
 
     ``rows``: rows in use, 0 = no block. ``index_bits``: bits of index of each block, or None for a bitmap of blocks.
-    ``stored_bits``: bits of each block in DRAM, or None where blocks lie there as they are used. ``circulant``: they
-    are circulants of that size, of elements of ``value_bits``.
+    ``stored_bits``: bits of each block in DRAM, or None if blocks are stored as they are used. ``circulant``: size of
+    stored circulants, with elements of ``value_bits``.
     """
 
     dim: int
@@ -59,13 +59,13 @@ class Blocks:
 
     @cached_property
     def mask(self) -> Mask:
-        """[Q, J]: where there is a block."""
+        """bool[Q, J]: whether there is a block."""
         found: Mask = self.rows > 0
         return found
 
     @property
     def dense(self) -> bool:
-        """Whether this is an ordinary product: every block there, as it is, in its place."""
+        """Whether this is an ordinary product: every block present, unpacked."""
         return self.fetch == 1 and self.index_bits is None and self.stored_bits is None and bool(self.mask.all())
 
     @property
@@ -77,7 +77,7 @@ class Blocks:
 
     @property
     def aligned(self) -> bool:
-        """Whether blocks of A lie DIM elements apart, those of neighbouring groups included."""
+        """Whether blocks of A are DIM elements apart, those of neighbouring groups included."""
         return self.depth == self.fetch * self.dim
 
     def a_column(self, k: int) -> int:
@@ -85,13 +85,13 @@ class Blocks:
         return k // self.fetch * self.depth + k % self.fetch * self.dim
 
     def a_width(self, k: int) -> int:
-        """Return the elements of K in block ``k`` of A; 0 where the group or the matrix has ended."""
+        """Return the elements of K in block ``k`` of A; 0 beyond the end of the group or the matrix."""
         inside = min(self.dim, self.depth - k % self.fetch * self.dim, self.k - self.a_column(k))
         return max(0, inside)
 
     @cached_property
     def _inside(self) -> Mask:
-        """[Q]: which blocks of A have any element."""
+        """bool[Q]: whether a block of A has any element."""
         return np.array([self.a_width(k) > 0 for k in range(self.shape[0])])
 
     def a_group(self, group: int) -> int:

@@ -1,14 +1,13 @@
 """Products with a block-sparse B: zero blocks cost no load, no preload and no compute.
 
-Without a tile of its own the product is cut as `sim.lower.sparse.plan` finds best, loop order included. Per tile, each
-row k of B comes as runs of adjacent non-zero blocks, of A only the columns that some block of B needs; per
-non-zero block one preload and one compute per row of output blocks. Columns of C without any block are
-zeroed from address 0 (or hold the bias). The cut: `sim.lower.sparse.plan`; the order in which
-commands are offered: `sim.lower.sparse.merge`.
+Without a given tile the cut and the loop order are chosen by `sim.lower.sparse.plan`. Per tile, each row k of B is
+loaded as runs of adjacent non-zero blocks, of A only the columns that some block of B needs; per non-zero block one
+preload and one compute per row of output blocks. Columns of C without any block are zeroed from address 0 (or hold the
+bias). The cut: `sim.lower.sparse.plan`; the order in which commands are offered: `sim.lower.sparse.merge`.
 
-The block index has to be fetched like everything else: a bitmap, one bit per block of B, column by column
-of blocks, each column padded to whole bytes (`index_bytes`). The columns of a part of B are loaded as
-scratchpad rows in front of the part's blocks, every time the part is loaded.
+The block index is loaded, too: a bitmap, one bit per block of B, column by column
+of blocks, each column padded to whole bytes (`index_bytes`). The columns of a part of B are loaded as scratchpad rows
+before the part's blocks, every time the part is loaded.
 """
 
 from __future__ import annotations
@@ -38,17 +37,17 @@ def index_bytes(mask: Sequence[Sequence[bool]]) -> int:
 
 
 def check(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> None:
-    """Raise InputError for what the explicit program cannot do, on top of the rules of dense products."""
+    """Raise InputError for fields that the explicit program does not support, beyond the rules of dense products."""
     product = work.matmul
     matmul.check(product, hw)
     _, blocks_j, blocks_k = matmul_blocks(product, hw.dim)
     problems = FORMS[type(work)].problems(work, (blocks_k, blocks_j), hw)
     if product.transpose_a or product.transpose_b:
-        problems.append("transposed operands are not skipped blockwise; store A and B plainly")
+        problems.append("blocks of transposed operands are not skipped; store A and B untransposed")
     if product.dataflow != "WS":
         problems.append(f"dataflow {product.dataflow}: zero blocks are skipped with WS only")
     if product.activation in ("layernorm", "softmax"):
-        problems.append(f"activation {product.activation!r} needs whole rows of C; run it as an operator of its own")
+        problems.append(f"activation {product.activation!r} needs whole rows of C; run it as a separate operator")
     if problems:
         where = f"block-sparse matmul {product.m}x{product.n}x{product.k}: "
         raise InputError([where + problem for problem in problems])
@@ -70,12 +69,12 @@ def _rows_problems(work: PackedMatmul, wanted: tuple[int, int], hw: Hardware) ->
     elif not 0 <= min(map(min, work.rows)) <= max(map(max, work.rows)) <= most:
         problems.append(f"packed rows of a group must be 0 to {most}")
     if work.fetch_rows > hw.sparsity.fetch_rows:
-        problems.append(f"fetch_rows {work.fetch_rows}; this array takes {hw.sparsity.fetch_rows} at once")
+        problems.append(f"fetch_rows {work.fetch_rows}; this array takes {hw.sparsity.fetch_rows} at a time")
     return problems
 
 
 class Form(NamedTuple):
-    """B of one kind of work item: its blocks, and the problems with them where B has the given number of blocks."""
+    """B of one kind of work item: its blocks, and their problems for a B with the given number of blocks."""
 
     blocks: Callable[[Any, Hardware], Blocks]
     problems: Callable[[Any, tuple[int, int], Hardware], list[str]]
@@ -93,7 +92,7 @@ def describe(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> Blocks:
 
 
 def layout(work: PackedMatmul, hw: Hardware) -> Filled:
-    """Return where the loads of a packed product lie; `sim.functional.weights` writes what lies there.
+    """Return the DRAM addresses of the loads of a packed product, at which `sim.functional.weights` writes the data.
 
     Raises InputError as `lower_blocksparse`.
     """
@@ -104,7 +103,7 @@ def layout(work: PackedMatmul, hw: Hardware) -> Filled:
 def lower_blocksparse(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> Program:
     """Return the program; a mask without a zero block gives the ordinary dense program.
 
-    Raises InputError for what the machine, the library or the explicit program refuses.
+    Raises InputError if the machine, the library or the explicit program refuses the item.
     """
     check(work, hw)
     blocks = describe(work, hw)

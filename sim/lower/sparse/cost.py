@@ -1,6 +1,6 @@
-"""Estimates of the cost of loading under a mask, by which a cut is chosen.
+"""Estimates of the cost of loading under a mask, used to choose a cut.
 
-They decide which program is emitted, never how long it takes.
+They influence the choice of the program, not its simulated time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class LoadCost:
 
     @cached_property
     def bridge(self) -> int:
-        """Widest gap of unneeded blocks that is cheaper to load than to start another request for."""
+        """Widest gap of unneeded blocks whose loading is cheaper than another request."""
         gap = 0
         while gap + 2 < self.group and self.row_cycles(gap + 3) <= 2 * self.row_cycles(1):
             gap += 1
@@ -72,14 +72,16 @@ class Profile:
         return self._sums[width]
 
     def _row_loads(self, width: int, firsts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Cycles of loading the non-zero blocks of each row k, by part of ``width`` columns: [part, k]."""
+        """Return the cycles of loading the non-zero blocks of each row k, by part of ``width`` columns: [part, k]."""
         group = self.cost.group
         lasts = np.minimum(firsts + width, self.mask.shape[1])
         groups_n = -(-lasts // group) - firsts // group
         groups = np.empty((len(firsts), len(self.mask), int(groups_n.max())))
         group_cycles(self.cost.record, self.mask, width, group, self.dim, groups)
         sums = np.empty(groups.shape[:2])
-        for n in np.unique(groups_n):  # sums of equally many numbers each: numpy's order of adding hangs on it
+        for n in np.unique(
+            groups_n
+        ):  # sums of equally many numbers each, because numpy's order of adding depends on the count
             parts = groups_n == n
             sums[parts] = groups[parts, :, :n].sum(axis=2)
         return sums

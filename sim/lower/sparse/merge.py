@@ -1,4 +1,4 @@
-"""One program order out of three streams of items: the door to `sim.lower.sparse.compiled.merge`."""
+"""One program order out of three streams of items: calls `sim.lower.sparse.compiled.merge`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sim.isa.commands import COMMAND, Program
 from sim.lower.sparse.compiled.merge import merged
 
 Items = npt.NDArray[np.void]
-"""Array of `sim.lower.sparse.compiled.merge.ITEM`."""
+"""Array of records `sim.lower.sparse.compiled.merge.ITEM`."""
 
 LOAD_TAIL_CYCLES = 20
-"""Completion of a load behind its last request, beyond the memory's latency (rtl README: L + 21 + beats)."""
+"""Cycles from a load's last request to its completion, beyond the memory's latency (rtl README: L + 21 + beats)."""
 RESULT_TAIL_CYCLES = 6
-"""Result of a compute behind its last row, beyond mesh latency and scratchpad pipeline (addendum D1)."""
+"""Cycles from a compute's last row to its result, beyond mesh latency and scratchpad pipeline (addendum D1)."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""The cut of a block-sparse product: tile, loop order, and the place of each part of A and B over time.
+"""The cut of a block-sparse product: tile, loop order, and the address of each part of A and B over time.
 
-A *part* is what one tile needs of A (rows i0, depth k0) or of B (columns j0, depth k0). Parts live in one
-slot, or in two that alternate, so that loads of the next part overlap with computes of the present one; a
-part that is still in a slot when it comes round again is not loaded again. Only blocks of B that are not
-zero take room, and of A only columns that some block of B needs. The choice among candidate cuts uses rough
-time estimates; they decide which program is emitted, never how long it takes.
+A *part* is the portion of A (rows i0, depth k0) or of B (columns j0, depth k0) for one tile. Parts are in one slot, or
+in two that alternate, so that loads of the next part overlap with computes of the current one; a part that is still in
+a slot at its next use is not loaded again. Only non-zero blocks of B take room, and of A only columns that some block
+of B needs. Candidate cuts are compared by rough time estimates, which influence the choice of the program, not its
+simulated time.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ AXES = {order: np.array(["ijk".index(axis) for axis in order]) for order in ("ij
 """Numbers of the axes by loop order, outermost first."""
 
 SHARED_BANK_SLOWDOWN = 2.0
-"""A and B in one single-ported bank take turns: 32 instead of 16 cycles per pair (rtl README, compute
+"""Slowdown of A and B in one single-ported bank, which take turns.
+
+32 instead of 16 cycles per pair (rtl README, compute
 rules).
 """
 
 ABOUT_EQUAL = 1.02
-"""Estimates this close say nothing about which plan is faster; bytes loaded, which cost energy, decide then."""
+"""Relative difference of estimates below which the plan with fewer loaded bytes, hence less energy, is chosen."""
 
 DEPTHS_TRIED = 4
-"""Depths of a tile that are estimated, from the largest that fits downwards: a shallow first part starts
-sooner.
+"""Number of tile depths that are estimated, from the largest that fits downwards: a shallow first part starts sooner.
 """
 
 

@@ -1,15 +1,15 @@
-"""Products of which only chosen parts are computed, from weights several of which lie in each PE.
+"""Products of which only chosen parts are computed, with several weights in each PE.
 
-Of ``picks`` "outputs" (scores) a window of keys lies in the array, transposed on the way in; each query is streamed
-once per sub-row, that is per DIM of its chosen keys, and what comes out are those scores and no others. Of ``picks``
-"inputs" (context, or activations of an N:M pattern) a window of rows of B lies there; a streamed sub-row holds DIM
-packed values, each of which meets the row of B that its index says. In either case a window is ``resident`` blocks of
-weights, preloaded one after another into the second register of each PE while the window before is at work
-(`pairs`); what is left over is preloaded alone.
+With ``picks`` "outputs" (scores) the array holds a window of keys, transposed on the way in; each query is streamed
+once per sub-row, that is per DIM of its chosen keys, and only those scores are computed. With ``picks`` "inputs"
+(context, or activations of an N:M pattern) the array holds a window of rows of B; a streamed sub-row has DIM packed
+values, each multiplied with the row of B that its index names. In both cases a window is ``resident`` blocks of
+weights, preloaded one after another into the second register of each PE while the previous window is used (`pairs`);
+the remaining ones are preloaded without a compute.
 
 The cut: `sim.lower.sparse.sampled_plan`. Sub-rows of all rows of a tile follow each other without gaps; their results
-go to the rows that the index says, so a command's result is named as all that it may touch. The programs cannot run on
-the RTL: it has one weight per PE, and no index.
+go to the rows that the index names, so a command names the range of all rows that it may write. The programs cannot run
+on the RTL: it has one weight per PE, and no index.
 """
 
 from __future__ import annotations
@@ -31,23 +31,25 @@ from sim.lower.work import SampledMatmul
 
 
 def check(work: SampledMatmul, hw: Hardware) -> None:
-    """Raise InputError for everything the program or the machine refuses, all at once."""
+    """Raise InputError if the program or the machine refuses the item (all problems in one error)."""
     product, problems = work.matmul, []
     matmul.check(product, hw)
     stored = {"outputs": True, "inputs": False}[work.picks]
     if product.transpose_a or product.transpose_b != stored:
-        problems.append(f"picked {work.picks} need A as it is and B {'transposed' if stored else 'as it is'}")
+        problems.append(f"picked {work.picks} need A untransposed and B {'transposed' if stored else 'untransposed'}")
     if product.dataflow != "WS":
-        problems.append(f"dataflow {product.dataflow}: several weights lie in a PE with WS only")
+        problems.append(f"dataflow {product.dataflow}: a PE holds several weights with WS only")
     if work.picks == "outputs" and (product.activation != "softmax" or product.bias != "none" or product.full_c):
         problems.append(
             "chosen scores leave through the array's softmax (features.normalizations and nonlinear_activations), "
             "without bias, in input type"
         )
     if work.picks == "inputs" and product.activation in ("softmax", "layernorm"):
-        problems.append(f"activation {product.activation!r} needs whole rows of C; run it as an operator of its own")
+        problems.append(f"activation {product.activation!r} needs whole rows of C; run it as a separate operator")
     if hw.dim != hw.side:
-        problems.append("PEs that split hold no weights to pick among in their parts; leave out their [[precision]]")
+        problems.append(
+            "the parts of PEs that split cannot select among several weights; leave out their [[precision]]"
+        )
     if work.resident > hw.sparsity.resident_weights:
         problems.append(f"{work.resident} weights per PE; this array holds {hw.sparsity.resident_weights}")
     wide = product.n if work.picks == "outputs" else product.k
@@ -60,7 +62,7 @@ def check(work: SampledMatmul, hw: Hardware) -> None:
 
 
 def lower_sampled(work: SampledMatmul, hw: Hardware) -> Program:
-    """Return the program. Raises InputError for what the machine or the program refuses."""
+    """Return the program. Raises InputError if the machine or the program refuses the item."""
     check(work, hw)
     cut = choose_cut(work, hw)
     stream = Stream(hw)
@@ -73,13 +75,13 @@ def lower_sampled(work: SampledMatmul, hw: Hardware) -> Program:
 def sampled_counters(
     work: SampledMatmul, program: Program, hw: Hardware, counters: Mapping[str, int]
 ) -> dict[str, int]:
-    """Return the timing core's counters with what its commands do not say of an index: rows read and sums written."""
+    """Return the timing core's counters corrected for the index, which no command shows: rows read and sums written."""
     reads = counters["SPAD_READ_ROWS"] + index_reads(work, program, hw)
     return {**counters, "SPAD_READ_ROWS": reads, **sums_written(work, program, counters)}
 
 
 def index_reads(work: SampledMatmul, program: Program, hw: Hardware) -> int:
-    """Return the scratchpad rows of index that are read beside the streamed rows: the timing core counts none."""
+    """Return the scratchpad rows of index that are read with the streamed rows: the timing core counts none."""
     funct, operand = program["funct"], program["rs1"]
     computes = (funct == Funct.COMPUTE_PRELOADED) | (funct == Funct.COMPUTE_ACCUMULATED)
     streamed = computes & (local_address(operand) != GARBAGE_ADDRESS)
@@ -90,9 +92,9 @@ def index_reads(work: SampledMatmul, program: Program, hw: Hardware) -> int:
 def sums_written(work: SampledMatmul, program: Program, counters: Mapping[str, int]) -> dict[str, int]:
     """Return the accumulator rows that are written, and added to, as counters: those of sub-rows and of the bias.
 
-    The timing core writes every row that comes out of the array, up to those a command names; here these are all it may
-    touch, and rows that pass beside weights with nothing streamed go nowhere. With a bias every result is added to, so
-    what the core wrote without adding is the bias.
+    The timing core writes every row that comes out of the array, up to the rows that a command names; here a command
+    names all rows that it may write, and rows that pass during a preload without a stream are not written. With a bias
+    every result is added, so the rows that the core wrote without adding are the bias.
     """
     streams = np.flatnonzero((program["funct"] == Funct.PRELOAD) & (local_address(program["rs2"]) != GARBAGE_ADDRESS))
     fed = operand_rows(program["rs1"][streams + 1])

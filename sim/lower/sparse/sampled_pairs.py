@@ -1,4 +1,4 @@
-"""Weights and rows that meet in a sampled product, and the preloads and computes that bring them together."""
+"""Preloads and computes of a sampled product: which weights are multiplied with which rows."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sim.lower.sparse.merge import Items
 def pairs(met: Met, dim: int, *, outputs: bool) -> tuple[Items, npt.NDArray[np.int64]]:
     """Return preloads and computes, and the step of each.
 
-    A group's weights but the last come in beside chunks of the group before; where it has too few, alone.
+    A group's weights but the last are preloaded during chunks of the previous group; if it has too few, by themselves.
     """
     chunks, weights = met.chunks, met.weights
     steps, held, streamed = met.groups.T
     ends = held.cumsum()
-    after = np.append(held[1:] - 1, 0)  # weights of the next group that come in ahead of it
+    after = np.append(held[1:] - 1, 0)  # weights of the next group that are preloaded ahead of it
     alone = np.where(np.arange(len(held)) == 0, held - 1, 0)
     left = np.maximum(0, after - (streamed - 1)) * (after > 0)
     total = alone + streamed + left
@@ -43,7 +43,7 @@ def pairs(met: Met, dim: int, *, outputs: bool) -> tuple[Items, npt.NDArray[np.i
 
 
 def _preloads(weights: npt.NDArray[np.int64], dim: int) -> Items:
-    """Return items of preloads alone; ``weights``: int64[., 4], local address, shape, loads."""
+    """Return items of preloads without computes; ``weights``: int64[., 4], local address, shape, loads."""
     items = np.zeros(len(weights), ITEM)
     items["commands"], items["funct"] = 1, Funct.PRELOAD
     items["rs1"] = local_operand(weights[:, 0], weights[:, 1], weights[:, 2])
@@ -57,7 +57,7 @@ def _pair_items(
     chunks: npt.NDArray[np.int64], weights: npt.NDArray[np.int64], ride: npt.NDArray[np.int64],
     switch: npt.NDArray[np.bool_], shape: tuple[int, bool],
 ) -> Items:  # fmt: skip
-    """Return items of a preload and a compute; ``ride``: the weights that come in with each chunk, -1 = none.
+    """Return items of a preload and a compute; ``ride``: the weights that are preloaded during each chunk, -1 = none.
 
     ``shape``: side of the array, whether scores are picked.
     """

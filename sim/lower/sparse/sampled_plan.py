@@ -1,10 +1,10 @@
-"""The cut of a sampled product: the rows, features and windows of each step, and where each part lies.
+"""The cut of a sampled product: the rows, features and windows of each step, and the address of each part.
 
-*Features* are the columns that B has beside the keys: K of scores, N of a context. A step takes a block of rows, a
-range of features and a range of windows. What it needs of A and of B is a *part*; parts of each side live in one slot,
-or in two that alternate, and one that still lies in its slot is not loaded again. What it adds to of C is a *tile*,
-in one half of the accumulator. The choice among cuts rests on rough times; they decide which program is emitted, never
-how long it takes.
+*Features* are the other dimension of B than the keys: K of scores, N of a context. A step computes a block of rows, a
+range of features and a range of windows. The portion of A or of B for a step is a *part*; parts of each side are in one
+slot, or in two that alternate, and one that is still in its slot is not loaded again. The portion of C for a step is a
+*tile*, in one half of the accumulator. Cuts are compared by rough times, which influence the choice of the program, not
+its simulated time.
 """
 
 from __future__ import annotations
@@ -30,19 +30,21 @@ SOFTMAX_CYCLES = (19.0, 2.5)
 """Cycles per row, and per block of it, through the normaliser: measured on `gemmini_sparse` at 128 and 512 tokens."""
 
 SLOTS = 2
-"""Of either operand: one part is used while the next is loaded."""
+"""Slots of either operand: one part is used while the next is loaded."""
 
 CUTS_TRIED = 64
-"""Cuts that fit and are estimated."""
+"""Number of cuts that are estimated."""
 
 HELD_UP = 0.5
-"""Share of the time of loads that shows nevertheless: they begin late, and hold up computes that read their bank."""
+"""Share of the time of loads that is not hidden: loads begin late, and delay computes that read their bank."""
 
 
 @dataclass(frozen=True)
 class IndexLoad:
-    """One load of index: its first line in DRAM (a scratchpad row of bytes), its first row behind the part's, blocks,
-    rows. Of several blocks row r has ``blocks`` neighbouring lines, one for each.
+    """One load of index.
+
+    Its first line in DRAM (a scratchpad row of bytes), its first row relative to the part's, blocks, rows. With several
+    blocks row r has ``blocks`` neighbouring lines, one for each.
     """
 
     line: int
@@ -69,7 +71,7 @@ class Shape:
 
     @cached_property
     def longest(self) -> tuple[int, ...]:
-        """Sub-rows of the fullest row of each block of rows: what the block takes in columns."""
+        """Sub-rows of the fullest row of each block of rows: the columns that the block takes."""
         totals = self.counts.sum(axis=1)
         return tuple(max(1, int(totals[i : i + self.dim].max())) for i in range(0, self.m, self.dim))
 
@@ -91,32 +93,35 @@ class Shape:
         return self._columns[key]
 
     def a_windows(self, windows: range) -> range:
-        """Return the windows whose index a part of A brings: queries, which stay while keys pass, that of all."""
+        """Return the windows whose index is loaded with a part of A.
+
+        All windows for queries, which stay while keys change.
+        """
         return range(self.windows) if self.outputs else windows
 
     def places(self, block: int, features: range) -> int:
-        """Return the accumulator rows that the results of a block of rows take."""
+        """Return the accumulator rows of the results of a block of rows."""
         return (self.longest[block] if self.outputs else len(features)) * self.dim
 
     def sub_rows(self, rows: range, window: int) -> npt.NDArray[np.int64]:
-        """Return int64[2, sub-rows]: the row of each sub-row of some rows in a window, and its place in the row."""
+        """Return int64[2, sub-rows]: the row of each sub-row of some rows in a window, and its position in the row."""
         counts = self.counts[rows.start : rows.stop, window]
         owners = np.repeat(np.asarray(rows), counts)
         number = np.arange(len(owners)) - np.repeat(counts.cumsum() - counts, counts)
         return np.stack([owners, self.before[owners, window] + number])
 
     def index_edge(self, window: int) -> int:
-        """Return the bits of a row's index before a window; behind the last one those that fill its last byte too."""
+        """Return the bits of a row's index before a window; after the last window with the padding of its last byte."""
         whole = self.work.index_row_bytes * BITS_PER_BYTE
         return whole if window == self.windows else min(window * self.work.index_bits, whole)
 
     def index_bits(self, rows: range, windows: range) -> tuple[int, int]:
-        """Return (first bit, bits) of the index of some rows in some windows: parts lie one behind the other."""
+        """Return (first bit, bits) of the index of some rows in some windows; parts are stored one after the other."""
         first, last = (len(rows) * self.index_edge(edge) for edge in (windows.start, windows.stop))
         return rows.start * self.work.index_row_bytes * BITS_PER_BYTE + first, last - first
 
     def index_loads(self, blocks: range, windows: range, group: int) -> Iterator[IndexLoad]:
-        """Yield the loads that bring the index of a part as whole scratchpad rows; ``group``: blocks of a request."""
+        """Yield the loads of the index of a part as whole scratchpad rows; ``group``: blocks of a request."""
         first, size = self.index_bits(self.elements(blocks), windows)
         row_bits = self.hw.sp_row_bytes * BITS_PER_BYTE
         line, last, local = first // row_bits, blocks_of(first + size, row_bits), 0
@@ -134,7 +139,7 @@ class Shape:
         return self._a_rows[blocks, windows]
 
     def index_rows(self, blocks: range, windows: range) -> int:
-        """Return the scratchpad rows of a part's index; the first and the last may hold others' bytes too."""
+        """Return the scratchpad rows of a part's index; the first and the last may contain bytes of other parts."""
         size = self.index_bits(self.elements(blocks), windows)[1]
         return blocks_of(size, self.hw.sp_row_bytes * BITS_PER_BYTE) + 1
 
@@ -156,9 +161,9 @@ class Step:
 
 
 class Parts:
-    """Parts of one side in the order of loading, in two slots: a new one takes the place of that used longest ago.
+    """Parts of one side in the order of loading, in two slots: a new part replaces the least recently used one.
 
-    Never that of the step before: its last computes already bring in the next weights.
+    The part of the previous step is never replaced: its last computes already preload the next weights.
     """
 
     def __init__(self) -> None:
@@ -168,7 +173,7 @@ class Parts:
         self._held: list[int] = []
 
     def take(self, key: object) -> int:
-        """Return the part of this key that is there, or a new one."""
+        """Return the part of this key in a slot, or a new one."""
         part = next((held for held in self._held if self.keys[held] == key), len(self.keys))
         if part < len(self.keys):
             self._held.remove(part)
@@ -194,7 +199,7 @@ class Cut:
 
 @lru_cache(maxsize=64)
 def choose_cut(work: SampledMatmul, hw: Hardware) -> Cut:
-    """Return the cut that promises to be the shortest. Raises InputError where not even the smallest finds room."""
+    """Return the cut with the shortest estimate. Raises InputError if not even the smallest fits."""
     shape = Shape(work, hw)
     found = [(estimate(cut, shape), number, cut) for number, cut in enumerate(_cuts(shape))]
     if found:
@@ -202,10 +207,12 @@ def choose_cut(work: SampledMatmul, hw: Hardware) -> Cut:
     product = work.matmul
     places, half = max(shape.longest) * hw.dim if shape.outputs else hw.dim, hw.acc_rows // 2
     if places > half:
-        reason = f"the sub-rows of {hw.dim} rows take {places} accumulator rows, half of it has {half}; take a larger "
+        reason = f"the sub-rows of {hw.dim} rows take {places} accumulator rows, half of it has {half}; use a larger "
         reason += "accumulator.capacity or a lower density"
     else:
-        reason = f"{hw.sp_rows} scratchpad rows hold no two windows of weights and the rows streamed past them; take "
+        reason = (
+            f"{hw.sp_rows} scratchpad rows do not hold two windows of weights and the rows streamed past them; use "
+        )
         reason += "a larger scratchpad.capacity"
     raise InputError(f"sampled matmul {product.m}x{product.n}x{product.k}: {reason}")
 
@@ -239,7 +246,7 @@ def _ranges(count: int, size: int) -> list[range]:
 
 
 def _cut(shape: Shape, rows: list[range], features: list[range], windows: list[range]) -> Cut | None:
-    """Return the cut into these pieces, or None where it does not fit."""
+    """Return the cut into these pieces, or None if it does not fit."""
     hw, resident = shape.hw, shape.work.resident
     b_rows = len(windows[0]) * resident * len(features[0]) * hw.dim
     if b_rows > hw.sp_rows or any(
@@ -267,9 +274,9 @@ def _cut(shape: Shape, rows: list[range], features: list[range], windows: list[r
 
 
 def _slots(sizes: tuple[int, ...], hw: Hardware) -> tuple[int, ...] | None:
-    """Return where slots of these rows begin, each in banks of its own where there is room; None if there is none.
+    """Return the first rows of slots of these sizes, each in banks of its own if possible; None if they do not fit.
 
-    Loads into a single-ported bank and reads from it hold each other up.
+    Loads into a single-ported bank and reads from it delay each other.
     """
     starts = {
         unit: tuple(accumulate((blocks_of(size, unit) * unit for size in sizes), initial=0))
@@ -279,7 +286,10 @@ def _slots(sizes: tuple[int, ...], hw: Hardware) -> tuple[int, ...] | None:
 
 
 def estimate(cut: Cut, shape: Shape) -> float:
-    """Return a rough length: the busiest of loads, computes and stores, the first load and the last store alone."""
+    """Return a rough length in cycles.
+
+    The largest of loads, computes and stores, plus the first load and the last store.
+    """
     hw, dim, cost = shape.hw, shape.dim, LoadCost(shape.hw)
     loads = []
     for before, step in pairwise([None, *cut.steps]):

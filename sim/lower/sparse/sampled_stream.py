@@ -26,7 +26,10 @@ from sim.lower.tiling import blocks_of
 from sim.lower.work import SampledMatmul
 
 NORM_CYCLES = 2
-"""Estimated cycles of a store through the normaliser beyond one per block; of 0 to 10 the one that ends soonest."""
+"""Estimated cycles of a store through the normaliser beyond one per block.
+
+Chosen among 0 to 10 for the shortest programs.
+"""
 
 Numbers = npt.NDArray[np.int64]
 
@@ -40,19 +43,22 @@ class Walked:
     stored: Numbers
 
     def stores_before(self, tiles: Numbers) -> Numbers:
-        """Return how many stores must precede work on a tile: those of the tile two before, in the same half."""
+        """Return the number of stores that must precede work on a tile.
+
+        Those of the tile two before, in the same half.
+        """
         earlier = np.searchsorted(self.steps[:, -1], tiles - 2, side="right")
         return np.append(0, self.stored)[earlier]
 
 
 def streams(work: SampledMatmul, cut: Cut, hw: Hardware) -> Streams:
-    """Return loads, computes and stores, each with what it waits for."""
+    """Return loads, computes and stores, each with the counts of items that must precede it."""
     walked = walk(work, cut, hw)
     met = walked.met
     computes, belongs = pairs(met, hw.dim, outputs=work.picks == "outputs")
     ends = np.searchsorted(belongs, np.arange(len(cut.steps)), side="right")
-    # A slot is free again behind the last step that used what lay there, half of the accumulator behind the stores of
-    # the tile before last.
+    # A slot is free again after the last step that used its contents, a half of the accumulator after the stores of the
+    # tile before the previous one.
     step, tile = met.waits[:, 0], met.waits[:, 1]
     met.loads["computes"] = np.where(step >= 0, ends[step], 0)
     met.loads["stores"] = walked.stores_before(tile)
@@ -107,7 +113,10 @@ def _sizes(shape: Shape, hw: Hardware) -> Items:
 
 
 def _slots(shape: Shape, cut: Cut) -> records.Slots:
-    """Return where parts lie, and room for what lies there; a cut's parts are numbered in the order of loading."""
+    """Return the addresses of parts, and arrays for their contents.
+
+    A cut's parts are numbered in the order of loading.
+    """
     sides = []
     for parts, used in ((cut.a_parts, [s.a_part for s in cut.steps]), (cut.b_parts, [s.b_part for s in cut.steps])):
         last_use = dict(zip(used, range(len(used)), strict=True))
@@ -131,7 +140,7 @@ def _chunks(shape: Shape, steps: Numbers) -> Numbers:
 
 
 def _room(shape: Shape, cut: Cut, steps: Numbers, chunks: Numbers) -> records.Met:
-    """Return room for all that a walk may write: bounds, not counts."""
+    """Return arrays large enough for everything that a walk may write: upper bounds, not counts."""
     work, hw, product = shape.work, shape.hw, shape.work.matmul
     rows, features = steps[:, 1] - steps[:, 0], steps[:, 3] - steps[:, 2]
     groups = int(((chunks > 0).sum(axis=1) * features).sum())

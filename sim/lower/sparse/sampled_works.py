@@ -25,21 +25,22 @@ if TYPE_CHECKING:
 
 
 def attention(chosen: Chosen, op: Op, works: Sequence[Matmul], kept: Sequence[Operand], hw: Hardware) -> Applied:
-    """Return a product by chosen scores, or of them. ``kept``: where each head's bits lie.
+    """Return a product whose result or operand is chosen scores. ``kept``: address of each head's bits.
 
-    Raises InputError naming the options that a machine lacks, and what finds no room.
+    Raises InputError naming the options that a machine lacks, or the parts that do not fit.
     """
     support = hw.sparsity
     if hw.words is not None and hw.dim != hw.side:
         raise InputError(
-            f"chosen scores in {hw.words.a_type} x {hw.words.b_type}: a PE that splits would pick among the weights of "
+            f"chosen scores in {hw.words.a_type} x {hw.words.b_type}: a PE that splits would select among the "
+            f"weights of "
             f"each of its {hw.words.parts**2} parts, and {hw.name} has no wires for that (nearest: name others in "
             '[[precision]], array.pe = "fixed" or "bit_serial", or scheme = "skip")'
         )
     if not support.pack_and_split:
         raise InputError(
-            f"chosen scores need a unit that packs them and PEs that pick among several weights, which {hw.name} has "
-            "not (--set sparsity.pack_and_split=true --set sparsity.resident_weights=4 --set "
+            f"chosen scores need a unit that packs them and PEs that select among several weights, which {hw.name} "
+            "lacks (--set sparsity.pack_and_split=true --set sparsity.resident_weights=4 --set "
             f'sparsity.resident_reach="line", or --hw {ALL_UNITS}; scheme = "skip" needs neither)'
         )
     resident, reach = support.resident_weights, support.resident_reach
@@ -55,12 +56,14 @@ def attention(chosen: Chosen, op: Op, works: Sequence[Matmul], kept: Sequence[Op
         sampled.check(item, hw)
         choose_cut(item, hw)
     done = int(chosen.masks.sum()) * (op.mnk[2] if chosen.picks == "outputs" else op.mnk[1])
-    stored = len(items) * queries * index_row if chosen.picks == "outputs" else 0  # the bits lie there once
+    stored = (
+        len(items) * queries * index_row if chosen.picks == "outputs" else 0
+    )  # the bits of all heads are stored once
     return Applied(tuple(items), done, done, "sampled", stored)
 
 
 def wanted(rule: ZeroRule, hw: Hardware) -> bool:
-    """Whether a rule for activations asks for packed ones: by name, or as N:M on a machine that can."""
+    """Whether a rule for activations requests packing: by name, or as N:M on a machine that supports it."""
     if rule.scheme:
         return rule.scheme == "select"
     return rule.pattern == "nm" and lacks(rule, hw) is None
@@ -75,16 +78,16 @@ def lacks(rule: ZeroRule, hw: Hardware) -> str | None:
         return None
     line = "" if keep == 1 else ' --set sparsity.resident_reach="line"'
     return (
-        f"{rule} needs PEs that pick among {of} weights: sparsity.resident_weights = "
+        f"{rule} needs PEs that select among {of} weights: sparsity.resident_weights = "
         f"{support.resident_weights}, resident_reach = {support.resident_reach!r} on {hw.name} (nearest: --set "
         f"sparsity.resident_weights={needed}{line}, or --hw {ALL_UNITS})"
     )
 
 
 def activations(rule: ZeroRule, op: Op, works: Sequence[Matmul], hw: Hardware, place: Place) -> Applied:
-    """Return a product whose A lies there with N of each M values along K, and an index for each.
+    """Return a product whose A is stored with N of each M values along K, and an index for each.
 
-    Raises InputError for what the machine lacks, and for groups that do not fill a row of PEs evenly.
+    Raises InputError for units that the machine lacks, and for groups that do not fill a row of PEs evenly.
     """
     if reason := lacks(rule, hw):
         raise InputError(reason)

@@ -1,4 +1,4 @@
-"""What the sizes of block-sparse and of sampled products have in common: the product as it lies in memory."""
+"""Common sizes of block-sparse and sampled products: the product's layout in memory."""
 
 from __future__ import annotations
 

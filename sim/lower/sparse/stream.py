@@ -34,7 +34,7 @@ INDEX_FIELDS = 6
 class IndexPart:
     """The index of one part of B: its ``blocks`` (q, j) in the order of use, and the loads that bring it.
 
-    ``loads``: DRAM byte address, lines side by side, rows, first of its scratchpad rows counted from the part's first.
+    ``loads``: DRAM byte address, adjacent lines, rows, first scratchpad row relative to the part's first.
     """
 
     blocks: tuple[tuple[int, int], ...]
@@ -43,7 +43,7 @@ class IndexPart:
 
 @dataclass(frozen=True)
 class Filled:
-    """Streams, and where their loads expect stored blocks and index in DRAM, from byte address ``base`` on."""
+    """Streams, and the DRAM addresses of stored blocks and index, which begin at byte address ``base``."""
 
     streams: Streams
     tables: records.Tables
@@ -53,7 +53,7 @@ class Filled:
 
     @cached_property
     def stored(self) -> dict[tuple[int, int], tuple[int, int]]:
-        """By first block (q, j) of an expanding load its byte address and how many blocks follow each other."""
+        """First block (q, j) of an expanding load -> its byte address and number of consecutive blocks."""
         at, count = self.tables.stored_at, self.tables.stored_count
         first = np.argwhere(at >= 0).tolist()
         return {(q, j): (self.base + int(at[q, j]), int(count[q, j])) for q, j in first}
@@ -98,7 +98,7 @@ def filled(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, cut: Cut, hw:
 
 
 def _refuse_long_rows(blocks: Blocks, hw: Hardware) -> None:
-    """Raise InputError where a local row is stored in more bytes than an expanding load can say."""
+    """Raise InputError if a local row is stored in more bytes than the field of an expanding load can hold."""
     if blocks.stored_bits is None or blocks.circulant:
         return
     row_bytes = int(
@@ -106,7 +106,7 @@ def _refuse_long_rows(blocks: Blocks, hw: Hardware) -> None:
     )
     if row_bytes > STORED_MOST:
         raise InputError(
-            f"a load of rows of {row_bytes} stored bytes: its field says at most {STORED_MOST}; nearest: a smaller "
+            f"a load of rows of {row_bytes} stored bytes: its field holds at most {STORED_MOST}; nearest: a smaller "
             f"array than {hw.dim}x{hw.dim}, narrower weights, or no compression of this operator"
         )
 

@@ -1,7 +1,7 @@
-"""From a rule and a mask to work items: a scheme applied to the zeros of one operator, or the reason why it cannot be.
+"""From a rule and a mask to work items: a scheme applied to the zeros of one operator, or the reason why it is refused.
 
-The units that a scheme needs stand in the machine's TOML under ``[sparsity]``; a machine without them is refused with
-the option that would add them. A matrix that a scheme would make larger is stored and run as it is.
+The units that a scheme needs are keys of the machine's TOML under ``[sparsity]``; a machine without them is refused
+with the option that adds them. A matrix that a scheme would make larger is stored and run as it is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stored:
-    """Work items, ``weights`` that are not zero, ``switched`` ones that a multiplier works on, bytes of index.
+    """Work items, ``weights`` that are not zero, ``switched`` ones that multipliers compute, bytes of index.
 
     Without gating a zero that is computed switches its multiplier like any other weight.
     """
@@ -46,9 +46,9 @@ class Stored:
 def apply_rules(
     sparsity: Rules, op: Op, works: Sequence[Matmul], graph: Graph, hw: Hardware, place: Place
 ) -> Applied | None:
-    """Return the operator under the rules for its weights and activations, None where there are none.
+    """Return the operator under the rules for its weights and activations, None if there are none.
 
-    Raises InputError for what the machine has no unit for.
+    Raises InputError for schemes that the machine has no unit for.
     """
     weights = sparsity.rule_for(op, graph, "weights")
     activations = sparsity.rule_for(op, graph, "activations")
@@ -65,7 +65,7 @@ def apply_rules(
         except InputError as error:
             if activations.scheme:
                 raise
-            unpacked = f"; packed they cannot be here: {error.problems[0]}"
+            unpacked = f"; packing is refused: {error.problems[0]}"
     m, n, k = op.mnk
     found = Stored(tuple(works), k * n, k * n, "dense")
     if compression is not None:
@@ -81,18 +81,20 @@ def apply_rules(
 
 
 def _gated(rule: ZeroRule, weights: ZeroRule | None, op: Op, step: Applied, hw: Hardware, unpacked: str) -> Applied:
-    """Return the operator with zeros among its activations keeping multipliers still, of which time knows nothing.
+    """Return the operator with multipliers gated by zeros among its activations, which does not affect time.
 
-    ``unpacked``: why they do not lie packed instead, where they would by default.
+    ``unpacked``: why they are not packed instead, if that is the default.
     """
     if rule.scheme not in ("", "gate"):
-        raise InputError(f"{rule}: activations are multiplied as they come (gate) or lie packed as N:M (select)")
+        raise InputError(
+            f"{rule}: activations are either multiplied with gating (gate) or stored packed as N:M (select)"
+        )
     if not gates(hw, "activations"):
         option = "both" if gates(hw, "weights") else "activations"
         lacks = sampled_works.lacks(rule, hw) if rule.pattern == "nm" else None
         packed = f"; or {lacks}" if lacks else unpacked
         raise InputError(
-            f"{rule} needs multipliers that zeros among activations do not switch, which {hw.name} does not have "
+            f"{rule} needs multipliers gated by zeros among activations, which {hw.name} does not have "
             f'(--set sparsity.gating="{option}", or --hw {ALL_UNITS}){packed}'
         )
     mask = rule.element_mask(op)
@@ -144,7 +146,7 @@ def choose(rule: ZeroRule, hw: Hardware) -> str:
 
 
 def gates(hw: Hardware, operand: str) -> bool:
-    """Return whether zeros of an operand keep multipliers from switching."""
+    """Return whether zeros of an operand gate multipliers."""
     return hw.sparsity.gating in (operand, "both")
 
 
@@ -160,16 +162,17 @@ def _lacks(rule: ZeroRule, scheme: str, hw: Hardware) -> str | None:
                 fetch *= 2
             if fetch > hw.loop_max_block_len:
                 most = hw.loop_max_block_len * hw.dim
-                return f"{rule}: a group of {of} activations is more than one load of {hw.name} brings (at most {most})"
+                return f"{rule}: a group of {of} activations is more than one load of {hw.name} holds (at most {most})"
             return (
-                f"{rule} needs PEs that pick among {of} activations: sparsity.select_inputs = {support.select_inputs} "
+                f"{rule} needs PEs that select among {of} activations: sparsity.select_inputs = "
+                f"{support.select_inputs} "
                 f"on {hw.name} (nearest: --set sparsity.select_inputs={of} --set sparsity.fetch_rows={fetch}, "
                 f"{has_all})"
             )
         return None
     needs = {
         "pack": (support.select_inputs >= 2, "operand selection", "sparsity.select_inputs=16"),
-        "gate": (gates(hw, "weights"), "multipliers that zeros do not switch", 'sparsity.gating="weights"'),
+        "gate": (gates(hw, "weights"), "multipliers gated by zeros", 'sparsity.gating="weights"'),
         "scheduler": (support.block_scheduler, "a block scheduler", "sparsity.block_scheduler=true"),
         "compress": (bool(support.decoder), "a decoder in the load path", 'sparsity.decoder=["bitmap"]'),
     }
@@ -185,7 +188,7 @@ def _checked(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> None:
 
 def _skipped(mask: Mask, works: Sequence[Matmul], hw: Hardware, place: Place, scheme: str) -> Stored:
     blocks, weights = patterns.touched(mask, hw.dim), int(np.count_nonzero(mask))
-    if bool(blocks.all()):  # no block to skip: the hardware loops run it
+    if bool(blocks.all()):  # no block to skip: hardware loops run it
         return Stored(tuple(works), weights, weights if gates(hw, "weights") else mask.size, "dense")
     rows = tuple(map(tuple, blocks.tolist()))
     index_bytes = blocksparse.index_bytes(rows)
@@ -198,7 +201,7 @@ def _skipped(mask: Mask, works: Sequence[Matmul], hw: Hardware, place: Place, sc
 
 
 def by_blocks(works: Sequence[Matmul], hw: Hardware, place: Place) -> tuple[Work, ...]:
-    """Return dense products in the order of block-sparse ones, without an index; none where that is refused."""
+    """Return dense products in the order of block-sparse ones, without an index; empty if that is refused."""
     shape = (blocks_of(works[0].k, hw.dim), blocks_of(works[0].n, hw.dim))
     full = ((True,) * shape[1],) * shape[0]
     items = tuple(BlockSparseMatmul(work, full, place(1), indexed=False) for work in works)
@@ -273,7 +276,7 @@ def expanded(
 ) -> tuple[PackedMatmul, ...]:
     """Return work items whose B is expanded by the load path from ``bits`` per block of the array.
 
-    ``circulant``: size of the circulants that are stored, 0 = of none.
+    ``circulant``: size of the stored circulants, 0 = none.
     """
     depth = hw.dim
     k = works[0].k

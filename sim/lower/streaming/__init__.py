@@ -1,14 +1,15 @@
 """Attention in blocks of queries: scores, softmax and the product with the values without the scores in memory.
 
-A block of scores has whole rows in the accumulator. While the normaliser passes over one block, the array computes the
-scores of the next and multiplies the probabilities of the one before with the values; where the accumulator has room
-for one block of scores alone, only the latter. Probabilities go through a buffer of two blocks in memory, as results
-leave the accumulator to memory only, and the DMA does not compare the addresses of loads and stores: a fence ends each
-turn. Keys and values stay in the scratchpad for all blocks of a head if they fit, else they come with each block in
-parts of `PART` x `PART` blocks of DIM.
+A block of scores has whole rows in the accumulator. While the normaliser processes one block, the array computes the
+scores of the next and multiplies the probabilities of the previous one with the values; if the accumulator has room for
+only one block of scores, only the latter. Probabilities go through a buffer of two blocks in memory, as results leave
+the accumulator to memory only; a fence ends each iteration, as the DMA does not compare the addresses of loads and
+stores. Keys and values stay in the scratchpad for all blocks of a head if they fit, else they are loaded for each block
+in parts of `PART` x `PART` blocks of DIM.
 
-Rows of fewer than DIM queries make room for more columns: their blocks lie ``height`` rows apart. An online softmax, of
-rows in pieces, is beyond the machine: nothing reads the normaliser's statistics or scales what lies in the accumulator.
+With strips of fewer than DIM queries rows can have more columns: their blocks are ``height`` rows apart. An online
+softmax, of rows in pieces, is impossible: no command reads the normaliser's statistics or scales values in the
+accumulator.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ def accumulator_rows(n: int, o: int, height: int, strips: int, slots: int) -> in
 
 
 def check_streaming(work: Streaming, hw: Hardware) -> None:
-    """Raise InputError for what the machine or the program refuses, all at once."""
+    """Raise InputError if the machine or the program refuses the item (all problems in one error)."""
     if not work.parts or len(work.parts) % 2:
-        raise InputError("streaming: a head is two products; nearest: 2 parts")
+        raise InputError("streaming: each head needs two products; nearest: 2 parts")
     scores, context = work.heads[0]
     for product in (scores, context):
         matmul.check(product, hw)
@@ -47,14 +48,14 @@ def check_streaming(work: Streaming, hw: Hardware) -> None:
         if [_shape(one) for one in pair] != [_shape(one) for one in work.heads[0]]:
             problems.append("its heads differ in more than addresses")
     if scores.activation != "softmax" or scores.transpose_a or scores.low_d or scores.full_c:
-        problems.append("the first product is one with softmax, whose A lies by rows")
+        problems.append("the first product must have softmax, and A stored by rows")
     if context.activation != "none" or context.bias != "none" or context.transpose_a or context.transpose_b:
-        problems.append("the second product has no activation, no bias and no transposed operand")
+        problems.append("the second product must have no activation, no bias and no transposed operand")
     if context.full_c or (context.m, context.k) != (scores.m, scores.n):
-        problems.append(f"the second product takes {scores.m} x {scores.n} and gives elements")
+        problems.append(f"the second product must take {scores.m} x {scores.n} and store elements")
     turns = (work.identity is None, work.turned is None)
     if turns[0] != turns[1] or (not turns[0] and not scores.transpose_b):
-        problems.append("keys are turned only where they lie by rows, with an identity")
+        problems.append("keys can be turned only if they are stored by rows, with an identity")
     if not 1 <= work.height <= hw.dim:
         problems.append(f"height {work.height} must be 1..{hw.dim}")
     if work.strips < 1 or work.slots not in (1, 2):
@@ -75,7 +76,7 @@ def _room_problems(work: Streaming, hw: Hardware) -> list[str]:
     rows = accumulator_rows(shape.n, shape.o, work.height, work.strips, work.slots)
     found = []
     if rows > hw.acc_rows:
-        found.append(f"a block takes {rows} rows of the accumulator, {hw.acc_rows} there")
+        found.append(f"a block takes {rows} rows of the accumulator, which has {hw.acc_rows}")
     if len(shape.values) < 2:
         found.append(f"parts of keys and values do not fit beside {work.block} queries in {hw.sp_rows} scratchpad rows")
     return found
@@ -88,7 +89,7 @@ def lower_streaming(work: Streaming, hw: Hardware) -> Program:
 
 
 def call_streaming(work: Streaming, hw: Hardware) -> Call:
-    """Return the call of an attention in blocks, which is not the library's: priced part by part (`sim.cpu.calls`)."""
+    """Return the call of an attention in blocks, which the library lacks: priced part by part (`sim.cpu.calls`)."""
     return matmul.call_matmul(work.parts[0], hw)
 
 
@@ -105,7 +106,7 @@ Maker = Callable[..., tuple[Commands, ...]]
 
 
 class _Turns:
-    """The program of one item in the making; commands of equal blocks are made once."""
+    """The program of one item under construction; commands of equal blocks are made once."""
 
     def __init__(self, work: Streaming, hw: Hardware):
         self.work, self.hw, self.made = work, hw, Blocks(work, hw)
@@ -115,7 +116,7 @@ class _Turns:
         self.blocks = [_Block(*at, min(work.block, m - at[1]), number) for number, at in enumerate(starts)]
 
     def turns(self) -> Iterator[Program]:
-        """Yield the commands of each turn: what a block's normalisation hides, and a fence."""
+        """Yield the commands of each iteration: those hidden by a block's normalisation, and a fence."""
         for head in range(len(self.work.heads) if self.work.turned is not None else 0):
             yield self._turning(head)
         yield self._configured()
@@ -137,7 +138,7 @@ class _Turns:
         return self.blocks[number] if 0 <= number < len(self.blocks) else None
 
     def _array(self, scores: _Block | None, context: _Block | None) -> tuple[Program, Program]:
-        """Return the first loads of what the array does with two blocks, and the commands behind them."""
+        """Return the first loads of the array's work on two blocks, and the commands after them."""
         heads, bodies = [np.zeros(0, COMMAND)], [np.zeros(0, COMMAND)]
         shape, made = self.made.shape, self.made
         for block, make, across, places in (
@@ -175,20 +176,20 @@ class _Turns:
         }
 
     def _turning(self, head: int) -> Program:
-        """Return the product that writes a head's keys as they are multiplied: identity x K."""
+        """Return the product that stores a head's keys in the order of multiplication: identity x K."""
         product, identity, turned = self.work.heads[head][0], self.work.identity, self._turned(head)
         assert identity is not None
         turning = Matmul(product.k, product.n, product.k, identity, product.b, turned, transpose_b=True, scale=1.0)
         return matmul.lower_matmul(turning, self.hw)
 
     def _turned(self, head: int) -> Operand:
-        """Return the place of a head's turned keys."""
+        """Return the operand of a head's turned keys."""
         turned, depth = self.work.turned, self.work.parts[0].k
         assert turned is not None
         return replace(turned, address=turned.address + head * depth * turned.row_stride * self.hw.input_bytes)
 
     def _configured(self) -> Program:
-        """Return the configurations that hold for all turns."""
+        """Return the configurations that hold for all iterations."""
         scores, context, element = self.made.scores, self.made.context, self.hw.input_bytes
 
         def fill(stream: Stream) -> None:

@@ -1,6 +1,6 @@
 """Commands of a block of an attention in blocks (`sim.lower.streaming`), DRAM addresses relative to its operands.
 
-Blocks of equal size and place have equal commands but for these addresses.
+Blocks of equal size and position have equal commands except for these addresses.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from sim.lower.tiling import blocks_of
 from sim.lower.work import Matmul, Norm, Operand, Streaming
 
 KEY_STATE, VALUE_STATE, ROW_STATE = range(3)
-"""Load states: keys, values, and in turns bias, queries and probabilities."""
+"""Load states: keys, values, and alternately bias, queries and probabilities."""
 
 BANKS = 4
-"""Banks of the scratchpad, as in every machine of Gemmini's, for which operands are laid out."""
+"""Banks of the scratchpad for which operands are laid out, as in every Gemmini machine."""
 
 Numbers = npt.NDArray[np.int64]
 Fill = Callable[[Stream], None]
@@ -62,11 +62,11 @@ class Commands(NamedTuple):
 
 @dataclass(frozen=True)
 class Shape:
-    """Blocks of DIM of a head: ``n`` of keys, ``k`` of a query, ``o`` of a value; local places of everything.
+    """Blocks of DIM of a head: ``n`` of keys, ``k`` of a query, ``o`` of a value; all local addresses.
 
-    ``part``: blocks of a part's side. ``probabilities``: first scratchpad rows of their parts, which take turns;
-    ``keys``, ``values``: those of theirs. ``slot``: accumulator rows of a slot, half of the banks where there are
-    two: a block's scores and results.
+    ``part``: blocks of a part's side. ``probabilities``: first scratchpad rows of their parts, which alternate;
+    ``keys``, ``values``: likewise. ``slot``: accumulator rows of a slot (half of the banks if there are two) with a
+    block's scores and results.
     """
 
     n: int
@@ -84,10 +84,10 @@ class Shape:
 
 
 def shape_of(work: Streaming, hw: Hardware) -> Shape:
-    """Return where everything lies. ``keys`` and ``values`` are shorter than two where the scratchpad is too small.
+    """Return all local addresses. ``keys`` and ``values`` have fewer than two parts if the scratchpad is too small.
 
-    With four banks what is loaded lies in another than what the array reads: probabilities in turns in the first and
-    the last, keys and values in turns in the two between.
+    With four banks loads write another bank than the array reads: probabilities alternate between the first and the
+    last bank, keys and values between the two others.
     """
     scores, context = work.heads[0]
     n, k, o = (blocks_of(size, hw.dim) for size in (scores.n, scores.k, context.n))
@@ -125,7 +125,7 @@ class Blocks:
     ) -> Commands:
         """Return loads of rows and columns ``(first, behind)`` of an operand, DIM rows and a part's columns at a time.
 
-        ``place``: first scratchpad row; DIM rows of the operand lie ``per_row`` blocks behind those before.
+        ``place``: first scratchpad row; consecutive groups of DIM rows of the operand are ``per_row`` blocks apart.
         """
         dim, wide = self.hw.dim, self.shape.part * self.hw.dim
         row, col = (axis.ravel() for axis in np.meshgrid(np.arange(*rows, dim), np.arange(*cols, wide), indexing="ij"))
@@ -148,7 +148,7 @@ class Blocks:
     def _strip_loads(
         self, operand: Operand, base: Base, rows: int, cols: tuple[int, int], place: int, per_strip: int
     ) -> list[Commands]:
-        """Return the loads of a block's strips, from scratchpad row ``place`` on, ``per_strip`` blocks each."""
+        """Return the loads of a block's strips, beginning at scratchpad row ``place``, ``per_strip`` blocks each."""
         found = []
         for strip, high in enumerate(self._heights(rows)):
             first = strip * self.work.height
@@ -212,7 +212,10 @@ class Blocks:
     def _pipelined(
         self, head: list[Commands], lead: list[Commands], loads: list[Commands | None], computes: list[Commands]
     ) -> tuple[Commands, Commands]:
-        """Return head and body of a phase: the loads of each part stand in front of the computes of the part before."""
+        """Return head and body of a phase.
+
+        The loads of each part are placed before the computes of the previous part.
+        """
         head = [*head, *([loads[0]] if loads[0] is not None else [])]
         body = list(lead)
         for number, compute in enumerate(computes):
@@ -233,7 +236,7 @@ class Blocks:
         """Return preload and compute of every block of a part, each for all strips while its weights stay.
 
         ``blocks``: (first, number) along K and the columns; ``a_at``: (strip, block of K) -> scratchpad row;
-        ``results``: first accumulator row, blocks of a row, whether something lies there to be added to.
+        ``results``: first accumulator row, blocks of a row, whether to add to the contents.
         """
         dim, part, height = self.hw.dim, self.shape.part, self.work.height
         (k_first, ks), (j_first, js) = blocks
@@ -291,7 +294,7 @@ class Blocks:
         return (Commands(program, bases),)
 
     def result_stores(self, rows: int, number: int) -> tuple[Commands]:
-        """Return the stores of a block's results, and the configuration of the stores behind them."""
+        """Return the stores of a block's results, and the configuration of the stores after them."""
         product, hw, height = self.context, self.hw, self.work.height
         stride = product.c.row_stride * hw.input_bytes
         found = [self._plain(lambda stream: stream.config_st(stride, scale=product.scale))]
@@ -314,7 +317,7 @@ class Blocks:
         return number % self.work.slots * self.shape.slot
 
     def _results_row(self, number: int) -> int:
-        """Return the first accumulator row of block ``number``'s results, behind its scores."""
+        """Return the first accumulator row of block ``number``'s results, after its scores."""
         return self._slot(number) + self.work.block * self.shape.n
 
     def stream(self, fill: Fill) -> Program:
@@ -325,7 +328,7 @@ class Blocks:
 
 
 def _row_of(strip: Numbers, block: Numbers, *, dim: int, per_strip: int, first: int) -> Numbers:
-    """Return the scratchpad row of a block of A: ``per_strip`` blocks a strip from row ``first`` on."""
+    """Return the scratchpad row of a block of A: ``per_strip`` blocks per strip, beginning at row ``first``."""
     return first + (strip * per_strip + block) * dim
 
 
