@@ -301,7 +301,7 @@ def test_bad_tokens_are_refused(tmp_path, text, message):
         (["--pad-to", "41", "--tokens", "1,2"], "nearest: 40"),
         (["--integer", "--hw", "gemmini_default"], "no unit for it"),
         (["--layernorm", "array", "--hw", "gemmini_fp32_4x4"], "nearest: host"),
-        (["--pad-to", "9", "--tokens", "1,2", "--hw", "gemmini_lean"], "int8 has no room for an attention mask"),
+        (["--pad-to", "9", "--tokens", "1,2", "--hw", "gemmini_lean"], "int8 cannot represent an attention mask"),
         (["--text", "hello"], "text needs vocab.txt"),
         (["--text", "hello", "--tokens", "1"], "exclude each other"),
     ],

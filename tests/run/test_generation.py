@@ -58,5 +58,5 @@ def test_what_cannot_be_generated_is_refused(asked: dict[str, int], message: str
 
 
 def test_an_encoder_generates_nothing() -> None:
-    with pytest.raises(InputError, match="bert-base generates nothing: it is no decoder"):
+    with pytest.raises(InputError, match="bert-base cannot generate: it is no decoder"):
         sim.generate("bert-base", "gemmini_ibert")

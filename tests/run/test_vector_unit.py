@@ -163,5 +163,5 @@ def test_trace_explain_and_whatif_know_it() -> None:
 
 def test_cores_with_the_unit_are_refused_by_name() -> None:
     overrides = {"vector.lanes": 16, "cores.count": 2, "cores.shared": "memory"}
-    with pytest.raises(InputError, match=r"multiply: side units stand beside one core; .* cores.count = 1"):
+    with pytest.raises(InputError, match=r"multiply: side units work with one core; .* cores.count = 1"):
         sim.simulate(gated(), MACHINE, overrides=overrides)

@@ -102,6 +102,6 @@ def test_tiles_of_chosen_scores_take_words_on_arrays_that_split() -> None:
 def test_parts_of_a_pe_pick_among_nothing() -> None:
     units = {"sparsity.resident_weights": 4, "sparsity.resident_reach": "line", "sparsity.pack_and_split": True}
     split = load("gemmini_decomposable", {**units, "sparsity.top_k_per_cycle": 16})
-    with pytest.raises(InputError, match=r"int4 x int4: a PE that splits would pick .* 4 parts.*scheme = \"skip\""):
+    with pytest.raises(InputError, match=r"int4 x int4: a PE that splits would select .* 4 parts.*scheme = \"skip\""):
         run(split, both("int4"))
     assert run(split, both("int8"))["scores"]["scheme"] == "sampled"

@@ -263,7 +263,7 @@ def test_rows_within_a_byte_are_reported() -> None:
     machine = precision.machine(MACHINES["widening"], "int4", "int4", (4, 4, 4))
     with pytest.raises(InputError) as refused:
         lower(build.conv(8, 5, 7, 3), machine)
-    assert "pixels begin every 5 elements of 4 bits, on no whole byte (nearest: 6)" in refused.value.problems[0]
+    assert "pixels begin every 5 elements of 4 bits, not on whole bytes (nearest: 6)" in refused.value.problems[0]
     assert len(refused.value.problems) == 3
     training = MACHINES["widening"].with_({"features.training_convs": True})
     machine = precision.machine(training, "int4", "int4", (4, 4, 4))

@@ -288,9 +288,9 @@ def test_bad_input_is_reported(given: str, message: str, tmp_path: Path) -> None
         ({"sparsity.top_k_per_cycle": 0}, "mask needs a ranking unit (--set sparsity.top_k_per_cycle=16"),
         (
             {"scratchpad.capacity": "2KiB", "accumulator.capacity": "4KiB"},
-            "take a larger scratchpad.capacity",
+            "use a larger scratchpad.capacity",
         ),
-        ({"scratchpad.capacity": "64KiB", "accumulator.capacity": "2KiB"}, "take a larger accumulator.capacity"),
+        ({"scratchpad.capacity": "64KiB", "accumulator.capacity": "2KiB"}, "use a larger accumulator.capacity"),
     ],
 )
 def test_a_machine_without_the_unit_or_the_room_names_the_option(overrides: dict[str, object], message: str) -> None:

@@ -125,7 +125,7 @@ def test_programs_leave_the_product(size: tuple[int, ...], full: bool, name: str
         (HALVED, Precision("L0.matmul_Q", sums="fp32"), '(--set array.acc_type="fp32")'),
         (HALVED, Precision("L0.FF1", sums="int16"), "sums in int16 with igelu: the I-BERT units take int32 only"),
         (HALVED, Precision("L0.scores", sums="int16"), "sums in int16 with softmax"),
-        (HALVED, Precision("L0.FF2", sums="int16"), "its operators want L0.FF2 int16, L0.layernorm2 int32 (nearest: "),
+        (HALVED, Precision("L0.FF2", sums="int16"), "its operators need L0.FF2 int16, L0.layernorm2 int32 (nearest: "),
     ],
 )
 def test_sums_that_cannot_be_are_reported_with_legal_ones(hw: Any, found: Precision, message: str) -> None:

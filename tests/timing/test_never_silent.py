@@ -57,7 +57,7 @@ def test_a_stored_row_longer_than_its_field_is_refused() -> None:
     hw = array(128, **{"sparsity.decoder": ["bitmap"], "sparsity.decoder_elements_per_cycle": 16})
     product = build.matmul(128, 128, 128)
     packed = PackedMatmul(product, ((128,),), 128, 1, 0, 1 << 30, 128 * 128, stored_bits=((8 * 128 * 144,),))
-    with pytest.raises(InputError, match="144 stored bytes: its field says at most 127"):
+    with pytest.raises(InputError, match="144 stored bytes: its field holds at most 127"):
         lower(packed, hw)
 
 

@@ -39,7 +39,7 @@ HEADINGS = ("quantisation", "cycles", "MiB of DRAM", "rms error", "cosine", "lea
 def compare(
     request: Request, model: Checkpoint, machine: Hardware, engines: Engines, words: Sequence[Precision]
 ) -> None:
-    """Run every recipe of `COMPARED`; print the table, and keep it with a picture where a folder is given."""
+    """Run every recipe of `COMPARED`; print the table, and write it with a picture to the output folder if given."""
     ids = sequence(request, model)
     length = padded_length(len(ids), request.pad_to, model.positions)
     case = prepare.Case(model, machine, engines, length, length > len(ids), request.commands)

@@ -108,7 +108,7 @@ def labelled(request: Request, model: Checkpoint) -> list[tuple[Sequence, str | 
     head = model.head
     if head is None or not head.labels or head.problem == "regression":
         raise InputError(
-            f"--evaluate: {model.name} has no head that decides anything (a classifier or an answer's span)"
+            f"--evaluate: {model.name} has no head with decisions (a classifier or an answer's span)"
         )
     found: list[tuple[Sequence, str | None]]
     if model.vision is not None:

@@ -90,7 +90,7 @@ def run(request: Request) -> None:
 def generated(
     request: Request, case: prepare.Case, recipe: Recipe, seen: Statistics, ids: Sequence
 ) -> Generated | None:
-    """Return the tokens of --generate; None without."""
+    """Return the tokens of --generate; None without that option."""
     if request.generate is None or not isinstance(ids, list):
         return None
     with common.progress_bar(f"{request.generate} tokens of {case.checkpoint.name}") as progress:
