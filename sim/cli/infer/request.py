@@ -107,9 +107,7 @@ def labelled(request: Request, model: Checkpoint) -> list[tuple[Sequence, str | 
         return []
     head = model.head
     if head is None or not head.labels or head.problem == "regression":
-        raise InputError(
-            f"--evaluate: {model.name} has no head with decisions (a classifier or an answer's span)"
-        )
+        raise InputError(f"--evaluate: {model.name} has no head with decisions (a classifier or an answer's span)")
     found: list[tuple[Sequence, str | None]]
     if model.vision is not None:
         found = [*images.listed(path, model, request.model_dir)]
