@@ -1,4 +1,4 @@
-"""Mappings as data: the library's, one by hand, or the best that a search finds by simulating candidates.
+"""Mappings as data: the library's, one given by hand, or the best one found by simulating candidates.
 
 In: work items and a machine. Out: `OpMapping`s and maps of whole workloads.
 """

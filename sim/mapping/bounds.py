@@ -1,11 +1,10 @@
 """Cycles and bytes that no mapping of an operator can undercut, in closed form.
 
-Every part is a law of the machine, so a bound never exceeds the simulated cycles: a weight block occupies
-the array for DIM cycles or its rows, whichever is more; the bus moves one beat per cycle at the memory's
-pace; at most ``dma.max_in_flight_requests`` requests and `load_commands_in_flight` commands share the
-latency of the memory; the first operand arrives one latency after its request and the last result is
-acknowledged one latency after it left. What it leaves out (bank sharing, dependences, edges) is what the
-simulation is for.
+Every part is a property of the machine, so a bound never exceeds the simulated cycles: a weight block occupies the
+array for at least DIM cycles and one per row; the bus moves at most one beat per cycle at the memory's rate; at most
+``dma.max_in_flight_requests`` requests and `load_commands_in_flight` commands share the latency of the memory; the
+first operand arrives one latency after its request and the last result is acknowledged one latency after it left. Bank
+sharing, dependences and edges are left to the simulation.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Demand:
-    """What a mapping asks of the shared resources at least; requests and commands of both directions.
+    """Least use of the shared resources by a mapping; requests and commands of both directions.
 
     ``written_rows``: rows of one operand written into the scratchpad, one a cycle.
     """

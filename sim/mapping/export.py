@@ -1,4 +1,4 @@
-"""Maps for other people's hardware: a C header for the library's explicit-tile call, and plain JSON."""
+"""Maps for use outside Carat: a C header for the library's explicit-tile call, and plain JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sim.mapping.maps import Entry, Maps
 def to_header(maps: Maps) -> str:
     """Return a C header with one line per operator: its tile sizes in the order of the library's arguments.
 
-    tiled_matmul takes tile_I, tile_J, tile_K behind one another, so that a macro stands for all three. A
+    tiled_matmul takes tile_I, tile_J, tile_K as consecutive arguments, so that one macro gives all three. A
     mapping that the call cannot express (loop order, residency, halves) is a comment, not a macro.
     """
     macros = _macro_names([name for entry in maps.entries for name in entry.operators])
@@ -43,14 +43,14 @@ def _line(macro: str, name: str, entry: Entry) -> str:
     sizes = ", ".join(str(size) for size in mapping.tile)
     what = f"{name}: {entry.shape}"
     if not mapping.callable:
-        return f"/* {_comment(what)}: {mapping} cannot be given to the library's call */"
+        return f"/* {_comment(what)}: {mapping} cannot be expressed by the library's call */"
     flow = "" if mapping.dataflow == "WS" else f", {mapping.dataflow}"
     cycles = f", {entry.cycles} cycles ({entry.library_cycles})" if entry.cycles else ""
     return f"#define {macro}_TILES {sizes} /* {_comment(what)}{flow}{cycles} */"
 
 
 def _comment(text: str) -> str:
-    """Return ``text`` so that it cannot end the comment it stands in."""
+    """Return ``text`` without sequences that end a C comment."""
     return one_line(text.replace("\n", " ")).replace("*/", "* /").replace("/*", "/ *")
 
 

@@ -51,7 +51,7 @@ class Journal:
 
 
 def _answer(stored: Mapping[str, Any]) -> Answer:
-    """Return a stored measurement as what it was; each class has a field that the others have not."""
+    """Return a stored measurement as an object of its class, recognised by a field that the other classes lack."""
     if "abandoned" in stored:
         return Abandoned(**stored)
     return Measured(**stored) if "energy_pj" in stored else Forecast(**stored)

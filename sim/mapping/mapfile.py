@@ -51,7 +51,7 @@ def to_toml(maps: Maps) -> str:
     lines = [
         f"# Mappings of {one_line(maps.workload)} on {one_line(maps.hardware)}, for `carat run --mapping THIS_FILE`.",
         "# tile: blocks of DIM along I, J, K of a matmul; resident: operands that stay in the scratchpad. cycles: one",
-        "# invocation, loop slot 0 next. gap: share by which the best mapping possible could be better at most.",
+        "# invocation from loop slot 0. gap: upper bound of the share by which the best possible mapping is better.",
         f'format = "{FORMAT}"',
         f"workload = {json.dumps(maps.workload)}",
         f"hardware = {json.dumps(maps.hardware)}",

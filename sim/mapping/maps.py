@@ -29,9 +29,9 @@ Progress = Callable[[int, int, str], None]
 class Entry:
     """One mapping and the operators that share it (equal in shape, operand layout and flags).
 
-    ``cycles``, ``library_cycles``: one invocation with loop slot 0 next, simulated; 0 when not known (maps
-    by hand). ``exhaustive``: nothing legal within reach is better; ``gap``: share by which the best possible
-    one could be better at most (-1: not known).
+    ``cycles``, ``library_cycles``: one invocation from loop slot 0, simulated; 0 = not known (maps by hand).
+    ``exhaustive``: nothing legal within reach is better; ``gap``: upper bound of the share by which the best possible
+    mapping is better (-1: not known).
     """
 
     operators: tuple[str, ...]
@@ -59,14 +59,14 @@ class Maps:
         return {name: entry.mapping for entry in self.entries for name in entry.operators}
 
     def fields(self) -> dict[str, dict[str, Any]]:
-        """Return operator name -> fields of its work items, as `sim.simulate(mapping=...)` takes them."""
+        """Return operator name -> fields of its work items, for `sim.simulate(mapping=...)`."""
         return {name: mapping.fields() for name, mapping in self.by_operator().items()}
 
 
 def operators(
     graph: Graph, hw: Hardware, dataflow: str | None = None, schedule: Choices | None = None
 ) -> dict[str, tuple[Step, Tiled]]:
-    """Return the operators of ``graph`` that have tiles to choose, each with the work item that is simulated.
+    """Return the operators of ``graph`` with tiles to choose, each with the work item that is simulated.
 
     ``schedule``: as of `sim.plan.planner.plan`.
     """
@@ -75,12 +75,13 @@ def operators(
     return {
         step.name: (step, item)
         for step, item in firsts
-        if isinstance(item, Tiled) and step.kind.split("+")[0] in item.OPERATORS  # others cannot be named in a mapping
+        if isinstance(item, Tiled)
+        and step.kind.split("+")[0] in item.OPERATORS  # other operators cannot be named in a mapping
     }
 
 
 class Searched(NamedTuple):
-    """What mappings are searched for: a graph on a machine, its operators under a schedule (None: the library's)."""
+    """Subject of a search for mappings: a graph on a machine, its operators under a schedule (None: the library's)."""
 
     graph: Graph
     hw: Hardware
@@ -99,9 +100,9 @@ def find(
 ) -> Maps:
     """Search a mapping for each distinct operator of a graph and return the maps.
 
-    An operator starts with either loop slot, as the one before leaves it; where that makes a found mapping
-    slower than the library's in the run of the whole workload, the library's is kept. Raises InputError as
-    `search` does, and when the graph has no operator with tiles.
+    An operator starts with the loop slot that the operator before it leaves; if that makes a found mapping slower than
+    the library's in the run of the whole workload, the library's is kept. Raises InputError as `search` does, and when
+    the graph has no operator with tiles.
     """
     graph, hw, schedule = searched
     groups: dict[Tiled, list[str]] = {}
@@ -143,7 +144,7 @@ def find(
 
 
 def settle(maps: Maps, graph: Graph, hw: Hardware, memo: Memo, schedule: Choices | None = None) -> Maps:
-    """Return ``maps`` with the library's mapping wherever the whole run shows it to be the better one."""
+    """Return ``maps`` with the library's mapping wherever it is better in the whole run."""
     before = {row["op"]: row for row in simulate(graph, hw, memo=memo, schedule=schedule).rows}
     items = {name: item for name, (_, item) in operators(graph, hw, schedule=schedule).items()}
     while True:
@@ -166,9 +167,9 @@ def _score(row: Mapping[str, Any], maps: Maps) -> float:
 
 
 def check(maps: Maps, graph: Graph, hw: Hardware, where: str, schedule: Choices | None = None) -> None:
-    """Raise InputError unless ``maps`` belong to the machine and cover the graph with legal mappings.
+    """Raise InputError if ``maps`` belong to another machine or do not cover the graph with legal mappings.
 
-    ``where``: name of the maps in the messages. Reports all problems at once.
+    ``where``: name of the maps in the messages. Reports all problems in one error.
     """
     found: list[str] = []
     if maps.hardware_key != hw.key:
@@ -213,7 +214,7 @@ def check(maps: Maps, graph: Graph, hw: Hardware, where: str, schedule: Choices 
 
 @dataclass(frozen=True)
 class Change:
-    """Operators with equal cycles before and after mapping: cycles of one, and what changed by cause."""
+    """Operators with equal cycles before and after mapping: cycles of one, and the change by cause."""
 
     operators: tuple[str, ...]
     before_cycles: int
@@ -222,7 +223,7 @@ class Change:
 
 
 def compare(before: Result, after: Result) -> list[Change]:
-    """Return what a mapping changed, operators in order of execution, equal ones together.
+    """Return the changes by a mapping, operators in order of execution, equal ones together.
 
     ``saved``: (cause, cycles saved), the largest first; a cause that grew is negative.
     """

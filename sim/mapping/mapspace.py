@@ -1,7 +1,8 @@
 """All mappings of a product as data: cuts of the loops, part of the array, orders of tiles and blocks; samples.
 
-A mapping is one row of `ROW`. What one hardware loop a tile can do is lowered to loops (whole array, weights that stay
-while I runs, sums that stay in the accumulator), anything else to a program by hand (`sim.lower.by_hand`).
+A mapping is one row of `ROW`. Mappings that one hardware loop per tile can run (whole array, weights that stay during
+the loop over I, sums that stay in the accumulator) are lowered to loops, all others to a program by hand
+(`sim.lower.by_hand`).
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ ROW = np.dtype([(name, "i8") for name in ("i", "j", "k", "order", "inner", "rows
 """Tile in blocks, indices of the orders in `ORDERS`, rows and columns of the array that are used."""
 
 LOOP_INNER = "kji"
-"""The order in which the hardware loop runs through the blocks of a tile: I innermost (LoopMatmul.scala)."""
+"""Order of the hardware loop over the blocks of a tile: I innermost (LoopMatmul.scala)."""
 
 MOST_DRAWS = 200
-"""Draws per mapping asked for after which a space counts as empty."""
+"""Draws per requested mapping after which a space counts as empty."""
 
 Rows = npt.NDArray[np.void]
 
@@ -45,7 +46,7 @@ class Space:
     uneven: bool = False
 
     def __post_init__(self) -> None:
-        """Raise InputError for a product that no program by hand computes."""
+        """Raise InputError for a product that programs by hand do not support."""
         matmul.check(self.work, self.hw)
         one = HandMapping((1, 1, 1), "ijk", LOOP_INNER, self.hw.dim, self.hw.dim)
         if found := problems(self.work, one, self.hw):
@@ -57,13 +58,13 @@ class Space:
         return [n for n in range(1, self.hw.dim + 1) if self.hw.dim % n == 0]
 
     def sizes(self, blocks: int) -> list[int]:
-        """Return the sizes of tiles along a loop of so many blocks."""
+        """Return the sizes of tiles along a loop of ``blocks`` blocks."""
         return [n for n in range(1, blocks + 1) if self.uneven or blocks % n == 0]
 
     def sample(self, count: int, seed: int) -> Rows:
         """Return ``count`` mappings drawn uniformly, with repetition, from the legal ones.
 
-        A draw that does not fit the memories is drawn anew. Raises InputError where none fits.
+        A draw that does not fit the memories is repeated. Raises InputError if none fits.
         """
         rng = np.random.default_rng(seed)
         found: list[Rows] = []
@@ -90,7 +91,7 @@ class Space:
 
     @cached_property
     def _cuts(self) -> npt.NDArray[np.int64]:
-        """Every tile with every part of the array: columns i, j, k, rows, columns."""
+        """Return every tile with every part of the array: columns i, j, k, rows, columns."""
         found = []
         i_sizes = self.sizes(blocks_of(self.work.m, self.hw.dim))
         for rows in self.parts:
@@ -98,7 +99,7 @@ class Space:
             for columns in self.parts:
                 j_sizes = self.sizes(blocks_of(self.work.n, columns))
                 grid = np.array(np.meshgrid(i_sizes, j_sizes, k_sizes, indexing="ij")).reshape(3, -1)
-                # What cannot fit whatever the order is left out here: the list stays small.
+                # Tiles that fit in no order are left out here, which keeps the list small.
                 fits = self._fits(grid, rows)
                 used = np.full((2, grid.shape[1]), [[rows], [columns]])
                 found.append(np.concatenate([grid, used])[:, fits].T)
@@ -110,7 +111,7 @@ class Space:
         return np.asarray(spad & (i * j * self.hw.dim <= self.hw.acc_rows // 2))
 
     def legal(self, rows: Rows) -> npt.NDArray[np.bool_]:
-        """Return which mappings the machine takes."""
+        """Return which mappings are legal, bool[mappings]."""
         if self.hw.accumulator.read_full_width:
             return np.ones(len(rows), bool)
         return ~self.traffic(rows).spills
@@ -127,7 +128,10 @@ class Space:
         return np.asarray(-(-self.blocks(rows) // tile))
 
     def canonical(self, rows: Rows) -> Rows:
-        """Return mappings with equal programs as equal rows: loops of one turn stand outermost, in the order ijk."""
+        """Return mappings with equal programs as equal rows.
+
+        Loops of one iteration are put outermost, in the order ijk.
+        """
         same = rows.copy()
         tile = np.minimum(np.array([rows["i"], rows["j"], rows["k"]]), self.blocks(rows))
         for name, turns in (("order", self.counts(rows)), ("inner", tile)):
@@ -137,7 +141,7 @@ class Space:
         return same
 
     def traffic(self, rows: Rows) -> Traffic:
-        """Return what each mapping moves between DRAM and the local memories."""
+        """Return the traffic of each mapping between DRAM and the local memories."""
         counts = self.counts(rows)
         place = _PLACES[rows["order"]].T  # of I, J, K: 0 outermost
         deep = np.where(counts > 1, place, -1)
@@ -148,7 +152,7 @@ class Space:
         return Traffic(again[0], again[1], again[2], counts)
 
     def by_loop(self, rows: Rows) -> npt.NDArray[np.bool_]:
-        """Return which mappings one hardware loop a tile can do."""
+        """Return which mappings one hardware loop per tile can run, bool[mappings]."""
         whole = (rows["rows"] == self.hw.dim) & (rows["columns"] == self.hw.dim)
         canonical = self.canonical(rows)
         loop = rows.copy()
@@ -175,14 +179,14 @@ class Space:
 
     @cached_property
     def sums_address(self) -> int:
-        """DRAM bytes behind the operands, where partial sums lie."""
+        """DRAM byte address of the partial sums, after the operands."""
         work = self.work
         strides = [(spot, max(spot.operand.row_stride, spot.cols)) for spot in work.places()]
         ends = [spot.operand.address + spot.rows * stride * 4 for spot, stride in strides]
         return max(ends) + PAGE_BYTES - max(ends) % PAGE_BYTES
 
     def words(self, row: Any) -> dict[str, Any]:
-        """Return one row as plain data in words."""
+        """Return one row as plain data with names."""
         how = self.mapping(row)
         i, j, k = how.tile
         return {
@@ -191,7 +195,7 @@ class Space:
         }  # fmt: skip
 
     def least(self, rows: Rows) -> Least:
-        """Return cycles and counters that each mapping needs at least, in closed form."""
+        """Return lower bounds of the cycles and counters of each mapping, in closed form."""
         work, hw = self.work, self.hw
         traffic, (_, j_blocks, k_blocks) = self.traffic(rows), self.blocks(rows)
         a, b, c = (np.int64(n) for n in (work.m * work.k, work.k * work.n, work.m * work.n))
@@ -226,7 +230,7 @@ class Space:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Times that all of A, B and C pass, per mapping, and the ``counts`` of tiles, [3, mappings]."""
+    """Number of times that A, B and C are moved, per mapping, and the ``counts`` of tiles, [3, mappings]."""
 
     a: npt.NDArray[np.int64]
     b: npt.NDArray[np.int64]
@@ -241,7 +245,7 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Least:
-    """Cycles that a mapping cannot undercut, and the least of its counters; arrays over mappings."""
+    """Lower bounds of the cycles and counters of mappings; arrays over mappings."""
 
     cycles: npt.NDArray[np.int64]
     counters: Mapping[str, npt.NDArray[np.int64]]
@@ -256,7 +260,7 @@ class Least:
 
 
 def _normal() -> npt.NDArray[np.int64]:
-    """Return [order, which of I, J, K have several turns] -> the order in which loops of one turn stand outermost."""
+    """Return [order, which of I, J, K have several iterations] -> order with loops of one iteration outermost."""
     found = np.zeros((len(ORDERS), 8), np.int64)
     for number, order in enumerate(ORDERS):
         for key in range(8):

@@ -1,6 +1,6 @@
 """Measure one mapping: simulate its whole program, or simulate its beginning and extrapolate.
 
-A forecast simulates two prefixes of the program and extrapolates the pace between them to its end. Where the prefixes
+A forecast simulates two prefixes of the program and extrapolates the rate between them to its end. If the prefixes
 would be most of the program, the whole is simulated instead. Forecasts only rank the mappings of a large operator;
 every reported figure comes from a whole simulation.
 """
@@ -26,14 +26,14 @@ LOOPS = (int(Funct.LOOP_WS), int(Funct.LOOP_CONV_WS))
 COMPUTES = (int(Funct.COMPUTE_PRELOADED), int(Funct.COMPUTE_ACCUMULATED))
 
 OUTPUTS = (int(Funct.LOOP_WS_CONFIG_ADDRS_DC), int(Funct.LOOP_CONV_WS_CONFIG_5))
-"""Commands whose rs2 is the DRAM address of a loop's result, 0 when nothing is stored."""
+"""Commands whose rs2 is the DRAM address of a loop's result, 0 if nothing is stored."""
 
 CONV_SIZES = (
     int(Funct.LOOP_CONV_WS_CONFIG_2),
     int(Funct.LOOP_CONV_WS_CONFIG_3),
     int(Funct.LOOP_CONV_WS_CONFIG_4),
 )
-"""Commands that say how large a convolution's tile is (their fields: sim.lower.conv)."""
+"""Commands with the size of a convolution's tile (their fields: sim.lower.conv)."""
 
 OS_ENDS = (int(Funct.CONFIG), int(Funct.FENCE))
 """An OS tile begins with a load configuration; the fence ends the last one."""
@@ -41,9 +41,10 @@ OS_ENDS = (int(Funct.CONFIG), int(Funct.FENCE))
 
 @dataclass(frozen=True)
 class Beginnings:
-    """The two beginnings of a forecast: the shorter has ``computes`` and ``tiles`` at least, the longer ``ratio`` more.
+    """The two prefixes of a forecast.
 
-    ``stored``: both end behind a tile that stores results.
+    The shorter has at least ``computes`` computes and ``tiles`` tiles, the longer ``ratio`` times more. ``stored``:
+    both end after a tile that stores results.
     """
 
     computes: int
@@ -53,7 +54,7 @@ class Beginnings:
 
 
 MOST_CYCLES = 1 << 50
-"""More than any simulation takes: no limit."""
+"""Cycles beyond any simulation: no limit."""
 
 Ints = npt.NDArray[np.int64]
 Depth = Literal["whole", "chains", "start"]
@@ -64,23 +65,23 @@ one, 4,776 cycles 1.6 and 3.9 ms, 295,663 cycles 44 and 13 ms. Both clocks give 
 """
 
 WORTHWHILE = 0.7
-"""Share of the whole that beginnings cost at most; else the whole is simulated, and is exact."""
+"""Largest share of the program in the prefixes; beyond it the whole is simulated, which is exact."""
 
 WHOLE_BEGINNINGS = 8
-"""Cycles that such a whole may take at most, in limits of a beginning."""
+"""Largest cycles of such a whole simulation, in multiples of the limit of a prefix."""
 
 BEGINNINGS: dict[Depth, Beginnings] = {
     "start": Beginnings(computes=256, tiles=2, ratio=2.0, stored=False),
     "chains": Beginnings(computes=2000, tiles=1, ratio=2.5, stored=True),
 }
-"""Start: some 4,100 cycles at DIM 16, two tiles to fill both halves, blind to stores that come later."""
+"""Prefixes from the start: some 4,100 cycles at DIM 16, two tiles to fill both halves; later stores are not covered."""
 
 
 @dataclass(frozen=True)
 class Measured:
     """One mapping simulated whole: cycles, energy, DRAM bytes and cycles by cause.
 
-    ``spent_cycles``: simulated to get there.
+    ``spent_cycles``: cycles simulated for it.
     """
 
     cycles: int
@@ -105,7 +106,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Abandoned:
-    """One mapping whose simulation was ended: it, or a beginning of it, takes more than ``spent_cycles``."""
+    """One mapping whose simulation was stopped: the program, or a prefix of it, takes more than ``spent_cycles``."""
 
     spent_cycles: int
     abandoned: bool = True
@@ -116,10 +117,9 @@ Answer = Measured | Forecast | Abandoned
 
 @dataclass(frozen=True)
 class Task:
-    """One mapping to be measured, and how far; sent to a worker process.
+    """One mapping to be measured, with limits; sent to a worker process.
 
-    ``limit_cycles``: those worth simulating; ``beginning_cycles``: those that a beginning may take. ``phase``: loop
-    slot that comes next at the start.
+    ``limit_cycles``: limit of a whole simulation; ``beginning_cycles``: limit of a prefix. ``phase``: first loop slot.
     """
 
     work: Tiled
@@ -131,9 +131,9 @@ class Task:
     phase: int = 0
 
     def run(self) -> Answer:
-        """Measure: `Measured` for depth "whole" and where beginnings are as long as the whole, else a `Forecast`.
+        """Return `Measured` for depth "whole" or if prefixes are as long as the whole, else a `Forecast`.
 
-        `Abandoned` where either would simulate more than its limit.
+        `Abandoned` if a simulation exceeds its limit.
         """
         mapped = self.mapping.apply(self.work)
         try:
@@ -150,9 +150,9 @@ def score(objective: str, cycles: float, energy_pj: float) -> float:
 
 
 def measure(work: Tiled, hw: Hardware, limit_cycles: int = MOST_CYCLES, phase: int = 0) -> Measured:
-    """Simulate a mapped item whole, the next loop in slot ``phase``.
+    """Simulate a mapped item whole; its first loop has slot ``phase``.
 
-    Raises InputError or Hang as lowering and core do, Overrun where it takes more than ``limit_cycles``.
+    Raises InputError or Hang as lowering and core do, Overrun if it takes more than ``limit_cycles``.
     """
     program = lower(work, hw)
     short = int(tiles_of(program, hw.dim).weights.sum()) < SHORT_COMPUTES
@@ -173,15 +173,15 @@ def measure(work: Tiled, hw: Hardware, limit_cycles: int = MOST_CYCLES, phase: i
 def forecast(
     work: Tiled, hw: Hardware, depth: Depth, limits: tuple[int, int] = (MOST_CYCLES,) * 2, phase: int = 0
 ) -> Forecast | Measured:
-    """Extrapolate the cycles from the pace between two prefixes with equal ends, so that their drains cancel.
+    """Extrapolate the cycles from the rate between two prefixes with equal ends, so that their drains cancel.
 
-    Both end behind a tile that stores results, or neither. Measures the whole where that would cost as much, and
-    where the program has no tiles to cut between (LayerNorm rows). ``limits``: cycles that
-    the whole and a beginning may take; raises Overrun beyond them.
+    Both end after a tile that stores results, or neither. Measures the whole if that costs no more, or if the program
+    has no tiles (LayerNorm rows). ``limits``: limits of the whole and of a prefix in cycles; raises Overrun beyond
+    them.
     """
     program = lower(work, hw)
     how, tiles = BEGINNINGS[depth], tiles_of(program, hw.dim)
-    if not tiles.weights.any():  # no tiles to cut between, or none that computes (LayerNorm)
+    if not tiles.weights.any():  # no tiles, or none that computes (LayerNorm)
         return measure(work, hw, limits[0], phase)
     reached = np.cumsum(tiles.weights)
     total, ends = int(reached[-1]), np.flatnonzero(tiles.stores) if how.stored else np.arange(len(reached))
@@ -203,7 +203,7 @@ def _end(ends: Ints, count: int) -> int:
 
 @dataclass(frozen=True)
 class Tiles:
-    """The tiles of a program: index behind the last command of each, its computes, whether it stores results."""
+    """The tiles of a program: index after the last command of each, its computes, whether it stores results."""
 
     ends: Ints
     weights: Ints
@@ -211,9 +211,9 @@ class Tiles:
 
 
 def tiles_of(program: Program, dim: int) -> Tiles:
-    """Return the tiles of a program: hardware loops, or what the CPU issues between two load configurations (OS).
+    """Return the tiles of a program: hardware loops, or the commands between two load configurations (OS).
 
-    ``weights``: computes of each, which for a convolution are those without the sharing of rows by pixels.
+    ``weights``: computes of each tile; for a convolution counted as if no pixels shared rows.
     """
     funct = program["funct"]
     loops = np.flatnonzero(np.isin(funct, LOOPS))

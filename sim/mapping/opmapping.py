@@ -1,4 +1,4 @@
-"""A mapping as data: which tiles, in which order and dataflow one work item runs."""
+"""A mapping as data: the tiles, order and dataflow of one work item."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ AXES: dict[Kind, tuple[str, ...]] = {
 """Names of the tile's sizes: blocks of DIM for a matmul, elements for all others."""
 
 KIND_OF: dict[type, Kind] = {Matmul: "matmul", Conv: "conv", ResidualAdd: "residual_add", Norm: "norm"}
-"""The kind of mapping that a work item takes."""
+"""Work item -> kind of its mapping."""
 
 FIELDS: dict[Kind, tuple[str, ...]] = {kind: item.MAPPING_FIELDS for item, kind in KIND_OF.items()}  # type: ignore[attr-defined]
 """Fields of its work item that a mapping sets."""
 
 ROWS = "tile_rows"
-"""Field of an item whose tile is a number of rows alone."""
+"""Field of an item whose tile is only a number of rows."""
 
 LIBRARY_ORDER = "ijk"
 """The only loop order of the library's explicit-tile call (tiled_matmul of gemmini.h)."""
@@ -36,7 +36,7 @@ LIBRARY_ORDER = "ijk"
 
 @dataclass(frozen=True)
 class OpMapping:
-    """How one operator is cut up: ``tile`` along `AXES`, and for a matmul all that `Matmul` says beside it.
+    """Tiling of one operator: ``tile`` along `AXES`, and for a matmul its other mapping fields.
 
     ``loop_order`` of the tile loops, ``dataflow``, the operands that stay in the scratchpad (``resident``) and
     in which ``halves`` of it tiles lie.
@@ -51,7 +51,7 @@ class OpMapping:
 
     @property
     def callable(self) -> bool:
-        """Whether the library's explicit-tile call can be given this mapping: it chooses tiles and dataflow only."""
+        """Whether the library's explicit-tile call, which takes tiles and dataflow only, can express this mapping."""
         return (self.loop_order, self.resident, self.halves) == (LIBRARY_ORDER, "library", "slot")
 
     def fields(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class OpMapping:
         return {name: getattr(self, name) for name in names}
 
     def apply(self, work: Tiled) -> Tiled:
-        """Return ``work`` mapped this way. Raises InputError for another kind or number of sizes."""
+        """Return ``work`` with this mapping. Raises InputError for another kind or number of sizes."""
         kind = KIND_OF[type(work)]
         if kind != self.kind or len(self.tile) != len(AXES[kind]):
             raise InputError(
@@ -81,7 +81,7 @@ class OpMapping:
 
 
 def tiled(work: Work) -> Tiled:
-    """Return ``work`` when it has tiles to choose. Raises InputError when it has none."""
+    """Return ``work`` if it has tiles to choose. Raises InputError if it has none."""
     if isinstance(work, Tiled):
         return work
     raise InputError(f"{type(work).__name__}: has no tiles to choose (dense operators have)")

@@ -1,8 +1,8 @@
-"""A random sample of all mappings of a product, and how good they are: percentiles of the energy-delay product.
+"""A random sample of all mappings of a product: percentiles of the energy-delay product.
 
-Equal programs are timed once. Mappings are timed in the order of the least score that each can have, until the wanted
-percentile is certain: no mapping left can score below it. A simulation ends as soon as its mapping is known to score
-above it. What is not timed keeps its least score, which is said to be one.
+Equal programs are timed once. Mappings are timed in the order of their lower bounds until the wanted percentile is
+certain: no mapping left can score below it. A simulation ends as soon as its mapping is known to score above it.
+Mappings that are not timed keep their lower bound, which is marked as such.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PERCENTILES = (1, 2, 5, 10, 25, 50, 75, 90)
 NEAR = 3.0
 """Scores below this many times the least of the sample count as near it (Kim et al., 5.5.1)."""
 CHUNK = 64
-"""Mappings timed under one limit: the same whatever the number of workers."""
+"""Mappings timed under one limit: a batch does not depend on the number of workers."""
 
 Progress = Callable[[int, int, str], None]
 Timed = tuple[int, float] | None
@@ -43,9 +43,9 @@ Timed = tuple[int, float] | None
 
 
 def bare(work: Matmul) -> Matmul:
-    """Return a product without bias and what follows it: its cuts and orders are sampled, not its surroundings.
+    """Return a product without bias and activation: only its cuts and orders are sampled.
 
-    Transposed operands are taken as stored the other way round.
+    Transposed operands are treated as if stored untransposed.
     """
     a = replace(work.a, row_stride=work.k) if work.transpose_a else work.a
     b = replace(work.b, row_stride=work.n) if work.transpose_b else work.b
@@ -56,7 +56,7 @@ def bare(work: Matmul) -> Matmul:
 
 
 def products(graph: Graph, hw: Hardware) -> dict[str, Matmul]:
-    """Return the products of a workload that can be sampled, bare, by operator."""
+    """Return the products of a workload that can be sampled, by operator, without bias and activation."""
     found = {name: item for name, (_, item) in operators(graph, hw).items()}
     return {name: bare(item) for name, item in found.items() if isinstance(item, Matmul)}
 
@@ -65,7 +65,7 @@ def products(graph: Graph, hw: Hardware) -> dict[str, Matmul]:
 class Sampled:
     """A sample of ``count`` mappings of ``shape``, as ``rows`` (distinct programs) drawn ``times`` each.
 
-    ``cycles``, ``energy_pj``: simulated where ``timed``, else the least they can be. ``certain``: percentile up to
+    ``cycles``, ``energy_pj``: simulated if ``timed``, else lower bounds. ``certain``: percentile up to
     which all scores are simulated. ``library``: cycles and pJ of the C library's mapping.
     """
 
@@ -134,8 +134,8 @@ class Sampled:
         }  # fmt: skip
 
     def table(self) -> pd.DataFrame:
-        """Return one row per distinct program: the mapping, how often it was drawn, cycles, energy, relative score."""
-        import pandas as pd  # the heavy library itself
+        """Return one row per distinct program: the mapping, the number of draws, cycles, energy, relative score."""
+        import pandas as pd  # heavy library
 
         found = pd.DataFrame([self.space.words(row) for row in self.rows])
         found["drawn"], found["cycles"], found["energy_pj"] = self.times, self.cycles, self.energy_pj
@@ -144,7 +144,7 @@ class Sampled:
 
 
 def weighted_percentile(values: npt.NDArray[np.float64], times: npt.NDArray[np.int64], percent: float) -> float:
-    """Return the value up to which ``percent`` of values lie that occur so many ``times`` each."""
+    """Return the value below which ``percent`` of the values lie, each counted ``times`` times."""
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(times[order])
     at = min(int(np.searchsorted(reached, percent / 100 * reached[-1])), len(order) - 1)
@@ -154,9 +154,9 @@ def weighted_percentile(values: npt.NDArray[np.float64], times: npt.NDArray[np.i
 def least_scores(
     work: Matmul, hw: Hardware, count: int, seed: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Return the least energy-delay product of each distinct mapping drawn over the least of all, and its times.
+    """Return a lower bound of the energy-delay product of each distinct mapping, relative to the least, and its draws.
 
-    A closed form, as analytical models have it: the slower of array and memory, and accesses counted. No simulation.
+    A closed form as in analytical models: the slower of array and memory, and counted accesses. No simulation.
     """
     space = Space(work, hw)
     rows, times = np.unique(space.canonical(space.sample(count, seed)), return_counts=True)
@@ -166,7 +166,7 @@ def least_scores(
 
 
 def _timed(space: Space, rows: Rows, limits: npt.NDArray[np.int64]) -> list[Timed]:
-    """Time some mappings; runs in a worker."""
+    """Time some mappings, in a worker."""
     found: list[Timed] = []
     for n, limit in enumerate(limits.tolist()):
         try:
@@ -192,8 +192,8 @@ def sample(
 ) -> Sampled:
     """Return ``count`` mappings drawn uniformly from all of ``work`` on ``hw``, and their scores.
 
-    ``uneven``: also tiles that do not divide the operator. ``certain``: percentile up to which scores are simulated
-    whatever it takes. Raises InputError for a count or percentile out of range and for what `Space` refuses.
+    ``uneven``: also tiles that do not divide the operator. ``certain``: percentile up to which scores are simulated.
+    Raises InputError for a count or percentile out of range and for products that `Space` refuses.
     """
     wrong = [f"sample: {count} mappings; the rule is >= 1 (nearest legal: 1)"] if count < 1 else []
     if not 0 < certain <= 100:
@@ -232,7 +232,7 @@ class _Run:
     wanted: float
 
     def go(self, pool: Executor | None, jobs: int, progress: Progress, label: str) -> None:
-        """Time until no mapping left can score below the wanted percentile, nor below `NEAR` times the best."""
+        """Time mappings until no mapping left can score below the wanted percentile or below `NEAR` times the best."""
         least = self.cycles * self.energy_pj
         least_pj = self.energy_pj.copy()
         self.timed = np.zeros(len(self.rows), bool)
@@ -252,7 +252,7 @@ class _Run:
                     self.cycles[at], self.energy_pj[at] = answer
                     self.timed[at] = True
                     self.score[at] = answer[0] * answer[1]
-                else:  # its score is beyond the cut, which is more than its bound said
+                else:  # its score is beyond the cut: a better lower bound than before
                     self.cycles[at] = limit + 1
 
     def ask(
@@ -269,7 +269,7 @@ class _Run:
         return found
 
     def cut(self) -> float:
-        """Return the score beyond which none matters any more; infinite while too few are timed."""
+        """Return the score above which mappings need not be timed; infinite while too few are timed."""
         order = np.argsort(self.score, kind="stable")
         reached = np.cumsum(self.times[order])
         at = int(np.searchsorted(reached, self.wanted))

@@ -1,14 +1,14 @@
-"""The search for one operator: exhaustive where the space is small, else in rungs.
+"""The search for one operator: exhaustive if the space is small, else in stages.
 
 Small: every legal mapping in the order of its lower bound; those whose bound is no better than the best
 mapping simulated so far are skipped, which cannot lose the best. Large: small tiles in whole load commands, then the
 mappings with even tiles in the same order, are extrapolated from a prefix, the most promising are simulated
-whole, then the neighbours of the best in the same way until the effort is used up. The library's mapping is
-always simulated first, so nothing worse is ever returned; behind a climb the bounds of all legal mappings say
-how much better the best can be. Any other simulation ends as soon as the mapping is known to be worse than the best
-one simulated before its batch.
+whole, then the neighbours of the best in the same way until the effort is used up. The library's mapping is always
+simulated first, so no worse mapping is returned; after hill climbing the bounds of all legal mappings limit how much
+better any can be. Every other simulation ends as soon as the mapping is known to be worse than the best one simulated
+before its batch.
 
-Effort is counted in simulated cycles beside those of the library's mapping, not in seconds, and batches have a fixed
+Effort is counted in simulated cycles without those of the library's mapping, not in seconds, and batches have a fixed
 size: the same request gives the same mapping on any machine with any number of workers.
 """
 
@@ -35,9 +35,9 @@ Objective = Literal["cycles", "energy", "edp"]
 OBJECTIVES: tuple[Objective, ...] = ("cycles", "energy", "edp")
 
 EFFORT_CYCLES = 18_000_000
-"""Simulated cycles per operator: some eight seconds of one core."""
+"""Simulated cycles per operator: some eight seconds on one core."""
 LARGEST_SPACE = 200_000
-"""Mappings that are listed at most to see whether an exhaustive search is affordable."""
+"""Largest number of mappings listed to check whether an exhaustive search is affordable."""
 FOREIGN_SLACK = 1.25
 """The other dataflow is searched too if the forecast of its library tile is within this factor of the best mapping."""
 STRIDE = 4
@@ -48,10 +48,12 @@ FORECAST_SHARE = 0.3
 CONFIRM_SHARE = 0.3
 """Share of the effort for simulating the most promising of a round, before neighbours are tried."""
 FIRST_TILES_PART, FIRST_TILES_CYCLES = 32, 100_000
-"""A forecast from the first tiles takes at most one thirty-second of the effort, where that is enough for some."""
+"""A forecast from the first tiles takes at most 1/32 of the effort, if that is enough for any."""
 SLACK = 1.03
-"""Mappings whose forecast is worse than the best by more are not simulated whole. Forecasts from the start erred by
--12 % to +6 % on 24 random mappings, so a climb may pass by the best one.
+"""Mappings whose forecast is worse than the best by a larger factor are not simulated whole.
+
+Forecasts from the start erred by
+-12 % to +6 % on 24 random mappings, so hill climbing may miss the best one.
 """
 
 
@@ -59,11 +61,11 @@ SLACK = 1.03
 class Found:
     """The outcome: the best mapping and the library's, both simulated whole.
 
-    ``exhaustive``: nothing legal within reach is better. ``least``: no legal mapping within reach scores below
-    it, as its bound tells (None: too many to list); equal to the best score when exhaustive. ``space``: legal
-    mappings within reach (of a space too large to list: those considered); ``excluded``: those of them that
-    were simulated or whose bound is no better than the best; ``simulated``: run whole, or until they were known to be
-    worse than the best; ``forecast``: run in part; ``spent_cycles``: simulated in all beside the library's mapping.
+    ``exhaustive``: nothing legal within reach is better. ``least``: lower bound of the score of every legal mapping
+    within reach (None: too many to list); equal to the best score if exhaustive. ``space``: legal mappings within reach
+    (of a space too large to list: those considered); ``excluded``: those of them that were simulated or whose bound is
+    no better than the best; ``simulated``: run whole, or until known to be worse than
+    the best; ``forecast``: run in part; ``spent_cycles``: simulated in all, without the library's mapping.
     """
 
     work: Tiled
@@ -82,7 +84,7 @@ class Found:
 
     @property
     def gap(self) -> float | None:
-        """Share by which the best possible mapping could be better at most, by its bound; None if not known."""
+        """Upper bound of the share by which the best possible mapping is better; None if not known."""
         return None if self.least is None else self.best.score(self.objective) / self.least - 1
 
     @property
@@ -110,12 +112,11 @@ def search(
 ) -> Found:
     """Return the best mapping found for ``work`` on ``hw``.
 
-    ``reach``: "call" = what the library's explicit-tile call can be given (tiles, dataflow); "hardware" = also
-    loop orders, residency and halves that only loop commands of one's own can say.
-    ``effort_cycles``: simulated cycles, beside those of the library's mapping, after which a search that is not
-    exhaustive ends. ``phase``: loop slot that comes next at the start, 0 after reset. ``jobs``: worker processes,
-    where ``workers`` brings none; ``journal``: finished batches to resume from. Raises InputError for an unknown
-    objective, work without tiles, or work that the machine refuses.
+    ``reach``: "call" = mappings that the library's explicit-tile call can express (tiles, dataflow); "hardware" = also
+    loop orders, residency and halves that need loop commands of your own. ``effort_cycles``: simulated cycles, without
+    those of the library's mapping, after which a search that is not exhaustive ends. ``phase``: first loop slot, 0
+    after reset. ``jobs``: worker processes, if ``workers`` is not given; ``journal``: finished batches to resume from.
+    Raises InputError for an unknown objective, work without tiles, or work that the machine refuses.
     """
     if unknown := shared.keys() - Shared.__annotations__.keys():
         raise TypeError(f"search() got an unexpected keyword argument {min(unknown)!r}")
@@ -164,13 +165,13 @@ class _Search:
 
     @property
     def kind(self) -> MappedKind:
-        """What is known of the item's kind."""
+        """The record of the item's kind."""
         return kind_of(self.work)
 
     def result(self) -> Found:
         first = library(self.work, self.hw)
         self.measure([first])
-        self.spent_cycles = 0  # what the library's mapping costs is no part of the search
+        self.spent_cycles = 0  # the cycles of the library's mapping do not count as effort
         left = self.affordable(self.measured[first].cycles)
         if left is not None:
             self.exhaust(left)
@@ -195,7 +196,7 @@ class _Search:
         )
 
     def affordable(self, library_cycles: int) -> list[OpMapping] | None:
-        """Return all mappings that the bound leaves if they fit the effort, else None."""
+        """Return all mappings that the bound does not exclude if they fit the effort, else None."""
         if self.kind.size(self.work, self.hw, self.reach) > LARGEST_SPACE:
             return None
         everything = self.ordered(self.kind.space(self.work, self.hw, even=False, reach=self.reach))
@@ -203,7 +204,7 @@ class _Search:
         return left if len(left) * library_cycles <= self.effort_cycles else None
 
     def census(self) -> tuple[float | None, int, int]:
-        """Return (least score that any legal mapping can have, legal mappings, those that cannot be better)."""
+        """Return (lower bound of all scores, number of legal mappings, number of those that cannot be better)."""
         if self.kind.size(self.work, self.hw, self.reach) > LARGEST_SPACE:
             return None, len(self.bounds), len(self.measured) + len(self.abandoned)
         best = self.measured[self.best()].score(self.objective)
@@ -219,7 +220,7 @@ class _Search:
         return least, legal, excluded
 
     def climb_by_stages(self) -> None:
-        """Climb among what the library's call can be given, then, if wanted, among all that the loop can do."""
+        """Climb among mappings of the library's call, then, with reach "hardware", among all mappings of the loop."""
         whole = self.effort_cycles
         reaches: tuple[Reach, ...] = REACHES if self.reach == "hardware" else REACHES[:1]
         for number, self.reach in enumerate(reaches, start=1):
@@ -227,7 +228,7 @@ class _Search:
             self.climb(self.ordered(self.kind.space(self.work, self.hw, even=True, reach=self.reach)) + self.foreign())
 
     def foreign(self) -> list[OpMapping]:
-        """Return even mappings in the other dataflow if the library's tile of it comes near the best; else none."""
+        """Return even mappings in the other dataflow if the library's tile of it is near the best; else none."""
         other = self.kind.other_dataflow(self.work, self.hw)
         if other is None:
             return []
@@ -242,8 +243,8 @@ class _Search:
             self.measure([m for m in left[start : start + BATCH] if self.promising(m)])
 
     def climb(self, coarse: list[OpMapping]) -> None:
-        """Extrapolate, simulate and refine in rounds, until the effort is used up or nothing is left to try."""
-        # Every STRIDE-th first: what the effort does not reach is then spread over the whole order.
+        """Extrapolate, simulate and refine in rounds, until the effort is used up or no candidates are left."""
+        # Every STRIDE-th first: mappings beyond the effort are then spread over the whole order.
         spread = [mapping for first in range(STRIDE) for mapping in coarse[first::STRIDE]]
         spread = [*self.ordered(self.kind.seeds(self.work, self.hw)), *spread]
         looked_at: set[OpMapping] = set()
@@ -255,7 +256,7 @@ class _Search:
                 return
 
     def limit(self, share: float) -> int:
-        """Return how far ``spent_cycles`` may go for a part that gets ``share`` of the effort."""
+        """Return the limit of ``spent_cycles`` for a part with ``share`` of the effort."""
         return min(self.effort_cycles, self.spent_cycles + int(share * self.effort_cycles))
 
     def look_ahead(self, mappings: list[OpMapping], limit_cycles: int) -> list[OpMapping]:
@@ -279,8 +280,8 @@ class _Search:
     def confirm(self, limit_cycles: int) -> None:
         """Simulate the most promising forecasts whole, best first, up to the limit.
 
-        A forecast from the first tiles is made again from whole output tiles before it counts as one. When
-        the limit is reached, the best of those are still simulated.
+        A forecast from the first tiles is repeated from whole output tiles first. After the limit is reached, the best
+        of those are still simulated.
         """
         while self.spent_cycles < limit_cycles:
             first = self.shortlist(self.forecast)
@@ -295,18 +296,18 @@ class _Search:
         self.measure(self.shortlist(self.thorough))
 
     def shortlist(self, among: Iterable[OpMapping]) -> list[OpMapping]:
-        """Return the few of ``among`` that promise most, if they may beat the best one simulated so far."""
+        """Return the few of ``among`` with the best forecasts, if they may beat the best one simulated so far."""
         best = self.measured[self.best()].score(self.objective)
         rest = [m for m in among if self.promising(m) and self.expected(m)[0] < SLACK * best]
         return sorted(rest, key=self.expected)[:FINAL_BATCH]
 
     def expected(self, mapping: OpMapping) -> tuple[Any, ...]:
-        """What a forecast promises, in the objective, then the bound and the tile."""
+        """Sort key: objective by the forecast, then the bound and the tile."""
         promise = self.least_score(mapping, self.forecast[mapping])
         return (promise, *self.rank(mapping))
 
     def best(self) -> OpMapping:
-        """The best mapping simulated; the library's among equals, then the first in tile order."""
+        """The best mapping simulated; of equals the library's, then the first in tile order."""
         first = next(iter(self.measured))
         return min(
             self.measured,
@@ -335,7 +336,7 @@ class _Search:
         return least < self.measured[self.best()].score(self.objective)
 
     def limit_cycles(self, mapping: OpMapping) -> int:
-        """Return the most cycles with which the mapping can be as good as the best one so far."""
+        """Return the largest number of cycles with which the mapping can be as good as the best one so far."""
         if not self.measured:
             return MOST_CYCLES
         best = self.measured[self.best()].score(self.objective)
@@ -348,7 +349,7 @@ class _Search:
         return enough
 
     def least_score(self, mapping: OpMapping, cycles: float) -> float:
-        """Return the objective's value for ``cycles`` and the least energy that goes with them."""
+        """Return the objective's value for ``cycles`` and the least energy with that time."""
         if self.objective == "cycles":
             return cycles
         least = self.bounds[mapping]
@@ -368,18 +369,18 @@ class _Search:
 
     def extrapolate(self, mappings: list[OpMapping], depth: Depth = "start") -> None:
         for mapping, answer in self.ask(mappings, depth):
-            # A beginning that takes too long takes the mapping out of the race, and proves nothing.
+            # A prefix that takes too long excludes the mapping from the search, but proves nothing.
             self.forecast[mapping] = MOST_CYCLES if isinstance(answer, Abandoned) else answer.cycles
             if isinstance(answer, Measured):
                 self.measured[mapping] = answer
 
     def ask(self, mappings: list[OpMapping], depth: Depth) -> list[tuple[OpMapping, Answer]]:
-        """Return the answers from the journal where it has the batch, else from the workers."""
+        """Return the results from the journal if it has the batch, else from the workers."""
         if not mappings:
             return []
         for mapping in mappings:
             self.bounds.setdefault(mapping, bound(self.work, mapping, self.hw))
-        # The first tiles of a mapping that is no good can take longer than all others together: such are left as well.
+        # The first tiles of a bad mapping can take longer than all others together: such simulations are stopped, too.
         most = max(FIRST_TILES_CYCLES, self.effort_cycles // FIRST_TILES_PART) if depth == "start" else MOST_CYCLES
         limits = [self.limit_cycles(mapping) for mapping in mappings]
         batch = {**self.request, "depth": depth, "mappings": [asdict(m) for m in mappings]}

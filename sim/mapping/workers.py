@@ -1,4 +1,4 @@
-"""Where tasks run: in this process, or spread over worker processes; answers come in the order asked."""
+"""Run tasks in this process, or spread over worker processes; results come in the order of the tasks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Workers:
         self._pool: ProcessPoolExecutor | None = None
 
     def run(self, tasks: Sequence[Task]) -> list[Answer]:
-        """Return the answers in the order of ``tasks``."""
+        """Return the results in the order of ``tasks``."""
         if self.jobs == 1 or len(tasks) == 1:
             return [task.run() for task in tasks]
         if self._pool is None:
@@ -32,12 +32,12 @@ class Workers:
             return list(self._pool.map(Task.run, tasks))
         except BrokenProcessPool as error:
             raise CaratError(
-                "a worker process died (killed, or out of memory); what was searched before is kept in the "
-                "store: run the same search again to go on from there"
+                "a worker process died (killed, or out of memory); finished batches are kept in the store: run the "
+                "same search again to continue"
             ) from error
 
     def close(self) -> None:
-        """End the processes; what has not begun is dropped."""
+        """End the processes; tasks that have not begun are dropped."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
@@ -50,7 +50,7 @@ class Workers:
 
 
 class Shared(TypedDict, total=False):
-    """What several searches may share: worker processes, and a journal of finished batches to resume from."""
+    """Resources shared by several searches: worker processes, and a journal of finished batches to resume from."""
 
     workers: Workers | None
     journal: Journal | None

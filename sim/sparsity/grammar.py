@@ -10,7 +10,7 @@ from sim.sparsity.edits import attention
 from sim.sparsity.masks.zeros import SCHEMES, ZeroRule
 
 MAX_BLOCK = 65535
-"""Columns and rows of a block travel in 16-bit fields of a command (sim/isa/commands.py)."""
+"""Largest block: columns and rows of a block are 16-bit fields of a command (sim/isa/commands.py)."""
 
 FILES = re.compile(r"(.+\.(?:npz|npy|safetensors|onnx))(?:/([A-Za-z_]+))?")
 """A file of masks, with a scheme."""
@@ -25,7 +25,7 @@ def zero_rule(body: str, scheme: str, names: str, seed: int) -> ZeroRule:
 
 
 def pattern(body: str, scheme: str) -> tuple[dict[str, Any], list[str]]:
-    """Return the fields of a rule and what is wrong with them."""
+    """Return the fields of a rule and their problems."""
     if group := re.fullmatch(r"([+-]?\d+):(\d+)", body):
         keep, of = int(group[1]), int(group[2])
         problems = group_problems(keep, of) + scheme_problems(scheme, "nm")
@@ -44,13 +44,13 @@ def pattern(body: str, scheme: str) -> tuple[dict[str, Any], list[str]]:
             problems.append(f"unknown pattern {word!r}{did_you_mean(word, known)}; or N:M such as 2:4, {files}")
         else:
             line = f"attention={kind}" + (":" + ",".join(name.upper() for name in sizes) if sizes else "")
-            problems.append(f"{kind} says which scores count, not which weights (nearest: {line})")
+            problems.append(f"{kind} selects scores, not weights (nearest: {line})")
     elif kind == "block" and (not re.fullmatch(r"[0-9]{1,9}", size) or not 1 <= int(size) <= MAX_BLOCK):
         near = min(max(int(size), 1), MAX_BLOCK) if re.fullmatch(r"[0-9]{1,9}", size) else 16
         problems.append(f"block size {size!r} must be a whole number from 1 to {MAX_BLOCK} (nearest: block{near})")
     example = "unstructured:0.3" if kind == "unstructured" else "block16:0.5"
     density = number(density_text) if colon else None
-    if density is None and (colon or not problems):  # whether an unknown pattern needs one is unknown, too
+    if density is None and (colon or not problems):  # an unknown pattern may or may not need one
         problems.append(f"density {density_text!r} must be a number, as in {example}")
     elif density is not None:
         problems += density_problems(density, "weights" if kind == "unstructured" else "blocks")
@@ -61,7 +61,7 @@ def pattern(body: str, scheme: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def default_scheme(operand: str) -> str:
-    """Return the scheme of real masks without one: that which needs least of a machine."""
+    """Return the default scheme of real masks: the one that needs the fewest units."""
     return "skip" if operand == "weights" else "gate"
 
 
@@ -70,7 +70,7 @@ def group_problems(keep: int, of: int) -> list[str]:
     if of < 1 or of > MAX_BLOCK:
         size = min(max(of, 1), MAX_BLOCK)
         nearest = f"{min(max(keep, 1), size)}:{size}"
-        return [f"{keep}:{of}: groups are of 1 to {MAX_BLOCK} weights (nearest: {nearest})"]
+        return [f"{keep}:{of}: groups must have 1 to {MAX_BLOCK} weights (nearest: {nearest})"]
     if not 1 <= keep <= of:
         return [f"{keep}:{of} keeps {keep} of {of}: N:M needs 1 <= N <= M (nearest: {min(max(keep, 1), of)}:{of})"]
     return []
@@ -97,5 +97,5 @@ def scheme_problems(scheme: str, pattern: str) -> list[str]:
 
 
 def number(text: str) -> float | None:
-    """Return the number ``text``, or None where it is none."""
+    """Return ``text`` as a number, or None."""
     return float(text) if re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", text) else None

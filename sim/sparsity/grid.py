@@ -1,4 +1,4 @@
-"""Lines of a density sweep: every pattern at every density, and the dense run that they are held against."""
+"""Lines of a density sweep: every pattern at every density, and the dense run for comparison."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sim.sparsity.spec import parse
 
 EXAMPLE = "--density 0.1:1.0:0.1 --pattern block16,2:4,unstructured"
 MOST = 1000
-"""Densities of one sweep."""
+"""Largest number of densities of one sweep."""
 
 
 def lines(pattern: str | None, density: str | None) -> list[str]:
     """Return sparsity lines for "block16,2:4,attention=topk/pack" and "0.1:1.0:0.1" (or "0.1,0.5"), dense first.
 
-    An N:M pattern has a density of its own and gives one line, and so do word sizes such as w4a8. Raises InputError
-    for what cannot be read.
+    An N:M pattern, which fixes its density, and word sizes such as w4a8 give one line. Raises InputError for text that
+    cannot be read.
     """
     if pattern is None:
         raise InputError(f"--density {density}: needs --pattern too, as in {EXAMPLE}")
@@ -30,7 +30,7 @@ def lines(pattern: str | None, density: str | None) -> list[str]:
     found = ["dense"]
     for name in names:
         body, slash, scheme = name.partition("/")
-        is_share = name.startswith("attention=")  # a whole number would count keys
+        is_share = name.startswith("attention=")  # a whole number would be a number of keys
         shares = [value if "." in value or not is_share else f"{value}.0" for value in values]
         found += [name] if name not in free else [f"{body}:{share}{slash}{scheme}" for share in shares]
     problems: list[str] = []

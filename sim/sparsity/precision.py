@@ -1,18 +1,18 @@
 """Word sizes per operator and operand: [[precision]] of a SPEC.toml, or a line such as "w4a8@*FF?".
 
     [[precision]]
-    operators = "*.FF?"         # glob over matmuls, convolutions or their weight tensors; the last that names one wins
+    operators = "*.FF?"         # glob over matmuls, convolutions or their weight tensors; the last match wins
     weights = "int4"            # int2, int4, int8, int16, fp16, bf16, fp32; default: the array's input type
-    activations = "int8"        # of A, and of B where that is no weight
-    cache = "int4"              # of B where that is a state, such as cached keys and values; default: as activations
+    activations = "int8"        # of A, and of B if it is no weight
+    cache = "int4"              # of B if it is a state, such as cached keys and values; default: as activations
     sums = "int16"              # in the accumulator and in memory; default: array.acc_type
     outliers = 0.005            # share of the K features, or outlier_file = "columns.npz": operator -> their numbers
-    outlier_type = "int16"      # they are multiplied in; default: int16 of integers
+    outlier_type = "int16"      # type in which they are multiplied; default: int16 for integers
 
-Effect of the types on the array: `sim.hardware.precision`. A tensor is stored as wide as its widest reader wants it.
-With outliers a product falls into two (Dettmers et al., LLM.int8(), 2208.07339): all features but the outliers in the
-narrow types, the outliers in the wide one, gathered from A by copies; the first leaves its sums in memory, the second
-adds to them.
+Effect of the types on the array: `sim.hardware.precision`. A tensor is stored as wide as its widest reader requires.
+With outliers a product becomes two (Dettmers et al., LLM.int8(), 2208.07339): all features but the outliers in the
+narrow types, and the outliers in the wide type, gathered from A by copies; the first stores its sums in memory, the
+second adds to them.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ SUM_TYPES = get_args(SumType)
 """Names of types that a rule may give to sums."""
 
 SHORT = re.compile(r"w(\d+)a(\d+)(?:s(\d+))?")
-"""The line for integers: bits of weights, of activations and, where they are not the accumulator's, of sums."""
+"""The line for integers: bits of weights, of activations and optionally of sums."""
 
 
 SUFFIX = ".outliers"
-"""Ends the name of the wide part of a product that falls into two."""
+"""Suffix of the name of the wide part of a product with outliers."""
 
 
 @dataclass(frozen=True)
 class Precision:
     """One rule: element types of the operands (and sums) of the products named; "" = the array's own.
 
-    ``outliers``: share of the K features in ``outlier_type``; ``columns``: which ones, operator -> their numbers,
-    where a file says so (a share spreads them evenly).
+    ``outliers``: share of the K features in ``outlier_type``; ``columns``: operator -> their numbers, if given by a
+    file (a share is spread evenly).
     """
 
     operators: str = "*"
@@ -62,7 +62,7 @@ class Precision:
     cache: str = ""
 
     def __str__(self) -> str:
-        """The rule in words."""
+        """The rule as text, for messages."""
         kept = f", outliers {self.outliers:g} in {self.outlier_type}" if self.outliers else ""
         kept = f", outliers of a file in {self.outlier_type}" if self.columns else kept
         types = f"weights {self.weights or 'as they are'}, activations {self.activations or 'as they are'}"
@@ -72,18 +72,18 @@ class Precision:
 
     @property
     def splits(self) -> bool:
-        """Whether it takes outliers apart."""
+        """Whether the rule splits off outliers."""
         return bool(self.outliers or self.columns)
 
     def applies_to(self, op: Op) -> bool:
-        """Return whether ``op`` is a product that is named, by itself or by its second operand."""
+        """Return whether ``op`` is a product whose name or second operand matches."""
         if not op.record.word_sizes:
             return False
         names = (op.name.removesuffix(SUFFIX), op.inputs[1].tensor.partition(SUFFIX)[0])
         return any(fnmatchcase(name, self.operators) for name in names)
 
     def types_for(self, op: Op, graph: Graph) -> tuple[str, str]:
-        """Return the types of A and B of a product it applies to; "" = the array's input type."""
+        """Return the types of A and B of a product to which the rule applies; "" = the array's input type."""
         if op.name.endswith(SUFFIX):
             return self.outlier_type, self.outlier_type
         kind = graph.tensors[op.inputs[1].tensor].kind
@@ -91,11 +91,11 @@ class Precision:
         return self.activations, kept.get(kind, self.activations)
 
     def problems(self, graph: Graph) -> list[str]:
-        """Return the problems of it for a graph."""
+        """Return the problems of the rule for a graph."""
         products = [op for op in graph.ops if op.record.word_sizes]
         named = [op for op in graph.ops if self.applies_to(op)]
         if named and self.cache and all(graph.tensors[op.inputs[1].tensor].kind != "state" for op in named):
-            return [f"{self}: cache: no product of {graph.name} that it names reads a state (nearest: leave cache out)"]
+            return [f"{self}: cache: no matching product of {graph.name} reads a state (nearest: leave cache out)"]
         if named:
             return []
         hint = did_you_mean(self.operators, [op.name for op in products])
@@ -116,7 +116,7 @@ class PrecisionTable(Table):
     outlier_file: str | None = None
 
     def problems(self, given: frozenset[str]) -> list[str]:
-        """Outliers are a share or a file; a table says something."""
+        """Return the problems: both a share and a file of outliers, or an empty table."""
         found = []
         if {"outliers", "outlier_file"} <= given:
             found.append("give either outliers (a share) or outlier_file")
@@ -153,13 +153,13 @@ def short(text: str) -> Precision | None:
             f"precision {text!r}: sums in {sums}, none of int8, int16, int32{did_you_mean(sums, SUM_TYPES)}"
         )
     if at and not names:
-        problems.append(f"precision {text!r}: no name behind '@'; leave it out to mean all matmuls")
+        problems.append(f"precision {text!r}: no name after '@'; leave it out for all matmuls")
     if problems:
         raise InputError(problems)
     return Precision(names or "*", types[0], types[1], sums)
 
 
 def last_for(rules: Sequence[Precision], op: Op) -> Precision | None:
-    """Return the last rule that names ``op``, or None."""
+    """Return the last rule that matches ``op``, or None."""
     found = [one for one in rules if one.applies_to(op)]
     return found[-1] if found else None

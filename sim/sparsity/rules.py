@@ -1,6 +1,6 @@
 """All rules of a run: pruning, zeros, storage of zeros, word sizes.
 
-`sim.sparsity.spec` reads them from a line or a file. Of several rules that name an operator the last one counts.
+`sim.sparsity.spec` reads them from a line or a file. Of several rules that match an operator the last one applies.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Rules:
 
     @property
     def compares(self) -> bool:
-        """Whether a dense run is held against this one (zeros are made use of), or is meant (there is no rule)."""
+        """Whether dense and sparse programs are compared: zeros are used, or there is no rule ("dense")."""
         return bool(self.zeros or self.compressions or self.attention or self.cascade) or self == Rules()
 
     def rule_for(self, op: Op, graph: Graph, operand: str = "weights") -> ZeroRule | None:
@@ -50,7 +50,7 @@ class Rules:
         return found[-1] if found else None
 
     def edit(self, graph: Graph) -> Graph:
-        """Return the graph, pruned already, with the other changes by the rules. Raises InputError."""
+        """Return a graph that is pruned already with the other edits of the rules. Raises InputError."""
         if self.cascade is not None:
             graph = cascade.edit(graph, self.cascade)
         for compression in self.compressions:
@@ -67,11 +67,11 @@ class Rules:
         return outliers.edit(graph, self.precisions, stored)
 
     def chosen(self, op: Op, graph: Graph) -> Chosen | None:
-        """Return which scores of an attention are computed, where ``op`` makes or reads them; else None."""
+        """Return the chosen scores of an attention that ``op`` computes or reads; else None."""
         return dynamic.chosen(graph, op, self.attention) if isinstance(self.attention, Dynamic) else None
 
     def compression_for(self, op: Op, graph: Graph) -> compress.Compression | None:
-        """Return the last compression in which ``op``'s weights are stored, or None."""
+        """Return the last compression of ``op``'s weights, or None."""
         found = [one for one in self.compressions if not one.edits and one.applies_to(op, graph)]
         return found[-1] if found else None
 
@@ -87,6 +87,9 @@ class Rules:
             raise InputError(problems)
 
     def remarks(self, graph: Graph) -> list[str]:
-        """Return a line for each rule too coarse for the density asked for. ``graph``: pruned, before other edits."""
+        """Return a remark for each rule that is too coarse for the requested density.
+
+        ``graph``: pruned, before other edits.
+        """
         found = [line for rule in self.zeros for line in rule.remarks(graph)]
         return found + (self.attention.remarks(graph) if self.attention is not None else [])

@@ -2,9 +2,9 @@
 
 The grammar is ``[operand=]pattern[:density][/scheme][@names]``; the operand is the weights, or as in "activations=2:4".
 "attention=topk:0.2/pack" is a table [attention] in a line. Patterns: `PATTERNS`. Density is the share of values that
-are *not* zero. The scheme (`sim.sparsity.masks.zeros.SCHEMES`) says how the machine uses the zeros; left out, it is the
-best one that the machine has for the pattern. ``@*FF*`` restricts the line to matmuls whose name matches the glob. A
-SPEC.toml holds several such rules (`sim.sparsity.spec_file`).
+are *not* zero. The scheme (`sim.sparsity.masks.zeros.SCHEMES`) is the machine's use of the zeros; the default is the
+best one that the machine supports for the pattern. ``@*FF*`` restricts the line to matmuls whose name matches the glob.
+A SPEC.toml holds several such rules (`sim.sparsity.spec_file`).
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ PATTERNS = {
     "N:M": "N of each M weights along K are not zero, e.g. 2:4",
     "unstructured:D": "share D of the weights is not zero, anywhere",
     "activations=...": "the same of the activations, e.g. activations=2:4",
-    "attention=...": "scores that count: causal, window:64, longformer:32,2, topk:64, topk:0.2/pack, threshold:0.15",
+    "attention=...": "chosen scores: causal, window:64, longformer:32,2, topk:64, topk:0.2/pack, threshold:0.15",
     "wNaM": "N-bit integer weights, M-bit activations, e.g. w4a8; w4a8s16: sums too (types, outliers: SPEC.toml)",
     "FILE": "real masks or weights by operator (.npz, .npy, .safetensors, .onnx), e.g. masks.npz of `carat infer`",
     "SPEC.toml": "rules per operator, pruning, attention and compression (docs/SPARSITY.md)",
 }
 
 DENSE = "dense"
-"""The line without a rule."""
+"""The line for no rule."""
 
 MOST_DIGITS = 19
 """Digits of a number in a line."""
 
 TILE = re.compile(r"tile=(\d+)")
-"""In a line of a fixed attention pattern, behind its sizes: tokens of a tile."""
+"""Prefix, after the sizes of a fixed attention pattern in a line: tokens of a tile."""
 
 
 def parse(text: str, seed: int = 0) -> Rules:
@@ -62,7 +62,7 @@ def parse(text: str, seed: int = 0) -> Rules:
         return spec_file.read(Path(body), seed)
     problems = []
     if at and not names:
-        problems.append("no name behind '@'; leave it out to mean all weights")
+        problems.append("no name after '@'; leave it out for all weights")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         problems.append(f"seed {seed!r} must be a whole number >= 0")
     if file := FILES.fullmatch(body):
@@ -76,7 +76,7 @@ def parse(text: str, seed: int = 0) -> Rules:
 
 
 def _prefixed(operand: str, line: str, seed: int) -> Rules:
-    """Read a line behind "activations=", "attention=" or "weights="."""
+    """Read the rest of a line after "activations=", "attention=" or "weights="."""
     if operand == "attention":
         return _attention(line, seed)
     named: Operand | None = next((one for one in OPERANDS if one == operand), None)
@@ -93,8 +93,8 @@ def _prefixed(operand: str, line: str, seed: int) -> Rules:
 def _attention(line: str, seed: int) -> Rules:
     """Read "topk:0.2/pack", "topk:64", "threshold:0.15", "causal" or "window:32,tile=16": a table [attention] in short.
 
-    Sizes come in the order of `attention.PATTERNS`; of topk a whole number counts keys, one with a point is a share.
-    Raises InputError listing all problems.
+    Sizes come in the order of `attention.PATTERNS`; for topk an integer is a number of keys, a number with a point is a
+    share. Raises InputError listing all problems.
     """
     body, slash, scheme = line.partition("/")
     name, colon, given = body.partition(":")
@@ -128,7 +128,7 @@ def _attention(line: str, seed: int) -> Rules:
 
 
 def _whole(text: str) -> bool:
-    """Whether a text is a whole number that Python reads."""
+    """Whether a text is a whole number of a length that Python reads."""
     return re.fullmatch(r"[+-]?\d+", text) is not None and len(text) < MOST_DIGITS
 
 

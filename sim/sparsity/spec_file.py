@@ -1,4 +1,4 @@
-"""SPEC.toml: several rules at once, one table a rule; the last that names an operator wins.
+"""SPEC.toml: several rules, one table each; the last match of an operator wins.
 
     seed = 1
 
@@ -31,7 +31,7 @@ from sim.sparsity.table import Density, Table
 from sim.sparsity.table import read as read_table
 
 SINGLE = ("attention", "cascade")
-"""Tables that a file has once; of all others any number."""
+"""Tables that a file can have once; all others can be repeated."""
 
 
 class ZerosTable(Table):
@@ -46,20 +46,22 @@ class ZerosTable(Table):
     ] | None = None  # fmt: skip
 
     def problems(self, given: frozenset[str]) -> list[str]:
-        """A pattern or a mask; a density where the pattern has none of its own."""
+        """Return the problems: a pattern or a mask is needed, and a density unless the pattern fixes it."""
         pattern, found = self.pattern or "", list[str]()
         if ("pattern" in given) == ("mask" in given):
             found.append('give either pattern (e.g. "2:4") or mask (a file)')
         elif {"density", "mask"} <= given:
-            found.append("a mask has a density of its own, leave out density")
+            found.append("a mask fixes the density; leave out density")
         elif "density" not in given and re.fullmatch(r"block\d*|unstructured", pattern):
-            found.append(f"{pattern} needs density, the share that is not zero, e.g. density = 0.5")
+            found.append(f"{pattern} needs density (share of non-zero values), e.g. density = 0.5")
         elif "=" in pattern or "@" in pattern or "/" in pattern:
-            found.append(f"pattern {pattern!r}: only the pattern; operand, scheme and operators are keys of their own")
+            found.append(f"pattern {pattern!r}: give the pattern only; operand, scheme and operators are separate keys")
         elif FILES.fullmatch(pattern) or pattern.endswith(".toml"):
-            found.append(f"pattern {pattern!r} is a file: masks go under mask, further rules into this file")
+            found.append(
+                f"pattern {pattern!r} is a file: use the key mask for masks, and write further rules into this file"
+            )
         elif precision.SHORT.fullmatch(pattern):
-            found.append(f"pattern {pattern!r}: word sizes go in a table [[precision]]")
+            found.append(f"pattern {pattern!r}: use a table [[precision]] for word sizes")
         return found + (scheme_problems(self.scheme or "", "measured") if "mask" in given else [])
 
 
@@ -124,7 +126,7 @@ def read(path: Path, seed: int = 0) -> Rules:
 
 
 def _tables(tables: dict[str, Any], key: str) -> list[dict[str, Any]] | None:
-    """Return the tables of a key, none where it is not there; None where it holds something else."""
+    """Return the tables of a key, empty if missing; None if its value is something else."""
     given = tables.get(key, [])
     value = [given] if key in SINGLE and key in tables else given
     return value if isinstance(value, list) and all(isinstance(table, dict) for table in value) else None

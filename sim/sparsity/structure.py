@@ -1,4 +1,4 @@
-"""Structure found in a graph by kinds of operators, not by their names."""
+"""Recognise structure in a graph by kinds of operators, not by their names."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ def weighted(graph: Graph) -> list[Op]:
 
 
 def covers(view: View, tensor: Tensor) -> bool:
-    """Return whether a window is all of its tensor."""
+    """Return whether a window covers its whole tensor."""
     return view.offset == 0 and view.elements == tensor.elements
 
 
 Attention = tuple[Op, Op, Op]
-"""Scores, softmax, context."""
+"""Operators of an attention: scores, softmax, context."""
 
 
 def attention_blocks(graph: Graph) -> list[Attention]:
-    """Return all attention of a graph, or nothing where some softmax isn't between two matmuls alone."""
+    """Return all attention of a graph, or nothing if some softmax is not only between two matmuls."""
     softmaxes = [op for op in graph.ops if op.kind == "softmax"]
     found: list[Attention] = []
     for softmax in softmaxes:

@@ -1,7 +1,7 @@
 """Tables of a SPEC.toml as pydantic models: every key has a type and a range, errors name the rule and a legal value.
 
 A scheme's own file declares its table (`sim.sparsity.edits`, `sim.sparsity.masks`, `sim.sparsity.precision`); `read`
-makes one of the file's entries, with all problems at once.
+validates an entry of the file and reports all problems together.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     def problems(self, given: frozenset[str]) -> list[str]:
-        """Return the broken rules that join several keys. ``given``: keys that the table has, right or wrong."""
+        """Return the broken rules that involve several keys. ``given``: all keys of the table, valid or not."""
         del given
         return []
 
@@ -61,7 +61,7 @@ def read(kind: type[AnyTable], table: Mapping[str, Any]) -> AnyTable:
 
 
 def rule(field: FieldInfo) -> str:
-    """Return the legal values of a field, in words: "a whole number >= 1", "a number above 0 and at most 1"."""
+    """Return the legal values of a field as text: "a whole number >= 1", "a number above 0 and at most 1"."""
     annotation, bounds = _plain(field)
     if get_origin(annotation) is Literal:
         return f"one of {', '.join(str(choice) for choice in get_args(annotation))}"
@@ -75,7 +75,7 @@ def rule(field: FieldInfo) -> str:
 
 
 def nearest(field: FieldInfo, value: object) -> float | None:
-    """Return the value next to ``value`` that the field takes, None for anything but a number."""
+    """Return the nearest legal value of the field to ``value``, None unless it is a number."""
     annotation, bounds = _plain(field)
     if isinstance(value, bool) or not isinstance(value, int | float) or annotation not in (int, float):
         return None

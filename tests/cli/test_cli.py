@@ -113,12 +113,12 @@ def test_run_says_what_pruning_kept(capsys: pytest.CaptureFixture[str], tmp_path
         asked = [*RUN, "--prune", "heads=1", option, str(tmp_path / file)]
         assert json.loads(answer(capsys, *asked, "--json"))["kept"] == {"L0.heads": [1]}
     out = answer(capsys, *asked, "-o", str(tmp_path / "run"))
-    assert "L0.heads: 1 stay: 1" in out
+    assert "L0.heads: 1 kept: 1" in out
     assert np.load(tmp_path / "run" / "kept.npz")["L0.heads"].tolist() == [1]
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["stay"] == ["L0.heads: 1 stay: 1"]
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["stay"] == ["L0.heads: 1 kept: 1"]
     page = tmp_path / "page.html"
     answer(capsys, "report", str(tmp_path / "run"), "-o", str(page))
-    assert "L0.heads: 1 stay: 1" in page.read_text()
+    assert "L0.heads: 1 kept: 1" in page.read_text()
 
 
 REFUSALS = [

@@ -123,7 +123,7 @@ def test_header_hides_what_the_call_cannot_express_and_survives_odd_names() -> N
     text = to_header(Maps("x", "y", "0" * 64, 16, "cycles", entries))
     assert re.findall(r"#define (\w+_TILES)", text) == ["A_B_TILES", "A_B_2_TILES", "OP_1ST___TILES"]
     assert text.count("/*") == text.count("*/")
-    assert "(1,1,1) jik cannot be given" in text
+    assert "(1,1,1) jik cannot be expressed" in text
 
 
 def test_json_carries_every_operator() -> None:

@@ -37,5 +37,5 @@ def test_a_cache_rule_of_a_file_is_read(tmp_path: Path) -> None:
 
 
 def test_a_cache_rule_without_a_cache_is_refused() -> None:
-    with pytest.raises(InputError, match="no product of bert-tiny that it names reads a state"):
+    with pytest.raises(InputError, match="no matching product of bert-tiny reads a state"):
         sim.simulate("bert-tiny", "gemmini_widening", seq=8, sparsity=INT4, progress=False)

@@ -30,15 +30,15 @@ def test_rotated_heads_are_pruned_whole(sizes: dict[str, object]) -> None:
     quarter = prune(whole, "heads=8")
     assert whole.parameters - quarter.parameters == 4 * 4096 * 3072
     assert {op.output.cols for op in quarter.ops if op.kind == "rope"} == {1024}
-    with pytest.raises(InputError, match="turns pairs of columns of each head: only whole heads can go"):
+    with pytest.raises(InputError, match="rotates pairs of columns of each head: only whole heads can be removed"):
         prune(whole, "head_dim=64")
 
 
 @pytest.mark.parametrize("sizes", PHASES)
 def test_shared_heads_and_positions_of_each_head_are_refused_by_name(sizes: dict[str, object]) -> None:
-    with pytest.raises(InputError, match="14 heads of Q share 2 of K: only a head with its own can go"):
+    with pytest.raises(InputError, match="14 heads of Q share 2 of K: only heads with a K of their own can be removed"):
         prune(build("qwen2-0.5b", layers=1, **sizes), "heads=2")
-    with pytest.raises(InputError, match=r"scores adds a matrix of its own to each head's scores"):
+    with pytest.raises(InputError, match=r"scores adds a different matrix to each head's scores"):
         prune(build("t5-small", phase="encode", seq=16, layers=1), "heads=2")
 
 

@@ -262,7 +262,7 @@ def test_real_masks_by_head_and_by_layer(tmp_path: Path) -> None:
         ("pattern = 'window'\nwindow = 3\nscheme = 'packed'", "did you mean 'pack'"),
         ("pattern = 'mask'\nmask = 'wrong.npy'\nscheme = 'pack'", "its shape is (5, 5), L0.scores has (48, 48) scores"),
         ("pattern = 'topk'\nk = 49", "k is 49, there are 48 keys (nearest: 48)"),
-        ("pattern = 'threshold'\ndensity = 0.01", "leaves queries that see no key; a softmax needs one value"),
+        ("pattern = 'threshold'\ndensity = 0.01", "leaves queries without a key; a softmax needs one value"),
         ("pattern = 'topk'\nmask = 'none.npy'", "cannot be read"),
         ("pattern = 'topk'\nmask = 'wrong.npy'", "its mask has shape (5, 5), must be (2, 48, 48)"),
         ("pattern = 'topk'\nmask = 'other.npz'", "the file has no mask of that name (did you mean 'L0.score'?)"),

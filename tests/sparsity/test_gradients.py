@@ -69,7 +69,7 @@ def test_a_file_of_weights_and_gradients_decides_otherwise_than_weights_alone(tm
         ({"L0.FF1.weight.gradient": None}, "'L0.FF1.weight.gradient' is missing; 'L0.FF2.weight.gradient' is there"),
         ({"L0.FF1.weight.gradient": np.zeros((2, 2))}, "must be (32, 64) finite numbers, has shape (2, 2)"),
         ({"L0.FF1.weight.gradient": np.full((32, 64), np.nan)}, "must be (32, 64) finite numbers"),
-        ({"L0.FF1.weight.fisher": np.zeros((32, 64))}, ".gradient and .fisher are both there"),
+        ({"L0.FF1.weight.fisher": np.zeros((32, 64))}, "both .gradient and .fisher are given"),
     ],
 )
 def test_gradients_that_do_not_fit_are_named(change, says):
@@ -82,5 +82,5 @@ def test_gradients_that_do_not_fit_are_named(change, says):
 
 def test_a_negative_mean_of_squares_is_refused():
     given = arrays(0) | beside(arrays(1), ".fisher")
-    with pytest.raises(InputError, match="is negative; means of squared gradients are not"):
+    with pytest.raises(InputError, match="is negative; means of squared gradients must be >= 0"):
         saliency.magnitudes(GRAPH, given, Pruning(ffn=40))

@@ -324,16 +324,18 @@ BAD = {
     "[weights]\npattern = '2:4'": "weights must be a list of tables, [[weights]]",
     "compress = 'narrow'": "compress must be a list of tables, [[compress]]",
     "precision = [1]": "precision must be a list of tables, [[precision]]",
-    "[[weights]]\npattern = 'activations=2:4'": "only the pattern; operand, scheme and operators are keys of their own",
-    "[[weights]]\npattern = 'other.toml'": "is a file: masks go under mask, further rules into this file",
-    "[[weights]]\npattern = 'w4a8'": "word sizes go in a table [[precision]]",
-    "[[weights]]\nmask = 'm.npz'\ndensity = 0.5": "a mask has a density of its own, leave out density",
+    "[[weights]]\npattern = 'activations=2:4'": "give the pattern only; operand, scheme and operators are separate "
+    "keys",
+    "[[weights]]\npattern = 'other.toml'": "is a file: use the key mask for masks, and write further rules into "
+    "this file",
+    "[[weights]]\npattern = 'w4a8'": "use a table [[precision]] for word sizes",
+    "[[weights]]\nmask = 'm.npz'\ndensity = 0.5": "a mask fixes the density; leave out density",
     "[[weights]]\nmask = 'm.npz'\nscheme = 'select'": "select needs an N:M pattern such as 2:4, not a file of masks",
     "[attention]\nwindow = 3": "no pattern (known: bigbird",
     "[cascade]\nfirst = 1": "is empty: give tokens or heads",
     "[[compress]]\nkind = 'narrow'\nbits = 4\nentries = 3": "narrow takes bits, not entries",
     "seed = -1\n[attention]\npattern = 'causal'": "seed is -1, must be a whole number >= 0",
-    "[[weights]]\npattern = 'block16'": "block16 needs density, the share that is not zero, e.g. density = 0.5",
+    "[[weights]]\npattern = 'block16'": "block16 needs density (share of non-zero values), e.g. density = 0.5",
     "[[weights]]\npattern = 'block16'\ndensity = 'half'": "density is 'half', must be a number",
     "[[compress]]\nentries = 16": "no kind (known: circulant, codebook",
 }

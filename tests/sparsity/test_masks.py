@@ -163,7 +163,7 @@ def test_the_line_round_trips(text: str) -> None:
         ("block16:-0.1", "density -0.1 is the share of non-zero blocks, 0 to 1 (nearest: 0)"),
         ("block0:0.5", "block size '0' must be a whole number from 1"),
         ("block:0.5", "block size '' must be a whole number from 1"),
-        ("block16:0.5@", "no name behind '@'"),
+        ("block16:0.5@", "no name after '@'"),
     ],
 )
 def test_a_wrong_line_is_reported(text: str, message: str) -> None:

@@ -63,12 +63,12 @@ def test_a_codebook_holds_as_many_values_as_it_has_entries() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ('kind = "codebook"\nentries = 16', "L0.FF1: 16 entries cannot name 8192 values (nearest: 8192, or an error"),
+        ('kind = "codebook"\nentries = 16', "L0.FF1: 16 entries cannot hold 8192 values (nearest: 8192, or an error"),
         ('kind = "codebook"\nentries = 4\nerror = 0.1', "entries 4 leaves an error of 0.34"),  # Max 1960: 0.343
         ('kind = "codebook"\nentries = 4\nerror = 0.1', "more than 0.1 (nearest: entries = 16)"),
         ('kind = "low_rank"\nrank = 4\nerror = 0.5', "rank 4 leaves an error of 0.9"),
         ('kind = "narrow"\nbits = 2\nerror = 0.2', "(nearest: bits = 4)"),
-        ('kind = "circulant"\nblock = 16\nerror = 0.1', "no block does; nearest: error = 0.9"),
+        ('kind = "circulant"\nblock = 16\nerror = 0.1', "no block is enough; nearest: error = 0.9"),
         ('kind = "smallest"\nerror = 0.0001', "keeps L0.FF1 within an error of 0.0001"),
         ('kind = "smallest"', "smallest needs error"),
         ('kind = "narrow"\nbits = 4\nerror = 2', "error is 2, must be a number >= 0 and below 1 (nearest: 0.99)"),
@@ -86,7 +86,7 @@ def test_weights_that_do_not_belong_are_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"the file of weights has none of L0.FF1"):
         run(tmp_path, 'kind = "narrow"\nbits = 4\nerror = 0.5', L0_FF7=NOISE)
     (tmp_path / "spec.toml").write_text('[[compress]]\nkind = "narrow"\nbits = 4\nerror = 0.5\n')
-    with pytest.raises(InputError, match="needs the weights themselves"):
+    with pytest.raises(InputError, match="needs the real weights"):
         parse(str(tmp_path / "spec.toml"))
 
 

@@ -125,7 +125,7 @@ BAD = {
     "heads = 'two'": "heads is 'two', must be a whole number >= 1",
     "ffn = 0": "ffn is 0, must be a whole number >= 1 (nearest: 1)",
     "layers = true": "layers is True, must be a whole number >= 1",
-    "scores = 'scores.npz'": "keeps nothing in particular",
+    "scores = 'scores.npz'": "is empty: give",
     "heads = 1\nscores = 3": "scores is 3, must be text in quotes",
     "heads = 1\nscores = 'none.npz'": "none.npz: cannot be read: No such file",
     "heads = 1\nweights = 'spec.toml'": "spec.toml: cannot be read as arrays",

@@ -92,7 +92,7 @@ def test_a_single_table_is_reported_to_be_one_of_several(tmp_path: Path, key: st
     [
         ("w3a8", "int3 is none of int2, int4, int8, int16"),
         ("w4a8s12", "sums in int12, none of int8, int16, int32"),
-        ("w4a8@", "no name behind '@'"),
+        ("w4a8@", "no name after '@'"),
         ("w4a8@*FF9", "no matmul of encoder-layer is named '*FF9'"),
     ],
 )
@@ -187,7 +187,7 @@ def test_a_file_of_outliers_holds_whole_numbers(tmp_path: Path) -> None:
 
 def test_outliers_and_zeros_of_one_operator_are_refused() -> None:
     rules = Rules(parse("2:4").zeros, precisions=(Precision(outliers=0.1),))
-    with pytest.raises(InputError, match="the weights of one operator are of one kind"):
+    with pytest.raises(InputError, match="only one of them is possible for one operator"):
         run(rules)
 
 

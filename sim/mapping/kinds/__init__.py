@@ -1,4 +1,4 @@
-"""Kinds of mappings, one record each: a work item with tiles to choose is added here and in `opmapping`'s tables."""
+"""Kinds of mappings, one record each. A new work item with tiles is added here and in the tables of `opmapping`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ KINDS: dict[type, MappedKind] = {
 
 
 def kind_of(work: Tiled) -> MappedKind:
-    """Return what the search knows of a work item's kind."""
+    """Return the record of a work item's kind."""
     return KINDS[type(work)]
 
 
 def library(work: Tiled, hw: Hardware) -> OpMapping:
-    """Return the mapping that Gemmini's C library gives ``work``. Raises InputError when nothing fits."""
+    """Return the mapping of Gemmini's C library for ``work``. Raises InputError if no tile fits."""
     return kind_of(work).library(work, hw)
 
 
 def bound(work: Tiled, mapping: OpMapping, hw: Hardware) -> Bound:
-    """Return the bound of ``work`` under ``mapping`` (a legal one)."""
+    """Return the bound of ``work`` under a legal ``mapping``."""
     return kind_of(work).demand(work, mapping, hw).bound(hw)

@@ -18,7 +18,7 @@ from sim.mapping.opmapping import OpMapping
 
 
 def conv_space(work: Conv, hw: Hardware, *, even: bool = False) -> Iterator[OpMapping]:
-    """Yield legal mappings of a convolution: channels in whole blocks, kernels in even numbers of rows or parts of one.
+    """Yield legal mappings of a convolution: channels in whole blocks, kernels in whole rows or parts of one row.
 
     ``even``: only even cuts of the image and of the channels.
     """
@@ -51,7 +51,7 @@ def conv_fits(work: Conv, tile: ConvTile, hw: Hardware) -> bool:
 
 
 def conv_demand(work: Conv, mapping: OpMapping, hw: Hardware) -> Demand:
-    """Return the demand of a convolution; only what every tiling needs, its passes and its number of loops."""
+    """Return the demand of a convolution: the needs of every tiling, its passes and its number of loops."""
     dim = hw.dim
     counts = [blocks_of(n, size) for n, size in zip(conv_limits(work), mapping.tile, strict=True)]
     _, _, _, och, _, kcols, ich = mapping.tile
@@ -64,7 +64,7 @@ def conv_demand(work: Conv, mapping: OpMapping, hw: Hardware) -> Demand:
     in_blocks = _blocks_over(work.in_channels, ich, dim)
     taps = work.rows_of_kernel * ceil(work.kernel / shared)
     loops = prod(counts)
-    if work.depthwise:  # a loop, and one column of the array, for each channel
+    if work.depthwise:  # a loop that uses one column of the array, for each channel
         out_blocks, in_blocks, loops = work.out_channels, 1, loops * work.out_channels
     c_bytes = work.batch * work.pooled_rows * work.pooled_cols * work.out_channels * hw.input_bytes
     keep_weights = not work.depthwise and counts[3] * counts[4] * counts[5] * counts[6] <= REUSE_TILES
@@ -89,12 +89,12 @@ def conv_demand(work: Conv, mapping: OpMapping, hw: Hardware) -> Demand:
 
 
 def loaded_pixels(work: Conv, tile: tuple[int, ...], hw: Hardware) -> tuple[int, int]:
-    """Return the pixels that the tiles of one block of out channels load, and the scratchpad rows they are written to.
+    """Return the pixels loaded by the tiles of one block of out channels, and the scratchpad rows written with them.
 
-    Tiles overlap: each loads all pixels under its own part of the kernel, and those that its last row and column of
-    results would need for one result more (gemmini.h). Where kernel columns share rows, a pixel is written once for
-    each of them, but for those that fall before the first row. 0 where pixels are left out or lie otherwise (dilated
-    images, every other pixel, backward passes).
+    Tiles overlap: each loads all pixels under its own part of the kernel, and those that one more row and column of
+    results would need (gemmini.h). If kernel columns share rows, a pixel is written once for each of them, except
+    before the first row. 0 if pixels are skipped or stored differently (dilated images, every other pixel, backward
+    passes).
     """
     if work.input_dilation > 1 or work.downsample or _turned(work) or work.depthwise:
         return 0, 0
@@ -131,7 +131,7 @@ def _spans(work: Conv, of_rows: bool, size: int, taps: int) -> list[tuple[int, i
 
 
 def _image(work: Conv) -> int:
-    """Return the least input elements that all results together need: each brings fresh pixels along a side."""
+    """Return the least number of input elements along a side that all results together need."""
     size, stride, padding = work.pool
     pixels = 1
     above, below, left, right = work.paddings
@@ -152,7 +152,7 @@ class Convolutions(MappedKind):
     """Convolutions with their pooling."""
 
     def shape(self, work: Conv) -> str:
-        """Return the sizes and flags that decide the mapping, in words."""
+        """Return the sizes and flags that determine the mapping, as text."""
         image = f"{work.batch}x{work.in_rows}x{work.in_cols}x{work.in_channels}"
         pool = f" pool={work.pool_size}/{work.pool_stride}" if work.pool_stride else ""
         square = (work.rows_of_kernel, work.padding_above) == (work.kernel, work.padding)
@@ -170,7 +170,7 @@ class Convolutions(MappedKind):
         return conv_limits(work)
 
     def library(self, work: Conv, hw: Hardware) -> OpMapping:
-        """Return the mapping that Gemmini's C library gives. Raises InputError when nothing fits."""
+        """Return the mapping of Gemmini's C library. Raises InputError if no tile fits."""
         return OpMapping("conv", auto_conv_tile(work, hw))
 
     def check(self, mapped: Conv, hw: Hardware) -> None:
@@ -178,25 +178,25 @@ class Convolutions(MappedKind):
         conv_tile(mapped, hw)
 
     def space(self, work: Conv, hw: Hardware, *, even: bool, reach: Reach) -> Iterator[OpMapping]:
-        """Yield the legal mappings; ``even``: those whose tiles come out even."""
+        """Yield the legal mappings; ``even``: only those with even tiles."""
         return conv_space(work, hw, even=even)
 
     def demand(self, work: Conv, mapping: OpMapping, hw: Hardware) -> Demand:
-        """Return what a mapping asks of the shared resources at least."""
+        """Return the least use of the shared resources by a mapping."""
         return conv_demand(work, mapping, hw)
 
     def size(self, work: Conv, hw: Hardware, reach: Reach) -> int:
-        """Return an upper estimate of how many mappings `space` holds, without listing them."""
+        """Return an upper estimate of the number of mappings in `space`, without listing them."""
         batch, rows, cols, ochs, krows, kcols, ichs = self.limits(work, hw)
         taps = len(kernel_cuts(krows, kcols))
         return len(even_sizes(batch)) * rows * cols * blocks_of(ochs, hw.dim) * taps * blocks_of(ichs, hw.dim)
 
     def is_legal(self, work: Conv, mapping: OpMapping, hw: Hardware) -> bool:
-        """Whether lowering would take the mapping: room."""
+        """Whether lowering accepts the mapping, by the room in the memories."""
         b, pr, pc, oc, kr, kc, ic = mapping.tile
         inside = all(1 <= size <= limit for size, limit in zip(mapping.tile, conv_limits(work), strict=True))
         return inside and conv_fits(work, (b, pr, pc, oc, kr, kc, ic), hw)
 
     def steps(self, work: Conv, hw: Hardware) -> list[int]:
-        """Return by how much a tile grows along each axis in one step: channels by blocks."""
+        """Return the step of a tile's size along each axis: a block for channels, else 1."""
         return [1, 1, 1, hw.dim, 1, 1, hw.dim]

@@ -1,4 +1,4 @@
-"""What the search knows of a kind of work item: its mappings, their rules, and the least that each costs."""
+"""A kind of work item for the search: its mappings, their rules, and a lower bound of the cost of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from sim.mapping.opmapping import OpMapping
 
 Reach = Literal["call", "hardware"]
 REACHES: tuple[Reach, ...] = ("call", "hardware")
-"""Mappings that the library's explicit-tile call can be given, or all that the hardware loop can do."""
+""""call": mappings that the library's explicit-tile call can express.
+
+"hardware": all that the hardware loop supports.
+"""
 
 
 def even_sizes(total: int) -> list[int]:
@@ -24,14 +27,17 @@ def even_sizes(total: int) -> list[int]:
 
 
 class MappedKind(ABC):
-    """One kind; a subclass states what differs."""
+    """One kind; subclasses define the methods."""
 
     LARGEST_FIRST: ClassVar[bool] = True
-    """Of equal mappings the largest tiles are tried first: the halos of a convolution then overlap least."""
+    """Whether, of mappings with equal bounds, the largest tiles are tried first.
+
+    The halos of a convolution then overlap least.
+    """
 
     @abstractmethod
     def shape(self, work: Any) -> str:
-        """Return the sizes and flags that decide the mapping, in words."""
+        """Return the sizes and flags that determine the mapping, as text."""
 
     @abstractmethod
     def limits(self, work: Any, hw: Hardware) -> tuple[int, ...]:
@@ -39,7 +45,7 @@ class MappedKind(ABC):
 
     @abstractmethod
     def library(self, work: Any, hw: Hardware) -> OpMapping:
-        """Return the mapping that Gemmini's C library gives. Raises InputError when nothing fits."""
+        """Return the mapping of Gemmini's C library. Raises InputError if no tile fits."""
 
     @abstractmethod
     def check(self, mapped: Any, hw: Hardware) -> None:
@@ -47,18 +53,18 @@ class MappedKind(ABC):
 
     @abstractmethod
     def space(self, work: Any, hw: Hardware, *, even: bool, reach: Reach) -> Iterator[OpMapping]:
-        """Yield the legal mappings; ``even``: those whose tiles come out even."""
+        """Yield the legal mappings; ``even``: only those with even tiles."""
 
     @abstractmethod
     def demand(self, work: Any, mapping: OpMapping, hw: Hardware) -> Demand:
-        """Return what a mapping asks of the shared resources at least."""
+        """Return the least use of the shared resources by a mapping."""
 
     @abstractmethod
     def size(self, work: Any, hw: Hardware, reach: Reach) -> int:
-        """Return an upper estimate of how many mappings `space` holds, without listing them."""
+        """Return an upper estimate of the number of mappings in `space`, without listing them."""
 
     def problems(self, work: Any, mapping: OpMapping, hw: Hardware) -> list[str]:
-        """Return every rule that ``mapping`` breaks; empty when lowering takes it."""
+        """Return every rule that ``mapping`` breaks; empty if lowering accepts it."""
         try:
             self.check(mapping.apply(work), hw)
         except InputError as error:
@@ -66,29 +72,29 @@ class MappedKind(ABC):
         return []
 
     def is_legal(self, work: Any, mapping: OpMapping, hw: Hardware) -> bool:
-        """Whether lowering would take the mapping."""
+        """Whether lowering accepts the mapping."""
         return not self.problems(work, mapping, hw)
 
     def steps(self, work: Any, hw: Hardware) -> list[int]:
-        """Return by how much a tile grows along each axis in one step."""
+        """Return the step of a tile's size along each axis."""
         return [hw.dim] * len(self.limits(work, hw))
 
     def seeds(self, work: Any, hw: Hardware) -> list[OpMapping]:
-        """Return where a climb begins beside the even mappings."""
+        """Return the starting points of hill climbing in addition to the even mappings."""
         return []
 
     def other_dataflow(self, work: Any, hw: Hardware) -> Any:
-        """Return the item in the machine's other dataflow, None where there is none."""
+        """Return the item in the machine's other dataflow, None if there is none."""
         return None
 
     def variants(self, work: Any, mapping: OpMapping, hw: Hardware) -> list[OpMapping]:
-        """Return what else the hardware loop can do with the same tile."""
+        """Return the other mappings of the hardware loop with the same tile."""
         return []
 
     def neighbours(self, work: Any, mapping: OpMapping, hw: Hardware, reach: Reach) -> list[OpMapping]:
         """Return the legal mappings one or two steps away along one axis, or one step along two axes.
 
-        With reach "hardware" also everything else that the loop can do with the same tile.
+        With reach "hardware" also the other mappings of the loop with the same tile.
         """
         limits, steps = self.limits(work, hw), self.steps(work, hw)
         found: dict[OpMapping, None] = {}

@@ -18,13 +18,13 @@ from sim.mapping.kinds.kind import MappedKind, Reach, even_sizes
 from sim.mapping.opmapping import LIBRARY_ORDER, OpMapping
 
 ORDERS = (LIBRARY_ORDER, "jik")
-"""Orders that can differ: with several k-tiles k must be innermost, with one its place does not matter."""
+"""Distinct loop orders: with several k-tiles k must be innermost, with one its position does not matter."""
 
 CHOSEN_HALVES: tuple[Halves, ...] = ("together", "apart")
-"""What a program can say about halves; where the slot decides, it is one of the two, as the last program left it."""
+"""Halves that a program can set; with "slot" the result is one of the two, depending on the previous program."""
 
 VARIANTS = 10
-"""About as many mappings beyond the library's call go with one tile."""
+"""Approximate number of mappings beyond the library's call per tile."""
 
 NEEDS_ROWS = ("layernorm", "softmax")
 """Activations whose statistics need whole rows of C in the accumulator."""
@@ -35,7 +35,7 @@ def matmul_space(
 ) -> Iterator[OpMapping]:
     """Yield the legal mappings of a product, ascending in I, J, K, in its own dataflow unless another is given.
 
-    ``even``: only tiles that come out even, and multiples of the blocks that one load command moves.
+    ``even``: only even tiles, and multiples of the blocks that one load command moves.
     """
     flow = dataflow or work.dataflow
     room = Room(hw, double_buffered=flow == "WS")
@@ -59,9 +59,9 @@ def matmul_space(
 
 
 def beyond_call(tile: Tile, counts: Tile) -> Iterator[OpMapping]:
-    """Yield what the hardware loop can do with a tile beside the library's call: orders, residency, halves.
+    """Yield the mappings of the hardware loop with a tile beyond the library's call: orders, residency, halves.
 
-    Only what can differ: an order of two loops that both have several tiles, an operand that is used again.
+    Only distinct ones: an order of two loops that both have several tiles, an operand that is used again.
     """
     if counts == (1, 1, 1):
         return
@@ -77,7 +77,7 @@ def beyond_call(tile: Tile, counts: Tile) -> Iterator[OpMapping]:
 
 
 def dataflows(work: Matmul, hw: Hardware) -> tuple[Dataflow, ...]:
-    """Return the dataflows that the machine and the library have for a product, its own first."""
+    """Return the dataflows that machine and library support for a product, the item's own first."""
     other: Dataflow = "OS" if work.dataflow == "WS" else "WS"
     try:
         matmul.check(replace(work, dataflow=other), hw)
@@ -87,7 +87,7 @@ def dataflows(work: Matmul, hw: Hardware) -> tuple[Dataflow, ...]:
 
 
 def matmul_demand(work: Matmul, mapping: OpMapping, hw: Hardware) -> Demand:
-    """Return the demand of a product; edge blocks count what lies inside the operand only."""
+    """Return the demand of a product; edge blocks count only their part inside the operand."""
     blocks, dim = matmul_blocks(work, hw.dim), hw.dim
     tile = (mapping.tile[0], mapping.tile[1], mapping.tile[2])
     count_i, count_j, count_k = tile_counts(blocks, tile)
@@ -128,7 +128,7 @@ class Products(MappedKind):
     LARGEST_FIRST = False
 
     def shape(self, work: Matmul) -> str:
-        """Return the sizes and flags that decide the mapping, in words."""
+        """Return the sizes and flags that determine the mapping, as text."""
         flags = {
             "bias=" + work.bias: work.bias != "none",
             "transpose_a": work.transpose_a,
@@ -144,7 +144,7 @@ class Products(MappedKind):
         return matmul_blocks(work, hw.dim)
 
     def library(self, work: Matmul, hw: Hardware) -> OpMapping:
-        """Return the mapping that Gemmini's C library gives. Raises InputError when nothing fits."""
+        """Return the mapping of Gemmini's C library. Raises InputError if no tile fits."""
         return OpMapping("matmul", auto_matmul_tile(work, hw), LIBRARY_ORDER, work.dataflow)
 
     def check(self, mapped: Matmul, hw: Hardware) -> None:
@@ -164,22 +164,22 @@ class Products(MappedKind):
             raise InputError(found)
 
     def space(self, work: Matmul, hw: Hardware, *, even: bool, reach: Reach) -> Iterator[OpMapping]:
-        """Yield the mappings of all dataflows, of the even ones only those of its own."""
+        """Yield the mappings of all dataflows; ``even``: those of the item's own dataflow with even tiles."""
         flows = dataflows(work, hw)[: 1 if even else None]
         return chain.from_iterable(matmul_space(work, hw, even=even, reach=reach, dataflow=flow) for flow in flows)
 
     def demand(self, work: Matmul, mapping: OpMapping, hw: Hardware) -> Demand:
-        """Return what a mapping asks of the shared resources at least."""
+        """Return the least use of the shared resources by a mapping."""
         return matmul_demand(work, mapping, hw)
 
     def size(self, work: Matmul, hw: Hardware, reach: Reach) -> int:
-        """Return an upper estimate of how many mappings `space` holds, without listing them."""
+        """Return an upper estimate of the number of mappings in `space`, without listing them."""
         limits, acc = self.limits(work, hw), Room(hw, double_buffered=False).acc
         pairs = sum(min(limits[1], acc // i) for i in range(1, min(limits[0], acc) + 1))
         return pairs * limits[2] * (VARIANTS if reach == "hardware" else 1)
 
     def is_legal(self, work: Matmul, mapping: OpMapping, hw: Hardware) -> bool:
-        """Whether lowering would take the mapping: room, whole rows, order, residency."""
+        """Whether lowering accepts the mapping: room, whole rows, order, residency."""
         room, blocks = Room(hw, double_buffered=mapping.dataflow == "WS"), matmul_blocks(work, hw.dim)
         i, j, k = mapping.tile
         inside = all(1 <= size <= limit for size, limit in zip(mapping.tile, blocks, strict=True))
@@ -193,14 +193,14 @@ class Products(MappedKind):
         return True
 
     def steps(self, work: Matmul, hw: Hardware) -> list[int]:
-        """Return by how much a tile grows along each axis in one step: a block."""
+        """Return the step of a tile's size along each axis: a block."""
         return [1, 1, 1]
 
     def seeds(self, work: Matmul, hw: Hardware) -> list[OpMapping]:
-        """Return small tiles in whole load commands, K short or all or half of it.
+        """Return small tiles in whole load commands, with K short, whole or half.
 
         Small tiles are loaded into one half while the other is computed from; a load command moves up to
-        `loop_max_block_len` blocks, so that J and K in whole commands waste none.
+        `loop_max_block_len` blocks, so that J and K in multiples of it use whole commands.
         """
         blocks, wide = matmul_blocks(work, hw.dim), hw.loop_max_block_len
         i_sizes = {1, max(1, wide // 2), wide, 2 * wide}
@@ -213,12 +213,12 @@ class Products(MappedKind):
         return [mapping for mapping in found if self.is_legal(work, mapping, hw)]
 
     def other_dataflow(self, work: Matmul, hw: Hardware) -> Matmul | None:
-        """Return the product in the machine's other dataflow, None where there is none."""
+        """Return the product in the machine's other dataflow, None if there is none."""
         flows = dataflows(work, hw)
         return replace(work, dataflow=flows[1]) if len(flows) > 1 else None
 
     def variants(self, work: Matmul, mapping: OpMapping, hw: Hardware) -> list[OpMapping]:
-        """Return what else the hardware loop can do with the same tile."""
+        """Return the other mappings of the hardware loop with the same tile."""
         if mapping.dataflow != "WS":
             return []
         i, j, k = mapping.tile

@@ -36,10 +36,10 @@ def norm_space(work: Norm, hw: Hardware) -> Iterator[OpMapping]:
 
 
 class _Rows(MappedKind):
-    """What both have in common: every element in and out once, whatever the tile."""
+    """Common part of both: every element is loaded and stored once with any tile."""
 
     def size(self, work: Any, hw: Hardware, reach: Reach) -> int:
-        """Return an upper estimate of how many mappings `space` holds, without listing them."""
+        """Return an upper estimate of the number of mappings in `space`, without listing them."""
         return prod(blocks_of(limit, hw.dim) for limit in self.limits(work, hw))
 
     def pass_over(self, work: ResidualAdd | Norm, element_bytes: int, hw: Hardware) -> Demand:
@@ -76,7 +76,7 @@ class Sums(_Rows):
         chosen_tile(mapped, hw)
 
     def space(self, work: ResidualAdd, hw: Hardware, *, even: bool, reach: Reach) -> Iterator[OpMapping]:
-        """Yield the legal mappings; ``even``: those whose tiles come out even."""
+        """Yield the legal mappings; ``even``: only those with even tiles."""
         return resadd_space(work, hw, even=even)
 
     def demand(self, work: ResidualAdd, mapping: OpMapping, hw: Hardware) -> Demand:

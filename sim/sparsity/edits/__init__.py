@@ -1,1 +1,1 @@
-"""Changes of the graph: pruning, sparse attention, factors, cascades. Each keeps or refuses what it replaces."""
+"""Changes of the graph: pruning, sparse attention, factors, cascades. An edit that would change results is refused."""

@@ -1,19 +1,20 @@
-"""Sparse attention of fixed pattern as an edit of the graph: every tile of queries sees only the keys it needs.
+"""Sparse attention of fixed pattern as an edit of the graph: every tile of queries reads only the keys that it needs.
 
-Tokens see tokens: *causal* (none behind), *window* (at most ``window`` away), *local* (of their own block of
-``window``), *strided* (a window, and every ``stride``-th token: Sparse Transformer), *longformer* (a window, and
-``globals`` tokens that see all and are seen by all), *bigbird* (the same, and ``random`` blocks of keys per block of
-queries), *mask* (a real one, bool[queries, keys], from a file). ``causal`` may join any of them.
+Keys that a query attends to: *causal* (no later tokens), *window* (at most ``window`` away), *local* (of their own
+block of ``window``), *strided* (a window, and every ``stride``-th token: Sparse Transformer), *longformer* (a window,
+and ``globals`` tokens that attend to all and are attended by all), *bigbird* (the same, and ``random`` blocks of keys
+per block of queries), *mask* (a given one, bool[queries, keys], from a file). ``causal`` can be combined with any of
+them.
 
-Queries that are fewer than the keys are the last tokens (decoding with cached keys); more queries than keys have no
-order among them, and every pattern but a given mask is refused by name.
+If there are fewer queries than keys, the queries are the last tokens (decoding with cached keys); with more queries
+than keys their positions are undefined, and every pattern but a given mask is refused.
 
 Scores, softmax and context become one triple per tile of ``tile`` queries, over the keys that any query of the tile
-sees, in whole blocks of ``tile`` keys: scores of a block that are not seen are computed and masked, so that windows of
-32 and 64 tokens cost the same in tiles of 64 (`Pattern.remarks`). Where those keys are not adjacent, they and their
-values are first copied together (operator kind "copy"), because the array's loops walk rows of one distance. A bias of
-the scores is cut like the scores; it has no copy, so with a bias the keys of a tile must be adjacent. Unmodified
-hardware runs all of it.
+attends to, in whole blocks of ``tile`` keys: the other scores of a block are computed and masked, so that windows of 32
+and 64 tokens cost the same in tiles of 64 (`Pattern.remarks`). If those keys are not adjacent, they and their values
+are first copied together (operator kind "copy"), because the array's loops need rows at equal distances. A bias of the
+scores is cut like the scores; it is not copied, so with a bias the keys of a tile must be adjacent. All of this runs on
+unmodified hardware.
 """
 
 from __future__ import annotations
@@ -52,14 +53,15 @@ SCHEMES = ("tiles", "pack")
 DEFAULT_TILE = 64
 
 FAR = 0.25
-"""Share of a pattern's scores by which tiles may compute more without a remark."""
+"""Excess of computed scores over the pattern's, as a share, above which a run has a remark."""
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A fixed pattern; sizes count tokens, ``random`` blocks of ``tile`` tokens.
+    """A fixed pattern; sizes count tokens, ``random`` counts blocks of ``tile`` tokens.
 
-    ``scheme``: "tiles", or "pack", which computes single scores on an array that can (`sim.sparsity.edits.dynamic`).
+    ``scheme``: "tiles", or "pack", which computes single scores on an array with the units for it
+    (`sim.sparsity.edits.dynamic`).
     """
 
     pattern: str
@@ -80,7 +82,7 @@ class Pattern:
         return ":".join([self.pattern, ",".join(sizes)] if sizes else [self.pattern])
 
     def mask(self, queries: int, keys: int) -> Mask:
-        """Return bool[queries, keys]: which query sees which key."""
+        """Return bool[queries, keys]: whether a query attends to a key."""
         i, j = np.arange(queries)[:, None] + keys - queries, np.arange(keys)[None, :]
         if self.given is not None:
             return self.given & (j <= i) if self.causal else self.given
@@ -131,7 +133,7 @@ class Pattern:
         return []
 
     def remarks(self, graph: Graph) -> list[str]:
-        """Return a line for each shape of scores of which tiles compute far more than the pattern has."""
+        """Return a remark for each shape of scores if tiles compute far more than the pattern has."""
         found: dict[tuple[int, int], str] = {}
         for scores, _, _ in attention_blocks(graph):
             _, queries, keys = scores.output.shape
@@ -185,7 +187,7 @@ class AttentionTable(Table):
     seed: CountOrNone | None = None
 
     def problems(self, given: frozenset[str]) -> list[str]:
-        """Sizes and schemes belong to patterns."""
+        """Return the problems of sizes and schemes that the pattern does not take."""
         if "pattern" not in self.model_fields_set:
             return []
         name, found = self.pattern, list[str]()
@@ -225,13 +227,13 @@ def from_table(table: AttentionTable, seed: int = 0, folder: Path = Path()) -> P
 
 
 def edit(graph: Graph, pattern: Pattern) -> Graph:
-    """Return ``graph`` with every attention cut to the pattern; one that leaves nothing out returns it unchanged.
+    """Return ``graph`` with every attention cut to the pattern; a full pattern returns it unchanged.
 
-    Raises InputError where there is no attention, or where a query would see no key (its softmax has no sum).
+    Raises InputError if there is no attention, or a query would have no key (its softmax has no sum).
     """
     blocks = attention_blocks(graph)
     if not blocks:
-        raise InputError(f"attention {pattern.pattern}: {graph.name} isn't made of matmul, softmax, matmul")
+        raise InputError(f"attention {pattern.pattern}: {graph.name} has no attention (matmul, softmax, matmul)")
     wrong = [problem for scores, _, _ in blocks for problem in pattern.problems(scores)]
     if wrong:
         raise InputError(some(wrong))
@@ -258,9 +260,9 @@ def edit(graph: Graph, pattern: Pattern) -> Graph:
 
 
 def tiles(tensors: dict[str, Tensor], block: Attention, pattern: Pattern) -> list[Op]:
-    """Return the operators of one attention; whole rows of queries that see everything stay in one triple.
+    """Return the operators of one attention; queries that attend to all keys stay in one triple.
 
-    ``tensors`` takes up the new ones.
+    New tensors are added to ``tensors``.
     """
     scores, softmax, context = block
     parts = pattern.runs(scores.output.rows, scores.output.cols)
@@ -295,7 +297,7 @@ def tiles(tensors: dict[str, Tensor], block: Attention, pattern: Pattern) -> lis
 
 
 def _refuse(block: Attention, pattern: Pattern, parts: list[tuple[range, list[range]]]) -> None:
-    """Raise InputError for an attention that tiles would compute otherwise."""
+    """Raise InputError for an attention whose result tiles would change."""
     scores, softmax, context = block
     where, problems = f"attention {pattern} in tiles: ", list[str]()
     if len(scores.inputs) > 2 and any(len(keys) > 1 for _, keys in parts):
@@ -306,7 +308,7 @@ def _refuse(block: Attention, pattern: Pattern, parts: list[tuple[range, list[ra
     if scores.attrs["transpose_a"] or not scores.attrs["transpose_b"]:
         problems.append(f"{scores.name} must multiply queries by transposed keys (nearest: transpose_b alone)")
     if context.attrs["transpose_a"] or context.attrs["transpose_b"]:
-        problems.append(f"{context.name} must multiply by values as they are (nearest: no transposed operand)")
+        problems.append(f"{context.name} must multiply by untransposed values (nearest: no transposed operand)")
     if len(softmax.inputs) > 1:
         problems.append(f"{softmax.name} reads {softmax.inputs[1].tensor} besides the scores")
     if problems:
@@ -331,7 +333,7 @@ def _rows(view: View, rows: range) -> View:
 def _gather(
     tensors: dict[str, Tensor], ops: list[Op], name: str, view: View, runs: list[range], layer: int | None
 ) -> View:
-    """Append copies that bring runs of rows together, all heads at once; return the window on them."""
+    """Append copies that gather runs of rows, of all heads at once; return the window on them."""
     source = tensors[view.tensor]
     width, size = view.row_stride, sum(map(len, runs))
     tensors[name] = together = Tensor(name, (size, width), source.dtype, "activation")

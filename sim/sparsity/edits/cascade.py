@@ -1,8 +1,8 @@
-"""Cascade pruning of tokens and heads (SpAtten): after each layer only the most important ones go on.
+"""Cascade pruning of tokens and heads (SpAtten): after each layer only the most important ones are kept.
 
 The graph must be a stack of encoder layers; each layer is rebuilt with the tokens and heads that are left. Each ranking
-costs a "top_k" operator on the ranking unit (scores are summed up beside the softmax, where its results pass
-by), and the rows of tokens that stay are copied together. Which tokens stay is data; how many is given.
+costs a "top_k" operator on the ranking unit (scores are summed up while the softmax stores its results), and the rows
+of the tokens kept are copied together. The number of tokens is given; their selection depends on data.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from sim.sparsity.table import CountOrNone, Share, Table
 
 @dataclass(frozen=True)
 class Cascade:
-    """Shares of tokens and heads left after the last layer; in between they fall linearly from ``first`` on.
+    """Shares of tokens and heads left after the last layer.
 
-    ``by_layer``: of "tokens" or "heads" the shares that enter each layer, as learnt, in place of these.
+    In between they fall linearly, beginning with layer ``first``. ``by_layer``: "tokens" or "heads" -> learnt shares
+    that enter each layer, instead of these.
     """
 
     tokens: float = 1.0
@@ -31,7 +32,7 @@ class Cascade:
     by_layer: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
     def left(self, what: str, count: int, layer: int, layers: int) -> int:
-        """Return how many of ``count`` tokens or heads (``what``) enter a layer."""
+        """Return the number of ``count`` tokens or heads (``what``) that enter a layer."""
         learnt = dict(self.by_layer).get(what)
         if learnt is not None:
             return max(1, round(count * learnt[layer]))
@@ -42,7 +43,7 @@ class Cascade:
         return max(1, round(count * (1 - (1 - share) * done)))
 
     def problems(self, layers: int) -> list[str]:
-        """Return why a network of ``layers`` cannot be shrunk by the shares learnt."""
+        """Return why a network of ``layers`` cannot be pruned by the learnt shares."""
         return [
             f"{what}_by_layer has {len(shares)} shares, the network {layers} layers (nearest: "
             f'"{_text((*shares[:layers], *shares[-1:] * (layers - len(shares))))}")'
@@ -61,10 +62,13 @@ class CascadeTable(Table):
     heads_by_layer: str = ""
 
     def problems(self, given: frozenset[str]) -> list[str]:
-        """Tokens or heads, or nothing is pruned; shares of layers do not grow, and stand for those of the end."""
+        """Return the problems: tokens or heads must be given.
+
+        Shares by layer must not grow, and exclude final shares.
+        """
         found = []
         if not given & {"tokens", "heads", *LEARNT}:
-            found.append("is empty: give tokens or heads, shares left at the end")
+            found.append("is empty: give tokens or heads (shares left after the last layer)")
         for name, what in LEARNT.items():
             if name in given and what in given:
                 found.append(f"{what} and {name} exclude each other; nearest: {name} alone")
@@ -76,11 +80,11 @@ class CascadeTable(Table):
 
 
 LEARNT = {"tokens_by_layer": "tokens", "heads_by_layer": "heads"}
-"""Keys of shares learnt per layer -> what they are shares of."""
+"""Keys of learnt shares by layer -> "tokens" or "heads"."""
 
 
 def _shares(text: str) -> tuple[float, ...] | None:
-    """Return the shares of a text, None where they are none."""
+    """Return the shares of a text, None if it holds none."""
     try:
         found = tuple(float(word) for word in text.split(","))
     except ValueError:
@@ -141,7 +145,7 @@ def edit(graph: Graph, cascade: Cascade) -> Graph:
 
 
 def _rank(builder: Any, name: str, count: int, kept: int, layer: int) -> None:
-    """Add the ranking of ``count`` scores, read where the last layer's probabilities lie."""
+    """Add the ranking of ``count`` scores, read from the last layer's probabilities."""
     probabilities = next(t for t in reversed(builder.tensors) if t.name == f"L{layer - 1}.probabilities")
     places = builder.tensor(f"{name}.kept", (1, kept), builder.sums)
     scores = View(probabilities.name, 1, 1, count, count, 0)
@@ -149,7 +153,7 @@ def _rank(builder: Any, name: str, count: int, kept: int, layer: int) -> None:
 
 
 def _ranked(builder: Any, name: str, count: int, kept: int, layer: int, source: str) -> Any:
-    """Add the ranking of tokens and the copy of those that stay; return their tensor."""
+    """Add the ranking of tokens and the copy of those kept; return their tensor."""
     _rank(builder, name, count, kept, layer)
     data = next(t for t in builder.tensors if t.name == source)
     width = data.shape[1]

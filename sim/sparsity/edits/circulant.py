@@ -24,13 +24,15 @@ from sim.sparsity.structure import covers
 
 @dataclass
 class _Split:
-    """The tensors of a graph that grows; ``spectra``: what has been transformed, by window and block."""
+    """The tensors of a graph under construction; ``spectra``: windows transformed already, by window and block."""
 
     tensors: dict[str, Tensor]
     spectra: dict[tuple[View, int], str]
 
     def panels(self, name: str, sizes: tuple[int, int, int], dtype: str, kind: str, block: int) -> tuple[View, View]:
-        """Add a tensor of ``block`` / 2 + 1 panels (rows, columns, rows that grow with the columns: 0 or 1).
+        """Add a tensor of ``block`` / 2 + 1 panels.
+
+        ``size``: rows, columns, and whether rows double with the columns (0 or 1).
 
         Returns its two real panels and its complex ones, each twice as wide (and, where asked, twice as high).
         """
@@ -50,7 +52,7 @@ class _Split:
 
 
 def edit(graph: Graph, named: list[Op], block: int) -> Graph:
-    """Return the graph with the products named done in the frequency domain; sizes have been checked."""
+    """Return the graph with the named products in the frequency domain; sizes have been checked before."""
     split = _Split(dict(graph.tensors), {})
     names = {op.name for op in named}
     ops = [part for op in graph.ops for part in (_parts(split, op, block) if op.name in names else [op])]
@@ -91,13 +93,13 @@ def _parts(split: _Split, op: Op, block: int) -> list[Op]:
 
 
 def problems(op: Op, graph: Graph, block: int) -> list[str]:
-    """Return why a product cannot be done by transforms of ``block``: reasons that do not name it."""
+    """Return why a product cannot be computed by transforms of ``block``, without its name."""
     found = []
     if block < 4 or block & (block - 1):
         nearest = 1 << max(2, block.bit_length() - 1)
         found.append(f"block {block} must be a power of two of at least 4 to be transformed (nearest: {nearest})")
     if op.attrs["transpose_a"] or op.attrs["transpose_b"] or op.batch > 1:
-        found.append("must multiply plain matrices, once, to be transformed")
+        found.append("must multiply plain matrices, without repetitions, to be transformed")
     if len(op.inputs) > 2 and graph.tensors[op.inputs[2].tensor].kind != "weight":
         found.append(f"adds {op.inputs[2].tensor}, which is computed; only constants are transformed")
     return found

@@ -28,16 +28,16 @@ from sim.sparsity.structure import covers, weighted
 from sim.sparsity.table import Count, Error, Table, rule
 
 KINDS = {"low_rank": "rank", "circulant": "block", "codebook": "entries", "narrow": "bits", "smallest": "error"}
-"""Kind -> the size it needs; "smallest": of those stored, per matrix the one that keeps the error in least bytes."""
+"""Kind -> the size that it needs; "smallest": per matrix the stored form with the fewest bytes within the error."""
 
 STORED = ("codebook", "narrow", "circulant")
 
 WHAT = {
-    "low_rank": "rank: two thin factors in place of a matrix, two products on unmodified hardware",
+    "low_rank": "rank: two thin factors instead of a matrix, two products on unmodified hardware",
     "circulant": 'block: first rows of circulant blocks; multiplied out, or by transforms (via = "fft")',
     "codebook": "entries: an index into shared values per weight, expanded by the load path",
     "narrow": "bits: fewer bits per weight, expanded by the load path",
-    "smallest": "error: of these formats, per matrix, the one that keeps real weights within it in the fewest bits",
+    "smallest": "error: per matrix the stored format with the fewest bits whose error on real weights is within it",
 }
 """Meaning of each kind, for `carat list`."""
 
@@ -46,8 +46,8 @@ WHAT = {
 class Compression:
     """The compression of the weights of the operators named.
 
-    ``weights``: the real ones by operator or tensor, where a file gives them; ``error``: the most that may change of
-    them (`sim.sparsity.edits.fitting`).
+    ``weights``: the real ones by operator or tensor, if a file gives them; ``error``: largest relative error
+    (`sim.sparsity.edits.fitting`).
     """
 
     kind: str
@@ -62,11 +62,11 @@ class Compression:
 
     @property
     def edits(self) -> bool:
-        """Whether it changes the graph rather than what is stored."""
+        """Whether it changes the graph rather than the storage of weights."""
         return self.kind == "low_rank" or self.via == "fft"
 
     def applies_to(self, op: Op, graph: Graph) -> bool:
-        """Return whether ``op`` is a matmul by a weight that is named."""
+        """Return whether ``op`` is a matmul by a weight that the rule names."""
         if not graph.multiplies_weights(op):
             return False
         return any(fnmatchcase(name, self.operators) for name in (op.name, op.inputs[1].tensor))
@@ -83,11 +83,11 @@ class Compression:
         return bits
 
     def table_bytes(self, value_bits: int) -> int:
-        """Return the bytes that are stored beside the weights' own: the table of a codebook."""
+        """Return the bytes stored in addition to the weights: the table of a codebook."""
         return self.entries * value_bits // 8 if self.kind == "codebook" else 0
 
     def problems(self, graph: Graph) -> list[str]:
-        """Return the problems of it for a graph."""
+        """Return the problems of the compression for a graph."""
         named = [op for op in graph.ops if self.applies_to(op, graph)]
         found = []
         if not named:
@@ -110,14 +110,14 @@ class Compression:
         return some(found)
 
     def given(self, op: Op) -> npt.NDArray[Any] | None:
-        """Return the real weights of an operator, None where no file has them."""
+        """Return the real weights of an operator, None if no file has them."""
         names = (op.name, op.inputs[1].tensor, f"{op.name}.weight", "*")
         return next((self.weights[name] for name in names if name in self.weights), None)
 
     def fitted(self, op: Op, decoder: tuple[str, ...], dim: int, value_bits: int) -> Compression:
-        """Return itself, or of "smallest" the stored form with the fewest bits that keeps the error.
+        """Return the compression itself, or for "smallest" the stored form with the fewest bits within the error.
 
-        Raises InputError where none of the decoder's does.
+        Raises InputError if no form of the decoder is within the error.
         """
         weights = self.given(op)
         if self.kind != "smallest" or weights is None:
@@ -128,7 +128,7 @@ class Compression:
         if not able:
             raise InputError(
                 f"smallest: no format of {', '.join(sizes) or 'none'} keeps {op.name} within an error of "
-                f"{self.error:g}; give more error, or leave it as it is"
+                f"{self.error:g}; allow a larger error, or leave the operator uncompressed"
             )
         return min(able, key=lambda one: int(one.block_bits(op, dim, value_bits).sum()))
 
@@ -146,18 +146,18 @@ class Compression:
         return []
 
     def _too_coarse(self, op: Op) -> list[str]:
-        """Problems with it for the real weights of ``op``."""
+        """Return the problems of the compression for the real weights of ``op``."""
         real, size = np.asarray(self.given(op), np.float64), KINDS[self.kind]
         value = getattr(self, size)
         if self.kind == "codebook" and not self.error:
             values = fitting.distinct(real)
-            few = f"codebook: {op.name}: {value} entries cannot name {values} values"
+            few = f"codebook: {op.name}: {value} entries cannot hold {values} values"
             return [f"{few} (nearest: {values}, or an error above 0)"] if values > value else []
         found = fitting.error(real, self.kind, value)
         if found <= self.error:
             return []
         enough = fitting.least(real, self.kind, self.error)
-        nearest = f"nearest: {size} = {enough}" if enough else f"no {size} does; nearest: error = {found:.3g}"
+        nearest = f"nearest: {size} = {enough}" if enough else f"no {size} is enough; nearest: error = {found:.3g}"
         what = f"{self.kind}: {op.name}: {size} {value} leaves an error of {found:.3g}"
         return [f"{what}, more than {self.error:g} ({nearest})"]
 
@@ -167,7 +167,7 @@ def _divisor(k: int, n: int, near: int) -> int:
 
 
 class CompressTable(Table):
-    """[[compress]] of a SPEC.toml. ``weights``: a file of the real ones, whose ``error`` is then bounded."""
+    """[[compress]] of a SPEC.toml. ``weights``: a file of the real ones, on which ``error`` is checked."""
 
     kind: Literal["low_rank", "circulant", "codebook", "narrow", "smallest"]
     operators: str = "*"
@@ -180,7 +180,7 @@ class CompressTable(Table):
     weights: str | None = None
 
     def problems(self, given: frozenset[str]) -> list[str]:
-        """Each kind has one size; an error needs the weights."""
+        """Return the problems: each kind takes one size; an error needs the weights."""
         if "kind" not in self.model_fields_set:
             return []
         size, found = KINDS[self.kind], list[str]()
@@ -189,7 +189,7 @@ class CompressTable(Table):
         if size not in given:
             found.append(f"{self.kind} needs {size}, {rule(CompressTable.model_fields[size])}")
         if ("error" in given or self.kind == "smallest") and "weights" not in given:
-            found.append(f"{self.kind} within an error needs the weights themselves: weights = a file")
+            found.append(f"{self.kind} with an error needs the real weights: weights = a file")
         if "via" in given and self.kind != "circulant":
             found.append(f"via of {self.kind}: circulant takes direct or fft, others nothing")
         return found
@@ -203,7 +203,7 @@ def from_table(table: CompressTable, folder: Path) -> Compression:
 
 
 def edit(graph: Graph, compression: Compression) -> Graph:
-    """Return the graph with every named product factored, where the compression is one."""
+    """Return the graph with every named product factored, if the compression is low_rank or by transforms."""
     if not compression.edits:
         return graph
     if compression.via == "fft":
@@ -232,7 +232,7 @@ def _factored(tensors: dict[str, Tensor], op: Op, rank: int) -> list[Op]:
     m, n, k = op.mnk
     b = op.inputs[1]
     weight = tensors[b.tensor]
-    name = weight.name if covers(b, weight) else f"{weight.name}.{op.name}"  # a window has factors of its own
+    name = weight.name if covers(b, weight) else f"{weight.name}.{op.name}"  # each window has factors of its own
     many = (b.batch,) if b.batch > 1 else ()
     u = _add(tensors, f"{name}.U", (*many, k, rank), weight.dtype, "weight")
     v = _add(tensors, f"{name}.V", (*many, rank, n), weight.dtype, "weight")

@@ -1,14 +1,14 @@
-"""Attention whose mask depends on the data: the best keys of every query, found by a prediction that is paid for.
+"""Attention whose mask depends on the data: the best keys of every query, found by a prediction that has a cost.
 
 *topk* keeps ``k`` keys (or ``share`` of them) per query, *threshold* those whose predicted share of the softmax is
-large enough; how many that are (``density``) is given, or both come as a real ``mask`` [queries, keys] or
-[heads, queries, keys] from a file. Masks drawn here are not learnt: which keys is random, how many exact; for one seed
-they are nested, and every query keeps a key.
+large enough; their number (``density``) is given, or a real ``mask`` [queries, keys] or [heads, queries, keys] comes
+from a file. Masks drawn here are not learnt: the keys are random, their number is exact; for one seed masks are nested,
+and every query keeps a key.
 
 Each attention becomes five operators: *predict* (scores at low precision), *mask* (one bit per score), and scores,
-softmax and context of what is left. Scheme "pack" computes chosen scores only, on an array whose PEs pick among
-several weights (`sim.sparsity.masks.packing.sub_rows`); "skip" leaves out tiles that no query of a tile wants, on
-any array. A pattern known to keep every key predicts nothing and changes nothing.
+softmax and context of the chosen scores. Scheme "pack" computes chosen scores only, on an array whose PEs select among
+several weights (`sim.sparsity.masks.packing.sub_rows`); "skip" leaves out tiles that no query of a tile needs, on any
+array. A pattern that keeps every key changes nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Masks = npt.NDArray[np.bool_]
 class Dynamic:
     """Keys per query (``k`` or ``share``), or ``density`` of all scores, or real masks by scores operator.
 
-    ``tile``: tokens of a tile of scheme "skip". ``fixed``: a pattern known beforehand, packed without a prediction.
+    ``tile``: tokens of a tile of scheme "skip". ``fixed``: a fixed pattern, packed without a prediction.
     """
 
     pattern: str
@@ -53,11 +53,11 @@ class Dynamic:
     digest: str = ""
 
     def kept(self, tokens: int) -> int:
-        """Return the keys that each query of a topk pattern keeps, of ``tokens``: at least one."""
+        """Return the number of ``tokens`` that each query of a topk pattern keeps: at least one."""
         return min(tokens, self.k or max(1, round(self.share * tokens)))
 
     def masks(self, scores: str, heads: int, queries: int, keys: int) -> Masks:
-        """Return which scores of an attention count."""
+        """Return the chosen scores of an attention."""
         if self.fixed is not None:
             return np.broadcast_to(self.fixed.mask(queries, keys), (heads, queries, keys))
         if self.given is not None:
@@ -67,13 +67,13 @@ class Dynamic:
         return _drawn(self, scores, heads, queries, keys)
 
     def everything(self, queries: int, keys: int) -> bool:
-        """Whether it keeps every key, as far as is known before anything is predicted."""
+        """Whether the pattern keeps every key, as far as known without a prediction."""
         if self.fixed is not None:
             return bool(self.fixed.mask(queries, keys).all())
         return self.given is None and (self.kept(keys) == keys if self.pattern == "topk" else self.density == 1)
 
     def remarks(self, graph: Graph) -> list[str]:
-        """Return a line for each shape of scores of which tiles of scheme "skip" compute far more than is chosen."""
+        """Return a remark for each shape of scores if tiles of scheme "skip" compute far more than are chosen."""
         found: dict[tuple[int, int, int], str] = {}
         for scores, _, _ in attention_blocks(graph):
             shape = scores.output.shape
@@ -93,7 +93,7 @@ class Dynamic:
 
 @lru_cache(maxsize=64)
 def _drawn(pattern: Dynamic, scores: str, heads: int, queries: int, keys: int) -> Masks:
-    """Return masks of random ranks: the best k of each query, or the best of all after the best of each query."""
+    """Return masks by random ranks: the best k of each query, or the best of all after one best key per query."""
     ranks = patterns.order(f"{pattern.seed}/{scores}", heads * queries * keys).reshape(heads, queries, keys)
     place = ranks.argsort(axis=-1, kind="stable").argsort(axis=-1, kind="stable")
     if pattern.pattern == "topk":
@@ -124,7 +124,7 @@ def from_table(table: attention.AttentionTable, seed: int = 0, folder: Path = Pa
 
 
 def packed(pattern: attention.Pattern | Dynamic) -> attention.Pattern | Dynamic:
-    """Return a fixed pattern of scheme "pack" as one whose single scores are chosen; any other as it is."""
+    """Return a fixed pattern of scheme "pack" as a `Dynamic`; any other pattern unchanged."""
     if isinstance(pattern, attention.Pattern) and pattern.scheme == "pack":
         return Dynamic(pattern.pattern, fixed=pattern)
     return pattern
@@ -170,7 +170,7 @@ def problems(graph: Graph, pattern: Dynamic) -> list[str]:
                 continue
         elif pattern.pattern == "threshold" and round(pattern.density * queries * keys) < queries:
             found.append(
-                f"{where}: density {pattern.density:g} of {keys} keys leaves queries that see no key; a softmax needs "
+                f"{where}: density {pattern.density:g} of {keys} keys leaves queries without a key; a softmax needs "
                 f"one value in every row (nearest: {1 / keys:.4g})"
             )
             continue
@@ -211,13 +211,13 @@ def edit(graph: Graph, pattern: Dynamic) -> Graph:
 
 
 def _wanted(scores: Op, pattern: Dynamic) -> attention.Pattern:
-    """Return the fixed pattern of the keys that any query of any head wants: the heads of an operator are one batch."""
+    """Return the fixed pattern of the keys chosen by any query of any head: the heads of an operator are one batch."""
     mask = np.asarray(pattern.masks(scores.name, *scores.output.shape).any(axis=0))
     return attention.Pattern("mask", tile=pattern.tile, given=mask)
 
 
 def _place_bits(tensors: dict[str, Tensor], scores: Op, pattern: Dynamic) -> str:
-    """Add the tensor of bits that say which scores count (a fixed pattern: one for all heads); return its name."""
+    """Add the tensor with a bit per score, set if chosen (a fixed pattern: one for all heads); return its name."""
     heads, queries, keys = scores.output.shape
     heads, kind = (1, "weight") if pattern.fixed is not None else (heads, "activation")
     name = kept_name(scores)
@@ -226,7 +226,7 @@ def _place_bits(tensors: dict[str, Tensor], scores: Op, pattern: Dynamic) -> str
 
 
 def _predicted(tensors: dict[str, Tensor], scores: Op, pattern: Dynamic) -> list[Op]:
-    """Return the prediction of scores and the choice among them; a fixed pattern needs neither."""
+    """Return the operators of prediction and choice; none for a fixed pattern."""
     if pattern.fixed is not None:
         return []
     name, dtype = f"{scores.name}.predicted", tensors[scores.inputs[0].tensor].dtype
@@ -240,13 +240,13 @@ def _predicted(tensors: dict[str, Tensor], scores: Op, pattern: Dynamic) -> list
 
 
 def kept_name(scores: Op) -> str:
-    """Return the name of the tensor that says which scores count: a bit each."""
+    """Return the name of the tensor with a bit per score, set if chosen."""
     return f"{scores.name}.kept"
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Scores that count in a product: those that it makes (``picks`` "outputs") or reads ("inputs").
+    """Chosen scores of a product: those that it computes (``picks`` "outputs") or reads ("inputs").
 
     ``kept``: the tensor of their bits.
     """
@@ -257,7 +257,7 @@ class Chosen:
 
 
 def chosen(graph: Graph, op: Op, pattern: Dynamic) -> Chosen | None:
-    """Return the choice that holds for an operator of an edited graph, or None."""
+    """Return the choice for an operator of an edited graph, or None."""
     if pattern.scheme != "pack":
         return None
     for scores, _, context in attention_blocks(graph):

@@ -1,4 +1,4 @@
-"""Errors of compressions of real weights, and the least size that keeps a demanded error.
+"""Errors of compressions of real weights, and the least size within a given error.
 
 The error is that of the Frobenius norm, |W - W'| / |W|, of the best compression of each kind that we know of:
 
@@ -6,7 +6,7 @@ The error is that of the Frobenius norm, |W - W'| / |W|, of the best compression
 low_rank  the singular values left out (Eckart and Young: no matrix of that rank is nearer)
 circulant the mean along each wrapped diagonal of a block (the nearest circulant in that norm)
 codebook  Lloyd's iteration on the distinct values, from their quantiles; none where every value has an entry
-narrow    the best of 40 symmetric steps, 2^(bits - 1) - 1 of them on either side of zero
+narrow    the best of 40 symmetric steps, with 2^(bits - 1) - 1 levels on either side of zero
 ========= ==============================================================================================
 """
 
@@ -22,10 +22,13 @@ import numpy.typing as npt
 Weights = npt.NDArray[np.float64]
 
 ROUNDS = 40
-"""Of Lloyd's iteration, and steps tried for narrow integers; more change the third digit of no error we have seen."""
+"""Iterations of Lloyd's algorithm, and steps tried for narrow integers.
+
+More do not change the third digit of the error.
+"""
 
 SIZES: dict[str, tuple[int, ...]] = {"codebook": tuple(2**bits for bits in range(1, 9)), "narrow": (2, 4)}
-"""Sizes of the kinds that have few, from the least that is stored to the most."""
+"""Sizes of the kinds with few sizes, from the fewest stored bytes to the most."""
 
 
 def error(weights: Weights, kind: str, size: int) -> float:
@@ -45,7 +48,7 @@ def distinct(weights: Weights) -> int:
 
 
 def least(weights: Weights, kind: str, demanded: float) -> int | None:
-    """Return the size that stores least of those whose error is at most ``demanded``, None where none is."""
+    """Return the size with the fewest stored bytes whose error is at most ``demanded``, None if there is none."""
     if kind == "low_rank":
         squares = np.linalg.svd(weights, compute_uv=False)[::-1] ** 2
         left_out = int(np.searchsorted(np.cumsum(squares), demanded**2 * squares.sum(), side="right"))
@@ -54,7 +57,7 @@ def least(weights: Weights, kind: str, demanded: float) -> int | None:
 
 
 def _sizes(weights: Weights, kind: str) -> Iterable[int]:
-    """Sizes from the least that is stored to the most: large circulants first."""
+    """Return the sizes from the fewest stored bytes to the most: large circulants first."""
     if kind != "circulant":
         return SIZES[kind]
     k, n = weights.shape
@@ -73,7 +76,7 @@ def _nearest(weights: Weights, kind: str, size: int) -> Weights:
 
 
 def _circulant(weights: Weights, block: int) -> Weights:
-    """The mean along each wrapped diagonal of every block x block."""
+    """Replace each wrapped diagonal of every block x block by its mean."""
     k, n = weights.shape
     cells = weights.reshape(k // block, block, n // block, block).transpose(0, 2, 1, 3)
     rows = np.arange(block)
@@ -84,7 +87,7 @@ def _circulant(weights: Weights, block: int) -> Weights:
 
 
 def _lloyd(values: Weights, counts: npt.NDArray[Any], entries: int) -> Weights:
-    """Return for every distinct value (ascending) the entry that stands for it."""
+    """Return the codebook entry of every distinct value (ascending)."""
     if len(values) <= entries:
         return values
     mass = np.cumsum(counts) / counts.sum()
@@ -99,6 +102,6 @@ def _lloyd(values: Weights, counts: npt.NDArray[Any], entries: int) -> Weights:
 
 
 def _rounded(weights: Weights, most: int) -> Iterator[Weights]:
-    """Weights as integers of at most ``most`` on either side of zero, for steps up to one that clips none."""
+    """Yield the weights rounded to integers of at most ``most`` in magnitude, for steps up to one that clips none."""
     for step in np.abs(weights).max() / most * np.arange(1, ROUNDS + 1) / ROUNDS:
         yield step * np.clip(np.round(weights / step), -most, most)

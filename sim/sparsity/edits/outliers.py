@@ -1,10 +1,10 @@
 """Outlier features in higher precision (Dettmers et al., LLM.int8(), 2208.07339): one product becomes two.
 
 C = A x B is split along K. ``X.gather`` copies the outlier columns of A side by side, a program for each run of
-adjacent ones; ``X`` multiplies the narrow rest and leaves its sums in memory at full width; ``X.outliers`` multiplies
-the gathered columns by the same rows of B, kept a second time in the wide type, and adds those sums. As in the
-published kernel the narrow part runs over all of K, with zeros in the rows of B that the wide part has: they cost time
-and do no useful work.
+adjacent ones; ``X`` multiplies the narrow rest and stores its sums in memory at full width; ``X.outliers`` multiplies
+the gathered columns by the same rows of B, stored a second time in the wide type, and adds those sums. As in the
+published kernel the narrow part runs over all of K, with zeros in the rows of B that the wide part multiplies: they
+cost time without useful work.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def load(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def features(rule: Precision, op: Op) -> tuple[int, ...]:
-    """Return the features of K that a rule takes for outliers of ``op``; a share is spread evenly, at least one."""
+    """Return the features of K that are outliers of ``op`` under a rule; a share is spread evenly, at least one."""
     k = op.mnk[2]
     if rule.columns:
         return dict(rule.columns).get(op.name, ())
@@ -44,7 +44,7 @@ def features(rule: Precision, op: Op) -> tuple[int, ...]:
 def edit(graph: Graph, rules: Sequence[Precision], stored: Collection[str]) -> Graph:
     """Return the graph with the named products split. ``stored``: operators whose weights have zeros or are compressed.
 
-    Raises InputError listing what cannot be.
+    Raises InputError listing all problems.
     """
     tensors, ops, problems = dict(graph.tensors), [], []
     known = {op.name for op in graph.ops}
@@ -57,7 +57,7 @@ def edit(graph: Graph, rules: Sequence[Precision], stored: Collection[str]) -> G
     named_convs = [(op, last_for(rules, op)) for op in graph.ops if op.record.multiplies == "windows"]
     if split := [op.name for op, found in named_convs if found is not None and found.splits]:
         more = f" and {len(split) - 1} more convolutions" if split[1:] else ""
-        why = "outliers are columns of a matmul's A, a convolution takes none apart"
+        why = "outliers are columns of a matmul's A; a convolution cannot be split"
         problems.append(f"{split[0]}{more}: {why} (nearest: name matmuls in operators)")
     for op in graph.ops:
         named = last_for(rules, op)
@@ -67,7 +67,9 @@ def edit(graph: Graph, rules: Sequence[Precision], stored: Collection[str]) -> G
             continue
         found = _problems(op, chosen)
         if op.name in stored:
-            found.append(f"{op.name}: outliers, and zeros or compression: the weights of one operator are of one kind")
+            found.append(
+                f"{op.name}: outliers, and zeros or compression: only one of them is possible for one operator"
+            )
         problems += found
         ops += [op] if found else _split(tensors, op, chosen)
     if problems:

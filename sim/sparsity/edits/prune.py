@@ -1,12 +1,13 @@
 """Structured pruning as an edit of the graph: fewer heads, neurons, columns or layers, a smaller graph.
 
-"heads=8,layers=6,ffn=1536" (`pruning`) says what is *kept*, in every layer: the first 6 layers, each with 8 heads and
-1536 neurons; "head_dim=48" keeps columns of Q, K and V in every head (rows of the product behind them), "hidden=512"
-columns of everything that the layers hand on. "L*.FF1.columns=1536" and "L0.FF2.rows=1536" narrow the weight [K, N] of
-the matmuls named, and with it all that writes or reads the removed columns; where an operator needs all of it (a
-LayerNorm, a head), the error names that operator. Which ones go doesn't matter for time, only how many; `saliency` says
-which. The edit follows structure, not names: matmul, softmax, matmul is attention; matmul, gelu, matmul is
-feed-forward. So it works on any graph.
+"heads=8,layers=6,ffn=1536" (`pruning`) gives the numbers *kept* in every layer: the first 6 layers, each with 8 heads
+and 1536 neurons; "head_dim=48" keeps columns of Q, K and V in every head (rows of the product behind them),
+"hidden=512" columns of all activations between layers. "L*.FF1.columns=1536" and "L0.FF2.rows=1536" narrow the weight
+[K, N] of the
+matmuls named, and every operator that writes or reads the removed columns; if an operator needs the whole dimension
+(a LayerNorm, a head), the error names it. Time depends on the number of parts removed only; `saliency` selects them.
+The edit follows structure, not names: matmul, softmax, matmul is attention; matmul, gelu, matmul is feed-forward. So it
+works on any graph.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from sim.sparsity.structure import attention_blocks, weighted
 
 
 def prune(graph: Graph, what: str | Pruning) -> Graph:
-    """Return ``graph`` with only ``what`` kept; keeping everything returns an equal graph.
+    """Return the pruned ``graph``; keeping everything returns an equal graph.
 
-    Raises InputError when there are fewer heads, neurons or layers than asked for, or no such structure.
+    Raises InputError if there are fewer heads, neurons or layers than to be kept, or no such structure.
     """
     pruning = parse(what) if isinstance(what, str) else what
     steps = {
@@ -55,11 +56,11 @@ def prune(graph: Graph, what: str | Pruning) -> Graph:
 
 
 def narrowed(graph: Graph, part: str, op: Op | None = None) -> tuple[int, dict[str, int]]:
-    """Return how many places there are to cut at, and the matrices that are cut there, with the axis.
+    """Return the number of places to cut at, and the matrices that are cut, with the axis.
 
     ``part``: "hidden"; "heads" of the attention with the scores ``op`` (places: heads x columns of each), "ffn" of the
     gelu ``op``, "rows" or "columns" of the matmul ``op``. Matrices: weights [K, N] that lose rows (0) or columns (1),
-    and embedding tables. Raises InputError where an operator needs all of it.
+    and embedding tables. Raises InputError if an operator needs the whole dimension.
     """
     edit = _Edit(graph)
     if op is None:
@@ -94,7 +95,7 @@ def _tables(op: Op) -> tuple[int, ...]:
 
 
 def hidden_size(graph: Graph) -> int:
-    """Return the columns of what the layers hand on, 0 without a matmul by weights."""
+    """Return the columns of the activations between layers, 0 without a matmul by weights."""
     products = weighted(graph)
     return products[0].inputs[0].cols if products else 0
 
@@ -118,7 +119,7 @@ class _Edit:
     whole_rows: bool = False
 
     def done(self) -> Graph:
-        """Return the edited graph, or the one given where a problem turns up on the way."""
+        """Return the edited graph, or the original graph if the edit has problems."""
         ops = self.ops()
         if self.problems:
             return self.graph
@@ -159,14 +160,15 @@ class _Edit:
                 wide = [self.graph.tensors[view.tensor].shape[-1] // view.cols for view in scores.inputs[:2]]
                 if wide != [heads, heads]:
                     self.problems.append(
-                        f"{scores.name}: {wide[0]} heads of Q share {wide[1]} of K: only a head with its own can go"
+                        f"{scores.name}: {wide[0]} heads of Q share {wide[1]} of K: only heads with a K of their "
+                        f"own can be removed"
                     )
                     continue
                 for view in (scores.output, softmax.output):
                     self.narrowed[view.tensor] = (0, heads, kept)
                 if any(view.batch > 1 for view in scores.inputs[2:]):
                     self.problems.append(
-                        f"{scores.name} adds a matrix of its own to each head's scores: no head can go"
+                        f"{scores.name} adds a different matrix to each head's scores: no head can be removed"
                     )
                 for view in (*scores.inputs[:2], context.inputs[1], context.output):
                     size = view.cols
@@ -184,7 +186,10 @@ class _Edit:
                     self._columns(view.tensor, view.batch * view.cols, view.batch * kept, inside)
 
     def keep_hidden(self, kept: int) -> None:
-        """Narrow what the layers hand on, from the first operand of a weight on; LayerNorm then has fewer columns."""
+        """Narrow the activations between layers, beginning with the first operand of a weight.
+
+        LayerNorm then has fewer columns.
+        """
         size = hidden_size(self.graph)
         if not size:
             self.problems.append(f"hidden: {self.graph.name} has no matmul with weights")
@@ -201,7 +206,7 @@ class _Edit:
                 self._columns(op.output.tensor, op.output.cols, kept, set())
 
     def keep_side(self, op: Op, side: str, kept: int) -> None:
-        """Narrow rows or columns of a weight, by way of the activation on that side of it."""
+        """Narrow rows or columns of a weight by narrowing the activation on that side."""
         view = op.inputs[0] if side == "rows" else op.output
         if self._enough(f"{op.name}.{side}", kept, view.cols, op.name):
             self._columns(view.tensor, view.cols, kept, set())
@@ -230,7 +235,7 @@ class _Edit:
                 and (tensor in self.per_head or new % op.attrs["head_dim"])
             ):
                 self.problems.append(
-                    f"{op.name} ({op.kind}) turns pairs of columns of each head: only whole heads can go"
+                    f"{op.name} ({op.kind}) rotates pairs of columns of each head: only whole heads can be removed"
                 )
                 continue
             if passed is not None and (passed.when in ("any", "heads") or self.whole_rows):
@@ -252,7 +257,7 @@ class _Edit:
                 self.problems.append(f"{op.name} ({op.kind}) needs all columns of {tensor!r}")
 
     def ops(self) -> tuple[Op, ...]:
-        """Return the operators that stay, with their new windows; may find further problems."""
+        """Return the remaining operators with their new windows; may record further problems."""
         ops = []
         for op in self.graph.ops:
             if op.layer is None or op.layer not in self.dropped:
@@ -280,7 +285,7 @@ class _Edit:
         if fits and axis == 0 and view == View.whole(tensor):
             return View.whole(self.tensor(tensor))
         if fits and axis == 0 and view.batch == old and view.batch_stride == tensor.elements // old:
-            return replace(view, batch=new)  # rows that are padded to pages
+            return replace(view, batch=new)  # rows padded to pages
         by_head = view.batch > 1 and view.batch_stride == view.cols and view.batch * view.cols == old
         if fits and axis == -1 and by_head and view.tensor in self.per_head:
             size = new // view.batch

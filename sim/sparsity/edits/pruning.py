@@ -3,9 +3,9 @@
     [[prune]]
     heads = 8                   # layers, heads, ffn, head_dim, hidden
     "L*.FF1.columns" = 1536     # rows or columns of the weights that a glob over operators or tensors names
-    scores = "scores.npz"       # which of them: a file of scores, or weights = a checkpoint's folder or a file
+    scores = "scores.npz"       # selection: a file of scores, or weights = a checkpoint's folder or a file
 
-Numbers say what is *kept*. The edit of the graph: `sim.sparsity.edits.prune`; which ones are kept:
+Numbers count the parts *kept*. The edit of the graph: `sim.sparsity.edits.prune`; the selection:
 `sim.sparsity.edits.saliency`.
 """
 
@@ -41,13 +41,13 @@ WHAT = {
 """Meaning of each part, for `carat list`."""
 
 SIDES = ("rows", "columns")
-"""Sides of a weight [K, N]: rows meet columns of its input, columns make those of its output."""
+"""Sides of a weight [K, N]: rows belong to columns of its input, columns to those of its output."""
 
 FILES = ("scores", "weights")
-"""Keys of a table that say which ones stay; without them the numbers alone count."""
+"""Keys of a table with the data for the selection; without them only the numbers matter."""
 
 MOST_DIGITS = 19
-"""Digits of a number in a line; one that is longer is shown as text."""
+"""Digits of a number in a line; a longer one is reported as text."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -61,7 +61,7 @@ class Named:
     kept: int
 
     def matmuls(self, graph: Graph) -> list[Op]:
-        """Return the matmuls by weights that are named."""
+        """Return the matmuls whose operator or weight matches."""
         return [
             op for op in weighted(graph) if any(fnmatchcase(n, self.operators) for n in (op.name, op.inputs[1].tensor))
         ]
@@ -69,7 +69,7 @@ class Named:
 
 @dataclass(frozen=True)
 class Pruning:
-    """Numbers to keep; None keeps all. ``scores`` or ``weights``, by name, say which ones where they are given."""
+    """Numbers to keep; None keeps all. ``scores`` or ``weights``, by name: data for the selection, if given."""
 
     heads: int | None = None
     layers: int | None = None
@@ -86,7 +86,7 @@ class Pruning:
 
     @property
     def numbers(self) -> dict[str, int]:
-        """Number kept of each part or side that is cut, under the names that `parse` reads."""
+        """Numbers kept of each part or side, under the names that `parse` reads."""
         parts = {name: kept for name in PARTS if (kept := getattr(self, name)) is not None}
         return parts | {f"{one.operators}.{one.side}": one.kept for one in self.named}
 
@@ -107,12 +107,12 @@ class PruneTable(Table):
 
     @property
     def numbers(self) -> dict[str, int]:
-        """Number kept, by part or side."""
+        """Numbers kept, by part or side."""
         parts = {part: kept for part in PARTS if (kept := getattr(self, part)) is not None}
         return parts | (self.model_extra or {})
 
     def problems(self, given: frozenset[str]) -> list[str]:
-        """Sides are rows or columns; one file at most; a table keeps something."""
+        """Return the problems: unknown sides, more than one file, an empty table."""
         found = []
         for name in sorted(given - PruneTable.model_fields.keys()):
             stem, dot, side = name.rpartition(".")
@@ -122,12 +122,12 @@ class PruneTable(Table):
         if {"scores", "weights"} <= given:
             found.append("give either a file of scores (--saliency) or weights (--weights), not both")
         if not given - set(FILES):
-            found.append(f"keeps nothing in particular: give {', '.join(PARTS)} or NAME.rows, NAME.columns")
+            found.append(f"is empty: give {', '.join(PARTS)} or NAME.rows, NAME.columns")
         return found
 
 
 def parse(text: str, scores: str | Path | None = None, weights: str | Path | None = None) -> Pruning:
-    """Read "heads=8,layers=6,ffn=1536" (any of them, any order), and the file that says which ones.
+    """Read "heads=8,layers=6,ffn=1536" (any of them, any order), and the file for the selection.
 
     ``scores``: an .npz or .safetensors file; ``weights``: a checkpoint's folder or a file of matrices [K, N] by tensor
     name. Raises InputError listing all problems.
@@ -148,7 +148,10 @@ def parse(text: str, scores: str | Path | None = None, weights: str | Path | Non
 
 
 def from_table(keys: Mapping[str, Any], folder: Path) -> Pruning:
-    """Return what a table [[prune]] says, its files relative to ``folder``. Raises InputError listing all problems."""
+    """Return the rules of a table [[prune]], its files relative to ``folder``.
+
+    Raises InputError listing all problems.
+    """
     table = flat(keys)  # TOML reads L0.FF2.rows, without quotes, as tables in tables
     return _made(table, {key: folder / table[key] for key in FILES if isinstance(table.get(key), str)}, "", [])
 
@@ -173,7 +176,7 @@ def _made(table: dict[str, Any], paths: Mapping[str, Path], where: str, problems
 
 
 def together(prunings: Sequence[Pruning]) -> Pruning:
-    """Return all as one, without their files. Raises InputError for a part that two of them cut."""
+    """Return all rules as one, without their files. Raises InputError for a part that two of them cut."""
     names = [name for pruning in prunings for name in pruning.numbers]
     twice = dict.fromkeys(name for name in names if names.count(name) > 1)
     if twice:
@@ -192,9 +195,9 @@ def _pruning(kept: Mapping[str, int], arrays: Mapping[str, Arrays] | None = None
 
 
 def _arrays(key: str, path: Path) -> Arrays:
-    """Return the arrays of the file that says which ones stay: scores, or weights by tensor. Raises InputError."""
+    """Return the arrays of the file for the selection: scores, or weights by tensor. Raises InputError."""
     if key == "scores":
         return files.read(path)
     if path.name == "model.safetensors" and path.with_name("config.json").is_file():
-        path = path.parent  # a checkpoint's own file, whose names and shapes its config.json explains
+        path = path.parent  # a checkpoint's own file, whose names and shapes config.json defines
     return files.read(path)

@@ -2,14 +2,14 @@
 
 Scores have a name and a value per candidate: "L0.heads" [heads], "L0.ffn" [neurons], "L0.head_dim" [head_dim],
 "layers" [layers], "hidden" [hidden], and "L0.FF1.columns" [N], "L0.FF2.rows" [K] of a weight pruned by name. From
-weights (by tensor name, [K, N]) the score is the sum of squares of all that would go with the candidate: what the edit
-of the graph (`prune`) would narrow, and for "hidden" rows or columns of every matrix that reads or writes the feature,
-embedding tables included (biases, gains and shifts of LayerNorm do not count). With a gradient beside each matrix
+weights (by tensor name, [K, N]) the score is the sum of squares of all weights removed with the candidate: those that
+the edit of the graph (`prune`) would narrow, and for "hidden" rows or columns of every matrix that reads or writes the
+feature, embedding tables included (biases, gains and shifts of LayerNorm do not count). With a gradient for each matrix
 ("NAME.gradient") it is the square of the sum of weight times gradient (first order; Molchanov et al., 1906.10771), with
 the mean of squared gradients ("NAME.fisher", diagonal Fisher) half the sum of squared weights times it (second order:
-what the loss rises by; Theis et al., 1801.05787). `select` gives the numbers that stay,
-ascending; `cut` takes the others out of the matrices, so that the pruned graph computes what the whole one does with
-them set to zero; LayerNorm alone takes its mean and variance over the features that are left.
+the increase of the loss; Theis et al., 1801.05787). `select` returns the indices kept, ascending; `cut` removes the
+others from the matrices, so that the pruned graph computes the same as the whole graph with them set to zero, except
+that LayerNorm takes mean and variance over the remaining features.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from sim.sparsity.structure import attention_blocks, weighted
 
 Array = npt.NDArray[Any]
 GRADIENT, FISHER = ".gradient", ".fisher"
-"""Endings of the arrays that lie beside weights, of the same shape."""
+"""Suffixes of the arrays of gradients, which have the shape of the weights."""
 
 Selection = dict[str, Array]
-"""Name of the scores -> numbers that stay, ascending."""
+"""Name of the scores -> indices kept, ascending."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """``count`` candidates, of which ``kept`` stay.
+    """``count`` candidates, of which ``kept`` are kept.
 
     ``owner``: the candidate at each place at which the matrices of ``cut`` (name -> axis) are cut, int[places].
     """
@@ -50,16 +50,16 @@ class Choice:
 
 
 def choices(graph: Graph, pruning: Pruning) -> dict[str, Choice]:
-    """Return by the name of its scores every choice that ``pruning`` leaves; where all stay there is none.
+    """Return every choice of ``pruning`` by the name of its scores, without those that keep all.
 
-    Raises InputError where an operator needs all of it.
+    Raises InputError if an operator needs the whole dimension.
     """
     found: dict[str, Choice] = {}
     if pruning.heads is not None or pruning.head_dim is not None:
         for scores, _, _ in attention_blocks(graph):
             at = f"L{scores.layer}"
             if f"{at}.heads" in found or f"{at}.head_dim" in found:
-                continue  # of a batch every sequence has its own scores, by the same weights
+                continue  # each sequence of a batch has its own scores operator, with the same weights
             places, cut = narrowed(graph, "heads", scores)
             heads, size = scores.output.batch, scores.inputs[0].cols
             if pruning.heads is not None:
@@ -84,7 +84,7 @@ def choices(graph: Graph, pruning: Pruning) -> dict[str, Choice]:
 
 
 def magnitudes(graph: Graph, weights: Mapping[str, Array], pruning: Pruning) -> dict[str, Array]:
-    """Return the scores of everything that ``pruning`` has to choose from.
+    """Return the scores of all candidates of ``pruning``.
 
     Raises InputError for weights that are missing or of another shape.
     """
@@ -107,12 +107,12 @@ def magnitudes(graph: Graph, weights: Mapping[str, Array], pruning: Pruning) -> 
 def _parts(weights: Mapping[str, Array], needed: Iterable[str]) -> tuple[dict[str, Array], bool]:
     """Return each weight's part of a score, and whether the sum of parts is squared (first order).
 
-    Raises InputError where gradients are there for some weights only, of another shape, or of both kinds.
+    Raises InputError if only some weights have gradients, or gradients have another shape or are of both kinds.
     """
     names = sorted(needed)
     given = {ending: [name for name in names if name + ending in weights] for ending in (GRADIENT, FISHER)}
     if given[GRADIENT] and given[FISHER]:
-        raise InputError(f"weights: {GRADIENT} and {FISHER} are both there; give the one that is to decide")
+        raise InputError(f"weights: both {GRADIENT} and {FISHER} are given; give only one")
     values = {name: np.asarray(weights[name], np.float64) for name in names}
     ending = next((one for one in given if given[one]), None)
     if ending is None:
@@ -121,14 +121,14 @@ def _parts(weights: Mapping[str, Array], needed: Iterable[str]) -> tuple[dict[st
     for name in names:
         beside = np.asarray(weights.get(name + ending, np.zeros(0)))
         if name not in given[ending]:
-            problems.append(f"weights: {name + ending!r} is missing; {given[ending][0] + ending!r} is there")
+            problems.append(f"weights: {name + ending!r} is missing, but {given[ending][0] + ending!r} is given")
         elif beside.shape != values[name].shape or beside.dtype.kind not in "iuf" or not np.isfinite(beside).all():
             problems.append(
                 f"weights: {name + ending!r} must be {values[name].shape} finite numbers, has shape {beside.shape}, "
                 f"type {beside.dtype}"
             )
         elif ending == FISHER and beside.min() < 0:
-            problems.append(f"weights: {name + ending!r} is negative; means of squared gradients are not")
+            problems.append(f"weights: {name + ending!r} is negative; means of squared gradients must be >= 0")
     if problems:
         raise InputError(some(problems))
     if ending == GRADIENT:
@@ -162,14 +162,14 @@ def _complete(graph: Graph, weights: Mapping[str, Array], needed: Iterable[str])
 
 
 def _first(names: list[str]) -> str:
-    """Return the first names in words."""
+    """Return the first names as text."""
     return by_reason([(repr(name), "") for name in names])[0][0]
 
 
 def choose(graph: Graph, pruning: Pruning) -> Selection:
-    """Return the numbers that stay by the scores or weights of ``pruning``; none without either.
+    """Return the indices kept by the scores or weights of ``pruning``; empty without either.
 
-    ``graph``: the whole one. Raises InputError for what does not fit it.
+    ``graph``: the whole one. Raises InputError for arrays that do not fit it.
     """
     if pruning.scores is not None:
         return select(graph, pruning, pruning.scores)
@@ -179,7 +179,7 @@ def choose(graph: Graph, pruning: Pruning) -> Selection:
 
 
 def write_selection(chosen: Mapping[str, Array], path: Path) -> None:
-    """Write the numbers that stay to a .npz file, whole or not at all. Raises InputError."""
+    """Write the indices kept to a .npz file, whole or not at all. Raises InputError."""
     partial = path.with_name(f".{path.name}.partial.npz")
     try:
         np.savez(partial, allow_pickle=False, **chosen)
@@ -190,18 +190,18 @@ def write_selection(chosen: Mapping[str, Array], path: Path) -> None:
 
 
 def lines(chosen: Mapping[str, Array], most: int = 12) -> list[str]:
-    """Return a line per choice, "L0.heads: 8 stay: 0 1 3 4 5 7 9 11"."""
+    """Return a line per choice, "L0.heads: 8 kept: 0 1 3 4 5 7 9 11"."""
     found = []
     for name, stay in chosen.items():
         rest = f" and {len(stay) - most} more" if len(stay) > most else ""
-        found.append(f"{name}: {len(stay)} stay: {' '.join(map(str, stay[:most]))}{rest}")
+        found.append(f"{name}: {len(stay)} kept: {' '.join(map(str, stay[:most]))}{rest}")
     return found
 
 
 def select(graph: Graph, pruning: Pruning, scores: Mapping[str, Array]) -> Selection:
-    """Return the most salient ones that ``pruning`` keeps, per layer; of equals the first stay.
+    """Return the most salient candidates that ``pruning`` keeps, per layer; of equals the first are kept.
 
-    Raises InputError where scores are missing, have another length than there are candidates, or are no numbers.
+    Raises InputError if scores are missing, have another length than the candidates, or are no numbers.
     """
     asked, found = choices(graph, pruning), {}
     missing = [name for name in asked if name not in scores]
@@ -214,7 +214,7 @@ def select(graph: Graph, pruning: Pruning, scores: Mapping[str, Array]) -> Selec
             problems.append(f"saliency: {name!r} must be {choice.count} finite numbers, {kind}")
         elif not 1 <= choice.kept <= choice.count:
             nearest = min(max(choice.kept, 1), choice.count)
-            problems.append(f"saliency: {choice.kept} of {choice.count} {name!r} cannot stay (nearest: {nearest})")
+            problems.append(f"saliency: {choice.kept} of {choice.count} {name!r} cannot be kept (nearest: {nearest})")
         else:
             found[name] = np.sort(np.argsort(-values.astype(np.float64), kind="stable")[: choice.kept])
     if problems:
@@ -223,7 +223,7 @@ def select(graph: Graph, pruning: Pruning, scores: Mapping[str, Array]) -> Selec
 
 
 def cut(graph: Graph, weights: Mapping[str, Array], chosen: Selection) -> dict[str, Array]:
-    """Return the matrices of the pruned graph: rows and columns of what goes taken out (layers are left to the caller).
+    """Return the matrices of the pruned graph, without the removed rows and columns (layers are left to the caller).
 
     ``graph``: the whole one. Raises InputError for weights that are missing.
     """

@@ -1,4 +1,4 @@
-"""Weights as the formats of `formats` store them: bits of every block of the array, lowest bit first.
+"""Encode weights in the formats of `formats`: bits of every block of the array, lowest bit first.
 
 The executor's load path expands them again (`sim.functional.kernels.decode`). A value is the bit pattern of an element;
 pattern 0 is a zero. Lengths are those of `formats.block_bits` and `Compression.block_bits`, bit for bit.
@@ -46,18 +46,21 @@ def encode_block(
 
 
 def _bits(values: npt.NDArray[np.integer], width: int) -> BitString:
-    """Each value in ``width`` bits, one behind the other."""
+    """Return all values in ``width`` bits each, concatenated."""
     wide = np.asarray(values, np.int64).reshape(-1, 1) >> np.arange(width)
     return (wide & 1).astype(np.uint8).reshape(-1)
 
 
 def _joined(*parts: object) -> BitString:
-    """Values and widths in turn."""
+    """Return the bits of values and widths of several lists, alternating."""
     return np.concatenate([_bits(np.asarray(v), int(str(w))) for v, w in zip(parts[::2], parts[1::2], strict=True)])
 
 
 def _runs(cells: Array, width: int) -> BitString:
-    """Zeros before a value, then the value; a zero as a value where the run is too long, or the block ends."""
+    """Return the bits of runs: zeros before a value, then the value.
+
+    A zero as value if the run is too long or the block ends.
+    """
     longest = 2**formats.RUN_BITS - 1
     entries: list[tuple[int, int]] = []
     run = 0
@@ -75,7 +78,7 @@ def _runs(cells: Array, width: int) -> BitString:
 
 
 def _indexed(whole: Array, width: int) -> BitString:
-    """End of each line, then place and value of each of its elements."""
+    """Return the end of each line, then position and value of each of its elements."""
     dim = len(whole)
     ends = np.cumsum((whole != 0).sum(axis=1))
     place = max(1, ceil(log2(dim)))
@@ -96,12 +99,12 @@ def _narrowed(patterns: Array, width: int, size: int) -> Array:
 def _numbers(patterns: Array, table: Array) -> Array:
     places = np.searchsorted(table, patterns).clip(0, len(table) - 1)
     if not np.array_equal(table[places], patterns):
-        raise InputError(f"weights: a value is none of the {len(table)} of the codebook")
+        raise InputError(f"weights: a value is not among the {len(table)} of the codebook")
     return np.asarray(places, np.int64)
 
 
 def check_circulant(patterns: Array, size: int) -> None:
-    """Raise InputError for a matrix [K, N] that is not made of circulants of ``size``."""
+    """Raise InputError for a matrix [K, N] that does not consist of circulants of ``size``."""
     rows, cols = patterns.shape
     if rows % size or cols % size:
         raise InputError(f"weights: {rows}x{cols} is not made of whole circulants of {size}")
@@ -112,9 +115,9 @@ def check_circulant(patterns: Array, size: int) -> None:
 
 
 def encode_circulant(patterns: Array, rows: range, cols: range, width: int, size: int) -> BitString:
-    """Return the bits of a window of a matrix [K, N] of circulants of ``size``, as one load brings them.
+    """Return the bits of a window of a matrix [K, N] of circulants of ``size``, in the order of one load.
 
-    Circulant by circulant, row after row of them (`sim.sparsity.masks.formats.circulant_pieces`).
+    Circulant by circulant, row by row (`sim.sparsity.masks.formats.circulant_pieces`).
     """
     corners = [
         (high, wide)

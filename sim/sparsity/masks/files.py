@@ -20,7 +20,7 @@ ANY = "*"
 
 
 FOLDER = "/"
-"""Key of the reader of folders."""
+"""Key of the reader of folders in `READERS`."""
 
 READERS: dict[str, Callable[[Path], Arrays]] = {".safetensors": safetensors.read}
 """Readers by suffix of a file. `workloads` adds those of networks: ONNX files, and folders of checkpoints."""

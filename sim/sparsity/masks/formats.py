@@ -1,4 +1,4 @@
-"""Formats in which weights lie in DRAM when the load path expands them: bits of every block of the array, by formula.
+"""Formats of weights in DRAM that the load path expands: bits of every block of the array, by formula.
 
 ========== ==========================================================================================
 bitmap     one bit per element, then the non-zero values
@@ -56,9 +56,9 @@ def block_bits(mask: Mask, dim: int, value_bits: int, form: str) -> Bits:
 
 
 def _fillers(cells: Mask) -> Bits:
-    """Return by block the zeros that are stored as values: one per 2**RUN_BITS zeros, and one for what ends the block.
+    """Return by block the zeros stored as values: one per 2**RUN_BITS zeros, and one if zeros end the block.
 
-    Without the latter a block would not say where the next one begins.
+    Without the latter the end of a block could not be recognised.
     """
     reach = 2**RUN_BITS
     flat = cells.reshape(*cells.shape[:2], -1)
@@ -74,8 +74,8 @@ def _fillers(cells: Mask) -> Bits:
 def circulant_pieces(rows: range, cols: range, block: int) -> list[tuple[int, int]]:
     """Return (first value, values) of each circulant that a window of a matrix of block x block circulants meets.
 
-    Row r, column c of a circulant holds value (c - r) mod ``block`` of its first row; of a window as high and wide as
-    ``block`` together all are met, numbered from 0.
+    Row r, column c of a circulant holds value (c - r) mod ``block`` of its first row; a window whose height and width
+    add up to ``block`` or more uses all values, numbered from 0.
     """
     found = []
     for high in _cut(rows, block):
@@ -87,15 +87,15 @@ def circulant_pieces(rows: range, cols: range, block: int) -> list[tuple[int, in
 
 
 def _cut(span: range, block: int) -> list[range]:
-    """Cut a range at multiples of ``block``."""
+    """Divide a range at multiples of ``block``."""
     edges = [span.start, *range((span.start // block + 1) * block, span.stop, block), span.stop]
     return [range(first, last) for first, last in pairwise(edges)]
 
 
 def circulant_bits(shape: tuple[int, int], dim: int, block: int, value_bits: int) -> Bits:
-    """Return the bits of each dim x dim block of a [K, N] matrix of circulants: what it adds to the blocks on its left.
+    """Return the bits of each dim x dim block of a [K, N] matrix of circulants, beyond those of the blocks on its left.
 
-    A load that begins inside a circulant brings what the blocks on its left would have (`circulant_pieces`).
+    A load that begins inside a circulant also loads the values of the blocks on its left (`circulant_pieces`).
     """
     k, n = shape
     found = np.zeros((-(-k // dim), -(-n // dim)), np.int64)
@@ -113,7 +113,10 @@ def circulant_bits(shape: tuple[int, int], dim: int, block: int, value_bits: int
 
 
 def uniform_bits(shape: tuple[int, int], dim: int, bits: float) -> Bits:
-    """Return ``bits`` per element for every block of a [K, N] matrix; edge blocks count what lies inside."""
+    """Return ``bits`` per element for every block of a [K, N] matrix.
+
+    Edge blocks count their elements inside the matrix.
+    """
     inside = [np.minimum(dim, size - dim * np.arange(-(-size // dim))) for size in shape]
     cells = inside[0][:, None] * inside[1][None, :]
     return np.ceil(cells * bits).astype(np.int64)

@@ -1,8 +1,8 @@
-"""Real masks: which weights of a model are zero, from a file, in place of an assumed density.
+"""Real masks: the zero weights of a model, from a file, instead of an assumed density.
 
 A file holds one array per operator, under the operator's name ("L0.FF1") or its weight's ("L0.FF1.weight"): a mask or
-the weights themselves [K, N], or a mask of the array's blocks [ceil(K/dim), ceil(N/dim)] as `carat infer -o DIR` keeps
-in DIR/masks.npz. Not zero means kept. A .npy file holds one array, for every operator of that shape.
+the weights themselves [K, N], or a mask of the array's blocks [ceil(K/dim), ceil(N/dim)] as `carat infer -o DIR` writes
+to DIR/masks.npz. Non-zero means kept. A .npy file holds one array, for every operator of that shape.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sim.sparsity.structure import weighted
 class MeasuredMasks(ZeroRule):
     """A rule with given masks by operator or weight: bool[K, N], or bool[k_blocks, j_blocks] of ``block``.
 
-    ``block`` of 0: the side of the array that the run is on. ``source``: the file, for errors.
+    ``block`` 0: the side of the run's array. ``source``: the file, for errors.
     """
 
     masks: Mapping[str, Mask] = field(default_factory=dict, compare=False)
@@ -42,11 +42,11 @@ class MeasuredMasks(ZeroRule):
         object.__setattr__(self, "pattern", "measured")
 
     def __str__(self) -> str:
-        """Block size and a digest of the masks, so that two measurements are never taken for one."""
+        """Block size and a digest of the masks, so that different masks have different names."""
         return self.line(f"measured{self.block or ''}:{self.digest}")
 
     def given(self, op: Op) -> Mask | None:
-        """Return the mask that the file has for an operator, or None."""
+        """Return the mask of an operator in the file, or None."""
         weight = op.inputs[1].tensor if self.operand == "weights" else op.name
         for name in (op.name, weight, f"{op.name}.weight"):
             if name in self.masks:
@@ -54,11 +54,11 @@ class MeasuredMasks(ZeroRule):
         return self.masks.get(ANY)
 
     def applies_to(self, op: Op, graph: Graph) -> bool:
-        """Return whether ``op`` is a matmul by a weight that was measured."""
+        """Return whether ``op`` is a matmul by a weight with a mask."""
         return super().applies_to(op, graph) and self.given(op) is not None
 
     def problems(self, graph: Graph, dim: int) -> list[str]:
-        """Return what is wrong: a mask of the wrong shape, names that no operator has."""
+        """Return the problems: a mask of the wrong shape, names that no operator has."""
         found = []
         where = self.source or str(self)
         measured = [op for op in graph.ops if self.applies_to(op, graph)]
@@ -101,12 +101,12 @@ class MeasuredMasks(ZeroRule):
 
 
 def load(path: str | Path, block: int = 0, *, scheme: str = "skip", names: str = "*") -> MeasuredMasks:
-    """Read masks or weights. ``block``: side of the blocks that block masks count (0: of the run's array).
+    """Read masks or weights. ``block``: side of the blocks of block masks (0: of the run's array).
 
     Raises InputError for a file that cannot be read, holds no arrays, or arrays that are no matrices.
     """
     arrays = read(Path(path))
-    if Path(path).suffix == ".safetensors":  # of a whole model: biases and gains lie beside the matrices
+    if Path(path).suffix == ".safetensors":  # files of whole models also contain biases and gains
         arrays = {name: array for name, array in arrays.items() if array.ndim == 2}
     wrong = [f"{path}: {name!r} has shape {a.shape}, must be a matrix" for name, a in arrays.items() if a.ndim != 2]
     if wrong or not arrays:

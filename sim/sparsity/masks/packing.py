@@ -1,10 +1,10 @@
-"""Packing: rows left of a weight matrix when the zeros of each block column are squeezed out along K.
+"""Packing: rows left of a weight matrix after removing the zeros of each block column along K.
 
-The hardware picks operands: each PE of a row takes one of the ``window`` activations that its row is fed. Of a
-window as many packed rows are left as its fullest column has weights: that is the imbalance, and it comes from the
-mask. With N:M sparsity all windows have equally many.
+The hardware selects operands: each PE of a row takes one of the ``window`` activations that its row receives. A window
+has as many packed rows as its fullest column has weights: this imbalance depends on the mask. With N:M sparsity all
+windows have the same number.
 
-The other way round, each PE may hold several weights and pick one for every row that passes: a row of chosen scores
+Conversely, each PE may hold several weights and select one for every row that passes: a row of chosen scores
 (of chosen activations) is then streamed as *sub-rows*, each with at most one choice per line of PEs (`sub_rows`).
 """
 
@@ -24,8 +24,8 @@ from sim.sparsity.masks.patterns import Mask
 class Packing:
     """``rows``: packed rows by (group, block column); a group is ``depth`` elements of K, fed together.
 
-    ``row_index_bits``: index of one packed row: for each of its values which of the window it multiplies, and for the
-    row which window of the group it is fed.
+    ``row_index_bits``: index of one packed row: for each value its activation within the window, and for the row its
+    window within the group.
     """
 
     rows: npt.NDArray[np.int64]
@@ -38,7 +38,7 @@ class Packing:
         return int((-(-self.rows // dim)).sum())
 
     def padded_rows(self, dim: int, together: int) -> int:
-        """Return the rows of values that are loaded: ``together`` aligned neighbours come in lines of one length."""
+        """Return the rows of values that are loaded: ``together`` aligned neighbours have lines of one length."""
         place = np.arange(self.fetch_rows)[None, :, None] * dim
         rows = np.clip(self.rows[:, None, :] - place, 0, dim)
         edges = range(0, rows.shape[2], together)
@@ -49,8 +49,8 @@ class Packing:
 def pack(mask: Mask, dim: int, fetch_rows: int, window: int, keep: int | None = None) -> Packing:
     """Pack a mask bool[K, N] for an array of ``dim`` columns fed ``fetch_rows * dim`` activations at once.
 
-    ``window``: activations a PE picks from. ``keep``: rows of every window (N:M), None = as many as its fullest
-    column needs; then a packed row also says which window it belongs to.
+    ``window``: activations from which a PE selects. ``keep``: rows of every window (N:M), None = as many as its fullest
+    column needs; then the index of a packed row also names its window.
     """
     k, n = mask.shape
     windows = fetch_rows * dim // window
@@ -76,13 +76,13 @@ def best(mask: Mask, dim: int, fetch_rows: int, window: int, keep: int | None = 
 
 
 Reach = Literal["pe", "line"]
-"""Weights that a PE picks among: its own, or those that all PEs of its line hold (a row or a column of the array)."""
+"""Weights among which a PE selects: its own, or those of all PEs of its line (a row or a column of the array)."""
 
 Counts = npt.NDArray[np.int64]
 
 
 def sub_rows(mask: Mask, dim: int, resident: int, reach: Reach) -> Counts:
-    """Return how many sub-rows each row of a mask bool[rows, K] takes in each window of K, int64[rows, windows].
+    """Return the number of sub-rows of each row of a mask bool[rows, K] in each window of K, int64[rows, windows].
 
     A window is the ``resident`` * ``dim`` columns whose weights are in the array together. With reach "line" every
     place of a sub-row takes any column of the window that is left: ceil(kept / dim) sub-rows. With "pe" place p takes
@@ -102,7 +102,7 @@ def sub_rows(mask: Mask, dim: int, resident: int, reach: Reach) -> Counts:
 def sub_row_columns(kept: npt.NDArray[np.bool_], dim: int, resident: int, reach: Reach) -> list[npt.NDArray[np.int64]]:
     """Return the sub-rows of one row in one window: the column in each of ``dim`` places, -1 where there is none.
 
-    ``kept``: bool[at most resident * dim]. As many as `sub_rows` says.
+    ``kept``: bool[at most resident * dim]. Their number is that of `sub_rows`.
     """
     columns = np.flatnonzero(kept)
     if reach == "line":

@@ -1,7 +1,7 @@
 """Masks of weights drawn from a density and a seed, exact in number and nested.
 
-A mask is bool[K, N], True where the weight is kept. It depends on nothing but the operator's name, the seed, the
-density and the shape; for one seed what a lower density keeps, a higher one keeps too.
+A mask is bool[K, N], True where the weight is kept. It depends only on the operator's name, the seed, the density and
+the shape; for one seed a higher density keeps every weight that a lower one keeps.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ FINALISER = (
 """Shifts and factors of SplitMix64 (Steele, Lea, Flood 2014)."""
 
 PIECE = 1 << 15
-"""Ranks made at once: 256 KiB."""
+"""Ranks computed in one piece: 256 KiB."""
 
 WIDTHS = 6
-"""Standard deviations within which a quantile of even ranks is looked for first."""
+"""Standard deviations around the expected quantile of even ranks that are searched first."""
 
 
 def order(name: str, count: int) -> npt.NDArray[np.uint64]:
-    """Return ``count`` random ranks that are the same on every machine and for every numpy.
+    """Return ``count`` random ranks that are the same on every machine and with every release of numpy.
 
-    Ranks are the hashes of a counter started by the name, and no two are equal: `FINALISER` maps one to one.
+    Ranks are hashes of a counter that starts at a hash of the name; all differ, as `FINALISER` is a bijection.
     """
     start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
     found = np.empty(count, np.uint64)
     steps = np.arange(1, min(count, PIECE) + 1, dtype=np.uint64) * np.uint64(COUNTER_STEP)
-    for begin in range(0, count, PIECE):  # pieces that stay in the cache
+    for begin in range(0, count, PIECE):  # pieces that fit the cache
         x = found[begin : begin + PIECE]
         np.add(steps[: len(x)], np.uint64((start + begin * COUNTER_STEP) % 2**64), out=x)
         shifted = np.empty_like(x)
@@ -70,7 +70,7 @@ def random_cells(name: str, shape: tuple[int, int], density: float) -> Mask:
 def _lowest(ranks: npt.NDArray[np.uint64], count: int) -> np.uint64:
     """Return the highest of the ``count`` lowest ranks; no two are equal.
 
-    They are spread evenly, so it lies close to its share of their range: only those close by are sorted.
+    Ranks are spread evenly, so it is close to its share of their range: only ranks near that value are sorted.
     """
     spread = WIDTHS * (count * (len(ranks) - count) / len(ranks)) ** 0.5 + 1
     low, high = (min(max(count + side * spread, 0) / len(ranks), 1.0) for side in (-1, 1))
@@ -85,7 +85,10 @@ def _lowest(ranks: npt.NDArray[np.uint64], count: int) -> np.uint64:
 
 
 def random_groups(name: str, shape: tuple[int, int], keep: int, group: int) -> Mask:
-    """Return an N:M mask: in every column, of each ``group`` weights along K ``keep`` stay (fewer at a short end)."""
+    """Return an N:M mask.
+
+    In every column ``keep`` of each ``group`` weights along K are kept (fewer at a short end).
+    """
     k, n = shape
     groups = -(-k // group)
     ranks = order(name, groups * group * n).reshape(groups, group, n)
@@ -97,7 +100,7 @@ def random_groups(name: str, shape: tuple[int, int], keep: int, group: int) -> M
 
 
 def _places(ranks: npt.NDArray[np.uint64]) -> npt.NDArray[np.signedinteger]:
-    """Return the place of each rank in its group, ascending, [groups, group, columns]; of equals the first leads."""
+    """Return the position of each rank in its group, ascending, [groups, group, columns]; of equals the first leads."""
     group = ranks.shape[1]
     if group > COMPARED:
         return ranks.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
@@ -111,14 +114,14 @@ def _places(ranks: npt.NDArray[np.uint64]) -> npt.NDArray[np.signedinteger]:
 
 
 def enlarged(blocks: Mask, block: int, shape: tuple[int, int]) -> Mask:
-    """Return the mask of weights whose blocks of ``block`` x ``block`` are given."""
+    """Return the mask of weights of a mask of ``block`` x ``block`` blocks."""
     k, n = shape
     wide: Mask = np.repeat(np.repeat(blocks, block, axis=0)[:k], block, axis=1)[:, :n]
     return wide
 
 
 def touched(mask: Mask, dim: int) -> Mask:
-    """Return which dim x dim blocks hold any kept weight, bool[ceil(K/dim), ceil(N/dim)]."""
+    """Return whether each dim x dim block holds a kept weight, bool[ceil(K/dim), ceil(N/dim)]."""
     k, n = mask.shape
     rows = np.zeros((-(-k // dim), -(-n // dim) * dim), np.bool_)
     for number, row in enumerate(rows):  # whole rows at once: nine times as fast as any() over both axes
@@ -127,7 +130,7 @@ def touched(mask: Mask, dim: int) -> Mask:
 
 
 def weights_in(blocks: Mask, block: int, shape: tuple[int, int]) -> int:
-    """Return how many weights lie in blocks of ``block`` x ``block`` of a matrix of ``shape``."""
+    """Return the number of weights in each ``block`` x ``block`` block of a matrix of ``shape``."""
     high, wide = (np.minimum(block, size - block * np.arange(-(-size // block))) for size in shape)
     return int(high @ (blocks @ wide))
 

@@ -1,8 +1,8 @@
-"""One rule for the zeros of an operand: which operators, which pattern, which density, which scheme.
+"""One rule for the zeros of an operand: operators, pattern, density, scheme.
 
 Patterns of a weight matrix B[K, N]: ``block`` (N x N blocks are zero or not as a whole), ``nm`` (N of each M weights
-along K are not zero), ``unstructured`` (anywhere). Masks drawn here are not learnt: which weights are zero is random,
-how many exact. Given masks: `sim.sparsity.masks.measured`.
+along K are not zero), ``unstructured`` (anywhere). Masks drawn here are not learnt: the positions of zeros are random,
+their number is exact. Given masks: `sim.sparsity.masks.measured`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ Operand = Literal["weights", "activations"]
 OPERANDS: tuple[Operand, ...] = ("weights", "activations")
 
 SCHEMES = {
-    "skip": "blocks of the array that are all zero are neither loaded nor computed; the CPU leaves their commands out",
+    "skip": "blocks of the array that are all zero are neither loaded nor computed; the CPU omits their commands",
     "scheduler": "the same by a unit that reads the block index and issues the commands itself",
-    "select": "N:M weights (or activations) packed in DRAM and scratchpad; each PE picks what they meet by an index",
-    "pack": "zeros squeezed out along K per block column; each PE picks its activation by an index",
-    "gate": "a zero keeps its multiplier from switching: energy only",
+    "select": "N:M weights (or activations) packed in DRAM and scratchpad; each PE selects the other operand by an "
+    "index",
+    "pack": "zeros removed along K per block column; each PE selects its activation by an index",
+    "gate": "a zero gates its multiplier: energy only",
     "compress": "stored in the smallest of the machine's formats, expanded by the load path: traffic only",
     "bitmap": "stored as a bitmap and values, expanded by the load path",
     "rle": "stored as runs of zeros and values, expanded by the load path",
@@ -35,16 +36,16 @@ SCHEMES = {
 """Schemes by which a machine uses zeros."""
 
 FAR = 0.25
-"""Share of the density asked for by which the one obtained may differ without a remark."""
+"""Relative difference of requested and obtained density above which a run has a remark."""
 
 
 @dataclass(frozen=True)
 class ZeroRule:
-    """A rule for the zeros of an operand. ``density``: share of values (or blocks) that are not.
+    """A rule for the zeros of an operand. ``density``: share of values (or blocks) that are not zero.
 
     ``pattern``: "block" (of ``block`` elements), "nm" (``group`` = (N, M)), "unstructured" or "measured". ``operand``:
     "weights" or "activations". ``scheme``: a key of `SCHEMES`, "" = the machine's best. For one seed masks are
-    nested; a mask depends on nothing but the operator's name, the seed, the density and the shape.
+    nested; a mask depends only on the operator's name, the seed, the density and the shape.
     """
 
     block: int
@@ -66,14 +67,14 @@ class ZeroRule:
         return self.line(what)
 
     def line(self, what: str) -> str:
-        """Return the whole line around a pattern's own part of it."""
+        """Return the whole line of a rule, given the text of its pattern."""
         of = "" if self.operand == "weights" else f"{self.operand}="
         how = f"/{self.scheme}" if self.scheme else ""
         where = "" if self.names == "*" else f"@{self.names}"
         return f"{of}{what}{how}{where}"
 
     def applies_to(self, op: Op, graph: Graph) -> bool:
-        """Return whether ``op`` is a matmul whose operand (a weight, unless activations are meant) the rule names."""
+        """Return whether ``op`` is a matmul whose operand (a weight, or activations) the rule names."""
         if not op.is_matmul or (self.operand == "weights" and not graph.multiplies_weights(op)):
             return False
         if self._leaves_out(op):
@@ -82,9 +83,9 @@ class ZeroRule:
         return any(fnmatchcase(name, self.names) for name in names)
 
     def _leaves_out(self, op: Op) -> bool:
-        """Return whether the rule, which names no operators, leaves out one of weights stored as their transpose.
+        """Return whether the rule, which names no operators, omits ``op`` because its weights are stored transposed.
 
-        A tied head: the array would turn whole blocks, and no program skips those that are zero.
+        Such as a tied head: the array transposes whole blocks, and no program skips zero blocks then.
         """
         drawn = type(self) is ZeroRule and self.names == "*" and self.operand == "weights"
         return drawn and self.scheme not in ("gate", "dense") and bool(op.attrs["transpose_b"])
@@ -101,9 +102,9 @@ class ZeroRule:
         return [f"sparsity {self}: no {what} of {graph.name} is named {self.names!r}{hint}"]
 
     def remarks(self, graph: Graph) -> list[str]:
-        """Return a line for each shape whose blocks are so few that no mask comes near the density asked for.
+        """Return a remark for each shape with too few blocks to come near the requested density.
 
-        And one for what the rule leaves out.
+        And one for the operators that the rule omits.
         """
         left = [op.name for op in weighted(graph) if self._leaves_out(op)]
         why = "stored as the transpose of its weights, whose blocks are not skipped: it runs dense"
@@ -132,7 +133,7 @@ class ZeroRule:
         return -(-rows // block) * -(-cols // block)
 
     def _finer(self, rows: int, cols: int) -> str:
-        """Return the pattern with the largest smaller block, halved step by step, that comes near the density."""
+        """Return the pattern with the largest block, by halving, whose density comes near the requested one."""
         block = self.block // 2
         while block > 1 and abs(patterns.kept(self.density, self._grid(rows, cols, block)) * block * block
                                 - self.density * rows * cols) > FAR * self.density * rows * cols:  # fmt: skip
@@ -156,7 +157,7 @@ class ZeroRule:
         return patterns.random_cells(f"{self.seed}/{op.name}", (k_blocks, j_blocks), self.density)
 
     def element_mask(self, op: Op) -> Mask:
-        """Return which elements of the operand are kept, bool[K, N] (of activations bool[M, K])."""
+        """Return the mask of the operand's elements, bool[K, N] (of activations bool[M, K])."""
         rows, cols = self.shape(op)
         name = f"{self.seed}/{op.name}" if self.operand == "weights" else f"{self.seed}/{op.name}/activations"
         if self.pattern == "nm":
@@ -169,5 +170,5 @@ class ZeroRule:
         return patterns.enlarged(grid, self.block, (rows, cols))
 
     def array_mask(self, op: Op, dim: int) -> Mask:
-        """Return which blocks of the array hold a kept weight, bool[ceil(K/dim), ceil(N/dim)]."""
+        """Return whether each block of the array holds a kept weight, bool[ceil(K/dim), ceil(N/dim)]."""
         return patterns.touched(self.element_mask(op), dim)
