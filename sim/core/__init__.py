@@ -1,7 +1,7 @@
 """The timing core: the machine in compiled code. It imports numpy, numba (when it first runs) and the command set.
 
 Compiled code is cached on disk under a folder named after the content of *all* files of this room and of the command
-set: numba itself watches only the file of the cached function, and would run yesterday's units from today's loop.
+set: numba itself watches only the file of the cached function, and would run old units from a new loop.
 """
 
 import hashlib
@@ -17,4 +17,4 @@ SOURCE_KEY = hashlib.sha256(b"\0".join(path.read_bytes() for path in SOURCES)).h
 
 COMPILE_CACHE = cache_folder() / SOURCE_KEY
 PART = "core"
-"""What a notice of compilation calls this room, whose folder is named by the digest alone."""
+"""Name of this room in a notice of compilation; its folder is named by the digest alone."""

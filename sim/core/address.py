@@ -1,10 +1,11 @@
-"""DRAM addresses with a mark: which command of the program gave them, and how far they lie from its operand.
+"""DRAM addresses with a mark: the command of the program that gave them, and the distance from its operand.
 
 The periodic clock compares a state of the machine with one at another place of the program. For this the front end
-marks each address with the command that gave it (high bits, which survive the adding of offsets), and the comparison is
-of the mark, the distance and the low bits on which time depends. Their number comes from the memory model and the port
+marks each address with the command that gave it (in high bits, which adding offsets does not change), and marks,
+distances and the low bits on which time depends are compared. Their number comes from the memory model and the port
 (`machine.timing_bits`): the alignment within a request with a memory of fixed latency, all bits with an L2. Pages are
-compared apart, by asking the TLB again. The other clocks leave addresses plain. `real` gives the value of an address.
+compared separately, by repeating the TLB look-ups. The other clocks do not mark addresses. `real` returns an address
+without its mark.
 """
 
 from sim.core.jit import njit
@@ -16,9 +17,9 @@ MASK = (1 << BITS) - 1
 ALL_BITS = BITS
 """TIMING_BITS of a memory whose time depends on the whole address."""
 BIAS = 1 << 16
-"""Mark of the command at the mark's origin: earlier commands have smaller ones, 0 means not marked."""
+"""Mark of the command at the origin of marks; earlier commands have smaller marks, 0 means not marked."""
 LOW = 8
-"""Most low bits of the true address that a relative one keeps; a machine that needs more cannot be repeated."""
+"""Number of low bits of the true address that a relative one keeps; a machine that needs more cannot be repeated."""
 REACH = 1 << 35
 """Farthest distance in bytes between an address and its command's operand that a relative address can hold."""
 
@@ -31,13 +32,13 @@ def real(address):
 
 @njit
 def moves(funct):
-    """Does rs1 of the command hold a DRAM address? (mvin, mvin2, mvin3, mvout)"""
+    """Whether rs1 of the command holds a DRAM address (mvin, mvin2, mvin3, mvout)."""
     return funct == codes.MVIN2 or funct == codes.MVIN or funct == codes.MVOUT or funct == codes.MVIN3
 
 
 @njit
 def holds(funct):
-    """Operands of a command that are DRAM addresses: 0 none, 1 rs1, 2 both."""
+    """Return which operands of a command are DRAM addresses: 0 none, 1 rs1, 2 both."""
     if moves(funct):
         return 1
     loops = funct == codes.LOOP_WS_ADDRESSES_AB or funct == codes.LOOP_WS_ADDRESSES_DC
@@ -52,7 +53,7 @@ def marked(address, operand, distance):
 
 @njit
 def relative(address, program, origin, onward, align):
-    """A marked address made independent of its place: mark from `origin + onward` on, distance, alignment.
+    """Make a marked address independent of its place: mark relative to `origin + onward`, distance, alignment.
 
     `align`: 1 << the low bits on which time depends, at most 1 << LOW. An address out of reach becomes a plain one.
     """

@@ -1,8 +1,8 @@
 """The cause of each cycle, and counters over intervals: set once per visited cycle, valid until the next visit.
 
 Between two visits nothing changes, so the cause of the visit is that of the whole interval; counters grow by its
-length. The first cause that applies wins, in the order of the function below: the array is the resource that time is
-charged for, so a cycle in which it takes a row is compute, even where other units work too.
+length. The first cause that applies wins, in the order of the function below: time is attributed to the array first, so
+a cycle in which it takes a row is compute, even if other units work too.
 """
 
 from sim.core.events import Cause, Event
@@ -46,7 +46,7 @@ def _cause(now, m):
     x = m.execute
     r = m.station
     if x.firing and not x.stalled:
-        # weights that go in without a compute beside them only fill the array
+        # weights that are preloaded without a compute only fill the array
         return FILL_DRAIN if x.kind == execute.SINGLE_PRELOAD else COMPUTE
     if x.stalled:
         return BANK_CONFLICT
@@ -73,7 +73,7 @@ def _cause(now, m):
     fe = m.front
     if fe.stalled:
         return QUEUE_FULL
-    # the CPU takes more than a cycle for its next command, and has not offered it yet
+    # the CPU needs more than a cycle for its next command, and has not offered it yet
     if fe.waits == 0 and fe.left > 0 and fe.gap > 1 and fe.offer_t > now:
         return CPU_ISSUE
     return ISSUE
@@ -81,7 +81,7 @@ def _cause(now, m):
 
 @njit
 def _main(m):
-    """Which controllers are busy: index behind MAIN_LD_CYCLES, or -1 for none."""
+    """Return the busy controllers as an index relative to MAIN_LD_CYCLES, or -1 for none."""
     loads = load.busy(m)
     stores = store.busy(m)
     executes = m.execute.queue_n > 0 or mesh.in_progress(NEVER_POPPED, m)
@@ -96,7 +96,7 @@ def _main(m):
 
 @njit
 def settle(now, m, length):
-    """Charge `length` cycles to their cause and to the counters of the signals that are on."""
+    """Add `length` cycles to their cause and to the counters of the active signals."""
     m.cause[_cause(now, m)] += length
     x = m.execute
     if m.front.stalled:

@@ -28,21 +28,24 @@ from sim.isa.commands import COMMAND
 ROOT = Path(__file__).parents[2]
 
 FEW_COLLECTIONS = (20_000, 10, 1000)
-"""Thresholds of the garbage collector while numba compiles: it makes millions of objects that live long, and looking
-through all of them again and again takes a fifth of the time (32.0 s of CPU to 25.6 for the loop; 18 MiB more)."""
+"""Thresholds of the garbage collector while numba compiles.
+
+It creates millions of long-lived objects, and scanning all of them repeatedly takes a fifth of the time (32.0 s of CPU
+to 25.6 for the loop; 18 MiB more).
+"""
 
 
 Wanted = list[tuple[Entry, tuple[Any, ...]]]
-"""Functions, each with arguments of the types it is called with."""
+"""Functions, each with arguments of the types of its calls."""
 
 
 def is_compiled() -> bool:
-    """True when the code of this very source can be loaded on this CPU (or compilation is switched off)."""
+    """True if the code of this source can be loaded on this CPU (or compilation is switched off)."""
     return switched_off() or all(function.is_kept(*arguments) for function, arguments in wanted())
 
 
 def wanted() -> Wanted:
-    """Return all that a run may call."""
+    """Return all functions that a run may call."""
     return [*_loop(), *_periodic()]
 
 
@@ -56,7 +59,7 @@ def _loop() -> Wanted:
 
 
 def _periodic() -> Wanted:
-    """Return what the periodic clock calls between stretches, and what runs between programs behind an L2."""
+    """Return the functions that the periodic clock calls between stretches, and those between programs behind an L2."""
     numbers, uses, times = np.zeros(0, np.int64), np.zeros(0, tlb.USE), np.zeros(0, TIMELINE)
     machine, program = _machine(), _program()
     tlbs, runs, states, steps, pair = (
@@ -81,7 +84,7 @@ def _program() -> np.ndarray:
 
 
 def compile_all(functions: Wanted) -> None:
-    """Compile functions, or load what is kept of them."""
+    """Compile functions, or load their code from the cache."""
     thresholds = gc.get_threshold()
     gc.set_threshold(*FEW_COLLECTIONS)
     try:
@@ -93,10 +96,10 @@ def compile_all(functions: Wanted) -> None:
 
 @cache
 def prepare(cores: int) -> None:
-    """Compile the core unless its code is on disk, once a process: with a second core, in half the time.
+    """Compile the core unless its code is on disk, once per process; a second CPU core halves the time.
 
-    Waits for another process that is compiling on this machine. An error here costs time only, as numba compiles what
-    it does not find on disk.
+    Waits for another process that is compiling on this machine. An error here costs time only, as numba compiles
+    functions that are not on disk.
     """
     if is_compiled():
         return
@@ -122,7 +125,7 @@ def prepare(cores: int) -> None:
 
 @contextmanager
 def _alone():
-    """Hold the compile cache's lock, where the system has such locks; it ends with this process at the latest."""
+    """Hold the lock of the compile cache, if the system has such locks; it is released when this process ends."""
     with ExitStack() as held:
         with suppress(ImportError, OSError):
             import fcntl

@@ -1,10 +1,10 @@
 """The loop over several cores on one memory: each core's own cycle (engine.visit), then the crossbar and the memory.
 
 A core is a machine record whose memory is its tile's buffer (units/memory/tile.py); the memory's side is one more
-record (units/crossbar.py). In a cycle all cores go first, in any order, as no core sees what another does before the
-crossbar has moved it; the crossbar goes last. The reference clock steps all of them in every cycle. The leaping clock
-goes to the earliest wake, and steps only the cores whose wake it is; the crossbar wakes a core that it hands something
-or takes something from. There is no periodic clock: a core's time depends on what the others do.
+record (units/crossbar.py). In a cycle all cores are stepped first, in any order, as beats reach other cores only
+through the crossbar; the crossbar is stepped last. The reference clock steps all of them in every cycle. The leaping
+clock advances to the earliest wake, and steps only the cores with this wake; the crossbar wakes a core when it gives it
+an answer or takes a request from it. There is no periodic clock: a core's time depends on the other cores.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def drive(*arguments: Any, between: Callable[[], None] | None = None) -> int:
 
 
 def begin(cores: np.ndarray, starts: list[int], full: bool) -> None:
-    """Let cores begin their programs in the given cycles. NEVER: the core has none, and stays idle."""
+    """Let cores begin their programs in the given cycles. NEVER: the core has no program and stays idle."""
     for m, start in zip(cores, starts, strict=True):
         m.full = int(full)
         m.tile.done = int(start >= NEVER)
@@ -40,10 +40,10 @@ def begin(cores: np.ndarray, starts: list[int], full: bool) -> None:
 
 @entry
 def run(cores, sides, work, sections, times, lines, channels, leap):
-    """Run every core's program to its last idle cycle, or to a pause; returns the status.
+    """Run every core's program to its last idle cycle, or to a pause; return the status.
 
     ``cores``: machine records, put in order by `begin`; ``sides``: the memory's side, one record. ``work``: all
-    programs one behind the other, and their bounds: core i has those from bounds[i] to bounds[i + 1]. ``sections``,
+    programs concatenated, and their bounds: core i has commands bounds[i] to bounds[i + 1]. ``sections``,
     ``times``: as those of `engine.run`, a row for each core. ``lines``, ``channels``: those of the memory's side.
     """
     programs, bounds = work
@@ -95,7 +95,7 @@ def run(cores, sides, work, sections, times, lines, channels, leap):
 
 @inlined
 def _step(now, m, program, sections, times, lines, channels):
-    """One cycle of a core: idle check, phases 2 to 15, and the books that `engine.run` keeps."""
+    """One cycle of a core: idle check, phases 2 to 15, and the accounting of `engine.run`."""
     causes.settle(m.tile.seen_t, m, now - m.tile.seen_t)
     m.tile.seen_t = now
     if m.front.fetch:

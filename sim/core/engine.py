@@ -1,4 +1,4 @@
-"""The loop: every unit once per visited cycle, downstream first; then on to the next cycle, or to the earliest wake.
+"""The loop: every unit once per visited cycle, downstream first; then the next cycle, or the earliest wake.
 
 Phases of a visited cycle. Their order is part of the semantics and the same for both clocks:
 
@@ -18,8 +18,8 @@ Phases of a visited cycle. Their order is part of the semantics and the same for
 14 loop unrollers: matmul, convolution
 15 front end: the next command of the CPU
 
-Downstream first means: a place freed in this cycle can be filled in this cycle only where the hardware's queue allows
-that; plain queues remember the pop (`pop_t`) and compare the count at the start of the cycle.
+Downstream first means: a place freed in this cycle can be filled in this cycle only if the hardware's queue allows
+that; plain queues store the cycle of the pop (`pop_t`) and compare the count at the start of the cycle.
 
 The leaping clock skips groups of units that cannot act (leap/guards.py) and the cycles in which none can. The reference
 clock (`m.full`) steps all units in every cycle.
@@ -65,7 +65,7 @@ PAUSED = 3
 OVERRUN = 4
 
 PAUSE_VISITS = 1 << 22
-"""Visited cycles, about half a second, after which `run` returns, so that Python can hear an interrupt."""
+"""Visited cycles, about half a second, after which `run` returns, so that Python can handle an interrupt."""
 
 
 def drive(*arguments: Any, between: Callable[[], None] | None = None) -> int:
@@ -78,11 +78,11 @@ def drive(*arguments: Any, between: Callable[[], None] | None = None) -> int:
 
 @entry
 def run(machine, program, sections, times, lines, channels, uses, leap):
-    """Run a program to its last idle cycle, to one of the stops in `m.front`, or to a pause; returns the status.
+    """Run a program to its last idle cycle, to one of the stops in `m.front`, or to a pause; return the status.
 
-    A program not idle by ``front.limit_t`` is left there (OVERRUN). All else is in the arrays. After a pause, call
-    again with the same. ``sections``: idle cycle of each section (fence). ``times``: timeline, ``uses``: log of the
-    TLB; either may have no room, and is not kept. ``lines``: the L2's tags (l2/state.py), empty without an L2.
+    A program not idle by ``front.limit_t`` is stopped there (OVERRUN). Results are in the arrays. After a pause, call
+    again with the same arguments. ``sections``: idle cycle of each section (fence). ``times``: timeline, ``uses``: log
+    of the TLB; an empty array switches recording off. ``lines``: the L2's tags (l2/state.py), empty without an L2.
     ``channels``: those of a DRAM (dram/state.py), none with another memory. ``leap``: 0 for the reference clock.
     """
     m = machine[0]
@@ -146,7 +146,7 @@ def progressed(m):
 
 @inlined
 def visit(now, m, lines, channels):
-    """Phases 2 to 15 of one cycle. Returns the wake: the next cycle in which anything could change."""
+    """Run phases 2 to 15 of one cycle. Returns the wake: the next cycle in which anything could change."""
     g = m.guard
     burst.settle(now, m)
     data = guards.data(now, m)
@@ -154,7 +154,7 @@ def visit(now, m, lines, channels):
     if guards.results(now, m):
         g.results_t = _results(now, m)  # 2
     if data:
-        # arrays are handed on only where a machine has them: each call with one counts its references, 20 ns
+        # arrays are passed only if the machine has them: each call with one counts its references, 20 ns
         if m.p.memory_model == DRAM:
             memory.catch_up(now, m, channels)
         g.data_t = _loaded(now, m)  # 3 to 5
@@ -186,7 +186,7 @@ def _results(now, m):
 
 @njit
 def _loaded(now, m):
-    """Phases 3 to 5: the way of loaded rows, from the bank back to the memory."""
+    """Phases 3 to 5: the path of loaded rows, from the bank back to the memory."""
     wake = mvin.step_write(now, m)  # 3
     if m.p.acc_single:
         wake = min(wake, accumulator.settle(now, m))
@@ -213,7 +213,7 @@ def _execute(now, m):
 
 @njit
 def _commands(now, m):
-    """Phases 13 to 15. What a controller is handed makes its group act in the next cycle."""
+    """Phases 13 to 15. A command for a controller makes its group act in the next cycle."""
     g = m.guard
     handed = reservation.handed_over(m)
     wake = reservation.step(now, m)  # 13
@@ -242,9 +242,9 @@ def _memory_side(now, m, lines, channels):
 
 @entry
 def rest(machine, lines, channels):
-    """The cycles between two programs, in which only the memory side works; its times then count from the next one.
+    """The cycles between two programs, in which only the memory side works; its times then count from the next program.
 
-    One cycle, and those in which the writer still sends a Put that the L2 acknowledged when its first beat came.
+    One cycle, and those in which the writer still sends a Put that the L2 acknowledged at its first beat.
     """
     m = machine[0]
     now = m.front.idle_t

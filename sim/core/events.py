@@ -1,4 +1,4 @@
-"""The counters the timing core keeps, and the causes it gives to cycles: one enum each, the single source of names.
+"""The counters of the timing core, and the causes of cycles: one enum each, the single source of names.
 
 Counters are kept as one int64 array indexed by ``Event``; ``UNITS`` states unit and definition of each.
 Causes partition time: every cycle between the first accepted command and the last idle cycle has exactly one.
@@ -61,7 +61,8 @@ class Event(IntEnum):
     L2_MISSES = 45
     L2_WRITEBACKS = 46
     L2_BANK_ACCESSES = 47
-    # the DRAM, if there is one: commands of all channels, bursts by what became of the row, clocks of the memory
+    # the DRAM, if there is one: commands of all channels, bursts by hit, miss or conflict of the row, clocks of the
+    # memory
     DRAM_ACTIVATES = 48
     DRAM_PRECHARGES = 49
     DRAM_READ_BURSTS = 50
@@ -78,7 +79,7 @@ class Event(IntEnum):
 
 
 class Cause(IntEnum):
-    """Why a cycle passed; the first that applies, in this order (see explain in sim/core/causes.py)."""
+    """The cause of a cycle: the first that applies, in this order (see sim/core/causes.py)."""
 
     COMPUTE = 0
     BANK_CONFLICT = 1

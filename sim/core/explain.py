@@ -1,4 +1,4 @@
-"""What each unit of a stopped machine waits for, in words. Never compiled: reads the record."""
+"""Describe what each unit of a stopped machine waits for. Never compiled: reads the record."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The folder for compiled code and timings: this user's alone, or one that ends with the process.
+"""The folder for compiled code and timings: private to this user, or temporary for this process.
 
-numba unpickles what it finds in its cache, so a file of another user's making would run here. The folder is therefore
-our own (owner, mode 0700, no parent that others may write to), or a fresh one.
+numba unpickles the files of its cache, so a file made by another user would be executed. The folder therefore belongs
+to the user (owner, mode 0700, no parent that others may write to), or is a fresh one.
 """
 
 import atexit
@@ -18,12 +18,15 @@ OWN_FILE = stat.S_IRUSR | stat.S_IWUSR
 """Mode of a file of compiled code."""
 
 VARIABLE = "CARAT_CACHE_DIR"
-"""Environment variable: where the folder is made."""
+"""Environment variable: parent of the folder."""
 
 
 @cache
 def cache_folder() -> Path:
-    """Return the folder for compiled code and timings: the user's own, else one of this process, removed at its end."""
+    """Return the folder for compiled code and timings.
+
+    The user's own, else a temporary one, removed when the process ends.
+    """
     home = os.environ.get(VARIABLE) or os.environ.get("XDG_CACHE_HOME")
     user = os.getuid() if hasattr(os, "getuid") else "user"
     with suppress(OSError, RuntimeError):  # not writable; no home folder
@@ -32,12 +35,12 @@ def cache_folder() -> Path:
         return _own(Path(tempfile.gettempdir()) / f"carat-{user}")
     fresh = tempfile.mkdtemp(prefix="carat-")
     atexit.register(shutil.rmtree, fresh, ignore_errors=True)
-    os.environ[VARIABLE] = fresh  # for the processes that this one starts
+    os.environ[VARIABLE] = fresh  # for processes started by this one
     return _own(Path(fresh))
 
 
 def _own(home: Path) -> Path:
-    """Return the folder `carat` in ``home``, made if need be. Raises OSError where it is not ours alone."""
+    """Return the folder `carat` in ``home``, created if missing. Raises OSError if others can write to it."""
     home.mkdir(mode=stat.S_IRWXU, parents=True, exist_ok=True)
     folder = home.resolve() / "carat"
     folder.mkdir(mode=stat.S_IRWXU, exist_ok=True)
@@ -47,25 +50,25 @@ def _own(home: Path) -> Path:
 
 
 def _secured(folder: Path) -> bool:
-    """Make the folder ours alone; False when another user owns it, could write to it, or could replace it."""
+    """Make the folder private; False if another user owns it, could have written to it, or could replace it."""
     if not hasattr(os, "geteuid"):
         return True
     state = folder.lstat()
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid() or state.st_mode & OTHERS_WRITE:
-        return False  # where others could write, something of theirs may lie in it already
+        return False  # if others could write to it, it may contain their files already
     if stat.S_IMODE(state.st_mode) != stat.S_IRWXU:
         folder.chmod(stat.S_IRWXU)
     return all(_not_replaceable(parent.lstat()) for parent in folder.parents)
 
 
 def make(folder: Path) -> None:
-    """Make a folder of compiled code, in one named after sources, so that `is_ours` holds whatever the umask is."""
+    """Make a folder of compiled code in one named after the sources; `is_ours` accepts it under any umask."""
     for one in (folder.parent, folder):
         one.mkdir(mode=stat.S_IRWXU, parents=True, exist_ok=True)
 
 
 def is_ours(path: Path) -> bool:
-    """True when a file of the folder and the two folders around it are this user's or root's and no others may write.
+    """True if a file of the folder and its two parent folders belong to this user or root and no others may write.
 
     The folder may have been open to others in the past, or may hold a copy of another user's. Raises OSError.
     """
@@ -80,6 +83,6 @@ def is_ours(path: Path) -> bool:
 
 
 def _not_replaceable(state: os.stat_result) -> bool:
-    """True when no other user but root can rename what is ours in this folder."""
+    """True if no other user but root can rename the user's files in this folder."""
     owned = state.st_uid in (0, os.geteuid())
     return owned and (not state.st_mode & OTHERS_WRITE or bool(state.st_mode & stat.S_ISVTX))

@@ -1,12 +1,12 @@
-"""How the room is compiled: `njit` for the units, `entry` for the few functions that Python calls.
+"""Compilation of the room: `njit` for the units, `entry` for the few functions that Python calls.
 
 numba gives every function a library of its own: optimised, wrapped for Python, turned into machine code, and then
-optimised once more inside each caller. A unit is called by compiled code alone, so it is handed on as it was lowered
-and optimised where it is used, together with the units that it calls. No other code can call it there, so a unit used
-once becomes part of its caller (passes.py). Less is compiled, and the code is faster (docs/CLOCKS.md).
+optimised once more inside each caller. A unit is called by compiled code only, so its unoptimised LLVM code is passed
+to its callers and optimised there, together with the units that it calls. With internal linkage a unit used once
+becomes part of its caller (passes.py). Less is compiled, and the code is faster (docs/CLOCKS.md).
 
-numba itself is imported when the first compiled function is called: a run whose timings are all on disk saves its
-0.25 s of CPU.
+numba itself is imported when the first compiled function is called: a run whose timings are all on disk saves 0.25 s of
+CPU.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ class Compiled:
 
     @property
     def dispatcher(self):
-        """numba's dispatcher; with compilation switched off the function as it is."""
+        """numba's dispatcher; the plain function if compilation is switched off."""
         if self._made is None:
             with _MAKING:
                 self._made = self._made or self._make()
@@ -55,23 +55,25 @@ class Compiled:
 
     @property
     def _numba_type_(self):
-        """What numba takes the function for where compiled code names it."""
+        """The numba type of the function, for compiled code that names it."""
         return self.dispatcher._numba_type_
 
     @property
     def targetoptions(self):
-        """Read by numba to see whether a call is to be replaced by the function's body."""
+        """Options of the compilation; numba reads from them whether to inline a call."""
         return self.dispatcher.targetoptions
 
 
 class Entry(Compiled):
-    """A function that Python calls; its code is kept in a folder, as a shared object (linked.py) or numba's own way.
+    """A function that Python calls.
+
+    Its code is cached in a folder, as a shared object (linked.py) or in numba's format.
 
     ``unit``: the function as other compiled code calls it.
     """
 
     def __init__(self, function: Callable[..., Any], way: str, folder: Path) -> None:
-        """Take a function, the way to compile it and the folder that keeps its code."""
+        """Take a function, the way to compile it and the folder of its code."""
         super().__init__(function, way)
         self.unit = Compiled(function, "plain" if way == "plain" else "unit")
         self._linked: dict[str, linked.Linked | None] = {}
@@ -95,12 +97,12 @@ class Entry(Compiled):
         return self.prepared(*arguments)(*arguments)
 
     def bound(self, *arguments: Any) -> Callable[[], Any]:
-        """Return a call with these arguments: quicker where it is made often."""
+        """Return a call with these arguments, which is faster if repeated."""
         found = self.prepared(*arguments)
         return found.bound(*arguments) if isinstance(found, linked.Linked) else lambda: found(*arguments)
 
     def prepared(self, *arguments: Any) -> Callable[..., Any]:
-        """Return what to call with arguments like these: loaded, else compiled and kept."""
+        """Return the callable for arguments of these types: loaded, else compiled and cached."""
         if not linked.usable():
             return self._made or self.dispatcher
         try:
@@ -114,7 +116,7 @@ class Entry(Compiled):
         return self._linked[kind] or self._made or self.dispatcher
 
     def _link(self, kind: str, arguments: tuple[Any, ...]) -> linked.Linked | None:
-        """Return the function of a shared object, made if need be; None where there can be none."""
+        """Return the function of a shared object, made if missing; None if none can be made."""
         try:
             found = linked.found(self._folder, self.py_func, kind, arguments)
             if found or linked.linker() is None:
@@ -132,11 +134,11 @@ class Entry(Compiled):
 
     @property
     def kinds(self) -> list[str]:
-        """Return the kinds of arguments that it was called with or prepared for (linked.kinds)."""
+        """Return the kinds of arguments for which it was called or prepared (linked.kinds)."""
         return list(self._linked)
 
     def is_kept(self, *arguments: Any) -> bool:
-        """True when the code for arguments like these can be loaded on this CPU."""
+        """True if the code for arguments of these types can be loaded on this CPU."""
         with suppress(linked.Unlinkable):
             if linked.usable():
                 kind = linked.kinds(arguments)
@@ -156,7 +158,7 @@ class Entry(Compiled):
         return is_kept(self.dispatcher, tuple(map(numba.typeof, arguments)))
 
     def compile(self, *arguments: Any) -> None:
-        """Compile for arguments like these, or load what is kept."""
+        """Compile for arguments of these types, or load the cached code."""
         made = self.prepared(*arguments)
         if not isinstance(made, linked.Linked) and not switched_off():
             import numba  # the heavy library itself
@@ -169,7 +171,7 @@ class Entry(Compiled):
 
     @property
     def targetoptions(self):
-        """As of any function."""
+        """As for any compiled function."""
         return self.unit.targetoptions
 
 
@@ -179,7 +181,7 @@ def njit(unit: Callable[..., Any]) -> Compiled:
 
 
 def inlined(part: Callable[..., Any]) -> Compiled:
-    """Make a function part of the compiled function that calls it: for parts that arrays are handed to."""
+    """Inline a function into its compiled callers: for parts that receive arrays."""
     return Compiled(part, "inlined")
 
 
@@ -189,11 +191,11 @@ def entry(function: Callable[..., Any]) -> Entry:
 
 
 class Room:
-    """Another room with compiled code: it is kept in a folder named after the content of ``sources``.
+    """Another room with compiled code, cached in a folder named after the content of ``sources``.
 
-    These are the files with compiled code, and those whose constants it holds: numba watches only the file of an entry
-    and would run yesterday's units from today's loop. ``arrays``: its units are handed arrays, not records alone. numba
-    then has to optimise each unit by itself to take the counting of references out (a third of the time of `fill`).
+    These are the files with compiled code, and those whose constants it contains: numba watches only the file of an
+    entry and would run old units from a new loop. ``arrays``: its units receive arrays, not records alone. numba then
+    has to optimise each unit by itself to remove the counting of references (a third of the time of `fill`).
     """
 
     def __init__(self, name: str, sources: Iterable[Path], arrays: bool) -> None:
@@ -226,7 +228,7 @@ def switched_off() -> bool:
 
 
 def passed(array: np.ndarray) -> np.ndarray:
-    """Return an array as it is best handed to an entry, of the same memory.
+    """Return a view of an array in the form that is fastest to pass to an entry.
 
     numba works out the type of a record array anew at every call (35 us for a machine); the type of a plain array is
     found by its type object. Run as plain Python, the room needs record arrays.

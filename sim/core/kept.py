@@ -1,13 +1,13 @@
-"""Code that numba keeps on disk, of entries that no shared object is made of; read back only where it is whole.
+"""numba's cache on disk, for entries without a shared object; a damaged file is not read.
 
-numba reads what it finds as it is; a flipped bit would be an error at every start, or wrong code. So each file has
-a digest, and one that does not match is compiled anew. Rights of the folder: folder.py.
+numba does not check its files: a flipped bit would be an error at every start, or wrong code. So each file has a
+digest, and a file whose digest does not match is compiled anew. Rights of the folder: folder.py.
 
-A function's files lie in a folder named after its module, within one named after the content of all sources it is made
-of (sim/core/__init__.py). Where those sources lie does not matter: every checkout and every installation of the same
-sources shares one compilation. numba by itself would key on the path, and compile once a checkout.
+A function's files lie in a folder named after its module, within one named after the content of all its sources
+(sim/core/__init__.py). The path of the sources does not matter: all checkouts and installations of the same sources
+share one compilation. numba by itself would key on the path, and compile once per checkout.
 
-A wheel brings none of these files, only shared objects (linked.py).
+A wheel contains none of these files, only shared objects (linked.py).
 """
 
 import hashlib
@@ -27,7 +27,7 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def checked(dispatcher, folder):
-    """Let a function compiled with `cache=True` keep its code with a digest, and read it only with the right one.
+    """Make a function compiled with `cache=True` store its code with a digest, and load only matching code.
 
     The folder's name stands for the content of the sources.
     """
@@ -49,7 +49,10 @@ def is_kept(dispatcher, types) -> bool:
 
 
 class _Placed(_CacheLocator):
-    """Where numba keeps a function: in a folder that depends on the content of the sources, not on their path."""
+    """Location of numba's cache of a function.
+
+    A folder that depends on the content of the sources, not on their path.
+    """
 
     def __init__(self, folder: Path, function):
         self._stamp, self._line = folder.name, function.__code__.co_firstlineno
@@ -70,7 +73,7 @@ class _Placed(_CacheLocator):
 
 
 class _Kept(IndexDataCacheFile):
-    """numba's files of one function, each with the digest of its content in front of it; a missing one is announced."""
+    """numba's files of one function, each preceded by the digest of its content; a missing file is announced."""
 
     def __init__(self, path, name, stamp):
         super().__init__(path, name, stamp)
@@ -85,9 +88,9 @@ class _Kept(IndexDataCacheFile):
         Path(filepath).chmod(OWN_FILE)
 
     def _content(self, path):
-        """The file without its digest. Raises OSError, which numba takes for a missing file, when it was altered.
+        """Return the file without its digest. Raises OSError, which numba treats as a missing file, if it was altered.
 
-        Also where another user made it or may write to it.
+        Also if another user made it or may write to it.
         """
         kept = Path(path).read_bytes()
         content = kept[DIGEST_BYTES:]
@@ -106,12 +109,12 @@ class _Kept(IndexDataCacheFile):
         return pickle.loads(self._content(self._data_path(name)))
 
     def has(self, key):
-        """True when there is a file for this key."""
+        """True if there is a file for this key."""
         name = self._load_index().get(key)
         return name is not None and Path(self._data_path(name)).exists()
 
     def load(self, key):
-        """Return the compiled function; None where no whole file has it, after announcing that it will be compiled."""
+        """Return the compiled function; None, after announcing a compilation, if no intact file has it."""
         found = super().load(key)
         if found is None:
             notice.compiling(self._part)

@@ -1,11 +1,11 @@
-"""Compiled code without the compiler: an entry as a function of a shared object of its own, called through ctypes.
+"""Compiled code without the compiler: each entry is a function of a shared object, called through ctypes.
 
-Reading numba in takes longer than most runs, so that what it compiled is kept as shared objects (linking.py makes
-them), in folders named after the content of the sources as kept.py has it, and with a digest behind the code: a file
-that is not what was written is made anew. An object holds for one kind of CPU, as /proc/cpuinfo describes it, or, in a
-wheel (`SHIPPED`), for any of its architecture. Where no objects can be made or read, numba runs the entries itself.
+Importing numba takes longer than most runs, so compiled code is kept as shared objects (made by linking.py), in folders
+named after the content of the sources as in kept.py, and with a digest after the code: an altered file is made anew. An
+object is valid for one kind of CPU, as /proc/cpuinfo describes it, or, in a wheel (`SHIPPED`), for any of its
+architecture. If no objects can be made or read, numba runs the entries.
 
-A function of an object takes its arguments as numba passes them: an array as seven numbers and more (two pointers to
+A function of an object takes its arguments in numba's convention: an array as seven numbers or more (two pointers to
 its owner, here none; elements, bytes of one, address; lengths; steps), a tuple as its items, a record as its address.
 """
 
@@ -29,7 +29,7 @@ SHIPPED = Path(__file__).parents[1] / "compiled"
 
 SYMBOL = "carat_entry"
 RETURN_BYTES = 16
-"""Room for the types of what a function returns, behind the code: characters of `RETURNS`, filled up with spaces."""
+"""Bytes after the code for the types that a function returns: characters of `RETURNS`, padded with spaces."""
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 TYPES = {float: ctypes.c_double, np.float64: ctypes.c_double, np.float32: ctypes.c_float}
@@ -38,24 +38,24 @@ RETURNS = {"q": ctypes.c_int64, "d": ctypes.c_double, "?": ctypes.c_bool}
 CPU_KEYS = ("vendor_id", "cpu family", "model", "stepping", "flags", "Features", "CPU implementer", "CPU part")
 CPU_TEXT = Path("/proc/cpuinfo")
 CPU_TEXT_BYTES = 1 << 14
-"""What is read of it: more than the text of one processor."""
+"""Bytes read of /proc/cpuinfo: more than the text of one processor."""
 
 
 LINKERS = ("ld", "ld.bfd", "ld.lld")
 
 
 class Unlinkable(Exception):
-    """An entry that no shared object can be made of, or arguments that it could not be handed."""
+    """An entry of which no shared object can be made, or arguments that it cannot take."""
 
 
 class Linked:
     """A function of a shared object.
 
-    Raises OSError where the file is missing or altered, Unlinkable where it says that there is no object.
+    Raises OSError if the file is missing or altered, Unlinkable if it records that no object can be made.
     """
 
     def __init__(self, path: Path, arguments: tuple[Any, ...]) -> None:
-        """Load it, to be called with arguments like these."""
+        """Load it for arguments of these types."""
         code = path.read_bytes()
         if hashlib.sha256(code[:-DIGEST_BYTES]).digest() != code[-DIGEST_BYTES:]:
             raise OSError(f"{path}: not what was written")
@@ -90,7 +90,7 @@ class Linked:
 
 
 def kinds(arguments: tuple[Any, ...]) -> str:
-    """Return what decides the code of a function for these arguments. Raises Unlinkable for others than it takes."""
+    """Return the key of a function's code for these arguments. Raises Unlinkable for types that it cannot take."""
     return "".join(map(_kind, arguments))
 
 
@@ -116,7 +116,7 @@ def _kind(value: Any) -> str:
 
 @cache
 def _dtype(dtype: np.dtype) -> str:
-    """Records by size and names: no two kinds of record that one entry takes agree in both."""
+    """Return the key of a record type: size and names, which differ for all records that one entry takes."""
     if not dtype.names:
         return dtype.str
     return f"V{dtype.itemsize}{hashlib.sha256(' '.join(dtype.names).encode()).hexdigest()[:8]}"
@@ -136,9 +136,9 @@ def _flat(arguments: tuple[Any, ...]) -> Iterator[int | float]:
 
 @cache
 def cpu() -> str | None:
-    """Return a name for the code that runs on this CPU, None where it is not known.
+    """Return a name for the kind of this CPU, None if it is not known.
 
-    numba's variable for another CPU gives its name instead: `generic` stands for any.
+    numba's variable for another CPU overrides it: `generic` stands for any.
     """
     if name := os.environ.get("NUMBA_CPU_NAME"):
         return f"{platform.machine()}-{name}"
@@ -153,19 +153,19 @@ def cpu() -> str | None:
 
 
 def usable() -> bool:
-    """True when entries may run from shared objects: no option of numba changes how code is compiled."""
+    """True if entries may run from shared objects: no option of numba changes the compilation."""
     other = ("NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK", "NUMBA_OPT", "NUMBA_DEBUGINFO")
     return sys.platform == "linux" and cpu() is not None and not any(map(os.environ.get, other))
 
 
 @cache
 def linker() -> str | None:
-    """Return the system's linker, None where there is none."""
+    """Return the system's linker, None if there is none."""
     return next((path for name in LINKERS if (path := shutil.which(name))), None)
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write an object with its digest, whole or not at all. Without content: none can be made."""
+    """Write an object with its digest, whole or not at all; empty content records that none can be made."""
     folders.make(path.parent)
     part = path.with_suffix(f".{os.getpid()}")
     part.write_bytes(content + hashlib.sha256(content).digest())
@@ -174,17 +174,17 @@ def write(path: Path, content: bytes) -> None:
 
 
 def path_in(folder: Path, function: Callable[..., Any], kind: str, of: str | None = None) -> Path:
-    """Return where the object of a function for arguments of a kind lies; ``of``: the name of a CPU, else this one."""
+    """Return the path of a function's object for arguments of a kind; ``of``: the name of a CPU, default this one."""
     name = f"{function.__qualname__}-{hashlib.sha256(kind.encode()).hexdigest()[:12]}-{of or cpu()}.so"
     return folder / function.__module__ / name
 
 
 def found(folder: Path, function: Callable[..., Any], kind: str, arguments: tuple[Any, ...]) -> Linked | None:
-    """Return the function, from the user's folder or from what was shipped; None where neither has it.
+    """Return the function, from the user's folder or from the wheel; None if neither has it.
 
-    A file that another user made or may write to is none (folder.py), unless it was shipped with the source.
+    A file that another user made or may write to is ignored (folder.py), unless it was shipped with the source.
 
-    Raises Unlinkable where it was found before that there can be none.
+    Raises Unlinkable if it is recorded that none can be made.
     """
     shipped = path_in(SHIPPED / folder.name, function, kind, f"{platform.machine()}-generic")
     for path in (path_in(folder, function, kind), shipped):

@@ -1,8 +1,8 @@
 """From an entry to the shared object that linked.py loads: numba's optimised code, turned into machine code once more.
 
-numba would turn it into code for its own loader. Here it is written position-independent, without what calls it from
-Python, and with the few functions of numba's memory manager that it may call (`MEMORY`), and linked by the system's
-linker. Where there is none, or an entry calls anything else, numba runs the entry by itself.
+numba would emit code for its own loader. Here position-independent code is emitted, without the wrappers for Python but
+with the few functions of numba's memory manager that it may call (`MEMORY`), and linked by the system's linker. Without
+a linker, or if an entry calls anything else, numba runs the entry.
 """
 
 import subprocess
@@ -74,11 +74,11 @@ define ptr @NRT_MemInfo_alloc_safe_aligned(i64 %bytes, i32 %align) {
 record of its owner (references; destructor, its argument; address, bytes; allocator), all of it freed with the last."""
 
 OUTSIDE = {"malloc", "free", "memcpy", "memmove", "memset", "exp", "log", "sqrt", "pow", "floor", "ceil", "rint"}
-"""Functions of the C library that an object may leave to the process that loads it."""
+"""Functions of the C library that an object may import from the process that loads it."""
 
 
 def make(function: Callable[..., Any], way: str, arguments: tuple[Any, ...], path: Path) -> None:
-    """Compile a function for arguments like these and write its object. Raises Unlinkable."""
+    """Compile a function for arguments of these types and write its object. Raises Unlinkable."""
     dispatcher = numba.njit(**passes.OBJECTS[way])(function)
     dispatcher.compile(tuple(numba.typeof(one) for one in arguments))
     [compiled] = dispatcher.overloads.values()
@@ -104,7 +104,7 @@ def _shared(code: bytes) -> bytes:
 
 
 def _returns(kind: types.Type) -> str:
-    """Return the type of a result as `linked.RETURNS` spells it; of several numbers, which are 8 bytes each."""
+    """Return the types of a result in the characters of `linked.RETURNS`; several numbers must have 8 bytes each."""
     numbers = {types.int64: "q", types.float64: "d"}
     if kind is types.none:
         return ""
@@ -117,7 +117,7 @@ def _returns(kind: types.Type) -> str:
 
 
 def _machine_code(module: llvm.ModuleRef, name: str, codegen: Any) -> bytes:
-    """Return the object code of one function of an optimised module, with all that it calls."""
+    """Return the object code of one function of an optimised module, with all functions that it calls."""
     module.link_in(llvm.parse_assembly(f'target triple = "{module.triple}"\n{MEMORY}'))
     module.get_function(name).name = SYMBOL
     for one in [*module.functions, *module.global_variables]:

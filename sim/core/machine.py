@@ -48,20 +48,20 @@ UNITS = {
     "port": port,
     "mem": memory,
 }
-"""Name of each unit's record, and the unit. With a line in the phases of engine.py: all that a new unit needs."""
+"""Name of each unit's record -> unit. A new unit needs an entry here and a line in the phases of engine.py."""
 
 NOT_REPEATED = {"l2": l2, "dram": dram, "tile": tile, "crossbar": crossbar}
-"""Units that the periodic clock refuses: their records are no part of its images."""
+"""Units that the periodic clock refuses: its images do not contain their records."""
 
 MACHINE = np.dtype(
     [
         ("p", PARAMS),  # fixed numbers of the machine
-        ("full", "i8"),  # 1: the reference clock; no unit leaves out a cycle that it knows to be without effect
+        ("full", "i8"),  # 1: the reference clock; no unit skips a cycle without effect
         *((name, unit.DTYPE) for name, unit in UNITS.items()),
         ("fixed", fixed.DTYPE),  # the memory of fixed latency and bandwidth
         ("ports", mvout.PORTS),  # which SRAM banks are read or written in this cycle
         ("burst", burst.DTYPE),  # bursts that the leaping clock computes at once
-        ("guard", guards.DTYPE),  # when each group of units is to be stepped next
+        ("guard", guards.DTYPE),  # next cycle in which each group of units is stepped
         ("count", "i8", (len(Event),)),  # counters by event (events.py)
         ("cause", "i8", (len(Cause),)),  # cycles by cause
         *((name, unit.DTYPE) for name, unit in NOT_REPEATED.items()),
@@ -69,14 +69,14 @@ MACHINE = np.dtype(
 )
 
 IMAGED_WORDS = MACHINE.fields[next(iter(NOT_REPEATED))][1] // 8
-"""Words of the record that an image of the periodic clock covers: all before the first unit that it refuses."""
+"""Number of words of the record in an image of the periodic clock: all before the first unit that it refuses."""
 
 MEMORY_SIDE = ("port", "mem", "fixed", "l2", "dram", "tile", "crossbar")
-"""Records that pass from one program to the next on a machine whose memory remembers anything."""
+"""Records that persist from one program to the next on a machine whose memory has state."""
 
 
 def timing_bits(p) -> int:
-    """Low bits of a DRAM address on which time depends beside the identity of its page: the port's and the memory's.
+    """Number of low bits of a DRAM address on which time depends, apart from its page: those of port and memory.
 
     ``p``: PARAMS as a record or as the dictionary that `build` takes.
     """
@@ -88,7 +88,7 @@ def timing_bits(p) -> int:
 
 
 def _passed_on(machine: np.ndarray) -> tuple[str, ...]:
-    """Pages too, where there are any."""
+    """Return the records that persist, with those of pages if there are any."""
     return (*MEMORY_SIDE, "tlb") if machine[0].p.page_mode else MEMORY_SIDE
 
 
@@ -99,7 +99,7 @@ def memory_side(machine: np.ndarray) -> bytes:
 
 
 def resume_memory(machine: np.ndarray, kept: bytes) -> None:
-    """Put into a machine after reset what `memory_side` of an earlier program returned."""
+    """Restore the state that `memory_side` returned after an earlier program into a machine after reset."""
     at = 0
     plain = machine.view(np.ndarray)
     for name in _passed_on(machine):
@@ -111,7 +111,7 @@ def resume_memory(machine: np.ndarray, kept: bytes) -> None:
 def build(parameters: dict[str, int], phase: int = 0, written_rows: tuple[int, ...] = ()) -> np.ndarray:
     """Return a freshly reset machine as an array of one MACHINE record.
 
-    ``parameters`` gives every field of PARAMS; ``phase`` is the loop slot that comes next (0 after reset);
+    ``parameters`` gives every field of PARAMS; ``phase`` is the next loop slot (0 after reset);
     ``written_rows`` are accumulator rows that hold data of earlier programs.
     """
     array = np.zeros(1, MACHINE).view(np.recarray)

@@ -1,24 +1,24 @@
-"""Helpers of the normal form: set times back so that the present cycle is 0, rotate ring buffers to their index 0.
+"""Helpers of the normal form: make times relative to the current cycle, rotate ring buffers to index 0.
 
-Machines that behave alike from now on are made equal bit for bit (repeat/canonical.py); each unit does its part.
+Machines with equal future behaviour become equal bit for bit (repeat/canonical.py); each unit converts its record.
 """
 
 from sim.core.jit import njit
 from sim.core.params import NEVER
 
 LONG_AGO = -(1 << 40)
-"""A time too long past to matter; also the time of what has never happened."""
+"""A time too long past to matter; also the time of an event that never happened."""
 
 
 @njit
 def recent(t, now, window):
-    """A past time, relative to `now`; LONG_AGO once it is older than the `window` cycles in which it matters."""
+    """Return a past time relative to `now`; LONG_AGO if it is older than the `window` cycles in which it matters."""
     return t - now if t >= now - window else LONG_AGO
 
 
 @njit
 def due(t, now):
-    """A time that units compare with the present only ("has it come?"), relative to `now`; 0 once it has come."""
+    """Return a time that units only compare with the current cycle, relative to `now`; 0 if it has passed."""
     if t >= NEVER:
         return t
     return t - now if t > now else 0
@@ -26,7 +26,7 @@ def due(t, now):
 
 @njit
 def straighten(a, head, n, capacity):
-    """Rotate a ring buffer: its n live entries, from `head` on, move to index 0 on; all others become 0."""
+    """Rotate a ring buffer: its n live entries, which begin at `head`, move to index 0 and up; all others become 0."""
     if n == 0:
         a[:] = 0
     elif head == 0:

@@ -1,4 +1,4 @@
-"""The machine's fixed numbers as compiled code reads them: plain integers, without names of presets.
+"""The machine's fixed numbers for compiled code: plain integers.
 
 `sim.timing.parameters` fills this record from a Hardware; the meaning of each field is that of the RTL parameter
 named beside it. Booleans are 0/1.
@@ -9,14 +9,14 @@ import numpy as np
 from sim.core.jit import njit
 
 NEVER = 1 << 60
-"""A wake that will not come by itself: the unit acts only after another unit has acted."""
+"""A wake that never comes by itself: the unit acts only after another unit has acted."""
 
 RING = 64  # entries of every ring buffer whose capacity is a parameter
 FIXED = 0  # memory_model: fixed latency and bandwidth (units/memory/fixed.py)
 DRAM = 1  # channels of a DRAM (units/memory/dram.py)
 SHARED = 2  # the tile's way to a memory of several cores (units/memory/tile.py, units/crossbar.py)
-XACTS = 256  # most DMA transactions in flight in one direction
-BANKS = 16  # most scratchpad banks; most accumulator banks
+XACTS = 256  # largest number of DMA transactions in flight in one direction
+BANKS = 16  # largest number of scratchpad banks; of accumulator banks
 
 PARAMS = np.dtype(
     [
@@ -43,7 +43,7 @@ PARAMS = np.dtype(
         ("acc_sub_banks", "i8"),  # sub-banks of a single-ported bank
         ("acc_latency", "i8"),  # cycles of an accumulator write
         ("scale_latency", "i8"),  # cycles of the scale unit
-        ("read_delay", "i8"),  # spad_read_delay as it sizes queues
+        ("read_delay", "i8"),  # spad_read_delay for the sizes of queues
         ("read_pipe", "i8"),  # stages behind the scratchpad SRAM
         ("read_is_queue", "i8"),  # 1: those stages are one plain queue of latency 1 (gemmini 8c3f992)
         ("beat_bytes", "i8"),  # bytes of a bus beat
@@ -78,14 +78,14 @@ PARAMS = np.dtype(
         ("page_mode", "i8"),  # 0 addresses are physical, 1 pages of 4 KiB, 2 of 2 MiB (units/walks.py)
         ("tlb_entries", "i8"),  # entries of the shared TLB
         ("walk_cycles", "i8"),  # cycles of a page-table walk
-        ("walk_line_cycles", "i8"),  # cycles more where it fetches a line of the table
+        ("walk_line_cycles", "i8"),  # additional cycles if it fetches a line of the table
         ("memory_model", "i8"),  # which memory lies behind the port
         ("mem_latency", "i8"),  # cycles from a request to its first answer
         ("read_num", "i8"),  # memory sends a beat every read_num/read_den cycles
         ("read_den", "i8"),  # (see read_num)
         ("write_num", "i8"),  # the same for writes
         ("write_den", "i8"),  # (see write_num)
-        ("one_port", "i8"),  # 1: reads and writes take turns at one pace (behind an L2)
+        ("one_port", "i8"),  # 1: reads and writes share one rate (behind an L2)
         ("l2_sets", "i8"),  # 0: no L2
         ("tile_buffer", "i8"),  # 1: the tile's buffer of an SoC lies between the port and the L2
         ("l2_mshrs", "i8"),  # MSHRs for requests of clients
@@ -97,13 +97,13 @@ PARAMS = np.dtype(
 
 @njit
 def packed_bytes(elements, bits):
-    """Bytes of adjacent elements in memory, from a whole byte on."""
+    """Return the bytes of adjacent elements in memory that begin on a whole byte."""
     return (elements * bits + 7) >> 3
 
 
 @njit
 def load_bits(p, state):
-    """Bits of an element that a load state brings from memory in input type."""
+    """Return the bits of an element in memory that a load state loads in input type."""
     return p.a_bits if state == 0 else p.b_bits if state == 1 else p.word_bits
 
 

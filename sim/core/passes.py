@@ -1,10 +1,15 @@
-"""The ways in which functions are compiled (jit.py): passes that hand a unit on as it was lowered, or numba's own."""
+"""Ways to compile functions (jit.py).
+
+Passes that give callers the unoptimised code of a unit, or numba's own passes.
+"""
 
 import numba
 
 WRITTEN_FOR = (0, 68)
-"""Release of numba whose inner classes are used here. With another one everything is compiled as numba does by itself:
-the same machine, after a longer wait."""
+"""Release of numba whose inner classes are used here.
+
+With another release everything is compiled in numba's own way: the same results after a longer compilation.
+"""
 
 if numba.version_info.short != WRITTEN_FOR:
     _UNIT = _ENTRY = {}
@@ -17,7 +22,7 @@ else:
     from numba.core.typed_passes import NativeLowering
 
     class _Library(JITCodeLibrary):
-        """Code of a unit, kept for its callers: neither optimised nor turned into machine code."""
+        """Code of a unit for its callers: neither optimised nor turned into machine code."""
 
         def _optimize_final_module(self):
             pass
@@ -39,7 +44,7 @@ else:
             return self._final_module
 
     class _Whole(JITCodeLibrary):
-        """Code of an entry, in which all units it calls are its own."""
+        """Code of an entry in which all called units have internal linkage."""
 
         def _optimize_final_module(self):
             for function in self._final_module.functions:
@@ -48,11 +53,11 @@ else:
             super()._optimize_final_module()
 
     class _OptimisedWhole(_Optimised, _Whole):
-        """Both."""
+        """Optimised code for a shared object in which all called units have internal linkage."""
 
     @register_pass(mutates_CFG=True, analysis_only=False)
     class _LoweringWhole(NativeLowering):
-        """Lowers an entry into a library of that kind."""
+        """Lowers an entry into a `_Whole` library."""
 
         _name = "entry_lowering"
 
@@ -90,19 +95,22 @@ else:
 
     @register_pass(mutates_CFG=True, analysis_only=False)
     class _LoweringWholeObject(_Lowering):
-        """Likewise, the units it calls being its own."""
+        """Lowers an entry into code for a shared object, with called units of internal linkage."""
 
         _name = "whole_object_lowering"
         library = _OptimisedWhole
 
     class _Types(tuple):
-        """Types of arguments; numba spells them out before each of its thirty passes, and that of a machine is long."""
+        """Types of arguments with a short text.
+
+        Numba prints them before each of its thirty passes, and that of a machine is long.
+        """
 
         def __repr__(self):
             return f"({len(self)} arguments)"
 
     class _Compiler(CompilerBase):
-        """numba's own passes, but for the last."""
+        """numba's own passes, except for the last."""
 
         lowering = _LoweringWhole
 

@@ -1,1 +1,1 @@
-"""Programs, the second door: codes and fields of Gemmini's commands, and their disassembly."""
+"""Programs: codes and fields of Gemmini's commands, and their disassembly."""

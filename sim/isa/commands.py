@@ -1,11 +1,11 @@
-"""The accelerator's command set as plain records: the door between lowering and the timing core.
+"""The accelerator's command set as plain records: the interface between lowering and the timing core.
 
-A program is a one-dimensional array of ``COMMAND`` records in program order. Lowering writes it, a person can
-read it (`disassemble`), a test can write it by hand, and the timing core consumes nothing else.
+A program is a one-dimensional array of ``COMMAND`` records in program order. Lowering writes it, `disassemble` prints
+it, a test can write it by hand, and the timing core reads nothing else.
 
 Encoding follows Gemmini's RoCC interface (GemminiISA.scala, LocalAddr.scala): ``funct`` selects the command,
 ``rs1``/``rs2`` are the two 64-bit operands. They are stored as signed 64-bit integers with the same bits, because
-mixing unsigned and signed 64-bit integers turns into floats in compiled code.
+compiled code converts mixed unsigned and signed 64-bit integers to floats.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Program = npt.NDArray[np.void]
 
 
 class Funct(IntEnum):
-    """Command codes (GemminiISA.scala); FENCE is ours: wait until the accelerator is idle, then go on."""
+    """Command codes (GemminiISA.scala); FENCE is Carat's: wait until the accelerator is idle."""
 
     CONFIG = 0
     MVIN2 = 1
@@ -68,8 +68,11 @@ PASS_SHIFT = 26
 """Bits [28:26] of a stored local address: command of the normaliser (NormCmd.scala)."""
 
 STORED_SHIFT = 56
-"""Bits [62:56] of an mvin's second operand, above the rows: bytes from which a decoder expands each local row. All
-blocks then come as one stream from the DRAM address on. 0, as in every program of the RTL: rows are stored as used."""
+"""Bits [62:56] of an mvin's second operand, above the rows: bytes from which a decoder expands each local row.
+
+All blocks are then one stream beginning at the DRAM address. 0, as in every program of the RTL: rows are stored
+unpacked.
+"""
 
 
 def signed64(value: int) -> int:

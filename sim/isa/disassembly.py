@@ -1,4 +1,4 @@
-"""A program in words: one line per command, for people (`carat show --commands`) and for reviews.
+"""Disassembly of a program: one line per command (`carat show --commands`).
 
 Field positions are those of GemminiISA.scala and LocalAddr.scala (gemmini_machine.md 2).
 """
@@ -38,9 +38,9 @@ ACTIVATIONS = ("none", "relu", "layernorm", "igelu", "softmax")
 NORM_COMMANDS = ("", "sum", "mean", "variance", "inv_stddev", "max", "sum_exp", "inv_sum_exp")
 LOOP_FLAGS = {"accumulate": "accumulate", "full_c": "full C", "low_d": "low D"}
 LOOP_MODES = {"transpose_a": "transpose A", "transpose_b": "transpose B", "residual": "residual add"}
-"""Switches of a matmul loop in words."""
+"""Names of the switches of a matmul loop."""
 ROW_MASK = (1 << 26) - 1
-"""Local addresses carry the row number below the normalisation command (bits 28:26)."""
+"""Mask of the row number in a local address: the bits below the normalisation command (bits 28:26)."""
 
 
 def _float(value: int) -> str:
@@ -53,7 +53,7 @@ def _dram(address: int, when_zero: str = "none") -> str:
 
 
 def local_address(address: int) -> str:
-    """Return a local address in words: memory, row, and the flags that change what an access does."""
+    """Return a local address as text: memory, row, and the flags of the access."""
     if address == GARBAGE_ADDRESS:
         return "nowhere"
     if not address & ACCUMULATOR_BIT:
@@ -69,7 +69,7 @@ def local_address(address: int) -> str:
 
 
 def _operand(value: int) -> str:
-    """A local operand: [63:48] rows, [47:32] columns, [31:0] address."""
+    """Return a local operand as text: [63:48] rows, [47:32] columns, [31:0] address."""
     address = local_address(fields.local_address(value))
     return f"{address} {fields.operand_rows(value)}x{fields.operand_cols(value)}"
 
@@ -114,7 +114,7 @@ def _mvin(name: str) -> Callable[[int, int], str]:
 
 
 def _expanding(funct: int, rs1: int, rs2: int) -> str:
-    """A load on a machine with a decoder: bits [62:56] are bytes of DRAM that make a local row."""
+    """Return a load on a machine with a decoder as text: bits [62:56] are the bytes of DRAM per local row."""
     text = WORDS[funct](rs1, get(rs2, (0, STORED_SHIFT)))
     row_bytes = fields.stored_bytes(rs2)
     return f"{text}, expanded from {row_bytes} B a row" if row_bytes else text
@@ -175,7 +175,7 @@ WORDS: dict[int, Callable[[int, int], str]] = {
 
 
 def words(funct: int, rs1: int, rs2: int, decoder: bool = False) -> str:
-    """Return one command in words; operands unsigned. ``decoder``: of a machine whose load path has one."""
+    """Return one command as text; operands unsigned. ``decoder``: whether the machine's load path has one."""
     if decoder and funct in (Funct.MVIN, Funct.MVIN2, Funct.MVIN3):
         return _expanding(funct, rs1, rs2)
     if funct in CONV:
@@ -188,7 +188,7 @@ def words(funct: int, rs1: int, rs2: int, decoder: bool = False) -> str:
 
 
 def lines(program: Program, decoder: bool = False) -> Iterator[str]:
-    """Yield one line per command: number, words, and its pace where the CPU is slower than 1."""
+    """Yield one line per command: number, text, and its gap if more than 1 cycle."""
     for number, (funct, rs1, rs2, gap) in enumerate(program.tolist()):
         text = words(funct, rs1 & 0xFFFF_FFFF_FFFF_FFFF, rs2 & 0xFFFF_FFFF_FFFF_FFFF, decoder)
         pace = f"  (after {gap} cycles)" if gap > 1 else ""
@@ -196,5 +196,5 @@ def lines(program: Program, decoder: bool = False) -> Iterator[str]:
 
 
 def disassemble(program: Program, decoder: bool = False) -> str:
-    """Return the whole program in words, one line per command. ``decoder``: as in `words`."""
+    """Return the whole program as text, one line per command. ``decoder``: as in `words`."""
     return "\n".join(lines(program, decoder))

@@ -1,8 +1,8 @@
 """Bit fields of commands and local addresses (GemminiISA.scala, LocalAddr.scala), each in one place.
 
-The functions take one operand or an array of them, as signed 64-bit integers, and are plain Python, so that compiled
-rooms compile them with their own compiler (`sim.core.fields`) and array code calls them as they are. A machine reads
-fewer bits of a block's columns and rows than the operand holds (`cols_mask`, `rows_mask` of `sim.core.params`).
+The functions take one operand or an array of them, as signed 64-bit integers, and are plain Python, so that rooms with
+compiled code compile them (`sim.core.fields`) and array code calls them directly. A machine reads fewer bits of a
+block's columns and rows than the operand holds (`cols_mask`, `rows_mask` of `sim.core.params`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sim.isa.commands import PASS_SHIFT, STORED_SHIFT
 LOCAL_BITS = 0xFFFFFFFF
 """Mask of a local address; as an address: absent operand."""
 STORED_MOST = 0x7F
-"""Most bytes of a local row that the field of an expanding load can hold."""
+"""Largest number of bytes of a local row in the field of an expanding load."""
 
 
 def local_address(operand: Any) -> Any:
@@ -38,12 +38,12 @@ def is_acc(address: Any) -> Any:
 
 
 def accumulates(address: Any) -> Any:
-    """Bit 30 of a local address: the row is added to what is there."""
+    """Bit 30 of a local address: the row is added to the accumulator."""
     return (address >> 30) & 1
 
 
 def full_width(address: Any) -> Any:
-    """Bit 29 of a local address: elements of accumulator type leave as they are."""
+    """Bit 29 of a local address: elements are stored in accumulator type."""
     return (address >> 29) & 1
 
 

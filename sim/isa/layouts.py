@@ -1,7 +1,8 @@
 """Operands of many bit fields: configurations and loops (GemminiISA.scala, gemmini_machine.md 2).
 
-A layout is a named tuple of fields, each (lowest bit, bits). `get` reads one, `pack` makes an operand of all. Like the
-functions of `sim.isa.fields`, `get` takes one operand or an array, and compiled rooms compile it (`sim.core.fields`).
+A layout is a named tuple of fields, each (lowest bit, bits). `get` reads one field, `pack` makes an operand of all.
+Like the functions of `sim.isa.fields`, `get` takes one operand or an array, and rooms with compiled code compile it
+(`sim.core.fields`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def get(word: Any, field: Any) -> Any:
 
 
 def put(value: Any, field: Any) -> Any:
-    """Return the low bits of a value where a field has them."""
+    """Return the low bits of a value at the position of a field."""
     return (value & ((1 << field[1]) - 1)) << field[0]
 
 
@@ -47,7 +48,7 @@ ST_FIRST = _layout(
     kind=(0, 2), activation=(2, 2), pool_stride=(4, 2), pool_size=(6, 2), upper_padding=(8, 2), left_padding=(10, 2),
     out_dim=(24, 8), pooled_rows=(32, 8), pooled_cols=(40, 8), out_rows=(48, 8), out_cols=(56, 8),
 )  # fmt: skip
-"""config_st: what it pools, in rows and columns of the image; ``out_dim``: columns of the image in DRAM."""
+"""config_st: pooling, in rows and columns of the image; ``out_dim``: columns of the image in DRAM."""
 ST_SECOND = _layout(stride_bytes=(0, 32), scale=(32, 32))
 
 NORM_FIRST = _layout(

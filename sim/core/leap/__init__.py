@@ -1,1 +1,1 @@
-"""What the leaping clock leaves out: bursts of read beats and runs of rows, each computed as one event."""
+"""Shortcuts of the leaping clock: bursts of read beats and runs of rows, each computed as one event."""

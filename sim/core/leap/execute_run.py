@@ -1,10 +1,10 @@
-"""A run: consecutive cycles in which the execute controller does the same, one event for the leaping clock.
+"""A run: consecutive cycles with equal actions of the execute controller, one event for the leaping clock.
 
 In each of them one row enters the array, one entry leaves the control queue, and one row of operands is read, whose
-entry joins it: `execute.step` with every choice already made. A run ends before the first cycle that could differ: the
-last row of a command, a request that does not follow the last one at once, an operand that begins or ceases to be read.
-Other units can end it earlier (`disturbed`). Until then no unit reads what it moves, counters aside, so it is applied
-when it is over, or up to the cycle in which something is read (`carry_out`).
+entry joins it: as in `execute.step`, with all decisions fixed. A run ends before the first cycle that could differ: the
+last row of a command, a request that does not follow the previous one at once, an operand whose reading begins or ends.
+Other units can end it earlier (`disturbed`). Until then no unit reads the state that it changes, except counters, so it
+is applied at its end, or up to the cycle in which the state is read (`carry_out`).
 """
 
 from sim.core.fields import is_acc
@@ -20,7 +20,7 @@ ALL = 7  # operands A, B and D
 
 @njit
 def _bank(p, address, first, last):
-    """Scratchpad bank that holds both of these rows of an operand and all between; -1 none."""
+    """Return the scratchpad bank that holds both of these rows of an operand and all in between; -1 none."""
     bank = sp_bank(p, plus(p, address, first))
     if is_acc(address) or abs(last - first) >> p.sp_row_bits or sp_bank(p, plus(p, address, last)) != bank:
         return -1
@@ -29,9 +29,9 @@ def _bank(p, address, first, last):
 
 @njit
 def _until_last(now, m):
-    """Cycles from the next on in which rows enter the array and entries leave the queue one a cycle.
+    """Return the number of next cycles in which rows enter the array and entries leave the queue, one per cycle.
 
-    Also the one of them in which a request's last row goes in and the next request is taken; 0 none.
+    Also return which of them takes a request's last row and the next request; 0 none.
     """
     x = m.execute
     s = m.mesh
@@ -66,7 +66,7 @@ def _until_last(now, m):
 
 @njit
 def _stores_from_scratchpad(m):
-    """A stored row waits for a scratchpad bank, or in its read buffer."""
+    """True if a stored row waits for a scratchpad bank, or in its read buffer."""
     o = m.mvout
     if o.buffered > 0:
         return True
@@ -78,7 +78,7 @@ def _stores_from_scratchpad(m):
 
 @njit
 def begin(now, m):
-    """Begin a run behind this cycle; returns the first cycle after it, 0 when there is none."""
+    """Begin a run after this cycle; return the first cycle after the run, 0 if there is none."""
     x = m.execute
     p = m.p
     n, taken = _until_last(now, m)
@@ -119,7 +119,7 @@ def begin(now, m):
 
 @njit
 def disturbed(now, m):
-    """True when this cycle ends a run early: a write takes one of its banks, or a store reads the scratchpad."""
+    """True if this cycle ends a run early: a write uses one of its banks, or a store reads the scratchpad."""
     x = m.execute
     if m.p.sp_single and x.run_reads:
         written = m.ports.sp_write_t
@@ -130,7 +130,7 @@ def disturbed(now, m):
 
 @njit
 def carry_out(until, m):
-    """Do what the run has done in its cycles before `until`."""
+    """Apply the run's effects of its cycles before `until`."""
     x = m.execute
     k = min(until - x.run_t, x.run_n)
     if k <= 0:
@@ -166,7 +166,7 @@ def carry_out(until, m):
 
 @njit
 def halt(until, m):
-    """Carry out all that was announced for cycles before `until`; nothing stays announced."""
+    """Apply all announced events of cycles before `until` and end all announcements."""
     burst.settle(until - 1, m)
     carry_out(until, m)
     mesh.leave(until, m)

@@ -1,6 +1,6 @@
 """Which groups of units the leaping clock steps in a visited cycle.
 
-A group is skipped while none of its units can act: before its wake, unless another unit hands it something. The
+A group is skipped while none of its units can act: before its wake, unless it receives something from another unit. The
 reference clock (`m.full`) steps every unit in every cycle.
 
     results    phase 2        the array's rows on their way out
@@ -19,7 +19,7 @@ from sim.core.units import reservation
 
 DTYPE = np.dtype(
     [
-        # wake of each group: earliest cycle in which it could act by the passing of time alone
+        # wake of each group: earliest cycle in which time alone could make it act
         ("results_t", "i8"),  # phase 2
         ("data_t", "i8"),  # phases 3 to 7, 9, 10
         ("execute_t", "i8"),  # phase 8
@@ -42,29 +42,35 @@ def open_all(m):
 
 @njit
 def results(now, m):
-    """Step the rows that leave the array: their wake has come, or none is announced (mesh.announce)."""
+    """True if the rows that leave the array must be stepped.
+
+    Their wake has come, or none is announced (mesh.announce).
+    """
     return m.guard.results_t <= now or m.mesh.run_n == 0
 
 
 @njit
 def data(now, m):
-    """Step what moves data. A unit waiting for a port is stepped every cycle: the port may be free now."""
+    """True if units that move data must be stepped.
+
+    A unit waiting for a port is stepped every cycle: the port may be free.
+    """
     return m.full or m.guard.data_t <= now or m.mvin.busy or m.port.reader_out.n + m.p.acc_single > 0
 
 
 @njit
 def loads(now, m):
-    """Step reader and load controller though nothing else moves data."""
+    """True if reader and load controller must be stepped although nothing else moves data."""
     return m.guard.loads_t <= now or (m.reader.busy and m.reader.freed_t >= now - 1)
 
 
 @njit
 def execute(now, m):
-    """Step the execute controller: its wake has come, no run is under way, or the run is disturbed."""
+    """True if the execute controller must be stepped: its wake has come, no run is active, or the run is disturbed."""
     return m.guard.execute_t <= now or m.execute.run_n == 0 or execute_run.disturbed(now, m)
 
 
 @njit
 def commands(now, m):
-    """Step what handles commands: a wake has come, or a completion or a freed place to be seen."""
+    """True if units for commands must be stepped: a wake has come, or there is a new completion or free place."""
     return m.full or m.guard.commands_t <= now or reservation.has_news(now, m)

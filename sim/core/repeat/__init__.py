@@ -1,1 +1,1 @@
-"""What the periodic clock does not simulate again: states in normal form, and the steps between them."""
+"""Repetition by the periodic clock: states in normal form, and the steps between them."""

@@ -1,10 +1,10 @@
 """Normal form of the whole machine: equivalent states compare equal bit for bit, their clock set back to zero.
 
-Two machines behave alike from now on when they differ only in what no unit reads again (empty places of queues,
-operands of idle units, times long past), in where a ring begins, or in which of several equal labels a thing has.
-`canonise` removes these differences in place: the machine goes on as before. A unit clears a field only where every
-unit that reads it is known not to tell the difference; a field that is left alone costs at most a period that is not
-found. Held by tests/laws/test_periods.py: a machine put into normal form at every stop runs as one that never was.
+Two machines have the same future behaviour if they differ only in fields that no unit reads again (empty places of
+queues, operands of idle units, times long past), in the start of a ring buffer, or in labels that are interchangeable.
+`canonise` removes these differences in place; the machine then continues as before. A field is cleared only if no unit
+that reads it can be affected; a field that is not cleared can only hide a period. tests/laws/test_periods.py checks
+that a machine put into normal form at every stop runs like one that never was.
 """
 
 from sim.core.jit import njit
@@ -32,7 +32,10 @@ from sim.core.units import (
 
 @njit
 def canonise(m, now):
-    """Put the machine between two cycles into normal form; `now` (the next) becomes 0. False: labels do not add up."""
+    """Put the machine between two cycles into normal form; `now` (the next cycle) becomes 0.
+
+    False: inconsistent labels.
+    """
     frontend.canonise(m, now)
     loop_matmul.canonise(m, now)
     loop_conv.canonise(m, now)

@@ -1,10 +1,10 @@
-"""Periods inside one matmul loop: while only the array and its own loads work, a step of k is like the one before it.
+"""Periods inside one matmul loop: while only the array and the loop's own loads work, steps of k are alike.
 
-From one k to the next the loop names rows of A and B a fixed distance further, here and in DRAM, and the same rows of
-C. Two stops at which the machine is the same but for that, with nothing but commands of this loop on the way, prove
-that the stretch between them comes again, until another unit could begin to work (the last k has its own sizes, and
-stores follow it) or rows of A or B lie in another bank, or the TLB answers otherwise. Everything that the shift does
-not reach has to be equal as it is: a field that is left out only hides a period.
+From one k to the next the rows of A and B advance by a fixed distance, locally and in DRAM; the rows of C stay. Two
+stops at which the machine is equal except for that shift, with only commands of this loop in flight, prove that the
+stretch between them repeats, until another unit could begin to work (the last k has its own sizes, and stores follow
+it), rows of A or B are in another bank, or the TLB answers differently. All fields that are not shifted must be equal:
+a field that is forgotten only hides a period.
 """
 
 from sim.core.address import BITS, LOW
@@ -21,12 +21,12 @@ from sim.core.units.reservation.dependences import MEMORY, WRAPPED
 from sim.isa import codes
 
 IN_FLIGHT = 64
-"""More commands than reservation station and execute queue hold between the unroller and the array."""
+"""Upper bound of the commands in reservation station and execute queue between the unroller and the array."""
 
 
 @njit
 def _works_alone(m):
-    """Nothing but the execute path has anything to do before the loop's last k."""
+    """True if only the execute path is active before the loop's last k."""
     s = m.loop_matmul
     if s.state[EX] == 0 or s.state[LDA] or s.state[LDB] or s.state[LDD] or m.station.n[LD] or m.station.n[ST]:
         return False
@@ -36,7 +36,7 @@ def _works_alone(m):
 
 @njit
 def _loads_along(m):
-    """The loop that computes loads its own A and B, and nothing else is under way."""
+    """True if the computing loop loads its own A and B, and nothing else is active."""
     s = m.loop_matmul
     if s.state[EX] == 0 or s.state[LDA] == 0 or s.state[LDB] == 0 or s.state[LDD] or m.station.n[ST]:
         return False
@@ -46,18 +46,18 @@ def _loads_along(m):
 
 @entry
 def spacing(machine, least):
-    """Execute commands of whole steps of k, `least` or a few more; 0 where no period is looked for."""
+    """Return the number of execute commands of whole steps of k, `least` or a few more; 0 if no period is searched."""
     m = machine[0]
     s = m.loop_matmul
     one = 2 * s.bound[s.slot[EX], 0] * s.bound[s.slot[EX], 1]
     length = m.p.block_len  # steps of k that one load of A covers
     if _loads_along(m):
         if s.k[EX] < length or s.k[LDA] - s.k[EX] > 2 * length:
-            return 0  # loads that run ahead keep no distance
+            return 0  # loads that run ahead have no fixed distance
         one *= length
         loads = s.bound[s.slot[EX], 0] + length * ((s.bound[s.slot[EX], 1] + length - 1) // length)
         if loads % 2:
-            one *= 2  # two commands take turns in the load controller: an even number leaves each in its place
+            one *= 2  # two commands alternate in the load controller: an even number preserves their positions
     elif not _works_alone(m):
         return 0
     return (least + one - 1) // one * one
@@ -65,7 +65,7 @@ def spacing(machine, least):
 
 @njit
 def _moved(p, word, turn):
-    """A command's operand with its rows of A or B moved."""
+    """Return a command's operand with its rows of A or B moved."""
     if is_acc(word):
         return word
     row = word & p.addr_mask
@@ -78,19 +78,19 @@ def _moved(p, word, turn):
 
 @njit
 def _named(funct):
-    """Does the command name rows of A or B? (preload, compute)"""
+    """Whether the command names rows of A or B (preload, compute)."""
     return codes.COMPUTE_PRELOADED <= funct <= codes.PRELOAD
 
 
 @njit
 def _loads(funct):
-    """Does the command load A or B? (mvin, mvin2)"""
+    """Whether the command loads A or B (mvin, mvin2)."""
     return funct == codes.MVIN2 or funct == codes.MVIN
 
 
 @njit
 def _far(word, turn):
-    """A DRAM address, relative to the command that gave it (places.py), moved with A (first operand) or B."""
+    """Return a DRAM address, relative to its command (places.py), moved with A (first operand) or B."""
     if word >> (BITS + 1) <= 0:
         return word
     return word + ((turn.b_bytes if (word >> BITS) & 1 else turn.a_bytes) << LOW)
@@ -98,7 +98,7 @@ def _far(word, turn):
 
 @njit
 def _move(m, turn):
-    """Move every row of A and B that is named on the way to the array, and on the way from DRAM."""
+    """Move every row of A and B that is named on the path to the array, and on the path from DRAM."""
     p = m.p
     q = m.front.unrolled
     for i in range(q.n):
@@ -139,7 +139,7 @@ def _move(m, turn):
 
 @njit
 def _move_ranges(p, r, c, turn):
-    """Rows that the live commands of a class keep to themselves."""
+    """Move the operand ranges of the live commands of a class."""
     for s in range(SLOTS):
         for i in range(2):
             first = r.first[c, i, s]
@@ -152,7 +152,7 @@ def _move_ranges(p, r, c, turn):
 
 @njit
 def _move_loads(m, turn):
-    """Commands in the load controller, rows and requests in the reader, rows on their way into the scratchpad."""
+    """Move commands in the load controller, rows and requests in the reader, and rows on the way to the scratchpad."""
     p = m.p
     c = m.load
     for i in range(c.queue_n):
@@ -195,7 +195,7 @@ def _move_loads(m, turn):
 
 @njit
 def _towards(m, turn, steps):
-    """Set up a move by `steps` of k."""
+    """Prepare a move by `steps` of k."""
     s = m.loop_matmul
     q = s.slot[EX]
     dim = m.p.dim
@@ -217,7 +217,7 @@ def _least(a, b):
 
 @njit
 def _last(m, first):
-    """Last k, of the loop at most, up to which A's and B's rows stay in the banks that those of k = `first` lie in."""
+    """Return the last k, at most the loop's, up to which A's and B's rows stay in the banks of those of k = `first`."""
     s = m.loop_matmul
     p = m.p
     q = s.slot[EX]
@@ -235,9 +235,11 @@ def _last(m, first):
 
 @njit
 def _answered(run, step, uses, used, often, tlbs, program, by):
-    """How many of `often` repetitions the TLB answers as in the step; their uses are logged from `used` on.
+    """Return how many of `often` repetitions get the step's answers from the TLB.
 
-    ``by``: steps of k from one to the next, for which the move by one of them is set up.
+    Their uses are logged beginning at `used`.
+
+    ``by``: steps of k per repetition; the move is prepared for one repetition.
     """
     if step.uses_n == 0:
         return often
@@ -272,12 +274,11 @@ def _answered(run, step, uses, used, often, tlbs, program, by):
 
 @entry
 def skip(held, pairs, step, uses, used):
-    """Repeat the stretch just made as often as it is proven to come again; returns how often.
+    """Repeat the last stretch as often as its repetition is proven; return the number of repetitions.
 
-    The machine stands in canonical form at the stretch's end and goes on from where the last repetition ends.
-    ``held``: as `periodic.save_state` takes it. ``pairs``: the machines of the last two stops, moved back to k = 0, and
-    their words; ``step``: the stretch. The uses of the TLB on the way are written from ``used`` on, and the TLB is
-    carried along.
+    The machine is in canonical form at the stretch's end and continues from the end of the last repetition. ``held``:
+    as for `stretch.save_state`. ``pairs``: the machines of the last two stops, moved back to k = 0, and their words;
+    ``step``: the stretch. Uses of the TLB are logged beginning at ``used``, and the TLB is advanced.
     """
     machine, words, _, program, tlbs, run_ = held
     pair, pair_words = pairs
@@ -305,7 +306,7 @@ def skip(held, pairs, step, uses, used):
     for i in range(words.shape[0]):
         if pair_words[0, i] != pair_words[1, i]:
             return 0
-    # all that is repeated is emitted before the last k, and its rows lie in the banks of the first stretch's
+    # repeated commands are emitted before the last k, and their rows are in the banks of the first stretch
     by = k - before
     often = (_least(_last(m, oldest) - 1, s.bound[q, 2] - 2) - k) // by
     if along:
@@ -325,7 +326,10 @@ def skip(held, pairs, step, uses, used):
 
 @entry
 def repeated(step, run_, again, often):
-    """Write into `again` the step that does `step` so often, from the run's present place on; carry the run over it."""
+    """Write into `again` the step that repeats `step` several times from the run's current place.
+
+    Advance the run past it.
+    """
     run = run_[0]
     again.place = run.place
     again.length = 0

@@ -1,4 +1,4 @@
-"""States and steps that one run of the periodic clock knows, in arrays that grow."""
+"""States and steps stored in one run of the periodic clock, in arrays that grow."""
 
 import threading
 
@@ -11,17 +11,17 @@ from sim.core.repeat.stretch import LOG
 from sim.core.units import tlb
 
 BUCKETS = 1 << 10
-"""Lists of states, by digest."""
+"""Number of buckets of states, by digest."""
 
 
 class Known:
-    """Arrays of one run, kept for the thread's next: to take them anew costs more than a short program.
+    """Arrays of one run, reused by the thread's next run: allocating them costs more than a short program.
 
-    How far they are filled is in the run's record (memo.RUN); entries behind that are not read.
+    The numbers of valid entries are in the run's record (memo.RUN); entries beyond them are not read.
     """
 
     def __init__(self) -> None:
-        """Take the arrays."""
+        """Allocate the arrays."""
         self.blank = np.zeros(IMAGED_WORDS, np.int64)
         self.pair = np.zeros(2, MACHINE).view(np.recarray)
         self.pool = np.zeros(1 << 17, np.int64)
@@ -42,7 +42,7 @@ class Known:
         self.marks = _roomy(self.marks, int(r.marked) + sections)
 
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """Return what `stretch.go_on` takes."""
+        """Return the arrays as `stretch.go_on` takes them."""
         known = (passed(self.states), passed(self.steps), passed(self.uses), self.marks, self.pool, self.buckets)
         pair = passed(self.pair)
         return (*known, pair, pair.view(np.int64).reshape(2, -1))
@@ -52,7 +52,7 @@ _OF_THREAD = threading.local()
 
 
 def known_of_thread(words: np.ndarray) -> Known:
-    """Return the thread's memory; ``words``: the machine after reset, as an image tells what differs from it."""
+    """Return the thread's memory; ``words``: the machine after reset, relative to which images are stored."""
     known: Known | None = getattr(_OF_THREAD, "known", None)
     if known is None:
         known = _OF_THREAD.known = Known()

@@ -1,6 +1,6 @@
-"""Labels of equal standing: reservation station slots, transaction ids and row numbers, renamed in order of their age.
+"""Interchangeable labels: reservation station slots, transaction ids and row numbers, renamed in order of their age.
 
-Which free label a thing is given depends on the past; what the machine does from now on does not depend on the label.
+The choice among free labels depends on the past; the future behaviour does not depend on it.
 Each label is used by several units, so the renaming is here and not in one of them.
 """
 
@@ -15,7 +15,7 @@ from sim.core.units.tilelink import READER
 
 @njit
 def rename_slots(m):
-    """Slots in order of allocation. A slot is a label: issue goes by age, dependences by mask."""
+    """Rename slots in order of allocation. A slot is a label: commands issue by age, dependences are masks."""
     r = m.station
     to = np.zeros((3, SLOTS), np.int64)
     for c in range(3):
@@ -51,7 +51,7 @@ def rename_slots(m):
 
 @njit
 def _permute(a, to, live):
-    """Entries of live slots to their new slots; the others are 0 already."""
+    """Move entries of live slots to their new slots; the others are 0 already."""
     b = a.copy()
     a[:] = 0
     for s in range(SLOTS):
@@ -70,7 +70,7 @@ def _renamed(mask, to):
 
 @njit
 def _worn(to, slot):
-    """The new name of a slot; -1 (no slot) keeps its own."""
+    """Return the new name of a slot; -1 (no slot) is unchanged."""
     return to[slot] if slot >= 0 else slot
 
 
@@ -102,7 +102,7 @@ def _rename_users(m, to):
 
 @njit
 def rename_transactions(m):
-    """Transaction ids in order of their end; False when some id in use is nowhere to be found."""
+    """Rename transaction ids in order of their end; False if an id in use is not found anywhere."""
     r = m.reader
     to = np.full(XACTS, -1, np.int64)
     n = _transactions(m, to)
@@ -130,7 +130,7 @@ def rename_transactions(m):
 
 @njit
 def _transactions(m, to):
-    """Number the transactions in flight in the order in which they will end; returns how many there are."""
+    """Number the transactions in flight in the order in which they will end; return their count."""
     b = m.port
     mem = m.fixed
     r = m.reader
@@ -166,7 +166,7 @@ def _transactions(m, to):
 
 @njit
 def _number(to, xact, n):
-    """Give a transaction the next number when it has none yet; returns how many have one."""
+    """Give a transaction the next number if it has none yet; return how many have one."""
     if to[xact] < 0:
         to[xact] = n
         return n + 1
@@ -175,7 +175,7 @@ def _number(to, xact, n):
 
 @njit
 def rename_rows(m):
-    """Numbers of the rows on their way, in order of their age: a label too."""
+    """Rename the numbers of rows in flight, which are labels too, in order of their age."""
     o = m.mvout
     to = np.full(ROWS, -1, np.int64)
     n = _rows(o.issue_queue, o.issue_n, to, 0)
@@ -189,7 +189,7 @@ def rename_rows(m):
             if to[row] >= 0:
                 table[to[row]] = old[row]
     for k in range(n - o.dispatch_n):
-        o.command[k] = 0  # only asked for at dispatch
+        o.command[k] = 0  # only read at dispatch
     for row in range(ROWS):
         o.there[row] = 1 if row < n else 0
     o.next = n % ROWS

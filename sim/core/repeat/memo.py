@@ -1,9 +1,9 @@
-"""What the periodic clock stores: states of the machine, and steps from state to state.
+"""Memory of the periodic clock: states of the machine, and steps from state to state.
 
-A *state* is a canonical machine with relative addresses and without its TLB. A *step* is what the machine did from a
-state on through a stretch of the program: the next state, cycles, counters, and every use of the TLB with its answer.
-A step may be repeated wherever its state comes again in front of a stretch of the same commands, if the TLB answers the
-same accesses at the addresses of the new place in the same way: then no unit can tell the two apart.
+A *state* is a canonical machine with relative addresses and without its TLB. A *step* is the effect of a stretch of the
+program from a state: the next state, cycles, counters, and every use of the TLB with its answer. A step may be repeated
+wherever its state occurs again before a stretch of the same commands, if the TLB gives the same answers to the accesses
+at the new addresses: then all units behave identically.
 """
 
 import numpy as np
@@ -65,11 +65,11 @@ RUN = np.dtype(
         ("t", "i8"),  # cycles so far
         ("row", "i8"),  # timeline rows so far
         ("state", "i8"),  # its number, -1 none
-        ("grant", "i8"),  # element that last had the scaler's multiplier, its slots turned to their beginning
+        ("grant", "i8"),  # element that last had the scaler's multiplier, with slots rotated to the beginning
         ("elements", "i8"),  # elements of a row that share a multiplier
         ("sections", "i8"),  # sections so far
         ("idle_t", "i8"),  # cycle of the last of them
-        # how addresses are being turned (see places)
+        # how addresses are being converted (see places)
         ("away", "i8"),  # 1: to relative, 0: back
         ("origin", "i8"),  # place from which marks count
         ("onward", "i8"),  # commands behind it
@@ -88,23 +88,23 @@ RUN = np.dtype(
         ("k_by", "i8"),  # steps of k
         ("a_bytes", "i8"),  # of addresses in DRAM
         ("b_bytes", "i8"),  # of B
-        # how long stretches are to be (see stretch)
-        ("least", "i8"),  # commands of a stretch, at least
-        ("fine", "i8"),  # execute commands of a stretch inside a loop, where periods are looked for
+        # length of stretches (see stretch)
+        ("least", "i8"),  # least number of commands of a stretch
+        ("fine", "i8"),  # execute commands of a stretch inside a loop, if periods are searched
         ("coarse", "i8"),  # and elsewhere
-        ("loops", "i8"),  # 1: local memory is left to the matmul loops, and no timeline is asked for
-        ("worth", "i8"),  # cycles that a stretch ought to last at least
+        ("loops", "i8"),  # 1: only matmul loops use local memory, and no timeline is recorded
+        ("worth", "i8"),  # least desired cycles of a stretch
         ("visited", "i8"),  # visited cycles
         ("tried", "i8"),  # stretches since the length was judged
         ("tried_cycles", "i8"),  # their cycles
         ("in_vain", "i8"),  # stretches in a row without a repetition
-        # how much is known
+        # amounts stored
         ("words", "i8"),  # words of images
         ("used", "i8"),  # uses of the TLB
         ("known", "i8"),  # states
         ("made", "i8"),  # steps
         ("marked", "i8"),  # ends of sections
-        ("oldest", "i8"),  # oldest timeline row still open where the machine was left last, counted back
+        ("oldest", "i8"),  # oldest timeline row still open when the machine was last stopped, counted back
         ("count", "i8", (len(Event),)),  # counters
         ("cause", "i8", (len(Cause),)),  # cycles by cause
     ]
@@ -114,7 +114,7 @@ RUN = np.dtype(
 
 @entry
 def compress(words, blank, pool, at):
-    """Write the words that differ from a blank machine's into the pool as pairs; returns their number and a digest."""
+    """Write the words that differ from a blank machine's into the pool as pairs; return their number and a digest."""
     n = 0
     digest = 0
     for i in range(words.shape[0]):
@@ -128,7 +128,7 @@ def compress(words, blank, pool, at):
 
 @entry
 def same(pool, at, other, n):
-    """Are two images of n pairs equal?"""
+    """Whether two images of n pairs are equal."""
     for i in range(2 * n):
         if pool[at + i] != pool[other + i]:
             return False
@@ -153,10 +153,10 @@ def _same_operand(a, b, is_address, align):
 
 @njit
 def alike(program, a, b, length, first, last, align):
-    """Are two stretches of the program the same but for where their operands lie, up to what follows them?
+    """Whether two stretches of the program are equal except for the addresses of their operands.
 
-    The operands are those of the commands from a + first to before a + last: the stretch reads no others. Those from
-    `last` on wait when it ends, and are to be found in the program again (places.py).
+    The operands are those of the commands from a + first to before a + last: the stretch reads no others. Commands
+    beginning at `last` still wait at its end, and are taken from the program again (places.py).
     """
     if a == b:
         return True
@@ -180,7 +180,7 @@ def alike(program, a, b, length, first, last, align):
 
 @njit
 def localise(uses, step, program, align):
-    """Make the addresses of a step's logged uses independent of their place: most steps are never looked at again."""
+    """Make the addresses of a step's logged uses independent of their place: most steps are never compared again."""
     if step.local == 0:
         for i in range(step.uses_at, step.uses_at + step.uses_n):
             uses[i].address = relative(uses[i].address, program, step.place, 0, align)
@@ -189,7 +189,7 @@ def localise(uses, step, program, align):
 
 @njit
 def answers(uses, at, n, cycles, t, program, origin):
-    """Repeat logged accesses to a TLB at another place of the program; False as soon as it answers differently."""
+    """Repeat logged accesses to a TLB at another place of the program; False at the first different answer."""
     now = 0
     for i in range(at, at + n):
         use = uses[i]
@@ -213,7 +213,7 @@ def answers(uses, at, n, cycles, t, program, origin):
 
 @njit
 def rebase(t, now):
-    """Set the clock of a TLB back by `now`: of its requests only those of that very cycle are still open."""
+    """Set the clock of a TLB back by `now`: only requests of that cycle are still open."""
     for client in range(2):
         asks = t.ask_t[client, now & 1] == now
         page = t.ask_page[client, now & 1] if asks else 0
@@ -225,7 +225,7 @@ def rebase(t, now):
 
 @njit
 def keep(a, b):
-    """Make TLB a equal to b, logs aside."""
+    """Copy TLB b to a, except for logs."""
     for client in range(2):
         a.page[client] = b.page[client]
         a.hit[client] = b.hit[client]
@@ -254,7 +254,7 @@ def clear(t):
 
 @njit
 def _shown(times, step, run, oldest, program):
-    """Timeline entries of a repeated step: those of its first time, moved."""
+    """Write the timeline entries of a repeated step: those of its first occurrence, moved."""
     onward = run.t - step.t
     down = run.row - step.row
     for row in range(step.row + oldest, step.row + step.rows):
@@ -281,7 +281,7 @@ def _shown(times, step, run, oldest, program):
 
 @njit
 def take_grant(m, run, step):
-    """Note the scaler's grants of a step, and take them out of the machine: most loads use no multiplier."""
+    """Record the scaler's grants of a step, and remove them from the machine: most loads use no multiplier."""
     s = m.mvin.narrow
     step.granted = s.granted
     step.grant_before = run.grant
@@ -293,7 +293,7 @@ def take_grant(m, run, step):
 
 @entry
 def repeat(run, step):
-    """Carry the run over a step: counters (the two high-water marks are no sums), time and place."""
+    """Advance the run past a step: counters (the two high-water marks are no sums), time and place."""
     reads = max(run.count[E_MAXR], step.count[E_MAXR])
     writes = max(run.count[E_MAXW], step.count[E_MAXW])
     for i in range(EVENTS):
@@ -316,9 +316,9 @@ def repeat(run, step):
 
 @entry
 def follow(run_, kept, tlbs, program, sections, times):
-    """Repeat steps as long as the present state has one that fits; returns how many.
+    """Repeat steps while the current state has one that fits; return their number.
 
-    ``kept``: all states, steps, uses of the TLB, and ends of the steps' sections. ``tlbs``: the present TLB, and room
+    ``kept``: all states, steps, uses of the TLB, and ends of the steps' sections. ``tlbs``: the current TLB, and space
     for a trial.
     """
     states, steps, uses, marks = kept

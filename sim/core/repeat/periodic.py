@@ -1,10 +1,10 @@
 """The periodic clock: a stretch that starts from a known state, on the same commands, is not simulated again.
 
 The program is cut into stretches. At the end of each the machine is brought into canonical form (canonical.py) and its
-addresses are made relative to the place in the program (places.py); a state met before proves that the machine will do
-what it did then, as long as the commands are the same but for their operands' addresses and the TLB answers the same
-(memo.py). A period is the case in which the steps come back to their beginning. Exact, whatever the program: what does
-not fit is simulated by the leaping clock.
+addresses are made relative to the place in the program (places.py); a known state proves that the machine repeats its
+earlier behaviour, as long as the commands are equal except for their operands' addresses and the TLB answers the same
+(memo.py). A period is the case in which the steps form a ring. Exact for any program: other stretches are simulated by
+the leaping clock.
 """
 
 from collections.abc import Callable
@@ -35,32 +35,35 @@ LOOPS_ONLY = (
     codes.LOOP_WS_STRIDES_DC,
     codes.FENCE,
 )
-"""Commands of a program that leaves local memory to its matmul loops."""
+"""Commands of a program in which only matmul loops use local memory."""
 ADDRESSES = (codes.LOOP_WS_ADDRESSES_AB, codes.LOOP_WS_ADDRESSES_DC)
 """Commands that give a matmul loop its four DRAM addresses."""
 
 WORTH_CYCLES = 2000
-"""A stretch ought to last longer than the bookkeeping at its end, which costs as much as about 200 cycles."""
+"""Least desired cycles of a stretch: the bookkeeping at its end costs as much as about 200 cycles."""
 FEWEST_COMMANDS = 24
-"""In shorter programs little can repeat."""
+"""Least number of commands of a program; in shorter ones little can repeat."""
 FEWEST_PARTS = 8
-"""In a short program with a loop of more stretches, these can."""
+"""In a short program with a loop of more stretches than this, they can repeat."""
 EXECUTE_ROWS = 4096
 """Rows of execute commands after which a stretch ends inside a loop; half of them, the computes, take a cycle each."""
 LOOP_PARTS = 16
-"""Most stretches of one matmul loop: large tiles are few, and finer cuts through them cost more than they find."""
+"""Largest number of stretches of one matmul loop.
+
+Large tiles are few, and shorter stretches cost more than they gain.
+"""
 
 
 def plain(funct: np.ndarray, rs1: np.ndarray) -> np.ndarray:
-    """Operands of timeline rows without the marks of their addresses."""
+    """Return the operands of timeline rows without the marks of their addresses."""
     return np.where(np.isin(funct, (codes.MVIN2, codes.MVIN, codes.MVOUT, codes.MVIN3)), rs1 & MASK, rs1)
 
 
 def refusal(machine: np.ndarray, program: np.ndarray) -> str:
-    """Return why the periodic clock cannot run this program on this machine, "" when it can.
+    """Return why the periodic clock cannot run this program on this machine, "" if it can.
 
-    It cannot where time depends on more bits of a DRAM address than a relative address keeps; it does not where nothing
-    can repeat, or where an address or stride does not fit under its mark.
+    It cannot if time depends on more bits of a DRAM address than a relative address keeps; it does not if nothing can
+    repeat, or if an address or stride does not fit below its mark.
     """
     funct = program.funct
     p = machine[0].p
@@ -83,14 +86,14 @@ def refusal(machine: np.ndarray, program: np.ndarray) -> str:
 
 
 def own_addresses(program: np.ndarray) -> bool:
-    """Is every matmul loop preceded by both commands that give its addresses, behind the loop before?"""
+    """Whether every matmul loop is preceded by both commands with its addresses, after the previous loop."""
     loops = np.flatnonzero(program.funct == codes.LOOP_WS)
     given = [np.diff(np.cumsum(program.funct == funct)[loops], prepend=0) for funct in ADDRESSES]
     return bool((np.minimum(*given) > 0).all())
 
 
 def loop_commands(program: np.ndarray) -> int:
-    """Execute commands of the program's largest matmul loop: preload and compute of I x J x K blocks."""
+    """Return the execute commands of the program's largest matmul loop: preload and compute of I x J x K blocks."""
     bounds = program.rs2[program.funct == codes.LOOP_WS_BOUNDS]
     blocks = np.prod([fields.loop_dimension(bounds, n) for n in range(3)], axis=0)
     return 2 * int(blocks.max(initial=0))
@@ -100,9 +103,9 @@ def run(
     machine: np.ndarray, program: np.ndarray, sections: np.ndarray, times: np.ndarray, lines: np.ndarray,
     between: Callable[[], None] | None = None, limit_cycles: int = NEVER,
 ) -> tuple[int, np.record]:  # fmt: skip
-    """Run a program to its last idle cycle; returns the engine's status and the result as a RUN record.
+    """Run a program to its last idle cycle; return the engine's status and the result as a RUN record.
 
-    Arguments as in `engine.drive`; a program that is not idle by ``limit_cycles`` is left soon after (OVERRUN).
+    Arguments as in `engine.drive`; a program that is not idle by ``limit_cycles`` is stopped soon after (OVERRUN).
     """
     words = np.asarray(machine).view(np.int64)[:IMAGED_WORDS]
     known = known_of_thread(words)
@@ -140,7 +143,7 @@ def run(
 
 
 def _begun(machine: np.ndarray, program: np.ndarray, timed: bool) -> np.ndarray:
-    """Return the record of a run whose machine stands at its reset."""
+    """Return the record of a run whose machine is in its reset state."""
     m = machine[0]
     runs = np.zeros(1, RUN).view(np.recarray)
     r = runs[0]

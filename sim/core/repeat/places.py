@@ -1,6 +1,6 @@
-"""Every DRAM address in the machine's record: made independent of its place in the program, and back.
+"""Convert every DRAM address in the machine's record to a form independent of its place in the program, and back.
 
-The record must be in canonical form: queues begin at their first place, idle units hold no address.
+The record must be in canonical form: queues begin at index 0, idle units hold no address.
 """
 
 from sim.core.address import absolute, holds, marked, relative
@@ -30,7 +30,7 @@ def _queue(q, program, turn):
 
 @njit
 def _unread(q, first, program, turn):
-    """Commands that wait as they came, from program[first] on: only their places belong to the state."""
+    """Handle commands that wait unchanged, beginning with program[first]: only their positions belong to the state."""
     for i in range(q.n):
         if turn.away:
             q.rs1[i] = 0
@@ -44,9 +44,9 @@ def _unread(q, first, program, turn):
 
 @njit
 def _piece(q, end, program):
-    """Are the commands of a queue those of the program before `end`: none made, none taken out between them?
+    """Whether the commands of a queue are consecutive commands of the program before `end`.
 
-    The convolutions' unroller puts its own into the last queue, and keeps those that are for it.
+    The convolution unroller adds its own commands to the last queue, and removes those addressed to it.
     """
     for i in range(q.n):
         if q.source[i] != 0 or codes.LOOP_CONV_WS <= program[end - 1 - i].funct <= codes.LOOP_CONV_WS_6:
@@ -56,7 +56,7 @@ def _piece(q, end, program):
 
 @njit
 def _waiting(fe, program, turn):
-    """The queues in front of the unrollers, newest first."""
+    """Return the queues before the unrollers, newest first."""
     place = turn.origin + turn.onward if turn.away else turn.origin
     first = place - fe.raw.n
     _unread(fe.raw, first, program, turn)
@@ -74,13 +74,13 @@ def _waiting(fe, program, turn):
 
 @njit
 def _done(s, slot, which):
-    """A machine of the matmul unroller has emitted all it had to for this slot's loop."""
+    """True if a machine of the matmul unroller has emitted all commands of this slot's loop."""
     return s.started[slot, which] == 1 and (s.state[which] == 0 or s.slot[which] != slot)
 
 
 @njit
 def _forget_done(s):
-    """Addresses of a loop for which no command will be made any more; the next loop brings its own."""
+    """Clear addresses of a loop for which no more commands will be emitted; the next loop sets its own."""
     for slot in range(2):
         for which in (LDA, LDB, LDD):
             if _done(s, slot, which):
@@ -143,7 +143,7 @@ def _stores(m, program, turn):
 
 @njit
 def turn_all(m, program, turn):
-    """Turn every address of the machine.
+    """Convert every address of the machine.
 
     `turn.away`: to relative addresses, their marks then counted `turn.onward` commands behind `turn.origin`; else back.
     `turn.unread`: commands before that place that wait as they came, negative.

@@ -1,4 +1,4 @@
-"""Between two stretches of the periodic clock (periodic.py): the stretch just made is stored, known ones are repeated.
+"""Between two stretches of the periodic clock (periodic.py): the last stretch is stored, known ones are repeated.
 
 Compiled as a whole, as a stretch is simulated in a few hundred microseconds and Python would take tens of them here.
 """
@@ -12,16 +12,16 @@ from sim.core.repeat.places import turn_all
 from sim.isa import codes
 
 UNBEGUN = -2
-"""State of a run whose first stretch is yet to be set up."""
+"""State of a run before its first stretch."""
 LOG = 1 << 16
-"""Uses of the TLB that one stretch may make; a longer one is not remembered."""
+"""Largest number of TLB uses of a stretch; a stretch with more is not stored."""
 IMAGE_WORDS = 1 << 21
 USES = 1 << 21
-"""Bounds of what is known: 16 MiB of images, 64 MiB of uses. Beyond them all is forgotten."""
+"""Bounds of the memory: 16 MiB of images, 64 MiB of uses. Beyond them everything is dropped."""
 MOST_COMMANDS = 1 << 14
-"""Longest stretch aimed at; marks of addresses reach 65,536 commands back."""
+"""Longest stretch in commands; marks of addresses reach 65,536 commands back."""
 PATIENCE = 2048
-"""Stretches without a repetition after which the next ones are made twice as long."""
+"""Number of stretches without a repetition after which their length is doubled."""
 
 
 E_VISITED = engine.E_VISITED
@@ -29,7 +29,7 @@ E_VISITED = engine.E_VISITED
 
 @njit
 def _ends(program, i):
-    """A good place to stop before command i: behind a loop or a fence, or where loads follow results."""
+    """Whether to stop before command i: after a loop or a fence, or if loads follow results."""
     before = program[i - 1].funct
     if program[i].funct == codes.FENCE:
         return False
@@ -41,7 +41,7 @@ def _ends(program, i):
 
 @entry
 def next_stop(program, place, least):
-    """First good place to stop at least `least` commands on; -1 when only the end of the program is left."""
+    """Return the first stop at least `least` commands later; -1 if only the end of the program is left."""
     for i in range(place + least, program.shape[0]):
         if _ends(program, i):
             return i
@@ -114,9 +114,9 @@ def restore_state(held, pool, at, n):
 
 @njit
 def _present(run, known, n, digest):
-    """Make the state whose image of n pairs was just written behind the pool's end the run's present one.
+    """Make the state whose image of n pairs was just written after the pool's end the run's current one.
 
-    It is added when it is new; returns its number.
+    It is added if it is new; returns its number.
     """
     states, pool, buckets = known[0], known[4], known[5]
     bucket = digest & (buckets.shape[0] - 1)
@@ -145,7 +145,7 @@ def _present(run, known, n, digest):
 
 @njit
 def _remember(run, known, before, to, logged):
-    """Keep the step just made (its lengths and counters are in place) as one of the state it was made from."""
+    """Store the last step (its lengths and counters are set) with its start state."""
     states, steps = known[0], known[1]
     step = steps[run.made]
     step.after = states[before].first
@@ -160,7 +160,7 @@ def _remember(run, known, before, to, logged):
 
 @njit
 def _skip_inside(held, known, made, state, logged):
-    """Repeat the stretch inside its loop as often as it is proven to come again (inner.py)."""
+    """Repeat the stretch inside its loop as often as its repetition is proven (inner.py)."""
     words, blank, run_ = held[1], held[2], held[5]
     steps, uses, pool = known[1], known[2], known[4]
     run = run_[0]
@@ -175,7 +175,7 @@ def _skip_inside(held, known, made, state, logged):
 
 @njit
 def _judge(run, step, repeated):
-    """Make stretches twice as long where they are too short, or where too many in a row found no repetition."""
+    """Double the length of stretches if they are too short, or too many in a row were not repeated."""
     run.tried += 1
     run.tried_cycles += step.cycles
     run.in_vain = 0 if repeated else run.in_vain + 1
@@ -190,7 +190,7 @@ def _judge(run, step, repeated):
 
 @njit
 def _forget(run, buckets):
-    """Forget every state and step."""
+    """Drop every state and step."""
     run.words = 0
     run.used = 0
     run.known = 0
@@ -202,7 +202,7 @@ def _forget(run, buckets):
 
 @njit
 def _made(held, known, shown, log, ends):
-    """Account for the stretch that the machine has made, and bring the run to where the next one begins."""
+    """Account for the last stretch, and advance the run to the beginning of the next one."""
     machine, program, tlbs, run_ = held[0], held[3], held[4], held[5]
     states, steps, uses, marks, pool, buckets = known[0], known[1], known[2], known[3], known[4], known[5]
     sections, times = shown
@@ -242,11 +242,11 @@ def _made(held, known, shown, log, ends):
 
 @entry
 def go_on(held, known, shown, logs):
-    """Account for the stretch that the machine has made, repeat what is known from its end on, set the next one up.
+    """Account for the last stretch, repeat known steps after it, prepare the next one.
 
     ``held``: the machine, its words, those of a blank one, the program, TLBs and the run. ``known``: `Known.arrays`.
     ``shown``: ends of sections and timeline of the whole run; ``logs``: uses of the TLB and ends of sections of the
-    stretch. Returns 1 where what is known has to grow before the next call, else 0.
+    stretch. Returns 1 if the arrays must grow before the next call, else 0.
     """
     run = held[5][0]
     log, ends = logs
@@ -268,7 +268,7 @@ def go_on(held, known, shown, logs):
 
 @entry
 def end(machine, run_, steps):
-    """Add the last stretch, which ends with the program, to the run; ``steps``: room for it."""
+    """Add the last stretch, which ends with the program, to the run; ``steps``: space for it."""
     m = machine[0]
     run = run_[0]
     step = steps[0]

@@ -1,1 +1,1 @@
-"""The hardware units, one file or folder each: a plain-data record and what the unit does in one cycle."""
+"""The hardware units, one file or folder each: a plain-data record and the unit's behaviour in one cycle."""

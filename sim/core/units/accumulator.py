@@ -1,4 +1,4 @@
-"""The accumulator banks: write pipeline with its adder, what a write in flight blocks, the one-row read buffers.
+"""The accumulator banks: write pipeline with its adder, accesses blocked by a write in flight, one-row read buffers.
 
 Source: AccumulatorMem.scala. Dual-ported banks: an accumulating write takes the read port in its cycle. Single-ported
 banks (chip configurations): sub-banks with a write queue; read-for-accumulate, then queued write, then plain read.
@@ -18,7 +18,7 @@ E_ACCR = int(Event.ACC_READ_ROWS)
 
 DEPTH = 8  # most stages of the write pipeline (acc_latency)
 WRITE_QUEUE = 3  # entries of a sub-bank's write queue (nEntries)
-WORDS = 4096  # of 32 rows each: for which rows it is known that they still hold the zeros of reset
+WORDS = 4096  # bit words of 32 rows each: which rows still hold the zeros of reset
 
 DTYPE = np.dtype(
     [
@@ -44,9 +44,9 @@ DTYPE = np.dtype(
         # rows that the array has announced (mesh.announce)
         ("run_t", "i8"),  # cycle of the next announced row
         ("run_n", "i8"),  # announced rows left
-        ("run_good", "i8"),  # those that are kept
+        ("run_good", "i8"),  # rows that are kept
         ("run_addr", "i8"),  # local address of row 0 of the result
-        ("run_row", "i8"),  # row of the result that comes next
+        ("run_row", "i8"),  # next row of the result
         ("run_stride", "i8"),  # local rows from one to the next
         ("written", "u4", (WORDS,)),  # bit set: the row was written since reset
     ]
@@ -55,13 +55,13 @@ DTYPE = np.dtype(
 
 @njit
 def same_bank(m, a, b):
-    """True when two accumulator addresses lie in one bank."""
+    """True if two accumulator addresses are in one bank."""
     return acc_bank(m.p, a) == acc_bank(m.p, b)
 
 
 @njit
 def _in_flight(m, bank, row, now):
-    """A write to this row entered the pipeline less than acc_latency + 1 cycles ago (and not in this cycle)."""
+    """True if a write to this row entered the pipeline less than acc_latency + 1 cycles ago (and not in this cycle)."""
     a = m.acc
     for k in range(m.p.acc_latency + 1):
         i = (a.pipe_at[bank] - k) % DEPTH
@@ -73,7 +73,7 @@ def _in_flight(m, bank, row, now):
 
 @njit
 def _queued(m, bank, row):
-    """Single-ported only: the row waits in its sub-bank's write queue."""
+    """True if the row waits in its sub-bank's write queue (single-ported only)."""
     a = m.acc
     sub = row & (m.p.acc_sub_banks - 1)
     for k in range(a.queue_n[bank, sub]):
@@ -84,7 +84,7 @@ def _queued(m, bank, row):
 
 @njit
 def holds_data(m, address):
-    """The row has been written since reset: its values are not known to be zero."""
+    """True if the row has been written since reset: its values are not known to be zero."""
     row = address & (m.p.acc_rows - 1)
     return row >= 32 * WORDS or (m.acc.written[row >> 5] >> (row & 31)) & 1 == 1
 
@@ -115,7 +115,7 @@ def _enter(now, m, bank, row, accumulate):
 
 @njit
 def wake(now, m):
-    """While a write is in the pipeline, what it blocks changes with time alone."""
+    """Return the wake: while a write is in the pipeline, the accesses that it blocks change with time alone."""
     arrive(now, m)
     if m.acc.last_t >= now - m.p.acc_latency:
         return now + 1
@@ -124,12 +124,12 @@ def wake(now, m):
 
 @njit
 def read_wake(now, m, address):
-    """Earliest cycle in which a bank may take the read it has just refused."""
+    """Return the earliest cycle in which a bank may accept a read that it has just refused."""
     a = m.acc
     p = m.p
     bank = acc_bank(p, address)
     if a.read_t[bank] != NEVER:
-        return NEVER  # until the row read last is taken
+        return NEVER  # until the last row read is taken
     if a.run_n > 0 and a.run_t == now + 1 and accumulates(a.run_addr) and a.run_good == a.run_n:
         first = plus(p, a.run_addr, a.run_row * a.run_stride)
         last = plus(p, a.run_addr, (a.run_row + a.run_n - 1) * a.run_stride)
@@ -167,7 +167,10 @@ def settle(now, m):
 
 @njit
 def expect(m, start, n, address, row, rows, stride):
-    """The array announces n rows, one a cycle from `start` on: result rows from `row` on, of which `rows` are kept."""
+    """Announce n rows of the array, one per cycle beginning with `start`.
+
+    Result rows beginning with `row`, `rows` of which are kept.
+    """
     a = m.acc
     a.run_t = start
     a.run_n = n
@@ -179,7 +182,7 @@ def expect(m, start, n, address, row, rows, stride):
 
 @njit
 def arrive(now, m):
-    """Write the announced rows that are due by now. Those that have left the pipeline since are only counted."""
+    """Write the announced rows that are due by now. Rows that have left the pipeline already are only counted."""
     a = m.acc
     k = min(now + 1 - a.run_t, a.run_n)
     if k <= 0:
@@ -199,7 +202,7 @@ def arrive(now, m):
 
 @njit
 def mesh_write(now, m, address, accumulate):
-    """A result row of the mesh; never refused."""
+    """Write a result row of the mesh; never refused."""
     a = m.acc
     bank = acc_bank(m.p, address)
     a.shown_t[bank] = now
@@ -210,7 +213,7 @@ def mesh_write(now, m, address, accumulate):
 
 @njit
 def dma_write(now, m, address, accumulate):
-    """A loaded row at the accumulator; True when it was written."""
+    """Offer a loaded row to the accumulator; True if it was written."""
     arrive(now, m)
     a = m.acc
     bank = acc_bank(m.p, address)
@@ -223,7 +226,7 @@ def dma_write(now, m, address, accumulate):
         if m.p.acc_single:
             if _queued(m, bank, row):
                 return False
-            # a row that the pipeline refuses has read its sub-bank all the same, before any queued write
+            # a row that the pipeline refuses has read its sub-bank nevertheless, before any queued write
             a.rmw_t[bank, row & (m.p.acc_sub_banks - 1)] = now
         if _in_flight(m, bank, row, now):
             return False
@@ -233,7 +236,7 @@ def dma_write(now, m, address, accumulate):
 
 @njit
 def try_read(now, m, address):
-    """A read of the store path; True when the bank accepts it. The row is there in the next cycle."""
+    """Offer a read of the store path; True if the bank accepts it. The row is available in the next cycle."""
     arrive(now, m)
     a = m.acc
     p = m.p
@@ -260,7 +263,7 @@ def canonise(m, now):
     a = m.acc
     p = m.p
     for bank in range(BANKS):
-        # newest first; what entered the pipeline longer ago than it is deep has left it
+        # newest first; writes older than the depth of the pipeline have left it
         t = a.pipe_t[bank].copy()
         row = a.pipe_row[bank].copy()
         for k in range(DEPTH):
@@ -286,7 +289,7 @@ def canonise(m, now):
     a.run_row = 0
     a.run_stride = 0
     if not p.has_norm:
-        a.written[:] = 0  # only the normaliser's divisions can tell
+        a.written[:] = 0  # only the normaliser's divisions depend on it
 
 
 def reset(m, written_rows):

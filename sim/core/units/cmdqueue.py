@@ -1,7 +1,7 @@
 """The two-entry command queues of the front end (Chisel Queue(2): latency 1, one in and one out per cycle).
 
-Units run downstream first, so a pop is seen before the push of the same cycle; hardware, however, compares
-the count at the start of the cycle. `pop_t` remembers a pop of this very cycle for that reason.
+Units run downstream first, so a pop precedes the push of the same cycle; hardware, however, compares the count at the
+start of the cycle. Therefore `pop_t` stores the cycle of the last pop.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ DTYPE = np.dtype(
 
 @njit
 def can_push(q, now):
-    """True when the queue had room at the start of this cycle."""
+    """True if the queue had room at the start of this cycle."""
     n = q.n
     if q.pop_t == now:
         n += 1
@@ -43,7 +43,7 @@ def push(q, funct, rs1, rs2, src):
 
 @njit
 def pop(q, now):
-    """Drop the head."""
+    """Remove the head."""
     q.funct[0] = q.funct[1]
     q.rs1[0] = q.rs1[1]
     q.rs2[0] = q.rs2[1]
@@ -64,5 +64,5 @@ def canonise(q, now):
 
 
 def reset(q):
-    """State after reset: empty, and nothing taken out yet."""
+    """State after reset: empty, without an earlier pop."""
     q.pop_t = LONG_AGO

@@ -1,11 +1,11 @@
-"""What load and store controllers share: a command queue and a tracker of commands (DMACommandTracker.scala)."""
+"""Common parts of load and store controllers: a command queue and a tracker of commands (DMACommandTracker.scala)."""
 
 from sim.core.jit import njit
 from sim.core.normal import LONG_AGO, due, recent, straighten
 from sim.core.params import NEVER, RING
 from sim.isa import codes
 
-SLOTS = 64  # most commands tracked
+SLOTS = 64  # largest number of commands tracked
 
 QUEUE = [
     ("queue_n", "i8"),  # commands queued
@@ -21,7 +21,7 @@ QUEUE = [
 """Fields of the queue of issued commands: a ring."""
 
 TRACKER = [
-    ("tracked", "i8", (SLOTS,)),  # 1: the place holds a command
+    ("tracked", "i8", (SLOTS,)),  # 1: the entry holds a command
     ("tracked_left", "i8", (SLOTS,)),  # load: bytes still to be written; store: rows still to be read
     ("tracked_slot", "i8", (SLOTS,)),  # slot of the reservation station
     ("tracked_done_t", "i8", (SLOTS,)),  # cycle from which the command is complete
@@ -42,13 +42,13 @@ def reset(s):
 
 @njit
 def had_room(now, s, entries):
-    """True when the queue had room at the start of this cycle."""
+    """True if the queue had room at the start of this cycle."""
     return s.queue_n + (1 if s.queue_pop_t == now else 0) < entries
 
 
 @njit
 def push(s, funct, rs1, rs2, slot):
-    """Append a command that the reservation station issues from one of its slots."""
+    """Append a command issued from a slot of the reservation station."""
     i = (s.queue_head + s.queue_n) % RING
     s.queue_funct[i] = funct
     s.queue_rs1[i] = rs1
@@ -59,7 +59,7 @@ def push(s, funct, rs1, rs2, slot):
 
 @njit
 def pop(now, m, s):
-    """The present command leaves the queue; the reservation station sees the free place in the next cycle."""
+    """Remove the current command from the queue; the reservation station sees the free place in the next cycle."""
     s.state = IDLE
     s.queue_head = (s.queue_head + 1) % RING
     s.queue_n -= 1
@@ -86,12 +86,12 @@ def allocate(m, s, left):
 
 @njit
 def busy(s):
-    """A command is queued or in flight."""
+    """True if a command is queued or in flight."""
     return s.queue_n > 0 or s.tracked_n > 0
 
 
 def describe(name, s):
-    """What a stopped controller waits for, in words."""
+    """Describe what a stopped controller waits for."""
     return f"{name} controller: {STATES[int(s.state)]}, {s.queue_n} commands queued, {s.tracked_n} in flight"
 
 

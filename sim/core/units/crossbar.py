@@ -3,11 +3,11 @@
 Source: rocket-chip's system bus (TLXbar with TLArbiter.roundRobin). One beat a cycle in each direction.
 *Requests*: in a cycle in which no Put is open the first core with a beat wins, counted down from the one below the
 last winner L: L-1, .., 0, n-1, .., L; the last winner changes when the memory's side takes a first beat. A Put keeps
-the channel for all its beats, also in cycles in which it has none. *Answers* go to the core that asked; where its
-buffer is full, the channel waits for everybody. The CPUs' own inputs, between those of the accelerators, are not used.
+the channel for all its beats, also in cycles in which it has none. *Answers* go to the requesting core; if its buffer
+is full, the channel waits, for all cores. The CPUs' own inputs, between those of the accelerators, are not used.
 
-The memory's side is a record of its own (`side`), with the units that a core alone has behind its port. It is stepped
-behind all cores of a cycle: a request is seen in the cycle after it came in.
+The memory's side is a record of its own (`side`), with the units that a single core has behind its port. It is stepped
+after all cores of a cycle: a request is seen in the cycle after it arrived.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ DTYPE = np.dtype(
 
 
 def attach(side: np.record, cores: int, ids: int) -> None:
-    """Make a reset record the memory's side of so many cores with so many transactions each."""
+    """Make a reset record the memory's side of ``cores`` cores with ``ids`` transactions each."""
     side.crossbar.cores = cores
     side.crossbar.ids = ids
     side.crossbar.winner = cores
@@ -38,20 +38,20 @@ def attach(side: np.record, cores: int, ids: int) -> None:
 
 @njit
 def offers(t, now):
-    """True when a tile has a beat in front of the crossbar, as the cycle began."""
+    """True if a tile had a beat for the crossbar at the start of the cycle."""
     return t.request.n > (1 if t.pushed_t == now else 0)
 
 
 @njit
 def _rouse(now, m):
-    """A core sees in the next cycle what has been handed to it, or taken from it."""
+    """Wake a core in the next cycle, which gets an answer or from which a request was taken."""
     m.tile.wake_t = min(m.tile.wake_t, now + 1)
     m.guard.data_t = min(m.guard.data_t, now + 1)
 
 
 @njit
 def _granted(now, m, x, core):
-    """The memory's side has taken the head beat of a core."""
+    """Record that the memory's side has taken the head beat of a core."""
     b = m.tile.request
     if x.open < 0:
         x.winner = core
@@ -62,14 +62,14 @@ def _granted(now, m, x, core):
 
 @njit
 def _hand(now, m, client, transaction, last):
-    """An answer goes to a core's tile."""
+    """Give an answer to a core's tile."""
     put_in(m.tile.answer, client, transaction, last, 0)
     _rouse(now, m)
 
 
 @njit
 def _ask(now, side, b, core):
-    """The head beat of a core's tile goes to the memory, if that takes it."""
+    """Offer the head beat of a core's tile to the memory."""
     if b.client[0] == READER:
         if not memory.takes_read(now, side, b.address[0]):
             return False
@@ -84,7 +84,7 @@ def _ask(now, side, b, core):
 
 @njit
 def _to_cache(side, b, core):
-    """The same beat on the wires in front of the L2."""
+    """Put the head beat on the wires before the L2."""
     door = side.port.to_memory
     door.n = 0
     put_in(door, b.client[0] | core << 1, b.arg[0], b.last[0], b.address[0])
@@ -92,7 +92,7 @@ def _to_cache(side, b, core):
 
 @njit
 def _addressee(side):
-    """Core that the memory's offered answer is for; -1: none is offered."""
+    """Return the core of the memory's offered answer; -1: none is offered."""
     f = side.fixed
     if side.mem.offered == memory.NOTHING:
         return -1
@@ -103,7 +103,7 @@ def _addressee(side):
 
 @inlined
 def step(now, cores, side, lines, channels):
-    """One cycle of the crossbar and of what lies behind it. Returns the wake; cores that are handed something wake."""
+    """One cycle of the crossbar and the units behind it. Returns the wake; cores that receive something are woken."""
     x = side.crossbar
     n = cores.shape[0]
     winner = -1
@@ -153,5 +153,5 @@ def step(now, cores, side, lines, channels):
 
 @njit
 def stirred(now, t):
-    """True when a core's step has put a request into its tile, or taken an answer out of it."""
+    """True if a core's step has put a request into its tile, or taken an answer out of it."""
     return t.pushed_t == now or t.answer.pop_t == now

@@ -19,14 +19,15 @@ E_COMMANDS = int(Event.COMMANDS)
 DTYPE = np.dtype(
     [
         ("place", "i8"),  # next command of the program
-        # periodic clock: place in the program up to which to run, or execute commands; first cycle after it; marks of
+        # periodic clock: program position up to which to run, or number of execute commands; first cycle after it;
+        # marks of
         # DRAM addresses count from `origin` (-1: no marks)
         ("stop", "i8"),  # place at which the engine stops
         ("stop_ex", "i8"),  # execute commands after which it stops
-        ("stop_t", "i8"),  # first cycle behind the stop
-        ("limit_t", "i8"),  # last cycle in which the program may fall idle; beyond it the run is abandoned
+        ("stop_t", "i8"),  # first cycle after the stop
+        ("limit_t", "i8"),  # last cycle in which the program may become idle; beyond it the run is stopped
         ("origin", "i8"),  # place from which marks count
-        ("start_t", "i8"),  # cycle from which the engine goes on after a pause
+        ("start_t", "i8"),  # cycle in which the engine continues after a pause
         ("offer_t", "i8"),  # earliest cycle of the next offer
         ("waits", "i8"),  # 1: at a fence
         ("stalled", "i8"),  # 1: a command is offered and refused
@@ -63,7 +64,7 @@ def busy(m):
 
 @njit
 def fetch(m, program):
-    """Copy the next command, and what is needed of the one behind it, into the record."""
+    """Copy the next command, and the needed fields of the one after it, into the record."""
     fe = m.front
     fe.fetch = 0
     fe.left = program.shape[0] - fe.place
@@ -86,14 +87,14 @@ def fetch(m, program):
 
 @njit
 def fell_idle(now, m):
-    """True at a fence, or behind the last command, when the accelerator was idle at the start of the cycle."""
+    """True at a fence, or after the last command, if the accelerator was idle at the start of the cycle."""
     fe = m.front
     return fe.waits == 1 and fe.offer_t <= now and not busy(m)
 
 
 @njit
 def resume(now, m, program, sections):
-    """Note the idle cycle and go on behind the fence, one cycle later; several fences in a row count once."""
+    """Record the idle cycle and continue after the fence, one cycle later; several fences in a row count once."""
     fe = m.front
     fe.waits = 0
     fe.idle_t = now
@@ -108,7 +109,7 @@ def resume(now, m, program, sections):
 
 @njit
 def step(now, m):
-    """The raw queue's head moves on, then the CPU offers its next command. Returns the wake."""
+    """Move the raw queue's head, then let the CPU offer its next command. Returns the wake."""
     fe = m.front
     acted = False
     if fe.raw.n > 0 and cmdqueue.can_push(fe.conv, now):
@@ -133,7 +134,7 @@ def step(now, m):
                 fe.waits = 1
                 fe.offer_t = now + fe.gap + 1
             elif fe.next_funct == codes.FENCE:
-                # the fence itself comes at the CPU's pace, and samples the busy wire one cycle later
+                # the fence itself is issued at the CPU's rate, and samples the busy wire one cycle later
                 fe.waits = 1
                 fe.offer_t = now + fe.next_gap + 1
             else:
@@ -147,7 +148,7 @@ def step(now, m):
 
 @njit
 def canonise(m, now):
-    """Normal form, clock set back to 0. What was copied from the program is copied again."""
+    """Normal form, clock set back to 0. Fields copied from the program are copied again."""
     fe = m.front
     cmdqueue.canonise(fe.raw, now)
     cmdqueue.canonise(fe.conv, now)
@@ -169,7 +170,7 @@ def canonise(m, now):
 
 
 def reset(m):
-    """State after reset: at the first command, with no place to stop, and no marks on addresses."""
+    """State after reset: at the first command, without a stop, and without marks on addresses."""
     m.front.origin = -1
     m.front.stop = NEVER
     m.front.stop_ex = NEVER
@@ -179,7 +180,7 @@ def reset(m):
 
 
 def describe(m, program_length):
-    """What a stopped front end waits for, in words."""
+    """Describe what a stopped front end waits for."""
     waits = "waiting at a fence" if m.front.waits else "next command pending"
     queued = m.front.raw.n + m.front.conv.n + m.front.matmul.n + m.front.unrolled.n
     return f"front end: {m.front.place} of {program_length} commands accepted, {waits}; queued {queued}"

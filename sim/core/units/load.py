@@ -21,7 +21,7 @@ from sim.core.units.controller import IDLE, SENDING_ROWS, WAITING_FOR_DMA
 from sim.isa import codes
 from sim.isa.layouts import LD_FIRST
 
-STATES = 4  # load states a program can address (rs1[4:3])
+STATES = 4  # load states that a program can address (rs1[4:3])
 
 DTYPE = np.dtype(
     [
@@ -36,12 +36,12 @@ DTYPE = np.dtype(
     ]
 )
 
-IDENTITY_SCALE = 0x3F800000  # 1.0 as float32: the scaler lets such rows pass
+IDENTITY_SCALE = 0x3F800000  # 1.0 as float32: the scaler passes such rows
 
 
 @njit
 def returned(now, m, cmd, n_bytes):
-    """Bytes of a command have been written to local memory; the tracker sees the sum in the next cycle."""
+    """Report bytes of a command written to local memory; the tracker sees the sum in the next cycle."""
     s = m.load
     s.tracked_left[cmd] -= n_bytes
     if s.tracked_left[cmd] == 0:
@@ -51,7 +51,7 @@ def returned(now, m, cmd, n_bytes):
 
 @njit
 def completed(now, m):
-    """Tracker slot whose command is complete (lowest first), or -1."""
+    """Return the lowest tracker slot whose command is complete, or -1."""
     s = m.load
     if s.tracked_ready + m.full == 0:
         return -1
@@ -63,7 +63,7 @@ def completed(now, m):
 
 @njit
 def next_done(now, m):
-    """Cycle after this one in which a command will be complete, as far as that is known."""
+    """Return the next cycle in which a command will be complete, as far as known."""
     s = m.load
     t = NEVER
     if s.tracked_ready > 0:
@@ -84,13 +84,13 @@ def _state_of(funct):
 
 @njit
 def _local_rows(p, rs2):
-    """Local rows that the blocks of an mvin fill."""
+    """Return the local rows filled by the blocks of an mvin."""
     return ((operand_cols(rs2) & p.cols_mask) + p.dim - 1) // p.dim * (operand_rows(rs2) & p.rows_mask)
 
 
 @njit
 def _stored(p, rs2):
-    """Bytes of DRAM that the decoder expands to a local row; 0: the load moves rows as they are.
+    """Return the bytes of DRAM that the decoder expands to a local row; 0: the load moves rows unchanged.
 
     Without a decoder the bits belong to the number of rows, as in the RTL.
     """
@@ -99,7 +99,7 @@ def _stored(p, rs2):
 
 @njit
 def _offer(now, m, rs1, rs2, i, rows):
-    """Offer the present row; True when the DMA or the zero writer takes it."""
+    """Offer the current row; True if the DMA or the zero writer takes it."""
     s = m.load
     p = m.p
     local = local_address(rs2)
@@ -163,7 +163,7 @@ def _configure(m, rs1, rs2):
 
 @njit
 def _track(now, m, rs2, i, rows):
-    """Give the command a place in the tracker, with the bytes that its rows will report. False while all are taken."""
+    """Give the command a place in the tracker, with the bytes that its rows will report. False if all are in use."""
     s = m.load
     p = m.p
     stored = _stored(p, rs2)
@@ -229,7 +229,7 @@ def _cycle(now, m):
 
 @njit
 def busy(m):
-    """A command is queued or in flight."""
+    """True if a command is queued or in flight."""
     return controller.busy(m.load)
 
 
@@ -245,5 +245,5 @@ def canonise(m, now):
 
 
 def describe(m):
-    """What a stopped controller waits for, in words."""
+    """Describe what a stopped controller waits for."""
     return controller.describe("load", m.load)

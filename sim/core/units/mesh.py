@@ -1,4 +1,4 @@
-"""The systolic array with its delays: rows go in when A, B and D are there, results come out mesh_latency later.
+"""The systolic array with its delays: rows enter when A, B and D are available, results leave mesh_latency later.
 
 Source: MeshWithDelays.scala, TagQueue.scala. A request (one command of the execute controller) carries the tag of
 the preload whose result the *next* request (WS; next but one in OS) produces; tags and row counts wait in queues of
@@ -18,7 +18,7 @@ E_IN = int(Event.MESH_INPUT_ROWS)
 E_OUT = int(Event.MESH_OUTPUT_ROWS)
 E_SPW = int(Event.SPAD_WRITE_ROWS)
 
-ROWS = 1024  # rows inside the array; mesh_latency must stay below
+ROWS = 1024  # capacity of rows inside the array; mesh_latency must be below
 TAGS = 64
 
 DTYPE = np.dtype(
@@ -43,7 +43,7 @@ DTYPE = np.dtype(
         ("tags_slot", "i8", (TAGS,)),  # reservation station slot, -1 none
         ("tags_address", "i8", (TAGS,)),  # local address of the result
         ("tags_rows", "i8", (TAGS,)),  # rows that are kept
-        ("tags_id", "i8", (TAGS,)),  # id of the request that pushes it out
+        ("tags_id", "i8", (TAGS,)),  # id of the request that moves it out
         # row counts
         ("totals_n", "i8"),  # requests whose number of rows is held
         ("totals_head", "i8"),  # index of the oldest
@@ -62,13 +62,16 @@ DTYPE = np.dtype(
 
 @njit
 def _first(now, x):
-    """A tag that left in this very cycle still counts: hardware compares the registers."""
+    """Return the index of the first tag.
+
+    One that left in this cycle still counts, as hardware compares the registers.
+    """
     return -1 if x.tags_pop_t == now else 0
 
 
 @njit
 def in_progress(now, m):
-    """Some result with a reservation station entry is outstanding."""
+    """True if a result with a reservation station entry is outstanding."""
     x = m.mesh
     for k in range(_first(now, x), x.tags_n):
         if x.tags_slot[(x.tags_head + k) % TAGS] >= 0:
@@ -78,7 +81,7 @@ def in_progress(now, m):
 
 @njit
 def hazard(now, m, a, b, c):
-    """Some outstanding result starts at one of these local addresses (memory and row only)."""
+    """True if an outstanding result starts at one of these local addresses (memory and row only)."""
     x = m.mesh
     p = m.p
     mask = 1 << 31 | p.addr_mask
@@ -95,7 +98,7 @@ def hazard(now, m, a, b, c):
 
 @njit
 def step_out(now, m):
-    """A result row leaves: written to its bank; with the last one the preload completes. Returns the wake."""
+    """Let a result row leave: it is written to its bank; with the last one the preload completes. Returns the wake."""
     x = m.mesh
     p = m.p
     if x.rows_n == 0:
@@ -148,9 +151,11 @@ def step_out(now, m):
 
 @njit
 def announce(now, m):
-    """Announce to the accumulator the rows that leave one a cycle from now on and end nothing: one event of the leap.
+    """Announce to the accumulator the rows that leave one per cycle from now on and end no result.
 
-    Returns the cycle behind them, 0 when there are none.
+    One event of the leaping clock.
+
+    Returns the cycle after them, 0 if there are none.
     """
     x = m.mesh
     p = m.p
@@ -174,7 +179,7 @@ def announce(now, m):
 
 @njit
 def leave(until, m):
-    """The announced rows that are due before `until` have left."""
+    """Record that the announced rows due before `until` have left."""
     x = m.mesh
     k = min(until - x.run_t, x.run_n)
     if k > 0:
@@ -189,7 +194,7 @@ def leave(until, m):
 
 @njit
 def feed_rows(start, m, k):
-    """k rows of the present request, none of them its last, have gone in, one a cycle from `start` on."""
+    """Record that k rows of the current request, not its last, have entered, one per cycle beginning with `start`."""
     x = m.mesh
     for i in range(k):
         j = (x.rows_head + x.rows_n + i) % ROWS
@@ -204,7 +209,7 @@ def feed_rows(start, m, k):
 
 @njit
 def feed(now, m):
-    """The next row goes into the array when its operands are in place. True when one went."""
+    """Let the next row enter the array if its operands are available. True if one entered."""
     x = m.mesh
     x.last_fire = 0
     if x.requested == 0 or (x.written != 7 and x.flush == 0):
@@ -225,7 +230,7 @@ def feed(now, m):
 
 @njit
 def ready(now, m):
-    """Can a new request be taken this cycle?"""
+    """True if a new request can be accepted in this cycle."""
     x = m.mesh
     p = m.p
     if x.requested and not x.last_fire:
@@ -237,7 +242,7 @@ def ready(now, m):
 
 @njit
 def close(m):
-    """End of a cycle without a new request: a request whose last row went in is over."""
+    """End a cycle without a new request: a request whose last row entered is over."""
     x = m.mesh
     if x.last_fire:
         x.requested = 1 if x.flush > 1 else 0
@@ -246,7 +251,7 @@ def close(m):
 
 @njit
 def request(m, flush, total, slot, address, rows):
-    """Take a request; the caller has checked `ready`."""
+    """Accept a request; the caller has checked `ready`."""
     x = m.mesh
     p = m.p
     before = x.request_id
@@ -306,5 +311,5 @@ def reset(m):
 
 
 def describe(m):
-    """What a stopped array holds, in words."""
+    """Describe the contents of a stopped array."""
     return f"mesh: {m.mesh.rows_n} rows inside, {m.mesh.tags_n} results outstanding"

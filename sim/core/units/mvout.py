@@ -1,9 +1,9 @@
-"""The way of stored rows: dispatch, SRAM read, normaliser, scale unit, issue queue, writer; all in request order.
+"""The path of stored rows: dispatch, SRAM read, normaliser, scale unit, issue queue, writer; all in request order.
 
 Source: Scratchpad.scala (write_dispatch_q, write_norm_q, write_scale_q, write_issue_q), AccumulatorScale.scala.
 The issue queue holds a row during its whole scale latency and has read_delay + 1 entries: that limits the rate.
-At 25809f78, data that come out of a bank's pipe are taken against the *bits* at the head of the issue queue, valid or
-not: with a short pipe they can be lost, and the program then never ends.
+At 25809f78, data from a bank's pipe are matched with the *bits* at the head of the issue queue, valid or not: with a
+short pipe they can be lost, and the program then never ends.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ QUEUE = 32
 
 DTYPE = np.dtype(
     [
-        ("next", "i8"),  # row number tried first for the next row
+        ("next", "i8"),  # first candidate for the next row's number
         ("address", "i8", (ROWS,)),  # by row number: DRAM address
         ("local", "i8", (ROWS,)),  # local address
         ("length", "i8", (ROWS,)),  # columns
@@ -76,21 +76,21 @@ PORTS = np.dtype(
 
 @njit
 def busy(m):
-    """A row is queued between dispatch and writer."""
+    """True if a row is queued between dispatch and writer."""
     o = m.mvout
     return o.dispatch_n + o.norm_n + o.scale_n + o.issue_n > 0
 
 
 @njit
 def can_accept(now, m):
-    """Room in the dispatch queue at the start of this cycle."""
+    """True if the dispatch queue had room at the start of this cycle."""
     n = m.mvout.dispatch_n + (1 if m.mvout.dispatch_pop_t == now else 0)
     return n < 2
 
 
 @njit
 def accept(m, vaddr, address, length, norm, store):
-    """One row request of the store controller, of its present command and block."""
+    """Accept a row request of the store controller for its current command and block."""
     o = m.mvout
     r = o.next
     while o.there[r]:  # rows for the normaliser alone overtake those that wait for the writer, any number of them
@@ -111,7 +111,7 @@ def accept(m, vaddr, address, length, norm, store):
 
 @njit
 def _hand_over(now, m):
-    """Issue queue and data -> writer. True when something moved."""
+    """Issue queue and data -> writer. True if something moved."""
     o = m.mvout
     p = m.p
     if not m.writer.ready or (p.read_is_queue and o.issue_n == 0):
@@ -160,7 +160,7 @@ def _issue(m, r):
 
 @njit
 def _scale(now, m):
-    """Scale queue -> issue queue, for accumulator rows through the scale unit. True when a row moved."""
+    """Scale queue -> issue queue, for accumulator rows through the scale unit. True if a row moved."""
     o = m.mvout
     p = m.p
     if o.scale_n == 0 or o.issue_n >= p.read_delay + 1:
@@ -183,7 +183,7 @@ def _scale(now, m):
 
 @njit
 def _normalize(now, m):
-    """Norm queue -> normaliser and scale queue. True when a row moved."""
+    """Norm queue -> normaliser and scale queue. True if a row moved."""
     o = m.mvout
     p = m.p
     if o.norm_n == 0:
@@ -216,7 +216,7 @@ def _normalize(now, m):
 
 @njit
 def _buffers(now, m):
-    """Rows read from scratchpad banks move from the read buffers into the pipes. True when one moved."""
+    """Move rows read from scratchpad banks from the read buffers into the pipes. True if one moved."""
     o = m.mvout
     p = m.p
     if o.buffered + m.full == 0:
@@ -241,7 +241,7 @@ def _buffers(now, m):
 
 @njit
 def step(now, m):
-    """Everything behind the SRAM read, writer included. Returns the wake."""
+    """Step everything after the SRAM read, writer included. Returns the wake."""
     o = m.mvout
     if o.norm_n + o.scale_n + o.issue_n + o.buffered + o.pipe_n + m.p.has_norm + m.full == 0 and writer.at_rest(m):
         m.writer.ready = 1
@@ -279,7 +279,7 @@ def _behind(now, m):
 
 @njit
 def step_dispatch(now, m):
-    """Dispatch queue -> SRAM read request and norm queue, after the execute controller had its turn."""
+    """Dispatch queue -> SRAM read request and norm queue; stepped after the execute controller."""
     return _dispatch(now, m) if m.mvout.dispatch_n > 0 else NEVER
 
 
@@ -360,7 +360,10 @@ def canonise(m, now):
 
 @njit
 def _left_behind(p, address):
-    """Bits of the issue queue that are read though their entry is gone: the memory, and the bank of the scratchpad."""
+    """Return the bits of the issue queue that are read after their entry has left.
+
+    The memory, and the scratchpad bank.
+    """
     if is_garbage(p, address):
         return address
     if is_acc(address):
@@ -379,7 +382,7 @@ def reset(m):
 
 
 def describe(m):
-    """What a stopped store path holds, in words."""
+    """Describe the contents of a stopped store path."""
     o = m.mvout
     text = f"store path: dispatch {o.dispatch_n}, norm {o.norm_n}, scale {o.scale_n}, issue {o.issue_n} rows"
     if o.issue_n > 0 and o.pipe_n == 0 and o.buffered == 0:

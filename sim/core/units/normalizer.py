@@ -3,8 +3,8 @@
 Source: Normalizer.scala, Arithmetic.scala; divider latencies from DivSqrtRecFN_small at two bits a cycle. Without
 normalisation units the same place is a two-entry queue.
 
-Division latency depends on the data in one way: a zero sum is answered in the next cycle. Rows never written since
-reset hold zeros, every other row is taken to hold data.
+Division latency depends on data in one way: a zero sum is answered in the next cycle. Rows never written since reset
+hold zeros; every other row is assumed to hold data.
 """
 
 import numpy as np
@@ -50,13 +50,13 @@ DIVIDER, RECIPROCAL_OF_SUM, SQUARE_ROOT, RECIPROCAL_OF_ROOT, MULTIPLIER = range(
 NO_UNIT = -1
 
 STEPS = {
-    # state: unit used, cycles to its result, cycles the unit is held beyond, state meanwhile, state behind
+    # state: unit used, cycles to its result, further cycles for which the unit is busy, state meanwhile, next state
     GET_MEAN: (DIVIDER, DIVIDE, 0, WAIT_MEAN, IDLE),
     GET_VARIANCE: (DIVIDER, DIVIDE, 0, WAIT_VARIANCE, GET_STDDEV),
     GET_STDDEV: (SQUARE_ROOT, ROOT, 1, WAIT_STDDEV, GET_INVERSE),
     GET_INVERSE: (RECIPROCAL_OF_ROOT, RECIPROCAL, 0, WAIT_INVERSE, GET_SCALED),
     GET_INV_SUM: (RECIPROCAL_OF_SUM, RECIPROCAL, 0, WAIT_INV_SUM, GET_SCALED),
-    GET_SCALED: (MULTIPLIER, MULTIPLY, -MULTIPLY, WAIT_SCALED, IDLE),  # never held: one beside each statistic
+    GET_SCALED: (MULTIPLIER, MULTIPLY, -MULTIPLY, WAIT_SCALED, IDLE),  # never busy: one per statistic
 }
 STATES = range(WAIT_INV_SUM + 1)
 UNIT = tuple(STEPS[s][0] if s in STEPS else NO_UNIT for s in STATES)
@@ -68,7 +68,7 @@ AFTER_WAIT = tuple(next((step[4] for step in STEPS.values() if step[3] == s), s)
 AFTER_SUM = tuple(
     {MEAN: GET_MEAN, INV_STDDEV: GET_VARIANCE, INV_SUM_EXP: GET_INV_SUM}.get(cmd, IDLE) for cmd in range(8)
 )
-"""State behind the sum, by command."""
+"""State after the sum, by command."""
 
 DTYPE = np.dtype(
     [
@@ -92,7 +92,7 @@ DTYPE = np.dtype(
 
 @njit
 def offers(now, m):
-    """A row is ready for the scale unit."""
+    """True if a row is ready for the scale unit."""
     z = m.norm
     if not m.p.has_norm:
         return z.n > 0
@@ -101,7 +101,7 @@ def offers(now, m):
 
 @njit
 def take(now, m):
-    """The scale unit takes the row (lower statistic first)."""
+    """Let the scale unit take the row (lower statistic first)."""
     z = m.norm
     if not m.p.has_norm:
         z.n -= 1
@@ -128,7 +128,7 @@ def _draining(z, i):
 
 @njit
 def accepts(now, m, stat):
-    """True when the normaliser takes a row for this statistic now; called before `step` updates the states."""
+    """True if the normaliser accepts a row for this statistic now; called before `step` updates the states."""
     z = m.norm
     if not m.p.has_norm:
         return z.n + (1 if z.pop_t == now else 0) < 2
@@ -137,7 +137,7 @@ def accepts(now, m, stat):
 
 @njit
 def enter(now, m, stat, cmd, has_data):
-    """A row enters; its state holds from the next cycle on."""
+    """Let a row enter; its state is valid from the next cycle."""
     z = m.norm
     if not m.p.has_norm:
         z.n += 1
@@ -159,7 +159,7 @@ def step(now, m):
     if not m.p.has_norm:
         return NEVER
     z.drain = 1 if _draining(z, 0) or _draining(z, 1) else 0
-    # the lower statistic goes first at the lanes
+    # the lower statistic has priority at the lanes
     summing = 0 if z.state[0] == GET_SUM else (1 if z.state[1] == GET_SUM else -1)
     maxing = 0 if z.state[0] == GET_MAX else (1 if z.state[1] == GET_MAX else -1)
     sum_starts = summing >= 0 and z.max_t < now and maxing < 0
@@ -199,7 +199,7 @@ def step(now, m):
 
 @njit
 def _end(z, i, state):
-    """A statistic goes on to a state; idle, it can take a row in this cycle."""
+    """Move a statistic to a state; if idle, it can take a row in this cycle."""
     z.state[i] = state
     if state == IDLE:
         z.takes[i] = 1
@@ -207,7 +207,7 @@ def _end(z, i, state):
 
 @njit
 def _ask(now, z, i, sum_busy):
-    """A statistic requests a result of its state's unit. Returns now when it is taken, else when to try again."""
+    """Request a result of the unit of a statistic's state. Returns now if accepted, else when to try again."""
     s = z.state[i]
     unit = UNIT[s]
     of_sum = unit == DIVIDER or unit == RECIPROCAL_OF_SUM
@@ -252,5 +252,5 @@ def reset(m):
 
 @njit
 def busy(m):
-    """A statistic is at work on a row."""
+    """True if a statistic is processing a row."""
     return m.norm.state[0] > OUTPUT or m.norm.state[1] > OUTPUT

@@ -5,7 +5,7 @@ from sim.core.jit import njit
 
 @njit
 def best_size(p, address, left):
-    """The aligned request with most useful bytes: (its bytes, useful bytes); the smallest among equals.
+    """Return the aligned request with most useful bytes: (its bytes, useful bytes); the smallest among equals.
 
     ``address``: DRAM address of the first byte wanted; ``left``: bytes wanted from there on.
     """

@@ -7,7 +7,7 @@ channel. Reader, writer and merger reach memory through these buffers alone (`m.
                            +--> to_memory .. from_memory -+
     writer -> writer_out --+                              +--> writer_in -> writer
 
-What lies between `to_memory` and `from_memory` is a memory model (memory/), or an L2 (l2/) with a memory model behind.
+Between `to_memory` and `from_memory` is a memory model (memory/), or an L2 (l2/) with a memory model behind it.
 """
 
 import numpy as np
@@ -38,21 +38,21 @@ def reset(m):
 
 @njit
 def _room_at_port(now, m):
-    """Room for a beat behind those of bursts (leap/burst.py), of which the last two may still be in the buffer."""
+    """True if there is room for a beat after those of bursts (leap/burst), two of which may still be in the buffer."""
     b = m.port.from_memory
     return b.n + (b.pop_t == now) + (m.burst.buffer_t >= now) + (m.burst.buffer_before_t >= now) < 2
 
 
 @njit
 def _room_at_reader(now, m):
-    """The same for the reader's buffer."""
+    """Like `_room_at_port`, for the reader's buffer."""
     b = m.port.reader_in
     return b.n + (b.pop_t == now) + (m.burst.merged_t >= now) + (m.burst.merged_before_t >= now) < 2
 
 
 @njit
 def step_delivery(now, m):
-    """Answers in the buffer at the port go on to reader or writer. Returns the wake."""
+    """Pass answers in the buffer at the port to reader or writer. Returns the wake."""
     return _deliver(now, m) if m.port.from_memory.n > 0 else NEVER
 
 
@@ -76,9 +76,9 @@ def _deliver(now, m):
 
 @njit
 def step_answers(now, m):
-    """The memory's next answer goes to the port (with an L2, see there). Returns the wake.
+    """Pass the memory's next answer to the port (with an L2, see there). Returns the wake.
 
-    The memory has been brought up to this cycle (`memory.catch_up`).
+    Called after `memory.catch_up` to this cycle.
     """
     if m.p.tile_buffer:
         return _from_tile(now, m)
@@ -87,7 +87,7 @@ def step_answers(now, m):
 
 @njit
 def _from_tile(now, m):
-    """The L2's answer in the tile's buffer goes to the port."""
+    """Pass the L2's answer in the tile's buffer to the port."""
     b = m.tile.answer
     if b.n == 0 or not room(m.port.from_memory, now):
         return NEVER
@@ -106,7 +106,7 @@ def _answers(now, m):
     if not _room_at_port(now, m):
         if m.burst.buffer_t >= now:
             return now + 1
-        return wake if m.p.memory_model == DRAM else NEVER  # a DRAM goes on behind an answer that is not taken
+        return wake if m.p.memory_model == DRAM else NEVER  # a DRAM continues while an answer is not taken
     beat = memory.answer(now, m)
     put_in(m.port.from_memory, READER if offered == memory.READ else WRITER, beat >> 1, beat & 1, 0)
     m.station.progress_t = now
@@ -138,7 +138,7 @@ def _requests(now, m):
 
 @njit
 def _to_tile(now, m):
-    """The request at the port goes into the tile's buffer."""
+    """Pass the request at the port into the tile's buffer."""
     b = m.port.to_memory
     if not room(m.tile.request, now):
         return False
@@ -149,7 +149,7 @@ def _to_tile(now, m):
 
 @njit
 def _to_memory(now, m):
-    """The request at the port goes to the memory, if that takes it."""
+    """Pass the request at the port to the memory, if it is accepted."""
     b = m.port.to_memory
     if b.client[0] == READER:
         if not memory.takes_read(now, m, b.address[0]):
@@ -158,7 +158,7 @@ def _to_memory(now, m):
     else:
         if not memory.takes_write(now, m, b.address[0]):
             return False
-        # the writer's acknowledges come in order and are counted, so its Puts need no transaction
+        # the writer's acknowledges arrive in order and are counted, so its Puts need no transaction
         memory.write(now, m, 0, b.last[0], b.arg[0] & 0xFFFF, b.arg[0] >> 16, b.address[0])
     take(b, now)
     return True
@@ -166,7 +166,7 @@ def _to_memory(now, m):
 
 @njit
 def _arbitrate(now, m):
-    """The crossbar hands one beat to the port: round robin, Puts unbroken."""
+    """Let the crossbar pass one beat to the port: round robin, Puts uninterrupted."""
     b = m.port
     client = -1
     if b.locked:
@@ -193,7 +193,7 @@ def _arbitrate(now, m):
 
 @njit
 def rebase(m, start):
-    """Let all times of the port count from cycle ``start``."""
+    """Make all times of the port relative to cycle ``start``."""
     b = m.port
     for buffer in (b.reader_out, b.writer_out, b.to_memory, b.from_memory, b.reader_in, b.writer_in):
         buffer.pop_t = recent(buffer.pop_t, start, 0)

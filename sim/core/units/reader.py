@@ -14,7 +14,7 @@ from sim.core.units.packet import best_size
 from sim.core.units.tilelink import READER, WRITER, put_in, room
 
 QUEUE = 16
-REQUESTS = 8  # most on the way to the memory alone: one a cycle
+REQUESTS = 8  # largest number on the way to the memory: one per cycle
 
 DTYPE = np.dtype(
     [
@@ -54,7 +54,7 @@ DTYPE = np.dtype(
         ("id_total_bytes", "i8", (XACTS,)),  # bytes of the request
         ("id_shift", "i8", (XACTS,)),  # bytes of the request before the useful ones
         ("id_useful_bytes", "i8", (XACTS,)),  # useful bytes
-        ("id_offset", "i8", (XACTS,)),  # bytes of its first local row that came before
+        ("id_offset", "i8", (XACTS,)),  # bytes of its first local row loaded by earlier requests
         ("id_row_bytes", "i8", (XACTS,)),  # bytes of a local row
         ("id_block_stride", "i8", (XACTS,)),  # local rows from one block to the next
     ]
@@ -63,7 +63,7 @@ DTYPE = np.dtype(
 
 @njit
 def free_xact(now, m, xact):
-    """The last beat of a transaction was taken; its id can be given away from the next cycle."""
+    """Free the id of a transaction whose last beat was taken; it can be used again from the next cycle."""
     r = m.reader
     r.free[r.free_n] = xact
     r.free_n += 1
@@ -73,13 +73,13 @@ def free_xact(now, m, xact):
 
 @njit
 def can_accept(m):
-    """Room in the issue queue; called after the reader has taken this cycle's row."""
+    """True if the issue queue has room; called after the reader has taken this cycle's row."""
     return m.reader.queue_n < m.p.read_delay + 1
 
 
 @njit
 def accept(m, address, w0, w1, length_bytes, row_bytes, stride):
-    """One row request of the load controller."""
+    """Accept a row request of the load controller."""
     r = m.reader
     i = (r.queue_head + r.queue_n) % QUEUE
     r.queue_address[i] = address
@@ -93,7 +93,10 @@ def accept(m, address, w0, w1, length_bytes, row_bytes, stride):
 
 @njit
 def _alone(m):
-    """No request is on its way to the memory, and none of the writer will be in the next cycles: no contention."""
+    """True without contention.
+
+    No request is on its way to the memory, and the writer will send none in the next cycles.
+    """
     b = m.port
     o = m.mvout
     if (
@@ -106,7 +109,10 @@ def _alone(m):
 
 @njit
 def _send(now, m, xact, beats):
-    """A request without contention: TLB stage, translate stage, two buffers; the memory takes it four cycles on."""
+    """Send a request without contention: TLB stage, translate stage, two buffers.
+
+    The memory accepts it four cycles later.
+    """
     f = m.burst
     tlb.pass_alone(now, m.tlb, tlb.READER, m.reader.address)
     m.port.prefer = WRITER
@@ -153,12 +159,12 @@ def _cycle(now, m):
     waits = r.translated_valid + r.tlb_valid + m.port.reader_out.n + p.l2_sets == 0 and (
         r.used >= p.n_xacts if r.busy else r.queue_n == 0
     )
-    return now + 1 if acted and not waits else NEVER  # else until there is a row, or a free id
+    return now + 1 if acted and not waits else NEVER  # otherwise wait for a row, or a free id
 
 
 @njit
 def _translated(now, m):
-    """The request of the translate stage goes to the A channel. False where its page is missing or there is no room."""
+    """Pass the request of the translate stage to the A channel. False if its page is missing or there is no room."""
     if not room(m.port.reader_out, now) or tlb.missed(now, m.tlb, tlb.READER):
         return False
     put_in(m.port.reader_out, READER, m.reader.translated_arg, 1, m.reader.translated_address)
@@ -167,7 +173,7 @@ def _translated(now, m):
 
 @njit
 def _look_up(now, m):
-    """The request of the TLB stage asks for its page and goes on to the translate stage."""
+    """Look up the page of the request in the TLB stage and move the request to the translate stage."""
     r = m.reader
     r.translated_valid = 1
     r.translated_arg = r.tlb_arg
@@ -179,7 +185,7 @@ def _look_up(now, m):
 
 @njit
 def _split(now, m):
-    """The next Get of the row being split gets an id and goes to the TLB stage."""
+    """Give the next Get of the row being split an id and move it to the TLB stage."""
     r = m.reader
     p = m.p
     size, useful = best_size(p, r.address, r.bytes_left)
@@ -210,7 +216,7 @@ def _split(now, m):
 
 @njit
 def _next_row(r):
-    """The oldest row of the issue queue is split next."""
+    """Begin splitting the oldest row of the issue queue."""
     h = r.queue_head
     r.busy = 1
     r.address = r.queue_address[h]
@@ -258,7 +264,7 @@ def canonise(m, now):
 
 @njit
 def busy(m):
-    """A transaction is in flight."""
+    """True if a transaction is in flight."""
     return m.reader.used > 0
 
 
@@ -271,5 +277,5 @@ def reset(m):
 
 
 def describe(m):
-    """What a stopped reader waits for, in words."""
+    """Describe what a stopped reader waits for."""
     return f"DMA reader: {m.reader.used} requests in flight, {m.reader.queue_n} rows queued"

@@ -2,7 +2,7 @@
 
 Source: VectorScalarMultiplier.scala. One multiplier per lane: an elastic pipeline, a row per cycle. Few multipliers:
 three row slots whose elements are served round robin; rows with scale 1.0 pass in a cycle. All multipliers of such a
-scaler do the same thing, so one stands for them. A row on the way is two packed integers (`pack0`, `pack1`).
+scaler work alike, so one represents them. A row is two packed integers (`pack0`, `pack1`).
 """
 
 import numpy as np
@@ -36,7 +36,7 @@ SCALER = np.dtype(
         ("slot_left", "i8", (3,)),  # bit e set: element e of this slot still waits for the multiplier
         ("slot_done_t", "i8", (3,)),  # cycle in which its last element is done
         ("grant", "i8"),  # element (slot * elements + element) that had the multiplier last
-        ("granted", "i8"),  # 1: the multiplier has been given to some element (the periodic clock sets it back)
+        ("granted", "i8"),  # 1: the multiplier was granted to an element (the periodic clock resets this)
     ]
 )
 
@@ -55,13 +55,13 @@ def pack1(repeats, pixels, length, n_bytes):
 
 @njit
 def occupied(q):
-    """Any row in the scaler?"""
+    """True if there is a row in the scaler."""
     return q.queue_n + q.valid + q.pipe_n + q.slot_valid[0] + q.slot_valid[1] + q.slot_valid[2] > 0
 
 
 @njit
 def out_ready(now, m, q, latency, units):
-    """True when a scaler offers a row this cycle."""
+    """True if a scaler offers a row in this cycle."""
     if units > 0:
         h = q.head
         return q.slot_valid[h] == 1 and q.slot_left[h] == 0 and q.slot_done_t[h] <= now
@@ -72,7 +72,7 @@ def out_ready(now, m, q, latency, units):
 
 @njit
 def peek(q, latency, units):
-    """The row a scaler offers."""
+    """Return the row that a scaler offers."""
     if units > 0:
         return q.slot_target[q.head], q.slot_shape[q.head]
     if latency == 0:
@@ -82,7 +82,7 @@ def peek(q, latency, units):
 
 @njit
 def placed(m, w0, w1):
-    """The row as it leaves the scaler: address advanced by the repeat count, `last` only on the last repeat."""
+    """Return the row as it leaves the scaler: address advanced by the repeat count, `last` only on the last repeat."""
     repeats = w1 & 0xFFFF
     address = w0 & 0xFFFFFFFF
     moved = (address & ~m.p.addr_mask) | ((address + repeats) & m.p.addr_mask)
@@ -94,7 +94,7 @@ def placed(m, w0, w1):
 
 @njit
 def drop(now, q, latency, units):
-    """The offered row was taken."""
+    """Remove the offered row."""
     if units > 0:
         h = q.head
         q.slot_valid[h] = 0
@@ -107,7 +107,7 @@ def drop(now, q, latency, units):
 
 @njit
 def append(q, target, shape):
-    """A row from the beat merger, which has found room in the queue."""
+    """Append a row of the beat merger, which has checked for room in the queue."""
     q.queue_target[q.queue_n] = target
     q.queue_shape[q.queue_n] = shape
     q.queue_n += 1
@@ -115,13 +115,13 @@ def append(q, target, shape):
 
 @njit
 def _elements(m, units):
-    """Elements of a row that one of `units` multipliers serves."""
+    """Return the elements of a row that one of `units` multipliers serves."""
     return (m.p.dim + units - 1) // units
 
 
 @njit
 def _grant(now, m, q, latency, units):
-    """Round robin: the next element behind the last one served has the multiplier. True when there was one."""
+    """Grant the multiplier round robin to the next element after the last one served. True if there was one."""
     elements = _elements(m, units)
     best = -1
     after = -1
@@ -149,7 +149,7 @@ def _grant(now, m, q, latency, units):
 
 @njit
 def _enter_slot(now, m, q, units):
-    """The row of the input register goes into the slot that is filled next. True when the slot took it."""
+    """Move the row of the input register into the slot that is filled next. True if the slot took it."""
     t = q.tail
     if q.slot_valid[t] == 1 or q.slot_free_t[t] == now:
         return False
@@ -165,7 +165,7 @@ def _enter_slot(now, m, q, units):
 
 @njit
 def _enter_pipe(now, q, latency):
-    """The row of the input register goes into the elastic pipeline. True when there was a place."""
+    """Move the row of the input register into the elastic pipeline. True if there was a place."""
     if q.pipe_n >= latency:
         return False
     i = (q.pipe_head + q.pipe_n) % RING
@@ -178,7 +178,7 @@ def _enter_pipe(now, q, latency):
 
 @njit
 def advance(now, m, q, latency, units, popped):
-    """Multiplier grants, input register -> slots or pipeline, queue -> input register. True when anything moved."""
+    """Step multiplier grants, input register -> slots or pipeline, queue -> input register. True if anything moved."""
     acted = units > 0 and _grant(now, m, q, latency, units)
     moved = False
     if q.valid == 1:
@@ -210,7 +210,7 @@ def advance(now, m, q, latency, units, popped):
 
 @njit
 def timed(now, q, latency, units, wake):
-    """Earliest cycle at which a row inside a scaler becomes ready by the mere passing of time."""
+    """Return the earliest cycle at which a row inside a scaler becomes ready by time alone."""
     if units > 0:
         h = q.head
         if q.slot_valid[h] == 1 and q.slot_left[h] == 0 and now < q.slot_done_t[h] < wake:
@@ -222,7 +222,7 @@ def timed(now, q, latency, units, wake):
 
 @njit
 def canonise(s, now):
-    """Normal form, clock set back to 0. Slots of few multipliers turn to their beginning."""
+    """Normal form, clock set back to 0. Slots of few multipliers are rotated to the beginning."""
     for i in range(s.queue_n, 2):
         s.queue_target[i] = 0
         s.queue_shape[i] = 0

@@ -68,7 +68,7 @@ def _configure(m, rs1, rs2):
 
 @njit
 def _offer(now, m, rs1, rs2, blocks):
-    """Offer the present row to the DMA; True when it is taken."""
+    """Offer the current row to the DMA; True if it is taken."""
     s = m.store
     p = m.p
     if not mvout.can_accept(now, m):
@@ -109,7 +109,7 @@ def _offer(now, m, rs1, rs2, blocks):
 
 @njit
 def _next(m, rows, blocks):
-    """Advance to the next row request; True when the command has made its last one."""
+    """Advance to the next row request; True after the command's last one."""
     s = m.store
     p = m.p
     if p.has_pool and s.pool_stride > 0:
@@ -157,7 +157,7 @@ def step(now, m):
 
 @njit
 def _requests(m, rows, blocks):
-    """Row requests of the present command."""
+    """Make the row requests of the current command."""
     s = m.store
     if m.p.has_pool and s.pool_stride > 0:
         return s.porows * s.pocols * s.pool_size * s.pool_size
@@ -166,7 +166,7 @@ def _requests(m, rows, blocks):
 
 @njit
 def _at_start(m):
-    """No row request is left behind the first: the iterators stand where a command begins."""
+    """True if the iterators are at the beginning of a command."""
     s = m.store
     pooling = m.p.has_pool and s.pool_stride > 0
     return (
@@ -214,7 +214,7 @@ def _cycle(now, m):
 
 @njit
 def busy(m):
-    """A command is queued or in flight."""
+    """True if a command is queued or in flight."""
     return controller.busy(m.store)
 
 
@@ -230,5 +230,5 @@ def canonise(m, now):
 
 
 def describe(m):
-    """What a stopped controller waits for, in words."""
+    """Describe what a stopped controller waits for."""
     return controller.describe("store", m.store)

@@ -1,6 +1,8 @@
-"""A channel of a TileLink buffer (TLBuffer): two entries, a beat each; what is put in is seen in the next cycle.
+"""A channel of a TileLink buffer (TLBuffer): two entries, a beat each.
 
-Room is judged by the count at the start of a cycle, so a buffer remembers the cycle of its last beat out.
+A beat is visible in the cycle after it is put in.
+
+Room depends on the count at the start of a cycle, so a buffer stores the cycle of its last removal.
 """
 
 import numpy as np
@@ -26,7 +28,7 @@ BUFFER = np.dtype(
 
 @njit
 def room(b, now):
-    """True when a buffer had room at the start of this cycle."""
+    """True if a buffer had room at the start of this cycle."""
     n = b.n
     if b.pop_t == now:
         n += 1
@@ -46,7 +48,7 @@ def put_in(b, client, arg, last, address):
 
 @njit
 def take(b, now):
-    """Drop the head beat."""
+    """Remove the head beat."""
     b.client[0] = b.client[1]
     b.arg[0] = b.arg[1]
     b.last[0] = b.last[1]

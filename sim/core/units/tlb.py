@@ -1,11 +1,10 @@
 """Address translation: a filter register for each client, and the shared TLB that serves one of them per cycle.
 
-Source: FrontendTLB.scala. Each client remembers its last page; a request to another page asks the shared TLB in the
-next cycle. When reader and writer both ask, the round-robin loser gets a miss and must retry. A client that does
-not ask is answered by whether the address it *presented* in the previous cycle lay in its remembered page, even if
-that was the address of a later request: a stalled writer beat can be sent back for that reason.
-In bare mode the shared TLB itself never misses; with pages it does, and walks (walks.py).
-Client 0 is the writer, client 1 the reader.
+Source: FrontendTLB.scala. Each client stores its last page; a request to another page is sent to the shared TLB in the
+next cycle. If reader and writer both send one, the round-robin loser gets a miss and must retry. A client without a
+request to the shared TLB hits if the address that it *presented* in the previous cycle was in its stored page, even if
+that was the address of a later request: a stalled writer beat can be sent back for that reason. In bare mode the shared
+TLB itself never misses; with pages it does, and walks (walks.py). Client 0 is the writer, client 1 the reader.
 """
 
 import numpy as np
@@ -22,7 +21,8 @@ E_LINES = int(Event.TLB_LINE_WALKS)
 WRITER = 0
 READER = 1
 
-# what a client does, for the log of the periodic clock: address presented, page asked for, answer heard (hit or miss)
+# actions of a client for the log of the periodic clock: address presented, page requested, answer received (hit or
+# miss)
 PRESENTED, ASKED, HIT, MISSED = range(4)
 
 USE = np.dtype(
@@ -45,7 +45,7 @@ DTYPE = np.dtype(
         ("hit", "i8", (2,)),  # 1: the address presented in the previous cycle lay in the remembered page
         ("granted", "i8"),  # last client served
         ("shared", walks.DTYPE),  # the shared TLB and its walks
-        # what the clients did in this cycle
+        # actions of the clients in this cycle
         ("logging", "i8"),  # 1: uses are logged
         ("log_n", "i8"),  # uses of this cycle
         ("logged", "i8"),  # uses in the log when the engine stopped
@@ -69,7 +69,7 @@ def _note(now, t, what, client, address):
 
 @njit
 def record(t, uses, n):
-    """Append the uses noted since to a log that holds n; returns how many it holds then (its length: it is full)."""
+    """Append the recorded uses to a log with n entries; return the new number (the length of the log: it is full)."""
     for i in range(t.log_n):
         if n < uses.shape[0]:
             use = uses[n]
@@ -84,7 +84,7 @@ def record(t, uses, n):
 
 @njit
 def present(now, t, client, address):
-    """The address on the client's request wires this cycle (valid or not)."""
+    """Record the address on the client's request wires in this cycle (valid or not)."""
     if t.logging:
         _note(now, t, PRESENTED, client, address)
     t.hit[client] = 1 if real(address) >> PAGE_BITS == t.page[client] else 0
@@ -92,7 +92,7 @@ def present(now, t, client, address):
 
 @njit
 def request(now, t, client, address):
-    """A valid request; the answer holds in the next cycle."""
+    """Record a valid request; the answer is valid in the next cycle."""
     if t.logging:
         _note(now, t, ASKED, client, address)
     page = real(address) >> PAGE_BITS
@@ -103,7 +103,7 @@ def request(now, t, client, address):
 
 @njit
 def pass_alone(now, t, client, address):
-    """A request due in the next cycle whose rival is quiet until it is answered, in the cycle after: a hit."""
+    """Record a request due in the next cycle that hits, as the other client is quiet until its answer."""
     if t.logging:
         _note(now + 1, t, PRESENTED, client, address)
         _note(now + 1, t, ASKED, client, address)
@@ -116,7 +116,10 @@ def pass_alone(now, t, client, address):
 
 @njit
 def _winner(now, t):
-    """The client served this cycle: round robin of two, input 1 first when the last grant went to 0; -1 none."""
+    """Return the client served in this cycle: round robin of two, input 1 first if the last grant went to 0.
+
+    -1 none.
+    """
     a = t.ask_t[0, now & 1] == now
     b = t.ask_t[1, now & 1] == now
     if a and b:
@@ -130,7 +133,7 @@ def _winner(now, t):
 
 @njit
 def missed(now, t, client):
-    """True when the answer this cycle is a miss."""
+    """True if the answer in this cycle is a miss."""
     if t.ask_t[client, now & 1] == now:
         answer = _winner(now, t) != client or not walks.translates(now, t.shared, t.ask_page[client, now & 1])
     else:
@@ -142,7 +145,7 @@ def missed(now, t, client):
 
 @njit
 def settle(now, t):
-    """End of the cycle: the served client remembers its page, if the shared TLB has it."""
+    """End the cycle: the served client stores its page, if the shared TLB has it."""
     winner = _winner(now, t)
     if winner >= 0:
         t.granted = winner
@@ -153,7 +156,7 @@ def settle(now, t):
 
 @njit
 def count(m):
-    """The program is over: its walks are counted."""
+    """Count the walks of a program after its end."""
     m.count[E_WALKS] += m.tlb.shared.walks
     m.count[E_LINES] += m.tlb.shared.line_walks
     m.tlb.shared.walks = 0
@@ -162,13 +165,13 @@ def count(m):
 
 @njit
 def rebase(t, start):
-    """Let all times count from cycle ``start``."""
-    t.ask_t[:, :] = LONG_AGO  # no client asks between two programs
+    """Make all times relative to cycle ``start``."""
+    t.ask_t[:, :] = LONG_AGO  # no client sends a request between two programs
     t.shared.done_t -= start
 
 
 def reset(m):
-    """State after reset: no page is remembered."""
+    """State after reset: no page is stored."""
     m.tlb.page[:] = -1
     m.tlb.ask_t[:] = LONG_AGO
     shared = m.tlb.shared

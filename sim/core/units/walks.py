@@ -2,11 +2,11 @@
 
 Source: rocket-chip's TLB as FrontendTLB.scala builds it (nSets 1, 4 sectors an entry) and PTW.scala; measured cycle by
 cycle on the SoC (docs/MEMORY.md). An entry holds the tag of an aligned group of four 4-KiB pages and a valid bit for
-each: `tlb_size` = 4 is one entry. Beside them stand entries for 2-MiB pages.
+each: `tlb_size` = 4 is one entry. There are separate entries for 2-MiB pages.
 
 The first lookup that misses, in cycle t, starts the one walk: request t + 1, a cycle for each level found in the
 walker's cache, the leaf from the CPU's data cache, answer t + 8; lookups hit from t + 9, when the next walk can start.
-Until then the old entries still hit, and all other misses are told to come again.
+Until then the old entries still hit, and all other misses must retry.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ SECTORS = 4  # pages of an entry's group
 SUPERPAGE_BITS = 9  # log2 pages of 4 KiB in one of 2 MiB
 PTE_LINE_BITS = 3  # log2 page-table entries in a line of the data cache
 ENTRIES = 16  # most entries of either kind
-LINES = 64  # lines of page-table entries that are followed: 2 MiB of 4-KiB pages
+LINES = 64  # lines of page-table entries that are tracked: 2 MiB of 4-KiB pages
 
 DTYPE = np.dtype(
     [
@@ -63,7 +63,7 @@ def _sector(v, page):
 
 @njit
 def _touch(v, entry):
-    """Pseudo-LRU: at each node on the way to an entry the other half is now the older one."""
+    """Pseudo-LRU update: at each node on the path to an entry the other half is now the older one."""
     node = 1
     half = v.entries >> 1
     while half > 0:
@@ -78,7 +78,7 @@ def _touch(v, entry):
 
 @njit
 def _victim(v):
-    """First empty entry, else the pseudo-LRU one."""
+    """Return the first empty entry, else the pseudo-LRU one."""
     for i in range(v.entries):
         if v.valid[i] == 0:
             return i
@@ -96,7 +96,7 @@ def _victim(v):
 
 @njit
 def _fill(v):
-    """The walk is over: its page joins its group's entry, or takes one."""
+    """End a walk: its page joins its group's entry, or takes an entry."""
     tag = _tag(v, v.page)
     sector = _sector(v, v.page)
     v.walking = 0
@@ -113,14 +113,14 @@ def _fill(v):
 
 @njit
 def finish(now, v):
-    """A walk whose answer is there by cycle `now` fills its entry."""
+    """Fill the entry of a walk whose answer arrived by cycle `now`."""
     if v.walking and now >= v.done_t:
         _fill(v)
 
 
 @njit
 def translates(now, v, page):
-    """True when a lookup of a 4-KiB page number hits in this cycle."""
+    """True if a look-up of a 4-KiB page number hits in this cycle."""
     if v.mode == BARE:
         return True
     finish(now, v)
@@ -134,7 +134,7 @@ def translates(now, v, page):
 
 @njit
 def look_up(now, v, page):
-    """The lookup of the client served in this cycle; a miss starts the walk. Returns whether it hit."""
+    """Look up the page of the client served in this cycle; a miss starts the walk. Returns whether it hit."""
     if v.mode == BARE:
         return True
     finish(now, v)

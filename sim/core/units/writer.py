@@ -1,7 +1,7 @@
 """DMA writer: gathers the blocks of a row, cuts it into Puts, sends them a beat per cycle, waits for acknowledges.
 
-Source: StreamWriter in DMA.scala. Beats pass a TLB stage and a translate stage; a translated beat waits for the
-A channel in place (unlike the reader's), one that the TLB refuses goes round again, with the beat behind it parked.
+Source: StreamWriter in DMA.scala. Beats pass a TLB stage and a translate stage; a translated beat waits for the A
+channel in place (unlike the reader's); a beat that the TLB refuses is sent again, with the beat after it parked.
 """
 
 import numpy as np
@@ -47,20 +47,20 @@ DTYPE = np.dtype(
 
 @njit
 def busy(m):
-    """Sending, or waiting for acknowledges."""
+    """True while sending, or waiting for acknowledges."""
     return m.writer.used > 0 or m.writer.state != IDLE
 
 
 @njit
 def at_rest(m):
-    """Nothing to send: neither a row nor a beat in a stage."""
+    """True if there is nothing to send: neither a row nor a beat in a stage."""
     w = m.writer
     return w.state == IDLE and w.tlb_valid + w.translated_valid + w.parked_valid == 0
 
 
 @njit
 def acknowledge(now, m):
-    """Take an acknowledge off the bus; its id can be given away from the next cycle. Returns the wake."""
+    """Take an acknowledge off the bus; its id can be used again from the next cycle. Returns the wake."""
     if m.port.writer_in.n == 0:
         return NEVER
     take(m.port.writer_in, now)
@@ -71,7 +71,7 @@ def acknowledge(now, m):
 
 @njit
 def _useful_of_beat(p, first, useful, beat):
-    """Useful bytes of one beat of a Put whose useful bytes are [first, first + useful)."""
+    """Return the useful bytes of one beat of a Put whose useful bytes are [first, first + useful)."""
     low = beat * p.beat_bytes
     high = low + p.beat_bytes
     if first > low:
@@ -83,11 +83,11 @@ def _useful_of_beat(p, first, useful, beat):
 
 @njit
 def step(now, m):
-    """One cycle of the writer; `ready` says whether `accept` may bring a row in this cycle. Returns the wake."""
+    """One cycle of the writer; `ready`: whether `accept` may add a row in this cycle. Returns the wake."""
     w = m.writer
     p = m.p
     acted = False
-    shown = w.tlb_valid or w.translated_valid  # else the answer to the wires of this cycle is not read
+    shown = w.tlb_valid or w.translated_valid  # otherwise the answer to this cycle's wires is not read
     shown_address = w.tlb_address
     retry = False
     if w.translated_valid:
@@ -170,7 +170,7 @@ def _beat(m):
 
 @njit
 def accept(m, address, length, block, store):
-    """A row, or one block of it; only the last block (store) starts the transfer."""
+    """Accept a row, or one block of it; only the last block (store) starts the transfer."""
     w = m.writer
     w.address = address
     w.length = (block * m.p.dim * m.p.c_bits >> 3) + length
@@ -212,7 +212,7 @@ def reset(m):
 
 
 def describe(m):
-    """What a stopped writer waits for, in words."""
+    """Describe what a stopped writer waits for."""
     text = f"DMA writer: {m.writer.used} writes unacknowledged, {'sending' if m.writer.state else 'idle'}"
     if m.p.n_xacts == 1 and m.writer.state:
         text += (

@@ -1,10 +1,10 @@
-"""Bursts of read beats without contention, each one event: the leaping clock's way from the memory to the bank.
+"""Bursts of read beats without contention, each one event: the path from the memory to the bank on the leaping clock.
 
 From the memory's wires a beat goes through two buffers to the merger; the row it completes goes through the scaler and
-the pixel repeater to its bank. Rows of the scratchpad in whole beats, or whole rows in a beat, that the scaler lets
-pass are never held up behind the merger, and in front of it by each other only. So the cycle in which the memory offers
-the first beat determines all times of the burst. The units on the path are not stepped for it; `settle` applies its
-events when they are due. Three beats, one a cycle, each one row, the first offered in cycle t:
+the pixel repeater to its bank. Rows of the scratchpad in whole beats, or whole rows in a beat, with scale 1 are never
+delayed after the merger, and before it only by each other. So the cycle in which the memory offers the first beat
+determines all times of the burst. The units on the path are not stepped for it; `settle` applies its events when they
+are due. Three beats, one a cycle, each one row, the first offered in cycle t:
 
     cycle                       t    t+1  t+2  t+3  t+4  t+5
     wires to port buffer        0    1    2                      port_t and busy_t are t+2
@@ -12,8 +12,8 @@ events when they are due. Three beats, one a cycle, each one row, the first offe
     reader's buffer to merger             0    1    2            merged_t is t+4, merged_before_t is t+3
     row out of the merger                      0    1    2       then `_path` cycles to its bank
 
-Other units see of a burst only the places it holds: the wires, the two buffers and the merger (beats that follow one by
-one), its transaction ids, and the banks.
+A burst is visible to other units only by the places that it occupies: the wires, the two buffers and the merger (beats
+that follow one by one), its transaction ids, and the banks.
 """
 
 from sim.core.jit import njit
@@ -33,7 +33,7 @@ def _path(p):
 
 @njit
 def suits(m):
-    """Nothing but loaded rows comes to the scratchpad, from a memory of its own without a cache or pages."""
+    """True if only loaded rows are written to the scratchpad, from a private memory without a cache or pages."""
     p = m.p
     if m.burst.prevented or p.l2_sets or p.page_mode or p.memory_model == SHARED:
         return False
@@ -42,12 +42,12 @@ def suits(m):
 
 @njit
 def _flows(m, xact):
-    """Beats of this request are whole rows or rows whole beats; they go to the scratchpad, unchanged and once each."""
+    """True if beats of a request are whole rows or rows whole beats, and go to the scratchpad unchanged and once."""
     p = m.p
     r = m.reader
     w0 = r.id_target[xact]
     w1 = r.id_shape[xact]
-    if r.id_useful_bytes[xact] == 0:  # no row and no response: its command counts no bytes and may be over
+    if r.id_useful_bytes[xact] == 0:  # no row and no response: its command counts no bytes and may be complete
         return False
     if (w0 >> 31) & 1 or (w0 >> 36) & 3 or w1 & 0xFFFF:
         return False
@@ -66,7 +66,7 @@ def _flows(m, xact):
 
 @njit
 def _free(now, m):
-    """Nothing that goes beat by beat is on the way, and the memory's next answer, due now, is a read."""
+    """True if no beats are stepped one by one, and the memory's next answer, due now, is a read."""
     mem = m.fixed
     v = m.mvin
     if mem.next_beat > now * m.p.read_den:
@@ -80,7 +80,7 @@ def _free(now, m):
 
 @njit
 def begin(now, m):
-    """The memory's next read becomes a burst when it can, and so do those behind it that no acknowledge precedes."""
+    """Make a burst of the memory's next read if possible, and of the reads after it that no acknowledge precedes."""
     mem = m.fixed
     if m.burst.enabled and mem.read_n > 0 and mem.read_ready_t[mem.read_head] <= now and m.burst.busy_t < now:
         _begin(now, m)
@@ -96,7 +96,7 @@ def _begin(now, m):
     at = now
     until = now + p.mem_latency
     if p.memory_model == DRAM:
-        until = min(until, m.dram.soon_t)  # what the channels still have to do comes no sooner
+        until = min(until, m.dram.soon_t)  # pending work of the channels comes no sooner
     while True:
         xact = mem.read_id[mem.read_head]
         if not _flows(m, xact):
@@ -114,7 +114,7 @@ def _begin(now, m):
 
 @njit
 def _launch(at, m, xact, n, ready):
-    """A burst of n beats, the first offered in cycle `at`: all times of its beats and rows."""
+    """Compute all times of the beats and rows of a burst of n beats, the first offered in cycle `at`."""
     f = m.burst
     p = m.p
     r = m.reader
@@ -123,7 +123,7 @@ def _launch(at, m, xact, n, ready):
     if sent < 0:
         sent = _beats(at, m, xact, n, ready, address)
     merged = f.merged_t
-    # the cycle of its last row will do, the one behind a beat that brought no row, but not that of both
+    # the cycle of the last row is possible, and the one after a beat without a row, but not that after both
     f.free_t = sent if sent > merged else (merged + 1 if sent < merged else merged + 2)
     f.busy_t = f.port_t
     j = (f.ends_head + f.ends_n) % RING
@@ -136,7 +136,10 @@ def _launch(at, m, xact, n, ready):
 
 @njit
 def _smooth(at, m, xact, n, address):
-    """A beat a cycle, a row a beat, no contention, one bank: cycle of the last row out of the merger, or -1."""
+    """Case of one beat per cycle, one row per beat, no contention, one bank.
+
+    Return the cycle of the last row out of the merger, or -1.
+    """
     f = m.burst
     p = m.p
     r = m.reader
@@ -217,14 +220,14 @@ def _beats(at, m, xact, n, ready, address):
 
 @njit
 def _turn(m, rows):
-    """The scaler's slots take turns; these rows have passed."""
+    """Advance the scaler's slots, which take turns, past these rows."""
     m.mvin.narrow.tail = (m.mvin.narrow.tail + rows) % 3
     m.mvin.narrow.head = m.mvin.narrow.tail
 
 
 @njit
 def _rows(m, t, n, address, last):
-    """Rows of one bank, the first of which will be there in cycle t; `last`: the last of them ends a request."""
+    """Record rows of one bank, the first of which arrives in cycle t; `last`: the last of them ends a request."""
     f = m.burst
     bank = sp_bank(m.p, address)
     f.bank_t[bank] = t + n - 1

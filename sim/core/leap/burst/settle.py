@@ -51,7 +51,7 @@ def _settle(now, m):
 
 @njit
 def answered(now, m):
-    """Beats that have left the memory's wires, and requests it had taken before this cycle, in their order."""
+    """Return the beats that have left the memory's wires, and the requests accepted before this cycle, in order."""
     f = m.burst
     while True:
         t = cycle_of(f.wire_burst[f.wire_head])
@@ -89,7 +89,7 @@ def wake(now, m):
             t = min(t, f.ends_t[f.ends_head] + 1)
     if (
         m.front.waits and m.station.n[0] + m.station.n[1] + m.station.n[2] < 2
-    ):  # only ids may be out: of useless beats behind all rows
+    ):  # only ids may be in use: of useless beats after all rows
         if m.reader.freed_t == now:
             t = now + 1
         elif f.ends_n > 0:

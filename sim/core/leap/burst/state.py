@@ -7,14 +7,14 @@ from sim.core.normal import LONG_AGO, due, recent, straighten
 from sim.core.params import BANKS, NEVER, RING
 from sim.core.units.reader import REQUESTS
 
-BEATS = 16  # most beats of a burst
-BEATS_OUT = 64  # most bursts (for a timeline: beats) on the wires
+BEATS = 16  # largest number of beats of a burst
+BEATS_OUT = 64  # largest number of bursts (for a timeline: beats) on the wires
 
 DTYPE = np.dtype(
     [
         ("enabled", "i8"),  # 1: this run makes bursts
-        ("prevented", "i8"),  # 1: the program sends results to the scratchpad, where they go before loaded rows
-        ("due_t", "i8"),  # cycle in which `settle` has to do something next
+        ("prevented", "i8"),  # 1: the program sends results to the scratchpad, which have priority over loaded rows
+        ("due_t", "i8"),  # cycle of the next event of `settle`
         # bursts (for a timeline: single beats) that have not left the wires yet: last cycle << 6, beats << 1,
         # 1 where the burst ends
         ("wire_n", "i8"),  # bursts on the wires
@@ -37,8 +37,8 @@ DTYPE = np.dtype(
         ("ends_head", "i8"),  # index of the oldest
         ("ends_t", "i8", (RING,)),  # cycle in which the merger has it
         ("ends_id", "i8", (RING,)),  # transaction
-        # rows on their way to their banks, one a cycle: cycle of the first, how many, their bank, 1 when the last of
-        # them is the last of a request
+        # rows on their way to their banks, one per cycle: cycle of the first, count, bank, 1 if the last of them is the
+        # last of a request
         ("rows_n", "i8"),  # runs of rows
         ("rows_head", "i8"),  # index of the oldest
         ("rows_t", "i8", (RING,)),  # cycle of its next row
@@ -54,7 +54,7 @@ DTYPE = np.dtype(
 
 @njit
 def packed(cycle, beats, ends):
-    """An entry of `wire_burst`: cycle of its last beat, how many beats, 1 where the request ends."""
+    """Pack an entry of `wire_burst`: cycle of its last beat, number of beats, 1 if the request ends."""
     return cycle << 6 | beats << 1 | ends
 
 

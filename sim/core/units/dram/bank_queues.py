@@ -1,7 +1,7 @@
 """A queue for each bank, served in turn: rules of DRAMsim3's controller (docs/MEMORY.md).
 
-Writes are complete when they are taken; they and the reads move, one a clock, into a queue of their bank, which is how
-far the controller looks ahead. Reads of one address that wait at the same time share a burst.
+Writes are complete when accepted; writes and reads move, one a clock, into a queue of their bank, which limits the
+controller's look-ahead. Reads of one address that wait at the same time share a burst.
 """
 
 from sim.core.jit import njit
@@ -26,14 +26,14 @@ from sim.core.units.dram.state import (
 )
 
 ROW_BURSTS = 4
-"""Bursts taken from an open row after which a request for another row may close it though others wait for it."""
+"""Bursts from an open row after which a request for another row may close it although others wait for it."""
 MANY_WRITES = 8
 """More waiting writes than these are served when all queues of banks are empty."""
 
 
 @njit
 def _waits(d, bank, line, write):
-    """True when a transaction of the address is in its bank's queue."""
+    """True if a transaction of the address is in its bank's queue."""
     for k in range(d.bank_queue_n[bank]):
         if d.bank_address[bank, k] == line and d.bank_write[bank, k] == write:
             return True
@@ -73,7 +73,7 @@ def accept(t, d, identity, address, bank, row, write):
 
 @njit
 def _noted(d, line):
-    """True when a read of the address waits."""
+    """True if a read of the address waits."""
     for i in range(d.noted_n):
         if d.noted_address[i] == line:
             return True
@@ -82,7 +82,7 @@ def _noted(d, line):
 
 @njit
 def _read_done(d, bank, k, c):
-    """The burst of a read is under way: all reads that share it are complete with its data."""
+    """Record the burst of a read: all reads that share it are complete with its data."""
     line = d.bank_address[bank, k]
     kept = 0
     for i in range(d.noted_n):
@@ -98,7 +98,7 @@ def _read_done(d, bank, k, c):
 
 @njit
 def _leave(d, bank, k):
-    """Entry k leaves the queue of its bank."""
+    """Remove entry k from the queue of its bank."""
     for j in range(k, d.bank_queue_n[bank] - 1):
         d.bank_address[bank, j] = d.bank_address[bank, j + 1]
         d.bank_row[bank, j] = d.bank_row[bank, j + 1]
@@ -109,7 +109,10 @@ def _leave(d, bank, k):
 
 @njit
 def _may_close(d, bank, k):
-    """The queue's first entry may close the row when no other waits for it, or enough bursts were taken from it."""
+    """True if the queue's first entry may close the row.
+
+    No other entry waits for it, or enough bursts were taken from it.
+    """
     if k > 0:
         return False
     for j in range(d.bank_queue_n[bank]):
@@ -120,7 +123,7 @@ def _may_close(d, bank, k):
 
 @njit
 def _reads_before(d, bank, k):
-    """True when an older read of entry k's address is in the queue."""
+    """True if an older read of entry k's address is in the queue."""
     for j in range(k):
         if d.bank_address[bank, j] == d.bank_address[bank, k] and not d.bank_write[bank, j]:
             return True
@@ -129,7 +132,10 @@ def _reads_before(d, bank, k):
 
 @njit
 def _serve(d, bank, c):
-    """First entry of a bank's queue whose command is allowed in clock c. Returns whether there is one, else when."""
+    """Issue the first entry of a bank's queue whose command is allowed in clock c.
+
+    Returns whether there is one, else when.
+    """
     soon = NEVER
     for k in range(d.bank_queue_n[bank]):
         row = d.bank_row[bank, k]
@@ -185,7 +191,7 @@ def _refresh(d, c):
 
 @njit
 def _empty(d):
-    """True when all queues of banks are empty."""
+    """True if all queues of banks are empty."""
     for bank in range(d.ranks * banks_of_rank(d)):
         if d.bank_queue_n[bank]:
             return False
@@ -194,7 +200,7 @@ def _empty(d):
 
 @njit
 def _move_first(d, q):
-    """The oldest entry whose bank has room moves on. Returns 1, 0 when none can, -1 when a write waits for a read."""
+    """Move the oldest entry whose bank has room. Returns 1, 0 when none can, -1 when a write waits for a read."""
     for i in range(q.n):
         place = q.at[i]
         bank = q.bank[place]
@@ -216,8 +222,8 @@ def _move_first(d, q):
 
 @njit
 def _move(d):
-    """One transaction moves into its bank's queue. Returns whether one did, or could in the next clock."""
-    if d.held_back:  # the read goes first: DRAMsim3 itself would never leave this state
+    """Move one transaction into its bank's queue. Returns whether one moved, or could in the next clock."""
+    if d.held_back:  # the read goes first: DRAMsim3 itself would hang in this state
         d.held_back = 0
     elif d.draining == 0 and (d.writes.n >= d.write_depth or (d.writes.n > MANY_WRITES and _empty(d))):
         d.draining = d.writes.n

@@ -1,4 +1,4 @@
-"""The door of a channel: transactions offered to it, and its clocks, by the rules that its record names."""
+"""Interface of a channel: offering transactions and stepping clocks, by the rules that its record names."""
 
 from sim.core.jit import njit
 from sim.core.units.dram import bank_queues, oldest_first, two_step
@@ -16,7 +16,7 @@ def accept(t, d, identity, address, write):
 
 @njit
 def step(t, d):
-    """One clock, behind what was offered in it. Returns the cycle in which the channel can act next."""
+    """One clock, after the offers of the cycle. Returns the cycle in which the channel can act next."""
     if d.next_t <= t:
         if d.rules == BANK_QUEUES:
             bank_queues.step(t, d)
@@ -36,7 +36,7 @@ def busy(d):
 
 
 def describe(d, now):
-    """The channel's state in words, for the report of a hang."""
+    """Describe the channel's state, for the report of a hang."""
     waiting = int(d.reads.n + d.writes.n + d.active.n + d.split_n + d.bank_queue_n.sum())
     open_rows = int((d.row[: d.ranks << (d.group_bits + d.bank_bits)] >= 0).sum())
     state = f"{waiting} transactions wait, {open_rows} rows open, {int(d.due_n)} refreshes wait"

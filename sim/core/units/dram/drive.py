@@ -1,4 +1,4 @@
-"""A channel alone, driven with a stream of requests as tests/oracle/dram does.
+"""Drive a single channel with a stream of requests, as in tests/oracle/dram.
 
 In each cycle at most one transaction is offered, in order; a refused one is offered again in the next cycle.
 """
@@ -12,7 +12,7 @@ from sim.core.units.dram import controller
 
 @njit
 def _unfinished(t, places, held, left, answers):
-    """Keep the places of requests that are not finished by clock t; returns how many."""
+    """Keep the indices of requests that are not finished by clock t; return their number."""
     kept = 0
     for k in range(held):
         if left[places[k]] > 0 or answers[places[k], 1] >= t:
@@ -23,7 +23,7 @@ def _unfinished(t, places, held, left, answers):
 
 @njit
 def _complete(d, left, answers):
-    """Note the transactions that the channel has completed; returns requests finished, the largest completion."""
+    """Record the transactions that the channel has completed; return requests finished and the largest completion."""
     finished = 0
     last = np.int64(0)
     for k in range(d.done_n):
@@ -40,11 +40,11 @@ def _complete(d, left, answers):
 
 @entry
 def replay(channels, requests, outstanding, answers, leap):
-    """Run requests through the first channel; returns the largest completion and the cycles of refused offers.
+    """Run requests through the first channel; return the largest completion and the cycles of refused offers.
 
     ``requests``: rows of arrival (ascending), address, write, bytes. ``outstanding``: most accepted and unfinished
     requests, 0 no bound. ``answers``: filled with rows of accepted, completion, cycle of the last burst's command (-1:
-    none). ``leap`` false: the channel is stepped in every cycle. Returns -1, -1 when nothing moves any more.
+    none). ``leap`` false: the channel is stepped in every cycle. Returns -1, -1 if the channel hangs.
     """
     d = channels[0]
     n = requests.shape[0]

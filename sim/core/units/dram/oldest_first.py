@@ -36,7 +36,7 @@ from sim.core.units.dram.state import (
 COLUMNS = 1
 ROWS = 2
 BOTH = COLUMNS | ROWS
-"""Commands that a slot of the command bus takes."""
+"""Commands of a slot of the command bus."""
 
 
 @njit
@@ -70,7 +70,7 @@ def accept(t, d, identity, address, bank, row, write):
 
 @njit
 def _mode_turns(d):
-    """True when reads and writes would change places if the controller were asked now."""
+    """True if the controller would switch between reads and writes now."""
     if d.write_mode:
         return d.writes.n <= d.drain_until and d.reads.n > 0
     return d.writes.n >= d.drain_from or d.reads.n == 0
@@ -78,7 +78,7 @@ def _mode_turns(d):
 
 @njit
 def _joined(t, d, bank, row, write):
-    """A cycle before which a transaction that joined its queue in cycle t changes nothing of what the channel does."""
+    """Return a cycle before which a transaction that joined its queue in cycle t does not affect the channel."""
     if _mode_turns(d):
         return t
     if (write != 0) != (d.write_mode != 0):
@@ -97,13 +97,15 @@ def _joined(t, d, bank, row, write):
 
 @njit
 def choose(d, q, c, kinds, guarded):
-    """Oldest entry whose next command is allowed in clock c, -1 none; the command; when the first of the others is.
+    """Return the oldest entry whose next command is allowed in clock c, -1 none; the command.
+
+    When the first other one is allowed.
 
     ``guarded``: banks with a request behind its activation are not precharged. A command of a kind to a bank is allowed
-    for all entries or for none, so each bank is looked at once a kind.
+    for all entries or for none, so each bank is checked once per kind.
     """
     soon = NEVER
-    hits = 0  # banks, as sets of bits: with a row hit so far, and looked at for each command
+    hits = 0  # banks as bit sets: with a row hit so far, and checked for each command
     reads = 0
     writes = 0
     rows = 0
@@ -152,7 +154,7 @@ def judge(d, q, i, command):
 
 @njit
 def column_done(d, q, i, c):
-    """The burst of entry i is under way: the transaction leaves its queue."""
+    """Record the burst of entry i: the transaction leaves its queue."""
     place = q.at[i]
     if not q.write[place]:
         d.handed_t = max(d.handed_t, c + d.read_latency)
@@ -182,7 +184,10 @@ def _carry_out(d, q, i, command, c, behind):
 
 @njit
 def refresh_command(d, c):
-    """Command that the first waiting refresh needs, -1 when it may not be given in clock c; and when it may."""
+    """Return the command that the first waiting refresh needs, -1 if it may not be issued in clock c.
+
+    And when it may.
+    """
     rank = d.due[0]
     command = PREA if d.open_n[rank] > 0 else REF
     first = rank << (d.group_bits + d.bank_bits)
@@ -195,7 +200,7 @@ def refresh_command(d, c):
 
 @njit
 def refresh(d, command, c):
-    """Give the first waiting refresh its command."""
+    """Issue the command of the first waiting refresh."""
     issue(d, command, d.due[0] << (d.group_bits + d.bank_bits), CLOSED, c)
     if command == REF:
         refresh_served(d)
@@ -210,7 +215,7 @@ def update_mode(d):
 
 @njit
 def _start(d, c, kinds):
-    """A command for a read or write that waits. Returns whether one was given, and else when one could be."""
+    """Issue a command of a waiting read or write. Returns whether one was issued, and else when one could be."""
     update_mode(d)
     if d.write_mode:
         i, command, soon = choose(d, d.writes, c, kinds, True)
@@ -225,7 +230,7 @@ def _start(d, c, kinds):
 
 @njit
 def _wanted(d, q):
-    """Banks whose open row a transaction of the queue waits for, as a set of bits."""
+    """Return the banks whose open row a transaction of the queue waits for, as a bit set."""
     banks = 0
     for i in range(q.n):
         place = q.at[i]
@@ -236,7 +241,7 @@ def _wanted(d, q):
 
 @njit
 def close_idle(d, c):
-    """Closed page: precharge a bank for whose row nothing waits. Returns whether one was, else when one could be."""
+    """Closed page: precharge a bank whose row no request waits for. Returns whether one was, else when one could be."""
     soon = NEVER
     wanted = _wanted(d, d.reads) | _wanted(d, d.writes) | _wanted(d, d.active)
     for bank in range(d.ranks * banks_of_rank(d)):
@@ -251,7 +256,7 @@ def close_idle(d, c):
 
 @njit
 def _column_slot(d, c):
-    """The bus of column commands. Returns whether one was given, and else when one could be."""
+    """Use the bus of column commands. Returns whether a command was issued, and else when one could be."""
     i, command, soon = choose(d, d.active, c, COLUMNS, False)
     if i >= 0:
         _carry_out(d, d.active, i, command, c, True)
@@ -264,7 +269,7 @@ def _column_slot(d, c):
 
 @njit
 def _row_slot(d, c):
-    """The bus of row commands. Returns whether one was given, and else when one could be."""
+    """Use the bus of row commands. Returns whether a command was issued, and else when one could be."""
     if d.due_n > 0:
         command, at = refresh_command(d, c)
         if command >= 0:
@@ -279,7 +284,7 @@ def _row_slot(d, c):
 
 @njit
 def _one_slot(d, c):
-    """The one command bus. Returns whether a command was given, and else when one could be."""
+    """Use the single command bus. Returns whether a command was issued, and else when one could be."""
     i, command, soon = choose(d, d.active, c, BOTH, False)
     if i >= 0:
         _carry_out(d, d.active, i, command, c, True)

@@ -12,7 +12,7 @@ from sim.core.params import NEVER
 COMMANDS = ACT, PRE, PREA, RD, WR, REF = range(6)
 """Activate a row; precharge a bank, or all banks of a rank; read, write a burst; refresh all banks of a rank."""
 LEVELS = CHANNEL, RANK, GROUP, BANK = range(4)
-"""Scopes of a distance: the two commands go to the same channel, rank, bank group, bank."""
+"""Scopes of a distance: both commands are for the same channel, rank, bank group, bank."""
 FIELDS = COLUMN_FIELD, RANK_FIELD, GROUP_FIELD, BANK_FIELD, ROW_FIELD, CHANNEL_FIELD = range(6)
 """Parts of an address."""
 
@@ -75,12 +75,12 @@ DTYPE = np.dtype(
         ("read_depth", "i8"),  # most waiting reads
         ("write_depth", "i8"),  # most waiting writes
         ("bank_depth", "i8"),  # entries of a bank's queue (bank queues)
-        ("drain_from", "i8"),  # waiting writes from which on they are served ..
-        ("drain_until", "i8"),  # .. until so few are left while reads wait
+        ("drain_from", "i8"),  # waiting writes at which serving writes begins
+        ("drain_until", "i8"),  # remaining writes at which it ends if reads wait
         ("keep_hits", "i8"),  # 1: no precharge of a row for which an older request waits
         ("closed_page", "i8"),  # 1: a row without a waiting request is precharged in a free clock
         ("merge_reads", "i8"),  # 1: reads of one address share a burst (bank queues)
-        ("posted_writes", "i8"),  # 1: a write is complete when it is taken
+        ("posted_writes", "i8"),  # 1: a write is complete when it is accepted
         # banks
         ("row", "i8", (BANKS,)),  # its open row, CLOSED or ACTIVATING
         ("active_n", "i8", (BANKS,)),  # requests of the bank behind their activation
@@ -258,7 +258,7 @@ def issue(d, command, bank, row, c):
 
 @njit
 def finish(d, identity, t, column_t):
-    """Tell the caller that a transaction is complete in clock t."""
+    """Report a transaction as complete in clock t."""
     d.done_id[d.done_n] = identity
     d.done_t[d.done_n] = t
     d.done_column_t[d.done_n] = column_t
@@ -286,7 +286,7 @@ def append(q, identity, age, address, bank, row, write, judged):
 
 @njit
 def drop(q, i):
-    """Take the transaction that is the i-th by age out of a queue."""
+    """Remove the i-th transaction by age from a queue."""
     place = q.at[i]
     for k in range(i, q.n - 1):
         q.at[k] = q.at[k + 1]
@@ -296,7 +296,7 @@ def drop(q, i):
 
 @njit
 def holds(q, address):
-    """True when a transaction of the address waits in the queue."""
+    """True if a transaction of the address waits in the queue."""
     for i in range(q.n):
         if q.address[q.at[i]] == address:
             return True
@@ -305,7 +305,7 @@ def holds(q, address):
 
 @njit
 def refresh_requests(d, c):
-    """In the clock of a refresh, one request for each rank joins the waiting ones."""
+    """In the clock of a refresh, add one request per rank to the waiting ones."""
     if d.refresh_interval > 0 and c == d.refreshed_t + d.refresh_interval:
         d.refreshed_t = c
         for rank in range(d.ranks):

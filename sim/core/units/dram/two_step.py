@@ -35,7 +35,7 @@ FROM_ACTIVE, FROM_READS, FROM_WRITES = range(3)
 
 @njit
 def _second_step(d, c):
-    """The activation under way is complete: its row is open."""
+    """Complete the current activation: its row is open."""
     s = d.split
     place = s.at[0]
     bank = s.bank[place]
@@ -49,7 +49,7 @@ def _second_step(d, c):
 
 @njit
 def _burst(d, q, i, command, c, source):
-    """A burst whose data clock runs."""
+    """Issue a burst whose data clock runs."""
     judge(d, q, i, command)
     bank = q.bank[q.at[i]]
     issue(d, command, bank, q.row[q.at[i]], c)
@@ -61,7 +61,7 @@ def _burst(d, q, i, command, c, source):
 
 @njit
 def _carry_out(d, q, i, command, c, source):
-    """Give entry i its command, or what must go before it."""
+    """Issue the command of entry i, or the one required before it."""
     if command == RD or command == WR:
         if c >= d.sync_t:
             if d.split_n and d.split_t <= c + 1:
@@ -89,7 +89,7 @@ def _carry_out(d, q, i, command, c, source):
 
 @njit
 def _synced_burst(d, q, c):
-    """The burst for which the data clock was started. Returns whether it was given, and else when it can be."""
+    """Issue the burst for which the data clock was started. Returns whether it was issued, and else when it can be."""
     for i in range(q.n):
         place = q.at[i]
         if q.id[place] == d.synced_at:
@@ -105,7 +105,7 @@ def _synced_burst(d, q, c):
 
 @njit
 def _clock(d, c):
-    """One command at most. Returns whether one was given, and else when one could be."""
+    """Issue at most one command. Returns whether one was issued, and else when one could be."""
     if d.synced:
         if d.synced_from == FROM_ACTIVE:
             return _synced_burst(d, d.active, c)

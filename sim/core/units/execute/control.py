@@ -1,8 +1,8 @@
 """Execute controller: pairs preloads with computes, feeds the mesh, completes commands.
 
-Source: ExecuteController.scala. A decision is taken in the cycle in which the head is visible and row 0 is fired in
-that same cycle. Each cycle in which a command is being performed puts one entry into the control queue, whether or not
-an operand row was fired (execute_rows).
+Source: ExecuteController.scala. A decision is made in the cycle in which the head is visible, and row 0 is fired in the
+same cycle. Each cycle in which a command is being performed puts one entry into the control queue, whether or not an
+operand row was fired (execute_rows).
 """
 
 from sim.core.fields import (
@@ -41,7 +41,7 @@ def _is_compute(funct):
 
 @njit
 def _begin(m, kind):
-    """Set up the operands of the command(s) at the head of the queue."""
+    """Prepare the operands of the command(s) at the head of the queue."""
     x = m.execute
     p = m.p
     x.state = COMPUTE
@@ -102,7 +102,7 @@ def _begin(m, kind):
 
 @njit
 def _decide(now, m, pending):
-    """State WAITING: choose what the head of the queue becomes. True when the state changed."""
+    """State WAITING: decide how to perform the head of the queue. True if the state changed."""
     x = m.execute
     p = m.p
     if x.queue_n > 0:
@@ -162,7 +162,7 @@ def _decide(now, m, pending):
 
 @njit
 def _complete_pending(m):
-    """Report a completion of an earlier cycle, unless the mesh reports one now. True when one was reported."""
+    """Report a completion of an earlier cycle, unless the mesh reports one now. True if one was reported."""
     x = m.execute
     if m.station.ex_done >= 0:
         return False
@@ -179,7 +179,7 @@ def _complete_pending(m):
 
 @njit
 def _dequeue_control(now, m, can_request):
-    """The head of the control queue goes to the mesh. Returns (it left, it made a request, cycle it waits for)."""
+    """Pass the head of the control queue to the mesh. Returns (it left, it made a request, cycle that it waits for)."""
     x = m.execute
     h = x.entry_head
     fires = x.entry_fires[h]

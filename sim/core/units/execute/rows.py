@@ -1,7 +1,7 @@
-"""Operand rows of the execute controller: what can be read this cycle goes into the control queue.
+"""Operand rows of the execute controller: rows that can be read this cycle enter the control queue.
 
-Source: ExecuteController.scala. Operands in priority order A, B, D; two of them in one bank take turns, none gets more
-than one row ahead; a refused read costs its operand the cycle.
+Source: ExecuteController.scala. Operands in priority order A, B, D; two of them in one bank alternate, none gets more
+than one row ahead; a refused read delays its operand by a cycle.
 """
 
 from sim.core.events import Event
@@ -14,13 +14,15 @@ E_SPR = int(Event.SPAD_READ_ROWS)
 E_WEIGHT = int(Event.WEIGHT_ROWS)
 
 FIRES, READS, REFUSED, LOST = 1, 2, 4, 8
-"""Outcome of an operand row in a cycle, as bits: it goes into the control queue; a bank is read; the bank refuses; the
-row is lost, as it lies in the accumulator, from which no operand is read."""
+"""Outcome of an operand row in a cycle, as bits: it enters the control queue; a bank is read; the bank refuses.
+
+The row is lost, as it is in the accumulator, from which no operand is read.
+"""
 
 
 @njit
 def _bank_free(now, m, address):
-    """True when the operand's bank takes a read in this cycle."""
+    """True if the operand's bank accepts a read in this cycle."""
     bank = sp_bank(m.p, address)
     if m.p.sp_single and m.ports.sp_write_t[bank] == now:
         return False
@@ -29,7 +31,7 @@ def _bank_free(now, m, address):
 
 @njit
 def _clash(p, x_addr, y_addr):
-    """Two operand rows that cannot be read together: one scratchpad bank, or both in the accumulator."""
+    """True if two operand rows cannot be read together: one scratchpad bank, or both in the accumulator."""
     if is_acc(x_addr) != is_acc(y_addr):
         return False
     return is_acc(x_addr) == 1 or sp_bank(p, x_addr) == sp_bank(p, y_addr)
@@ -37,7 +39,7 @@ def _clash(p, x_addr, y_addr):
 
 @njit
 def _read(now, m, address):
-    """Read an operand row from its bank, unless the bank takes no read this cycle; one in the accumulator is lost."""
+    """Read an operand row from its bank, if the bank accepts a read this cycle; a row in the accumulator is lost."""
     if is_acc(address):
         return FIRES | LOST
     if not _bank_free(now, m, address):
@@ -84,7 +86,7 @@ def _fire_d(now, m, a, b, d):
 
 @njit
 def _enqueue_control(now, m, fires, results):
-    """One entry of the control queue; a row that is lost never becomes ready."""
+    """Append an entry to the control queue; a lost row never becomes ready."""
     x = m.execute
     p = m.p
     i = (x.entry_head + x.entry_n) % ENTRIES
@@ -102,7 +104,7 @@ def _enqueue_control(now, m, fires, results):
 
 @njit
 def fire(now, m):
-    """Fire what can be fired of the present row into the control queue."""
+    """Fire the operands of the current row that can be fired into the control queue."""
     x = m.execute
     p = m.p
     row = x.row
@@ -130,7 +132,7 @@ def fire(now, m):
 
 @njit
 def finish(now, m):
-    """All rows fired: commands leave the queue, completions become pending."""
+    """After the last row: commands leave the queue, completions become pending."""
     x = m.execute
     h = x.queue_head
     x.state = WAITING

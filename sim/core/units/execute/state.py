@@ -50,7 +50,7 @@ DTYPE = np.dtype(
         ("kind", "i8"),  # SINGLE_PRELOAD, OVERLAPPED or SINGLE_COMPUTE
         # configuration
         ("weight_stationary", "i8"),  # 1 weight-stationary, 0 output-stationary
-        ("illegal", "i8"),  # 1: two operands configured for the one transposer; the RTL then flushes for ever
+        ("illegal", "i8"),  # 1: two operands configured for the single transposer; the RTL then flushes forever
         ("a_transpose", "i8"),  # 1: A goes through the transposer
         ("bd_transpose", "i8"),  # 1: B (weight-stationary: D) does
         ("a_stride", "i8"),  # local rows from one row of A to the next
@@ -86,16 +86,19 @@ DTYPE = np.dtype(
         ("entry_slot", "i8", (ENTRIES,)),  # slot of its preload, -1 none
         ("entry_address", "i8", (ENTRIES,)),  # local address of its result
         ("entry_rows", "i8", (ENTRIES,)),  # rows of its result that are kept
-        # the run (execute_run): its next cycle, cycles left, rows read in each, banks that a write would take away
+        # the run (execute_run): its next cycle, cycles left, rows read in each, banks that a write would use
         ("run_t", "i8"),  # next cycle of the run
         ("run_n", "i8"),  # cycles left
-        ("run_taken", "i8"),  # the array takes its next request in this of them, counted from 1; not positive: in none
+        (
+            "run_taken",
+            "i8",
+        ),  # index (from 1) of the run's cycle in which the array takes its next request; not positive: none
         ("run_reads", "i8"),  # operand rows read in each cycle
         ("run_weights", "i8"),  # 1: one of them is of D
         ("run_a", "i8"),  # scratchpad bank of A
         ("run_b", "i8"),  # of B
         ("run_d", "i8"),  # of D
-        # what held the controller back this cycle, for the cause of the cycle
+        # reason for a stall of the controller in this cycle, for the cause of the cycle
         ("stalled", "i8"),  # 1: an operand row was refused by its bank
         ("row_fed", "i8"),  # 1: a row entered the array
         ("firing", "i8"),  # 1: a row is being fired, or the next one waits for its pace
@@ -114,13 +117,13 @@ def pop(now, x, k):
 
 @njit
 def unrolls(now, m):
-    """A command went to the execute queue in this cycle, or one waits and there is room."""
+    """True if a command entered the execute queue in this cycle, or one waits and there is room."""
     return m.execute.unroller_pop_t == now or (m.execute.unroller_n > 0 and m.execute.queue_n < m.p.exq)
 
 
 @njit
 def unroll(now, m):
-    """One command through the transpose unroller into the execute queue. True when one went."""
+    """Move one command through the transpose unroller into the execute queue. True if one moved."""
     x = m.execute
     p = m.p
     if x.unroller_n == 0:
@@ -211,7 +214,7 @@ def _canonise_queues(x, now):
 
 @njit
 def _canonise_command(x):
-    """The command being performed; between commands no unit reads the last one."""
+    """Normal form of the current command; between commands no unit reads the last one."""
     x.stalled = 0
     x.row_fed = 0
     x.firing = 0
@@ -256,7 +259,7 @@ def reset(m):
 
 
 def describe(m):
-    """What a stopped execute controller waits for, in words."""
+    """Describe what a stopped execute controller waits for."""
     x = m.execute
     text = f"execute: {STATES[int(x.state)]}, {x.queue_n} commands queued, {x.entry_n} rows on their way to the mesh"
     if x.illegal:

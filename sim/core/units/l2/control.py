@@ -1,9 +1,9 @@
-"""The L2 between the port and the memory: one cycle of its door, its control, its data, and its way to memory.
+"""The L2 between the port and the memory: one cycle of its input, its control, its data, and its path to memory.
 
 Source: the SiFive inclusive cache (rocket-chip-inclusive-cache 8e157c80) as Configs.scala there sets it up, with the
 buffer in front of it and rocket-chip's CacheCork.scala behind it, which makes reads of Acquires and writes of Releases.
-Everything is judged by the registers at the start of the cycle, so the far end moves first: the cork, then control,
-then data, then the beat at the door.
+All decisions use the registers at the start of the cycle, so the far end moves first: the cork, then control,
+then data, then the beat at the input.
 """
 
 from sim.core.events import Event
@@ -87,7 +87,9 @@ def _answers(now, m, room, pool):
 
 @njit
 def _requests(now, m, room_c, room_a):
-    """Cork, requests: write-backs before reads; what needs no memory is answered at once. Returns whether one moved.
+    """Cork, requests: write-backs before reads; requests that need no memory are answered at once.
+
+    Returns whether one moved.
 
     ``room_c``, ``room_a``: the cork's own answers to Releases and to upgrades have room.
     """
@@ -162,7 +164,7 @@ def _keep_beat(m, client, arg, last, address):
 
 @njit
 def _request_of(m, client, arg, address):
-    """SinkA: the request that the first beat at the door makes, as in state.py; a Put with the list it will get."""
+    """SinkA: the request of the first beat at the input, as in state.py; for a Put with its list."""
     c = m.l2
     if client & 1 != WRITER:
         bytes_ = (arg >> 16) * m.p.beat_bytes
@@ -177,7 +179,7 @@ def _request_of(m, client, arg, address):
 
 @njit
 def _hold(c, client, arg, last, address):
-    """The beat at the door waits in the buffer in front of SinkA."""
+    """Hold the input beat in the buffer before SinkA."""
     c.held_n = 1
     c.held_client = client
     c.held_arg = arg
@@ -187,7 +189,7 @@ def _hold(c, client, arg, last, address):
 
 @njit
 def _answer_door(now, m):
-    """The beat buffer behind SourceD hands its beat to the port, or to the tile's buffer; returns whether it did."""
+    """Pass the beat of the buffer behind SourceD to the port, or to the tile's buffer; return whether it was taken."""
     c = m.l2
     if c.beat_n == 0 or m.crossbar.cores > 0:  # the crossbar takes it
         return False
@@ -219,7 +221,7 @@ def step(now, m, lines, channels):
         c.grant_ack_n -= 1
         c.sinks_free += 1
         acted = True
-    # the beat at the door: held in the buffer, or on the wires from the port
+    # the input beat: held in the buffer, or on the wires from the port
     held = c.held_n > 0
     here = held or door.n > 0
     client = c.held_client if held else door.client[0]

@@ -1,8 +1,8 @@
 """The L2's data: the pipeline that answers requests, evictions and refills, and the banks that they share.
 
 Source: SourceD.scala, SourceC.scala, SinkD.scala, BankedStore.scala of the inclusive cache. The store has four rows of
-banks, chosen by the low bits of way, set and beat; a bank word is 8 B. A request that waits for a bank still keeps
-those below it in rank away: evictions, then refills, then writes of Puts, then reads.
+banks, chosen by the low bits of way, set and beat; a bank word is 8 B. A request that waits for a bank still blocks
+requests of lower priority: evictions, then refills, then writes of Puts, then reads.
 """
 
 from sim.core.events import Event
@@ -18,7 +18,7 @@ WORD = 8  # Configs.scala: writeBytes
 
 @njit
 def _select(p, way, block, beat, mask):
-    """Bit set of the bank words that a beat touches."""
+    """Return the bit set of the bank words of a beat."""
     words = p.beat_bytes // WORD
     beats = (1 << LINE_BITS) // p.beat_bytes
     row = ((way * p.l2_sets + set_of(p, block)) * beats + beat) % BANK_ROWS
@@ -27,7 +27,7 @@ def _select(p, way, block, beat, mask):
 
 @njit
 def _in_flight(m, block, way):
-    """A request for this set and way is still in the answering pipeline, as its registers stand."""
+    """True if a request for this set and way is in the answering pipeline at the start of the cycle."""
     c = m.l2
     here = set_of(m.p, block)
     for stage in range(1, 5):
@@ -114,7 +114,7 @@ def _refill(m, answers, claimed):
 
 @njit
 def _move(c, to):
-    """A beat goes on to the next stage."""
+    """Move a beat to the next stage."""
     at = to - 1
     c.stage_full[to] = 1
     c.stage_address[to] = c.stage_address[at]
@@ -128,7 +128,7 @@ def _move(c, to):
 
 @njit
 def _bypassed(m):
-    """The beat of stage 1 is in a later stage: its data need not be read."""
+    """True if the beat of stage 1 is in a later stage, so that its data need not be read."""
     c = m.l2
     here = set_of(m.p, block_of_address(c.stage_address[1]))
     for stage in range(2, 5):
@@ -159,7 +159,8 @@ def _accept(c):
 def _read(m, claimed):
     """Stage 1: its beat is read from the banks, unless a later stage holds it or the whole of it is written.
 
-    ``claimed``: bank words of those before it in rank. Returns (the beat is there, it was read in this cycle).
+    ``claimed``: bank words of requests with higher priority. Returns (the beat is available, it was read in this
+    cycle).
     """
     c = m.l2
     p = m.p
@@ -178,7 +179,7 @@ def _read(m, claimed):
 
 @njit
 def _pop(c, k):
-    """Stage 2 takes the oldest beat out of list k of a Put, and gives the list back behind the last."""
+    """Let stage 2 take the oldest beat out of list k of a Put, and free the list after the last beat."""
     h = c.put_head[k]
     c.stage_mask[2] = c.put_mask[k, h]
     c.put_head[k] = (h + 1) % c.put_mask.shape[1]
@@ -192,7 +193,7 @@ def _pop(c, k):
 
 @njit
 def _leave_read(m):
-    """The beat of stage 1 goes on to stage 2; the next beat of its request follows."""
+    """Move the beat of stage 1 to stage 2; the next beat of its request follows."""
     c = m.l2
     info = c.stage_info[1]
     first = c.stage1_count == 0
@@ -209,7 +210,7 @@ def _leave_read(m):
 
 @njit
 def _send(c):
-    """Stage 3 puts its beat into the buffer behind the pipeline."""
+    """Move the beat of stage 3 into the buffer after the pipeline."""
     c.beat_n = 1
     c.beat_info = c.stage_info[3]
     c.beat_last = 1 if is_put(c.stage_info[3]) else c.stage_last[3]

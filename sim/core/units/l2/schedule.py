@@ -1,8 +1,8 @@
-"""The L2's control: requests find or get an MSHR, the directory answers, one MSHR a cycle starts what it can.
+"""The L2's control: requests are matched to an MSHR, the directory answers, one MSHR per cycle starts its actions.
 
 Source: Scheduler.scala, MSHR.scala, Directory.scala, ListBuffer.scala of the inclusive cache. Left out,
 because the only client is a DMA that never holds a block: channels B, C and E of the inner port, probes, and the two
-MSHRs reserved for them. A block here is either absent or held for reading and writing.
+MSHRs reserved for them. A block is either absent or held for reading and writing.
 """
 
 from sim.core.events import Event
@@ -24,7 +24,10 @@ def no_wait(c, i):
 
 @njit
 def _wants(c, i):
-    """Bits of what this MSHR would start now: 1 Acquire, 2 Release, 4 answer, 8 grant acknowledge, 16 directory."""
+    """Return the actions that this MSHR would start now, as bits.
+
+    1 Acquire, 2 Release, 4 answer, 8 grant acknowledge, 16 directory.
+    """
     wants = 0
     if not c.acquire_sent[i] and c.release_sent[i]:
         wants |= 1
@@ -129,7 +132,7 @@ def _read_directory(c, i, block):
 
 @njit
 def start(m, i):
-    """MSHR i starts all it can; returns 1 when it is done with its request and can take the next."""
+    """Start all possible actions of MSHR i; return 1 if its request is done and it can take the next."""
     c = m.l2
     wants = _wants(c, i)
     done = no_wait(c, i)
@@ -171,7 +174,7 @@ def _allocate(c, i, address, info):
 
 @njit
 def _repeat(m, i, old_info):
-    """The next request of an MSHR is for the block that it already holds: the directory is not read."""
+    """Begin an MSHR's next request for the block that it already holds, without reading the directory."""
     c = m.l2
     c.meta_dirty[i] = 1 if (c.meta_hit[i] and c.meta_dirty[i]) or is_put(old_info) else 0
     c.meta_valid[i] = 1
@@ -182,7 +185,7 @@ def _repeat(m, i, old_info):
 
 @njit
 def _match(m, address):
-    """The MSHR that works on the set of an address (-1: none), and the first free one (-1: none)."""
+    """Return the MSHR that works on the set of an address (-1: none), and the first free one (-1: none)."""
     c = m.l2
     wanted = set_of(m.p, block_of(address))
     match = -1
@@ -198,7 +201,7 @@ def _match(m, address):
 
 @njit
 def _reload(m, i, old_block, old_info):
-    """MSHR i has taken its next request: it repeats with its own block, or asks the directory; 1: it asks."""
+    """Begin MSHR i's next request: with its own block, or by reading the directory; return 1 for a directory read."""
     c = m.l2
     if block_of(c.address[i]) == old_block:
         _repeat(m, i, old_info)
@@ -209,7 +212,7 @@ def _reload(m, i, old_block, old_info):
 
 @njit
 def _unqueue(c, i):
-    """MSHR i takes the oldest request of its queue, whose place is free from the next cycle on."""
+    """Let MSHR i take the oldest request of its queue, whose place is free from the next cycle."""
     h = c.waiting_head[i]
     _allocate(c, i, c.waiting_address[i, h], c.waiting_info[i, h])
     c.waiting_head[i] = (h + 1) % QUEUED
@@ -217,7 +220,7 @@ def _unqueue(c, i):
 
 @njit
 def _queue(m, i, pops, address, info):
-    """The request at the door joins the queue of MSHR i, of which one is taken in this cycle (``pops``)."""
+    """Append the input request to the queue of MSHR i, from which one may be taken in this cycle (``pops``)."""
     c = m.l2
     if c.queued == m.p.l2_queued:
         return False
@@ -245,7 +248,7 @@ def _write_directory(c, lines):
 def step(m, lines, ready, request, address, info):
     """One cycle of MSHRs, scheduler and directory; returns (request taken, anything changed).
 
-    ``ready``: what can be started, bits as in `_wants`. ``request``: a request is at the door.
+    ``ready``: actions that can be started, bits as in `_wants`. ``request``: whether there is an input request.
     """
     c = m.l2
     c.go_answer = -1

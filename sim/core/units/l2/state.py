@@ -1,4 +1,4 @@
-"""State of the L2 cache: request buffers, MSHRs, the directory's ports, the data pipeline, the way to memory.
+"""State of the L2 cache: request buffers, MSHRs, the directory's ports, the data pipeline, the path to memory.
 
 Source: the SiFive inclusive cache (rocket-chip-inclusive-cache 8e157c80), the RTL's register behind the
 comments of fields that do not bear its name.
@@ -22,7 +22,7 @@ PUT_BEATS = 8  # most beats of one Put in a list
 SINKS = 8  # CacheCork.scala: sinkIds
 
 TIMING_BITS = ALL_BITS
-"""Sets and tags are made of all bits of an address."""
+"""Time depends on the whole address: sets and tags use all its bits."""
 
 PUT_FULL = 0
 PUT_PARTIAL = 1
@@ -57,7 +57,7 @@ DTYPE = np.dtype(
         ("meta_block", "i8", (MSHRS,)),  # block in the way
         ("meta_valid", "i8", (MSHRS,)),  # 1: the way holds a block
         ("meta_dirty", "i8", (MSHRS,)),  # 1: it is dirty
-        ("meta_hit", "i8", (MSHRS,)),  # 1: it is the one asked for
+        ("meta_hit", "i8", (MSHRS,)),  # 1: it is the requested block
         ("meta_way", "i8", (MSHRS,)),  # way
         ("release_sent", "i8", (MSHRS,)),  # 1: no Release to be sent (s_release)
         ("acquire_sent", "i8", (MSHRS,)),  # 1: no Acquire to be sent (s_acquire)

@@ -41,7 +41,7 @@ PRIORITY = (ST, EX, BIAS, WEIGHTS, INPUT)
 
 @njit
 def busy(m):
-    """A loop is configured."""
+    """True if a loop is configured."""
     return m.loop_conv.configured[0] + m.loop_conv.configured[1] > 0
 
 
@@ -128,7 +128,7 @@ def _configure_run(m, q, rs1, rs2):
 
 @njit
 def _wants(s, head, which):
-    """Slot whose job this machine may take, -1 none."""
+    """Return the slot whose job this machine may take, -1 none."""
     return unroller.next_job(s, head, which) if _idle(s, which) else -1
 
 
@@ -148,7 +148,7 @@ def _accept(m, which, q):
 
 @njit
 def _feed(now, m, which, popped):
-    """A machine puts its next command into its pipeline. True when its state changed."""
+    """Put a machine's next command into its pipeline. True if its state changed."""
     s = m.loop_conv
     q = s.slot[which]
     if s.state[which] == 0:
@@ -181,7 +181,7 @@ def _feed(now, m, which, popped):
 
 @njit
 def _emit(now, m):
-    """The arbiter lets one command through. Machine whose command went, or -1."""
+    """Let the arbiter pass one command. Returns the machine of that command, or -1."""
     s = m.loop_conv
     p = m.p
     for n in range(5):
@@ -209,7 +209,7 @@ def _emit(now, m):
 
 @njit
 def _run(now, m):
-    """A cycle with a loop configured; decisions on the state at its start. True when anything changed."""
+    """A cycle with a loop configured; decisions use the state at its start. True if anything changed."""
     s = m.loop_conv
     head = s.head
     acted = False
@@ -259,7 +259,7 @@ def _run(now, m):
 
 @njit
 def _has_work(now, m):
-    """True with a loop, commands of one that have not completed, or a command to take or hand on."""
+    """True with a loop, uncompleted commands of one, or a command to accept or pass on."""
     s = m.loop_conv
     if busy(m) or s.loads_used + s.executes_used + s.stores_used > 0:
         return True
@@ -310,7 +310,7 @@ def _cycle(now, m):
 
 @njit
 def canonise(m, now):
-    """Normal form: the command of this cycle and the decisions that led to it are taken anew."""
+    """Normal form: the command of this cycle and its decisions are recomputed."""
     s = m.loop_conv
     s.funct = 0
     s.rs1 = 0

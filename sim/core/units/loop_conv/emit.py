@@ -66,7 +66,7 @@ def _bias(m):
 
 @njit
 def _next_pixels(s, which, q, step):
-    """Next row segment of the output; True behind the last one."""
+    """Advance to the next row segment of the output; True after the last one."""
     s.column[which] += step
     if s.column[which] >= s.ocols[q]:
         s.column[which] = 0
@@ -193,7 +193,7 @@ def _input(m):
 
 @njit
 def _advance_input(s, q, pixels, most):
-    """Next position of the input machine, behind `pixels` columns of at most `most` channels (turned: images)."""
+    """Advance the input machine by `pixels` columns of at most `most` channels (transposed: images)."""
     t = s.dilated[q]
     turned = s.trans_input[q]
     s.channel[INPUT] += 1 if turned else most

@@ -16,7 +16,7 @@ STRIDE_MOST = 0x7FFF
 
 @njit
 def skips(s):
-    """A dilated input has holes: this position meets one."""
+    """True if this position is a hole of a dilated input."""
     q = s.slot[EX]
     if s.state[EX] < 2 or not s.dilated[q]:
         return False
@@ -27,7 +27,7 @@ def skips(s):
 
 @njit
 def execute(m):
-    """Preload, then compute, of the present position; brings new weights at the first output segment."""
+    """Emit preload, then compute, of the current position; new weights are preloaded at the first output segment."""
     s = m.loop_conv
     p = m.p
     q = s.slot[EX]
@@ -85,7 +85,7 @@ def execute(m):
 
 @njit
 def advance_execute(m, skipped):
-    """Next position of the execute machine, ocol innermost."""
+    """Advance the execute machine, ocol innermost."""
     s = m.loop_conv
     p = m.p
     q = s.slot[EX]

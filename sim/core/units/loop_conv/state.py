@@ -29,7 +29,7 @@ DTYPE = np.dtype(
         ("started", "i8", (2, 5)),  # by machine: it has taken this loop
         ("completed", "i8", (2, 5)),  # by machine: it has emitted all of it
         ("dram", "i8", (2, 5)),  # DRAM addresses by machine
-        # sizes by slot, in elements, as the tensors lie in DRAM
+        # sizes by slot, in elements, of the tensors in DRAM
         ("batch_size", "i8", (2,)),  # images of the whole input
         ("in_channels", "i8", (2,)),  # channels of the whole input
         ("in_row_dim", "i8", (2,)),  # rows of the whole input
@@ -65,7 +65,7 @@ DTYPE = np.dtype(
         ("pool_stride", "i8", (2,)),  # outputs from one window to the next
         ("pupad", "i8", (2,)),  # padding of the pooling above
         ("plpad", "i8", (2,)),  # padding of the pooling to the left
-        ("no_pool", "i8", (2,)),  # 1: the output is stored as it is
+        ("no_pool", "i8", (2,)),  # 1: the output is stored unpooled
         ("no_bias", "i8", (2,)),  # 1: zeros in place of a bias
         ("activation", "i8", (2,)),  # 0 none, 1 ReLU
         ("pixels", "i8", (2,)),  # pixels of the input that share a row of the array
@@ -97,7 +97,7 @@ DTYPE = np.dtype(
         ("krow", "i8", (5,)),  # kernel row
         ("kcol", "i8", (5,)),  # kernel column
         ("kernel_channel", "i8", (5,)),  # input channel of the kernel
-        ("fresh", "i8"),  # the next compute brings new weights
+        ("fresh", "i8"),  # 1: the next compute uses new weights
         # two-stage pipelines
         ("pipe_n", "i8", (5,)),  # commands in the pipeline
         ("pipe_head", "i8", (5,)),  # index of the older
@@ -132,7 +132,7 @@ def halved(x, dilated):
 
 @njit
 def derive(s, q, dim):
-    """Sizes that follow from the configured ones."""
+    """Compute the sizes derived from the configured ones."""
     t = s.dilated[q]
     krows = s.krows[q] + (s.dilation[q] - 1) * (s.krows[q] - 1)
     kcols = s.kcols[q] + (s.dilation[q] - 1) * (s.kcols[q] - 1)
@@ -159,7 +159,7 @@ def derive(s, q, dim):
 
 @njit
 def begin(m, which):
-    """A machine starts its job."""
+    """Start a machine's job."""
     s = m.loop_conv
     p = m.p
     q = s.slot[which]

@@ -1,7 +1,7 @@
 """The hardware matmul loop: two loop slots, five small state machines that emit commands, one command per cycle.
 
 Source: LoopMatmul.scala. Each machine takes the next slot's job as soon as it has *emitted* its present one; a slot is
-released when all five have emitted everything. Everything is decided on the state at the start of the cycle. The
+released when all five have emitted everything. All decisions use the state at the start of the cycle. The
 commands themselves: emit.py, store.py.
 """
 
@@ -33,13 +33,13 @@ ENDS, COMPLETES, TAKES, TO_SLOT_1 = 1, 2, 4, 8
 
 @njit
 def busy(m):
-    """A loop is configured."""
+    """True if a loop is configured."""
     return m.loop_matmul.configured[0] + m.loop_matmul.configured[1] > 0
 
 
 @njit
 def _accept(m, which, q):
-    """A machine takes the job of slot q."""
+    """Let a machine take the job of slot q."""
     s = m.loop_matmul
     s.state[which] = WORKING
     s.slot[which] = q
@@ -141,9 +141,9 @@ def step(now, m):
 
 @njit
 def _run(now, m):
-    """A cycle with a loop configured. True when anything changed.
+    """A cycle with a loop configured. True if anything changed.
 
-    Which machine ends, has completed its loop or takes the next one is decided by the state at the start of the cycle.
+    Whether a machine ends, has completed its loop or takes the next one depends on the state at the start of the cycle.
     """
     s = m.loop_matmul
     head = s.head
@@ -170,7 +170,7 @@ def _run(now, m):
 
 @njit
 def _judged(s, head, which):
-    """Changes of a machine in this cycle, in four bits of its own: ends, completes, takes a loop, of which slot."""
+    """Return the changes of a machine in this cycle as four bits: ends, completes, takes a loop, slot of that loop."""
     q = s.slot[which]
     if s.state[which]:
         marks = ENDS if _has_nothing(s, which, q) else 0
@@ -205,7 +205,7 @@ def _has_nothing(s, which, q):
 
 @njit
 def _emit(m):
-    """Let one command through to the reservation station, if a machine has one. True when it went."""
+    """Pass one command to the reservation station, if a machine has one. True if it was accepted."""
     s = m.loop_matmul
     which = emit(m)
     s.quiet = 1 if which < 0 else 0
@@ -219,9 +219,10 @@ def _emit(m):
 
 @njit
 def _wants(s, head, which):
-    """Slot whose job this machine may take, -1 none.
+    """Return the slot whose job this machine may take, -1 none.
 
-    The execute machine follows the three loads, the store the execute machine (a residual addition has none).
+    The execute machine follows the three loads; the store follows the execute machine, or the loads in a residual
+    addition.
     """
     q = unroller.next_job(s, head, which)
     if q < 0:
@@ -235,19 +236,19 @@ def _wants(s, head, which):
 
 @njit
 def canonise(m, now):
-    """Normal form: the command of this cycle is made anew."""
+    """Normal form: the command of this cycle is recomputed."""
     m.loop_matmul.funct = 0
     m.loop_matmul.rs1 = 0
     m.loop_matmul.rs2 = 0
 
 
 def reset(m, phase):
-    """State after reset, but for the slot that comes next: hardware carries it over between programs."""
+    """State after reset, except for the next slot, which hardware carries over between programs."""
     m.loop_matmul.head = phase
 
 
 def describe(m):
-    """What a stopped loop waits for, in words."""
+    """Describe what a stopped loop waits for."""
     s = m.loop_matmul
     return (
         f"matmul loop: slots configured {s.configured[0]}{s.configured[1]}, "

@@ -1,6 +1,6 @@
 """The commands of the matmul loop's load and execute machines, and the arbiter between all five.
 
-Source: LoopMatmul.scala, WeightedArbiter.scala. Store > execute > load D > load A or B; between A and B whichever is
+Source: LoopMatmul.scala, WeightedArbiter.scala. Store > execute > load D > load A or B; between A and B the one that is
 behind in k. Order of each machine, outer to inner: A k, i; B k, j; D j, i; execute k, j, i; store j, i (store.py).
 """
 
@@ -14,7 +14,7 @@ from sim.isa import codes
 
 @njit
 def _load_ab(m, which):
-    """Command of the A or B machine at its present position."""
+    """Emit the command of the A or B machine at its current position."""
     s = m.loop_matmul
     p = m.p
     q = s.slot[which]
@@ -59,7 +59,7 @@ def _load_ab(m, which):
 
 @njit
 def _advance_ab(m, which):
-    """Next position of the A or B machine: the block dimension of its rows innermost."""
+    """Advance the A or B machine: the block dimension of its rows innermost."""
     s = m.loop_matmul
     p = m.p
     q = s.slot[which]
@@ -116,7 +116,7 @@ def _load_d(m):
 
 @njit
 def _execute(m):
-    """Preload, then compute, of the present block; order k, j, i."""
+    """Emit preload, then compute, of the current block; order k, j, i."""
     s = m.loop_matmul
     p = m.p
     q = s.slot[EX]
@@ -163,19 +163,19 @@ def _execute(m):
 
 @njit
 def a_start(m, q):
-    """First scratchpad row of A."""
+    """Return the first scratchpad row of A."""
     return unroller.a_start(m.p, m.loop_matmul.a_half[q], q)
 
 
 @njit
 def b_end(m, q):
-    """Row behind the last row of B."""
+    """Return the row after the last row of B."""
     return unroller.b_end(m.p, m.loop_matmul.b_half[q], q)
 
 
 @njit
 def _execute_may(s):
-    """The operands of the present block have been emitted as loads (not: have arrived)."""
+    """True if the loads of the current block's operands have been emitted (not: completed)."""
     q = s.slot[EX]
     i = s.i[EX]
     j = s.j[EX]
@@ -191,7 +191,7 @@ def _execute_may(s):
 
 @njit
 def _store_may(m):
-    """All commands that compute the blocks to be stored have been emitted."""
+    """True if all commands that compute the blocks to be stored have been emitted."""
     s = m.loop_matmul
     q = s.slot[ST]
     j = s.j[ST]
@@ -199,7 +199,8 @@ def _store_may(m):
     j_n = s.bound[q, 1]
     most = 1 if s.full_c[q] else min(j_n, m.p.block_len)
     blocks = most if j + most <= j_n else j_n - j
-    # which machine the store follows is decided by the register now, how it follows by the register when its job began
+    # the current register selects the machine that the store follows; the register at the start of its job, how it
+    # follows
     if s.resadd:
         done = (s.slot[LDA] != q or s.state[LDA] == 0) and (s.slot[LDB] != q or s.state[LDB] == 0)
         at_i, at_j, at_k = s.k[LDB], s.j[LDB], 0
@@ -217,7 +218,7 @@ def _store_may(m):
 
 @njit
 def _choose_ab(m):
-    """LDA or LDB: which of the two load machines has the turn."""
+    """Return which of the load machines A and B is next."""
     s = m.loop_matmul
     a_idle = s.state[LDA] == 0
     b_idle = s.state[LDB] == 0
@@ -242,7 +243,7 @@ def _choose_ab(m):
 
 @njit
 def emit(m):
-    """The machine whose command the arbiter lets through, and which advances; -1 when none has a valid one."""
+    """Return the machine whose command the arbiter passes, and which advances; -1 if none has a valid one."""
     s = m.loop_matmul
     p = m.p
     q = s.slot[ST]

@@ -14,8 +14,8 @@ DTYPE = np.dtype(
         ("head", "i8"),  # slot of the older loop; not reset by hardware: it carries over between programs
         ("quiet", "i8"),  # 1: no machine has a command to emit
         ("still", "i8"),  # 1: nor could the next, but for a command to emit
-        ("resadd", "i8"),  # one register for both slots: the last loop command decides
-        ("adds", "i8", (5,)),  # what it said when the machine took its job
+        ("resadd", "i8"),  # one register for both slots, set by the last loop command
+        ("adds", "i8", (5,)),  # its value when the machine took its job
         ("loads_used", "i8"),  # commands emitted and not completed: loads
         ("executes_used", "i8"),  # executes
         ("stores_used", "i8"),  # stores
@@ -36,7 +36,7 @@ DTYPE = np.dtype(
         ("transpose_b", "i8", (2,)),  # 1: B is
         ("low_d", "i8", (2,)),  # 1: D comes in input type
         ("full_c", "i8", (2,)),  # 1: C is stored in accumulator type
-        ("accumulate", "i8", (2,)),  # 1: results are added to what is there
+        ("accumulate", "i8", (2,)),  # 1: results are added to the accumulator
         ("a_half", "i8", (2,)),  # half of the scratchpad for A: 0 by slot
         ("b_half", "i8", (2,)),  # for B
         # the five machines: state 0 idle; loop slot; iterators; start address
@@ -48,8 +48,8 @@ DTYPE = np.dtype(
         ("first", "i8", (5,)),  # first local row of its operand
         # store machine under LayerNorm / softmax
         ("norm_row", "i8"),  # first row of the pair
-        ("norm_pass", "i8"),  # which of the passes
-        ("norm_statistic", "i8"),  # which row of the pair
+        ("norm_pass", "i8"),  # number of the pass
+        ("norm_statistic", "i8"),  # row of the pair
         ("funct", "i8"),  # command of this cycle
         ("rs1", "i8"),  # its first operand
         ("rs2", "i8"),  # its second operand

@@ -13,7 +13,7 @@ from sim.isa.layouts import NORM_FIRST
 
 @njit
 def store(m):
-    """Mvout of up to block_len blocks, or the row passes of LayerNorm and softmax."""
+    """Emit an mvout of up to block_len blocks, or the row passes of LayerNorm and softmax."""
     s = m.loop_matmul
     p = m.p
     q = s.slot[ST]
@@ -49,7 +49,7 @@ def store(m):
 
 @njit
 def _pass(activation, command, last):
-    """Code of the normaliser's pass (NormCmd) over a part of a row; `last`: the last part.
+    """Return the code of the normaliser's pass (NormCmd) over a part of a row; `last`: the last part.
 
     LayerNorm: sum or mean (1, 2), variance or inverse deviation (3, 4), none. Softmax: maximum (5), sum of exponentials
     or its inverse (6, 7), none.
@@ -63,7 +63,7 @@ def _pass(activation, command, last):
 
 @njit
 def _advance_store(s, q, most):
-    """Next position of the store machine: j, i."""
+    """Advance the store machine: j, i."""
     s.i[ST] += 1
     if s.i[ST] == s.bound[q, 0]:
         s.i[ST] = 0
@@ -75,7 +75,7 @@ def _advance_store(s, q, most):
 
 @njit
 def _advance_passes(s, q, most, rows):
-    """Next position under LayerNorm or softmax: i, pair of rows, pass, row of the pair, j."""
+    """Advance under LayerNorm or softmax: i, pair of rows, pass, row of the pair, j."""
     stats = min(2, rows - s.norm_row)
     s.j[ST] += most
     if s.j[ST] < s.bound[q, 1]:

@@ -1,24 +1,25 @@
 """The protocol of the memory models behind the port, and the choice among them.
 
-The port (port.py), or an L2 in front of the memory, calls the functions of this file. They count what goes in and out
+The port (port.py), or an L2 in front of the memory, calls the functions of this file. They count requests and answers
 and call the model that `PARAMS.memory_model` names. A model is one file or folder here with
 
 * ``DTYPE``, its record in `machine.MACHINE`, and ``reset(m)``;
 * ``TIMING_BITS``: low bits of a DRAM address on which its times depend; 0: none, `ALL_BITS`: the whole address.
   (The alignment of requests and the page belong to port and TLB.) `machine.timing_bits` reads it, for the periodic
-  clock, which refuses what its relative addresses do not keep, and for the cache of work items, which compares by it;
-* ``takes_read(now, m, address)``, ``takes_write(now, m, address)``: True when it takes such a beat in this cycle;
-* ``read(now, m, transaction, beats, address)``: it takes a read of `beats` beats;
-* ``write(now, m, transaction, last, size, address)``: it takes a beat of a Put of `size` bytes, the last one or not;
-* ``busy(m)``: True while `offer` has anything to do;
-* ``offer(now, m)``: puts its next answer on the wires, a DRAM once it was brought up to the cycle (`catch_up`):
-  `m.mem.offered` = READ or ACKNOWLEDGE, unless one waits there. Returns the wake: the next cycle in which a call could
+  clock, which refuses more bits than its relative addresses keep, and for the cache of work items, which compares these
+  bits;
+* ``takes_read(now, m, address)``, ``takes_write(now, m, address)``: True if it accepts such a beat in this cycle;
+* ``read(now, m, transaction, beats, address)``: accepts a read of `beats` beats;
+* ``write(now, m, transaction, last, size, address)``: accepts a beat of a Put of `size` bytes, the last one or not;
+* ``busy(m)``: True while `offer` has work;
+* ``offer(now, m)``: puts its next answer on the wires (a DRAM after `catch_up` to this cycle): `m.mem.offered` = READ
+or ACKNOWLEDGE, unless one waits there. Returns the wake: the next cycle in which a call could
   change anything;
 * ``beat(now, m)``: the offered beat of a read is taken; returns transaction << 1 | last beat;
 * ``acknowledge(m)``: the offered acknowledge is taken; returns the transaction (a DRAM leaves both to fixed.py; a
   tile's buffer gives either with `beat`);
-* ``rebase(m, start)``: its times count from cycle ``start``, the first of the next program (a tile's: tile.py);
-* ``canonise(m, now)``: normal form (normal.py), where TIMING_BITS are few enough for the periodic clock.
+* ``rebase(m, start)``: makes its times relative to cycle ``start``, the first of the next program (a tile's: tile.py);
+* ``canonise(m, now)``: normal form (normal.py), if TIMING_BITS are few enough for the periodic clock.
 
 `offer` comes before the requests of a cycle, so nothing is answered in the cycle of its request. A cycle brings at most
 one read or one beat of a Put. Beats of two reads are not mixed; reads may be answered out of order, Puts may not.
@@ -44,12 +45,12 @@ E_WBEATS = int(Event.BUS_WRITE_BEATS)
 
 DTYPE = wires.DTYPE
 TIMING_BITS = (fixed.TIMING_BITS, dram.TIMING_BITS, tile.TIMING_BITS)
-"""By `PARAMS.memory_model`."""
+"""TIMING_BITS by `PARAMS.memory_model`."""
 
 
 @njit
 def busy(m):
-    """True while an answer is due, or the memory has work of its own."""
+    """True while an answer is due, or the memory has internal work."""
     if m.p.memory_model == SHARED:
         return tile.busy(m)
     return dram.busy(m) if m.p.memory_model == DRAM else fixed.busy(m)
@@ -57,7 +58,7 @@ def busy(m):
 
 @njit
 def takes_read(now, m, address):
-    """True when the memory takes a read in this cycle."""
+    """True if the memory accepts a read in this cycle."""
     if m.p.memory_model == SHARED:
         return tile.takes_read(now, m, address)
     return dram.takes_read(now, m, address) if m.p.memory_model == DRAM else fixed.takes_read(now, m, address)
@@ -65,7 +66,7 @@ def takes_read(now, m, address):
 
 @njit
 def takes_write(now, m, address):
-    """True when the memory takes a beat of a Put in this cycle."""
+    """True if the memory accepts a beat of a Put in this cycle."""
     if m.p.memory_model == SHARED:
         return tile.takes_write(now, m, address)
     return dram.takes_write(now, m, address) if m.p.memory_model == DRAM else fixed.takes_write(now, m, address)
@@ -73,7 +74,7 @@ def takes_write(now, m, address):
 
 @njit
 def read(now, m, transaction, beats, address):
-    """The memory takes a read of some beats."""
+    """Give the memory a read of some beats."""
     if m.p.memory_model == DRAM:
         dram.read(now, m, transaction, beats, address)
     elif m.p.memory_model == SHARED:
@@ -116,7 +117,7 @@ def next_answer(now, m):
 
 @njit
 def write(now, m, transaction, last, size, useful, address):
-    """The memory takes a beat of a Put of `size` bytes, of which `useful` are enabled by its mask."""
+    """Give the memory a beat of a Put of `size` bytes, `useful` of which are enabled by its mask."""
     if m.p.memory_model == DRAM:
         dram.write(now, m, transaction, last, size, address)
     elif m.p.memory_model == SHARED:
@@ -145,7 +146,7 @@ def offer(now, m, channels):
 
 @njit
 def offer_known(now, m):
-    """The same for a memory that has been brought up to this cycle (`catch_up`)."""
+    """Like `offer`, for a memory after `catch_up` to this cycle."""
     if m.p.memory_model == DRAM:
         return dram.offer(now, m)
     if m.mem.offered != NOTHING:
@@ -155,7 +156,10 @@ def offer_known(now, m):
 
 @njit
 def catch_up(now, m, channels):
-    """Bring the memory up to a cycle without an answer on the wires: bursts look at what is known (leap/burst.py)."""
+    """Advance the memory to a cycle without putting an answer on the wires.
+
+    Bursts read the known answers (leap/burst).
+    """
     if m.p.memory_model == DRAM:
         dram.catch_up(now, m, channels)
 
@@ -177,7 +181,7 @@ def answer(now, m):
 
 @njit
 def rebase(m, start):
-    """Let all times of the memory count from cycle ``start``."""
+    """Make all times of the memory relative to cycle ``start``."""
     if m.p.memory_model == DRAM:
         dram.rebase(m, start)
     else:
@@ -186,7 +190,7 @@ def rebase(m, start):
 
 @njit
 def settle(now, m, channels):
-    """The program ends in cycle `now`: the work of the memory until then is counted."""
+    """Count the work of the memory up to cycle `now`, the end of the program."""
     if m.p.memory_model == DRAM:
         dram.settle(now, m, channels)
 

@@ -1,14 +1,14 @@
-"""DRAM behind the port: requests cut into bursts, spread over channels, answered when their data are there.
+"""DRAM behind the port: requests cut into bursts, spread over channels, answered when their data are available.
 
-A channel (units/dram) counts clocks of the memory, the machine its own cycles; clk_num / clk_den is how many of the
-former pass in one of the latter. A request is cut into aligned bursts, lowest address first. They wait in the one
-place in front of the channels (`slot`): in a clock of the memory each channel takes at most one, in order. A burst
-that its channel refuses is offered again after the channel has acted, and nothing passes it.
+A channel (units/dram) counts clocks of the memory, the machine its own cycles; clk_num / clk_den is the number of
+clocks per cycle. A request is cut into aligned bursts, lowest address first. They wait in a single slot before the
+channels (`slot`): in a clock of the memory each channel takes at most one, in order. A burst that its channel refuses
+is offered again after the channel has acted, and no other burst overtakes it.
 
-Answers that are known, though their time may lie ahead, wait in the queues of fixed.py, which puts them on the wires
-and gives them to bursts (leap/burst.py). `mem_latency` is the way from the port to the controllers and back, read and
-write pace are those of that way's bus. The channels are worked through lazily: `offer` brings them up to its cycle,
-and returns as wake a cycle before which no answer can be there.
+Known answers, whose time may be in the future, wait in the queues of fixed.py, which puts them on the wires and gives
+them to bursts (leap/burst). `mem_latency` is the path from the port to the controllers and back; read and write rates
+are those of the bus on that path. The channels are simulated lazily: `offer` advances them to its cycle, and returns as
+wake a cycle before which no answer can be available.
 """
 
 import numpy as np
@@ -39,9 +39,9 @@ DTYPE = np.dtype(
         # time
         ("origin", "i8"),  # machine cycles before the present program
         ("wake_t", "i8"),  # clock in which a channel acts next
-        ("act_t", "i8"),  # first cycle in which a channel has something to do
+        ("act_t", "i8"),  # first cycle in which a channel has work
         ("soon_t", "i8"),  # cycle before which no burst that still waits can be answered
-        # the request in front of the channels
+        # the request before the channels
         ("slot_n", "i8"),  # bursts still to be taken
         ("slot_t", "i8"),  # clock in which the next one is offered, NEVER: after its channel has acted
         ("slot_id", "i8"),  # transaction of a read; WRITE + place in the ring of a Put
@@ -66,7 +66,7 @@ DTYPE = np.dtype(
         ("put_id", "i8", (XACTS,)),  # transaction
         ("put_parts", "i8", (XACTS,)),  # bursts that are not complete
         ("put_ready_t", "i8", (XACTS,)),  # cycle of the acknowledge
-        ("put_drained", "i8"),  # when the bus has brought the last Put, in units of 1/write_den cycle
+        ("put_drained", "i8"),  # time at which the bus has transferred the last Put, in units of 1/write_den cycle
     ]
 )
 
@@ -90,13 +90,13 @@ def place(m: np.record, numbers: dict) -> None:
 
 @njit
 def _clock(g, now):
-    """First clock of the memory that begins in a cycle or later."""
+    """Return the first clock of the memory that begins in a cycle or later."""
     return ((g.origin + now) * g.clk_num + g.clk_den - 1) // g.clk_den
 
 
 @njit
 def _cycle(g, clock):
-    """First cycle that begins when a clock has begun."""
+    """Return the first cycle that begins after the beginning of a clock."""
     return (clock * g.clk_den + g.clk_num - 1) // g.clk_num - g.origin
 
 
@@ -110,26 +110,26 @@ def _after(g, clock):
 
 @njit
 def busy(m):
-    """True while an answer is due or a request waits in front of the channels."""
+    """True while an answer is due or a request waits before the channels."""
     g = m.dram
     return g.waiting + g.put_n + g.slot_n > 0 or fixed.busy(m)
 
 
 @njit
 def takes_read(now, m, address):
-    """True when no other request waits in front of the channels."""
+    """True if no other request waits before the channels."""
     return m.dram.slot_n == 0
 
 
 @njit
 def takes_write(now, m, address):
-    """The same for a beat of a Put."""
+    """True if a beat of a Put is accepted, as for reads."""
     return m.dram.slot_n == 0
 
 
 @njit
 def _enter(now, m, at, identity, write, address, size):
-    """A request of this cycle comes in front of the channels in cycle `at`."""
+    """Put a request of this cycle before the channels in cycle `at`."""
     g = m.dram
     first = address & -size
     g.slot_n = (size + (1 << g.line_bits) - 1) >> g.line_bits
@@ -137,7 +137,7 @@ def _enter(now, m, at, identity, write, address, size):
     g.slot_t = _clock(g, at)
     g.slot_id = identity
     g.slot_write = write
-    g.act_t = min(g.act_t, now + 1)  # both are found anew when the channels have been worked through to then
+    g.act_t = min(g.act_t, now + 1)  # both are recomputed when the channels have been simulated up to then
     g.soon_t = now + 1
 
 
@@ -184,7 +184,7 @@ def read_ahead(at, m, transaction, beats, address):
 
 @njit
 def write(now, m, transaction, last, size, address):
-    """Take a beat of a Put."""
+    """Accept a beat of a Put."""
     g = m.dram
     p = m.p
     g.put_drained = max(g.put_drained, (now - 1) * p.write_den) + p.write_num
@@ -200,7 +200,7 @@ def write(now, m, transaction, last, size, address):
 
 @njit
 def _split(g, address):
-    """Channel of an address, and the address inside it."""
+    """Return the channel of an address, and the address inside it."""
     rest = address >> g.line_bits
     channel = 0
     inside = 0
@@ -259,7 +259,7 @@ def _next(g):
 
 @njit
 def _complete(m, identity, clock):
-    """A burst is complete."""
+    """Record the completion of a burst."""
     g = m.dram
     at = _cycle(g, clock) + m.p.mem_latency
     if identity >= WRITE:
@@ -274,7 +274,7 @@ def _complete(m, identity, clock):
     g.waiting -= 1
     f = m.fixed
     t = g.ready_t[identity]
-    first = 1 if f.in_burst or m.mem.offered == READ else 0  # nothing goes before an answer that has begun
+    first = 1 if f.in_burst or m.mem.offered == READ else 0  # nothing precedes an answer that has begun
     i = f.read_n
     while i > first and f.read_ready_t[(f.read_head + i - 1) % XACTS] > t:
         to = (f.read_head + i) % XACTS
@@ -292,7 +292,7 @@ def _complete(m, identity, clock):
 
 @njit
 def _acknowledge(m):
-    """Puts whose bursts are complete are acknowledged, in their order."""
+    """Acknowledge the Puts whose bursts are complete, in order."""
     g = m.dram
     f = m.fixed
     while g.put_n > 0 and g.put_parts[g.put_head] == 0:
@@ -306,7 +306,7 @@ def _acknowledge(m):
 
 @njit
 def advance(now, m, channels):
-    """Work through all clocks of the memory that are over before cycle `now`."""
+    """Simulate all clocks of the memory that end before cycle `now`."""
     g = m.dram
     until = _clock(g, now)
     while True:
@@ -335,7 +335,7 @@ def advance(now, m, channels):
 
 @njit
 def _soonest(m, channels):
-    """A cycle before which no burst that still waits can be answered."""
+    """Return a cycle before which no waiting burst can be answered."""
     g = m.dram
     at = NEVER
     if g.slot_n > 0:  # when it has gone, the next one may come
@@ -362,7 +362,7 @@ def catch_up(now, m, channels):
 
 @njit
 def offer(now, m):
-    """Put the next answer on the wires, if they are free; behind `catch_up`. Returns the wake."""
+    """Put the next answer on the wires, if they are free; call after `catch_up`. Returns the wake."""
     wake = max(now + 1, m.dram.soon_t)
     if m.mem.offered != NOTHING:
         return wake
@@ -371,7 +371,7 @@ def offer(now, m):
 
 @njit
 def rebase(m, start):
-    """Let all times of the machine count from cycle ``start``; the memory's own clock goes on."""
+    """Make all times in machine cycles relative to cycle ``start``; the memory's own clock continues."""
     fixed.rebase(m, start)
     fixed.tidy(m)
     g = m.dram
@@ -390,7 +390,7 @@ def rebase(m, start):
 
 @njit
 def settle(now, m, channels):
-    """Work through the clocks before cycle `now`, and add what the channels counted since the last call."""
+    """Simulate the clocks before cycle `now`, and add the channels' counters since the last call."""
     g = m.dram
     advance(now, m, channels)
     _acknowledge(m)

@@ -1,9 +1,10 @@
 """A memory of fixed latency and bandwidth: the one of the RTL measurements.
 
-Reads are answered in request order, `mem_latency` cycles after they came, a beat every read_num/read_den cycles;
-acknowledges go before read beats, but not into a burst. Puts enter a queue that drains a beat every write_num/write_den
-cycles and are acknowledged `mem_latency` cycles after their last beat has left it. With `one_port` a beat of either
-holds up the next one of both.
+Reads are answered in request order, `mem_latency` cycles after their request, a beat every read_num/read_den cycles;
+acknowledges precede read beats, but do not interrupt a burst. Puts enter a queue that drains a beat every
+write_num/write_den cycles and are acknowledged `mem_latency` cycles after their last beat has left it. With `one_port`
+a beat of either
+delays the next one of both.
 """
 
 import numpy as np
@@ -23,14 +24,14 @@ DTYPE = np.dtype(
         ("read_ready_t", "i8", (XACTS,)),  # cycle from which the first beat can be offered
         ("read_beats", "i8", (XACTS,)),  # beats still to come
         ("read_id", "i8", (XACTS,)),  # transaction
-        ("in_burst", "i8"),  # 1: the oldest read has given some of its beats
+        ("in_burst", "i8"),  # 1: some beats of the oldest read were sent
         ("next_beat", "i8"),  # earliest time of the next read beat, in units of 1/read_den cycle
         # pending acknowledges in order: a ring
         ("ack_head", "i8"),  # index of the oldest
         ("ack_n", "i8"),  # acknowledges that wait
         ("ack_ready_t", "i8", (XACTS,)),  # cycle from which it can be offered
         ("ack_id", "i8", (XACTS,)),  # transaction
-        ("drained", "i8"),  # when the write queue has drained, in units of 1/write_den cycle
+        ("drained", "i8"),  # time at which the write queue is empty, in units of 1/write_den cycle
     ]
 )
 
@@ -43,19 +44,19 @@ def busy(m):
 
 @njit
 def takes_read(now, m, address):
-    """Reads are always taken."""
+    """Reads are always accepted."""
     return True
 
 
 @njit
 def takes_write(now, m, address):
-    """Puts are always taken."""
+    """Puts are always accepted."""
     return True
 
 
 @njit
 def read(now, m, transaction, beats, address):
-    """Take a read of some beats."""
+    """Accept a read of some beats."""
     f = m.fixed
     i = (f.read_head + f.read_n) % XACTS
     f.read_ready_t[i] = now + m.p.mem_latency
@@ -66,7 +67,7 @@ def read(now, m, transaction, beats, address):
 
 @njit
 def write(now, m, transaction, last, size, address):
-    """Take a beat of a Put."""
+    """Accept a beat of a Put."""
     f = m.fixed
     p = m.p
     # the write queue drains write_den/write_num beats per cycle; at full width a beat in its own cycle
@@ -114,7 +115,7 @@ def offer(now, m):
 
 @njit
 def acknowledge(m):
-    """The offered acknowledge is taken; returns its transaction."""
+    """Take the offered acknowledge; return its transaction."""
     f = m.fixed
     transaction = f.ack_id[f.ack_head]
     f.ack_head = (f.ack_head + 1) % XACTS
@@ -124,13 +125,13 @@ def acknowledge(m):
 
 @njit
 def beat(now, m):
-    """The offered beat of a read is taken; returns transaction << 1 | last beat."""
+    """Take the offered beat of a read; return transaction << 1 | last beat."""
     f = m.fixed
     p = m.p
     h = f.read_head
     f.read_beats[h] -= 1
     last = 1 if f.read_beats[h] == 0 else 0
-    # Beats are staged one at a time at the memory's pace: a beat held up on the channel delays the next one only when
+    # Beats are staged one at a time at the memory's rate: a beat delayed on the channel delays the next one only if
     # that one would have been staged before it left.
     at = f.read_ready_t[h] * p.read_den
     if f.next_beat > at:
@@ -149,7 +150,7 @@ def beat(now, m):
 
 @njit
 def last_ready(now, m):
-    """Cycle in which the memory will answer the read it took last, if that is still to come."""
+    """Return the cycle in which the memory will answer the last read accepted, if that is in the future."""
     f = m.fixed
     t = f.read_ready_t[(f.read_head + f.read_n - 1) % XACTS]
     return t if f.read_n > 0 and t > now else NEVER
@@ -157,7 +158,7 @@ def last_ready(now, m):
 
 @njit
 def rebase(m, start):
-    """Let all times count from cycle ``start``."""
+    """Make all times relative to cycle ``start``."""
     f = m.fixed
     for i in range(XACTS):
         f.read_ready_t[i] -= start
@@ -168,7 +169,7 @@ def rebase(m, start):
 
 @njit
 def tidy(m):
-    """Both queues begin at index 0 and hold nothing of answers that are over."""
+    """Move both queues to index 0 and clear past answers."""
     f = m.fixed
     straighten(f.read_ready_t, f.read_head, f.read_n, XACTS)
     straighten(f.read_beats, f.read_head, f.read_n, XACTS)
@@ -185,7 +186,7 @@ def canonise(m, now):
     f = m.fixed
     p = m.p
     tidy(m)
-    # Below this a time no longer holds a beat up: beats are sent read_num after the one before, at the earliest now.
+    # A time below this does not delay a beat: beats are sent read_num after the previous one, at the earliest now.
     past = p.read_den - p.read_num
     f.next_beat = max(f.next_beat - now * p.read_den, past)
     for i in range(f.read_n):

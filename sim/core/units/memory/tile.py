@@ -1,9 +1,9 @@
 """The tile's TileLink buffer between a core's port and the system bus: two beats each way.
 
 Source: rocket-chip's tile (TLBuffer between the RoCC port and the system bus); a beat takes a cycle more in each
-direction. With several cores it is the memory that a core sees; what lies behind is in units/crossbar.py, which takes
-requests out and puts answers in behind all cores of a cycle: what a core puts in is marked with its cycle, and not
-seen before the next. With one core of an SoC (`PARAMS.tile_buffer`) it lies between the port (port.py) and the L2.
+direction. With several cores it is a core's memory; the parts behind it are in units/crossbar.py, which takes requests
+out and puts answers in after all cores of a cycle: a core's request is stored with its cycle, and not seen before the
+next. With one core of an SoC (`PARAMS.tile_buffer`) it lies between the port (port.py) and the L2.
 """
 
 import numpy as np
@@ -16,10 +16,10 @@ from sim.core.units.memory.wires import ACKNOWLEDGE, READ
 from sim.core.units.tilelink import BUFFER, READER, WRITER, put_in, room, take
 
 TIMING_BITS = ALL_BITS
-"""Time depends on the other cores, too: no clock repeats it."""
+"""Time depends on the other cores, too: the periodic clock cannot repeat it."""
 
 CYCLES = 2
-"""What the buffer adds to a read's way from the port and back."""
+"""Cycles that the buffer adds to a read's path from the port and back."""
 
 DTYPE = np.dtype(
     [
@@ -30,9 +30,12 @@ DTYPE = np.dtype(
         ("wake_t", "i8"),  # cycle in which the core is stepped next
         ("seen_t", "i8"),  # cycle up to which its time is charged to causes
         ("start_t", "i8"),  # cycle of its first offer
-        ("done", "i8"),  # 1: its program is over
+        ("done", "i8"),  # 1: its program has ended
         # counters
-        ("wait_cycles", "i8"),  # cycles in which a beat of its was in front of the crossbar and another core's went
+        (
+            "wait_cycles",
+            "i8",
+        ),  # cycles in which a beat of this core waited for the crossbar while another core's beat passed
     ]
 )
 
@@ -52,26 +55,26 @@ def busy(m):
 
 @njit
 def takes_read(now, m, address):
-    """True when the buffer has room."""
+    """True if the buffer has room."""
     return room(m.tile.request, now)
 
 
 @njit
 def takes_write(now, m, address):
-    """The same for a beat of a Put."""
+    """True if the buffer has room for a beat of a Put."""
     return room(m.tile.request, now)
 
 
 @njit
 def read(now, m, transaction, beats, address):
-    """Take a read of some beats."""
+    """Accept a read of some beats."""
     put_in(m.tile.request, READER, transaction | beats << 16, 1, address)
     m.tile.pushed_t = now
 
 
 @njit
 def write(now, m, last, size, useful, address):
-    """Take a beat of a Put of `size` bytes, `useful` of them enabled."""
+    """Accept a beat of a Put of `size` bytes, `useful` of them enabled."""
     put_in(m.tile.request, WRITER, size | useful << 16, last, address)
     m.tile.pushed_t = now
 
@@ -88,7 +91,7 @@ def offer(now, m):
 
 @njit
 def beat(now, m):
-    """The offered answer is taken; returns transaction << 1 | last beat."""
+    """Take the offered answer; return transaction << 1 | last beat."""
     b = m.tile.answer
     taken = b.arg[0] << 1 | b.last[0]
     take(b, now)
@@ -97,7 +100,10 @@ def beat(now, m):
 
 @njit
 def rebase(m):
-    """Between two programs nothing of the buffer's times matters: its last beat is out before the next one begins."""
+    """No change.
+
+    Between two programs the buffer's times do not matter, as its last beat is out before the next one begins.
+    """
     m.tile.request.pop_t = LONG_AGO
     m.tile.answer.pop_t = LONG_AGO
     m.tile.pushed_t = LONG_AGO

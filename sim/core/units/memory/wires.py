@@ -1,4 +1,4 @@
-"""The wires of every memory model: the answer that it offers, and the requests that it has not answered."""
+"""The wires of every memory model: the offered answer, and the requests not answered yet."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ ACKNOWLEDGE = 2
 DTYPE = np.dtype(
     [
         ("offered", "i8"),  # NOTHING, or the kind of answer on the wires: a beat of a READ, an ACKNOWLEDGE
-        ("reads_out", "i8"),  # reads taken and not answered
-        ("writes_out", "i8"),  # Puts taken whole and not acknowledged
+        ("reads_out", "i8"),  # reads accepted and not answered
+        ("writes_out", "i8"),  # Puts accepted whole and not acknowledged
     ]
 )

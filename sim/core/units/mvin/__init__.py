@@ -1,4 +1,4 @@
-"""The way of loaded rows into local memory: see merger.py (beats to rows), ports.py (rows to banks), state.py."""
+"""The path of loaded rows into local memory: see merger.py (beats to rows), ports.py (rows to banks), state.py."""
 
 from sim.core.units.mvin.merger import step_merge
 from sim.core.units.mvin.ports import step_write

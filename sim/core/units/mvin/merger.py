@@ -65,7 +65,7 @@ def _begin(m, xact):
 
 @njit
 def _row_out(now, m):
-    """A local row whose bytes are there goes to its scaler. Returns (a row went, cycle that it waits for)."""
+    """Pass a complete local row to its scaler. Returns (a row was passed, cycle that it waits for)."""
     v = m.mvin
     useful = min(max(v.merge_read - v.merge_shift, 0), v.merge_useful)
     left = useful - v.merge_sent
@@ -88,7 +88,7 @@ def _row_out(now, m):
     if stored:
         v.decoded_t = now + m.p.decode_cycles
         if v.merge_useful - following < v.merge_row_bytes:
-            # what is left belongs to a row that the next request completes; the last one leaves nothing
+            # the rest belongs to a row that the next request completes; the last request leaves nothing
             following = v.merge_useful
     address = v.merge_address + v.merge_stride * ((v.merge_offset + v.merge_sent) // v.merge_row_bytes)
     ends = following == v.merge_useful

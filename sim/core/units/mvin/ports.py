@@ -1,7 +1,7 @@
 """Loaded rows at the write ports of the local memories: three offers and one arbiter.
 
-Sources: VectorScalarMultiplier.scala, PixelRepeater.scala, ZeroWriter.scala and the write side of Scratchpad.scala. Two
-scalers stand side by side: `s` for rows of input width (it ends in the pixel repeater), `w` for rows of accumulator
+Sources: VectorScalarMultiplier.scala, PixelRepeater.scala, ZeroWriter.scala and the write side of Scratchpad.scala.
+There are two parallel scalers: `s` for rows of input width (it ends in the pixel repeater), `w` for rows of accumulator
 width.
 
 Priority at a bank: mesh result, then `s`, then `w`, then zeros. Only one of them may end a transaction in a cycle, as
@@ -19,7 +19,7 @@ E_SPW = int(Event.SPAD_WRITE_ROWS)
 
 NO_ROW = -1
 BELOW = -2
-"""In place of an address: nothing is offered; a copy that would fall below its half of the scratchpad is dropped."""
+"""Instead of an address: nothing is offered; a copy below its half of the scratchpad is dropped."""
 
 
 @njit
@@ -29,7 +29,7 @@ def _respond(now, m, w0, w1):
 
 @njit
 def _write_spad(now, m, address):
-    """Try to write one scratchpad row from the DMA side; the mesh goes first."""
+    """Try to write one scratchpad row from the DMA side; the mesh has priority."""
     bank = sp_bank(m.p, address)
     if m.ports.sp_write_t[bank] == now:
         return False
@@ -40,9 +40,9 @@ def _write_spad(now, m, address):
 
 @njit
 def _repeated(m, w0, w1):
-    """Address of the copy a pixel repeater is about to write, or BELOW when it would fall below its half.
+    """Return the address of the copy that a pixel repeater writes next, or BELOW if it is below its half.
 
-    The reader hands on a row number without the accumulator bit, so the repeater takes rows of either memory for
+    The reader passes a row number without the accumulator bit, so the repeater treats rows of both memories as
     scratchpad rows (Scratchpad.scala: reader.io.req.bits.spaddr).
     """
     p = m.p
@@ -59,19 +59,19 @@ def _repeated(m, w0, w1):
 
 @njit
 def _pixels_left(w1):
-    """Copies that a pixel repeater has still to write of a row."""
+    """Return the copies of a row that a pixel repeater still has to write."""
     return (w1 >> 16) & 0xFF
 
 
 @njit
 def _ends(w0):
-    """1: the last row of its transaction."""
+    """Return 1 for the last row of its transaction."""
     return (w0 >> 35) & 1
 
 
 @njit
 def _input_row(now, m):
-    """The row that `s` offers: its address (or NO_ROW, BELOW) and its two words."""
+    """Return the row that `s` offers: its address (or NO_ROW, BELOW) and its two words."""
     p = m.p
     v = m.mvin
     if p.first_layer:
@@ -88,7 +88,7 @@ def _input_row(now, m):
 
 @njit
 def _wide_row(now, m):
-    """The row that `w` offers: its address (or NO_ROW) and its two words."""
+    """Return the row that `w` offers: its address (or NO_ROW) and its two words."""
     p = m.p
     if not out_ready(now, m, m.mvin.wide, p.mvin_acc_latency, -1):
         return NO_ROW, 0, 0
@@ -99,7 +99,7 @@ def _wide_row(now, m):
 
 @njit
 def _zero_row(m):
-    """The row of zeros that the zero writer makes next, packed."""
+    """Return the next row of the zero writer, packed."""
     p = m.p
     v = m.mvin
     block = v.zero_col // p.dim
@@ -110,7 +110,7 @@ def _zero_row(m):
 
 @njit
 def _row_of_zeros(m):
-    """The row that the zero writer offers: its address (or NO_ROW, BELOW) and its two words."""
+    """Return the row that the zero writer offers: its address (or NO_ROW, BELOW) and its two words."""
     p = m.p
     v = m.mvin
     if p.first_layer:
@@ -123,13 +123,13 @@ def _row_of_zeros(m):
             return NO_ROW, 0, 0
         w0, w1 = _zero_row(m)
         w1 = w1 & ~(0xFF << 16)
-    # the zero writer keeps the whole address: in the accumulator every copy falls on the same row
+    # the zero writer keeps the whole address: in the accumulator every copy is written to the same row
     return (local_address(w0) if is_acc(w0) else _repeated(m, w0, w1)), w0, w1
 
 
 @njit
 def step_write(now, m):
-    """Rows at the write ports, then everything behind them that moves up. Returns the wake."""
+    """Step rows at the write ports, then everything behind them. Returns the wake."""
     return _write(now, m) if m.mvin.busy or m.full else NEVER
 
 
@@ -171,7 +171,7 @@ def _write(now, m):
 
 @njit
 def _advance(now, m, s_fires, s_below, w_fires, z_fires, z_below):
-    """Rows behind the ports move up. Returns the wake."""
+    """Advance the rows behind the ports. Returns the wake."""
     p = m.p
     v = m.mvin
     popped, acted = _advance_repeater(now, m, s_fires, s_below)
@@ -196,7 +196,10 @@ def _advance(now, m, s_fires, s_below, w_fires, z_fires, z_below):
 
 @njit
 def _advance_repeater(now, m, fired, below):
-    """The pixel repeater of `s`, or its scaler where there is none. Returns (a row left the scaler, anything moved)."""
+    """Advance the pixel repeater of `s`, or its scaler if there is none.
+
+    Returns (a row left the scaler, anything moved).
+    """
     p = m.p
     v = m.mvin
     if not p.first_layer:

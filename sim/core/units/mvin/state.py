@@ -1,4 +1,4 @@
-"""Record of the way of loaded rows: beat merger, two scalers, pixel repeater, zero writer.
+"""Record of the path of loaded rows: beat merger, two scalers, pixel repeater, zero writer.
 
 A row on the way is two packed integers (`scaler.pack0`, `scaler.pack1`).
 """
@@ -39,7 +39,7 @@ DTYPE = np.dtype(
         ("zero_command", "i8"),  # tracker slot of the command
         ("zero_bytes", "i8"),  # bytes that the command counts
         ("zero_pixels", "i8"),  # copies of each row
-        ("busy", "i8"),  # 0: no row anywhere behind the merger and the zero writer's input
+        ("busy", "i8"),  # 0: no row anywhere after the merger and the zero writer's input
         ("zero_repeat_valid", "i8"),  # its pixel repeater
         ("zero_repeat_target", "i8"),  # the row in it (scaler.pack0)
         ("zero_repeat_shape", "i8"),  # (scaler.pack1)

@@ -1,4 +1,4 @@
-"""Reservation station: see station.py (one cycle), dependences.py (which entries wait for which), state.py."""
+"""Reservation station: see station.py (one cycle), dependences.py (dependences between entries), state.py."""
 
 from sim.core.units.reservation.state import (
     DTYPE,

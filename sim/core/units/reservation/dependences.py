@@ -18,14 +18,14 @@ from sim.core.units.reservation.state import EX, LD, ST
 from sim.isa import codes
 from sim.isa.layouts import EX_FIRST, EX_SECOND, LD_FIRST, ST_FIRST
 
-# an operand's rows as two numbers: bit 40 set for the accumulator; a range that goes on at row 0 ends behind all rows
+# an operand's rows as two numbers: bit 40 set for the accumulator; a range that wraps to row 0 ends after all rows
 MEMORY = 40
 WRAPPED = 1 << 39
 
 
 @njit
 def _range(m, c, s, which, address, rows):
-    """Note an operand: `rows` local rows from `address`."""
+    """Record an operand: `rows` local rows from `address`."""
     r = m.station
     p = m.p
     acc = is_acc(address)
@@ -46,7 +46,7 @@ def _unused(r, c, s, which):
 
 @njit
 def _overlapped(r, c, s, i, d, j, n):
-    """Mask of the first n slots of class d whose operand j overlaps with operand i of (class c, slot s)."""
+    """Return the mask of the first n slots of class d whose operand j overlaps with operand i of (class c, slot s)."""
     a = r.first[c, i, s]
     behind = r.behind[c, i, s]
     mask = 0
@@ -58,7 +58,7 @@ def _overlapped(r, c, s, i, d, j, n):
 
 @njit
 def class_of(funct, rs1):
-    """Which of the three tables a command belongs to."""
+    """Return the table of a command."""
     if funct == codes.MVIN2 or funct == codes.MVIN or funct == codes.MVIN3:
         return LD
     if funct == codes.MVOUT:
@@ -151,7 +151,7 @@ def operands(m, c, s, funct, rs1, rs2):
 
 @njit
 def remember(m, funct, rs1, rs2, c):
-    """Configuration that later ranges depend on, tracked in program order."""
+    """Track the configuration that later ranges depend on, in program order."""
     r = m.station
     if funct == codes.CONFIG:
         if c == EX:

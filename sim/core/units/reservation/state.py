@@ -1,4 +1,6 @@
-"""Record of the reservation station, and the timeline that it writes: when each command entered, issued, completed.
+"""Record of the reservation station, and the timeline that it writes.
+
+The cycles in which each command entered, issued, completed.
 
 Source: ReservationStation.scala.
 """
@@ -48,7 +50,7 @@ DTYPE = np.dtype(
         ("completions", "i8", (3, 3)),  # completions in cycle `completions_t`
         ("completions_t", "i8"),  # cycle of the last completion
         ("ex_done", "i8"),  # ex slot that completes this cycle, -1 none
-        # what happened to which entry in this cycle, for the timeline
+        # events of entries in this cycle, for the timeline
         ("logging", "i8"),  # 1: a timeline is written
         ("log_n", "i8"),  # events of this cycle
         ("log_what", "i8", (8,)),  # ALLOCATED, ISSUED or COMPLETED
@@ -56,7 +58,7 @@ DTYPE = np.dtype(
         ("log_slot", "i8", (8,)),  # slot
         ("log_row", "i8", (8,)),  # row of the timeline
         ("rows", "i8"),  # timeline rows begun
-        # where row 0 and cycle 0 of this record lie in the timeline (the periodic clock sets both back)
+        # position of row 0 and cycle 0 of this record in the timeline (the periodic clock resets both)
         ("origin_row", "i8"),  # timeline row of row 0
         ("origin_t", "i8"),  # cycle of the run that is cycle 0 here
         ("news_t", "i8"),  # cycle in which the load or store controller has a completion or a free place
@@ -97,7 +99,7 @@ COMPLETED = 2
 
 @njit
 def note(r, c, slot, what):
-    """Remember an event of this cycle for the timeline."""
+    """Record an event of this cycle for the timeline."""
     if r.logging:
         i = r.log_n
         r.log_what[i] = what
@@ -138,7 +140,10 @@ def record(now, m, times):
 
 @njit
 def canonise(m, now):
-    """Normal form, clock set back to 0. Ranges of issued commands stay for later commands to compare with."""
+    """Normal form, clock set back to 0.
+
+    Ranges of issued commands are kept, as later commands are compared with them.
+    """
     r = m.station
     for c in range(3):
         straighten(r.waiting[c], r.wait_head[c], r.wait_n[c], SLOTS)
@@ -186,7 +191,7 @@ def reset(m):
 
 
 def describe(m):
-    """The cause for which the next command of each class waits, in words."""
+    """Describe what the next command of each class waits for."""
     return "\n".join(f"reservation station {name}: {_head(m.station, c)}" for c, name in enumerate(CLASSES))
 
 

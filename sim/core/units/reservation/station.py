@@ -1,7 +1,7 @@
 """Reservation station: three tables (ld, ex, st), in-order issue within a class, range-overlap dependences between.
 
 Source: ReservationStation.scala. Per cycle: one command enters, up to one per class issues, one completes
-(ex before ld before st). A dependence cleared in cycle t lets the dependant issue in t + 1.
+(ex before ld before st). A command whose dependence is cleared in cycle t can issue in t + 1.
 """
 
 from sim.core.events import Event
@@ -20,7 +20,7 @@ E_EX = int(Event.COMMANDS_EX)
 
 @njit
 def busy(m):
-    """Not empty, except for one preload that has no compute yet."""
+    """True if not empty, except for one preload without its compute."""
     r = m.station
     n = r.n[0] + r.n[1] + r.n[2]
     return n > 0 and not (n == 1 and r.solitary == 1)
@@ -28,7 +28,7 @@ def busy(m):
 
 @njit
 def has_news(now, m):
-    """True when a controller has completed a command or freed a place that the station has not seen yet."""
+    """True if a controller has completed a command or freed a place that the station has not processed yet."""
     return (
         m.station.news_t >= now
         or m.station.ex_done >= 0
@@ -39,7 +39,7 @@ def has_news(now, m):
 
 @njit
 def may_act(now, m):
-    """True when this station or an unroller could act in the next cycle, other units reporting nothing."""
+    """True if this station or an unroller could act in the next cycle without reports of other units."""
     r = m.station
     q = m.front.unrolled
     if m.p.l2_sets > 0 or m.store.tracked_ready > 0 or load.completed(now + 1, m) >= 0:
@@ -49,7 +49,7 @@ def may_act(now, m):
     if q.n > 0 and (not head_blocked(m) or q.funct[0] == codes.FLUSH or q.funct[0] > codes.LOOP_CONV_WS_6):
         return True
     if m.front.waits and not busy(m):
-        return True  # the front end may see that all is done
+        return True  # the front end may find the accelerator idle
     for c in range(3):
         if r.wait_n[c] > 0 and _controller_room(now + 1, m, c):
             s = r.waiting[c, r.wait_head[c]]
@@ -69,13 +69,13 @@ def may_act(now, m):
 
 @njit
 def handed_over(m):
-    """A number that changes when the load or store controller gets a command or completes one."""
+    """Return a number that changes when the load or store controller gets a command or completes one."""
     return (m.load.queue_n + m.store.queue_n) * SLOTS * SLOTS + m.load.tracked_n + m.store.tracked_n
 
 
 @njit
 def head_blocked(m):
-    """The next command to enter finds the table of its class full."""
+    """True if the table of the next command's class is full."""
     q = m.front.unrolled
     c = class_of(q.funct[0], q.rs1[0])
     return q.n > 0 and m.station.n[c] >= _limit(m.p, c)
@@ -83,7 +83,7 @@ def head_blocked(m):
 
 @njit
 def _clear(r, c, slot):
-    """A dependence on (class c, slot) is gone."""
+    """Clear the dependences on (class c, slot)."""
     keep = ~(1 << slot)
     for d in range(3):
         for k in range(r.wait_n[d]):
@@ -117,7 +117,7 @@ def _complete(now, m, c, slot):
 
 @njit
 def _controller_room(now, m, c):
-    """True when the class's controller queue had room at the start of this cycle."""
+    """True if the class's controller queue had room at the start of this cycle."""
     if c == LD:
         return controller.had_room(now, m.load, m.p.ldq)
     if c == ST:
@@ -128,7 +128,7 @@ def _controller_room(now, m, c):
 
 @njit
 def _issue(now, m, c):
-    """Issue the oldest waiting command of a class, for which its controller has room, when its dependences are gone."""
+    """Issue the oldest waiting command of a class if its dependences are cleared; its controller has room."""
     r = m.station
     s = r.waiting[c, r.wait_head[c]]
     if r.deps[c, s, 0] | r.deps[c, s, 1] | r.deps[c, s, 2]:
@@ -156,7 +156,7 @@ def _issue(now, m, c):
 
 @njit
 def _complete_one(now, m):
-    """One completion a cycle: execute before load before store. True when there was one."""
+    """Complete one command per cycle: execute before load before store. True if there was one."""
     r = m.station
     if r.ex_done >= 0:
         _complete(now, m, EX, r.ex_done)
@@ -183,13 +183,13 @@ def _complete_one(now, m):
 
 @njit
 def _limit(p, c):
-    """Places in the table of a class."""
+    """Return the number of entries of a class's table."""
     return p.rs_ld if c == LD else (p.rs_ex if c == EX else p.rs_st)
 
 
 @njit
 def _allocate(now, m):
-    """The command at the head of the front end's queue enters, if its table had a free place. True when it did."""
+    """Let the command at the head of the front end's queue enter, if its table had a free place. True if it did."""
     r = m.station
     q = m.front.unrolled
     funct = q.funct[0]
