@@ -32,7 +32,7 @@ class _Split:
     def panels(self, name: str, sizes: tuple[int, int, int], dtype: str, kind: str, block: int) -> tuple[View, View]:
         """Add a tensor of ``block`` / 2 + 1 panels.
 
-        ``size``: rows, columns, and whether rows double with the columns (0 or 1).
+        ``sizes``: rows, columns, and whether rows double with the columns (0 or 1).
 
         Returns its two real panels and its complex ones, each twice as wide (and, where asked, twice as high).
         """
