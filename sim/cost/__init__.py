@@ -1,1 +1,1 @@
-"""Prices of what was counted: energy, area, and the host CPU's operators."""
+"""Costs: energy of counters, area, and cycles of the host CPU's operators."""

@@ -4,17 +4,17 @@
 array            PEs x (multiplier + adder of the types + the rest of the published PE by the bits it holds)
 scratchpad       KiB x published density
 accumulator      KiB x published density, which includes one adder and scale unit per column; further ones are added
-special_function lanes x normaliser and activation units, where the machine has them
+special_function lanes x normaliser and activation units, if the machine has them
 vector           lanes x (multiplier + adder of the accumulator's type), its row memory at the scratchpad's density
 dma_control      DMA, queues, controllers: the rest of the published total, a constant
-l2               KiB x the scratchpad's density, where there is an L2
-host             one Rocket core, where the machine has a host
+l2               KiB x the scratchpad's density, if there is an L2
+host             one Rocket core, if the machine has a host
 sparsity_units   predictor (PEs of its width), transform unit (its multipliers and adders), bitmap decoder
 ================ ====================================================================================
 
 Units without a published figure are not in the sum and are named (`not_modelled`). All in the node of the published
-machine (hwconfigs/area), whatever the energy table's node: areas of two machines compare, energies and areas of one
-machine may be of different nodes.
+machine (hwconfigs/area), independent of the energy table's node: areas of two machines can be compared, but energy and
+area of one machine may be of different nodes.
 """
 
 from __future__ import annotations
@@ -46,11 +46,14 @@ COMPONENTS = (
 """Keys of what `area_um2` returns."""
 
 BUTTERFLY_MULTIPLIERS, BUTTERFLY_ADDERS = 4, 6
-"""A complex product is four real ones and two sums; the two complex sums behind it are four more."""
+"""Multipliers and adders of a butterfly: a complex product is four real ones and two sums.
+
+Its two complex sums are four more.
+"""
 
 
 def area_um2(hw: Hardware, level: Literal["low", "nominal", "high"] = "nominal") -> dict[str, float]:
-    """Return component -> area in um2. ``level`` moves only the special function units, whose source gives a range.
+    """Return component -> area in um2. ``level`` affects only the special function units, whose source gives a range.
 
     Raises InputError for an element type without a figure.
     """
@@ -78,13 +81,13 @@ def total_mm2(hw: Hardware) -> float:
 
 
 def all_cores_mm2(hw: Hardware) -> float:
-    """Return the area of all cores in mm2, and of an L2 once."""
+    """Return the area of all cores and of one L2 in mm2."""
     alone = hw.model_copy(update={"memory": hw.memory.model_copy(update={"l2_bytes": 0})})
     return total_mm2(hw) + (hw.cores.count - 1) * total_mm2(alone)
 
 
 def not_modelled(hw: Hardware) -> tuple[str, ...]:
-    """Return the units of the machine that no published area is known for; they are in no component."""
+    """Return the units of the machine without a published area; no component contains them."""
     support, table = hw.sparsity, constants()
     unpriced = [name for name in support.decoder if name not in table["decoder"]["um2_per_element"]]
     decoders = (f"decoder ({', '.join(unpriced)})",) if unpriced else ()
@@ -92,7 +95,7 @@ def not_modelled(hw: Hardware) -> tuple[str, ...]:
 
 
 def unpublished(hw: Hardware) -> tuple[str, ...]:
-    """Return the units of the machine for which neither area nor energy was ever published."""
+    """Return the units of the machine with neither a published area nor a published energy."""
     array, support = hw.array, hw.sparsity
     found = {
         "shift-and-add trees of PEs that split": array.pe == "decomposable",
@@ -139,10 +142,12 @@ def _lane_um2(hw: Hardware, table: dict[str, Any]) -> float:
 
 
 def _pe_um2(hw: Hardware, table: dict[str, Any]) -> float:
-    """Return one PE: its arithmetic, and what is left of the published one by the bits that it holds (PE.scala).
+    """Return the area of one PE in um2.
 
-    An operand passing by, weights twice (those at work and the next), two sums. Registers beyond those: of the parts of
-    one that splits (in the mode that needs most), of one that picks among several weights.
+    Its arithmetic, and the rest of the published PE by the bits that it holds (PE.scala).
+
+    Bits: an operand, two weights (current and next), two sums. Further registers: of the parts of a PE that splits (in
+    the mode that needs most), of a PE that selects among several weights.
     """
     array = hw.array
     own, sums = _bits(array.input_type), _bits(array.acc_type)
@@ -154,14 +159,14 @@ def _pe_um2(hw: Hardware, table: dict[str, Any]) -> float:
 
 
 def arithmetic_share(hw: Hardware) -> float:
-    """Return the multiplier and adder of a PE over those of a plain one of its input type: what its leakage goes by."""
+    """Return the area of a PE's arithmetic over that of a plain PE of its input type, by which leakage is scaled."""
     mac, name = constants()["mac"], hw.array.input_type
     adder = _figure(mac, "add", name)
     return (_multiplier_um2(hw, constants()) + adder) / (_figure(mac, "multiply", name) + adder)
 
 
 def _multiplier_um2(hw: Hardware, table: dict[str, Any]) -> float:
-    """Return the multiplier of one PE, in the node of its sources; a serial one is of the bits of a cycle."""
+    """Return the area of one PE's multiplier in the node of its sources; a serial one has the bits of a cycle."""
     array = hw.array
     if array.pe == "bit_serial":
         own = _bits(array.input_type)

@@ -1,17 +1,17 @@
 """Energy of a DRAM by command, from the currents of its data sheet; a pure function of counters.
 
-By Micron's TN-40-07 ("Calculating memory power for DDR4 SDRAM"): what a command draws above the standby current that
-flows meanwhile, times its time, times the supply voltage, times the devices of a rank; mA x ns x V = pJ.
+By Micron's TN-40-07 ("Calculating memory power for DDR4 SDRAM"): the current of a command above the standby current,
+times its time, times the supply voltage, times the devices of a rank; mA x ns x V = pJ.
 
 =========== ==================================================================================
 background  IDD3N while a rank has an open row, else IDD2N, of all ranks of all channels
 ACT         (IDD0 - IDD3N) x tRAS
 PRE         (IDD0 - IDD2N) x (tRC - tRAS), per bank; ACT and PRE together are one period of IDD0
 RD, WR      (IDD4R - IDD3N), (IDD4W - IDD3N) x burst
-REF         (IDD5B - IDD2N) x tRFC, per rank; counted, and one each tREFI where the array does not work
+REF         (IDD5B - IDD2N) x tRFC, per rank; counted, and one per tREFI while the array is idle
 =========== ==================================================================================
 
-On-die termination and the drivers' part of the supply are in no current here, so in no figure.
+On-die termination and the drivers' part of the supply are not included in these currents.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COUNTERS = (
     "DRAM_OPEN_CLOCKS",
     "DRAM_CLOCKS",
 )
-"""Counters that cost energy in a DRAM of its own description."""
+"""Counters that cost energy in a DRAM described by memory.dram."""
 
 COMMANDS = ("act", "pre", "rd", "wr", "ref", "background")
 """Keys of what `price` returns."""
@@ -42,7 +42,7 @@ COMMANDS = ("act", "pre", "rd", "wr", "ref", "background")
 def price(count: Mapping[str, int], cycles: int, clock_mhz: float, dram: Dram) -> dict[str, float]:
     """Return command -> energy in pJ (keys: `COMMANDS`) of ``cycles`` accelerator cycles, all channels together.
 
-    ``count``: all of `COUNTERS`, zeros for work that never touched the array.
+    ``count``: all of `COUNTERS`, zeros for work without the array.
     """
     c, t, tck_ns = dram.currents, dram.timing, dram.tCK_ps / 1000
     volts = c.VDD * c.devices  # V x devices

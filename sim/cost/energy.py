@@ -3,9 +3,10 @@
 Energy of each counter (names of sim.core.events.Event; DIM = PEs along one side):
 
 ==================== =================================================================================
-mac                  one multiply-accumulate per useful MAC. Padding is zeros, which toggle nothing. In a PE that
-                     splits or works bit by bit it costs in proportion to the product of both widths (the scaling of
-                     Timeloop's Eyeriss figures, pat.cpp: a/16 * b/16 of a 16-bit one); a fixed one pays its own width.
+mac                  one multiply-accumulate per useful MAC. Padding is zeros, which do not switch. In a PE that splits
+or works bit by bit it costs in proportion to the product of both widths (the scaling of
+                     Timeloop's Eyeriss figures, pat.cpp: a/16 * b/16 of a 16-bit one); a fixed PE always counts its own
+                     width.
 register             per row of A that enters the array (MESH_INPUT_ROWS), DIM x DIM PE steps: A written
                      and read, the weight read, the partial sum written and read. Per row of weights
                      (WEIGHT_ROWS): DIM elements shifted through (DIM + 1) / 2 PEs on average, each
@@ -25,9 +26,9 @@ leakage              static power of PEs (by the area of their arithmetic, where
                      and L2 over all cycles (no figure is known for the host and units beside the array)
 ==================== =================================================================================
 
-A row wider than the 64 bits of the SRAM sources costs in proportion to its bits. The capacity that sets the
-price is that of the whole memory, because the sources' figures include their own banking and wires. Units without a
-published figure are in no component and are named (`not_modelled`).
+A row wider than the 64 bits of the SRAM sources costs in proportion to its bits. The price is that of the whole
+memory's capacity, because the sources' figures include their own banking and wires. Units without a published figure
+are not included and are named (`not_modelled`).
 """
 
 from __future__ import annotations
@@ -92,11 +93,11 @@ def price(
 ) -> dict[str, float]:
     """Return component -> energy in pJ (keys: `COMPONENTS`).
 
-    ``counters``: counts by name, all of `COUNTERS`; empty for work that never touched the array. ``macs``:
+    ``counters``: counts by name, all of `COUNTERS`; empty for work without the array. ``macs``:
     useful multiply-accumulates. ``cycles``: accelerator cycles that passed, ``host_cycles`` those of them in
     which the host worked, ``cpu_cycles`` those in which it called the library and issued commands (at the accelerator's
-    clock). ``level``: which value of a figure where its sources disagree.
-    Raises InputError when a counter or a figure is missing, or when a host worked that the machine lacks.
+    clock). ``level``: low, nominal or high value of figures whose sources disagree.
+    Raises InputError when a counter or a figure is missing, or if there are host cycles on a machine without a host.
     """
     table, each = _table(hw), _each(hw, level)
     missing = [name for name in COUNTERS if name not in counters] if counters else []
@@ -132,14 +133,14 @@ def _vector_pj(count: Mapping[str, int], hw: Hardware, table: EnergyTable, level
 
 
 def _dram_pj(count: Mapping[str, int], cycles: int, hw: Hardware, bit_pj: float) -> float:
-    """Return the energy of the DRAM's commands, or of the bytes moved where the machine describes no DRAM."""
+    """Return the energy of the DRAM's commands, or of the bytes moved if the machine describes no DRAM."""
     if hw.memory.dram == "none":
         return 8 * (count["DRAM_READ_BYTES"] + count["DRAM_WRITE_BYTES"]) * bit_pj
     return sum(dram_energy.price(count, cycles, hw.clock_mhz, hw.memory.dram).values())
 
 
 def not_modelled(hw: Hardware) -> tuple[str, ...]:
-    """Return the units of the machine that no published energy is known for; no component contains their work.
+    """Return the units of the machine without a published energy; no component contains their work.
 
     Multiplications of predictor and transform unit are in ``mac``, rows of a wide fetch in ``scratchpad``.
     """
@@ -153,7 +154,7 @@ def not_modelled(hw: Hardware) -> tuple[str, ...]:
 
 
 class _Each(NamedTuple):
-    """Energy of each action on a machine."""
+    """Energy of each action on a machine in pJ."""
 
     scratchpad_row_pj: float
     accumulator_row_pj: float
@@ -203,9 +204,9 @@ def _operand_bits(words: Words) -> tuple[int, int]:
 
 
 def _mac_share(hw: Hardware) -> float:
-    """Energy of a multiply-accumulate at its word sizes over that of the input type.
+    """Return the energy of a multiply-accumulate at its word sizes over that of the input type.
 
-    A fixed PE multiplies at its own width whatever the word sizes; the energy of others is proportional to the
+    A fixed PE always multiplies at its own width; the energy of others is proportional to the
     product of the widths.
     """
     own = 8 * hw.input_bytes

@@ -1,7 +1,7 @@
 """The host CPU: cycles of the operators that the array cannot run.
 
 Prices are in the machine's ``host`` table: cycles an element (rocket_kim2023, from published shares), or in parts, with
-the cache lines that an operator brings in and takes out (hwconfigs/operators, measured).
+the cache lines that an operator reads and writes (hwconfigs/operators, measured).
 """
 
 from __future__ import annotations
@@ -18,21 +18,24 @@ if TYPE_CHECKING:
 
 LINE_BYTES = 64
 PRICED_ROW = 256
-"""Elements of the row that ``row_doubling`` counts from."""
+"""Elements of a row from which ``row_doubling`` counts."""
 L2_LINE_CYCLES = 16
-"""A line from the L2 (hwconfigs/operators/rocket.toml)."""
+"""Cycles of a line from the L2 (hwconfigs/operators/rocket.toml)."""
 MEMORY_LINE_SLOPE, MEMORY_LINE_CYCLES = 1.2, 11
-"""A line from memory without L2: 59 cycles at latency 40, 131 at latency 100 (tests/oracle/soc/README.md)."""
+"""Cycles of a line from memory without L2 (per cycle of latency, constant).
+
+59 at latency 40, 131 at latency 100 (tests/oracle/soc/README.md).
+"""
 L2_MISS_CYCLES = 26
 """Cycles of a line beyond the memory's latency through an L2 that misses (hwconfigs/cpu/rocket.toml)."""
 L1_BYTES = 32 << 10
-"""Rocket's data cache (tests/oracle/soc/README.md)."""
+"""Bytes of Rocket's data cache (tests/oracle/soc/README.md)."""
 
 
 class HostWork(NamedTuple):
     """An operator for the host: ``kind``, elements of its result, elements of a row, MACs of a product.
 
-    ``resident``: its data lie in the L1 as far as they fit (a measurement repeated), not where another unit left them.
+    ``resident``: its data are in the L1 as far as they fit (a repeated measurement), not in memory from another unit.
     """
 
     kind: str
@@ -45,10 +48,9 @@ class HostWork(NamedTuple):
 def cycles(kind: str, elements: int, hw: Hardware, *, row: int = 0, macs: int = 0) -> int:
     """Return accelerator cycles, rounded up, that the host takes for ``elements`` elements of an operator.
 
-    ``row``: elements of a row, 0 = all in one; ``macs``: multiply-accumulates of a product. An element is one that the
-    kind's price counts (`sim.graph.kinds`), of the output where it says nothing else; the price is that of its key.
-    Raises InputError when the machine has no host, its host no price for the operator, or the number of elements is
-    negative.
+    ``row``: elements of a row, 0 = all in one; ``macs``: multiply-accumulates of a product. Elements are those counted
+    by the kind's price (`sim.graph.kinds`), by default those of the output; the price is that of its key. Raises
+    InputError when the machine has no host, its host no price for the operator, or the number of elements is negative.
     """
     key = price_key(kind)
     if elements < 0:
@@ -65,7 +67,7 @@ def cycles(kind: str, elements: int, hw: Hardware, *, row: int = 0, macs: int = 
 
 
 def price_key(kind: str) -> str:
-    """Return the key that an operator kind is priced by; of no kind of a graph (a requantisation) its name."""
+    """Return the price key of an operator kind; for names that are no kind (a requantisation) the name itself."""
     return kinds.KINDS[kind].price_key if kind in kinds.KINDS else kind
 
 
@@ -83,7 +85,7 @@ def priced_cycles(price: OperatorPrice, work: HostWork, hw: Hardware) -> float:
 def missed_lines(price: OperatorPrice, work: HostWork) -> float:
     """Return the lines of an operator's data that the L1 does not hold.
 
-    Resident data begin to be thrown out at half the L1 (24 KiB: a quarter of the lines, 48 KiB: all; add_f32).
+    Resident data begin to be evicted at half the L1 (24 KiB: a quarter of the lines, 48 KiB: all; add_f32).
     """
     bytes_ = work.elements * (price.read_bytes + price.write_bytes)
     share = min(1.0, max(0.0, bytes_ / L1_BYTES - 0.5)) if work.resident else 1.0
@@ -91,7 +93,7 @@ def missed_lines(price: OperatorPrice, work: HostWork) -> float:
 
 
 def line_cycles(price: OperatorPrice, work: HostWork, hw: Hardware) -> float:
-    """Return the cycles of a line that the L1 misses: from the L2 where the data fit there, else from memory."""
+    """Return the cycles of a line that misses in the L1: from the L2 if the data fit there, else from memory."""
     if not hw.memory.l2_bytes:
         return MEMORY_LINE_SLOPE * hw.memory.latency_cycles + MEMORY_LINE_CYCLES
     fits = work.elements * (price.read_bytes + price.write_bytes) <= hw.memory.l2_bytes
@@ -99,7 +101,7 @@ def line_cycles(price: OperatorPrice, work: HostWork, hw: Hardware) -> float:
 
 
 def traffic_bytes(kind: str, elements: int, hw: Hardware) -> tuple[int, int]:
-    """Return the bytes that an operator reads from and writes to the memory behind the caches; 0 where none is priced.
+    """Return the bytes that an operator reads from and writes to the memory behind the caches; 0 if none is priced.
 
     Data that fits in an L2 stays there.
     """

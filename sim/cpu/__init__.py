@@ -1,6 +1,6 @@
-"""The CPU in front of the accelerator: its cycles around a library call, and for operators of its own.
+"""The CPU that issues commands: its cycles around a library call, and recording and recognising its programs.
 
-The cycles between the commands of a call are the lowering's (`sim.lower.pace`); price lists are in hwconfigs/cpu.
+The cycles between the commands of a call are set by the lowering (`sim.lower.pace`); price lists are in hwconfigs/cpu.
 """
 
 from sim.cpu.calls import CallCost, cost, issue_cycles, line_cycles, site_of

@@ -1,4 +1,4 @@
-"""Cycles of the CPU for a library call, before its first command and behind its last idle cycle.
+"""Cycles of the CPU for a library call, before its first command and after its last idle cycle.
 
 Three parts, all priced by ``cpu.prices``: the call itself; each pass of the library's search for a tile, counted by
 doing that search; and, for the first call of a kind in a program, the lines of code that the instruction cache misses.
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 LOOPED = re.compile(r"(?<![A-Za-z])([Lh])\d+")
-"""Numbers of layers and heads in an operator's name."""
+"""Pattern of the numbers of layers and heads in an operator's name."""
 
 
 @dataclass(frozen=True)
 class CallCost:
-    """Cycles around a call: ``around`` with its code in the cache, ``cold`` more because it is not there."""
+    """Cycles around a call: ``around`` with its code in the cache, ``cold``: additional cycles of missed code."""
 
     around: int = 0
     cold: int = 0
@@ -35,14 +35,14 @@ class CallCost:
 
     @property
     def cycles(self) -> int:
-        """All of them."""
+        """Sum of both."""
         return self.around + self.cold
 
 
 def site_of(work: Work, operator: str | None) -> str:
-    """Return a name for the place in a program that calls for the work of an operator.
+    """Return a name of the call site of an operator's work in a program.
 
-    Layers and heads of one name call from one place, in a loop; without a name, equal shapes do.
+    Layers and heads of one name share a call site, in a loop; without a name, equal shapes do.
     """
     if operator is not None:
         return "site " + LOOPED.sub(r"\1", operator)
@@ -54,12 +54,12 @@ def site_of(work: Work, operator: str | None) -> str:
 def cost(work: Work, hw: Hardware, seen: Set[str] = frozenset(), operator: str | None = None) -> CallCost:
     """Return the CPU's cycles around the call of a work item.
 
-    ``seen``: pieces of code that have run before; ``operator``: the name of the one that it belongs to.
+    ``seen``: pieces of code that have run before; ``operator``: the name of its operator.
     """
     prices = hw.cpu.prices
     if prices == "none":
         return CallCost()
-    if work.chained:  # as if the accelerator waited for each call: no part's call is under another's work
+    if work.chained:  # as if the accelerator waited for each call: calls do not overlap with the work of other parts
         found = CallCost()
         for part in work.chained:
             one = cost(part, hw, seen | found.paths, operator)
@@ -68,7 +68,7 @@ def cost(work: Work, hw: Hardware, seen: Set[str] = frozenset(), operator: str |
     call = library_call(work, hw)
     way = variant(hw, folded=call.folded, inlined=call.inlined)
     table = prices_of(prices.calls, way)
-    # a search done by the compiler is not repeated by a call
+    # a search done by the compiler is not part of a call
     passes = 0 if way == "folded" else call.passes
     around = table[call.function] + passes * table.get(f"{call.function}_pass", 0)
     around += table.get(f"{call.function}_loops", 0) if call.loops else 0
@@ -77,12 +77,12 @@ def cost(work: Work, hw: Hardware, seen: Set[str] = frozenset(), operator: str |
 
 
 def issue_cycles(program: Program) -> int:
-    """Return the cycles that the CPU works on the commands of a program, those before each."""
+    """Return the CPU's cycles for the commands of a program: the sum of the gaps before them."""
     return int(program["gap"].sum())
 
 
 def line_cycles(prices: CpuPrices, hw: Hardware) -> int:
-    """Return the cycles of a line of code that neither the instruction cache nor an L2 holds."""
+    """Return the cycles of a line of code that is neither in the instruction cache nor in an L2."""
     return hw.memory.latency_cycles + (prices.l2_line_cycles if hw.memory.l2_bytes else prices.line_cycles)
 
 

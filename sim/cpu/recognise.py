@@ -1,8 +1,8 @@
 """Library calls in a recorded command stream: the function of each, and the CPU's pace through it.
 
-A stream has only commands. Which piece of the library's code issued each follows from the order of their codes
-(`sim.lower` issues them so), and with it the gap that a price list gives; sizes of a product follow from the bounds and
-addresses of its hardware loops.
+A stream has only commands. The piece of library code that issued each follows from the order of their codes (as in
+`sim.lower`), and with it the gap in the price list; sizes of a product follow from the bounds and addresses of its
+hardware loops.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LOADS = (Funct.MVIN, Funct.MVIN2, Funct.MVIN3)
 COMPUTES = (Funct.COMPUTE_PRELOADED, Funct.COMPUTE_ACCUMULATED)
 LOOP_HEADS = (Funct.LOOP_WS_CONFIG_BOUNDS, Funct.LOOP_CONV_WS_CONFIG_1)
-"""First command of a hardware loop: the list of gaps begins anew."""
+"""First commands of hardware loops, at which the list of gaps begins anew."""
 CONV_CONFIGS = (
     Funct.LOOP_CONV_WS_CONFIG_1,
     Funct.LOOP_CONV_WS_CONFIG_2,
@@ -40,14 +40,16 @@ FIRST_PASS = (1, 2, 5)
 """Normalisation commands of the first pass over a row (NormCmd.scala: sum, mean, maximum)."""
 SOFTMAX_COMMANDS = (5, 6, 7)
 MOST_NAMED = 3
-"""Calls without a fence between them that a name lists."""
+"""Number of calls without a fence between them that a name lists."""
 DATAFLOW_BIT = 2
-"""Of rs1 of a config_ex: 1 = weight stationary (gemmini.h)."""
+"""Bit of rs1 of a config_ex: 1 = weight stationary (gemmini.h)."""
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """A call between two fences. ``function``: matmul, os, resadd, norm, conv, or hand for streams of one's own.
+    """A call between two fences.
+
+    ``function``: matmul, os, resadd, norm, conv, or hand for streams that are not the library's.
 
     ``parts``: several calls of the library without a fence between them; ``function`` then joins theirs.
     """
@@ -64,7 +66,7 @@ class Recognised:
 
     @property
     def name(self) -> str:
-        """For people: function and, where they are known, its sizes."""
+        """Function and, if known, sizes, for messages."""
         if self.parts:
             return ", ".join(part.name for part in self.parts[:MOST_NAMED]) + ", ..." * (len(self.parts) > MOST_NAMED)
         if self.work is None:
@@ -73,7 +75,7 @@ class Recognised:
 
 
 def calls_of(program: Program, dim: int) -> list[Recognised]:
-    """Split a stream at its fences and name each piece; fences in a row are one."""
+    """Split a stream at its fences and recognise each piece; fences in a row are one."""
     found, start = [], 0
     for end in [*np.flatnonzero(program["funct"] == Funct.FENCE).tolist(), len(program)]:
         piece = program[start:end]
@@ -81,13 +83,15 @@ def calls_of(program: Program, dim: int) -> list[Recognised]:
         if len(piece):
             parts = tuple(_one(part, dim) for part in split(piece))
             functions = sorted({part.function for part in parts})
-            whole = len(parts) == 1 or HAND in functions  # a stream of one's own may set anything between its stores
+            whole = (
+                len(parts) == 1 or HAND in functions
+            )  # a stream that is not the library's may have configurations between its stores
             found.append(_one(piece, dim) if whole else Recognised("+".join(functions), piece, None, parts))
     return found
 
 
 def split(commands: Program) -> list[Program]:
-    """Split commands without fences into calls: each begins with a configuration behind stores or loops."""
+    """Split commands without fences into calls: each begins with a configuration after stores or loops."""
     ends = (Funct.LOOP_WS, Funct.LOOP_CONV_WS, Funct.MVOUT)
     begins = (commands["funct"][1:] == Funct.CONFIG) & np.isin(commands["rs1"][1:] & 3, (ConfigKind.EX, ConfigKind.ST))
     return np.split(commands, np.flatnonzero(begins & np.isin(commands["funct"][:-1], ends)) + 1)
@@ -115,13 +119,16 @@ def _function(commands: Program) -> str:
 
 
 def _is_output_stationary(commands: Program) -> bool:
-    """Whether a piece with loads and computes of its own is the library's: it sets that dataflow at its beginning."""
+    """Whether a piece with single loads and computes is the library's output-stationary product.
+
+    It sets that dataflow first.
+    """
     chosen = commands[(commands["funct"] == Funct.CONFIG) & (commands["rs1"] & 3 == ConfigKind.EX)]
     return bool(len(chosen)) and not (chosen["rs1"] >> DATAFLOW_BIT & 1).any()
 
 
 def _product(commands: Program, dim: int) -> Matmul | None:
-    """Return the product of a call's hardware loops; None where they are no whole product of the library's order."""
+    """Return the product of a call's hardware loops; None if they are no whole product in the library's order."""
     at = {
         code: commands[commands["funct"] == code] for code in range(Funct.LOOP_WS, Funct.LOOP_WS_CONFIG_STRIDES_DC + 1)
     }
@@ -163,9 +170,9 @@ def _product(commands: Program, dim: int) -> Matmul | None:
 
 
 def _convolution(commands: Program) -> Conv | None:
-    """Return the convolution of a call's first hardware loop, whose sizes are the whole one's (`sim.lower.conv`).
+    """Return the convolution of a call's first hardware loop, which has the sizes of the whole one (`sim.lower.conv`).
 
-    None where its output has other sizes (variants for training).
+    None if its output has other sizes (variants for training).
     """
     first, second, third, fourth = (commands[commands["funct"] == code][0] for code in CONV_CONFIGS)
     last = commands[commands["funct"] == Funct.LOOP_CONV_WS][0]
@@ -188,9 +195,9 @@ def _convolution(commands: Program) -> Conv | None:
 
 
 def priced(call: Recognised, hw: Hardware, ran: frozenset[str]) -> tuple[Program, CallCost]:
-    """Return a call's commands with their gaps, and what the CPU takes around it; ``ran``: code that has run before.
+    """Return a call's commands with their gaps, and the CPU's cycles around it; ``ran``: code that has run before.
 
-    Of calls without a fence between them, cycles around the later ones lie before their first commands.
+    For calls without a fence between them, the cycles around later ones are put before their first commands.
     """
     outside = around((call.parts or (call,))[0], hw, ran)
     paths, streams = outside.paths, []
@@ -205,7 +212,7 @@ def priced(call: Recognised, hw: Hardware, ran: frozenset[str]) -> tuple[Program
 
 
 def paced(call: Recognised, hw: Hardware) -> Program:
-    """Return the call's commands with the gaps of the machine's price list; as they are without one."""
+    """Return the call's commands with the gaps of the machine's price list; unchanged without one."""
     if hw.cpu.prices == "none":
         return call.commands
     inlined = call.function in ("resadd", "norm", "conv")
@@ -224,7 +231,7 @@ def paced(call: Recognised, hw: Hardware) -> Program:
 
 
 def around(call: Recognised, hw: Hardware, ran: frozenset[str]) -> CallCost:
-    """Return the CPU's cycles around a recognised call; its tile search is counted where its sizes are known."""
+    """Return the CPU's cycles around a recognised call; its tile search is counted if its sizes are known."""
     if hw.cpu.prices == "none" or call.function == HAND:
         return CallCost()
     if call.work is not None:

@@ -1,10 +1,9 @@
 """Record the RoCC command stream of a Gemmini C program by compiling and running it natively.
 
-The program is unmodified: a header of ours (sim/cpu/native) takes the place of the RoCC macros, and in the preprocessed
-text a fence, a reading of the cycle counter and an exit become calls. Any C compiler that takes -E, -include and -I
-will do. No accelerator writes results, so a check of results fails: an exit with an error in the program's own files
-is counted and passed, as on a chip it would not be reached; one in a header (the library refuses its arguments) ends
-the recording.
+The program is unmodified: a header of ours (sim/cpu/native) replaces the RoCC macros, and in the preprocessed text
+fences, reads of the cycle counter and exits become calls. Any C compiler with -E, -include and -I works. No accelerator
+writes results, so checks of results fail: an exit with an error in the program's own files is counted and skipped, as
+it would not be reached on a chip; one in a header (the library refuses its arguments) ends the recording.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ NATIVE = Path(__file__).resolve().parent / "native"
 """Our header and the stand-in for rocc-software."""
 
 TIMEOUT_S = 600
-"""A program that has not ended by then is stopped: most of gemmini-rocc-tests take seconds natively."""
+"""Seconds after which a program is stopped: most of gemmini-rocc-tests take seconds natively."""
 
 _ASM = r"(?:__asm__|__asm|asm)\s*(?:(?:__volatile__|__volatile|volatile)\s*)?"
 FENCE = re.compile(_ASM + r"\(\s*\"\s*fence[^\"]*\"[^;]*?\)\s*;")
@@ -34,12 +33,12 @@ CYCLES = re.compile(_ASM + r"\(\s*\"\s*" + _COUNTER + r"\s*;?\s*\"\s*:\s*\"=r\"\
 OTHER = re.compile(_ASM + r"\(\s*\"([^\"]*)\"")
 EXIT = re.compile(r"\bexit\s*\(")
 MARKER = re.compile(r"#(?:line)? \d+ \"(.*)\"([ \d]*)")
-"""Origin of a line of preprocessed text; the flag 3 marks a header of the system."""
+"""Line marker of preprocessed text; the flag 3 marks a system header."""
 
 REFUSED = 86
 """Exit code of a program whose library refused a call (carat_rocc.h)."""
 FAILED_CHECK = "carat_rocc.h: a check failed"
-"""Message of carat_rocc.h on stderr where the program's own code exits with an error."""
+"""Message of carat_rocc.h on stderr when the program's own code exits with an error."""
 SHOWN_CHARACTERS = 300
 """Characters of the program's last output that an error repeats."""
 
@@ -55,16 +54,16 @@ class Build:
 
 
 class Ended(NamedTuple):
-    """End of a program: its exit code, and how many of its checks of results failed and were passed."""
+    """End of a program: its exit code, and the number of its failed checks of results that were skipped."""
 
     code: int
     failed_checks: int = 0
 
 
 def record(sources: Sequence[Path], output: Path, build: Build, case: str, arguments: Sequence[str] = ()) -> Ended:
-    """Compile ``sources``, run them and leave their commands in ``output`` (whole or not at all).
+    """Compile ``sources``, run them and write their commands to ``output`` (whole or not at all).
 
-    Raises InputError: a file or compiler that is not there, what the compiler said, an assembly instruction that is
+    Raises InputError: a missing file or compiler, an error of the compiler, an assembly instruction that is
     neither fence nor counter, a program that fails or issues no command, a call that the library refuses.
     """
     missing = [f"{path}: no such file" for path in (*sources, *build.include) if not path.exists()]
@@ -104,7 +103,7 @@ def native(text: str, where: Path) -> str:
 
 
 def _with_exits(text: str, own: Path) -> Iterator[str]:
-    """Yield the lines, the exits of the program's ``own`` file and of its headers named apart."""
+    """Yield the lines, with different names for exits of the program's ``own`` file and of headers."""
     name = ""
     for line in text.splitlines(keepends=True):
         if marker := MARKER.match(line):
@@ -118,7 +117,7 @@ def _preprocessed(source: Path, target: Path, build: Build) -> Path:
     folders = [NATIVE, *build.include, source.parent]
     command = [build.compiler, "-std=gnu11", "-E", "-include", str(NATIVE / "carat_rocc.h")]
     command += [f"-I{folder}" for folder in folders] + [f"-D{macro}" for macro in build.define]
-    # system headers keep their own assembly (byte swaps): only the program's text is looked at, they are included again
+    # system headers keep their own assembly (byte swaps): only the program's text is converted, they are included again
     text = _run([*command, str(source)])
     target.write_text(native(text, source), encoding="utf-8")
     return target
@@ -149,7 +148,7 @@ def _execute(binary: Path, stream: Path, case: str, arguments: Sequence[str]) ->
     last = _last_line(said)
     if done.returncode == REFUSED:
         issued = stream.read_bytes().count(b"\n") - 2 if stream.exists() else 0
-        where = f"record: the library refuses a call behind line {issued} of the stream and ends the program"
+        where = f"record: the library refuses a call after line {issued} of the stream and ends the program"
         raise InputError(f"{where}; it says: {last}")
     if done.returncode < 0:
         raise InputError(f"record: the program was ended by signal {-done.returncode}; its last output: {last}")

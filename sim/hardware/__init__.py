@@ -1,4 +1,4 @@
-"""Hardware description: a TOML file, or a machine's name goes in, a frozen `Hardware` comes out.
+"""Hardware description: from a TOML file or a machine's name to a frozen `Hardware`.
 
 It imports no workload, program or timing. Names are those of the TOML files of ``hwconfigs`` (presets) and of
 ``hwconfigs/published``.

@@ -1,4 +1,4 @@
-"""The CPU in front of the accelerator as a machine describes it, and the vocabulary of its price list."""
+"""The CPU that issues commands, as a machine describes it, and the vocabulary of its price list."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ GapCycles = Annotated[tuple[PositiveCycles, ...], Field(strict=False, min_length
 Lines = Annotated[int, Field(ge=0)]
 
 HAND = "hand"
-"""A command with no kind of its own: a loop around one command."""
+"""Kind of commands without a kind of their own: a loop around one command."""
 
 KINDS: Mapping[str, str] = {
     HAND: "a loop around one command, and streams of programs that are not the library's",
-    "matmul_config": "configuration in front of a product's tiles",
+    "matmul_config": "configuration before a product's tiles",
     "matmul_softmax": "constants of the softmax, computed from its scale",
     "matmul_igelu": "constants of the GELU",
     "matmul_loop_first": "the first tile's hardware loop: quotients and remainders of all sizes first",
@@ -44,12 +44,12 @@ KINDS: Mapping[str, str] = {
     "os_store_first": "first store of a tile",
     "os_store_row": "first store of a further row",
     "os_store": "next store of the same row",
-    "norm_config": "configuration in front of a normalisation",
+    "norm_config": "configuration before a normalisation",
     "norm_softmax": "constants of a softmax on its own",
     "norm_load_first": "first load of the first block of rows",
     "norm_load_block": "first load of a further block of rows",
     "norm_load": "next load of the same block of rows",
-    "layernorm_block": "choice of the statistics register behind the loads of a block",
+    "layernorm_block": "choice of the statistics register after the loads of a block",
     "layernorm_pair": "the same for the next two rows",
     "layernorm_pass": "the same for the next pass over two rows",
     "layernorm_second": "the same for the second row of a pass",
@@ -63,33 +63,35 @@ KINDS: Mapping[str, str] = {
     "softmax_store_first": "as layernorm_store_first",
     "softmax_store": "as layernorm_store",
     "softmax_store_last": "as layernorm_store_last",
-    "resadd_config": "configuration in front of a residual addition",
+    "resadd_config": "configuration before a residual addition",
     "resadd_loop_first": "hardware loop of its first tile",
     "resadd_loop": "hardware loop of a further tile",
-    "conv_config": "configuration in front of a convolution",
+    "conv_config": "configuration before a convolution",
     "conv_loop_first": "hardware loop of its first tile",
-    "conv_loop": "hardware loop of the next tile, an inner size going on",
-    "conv_loop_outer": "hardware loop of the next tile, an inner size starting again",
+    "conv_loop": "hardware loop of the next tile, an inner size continues",
+    "conv_loop_outer": "hardware loop of the next tile, an inner size restarts",
 }
-"""Kind of stream -> what the CPU does before its commands."""
+"""Kind of stream -> its commands and the CPU's work before them."""
 
 VARIANTS: Mapping[str, str] = {
     "runtime": "sizes in variables",
-    "constant": "sizes known to the compiler, which leaves the tile search in the program",
-    "folded": "sizes known to the compiler, which has done the tile search itself",
+    "constant": "sizes known to the compiler, tile search in the program",
+    "folded": "sizes known to the compiler, tile search done at compile time",
     "shared": "one copy of the function, called from several places of a program",
 }
-"""Ways in which a library call can have been compiled; "runtime" also stands in for what another does not price."""
+"""Compilation variants of a library call; "runtime" also prices kinds that another variant lacks."""
 
 FUNCTIONS = ("matmul", "norm", "resadd", "conv")
 CALL_PRICES = (*FUNCTIONS, *(f"{name}_pass" for name in FUNCTIONS), "matmul_loops")
-"""Cycles of a call, of a pass of its tile search, and what several hardware loops add."""
+"""Cycles of a call, of a pass of its tile search, and additional cycles of several hardware loops."""
 
 PATHS = (
     *FUNCTIONS, "site", "softmax", "igelu", "full_c", "os", "layernorm", "norm_softmax", "resadd_search", "conv_pool",
 )  # fmt: skip
-"""Pieces of code that a first call may miss ("site": of the place that calls); with ``_runtime``, ``_constant``, .. or
-``_shared`` behind the name the figure of that way of compilation."""
+"""Pieces of code that a first call may miss ("site": the calling code).
+
+With the suffix ``_runtime``, ``_constant``, .. or ``_shared`` the figure of that compilation variant.
+"""
 
 
 def _unknown(given: Iterable[str], known: Iterable[str], what: str) -> list[str]:
@@ -98,27 +100,27 @@ def _unknown(given: Iterable[str], known: Iterable[str], what: str) -> list[str]
 
 
 def _ways(table: Mapping[str, Mapping[str, T]], known: Iterable[str], needed: Iterable[str], what: str) -> None:
-    """Raise ValueError for unknown names, and where the way "runtime" lacks a price."""
+    """Raise ValueError for unknown names, and if the variant "runtime" lacks a price."""
     found = _unknown(table, VARIANTS, "way of compilation")
     for way in table.values():
         found += _unknown(way, known, what)
     missing = [name for name in needed if name not in table.get("runtime", {})]
     if missing:
-        found.append(f"runtime: no price for {', '.join(missing)}; every {what} needs one there")
+        found.append(f"runtime: no price for {', '.join(missing)}; every {what} needs one")
     if found:
         raise ValueError("; ".join(found))
 
 
 class CpuPrices(Table):
-    """Prices of the CPU in front of the accelerator, from a file of hwconfigs/cpu; docs/CPU.md derives the figures.
+    """Prices of the CPU that issues commands, from a file of hwconfigs/cpu; docs/CPU.md derives the figures.
 
-    ``streams``: by way of compilation, then by kind of command stream (`KINDS`), the cycles before each
-    command of that kind; the last figure repeats. ``calls``: by way of compilation, cycles that a library call takes
-    before its first command and behind its last idle cycle, and of each pass of its tile search (`sim.cpu.calls`).
-    ``cold_lines``: cache lines of code that the first call of a kind misses. ``path_cycles``: what the tile and the
-    buses add to the memory's latency where no L2 lies between. ``line_cycles``, ``l2_line_cycles``: what a missed line
-    of code takes beyond the memory's latency, without and with an L2. ``folds``: whether the compiler does the tile
-    search of constant sizes itself where it can.
+    ``streams``: by compilation variant, then by kind of command stream (`KINDS`), the cycles before each
+    command of that kind; the last figure repeats. ``calls``: by compilation variant, cycles of a library call before
+    its first command and after its last idle cycle, and of each pass of its tile search (`sim.cpu.calls`).
+    ``cold_lines``: cache lines of code that the first call of a kind misses. ``path_cycles``: cycles that the tile and
+    the buses add to the memory's latency without an L2. ``line_cycles``, ``l2_line_cycles``: cycles of a missed line of
+    code beyond the memory's latency, without and with an L2. ``folds``: whether the compiler runs the tile search of
+    constant sizes itself if possible.
     """
 
     name: str
@@ -154,14 +156,14 @@ class CpuPrices(Table):
 
 
 class Cpu(Table):
-    """The pace at which commands arrive, and the cycles around a library call.
+    """The rate at which commands arrive, and the cycles around a library call.
 
     ``command_cycles``: least cycles between a command and the one before it; ``loop_cycles``: the same for
     the first command of a hardware loop, whose operands the CPU computes. ``prices``: a file of hwconfigs/cpu, or
-    "none": a CPU that issues a command every ``command_cycles`` and takes no time between calls. ``sizes``: how the
-    program was compiled: sizes in variables ("runtime"), known to the compiler ("constant"), or one copy of the
-    library's functions called from several places ("shared", as a whole network is). ``code`` "cold": the first call
-    of each kind misses its code in the instruction cache.
+    "none": a CPU that issues a command every ``command_cycles`` without time between calls. ``sizes``: compilation of
+    the program: sizes in variables ("runtime"), known to the compiler ("constant"), or one copy of the library's
+    functions called from several places ("shared", as in a whole network). ``code`` "cold": the first call of each kind
+    misses its code in the instruction cache.
     """
 
     command_cycles: PositiveCycles

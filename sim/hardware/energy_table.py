@@ -23,7 +23,7 @@ Energy = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Figure(Table):
-    """One published or derived value; ``low`` and ``high`` are the nominal one where sources agree."""
+    """One published or derived value; ``low`` and ``high`` equal the nominal value if sources agree."""
 
     nominal: Energy
     low: Energy | None = None
@@ -65,7 +65,7 @@ class Interpolated(Table):
 
     def pj_per_bit(self, capacity_bytes: int, dim: int, level: Level) -> float:
         """Return pJ per bit read or written in a memory of this capacity."""
-        del dim  # a row of any width is that many bits
+        del dim  # a row is priced by its bits
         inner = [point.capacity_bytes for point in self.points[1:-1]]
         below = sum(capacity_bytes >= bound for bound in inner)
         one, two = self.points[below], self.points[below + 1]
@@ -83,7 +83,7 @@ class Linear(Table):
     source: Annotated[str, Field(min_length=1)]
 
     def pj_per_bit(self, capacity_bytes: int, dim: int, level: Level) -> float:
-        """Return pJ per bit read or written in a memory of this capacity; the source gives one value only."""
+        """Return pJ per bit read or written in a memory of this capacity; the source gives one value for all levels."""
         del level
         share = dim if self.per_kib_over_dim else 1
         return (self.base + self.per_kib * capacity_bytes / 1024 / share) / self.access_bits
@@ -106,7 +106,7 @@ class Leakage(Table):
 
 
 class EnergyTable(Table):
-    """All figures of one technology; pJ per action as stated beside each in the file, leakage in mW."""
+    """All figures of one technology; pJ per action with units as in the file, leakage in mW."""
 
     name: str
     node_nm: Annotated[int, Field(gt=0)]
@@ -121,7 +121,7 @@ class EnergyTable(Table):
     dram: dict[str, Figure]
 
     def figure(self, group: str, figures: Mapping[str, Figure], key: str) -> Figure:
-        """Return one figure of a group. Raises InputError naming what is missing: there is no silent zero."""
+        """Return one figure of a group. Raises InputError naming a missing figure: there is no silent zero."""
         if key not in figures:
             raise InputError(f"energy table {self.name}: no figure {group}.{key}{did_you_mean(key, figures)}")
         return figures[key]
@@ -170,7 +170,7 @@ def _resolve(name: str, chain: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _lay_over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``changes`` over it; a figure replaces a figure whole, source included."""
+    """Return ``base`` with ``changes`` over it; a figure is replaced as a whole, source included."""
     laid = dict(base)
     for key, value in changes.items():
         group = isinstance(value, dict) and all(isinstance(one, dict) for one in value.values())

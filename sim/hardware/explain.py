@@ -1,4 +1,4 @@
-"""Schema errors in our own words: place, value given, rule, and the closest key or value."""
+"""Messages of schema errors: place, value given, rule, and the closest key or value."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _EXPECTED = {
 }
 _ALIASES = {"capacity_bytes": "capacity"}
 MOST_MEANT = 3
-"""Keys that the error of an unknown one offers."""
+"""Number of keys that the error of an unknown one suggests."""
 _MISSING = 'state it, or inherit it with base = "NAME"'
 _WITHOUT_VALUE = ("extra_forbidden", "missing", "value_error")
 
 
 def schema_bounds(error: ValidationError, model: type[BaseModel]) -> dict[str, object]:
-    """Return the nearest value within its range of each key that is outside, and the word that is meant by another."""
+    """Return the nearest legal value of each key out of range, and the closest word for an unknown one."""
     found: dict[str, object] = {}
     for item in error.errors():
         word = closest(item["input"], _choices(item)) if isinstance(item["input"], str) else None
-        if word is not None:  # of a list, the list of that word alone
+        if word is not None:  # for a list, the list of that word
             in_list = isinstance(item["loc"][-1], int)
             found[".".join(_locate(model, item["loc"])[0])] = [word] if in_list else word
         bound = next((item.get("ctx", {}).get(name) for name in ("ge", "le") if name in item.get("ctx", {})), None)
@@ -50,8 +50,7 @@ def schema_problems(
 ) -> tuple[list[str], set[str]]:
     """Return one sentence per faulty key, and the dotted keys concerned.
 
-    ``nearest``: dotted key -> value of something legal near what was given, where it is known; else the bound that
-    was passed.
+    ``nearest``: dotted key -> value of a legal machine near the given one, if known; else the bound that was exceeded.
     """
     bounds = schema_bounds(error, model) if nearest is None else nearest
     demands: dict[str, list[str]] = {}
@@ -62,7 +61,8 @@ def schema_problems(
         demands.setdefault(key, []).append(_demand(item, path, table, bounds.get(key)))
         if item["type"] not in _WITHOUT_VALUE:
             values[key] = f" = {reprlib.repr(item['input'])}"
-    # A faulty table of a union ("host") is also reported as not being the other branch; its keys say more.
+    # A faulty table of a union ("host") is also reported as not matching the other branch; the errors of its keys are
+    # more specific.
     keys = [key for key in demands if not any(other.startswith(f"{key}.") for other in demands)]
     missing = [key for key in keys if demands[key] == [_MISSING]]
     sentences = []
@@ -86,7 +86,7 @@ def removed(tables: Mapping[str, Any], dotted_keys: set[str], prefix: str = "") 
 
 
 def _choices(item: Mapping[str, Any]) -> list[str]:
-    """Return the words that a key may have, as the error of a wrong one lists them."""
+    """Return the legal words of a key, for the error of a wrong one."""
     if item["type"] != "literal_error":
         return []
     return sorted(choice.strip(" '") for choice in item["ctx"]["expected"].replace(" or ", ",").split(","))
@@ -129,12 +129,12 @@ def _demand(item: Mapping[str, Any], path: Sequence[str], table: type[BaseModel]
 
 
 def _plain(number: float) -> str:
-    """Return a limit as a file takes it: whole numbers with all their digits."""
+    """Return a limit in the form of a file: integers with all digits."""
     return str(int(number)) if float(number).is_integer() else f"{number:g}"
 
 
 def _inside(table: type[BaseModel], key: str) -> Iterator[str]:
-    """Yield the keys of a table's tables that have this name, or begin with it: array.mesh_rows for mesh_rows, mesh."""
+    """Yield the keys of subtables with this name or prefix: array.mesh_rows for mesh_rows, mesh."""
     for name, field in table.model_fields.items():
         for known in below.model_fields if (below := _table_of(field.annotation)) else ():
             shown = _ALIASES.get(known, known)
@@ -143,11 +143,11 @@ def _inside(table: type[BaseModel], key: str) -> Iterator[str]:
 
 
 def _locate(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel] | None]:
-    """Return an error's keys without union tags, and the last key's table if that has fixed keys."""
+    """Return an error's keys without union tags, and the table of the last key if its keys are fixed."""
     path: list[str] = []
     table = model
     below: type[BaseModel] | None = model
-    free = False  # inside a table whose keys are free
+    free = False  # inside a table with free keys
     for part in loc:
         if below is None:
             if free and re.fullmatch(r"[a-z0-9_]+", str(part)):  # not the tag of a branch, e.g. "Linear"
@@ -172,12 +172,12 @@ def _table_of(annotation: object) -> type[BaseModel] | None:
 
 
 def literal(value: object) -> str:
-    """Return a value as a machine file and --set take it; text without quotes."""
+    """Return a value in the form of a machine file and --set; text without quotes."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def hint(key: str, changes: Mapping[str, object]) -> str:
-    """Return "; nearest legal value: V" of a key, with the other keys that go with it; "" without one."""
+    """Return "; nearest legal value: V" of a key, with other keys that must change; "" without one."""
     if key not in changes:
         return ""
     others = ", ".join(f"{other} = {literal(value)}" for other, value in changes.items() if other != key)

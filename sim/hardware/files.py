@@ -18,7 +18,7 @@ from sim.hardware import scale_sim
 def config_files(folder: str = "") -> Mapping[str, Path]:
     """Return name -> file of every TOML in ``hwconfigs`` or in one of its folders, sorted by name.
 
-    They are looked for once a process: each machine that is loaded asks for them.
+    Cached: every load of a machine needs them.
     """
     files = {file.stem: file for place in reversed(_places()) for file in (place / folder).glob("*.toml")}
     return MappingProxyType(dict(sorted(files.items())))
@@ -33,7 +33,7 @@ def _places() -> tuple[Path, ...]:
 
 @cache
 def dram_table() -> Mapping[str, Any]:
-    """Return the figures of each DRAM technology."""
+    """Return the energy figures of each DRAM technology."""
     return MappingProxyType(read_toml(config_files("dram")["energy"], "dram/energy.toml"))
 
 

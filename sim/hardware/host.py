@@ -18,9 +18,9 @@ class OperatorPrice(Table):
 
     ``call`` a call, ``row`` a row (one reduction), ``element`` an element of the result, ``mac`` a multiply-accumulate
     of a product. ``row_doubling``: more cycles an element for each doubling of the row beyond 256 elements.
-    ``read_bytes``, ``write_bytes``: bytes of an element in memory. ``line``: cycles of a line of 64 bytes that is in no
-    cache, where they are more than the machine's (`sim.cost.host.line_cycles`). ``ranges``: cycles an element where
-    they depend on the inputs, by name of their distribution.
+    ``read_bytes``, ``write_bytes``: bytes of an element in memory. ``line``: cycles of a 64-byte line that is in no
+    cache, if more than the machine's (`sim.cost.host.line_cycles`). ``ranges``: cycles per element if they depend on
+    the inputs, by name of the distribution.
     """
 
     implementation: str = ""
@@ -41,8 +41,8 @@ class Host(Table):
     ``cycles_per_element`` counts host cycles; ``clock_ratio`` = host clock / accelerator clock.
     ``takes`` lists operators that run here although the array could run them. ``operators``: prices in parts, of
     operators that are not in ``cycles_per_element``; a file names a ``library`` of hwconfigs/operators and the
-    implementation of each. ``values``: distribution of the inputs where a price depends on it. ``converts``: on an
-    integer machine, operands are dequantised before an operator and its result quantised behind; without, operators
+    implementation of each. ``values``: distribution of the inputs for prices that depend on it. ``converts``: on an
+    integer machine, operands are dequantised before an operator and its result is quantised after it; else operators
     work on integers, and those in ``requantizes`` end with a conversion to the input type.
     """
 
@@ -57,7 +57,7 @@ class Host(Table):
 
     @property
     def priced(self) -> tuple[str, ...]:
-        """Operators that have a price."""
+        """Operators with a price."""
         return (*self.cycles_per_element, *self.operators)
 
     @field_validator("values")

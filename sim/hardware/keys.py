@@ -1,6 +1,6 @@
 """The keys of a machine, each with unit, range and meaning, and a machine as TOML: what `carat show --hw NAME` prints.
 
-Ranges are read from the schema (`sim.hardware.schema`); rules that join several keys are in `legality`.
+Ranges are read from the schema (`sim.hardware.schema`); rules that involve several keys are in `legality`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MEANINGS: dict[str, str] = {
     "clock_mhz": "accelerator clock",
     "energy_table": "energy per action: a name of hwconfigs/energy or a TOML file",
     "waived_rules": "legality rules that this machine may break",
-    "unsaid": "settings of the foreign file that the machine was read from, for which there is no key",
+    "unsaid": "settings of another simulator's file without a key here",
     "array.mesh_rows": "rows of tiles of the systolic array",
     "array.mesh_columns": "columns of tiles of the systolic array",
     "array.tile_rows": "rows of PEs in a tile, combinational",
@@ -33,15 +33,15 @@ MEANINGS: dict[str, str] = {
     "array.input_type": "type of the operands",
     "array.acc_type": "type of the sums",
     "array.tile_latency_cycles": "registers between tiles beyond one",
-    "array.mesh_output_delay_cycles": "registers behind the array",
+    "array.mesh_output_delay_cycles": "registers after the array",
     "array.ex_read_from_spad": "computes may read operands from the scratchpad",
     "array.ex_read_from_acc": "computes may read operands from the accumulator",
     "array.ex_write_to_spad": "computes may write results to the scratchpad",
     "array.ex_write_to_acc": "computes may write results to the accumulator",
     "array.hardcode_d_to_garbage": "weight-stationary without a preloaded bias",
     "array.pe": "narrow operands: widened, multipliers that split, or bit by bit",
-    "array.accepts": "types multiplied beside input_type",
-    "array.accumulates": "narrower types of sums beside acc_type",
+    "array.accepts": "further types that are multiplied",
+    "array.accumulates": "further, narrower types of sums",
     "array.sums_per_cycle": "sums that the accumulator takes in and gives out; 0 = one per column",
     "array.serial_activation_bits": "bits of an activation per cycle of a serial PE; 0 = all",
     "array.serial_weight_bits": "bits of a weight per cycle of a serial PE; 0 = all",
@@ -49,7 +49,7 @@ MEANINGS: dict[str, str] = {
     "scratchpad.banks": "banks, each of which serves one access per port and cycle",
     "scratchpad.single_ported": "a bank reads or writes in a cycle, not both",
     "scratchpad.read_delay_cycles": "read delay that sizes the queues behind the scratchpad",
-    "scratchpad.read_pipeline_cycles": "registers behind the SRAM",
+    "scratchpad.read_pipeline_cycles": "registers after the SRAM",
     "scratchpad.narrow_words": "rows hold operands at their own width",
     "accumulator.capacity_bytes": "capacity of the output memory",
     "accumulator.banks": "banks",
@@ -62,7 +62,7 @@ MEANINGS: dict[str, str] = {
     "accumulator.read_small_width": "move-out of scaled elements",
     "dma.bus_bytes": "bytes of a beat of the bus",
     "dma.max_request_bytes": "largest request",
-    "dma.max_in_flight_requests": "requests of a direction under way at a time",
+    "dma.max_in_flight_requests": "requests in flight per direction",
     "dma.mvin_scale_latency_cycles": "pipeline of the scaler in the load path",
     "dma.mvin_scale_units": "scalers in the load path: one per lane, a number, or none",
     "dma.mvin_acc_scale": "latency of the scaler of loads to the accumulator, in cycles, or none",
@@ -70,9 +70,9 @@ MEANINGS: dict[str, str] = {
     "reservation_station.st": "entries for stores",
     "reservation_station.ex": "entries for computes",
     "reservation_station.serialise_stores": "a store waits for the completion of the store before it",
-    "queues.ld": "commands queued in front of the load controller",
-    "queues.st": "commands queued in front of the store controller",
-    "queues.ex": "commands queued in front of the execute controller",
+    "queues.ld": "entries of the load controller's queue",
+    "queues.st": "entries of the store controller's queue",
+    "queues.ex": "entries of the execute controller's queue",
     "features.normalizations": "units for softmax and LayerNorm",
     "features.max_pool": "max-pooling on move-out",
     "features.training_convs": "transposed and dilated convolutions",
@@ -88,49 +88,49 @@ MEANINGS: dict[str, str] = {
     "cpu.command_cycles": "least cycles between two commands",
     "cpu.loop_cycles": "least cycles before the first command of a hardware loop",
     "cpu.prices": "prices of the CPU's code (hwconfigs/cpu); none = command_cycles alone",
-    "cpu.sizes": "sizes that the compiler knew: see docs/CPU.md",
+    "cpu.sizes": "sizes known to the compiler: see docs/CPU.md",
     "cpu.code": "whether the CPU's code is in its cache at first: see docs/CPU.md",
     "host": "the CPU that runs operators the array cannot (hwconfigs/host), or none",
     "host.name": "name of the CPU",
     "host.clock_ratio": "host clock / accelerator clock",
-    "host.takes": "operators that run here although the array could run them",
+    "host.takes": "operators of the host that the array could run",
     "host.cycles_per_element": "host cycles of each kind of operator per element",
     "host.operators": "measured prices of a kind of operator: see docs/CPU.md",
-    "host.values": "inputs that the prices hold for: see docs/CPU.md",
+    "host.values": "distribution of inputs for the prices: see docs/CPU.md",
     "host.converts": "operators are preceded and followed by conversions of their types",
     "host.requantizes": "kinds whose results are written in the input type without a conversion",
-    "sparsity.select_inputs": "activations among which a PE picks by the index of its weight; 0 = its row's",
-    "sparsity.fetch_rows": "rows of activations that the array takes in at once",
+    "sparsity.select_inputs": "activations among which a PE selects by the index of its weight; 0 = its row's",
+    "sparsity.fetch_rows": "rows of activations that the array takes in at a time",
     "sparsity.gating": "operand whose zeros keep a multiplier from switching",
     "sparsity.decoder": "formats of stored weights that the load path expands",
     "sparsity.decoder_elements_per_cycle": "rate of that expansion; 0 = no decoder",
-    "sparsity.block_scheduler": "a unit issues the commands of non-zero blocks in the CPU's place",
-    "sparsity.top_k_per_cycle": "scores that the ranking unit takes in; 0 = no such unit",
+    "sparsity.block_scheduler": "a unit issues the commands of non-zero blocks instead of the CPU",
+    "sparsity.top_k_per_cycle": "scores that the ranking unit reads; 0 = no such unit",
     "sparsity.fft_butterflies_per_cycle": "rate of the transform unit; 0 = none",
     "sparsity.fft_block": "elements of a transform",
     "sparsity.resident_weights": "weights that a PE holds",
-    "sparsity.resident_reach": "weights that an index may pick: the PE's own, or those of its row or column",
+    "sparsity.resident_reach": "weights that an index may select: the PE's own, or those of its row or column",
     "sparsity.pack_and_split": "a unit packs the chosen scores of a mask into sub-rows",
     "sparsity.predictor_macs_per_cycle": "rate of an array that predicts scores; 0 = the main array does",
     "sparsity.predictor_bits": "width of its operands",
     "cores.count": "accelerators on one bus, a CPU each",
     "cores.shared": "memory behind that bus",
-    "cores.split": "how operators are dealt out",
-    "cores.hand": "with split = hand: operators, how they are dealt out, and to which cores",
+    "cores.split": "how operators are divided among cores",
+    "cores.hand": "with split = hand: operators, how they are divided, and their cores",
     "cores.barrier_cycles": "barrier; lines = two cache lines",
     "tlb.pages": "pages of address translation; none = physical addresses",
     "tlb.entries": "entries for 4-KiB pages",
     "tlb.superpage_entries": "entries for 2-MiB pages",
     "tlb.walk_cycles": "page-table walk whose entry is in the data cache",
-    "vector.lanes": "lanes of the vector unit, which takes what the array cannot; 0 = no such unit",
-    "vector.add_cycles": "of a lane for a sum, comparison, shift or conversion",
-    "vector.multiply_cycles": "of a lane for a product",
-    "vector.divide_cycles": "of a lane for a quotient",
-    "vector.root_cycles": "of a lane for a square root",
-    "vector.exponential_cycles": "of a lane for e to the x",
-    "vector.port_bytes": "bytes that it reads, and writes, in a cycle; 0 = those of the bus",
-    "vector.buffer_bytes": "its memory of rows; longer ones are read again by each pass",
-    "tlb.page_tables": "where page-table entries are found the first time",
+    "vector.lanes": "lanes of the vector unit, which runs operators that the array cannot; 0 = no such unit",
+    "vector.add_cycles": "per lane for a sum, comparison, shift or conversion",
+    "vector.multiply_cycles": "per lane for a product",
+    "vector.divide_cycles": "per lane for a quotient",
+    "vector.root_cycles": "per lane for a square root",
+    "vector.exponential_cycles": "per lane for an exponential",
+    "vector.port_bytes": "bytes read, and bytes written, per cycle; 0 = the bus width",
+    "vector.buffer_bytes": "the vector unit's row memory; longer rows are read again by each pass",
+    "tlb.page_tables": "level in which page-table entries are found the first time",
 }
 """Key -> meaning; keys below one that is named here ("host.cycles_per_element.gelu") share its meaning."""
 
@@ -144,7 +144,7 @@ UNITS = {
     "_bits": "bit",
     "_mhz": "MHz",
 }
-"""Ending of a key -> its unit; the first that fits."""
+"""Suffix of a key -> its unit; the first match."""
 
 
 class Key(NamedTuple):
@@ -229,7 +229,7 @@ def _range(field: FieldInfo) -> str:
 
 
 def _types(kind: Any, constraints: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
-    """Yield the plain types inside ``kind``, each with the constraints that stand around it."""
+    """Yield the plain types inside ``kind``, each with its constraints."""
     if typing.get_origin(kind) is typing.Annotated:
         inner, *more = typing.get_args(kind)
         for entry in more:

@@ -1,4 +1,4 @@
-"""From a preset's name, a TOML file or a mapping to a `Hardware`: bases, overrides, all problems at once."""
+"""From a preset's name, a TOML file or a mapping to a `Hardware`: bases, overrides, all problems together."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def presets() -> list[str]:
 
 
 def published() -> list[str]:
-    """Return the names of the published sparse machines that ship with Carat, as near as Carat comes, sorted."""
+    """Return the names of the published sparse machines that ship with Carat (approximations), sorted."""
     return list(config_files("published"))
 
 
@@ -58,9 +58,9 @@ def build(description: Mapping[str, Any], overrides: Mapping[str, object], where
     if twice := [problem for table, keys in tables.items() for problem in _named_twice(keys, table)]:
         raise InputError([f"{where}: {problem}" for problem in twice])
     merged = merge({}, description)
-    for dotted in sorted(overrides, key=lambda dotted: dotted.count(".")):  # a whole table before keys of it
+    for dotted in sorted(overrides, key=lambda dotted: dotted.count(".")):  # whole tables before their keys
         _place(merged, dotted, overrides[dotted])
-    merged = merge({}, merged)  # names inside a table that was given whole become tables too
+    merged = merge({}, merged)  # names inside a whole table become tables, too
     hardware, errors = _validate(merged)
     if hardware is None or _legality(hardware):
         nearest = _way_out(merged)
@@ -68,8 +68,8 @@ def build(description: Mapping[str, Any], overrides: Mapping[str, object], where
         bad: set[str] = set()
         if errors is not None:
             problems, bad = schema_problems(errors, Hardware, where, nearest)
-            # Go on with the rest, so that a person sees every broken rule at once: values in doubt are taken from
-            # the default machine, and rules that touch them are not reported.
+            # Check the rest, so that every broken rule is reported: doubtful values are taken from the default machine,
+            # and rules that involve them are not reported.
             hardware, _ = _validate(merge(_resolve(DEFAULT, chain=()), removed(merged, bad)))
         problems += [] if hardware is None else [f"{where}: {one}" for one in _legality(hardware, bad, nearest)]
         problems += [f"{where}: {one}" for one in _further_changes(problems, nearest)]
@@ -79,7 +79,7 @@ def build(description: Mapping[str, Any], overrides: Mapping[str, object], where
 
 
 def _legality(hw: Hardware, bad: Collection[str] = (), nearest: Mapping[str, object] | None = None) -> list[str]:
-    """Return a sentence per broken rule that touches no key of ``bad``."""
+    """Return a sentence per broken rule that involves no key of ``bad``."""
     problems = legality.problems(hw, bad, nearest)
     if hw.memory.dram != "none" and not any(key.startswith("memory") for key in bad):
         problems += [f"memory.dram.{problem}" for problem in dram_problems(hw.memory.dram)]
@@ -87,13 +87,13 @@ def _legality(hw: Hardware, bad: Collection[str] = (), nearest: Mapping[str, obj
 
 
 MOST_ROUNDS = 8
-"""Rounds of changes after which a machine is taken to have no legal one nearby; three are the most that were seen."""
+"""Rounds of changes after which no legal machine is assumed nearby; at most three were needed."""
 
 
 def _way_out(description: Mapping[str, Any]) -> dict[str, object]:
-    """Return changes to a legal machine, by dotted key: those that each broken rule asks for, until none is broken.
+    """Return changes to a legal machine, by dotted key: those suggested by broken rules, until none is broken.
 
-    Empty where that ends nowhere. Keys whose value has no nearest one are taken from the default machine.
+    Empty if that does not converge. Keys without a nearest value are taken from the default machine.
     """
     changed: dict[str, object] = {}
     for _ in range(MOST_ROUNDS):
@@ -119,7 +119,7 @@ def _way_out(description: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _further_changes(problems: Iterable[str], nearest: Mapping[str, object]) -> list[str]:
-    """Return a sentence on keys that only the way out changes, so that all of it can be followed."""
+    """Return a sentence on further keys that the suggestion changes, so that it can be followed completely."""
     named = {key for key in nearest if any(f": {key} = " in problem for problem in problems)}
     others = [f"{key} = {literal(value)}" for key, value in nearest.items() if key not in named]
     return [f"with the values named above: {', '.join(others)}"] if others else []
@@ -145,12 +145,12 @@ def parse_settings(settings: Iterable[str]) -> dict[str, object]:
 
 @cache
 def _shipped(name: str) -> Mapping[str, Any]:
-    """Return the description of a machine that ships with Carat, not to be written to: its files are read once."""
+    """Return the description of a machine that ships with Carat (read-only; its files are read once)."""
     return _described(name, ())
 
 
 def _resolve(source: str | Path | Mapping[str, object], chain: tuple[str, ...]) -> dict[str, Any]:
-    """Return the description with its bases underneath; ``chain``: the files on the way, to catch cycles."""
+    """Return the description merged over its bases; ``chain``: the files so far, to detect cycles."""
     if isinstance(source, str) and not _is_path(source) and source in _files():
         return merge({}, _shipped(source))
     return _described(source, chain)
@@ -170,7 +170,7 @@ def _described(source: str | Path | Mapping[str, object], chain: tuple[str, ...]
         raise InputError(problems)
     table = own.get("energy_table")
     if isinstance(table, str) and table.endswith(".toml") and (folder / table).is_file():
-        own["energy_table"] = str((folder / table).resolve())  # beside the file that names it, as a base is
+        own["energy_table"] = str((folder / table).resolve())  # relative to the file that names it, like a base
     base = own.pop("base", None)
     if base is None:
         return merge({}, own)
@@ -182,7 +182,7 @@ def _described(source: str | Path | Mapping[str, object], chain: tuple[str, ...]
 
 
 def _named_twice(tables: Mapping[str, object], prefix: str = "") -> Iterator[str]:
-    """Yield a sentence for each value that is given under both of its names: the last would silently win."""
+    """Yield a sentence for each value given under both of its names, of which the last would silently win."""
     for other, name in SYNONYMS.items():
         if other in tables and name in tables:
             yield f"{prefix}{name} and {prefix}{other} are two names of one value; give one of them"
@@ -204,9 +204,9 @@ def _files() -> Mapping[str, Path]:
 def _find(source: str | Path) -> tuple[Path, str]:
     files = _files()
     if _is_path(source):
-        path = Path(source).resolve()  # one spelling per file, or a cycle of bases could hide
+        path = Path(source).resolve()  # one spelling per file, to detect cycles of bases
         if not path.is_file():
-            known = f"; the machine that ships goes by its name, {path.stem}" if path.stem in files else ""
+            known = f"; the shipped machine is named {path.stem}" if path.stem in files else ""
             raise InputError(f"{source}: no such machine file{known}")
         return path, str(path)
     if str(source) not in files:

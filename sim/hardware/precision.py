@@ -1,25 +1,24 @@
 """Arrays that multiply words narrower or wider than their input type: the machine for one pair of types.
 
-A mode is a machine of its own: `machine` derives it, the lowering and the timing core take it as any other.
+A mode is a machine of its own: `machine` derives it; lowering and timing core treat it like any other.
 
 ============= ====================================================================================================
 fixed         a narrow operand is widened at the load; the rate stays. With ``scratchpad.narrow_words`` rows hold
               words as wide as the wider operand: more rows of fewer bytes.
 decomposable  a W x W multiplier splits into W/w along N (weights) and W/a along K (activations); the edge wires stay.
-              The square array of that many parts a side takes parts^2 / (W/a * W/w) cycles a row: 1 where both are
-              narrow, 2 where one is half as wide. An operand of 2 W takes two passes. Bit Fusion (Sharma et al., ISCA
-              2018) splits into as many.
-bit_serial    activation bits come one after the other: a row takes ceil(a / serial_activation_bits) cycles, times
-              ceil(w / serial_weight_bits) where weights are serial too (Stripes, MICRO 2016; Loom, DAC 2018); one
+              The square array of that many parts a side takes parts^2 / (W/a * W/w) cycles a row: 1 if both are narrow,
+              2 if one is half as wide. An operand of 2 W takes two passes. As Bit Fusion (Sharma et al., ISCA 2018).
+bit_serial    activation bits are processed one after the other: a row takes ceil(a / serial_activation_bits) cycles,
+times ceil(w / serial_weight_bits) if weights are serial, too (Stripes, MICRO 2016; Loom, DAC 2018); one
               wider than the input type takes two passes.
 ============= ====================================================================================================
 
-Sums narrower than ``array.acc_type`` (``array.accumulates``): adders whose carries can be cut, as the sub-words of SIMD
-units, and rows addressed as often again. A row of sums takes their bits of the accumulator, so it holds more rows, a
-row that is read, added to or moved costs their bits; the array gives as many sums a cycle as before.
+Sums narrower than ``array.acc_type`` (``array.accumulates``): adders whose carries can be cut, as in sub-word SIMD
+units, and more addressable rows. A row of sums takes fewer bits, so the accumulator holds more rows, and a row that is
+read, added to or moved costs its bits; the array gives the same number of sums per cycle.
 
-A row of a split array has ``parts`` times the sums; the accumulator takes in ``array.sums_per_cycle``, and where that
-is one per column of PEs a row takes ``parts`` cycles at least, in and out again. Weights enter at the pace of rows.
+A row of a split array has ``parts`` times the sums; the accumulator takes in ``array.sums_per_cycle``, and if that is
+one per column of PEs, a row takes at least ``parts`` cycles in, and out. Weights enter at the rate of rows.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ WIDENS = {
     "bf16": ("int2", "int4", "int8"),
     "fp32": ("int2", "int4", "int8", "int16", "fp16", "bf16"),
 }
-"""Input type of an array -> types whose every value it holds exactly (bf16 has 8 significant bits, as int8)."""
+"""Input type of an array -> types whose values it represents exactly (bf16 has 8 significant bits, as int8)."""
 
 INTEGERS = ("int2", "int4", "int8", "int16")
 
@@ -47,7 +46,7 @@ INTEGERS_OF_SUMS = ("int8", "int16", "int32")
 
 
 def acceptable(hw: Hardware) -> tuple[str, ...]:
-    """Return the types that ``array.accepts`` may name on a machine."""
+    """Return the legal types of ``array.accepts`` on a machine."""
     own = hw.array.input_type
     if hw.array.pe == "fixed":
         return (own, *WIDENS.get(own, ()))
@@ -60,14 +59,17 @@ def accepted(hw: Hardware) -> tuple[str, ...]:
 
 
 def summable(hw: Hardware) -> tuple[str, ...]:
-    """Return the types that ``array.accumulates`` may name: integers narrower than the sums, as wide as the inputs."""
+    """Return the legal types of ``array.accumulates``.
+
+    Integers narrower than the sums, at least as wide as the inputs.
+    """
     if hw.array.acc_type not in INTEGERS_OF_SUMS:
         return ()
     return tuple(one for one in INTEGERS_OF_SUMS if hw.input_bytes <= ELEMENT_BYTES[one] < hw.acc_bytes)
 
 
 def uncut(hw: Hardware) -> list[tuple[str, str, str]]:
-    """Return the entries of ``array.accumulates`` that no adder can be cut into: type, demand, nearest legal value."""
+    """Return illegal entries of ``array.accumulates``: type, requirement, nearest legal value."""
     able = summable(hw)
     among = ", ".join(able) or "nothing narrower"
     demand = f"adders of {hw.array.acc_type} behind {hw.array.input_type} PEs are cut into {among}"
@@ -75,9 +77,9 @@ def uncut(hw: Hardware) -> list[tuple[str, str, str]]:
 
 
 def refusals(hw: Hardware, a_type: str, b_type: str, sum_type: str = "") -> list[str]:
-    """Return why an array does not multiply activations and weights of two types, or add them up in a third.
+    """Return why an array cannot multiply activations and weights of two types, or add them up in a third.
 
-    Each with the option that would allow it. Types come from a rule that has checked their names.
+    Each reason has the option that would allow it. The names of the types have been checked before.
     """
     found = []
     if sum_type not in ("", hw.array.acc_type, *hw.array.accumulates):
@@ -113,10 +115,10 @@ def _distance(one: str, other: str) -> tuple[int, bool]:
 
 @lru_cache(maxsize=512)
 def machine(hw: Hardware, a_type: str, b_type: str, stored: tuple[int, int, int], sum_type: str = "") -> Hardware:
-    """Return the machine for an operator: the types it multiplies and adds up, and the bits of A, B and C in memory.
+    """Return the machine for an operator: its types of factors and sums, and the bits of A, B and C in memory.
 
-    The machine itself where nothing differs from its own types ("": sums in its own). Raises InputError for types the
-    array does not take, and where a split array leaves the memories too few rows.
+    Returns ``hw`` itself if all types are its own ("": its own type of sums). Raises InputError for types that the
+    array does not take, and if a split array leaves the memories too few rows.
     """
     own, kind, sums = 8 * hw.input_bytes, hw.array.input_type, sum_type or hw.array.acc_type
     if (a_type, b_type, sums) == (kind, kind, hw.array.acc_type) and set(stored) == {own}:
@@ -134,7 +136,7 @@ def machine(hw: Hardware, a_type: str, b_type: str, stored: tuple[int, int, int]
 
 
 def _mode(hw: Hardware, a: int, b: int) -> tuple[int, int]:
-    """Return (parts a side, cycles a row) of an array for activations and weights of some bits."""
+    """Return (parts per side, cycles per row) of an array for activations and weights of given bits."""
     own = 8 * hw.input_bytes
     if hw.array.pe == "bit_serial":
         return 1, max(serial_cycles(hw.array, a, b), ceil(max(a, b) / own))
@@ -147,7 +149,9 @@ def _mode(hw: Hardware, a: int, b: int) -> tuple[int, int]:
 
 
 def most_parts(hw: Hardware) -> tuple[int, int]:
-    """Return (parts along N, bits of weights) of a PE in the mode in which it holds most; (1, its own) where it is one.
+    """Return (parts along N, bits of weights) of a PE in the mode in which it holds most.
+
+    (1, its own) if it cannot split.
 
     A PE that splits p-fold a side holds p x p weights of the narrower type.
     """

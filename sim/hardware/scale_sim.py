@@ -1,8 +1,9 @@
 """SCALE-Sim configurations (.cfg) as machines: array, memories, dataflow and bandwidth become keys of `DEFAULT_BASE`.
 
-What a key says: the array's sides, the dataflow, the memories of inputs and filters as one scratchpad, that of results
-as the accumulator, the interface's bandwidth (a word is one byte, and the bus at least as wide) unless it is to be
-calculated. All else in the file is listed by name in `Hardware.unsaid`.
+Settings with a key: the array's sides, the dataflow, the memories of inputs and filters as one scratchpad, that of
+results as the accumulator, the interface's bandwidth (a word is one byte, and the bus at least as wide) unless
+SCALE-Sim
+calculates it. All other settings are listed in `Hardware.unsaid`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sim.base.errors import InputError, did_you_mean
 from sim.base.reading import read_text
 
 BASE = "gemmini_default"
-"""The machine that has everything that such a file does not say."""
+"""The base machine, for everything that such a file does not define."""
 
 ARCHITECTURE = "architecture_presets"
 SIZES = ("arrayheight", "arraywidth", "ifmapsramszkb", "filtersramszkb", "ofmapsramszkb")
@@ -35,11 +36,11 @@ SPELLED = {
 MOST = 1 << 20
 DATAFLOWS = {"os": "OS", "ws": "WS"}
 LEAST_BUS, MOST_BUS = 8, 64
-"""Bytes of a beat: not more than the base's requests."""
+"""Largest beat in bytes: the base's requests."""
 
 
 def machine(file: Path, label: str) -> dict[str, Any]:
-    """Return the tables of a configuration, over its base. Raises InputError with all problems of the file."""
+    """Return the tables of a configuration, relative to its base. Raises InputError with all problems of the file."""
     sections = _read(file, label)
     found = dict(sections.get(ARCHITECTURE, {}))
     problems = [f"[{ARCHITECTURE}] has no {SPELLED[name]}" for name in (*SIZES, "dataflow") if name not in found]
@@ -49,7 +50,7 @@ def machine(file: Path, label: str) -> dict[str, Any]:
         hint = did_you_mean(dataflow, DATAFLOWS)
         problems.append(f"Dataflow is {dataflow!r}; this array has os and ws{hint or ' (nearest: ws)'}")
     if sections.get("sparsity", {}).get("sparsitysupport", "").lower() == "true":
-        problems.append("SparsitySupport is true: sparsity is said by --sparsity (nearest: SparsitySupport : false)")
+        problems.append("SparsitySupport is true: use --sparsity instead (nearest: SparsitySupport : false)")
     memory, unsaid = _memory(found, sections.get("run_presets", {}), problems)
     if problems:
         raise InputError([f"{label}: {problem}" for problem in problems])
@@ -82,7 +83,7 @@ def machine(file: Path, label: str) -> dict[str, Any]:
 
 
 def _read(file: Path, label: str) -> dict[str, dict[str, str]]:
-    """Return the sections of a file, names in small letters."""
+    """Return the sections of a file, names in lower case."""
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     try:
         parser.read_string(read_text(file).lstrip("\ufeff"), label)
@@ -101,7 +102,7 @@ def _number(text: str, name: str, problems: list[str]) -> int:
 
 
 def _memory(found: dict[str, str], run: Mapping[str, str], problems: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """Return the tables of memory and bus, and what of the bandwidth no key says; takes it out of ``found``."""
+    """Return the tables of memory and bus, and bandwidth settings without a key; removes them from ``found``."""
     mode, text = run.get("interfacebandwidth", "CALC").strip().upper(), found.pop("bandwidth", "")
     if mode not in ("CALC", "USER"):
         problems.append(f"InterfaceBandwidth is {mode!r}, can be CALC, USER")

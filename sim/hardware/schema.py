@@ -1,8 +1,8 @@
-"""The tables of a machine description: what each key means, its type and its plain range.
+"""The tables of a machine description: meaning, type and range of each key.
 
-Names and meanings follow Gemmini's own parameters (GemminiConfigs.scala); rules that join several keys are in
-`legality`. Sizes are bytes, times are cycles of the accelerator's clock, rates are bytes per cycle. Strings
-with units are accepted wherever such a quantity stands (see `units`).
+Names and meanings follow Gemmini's own parameters (GemminiConfigs.scala); rules that involve several keys are in
+`legality`. Sizes are bytes, times are cycles of the accelerator's clock, rates are bytes per cycle. Strings with units
+are accepted for all such quantities (see `units`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ PositiveCycles = Annotated[int, BeforeValidator(_cycles), Field(ge=1, le=MOST_CY
 
 
 Side = Annotated[int, Field(ge=1, le=1024)]
-"""Tiles along a side of the array, or PEs along one of a tile; what the core holds of them is a rule of its own."""
+"""Tiles along a side of the array, or PEs along one of a tile; the core's limit is a separate rule."""
 
 ELEMENT_BITS = {"int2": 2, "int4": 4, **{name: 8 * size for name, size in ELEMENT_BYTES.items()}}
 """Bits of one element by type name, those narrower than a byte included."""
@@ -63,11 +63,11 @@ OperandType = Literal["int2", "int4", "int8", "int16", "fp16", "bf16", "fp32"]
 class Array(Table):
     """The systolic array: a mesh of tiles, each a combinational block of PEs.
 
-    ``accepts``: element types that the array multiplies beside ``input_type``. ``pe``: how a PE multiplies them
+    ``accepts``: further element types that the array multiplies. ``pe``: how a PE multiplies them
     (`sim.hardware.precision`): "fixed" widens a narrow operand, "decomposable" splits its multiplier, "bit_serial"
     takes ``serial_activation_bits`` (and ``serial_weight_bits``; 0: all) of an operand per cycle. ``sums_per_cycle``:
-    sums that the accumulator takes in and gives out in a cycle (0: one per column). ``accumulates``: narrower types of
-    sums beside ``acc_type`` that an operator may ask for: adders whose carries are cut, rows addressed as often again.
+    sums that the accumulator takes in and gives out in a cycle (0: one per column). ``accumulates``: further, narrower
+    types of sums for operators: adders whose carries are cut, and more addressable rows.
     """
 
     mesh_rows: Side
@@ -93,9 +93,9 @@ class Array(Table):
 
 
 class Scratchpad(Table):
-    """Input memory. ``read_delay_cycles`` sizes queues, ``read_pipeline_cycles`` comes after the SRAM.
+    """Input memory. ``read_delay_cycles`` determines sizes of queues, ``read_pipeline_cycles`` follows the SRAM.
 
-    ``narrow_words``: rows hold operands as narrow as they are multiplied, not only ones of the input type.
+    ``narrow_words``: rows hold operands at their multiplied width, not only at the input type's.
     """
 
     capacity_bytes: Capacity
@@ -107,7 +107,7 @@ class Scratchpad(Table):
 
 
 class Accumulator(Table):
-    """Output memory with adders, and the scale unit behind it. ``sub_banks`` is -1 where there are none.
+    """Output memory with adders, and the scale unit after it. ``sub_banks``: -1 = none.
 
     ``scale_units`` "none": results leave unscaled, the scale of the command is ignored (float chip configuration).
     """
@@ -144,7 +144,7 @@ class ReservationStation(Table):
 
 
 class Queues(Table):
-    """Command queue entries in front of each controller."""
+    """Entries of the command queue of each controller."""
 
     ld: Count
     st: Count
@@ -164,10 +164,10 @@ class Features(Table):
 class Memory(Table):
     """The memory behind the accelerator's port.
 
-    Without ``dram``, a memory of fixed latency and pace, whose energy by pJ per bit is that of ``technology``. With
-    it (the name of a device of hwconfigs/dram, or its tables) latency and pace are those of the way from the port to
-    the DRAM's controllers and back, and the energy is that of its commands. ``one_port``: reads and writes take turns
-    at the pace instead of having one each, as in a cache level that works on one line at a time.
+    Without ``dram``, a memory of fixed latency and rate, whose energy in pJ per bit is that of ``technology``. With it
+    (the name of a device of hwconfigs/dram, or its tables) latency and rate are those of the path from the port to the
+    DRAM's controllers and back, and the energy is that of its commands. ``one_port``: reads and writes share one rate
+    instead of having one each, as in a cache level that works on one line at a time.
     """
 
     latency_cycles: Cycles
@@ -182,12 +182,12 @@ class Memory(Table):
 class Cores(Table):
     """Accelerators of the machine, each with its CPU, on one bus.
 
-    ``shared`` names the memory behind that bus: "memory", or "l2" with the memory behind it; a machine of several cores
-    has to name it. ``split``: how operators are dealt out: "tensor" by columns of products, heads, rows of the rest;
-    "data" by rows of all, which are tokens and batch items; "pipeline": each core has layers of its own, through which
-    the batch items pass; "hand": as ``hand`` says, an entry for operators of a name or pattern (`sim.hardware.hand`),
-    those that it does not name as "tensor". ``barrier_cycles``: from the last core's arrival to the first command of
-    the next operator; "lines": as long as two misses of a CPU's data cache take, the counter's line to the last core
+    ``shared`` names the memory behind that bus: "memory", or "l2" with the memory behind it; required on a machine of
+    several cores. ``split``: how operators are divided: "tensor" by columns of products, heads, rows of other
+    operators; "data" by rows (tokens and batch items) of all operators; "pipeline": each core has layers of its own,
+    through which the batch items pass; "hand": by the entries of ``hand`` for operators of a name or pattern
+    (`sim.hardware.hand`), others as "tensor". ``barrier_cycles``: from the last core's arrival to the first command of
+    the next operator; "lines": the time of two misses of a CPU's data cache, for the counter's line to the last core
     and the flag's line back to the others.
     """
 
@@ -217,15 +217,15 @@ class Tlb(Table):
 class SparsitySupport(Table):
     """Units for sparse and compressed operands. Gemmini's RTL has none of them: all off by default.
 
-    ``select_inputs``: activations among which each PE picks one by the index beside its weight (0: it uses its
-    row's). ``fetch_rows``: scratchpad rows of activations that the array takes in at once; the read port is as many
-    rows wide. ``gating``: operand whose zeros keep a multiplier from switching. ``decoder``: formats that the load
-    path expands, at ``decoder_elements_per_cycle``. ``block_scheduler``: a unit that reads the block index and issues
-    the commands of non-zero blocks, one a cycle, in the CPU's place. ``top_k_per_cycle``: scores that the ranking
-    unit takes in a cycle (0: no such unit). ``resident_weights``: weights that each PE holds (twice, as the next ones
-    come in meanwhile) and among which an index beside the streamed row picks; ``resident_reach``: "pe", a PE picks
+    ``select_inputs``: activations among which each PE selects one by the index of its weight (0: it uses its row's).
+    ``fetch_rows``: scratchpad rows of activations that the array takes in at a time; the read port is as many rows
+    wide. ``gating``: operand whose zeros gate a multiplier. ``decoder``: formats that the load path expands, at
+    ``decoder_elements_per_cycle``. ``block_scheduler``: a unit that reads the block index and issues the commands of
+    non-zero blocks, one per cycle, instead of the CPU. ``top_k_per_cycle``: scores that the ranking unit reads per
+    cycle (0: no such unit). ``resident_weights``: weights that each PE holds (twice, as the next ones
+    are preloaded meanwhile), among which an index of the streamed row selects; ``resident_reach``: "pe", a PE selects
     among its own, or "line", among those of its whole row or column. ``pack_and_split``: a unit that makes sub-rows of
-    a mask of chosen scores, so that only those are computed. ``predictor_macs_per_cycle``: rate of an array of its own
+    a mask of chosen scores, so that only those are computed. ``predictor_macs_per_cycle``: rate of a separate array
     that predicts scores from operands of ``predictor_bits`` (0: the main array predicts, at full width and cost).
     """
 

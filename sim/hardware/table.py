@@ -15,7 +15,7 @@ Count = Annotated[int, Field(ge=1, le=MOST)]
 class Table(BaseModel):
     """A frozen table that refuses unknown keys and silent conversions ("16" is not 16).
 
-    Its validator is built when it first reads something: most tables are read as parts of one machine alone.
+    Its validator is built at its first use: most tables are only read as parts of a machine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True, defer_build=True)

@@ -1,4 +1,4 @@
-"""Tables of machines laid over each other, and tables that are given by the name of a file."""
+"""Merging tables of machines, and tables given by the name of a file."""
 
 from __future__ import annotations
 
@@ -63,4 +63,4 @@ def _cpu(name: str) -> dict[str, Any]:
 
 
 NAMED: Mapping[str, Callable[[str], dict[str, Any]]] = {"host": _host, "prices": _cpu, "dram": dram_tables}
-"""Tables that may be given by the name of a file."""
+"""Tables that can be given by the name of a file."""

@@ -1,7 +1,7 @@
-"""Quantities as a person writes them ("256KiB", "25.6GB/s", "100ns") in bytes, bytes per cycle and cycles.
+"""Convert quantities with units ("256KiB", "25.6GB/s", "100ns") to bytes, bytes per cycle and cycles.
 
 KiB, MiB, GiB are powers of 1024; kB, KB, MB, GB powers of 1000 (IEC 80000-13). A plain number is already in
-the unit of its key. A wrong unit is a ValueError that names the units which fit.
+the unit of its key. A wrong unit raises a ValueError that names the legal units.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SIZES = _BYTES | {"bit": Fraction(1, 8)}
 _SECONDS = {"ns": Fraction(1, 10**9), "us": Fraction(1, 10**6), "s": Fraction(1)}
 _MEGAHERTZ = {"MHz": Fraction(1), "GHz": Fraction(1000), "kHz": Fraction(1, 1000)}
 _QUANTITY = re.compile(r"\s*([-+]?\d{1,30}(?:\.\d{0,30})?(?:[eE][-+]?\d{1,2})?)\s*([A-Za-z/]{0,12})\s*")
-"""At most 30 digits and exponents of two: a power of ten of any size would take for ever to be worked out."""
+"""At most 30 digits and exponents of two: a huge power of ten would take too long to compute."""
 
 
 def _split(text: str, units: str) -> tuple[Fraction, str]:
@@ -28,7 +28,7 @@ def _split(text: str, units: str) -> tuple[Fraction, str]:
 
 
 def size_bytes(value: object) -> object:
-    """Return a size in bytes from 262144, "256KiB", "0.25 MiB" or "128bit"; other types pass through unread.
+    """Return a size in bytes from 262144, "256KiB", "0.25 MiB" or "128bit"; other types are returned unchanged.
 
     Raises ValueError for an unknown unit or a fraction of a byte.
     """
@@ -44,7 +44,7 @@ def size_bytes(value: object) -> object:
 
 
 def rate_bytes_per_cycle(value: object, clock_mhz: float) -> object:
-    """Return bytes per cycle from 16, "16B/cycle" or "25.6GB/s" (by the clock); other types pass through."""
+    """Return bytes per cycle from 16, "16B/cycle" or "25.6GB/s" (by the clock); other types are returned unchanged."""
     if not isinstance(value, str):
         return value
     number, unit = _split(value, "B/cycle, GB/s, GiB/s")
@@ -58,7 +58,7 @@ def rate_bytes_per_cycle(value: object, clock_mhz: float) -> object:
 
 
 def duration_cycles(value: object, clock_mhz: float) -> object:
-    """Return cycles, rounded up, from 40, "40cycles" or "100ns" (by the clock); other types pass through."""
+    """Return cycles, rounded up, from 40, "40cycles" or "100ns" (by the clock); other types are returned unchanged."""
     if not isinstance(value, str):
         return value
     number, unit = _split(value, "cycles, ns, us")
@@ -72,7 +72,7 @@ def duration_cycles(value: object, clock_mhz: float) -> object:
 
 
 def frequency_mhz(value: object) -> object:
-    """Return megahertz from 1000, "1GHz" or "500 MHz"; other types pass through unread."""
+    """Return megahertz from 1000, "1GHz" or "500 MHz"; other types are returned unchanged."""
     if not isinstance(value, str):
         return value
     number, unit = _split(value, "MHz, GHz")

@@ -1,10 +1,10 @@
-"""The vector unit beside the array, as a machine declares it. Gemmini's RTL has none: off in all presets.
+"""The vector unit, as a machine declares it. Gemmini's RTL has none: off in all presets.
 
 Defaults and their sources, per lane:
 
 ==================== =================================================================================================
 add_cycles           1: pipelined lanes take an element a cycle each (Ara, arXiv 1906.00478)
-multiply_cycles      1: the same
+multiply_cycles      1: likewise
 divide_cycles        18: the divider of Gemmini's Normalizer.scala, which is iterative (docs/reference, 8.2)
 root_cycles          17: its square root (docs/reference, 8.2)
 exponential_cycles   8: steps of I-BERT's i-exp (arXiv 2101.01321): 3 products, 5 sums, roundings and shifts
@@ -28,8 +28,8 @@ LaneCycles = Annotated[int, Field(ge=1, le=1024)]
 class Vector(Table):
     """A unit of ``lanes`` lanes, each of the accumulator's type, that reads and writes memory (0: no such unit).
 
-    ``*_cycles``: cycles of a lane for one such step. ``port_bytes``: bytes it reads, and bytes it writes, in a cycle
-    (0: those of the bus). ``buffer_bytes``: holds the row at work and the next one; each pass reads longer rows again.
+    ``*_cycles``: cycles of a lane for one such step. ``port_bytes``: bytes read, and bytes written, per cycle (0: the
+    bus width). ``buffer_bytes``: holds the current row and the next one; each pass reads longer rows again.
     """
 
     lanes: Annotated[int, Field(ge=0, le=4096)] = 0

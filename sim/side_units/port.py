@@ -1,13 +1,13 @@
-"""Port contention: the array and a side unit that works ahead of it share one memory port.
+"""Port contention: the array and a side unit that works ahead of the array share one memory port.
 
 While a predictor makes masks of later heads, it reads its operands through the port that the array's loads use, at an
-even rate: its bytes over its cycles. Where both want more than half of the port, each gets half, and the side unit
-takes longer.
+even rate: its bytes over its cycles. If both need more than half of the port, each gets half, and the side unit takes
+longer.
 
 Cycles that the array loses: the timing core runs the array's item with half of the port, one beat every two cycles. A
 side unit that takes a share s of the port stretches each beat to 1 / (1 - s) cycles, and the item's cycles are
 interpolated linearly between the full and the half port. Time is convex in beat time, so the interpolation
-overestimates; it never exceeds taking turns, and the bytes of both always fit through the port.
+overestimates; it never exceeds strict alternation, and the bytes of both always fit through the port.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from sim.side_units.ranking import SideWork
 
 MOST_SHARE = 0.5
-"""Of the port, for the unit: the share of a fair arbiter for one of two that want more."""
+"""The unit's largest share of the port, by a fair arbiter between two requesters."""
 
 
 @dataclass
 class Ahead:
-    """Work that side units have not finished: ``cycles`` at their own pace, bytes over all of them."""
+    """Work that side units have not finished: ``cycles`` without contention, and bytes in these cycles."""
 
     cycles: int = 0
     read_bytes: float = 0.0
     write_bytes: float = 0.0
 
     def begin(self, work: SideWork) -> int:
-        """Take on the heads behind the first; return the cycles of the first, for which the array waits."""
+        """Add the work of all heads after the first; return the cycles of the first, for which the array waits."""
         first = ceil(work.cycles / work.heads)
         later = 1 - 1 / work.heads
         self.cycles = max(self.cycles, work.cycles - first)
@@ -44,19 +44,19 @@ class Ahead:
         return first
 
     def rates(self) -> dict[str, float]:
-        """Return bytes per cycle by direction, of those that it takes any of."""
+        """Return bytes per cycle of each direction with traffic."""
         if not self.cycles:
             return {}
         found = {"read": self.read_bytes / self.cycles, "write": self.write_bytes / self.cycles}
         return {way: rate for way, rate in found.items() if rate}
 
     def halved(self, hw: Hardware) -> Hardware | None:
-        """Return the machine with what the unit leaves at most of its memory, None where it takes nothing."""
+        """Return the machine with the least bandwidth that the unit leaves, None if the unit has no traffic."""
         left = {f"{way}_bytes_per_cycle": (1 - MOST_SHARE) * port_bytes(hw, way) for way in self.rates()}
         return hw.model_copy(update={"memory": hw.memory.model_copy(update=left)}) if left else None
 
     def overlap(self, alone_cycles: int, halved_cycles: int, counters: Mapping[str, Any], hw: Hardware) -> int:
-        """Work while the array is at an item; return the cycles that it takes longer than ``alone_cycles``.
+        """Let the unit work during an item of the array; return the item's additional cycles beyond ``alone_cycles``.
 
         ``halved_cycles``: of the item on the `halved` machine. ``counters``: of the item, for the bytes that it moves.
         """
@@ -65,7 +65,7 @@ class Ahead:
         whole = 1 / (1 - MOST_SHARE) - 1
         on_the_way = max(0, halved_cycles - alone_cycles) * max(stretches, default=0.0) / whole
         longer = ceil(min(on_the_way, alone_cycles * sum(stretches)))
-        if alone_cycles + longer > self.cycles:  # the unit is done before the item is
+        if alone_cycles + longer > self.cycles:  # the unit finishes before the item
             longer = ceil(longer * self.cycles / (alone_cycles + longer))
         taken = alone_cycles + longer
         done = min(self.cycles, taken)
@@ -76,7 +76,7 @@ class Ahead:
         return longer
 
     def rest(self) -> int:
-        """Finish alone; return the cycles that this takes."""
+        """Finish the pending work without the array; return its cycles."""
         left = self.cycles
         self._advance(left)
         return left
@@ -89,5 +89,5 @@ class Ahead:
 
 
 def port_bytes(hw: Hardware, way: str) -> float:
-    """Return the bytes that the port moves in a cycle: a beat, or what the memory gives ("read") or takes ("write")."""
+    """Return the bytes per cycle of the port: a beat, or the memory's rate ("read" or "write") if less."""
     return float(min(hw.dma.bus_bytes, getattr(hw.memory, f"{way}_bytes_per_cycle")))

@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from sim.hardware import Hardware
 
 Bits = Callable[[str], int]
-"""Bits of an element of a tensor in memory."""
+"""Function: tensor -> bits of an element in memory."""
 
 RANKING_LOOKS = 3.39
-"""Looks at each score ranked: comparisons of a quick-select for the median, 3.39 n (Knuth, vol. 3, 5.2.2)."""
+"""Reads of each score ranked: comparisons of a quick-select for the median, 3.39 n (Knuth, vol. 3, 5.2.2)."""
 
 THRESHOLD_LOOKS = 2
-"""Looks at each score of a softmax that is compared: one for the sum of exponentials, one for the comparison."""
+"""Reads of each score of a thresholded softmax: one for the sum of exponentials, one for the comparison."""
 
 
 @dataclass(frozen=True)
 class SideWork:
-    """Work of a side unit for one operator. ``ranked``: scores looked at, priced as elements of the normaliser.
-    ``scaled``: elements through the scale units. ``multiplications``: as many of the array's width cost the same
-    energy. ``heads``: parts of the work that the array can begin on one by one. ``load_wait_cycles``,
-    ``store_wait_cycles``: those of its ``cycles`` in which it waits for memory.
+    """Work of a side unit for one operator. ``ranked``: reads of scores, priced as elements of the normaliser.
+    ``scaled``: elements through the scale units. ``multiplications``: equivalent multiplications of the array's width,
+    by energy. ``heads``: parts of the work after each of which the array can begin. ``load_wait_cycles``,
+    ``store_wait_cycles``: its ``cycles`` of waiting for memory.
     """
 
     cycles: int
@@ -49,7 +49,7 @@ class SideWork:
 
 
 def top_k(op: Op, hw: Hardware, bits: Bits) -> SideWork:
-    """Return the ranking of one row of scores that pass by anyway. Raises InputError without the unit."""
+    """Return the ranking of one row of scores that are not loaded for it. Raises InputError without the unit."""
     del bits  # nothing is read from memory
     looks = ceil(op.batch * op.inputs[0].cols * RANKING_LOOKS)
     return SideWork(ceil(looks / _ranking_rate(op, hw)), looks)
@@ -58,7 +58,7 @@ def top_k(op: Op, hw: Hardware, bits: Bits) -> SideWork:
 def mask(op: Op, hw: Hardware, bits: Bits) -> SideWork:
     """Return the choice among predicted scores, a bit each. Raises InputError without the unit.
 
-    Scores that the array predicted are read from memory; a predictor hands its own over.
+    Scores predicted by the array are read from memory; a predictor passes its own on directly.
     """
     looks = op.inputs[0].elements * (RANKING_LOOKS if op.attrs["rule"] == "top_k" else THRESHOLD_LOOKS)
     read = 0 if hw.sparsity.predictor_macs_per_cycle else _bytes(op.inputs[0], bits)
@@ -68,9 +68,9 @@ def mask(op: Op, hw: Hardware, bits: Bits) -> SideWork:
 
 
 def predict(op: Op, hw: Hardware, bits: Bits) -> SideWork:
-    """Return the product of queries and keys in an array of its own, of ``predictor_bits`` per operand.
+    """Return the product of queries and keys in the predictor's array, with ``predictor_bits`` per operand.
 
-    A multiplier's energy is taken to grow with the product of its operands' widths.
+    A multiplier's energy is assumed proportional to the product of its operands' widths.
     """
     macs = op.output.elements * op.inputs[0].cols
     width = 8 * hw.input_bytes
@@ -81,7 +81,7 @@ def predict(op: Op, hw: Hardware, bits: Bits) -> SideWork:
 
 
 def _paced(work: SideWork, hw: Hardware) -> SideWork:
-    """Return the work with the cycles of its own pace or of memory's, whichever is slower."""
+    """Return the work with the larger of its own cycles and the memory's."""
     read, write = port_bytes(hw, "read"), port_bytes(hw, "write")
     return replace(work, cycles=max(work.cycles, ceil(work.read_bytes / read), ceil(work.write_bytes / write)))
 

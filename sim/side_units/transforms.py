@@ -29,7 +29,7 @@ def butterflies(numbers: int, block: int) -> int:
 
 
 def inverse_transform(op: Op, hw: Hardware, bits: Callable[[str], int]) -> SideWork:
-    """Return the unit's work for an inverse transform, whose result is scaled as it is stored, as `transform`."""
+    """Return the unit's work for an inverse transform, whose result is scaled at the store; as `transform`."""
     return transform(op, hw, bits, scaled=op.output.elements)
 
 

@@ -1,8 +1,9 @@
 """The vector unit: operators that the array cannot run, as steps of its lanes, bytes through its port, and passes.
 
-What an operator takes is counted from its definition (`COUNTS`); what a step costs is declared by the machine
-(`sim.hardware.vector`). An integer machine's elements have scales: each operand is multiplied by its own, each result
-by its own and rounded. Reading, working and writing overlap as in a streaming unit; the array waits meanwhile.
+The operations of an operator are counted from its definition (`COUNTS`); the cycles of a step are declared by the
+machine (`sim.hardware.vector`). An integer machine's elements have scales: each operand is multiplied by its scale,
+each result
+by its scale and rounded. Reading, computing and writing overlap as in a streaming unit; the array waits meanwhile.
 """
 
 from __future__ import annotations
@@ -46,16 +47,16 @@ class Steps:
 
 
 EXPONENTIAL_PRODUCTS, EXPONENTIAL_SUMS = 3, 5
-"""Of I-BERT's i-exp: what an exponential's energy is counted from."""
+"""Steps of I-BERT's i-exp, for the energy of an exponential."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """What an operator takes. ``element``: steps of each element worked on; ``row``: of each row beside them.
+    """Operations of an operator. ``element``: steps per element; ``row``: additional steps per row.
 
     ``reductions``: sums or largest elements over a row, whose lanes' parts are joined pairwise at its end. ``passes``:
-    times that a row is gone through. ``worked``: elements worked on, None = those of the output. ``table``: elements
-    read beside the operands (sines, gains). ``kept``: elements that are gone through together, None = a row.
+    passes over a row. ``worked``: number of elements processed, None = those of the output. ``table``: elements read in
+    addition to the operands (sines, gains). ``kept``: elements of one pass, None = a row.
     """
 
     element: Steps
@@ -69,7 +70,10 @@ class Count:
 
 SIGMOID = Steps(add=1, divide=1, exponential=1)
 GELU = Steps(add=6, multiply=4)
-"""I-BERT's i-GELU: sign, absolute value, least, three sums; a square and three products. It stands for both forms."""
+"""I-BERT's i-GELU: sign, absolute value, least, three sums; a square and three products.
+
+Used for both forms of GELU.
+"""
 
 
 def _each(add: int = 0, multiply: int = 0, divide: int = 0, exponential: int = 0) -> Callable[[Op], Count]:
@@ -78,7 +82,7 @@ def _each(add: int = 0, multiply: int = 0, divide: int = 0, exponential: int = 0
 
 
 def _divide(op: Op) -> Count:
-    """One quotient a row, and a product an element, where a row shares its divisor."""
+    """One quotient per row and a product per element, if a row shares its divisor."""
     if op.inputs[1].cols == 1 < op.output.cols:
         return Count(Steps(multiply=1), Steps(divide=1))
     return Count(Steps(divide=1))
@@ -107,13 +111,13 @@ def _rmsnorm(op: Op) -> Count:
 
 
 def _rope(op: Op) -> Count:
-    """Two products and a sum of each element that turns; the others pass."""
+    """Two products and a sum per rotated element; the others are copied."""
     turned = op.output.elements * op.attrs["rotated"] // op.attrs["head_dim"]
     return Count(Steps(add=1, multiply=2), worked=turned, table=op.output.rows * op.attrs["rotated"])
 
 
 def _window(op: Op, each: Steps, result: Steps) -> Count:
-    """A window an element; lines of the image that a window covers are gone through once for each of its lines."""
+    """One window per element; image lines of a window are read once for each line of the window."""
     rows, cols = kernel_of(op.attrs)
     steps = Steps(*(rows * cols * count for count in each.numbers)) + result
     return Count(steps, passes=rows, kept=rows * op.attrs["in_cols"] * op.inputs[0].cols)
@@ -150,18 +154,18 @@ COUNTS: Mapping[str, Callable[[Op], Count]] = {
     "argmax": _argmax,
     "random_features": _random_features,
 }
-"""What the unit runs, and what each takes."""
+"""Operator kind -> its operations on the unit."""
 
 HANDED_TO = frozenset({"multiply"})
-"""What takes the result of a `CHAINED` operator from the lanes: the gate of SwiGLU and GEGLU."""
+"""Operator kinds that receive the result of a `CHAINED` operator within the lanes: the gate of SwiGLU and GEGLU."""
 
 CHAINED = frozenset({"relu", "exp", "elu_plus_one", "sigmoid", "silu", "tanh", "gelu", "gelu_tanh"})
-"""Operators of one input, element by element, that need no pass of their own before a product that reads them."""
+"""Element-wise operators of one input that need no separate pass before a product that reads them."""
 
 
 @dataclass(frozen=True)
 class VectorWork:
-    """Work of the unit for one operator: its cycles, and of them those in which it waits for memory.
+    """Work of the unit for one operator: its cycles, and those of waiting for memory.
 
     ``multiplications``, ``additions``: steps of its lanes as energy counts them (a divider and a root subtract once a
     cycle). ``buffer_bytes``: written to and read from its memory of rows.
@@ -180,10 +184,10 @@ class VectorWork:
 def work(
     op: Op, hw: Hardware, bits: Callable[[str], int], scaled: Callable[[View], bool], before: Op | None
 ) -> VectorWork:
-    """Return what the unit does for an operator. ``bits``: tensor -> bits of an element in memory.
+    """Return the unit's work for an operator. ``bits``: tensor -> bits of an element in memory.
 
-    ``scaled``: whether elements of a view have a scale of their own. ``before``: an operator of one input in front of
-    it, whose result is handed on within the lanes.
+    ``scaled``: whether elements of a view have a scale of their own. ``before``: an operator of one input before it,
+    whose result is passed on within the lanes.
     """
     count = COUNTS[op.kind](op)
     element, inputs = count.element, list(op.inputs)
@@ -200,9 +204,9 @@ def work(
 
 
 def _lanes(count: Count, rows: int, hw: Hardware) -> tuple[int, Steps]:
-    """Return the cycles of the lanes, and the steps of all of them together.
+    """Return the cycles of the lanes, and the steps of all lanes together.
 
-    Rows that are reduced, or have steps of their own, begin in the first lane; all else is one run of elements.
+    Rows with reductions or steps per row begin in the first lane; other operators are one run of elements.
     """
     lanes, worked = hw.vector.lanes, count.worked or 0
     by_rows = count.reductions > 0 or any(count.row.numbers)
@@ -217,11 +221,11 @@ def _lanes(count: Count, rows: int, hw: Hardware) -> tuple[int, Steps]:
 def _paced(
     lanes: tuple[int, Steps], count: Count, op: Op, inputs: list[View], bits: Callable[[str], int], hw: Hardware
 ) -> VectorWork:
-    """Return the work with what it waits for memory."""
+    """Return the work with its waiting time for memory."""
     busy, steps = lanes
     unit = hw.vector
     row_bytes = max(ceil((count.kept or view.cols) * bits(view.tensor) / 8) for view in inputs)
-    again = count.passes if 2 * row_bytes > unit.buffer_bytes else 1  # the row at work and the next one
+    again = count.passes if 2 * row_bytes > unit.buffer_bytes else 1  # the current row and the next one
     read = sum(ceil(_distinct(view) * bits(view.tensor) / 8) for view in inputs) * again
     read += ceil(count.table * bits(inputs[0].tensor) / 8)
     write = ceil(op.output.elements * bits(op.output.tensor) / 8)
@@ -248,12 +252,12 @@ def _paced(
 
 
 def _distinct(view: View) -> int:
-    """Return the elements that are read: one row that serves all is read once."""
+    """Return the number of elements read: a row that is used for all rows is read once."""
     return view.cols * (view.rows if view.row_stride or view.rows == 1 else 1) * view.batch
 
 
 def _port(hw: Hardware, way: str) -> float:
-    """Return the bytes that the unit moves in a cycle, one way."""
+    """Return the bytes per cycle of the unit in one direction."""
     if not hw.vector.port_bytes:
         return port_bytes(hw, way)
     return float(min(hw.vector.port_bytes, getattr(hw.memory, f"{way}_bytes_per_cycle")))

@@ -1,4 +1,4 @@
-"""State of a memory from one program to the next: lines of an L2, rows of a DRAM, transfers under way."""
+"""State of a memory between programs: lines of an L2, rows of a DRAM, transfers in flight."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class L2Contents:
-    """An L2 as a program finds it: its tags and, after another program, the state of everything behind the DMA.
+    """State of an L2 before a program: its tags and, after another program, the state of everything behind the DMA.
 
     Bytes of int64 ``lines`` (sim/core/units/l2/state.py), of the records that `machine.memory_side` names, and of a
-    DRAM's channels; what was under way goes on.
+    DRAM's channels; transfers in flight continue.
     """
 
     lines: bytes
@@ -37,7 +37,7 @@ class L2Contents:
 
 
 def place(state: np.ndarray, hw: Hardware, l2: L2Contents | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
-    """Return an L2's tags and a DRAM's channels as a program finds them; put the memory's side back."""
+    """Return an L2's tags and a DRAM's channels before a program, and restore the memory's side."""
     contents = l2 or L2Contents.empty(hw)
     dram.place(state, hw)
     if contents.memory_side:

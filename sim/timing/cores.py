@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from sim.hardware import Hardware
 
 MOST_CORES = 16
-"""Two were measured; more follow the same rule, as far as the L2's request words have room for the number."""
+"""Largest number of cores: two were measured, more follow the same rule, limited by the L2's request words."""
 
 NOTHING = np.zeros(0, COMMAND)
 
 REFUSAL = "several cores share a memory: a core's time depends on the others, so no stretch repeats by itself"
-"""Why the periodic clock does not run."""
+"""Reason why the periodic clock does not run."""
 
 
 @dataclass(frozen=True)
 class Core:
     """Task of a core in a run: ``program`` (None: nothing), on ``hw``; ``start``: cycle of its first command.
 
-    ``phase``, ``written_rows``: as those of `timer.run`.
+    ``phase``, ``written_rows``: as in `timer.run`.
     """
 
     hw: Hardware
@@ -54,10 +54,12 @@ class Core:
 
 @dataclass(frozen=True)
 class CoreTiming:
-    """One core's part. ``cycles``: first offered command to its last idle cycle. ``sections``: of each part.
+    """One core's part.
 
-    ``counters``: its own; those of DRAM requests and bytes are of its port. ``wait_cycles``: cycles in which one of
-    its beats waited at the crossbar behind another core's.
+    ``cycles``: first offered command to its last idle cycle. ``sections``: cycles of each fence-delimited part.
+
+    ``counters``: its own; those of DRAM requests and bytes are of its port. ``wait_cycles``: cycles in which one of its
+    beats waited at the crossbar for another core's.
     """
 
     cycles: int
@@ -73,8 +75,8 @@ class CoreTiming:
 class Together:
     """A run of several cores. ``cycles``: cycle 0 to the last idle cycle of the last core. ``cores``: None: no program.
 
-    ``memory``: counters of the memory's side. ``contents``: what it hands to the next run. ``clock``, ``refusal``: as
-    those of `sim.timing.timing.Timing`.
+    ``memory``: counters of the memory's side. ``contents``: memory state for the next run. ``clock``, ``refusal``: as
+    in `sim.timing.timing.Timing`.
     """
 
     cycles: int
@@ -89,7 +91,7 @@ class Together:
 def parameters(hw: Hardware, cores: int) -> tuple[dict[str, int], dict[str, int]]:
     """Return the numbers of a core and those of the memory's side. Raises InputError beyond the limits.
 
-    The tile's buffer takes its cycles out of the memory's latency, which is the one that a core alone sees.
+    The cycles of the tile's buffer are subtracted from the memory's latency, which is that of a single core.
     """
     own = alone.parameters(hw)
     problems = []
@@ -106,7 +108,7 @@ def parameters(hw: Hardware, cores: int) -> tuple[dict[str, int], dict[str, int]
         )
     if problems:
         raise InputError(problems)
-    own = {**own, "tile_buffer": 0}  # a core's is the memory that it sees
+    own = {**own, "tile_buffer": 0}  # a core's tile is its memory
     side = own if own["l2_sets"] else {**own, "mem_latency": own["mem_latency"] - CYCLES}
     return {**own, "memory_model": SHARED, "l2_sets": 0}, side
 
@@ -118,10 +120,10 @@ def run(
     timeline: bool = False,
     contents: L2Contents | None = None,
 ) -> Together:
-    """Time a program on each of some cores that share the memory of the first one's machine.
+    """Time a program on each of several cores that share the memory of the first one's machine.
 
     ``clock``: "reference" steps all cores in every cycle, "leap" (and "periodic", which cannot repeat here) each in the
-    cycles in which it can act. ``contents``: what an earlier run left in the memory.
+    cycles in which it can act. ``contents``: memory state of an earlier run.
     Raises Hang and InputError as `timer.run`.
     """
     timer.prepare()
@@ -184,7 +186,7 @@ def _machines(cores: Sequence[Core], code: Sequence[Program]) -> npt.NDArray[Any
 def _side(
     hw: Hardware, cores: int, ids: int, contents: L2Contents | None
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], npt.NDArray[Any]]:
-    """Return the memory's side as a run finds it: its record, an L2's tags, a DRAM's channels."""
+    """Return the memory's side before a run: its record, an L2's tags, a DRAM's channels."""
     side = machine.build(parameters(hw, cores)[1])
     crossbar.attach(side[0], cores, ids)
     lines, channels = place(side, hw, contents)

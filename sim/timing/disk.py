@@ -1,11 +1,11 @@
 """Persistent timing cache, keyed by program, machine and core source.
 
-An entry is a small file named after a SHA-256 of everything that decides a timing: the program, the machine as
-the program sees it (`sim.timing.machines`), clock, start phase and the source of the core. An entry never
-becomes invalid, only unused. Files are written aside and renamed, so writers need no lock and readers never see half of
-one; each begins with the digest of its content, so a damaged one counts as absent and is written anew. The
-folder is bounded: a full shelf (one of 256 sub-folders) drops the entries that were not used for longest. A disk
-that is full or may not be written costs the cache, never the run.
+An entry is a small file named after a SHA-256 of everything that determines a timing: the program, the machine as far
+as the program can observe it (`sim.timing.machines`), clock, start phase and the source of the core. An entry never
+becomes invalid, only unused. Files are written to a temporary name and renamed, so writers need no lock and readers
+never see a partial file; each begins with the digest of its content, so a damaged file counts as absent and is written
+anew. The folder is bounded: a full shelf (one of 256 sub-folders) drops its least recently used entries. A full or
+read-only disk disables the cache, but never fails a run.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
     from sim.timing.timing import Clock
 
 LIMIT_VARIABLE = "CARAT_CACHE_MIB"
-"""Environment variable: most MiB on disk; 0 switches the cache off."""
+"""Environment variable: largest size on disk in MiB; 0 switches the cache off."""
 DEFAULT_MIB = 256
 ENTRY_BYTES = 4096
-"""Most bytes of an entry, a block of common file systems; what is larger (very many fences) is not kept."""
+"""Largest entry in bytes, a block of common file systems; larger ones (very many fences) are not kept."""
 SHELVES = 256
 DIGEST_BYTES = 32
 DROPPED_SHARE = 4
-"""A full shelf drops one entry in this number, the ones unused for longest, so that it is not full at once again."""
+"""A full shelf drops one entry in this number, the least recently used ones, so that it is not full again at once."""
 
 
 @cache
@@ -69,7 +69,7 @@ def _lowering_version() -> str:
 
 
 def limit_bytes() -> int:
-    """Return the most bytes that the timings may take on disk, and what calibration found as many; 0: none is kept.
+    """Return the largest size of the timings on disk in bytes, which is also that of calibrations; 0: none is kept.
 
     Raises InputError when `LIMIT_VARIABLE` is no whole number of MiB.
     """
@@ -82,7 +82,7 @@ def limit_bytes() -> int:
 
 
 def default_timings() -> Timings | None:
-    """Return the user's cache (beside the compiled core), or None where `LIMIT_VARIABLE` switches it off.
+    """Return the user's cache (beside the compiled core), or None if `LIMIT_VARIABLE` switches it off.
 
     Raises InputError as `limit_bytes`.
     """
@@ -103,9 +103,9 @@ class Timings:
         self._lock = threading.Lock()
 
     def run(self, program: Program, hw: Hardware, *, clock: Clock = "periodic", phase: int = 0) -> Timing:
-        """Return `sim.timing.timer.run` of a program: from disk, or run and kept. Raises what it raises.
+        """Return `sim.timing.timer.run` of a program: from disk, or run and kept. Raises as `timer.run`.
 
-        Behind an L2 nothing is kept: the L2's contents are part of the timing, and are large.
+        With an L2 nothing is kept: the L2's contents are part of the timing, and are large.
         """
         if hw.remembers:
             return timer.run(program, hw, clock=clock, phase=phase)
@@ -119,7 +119,7 @@ class Timings:
     def run_cores(self, given: Sequence[Core], clock: Clock) -> Together:
         """Return `sim.timing.cores.run` of cores without an L2, DRAM or pages: from disk, or run and kept.
 
-        Of the memory's contents nothing is kept: such a memory has none between two runs.
+        The memory's contents are not kept: such a memory has no state between two runs.
         """
         key = hashlib.sha256(f"cores {_core_version()} {clock}".encode())
         for one in given:
@@ -136,7 +136,7 @@ class Timings:
         return found
 
     def of_item(self, item: Work, hw: Hardware, clock: str, phase: int) -> Timing | None:
-        """Return the timing of an item that `keep_item` wrote, None where there is none.
+        """Return the timing of an item that `keep_item` wrote, None if there is none.
 
         The key is the item (mask, product, addresses) and the machine, so that a hit needs no lowering.
         """
@@ -160,7 +160,7 @@ class Timings:
         return self.folder / name[:2] / name[2:]
 
     def _known(self, path: Path) -> dict[str, Any] | None:
-        """Return what a file holds, and count it as a hit."""
+        """Return the timing in a file, and count a hit."""
         kept = _read(path)
         if kept is not None:
             with self._lock:
@@ -198,7 +198,7 @@ class Timings:
 
 @lru_cache(maxsize=32)  # the operators of a run or two
 def _looked_at(program: bytes, dim: int) -> tuple[bytes, Rows | None]:
-    """Return a program's digest and what it does to local memory."""
+    """Return a program's digest and its use of local memory."""
     return hashlib.sha256(program).digest(), local_rows(np.frombuffer(program, commands.COMMAND), dim)
 
 
@@ -221,7 +221,7 @@ def _packed(content: Mapping[str, Any]) -> bytes:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return the content of a file and mark it as used; None where there is none, or a damaged one."""
+    """Return the content of a file and mark it as used; None if it is missing or damaged."""
     try:
         entry = path.read_bytes()
     except OSError:

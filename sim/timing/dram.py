@@ -1,4 +1,4 @@
-"""The records of a machine's DRAM for the timing core: its channels, and the queue in front of them."""
+"""The records of a machine's DRAM for the timing core: its channels, and the queue before them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _after_reset(hw: Hardware) -> npt.NDArray[Any]:
 
 
 def place(machine: npt.NDArray[Any], hw: Hardware) -> None:
-    """Set the fixed numbers of the queue in front of a machine's channels, if it has channels."""
+    """Set the fixed numbers of the queue before a machine's channels, if it has channels."""
     if hw.memory.dram != "none":
         memory.place(machine[0], _numbers(hw))
 

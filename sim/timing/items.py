@@ -1,12 +1,12 @@
 """When two work items are equal for the timing core.
 
-The core never looks at data. Its time depends on the low bits of DRAM addresses (`parameters.timing_bits`: in front of
-a memory of fixed latency the place within a request) and on whether an access goes to the same page as the one before
-it (FrontendTLB). Tensors lie on pages of their own, so an item's time stays the same when each of its tensors moves by
-whole pages, as long as a page covers those bits: `equivalent` moves them all to fixed regions, and equal layers become
-equal items. A window of a tensor, such as a head's columns, may also move by whole requests as long as no byte of it
-changes its page: `equivalent` moves each as far down as that allows, and most heads become equal items. Where time
-depends on more bits of an address (an L2, open rows of a DRAM), addresses are not changed and no two items are equal.
+The core does not use data. Its time depends on the low bits of DRAM addresses (`parameters.timing_bits`: with a memory
+of fixed latency the offset within a request) and on whether an access is to the same page as the previous one
+(FrontendTLB). Each tensor has its own pages, so an item's time stays the same when each of its tensors moves by whole
+pages, as long as a page covers those bits: `equivalent` moves them all to fixed regions, and equal layers become equal
+items. A window of a tensor, such as a head's columns, may also move by whole requests as long as no byte of it changes
+its page: `equivalent` moves each as far down as that allows, and most heads become equal items. If time depends
+on more bits of an address (an L2, open rows of a DRAM), addresses are not changed and no two items are equal.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ W = TypeVar("W", bound=Work)
 
 
 class Equivalents:
-    """Items as the memo compares them, each distinct one worked out once: layers repeat by the thousand.
+    """Items in the form that the memo compares, computed once per distinct item, as layers repeat.
 
-    ``bases``: as `equivalent` takes them.
+    ``bases``: as for `equivalent`.
     """
 
     def __init__(self, bases: Sequence[int]):
@@ -44,11 +44,16 @@ class Equivalents:
         self._known: dict[Any, Work] = {}
 
     def __call__(self, work: Work, hw: Hardware) -> Work:
-        """Return `equivalent` of an item. Equal but for whole pages: same fields, places in pages and tensors."""
-        if work.chained:  # of equal layers equal, though its parts lie elsewhere
+        """Return `equivalent` of an item.
+
+        Cached for items that are equal except for whole pages: same fields, offsets in pages and tensors.
+        """
+        if work.chained:  # equal for equal layers, although its parts have other addresses
             chain = equivalent(work, self.bases, hw)
             return self._known.setdefault(chain, chain)
-        if work.product is not None and work.product is not work:  # masks and counts as keys cost more than they save
+        if (
+            work.product is not None and work.product is not work
+        ):  # masks and counts as cache keys cost more than they save
             return equivalent(work, self.bases, hw)
         kind: Any = type(work)
         operands, others = _fields(kind)
@@ -81,7 +86,7 @@ def _fields(kind: Any) -> tuple[itemgetter[Any], itemgetter[Any]]:
 
 
 def equivalent(work: W, bases: Sequence[int], hw: Hardware) -> W:
-    """Return ``work`` with each tensor it touches moved by whole pages to a region of its own.
+    """Return ``work`` with each of its tensors moved by whole pages to a region of its own.
 
     ``bases``: page-aligned DRAM addresses at which tensors begin, ascending. Regions are numbered as the item
     names its tensors; operands in one tensor keep their distance in pages.
@@ -127,9 +132,9 @@ def _settled_product(work: Matmul, hw: Hardware) -> Matmul:
 
 
 def _lowest(address: int, stride_bits: int, row_bits: int, hw: Hardware) -> int:
-    """Return the lowest address that leaves every byte's page and every row's place within a request as they are.
+    """Return the lowest address that preserves every byte's page and every row's offset within a request.
 
-    All rows begin at the same place within a block of gcd(stride, page) bytes; a row that ends in its block can move
+    All rows begin at the same offset within a block of gcd(stride, page) bytes; a row that ends in its block can move
     inside it.
     """
     stride_bytes, row_bytes = (-(-bits // 8) for bits in (stride_bits, row_bits))

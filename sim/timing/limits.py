@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def check(hw: Hardware) -> None:
-    """Raise InputError, all problems at once, for a machine beyond the record's room or the core's mechanisms.
+    """Raise InputError, with all problems, for a machine beyond the limits of the record or the core's mechanisms.
 
-    A machine file is refused at the door for the same rules, unless it waives them; the core takes no waiver.
+    Loading a machine file checks the same rules, which it can waive; the core accepts no waiver.
     """
     problems = [f"{hw.name}: {sentence(rule.__name__, broken)}" for rule in CORE_RULES for broken in rule(hw)]
     if problems:

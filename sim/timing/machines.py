@@ -1,10 +1,9 @@
 """Memory sizes in the key of a timing: reduced as far as the program cannot observe them.
 
 A hardware matmul loop puts A at the beginning of a half of the scratchpad, B at its end and C at the beginning of a
-half of the accumulator. Where each of the three lies in one bank, and keeps doing so when the memory is halved, its
-rows have the same bank, the same distance from each other and the same neighbours in both memories: a
-larger one only has more empty rows. `seen` halves the memories as far as that holds. A memory whose rows a program
-names explicitly keeps its size.
+half of the accumulator. If each of the three is in one bank, also when the memory is halved, its rows have the same
+bank, the same distance from each other and the same neighbours in both memories: a larger memory only has more empty
+rows. `seen` halves the memories as far as that holds. A memory whose rows a program names explicitly keeps its size.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from sim.isa.layouts import EX_FIRST, EX_SECOND, LD_FIRST, LOOP_BLOCKS, ST_FIRST
 from sim.timing.parameters import local_memories
 
 TRACKED_ROWS = 32 * WORDS
-"""Accumulator rows of which the core knows whether they were written."""
+"""Accumulator rows for which the core stores whether they were written."""
 
 
 def _among(*functs: Funct) -> npt.NDArray[np.bool_]:
-    """Return by command code whether it is one of these."""
+    """Return a table: command code -> whether it is one of these."""
     return np.isin(np.arange(max(Funct) + 1), functs)
 
 
@@ -91,7 +90,7 @@ def local_rows(program: Program, dim: int) -> Rows | None:
 
 
 def _plain(rs1: npt.NDArray[np.int64], rs2: npt.NDArray[np.int64], dim: int) -> bool:
-    """Return whether rows lie side by side: no pooling, no pixel repeats, unit strides, blocks ``dim`` apart."""
+    """Return whether rows are adjacent: no pooling, no pixel repeats, unit strides, blocks ``dim`` apart."""
     execute = (get(rs1, EX_FIRST.a_stride) == 1) & (get(rs2, EX_SECOND.c_stride) == 1)
     load = (get(rs1, LD_FIRST.block_stride) == dim) & (get(rs1, LD_FIRST.pixels) <= 1)
     store = get(rs1, ST_FIRST.pool_stride) == 0

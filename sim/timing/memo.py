@@ -1,7 +1,7 @@
 """The in-run memo: work items that are equal for the timing core are lowered and simulated once.
 
-Items equal as `sim.timing.items.equivalent` gives them, the start phase (which loop slot comes next), the machine and
-the clock make the key. A timing may still be computed in another thread; a caller that needs it waits for it.
+The key is the item in the form of `sim.timing.items.equivalent`, the start phase (next loop slot), the machine and the
+clock. A timing may still be computed in another thread; a caller that needs it waits for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sim.timing.timing import Timing
 
 MOST_TIMINGS = 4096
-"""Timings a memo holds: a long sweep meets ever new machines, and a timing takes some 10 KiB."""
+"""Largest number of timings of a memo: a long sweep uses many machines, and a timing takes some 10 KiB."""
 
 Key = tuple[str, Work, int, str]
 
@@ -26,7 +26,7 @@ Key = tuple[str, Work, int, str]
 class Memo:
     """Timings by content, the latest `MOST_TIMINGS` of them; may be shared by any number of runs of one thread.
 
-    ``disk``: where timings are looked up that are new here; None = nowhere.
+    ``disk``: store of further timings, None = none.
     """
 
     def __init__(self, disk: Timings | None = None) -> None:
@@ -36,7 +36,7 @@ class Memo:
     def timing(self, item: Work, hw: Hardware, phase: int, clock: str, run: Callable[[], Timing]) -> Timing:
         """Return the timing of an item (as `equivalent` gives it), calling ``run`` only for a key that is new.
 
-        Raises what ``run`` raises, here or where it was begun.
+        Raises as ``run``, here or in the thread in which it was begun.
         """
         key = (hw.key, item, phase, clock)
         found = self._timings.get(key)
@@ -48,11 +48,11 @@ class Memo:
         return found
 
     def known(self, item: Work, hw: Hardware, phase: int, clock: str) -> Timing | Future[Timing] | None:
-        """Return the timing of an item, finished or under way, or None."""
+        """Return the timing of an item, finished or being computed, or None."""
         return self._timings.get((hw.key, item, phase, clock))
 
     def begin(self, item: Work, hw: Hardware, phase: int, clock: str, timed: Future[Timing]) -> None:
-        """Remember that the timing of an item is under way."""
+        """Record that the timing of an item is being computed."""
         self._keep((hw.key, item, phase, clock), timed)
 
     @property
@@ -65,7 +65,7 @@ class Memo:
         self._timings = {key: found for key, found in self._timings.items() if not isinstance(found, Future)}
 
     def _keep(self, key: Key, found: Timing | Future[Timing]) -> None:
-        self._timings.pop(key, None)  # a key asked for again is young again
+        self._timings.pop(key, None)  # a key that is requested again becomes the newest
         self._timings[key] = found
         while len(self._timings) > MOST_TIMINGS:
             del self._timings[next(iter(self._timings))]

@@ -1,4 +1,4 @@
-"""A machine as the timing core takes it: the integers of `sim.core.params.PARAMS`."""
+"""A machine in the form of the timing core: the integers of `sim.core.params.PARAMS`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STALL_CYCLES = 10_000
 
 
 def _pace(bus_bytes: int, bytes_per_cycle: float) -> Fraction:
-    """Cycles per beat of a memory that moves at most one beat a cycle.
+    """Return the cycles per beat, as a ratio, of a memory that moves at most one beat per cycle.
 
     Exact for every rate of up to six decimal places; others are the nearest ratio whose denominator is at most 10^6.
     """
@@ -49,7 +49,7 @@ def parameters(hw: Hardware) -> dict[str, int]:
 
 
 def timing_bits(hw: Hardware) -> int:
-    """Return the low bits of a DRAM address on which the time of a program depends, beside the identity of its page."""
+    """Return the low bits of a DRAM address on which the time of a program depends, apart from its page."""
     return machine.timing_bits(_parameters(hw))
 
 
@@ -116,7 +116,7 @@ def _queues(hw: Hardware) -> dict[str, int]:
 
 
 def _dma(hw: Hardware) -> dict[str, int]:
-    """Return the numbers of the DMA and of the scaler in its way in."""
+    """Return the numbers of the DMA and of the scaler of loads."""
     d = hw.dma
     if d.mvin_scale_units == "none":
         units, latency = -1, 0
@@ -134,7 +134,7 @@ def _dma(hw: Hardware) -> dict[str, int]:
 
 
 def _units(hw: Hardware) -> dict[str, int]:
-    """Return which optional units there are."""
+    """Return the flags of optional units."""
     return {
         "has_decoder": int(bool(hw.sparsity.decoder)),
         "decode_cycles": hw.decode_cycles,
@@ -160,7 +160,7 @@ def _pages(hw: Hardware) -> dict[str, int]:
 
 
 def _memory(hw: Hardware) -> dict[str, int]:
-    """Return the numbers of the memory, of an L2 in front of it, and of the longest wait that is not a hang."""
+    """Return the numbers of the memory, of an L2 before it, and of the longest wait that is not a hang."""
     bus_bytes, memory = hw.dma.bus_bytes, hw.memory
     # Parameters.scala of the cache: enough MSHRs for its own idea of a memory round trip, and two for other channels
     mshrs = max(2, -(-MEM_CYCLES * bus_bytes // (1 << LINE_BITS)))

@@ -1,4 +1,4 @@
-"""Checks of a program before the core runs it: commands that a machine, or this one, could never end."""
+"""Checks of a program before the core runs it: commands that no machine, or not this one, could ever end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOST_PROBLEMS = 20
 
 LOOP_SLOTS = 2
-"""Loops that an unroller holds: a loop takes the bounds of the second loop before it where it is given none."""
+"""Loops that an unroller holds: a loop without bounds takes those of the second loop before it."""
 
 MOST_BLOCKS = 1 << 24
 """Blocks that one loop may compute or move: the core takes minutes for as many. A loop's operands lie in half of each
@@ -42,15 +42,15 @@ CONV_SIZES: dict[int, tuple[tuple[str, Any, str], ...]] = {
 """Bounds of a convolution loop: operand, field, name (LoopConv.scala)."""
 
 IN_BLOCKS = ("output columns", "output channels", "input channels")
-"""Bounds that the loop steps through a block of the array at a time."""
+"""Bounds that the loop steps through by blocks of the array."""
 
 
 def check(program: Program, hw: Hardware) -> None:
-    """Raise InputError, all problems at once, where the program has a command that this machine cannot end.
+    """Raise InputError, with all problems, if the program has a command that this machine cannot end.
 
     Refused are loops without bounds, with a bound of 0 (their counters would never meet it) or of more than
-    `MOST_BLOCKS`, a padding that leaves nothing of the last block, the output-stationary dataflow on a 2x2 array, and
-    configurations of normalisation units that are not there (StoreController.scala takes such a command for an mvout).
+    `MOST_BLOCKS`, a padding as large as the last block, the output-stationary dataflow on a 2x2 array, and
+    configurations of missing normalisation units (StoreController.scala takes such a command for an mvout).
     """
     found = [*_loops(program, hw), *_convolutions(program, hw), *_configurations(program, hw)]
     if found:
@@ -88,11 +88,14 @@ def _adds(program: Program, at: int) -> bool:
 
 
 def _unbounded(program: Program, loop: int, bounds: int) -> Iterator[tuple[int, str]]:
-    """The first loop of each slot has no earlier one whose bounds it could take."""
+    """Yield the problems of loops without bounds.
+
+    The first loop of each slot has no earlier one to take bounds from.
+    """
     before = 0
     for at in _where(program["funct"] == loop)[:LOOP_SLOTS]:
         if not (program["funct"][before:at] == bounds).any():
-            yield at, f"{Funct(loop).name}: the loop has no bounds; put a {Funct(bounds).name} in front of it"
+            yield at, f"{Funct(loop).name}: the loop has no bounds; put a {Funct(bounds).name} before it"
         before = at
 
 

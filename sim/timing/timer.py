@@ -1,4 +1,4 @@
-"""The door to the timing core: a program and a machine in, cycles, counters, causes and the command timeline out."""
+"""Interface to the timing core: from a program and a machine to cycles, counters, causes and the command timeline."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ CAUSES = tuple(Cause(place).name.lower() for place in range(len(Cause)))
 """Names of counters and causes in the order of the record."""
 
 TIMELINE_ROWS = 1 << 20
-"""Commands that a timeline has room for at first: 192 MiB of addresses, memory only where rows are written. The longest
+"""Commands of the first allocation of a timeline: 192 MiB of addresses, memory only for written rows. The longest
 program of GPT-2 at 512 tokens has 615,942; one that is longer still is run twice."""
 
 
-@lru_cache(maxsize=8)  # filling the record takes longer than a small program; a run builds a few machines
+@lru_cache(maxsize=8)  # filling the record takes longer than a small program; a run builds few machines
 def _reset(
     described: tuple[tuple[str, int], ...], phase: int, written_rows: tuple[int, ...], to_scratchpad: bool
 ) -> npt.NDArray[np.void]:
-    """Return the machine after reset, to be copied."""
+    """Return the machine after reset (to be copied, not changed)."""
     state = machine.build(dict(described), phase, written_rows)
     state[0].burst.prevented = to_scratchpad
     return state
 
 
-@lru_cache(maxsize=8)  # a record is turned into words in 0.2 ms
+@lru_cache(maxsize=8)  # converting a record to words takes 0.2 ms
 def _reset_words(
     described: tuple[tuple[str, int], ...], phase: int, written_rows: tuple[int, ...], to_scratchpad: bool
 ) -> npt.NDArray[np.int64]:
@@ -59,7 +59,7 @@ def _reset_words(
 
 
 def _results_to_scratchpad(commands: npt.NDArray[np.void]) -> bool:
-    """True when a preload names scratchpad rows for its result; loops name accumulator rows (LoopMatmul.scala)."""
+    """True if a preload names scratchpad rows for its result; loops name accumulator rows (LoopMatmul.scala)."""
     return bool(((commands["funct"] == Funct.PRELOAD) & (commands["rs2"] & 0x8000_0000 == 0)).any())
 
 
@@ -67,11 +67,11 @@ _OF_THREAD = threading.local()
 
 
 class Abandoned(Exception):
-    """The run was ended between two parts, because the event given to `heed` is set."""
+    """The run was stopped between two parts, because the event passed to `heed` is set."""
 
 
 class Overrun(Exception):
-    """The program takes more than the ``limit_cycles`` it was given."""
+    """The program takes more than its ``limit_cycles``."""
 
     def __init__(self, limit_cycles: int):
         super().__init__(f"the program takes more than {limit_cycles} cycles")
@@ -82,7 +82,7 @@ class Overrun(Exception):
 
 
 def heed(abandoned: threading.Event) -> None:
-    """Let every run of this thread end with `Abandoned` within a second once the event is set."""
+    """Make every run of this thread end with `Abandoned` within a second after the event is set."""
     _OF_THREAD.abandoned = abandoned
 
 
@@ -96,14 +96,14 @@ def heeded() -> None:
 def reset(
     described: tuple[tuple[str, int], ...], phase: int, written_rows: tuple[int, ...], commands: npt.NDArray[np.void]
 ) -> npt.NDArray[np.void]:
-    """Return the machine after reset in front of a program, not to be written to."""
+    """Return the machine after reset before a program (not to be changed)."""
     return _reset(described, phase, written_rows, _results_to_scratchpad(commands))
 
 
 def _fresh(
     described: tuple[tuple[str, int], ...], phase: int, written_rows: tuple[int, ...], commands: npt.NDArray[np.void]
 ) -> npt.NDArray[np.void]:
-    """Return the machine after reset, in the one place of this thread: a new one each time would be new memory."""
+    """Return the machine after reset, in memory reused by this thread."""
     if not hasattr(_OF_THREAD, "machine"):
         _OF_THREAD.machine = np.zeros(1, machine.MACHINE).view(np.recarray)
         _OF_THREAD.words = np.asarray(_OF_THREAD.machine).view(np.int64)
@@ -122,7 +122,7 @@ def _prepared() -> None:
 
 
 def prepare() -> None:
-    """Compile the core once a process; the process that helps takes no module from the current folder."""
+    """Compile the core once per process; the helping process imports no module from the current folder."""
     with _PREPARING:
         _prepared()
 
@@ -140,14 +140,14 @@ def run(
 ) -> Timing:
     """Time a program (one-dimensional array of COMMAND) on a machine.
 
-    ``clock``: "reference" visits every cycle, "leap" only those in which something can happen, "periodic" of these
-    only what it has not seen before; all give the same result. ``timeline``: also record each command's allocation,
-    issue and completion. ``phase``: loop slot that comes next at the start (0 after reset). ``written_rows``:
-    accumulator rows that hold data of earlier programs (all others are zero until written; only the normaliser's
-    divisions depend on it). ``l2``: what an earlier program left in the L2 (nothing after reset); with it the timing
-    tells what this one leaves. ``limit_cycles``: raise Overrun if the program takes more, soon after it has.
-    Raises Hang when the program can never end, InputError when the machine is beyond the core's limits, the program
-    is empty or the limit is negative.
+    ``clock``: "reference" visits every cycle, "leap" only those in which a unit can act, "periodic" of these only
+    stretches not simulated before; all give the same result. ``timeline``: also record each command's allocation, issue
+    and completion. ``phase``: first loop slot (0 after reset). ``written_rows``: accumulator rows that hold data of
+    earlier programs (all others are zero until written; only the normaliser's divisions depend on it). ``l2``: contents
+    of the L2 after an earlier program (empty after reset); with it the timing includes the contents after this one.
+    ``limit_cycles``: raise Overrun soon after the program exceeds it. Raises Hang when the program can never end,
+    InputError when the machine is beyond the core's limits, the program is empty or the
+    limit is negative.
     """
     limit = _limit(limit_cycles)
     prepare()
@@ -168,7 +168,7 @@ def run(
         written = int(outcome.row)
         if not timeline or written <= rows:
             break
-        # the loop unrollers decide how many commands there are: run again with room for all of them
+        # the number of commands depends on the loop unrollers: run again with room for all of them
         rows = written
         state = _fresh(*start)
         lines, channels = place(state, hw, l2)
@@ -194,7 +194,7 @@ def _refusal(state: npt.NDArray[np.void], commands: npt.NDArray[np.void]) -> str
 
 
 def _checked(program: Program, hw: Hardware) -> npt.NDArray[np.void]:
-    """Return the commands. Raises InputError for a program that holds none or that the machine could never end."""
+    """Return the commands. Raises InputError for a program without commands or one that the machine could never end."""
     commands = np.ascontiguousarray(program, dtype=COMMAND)
     if not (commands["funct"] != Funct.FENCE).any():
         raise InputError("program: holds no command; a program needs at least one command before its fence")
@@ -203,7 +203,7 @@ def _checked(program: Program, hw: Hardware) -> npt.NDArray[np.void]:
 
 
 def _refuse_hang(hw: Hardware, state: npt.NDArray[Any], status: int, length: int) -> None:
-    """Raise Hang where the engine found no end, or where a row was lost."""
+    """Raise Hang if the engine found no end, or a row was lost."""
     if status == engine.HANG:
         raise Hang(f"{hw.name}: the program never ends\n{explain.describe(state, length)}")
     refuse_lost_rows(hw, state)
@@ -227,22 +227,22 @@ def _costs(outcome: Any, sections: npt.NDArray[np.int64]) -> dict[str, Any]:
 
 
 def refuse_lost_rows(hw: Hardware, state: npt.NDArray[Any]) -> None:
-    """Raise Hang where a row was lost, as the RTL's own assertion does."""
+    """Raise Hang if a row was lost, as the RTL's own assertion does."""
     if lost := int(state[0].acc.lost):
         raise Hang(
-            f"{hw.name}: {lost} rows found the write queue of their accumulator sub-bank full, where the RTL's own "
+            f"{hw.name}: {lost} rows met a full write queue of their accumulator sub-bank, at which the RTL's own "
             "assertion fails (AccumulatorMem.scala); nearest: twice the accumulator.sub_banks, or "
             "accumulator.single_ported = false"
         )
 
 
 def times_of(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
-    """Return the times among what the core records of commands: `Timing.timeline`."""
+    """Return `Timing.timeline`: the times among the core's records of commands."""
     return _fields(records, COMMAND_TIMES)
 
 
 def _fields(records: npt.NDArray[np.void], names: tuple[str, ...]) -> npt.NDArray[np.void]:
-    """Return a copy that has only the named fields."""
+    """Return a copy with only the named fields."""
     plain = records.view(np.ndarray)
     found = np.empty(len(plain), [(name, plain.dtype[name]) for name in names])
     for name in names:
@@ -254,7 +254,7 @@ def _outcome(
     state: npt.NDArray[Any], program: npt.NDArray[Any], sections: npt.NDArray[Any], times: npt.NDArray[Any],
     lines: npt.NDArray[np.int64], channels: npt.NDArray[Any], clock: Clock, limit_cycles: int,
 ) -> tuple[int, Any]:  # fmt: skip
-    """Run with a clock; returns the engine's status and its results as a RUN record."""
+    """Run with a clock; return the engine's status and its results as a RUN record."""
     if clock == "periodic":
         status: int
         status, outcome = periodic.run(state, program, sections, times, lines, heeded, limit_cycles)

@@ -1,4 +1,4 @@
-"""The timing of a program, and the state that it leaves to the next one."""
+"""The timing of a program, and the machine state after it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Timing:
 
     ``sections``: cycles of each fence-delimited part. ``counters``: names of `sim.core.events.Event`. ``causes``:
     cycles by cause, summing to ``cycles``. ``timeline``: structured array (queue 0 ld / 1 ex / 2 st, funct, rs1, rs2,
-    t_alloc, t_issue, t_complete; -1 = completes on issue) or None. ``phase``: loop slot that comes next. ``l2``: what
-    the next program finds in the L2, if asked for. ``seen``: with the timeline, and a clock other than periodic, the
-    counters at the completion of each command: structured array (t_complete; seen, the counters of
+    t_alloc, t_issue, t_complete; -1 = completes on issue) or None. ``phase``: next loop slot. ``l2``: contents of the
+    L2 after the program, if requested. ``seen``: with the timeline, and a clock other than periodic, the counters at
+    the completion of each command: structured array (t_complete; seen, the counters of
     `sim.core.units.reservation.SEEN`; why, cycles by cause before). ``clock``: the clock that ran; ``refusal``: why it
-    was not the periodic one, where that was requested.
+    was not the periodic one, if that was requested.
     """
 
     cycles: int

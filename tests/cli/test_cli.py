@@ -144,7 +144,7 @@ REFUSALS = [
     ),
     ([*RUN, "--hw", "no/such/file.toml"], "file.toml"),
     ([*RUN, "--hw", "sangre"], "did you mean 'sanger'"),
-    ([*RUN, "--hw", "published/sanger.toml"], "the machine that ships goes by its name, sanger"),
+    ([*RUN, "--hw", "published/sanger.toml"], "the shipped machine is named sanger"),
     (["show", "encoder-layer", *SMALL, "--op", "L0.FF3"], "did you mean 'L0.FF"),
     (["show", "encoder-layer", *SMALL, "--op", "L0.softmax"], "fused into the matmul before it"),
     (

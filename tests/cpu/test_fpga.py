@@ -64,7 +64,7 @@ def test_reads_and_writes_take_turns_behind_an_l2() -> None:
 
 
 def test_one_port_needs_an_l2() -> None:
-    with pytest.raises(InputError, match="reads and writes take turns only behind an L2, and without a DRAM"):
+    with pytest.raises(InputError, match="reads and writes share one rate only behind an L2, and without a DRAM"):
         load("gemmini_default", {"memory.one_port": True})
 
 

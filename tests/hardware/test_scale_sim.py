@@ -59,7 +59,7 @@ def test_what_no_key_says_changes_no_result_but_is_told(tmp_path: Path) -> None:
     assert machine.key == machine.model_copy(update={"unsaid": ()}).key
     (tmp_path / "net.csv").write_text("Layer,M,N,K,\nproduct,32,32,32,\n")
     result = sim.simulate(str(tmp_path / "net.csv"), written(tmp_path))
-    assert "no key says" in result.totals["remarks"] and "ifmapoffset = 0" in result.totals["remarks"]
+    assert "settings without a key here" in result.totals["remarks"] and "ifmapoffset = 0" in result.totals["remarks"]
     (tmp_path / "again.toml").write_text(to_toml(machine), encoding="utf-8")
     assert hardware.load(str(tmp_path / "again.toml")) == machine
 

@@ -111,7 +111,7 @@ def test_the_clocks_agree_on_a_pipeline() -> None:
 
 @pytest.mark.parametrize("count, split, entries, said", [
     (3, "pipeline", (), "bert-tiny has 2: 1 cores would be without work; nearest legal value cores.count = 2"),
-    (2, "hand", (), "says where operators run"),
+    (2, "hand", (), "needs entries"),
     (2, "hand", ("*.FF9 1",), "no operator is named"),
     (2, "hand", ("* 0",), "leaves core 1 without work"),
     (2, "hand", ("* 5",), r'2 have numbers 0 to 1; nearest legal value: \["\* tensor"\]'),

@@ -10,7 +10,7 @@ from sim.base.reading import read_toml
 from sim.hardware.files import config_files
 
 ENERGY = "energy"
-"""The file of the folder that describes no device: pJ per bit by technology."""
+"""The file of the folder that is no device: pJ per bit by technology."""
 
 
 def devices() -> dict[str, Path]:

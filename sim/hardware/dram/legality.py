@@ -1,4 +1,4 @@
-"""Rules that join several keys of a DRAM description; each message ends with the nearest legal value."""
+"""Rules that involve several keys of a DRAM description; each message ends with the nearest legal value."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ MOST_RANKS = 8
 MOST_BANKS = 64
 """Ranks and banks of a channel that the timing core holds (`sim.core.units.dram.state`)."""
 MOST_PIECES = 16
-"""Pieces of an address map that it holds."""
+"""Pieces of an address map that the timing core holds."""
 
 
 def field_bits(dram: Dram) -> dict[str, int]:
-    """Return the address bits of each field; a burst's own bits are in none."""
+    """Return the address bits of each field; bits inside a burst belong to no field."""
     sizes = (dram.columns // dram.burst, dram.ranks, dram.bank_groups, dram.banks, dram.rows, dram.channels)
     return {name: int(log2(size)) for name, size in zip(FIELDS, sizes, strict=True)}
 
 
 def dram_problems(dram: Dram) -> list[str]:
-    """Return the problems of a description, all problems at once."""
+    """Return all problems of a description."""
     names = ("channels", "ranks", "bank_groups", "banks", "rows", "columns", "bus_bits")
     sizes = {name: int(getattr(dram, name)) for name in names}
     problems = [
-        f"{name} = {size}: address bits choose it, a power of two is needed; "
+        f"{name} = {size}: address bits select it, so it must be a power of two; "
         f"nearest legal value {1 << size.bit_length() - 1}"
         for name, size in sizes.items()
         if size & (size - 1)
@@ -52,11 +52,14 @@ def dram_problems(dram: Dram) -> list[str]:
 
 
 def _current_problems(dram: Dram) -> list[str]:
-    """An open row draws more than none, a burst or an activation more again: no command gives energy back."""
+    """Check that an open row draws more than none, and a burst or an activation more still.
+
+    No command has negative energy.
+    """
     c = dram.currents
     rising = (("IDD2N", "IDD3N"), ("IDD3N", "IDD0"), ("IDD3N", "IDD4R"), ("IDD3N", "IDD4W"), ("IDD3N", "IDD5B"))
     return [
-        f"currents.{high} = {getattr(c, high)}: below {low}, so a command would give energy back; "
+        f"currents.{high} = {getattr(c, high)}: below {low}, so a command would have negative energy; "
         f"nearest legal value {getattr(c, low)}"
         for low, high in rising
         if getattr(c, high) < getattr(c, low)
@@ -64,7 +67,7 @@ def _current_problems(dram: Dram) -> list[str]:
 
 
 def _rate_problems(dram: Dram) -> list[str]:
-    """Two transfers a clock; eight in LPDDR5, whose data clock is four times as fast."""
+    """Check the data rate: two transfers a clock; eight in LPDDR5, whose data clock is four times as fast."""
     transfers = 8 if dram.standard == "lpddr5" else 2
     exact = transfers * 1e6 / dram.tCK_ps
     if abs(exact - dram.rate_mts) / dram.rate_mts > 0.01:
@@ -86,8 +89,8 @@ def _controller_problems(dram: Dram) -> list[str]:
         )
     if c.rules == "bank_queues" and (c.row_hits_first or c.page == "closed"):
         problems.append(
-            "controller.rules = 'bank_queues' closes rows by a rule of its own; "
-            "nearest: row_hits_first = false, page = 'open'"
+            "controller.rules = 'bank_queues' closes rows by its own rule; nearest: row_hits_first = false, page = "
+            "'open'"
         )
     if c.rules == "bank_queues" and not c.posted_writes:
         problems.append(

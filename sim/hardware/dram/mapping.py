@@ -1,4 +1,4 @@
-"""Address maps as data: which bits of an address choose column, rank, bank group, bank, row and channel."""
+"""Address maps as data: the address bits of column, rank, bank group, bank, row and channel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FIELDS = ("column", "rank", "bank_group", "bank", "row", "channel")
 
 
 class Piece(NamedTuple):
-    """A run of address bits: ``bits`` of a field, from its bit ``at`` on."""
+    """A run of address bits: ``bits`` bits of a field, beginning at its bit ``at``."""
 
     field: str
     bits: int
@@ -20,10 +20,10 @@ class Piece(NamedTuple):
 
 
 def pieces(text: str, bits: Mapping[str, int]) -> tuple[list[Piece], list[str]]:
-    """Return the pieces of an address map from the lowest bit up, and what is wrong with it.
+    """Return the pieces of an address map from the lowest bit up, and its problems.
 
     ``text``: fields from the highest bit to the lowest, e.g. "row bank bank_group rank column channel"; a field in
-    pieces names the bits of all but one of them ("column:4"). ``bits``: bits that each field has.
+    pieces gives the bits of all but one of them ("column:4"). ``bits``: bits of each field.
     """
     problems: list[str] = []
     wanted: list[tuple[str, int | None]] = []
@@ -32,7 +32,7 @@ def pieces(text: str, bits: Mapping[str, int]) -> tuple[list[Piece], list[str]]:
         if name not in FIELDS:
             problems.append(f"{word!r} is no field of an address{did_you_mean(name, FIELDS)}")
         elif colon and not number.isdecimal():
-            problems.append(f"{word!r}: a field is cut as {name}:2, with the number of its bits")
+            problems.append(f"{word!r}: a piece of a field is written {name}:2, with the number of its bits")
         else:
             wanted.append((name, int(number) if colon else None))
     if problems:
@@ -43,9 +43,9 @@ def pieces(text: str, bits: Mapping[str, int]) -> tuple[list[Piece], list[str]]:
         total = sum(number for number in given if number is not None)
         fits = total <= bits[name] if open_ended else total == bits[name]
         if not given and bits[name]:
-            problems.append(f"{name} is missing: its {bits[name]} bits choose nothing; nearest: add {name!r}")
+            problems.append(f"{name} is missing: its {bits[name]} bits are unused; nearest: add {name!r}")
         elif open_ended > 1:
-            problems.append(f"{name} stands twice without a number of bits; nearest: {name}:{bits[name] // 2} {name}")
+            problems.append(f"{name} appears twice without a number of bits; nearest: {name}:{bits[name] // 2} {name}")
         elif not fits:
             problems.append(f"{name} has {bits[name]} bits, the map places {total}; nearest: {name} without a number")
     if problems:

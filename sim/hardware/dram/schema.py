@@ -1,4 +1,4 @@
-"""The tables of a DRAM device file (hwconfigs/dram): what each key means, its type and its plain range."""
+"""The tables of a DRAM device file (hwconfigs/dram): meaning, type and range of each key."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ Milliampere = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Controller(Table):
-    """Rule by which a channel's controller chooses its next command (docs/MEMORY.md).
+    """Rules of a channel's controller (docs/MEMORY.md).
 
     ``rules``: "oldest_first", of all waiting requests whose next command is allowed the oldest (Ramulator 2.1's
     FR-FCFS); "bank_queues", a queue for each bank, served in turn (DRAMsim3's). ``row_hits_first``: no precharge of a
     row for which an older request waits. ``page`` "closed": a row without a waiting request is precharged in a free
     clock. ``read_queue``, ``write_queue``: entries; ``bank_queue``: entries of each bank's queue. Writes are served
-    from ``drain_from`` waiting ones on, until at most ``drain_until`` are left. ``posted_writes``: a write is
-    acknowledged when it is taken, not when it goes to DRAM. ``merge_reads``: waiting reads of one address share a
-    burst.
+    once ``drain_from`` wait, until at most ``drain_until`` are left. ``posted_writes``: a write is acknowledged when
+    accepted, not when it goes to DRAM. ``merge_reads``: waiting reads of one address share a burst.
     """
 
     rules: Literal["oldest_first", "bank_queues"] = "oldest_first"
@@ -37,7 +36,7 @@ class Controller(Table):
 
 
 class Currents(Table):
-    """Supply voltage (V) and currents (mA) of one device, by JEDEC's names; ``devices``: of them in a rank."""
+    """Supply voltage (V) and currents (mA) of one device, by JEDEC's names; ``devices``: devices of a rank."""
 
     devices: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     VDD: Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -85,7 +84,7 @@ class Dram(Table):
 
     @property
     def line_bytes(self) -> int:
-        """Bytes of a burst: the least that moves."""
+        """Bytes of a burst, the smallest transfer."""
         return self.burst * self.bus_bits // 8
 
     @property
@@ -96,12 +95,12 @@ class Dram(Table):
 
     @property
     def clock_mhz(self) -> float:
-        """Clock of commands."""
+        """Clock of commands in MHz."""
         return 1_000_000 / self.tCK_ps
 
     @property
     def peak_bytes_per_second(self) -> float:
-        """Bytes a second of all channels with every clock of the data buses used."""
+        """Bytes per second of all channels with the data buses always busy."""
         buses = self.ranks if self.standard == "hbm2" else 1
         return self.channels * buses * self.rate_mts * 1e6 * self.bus_bits / 8
 

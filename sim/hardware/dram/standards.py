@@ -1,4 +1,4 @@
-"""Least distances of each standard between two commands, from its timing symbols; and the rules that these must keep.
+"""Least distances of each standard between two commands, from its timing symbols; and the rules for these.
 
 A distance is (scope, previous command, next command, clocks) with the names of `sim.core.units.dram.state`. Sources:
 JESD79-3F (DDR3), JESD79-4B (DDR4), JESD209-5 (LPDDR5, bank-group mode), JESD235C (HBM2). Two read-to-write turnarounds
@@ -43,7 +43,7 @@ class Distance(NamedTuple):
 
 
 class Common(NamedTuple):
-    """The quantities by which the standards differ, in one vocabulary."""
+    """Quantities of all standards under common names."""
 
     burst: int  # clocks of data, for the next burst in another group
     burst_same: int  # the same for the next one in the same group
@@ -58,7 +58,7 @@ class Common(NamedTuple):
     rrd_same: int
     wtr: int
     wtr_same: int
-    late: int  # clocks by which ACT takes effect after its first clock on the bus
+    late: int  # clocks from ACT's first clock on the bus until it takes effect
 
 
 def common(standard: str, t: Timing) -> Common:
@@ -117,7 +117,7 @@ def distances(standard: str, t: Timing) -> list[Distance]:
 
 
 def siblings(standard: str, t: Timing) -> list[Distance]:
-    """Return the clocks that two ranks on one data bus need between their bursts; pseudo channels share none."""
+    """Return the clocks between bursts of two ranks on one data bus; pseudo channels share no bus."""
     if standard == "hbm2":
         return []
     burst, switch = common(standard, t).burst, t["nCS"]
@@ -130,12 +130,12 @@ def siblings(standard: str, t: Timing) -> list[Distance]:
 
 
 def read_latency(standard: str, t: Timing) -> int:
-    """Return the clocks from a RD to its last data."""
+    """Return the clocks from a RD to its last data beat."""
     return t["nCL"] + common(standard, t).burst
 
 
 def timing_problems(standard: str, t: Timing, tck_ps: int) -> list[str]:
-    """Return which rules of its standard a set of timing values breaks, each with the nearest legal value."""
+    """Return the rules of its standard that timing values break, each with the nearest legal value."""
     known = SYMBOLS[standard].split()
     problems = [f"timing.{name}: no symbol of {standard}{did_you_mean(name, known)}" for name in t if name not in known]
     problems += [f"timing.{name}: missing, {standard} needs it" for name in known if name not in t]
@@ -152,7 +152,7 @@ def timing_problems(standard: str, t: Timing, tck_ps: int) -> list[str]:
         ("nRC", t["nRAS"] + t[rp], f"nRAS + {rp}: a bank's row opens, closes and opens again"),
         ("nRAS", c.rcd_read + c.burst, "nRCD + burst: a row stays open for a read"),
         ("nFAW", c.rrd * 3 + 1, "3 nRRD + 1: a fourth activation fits no earlier"),
-        ("nRFC", t["nRC"], "nRC: a refresh is an activation at least"),
+        ("nRFC", t["nRC"], "nRC: a refresh takes at least as long as an activation"),
         ("nREFI", t["nRFC"] + 1, "nRFC + 1: a refresh ends before the next"),
         ("nCL", t["nCWL"], "nCWL: write latency is at most read latency"),
         *[(long, t[short], f"{short}: same group is never sooner than another one") for short, long in

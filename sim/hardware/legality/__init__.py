@@ -1,9 +1,9 @@
-"""Rules that join several parameters: demands of Gemmini's generator and of its DMA.
+"""Rules that involve several parameters: requirements of Gemmini's generator and of its DMA.
 
 From gemmini_machine.md 1.4 (read in GemminiConfigs.scala unless a rule says otherwise). Not here, because
 types and other rules imply them: element widths in {8, 16, 32, 64} bits; DIM * ceil(bits / (DIM / 2)) a power
-of two; one width for inputs and weights (there is one input type). A machine of a paper that breaks a rule
-says so itself, in ``waived_rules``.
+of two; one width for inputs and weights (there is one input type). A machine of a paper that breaks a rule lists it in
+``waived_rules``.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from sim.hardware.legality.words import (
 from sim.hardware.machine import Hardware
 
 MOST_ROWS = 2**25
-"""Rows of a local memory whose addresses leave room for 6 metadata bits in 32."""
+"""Largest number of rows of a local memory: addresses and 6 metadata bits have 32 bits."""
 
 
 def problems(hw: Hardware, ignore: Collection[str] = (), nearest: Mapping[str, object] | None = None) -> list[str]:
     """Return one sentence per broken rule that is not waived; rules about keys in ``ignore`` are left out.
 
-    ``nearest``: dotted key -> value of a legal machine near this one, where it is known; else each rule's own idea.
+    ``nearest``: dotted key -> value of a legal machine near this one, if known; else each rule's own suggestion.
     """
     sentences = [sentence(name, found, nearest) for name, found in broken(hw, ignore)]
     names = {rule.__name__ for rule in RULES}
@@ -57,7 +57,7 @@ def problems(hw: Hardware, ignore: Collection[str] = (), nearest: Mapping[str, o
 
 
 def broken(hw: Hardware, ignore: Collection[str] = ()) -> Iterator[tuple[str, Broken]]:
-    """Yield (rule, what is broken) of each rule that is neither waived nor about a key in ``ignore``."""
+    """Yield (rule, `Broken`) of each broken rule that is neither waived nor about a key in ``ignore``."""
     square = hw if _array_is_legal(hw) else _with_legal_array(hw)
     for rule in RULES:
         if rule.__name__ not in hw.waived_rules:
@@ -67,7 +67,7 @@ def broken(hw: Hardware, ignore: Collection[str] = ()) -> Iterator[tuple[str, Br
 
 
 def sentence(rule: str, found: Broken, nearest: Mapping[str, object] | None = None) -> str:
-    """Return a broken rule in words: key and value, demand, nearest legal value, rule."""
+    """Return the message of a broken rule: key and value, requirement, nearest legal value, rule."""
     key = found.keys[0]
     changes = found.changes if nearest is None else {key: nearest[key]} if key in nearest else {}
     return f"{key} = {literal(found.value)}: {found.demand}{hint(key, changes)} [rule {rule}]"
@@ -78,7 +78,7 @@ def _array_is_legal(hw: Hardware) -> bool:
 
 
 def _with_legal_array(hw: Hardware) -> Hardware:
-    """Return the machine with the nearest legal array: other broken rules are found at the same time."""
+    """Return the machine with the nearest legal array: so that other broken rules are found together with it."""
     dim = nearest_power(hw.dim, 2)
     sides = {"mesh_rows": dim, "mesh_columns": dim, "tile_rows": 1, "tile_columns": 1}
     return hw.model_copy(update={"array": hw.array.model_copy(update=sides)})
@@ -114,7 +114,7 @@ def dim_power_of_two(hw: Hardware) -> Iterator[Broken]:
 def _bank_rows(table: str, capacity: int, banks: int, row_bytes: int, dim: int) -> Iterator[Broken]:
     rows = capacity / (banks * row_bytes)
     if not is_power(dim) or not is_power(banks):
-        return  # reported by their own rules; a capacity that fits such an array or such banks would mislead
+        return  # reported by their own rules; a capacity for an illegal array or illegal banks would mislead
     if rows != int(rows) or not is_power(int(rows)) or int(rows) % dim:
         legal = nearest_power(rows, nearest_power(dim)) * banks * row_bytes
         yield Broken(
@@ -127,10 +127,10 @@ def _bank_rows(table: str, capacity: int, banks: int, row_bytes: int, dim: int) 
 
 
 def banks_power_of_two(hw: Hardware) -> Iterator[Broken]:
-    """The bank is a field of the row address (LocalAddr.scala); all machines that were measured fill it."""
+    """The bank is a field of the row address (LocalAddr.scala), filled in all measured machines."""
     for table, banks in (("scratchpad", hw.scratchpad.banks), ("accumulator", hw.accumulator.banks)):
         if not is_power(banks):
-            demand = "bits of the row address choose the bank: a power of two"
+            demand = "bits of the row address select the bank, so it must be a power of two"
             yield Broken((f"{table}.banks",), banks, demand, nearest_power(banks))
 
 
@@ -187,7 +187,7 @@ def accumulator_latency(hw: Hardware) -> Iterator[Broken]:
 
 
 def accumulator_scale_latency(hw: Hardware) -> Iterator[Broken]:
-    """The scale unit behind the accumulator has a latency above zero."""
+    """The scale unit after the accumulator has a latency above zero."""
     if hw.accumulator.scale_latency_cycles < 1:
         yield Broken(("accumulator.scale_latency_cycles",), 0, "the scale unit takes at least 1 cycle", 1)
 
@@ -202,20 +202,20 @@ def reservation_station_entries(hw: Hardware) -> Iterator[Broken]:
 
 
 def execute_entries(hw: Hardware) -> Iterator[Broken]:
-    """A preload leaves the reservation station only when its compute has entered it behind."""
+    """A preload leaves the reservation station only after its compute has entered."""
     if hw.reservation_station.ex < 2:
-        demand = "a preload waits for the compute behind it (ExecuteController.scala): at least 2 execute entries"
+        demand = "a preload waits for the compute after it (ExecuteController.scala): at least 2 execute entries"
         yield Broken(("reservation_station.ex",), hw.reservation_station.ex, demand, 2)
 
 
 def execute_queue(hw: Hardware) -> Iterator[Broken]:
-    """The execute controller looks at three commands at once."""
+    """The execute controller reads three commands at a time."""
     if hw.queues.ex < 3:
         yield Broken(("queues.ex",), hw.queues.ex, "the execute controller needs at least 3 entries", 3)
 
 
 def local_address_bits(hw: Hardware) -> Iterator[Broken]:
-    """Row address and 6 metadata bits leave room in 32 bits (LocalAddr.scala)."""
+    """Row address and 6 metadata bits fit into 32 bits (LocalAddr.scala)."""
     memories = (
         ("scratchpad", hw.sp_rows, hw.input_bytes, MOST_ROWS),
         ("accumulator", hw.acc_rows, hw.acc_bytes, MOST_ROWS // 2),  # the scratchpad has more blocks
@@ -274,7 +274,7 @@ def known_energy_table(hw: Hardware) -> Iterator[Broken]:
 
 
 def host_takes_priced(hw: Hardware) -> Iterator[Broken]:
-    """The host takes over only operators that it has a price for."""
+    """The host runs only operators for which it has a price."""
     if hw.host == "none":
         return
     for kind in hw.host.takes:
@@ -284,7 +284,7 @@ def host_takes_priced(hw: Hardware) -> Iterator[Broken]:
 
 
 OF_ARRAY: tuple[Rule, ...] = (square_array, dim_power_of_two)
-"""Rules that all others take for granted."""
+"""Rules that all others assume."""
 
 RULES: tuple[Rule, ...] = (
     square_array,

@@ -1,4 +1,4 @@
-"""A broken rule of a machine, and how values are put in words."""
+"""A broken rule of a machine, and values as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sim.hardware.machine import Hardware
 
 @dataclass(frozen=True)
 class Broken:
-    """A broken rule: keys concerned, the value found, the demand in words, the nearest legal value.
+    """A broken rule: keys concerned, the value found, the requirement as text, the nearest legal value.
 
     ``nearest``: a value of the first key, or a mapping of several keys to their values.
     """

@@ -1,4 +1,4 @@
-"""Rules of the timing core: limits of its record. No waiver lifts them (`sim.timing.limits`)."""
+"""Rules of the timing core: limits of its record, which cannot be waived (`sim.timing.limits`)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ MOST_TRACKED = 64
 """Commands that a load or store controller tracks: their numbers are entries of a ring buffer."""
 MOST_TAGS = 63
 MOST_MESH_CYCLES, MOST_ROW_CYCLES = 1000, 1024
-"""Cycles through the mesh and of a row for which the record has room for results on their way."""
+"""Largest mesh latency and cycles of a row: the record has room for the results in flight."""
 
 
 def core_counts(hw: Hardware) -> Iterator[Broken]:
-    """Entries, banks, requests and pipelines that the record has arrays for."""
+    """Entries, banks, requests and pipelines fit the record's arrays."""
     most_requests = min(MOST_REQUESTS, MOST_TRACKED * hw.side - 1)
     limits = (
         ("dma.max_in_flight_requests", hw.dma.max_in_flight_requests, most_requests),
@@ -43,14 +43,14 @@ def core_counts(hw: Hardware) -> Iterator[Broken]:
 
 
 def core_mesh(hw: Hardware) -> Iterator[Broken]:
-    """Results on their way through the mesh."""
+    """Results in flight through the mesh fit the record."""
     array = hw.array
     if array.pe == "bit_serial" and array.serial_activation_bits < 1:
         return  # a row never ends; reported by serial_bits
     hops = array.mesh_rows + array.mesh_columns - 1
     if hw.tag_queue_length > MOST_TAGS:
         most = (MOST_TAGS - 1) // 5 * min(array.tile_rows, array.tile_columns) - 1
-        demand = f"results on their way take {hw.tag_queue_length} tags, the timing core holds at most {MOST_TAGS}"
+        demand = f"results in flight take {hw.tag_queue_length} tags, the timing core holds at most {MOST_TAGS}"
         yield Broken(("array.tile_latency_cycles", "array"), array.tile_latency_cycles, demand, most)
     elif hw.mesh_latency_cycles > MOST_MESH_CYCLES:
         demand = (
@@ -77,7 +77,7 @@ def core_mesh(hw: Hardware) -> Iterator[Broken]:
 def core_scale_units(hw: Hardware) -> Iterator[Broken]:
     """One scale unit per lane behind the accumulator, or none."""
     if hw.accumulator.scale_units not in ("per_lane", "none"):
-        demand = "the timing core knows one scale unit per lane"
+        demand = "the timing core supports only one scale unit per lane"
         yield Broken(("accumulator.scale_units",), hw.accumulator.scale_units, demand, "per_lane")
 
 

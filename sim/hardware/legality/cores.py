@@ -1,4 +1,4 @@
-"""Rules of a machine of several cores: the memory that they share, and the limits of its side."""
+"""Rules of a machine of several cores: the shared memory, and its limits."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from sim.hardware.legality.broken import Broken
 from sim.hardware.machine import Hardware
 
 REQUESTS = 256
-"""Requests that the memory's side of the timing core holds, of all cores together (sim.core.params.XACTS)."""
+"""Requests of all cores that the memory's side of the timing core holds (sim.core.params.XACTS)."""
 LEAST_LATENCY_CYCLES = 3
 """Two cycles of a shared memory's latency are those of the tile's buffers, one is the memory's own register."""
 
 
 def shared_memory(hw: Hardware) -> Iterator[Broken]:
-    """Several cores name the memory that they share: the L2 where there is one, else the memory."""
+    """Several cores need a named shared memory: the L2 if there is one, else the memory."""
     behind = "l2" if hw.memory.l2_bytes else "memory"
     if hw.cores.count > 1 and hw.cores.shared == "none":
         demand = "several cores share a memory, and the machine names none"
         yield Broken(("cores.shared", "cores.count"), "none", demand, behind)
     elif hw.cores.shared not in ("none", behind):
-        what = "the L2 lies in front of the memory" if behind == "l2" else "the machine has no L2"
+        what = "the L2 is between the bus and the memory" if behind == "l2" else "the machine has no L2"
         yield Broken(("cores.shared", "memory.l2_bytes"), hw.cores.shared, what, behind)
 
 
@@ -36,7 +36,7 @@ def shared_requests(hw: Hardware) -> Iterator[Broken]:
 def shared_latency(hw: Hardware) -> Iterator[Broken]:
     """The tiles' buffers take two cycles of a shared memory's latency."""
     if hw.cores.count > 1 and not hw.memory.l2_bytes and hw.memory_latency_cycles < LEAST_LATENCY_CYCLES:
-        demand = "the way through a tile's buffers takes two of these cycles"
+        demand = "the path through a tile's buffers takes two of these cycles"
         least = LEAST_LATENCY_CYCLES - hw.memory_latency_cycles + hw.memory.latency_cycles
         yield Broken(("memory.latency_cycles", "cores.count"), hw.memory.latency_cycles, demand, least)
 
@@ -47,10 +47,10 @@ def placings(hw: Hardware) -> Iterator[Broken]:
     if cores.count == 1:
         return
     if cores.split == "hand" and not cores.hand:
-        demand = 'a split by hand says where operators run, e.g. "*.FF1 rows 0-1"'
+        demand = 'a split by hand needs entries, e.g. "*.FF1 rows 0-1"'
         yield Broken(("cores.hand", "cores.split"), "()", demand, {"cores.split": "tensor"})
     if cores.hand and cores.split != "hand":
-        demand = f"the split is {cores.split}, and entries are read with a split by hand"
+        demand = f"the split is {cores.split}, and entries are used only with a split by hand"
         yield Broken(("cores.hand", "cores.split"), list(cores.hand), demand, {"cores.split": "hand"})
     for entry in cores.hand:
         try:

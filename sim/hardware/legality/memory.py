@@ -16,14 +16,14 @@ LEAST_BYTES_PER_CYCLE = 1e-6
 
 
 def memory_latency(hw: Hardware) -> Iterator[Broken]:
-    """A memory answers in the cycle after a request at the earliest: it is a register behind the port's wires."""
+    """A memory answers in the cycle after a request at the earliest, as it is a register at the port's wires."""
     if hw.memory.latency_cycles < 1:
         demand = "a memory answers 1 cycle after the request at the earliest"
         yield Broken(("memory.latency_cycles",), hw.memory.latency_cycles, demand, 1)
 
 
 def memory_rate(hw: Hardware) -> Iterator[Broken]:
-    """The pace of the memory is a ratio of two integers that 64-bit times can carry."""
+    """The rate of the memory is a ratio of two integers for which 64-bit times suffice."""
     for key in ("read_bytes_per_cycle", "write_bytes_per_cycle"):
         rate = getattr(hw.memory, key)
         if rate < LEAST_BYTES_PER_CYCLE:
@@ -57,19 +57,19 @@ def l2_requests(hw: Hardware) -> Iterator[Broken]:
     if not hw.memory.l2_bytes:
         return
     if hw.dma.max_request_bytes > L2_LINE_BYTES:
-        demand = f"behind the port lies an L2 of {L2_LINE_BYTES} B lines: a request is at most a line"
+        demand = f"behind the port is an L2 of {L2_LINE_BYTES} B lines: a request is at most a line"
         nearest = {"dma.max_request_bytes": L2_LINE_BYTES, "dma.bus_bytes": min(hw.dma.bus_bytes, L2_LINE_BYTES)}
         narrow = L2_LINE_BYTES if hw.dma.bus_bytes <= L2_LINE_BYTES else nearest
         yield Broken(("dma.max_request_bytes", "memory.l2_bytes"), hw.dma.max_request_bytes, demand, narrow)
     if hw.dma.bus_bytes < L2_WORD_BYTES:
-        demand = f"behind the port lies an L2 with banks of {L2_WORD_BYTES} B words: a beat is at least a word"
+        demand = f"behind the port is an L2 with banks of {L2_WORD_BYTES} B words: a beat is at least a word"
         yield Broken(("dma.bus_bytes", "memory.l2_bytes"), hw.dma.bus_bytes, demand, L2_WORD_BYTES)
 
 
 def one_port(hw: Hardware) -> Iterator[Broken]:
-    """Reads and writes can take turns behind an L2, in a memory of fixed latency (a DRAM has turns of its own)."""
+    """Reads and writes can share one rate behind an L2, in a memory of fixed latency (a DRAM has its own rules)."""
     if hw.memory.one_port and not (hw.memory.l2_bytes and hw.memory.dram == "none"):
-        demand = "reads and writes take turns only behind an L2, and without a DRAM"
+        demand = "reads and writes share one rate only behind an L2, and without a DRAM"
         yield Broken(("memory.one_port", "memory.l2_bytes", "memory.dram"), "true", demand, "false")
 
 
@@ -90,6 +90,6 @@ def tlb_entries(hw: Hardware) -> Iterator[Broken]:
 
 
 def page_tables(hw: Hardware) -> Iterator[Broken]:
-    """Page tables lie in an L2 only where there is one."""
+    """Page tables are in an L2 only if there is one."""
     if hw.tlb.page_tables == "l2" and not hw.memory.l2_bytes:
         yield Broken(("tlb.page_tables", "memory.l2_bytes"), "l2", "the machine has no L2", "memory")

@@ -9,11 +9,11 @@ from sim.hardware.legality.broken import Broken, is_power, nearest_power
 from sim.hardware.machine import Hardware
 
 DECODER_DIM = 128
-"""Most rows of a block that eight bits hold."""
+"""Largest number of rows of a block in eight bits."""
 
 
 def selected_operands(hw: Hardware) -> Iterator[Broken]:
-    """A PE picks among activations that come in together, and one load command brings them."""
+    """A PE selects among activations that are fetched together and loaded by one command."""
     support, most = hw.sparsity, hw.loop_max_block_len
     if not is_power(support.fetch_rows) or support.fetch_rows > most:
         yield Broken(
@@ -26,7 +26,7 @@ def selected_operands(hw: Hardware) -> Iterator[Broken]:
         yield Broken(
             ("sparsity.select_inputs", "sparsity.fetch_rows", "array"),
             support.select_inputs,
-            f"{support.fetch_rows} scratchpad rows hold {support.fetch_rows * hw.dim} activations to pick from",
+            f"{support.fetch_rows} scratchpad rows hold {support.fetch_rows * hw.dim} activations to select from",
             support.fetch_rows * hw.dim,
         )
 
@@ -35,10 +35,10 @@ def chosen_scores(hw: Hardware) -> Iterator[Broken]:
     """Sub-rows of chosen scores need PEs that hold several weights; a predictor is narrower than the array."""
     support, bits = hw.sparsity, 8 * hw.input_bytes
     if support.pack_and_split and support.resident_weights < 2:
-        demand = "with one weight per PE there is nothing to pick: at least 2"
+        demand = "with one weight per PE there is no selection: at least 2"
         yield Broken(("sparsity.resident_weights", "sparsity.pack_and_split"), support.resident_weights, demand, 2)
     if support.predictor_bits > bits:
-        demand = f"a prediction takes operands of {hw.array.input_type} and no wider ones: at most {bits}"
+        demand = f"a prediction takes operands of {hw.array.input_type} or narrower: at most {bits}"
         yield Broken(("sparsity.predictor_bits", "array.input_type"), support.predictor_bits, demand, bits)
 
 
@@ -74,7 +74,7 @@ def transform_unit(hw: Hardware) -> Iterator[Broken]:
 
 
 def accepted_types(hw: Hardware) -> Iterator[Broken]:
-    """The array's PEs can multiply the types it accepts, and its adders be cut into those it accumulates."""
+    """The array's PEs can multiply the accepted types, and its adders can be cut into the accumulated types."""
     able = precision.acceptable(hw)
     for name in hw.array.accepts:
         if name not in able:
@@ -83,12 +83,12 @@ def accepted_types(hw: Hardware) -> Iterator[Broken]:
     for cut, demand, nearest in precision.uncut(hw):
         yield Broken(("array.accumulates", "array.acc_type", "array.input_type"), cut, demand, nearest)
     if hw.array.pe != "fixed" and not hw.array.input_type.startswith("int"):
-        demand = f"only integers come in parts or bit by bit; the input type is {hw.array.input_type}"
+        demand = f"only integers can be split or processed bit by bit; the input type is {hw.array.input_type}"
         yield Broken(("array.pe", "array.input_type"), hw.array.pe, demand, "fixed")
 
 
 def serial_bits(hw: Hardware) -> Iterator[Broken]:
-    """A bit-serial array takes at least a bit of an activation a cycle; no other has such lanes."""
+    """A bit-serial array takes at least a bit of an activation per cycle; other arrays have no such lanes."""
     array, own = hw.array, 8 * hw.input_bytes
     serial = array.pe == "bit_serial"
     if not serial * 1 <= array.serial_activation_bits <= serial * own:
@@ -103,7 +103,7 @@ def serial_bits(hw: Hardware) -> Iterator[Broken]:
 
 
 def sums_taken_in(hw: Hardware) -> Iterator[Broken]:
-    """The accumulator takes in at least a row of the plain array."""
+    """The accumulator takes in at least a row of sums of the plain array."""
     sums = hw.array.sums_per_cycle
     if sums and (sums < hw.side or not is_power(sums)):
         demand = f"0 for one per column, or a power of two of at least DIM = {hw.side}"
