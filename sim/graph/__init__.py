@@ -1,4 +1,4 @@
-"""The first door: a workload as a graph of operators over named tensors. It knows no hardware."""
+"""Workloads as graphs of operators over named tensors, independent of hardware."""
 
 from sim.graph import kinds
 from sim.graph.graph import ACCUMULATOR, Graph, Op, Tensor, View

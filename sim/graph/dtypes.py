@@ -1,4 +1,4 @@
-"""Element types of tensors: bytes of each, and the type that products of them are added up in."""
+"""Element types of tensors: bytes of each, and the type of sums of their products."""
 
 from __future__ import annotations
 

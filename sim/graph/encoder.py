@@ -1,4 +1,4 @@
-"""Parts of graphs, and of them the encoder layer as Gemmini's C library runs it; every BERT is a stack of it.
+"""Parts of graphs, and the encoder layer as Gemmini's C library runs it, of which every BERT is a stack.
 
 Types and order are those of the library's integer encoder: int8 activations; int32 out of W_out and FF2, so
 that LayerNorm reads int32; LayerNorm before the residual add, which adds int8. Scores and the input of GELU
@@ -24,7 +24,7 @@ class Parts:
         self.tensors: list[Tensor] = []
         self.ops: list[Op] = []
         self.one_layer: dict[str, Tensor] | None = None
-        """Weights of the first layer by their name in it, where all layers share them (ALBERT); None = none does."""
+        """Weights of the first layer by their name in it, if all layers share them (ALBERT); None = not shared."""
 
     def tensor(self, name: str, shape: tuple[int, ...], dtype: str | None = None, kind: str = "activation") -> Tensor:
         """Add and return a tensor; ``dtype`` defaults to the element type."""
@@ -32,7 +32,7 @@ class Parts:
         return self.tensors[-1]
 
     def weight(self, name: str, shape: tuple[int, ...], dtype: str | None = None) -> Tensor:
-        """Return a weight: added, or that of the same name in the first layer where layers share theirs."""
+        """Return a new weight, or that of the same name in the first layer if layers share weights."""
         layer, dot, rest = name.partition(".")
         if self.one_layer is None or not (dot and layer[:1] == "L" and layer[1:].isdecimal()):
             return self.tensor(name, shape, dtype, "weight")
@@ -47,7 +47,7 @@ class Parts:
 
 
 class Builder(Parts):
-    """Adds the parts of the library's encoder layer. ``attention``: over all tokens where none is given."""
+    """Adds the parts of the library's encoder layer. ``attention``: default over all tokens."""
 
     def __init__(self, dtype: str, attention: Attention | None = None):
         super().__init__(dtype)
@@ -78,8 +78,8 @@ class Builder(Parts):
     ) -> Tensor:
         """Add source x W + bias; ``full``: the output keeps the type of the sums.
 
-        ``repeating``: the bias is given as one row to repeat; otherwise as a matrix whose rows all lie in the
-        same place. Stride 0 in either case: how the library's feed-forward and attention halves pass theirs.
+        ``repeating``: the bias is given as one row to repeat; otherwise as a matrix whose rows are all at the same
+        address. The stride is 0 in both cases, as in the library's feed-forward and attention halves.
         """
         rows, inner = source.shape
         weight = self.weight(f"{name}.weight", (inner, cols))
@@ -110,7 +110,7 @@ class Builder(Parts):
 
 @dataclass(frozen=True)
 class Sequences:
-    """Operands of an attention: Q, K and V of ``batch`` sequences of ``seq`` tokens, one behind the other.
+    """Operands of an attention: Q, K and V of ``batch`` sequences of ``seq`` tokens, one after the other.
 
     ``at``: prefix of operators' names; ``source``: the tensor that Q, K and V were projected from.
     """
@@ -136,7 +136,7 @@ class Sequences:
         return f".b{item}" if self.batch > 1 else ""
 
     def rows_of(self, tensor: Tensor, item: int, first: int, count: int) -> View:
-        """Return ``count`` rows of a sequence from ``first`` on, head by head."""
+        """Return ``count`` rows of a sequence beginning with ``first``, head by head."""
         offset = (item * self.seq + first) * self.cols
         return View(tensor.name, self.heads, count, self.head_dim, self.cols, self.head_dim, offset)
 
@@ -146,7 +146,7 @@ class Sequences:
 
 
 def full_attention(builder: Builder, given: Sequences, added: Tensor | None = None) -> Tensor:
-    """Add the attention of each sequence over all of its tokens; return the heads' results side by side.
+    """Add the attention of each sequence over all of its tokens; return the heads' results in adjacent columns.
 
     ``added``: sums [heads, queries, keys] that are added to the scores.
     """

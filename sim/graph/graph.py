@@ -1,7 +1,7 @@
-"""The first printable door: a workload as a graph of operators over named tensors. It knows no hardware.
+"""A workload as a graph of operators over named tensors, independent of hardware.
 
-A `Graph` is valid from the moment it exists: building one checks every rule and raises one `InputError` that
-lists all broken ones. Shapes, strides and offsets count elements, never bytes; C[M,N] = A[M,K] x B[K,N].
+Building a `Graph` checks every rule and raises one `InputError` that lists all broken ones, so every `Graph` is valid.
+Shapes, strides and offsets count elements, never bytes; C[M,N] = A[M,K] x B[K,N].
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class View:
 
     Element (b, r, c) is element ``offset + b*batch_stride + r*row_stride + c`` of the flat tensor. Head h of
     Q[l, d] is ``View("Q", batch=heads, rows=l, cols=d/heads, row_stride=d, batch_stride=d/heads)``.
-    A row stride of 0 reads one row again and again.
+    A row stride of 0 repeats one row.
     """
 
     tensor: str
@@ -96,8 +96,8 @@ class View:
 class Op:
     """One operator. Attributes that are left out take the defaults of its kind.
 
-    Inputs, attributes and meaning of each kind: `sim.graph.kinds` (``carat list operators``). A batch is as many
-    independent operators; an input of batch 1 serves all of them. Raises InputError for operands that are no views.
+    Inputs, attributes and meaning of each kind: `sim.graph.kinds` (``carat list operators``). A batch of n is n
+    independent operators; an input of batch 1 is used by all of them. Raises InputError for operands that are no views.
     """
 
     name: str
@@ -125,7 +125,7 @@ class Op:
         object.__setattr__(self, "attrs", MappingProxyType({**(known.attributes if known else {}), **self.attrs}))
 
     def __reduce__(self) -> tuple[type[Op], tuple[Any, ...]]:
-        """Pickle by value: a read-only mapping does not pickle itself."""
+        """Pickle by value: a read-only mapping cannot be pickled."""
         return Op, (self.name, self.kind, self.inputs, self.output, dict(self.attrs), self.layer)
 
     @property
@@ -150,7 +150,7 @@ class Op:
 
     @property
     def mnk(self) -> tuple[int, int, int]:
-        """(M, N, K) of one repetition of a matmul, or of the one that a convolution is; else (rows, cols, 0)."""
+        """(M, N, K) of one repetition of a matmul, or of a convolution as a matmul; else (rows, cols, 0)."""
         return self.record.dimensions(self)
 
     @property
@@ -164,7 +164,7 @@ class Op:
 class Graph:
     """Operators in an order in which they can run. Raises `InputError` listing every broken rule.
 
-    ``sizes``: the builder's arguments (seq, batch, ...), which tell graphs of one name apart in reports; may be empty.
+    ``sizes``: the builder's arguments (seq, batch, ...), which distinguish graphs of one name in reports; may be empty.
     """
 
     name: str
@@ -176,7 +176,7 @@ class Graph:
         self._fill(self.tensors, self.ops, rule_problems(self.tensors, tuple(self.ops)))
 
     def _fill(self, tensors: Mapping[str, Tensor], ops: Iterable[Op], problems: Sequence[str]) -> None:
-        """Take tensors and operators on, of which all rules but those of order are checked, with ``problems``."""
+        """Set tensors and operators, of which all rules but those of order were checked, with ``problems``."""
         object.__setattr__(self, "tensors", MappingProxyType(dict(tensors)))
         object.__setattr__(self, "ops", tuple(ops))
         object.__setattr__(self, "sizes", MappingProxyType(dict(self.sizes)))
@@ -185,16 +185,16 @@ class Graph:
             raise InputError([f"graph {self.name}: {problem}" for problem in problems])
 
     def __reduce__(self) -> tuple[type[Graph], tuple[Any, ...]]:
-        """Pickle by value: a read-only mapping does not pickle itself."""
+        """Pickle by value: a read-only mapping cannot be pickled."""
         return Graph, (self.name, dict(self.tensors), self.ops, dict(self.sizes))
 
     def __hash__(self) -> int:
-        """Of names and shapes: all that differs between graphs in use, in a fraction of the time of `key`."""
+        """Hash of names and shapes, which distinguish graphs in practice, in a fraction of the time of `key`."""
         return hash((self.name, *((tensor.name, tensor.shape) for tensor in self.tensors.values())))
 
     @classmethod
     def from_ops(cls, name: str, tensors: Iterable[Tensor], ops: Iterable[Op]) -> Graph:
-        """Build a graph from operators in any order; among those that are ready the given order is kept.
+        """Build a graph from operators in any order; among operators whose inputs are ready the given order is kept.
 
         Raises InputError on duplicate tensor names, on a cycle (which it names) and on every rule of `Graph`.
         """
@@ -210,11 +210,11 @@ class Graph:
         graph = object.__new__(cls)
         object.__setattr__(graph, "name", name)
         object.__setattr__(graph, "sizes", {})
-        graph._fill(by_name, ops if problems else _sorted(name, ops), problems)  # only sound windows can be sorted
+        graph._fill(by_name, ops if problems else _sorted(name, ops), problems)  # only valid windows can be sorted
         return graph
 
     def sized(self, sizes: Mapping[str, Any]) -> Graph:
-        """Return the same graph that states ``sizes``; its rules are not checked a second time."""
+        """Return the same graph with other ``sizes``; its rules are not checked again."""
         other = object.__new__(type(self))  # copy() would check them: graphs are pickled by value
         other.__dict__.update(vars(self))
         object.__setattr__(other, "sizes", MappingProxyType(dict(sizes)))
@@ -240,7 +240,7 @@ class Graph:
 
     @cached_property
     def key(self) -> str:
-        """A sha256 of the whole content, but for ``sizes``: a pruned graph equals the small one."""
+        """SHA-256 of the whole content except ``sizes``: a pruned graph equals the small one."""
         content = {name: part for name, part in self.to_dict().items() if name != "sizes"}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

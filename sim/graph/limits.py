@@ -1,4 +1,4 @@
-"""How many operators a graph may be built of; the check that builders make with each operator."""
+"""Limit of the operators of a graph, and the check that builders make with each operator."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from contextvars import ContextVar
 from sim.base.errors import InputError
 
 MOST_OPERATORS = 1 << 15
-"""Of a workload: bert-large with 128 sequences has 9,456. This many are built, checked and planned in seconds."""
+"""Operators of a workload: bert-large with 128 sequences has 9,456.
+
+This many are built, checked and planned in seconds.
+"""
 
 _most: ContextVar[float] = ContextVar("_most", default=MOST_OPERATORS)
 
 
 class TooManyOperators(InputError):
-    """A workload of more operators than may be made."""
+    """A workload with more operators than the limit."""
 
 
 @contextmanager
 def unlimited() -> Iterator[None]:
-    """Build workloads of any number of operators meanwhile: they are meant, and take hours and memory."""
+    """Lift the limit inside this context; such workloads take hours and much memory."""
     token = _most.set(float("inf"))
     try:
         yield
@@ -29,13 +32,13 @@ def unlimited() -> Iterator[None]:
 
 
 def check_operators(count: int) -> None:
-    """Raise TooManyOperators where ``count`` operators are more than may be made."""
+    """Raise TooManyOperators if ``count`` operators are more than the limit."""
     if count > _most.get():
         raise TooManyOperators(too_many("it has", "smaller sizes"))
 
 
 def too_many(what: str, nearest: str) -> str:
-    """Return the message for more operators than may be made."""
+    """Return the message for more operators than the limit."""
     return (
         f"{what} more than {MOST_OPERATORS:,} operators, the limit; nearest legal: {nearest}, or --allow-large "
         "(allow_large=True)"
@@ -43,5 +46,5 @@ def too_many(what: str, nearest: str) -> str:
 
 
 def is_limited() -> bool:
-    """Return whether the limit holds: not inside `unlimited`."""
+    """Return whether the limit applies: not inside `unlimited`."""
     return _most.get() <= MOST_OPERATORS

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from sim.graph.graph import View
 
 MOST_RUNS = 20_000_000
-"""Runs of adjacent elements that are compared one by one (320 MB); windows of more are held to strides alone."""
+"""Runs of adjacent elements that are compared one by one (320 MB); windows of more are checked by strides alone."""
 
 
 def meet(a: View, b: View) -> bool:
-    """Return whether two windows of one tensor may touch an element in common; exact for windows of equal rows."""
+    """Return whether two windows of one tensor may have a common element; exact for windows of equal rows."""
     if a.offset >= b.end or b.offset >= a.end:
         return False
     if a.row_stride == b.row_stride and a.row_stride:
@@ -28,7 +28,7 @@ def meet(a: View, b: View) -> bool:
 
 
 def _columns(view: View) -> tuple[int, int] | None:
-    """Return the range of columns that a window lies in, in rows of ``row_stride`` elements; None where it is none."""
+    """Return the range of columns of a window, in rows of ``row_stride`` elements; None if it has no such range."""
     first, width = view.offset % view.row_stride, view.cols
     if view.batch > 1 and view.batch_stride % view.row_stride:
         width += (view.batch - 1) * view.batch_stride
@@ -36,7 +36,7 @@ def _columns(view: View) -> tuple[int, int] | None:
 
 
 def overlap(views: Sequence[View]) -> bool:
-    """Return whether any element is touched twice by windows of one tensor, ``views`` by ascending offset."""
+    """Return whether windows of one tensor overlap, ``views`` by ascending offset."""
     apart = all(a.end <= b.offset for a, b in pairwise(views)) and not any(map(_may_overlap_itself, views))
     if apart:
         return False
@@ -50,7 +50,7 @@ def overlap(views: Sequence[View]) -> bool:
 
 
 def _runs(view: View) -> tuple[npt.NDArray[np.int64], int]:
-    """Return where the window's runs of adjacent elements begin, and their length."""
+    """Return the starts of the window's runs of adjacent elements, and their length."""
     if view.rows == 1 or view.row_stride == view.cols:
         starts, length = view.batch_stride * np.arange(view.batch), view.rows * view.cols
     else:
@@ -60,7 +60,7 @@ def _runs(view: View) -> tuple[npt.NDArray[np.int64], int]:
 
 
 def _may_overlap_itself(view: View) -> bool:
-    """Return whether the window may touch an element twice (each stride must pass all smaller steps)."""
+    """Return whether the window may contain an element twice (each stride must exceed all smaller steps)."""
     reach = view.cols
     for stride, count in sorted([(view.row_stride, view.rows), (view.batch_stride, view.batch)]):
         if count > 1 and stride < reach:
@@ -70,7 +70,7 @@ def _may_overlap_itself(view: View) -> bool:
 
 
 def within(view: View, other: View) -> bool:
-    """Return whether a window lies within another one of its strides; False where strides differ."""
+    """Return whether a window is inside another one of equal strides; False if strides differ."""
     if (view.row_stride, view.batch_stride) != (other.row_stride, other.batch_stride):
         return False
     off = view.offset - other.offset

@@ -1,4 +1,4 @@
-"""The rules that every graph obeys: names, tensors, windows, operators by their kind, order."""
+"""The rules of graphs: names, tensors, windows, operators by their kind, order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from sim.graph.kinds.kind import Kind
 
 TENSOR_KINDS = ("input", "weight", "activation", "state")
-"""Given with each run, constant, computed by the graph's operators, or kept from one graph to the next (a KV cache)."""
+"""Kinds of tensors.
+
+Given with each run, constant, computed by operators, or kept from one graph to the next (a KV cache).
+"""
 
 
 PLAIN = frozenset({str, int, float, bool, type(None)})
@@ -36,7 +39,7 @@ def writers(ops: Sequence[Op]) -> dict[str, list[tuple[int, View]]]:
 
 
 def rule_problems(tensors: Mapping[str, Tensor], ops: Sequence[Op]) -> list[str]:
-    """Return every broken rule but those of order; a later group of rules needs the earlier ones to hold."""
+    """Return every broken rule but those of order; each group of rules assumes the earlier ones."""
     uses = Counter(op.name for op in ops)
     problems = [f"{count} operators are named {name!r}" for name, count in uses.items() if count > 1]
     problems += [] if uses else ["has no operators"]
@@ -123,7 +126,7 @@ def _broken_rules(op: Op, kind: Kind, tensors: Mapping[str, Tensor]) -> list[str
 
 
 def _unwritten(tensor: Tensor, written: Sequence[View], ops: Sequence[Op]) -> list[str]:
-    """Return the problems of a tensor of which only parts are written: each read must lie within one of them."""
+    """Return the problems of a partly written tensor: each read must be inside one of the written windows."""
     read = {view: op for op in ops for view in op.inputs if view.tensor == tensor.name}
     if read and all(any(within(view, part) for part in written) for view in read):
         return []
@@ -131,11 +134,11 @@ def _unwritten(tensor: Tensor, written: Sequence[View], ops: Sequence[Op]) -> li
 
 
 def order_problems(ops: Sequence[Op], tensors: Mapping[str, Tensor]) -> list[str]:
-    """Check that activations are written once, before they are read, and that inputs and weights are not.
+    """Return problems of order: activations must be written once, before they are read, inputs and weights never.
 
     An activation is written fully, except for elements that no operator reads (padding to whole pages).
 
-    Each element of a state is written at most once; the others stem from an earlier graph.
+    Each element of a state is written at most once; the others were written by an earlier graph.
     """
     problems = []
     writes = writers(ops)
@@ -151,7 +154,8 @@ def order_problems(ops: Sequence[Op], tensors: Mapping[str, Tensor]) -> list[str
         tensor = tensors[name]
         if tensor.kind not in ("activation", "state"):
             problems.append(
-                f"{ops[by[0][0]].name} writes {name!r}, which is of kind {tensor.kind!r} (written are activations, and "
+                f"{ops[by[0][0]].name} writes {name!r}, which is of kind {tensor.kind!r} (only activations can be "
+                f"written, and "
                 "states, which outlive the graph)"
             )
         if overlap(views):

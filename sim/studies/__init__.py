@@ -1,8 +1,8 @@
-"""Published studies run again: tables and figures that a simulator can reproduce, published next to simulated values.
+"""Published studies run again: tables and figures with published and simulated values.
 
-A study is one file of published figures (`figures/NAME.toml`: what is printed, where, on which machine it is run again,
-when a value counts as agreement, and why one does not agree) and one module or folder of functions that simulate them.
-Values fitted to a figure are named as fitted; values that cannot be simulated are listed with the reason.
+A study is one file of published figures (`figures/NAME.toml`: printed values, source, machine of the simulation, rule
+of agreement, and reasons of disagreement) and one module or folder of functions that simulate them. Values fitted to a
+figure are marked as fitted; values that cannot be simulated are listed with the reason.
 """
 
 from __future__ import annotations

@@ -16,22 +16,25 @@ STUDIES = ("kim2023", "gemmini", "survey")
 """Names that `carat reproduce` takes."""
 
 Agreement = Literal["printed", "within", "between", "sign", "none"]
-"""When a value agrees: equal in every printed digit (rounded or cut off), within a share of the published value,
-between two limits, of the published sign, or never judged, because the published quantity is not the simulated one."""
+"""Rules of agreement.
+
+Equal in every printed digit (rounded or cut off), within a share of the published value, between two limits, of the
+published sign, or not judged, because the published quantity is not the simulated one.
+"""
 
 Values = Mapping[str, Sequence[float | None]]
-"""Result of a function of a study: for each row one value per simulated column, None where it cannot be had."""
+"""Result of a function of a study: for each row one value per simulated column, None if not available."""
 
 
 @dataclass(frozen=True)
 class Exhibit:
     """A published table or figure.
 
-    ``name``: as in the source, e.g. "Table 3". ``title``: the quantity compared, with its unit. ``machine``: on what it
-    is simulated; empty where nothing is simulated. ``columns``: names of the simulated columns. ``rows``: name and
-    printed value of each row. ``agreement`` with ``limits``: when a value counts as the same, see `Agreement`.
-    ``fitted``: columns for which a parameter was fitted to this very figure. ``reasons``: why a row does not agree or
-    cannot be simulated, by the row's name; "*" is said of all that have no reason of their own.
+    ``name``: as in the source, e.g. "Table 3". ``title``: the quantity compared, with its unit. ``machine``: machine of
+    the simulation; empty if nothing is simulated. ``columns``: names of the simulated columns. ``rows``: name and
+    printed value of each row. ``agreement`` with ``limits``: rule of agreement, see `Agreement`. ``fitted``: columns
+    for which a parameter was fitted to this figure. ``reasons``: why a row does not agree or cannot be simulated, by
+    the row's name; "*" = all rows without a reason of their own.
     """
 
     name: str
@@ -57,7 +60,7 @@ class Exhibit:
         return number.casefold() == first.casefold()
 
     def agrees(self, printed: str, value: float | None) -> bool | None:
-        """Return whether a simulated value agrees with the printed one; None where that is not judged."""
+        """Return whether a simulated value agrees with the printed one; None if that is not judged."""
         if value is None or self.agreement == "none" or not printed:
             return None
         if self.agreement == "between":
@@ -73,7 +76,7 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of an exhibit: the printed value, the simulated ones, whether each agrees, and why not."""
+    """One row of an exhibit: the printed value, the simulated ones, whether each agrees, and the reason if not."""
 
     row: str
     printed: str
@@ -82,7 +85,7 @@ class Finding:
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return plain data for JSON."""
         return {
             "row": self.row, "published": self.printed, "simulated": list(self.simulated),
             "agrees": list(self.agrees), "reason": self.reason,
@@ -90,7 +93,7 @@ class Finding:
 
 
 def number(printed: str) -> float:
-    """Return a printed number, without thousands separators, a percent sign or an `x` behind it."""
+    """Return a printed number, without thousands separators and a trailing percent sign or `x`."""
     return float(printed.replace(",", "").rstrip("x% "))
 
 
@@ -110,7 +113,7 @@ def _exhibit(table: dict[str, Any]) -> Exhibit:
 def chosen(study: str, figures: Sequence[str] = (), tables: Sequence[str] = ()) -> tuple[Exhibit, ...]:
     """Return the exhibits of a study that show one of these figures or tables, e.g. "13"; all without names.
 
-    Raises InputError that lists what there is for a number that the study does not have.
+    Raises InputError that lists the available ones for a number that the study does not have.
     """
     exhibits = read(study)
     asked = [("Figure", number) for number in figures] + [("Table", number) for number in tables]
@@ -124,7 +127,7 @@ def chosen(study: str, figures: Sequence[str] = (), tables: Sequence[str] = ()) 
 
 
 def run(study: str, exhibit: Exhibit) -> tuple[Finding, ...]:
-    """Simulate one exhibit and return a finding a row; none where nothing is simulated."""
+    """Simulate one exhibit and return a finding per row; none if nothing is simulated."""
     if not exhibit.by:
         return tuple(_unsimulated(exhibit))
     module, _, function = exhibit.by.rpartition(".")

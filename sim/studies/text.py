@@ -26,7 +26,10 @@ VERDICTS = {True: "agrees", False: "differs", None: ""}
 
 
 def digits(value: float | None, printed: str = "") -> str:
-    """Return a simulated value, `-` where there is none: with the decimals of a printed number, else four digits."""
+    """Return a simulated value as text, `-` if there is none.
+
+    With the decimals of a printed number, else four digits.
+    """
     if value is None:
         return "-"
     decimals = re.fullmatch(r"\d+\.(\d+)", printed)
@@ -45,13 +48,13 @@ def cells(finding: Finding) -> tuple[str, ...]:
 
 
 def headings(exhibit: Exhibit) -> tuple[str, ...]:
-    """Return the columns of an exhibit's table; values fitted to it are named."""
+    """Return the columns of an exhibit's table; fitted values are marked."""
     fitted = (f"{column} (fitted)" if column in exhibit.fitted else column for column in exhibit.columns)
     return exhibit.name, "published", *fitted
 
 
 def reasons(findings: Sequence[Finding]) -> list[str]:
-    """Return each reason once, with the rows it is the reason of where there are several reasons."""
+    """Return each reason once, with its rows if there are several reasons."""
     by_reason: dict[str, list[str]] = {}
     for finding in findings:
         if finding.reason:
@@ -62,12 +65,12 @@ def reasons(findings: Sequence[Finding]) -> list[str]:
 
 
 def rule(exhibit: Exhibit) -> str:
-    """Return when a value of the exhibit counts as agreement."""
+    """Return the exhibit's rule of agreement as text."""
     return RULES[exhibit.agreement].format(*exhibit.limits)
 
 
 def summary(findings: Sequence[Finding], column: int = 0) -> tuple[int, int]:
-    """Return how many rows agree and how many are judged, of one simulated column."""
+    """Return the numbers of rows that agree and that are judged, for one simulated column."""
     verdicts = [f.agrees[column] for f in findings if len(f.agrees) > column and f.agrees[column] is not None]
     return sum(map(bool, verdicts)), len(verdicts)
 
@@ -75,15 +78,15 @@ def summary(findings: Sequence[Finding], column: int = 0) -> tuple[int, int]:
 INTRODUCTION = """# Published figures, run again
 
 `carat reproduce all --markdown` printed this page (`make reproduce`). Each value is simulated on the machine named
-above its table and stands beside the published one. A column that is named as fitted has a parameter taken from that
-very figure: its agreement says nothing. Where a value differs, or cannot be had, the reason stands below the table.
+above its table and shown beside the published one. A column marked as fitted has a parameter taken from that figure:
+its agreement proves nothing. If a value differs, or is not available, the reason is given below the table.
 One figure alone: `carat reproduce kim2023 --figure 13`; pictures and JSON: `-o DIR`. Sources:
 docs/reference/papers.md.
 """
 
 
 def page(found: Mapping[str, Sequence[tuple[Exhibit, Sequence[Finding]]]]) -> str:
-    """Return the findings of all studies as docs/REPRODUCTION.md has them."""
+    """Return the findings of all studies as the page docs/REPRODUCTION.md."""
     return "\n".join([INTRODUCTION, *(markdown(*of) for of in found.items())])
 
 

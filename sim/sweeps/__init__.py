@@ -1,7 +1,7 @@
 """Sweeps: hardware overrides x workloads x sparsity over worker processes or a cluster, one tidy row per point.
 
 The order of the rows is that of the arguments (hardware, then the grid's last key fastest, then workload,
-sparsity, pruning), wherever and by however many workers they are computed. A failing point is a row with its
+sparsity, pruning), independent of the workers. A failing point is a row with its
 ``error``; a store makes the sweep resumable: points it holds are not simulated again, rows come back bit for bit.
 """
 

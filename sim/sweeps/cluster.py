@@ -19,10 +19,10 @@ CONNECT_S = 30
 
 @contextmanager
 def cluster(scheduler: str | Client) -> Iterator[Place]:
-    """Connect to a dask.distributed scheduler (an address, or a Client, which stays open) for a while.
+    """Connect to a dask.distributed scheduler (an address, or a Client, which stays open) inside this context.
 
-    Dask itself gives a dead worker's points to others. Raises InputError without the extra, without a scheduler at
-    the address or without a worker.
+    Dask itself gives a dead worker's points to others. Raises InputError if the extra, a scheduler at the address or a
+    worker is missing.
     """
     client = _connected(scheduler) if isinstance(scheduler, str) else scheduler
     try:
@@ -38,7 +38,7 @@ def cluster(scheduler: str | Client) -> Iterator[Place]:
             try:
                 yield executor
             finally:
-                executor.shutdown(wait=False)  # cancels what is under way when the sweep ends early
+                executor.shutdown(wait=False)  # cancels running points when the sweep ends early
 
         in_flight = 2 * max(1, sum(client.nthreads().values()))
         yield Place(open_executor, in_flight, lost=lambda: _lost(client, str(scheduler)))
@@ -48,7 +48,7 @@ def cluster(scheduler: str | Client) -> Iterator[Place]:
 
 
 def _lost(client: Client, scheduler: str) -> str | None:
-    """Return why the scheduler cannot answer any more, None while it does."""
+    """Return why the scheduler no longer answers, None while it does."""
     if client.status == "running":
         return None
     return f"scheduler {scheduler}: the connection is lost (the scheduler ended, or the network did)"

@@ -1,4 +1,4 @@
-"""What a machine search asks of a design: the most that it may take, and how it does on a mix of workloads."""
+"""Designs of a machine search: limits, and results on a mix of workloads."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ OF_MACHINE: Mapping[str, tuple[str, Callable[[Hardware], float]]] = {
     "sram": ("KiB", lambda hw: (hw.scratchpad.capacity_bytes + hw.accumulator.capacity_bytes) / 1024),
     "bandwidth": ("bytes a cycle", lambda hw: float(hw.memory.read_bytes_per_cycle)),
 }
-"""Quantities of a machine alone: unit, and what gives them; a design beyond one is not simulated."""
+"""Quantities of a machine alone: unit and function; a design beyond a limit is not simulated."""
 
 POWER = "power"
 QUANTITIES = {**{name: unit for name, (unit, _) in OF_MACHINE.items()}, POWER: "W"}
-"""What can be limited, and the unit of the limit; power is the energy of the run over its time."""
+"""Quantities that can be limited, and their units; power is the energy of the run over its time."""
 
 SUMMED = ("cycles", "time_s", "energy_pj", "macs", "dram_read_bytes", "dram_write_bytes")
 """Columns of a mix that are weighted sums of those of its workloads."""
@@ -45,7 +45,7 @@ def check(limits: Mapping[str, float]) -> None:
 
 
 def refusal(hw: Hardware, limits: Mapping[str, float]) -> str | None:
-    """Return which limits a machine breaks, None where it keeps all that can be told without a run."""
+    """Return the limits that a machine breaks, None if it keeps all that need no run."""
     found = []
     for name, (unit, of) in OF_MACHINE.items():
         if name in limits and (value := of(hw)) > limits[name]:
@@ -59,7 +59,7 @@ def power_w(row: Row) -> float:
 
 
 def beyond(row: Row, limits: Mapping[str, float]) -> str | None:
-    """Return which limits a finished run breaks, None for none."""
+    """Return the limits that a finished run breaks, None for none."""
     if row.get("error") or POWER not in limits or power_w(row) <= limits[POWER]:
         return None
     return f"constraint: power {power_w(row):.4g} W, at most {limits[POWER]:g}"
@@ -88,7 +88,7 @@ def parts(point: Request, mix: Mapping[str, float]) -> list[Request]:
 def mixed(rows: Sequence[Row], mix: Mapping[str, float]) -> Row:
     """Return the row of a design: that of its only workload of weight 1, or the weighted sums of all.
 
-    The energy-delay product of a mix is that of its sums. Where one workload fails, the design does.
+    The energy-delay product of a mix is that of its sums. If one workload fails, the design fails.
     """
     if list(mix.values()) == [1.0]:
         return rows[0]
@@ -102,5 +102,5 @@ def mixed(rows: Sequence[Row], mix: Mapping[str, float]) -> Row:
 
 
 def mix_name(mix: Mapping[str, float]) -> str:
-    """Return a mix in one word: the workload, or all with their weights."""
+    """Return the name of a mix: the workload, or all with their weights."""
     return next(iter(mix)) if list(mix.values()) == [1.0] else "+".join(f"{w:g}*{name}" for name, w in mix.items())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Quality = Callable[[Network], float]
-"""What a network loses: smaller is better (perplexity, error); a table, a model's evaluation, a proxy."""
+"""Loss of quality of a network: smaller is better (perplexity, error); a table, a model's evaluation, a proxy."""
 
 
 def search_networks(
@@ -32,11 +32,13 @@ def search_networks(
 ) -> pd.DataFrame:
     """Return every network tried with its quality, cycles, energy and energy-delay product; ``best``: the front.
 
-    ``quality``: a function, or a table of networks, of which then all are tried. Else the largest network of ``space``
-    and random ones begin; each round keeps the best ``population`` by fronts of quality and energy-delay product, and
-    adds as many children, half of them crossed, each size drawn anew at the probability ``mutation``.
+    ``quality``: a function, or a table of networks, all of which are tried. With a function the search begins with the
+    largest network of ``space`` and random ones; each round keeps the best ``population`` by fronts of quality and
+    energy-delay product, and adds as many children, half of them by crossover, each size drawn anew with probability
+    ``mutation``.
 
-    The same seed gives the same table. Raises InputError for a number out of range and for what the machine refuses.
+    The same seed gives the same table. Raises InputError for a number out of range and for networks that the machine
+    refuses.
     """
     _check(population, rounds, mutation, seed)
     rng, costs = random.Random(seed), Costs(hw)
@@ -85,7 +87,7 @@ def _quality(quality: Quality | Mapping[Network, float], network: Network) -> fl
 def _children(
     space: NetworkSpace, alive: Sequence[Network], count: int, mutation: float, rng: random.Random
 ) -> list[Network]:
-    """Return as many children: every other one has two parents."""
+    """Return ``count`` children: every other one has two parents."""
     found = []
     for number in range(count):
         parent = rng.choice(alive)
@@ -97,7 +99,7 @@ def _children(
 def _survivors(
     networks: Sequence[Network], tried: Mapping[Network, tuple[float, Cost]], count: int, clock_mhz: float
 ) -> list[Network]:
-    """Return the best by fronts; of the front that does not fit whole, networks spread evenly over it."""
+    """Return the best by fronts; of the last front, which does not fit whole, networks spread evenly over it."""
     left, kept = list(networks), list[Network]()
     while left and len(kept) < count:
         scores = {network: (tried[network][0], tried[network][1].score("edp", clock_mhz)) for network in left}
@@ -113,7 +115,7 @@ def _survivors(
 
 
 def _table(tried: Mapping[Network, tuple[float, Cost]], clock_mhz: float) -> pd.DataFrame:
-    import pandas as pd  # the heavy library itself
+    import pandas as pd  # heavy library
 
     rows = [
         {
@@ -141,13 +143,13 @@ def shrink(
     metric: str = "cycles",
     greedy: bool = True,
 ) -> list[tuple[str, Network, float, Cost]]:
-    """Make a network smaller, the machine in the loop, until ``metric`` is at most ``target`` times what it was.
+    """Shrink a network, with simulated costs, until ``metric`` is at most ``target`` times its first value.
 
     ``steps``: name of a layer's field ("heads", "ffn", "tokens", "pattern") and its values, largest first: each step
-    goes to the value behind the present one in one layer. ``damage``: as a quality, smaller is better. A step is worth
-    what it saves over what it adds to the damage. ``greedy``: all steps are weighed again after each; else once, and
-    taken in that order. Returns what was done: the step in words, the network behind it, its damage and cost; the
-    network as it was comes first. Raises InputError for a target that no step reaches.
+    changes one layer to the next value. ``damage``: like a quality, smaller is better. Steps are ordered by cost saved
+    over damage added. ``greedy``: the order is computed again after each step; else once. Returns the steps:
+    description, network after it, its damage and cost; the original network comes first. Raises InputError for a target
+    that no step reaches.
     """
     if metric not in METRICS:
         raise InputError(f"metric {metric!r} is unknown{did_you_mean(metric, METRICS)}")
@@ -180,7 +182,7 @@ def shrink(
 
 
 class _Weigh:
-    """What each step is worth."""
+    """Orders steps by their value."""
 
     def __init__(self, costs: Costs, damage: Quality, metric: str, clock_mhz: float):
         self.costs, self.damage, self.metric, self.clock_mhz = costs, damage, metric, clock_mhz
@@ -188,7 +190,7 @@ class _Weigh:
     def ordered(
         self, network: Network, damage: float, steps: Sequence[tuple[str, Sequence[object]]]
     ) -> list[tuple[str, int]]:
-        """Return the steps that save something, the one that saves most for its damage first."""
+        """Return the steps that save cost, the largest saving per damage first."""
         before = self.costs.of(network).score(self.metric, self.clock_mhz)
         found = []
         for field, values in steps:
@@ -205,12 +207,15 @@ class _Weigh:
 
 
 def next_step(network: Network, field: str, index: int, values: Sequence[object]) -> Network | None:
-    """Return the network with a layer's field at the value behind its present one; None behind the last."""
+    """Return the network with a layer's field at its next value; None after the last."""
     present = getattr(network.layers[index], field)
     at = list(values).index(present) if present in values else -1
     return network.with_layer(index, **{field: values[at + 1]}) if at + 1 < len(values) else None
 
 
 def log_weights(network: Network) -> float:
-    """Return minus the binary logarithm of the number of weights: a proxy that knows no training, hence no accuracy."""
+    """Return minus the binary logarithm of the number of weights.
+
+    A proxy without training, which is no measure of accuracy.
+    """
     return -float(network.weights.bit_length() - 1) - network.weights / (1 << network.weights.bit_length())

@@ -1,4 +1,4 @@
-"""Points on workers: simulating a point, handing points out, and trying those again whose worker died."""
+"""Points on workers: simulating a point, distributing points, and repeating those whose worker died."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sim.timing.memo import Memo
 DIED = "WorkerDied: the process simulating this point died (killed, or out of memory)"
 
 Outcome = tuple[dict[str, Any] | None, str | None]
-"""(row, None) of a point that went through, or (None, message)."""
+"""(row, None) of a successful point, or (None, message)."""
 
 Numbered = tuple[int, Task]
 """A task and its position in the sweep."""
@@ -33,8 +33,10 @@ Numbered = tuple[int, Task]
 
 @dataclass(frozen=True)
 class Place:
-    """Executor of points: ``open`` gives an executor for some points, ``in_flight`` at a time; ``here``: on this
-    machine; ``lost``: why no point can finish any more, None while some can."""
+    """Executor of points: ``open`` gives an executor for some points, ``in_flight`` at a time.
+
+    ``here``: on this computer; ``lost``: why no point can finish any more, else None.
+    """
 
     open: Callable[[int], AbstractContextManager[Executor]]
     in_flight: int
@@ -43,12 +45,14 @@ class Place:
 
 
 FEW_POINTS = 24
-"""Largest sweep, in points, for which threads are faster than processes: the compiled core frees the interpreter lock,
+"""Largest sweep, in points, for which threads are faster than processes.
+
+The compiled core releases the interpreter lock,
 and starting two processes costs as much CPU as five points of an encoder layer."""
 
 
 def local(jobs: int | None) -> Place:
-    """Return workers on this machine, ``jobs`` processes; None: one worker per core, threads for few points.
+    """Return workers on this computer, ``jobs`` processes; None: one worker per core, threads for few points.
 
     Raises InputError for jobs < 1.
     """
@@ -84,7 +88,7 @@ def simulate_task(task: Task, cache: bool | Path, threads: int | None = 1) -> di
     """Simulate one point and return its totals; runs in a worker.
 
     ``cache``: a folder of timings, True = the user's, False = none. ``threads``: one, as the workers of a sweep share
-    the cores among them; None = one per core.
+    the cores; None = one per core.
     """
     if code_version() != task.version:
         raise CaratError(f"this worker runs version {code_version()}, the sweep was started by {task.version}")
@@ -104,7 +108,7 @@ def outcome(task: Task, cache: bool | Path, threads: int | None = 1) -> Outcome:
 
 
 class Todo:
-    """Points in order, made from ``points`` (at most ``most``) when their turn comes: resolving one takes a while."""
+    """Points in order, made from ``points`` (at most ``most``) when they are needed: resolving one takes time."""
 
     def __init__(self, points: Iterable[Numbered], most: int):
         self.most = most
@@ -112,23 +116,23 @@ class Todo:
         self._next: list[Numbered] = []
 
     def first(self) -> Numbered | None:
-        """Return the next point, which stays the next one; None behind the last."""
+        """Return the next point without removing it; None after the last."""
         if not self._next:
             self._next = list(islice(self._points, 1))
         return self._next[0] if self._next else None
 
     def drop(self) -> None:
-        """Go on to the point behind the next one."""
+        """Remove the next point."""
         self._next.clear()
 
 
 def run(todo: Todo, place: Place, cache: bool) -> Iterator[tuple[int, dict[str, Any], bool]]:
-    """Yield (position, row, whether the row is worth keeping) as points finish.
+    """Yield (position, row, whether to keep the row) as points finish.
 
-    When a worker process dies (killed, out of memory) the points in flight are suspects: each is tried again alone,
-    and one that kills its worker again gets a row saying so. Only refusals and hangs, which are decided by the
-    input, are kept: resuming tries any other failure once more. Without ``cache``, workers on this machine share
-    what they find for the time of the sweep.
+    When a worker process dies (killed, out of memory) the points in flight are each tried again alone, and one that
+    kills its worker again gets a row with that error. Only refusals and hangs, which depend on the input alone, are
+    kept: resuming tries any other failure again. Without ``cache``, workers on this computer share timings during the
+    sweep.
     """
     with ExitStack() as until_the_end:
         shared: bool | Path = cache
@@ -171,13 +175,13 @@ def _settled(future: Future[Outcome]) -> tuple[dict[str, Any], bool]:
 
 
 LOOK_S = 5.0
-"""Seconds without a finished point after which the cluster is looked at."""
+"""Seconds without a finished point after which the cluster is checked."""
 
 
 def _refuse_lost(place: Place) -> None:
     reason = place.lost()
     if reason is not None:
-        raise CaratError(f"{reason}; with --store the points finished before are kept, and the same sweep continues")
+        raise CaratError(f"{reason}; with --store finished points are kept, and the same sweep continues from there")
 
 
 def _futures(todo: Todo, place: Place, cache: bool | Path) -> Iterator[tuple[int, Task, Future[Outcome]]]:
@@ -195,7 +199,7 @@ def _futures(todo: Todo, place: Place, cache: bool | Path) -> Iterator[tuple[int
                     future = pool.submit(outcome, point[1], cache)
                 except BrokenProcessPool:
                     broken = True
-                except Exception:  # of a cluster's client: whatever it raises once its scheduler is gone
+                except Exception:  # any exception that a cluster's client raises after its scheduler has ended
                     _refuse_lost(place)
                     raise
                 else:

@@ -1,7 +1,7 @@
 """Search of hardware settings for the best of one or several objectives (extra ``explore``: optuna).
 
-The space is the grid of a sweep; a point is simulated, stored and reported as a sweep's point is, so that a search
-continues from the store of a sweep and the reverse. A point that the search draws twice is simulated once.
+The space is the grid of a sweep; a point is simulated, stored and reported like a point of a sweep, so that a search
+continues from the store of a sweep and vice versa. A point that the search draws twice is simulated once.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ OBJECTIVES = {"cycles": "cycles", "energy": "energy_pj", "edp": "edp_js", "time"
 
 Sampler = Literal["tpe", "nsga2"]
 POPULATION = 16
-"""Points of a generation of NSGA-II; the tree-structured Parzen estimator is asked one at a time."""
+"""Points of a generation of NSGA-II; the tree-structured Parzen estimator proposes one at a time."""
 MOST_ASKED = 20
-"""Points asked for per point that is simulated: those that a limit refuses cost nothing."""
+"""Largest number of points requested per simulated point: those that a limit refuses cost nothing."""
 
 Row = dict[str, Any]
 Key = tuple[str, tuple[tuple[str, Any], ...]]
-"""What tells the points of one search apart: the workload and the settings."""
+"""Columns that identify a point of a search: the workload and the settings."""
 
 
 def _key(point: Request) -> Key:
@@ -53,7 +53,7 @@ def _key(point: Request) -> Key:
 
 
 def objectives() -> dict[str, str]:
-    """Return the objectives that a run can answer, each with its column."""
+    """Return the objectives that a run reports, each with its column."""
     reported = columns.table("totals")
     return {name: column for name, column in OBJECTIVES.items() if column in reported}
 
@@ -96,12 +96,13 @@ def explore(
 
     ``grid``, ``sizes``, ``sparsity``, ``prune``, ``dataflow``, ``jobs``, ``scheduler``, ``store``, ``cache``: as for
     `sim.sweep`. ``workload``: a name, or names with weights whose sums are minimised. ``objective``: one or several of
-    `objectives`. ``trials``: points simulated; with as many as the grid has, all are tried in the grid's order.
-    ``seed``: of the search and of random masks; the same seed asks the same points. ``sampler``: "tpe" or "nsga2";
-    ``at_once``: points asked for before any answer is told (default: 1, for nsga2 a generation of `POPULATION`); the
-    search depends on it, not on the number of workers. ``constraints``: quantity of `designs.QUANTITIES` -> the most.
-    Column ``best`` marks the Pareto front, one per workload, sizes and, for an objective that counts energy, energy
-    table. ``attrs["hypervolume"]``: share of the box from the best to the worst values tried that it dominates.
+    `objectives`. ``trials``: points simulated; if the grid has no more, all are tried in the grid's order. ``seed``: of
+    the search and of random masks; the same seed tries the same points. ``sampler``: "tpe" or "nsga2";
+    ``at_once``: points requested from the sampler before results are reported to it (default: 1, for nsga2 a generation
+    of `POPULATION`); the search depends on it, not on the number of workers. ``constraints``: quantity of
+    `designs.QUANTITIES` -> upper bound. Column ``best`` marks the Pareto front, one per workload, sizes and, for an
+    objective that counts energy, energy table. ``attrs["hypervolume"]``: share of the box from the best to the worst
+    values tried that it dominates.
     ``progress``: as for `sim.sweep`.
 
     Raises InputError without the extra, for an unknown objective, limit or sampler or a grid that is wrong as a whole.
@@ -151,7 +152,7 @@ def _table(chosen: Sequence[Request], rows: Sequence[Row], answers: Sequence[str
 def dominated_share(front: Sequence[Sequence[float]], tried: Sequence[Sequence[float]]) -> float | None:
     """Return the share of the box from the least to the largest tried values that the front dominates.
 
-    Objectives in which all points are equal are left out; None where no box is left.
+    Objectives in which all points are equal are left out; None if no objective is left.
     """
     if not tried:
         return None
@@ -177,7 +178,7 @@ def _check(wanted: Sequence[str], trials: int, sampler: str, at_once: int | None
 
 
 def _place(stack: ExitStack, options: Options) -> execution.Place | None:
-    """Return where points run: None = in this process, one after the other."""
+    """Return the executor of points: None = in this process, one after the other."""
     scheduler, jobs = options.get("scheduler"), options.get("jobs")
     if scheduler is not None and jobs is not None:
         raise InputError("jobs and scheduler exclude each other: a cluster has the workers it has")
@@ -187,7 +188,7 @@ def _place(stack: ExitStack, options: Options) -> execution.Place | None:
 
 
 class _Space:
-    """The grid: a point for each combination of values, made when it is asked for."""
+    """The grid: a point for each combination of values, made on request."""
 
     def __init__(self, hardware: str, grid: Mapping[str, Sequence[Any]], workload: str, asked: Mapping[str, Any]):
         found = points(hardware, {}, workload, asked)
@@ -201,12 +202,12 @@ class _Space:
             raise InputError("explore: no points; every list of the grid needs at least one value")
 
     def at(self, places: Sequence[int]) -> Request:
-        """Return the point with these places of values along the axes."""
+        """Return the point with these indices of values along the axes."""
         settings = (axis[place] for axis, place in zip(self.axes, places, strict=True))
         return Request(**{**vars(self.first), "overrides": tuple(chain(*settings))})
 
     def point(self, number: int) -> Request:
-        """Return a point by its place in the grid's order, the last axis fastest."""
+        """Return a point by its index in the grid's order, the last axis fastest."""
         places = []
         for axis in reversed(self.axes):
             number, place = divmod(number, len(axis))
@@ -231,7 +232,7 @@ class _Points:
         self.known: dict[Key, Row] = {}
 
     def refused(self, point: Request) -> bool:
-        """Return whether a limit rules the point out without a run; then its row says so."""
+        """Return whether a limit excludes the point without a run; its row then has that error."""
         try:
             why = designs.refusal(self._resolver.machine(point), self._limits) if self._limits else None
         except InputError:
@@ -271,7 +272,7 @@ class _Points:
             self._keep(runs[number], configs[number], row, final)
 
     def _answers(self, tasks: Mapping[int, Task]) -> list[tuple[int, Row, bool]]:
-        """Return the row of each task: here with all cores for one, or on workers."""
+        """Return the row of each task: in this process with all cores for one, or on workers."""
         if self._place is not None:
             todo = execution.Todo(iter(tasks.items()), len(tasks))
             return list(execution.run(todo, self._place, self._cache))
@@ -288,7 +289,7 @@ class _Points:
 
 
 class _How:
-    """How a search is done."""
+    """Options of a search."""
 
     def __init__(self, sampler: Sampler, at_once: int, trials: int, seed: int):
         self.sampler, self.at_once, self.trials, self.seed = sampler, at_once, trials, seed
@@ -303,9 +304,9 @@ def _try_all(chosen: Sequence[Request], tried: _Points, progress: Progress, toge
 def _search(
     space: _Space, wanted: Sequence[str], how: _How, tried: _Points, progress: Progress
 ) -> list[Request]:  # fmt: skip
-    """Return the distinct points that optuna's sampler asks for.
+    """Return the distinct points that optuna's sampler proposes.
 
-    A point that a limit refuses beforehand is no trial: another one is asked for, `MOST_ASKED` times at most.
+    A point that a limit refuses beforehand is no trial: another one is requested, `MOST_ASKED` times at most.
     """
     try:
         import optuna  # an extra
@@ -341,7 +342,7 @@ def _search(
 
 
 def _suggested(trial: Any, number: int, axis: Sequence[tuple[tuple[str, Any], ...]]) -> int:
-    """Return the place of a value that a trial suggests: along an order for numbers and sizes, else any word."""
+    """Return the index of a value that a trial suggests: ordered for numbers and sizes, else categorical."""
     name, last = f"axis {number}", len(axis) - 1
     words = any(isinstance(value, str) and not value[:1].isdigit() for setting in axis for _, value in setting)
     if words or any(isinstance(value, bool) for setting in axis for _, value in setting):

@@ -12,7 +12,7 @@ from sim.timing.disk import default_timings
 from sim.timing.memo import Memo
 
 MACHINES = ("gemmini_ibert", "gemmini_default")
-"""The array with normalisation units, and the one whose host normalises."""
+"""The machine with normalisation units, and the one whose host normalises."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Encoders as points of a search: sizes of each layer, what each costs on a machine, and how sizes are varied.
+"""Encoders as points of a search: sizes of each layer, cost on a machine, and variation of sizes.
 
 The cost of a candidate is the sum of the halves of its layers (attention, feed-forward), each simulated once in a layer
-of one of the candidates that have it: a search meets few different halves, and many networks made of them.
+of a candidate that has it: a search has few different halves, and many networks made of them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ FEED_FORWARD = ("FF1", "gelu", "FF2", "layernorm2", "residual_add2")
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: ``heads``, ``ffn`` neurons, ``tokens`` that it works on, ``pattern`` of its weights (None: dense).
+    """One layer: ``heads``, ``ffn`` neurons, ``tokens`` that it processes, ``pattern`` of its weights (None: dense).
 
-    ``pattern``: as `sim.simulate(sparsity=...)` takes it: "2:4", "w4a8", "block16:0.5" ...
+    ``pattern``: as for `sim.simulate(sparsity=...)`: "2:4", "w4a8", "block16:0.5" ...
     """
 
     heads: int
@@ -55,7 +55,7 @@ class Network:
         return sum(4 * self.hidden * layer.heads * self.head_dim + 2 * self.hidden * layer.ffn for layer in self.layers)
 
     def words(self) -> dict[str, Any]:
-        """Return it as columns of a table; sizes of the layers stand one behind the other."""
+        """Return the network as columns of a table; sizes of the layers are joined by spaces."""
         found: dict[str, Any] = {"layers": len(self.layers), "hidden": self.hidden}
         for name in ("heads", "ffn", "tokens"):
             found[name] = " ".join(str(getattr(layer, name)) for layer in self.layers)
@@ -63,7 +63,7 @@ class Network:
         return found
 
     def with_layer(self, index: int, **changes: Any) -> Network:
-        """Return the network with one layer changed; fewer tokens hold for all layers behind it."""
+        """Return the network with one layer changed; fewer tokens apply to all later layers, too."""
         layers = list(self.layers)
         layers[index] = replace(layers[index], **changes)
         if "tokens" in changes:
@@ -74,13 +74,13 @@ class Network:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run takes; sums of parts."""
+    """Cost of a run; costs of parts can be added."""
 
     cycles: int
     energy_pj: float
 
     def __add__(self, other: Cost) -> Cost:
-        """Return both, one behind the other."""
+        """Return the sum of both."""
         return Cost(self.cycles + other.cycles, self.energy_pj + other.energy_pj)
 
     def score(self, metric: str, clock_mhz: float) -> float:
@@ -92,7 +92,7 @@ class Cost:
 METRICS = ("cycles", "energy", "edp")
 
 Half = tuple[Any, ...]
-"""What decides the cost of half a layer."""
+"""Sizes that determine the cost of half a layer."""
 
 
 @dataclass
@@ -108,7 +108,7 @@ class Costs:
         self._memo = Memo(default_timings())
 
     def of(self, network: Network) -> Cost:
-        """Return the sum of the halves of a network's layers. Raises InputError for what the machine refuses."""
+        """Return the sum of the halves of a network's layers. Raises InputError if the machine refuses a layer."""
         total = Cost(0, 0.0)
         before = network.layers[0].tokens
         for layer in network.layers:
@@ -122,7 +122,7 @@ class Costs:
         return total
 
     def _dropping(self, hidden: int, tokens: int) -> Cost:
-        """Return the cost of moving the tokens that stay."""
+        """Return the cost of moving the remaining tokens."""
         key: Half = ("drop", hidden, tokens)
         if key not in self.halves:
             x, kept = (Tensor(name, (tokens, hidden), "int8", kind) for name, kind in
@@ -161,7 +161,7 @@ class Costs:
 class NetworkSpace:
     """Networks that a search may make. By default the space of Kim et al., section 6.4 (docs/reference/papers.md 1.9).
 
-    ``depths``: numbers of layers; ``heads``, ``ffn``: of each layer on its own; ``hidden``: of all layers.
+    ``depths``: numbers of layers; ``heads``, ``ffn``: of each layer separately; ``hidden``: of all layers.
     """
 
     depths: tuple[int, ...] = (3, 4, 5, 6)
@@ -207,7 +207,7 @@ class NetworkSpace:
         return Layer(heads, ffn, self.tokens)
 
     def draw(self, rng: random.Random) -> Network:
-        """Return a network with every size drawn on its own."""
+        """Return a network with every size drawn independently."""
         depth = rng.choice(self.depths)
         layers = tuple(self._layer(rng.choice(self.heads), rng.choice(self.ffn)) for _ in range(depth))
         return Network(rng.choice(self.hidden), layers, self.head_dim)
@@ -223,7 +223,7 @@ class NetworkSpace:
         return Network(rng.choice((one, other)).hidden, tuple(layers), self.head_dim)
 
     def mutated(self, network: Network, rate: float, rng: random.Random) -> Network:
-        """Return the network with each size drawn anew at a probability."""
+        """Return the network with each size drawn anew with a probability."""
         fresh = self.draw(rng)
         depth = rng.choice(self.depths) if rng.random() < rate else len(network.layers)
         layers = []

@@ -21,10 +21,10 @@ from sim.plan.schedules import text
 from sim.run.request import Case, Request, Size
 
 Workloads = Graph | str | Path | Sequence[Graph | str | Path]
-"""What a sweep takes as its workloads."""
+"""Types of workloads of a sweep."""
 
 MOST_POINTS = 1_000_000
-"""Combinations of a grid: each is a row in memory, and takes a tenth of a second at least."""
+"""Largest number of combinations of a grid: each is a row in memory, and takes at least a tenth of a second."""
 
 
 def named(graph: Graph | str) -> str:
@@ -33,7 +33,7 @@ def named(graph: Graph | str) -> str:
 
 
 def _contents(graph: Graph | str) -> str:
-    """Return a key of a workload's contents as far as they are given: a Graph, or a file beside the sweep."""
+    """Return a key of a workload's contents if they are given: a Graph, or a file."""
     if isinstance(graph, Graph):
         return graph.key
     path = Path(graph)
@@ -49,13 +49,13 @@ def knobs(point: Request) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Task:
-    """A point resolved, all that a worker needs, wherever it is, and the version of the code that sent it."""
+    """A resolved point, with everything that a worker needs, and the version of the code that sent it."""
 
     case: Case
     version: str
 
     def config(self) -> dict[str, Any]:
-        """Return everything that decides the point's row: code, full machine, options, and the graph by its key."""
+        """Return everything that determines the point's row: code, full machine, options, and the graph by its key."""
         return {
             **_plain(self.case.request),
             "version": self.version,
@@ -73,14 +73,14 @@ def _plain(point: Request) -> dict[str, Any]:
 
 
 def refused_config(point: Request) -> dict[str, Any]:
-    """Return the configuration of a point that has no machine or graph: the request as it came."""
+    """Return the configuration of a point that has no machine or graph: the request as given."""
     return {**_plain(point), "overrides": point.overrides, "version": code_version(), "refused": True}
 
 
 def sweep_key(points: Sequence[Request]) -> str:
-    """Return a name of the whole sweep: the same points in the same order, simulated by the same code.
+    """Return a key of the whole sweep: its points, their order and the code.
 
-    A graph that is given, as an object or a file, counts by its contents: a changed one is another sweep.
+    A graph given as an object or a file is identified by its contents: a changed one is another sweep.
     """
     contents = {graph: _contents(graph) for graph in {point.graph for point in points}}
     listed = [
@@ -148,7 +148,7 @@ def _workloads(given: Any) -> list[Graph | str]:
 
 
 def _names(what: str, given: Any, kind: type, instead: str) -> list[str]:
-    """Return names of machines. Raises InputError for objects: a row and a store name what they hold."""
+    """Return names of machines. Raises InputError for objects: rows and stores need names."""
     one = isinstance(given, str | Path | kind) or not isinstance(given, Iterable)
     names = [given] if one else list(given)
     problems = [

@@ -1,4 +1,4 @@
-"""`sim.sweep`: every combination, from the store where it has it, else simulated somewhere."""
+"""`sim.sweep`: every combination, from the store if it has it, else simulated."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Options(TypedDict, total=False):
 
 
 PLACES = ("jobs", "scheduler", "shard", "store", "cache")
-"""Options that change no row."""
+"""Options that do not affect rows."""
 
 
 def sweep(
@@ -66,9 +66,9 @@ def sweep(
     `sim.simulate`, or a list of such. ``seed``, ``clock``, ``dataflow``, ``allow_large``: as there. ``jobs`` worker
     processes, None = one per core;
     ``scheduler``: a dask.distributed scheduler's address ("tcp://host:8786") or Client instead. ``shard``: "i/n",
-    every n-th point from the i-th on. ``store``: SQLite file to resume from. ``cache``: look timings up and keep
-    them on disk (`sim.timing.disk`). ``progress``: called after each finished point with (points done, points in
-    all, label of the point); None shows it on stderr after two seconds, False shows nothing.
+    every n-th point from the i-th on. ``store``: SQLite file to resume from. ``cache``: use the timing cache on disk
+    (`sim.timing.disk`). ``progress``: called after each finished point with (points done, points in all, label of the
+    point); None shows it on stderr after two seconds, False shows nothing.
 
     Raises InputError for a request that is wrong as a whole (no points, jobs < 1, a file that is no store, no
     cluster) and CaratError when the store can no longer be written. A point that fails gives a row whose
@@ -106,9 +106,9 @@ def _rows(
     cache: bool,
     progress: Progress,
 ) -> list[Row]:
-    """Return the rows of the chosen positions in order: from the store where it has them, else simulated.
+    """Return the rows of the chosen positions in order: from the store if it has them, else simulated.
 
-    A store knows all points of the sweep beforehand; without one a point's machine is made when its turn comes.
+    A store lists all points of the sweep beforehand; without one a point's machine is made when it is needed.
     """
     rows: dict[int, Row] = {}
     resolver = Resolver()
@@ -150,7 +150,7 @@ def _rows(
 
 
 def _resolved(resolver: Resolver, point: Request) -> Task | Row:
-    """Return the point's task, or the row with its error when it is refused at the door."""
+    """Return the point's task, or the row with its error if the input is refused."""
     try:
         return Task(resolver.case(point), code_version())
     except InputError as error:

@@ -37,9 +37,9 @@ class TracedCall(NamedTuple):
 
 
 def trace(calls: Iterable[TracedCall], hw: Hardware, label: str, most_events: int = DEFAULT_EVENTS) -> dict[str, Any]:
-    """Return the trace of calls one behind the other as plain data for JSON (`sim.trace.chrome.trace`).
+    """Return the trace of consecutive calls as plain data for JSON (`sim.trace.chrome.trace`).
 
-    Commands beyond ``most_events`` are left out and counted, the calls and the CPU never.
+    Commands beyond ``most_events`` are left out and counted; calls and CPU are always included.
     """
     events: list[Event] = [*processes(hw), *cpu_process(hw)]
     now, left_out, programs = 0, 0, 0

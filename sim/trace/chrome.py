@@ -1,9 +1,9 @@
 """A run as Chrome trace events (chrome://tracing, ui.perfetto.dev): one microsecond on the screen is one cycle.
 
-Each operator is a slice. Of every program that is the first of its kind (or of a window of cycles) all commands are
-shown: a track per controller, the array, the DMA engines and each bank, arrows from a command to the one that had to
-wait for it, and counters: rows held in the memories, bytes per cycle on the buses, commands in flight. Of several
-cores it has a track a core instead (of_cores.py).
+Each operator is a slice. All commands are shown for the first of equal programs (or for a window of cycles): a track
+per controller, the array, the DMA engines and each bank, arrows from a command to the one that waited for it, and
+counters: rows held in the memories, bytes per cycle on the buses, commands in flight. A run on several cores has a
+track per core instead (of_cores.py).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ DEFAULT_EVENTS = 200_000
 @dataclass(frozen=True)
 class Bounds:
     """Part of a run that a trace holds. ``operators``: pattern of names; ``window``: cycles [from, to); ``first``:
-    programs of each equal kind; ``events``: most events, what is beyond is left out and counted."""
+    programs of each equal kind; ``events``: largest number of events; further ones are left out and counted."""
 
     operators: str = "*"
     window: tuple[int, int] | None = None
@@ -113,7 +113,7 @@ def _check(result: Result, bounds: Bounds) -> None:
     problems = []
     names = [step.name for step in result.steps]
     if not any(fnmatchcase(name, bounds.operators) for name in names):
-        problems.append(f"--op {bounds.operators}: no operator is called so{did_you_mean(bounds.operators, names)}")
+        problems.append(f"--op {bounds.operators}: no operator has this name{did_you_mean(bounds.operators, names)}")
     if bounds.window is not None:
         start, end = bounds.window
         if not 0 <= start < end or start >= result.cycles:
@@ -128,7 +128,7 @@ def _check(result: Result, bounds: Bounds) -> None:
 
 
 def _wanted(placed: Placed[Recording], bounds: Bounds, shown: dict[int, int]) -> bool:
-    """Whether the commands of an invocation belong into the trace; counts what was let in."""
+    """Whether the commands of an invocation are included; counts the included ones."""
     if placed.kept.commands is None or not fnmatchcase(placed.step.name, bounds.operators):
         return False
     if bounds.window is not None:
@@ -139,7 +139,7 @@ def _wanted(placed: Placed[Recording], bounds: Bounds, shown: dict[int, int]) ->
 
 
 def _host(result: Result) -> Iterator[Event]:
-    """Yield the operators that the CPU runs itself."""
+    """Yield the operators of the CPU."""
     for row in result.rows:
         if row["engine"] == "host":
             yield slice_of(
@@ -157,10 +157,10 @@ def _beside(result: Result) -> Iterator[Event]:
 
 
 def _cpu(placed: Placed[Recording], hw: Hardware) -> Iterator[Event]:
-    """Yield what the CPU does for an invocation: the call around it, put before it, and its work on the commands.
+    """Yield the CPU's work for an invocation: the call around it, put before it, and the issue of its commands.
 
-    The second is the sum of the gaps from the first command on; while the port refuses a command the CPU waits, which
-    the slice does not show.
+    The second is the sum of the gaps, beginning with the first command; the slice does not show the CPU's waits for the
+    port.
     """
     args = {"operator": placed.step.name, "invocation": placed.invocation}
     start = placed.start_cycle
@@ -171,7 +171,7 @@ def _cpu(placed: Placed[Recording], hw: Hardware) -> Iterator[Event]:
 
 
 def _picked(commands: Commands, origin: int, bounds: Bounds) -> Ints:
-    """Return the indices of the commands that do work, of those in the window if there is one."""
+    """Return the indices of the commands that do work, in the window if there is one."""
     chosen = commands.is_work
     if bounds.window is not None:
         start, end = bounds.window

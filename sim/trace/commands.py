@@ -58,7 +58,7 @@ class Commands:
 
     ``complete``: cycle of completion (that of issue where the command completes as it issues). ``memory``, ``start``,
     ``rows``, ``use``: [command, 2] local operands (memory, first row, rows, READ/WRITE/ACCUMULATE). ``dram``: first
-    DRAM byte or 0; ``read_bytes``, ``write_bytes``: what it asks of DRAM.
+    DRAM byte or 0; ``read_bytes``, ``write_bytes``: bytes of DRAM that it moves.
     """
 
     queue: Ints
@@ -109,7 +109,7 @@ class _Operands:
         self.memory, self.start, self.rows, self.use = (np.zeros((commands, 2), np.int64) for _ in range(4))
 
     def put(self, which: int, chosen: Flags, address: Ints, length: Ints, how: Ints | int) -> None:
-        """Write operand ``which`` of the chosen commands, where there is one."""
+        """Write operand ``which`` of the chosen commands, if there is one."""
         p, local = self.numbers, local_address(address)
         accumulator = is_acc(local) == 1
         real = chosen & ((local & p["garbage_mask"]) != p["garbage_mask"]) & (length > 0)

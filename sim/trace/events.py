@@ -31,7 +31,7 @@ QUEUES = {LOAD: "load", EXECUTE: "execute", STORE: "store"}
 
 
 class Timed(NamedTuple):
-    """A program in the run: its operator's name, its first cycle, its timing with what was seen over time."""
+    """A program in the run: its operator's name, its first cycle, its timing with counters over time."""
 
     name: str
     start_cycle: int
@@ -55,10 +55,10 @@ def tracks(hw: Hardware) -> list[str]:
 
 
 LANES = 64
-"""Commands of one track that overlap in time lie in lanes of their own; no table holds more (`sim.core` SLOTS)."""
+"""Lanes of a track, for commands that overlap in time; no table holds more (`sim.core` SLOTS)."""
 
 EVENTS_PER_COMMAND = 5
-"""Slices in controller, unit and bank, and two ends of an arrow."""
+"""Events of a command: slices in controller, unit and bank, and two ends of an arrow."""
 
 
 def processes(hw: Hardware) -> Iterator[Event]:
@@ -76,7 +76,7 @@ def cpu_process(hw: Hardware) -> Iterator[Event]:
 
 
 def lane_names(events: list[Event], hw: Hardware) -> Iterator[Event]:
-    """Name every track and lane that something lies in."""
+    """Name every track and lane that has slices."""
     names = tracks(hw)
     for tid in sorted({event["tid"] for event in events if event["ph"] == "X" and event["pid"] == MACHINE}):
         track, lane = divmod(tid, LANES)
@@ -125,7 +125,7 @@ def program(
 
 
 def _units(commands: Commands, picked: Ints, tids: dict[str, int], hw: Hardware, origin: int) -> Iterator[Event]:
-    """Yield what array, DMA and banks work on: each serves its commands in order, the oldest unfinished one first."""
+    """Yield the slices of array, DMA and banks: each serves its commands in order, the oldest unfinished one first."""
     moving = commands.read_bytes + commands.write_bytes > 0
     served = {
         "array": picked[commands.queue[picked] == EXECUTE],

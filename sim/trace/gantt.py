@@ -9,10 +9,10 @@ from sim.base.errors import InputError
 from sim.trace.events import MACHINE
 
 DEFAULT_CYCLES = 4_000
-"""Window shown when none is given: the start of the first program, where single commands can still be seen."""
+"""Default window in cycles: the start of the first program, in which single commands are visible."""
 
 SYMBOLS = {"mvin": "a", "mvin2": "b", "mvin3": "d", "preload": "p", "compute": "#", "mvout": "o"}
-KEY = "a b d: mvin, mvin2, mvin3, p: preload, #: compute, o: mvout; where some overlap, the one that takes most"
+KEY = "a b d: mvin, mvin2, mvin3, p: preload, #: compute, o: mvout; of overlapping ones the one that takes most"
 
 
 FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
@@ -21,7 +21,10 @@ FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "f": {"id": (int, str), "tid": int, "ts": (int, float)},
     "M": {"pid": int, "name": str, "args": dict},
 }
-"""Fields that slices (X), ends of arrows (s, f) and names (M) must have, with their types; the rest is not drawn."""
+"""Fields that slices (X), ends of arrows (s, f) and names (M) must have, with their types.
+
+Other events are not drawn.
+"""
 
 
 def check(events: Any) -> None:
@@ -42,7 +45,7 @@ def check(events: Any) -> None:
     starts = {event["id"] for event in events if event["ph"] == "s"}
     for place, event in enumerate(events):
         if event["ph"] == "f" and event["id"] not in starts:
-            raise InputError(f"traceEvents[{place}]: an arrow ends that starts nowhere")
+            raise InputError(f"traceEvents[{place}]: an arrow has an end without a start")
         if event["ph"] == "X" and event["pid"] == MACHINE and (event["pid"], event["tid"]) not in tracks:
             raise InputError(f"traceEvents[{place}]: track {event['tid']} has no name")
 
@@ -67,12 +70,12 @@ def window_of(traced: Mapping[str, Any], window: tuple[int, int] | None) -> tupl
     """Return the cycles to show: ``window``, else the first `DEFAULT_CYCLES` with a command. Raises InputError."""
     starts = [e["ts"] for e in traced["traceEvents"] if e["ph"] == "X" and e["pid"] == MACHINE]
     if not starts:
-        raise InputError("no command in this trace: nothing ran on the array there")
+        raise InputError("no command in this trace: no program ran on the array there")
     return window if window is not None else (min(starts), min(starts) + DEFAULT_CYCLES)
 
 
 def text(traced: Mapping[str, Any], window: tuple[int, int] | None = None, width: int = 100) -> str:
-    """Return one line of ``width`` characters per unit; a blank is a stretch in which it had nothing to do."""
+    """Return one line of ``width`` characters per unit; a blank is a stretch in which the unit is idle."""
     low, high = window_of(traced, window)
     span = high - low
     lines = []

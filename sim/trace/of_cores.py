@@ -1,6 +1,6 @@
-"""Tracks of a run on several cores: what each works on, and its wait for the others until the next operator.
+"""Tracks of a run on several cores: operators of each core, and waits for the others until the next operator.
 
-All cores are simulated in one loop, and no commands are recorded of it.
+All cores are simulated in one loop, which records no commands.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WAITS = "waits"
 
 
 def tracks(result: Result) -> Iterator[Event]:
-    """Yield a track for each core: a slice an operator, and the waits between them."""
+    """Yield a track for each core: a slice per operator, and the waits between them."""
     yield {"ph": "M", "pid": CORES, "tid": 0, "name": "process_name", "args": {"name": "cores"}}
     yield {"ph": "M", "pid": CORES, "tid": 0, "name": "process_sort_index", "args": {"sort_index": CORES}}
     for core in range(result.hardware.cores.count):

@@ -32,10 +32,10 @@ Floats = npt.NDArray[np.float64]
 T = TypeVar("T")
 
 MOST_COMMANDS = 1_000_000
-"""A program of more commands is left out (200 MB of timeline), which is reported."""
+"""Largest number of commands of a recorded program (200 MB of timeline); larger ones are left out and reported."""
 
 BINS = 400
-"""Steps of the activity over a whole run: about what a picture can show."""
+"""Steps of the activity over a whole run, about the resolution of a picture."""
 
 SERIES = ("spad_rows", "acc_rows", "read_beats", "write_beats", "mesh_rows")
 """Series over time: rows occupied in scratchpad and accumulator, beats on the bus, rows into the array."""
@@ -49,7 +49,7 @@ OTHER = "request padding"
 
 @dataclass(frozen=True)
 class Recording:
-    """One program run with its timeline. ``commands``: None where it has more than `MOST_COMMANDS`."""
+    """One program run with its timeline. ``commands``: None if it has more than `MOST_COMMANDS`."""
 
     work: Work
     timed: Timing
@@ -59,8 +59,11 @@ class Recording:
 
 @dataclass(frozen=True)
 class Placed(Generic[T]):
-    """One invocation in the run: its operator, its number and first cycle, whether it is the first of its kind, and
-    what was made of its recording. ``call_cycles``: what the CPU takes around its library call."""
+    """One invocation in the run.
+
+    Its operator, its number and first cycle, whether it is the first of equal programs, and its recording.
+    ``call_cycles``: the CPU's cycles around its library call.
+    """
 
     step: Step
     invocation: int
@@ -95,7 +98,7 @@ class Profile:
 def profile(result: Result, bins: int = BINS) -> Profile:
     """Return traffic by operand and activity over time of a whole run; it simulates each distinct program again.
 
-    Of a run on several cores, whose programs are not recorded: every operator of the array as left out.
+    For a run on several cores, whose programs are not recorded, every operator of the array is listed as left out.
     """
     if result.hardware.cores.count > 1:
         return Profile(left_out=[step.name for step in result.steps if step.works])
@@ -173,7 +176,7 @@ def counted(timed: Timing) -> tuple[Floats, Floats]:
 
 
 def _integrals(recording: Recording, commands: Commands, hw: Hardware) -> dict[str, tuple[Floats, Floats]]:
-    """Return series -> (times, sum over time up to there)."""
+    """Return series -> (times, cumulative sums at these times)."""
     timed = recording.timed
     held = walk(commands, hw, timed.cycles)
     ends = np.minimum(np.arange(len(held.scratchpad) + 1) * held.step_cycles, timed.cycles).astype(float)
@@ -192,7 +195,7 @@ def _integrals(recording: Recording, commands: Commands, hw: Hardware) -> dict[s
 def by_operand(recording: Recording, commands: Commands, hw: Hardware) -> dict[str, tuple[int, int]]:
     """Return operand -> (bytes read, bytes written) of one program; with `OTHER` they sum to the counters.
 
-    Nothing behind an L2: commands do not say which bytes reach DRAM there.
+    Empty with an L2: commands do not show which bytes reach DRAM.
     """
     if hw.memory.l2_bytes:
         return {}
@@ -219,7 +222,7 @@ def _within(address: npt.NDArray[np.int64], operand: Operand, rows: int, cols: i
 
 
 def _operands(work: Work, hw: Hardware) -> Iterator[tuple[str, Operand, int, int, int]]:
-    """Yield name, place, rows, columns and widest element in bits of each operand of a work item."""
+    """Yield name, operand, rows, columns and widest element in bits of each operand of a work item."""
     widths = {"sums": 8 * hw.acc_bytes, "byte": 8}
     for name, operand, rows, cols, width in work.places():
         if name == "index":  # loaded as whole scratchpad rows

@@ -1,6 +1,8 @@
-"""Follow each local row through the commands: when it holds data still to be read, and which command waited for which.
+"""Follow each local row through the commands.
 
-Compiled, because a run touches tens of millions of rows; one pass in program order.
+Times in which it holds data still to be read, and waits between commands.
+
+Compiled, because a run uses tens of millions of rows; one pass in program order.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 Ints = npt.NDArray[np.int64]
 
 STEPS = 65_536
-"""Most steps, of equal length, in which occupancy is recorded."""
+"""Largest number of steps, of equal length, in which occupancy is recorded."""
 
 
 @dataclass(frozen=True)

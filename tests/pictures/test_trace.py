@@ -146,7 +146,7 @@ def test_text_bars_show_loads_before_computes_before_stores(fast: sim.Result) ->
 @pytest.mark.parametrize(
     ("bounds", "message"),
     [
-        (chrome.Bounds("FF9"), "no operator is called so"),
+        (chrome.Bounds("FF9"), "no operator has this name"),
         (chrome.Bounds(window=(10**9, 10**9 + 1)), "the run has"),
         (chrome.Bounds(first=0), "--first 0: must be at least 1"),
     ],

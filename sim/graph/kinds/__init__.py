@@ -1,7 +1,7 @@
-"""Operator kinds, one record each. A new kind is a record in one of these files, or one that is registered.
+"""Operator kinds, one record each. A new kind is a record in one of these files, or is registered.
 
-A kind that no other room knows runs on the host, at the price that its record names, between the conversions that an
-integer machine needs. What the array does with a kind is planned in `sim.plan.array`.
+A kind that no other room handles runs on the host, at the price named by its record, between the conversions of an
+integer machine. The array's operators are planned in `sim.plan.array`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def find(name: str) -> Kind:
 
 @contextmanager
 def registered(*kinds: Kind) -> Iterator[None]:
-    """Know further operator kinds for a while. Raises InputError for a name that is taken."""
+    """Register further operator kinds inside this context. Raises InputError for a name that is taken."""
     if taken := [kind.name for kind in kinds if kind.name in KINDS]:
         raise InputError(f"operator kinds {', '.join(map(repr, taken))} exist already")
     KINDS.update({kind.name: kind for kind in kinds})

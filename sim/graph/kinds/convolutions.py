@@ -1,4 +1,4 @@
-"""Convolutions: over all channels, in groups of them, or of each channel alone (depth-wise).
+"""Convolutions over all channels, in groups, or depth-wise.
 
 A kernel is ``kernel`` columns wide and as many rows high, or ``kernel_rows``; ``padding`` is that of columns and rows,
 or ``padding_rows`` of rows. ``dilation``: pixels from one tap to the next.
@@ -93,7 +93,7 @@ KINDS = (
     Kind(
         "conv",
         "image, weights[, bias]; images lie pixel by pixel, weights [kernel row, kernel column, channel; out channel]; "
-        "groups: results of a group see the channels of that group alone",
+        "groups: results of a group use the channels of that group only",
         _rules,
         {**ATTRIBUTES, "groups": 1},
         (2, 3),
@@ -105,7 +105,7 @@ KINDS = (
     ),
     Kind(
         "depthwise_conv",
-        "image, weights[, bias]; a kernel of its own for each channel, weights [channel; kernel row, kernel column]",
+        "image, weights[, bias]; one kernel per channel, weights [channel; kernel row, kernel column]",
         _depthwise_rules,
         ATTRIBUTES,
         (2, 3),

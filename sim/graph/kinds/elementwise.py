@@ -1,4 +1,4 @@
-"""Operators that treat each element alone: activations, sums, products, conversions of type."""
+"""Element-wise operators: activations, sums, products, conversions of type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sim.graph.kinds.products import activation_rule
 if TYPE_CHECKING:
     from sim.graph.graph import Op
 
-# erf by Abramowitz and Stegun 7.1.26: absolute error below 1.5e-7, less than float32 shows.
+# erf by Abramowitz and Stegun 7.1.26: absolute error below 1.5e-7, which float32 does not resolve.
 ERF_P = 0.3275911
 ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 
@@ -46,7 +46,7 @@ def one_shape_or_column(op: Op) -> dict[str, bool]:
     (batch, rows, _), (first, second) = op.output.shape, op.inputs
     return {
         f"input is {first}, output {op.output}: must be one shape": first.shape == op.output.shape,
-        f"second input is {second}, must be {op.output}, or {rows}x1 for one number a row": second.shape
+        f"second input is {second}, must be {op.output}, or {rows}x1 for one number per row": second.shape
         in (op.output.shape, (batch, rows, 1)),
     }
 
@@ -57,15 +57,17 @@ def _sum_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
 
 
 def parts(columns: int, copies: Sequence[int]) -> npt.NDArray[np.int64]:
-    """Return how many columns share each column's value: 1 + its number of ``copies``."""
+    """Return the number of columns that share each column's value: 1 + its number of ``copies``."""
     return 1 + np.bincount(np.asarray(copies, np.int64), minlength=columns)
 
 
 def spread(x: Array, copies: Sequence[int]) -> Array:
-    """Return x [..., columns] with the columns of ``copies`` behind it; a column and its copies share its value.
+    """Return x [..., columns] followed by the columns of ``copies``.
 
-    Outlier channel splitting (Zhao et al., 1901.09504): a product with the same rows of weights is unchanged, and no
-    column is as large as before.
+    The value of a column is divided among it and its copies.
+
+    Outlier channel splitting (Zhao et al., 1901.09504): a product with copies of the same rows of weights is unchanged,
+    and the largest columns are smaller.
     """
     if not copies:
         return x
@@ -143,7 +145,7 @@ def _divide(op: Op, inputs: list[Array], values: Values) -> Array:
 
 
 def elu_plus_one(x: Array) -> Array:
-    """x + 1 above 0, e to the x below: positive, as linear attention wants its queries and keys."""
+    """x + 1 above 0, e to the x below: positive, as linear attention requires of queries and keys."""
     return as_float32(np.where(x > 0, x + 1, np.exp(np.minimum(x, 0))))
 
 
@@ -157,7 +159,7 @@ def _any_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
 
 
 def _largest(op: Op) -> int:
-    """The elements of the largest operand or of the result: an exponential for each is its price."""
+    """Return the elements of the largest operand or result: the price is an exponential for each."""
     return max(view.elements for view in (*op.inputs, op.output))
 
 
@@ -181,7 +183,8 @@ KINDS = (
     _activation("elu_plus_one", "one input: x + 1 above 0, e to the x below", elu_plus_one),
     Kind(
         "multiply",
-        "two inputs, element by element; row stride 0: one row that multiplies all; one column: one number a row",
+        "two inputs, element by element; row stride 0: one row that multiplies all rows; one column: one number per "
+        "row",
         _multiply_rules,
         inputs=(2,),
         reference=_multiply,
@@ -190,7 +193,7 @@ KINDS = (
     ),
     Kind(
         "divide",
-        "two inputs, the first over the second, element by element; one column: one number a row",
+        "two inputs, the first over the second, element by element; one column: one number per row",
         _multiply_rules,
         inputs=(2,),
         reference=_divide,
@@ -199,7 +202,7 @@ KINDS = (
     ),
     Kind(
         "residual_add",
-        "two inputs; activation; row stride 0: one row that is added to all; one column: one number a row",
+        "two inputs; activation; row stride 0: one row that is added to all rows; one column: one number per row",
         _sum_rules,
         {"activation": "none"},
         (2,),
@@ -218,7 +221,7 @@ KINDS = (
         priced=_largest,
         color="#8B8B8B",
     ),
-    # The number stays; how it is stored is the tensor's affair.
+    # The values stay the same; only their storage changes.
     Kind(
         "quantize",
         "one input, to a narrower integer; offset: weight that is added; copies: columns split in two or more",

@@ -1,4 +1,4 @@
-"""The record of an operator kind: everything that the rooms of the simulator look up about it."""
+"""The record of an operator kind: everything that other rooms read about it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 Rules = Callable[["Op", Sequence[str]], dict[str, bool]]
-"""(operator, dtypes of its inputs and its output) -> rule in words: whether it holds."""
+"""(operator, dtypes of its inputs and its output) -> rule as text: whether it holds."""
 
 Priced = Callable[["Op"], int]
-"""Operator -> elements that the host's price counts."""
+"""Operator -> number of elements for the host's price."""
 
 
 def output_elements(op: Op) -> int:
@@ -40,12 +40,12 @@ ours, 4*9 + 2*10 + 2*1 and 4*2 + 2*1.5 + 2*3.
 """
 
 Dimensions = Callable[["Op"], tuple[int, int, int]]
-"""Operator -> (M, N, K) of one repetition of the product that it is."""
+"""Operator -> (M, N, K) of one repetition of its product."""
 
 
 @dataclass(frozen=True)
 class Values:
-    """Values that a reference computation may look up: float32 ``weights`` by name, the epsilon of normalisations.
+    """Values for a reference computation: float32 ``weights`` by name, the epsilon of normalisations.
 
     ``head_dim``: columns of a head; attention scores (matmuls with transpose_b) are divided by its square root.
     """
@@ -56,14 +56,14 @@ class Values:
 
 
 Reference = Callable[["Op", list[Array], Values], Array]
-"""(operator, inputs [batch, rows, columns] in float32, values that it looks up) -> output [batch, rows, columns]."""
+"""(operator, inputs [batch, rows, columns] in float32, `Values`) -> output [batch, rows, columns]."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The way pruned columns pass through an operator.
+    """How pruned columns pass through an operator.
 
-    ``when``: "any" columns (each is treated alone), only "hidden" ones (whole rows narrow together), or whole "heads"
+    ``when``: "any" columns (element-wise operators), only "hidden" ones (whole rows narrow together), or whole "heads"
     (of the attribute head_dim). ``inputs``: the inputs whose columns go with those of the output, None = all.
     ``weights``: inputs that lose the same columns; ``weight_attributes``: attributes that name such weights.
     """
@@ -80,17 +80,17 @@ class Kind:
 
     ``rules``: rules of inputs, output and attributes. ``attributes``: names and defaults. ``inputs``: legal
     numbers of inputs. ``multiplies``: operand that the array multiplies by the second input, if any: a matrix,
-    the windows of an image over all channels, or those of each channel alone. ``product``: (M, N, K)
-    where it is a product of matrices. ``word_sizes``: a [[precision]] may give its operands types. ``per_element``:
-    FLOPs and ideal bytes per output element (`workloads.analysis`). ``reference``: the computation in float32 numpy,
-    None where values are not modelled. ``columns``: how pruned columns pass, None = it needs all. ``price``: key of
-    ``host.cycles_per_element``, "" = its own name. ``priced``: the elements that the host's price counts.
+    the windows of an image over all channels, or those of each channel alone. ``product``: (M, N, K) if it is a product
+    of matrices. ``word_sizes``: a [[precision]] can set the types of its operands. ``per_element``: FLOPs and ideal
+    bytes per output element (`workloads.analysis`). ``reference``: the computation in float32 numpy, None if values are
+    not modelled. ``columns``: how pruned columns pass, None = it needs all columns. ``price``: key of
+    ``host.cycles_per_element``, "" = its own name. ``priced``: number of elements for the host's price.
     ``converts``: an integer machine dequantises its operands for the host and quantises the result. ``hands_on``:
-    output elements are input elements, unchanged. ``looks_up``: result rows are rows of the second input, a table.
-    ``bounded``: its result lies in -1 to 1, whatever the input. ``whole_rows``: each element of the result depends on
-    its whole row. ``standardises``: each row is centred and divided by its deviation. ``feed_forward``: it is the
-    nonlinearity between the two products of a feed-forward layer, by which pruning and counts find them. ``color``: of
-    its bars in all figures, "" = by name.
+    output elements are unchanged input elements. ``looks_up``: result rows are rows of the second input, a table.
+    ``bounded``: its result is always in -1 to 1. ``whole_rows``: each element of the result depends on its whole row.
+    ``standardises``: each row is centred and divided by its deviation. ``feed_forward``: it is the nonlinearity between
+    the two products of a feed-forward layer, by which pruning and counts recognise them.
+    ``color``: of its bars in all figures, "" = by name.
     """
 
     name: str
@@ -126,7 +126,7 @@ class Kind:
         return self.price or self.name
 
     def dimensions(self, op: Op) -> tuple[int, int, int]:
-        """Return (M, N, K) of one repetition of a product; (rows, columns, 0) of anything else."""
+        """Return (M, N, K) of one repetition of a product; (rows, columns, 0) for other kinds."""
         return self.product(op) if self.product else (op.output.rows, op.output.cols, 0)
 
     def problems(self, op: Op, dtypes: Sequence[str], tensors: Mapping[str, Tensor]) -> list[str]:

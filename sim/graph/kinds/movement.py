@@ -150,7 +150,7 @@ KINDS = (
     ),
     Kind(
         "gather",
-        "one input; columns: which of them come side by side",
+        "one input; columns: the columns that are gathered",
         _gather_rules,
         {"columns": ()},
         reference=_gather,
@@ -171,7 +171,7 @@ KINDS = (
     ),
     Kind(
         "position_bias",
-        "ids [queries, keys] of distances, table [distances, heads]: what is added to each head's scores",
+        "ids [queries, keys] of distances, table [distances, heads]: bias of each head's scores",
         _position_bias_rules,
         inputs=(2,),
         reference=_position_bias,
@@ -189,7 +189,7 @@ KINDS = (
     ),
     Kind(
         "pick_rows",
-        "rows, ids: the rows with these ids, one behind the other (tokens of an expert, sorted tokens)",
+        "rows, ids: the rows with these ids, one after the other (tokens of an expert, sorted tokens)",
         _pick_rules,
         inputs=(2,),
         reference=_pick_rows,

@@ -22,13 +22,16 @@ def _sort_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
 
 
 def _sort(op: Op, inputs: list[Array], values: Values) -> Array:
-    """Return places by rising key, equal ones in their order; unsort: the place of each key in that order."""
+    """Return positions by ascending key, equal keys in their order; unsort: the position of each key in that order."""
     order = np.argsort(inputs[0], axis=-1, kind="stable")
     return np.argsort(order, axis=-1) if op.attrs["unsort"] else order
 
 
 def _comparisons(op: Op) -> int:
-    """Each element once at every level of a merge sort of its row; an inverse is written in one pass."""
+    """Return the comparisons: each element once per level of a merge sort of its row.
+
+    An inverse is written in one pass.
+    """
     levels = 1 if op.attrs["unsort"] else max(1, (op.output.cols - 1).bit_length())
     return op.output.elements * levels
 
@@ -46,7 +49,7 @@ def _hash_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
 
 
 def _hash(op: Op, inputs: list[Array], values: Values) -> Array:
-    """Return the place of the largest among each hash's rotated columns and their negatives."""
+    """Return the position of the largest among each hash's rotated columns and their negatives."""
     batch, rows, _ = inputs[0].shape
     turned = inputs[0].reshape(batch, rows, op.attrs["hashes"], -1)
     found = np.concatenate([turned, -turned], axis=-1).argmax(axis=-1)
@@ -64,7 +67,10 @@ def _mask_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
 
 
 LATER, ITSELF = -1e9, -1e5
-"""Added to the score of a later token, and of a token with itself (Kitaev et al. 2020: only where nothing else is)."""
+"""Biases of the score of a later token, and of a token with itself (Kitaev et al.
+
+2020: used only if no other is left).
+"""
 
 
 def _place_mask(op: Op, inputs: list[Array], values: Values) -> Array:
@@ -76,7 +82,8 @@ def _place_mask(op: Op, inputs: list[Array], values: Values) -> Array:
 KINDS = (
     Kind(
         "sort",
-        "integer keys: places by rising key, row by row, equal ones in their order; unsort: where each key goes",
+        "integer keys: positions by ascending key, row by row, equal keys in their order; unsort: the position of "
+        "each key",
         _sort_rules,
         {"unsort": False},
         reference=_sort,
@@ -85,7 +92,7 @@ KINDS = (
     ),
     Kind(
         "lsh_hash",
-        "rotated rows; hashes: the place of the largest of each hash's columns and their negatives, hash by hash",
+        "rotated rows; hashes: the position of the largest of each hash's columns and their negatives, hash by hash",
         _hash_rules,
         {"hashes": 1},
         reference=_hash,
@@ -94,7 +101,8 @@ KINDS = (
     ),
     Kind(
         "place_mask",
-        "places of queries and of keys: what is added to scores so that no token sees a later one, nor first itself",
+        "positions of queries and of keys: bias of scores that masks later tokens, and a token itself if others are "
+        "left",
         _mask_rules,
         inputs=(2,),
         reference=_place_mask,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sim.graph.graph import Op
 
 ACTIVATIONS = ("none", "relu")
-"""Activations that the array applies to a result by an attribute; the others are operators of their own."""
+"""Activations that the array applies to a result by an attribute; the others are separate operators."""
 
 
 def activation_rule(op: Op) -> dict[str, bool]:
@@ -61,7 +61,7 @@ def _matmul_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
 
 
 def _matmul(op: Op, inputs: list[Array], values: Values) -> Array:
-    """A x B + bias; attention scores get their 1/sqrt(head_dim)."""
+    """A x B + bias; attention scores are multiplied by 1/sqrt(head_dim)."""
     a = inputs[0].transpose(0, 2, 1) if op.attrs["transpose_a"] else inputs[0]
     product = a @ (inputs[1].transpose(0, 2, 1) if op.attrs["transpose_b"] else inputs[1])
     if len(inputs) > 2:
@@ -102,7 +102,7 @@ KINDS = (
     ),
     Kind(
         "predict",
-        "queries, keys -> scores as they come out at low precision",
+        "queries, keys -> scores at low precision",
         _predict_rules,
         inputs=(2,),
         word_sizes=True,

@@ -135,7 +135,7 @@ KINDS = (
     ),
     Kind(
         "argmax",
-        "one input: the place of the largest element of each row (greedy sampling)",
+        "one input: the position of the largest element of each row (greedy sampling)",
         _argmax_rules,
         reference=_argmax,
         priced=input_elements,

@@ -1,4 +1,4 @@
-"""Operators of units beside the array: transforms of blocks, ranking and choice of scores."""
+"""Operators of side units: transforms of blocks, ranking and choice of scores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sim.graph.graph import Op
 
 MASK_RULES = ("top_k", "threshold")
-"""Rules by which the scores that count are chosen from predicted ones."""
+"""Rules by which scores are chosen from predicted ones."""
 
 
 def _transform_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:
@@ -55,10 +55,10 @@ KINDS = (
         {"block": 16, "activation": "none"},
         color="#AA4499",
     ),
-    Kind("top_k", "scores -> places of the largest ones: which columns of the input stay", _top_k_rules),
+    Kind("top_k", "scores -> positions of the largest ones: the columns of the input that are kept", _top_k_rules),
     Kind(
         "mask",
-        "predicted scores -> a bit for each that is to be computed; rule: top_k or threshold",
+        "predicted scores -> a bit for each, set if it is to be computed; rule: top_k or threshold",
         _mask_rules,
         {"rule": "top_k"},
     ),

@@ -1,4 +1,4 @@
-"""Windows that slide over images: the rules that convolutions and poolings share, and the poolings themselves."""
+"""Sliding windows over images: common rules of convolutions and poolings, and the poolings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ WINDOW: Mapping[str, Any] = {
     "in_rows": 0, "in_cols": 0, "kernel": 2, "stride": 2, "padding": 0,
     "kernel_rows": None, "padding_rows": None, "stride_rows": None, "padding_end": None, "padding_rows_end": None,
 }  # fmt: skip
-"""Attributes of a window; of rows, None: as columns. ``padding_end`` (columns on the right), ``padding_rows_end`` (rows
+"""Attributes of a window; for rows, None = as for columns.
+
+``padding_end`` (columns on the right), ``padding_rows_end`` (rows
 below), None: as many as before the image."""
 
 OPTIONAL = {"kernel_rows": 1, "padding_rows": 0, "stride_rows": 1, "padding_end": 0, "padding_rows_end": 0}
@@ -43,7 +45,7 @@ def padding_behind(attrs: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def stride_of(attrs: Mapping[str, Any]) -> tuple[int, int]:
-    """Return how far a window moves along rows and along columns."""
+    """Return the strides of a window along rows and along columns."""
     return attrs["stride"] if attrs["stride_rows"] is None else attrs["stride_rows"], attrs["stride"]
 
 
@@ -60,7 +62,10 @@ def window_results(attrs: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def window_rules(op: Op, channels: int) -> dict[str, bool]:
-    """Return the rules of sizes. Images lie pixel by pixel, row by row, image by image: a row of a view is a pixel."""
+    """Return the rules of sizes.
+
+    Images are stored pixel by pixel, row by row, image by image: a row of a view is a pixel.
+    """
     attrs, image, result = op.attrs, op.inputs[0], op.output
     least = {"in_rows": 1, "in_cols": 1, "kernel": 1, "stride": 1, "padding": 0, "dilation": 1}
     least |= {name: n for name, n in OPTIONAL.items() if attrs[name] is not None}
@@ -78,7 +83,8 @@ def window_rules(op: Op, channels: int) -> dict[str, bool]:
         rules[f"padding {padding} must be smaller than kernel {kernel}"] = padding < kernel
     rules[f"the kernel of {attrs['kernel']} exceeds the image of {size}"] = min(rows, cols) >= 1
     rules[
-        f"input and output have batch {image.batch} and {result.batch}, must be 1 (images lie one behind the other)"
+        f"input and output have batch {image.batch} and {result.batch}, must be 1 (images are stored one after the "
+        f"other)"
     ] = image.batch == result.batch == 1
     rules[f"the input has {image.rows} pixels, no whole number of images of {size}"] = image.rows % pixels == 0
     images = image.rows // pixels

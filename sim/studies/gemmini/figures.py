@@ -12,7 +12,7 @@ from sim.studies.exhibit import Values
 
 POOLED: dict[str, object] = {"features.max_pool": True}
 BATCH = 4
-"""Images behind 153.7 M cycles at 40 %: 0.40 x 256 x 153.7e6 slots are 15.7 GMAC, four images of 3.9."""
+"""Number of images in 153.7 M cycles at 40 %: 0.40 x 256 x 153.7e6 slots are 15.7 GMAC, four images of 3.9."""
 
 
 def area() -> Values:

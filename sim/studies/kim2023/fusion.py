@@ -1,4 +1,4 @@
-"""LayerNorm and softmax fused with the products that make their rows: Figures 21 and 22."""
+"""LayerNorm and softmax fused with the products that compute their rows: Figures 21 and 22."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from sim import simulate
 from sim.studies.exhibit import Values
 
 DOSA_BYTES_PER_CYCLE = 8
-"""Of the DRAM in the Timeloop description of Gemmini by some of the paper's authors, whose own is not published
+"""Bytes per cycle of the DRAM in the Timeloop description of Gemmini by some of the paper's authors.
+
+The paper's is not published
 (github.com/ucb-bar/dosa, dataset/hw/gemmini/arch/arch.yaml: shared_bandwidth 8, word-bits 8). There reads and writes
-share it; here each has it."""
+share this rate; here each has it.
+"""
 
 MEMORIES: tuple[dict[str, object], ...] = (
     {},
@@ -21,10 +24,10 @@ MEMORIES: tuple[dict[str, object], ...] = (
         "memory.write_bytes_per_cycle": DOSA_BYTES_PER_CYCLE,
     },
 )
-"""What is changed in kim2023_tuned for each simulated column, beside its memories' sizes."""
+"""Changes to kim2023_tuned for each simulated column, besides the sizes of memories."""
 
 SCRATCHPAD = "256KiB"
-"""Of section 5.5.2; 64 KiB in kim2023_tuned."""
+"""Scratchpad of section 5.5.2; 64 KiB in kim2023_tuned."""
 
 SCORES = ("scores", "softmax")
 OUTPUT = ("W_out", "layernorm1")
@@ -47,7 +50,7 @@ ROWS: tuple[tuple[str, tuple[str, ...], int, int], ...] = (
 
 
 def figures_21_22() -> Values:
-    """Return what fusion changes of the cycles of each group of operators, in %, for each memory."""
+    """Return the change of cycles by fusion for each group of operators, in %, for each memory."""
     return {
         f"{name}, l={tokens}, accumulator {kib} KiB": [
             _change(operators, tokens, kib, number) for number in range(len(MEMORIES))

@@ -23,7 +23,7 @@ PARTS = {
     "W1": ("FF1", "gelu"),
     "W2": ("FF2",),
 }
-"""Operators of one layer behind each row of Table 5."""
+"""Operators of one layer in each row of Table 5."""
 
 
 def table_5() -> Values:

@@ -6,7 +6,7 @@ from sim import simulate
 from sim.studies.exhibit import Values
 
 FITTED_BYTES_PER_CYCLE = 5
-"""Bandwidth at which Figure 13's small accumulator comes out: fitted to that figure, published nowhere."""
+"""Bandwidth in bytes per cycle that gives Figure 13's small accumulator: fitted to that figure, not published."""
 
 MEMORIES: tuple[dict[str, object], ...] = (
     {},

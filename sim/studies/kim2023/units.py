@@ -42,7 +42,7 @@ def baseline() -> Values:
 
 
 def tuned() -> Values:
-    """Return the shares in % with I-BERT units; softmax is what its product takes beyond a plain one."""
+    """Return the shares in % with I-BERT units; softmax is the additional time of its product over a plain one."""
     found: dict[str, list[float | None]] = {"matmul and GELU": [], "LayerNorm": [], "residual add": [], "softmax": []}
     for cpu in ("none", "rocket"):
         result = _tuned(cpu)

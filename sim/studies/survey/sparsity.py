@@ -1,4 +1,4 @@
-"""Published sparse accelerators, as near as Carat's machines come: times faster and times fewer bytes than dense."""
+"""Published sparse accelerators, approximated by Carat's machines: times faster and times fewer bytes than dense."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BLOCK = 16
 
 
 def _of(result: Result, words: tuple[str, ...]) -> tuple[int, int]:
-    """Return cycles and DRAM bytes of the operators whose name holds one of the words; all without words."""
+    """Return cycles and DRAM bytes of the operators whose name contains one of the words; all without words."""
     rows = [row for row in result.rows if not words or any(word in row["op"] for word in words)]
     return sum(r["cycles"] for r in rows), sum(r["dram_read_bytes"] + r["dram_write_bytes"] for r in rows)
 
