@@ -1,7 +1,7 @@
-"""Numbers: execute timed command streams on real memory images, bit for bit, in the order the timing core found.
+"""Execute timed command streams on real memory images, bit for bit, in the order of the timing core.
 
-In: the timeline of `sim.timing.timer.run`, a machine, a DRAM image. Out: the DRAM image, and the traffic as
-counted from what was touched. It must not know graphs' builders, the command line or reports.
+In: the timeline of `sim.timing.timer.run`, a machine, a DRAM image. Out: the DRAM image, and the traffic counted from
+the rows and bytes accessed. It does not import graph builders, the command line or reports.
 """
 
 from __future__ import annotations

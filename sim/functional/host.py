@@ -1,4 +1,4 @@
-"""The operators a host CPU runs, in float32; and a whole encoder in float, the yardstick of the integer one."""
+"""Operators of the host CPU in float32, and a whole encoder in float, the reference of the integer one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 
 def window(values: Array, view: View) -> Array:
-    """Return elements [batch, rows, cols] that a view sees of a tensor; a view of the same memory."""
+    """Return the elements [batch, rows, cols] of a tensor in a window; shares the tensor's memory."""
     flat = values.reshape(-1)
     step = flat.itemsize
     strides = (view.batch_stride * step, view.row_stride * step, step)
@@ -24,7 +24,7 @@ def window(values: Array, view: View) -> Array:
 
 
 def apply(op: Op, inputs: list[Array], weights: Mapping[str, Array], epsilon: float, head_dim: int) -> Array:
-    """Return the output [batch, rows, cols] of one operator in float32; the scores get their 1/sqrt(head_dim).
+    """Return the output [batch, rows, cols] of one operator in float32; scores are multiplied by 1/sqrt(head_dim).
 
     Raises InputError for an operator kind that is unknown, or whose values are not modelled.
     """
@@ -38,10 +38,10 @@ def apply(op: Op, inputs: list[Array], weights: Mapping[str, Array], epsilon: fl
 def forward_together(
     graph: Graph, given: Mapping[str, Array], sequences: Mapping[str, Array], epsilon: float, head_dim: int
 ) -> dict[str, Array]:
-    """Return every tensor as `forward`, of several sequences of one length at once.
+    """Return every tensor as `forward`, for several sequences of one length together.
 
-    ``given``: weights by tensor name. ``sequences``: inputs [sequences, *shape of the tensor]; what follows from them
-    has that first axis too. Products with weights are one matrix product for the rows of all sequences.
+    ``given``: weights by tensor name. ``sequences``: inputs [sequences, *shape of the tensor]; tensors computed from
+    them have that first axis, too. Products with weights are one matrix product for the rows of all sequences.
     """
     values = {name: np.ascontiguousarray(array) for name, array in {**given, **sequences}.items()}
     together = set(sequences)
@@ -66,7 +66,7 @@ def forward_together(
 
 
 def _windows(values: Array, view: View, count: int) -> Array:
-    """Return elements [count, batch, rows, cols] that a view sees of a tensor of ``count`` sequences."""
+    """Return the elements [count, batch, rows, cols] in a window of a tensor of ``count`` sequences."""
     flat = values.reshape(-1)
     step = flat.itemsize
     strides = (values.size // count * step, view.batch_stride * step, view.row_stride * step, step)
@@ -74,14 +74,14 @@ def _windows(values: Array, view: View, count: int) -> Array:
 
 
 def _together(values: Mapping[str, Array], view: View, op: Op, together: Collection[str], count: int) -> Array:
-    """Return an input [sequences * batch, rows, cols] of an operator; [1, rows, cols] of one matrix that all share."""
+    """Return an input [sequences * batch, rows, cols] of an operator; [1, rows, cols] for one matrix shared by all."""
     if view.tensor in together:
         found = _windows(values[view.tensor], view, count)
     else:
         found = window(values[view.tensor], view)
         if view.batch == 1 or count == 1:
             return found
-    # what several repetitions share, such as a mask of all heads, is repeated in each sequence
+    # an operand shared by repetitions, such as a mask of all heads, is repeated in each sequence
     batch = max(op.batch, view.batch)
     return np.broadcast_to(found, (count, batch, *view.shape[1:])).reshape(-1, *view.shape[1:])
 

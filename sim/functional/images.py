@@ -1,4 +1,4 @@
-"""Images for vision transformers: from .npy files, or made; as the rows that a model's first product reads."""
+"""Images for vision transformers: from .npy files, or generated; as the rows that a model's first product reads."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 PREPROCESSOR = "preprocessor_config.json"
-"""Beside config.json: how 8-bit pixels become numbers."""
+"""File in the model's folder with the normalisation of 8-bit pixels."""
 
 DEFAULTS = {"rescale_factor": 1 / 255, "image_mean": 0.5, "image_std": 0.5}
-"""Of ViT's image processor, where the file does not say."""
+"""Defaults of ViT's image processor."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Image:
         return len(self.rows)
 
     def __repr__(self) -> str:
-        """Return a digest: what is kept of a calibration is named after its images."""
+        """Return a digest, by which stored calibrations are named."""
         return f"Image({hashlib.sha256(np.ascontiguousarray(self.rows).data).hexdigest()})"
 
 
 def of(model: Checkpoint) -> Vision:
-    """Return the images of a model. Raises InputError for a model of text."""
+    """Return the image reader of a model. Raises InputError for a model of text."""
     if model.vision is None:
         raise InputError(f"--image: {model.name} reads tokens (nearest: --tokens or --text)")
     return model.vision
@@ -51,7 +51,7 @@ def of(model: Checkpoint) -> Vision:
 def read(path: Path, model: Checkpoint, folder: Path) -> Image:
     """Return the image of a .npy file for the model of ``folder``.
 
-    Floats are what the model reads: [channels, rows, columns]. 8-bit pixels, [rows, columns, channels] or channels
+    Floats are the model's input: [channels, rows, columns]. 8-bit pixels, [rows, columns, channels] or channels
     first, are scaled and normalised as `PREPROCESSOR` says. Raises InputError for any other array.
     """
     vision = of(model)
@@ -97,7 +97,7 @@ def _normalised(pixels: Array, folder: Path) -> Array:
 
 
 def listed(path: Path, model: Checkpoint, folder: Path) -> list[tuple[Image, str | None]]:
-    """Return the images whose .npy files are named in a file, one a line, with the labels behind tabs.
+    """Return the images whose .npy files are named in a file, one per line, with labels after tabs.
 
     Names are relative to the file's folder. Raises InputError.
     """
@@ -107,7 +107,7 @@ def listed(path: Path, model: Checkpoint, folder: Path) -> list[tuple[Image, str
         if name.strip():
             found.append((read(path.parent / name.strip(), model, folder), label.strip() or None))
     if not found:
-        raise InputError(f"{path}: names no images; one .npy file a line, a label behind a tab if known")
+        raise InputError(f"{path}: names no images; one .npy file per line, followed by a tab and a label if known")
     return found
 
 
@@ -115,7 +115,7 @@ def made(vision: Vision, count: int, seed: int) -> list[Image]:
     """Return images of random waves whose amplitude falls with their frequency, normalised.
 
     Amplitude 1 / frequency is what photographs have (Field 1987, J. Opt. Soc. Am. A 4:2379): neighbouring pixels are
-    alike, unlike those of noise.
+    similar, unlike in noise.
     """
     rng = np.random.default_rng(seed)
     rows, cols = np.fft.fftfreq(vision.height)[:, None], np.fft.rfftfreq(vision.width)[None, :]

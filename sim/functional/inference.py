@@ -1,8 +1,8 @@
-"""Integer transformer inference with its timing: a trained encoder, quantised, on a machine, in one go.
+"""Integer transformer inference with timing: a trained model, quantised, on a machine.
 
 The plan decides which engine runs an operator. The array's operators run command by command on the machine's
-memories (`sim.functional.machine`) in the order the timing core found; the host's run in float32 between the
-conversions that the plan prices. The yardstick is the same graph in float32 throughout.
+memories (`sim.functional.machine`) in the order of the timing core; the host's run in float32 between the conversions
+that the plan prices. The reference is the same graph in float32.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ SPLIT = "gemmini_decomposable"
 
 @dataclass(frozen=True)
 class OpReport:
-    """One operator: cycles, and how it did. ``error``: rms of (machine - float) / rms of float at its output.
+    """One operator: cycles, and accuracy. ``error``: rms of (machine - float) / rms of float at its output.
 
     ``zero_activations``, ``zero_weights``: shares of zeros in A and B of a matmul as stored; ``nonzero_blocks``: share
-    of array-sized blocks of B that hold anything; all None where there is no matmul, ``error`` where nothing is left.
+    of array-sized blocks of B that are not zero; all None if it is no matmul, ``error`` None if it has no output.
     """
 
     name: str
@@ -60,10 +60,10 @@ class OpReport:
 
 @dataclass(frozen=True)
 class Inference:
-    """The outcome: ``output`` and ``reference`` [tokens, hidden] (float32), per-operator reports, totals.
+    """Result: ``output`` and ``reference`` [tokens, hidden] (float32), per-operator reports, totals.
 
-    ``logits``, ``reference_logits``: what the head gives, [tokens or 1, labels] (a pooler: [1, hidden]), or None.
-    ``others``: the same of each further sequence, a pair (machine, float) of what the graph ends with.
+    ``logits``, ``reference_logits``: outputs of the head, [tokens or 1, labels] (a pooler: [1, hidden]), or None.
+    ``others``: the same of each further sequence, a pair (machine, float) of the graph's outputs.
     ``counters``: traffic counted by the executor. ``masks``: per weight matrix the array-sized blocks that are not
     all zero, bool[k_blocks, n_blocks]. ``overflows``: int32 wraps inside the machine's polynomials.
     """
@@ -102,7 +102,7 @@ def relative_error(found: Array, expected: Array) -> float:
 class Numerics:
     """Conversion of a model's values to integers. ``recipe``: options of the quantisation.
 
-    ``seen``: statistics of calibration sequences; None: of the sequence itself. ``words``: word sizes of matmuls
+    ``seen``: statistics of calibration sequences; None = of the sequence itself. ``words``: word sizes of matmuls
     (`sim.sparsity.precision`), integers without outliers; products with `structural` matrices stay in the array's type.
     ``commands``: execute every command at its time; False: the same values by whole products, where that is possible.
     """
@@ -115,9 +115,9 @@ class Numerics:
 
 @dataclass(frozen=True)
 class Model:
-    """A graph and what its values need. ``given``: ids and float32 weights by tensor name.
+    """A graph and the data for its values. ``given``: ids and float32 weights by tensor name.
 
-    ``epsilon``: of LayerNorm. ``encoded``: the tensor that the encoder ends with, where a head stands on it.
+    ``epsilon``: of LayerNorm. ``encoded``: the encoder's output tensor, if a head follows.
     """
 
     graph: Graph
@@ -138,9 +138,9 @@ def infer(
 ) -> Inference:
     """Run ``model`` on ``hw``.
 
-    ``tokens``: how many of the rows are no padding (None: all); only they are returned and compared. ``others``:
+    ``tokens``: number of rows that are no padding (None: all); only these are returned and compared. ``others``:
     sequences to run afterwards with the same scales, and their lengths; cycles and reports are those of the first.
-    Raises InputError for what the machine cannot run, WrongSchedule when the timing core broke a dependence.
+    Raises InputError for operators that the machine cannot run, WrongSchedule if the timing core broke a dependence.
     """
     graph = model.graph
     run, steps, reference, diagonals = start(model, hw, numerics or Numerics())
@@ -295,13 +295,13 @@ def _rules(graph: Graph, hw: Hardware, diagonals: Mapping[str, Array], words: Se
 
 
 def _block_diagonal(graph: Graph, hw: Hardware, diagonals: Mapping[str, Array]) -> MeasuredMasks | None:
-    """Return the blocks that products with structural weights need; None where there is none."""
+    """Return the blocks that products with structural weights need; None without such products."""
     masks = {op.name: block_mask(diagonals[str(weight(op))], hw.dim) for op in graph.ops if weight(op) in diagonals}
     return MeasuredMasks(hw.dim, 1.0, masks=masks) if masks else None
 
 
 def _shares(run: Run, step: Step, masks: dict[str, Array]) -> dict[str, float]:
-    """Zero fractions of a matmul's operands as the array read them; notes the block mask of a weight matrix."""
+    """Return zero fractions of a matmul's operands as the array read them; record the block mask of a weight matrix."""
     op = run.ops[step.name]
     if not op.is_matmul:
         return {}
@@ -315,7 +315,7 @@ def _shares(run: Run, step: Step, masks: dict[str, Array]) -> dict[str, float]:
 
 
 def block_mask(weights: Array, block: int) -> Array:
-    """Return bool[ceil(K/block), ceil(N/block)]: True where a block of weights [K, N] holds anything but zeros."""
+    """Return bool[ceil(K/block), ceil(N/block)]: True if a block of weights [K, N] is not all zero."""
     k, n = weights.shape
     padded = np.pad(weights != 0, ((0, -k % block), (0, -n % block)))
     return np.asarray(padded.reshape(padded.shape[0] // block, block, -1, block).any(axis=(1, 3)))

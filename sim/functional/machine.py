@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sim.timing.timing import Timing
 
 SPARE_BYTES = 1 << 16
-"""Behind the tensors: the rows that pad the last block of B are loaded too, with arbitrary contents."""
+"""Bytes after the tensors: the rows that pad the last block of B are loaded too, with arbitrary contents."""
 
 SLOTS = 512
 """Commands that may be between issue and completion; the reservation stations hold fewer than 64 per class."""
@@ -38,12 +38,11 @@ SUMS = ("int8", "int16", "int32", "fp32")
 class Execution:
     """Result of one program. ``counters``: names of `sim.core.events.Event` that follow from the commands.
 
-    Those of DRAM are missing on a machine with an L2, which decides on them: there each of the ``dma_requests`` is one
-    hit or one miss.
+    DRAM counters are missing on a machine with an L2: there each of the ``dma_requests`` is one hit or one miss.
 
     ``clashes``: commands whose data another queue had in motion (0 for every correct schedule); ``clashed``: rows of
     the timeline, the first few of them. ``overflows``: int32 results that wrapped inside the integer polynomials, and
-    LayerNorm rows whose statistic no pass had made.
+    LayerNorm rows whose statistic no pass had computed.
     ``outside_reads``/``outside_writes``: elements beyond the DRAM image (read as zero, dropped). ``beyond_array``:
     results that the RTL's int8 array would cut to its 20 bits and that are kept whole here (docs/NUMBERS.md).
     ``narrowed``: elements that a load changed because the type that is multiplied does not hold them.
@@ -61,9 +60,9 @@ class Execution:
 
 
 class Machine:
-    """Memories of ``hw`` with ``dram_bytes`` of DRAM from byte address ``base`` on; local ones start as noise.
+    """Memories of ``hw`` with ``dram_bytes`` of DRAM beginning at byte address ``base``; local memories start as noise.
 
-    ``image``: DRAM that is there already. ``stored``, ``types``: element types in DRAM (`sim.functional.words`).
+    ``image``: existing DRAM image to use. ``stored``, ``types``: element types in DRAM (`sim.functional.words`).
 
     ``layernorm``: normalised rows are rounded as by the C "library" (to whole deviations, then scaled) or as by the
     "hardware" (one scaled product); see docs/NUMBERS.md.
@@ -91,9 +90,9 @@ class Machine:
         self.state = state.build(hw, self.image, base, SLOTS, seed, layernorm, self.types)
 
     def for_operator(self, hw: Hardware, seed: int = 0, stored: Mapping[str, str] | None = None) -> Machine:
-        """Return the same DRAM beside the array as another operator meets it (`sim.plan.planner.Step.machine`).
+        """Return a machine with the same DRAM for another operator (`sim.plan.step.Step.machine`).
 
-        Its local memories hold noise again: a fence lies between, and rows of other words. Raises InputError as the
+        Its local memories hold noise again, as rows of other words are not preserved. Raises InputError as the
         constructor does.
         """
         return Machine(hw, 0, self.base, seed, self.layernorm, stored, self.image)
@@ -149,7 +148,7 @@ class Machine:
         self.image[first : first + content.size] = content
 
     def patterns(self, matrix: npt.ArrayLike, operand: str) -> npt.NDArray[np.int64]:
-        """Return the bit patterns of a matrix of elements of an operand ("a", "b", "c"), as they lie in DRAM."""
+        """Return the bit patterns of a matrix of elements of an operand ("a", "b", "c"), as stored in DRAM."""
         kind = self.types[operand]
         stored = words.encode(np.asarray(matrix), kind)
         return stored.view(f"u{stored.itemsize}").astype(np.int64) & ((1 << ELEMENT_BITS[kind]) - 1)
@@ -157,8 +156,8 @@ class Machine:
     def run(self, timing: Timing | npt.NDArray[np.void], unit: Unit | None = None) -> Execution:
         """Execute the commands of a timeline (`sim.timing.timer.run(..., timeline=True)`) in the order of their times.
 
-        ``unit``: what stored or packed weights mean (`sim.functional.weights` puts them into DRAM and returns it).
-        Raises InputError for a result without a timeline, or a command that never completed.
+        ``unit``: the unit for stored or packed weights (returned by `sim.functional.weights`, which writes them into
+        DRAM). Raises InputError for a result without a timeline, or a command that never completed.
         """
         times = timing if isinstance(timing, np.ndarray) else timing.timeline
         if times is None:
@@ -170,7 +169,7 @@ class Machine:
         elif isinstance(unit, Decoder) and unit.strips is not None:
             self.state = self.state._replace(decoder=self.state.decoder._replace(strips=unit.strips))
         elif self.hw.sparsity.decoder and not isinstance(unit, Decoder) and _expands(times):
-            raise InputError("timing: its loads expand stored weights; give the decoder that write_stored returned")
+            raise InputError("timing: its loads expand stored weights; pass the decoder that write_stored returned")
         s = self.state
         state.restart(s, unit)
         columns = [np.ascontiguousarray(times[name]) for name in ("queue", "funct", "rs1", "rs2")]
@@ -193,7 +192,7 @@ class Machine:
     def _window(
         self, address: int, shape: tuple[int, ...], row_stride: int | None, kind: str
     ) -> tuple[npt.NDArray[Any], Any, int]:
-        """Return (elements, places of a matrix among them, bits of each); narrow ones as a copy of single bits."""
+        """Return (elements, indices of a matrix among them, bits of each); narrow elements as a copy of single bits."""
         bits = ELEMENT_BITS[kind]
         rows, cols = shape
         first = address - self.base
@@ -218,9 +217,9 @@ def order(times: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
     """Return the events of a timeline in order: command * 2 for its issue, command * 2 + 1 for its completion.
 
     Sorted by cycle; in one cycle issues come before completions (a dependant may issue only in the cycle after a
-    completion), then in program order. A command that completes on issue ends right there. Stores, and loads from
-    DRAM, move their data in program order; only their completions may overtake each other at the one completion port.
-    So when a later one has completed, the data of an earlier one had been moved too.
+    completion), then in program order. A command that completes on issue ends there. Stores, and loads from DRAM, move
+    their data in program order; only their completions may overtake each other at the single completion port. So when a
+    later command has completed, the data of an earlier one were moved, too.
     """
     issue, complete = times["t_issue"], times["t_complete"]
     number = np.arange(len(times), dtype=np.int64)
@@ -235,7 +234,7 @@ def order(times: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
 
 
 def _expands(times: npt.NDArray[np.void]) -> bool:
-    """Whether any load of a timeline brings stored weights."""
+    """Whether any load of a timeline expands stored weights."""
     loads = (times["queue"] == LOAD) & (times["funct"] != 0)
     return bool(stored_bytes(times["rs2"][loads]).any())
 

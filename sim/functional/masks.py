@@ -1,7 +1,7 @@
-"""Measured sparsity: which blocks of a real model's weights are zero, in place of an assumed density.
+"""Measured sparsity: the zero blocks of a real model's weights, instead of an assumed density.
 
-`carat infer -o DIR` keeps DIR/masks.npz; ``carat run bert-mini --sparsity DIR/masks.npz``, or
-``simulate("bert-mini", hw, sparsity=load(DIR / "masks.npz"))``, skips just the blocks that are zero there.
+`carat infer -o DIR` writes DIR/masks.npz; ``carat run bert-mini --sparsity DIR/masks.npz``, or
+``simulate("bert-mini", hw, sparsity=load(DIR / "masks.npz"))``, skips exactly these zero blocks.
 """
 
 from __future__ import annotations

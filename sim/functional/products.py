@@ -1,7 +1,7 @@
-"""Work items as whole matrices: the values that their commands compute, without going through the commands.
+"""Work items as whole matrices: the values that their commands compute, without executing the commands.
 
 A correct schedule leaves exactly these values (tests/functional/test_products.py compares them with the executor bit
-for bit); sums of integers wrap at 32 bits in whatever order they are added. For machines whose array multiplies int8
+for bit); sums of integers wrap at 32 bits in any order of addition. For machines whose array multiplies int8
 into int32, and for the work items of `able`; all others go through the executor.
 """
 
@@ -38,7 +38,7 @@ class Whole(NamedTuple):
 
 
 def able(work: Work, hw: Hardware) -> bool:
-    """Return whether `compute` knows a work item on a machine."""
+    """Return whether `compute` supports a work item on a machine."""
     if hw.words is not None or hw.array.input_type != "int8" or hw.sum_type != "int32":
         return False
     if hw.accumulator.scale_units == "none":
@@ -49,7 +49,7 @@ def able(work: Work, hw: Hardware) -> bool:
 def compute(work: Work, machine: Machine, weights: Weights | None = None) -> int:
     """Compute the result of a work item on a machine's DRAM; return int32 overflows inside the polynomials.
 
-    Only for what `able` accepts. ``weights``: B of products by operand, where it never changes; filled in here.
+    Only for items that `able` accepts. ``weights``: cache of constant B matrices by operand; filled here.
     """
     return WHOLE[type(work)].compute(work, machine, weights)
 
@@ -110,7 +110,7 @@ WHOLE: dict[type[Work], Whole] = {
     ResidualAdd: Whole(lambda work, hw: work.b is not None and hw.dma.mvin_scale_units != "none", _addition),
     Norm: Whole(lambda work, hw: not work.low_x, _normalisation),
 }
-"""Kinds that can be computed at once."""
+"""Kinds that can be computed as whole matrices."""
 
 
 def _tally() -> Any:

@@ -1,7 +1,7 @@
-"""One inference on its way: the machine's DRAM, the scales, the float tensors of the host, operator by operator.
+"""State of an inference: the machine's DRAM, the scales, the float tensors of the host, operator by operator.
 
-Tensors are stored as wide as `sim.plan.word_sizes` says. An operator that multiplies fewer bits than its operand
-has in memory scales it down at the load, by whole powers of two; its sums then count by as much more.
+Tensors have the widths of `sim.plan.word_sizes`. An operator that multiplies fewer bits than its operand has in memory
+scales it down at the load, by powers of two; the scale of its sums grows by the same factor.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ Array = npt.NDArray[Any]
 
 
 class WrongSchedule(CaratError):
-    """The timing core let a command run on data that another one had in motion: its numbers mean nothing."""
+    """The timing core let a command run on data that another one had in motion: the results are invalid."""
 
 
 class Run:
-    """The state of an inference, and what each operator does to it."""
+    """The state of an inference, and the effect of each operator on it."""
 
     def __init__(
         self, graph: Graph, hw: Hardware, given: dict[str, Array], epsilon: float, head_dim: int, words: WordSizes
@@ -69,17 +69,17 @@ class Run:
         self.dynamic = False
         """Whether the host chooses the scale of what it writes by what it writes (`sim.functional.dynamic`)."""
         self.commands = True
-        """Whether values come from the executor, command by command, or from `products` where that is able."""
+        """Whether values are computed by the executor, command by command, or by `products` if possible."""
 
     # Tensors
 
     def product_scale(self, op: Op) -> float:
-        """Scale of the sums of a matmul; the scores carry 1/sqrt(head_dim)."""
+        """Scale of the sums of a matmul; that of scores includes 1/sqrt(head_dim)."""
         a, b = (self.numbers.scale[view.tensor] * 2**cut for view, cut in zip(op.inputs[:2], self.cut(op), strict=True))
         return float(a * b / math.sqrt(self.head_dim) if op.attrs["transpose_b"] else a * b)
 
     def cut(self, op: Op) -> tuple[int, int]:
-        """Return by how many bits A and B of a matmul are scaled down at their loads."""
+        """Return the bits by which A and B of a matmul are scaled down at their loads."""
         types = self.words.types.get(op.name)
         if types is None:
             return 0, 0
@@ -94,7 +94,7 @@ class Run:
         return self.hw.array.input_type if bits is None else f"int{bits}"
 
     def scale_of(self, name: str) -> float:
-        """Scale of any tensor: sums take that of the matmul that makes them."""
+        """Scale of any tensor: sums have that of their matmul."""
         if name in self.numbers.scale:
             return self.numbers.scale[name]
         return self.product_scale(self.graph.producers(name)[0])
@@ -130,17 +130,20 @@ class Run:
         return self.numbers.scale[view.tensor] * float(factors[view.offset % width])
 
     def wide(self, name: str) -> bool:
-        """Return whether a tensor is stored in accumulator type (as `sim.plan.planner` reads its dtype)."""
+        """Return whether a tensor is stored in accumulator type (as in `sim.plan`)."""
         return self.graph.tensors[name].dtype not in ("int8", self.hw.array.input_type)
 
     def stored(self, name: str) -> Array:
-        """Return a tensor as it lies in DRAM, in its shape."""
+        """Return a tensor as stored in DRAM, in its shape."""
         tensor = self.graph.tensors[name]
         flat = self.machine.read(self.addresses[name], (1, tensor.elements), kind=self.kind(name))
         return flat.reshape(tensor.shape)
 
     def on_host(self, name: str) -> bool:
-        """Return whether a tensor never leaves the host: ids, weights the host reads, fp32 of an integer machine."""
+        """Return whether a tensor never leaves the host.
+
+        Ids, weights that the host reads, fp32 of an integer machine.
+        """
         tensor = self.graph.tensors[name]
         integer = self.hw.array.input_type.startswith("int")
         return tensor.kind not in ("activation", "state") or (tensor.dtype == "fp32" and integer)
@@ -201,7 +204,7 @@ class Run:
     def array_step(self, step: Step, *, timed: bool = True) -> int:
         """Run one operator on the array; return its cycles.
 
-        ``timed`` False: only the values count, and what needs no commands is not timed.
+        ``timed`` False: only the values are needed, and operators computed without commands are not timed.
         """
         hw = step.machine or self.hw
         if hw not in self.machines:
@@ -243,7 +246,7 @@ class Run:
         self.overflows += done.overflows
 
     def timed(self, work: Work, *, timeline: bool) -> Timing:
-        """Time a work item and go on behind it; known timings are used again where no L2 remembers earlier programs."""
+        """Time a work item and advance past it; known timings are reused on machines without an L2."""
         if not timeline:
             return self.session.advance(work)
         key = self.session.key(work)

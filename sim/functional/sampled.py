@@ -1,8 +1,8 @@
-"""Sampled products in DRAM as their programs look for them: the index, packed rows, and the unit that reads both.
+"""Sampled products in DRAM in the layout of their programs: the index, packed rows, and the unit that reads both.
 
 The sequencer of such an array goes through rows, windows and features in the order of the plan
-(`sim.lower.sparse.sampled_plan`) and counts the sub-rows of each row, as `write_index` sets them. The weight that a
-value meets is read from the index that the program loads.
+(`sim.lower.sparse.sampled_plan`) and counts the sub-rows of each row, as set by `write_index`. The weight of a value is
+read from the index that the program loads.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """``mask``: bool[M, N] of the elements of C that are computed, or bool[M, K] of those of A that are there.
+    """``mask``: bool[M, N] of the elements of C that are computed, or bool[M, K] of the elements of A that are kept.
 
     ``reach``: which weights a place of a sub-row takes (`sim.sparsity.masks.packing`). ``group`` (N, M): at most N of
-    each M are kept, the index has their places; without it a bit per element.
+    each M are kept, the index has their positions; without it a bit per element.
     """
 
     mask: npt.NDArray[np.bool_]
@@ -41,9 +41,9 @@ class Choice:
 
 
 def write_index(machine: Machine, work: SampledMatmul, choice: Choice) -> Sampler:
-    """Put the index of what is chosen into DRAM where ``work`` loads it; return the unit that reads it.
+    """Write the index of a choice into DRAM where ``work`` loads it; return the unit that reads it.
 
-    Raises InputError where ``work`` was made for another choice.
+    Raises InputError if ``work`` was made for another choice.
     """
     hw = machine.hw
     shape, cut = Shape(work, hw), choose_cut(work, hw)
@@ -62,7 +62,9 @@ def write_index(machine: Machine, work: SampledMatmul, choice: Choice) -> Sample
         begin = loads[0].line * row_bytes
         address = work.index_address + begin
         lines = machine.read(address, (len(order), row_bytes), kind="int8").view(np.uint8)
-        single = np.unpackbits(lines[np.argsort(order)], axis=1, bitorder="little").reshape(-1)  # as they lie locally
+        single = np.unpackbits(lines[np.argsort(order)], axis=1, bitorder="little").reshape(
+            -1
+        )  # in the order of local rows
         at = first - begin * 8
         single[at : at + size] = part
         local = np.packbits(single.reshape(len(order), -1), axis=1, bitorder="little")
@@ -85,7 +87,7 @@ def pack_rows(values: Array, choice: Choice, work: SampledMatmul, dim: int) -> A
 
 
 def packed_columns(choice: Choice, work: SampledMatmul, dim: int) -> list[npt.NDArray[np.int64]]:
-    """Return by row the column that lies in each place of a packed row, -1 where there is none."""
+    """Return by row the column in each place of a packed row, -1 if none."""
     mask = choice.mask
     if choice.group is not None:
         places = _places(mask, choice.group)
@@ -113,7 +115,7 @@ def _check(shape: Shape, choice: Choice) -> None:
         if wrong.size:
             row, window = map(int, wrong[0])
             raise InputError(
-                f"mask: row {row} takes {counts[row, window]} sub-rows in window {window}, the program says "
+                f"mask: row {row} takes {counts[row, window]} sub-rows in window {window}, the program has "
                 f"{shape.counts[row, window]}: it was made for another mask, or another reach"
             )
     elif _grouped(mask, group).sum(axis=2).max(initial=0) > group[0]:
@@ -129,7 +131,10 @@ def _grouped(mask: Mask, group: tuple[int, int]) -> Mask:
 
 
 def _places(mask: Mask, group: tuple[int, int]) -> npt.NDArray[np.int64]:
-    """Return int64[rows, groups, N]: which of M values are kept, rising; where fewer are, others of the group too."""
+    """Return int64[rows, groups, N]: positions of the kept values among M, ascending.
+
+    Filled with others if fewer are kept.
+    """
     chosen = np.argsort(~_grouped(mask, group), axis=2, kind="stable")[:, :, : group[0]]
     return np.asarray(chosen, np.int64)
 
@@ -146,7 +151,7 @@ def _index_bits(shape: Shape, choice: Choice) -> npt.NDArray[np.uint8]:
 
 
 def _order(blocks: int, rows: int) -> npt.NDArray[np.int64]:
-    """Return where each line of a load comes to lie: of several blocks row r has lines r * blocks, ..."""
+    """Return the position of each line of a load: with several blocks row r has lines r * blocks, ..."""
     lines = np.arange(blocks * rows)
     return lines % blocks * rows + lines // blocks
 
@@ -154,7 +159,7 @@ def _order(blocks: int, rows: int) -> npt.NDArray[np.int64]:
 def _sequence(shape: Shape, cut: Cut, dim: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.void]]:
     """Return ``chunks`` and ``subs`` of a `Sampler`: DIM sub-rows to a compute, in the order of the plan.
 
-    A command names of A the block that is loaded last of those its last row's block needs, of C its first row's block.
+    A command names as A the last loaded block of its last row's block, as C its first row's block.
     """
     lengths, tables = [0], []
     for step in cut.steps:
@@ -206,7 +211,7 @@ def _sub_rows(
 
 
 def _width(shape: Shape, window: int) -> int:
-    """Elements that a window chooses among; of packed values (N:M) how many of them it has."""
+    """Return the number of elements of a window; for packed values (N:M) the number of packed ones."""
     packed = shape.work.row_elements < shape.keys
     whole, each = (shape.work.row_elements, shape.dim) if packed else (shape.keys, shape.work.resident * shape.dim)
     return min(each, whole - window * each)

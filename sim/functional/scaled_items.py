@@ -42,7 +42,7 @@ def _product(work: Matmul, op: Op, step: Step, run: Run) -> Matmul:
     a_scale, b_scale = (0.5**cut for cut in run.cut(op))
     if min(a_scale, b_scale) < 1 and run.hw.dma.mvin_scale_units == "none":
         raise InputError(
-            f"{op.name}: operands lie there in more bits than it multiplies, and loads of {run.hw.name} do not "
+            f"{op.name}: operands have more bits in memory than it multiplies, and loads of {run.hw.name} do not "
             "scale (nearest: dma.mvin_scale_units, or the same type for all that read them)"
         )
     work = replace(work, a_scale=a_scale, b_scale=b_scale)
@@ -67,5 +67,5 @@ SCALED: dict[type[Work], Callable[[Any, Op, Step, Run], Work]] = {
 
 
 def single(scale: float) -> float:
-    """A scale of exactly 1 where it is meant to be 1: the mvin scaler passes such rows at full speed."""
+    """Return a scale rounded to exactly 1 if it is close to 1: the mvin scaler passes such rows at full speed."""
     return 1.0 if abs(scale - 1.0) < 1e-6 else scale

@@ -1,7 +1,7 @@
 """State of the compiled executor: memories, registers, units and counters (records: `sim.functional.kernels.records`).
 
 The fields have the same types on every machine, so that the executor is compiled once: local memories and blocks of the
-array are doubles, which hold every int32 and float32 exactly; DRAM is one image seen as each of its element types.
+array are doubles, which represent every int32 and float32 exactly; DRAM is one image with a view per element type.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Record = Any
 """One record of a structured array: its fields are attributes."""
 
 LayerNormRule = Literal["library", "hardware"]
-"""Rounding of a normalised row: as gemmini.h or as the RTL does it (docs/NUMBERS.md)."""
+"""Rounding of a normalised row: as in gemmini.h or as in the RTL (docs/NUMBERS.md)."""
 
 SETS = 4
-"""Sets of resident weights: one at work, one behind it, room for preloads that have begun."""
+"""Sets of resident weights: the current one, the next one, and room for preloads that have begun."""
 
 MOST_NOTED = 256
-"""Clashes kept by number; all are counted."""
+"""Number of clashes stored by command; all are counted."""
 
 MOST_BLOCKS = 512
 """Blocks of one mvin; its columns field has fewer bits than that."""
@@ -52,11 +52,11 @@ REGISTERS = np.dtype(
         ("preload", "i8"),  # slot of the last preload
     ]
 )
-"""Configuration of the machine as the commands so far have set it."""
+"""Configuration of the machine set by the commands so far."""
 
 
 class Dram(NamedTuple):
-    """The DRAM image, seen as each of its element types."""
+    """The DRAM image, with a view per element type."""
 
     int8: Array
     int16: Array
@@ -90,9 +90,9 @@ class Decoder(NamedTuple):
 class Selection(NamedTuple):
     """Operand selection. ``index_bytes``: those of index rows in the scratchpad.
 
-    ``start_of``: by scratchpad row, first row of the index that ends in front of it; ``end_of``: row behind the index
-    that begins at it; -1: none. ``picks``: selected activations of the weights in each slot, ``chosen``: of those in
-    the array. ``fed``: changes that the blocks of a feed had seen, by slot. ``rows_done``: packed rows so far, by
+    ``start_of``: by scratchpad row, first row of the index that ends before it; ``end_of``: row after the index that
+    begins at it; -1: none. ``picks``: selected activations of the weights in each slot, ``chosen``: of those in the
+    array. ``fed``: number of changes of the blocks of a feed, by slot. ``rows_done``: packed rows so far, by
     accumulator row.
     """
 
@@ -108,8 +108,8 @@ class Selection(NamedTuple):
 class Sampling(NamedTuple):
     """Sampled products. ``chunks``, ``subs``: sub-rows of each compute (`sim.functional.unit.Sampler`).
 
-    ``second``: weights preloaded last, ``second_slot`` their slots, ``second_read`` 1 where they have been read;
-    ``resident``: weights at work. ``lanes``, ``depth``: elements of a sub-row, elements chosen so far by place.
+    ``second``: weights preloaded last, ``second_slot`` their slots, ``second_read`` 1 if they have been read;
+    ``resident``: current weights. ``lanes``, ``depth``: elements of a sub-row, elements chosen so far by place.
     """
 
     chunks: Array
@@ -127,9 +127,9 @@ class State(NamedTuple):
 
     ``small_floats``: value of each 16-bit pattern. ``commands``: one record per slot of a command between issue and
     completion, ``unused`` an empty one. ``marks``: [queue (load, execute), row of the scratchpad, then of the
-    accumulator]. ``operands``: how A, B, other loads and C lie in DRAM. ``clashes``: numbers of commands. ``bits``: one
-    word of memory seen as integer and float. ``pieces``: requests that fill each local row of a load; ``line``: a row
-    on its way between DRAM and local memory.
+    accumulator]. ``operands``: storage of A, B, other loads and C in DRAM. ``clashes``: numbers of commands. ``bits``:
+    one word of memory seen as integer and float. ``pieces``: requests that fill each local row of a load; ``line``: a
+    row on its way between DRAM and local memory.
     """
 
     fixed: Record
@@ -216,7 +216,7 @@ def build(
     layernorm: LayerNormRule,
     types: Mapping[str, str],
 ) -> State:
-    """Return the state after power-up: local memories hold noise, so that a row that was never written shows.
+    """Return the state after power-up: local memories hold noise, so that reading an unwritten row is detected.
 
     ``types``: `sim.functional.words.types_of`.
     """
@@ -272,7 +272,7 @@ def _sampling(dim: int, held: int) -> Sampling:
 
 
 def restart(state: State, unit: Unit | None) -> None:
-    """Set counters to zero and the units for sparse weights to ``unit``; they forget the matrix before."""
+    """Set counters to zero and the units for sparse weights to ``unit``; which clears their state."""
     for record in (state.tally, state.counts, state.unit):
         record.setfield(np.zeros((), record.dtype), record.dtype)
     if unit is not None:

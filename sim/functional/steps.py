@@ -1,4 +1,4 @@
-"""Planned operators on the executor: all programs of a step of `sim.plan.planner`, or the reason why there is none."""
+"""Planned operators on the executor: all programs of a step of the plan, or the reason why it has none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INSTEAD = {
     "fft": 'via = "direct" of the [[compress]]: the load path expands circulants of any size',
     "ifft": 'via = "direct" of the [[compress]]: the load path expands circulants of any size',
     "mask": "a mask of your own, as the index that `sim.functional.sampled.write_index` puts into DRAM",
-    "top_k": "tokens and heads of your own choice: prune the graph",
+    "top_k": "prune the graph with tokens and heads of your choice",
     "predict": "sparsity.predictor_macs_per_cycle = 0, the prediction on the array",
 }
 """Operation of a side unit -> the operation of the array that can replace it."""
@@ -30,8 +30,8 @@ def run_step(machine: Machine, step: Step, units: Sequence[Unit] = ()) -> tuple[
     """Run the programs of a step on the DRAM of ``machine``, in the order in which the timing core completes them.
 
     ``units``: for packed, stored or sampled products one per program, as `sim.functional.weights` and
-    `sim.functional.sampled` return them. Raises InputError for a step that no program computes (a unit beside the
-    array, the host), and where the operands' form needs a unit that is not given: never runs it as if it were dense.
+    `sim.functional.sampled` return them. Raises InputError for a step without programs (a side unit, the host), and if
+    the operands' form needs a unit that is not given; it is never run as if dense.
     """
     if not step.works:
         kind = step.kind.partition("+")[0]
@@ -43,7 +43,7 @@ def run_step(machine: Machine, step: Step, units: Sequence[Unit] = ()) -> tuple[
         )
     packed = [work for work in step.works if work.PACKED]
     if len(units) not in (0, len(step.works)) or (packed and not units):
-        what = f"its operands are packed ({step.scheme})" if packed else "its operands lie as they are used"
+        what = f"its operands are packed ({step.scheme})" if packed else "its operands are stored as they are used"
         wanted = len(step.works) if packed else 0
         raise InputError(
             f"{step.name}: {what}: {len(units)} units for {len(step.works)} programs (nearest: {wanted}, of "
@@ -54,7 +54,7 @@ def run_step(machine: Machine, step: Step, units: Sequence[Unit] = ()) -> tuple[
     done = []
     for number, work in enumerate(step.works):
         for place in work.places():
-            if place.name == "identity":  # lies in memory as a weight does
+            if place.name == "identity":  # is stored like a weight
                 on.write(place.operand.address, np.eye(place.rows), kind=on.types["a"])
         times = timer.run(lower(work, hw), hw, timeline=True)
         done.append(on.run(times, units[number] if units else None))

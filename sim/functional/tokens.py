@@ -1,4 +1,4 @@
-"""Token ids from the command line or a file, and the tensors an encoder's graph is given."""
+"""Token ids from the command line or a file, and the input tensors of a model's graph."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Sequence = list[int] | Image
-"""What a model reads at once."""
+"""Input of a model: token ids or an image."""
 
 RANDOM = "random:"
 PAD = 0
-"""Id of [PAD] in BERT's vocabularies; the mask makes its value irrelevant."""
+"""Id of [PAD] in BERT's vocabularies; masked, so its value does not matter."""
 
 ATTENTION_MASK = "attention_mask"
 """Tensor of a graph on padded tokens (workloads.checkpoint.graph)."""
@@ -39,9 +39,9 @@ MOST_DIGITS = 18
 
 
 def read_tokens(text: str, vocabulary: int, positions: int, seed: int = 0) -> list[int]:
-    """Return the ids that ``text`` gives: "101,2023", a file of ids (its first line that has any), or "random:N".
+    """Return the ids of ``text``: "101,2023", a file of ids (its first line that has any), or "random:N".
 
-    Raises InputError for what is no id, an id beyond the vocabulary, or too many of them.
+    Raises InputError for text that is no id, an id beyond the vocabulary, or too many ids.
     """
     if text.startswith(RANDOM):
         count = text.removeprefix(RANDOM)
@@ -67,9 +67,9 @@ def _lines(path: Path, vocabulary: int, positions: int) -> list[list[int]]:
 
 
 def read_labelled(path: Path, vocabulary: int, positions: int) -> list[tuple[list[int], str | None]]:
-    """Return the sequences of a file, one per line, each with the label that stands behind a tab (None without).
+    """Return the sequences of a file, one per line, each with the label after a tab (None without).
 
-    Raises InputError naming the line of what is no id.
+    Raises InputError naming the line of text that is no id.
     """
     parts = [(number, *line.partition("\t")[::2]) for number, line in _numbered(path)]
     return [
@@ -97,7 +97,7 @@ def _ids(text: str, where: str, vocabulary: int, positions: int) -> list[int]:
 
 
 def padded_length(count: int, pad_to: int | None, positions: int) -> int:
-    """Return the length that ``count`` tokens are filled up to. Raises InputError below it or beyond the positions."""
+    """Return the length to which ``count`` tokens are padded. Raises InputError below it or beyond the positions."""
     if pad_to is None:
         return count
     if not count <= pad_to <= positions:
@@ -117,7 +117,7 @@ def _id_tensors(model: Checkpoint, ids: list[int], length: int, first: int) -> d
 def inputs(model: Checkpoint, ids: Sequence, length: int | None = None) -> dict[str, Array]:
     """Return the inputs of a graph of ``model`` on ``length`` tokens: ids, attention mask, tables, weights by name.
 
-    Behind ``ids`` comes padding, which the mask hides from attention.
+    ``ids`` are followed by padding, which the mask hides from attention.
     """
     length = length or len(ids)
     weights = {f"{name}_table" if name in TABLES else name: values for name, values in model.weights.items()}
@@ -139,7 +139,7 @@ def sequence_inputs(model: Checkpoint, ids: Sequence, length: int, first: int = 
             "the tokenizer's file names tokens that the weights have no row for"
         )
     seen = np.arange(length) < len(ids)
-    if model.decodes:  # a token sees those before it
+    if model.decodes:  # a token attends to earlier ones
         seen = seen & (np.arange(length) <= np.arange(length)[:, None])
     # the graph divides masked scores by sqrt(head_dim)
     mask = np.where(seen, 0.0, MASKED * math.sqrt(model.head_dim)).astype(np.float32)
@@ -147,7 +147,7 @@ def sequence_inputs(model: Checkpoint, ids: Sequence, length: int, first: int = 
 
 
 def read_sequences(path: Path, model: Checkpoint) -> list[list[int]]:
-    """Return the token ids of each line of a file. Raises InputError naming the line of what is no id."""
+    """Return the token ids of each line of a file. Raises InputError naming the line of text that is no id."""
     return _lines(path, model.vocabulary, model.positions)
 
 

@@ -1,6 +1,6 @@
 """Settings of the machine's units for sparse and compressed weights (docs/SPARSITY.md).
 
-Commands do not say how a stored stream or an index is encoded: hardware would have registers for it, set once per
+Commands do not define the encoding of a stored stream or an index: hardware would have registers for it, set once per
 matrix. `sim.functional.weights` fills DRAM and returns the unit that reads it.
 """
 
@@ -23,10 +23,10 @@ FORMS |= {"narrow": NARROW, "codebook": CODEBOOK, "circulant": CIRCULANT}
 
 @dataclass(frozen=True, eq=False)
 class Decoder:
-    """Loads expand what they read. ``size``: bits (narrow), entries (codebook) or block (circulant).
+    """Loads expand stored weights. ``size``: bits (narrow), entries (codebook) or block (circulant).
 
-    ``table``: DRAM byte address at which a codebook lies in front of its indices. ``strips``: STRIP[loads]
-    (`sim.functional.kernels.records`) of circulants, by rising address.
+    ``table``: DRAM byte address of a codebook, which precedes its indices. ``strips``: STRIP[loads]
+    (`sim.functional.kernels.records`) of circulants, by ascending address.
     """
 
     form: str
@@ -42,9 +42,9 @@ class Decoder:
 
 @dataclass(frozen=True)
 class Selector:
-    """Elements of the array pick one of ``window`` activations; a feed of ``fetch`` rows has ``windows`` of them.
+    """Elements of the array select one of ``window`` activations; a feed of ``fetch`` rows has ``windows`` windows.
 
-    ``keep``: packed rows of every window (N:M), of the ``total`` in K; or 0 = each row says which window it is fed.
+    ``keep``: packed rows of every window (N:M), of the ``total`` in K; or 0 = the index names each row's window.
     """
 
     window: int
@@ -72,11 +72,11 @@ class Selector:
 
 @dataclass(frozen=True, eq=False)
 class Sampler:
-    """Values pick one of several weights in a PE by an index (`sim.functional.sampled` makes it for a work item).
+    """Values select one of several weights in a PE by an index (`sim.functional.sampled` makes it for a work item).
 
     ``outputs``: chosen are elements of C, not of A. ``reach``: as `sim.sparsity.masks.packing.sub_rows`, of an index
-    with a bit per element; or ``group`` (N, M): of each value its place among M. ``chunks``: int64[computes + 1], the
-    first sub-row of each compute; ``subs``: SUB_ROW[sub-rows] (`sim.functional.kernels.records`).
+    with a bit per element; or ``group`` (N, M): the position of each value among M. ``chunks``: int64[computes + 1],
+    the first sub-row of each compute; ``subs``: SUB_ROW[sub-rows] (`sim.functional.kernels.records`).
     """
 
     outputs: bool

@@ -14,14 +14,14 @@ from sim.base.errors import InputError, did_you_mean
 Array = npt.NDArray[Any]
 
 MOST_NAMED = 8
-"""Decisions that are spelt out; all are counted."""
+"""Number of decisions that are listed; all are counted."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``decisions``, ``float_decisions``: what is decided by each (labels; numbers of tokens for a span).
+    """``decisions``, ``float_decisions``: decisions of both (labels; positions of tokens for a span).
 
-    ``same``: how many of the ``out_of`` decisions agree; ``out_of`` is 0 where nothing is decided (pooler, regression).
+    ``same``: number of the ``out_of`` decisions that agree; ``out_of`` is 0 without decisions (pooler, regression).
     """
 
     decisions: tuple[str, ...]
@@ -38,7 +38,7 @@ class Verdict:
         return sum(a == b for a, b in zip(self.decisions, self.float_decisions, strict=True))
 
     def __str__(self) -> str:
-        """Return e.g. ``positive (float: positive)``, or how many of many agree."""
+        """Return e.g. ``positive (float: positive)``, or the number that agree."""
         if not self.out_of:
             return "nothing to decide"
         if self.out_of > MOST_NAMED:
@@ -51,7 +51,7 @@ def judge(logits: Array, reference: Array, kind: str, labels: Sequence[str], pro
 
     ``kind``: "sequence", "tokens", "language" (the largest logit of each row names its label, or with ``problem``
     "multi_label_classification" each positive one), "span" (the rows with the largest logits are start and end of the
-    answer), "pooler". Nothing is decided by a pooler or a regression.
+    answer), "pooler". A pooler or a regression has no decisions.
     """
     if kind == "pooler" or problem == "regression":
         return Verdict((), ())
@@ -97,7 +97,7 @@ class Evaluation:
 
 
 def evaluate(verdicts: Sequence[Verdict], labels: Sequence[str | None]) -> Evaluation:
-    """Return how often decisions agree with those in float, and with the labels where every sequence has one."""
+    """Return how often decisions agree with those in float, and with the labels if every sequence has one."""
     right = None
     if verdicts and all(label is not None for label in labels):
         right = [

@@ -1,6 +1,6 @@
-"""Sparse and compressed weights in DRAM as the machine's units read them: encoded streams, packed rows, their index.
+"""Sparse and compressed weights in DRAM in the form of the machine's units: encoded streams, packed rows, their index.
 
-Each function takes the work item whose program will run, and returns the unit that `Machine.run` has to be given.
+Each function takes the work item whose program will run, and returns the unit to pass to `Machine.run`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ Place = tuple[int, int]
 
 
 def write_stored(machine: Machine, work: PackedMatmul, weights: Array, form: str, size: int = 0) -> Decoder:
-    """Encode ``weights`` [K, N] into DRAM where the loads of ``work`` look for them.
+    """Encode ``weights`` [K, N] into DRAM at the addresses of the loads of ``work``.
 
     ``form``, ``size``: as in `sim.sparsity.masks.formats` (size: bits, entries or block). Raises InputError for weights
-    the format cannot hold, and where a block takes other bits than ``work`` says: its mask is not that of the weights.
+    that the format cannot hold, and if a block takes other bits than in ``work``, whose mask is then not that of the
+    weights.
     """
     if work.stored_bits is None or form not in FORMS:
         raise InputError(f"weights: a product with stored blocks and a format of {', '.join(FORMS)}, not {form!r}")
@@ -67,7 +68,7 @@ def _write_circulants(
     size: int,
     stored: Mapping[Place, Place],
 ) -> npt.NDArray[np.void]:
-    """Encode a matrix of circulants load by load; return where in a circulant each load begins: STRIP[loads]."""
+    """Encode a matrix of circulants load by load; return the position of each load within a circulant: STRIP[loads]."""
     dim, (k, n) = machine.hw.dim, codes.shape
     found = []
     for (q, j), (address, count) in stored.items():
@@ -89,11 +90,12 @@ def _table(codes: npt.NDArray[np.int64], entries: int) -> npt.NDArray[np.int64]:
 def write_packed(
     machine: Machine, work: PackedMatmul, weights: Array, mask: npt.NDArray[np.bool_], window: int, keep: int = 0
 ) -> Selector:
-    """Squeeze the weights [K, N] of a mask along K into DRAM, beside them the index of what they multiply.
+    """Pack the weights [K, N] of a mask along K into DRAM, with the index of the activations that they multiply.
 
-    ``window``: activations an element picks from; ``keep``: rows of every window (N:M), or 0 = as many as needed.
-    B's place must have room for ceil(K / depth) * fetch_rows * dim rows. Raises InputError where ``work`` was made
-    for another mask.
+    ``window``: activations from which an element selects; ``keep``: rows of every window (N:M), or 0 = as many as
+    needed. B's memory must have room for ceil(K / depth) * fetch_rows * dim rows. Raises InputError if ``work`` was
+    made for
+    another mask.
     """
     hw, dim = machine.hw, machine.hw.dim
     k, n = mask.shape

@@ -1,9 +1,9 @@
 """Element types of operands in DRAM, and their conversion by a load: the numbers of `sim.hardware.precision`.
 
-A machine for one pair of types (`Hardware.words`) says how many *bits* an element has in memory; which type that is
-follows from the array's. Loads into the scratchpad narrow to the type that is multiplied: half to even, saturated.
-Loads for the accumulator do not, nor do copies, which pass through it. Elements of fewer than 8 bits lie lowest bits
-first.
+A machine for one pair of types (`Hardware.words`) gives the *bits* of an element in memory; its type follows from the
+array's. Loads into the scratchpad narrow to the type that is multiplied: half to even, saturated. Loads for the
+accumulator do not, nor do copies, which pass through it. Elements of fewer than 8 bits are packed lowest
+bits first.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ SMALL_FLOATS = {"fp16": (5, 10), "bf16": (8, 7)}
 """Exponent and fraction bits."""
 
 OPERANDS = ("a", "b", "word", "c")
-"""Operands of the load states 0, 1 and 2, and what is stored: rows of ``State.operands``."""
+"""Operands of the load states 0, 1 and 2, and of stores: rows of ``State.operands``."""
 
 
 def types_of(hw: Hardware, stored: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the element type in memory of each operand of a machine: "a", "b", "word" (other loads) and "c".
 
-    ``stored``: types by operand where bits alone do not say. Raises InputError where they do not and none is given, and
+    ``stored``: types by operand if the bits alone are ambiguous. Raises InputError if they are and none is given, and
     for types of other bits.
     """
     given = dict(stored or {})
@@ -56,14 +56,17 @@ def types_of(hw: Hardware, stored: Mapping[str, str] | None = None) -> dict[str,
             problems.append(f"{operand} as {given[operand]}: the program moves elements of {bits} bits of it")
         else:
             says = f'stored={{"{operand}": "{able[0]}"}}'
-            problems.append(f"{operand} in {bits} bits may be {', '.join(able)}: say which, e.g. {says}")
+            problems.append(f"{operand} in {bits} bits may be {', '.join(able)}: choose one, e.g. {says}")
     if problems:
         raise InputError([f"{hw.name}: {problem}" for problem in problems])
     return found
 
 
 def _multiplied(hw: Hardware, operand: str) -> tuple[str, ...]:
-    """The types that an operand has in the array, likeliest first; "c" and other loads: that of the array."""
+    """Return the possible types of an operand in the array, most likely first.
+
+    "c" and other loads: that of the array.
+    """
     own = hw.array.input_type
     if hw.words is None:
         return (own,)
@@ -73,7 +76,7 @@ def _multiplied(hw: Hardware, operand: str) -> tuple[str, ...]:
 
 
 def _candidates(hw: Hardware, operand: str) -> tuple[str, ...]:
-    """Types that an operand may have in memory; an array of integers stores and copies all of them."""
+    """Return the possible types of an operand in memory; an array of integers stores and copies all of them."""
     own = hw.array.input_type
     return tuple(dict.fromkeys((*_multiplied(hw, operand), own, *(INTEGERS if own in INTEGERS else acceptable(hw)))))
 
@@ -87,7 +90,7 @@ def record(hw: Hardware, operand: str, kind: str) -> tuple[Any, ...]:
     """Return the fields of one operand's record: its type in memory, then the type multiplied."""
     own = hw.array.input_type
     inside = own if operand in ("word", "c") else _multiplied(hw, operand)[0]
-    # an integer array takes these values as they are: no narrowing
+    # an integer array takes these values unchanged: no narrowing
     narrows = operand in ("a", "b") and inside != kind and ELEMENT_BITS[inside] <= ELEMENT_BITS[kind]
     return int(kind == own), ELEMENT_BITS[kind], element(kind), int(narrows), element(inside)
 

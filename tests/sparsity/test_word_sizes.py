@@ -321,7 +321,7 @@ def test_a_load_narrows_to_the_type_that_is_multiplied_and_says_so() -> None:
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
-        (None, 'c in 16 bits may be int16, fp16, bf16: say which, e.g. stored={"c": "int16"}'),
+        (None, 'c in 16 bits may be int16, fp16, bf16: choose one, e.g. stored={"c": "int16"}'),
         ({"c": "int8"}, "c as int8: the program moves elements of 16 bits of it"),
         ({"cc": "int16"}, "operand 'cc' (did you mean 'c'?)"),
     ],

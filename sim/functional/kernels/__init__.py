@@ -1,4 +1,4 @@
-"""Compiled code of the executor: what each command does to the memories, one file for each unit of the machine.
+"""Compiled code of the executor: the effect of each command on the memories, one file per unit of the machine.
 
 All functions take the state ``m`` (`sim.functional.state.State`), whose small parts are the records of `records`.
 """

@@ -4,15 +4,15 @@ Rounding follows Gemmini's C library (gemmini.h: scale_and_sat, matmul_cpu, resa
 MVIN_SCALE), which gives values to the RTL's own tests. Where C and RTL disagree, or C is undefined (the whole list
 with reasons: docs/NUMBERS.md):
 
-- Exponential: the RTL of 8c3f992 holds a copy of the GELU polynomial in its place (papers.md 2). C is followed.
-- LayerNorm's last division: C rounds to whole deviations and scales those, the RTL scales the inverse deviation. Both
-  are there (`Machine`); mean and variance truncate towards zero in both.
-- The array's results are 20 bits wide in the int8 configurations; C has no such limit and is followed; what 20 bits
-  do not hold is counted.
+- Exponential: the RTL of 8c3f992 has a copy of the GELU polynomial instead (papers.md 2). C is followed.
+- LayerNorm's last division: C rounds to whole deviations and scales those, the RTL scales the inverse deviation.
+`Machine` offers both; mean and variance truncate towards zero in both.
+- The array's results are 20 bits wide in the int8 configurations; C has no such limit and is followed; results beyond
+20 bits are counted.
 - A shift by 32 or more is undefined in C; the hardware shifts everything out, which gives 0.
 - int32 sums wrap (C on every machine we know); wraps inside the integer polynomials are counted, not hidden.
 - Floating point: a processing element multiplies and adds with one rounding (MulAddRecFN, Arithmetic.scala), rows of
-  the array in order. The type it rounds to is that of what travels from element to element (spatialArrayOutputType,
+  the array in order. It rounds to the type of the values passed between elements (spatialArrayOutputType,
   PE.scala): that of the inputs on weight-stationary arrays, so 16-bit floats round to 16 bits at every step. In
   output-stationary use the sum stays inside in accumulator type and is rounded when it leaves. Scales of loaded rows
   are taken in the type of the row (`*` of FloatArithmetic).
@@ -32,20 +32,20 @@ INT32_MIN = -2147483648
 
 @njit
 def wrap32(x):  # type: ignore[no-untyped-def]
-    """The low 32 bits of ``x`` as a signed number."""
+    """Return the low 32 bits of ``x`` as a signed number."""
     return ((x + 2147483648) & 0xFFFFFFFF) - 2147483648
 
 
 @njit
 def wrapped(x, bits):  # type: ignore[no-untyped-def]
-    """The low bits of ``x`` as a signed number."""
+    """Return the low bits of ``x`` as a signed number."""
     half = np.int64(1) << (bits - 1)
     return ((x + half) & (2 * half - 1)) - half
 
 
 @njit
 def fits32(x):  # type: ignore[no-untyped-def]
-    """True when ``x`` is an int32."""
+    """True if ``x`` fits an int32."""
     return INT32_MIN <= x <= INT32_MAX
 
 
@@ -106,7 +106,7 @@ def integer_exp(q, qln2, qln2_inv, qb, qc, tally):  # type: ignore[no-untyped-de
     if not fits32(product):
         tally.overflows += 1
     z = wrap32(product) >> 16
-    if z < 0 or z > 31:  # all bits are shifted out, whatever they are
+    if z < 0 or z > 31:  # all bits are shifted out
         return np.int64(0)
     base = q + z * qln2 + qb
     value = base * base + qc
@@ -119,7 +119,7 @@ def integer_exp(q, qln2, qln2_inv, qb, qc, tally):  # type: ignore[no-untyped-de
 def fused(a, b, c):  # type: ignore[no-untyped-def]
     """a * b + c of values with at most 26 significant bits, rounded to odd: rounding it to 51 bits or fewer is exact.
 
-    The product is exact in double; what the sum loses (Knuth's two-sum) decides its last bit.
+    The product is exact in double; the rounding error of the sum (Knuth's two-sum) determines its last bit.
     """
     product = np.float64(a) * np.float64(b)
     total = product + np.float64(c)
@@ -175,7 +175,7 @@ def round_float(x, exponent_bits, fraction_bits, table):  # type: ignore[no-unty
     bits = np.float64(x).view(np.int64)
     exponent = ((bits >> 52) & 0x7FF) - 1023
     bias = (1 << (exponent_bits - 1)) - 1
-    if 1 - bias <= exponent < bias:  # neither subnormal nor near infinity: cut the fraction where it lies
+    if 1 - bias <= exponent < bias:  # neither subnormal nor near infinity: cut the fraction in place
         drop = 52 - fraction_bits
         bits += (1 << (drop - 1)) - 1 + ((bits >> drop) & 1)
         return np.int64((bits >> drop) << drop).view(np.float64)

@@ -1,4 +1,4 @@
-"""Traffic of the executed commands, counted from what they touched, independently of the timing core.
+"""Traffic of the executed commands, counted from the rows and bytes accessed, independently of the timing core.
 
 Requests follow the rule of the DMA (gemmini_machine.md 4.2): of all powers of two from a bus beat to the longest
 request the aligned window with most useful bytes, the smallest of equals.
@@ -48,7 +48,7 @@ def _window(m, address, left):  # type: ignore[no-untyped-def]
 
 @njit
 def count_read(m, address, length, row_bytes):  # type: ignore[no-untyped-def]
-    """Count the requests of one row of ``length`` bytes; ``m.pieces``: how many of them fill each local row."""
+    """Count the requests of one row of ``length`` bytes; ``m.pieces``: number of requests for each local row."""
     asked = 0
     m.pieces[: (length - 1) // row_bytes + 1] = 0
     while asked < length:
@@ -64,7 +64,7 @@ def count_read(m, address, length, row_bytes):  # type: ignore[no-untyped-def]
 def count_stored(m, address, length, row_bytes):  # type: ignore[no-untyped-def]
     """Count the requests of ``length`` stored bytes and the local rows they fill, ``row_bytes`` each.
 
-    A row is written by the request that completes it, and by one that lies inside it from end to end.
+    A row is written by the request that completes it, and by each request entirely inside it.
     """
     asked = 0
     while asked < length:

@@ -17,7 +17,7 @@ B = 1
 
 @njit
 def bits_of(m, at, count):  # type: ignore[no-untyped-def]
-    """``count`` bits of the DRAM image from bit ``at`` on; 0 beyond it."""
+    """Return ``count`` bits of the DRAM image beginning at bit ``at``; 0 beyond it."""
     value = np.int64(0)
     for i in range(count):
         byte = (at + i) >> 3
@@ -36,7 +36,7 @@ def _value(m, bits):  # type: ignore[no-untyped-def]
 
 @njit
 def decode(m, address, rows, cols):  # type: ignore[no-untyped-def]
-    """m.decoder.rows[:rows, :cols] = the blocks of one expanding load from DRAM ``address`` on."""
+    """Set m.decoder.rows[:rows, :cols] to the blocks of one expanding load beginning at DRAM ``address``."""
     dim = m.fixed.dim
     width = m.operands[B].bits
     form, size = m.unit.form, m.unit.decoder.size
@@ -64,7 +64,7 @@ def decode(m, address, rows, cols):  # type: ignore[no-untyped-def]
 
 @njit
 def _bitmap(m, block, at, width):  # type: ignore[no-untyped-def]
-    """One bit per element, then the values where it is set."""
+    """Decode a bitmap: one bit per element, then the values of set bits."""
     dim = m.fixed.dim
     value_at = at + dim * dim
     for cell in range(dim * dim):
@@ -76,7 +76,7 @@ def _bitmap(m, block, at, width):  # type: ignore[no-untyped-def]
 
 @njit
 def _runs(m, block, at, width):  # type: ignore[no-untyped-def]
-    """Zeros before a value, the value; until all elements are named."""
+    """Decode runs: number of zeros, then a value, until all elements are decoded."""
     dim = m.fixed.dim
     cell = 0
     while cell < dim * dim:
@@ -99,7 +99,7 @@ def _bits_for(count):  # type: ignore[no-untyped-def]
 
 @njit
 def _indexed(m, block, at, width, by_column):  # type: ignore[no-untyped-def]
-    """Per line where it ends; per value its place in the line and itself."""
+    """Decode indexed lines: the end of each line; per value its position in the line and the value."""
     dim = m.fixed.dim
     pointer, place = _bits_for(dim * dim + 1), _bits_for(dim)
     entry = at + dim * pointer
@@ -120,7 +120,7 @@ def _indexed(m, block, at, width, by_column):  # type: ignore[no-untyped-def]
 
 @njit
 def _short(m, block, at, rows, cols, shared):  # type: ignore[no-untyped-def]
-    """Every element in fewer bits: signed, or the number of a shared value."""
+    """Decode elements of fewer bits: signed, or the index of a shared value."""
     size = _bits_for(m.unit.decoder.size) if shared else m.unit.decoder.size
     for r in range(rows):
         for c in range(cols):
@@ -135,9 +135,11 @@ def _short(m, block, at, rows, cols, shared):  # type: ignore[no-untyped-def]
 
 @njit
 def _circulants(m, address, at, rows, cols, width):  # type: ignore[no-untyped-def]
-    """A window of circulants, one after the other: of each its values inside the window, from the lower left corner.
+    """Decode a window of circulants, one after the other.
 
-    The decoder counts where in a circulant the window begins (``m.decoder.strips``).
+    For each its values inside the window, from the lower left corner.
+
+    The position of the window within a circulant is in ``m.decoder.strips``.
     """
     size = m.unit.decoder.size
     strip = m.decoder.strips[np.searchsorted(m.decoder.strips["address"], address)]

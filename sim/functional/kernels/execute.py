@@ -71,7 +71,7 @@ def _shape(operand, turned):  # type: ignore[no-untyped-def]
 
 @njit
 def _fill(m, out, operand, stride, turned, bad):  # type: ignore[no-untyped-def]
-    """out[dim, dim] = the operand, transposed if ``turned``, zeros around it."""
+    """Set out[dim, dim] to the operand, transposed if ``turned``, with zeros around it."""
     out[:, :] = 0
     address = local_address(operand)
     if is_garbage(m, address):
@@ -91,7 +91,7 @@ def _fill(m, out, operand, stride, turned, bad):  # type: ignore[no-untyped-def]
 
 @njit
 def _seen(m, operand, stride, turned):  # type: ignore[no-untyped-def]
-    """Changes by loads so far in the rows of an operand."""
+    """Return the number of changes by loads so far in the rows of an operand."""
     if is_garbage(m, local_address(operand)):
         return np.int64(0)
     rows, _ = _shape(operand, turned)
@@ -100,7 +100,7 @@ def _seen(m, operand, stride, turned):  # type: ignore[no-untyped-def]
 
 @njit
 def begin_preload(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
-    """From now on the rows of the result are being written."""
+    """Begin a preload: from now on the rows of the result are being written."""
     command = m.commands[s]
     command.execute = m.registers.execute
     config = command.execute
@@ -145,7 +145,10 @@ def _stage(m, s):  # type: ignore[no-untyped-def]
 
 @njit
 def begin_compute(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
-    """Its preload is the last one that was issued; of sampled products, one that switches takes all so far."""
+    """Begin a compute.
+
+    Its preload is the last one issued; in sampled products a compute that switches takes all so far.
+    """
     command = m.commands[s]
     command.execute = m.registers.execute
     config = command.execute
@@ -167,7 +170,7 @@ def begin_compute(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
 
 @njit
 def end_compute(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
-    """The last row has entered: the product is made."""
+    """End a compute: after its last row the product is computed."""
     command = m.commands[s]
     config = command.execute
     partner = command.partner
@@ -237,7 +240,7 @@ def _multiply_inside(m, command, fresh, rs1, rs2, bad_a, bad_b):  # type: ignore
 
 @njit
 def _switch(m, first, end):  # type: ignore[no-untyped-def]
-    """The weights preloaded since the last switch are those at work from now on."""
+    """Switch to the weights preloaded since the last switch."""
     m.unit.sampler.held = end - first
     for number in range(first, end):
         ring = number % m.sampler.second.shape[0]
@@ -248,7 +251,7 @@ def _switch(m, first, end):  # type: ignore[no-untyped-def]
 
 @njit
 def end_preload(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
-    """The last row of the result has left the array."""
+    """End a preload: the last row of the result has left the array."""
     command = m.commands[s]
     stride = command.execute.c_stride
     _stage(m, s)
@@ -284,7 +287,7 @@ def end_preload(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
 
 @njit
 def _clipped(m, value, activation):  # type: ignore[no-untyped-def]
-    """A sum as an element of the scratchpad: saturated, then the ReLU of config_ex (ExecuteController.scala)."""
+    """Return a sum as an element of the scratchpad: saturated, then the ReLU of config_ex (ExecuteController.scala)."""
     if activation == RELU and value < 0:
         return 0.0
     if m.fixed.element != INTEGER:

@@ -1,6 +1,6 @@
-"""Bit fields of commands and local addresses (GemminiISA.scala, LocalAddr.scala), as compiled code reads them.
+"""Bit fields of commands and local addresses (GemminiISA.scala, LocalAddr.scala), for compiled code.
 
-The fields themselves stand in `sim.isa.fields`.
+The fields are defined in `sim.isa.fields`.
 """
 
 from __future__ import annotations
@@ -42,5 +42,5 @@ stored_bytes = njit(fields.stored_bytes)
 
 @njit
 def signed(word):  # type: ignore[no-untyped-def]
-    """A word of 32 bits as an int32."""
+    """Return a word of 32 bits as an int32."""
     return ((word + 0x80000000) & 0xFFFFFFFF) - 0x80000000

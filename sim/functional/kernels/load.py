@@ -41,7 +41,7 @@ IDENTITY_SCALE = 0x3F800000
 
 FP16_FRACTION = 10
 INDEX_STATE = 2
-"""The load state that brings the index of packed weights (`sim.lower.sparse.stream`)."""
+"""The load state of the index of packed weights (`sim.lower.sparse.stream`)."""
 
 
 @njit
@@ -65,7 +65,9 @@ def _shape(m, rs2):  # type: ignore[no-untyped-def]
 
 @njit
 def _copies(m, command, local, offset, zeros):  # type: ignore[no-untyped-def]
-    """Rows that one loaded row fills: pixel copies go upwards, not beyond the start of the scratchpad's half.
+    """Return the rows written for one loaded row.
+
+    Pixel copies go upwards, not beyond the start of the scratchpad's half.
 
     The reader passes rows on without the accumulator bit: rows of input width for the accumulator are copied by the
     scratchpad's rule, too (Scratchpad.scala). Rows of accumulator width do not pass the repeater, and zeros for the
@@ -80,7 +82,10 @@ def _copies(m, command, local, offset, zeros):  # type: ignore[no-untyped-def]
 
 @njit
 def _target_seen(m, command, rs1, rs2, step):  # type: ignore[no-untyped-def]
-    """Changes by the array so far in the rows that a load fills; marks them: it begins (1) or ends (-1)."""
+    """Return the number of changes by the array so far in the rows that a load fills.
+
+    Mark them as begun (1) or ended (-1).
+    """
     local = local_address(rs2)
     _, rows, blocks = _shape(m, rs2)
     total = np.int64(0)
@@ -96,7 +101,7 @@ def _target_seen(m, command, rs1, rs2, step):  # type: ignore[no-untyped-def]
 
 @njit
 def begin_load(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
-    """From now on the destination is being written."""
+    """Begin a load: from now on the destination is being written."""
     state = 1 if funct == MVIN2 else (INDEX_STATE if funct == MVIN3 else 0)
     command = m.commands[s]
     command.load_state = state
@@ -109,7 +114,8 @@ def begin_load(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
 def _scale_line(m, wide, acc, count, scale, state):  # type: ignore[no-untyped-def]
     """The mvin scaler: floats are multiplied; integers too, rounded and saturated; int32 rows pass unchanged.
 
-    Rows for the accumulator keep the range of their type in memory, rows that are multiplied get that of their type.
+    Rows for the accumulator keep the range of their type in memory; rows that are multiplied are saturated to that of
+    their type.
 
     A scale is rounded to the elements of the row (all scalers of fp16 have it in fp16), the product once.
     """
@@ -130,7 +136,7 @@ def _scale_line(m, wide, acc, count, scale, state):  # type: ignore[no-untyped-d
 
 @njit
 def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
-    """The bytes have arrived: the rows are written."""
+    """End a load: write the rows."""
     command = m.commands[s]
     state, wide = command.load_state, command.wide
     local = local_address(rs2)
@@ -167,7 +173,7 @@ def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
 
 @njit
 def _write_row(m, command, rs1, local, r, cols):  # type: ignore[no-untyped-def]
-    """m.line[:cols] goes to row ``r`` of each block of columns, and to its pixel copies."""
+    """Write m.line[:cols] to row ``r`` of each block of columns, and to its pixel copies."""
     dim = m.fixed.dim
     acc = is_acc(local)
     accumulate = acc and accumulates(local)
@@ -186,7 +192,7 @@ def _write_row(m, command, rs1, local, r, cols):  # type: ignore[no-untyped-def]
 
 @njit
 def _count(m, command, rs1, rs2):  # type: ignore[no-untyped-def]
-    """Bytes requested and local rows written: a row that several requests fill is written by each of them."""
+    """Count bytes requested and local rows written: a row that several requests fill is written by each of them."""
     local, load, state = local_address(rs2), command.load, command.load_state
     cols, rows, blocks = _shape(m, rs2)
     stored = stored_bytes(rs2) if m.fixed.decodes else 0

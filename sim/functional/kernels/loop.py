@@ -1,14 +1,14 @@
-"""The event loop: commands begin and end in the order of their times; data move when the command ends.
+"""The event loop: commands begin and end in the order of their times; data move when a command ends.
 
 Every command has an interval [issue, completion]. Inside it no command of another queue may write the rows that the
 command reads, and none may be writing the rows that it writes; otherwise it gets garbled data (`rows.GARBLED`) and the
-clash is noted. A correct schedule has no such clash, because the reservation station lets a dependant issue only after
-the completion it waits for; so at one and the same cycle begins come before ends. Inside a queue the hardware keeps
-program order, and the order of issue counts.
+clash is recorded. A correct schedule has no such clash, because the reservation station issues a dependent command only
+after the completion that it waits for; so in one cycle begins precede ends. Inside a queue the hardware keeps program
+order, and the order of issue counts.
 
-DRAM is read when a load ends and written when a store ends: a timeline does not contain the bytes that are still on
-their way after a store's completion, so a fence that a program forgot between a store and the load of the same bytes
-shows only when the load ends before the store does.
+DRAM is read when a load ends and written when a store ends: a timeline does not contain the bytes in flight after a
+store's completion, so a missing fence between a store and the load of the same bytes is only detected if the load ends
+before the store.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sim.functional.kernels.store import begin_store, configure_store, end_store
 def execute(events, queue, funct, rs1, rs2, m):  # type: ignore[no-untyped-def]
     """Run all events: command * 2 + (1 at its end), in order. ``m``: `sim.functional.state.State`."""
     slot_of = np.zeros(queue.shape[0], np.int32)
-    # freed slots go to the end of the line: a compute may still read its preload's slot after the preload completed
+    # freed slots go to the end of the queue: a compute may still read its preload's slot after the preload completed
     slots = m.commands.shape[0]
     free = np.arange(slots)
     taken = 0

@@ -12,7 +12,7 @@ from sim.functional.kernels.words import INTEGER, SINGLE, SMALL
 
 @njit
 def shifted(m, value, shift):  # type: ignore[no-untyped-def]
-    """A sum as it leaves an output-stationary element: shifted right, half to even (PE.scala); floats unshifted."""
+    """Return a sum leaving an output-stationary element: shifted right, half to even (PE.scala); floats unshifted."""
     if m.fixed.element != INTEGER:
         return as_element(m, value)
     return value if shift == 0 else np.rint(value / (1 << shift))
@@ -25,7 +25,7 @@ def multiply(m, out, left, right, element):  # type: ignore[no-untyped-def]
     ``element``: INTEGER, SINGLE (to float32) or SMALL (to the machine's 16-bit type).
     """
     dim = m.fixed.dim
-    # taken out of the loops: a call with all of ``m`` takes longer than the sum
+    # loop-invariant: a call with all of ``m`` takes longer than the sum
     exponent_bits, fraction_bits, table = m.fixed.exponent_bits, m.fixed.fraction_bits, m.small_floats
     for r in range(dim):
         for k in range(dim):

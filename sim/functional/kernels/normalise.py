@@ -1,4 +1,4 @@
-"""The normaliser: passes that collect a row's statistics, and rows that leave with them (gemmini_machine.md 8.1).
+"""The normaliser: passes that collect a row's statistics, and rows normalised with them (gemmini_machine.md 8.1).
 
 Softmax ignores the output scale: its factor is 127 / sum (gemmini.h, matmul_cpu).
 """
@@ -27,11 +27,11 @@ LOWEST_INT32 = -2147483648
 
 @njit
 def layernorm_lanes(m, config, out, scale):  # type: ignore[no-untyped-def]
-    """Elements of a row, normalised by the mean and deviation of its register, in place."""
+    """Normalise elements of a row by the mean and deviation of its register, in place."""
     normal = m.normals[config.register]
     low, high = m.operands[C].memory.low, m.operands[C].memory.high
     mean, deviation = normal.mean, np.float64(normal.deviation)
-    if deviation == 0.0:  # no pass has made this statistic: counted as an overflow, and left undivided
+    if deviation == 0.0:  # no pass has computed this statistic: counted as an overflow, and not divided
         m.tally.overflows += 1
         deviation = np.float64(1.0)
     if m.fixed.inverse_deviation:
@@ -46,7 +46,7 @@ def layernorm_lanes(m, config, out, scale):  # type: ignore[no-untyped-def]
 
 @njit
 def softmax_lanes(m, config, out):  # type: ignore[no-untyped-def]
-    """Elements of a row as softmax, by the largest score and the factor of its register, in place."""
+    """Compute the softmax of elements of a row, with the largest score and the factor of its register, in place."""
     normal = m.normals[config.register]
     low, high = m.operands[C].memory.low, m.operands[C].memory.high
     sampled = m.unit.form == SAMPLING

@@ -20,7 +20,7 @@ FIXED = np.dtype(
         ("acc_bits", "i8"),
         ("lowest", "i8"),  # integer that a scratchpad element holds
         ("highest", "i8"),
-        ("garbage_address", "i8"),  # local address that means: no operand
+        ("garbage_address", "i8"),  # local address of an absent operand
         ("element", "i8"),  # INTEGER, SINGLE or SMALL (`words`): kind of the array's elements
         ("exponent_bits", "i8"),  # of the array's elements, where they are floats
         ("fraction_bits", "i8"),
@@ -52,10 +52,10 @@ LOAD_CONFIG = np.dtype(
         ("pixels", "i8"),  # copies of each row
     ]
 )
-"""What config_ld sets, for each of the load states."""
+"""Registers of config_ld, for each load state."""
 
 EXECUTE_CONFIG = _record("weight_stationary a_transposed b_transposed a_stride c_stride shift activation")
-"""What config_ex sets; strides in local rows, ``b_transposed`` also of D."""
+"""Registers of config_ex; strides in local rows, ``b_transposed`` also for D."""
 
 STORE_CONFIG = np.dtype(
     [
@@ -78,12 +78,12 @@ STORE_CONFIG = np.dtype(
         ("qln2_inverse", "i8"),
     ]
 )
-"""What config_st and config_norm set."""
+"""Registers of config_st and config_norm."""
 
 COMMAND = np.dtype(
     [
         ("number", "i8"),  # row of the timeline
-        ("load", LOAD_CONFIG),  # registers as they were at issue
+        ("load", LOAD_CONFIG),  # registers at issue
         ("execute", EXECUTE_CONFIG),
         ("store", STORE_CONFIG),
         ("load_state", "i8"),
@@ -92,7 +92,7 @@ COMMAND = np.dtype(
         ("partner", "i8"),  # slot of the preload that a compute belongs to
         ("staged", "i8"),  # 1: the weights of a preload have been read
         ("done", "i8"),  # 1: the product of a preload has been made
-        # changes that rows had seen at issue (`rows.changes`); -1: one of them was being written
+        # number of changes of rows at issue (`rows.changes`); -1: one of them was being written
         ("seen_target", "i8"),  # destination of a load, result of a preload
         ("seen_first", "i8"),  # A of a compute, B or D of a preload
         ("seen_second", "i8"),  # B or D of a compute
@@ -110,7 +110,7 @@ COMMAND = np.dtype(
 """A command between issue and completion."""
 
 ROW_MARK = _record("writers changes")
-"""Of a local row: commands that are writing it now, and how often one began or ended."""
+"""Marks of a local row: commands that are writing it, and number of begins and ends."""
 
 NORMAL = np.dtype(
     [
@@ -135,7 +135,7 @@ TALLY = np.dtype(
         ("narrowed", "i8"),
     ]
 )
-"""What `sim.functional.machine.Execution` reports."""
+"""Counts for `sim.functional.machine.Execution`."""
 
 ELEMENT = _record("kind exponent_bits fraction_bits low high")
 """A type of elements: INTEGER, SINGLE or SMALL; the range of an integer."""
@@ -149,7 +149,7 @@ OPERAND = np.dtype(
         ("inside", ELEMENT),  # type that is multiplied
     ]
 )
-"""How one operand lies in DRAM (`sim.functional.words`)."""
+"""Storage of one operand in DRAM (`sim.functional.words`)."""
 
 DECODER = _record("size table")
 """Of expanding loads: bits, entries or block of the format; DRAM address of a codebook."""
@@ -159,14 +159,16 @@ SELECTOR = _record("window keep fetch windows place_bits window_bits total curso
 next block begins."""
 
 SAMPLER = _record("packed in_line keep group place_bits outputs next_chunk staged first held")
-"""Of sampled products (`sim.functional.unit.Sampler`): how the index is read; the chunk that comes next, weights
-preloaded so far, the first of the next set, weights in the set at work."""
+"""Of sampled products (`sim.functional.unit.Sampler`): format of the index.
+
+The next chunk, weights preloaded so far, the first of the next set, weights in the current set.
+"""
 
 UNIT = np.dtype([("form", "i8"), ("decoder", DECODER), ("selector", SELECTOR), ("sampler", SAMPLER)])
 """Units for sparse and compressed weights; ``form``: which of them is in use (`sim.functional.unit`)."""
 
 STRIP = _record("address row col")
-"""A load of circulants: DRAM address, row and column of a circulant at which it begins."""
+"""A load of circulants: DRAM address, and its first row and column within a circulant."""
 
 SUB_ROW = np.dtype(
     [
@@ -178,4 +180,7 @@ SUB_ROW = np.dtype(
         ("width", "i8"),  # elements in the window
     ]
 )
-"""What an array of sampled products streams at a time: at most DIM chosen elements of one row in one window."""
+"""A sub-row, which an array of sampled products streams in one cycle.
+
+At most DIM chosen elements of one row in one window.
+"""

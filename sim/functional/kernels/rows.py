@@ -1,4 +1,4 @@
-"""Local rows: their addresses, which queues are writing them, and the values that a conflict leaves behind."""
+"""Local rows: their addresses, the queues that are writing them, and the values after a conflict."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_garbage(m, address):  # type: ignore[no-untyped-def]
 
 @njit
 def row_of(m, address, offset):  # type: ignore[no-untyped-def]
-    """Row of its memory ``offset`` rows behind a local address; addresses wrap (LocalAddr.scala)."""
+    """Return the row of its memory ``offset`` rows after a local address; addresses wrap (LocalAddr.scala)."""
     if is_acc(address):
         return (address + offset) & (m.acc.shape[0] - 1)
     return (address + offset) & (m.spad.shape[0] - 1)
@@ -37,7 +37,7 @@ def _first_mark(m, address):  # type: ignore[no-untyped-def]
 
 @njit
 def disturb(m, address, offset, stride, count, writer, step):  # type: ignore[no-untyped-def]
-    """``count`` rows begin (step 1) or end (step -1) to be written by a command of queue ``writer``."""
+    """Mark ``count`` rows as begun (step 1) or ended (step -1) being written by a command of queue ``writer``."""
     first, mask = _first_mark(m, address)
     for r in range(count):
         mark = m.marks[writer, first + ((address + offset + r * stride) & mask)]
@@ -47,7 +47,7 @@ def disturb(m, address, offset, stride, count, writer, step):  # type: ignore[no
 
 @njit
 def seen(m, address, offset, stride, count, writer):  # type: ignore[no-untyped-def]
-    """Number of changes so far in ``count`` rows by one queue, or -1 while it is writing one of them."""
+    """Return the number of changes so far in ``count`` rows by one queue, or -1 while it is writing one of them."""
     first, mask = _first_mark(m, address)
     total = np.int64(0)
     for r in range(count):
@@ -60,7 +60,7 @@ def seen(m, address, offset, stride, count, writer):  # type: ignore[no-untyped-
 
 @njit
 def clashed(m, command, before, after):  # type: ignore[no-untyped-def]
-    """True, and noted, when another queue wrote the rows during the interval of a command."""
+    """True, and recorded, if another queue wrote the rows during the interval of a command."""
     if before == after and before >= 0:
         return False
     n = m.tally.clashes
@@ -72,7 +72,7 @@ def clashed(m, command, before, after):  # type: ignore[no-untyped-def]
 
 @njit
 def garble(m, value):  # type: ignore[no-untyped-def]
-    """Value read from a row that another queue is writing."""
+    """Return the value read from a row that another queue is writing."""
     if m.fixed.element != INTEGER:
         return np.nan
     return np.float64(value) + GARBLED
@@ -91,7 +91,7 @@ def put_sum(m, row, lane, value, accumulate):  # type: ignore[no-untyped-def]
 
 @njit
 def read_line(m, address, count, wide, state):  # type: ignore[no-untyped-def]
-    """m.line[:count] = elements of DRAM for a load state; 0 outside the image (padded rows are loaded too)."""
+    """Set m.line[:count] to elements of DRAM for a load state; 0 outside the image (padded rows are loaded too)."""
     if not wide and not m.operands[state].own:
         read_words(m, address, count, state)
         return
@@ -121,7 +121,7 @@ def read_line(m, address, count, wide, state):  # type: ignore[no-untyped-def]
 
 @njit
 def write_line(m, address, count, wide):  # type: ignore[no-untyped-def]
-    """Elements of DRAM = m.line[:count]; outside the image they are noted and dropped."""
+    """Write m.line[:count] to DRAM; elements outside the image are counted and dropped."""
     if not wide and not m.operands[C].own:
         write_words(m, address, count)
         return

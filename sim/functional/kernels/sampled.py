@@ -1,9 +1,9 @@
-"""Products of chosen elements: each PE holds several weights, and an index names the weight a streamed value meets.
+"""Products of chosen elements: each PE holds several weights, and an index names the weight of a streamed value.
 
-Preloads fill a second set of weights while the first is at work; the compute that switches makes it the first
+Preloads fill a second set of weights while the first is in use; the compute that switches makes it the first
 (`sim.lower.sparse.sampled`). A compute streams *sub-rows*: at most DIM chosen elements of one row in one window of
-weights. The sequencer knows the order of rows, windows and sub-rows (``m.sampler.chunks``, ``.subs``; made by
-`sim.functional.sampled`); the weight that a value meets is read from the index in the scratchpad.
+weights. The order of rows, windows and sub-rows is in ``m.sampler.chunks`` and ``.subs`` (made by
+`sim.functional.sampled`); the weight of a value is read from the index in the scratchpad.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sim.functional.kernels.selected import index_rows_seen, take_bits
 from sim.functional.kernels.words import INTEGER
 
 OVER, AS_COMMANDED, ONTO = range(3)
-"""The first sum of a row replaces what is there; follows the command; later sums of one window are added."""
+"""A row's sum replaces the contents; follows the command; or is added, as later sums of one window."""
 
 NO_SCORE = INT32_MIN
-"""In the accumulator, where a row has no choice for a column: the normaliser leaves it out."""
+"""Value in the accumulator for a column that a row did not choose: the normaliser leaves it out."""
 
 
 @njit
@@ -37,7 +37,7 @@ def begin_weights(m, s):  # type: ignore[no-untyped-def]
 
 @njit
 def keep_weights(m, s, number):  # type: ignore[no-untyped-def]
-    """The weights of slot ``s`` have been read."""
+    """Record that the weights of slot ``s`` have been read."""
     ring = number % m.sampler.second.shape[0]
     m.sampler.second[ring] = m.array.staged[s]
     m.sampler.second_read[ring] = 1
@@ -112,7 +112,7 @@ def multiply_sampled(m, out, chunk, a, cols, bad):  # type: ignore[no-untyped-de
 
 @njit
 def scatter(m, result, chunk, c, cols, bad):  # type: ignore[no-untyped-def]
-    """Results go to the accumulator rows that the index names."""
+    """Write results to the accumulator rows that the index names."""
     commanded = accumulates(c)
     first = m.sampler.chunks[chunk]
     for r in range(m.sampler.chunks[chunk + 1] - first):

@@ -1,8 +1,8 @@
-"""Operand selection: elements of the array pick their activation from a wide feed by an index (docs/SPARSITY.md).
+"""Operand selection: elements of the array select their activation from a wide feed by an index (docs/SPARSITY.md).
 
-The index comes by load state 2 into scratchpad rows in front of the blocks it belongs to. A preload of the block right
-behind such rows begins to draw on them, the preloads behind it go on; each packed row has one number per column (its
-place in a window of activations) and, unless every window has as many rows, the number of its window.
+The index is loaded by load state 2 into scratchpad rows before its blocks. A preload of the block right after such rows
+begins to read them, later preloads continue; each packed row has one number per column (its place in a window of
+activations) and, unless every window has as many rows, the number of its window.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sim.functional.kernels.words import INTEGER
 
 @njit
 def note_index(m, address, local, rows, cols, stride):  # type: ignore[no-untyped-def]
-    """Index rows have arrived: keep their bytes, and where the blocks behind them begin."""
+    """Store the bytes of loaded index rows, and the start of the blocks after them."""
     blocks = (cols + m.fixed.dim - 1) // m.fixed.dim
     keep_index(m, address, local, rows, blocks, stride)
     first = row_of(m, local, 0)
@@ -36,7 +36,7 @@ def note_index(m, address, local, rows, cols, stride):  # type: ignore[no-untype
 
 @njit
 def keep_index(m, address, local, rows, blocks, stride):  # type: ignore[no-untyped-def]
-    """Keep the bytes of index rows that have arrived."""
+    """Store the bytes of loaded index rows."""
     row_bytes = m.selector.index_bytes.shape[1]
     for r in range(rows):
         for b in range(blocks):
@@ -48,7 +48,7 @@ def keep_index(m, address, local, rows, blocks, stride):  # type: ignore[no-unty
 
 @njit
 def begin_index(m, address, rows):  # type: ignore[no-untyped-def]
-    """Return the bit at which the index of a block of ``rows`` packed rows begins, and go on behind it."""
+    """Return the bit at which the index of a block of ``rows`` packed rows begins, and advance past it."""
     row = row_of(m, address, 0)
     if m.selector.start_of[row] >= 0:
         m.unit.selector.cursor = m.selector.start_of[row] * m.selector.index_bytes.shape[1] * 8
@@ -59,7 +59,7 @@ def begin_index(m, address, rows):  # type: ignore[no-untyped-def]
 
 @njit
 def packed_row(m, target, rows):  # type: ignore[no-untyped-def]
-    """Return how many packed rows of K the block at accumulator row ``target`` has had before these ``rows``.
+    """Return the number of packed rows of K for accumulator row ``target`` before these ``rows``.
 
     With as many rows in every window the index does not name windows: the array counts.
     """
@@ -98,7 +98,7 @@ def take_bits(m, at, count):  # type: ignore[no-untyped-def]
 
 @njit
 def read_index(m, picks, at, rows, first_row):  # type: ignore[no-untyped-def]
-    """picks[rows, dim] = which activation of the feed each weight of a block multiplies.
+    """Set picks[rows, dim] to the activation of the feed for each weight of a block.
 
     ``first_row``: as `packed_row`.
     """
@@ -117,14 +117,14 @@ def read_index(m, picks, at, rows, first_row):  # type: ignore[no-untyped-def]
 
 @njit
 def begin_feed(m, s, address, stride, rows):  # type: ignore[no-untyped-def]
-    """Note the changes so far in the rows of each block of the wide feed."""
+    """Record the number of changes so far in the rows of each block of the wide feed."""
     for f in range(m.unit.selector.fetch):
         m.selector.fed[s, f] = seen(m, address, f * m.fixed.dim, stride, rows, LOAD)
 
 
 @njit
 def feed_clashed(m, s, address, stride, rows, depth):  # type: ignore[no-untyped-def]
-    """True when another queue wrote a block of the feed that one of the weights takes an activation from."""
+    """True if another queue wrote a block of the feed from which one of the weights takes an activation."""
     dim, weights, picks = m.fixed.dim, m.array.weights, m.selector.chosen
     for f in range(m.unit.selector.fetch):
         used = False

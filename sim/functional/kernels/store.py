@@ -93,7 +93,7 @@ def _seen(m, config, rs2, writer):  # type: ignore[no-untyped-def]
 
 @njit
 def begin_store(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
-    """Keep the configuration and the changes so far in the rows that are read."""
+    """Begin a store: record the configuration and the number of changes so far in the rows that are read."""
     command = m.commands[s]
     command.store = m.registers.store
     command.seen_loads = _seen(m, command.store, rs2, LOAD)
@@ -102,7 +102,7 @@ def begin_store(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
 
 @njit
 def end_store(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
-    """The last row has been read: all of them go to DRAM."""
+    """End a store: write all rows to DRAM."""
     command = m.commands[s]
     config = command.store
     bad = clashed(m, command.number, command.seen_loads, _seen(m, config, rs2, LOAD))
@@ -143,7 +143,10 @@ def end_store(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
 
 @njit
 def _read_row(m, config, local, row, at, lanes, scale, bad):  # type: ignore[no-untyped-def]
-    """m.line[at : at + lanes] = a local row: scratchpad elements, sums at full width, or scaled and activated sums."""
+    """Set m.line[at : at + lanes] to a local row.
+
+    Scratchpad elements, sums at full width, or scaled and activated sums.
+    """
     out = m.line[at : at + lanes]
     for lane in range(lanes):
         value = m.acc[row, lane] if is_acc(local) else m.spad[row, lane]

@@ -1,4 +1,4 @@
-"""Rows of sums as they leave the accumulator, a whole matrix at a time: the values of `store` and `normalise`.
+"""Rows of sums leaving the accumulator, a whole matrix at a time: the same values as `store` and `normalise`.
 
 For products whose sums are known already (`sim.functional.products`); each element goes through the same functions of
 `arithmetic` in the same order.
@@ -21,7 +21,7 @@ from sim.functional.kernels.arithmetic import (
 from sim.functional.kernels.fields import RELU
 
 LARGEST_RESULT = 127
-"""What softmax calls 1 (gemmini.h)."""
+"""Value of 1 in the integer softmax (gemmini.h)."""
 
 
 @entry
@@ -64,7 +64,7 @@ def softmax_rows(sums, out, constants, low, high, tally):  # type: ignore[no-unt
 
 @entry
 def layernorm_rows(sums, out, scale, low, high, tally):  # type: ignore[no-untyped-def]
-    """out = each row off its mean, times the scale over its deviation, as the RTL rounds it."""
+    """out = each row minus its mean, times the scale over its deviation, rounded as in the RTL."""
     cols = sums.shape[1]
     for r in range(sums.shape[0]):
         total = np.int64(0)

@@ -11,7 +11,7 @@ INTEGER, SINGLE, SMALL = range(3)
 """Kinds of element."""
 
 C = 3
-"""The row of ``m.operands`` for what is stored; the others are load states."""
+"""The row of ``m.operands`` for stores; the others are load states."""
 
 
 @njit
@@ -22,7 +22,10 @@ def element_bytes(m, which, count):  # type: ignore[no-untyped-def]
 
 @njit
 def _raw(m, at, bits):  # type: ignore[no-untyped-def]
-    """The ``bits`` of DRAM from bit ``at`` on; elements never straddle bytes unless they are made of whole ones."""
+    """Return the ``bits`` of DRAM beginning at bit ``at``.
+
+    Elements do not straddle bytes unless they consist of whole bytes.
+    """
     first = at >> 3
     if bits < 8:
         return (np.int64(m.dram.int8[first]) >> (at & 7)) & ((1 << bits) - 1)
@@ -59,7 +62,7 @@ def value_of(m, operand, raw):  # type: ignore[no-untyped-def]
 
 @njit
 def rounded(value, element):  # type: ignore[no-untyped-def]
-    """``value`` as the nearest element of a type: integers half to even and saturated (not a number: 0)."""
+    """Return ``value`` as the nearest element of a type: integers half to even and saturated (not a number: 0)."""
     if element.kind == INTEGER:
         return 0.0 if np.isnan(value) else np.float64(min(max(np.rint(value), element.low), element.high))
     if element.kind == SINGLE:
@@ -70,7 +73,7 @@ def rounded(value, element):  # type: ignore[no-untyped-def]
 
 @njit
 def narrow_line(m, which, count):  # type: ignore[no-untyped-def]
-    """m.line[:count] as the type that is multiplied; what changes is counted."""
+    """Convert m.line[:count] to the type that is multiplied; count the changed elements."""
     inside = m.operands[which].inside
     for i in range(count):
         value = rounded(np.float64(m.line[i]), inside)
@@ -81,14 +84,14 @@ def narrow_line(m, which, count):  # type: ignore[no-untyped-def]
 
 @njit
 def inside_of(m, address, count, which):  # type: ignore[no-untyped-def]
-    """How many of ``count`` elements from a DRAM address on lie in the image."""
+    """Return how many of ``count`` elements beginning at a DRAM address are in the image."""
     at = address - m.fixed.base
     return max(0, min(count, (m.dram.int8.shape[0] - at) * 8 // m.operands[which].bits)) if at >= 0 else 0
 
 
 @njit
 def read_words(m, address, count, which):  # type: ignore[no-untyped-def]
-    """m.line[:count] = elements of an operand in DRAM; 0 outside the image."""
+    """Set m.line[:count] to elements of an operand in DRAM; 0 outside the image."""
     bits = m.operands[which].bits
     at = (address - m.fixed.base) * 8
     inside = inside_of(m, address, count, which)
@@ -100,7 +103,7 @@ def read_words(m, address, count, which):  # type: ignore[no-untyped-def]
 
 @njit
 def write_words(m, address, count):  # type: ignore[no-untyped-def]
-    """Elements of C in DRAM = m.line[:count]; outside the image they are noted and dropped."""
+    """Write m.line[:count] to elements of C in DRAM; elements outside the image are counted and dropped."""
     operand = m.operands[C]
     bits = operand.bits
     at = (address - m.fixed.base) * 8

@@ -1,7 +1,7 @@
-"""Scales where the array sums int32 into LayerNorm (`workloads.checkpoint.array`), by column.
+"""Scales by column for encoders in which the array sums int32 into LayerNorm (`workloads.checkpoint.array`).
 
-A step is the real value of one unit of a column. A product with zeros and ones takes columns of any steps that are
-whole multiples of the step of its sums: the multiples are the values of its matrix.
+A step is the real value of one unit of a column. A product with zeros and ones accepts columns whose steps are whole
+multiples of the step of its sums: the multiples are the values of its matrix.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TRIED = np.geomspace(1.0, 16.0, 81)
 """Steps of sums that are tried, in units of the least one."""
 
 MOST_NOISE = 25.0
-"""Noise of a column, in units of its ideal step, beyond which it counts no more: a few columns do not decide."""
+"""Noise of a column, in units of its ideal step, at which it is capped, so that a few columns do not dominate."""
 
 
 class ArrayScales:
@@ -63,7 +63,7 @@ class ArrayScales:
     # Scales of the columns of results
 
     def reach(self, name: str) -> Array:
-        """Return by column of an int8 tensor the magnitude that its largest integer has to hold."""
+        """Return by column of an int8 tensor the magnitude that its largest integer must represent."""
         if name not in self.reaches:
             largest = np.maximum(self.seen.largest[name].astype(np.float64), SMALLEST)
             part = self.recipe.headroom
@@ -73,13 +73,13 @@ class ArrayScales:
         return self.reaches[name]
 
     def put(self, view: View, steps: Array | float) -> None:
-        """Note the steps of the columns that a view writes."""
+        """Record the steps of the columns that a view writes."""
         width = self.graph.tensors[view.tensor].shape[-1]
         whole = self.steps.setdefault(view.tensor, np.full(width, np.nan))
         whole[self.seen_by(view)] = steps
 
     def seen_by(self, view: View) -> slice:
-        """Return which columns of its tensor a view sees; of heads, all of them."""
+        """Return the columns of its tensor in a view; for heads, all of them."""
         width = self.graph.tensors[view.tensor].shape[-1]
         return slice(0, width) if view.batch > 1 else placed(view.offset, view.cols, width)
 
@@ -103,7 +103,7 @@ class ArrayScales:
             self.put(out, self.reach(out.tensor)[self.seen_by(out)] / top)
 
     def _outliers(self, out: View) -> list[int]:
-        """Return the columns of LayerNorm's output that stand behind it at another scale."""
+        """Return the columns of LayerNorm's output that are appended at another scale."""
         for op in self.graph.producers(out.tensor):
             name = weight(op)
             if name is not None and op.inputs[0].tensor != out.tensor:
@@ -135,7 +135,7 @@ class ArrayScales:
             self.put(out, steps * (reach / steps).max() / top)
 
     def _widened(self, op: Op) -> None:
-        """Make the steps that GELU's input wants whole multiples of the step of its int32."""
+        """Make the steps of GELU's input whole multiples of the step of its int32."""
         view = op.inputs[0]
         largest = self.seen.largest[view.tensor][self.seen_by(view)].max()
         self._whole_multiples(op, floors.gelu(float(largest)))
@@ -162,7 +162,7 @@ class ArrayScales:
     # The weights between them
 
     def _table(self, op: Op, found: Scales) -> None:
-        """Let a table of embeddings have the steps of the result of its look-up."""
+        """Give a table of embeddings the steps of the result of its look-up."""
         name, out = op.inputs[1].tensor, op.output
         found.scale[name] = found.scale[out.tensor]
 

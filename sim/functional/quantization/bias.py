@@ -1,8 +1,10 @@
-"""Bias correction (Nagel et al., 1906.04721, section 4.2): the mean error of the integer GELU leaves a product's bias.
+"""Bias correction (Nagel et al., 1906.04721, section 4.2).
 
-The polynomial of the unit, and the rounding before and behind it, are off by a mean that differs from neuron to neuron
-and is the same for every token. On calibration rows it is found, multiplied by the weights that read it, and taken out
-of their bias: no cycle and no byte is added.
+The mean error of the integer GELU is subtracted from a product's bias.
+
+The polynomial of the unit, and the rounding before and after it, have a mean error that differs between neurons and is
+the same for every token. It is measured on calibration rows, multiplied by the following weights, and subtracted from
+their bias, without additional cycles or bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ Array = npt.NDArray[Any]
 
 
 def corrections(target: Target, weights: Mapping[str, Array], seen: Statistics, found: Scales) -> dict[str, Array]:
-    """Return by bias what is added to it, real values [columns]. For encoders of `workloads.checkpoint.array`."""
+    """Return bias -> correction to add, real values [columns]. For encoders of `workloads.checkpoint.array`."""
     errors: dict[str, Array] = {}
     changes: dict[str, Array] = {}
     graph = target.graph
@@ -49,7 +51,7 @@ def _columns(target: Target, view: View) -> slice:
 
 
 def _mean_error(target: Target, seen: Statistics, found: Scales, op: Op) -> Array:
-    """Return by column the mean of (integer GELU - GELU) on calibration rows; zeros where none were kept."""
+    """Return by column the mean of (integer GELU - GELU) on calibration rows; zeros if none were kept."""
     (widen,) = target.graph.producers(op.inputs[0].tensor)
     source = widen.inputs[0]
     at = _columns(target, source)

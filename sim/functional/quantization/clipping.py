@@ -12,13 +12,13 @@ from sim.functional.quantization.recipe import Recipe
 Array = npt.NDArray[Any]
 
 SHRINKS = np.geomspace(1.0, 0.1, 24)
-"""Parts of the largest magnitude that are tried for the smallest mean square error."""
+"""Fractions of the largest magnitude that are tried for the smallest mean square error."""
 
 
 def clip(values: Array, largest: float, top: int, recipe: Recipe) -> float:
     """Return the magnitude that is stored as ``top``; larger values saturate.
 
-    ``largest``: the largest magnitude, of all values that were seen and not only of those in ``values``.
+    ``largest``: the largest magnitude, of all values of the calibration, not only of ``values``.
     """
     if recipe.clip == "max" or largest == 0:
         return largest

@@ -1,7 +1,7 @@
 """Tensors that may have a factor of their own for each column.
 
 The array multiplies integers and scales its results by one number. A factor by column of a result needs a reader that
-takes it back: a host that converts each element anyway, or a product with weights, whose rows take it at no cost.
+undoes it: a host that converts each element anyway, or a product with weights, whose rows absorb it at no cost.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from sim.graph import Graph, Op
 Array = npt.NDArray[Any]
 
 FEWEST = 1e-3
-"""Least factor of a column, beside the others."""
+"""Least factor of a column relative to the others."""
 
 
 def free(graph: Graph, name: str, on_array: Collection[str]) -> bool:
-    """Return whether all that reads a tensor takes a factor by column. ``on_array``: operators that the array runs."""
+    """Return whether all readers of a tensor can undo a factor by column.
+
+    ``on_array``: operators that the array runs.
+    """
     return all(_takes(graph, op, name, on_array) for op in graph.consumers(name))
 
 
@@ -38,11 +41,11 @@ def _takes(graph: Graph, op: Op, name: str, on_array: Collection[str]) -> bool:
 
 
 def shared_steps(weights: Array, results: Array) -> Array:
-    """Return a step for each column of a product that is the step of its weights and, times one number, of its result.
+    """Return a step for each column of a product, used for its weights and, times one number, for its result.
 
     A store has one scale, so a column whose result has a finer step has finer weights too. ``weights``, ``results``: by
     column the largest magnitude. A step grows as either does beyond the median of all columns: neither loses more than
-    what the other needs. Largest magnitude / step is at most the median of each.
+    the other requires. Largest magnitude / step is at most the median of each.
     """
     steps = np.full(len(weights), FEWEST)
     for part in (weights, results):

@@ -9,10 +9,10 @@ import numpy as np
 INT32 = 2**31 - 1
 MARGIN = 1.05
 GELU_RESERVE = 1.5
-"""Sums of coarsely quantised weights go beyond what calibration has seen; an overflow would change the sign."""
+"""Margin of sums: coarsely quantised weights exceed the calibrated maximum, and an overflow would change the sign."""
 
 ENERGY_RESERVE = 2.0
-"""Rows that calibration has not seen may have twice the variance."""
+"""Margin of variances: other rows than those of the calibration may have twice the variance."""
 
 # of the integer polynomials (papers.md 6): exp(0) = EXP0 / scale**2, GELU(x) = GELU1 * |x| / scale**3 at most
 EXP0 = 1.353**2 + 0.344 / 0.3585

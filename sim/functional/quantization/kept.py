@@ -1,8 +1,8 @@
-"""What calibration found, kept from one run to the next: in memory, and on disk beside the timings (`sim.timing.disk`).
+"""Cache of calibration results: in memory, and on disk next to the timings (`sim.timing.disk`).
 
-An entry is named after a SHA-256 of everything that decides it, so it never becomes invalid, only unused. A file is
-written aside and renamed, and begins with the digest of its content: a damaged one counts as absent and is written
-anew. It holds numbers, no objects. A disk that is full or may not be written costs the entry, never the run.
+An entry is named after a SHA-256 of everything that determines it, so it never becomes invalid, only unused. A file is
+written to a temporary name and renamed, and begins with the digest of its content: a damaged one counts as absent and
+is written anew. It holds numbers, no objects. A full or read-only disk loses the entry, but never fails a run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _memory: OrderedDict[str, Arrays] = OrderedDict()
 
 @cache
 def version() -> str:
-    """Return the digest of the source that decides what calibration finds."""
+    """Return the digest of the source that determines the results of calibration."""
     rooms = [Path(str(room.__file__)).parent for room in (graph, lower)] + [Path(__file__).parents[1]]
     rooms.append(Path(__file__).parents[3] / "workloads" / "checkpoint")
     digest = hashlib.sha256()
@@ -59,7 +59,7 @@ def name_of(*parts: object) -> str:
 
 
 def recalled(name: str, make: Callable[[], Arrays], *, on_disk: bool) -> Arrays:
-    """Return the arrays of an entry: those kept, or those of ``make``, which are kept then."""
+    """Return the arrays of an entry: cached, or computed by ``make`` and then cached."""
     if name in _memory:
         _memory.move_to_end(name)
         return _memory[name]
@@ -75,7 +75,7 @@ def recalled(name: str, make: Callable[[], Arrays], *, on_disk: bool) -> Arrays:
 
 
 def forget() -> None:
-    """Drop what is in memory."""
+    """Clear the cache in memory."""
     _memory.clear()
 
 
@@ -91,7 +91,7 @@ def _packed(arrays: Mapping[str, Array]) -> bytes:
 
 
 def _read(path: Path) -> Arrays | None:
-    """Return the arrays of a file and mark it as used; None where there is none, or a damaged one."""
+    """Return the arrays of a file and mark it as used; None if it is missing or damaged."""
     try:
         entry = path.read_bytes()
     except OSError:
@@ -126,7 +126,7 @@ def _write(path: Path, arrays: Mapping[str, Array]) -> None:
 
 
 def _make_room(entries: Iterable[Path], limit: int) -> None:
-    """Drop the entries that were not used for longest until ``limit`` bytes are left; others may be doing the same."""
+    """Drop the least recently used entries until ``limit`` bytes are left; other processes may do the same."""
     used = []
     for entry in entries:
         with suppress(OSError):

@@ -30,9 +30,9 @@ LARGEST_GROUP = 256
 
 @dataclass(frozen=True)
 class Layout:
-    """``copies``, ``groups``: as of `workloads.checkpoint.form.Form`. ``sources``: tensor -> (tensor that was seen,
+    """``copies``, ``groups``: as of `workloads.checkpoint.form.Form`.
 
-    its column for each column, by how many its value is shared).
+    ``sources``: tensor -> (calibrated tensor, its column for each column, number of columns that share its value).
     """
 
     copies: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -83,7 +83,10 @@ def choose(graph: Graph, given: Mapping[str, Array], seen: Statistics, dim: int,
 
 
 def _readers(graph: Graph, given: Mapping[str, Array], name: str) -> list[Array]:
-    """Return the magnitudes of the dense weights that a tensor meets; of others, where there are no dense ones."""
+    """Return the magnitudes of the dense weights that multiply a tensor.
+
+    Of other weights, if there are no dense ones.
+    """
     found = [op.inputs[1].tensor for op in graph.consumers(name) if op.is_matmul and op.inputs[0].tensor == name]
     values = [np.abs(given[weight]) for weight in found]
     return [weights for weights in values if np.count_nonzero(weights) > max(weights.shape)] or values
@@ -92,9 +95,9 @@ def _readers(graph: Graph, given: Mapping[str, Array], name: str) -> list[Array]
 def _norm(graph: Graph, given: Mapping[str, Array], seen: Statistics, name: str, extra: int, found: Layout) -> None:
     """Choose the outliers of LayerNorm's output, which has variance 1, and which columns are repeated.
 
-    With k outliers the step of all others falls to that of column k + 1. An outlier's weights meet a step that is
-    larger by the ratio: they, and other large ones, take resolution from all weights, unless repeated columns share
-    them.
+    With k outliers the step of all others falls to that of column k + 1. An outlier's weights are relative to a step
+    that is larger by this ratio: they, and other large ones, reduce the resolution of all weights, unless repeated
+    columns share them.
     """
     largest = seen.largest[name].astype(np.float64)
     order = np.argsort(-largest, kind="stable")
@@ -132,7 +135,10 @@ def _neurons(
     extra: int,
     found: Layout,
 ) -> None:
-    """Group neurons by the magnitude of GELU's output; repeat those whose weights would take resolution from others."""
+    """Group neurons by the magnitude of GELU's output.
+
+    Repeat those whose weights would reduce the resolution of others.
+    """
     active, expanded = names
     largest = seen.largest[active].astype(np.float64)
     order = np.argsort(-largest, kind="stable")

@@ -1,4 +1,4 @@
-"""Second moments of what weights are multiplied by: means of products of the columns of calibration rows."""
+"""Second moments of the operands of weights: means of products of the columns of calibration rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Moments:
     _rows: dict[str, list[Array]] = field(default_factory=dict)
 
     def add(self, values: Mapping[str, Array], names: Collection[str]) -> None:
-        """Take in the rows of some tensors."""
+        """Add the rows of some tensors."""
         for name in names:
             rows = self._rows.setdefault(name, [])
             rows.append(values[name].reshape(-1, values[name].shape[-1]).astype(np.float32))
@@ -41,15 +41,15 @@ class Moments:
             self.counts[name] = self.counts.get(name, 0) + len(whole)
 
     def of(self, name: str) -> Array | None:
-        """Return the means of products [columns, columns] of a tensor; None for one that was not taken in."""
+        """Return the means of products [columns, columns] of a tensor; None for one that was not added."""
         self.flush(name)
         return np.asarray(self.sums[name] / np.float32(self.counts[name])) if name in self.sums else None
 
 
 def multiplied(graph: Graph, fixed: Collection[str] = ()) -> set[str]:
-    """Return the tensors that are multiplied by weights; of those that a quantize operator writes, what it reads.
+    """Return the tensors that are multiplied by weights; for those that a quantize operator writes, its input.
 
-    ``fixed``: weights that do not count (`structure.structural`).
+    ``fixed``: weights that are ignored (`structure.structural`).
     """
     written = {op.output.tensor: op.inputs[0].tensor for op in graph.ops if "copies" in op.attrs}
     found = set()

@@ -1,4 +1,4 @@
-"""Outlier columns: which of them are split, and a split column in integers."""
+"""Outlier columns: selecting them, and splitting a column into integers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ Array = npt.NDArray[Any]
 def choose(largest: Array, extra: int) -> tuple[int, ...]:
     """Return the columns to which ``extra`` copies are given, one by one to the column with the largest share.
 
-    ``largest``: by column the largest magnitude. Columns are in rising order, as often as they have copies.
+    ``largest``: by column the largest magnitude. Columns are in ascending order, repeated by the number of their
+    copies.
     """
     shares, counts = largest.astype(np.float64).copy(), np.ones(len(largest), np.int64)
     for _ in range(extra):

@@ -1,4 +1,4 @@
-"""Recipes of quantisation: the options, the default, and the row of recipes that `carat infer --compare` tries."""
+"""Recipes of quantisation: the options, the default, and the series of recipes of `carat infer --compare`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Scaling = Literal["static", "dynamic"]
 class Recipe:
     """Options of post-training quantisation; real value = scale * column factor * stored integer.
 
-    ``clip``: what sets the scale of an activation on the calibration sequences: its largest magnitude, the
+    ``clip``: how the scale of an activation is set on the calibration sequences: its largest magnitude, the
     ``percentile`` of its magnitudes, or the scale with the smallest mean square error. ``channels``: each output column
-    of a weight matrix has a scale of its own, where what reads the product can take that (`columns.free`).
+    of a weight matrix has a scale of its own, if the readers of the product can undo it (`columns.free`).
     ``smooth``: alpha of SmoothQuant (Xiao et al., 2211.10438): input column j of a product is divided by
     max|x_j|^alpha / max|w_j|^(1 - alpha), its weights are multiplied by it; 0: off. ``outlier_columns``: how many
     columns a host adds to the operand of a product, to split outliers into several columns (`outliers.split`); None: as
@@ -56,7 +56,7 @@ class Recipe:
 
 
 ON_ARRAY = 32
-"""Least number of columns added with everything on the array, where an outlier takes one more than on the host."""
+"""Least number of columns added with everything on the array, where an outlier needs one more than on the host."""
 
 PLAIN = Recipe(channels=False, outlier_columns=0, residual="int8", rounding="nearest", bias_correction=False)
 """One scale per tensor from its largest magnitude, everything between two products in int8."""
@@ -120,7 +120,7 @@ RANGES: dict[str, tuple[type, float, float]] = {
 
 
 def _value(name: str, text: str) -> Any:
-    """Return the value of an option. Raises ValueError that says what is legal, and the nearest legal value."""
+    """Return the value of an option. Raises ValueError with the legal values and the nearest one."""
     if name in CHOICES:
         legal = CHOICES[name]
         if text not in legal:

@@ -1,7 +1,9 @@
-"""Rounding of weights that compensates its own errors: GPTQ (Frantar et al., 2210.17323), without a price on a machine.
+"""Rounding of weights that compensates its own errors.
 
-Rows of a matrix are rounded one after the other, the largest inputs first. What rounding a row changes in the products
-with calibration rows is taken back, in least squares, by the rows that are still to be rounded.
+GPTQ (Frantar et al., 2210.17323), without a cost on the machine.
+
+Rows of a matrix are rounded one after the other, the largest inputs first. The change of the products with calibration
+rows by rounding a row is compensated, in least squares, by the rows not rounded yet.
 """
 
 from __future__ import annotations
@@ -16,18 +18,18 @@ Array = npt.NDArray[Any]
 DAMPING = 0.1
 """Added to the diagonal of the inputs' second moments, in units of its mean (2210.17323, section 3.3, which has 0.01).
 
-With 200 calibration sentences, all-MiniLM-L6-v2 is closer to float on others with 0.1: 1 - cosine from what rounding
-weights costs is 6.0e-4 in the mean instead of 6.7e-4, and 14e-4 without compensation (docs/NUMBERS.md).
+With 200 calibration sentences, all-MiniLM-L6-v2 is closer to float on others with 0.1: 1 - cosine due to rounding of
+weights is 6.0e-4 in the mean instead of 6.7e-4, and 14e-4 without compensation (docs/NUMBERS.md).
 """
 
 ROUNDING_NOISE = 1 / 12
-"""Variance of what rounding adds to an input, in units of its integers: uniform between -1/2 and 1/2."""
+"""Variance of the rounding error of an input, in units of its integers: uniform between -1/2 and 1/2."""
 
 SMALL = 64
-"""Rows of a triangle that is inverted as any other matrix."""
+"""Largest triangle that is inverted as a general matrix."""
 
 BLOCK = 32
-"""Rows whose changes are applied together to all rows behind them (2210.17323, section 3.3)."""
+"""Rows whose changes are applied together to all later rows (2210.17323, section 3.3)."""
 
 
 def compensated(whole: Array, upper: Array | None, order: Array, top: int) -> Array:
@@ -53,10 +55,10 @@ def compensated(whole: Array, upper: Array | None, order: Array, top: int) -> Ar
 
 
 def taking_back(moments: Array) -> tuple[Array | None, Array]:
-    """Return how the rows behind row i take back a change of it, row i of an upper triangle [k, k]; and their order.
+    """Return how later rows compensate a change of row i, as row i of an upper triangle [k, k]; and the order of rows.
 
-    ``moments`` [k, k]: means of the products of two columns of what the matrix multiplies, on calibration sequences, in
-    units of its integers. None where they are all zero. The triangle is U of inverse = U^T U: with H = R R^T for an
+    ``moments`` [k, k]: means of the products of two columns of the matrix's operand, on calibration sequences, in
+    units of its integers. None if they are all zero. The triangle is U of inverse = U^T U: with H = R R^T for an
     upper triangle R (Cholesky from the last row on), U is R's inverse, a third of the work of inverting H.
     """
     diagonal = moments.diagonal().astype(np.float64)

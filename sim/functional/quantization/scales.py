@@ -1,7 +1,7 @@
 """Scales: the real value of one unit of each tensor's integers.
 
-real value = scale * column factor * stored integer. Scales are widened where the machine's int32 arithmetic would
-overflow otherwise (`floors`).
+real value = scale * column factor * stored integer. Scales are widened if the machine's int32 arithmetic would overflow
+otherwise (`floors`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 
 
 def scales(target: Target, weights: Mapping[str, Array], seen: Statistics, recipe: Recipe) -> Scales:
-    """Return the scales of every tensor of a graph but for sums; 1.0 on a floating-point machine."""
+    """Return the scales of every tensor of a graph except sums; 1.0 on a floating-point machine."""
     if not target.hw.array.input_type.startswith("int"):
         return Scales({name: 1.0 for name, tensor in target.graph.tensors.items() if tensor.dtype != "int32"})
     found = _chosen(target, weights, seen, recipe)
@@ -107,7 +107,7 @@ def _chosen(target: Target, weights: Mapping[str, Array], seen: Statistics, reci
 
 
 def _smooth(target: Target, weights: Mapping[str, Array], seen: Statistics, recipe: Recipe, found: Scales) -> None:
-    """Give factors to the columns of what a host writes for products, the inverse ones to rows of weights."""
+    """Give factors to columns of tensors that a host writes for products, and inverse ones to rows of weights."""
     if not recipe.smooth:
         return
     graph = target.graph
@@ -124,7 +124,7 @@ def _smooth(target: Target, weights: Mapping[str, Array], seen: Statistics, reci
 
 
 def _channels(target: Target, weights: Mapping[str, Array], found: Scales) -> None:
-    """Give each column of weights the factor that lets its largest weight be the largest integer."""
+    """Give each column of weights the factor with which its largest weight is the largest integer."""
     graph = target.graph
     for op in target.products():
         a, b = (view.tensor for view in op.inputs[:2])
@@ -144,7 +144,7 @@ def _channels(target: Target, weights: Mapping[str, Array], found: Scales) -> No
 
 
 def _columns_of(view: View, width: int) -> Array:
-    """Return which columns of a tensor the repetitions of a view see, one behind the other."""
+    """Return the columns of a tensor in the repetitions of a view, one after the other."""
     first = (view.offset + view.batch_stride * np.arange(view.batch)) % width
     return np.asarray((first[:, None] + np.arange(view.cols)).reshape(-1))
 
@@ -156,7 +156,7 @@ def _column(factors: Array | None) -> Array | float:
 def _magnitude(
     target: Target, name: str, weights: Mapping[str, Array], seen: Statistics, recipe: Recipe, found: Scales
 ) -> float:
-    """Return the real value that the largest integer of a tensor stands for, without factors of columns."""
+    """Return the real value of the largest integer of a tensor, without factors of columns."""
     factors = found.factors(name)
     if target.graph.tensors[name].kind == "weight" and name in weights:
         values = weights[name] * _column(found.rows.get(name)) / factors
@@ -198,7 +198,7 @@ def _widen_scores(target: Target, found: Scales) -> None:
 
 
 def _floor(target: Target, op: Op, seen: Statistics) -> float:
-    """Return the smallest scale of a matmul's sums that the unit behind it takes; 0 when there is none."""
+    """Return the smallest scale of a matmul's sums for the unit after it; 0 if there is none."""
     out = op.output.tensor
     tensor, hw = target.graph.tensors[out], target.hw
     readers = [reader.record for reader in target.graph.consumers(out) if reader.name in target.on_array]

@@ -1,4 +1,7 @@
-"""Statistics of each tensor over calibration sequences: largest magnitude by column, values to try a scale on."""
+"""Statistics of each tensor over calibration sequences.
+
+Largest magnitude by column, sample values for trying scales.
+"""
 
 from __future__ import annotations
 
@@ -19,23 +22,23 @@ from sim.graph.kinds.elementwise import parts, spread
 
 Array = npt.NDArray[Any]
 Sources = Mapping[str, tuple[str, Array, Array]]
-"""Tensor -> (tensor that was seen, its column for each column, by how many its value is shared)."""
+"""Tensor -> (calibrated tensor, its column for each column, number of columns that share its value)."""
 
 MOST_ROWS = 2048
-"""Rows of a tensor that are kept, evenly from all sequences; the largest magnitudes are those of all rows."""
+"""Number of rows kept of a tensor, evenly from all sequences; the largest magnitudes are those of all rows."""
 
 WIDENED_ROWS = 512
-"""Rows kept of what is widened for the integer GELU: the mean of its error is known to 1/20 of its deviation."""
+"""Rows kept of inputs of the integer GELU: enough to know the mean of its error to 1/20 of its deviation."""
 
 
 @dataclass
 class Statistics:
-    """``largest``: by tensor float32[columns], or [1] where sequences differ in their number of columns.
+    """``largest``: by tensor float32[columns], or [1] if sequences differ in their number of columns.
 
     ``energies``: by tensor that a LayerNorm reads, the largest sum of squared deviations of a row. ``widths``: columns
-    of what weights are multiplied by. ``gathered``: what takes a forward pass of all sequences, and is made when it is
-    asked for (`Gathered`). ``sources``: tensors that others were rearranged into. ``key``: digest of what was seen, ""
-    where nothing of it is kept.
+    of the operands of weights. ``gathered``: data that needs a forward pass of all sequences, computed on request
+    (`Gathered`). ``sources``: tensors from which others were rearranged. ``key``: digest of the calibration, "" if
+    nothing of it is cached.
     """
 
     largest: dict[str, Array] = field(default_factory=dict)
@@ -46,7 +49,7 @@ class Statistics:
     key: str = ""
 
     def add(self, graph: Graph, values: Mapping[str, Array]) -> None:
-        """Take in the values of one sequence, or of several of one length with a first axis of sequences."""
+        """Add the values of one sequence, or of several of one length with a first axis of sequences."""
         for name, array in values.items():
             tensor = graph.tensors.get(name)
             if tensor is None or tensor.kind == "weight" or array.dtype.kind != "f":
@@ -74,14 +77,14 @@ class Statistics:
                 self.sources[name] = (source, order, parts(op.inputs[0].cols, copies)[order])
 
     def arranged(self, sources: Sources) -> Statistics:
-        """Return the statistics of tensors that others were rearranged into."""
+        """Return the statistics with those of rearranged tensors."""
         found = replace(self, largest=dict(self.largest), sources={**self.sources, **sources})
         for name, (source, columns, shares) in sources.items():
             found.largest[name] = (self.largest[source][columns] / shares).astype(np.float32)
         return found
 
     def magnitude(self, name: str) -> float:
-        """Return the largest magnitude of a tensor; 0 for one that was never seen."""
+        """Return the largest magnitude of a tensor; 0 for one without statistics."""
         return float(self.largest[name].max(initial=0)) if name in self.largest else 0.0
 
     def width(self, name: str) -> int:
@@ -99,7 +102,7 @@ class Statistics:
         return np.asarray(found[np.ix_(columns, columns)] / np.outer(shares, shares))
 
     def rows(self, name: str) -> list[Array]:
-        """Return rows [n, columns] of a tensor, in parts; none where none were kept."""
+        """Return rows [n, columns] of a tensor, in parts; empty if none were kept."""
         source, columns, shares = self.sources.get(name, (name, None, None))
         kept = self.gathered().rows.get(source, [])
         if columns is None or shares is None:
@@ -107,7 +110,7 @@ class Statistics:
         return [(rows[:, columns] / shares).astype(np.float32) for rows in kept]
 
     def sample(self, name: str) -> Array:
-        """Return the rows kept of a tensor, [n, columns]; of one without rows its largest magnitudes as one row."""
+        """Return the rows kept of a tensor, [n, columns]; without rows its largest magnitudes as one row."""
         kept = self.rows(name)
         if not kept:
             return self.largest[name][None]
@@ -144,9 +147,9 @@ def measure(
 ) -> Statistics:
     """Return the statistics of sequences in float32, each at its own length.
 
-    ``lots``: them, ``tokens`` in all; asked for again where what was `Gathered` is not at hand. ``rows``: keep rows of
-    activations, which `clipping` tries scales on. ``key``: digest of all that is given here; what is found under it
-    before is not measured again.
+    ``lots``: the sequences, with ``tokens`` tokens in all; read again if `Gathered` data is not available. ``rows``:
+    keep rows of activations, on which `clipping` tries scales. ``key``: digest of all arguments; results cached under
+    it are not measured again.
     """
     found = Statistics(key=key)
     gathered: list[Gathered] = []
@@ -183,7 +186,7 @@ def _packed(seen: Statistics) -> dict[str, Array]:
 def _measured(
     lots: Iterable[Together], tokens: int, epsilon: float, head_dim: int, rows: bool
 ) -> tuple[Statistics, Gathered]:
-    """Return the statistics of sequences, and what was gathered of them."""
+    """Return the statistics of sequences, and their gathered data."""
     found, gathered = Statistics(), Gathered()
     names: set[str] | None = None
     widened: set[str] = set()

@@ -1,4 +1,4 @@
-"""Weights that are structure: matrices of zeros with a value or none in each row or column, which run block-sparse."""
+"""Structural weights: matrices with at most one non-zero value in each row or column, which run block-sparse."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def weight(op: Op) -> str | None:
 
 
 def structural(graph: Graph, given: Mapping[str, Array]) -> dict[str, Array]:
-    """Return the weight matrices of ``graph`` with at most one value in every row, or in every column."""
+    """Return the weight matrices of ``graph`` with at most one non-zero value in every row, or in every column."""
     found = {}
     for name in dict.fromkeys(filter(None, map(weight, graph.ops))):
         tensor = graph.tensors[name]
@@ -34,7 +34,7 @@ def structural(graph: Graph, given: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def only_ones(values: Array) -> bool:
-    """Return whether a matrix holds nothing but zeros and ones: a product with it sums, or copies, columns."""
+    """Return whether a matrix holds only zeros and ones: a product with it sums, or copies, columns."""
     return bool((values[values != 0] == 1).all())
 
 
@@ -54,6 +54,6 @@ def row_sums(op: Op, given: Mapping[str, Array], graph: Graph) -> bool:
 
 
 def placed(view_offset: int, cols: int, width: int) -> slice:
-    """Return which columns of a tensor [.., width] a view of ``cols`` columns at an offset sees."""
+    """Return the columns of a tensor [.., width] in a view of ``cols`` columns at an offset."""
     first = view_offset % width
     return slice(first, first + cols)

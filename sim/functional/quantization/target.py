@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 BOUNDED_SCALE = 1 / 127
-"""Of results whose largest magnitude is 1: the machine's softmax calls it 127 (gemmini.h), so the host's tanh does."""
+"""Scale of results whose largest magnitude is 1: 127 in the machine's softmax (gemmini.h), and in the host's tanh."""
 
 SMALLEST = 1e-8
 """Scale of a tensor that is zero throughout."""
@@ -24,11 +24,11 @@ SMALLEST = 1e-8
 
 @dataclass
 class Scales:
-    """``scale``: by tensor, but for sums, which have that of the matmul that makes them.
+    """``scale``: by tensor, except sums, which have that of their matmul.
 
-    ``columns``: by tensor float32[columns], where columns have factors of their own. ``rows``: by weight matrix
-    float32[rows]: factors of the columns that its rows meet. ``whole``: by weight matrix its integers, where they are
-    not those nearest to its values. ``bias``: by bias what is added to it.
+    ``columns``: by tensor float32[columns], if columns have factors. ``rows``: by weight matrix float32[rows]: factors
+    of the columns that its rows multiply. ``whole``: by weight matrix its integers, if they are not those nearest to
+    its values. ``bias``: by bias the correction added to it.
     """
 
     scale: dict[str, float] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Scales:
 
 @dataclass(frozen=True)
 class Target:
-    """The target of the scales. ``bits``: tensor -> bits of its elements, where they are not those of the input type.
+    """The target of the scales. ``bits``: tensor -> bits of its elements, if not those of the input type.
 
     ``on_array``: operators that the array runs. ``identities``: weights that only widen; 1 must be a whole number of
     their scale. ``fixed``: weights without factors by column (products with diagonal matrices).
