@@ -173,7 +173,7 @@ def infer(
 def start(
     model: Model, hw: Hardware, numerics: Numerics
 ) -> tuple[Run, tuple[Step, ...], dict[str, Array], dict[str, Array]]:
-    """Return a run whose weights are stored, its steps, all values in float, and the weights that are `structure`."""
+    """Return a run with stored weights, its steps, all values in float, and the structural weights."""
     steps, rules, diagonals = planned(model, hw, numerics)
     reference = host.forward(model.graph, model.given, model.epsilon, model.head_dim)
     words = WordSizes(model.graph, hw, rules)

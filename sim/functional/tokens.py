@@ -127,8 +127,8 @@ def inputs(model: Checkpoint, ids: Sequence, length: int | None = None) -> dict[
 def sequence_inputs(model: Checkpoint, ids: Sequence, length: int, first: int = 0) -> dict[str, Array]:
     """Return the inputs that change from one sequence to the next: ids and attention mask, or an image's patches.
 
-    ``length``: with padding; ``first``: position of the first token. Raises InputError for an id that the model has no
-    row for (a vocabulary of another model).
+    ``length``: with padding; ``first``: position of the first token. Raises InputError for an id without a row in the
+    model (a vocabulary of another model).
     """
     if isinstance(ids, Image):
         return {IMAGE: ids.rows}

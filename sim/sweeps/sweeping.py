@@ -141,7 +141,7 @@ def _rows(
                 progress(len(rows), len(chosen), wanted[position].label)
 
     for position in [position for position in rows if isinstance(resolved[position], dict)]:
-        settle(position, rows[position], True)  # refused at the door
+        settle(position, rows[position], True)  # refused input
     progress(len(rows), len(chosen), "")
     for position, row, final in execution.run(execution.Todo(tasks(), len(chosen) - len(rows)), place, cache):
         settle(position, row, final)

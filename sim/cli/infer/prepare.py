@@ -246,7 +246,7 @@ def similarity(
 
 
 def generated(case: Case, recipe: Recipe, prompt: Ids, count: int, seen: Statistics, progress: Progress) -> Generated:
-    """Let a decoder choose ``count`` tokens behind ``prompt``, with scales from `statistics`."""
+    """Let a decoder choose ``count`` tokens after ``prompt``, with scales from `statistics`."""
     length, model = len(prompt) + count - 1, case.checkpoint
     sized = replace(case, length=length, padded=False)
     whole, numerics = prepared(sized, [*prompt, *[tokens.PAD] * (count - 1)], recipe, seen)

@@ -22,7 +22,7 @@ MOST_PARTS = 24
 
 
 def overlapped(steps: Iterable[Step], at: Planning) -> list[Step]:
-    """Return steps with independent ones in a row joined, each group one step, named after the first."""
+    """Return the steps with each run of independent steps joined into one, named after the first."""
     if not at.schedules:
         return list(steps)
     ops = {op.name: op for op in at.graph.ops}
