@@ -1,4 +1,4 @@
-"""A recorded stream call by call: function and cost of each library call, with any machine and any CPU."""
+"""A recorded stream, call by call: function and cost of each library call on any machine and CPU."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class CallRow:
     """One call: cycles from first command to idle, those of the CPU around it, cycles by cause, energy in pJ by part.
 
-    ``issue_cycles``: the CPU's work on its commands. ``timed``: with the commands' times, where they were asked for.
+    ``issue_cycles``: the CPU's work on its commands. ``timed``: the call with its commands' times, if requested.
     """
 
     case: str
@@ -44,12 +44,12 @@ class CallRow:
 
     @property
     def cycles(self) -> int:
-        """Cycles on the program's cycle counter from before the call to behind it."""
+        """Cycles on the program's cycle counter from before the call to after it."""
         return self.inside_cycles + self.call_cycles
 
     @property
     def energy_pj(self) -> float:
-        """All of its energy."""
+        """Total energy in pJ."""
         return sum(self.energy.values())
 
     def as_dict(self) -> dict[str, Any]:
@@ -72,9 +72,9 @@ class CallRow:
 def of_recordings(
     recordings: Iterable[Recording], hw: Hardware, clock: Clock, *, timeline: bool = False
 ) -> list[CallRow]:
-    """Return the calls of recorded programs, with ``timeline`` each with its commands' times.
+    """Return the calls of recorded programs, each with its commands' times if ``timeline``.
 
-    Raises InputError where one was compiled for another array.
+    Raises InputError if one was compiled for another array.
     """
     rows: list[CallRow] = []
     for recording in recordings:
@@ -84,7 +84,7 @@ def of_recordings(
 
 
 def check_dim(recording: Recording, hw: Hardware) -> None:
-    """Raise InputError where a program was compiled with another DIM than the machine has."""
+    """Raise InputError if a program was compiled with another DIM than the machine's."""
     if recording.dim not in (None, hw.side):
         raise InputError(
             f"{recording.case}: compiled with DIM {recording.dim}, and {hw.name} has {hw.side} PEs a side: addresses "
@@ -93,10 +93,10 @@ def check_dim(recording: Recording, hw: Hardware) -> None:
 
 
 def of_trace(path: Path, case: str | None, hw: Hardware, clock: Clock, *, timeline: bool = False) -> list[CallRow]:
-    """Return the calls of a command trace of a whole machine, with ``timeline`` each with its commands' times.
+    """Return the calls of a command trace of a whole machine, each with its commands' times if ``timeline``.
 
-    On a machine without CPU prices each keeps the gaps and the time around it that the trace has; with prices the calls
-    are recognised and take their gaps from them.
+    Without CPU prices in the machine each call keeps the trace's gaps and time around it; with prices the calls are
+    recognised and priced.
     """
     rows: list[CallRow] = []
     for name, segments in traces.choose(traces.cases_of(csvfile.read(path)), case, path).items():
@@ -144,7 +144,7 @@ def _row(case: str, number: int, call: Recognised, timed: Timing, outside: int, 
 
 
 def functions(rows: Iterable[CallRow]) -> dict[str, tuple[int, int]]:
-    """Return function -> (calls, cycles), the most cycles first."""
+    """Return function -> (calls, cycles), sorted by cycles, the largest first."""
     sums: dict[str, tuple[int, int]] = {}
     for row in rows:
         calls, cycles = sums.get(row.function, (0, 0))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sim.hardware import Hardware
 
 TOTAL = "TOTAL"
-"""``operator`` of the row that stands for a whole encoder layer."""
+"""``operator`` of the row of a whole encoder layer."""
 
 WHOLE = ("soc_", "fpga_")
 """Kinds of the rows that were measured on a whole machine."""
@@ -28,12 +28,12 @@ LIBRARY_SCHEDULE = "loop_ws_library"
 """``schedule`` of the block-sparse rows that ran the library's matmul on the dense shape."""
 
 WAYS = ("auto", "recorded", "lowered")
-"""auto: rows that describe a work item are lowered, command sequences replayed; else only that."""
+"""auto: rows that describe a work item are lowered, command sequences replayed; else only the named way."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A row and the task that simulates it, or the reason why there is none."""
+    """A row and the task that simulates it, or the reason for its absence."""
 
     row: Row
     task: Task | None
@@ -49,7 +49,7 @@ class Case:
 def case_of(row: Row, library: Library, way: str = "auto") -> Case | None:
     """Return the case of a row; None when ``way`` is recorded or lowered and it has no such program.
 
-    A machine or work item that is refused makes a case with a reason, not an exception.
+    A refused machine or work item gives a case with a reason, not an exception.
     """
     try:
         hw = machine_of(row)
@@ -78,8 +78,9 @@ def _history(row: Row, hw: Hardware) -> tuple[int, ...]:
     """Return the accumulator rows that hold data when the measured program starts.
 
     The one-row moves through the normaliser (kind normmv) were measured on a model whose accumulator was left over
-    from earlier cases (norm.csv beside PROGRAMS.md, which gives 192 and 175 cycles with and without). How many of
-    their divisions meet a zero sum says what was left: the first row of the first four blocks, a 1 x 4 block matrix.
+    from earlier cases (norm.csv beside PROGRAMS.md, which gives 192 and 175 cycles with and without). The number of
+    their divisions by a zero sum determines the rows left over: the first row of the first four blocks, a 1 x 4 block
+    matrix.
     """
     return tuple(hw.dim * block for block in range(4)) if row.kind == "normmv" else ()
 

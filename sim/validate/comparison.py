@@ -55,7 +55,7 @@ def against(rule: PeerRule, results: Sequence[Result]) -> Comparison:
 
 
 def text(comparison: Comparison) -> str:
-    """Return a table for people: mean and worst absolute error of rule and Carat, group by group."""
+    """Return a printable table: mean and worst absolute error of rule and Carat, group by group."""
     width = max(len(line.group) for line in comparison.lines)
     rule = comparison.rule
     head = f"{'group':{width}}  rows  {rule.name:>14} mean    worst    Carat mean    worst"

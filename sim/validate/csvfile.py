@@ -1,4 +1,4 @@
-"""Read CSV files, plain or gzipped; every malformed line is named with file and line."""
+"""Read CSV files, plain or gzipped; errors name file and line of every malformed line."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class CsvFile:
 def read(path: Path) -> CsvFile:
     """Read a CSV file (gzipped when its first two bytes say so).
 
-    Raises InputError naming file and line: unreadable, not text, no header, a column twice, a line of another
-    length than the header.
+    Raises InputError with file and line: unreadable, not text, no header, a repeated column, a line longer or shorter
+    than the header.
     """
     text = read_text(path, what="CSV table")
     try:
@@ -53,7 +53,7 @@ def read(path: Path) -> CsvFile:
     for number, cells in lines[1:]:
         if len(cells) != len(header):
             problems.append(
-                f"{path}: line {number}: {len(cells)} columns where the header has {len(header)}"
+                f"{path}: line {number}: {len(cells)} columns, but the header has {len(header)}"
                 f" (last column read: {cells[-1]!r})"
             )
     refuse(problems)
@@ -80,4 +80,4 @@ def _numbered(text: str) -> Iterator[tuple[int, list[str]]]:
 
 def _header_problems(path: Path, header: tuple[str, ...]) -> list[str]:
     twice = sorted({name for name in header if header.count(name) > 1})
-    return [f"{path}: line 1: column {name!r} stands there twice" for name in twice]
+    return [f"{path}: line 1: column {name!r} occurs twice" for name in twice]

@@ -1,4 +1,4 @@
-"""Published cycle rules of other simulators for one matmul: array alone, ideal memory. For comparison only.
+"""Published cycle rules of other simulators for one matmul (array alone, ideal memory), for comparison only.
 
 C[M, N] = A[M, K] x B[K, N] on an array of ``rows`` x ``columns`` PEs; all results in cycles.
 """
@@ -16,7 +16,7 @@ CycleRule = Callable[[int, int, int, int, int, str], int | None]
 
 @dataclass(frozen=True)
 class PeerRule:
-    """A rule with its name on the command line, its formula in words and its source."""
+    """A rule: name on the command line, formula as text, and source."""
 
     name: str
     formula: str
@@ -25,7 +25,9 @@ class PeerRule:
 
 
 def onnxim_cycles(m: int, n: int, k: int, rows: int, columns: int, dataflow: str) -> int | None:
-    """Weight-stationary fill and drain: a weight tile loads in ``rows`` cycles, then M rows stream through.
+    """Weight-stationary fill and drain.
+
+    A weight tile is loaded in ``rows`` cycles, then M rows are streamed through the array.
 
     A tile of l rows takes (l - 1) + columns + rows cycles, but the next may start when the array's top row is
     free, and its weights are loaded meanwhile: tiles start max(M, rows) cycles apart. WS only.
@@ -37,9 +39,9 @@ def onnxim_cycles(m: int, n: int, k: int, rows: int, columns: int, dataflow: str
 
 
 def scalesim_cycles(m: int, n: int, k: int, rows: int, columns: int, dataflow: str) -> int | None:
-    """Folds one after the other, each 2 * rows + columns + T - 2 cycles.
+    """Sequential folds, each 2 * rows + columns + T - 2 cycles.
 
-    WS: K lies on the rows, N on the columns, T = M. OS: M on the rows, N on the columns, T = K.
+    WS: K on the rows, N on the columns, T = M. OS: M on the rows, N on the columns, T = K.
     """
     if dataflow == "WS":
         return (2 * rows + columns + m - 2) * _ceil(k, rows) * _ceil(n, columns)

@@ -1,6 +1,6 @@
 """Recorded command streams: CSV files of (case, seq, funct, rs1, rs2), plain or gzipped, any file name.
 
-Beside them an index may name, per file and case, the machine and the pace at which commands were offered.
+An optional index beside them names, per file and case, the machine and the pace at which commands were offered.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _COMMANDS = {str(int(funct)): int(funct) for funct in Funct if funct != Funct.FE
 
 
 MARK, END = "mark", "end"
-"""``funct`` of lines that are no command (`carat record`): the program read its cycle counter; it has ended."""
+"""``funct`` of lines that are not commands (`carat record`): a reading of the cycle counter; the program's end."""
 
 Lines = list[tuple[int, tuple[str, ...]]]
 """(Line number, cells funct, rs1, rs2) of the commands of one case."""
@@ -33,9 +33,9 @@ Notes = dict[tuple[str, str], tuple[str, int]]
 
 @dataclass(frozen=True)
 class Recording:
-    """One recorded stream: name of the file's set, case, machine (None = the file does not say), commands.
+    """One recorded stream: name of the file's set, case, machine (None = not in the file), commands.
 
-    ``dim``: DIM of the header that the program was compiled with, where the file says (`carat record`).
+    ``dim``: DIM of the header that the program was compiled with, if the file has it (`carat record`).
     """
 
     set_name: str
@@ -47,12 +47,12 @@ class Recording:
 
 @dataclass(frozen=True)
 class Library:
-    """Folders (or files) of recorded streams, read when first needed; the first that has it wins."""
+    """Folders (or files) of recorded streams, read when first needed; the first that has a stream is used."""
 
     sources: tuple[Path, ...]
 
     def find(self, cfg: str, case: str) -> Recording | None:
-        """Return the stream of a case on a machine, else one whose file names no machine, else None."""
+        """Return the stream of a case on a machine, else one from a file without machines, else None."""
         for key in ((cfg, case), (None, case)):
             for source in self.sources:
                 if found := load(source).get(key):
@@ -87,7 +87,7 @@ def load(source: Path) -> dict[tuple[str | None, str], Recording]:
 def recordings_of(table: CsvFile, notes: dict[tuple[str, str], tuple[str, int]] | None = None) -> list[Recording]:
     """Return the streams of one program file in file order.
 
-    Raises InputError naming each line whose command is none.
+    Raises InputError naming each line that is not a command.
     """
     columns = [table.position(name) for name in ("case", "funct", "rs1", "rs2")]
     dim_column = table.position("dim") if table.has("dim") else None
@@ -111,12 +111,12 @@ def recordings_of(table: CsvFile, notes: dict[tuple[str, str], tuple[str, int]] 
     csvfile.refuse(problems)
     if dim_column is not None and table.lines[-1][1][columns[1]] != END:
         where = f"{table.path}: line {table.lines[-1][0]}"
-        raise InputError(f"{where}: the recording is cut off here: its program had not ended; record it again")
+        raise InputError(f"{where}: the recording ends here, before the end of its program; record it again")
     return found
 
 
 def with_gap(program: Program, gap_cycles: int) -> Program:
-    """Return the program with no command offered sooner than ``gap_cycles`` after the one before."""
+    """Return the program with every command offered at least ``gap_cycles`` after the previous one."""
     if not (program["gap"] < gap_cycles).any():
         return program
     paced = program.copy()
@@ -125,7 +125,7 @@ def with_gap(program: Program, gap_cycles: int) -> Program:
 
 
 def program_of(path: Path, commands: Lines, gap: int, problems: list[str]) -> Program:
-    """Return commands given as (line, (funct, rs1, rs2)) texts; what cannot be read is added to ``problems``."""
+    """Return commands given as (line, (funct, rs1, rs2)) texts; unreadable lines are added to ``problems``."""
     program = np.zeros(len(commands), dtype=COMMAND)
     program["gap"] = gap
     try:

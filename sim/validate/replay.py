@@ -1,4 +1,4 @@
-"""Replay one recorded command stream on a machine: the timing core alone, no lowering."""
+"""Replay one recorded command stream on a machine, in the timing core alone (no lowering)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ _QUEUES = ("ld", "ex", "st")
 
 
 def choose(path: Path, case: str | None = None) -> list[Recording]:
-    """Return the streams of a program file or a log of Spike, or the one named; InputError if none has the name."""
+    """Return the streams of a program file or a log of Spike, or only the named one.
+
+    Raises InputError for an unknown name.
+    """
     found = spike.recordings_of(path) if spike.is_log(path) else _of_table(path)
     if not found:
-        raise InputError(f"{path}: no command in it")
+        raise InputError(f"{path}: the file has no command")
     chosen = [recording for recording in found if case in (None, recording.case)]
     if not chosen:
         raise InputError(f"{path}: no case {case!r}{did_you_mean(str(case), {r.case for r in found})}")
@@ -41,7 +44,7 @@ def _of_table(path: Path) -> list[Recording]:
 def run(
     recording: Recording, hw: Hardware, *, clock: Clock = "periodic", gap_cycles: int = 1, phase: int = 0
 ) -> Outcome:
-    """Run a recorded stream on ``hw`` with its timeline; one that never ends gives cycles -1 and why."""
+    """Run a recorded stream on ``hw`` with its timeline; one that never ends gives cycles -1 and the reason."""
     program = with_gap(recording.program, gap_cycles)
     return simulate(Task(hw, program, phase=phase, timeline=True), clock)
 
@@ -61,7 +64,7 @@ def as_dict(recording: Recording, outcome: Outcome) -> dict[str, Any]:
 
 
 def line(recording: Recording, outcome: Outcome) -> str:
-    """Return one case as a line for people."""
+    """Return one case as a printable line."""
     if outcome.cycles is None:
         return f"{recording.case}: refused: {outcome.reason}"
     if outcome.cycles == NEVER_ENDS:

@@ -17,7 +17,7 @@ from sim.validate.timelines import Comparison
 
 @dataclass(frozen=True)
 class Report:
-    """Everything one validation found."""
+    """All results of one validation."""
 
     results: Sequence[Result]
     timelines: Sequence[Comparison] = ()
@@ -43,12 +43,12 @@ class Report:
 
 
 def row_dict(result: Result) -> dict[str, Any]:
-    """Return one row: its identity, and every quantity as measured and as simulated (null if there is none)."""
+    """Return one row: its identity, and every quantity as measured and as simulated (null if absent)."""
     row, outcome = result.row, result.outcome
     reason = outcome.reason
     simulated = outcome.cycles
     if simulated == NEVER_ENDS and not result.met_hang:
-        simulated, reason = None, f"the simulator says that it never ends: {reason}"
+        simulated, reason = None, f"never ends in the simulator: {reason}"
     entry: dict[str, Any] = {"id": row.id, "cfg": row.cfg, "kind": row.kind, "dataflow": row.dataflow}
     if "operator" in row.columns:
         entry["operator"] = row.columns["operator"]

@@ -1,7 +1,7 @@
 """Rows of the RTL tables (kinds matmul, resadd, norm, conv; README.md beside them) -> work items.
 
-Sizes stand in columns of their own (matmul.csv, conv.csv, ...) or in ``case`` ("kind=matmul M=64 N=64 K=64
-tB=1", sweep.csv and configs.csv), often in both; ``case`` wins because it also carries the scale.
+Sizes are in their own columns (matmul.csv, conv.csv, ...) or in ``case`` ("kind=matmul M=64 N=64 K=64
+tB=1", sweep.csv and configs.csv), often in both; ``case`` takes precedence because it also has the scale.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sim.lower.work import ACTIVATIONS, DEFAULT_SCALE, Activation, BiasKind, Con
 from sim.run.limits import LARGE_ELEMENTS, LARGE_MACS
 
 BIASES: tuple[BiasKind, ...] = ("none", "full", "row")
-"""In the order of the harness' codes bias=0, 1, 2."""
+"""In the order of the test harness' codes bias=0, 1, 2."""
 
 SCALES = {"layernorm": 40.0, "softmax": 1.0}
-"""Output scales of the recorded norm rows; every other row without a scale of its own has DEFAULT_SCALE."""
+"""Output scales of the recorded norm rows; every other row without a scale has DEFAULT_SCALE."""
 
 COLUMNS = {
     "M": ("M",),
@@ -37,7 +37,7 @@ COLUMNS = {
     "J": ("J", "cols"),
     "relu": ("relu",),
 }
-"""Name in ``case`` -> columns that say the same. Convolution names (b, in, ic, ...) are columns."""
+"""Name in ``case`` -> columns of the same meaning. Convolution names (b, in, ic, ...) are columns."""
 
 
 RowWork = Matmul | ResidualAdd | Norm | Conv
@@ -47,7 +47,7 @@ Name = TypeVar("Name", bound=str)
 
 
 class _Fields:
-    """The row's values by their name in ``case``; collects every problem before anything is raised."""
+    """The row's values by their name in ``case``; collects every problem before an error is raised."""
 
     def __init__(self, row: Mapping[str, str]):
         self.row = row
@@ -93,7 +93,7 @@ class _Fields:
 
 
 def repeats(row: Mapping[str, str]) -> int:
-    """Return how often the row runs its operator back to back (l2.csv: ``rep=3``), fences between."""
+    """Return the number of runs of the row's operator, with fences in between (l2.csv: ``rep=3``)."""
     return _Fields(row).integer("rep", 1)
 
 
@@ -101,14 +101,14 @@ def item_of_row(row: Mapping[str, str], hw: Hardware | None = None) -> RowWork:
     """Return the work item of one row of the RTL tables.
 
     Element sizes come from ``hw``, else from the row's input_bytes and acc_bytes, else int8 and int32.
-    Raises InputError for a kind that is no library call (micro sequences are replayed, not lowered) and for
+    Raises InputError for a kind that is not a library call (micro sequences are replayed, not lowered) and for
     bad values.
     """
     fields = _Fields(row)
     kind = fields.text("kind", str(row.get("kind") or ""))
     if kind not in MAKERS:
         hint = did_you_mean(kind, MAKERS)
-        raise InputError(f"row {row.get('id', '?')}: kind {kind!r} is no library call{hint}")
+        raise InputError(f"row {row.get('id', '?')}: kind {kind!r} is not a library call{hint}")
     sizes = (
         hw.input_bytes if hw else fields.integer("input_bytes", build.INT8_BYTES),
         hw.acc_bytes if hw else fields.integer("acc_bytes", build.INT32_BYTES),
@@ -139,7 +139,7 @@ def _tile(fields: _Fields) -> tuple[int, int, int] | None:
 
 
 def _sizes(fields: _Fields, count: int) -> tuple[int, ...] | None:
-    """Return the ``count`` sizes of a tile written like 1x7x14 in the column tile, or None where it is empty."""
+    """Return the ``count`` sizes of a tile written like 1x7x14 in the column tile, or None if it is empty."""
     text = fields.text("tile")
     if not text:
         return None
@@ -182,7 +182,7 @@ def _resadd(fields: _Fields, input_bytes: int, acc_bytes: int) -> ResidualAdd:
 def _norm(fields: _Fields, input_bytes: int, acc_bytes: int) -> Norm:
     activation: Activation = fields.choice("act", ACTIVATIONS, "none")
     if activation != "layernorm" and activation != "softmax":
-        fields.problems.append(f"act = {activation!r} is no normalisation (layernorm, softmax)")
+        fields.problems.append(f"act = {activation!r} is not a normalisation (layernorm, softmax)")
         activation = "layernorm"
     return build.norm(
         fields.integer("I"),

@@ -1,7 +1,7 @@
 """The machine of one row of the measured tables (formats: README.md and MACHINES.md beside them).
 
-The column ``cfg`` names a base machine and changes ("default+dim=8+sp=64"); every other machine column, where
-the row has it, overrules what ``cfg`` says.
+The column ``cfg`` names a base machine and changes ("default+dim=8+sp=64"); every other machine column of the row
+overrides ``cfg``.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ COLUMNS: dict[str, tuple[tuple[str, ...], Convert]] = {
     "cmd_interval": (("cpu.command_cycles", "cpu.loop_cycles"), _whole),
     "min_cmd_gap": (("cpu.command_cycles", "cpu.loop_cycles"), _whole),
 }
-"""Column -> keys of the description and how its text is read. DIM and tile_rows are joined in `_array`."""
+"""Column -> keys of the description and the parser of its text. DIM and tile_rows are joined in `_array`."""
 
 MODIFIERS = {
     "dim": "DIM",
@@ -137,15 +137,15 @@ DERIVED: dict[str, tuple[Convert, Callable[[Hardware], int]]] = {
     "acc_bytes": (_whole, lambda hw: hw.acc_bytes),
     "raw_hazards_impossible": (_flag, lambda hw: int(hw.raw_hazards_impossible)),
 }
-"""Columns that follow from others: how their text is read, and what it must be. Compared, never set."""
+"""Columns that follow from others: parser of their text, and the required value. Compared, never set."""
 
 
 def machine_of_row(row: Mapping[str, str]) -> Hardware:
     """Return the machine that one table row describes, its memory and command pace included.
 
     ``row``: column -> text; empty cells and columns that describe the work or the result are not read.
-    Raises InputError: unknown ``cfg`` that the columns do not settle, a cell that is no value of its column,
-    a contradiction between columns, an illegal machine.
+    Raises InputError: an unknown ``cfg`` without all machine columns, an illegal value, a contradiction between
+    columns, an illegal machine.
     """
     cells = {key: str(value).strip() for key, value in row.items() if key in _READ and value is not None}
     cells = {key: value for key, value in cells.items() if value not in ("", "nan", "NaN")}
@@ -170,7 +170,7 @@ def _machine(items: tuple[tuple[str, str], ...]) -> Hardware:
             except ValueError as error:
                 problems.append(f"column {column}: {error}")
     hardware = load(base)
-    if hardware.accumulator.scale_units == "none":  # one per lane is what the tables say of units that do nothing, too
+    if hardware.accumulator.scale_units == "none":  # the tables have one per lane also for unused units
         overrides.pop("accumulator.scale_units", None)
     if isinstance(overrides.get("accumulator.scale_units"), int):  # a measured machine; the core refuses to run it
         overrides["waived_rules"] = [*hardware.waived_rules, "core_scale_units"]
@@ -191,7 +191,7 @@ def _contradictions(cells: Mapping[str, str], hardware: Hardware) -> list[str]:
     for column, (convert, derive) in DERIVED.items():
         try:
             if column in cells and convert(cells[column]) != derive(hardware):
-                problems.append(f"column {column} = {cells[column]}: the other columns say {derive(hardware)}")
+                problems.append(f"column {column} = {cells[column]}: the other columns give {derive(hardware)}")
         except ValueError as error:
             problems.append(f"column {column}: {error}")
     return problems
@@ -202,7 +202,7 @@ _READ = frozenset({"cfg", *COLUMNS, *DERIVED, *_ARRAY})
 
 
 def _array(settings: Mapping[str, str], base: Hardware) -> dict[str, object]:
-    """Return the keys of a square array of DIM PEs a side made of square tiles."""
+    """Return the keys of a square array, DIM PEs a side, of square tiles."""
     given = {}
     for column in _ARRAY:
         try:

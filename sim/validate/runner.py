@@ -1,7 +1,7 @@
 """Run the rows of measured tables: `validate(files) -> list of Result`.
 
-Rows that need the same program on the same machine are simulated once. One process by default; with
-``jobs`` > 1 worker processes take the longest programs first.
+Rows with the same program on the same machine are simulated once, in one process by default; with ``jobs`` > 1 worker
+processes start the longest programs first.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Result:
 
     @property
     def met_hang(self) -> bool:
-        """Return whether RTL and simulator agree that the program never ends."""
+        """Return whether the program never ends both on the RTL and in the simulator."""
         return self.row.cycles == NEVER_ENDS == self.outcome.cycles
 
     @property
@@ -58,7 +58,7 @@ class Result:
         return self.outcome.counters.get(tables.QUANTITIES[quantity])
 
     def error_of(self, quantity: str) -> float | None:
-        """Return simulated / measured - 1 of a count; None where none was measured or counted."""
+        """Return simulated / measured - 1 of a count; None if it was not measured or not simulated."""
         measured = self.row.measured(quantity)
         if measured is None or self.row.cycles == NEVER_ENDS:
             return None
@@ -71,7 +71,10 @@ class Result:
 
 
 def read_rows(files: Iterable[Path]) -> list[Row]:
-    """Return the rows of all measured tables among the files (no timelines); problems of all at once."""
+    """Return the rows of all measured tables among the files, without timelines.
+
+    Raises one InputError for all problems.
+    """
     rows: list[Row] = []
     problems: list[str] = []
     for path in files:
@@ -132,14 +135,14 @@ def run_cases(
 def _outcomes(tasks: Mapping[Hashable, Task], jobs: int, clock: Clock) -> Iterator[tuple[Hashable, Outcome]]:
     longest_first = sorted(tasks.items(), key=lambda item: -item[1].cost)
     if jobs > 1 and longest_first:
-        # the shortest one here first: it leaves the compiled core on disk for the workers
+        # the shortest one first, in this process: it compiles the core for the workers
         key, task = longest_first.pop()
         yield key, simulate(task, clock)
     if jobs <= 1 or len(longest_first) < 2:
         for key, task in longest_first:
             yield key, simulate(task, clock)
         return
-    # spawn: no worker inherits the threads of a progress bar or of compiled code
+    # spawn: workers must not inherit the threads of a progress bar or of compiled code
     with workers.pool(jobs) as pool:
         futures = {pool.submit(simulate, task, clock): key for key, task in longest_first}
         for future in as_completed(futures):
@@ -156,7 +159,7 @@ def _result(case: Case, outcomes: Mapping[Hashable, Outcome]) -> Result:
 
 
 def _part(row: Row, operator: str, layer: Outcome) -> Outcome:
-    """Return one operator of an encoder layer; a recorded layer knows only its sections, without names."""
+    """Return one operator of an encoder layer; a recorded layer has only sections without names."""
     if operator in layer.parts:
         return layer.parts[operator]
     index = row.whole("op_index", -1)

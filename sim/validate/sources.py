@@ -14,7 +14,10 @@ _FOLDERS = (_ROOT.parent / "shared" / "rtl", _ROOT / "tests" / "oracle")
 
 
 def default_tables() -> list[Path]:
-    """Return the tables and timelines of ``../shared/rtl`` and of ``tests/oracle``; of one name the first's."""
+    """Return the tables and timelines of ``../shared/rtl`` and of ``tests/oracle``.
+
+    Of two files with one name the first.
+    """
     found: dict[str, Path] = {}
     for folder in _FOLDERS:
         for path in csvfile.inside(folder) if folder.is_dir() else ():
@@ -22,8 +25,7 @@ def default_tables() -> list[Path]:
                 found.setdefault(path.name.removesuffix(".gz"), path)
     if not found:
         raise InputError(
-            "no measured tables found: this installation has no tests/oracle beside it;"
-            " name one with --measurements FILE.csv"
+            "no measured tables found: this installation has no tests/oracle; name a table with --measurements FILE.csv"
         )
     return list(found.values())
 
@@ -31,7 +33,7 @@ def default_tables() -> list[Path]:
 def library(table: Path) -> Library:
     """Return the streams of ``programs/`` beside a table, then those of the default tables.
 
-    Further folders do no harm: a stream is found by machine and case, and the first folder wins.
+    A stream is found by machine and case; the first folder that has it is used.
     """
     found: list[Path] = []
     for folder in (table.parent, *_FOLDERS):
@@ -42,7 +44,10 @@ def library(table: Path) -> Library:
 
 
 def soc_folders(table: Path) -> tuple[Path, ...]:
-    """Return where traces that belong to a table of a whole machine are looked for: beside it, then beside our own."""
+    """Return the folders searched for the traces of a table of a whole machine.
+
+    The table's folder, then the default tables'.
+    """
     return (table.parent, *(folder / "soc" for folder in _FOLDERS))
 
 

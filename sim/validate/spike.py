@@ -1,9 +1,8 @@
-"""Spike's log of retired instructions (``spike --log-commits``) -> the command streams in it, one a core.
+"""Read the command streams, one per core, from Spike's log of retired instructions (``spike --log-commits``).
 
 A line (riscv-isa-sim, riscv/execute.cc, commit_log_print_insn) is ``core   0: 3 0x<pc> (0x<instruction>)``, then each
-register that was written with its value. The operands of a RoCC command are registers, so their values are those that
-the lines before it left there. What Gemmini's extension prints between the lines, and the disassembly of ``-l``, are
-passed over.
+written register with its value. The operands of a RoCC command are registers, whose values are those last written in
+earlier lines. Lines printed by Gemmini's extension, and the disassembly of ``-l``, are skipped.
 """
 
 from __future__ import annotations
@@ -28,24 +27,24 @@ OPCODE_BITS, FUNCT3_SHIFT = 0x7F, 12
 CUSTOM_3, FENCE = 0x7B, 0x0F
 """Opcodes: Gemmini's commands (XCUSTOM_ACC 3 of gemmini_params.h); fence and fence.i."""
 ANSWERS = 4
-"""The bit xd of funct3: a command that writes a register (a counter is read); nothing is timed."""
+"""The bit xd of funct3: a command that writes a register (reads a counter), which is not timed."""
 READS_RS1, READS_RS2 = 2, 1
 
 
 def is_log(path: Path) -> bool:
-    """Return whether a file is a log of Spike: its first lines name a core, or what Gemmini's extension prints."""
+    """Return whether a file is a log of Spike: its first lines name a core, or are printed by Gemmini's extension."""
     return any(ANY_LINE.match(line) or line.startswith("GEMMINI: ") for line in _text(path)[:4096].splitlines()[:20])
 
 
 def recordings_of(path: Path) -> list[Recording]:
     """Return the stream of each core that issued commands, as cases ``core0``, ``core1``, ...
 
-    Raises InputError: a log without the values of registers, one that begins behind the value of an operand, a line cut
-    off, an unknown command.
+    Raises InputError: no register values in the log, an operand without an earlier value, a truncated line, an unknown
+    command.
     """
     text = _text(path)
     if text and not text.endswith("\n"):
-        raise InputError(f"{path}: line {text.count(chr(10)) + 1}: cut off in the middle; the log ends early")
+        raise InputError(f"{path}: line {text.count(chr(10)) + 1}: the line is truncated; the log ends early")
     commands: dict[str, Lines] = defaultdict(list)
     registers: dict[str, dict[int, str]] = defaultdict(lambda: {0: "0x0"})
     problems: list[str] = []
@@ -62,7 +61,7 @@ def recordings_of(path: Path) -> list[Recording]:
         known.update((int(register), f"0x{value}") for register, value in WRITTEN.findall(found[3]))
     csvfile.refuse(problems)
     if not committed:
-        raise InputError(f"{path}: no values of registers in it: run spike with --log-commits, not with -l alone")
+        raise InputError(f"{path}: the log has no register values: run spike with --log-commits, not with -l alone")
     found_any = {core: lines for core, lines in commands.items() if any(cells[0] != "fence" for _, cells in lines)}
     if not found_any:
         raise InputError(f"{path}: no Gemmini command (custom-3) in {committed:,} instructions")
@@ -89,6 +88,6 @@ def _command(instruction: int, known: dict[int, str], where: str, problems: list
     yield str(instruction >> 25), *operands
 
 
-@lru_cache(maxsize=1)  # asked for its kind first, then for its commands
+@lru_cache(maxsize=1)  # read first for its kind, then for its commands
 def _text(path: Path) -> str:
     return read_text(path, what="log of Spike")

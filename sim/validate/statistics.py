@@ -1,4 +1,4 @@
-"""Errors of many rows as a few figures: by kind, by dataflow, by configuration, by all three, and overall."""
+"""Statistics of the rows' errors: by kind, by dataflow, by configuration, by all three, and overall."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from sim.validate.runner import Result
 from sim.validate.tasks import NEVER_ENDS
 
 COUNTED = ("read_bytes", "write_bytes", "read_reqs", "write_reqs")
-"""Counts whose errors are stated per group beside the cycles."""
+"""Counts whose errors are given per group, in addition to the cycles."""
 
 MEAN_BAR = 0.001
-"""Largest mean of absolute errors of cycles that a group may have."""
+"""Bar of a group's mean absolute error of cycles."""
 EXACT_BAR = 0.8
-"""Least share of rows of a group that must have the exact cycles."""
+"""Bar of a group's share of rows with exact cycles."""
 WORST_BAR = 0.01
-"""Largest absolute error of cycles of a row ..."""
+"""Bar of a row's absolute error of cycles ..."""
 SHORT_CYCLES = 1000
-"""... except rows shorter than this, ..."""
+"""... except rows of fewer cycles than this, ..."""
 SHORT_BAR_CYCLES = 6
-"""... which may be this many cycles off."""
+"""... whose error may be this many cycles."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,10 @@ WHOLE_MACHINE = {
     "fpga_auto_conv": Bars(0.25, 0.0, 0.65),
     "soc_issue": Bars(0.05, 0.0, 0.55),
 }
-"""Bars of rows measured with a CPU, by kind: all compiler flags and states of the caches together. Tests hold the
-tighter ones of warm calls (tests/cpu/test_soc_bars.py)."""
+"""Bars of rows measured with a CPU, by kind: all compiler flags and states of the caches together.
+
+Tests have tighter ones for warm calls (tests/cpu/test_soc_bars.py).
+"""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that share kind, dataflow or configuration: errors of cycles and counts, and bars they miss."""
+    """Rows that share kind, dataflow or configuration: errors of cycles and counts, and the bars they miss."""
 
     rows: int
     not_simulated: int
@@ -126,14 +128,14 @@ def groups(results: Sequence[Result]) -> dict[str, Group]:
 
 
 def name(result: Result) -> str:
-    """Name a row for people: id, operator if any, machine if it is not the default one."""
+    """Return a row's printed name: id, operator if any, machine if it is not the default one."""
     row = result.row
     operator = row.columns.get("operator", "")
     return " ".join(part for part in (row.id, operator, f"({row.cfg})" if row.cfg != "default" else "") if part)
 
 
 def within_bar(result: Result) -> bool:
-    """Return whether one row's cycles are inside the bar for a single row."""
+    """Return whether one row's cycles meet the bar of a single row."""
     measured, simulated = result.row.cycles, result.outcome.cycles
     if result.met_hang:
         return True
@@ -145,7 +147,7 @@ def within_bar(result: Result) -> bool:
 
 
 def bars_of(results: Sequence[Result]) -> Bars:
-    """Return the bars of a group: those of its kind, of several kinds the widest."""
+    """Return the bars of a group: those of its kind, or the widest of its kinds."""
     kinds = {result.row.kind for result in results}
     found = [WHOLE_MACHINE.get(kind, Bars()) for kind in kinds]
     return Bars(max(bar.mean for bar in found), min(bar.exact for bar in found), max(bar.worst for bar in found))
@@ -159,7 +161,7 @@ def _misses(results: Sequence[Result], cycles: Spread, counts: Mapping[str, Spre
         misses.append(f"{cycles.exact:.0%} of the rows exact < {bars.exact:.0%}")
     far = sum(not within_bar(result) for result in results)
     if far:
-        misses.append(f"{far} rows off by more than {bars.worst:.0%} (short ones: {SHORT_BAR_CYCLES} cycles)")
+        misses.append(f"{far} rows with an error above {bars.worst:.0%} (short ones: {SHORT_BAR_CYCLES} cycles)")
     misses += [f"{quantity} exact in {s.exact:.1%} of the rows" for quantity, s in counts.items() if s.exact < 1]
     return misses
 
@@ -176,7 +178,7 @@ def figures(name: str, group: Group) -> tuple[str, ...]:
 
 
 def percent(value: float) -> str:
-    """Return a share or error readably: 0, 0.012 %, 3.4 %, 100 %; what is short of 100 % never reads as 100 %."""
+    """Format a share or error: 0, 0.012 %, 3.4 %, 100 %; a share below 100 % is never rounded to 100 %."""
     if value in (0, 1):
         return "0" if value == 0 else "100 %"
     if 0.999 <= value < 1:

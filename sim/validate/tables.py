@@ -1,7 +1,7 @@
-"""Measured tables: one `Row` per line, whatever the file is called; its columns say which kind it is.
+"""Measured tables: one `Row` per line; the columns, not the file name, give a file's kind.
 
-Columns as in tests/oracle/README.md: each row names its machine, its memory, its work and what was
-measured. Unknown extra columns are kept and ignored here.
+Columns as in tests/oracle/README.md: each row has its machine, its memory, its work and the measured figures. Unknown
+columns are kept and ignored here.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ WORK_COLUMNS: dict[str, tuple[str, ...]] = {
     "norm": (),
     "encoder": ("seq", "hidden", "heads", "ffn", "operator"),
 }
-"""Kinds that go through the lowering, with what a row must say (in a column or in its ``case``)."""
+"""Kinds that are lowered, with the required fields (columns, or in ``case``)."""
 
 _WHOLE = ("M", "N", "K", "I", "J", "rows", "cols", "DIM", "loop_phase", "repeats")
 _WHOLE_AT_LEAST_1 = ("seq", "hidden", "heads", "ffn", "cmd_interval", "min_cmd_gap")
@@ -51,7 +51,7 @@ _IDLE_ARRAY = frozenset({"config", "mvin", "mvout", "resadd", "norm", "normmv"})
 
 @dataclass(frozen=True)
 class Row:
-    """One measured case: where it stands and the text of each of its columns."""
+    """One measured case: its file and line, and the text of each column."""
 
     path: Path
     line: int
@@ -69,13 +69,13 @@ class Row:
 
     @cached_property
     def parameters(self) -> dict[str, str]:
-        """The harness' parameters: ``kind=mvin n=4`` of column ``case`` as a mapping."""
+        """Parameters of the test harness: ``kind=mvin n=4`` of column ``case`` as a mapping."""
         words = self.columns.get("case", "").split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
     @property
     def kind(self) -> str:
-        """Sort of case: matmul, mvin, ...; ``program`` if the row does not say."""
+        """Kind of case: matmul, mvin, ...; ``program`` if the row has none."""
         return self.columns.get("kind") or self.parameters.get("kind", "program")
 
     def value(self, name: str) -> str:
@@ -93,7 +93,7 @@ class Row:
 
     @property
     def command_gap_cycles(self) -> int:
-        """Cycles from one command's acceptance to the next one's earliest offer (1 = as fast as it goes)."""
+        """Cycles from one command's acceptance to the next one's earliest offer (1 = the fastest)."""
         return max(self.whole(name, 1) for name in ("cmd_interval", "min_cmd_gap", "rate"))
 
     @property
@@ -103,24 +103,24 @@ class Row:
 
     @property
     def repeats(self) -> int:
-        """Calls one after the other, a fence between them."""
+        """Number of calls, with a fence in between."""
         return self.whole("repeats", self.whole("rep", 1))
 
     @property
     def dataflow(self) -> str:
-        """``WS``, ``OS``, or ``-`` where the array computes nothing."""
+        """``WS``, ``OS``, or ``-`` if the array is not used."""
         if self.kind in _IDLE_ARRAY:
             return "-"
         return self.parameters.get("df") or self.columns.get("flow") or "WS"
 
     def measured(self, quantity: str) -> int | None:
-        """Return a measured count, or None where the table has none."""
+        """Return a measured count, or None if the table has none."""
         text = self.columns.get(quantity, "")
         return int(text) if text else None
 
     @property
     def sections(self) -> tuple[int, ...] | None:
-        """Measured cycles of each fence-delimited part, if the table has them."""
+        """Measured cycles of each fence-delimited part, if the table has the column."""
         text = self.columns.get("sections", "")
         return tuple(int(part) for part in text.split(";")) if text else None
 
@@ -143,7 +143,7 @@ def rows_of(table: CsvFile) -> list[Row]:
         raise InputError(f"{table.path}: line 1: not a measured table: columns missing: {', '.join(missing)}{hints}")
     memory = [name for name in ("mem_latency", "rd_bytes_per_cycle") if not table.has(name)]
     if memory and not table.has("mem_latency", "bytes_per_cycle"):
-        raise InputError(f"{table.path}: line 1: the memory is not named: columns missing: {', '.join(memory)}")
+        raise InputError(f"{table.path}: line 1: no memory: columns missing: {', '.join(memory)}")
     rows = [Row(table.path, line, columns) for line, columns in table.records()]
     csvfile.refuse([problem for row in rows for problem in problems(row)])
     return rows
@@ -164,12 +164,12 @@ def problems(row: Row) -> list[str]:
             if text or name in ("cycles", "cfg", "mem_latency"):
                 found += [f"{row.place}, column {name}: {rule}" for rule in _rule(text, least, whole)]
     if row.columns["cycles"] == "0":
-        found.append(f"{row.place}, column cycles: 0 is no measurement (-1 = never ends)")
+        found.append(f"{row.place}, column cycles: 0 is not a measurement (-1 = never ends)")
     if not row.id or not row.cfg:
         found.append(f"{row.place}: columns id and cfg must not be empty")
     parts = row.columns.get("sections", "")
     if parts and not all(part.lstrip("-").isdigit() for part in parts.split(";")):
-        found.append(f"{row.place}, column sections: whole numbers apart by ';' are needed, not {parts!r}")
+        found.append(f"{row.place}, column sections: whole numbers separated by ';' are needed, not {parts!r}")
     for name in WORK_COLUMNS.get(row.kind, ()):
         if not row.value(name):
             found.append(f"{row.place}, column {name}: a row of kind {row.kind} needs it")

@@ -1,6 +1,6 @@
 """Programs to simulate: one `Task` per distinct program on a machine, and its `Outcome`.
 
-Tasks travel to worker processes and outcomes travel back, so both hold plain data only.
+Tasks are sent to worker processes and outcomes sent back, so both hold plain data only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sim.timing.timing import Clock, Timing
 
 NEVER_ENDS = -1
-"""Cycles of a program that never ends, as the measured tables spell it."""
+"""Cycles of a program that never ends, as in the measured tables."""
 
 _BROKEN = (
     ArithmeticError,
@@ -37,7 +37,7 @@ _BROKEN = (
     TypeError,
     ValueError,
 )
-"""Errors of one row that are reported as its result, so that all other rows are still simulated."""
+"""Errors that are reported as the row's result, so that all other rows are still simulated."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class Measured(ABC):
 class Task:
     """One program on one machine.
 
-    ``source``: a recorded program, `EncoderSizes`, or a work item for the lowering. ``gap_cycles``: earliest
-    offer of a command after the acceptance of the one before. ``phase``: hardware loop slot that comes first.
-    ``cost``: a guess of the simulation's length in cycles, only for scheduling. ``written_rows``: accumulator
+    ``source``: a recorded program, `EncoderSizes`, or a work item for the lowering. ``gap_cycles``: earliest offer of a
+    command after the acceptance of the previous one. ``phase``: hardware loop slot that comes first.
+    ``cost``: estimated cycles, only for scheduling. ``written_rows``: accumulator
     rows that hold data of earlier programs.
     """
 
@@ -79,7 +79,7 @@ class Task:
 
     @property
     def key(self) -> Hashable:
-        """Equal for tasks that must give equal outcomes."""
+        """Key that is equal for tasks with equal outcomes."""
         source = self.source
         if isinstance(source, np.ndarray):
             source = hashlib.sha256(source.tobytes()).hexdigest()
@@ -106,7 +106,7 @@ class Outcome:
 
 
 def simulate(task: Task, clock: Clock = "periodic") -> Outcome:
-    """Lower or take the task's program, run it and return the outcome; errors become its reason."""
+    """Lower or load the task's program, run it and return the outcome; an error becomes its reason."""
     try:
         if isinstance(task.source, Measured):
             return task.source.outcome(task.hw, clock)
@@ -155,7 +155,10 @@ def _session(task: Task, clock: Clock) -> Session:
 
 
 def _encoder(task: Task, sizes: EncoderSizes, clock: Clock) -> Outcome:
-    """Run the layer as one program: its sections are the operators' cycles; counters need each alone."""
+    """Run the layer as one program, whose sections are the operators' cycles.
+
+    Counters come from runs of each operator alone.
+    """
     operators = list(_operators(task, sizes))
     whole = _session(task, clock).advance(np.concatenate([program for _, program in operators]))
     session = _session(task, clock)

@@ -30,7 +30,7 @@ TIMES = ("t_alloc", "t_issue", "t_complete")
 
 @dataclass(frozen=True)
 class Comparison:
-    """One case: how many commands agree, and by how many cycles the times of the others differ.
+    """One case: number of equal commands, and the differences in cycles of the others.
 
     ``differences``: simulated - measured, one line per command that both have, columns as `TIMES`.
     """
@@ -50,7 +50,7 @@ class Comparison:
 
     @property
     def first_difference(self) -> int | None:
-        """Index of the first command with another time, None if there is none."""
+        """Index of the first command with a different time, None if all are equal."""
         differs = (self.differences != 0).any(axis=1)
         return int(np.argmax(differs)) if differs.any() else None
 
@@ -86,7 +86,7 @@ def compare(
 ) -> list[Comparison]:
     """Compare every case of the timeline files; machines come from the measured tables given or beside them.
 
-    Raises InputError for a malformed file and for a case whose machine no table names.
+    Raises InputError for a malformed file and for a case without a machine in any table.
     """
     read = [csvfile.read(path) for path in files]
     timelines = [table for table in read if sources.is_timeline(table)]
@@ -113,7 +113,7 @@ def _compare(
     chosen = case_of(row, library, "recorded" if way == "auto" else way)
     nothing = np.zeros((0, len(TIMES)), dtype=np.int64)
     if chosen is None or chosen.task is None:
-        reason = chosen.reason if chosen else f"no program of case {case!r} was found"
+        reason = chosen.reason if chosen else f"case {case!r} has no program"
         return Comparison(case, len(measured), 0, 0, nothing, reason)
     outcome = simulate(replace(chosen.task, timeline=True), clock)
     if outcome.timeline is None:

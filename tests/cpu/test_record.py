@@ -146,7 +146,7 @@ def test_a_program_that_fails_its_checks_is_recorded_and_said_to(
 def test_a_recording_that_is_cut_off_is_refused(kept: float, stream: Path, tmp_path: Path) -> None:
     lines = stream.read_text().splitlines(keepends=True)
     (tmp_path / "cut.csv").write_text("".join(lines[: int(len(lines) * kept)]))
-    with pytest.raises(InputError, match="the recording is cut off here"):
+    with pytest.raises(InputError, match="the recording ends here"):
         replay.choose(tmp_path / "cut.csv")
 
 

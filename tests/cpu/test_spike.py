@@ -54,7 +54,7 @@ COMMIT = f"core   0: 3 0x0000000080000004 (0x{COMMAND:08x})\n"
         ("core   0: 0x0000000080000000 (0x00000513) li      a0, 0\n", "run spike with --log-commits"),
         ("core   0: 3 0x0000000080000000 (0x00000513) x10 0x0000000000000000\n", "no Gemmini command"),
         (COMMIT, "line 1: no value of x10 in the log before it"),
-        ("".join(log(lower(build.matmul(16, 16, 16), load("gemmini_default"))))[:-9], "cut off in the middle"),
+        ("".join(log(lower(build.matmul(16, 16, 16), load("gemmini_default"))))[:-9], "the line is truncated"),
         (
             f"core   0: 3 0x0000000080000000 (0x00000513) x10 0x00 x11 0x00\n{COMMIT.replace('0x00b5', '0x42b5')}",
             "funct must be 'fence' or a known command code",

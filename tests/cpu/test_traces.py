@@ -54,7 +54,7 @@ def test_a_trace_is_read_into_calls(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (LINES[:-1], "call 0 opens and never closes: the trace is cut off at line 5"),
+        (LINES[:-1], "call 0 opens and never closes: the trace ends at line 5"),
         ([LINES[0], LINES[1], LINES[-1]], "call 0 closes before the accelerator is idle"),
         ([LINES[-1]], "mark 1000 closes no open call"),
         (["x,comand,20,7,0,0,0"], "'comand' is none of command, busy, mark"),

@@ -90,8 +90,8 @@ def test_row_with_bad_values_lists_all_of_them():
     assert "did you mean 'WS'" in text
 
 
-def test_row_of_a_command_sequence_is_no_library_call():
-    with pytest.raises(InputError, match="'mvin' is no library call"):
+def test_row_of_a_command_sequence_is_not_a_library_call():
+    with pytest.raises(InputError, match="'mvin' is not a library call"):
         item_of_row({"id": "x", "kind": "mvin", "case": "kind=mvin n=1"})
 
 

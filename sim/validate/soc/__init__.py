@@ -1,1 +1,1 @@
-"""Tables measured on a whole machine, the CPU included: their formats and programs."""
+"""Tables measured on a whole machine with its CPU: their formats and programs."""

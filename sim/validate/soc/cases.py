@@ -1,4 +1,4 @@
-"""A row of a whole machine -> its program."""
+"""The program of a row measured on a whole machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sim.hardware import Hardware
 
 DATA_SET_BYTES = 1 << 24
-"""Distance of the two data sets of a program that alternates between them; more than any of its operands."""
+"""Bytes between the two data sets of a program that alternates between them; more than any operand has."""
 
 IN_TURN = "_TWO_"
 """In the id of a row whose program uses two data sets in turn."""
@@ -36,15 +36,17 @@ FIRST_OF_KIND = {
     "softmax": "32x64",
 }
 """The first call of each kind in the program that calls_soc.csv comes from, and in that of the normalisations (cases
-calls_dn and normc of the traces): only it misses the function's code. Further cases of calls_soc.csv come from the same
-place: the first calls of two of them miss no line (6 and 18 cycles). A normalisation misses that of its own site."""
+calls_dn and normc of the traces): only these miss the function's code. Further cases of calls_soc.csv come from the
+same program: the first calls of two of them miss no line (6 and 18 cycles). A normalisation misses the code of its own
+call site.
+"""
 
 FIRST_OF_PATH = {"soc_resadd": ("resadd_search", "resadd_100x100"), "soc_conv": ("conv_pool", "conv_t12_16_3x3_pool2")}
-"""A piece of code that not every call runs, and the first call of that program that runs it."""
+"""A piece of code that only some calls run, and the first call of that program that runs it."""
 
 
 def source_of(columns: Mapping[str, str], hw: Hardware, path: Path) -> Measured:
-    """Return the program of a row. Raises InputError where its machine or its case is not modelled."""
+    """Return the program of a row. Raises InputError if its machine or case is not modelled."""
     if reason := columns.get("reason"):
         raise InputError(reason)
     if columns["kind"] == "soc_trace":
@@ -68,7 +70,7 @@ def source_of(columns: Mapping[str, str], hw: Hardware, path: Path) -> Measured:
         return BaselineLayer(seq, hidden, heads, ffn, "integer" in columns["config"])
     work = _work(columns, hw)
     works = tuple(_data_set(work, columns["id"], number) for number in range(calls))
-    # the program of the normalisations makes their sums itself: the first call finds them as the second does
+    # the program of the normalisations computes their sums itself, so that the first call finds them in the cache too
     return Calls(works, _ran(columns, work), columns["kind"] == "soc_norm")
 
 
@@ -118,4 +120,4 @@ def _work(columns: Mapping[str, str], hw: Hardware) -> Work:
             size, channels, channels, kernel, padding=kernel // 2, stride=int(found[4] or 1),
             pool_size=pool, pool_stride=pool, **bytes_of,
         )  # fmt: skip
-    raise InputError(f"kind {kind!r}, case {case!r}: no such call is known")
+    raise InputError(f"kind {kind!r}, case {case!r}: the call is unknown")

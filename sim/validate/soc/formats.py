@@ -1,7 +1,7 @@
-"""Tables of a whole machine as they come -> rows like those of the other tables.
+"""Translate the tables of a whole machine to rows like those of the other tables.
 
-Each format is known by its columns. A translated row has the columns that `row_machines` reads, ``kind`` with "soc_" in
-front, and what `soc.cases` needs to find the program.
+Each format is recognised by its columns. A translated row has the columns that `row_machines` reads, ``kind`` with the
+prefix "soc_", and the columns by which `soc.cases` finds the program.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ CPUS = {OPTIMISED: "rocket", LIBRARY_FLAGS: "rocket_rocctests"}
 """Compiler flags of a row -> price list of the CPU."""
 
 SOC = {"l2_KiB": "512", "mem_latency": "40", "rd_bytes_per_cycle": "16", "wr_bytes_per_cycle": "16"}
-"""Machine of the tables that name it in words."""
+"""Machine of the tables that describe it in a sentence."""
 
 Columns = Mapping[str, str]
 
 
 class Format(NamedTuple):
-    """A table format: the columns it is known by, and what one of its rows measured, as rows of ours."""
+    """A table format: the columns that identify it, and the translation of one of its rows."""
 
     needs: tuple[str, ...]
     translate: Callable[[Columns], Sequence[dict[str, str]]]
@@ -71,11 +71,11 @@ def _cpu(flags: str) -> str:
 
 
 def _call(columns: Columns) -> list[dict[str, str]]:
-    """matmul_soc.csv, calls_soc.csv, encoder_soc.csv: one library call a row, or an operator of a layer."""
+    """matmul_soc.csv, calls_soc.csv, encoder_soc.csv: one library call per row, or an operator of a layer."""
     kind = columns["kind"]
     layer = kind == "encoder"
     found = {**columns, "kind": f"soc_{kind}", "cpu": _cpu(columns["flags"])}
-    # a layer calls the product's function from several places: one copy, whatever the sizes
+    # a layer calls the product's function from several places, so that there is one copy for all sizes
     found["cpu_sizes"] = "shared" if layer else columns["sizes"]
     found["cpu_code"] = "cold" if layer or columns.get("code") == "cold" or columns["call"] == "0" else "warm"
     if columns.get("code") == "warm":
@@ -96,7 +96,7 @@ LAYER_OPERATORS = {
     "FF2": "FF2_fullC",
     "encoder layer, transformer.c": "TOTAL",
 }
-"""Operators of encoder_bert.csv by their names in encoder_soc.csv; those of heads are numbered behind."""
+"""Operators of encoder_bert.csv by their names in encoder_soc.csv; those of heads end in a number."""
 
 
 def _described(columns: Columns) -> list[dict[str, str]]:
@@ -121,7 +121,7 @@ def _described(columns: Columns) -> list[dict[str, str]]:
         return [{**found, "cfg": "default", **several}]
     if paged := pages.columns_of(columns):
         return [{**found, "cfg": "default", **paged}]
-    unknown = f"{what!r} on {config!r}: no such program is known"
+    unknown = f"{what!r} on {config!r}: the program is unknown"
     return [{**found, "cfg": "default", "kind": "soc_other", "reason": unknown}]
 
 
@@ -129,7 +129,7 @@ def _operator(columns: Columns) -> list[dict[str, str]]:
     """hostops.csv: an operator that the CPU runs; rows of 0 cycles are check values of the measurement."""
     if columns["cycles"] == "0":
         return []
-    # "operator" names a part of a program elsewhere
+    # in other tables "operator" names a part of a program
     found = {name: text for name, text in columns.items() if name != "operator"}
     return [{**found, "op": columns["operator"], "kind": "soc_host", "cfg": "default", "cpu": _cpu(columns["flags"])}]
 

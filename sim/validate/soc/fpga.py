@@ -1,4 +1,4 @@
-"""Layers that DOSA ran on FPGAs (dosa.csv): with the library's own tile, then with a mapping by hand."""
+"""Layers that DOSA ran on FPGAs (dosa.csv): first with the library's tile, then with a mapping."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from sim.timing.timing import Clock
 
 AXES = {"P": "i", "K": "j", "C": "k"}
-"""Loops of a product as the table names them (rows of output, output and input channels) -> those of the lowering."""
+"""The table's names of a product's loops (rows of output, output and input channels) -> the lowering's names."""
 
 
 AUTOMATIC, MAPPED = "auto", "tiled"
-"""Parts of a layer's program: with the library's own tile, then with the mapping."""
+"""Parts of a layer's program: the run with the library's tile, then that with the mapping."""
 
 
 @dataclass(frozen=True)
 class MappedLayer(Measured):
-    """A program that runs a layer twice: first with the library's own tile, which fills the L2, then as mapped."""
+    """A program that runs a layer twice: first with the library's tile, which fills the L2, then as mapped."""
 
     automatic: Work
     mapped: Work

@@ -1,4 +1,4 @@
-"""Operators that the CPU ran itself, alone (hostops.csv) and as the baseline of a layer (baseline_layer.csv)."""
+"""Operators that the CPU ran, alone (hostops.csv) and in the baseline of a layer (baseline_layer.csv)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ HostShape = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class HostOperator(Measured):
-    """One implementation on ``elements`` elements; ``resident``: run before on the same data."""
+    """One implementation on ``elements`` elements; ``resident``: its data are in the cache from a previous run."""
 
     library: str
     implementation: str
@@ -54,7 +54,7 @@ class HostOperator(Measured):
         prices = operator_prices(self.library)
         name = SAME_PRICE.get(self.implementation, self.implementation)
         added = 0.0
-        if name == "matmul_cpu_igelu_K0":  # an output and what the activation adds to it
+        if name == "matmul_cpu_igelu_K0":  # an output and the activation's share per output
             name, added = "matmul_cpu", prices["matmul_cpu_igelu"]["element"] * self.elements
         if name not in prices:
             raise InputError(
@@ -71,10 +71,10 @@ class HostOperator(Measured):
 
 @dataclass(frozen=True)
 class BaselineLayer(Measured):
-    """An encoder layer with its products on the array and all else on the CPU, in the order of the table.
+    """An encoder layer with its products on the array and all other operators on the CPU, in the table's order.
 
-    Q, K, V and what is multiplied with V are int8 in both variants, as the array takes them; other results are int32
-    where the integer code works on them. Products with weights bring a bias.
+    Q, K, V and the matrix multiplied with V are int8 in both variants, as the array requires; other results are int32
+    if the integer code processes them. Products with weights have a bias.
     """
 
     seq: int

@@ -1,4 +1,4 @@
-"""Command loops written by hand and measured until the last command is issued, or until the accelerator is idle."""
+"""Hand-written command loops, measured until the last command is issued or until the accelerator is idle."""
 
 from __future__ import annotations
 
@@ -22,30 +22,32 @@ if TYPE_CHECKING:
     from sim.timing.timing import Clock
 
 FENCE_CYCLES = 2
-"""A fence when idle (tests/oracle/soc/README.md)."""
+"""Cycles of a fence on an idle accelerator (tests/oracle/soc/README.md)."""
 AROUND_CYCLES = 14
-"""From the reading of the counter to the port, and from idle to the reading behind it (the same)."""
+"""Cycles from the reading of the counter to the port, and from idle to the reading after it (the same)."""
 ISSUED_CYCLES = 9
-"""The same where no fence lies between: 10 cycles for one command, 11 for two (mvin, preload and compute)."""
+"""The same without a fence in between: 10 cycles for one command, 11 for two (mvin, preload and compute)."""
 QUEUED = 2
-"""Commands that Rocket's queue in front of the accelerator holds (LazyRoCC.scala): these are issued, not accepted."""
+"""Commands that Rocket's queue before the accelerator holds (LazyRoCC.scala): issued, but not yet accepted."""
 STRIDE = 64
-"""Bytes from a row to the next in the moves' configurations."""
+"""Row stride in bytes in the moves' configurations."""
 ACCUMULATOR, B_ROW = 1 << 31, 8192
 """Local addresses in the loops' arguments."""
 
 STRAIGHT, LOOP, PAIR = "straight", "loop", "pair"
-"""Form of the program that issues the commands: constants in a row, a loop around one, around preload and compute."""
+"""Form of the program that issues the commands.
+
+A sequence of constants, a loop around one, a loop around preload and compute.
+"""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A function of the measured program: how its commands follow each other, and how it emits number ``n`` of them.
+    """A function of the measured program: the cycles between its commands, and the function that emits command ``n``.
 
-    ``lines``: lines of code that its first run misses, counted on the machine without an L2: what its cold row takes
-    longer than its warm one there, in lines of 58 cycles (docs/CPU.md), rounded. With an L2 they are the same lines.
-    ``lines_behind``: those of the code behind the fence, counted likewise. ``new_data``: its first run is also the
-    first on its data.
+    ``lines``: lines of code that its first run misses, counted on the machine without an L2: its cold row minus its
+    warm row, in lines of 58 cycles (docs/CPU.md), rounded. With an L2 they are the same lines. ``lines_behind``: those
+    of the code after the fence, counted likewise. ``new_data``: its first run is also the first on its data.
     """
 
     pace: str
@@ -68,10 +70,12 @@ def _mvout(to: Stream, n: int) -> None:
 
 
 def _block(to: Stream, n: int) -> int:
-    """Return where command ``n`` of a loop moves: a block of rows of its own, one behind the other.
+    """Return the address that command ``n`` of a loop moves.
 
-    The table does not say so. Its four cold rows behind an L2 do: one block for all would take 988 and 2,133 cycles
-    (mvin) and 603 and 978 (mvout) of the 1,192, 2,592, 1,457 and 2,670 measured.
+    Each command has its own block of rows, stored in sequence.
+
+    Read from its four cold rows behind an L2: one block for all commands would take 988 and 2,133 cycles (mvin) and 603
+    and 978 (mvout), measured are 1,192, 2,592, 1,457 and 2,670.
     """
     return BASE_ADDRESS + n * to.dim * STRIDE
 
@@ -94,7 +98,7 @@ SHAPES: Mapping[str, Shape] = {
     "gemmini_extended_mvout": Shape(STRAIGHT, _mvout, lines_behind=1),
     "gemmini_preload": Shape(STRAIGHT, _compute, 1),
 }
-"""Functions of the table by name."""
+"""The table's functions, by name."""
 
 PAIR_GAPS = (3, 4)
 """Cycles before preload and compute in a loop of both (the same)."""
@@ -102,9 +106,9 @@ PAIR_GAPS = (3, 4)
 
 @dataclass(frozen=True)
 class IssueLoop(Measured):
-    """``commands`` turns of a function; ``idle``: until idle, else until the last is issued.
+    """``commands`` iterations of a function; ``idle``: measured until idle, else until the last is issued.
 
-    ``cold``: its first run, whose lines of code are in no cache; else after such a run.
+    ``cold``: its first run, without its code in any cache; else a later run.
     """
 
     function: str
@@ -133,7 +137,7 @@ class IssueLoop(Measured):
         session = Session(hw, clock)
         prices, missed = hw.cpu.prices, 0
         if not (self.cold and shape.new_data):
-            session.advance(stream)  # the run before, which leaves its data in an L2
+            session.advance(stream)  # the previous run, which leaves its data in an L2
         if self.cold and prices != "none":
             missed = (shape.lines + shape.lines_behind * self.idle) * line_cycles(prices, hw)
         if self.idle:
@@ -145,7 +149,7 @@ class IssueLoop(Measured):
 
 
 def of_row(columns: Mapping[str, str]) -> IssueLoop:
-    """Return the program of a row of issue.csv. Raises InputError where its code is not known."""
+    """Return the program of a row of issue.csv. Raises InputError if its code is unknown."""
     name = re.match(r"\W*(\w+)", columns["code_c"])
     if name is None or name[1] not in SHAPES:
         raise InputError(f"{columns['code_c']!r}: its commands are not in the table")

@@ -1,7 +1,7 @@
-"""virtual_memory.csv: lone loads and stores, and products, with and without address translation.
+"""virtual_memory.csv: single loads and stores, and products, with and without address translation.
 
-The id says what ran: ``mvin.OFFSET.COLUMNS.ROWS.STRIDE.f1`` one command with an empty TLB (f0: the same command again),
-``mm.MxNxK.CALL`` call number CALL of a product, of which 0 and 3 begin with an empty TLB. Data lie in the L2.
+The id names the program: ``mvin.OFFSET.COLUMNS.ROWS.STRIDE.f1`` one command with an empty TLB (f0: the same command
+again), ``mm.MxNxK.CALL`` call number CALL of a product, of which 0 and 3 begin with an empty TLB. Data are in the L2.
 """
 
 from __future__ import annotations
@@ -31,26 +31,31 @@ PRODUCT = re.compile(r"vm\w*_mm\.(\d+)x(\d+)x(\d+)\.(\d+)\.\d+")
 UNKNOWN = re.compile(r"vm\w*_(mvin|mvout|stream)\.\d+\.\d+")
 
 PAGES = {"bare": "none", "4-KiB": "4KiB", "4 KiB": "4KiB", "2-MiB": "2MiB"}
-"""How a configuration spells the pages -> `tlb.pages`."""
+"""A configuration's word for the pages -> `tlb.pages`."""
 MEMORIES = {"dl2": "512", "two_l2": "512", "dn": "0", "two_nol2": "0"}
 """First word of a configuration -> KiB of L2."""
 
 BASE = 0x8001_0000
-"""A boundary of 16 KiB, as the measured programs' arrays begin on one; the table gives distances from it."""
+"""A boundary of 16 KiB, where the measured programs' arrays begin; the table gives offsets from it."""
 FLUSHED_CALLS = (0, 3)
 """Calls of a product that begin with an empty TLB."""
 AROUND_CYCLES = 9
-"""From the reading of the counter to the command, and from idle to the reading behind it: read on the rows with bare
+"""Cycles from the reading of the counter to the command, and from idle to the reading after it.
+
+Read on the rows with bare
 translation (all 95 without a mispredicted branch); the rows with pages were not used."""
 MISPREDICTED_CYCLES = 3
-"""A branch that Rocket predicts wrongly. The measuring loop has one between loads and stores; see `_mispredicted`."""
+"""Cycles of a branch that Rocket predicts wrongly.
+
+The measuring loop has one between loads and stores; see `_mispredicted`.
+"""
 COLD_RUNS = 4
-"""Runs of a lone command before the measured ones: its data come into the L2, whose victims are random."""
+"""Runs of a single command before the measured ones, so that its data are in the L2, whose victims are random."""
 
 
 @dataclass(frozen=True)
 class Lone(Measured):
-    """One load or store of ``rows`` rows of ``columns`` bytes, with an empty TLB or ``again``, as the first left it.
+    """One load or store of ``rows`` rows of ``columns`` bytes, with an empty TLB, or ``again``: the TLB filled.
 
     ``mispredicted``: the measuring program takes `MISPREDICTED_CYCLES` more.
     """
@@ -94,7 +99,7 @@ class Lone(Measured):
 
 @dataclass(frozen=True)
 class ProductCalls(Measured):
-    """Call ``number`` of a product whose operands lie one behind the other, after the calls before it."""
+    """Call ``number`` of a product with adjacent operands, after the previous calls."""
 
     m: int
     n: int
@@ -120,7 +125,7 @@ def _empty_tlb(session: Session) -> None:
 
 
 def columns_of(columns: Mapping[str, str]) -> dict[str, str] | None:
-    """Return what a row's id and configuration say of the machine and the part; None: no row of this table."""
+    """Return the columns of machine and part from a row's id and configuration; None if it is not of this table."""
     config = columns["config"]
     pages = next((name for words, name in PAGES.items() if words in config), None)
     memory = MEMORIES.get(config.split()[0]) if config else None
@@ -135,29 +140,29 @@ def columns_of(columns: Mapping[str, str]) -> dict[str, str] | None:
     }
     if UNKNOWN.fullmatch(columns["id"]):
         found["reason"] = (
-            f"{columns['what']} {columns['n']}: its addresses stand in the measured program (S[] in sw/vm.c), "
+            f"{columns['what']} {columns['n']}: its addresses are in the measured program (S[] in sw/vm.c), "
             "which the table does not give"
         )
     return found
 
 
 def run_of(columns: Mapping[str, str], path: Path) -> Measured:
-    """Return what a row of a table ran. Raises InputError where the id does not say it."""
+    """Return the program of a row. Raises InputError if the id does not name it."""
     if found := LONE.fullmatch(columns["id"]):
         offset, cols, rows, stride, flushed = (int(number) for number in found.groups()[1:])
         return Lone(found[1], offset, cols, rows, stride, not flushed, columns["id"] in _mispredicted(path))
     if found := PRODUCT.fullmatch(columns["id"]):
         return ProductCalls(*(int(number) for number in found.groups()))
-    raise InputError(f"{columns['id']!r}: no such program is known")
+    raise InputError(f"{columns['id']!r}: the program is unknown")
 
 
 @lru_cache(maxsize=4)
 def _mispredicted(path: Path) -> frozenset[str]:
     """Return the ids of the lone commands whose branch is predicted wrongly, from the order of the table.
 
-    As the rows with bare translation show it: the second and third store of stores in a row, the first load behind
-    them, and the first two loads of a program that begins with them (each command runs twice). The rows with pages show
-    it at the same places.
+    In the rows with bare translation: the second and third store of a run of stores, the first load after them, and the
+    first two loads of a program that begins with loads (each command runs twice). The rows with pages have it at the
+    same places.
     """
     found: set[str] = set()
     in_a_row: dict[str, int] = {}

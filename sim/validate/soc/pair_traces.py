@@ -1,7 +1,7 @@
 """Command traces of two cores (traces2.csv.gz): the calls of each hart, by phase, with the gaps that its CPU left.
 
-Columns as in `sim.validate.soc.traces` and ``hart``. A mark 100 + n opens phase n on hart 0, 1100 + n on hart 1; it
-lies in the cycle in which the call's cycle counter was read. Commands before the first mark warm up the code.
+Columns as in `sim.validate.soc.traces` and ``hart``. A mark 100 + n opens phase n on hart 0, 1100 + n on hart 1, in the
+cycle in which the call's cycle counter was read. Commands before the first mark load the code into the cache.
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ from sim.validate.soc.traces import CLOSES, Event
 FILE = "traces2.csv.gz"
 FIRST_MARK = 100
 WARM_UP = -1
-"""Number of the phase that the commands before the first mark make up."""
+"""Number of the phase of the commands before the first mark."""
 
 LINE_CYCLES = 10
-"""Cycles more of a missed line of code at 4 than at 16 bytes a cycle (no L2; two traces of the same calls)."""
+"""Additional cycles of a missed line of code at 4 bytes a cycle, compared with 16 (no L2.
+
+Two traces of the same calls).
+"""
 HELD_UP_CYCLES = 194
-"""The same behind the 16 requests that the other hart has in flight."""
+"""The same after the 16 requests that the other hart has in flight."""
 
 
 class Arrival(NamedTuple):
-    """A command and the cycles from the one before (the first: from the mark) to its arrival, stalls left out."""
+    """A command and the cycles from the previous one (the first: from the mark) to its arrival, without stalls."""
 
     event: Event
     gap: int
@@ -43,7 +46,7 @@ class Call:
     arrivals: tuple[Arrival, ...]
 
     def commands(self, missed: Mapping[int, int] | None = None) -> tuple[int, Program]:
-        """Return the cycles before the first command, and the commands; ``missed``: more cycles, by command."""
+        """Return the cycles before the first command, and the commands; ``missed``: additional cycles by command."""
         more = missed or {}
         gaps = [max(1, arrival.gap + more.get(place, 0)) for place, arrival in enumerate(self.arrivals)]
         words = [
@@ -96,10 +99,10 @@ def _phases(events: list[tuple[str, Event, int]]) -> Phases:
 
 
 def missed_lines(fast: Call, slow: Call) -> dict[int, tuple[int, int]]:
-    """Return lines of code that a call missed, and the cycles of them that depend on the pace, by command.
+    """Return the lines of code that a call missed, and their cycles that depend on the pace, by command.
 
-    ``fast``, ``slow``: the same call at 16 and at 4 bytes a cycle; where neither was stalled their gaps differ by the
-    lines' beats alone.
+    ``fast``, ``slow``: the same call at 16 and at 4 bytes a cycle; without stalls their gaps differ only by the lines'
+    beats.
     """
     found = {}
     for place, (a, b) in enumerate(zip(fast.arrivals, slow.arrivals, strict=True)):

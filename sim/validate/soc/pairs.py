@@ -1,7 +1,8 @@
-"""two_cores.csv: runs of two cores on one memory, phase after phase; a row has the cycles of one hart in one phase.
+"""two_cores.csv: runs of two cores on one memory in successive phases; a row has the cycles of one hart in one phase.
 
-The id names the run (memory, data, latency, pace), phase and hart; ``what`` and the note say what both harts did. Calls
-whose commands were traced are replayed with their gaps; others are lowered, or are the measured loops over one command.
+The id names the run (memory, data, latency, pace), phase and hart; ``what`` and the note describe the work of both
+harts. Calls with traced commands are replayed with their gaps; others are lowered, or are the measured loops over one
+command.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ ID = re.compile(r"((l2|nol2)_(P\w+?)_L(\d+)_R(\d+))_p(\d+)_h([01])")
 HARTS = (0, 1)
 
 HART_BYTES, PHASE_BYTES = 0x60_0000, 0x10_0000
-"""Distance of the two harts' data, as traced; of the data of two phases with new lines (no call has more)."""
+"""Bytes between the two harts' data (traced) and between the data of two phases with new lines (no call has more)."""
 
 BEHIND = {"matmul": 28, "mvin": 13, "mvout": 13, "resadd": 26}
 """Cycles from idle to the reading of the cycle counter, by call."""
 RESADD_FIRST_BEHIND = 79
-"""The same for a hart's first residual add, whose code behind the fence is not in the instruction cache."""
+"""The same for a hart's first residual add, whose code after the fence is not in the instruction cache."""
 
 STREAMS = {"mvin": (31, 18, 16), "mvout": (35, 20, 17)}
 """Loops over one command: cycles before the configuration, to the first command, from one command to the next."""
@@ -48,14 +49,17 @@ STREAM_ROWS, ROW_BYTES = 16, 16
 
 
 SAME_DATA = "P1"
-"""Runs in which a hart works on the same data in every phase. All their streams are measured at 16 B a cycle: the data
-are in the L2 from the start, and the streams' addresses wrap in a region that fits."""
+"""Runs in which a hart works on the same data in every phase.
+
+All their streams are measured at 16 B/cycle: the data are in the L2 from the start, and the streams' addresses wrap
+around in a region that fits into it.
+"""
 SAME_DATA_BYTES, WARM_BYTES, WARM_PASSES = 1 << 16, 1 << 17, 4
-"""That region (taken, the table does not say); what is read into the L2 first, often enough for its random victims."""
+"""Bytes of that region (assumed), and times it is first read into the L2, enough for its random victims."""
 
 
 class Issued(NamedTuple):
-    """A hart's call: cycles before its first command, commands, cycles behind idle."""
+    """A hart's call: cycles before its first command, commands, cycles after idle."""
 
     before: int
     commands: Program
@@ -64,7 +68,7 @@ class Issued(NamedTuple):
 
 @dataclass(frozen=True)
 class PairRun(Measured):
-    """A run: ``memory`` "l2" or "nol2", ``data`` as the id has them; ``calls``: (phase, hart, what, start)."""
+    """A run: ``memory`` "l2" or "nol2", ``data`` as in the id; ``calls``: (phase, hart, what, start)."""
 
     memory: str
     data: str
@@ -83,7 +87,7 @@ class PairRun(Measured):
         for number in sorted({*traced, *(number for number, _ in asked)}):
             issued = {hart: call for hart in HARTS if (call := self._issued(number, hart, asked, traced, hw))}
             if self.memory == "nol2" and not any((number, hart) in asked for hart in HARTS):
-                for hart, call in issued.items():  # only the loop slot passes on
+                for hart, call in issued.items():  # only the loop slot is kept
                     loops[hart] = next_phase(loops[hart], call.commands)
                 continue
             together = _run(issued, _starts(number, asked, traced), hw, clock, loops, contents)
@@ -116,12 +120,12 @@ class PairRun(Measured):
         return Issued(*call.commands(self._missed(number, hart)), behind)
 
     def _missed(self, number: int, hart: int) -> dict[int, int]:
-        """Return the cycles by which missed lines of code take longer than in the trace at 16 B a cycle, latency 40."""
+        """Return the additional cycles of missed lines of code, compared with the trace at 16 B/cycle, latency 40."""
         fast, slow = (_phases(self.traces, f"B_nol2_{self.data}_L40_R{pace}") for pace in (16, 4))
         if number not in slow or number == WARM_UP or (self.memory == "l2" and hart == 1):
-            return {}  # behind an L2 the first hart has fetched the lines for the other
+            return {}  # with an L2 the first hart has fetched the lines for the other
         lines = pair_traces.missed_lines(fast[number][hart], slow[number][hart])
-        beats = 16 / self.pace - 1  # cycles of a beat more than one
+        beats = 16 / self.pace - 1  # cycles of a beat beyond the first
         return {
             place: round(paced * beats / 3) + count * (self.latency - 40) for place, (count, paced) in lines.items()
         }
@@ -146,7 +150,7 @@ def _run(
 
 
 def _starts(number: int, asked: Mapping[tuple[int, int], tuple[str, int]], traced: Phases) -> dict[int, int]:
-    """Return the cycle in which each hart's time begins: as the rows say, else as traced."""
+    """Return the cycle in which each hart's time begins: from the rows, else from the trace."""
     given = {hart: asked[number, hart][1] for hart in HARTS if (number, hart) in asked}
     marks = {hart: call.mark for hart, call in traced.get(number, {}).items()}
     if not given or not marks.keys() - given:
@@ -163,9 +167,9 @@ def _warm(hw: Hardware, clock: Clock) -> L2Contents:
 
 
 def _by_words(what: str, place: int, wrap: int, hw: Hardware) -> Issued:
-    """Return a call as its words describe it: ``matmul MxNxK``, ``resadd IxJ``, ``mvin COMMANDSxBLOCKS``, mvout.
+    """Return the call of a description: ``matmul MxNxK``, ``resadd IxJ``, ``mvin COMMANDSxBLOCKS``, mvout.
 
-    ``place``: bytes between its data and the first address. ``wrap``: bytes after which a stream begins again.
+    ``place``: offset of its data in bytes. ``wrap``: bytes after which a stream starts again.
     """
     kind, _, sizes = what.partition(" ")
     m, n, k = (int(size) for size in f"{sizes}x0".split("x")[:3])
@@ -179,12 +183,12 @@ def _by_words(what: str, place: int, wrap: int, hw: Hardware) -> Issued:
         added = build.resadd(m, n)
         work = added.moved({address: address + place for address in added.addresses()})
     else:
-        raise InputError(f"{what!r}: no such call is known")
+        raise InputError(f"{what!r}: the call is unknown")
     return Issued(cost(work, hw).around - BEHIND[kind], lower(work, hw), BEHIND[kind])
 
 
 def _stream(kind: str, commands: int, blocks: int, base: int, gap: int, further: int, wrap: int) -> Program:
-    """Return a loop over one command that moves 16 rows of some blocks, each the next ones of ``wrap`` bytes."""
+    """Return a loop over a command that moves 16 rows of some blocks: the next ones within ``wrap`` bytes each time."""
     stride = blocks * ROW_BYTES
     config = (0x3F80_0000_0010_0101, stride) if kind == "mvin" else (2, 0x3F80_0000_0000_0000 | stride)
     funct = Funct.MVIN if kind == "mvin" else Funct.MVOUT
@@ -202,7 +206,7 @@ def _phases(path: Path | None, case: str) -> Phases:
 
 
 def run_of(columns: Mapping[str, str], path: Path) -> PairRun:
-    """Return the run that a row belongs to, with all calls of the run that its table has."""
+    """Return the run of a row, with all of the run's calls in its table."""
     return _runs(path)[columns["run"]]
 
 
@@ -228,7 +232,7 @@ def _sorted(calls: Mapping[tuple[int, int], tuple[str, int]]) -> tuple[tuple[int
 
 
 def columns_of(columns: Mapping[str, str]) -> dict[str, str] | None:
-    """Return machine, run and part by a row's id and configuration; None: no row of this table."""
+    """Return machine, run and part from a row's id and configuration; None if it is not of this table."""
     found = ID.fullmatch(columns["id"])
     if found is None:
         return None

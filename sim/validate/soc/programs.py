@@ -1,7 +1,7 @@
-"""Programs of rows of a whole machine: library calls one after the other, each from call to return.
+"""Programs of rows of a whole machine: sequential library calls, each from call to return.
 
-Cycles of a call are those between two readings of the cycle counter: the CPU's part before the first command and
-behind the last idle cycle, and the accelerator's in between.
+Cycles of a call are those between two readings of the cycle counter: the CPU's part before the first command and after
+the accelerator is idle, and the accelerator's in between.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 BIAS_OFFSET_BYTES = 8
-"""Place of a bias within a line: the measured layers' biases lie on 8-byte boundaries only (the addresses of
-LOOP_WS_CONFIG_ADDRS_DC on every encoder trace end in 08 or 88), so that each row of one takes two requests."""
+"""Offset in bytes of a bias within a line: the measured layers' biases lie on 8-byte boundaries only (the addresses of
+LOOP_WS_CONFIG_ADDRS_DC on every encoder trace end in 08 or 88), so that each of its rows takes two requests."""
 
 
 def call(session: Session, work: Work) -> Outcome:
@@ -35,7 +35,7 @@ def call(session: Session, work: Work) -> Outcome:
 
 @dataclass(frozen=True)
 class Calls(Measured):
-    """The last of some calls in a row; ``ran``: pieces of the library's code that the program has run before.
+    """The last of a sequence of calls; ``ran``: pieces of the library's code that the program has run before.
 
     ``initialised``: the CPU has just written their operands, which an L2 then holds.
     """
@@ -45,7 +45,7 @@ class Calls(Measured):
     initialised: bool = False
 
     def outcome(self, hw: Hardware, clock: Clock) -> Outcome:
-        """Run all of them, which fills the L2, and return the last."""
+        """Run all calls, which fill the L2, and return the last."""
         session = Session(hw, clock, start=replace(Start.reset(hw), ran=self.ran))
         first = 0 if hw.memory.l2_bytes else len(self.works) - 1
         for work in (*self.works[: self.initialised], *self.works[:first]):
@@ -56,7 +56,7 @@ class Calls(Measured):
 
 @dataclass(frozen=True)
 class LayerPasses(Measured):
-    """An encoder layer as transformer.c calls it, ``passes`` times over; measured is the last pass."""
+    """An encoder layer as in transformer.c, run ``passes`` times; the last pass is measured."""
 
     seq: int
     hidden: int
@@ -81,7 +81,7 @@ class LayerPasses(Measured):
 
 
 def _off(work: Work) -> Work:
-    """Return a product with its bias where the measured programs have it."""
+    """Return a product with its bias at the measured programs' offset."""
     product = work.product
     if product is None or product.d is None or product.bias == "none":
         return work

@@ -1,9 +1,10 @@
 """Command traces of a whole machine: each command that the accelerator accepted, its cycle, and the program's marks.
 
 Columns case, event (command, busy, mark), cycle, value (funct, busy wire, number of the mark), rs1, rs2, port_stall
-(cycles that the port refused the command). A mark n opens call n of the program, 1000 + n closes it; commands outside
-belong to the program's warm-up. The gap of a command is what the CPU took: cycles from the acceptance of the one before
-to its own arrival.
+(cycles in which the port refused the command). A mark n opens call n of the program, 1000 + n closes it; commands
+outside belong to the program's warm-up. The gap of a command is the CPU's time: cycles from the acceptance of the
+previous
+command to its arrival.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from sim.timing.timing import Clock
 
 CLOSES = 1000
-"""A mark of this much more closes the call that a mark opened."""
+"""Mark n + this closes the call that mark n opened."""
 
 
 class Event(NamedTuple):
@@ -48,7 +49,8 @@ class Event(NamedTuple):
 class Segment:
     """Commands between two marks: ``call`` None outside calls. Cycles run from the first acceptance to the last idle.
 
-    ``before``, ``behind``: cycles from the opening mark to the first command's arrival, from idle to the closing mark.
+    ``before``, ``behind``: cycles from the opening mark to the first command's arrival, and from idle to the closing
+    mark.
     """
 
     call: int | None
@@ -64,7 +66,7 @@ def is_trace(table: CsvFile) -> bool:
 
 
 def cases_of(table: CsvFile) -> dict[str, list[Segment]]:
-    """Return the segments of every case of a trace. Raises InputError: bad cells, and a trace that is cut off."""
+    """Return the segments of every case of a trace. Raises InputError for bad cells and for a truncated trace."""
     events: dict[str, list[tuple[str, Event]]] = defaultdict(list)
     problems: list[str] = []
     harts: dict[str, set[str]] = defaultdict(set)
@@ -86,7 +88,7 @@ def cases_of(table: CsvFile) -> dict[str, list[Segment]]:
     found = {}
     for case, lines in events.items():
         if len(harts[case]) > 1:
-            continue  # two cores on one memory: no program of one core
+            continue  # two cores on one memory, not a program of one core
         found[case] = _segments(table.path, case, lines, problems)
     csvfile.refuse(problems)
     return found
@@ -116,8 +118,8 @@ def _segments(path: Path, case: str, events: Sequence[tuple[str, Event]], proble
             problems.append(f"{path}: line {event.line}: {case}: mark {event.value} closes no open call")
     if opened is not None:
         problems.append(
-            f"{path}: line {opened.line}: {case}: call {opened.value} opens and never closes: the trace is cut off "
-            f"at line {events[-1][1].line}; the calls before it are whole"
+            f"{path}: line {opened.line}: {case}: call {opened.value} opens and never closes: the trace ends "
+            f"at line {events[-1][1].line}; the calls before it are complete"
         )
     return segments
 
@@ -134,7 +136,7 @@ def _segment(call: int | None, events: Sequence[Event], opened: Event | None, id
 
 @dataclass(frozen=True)
 class TraceCall(Measured):
-    """A call of a trace with the gaps that the CPU had: all segments up to it run, which fill the L2."""
+    """A call of a trace with the CPU's gaps; all segments up to it are run to fill the L2."""
 
     path: Path
     case: str
@@ -144,7 +146,7 @@ class TraceCall(Measured):
         """Return the cycles from the call's first command to idle."""
         start, session = Start.reset(hw), None
         for segment in _read(self.path)[self.case]:
-            if not hw.memory.l2_bytes and segment.call != self.call:  # only the loop slot passes on
+            if not hw.memory.l2_bytes and segment.call != self.call:  # only the loop slot is kept
                 start = replace(start, phase=next_phase(start.phase, segment.commands))
                 continue
             session = session or Session(hw, clock, start=start)
@@ -158,14 +160,14 @@ _CASES: dict[Path, dict[str, list[Segment]]] = {}
 
 
 def _read(path: Path) -> dict[str, list[Segment]]:
-    """Return the segments of a trace file, read once a process."""
+    """Return the segments of a trace file, read once per process."""
     if path not in _CASES:
         _CASES[path] = cases_of(csvfile.read(path))
     return _CASES[path]
 
 
 def rows_of(table: CsvFile) -> list[Row]:
-    """Return a row per call of a trace: cycles from its first command to idle, and the machine of the case's name."""
+    """Return a row per call of a trace: cycles from its first command to idle, and the machine in the case's name."""
     rows = []
     for case, segments in cases_of(table).items():
         machine = _machine(case)
@@ -185,7 +187,7 @@ def rows_of(table: CsvFile) -> list[Row]:
 
 
 def _machine(case: str) -> dict[str, str]:
-    """Return the machine columns that a case's name says: dn, dl2, L40, R4; norm machines have an L2."""
+    """Return the machine columns from a case's name: dn, dl2, L40, R4; norm machines have an L2."""
     norm = case.startswith(("enc", "normc"))
     latency, rate = re.search(r"_L(\d+)", case), re.search(r"_R(\d+)(?:_|$)", case)
     pace = rate[1] if rate else "16"
@@ -199,7 +201,7 @@ def _machine(case: str) -> dict[str, str]:
 
 
 def choose(cases: Mapping[str, list[Segment]], case: str | None, path: Path) -> dict[str, list[Segment]]:
-    """Return all cases, or the one named. Raises InputError for an unknown one."""
+    """Return all cases, or the named one. Raises InputError for an unknown one."""
     if case is None:
         return dict(cases)
     if case not in cases:
@@ -208,5 +210,5 @@ def choose(cases: Mapping[str, list[Segment]], case: str | None, path: Path) -> 
 
 
 def gaps_of(segment: Segment) -> int:
-    """Return the cycles that the CPU worked on a segment's commands."""
+    """Return the CPU's cycles for a segment's commands."""
     return int(np.sum(segment.commands["gap"]))
