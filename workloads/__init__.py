@@ -1,4 +1,4 @@
-"""Workloads: sizes in, layer graph out. Hardware is unknown here."""
+"""Workloads: functions from sizes to a layer graph, independent of the hardware."""
 
 from __future__ import annotations
 
@@ -65,12 +65,16 @@ WORKLOADS: dict[str, Callable[..., Graph]] = {
 
 
 def _onnx_weights(path: Path) -> files.Arrays:
-    found: files.Arrays = import_module("workloads.onnx.weights").weights(path)  # few runs read an ONNX file
+    found: files.Arrays = import_module("workloads.onnx.weights").weights(
+        path
+    )  # imported late: few runs read an ONNX file
     return found
 
 
 def _checkpoint(folder: Path) -> files.Arrays:
-    found: files.Arrays = import_module("workloads.checkpoint").matrices(folder)  # few runs read a checkpoint
+    found: files.Arrays = import_module("workloads.checkpoint").matrices(
+        folder
+    )  # imported late: few runs read a checkpoint
     return found
 
 
@@ -78,7 +82,7 @@ files.READERS |= {".onnx": _onnx_weights, files.FOLDER: _checkpoint}
 
 
 def __getattr__(name: str) -> Any:
-    """Return `NETWORKS`, whose forty modules are imported when one of them is asked for: most runs need none."""
+    """Return `NETWORKS`, whose forty modules are imported at first use: most runs need none."""
     if name == "NETWORKS":
         return import_module("workloads.networks.models").NETWORKS
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -92,7 +96,7 @@ def remarks(name: str, sizes: Mapping[str, object]) -> list[str]:
     lengths = [value for value in (seq, sizes.get("kv")) if isinstance(value, int)]
     decoders = {} if name in WORKLOADS else import_module("workloads.networks.decoders").DECODERS
     if name in decoders and sum(lengths) > (most := decoders[name].most_positions):
-        return [f"{name} was trained on {most:,} positions: {sum(lengths):,} are beyond them"]
+        return [f"{name} was trained on {most:,} positions: {sum(lengths):,} exceed them"]
     return []
 
 
@@ -112,7 +116,7 @@ def build(name: str, **sizes: object) -> Graph:
         if path.is_dir() or hugging_face.is_config(read_json(path)):
             return built(name, hugging_face.from_file(path), sizes)
         if sizes:
-            raise InputError(f"{name}: a graph file has fixed sizes, it takes no {', '.join(sorted(sizes))}")
+            raise InputError(f"{name}: a graph file has fixed sizes and takes no {', '.join(sorted(sizes))}")
         return load(path)
     if name.endswith(".csv"):
         return built(name, partial(import_module("workloads.scale_sim").load, Path(name)), sizes)
@@ -133,11 +137,11 @@ def _networks() -> dict[str, Callable[..., Graph]]:
 
 
 FLAGS = {"true": True, "false": False}
-"""Words of sizes that are switches (embeddings, head)."""
+"""Accepted words of switches (embeddings, head)."""
 
 
 def built(name: str, builder: Callable[..., Graph], sizes: Mapping[str, object]) -> Graph:
-    """Return the graph of a builder for ``sizes``. Raises InputError for sizes that it does not take."""
+    """Return the graph of a builder for ``sizes``. Raises InputError for unknown sizes."""
     known = inspect.signature(builder, eval_str=True).parameters
     problems = [f"{name}: no size {size!r}{did_you_mean(size, known)}" for size in sizes if size not in known]
     chosen = dict(sizes)

@@ -1,7 +1,7 @@
 """FLOPs, bytes and arithmetic intensity of a graph by the counting rule of Kim et al. (arXiv 2302.14017).
 
 Ideal traffic: each operand is read once and each result written once, one byte an element, no fusion, biases
-not counted. Additions and multiplications count apart: a product with weights is 2*M*N*K FLOPs, one of two
+not counted. Additions and multiplications are counted separately: a product with weights is 2*M*N*K FLOPs, one of two
 activations M*N*(2*K-1). Sections 3.1-3.2, Tables 3 and 10, Figures 4 to 6 there.
 """
 
@@ -34,7 +34,7 @@ class Count:
 
 
 def group(op: Op, graph: Graph) -> str:
-    """Return which of `GROUPS` the operator belongs to: weights beside a GELU make it "ffn"."""
+    """Return the operator's group, one of `GROUPS`: weights next to a GELU make it "ffn"."""
     if not op.is_matmul:
         return "other"
     if not graph.multiplies_weights(op):

@@ -1,10 +1,10 @@
 """BERT, DistilBERT and ALBERT as stacks of encoder layers.
 
-By default a model is its encoder stack on an embedded sequence: what Kim et al. (arXiv 2302.14017) count and
-what Gemmini's own transformer benchmark runs. ``embeddings=True`` adds the look-ups of word, position and
-token type with their sums and LayerNorm, ``pooler=True`` the dense layer with tanh on the first token. Both
-run only on a machine whose host has a price for look-ups and tanh; they are left out, not run for free.
-A published model's number of parameters counts them (`parameters`).
+By default a model is its encoder stack on an embedded sequence: as counted by Kim et al. (arXiv 2302.14017) and run by
+Gemmini's transformer benchmark. ``embeddings=True`` adds the look-ups of word, position and token type with their sums
+and LayerNorm, ``pooler=True`` the dense layer with tanh on the first token. Both run only on a machine whose host has a
+price for look-ups and tanh; by default they are left out, not run for free. A published model's number of parameters
+counts them (`parameters`).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ MAX_POSITIONS = 512
 class Model:
     """Published sizes of one model (elements).
 
-    ``embedding_size`` 0: hidden, otherwise a product widens narrower tables. ``shared``: all layers have the weights of
-    one.
+    ``embedding_size`` 0: hidden, otherwise a product widens narrower tables. ``shared``: all layers share one layer's
+    weights.
     """
 
     layers: int
@@ -81,7 +81,7 @@ def _embeddings(builder: Builder, seq: int, batch: int, model: Model) -> Tensor:
             total = builder.map(f"add_{what}", "residual_add", [total, found], f"sum_{what}", None)
     assert total is not None
     if builder.sums == "int32":
-        # An integer LayerNorm reads int32, as it does inside the layers.
+        # An integer LayerNorm reads int32, as inside the layers.
         wide = builder.tensor("embedding_sum", total.shape, builder.sums)
         builder.op("embed_widen", "dequantize", [View.whole(total)], View.whole(wide), None)
         total = wide
@@ -105,7 +105,7 @@ def _pooler(builder: Builder, last: Tensor, seq: int, batch: int) -> None:
 
 @dataclass(frozen=True)
 class Stack:
-    """Sizes of a run of a model: sequences, layers, and whether embeddings and pooler belong to it."""
+    """Sizes of a run of a model: sequences, layers, and whether it has embeddings and pooler."""
 
     seq: int
     batch: int = 1
@@ -117,7 +117,7 @@ class Stack:
 
 
 def encoder(name: str, model: Model, asked: Stack, attention: Attention | None = None) -> Graph:
-    """Return an encoder's graph, with another attention than the full one if given. Raises InputError."""
+    """Return an encoder's graph, with the full attention by default. Raises InputError."""
     if asked.phase != "encode":
         raise InputError(f"{name}: phase is {asked.phase!r}, can be encode (an encoder keeps no KV cache)")
     seq, batch = asked.seq, asked.batch
@@ -149,7 +149,7 @@ def encoder_model(
 ) -> Callable[..., Graph]:
     """Return the builder of one encoder; all of them take the sizes of `Stack`, ``seq`` by default as given.
 
-    ``attention``: what makes an attention other than the full one from the sizes ``own``, which have these defaults.
+    ``attention``: builder of an attention other than the full one; ``own``: its sizes and their defaults.
     """
 
     def build(**sizes: Any) -> Graph:

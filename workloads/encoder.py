@@ -1,4 +1,7 @@
-"""The encoder layer with free sizes (its operators: `sim.graph.encoder`), and how builders of networks state theirs."""
+"""The encoder layer with free sizes (its operators.
+
+`sim.graph.encoder`), and the record of a builder's sizes in its graph.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ S = TypeVar("S")
 
 
 def states_sizes(build: Callable[P, Graph], signature: inspect.Signature | None = None) -> Callable[P, Graph]:
-    """Let the graphs of a builder state its numbers and the switches that are on, defaults included, and other words.
+    """Make the graphs of a builder record its sizes: numbers and enabled switches, including defaults, and other words.
 
-    Words (a phase, lengths) are stated where they are not the default; the element type stands in the graph itself.
+    Words (a phase, lengths) are recorded if they differ from the default; the element type is in the graph already.
 
     ``signature``: the sizes of a builder that takes them all by name; None = those of its own parameters.
     """
@@ -44,7 +47,7 @@ def states_sizes(build: Callable[P, Graph], signature: inspect.Signature | None 
 
 
 def takes(sizes: type[S]) -> Callable[[Callable[[S], Graph]], Callable[..., Graph]]:
-    """Give a builder of a record of sizes (a dataclass) a keyword argument a field in its place; see `states_sizes`."""
+    """Let a builder that takes a dataclass of sizes take one keyword argument per field instead; see `states_sizes`."""
 
     def decorate(build: Callable[[S], Graph]) -> Callable[..., Graph]:
         def built(**given: object) -> Graph:
@@ -59,11 +62,11 @@ def takes(sizes: type[S]) -> Callable[[Callable[[S], Graph]], Callable[..., Grap
 
 
 MOST_SIZE = 1 << 32
-"""Largest size of a workload: more elements than one tensor may have."""
+"""Largest value of a size; one tensor may have fewer elements than this."""
 
 
 def check_sizes(what: str, sizes: Mapping[str, object], dtype: str, most: float = MOST_SIZE) -> None:
-    """Raise InputError listing every size that is no whole number from 1 to ``most``, and an unknown element type."""
+    """Raise InputError listing sizes that are not whole numbers from 1 to ``most``, and an unknown element type."""
     problems = [
         f"{what}: {name} is {value!r}, must be a whole number >= 1{nearest_whole(value)}"
         for name, value in sizes.items()
@@ -81,14 +84,14 @@ def check_sizes(what: str, sizes: Mapping[str, object], dtype: str, most: float 
 
 
 def nearest_whole(value: object, least: int = 1) -> str:
-    """Return " (nearest: N)" for a number that is none or too small; "" for what is no number."""
+    """Return " (nearest: N)" for a number that is not whole or too small; "" for any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return ""
     return f" (nearest: {min(max(least, round(value)), MOST_SIZE)})"
 
 
 def head_size(what: str, hidden: int, heads: int) -> int:
-    """Return hidden / heads. Raises InputError where that isn't whole, naming the nearest number of heads."""
+    """Return hidden / heads. Raises InputError with the nearest number of heads if it is not whole."""
     if hidden % heads:
         nearest = min(divisors(hidden), key=lambda n: abs(n - heads))
         way_out = f"nearest: heads={nearest}; or set head_dim"
@@ -131,7 +134,7 @@ def encoder_layer(
 
 @dataclass(frozen=True)
 class LayerSizes:
-    """Sizes of one encoder layer: heads, neurons of the feed-forward half, tokens that it works on."""
+    """Sizes of one encoder layer: heads, neurons of the feed-forward network, tokens."""
 
     heads: int
     ffn: int
@@ -139,9 +142,9 @@ class LayerSizes:
 
 
 def encoder_stack(layers: Sequence[LayerSizes], hidden: int, head_dim: int = 64, dtype: str = "int8") -> Graph:
-    """Return encoder layers of sizes of their own; a layer with fewer tokens drops the last ones of the layer before.
+    """Return encoder layers of different sizes; a layer with fewer tokens drops the last ones of the previous layer.
 
-    Raises InputError for illegal sizes, and for a layer with more tokens than the one before.
+    Raises InputError for illegal sizes, and for a layer with more tokens than the previous one.
     """
     what = "encoder-stack"
     sizes: dict[str, object] = {"hidden": hidden, "head_dim": head_dim, "layers": len(layers)}
@@ -152,7 +155,7 @@ def encoder_stack(layers: Sequence[LayerSizes], hidden: int, head_dim: int = 64,
     data = builder.tensor("input", (layers[0].tokens, hidden), kind="input")
     for index, one in enumerate(layers):
         if one.tokens > (before := data.shape[0]):
-            raise InputError(f"{what}: L{index}.tokens {one.tokens} must be <= {before}, those of the layer before")
+            raise InputError(f"{what}: L{index}.tokens {one.tokens} must be <= {before}, those of the previous layer")
         if one.tokens < before:
             kept = builder.tensor(f"L{index}.kept", (one.tokens, hidden))
             rows = View(data.name, 1, one.tokens, hidden, hidden, before * hidden)

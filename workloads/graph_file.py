@@ -14,7 +14,7 @@ FORMAT = "carat-graph-1"
 
 
 def load(path: Path) -> Graph:
-    """Read a graph from the JSON file ``path``. Raises InputError (unreadable, no JSON, a wrong graph)."""
+    """Read a graph from the JSON file ``path``. Raises InputError (unreadable, not JSON, a wrong graph)."""
     data = read_json(path)
     try:
         return from_dict(data)
@@ -23,7 +23,7 @@ def load(path: Path) -> Graph:
 
 
 def from_dict(data: Any) -> Graph:
-    """Build a graph from the form of `Graph.to_dict`, operators in any order.
+    """Build a graph from the plain form of `Graph.to_dict`; operators may be in any order.
 
     ``attrs``, ``layer`` and ``sizes`` may be left out, and a view may be a tensor's name, meaning all of it.
     Raises InputError listing all problems.
@@ -36,7 +36,7 @@ def from_dict(data: Any) -> Graph:
     def view(record: str | dict[str, Any]) -> View:
         if isinstance(record, dict):
             return View(**record)
-        # A name without a tensor becomes some view of it: the graph's own check then reports the name.
+        # A name without a tensor becomes a view of it, so that the graph's check reports the name.
         return View.whole(known.get(record, Tensor(record, (1,), "int8", "input")))
 
     ops = [
@@ -58,7 +58,7 @@ VIEW_OPTIONS = {"offset": "whole number"}
 
 
 def _is(what: str, value: Any) -> bool:
-    """Return whether a JSON value is a ``what``; true and false are no numbers."""
+    """Return whether a JSON value is a ``what``; true and false are not numbers."""
     match what:
         case "text":
             return isinstance(value, str)

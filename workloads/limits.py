@@ -1,4 +1,4 @@
-"""How many operators a workload may be made of, checked while it is built and, where it can be, before."""
+"""The limit on a workload's operators, checked during and, if possible, before its construction."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sim.graph.limits import TooManyOperators, is_limited, too_many
 from sim.graph.limits import unlimited as unlimited
 
 REPEATING = ("layers", "batch")
-"""Sizes of which the number of operators is a linear function, for all others unchanged."""
+"""Sizes in each of which the number of operators is linear, with the others unchanged."""
 
 FEW = 64
-"""Up to here a repeating size alone makes no workload too large."""
+"""Values of a repeating size up to which no workload exceeds the limit by it alone."""
 
 
 def build_within(name: str, builder: Callable[..., Graph], sizes: Mapping[str, object]) -> Graph:
-    """Return what a builder makes of ``sizes``. Raises TooManyOperators that names legal sizes."""
+    """Return a builder's graph for ``sizes``. Raises TooManyOperators with legal sizes."""
     check_repeats(name, builder, sizes, least=FEW)
     try:
         return builder(**sizes)
@@ -86,9 +86,9 @@ def few_repeats(sizes: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
 
 
 def check_repeats(name: str, builder: Callable[..., Graph], sizes: Mapping[str, object], least: int) -> None:
-    """Raise TooManyOperators where a size of more than ``least`` layers or sequences makes too many operators.
+    """Raise TooManyOperators if more than ``least`` layers or sequences give too many operators.
 
-    No more than two layers of two sequences are built for it.
+    At most two layers of two sequences are built for the check.
     """
     known = inspect.signature(builder).parameters
     repeating = {size: n for size, n in sizes.items() if size in REPEATING and size in known}
@@ -100,7 +100,7 @@ def check_repeats(name: str, builder: Callable[..., Graph], sizes: Mapping[str, 
         small = dict(zip(asked, few, strict=True))
         try:
             counts[few] = len(builder(**(dict(sizes) | small)).ops)
-        except InputError:  # a network of a fixed number of layers, or another size that is refused by itself
+        except InputError:  # a fixed number of layers, or a size that is refused elsewhere
             return
     if _linear(counts, tuple(asked.values())) <= MOST_OPERATORS:
         return
@@ -120,7 +120,7 @@ def _linear(counts: Mapping[tuple[int, ...], int], at: tuple[int, ...]) -> int:
 
 
 def _legal(counts: Mapping[tuple[int, ...], int], asked: Mapping[str, int]) -> str:
-    """Return the largest legal value of one size, with the others as they are or else 1."""
+    """Return the largest legal value of one size, with the others unchanged or else 1."""
     for others in (dict(asked), dict.fromkeys(asked, 1)):
         for size in asked:
             one, two = (_linear(counts, tuple({**others, size: n}.values())) for n in (1, 2))

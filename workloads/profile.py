@@ -1,7 +1,7 @@
 """Demands of a workload without a machine: FLOPs, bytes, intensity, parameters and KV bytes, by kind and by layer.
 
-FLOPs of a product are 2 M N K, of all else the kind's own per output element (`sim.graph.kinds`), 1 where it states
-none. Bytes are ideal traffic: every operand read once, every result written once, no fusion, at the tensors' own types.
+FLOPs of a product are 2 M N K, of other kinds the kind's number per output element (`sim.graph.kinds`), 1 by default.
+Bytes are ideal traffic: every operand read once, every result written once, no fusion, with the tensors' element types.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""ResNet-50 (He et al. 2015) as integer inference runs it: batch norms folded into weights and biases.
+"""ResNet-50 (He et al. 2015) for integer inference: batch norms folded into weights and biases.
 
-The stride of a stage lies in the 3x3 convolution of its first block (version 1.5, the one that is published with
-4.1 GMACs). The global average is a product with a row of ones; what it divides by is folded into the scale.
+The stride of a stage is that of the 3x3 convolution of its first block (version 1.5, published with 4.1 GMACs). The
+global average is a product with a row of ones; the divisor is folded into the scale.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CLASSES = 1000
 
 
 class _Images(Builder):
-    """Images of one size as [pixels, channels], one behind the other. ``stage``: that which operators belong to."""
+    """Adjacent images of one size as [pixels, channels]. ``stage``: of the operators."""
 
     stage: int | None = None
 
@@ -34,7 +34,10 @@ class _Images(Builder):
         stride: int = 1,
         relu: bool = True,
     ) -> tuple[Tensor, int]:
-        """Add a convolution with bias, padded to keep the size but for its stride; return output and its side."""
+        """Add a convolution with bias, padded to keep the size except for its stride.
+
+        Return the output and its side in pixels.
+        """
         attrs = {"in_rows": side, "in_cols": side, "kernel": kernel, "stride": stride, "padding": kernel // 2}
         images, out = source.shape[0] // side**2, positions(side, kernel, stride, kernel // 2)
         weight = self.tensor(f"{name}.weight", (kernel**2 * source.shape[1], channels), kind="weight")
@@ -45,7 +48,7 @@ class _Images(Builder):
         return result, out
 
     def block(self, name: str, source: Tensor, side: int, channels: int, stride: int) -> tuple[Tensor, int]:
-        """Add a bottleneck: 1x1, 3x3, 1x1 and the sum with its input, which a 1x1 fits to the new size."""
+        """Add a bottleneck: 1x1, 3x3, 1x1 and the sum with its input, resized by a 1x1 if needed."""
         wide = channels * EXPANSION
         inner, _ = self.conv(f"{name}.conv1", source, side, channels, 1)
         inner, out = self.conv(f"{name}.conv2", inner, side, channels, 3, stride=stride)

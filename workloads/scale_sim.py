@@ -1,10 +1,10 @@
-"""SCALE-Sim topology files: each line a layer of its own, a convolution or a product of matrices.
+"""SCALE-Sim topology files: each line is a layer, a convolution or a matrix product.
 
 Convolutions: name, image height and width (its padding included), filter height and width, channels, filters, stride
 (one, or one for each side if they are equal). Products: name, M, N, K. Files in use have a header, trailing commas,
-blank lines, titles (a name alone, put before the names below it), tabs in the place of commas, remarks ("#dw", or
-behind an empty cell), a byte order mark or CRLF line ends; all of these are taken. A trailing sparsity ratio ("2:4") is
-refused: sparsity is said by --sparsity.
+blank lines, titles (a name alone, put before the names below it), tabs instead of commas, remarks ("#dw", or after an
+empty cell), a byte order mark or CRLF line ends; all of these are accepted. A trailing sparsity ratio ("2:4") is
+refused: sparsity is given by --sparsity.
 
 A filter that is not square, and one that covers the whole image (a fully connected layer), is the product that it
 equals, its windows given as rows.
@@ -62,7 +62,7 @@ def load(path: Path, dtype: str = "int8") -> Graph:
 
 
 def _cells(row: list[str]) -> list[str]:
-    """Return a line's cells up to the first empty one behind the name, without a remark (#dw)."""
+    """Return a line's cells up to the first empty one after the name, without a remark (#dw)."""
     cells = [cell.strip() for cell in row]
     end = next((place for place, cell in enumerate(cells) if place and (not cell or cell.startswith("#"))), len(cells))
     return cells[:end] if any(cells) else []
@@ -76,7 +76,7 @@ def _sizes(cells: list[str]) -> tuple[list[str], list[int]]:
     names = PRODUCT if len(texts) == len(PRODUCT) else CONVOLUTION
     if len(texts) != len(names):
         what = f"{len(CONVOLUTION)} sizes of a convolution ({', '.join(CONVOLUTION)}) or 3 of a product (M, N, K)"
-        return [f"{len(texts)} values behind the name {cells[0]!r}; must be {what}"], []
+        return [f"{len(texts)} values after the name {cells[0]!r}; must be {what}"], []
     problems = [
         f"{name} is {text!r}, must be a whole number from 1 to {MOST_SIZE}"
         for name, text in zip(names, texts, strict=True)

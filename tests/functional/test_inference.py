@@ -269,7 +269,7 @@ def test_damaged_files_are_refused(tmp_path):
         with pytest.raises(InputError, match=message):
             checkpoint.load(folder)
     (folder / "model.safetensors.index.json").write_text('{"weight_map": []}')
-    with pytest.raises(InputError, match="which file holds each tensor"):
+    with pytest.raises(InputError, match="name the file of each tensor"):
         checkpoint.load(folder)
     (folder / "config.json").write_text("{")
     with pytest.raises(InputError, match="not JSON"):

@@ -36,10 +36,10 @@ def test_vocab_and_merges_are_the_same_tokenizer(tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"model": {"type": "Unigram", "vocab": []}}, "a tokenizer of type 'Unigram' is not run here"),
-        ({"normalizer": {"type": "Precompiled"}}, "the normalizer 'Precompiled' is not run here"),
-        ({"pre_tokenizer": {"type": "Magic"}}, "the pre-tokenizer 'Magic' is not run here"),
-        ({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated"}}, "cannot be followed"),
+        ({"model": {"type": "Unigram", "vocab": []}}, "a tokenizer of type 'Unigram' is not supported"),
+        ({"normalizer": {"type": "Precompiled"}}, "the normalizer 'Precompiled' is not supported"),
+        ({"pre_tokenizer": {"type": "Magic"}}, "the pre-tokenizer 'Magic' is not supported"),
+        ({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated"}}, "is not supported"),
         ({"model": {"type": "BPE", "vocab": {"a": "b"}, "merges": []}}, "a whole number for each token"),
         ({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a"]}}, "each merge must be two tokens"),
     ],

@@ -197,7 +197,7 @@ def test_images_of_a_list_are_decided_and_set_the_scales(tmp_path):
         ({"patch_size": "8"}, "patch_size is '8', must be a whole number >= 1"),
         ({"num_channels": 0}, "num_channels is 0"),
         ({"hidden_act": "quick"}, "activation 'quick' is none of"),
-        ({"image_size": 32}, "position_embeddings' has shape (1, 10, 48); config.json makes it (1, 17, 48)"),
+        ({"image_size": 32}, "position_embeddings' has shape (1, 10, 48); config.json requires (1, 17, 48)"),
     ],
 )
 def test_images_that_do_not_fit_the_config_are_refused(tmp_path, values, words):

@@ -273,7 +273,7 @@ def test_layers_of_albert_share_their_weights() -> None:
         ("mobilenet-v2", {"folded": "maybe"}, "folded is 'maybe', must be true or false"),
         ("swin-tiny", {"phase": "decode"}, "can be encode"),
         ("albert-base", {"phase": "decode"}, "can be encode"),
-        ("reformer-enwik8", {"phase": "decode"}, "buckets are those of a whole sequence"),
+        ("reformer-enwik8", {"phase": "decode"}, "buckets need the whole sequence"),
         ("reformer-enwik8", {"seq": 300}, "at least two chunks of chunk 256 (nearest: seq=512)"),
         ("reformer-enwik8", {"buckets": 7}, "buckets is 7, must be even (nearest: 8)"),
         ("reformer-enwik8", {"layers": 13}, "the model has 12 (nearest: 12)"),

@@ -51,10 +51,10 @@ def test_titles_tabs_and_remarks_of_public_files_are_read_past(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("a, 1, 2", "line 2: 2 values behind the name 'a'; must be 7 sizes of a convolution"),
+        ("a, 1, 2", "line 2: 2 values after the name 'a'; must be 7 sizes of a convolution"),
         ("a, 8, 8, 9, 9, 3, 4, 1", "line 2: the filter of 9x9 exceeds the image of 8x8"),
         ("a, 8, 8, 3, 3, 0, 4, 1", "line 2: channels is '0', must be a whole number from 1"),
-        ("a, 8, 8, 3, 3, 3, 4, 1, 2:4", "line 2: 8 values behind the name"),
+        ("a, 8, 8, 3, 3, 3, 4, 1, 2:4", "line 2: 8 values after the name"),
         ("a, 8, 8, 3, 3, 3, 99999999999, 1", "line 2: filters is '99999999999'"),
         ("", "no layers"),
     ],

@@ -1,4 +1,4 @@
-"""Trained encoders from a folder on disk: weights, tokenizer, and the layer graph whose values count."""
+"""Trained encoders from a folder on disk: weights, tokenizer, and their layer graph for functional runs."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The layer graph of a trained encoder with everything on the array: int32 sums into LayerNorm, outliers kept wide.
+"""The layer graph of a trained encoder with all operators on the array: LayerNorm of int32 sums, wide outliers.
 
-One scale for each column, which a store cannot apply, is made of products with matrices of zeros and ones, which run
-block-sparse. Such a product sums the columns of `*.parts` (a product's result and the residual, each column at a scale
-of its own) as int32; widens int8 to the int32 of the integer GELU; copies columns behind an operand.
+One scale per column, which a store cannot apply, is realised by block-sparse products with matrices of zeros and ones.
+Such a product sums the columns of `*.parts` (a product's result and the residual, each column with its own scale) as
+int32; widens int8 to the int32 of the integer GELU; appends copies of columns to an operand.
 
-LayerNorm's gain and shift are folded into the weights that read it. Its outlier columns come from a second pass at a
-coarser scale. The neurons of a feed-forward layer are sorted into groups, each with a scale of its own behind GELU.
+LayerNorm's gain and shift are folded into the weights that read it. Its outlier columns come from a second pass with a
+coarser scale. The neurons of a feed-forward layer are sorted into groups, each with its own scale after GELU.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ Array = npt.NDArray[Any]
 Later = Callable[[], Array]
 
 GROUP = 256
-"""Neurons in a group where nothing says how they are grouped, and at most: the widening matrix of a group is square."""
+"""Neurons in a group by default and at most: the widening matrix of a group is square."""
 
 
 FORMS_KEPT = 2
-"""Forms whose weights are kept: the one that calibration runs, and the one that follows from it."""
+"""Number of forms whose weights are kept: that of the calibration, and that derived from it."""
 
 
 @dataclass(frozen=True)
 class Normed:
-    """LayerNorm without gain and shift: its tensor, the columns that follow behind its own, the layer's name."""
+    """LayerNorm without gain and shift: its tensor, the columns appended to it, the layer's name."""
 
     tensor: Tensor
     outliers: tuple[int, ...]
@@ -52,7 +52,10 @@ def columns(source: Tensor | View, first: int, count: int) -> View:
 
 
 class ArrayEncoder(Encoder):
-    """Collects the tensors and operators of one model; ``values``: weights that the checkpoint has in another form."""
+    """Collects the tensors and operators of one model.
+
+    ``values``: weights that differ in form from the checkpoint's.
+    """
 
     def __init__(self, model: Checkpoint, seq: int, engines: Engines, form: Form):
         super().__init__(model, seq, engines, form)
@@ -97,7 +100,7 @@ class ArrayEncoder(Encoder):
         self.product(name, x, matrix, None, out, layer)
 
     def norm_of(self, name: str, sums: Tensor, layer: int | None) -> Normed:
-        """LayerNorm of sums, to int8; behind its columns the outliers, from a second pass, and repeated columns."""
+        """LayerNorm of sums, to int8, followed by the outlier columns of a second pass and repeated columns."""
         rows, hidden = sums.shape
         outliers, repeated = (self.form.copies.get(f"{name}.{what}", ()) for what in ("normed", "repeat"))
         result = self.tensor(f"{name}.normed", (rows, hidden + len(outliers) + len(repeated)))
@@ -113,11 +116,11 @@ class ArrayEncoder(Encoder):
         return Normed(result, outliers, repeated, name)
 
     def folded(self, source: Normed, weights: Array) -> Array:
-        """Return weights [hidden, columns] with the gain in front; rows of columns behind, shared by those repeated."""
+        """Return weights [hidden, columns] times the gain, then rows for appended columns (shared if repeated)."""
         found = self.model.weights[f"{source.name}.weight"][:, None] * weights
         copies = [*source.outliers, *source.repeated]
         shared = parts(len(found), copies)
-        shared[list(source.outliers)] -= 1  # their own columns are not used
+        shared[list(source.outliers)] -= 1  # their original columns are not used
         found /= shared[:, None].astype(np.float32)
         behind = found[copies]
         found[list(source.outliers)] = 0
@@ -170,7 +173,10 @@ class ArrayEncoder(Encoder):
         return self.norm_of("embed_norm", total, None)
 
     def add(self, which: int, product: str, x: Tensor, rows: Later, stream: Normed, layer: int) -> Tensor:
-        """Return x times the weights of ``product``, added to the stream: int32. ``rows``: weights that x meets."""
+        """Return x times the weights of ``product``, added to the stream: int32.
+
+        ``rows``: rows of weights that x is multiplied by.
+        """
         at, hidden = f"L{layer}.", self.model.hidden
         bias = self.weights_of(at + product)[1]
         name = f"{at}parts{which}"
@@ -204,7 +210,7 @@ class ArrayEncoder(Encoder):
         return self.norm_of(f"{at}layernorm2", self.add(2, "FF2", active, rows, stream, layer), layer)
 
     def feed_forward(self, at: str, stream: Normed, layer: int) -> tuple[Tensor, Later]:
-        """Add FF1 and GELU group by group; return GELU's output, and the rows of FF2 that it meets."""
+        """Add FF1 and GELU group by group; return GELU's output, and the rows of FF2 that it is multiplied by."""
         ffn, name = self.model.ffn, f"{at}active"
         groups = self.form.groups.get(name) or tuple(
             tuple(range(first, min(first + GROUP, ffn))) for first in range(0, ffn, GROUP)

@@ -1,7 +1,7 @@
 """Text to token ids by byte-pair encoding: of bytes (GPT-2, RoBERTa, LLaMA-3, Qwen2) or of characters (LLaMA-2).
 
-A text is cut at special tokens, normalised, cut into words by patterns, and in each word the pair of neighbours that
-was merged first in training is merged until no pair is left.
+A text is cut at special tokens, normalised, cut into words by patterns, and in each word the adjacent pair that was
+merged first in training is merged, until no such pair is left.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Cut = Callable[[list[str]], list[str]]
 class Pairs:
     """Byte-pair encoding. ``ids``: of tokens; ``ranks``: order of merges, by pair.
 
-    ``normalise``: changes of the text; ``cuts``: from the text to words. ``byte_fallback``: characters that are no
-    token become tokens of their bytes, <0x0A>. ``whole_words``: a word that is a token is not merged anew.
-    ``specials``: tokens that are found in the text itself. ``before``, ``after``: ids around the text.
+    ``normalise``: changes of the text; ``cuts``: from the text to words. ``byte_fallback``: unknown characters become
+    tokens of their bytes, <0x0A>. ``whole_words``: a word that is a token is not merged. ``specials``: tokens
+    recognised in the text. ``before``, ``after``: ids around the text.
     """
 
     ids: dict[str, int]
@@ -42,7 +42,7 @@ class Pairs:
     after: tuple[int, ...] = ()
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, those before and after it included."""
+        """Return the ids of a text, with those before and after it."""
         found: list[int] = []
         for part in self._split_specials(text):
             if part in self.specials:
@@ -85,14 +85,14 @@ class Pairs:
 
 @cache
 def byte_characters() -> tuple[str, ...]:
-    """Return by byte the visible character that stands for it (GPT-2's encoder.py)."""
+    """Return the visible character for each byte (GPT-2's encoder.py)."""
     visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = iter(range(256, 512))
     return tuple(chr(byte) if byte in visible else chr(next(others)) for byte in range(256))
 
 
 def as_bytes(words: list[str]) -> list[str]:
-    """Return words with each byte of their UTF-8 as the character that stands for it."""
+    """Return words with each UTF-8 byte as its visible character."""
     return ["".join(byte_characters()[byte] for byte in word.encode("utf-8", "surrogatepass")) for word in words]
 
 
@@ -102,7 +102,10 @@ def prefixed(words: list[str]) -> list[str]:
 
 
 def pieces(pattern: str, literal: bool = False) -> Cut:
-    """Return a cut at every match of a pattern; what lies between matches is a word too. Raises re.error."""
+    """Return a function that cuts at every match of a pattern; the text between matches is a word too.
+
+    Raises re.error.
+    """
     compiled = re.compile(re.escape(pattern) if literal else translated(pattern))
 
     def cut(words: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Trained decoders in the Hugging Face layout: GPT-2, and LLaMA with Mistral and Qwen2, which differ in sizes."""
+"""Trained decoders in the Hugging Face layout: GPT-2, and LLaMA, Mistral and Qwen2, which differ in sizes."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Decoder:
     """Properties of a decoder besides an encoder's sizes.
 
     ``norm``, ``activation``: operator kinds. ``gated``: the feed-forward layer multiplies two products (SwiGLU).
-    ``rope_base``: of the rotary embedding; None: positions have a table. ``causal``: a token sees none behind it; False
-    for the layers of a vision transformer, which are a decoder's otherwise.
+    ``rope_base``: of the rotary embedding; None: positions have a table. ``causal``: a token sees no later one; False
+    for a vision transformer, whose layers are otherwise a decoder's.
     """
 
     kv_heads: int
@@ -69,7 +69,7 @@ KEYS |= {"mistral": KEYS["llama"], "qwen2": KEYS["llama"]}
 def read(config: Mapping[str, Any], kind: str, sizes: dict[str, int], where: object) -> Decoder:
     """Return the decoder that config.json describes; adds the feed-forward size of GPT-2 to ``sizes``.
 
-    Raises InputError listing everything that cannot be run.
+    Raises InputError listing everything that is not supported.
     """
     problems: list[str] = []
     name = str(config.get("activation_function", config.get("hidden_act", "gelu_new" if kind == "gpt2" else "silu")))
@@ -105,7 +105,7 @@ def read(config: Mapping[str, Any], kind: str, sizes: dict[str, int], where: obj
 
 
 def _attention_problems(config: Mapping[str, Any], kind: str, sizes: dict[str, int], where: object) -> list[str]:
-    """Return what a config.json asks of attention that is not run; a sliding window bounds the positions instead."""
+    """Return the unsupported attention settings of a config.json; a sliding window limits the positions instead."""
     problems = []
     if kind == "gpt2":
         for key, legal in (("scale_attn_weights", True), ("add_cross_attention", False)):

@@ -1,7 +1,7 @@
 """The layer graph of a trained decoder (`workloads.checkpoint.decoder`).
 
-Norms, rotary embeddings and the feed-forward layer's activation run in float on the host; the array multiplies and adds
-the residual stream as int32. All tokens of a sequence are computed at once behind a causal mask.
+The host computes norms, rotary embeddings and the feed-forward layer's activation in float; the array computes the
+products and adds the residual stream as int32. All tokens of a sequence are computed at once with a causal mask.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from workloads.checkpoint.layers import WideEncoder
 
 
 class DecoderLayers(WideEncoder):
-    """Layers whose norms stand before the products; the stream is a sum, int32 where the array adds to it."""
+    """Layers with norms before the products; the residual stream is a sum, int32 when the array adds to it."""
 
     def build_layers(self) -> None:
         """Add everything."""
@@ -31,7 +31,7 @@ class DecoderLayers(WideEncoder):
         return self.model.decoder
 
     def embedded_sum(self, total: Tensor) -> Tensor:
-        """Return the stream: decoders have no LayerNorm behind their embeddings."""
+        """Return the residual stream: decoders have no LayerNorm after their embeddings."""
         return total
 
     def normed(self, name: str, source: Tensor, out: str, layer: int | None) -> Tensor:
@@ -59,7 +59,7 @@ class DecoderLayers(WideEncoder):
         return result
 
     def kept(self, at: str, which: str, cols: int) -> tuple[Tensor, View]:
-        """Return the tensor of Q, K or V, and where in it the rows of this graph go: K and V behind those cached."""
+        """Return the tensor of Q, K or V and the window of this graph's rows in it: K and V follow the cached rows."""
         form = self.form
         if not form.cache or which == "Q":
             result = self.tensor(at + which, (self.seq, cols))
@@ -80,8 +80,8 @@ class DecoderLayers(WideEncoder):
     def attended(self, at: str, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
         """Add scores, softmax and context; queries of a group share keys and values.
 
-        A single query behind a cache sees all its keys, without a mask. Its scores have room for as many as the cache
-        can hold: tensors lie in the same places in the graphs of all tokens.
+        A single query with a cache sees all keys, without a mask. Its scores have room for all keys of a full cache, so
+        that tensors have the same addresses in the graphs of all tokens.
         """
         decoder, seq, past = self.decoder, self.seq, self.form.past
         keys = past + seq

@@ -1,4 +1,4 @@
-"""The form in which a checkpoint is computed: engines of operators, and types of values between them."""
+"""The form in which a checkpoint is computed: engines of operators, and element types between them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 MASK = "attention_mask"
-"""Tensor that is added to the scores of padded sequences: 0, or a large negative number for a key that is none."""
+"""Tensor that is added to the scores of padded sequences: 0, or a large negative number for a padding key."""
 
 IDENTITY = "identity."
-"""Prefix of the tensors that only widen."""
+"""Prefix of tensors whose product only widens elements."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Engines:
     embeddings: Literal["host", "array"] = "host"
 
     def needs(self) -> set[str]:
-        """Return the operators that the machine must have units for."""
+        """Return the operators for which the machine needs units."""
         wanted = {"gelu": self.gelu != "host", "layernorm": self.layernorm == "array"}
         return {name for name, array in wanted.items() if array}
 
@@ -43,15 +43,16 @@ class Form:
     """Types of values between operators.
 
     ``padded``: the scores get an attention mask. ``wide_scores``: they stay int32, for a host that runs softmax (int8
-    has no room for a mask). ``full_sums``: what the host reads next leaves the array as int32; False for accumulators
-    that cannot be read so. ``residual``: type of the residual stream and of LayerNorm's input. "int32" where the host
-    runs LayerNorm: it writes its output a second time, at the scale of the sums to which the array adds it; where the
-    array runs LayerNorm, GELU and the embeddings: `workloads.checkpoint.array`. With "int32", ``copies``: tensor ->
-    columns that are split into several (`sim.graph.kinds.elementwise.spread`) or kept wide; ``groups``: GELU's output
-    -> its neurons, group by group.
-    ``float_norm``: the host's LayerNorm is between conversions of its own, because the array would take an int8 one.
-    ``cache``: of a decoder, keys and values that each layer's cache holds, which outlives the graph; 0: there is none.
-    ``past``: how many of them earlier graphs have written; the rows of this one come behind them.
+    has no range for a mask). ``full_sums``: values read by the host leave the array as int32; False for accumulators
+    that cannot store int32. ``residual``: type of the residual stream and of LayerNorm's input. "int32" if the host
+    runs LayerNorm, which writes its output a second time, with the scale of the sums to which the array adds it; also
+    if the array runs LayerNorm, GELU and the embeddings (`workloads.checkpoint.array`). With "int32", ``copies``:
+    tensor -> columns that are split into several (`sim.graph.kinds.elementwise.spread`) or kept wide; ``groups``:
+    GELU's output -> its neurons, group by group.
+    ``float_norm``: the host's LayerNorm has its own conversions before and after it, because an int8 one would run on
+    the array.
+    ``cache``: of a decoder, number of keys and values in each layer's cache, which outlives the graph; 0: no cache.
+    ``past``: number of them written by earlier graphs; the rows of this one follow.
     """
 
     padded: bool = False

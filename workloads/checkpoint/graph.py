@@ -1,9 +1,9 @@
-"""The layer graph of a trained encoder: BERT's own order, in which LayerNorm follows the residual add.
+"""The layer graph of a trained encoder: BERT's order, in which LayerNorm follows the residual add.
 
-It differs from `workloads.encoder` (the order of Gemmini's benchmark, LayerNorm before the add), because here values
-count. Three choices say how much is computed in integers on the array (`Engines`); what the array's units lack is made
-of products with diagonal matrices, which run block-sparse: widening int8 to the int32 that the normaliser and the
-integer GELU want (times an identity), and LayerNorm's gain and shift (times a diagonal, plus a bias).
+It differs from `workloads.encoder` (the order of Gemmini's benchmark, LayerNorm before the add), because its values
+must be right. `Engines` chooses the operators computed in integers on the array; operations that the array's units lack
+are realised by block-sparse products with diagonal matrices: widening int8 to the int32 that the normaliser and the
+integer GELU need (times an identity), and LayerNorm's gain and shift (times a diagonal, plus a bias).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 
 
 def encoded(model: Checkpoint) -> str:
-    """Return the name of the tensor that the encoder ends with, [tokens, hidden]."""
+    """Return the name of the encoder's output tensor, [tokens, hidden]."""
     return f"L{model.layers - 1}.output"
 
 
@@ -43,10 +43,10 @@ def graph(model: Checkpoint, seq: int, engines: Engines | None = None, form: For
 def graph_and_weights(
     model: Checkpoint, seq: int, engines: Engines | None = None, form: Form | None = None
 ) -> tuple[Graph, dict[str, Array]]:
-    """Return the graph as `graph`, and the weights of it that the checkpoint has not, or has in another form."""
+    """Return the graph as `graph`, and those of its weights that the checkpoint lacks or has in another form."""
     engines, form = engines or Engines(), form or Form()
     if form.past and seq > 1:
-        raise InputError(f"{model.name}: {seq} tokens behind a cache; one at a time (nearest: 1)")
+        raise InputError(f"{model.name}: {seq} tokens with a cache; only one at a time is supported (nearest: 1)")
     if form.cache and not form.past + seq <= form.cache <= model.positions:
         raise InputError(f"{model.name}: a cache of {form.cache} keys for {form.past + seq} tokens")
     if not 1 <= seq <= model.positions:
@@ -58,7 +58,7 @@ def graph_and_weights(
         if engines != Engines():
             raise InputError(
                 f"{model.name}: norms and activations of decoders run on the host, as do those of vision transformers; "
-                "the array multiplies (nearest: without --gelu, --layernorm and --embeddings)"
+                "the array computes products (nearest: without --gelu, --layernorm and --embeddings)"
             )
         layers = (DecoderLayers if model.vision is None else VisionLayers)(model, seq, engines, form).build()
         return layers, _constants(model, layers)

@@ -1,4 +1,4 @@
-"""The head of a trained encoder: pooler and classifiers, as Hugging Face's models have them.
+"""The head of a trained encoder: pooler and classifiers, as in Hugging Face's models.
 
 =================== ================================ ==================================
 kind                BERT, RoBERTa                    DistilBERT
@@ -39,7 +39,7 @@ TASKS: dict[str, Kind] = {
     "ForQuestionAnswering": "span",
     "ForImageClassification": "sequence",
 }
-"""Name of an architecture without its prefix -> kind of head; others run without theirs."""
+"""Name of an architecture without its prefix -> kind of head; other heads are left out."""
 
 POOLER = "pooler"
 """Our name of BERT's dense layer on the first token."""
@@ -71,10 +71,10 @@ class Head:
 
 
 def find(config: Mapping[str, Any], model: str, shapes: Mapping[str, tuple[int, ...]], where: object) -> Head | None:
-    """Return the head of a model of type ``model`` ("bert"), or None when it has none that we know.
+    """Return the head of a model of type ``model`` ("bert"), or None if it has no known head.
 
-    ``config``: of config.json. ``shapes``: by tensor name without prefix. The architecture's name decides; without one
-    the tensors do. Raises InputError for labels that do not fit the tensors.
+    ``config``: of config.json. ``shapes``: by tensor name without prefix. Decided by the architecture's name, or by the
+    tensors if it has none. Raises InputError for labels that do not fit the tensors.
     """
     kind = _kind(config, model, shapes)
     if kind is None:

@@ -1,4 +1,7 @@
-"""Layers of a trained encoder: operators that the array lacks in float on the host, or all streams in int8."""
+"""Layers of a trained encoder: operators that the array lacks run in float on the host.
+
+Values between layers are float or int8.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,7 @@ class Encoder(Builder):
         return result
 
     def host_norm(self, name: str, source: Tensor, result: Tensor, layer: int | None) -> Tensor:
-        """Add a LayerNorm with gain and shift, which only a host runs."""
+        """Add a LayerNorm with gain and shift, which only a host supports."""
         weights = {"gamma": f"{name}.weight", "beta": f"{name}.bias"}
         for weight in weights.values():
             self.tensor(weight, source.shape[-1:], "fp32", "weight")
@@ -162,7 +165,7 @@ class Encoder(Builder):
 
 
 class WideEncoder(Encoder):
-    """The stream between layers is float on the host, which writes it as int8 for products and as int32 for sums."""
+    """The residual stream is float on the host, which stores it as int8 for products and as int32 for sums."""
 
     def embedded(self, normed: Tensor) -> Tensor:
         """Return the stream that the first layer reads: float."""

@@ -1,8 +1,8 @@
 """Trained transformers from a folder on disk in the Hugging Face layout, safetensors weights.
 
 Encoders: BERT (MiniLM, TinyBERT), RoBERTa, DistilBERT; decoders: `workloads.checkpoint.decoder`; vision transformers:
-`workloads.checkpoint.vision`. Nothing is fetched.
-Names and shapes are those of the published models; a prefix such as ``bert.`` is taken off.
+`workloads.checkpoint.vision`. Nothing is downloaded.
+Names and shapes are those of the published models; a prefix such as ``bert.`` is removed.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ LAYER_NAMES = {
 ANCHORS = {"bert": "embeddings.word_embeddings.weight", "gpt2": "wte.weight"}
 ANCHORS |= dict.fromkeys(visions.KEYS, "embeddings.patch_embeddings.projection.weight")
 ANCHORS |= dict.fromkeys(("llama", "mistral", "qwen2"), "embed_tokens.weight")
-"""Model type -> a tensor that each file has: what stands before its name there is a prefix of the model's own."""
+"""Model type -> a tensor that each file has: the text before its name is the file's prefix."""
 
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 EPSILONS = ("layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps")
@@ -92,7 +92,7 @@ MOST_WEIGHT = float(1 << 40)
 weights are below 2^10."""
 
 BUFFERS = {"embeddings.position_ids", "embeddings.token_type_ids"}
-"""Constants that older files keep beside the weights."""
+"""Constants that older files hold in addition to the weights."""
 
 CONFIG_KEYS["roberta"] = CONFIG_KEYS["bert"]
 LAYER_NAMES["roberta"] = LAYER_NAMES["bert"]
@@ -101,7 +101,7 @@ CONFIG_KEYS |= decoders.KEYS | visions.KEYS
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 ALIASES = {"xlm-roberta": "roberta", "camembert": "roberta"}
-"""Model types that are another one under a name of their own."""
+"""Model types that are equal to another one."""
 
 ROBERTA_HEAD = {"classifier.dense.": "pooler.dense.", "classifier.out_proj.": "classifier."}
 """RoBERTa's classifier -> the same two layers as BERT names them."""
@@ -114,8 +114,8 @@ class Checkpoint:
     """A trained model. ``weights``: "word", "position", "token_type" [rows, hidden]; per operator such as
 
     "L0.FF1" its ".weight" [in, out] and ".bias" [out] (LayerNorm: both [hidden]), "embed_norm.*" and the layers of
-    ``head`` likewise. ``unused``: tensors of the file that nothing here runs. ``decoder``: None for an encoder.
-    ``vision``: of a vision transformer, whose layers ``decoder`` describes; it has no vocabulary.
+    ``head`` likewise. ``unused``: tensors of the file that are not used. ``decoder``: None for an encoder.
+    ``vision``: of a vision transformer, which has no vocabulary; its layers are described by ``decoder``.
     ``derived``: weights in other forms, kept from one graph to the next (`workloads.checkpoint.array`).
     """
 
@@ -147,7 +147,7 @@ class Checkpoint:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of everything that decides the model's values: sizes, head and weights."""
+        """SHA-256 of all inputs of the model's values: sizes, head and weights."""
         sizes = [getattr(self, one.name) for one in fields(self) if one.name not in ("name", "weights", "derived")]
         found = hashlib.sha256(repr(sizes).encode())
         for name in sorted(self.weights):
@@ -160,7 +160,7 @@ class Checkpoint:
 def load(folder: str | Path) -> Checkpoint:
     """Return the model of a folder with config.json and model.safetensors (or shards with their index).
 
-    Raises InputError listing everything that is missing, misshapen, not a number, or unknown.
+    Raises InputError listing all tensors and keys that are missing, of a wrong shape, not finite, or unknown.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -199,7 +199,10 @@ def load(folder: str | Path) -> Checkpoint:
 def _weights(
     raw: dict[str, npt.NDArray[Any]], wanted: dict[str, tuple[str, tuple[int, ...], bool]], path: Path
 ) -> Weights:
-    """Return the weights by our names. Raises InputError listing all that are missing, misshapen or not finite."""
+    """Return the weights by our names.
+
+    Raises InputError listing all that are missing, of a wrong shape or not finite.
+    """
     weights: Weights = {}
     problems = []
     for name, (source, shape, turned) in wanted.items():
@@ -208,7 +211,7 @@ def _weights(
             continue
         found = raw[source]
         if found.shape != shape:
-            problems.append(f"{path}: tensor {source!r} has shape {found.shape}; config.json makes it {shape}")
+            problems.append(f"{path}: tensor {source!r} has shape {found.shape}; config.json requires {shape}")
         elif not np.isfinite(found).all():
             bad = int((~np.isfinite(found)).sum())
             problems.append(f"{path}: tensor {source!r} holds {bad} values that are no finite numbers (NaN, infinity)")
@@ -226,7 +229,7 @@ def _weights(
 
 
 def _first_position(config: dict[str, Any], positions: int, path: Path) -> int:
-    """Return the row of the position table that RoBERTa's first token has: the one behind the padding's."""
+    """Return the position-table row of RoBERTa's first token: the one after the padding's."""
     pad = config.get("pad_token_id", 1)
     if isinstance(pad, bool) or not isinstance(pad, int) or not 0 <= pad < positions - 1:
         raise InputError(f"{path}: config.json: pad_token_id is {pad!r}, must be a whole number, e.g. 1")
@@ -288,14 +291,15 @@ def _tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
     pickled = [name for name in PICKLED if (path / name).exists()]
     if pickled and not index.exists() and not (path / "model.safetensors").exists():
         raise InputError(
-            f"{path}: {pickled[0]} is a pickle, which can run code when it is read; convert it to model.safetensors "
+            f"{path}: {pickled[0]} is a pickle, which can execute code when it is read; convert it to "
+            f"model.safetensors "
             "first (safetensors.torch.save_file of what torch.load(..., weights_only=True) gives)"
         )
     names = ["model.safetensors"]
     if index.exists():
         places = _json(index).get("weight_map")
         if not isinstance(places, dict) or not places:
-            raise InputError(f"{index}: weight_map must say which file holds each tensor")
+            raise InputError(f"{index}: weight_map must name the file of each tensor")
         names = sorted({inside(path, name, f"{index}: weight_map").name for name in places.values()})
     tensors: dict[str, npt.NDArray[Any]] = {}
     for name in names:
@@ -304,7 +308,7 @@ def _tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _without_prefix(tensors: dict[str, npt.NDArray[Any]], kind: str) -> dict[str, npt.NDArray[Any]]:
-    """Return tensors without what stands before the model's own names, whatever wraps it."""
+    """Return tensors without the prefix before the model's names."""
     plain, anchor = {}, ANCHORS.get(kind, ANCHORS["bert"])
     whole = min((name for name in tensors if name.endswith(f".{anchor}")), key=len, default=f"{kind}.{anchor}")
     for name, values in tensors.items():

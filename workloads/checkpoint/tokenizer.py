@@ -19,7 +19,7 @@ WAY_OUT = (
 
 
 class Tokenizer(Protocol):
-    """What turns a text into token ids."""
+    """Conversion of a text to token ids."""
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text."""
@@ -27,12 +27,12 @@ class Tokenizer(Protocol):
 
 
 def present(folder: str | Path) -> bool:
-    """Return whether a folder has a tokenizer's file."""
+    """Return whether a folder has a tokenizer file."""
     return any((Path(folder) / name).exists() for name in FILES)
 
 
 def load(folder: str | Path) -> Tokenizer:
-    """Return the tokenizer of a folder. Raises InputError where there is none, or one that is not run here."""
+    """Return the tokenizer of a folder. Raises InputError if there is none, or an unsupported one."""
     path = Path(folder)
     if (path / "vocab.txt").exists():
         return wordpiece.load(path)
@@ -55,7 +55,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _ids(content: Any, where: Path) -> dict[str, int]:
     if not isinstance(content, dict) or not content or not all(type(number) is int for number in content.values()):
-        raise InputError(f"{where}: the vocabulary must say a whole number for each token; {WAY_OUT}")
+        raise InputError(f"{where}: the vocabulary must give a whole number for each token; {WAY_OUT}")
     return content
 
 
@@ -79,14 +79,14 @@ def _pairs_of_files(path: Path) -> bpe.Pairs:
 
 
 class _Reading:
-    """Reads the parts of a tokenizer.json, and gathers what is not run here."""
+    """Reader of a tokenizer.json; collects the unsupported parts."""
 
     def __init__(self, ids: dict[str, int], where: Path):
         self.ids, self.where = ids, where
         self.problems: list[str] = []
 
     def refuse(self, what: str, part: dict[str, Any]) -> None:
-        self.problems.append(f"{self.where}: {what} {part.get('type')!r} is not run here; {WAY_OUT}")
+        self.problems.append(f"{self.where}: {what} {part.get('type')!r} is not supported; {WAY_OUT}")
 
     def changes(self, part: dict[str, Any] | None) -> list[bpe.Change]:
         """Return a normaliser."""
@@ -130,7 +130,7 @@ class _Reading:
             try:
                 return [bpe.pieces(pattern.get("Regex") or pattern["String"], literal="Regex" not in pattern)]
             except (re.error, KeyError) as error:
-                self.problems.append(f"{self.where}: the pattern {pattern!r} cannot be followed ({error}); {WAY_OUT}")
+                self.problems.append(f"{self.where}: the pattern {pattern!r} is not supported ({error}); {WAY_OUT}")
                 return []
         self.refuse("the pre-tokenizer", part)
         return []
@@ -166,7 +166,7 @@ def _described(content: dict[str, Any], where: Path) -> Tokenizer:
     model = content.get("model")
     kind = model.get("type", "BPE") if isinstance(model, dict) else None
     if not isinstance(model, dict) or kind not in ("BPE", "WordPiece"):
-        raise InputError(f"{where}: a tokenizer of type {kind!r} is not run here, only BPE and WordPiece; {WAY_OUT}")
+        raise InputError(f"{where}: a tokenizer of type {kind!r} is not supported, only BPE and WordPiece; {WAY_OUT}")
     ids = dict(_ids(model.get("vocab"), where))
     if kind == "WordPiece":
         return wordpiece.checked(ids, bool((content.get("normalizer") or {}).get("lowercase", True)), where)

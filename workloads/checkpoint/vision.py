@@ -1,7 +1,7 @@
 """Trained vision transformers in the Hugging Face layout: ViT, DeiT and DINOv2.
 
-An image is cut into patches, each one row of a product; the class token stands before them (in DeiT a second one, for
-distillation, behind it). Rows of these tokens are zero in the patches: what is added to the product, `TABLE`, holds
+An image is cut into patches, each one row of a product; the class token precedes them (in DeiT followed by a second
+one, for distillation). Rows of these tokens are zero in the patches: `TABLE`, which is added to the product, holds
 their values, the positions, and the product's bias.
 """
 
@@ -24,7 +24,7 @@ PATCHES = "patch_embedding"
 """Our name of the product of an image's patches."""
 
 TABLE = f"{PATCHES}.bias"
-"""What is added to it, [tokens, hidden]."""
+"""Tensor that is added to it, [tokens, hidden]."""
 
 KEYS = {
     "vit": {
@@ -62,7 +62,7 @@ TOKENS = {"vit": ("cls_token",), "deit": ("cls_token", "distillation_token"), "d
 """Model type -> tokens before the patches."""
 
 BUFFERS = {"embeddings.mask_token"}
-"""Tensors that only training reads."""
+"""Tensors used only in training."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Vision:
 def read(config: Mapping[str, Any], kind: str, sizes: dict[str, int], where: object) -> tuple[Decoder, Vision]:
     """Return the layers and the images that config.json describes; adds its feed-forward size to ``sizes``.
 
-    Raises InputError listing everything that cannot be run.
+    Raises InputError listing everything that is not supported.
     """
     problems: list[str] = []
     if kind == "dinov2":
@@ -122,7 +122,7 @@ def read(config: Mapping[str, Any], kind: str, sizes: dict[str, int], where: obj
 
 
 def _pair(config: Mapping[str, Any], key: str, default: int, where: object, problems: list[str]) -> tuple[int, int]:
-    """Return height and width of a size that is given as one number or as two."""
+    """Return height and width of a size given as one number or two."""
     found = config.get(key, default)
     pair = found if isinstance(found, list) and len(found) == 2 else [found, found]
     if any(isinstance(one, bool) or not isinstance(one, int) or one < 1 for one in pair):
@@ -134,9 +134,9 @@ def _pair(config: Mapping[str, Any], key: str, default: int, where: object, prob
 def prepared(
     raw: Mapping[str, Array], kind: str, sizes: Mapping[str, int], vision: Vision, where: object
 ) -> dict[str, Array]:
-    """Return the tensors of a file with `TABLE` made of what is added to the patches, and layer scales folded in.
+    """Return the tensors of a file with `TABLE` built, and layer scales folded in.
 
-    Raises InputError for a part of the embeddings that is missing or misshapen.
+    Raises InputError for a missing part of the embeddings, or one of a wrong shape.
     """
     found, hidden = dict(raw), sizes["hidden"]
     shapes: dict[str, tuple[int, ...]] = {f"embeddings.{name}": (1, 1, hidden) for name in TOKENS[kind]}
@@ -149,7 +149,7 @@ def prepared(
         if name not in found:
             problems.append(f"{where}: tensor {name!r} is missing")
         elif found[name].shape != shape:
-            problems.append(f"{where}: tensor {name!r} has shape {found[name].shape}; config.json makes it {shape}")
+            problems.append(f"{where}: tensor {name!r} has shape {found[name].shape}; config.json requires {shape}")
     if problems:
         raise InputError(problems)
     parts = {name: found.pop(name).astype(np.float32) for name in shapes}

@@ -1,7 +1,7 @@
 """The layer graph of a trained vision transformer (`workloads.checkpoint.vision`).
 
-The host cuts the image into patches, and writes them as int8; the array multiplies them, and adds positions and tokens
-as int32. The layers are those of a decoder, without its mask.
+The host cuts the image into patches and stores them as int8; the array multiplies them by the weights and adds
+positions and tokens as int32. The layers are those of a decoder, without its mask.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class VisionLayers(DecoderLayers):
         self.head(self.normed("final_norm", stream, f"L{self.model.layers - 1}.output", None))
 
     def embedded_patches(self) -> Tensor:
-        """Add the product of the patches; return the stream that the first layer reads, float."""
+        """Add the product of the patches; return the residual stream of the first layer, float."""
         model = self.model
         assert model.vision is not None
         x = self.elements(self.tensor(IMAGE, (self.seq, model.vision.elements), "fp32", "input"), None)

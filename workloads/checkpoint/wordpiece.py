@@ -18,16 +18,16 @@ CJK = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0xF900, 0xFAFF),
 """Ideographs: each is a word."""
 
 ASCII_PUNCTUATION = ((33, 47), (58, 64), (91, 96), (123, 126))
-"""Punctuation to BERT, though Unicode calls some of it symbols."""
+"""Punctuation by BERT's rule; some of it is symbols in Unicode."""
 
 
 CHARACTERS_KEPT = 4096
-"""Characters whose class is looked up once."""
+"""Number of characters whose class is kept after the first look-up."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Word pieces by id. ``lower``: text is lower-cased and loses its accents first."""
+    """Word pieces by id. ``lower``: text is first lower-cased and stripped of accents."""
 
     ids: dict[str, int]
     lower: bool
@@ -63,7 +63,7 @@ class Vocabulary:
 def load(folder: str | Path) -> Vocabulary:
     """Return the vocabulary of a folder with vocab.txt (one piece a line); tokenizer_config.json may set do_lower_case.
 
-    Raises InputError when it is missing, no text, or lacks a special token.
+    Raises InputError if it is missing, not text, or lacks a special token.
     """
     path = Path(folder) / "vocab.txt"
     settings = Path(folder) / "tokenizer_config.json"
@@ -79,9 +79,9 @@ def load(folder: str | Path) -> Vocabulary:
 
 
 def checked(ids: dict[str, int], lower: bool, where: Path) -> Vocabulary:
-    """Return the vocabulary. Raises InputError where it lacks a special token of BERT."""
+    """Return the vocabulary. Raises InputError if it lacks a special token of BERT."""
     if missing := [token for token in (CLS, SEP, UNKNOWN) if token not in ids]:
-        raise InputError(f"{where}: lacks {', '.join(missing)}; it is no vocabulary of BERT")
+        raise InputError(f"{where}: lacks {', '.join(missing)}; it is not a vocabulary of BERT")
     return Vocabulary(ids, lower)
 
 
@@ -91,7 +91,10 @@ def _is_between(code: int, ranges: tuple[tuple[int, int], ...]) -> bool:
 
 @lru_cache(maxsize=CHARACTERS_KEPT)
 def _spaced(character: str) -> str:
-    """Return a character with spaces where it is a word of its own; a space for a space, nothing for a control."""
+    """Return a character, with spaces around it if it is a word.
+
+    A space for a space, nothing for a control character.
+    """
     category = unicodedata.category(character)
     if character in " \t\n\r" or category == "Zs":
         return " "

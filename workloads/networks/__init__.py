@@ -1,1 +1,1 @@
-"""Networks by name: published sizes, and the graph of each for a phase of its work."""
+"""Networks by name: published sizes, and the graph of each in each phase."""

@@ -1,4 +1,4 @@
-"""The builder that networks are written with, ours and users': each method adds an operator and returns its result.
+"""The builder of networks, for this package and for users: each method adds an operator and returns its result.
 
     net = Network("mine")
     x = net.input("x", 128, 768)
@@ -23,8 +23,10 @@ from sim.graph.encoder import Parts
 from workloads.encoder import check_sizes
 
 PAGE = 4096
-"""Elements that a row of scores is padded to where a sequence has one query: whole pages in int8, so that all
-heads have equal places in their pages."""
+"""Multiple to which a row of scores is padded (elements) if a sequence has one query.
+
+Whole pages in int8, so that all heads have equal page offsets.
+"""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Capped:
 
 
 class Network(Parts):
-    """A graph in the making. Operators are named by function, numbered where a name comes again."""
+    """A graph under construction. Operators are named by function, with a number if a name occurs again."""
 
     def __init__(self, name: str, dtype: str = "int8"):
         check_sizes(name, {}, dtype)
@@ -47,7 +49,7 @@ class Network(Parts):
 
     @contextmanager
     def layer_of(self, index: int) -> Iterator[None]:
-        """Name the operators added L<index>.<name> and count them to that layer."""
+        """Name the operators added inside L<index>.<name> and assign them to that layer."""
         before = self._prefix, self._layer
         self._prefix, self._layer = f"L{index}.", index
         yield
@@ -55,11 +57,11 @@ class Network(Parts):
 
     @property
     def prefix(self) -> str:
-        """What the names of the present layer begin with."""
+        """Prefix of the names of the present layer."""
         return self._prefix
 
     def name_of(self, wanted: str) -> str:
-        """Return a name that is not taken, with the layer in front."""
+        """Return an unused name, prefixed with the layer."""
         name = f"{self._prefix}{wanted}"
         count = self._used[name] = self._used.get(name, 0) + 1
         return name if count == 1 else f"{name}_{count}"
@@ -91,7 +93,7 @@ class Network(Parts):
         """Return x W (+ bias). ``x``: a tensor or a part of one; ``cols``: columns of W, or another operator's weight
         of which W is the transpose (a tied head).
 
-        ``into``: where the result goes instead of a tensor of its own; ``wide``: it keeps the type of the sums.
+        ``into``: destination of the result instead of a new tensor; ``wide``: the result keeps the type of the sums.
         """
         source = View.whole(x) if isinstance(x, Tensor) else x
         at = self.name_of(name)
@@ -160,11 +162,11 @@ class Network(Parts):
         """Return softmax(Q K^T) V for each head. Rows of q are those of ``batch`` sequences.
 
         ``kv_heads``: heads of K and V, each for heads / kv_heads heads of Q. ``k``, ``v``: tensors [batch, rows,
-        columns] or [batch * rows, columns]. ``batch``: how many sequences, or for each how many of its first rows of K
-        and V count. ``added``: sums that are added to the scores, [queries, keys] to those of all heads (a mask) or
-        [heads, queries, keys] (positions); or the scores are `Capped`. The scale 1/sqrt(head size) is folded into Q's.
-        Heads of V may have other columns than those of K, and V may be the first columns of a tensor's rows (a view).
-        Raises InputError for heads that do not divide.
+        columns] or [batch * rows, columns]. ``batch``: number of sequences, or per sequence the number of its first
+        rows of K and V that are used. ``added``: sums that are added to the scores, [queries, keys] to those of all
+        heads (a mask) or [heads, queries, keys] (positions); or the scores are `Capped`. The scale 1/sqrt(head size) is
+        folded into Q's. Heads of V may have other columns than those of K, and V may be the first columns of a tensor's
+        rows (a view). Raises InputError for heads that do not divide.
         """
         groups, sequences = kv_heads or heads, batch if isinstance(batch, int) else len(batch)
         rows, cols = q.shape[0] // sequences, q.shape[-1]
@@ -205,7 +207,7 @@ class Network(Parts):
         return context
 
     def _capped(self, scores: str, raw: View, mask: Tensor | None) -> View:
-        """Bound scores by a tanh, whose two scales are those of the operators around it, and add the mask."""
+        """Bound scores by a tanh, whose two scales are folded into the operators around it, and add the mask."""
         masked = [] if mask is None else [View(mask.name, raw.batch, raw.rows, raw.cols, raw.cols, 0)]
         for kind, addends in [("tanh", []), ("residual_add", masked)][: 1 + len(masked)]:
             shape = (raw.batch, raw.rows, raw.row_stride)
@@ -224,7 +226,7 @@ class Network(Parts):
 
 
 class _Heads:
-    """A window of the heads' columns of Q or of the context, at an offset to come."""
+    """A window of the heads' columns of Q or of the context, without its offset."""
 
     def __init__(self, batch: int, rows: int, cols: int, row_stride: int, batch_stride: int, offset: int):
         self.fields = batch, rows, cols, row_stride, batch_stride
@@ -235,7 +237,7 @@ class _Heads:
 
 
 def _split(rows: int, share: int, groups: int, size: int) -> Iterator[tuple[int, int, _Heads]]:
-    """Yield (first head of K, heads of K, window of Q): one operator a head of K, or one for all.
+    """Yield (first head of K, heads of K, window of Q): one operator per head of K, or one for all.
 
     With one query a sequence, the heads of Q that share a head of K are the rows of one product.
     """
@@ -274,7 +276,9 @@ def _attention_problems(
     if groups < 1 or heads % max(1, groups):
         problems.append(f"{name}: attention: kv_heads {groups} do not divide heads {heads}")
     if not problems and width != cols // heads * groups:
-        problems.append(f"{name}: attention: K has {width} columns, {groups} heads of {cols // heads} have others")
+        problems.append(
+            f"{name}: attention: K has {width} columns, but {groups} heads of {cols // heads} have other columns"
+        )
     if q.shape[0] % len(counts):
         problems.append(f"{name}: attention: batch {len(counts)} does not divide {q.shape[0]} rows of Q")
     problems += [

@@ -10,10 +10,10 @@ from typing import Literal
 class Latent:
     """Sizes of multi-head latent attention (elements; DeepSeek-AI 2024).
 
-    Keys and values of a token are cached as one row of ``rank`` columns, from which a product makes those of each head,
-    and ``rotated`` columns beside it that a rotary embedding turned, the same for all heads. A head of Q or K has
-    ``plain`` columns and the rotated ones, a head of V ``values``. ``query_rank``: columns of the row that Q is made
-    of, 0 = Q is made of x.
+    Keys and values of a token are cached as one row of ``rank`` columns, from which a product computes those of each
+    head, and ``rotated`` further columns with a rotary embedding, shared by all heads. A head of Q or K has ``plain``
+    columns and the rotated ones, a head of V ``values``. ``query_rank``: columns of the row from which Q is
+    computed, 0 = Q is computed from x.
     """
 
     rank: int
@@ -41,33 +41,32 @@ class Latent:
 
 @dataclass(frozen=True)
 class Config:
-    """Published sizes of a decoder (elements). Every field that is left out is what most decoders have.
+    """Published sizes of a decoder (elements). Defaults are those of most decoders.
 
-    Attention: ``kv_heads`` 0: as many as ``heads``; ``head_dim`` 0: hidden / heads. ``qk_norm``: an RMSNorm of each
-    "head" of Q and K, or of their whole "row". ``rotated``: columns of a head that a rotary embedding turns, 0 = none,
-    -1 = all, in layers that are not among ``unrotated``; ``alibi``: a bias of each head's scores in its place.
+    Attention: ``kv_heads`` 0: equal to ``heads``; ``head_dim`` 0: hidden / heads. ``qk_norm``: an RMSNorm of each
+    "head" of Q and K, or of their whole "row". ``rotated``: columns of a head with rotary embedding, 0 = none, -1 =
+    all, in layers not among ``unrotated``; ``alibi``: a bias of each head's scores instead.
     ``window``: keys that a token sees, 0 = all; every ``full_every``-th layer (0 = none) and ``full_layers`` see all of
-    them. ``capped``: a tanh bounds the scores of keys and of words. ``latent``: in the place of heads of K and V.
-    ``sinks``: each head has a learned number more under its softmax, which its graph leaves out.
+    them. ``capped``: a tanh bounds the scores of keys and of words. ``latent``: replaces the heads of K and V.
+    ``sinks``: each head has one more learned number in the denominator of its softmax, which the graph leaves out.
 
     Feed-forward network: ``gated``: activation(x W_gate) times x W_up; "relu2" is the square of a ReLU. ``experts``:
     networks of a layer, of which a router (``router``: its function) picks ``per_token`` for each token; 0 = one, and
-    no router. ``shared_ffn``: columns of the network of shared experts, which each token meets beside, ``shared_gate``:
-    weighed by a number of each token; ``first_ffn``: columns of that of the first ``dense_layers`` layers, which then
-    have no experts.
+    no router. ``shared_ffn``: columns of the network of shared experts, applied to each token in addition,
+    ``shared_gate``: weighted per token; ``first_ffn``: columns of the network of the first ``dense_layers`` layers,
+    which then have no experts.
 
     Norms: ``norms_at``: "before" attention and feed-forward network, "behind" their sums with x, on each "branch"
-    before its sum, or "both" before it and on the branch; all but "behind" have one more behind the last layer.
-    ``parallel_norms``: attention and feed-forward network both read x and are added: 1 = behind one norm, 2 = behind
-    one norm each, 0 = one after the other. ``word_norm``: a norm of the looked-up words, with ``word_norm_first`` in
-    the place of the first layer's first one. ``norm_weights``: those of a norm, "all" that its kind has, "gamma" alone,
-    or "none".
+    before its sum, or "both" before it and on the branch; all but "behind" have one more after the last layer.
+    ``parallel_norms``: attention and feed-forward network both read x and are added: 1 = with one common norm, 2 = with
+    one norm each, 0 = sequential. ``word_norm``: a norm of the looked-up words. ``norm_weights``: "all" weights of a
+    norm's kind, "gamma" alone, or "none".
 
-    Ends: ``positions``: rows of a learned position table, 0 = none, or rows that are computed (``sinusoids``);
-    ``most_positions``: tokens that the model was trained for. ``embedding_size`` 0: hidden, otherwise products widen
-    and narrow the words. ``token_types``: rows of a table that is added to them. ``tied``: the scores of words are
-    products with the word table. ``biases``: of all products but the head's, or of some: ``qkv_bias``, ``out_bias``,
-    ``ffn_bias``, ``router_bias``, ``head_bias``.
+    Ends: ``positions``: rows of a learned position table, 0 = none, or computed rows (``sinusoids``);
+    ``most_positions``: length in tokens that the model was trained for. ``embedding_size`` 0: hidden, otherwise
+    products widen and narrow the words. ``tied``: the scores of words are products with the word table. ``biases``: of
+    all products
+    except the head's, or of some: ``qkv_bias``, ``out_bias``, ``ffn_bias``, ``router_bias``, ``head_bias``.
     """
 
     layers: int
@@ -194,7 +193,7 @@ class Config:
         return tables + layers + last + head
 
     def active_parameters(self) -> int:
-        """Return the parameters that one token meets: of the experts those that its router picks."""
+        """Return the number of parameters used for one token: of the experts only those that the router picks."""
         if not self.experts:
             return self.parameters()
         idle = (self.experts - self.per_token) * self.ffn_parameters(self.ffn)

@@ -23,7 +23,7 @@ QWEN2 = partial(Config, most_positions=32768, rope_base=1000000.0, qkv_bias=True
 QWEN3 = partial(Config, most_positions=40960, rope_base=1000000.0, qk_norm="head")
 # Gemma (2024): heads of 256 columns, GeGLU, tied head.
 GEMMA = partial(Config, vocab=256000, most_positions=8192, head_dim=256, activation="gelu_tanh", tied=True)
-# Gemma 2, 3 (2024, 2025): norms on both sides of each branch; windows, which every second or sixth layer does without.
+# Gemma 2, 3 (2024, 2025): norms on both sides of each branch; windows, except in every second or sixth layer.
 GEMMA2 = partial(GEMMA, norms_at="both", window=4096, full_every=2, capped=True)
 GEMMA3 = partial(
     GEMMA, vocab=262144, most_positions=32768, norms_at="both", window=512, full_every=6, qk_norm="head",

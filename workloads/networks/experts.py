@@ -1,8 +1,8 @@
-"""A mixture of experts: a router, and the feed-forward networks of the tokens that it sends to each of them.
+"""A mixture of experts: a router, and a feed-forward network per expert on the tokens routed to it.
 
 Experts of each token are drawn from a seed, uniformly and distinct, or given as tokens of each expert
-(of every layer). Shared experts, which every token meets, are one more feed-forward network beside the others. Only
-experts that get a token are loaded and computed; how uneven they are shows in their sizes.
+(of every layer). Shared experts, applied to every token, are one more feed-forward network. Only experts with a token
+are loaded and computed.
 """
 
 from __future__ import annotations
@@ -64,5 +64,5 @@ def experts(net: Network, config: Config, x: Tensor, seed: int = 0, routing: Seq
         part = net.tensor(net.name_of(f"E{expert}.part"), (rows, cols))
         net.apply("scatter_add", part.name, [View.whole(fed), View.whole(ids), View.whole(shares)], View.whole(part))
         total = part if total is None else net.add(total, part, name=f"E{expert}.add")
-    assert total is not None, "every token has an expert"
+    assert total is not None, "each token has an expert"
     return total

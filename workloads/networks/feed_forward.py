@@ -7,13 +7,13 @@ from workloads.networks.builder import Network
 from workloads.networks.config import Config
 
 ACTIVATIONS = {"gelu_tanh": "gelu"}
-"""Forms of an activation that one operator stands for."""
+"""Forms of an activation that are one operator."""
 
 
 def feed_forward(net: Network, config: Config, x: Tensor, name: str = "") -> Tensor:
     """Add activation(x W1) W2, or (activation(x W_gate) * x W_up) W_down.
 
-    A ReLU is the product's own; its square ("relu2") is it times itself.
+    A ReLU is applied by the product; its square ("relu2") is the ReLU times itself.
     """
     kind = ACTIVATIONS.get(config.activation, config.activation)
     biased = config.biases or config.ffn_bias

@@ -1,6 +1,6 @@
 """Parts of networks on images: convolutions with their batch norms, depth-wise ones, the average over an image.
 
-Images lie as rows, one a pixel, one image behind the other. A batch norm is folded into the weights and the bias of
+Images are stored as rows, one per pixel, image after image. A batch norm is folded into the weights and the bias of
 the convolution before it, or (``folded`` False) is an operator: a depth-wise convolution of one tap with a bias.
 """
 
@@ -29,7 +29,7 @@ class Image:
 
 
 class Images(Network):
-    """A network on images in the making. ``activation``: "relu", of the array, or the kind of an operator."""
+    """A network on images under construction. ``activation``: "relu", of the array, or the kind of an operator."""
 
     def __init__(self, name: str, dtype: str, activation: str, *, folded: bool = True):
         super().__init__(name, dtype)
@@ -50,12 +50,15 @@ class Images(Network):
         norm: bool = True,
         act: bool = True,
     ) -> Image:
-        """Return a convolution padded to keep the size but for its stride. ``norm`` False: nor bias nor batch norm."""
+        """Return a convolution, padded to keep the size except for its stride.
+
+        ``norm`` False: neither bias nor batch norm.
+        """
         shape = (kernel**2 * x.channels, channels)
         return self._windows("conv", name, x, shape, (kernel, stride), norm=norm, act=act)
 
     def depthwise(self, name: str, x: Image, kernel: int = 3, stride: int = 1) -> Image:
-        """Return a convolution of each channel alone."""
+        """Return a depth-wise convolution."""
         shape = (x.channels, kernel**2)
         return self._windows("depthwise_conv", name, x, shape, (kernel, stride), norm=True, act=True)
 
@@ -100,7 +103,10 @@ class Images(Network):
         self.linear(features, CLASSES, name="head", wide=True)
 
     def inverted(self, x: Image, channels: int, ratio: int, stride: int = 1) -> Image:
-        """Return an inverted residual block (Sandler et al. 2018): widen, filter each channel, narrow, add."""
+        """Return an inverted residual block (Sandler et al.
+
+        2018): widening product, depth-wise convolution, narrowing product, sum.
+        """
         wide = x if ratio == 1 else self.conv("expand", x, ratio * x.channels)
         narrow = self.conv("project", self.depthwise("depthwise", wide, stride=stride), channels, act=False)
         if stride > 1 or channels != x.channels:

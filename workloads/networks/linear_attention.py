@@ -1,9 +1,12 @@
-"""Encoders of attention linear in the tokens: Linformer, linear attention, Performer, at the sizes of RoBERTa-base.
+"""Encoders whose attention is linear in the tokens.
+
+Linformer, linear attention, Performer, at the sizes of RoBERTa-base.
 
 Linformer (Wang et al. 2020) projects keys and values from all tokens to a fixed number of rows by two matrices that all
 heads and layers share. Linear attention (Katharopoulos et al. 2020) and Performer (Choromanski et al. 2020) multiply
 keys with values first; queries and keys are made positive before, by elu + 1 or by random features, and each row is
-divided by its sum. The sums are products with a row of ones and with the summed keys, apart from the published MACs.
+divided by its sum. The sums are products with a row of ones and with the summed keys; published MACs do not include
+them.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ ROBERTA = Model(12, 768, 12, 3072, token_types=1, vocab=50265, positions=514)
 
 
 def linformer_attention(name: str, model: Model, projected: int) -> Attention:
-    """Return Linformer's attention: K and V of all tokens become ``projected`` rows before any score."""
+    """Return Linformer's attention: K and V of all tokens are projected to ``projected`` rows before the scores."""
     tables: dict[str, Tensor] = {}
 
     def attention(builder: Builder, given: Sequences) -> Tensor:
@@ -62,7 +65,10 @@ def _heads(tensor: Tensor, given: Sequences, rows: int) -> View:
 
 
 def kernel_attention(features: int) -> Attention:
-    """Return attention by positive features: ``features`` random ones a head (Performer), 0 = elu + 1 of the head's."""
+    """Return attention by positive features.
+
+    ``features`` random features per head (Performer), 0 = elu + 1 of the head's columns.
+    """
 
     def attention(builder: Builder, given: Sequences) -> Tensor:
         seq, at, layer = given.seq, given.at, given.layer

@@ -1,8 +1,8 @@
 """MobileBERT (Sun et al. 2020): layers of 128 columns between products that narrow and widen 512.
 
-Its norm is no norm: each column has a factor and a shift, which is a depth-wise convolution of one tap. Queries and
+Its norm is a factor and a shift per column: a depth-wise convolution of one tap. Queries and
 keys come from a narrowed input, values from the wide one; each layer has four feed-forward networks. Embeddings of
-three neighbouring words side by side, rows that overlap, are widened by one product.
+three neighbouring words, as overlapping rows, are widened by one product.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class _Parts:
     def embedded(self) -> Tensor:
         """Look up words, widen three neighbours at a time, add positions and types."""
         net, seq, rows = self.net, self.seq, self.batch * self.seq
-        # A row of zeros before and behind each sequence, which nothing writes.
+        # A row of zeros before and after each sequence, which no operator writes.
         words = net.state("word_rows", self.batch, seq + 2, INNER)
         table = net.tensor("word_table", (VOCAB, INNER), kind="weight")
         ids = View.whole(net.input("word_ids", self.batch, seq, "int32"))

@@ -1,6 +1,6 @@
 """MobileNetV2 (Sandler et al. 2018): inverted residual blocks around depth-wise convolutions.
 
-ReLU6 is the array's ReLU: where an int8 result is scaled so that 6 is its largest value, it cuts there by itself.
+ReLU6 is the array's ReLU: an int8 result whose scale maps its largest value to 6 saturates there.
 """
 
 from __future__ import annotations

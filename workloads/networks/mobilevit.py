@@ -1,7 +1,9 @@
-"""MobileViT (Mehta & Rastegari 2021): inverted residual blocks, and transformers over the pixels of one place in 2 x 2.
+"""MobileViT (Mehta & Rastegari 2021).
 
-Unfolding copies the pixels of each of the four places one behind the other, folding copies them back; what a
-transformer gave is put beside its input in the columns of one tensor.
+Inverted residual blocks, and transformers over the pixels at one position of all 2 x 2 patches.
+
+Unfolding copies the pixels of each of the four positions into adjacent rows, folding copies them back; a transformer's
+output and its input are the columns of one tensor.
 """
 
 from __future__ import annotations
@@ -15,14 +17,17 @@ from workloads.encoder import check_sizes, states_sizes
 from workloads.networks.images import Image, Images
 
 HEADS, RATIO, PLACE = 4, 2, 2
-"""Heads; columns of the feed-forward network over those of the layer; pixels a side of a patch."""
+"""Heads; ratio of the feed-forward network's columns to the layer's; pixels a side of a patch."""
 DEPTHS = (2, 4, 3)
 """Layers of the transformers of the last three stages."""
 
 
 @dataclass(frozen=True)
 class MobileViT:
-    """Published sizes of one model: channels of five stages, columns of three transformers, expansion, last ones."""
+    """Published sizes of one model.
+
+    Channels of five stages, columns of three transformers, expansion, last channels.
+    """
 
     channels: tuple[int, int, int, int, int]
     hidden: tuple[int, int, int]
@@ -50,7 +55,7 @@ def mobilevit(name: str, sizes: MobileViT) -> Callable[..., Graph]:
         check_sizes(name, {"batch": batch, "image": image}, dtype)
         if image % 64:
             nearest = max(1, round(image / 64)) * 64
-            raise InputError(f"{name}: image {image} is no multiple of 64: patches of 2 x 2 in the last stage "
+            raise InputError(f"{name}: image {image} is not a multiple of 64: patches of 2 x 2 in the last stage "
                              f"(nearest: {nearest})")  # fmt: skip
         return _build(Images(name, dtype, "silu", folded=folded), sizes, batch, image)
 
@@ -78,7 +83,7 @@ def _build(net: Images, sizes: MobileViT, batch: int, image: int) -> Graph:
 
 
 def _mixed(net: Images, x: Image, hidden: int, layers: range) -> Image:
-    """Return convolutions around a transformer, beside the input, through one more convolution."""
+    """Return convolutions around a transformer, and one more convolution over their result and the input."""
     pixels, channels = x.data.shape
     local = net.conv("projected", net.conv("local", x, x.channels, 3), hidden, norm=False, act=False)
     y = _folded(net, local.data, x.side, back=False)
@@ -95,7 +100,7 @@ def _mixed(net: Images, x: Image, hidden: int, layers: range) -> Image:
 
 
 def _folded(net: Images, x: Tensor, side: int, *, back: bool) -> Tensor:
-    """Copy pixels so that those of one place in 2 x 2 lie one behind the other, or back."""
+    """Copy pixels so that those at one position of all 2 x 2 patches are adjacent, or back."""
     result = net.tensor(net.name_of("folded" if back else "unfolded"), x.shape)
     cols, half = x.shape[1], side // PLACE
     for image in range(x.shape[0] // side**2):

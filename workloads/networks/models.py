@@ -49,7 +49,7 @@ PHASE_HELP = "generate is a run over many graphs: `carat run NAME --phase genera
 
 
 MOST_DIGITS = 9
-"""Of a number among several."""
+"""Digits of a number in a list."""
 
 
 def _numbers(name: str, what: str, text: str) -> tuple[int, ...]:
@@ -78,7 +78,7 @@ class DecoderSizes:
 
 
 def decoder_model(name: str, config: Config) -> Builder:
-    """Return the builder of one decoder; all of them take the same sizes."""
+    """Return the builder of one decoder; all of them have the same sizes."""
 
     def build(of: DecoderSizes) -> Graph:
         if of.phase not in PHASES:
@@ -88,7 +88,7 @@ def decoder_model(name: str, config: Config) -> Builder:
         scored = of.phase == "decode" if of.head is None else of.head
         own = _numbers(name, "lengths", of.lengths), _numbers(name, "routing", of.routing)
         if own[0] and (of.kv or of.batch not in (1, len(own[0]))):
-            raise InputError(f"{name}: lengths {of.lengths} are kv and batch in one (nearest: leave out kv and batch)")
+            raise InputError(f"{name}: lengths {of.lengths} replace kv and batch (nearest: leave out kv and batch)")
         step = Step(new, max(own[0], default=of.kv), len(own[0]) or of.batch, of.seed, *own)
         return decoder(name, config, step, layers=of.layers, embeddings=of.embeddings, head=scored, dtype=of.dtype)
 
@@ -98,7 +98,7 @@ def decoder_model(name: str, config: Config) -> Builder:
         "``seq``: new tokens of each of ``batch`` sequences (prefill 128, decode 1), ``kv``: tokens whose keys are\n"
         "cached before. ``layers`` cuts the stack, ``embeddings`` and ``head`` (decode: on) add its ends, ``seed``:\n"
         "of the tokens' experts or ``routing``: tokens of each, '8+0+8'. ``lengths``: cached tokens of each sequence\n"
-        "of a decode step, '100+7+33', in the place of ``kv`` and ``batch``. ``dtype``: element type."
+        "of a decode step, '100+7+33', instead of ``kv`` and ``batch``. ``dtype``: element type."
     )
     return takes(DecoderSizes)(build)
 
@@ -119,4 +119,4 @@ NETWORKS: dict[str, Builder] = {
     **{name: clip(name, pair) for name, pair in CLIP.items()},
     **{name: vision(name, sizes) for name, sizes in VISION.items()},
 }
-"""Networks beside `workloads.WORKLOADS`, by the name that the command line takes."""
+"""Networks in addition to `workloads.WORKLOADS`, by their command-line name."""

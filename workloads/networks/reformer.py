@@ -1,10 +1,11 @@
 """Reformer (Kitaev et al. 2020), google/reformer-enwik8: attention among tokens of one hash, chunk by sorted chunk.
 
-Two streams of columns pass through reversible layers: one gets attention of the other, then the other a feed-forward
-network of the first. Layers are local (a chunk of queries sees its own and the chunk before) or hashed: queries, which
-are the keys, are rotated at random, the place of the largest is the bucket, tokens are sorted by bucket in each of
-``hashes`` rounds, gathered, and attend to their chunk and the one before; then everything goes back to its place, and
-the rounds are weighed by the softmax of their sums. What a token may see is looked up in the places of both.
+Reversible layers have two streams of columns: attention of the second is added to the first, then a feed-forward
+network of the first to the second. Layers are local (a chunk of queries sees its own and the previous chunk) or hashed:
+queries, which are also the keys, are rotated at random, and the index of the largest column is the bucket; in each of
+``hashes`` rounds tokens are sorted by bucket, gathered, and attend to their chunk and the previous one; then they are
+put back in order, and the rounds are weighted by the softmax of their sums. The mask is looked up by the positions of
+both tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ NAME = "reformer-enwik8"
 LAYERS = ("local", "local", "hashed", "local", "local", "local", "hashed", "local", "local", "local", "hashed", "local")
 HIDDEN, HEADS, SIZE, FFN, VOCAB = 1024, 8, 128, 4096, 258
 AXES = ((128, 256), (512, 768))
-"""Rows and columns of the two tables that positions are made of."""
+"""Rows and columns of the two position tables."""
 POSITIONS = 65536
 
 
@@ -51,7 +52,7 @@ def reformer(sizes: Sizes) -> Graph:
     element type.
     """
     if sizes.phase not in ("prefill", "encode"):
-        raise InputError(f"{NAME}: phase is {sizes.phase!r}, can be prefill (buckets are those of a whole sequence)")
+        raise InputError(f"{NAME}: phase is {sizes.phase!r}, can be prefill (buckets need the whole sequence)")
     seq, layers, buckets = sizes.seq, sizes.layers, sizes.buckets
     counted = ("seq", "batch", "layers", "hashes", "buckets", "chunk", "local")
     check_sizes(NAME, {name: getattr(sizes, name) for name in counted}, sizes.dtype)
@@ -132,7 +133,7 @@ class _Parts:
         return net.add(words, places, name="add_position")
 
     def _local(self, x: Tensor) -> Tensor:
-        """Each chunk of queries sees its own keys, masked causally, and those of the chunk before."""
+        """Each chunk of queries sees its own keys, with a causal mask, and those of the previous chunk."""
         net, (seq, batch, chunk) = self.net, (self.sizes.seq, self.sizes.batch, self.sizes.local)
         q, k, v = (net.linear(x, HIDDEN, name=f"matmul_{part}", bias=False) for part in "QKV")
         context = net.tensor(net.name_of("attended"), (self.rows, HIDDEN))
@@ -159,7 +160,7 @@ class _Parts:
         net.apply("matmul", net.name_of(f"context{end}"), [View.whole(shares), v], out)
 
     def _hashed(self, x: Tensor) -> Tensor:
-        """Queries see the keys that share their bucket, as far as they lie in their sorted chunk or the one before."""
+        """Queries see the keys of their bucket within their sorted chunk and the previous one."""
         net, sizes = self.net, self.sizes
         qk, v = (net.linear(x, HIDDEN, name=f"matmul_{part}", bias=False) for part in ("QK", "V"))
         turned = net.tensor(net.name_of("rotations"), (HEADS, SIZE, sizes.hashes * sizes.buckets // 2), kind="input")
@@ -172,7 +173,7 @@ class _Parts:
         return net.linear(context, HIDDEN, name="W_out", bias=False)
 
     def _rounds(self, qk: View, v: View, turned: Tensor, out: View, end: str) -> None:
-        """Add all rounds of one sequence: hash, sort, gather, attend, put back, weigh."""
+        """Add all rounds of one sequence: hash, sort, gather, attention, put back, weighting."""
         net, (seq, hashes) = self.net, (self.sizes.seq, self.sizes.hashes)
         rotated = net.tensor(net.name_of(f"rotated{end}"), (HEADS, seq, turned.shape[-1]))
         net.apply("matmul", rotated.name, [qk, View.whole(turned)], View.whole(rotated))
@@ -215,7 +216,7 @@ class _Parts:
         return found[0], found[1]
 
     def _attended(self, qk: Tensor, v: Tensor, order: Tensor, results: tuple[Tensor, Tensor], end: str) -> None:
-        """Add attention of every chunk of a head's rounds to itself and the chunk before; the first has none."""
+        """Add attention of every chunk of a head's rounds to itself and the previous chunk; the first has none."""
         net, (seq, chunk, hashes) = self.net, (self.sizes.seq, self.sizes.chunk, self.sizes.hashes)
         (found, sums), length = results, hashes * seq
         for head in range(HEADS):
@@ -236,7 +237,7 @@ class _Parts:
                 net.apply("matmul", net.name_of(f"context{tail}"), [whole(shares), values], out)
 
     def _weighed(self, parts: Tensor, weights: Tensor, out: View, end: str) -> None:
-        """Add the sum of the rounds, each token's weighed by the softmax over the rounds' sums."""
+        """Add the sum of the rounds, weighted per token by the softmax over the rounds' sums."""
         net, (seq, hashes) = self.net, (self.sizes.seq, self.sizes.hashes)
         side = net.tensor(net.name_of(f"weights{end}"), (HEADS, seq, hashes))
         for number in range(hashes):

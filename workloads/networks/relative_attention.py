@@ -1,7 +1,7 @@
-"""MPNet (Song et al. 2020): a BERT whose scores have a bias of their distance, the same in all layers.
+"""MPNet (Song et al. 2020): a BERT whose scores have a bias by distance, the same in all layers.
 
-The bias [heads, queries, keys] is looked up once, from a number a head for each of 32 buckets of distances; the bucket
-of each pair of tokens is given.
+The bias [heads, queries, keys] is looked up once, from one number per head for each of 32 buckets of distances; the
+bucket of each pair of tokens is given.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from sim.graph.encoder import Attention, Builder, Sequences, full_attention
 from workloads.bert import Model, encoder_model
 
 BUCKETS = 32
-"""Of distances."""
+"""Number of buckets of distances."""
 
 BIAS = "position_bias"
 

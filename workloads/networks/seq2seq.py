@@ -1,13 +1,12 @@
 """Encoder-decoders: T5 (Raffel et al. 2020), BART (Lewis et al. 2020) and its kin, Whisper (Radford et al. 2022).
 
-Encode: the encoder over ``seq`` tokens (Whisper: positions behind its two convolutions). Prefill: the encoder over
+Encode: the encoder over ``seq`` tokens (Whisper: positions after its two convolutions). Prefill: the encoder over
 ``source`` tokens, keys and values of its output for every decoder layer, and the decoder over ``seq`` first tokens.
-Decode: ``seq`` new tokens behind ``kv`` cached ones, with the keys and values of ``source`` tokens cached as well.
+Decode: ``seq`` new tokens after ``kv`` cached ones, with the keys and values of ``source`` tokens cached as well.
 
 T5's relative positions are a bias [heads, queries, keys] of sums, looked up once for the encoder and once for the
 decoder from 32 buckets a head by the bucket of each pair, which is given, and added to the scores of every layer.
-BART's norms stand behind the sums, those of mBART, Pegasus and M2M-100 in front of the branches; the looked-up words,
-their positions and the norm behind them are the input.
+BART's norms follow the sums; its input is the looked-up words with their positions, normalised.
 Whisper's convolutions of three taps are products: the rows of A are three adjacent frames, windows that overlap.
 """
 
@@ -32,12 +31,10 @@ BUCKETS = 32
 class Seq2Seq:
     """Published sizes of one model (elements), the same of encoder and decoder but for ``decoder_layers`` (0: layers).
 
-    ``mels`` 0: tokens are words; otherwise frames of this many channels, which two convolutions take in, the second of
+    ``mels`` 0: tokens are words; otherwise frames of this many channels, which two convolutions read, the second of
     stride 2. ``positions``: rows of a learned position table; ``source``: tokens of the encoder by default.
-    ``gated``: activation(x W_gate) times x W_up; ``activation``: "" = ReLU in T5 without a gate, GELU in all others.
-    ``tied``: the scores of words are products with the word table. ``pre_norm``: of BART's kin, norms in front of the
-    branches and behind the stacks; ``word_norms``: norms of the looked-up words. ``own_biases``: each layer of T5's kin
-    looks up positions of its own.
+    ``gated``: gelu(x W_gate) times x W_up instead of relu(x W1); ``tied``: the scores of words are products with
+    the word table.
     """
 
     layers: int
@@ -60,17 +57,15 @@ class Seq2Seq:
 
     @property
     def is_t5(self) -> bool:
-        """Return whether it has RMSNorms, no biases and relative positions; others have LayerNorms, biases, GELUs."""
+        """Return whether it has RMSNorms, no biases and relative positions.
+
+        Other models have LayerNorms, biases, GELUs.
+        """
         return self.family == "t5"
 
     @property
     def norms_behind(self) -> bool:
-        """Return whether norms stand behind the sums: BART's do."""
-        return self.family == "bart" and not self.pre_norm
-
-    @property
-    def key_bias(self) -> bool:
-        """Return whether products that make K have a bias: those of T5 and Whisper have none."""
+        """Return whether norms follow the sums and the looked-up words, as in BART."""
         return self.family == "bart"
 
     @property
@@ -181,7 +176,7 @@ def seq2seq(name: str, sizes: Seq2Seq) -> Callable[..., Graph]:
             raise InputError(f"{name}: kv is {kv!r}, must be a whole number >= 0, 0 but in phase decode (nearest: 0)")
         if encodes and source not in (tokens, sizes.source):
             raise InputError(
-                f"{name}: source {source} and seq {tokens} both name the encoder's tokens (nearest: source={tokens})"
+                f"{name}: source {source} and seq {tokens} both give the encoder's tokens (nearest: source={tokens})"
             )
         if encodes and head:
             raise InputError(f"{name}: head is {head!r}, the scores of words come from the decoder (nearest: false)")
@@ -247,7 +242,7 @@ class _Parts:
             net.linear(last, of, name="head", bias=False, wide=True)
 
     def _branch(self, x: Tensor, number: int, make: Callable[[Tensor], Tensor]) -> Tensor:
-        """Add what a branch makes of x to x, with the norm in front of the branch or behind the sum."""
+        """Add a branch of x to x, with the norm before the branch or after the sum."""
         norm, total = f"norm{number}", f"residual_add{number}"
         if self.sizes.norms_behind:
             return self.norm(self.net.add(x, make(x), name=total), norm)
@@ -288,7 +283,7 @@ class _Parts:
         return self.linear(wide if relu else self.net.each(kind, wide, name=kind), hidden, "FF2")
 
     def _positions(self, name: str, queries: int, keys: int) -> Tensor | None:
-        """Look up T5's bias of the scores; where a decoder masks later tokens, they are a bucket more."""
+        """Look up T5's bias of the scores; in a decoder, later tokens (masked) are one more bucket."""
         if not self.sizes.is_t5:
             return None
         net, heads = self.net, self.sizes.heads

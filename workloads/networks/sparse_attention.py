@@ -1,9 +1,9 @@
 """Encoders whose tokens see a fixed choice of others: Longformer (Beltagy et al. 2020), BigBird (Zaheer et al. 2020).
 
-Queries are taken in blocks; the keys of a block lie in runs of adjacent rows, each a product that reads them in place
-and writes its columns of the block's scores. The context is the sum of a product a run. Longformer: a band of
-``window`` tokens around each, the first ``global_tokens`` tokens see all by projections of their own and are seen by
-all. BigBird: blocks of ``block_size`` tokens see their neighbours, the first and the last block, which see all, and
+Queries are processed in blocks; the keys of a block are runs of adjacent rows, each a product that reads them in place
+and writes its columns of the block's scores. The context is the sum of one product per run. Longformer: a band of
+``window`` tokens around each, the first ``global_tokens`` tokens see all tokens by separate projections, and are seen
+by all. BigBird: blocks of ``block_size`` tokens see their neighbours, the first and the last block, which see all, and
 ``random_blocks`` more, drawn from ``seed``.
 """
 
@@ -22,7 +22,7 @@ from workloads.bert import Model, encoder_model
 from workloads.encoder import check_sizes
 
 Run = tuple[int, int]
-"""First row of adjacent keys, and how many."""
+"""First row and number of adjacent keys."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def longformer_attention(name: str, window: int, global_tokens: int, chunk: int)
         problems += [f"{name}: global_tokens {global_tokens} leave none of {seq} tokens (nearest: {seq - 1})"]
         if wrong := [one for one, bad in zip(problems, (window > seq, global_tokens >= seq), strict=True) if bad]:
             raise InputError(wrong)
-        check_operators(len(builder.ops) + 3 * given.batch * (seq // chunk))  # before the first of them is made
+        check_operators(len(builder.ops) + 3 * given.batch * (seq // chunk))  # before the first of them is added
         context = builder.tensor(f"{given.at}context", (given.batch * seq, given.cols))
         mask = next((tensor for tensor in builder.tensors if tensor.name == "band_mask"), None)
         mask = mask or builder.tensor("band_mask", (chunk, window + chunk), builder.sums, "input")
@@ -102,7 +102,7 @@ def longformer_attention(name: str, window: int, global_tokens: int, chunk: int)
 
 
 def _global(builder: Builder, given: Sequences, tokens: int) -> Sequences:
-    """Project Q of the first tokens of each sequence, K and V of all, by the weights of global attention."""
+    """Project Q of the first tokens of each sequence, K and V of all, with the weights of global attention."""
     at, source, cols = given.at, given.source, given.cols
     made = []
     for part in "QKV":
@@ -136,7 +136,7 @@ def bigbird_attention(name: str, block_size: int, random_blocks: int, seed: int)
                 f"{name}: seq {given.seq} must be a multiple of the block of {block} tokens, at least "
                 f"{random_blocks + 5} blocks (nearest: seq={least})"
             )
-        check_operators(len(builder.ops) + 3 * given.batch * blocks)  # before the first of them is made
+        check_operators(len(builder.ops) + 3 * given.batch * blocks)  # before the first of them is added
         context = builder.tensor(f"{given.at}context", (given.batch * given.seq, given.cols))
         draw = random.Random(f"{seed}:{given.layer}")
         for number in range(blocks):
@@ -155,7 +155,7 @@ def bigbird_attention(name: str, block_size: int, random_blocks: int, seed: int)
 
 
 def _runs(numbers: Iterable[int]) -> list[Run]:
-    """Return numbers as runs of adjacent ones: first and how many."""
+    """Return numbers as runs of adjacent ones: (first, count)."""
     found: list[Run] = []
     for number in sorted(numbers):
         if found and sum(found[-1]) == number:

@@ -1,10 +1,10 @@
 """Swin transformers (Liu et al. 2021): attention inside windows of 7 x 7 tokens, shifted by 3 in every other block.
 
-Tokens lie row by row of the image; windows are cut out and put back by copies, whole lines of a window at a time, a
-shifted window at the border in pieces. Windows lie in four groups: inner ones, those over the right border, over the
-lower one, and the one over both, as only these have a mask. What is added to scores is the position bias, looked up
-from its table; of border windows it is bias and mask in one, a constant that is given. Patch merging is two copies,
-a norm and a product; the order of its four parts is that of memory, a permutation of the weight's rows.
+Tokens are stored row by row of the image; windows are cut out and put back by copies, whole lines of a window at a
+time, a shifted window at the border in pieces. Windows are stored in four groups: inner ones, those over the right
+border, over the lower border, and the one over both; the inner ones have no mask. The addend of the scores is the
+position bias, looked up in its table; for border windows it is a given constant, bias and mask together. Patch merging
+is two copies, a norm and a product; its four parts are in memory order, a permutation of the weight's rows.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _Grid:
         return (self.batch * inner**2, self.batch * inner, self.batch * inner, self.batch)
 
     def place(self, image: int, row: int, col: int) -> int:
-        """Return where a window lies among all."""
+        """Return the index of a window among all."""
         if not self.shifted:
             return (image * self.windows + row) * self.windows + col
         inner, low, right = self.windows - 1, row == self.windows - 1, col == self.windows - 1
@@ -75,7 +75,7 @@ class _Grid:
         return sum(sizes) + image * each + within
 
     def pieces(self) -> Iterator[tuple[View, View]]:
-        """Yield (window of the image, window among windows) of each copy; names of tensors are to come."""
+        """Yield (window of the image, window among windows) of each copy; without names of tensors."""
         moved = SHIFT if self.shifted else 0
         for image in range(self.batch):
             for row in range(self.windows):
@@ -88,7 +88,7 @@ class _Grid:
                             )
 
     def _columns(self) -> tuple[tuple[int, int], ...]:
-        """Return (first window, windows) of a row of windows that one copy takes."""
+        """Return (first window, windows) of a row of windows that one copy moves."""
         last = self.windows - 1
         return ((0, last), (last, 1)) if self.shifted else ((0, self.windows),)
 
@@ -122,7 +122,8 @@ def swin(name: str, sizes: Swin) -> Callable[..., Graph]:
         unit = PATCH * WINDOW << (len(sizes.depths) - 1)
         if image % unit:
             nearest = max(1, round(image / unit)) * unit
-            raise InputError(f"{name}: image {image} is no multiple of {unit}: windows of {WINDOW} in the last stage "
+            raise InputError(f"{name}: image {image} is not a multiple of {unit}: windows of {WINDOW} in the last "
+            f"stage "
                              f"(nearest: {nearest})")  # fmt: skip
         return _build(name, sizes, batch, image, dtype)
 
@@ -158,7 +159,7 @@ def _merged(net: Network, x: Tensor, batch: int, side: int, stage: int) -> Tenso
     """Put the tokens of each 2 x 2 square side by side, normalise them, and halve their columns."""
     cols, half = x.shape[1], side // 2
     joined = net.tensor(f"S{stage}.joined", (batch * half**2, 4 * cols))
-    for line in range(2):  # tokens of one line lie side by side as they are
+    for line in range(2):  # tokens of one line are adjacent already
         taken = View(x.name, batch * half, half, 2 * cols, 2 * cols, 2 * side * cols, line * side * cols)
         put = View(joined.name, batch * half, half, 2 * cols, 4 * cols, half * 4 * cols, line * 2 * cols)
         net.op(f"S{stage}.merge{line}", "copy", [taken], put, None)
@@ -192,7 +193,7 @@ def _block(net: Network, x: Tensor, grid: _Grid, heads: int) -> Tensor:
 
 
 def _attention(net: Network, qkv: tuple[Tensor, Tensor, Tensor], grid: _Grid, heads: int) -> Tensor:
-    """Attention inside windows, one operator a head and group of windows."""
+    """Attention inside windows, one operator per head and group of windows."""
     rows, cols = WINDOW**2, grid.cols
     size, square = cols // heads, rows * rows
     table = net.tensor(net.name_of("position_table"), (DISTANCES, heads), net.sums, "weight")

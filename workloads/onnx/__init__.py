@@ -19,8 +19,8 @@ def load(path: Path, dim: str = "", unknown: str = "refuse", dtype: str = "int8"
     """Return the network of an ONNX file, or of a torch.export program (.pt2), as a graph.
 
     ``dim``: numbers of named dimensions ("batch=1,seq=128"), which may also be given by name as ``sizes``. ``unknown``:
-    "refuse" unknown operators, or price them on the "host". ``dtype``: type of elements on the machine; the file's own
-    types say nothing about it. Raises InputError.
+    "refuse" unknown operators, or price them on the "host". ``dtype``: element type on the machine, independent of the
+    file's types. Raises InputError.
     """
     if unknown not in UNKNOWN:
         raise InputError(f"{path}: unknown is {unknown!r}, can be {', '.join(UNKNOWN)}")
@@ -40,5 +40,5 @@ def load(path: Path, dim: str = "", unknown: str = "refuse", dtype: str = "int8"
     except InputError as error:
         raise InputError([text if str(path) in text else f"{path}: {text}" for text in error.problems]) from error
     except MISFITS as error:
-        raise InputError(f"{path}: operators do not fit each other: {type(error).__name__} {error}") from error
+        raise InputError(f"{path}: operators are inconsistent: {type(error).__name__} {error}") from error
     return graph.sized(given)

@@ -1,4 +1,4 @@
-"""Operators of aten as those of the ONNX standard, one rule for each."""
+"""Translation of aten operators to those of the ONNX standard, one rule each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Call:
         ]
 
     def tensor(self, key: str) -> str:
-        """Return the name of a tensor argument; a number is a constant, '' stands for none."""
+        """Return the name of a tensor argument; a number becomes a constant, None becomes ''."""
         entry = self.given.get(key, {})
         if "as_tensor" in entry:
             name = str(entry["as_tensor"]["name"])
@@ -42,7 +42,7 @@ class Call:
         return [self.program.renamed.get(name, name) for name in names]
 
     def value(self, key: str, default: Any = None) -> Any:
-        """Return an argument that is no tensor."""
+        """Return an argument that is not a tensor."""
         entry = self.given.get(key)
         if entry is None or "as_none" in entry:
             return default
@@ -64,7 +64,7 @@ class Call:
         return self.program.resolver.net.values[name].shape or ()
 
     def result(self, place: int = 0) -> tuple[int, ...]:
-        """Return the shape of a result as the program states it."""
+        """Return the shape of a result in the program."""
         return self.program.shape(self.outputs[place])
 
     def add(self, op: str, *inputs: str, out: str | None = None, **attrs: Any) -> str:
@@ -74,7 +74,7 @@ class Call:
         return made
 
     def between(self, op: str, *inputs: str, **attrs: Any) -> str:
-        """Add an operator whose result another one of the same call reads."""
+        """Add an operator whose result is read by another one of the same call."""
         return self.add(op, *inputs, out=self.program.resolver.name(f"{self.name}.{op}"), **attrs)
 
 
@@ -238,7 +238,7 @@ def _batch_norm(call: Call) -> None:
 
 def _global_average(call: Call) -> None:
     if call.result()[2:] != (1, 1):
-        raise ValueError("adaptive_avg_pool2d to more than one pixel is not read")
+        raise ValueError("adaptive_avg_pool2d to more than one pixel is not supported")
     call.add("GlobalAveragePool", call.tensor("self"))
 
 
@@ -291,11 +291,11 @@ RULES: dict[str, Rule] = {
     "max_pool2d": _pool("MaxPool"),
     "avg_pool2d": _pool("AveragePool"),
 }
-"""Name of an operator in aten, without its overload -> the function that takes a call of it into the network."""
+"""Name of an aten operator, without its overload -> the function that adds a call of it to the network."""
 
 
 def take(program: Program, node: Mapping[str, Any], number: int) -> None:
-    """Take one call into the network; values of ids and masks alone are given."""
+    """Add one call to the network; values computed from ids and masks alone are inputs."""
     target = str(node["target"])
     stack = str(node.get("metadata", {}).get("nn_module_stack", "")).split(";")[-1].split(",")
     made = str(node.get("name") or number)
@@ -319,7 +319,7 @@ def take(program: Program, node: Mapping[str, Any], number: int) -> None:
         for out in call.outputs:
             if resolver.net.values[out].shape != program.shape(out):
                 shape = list(resolver.net.values[out].shape or ())
-                raise ValueError(f"{name} ({short}) gives {shape}, the program states {list(program.shape(out))}")
+                raise ValueError(f"{name} ({short}) gives {shape}, the program has {list(program.shape(out))}")
     else:
         resolver.lost(Node(target, names, call.outputs, {}, name))
         for out in call.outputs:

@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     import onnx
 
 MOST = 1 << 24
-"""Of one dimension: four times the keys that a cache may have."""
+"""Limit of one dimension: four times the keys that a cache may have."""
 
 UNNAMED = ("", "?", "None", "-1")
-"""Text that exporters write for a dimension without a name; a size below 1 is another way."""
+"""Text that exporters write for a dimension without a name; others write a size below 1."""
 
 UNREAD = {14: "complex64", 15: "complex128"}
-"""Element types (TensorProto.DataType) that no machine has."""
+"""Element types (TensorProto.DataType) that no machine supports."""
 
 Shapes = dict[str, tuple[int, ...]]
 
 
 def parse(text: str) -> dict[str, int]:
-    """Read "batch=1,seq=128". Raises InputError listing what is no NAME=NUMBER."""
+    """Read "batch=1,seq=128". Raises InputError listing the parts that are not NAME=NUMBER."""
     found: dict[str, int] = {}
     problems = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
@@ -32,7 +32,7 @@ def parse(text: str) -> dict[str, int]:
         if not (name and equals and value.isascii() and value.isdecimal() and len(value) < 10):
             problems.append(f"--dim {part[:60]}: must be NAME=NUMBER, e.g. batch=1,seq=128")
         elif found.get(name, int(value)) != int(value):
-            problems.append(f"--dim {name}: given as {found[name]} and as {int(value)}; give it once")
+            problems.append(f"--dim {name}: given as {found[name]} and {int(value)}; give it once")
         else:
             found[name] = int(value)
     if problems:
@@ -41,7 +41,10 @@ def parse(text: str) -> dict[str, int]:
 
 
 def shapes(what: str, graph: onnx.GraphProto, given: Mapping[str, object]) -> Shapes:
-    """Return the shape of each input that is no weight. Raises InputError naming each dimension without a number."""
+    """Return the shape of each input that is not a weight.
+
+    Raises InputError listing each dimension without a number.
+    """
     problems = [
         f"{what}: dimension {name} is {value!r}, must be a whole number from 1 to {MOST:,}"
         for name, value in given.items()
@@ -75,12 +78,14 @@ def shapes(what: str, graph: onnx.GraphProto, given: Mapping[str, object]) -> Sh
 
 def _axes(what: str, value: onnx.ValueInfoProto) -> list[str | int]:
     if value.type.WhichOneof("value") != "tensor_type":
-        raise InputError(f"{what}: input {value.name!r} is no tensor; sequences and maps are not read")
+        raise InputError(f"{what}: input {value.name!r} is not a tensor; sequences and maps are not supported")
     if value.type.tensor_type.elem_type in UNREAD:
         kind = UNREAD[value.type.tensor_type.elem_type]
-        raise InputError(f"{what}: input {value.name!r} is of {kind} numbers; floats, integers and bool are read")
+        raise InputError(
+            f"{what}: input {value.name!r} is of {kind} numbers; only floats, integers and bool are supported"
+        )
     if not value.type.tensor_type.HasField("shape"):
-        raise InputError(f"{what}: input {value.name!r} has no shape, not even its number of axes")
+        raise InputError(f"{what}: input {value.name!r} has no shape: its number of axes is unknown")
     axes: list[str | int] = []
     for index, dim in enumerate(value.type.tensor_type.shape.dim):
         name = dim.dim_param.strip()
@@ -107,7 +112,7 @@ def _names(axis: str) -> list[str]:
 
 
 def _matched(what: str, asked: Mapping[str, object], given: Mapping[str, object]) -> dict[str, int]:
-    """Return the number of each name: given by it, or by a beginning of it (seq for sequence_length)."""
+    """Return the number of each name, given by the name or a prefix of it (seq for sequence_length)."""
     known: dict[str, int] = {}
     problems = []
     for name, value in given.items():
@@ -116,7 +121,7 @@ def _matched(what: str, asked: Mapping[str, object], given: Mapping[str, object]
             problems.append(
                 f"{what}: no dimension {name!r}{did_you_mean(name, asked)}"
                 if asked
-                else f"{what}: all dimensions are fixed; it takes no {name}"
+                else f"{what}: all dimensions are fixed; {name} cannot be given"
             )
         for hit in hits:
             if hit == name or hit not in given:

@@ -1,4 +1,4 @@
-"""Operators computed at once, those of shapes, positions and masks, by the reference implementation of onnx."""
+"""Operators that are computed on import (shapes, positions, masks), by the reference implementation of onnx."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 DRAWN = frozenset(
     ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
 )
-"""Operators whose results are drawn."""
+"""Operators whose results are random."""
 
 
 def _sized(node: Node, inputs: list[Array | None]) -> int:
-    """Return an upper bound of a result's elements where an operand's value is its size; 0: bounded by its operands."""
+    """Return an upper bound of a result's elements if an operand's value sets its size; 0: bounded by its operands."""
     numbers = [array for array in inputs if array is not None]
     if node.op in ("ConstantOfShape", "Expand", "Tile"):
         shape = numbers[-1].reshape(-1).astype(object)
@@ -37,7 +37,7 @@ def _sized(node: Node, inputs: list[Array | None]) -> int:
 
 
 def computed(node: Node, inputs: list[Array | None], resolver: Resolver) -> list[Array] | None:
-    """Return the results of a node, None where they are too large or cannot be computed."""
+    """Return the results of a node, None if they are too large or cannot be computed."""
     if node.op in DRAWN or (node.op != "Constant" and not inputs):
         return None
     if node.op == "Constant":
@@ -67,13 +67,13 @@ def computed(node: Node, inputs: list[Array | None], resolver: Resolver) -> list
         feeds = {name: array for name, array in zip(names, inputs, strict=True) if array is not None}
         with np.errstate(all="ignore"):
             results = evaluator.run(None, feeds)
-    except Exception:  # of many classes; a wrong operand is refused by the rules of shapes
+    except Exception:  # errors of many classes; a wrong operand is refused by the rules of shapes
         return None
     return [np.asarray(result) for result in results]
 
 
 def _spread(shapes: list[tuple[int, ...]], op: str) -> int:
-    """Return the elements of a product or of operands spread to one shape; 0 where they are not."""
+    """Return the number of elements of a product or of broadcast operands; 0 for other operators."""
     try:
         if op in ("MatMul", "Gemm", "Einsum"):
             return (

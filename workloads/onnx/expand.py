@@ -1,7 +1,9 @@
-"""Operators that are several simpler ones: quantised forms, Microsoft's fused operators, attention of the standard.
+"""Operators that are replaced by several simpler ones.
+
+Quantised forms, Microsoft's fused operators, attention of the standard.
 
 Quantised operators keep their operands and lose their scales: on the array a scale and a zero point per tensor or
-column are part of the requantisation that every result passes, so they cost nothing.
+column are part of the requantisation of every result, without cost.
 """
 
 from __future__ import annotations
@@ -20,11 +22,11 @@ ATTENTION = "CaratAttention"
 """Softmax(Q K^T + bias) V of Q [batch, heads, queries, size], K and V [batch, kv_heads, keys, size]."""
 
 ROPE = "CaratRope"
-"""Rotary embedding of the last axis; rotated: columns that are turned, 0 = all."""
+"""Rotary embedding of the last axis; rotated: number of rotated columns, 0 = all."""
 
 
 class Parts:
-    """Collects the nodes that stand for one; results are named."""
+    """Collects the nodes that replace one; results are named."""
 
     def __init__(self, node: Node, resolver: Resolver):
         self.node, self.resolver = node, resolver
@@ -45,7 +47,7 @@ class Parts:
         return name
 
     def given(self, position: int) -> str:
-        """Return an input's name, '' where it is left out."""
+        """Return an input's name, '' if it is left out."""
         return self.node.inputs[position] if position < len(self.node.inputs) else ""
 
     def shape(self, position: int) -> tuple[int, ...]:
@@ -84,7 +86,7 @@ def _float(parts: Parts) -> None:
 
 
 def _pad(parts: Parts) -> None:
-    """A Pad of nothing, as exporters write it for sizes that fit; any other stays as it is."""
+    """A Pad of no elements, as some exporters write it, is removed; others are unchanged."""
     pads = parts.resolver.net.values[parts.given(1)].data if parts.given(1) else parts.node.attrs.get("pads")
     if pads is not None and not np.any(pads):
         _identity(parts)
@@ -97,7 +99,7 @@ def _dynamic_quantize(parts: Parts) -> None:
 
 
 KEPT = ("axis", "alpha", "transA", "transB", "auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
-"""Attributes that the plain form of a quantised operator has, too."""
+"""Attributes that the plain form of a quantised operator also has."""
 
 
 def _of(op: str, *places: int, sums: bool = False) -> Rule:
@@ -137,7 +139,7 @@ def _n_bits(parts: Parts) -> None:
 
 
 def _lstm(parts: Parts) -> None:
-    """DynamicQuantizeLSTM: weights are coded and lie transposed; its other operands are those of LSTM."""
+    """DynamicQuantizeLSTM: weights are quantised and transposed; its other operands are those of LSTM."""
     turned = [parts.add("Transpose", parts.given(place), perm=[0, 2, 1]) for place in (1, 2)]
     others = [parts.given(place) for place in range(3, 8)]
     while others and not others[-1]:
@@ -209,7 +211,7 @@ def _packed_attention(parts: Parts) -> None:
 
 
 def _mask(parts: Parts, place: int) -> str:
-    """Return Microsoft's mask [batch, keys] as one that is added to scores; '' where there is none of that form."""
+    """Return Microsoft's mask [batch, keys] as one that is added to scores; '' if there is none of that form."""
     name = parts.given(place)
     if not name or len(shape := parts.shape(place)) != 2:
         return ""
@@ -227,12 +229,15 @@ def _attend(parts: Parts, qkv: list[str], biases: list[str], joined: bool = True
 
 
 def _attention(parts: Parts) -> None:
-    """The standard's Attention: operands [batch, heads, rows, size] or [batch, rows, columns]; a cache before K, V."""
+    """The standard's Attention: operands [batch, heads, rows, size] or [batch, rows, columns].
+
+    A cache is joined before K and V.
+    """
     attrs = parts.node.attrs
     shapes = [parts.shape(place) for place in range(3)]
     flat = len(shapes[0]) == 3
     if flat and min(int(attrs.get(key, 0)) for key in ("q_num_heads", "kv_num_heads")) < 1:
-        raise ValueError("operands of three axes need q_num_heads and kv_num_heads of at least 1")
+        raise ValueError("operands with three axes need q_num_heads and kv_num_heads of at least 1")
     heads = [int(attrs.get("q_num_heads", 0))] + 2 * [int(attrs.get("kv_num_heads", 0))]
     q, k, v = (parts.heads(parts.given(place), shapes[place], heads[place]) for place in range(3))
     for number, (place, here) in enumerate(((4, k), (5, v))):
@@ -249,13 +254,13 @@ def _attention(parts: Parts) -> None:
 
 
 def _hides_nothing(parts: Parts, place: int) -> bool:
-    """Return whether a mask is known to leave all scores as they are: all true, or all 0."""
+    """Return whether a mask is known to leave all scores unchanged: all true, or all 0."""
     data = parts.resolver.net.values[parts.given(place)].data
     return data is not None and bool(data.all() if data.dtype == bool else not data.any())
 
 
 def _causal(parts: Parts, rows: int, keys: int) -> str:
-    """Return a given mask [queries, keys]; its numbers do not matter to any time."""
+    """Return a given mask [queries, keys]; its values do not affect the time."""
     name = parts.resolver.name("causal_mask")
     parts.resolver.enter(Value(name, (rows, keys), 1, Level.GIVEN))
     return name
@@ -268,7 +273,7 @@ def _multi_head(parts: Parts) -> None:
     heads = int(node.attrs["num_heads"])
     groups = int(node.attrs.get("kv_num_heads", heads))
     if not parts.given(1) or not parts.given(2):
-        raise ValueError("packed Q, K and V are not read")
+        raise ValueError("packed Q, K and V are not supported")
     qkv, outs = [], node.outputs[1:]
     for place, count in ((0, heads), (1, groups), (2, groups)):
         x, shape = parts.given(place), parts.shape(place)
@@ -359,7 +364,7 @@ MICROSOFT: dict[str, Rule] = {
 
 
 def expanded(node: Node, resolver: Resolver) -> list[Node] | None:
-    """Return the simpler nodes that stand for one; None where it is none of them."""
+    """Return the simpler nodes that replace one; None if it is not such an operator."""
     if node.op in ("Mul", "Div") and node.domain == "" and _is_scale_of_sums(node, resolver):
         return [Node("Identity", [_sums(node, resolver)], node.outputs, name=node.name)]
     rules = RULES if node.domain == "" else MICROSOFT if node.domain == "com.microsoft" else {}
@@ -380,7 +385,7 @@ def _sums(node: Node, resolver: Resolver) -> str:
 
 
 def _is_scale_of_sums(node: Node, resolver: Resolver) -> bool:
-    """Return whether a product (or a sum) of integer sums has another operand that is given: their scale (or bias)."""
+    """Return whether a product (or a sum) of integer sums has a constant second operand: their scale (or bias)."""
     sums = _sums(node, resolver)
     others = [resolver.net.values[name] for name in node.inputs if name != sums]
     return bool(sums) and len(others) == 1 and others[0].level <= Level.GIVEN

@@ -7,10 +7,10 @@ from typing import Any
 from workloads.onnx.net import Level, Node, Value
 
 SMALL = 4096
-"""Elements of a constant that is read at once: scalars, shapes, biases and gains."""
+"""Most elements of a constant that is read on import: scalars, shapes, biases and gains."""
 
 FEW = 1 << 20
-"""Elements of what is computed while a file is read: masks of 1,024 x 1,024 tokens, tables of sines."""
+"""Most elements of a value computed on import: masks of 1,024 x 1,024 tokens, tables of sines."""
 
 MOVES = frozenset(
     (
@@ -18,7 +18,7 @@ MOVES = frozenset(
         *("Slice", "Expand", "Dropout", "Split", "Tile"),
     )
 )
-"""Operators that move elements, or change their type, only."""
+"""Operators that only move elements or change their type."""
 PRODUCTS = frozenset(("MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum"))
 RECURRENT = frozenset(("LSTM", "GRU", "RNN"))
 

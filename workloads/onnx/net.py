@@ -1,7 +1,7 @@
 """The network of an ONNX file between reading and lowering: nodes over named values of known shapes.
 
-The level of a value decides its place in the graph (`Level`): constants are weights, values of ids and masks alone
-are given with each run, rows of tables are looked up, and everything else is computed.
+The level of a value decides its place in the graph (`Level`): constants are weights, values computed from ids and masks
+alone are inputs, rows of tables are looked up, and all others are computed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Level(IntEnum):
 
 @dataclass(eq=False)
 class Value:
-    """A tensor of the file. ``data``: its elements where they are known and few; ``load`` reads those of a weight."""
+    """A tensor of the file. ``data``: its elements if they are known and few; ``load`` reads those of a weight."""
 
     name: str
     shape: tuple[int, ...] | None
@@ -48,12 +48,12 @@ class Value:
 
     @property
     def number(self) -> float | None:
-        """The one number that the value is, None where it is none or not known."""
+        """The value's number, None if it has several or is unknown."""
         return float(self.data.reshape(-1)[0]) if self.data is not None and self.data.size == 1 else None
 
     @property
     def is_single(self) -> bool:
-        """Whether it has one element."""
+        """Whether it has exactly one element."""
         return self.elements == 1
 
 
@@ -76,7 +76,7 @@ class Node:
 
 @dataclass
 class Net:
-    """Nodes in an order in which they can run, and values by name; ``inputs`` and ``outputs``: those of the network.
+    """Nodes in an executable order, and values by name; ``inputs`` and ``outputs``: those of the network.
 
     ``integer_sums``: results of integer products that are still to be multiplied by their scales; ``weights``:
     initializers.
@@ -92,7 +92,7 @@ class Net:
     _readers: dict[str, list[Node]] = field(default_factory=dict)
 
     def add(self, node: Node) -> None:
-        """Add a node behind the others."""
+        """Append a node."""
         self.nodes.append(node)
         self.enter(node)
 
@@ -110,7 +110,7 @@ class Net:
         return self._readers.get(name, [])
 
     def sole_reader(self, name: str) -> Node | None:
-        """Return the only node that reads a value; None where there are others, or the value leaves the network."""
+        """Return the only node that reads a value; None if there are several, or the value is an output."""
         readers = self.readers(name)
         return readers[0] if len(readers) == 1 and name not in self.outputs else None
 
@@ -128,7 +128,7 @@ class Net:
                 del self.makers[name]
 
     def put(self, old: Node, new: Node) -> None:
-        """Put a node in the place of another; it makes the value that the other made."""
+        """Replace a node by another, which computes the same value."""
         at = self.nodes.index(old)
         self.remove(old)
         self.nodes[at] = new
@@ -144,7 +144,7 @@ class Net:
         self.outputs = [source if given == name else given for given in self.outputs]
 
     def sweep(self) -> None:
-        """Drop the nodes from which no output of the network follows."""
+        """Remove the nodes that no output of the network depends on."""
         alive: set[int] = set()
         waiting = list(self.outputs)
         while waiting:

@@ -1,7 +1,7 @@
 """torch.export program files (.pt2): the JSON of operators is read as data; nothing is unpickled, no weight is read.
 
-Operators of aten become those of the standard (`aten`), which then go the way of an ONNX file. Shapes are those that
-the program states, symbols by the numbers that the user gives.
+Operators of aten become those of the standard (`aten`), which are then processed as those of an ONNX file. Shapes are
+those of the program, with the user's numbers for symbols.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from workloads.onnx.reading import needed
 from workloads.onnx.resolve import FLOAT, MISFITS, Resolver
 
 OPSET = 20
-"""Version of the standard that aten's operators are written in: the first with Gelu."""
+"""Version of the standard into which aten operators are translated: the first with Gelu."""
 WHOLE = {1: 2, 2: 3, 3: 5, 4: 6, 5: 7, 12: 9}
-"""torch.export's numbers of element types that are no floats -> those of ONNX; all floats are float32."""
+"""torch.export's numbers of element types other than floats -> those of ONNX; all floats become float32."""
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return a program as plain data. Raises InputError for what is no archive of one."""
+    """Return a program as plain data. Raises InputError for another kind of file."""
     regular(path, "torch.export program (.pt2)")
     try:
         with zipfile.ZipFile(path) as archive:
@@ -37,12 +37,14 @@ def read(path: Path) -> dict[str, Any]:
                 raise too_large(path, found[0].file_size, most)
             text = archive.read(found[0])[: most + 1].decode("utf-8")
     except unreadable() as error:
-        raise InputError(f"{path}: no torch.export program: {str(error)[:120]}") from error
+        raise InputError(f"{path}: not a torch.export program: {str(error)[:120]}") from error
     data = parse_json(text, str(path))
     try:
         data["graph_module"]["graph"]["nodes"], data["graph_module"]["signature"]["input_specs"]
     except (KeyError, TypeError):
-        raise InputError(f"{path}: no torch.export program: it has no graph_module with graph and signature") from None
+        raise InputError(
+            f"{path}: not a torch.export program: it has no graph_module with graph and signature"
+        ) from None
     program: dict[str, Any] = data
     return program
 
@@ -58,13 +60,15 @@ def resolve(path: Path, given: Mapping[str, object], unknown: str) -> Net:
         reader.name_symbols(given)
         reader.run()
     except MISFITS as error:
-        raise InputError(f"{path}: no torch.export program of a known form: {type(error).__name__} {error}") from error
+        raise InputError(
+            f"{path}: not a torch.export program of a known form: {type(error).__name__} {error}"
+        ) from error
     resolver.refuse_unknown()
     return resolver.net
 
 
 class Program:
-    """One program on its way into a network. ``symbols``: numbers of symbolic dimensions."""
+    """A program during its conversion to a network. ``symbols``: numbers of symbolic dimensions."""
 
     def __init__(self, data: Mapping[str, Any], path: Path, resolver: Resolver):
         self.path, self.resolver = path, resolver
@@ -74,12 +78,15 @@ class Program:
         self.renamed: dict[str, str] = {}
 
     def user_inputs(self) -> list[str]:
-        """Return the names of the tensors that are given with each call."""
+        """Return the names of the tensors that are inputs of each call."""
         specs = [spec["user_input"]["arg"] for spec in self.signature["input_specs"] if "user_input" in spec]
         return [spec["as_tensor"]["name"] for spec in specs if "as_tensor" in spec]
 
     def name_symbols(self, given: Mapping[str, object]) -> None:
-        """Give each symbolic dimension a number, by INPUT.AXIS or by symbol. Raises InputError naming those without."""
+        """Assign a number to each symbolic dimension, by INPUT.AXIS or by symbol.
+
+        Raises InputError listing those without.
+        """
         places: dict[str, str] = {}
         for name in self.user_inputs():
             for axis, size in enumerate(self.graph["tensor_values"][name]["sizes"]):
@@ -112,7 +119,7 @@ class Program:
         return self.number(self.graph["sym_int_values"][entry["as_name"]])
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape that the program states of a tensor."""
+        """Return a tensor's shape in the program."""
         return tuple(self.number(size) for size in self.graph["tensor_values"][name]["sizes"])
 
     def dtype(self, name: str) -> int:
@@ -155,7 +162,7 @@ def _symbols(size: Mapping[str, Any]) -> list[str]:
 
 
 def _evaluated(node: ast.expr, symbols: Mapping[str, int]) -> int:
-    """Return the value of a size's expression; ValueError for one of another form."""
+    """Return the value of a size's expression. Raises ValueError for an unsupported form."""
     if isinstance(node, ast.Constant) and isinstance(node.value, int):
         return node.value
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):

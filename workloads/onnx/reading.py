@@ -1,7 +1,7 @@
-"""ONNX files: bytes to a checked protobuf message, weights left where they lie until their numbers are asked for.
+"""ONNX files: bytes to a checked protobuf message; weights are read from the file at first use.
 
-Weights outside the file are files of its own folder, by plain relative names; nothing else is opened. Local functions
-are inlined, so that what is left are operators.
+Weights outside the file must be in files of its folder, with plain relative names; no other file is opened. Local
+functions are inlined, so that only operators are left.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import onnx
 
 MODEL_BYTES = 2**31 - 1
-"""Largest message of protobuf: weights of larger models lie outside the file."""
+"""Largest protobuf message in bytes: weights of larger models are outside the file."""
 MOST_NODES = 200_000
 """A decoder of 100 layers has 20,000."""
 MOST_RANK = 16
@@ -28,7 +28,7 @@ LONGEST_NAME = 1_000
 
 
 def needed() -> Any:
-    """Return the package onnx. Raises InputError where it is not installed."""
+    """Return the package onnx. Raises InputError if it is not installed."""
     try:
         import onnx  # an extra, and 0.3 s: not for start-up
     except ImportError:
@@ -39,7 +39,7 @@ def needed() -> Any:
 
 
 def read(path: Path) -> onnx.ModelProto:
-    """Return the model of a file, its functions inlined. Raises InputError for what is no sound ONNX file."""
+    """Return the model of a file, its functions inlined. Raises InputError for a file that is not a valid ONNX file."""
     onnx = needed()
     from google.protobuf.message import DecodeError
     from onnx.inliner import inline_local_functions
@@ -49,15 +49,15 @@ def read(path: Path) -> onnx.ModelProto:
     try:
         model.ParseFromString(raw)
     except (DecodeError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: no ONNX file: {str(error)[:MESSAGE_CHARACTERS]}") from None
+        raise InputError(f"{path}: not an ONNX file: {str(error)[:MESSAGE_CHARACTERS]}") from None
     if not model.graph.node:
-        raise InputError(f"{path}: no ONNX file, or one without operators")
+        raise InputError(f"{path}: not an ONNX file, or one without operators")
     if len(model.graph.node) > MOST_NODES:
-        raise InputError(f"{path}: {len(model.graph.node):,} operators, at most {MOST_NODES:,} are read")
+        raise InputError(f"{path}: {len(model.graph.node):,} operators, at most {MOST_NODES:,} are supported")
     if model.functions:
         try:
             model = inline_local_functions(model)
-        except Exception as error:  # the inliner raises what its C++ raises, of no class of its own
+        except Exception as error:  # the inliner raises the exceptions of its C++ part, without a common class
             raise InputError(f"{path}: its functions cannot be inlined: {_one_line(error)}") from None
     problems = _problems(model)
     if problems:
@@ -88,21 +88,25 @@ def _problems(model: onnx.ModelProto) -> list[str]:
             continue
         for name in node.input:
             if name and name not in seen:
-                late = "is made only later: operators depend on each other in a cycle, or stand in a wrong order"
-                problems.append(f"{what}: input {name!r} {late if name in everything else 'is made by no operator'}")
+                late = "is computed only later: operators depend on each other in a cycle, or are in a wrong order"
+                problems.append(
+                    f"{what}: input {name!r} {late if name in everything else 'is not the result of any operator'}"
+                )
         for name in filter(None, node.output):
             if name in makers:
-                problems.append(f"{what}: {name!r} is made by {makers[name]} already")
+                problems.append(f"{what}: {name!r} is already the result of {makers[name]}")
             makers[name] = what
             seen.add(name)
-    problems += [f"output {out.name!r} is made by no operator" for out in graph.output if out.name not in seen]
+    problems += [
+        f"output {out.name!r} is not the result of any operator" for out in graph.output if out.name not in seen
+    ]
     return problems
 
 
 def shape_fault(tensor: onnx.TensorProto) -> str | None:
-    """Return the problems of the shape of a weight, None where nothing is."""
+    """Return the problem of a weight's shape, or None."""
     if len(tensor.dims) > MOST_RANK:
-        return f"{len(tensor.dims)} axes, at most {MOST_RANK} are read"
+        return f"{len(tensor.dims)} axes, at most {MOST_RANK} are supported"
     if any(size < 0 for size in tensor.dims):
         return f"shape {list(tensor.dims)} has a negative size"
     count = int(np.prod(tensor.dims, dtype=object))
@@ -110,7 +114,7 @@ def shape_fault(tensor: onnx.TensorProto) -> str | None:
 
 
 def elements(tensor: onnx.TensorProto, folder: Path) -> Array:
-    """Return the numbers of a weight, from its file where they lie outside. Raises InputError."""
+    """Return the numbers of a weight, from its external file if it has one. Raises InputError."""
     onnx = needed()
     where = f"weight {tensor.name[:80]!r}"
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
@@ -128,7 +132,7 @@ def elements(tensor: onnx.TensorProto, folder: Path) -> Array:
 
 
 def _outside(tensor: onnx.TensorProto, folder: Path, where: str) -> bytes:
-    """Return the bytes of a weight that lies in another file of the folder."""
+    """Return the bytes of a weight in another file of the folder."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     path = beside(folder, entries.get("location", ""), where)
     try:
@@ -140,14 +144,14 @@ def _outside(tensor: onnx.TensorProto, folder: Path, where: str) -> bytes:
     if first < 0 or length < 0 or first + length > size:
         raise InputError(f"{where}: bytes {first:,} to {first + length:,} of {path.name}, which has {size:,}")
     if length > limit_bytes(ARRAY_BYTES):
-        raise InputError(f"{where}: {length:,} bytes, at most {limit_bytes(ARRAY_BYTES):,} are read")
+        raise InputError(f"{where}: {length:,} bytes, at most {limit_bytes(ARRAY_BYTES):,} are supported")
     with path.open("rb") as file:
         file.seek(first)
         return file.read(length)
 
 
 def beside(folder: Path, name: str, where: str) -> Path:
-    """Return a file of weights inside ``folder``. Raises InputError for one outside, be it through a link."""
+    """Return a file of weights inside ``folder``. Raises InputError for one outside, also through a link."""
     plain = name and len(name) <= LONGEST_NAME and "\0" not in name and "\\" not in name
     if not plain or Path(name).is_absolute() or ".." in Path(name).parts:
         raise InputError(

@@ -1,7 +1,7 @@
-"""The forward pass over an ONNX model: every shape a number, everything that computes shapes folded away.
+"""The forward pass over an ONNX model: every shape becomes numbers, and operators that compute shapes are folded.
 
-Each operator is, in this order: replaced by simpler ones (`expand`), computed where all its operands are known and
-small, or given shapes by the rules of the standard.
+Each operator is, in this order: replaced by simpler ones (`expand`), computed if all its operands are known and small,
+or given shapes by the rules of the standard.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     import onnx
 
 MOST_ELEMENTS = 1 << 40
-"""Of one value: beyond it no address reaches, and numbers of elements overflow."""
+"""Limit of one value: more exceed the address range, and counts of elements overflow."""
 STANDARD = ("", "ai.onnx")
 FLOAT = 1
-"""Number of the type float32, which stands for every type of elements: how a machine stores them is its affair."""
+"""ONNX number of float32, used for every element type: the machine's own type is set elsewhere."""
 WITH_GRAPHS = ("If", "Loop", "Scan", "SequenceMap")
-"""Operators that hold graphs; of these only an If whose condition is known is read."""
+"""Operators that hold graphs; of these only an If with a known condition is supported."""
 SAME_SHAPE = ("LayerNormalization", "RMSNormalization", "Gelu", "Swish", expand.ROPE)
-"""Operators whose result is shaped as their first operand, whatever version of the standard a file is of."""
+"""Operators whose result has the shape of their first operand in every version of the standard."""
 MISFITS = (AssertionError, ArithmeticError, LookupError, TypeError, ValueError)
 """Errors that rules raise for operators whose operands or attributes are not those of the standard."""
 ARITHMETIC = ("Add", "Sub", "Mul", "Div")
@@ -68,7 +68,7 @@ class Resolver:
         return self.net
 
     def weights(self, graph: onnx.GraphProto) -> None:
-        """Enter the initializers of a graph; their numbers are read when they are asked for."""
+        """Enter the initializers of a graph; their numbers are read at first use."""
         folder = self.path.parent
         for tensor in graph.initializer:
             value = Value(tensor.name, tuple(tensor.dims), tensor.data_type, Level.CONSTANT)
@@ -82,7 +82,7 @@ class Resolver:
             self.enter(value)
 
     def enter(self, value: Value) -> None:
-        """Know a value. Raises InputError for one that no machine holds."""
+        """Register a value. Raises InputError for one that is too large."""
         if value.shape is not None and value.elements > MOST_ELEMENTS:
             raise InputError(f"{self.path}: {value.name!r} has {value.elements:,} elements, at most {MOST_ELEMENTS:,}")
         self.net.values[value.name] = value
@@ -114,7 +114,7 @@ class Resolver:
         return Node(proto.op_type, list(proto.input), list(proto.output), attrs, _module(proto, name), domain)
 
     def branch(self, node: Node, proto: onnx.NodeProto) -> None:
-        """Visit the branch that a known condition takes."""
+        """Visit the branch chosen by a known condition."""
         condition = self.net.values[node.inputs[0]].number if node.inputs else None
         graphs = {attribute.name: attribute.g for attribute in proto.attribute}
         if condition is None or not {"then_branch", "else_branch"} <= graphs.keys():
@@ -127,11 +127,11 @@ class Resolver:
             self.take(Node("Identity", [inner.name], [name], name=node.name))
 
     def take(self, node: Node) -> None:
-        """Take one operator: expand, compute, or infer."""
+        """Process one operator: expand, compute, or infer."""
         if any(name and self.net.values.get(name, None) is None for name in node.inputs) or any(
             value.shape is None for value in self.net.known(node)
         ):
-            self.lost(node, quiet=True)  # behind an unknown operator
+            self.lost(node, quiet=True)  # after an unknown operator
             return
         node.outputs = [name or self.name("unused") for name in node.outputs]
         try:
@@ -148,7 +148,7 @@ class Resolver:
             raise self.wrong(node, error) from None
 
     def finish(self, node: Node) -> None:
-        """Compute a node, or give its results shapes and levels."""
+        """Compute a node, or set the shapes and levels of its results."""
         net = self.net
         inputs = [net.values[name] if name else None for name in node.inputs]
         if node.op in ("Shape", "Size") and inputs and inputs[0] is not None:
@@ -173,7 +173,7 @@ class Resolver:
             self.enter(Value(name, shape, dtype, level))
 
     def stems_from_weights(self, node: Node, count: int) -> bool:
-        """Return whether a computed constant is weights in another form: moved, or coded as other numbers."""
+        """Return whether a computed constant is weights in another form: moved, or recoded."""
         coded = node.op in ("Mul", "Sub", "Add", "Div")
         return any(
             name in self.net.weights
@@ -183,17 +183,17 @@ class Resolver:
         )
 
     def constant(self, name: str, array: Array) -> None:
-        """Know a value's numbers."""
+        """Register a value's numbers."""
         dtype = self.onnx.helper.np_dtype_to_tensor_dtype(array.dtype) if array.dtype != object else 1
         self.enter(Value(name, array.shape, dtype, Level.CONSTANT, array))
 
     def name(self, what: str) -> str:
-        """Return a name that no value has."""
+        """Return an unused name."""
         self.fresh[what] += 1
         return f"{what}#{self.fresh[what]}"
 
     def lost(self, node: Node, quiet: bool = False) -> None:
-        """Remember an unknown operator; its results have no shape, or that of its first operand with "host"."""
+        """Record an unknown operator; its results have no shape, or that of its first operand with "host"."""
         first = next((value for value in self.net.known(node) if value.shape is not None), None) if not quiet else None
         if not quiet or not self.has_rule(node):
             kind = f"{node.domain}.{node.op}" if node.domain else node.op
@@ -207,13 +207,13 @@ class Resolver:
             self.enter(Value(name, shape, first.dtype if first else 1, Level.COMPUTED))
 
     def has_rule(self, node: Node) -> bool:
-        """Return whether an operator is one of the standard, or one that is expanded."""
+        """Return whether an operator is of the standard, or is expanded."""
         if node.domain == "com.microsoft":
             return node.op in expand.MICROSOFT
         return node.domain == "" and (node.op in (*expand.RULES, *OWN_SHAPES) or self.onnx.defs.has(node.op))
 
     def inferred(self, node: Node, inputs: list[Value | None]) -> list[tuple[tuple[int, ...], int]] | None:
-        """Return shape and type of each output by the rules of the standard; None where it has none."""
+        """Return shape and type of each output by the rules of the standard; None if it has none."""
         if node.op in OWN_SHAPES and inputs and None not in inputs:
             return [(self.own_shape(node, [value.shape or () for value in inputs if value is not None]), FLOAT)]
         try:
@@ -245,7 +245,7 @@ class Resolver:
             q, k, v = shapes[:3]
             sound = len(q) == len(k) == len(v) == 4 and q[3] == k[3] and k[:3] == v[:3] and q[0] == k[0]
             if not sound or q[1] % k[1]:
-                raise self.wrong(node, "Q, K and V do not fit each other, or heads of K do not divide those of Q")
+                raise self.wrong(node, "Q, K and V have inconsistent shapes, or heads of K do not divide those of Q")
             return (*q[:3], v[3])
         return product_shape(shapes[0], shapes[1], lambda text: self.wrong(node, text))
 
@@ -265,11 +265,11 @@ class Resolver:
         return shapes
 
     def wrong(self, node: Node, error: object) -> InputError:
-        """Return the refusal of an operator."""
+        """Return the error for an operator."""
         text = " ".join(str(error).split())[:200]
         shapes = ", ".join(f"{value.name[:40]} {list(value.shape or ())}" for value in self.net.known(node))
         guess = (
-            " (shapes behind unknown operators are taken to be those of their first operands)" if self.guessed else ""
+            " (shapes after unknown operators are taken to be those of their first operands)" if self.guessed else ""
         )
         return InputError(
             f"{self.path}: operator {node.name[:120]!r} ({node.op[:40]}) of {shapes[:200]}: {text}{guess}"
@@ -282,24 +282,24 @@ class Resolver:
 
 
 def unknown_text(path: str, unknown: Mapping[str, list[str]]) -> list[str]:
-    """Return the refusal of unknown operators: kind, count, and the first nodes of each."""
+    """Return the message on unknown operators: kind, count, and the first nodes of each."""
     lines = [
         f"{kind}: {len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
         for kind, names in sorted(unknown.items())
     ]
     total = sum(map(len, unknown.values()))
     return [
-        f"{path}: {total} operators of {len(unknown)} kinds are not known: {'; '.join(some(lines))}; --unknown host "
+        f"{path}: {total} operators of {len(unknown)} kinds are unknown: {'; '.join(some(lines))}; --unknown host "
         'prices them on the host (unknown="host")'
     ]
 
 
 SCOPES = "pkg.torch.onnx.name_scopes"
-"""Property of a node in which torch's exporter writes the modules that it stems from."""
+"""Property of a node in which torch's exporter writes its modules."""
 
 
 def _module(proto: onnx.NodeProto, name: str) -> str:
-    """Return a node's name behind the path of its module, where the exporter tells it apart from the name."""
+    """Return a node's name prefixed with its module's path, if the exporter gives the path separately."""
     scopes = next((entry.value for entry in proto.metadata_props if entry.key == SCOPES), "")
     path = re.findall(r"'([^']{0,200})'", scopes[:4096])
     return f"{path[-2]}.{name.removeprefix('node_')}" if len(path) > 1 and path[-2] else name

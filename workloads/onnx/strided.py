@@ -1,6 +1,6 @@
-"""Arrays of any rank as windows of dense tensors: reshapes, transposes and slices move no element.
+"""Arrays of any rank as windows of dense tensors, so that reshapes, transposes and slices move no element.
 
-An axis is a product of factors (size, stride), outermost first: two axes that a reshape joins stay two factors, so that
+An axis is a product of factors (size, stride), outermost first: two axes joined by a reshape stay two factors, so that
 joining never needs a copy. Strides and offsets count elements.
 """
 
@@ -24,7 +24,7 @@ class Strided:
 
     @classmethod
     def dense(cls, tensor: str, shape: Sequence[int], order: Sequence[int] | None = None) -> Strided:
-        """Return all of a tensor whose axes lie in memory in ``order``, outermost first."""
+        """Return all of a tensor whose axes are stored in ``order``, outermost first."""
         strides, step = [0] * len(shape), 1
         for axis in reversed(order if order is not None else range(len(shape))):
             strides[axis] = step
@@ -48,7 +48,7 @@ class Strided:
         return replace(self, axes=tuple(axes))
 
     def reshaped(self, shape: Sequence[int]) -> Strided | None:
-        """Return the array in another shape; None where that needs a copy."""
+        """Return the array in another shape; None if that needs a copy."""
         factors = [factor for axis in self.axes for factor in axis]
         axes: list[Axis] = []
         for wanted in shape:
@@ -70,7 +70,7 @@ class Strided:
         return None if factors else replace(self, axes=tuple(axes))
 
     def sliced(self, axis: int, start: int, count: int, step: int = 1) -> Strided | None:
-        """Return ``count`` elements of an axis from ``start`` on; None where they are no window."""
+        """Return ``count`` elements of an axis from ``start`` on; None if they are not a window."""
         if count == 1:
             steps, at = 0, start
             for size, stride in reversed(self.axes[axis]):
@@ -79,7 +79,7 @@ class Strided:
         if step < 1:
             return None
         factors = self.axes[axis]
-        if len(factors) > 1:  # whole rounds of the outermost factor
+        if len(factors) > 1:  # whole steps of the outermost factor
             inner = prod(size for size, _ in factors[1:])
             if start % inner or count % inner or step != 1:
                 return None
@@ -103,12 +103,12 @@ class Strided:
         )
 
     def row_stride_one(self) -> bool:
-        """Return whether the last axis lies element behind element."""
+        """Return whether the last axis has stride 1."""
         return not self.axes or len(self.axes[-1]) == 0 or (len(self.axes[-1]) == 1 and self.axes[-1][0][1] == 1)
 
 
 def _axis(factors: Sequence[Factor]) -> Axis:
-    """Return factors without those of one element; neighbours that are one run become one."""
+    """Return factors without those of one element; adjacent factors that form one run are joined."""
     merged: list[Factor] = []
     for size, stride in factors:
         if size == 1:
@@ -125,7 +125,7 @@ Common = tuple[int, tuple[int, ...]]
 
 
 def loops(axes: Sequence[Axis]) -> list[Common] | None:
-    """Return the loops, outermost first, that walk the same axis of several arrays; None where factors do not fit."""
+    """Return the loops, outermost first, over the same axis of several arrays; None if factors do not fit."""
     left = [list(axis) for axis in axes]
     found: list[Common] = []
     while any(left):
@@ -145,7 +145,7 @@ def loops(axes: Sequence[Axis]) -> list[Common] | None:
 
 
 def joined(parts: Sequence[Common]) -> list[Common]:
-    """Return loops with neighbours joined that are one run in every array."""
+    """Return loops, with adjacent ones joined if they form one run in every array."""
     result: list[Common] = []
     for size, strides in parts:
         if result and all(outer == size * inner for outer, inner in zip(result[-1][1], strides, strict=True)):

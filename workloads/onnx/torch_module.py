@@ -27,8 +27,8 @@ def from_torch(
     """Return the graph of ``module`` on ``example``, a tensor, a tuple of them or a dict by argument name.
 
     Shapes are those of the example. ``unknown``, ``dtype``: as for ONNX files (docs/ONNX.md); ``options`` go to
-    `torch.onnx.export`, e.g. ``opset_version``. Raises InputError where torch is not installed, for what is no module,
-    and for a module that torch cannot export.
+    `torch.onnx.export`, e.g. ``opset_version``. Raises InputError if torch is not installed, for an object that is not
+    a module, and for a module that torch cannot export.
     """
     try:
         import torch  # an extra, and seconds: not for start-up
@@ -36,7 +36,7 @@ def from_torch(
         raise InputError("from_torch needs torch, which is not installed: pip install torch onnxscript") from None
     needed()
     if not isinstance(module, torch.nn.Module):
-        raise InputError(f"from_torch: {type(module).__name__} is no torch.nn.Module")
+        raise InputError(f"from_torch: {type(module).__name__} is not a torch.nn.Module")
     called = {"kwargs": dict(example)} if isinstance(example, Mapping) else {"args": _tuple(example)}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name or type(module).__name__}.onnx"
@@ -45,7 +45,7 @@ def from_torch(
                 torch.onnx.export(
                     module.eval(), **{"args": (), **called}, f=path, dynamo=True, verbose=False, **options
                 )
-        except Exception as error:  # exporters raise errors of many classes
+        except Exception as error:  # exporters raise exceptions of many classes
             why = " ".join(COLOURS.sub("", str(error)).split())[:MESSAGE_CHARACTERS]
             raise InputError(f"from_torch: torch cannot export {type(module).__name__}: {why}") from error
         return load(path, unknown=unknown, dtype=dtype)
@@ -57,7 +57,7 @@ def _tuple(example: Any) -> tuple[Any, ...]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress and its warnings about itself from standing among results."""
+    """Suppress the exporter's progress and its warnings about itself."""
     unread = io.StringIO()
     with warnings.catch_warnings(), contextlib.redirect_stdout(unread), contextlib.redirect_stderr(unread):
         warnings.simplefilter("ignore")

@@ -1,7 +1,6 @@
-"""The real weights of an ONNX file as matrices [K, N], under the names that the imported graph gives them.
+"""The weights of an ONNX file as matrices [K, N], by their names in the imported graph.
 
-Nothing is kept beside the graph: names say where the numbers lie, and they are read when masks of zeros or magnitudes
-are asked for.
+They are not stored with the graph: the numbers are found by name and read when masks of zeros or magnitudes are needed.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ PRODUCTS = {
     "Attention": (1, None),
     "QAttention": (1, 7),
 }
-"""Operator -> places of its matrix of weights and of that matrix's zero point."""
+"""Operator -> input indices of its matrix of weights and of that matrix's zero point."""
 
 CODED = ("Cast", "Mul", "Sub", "DequantizeLinear")
 MOVED = ("Transpose", "Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten")
@@ -58,7 +57,7 @@ def weights(path: Path) -> dict[str, Array]:
         if matrix is not None:
             found |= {name.lstrip("/"): matrix for name in names}
     if not found:
-        raise InputError(f"{path}: no operator multiplies by weights that the file holds")
+        raise InputError(f"{path}: no operator multiplies by weights of the file")
     return found
 
 
@@ -75,7 +74,7 @@ def _matrix(array: Array, op: str, turned: bool) -> Array | None:
 
 
 class _Reader:
-    """Evaluates constants of one model: initializers behind operators that code or move them."""
+    """Evaluates constants of one model: initializers followed by operators that recode or move them."""
 
     def __init__(self, path: Path):
         self.path, self.model = path, read(path)
@@ -84,7 +83,7 @@ class _Reader:
         self.makers = {name: node for node in self.model.graph.node for name in node.output}
 
     def value(self, name: str, names: list[str], depth: int = 0) -> Array | None:
-        """Return a constant, None where it is none; ``names``: of it and of what it stems from."""
+        """Return a constant, or None; ``names``: its name and those of the values it is computed from."""
         names.append(name)
         if name in self.stored:
             return elements(self.stored[name], self.path.parent)
@@ -102,7 +101,7 @@ class _Reader:
         return self.computed(node.op_type, [part for part in given if part is not None], node)
 
     def computed(self, op: str, given: list[Array], node: Any) -> Array:
-        """Return the result of one operator; scales are no zeros, so that zeros stay what they are."""
+        """Return the result of one operator; scales are nonzero, so that zeros stay zeros."""
         attribute_value = self.onnx.helper.get_attribute_value
         attributes = {one.name: attribute_value(one) for one in node.attribute}
         x = given[0]
@@ -118,7 +117,7 @@ class _Reader:
 
 
 def _along(point: Array, x: Array, axis: int) -> Array:
-    """Return zero points, one or one for each place of an axis, in a shape that fits."""
+    """Return zero points, one or one per element of an axis, in a shape that broadcasts."""
     if point.ndim == 1 and point.size > 1 and point.size == x.shape[axis]:
         return point.astype(np.float32).reshape([-1 if place == axis % x.ndim else 1 for place in range(x.ndim)])
     return point.astype(np.float32)

@@ -3,17 +3,15 @@
 Prefill writes the KV cache and reads it, a decode step appends to it and reads it.
 
 The cache of a layer is a state [sequences, keys, columns] that outlives the graph: K and V (K behind its rotary
-embedding) are written there in place, as many rows as there are new tokens behind those that are there. A sliding
-window keeps as many rows as it sees, the oldest is overwritten. Tokens of one graph are masked causally: a matrix
+embedding) are written there in place, one row per new token after the existing ones. With a sliding window the cache
+has as many rows as the window; the oldest is overwritten. The tokens of one graph have a causal mask: a matrix
 [queries, keys] of sums is added to all scores as they are computed; one token sees all keys and has no mask. ALiBi's
-bias [heads, queries, keys], the mask in it, is given and added in the same way. Scores that a tanh bounds have the mask
-added behind it. Layers that see a window and layers that see all keys have caches of their own lengths.
+bias [heads, queries, keys], which includes the mask, is given and added in the same way. For scores bounded by a tanh
+the mask is added after it. Caches of layers with a window and of layers that see all keys have different lengths.
 
-By default a prefill is its layers on embedded tokens, what published MACs count, and a decode step also gives the
-scores of all words for the next token. ``embeddings`` adds the look-ups, ``head`` the scores. GELU of either form is
-one operator, which the I-BERT polynomial stands for on the array.
-
-An encoder has the same layers without a cache: each token sees all others, or a window of them by a given mask.
+By default a prefill consists of the layers on embedded tokens, as in published MAC counts, and a decode step also gives
+the scores of all words for the next token. ``embeddings`` adds the look-ups, ``head`` the scores. Both forms of GELU
+are one operator, computed on the array by the I-BERT polynomial.
 """
 
 from __future__ import annotations

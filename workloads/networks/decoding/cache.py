@@ -1,4 +1,4 @@
-"""The cache of a layer's keys and values: where new rows go, and the operators that put them there."""
+"""The cache of a layer's keys and values: the places of new rows, and the operators that store them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def alone(step: Step) -> list[Step]:
 
 
 def _rows_alone(view: View, config: Config, step: Step) -> list[View]:
-    """Return where each of such sequences has its row in a cache of the longest."""
+    """Return the row of each such sequence in a cache of the longest."""
     places = [past % config.window if config.window else past for past in step.lengths]
     first = view.offset - view.offset % view.batch_stride
     return [
@@ -26,7 +26,7 @@ def _rows_alone(view: View, config: Config, step: Step) -> list[View]:
 
 
 def pieces(x: Tensor, config: Config, step: Step, into: View) -> list[tuple[View, View]]:
-    """Return (rows of x, their places in a cache): those of all sequences, or one of each where lengths differ."""
+    """Return (rows of x, their places in a cache): those of all sequences, or one per sequence if lengths differ."""
     cols = x.shape[-1]
     if step.lengths:
         ends = _rows_alone(into, config, step)
@@ -36,7 +36,7 @@ def pieces(x: Tensor, config: Config, step: Step, into: View) -> list[tuple[View
 
 
 def written(cache: Tensor, config: Config, step: Step) -> View:
-    """Return the rows of a cache that the new tokens' keys go to, of each sequence."""
+    """Return the rows of a cache for the new tokens' keys, of each sequence."""
     _, keys, cols = cache.shape
     first = step.past % keys if config.window and step.past >= keys else min(step.past, keys - min(step.new, keys))
     count = min(step.new, keys)
@@ -44,7 +44,7 @@ def written(cache: Tensor, config: Config, step: Step) -> View:
 
 
 def into_cache(net: Network, x: Tensor, config: Config, step: Step, product: tuple[str, bool, View]) -> None:
-    """Add the product that makes K or V in its place in the cache, of all sequences at once where strides allow it."""
+    """Add the product that stores K or V in the cache, for all sequences at once if strides allow it."""
     name, bias, into = product
     cols, count = x.shape[-1], into.rows
     if step.lengths:  # one product for all, and a copy of each row to its place

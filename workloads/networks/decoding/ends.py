@@ -9,7 +9,7 @@ from workloads.networks.decoding.step import Step
 
 
 def embedded(net: Network, config: Config, step: Step) -> Tensor:
-    """Look up words and positions; a product widens words that are narrower than the layers."""
+    """Look up words and positions; a product widens word rows narrower than the layers."""
     x = _look_up(net, "word", config.vocab, config.embedding, step)
     if config.embedding_size:
         x = net.linear(x, config.hidden, name="project_in", bias=False)

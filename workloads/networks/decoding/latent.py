@@ -1,11 +1,13 @@
-"""Multi-head latent attention (DeepSeek-AI 2024, arXiv 2405.04434): one narrow row a token in the cache, for all heads.
+"""Multi-head latent attention (DeepSeek-AI 2024, arXiv 2405.04434).
 
-A product makes the row [rank + rotated] of each token; its first columns are normalised, its last ones rotated, both
-into the cache. From there two forms give the same scores, and the one of fewer MACs is built:
+One narrow row per token in the cache, for all heads.
 
-- expanded: a product makes K and V of all heads from every cached row; what many new tokens take (prefill);
-- absorbed: Q is multiplied by the weights of K first, so that its heads read the cached rows themselves, and the
-  weights of V follow the heads' sums of rows; what one new token takes (decode).
+A product computes the row [rank + rotated] of each token; its first columns are normalised, its last ones rotated, both
+into the cache. Two forms give the same scores; the one with fewer MACs is built:
+
+- expanded: a product computes K and V of all heads from every cached row; chosen for many new tokens (prefill);
+- absorbed: Q is first multiplied by the weights of K, so that its heads are multiplied by the cached rows, and the
+weights of V are applied to the heads' sums of rows; chosen for one new token (decode).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from workloads.networks.decoding.step import Step
 
 def latent_attention(net: Network, config: Config, x: Tensor, *, step: Step, added: Tensor | None) -> Tensor:
     """Add the attention of a layer, ``added`` (a mask or nothing) to its scores; return its output."""
-    assert config.latent is not None, "the caller chose this attention by it"
+    assert config.latent is not None, "the caller chose this attention because it is set"
     of, heads = config.latent, config.heads
     part = _Attention(net, of, heads, step, config.rope_base)
     source = x
@@ -34,7 +36,7 @@ def latent_attention(net: Network, config: Config, x: Tensor, *, step: Step, add
 
 
 def is_absorbed(config: Config, step: Step) -> bool:
-    """Return whether Q and the context meet the cached rows themselves: of fewer MACs than K and V of all heads."""
+    """Return whether Q and the context are multiplied by the cached rows: fewer MACs than with K and V of all heads."""
     of = config.latent
     assert of is not None
     keys, width = step.past + step.new, of.plain + of.values
@@ -85,7 +87,7 @@ class _Attention:
         self.net.apply("rope", at, views[:1], views[1], **attrs)
 
     def _rotate_queries(self, q: Tensor, into: Tensor, size: int) -> None:
-        """Put the rotated columns of each head of Q behind the others of a head of ``size`` columns."""
+        """Store the rotated columns of each head of Q after the other columns of a head of ``size`` columns."""
         of, step, at = self.of, self.step, self.net.name_of("rope_Q")
         for item, past in enumerate(self.pasts()):
             views = [
@@ -119,7 +121,7 @@ class _Attention:
         return context
 
     def expanded(self, q: Tensor, cache: Tensor, weight: Tensor, added: Tensor | None) -> Tensor:
-        """Make K and V of all heads from every cached row, and attend over them."""
+        """Compute K and V of all heads from every cached row, and add attention over them."""
         net, of, heads, step = self.net, self.of, self.heads, self.step
         placed = net.tensor(net.name_of("placed_Q"), q.shape)
         views = [self._by_head(t, q.shape[0], of.size, of.plain) for t in (q, placed)]

@@ -1,4 +1,4 @@
-"""One layer of a decoder: norms, attention behind its cache, and the feed-forward network or its experts."""
+"""One layer of a decoder: norms, attention with its cache, and the feed-forward network or its experts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workloads.networks.feed_forward import feed_forward
 
 
 def addend(net: Network, config: Config, step: Step) -> Tensor | None:
-    """Return what is added to the scores of a layer: the causal mask, or ALiBi's bias with the mask in it."""
+    """Return the addend of a layer's scores: the causal mask, or ALiBi's bias with the mask in it."""
     keys, sums = step.keys(config), net.sums
     if step.encodes:
         masked = step.new > 1 and (step.causal or 0 < config.window // 2 < step.new)
@@ -48,7 +48,7 @@ def layer(net: Network, config: Config, step: Step, x: Tensor, added: Tensor | N
 
 
 def _attention(net: Network, config: Config, x: Tensor, *, step: Step, added: Tensor | None) -> Tensor:
-    """Q, K and V, the last two into the cache, and attention over what the cache then holds."""
+    """Q, K and V, the last two into the cache, and attention over the cache's new content."""
     bias, keys = config.qkv_bias or config.biases, step.keys(config)
     q = _normed(net, config, net.linear(x, config.queries, name="matmul_Q", bias=bias), "Q")
     caches = [net.state(net.name_of(f"cache_{part}"), step.batch, keys, config.keys) for part in "KV"]
@@ -83,7 +83,7 @@ def _encoded(net: Network, config: Config, x: Tensor, *, step: Step, added: Tens
 
 
 def _normed(net: Network, config: Config, x: Tensor, part: str) -> Tensor:
-    """Return Q or K normalised, each head or each row by itself, where a model does."""
+    """Return Q or K, normalised per head or per row if the model does so."""
     if config.qk_norm == "none":
         return x
     result = net.tensor(f"{net.prefix}normed_{part}", x.shape)
@@ -92,7 +92,7 @@ def _normed(net: Network, config: Config, x: Tensor, part: str) -> Tensor:
 
 
 def _norm(net: Network, config: Config, views: list[tuple[View, View]], part: str) -> None:
-    """Normalise rows of Q or K, each head or each row by itself, into their places."""
+    """Normalise Q or K per head or per row, into their tensor."""
     cols = views[0][0].cols
     size, at = config.size if config.qk_norm == "head" else cols, net.name_of(f"norm_{part}")
     named = net.norm_weights(at, size, config.norm, config.norm_weights)

@@ -1,4 +1,4 @@
-"""One step of a decoder: how many tokens, and how many whose keys are cached."""
+"""One step of a decoder: number of new tokens and of cached tokens."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ PHASES = ("prefill", "decode")
 class Step:
     """One graph's work: ``new`` tokens of each of ``batch`` sequences that have ``past`` keys each.
 
-    ``encodes``: nothing is cached, and each token sees all others, or (``causal``) those before it. ``seed``: of the
-    tokens' experts, or ``routing``: tokens of each expert. ``lengths``: where sequences have different
-    numbers of keys, that of each; ``past`` is then the largest.
+    ``seed``: of the tokens' experts, or ``routing``: tokens of each expert. ``lengths``: number of keys of each
+    sequence if they differ; ``past`` is then the largest.
     """
 
     new: int
@@ -37,10 +36,10 @@ class Step:
 
 
 MOST_KEYS = 1 << 22
-"""Of one sequence: four times the longest published context."""
+"""Keys of one sequence: four times the longest published context."""
 
 MOST_ROUTED = 1 << 18
-"""Tokens of all sequences for which experts are drawn, layer by layer, one token at a time."""
+"""Limit of the tokens of all sequences for which experts are drawn (layer by layer, one token at a time)."""
 
 
 def problems_of(name: str, config: Config, step: Step, embeddings: bool) -> list[str]:

@@ -1,7 +1,7 @@
 """A Hugging Face config.json as a network: its sizes by the names of each model type.
 
-Keys that change the network and are not modelled are errors, all at once; keys that say nothing about its graph
-(initialisation, dropout, tokens, training) are passed over. The file is data: nothing in it is imported or run.
+Keys that change the network and are not modelled are errors, all at once; keys without effect on the graph
+(initialisation, dropout, tokens, training) are ignored. The file is data: nothing in it is imported or run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from workloads.networks.hugging_face.refused import unknown_type
 from workloads.networks.hugging_face.seq2seq import SEQ2SEQ_TYPES
 
 MOST_SIZE = 1 << 24
-"""Of any size in it: the largest published ones (vocabularies, positions) are below 2^21."""
+"""Limit of any size in it: the largest published ones (vocabularies, positions) are below 2^21."""
 
 MODEL_TYPES: dict[str, ModelType] = {
     **DECODERS,
@@ -38,7 +38,7 @@ MODEL_TYPES: dict[str, ModelType] = {
     **PICTURES,
     **OTHERS,
 }
-"""How each model type is read."""
+"""Reader of each model type."""
 
 SWITCHES = (
     "tie_word_embeddings", "do_layer_norm_before", "use_parallel_residual", "new_decoder_architecture", "multi_query",
@@ -69,7 +69,7 @@ def from_file(path: Path) -> Builder:
 def builder(content: Any, name: str) -> Builder:
     """Return the builder of the network that a configuration describes. Raises InputError listing all problems."""
     if not is_config(content):
-        raise InputError("no configuration of a model: a JSON object with model_type is needed")
+        raise InputError("not a model configuration: a JSON object with model_type is needed")
     kind = content["model_type"]
     if not isinstance(kind, str) or kind not in MODEL_TYPES:
         raise InputError(unknown_type(content, MODEL_TYPES))
@@ -100,7 +100,7 @@ def builder(content: Any, name: str) -> Builder:
         problems.append(f"sliding_window is {window!r}, must be a whole number >= 1 or null")
     if content.get("quantization_config"):
         problems.append(
-            "quantization_config: weights of other word sizes are said by --sparsity SPEC.toml (docs/PRECISION.md)"
+            "quantization_config: weights of other word sizes are given by --sparsity SPEC.toml (docs/PRECISION.md)"
         )
     problems += _rotary_problems(content)
     problems += [] if problems else _head_problems(sizes)
@@ -110,7 +110,7 @@ def builder(content: Any, name: str) -> Builder:
 
 
 def _rotary_problems(content: Sizes) -> list[str]:
-    """Return what is wrong with the numbers of the rotary embedding."""
+    """Return the problems of the rotary embedding's numbers."""
     nested = content.get("rope_parameters")
     parts = [content, nested] if isinstance(nested, Mapping) else [content]
     most = {"rope_theta": 1e12, "partial_rotary_factor": 1.0, "rotary_pct": 1.0}
@@ -128,7 +128,7 @@ def _head_problems(sizes: Sizes) -> list[str]:
     hidden = next((sizes[key] for key in HIDDEN if isinstance(sizes.get(key), int)), heads)
     problems = []
     if not sizes.get("head_dim") and not sizes.get("d_kv") and hidden % heads:
-        problems.append(f"hidden size {hidden} is no multiple of {heads} heads")
+        problems.append(f"hidden size {hidden} is not a multiple of {heads} heads")
     problems += [
         f"{key} {sizes[key]} do not divide {heads} heads"
         for key in ("num_key_value_heads", "num_kv_heads")

@@ -42,15 +42,15 @@ def _opt(name: str, s: Sizes) -> Builder:
 
 
 def rotary(s: Sizes, key: str, default: Any) -> Any:
-    """Return a number of the rotary embedding, which stands by itself or among rope_parameters."""
+    """Return a number of the rotary embedding, a key at top level or in rope_parameters."""
     nested = s.get("rope_parameters")
     return s.get(key) or (nested.get(key) if isinstance(nested, Mapping) else None) or default
 
 
 def llama(name: str, s: Sizes, **more: Any) -> Builder:
-    """Return the builder of LLaMA's layers, but for what ``more`` says of `Config`.
+    """Return the builder of LLaMA's layers, with the `Config` fields ``more`` changed.
 
-    ``rotary_factor``: the share of a head that is rotated, where the file names none.
+    ``rotary_factor``: the share of a head that is rotated, if the file has none.
     """
     size = s["head_dim"] or s["hidden_size"] // s["num_attention_heads"]
     factor = rotary(s, "partial_rotary_factor", more.pop("rotary_factor", 1.0))
@@ -73,7 +73,7 @@ def mistral(name: str, s: Sizes) -> Builder:
 
 
 def routed(s: Sizes, key: str) -> dict[str, Any]:
-    """Return experts, whose number stands under ``key``, and how many of them a token has. Raises InputError."""
+    """Return the number of experts (key ``key``) and of experts per token. Raises InputError."""
     experts, picked = s[key], s["num_experts_per_tok"]
     if not 1 <= picked <= experts:
         raise InputError(f"num_experts_per_tok is {picked}, must be 1 to {key} ({experts})")
@@ -135,11 +135,11 @@ def _gemma3(name: str, s: Sizes) -> Builder:
 
 
 ATTENTIONS = ("sliding_attention", "full_attention")
-"""What layer_types names."""
+"""Values of layer_types."""
 
 
 def windows(s: Sizes, window: int, every: int) -> dict[str, Any]:
-    """Return the window, and which layers see all keys: those named, or every n-th. Raises InputError."""
+    """Return the window, and the layers that see all keys: those named, or every n-th. Raises InputError."""
     layers, types = s["num_hidden_layers"], s.get("layer_types")
     for key in ("sliding_window_pattern", "_sliding_window_pattern"):
         every = every if s.get(key) is None else s[key]
@@ -157,7 +157,7 @@ def windows(s: Sizes, window: int, every: int) -> dict[str, Any]:
 
 
 def full_layers(s: Sizes, found: dict[str, Any]) -> tuple[int, ...]:
-    """Return the layers that see all keys by what `windows` found."""
+    """Return the layers that see all keys from the result of `windows`."""
     every = found.get("full_every", 0)
     named: tuple[int, ...] = found.get("full_layers", ())
     return named or tuple(range(every - 1, s["num_hidden_layers"], every)) if every else named
@@ -190,7 +190,7 @@ def _gpt_neox(name: str, s: Sizes) -> Builder:
 
 
 def gptj(name: str, s: Sizes) -> Builder:
-    """Return the builder of GPT-J and CodeGen: both branches read one norm, some columns are rotated."""
+    """Return the builder of GPT-J and CodeGen: both branches read one norm, and some columns are rotated."""
     config = Config(
         layers=s["n_layer"], hidden=s["n_embd"], heads=s["n_head"], ffn=s["n_inner"] or 4 * s["n_embd"],
         vocab=s["vocab_size"], most_positions=s["n_positions"], rotated=s["rotary_dim"], parallel_norms=1,
@@ -282,4 +282,4 @@ DECODERS: dict[str, ModelType] = {
                                    "n_head_kv": "num_kv_heads"},
     ),
 }  # fmt: skip
-"""Model types whose tokens see the ones before them."""
+"""Model types whose tokens see only earlier ones."""

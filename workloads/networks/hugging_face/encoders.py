@@ -1,4 +1,4 @@
-"""Configurations of encoders: the BERT family and its sparse kin."""
+"""Configurations of encoders: the BERT family, its sparse variants, and vision transformers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLAIN: Fixed = {
 }  # fmt: skip
 
 EITHER_GELU = {**PLAIN, "hidden_act": ("gelu", "gelu_new")}
-"""One operator stands for both forms."""
+"""Both forms are one operator."""
 
 
 def _encoder(s: Sizes) -> Model:
@@ -109,4 +109,4 @@ ENCODERS: dict[str, ModelType] = {
         _distilbert, {"activation": ("gelu",), "sinusoidal_pos_embds": (False,)},
     ),
 }  # fmt: skip
-"""Model types whose every token sees all others, or those that a pattern names."""
+"""Model types whose tokens see all others, or those of a pattern."""

@@ -1,4 +1,4 @@
-"""How the configuration of a model type is read: its keys, their defaults, and the values that are modelled."""
+"""Keys of a model type's configuration, their defaults, and the modelled values."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Fixed = Mapping[str, tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class ModelType:
-    """How the configuration of a model type is read.
+    """Reader of a model type's configuration.
 
-    ``sizes``: key -> None where a whole number must be there, or the number where it may be missing. ``make``: (name,
-    sizes) -> builder. ``fixed``: key -> the values under which the network is the one modelled. ``aliases``: another
+    ``sizes``: key -> default, None if the key is required. ``make``: (name,
+    sizes) -> builder. ``fixed``: key -> the modelled values. ``aliases``: another
     published name -> key.
     """
 
@@ -35,7 +35,7 @@ class ModelType:
 
 
 def activation(sizes: Sizes, key: str, default: str) -> Any:
-    """Return the activation that a key names. Raises InputError for one that is none of `ACTIVATIONS`."""
+    """Return the activation that a key names. Raises InputError for one not in `ACTIVATIONS`."""
     given = sizes.get(key, default)
     if not isinstance(given, str) or given not in ACTIVATIONS:
         raise InputError(f"{key} is {given!r}{did_you_mean(str(given), ACTIVATIONS)}")

@@ -33,7 +33,7 @@ def _openai_gpt(name: str, s: Sizes) -> Builder:
 
 
 def _gpt_neo(name: str, s: Sizes) -> Builder:
-    """Layers see all keys or a window by turns, as attention_types says."""
+    """Layers see all keys or a window, by attention_types."""
     kinds: list[Any] = []
     for entry in s.get("attention_types") or [[["global", "local"], s["num_layers"] // 2]]:
         if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], list) and type(entry[1]) is int):
@@ -55,7 +55,7 @@ def _gpt_neo(name: str, s: Sizes) -> Builder:
 
 
 def _mpt(name: str, s: Sizes) -> Builder:
-    """ALiBi, or learned positions; norms without shift where nothing has a bias."""
+    """ALiBi, or learned positions; norms without shift if there are no biases."""
     attention = s.get("attn_config") or {}
     if not isinstance(attention, Mapping):
         raise InputError(f"attn_config is {attention!r}, must be an object")
@@ -79,7 +79,7 @@ def _mpt(name: str, s: Sizes) -> Builder:
 
 
 def _dbrx(name: str, s: Sizes) -> Builder:
-    """Sizes of attention and experts stand in objects of their own."""
+    """Sizes of attention and experts are in nested objects."""
     attention, ffn = (s.get(key) or {} for key in ("attn_config", "ffn_config"))
     given: dict[str, Any] = {"kv_n_heads": attention.get("kv_n_heads"), **{
         key: ffn.get(key) for key in ("ffn_hidden_size", "moe_num_experts", "moe_top_k")

@@ -22,7 +22,7 @@ def _latent(s: Sizes) -> dict[str, Any]:
 
 
 def _experts(s: Sizes, router: str) -> tuple[Sizes, dict[str, Any]]:
-    """Return the sizes with the width of a routed expert, and what the experts add to them. Raises InputError."""
+    """Return the sizes with the width of a routed expert, and the experts' `Config` fields. Raises InputError."""
     narrow, dense = s["moe_intermediate_size"], s.get("first_k_dense_replace", 1)
     if type(dense) is not int or not 0 <= dense <= s["num_hidden_layers"]:
         raise InputError(
@@ -34,7 +34,7 @@ def _experts(s: Sizes, router: str) -> tuple[Sizes, dict[str, Any]]:
 
 
 def _deepseek(name: str, s: Sizes) -> Builder:
-    """Shared experts beside the routed ones, first layers without any."""
+    """Shared experts in addition to the routed ones; first layers without experts."""
     given, more = _experts(s, s.get("scoring_func") or "softmax")
     return llama(name, given, **more)
 

@@ -1,4 +1,4 @@
-"""Configurations of decoders that are LLaMA's layers but for norms, positions, biases or the names of their keys."""
+"""Configurations of decoders that differ from LLaMA in norms, positions, biases or the names of their keys."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _phimoe(name: str, s: Sizes) -> Builder:
 
 
 def _exaone4(name: str, s: Sizes) -> Builder:
-    """Norms on the branches, and where layers see a window, those that see all keys have no positions."""
+    """Norms on the branches; if some layers see a window, those that see all keys have no positions."""
     pattern = s.get("sliding_window_pattern")
     s = {**s, "sliding_window_pattern": len(pattern) if isinstance(pattern, str) else pattern}
     found = windows(s, 4096, 4) if s.get("sliding_window") else {}
@@ -63,7 +63,7 @@ def _exaone(name: str, s: Sizes) -> Builder:
 
 
 def _smollm3(name: str, s: Sizes) -> Builder:
-    """Every fourth layer has no positions, or those whose entry of no_rope_layers is 0."""
+    """Every fourth layer has no positions, or those with 0 in no_rope_layers."""
     layers, every = s["num_hidden_layers"], s.get("no_rope_layer_interval", 4)
     flags = s.get("no_rope_layers")
     if flags is None:
@@ -112,7 +112,7 @@ def _internlm(name: str, s: Sizes) -> Builder:
 
 
 def _baichuan(name: str, s: Sizes) -> Builder:
-    """The larger ones, which name no max_position_embeddings, have ALiBi in the place of the rotary embedding."""
+    """The larger ones, without max_position_embeddings, have ALiBi instead of the rotary embedding."""
     if s.get("max_position_embeddings"):
         return llama(name, s)
     return llama(name, {**s, "max_position_embeddings": s["model_max_length"]}, alibi=True, rotated=0)
@@ -132,7 +132,7 @@ def _orion(name: str, s: Sizes) -> Builder:
 
 
 def _qwen(name: str, s: Sizes) -> Builder:
-    """The first Qwen: its intermediate_size is that of both products of the gate."""
+    """The first Qwen: intermediate_size counts both products of the gate."""
     return llama(name, {**s, "intermediate_size": s["intermediate_size"] // 2, "head_dim": s["kv_channels"]},
                  qkv_bias=True)  # fmt: skip
 

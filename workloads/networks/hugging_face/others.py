@@ -1,6 +1,6 @@
 """Configurations of networks of windows and mobile networks.
 
-Networks that are built at one published size alone are read where every key that decides it says that size.
+Networks that exist in one published size only are accepted if every key has that size.
 """
 
 from __future__ import annotations
@@ -14,11 +14,52 @@ from workloads.networks.mobilevit import MOBILEVIT, mobilevit
 from workloads.networks.swin import CLASSES, Swin, swin
 
 
+def t5(name: str, s: Sizes) -> Builder:
+    """T5 of one number of layers on both sides; version 1.1 and mT5 have gates and an untied head."""
+    _alike(s, "num_layers", "num_decoder_layers")
+    gated = s.get("feed_forward_proj", "gated-gelu" if s["model_type"] == "mt5" else "relu") == "gated-gelu"
+    made = Seq2Seq(
+        s["num_layers"], s["d_model"], s["num_heads"], s["d_ff"], s["vocab_size"], head_dim=s["d_kv"], gated=gated,
+        tied=s.get("tie_word_embeddings", True),
+    )  # fmt: skip
+    return seq2seq(name, made)
+
+
+def bart(name: str, s: Sizes) -> Builder:
+    """BART, whose encoder and decoder are of one size; its position tables have two rows more."""
+    for part in ("layers", "attention_heads", "ffn_dim"):
+        _alike(s, f"encoder_{part}", f"decoder_{part}")
+    hidden, heads, positions = s["d_model"], s["encoder_attention_heads"], s["max_position_embeddings"]
+    made = Seq2Seq(
+        s["encoder_layers"], hidden, heads, s["encoder_ffn_dim"], s["vocab_size"], head_dim=hidden // heads,
+        positions=positions + 2, source=positions, family="bart",
+    )  # fmt: skip
+    return seq2seq(name, made)
+
+
+def whisper(name: str, s: Sizes) -> Builder:
+    """Whisper, whose encoder and decoder are of one size."""
+    for part in ("layers", "attention_heads", "ffn_dim"):
+        _alike(s, f"encoder_{part}", f"decoder_{part}")
+    hidden, heads = s["d_model"], s["encoder_attention_heads"]
+    made = Seq2Seq(
+        s["encoder_layers"], hidden, heads, s["encoder_ffn_dim"], s["vocab_size"], head_dim=hidden // heads,
+        mels=s["num_mel_bins"], positions=s["max_target_positions"], source=s["max_source_positions"],
+        family="whisper",
+    )  # fmt: skip
+    return seq2seq(name, made)
+
+
+def _alike(s: Sizes, one: str, two: str) -> None:
+    if s.get(two) not in (None, s[one]):
+        raise InputError(f"{two} is {s[two]!r}, must be {one} ({s[one]})")
+
+
 def swin_of(name: str, s: Sizes) -> Builder:
     """Swin of any stages."""
     depths, heads = (tuple(s[key]) if isinstance(s.get(key), list) else () for key in ("depths", "num_heads"))
     if not depths or len(depths) != len(heads) or not all(isinstance(n, int) and 1 <= n <= 64 for n in depths + heads):
-        raise InputError("depths and num_heads must be lists of as many whole numbers from 1 to 64")
+        raise InputError("depths and num_heads must be lists of equal length, of whole numbers from 1 to 64")
     labels = s.get("id2label")
     if labels is not None and len(labels) != CLASSES:
         raise InputError(f"id2label names {len(labels)} classes, must be {CLASSES}")
@@ -42,7 +83,7 @@ def mobilevit_of(name: str, s: Sizes) -> Builder:
 
 
 def one_size(builder: Builder) -> Callable[[str, Sizes], Builder]:
-    """Return the maker of a network that has one published size, which its ``fixed`` keys hold."""
+    """Return the builder function of a network with one published size, which its ``fixed`` keys hold."""
     return lambda name, sizes: builder
 
 

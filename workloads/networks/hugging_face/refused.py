@@ -7,7 +7,7 @@ from typing import Any
 
 from sim.base.errors import did_you_mean
 
-STATE_SPACE = "a recurrence over tokens in the place of attention (a state space, or gates) is not modelled"
+STATE_SPACE = "a recurrence over tokens instead of attention (a state space, or gates) is not modelled"
 CONVOLUTIONAL = "it has no attention; its ONNX file runs (docs/ONNX.md)"
 
 REFUSED: dict[str, str] = {
@@ -22,11 +22,11 @@ REFUSED: dict[str, str] = {
         CONVOLUTIONAL,
     ),
 }  # fmt: skip
-"""Model type -> why it is no network of ours."""
+"""Model type -> reason of the refusal."""
 
 
 def unknown_type(content: Mapping[str, Any], known: Mapping[str, object]) -> str:
-    """Return what is wrong with a model_type that is not among the ``known``, and the way out."""
+    """Return the message on a model_type that is not among the ``known``, with the nearest legal input."""
     kind = content["model_type"]
     reason = REFUSED.get(kind) if isinstance(kind, str) else None
     if reason:

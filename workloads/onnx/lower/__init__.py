@@ -1,4 +1,4 @@
-"""From a re-fused network to a graph: views where nothing moves, operators where something is computed."""
+"""From a re-fused network to a graph: views for operators that move no element, operators for all others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RULES: dict[str, Callable[..., Any]] = {**products.RULES, **elements.RULES, **mo
 
 
 def lower(net: Net, name: str, path: str, dtype: str, unknown: str) -> Graph:
-    """Return the graph of a network. Raises InputError listing all operators that are not known."""
+    """Return the graph of a network. Raises InputError listing all unknown operators."""
     missing: dict[str, list[str]] = {}
     for node in net.nodes:
         if node.op not in RULES and any(net.values[out].level is Level.COMPUTED for out in node.outputs):

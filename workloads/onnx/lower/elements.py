@@ -1,4 +1,4 @@
-"""Operators that treat elements or rows: sums, products, activations, norms, softmax, rotary embeddings."""
+"""Operators on elements or rows: sums, products, activations, norms, softmax, rotary embeddings."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ UNARY = {
     "Tanh": "tanh",
     "Exp": "exp",
 }
-"""Operator -> kind. Either form of GELU is one operator, which the I-BERT polynomial stands for on the array."""
+"""Operator -> kind. Both forms of GELU are one operator, computed on the array by the I-BERT polynomial."""
 
 
 def binary(at: Lowering, node: Node) -> None:
-    """A sum or a product of two operands, either of which may be one row for all."""
+    """A sum or a product of two operands, one of which may be one row for all."""
     kind = BINARY[node.op]
     attrs: dict[str, Any] = {"activation": "relu" if at.relu_behind(node) else "none"} if kind == "residual_add" else {}
     shape = at.net.values[node.output].shape or ()
@@ -49,7 +49,7 @@ def binary(at: Lowering, node: Node) -> None:
     target = at.result(node, like)
     names = node.inputs
     if node.op in ("Add", "Mul") and len(names) == 2 and _is_narrow(at, names[0], shape):
-        names = names[::-1]  # one number a row stands second
+        names = names[::-1]  # an operand of one number per row is the second
     lone = {name for name in names if at.net.values[name].is_single and name not in computed}
     sources = [_number_row(at, name, target) if name in lone else arrays[name].spread(shape) for name in names]
     for _ in range(len(sources) + 1):
@@ -65,7 +65,7 @@ def binary(at: Lowering, node: Node) -> None:
 
 
 def _number_row(at: Lowering, name: str, target: Strided) -> Strided:
-    """Return one number as a row as wide as those of a result's tensor, read again and again."""
+    """Return one number as a row of the width of a result's tensor, with stride 0."""
     width = at.width(target)
     kind = "weight" if name in at.net.weights else "input"
     tensor = at.tensor(f"{name.lstrip('/')}.row", (width,), kind)
@@ -80,7 +80,7 @@ def _is_narrow(at: Lowering, name: str, shape: Sequence[int]) -> bool:
 
 
 def _operand(at: Lowering, name: str, shape: Sequence[int]) -> Strided:
-    """Return an operand that is smaller than the result, or given: a row of weights, or prepared in full width."""
+    """Return an operand that is smaller than the result, or an input: a row of weights, or prepared in full width."""
     value = at.net.values[name]
     own = (1,) * (len(shape) - len(value.shape or ())) + tuple(value.shape or ())
     if value.level > Level.GIVEN or (own and own[-1] == shape[-1]) or _is_narrow(at, name, shape):
@@ -110,7 +110,7 @@ def _each(at: Lowering, node: Node, kind: str, source: Strided, target: Strided)
 
 
 def rope(at: Lowering, node: Node) -> None:
-    """A rotary embedding of heads, which lie side by side in a row where the columns allow it."""
+    """A rotary embedding of heads, which are adjacent in a row if the columns allow it."""
     source = at.array(node.inputs[0])
     size = source.shape[-1]
     target = at.result(node, source)
@@ -131,7 +131,7 @@ def rope(at: Lowering, node: Node) -> None:
 
 
 def rows(at: Lowering, node: Node) -> None:
-    """Softmax, LayerNorm or RMSNorm over the last axis, or over one that is turned to be the last."""
+    """Softmax, LayerNorm or RMSNorm over the last axis, or over one that is transposed to be the last."""
     kind = {"Softmax": "softmax", "LayerNormalization": "layernorm", "RMSNormalization": "rmsnorm"}[node.op]
     source = at.array(node.inputs[0])
     rank = len(source.axes)
@@ -165,7 +165,7 @@ def _flat_rows(at: Lowering, node: Node, source: Strided, axis: int) -> Strided:
 
 
 def reduce_sum(at: Lowering, node: Node) -> None:
-    """A sum or mean over one axis: a product with ones; what it divides by is folded into the scale."""
+    """A sum or mean over one axis: a product with ones; the divisor is folded into the scale."""
     source = at.array(node.inputs[0])
     axes = _axes(at, node, len(source.axes))
     if sorted(axes) == [2, 3] and len(source.axes) == 4:
@@ -196,7 +196,7 @@ def _axes(at: Lowering, node: Node, rank: int) -> list[int]:
 
 
 def division(at: Lowering, node: Node) -> None:
-    """A quotient: by what is given it is a product with reciprocals."""
+    """A quotient: with a given divisor it is a product with reciprocals."""
     if at.net.values[node.inputs[1]].level <= Level.GIVEN:
         node.op = "Mul"
     binary(at, node)

@@ -1,4 +1,4 @@
-"""Operators that no kind of a graph stands for: the host runs them at one price (`sim.graph.kinds`, kind `foreign`)."""
+"""Operators without a kind in the graph: the host runs them at one price (`sim.graph.kinds`, kind `foreign`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PRICED = (
     *("Pad", "Resize", "ScatterElements", "Trilu", "LpNormalization", "InstanceNormalization", "GroupNormalization"),
     *("BatchNormalization", "GlobalMaxPool"),
 )
-"""Operators of the standard without a kind of their own: the host runs them at the price of the kind `foreign`."""
+"""Operators of the standard without a kind: the host runs them at the price of the kind `foreign`."""
 
 
 def foreign(at: Lowering, node: Node) -> None:

@@ -1,4 +1,4 @@
-"""One lowering: arrays of values made when they are asked for, operators added in order."""
+"""One lowering: arrays of values are made at first use, operators are added in order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workloads.onnx.net import Level, Net, Node, Value
 from workloads.onnx.strided import Strided
 
 CHAIN = ("Transpose", "Reshape", "Cast", "Identity", "Mul", "Sub", "Squeeze", "Unsqueeze", "Expand", "Slice")
-"""Operators that a weight may pass before a product reads it, in its file: how it lies and how it is coded."""
+"""Operators between a weight and the product that reads it: its layout and its coding."""
 
 
 MISFITS = (AssertionError, ArithmeticError, LookupError, TypeError, ValueError, NoWindow)
@@ -23,7 +23,7 @@ MISFITS = (AssertionError, ArithmeticError, LookupError, TypeError, ValueError, 
 
 
 def _cut(part: list[Any] | dict[Any, Any], mark: int) -> None:
-    """Drop what was added to a list or a table behind a mark."""
+    """Remove the entries of a list or a table after a mark."""
     if isinstance(part, list):
         del part[mark:]
     else:
@@ -44,7 +44,7 @@ class Lowering(Places):
         for node in self.net.nodes:
             if any(self.net.values[name].level is Level.COMPUTED for name in node.outputs):
                 self.node(node)
-        for name in self.net.outputs:  # a network that only looks up
+        for name in self.net.outputs:  # a network of look-ups only
             if self.net.values[name].level is Level.LOOKED_UP:
                 self.array(name)
 
@@ -57,19 +57,19 @@ class Lowering(Places):
         try:
             try:
                 self.rules.get(node.op, self.rules[""])(self, node)
-            except NoWindow:  # no strides express it: the host runs it
+            except NoWindow:  # strides cannot express it, so the host runs it
                 for part, mark in zip(self._parts(), marks, strict=True):
                     _cut(part, mark)
                 self.rules[""](self, node)
         except MISFITS as error:
             shapes = ", ".join(str(list(value.shape or ())) for value in self.net.known(node))
-            raise InputError(f"operator {node.name!r} ({node.op}) of {shapes}: its operands do not fit it") from error
+            raise InputError(f"operator {node.name!r} ({node.op}) of {shapes}: its operands are illegal") from error
 
     def _parts(self) -> tuple[Any, ...]:
         return self.graph.ops, self.graph.tensors, self.tensors, self.arrays
 
     def array(self, name: str) -> Strided:
-        """Return where a value lies; a constant becomes a weight, a given value an input."""
+        """Return the array of a value; a constant becomes a weight, a given value an input."""
         if name in self.arrays:
             return self.arrays[name]
         value = self.net.values[name]
@@ -84,7 +84,7 @@ class Lowering(Places):
         return self.arrays[name]
 
     def input(self, value: Value) -> Strided:
-        """Return an input of the network; images lie pixel by pixel."""
+        """Return an input of the network; images are stored pixel by pixel."""
         shape = value.shape or ()
         images = any(
             reader.op in ("Conv", "GlobalAveragePool", "MaxPool", "AveragePool")
@@ -95,7 +95,7 @@ class Lowering(Places):
         return Strided.dense(tensor.name, shape, order)
 
     def root(self, name: str) -> str:
-        """Return the initializer that a constant stems from: of several the largest."""
+        """Return the initializer that a constant is computed from: the largest of several."""
         while (maker := self.net.makers.get(name)) is not None and maker.inputs:
             known = [self.net.values[given] for given in maker.inputs if given]
             name = max(known, key=lambda value: value.elements).name
@@ -104,7 +104,7 @@ class Lowering(Places):
     def weight(self, value: Value, dtype: str | None = None) -> Strided:
         """Return a constant as a tensor of weights, stored as its readers read it.
 
-        A table of several readers that read it in several ways is stored once, as in the file.
+        A table whose readers need different layouts is stored once, as in the file.
         """
         root = self.root(value.name)
         if root != value.name and not self._alone(value.name):
@@ -117,7 +117,7 @@ class Lowering(Places):
         return Strided.dense(self._stored(value, shape, dtype).name, shape)
 
     def turned(self, name: str) -> Strided:
-        """Return a matrix transposed; weights that nothing else reads lie so."""
+        """Return a matrix transposed; weights without other readers are stored so."""
         value = self.net.values[name]
         if value.level is not Level.CONSTANT or name in self.arrays or not self._alone(name):
             return self.array(name).transposed([1, 0])
@@ -144,7 +144,7 @@ class Lowering(Places):
             ).name
 
     def _through(self, name: str, base: Strided) -> Strided | None:
-        """Return a constant as a window of the tensor that its initializer is."""
+        """Return a constant as a window of its initializer's tensor."""
         maker = self.net.makers.get(name)
         if maker is None:
             return base
@@ -160,7 +160,7 @@ class Lowering(Places):
         )
 
     def sums_row(self, name: str, shape: Sequence[int]) -> Strided:
-        """Return the addend of the sums of a product, in their type, spread to its shape."""
+        """Return the addend of the sums of a product, in their type, broadcast to its shape."""
         value = self.net.values[name]
         if name not in self.arrays:
             if value.level is Level.CONSTANT:
@@ -185,7 +185,7 @@ class Lowering(Places):
             self.graph.op(each, kind, list(views[:-1]), views[-1], self.layer(node), **attrs)
 
     def copied(self, node: Node, source: Strided, target: Strided | None = None, name: str = "") -> Strided:
-        """Return an array's elements elsewhere: by default side by side in a tensor of their own."""
+        """Return a copy of an array: by default dense in a new tensor."""
         shape = source.shape
         if target is None:
             target = self.own(f"{node.output.lstrip('/')}.copied", shape)
@@ -196,7 +196,7 @@ class Lowering(Places):
         except NoWindow:
             try:
                 self.foreign(node, [source], target, "rearrange", name or f"{node.name}.rearrange")
-            except NoWindow:  # a part of a row that others fill, too: element by element
+            except NoWindow:  # part of a row that other operators also write: element by element
                 views = element_views((source, target), self.width(target), single=True)
                 self.apply("copy", node, list(views), name or f"{node.name}.copy")
         return target
@@ -208,7 +208,7 @@ class Lowering(Places):
         self.graph.op(at, "foreign", views, self.whole(target), self.layer(node), what=what)
 
     def covering(self, array: Strided) -> View:
-        """Return a window of an array's tensor with as many elements as the array, all of the tensor without one."""
+        """Return a window of an array's tensor with as many elements as the array, or else all of the tensor."""
         tensor = self.tensors[array.tensor]
         try:
             (views,) = element_views((array,), self.width(array))
@@ -217,7 +217,7 @@ class Lowering(Places):
             return View.whole(tensor)
 
     def whole(self, array: Strided) -> View:
-        """Return the window that a result is. Raises NoWindow where it is none."""
+        """Return the window of a result. Raises NoWindow if there is none."""
         ((view,),) = list(element_views((array,), self.width(array)))
         return view
 

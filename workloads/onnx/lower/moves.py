@@ -1,4 +1,4 @@
-"""Operators that move elements: views where strides can say it, copies where they cannot; look-ups in tables."""
+"""Operators that move elements: views if strides can express them, else copies; look-ups in tables."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def view(at: Lowering, node: Node) -> None:
-    """Reshape and its like, Transpose, Expand: a view of the operand, or a copy of it."""
+    """Reshape and similar operators, Transpose, Expand: a view of the operand, or a copy of it."""
     source = at.array(node.inputs[0])
-    if node.output in at.arrays:  # the operand was put where this result lies
+    if node.output in at.arrays:  # the operand was stored in the place of this result
         return
     shape = at.net.values[node.output].shape or ()
     if node.op == "Transpose":
@@ -39,7 +39,7 @@ def view(at: Lowering, node: Node) -> None:
 
 
 def cut(at: Lowering, node: Node) -> None:
-    """Slice: a window; elements in reverse, or rows that a joined axis cuts, are moved by the host."""
+    """Slice: a window; reversed elements, or rows cut by a joined axis, are moved by the host."""
     source = at.array(node.inputs[0])
     given = [at.number(name) for name in node.inputs[1:]]
     lists = [None if data is None else data.reshape(-1).tolist() for data in given]
@@ -72,7 +72,7 @@ def split(at: Lowering, node: Node) -> None:
 
 
 def concat(at: Lowering, node: Node) -> None:
-    """Concat: parts that were not put into the joined tensor when they were made are copied there."""
+    """Concat: parts that were not stored into the joined tensor by their operator are copied there."""
     for place, name in enumerate(node.inputs):
         made = at.arrays.get(name) if at.net.values[name].level > 1 and node.inputs.count(name) == 1 else None
         target = at.part_of(node, name) if node.inputs.count(name) == 1 else _part(at, node, place)
@@ -85,7 +85,7 @@ def concat(at: Lowering, node: Node) -> None:
 
 
 def _part(at: Lowering, node: Node, place: int) -> Strided | None:
-    """Return the part of a joined tensor at a place; one value may stand at several."""
+    """Return the part of a joined tensor at a place; one value may be at several."""
     at.part_of(node, node.inputs[place])
     axis = int(node.attrs["axis"]) % len(at.arrays[node.output].axes)
     sizes = [(at.net.values[name].shape or ())[axis] for name in node.inputs]

@@ -1,7 +1,7 @@
-"""Places of values: tensors of the graph in the making, and windows of them.
+"""Places of values: tensors of the graph under construction, and windows of them.
 
-A result goes where its reader wants it: before a Transpose in the turned order, before a Concat into its part of the
-joined tensor, so that neither moves an element.
+A result is stored as its reader needs it: before a Transpose in the transposed order, before a Concat in its part of
+the joined tensor, so that neither moves an element.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Places:
         self.named: set[str] = set()
 
     def tensor(self, name: str, shape: Sequence[int], kind: str = "activation", dtype: str | None = None) -> Tensor:
-        """Add a tensor of rows and columns; its name is numbered where it is taken."""
+        """Add a tensor of rows and columns; its name is numbered if it is in use."""
         cols = shape[-1] if shape else 1
         rows = 1
         for size in shape[:-1]:
@@ -43,7 +43,7 @@ class Places:
         return self.tensors[name]
 
     def at(self, name: str) -> str:
-        """Return an operator's name, which no other has: the node's without a leading slash, numbered where needed."""
+        """Return a unique operator name: the node's without a leading slash, numbered if needed."""
         wanted = found = name.lstrip("/") or "operator"
         number = 1
         while found in self.named:
@@ -70,7 +70,7 @@ class Places:
         return Strided.dense(tensor.name, shape, order)
 
     def _columns(self, shape: Sequence[int], order: Sequence[int], like: Strided | None) -> int:
-        """Return the columns of a new tensor: those of the tensor that it is like, or its innermost axis."""
+        """Return the columns of a new tensor: those of the tensor it is modelled on, or its innermost axis."""
         total = 1
         for size in shape:
             total *= size
@@ -85,7 +85,7 @@ class Places:
         return next((shape[axis] for axis in reversed(order) if shape[axis] > 1), 1)
 
     def result(self, node: Node, like: Strided | None = None, place: int = 0, unit: int = -1) -> Strided:
-        """Return where a node's result goes; axis ``unit`` of it lies element behind element."""
+        """Return the place of a node's result; its axis ``unit`` has stride 1."""
         name = node.outputs[place]
         if name in self.arrays:
             return self.arrays[name]
@@ -108,9 +108,9 @@ class Places:
         return self.graph.sums if leaves and node.op in ("MatMul", "Gemm") else None
 
     def _wanted(self, name: str, like: Strided | None, unit: int) -> _Chain | None:
-        """Return the nodes behind a value that move nothing if it is put where they want it; None without any.
+        """Return the nodes after a value that move no element if it is stored as they need it; None without any.
 
-        ``like``: an array in whose order of axes the value would lie otherwise; ``unit``: its axis that must be a run.
+        ``like``: an array in whose order of axes the value would be stored otherwise; ``unit``: its axis of stride 1.
         """
         chain = _Chain(name, self.net.values[name].shape or ())
         while (reader := self.net.sole_reader(name)) is not None and reader.output not in self.arrays:
@@ -126,7 +126,7 @@ class Places:
             if reader is not None and reader.op == "Concat" and reader.inputs.count(name) == 1:
                 chain.steps.append((reader, name, self.net.values[name].shape or ()))
         if not any(reader.op in ("Transpose", "Concat") for reader, _, _ in chain.steps):
-            return None  # no order of elements is better than any other
+            return None  # all orders of elements are equally good
         last, source, _ = chain.steps[-1]
         if last.op == "Concat":
             chain.end = self.part_of(last, source, self._order(chain, last, like, unit))
@@ -138,7 +138,7 @@ class Places:
         return chain
 
     def _order(self, chain: _Chain, concat: Node, like: Strided | None, unit: int) -> list[int] | None:
-        """Return the order of a joined tensor's axes in which a part can be made in its place."""
+        """Return the order of a joined tensor's axes in which a part can be stored in place."""
         shape = self.net.values[concat.output].shape or ()
         source = chain.steps[-1][1]
         for order in filter(None, (chain.order(like), list(range(len(shape))))):
@@ -162,7 +162,7 @@ class Places:
         raise KeyError(name)
 
     def part_of(self, concat: Node, name: str, order: Sequence[int] | None = None) -> Strided | None:
-        """Return the part of a joined tensor that a value is. ``order``: of its axes in memory, where it is made."""
+        """Return the part of a joined tensor for a value. ``order``: of its axes in memory, if it is new."""
         if concat.output not in self.arrays:
             shape = self.net.values[concat.output].shape or ()
             order = list(range(len(shape)) if order is None else order)
@@ -177,7 +177,7 @@ class Places:
         return whole.sliced(concat.attrs["axis"] % len(whole.axes), *self._range(concat, name))
 
     def _cache(self, concat: Node) -> bool:
-        """Return whether a Concat appends to a cache: its first part is an input that nothing else reads."""
+        """Return whether a Concat appends to a cache: its first part is an input without other readers."""
         first = concat.inputs[0]
         return first in self.net.inputs and len(self.net.readers(first)) == 1 and len(concat.inputs) == 2
 
@@ -188,16 +188,16 @@ class Places:
         self.graph.tensors[self.graph.tensors.index(old)] = new
 
     def given(self, value: Value, dtype: str | None = None) -> Strided:
-        """Return a tensor that is given with each run, for a value that is known or prepared outside."""
+        """Return an input tensor for a value that is known or prepared outside."""
         tensor = self.tensor(value.name.lstrip("/"), value.shape or (1,), "input", dtype)
         return Strided.dense(tensor.name, value.shape or ())
 
 
 @dataclass
 class _Chain:
-    """Nodes that move elements, from a value on: (node, what it reads, its shape); ``end``: where the last result lies.
+    """Nodes that move elements, from a value on: (node, operand, operand's shape); ``end``: place of the last result.
 
-    ``end`` of no tensor: in one of its own, which `keep` adds.
+    ``end`` without a tensor: in a new one, which `keep` adds.
     """
 
     name: str
@@ -207,7 +207,7 @@ class _Chain:
     places: dict[str, Strided] = field(default_factory=dict)
 
     def order(self, like: Strided | None) -> list[int] | None:
-        """Return the order of axes in which the joined tensor lies as its part does; None: in their own."""
+        """Return the order of axes in which the joined tensor has the layout of its part; None: unchanged."""
         if len(self.steps) > 1 and (maker := self.steps[-2][0]).op == "Transpose":
             turned = order_of(maker, len(self.steps[-2][2]))
             return sorted(range(len(turned)), key=lambda axis: turned[axis])
@@ -216,7 +216,7 @@ class _Chain:
         return None
 
     def array(self) -> Strided | None:
-        """Return where the first value lies then; None where some step cannot be undone."""
+        """Return the resulting place of the first value; None if some step cannot be undone."""
         at = self.end
         for node, source, shape in reversed(self.steps):
             if at is None:
@@ -229,7 +229,7 @@ class _Chain:
         return at
 
     def keep(self, places: Places) -> None:
-        """Take the places on, in a new tensor where they have none."""
+        """Keep the places, in a new tensor if they have none."""
         tensor = ""
         if self.end is not None and not self.end.tensor:
             tensor = places.own(self.name.lstrip("/"), self.shape).tensor
@@ -250,7 +250,10 @@ def _outer(shape: Sequence[int], inner: int) -> tuple[int, ...]:
 
 
 def order_like(like: Strided, shape: Sequence[int]) -> list[int] | None:
-    """Return the order in memory of the axes of an array; None where one of them repeats. Axes of one element stay."""
+    """Return the order in memory of the axes of an array; None if one of them repeats.
+
+    Axes of one element stay in place.
+    """
     strides = [axis[0][1] if axis else 0 for axis in like.axes]
     if not all(stride for stride, size in zip(strides, shape, strict=True) if size > 1):
         return None

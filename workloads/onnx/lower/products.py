@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def matmul(at: Lowering, node: Node) -> None:
-    """A product of matrices, of equal outer axes or a matrix for all rows."""
+    """A product of matrices with equal outer axes, or with one matrix for all rows."""
     values = at.net.values
     relu = at.relu_behind(node)
     shape = values[node.output].shape or ()
@@ -60,7 +60,7 @@ def gemm(at: Lowering, node: Node) -> None:
 def add_product(
     at: Lowering, node: Node, a: Strided, b: Strided, c: Strided, bias: Strided | None, activation: str, name: str = ""
 ) -> None:
-    """Add A B (+ bias): one operator, or one for each step of outer axes that no window walks."""
+    """Add A B (+ bias): one operator, or one for each step of outer axes that no window covers."""
     attrs: dict[str, object] = {"activation": activation}
     outer = c.shape[:-2]
     a, b = a.spread((*outer, *a.shape[-2:])), b.spread((*outer, *b.shape[-2:]))
@@ -81,7 +81,7 @@ def add_product(
 
 
 def _turned(at: Lowering, node: Node, array: Strided, rows_behind: bool) -> tuple[Strided, bool]:
-    """Return an operand whose last two axes are each one run, one of them element behind element, and which."""
+    """Return an operand whose last two axes are each one run, one of them of stride 1, and the index of that axis."""
     *_, first, second = array.axes
     if array.row_stride_one() and (len(first) < 2 or rows_behind):
         return array, False
@@ -91,7 +91,7 @@ def _turned(at: Lowering, node: Node, array: Strided, rows_behind: bool) -> tupl
 
 
 def _outer_loops(at: Lowering, arrays: Sequence[Strided], transposed_a: bool) -> list[Common] | None:
-    """Return the loops over outer axes and rows, outermost first; B does not step with rows."""
+    """Return the loops over outer axes and rows, outermost first; B has no step along rows."""
     places = [array.axes for array in arrays]
     rank = len(arrays[2].axes)
     parts: list[Common] = []
@@ -144,14 +144,14 @@ def _product_views(
 
 
 def _view(tensor: str, batch: int, rows: int, cols: int, row: int, step: int, offset: int) -> View:
-    """Return a window; what does not step with the batch has a batch of 1."""
+    """Return a window; an operand without a step along the batch has a batch of 1."""
     count = batch if step else 1
     row = row or (cols if rows > 1 else 0)
     return View(tensor, count, rows, cols, row, step if count > 1 else rows * row, offset)
 
 
 def attention(at: Lowering, node: Node) -> None:
-    """Softmax(Q K^T + bias) V: the scores of each step are a tensor of their own, so that softmax fuses into it."""
+    """Softmax(Q K^T + bias) V: each step has its own tensor of scores, so that softmax is fused."""
     arrays = [four(at, node, name) for name in node.inputs[:3]]
     q, k, v = arrays
     heads = q.shape[1]
@@ -192,7 +192,7 @@ def _repeated(array: Strided, heads: int) -> Strided:
 def _by_step(
     q: Strided, k: Strided, v: Strided, c: Strided, bias: Strided | None
 ) -> Iterator[tuple[Strided, Strided, Strided, Strided, Strided | None]]:
-    """Yield the operands of each step: a sequence, and with several queries a head of K that heads of Q share."""
+    """Yield the operands of each step: a sequence, and with several queries a head of K shared by heads of Q."""
     batch, heads = q.shape[:2]
     groups = (
         next((size for size, stride in k.axes[1] if stride), 1) if any(not stride for _, stride in k.axes[1]) else 1
@@ -201,7 +201,7 @@ def _by_step(
     split = groups if shared > 1 and q.shape[2] > 1 else 1
     if batch * split > MOST_STEPS:
         raise InputError(
-            f"attention of {batch:,} sequences and {split:,} groups of heads: at most {MOST_STEPS:,} are read"
+            f"attention of {batch:,} sequences and {split:,} groups of heads: at most {MOST_STEPS:,} are supported"
         )
     for item in range(batch):
         for group in range(split):

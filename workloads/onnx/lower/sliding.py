@@ -1,4 +1,4 @@
-"""Convolutions and poolings of images [batch, channels, rows, columns], which lie pixel by pixel on the machine."""
+"""Convolutions and poolings of images [batch, channels, rows, columns], stored pixel by pixel on the machine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def _window(node: Node, kernel: list[int], shape: tuple[int, ...], out: tuple[int, ...]) -> dict[str, Any]:
-    """Return the attributes of a window. Raises InputError for one that no kind of a graph has.
+    """Return the attributes of a window. Raises InputError for one that no kind supports.
 
-    ``shape``, ``out``: of the image and of the result. Zeros behind an image that no window reaches are left out.
+    ``shape``, ``out``: of the image and of the result. Zeros after an image that no window reaches are left out.
     """
     strides, dilations = _axes(node, "strides", 1), _axes(node, "dilations", 1)
     if len({*dilations}) > 1:
         raise InputError(
-            f"operator {node.name!r} ({node.op}): dilations {dilations}: taps lie as far apart along rows as columns"
+            f"operator {node.name!r} ({node.op}): dilations {dilations}: dilation along rows and columns must be equal"
         )
     wide = [1 + dilations[0] * (size - 1) for size in kernel]
     before = _before(node, wide, strides, shape)
@@ -68,12 +68,12 @@ def _pads(node: Node) -> list[int]:
 
 
 def _end(size: int, results: int, wide: int, stride: int, before: int, behind: int) -> int | None:
-    """Return the zeros behind an image, None where as many as before it give as many results."""
+    """Return the zeros after an image, None if the number before it gives the same number of results."""
     return None if positions(size, wide, stride, before) == results else behind
 
 
 def conv(at: Lowering, node: Node) -> None:
-    """A convolution; one whose windows do not overlap on an input, or along one axis, is the product that it equals."""
+    """A convolution; one of non-overlapping windows on an input, or along one axis, becomes the equal product."""
     shape = at.net.values[node.inputs[0]].shape or ()
     weights = at.net.values[node.inputs[1]].shape or ()
     kernel, groups = list(weights[2:]), int(node.attrs.get("group", 1))
@@ -82,7 +82,9 @@ def conv(at: Lowering, node: Node) -> None:
         series(at, node)
         return
     if len(shape) != 4:
-        raise InputError(f"operator {node.name!r} (Conv): {len(shape)} axes in {groups} groups, only images are read")
+        raise InputError(
+            f"operator {node.name!r} (Conv): {len(shape)} axes in {groups} groups, only images are supported"
+        )
     relu = at.relu_behind(node)
     out = at.net.values[node.output].shape or ()
     apart = _axes(node, "strides", 1) == kernel and not any(_pads(node)) and groups == 1
@@ -108,7 +110,7 @@ def conv(at: Lowering, node: Node) -> None:
 def series(at: Lowering, node: Node) -> None:
     """A convolution along one axis: a product whose rows of A are neighbouring frames, windows that overlap.
 
-    Zeros on both ends are there before the run. Images of one column are such series, too.
+    Zeros on both ends are stored before the run. Images of one column are also such series.
     """
     batch, channels, frames = (at.net.values[node.inputs[0]].shape or ())[:3]
     out_channels, _, taps = (at.net.values[node.inputs[1]].shape or ())[:3]
@@ -117,7 +119,9 @@ def series(at: Lowering, node: Node) -> None:
     pads = list(node.attrs.get("pads") or [0, 0])
     before, after = pads[0], pads[len(pads) // 2]
     if dilation != 1 or node.attrs.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        raise InputError(f"operator {node.name!r} (Conv): dilation {dilation} or auto_pad along one axis is not read")
+        raise InputError(
+            f"operator {node.name!r} (Conv): dilation {dilation} or auto_pad along one axis is not supported"
+        )
     held = before + frames + after
     source = _frames(at, node, batch, channels, frames, before, held)
     shape = at.net.values[node.output].shape or ()
@@ -155,7 +159,7 @@ def channels_last(shape: tuple[int, ...]) -> Strided:
 
 
 def pixels(at: Lowering, node: Node, name: str) -> View:
-    """Return an image as rows of pixels, copied where it does not lie so."""
+    """Return an image as rows of pixels, copied if it is not stored so."""
     array = at.array(name)
     shape = array.shape
     order = [0, *range(2, len(shape)), 1]
@@ -171,7 +175,7 @@ def pixels(at: Lowering, node: Node, name: str) -> View:
 def put(
     at: Lowering, node: Node, kind: str, views: list[View], target: Strided, out: tuple[int, ...], attrs: dict[str, Any]
 ) -> None:
-    """Add an operator whose result is pixels as rows; it is copied from there to a place where they are no rows."""
+    """Add an operator whose result is pixels as rows; it is copied if its place has another layout."""
     rows = rows_of(target, out)
     if rows is not None:
         at.apply(kind, node, [(*views, rows)], **attrs)
@@ -184,7 +188,7 @@ def put(
 
 
 def rows_of(target: Strided, shape: tuple[int, ...]) -> View | None:
-    """Return the pixels of a result as rows, None where they lie in no one distance from each other."""
+    """Return the pixels of a result as rows, None if they have no common stride."""
     count = shape[0] * shape[2] * shape[3]
     flat = target.transposed([0, 2, 3, 1]).reshaped((count, shape[1]))
     if flat is None or len(flat.axes[0]) > 1 or not flat.row_stride_one():
@@ -194,7 +198,7 @@ def rows_of(target: Strided, shape: tuple[int, ...]) -> View | None:
 
 
 def _patches(at: Lowering, node: Node, shape: tuple[int, ...], out: tuple[int, ...], kernel: list[int]) -> None:
-    """Patches of an input as rows, as the caller lays them out, times the filters."""
+    """Patches of an input as rows, in the caller's layout, times the filters."""
     depth = shape[1] * kernel[0] * kernel[1]
     count = shape[0] * out[2] * out[3]
     given = at.tensor(node.inputs[0], (count, depth), "input")
@@ -211,7 +215,7 @@ def pool(at: Lowering, node: Node) -> None:
     """Max or average pooling."""
     shape, out = (at.net.values[name].shape or () for name in (node.inputs[0], node.output))
     if len(shape) != 4:
-        raise InputError(f"operator {node.name!r} ({node.op}): {len(shape)} axes, only images are read")
+        raise InputError(f"operator {node.name!r} ({node.op}): {len(shape)} axes, only images are supported")
     window = _window(node, list(node.attrs["kernel_shape"]), shape, out)
     image = pixels(at, node, node.inputs[0])
     target = at.result(node, channels_last(out), unit=1)
@@ -220,7 +224,7 @@ def pool(at: Lowering, node: Node) -> None:
 
 
 def global_average(at: Lowering, node: Node) -> None:
-    """The mean of each image: a row of ones times its pixels; what it divides by is folded into the scale."""
+    """The mean of each image: a row of ones times its pixels; the divisor is folded into the scale."""
     shape = at.net.values[node.inputs[0]].shape or ()
     count = shape[2] * shape[3] if len(shape) == 4 else shape[-1]
     image = at.array(node.inputs[0])
@@ -235,17 +239,17 @@ def global_average(at: Lowering, node: Node) -> None:
 
 
 def conv_transpose(at: Lowering, node: Node) -> None:
-    """A transposed convolution: a product whose results are patches; where windows overlap, the host adds them up."""
+    """A transposed convolution: a product whose results are patches; overlapping patches are added by the host."""
     shape, weights = (at.net.values[name].shape or () for name in node.inputs[:2])
     if len(shape) != 4 or int(node.attrs.get("group", 1)) != 1:
-        raise InputError(f"operator {node.name!r} (ConvTranspose): only images without groups are read")
+        raise InputError(f"operator {node.name!r} (ConvTranspose): only images without groups are supported")
     (batch, channels, rows, cols), (_, made, high, wide) = shape, weights
     image, depth = pixels(at, node, node.inputs[0]), made * high * wide
     weight = at.tensor(at.root(node.inputs[1]).lstrip("/"), (channels, depth), "weight")
     result = at.tensor(f"{node.output.lstrip('/')}.patches", (batch * rows * cols, depth))
     out = View(result.name, 1, image.rows, depth, depth, image.rows * depth)
     views = [image, View.whole(weight)]
-    if len(node.inputs) > 2:  # once for each pixel of a patch
+    if len(node.inputs) > 2:  # one copy for each pixel of a patch
         bias = at.tensor(f"{node.inputs[2].lstrip('/')}.patch", (depth,), "weight", at.graph.sums)
         views.append(View(bias.name, 1, 1, depth, 0, 0))
     at.apply("matmul", node, [(*views, out)], repeating_bias=len(node.inputs) > 2)

@@ -1,4 +1,7 @@
-"""From arrays of any rank to the windows of operators: batch, rows, columns, and one operator for each step beyond."""
+"""From arrays of any rank to the windows of operators.
+
+Batch, rows, columns, and one operator for each step of the outer loops.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from sim.graph import View
 from workloads.onnx.strided import Common, Strided, joined, loops
 
 MOST_STEPS = 4096
-"""Operators that one node of a file may become."""
+"""Most operators that one node of a file may become."""
 
 
 class NoWindow(Exception):
-    """An operand whose columns do not lie side by side, by its place among the operands; -1: they do not fit at all."""
+    """An operand whose columns are not adjacent, by its index among the operands; -1: no window fits."""
 
     def __init__(self, place: int):
         super().__init__(place)
@@ -24,10 +27,10 @@ class NoWindow(Exception):
 def element_views(
     arrays: Sequence[Strided], width: int, narrow: Sequence[int] = (), single: bool = False
 ) -> Iterator[tuple[View, ...]]:
-    """Yield the windows of an operator that treats elements alone, of its operands and (last) its result.
+    """Yield the windows of an element-wise operator: of its operands and (last) its result.
 
     All arrays have one shape. ``width``: columns of a row of the result's tensor; ``narrow``: operands that may be one
-    number a row; ``single``: columns that do not lie side by side are rows of one. Raises NoWindow.
+    number per row; ``single``: columns that are not adjacent become rows of one element. Raises NoWindow.
     """
     parts: list[Common] = []
     for axes in zip(*(array.axes for array in arrays), strict=True):
@@ -51,7 +54,7 @@ def element_views(
 
 
 def _column(view: View) -> View:
-    """Return a window of one number a row, of an operand whose columns all repeat it."""
+    """Return a window of one number per row, of an operand whose columns repeat it."""
     return replace(view, cols=1, row_stride=view.row_stride if view.rows > 1 else 1)
 
 
@@ -70,7 +73,7 @@ def row_views(arrays: Sequence[Strided]) -> Iterator[tuple[View, ...]]:
 
 
 def _views(arrays: Sequence[Strided], parts: list[Common], cols: int) -> Iterator[tuple[View, ...]]:
-    """Yield one tuple of windows for each step of the loops beyond batch and rows."""
+    """Yield one tuple of windows for each step of the loops outside batch and rows."""
     rows, row_strides = parts.pop() if parts else (1, (cols,) * len(arrays))
     batch, batch_strides = parts.pop() if parts else (1, tuple(rows * stride for stride in row_strides))
     for offsets in steps(parts, len(arrays)):

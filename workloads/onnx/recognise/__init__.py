@@ -1,8 +1,8 @@
-"""Re-fusion: chains of small operators of an ONNX file become the operators that they are.
+"""Re-fusion: chains of small operators of an ONNX file are replaced by the operators that they compute.
 
-A chain is recognised by its values: it is run on sample numbers and compared with what is known (`functions`,
-`rotary`), so that the many ways in which exporters write a LayerNorm or a GELU are one. What has a fixed form
-(attention, bias, gain) is recognised by form.
+A chain is recognised by its values: it is run on sample numbers and compared with known functions (`functions`,
+`rotary`), so that all the forms in which exporters write a LayerNorm or a GELU are recognised. Operators of fixed form
+(attention, bias, gain) are recognised by form.
 """
 
 from __future__ import annotations

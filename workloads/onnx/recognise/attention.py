@@ -8,7 +8,7 @@ from workloads.onnx.net import Level, Net, Node, Value
 
 
 def recognise(net: Net) -> None:
-    """Put one node in the place of each attention."""
+    """Replace each attention by one node."""
     for softmax in [node for node in net.nodes if node.op == "Softmax"]:
         shape = net.values[softmax.output].shape or ()
         if softmax.attrs.get("axis", -1) not in (-1, len(shape) - 1) or len(shape) not in (3, 4):
@@ -35,7 +35,7 @@ def recognise(net: Net) -> None:
 
 
 def _scores(net: Net, name: str) -> tuple[Node | None, str]:
-    """Return the product that makes scores, and the mask or bias that is added, '' for none."""
+    """Return the product of the scores, and the mask or bias that is added, '' for none."""
     node, bias = net.makers.get(name), ""
     if node is not None and node.op == "Add" and net.sole_reader(name) is not None:
         sides = node.inputs
@@ -52,7 +52,7 @@ def _scores(net: Net, name: str) -> tuple[Node | None, str]:
 
 
 def _hides_nothing(value: Value) -> bool:
-    """Return whether what is added to scores is a mask of zeros that the exporter computed itself, an initializer."""
+    """Return whether the addend of scores is an initializer of zeros, a mask computed by the exporter."""
     if value.level is not Level.CONSTANT or value.elements > FEW:
         return False
     data = value.data if value.data is not None else value.load() if value.load is not None else None

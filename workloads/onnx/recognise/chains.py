@@ -1,4 +1,4 @@
-"""Chains of operators that all stem from one value: their growth, and their results on sample numbers."""
+"""Chains of operators that depend on one value: their growth, and their results on sample numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from workloads.onnx.net import Array, Level, Net, Node
 
 LONGEST = 40
-"""Nodes of a chain: a GELU by tanh has 9, a partial rotary embedding some 20."""
+"""Most nodes of a chain: a GELU by tanh has 9, a partial rotary embedding about 20."""
 
 _erf = np.vectorize(math.erf, otypes=[float])
 
@@ -72,12 +72,12 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
     "ReduceSumSquare": lambda x, **axes: np.sum(x * x, **axes),
     "ReduceL2": lambda x, **axes: np.sqrt(np.sum(x * x, **axes)),
 }
-"""Reductions over the last axis, which stays with one element."""
+"""Reductions over the last axis, which is kept with one element."""
 
 
 @dataclass
 class Chain:
-    """Nodes that stem from ``source`` and from numbers alone, in order; ``others``: further operands, by name."""
+    """Nodes that depend only on ``source`` and on numbers, in order; ``others``: further operands, by name."""
 
     source: str
     nodes: list[Node] = field(default_factory=list)
@@ -97,7 +97,7 @@ class Chain:
 
 
 def grown(net: Net, source: str, takes: Callable[[Node, set[str]], bool]) -> Chain:
-    """Return the chain of nodes behind ``source`` that ``takes`` accepts, given the names that are inside."""
+    """Return the chain of nodes after ``source`` that ``takes`` accepts, given the names inside."""
     chain, inside = Chain(source), {source}
     waiting = list(net.readers(source))
     seen: set[int] = set()
@@ -126,7 +126,7 @@ def closed(net: Net, nodes: list[Node]) -> bool:
 
 
 def replace(net: Net, nodes: list[Node], new: Node) -> None:
-    """Put one node in the place of a closed chain."""
+    """Replace a closed chain by one node."""
     net.put(nodes[-1], new)
     for node in nodes[:-1]:
         net.remove(node)

@@ -1,7 +1,7 @@
 """Functions of elements and of rows, recognised by their values: activations, softmax, LayerNorm, RMSNorm.
 
-A chain of operators over one value and numbers is run on sample rows. Where its result is a known function but for a
-factor, that function stands in its place: a factor is a change of the tensor's scale.
+A chain of operators over one value and numbers is run on sample rows. If its result is a known function up to a factor,
+the function replaces it: a factor changes the tensor's scale.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from workloads.onnx.recognise import chains
 from workloads.onnx.recognise.chains import ELEMENTS, REDUCTIONS, Chain
 
 TOLERANCE = 1e-4
-"""Of the largest result: constants of half precision are off by up to 5e-4; the nearest of the two GELUs is taken."""
+"""Tolerance relative to the largest result: half-precision constants differ by up to 5e-4.
+
+Of the two GELUs the nearer is chosen.
+"""
 ROWS = 3
 SAMPLES = 512
-"""Elements of a sample row where no row function is among the operators."""
+"""Elements of a sample row if no operator is a row function."""
 LONGEST_ROW = 1 << 16
 
 
@@ -61,25 +64,25 @@ KNOWN: dict[str, Callable[[Array], Array]] = {
     "HardSwish": lambda x: np.asarray(x * np.clip(x / 6 + 0.5, 0, 1)),
     "HardSigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
 }
-"""Functions that a chain may be."""
+"""Functions that a chain may compute."""
 
 STANDS_FOR = {"QuickGelu": "Swish", "Relu6": "Relu", "HardSwish": "Swish", "HardSigmoid": "Sigmoid"}
-"""Functions at the price of another: a factor inside, a bound that saturation gives, lines in the place of curves."""
+"""Functions priced as another: with a factor inside, with a bound given by saturation, with lines instead of curves."""
 
 
 def recognise(net: Net) -> None:
-    """Put known functions in the place of chains, from the inputs on."""
+    """Replace chains by known functions, starting at the inputs."""
     place = 0
     names = [*net.inputs, *(name for node in net.nodes for name in node.outputs)]
     while place < len(names):
         name = names[place]
         if name in net.values and net.values[name].level >= Level.LOOKED_UP and _one(net, name):
-            continue  # what stands behind the function may be part of another one
+            continue  # operators after the function may be part of another one
         place += 1
 
 
 def _one(net: Net, source: str) -> bool:
-    """Replace the longest chain behind a value that is a known function of it."""
+    """Replace the longest chain after a value that is a known function of it."""
     shape = net.values[source].shape
     if not shape or not net.readers(source):
         return False
@@ -104,7 +107,7 @@ def _one(net: Net, source: str) -> bool:
 
 
 def _put(net: Net, source: str, nodes: list[Node], name: str, weights: list[str]) -> bool:
-    """Put a function in the place of a chain."""
+    """Replace a chain by a function."""
     last = nodes[-1]
     if name == "Identity":
         if last.output in net.outputs and source in net.inputs:
@@ -122,13 +125,16 @@ def _put(net: Net, source: str, nodes: list[Node], name: str, weights: list[str]
 
 
 ALONE = frozenset(("Relu", "Tanh", "Sigmoid", "Exp", "Softmax"))
-"""Operators that are a known function already."""
+"""Operators that are known functions."""
 SHAPED = frozenset(("Reshape", "Squeeze", "Unsqueeze", "Expand"))
-"""Operators between a reduced axis and its use again; a mean of each row stays one number of it."""
+"""Operators between a reduced axis and its later use; a mean of a row stays one number per row."""
 
 
 def _takes(net: Net, node: Node, inside: set[str], shape: tuple[int, ...]) -> bool:
-    """Return whether a node belongs to a chain: it treats elements or reduces the last axis, beside weights."""
+    """Return whether a node can belong to a chain.
+
+    It is element-wise or reduces the last axis, with weights as other operands.
+    """
     if node.domain or len(node.outputs) != 1:
         return False
     rank, out = len(shape), net.values[node.output].shape or ()
@@ -200,13 +206,13 @@ def _operand(net: Net, values: dict[str, Array], name: str) -> Array | None:
 
 
 def _off(y: Array, f: Array) -> tuple[float, float]:
-    """Return the factor by which y is nearest to f, and how far off it is then, of the largest y."""
+    """Return the factor with which f is nearest to y, and the remaining error relative to the largest y."""
     factor = float((y * f).sum() / max(1e-300, float((f * f).sum())))
     return factor, float(np.abs(y - factor * f).max() / max(1e-300, float(np.abs(y).max())))
 
 
 def _recognised(y: Array, x: Array) -> str | None:
-    """Return the known function that a result is, but for a factor."""
+    """Return the known function that equals a result up to a factor."""
     y = np.broadcast_to(np.asarray(y, dtype=np.float64), x.shape)
     if not np.isfinite(y).all():
         return None
@@ -220,7 +226,7 @@ def _recognised(y: Array, x: Array) -> str | None:
 
 
 def _recognised_norm(y: Array, x: Array, rows: Mapping[str, Array]) -> tuple[str, list[str]] | None:
-    """Return the norm that a result is, with the rows that it is multiplied by and that is added to it."""
+    """Return the norm that equals a result, with its rows of gain and shift."""
     y = np.broadcast_to(np.asarray(y, dtype=np.float64), x.shape)
     if not np.isfinite(y).all():
         return None

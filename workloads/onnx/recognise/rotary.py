@@ -1,7 +1,9 @@
-"""Rotary embeddings by their values: with cosines of 0.6 and sines of 0.8 all pairs of columns turn the same way.
+"""Rotary embeddings by their values.
 
-The chain behind a value may slice, negate, join, reshape, and multiply by tables that are given or looked up. Whether
-pairs are halves of a head or neighbours, and how many columns are turned, is read off the result.
+With cosines of 0.6 and sines of 0.8 all pairs of columns are rotated by the same angle.
+
+The chain after a value may slice, negate, join, reshape, and multiply by tables that are inputs or looked up. The
+result shows whether pairs are halves of a head or neighbours, and the number of rotated columns.
 """
 
 from __future__ import annotations
@@ -38,12 +40,15 @@ MOVES = frozenset(
 MOST_TABLES = 6
 COSINE, SINE = 0.6, 0.8
 ROWS = 1 << 12
-"""Most elements in front of the last axis that a sample is as large as the value for; beyond it the chain is left."""
+"""Most elements in the axes before the last for which a sample has the value's size.
+
+Above it the chain is left unchanged.
+"""
 MOST = 1 << 25
 
 
 def recognise(net: Net) -> None:
-    """Put one rotary embedding in the place of each chain that is one."""
+    """Replace each chain that is a rotary embedding by one node."""
     known: dict[tuple[Any, ...], tuple[int, bool, int] | None] = {}
     for name in [*net.inputs, *(name for node in list(net.nodes) for name in node.outputs)]:
         value = net.values.get(name)
@@ -95,14 +100,14 @@ def _takes(net: Net, node: Node, inside: set[str]) -> bool:
 
 
 def _tables(net: Net, chain: Chain) -> list[str]:
-    """Return the tables of cosines and sines: what is multiplied by, but for single numbers."""
+    """Return the tables of cosines and sines: the factors other than single numbers."""
     inside = {name for node in chain.nodes for name in node.outputs} | {chain.source}
     outer = [name for node in chain.nodes if node.op == "Mul" for name in node.inputs if name not in inside]
     return list(dict.fromkeys(name for name in outer if not chains.is_number(net, name)))
 
 
 def _signature(net: Net, chain: Chain, tables: list[str]) -> tuple[Any, ...]:
-    """Return the key that chains of the same form share: layers repeat."""
+    """Return a key equal for chains of the same form, as layers repeat."""
     numbers: dict[str, Any] = {chain.source: ("x", net.values[chain.source].shape)}
     numbers |= {name: ("t", place, net.values[name].shape) for place, name in enumerate(tables)}
     parts: list[Any] = []
@@ -121,7 +126,7 @@ def _closed_at(net: Net, chain: Chain, node: Node) -> bool:
 
 
 def _recognised(net: Net, chain: Chain, tables: list[str], shape: tuple[int, ...]) -> tuple[int, bool, int] | None:
-    """Return (place of the last node, pairs are neighbours, columns turned), None where the chain is no rotation."""
+    """Return (index of the last node, pairs are neighbours, rotated columns), None if the chain is not a rotation."""
     x = np.random.default_rng(0).uniform(1, 2, shape).astype(np.float32)
     places = [place for place, node in enumerate(chain.nodes) if net.values[node.output].shape == shape]
     places = [place for place in reversed(places) if _closed_at(net, chain, chain.nodes[place])]
@@ -158,7 +163,7 @@ def _turned(x: Array, y: Array) -> tuple[bool, int] | None:
 
 
 def _run(net: Net, chain: Chain, values: dict[str, Array]) -> bool:
-    """Compute the chain on samples into ``values``; False where a node is of a form that is not known here."""
+    """Compute the chain on samples into ``values``; return False for a node of unknown form."""
     for node in chain.nodes:
         given = [values[name] if name in values else net.values[name].data if name else None for name in node.inputs]
         if any(name and array is None for name, array in zip(node.inputs, given, strict=True)):

@@ -1,4 +1,7 @@
-"""Forms that need no samples: operators that change nothing, masks by choice, gains of norms, biases of products."""
+"""Forms recognised without samples.
+
+Operators without effect, masks by selection, gains of norms, biases of products.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ NORMS = {"LayerNormalization": 2, "RMSNormalization": 1}
 
 
 def drop(net: Net) -> None:
-    """Let readers of operators that change nothing read the operand: identities, changes of type, products with a
+    """Bypass operators without effect: identities, changes of type, products with a
     number."""
     for node in list(net.nodes):
         source = _unchanged(net, node)
@@ -24,12 +27,12 @@ def drop(net: Net) -> None:
 
 
 def _unchanged(net: Net, node: Node) -> str | None:
-    """Return the operand that a node hands on; None where it does something."""
+    """Return the operand that a node passes on unchanged; None if the node has an effect."""
     if node.domain or (len(node.outputs) != 1 and node.op != "Dropout"):
         return None
     if node.op in NOTHING:
         return node.inputs[0]
-    if node.op == "BatchNormalization":  # of fixed statistics behind a product: folded into its weights and bias
+    if node.op == "BatchNormalization":  # with fixed statistics, after a product: folded into its weights and bias
         maker = net.makers.get(node.inputs[0])
         folded = maker is not None and maker.op in ("Conv", "ConvTranspose") and net.sole_reader(node.inputs[0])
         return node.inputs[0] if folded else None
@@ -51,7 +54,7 @@ def _unchanged(net: Net, node: Node) -> str | None:
 
 
 def _is_no_mask(net: Net, value: Value) -> bool:
-    """Return whether a value is a computed constant of zeros; weights that happen to be 0 are weights all the same."""
+    """Return whether a value is a computed constant of zeros; weights of value 0 remain weights."""
     return value.data is not None and value.name not in net.weights and not value.data.any()
 
 
@@ -63,7 +66,7 @@ def _only_scales(net: Net, node: Node, number: Value, other: Value) -> bool:
 
 
 def _as_sum(net: Net, node: Node) -> None:
-    """Turn a choice between computed scores and a number by a given mask into the sum with a mask."""
+    """Replace a selection by a given mask, between computed scores and a number, by the sum with a mask."""
     condition, yes, no = (net.values[name] for name in node.inputs)
     if condition.level > Level.GIVEN:
         return
@@ -81,7 +84,7 @@ def _as_sum(net: Net, node: Node) -> None:
 
 
 def weighted_sums(net: Net) -> None:
-    """Turn the sum over rows times given numbers (pooling under a mask) into a product of a row with a matrix."""
+    """Replace the sum over rows times given numbers (pooling with a mask) by a product of a row with a matrix."""
     for node in list(net.nodes):
         maker = net.makers.get(node.inputs[0]) if node.op == "ReduceSum" else None
         shape = net.values[node.inputs[0]].shape or () if node.inputs else ()
@@ -121,7 +124,7 @@ def weighted_sums(net: Net) -> None:
 
 
 def _narrow(net: Net, name: str, rank: int) -> str | None:
-    """Return the value of one column that a given value repeats in all columns; None where it is none."""
+    """Return the value of one column that a given value repeats in all columns, or None."""
     while True:
         shape = net.values[name].shape or ()
         if len(shape) == rank and shape[-1] == 1:
@@ -133,7 +136,7 @@ def _narrow(net: Net, name: str, rank: int) -> str | None:
 
 
 def gains(net: Net) -> None:
-    """Take the product and the sum with rows of weights behind a norm into it."""
+    """Fold the product and the sum with rows of weights after a norm into it."""
     for node in list(net.nodes):
         if node.op not in NORMS or net.makers.get(node.output) is not node:
             continue
@@ -159,7 +162,7 @@ def _is_row(value: Value, width: int) -> bool:
 
 
 def columns(net: Net) -> None:
-    """Fold the product with a row of weights behind a product with weights into these."""
+    """Fold the product with a row of weights after a product with weights into these weights."""
     for node in list(net.nodes):
         if node.op != "Mul" or net.makers.get(node.output) is not node:
             continue
@@ -177,7 +180,7 @@ def columns(net: Net) -> None:
 
 
 def biases(net: Net) -> None:
-    """Take the sum with a row of weights, or with what is given, behind a product into it."""
+    """Fold the sum with a row of weights or with a given value after a product into it."""
     for node in list(net.nodes):
         if (
             node.op not in ("MatMul", "Conv", "ConvTranspose")
@@ -209,7 +212,7 @@ def _is_bias(node: Node, value: Value, shape: tuple[int, ...]) -> bool:
 
 
 def pads(net: Net) -> None:
-    """Take zeros around an image into the convolution that alone reads them."""
+    """Fold zeros around an image into the convolution that is their only reader."""
     for node in [node for node in net.nodes if node.op == "Pad"]:
         reader, given = net.sole_reader(node.output), _zeros_around(net, node)
         if reader is None or reader.op != "Conv" or reader.inputs[0] != node.output or given is None:
@@ -224,7 +227,7 @@ def pads(net: Net) -> None:
 
 
 def _zeros_around(net: Net, node: Node) -> list[int] | None:
-    """Return the zeros that a Pad puts before and behind each axis of an image; None where it does anything else."""
+    """Return the zeros that a Pad adds before and after each axis of an image; None for other pads."""
     given = net.values[node.inputs[1]].data if len(node.inputs) > 1 and node.inputs[1] else node.attrs.get("pads")
     filled = net.values[node.inputs[2]].number if len(node.inputs) > 2 and node.inputs[2] else 0.0
     rank = len(net.values[node.inputs[0]].shape or ())
