@@ -35,8 +35,8 @@ def build_within(name: str, builder: Callable[..., Graph], sizes: Mapping[str, o
 def smaller(builder: Callable[..., Graph], sizes: Mapping[str, object], made: Callable[..., object]) -> Iterator[str]:
     """Yield the largest legal smaller multiple of each size's default, the others unchanged.
 
-    Where no size alone is enough, all defaults; a default may be the larger
-    value: blocks, chunks. ``made``: takes sizes by name; legal are those for which it raises no InputError.
+    If no single size suffices, all defaults are returned; a default may be larger than the given value (blocks,
+    chunks). ``made``: a function of the sizes by name; sizes are legal if it raises no InputError.
     """
     known = inspect.signature(builder).parameters
     for size, value in sizes.items():

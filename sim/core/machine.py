@@ -93,7 +93,7 @@ def _passed_on(machine: np.ndarray) -> tuple[str, ...]:
 
 
 def memory_side(machine: np.ndarray) -> bytes:
-    """Return what the memory's side of a stopped machine hands to the next program."""
+    """Return the state of a stopped machine's memory side for the next program."""
     plain = machine.view(np.ndarray)  # a record array makes each of its fields one, too: 70 us
     return b"".join(plain[name].tobytes() for name in _passed_on(machine))
 

@@ -125,7 +125,7 @@ _NONE, _A, _B, _SUMS, _STORED = range(5)
 
 
 class _Kind(NamedTuple):
-    """All that a tile's commands depend on: sizes in elements, halves, loads and stores, whether it accumulates.
+    """Everything that a tile's commands depend on: sizes in elements, halves, loads and stores, whether it accumulates.
 
     ``to_sums``: what it stores are partial sums.
     """
@@ -168,7 +168,7 @@ def lower_by_hand(work: Matmul, how: HandMapping, hw: Hardware, sums_address: in
     stream.config_ld(work.b.row_stride * hw.input_bytes, 1, scale=work.b_scale, block_rows=how.array_rows)
     stream.config_ld(work.n * hw.acc_bytes, 2)
     turns = _Turns(work, how, hw, sums_address)
-    full: bool | None = None  # the width that the stores are configured for
+    full: bool | None = None  # the width of the stores' configuration
     before: tuple[Tile, _Kind] | None = None
     for at, kind in _tiles(work, how, hw):
         apart = before is not None and spills and at[2] != before[0][2]
@@ -266,7 +266,7 @@ class _Turns:
 
 
 def interleaved(commands: Program, others: Program) -> Program:
-    """Return both in their own orders, ``others`` spread evenly from the front over pairs of ``commands``."""
+    """Merge both in their own orders, ``others`` spread evenly from the front between pairs of ``commands``."""
     return np.concatenate([commands, others])[_interleaving(len(commands), len(others))]
 
 

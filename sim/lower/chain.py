@@ -1,11 +1,11 @@
 """Programs in sequence without a fence: two hardware loops are in flight across the boundary of two operators.
 
 Between independent operators no fence is needed: the reservation station orders commands that share rows of a local
-memory. Two things are left to the program. A loop's loads are emitted before the loop in front of it has emitted its
-computes, so they must not overwrite what that one reads: loops get the halves of the scratchpad in turns, and
-operands that stay change halves from part to part. And configurations hold until they are changed: those that are in
-force already are left out, as a command between two loops waits until the first is emitted whole; where the halves of
-two loops would meet, one configuration stays in, because of that wait.
+memory. The program must ensure two things. A loop's loads are emitted before the previous loop has emitted its
+computes, so they must not overwrite that loop's operands: loops use the halves of the scratchpad alternately, and
+operands that stay change halves from part to part. And configurations hold until they are changed: those in force
+already are left out, because a command between two loops waits until the first is emitted completely; if two loops
+would use the same half, one configuration is kept for the sake of that wait.
 
 A part may keep the A of the part before: all of it lies in the scratchpad, in one tile or in two, one a half, so the
 loops of the next part are told DRAM address 0 for it and load B alone.

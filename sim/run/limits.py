@@ -23,7 +23,7 @@ LARGE_MACS = 1 << 42
 def check_sizes(
     graph: Graph, source: Graph | str, sizes: Mapping[str, object], allow_large: bool, times: float = 1.0
 ) -> None:
-    """Raise InputError for a tensor or a product that is too large, with sizes of ``source`` that are not.
+    """Raise InputError for a tensor or a product that is too large, with sizes of ``source`` that are legal.
 
     ``times``: tensors are as many times as large as in ``graph``.
     """
@@ -35,7 +35,7 @@ def check_sizes(
 
 
 def _elements(graph: Graph, allow_large: bool, times: float = 1.0) -> str:
-    """Return what is wrong with the largest tensor, "" where nothing is; none may be beyond what addresses reach."""
+    """Return the problem of the largest tensor, "" if none; even with allow_large it must fit the address regions."""
     most = MOST_ELEMENTS if allow_large else LARGE_ELEMENTS
     largest = max(graph.tensors.values(), key=lambda tensor: tensor.elements)
     if largest.elements * times <= most:

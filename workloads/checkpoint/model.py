@@ -214,7 +214,7 @@ def _weights(
             problems.append(f"{path}: tensor {source!r} has shape {found.shape}; config.json requires {shape}")
         elif not np.isfinite(found).all():
             bad = int((~np.isfinite(found)).sum())
-            problems.append(f"{path}: tensor {source!r} holds {bad} values that are no finite numbers (NaN, infinity)")
+            problems.append(f"{path}: tensor {source!r} holds {bad} values that are not finite (NaN, infinity)")
         elif found.size and (largest := float(np.abs(found).max())) > MOST_WEIGHT:
             problems.append(
                 f"{path}: tensor {source!r} holds {largest:.3g}: weights are at most {MOST_WEIGHT:.3g}, beyond which "

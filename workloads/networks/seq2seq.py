@@ -6,7 +6,8 @@ Decode: ``seq`` new tokens after ``kv`` cached ones, with the keys and values of
 
 T5's relative positions are a bias [heads, queries, keys] of sums, looked up once for the encoder and once for the
 decoder from 32 buckets a head by the bucket of each pair, which is given, and added to the scores of every layer.
-BART's norms follow the sums; its input is the looked-up words with their positions, normalised.
+BART's norms stand behind the sums, those of mBART, Pegasus and M2M-100 in front of the branches; the looked-up words,
+their positions and the norm behind them are the input.
 Whisper's convolutions of three taps are products: the rows of A are three adjacent frames, windows that overlap.
 """
 
@@ -33,8 +34,10 @@ class Seq2Seq:
 
     ``mels`` 0: tokens are words; otherwise frames of this many channels, which two convolutions read, the second of
     stride 2. ``positions``: rows of a learned position table; ``source``: tokens of the encoder by default.
-    ``gated``: gelu(x W_gate) times x W_up instead of relu(x W1); ``tied``: the scores of words are products with
-    the word table.
+    ``gated``: activation(x W_gate) times x W_up; ``activation``: "" = ReLU in T5 without a gate, GELU in all others.
+    ``tied``: the scores of words are products with the word table. ``pre_norm``: of BART's kin, norms in front of the
+    branches and behind the stacks; ``word_norms``: norms of the looked-up words. ``own_biases``: each layer of T5's kin
+    looks up positions of its own.
     """
 
     layers: int
@@ -65,7 +68,12 @@ class Seq2Seq:
 
     @property
     def norms_behind(self) -> bool:
-        """Return whether norms follow the sums and the looked-up words, as in BART."""
+        """Return whether norms stand behind the sums: BART's do."""
+        return self.family == "bart" and not self.pre_norm
+
+    @property
+    def key_bias(self) -> bool:
+        """Return whether products that make K have a bias: those of T5 and Whisper have none."""
         return self.family == "bart"
 
     @property

@@ -1,5 +1,8 @@
 """Vision transformers (Dosovitskiy et al. 2020, Touvron et al. 2021): patches, a class token, pre-norm encoder layers.
 
+DINOv2 (Oquab et al. 2023) gives all rows behind the last norm; its factors of each branch's columns are part of the
+weights of the product in front of them. CLIP and SigLIP (`workloads.networks.clip`) have towers of the same layers.
+
 The patches of an image are an input as rows, one a patch: cutting them out needs no operator, and their embedding is a
 product, not a convolution.
 """
@@ -84,12 +87,8 @@ def vision(name: str, sizes: Vision) -> Callable[..., Graph]:
 def _build(name: str, sizes: Vision, phase: str, batch: int, image: int, layers: int, dtype: str) -> Graph:
     if phase != "encode":
         raise InputError(f"{name}: phase is {phase!r}, can be encode")
-    check_sizes(name, {"batch": batch, "image": image, "layers": layers}, dtype)
-    if image % sizes.patch:
-        nearest = max(1, round(image / sizes.patch)) * sizes.patch
-        raise InputError(
-            f"{name}: image {image} is not a multiple of its patches of {sizes.patch} (nearest: {nearest})"
-        )
+    check_sizes(name, {"batch": batch, "layers": layers}, dtype)
+    check_image(name, sizes, image, dtype)
     net = Network(name, dtype)
     x = net.norm(tower(net, sizes, image, batch, layers), name="last_norm")
     if sizes.classes:
@@ -102,7 +101,9 @@ def check_image(name: str, sizes: Vision, image: int, dtype: str) -> None:
     check_sizes(name, {"image": image}, dtype)
     if image % sizes.patch:
         nearest = max(1, round(image / sizes.patch)) * sizes.patch
-        raise InputError(f"{name}: image {image} is no multiple of its patches of {sizes.patch} (nearest: {nearest})")
+        raise InputError(
+            f"{name}: image {image} is not a multiple of its patches of {sizes.patch} (nearest: {nearest})"
+        )
 
 
 def first_rows(x: Tensor, batch: int) -> View:
@@ -123,8 +124,8 @@ def tower(net: Network, sizes: Vision, image: int, batch: int, layers: int) -> T
 
 
 def _embedded(net: Network, sizes: Vision, patches: int, batch: int) -> Tensor:
-    """Embed the patches after the class token of each image, and add their positions."""
-    pixels, hidden, rows = CHANNELS * sizes.patch**2, sizes.hidden, patches + 1
+    """Embed the patches of each image behind the class token and registers, and add their positions."""
+    pixels, hidden, rows = CHANNELS * sizes.patch**2, sizes.hidden, patches + sizes.tokens
     given = net.input("patches", batch * patches, pixels)
     joined = net.tensor("tokens", (batch * rows, hidden))
     whole, front = rows * hidden, sizes.tokens

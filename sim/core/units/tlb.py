@@ -33,15 +33,15 @@ USE = np.dtype(
         ("address", "i8"),  # DRAM address; of an answer 0
     ]
 )
-"""One use of the TLB by a client, as the periodic clock repeats it."""
+"""Record of one use of the TLB by a client, as the periodic clock repeats it."""
 
 DTYPE = np.dtype(
     [
-        ("page", "i8", (2,)),  # remembered page, -1 none
+        ("page", "i8", (2,)),  # stored page, -1 none
         # what the clients ask of the shared TLB; two places each, because the ask of the next cycle is noted while
         # this cycle's is still to be settled (odd and even cycles)
-        ("ask_t", "i8", (2, 2)),  # cycle of the ask
-        ("ask_page", "i8", (2, 2)),  # page asked for
+        ("ask_t", "i8", (2, 2)),  # cycle of the request
+        ("ask_page", "i8", (2, 2)),  # page requested
         ("hit", "i8", (2,)),  # 1: the address presented in the previous cycle lay in the remembered page
         ("granted", "i8"),  # last client served
         ("shared", walks.DTYPE),  # the shared TLB and its walks

@@ -27,8 +27,8 @@ DTYPE = np.dtype(
         # fixed
         ("mode", "i8"),  # BARE, SMALL or LARGE
         ("entries", "i8"),  # a power of two, of the kind that the mode uses
-        ("walk_cycles", "i8"),  # from the lookup that misses to the first that hits
-        ("line_cycles", "i8"),  # more, for the first entry of a line of page-table entries
+        ("walk_cycles", "i8"),  # cycles from the missing look-up to the first that hits
+        ("line_cycles", "i8"),  # additional cycles for the first entry of a line of page-table entries
         # entries
         ("tag", "i8", (ENTRIES,)),  # number of the group of four pages, or of the 2-MiB page; -1: none yet
         ("valid", "i8", (ENTRIES,)),  # bit of each page of the group that it translates
@@ -40,7 +40,7 @@ DTYPE = np.dtype(
         ("line", "i8", (LINES,)),  # lines of page-table entries that the data cache holds, by their low bits; -1 none
         # counters, since the program began
         ("walks", "i8"),  # walks begun
-        ("line_walks", "i8"),  # of these, with the entry's line from behind the data cache
+        ("line_walks", "i8"),  # of these, with the entry's line fetched from beyond the data cache
     ]
 )
 

@@ -43,8 +43,8 @@ def scales(target: Target, weights: Mapping[str, Array], seen: Statistics, recip
 
 
 def _compensate(target: Target, weights: Mapping[str, Array], seen: Statistics, found: Scales) -> None:
-    """Round the weights so that their errors compensate, where calibration has seen what they multiply."""
-    triangles: dict[tuple[str, bytes], tuple[Array | None, Array]] = {}  # shared by what multiplies one tensor
+    """Round the weights so that their errors compensate, if calibration has statistics of their operand."""
+    triangles: dict[tuple[str, bytes], tuple[Array | None, Array]] = {}  # shared by all products of one tensor
     arranged = [(tensor, *of) for tensor, of in sorted(seen.sources.items())]
     layout = name_of(*(part for one in arranged for part in one)) if seen.key else ""
     for op in target.products():

@@ -71,7 +71,7 @@ def _together(group: list[Step], at: Planning) -> list[Step]:
     if "overlap" in asked and len(works) > 1:
         return [_joined(group)]
     if "overlap" in asked:
-        reason = Declined("overlap", "a single program, and what comes before or behind it is of its own results")
+        reason = Declined("overlap", "a single program, and the operators before and after it depend on it")
     else:
         reason = Declined("resident", "no operator beside it that is independent of it reads the same rows")
     return [_declined(step, reason) for step in group]
@@ -119,7 +119,7 @@ def _whole(group: list[Step]) -> Step:
 
 
 def _joined(group: list[Step]) -> Step:
-    """Return the steps of a group as one, its programs in chains; the steps' own programs stay to be compared."""
+    """Return the steps of a group as one, its programs in chains; the separate programs stay as alternatives."""
     whole: Any = _whole(group)
     works = whole.works
     chains = tuple(Chain(tuple(works[n : n + MOST_PARTS])) for n in range(0, len(works), MOST_PARTS))

@@ -14,47 +14,6 @@ from workloads.networks.mobilevit import MOBILEVIT, mobilevit
 from workloads.networks.swin import CLASSES, Swin, swin
 
 
-def t5(name: str, s: Sizes) -> Builder:
-    """T5 of one number of layers on both sides; version 1.1 and mT5 have gates and an untied head."""
-    _alike(s, "num_layers", "num_decoder_layers")
-    gated = s.get("feed_forward_proj", "gated-gelu" if s["model_type"] == "mt5" else "relu") == "gated-gelu"
-    made = Seq2Seq(
-        s["num_layers"], s["d_model"], s["num_heads"], s["d_ff"], s["vocab_size"], head_dim=s["d_kv"], gated=gated,
-        tied=s.get("tie_word_embeddings", True),
-    )  # fmt: skip
-    return seq2seq(name, made)
-
-
-def bart(name: str, s: Sizes) -> Builder:
-    """BART, whose encoder and decoder are of one size; its position tables have two rows more."""
-    for part in ("layers", "attention_heads", "ffn_dim"):
-        _alike(s, f"encoder_{part}", f"decoder_{part}")
-    hidden, heads, positions = s["d_model"], s["encoder_attention_heads"], s["max_position_embeddings"]
-    made = Seq2Seq(
-        s["encoder_layers"], hidden, heads, s["encoder_ffn_dim"], s["vocab_size"], head_dim=hidden // heads,
-        positions=positions + 2, source=positions, family="bart",
-    )  # fmt: skip
-    return seq2seq(name, made)
-
-
-def whisper(name: str, s: Sizes) -> Builder:
-    """Whisper, whose encoder and decoder are of one size."""
-    for part in ("layers", "attention_heads", "ffn_dim"):
-        _alike(s, f"encoder_{part}", f"decoder_{part}")
-    hidden, heads = s["d_model"], s["encoder_attention_heads"]
-    made = Seq2Seq(
-        s["encoder_layers"], hidden, heads, s["encoder_ffn_dim"], s["vocab_size"], head_dim=hidden // heads,
-        mels=s["num_mel_bins"], positions=s["max_target_positions"], source=s["max_source_positions"],
-        family="whisper",
-    )  # fmt: skip
-    return seq2seq(name, made)
-
-
-def _alike(s: Sizes, one: str, two: str) -> None:
-    if s.get(two) not in (None, s[one]):
-        raise InputError(f"{two} is {s[two]!r}, must be {one} ({s[one]})")
-
-
 def swin_of(name: str, s: Sizes) -> Builder:
     """Swin of any stages."""
     depths, heads = (tuple(s[key]) if isinstance(s.get(key), list) else () for key in ("depths", "num_heads"))

@@ -69,7 +69,7 @@ DTYPE = np.dtype(
         ("read_latency", "i8"),  # RD to the last beat of its data
         ("refresh_interval", "i8"),  # clocks between two refresh requests (nREFI), 0: no refresh
         ("split_limit", "i8"),  # most clocks between the two steps of an activation (nAAD)
-        ("read_sync", "i8"),  # a RD keeps the data clock running so long (nCL + nBL + nWCKPST), a WR ..
+        ("read_sync", "i8"),  # clocks for which a RD keeps the data clock running (nCL + nBL + nWCKPST), likewise a WR
         ("write_sync", "i8"),  # .. so long (nCWL + nBL + nWCKPST)
         # fixed: the controller
         ("read_depth", "i8"),  # most waiting reads

@@ -144,7 +144,7 @@ def _bypassed(m):
 
 @njit
 def _accept(c):
-    """A request that the scheduler hands over is in stage 1 at once; returns whether there is one."""
+    """Put the scheduler's request into stage 1 at once; return whether there is one."""
     if c.go_answer < 0:
         return False
     c.stage_address[1] = c.go_address
@@ -223,7 +223,7 @@ def _answer(m, claimed, room):
     c = m.l2
     p = m.p
     moved = _accept(c)
-    # what each stage can do, before anything moves
+    # decide for each stage, before anything moves
     write = c.stage_full[4] and is_put(c.stage_info[4])
     claim_w = 0
     if write:

@@ -18,7 +18,7 @@ E_MISSES = int(Event.L2_MISSES)
 
 @njit
 def no_wait(c, i):
-    """Nothing is outstanding for this MSHR."""
+    """True if nothing is outstanding for this MSHR."""
     return c.release_acked[i] and c.grant_ended[i]
 
 

@@ -67,7 +67,7 @@ DTYPE = np.dtype(
         ("release_acked", "i8", (MSHRS,)),  # 1: no ReleaseAck awaited (w_releaseack)
         ("grant_begun", "i8", (MSHRS,)),  # 1: first beat of the grant is here (w_grantfirst)
         ("grant_ended", "i8", (MSHRS,)),  # 1: its last beat is here (w_grantlast)
-        ("grant_useful", "i8", (MSHRS,)),  # 1: the beat asked for is here (w_grant)
+        ("grant_useful", "i8", (MSHRS,)),  # 1: the requested beat is here (w_grant)
         ("robin", "i8"),  # MSHRs from this one on go first
         # directory: the read under way, the write waiting for a free cycle
         ("lookup_valid", "i8"),  # 1: a read is under way
@@ -77,7 +77,7 @@ DTYPE = np.dtype(
         ("update_at", "i8"),  # index in `lines`
         ("update_line", "i8"),  # the line
         ("lfsr", "i8"),  # register that picks victims
-        # what the scheduler starts in this cycle
+        # actions that the scheduler starts in this cycle
         ("go_answer", "i8"),  # the MSHR whose request is answered, -1: none
         ("go_address", "i8"),  # its address
         ("go_info", "i8"),  # its info

@@ -22,9 +22,9 @@ from sim.core.units.memory.wires import NOTHING, READ
 
 TIMING_BITS = ALL_BITS
 
-WRITE = XACTS  # identities of writes in a channel begin here; those of reads are their transactions
+WRITE = XACTS  # first identity of writes in a channel; those of reads are their transactions
 NO_CLOCK = NEVER >> 1  # no clock of a run comes so late; times its length in cycles it would not fit 64 bits
-PIECES = 4  # most pieces of the channel number in an address
+PIECES = 4  # largest number of pieces of the channel number in an address
 
 DTYPE = np.dtype(
     [
@@ -102,7 +102,7 @@ def _cycle(g, clock):
 
 @njit
 def _after(g, clock):
-    """First cycle in which a clock is over."""
+    """Return the first cycle after the end of a clock."""
     if clock >= NO_CLOCK:
         return NEVER
     return clock * g.clk_den // g.clk_num + 1 - g.origin
@@ -152,7 +152,7 @@ def _expect(g, now, transaction, beats, parts):
 
 @njit
 def read(now, m, transaction, beats, address):
-    """Take a read of some beats."""
+    """Accept a read of some beats."""
     _enter(now, m, now, transaction, 0, address, beats * m.p.beat_bytes)
     _expect(m.dram, now, transaction, beats, m.dram.slot_n)
 
@@ -378,7 +378,7 @@ def rebase(m, start):
     g.origin += start
     g.ready_t[:] -= start
     g.put_ready_t[:] -= start
-    g.act_t, g.soon_t = 0, 0  # both are found anew in the next call
+    g.act_t, g.soon_t = 0, 0  # both are recomputed in the next call
     g.ahead_head = 0  # between two programs no request is on its way, and nothing of the last ones matters
     for ring in (g.ahead_t, g.ahead_id, g.ahead_address):
         ring[:] = 0
