@@ -57,7 +57,7 @@ def test_rows_wider_than_the_accumulator_are_declined_with_a_size_that_fits():
         ("gemmini_ibert", "fusd", "did you mean 'fused'"),
         ("gemmini_ibert", "fused+unfused", "contradict"),
         ("gemmini_ibert", "residnt", "did you mean 'resident'"),
-        ("gemmini_ibert", "library+fused", "goes with no other"),
+        ("gemmini_ibert", "library+fused", "cannot be joined with others"),
         ("gemmini_ibert", {"L0.W_ou": "fused"}, "did you mean 'L0.W_out'"),
         ("gemmini_ibert", {"*": 3}, "must be text"),
         ("gemmini_default", "fused", "features.normalizations=true"),
