@@ -1,4 +1,4 @@
-"""`Hardware`: one machine, frozen, with sizes derived from its parameters."""
+"""`Hardware`: one machine, frozen, with the sizes that follow from its parameters."""
 
 from __future__ import annotations
 
@@ -35,17 +35,15 @@ from sim.hardware.table import Table
 from sim.hardware.vector import Vector
 
 LINE_FROM_L2_CYCLES = 15
-"""Cycles of a miss of Rocket's data cache that hits the L2.
-
-From memory it is 1.2 x latency + 11 (59 at 40, 131 at 100; measured,
+"""A miss of Rocket's data cache that hits the L2; from memory it is 1.2 x latency + 11 (59 at 40, 131 at 100; measured,
 docs/CPU.md)."""
 
 BLOCK_ROW_BYTES = 64
 """Longest row of one mvin or mvout in Gemmini's generated header (its MAX_BYTES).
 
 The header states it even where a DMA request is shorter (GemminiConfigs.scala); the columns field of a command is as
-wide as a request, so that with 32-byte requests 64 columns are read as 0 and nothing is moved (docs/NUMBERS.md).
-Correct software uses the shorter of the two.
+wide as a request, so that 64 columns of 32-byte requests read as 0 and nothing is moved (docs/NUMBERS.md). Software
+that works keeps to the shorter of the two.
 """
 
 NEW_RTL = "gemmini-8c3f992"
@@ -58,7 +56,7 @@ LEAST_MHZ, MOST_MHZ = 1e-3, 1e6
 
 
 class Words(NamedTuple):
-    """Bits of an element of A, B and C in memory and of a scratchpad word, and the array mode for them.
+    """Bits of an element of A, B and C in memory and of a scratchpad word, and the mode that they put the array in.
 
     ``parts``: multipliers that a PE splits into along each side; ``row_cycles``: cycles that a row of operands takes;
     ``a_type``, ``b_type``: of the factors; ``sum_type``: of sums, in the accumulator and in memory.
@@ -94,7 +92,7 @@ def serial_cycles(array: Array, a_bits: int, b_bits: int) -> int:
 
 
 class _OnlyLoaded(type(BaseModel)):  # type: ignore[misc]  # pydantic's class of classes has no public name
-    """Refuse to call the class of a machine: such a machine would not be checked by `sim.hardware.legality`."""
+    """Refuse to call the class of a machine: what is called so has passed no rule of `sim.hardware.legality`."""
 
     def __call__(cls, *_: object, **__: object) -> Any:
         raise InputError(
@@ -154,13 +152,13 @@ class Hardware(Table, metaclass=_OnlyLoaded):
 
     _description: dict[str, Any] = PrivateAttr(default_factory=dict)
     _build: Callable[..., Hardware] = PrivateAttr()
-    """Function that builds a machine from a description (set by `sim.hardware.loading`, which imports this file)."""
+    """Function that makes a machine of a description (`sim.hardware.loading`, which knows this file)."""
 
     @cached_property
     def key(self) -> str:
         """SHA-256 of everything that can change a result (all but name, description, waived rules and unsaid)."""
         content = self.model_dump(exclude={"name", "description", "waived_rules", "unsaid"})
-        if self.cpu.prices == "none":  # then the compilation of a program has no effect
+        if self.cpu.prices == "none":  # how a program was compiled then changes nothing
             for unused in ("prices", "sizes", "code"):
                 del content["cpu"][unused]
         if self.cores.count == 1:
@@ -172,10 +170,7 @@ class Hardware(Table, metaclass=_OnlyLoaded):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Hardware:
-        """Return a copy, as pydantic does, with its own key and derived sizes.
-
-        Caches of lowering and timing use the key.
-        """
+        """Return a copy, as pydantic does, whose key and sizes are its own: caches of lowering and timing go by it."""
         other = super().model_copy(update=update, deep=deep)
         for name in set(other.__dict__) - set(type(self).model_fields) - {"words"}:
             del other.__dict__[name]
@@ -196,21 +191,18 @@ class Hardware(Table, metaclass=_OnlyLoaded):
 
     @cached_property
     def unpaced(self) -> Hardware:
-        """This machine with a memory of no particular speed.
-
-        Plan and program of dense operators depend on nothing else.
-        """
+        """This machine with a memory of no particular speed: all that plan and program of dense operators depend on."""
         memory = {"read_bytes_per_cycle": 1.0, "write_bytes_per_cycle": 1.0, "latency_cycles": 0}
         return self.model_copy(update={"memory": self.memory.model_copy(update=memory)})
 
     @property
     def remembers(self) -> bool:
-        """True if a program's time depends on earlier programs: lines of an L2, rows of a DRAM, pages of a TLB."""
+        """True when a program's time depends on those before it: lines of an L2, rows of a DRAM, pages of a TLB."""
         return self.memory.l2_bytes > 0 or self.memory.dram != "none" or self.tlb.pages != "none"
 
     @property
     def page_table_line_cycles(self) -> int:
-        """Additional cycles of a walk if the line of its page-table entry is not in the CPU's data cache.
+        """Cycles that a walk takes longer when the line of its page-table entry is not in the CPU's data cache.
 
         Measured (docs/MEMORY.md): 12 from the L2; from memory latency + 8 without an L2, with one latency + 15 to 27.
         """
@@ -244,7 +236,7 @@ class Hardware(Table, metaclass=_OnlyLoaded):
 
     @property
     def sum_type(self) -> str:
-        """Type of sums: the accumulator's, or the operator's own."""
+        """Type of sums: the accumulator's, or the operator's where it asks for another."""
         return self.array.acc_type if self.words is None else self.words.sum_type
 
     @property
@@ -269,12 +261,12 @@ class Hardware(Table, metaclass=_OnlyLoaded):
 
     @property
     def max_block_len(self) -> int:
-        """Blocks of inputs per mvin/mvout that software uses (MAX_BLOCK_LEN, if a request is that long)."""
+        """Blocks of inputs per mvin/mvout that software uses (MAX_BLOCK_LEN, where a request is that long)."""
         return max(1, 8 * min(BLOCK_ROW_BYTES, self.dma.max_request_bytes) // (self.dim * self.widest_bits))
 
     @property
     def max_block_len_acc(self) -> int:
-        """Blocks of sums per mvin/mvout that software uses (MAX_BLOCK_LEN_ACC, if a request is that long)."""
+        """Blocks of sums per mvin/mvout that software uses (MAX_BLOCK_LEN_ACC, where a request is that long)."""
         return max(1, min(BLOCK_ROW_BYTES, self.dma.max_request_bytes) // (self.dim * self.acc_bytes))
 
     @property
@@ -305,7 +297,7 @@ class Hardware(Table, metaclass=_OnlyLoaded):
         return 8 * self.input_bytes if self.words is None else int(getattr(self.words, operand))
 
     def packed_bytes(self, elements: int, operand: str) -> int:
-        """Return the bytes of adjacent elements of an operand (`bits`), rounded up."""
+        """Return the bytes of adjacent elements of an operand (`bits`), whole ones."""
         return -(-elements * self.bits(operand) // 8)
 
     @cached_property
@@ -332,7 +324,7 @@ class Hardware(Table, metaclass=_OnlyLoaded):
 
     @property
     def peak_macs_per_cycle(self) -> float:
-        """Multiply-accumulates per cycle with every multiplier busy."""
+        """Multiply-accumulates of one cycle with every multiplier at work."""
         return self.dim**2 / self.row_cycles
 
     # Depths and latencies
@@ -345,7 +337,7 @@ class Hardware(Table, metaclass=_OnlyLoaded):
 
     @property
     def load_commands_in_flight(self) -> int:
-        """Commands in flight of the load controller, and of the store controller (nCmds)."""
+        """Commands that the load controller, and separately the store controller, tracks at once (nCmds)."""
         return self.dma.max_in_flight_requests // self.side + 1
 
     @property
@@ -367,13 +359,13 @@ class Hardware(Table, metaclass=_OnlyLoaded):
 
     @property
     def memory_latency_cycles(self) -> int:
-        """Latency of the memory at the accelerator's port, including the SoC's path if there is no L2."""
+        """Latency of the memory as the accelerator's port sees it: with the SoC's path, where no L2 lies between."""
         path = 0 if self.cpu.prices == "none" or self.memory.l2_bytes else self.cpu.prices.path_cycles
         return self.memory.latency_cycles + path
 
     @property
     def barrier_cycles(self) -> int:
-        """Cycles from the last core's arrival at a barrier to the first command after it; 0 with one core."""
+        """Cycles from the last core's arrival at a barrier to the first command behind it; 0 with one core."""
         if self.cores.count == 1:
             return 0
         if self.cores.barrier_cycles != "lines":
@@ -383,7 +375,7 @@ class Hardware(Table, metaclass=_OnlyLoaded):
 
     @property
     def longest_gap_cycles(self) -> int:
-        """Upper bound of the CPU's cycles before one command."""
+        """A bound of the cycles that the CPU takes before one command."""
         least = self.cpu.command_cycles + self.cpu.loop_cycles
         if self.cpu.prices == "none":
             return least

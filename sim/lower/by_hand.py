@@ -1,11 +1,10 @@
-"""Products whose commands are all issued by the CPU: any order of tiles and of blocks, any part of the array.
+"""Products whose every command the CPU issues: any order of tiles and of blocks, any part of the array.
 
-A tile of A, B and C is in one half of its memory while the next is loaded into the other; the loads of the next tile
-are placed between the computes of this one, because the reservation station holds only a few commands of each kind. A
-block of weights is ``array_rows`` x ``array_columns``, the part of the array that is used, and DIM rows of A pass it.
-If the
-tile loop over K is not the innermost one, partial sums are stored at full width and loaded again, with a fence between
-two iterations of that loop: the DMA does not compare the DRAM addresses of loads and stores.
+A tile of A, B and C lies in one half of its memory while the next is loaded into the other; the loads of the next tile
+stand between the computes of this one, as the reservation station has room for a few commands of each kind. A block of
+weights is ``array_rows`` x ``array_columns``, the part of the array that is used, and DIM rows of A pass it. Where the
+tile loop over K is not the innermost one, partial sums leave the accumulator at full width and come back, with a fence
+between two turns of that loop: the DMA does not compare the DRAM addresses of loads and stores.
 """
 
 from __future__ import annotations
@@ -44,11 +43,9 @@ Numbers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class HandMapping:
-    """Tiling of a product by hand: ``tile`` in blocks along I, J, K.
+    """How a product is cut: ``tile`` in blocks along I, J, K; a block is DIM x ``array_columns`` x ``array_rows``.
 
-    A block is DIM x ``array_columns`` x ``array_rows``.
-
-    ``order``: of the tile loops; ``inner``: of the loops over a tile's blocks. Weights stay in the array if I is the
+    ``order``: of the tile loops; ``inner``: of the loops over a tile's blocks. Weights stay in the array while I is the
     innermost of these.
     """
 
@@ -68,7 +65,7 @@ class HandMapping:
         return i, j, k
 
     def spills(self, counts: Tile) -> bool:
-        """Return whether partial sums leave the accumulator: a tile loop inside the loop over K changes the results."""
+        """Return whether partial sums leave the accumulator: a tile loop inside that over K goes to other results."""
         inside = self.order[self.order.index("k") + 1 :]
         return counts[2] > 1 and any(counts["ijk".index(name)] > 1 for name in inside)
 
@@ -95,11 +92,9 @@ def problems(work: Matmul, how: HandMapping, hw: Hardware) -> list[str]:
     i, j, k = how.tile
     a_rows, b_rows, c_rows = i * k * hw.dim, k * j * how.array_rows, i * j * hw.dim
     if a_rows + b_rows > hw.sp_rows // 2:
-        found.append(
-            f"tile {how.tile}: A and B need {a_rows + b_rows} scratchpad rows, half of it has {hw.sp_rows // 2}"
-        )
+        found.append(f"tile {how.tile}: A and B need {a_rows + b_rows} scratchpad rows, half has {hw.sp_rows // 2}")
     if c_rows > hw.acc_rows // 2:
-        found.append(f"tile {how.tile}: C needs {c_rows} accumulator rows, half of it has {hw.acc_rows // 2}")
+        found.append(f"tile {how.tile}: C needs {c_rows} accumulator rows, half has {hw.acc_rows // 2}")
     if not found and how.spills(tile_counts(blocks, how.tile)) and not hw.accumulator.read_full_width:
         found.append(
             f"order {how.order!r}: partial sums leave at full width (accumulator.read_full_width); nearest: ijk"
@@ -125,7 +120,7 @@ _NONE, _A, _B, _SUMS, _STORED = range(5)
 
 
 class _Kind(NamedTuple):
-    """Everything that a tile's commands depend on: sizes in elements, halves, loads and stores, whether it accumulates.
+    """All that a tile's commands depend on: sizes in elements, halves, loads and stores, whether it accumulates.
 
     ``to_sums``: what it stores are partial sums.
     """
@@ -153,8 +148,8 @@ class _Turn(NamedTuple):
 def lower_by_hand(work: Matmul, how: HandMapping, hw: Hardware, sums_address: int = 0) -> Program:
     """Return the program of a product by hand.
 
-    ``sums_address``: DRAM byte address of the partial sums, int32 [m, n], between iterations over K; needed if they
-    spill. Raises InputError for every rule that the mapping breaks, and without that address if it is needed.
+    ``sums_address``: DRAM bytes where partial sums of int32 [m, n] lie between turns over K, needed where they spill.
+    Raises InputError for every rule that the mapping breaks, and without that address where it is needed.
     """
     found = problems(work, how, hw)
     spills = not found and how.spills(tile_counts(how.blocks(work, hw.dim), how.tile))
@@ -168,7 +163,7 @@ def lower_by_hand(work: Matmul, how: HandMapping, hw: Hardware, sums_address: in
     stream.config_ld(work.b.row_stride * hw.input_bytes, 1, scale=work.b_scale, block_rows=how.array_rows)
     stream.config_ld(work.n * hw.acc_bytes, 2)
     turns = _Turns(work, how, hw, sums_address)
-    full: bool | None = None  # the width of the stores' configuration
+    full: bool | None = None  # the width that the stores are configured for
     before: tuple[Tile, _Kind] | None = None
     for at, kind in _tiles(work, how, hw):
         apart = before is not None and spills and at[2] != before[0][2]
@@ -266,7 +261,7 @@ class _Turns:
 
 
 def interleaved(commands: Program, others: Program) -> Program:
-    """Merge both in their own orders, ``others`` spread evenly from the front between pairs of ``commands``."""
+    """Return both in their own orders, ``others`` spread evenly from the front over pairs of ``commands``."""
     return np.concatenate([commands, others])[_interleaving(len(commands), len(others))]
 
 
@@ -347,7 +342,7 @@ def _piece(work: Matmul, how: HandMapping, hw: Hardware, kind: _Kind) -> _Piece:
 
 
 def _commands(parts: list[tuple[Numbers, Numbers, Numbers]], hw: Hardware) -> Program:
-    """Return funct, rs1 and rs2 of several stretches as one program."""
+    """Return funct, rs1 and rs2 of some stretches as one program."""
     commands = np.zeros(sum(len(funct) for funct, _, _ in parts), COMMAND)
     for n, name in enumerate(("funct", "rs1", "rs2")):
         commands[name] = np.concatenate([part[n] for part in parts]) if parts else 0
@@ -369,7 +364,7 @@ class _Cut:
         return i, j, k
 
     def sizes(self, axis: int, place: Numbers, wide: int = 1) -> Numbers:
-        """Return the elements of ``wide`` blocks along an axis, beginning with block ``place``."""
+        """Return the elements of ``wide`` blocks from block ``place`` on along an axis."""
         return np.minimum(self.block[axis] * wide, self.size[axis] - place * self.block[axis])
 
 
@@ -391,7 +386,7 @@ def _computes(
     stays[1:] = (j[1:] == j[:-1]) & (k[1:] == k[:-1])
     rows, columns, depth = cut.sizes(0, i), cut.sizes(1, j), cut.sizes(2, k)
     weights = local(b_base + (k * counts[1] + j) * how.array_rows, columns, depth)
-    # Weights that stay are preloaded from the garbage address, and the compute does not switch weights.
+    # Weights that stay are preloaded from no address, and the compute does not switch to them.
     nothing = local(np.int64(GARBAGE_ADDRESS), columns, depth)
     add_bit = np.where((k > 0) | adds, ACCUMULATE_BIT, 0)
     results = local(c_base + add_bit + (i * counts[1] + j) * dim, columns, rows)

@@ -1,6 +1,6 @@
 """The result of a simulation: one tidy row per operator, totals, energy, counters, and files of them.
 
-Definitions of all columns are in `sim.run.columns`. pandas is imported for the first data frame.
+Definitions of all columns are in `sim.run.columns`. pandas is imported with the first frame.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import sim  # type checking only: `explain`, `save`, `timeline` import at their first call
+import sim  # the front door: `explain`, `save`, `timeline` load what they need when they run
 from sim.base import palette
 from sim.base.errors import InputError, demand, did_you_mean
 from sim.base.files import write_whole
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sim.timing.timing import Timing
 
 HIGH_WATER = "MAX_"
-"""Prefix of counters that are peaks: the whole run has the largest, not the sum."""
+"""Counters with this prefix are peaks: the whole run's is the largest, not the sum."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Activity:
     counters: dict[str, int] = field(default_factory=dict)
 
     def wait(self, cycles: int, cause: str = "issue") -> None:
-        """Append cycles of waiting for a command, or of another ``cause``."""
+        """Append cycles in which a command is awaited, or that pass for another ``cause``."""
         self.cycles += cycles
         self.causes[cause] = self.causes.get(cause, 0) + cycles
 
@@ -68,7 +68,7 @@ class Activity:
 
 
 def merge_counters(first: Mapping[str, int], second: Mapping[str, int], times: int = 1) -> dict[str, int]:
-    """Return counters plus ``times`` those of a later run: sums, and the larger of peaks."""
+    """Return the counters of a run with those of ``times`` others behind it: sums, and the larger of peaks."""
     merged = dict(first)
     for name, value in second.items():
         before = merged.get(name, 0)
@@ -77,10 +77,7 @@ def merge_counters(first: Mapping[str, int], second: Mapping[str, int], times: i
 
 
 def _fed_cycles(step: Step, done: Activity, fed: int, hw: Hardware) -> float:
-    """Return the cycles in which the array takes in a row.
-
-    Rows that flush an output-stationary array take one cycle each.
-    """
+    """Return the cycles in which the array takes in a row; rows that flush an output-stationary array take one each."""
     if step.dataflow != "OS":
         return fed * hw.row_cycles
     return fed + done.causes.get("compute", 0) * (1 - 1 / hw.row_cycles)
@@ -147,7 +144,7 @@ def operator_row(step: Step, done: Activity, case: Case, start: int, energy_pj: 
 
 
 def words_of(step: Step) -> str | None:
-    """Return the word sizes of an operator as text, None if all are of the input type."""
+    """Return the word sizes of an operator in text, None where all are of the input type."""
     if step.machine is None or (words := step.machine.words) is None:
         return None
     stored = "/".join(str(bits) for bits in words[:3])
@@ -182,11 +179,8 @@ def _is_summed(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Result:
-    """Result of `sim.simulate`.
-
-    ``steps``: the plan; ``rows``: plain rows of ``ops``; ``starts``: machine state at the start of each operator;
-    ``core_rows``: plain rows of ``cores``, ``spans``: operators of each core over time, both empty for one core.
-    """
+    """Result of `sim.simulate`. ``steps``: the plan; ``rows``: plain rows behind ``ops``; ``starts``: what operators
+    found; ``core_rows``: plain rows behind ``cores``, ``spans``: what each works on and when, none of one core."""
 
     case: Case
     steps: tuple[Step, ...]
@@ -202,7 +196,7 @@ class Result:
 
     @property
     def graph(self) -> Graph:
-        """The graph that was run, after pruning and the edits of sparsity."""
+        """The graph that was run, pruned and as sparsity edits it."""
         return self.case.graph
 
     @property
@@ -220,7 +214,7 @@ class Result:
 
     @cached_property
     def cores(self) -> pd.DataFrame:
-        """One row per core (`columns.table("cores")`); empty for a machine of one core."""
+        """One row per core of a machine of several (`columns.table("cores")`); none of one core."""
         import pandas as pd  # half a second: not for runs without a frame
 
         return pd.DataFrame.from_records(self.core_rows, columns=list(columns.table("cores")))
@@ -258,7 +252,7 @@ class Result:
         return {name: both[name] for name in columns.table("totals")}
 
     def _word_sizes(self) -> str:
-        """Return the machine's types of elements and sums, and other word sizes of operators."""
+        """Return the machine's types of elements and sums, and the word sizes that operators have instead."""
         array = self.hardware.array
         others = dict.fromkeys(row["words"] for row in self.rows if row["words"])
         return "; ".join([f"{array.input_type}, sums {array.acc_type}", *others])
@@ -296,7 +290,7 @@ class Result:
 
     @cached_property
     def counters(self) -> dict[str, int]:
-        """The core's counters over the whole run, among them those of Gemmini under their own names."""
+        """The core's counters, Gemmini's own names among them, over the whole run."""
         merged: dict[str, int] = {}
         for row in self.rows:
             merged = merge_counters(merged, row["counters"])
@@ -311,7 +305,7 @@ class Result:
 
     @cached_property
     def kind_rows(self) -> tuple[dict[str, Any], ...]:
-        """The plain rows of ``kinds``: commands print them without importing pandas."""
+        """The plain rows behind ``kinds``: commands print them without loading pandas."""
         groups: dict[str, list[dict[str, Any]]] = {}
         for row in self.rows:
             groups.setdefault(row["op_kind"], []).append(row)
@@ -320,7 +314,7 @@ class Result:
 
     @staticmethod
     def _peak(rows: Sequence[Mapping[str, Any]]) -> float:
-        """Return the mean peak of some operators, weighted by their cycles."""
+        """Return the peak of some operators together, each by its cycles."""
         slots = sum(row["peak_macs_per_cycle"] * row["cycles"] for row in rows)
         return float(slots / sum(row["cycles"] for row in rows))
 
@@ -340,8 +334,8 @@ class Result:
     def fallbacks(self) -> tuple[dict[str, Any], ...]:
         """Return the operators of the host, by reason, the most cycles first.
 
-        Keys: op_kinds, ops (operators, conversions not counted), cycles, share (of the run's), fallback (reason, and
-        the setting that avoids it).
+        Keys: op_kinds, ops (operators, conversions not counted), cycles, share (of the run's), fallback (why, and which
+        setting avoids it).
         """
         return fallbacks(self.graph, self.steps, self.rows, self.cycles)
 
@@ -364,11 +358,11 @@ class Result:
         return sim.timeline(self, op, invocation)
 
     def explain(self) -> str:
-        """Return one sentence: the bottleneck of the run, and the gain of removing it (measured, or a bound)."""
+        """Return one sentence: the bottleneck of the run, and the gain of relieving it (measured, or a bound)."""
         return sim.explain(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return totals, operator rows and the machine as plain data; "kept": indices that pruning by saliency kept."""
+        """Return totals, operator rows and the machine as plain data; "kept": numbers that pruning by saliency kept."""
         names = columns.table("ops")
         ops = [{name: row[name] for name in names} for row in self.rows]
         kept = {name: numbers.tolist() for name, numbers in self.case.kept.items()}
@@ -389,7 +383,7 @@ class Result:
         write_whole(Path(path), csv_of(self.ops))
 
     def save(self, folder: str | Path, **known: Any) -> None:
-        """Save the run in ``folder``; ``known``: further arguments of `sim.analysis.saved.save`. Raises InputError."""
+        """Save the run in ``folder``, with what is ``known`` of it (`sim.analysis.saved.save`). Raises InputError."""
         sim.save(self, folder, **known)
 
     def __repr__(self) -> str:

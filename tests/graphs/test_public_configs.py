@@ -257,7 +257,7 @@ def test_a_public_configuration_builds_the_network_of_that_name(name: str, tmp_p
         ("qwen1.5-moe-a2.7b", {"num_experts_per_tok": 61}, "must be 1 to num_experts (60)"),
         ("t5-small", {"num_decoder_layers": "4"}, "num_decoder_layers is '4', must be a whole number"),
         ("t5-small", {"d_kv": 0}, "d_kv is 0, must be a whole number"),
-        ("whisper-tiny", {"decoder_layers": 2}, "decoder_layers is 2, must be encoder_layers (4)"),
+        ("whisper-tiny", {"decoder_ffn_dim": 2}, "decoder_ffn_dim is 2, must be encoder_ffn_dim (1536)"),
         ("whisper-tiny", {"d_model": 385}, "hidden size 385 is not a multiple of 6 heads"),
         ("swin-tiny", {"window_size": 12}, "window_size is 12: this changes the network"),
         ("swin-tiny", {"num_heads": [3, 6]}, "lists of equal length"),

@@ -59,14 +59,14 @@ class Config:
     Norms: ``norms_at``: "before" attention and feed-forward network, "behind" their sums with x, on each "branch"
     before its sum, or "both" before it and on the branch; all but "behind" have one more after the last layer.
     ``parallel_norms``: attention and feed-forward network both read x and are added: 1 = with one common norm, 2 = with
-    one norm each, 0 = sequential. ``word_norm``: a norm of the looked-up words. ``norm_weights``: "all" weights of a
-    norm's kind, "gamma" alone, or "none".
+    one norm each, 0 = sequential. ``word_norm``: a norm of the looked-up words, with ``word_norm_first`` in the place
+    of the first layer's first one. ``norm_weights``: "all" weights of a norm's kind, "gamma" alone, or "none".
 
     Ends: ``positions``: rows of a learned position table, 0 = none, or computed rows (``sinusoids``);
     ``most_positions``: length in tokens that the model was trained for. ``embedding_size`` 0: hidden, otherwise
-    products widen and narrow the words. ``tied``: the scores of words are products with the word table. ``biases``: of
-    all products
-    except the head's, or of some: ``qkv_bias``, ``out_bias``, ``ffn_bias``, ``router_bias``, ``head_bias``.
+    products widen and narrow the words. ``token_types``: rows of a table that is added to them. ``tied``: the scores of
+    words are products with the word table. ``biases``: of all products except the head's, or of some: ``qkv_bias``,
+    ``out_bias``, ``ffn_bias``, ``router_bias``, ``head_bias``.
     """
 
     layers: int

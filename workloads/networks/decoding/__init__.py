@@ -12,6 +12,8 @@ the mask is added after it. Caches of layers with a window and of layers that se
 By default a prefill consists of the layers on embedded tokens, as in published MAC counts, and a decode step also gives
 the scores of all words for the next token. ``embeddings`` adds the look-ups, ``head`` the scores. Both forms of GELU
 are one operator, computed on the array by the I-BERT polynomial.
+
+An encoder has the same layers without a cache: each token sees all others, or a window of them by a given mask.
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ PHASES = ("prefill", "decode")
 class Step:
     """One graph's work: ``new`` tokens of each of ``batch`` sequences that have ``past`` keys each.
 
-    ``seed``: of the tokens' experts, or ``routing``: tokens of each expert. ``lengths``: number of keys of each
-    sequence if they differ; ``past`` is then the largest.
+    ``encodes``: nothing is cached, and each token sees all others, or (``causal``) those before it. ``seed``: of the
+    tokens' experts, or ``routing``: tokens of each expert. ``lengths``: number of keys of each sequence if they differ;
+    ``past`` is then the largest.
     """
 
     new: int

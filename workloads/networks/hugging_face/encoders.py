@@ -1,4 +1,4 @@
-"""Configurations of encoders: the BERT family, its sparse variants, and vision transformers."""
+"""Configurations of encoders: the BERT family and its sparse kin."""
 
 from __future__ import annotations
 
