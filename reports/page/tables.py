@@ -60,7 +60,10 @@ def change(value: float, base: float, pattern: str = "{:+.1%}") -> Cell:
         return Cell("new" if value else "-", sort="")
     share = value / base - 1
     css = "" if abs(share) < 5e-4 else "worse" if share > 0 else "better"
-    shown = f"{value / base:.3g}x" if share >= 1 else pattern.format(share) if share else "="
+    if share >= 1:
+        shown = f"{value / base:{',.0f' if share >= 99 else '.3g'}}x"
+    else:
+        shown = pattern.format(share) if share else "="
     return Cell(shown, css, f"{share:.6g}")
 
 

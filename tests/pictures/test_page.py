@@ -13,6 +13,7 @@ import pytest
 
 import sim
 from reports import page
+from reports.page.tables import change
 from sim.analysis import saved
 from sim.base.errors import InputError
 from sim.cli import main
@@ -225,3 +226,8 @@ def test_a_page_says_what_schedules_saved_by_cause_and_what_was_declined(tmp_pat
     for one in groups:
         assert f"{one['cycles_after']:,}" in text
     assert "a single program, and the operators before and after it depend on it" in text
+
+
+@pytest.mark.parametrize(("times", "shown"), [(2.5, "2.5x"), (142.4, "142x"), (999.7, "1,000x"), (2020.0, "2,020x")])
+def test_a_multiple_is_written_without_an_exponent(times: float, shown: str) -> None:
+    assert change(times, 1.0).html == shown
