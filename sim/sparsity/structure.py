@@ -15,13 +15,35 @@ def covers(view: View, tensor: Tensor) -> bool:
     return view.offset == 0 and view.elements == tensor.elements
 
 
+def neurons(graph: Graph) -> list[Op]:
+    """Return the operators whose columns are the neurons of feed-forward layers: their nonlinearities.
+
+    GELU; SiLU; a product by weights with its own ReLU, from whose result another product by weights, or its square, is
+    made.
+    """
+    found = []
+    for op in graph.ops:
+        relu = op.is_matmul and op.attrs["activation"] == "relu" and graph.multiplies_weights(op)
+        if relu:
+            relu = any(
+                graph.multiplies_weights(reader) or (reader.record.columns and reader.record.columns.when == "any")
+                for reader in graph.consumers(op.output.tensor)
+            )
+        if op.record.feed_forward or op.record.gates or relu:
+            found.append(op)
+    return found
+
+
 Attention = tuple[Op, Op, Op]
 """Operators of an attention: scores, softmax, context."""
 
 
 def attention_blocks(graph: Graph) -> list[Attention]:
-    """Return all attention of a graph, or nothing if some softmax is not only between two matmuls."""
-    softmaxes = [op for op in graph.ops if op.kind == "softmax"]
+    """Return all attention of a graph, or nothing where some softmax isn't between two matmuls alone.
+
+    A softmax that no operator reads is a router's: it is none.
+    """
+    softmaxes = [op for op in graph.ops if op.kind == "softmax" and graph.consumers(op.output.tensor)]
     found: list[Attention] = []
     for softmax in softmaxes:
         before = graph.producers(softmax.inputs[0].tensor)

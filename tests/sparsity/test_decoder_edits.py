@@ -35,11 +35,12 @@ def test_rotated_heads_are_pruned_whole(sizes: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("sizes", PHASES)
-def test_shared_heads_and_positions_of_each_head_are_refused_by_name(sizes: dict[str, object]) -> None:
-    with pytest.raises(InputError, match="14 heads of Q share 2 of K: only heads with a K of their own can be removed"):
-        prune(build("qwen2-0.5b", layers=1, **sizes), "heads=2")
-    with pytest.raises(InputError, match=r"scores adds a different matrix to each head's scores"):
-        prune(build("t5-small", phase="encode", seq=16, layers=1), "heads=2")
+def test_heads_that_share_a_head_of_k_go_in_whole_groups(sizes: dict[str, object]) -> None:
+    whole = build("qwen2-0.5b", layers=1, **sizes)
+    with pytest.raises(InputError, match=r"14 heads of Q share 2 of K: whole groups of 7 can go \(nearest: heads=7\)"):
+        prune(whole, "heads=2")
+    half = prune(whole, "heads=7")
+    assert whole.parameters - half.parameters == (2 * 896 + 1) * 7 * 64 + 2 * (896 + 1) * 64
 
 
 def test_a_rule_for_all_weights_leaves_a_tied_head_dense_and_says_so() -> None:

@@ -108,8 +108,11 @@ def _residual_add(op: Op, inputs: list[Array], values: Values) -> Array:
     return np.maximum(total, 0) if op.attrs["activation"] == "relu" else total
 
 
-def _activation(name: str, meaning: str, function: Callable[[Array], Array], *, bounded: bool = False) -> Kind:
-    return Kind(name, meaning, number_kind, reference=of_one(function), columns=Columns(), bounded=bounded)
+def _activation(
+    name: str, meaning: str, function: Callable[[Array], Array], *, bounded: bool = False, gates: bool = False
+) -> Kind:
+    of = of_one(function)
+    return Kind(name, meaning, number_kind, reference=of, columns=Columns(), bounded=bounded, gates=gates)
 
 
 def gelu_tanh(x: Array) -> Array:
@@ -177,7 +180,7 @@ KINDS = (
     _activation("gelu_tanh", "one input: GELU by a hyperbolic tangent", gelu_tanh),
     _activation("tanh", "one input: the hyperbolic tangent", np.tanh, bounded=True),
     _activation("sigmoid", "one input: 1 / (1 + exp(-x))", sigmoid, bounded=True),
-    _activation("silu", "one input: x / (1 + exp(-x))", silu),
+    _activation("silu", "one input: x / (1 + exp(-x))", silu, gates=True),
     _activation("relu", "one input: the larger of x and 0", relu),
     _activation("exp", "one input: e to the x", np.exp),
     _activation("elu_plus_one", "one input: x + 1 above 0, e to the x below", elu_plus_one),

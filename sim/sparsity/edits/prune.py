@@ -1,13 +1,12 @@
 """Structured pruning as an edit of the graph: fewer heads, neurons, columns or layers, a smaller graph.
 
-"heads=8,layers=6,ffn=1536" (`pruning`) gives the numbers *kept* in every layer: the first 6 layers, each with 8 heads
-and 1536 neurons; "head_dim=48" keeps columns of Q, K and V in every head (rows of the product behind them),
-"hidden=512" columns of all activations between layers. "L*.FF1.columns=1536" and "L0.FF2.rows=1536" narrow the weight
-[K, N] of the
-matmuls named, and every operator that writes or reads the removed columns; if an operator needs the whole dimension
-(a LayerNorm, a head), the error names it. Time depends on the number of parts removed only; `saliency` selects them.
-The edit follows structure, not names: matmul, softmax, matmul is attention; matmul, gelu, matmul is feed-forward. So it
-works on any graph.
+"heads=8,layers=6,ffn=1536" (`pruning`) says what is *kept*, in every layer: the first 6 layers, each with 8 heads and
+1536 neurons; "head_dim=48" keeps columns of Q, K and V in every head (rows of the product behind them), "hidden=512"
+columns of everything that the layers hand on. "L*.FF1.columns=1536" and "L0.FF2.rows=1536" narrow the weight [K, N] of
+the matmuls named, and with it all that writes or reads the removed columns; where an operator needs all of it (a
+LayerNorm, a head), the error names that operator. Which ones go doesn't matter for time, only how many; `saliency` says
+which. The edit follows structure, not names: matmul, softmax, matmul is attention; matmul, gelu (or silu with its gate,
+or relu), matmul is feed-forward. So it works on any graph.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph, Op, Tensor, View, kinds
 from sim.sparsity.edits.pruning import SIDES, Pruning, parse
-from sim.sparsity.structure import attention_blocks, weighted
+from sim.sparsity.structure import Attention, attention_blocks, neurons, weighted
 
 
 def prune(graph: Graph, what: str | Pruning) -> Graph:
@@ -108,7 +107,7 @@ def _touched(ops: tuple[Op, ...]) -> set[str]:
 
 @dataclass
 class _Edit:
-    """The edit in progress: tensors to narrow (axis, old, new), layers to drop, tensors to read instead."""
+    """The edit in progress: tensors to narrow (axis, old, new), layers and operators to drop, what to read instead."""
 
     graph: Graph
     narrowed: dict[str, tuple[int, int, int]] = field(default_factory=dict)
@@ -116,6 +115,7 @@ class _Edit:
     instead: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     per_head: dict[str, int] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
     whole_rows: bool = False
 
     def done(self) -> Graph:
@@ -154,25 +154,61 @@ class _Edit:
             self.problems.append(f"heads: {self.graph.name} isn't made of matmul, softmax, matmul")
             return
         inside = {op.name for block in attention for op in block}
-        for scores, softmax, context in attention:
-            heads = scores.batch
+        for block in attention:
+            scores = block[0]
+            heads, groups = (self.graph.tensors[view.tensor].shape[-1] // view.cols for view in scores.inputs[:2])
             if only in (None, scores) and self._enough("heads", kept, heads, scores.name):
-                wide = [self.graph.tensors[view.tensor].shape[-1] // view.cols for view in scores.inputs[:2]]
-                if wide != [heads, heads]:
+                if kept * groups % heads or groups > heads:
+                    share = max(1, heads // groups)
                     self.problems.append(
-                        f"{scores.name}: {wide[0]} heads of Q share {wide[1]} of K: only heads with a K of their "
-                        f"own can be removed"
+                        f"{scores.name}: {heads} heads of Q share {groups} of K: whole groups of {share} can go "
+                        f"(nearest: heads={max(1, round(kept / share)) * share})"
                     )
-                    continue
-                for view in (scores.output, softmax.output):
-                    self.narrowed[view.tensor] = (0, heads, kept)
-                if any(view.batch > 1 for view in scores.inputs[2:]):
-                    self.problems.append(
-                        f"{scores.name} adds a different matrix to each head's scores: no head can be removed"
-                    )
-                for view in (*scores.inputs[:2], context.inputs[1], context.output):
-                    size = view.cols
-                    self._columns(view.tensor, heads * size, kept * size, inside)
+                else:
+                    self._keep_heads_of(block, kept, (heads, groups, kept * groups // heads), inside)
+
+    def _keep_heads_of(self, block: Attention, kept: int, groups: tuple[int, int, int], inside: set[str]) -> None:
+        """Keep heads of one attention: all of an operator, or the operators of the groups that stay.
+
+        ``groups``: heads of Q and of K, and those of K that stay.
+        """
+        scores, softmax, context = block
+        heads, held, stay = groups
+        alone = scores.inputs[1].batch == 1 and held > 1  # an operator for each head of K
+        if alone:
+            if scores.inputs[1].offset % (held * scores.inputs[1].cols) >= stay * scores.inputs[1].cols:
+                self.gone |= {op.name for op in block}
+        elif scores.batch in (heads, held):
+            for view in (scores.output, softmax.output):
+                self.narrowed[view.tensor] = (0, scores.batch, scores.batch * kept // heads)
+        else:
+            self.problems.append(f"{scores.name}: its heads are neither one operator nor one for each head of K")
+        for view in scores.inputs[2:]:
+            if view.batch > 1:
+                self._head_sums(scores, view, heads, kept)
+        for view, old, new in (
+            (scores.inputs[0], heads, kept), (scores.inputs[1], held, stay),
+            (context.inputs[1], held, stay), (context.output, heads, kept),
+        ):  # fmt: skip
+            self._columns(view.tensor, old * view.cols, new * view.cols, inside)
+
+    def _head_sums(self, scores: Op, view: View, heads: int, kept: int) -> None:
+        """Narrow what is added to the scores of each head: given, or looked up from a table of a column a head."""
+        tensor, makers = self.graph.tensors[view.tensor], self.graph.producers(view.tensor)
+        looked_up = all(self._is_table(op, heads) for op in makers)
+        if tensor.shape[0] != heads or not looked_up:
+            self.problems.append(
+                f"{scores.name} adds a computed matrix of its own to each head's scores: no head can go"
+            )
+            return
+        self.narrowed[tensor.name] = (0, heads, kept)
+        for op in makers:
+            self.narrowed[op.inputs[1].tensor] = (-1, heads, kept)
+
+    def _is_table(self, op: Op, heads: int) -> bool:
+        """Return whether an operator takes values from a table, its second input, of a column a head."""
+        table = self.graph.tensors[op.inputs[-1].tensor]
+        return len(op.inputs) == 2 and not op.is_matmul and table.kind == "weight" and table.shape[-1] == heads
 
     def keep_head_columns(self, kept: int) -> None:
         attention = attention_blocks(self.graph)
@@ -198,9 +234,9 @@ class _Edit:
             self._columns(weighted(self.graph)[0].inputs[0].tensor, size, kept, set())
 
     def keep_neurons(self, kept: int, only: Op | None = None) -> None:
-        activations = [op for op in self.graph.ops if op.record.feed_forward]
+        activations = neurons(self.graph)
         if not activations:
-            self.problems.append(f"ffn: {self.graph.name} has no matmul, gelu, matmul")
+            self.problems.append(f"ffn: {self.graph.name} has no matmul, then gelu, silu or relu, matmul")
         for op in activations:
             if only in (None, op) and self._enough("ffn", kept, op.output.cols, op.name):
                 self._columns(op.output.tensor, op.output.cols, kept, set())
@@ -260,7 +296,7 @@ class _Edit:
         """Return the remaining operators with their new windows; may record further problems."""
         ops = []
         for op in self.graph.ops:
-            if op.layer is None or op.layer not in self.dropped:
+            if (op.layer is None or op.layer not in self.dropped) and op.name not in self.gone:
                 *inputs, output = (self._view(op, view) for view in (*op.inputs, op.output))
                 ops.append(replace(op, inputs=tuple(inputs), output=output))
         return tuple(ops)
@@ -296,5 +332,24 @@ class _Edit:
             if by_head:
                 return replace(moved, batch=new // view.cols)
             return replace(moved, cols=new, batch_stride=view.batch_stride // old * new)
+        if fits and axis == -1 and (found := _in_part(view, old, new)):
+            return found
         self.problems.append(f"{op.name}: its window of {view.tensor!r} isn't made of whole heads or rows")
         return view
+
+
+def _in_part(view: View, old: int, new: int) -> View | None:
+    """Return a window of some of the ``new`` columns that stay of each row, None where it is none.
+
+    Heads of Q that share a head of K are the rows or the repetitions of such a window.
+    """
+    first, scaled = view.offset % old, replace(view, offset=view.offset // old * new + view.offset % old)
+    heads_as_rows = view.row_stride == view.cols and view.batch_stride == view.rows * view.cols
+    if heads_as_rows and first == 0 and view.batch * view.rows * view.cols == old:
+        return replace(scaled, batch=new // view.batch_stride)
+    beside = view.batch > 1 and view.batch_stride < old
+    end = first + view.cols + (view.batch - 1) * view.batch_stride * beside
+    if view.row_stride % old or end > new or (view.batch > 1 and not beside and view.batch_stride % old):
+        return None
+    apart = view.batch_stride if beside else view.batch_stride // old * new
+    return replace(scaled, row_stride=view.row_stride // old * new, batch_stride=apart)

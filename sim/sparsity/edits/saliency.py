@@ -14,6 +14,7 @@ that LayerNorm takes mean and variance over the remaining features.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from sim.base.errors import InputError, by_reason, did_you_mean, some
 from sim.graph import Graph
 from sim.sparsity.edits.prune import narrowed
 from sim.sparsity.edits.pruning import SIDES, Named, Pruning
-from sim.sparsity.structure import attention_blocks, weighted
+from sim.sparsity.structure import attention_blocks, neurons, weighted
 
 Array = npt.NDArray[Any]
 GRADIENT, FISHER = ".gradient", ".fisher"
@@ -59,7 +60,13 @@ def choices(graph: Graph, pruning: Pruning) -> dict[str, Choice]:
         for scores, _, _ in attention_blocks(graph):
             at = f"L{scores.layer}"
             if f"{at}.heads" in found or f"{at}.head_dim" in found:
-                continue  # each sequence of a batch has its own scores operator, with the same weights
+                continue  # of a batch every sequence has its own scores, by the same weights
+            shared = [graph.tensors[view.tensor].shape[-1] // view.cols for view in scores.inputs[:2]]
+            if shared[0] != shared[1]:
+                raise InputError(
+                    f"{scores.name}: {shared[0]} heads of Q share {shared[1]} of K: which groups go is not chosen by "
+                    "weights (nearest: without weights, the last ones go)"
+                )
             places, cut = narrowed(graph, "heads", scores)
             heads, size = scores.output.batch, scores.inputs[0].cols
             if pruning.heads is not None:
@@ -67,9 +74,12 @@ def choices(graph: Graph, pruning: Pruning) -> dict[str, Choice]:
             if pruning.head_dim is not None:
                 found[f"{at}.head_dim"] = Choice(size, pruning.head_dim, np.arange(places) % size, cut)
     if pruning.ffn is not None:
-        for gelu in (op for op in graph.ops if op.record.feed_forward):
-            places, cut = narrowed(graph, "ffn", gelu)
-            found[f"L{gelu.layer}.ffn"] = Choice(places, pruning.ffn, np.arange(places), cut)
+        active = neurons(graph)
+        layers = Counter(op.layer for op in active)
+        for op in active:
+            places, cut = narrowed(graph, "ffn", op)
+            at = f"L{op.layer}" if layers[op.layer] == 1 else op.name  # experts of a layer
+            found[f"{at}.ffn"] = Choice(places, pruning.ffn, np.arange(places), cut)
     if pruning.hidden is not None:
         places, cut = narrowed(graph, "hidden")
         found["hidden"] = Choice(places, pruning.hidden, np.arange(places), cut)

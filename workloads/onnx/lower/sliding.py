@@ -1,8 +1,13 @@
-"""Convolutions and poolings of images [batch, channels, rows, columns], stored pixel by pixel on the machine."""
+"""Convolutions and poolings of images [batch, channels, rows, columns], which lie pixel by pixel on the machine.
+
+A series [batch, channels, frames] whose channels are in groups is an image of one row.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError
@@ -73,38 +78,45 @@ def _end(size: int, results: int, wide: int, stride: int, before: int, behind: i
 
 
 def conv(at: Lowering, node: Node) -> None:
-    """A convolution; one of non-overlapping windows on an input, or along one axis, becomes the equal product."""
-    shape = at.net.values[node.inputs[0]].shape or ()
-    weights = at.net.values[node.inputs[1]].shape or ()
+    """A convolution; one whose windows do not overlap on an input, or along one axis, is the product that it equals."""
+    shape, weights, out = (at.net.values[name].shape or () for name in (*node.inputs[:2], node.output))
     kernel, groups = list(weights[2:]), int(node.attrs.get("group", 1))
     one_axis = len(shape) == 3 or (len(shape) == 4 and shape[3] == kernel[1] == 1 and kernel[0] > 1)
     if one_axis and groups == 1:
         series(at, node)
         return
-    if len(shape) != 4:
-        raise InputError(
-            f"operator {node.name!r} (Conv): {len(shape)} axes in {groups} groups, only images are supported"
-        )
+    if len(shape) not in (3, 4):
+        raise InputError(f"operator {node.name!r} (Conv): {len(shape)} axes, only images and series are read")
     relu = at.relu_behind(node)
-    out = at.net.values[node.output].shape or ()
     apart = _axes(node, "strides", 1) == kernel and not any(_pads(node)) and groups == 1
     if apart and node.inputs[0] in at.net.inputs and not relu:
         _patches(at, node, shape, out, kernel)
         return
-    window = _window(node, kernel, shape, out)
+    window = _window(node, kernel, shape, out) if len(shape) == 4 else _one_row(node, kernel, shape, out)
     image = pixels(at, node, node.inputs[0])
     target = at.result(node, channels_last(out), unit=1)
     alone = groups == shape[1] == out[1]
-    size = (out[1], kernel[0] * kernel[1]) if alone else (kernel[0] * kernel[1] * weights[1], out[1])
+    taps = math.prod(kernel)
+    size = (out[1], taps) if alone else (taps * weights[1], out[1])
     weight = at.tensor(at.root(node.inputs[1]).lstrip("/"), size, "weight")
     views = [image, View.whole(weight)]
     if len(node.inputs) > 2:
         bias = at.sums_row(node.inputs[2], (1, out[1]))
         views.append(View(bias.tensor, 1, 1, out[1], 0, 0))
-    attrs = {"in_rows": shape[2], "in_cols": shape[3], **window, "activation": "relu" if relu else "none"}
+    sides = dict(zip(("in_rows", "in_cols"), (1, *shape[2:])[-2:], strict=True))
+    attrs = {**sides, **window, "activation": "relu" if relu else "none"}
     if not alone:
         attrs["groups"] = groups
     put(at, node, "depthwise_conv" if alone else "conv", views, target, out, attrs)
+
+
+def _one_row(node: Node, kernel: list[int], shape: tuple[int, ...], out: tuple[int, ...]) -> dict[str, Any]:
+    """Return the attributes of a window along one axis, as that of an image of one row."""
+    (before, behind), attrs = list(node.attrs.get("pads") or [0, 0]), dict(node.attrs)
+    stride, dilation = (int((node.attrs.get(key) or [1])[0]) for key in ("strides", "dilations"))
+    attrs |= {"pads": [0, before, 0, behind], "strides": [1, stride], "dilations": [dilation] * 2}
+    as_image = ((*each[:2], 1, *each[2:]) for each in (shape, out))
+    return _window(replace(node, attrs=attrs), [1, *kernel], *as_image)
 
 
 def series(at: Lowering, node: Node) -> None:
@@ -163,10 +175,11 @@ def pixels(at: Lowering, node: Node, name: str) -> View:
     array = at.array(name)
     shape = array.shape
     order = [0, *range(2, len(shape)), 1]
-    flat = array.transposed(order).reshaped((shape[0] * shape[2] * shape[3], shape[1]))
+    rows = (shape[0] * math.prod(shape[2:]), shape[1])
+    flat = array.transposed(order).reshaped(rows)
     if flat is None or not flat.row_stride_one() or len(flat.axes[0]) > 1:
         turned = at.own(f"{node.output}.pixels", shape, channels_last(shape))
-        flat = at.copied(node, array, turned).transposed(order).reshaped((shape[0] * shape[2] * shape[3], shape[1]))
+        flat = at.copied(node, array, turned).transposed(order).reshaped(rows)
     assert flat is not None
     row = flat.axes[0][0][1] if flat.axes[0] else shape[1]
     return View(flat.tensor, 1, flat.shape[0], shape[1], row, flat.shape[0] * row, flat.offset)
@@ -188,9 +201,9 @@ def put(
 
 
 def rows_of(target: Strided, shape: tuple[int, ...]) -> View | None:
-    """Return the pixels of a result as rows, None if they have no common stride."""
-    count = shape[0] * shape[2] * shape[3]
-    flat = target.transposed([0, 2, 3, 1]).reshaped((count, shape[1]))
+    """Return the pixels of a result as rows, None where they lie in no one distance from each other."""
+    count = shape[0] * math.prod(shape[2:])
+    flat = target.transposed([0, *range(2, len(shape)), 1]).reshaped((count, shape[1]))
     if flat is None or len(flat.axes[0]) > 1 or not flat.row_stride_one():
         return None
     row = flat.axes[0][0][1] if flat.axes[0] else shape[1]
