@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sim import simulate
 from sim.studies.exhibit import Values
 from workloads import build, encoder_layer
@@ -10,7 +12,7 @@ MACHINE = "gemmini_ibert"
 TOKENS = (2048, 4096, 8192)
 HASHED = "L2."
 """The first hashed layer of three; the two before it are local."""
-SIZES = {"hidden": 1024, "heads": 8, "ffn": 4096}
+SIZES: dict[str, Any] = {"hidden": 1024, "heads": 8, "ffn": 4096}
 """Of a layer of reformer-enwik8 with full attention instead."""
 FULL = ("scores", "softmax", "context")
 AROUND = ("norm", "matmul", "W_out", "FF", "residual")
