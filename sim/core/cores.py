@@ -5,6 +5,9 @@ record (units/crossbar.py). In a cycle all cores are stepped first, in any order
 through the crossbar; the crossbar is stepped last. The reference clock steps all of them in every cycle. The leaping
 clock advances to the earliest wake, and steps only the cores with this wake; the crossbar wakes a core when it gives it
 an answer or takes a request from it. There is no periodic clock: a core's time depends on the other cores.
+
+A core whose program is over still sends the beats of a Put that an L2 acknowledged when its first beat came, as a core
+alone does between two programs (engine.rest): the run ends when no core has any left.
 """
 
 from collections.abc import Callable
@@ -13,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from sim.core import causes
-from sim.core.engine import DONE, E_VISITED, HANG, PAUSE_VISITS, PAUSED, progressed, visit
+from sim.core.engine import DONE, E_VISITED, HANG, PAUSE_VISITS, PAUSED, at_rest, memory_side, progressed, visit
 from sim.core.jit import entry, inlined
 from sim.core.leap import execute_run
 from sim.core.params import NEVER
@@ -29,10 +32,13 @@ def drive(*arguments: Any, between: Callable[[], None] | None = None) -> int:
 
 
 def begin(cores: np.ndarray, starts: list[int], full: bool) -> None:
-    """Let cores begin their programs in the given cycles. NEVER: the core has no program and stays idle."""
+    """Let cores begin their programs in the given cycles. NEVER: the core has no program and stays idle.
+
+    No request of an earlier program is in flight.
+    """
     for m, start in zip(cores, starts, strict=True):
         m.full = int(full)
-        m.tile.done = int(start >= NEVER)
+        m.tile.done = 2 * int(start >= NEVER)
         m.tile.start_t = m.tile.seen_t = m.tile.wake_t = m.front.offer_t = start if start < NEVER else 0
         m.front.fetch = 1
         m.station.progress_t = m.tile.start_t
@@ -40,7 +46,10 @@ def begin(cores: np.ndarray, starts: list[int], full: bool) -> None:
 
 @entry
 def run(cores, sides, work, sections, times, lines, channels, leap):
-    """Run every core's program to its last idle cycle, or to a pause; return the status.
+    """Run every core's program to its end, and all beats to the memory, or to a pause; return the status.
+
+    The last idle cycle of the last core is left in ``front.idle_t`` of the memory's side. All times in the state
+    that the next program finds then count from its first cycle, the next one.
 
     ``cores``: machine records, put in order by `begin`; ``sides``: the memory's side, one record. ``work``: all
     programs concatenated, and their bounds: core i has commands bounds[i] to bounds[i + 1]. ``sections``,
@@ -55,21 +64,31 @@ def run(cores, sides, work, sections, times, lines, channels, leap):
         cores[i].station.logging = 1 if times.shape[1] > 0 else 0
     while True:
         left = 0
+        sending = 0
         stirs = not leap or x.wake_t <= now
         for i in range(cores.shape[0]):
             m = cores[i]
-            if m.tile.done or now < m.tile.start_t or (leap and m.tile.wake_t > now):
-                left += 1 - m.tile.done
-                continue
-            _step(now, m, programs[bounds[i] : bounds[i + 1]], sections[i], times[i], lines, channels)
-            left += 1 - m.tile.done
-            stirs = stirs or crossbar.stirred(now, m.tile)
-        if left == 0:
+            if m.tile.done < 2 and now >= m.tile.start_t and not (leap and m.tile.wake_t > now):
+                if m.tile.done == 0:
+                    _step(now, m, programs[bounds[i] : bounds[i + 1]], sections[i], times[i], lines, channels)
+                if m.tile.done == 1:
+                    memory_side(now, m, lines, channels)
+                    m.tile.wake_t = now + 1
+                stirs = stirs or crossbar.stirred(now, m.tile)
+            left += m.tile.done == 0
+        if left == 0 and side.front.idle_t < 0:
             memory.settle(now, side, channels)
             side.front.idle_t = now
-            return DONE
         if stirs:
             x.wake_t = crossbar.step(now, cores, side, lines, channels)
+        for i in range(cores.shape[0]):
+            m = cores[i]
+            if m.tile.done == 1 and at_rest(m):
+                m.tile.done = 2
+            sending += m.tile.done < 2
+        if sending == 0:
+            _hand_on(now + 1, cores, side)
+            return DONE
         visits += 1
         side.count[E_VISITED] += 1
         wake = x.wake_t
@@ -78,7 +97,7 @@ def run(cores, sides, work, sections, times, lines, channels, leap):
         lost = False
         for i in range(cores.shape[0]):
             m = cores[i]
-            if m.tile.done == 0:
+            if m.tile.done < 2:
                 wake = min(wake, m.tile.wake_t)
                 progress = max(progress, progressed(m))
                 limit = max(limit, m.p.stall_limit)
@@ -91,6 +110,16 @@ def run(cores, sides, work, sections, times, lines, channels, leap):
         if visits >= PAUSE_VISITS:
             x.now = now
             return PAUSED
+
+
+@inlined
+def _hand_on(start, cores, side):
+    """Let the times of all that passes to the next program count from its first cycle."""
+    side.crossbar.now = 0
+    side.crossbar.wake_t = 0
+    memory.rebase(side, start)
+    for i in range(cores.shape[0]):
+        tlb.rebase(cores[i].tlb, start)
 
 
 @inlined

@@ -227,7 +227,7 @@ def _commands(now, m):
 
 
 @njit
-def _memory_side(now, m, lines, channels):
+def memory_side(now, m, lines, channels):
     """The phases of the memory side in a cycle between two programs."""
     port.step_delivery(now, m)
     memory.catch_up(now, m, channels)
@@ -240,18 +240,24 @@ def _memory_side(now, m, lines, channels):
         tlb.settle(now, m.tlb)
 
 
+@njit
+def at_rest(m):
+    """True when no request is left on its way to the memory, or to the L2: neither in the writer nor in a buffer."""
+    return writer.at_rest(m) and port.at_rest(m) and m.tile.request.n == 0
+
+
 @entry
 def rest(machine, lines, channels):
     """The cycles between two programs, in which only the memory side works; its times then count from the next program.
 
-    One cycle, and those in which the writer still sends a Put that the L2 acknowledged at its first beat.
+    One cycle, and those in which beats are still sent of a Put that the L2 acknowledged when its first beat came.
     """
     m = machine[0]
     now = m.front.idle_t
-    _memory_side(now, m, lines, channels)
-    while not writer.at_rest(m):
+    memory_side(now, m, lines, channels)
+    while not at_rest(m):
         now += 1
-        _memory_side(now, m, lines, channels)
+        memory_side(now, m, lines, channels)
     port.rebase(m, now + 1)
     tile.rebase(m)
     memory.rebase(m, now + 1)

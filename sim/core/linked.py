@@ -41,6 +41,9 @@ CPU_TEXT_BYTES = 1 << 14
 """Bytes read of /proc/cpuinfo: more than the text of one processor."""
 
 
+C_CONTIGUOUS, F_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x2, 0x100, 0x400
+"""Bits of an array's ``flags.num`` (numpy/ndarraytypes.h, NPY_ARRAY_...)."""
+
 LINKERS = ("ld", "ld.bfd", "ld.lld")
 
 
@@ -96,9 +99,7 @@ def kinds(arguments: tuple[Any, ...]) -> str:
 
 def _kind(value: Any) -> str:
     if isinstance(value, np.ndarray):
-        flags = value.flags
-        layout = "C" if flags.c_contiguous else "F" if flags.f_contiguous else "A"
-        return f"[{_dtype(value.dtype)}{value.ndim}{layout}{flags.aligned:d}{flags.writeable:d}]"
+        return _array(value.dtype, value.ndim, value.flags.num)
     if isinstance(value, bool | np.bool_):
         return "?"
     if isinstance(value, int) or type(value) is np.int64:
@@ -112,6 +113,13 @@ def _kind(value: Any) -> str:
     if isinstance(value, np.void):
         return f"<{_dtype(value.dtype)}>"
     raise Unlinkable(f"a {type(value).__name__} as argument")
+
+
+@cache
+def _array(dtype: np.dtype, dimensions: int, flags: int) -> str:
+    """Arrays by element type, dimensions, layout, and whether they are aligned and may be written to."""
+    layout = "C" if flags & C_CONTIGUOUS else "F" if flags & F_CONTIGUOUS else "A"
+    return f"[{_dtype(dtype)}{dimensions}{layout}{bool(flags & ALIGNED):d}{bool(flags & WRITEABLE):d}]"
 
 
 @cache

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 class L2Contents:
     """State of an L2 before a program: its tags and, after another program, the state of everything behind the DMA.
 
-    Bytes of int64 ``lines`` (sim/core/units/l2/state.py), of the records that `machine.memory_side` names, and of a
-    DRAM's channels; transfers in flight continue.
+    Bytes of int64 ``lines`` (sim/core/units/l2/state.py), of the records that `machine.memory_side` names, of a DRAM's
+    channels, and with several cores of their TLBs where there are pages; transfers in flight continue.
     """
 
     lines: bytes
     memory_side: bytes = b""
     channels: bytes = b""
+    tlbs: bytes = b""
 
     @classmethod
     def empty(cls, hw: Hardware) -> L2Contents:

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from sim.base.errors import Hang, InputError
 from sim.core import cores as engine
 from sim.core import explain, machine
-from sim.core.engine import HANG, rest
+from sim.core.engine import HANG
 from sim.core.events import Event
 from sim.core.jit import passed
 from sim.core.params import NEVER, SHARED, XACTS
-from sim.core.units import crossbar
+from sim.core.units import crossbar, tlb
 from sim.core.units.memory.tile import CYCLES
 from sim.core.units.reservation import TIMELINE
 from sim.isa.commands import COMMAND, Funct, Program
@@ -143,7 +143,7 @@ def run(
     bounds = np.cumsum([0, *(len(commands) for commands in code)])
     rows = 1024 if timeline else 0
     while True:
-        state = _machines(cores, code)
+        state = _machines(cores, code, contents)
         side, lines, channels = _side(hw, len(cores), max(alone.parameters(c.hw)["n_xacts"] for c in cores), contents)
         sections = np.zeros((len(cores), fences + 1), np.int64)
         times = np.zeros((len(cores), rows), TIMELINE)
@@ -158,7 +158,6 @@ def run(
         if not timeline or written <= rows:
             break
         rows = written
-    rest(passed(side), lines, passed(channels))
     visited = side[0].count[Event.VISITED_CYCLES]
     return Together(
         cycles=int(side[0].front.idle_t),
@@ -167,20 +166,27 @@ def run(
             for i, (core, m) in enumerate(zip(cores, state, strict=True))
         ),
         memory=dict(zip(EVENTS, side[0].count.tolist(), strict=True)),
-        contents=L2Contents(lines.tobytes(), machine.memory_side(side), channels.tobytes()),
+        contents=L2Contents(lines.tobytes(), machine.memory_side(side), channels.tobytes(), _tlbs(state)),
         clock="reference" if clock == "reference" else "leap",
         refusal=REFUSAL if clock == "periodic" else "",
         visited_cycles=int(visited),
     )
 
 
-def _machines(cores: Sequence[Core], code: Sequence[Program]) -> npt.NDArray[Any]:
-    """Return the cores' records after reset."""
+def _machines(cores: Sequence[Core], code: Sequence[Program], contents: L2Contents | None) -> npt.NDArray[Any]:
+    """Return the cores' records after reset, with the TLBs that earlier programs left."""
     state = np.zeros(len(cores), machine.MACHINE).view(np.recarray)
     for i, (core, commands) in enumerate(zip(cores, code, strict=True)):
         own, _ = parameters(core.hw, len(cores))
         state[i] = timer.reset(tuple(own.items()), core.phase, core.written_rows, commands)[0]
+    if contents is not None and contents.tlbs:
+        np.asarray(state)["tlb"] = np.frombuffer(contents.tlbs, tlb.DTYPE)
     return state
+
+
+def _tlbs(state: npt.NDArray[Any]) -> bytes:
+    """Return the cores' TLBs where there are pages, as a core alone passes them on."""
+    return np.asarray(state)["tlb"].tobytes() if state[0].p.page_mode else b""
 
 
 def _side(
@@ -196,7 +202,7 @@ def _side(
 def _refuse_hang(cores: Sequence[Core], state: npt.NDArray[Any], code: Sequence[Program], status: int) -> None:
     for i, (core, commands) in enumerate(zip(cores, code, strict=True)):
         m = state[i : i + 1]
-        if status == HANG and not m[0].tile.done:
+        if status == HANG and m[0].tile.done < 2:
             raise Hang(f"{core.hw.name}, core {i}: the program never ends\n{explain.describe(m, len(commands))}")
         timer.refuse_lost_rows(core.hw, m)
 

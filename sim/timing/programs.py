@@ -65,7 +65,13 @@ def _where(condition: npt.NDArray[np.bool_]) -> list[int]:
 
 def _loops(program: Program, hw: Hardware) -> Iterator[tuple[int, str]]:
     bounds = program["funct"] == codes.LOOP_WS_BOUNDS
-    for n, name in enumerate("IJK") if bounds.any() else ():
+    if _suspicious(program[bounds], hw):
+        yield from _bounds(program, bounds, hw)
+    yield from _unbounded(program, codes.LOOP_WS, codes.LOOP_WS_BOUNDS)
+
+
+def _bounds(program: Program, bounds: npt.NDArray[np.bool_], hw: Hardware) -> Iterator[tuple[int, str]]:
+    for n, name in enumerate("IJK"):
         blocks, padding = (fields.loop_dimension(program[operand], n) for operand in ("rs2", "rs1"))
         for at in _where(bounds & (blocks == 0)):
             if name == "K" and _adds(program, at):
@@ -74,11 +80,19 @@ def _loops(program: Program, hw: Hardware) -> Iterator[tuple[int, str]]:
         for at in _where(bounds & (padding >= hw.dim)):
             demand = f"leaves nothing of the last block of {hw.dim}; nearest legal value: {hw.dim - 1}"
             yield at, f"LOOP_WS_CONFIG_BOUNDS: padding of {name} = {padding[at]} {demand}"
-    if bounds.any():
-        i, j, k = (fields.loop_dimension(program["rs2"], n).astype(np.int64) for n in range(3))
-        for at in _where(bounds & (i * j * np.maximum(k, 1) > MOST_BLOCKS)):
-            yield at, f"LOOP_WS_CONFIG_BOUNDS: I x J x K = {i[at]} x {j[at]} x {k[at]} blocks; at most {MOST_BLOCKS:,}"
-    yield from _unbounded(program, codes.LOOP_WS, codes.LOOP_WS_BOUNDS)
+    i, j, k = (fields.loop_dimension(program["rs2"], n).astype(np.int64) for n in range(3))
+    for at in _where(bounds & (i * j * np.maximum(k, 1) > MOST_BLOCKS)):
+        yield at, f"LOOP_WS_CONFIG_BOUNDS: I x J x K = {i[at]} x {j[at]} x {k[at]} blocks; at most {MOST_BLOCKS:,}"
+
+
+def _suspicious(bounds: Program, hw: Hardware) -> bool:
+    """Return whether any of some loops' bounds has to be looked at: in next to every program none has."""
+    if not len(bounds):
+        return False
+    i, j, k = (fields.loop_dimension(bounds["rs2"], n) for n in range(3))
+    least = min(int(n.min()) for n in (i, j, k))
+    padding = max(int(fields.loop_dimension(bounds["rs1"], n).max()) for n in range(3))
+    return least == 0 or padding >= hw.dim or int((i * j * k).max()) > MOST_BLOCKS
 
 
 def _adds(program: Program, at: int) -> bool:

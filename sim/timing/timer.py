@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,6 @@ from sim.core.events import Cause, Event
 from sim.core.jit import passed
 from sim.core.params import NEVER
 from sim.core.repeat import periodic
-from sim.core.repeat.memo import RUN
 from sim.core.units.reservation import TIMELINE
 from sim.core.units.tlb import USE
 from sim.isa.commands import COMMAND, Funct, Program
@@ -35,6 +35,10 @@ COMMAND_TIMES = tuple(name for name in TIMELINE.names or () if name not in COMMA
 EVENTS = tuple(Event(place).name for place in range(len(Event)))
 CAUSES = tuple(Cause(place).name.lower() for place in range(len(Cause)))
 """Names of counters and causes in the order of the record."""
+
+UNTIMED = np.zeros(0, TIMELINE).view(np.recarray)
+UNLOGGED = passed(np.zeros(0, USE).view(np.recarray))
+"""Arrays without room, for what is not recorded."""
 
 TIMELINE_ROWS = 1 << 20
 """Commands of the first allocation of a timeline: 192 MiB of addresses, memory only for written rows. The longest
@@ -107,9 +111,28 @@ def _fresh(
     if not hasattr(_OF_THREAD, "machine"):
         _OF_THREAD.machine = np.zeros(1, machine.MACHINE).view(np.recarray)
         _OF_THREAD.words = np.asarray(_OF_THREAD.machine).view(np.int64)
+        _OF_THREAD.passed = passed(_OF_THREAD.machine)
+        _OF_THREAD.results = _results(np.asarray(_OF_THREAD.machine))
     state: npt.NDArray[np.void] = _OF_THREAD.machine
     _OF_THREAD.words[:] = _reset_words(described, phase, written_rows, _results_to_scratchpad(commands))
     return state
+
+
+def _results(state: npt.NDArray[np.void]) -> tuple[npt.NDArray[Any], ...]:
+    """Return views of what a run leaves in a machine's record: `Outcome`, each as an array of one element."""
+    front, station = state["front"], state["station"]
+    return front["idle_t"], front["sections"], station["rows"], state["count"], state["cause"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Results of a run as the core leaves them; those of the periodic clock are a RUN record of the same names."""
+
+    idle_t: int
+    sections: int
+    row: int
+    count: npt.NDArray[np.int64]
+    cause: npt.NDArray[np.int64]
 
 
 _PREPARING = threading.Lock()
@@ -160,8 +183,8 @@ def run(
     sections = np.zeros(int((commands["funct"] == Funct.FENCE).sum()) + 1, np.int64)
     rows = max(TIMELINE_ROWS, len(commands)) if timeline else 0
     while True:
-        times = np.zeros(rows, TIMELINE).view(np.recarray)
-        status, outcome = _outcome(state, commands.view(np.recarray), sections, times, lines, channels, used, limit)
+        times = np.zeros(rows, TIMELINE).view(np.recarray) if rows else UNTIMED
+        status, outcome = _outcome(state, commands, sections, times, lines, channels, used, limit)
         if status == engine.OVERRUN or int(outcome.idle_t) > limit:
             raise Overrun(limit)
         _refuse_hang(hw, state, status, len(commands))
@@ -179,7 +202,7 @@ def run(
     return Timing(
         **_costs(outcome, sections),
         timeline=times_of(times[:written]) if timeline else None,
-        phase=int(state[0].loop_matmul.head),
+        phase=int(np.asarray(state)["loop_matmul"]["head"][0]),
         l2=l2,
         # the periodic clock counts from its last repetition: the other clocks have the counters at each completion
         seen=_fields(times[:written], COMMAND_COUNTS) if timeline and clock != "periodic" else None,
@@ -190,7 +213,7 @@ def run(
 
 def _refusal(state: npt.NDArray[np.void], commands: npt.NDArray[np.void]) -> str:
     """Return why the periodic clock does not run a program, "" where it does."""
-    return periodic.refusal(state, commands.view(np.recarray)) or recurrence.refusal(commands)
+    return periodic.refusal(state, commands) or recurrence.refusal(commands)
 
 
 def _checked(program: Program, hw: Hardware) -> npt.NDArray[np.void]:
@@ -228,7 +251,7 @@ def _costs(outcome: Any, sections: npt.NDArray[np.int64]) -> dict[str, Any]:
 
 def refuse_lost_rows(hw: Hardware, state: npt.NDArray[Any]) -> None:
     """Raise Hang if a row was lost, as the RTL's own assertion does."""
-    if lost := int(state[0].acc.lost):
+    if lost := int(np.asarray(state)["acc"]["lost"][0]):
         raise Hang(
             f"{hw.name}: {lost} rows met a full write queue of their accumulator sub-bank, at which the RTL's own "
             "assertion fails (AccumulatorMem.scala); nearest: twice the accumulator.sub_banks, or "
@@ -257,18 +280,10 @@ def _outcome(
     """Run with a clock; return the engine's status and its results as a RUN record."""
     if clock == "periodic":
         status: int
-        status, outcome = periodic.run(state, program, sections, times, lines, heeded, limit_cycles)
+        status, outcome = periodic.run(state, program.view(np.recarray), sections, times, lines, heeded, limit_cycles)
         return status, outcome
-    state[0].front.limit_t = limit_cycles
-    unlogged = np.zeros(0, USE).view(np.recarray)
-    hot = [passed(array) for array in (state, program)]
-    rest = (sections, passed(times), lines, passed(channels), passed(unlogged), clock != "reference")
-    status = engine.drive(*hot, *rest, between=heeded)
-    m = state[0]
-    outcome = np.zeros(1, RUN).view(np.recarray)[0]
-    outcome.idle_t = m.front.idle_t
-    outcome.sections = m.front.sections
-    outcome.row = m.station.rows
-    outcome.count[:] = m.count
-    outcome.cause[:] = m.cause
-    return status, outcome
+    np.asarray(state)["front"]["limit_t"] = limit_cycles
+    hot = (_OF_THREAD.passed, passed(program.view(np.recarray)), sections, passed(times), lines, passed(channels))
+    status = engine.drive(*hot, UNLOGGED, clock != "reference", between=heeded)
+    idle_t, parts, written, count, cause = _OF_THREAD.results
+    return status, Outcome(int(idle_t[0]), int(parts[0]), int(written[0]), count[0].copy(), cause[0].copy())

@@ -13,7 +13,9 @@ from helpers.strategies import SEEDS, machine, programs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import sim
 from sim.base.errors import Hang, InputError
+from sim.core.engine import PAUSE_VISITS
 from sim.hardware import Hardware, load
 from sim.isa.commands import Program
 from sim.lower import build, lower
@@ -116,6 +118,70 @@ def test_a_core_alone_behind_an_l2_takes_what_one_core_of_an_soc_takes(latency: 
         assert run.memory["L2_HITS"] == alone.counters["L2_HITS"]
         assert alone.l2 is not None
         contents, shared = alone.l2, run.contents
+
+
+WIDE = {
+    "array.mesh_rows": 32, "array.mesh_columns": 32,
+    "scratchpad.capacity": "64KiB", "accumulator.capacity": "64KiB",
+    "dma.bus_bytes": 32, "dma.max_in_flight_requests": 2, "dma.max_request_bytes": 64,
+    "memory.latency_cycles": 200, "memory.l2_bytes": 1 << 17, "cpu.prices": "rocket",
+}  # fmt: skip
+"""Puts of two beats and two ids: the second beat waits for the Put before, and the L2 acknowledges by the first."""
+
+
+def layer(hw: Hardware) -> list[Program]:
+    """The programs of a small encoder layer, in order."""
+    run = sim.simulate("encoder-layer", hw, cache=False, threads=1, seq=64, hidden=64, heads=2, ffn=64)
+    return [lower(work, step.machine or hw) for step in run.steps for work in step.works]
+
+
+def row_of_runs(hw: Hardware, behind: list[Program], count: int, clock: timer.Clock) -> list[cores.Together]:
+    """Programs one behind another, each on all cores at the same addresses."""
+    runs: list[cores.Together] = []
+    phases = [0] * count
+    for program in behind:
+        contents = runs[-1].contents if runs else None
+        runs.append(cores.run([Core(hw, program, phase=p) for p in phases], clock=clock, contents=contents))
+        phases = [part.phase for part in runs[-1].cores if part is not None]
+    return runs
+
+
+@pytest.mark.parametrize("count", (2, 3))
+def test_a_put_whose_first_beat_was_acknowledged_reaches_the_l2_whole(count: int) -> None:
+    """From every core, whatever ends first: a lost beat leaves the L2 inside a Put, and a core without an answer."""
+    hw = load("gemmini_default", WIDE)
+    programs = layer(hw)
+    written = [timer.run(program, hw.with_({"memory.l2_bytes": 0})).counters for program in programs]
+    leap, reference = (row_of_runs(hw, programs, count, clock) for clock in ("leap", "reference"))
+    for one, other, alone in zip(leap, reference, written, strict=True):
+        assert one.cycles == other.cycles and one.contents.lines == other.contents.lines
+        for part, same in zip(one.cores, other.cores, strict=True):
+            assert part is not None and same is not None and part.cycles == same.cycles
+            for name in ("DRAM_WRITE_BYTES", "DRAM_WRITE_BYTES_UNMASKED", "BUS_WRITE_BEATS"):
+                assert part.counters[name] == same.counters[name] == alone[name]
+
+
+@pytest.mark.parametrize("changes", ({}, {"tlb.pages": "4KiB"}))
+def test_a_core_alone_passes_on_to_its_next_program_what_one_core_passes_on(changes: dict[str, Any]) -> None:
+    """Beats under way, lines of the L2, and where there are pages the TLB."""
+    hw = load("gemmini_default", {**WIDE, **changes})
+    contents, phase = L2Contents.empty(hw), 0
+    programs = layer(hw)
+    for program, run in zip(programs, row_of_runs(hw, programs, 1, "leap"), strict=True):
+        alone = timer.run(program, hw, clock="leap", l2=contents, phase=phase)
+        assert alone.l2 is not None
+        contents, phase = alone.l2, alone.phase
+        assert run.cycles == alone.cycles
+        assert run.memory["L2_HITS"] == alone.counters["L2_HITS"]
+
+
+def test_a_program_behind_one_that_paused_begins_in_its_first_cycle() -> None:
+    """The loop pauses after some four million cycles; the next program counts from its own first one."""
+    hw = load("gemmini_l2", {"cpu.prices": "rocket"})
+    late = lower(build.matmul(16, 16, 16), hw).copy()
+    late["gap"][-2] = 2 * PAUSE_VISITS  # the last command in front of the fence
+    first, again = row_of_runs(hw, [late, lower(build.matmul(16, 16, 16), hw)], 1, "reference")
+    assert first.cycles > PAUSE_VISITS and again.cycles < first.cycles - PAUSE_VISITS
 
 
 @settings(max_examples=40)

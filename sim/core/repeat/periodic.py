@@ -43,6 +43,9 @@ WORTH_CYCLES = 2000
 """Least desired cycles of a stretch: the bookkeeping at its end costs as much as about 200 cycles."""
 FEWEST_COMMANDS = 24
 """Least number of commands of a program; in shorter ones little can repeat."""
+FEWEST_UNROLLED = 128
+"""Commands of a first stretch of a program without loops: a command seldom takes fewer than eight cycles, and twice as
+many commands would hide what repeats in programs of a thousand."""
 FEWEST_PARTS = 8
 """In a short program with a loop of more stretches than this, they can repeat."""
 EXECUTE_ROWS = 4096
@@ -65,21 +68,22 @@ def refusal(machine: np.ndarray, program: np.ndarray) -> str:
     It cannot if time depends on more bits of a DRAM address than a relative address keeps; it does not if nothing can
     repeat, or if an address or stride does not fit below its mark.
     """
-    funct = program.funct
-    p = machine[0].p
+    funct = program["funct"]
+    p = np.asarray(machine)["p"][0]
     if (bits := timing_bits(p)) > LOW:
         whole = "the whole address" if bits >= ALL_BITS else f"{bits} bits of the address"
         return f"the time of a memory access depends on {whole}, and repetition compares {LOW} bits"
-    large = loop_commands(program) * p.dim > FEWEST_PARTS * EXECUTE_ROWS
-    if next_stop(program, 0, FEWEST_COMMANDS) < 0 and not large:
+    short = len(program) <= FEWEST_COMMANDS or next_stop(passed(program), 0, FEWEST_COMMANDS) < 0
+    if short and loop_commands(program) * p["dim"] <= FEWEST_PARTS * EXECUTE_ROWS:
         return "the program is too short to repeat anything"
     both = np.isin(funct, (*ADDRESSES, codes.LOOP_CONV_WS_5, codes.LOOP_CONV_WS_6))
-    addresses = np.concatenate([program.rs1[both | np.isin(funct, (1, 2, 3, 14))], program.rs2[both]])
+    rs1, rs2 = program["rs1"], program["rs2"]
+    addresses = np.concatenate([rs1[both | np.isin(funct, (1, 2, 3, 14))], rs2[both]])
     if not ((addresses >= 0) & (addresses < 1 << 40)).all():
         return "a DRAM address is 2^40 or more"
-    kind = fields.config_kind(program.rs1)
-    loads = program.rs2[(funct == codes.CONFIG) & (kind == codes.CONFIG_LD)]
-    stores = program.rs2[(funct == codes.CONFIG) & (kind == codes.CONFIG_ST)] & 0xFFFFFFFF
+    kind = fields.config_kind(rs1)
+    loads = rs2[(funct == codes.CONFIG) & (kind == codes.CONFIG_LD)]
+    stores = rs2[(funct == codes.CONFIG) & (kind == codes.CONFIG_ST)] & 0xFFFFFFFF
     if not (((loads >= 0) & (loads < 1 << 24)).all() and (stores < 1 << 24).all()):
         return "the stride of a load or store is 2^24 bytes or more"
     return ""
@@ -87,14 +91,16 @@ def refusal(machine: np.ndarray, program: np.ndarray) -> str:
 
 def own_addresses(program: np.ndarray) -> bool:
     """Whether every matmul loop is preceded by both commands with its addresses, after the previous loop."""
-    loops = np.flatnonzero(program.funct == codes.LOOP_WS)
-    given = [np.diff(np.cumsum(program.funct == funct)[loops], prepend=0) for funct in ADDRESSES]
+    loops = np.flatnonzero(program["funct"] == codes.LOOP_WS)
+    given = [np.diff(np.cumsum(program["funct"] == funct)[loops], prepend=0) for funct in ADDRESSES]
     return bool((np.minimum(*given) > 0).all())
 
 
 def loop_commands(program: np.ndarray) -> int:
     """Return the execute commands of the program's largest matmul loop: preload and compute of I x J x K blocks."""
-    bounds = program.rs2[program.funct == codes.LOOP_WS_BOUNDS]
+    bounds = program["rs2"][program["funct"] == codes.LOOP_WS_BOUNDS]
+    if not len(bounds):
+        return 0
     blocks = np.prod([fields.loop_dimension(bounds, n) for n in range(3)], axis=0)
     return 2 * int(blocks.max(initial=0))
 
@@ -156,6 +162,9 @@ def _begun(machine: np.ndarray, program: np.ndarray, timed: bool) -> np.ndarray:
     r.worth = WORTH_CYCLES
     r.fine = EXECUTE_ROWS // int(m.p.dim)
     r.coarse = max(int(r.fine), loop_commands(program) // LOOP_PARTS)
-    r.loops = not timed and bool(np.isin(program.funct, LOOPS_ONLY).all())
+    funct = program["funct"]
+    r.loops = not timed and bool(np.isin(funct, LOOPS_ONLY).all())
+    if not np.isin(funct, (codes.LOOP_WS, codes.LOOP_CONV_WS)).any():
+        r.least = FEWEST_UNROLLED
     m.front.origin = 0
     return runs

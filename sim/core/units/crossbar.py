@@ -34,6 +34,7 @@ def attach(side: np.record, cores: int, ids: int) -> None:
     side.crossbar.ids = ids
     side.crossbar.winner = cores
     side.crossbar.open = -1
+    side.front.idle_t = -1  # not yet
 
 
 @njit

@@ -37,6 +37,12 @@ def reset(m):
 
 
 @njit
+def at_rest(m):
+    """True while no request waits in its buffers."""
+    return m.port.reader_out.n + m.port.writer_out.n + m.port.to_memory.n == 0
+
+
+@njit
 def _room_at_port(now, m):
     """True if there is room for a beat after those of bursts (leap/burst), two of which may still be in the buffer."""
     b = m.port.from_memory

@@ -30,7 +30,7 @@ DTYPE = np.dtype(
         ("wake_t", "i8"),  # cycle in which the core is stepped next
         ("seen_t", "i8"),  # cycle up to which its time is charged to causes
         ("start_t", "i8"),  # cycle of its first offer
-        ("done", "i8"),  # 1: its program has ended
+        ("done", "i8"),  # 1: its program has ended; 2: and none of its requests is in flight
         # counters
         (
             "wait_cycles",
