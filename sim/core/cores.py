@@ -64,7 +64,6 @@ def run(cores, sides, work, sections, times, lines, channels, leap):
         cores[i].station.logging = 1 if times.shape[1] > 0 else 0
     while True:
         left = 0
-        sending = 0
         stirs = not leap or x.wake_t <= now
         for i in range(cores.shape[0]):
             m = cores[i]
@@ -81,12 +80,7 @@ def run(cores, sides, work, sections, times, lines, channels, leap):
             side.front.idle_t = now
         if stirs:
             x.wake_t = crossbar.step(now, cores, side, lines, channels)
-        for i in range(cores.shape[0]):
-            m = cores[i]
-            if m.tile.done == 1 and at_rest(m):
-                m.tile.done = 2
-            sending += m.tile.done < 2
-        if sending == 0:
+        if _all_sent(cores):
             _hand_on(now + 1, cores, side)
             return DONE
         visits += 1
@@ -110,6 +104,18 @@ def run(cores, sides, work, sections, times, lines, channels, leap):
         if visits >= PAUSE_VISITS:
             x.now = now
             return PAUSED
+
+
+@inlined
+def _all_sent(cores):
+    """Note which cores have no request in flight behind their programs; return whether no core has any."""
+    sending = 0
+    for i in range(cores.shape[0]):
+        m = cores[i]
+        if m.tile.done == 1 and at_rest(m):
+            m.tile.done = 2
+        sending += m.tile.done < 2
+    return sending == 0
 
 
 @inlined
