@@ -18,8 +18,8 @@ def covers(view: View, tensor: Tensor) -> bool:
 def neurons(graph: Graph) -> list[Op]:
     """Return the operators whose columns are the neurons of feed-forward layers: their nonlinearities.
 
-    GELU; SiLU; a product by weights with its own ReLU, from whose result another product by weights, or its square, is
-    made.
+    These are GELU, SiLU, and a product by weights with its own ReLU if its result (or its square) is multiplied by
+    weights.
     """
     found = []
     for op in graph.ops:
@@ -39,9 +39,9 @@ Attention = tuple[Op, Op, Op]
 
 
 def attention_blocks(graph: Graph) -> list[Attention]:
-    """Return all attention of a graph, or nothing where some softmax isn't between two matmuls alone.
+    """Return all attention of a graph, or nothing if some softmax is not only between two matmuls.
 
-    A softmax that no operator reads is a router's: it is none.
+    A softmax whose result no operator reads belongs to a router and is passed over.
     """
     softmaxes = [op for op in graph.ops if op.kind == "softmax" and graph.consumers(op.output.tensor)]
     found: list[Attention] = []

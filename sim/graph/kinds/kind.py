@@ -86,11 +86,11 @@ class Kind:
     not modelled. ``columns``: how pruned columns pass, None = it needs all columns. ``price``: key of
     ``host.cycles_per_element``, "" = its own name. ``priced``: number of elements for the host's price.
     ``converts``: an integer machine dequantises its operands for the host and quantises the result. ``hands_on``:
-    output elements are input elements, unchanged. ``looks_up``: result rows are rows of the second input, a table.
-    ``bounded``: its result lies in -1 to 1, whatever the input. ``whole_rows``: each element of the result depends on
-    its whole row. ``standardises``: each row is centred and divided by its deviation. ``feed_forward``: it is the
-    nonlinearity between the two products of a feed-forward layer, by which pruning and counts find them. ``gates``: it
-    is the nonlinearity of a gate, whose columns are such a layer's neurons. ``color``: of its bars in all figures, "" =
+    output elements are unchanged input elements. ``looks_up``: result rows are rows of the second input, a table.
+    ``bounded``: its result is always in -1 to 1. ``whole_rows``: each element of the result depends on its whole row.
+    ``standardises``: each row is centred and divided by its deviation. ``feed_forward``: it is the nonlinearity between
+    the two products of a feed-forward layer, by which pruning and counts recognise them. ``gates``: it is the
+    nonlinearity of a gate, whose columns are such a layer's neurons. ``color``: of its bars in all figures, "" =
     by name.
     """
 

@@ -1,12 +1,12 @@
 """Structured pruning as an edit of the graph: fewer heads, neurons, columns or layers, a smaller graph.
 
-"heads=8,layers=6,ffn=1536" (`pruning`) says what is *kept*, in every layer: the first 6 layers, each with 8 heads and
-1536 neurons; "head_dim=48" keeps columns of Q, K and V in every head (rows of the product behind them), "hidden=512"
-columns of everything that the layers hand on. "L*.FF1.columns=1536" and "L0.FF2.rows=1536" narrow the weight [K, N] of
-the matmuls named, and with it all that writes or reads the removed columns; where an operator needs all of it (a
-LayerNorm, a head), the error names that operator. Which ones go doesn't matter for time, only how many; `saliency` says
-which. The edit follows structure, not names: matmul, softmax, matmul is attention; matmul, gelu (or silu with its gate,
-or relu), matmul is feed-forward. So it works on any graph.
+"heads=8,layers=6,ffn=1536" (`pruning`) gives the numbers *kept* in every layer: the first 6 layers, each with 8 heads
+and 1536 neurons; "head_dim=48" keeps columns of Q, K and V in every head (rows of the product behind them),
+"hidden=512" columns of all activations between layers. "L*.FF1.columns=1536" and "L0.FF2.rows=1536" narrow the weight
+[K, N] of the matmuls named, and every operator that writes or reads the removed columns; if an operator needs the whole
+dimension (a LayerNorm, a head), the error names it. Time depends on the number of parts removed only; `saliency`
+selects them. The edit follows structure, not names: matmul, softmax, matmul is attention; matmul, gelu (or silu with
+its gate, or relu), matmul is feed-forward. So it works on any graph.
 """
 
 from __future__ import annotations
@@ -161,8 +161,8 @@ class _Edit:
                 if kept * groups % heads or groups > heads:
                     share = max(1, heads // groups)
                     self.problems.append(
-                        f"{scores.name}: {heads} heads of Q share {groups} of K: whole groups of {share} can go "
-                        f"(nearest: heads={max(1, round(kept / share)) * share})"
+                        f"{scores.name}: {heads} heads of Q share {groups} of K: only whole groups of {share} can be "
+                        f"removed (nearest: heads={max(1, round(kept / share)) * share})"
                     )
                 else:
                     self._keep_heads_of(block, kept, (heads, groups, kept * groups // heads), inside)
@@ -198,7 +198,7 @@ class _Edit:
         looked_up = all(self._is_table(op, heads) for op in makers)
         if tensor.shape[0] != heads or not looked_up:
             self.problems.append(
-                f"{scores.name} adds a computed matrix of its own to each head's scores: no head can go"
+                f"{scores.name} adds a computed matrix of its own to each head's scores: no head can be removed"
             )
             return
         self.narrowed[tensor.name] = (0, heads, kept)

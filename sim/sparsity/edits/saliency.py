@@ -60,12 +60,12 @@ def choices(graph: Graph, pruning: Pruning) -> dict[str, Choice]:
         for scores, _, _ in attention_blocks(graph):
             at = f"L{scores.layer}"
             if f"{at}.heads" in found or f"{at}.head_dim" in found:
-                continue  # of a batch every sequence has its own scores, by the same weights
+                continue  # each sequence of a batch has its own scores operator, with the same weights
             shared = [graph.tensors[view.tensor].shape[-1] // view.cols for view in scores.inputs[:2]]
             if shared[0] != shared[1]:
                 raise InputError(
-                    f"{scores.name}: {shared[0]} heads of Q share {shared[1]} of K: which groups go is not chosen by "
-                    "weights (nearest: without weights, the last ones go)"
+                    f"{scores.name}: {shared[0]} heads of Q share {shared[1]} of K: the groups to remove cannot "
+                    "be chosen by weights (nearest: without weights, which removes the last groups)"
                 )
             places, cut = narrowed(graph, "heads", scores)
             heads, size = scores.output.batch, scores.inputs[0].cols

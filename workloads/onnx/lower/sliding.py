@@ -1,4 +1,4 @@
-"""Convolutions and poolings of images [batch, channels, rows, columns], which lie pixel by pixel on the machine.
+"""Convolutions and poolings of images [batch, channels, rows, columns], stored pixel by pixel on the machine.
 
 A series [batch, channels, frames] whose channels are in groups is an image of one row.
 """
@@ -78,7 +78,7 @@ def _end(size: int, results: int, wide: int, stride: int, before: int, behind: i
 
 
 def conv(at: Lowering, node: Node) -> None:
-    """A convolution; one whose windows do not overlap on an input, or along one axis, is the product that it equals."""
+    """A convolution; one of non-overlapping windows on an input, or along one axis, becomes the equal product."""
     shape, weights, out = (at.net.values[name].shape or () for name in (*node.inputs[:2], node.output))
     kernel, groups = list(weights[2:]), int(node.attrs.get("group", 1))
     one_axis = len(shape) == 3 or (len(shape) == 4 and shape[3] == kernel[1] == 1 and kernel[0] > 1)
@@ -201,7 +201,7 @@ def put(
 
 
 def rows_of(target: Strided, shape: tuple[int, ...]) -> View | None:
-    """Return the pixels of a result as rows, None where they lie in no one distance from each other."""
+    """Return the pixels of a result as rows, None if they have no common stride."""
     count = shape[0] * math.prod(shape[2:])
     flat = target.transposed([0, *range(2, len(shape)), 1]).reshaped((count, shape[1]))
     if flat is None or len(flat.axes[0]) > 1 or not flat.row_stride_one():
